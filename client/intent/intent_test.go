@@ -1,0 +1,58 @@
+package intent
+
+import (
+	"math"
+	"testing"
+)
+
+func TestSetKeepsRawValues(t *testing.T) {
+	var s Set
+	if !s.IsZero() {
+		t.Error("the zero Set says something")
+	}
+	if _, given := s.Category(); given {
+		t.Error("the zero Set gives a category")
+	}
+	s = s.WithCategory(Query).WithFileSize(3<<40).With(OptDuration, -1).With(77, 5)
+	if c, given := s.Category(); !given || c != Query {
+		t.Errorf("category = %v, %v; a given 0 must differ from not given", c, given)
+	}
+	if n, given := s.FileSize(); !given || n != 3<<40 {
+		t.Errorf("file size = %d, %v", n, given)
+	}
+	if v, given := s.Get(OptDuration); !given || v != -1 {
+		t.Errorf("duration = %d, %v", v, given)
+	}
+	if _, given := s.Get(77); given {
+		t.Error("an unknown option is stored")
+	}
+	if got := s.Without(OptCategory).Without(OptFileSize).Without(OptDuration); got != (Set{}) {
+		t.Errorf("a Set with everything taken out is %v, not the zero Set", got)
+	}
+	if c, _ := s.With(OptCategory, math.MaxInt64).Category(); c != math.MaxInt32 {
+		t.Errorf("a huge category reads as %d", c)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	said := Set{}.WithCategory(Stream)
+	defaults := Set{}.WithCategory(Query).WithFileSize(10)
+	if got, want := said.Merge(defaults), (Set{}).WithCategory(Stream).WithFileSize(10); got != want {
+		t.Errorf("Merge = %v, want %v", got, want)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		got  interface{ String() string }
+		want string
+	}{
+		{OptCategory, "category"}, {OptResilience, "resilience"}, {Option(0), "intent(0)"}, {Option(8), "intent(8)"}, {Option(-1), "intent(-1)"},
+		{Query, "query"}, {Stream, "stream"}, {Category(5), "category(5)"},
+		{Bulk, "bulk"}, {BackgroundTraffic, "backgroundtraffic"}, {Resilient, "resilient"}, {Resilience(-1), "resilience(-1)"},
+	} {
+		if got := tt.got.String(); got != tt.want {
+			t.Errorf("%#v: %q, want %q", tt.got, got, tt.want)
+		}
+	}
+}
