@@ -1,0 +1,216 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is what a policy is made from: New(Config) (Policy, error) is the
+// constructor of every policy, and the symbol that a plugin exports.
+type Config struct {
+	// Name is the policy's name as configured.
+	Name string
+	// Prefixes are those usable when the policy is made. They may come and go
+	// later: a Request tells what is there.
+	Prefixes []*Prefix
+	// Seed is for random choices, so that they differ from run to run but can
+	// be repeated in tests.
+	Seed uint64
+	// Settings are the policy's own, in the order written.
+	Settings []Setting
+	// PrefixSettings are the settings that prefix and interface blocks leave to
+	// the policy, whether or not a prefix matches them now.
+	PrefixSettings []Setting
+	// Lenient accepts unknown settings, as the original grammar does.
+	Lenient bool
+}
+
+// Setting is one setting as written in the configuration.
+type Setting struct {
+	Name string
+	// Value is the constant value as text; a list's elements stand in List instead.
+	Value string
+	List  []string
+	// Expr is the source text of the value. Constant is false where it refers to
+	// names, as in the expressions of policy "score"; then Value is "".
+	Expr     string
+	Constant bool
+	// Block names the block that holds the setting, for errors: `policy "sample"`.
+	Block  string
+	File   string
+	Line   int
+	Column int
+	// ExprLine and ExprColumn are where Expr starts.
+	ExprLine, ExprColumn int
+}
+
+// Errorf makes an error that says where the setting stands.
+func (s Setting) Errorf(format string, args ...any) error {
+	return &SettingError{Setting: s, Err: fmt.Errorf(format, args...)}
+}
+
+// SettingError says which setting is wrong and why.
+type SettingError struct {
+	Setting Setting
+	Err     error
+}
+
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("%s:%d,%d: %v", e.Setting.File, e.Setting.Line, e.Setting.Column, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// Decode fills the struct that v points to from c.Settings. Fields are matched
+// by the tag `mam:"name"`; "min" and "max" tags bound numbers. Supported types
+// are string, bool, the integers, floats, time.Duration, []string and *T of
+// those, where nil means not given. A field keeps its value where the setting is absent, so v may
+// hold the defaults. Of repeated settings the last one counts. Unknown names are
+// errors that list the known ones, unless c.Lenient is set. All errors found are
+// returned, joined; each is a *SettingError.
+func (c Config) Decode(v any) error { return decode(c.Settings, v, c.Lenient) }
+
+// CheckPrefixes decodes each of c.PrefixSettings into a fresh copy of the struct
+// that v points to, and so reports unknown names and wrong values in every
+// prefix and interface block. Names in known are accepted with any number as value; policies
+// pass there the metrics that a setting may override.
+func (c Config) CheckPrefixes(v any, known ...string) error {
+	var errs []error
+	for _, s := range c.PrefixSettings {
+		if slices.Contains(known, s.Name) {
+			if !NewOption(s.Value).Numeric {
+				errs = append(errs, s.Errorf("%s in %s must be a number, not %q", s.Name, s.Block, s.Value))
+			}
+			continue
+		}
+		fresh := reflect.New(reflect.TypeOf(v).Elem())
+		if err := decode([]Setting{s}, fresh.Interface(), c.Lenient); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func decode(settings []Setting, v any, lenient bool) error {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.Elem().Kind() != reflect.Struct {
+		panic("policy: Decode wants a pointer to a struct, not " + rv.Type().String())
+	}
+	rv = rv.Elem()
+	fields := map[string]int{}
+	var names []string
+	for i := range rv.NumField() {
+		if name := rv.Type().Field(i).Tag.Get("mam"); name != "" {
+			fields[name] = i
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var errs []error
+	for _, s := range settings {
+		i, ok := fields[s.Name]
+		if !ok {
+			if !lenient {
+				errs = append(errs, s.Errorf("unknown setting %q in %s; known: %s", s.Name, s.Block, orNone(names)))
+			}
+			continue
+		}
+		if !s.Constant {
+			errs = append(errs, s.Errorf("%s in %s must be a constant", s.Name, s.Block))
+			continue
+		}
+		f := rv.Type().Field(i)
+		if err := set(rv.Field(i), s, f.Tag.Get("min"), f.Tag.Get("max")); err != nil {
+			errs = append(errs, s.Errorf("%s in %s %w", s.Name, s.Block, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+var durationType = reflect.TypeFor[time.Duration]()
+
+func set(f reflect.Value, s Setting, minTag, maxTag string) error {
+	if f.Kind() == reflect.Pointer {
+		v := reflect.New(f.Type().Elem())
+		if err := set(v.Elem(), s, minTag, maxTag); err != nil {
+			return err
+		}
+		f.Set(v)
+		return nil
+	}
+	if s.List != nil && f.Kind() != reflect.Slice {
+		return errors.New("must be a single value, not a list")
+	}
+	if f.Type() == durationType {
+		d, err := time.ParseDuration(s.Value)
+		if err != nil {
+			return fmt.Errorf("must be a duration such as \"250ms\", not %q", s.Value)
+		}
+		f.SetInt(int64(d))
+		return nil
+	}
+	switch {
+	case f.Kind() == reflect.String:
+		f.SetString(s.Value)
+	case f.Kind() == reflect.Bool:
+		b, err := strconv.ParseBool(s.Value)
+		if err != nil {
+			return fmt.Errorf("must be true or false, not %q", s.Value)
+		}
+		f.SetBool(b)
+	case f.CanInt():
+		n, err := strconv.ParseInt(s.Value, 10, f.Type().Bits())
+		if err != nil {
+			return fmt.Errorf("must be an integer, not %q", s.Value)
+		}
+		if err := inRange(float64(n), minTag, maxTag); err != nil {
+			return err
+		}
+		f.SetInt(n)
+	case f.CanFloat():
+		o := NewOption(s.Value)
+		if !o.Numeric {
+			return fmt.Errorf("must be a number, not %q", s.Value)
+		}
+		if err := inRange(o.Number, minTag, maxTag); err != nil {
+			return err
+		}
+		f.SetFloat(o.Number)
+	case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.String:
+		list := s.List
+		if list == nil {
+			list = []string{s.Value}
+		}
+		f.Set(reflect.ValueOf(slices.Clone(list)))
+	default:
+		panic("policy: cannot decode into " + f.Type().String())
+	}
+	return nil
+}
+
+func inRange(n float64, minTag, maxTag string) error {
+	low, errLow := strconv.ParseFloat(minTag, 64)
+	high, errHigh := strconv.ParseFloat(maxTag, 64)
+	switch {
+	case errLow == nil && errHigh == nil && (n < low || n > high):
+		return fmt.Errorf("must be between %s and %s, not %v", minTag, maxTag, n)
+	case errLow == nil && n < low:
+		return fmt.Errorf("must be at least %s, not %v", minTag, n)
+	case errHigh == nil && n > high:
+		return fmt.Errorf("must be at most %s, not %v", maxTag, n)
+	}
+	return nil
+}

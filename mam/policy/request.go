@@ -1,0 +1,205 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/socket-intents/mamma/client/intent"
+)
+
+// Kind says what a client asks for.
+type Kind uint8
+
+// The kinds of request (spec/wire-protocol.md section 6).
+const (
+	Connect       Kind = iota // a socket exists, its remote address is known
+	Resolve                   // a name is to be resolved, nothing else
+	SocketConnect             // a name is to be resolved and a new socket opened
+	SocketChoose              // as SocketConnect, but idle sockets are offered for reuse
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Connect:
+		return "connect"
+	case Resolve:
+		return "resolve"
+	case SocketConnect:
+		return "socketconnect"
+	case SocketChoose:
+		return "socketchoose"
+	}
+	return "unknown"
+}
+
+// Family is an address family as the request states it.
+type Family uint8
+
+// The families. Unspecified means that both are welcome.
+const (
+	Unspecified Family = iota
+	IPv4
+	IPv6
+)
+
+func (f Family) String() string {
+	switch f {
+	case IPv4:
+		return "IPv4"
+	case IPv6:
+		return "IPv6"
+	}
+	return "unspecified"
+}
+
+// FamilyOf gives the family of a. An IPv4-mapped IPv6 address counts as IPv6;
+// the zero Addr is Unspecified.
+func FamilyOf(a netip.Addr) Family {
+	switch {
+	case a.Is4():
+		return IPv4
+	case a.Is6():
+		return IPv6
+	}
+	return Unspecified
+}
+
+// Transport is stream or datagram.
+type Transport uint8
+
+// The transports. Anything that is not a datagram socket counts as a stream.
+const (
+	Stream Transport = iota
+	Datagram
+)
+
+func (t Transport) String() string {
+	if t == Datagram {
+		return "datagram"
+	}
+	return "stream"
+}
+
+// Network is transport and family of the socket that is asked for.
+type Network struct {
+	Transport Transport
+	Family    Family
+}
+
+// Request is what a policy decides on. It is valid during the call only.
+type Request struct {
+	Kind    Kind
+	Intents intent.Set // raw integers as on the wire; each policy documents how it reads them
+	Network Network
+	Host    string // "" if the client gave none
+	// Service is the service as the client gave it, and Port its number, 0 if
+	// unknown. Policies that assume TLS for "443" compare Service, as the
+	// original does (spec/policies.md 3.5).
+	Service string
+	Port    uint16
+	Remote  netip.AddrPort // Connect only, else invalid
+	Bound   netip.Addr     // local address if the application bound the socket itself, else invalid
+	// Prefixes are the candidates: enabled, usable, of a fitting family, IPv4
+	// before IPv6, within a family in prefix-list order (spec/daemon.md 10.5).
+	// It may be empty. The slice is the manager's; the prefixes are immutable
+	// and may be kept.
+	Prefixes []*Prefix
+	// BoundPrefix is the prefix that Bound lies in, nil if there is none.
+	BoundPrefix *Prefix
+	// Sockets are the idle sockets offered for reuse, SocketChoose only.
+	Sockets []Socket
+	App     App
+	Now     time.Time
+}
+
+// DefaultPrefix returns the first candidate marked default, nil if there is
+// none (spec/policies.md 3.2).
+func (r *Request) DefaultPrefix() *Prefix {
+	for _, p := range r.Prefixes {
+		if p.Default {
+			return p
+		}
+	}
+	return nil
+}
+
+// Socket is an idle connected socket of the client.
+type Socket struct {
+	FD        int32      // the client's descriptor number
+	Local     netip.Addr // suggested or requested local address, invalid if neither
+	Prefix    *Prefix    // the prefix Local lies in, nil if none
+	Multipath bool       // opened with MPTCP
+}
+
+// App is who asks, from the peer credentials of the request socket. Fields that
+// could not be found out are zero, which for PID means unknown, and for UID
+// with a zero PID too.
+type App struct {
+	UID, PID   uint32
+	Command    string // as in /proc/PID/comm
+	Executable string // path; often unreadable, then ""
+}
+
+// Decision is a policy's answer. The zero value means no preference: nothing is
+// bound, and the kernel chooses.
+type Decision struct {
+	Prefix     *Prefix   // bind to this prefix's first address
+	Socket     *Socket   // reuse this one; it points into Request.Sockets
+	Alternates []*Prefix // what to try next, best first
+	Multipath  bool      // open the connection with MPTCP
+	Resolution Resolution
+	Options    []SocketOption // to be set on the new socket
+	Reason     string         // one line for people: what decided
+	Scores     []Score        // what was compared, in candidate order
+}
+
+// Resolution says which resolver a decision wants for the request's name.
+type Resolution uint8
+
+const (
+	// ResolveOnPrefix asks the resolver of Decision.Prefix, or where that is
+	// nil the one of Request.BoundPrefix, or else the default resolver.
+	ResolveOnPrefix Resolution = iota
+	// ResolveDefault asks the default resolver.
+	ResolveDefault
+	// ResolveNever resolves nothing: the client does it itself.
+	ResolveNever
+)
+
+// SocketOption is an option that the client should set before it connects.
+type SocketOption struct {
+	Level, Name int32
+	Value       []byte // host byte order, as setsockopt takes it
+	Optional    bool   // failing to set it is not an error
+}
+
+// Score is what a policy compared for one candidate, kept as values and
+// rendered when somebody reads it.
+type Score struct {
+	Prefix *Prefix
+	// Predicted is the predicted completion time; 0 is "no prediction".
+	Predicted time.Duration
+	Terms     []Term // inputs and parts, in the order to show them
+	Note      string // short remark, for instance "shortest"
+}
+
+// Term is one input or part of a Score.
+type Term struct {
+	Name  string // lower case, as a table heading: "rtt", "free capacity", "latency part"
+	Unit  Unit
+	Value float64   // in Unit; not a number if unknown
+	Time  time.Time // when an input was measured; zero for what was computed
+}
+
+// Unit is the unit of a Term.
+type Unit uint8
+
+// The units.
+const (
+	None         Unit = iota
+	Milliseconds      // shown as ms, or s where large
+	ByteRate          // bytes per second, shown as Mbit/s
+	Bytes
+	Count
+	Probability // 0 to 1
+)
