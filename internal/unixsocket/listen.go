@@ -1,0 +1,175 @@
+// Package unixsocket creates and removes the daemon's Unix sockets with care
+// for what is there already, and tells who is at the other end.
+//
+// A socket that nobody answers is replaced; one that a live process serves, and
+// anything that is not a socket, is left alone. What is removed at the end is
+// only what was created here. Serving the connections is left to others.
+package unixsocket
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// InUseError says that a live process serves the path.
+type InUseError struct {
+	Path string
+	PID  int32 // 0 if unknown
+}
+
+func (e *InUseError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%s: another process answers there", e.Path)
+	}
+	return fmt.Sprintf("%s: another process (pid %d) answers there", e.Path, e.PID)
+}
+
+// NotSocketError says that something else than a socket is at the path.
+type NotSocketError struct {
+	Path string
+	Mode fs.FileMode
+}
+
+func (e *NotSocketError) Error() string {
+	return fmt.Sprintf("%s: there is something else than a socket (%v); it is left alone", e.Path, e.Mode)
+}
+
+// dialTimeout bounds the question whether somebody serves an existing socket. A
+// live server's kernel queue answers at once, whatever the server is doing; only
+// a full queue makes it wait.
+const dialTimeout = time.Second
+
+// Listener is a listening Unix stream socket that removes its path when it is
+// closed, unless the path has become somebody else's meanwhile.
+type Listener struct {
+	*net.UnixListener
+	path     string
+	dev, ino uint64 // of the socket as published
+	once     sync.Once
+	err      error
+}
+
+// Path is where the socket is.
+func (l *Listener) Path() string { return l.path }
+
+// Listen creates a socket at path with the given permission bits and listens
+// there. Missing parent directories are created with mode 0755; if path is in
+// the way, *InUseError or *NotSocketError says so.
+func Listen(path string, mode fs.FileMode) (*Listener, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	unlock := lockDir(dir)
+	defer unlock()
+	if err := clear(path); err != nil {
+		return nil, err
+	}
+	// The socket appears under its name only when it has its mode and listens,
+	// so that no client finds it half made.
+	hidden := fmt.Sprintf("%s.%d", path, os.Getpid())
+	_ = os.Remove(hidden)
+	ul, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	ul.SetUnlinkOnClose(false)
+	l := &Listener{UnixListener: ul, path: path}
+	if err := l.publish(hidden, mode); err != nil {
+		_ = ul.Close()
+		_ = os.Remove(hidden)
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func (l *Listener) publish(hidden string, mode fs.FileMode) error {
+	if err := os.Chmod(hidden, mode); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(hidden, &st); err != nil {
+		return err
+	}
+	l.dev, l.ino = st.Dev, st.Ino
+	return os.Rename(hidden, l.path)
+}
+
+// lockDir keeps two daemons that start at the same time from replacing each
+// other's socket. It works in a directory of our own only: in a shared one such
+// as /tmp anybody could hold the lock, so none is taken there.
+func lockDir(dir string) (unlock func()) {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return func() {}
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return func() {}
+	}
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	return func() { _ = f.Close() }
+}
+
+// clear removes a socket at path that nobody serves.
+func clear(path string) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listen at %s: %w", path, err)
+	}
+	if fi.Mode().Type() != fs.ModeSocket {
+		return &NotSocketError{Path: path, Mode: fi.Mode()}
+	}
+	c, err := net.DialTimeout("unix", path, dialTimeout)
+	if err == nil {
+		defer func() { _ = c.Close() }()
+		cred, _ := PeerCred(c.(*net.UnixConn))
+		return &InUseError{Path: path, PID: cred.PID}
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		// Not allowed, or a live server with a full queue: not ours to remove.
+		return fmt.Errorf("listen at %s: a socket is there and it cannot be told whether anybody serves it: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("listen at %s: remove a stale socket: %w", path, err)
+	}
+	return nil
+}
+
+// Close stops listening and removes the path if it still is this socket. An
+// inode number alone does not tell, since it may have been given to a successor's
+// socket: a path at which somebody still answers is left alone.
+func (l *Listener) Close() error {
+	l.once.Do(func() {
+		l.err = l.UnixListener.Close()
+		var st unix.Stat_t
+		if unix.Lstat(l.path, &st) == nil && st.Dev == l.dev && st.Ino == l.ino && !served(l.path) {
+			l.err = errors.Join(l.err, os.Remove(l.path))
+		}
+	})
+	return l.err
+}
+
+func served(path string) bool {
+	c, err := net.DialTimeout("unix", path, dialTimeout)
+	if err == nil {
+		_ = c.Close()
+	}
+	return !errors.Is(err, syscall.ECONNREFUSED)
+}

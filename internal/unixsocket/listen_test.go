@@ -1,0 +1,100 @@
+package unixsocket
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestListenReplacesStaleSocketOnly(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sub", "mamma.sock")
+	l, err := Listen(path, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fi.Mode().Perm(); got != 0o666 {
+		t.Errorf("mode %v, want 0666 whatever the umask", got)
+	}
+
+	// A live server is left alone, and named.
+	var inUse *InUseError
+	if _, err := Listen(path, 0o666); !errors.As(err, &inUse) || inUse.PID != int32(os.Getpid()) {
+		t.Errorf("second Listen: %v; want *InUseError with our pid", err)
+	}
+
+	// Closing the descriptor behind the listener's back leaves a stale file.
+	if err := l.UnixListener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l2, err := Listen(path, 0o600)
+	if err != nil {
+		t.Fatalf("a stale socket is not replaced: %v", err)
+	}
+	// The first one's path is the second one's now: closing the first leaves it.
+	_ = l.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("another listener's socket was removed: %v", err)
+	}
+	if err := l2.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after Close: %v, want the path gone", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestListenLeavesOtherFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, dir} {
+		var not *NotSocketError
+		if _, err := Listen(path, 0o666); !errors.As(err, &not) {
+			t.Errorf("Listen(%s): %v, want *NotSocketError", filepath.Base(path), err)
+		}
+	}
+	if b, _ := os.ReadFile(file); string(b) != "precious" {
+		t.Errorf("the file now holds %q", b)
+	}
+}
+
+func TestPeerCred(t *testing.T) {
+	l, err := Listen(filepath.Join(t.TempDir(), "s"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c, err := net.Dial("unix", l.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	s, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	got, err := PeerCred(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Cred{PID: int32(os.Getpid()), UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
