@@ -35,10 +35,12 @@ type Reconfigurer interface {
 }
 
 // LineLogger is implemented by policies that keep the original's log. LogLine
-// gives the line for a decision just made, without time stamp and newline where
-// the original has none ("" for no line); "<ts>" at its start stands for the
-// seconds and microseconds, which the manager fills in. The manager calls it
-// only while LogFile names a file, and writes off the request path.
+// gives the line for the decision just made, without the newline, which the
+// manager adds; "" is no line. "<ts>" at its start, where the original has a
+// time stamp, stands for the seconds and microseconds, which the manager fills
+// in. It is called only while LogFile names a file, directly after Choose and
+// before its next call, with that call's request and decision: a policy may take
+// figures from its own fields. The manager writes off the request path.
 type LineLogger interface {
 	LogFile() string
 	LogLine(*Request, Decision) string
