@@ -1,0 +1,44 @@
+package policies
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+func TestNames(t *testing.T) {
+	if !slices.IsSorted(Names()) {
+		t.Errorf("not sorted: %v", Names())
+	}
+	for _, name := range Names() {
+		p, err := New(name, policy.Config{Name: name})
+		if err != nil || p == nil {
+			t.Errorf("New(%q) = %v, %v", name, p, err)
+		}
+	}
+	if _, err := New("nonsense", policy.Config{}); err == nil {
+		t.Error("an unknown policy was made")
+	}
+}
+
+func TestBuiltin(t *testing.T) {
+	for _, tt := range []struct {
+		in, want string
+	}{
+		{"sample", "sample"},
+		{"policy_sample", "sample"},
+		{"policy_sample.so", "sample"},
+		{"/usr/local/lib/mam-policies/policy_sample.so", "sample"},
+		{"policy_intents.so", "intents"},
+		{"sample.so", ""}, // a plugin in the policy path
+		{"./intents", ""},
+		{"./mine.so", ""},
+		{"", ""},
+	} {
+		got, ok := Builtin(tt.in)
+		if got != tt.want || ok != (tt.want != "") {
+			t.Errorf("Builtin(%q) = %q, %v; want %q", tt.in, got, ok, tt.want)
+		}
+	}
+}
