@@ -1,0 +1,312 @@
+package wire
+
+import (
+	"encoding/binary"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Sizes of the parts (spec/wire-protocol.md sections 2 and 4).
+const (
+	headerSize    = 12
+	inetSize      = 16  // struct sockaddr_in
+	inet6Size     = 28  // struct sockaddr_in6
+	addrInfoSize  = 48  // struct addrinfo
+	sockOptSize   = 40  // struct socketopt
+	fixedSize     = 128 // the seven TLVs that each context has
+	alternateSize = 12  // fixed part of an alternate
+	outcomeSize   = 14
+	wideSize      = 12 // one wide intent
+
+	maxDevice = 15 // IFNAMSIZ less the NUL
+	// maxMembers is how many members fit a request if each has its full context.
+	maxMembers = MaxMessage / (headerSize + 4 + fixedSize)
+)
+
+var le = binary.LittleEndian
+
+// Append appends the encoded message to dst and returns the extended slice. The
+// order is that of spec/wire-protocol.md section 5; Sockets are written for
+// ActionSocketChooseRequest, each with its context, and for
+// ActionSocketChooseExisting, the first one without.
+//
+// The error is ErrTooLong if the message would exceed MaxMessage, or an *Error
+// for a value that cannot be encoded (a NUL in a string, a zone that is not a
+// number); dst is then returned as it was.
+func (m *Message) Append(dst []byte) ([]byte, error) {
+	b, n, err := m.append(dst)
+	if err == nil && n < len(m.Sockets) && m.Action == ActionSocketChooseRequest {
+		err = ErrTooLong
+	}
+	if err != nil {
+		return dst, err
+	}
+	return b, nil
+}
+
+// AppendFit is Append, but leaves out the sockets at the end of the list that do
+// not fit. It returns how many were left out.
+func (m *Message) AppendFit(dst []byte) (b []byte, dropped int, err error) {
+	b, n, err := m.append(dst)
+	if err != nil {
+		return dst, 0, err
+	}
+	if m.Action == ActionSocketChooseRequest {
+		dropped = len(m.Sockets) - n
+	}
+	return b, dropped, nil
+}
+
+// append encodes m with as many sockets as fit and says how many that were.
+func (m *Message) append(dst []byte) (_ []byte, sockets int, _ error) {
+	start := len(dst)
+	e := encoder{b: dst}
+	e.int32(TagAction, int32(m.Action))
+	if m.Action == ActionSocketChooseExisting && len(m.Sockets) > 0 {
+		e.int32(TagSocketFile, m.Sockets[0].FD)
+	}
+	e.context(&m.Context)
+	e.extensions(m)
+	if m.Action == ActionSocketChooseRequest {
+		for i := range m.Sockets {
+			mark := len(e.b)
+			e.int32(TagSocketFile, m.Sockets[i].FD)
+			e.context(&m.Sockets[i].Context)
+			if len(e.b)-start+headerSize > MaxMessage || i == maxMembers {
+				e.b = e.b[:mark]
+				break
+			}
+			sockets++
+		}
+	}
+	e.header(TagEOF, 0)
+	if e.err != nil {
+		return dst, 0, e.err
+	}
+	if len(e.b)-start > MaxMessage {
+		return dst, 0, ErrTooLong
+	}
+	return e.b, sockets, nil
+}
+
+// encoder appends TLVs to b and keeps the first error.
+type encoder struct {
+	b   []byte
+	err error
+}
+
+func (e *encoder) fail(t Tag, err error) {
+	if e.err == nil {
+		e.err = &Error{Tag: t, Err: err}
+	}
+}
+
+func (e *encoder) header(t Tag, length int) {
+	e.b = le.AppendUint32(e.b, uint32(t))
+	e.b = le.AppendUint64(e.b, uint64(length))
+}
+
+// open writes a header whose length close fills in.
+func (e *encoder) open(t Tag) (mark int) {
+	e.header(t, 0)
+	return len(e.b)
+}
+
+func (e *encoder) close(mark int) {
+	le.PutUint64(e.b[mark-8:], uint64(len(e.b)-mark))
+}
+
+func (e *encoder) int32(t Tag, v int32) {
+	e.header(t, 4)
+	e.b = le.AppendUint32(e.b, uint32(v))
+}
+
+func (e *encoder) context(c *Context) {
+	e.header(TagContextID, len(c.ID))
+	e.b = append(e.b, c.ID[:]...)
+	e.header(TagInode, 8)
+	e.b = le.AppendUint64(e.b, c.Inode)
+	e.int32(TagFD, c.FD)
+	e.int32(TagCalls, int32(c.Calls))
+	e.int32(TagDomain, c.Domain)
+	e.int32(TagType, c.Type)
+	e.int32(TagProtocol, c.Protocol)
+	e.sockAddr(TagBindRequested, c.BindRequested)
+	e.sockAddr(TagBindSuggested, c.BindSuggested)
+	e.sockAddr(TagRemote, c.Remote)
+	e.string(TagHostname, c.Hostname)
+	e.string(TagService, c.Service)
+	e.addrInfos(TagHint, c.Hint)
+	e.addrInfos(TagResult, c.Result)
+	e.sockOpts(TagOptionsCurrent, c.OptionsCurrent)
+	e.sockOpts(TagOptionsSuggested, c.OptionsSuggested)
+}
+
+func (e *encoder) extensions(m *Message) {
+	if m.Features != 0 {
+		e.int32(TagFeatures, int32(m.Features))
+	}
+	if len(m.WideIntents) > 0 {
+		e.header(TagWideIntents, wideSize*len(m.WideIntents))
+		for _, w := range m.WideIntents {
+			e.b = le.AppendUint32(e.b, w.Option)
+			e.b = le.AppendUint64(e.b, uint64(w.Value))
+		}
+	}
+	if m.NoResolve {
+		e.header(TagNoResolve, 0)
+	}
+	for i := range m.Alternates {
+		e.alternate(&m.Alternates[i])
+	}
+	e.string(TagReason, m.Reason)
+	if m.DecisionID != uuid.Nil {
+		e.header(TagDecisionID, len(m.DecisionID))
+		e.b = append(e.b, m.DecisionID[:]...)
+	}
+	if o := m.Outcome; o != nil {
+		e.header(TagOutcome, outcomeSize)
+		e.b = le.AppendUint32(e.b, uint32(o.Candidate))
+		e.b = le.AppendUint32(e.b, o.Milliseconds)
+		e.b = le.AppendUint32(e.b, uint32(o.Errno))
+		e.b = le.AppendUint16(e.b, o.LocalPort)
+	}
+}
+
+func (e *encoder) alternate(a *Alternate) {
+	switch {
+	case len(a.Device) > maxDevice:
+		e.fail(TagAlternate, errDevice)
+	case strings.IndexByte(a.Device, 0) >= 0:
+		e.fail(TagAlternate, errNUL)
+	case len(a.Remotes) > MaxMessage/inetSize:
+		e.fail(TagAlternate, errRemotes)
+	}
+	mark := e.open(TagAlternate)
+	e.b = le.AppendUint32(e.b, uint32(a.Protocol))
+	e.b = le.AppendUint16(e.b, uint16(a.Local.size()))
+	e.b = le.AppendUint16(e.b, uint16(len(a.Device)))
+	e.b = le.AppendUint16(e.b, uint16(len(a.Remotes)))
+	e.b = le.AppendUint16(e.b, 0)
+	e.rawAddr(TagAlternate, a.Local)
+	e.b = append(e.b, a.Device...)
+	for _, r := range a.Remotes {
+		if !r.IsValid() {
+			e.fail(TagAlternate, errFamily)
+		}
+		e.rawAddr(TagAlternate, r)
+	}
+	e.close(mark)
+}
+
+func (e *encoder) string(t Tag, s string) {
+	if s == "" {
+		return
+	}
+	if strings.IndexByte(s, 0) >= 0 {
+		e.fail(t, errNUL)
+	}
+	e.header(t, len(s)+1)
+	e.b = append(append(e.b, s...), 0)
+}
+
+// size is the length of the C structure, 0 if there is no address.
+func (a SockAddr) size() int {
+	switch {
+	case !a.IsValid():
+		return 0
+	case a.AddrPort.Addr().Is4():
+		return inetSize
+	}
+	return inet6Size
+}
+
+func (e *encoder) sockAddr(t Tag, a SockAddr) {
+	if a.IsValid() {
+		e.header(t, a.size())
+		e.rawAddr(t, a)
+	}
+}
+
+// rawAddr writes the C structure, nothing for an absent address.
+func (e *encoder) rawAddr(t Tag, a SockAddr) {
+	switch ip, port := a.AddrPort.Addr(), a.AddrPort.Port(); a.size() {
+	case inetSize:
+		b4 := ip.As4()
+		e.b = le.AppendUint16(e.b, AFInet)
+		e.b = binary.BigEndian.AppendUint16(e.b, port)
+		e.b = append(e.b, b4[:]...)
+		e.b = le.AppendUint64(e.b, 0)
+	case inet6Size:
+		var scope uint64
+		if zone := ip.Zone(); zone != "" {
+			var err error
+			if scope, err = strconv.ParseUint(zone, 10, 32); err != nil {
+				e.fail(t, errZone)
+			}
+		}
+		b16 := ip.As16()
+		e.b = le.AppendUint16(e.b, AFInet6)
+		e.b = binary.BigEndian.AppendUint16(e.b, port)
+		e.b = binary.BigEndian.AppendUint32(e.b, a.FlowInfo)
+		e.b = append(e.b, b16[:]...)
+		e.b = le.AppendUint32(e.b, uint32(scope))
+	}
+}
+
+// pointer writes a pointer field, of which only "zero or not" matters.
+func (e *encoder) pointer(present bool) {
+	var p uint64
+	if present {
+		p = 1
+	}
+	e.b = le.AppendUint64(e.b, p)
+}
+
+func (e *encoder) addrInfos(t Tag, list []AddrInfo) {
+	if len(list) == 0 {
+		return
+	}
+	mark := e.open(t)
+	for i := range list {
+		a := &list[i]
+		e.b = le.AppendUint32(e.b, uint32(a.Flags))
+		e.b = le.AppendUint32(e.b, uint32(a.Family))
+		e.b = le.AppendUint32(e.b, uint32(a.Type))
+		e.b = le.AppendUint32(e.b, uint32(a.Protocol))
+		e.b = le.AppendUint64(e.b, uint64(a.Addr.size())) // with the padding
+		e.pointer(a.Addr.IsValid())
+		e.pointer(a.CanonName != "")
+		e.pointer(i < len(list)-1)
+		e.rawAddr(t, a.Addr)
+		if a.CanonName != "" {
+			if strings.IndexByte(a.CanonName, 0) >= 0 {
+				e.fail(t, errNUL)
+			}
+			e.b = le.AppendUint64(e.b, uint64(len(a.CanonName)+1))
+			e.b = append(append(e.b, a.CanonName...), 0)
+		}
+	}
+	e.close(mark)
+}
+
+func (e *encoder) sockOpts(t Tag, list []SockOpt) {
+	if len(list) == 0 {
+		return
+	}
+	mark := e.open(t)
+	for i := range list {
+		o := &list[i]
+		e.b = le.AppendUint32(e.b, uint32(o.Level))
+		e.b = le.AppendUint32(e.b, uint32(o.Name))
+		e.pointer(len(o.Value) > 0)
+		e.b = le.AppendUint32(e.b, uint32(len(o.Value)))
+		e.b = le.AppendUint32(e.b, uint32(o.ReturnValue))
+		e.b = le.AppendUint64(e.b, uint64(uint32(o.Flags))) // with the padding
+		e.pointer(i < len(list)-1)
+		e.b = append(e.b, o.Value...)
+	}
+	e.close(mark)
+}

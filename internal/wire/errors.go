@@ -1,0 +1,43 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrTooLong says that a message is or would be longer than MaxMessage.
+var ErrTooLong = fmt.Errorf("message longer than %d bytes", MaxMessage)
+
+// Causes of an Error.
+var (
+	errLength       = errors.New("wrong length")
+	errTruncated    = errors.New("value ends early")
+	errTrailing     = errors.New("bytes behind the EOF TLV")
+	errFamily       = errors.New("address family is neither IPv4 nor IPv6")
+	errZone         = errors.New("zone is not a decimal scope id")
+	errUnterminated = errors.New("string without NUL at its end")
+	errNUL          = errors.New("string with NUL inside")
+	errDevice       = errors.New("device name too long")
+	errMembers      = errors.New("too many sockets")
+	errRemotes      = errors.New("too many remote addresses")
+)
+
+// Error says what is wrong with a message.
+type Error struct {
+	Tag Tag // the TLV at fault
+	// Fatal tells that the frame is broken: where the next message starts is
+	// unknown and the connection must be closed. If it is false the message was
+	// consumed to its end, and the connection can go on.
+	Fatal bool
+	Err   error // ErrTooLong among others
+}
+
+func (e *Error) Error() string {
+	if e.Fatal {
+		return fmt.Sprintf("broken frame at %v: %v", e.Tag, e.Err)
+	}
+	return fmt.Sprintf("bad %v: %v", e.Tag, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,92 @@
+package wire
+
+import (
+	"bytes"
+
+	"github.com/google/uuid"
+)
+
+// extension decodes the TLVs that the original does not know; the layouts are in
+// the package comment. Unknown tags are ignored.
+func (d *decoder) extension(tag Tag, v []byte) (err error) {
+	m := d.m
+	switch tag {
+	case TagFeatures:
+		if len(v) < 4 {
+			return errLength
+		}
+		m.Features = Features(le.Uint32(v))
+	case TagWideIntents:
+		m.WideIntents = m.WideIntents[:0]
+		if len(v)%wideSize != 0 {
+			return errLength
+		}
+		for ; len(v) > 0; v = v[wideSize:] {
+			m.WideIntents = append(m.WideIntents, WideIntent{le.Uint32(v), int64(le.Uint64(v[4:]))})
+		}
+	case TagNoResolve:
+		m.NoResolve = true
+	case TagAlternate:
+		m.Alternates = grow(m.Alternates)
+		if err = decodeAlternate(v, &m.Alternates[len(m.Alternates)-1]); err != nil {
+			m.Alternates = m.Alternates[:len(m.Alternates)-1]
+		}
+	case TagReason:
+		m.Reason, err = decodeString(v, d.reason)
+	case TagDecisionID:
+		if len(v) < len(uuid.UUID{}) {
+			return errLength
+		}
+		m.DecisionID = uuid.UUID(v[:16])
+	case TagOutcome:
+		if len(v) < outcomeSize {
+			return errLength
+		}
+		m.Outcome = &Outcome{
+			Candidate:    int32(le.Uint32(v)),
+			Milliseconds: le.Uint32(v[4:]),
+			Errno:        int32(le.Uint32(v[8:])),
+			LocalPort:    le.Uint16(v[12:]),
+		}
+	}
+	return err
+}
+
+func decodeAlternate(v []byte, a *Alternate) (err error) {
+	if len(v) < alternateSize {
+		return errLength
+	}
+	device := a.Device
+	*a = Alternate{Protocol: int32(le.Uint32(v)), Remotes: a.Remotes[:0]}
+	localLen, deviceLen, remotes := int(le.Uint16(v[4:])), int(le.Uint16(v[6:])), int(le.Uint16(v[8:]))
+	v = v[alternateSize:]
+	if localLen+deviceLen > len(v) {
+		return errTruncated
+	}
+	if deviceLen > maxDevice {
+		return errDevice
+	}
+	if localLen > 0 {
+		if a.Local, err = decodeSockAddr(v[:localLen]); err != nil {
+			return err
+		}
+		v = v[localLen:]
+	}
+	if name := v[:deviceLen]; string(name) == device {
+		a.Device = device
+	} else if bytes.IndexByte(name, 0) >= 0 {
+		return errNUL
+	} else {
+		a.Device = string(name)
+	}
+	v = v[deviceLen:]
+	for range remotes {
+		r, err := decodeSockAddr(v)
+		if err != nil {
+			return err
+		}
+		a.Remotes = append(a.Remotes, r)
+		v = v[r.size():]
+	}
+	return nil
+}

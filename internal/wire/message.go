@@ -1,0 +1,221 @@
+package wire
+
+import (
+	"net/netip"
+
+	"github.com/google/uuid"
+)
+
+// MaxMessage is the largest message in bytes, EOF TLV included, that an
+// original peer can read (spec/wire-protocol.md section 2).
+const MaxMessage = 16383
+
+// Tag is the tag of a TLV.
+type Tag uint32
+
+// The tags of the original protocol (section 3) and, from 0x40 on, the
+// extensions that are sent only to peers that announced them.
+const (
+	TagEOF              Tag = 0x00
+	TagAction           Tag = 0x01
+	TagSocketFile       Tag = 0x02 // socketset_file
+	TagCalls            Tag = 0x03
+	TagContextID        Tag = 0x08
+	TagInode            Tag = 0x09
+	TagFD               Tag = 0x0a
+	TagDomain           Tag = 0x0b
+	TagType             Tag = 0x0c
+	TagProtocol         Tag = 0x0d
+	TagBindRequested    Tag = 0x13
+	TagBindSuggested    Tag = 0x14
+	TagHostname         Tag = 0x21
+	TagService          Tag = 0x22
+	TagHint             Tag = 0x23
+	TagResult           Tag = 0x24
+	TagRemote           Tag = 0x25
+	TagOptionsCurrent   Tag = 0x26
+	TagOptionsSuggested Tag = 0x27
+	TagFeatures         Tag = 0x40
+	TagWideIntents      Tag = 0x41
+	TagNoResolve        Tag = 0x42
+	TagAlternate        Tag = 0x43
+	TagReason           Tag = 0x44
+	TagDecisionID       Tag = 0x45
+	TagOutcome          Tag = 0x46
+)
+
+// Action is the code of a request or an answer (section 6).
+type Action int32
+
+// The actions. SocketConnectFallback never travels; a request with it is unknown.
+const (
+	ActionConnectRequest        Action = 0
+	ActionConnectResponse       Action = 1
+	ActionResolveRequest        Action = 2
+	ActionResolveResponse       Action = 3
+	ActionSocketConnectRequest  Action = 4
+	ActionSocketConnectResponse Action = 5
+	ActionSocketConnectFallback Action = 6
+	ActionSocketChooseRequest   Action = 7
+	ActionSocketChooseExisting  Action = 8
+	ActionSocketChooseNew       Action = 9
+	ActionErrorUnknownRequest   Action = 10
+	ActionErrorResolve          Action = 11
+	ActionReportRequest         Action = 0x40 // extension
+	ActionReportResponse        Action = 0x41 // extension
+)
+
+// Calls is the bit mask of wrapped calls made on a context (calls_performed).
+type Calls uint32
+
+// The bits of Calls.
+const (
+	CallSocket      Calls = 0x01
+	CallGetaddrinfo Calls = 0x04
+	CallBind        Calls = 0x08
+	CallConnect     Calls = 0x10
+	CallClose       Calls = 0x20
+)
+
+// Features is the bit mask of extensions that a peer understands.
+type Features uint32
+
+// The extensions (tag 0x40).
+const (
+	FeatureAlternates  Features = 1
+	FeatureReason      Features = 2
+	FeatureReports     Features = 4
+	FeatureWideIntents Features = 8
+	FeatureNoResolve   Features = 16
+)
+
+// Address families, socket types and protocols as they stand in messages: the
+// numbers of Linux, whatever the host is.
+const (
+	AFUnspec = 0
+	AFInet   = 2
+	AFInet6  = 10
+
+	SockStream = 1
+	SockDgram  = 2
+
+	ProtoTCP   = 6
+	ProtoUDP   = 17
+	ProtoMPTCP = 262
+)
+
+// Message is one request or answer. The zero value is an empty connect request.
+// A Message that is decoded into is overwritten whole, and its slices reuse
+// their memory: what is to live longer must be cloned.
+type Message struct {
+	Action Action
+	// HasAction tells whether an action TLV was seen. Encoding always writes one.
+	HasAction bool
+
+	Context Context
+	// Sockets are the socketset_file TLVs: in a socketchoose request the idle
+	// sockets, each with its stored context; in an answer 8 one entry whose
+	// Context is empty and is not encoded.
+	Sockets []SetMember
+
+	// Extensions. They are encoded only where set.
+	Features    Features
+	WideIntents []WideIntent
+	NoResolve   bool
+	Alternates  []Alternate // best first
+	Reason      string
+	DecisionID  uuid.UUID // zero: absent
+	Outcome     *Outcome
+}
+
+// SetMember is an idle socket of a socket set.
+type SetMember struct {
+	FD      int32
+	Context Context
+}
+
+// Context is the state of one socket, serialised alike in both directions
+// (section 5). The first seven fields always travel, the others where set.
+type Context struct {
+	ID       uuid.UUID // of the connection to the daemon, not of the socket (section 7)
+	Inode    uint64
+	FD       int32
+	Calls    Calls
+	Domain   int32
+	Type     int32
+	Protocol int32
+
+	BindRequested SockAddr
+	BindSuggested SockAddr
+	Remote        SockAddr
+
+	// An absent string differs from an empty one only on the wire: "" is absent.
+	Hostname string
+	Service  string
+
+	Hint             []AddrInfo
+	Result           []AddrInfo
+	OptionsCurrent   []SockOpt
+	OptionsSuggested []SockOpt
+}
+
+// SockAddr is a socket address (section 4.3). The zero value is absent.
+// Families other than IPv4 and IPv6 are not supported and are refused.
+type SockAddr struct {
+	AddrPort netip.AddrPort // the zone, if any, is the decimal scope id
+	FlowInfo uint32         // IPv6 only, network order as on the wire
+}
+
+// IsValid tells whether an address is there.
+func (a SockAddr) IsValid() bool { return a.AddrPort.IsValid() }
+
+// AddrInfo is one entry of an addrinfo list (section 4.4).
+type AddrInfo struct {
+	Flags     int32
+	Family    int32
+	Type      int32
+	Protocol  int32
+	Addr      SockAddr // zero: absent
+	CanonName string   // "": absent
+}
+
+// SockOpt is one entry of a socket option list (section 4.5).
+type SockOpt struct {
+	Level       int32
+	Name        int32
+	Value       []byte // empty: absent
+	ReturnValue int32
+	Flags       SockOptFlags
+}
+
+// SockOptFlags are the flags of a SockOpt.
+type SockOptFlags int32
+
+// The flags of a socket option.
+const (
+	SockOptSet      SockOptFlags = 1 // has been set on the socket
+	SockOptOptional SockOptFlags = 2 // failure is not fatal
+)
+
+// WideIntent carries an intent whose value does not fit 31 bits.
+type WideIntent struct {
+	Option uint32
+	Value  int64
+}
+
+// Alternate is a further candidate of an answer.
+type Alternate struct {
+	Local    SockAddr
+	Device   string // to bind to with SO_BINDTODEVICE; "": none
+	Protocol int32
+	Remotes  []SockAddr // only if already known
+}
+
+// Outcome reports how a decision turned out. Candidate 0 is the decision's
+// first suggestion, n its n-th alternate, -1 plain dialling without any.
+type Outcome struct {
+	Candidate    int32
+	Milliseconds uint32
+	Errno        int32 // 0: connected
+	LocalPort    uint16
+}

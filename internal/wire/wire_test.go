@@ -1,0 +1,286 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+)
+
+// same compares messages: a nil slice and an empty one mean the same.
+var same = cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})}
+
+func readCapture(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", "captures", name+".bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// normalise replaces what the original leaves undefined: pointers become 0 or 1
+// and the padding of list entries becomes zero. It walks the bytes on its own,
+// so that it does not hide a mistake of the decoder.
+func normalise(b []byte) []byte {
+	b = bytes.Clone(b)
+	pointer := func(p []byte) bool {
+		present := le.Uint64(p) != 0
+		clear(p[:8])
+		if present {
+			p[0] = 1
+		}
+		return present
+	}
+	for at := 0; at < len(b); {
+		tag, n := Tag(le.Uint32(b[at:])), int(le.Uint64(b[at+4:]))
+		v := b[at+12 : at+12+n]
+		at += 12 + n
+		for next := true; next; {
+			switch tag {
+			case TagHint, TagResult:
+				clear(v[20:24])
+				addr, name := pointer(v[24:]), pointer(v[32:])
+				next = pointer(v[40:])
+				size := 48
+				if addr {
+					size += int(le.Uint32(v[16:]))
+				}
+				if name {
+					size += 8 + int(le.Uint64(v[size:]))
+				}
+				v = v[size:]
+			case TagOptionsCurrent, TagOptionsSuggested:
+				value := pointer(v[8:])
+				clear(v[28:32])
+				next = pointer(v[32:])
+				size := 40
+				if value {
+					size += int(le.Uint32(v[16:]))
+				}
+				v = v[size:]
+			default:
+				next = false
+			}
+		}
+	}
+	return b
+}
+
+func TestCaptures(t *testing.T) {
+	files, err := filepath.Glob("testdata/captures/*.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 53 {
+		t.Errorf("%d captures, want 53", len(files))
+	}
+	var got Message // the same for all, so that nothing of one leaks into the next
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".bin")
+		t.Run(name, func(t *testing.T) {
+			b := readCapture(t, name)
+			err := Decode(b, &got)
+			if strings.HasSuffix(name, "-malformed") {
+				if e, ok := errors.AsType[*Error](err); !ok || !e.Fatal {
+					t.Fatalf("error %v, want a broken frame", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, ok := captures[name]
+			if !ok {
+				t.Fatal("no expected value")
+			}
+			if diff := cmp.Diff(want, got, same); diff != "" {
+				t.Fatalf("decoded (-want +got):\n%s", diff)
+			}
+			again, err := got.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "crafted-eof-only-req" {
+				return // a message without action and context is never written
+			}
+			if diff := cmp.Diff(normalise(b), again); diff != "" {
+				t.Errorf("encoded again (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// everything is a message with all that can travel.
+func everything() *Message {
+	c := Context{
+		ID: id("5dba6f36-5441-44b5-874f-cfc3182a9e88"), Inode: 1 << 40, FD: 7,
+		Calls: CallSocket | CallConnect, Domain: AFInet6, Type: SockStream, Protocol: ProtoMPTCP,
+		BindRequested: sa("[::ffff:10.0.0.1]:1"),
+		BindSuggested: sa("10.77.1.1:0"),
+		Remote:        SockAddr{AddrPort: netip.MustParseAddrPort("[fe80::1%3]:443"), FlowInfo: 0x12345},
+		Hostname:      "host.test",
+		Service:       "443",
+		Hint:          []AddrInfo{{Flags: 2, Type: SockDgram}},
+		Result: []AddrInfo{
+			{Family: AFInet, Type: SockStream, Protocol: ProtoTCP, Addr: sa("10.77.1.2:443"), CanonName: "alias.test"},
+			{Family: AFInet6, Type: SockStream, Protocol: ProtoTCP, Addr: sa("[fd77:1::2]:443")},
+			{CanonName: "last.test"},
+		},
+		OptionsCurrent:   []SockOpt{opt(6, 1, 1), {Level: 300, Name: 3}, opt(300, 1, 4)},
+		OptionsSuggested: []SockOpt{{Level: SolSocket, Name: SoBindToDevice, Value: []byte("wlan0\x00"), ReturnValue: -1, Flags: SockOptOptional}},
+	}
+	return &Message{
+		Action: ActionSocketChooseRequest, HasAction: true,
+		Context: c, Sockets: []SetMember{{FD: 4, Context: c}, {FD: 5}},
+		Features:    FeatureAlternates | FeatureNoResolve,
+		WideIntents: []WideIntent{{2, 1 << 40}, {4, -1 << 40}},
+		NoResolve:   true,
+		Alternates: []Alternate{
+			{Local: sa("10.64.3.9:0"), Device: "wwan0", Protocol: ProtoTCP, Remotes: []SockAddr{sa("10.77.1.2:443"), sa("[fd77:1::2]:443")}},
+			{},
+		},
+		Reason:     "latency-dominated, lowest RTT",
+		DecisionID: uuid.UUID{1, 2, 3},
+		Outcome:    &Outcome{Candidate: -1, Milliseconds: 12, Errno: 111, LocalPort: 40000},
+	}
+}
+
+func TestEverything(t *testing.T) {
+	want := everything()
+	b, err := want.Append([]byte("before"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Message
+	if err := Decode(b[len("before"):], &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, &got, same); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	// Decoding a small message leaves nothing of the large one.
+	if err := Decode(readCapture(t, "connect-v4-req"), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(captures["connect-v4-req"], got, same); diff != "" {
+		t.Errorf("after reuse, -want +got:\n%s", diff)
+	}
+}
+
+func TestAppendErrors(t *testing.T) {
+	long := strings.Repeat("x", MaxMessage)
+	for _, test := range []struct {
+		name string
+		m    Message
+		want error
+	}{
+		{"too long", Message{Reason: long}, ErrTooLong},
+		{"NUL in name", Message{Context: Context{Hostname: "a\x00b"}}, errNUL},
+		{"NUL in canonical name", Message{Context: Context{Result: []AddrInfo{{CanonName: "a\x00b"}}}}, errNUL},
+		{"zone by name", Message{Context: Context{Remote: sa("[fe80::1%eth0]:1")}}, errZone},
+		{"device name", Message{Alternates: []Alternate{{Device: "abcdefghijklmnop"}}}, errDevice},
+		{"NUL in device name", Message{Alternates: []Alternate{{Device: "a\x00b"}}}, errNUL},
+		{"absent remote", Message{Alternates: []Alternate{{Remotes: make([]SockAddr, 1)}}}, errFamily},
+		{"many remotes", Message{Alternates: []Alternate{{Remotes: make([]SockAddr, MaxMessage)}}}, errRemotes},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b, err := test.m.Append([]byte("kept"))
+			if !errors.Is(err, test.want) {
+				t.Errorf("error %v, want %v", err, test.want)
+			}
+			if string(b) != "kept" {
+				t.Errorf("dst became %d bytes long", len(b))
+			}
+		})
+	}
+}
+
+func TestAppendFit(t *testing.T) {
+	m := captures["choose2-5-socketchoose-twoidle-req"]
+	member := m.Sockets[0]
+	m.Sockets = nil
+	for fd := range int32(200) {
+		member.FD = fd
+		m.Sockets = append(m.Sockets, member)
+	}
+	if _, err := m.Append(nil); !errors.Is(err, ErrTooLong) {
+		t.Errorf("Append: error %v, want %v", err, ErrTooLong)
+	}
+	b, dropped, err := m.AppendFit(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b) > MaxMessage || len(b) < MaxMessage-500 {
+		t.Errorf("%d bytes, want just below %d", len(b), MaxMessage)
+	}
+	var got Message
+	if err := Decode(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := m
+	want.Sockets = m.Sockets[:len(m.Sockets)-dropped]
+	if diff := cmp.Diff(want, got, same); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestAcceptID(t *testing.T) {
+	a, b := uuid.UUID{1}, uuid.UUID{2}
+	for _, test := range []struct {
+		name             string
+		stored, incoming uuid.UUID
+		calls            Calls
+		want             uuid.UUID
+		ok               bool
+	}{
+		{"none in a fresh context", a, uuid.Nil, 0, a, true},
+		{"first", uuid.Nil, a, 0, a, true},
+		{"first, with calls", uuid.Nil, a, CallConnect, a, true},
+		{"same", a, a, CallConnect, a, true},
+		{"foreign", a, b, 0, a, false},
+		{"none after calls", a, uuid.Nil, CallConnect, a, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got, ok := AcceptID(test.stored, test.calls, test.incoming); got != test.want || ok != test.ok {
+				t.Errorf("got %v %v, want %v %v", got, ok, test.want, test.ok)
+			}
+		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, test := range []struct{ got, want string }{
+		{TagHostname.String(), "remote_hostname"},
+		{Tag(0x99).String(), "tag(0x99)"},
+		{ActionSocketChooseExisting.String(), "socketchoose_resp_existing"},
+		{Action(99).String(), "action(99)"},
+		{(CallSocket | CallConnect).String(), "socket+connect"},
+		{Calls(0).String(), "none"},
+		{(FeatureReason | 1<<9).String(), "reason+0x200"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%q, want %q", test.got, test.want)
+		}
+	}
+}
+
+func TestClone(t *testing.T) {
+	c := everything().Context
+	d := c.Clone()
+	if diff := cmp.Diff(c, d, same); diff != "" {
+		t.Fatalf("-want +got:\n%s", diff)
+	}
+	c.OptionsCurrent[0].Value[0] = 9
+	c.Result[0].CanonName = "changed"
+	if d.OptionsCurrent[0].Value[0] == 9 || d.Result[0].CanonName == "changed" {
+		t.Error("the clone shares memory")
+	}
+}
