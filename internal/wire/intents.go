@@ -1,0 +1,84 @@
+package wire
+
+import (
+	"math"
+
+	"github.com/socket-intents/mamma/client/intent"
+)
+
+// Levels and names of socket options that travel in suggestions: the numbers of
+// Linux, whatever the host is.
+const (
+	SolSocket      = 1
+	SoBindToDevice = 25
+)
+
+// Intents returns the intents among the current options, the last one of each
+// number. Options without a value, or with one that is not 4 bytes long, count
+// as not given. Wide intents override.
+func (m *Message) Intents() intent.Set {
+	var s intent.Set
+	for i := range m.Context.OptionsCurrent {
+		o := &m.Context.OptionsCurrent[i]
+		if o.Level == intent.Level && len(o.Value) == 4 {
+			s = s.With(intent.Option(o.Name), int64(int32(le.Uint32(o.Value))))
+		}
+	}
+	for _, w := range m.WideIntents {
+		if w.Option <= math.MaxInt32 {
+			s = s.With(intent.Option(w.Option), w.Value)
+		}
+	}
+	return s
+}
+
+// SetIntents replaces the intents among the current options by those of s, and
+// the wide intents by those that do not fit 32 bits; the ordinary option of
+// these is saturated. A peer that did not announce FeatureWideIntents ignores
+// the latter.
+func (m *Message) SetIntents(s intent.Set) {
+	opts := m.Context.OptionsCurrent
+	kept := opts[:0]
+	for i := range opts {
+		if opts[i].Level != intent.Level {
+			// Swap, so that no two entries share a Value.
+			kept = kept[:len(kept)+1]
+			last := &kept[len(kept)-1]
+			*last, opts[i] = opts[i], *last
+		}
+	}
+	m.WideIntents = m.WideIntents[:0]
+	for name, v := range s.All() {
+		narrow := int32(max(math.MinInt32, min(math.MaxInt32, v)))
+		if int64(narrow) != v {
+			m.WideIntents = append(m.WideIntents, WideIntent{uint32(name), v})
+		}
+		kept = grow(kept)
+		last := &kept[len(kept)-1]
+		*last = SockOpt{
+			Level: intent.Level,
+			Name:  int32(name),
+			Value: le.AppendUint32(last.Value[:0], uint32(narrow)),
+			Flags: 0,
+		}
+	}
+	m.Context.OptionsCurrent = kept
+}
+
+// Device returns the interface that the suggested options ask the socket to be
+// bound to, "" if none.
+func (c *Context) Device() string {
+	for i := range c.OptionsSuggested {
+		if o := &c.OptionsSuggested[i]; o.Level == SolSocket && o.Name == SoBindToDevice {
+			v := o.Value
+			for j, ch := range v {
+				if ch == 0 {
+					v = v[:j]
+					break
+				}
+			}
+			return string(v)
+		}
+	}
+	return ""
+}
