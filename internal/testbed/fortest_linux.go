@@ -1,0 +1,43 @@
+package testbed
+
+import (
+	"errors"
+	"os"
+)
+
+// RequireEnv is the environment variable that, set to anything, makes tests
+// fail where they would be skipped for want of namespaces. It is set where the
+// capability is known to exist, so that skips do not hide rot.
+const RequireEnv = "MAMMA_TESTBED_REQUIRED"
+
+// TB is the part of testing.TB that ForTest needs. Programs that are no tests
+// do not link package testing for it.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Skipf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// ForTest makes a test bed that is closed when the test ends. It skips the test
+// if the host cannot make one and RequireEnv is not set; any other failure is
+// the test's.
+func ForTest(t TB, config Config) *Bed {
+	t.Helper()
+	b, err := New(config)
+	if err != nil {
+		SkipOrFail(t, err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// SkipOrFail ends the test: skipped if err wraps ErrUnavailable and RequireEnv
+// is not set, failed otherwise.
+func SkipOrFail(t TB, err error) {
+	t.Helper()
+	if errors.Is(err, ErrUnavailable) && os.Getenv(RequireEnv) == "" {
+		t.Skipf("test bed: %v", err)
+	}
+	t.Fatalf("test bed: %v", err)
+}
