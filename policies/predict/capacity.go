@@ -1,0 +1,52 @@
+package predict
+
+import "github.com/socket-intents/mamma/mam/policy"
+
+// NoCapacity is the capacity of a link whose highest rate is not known.
+const NoCapacity policy.BytesPerSecond = -1
+
+// FreeCapacity estimates the rate that one more connection over p would get
+// (spec/policies.md 3.4).
+func FreeCapacity(p *policy.Prefix) policy.BytesPerSecond { return capacity(p, Shared) }
+
+// FreeOrBusyCapacity is FreeCapacity, but a link that is used for more than half
+// counts as full and one used for less than a tenth as idle (section 11).
+func FreeOrBusyCapacity(p *policy.Prefix) policy.BytesPerSecond { return capacity(p, FreeOrBusy) }
+
+func capacity(p *policy.Prefix, share func(highest, rate policy.BytesPerSecond, conns int64) policy.BytesPerSecond) policy.BytesPerSecond {
+	return share(policy.BytesPerSecond(DownRateMax.Value(p)), policy.BytesPerSecond(DownRate.Value(p)), truncate(Conns.Value(p)))
+}
+
+// Shared divides the highest rate by the connections there are, weighted by how
+// much of it is used, and the new one.
+func Shared(highest, rate policy.BytesPerSecond, conns int64) policy.BytesPerSecond {
+	if highest <= Epsilon {
+		return NoCapacity
+	}
+	return highest / (policy.BytesPerSecond(conns)*(rate/highest) + 1)
+}
+
+// FreeOrBusy is Shared with the use rounded as for FreeOrBusyCapacity.
+func FreeOrBusy(highest, rate policy.BytesPerSecond, conns int64) policy.BytesPerSecond {
+	if highest <= Epsilon {
+		return NoCapacity
+	}
+	use := rate / highest
+	switch {
+	case use > 0.5:
+		use = 1
+	case use < 0.1:
+		use = 0
+	}
+	return highest / (policy.BytesPerSecond(conns)*use + 1)
+}
+
+// Counted divides the highest rate by the transfers that a policy knows of, and
+// the new one (section 12).
+func Counted(highest policy.BytesPerSecond, transfers int) policy.BytesPerSecond {
+	c := highest / policy.BytesPerSecond(transfers+1)
+	if !(c >= Epsilon) {
+		return NoCapacity
+	}
+	return c
+}

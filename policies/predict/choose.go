@@ -1,0 +1,50 @@
+package predict
+
+import (
+	"math"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// LowestRTT returns the prefix with the smallest usable value of m, the first
+// of equal ones, nil if there is none (lowest_srtt of spec/policies.md 3.3).
+func LowestRTT(list []*policy.Prefix, m Metric) *policy.Prefix {
+	var best *policy.Prefix
+	lowest := math.MaxFloat64
+	for _, p := range list {
+		if v := m.Raw(p); v > Epsilon && v < lowest {
+			best, lowest = p, v
+		}
+	}
+	return best
+}
+
+// HighestCapacity returns the prefix with the largest usable value of m, the
+// first of equal ones, nil if there is none (section 3.3).
+func HighestCapacity(list []*policy.Prefix, m Metric) *policy.Prefix {
+	var best *policy.Prefix
+	highest := float64(Epsilon)
+	for _, p := range list {
+		if v := m.Raw(p); v > highest {
+			best, highest = p, v
+		}
+	}
+	return best
+}
+
+// LowestCapacity returns the prefix with the smallest usable value of m, or of
+// fallback where a prefix's m is unknown or not smaller than what was found so
+// far; nil if there is none (section 3.3).
+func LowestCapacity(list []*policy.Prefix, m, fallback Metric) *policy.Prefix {
+	var best *policy.Prefix
+	lowest := math.MaxFloat64
+	for _, p := range list {
+		for _, v := range [...]float64{m.Raw(p), fallback.Raw(p)} {
+			if v > Epsilon && v < lowest {
+				best, lowest = p, v
+				break
+			}
+		}
+	}
+	return best
+}

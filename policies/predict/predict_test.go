@@ -1,0 +1,164 @@
+package predict
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	. "github.com/socket-intents/mamma/policies/internal/policytest"
+)
+
+// The worked example of spec/policies.md 3.5; the rest of its table is among
+// the vectors that package policies runs.
+func TestNewConnection(t *testing.T) {
+	got := NewConnection(100000, 1250000, 50, false)
+	if got.Rounds != 2 || got.Limit != 50000 || got.Rest != 56560 || got.Rate != 579200 || math.Abs(float64(got.Time)-247.651934) > 1e-6 {
+		t.Errorf("%+v", got)
+	}
+	// A limit above 31 bits predicts no slow start in the original.
+	if got := NewConnection(1<<40, 125e9, 100, false); got.Rounds < 10 || got.Limit != 10_000_000_000 {
+		t.Errorf("large bandwidth-delay product: %+v", got)
+	}
+}
+
+func TestCompletionIsNeverOddNumber(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size, capacity, rtt := rapid.Int64().Draw(t, "size"), rapid.Float64().Draw(t, "capacity"), rapid.Float64().Draw(t, "rtt")
+		reuse, tls := rapid.Bool().Draw(t, "reuse"), rapid.Bool().Draw(t, "tls")
+		got := Completion(size, policy.BytesPerSecond(capacity), Millis(rtt), reuse, tls)
+		if math.IsNaN(float64(got)) || math.IsInf(float64(got), 1) {
+			t.Fatalf("Completion = %v", got)
+		}
+		if size >= 0 && got < Millis(rtt) {
+			t.Fatalf("Completion = %v, less than one round trip", got)
+		}
+		if got.Duration() < 0 {
+			t.Fatalf("Duration = %v", got.Duration())
+		}
+	})
+}
+
+func TestMoreBytesTakeLonger(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size, more := rapid.Int64Range(0, 1<<40).Draw(t, "size"), rapid.Int64Range(0, 1<<30).Draw(t, "more")
+		capacity, rtt := policy.BytesPerSecond(rapid.Float64Range(1, 1e10).Draw(t, "capacity")), Millis(rapid.Float64Range(0.1, 5000).Draw(t, "rtt"))
+		reuse := rapid.Bool().Draw(t, "reuse")
+		a, b := Completion(size, capacity, rtt, reuse, false), Completion(size+more, capacity, rtt, reuse, false)
+		// One more round of slow start may be quicker than the rest at the rate of
+		// the round before, but then by less than that round trip.
+		if b < a-rtt-a*1e-9 {
+			t.Fatalf("%d bytes take %v ms, %d bytes %v ms", size, a, size+more, b)
+		}
+	})
+}
+
+func TestMillisDuration(t *testing.T) {
+	for _, tt := range []struct {
+		in   Millis
+		want time.Duration
+	}{
+		{Unknown, 0}, {Millis(math.NaN()), 0}, {-5, 0}, {0, 0}, {1.5, 1500 * time.Microsecond}, {1e300, math.MaxInt64}, {Millis(math.Inf(1)), 0},
+	} {
+		if got := tt.in.Duration(); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestMetricNames(t *testing.T) {
+	names := MetricNames()
+	if len(names) != numMetrics {
+		t.Fatalf("%d names of %d metrics", len(names), numMetrics)
+	}
+	for i, name := range names {
+		if m, ok := ParseMetric(name); !ok || m != Metric(i) {
+			t.Errorf("ParseMetric(%q) = %v, %v", name, m, ok)
+		}
+	}
+	slices.Sort(names)
+	if len(slices.Compact(names)) != numMetrics {
+		t.Error("two metrics have one name")
+	}
+	if _, ok := ParseMetric("callback_duration_rate"); ok {
+		t.Error("a metric that nobody measures is known")
+	}
+}
+
+func TestEveryMetricIsRead(t *testing.T) {
+	p := Prefix("a", "10.0.1.2/24")
+	p.Stats = policy.PathStats{
+		Time: Now, SampleTime: Now, Conns: 1, SRTTMean: 2e6, SRTTMedian: 3e6, SRTTMin: 4e6, SRTTCurrent: 5e6, SRTTVariance: 6,
+		RTTVarMedian: 7e6, RTTVarMean: 8e6, LossUp: 0.5,
+	}
+	w := func(f policy.BytesPerSecond) policy.Windowed {
+		return policy.Windowed{Short: f, Mid: f + 1, Long: f + 2, VeryLong: f + 3}
+	}
+	p.Link = policy.LinkStats{
+		Time: Now, DownRateMaxTime: Now, UpRateMaxTime: Now, DownBytes: 20, UpBytes: 21, DownRate: 22, UpRate: 23, DownRateMax: 24, UpRateMax: 25,
+		DownSMA: 26, DownSMAMax: w(30), DownSMAMin: w(40), DownSMAQuantile: w(50), RxErrors: 60, TxErrors: 61,
+	}
+	p.Wifi = &policy.WifiStats{
+		Time: Now, Signal: -70, SignalAvg: -71, TxRate: 1e6, RxRate: 2e6, BSSLoad: true, Stations: 4, ChannelUtilization: 12.5, AvailableAdmissionCapacity: 9,
+	}
+	want := []float64{
+		2, 3, 4, 5, 6, 7, 8, 0.5, 1,
+		20, 21, 22, 23, 24, 25, 26, 30, 31, 32, 33, 40, 41, 42, 50, 51, 52, 60, 61,
+		-70, -71, 8, 16, 4, 12.5, 9,
+	}
+	bare := Prefix("b", "10.0.2.2/24")
+	noLoad := Prefix("c", "10.0.3.2/24")
+	noLoad.Wifi = &policy.WifiStats{Stations: 4, ChannelUtilization: 12.5, AvailableAdmissionCapacity: 9}
+	for m := range Metric(numMetrics) {
+		if got := m.Raw(p); got != want[m] {
+			t.Errorf("%v = %v, want %v", m, got, want[m])
+		}
+		if m.Time(p) != Now {
+			t.Errorf("%v has no time", m)
+		}
+		if got := m.Raw(bare); got != 0 {
+			t.Errorf("%v = %v for a prefix of which nothing is known", m, got)
+		}
+		if got := m.Raw(noLoad); got != 0 {
+			t.Errorf("%v = %v without a BSS Load element", m, got)
+		}
+		if !m.Time(bare).IsZero() {
+			t.Errorf("%v has a time for a prefix of which nothing is known", m)
+		}
+		configured := Prefix("d", "10.0.4.2/24", Option(m.String(), "77"))
+		if m.Raw(configured) != 77 || !m.Time(configured).IsZero() {
+			t.Errorf("%v = %v, configured as 77", m, m.Raw(configured))
+		}
+	}
+}
+
+func TestOptionOverridesMeasurement(t *testing.T) {
+	for _, tt := range []struct {
+		option string
+		want   float64
+	}{
+		{"30", 30}, {"0", 0}, {"-1", 0}, {"0.00005", 0}, {"1.7976931348623157e308", 0}, {"fast", 20},
+	} {
+		if got := SRTTMin.Value(A(Option("srtt_minimum_recent", tt.option))); got != tt.want {
+			t.Errorf("configured as %q: %v, want %v", tt.option, got, tt.want)
+		}
+	}
+}
+
+func TestCapacity(t *testing.T) {
+	if got := FreeCapacity(A()); math.Abs(float64(got)-1077586.2) > 0.1 {
+		t.Errorf("FreeCapacity(a) = %v", got)
+	}
+	if got := FreeOrBusyCapacity(A()); got != 1250000 {
+		t.Errorf("FreeOrBusyCapacity(a) = %v", got)
+	}
+	bare := Prefix("c", "10.0.3.2/24")
+	for _, got := range []policy.BytesPerSecond{FreeCapacity(bare), FreeOrBusyCapacity(bare), Counted(0, 0), Counted(0.0001, 1)} {
+		if got != NoCapacity {
+			t.Errorf("unknown capacity = %v", got)
+		}
+	}
+}
