@@ -1,0 +1,342 @@
+package mam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Defaults of Options.
+const (
+	// DefaultResolveTimeout bounds a request's name resolution as a whole. The
+	// original's clients wait without limit; three tries of a second each at
+	// several servers fit in.
+	DefaultResolveTimeout = 10 * time.Second
+	// DefaultKeep is how many decisions are remembered.
+	DefaultKeep = 1024
+	// watchInterval is how often the running policy call is looked at.
+	watchInterval = callLimit / 4
+)
+
+// Options are a Manager's settings. The zero value is useful.
+type Options struct {
+	ResolveTimeout time.Duration // 0: DefaultResolveTimeout
+	Keep           int           // decisions to remember; 0: DefaultKeep
+	Logger         *slog.Logger  // nil: nothing is logged
+	// OnDecision is called for every decision, on the request path: it must
+	// return at once and keep no pointer to the record. May be nil.
+	OnDecision func(*Record)
+	// OnReport is called with the decision that a client reported an outcome
+	// of. May be nil.
+	OnReport func(Record)
+}
+
+// Manager decides and answers. Publish gives it its first View, before any
+// request is served. It is safe for concurrent use.
+type Manager struct {
+	log  *slog.Logger
+	opts Options
+	view atomic.Pointer[View]
+	ring *Ring
+	logs policyLog
+
+	mu sync.Mutex // orders Publish
+}
+
+// New makes a Manager.
+func New(opts Options) *Manager {
+	if opts.ResolveTimeout <= 0 {
+		opts.ResolveTimeout = DefaultResolveTimeout
+	}
+	if opts.Keep <= 0 {
+		opts.Keep = DefaultKeep
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := &Manager{log: opts.Logger, opts: opts, ring: NewRing(opts.Keep), logs: newPolicyLog(opts.Logger)}
+	m.view.Store(&View{})
+	return m
+}
+
+// View returns the state that the next decision will be made on.
+func (m *Manager) View() *View { return m.view.Load() }
+
+// Decisions gives access to the latest decisions.
+func (m *Manager) Decisions() *Ring { return m.ring }
+
+// Publish makes v the state for decisions from now on. If it brings another
+// policy, the old one is closed as soon as its running call has finished.
+func (m *Manager) Publish(v *View) {
+	v.prepare()
+	m.mu.Lock()
+	old := m.view.Swap(v)
+	m.mu.Unlock()
+	if old.Runner != nil && old.Runner != v.Runner {
+		if err := old.Runner.Close(); err != nil {
+			m.log.Warn("closing the old policy", "policy", old.Runner.Name, "err", err)
+		}
+	}
+}
+
+// Run looks after the policy and writes its log, until ctx ends; then it closes
+// the policy. The error is nil after an orderly end.
+func (m *Manager) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.logs.run(ctx)
+	}()
+	t := time.NewTicker(watchInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if r := m.view.Load().Runner; r != nil {
+				r.check(callLimit)
+			}
+		case <-ctx.Done():
+			<-done
+			return m.close()
+		}
+	}
+}
+
+func (m *Manager) close() error {
+	r := m.view.Load().Runner
+	if r == nil {
+		return nil
+	}
+	return r.Close()
+}
+
+// Reconfigure hands a run-time configuration string to the policy
+// (spec/daemon.md section 7). A policy that takes none gives an error that
+// wraps errors.ErrUnsupported.
+func (m *Manager) Reconfigure(text string) error {
+	v := m.view.Load()
+	if v.Runner == nil {
+		return fmt.Errorf("reconfigure: no policy is loaded: %w", errors.ErrUnsupported)
+	}
+	var err error
+	_, callErr := v.Runner.call(nil, func(p policy.Policy) {
+		rc, ok := p.(policy.Reconfigurer)
+		if !ok {
+			err = fmt.Errorf("policy %s takes no configuration at run time: %w", v.Runner.Name, errors.ErrUnsupported)
+			return
+		}
+		err = rc.Reconfigure(text, v.Prefixes)
+	})
+	return errors.Join(err, callErr)
+}
+
+// choose asks the policy about w.req and leaves its decision in w, or the
+// default one with the reason. takeover goes on in the caller's place if the
+// policy is stuck; mine is false if that happened.
+func (m *Manager) choose(w *work, takeover func()) (mine bool) {
+	for {
+		r := w.view.Runner
+		if r == nil {
+			w.decision = policy.Decision{Reason: "no policy"}
+			return true
+		}
+		var d policy.Decision
+		var line string
+		var logFile string
+		mine, err := r.call(takeover, func(p policy.Policy) {
+			if w.req.Kind == policy.Resolve {
+				if rc, ok := p.(policy.ResolveChooser); ok {
+					d = rc.ChooseResolver(&w.req)
+				}
+				return
+			}
+			d = p.Choose(&w.req)
+			if ll, ok := p.(policy.LineLogger); ok {
+				if logFile = ll.LogFile(); logFile != "" {
+					line = ll.LogLine(&w.req, d)
+				}
+			}
+		})
+		if !mine {
+			return false
+		}
+		w.took = time.Since(w.req.Now)
+		if errors.Is(err, errReplaced) {
+			if v := m.view.Load(); v.Runner != r {
+				w.view = v // the candidates were current a moment ago; the new policy may use them
+				continue
+			}
+		}
+		if err == nil {
+			err = w.check(&d)
+		}
+		if err != nil {
+			w.useDefault(err.Error())
+			return true
+		}
+		w.decision = d
+		if line != "" {
+			m.logs.write(logFile, line, w.req.Now)
+		}
+		return true
+	}
+}
+
+// check finds nonsense in a decision: a prefix or a socket that was not offered.
+// Such alternates are dropped.
+func (w *work) check(d *policy.Decision) error {
+	if d.Prefix != nil && d.Prefix != w.req.BoundPrefix && !w.offered(d.Prefix) {
+		return fmt.Errorf("policy %s chose %v, which was not offered", w.view.Runner.Name, d.Prefix.ID)
+	}
+	if d.Socket != nil {
+		found := false
+		for i := range w.req.Sockets {
+			found = found || d.Socket == &w.req.Sockets[i]
+		}
+		if !found {
+			return fmt.Errorf("policy %s chose a socket that was not offered", w.view.Runner.Name)
+		}
+	}
+	for _, p := range d.Alternates {
+		if !w.offered(p) || p == d.Prefix {
+			return w.checkAlternates(d)
+		}
+	}
+	return nil
+}
+
+func (w *work) checkAlternates(d *policy.Decision) error {
+	kept := make([]*policy.Prefix, 0, len(d.Alternates))
+	for _, p := range d.Alternates {
+		if p != d.Prefix && w.offered(p) {
+			kept = append(kept, p)
+		}
+	}
+	d.Alternates = kept
+	return nil
+}
+
+func (w *work) offered(p *policy.Prefix) bool {
+	for _, q := range w.req.Prefixes {
+		if p == q {
+			return true
+		}
+	}
+	return false
+}
+
+// useDefault decides without the policy.
+func (w *work) useDefault(why string) {
+	w.decision = policy.Decision{Prefix: w.req.DefaultPrefix(), Reason: "default"}
+	w.fallback = why
+}
+
+// remember puts the decision into the ring and returns it as remembered.
+func (m *Manager) remember(w *work) Record {
+	rec := Record{
+		Time: w.req.Now, Took: w.took, Kind: w.req.Kind, App: w.req.App, Network: w.req.Network,
+		Host: w.req.Host, Service: w.req.Service, Remote: w.req.Remote, Bound: w.req.Bound, Intents: w.req.Intents,
+		Decision: w.decision, Fallback: w.fallback,
+	}
+	if w.view.Runner != nil {
+		rec.Policy = w.view.Runner.Name
+	}
+	if s := w.decision.Socket; s != nil {
+		rec.Reused, rec.FD, rec.Decision.Socket = true, s.FD, nil
+	}
+	m.ring.add(&rec)
+	if m.opts.OnDecision != nil {
+		m.opts.OnDecision(&rec)
+	}
+	return rec
+}
+
+// resolve looks up the request's name on the prefix that the decision names. A
+// name that this prefix's resolver does not know is asked once more at the
+// default one, which may know names of the local network only.
+func (m *Manager) resolve(ctx context.Context, w *work, p *policy.Prefix, f policy.Family) error {
+	if a, err := netip.ParseAddr(w.req.Host); err == nil {
+		if f != policy.IPv6 {
+			a = a.Unmap()
+		}
+		if f != policy.Unspecified && policy.FamilyOf(a) != f {
+			return fmt.Errorf("resolve %s: not an %v address: %w", w.req.Host, f, ErrNotFound)
+		}
+		w.answer = Answer{Addrs: []netip.Addr{a}}
+		return nil
+	}
+	first, own := w.view.resolverOf(p)
+	if w.decision.Resolution == policy.ResolveDefault {
+		first, own = w.view.Resolver, false
+	}
+	if first == nil {
+		return fmt.Errorf("resolve %s: no resolver", w.req.Host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.opts.ResolveTimeout)
+	defer cancel()
+	var err error
+	w.answer, err = first.Lookup(ctx, w.req.Host, f)
+	if errors.Is(err, ErrNotFound) && own && w.view.Resolver != nil {
+		w.answer, err = w.view.Resolver.Lookup(ctx, w.req.Host, f)
+	}
+	if err == nil && len(w.answer.Addrs) == 0 {
+		err = fmt.Errorf("resolve %s: empty answer: %w", w.req.Host, ErrNotFound)
+	}
+	return err
+}
+
+// WriteAnnouncement writes the lines that tell, when a policy is loaded, which
+// addresses it works with (spec/policies.md 3.2).
+func (v *View) WriteAnnouncement(out io.Writer) error {
+	var note func(*policy.Prefix) string
+	if a, ok := v.annotator(); ok {
+		note = a.Annotate
+	}
+	if _, err := fmt.Fprintln(out, "Configured addresses:"); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		family policy.Family
+		name   string
+	}{{policy.IPv4, "AF_INET"}, {policy.IPv6, "AF_INET6"}} {
+		if _, err := fmt.Fprintf(out, "    %s:\n", f.name); err != nil {
+			return err
+		}
+		none := true
+		for _, p := range v.Prefixes {
+			if p.Family() != f.family {
+				continue
+			}
+			none = false
+			text := ""
+			if note != nil {
+				text = note(p)
+			}
+			if _, err := fmt.Fprintf(out, "        %v%s\n", p.Addr(), text); err != nil {
+				return err
+			}
+		}
+		if none {
+			if _, err := fmt.Fprintln(out, "        (none)"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (v *View) annotator() (policy.Annotator, bool) {
+	if v.Runner == nil {
+		return nil, false
+	}
+	a, ok := v.Runner.policy.(policy.Annotator)
+	return a, ok
+}

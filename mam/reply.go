@@ -1,0 +1,139 @@
+package mam
+
+import (
+	"net/netip"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// reply turns m, the request, into its answer: everything the client said is
+// echoed, as the original does, and what was decided is filled in.
+
+// suggest fills in the decision: source address, device, options, protocol.
+// To peers that announced nothing, options carry flags 0, so that one that fails
+// is not fatal (spec/client-and-socks.md 7.4).
+func (w *work) suggest(m *wire.Message, features wire.Features) {
+	c, d := &m.Context, &w.decision
+	c.OptionsSuggested = c.OptionsSuggested[:0]
+	c.BindSuggested = wire.SockAddr{}
+	m.Alternates = m.Alternates[:0]
+	if d.Prefix != nil && !w.req.Bound.IsValid() {
+		c.BindSuggested = w.local(d.Prefix)
+		if !w.mapped {
+			c.Domain = domain(d.Prefix.Family())
+		}
+		if dev := w.view.Devices[d.Prefix.ID]; dev != "" {
+			c.OptionsSuggested = append(c.OptionsSuggested, wire.SockOpt{
+				Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: append([]byte(dev), 0), Flags: optionFlags(features, true),
+			})
+		}
+	}
+	for _, o := range d.Options {
+		c.OptionsSuggested = append(c.OptionsSuggested, wire.SockOpt{
+			Level: o.Level, Name: o.Name, Value: o.Value, Flags: optionFlags(features, o.Optional),
+		})
+	}
+	if features&wire.FeatureAlternates != 0 && !w.req.Bound.IsValid() {
+		for _, p := range d.Alternates {
+			m.Alternates = append(m.Alternates, wire.Alternate{
+				Local: w.local(p), Device: w.view.Devices[p.ID], Protocol: protocol(c.Type, d.Multipath),
+			})
+		}
+	}
+	if features&wire.FeatureReason != 0 {
+		m.Reason = d.Reason
+		if w.fallback != "" {
+			m.Reason = w.fallback
+		}
+	}
+}
+
+func optionFlags(features wire.Features, optional bool) wire.SockOptFlags {
+	if features != 0 && optional {
+		return wire.SockOptOptional
+	}
+	return 0
+}
+
+// local is a prefix's address as a client binds to it: port 0.
+func (w *work) local(p *policy.Prefix) wire.SockAddr {
+	a := p.Addr()
+	if w.mapped {
+		a = netip.AddrFrom16(a.As16())
+	}
+	return wire.SockAddr{AddrPort: netip.AddrPortFrom(a, 0)}
+}
+
+// protocol is what a socket for the decision is opened with. Classic connect
+// requests have their socket already.
+func protocol(typ int32, multipath bool) int32 {
+	switch {
+	case typ == wire.SockDgram:
+		return wire.ProtoUDP
+	case multipath:
+		return wire.ProtoMPTCP
+	}
+	return wire.ProtoTCP
+}
+
+// Flags of struct addrinfo, as on Linux.
+const aiCanonName = 0x2
+
+// results fills in what the resolver found: the list, and with first the first entry as the
+// address to connect to. A request without a socket type gets stream and
+// datagram entries, as getaddrinfo(3) gives.
+func (w *work) results(m *wire.Message, first bool) {
+	c := &m.Context
+	var hint wire.AddrInfo
+	if len(c.Hint) > 0 {
+		hint = c.Hint[0]
+	}
+	typ := c.Type
+	if typ == 0 || w.req.Kind == policy.Resolve && hint.Type != 0 {
+		typ = hint.Type
+	}
+	types := []int32{typ}
+	if typ == 0 {
+		types = []int32{wire.SockStream, wire.SockDgram}
+		if first {
+			types = types[:1]
+		}
+	}
+	c.Result = c.Result[:0]
+	for _, a := range w.answer.Addrs {
+		for _, t := range types {
+			e := wire.AddrInfo{
+				Family: domain(policy.FamilyOf(a)), Type: t, Protocol: hint.Protocol,
+				Addr: wire.SockAddr{AddrPort: netip.AddrPortFrom(a, w.req.Port)},
+			}
+			if e.Protocol == 0 || t != typ {
+				e.Protocol = protocol(t, false)
+			}
+			if len(c.Result) == 0 && hint.Flags&aiCanonName != 0 {
+				e.CanonName = w.answer.Canonical
+			}
+			if w.decision.Multipath && first && t == wire.SockStream {
+				e.Protocol = wire.ProtoMPTCP
+			}
+			c.Result = append(c.Result, e)
+		}
+	}
+	if first && len(c.Result) > 0 {
+		e := &c.Result[0]
+		c.Domain, c.Type, c.Protocol, c.Remote = e.Family, e.Type, e.Protocol, e.Addr
+	}
+}
+
+// reuse answers with one of the offered sockets: its stored context is copied,
+// but for the context id, which is the connection's.
+func (w *work) reuse(m *wire.Message) {
+	for i := range m.Sockets {
+		if m.Sockets[i].FD == w.decision.Socket.FD {
+			m.Context, m.Sockets[i].Context = m.Sockets[i].Context, wire.Context{}
+			m.Sockets[0], m.Sockets[i] = m.Sockets[i], m.Sockets[0]
+			break
+		}
+	}
+	m.Sockets = m.Sockets[:1]
+}

@@ -1,0 +1,169 @@
+package mam
+
+import (
+	"math"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// kindOf maps a request's action to what the policy is asked. The fall-back
+// action of the original is internal to it and unknown here (spec/daemon.md D19).
+func kindOf(a wire.Action) (policy.Kind, bool) {
+	switch a {
+	case wire.ActionConnectRequest:
+		return policy.Connect, true
+	case wire.ActionResolveRequest:
+		return policy.Resolve, true
+	case wire.ActionSocketConnectRequest:
+		return policy.SocketConnect, true
+	case wire.ActionSocketChooseRequest:
+		return policy.SocketChoose, true
+	}
+	return 0, false
+}
+
+// work is what one request needs on its way; its memory is used for the next
+// one of the same client.
+type work struct {
+	view    *View
+	req     policy.Request
+	sockets []policy.Socket
+	list    []*policy.Prefix // memory for narrowed candidates
+	// mapped: the socket is IPv6 and speaks to an IPv4-mapped address, so that
+	// suggestions are given in that form.
+	mapped bool
+
+	decision policy.Decision
+	fallback string // why the decision is not the policy's
+	took     time.Duration
+	answer   Answer // of the resolver, once asked
+}
+
+// fill makes the policy's request of a client's message.
+func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, now time.Time) {
+	c := &m.Context
+	w.view = v
+	w.mapped = false
+	w.decision, w.fallback, w.took, w.answer = policy.Decision{}, "", 0, Answer{}
+	w.req = policy.Request{
+		Kind:    kind,
+		Intents: m.Intents(),
+		Network: policy.Network{Family: family(c.Domain)},
+		Host:    c.Hostname,
+		Service: c.Service,
+		Bound:   addr(c.BindRequested),
+		App:     app,
+		Now:     now,
+	}
+	r := &w.req
+	if len(c.Hint) > 0 {
+		if f := family(c.Hint[0].Family); r.Network.Family == policy.Unspecified || kind == policy.Resolve {
+			r.Network.Family = f
+		}
+	}
+	if c.Type == wire.SockDgram || c.Type == 0 && len(c.Hint) > 0 && c.Hint[0].Type == wire.SockDgram {
+		r.Network.Transport = policy.Datagram
+	}
+	dst := netip.Addr{}
+	if kind == policy.Connect {
+		if c.Remote.IsValid() {
+			r.Remote = c.Remote.AddrPort
+			dst = r.Remote.Addr()
+			if dst.Is4In6() {
+				dst = dst.Unmap()
+				r.Remote = netip.AddrPortFrom(dst, r.Remote.Port())
+				w.mapped = true
+			}
+			r.Network.Family = policy.FamilyOf(dst)
+			r.Port = r.Remote.Port()
+		}
+	} else {
+		if n, err := strconv.ParseUint(c.Service, 10, 16); err == nil {
+			r.Port = uint16(n)
+		}
+		if a, err := netip.ParseAddr(c.Hostname); err == nil {
+			dst = a.Unmap()
+		}
+	}
+	if r.Bound.IsValid() {
+		r.BoundPrefix = v.prefixOf(r.Bound)
+	}
+	w.sockets = w.sockets[:0]
+	if kind == policy.SocketChoose {
+		for i := range m.Sockets {
+			s := &m.Sockets[i]
+			local := addr(s.Context.BindSuggested)
+			if !local.IsValid() {
+				local = addr(s.Context.BindRequested)
+			}
+			w.sockets = append(w.sockets, policy.Socket{
+				FD: s.FD, Local: local, Prefix: v.prefixOf(local), Multipath: multipath(&s.Context),
+			})
+		}
+	}
+	r.Sockets = w.sockets
+	w.narrow(r.Network.Family, dst)
+}
+
+// narrow sets the candidates to those of a family that reach dst.
+func (w *work) narrow(f policy.Family, dst netip.Addr) {
+	w.req.Prefixes = w.view.candidates(w.list, f, dst)
+	if n := len(w.req.Prefixes); n > 0 && cap(w.list) < n {
+		w.list = make([]*policy.Prefix, 0, n) // for next time
+	}
+}
+
+// The kernel of the original's Multipath TCP switched it on by this option; an
+// original client's stored socket may still carry it.
+const (
+	solTCP          = 6
+	oldMPTCPEnabled = 42
+)
+
+// multipath tells whether a stored socket was opened with MPTCP.
+func multipath(c *wire.Context) bool {
+	if c.Protocol == wire.ProtoMPTCP {
+		return true
+	}
+	for _, o := range c.OptionsSuggested {
+		if o.Level == solTCP && o.Name == oldMPTCPEnabled && len(o.Value) > 0 && o.Value[0] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func family(domain int32) policy.Family {
+	switch domain {
+	case wire.AFInet:
+		return policy.IPv4
+	case wire.AFInet6:
+		return policy.IPv6
+	}
+	return policy.Unspecified
+}
+
+func domain(f policy.Family) int32 {
+	switch f {
+	case policy.IPv4:
+		return wire.AFInet
+	case policy.IPv6:
+		return wire.AFInet6
+	}
+	return wire.AFUnspec
+}
+
+func addr(a wire.SockAddr) netip.Addr {
+	if !a.IsValid() {
+		return netip.Addr{}
+	}
+	return a.AddrPort.Addr()
+}
+
+func milliseconds(n uint32) time.Duration {
+	return time.Duration(min(uint64(n), math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+}

@@ -1,0 +1,160 @@
+package mam
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Record is one decision as it is remembered. Its Decision points to immutable
+// prefixes only.
+type Record struct {
+	Seq      uint64 // 1 for the first decision of this process
+	ID       uuid.UUID
+	Time     time.Time
+	Took     time.Duration // from the request's arrival to the policy's answer
+	Kind     policy.Kind
+	App      policy.App
+	Network  policy.Network
+	Host     string
+	Service  string
+	Remote   netip.AddrPort
+	Bound    netip.Addr
+	Intents  intent.Set
+	Policy   string
+	Decision policy.Decision // Socket is nil, see Reused
+	Reused   bool            // an idle socket is used again
+	FD       int32           // the client's number of it
+	// Fallback says why the default was used in place of a policy's decision; "" if not.
+	Fallback string
+	// Outcome is the client's report; nil if there is none (yet).
+	Outcome *Outcome
+}
+
+// Outcome is how a decision turned out, as the client reported it.
+type Outcome struct {
+	Candidate int32         // 0 the first suggestion, n the n-th alternate, -1 plain dialling
+	Took      time.Duration // until connected or given up
+	Errno     int32         // 0: connected
+	LocalPort uint16
+}
+
+// Ring remembers the latest decisions. It is safe for concurrent use.
+type Ring struct {
+	salt [8]byte
+
+	mu    sync.Mutex
+	seq   uint64
+	slots []Record
+	wake  map[chan struct{}]struct{}
+}
+
+// NewRing makes a Ring of n decisions, at least one.
+func NewRing(n int) *Ring {
+	r := &Ring{slots: make([]Record, max(n, 1)), wake: map[chan struct{}]struct{}{}}
+	_, _ = rand.Read(r.salt[:]) // never fails
+	return r
+}
+
+// add stores rec under the next number and returns its ID.
+func (r *Ring) add(rec *Record) uuid.UUID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seq++
+	rec.Seq = r.seq
+	copy(rec.ID[:8], r.salt[:])
+	binary.BigEndian.PutUint64(rec.ID[8:], r.seq)
+	r.slots[r.seq%uint64(len(r.slots))] = *rec
+	r.wakeLocked()
+	return rec.ID
+}
+
+func (r *Ring) wakeLocked() {
+	for c := range r.wake {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// find returns the slot of a decision by its ID, nil if it is not remembered.
+func (r *Ring) findLocked(id uuid.UUID) *Record {
+	seq := binary.BigEndian.Uint64(id[8:])
+	if seq == 0 {
+		return nil
+	}
+	if rec := &r.slots[seq%uint64(len(r.slots))]; rec.ID == id {
+		return rec
+	}
+	return nil
+}
+
+// Get returns a remembered decision by its ID.
+func (r *Ring) Get(id uuid.UUID) (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.findLocked(id); rec != nil {
+		return *rec, true
+	}
+	return Record{}, false
+}
+
+// report notes the outcome of a decision that uid asked for, and returns the
+// decision. It tells false for decisions that are forgotten or somebody else's.
+func (r *Ring) report(id uuid.UUID, uid uint32, o Outcome) (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.findLocked(id)
+	if rec == nil || rec.App.UID != uid {
+		return Record{}, false
+	}
+	rec.Outcome = &o
+	r.wakeLocked()
+	return *rec, true
+}
+
+// Since returns the remembered decisions with numbers above seq, oldest first.
+func (r *Ring) Since(seq uint64) []Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := uint64(len(r.slots))
+	first := max(seq+1, 1)
+	if r.seq >= n {
+		first = max(first, r.seq-n+1)
+	}
+	var recs []Record
+	for s := first; s <= r.seq; s++ {
+		recs = append(recs, r.slots[s%n])
+	}
+	return recs
+}
+
+// Count tells how many decisions there were so far.
+func (r *Ring) Count() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seq
+}
+
+// Watch returns a channel that receives something after decisions were added or
+// reported on, and a function to stop that. Events may be merged: call Since to
+// see what there is.
+func (r *Ring) Watch() (changed <-chan struct{}, stop func()) {
+	c := make(chan struct{}, 1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wake[c] = struct{}{}
+	return c, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.wake, c)
+	}
+}

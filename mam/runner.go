@@ -1,0 +1,182 @@
+package mam
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// callLimit is how long one call of a policy may take before it counts as
+// stuck. Policies take microseconds; a second is far beyond any collector pause or
+// swapped-out page, and short enough for the clients that wait.
+const callLimit = time.Second
+
+// errRetired says that the policy is out of service and why.
+type errRetired struct{ reason string }
+
+func (e errRetired) Error() string { return e.reason }
+
+// errReplaced says that a reload has closed the policy while a request was on
+// its way to it: the request should be put to the current one.
+var errReplaced = errors.New("policy was replaced")
+
+// Runner gives a policy its turns: one call at a time, with panics recovered
+// and stuck calls abandoned. It is safe for concurrent use.
+type Runner struct {
+	Name   string
+	policy policy.Policy
+	log    *slog.Logger
+
+	// turn holds a token while a call runs. An abandoned call keeps it.
+	turn chan struct{}
+
+	// state counts calls: odd while one runs. The high bit marks the running
+	// call as abandoned. started and takeover belong to the running call.
+	state    atomic.Uint64
+	started  atomic.Int64 // nanoseconds since epoch
+	takeover func()
+	epoch    time.Time
+
+	retired chan struct{} // closed when out of service or replaced
+	once    sync.Once
+	why     error // set before retired is closed
+
+	panics atomic.Uint64
+}
+
+const abandoned = 1 << 63
+
+// NewRunner makes the Runner of p, which must not be called by others from then on.
+func NewRunner(name string, p policy.Policy, log *slog.Logger) *Runner {
+	return &Runner{
+		Name: name, policy: p, log: log,
+		turn: make(chan struct{}, 1), retired: make(chan struct{}), epoch: time.Now(),
+	}
+}
+
+// Panics counts the policy's panics so far.
+func (r *Runner) Panics() uint64 { return r.panics.Load() }
+
+// Err says why the policy is out of service, nil while it is in service.
+func (r *Runner) Err() error {
+	select {
+	case <-r.retired:
+		return r.why
+	default:
+		return nil
+	}
+}
+
+func (r *Runner) retire(why error) {
+	r.once.Do(func() {
+		r.why = why
+		close(r.retired)
+	})
+}
+
+// call runs f, which calls the policy, in the policy's turn. If f is found stuck,
+// takeover (which may be nil) is called on another goroutine to go on in the
+// caller's place, and once f does return after all, call returns mine = false:
+// the caller must then leave everything alone. An error means that f was
+// not run (errRetired, errReplaced) or panicked.
+func (r *Runner) call(takeover func(), f func(policy.Policy)) (mine bool, err error) {
+	select {
+	case <-r.retired:
+		return true, r.why
+	default:
+	}
+	select {
+	case r.turn <- struct{}{}:
+	default:
+		select {
+		case r.turn <- struct{}{}:
+		case <-r.retired:
+			return true, r.why
+		}
+	}
+	select {
+	case <-r.retired: // meanwhile
+		<-r.turn
+		return true, r.why
+	default:
+	}
+	r.takeover = takeover
+	r.started.Store(int64(time.Since(r.epoch)))
+	s := r.state.Add(1)
+	err = r.contain(f)
+	if !r.state.CompareAndSwap(s, s+1) {
+		return false, err
+	}
+	<-r.turn
+	return true, err
+}
+
+// contain calls f and turns a panic into an error.
+func (r *Runner) contain(f func(policy.Policy)) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("policy panicked: %v", v)
+			if r.panics.Add(1) == 1 {
+				r.log.Error("policy panicked; further panics are only counted", "policy", r.Name, "panic", v, "stack", string(debug.Stack()))
+			}
+		}
+	}()
+	f(r.policy)
+	return nil
+}
+
+// check abandons a call that has run for longer than limit, puts the policy out
+// of service and lets the call's takeover answer. The manager calls it now and then.
+func (r *Runner) check(limit time.Duration) {
+	s := r.state.Load()
+	if s%2 == 0 || s&abandoned != 0 || time.Since(r.epoch)-time.Duration(r.started.Load()) < limit {
+		return
+	}
+	if !r.state.CompareAndSwap(s, s|abandoned) {
+		return
+	}
+	why := errRetired{fmt.Sprintf("policy %s is out of service: a call took more than %v", r.Name, limit)}
+	r.log.Error(why.reason+"; the default prefix is used until the configuration is reloaded", "policy", r.Name)
+	r.retire(why)
+	if r.takeover != nil {
+		go r.takeover()
+	}
+}
+
+// Close takes the policy out of service, waits for a running call to finish or
+// be abandoned, and closes the policy if it has a Close method.
+func (r *Runner) Close() error {
+	r.retire(errReplaced)
+	if errors.As(r.why, new(errRetired)) {
+		return nil // the stuck call still owns the policy
+	}
+	for r.turnTaken() {
+		r.check(callLimit)
+	}
+	if r.state.Load()&abandoned != 0 {
+		return nil
+	}
+	if c, ok := r.policy.(interface{ Close() error }); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// turnTaken tries to get the turn for good and tells whether it failed because
+// a call goes on.
+func (r *Runner) turnTaken() bool {
+	t := time.NewTimer(callLimit)
+	defer t.Stop()
+	select {
+	case r.turn <- struct{}{}:
+		return false
+	case <-t.C:
+		return r.state.Load()&abandoned == 0
+	}
+}

@@ -1,0 +1,128 @@
+package mam
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Resolver resolves names over one prefix, or over none in particular. It is
+// safe for concurrent use.
+type Resolver interface {
+	// Lookup returns the addresses of host in the given family, at least one.
+	// An error that wraps ErrNotFound means that the name, or an address of this family,
+	// is known not to exist; any other that nothing could be found out.
+	Lookup(ctx context.Context, host string, family policy.Family) (Answer, error)
+}
+
+// ErrNotFound means that a resolver knows that there is no such name, or no
+// address of the family asked for.
+var ErrNotFound = errors.New("no such name")
+
+// Answer is what a Resolver found.
+type Answer struct {
+	Addrs     []netip.Addr // in the order to try them
+	Canonical string       // canonical name; "" if unknown
+}
+
+// Routes tells where the kernel's routes lead. It is immutable and answers
+// without asking the kernel.
+type Routes interface {
+	// Specific tells whether dst is reached other than by a default route, and
+	// then by which interface: loopback and link-local destinations, the LAN, a
+	// container bridge, a split tunnel. An index of 0 stands for no interface that can be bound to.
+	Specific(dst netip.Addr) (index int, specific bool)
+}
+
+// View is what decisions are made on: one state of networks, measurements,
+// policy and resolvers. It must not be changed once it is published.
+type View struct {
+	Time time.Time
+	// Prefixes are the managed prefixes, usable or not, in prefix-list order.
+	Prefixes []*policy.Prefix
+	// Runner is the policy; nil for none, then requests are echoed.
+	Runner *Runner
+	// Routes narrow the candidates to those that reach a destination; nil: all do.
+	Routes Routes
+	// Devices names for each prefix the interface that a socket must be bound
+	// to (SO_BINDTODEVICE) so that its packets leave by it. Prefixes for which
+	// the source address alone is enough are absent.
+	Devices map[policy.PrefixID]string
+	// Resolvers are those of the prefixes that have one of their own; Resolver
+	// is the one for everything else, and may be nil.
+	Resolvers map[policy.PrefixID]Resolver
+	Resolver  Resolver
+
+	// offered are the candidates by family, made by publish.
+	offered [3][]*policy.Prefix
+}
+
+// prepare fills in what is derived: candidates are the prefixes that are not
+// down; only where none is left in a family, those that are.
+func (v *View) prepare() {
+	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
+		var usable, all []*policy.Prefix
+		for _, p := range v.Prefixes {
+			if p.Family() != f || len(p.Addrs) == 0 {
+				continue
+			}
+			all = append(all, p)
+			if p.Health.State != policy.Down {
+				usable = append(usable, p)
+			}
+		}
+		if len(usable) == 0 {
+			usable = all
+		}
+		v.offered[f] = usable
+		v.offered[policy.Unspecified] = append(v.offered[policy.Unspecified], usable...)
+	}
+}
+
+// candidates returns the prefixes of a family that reach dst, which may be
+// invalid for "anywhere". buf is used where a list has to be made.
+func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr) []*policy.Prefix {
+	all := v.offered[f]
+	if !dst.IsValid() || v.Routes == nil {
+		return all
+	}
+	index, specific := v.Routes.Specific(dst)
+	if !specific {
+		return all
+	}
+	buf = buf[:0]
+	for _, p := range all {
+		if p.Index == index {
+			buf = append(buf, p)
+		}
+	}
+	return buf
+}
+
+// prefixOf returns the prefix that a lies in, nil if none.
+func (v *View) prefixOf(a netip.Addr) *policy.Prefix {
+	if !a.IsValid() {
+		return nil
+	}
+	a = a.Unmap()
+	for _, p := range v.Prefixes {
+		if p.Contains(a) {
+			return p
+		}
+	}
+	return nil
+}
+
+// resolverOf returns the resolver of p, and whether it is p's own rather than
+// the default one.
+func (v *View) resolverOf(p *policy.Prefix) (r Resolver, own bool) {
+	if p != nil {
+		if r, own = v.Resolvers[p.ID]; own {
+			return r, true
+		}
+	}
+	return v.Resolver, false
+}
