@@ -59,13 +59,13 @@ func (t table) Lookup(_ context.Context, host string, f policy.Family) (Answer, 
 // nets is a Routes made of a map from prefix to interface index.
 type nets map[netip.Prefix]int
 
-func (n nets) Specific(dst netip.Addr) (int, bool) {
+func (n nets) Reach(dst netip.Addr) Reach {
 	for p, index := range n {
 		if p.Contains(dst) {
-			return index, true
+			return Reach{Specific: true, Index: index}
 		}
 	}
-	return 0, false
+	return Reach{}
 }
 
 // host is two networks of two families each, wlan0 the default.

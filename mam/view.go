@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/mam/policy"
@@ -31,10 +32,23 @@ type Answer struct {
 // Routes tells where the kernel's routes lead. It is immutable and answers
 // without asking the kernel.
 type Routes interface {
-	// Specific tells whether dst is reached other than by a default route, and
-	// then by which interface: loopback and link-local destinations, the LAN, a
-	// container bridge, a split tunnel. An index of 0 stands for no interface that can be bound to.
-	Specific(dst netip.Addr) (index int, specific bool)
+	Reach(dst netip.Addr) Reach
+}
+
+// Reach is by which interfaces a destination can be reached. The zero value
+// means any.
+type Reach struct {
+	// Specific tells that dst is reached other than by a default route:
+	// loopback and link-local destinations, the LAN, a container bridge, a split
+	// tunnel. Then only Index and Others lead there; an Index of 0 is none.
+	Specific bool
+	Index    int
+	Others   []int
+}
+
+// Via tells whether the interface with this index leads there.
+func (r Reach) Via(index int) bool {
+	return !r.Specific || r.Index == index && index != 0 || slices.Contains(r.Others, index)
 }
 
 // View is what decisions are made on: one state of networks, measurements,
@@ -89,13 +103,13 @@ func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr)
 	if !dst.IsValid() || v.Routes == nil {
 		return all
 	}
-	index, specific := v.Routes.Specific(dst)
-	if !specific {
+	reach := v.Routes.Reach(dst)
+	if !reach.Specific {
 		return all
 	}
 	buf = buf[:0]
 	for _, p := range all {
-		if p.Index == index {
+		if reach.Via(p.Index) {
 			buf = append(buf, p)
 		}
 	}
