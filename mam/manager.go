@@ -48,7 +48,9 @@ type Manager struct {
 	ring *Ring
 	logs policyLog
 
-	mu sync.Mutex // orders Publish
+	explaining atomic.Bool // a question is with a fresh policy
+
+	closing sync.WaitGroup // policies that were replaced
 }
 
 // New makes a Manager.
@@ -74,21 +76,24 @@ func (m *Manager) View() *View { return m.view.Load() }
 func (m *Manager) Decisions() *Ring { return m.ring }
 
 // Publish makes v the state for decisions from now on. If it brings another
-// policy, the old one is closed as soon as its running call has finished.
+// policy, the old one is closed as soon as its running call has finished, which
+// Publish does not wait for.
 func (m *Manager) Publish(v *View) {
 	v.prepare()
-	m.mu.Lock()
 	old := m.view.Swap(v)
-	m.mu.Unlock()
 	if old.Runner != nil && old.Runner != v.Runner {
-		if err := old.Runner.Close(); err != nil {
-			m.log.Warn("closing the old policy", "policy", old.Runner.Name, "err", err)
-		}
+		m.closing.Go(func() { m.closePolicy(old.Runner) })
+	}
+}
+
+func (m *Manager) closePolicy(r *Runner) {
+	if err := r.Close(); err != nil {
+		m.log.Warn("closing a policy", "policy", r.Name, "err", err)
 	}
 }
 
 // Run looks after the policy and writes its log, until ctx ends; then it closes
-// the policy. The error is nil after an orderly end.
+// the policy. The error is always nil.
 func (m *Manager) Run(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
@@ -104,18 +109,14 @@ func (m *Manager) Run(ctx context.Context) error {
 				r.check(callLimit)
 			}
 		case <-ctx.Done():
+			if r := m.view.Load().Runner; r != nil {
+				m.closePolicy(r)
+			}
+			m.closing.Wait()
 			<-done
-			return m.close()
+			return nil
 		}
 	}
-}
-
-func (m *Manager) close() error {
-	r := m.view.Load().Runner
-	if r == nil {
-		return nil
-	}
-	return r.Close()
 }
 
 // Reconfigure hands a run-time configuration string to the policy
@@ -241,6 +242,16 @@ func (w *work) useDefault(why string) {
 
 // remember puts the decision into the ring and returns it as remembered.
 func (m *Manager) remember(w *work) Record {
+	rec := w.record()
+	m.ring.add(&rec)
+	if m.opts.OnDecision != nil {
+		m.opts.OnDecision(&rec)
+	}
+	return rec
+}
+
+// record is the decision as it is remembered, without a number.
+func (w *work) record() Record {
 	rec := Record{
 		Time: w.req.Now, Took: w.took, Kind: w.req.Kind, App: w.req.App, Network: w.req.Network,
 		Host: w.req.Host, Service: w.req.Service, Remote: w.req.Remote, Bound: w.req.Bound, Intents: w.req.Intents,
@@ -251,10 +262,6 @@ func (m *Manager) remember(w *work) Record {
 	}
 	if s := w.decision.Socket; s != nil {
 		rec.Reused, rec.FD, rec.Decision.Socket = true, s.FD, nil
-	}
-	m.ring.add(&rec)
-	if m.opts.OnDecision != nil {
-		m.opts.OnDecision(&rec)
 	}
 	return rec
 }

@@ -122,17 +122,26 @@ func (r *Ring) report(id uuid.UUID, uid uint32, o Outcome) (Record, bool) {
 }
 
 // Since returns the remembered decisions with numbers above seq, oldest first.
-func (r *Ring) Since(seq uint64) []Record {
+// Of a large ring, Next gives a part at a time.
+func (r *Ring) Since(seq uint64) []Record { return r.Next(seq, len(r.slots)) }
+
+// Next returns the n oldest of the remembered decisions with numbers above seq,
+// oldest first. A first number above seq+1 tells that some were forgotten.
+// Decisions wait while it copies, so n should be some hundreds.
+func (r *Ring) Next(seq uint64, n int) []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := uint64(len(r.slots))
-	first := max(seq+1, 1)
-	if r.seq >= n {
-		first = max(first, r.seq-n+1)
+	size := uint64(len(r.slots))
+	if seq >= r.seq || n <= 0 {
+		return nil
 	}
-	var recs []Record
-	for s := first; s <= r.seq; s++ {
-		recs = append(recs, r.slots[s%n])
+	first := seq + 1
+	if r.seq >= size {
+		first = max(first, r.seq-size+1)
+	}
+	recs := make([]Record, 0, min(uint64(n), r.seq-first+1))
+	for s := first; s <= r.seq && len(recs) < n; s++ {
+		recs = append(recs, r.slots[s%size])
 	}
 	return recs
 }

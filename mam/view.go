@@ -59,6 +59,10 @@ type View struct {
 	Prefixes []*policy.Prefix
 	// Runner is the policy; nil for none, then requests are echoed.
 	Runner *Runner
+	// Fresh makes another instance of the policy as configured, for Explain, so
+	// that hypothetical requests leave no trace in the one that decides. It may
+	// be nil, and is safe for concurrent use.
+	Fresh func() (policy.Policy, error)
 	// Routes narrow the candidates to those that reach a destination; nil: all do.
 	Routes Routes
 	// Devices names for each prefix the interface that a socket must be bound
