@@ -1,0 +1,11 @@
+// Package plugin opens policies that were built as Go plugins.
+//
+// Opening a plugin runs its constructors inside the daemon, so everything that
+// can be known beforehand is checked beforehand: that nobody but root and the
+// daemon's user can have written the file (trust_linux.go), that it is a Go
+// plugin, and that toolchain, build settings, shared modules and shared packages
+// are the daemon's (compare.go). The errors say what to do.
+//
+// What a policy is, and what New must look like, is package policy's business;
+// which policies are compiled in is package policies'.
+package plugin
