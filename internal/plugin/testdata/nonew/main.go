@@ -1,0 +1,4 @@
+// A plugin without the symbol New.
+package main
+
+func main() {}

@@ -1,0 +1,9 @@
+// A plugin whose New is no constructor of a policy.
+package main
+
+import "github.com/socket-intents/mamma/mam/policy"
+
+// New lacks the error.
+func New(policy.Config) policy.Policy { return nil }
+
+func main() {}
