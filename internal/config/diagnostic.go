@@ -1,0 +1,243 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// maxDiagnostics bounds what one file can make us print.
+const maxDiagnostics = 20
+
+// Pos is a place in a file: columns Column up to but not including EndColumn
+// of a line. Both count characters from 1. The zero value means no place in
+// particular.
+type Pos struct {
+	Line, Column, EndColumn int
+}
+
+// Diagnostic is one remark about a file.
+type Diagnostic struct {
+	File string
+	Pos
+	Message string
+	// Source is the line that Pos points to, "" if there is none.
+	Source string
+}
+
+// String gives file, place and message, and below them the source line with
+// carets under the place, without a final newline.
+func (d Diagnostic) String() string {
+	var b strings.Builder
+	switch {
+	case d.Line == 0:
+		fmt.Fprintf(&b, "%s: ", d.File)
+	case d.EndColumn > d.Column+1:
+		fmt.Fprintf(&b, "%s:%d,%d-%d: ", d.File, d.Line, d.Column, d.EndColumn)
+	default:
+		fmt.Fprintf(&b, "%s:%d,%d: ", d.File, d.Line, d.Column)
+	}
+	b.WriteString(d.Message)
+	if d.Line == 0 || d.Source == "" {
+		return b.String()
+	}
+	line, carets := excerpt(d.Source, d.Column, d.EndColumn)
+	number := fmt.Sprint(d.Line)
+	fmt.Fprintf(&b, "\n    %s | %s\n    %s | %s", number, line, strings.Repeat(" ", len(number)), carets)
+	return b.String()
+}
+
+// excerpt gives the part of a line that shows columns column to end, and the
+// line of carets to print below. Tabs stay, so that the carets stand right.
+func excerpt(line string, column, end int) (text, carets string) {
+	const before, width = 40, 160 // of long lines
+	runes := []rune(line)
+	column = min(max(column, 1), len(runes)+1)
+	end = min(max(end, column+1), len(runes)+2)
+	if len(runes) > width {
+		first := max(0, column-1-before)
+		runes = runes[first:min(len(runes), first+width)]
+		column -= first
+		end = min(end-first, len(runes)+1)
+	}
+	var b strings.Builder
+	for i, r := range runes {
+		if r != '\t' && !unicode.IsPrint(r) {
+			runes[i] = unicode.ReplacementChar // a file must not speak to the terminal
+		}
+		switch {
+		case i >= column-1:
+		case r == '\t':
+			b.WriteByte('\t')
+		default:
+			b.WriteByte(' ')
+		}
+	}
+	return string(runes), b.String() + strings.Repeat("^", max(1, end-column))
+}
+
+// Error holds everything that is wrong with a file.
+type Error struct {
+	Diagnostics []Diagnostic
+}
+
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Diagnostics))
+	for i, d := range e.Diagnostics {
+		lines[i] = d.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ErrorAt makes the error that something at pos is wrong, to be shown with its
+// source line: for what only others can check, such as the name of the policy.
+func (c *Config) ErrorAt(pos Pos, format string, args ...any) *Error {
+	return &Error{Diagnostics: []Diagnostic{c.src.diagnostic(pos, fmt.Sprintf(format, args...))}}
+}
+
+// Explain shows each *policy.SettingError in err, which may be a joined error,
+// with its source line: it then returns an *Error with all of them. The place
+// is Line and Column of the error's Setting, so a policy that knows a better
+// one, within the setting's expression, may put it there. An error that holds
+// no SettingError is returned as it is.
+func (c *Config) Explain(err error) error {
+	if se := (*policy.SettingError)(nil); !errors.As(err, &se) {
+		return err
+	}
+	all := &Error{}
+	c.explain(err, all)
+	return all
+}
+
+func (c *Config) explain(err error, to *Error) {
+	for e := err; e != nil; {
+		switch x := e.(type) { //nolint:errorlint // walks the chain itself
+		case *policy.SettingError:
+			s := x.Setting
+			d := Diagnostic{File: s.File, Pos: Pos{Line: s.Line, Column: s.Column}, Message: x.Err.Error()}
+			if s.File == c.File {
+				d = c.src.diagnostic(d.Pos, d.Message)
+				d.EndColumn = d.Column + wordLength(d.Source, d.Column)
+			}
+			to.Diagnostics = append(to.Diagnostics, d)
+			return
+		case interface{ Unwrap() []error }:
+			for _, one := range x.Unwrap() {
+				c.explain(one, to)
+			}
+			return
+		case interface{ Unwrap() error }:
+			e = x.Unwrap()
+		default:
+			e = nil
+		}
+	}
+	to.Diagnostics = append(to.Diagnostics, Diagnostic{File: c.File, Message: err.Error()})
+}
+
+// wordLength is the length of the name, or string in quotes, at a column of a
+// line.
+func wordLength(line string, column int) int {
+	runes := []rune(line)
+	if column < 1 || column > len(runes) {
+		return 0
+	}
+	quoted := runes[column-1] == '"'
+	for n, r := range runes[column-1:] {
+		switch {
+		case quoted && n > 0 && r == '"':
+			return n + 1
+		case !quoted && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.", r):
+			return n
+		}
+	}
+	return len(runes) - (column - 1)
+}
+
+// source is the text of a file.
+type source struct {
+	name string
+	text []byte
+}
+
+func (s source) diagnostic(pos Pos, message string) Diagnostic {
+	return Diagnostic{File: s.name, Pos: pos, Message: message, Source: s.line(pos.Line)}
+}
+
+// line gives line n, counted from 1, without its end; "" if there is none.
+func (s source) line(n int) string {
+	if n < 1 {
+		return ""
+	}
+	rest := s.text
+	for ; n > 1; n-- {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			return ""
+		}
+		rest = rest[i+1:]
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return strings.ToValidUTF8(string(bytes.TrimSuffix(line, []byte("\r"))), "\uFFFD")
+}
+
+// report collects remarks while a file is parsed.
+type report struct {
+	src      source
+	errors   []Diagnostic
+	warnings []Diagnostic
+	more     int // errors beyond maxDiagnostics
+}
+
+func (r *report) errorf(pos Pos, format string, args ...any) {
+	if len(r.errors) >= maxDiagnostics {
+		r.more++
+		return
+	}
+	r.errors = append(r.errors, r.src.diagnostic(pos, message(format, args)))
+}
+
+func (r *report) warnf(pos Pos, format string, args ...any) {
+	if len(r.warnings) < maxDiagnostics {
+		r.warnings = append(r.warnings, r.src.diagnostic(pos, message(format, args)))
+	}
+}
+
+// message formats a message that may hold pieces of the file: it is kept to
+// one line of bounded length without control characters.
+func message(format string, args []any) string {
+	const most = 500
+	text := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsPrint(r):
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		}
+		return unicode.ReplacementChar
+	}, fmt.Sprintf(format, args...))
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
+}
+
+// err gives all errors reported in the order of their places, nil if there are none.
+func (r *report) err() error {
+	if len(r.errors) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.errors, func(a, b Diagnostic) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	if r.more > 0 {
+		r.errors = append(r.errors, Diagnostic{File: r.src.name, Message: fmt.Sprintf("and %d more errors", r.more)})
+	}
+	return &Error{Diagnostics: r.errors}
+}

@@ -1,0 +1,265 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// parseHCL reads a file in HCL. Only the native syntax is used, and nothing is
+// evaluated but constants.
+func parseHCL(c *Config, r *report) {
+	h := &hclFile{c: c, report: r}
+	if !h.bounded() {
+		return
+	}
+	f, diags := hclsyntax.ParseConfig(r.src.text, r.src.name, hcl.InitialPos)
+	if diags.HasErrors() {
+		for _, d := range diags {
+			h.diagnostic(d)
+		}
+		return
+	}
+	h.body(f.Body.(*hclsyntax.Body), "", h.fileSettings(), h.fileBlocks())
+}
+
+// hclFile reads one file into c.
+type hclFile struct {
+	*report
+	c *Config
+}
+
+// A setter takes the value of a setting. where names the block, "" for the
+// file.
+type setter func(a *hclsyntax.Attribute, where string)
+
+// A blockReader reads a nested block.
+type blockReader struct {
+	label string // what the block's one label is; "" if it has none
+	many  bool   // may be repeated
+	read  func(b *hclsyntax.Block)
+}
+
+// To add a setting, add it to one of these tables, to Config, to convert.go and
+// to reference.hcl; tests find what is missing.
+
+func (h *hclFile) fileSettings() map[string]setter {
+	c := h.c
+	return map[string]setter{
+		"auto":           h.boolean(&c.Auto),
+		"socket":         into(h, &c.Socket, parseSocketPath),
+		"control_socket": into(h, &c.ControlSocket, parseSocketPath),
+		"control_group":  into(h, &c.ControlGroup, parseName),
+		"compat_socket":  into(h, &c.CompatSocket, parseSocketPath),
+		"compat_fifo":    into(h, &c.CompatFIFO, parsePath),
+		"policy_path":    listInto(h, &c.PolicyPath, parsePath),
+		"bind_device":    into(h, &c.BindDevice, oneOf(bindDevices)),
+	}
+}
+
+func (h *hclFile) fileBlocks() map[string]blockReader {
+	blocks := map[string]blockReader{
+		"policy":    {label: "name", read: h.policy},
+		"prefix":    {label: "network", many: true, read: h.prefix},
+		"interface": {label: "name or pattern", many: true, read: h.iface},
+	}
+	for name, settings := range h.groups() {
+		blocks[name] = blockReader{read: func(b *hclsyntax.Block) { h.body(b.Body, name, settings, nil) }}
+	}
+	return blocks
+}
+
+// groups are the blocks that just group settings.
+func (h *hclFile) groups() map[string]map[string]setter {
+	c := h.c
+	return map[string]map[string]setter{
+		"log": {
+			"level":  into(h, &c.Log.Level, oneOf(logLevels)),
+			"format": into(h, &c.Log.Format, oneOf(logFormats)),
+		},
+		"sampling": {
+			"interval": into(h, &c.Sampling.Interval, parseInterval),
+		},
+		"logs": {
+			"prefixes":   into(h, &c.Logs.Prefixes, parsePath),
+			"interfaces": into(h, &c.Logs.Interfaces, parsePath),
+		},
+		"metrics": {
+			"listen": into(h, &c.Metrics.Listen, parseListen),
+		},
+		"decisions": {
+			"keep": h.integer(&c.Decisions.Keep, 0, MaxKeep),
+		},
+	}
+}
+
+// networkSettings are those of prefix and interface blocks.
+func (h *hclFile) networkSettings(to *Block) map[string]setter {
+	return map[string]setter{
+		"enabled": func(a *hclsyntax.Attribute, where string) { to.Enabled = new(bool); h.boolean(to.Enabled)(a, where) },
+		"default": func(a *hclsyntax.Attribute, where string) { to.Default = new(bool); h.boolean(to.Default)(a, where) },
+		"cost": func(a *hclsyntax.Attribute, where string) {
+			to.Cost = new(policy.Cost)
+			into(h, to.Cost, oneOf(costs))(a, where)
+		},
+		"nameserver": listInto(h, &to.Nameservers, parseNameserver),
+		"resolvconf": into(h, &to.ResolvConf, parsePath),
+		"dnsbindto":  into(h, &to.DNSBindTo, parseAddr),
+	}
+}
+
+func (h *hclFile) policy(b *hclsyntax.Block) {
+	c := h.c
+	c.Policy.Name, c.Policy.Pos = b.Labels[0], position(b.LabelRanges[0])
+	c.Policy.Settings = h.policySettings(b.Body, policyBlock(b.Labels[0]))
+}
+
+func (h *hclFile) prefix(b *hclsyntax.Block) {
+	p, err := parsePrefix(b.Labels[0])
+	h.network(b, Block{Prefix: p}, err)
+}
+
+func (h *hclFile) iface(b *hclsyntax.Block) {
+	pattern, err := parsePattern(b.Labels[0])
+	h.network(b, Block{Interface: pattern}, err)
+}
+
+func (h *hclFile) network(b *hclsyntax.Block, to Block, err error) {
+	to.Pos = position(b.LabelRanges[0])
+	if err != nil {
+		h.errorf(to.Pos, "%v", err)
+	}
+	where := fmt.Sprintf("%s %q", b.Type, b.Labels[0])
+	h.body(b.Body, where, h.networkSettings(&to), map[string]blockReader{
+		"options": {read: func(o *hclsyntax.Block) { to.Options = h.options(o.Body, where) }},
+	})
+	h.c.Blocks = append(h.c.Blocks, to)
+}
+
+// options reads the settings of a prefix that are the policy's.
+func (h *hclFile) options(body *hclsyntax.Body, where string) []policy.Setting {
+	settings := h.policySettings(body, where)
+	for _, s := range settings {
+		at := Pos{Line: s.Line, Column: s.Column, EndColumn: s.Column + utf8.RuneCountInString(s.Name)}
+		switch {
+		case s.Name == "default":
+			h.errorf(at, "default belongs into %s itself, not into its options", where)
+		case !s.Constant:
+			h.errorf(at, "%s in %s must be a constant", s.Name, where)
+		case s.List != nil:
+			h.errorf(at, "%s in %s must be a single value, not a list", s.Name, where)
+		}
+	}
+	return settings
+}
+
+// body reads the settings and blocks of a body, where being the block's name
+// for errors and "" for the file.
+func (h *hclFile) body(body *hclsyntax.Body, where string, settings map[string]setter, blocks map[string]blockReader) {
+	for _, a := range sorted(body.Attributes) {
+		switch set, ok := settings[a.Name]; {
+		case ok:
+			set(a, where)
+		case blocks[a.Name].read != nil:
+			h.errorf(position(a.NameRange), "%s is a block: %s { ... }, without =", a.Name, a.Name)
+		default:
+			h.unknown("setting", a.Name, a.NameRange, where, settings, blocks)
+		}
+	}
+	first := map[string]*hclsyntax.Block{}
+	for _, b := range body.Blocks {
+		reader, ok := blocks[b.Type]
+		switch {
+		case settings[b.Type] != nil:
+			h.errorf(position(b.TypeRange), "%s is a setting: %s = ...", b.Type, b.Type)
+			continue
+		case !ok:
+			h.unknown("block", b.Type, b.TypeRange, where, settings, blocks)
+			continue
+		case reader.label == "" && len(b.Labels) > 0:
+			h.errorf(position(b.LabelRanges[0]), "%s takes no name: %s { ... }", b.Type, b.Type)
+			continue
+		case reader.label != "" && (len(b.Labels) != 1 || b.Labels[0] == ""):
+			h.errorf(position(b.TypeRange), "%s needs one %s in quotes: %s \"...\" { ... }", b.Type, reader.label, b.Type)
+			continue
+		}
+		key := b.Type
+		if reader.many {
+			key += " " + b.Labels[0]
+		}
+		if other := first[key]; other != nil {
+			h.errorf(position(b.DefRange()), "a second %s block; the first one is in line %d", key, other.TypeRange.Start.Line)
+			continue
+		}
+		first[key] = b
+		reader.read(b)
+	}
+}
+
+func (h *hclFile) unknown(what, name string, at hcl.Range, where string, settings map[string]setter, blocks map[string]blockReader) {
+	var known []string
+	for k := range settings {
+		known = append(known, k)
+	}
+	for k := range blocks {
+		known = append(known, k)
+	}
+	h.errorf(position(at), "unknown %s %q%s%s", what, name, in(where), Suggest(name, known))
+}
+
+func in(where string) string {
+	if where == "" {
+		return ""
+	}
+	return " in " + where
+}
+
+// sorted gives the settings in the order written.
+func sorted(attributes hclsyntax.Attributes) []*hclsyntax.Attribute {
+	list := make([]*hclsyntax.Attribute, 0, len(attributes))
+	for _, a := range attributes {
+		list = append(list, a)
+	}
+	slices.SortFunc(list, func(a, b *hclsyntax.Attribute) int { return a.SrcRange.Start.Byte - b.SrcRange.Start.Byte })
+	return list
+}
+
+// position is the part of a range that lies in its first line.
+func position(r hcl.Range) Pos {
+	p := Pos{Line: r.Start.Line, Column: r.Start.Column, EndColumn: r.End.Column}
+	if r.End.Line != r.Start.Line {
+		p.EndColumn = p.Column + 1
+	}
+	return p
+}
+
+// diagnostic reports what HCL found, in our form.
+func (h *hclFile) diagnostic(d *hcl.Diagnostic) {
+	if d.Severity != hcl.DiagError {
+		return
+	}
+	pos := Pos{}
+	if d.Subject != nil {
+		pos = position(*d.Subject)
+	}
+	h.errorf(pos, "%s", hclMessage(d))
+}
+
+func hclMessage(d *hcl.Diagnostic) string {
+	summary := d.Summary
+	if r, size := utf8.DecodeRuneInString(summary); size > 0 {
+		summary = string(unicode.ToLower(r)) + summary[size:]
+	}
+	detail := strings.TrimSuffix(d.Detail, ".")
+	if detail == "" {
+		return summary
+	}
+	return summary + ": " + detail
+}

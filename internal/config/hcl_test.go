@@ -1,0 +1,150 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// comparer compares what configurations say, not where they say it.
+var comparer = cmp.Options{
+	cmpopts.IgnoreUnexported(Config{}),
+	cmpopts.IgnoreFields(Config{}, "File", "Original", "Warnings"),
+	cmpopts.IgnoreTypes(Pos{}),
+	cmpopts.IgnoreFields(policy.Setting{}, "Block", "File", "Line", "Column", "ExprLine", "ExprColumn"),
+	cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{}),
+	cmpopts.EquateEmpty(),
+	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Expr" },
+		cmp.Comparer(func(a, b string) bool { return true })),
+}
+
+// TestHCLSettings has a row for each setting and block.
+func TestHCLSettings(t *testing.T) {
+	yes, no, metered := true, false, policy.Metered
+	block := func(b Block) func(*Config) { return func(c *Config) { c.Blocks = []Block{b} } }
+	network := netip.MustParsePrefix("192.0.2.0/24")
+	for _, tt := range []struct {
+		src  string
+		want func(*Config)
+	}{
+		{``, func(*Config) {}},
+		{`auto = true`, func(c *Config) { c.Auto, c.Policy.Name = true, DefaultPolicy }},
+		{`auto = false`, func(*Config) {}},
+		{`socket = "/a"`, func(c *Config) { c.Socket = "/a" }},
+		{`control_socket = "/a"`, func(c *Config) { c.ControlSocket = "/a" }},
+		{`control_group = "4"`, func(c *Config) { c.ControlGroup = "4" }},
+		{`compat_socket = "/tmp/muacc"`, func(c *Config) { c.CompatSocket = "/tmp/muacc" }},
+		{`compat_fifo = "/tmp/fifo"`, func(c *Config) { c.CompatFIFO = "/tmp/fifo" }},
+		{`policy_path = "/a"`, func(c *Config) { c.PolicyPath = []string{"/a"} }},
+		{`policy_path = ["/a", "b"]`, func(c *Config) { c.PolicyPath = []string{"/a", "b"} }},
+		{`bind_device = "auto"`, func(c *Config) { c.BindDevice = BindAuto }},
+		{`bind_device = "always"`, func(c *Config) { c.BindDevice = BindAlways }},
+		{`bind_device = "never"`, func(c *Config) { c.BindDevice = BindNever }},
+		{"log {\n  level = \"debug\"\n  format = \"json\"\n}", func(c *Config) { c.Log = Log{slog.LevelDebug, LogJSON} }},
+		{"log {}", func(*Config) {}},
+		{"sampling {\n  interval = \"1.5s\"\n}", func(c *Config) { c.Sampling.Interval = 1500 * time.Millisecond }},
+		{"logs {\n  prefixes = \"p\"\n  interfaces = \"i\"\n}", func(c *Config) { c.Logs = Logs{"p", "i"} }},
+		{"metrics {\n  listen = \"[::1]:9477\"\n}", func(c *Config) { c.Metrics.Listen = netip.MustParseAddrPort("[::1]:9477") }},
+		{"decisions {\n  keep = 0\n}", func(c *Config) { c.Decisions.Keep = 0 }},
+		{"decisions {\n  keep = 2 * 5\n}", func(c *Config) { c.Decisions.Keep = 10 }},
+		{`policy "a" {}`, func(c *Config) { c.Policy.Name = "a" }},
+		{"policy \"a\" {\n  s = \"x\\ty\"\n  n = 3.50\n  b = true\n  l = [\"x\", 1, false]\n  e = []\n  big = 9007199254740993\n  e9 = 1e9\n}", func(c *Config) {
+			c.Policy.Name = "a"
+			c.Policy.Settings = []policy.Setting{
+				{Name: "s", Value: "x\ty", Constant: true},
+				{Name: "n", Value: "3.5", Constant: true},
+				{Name: "b", Value: "true", Constant: true},
+				{Name: "l", List: []string{"x", "1", "false"}, Constant: true},
+				{Name: "e", List: []string{}, Constant: true},
+				{Name: "big", Value: "9007199254740993", Constant: true},
+				{Name: "e9", Value: "1000000000", Constant: true},
+			}
+		}},
+		{"policy \"score\" {\n  minimize = prefix.rtt_ms * 2\n  maximize = f(1)\n  list = [for x in [1]: x]\n}", func(c *Config) {
+			c.Policy.Name = "score"
+			c.Policy.Settings = []policy.Setting{{Name: "minimize"}, {Name: "maximize"}, {Name: "list"}}
+		}},
+		{`prefix "192.0.2.0/24" {}`, block(Block{Prefix: network})},
+		{`prefix "192.0.2.7/24" {}`, block(Block{Prefix: netip.MustParsePrefix("192.0.2.7/24")})},
+		{`prefix "192.0.2.7" {}`, block(Block{Prefix: netip.MustParsePrefix("192.0.2.7/32")})},
+		{`prefix "fe80::1" {}`, block(Block{Prefix: netip.MustParsePrefix("fe80::1/128")})},
+		{"prefix \"192.0.2.0/24\" {\n  enabled = true\n}", block(Block{Prefix: network, Enabled: &yes})},
+		{"prefix \"192.0.2.0/24\" {\n  enabled = false\n}", block(Block{Prefix: network, Enabled: &no})},
+		{"prefix \"192.0.2.0/24\" {\n  default = false\n}", block(Block{Prefix: network, Default: &no})},
+		{"prefix \"192.0.2.0/24\" {\n  cost = \"metered\"\n}", block(Block{Prefix: network, Cost: &metered})},
+		{"prefix \"192.0.2.0/24\" {\n  nameserver = [\"192.0.2.1\", \"192.0.2.1:5353\", \"::1\", \"fe80::1%eth0\", \"::ffff:192.0.2.1\"]\n}", block(Block{
+			Prefix: network,
+			Nameservers: []netip.AddrPort{
+				netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("192.0.2.1:5353"), netip.MustParseAddrPort("[::1]:53"),
+				netip.MustParseAddrPort("[fe80::1%eth0]:53"), netip.MustParseAddrPort("192.0.2.1:53"),
+			},
+		})},
+		{"prefix \"192.0.2.0/24\" {\n  resolvconf = \"r\"\n  dnsbindto = \"192.0.2.7\"\n}", block(Block{Prefix: network, ResolvConf: "r", DNSBindTo: netip.MustParseAddr("192.0.2.7")})},
+		{"interface \"wwan*\" {\n  default = true\n  options {\n    category = \"query\"\n  }\n}", block(Block{
+			Interface: "wwan*", Default: &yes, Options: []policy.Setting{{Name: "category", Value: "query", Constant: true}},
+		})},
+	} {
+		t.Run(tt.src, func(t *testing.T) {
+			want := defaults()
+			tt.want(want)
+			if diff := cmp.Diff(want, mustParse(t, tt.src), comparer); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestHCLPositions(t *testing.T) {
+	c := mustParse(t, "policy \"score\" {\n  minimize = (\n    prefix.rtt\n  ) * 2\n  a = \"b\"\n}\n"+
+		"prefix \"10.0.0.0/8\" {\n  options {\n    c = -1\n  }\n}\n")
+	want := policy.Config{
+		Name: "score",
+		Settings: []policy.Setting{
+			{
+				Name: "minimize", Expr: "(\n    prefix.rtt\n  ) * 2", Block: `policy "score"`,
+				File: "test.conf", Line: 2, Column: 3, ExprLine: 2, ExprColumn: 14,
+			},
+			{
+				Name: "a", Value: "b", Constant: true, Expr: `"b"`, Block: `policy "score"`,
+				File: "test.conf", Line: 5, Column: 3, ExprLine: 5, ExprColumn: 7,
+			},
+		},
+		PrefixSettings: []policy.Setting{{
+			Name: "c", Value: "-1", Constant: true, Expr: "-1", Block: `prefix "10.0.0.0/8"`,
+			File: "test.conf", Line: 9, Column: 5, ExprLine: 9, ExprColumn: 9,
+		}},
+	}
+	if diff := cmp.Diff(want, c.PolicyConfig()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, tt := range []struct {
+		name, src string
+		want      []string
+	}{
+		{"auto", "auto = true", nil},
+		{"policy and network", "policy \"a\" {}\ninterface \"*\" {}\n", nil},
+		{"no policy", `interface "*" {}`, []string{"test.conf: no policy is named: every request will be answered without a suggestion"}},
+		{"no network", `policy "a" {}`, []string{"test.conf: no network is named: nothing will be managed"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, warnings(mustParse(t, tt.src))); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAuto(t *testing.T) {
+	if diff := cmp.Diff(mustParse(t, "auto = true"), Auto(), comparer); diff != "" {
+		t.Errorf("(-file +Auto)\n%s", diff)
+	}
+}

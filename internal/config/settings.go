@@ -1,0 +1,143 @@
+package config
+
+import (
+	"cmp"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Block is a prefix or interface block. What it does not say is nil, empty or
+// invalid.
+type Block struct {
+	// Prefix is the network of a prefix block, whose address may have bits
+	// beyond the mask; a block that names an address alone holds it with full
+	// length. It is invalid in interface blocks.
+	Prefix netip.Prefix
+	// Interface is the pattern of an interface block, as path.Match takes it.
+	Interface string
+
+	Enabled     *bool
+	Default     *bool
+	Cost        *policy.Cost
+	Nameservers []netip.AddrPort
+	ResolvConf  string
+	DNSBindTo   netip.Addr
+	// Options are the settings that the policy reads.
+	Options []policy.Setting
+	// Pos is where the network or name stands.
+	Pos Pos
+}
+
+// applies tells whether the block is about prefix p on an interface: by name,
+// or because p lies inside the block's network or holds its address.
+func (b *Block) applies(iface string, p netip.Prefix) bool {
+	if !b.Prefix.IsValid() {
+		ok, err := path.Match(b.Interface, iface)
+		return ok && err == nil
+	}
+	return p.Contains(b.Prefix.Addr()) || b.Prefix.Bits() <= p.Bits() && b.Prefix.Contains(p.Addr())
+}
+
+// compareSpecific orders blocks from general to specific. See Config.Settings.
+func compareSpecific(a, b *Block) int {
+	rank := func(b *Block) (kind, length int) {
+		switch {
+		case b.Prefix.IsValid():
+			return 2, b.Prefix.Bits()
+		case !isGlob(b.Interface):
+			return 1, 0
+		}
+		return 0, len(b.Interface)
+	}
+	aKind, aLength := rank(a)
+	bKind, bLength := rank(b)
+	return cmp.Or(cmp.Compare(aKind, bKind), cmp.Compare(aLength, bLength))
+}
+
+func isGlob(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
+
+// PrefixSettings is what the configuration says about one local prefix.
+type PrefixSettings struct {
+	// Named tells that a block applies to the prefix. Without one the rest is
+	// zero, and only Config.Auto can make the prefix managed.
+	Named bool
+	// Enabled tells that the prefix is to be managed because a block says so.
+	Enabled bool
+	// Default is nil where nothing is said. Auto then chooses the default.
+	Default *bool
+	Cost    policy.Cost
+	// Nameservers and ResolvConf are the prefix's resolvers; where both are
+	// empty it has none of its own.
+	Nameservers []netip.AddrPort
+	ResolvConf  string
+	// DNSBindTo is the source address of its queries; invalid: the prefix's own.
+	DNSBindTo netip.Addr
+	// Options are the settings that the policy reads; nil if there are none.
+	Options policy.Options
+}
+
+// Settings merges, setting by setting, the blocks that apply to prefix p on an
+// interface. Of two blocks that both give a setting the more specific one
+// counts: a prefix block over an interface block, the longer prefix over the
+// shorter, an interface name over a pattern, the longer pattern over the
+// shorter, and where they are equal the later one. What a block names is
+// enabled unless the most specific block that says anything about it says
+// otherwise.
+//
+// In the original grammar a block applies to the prefix that its address lies
+// in and replaces all that earlier blocks said about that prefix, but for
+// "enabled", which must be said and lasts until a later block says otherwise
+// (spec/daemon.md 12.3). Where equal prefixes exist on several interfaces all
+// of them are configured, not just the first (17, D31).
+func (c *Config) Settings(iface string, p netip.Prefix) PrefixSettings {
+	var blocks []*Block
+	for i := range c.Blocks {
+		if b := &c.Blocks[i]; b.applies(iface, p) {
+			blocks = append(blocks, b)
+		}
+	}
+	s := PrefixSettings{Named: len(blocks) > 0}
+	s.Enabled = s.Named && !c.Original
+	if !c.Original {
+		slices.SortStableFunc(blocks, compareSpecific)
+	}
+	for _, b := range blocks {
+		if c.Original {
+			s = PrefixSettings{Named: true, Enabled: s.Enabled}
+		}
+		s.merge(b)
+	}
+	return s
+}
+
+// merge puts what b says over s.
+func (s *PrefixSettings) merge(b *Block) {
+	if b.Enabled != nil {
+		s.Enabled = *b.Enabled
+	}
+	if b.Default != nil {
+		s.Default = b.Default
+	}
+	if b.Cost != nil {
+		s.Cost = *b.Cost
+	}
+	if len(b.Nameservers) > 0 {
+		s.Nameservers = b.Nameservers
+	}
+	if b.ResolvConf != "" {
+		s.ResolvConf = b.ResolvConf
+	}
+	if b.DNSBindTo.IsValid() {
+		s.DNSBindTo = b.DNSBindTo
+	}
+	for _, o := range b.Options {
+		if s.Options == nil {
+			s.Options = policy.Options{}
+		}
+		s.Options[o.Name] = policy.NewOption(o.Value)
+	}
+}

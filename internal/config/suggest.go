@@ -1,0 +1,31 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+)
+
+// Suggest completes a message about an unknown name: it gives `; did you mean
+// "x"?` if one of the known names is near, else a list of them all, else "".
+func Suggest(name string, known []string) string {
+	if len(name) <= 64 { // distance is quadratic, and no name of ours is near
+		// A third of the letters may be wrong, as in "namserver" or "rout".
+		best, limit := "", max(1, len(name)/3)
+		for _, k := range known {
+			if d := levenshtein.Distance(strings.ToLower(name), k, nil); d <= limit {
+				best, limit = k, d-1
+			}
+		}
+		if best != "" {
+			return `; did you mean "` + best + `"?`
+		}
+	}
+	if len(known) == 0 {
+		return ""
+	}
+	known = slices.Clone(known)
+	slices.Sort(known)
+	return "; known: " + strings.Join(known, ", ")
+}

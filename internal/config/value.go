@@ -1,0 +1,160 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// A choice is one of the names that a setting can have as its value.
+type choice[T comparable] struct {
+	name  string
+	value T
+}
+
+var (
+	bindDevices = []choice[BindDevice]{{"auto", BindAuto}, {"always", BindAlways}, {"never", BindNever}}
+	logFormats  = []choice[LogFormat]{{"text", LogText}, {"json", LogJSON}}
+	costs       = []choice[policy.Cost]{
+		{policy.Free.String(), policy.Free}, {policy.Metered.String(), policy.Metered}, {policy.Expensive.String(), policy.Expensive},
+	}
+	logLevels = []choice[slog.Level]{
+		{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError},
+	}
+)
+
+func nameOf[T comparable](choices []choice[T], v T) string {
+	for _, c := range choices {
+		if c.value == v {
+			return c.name
+		}
+	}
+	return "unknown"
+}
+
+// oneOf makes the function that reads one of the choices. Functions that read
+// values return errors that go on after the setting's name: "must be ...".
+func oneOf[T comparable](choices []choice[T]) func(string) (T, error) {
+	return func(text string) (T, error) {
+		names := make([]string, len(choices))
+		for i, c := range choices {
+			if c.name == text {
+				return c.value, nil
+			}
+			names[i] = fmt.Sprintf("%q", c.name)
+		}
+		var none T
+		last := len(names) - 1
+		return none, fmt.Errorf("must be %s or %s, not %q", strings.Join(names[:last], ", "), names[last], text)
+	}
+}
+
+func parsePath(text string) (string, error) {
+	if text == "" || strings.ContainsRune(text, 0) {
+		return "", fmt.Errorf("must be a path, not %q", text)
+	}
+	return text, nil
+}
+
+func parseSocketPath(text string) (string, error) {
+	if len(text) > maxSocketPath {
+		return "", fmt.Errorf("must be a path of at most %d bytes (unix(7)), not of %d", maxSocketPath, len(text))
+	}
+	return parsePath(text)
+}
+
+func parseInterval(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("must be a duration such as %q, not %q", DefaultInterval, text)
+	case d < MinInterval || d > MaxInterval:
+		return 0, fmt.Errorf("must be between %v and %v, not %v", MinInterval, MaxInterval, d)
+	}
+	return d, nil
+}
+
+func parseListen(text string) (netip.AddrPort, error) {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("must be an address with port such as \"127.0.0.1:9477\", not %q", text)
+	}
+	return ap, nil
+}
+
+// parseNameserver reads an address with or without port; the port is 53 by
+// default (spec/daemon.md 11).
+func parseNameserver(text string) (netip.AddrPort, error) {
+	const dnsPort = 53
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		var a netip.Addr
+		if a, err = netip.ParseAddr(text); err == nil {
+			ap = netip.AddrPortFrom(a, dnsPort)
+		}
+	}
+	if err != nil || ap.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("must be an address such as \"192.0.2.1\", \"192.0.2.1:5353\" or \"[2001:db8::1]:53\", not %q", text)
+	}
+	a := ap.Addr().Unmap()
+	if a.IsUnspecified() || a.IsMulticast() {
+		return netip.AddrPort{}, fmt.Errorf("must be the address of a server, which %s is not", a)
+	}
+	return netip.AddrPortFrom(a, ap.Port()), nil
+}
+
+func parseAddr(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil || a.IsMulticast() {
+		return netip.Addr{}, fmt.Errorf("must be an address of this host such as \"192.0.2.23\", not %q", text)
+	}
+	return a.Unmap(), nil
+}
+
+// parsePrefix reads a network, or an address, which stands for the local
+// prefix that it lies in.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is no network such as \"192.0.2.0/24\" or \"2001:db8::/64\", nor an address", text)
+	}
+	return p, nil
+}
+
+func parsePattern(text string) (string, error) {
+	if _, err := path.Match(text, ""); err != nil || text == "" {
+		return "", fmt.Errorf("%q is no interface name or pattern such as \"eth0\" or \"wwan*\"", text)
+	}
+	return text, nil
+}
+
+func parseName(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("must not be empty")
+	}
+	return text, nil
+}
+
+// lastOfEach drops settings that a later one of the same name replaces.
+func lastOfEach(settings []policy.Setting) []policy.Setting {
+	last := map[string]int{}
+	for i, s := range settings {
+		last[s.Name] = i
+	}
+	var kept []policy.Setting
+	for i, s := range settings {
+		if last[s.Name] == i {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
