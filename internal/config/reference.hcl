@@ -1,0 +1,106 @@
+# Reference configuration of mamma: every setting, what it does, its default and
+# bounds. All values are examples; a setting that is left out has its default.
+# "mamma --check FILE" tells whether a file is right.
+
+# Manage every global prefix on an interface that has a default route, besides
+# those named below. Default: false, but true if there is no file at all.
+auto = false
+
+# The Unix socket that clients speak to. Default: $RUNTIME_DIRECTORY/mamma.sock,
+# else /run/mamma/mamma.sock for root, else $XDG_RUNTIME_DIR/mamma/mamma.sock.
+# At most 107 bytes (unix(7)), as for every socket.
+socket = "/run/mamma/mamma.sock"
+
+# The socket that mammactl speaks to. Default: control.sock beside the former.
+control_socket = "/run/mamma/control.sock"
+
+# Name or number of a group that may read from the control socket. Default:
+# none.
+control_group = "adm"
+
+# A second path of the request socket, for programs built against the original
+# library, which know only /tmp/muacc. Default: off.
+compat_socket = "/tmp/muacc"
+
+# A FIFO that takes run-time configuration strings for the policy, one a line,
+# as the original did at /tmp/mam_config_fifo. Default: off.
+compat_fifo = "/tmp/mam_config_fifo"
+
+# Where policies are searched that are plugins and named without a directory.
+# Default: lib/mam-policies below the installation prefix.
+policy_path = ["/usr/local/lib/mam-policies"]
+
+# Whether sockets are also bound to the chosen network's device
+# (SO_BINDTODEVICE): "auto" where the routing tables would send the packets by
+# another one, "always", or "never". Default: "auto".
+bind_device = "auto"
+
+log {
+  level  = "info" # "debug", "info", "warn" or "error". Default: "info"
+  format = "text" # "text" or "json". Default: "text"
+}
+
+sampling {
+  # Time between two measurements. Default: "100ms", the original's. Between
+  # "10ms", as a pass over many connections takes milliseconds, and "10s", as
+  # rates are also averaged over windows of that length.
+  interval = "100ms"
+}
+
+# The measurement logs of the original, as comma-separated lines. Default: off.
+logs {
+  prefixes   = "/tmp/metrics_prefix.log"
+  interfaces = "/tmp/metrics_interface.log"
+}
+
+metrics {
+  # Serve Prometheus metrics over TCP, besides the control socket. An address
+  # with port. Default: off.
+  listen = "127.0.0.1:9477"
+}
+
+decisions {
+  # How many past decisions are kept for "mammactl decisions". Default: 1024.
+  # From 0 to 100000, as each takes some hundred bytes.
+  keep = 1024
+}
+
+# The policy: a name that is compiled in, a plugin's name in the policy path, or
+# a plugin's path. At most one block. Without one, auto uses "sample"; otherwise
+# requests are answered without a suggestion.
+policy "sample" {
+  # Settings are the policy's own; its README lists them.
+  logfile = "/var/log/mamma/sample.log"
+}
+
+# A block about the local prefixes that lie inside a network, or that hold its
+# address. prefix "192.0.2.23" {} is about the one prefix that holds that
+# address, whatever its length. A longer prefix counts over a shorter one,
+# setting by setting.
+prefix "192.0.2.0/24" {
+  # Whether it may be used. Default: true, as it is named here.
+  enabled = true
+  # Whether it is used where nothing speaks for another one. Default: false;
+  # with auto, the network of the preferred default route.
+  default = true
+  # What traffic costs: "free", "metered" or "expensive". Default: "free".
+  cost = "free"
+  # The name servers to ask on this network, with port if it is not 53.
+  # Default: none, and the host's own resolver is asked.
+  nameserver = ["192.0.2.1", "[2001:db8::53]:5353"]
+  # A file with more of them, as resolv.conf(5). Default: none.
+  resolvconf = "/run/mamma/resolv.conf"
+  # The source address of queries. Default: the address in this prefix.
+  dnsbindto = "192.0.2.23"
+  # Settings for this network that the policy reads; see its README.
+  options {
+    category = "query"
+  }
+}
+
+# The same settings by interface name, or by a pattern with *, ? and [...] as in
+# path.Match of Go, for networks whose prefixes change. Prefix blocks count over
+# these, a full name over a pattern, and a longer pattern over a shorter one.
+interface "wwan*" {
+  cost = "metered"
+}

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"net/netip"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestReference(t *testing.T) {
+	c := mustParse(t, Reference)
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	if diff := cmp.Diff(defaults().Sampling, c.Sampling); diff != "" {
+		t.Errorf("the interval shown is not the default\n%s", diff)
+	}
+	if diff := cmp.Diff(defaults().Decisions, c.Decisions); diff != "" {
+		t.Errorf("the number of decisions shown is not the default\n%s", diff)
+	}
+}
+
+// TestReferenceComplete looks for every known setting and block in the
+// reference file.
+func TestReferenceComplete(t *testing.T) {
+	h := &hclFile{c: defaults(), report: &report{}}
+	var names []string
+	for name := range h.fileSettings() {
+		names = append(names, name)
+	}
+	for name := range h.fileBlocks() {
+		names = append(names, name)
+	}
+	for _, group := range h.groups() {
+		for name := range group {
+			names = append(names, name)
+		}
+	}
+	for name := range h.networkSettings(&Block{}) {
+		names = append(names, name)
+	}
+	for file, text := range map[string]string{"reference": Reference} {
+		for _, name := range append(names, "options") {
+			if !regexp.MustCompile(`(?m)^\s*` + name + `\s*(=|\{|")`).MatchString(text) {
+				t.Errorf("%s file lacks %s", file, name)
+			}
+		}
+	}
+}
+
+func TestMinimal(t *testing.T) {
+	if diff := cmp.Diff(Auto(), mustParse(t, Minimal), comparer); diff != "" {
+		t.Errorf("not like Auto (-want +got)\n%s", diff)
+	}
+	if got := Init(nil); got != Minimal {
+		t.Errorf("Init without networks gives %q", got)
+	}
+}
+
+func TestInit(t *testing.T) {
+	text := Init([]Network{
+		{Interface: "wlan0", Prefix: netip.MustParsePrefix("192.168.0.23/24"), Default: true},
+		{Interface: "a\"{\n\xff", Prefix: netip.MustParsePrefix("2001:db8::1/64")},
+	})
+	c := mustParse(t, text)
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	want := "policy sample\n192.168.0.0/24 default=true\n2001:db8::/64\n"
+	if diff := cmp.Diff(want, summary(c)); diff != "" {
+		t.Errorf("(-want +got)\n%s\n%s", diff, text)
+	}
+	// What stands in the comments can be switched on.
+	uncommented := regexp.MustCompile(`(?m)^  # `).ReplaceAllString(text, "  ")
+	mustParse(t, uncommented)
+}
