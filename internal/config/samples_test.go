@@ -22,7 +22,8 @@ func TestReference(t *testing.T) {
 }
 
 // TestReferenceComplete looks for every known setting and block in the
-// reference file.
+// reference file, and in what Convert writes of it where the value is not the
+// default.
 func TestReferenceComplete(t *testing.T) {
 	h := &hclFile{c: defaults(), report: &report{}}
 	var names []string
@@ -40,7 +41,13 @@ func TestReferenceComplete(t *testing.T) {
 	for name := range h.networkSettings(&Block{}) {
 		names = append(names, name)
 	}
-	for file, text := range map[string]string{"reference": Reference} {
+	changed := *mustParse(t, Reference)
+	changed.Auto = true
+	changed.BindDevice = BindNever
+	changed.Log.Format = LogJSON
+	changed.Sampling.Interval *= 2
+	changed.Decisions.Keep *= 2
+	for file, text := range map[string]string{"reference": Reference, "converted": Convert(&changed)} {
 		for _, name := range append(names, "options") {
 			if !regexp.MustCompile(`(?m)^\s*` + name + `\s*(=|\{|")`).MatchString(text) {
 				t.Errorf("%s file lacks %s", file, name)
