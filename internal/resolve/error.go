@@ -1,0 +1,61 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+)
+
+// Error is the error of all lookups.
+type Error struct {
+	Host string // as the caller gave it
+	// Server is the last one asked; invalid if none was.
+	Server netip.AddrPort
+	// NotFound means that there is nothing to find: no such name, no address
+	// of the family, or not a name at all. Another resolver may know better.
+	NotFound bool
+	// Timeout means that servers, or the caller, ran out of time.
+	Timeout bool
+	// Temporary means that the same question may be answered later.
+	Temporary bool
+	Err       error // what went wrong, never nil
+}
+
+func (e *Error) Error() string {
+	if e.Server.IsValid() {
+		return "resolve " + quote(e.Host) + ": server " + e.Server.String() + ": " + e.Err.Error()
+	}
+	return "resolve " + quote(e.Host) + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause; context.Canceled and os.ErrDeadlineExceeded are
+// found through it.
+func (e *Error) Unwrap() error { return e.Err }
+
+// of returns a copy of e that names another host: e itself may be shared with
+// other callers and the cache.
+func (e *Error) of(host string) *Error {
+	if e == nil {
+		return &Error{Host: host, NotFound: true, Err: errNoHost}
+	}
+	c := *e
+	c.Host = host
+	return &c
+}
+
+var (
+	errNoHost    = errors.New("no such host")
+	errNoData    = errors.New("no address of that family")
+	errSpecial   = errors.New("no such host: the name is not for name servers (RFC 6761)")
+	errNoServer  = errors.New("no name server")
+	errAliases   = errors.New("too many aliases")
+	errAliasName = errors.New("alias for what is not a host name")
+	errLame      = errors.New("server offers no recursion")
+	errClosed    = errors.New("resolver closed")
+)
+
+// ended makes the error of a lookup whose context is over.
+func ended(ctx context.Context) *Error {
+	timeout := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	return &Error{Timeout: timeout, Temporary: timeout, Err: context.Cause(ctx)}
+}

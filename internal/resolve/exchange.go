@@ -1,0 +1,193 @@
+package resolve
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	// ednsSize is the largest response that we ask for over UDP: one that
+	// passes every link unfragmented (DNS Flag Day 2020, RFC 9715).
+	ednsSize = 1232
+
+	// readSize is what we accept if a server sends more than that.
+	readSize = 4096
+
+	headerSize = 12
+)
+
+// exchange puts one question to one server and waits for the response, over TCP
+// if it is too large for UDP.
+func (r *Resolver) exchange(ctx context.Context, st *settings, server netip.AddrPort, q question) (*dns.Msg, error) {
+	msg, err := r.exchangeEDNS(ctx, st, server, q, true)
+	if err == nil && msg.Rcode == dns.RcodeFormatError {
+		// Servers older than EDNS answer so (RFC 6891 section 7).
+		msg, err = r.exchangeEDNS(ctx, st, server, q, false)
+	}
+	return msg, err
+}
+
+func (r *Resolver) exchangeEDNS(ctx context.Context, st *settings, server netip.AddrPort, q question, edns bool) (*dns.Msg, error) {
+	query, wire, err := newQuery(q, edns)
+	if err != nil {
+		return nil, err
+	}
+	if !st.tcp {
+		msg, err := r.roundTrip(ctx, st, "udp", server, query, wire)
+		if err != nil || !msg.Truncated {
+			return msg, err
+		}
+	}
+	return r.roundTrip(ctx, st, "tcp", server, query, wire)
+}
+
+// newQuery makes a query with an id that cannot be guessed (RFC 5452 section 4.3).
+func newQuery(q question, edns bool) (*dns.Msg, []byte, error) {
+	var id [2]byte
+	// It never fails (crypto/rand).
+	_, _ = rand.Read(id[:])
+	m := new(dns.Msg)
+	m.SetQuestion(dns.Fqdn(q.name), q.qtype)
+	m.Id = binary.BigEndian.Uint16(id[:])
+	if edns {
+		m.SetEdns0(ednsSize, false)
+	}
+	wire, err := m.Pack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("packing the query: %w", err)
+	}
+	return m, wire, nil
+}
+
+// roundTrip sends a query from a socket of its own, hence from a port that the
+// kernel chose at random, and reads until the response is there. The socket is
+// connected: the kernel drops what others than the server send.
+func (r *Resolver) roundTrip(ctx context.Context, st *settings, network string, server netip.AddrPort, query *dns.Msg, wire []byte) (*dns.Msg, error) {
+	deadline := time.Now().Add(st.timeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	conn, err := r.dial(ctx, network, server)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	// A deadline in the past ends a blocked read. It is set after the one
+	// above, and only if ctx ends before this function does.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if network == "tcp" {
+		return exchangeTCP(conn, query, wire)
+	}
+	return exchangeUDP(conn, query, wire)
+}
+
+// exchangeUDP ignores whatever is not the response: it may be forged, and the
+// true one still on its way.
+func exchangeUDP(conn net.Conn, query *dns.Msg, wire []byte) (*dns.Msg, error) {
+	if _, err := conn.Write(wire); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, readSize)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		if msg := matching(query, buf[:n]); msg != nil {
+			return msg, nil
+		}
+	}
+}
+
+// exchangeTCP frames messages by their length (RFC 1035 section 4.2.2). Nobody
+// else can write into the connection, so a wrong response is an error.
+func exchangeTCP(conn net.Conn, query *dns.Msg, wire []byte) (*dns.Msg, error) {
+	framed := append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
+	if _, err := conn.Write(framed); err != nil {
+		return nil, err
+	}
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return nil, fmt.Errorf("reading a response: %w", err)
+	}
+	buf := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, buf); err != nil {
+		return nil, fmt.Errorf("reading a response: %w", err)
+	}
+	msg := matching(query, buf)
+	if msg == nil {
+		return nil, errors.New("response does not fit the query")
+	}
+	return msg, nil
+}
+
+// matching returns the message in data if it is the response to query, else nil
+// (RFC 5452 section 9.1; the addresses were compared by the kernel).
+func matching(query *dns.Msg, data []byte) *dns.Msg {
+	// The cheap test first: a flood of forgeries should cost little.
+	if len(data) < headerSize || binary.BigEndian.Uint16(data) != query.Id {
+		return nil
+	}
+	msg := new(dns.Msg)
+	// Some servers cut a truncated message anywhere. Its content is not used.
+	if err := msg.Unpack(data); err != nil && !msg.Truncated {
+		return nil
+	}
+	if !msg.Response || msg.Opcode != dns.OpcodeQuery {
+		return nil
+	}
+	if len(msg.Question) == 0 && msg.Rcode == dns.RcodeFormatError {
+		return msg // they often do not repeat the question
+	}
+	if len(msg.Question) != 1 {
+		return nil
+	}
+	got, want := msg.Question[0], query.Question[0]
+	if got.Qtype != want.Qtype || got.Qclass != want.Qclass || dns.CanonicalName(got.Name) != want.Name {
+		return nil
+	}
+	return msg
+}
+
+// dial opens a socket towards server, bound as the configuration says.
+func (r *Resolver) dial(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
+	// Questions and answers are short: no probes of idle connections.
+	d := net.Dialer{KeepAlive: -1}
+	from, device := r.cfg.BindTo, r.cfg.Device
+	if server.Addr().IsLoopback() {
+		device = ""
+		if !from.IsLoopback() {
+			from = netip.Addr{}
+		}
+	}
+	if from.IsValid() && from.Is4() != server.Addr().Is4() {
+		if device == "" {
+			return nil, fmt.Errorf("cannot be asked from %v: other address family", from)
+		}
+		from = netip.Addr{}
+	}
+	switch {
+	case !from.IsValid():
+	case network == "tcp":
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	default:
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
+	if device != "" {
+		d.Control = func(_, _ string, c syscall.RawConn) error { return bindToDevice(c, device) }
+	}
+	return r.open(ctx, &d, network, server.String())
+}

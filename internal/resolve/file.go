@@ -1,0 +1,109 @@
+package resolve
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// fileInterval is how long a file is believed unchanged: a new network's
+	// resolv.conf should be noticed soon, and a look costs a system call.
+	fileInterval = 5 * time.Second
+
+	// maxFile bounds what is read of a file; hosts files that block
+	// advertisements have some megabytes.
+	maxFile = 16 << 20
+)
+
+// file is a text file that is read when it is first needed and again when it
+// has changed.
+type file[T any] struct {
+	path  string
+	parse func([]byte) T
+	log   *slog.Logger
+
+	state atomic.Pointer[fileState[T]]
+	mu    sync.Mutex // held while reading
+}
+
+type fileState[T any] struct {
+	value   T
+	info    fs.FileInfo // nil: not there, or not readable
+	checked time.Time
+}
+
+func newFile[T any](path string, parse func([]byte) T, log *slog.Logger) *file[T] {
+	return &file[T]{path: path, parse: parse, log: log}
+}
+
+// load returns the parsed content, that of an empty file if there is none or it
+// cannot be read. The value stays the same as long as the file does.
+func (f *file[T]) load(now time.Time) T {
+	s := f.state.Load()
+	if s != nil && s.fresh(now) {
+		return s.value
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := f.state.Load()
+	if old != nil && old.fresh(now) {
+		return old.value
+	}
+	next := f.read(old)
+	next.checked = now
+	f.state.Store(next)
+	return next.value
+}
+
+// fresh also fails for a clock that went back, so that the file is not believed
+// until the clock has caught up.
+func (s *fileState[T]) fresh(now time.Time) bool {
+	age := now.Sub(s.checked)
+	return 0 <= age && age < fileInterval
+}
+
+func (f *file[T]) read(old *fileState[T]) *fileState[T] {
+	info, err := os.Stat(f.path)
+	if err == nil && old != nil && old.info != nil && sameFile(info, old.info) {
+		return &fileState[T]{value: old.value, info: info}
+	}
+	var data []byte
+	// A device or a pipe could block for ever. It counts as empty.
+	if err == nil && info.Mode().IsRegular() {
+		data, err = readBounded(f.path)
+	}
+	if err == nil {
+		return &fileState[T]{value: f.parse(data), info: info}
+	}
+	if old != nil && old.info == nil {
+		return &fileState[T]{value: old.value}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		f.log.Warn("cannot read file, taking it for empty", "path", f.path, "err", err)
+	}
+	return &fileState[T]{value: f.parse(nil)}
+}
+
+func sameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+func readBounded(path string) (data []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFile)
+	}
+	return data, err
+}

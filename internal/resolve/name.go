@@ -1,0 +1,146 @@
+package resolve
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Bounds of names in text form, without the final dot (RFC 1035 section 2.3.4).
+const (
+	maxName  = 253
+	maxLabel = 63
+)
+
+// literal parses an IP address, with zone if there is one.
+func literal(host string) (netip.Addr, bool) {
+	// Most hosts are names, and ParseAddr makes an error for each of them.
+	if host == "" || len(host) > maxName || !strings.Contains(host, ":") && !isDigit(host[len(host)-1]) {
+		return netip.Addr{}, false
+	}
+	addr, err := netip.ParseAddr(host)
+	return addr, err == nil
+}
+
+// checkName returns a host name in lower case and without a final dot, or says
+// why it is none. Letters, digits, hyphens and underscores are accepted. A name
+// whose last label is a number is not: some libraries read it as an address.
+func checkName(host string) (string, error) {
+	name := strings.TrimSuffix(host, ".")
+	if name == "" {
+		return "", errors.New("empty name")
+	}
+	if len(name) > maxName {
+		return "", errors.New("name is longer than 253 bytes")
+	}
+	label, digits, upper := 0, 0, false
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c == '.':
+			if label == 0 {
+				return "", errors.New("name has an empty label")
+			}
+			label, digits = 0, 0
+			continue
+		case isDigit(c):
+			digits++
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		case 'a' <= c && c <= 'z', c == '-', c == '_':
+		case c >= 0x80:
+			return "", errors.New("name is not ASCII; internationalised names are written as xn--…")
+		default:
+			return "", errors.New("name has an invalid character")
+		}
+		if label++; label > maxLabel {
+			return "", errors.New("name has a label longer than 63 bytes")
+		}
+	}
+	if label == 0 {
+		return "", errors.New("name has an empty label")
+	}
+	if label == digits {
+		return "", errors.New("name ends in a number but is no address")
+	}
+	if upper {
+		name = strings.ToLower(name)
+	}
+	return name, nil
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// quote returns host as it is where it is fit for a log, else quoted and cut.
+func quote(host string) string {
+	if _, err := checkName(host); err == nil {
+		return host
+	}
+	if _, ok := literal(host); ok {
+		return host
+	}
+	if len(host) > maxName {
+		host = host[:maxName]
+	}
+	return strconv.Quote(host)
+}
+
+// handling says what becomes of a special-use name (RFC 6761).
+type handling uint8
+
+const (
+	ordinary handling = iota
+	loopback          // answered with the loopback addresses
+	nowhere           // not to be sent to a server
+)
+
+// special returns the handling of a checked name. Names below local belong to
+// multicast DNS (RFC 6762 section 3), which is not spoken here; networks that
+// use them in their own DNS say so in their search list.
+func special(name string, st *settings) handling {
+	switch name[strings.LastIndexByte(name, '.')+1:] {
+	case "localhost":
+		return loopback
+	case "invalid", "onion": // RFC 7686 for the latter
+		return nowhere
+	case "local":
+		if !st.local {
+			return nowhere
+		}
+	}
+	return ordinary
+}
+
+func loopbackAddrs() []netip.Addr {
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+}
+
+// candidates is the number of names that candidate makes of one.
+func (s *settings) candidates() int { return len(s.search) + 1 }
+
+// candidate returns the i-th name to ask for when host, whose checked form is
+// name, is looked up, or "" to skip i: with fewer dots than ndots the search
+// list comes before the name itself, else after it (resolv.conf(5)).
+func (s *settings) candidate(host, name string, i int) string {
+	if host[len(host)-1] == '.' {
+		if i == 0 {
+			return name
+		}
+		return ""
+	}
+	own := 0
+	if strings.Count(name, ".") < s.ndots {
+		own = len(s.search)
+	}
+	switch {
+	case i == own:
+		return name
+	case i > own:
+		i--
+	}
+	if len(name)+1+len(s.search[i]) > maxName {
+		return ""
+	}
+	return name + "." + s.search[i]
+}

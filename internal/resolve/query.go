@@ -1,0 +1,129 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+)
+
+// penalty is how long a server that did not answer is asked after the others.
+const penalty = 30 * time.Second
+
+// query asks the servers, again for each alias whose addresses they left out.
+func (r *Resolver) query(ctx context.Context, st *settings, q question) record {
+	ctx, cancel := context.WithTimeout(ctx, maxLookup)
+	defer cancel()
+	c := chain{name: q.name, ttl: math.MaxUint32}
+	for {
+		rep, server, err := r.ask(ctx, st, c, q.qtype)
+		if err != nil {
+			return record{err: err}
+		}
+		c = rep.chain
+		rec := record{addrs: rep.addrs, name: rep.name, server: server}
+		if rep.missing != nil {
+			rec.err = &Error{Server: server, NotFound: true, Err: rep.missing}
+		} else if len(rep.addrs) == 0 {
+			if c.steps >= maxAliases {
+				return record{err: &Error{Server: server, Err: errAliases}}
+			}
+			continue
+		}
+		if rep.missing == nil || rep.remember {
+			rec.expires = r.now().Add(time.Duration(rep.ttl) * time.Second)
+		}
+		return rec
+	}
+}
+
+// ask puts one question to one server after the other until one gives a usable
+// reply. Those that stay silent are asked again, those that decline are not.
+func (r *Resolver) ask(ctx context.Context, st *settings, c chain, qtype uint16) (reply, netip.AddrPort, *Error) {
+	servers := r.order(st)
+	out := make([]bool, len(servers))
+	fail := &Error{Err: errNoServer}
+	if r.cfg.ResolvConf != "" {
+		fail.Err = fmt.Errorf("%w in %s", errNoServer, r.cfg.ResolvConf)
+	}
+	for range st.attempts {
+		for i, server := range servers {
+			if out[i] {
+				continue
+			}
+			msg, err := r.exchange(ctx, st, server, question{c.name, qtype})
+			if ctx.Err() != nil {
+				e := ended(ctx)
+				e.Server = server
+				return reply{}, server, e
+			}
+			if err != nil {
+				fail = r.silent(st, server, err)
+				out[i] = !fail.Timeout
+				continue
+			}
+			r.answered(server)
+			rep := readReply(msg, c, qtype)
+			if rep.err == nil {
+				return rep, server, nil
+			}
+			fail = &Error{Server: server, Temporary: rep.failure, Err: rep.err}
+			out[i] = true
+		}
+	}
+	return reply{}, netip.AddrPort{}, fail
+}
+
+// order returns the servers, those last that lately did not answer.
+func (r *Resolver) order(st *settings) []netip.AddrPort {
+	n := len(st.servers)
+	first := 0
+	if st.rotate && n > 0 {
+		first = int(r.turn.Add(1) % uint32(n))
+	}
+	now := r.now()
+	good := make([]netip.AddrPort, 0, n)
+	var bad []netip.AddrPort
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range n {
+		server := st.servers[(first+i)%n]
+		if since, ok := r.failing[server]; ok && now.Sub(since) < penalty {
+			bad = append(bad, server)
+		} else {
+			good = append(good, server)
+		}
+	}
+	return append(good, bad...)
+}
+
+// silent notes that a server gave no answer, and makes the error of it.
+func (r *Resolver) silent(st *settings, server netip.AddrPort, err error) *Error {
+	r.mu.Lock()
+	// Old settings may have named other servers.
+	if len(r.failing) >= 4*maxServers {
+		clear(r.failing)
+	}
+	r.failing[server] = r.now()
+	r.mu.Unlock()
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		err = fmt.Errorf("no answer within %v: %w", st.timeout, os.ErrDeadlineExceeded)
+		return &Error{Server: server, Timeout: true, Temporary: true, Err: err}
+	}
+	// What is around the cause repeats the server.
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op.Err
+	}
+	return &Error{Server: server, Temporary: true, Err: err}
+}
+
+func (r *Resolver) answered(server netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.failing, server)
+}

@@ -1,0 +1,180 @@
+package resolve
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of what is taken from a resolv.conf. The C library takes three servers
+// and, in older versions, six search domains.
+const (
+	maxServers = 8
+	maxSearch  = 16
+	maxNdots   = 15
+	maxTries   = 5
+	maxSeconds = 30
+)
+
+// dnsPort is the port of servers that name none.
+const dnsPort = 53
+
+// resolvConf is the content of a resolv.conf(5) file. Zero fields were not set.
+type resolvConf struct {
+	servers  []netip.AddrPort
+	search   []string // checked names
+	ndots    int
+	timeout  time.Duration
+	attempts int
+	rotate   bool
+	tcp      bool // use-vc
+}
+
+// parseResolvConf reads what it understands and skips the rest.
+func parseResolvConf(data []byte) *resolvConf {
+	c := &resolvConf{ndots: 1}
+	for line := range strings.Lines(string(data)) {
+		if i := strings.IndexAny(line, "#;"); i >= 0 {
+			line = line[:i]
+		}
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		switch fields[0] {
+		case "nameserver":
+			if s, ok := parseServer(fields[1]); ok && len(c.servers) < maxServers && !slices.Contains(c.servers, s) {
+				c.servers = append(c.servers, s)
+			}
+		case "domain", "search": // the last one counts
+			c.search = nil
+			for _, field := range fields[1:] {
+				if name, err := checkName(field); err == nil && len(c.search) < maxSearch {
+					c.search = append(c.search, strings.Clone(name))
+				}
+			}
+		case "options":
+			for _, option := range fields[1:] {
+				c.option(option)
+			}
+		}
+	}
+	return c
+}
+
+func (c *resolvConf) option(option string) {
+	name, value, _ := strings.Cut(option, ":")
+	switch name {
+	case "rotate":
+		c.rotate = true
+		return
+	case "use-vc":
+		c.tcp = true
+		return
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 {
+		return
+	}
+	switch name {
+	case "ndots":
+		c.ndots = min(n, maxNdots)
+	case "timeout":
+		c.timeout = time.Duration(min(max(n, 1), maxSeconds)) * time.Second
+	case "attempts":
+		c.attempts = min(max(n, 1), maxTries)
+	}
+}
+
+// parseServer reads an address with or without port: "192.0.2.1", "fe80::1%eth0",
+// "192.0.2.1:5353", "[2001:db8::1]:53".
+func parseServer(s string) (netip.AddrPort, bool) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return withPort(addr, 0), true
+	}
+	server, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	return withPort(server.Addr(), server.Port()), true
+}
+
+// withPort makes a server of address and port, 0 for the usual one.
+func withPort(addr netip.Addr, port uint16) netip.AddrPort {
+	if port == 0 {
+		port = dnsPort
+	}
+	return netip.AddrPortFrom(addr.Unmap(), port)
+}
+
+// settings are what Config and file together say. They are immutable.
+type settings struct {
+	from     *resolvConf // nil if there is no file
+	servers  []netip.AddrPort
+	search   []string
+	ndots    int
+	timeout  time.Duration
+	attempts int
+	rotate   bool
+	tcp      bool
+	local    bool // names below "local" are asked for
+}
+
+// settings returns those in force. When the file has changed, answers from
+// before are forgotten: they may come from another network.
+func (r *Resolver) settings(now time.Time) *settings {
+	var from *resolvConf
+	if r.conf != nil {
+		from = r.conf.load(now)
+	}
+	old := r.cur.Load()
+	if old != nil && old.from == from {
+		return old
+	}
+	st := r.cfg.settings(from)
+	if r.cur.CompareAndSwap(old, st) && old != nil {
+		r.log.Info("resolver configuration has changed", "path", r.cfg.ResolvConf, "servers", st.servers)
+		r.Flush()
+	}
+	return st
+}
+
+func (c *Config) settings(from *resolvConf) *settings {
+	st := &settings{
+		from:     from,
+		ndots:    1,
+		timeout:  c.Timeout,
+		attempts: c.Attempts,
+	}
+	for _, s := range c.Servers {
+		st.servers = append(st.servers, withPort(s.Addr(), s.Port()))
+	}
+	if from != nil {
+		st.servers = append(st.servers, from.servers...)
+		st.search, st.ndots = from.search, from.ndots
+		st.rotate, st.tcp = from.rotate, from.tcp
+		if st.timeout <= 0 {
+			st.timeout = from.timeout
+		}
+		if st.attempts <= 0 {
+			st.attempts = from.attempts
+		}
+	}
+	if st.timeout <= 0 {
+		st.timeout = defaultTimeout
+	}
+	if st.attempts <= 0 {
+		st.attempts = defaultAttempts
+	}
+	// Without any server the local host is asked (resolv.conf(5)), but never in
+	// place of a prefix's server.
+	if len(st.servers) == 0 && !c.BindTo.IsValid() && c.Device == "" && c.ResolvConf == defaultResolvConf {
+		st.servers = []netip.AddrPort{netip.AddrPortFrom(loopbackAddrs()[0], dnsPort)}
+	}
+	st.local = slices.ContainsFunc(st.search, func(domain string) bool {
+		return domain == "local" || strings.HasSuffix(domain, ".local")
+	})
+	return st
+}
