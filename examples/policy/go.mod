@@ -1,5 +1,4 @@
+// mamma is not required here: the workspace provides it, from its source tree.
 module example.net/ports
 
 go 1.26.0
-
-require github.com/socket-intents/mamma v0.0.0
