@@ -157,7 +157,9 @@ func clear(path string) error {
 // socket: a path at which somebody still answers is left alone.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
-		l.err = l.UnixListener.Close()
+		if err := l.UnixListener.Close(); !errors.Is(err, net.ErrClosed) {
+			l.err = err
+		}
 		var st unix.Stat_t
 		if unix.Lstat(l.path, &st) == nil && st.Dev == l.dev && st.Ino == l.ino && !served(l.path) {
 			l.err = errors.Join(l.err, os.Remove(l.path))
