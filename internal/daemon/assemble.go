@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// managed is a prefix that the configuration has the daemon manage.
+type managed struct {
+	prefix   policy.Prefix // without measurements
+	settings config.PrefixSettings
+	device   string // to bind sockets to; "" where the source address is enough
+}
+
+// manage selects the prefixes that cfg wants managed, in prefix-list order.
+//
+// An interface block means the prefixes with global addresses: link-local ones
+// reach nothing beyond the link, where the interface is given by the address
+// anyway. A prefix block means what it names.
+func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
+	tunnel, tunneled := nets.FullTunnel()
+	var list []managed
+	for _, p := range nets.Prefixes() {
+		s := cfg.Settings(p.Interface, p.Prefix)
+		auto := cfg.Auto && !s.Named && p.HasDefault && (!tunneled || p.Index == tunnel.Index)
+		if !s.Enabled && !auto {
+			continue
+		}
+		if (p.Scope != netmon.ScopeGlobal || p.Loopback) && !namedByPrefix(cfg, &p) {
+			continue
+		}
+		m := managed{settings: s, device: device(cfg.BindDevice, &p)}
+		m.prefix = policy.Prefix{
+			ID:        policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix},
+			Interface: p.Interface, Index: p.Index, Prefix: p.Prefix, Addrs: p.Addrs,
+			Default: s.Default != nil && *s.Default, Cost: s.Cost, Options: s.Options,
+		}
+		if !p.Running {
+			m.prefix.Health = policy.Health{State: policy.Down, Reason: "the link has no carrier"}
+		}
+		list = append(list, m)
+	}
+	if cfg.Auto {
+		markDefaults(list, nets)
+	}
+	return list
+}
+
+func namedByPrefix(cfg *config.Config, p *netmon.Prefix) bool {
+	for _, b := range cfg.Blocks {
+		if b.Prefix.IsValid() && (p.Prefix.Contains(b.Prefix.Addr()) || b.Prefix.Bits() <= p.Prefix.Bits() && b.Prefix.Contains(p.Prefix.Addr())) {
+			return true
+		}
+	}
+	return false
+}
+
+// device is the interface that a socket must be bound to so that its packets
+// leave by p. Without a default route there nothing would be gained: the kernel
+// would take every destination for a neighbour.
+func device(when config.BindDevice, p *netmon.Prefix) string {
+	switch {
+	case p.Loopback || when == config.BindNever:
+		return ""
+	case when == config.BindAlways:
+		return p.Interface
+	case p.HasDefault && p.Egress != p.Index:
+		return p.Interface
+	}
+	return ""
+}
+
+// markDefaults marks, in each family where nothing is marked yet, the prefix
+// whose default route the kernel prefers.
+func markDefaults(list []managed, nets *netmon.Snapshot) {
+	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
+		var best *managed
+		var bestMetric int
+		for i := range list {
+			m := &list[i]
+			if m.prefix.Family() != f {
+				continue
+			}
+			if m.prefix.Default {
+				best = nil
+				break
+			}
+			p := nets.PrefixWith(m.prefix.Addr())
+			if p != nil && p.HasDefault && (best == nil || p.Metric < bestMetric) && m.settings.Default == nil {
+				best, bestMetric = m, p.Metric
+			}
+		}
+		if best != nil {
+			best.prefix.Default = true
+		}
+	}
+}
+
+// measured makes the published prefixes: those managed, with what is known now.
+func measured(list []managed, stats *pathstat.Snapshot) []*policy.Prefix {
+	all := make([]policy.Prefix, len(list))
+	out := make([]*policy.Prefix, len(list))
+	for i := range list {
+		all[i] = list[i].prefix
+		all[i].Stats = stats.Paths[all[i].ID]
+		all[i].Link = stats.Links[all[i].Interface]
+		all[i].Wifi = stats.Wifi[all[i].Interface]
+		out[i] = &all[i]
+	}
+	return out
+}
+
+// measurable says what the sampler is to measure.
+func measurable(list []managed, nets *netmon.Snapshot) []pathstat.Prefix {
+	out := make([]pathstat.Prefix, len(list))
+	for i := range list {
+		p := &list[i].prefix
+		link, _ := nets.Link(p.Index)
+		out[i] = pathstat.Prefix{ID: p.ID, Index: p.Index, Addrs: p.Addrs, Loopback: link.Loopback}
+	}
+	return out
+}
+
+// keepHealth carries over since when a prefix has been in its state.
+func keepHealth(list, before []managed, now time.Time) {
+	old := map[policy.PrefixID]policy.Health{}
+	for i := range before {
+		old[before[i].prefix.ID] = before[i].prefix.Health
+	}
+	for i := range list {
+		h := &list[i].prefix.Health
+		if o, ok := old[list[i].prefix.ID]; ok && o.State == h.State && o.Reason == h.Reason {
+			h.Since = o.Since
+		} else {
+			h.Since = now
+		}
+	}
+}
+
+// routes answers mam.Routes from a snapshot.
+type routes struct{ nets *netmon.Snapshot }
+
+func (r routes) Reach(dst netip.Addr) mam.Reach {
+	path, known := r.nets.Route(dst)
+	switch {
+	case !known || !path.Specific():
+		return mam.Reach{}
+	case path.Unreachable:
+		return mam.Reach{Specific: true}
+	}
+	return mam.Reach{Specific: true, Index: path.Index, Others: path.Others}
+}

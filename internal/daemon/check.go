@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/internal/plugin"
+)
+
+// Check reads a configuration and makes its policy, and runs nothing. It
+// returns what a start would warn of, and why it would fail.
+func Check(path string) (warnings []string, err error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		warnings = append(warnings, w.String())
+	}
+	nets, err := netmon.New(netmon.Options{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return warnings, fmt.Errorf("read the host's networks: %w", err)
+	}
+	defer nets.Close()
+	for _, b := range cfg.Blocks {
+		if !matchesAny(cfg, b, nets.Snapshot()) {
+			what := fmt.Sprintf("prefix %q", b.Prefix)
+			if !b.Prefix.IsValid() {
+				what = fmt.Sprintf("interface %q", b.Interface)
+			}
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment", what).Error())
+		}
+	}
+	if cfg.Policy.Name == "" {
+		return warnings, nil
+	}
+	_, newPolicy, err := constructor(cfg, &plugin.Loader{})
+	if err != nil {
+		return warnings, err
+	}
+	p, err := makePolicy(cfg, newPolicy, measured(manage(cfg, nets.Snapshot()), &pathstat.Snapshot{}))
+	if err != nil {
+		return warnings, err
+	}
+	if c, ok := p.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return warnings, err
+}
+
+// matchesAny tells whether a block is about any of the host's prefixes.
+func matchesAny(cfg *config.Config, b config.Block, nets *netmon.Snapshot) bool {
+	alone := *cfg
+	alone.Blocks = []config.Block{b}
+	return slices.ContainsFunc(nets.Prefixes(), func(p netmon.Prefix) bool {
+		return alone.Settings(p.Interface, p.Prefix).Named
+	})
+}
+
+// Init gives a configuration for this host to start from.
+func Init() (string, error) {
+	nets, err := netmon.New(netmon.Options{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", fmt.Errorf("read the host's networks: %w", err)
+	}
+	defer nets.Close()
+	var found []config.Network
+	for _, m := range manage(config.Auto(), nets.Snapshot()) {
+		found = append(found, config.Network{Interface: m.prefix.Interface, Prefix: m.prefix.Prefix, Default: m.prefix.Default})
+	}
+	return config.Init(found), nil
+}
+
+// Dump writes the state, as SIGUSR1 does.
+func (d *Daemon) Dump(w io.Writer) error {
+	return d.manager.View().WriteAnnouncement(w)
+}

@@ -1,0 +1,312 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/internal/plugin"
+	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Options say how to run. Socket and Control override the configuration.
+type Options struct {
+	ConfigPath string // "": the automatic configuration
+	Socket     string
+	Control    string
+	Stdout     io.Writer    // for what a person reads at start and reload; nil: nowhere
+	Log        *slog.Logger // nil: nothing is logged
+	// OnConfig is called with the configuration at start and after each reload,
+	// before it takes effect; may be nil.
+	OnConfig func(*config.Config)
+	// OnReady is called once clients can connect; may be nil.
+	OnReady func()
+}
+
+// Daemon is a Multi Access Manager with everything around it.
+type Daemon struct {
+	opts    Options
+	log     *slog.Logger
+	nets    *netmon.Monitor
+	sampler *pathstat.Sampler
+	manager *mam.Manager
+	server  *mam.Server
+	plugins plugin.Loader
+
+	reloading sync.Mutex // held for the length of a reload; before mu
+
+	mu        sync.Mutex // what Views are made from
+	cfg       *config.Config
+	runner    *mam.Runner
+	resolvers *resolvers
+	lookups   map[policy.PrefixID]mam.Resolver
+	list      []managed
+	snapshot  *netmon.Snapshot
+}
+
+// New reads the configuration and the host's networks and loads the policy. A
+// Daemon that New returned must be Run.
+func New(opts Options) (*Daemon, error) {
+	d := &Daemon{opts: opts, log: opts.Log}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Stdout == nil {
+		d.opts.Stdout = io.Discard
+	}
+	cfg, err := d.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	if d.nets, err = netmon.New(netmon.Options{}, d.log); err != nil {
+		return nil, fmt.Errorf("read the host's networks: %w", err)
+	}
+	d.resolvers = newResolvers(d.log)
+	d.manager = mam.New(mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnDecision: func(*mam.Record) { d.sampler.Wake() }})
+	d.server = mam.NewServer(d.manager)
+	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: func(*pathstat.Snapshot) { d.publish() }}, d.log)
+	if err := d.adopt(cfg); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Daemon) close() {
+	d.nets.Close()
+	d.resolvers.close()
+}
+
+// Manager is the engine, for the control socket.
+func (d *Daemon) Manager() *mam.Manager { return d.manager }
+
+func (d *Daemon) loadConfig() (*config.Config, error) {
+	if d.opts.ConfigPath == "" {
+		return config.Auto(), nil
+	}
+	return config.Load(d.opts.ConfigPath)
+}
+
+// adopt makes cfg the configuration, once its policy could be made.
+func (d *Daemon) adopt(cfg *config.Config) error {
+	snapshot := d.nets.Snapshot()
+	list := manage(cfg, snapshot)
+	for _, w := range cfg.Warnings {
+		d.log.Warn(w.String())
+	}
+	if d.opts.OnConfig != nil {
+		d.opts.OnConfig(cfg)
+	}
+	var runner *mam.Runner
+	name := "none"
+	if cfg.Policy.Name != "" {
+		var newPolicy plugin.New
+		var err error
+		if name, newPolicy, err = constructor(cfg, &d.plugins); err != nil {
+			return err
+		}
+		p, err := makePolicy(cfg, newPolicy, measured(list, d.sampler.Snapshot()))
+		if err != nil {
+			return err
+		}
+		runner = mam.NewRunner(name, p, d.log)
+	}
+
+	d.mu.Lock()
+	d.cfg, d.runner = cfg, runner
+	d.setNetworksLocked(snapshot, list)
+	view := d.publishLocked()
+	d.mu.Unlock()
+
+	return d.announce(name, view)
+}
+
+// announce writes what a person wants to see when a policy was loaded.
+func (d *Daemon) announce(name string, v *mam.View) error {
+	out := d.opts.Stdout
+	if v.Runner == nil {
+		_, err := fmt.Fprintln(out, "No policy is configured: every request is answered without a suggestion.")
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "Policy module %q is loading.\n", name); err != nil {
+		return err
+	}
+	if err := v.WriteAnnouncement(out); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "Policy module %q has been loaded.\n", name)
+	return err
+}
+
+// setNetworksLocked takes over which prefixes there are.
+func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
+	keepHealth(list, d.list, time.Now())
+	d.snapshot, d.list = snapshot, list
+	d.lookups = d.resolvers.of(list)
+	d.sampler.Set(measurable(list, snapshot))
+}
+
+// publish makes a View of what is known now.
+func (d *Daemon) publish() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.publishLocked()
+}
+
+func (d *Daemon) publishLocked() *mam.View {
+	v := &mam.View{
+		Time: time.Now(), Runner: d.runner, Prefixes: measured(d.list, d.sampler.Snapshot()),
+		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
+		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups,
+	}
+	for i := range d.list {
+		if m := &d.list[i]; m.device != "" {
+			v.Devices[m.prefix.ID] = m.device
+		}
+	}
+	d.manager.Publish(v)
+	return v
+}
+
+// Reload reads the configuration again. Everything is built before anything is
+// replaced: after an error the old state runs on.
+func (d *Daemon) Reload() error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	cfg, err := d.loadConfig()
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	old := d.cfg
+	d.mu.Unlock()
+	if err := d.adopt(cfg); err != nil {
+		return err
+	}
+	for _, s := range needRestart(old, cfg) {
+		d.log.Warn("a changed setting takes effect at the next start only", "setting", s)
+	}
+	return nil
+}
+
+// needRestart names the settings that differ but are read at start only.
+func needRestart(a, b *config.Config) []string {
+	var names []string
+	for _, s := range []struct {
+		name    string
+		changed bool
+	}{
+		{"socket", a.Socket != b.Socket},
+		{"control_socket", a.ControlSocket != b.ControlSocket},
+		{"compat_socket", a.CompatSocket != b.CompatSocket},
+		{"compat_fifo", a.CompatFIFO != b.CompatFIFO},
+		{"sampling", a.Sampling != b.Sampling},
+		{"decisions", a.Decisions != b.Decisions},
+		{"logs", a.Logs != b.Logs},
+		{"metrics", a.Metrics != b.Metrics},
+	} {
+		if s.changed {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// Run serves clients until ctx ends or something fails for good. After an
+// orderly end the error is nil. Sockets and FIFO are removed in any case.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	defer d.close()
+	d.mu.Lock()
+	cfg := d.cfg
+	d.mu.Unlock()
+
+	var listeners []*unixsocket.Listener
+	defer func() {
+		for _, l := range listeners {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	for _, path := range []string{SocketPath(d.opts.Socket, cfg.Socket), cfg.CompatSocket} {
+		if path == "" {
+			continue
+		}
+		// Whoever may run programs on this host may ask (design section 8);
+		// what each of them may see is bounded by the peer credentials.
+		l, err := unixsocket.Listen(path, 0o666)
+		if err != nil {
+			return inUse(err)
+		}
+		listeners = append(listeners, l)
+	}
+	var input *fifo
+	if cfg.CompatFIFO != "" {
+		if input, err = openFIFO(cfg.CompatFIFO); err != nil {
+			return err
+		}
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.nets.Run(ctx) })
+	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
+	g.Go(func() error { return d.follow(ctx) })
+	g.Go(func() error { return d.manager.Run(ctx) })
+	for _, l := range listeners {
+		g.Go(func() error { return d.server.Serve(ctx, l.UnixListener) })
+	}
+	if input != nil {
+		g.Go(func() error { return input.run(ctx, d.log, d.manager.Reconfigure) })
+	}
+	if d.opts.OnReady != nil {
+		d.opts.OnReady()
+	}
+	return g.Wait()
+}
+
+// ended is the error of a task that returns its context's.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// follow takes over changes of the host's networks.
+func (d *Daemon) follow(ctx context.Context) error {
+	changes, cancel := d.nets.Subscribe()
+	defer cancel()
+	for {
+		select {
+		case <-changes:
+			d.mu.Lock()
+			snapshot := d.nets.Snapshot()
+			d.setNetworksLocked(snapshot, manage(d.cfg, snapshot))
+			d.publishLocked()
+			d.mu.Unlock()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// inUse makes an error of unixsocket say what to do.
+func inUse(err error) error {
+	if e := (*unixsocket.InUseError)(nil); errors.As(err, &e) {
+		who := "another mamma"
+		if e.PID != 0 {
+			who = fmt.Sprintf("another mamma (pid %d)", e.PID)
+		}
+		return fmt.Errorf("%s: %s answers there; stop it first, or use --socket", e.Path, who)
+	}
+	return err
+}

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestFIFO(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	f, err := openFIFO(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	got := make(chan string, 10)
+	done := make(chan error)
+	go func() {
+		done <- f.run(ctx, slog.New(slog.DiscardHandler), func(s string) error {
+			got <- s
+			return nil
+		})
+	}()
+	w, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Two lines in one write, one in two, an empty one, one that is too long.
+	for _, text := range []string{"one\ntwo\n", "th", "ree\n\n", strings.Repeat("x", 3*maxFIFOLine) + "\n", "four\n"} {
+		if _, err := w.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = w.Close() // the reader outlives its writers
+	for _, want := range []string{"one", "two", "three", "four"} {
+		if s := <-got; s != want {
+			t.Errorf("got %.20q, want %q", s, want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the FIFO is left behind: %v", err)
+	}
+}
+
+func TestFIFORefusesWhatIsNotOne(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, dir} {
+		if _, err := openFIFO(path); err == nil {
+			t.Errorf("%s was taken for a FIFO", filepath.Base(path))
+		}
+	}
+	if b, _ := os.ReadFile(file); string(b) != "precious" {
+		t.Errorf("the file now holds %q", b)
+	}
+}

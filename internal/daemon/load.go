@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/plugin"
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies"
+)
+
+// constructor finds the policy that a configuration names: the plugin at that
+// very path, a compiled-in policy under its own or its original name, or
+// NAME.so in the policy path. It returns the name to show.
+func constructor(cfg *config.Config, plugins *plugin.Loader) (string, plugin.New, error) {
+	name := cfg.Policy.Name
+	fail := func(err error) (string, plugin.New, error) {
+		return "", nil, cfg.ErrorAt(cfg.Policy.Pos, "%v", err)
+	}
+	show := strings.TrimSuffix(filepath.Base(name), ".so")
+	if isPath(name) && plugin.IsPlugin(name) {
+		newPolicy, err := plugins.Open(name)
+		if err != nil {
+			return fail(err)
+		}
+		return show, newPolicy, nil
+	}
+	if own, ok := policies.Builtin(name); ok {
+		return own, func(c policy.Config) (policy.Policy, error) { return policies.New(own, c) }, nil
+	}
+	path, err := plugin.Find(name, strings.Join(policyPath(cfg), string(filepath.ListSeparator)))
+	if err != nil {
+		return fail(unknownPolicy(name, err))
+	}
+	newPolicy, err := plugins.Open(path)
+	if err != nil {
+		return fail(err)
+	}
+	return show, newPolicy, nil
+}
+
+func isPath(name string) bool {
+	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".so")
+}
+
+// unknownPolicy adds to the error of a name that leads nowhere what could have
+// been meant.
+func unknownPolicy(name string, err error) error {
+	if isPath(name) {
+		return err
+	}
+	return &unknownPolicyError{name: name, err: err}
+}
+
+type unknownPolicyError struct {
+	name string
+	err  error
+}
+
+func (e *unknownPolicyError) Error() string {
+	known := config.Suggest(e.name, policies.Names())
+	text := fmt.Sprintf("unknown policy %q%s", e.name, known)
+	if strings.HasSuffix(known, "?") {
+		return text
+	}
+	return fmt.Sprintf("%s; and %v", text, e.err)
+}
+
+func (e *unknownPolicyError) Unwrap() error { return e.err }
+
+// policyPath lists where plugins are looked for: where the configuration says,
+// else PREFIX/lib/mam-policies, PREFIX being where the program is installed.
+func policyPath(cfg *config.Config) []string {
+	if len(cfg.PolicyPath) > 0 {
+		return cfg.PolicyPath
+	}
+	dirs := []string{"/usr/local/lib/mam-policies"}
+	if exe, err := os.Executable(); err == nil {
+		if dir := filepath.Join(filepath.Dir(exe), "..", "lib", "mam-policies"); dir != dirs[0] {
+			dirs = append([]string{dir}, dirs...)
+		}
+	}
+	return dirs
+}
+
+// make makes the policy for the prefixes managed now.
+func makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes []*policy.Prefix) (policy.Policy, error) {
+	pc := cfg.PolicyConfig()
+	pc.Prefixes = prefixes
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	pc.Seed = binary.NativeEndian.Uint64(seed[:])
+	p, err := newPolicy(pc)
+	if err != nil {
+		return nil, cfg.Explain(err)
+	}
+	return p, nil
+}
