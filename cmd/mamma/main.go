@@ -1,0 +1,241 @@
+// Mamma is the Multi Access Manager: a daemon that picks, for every connection,
+// which of the host's networks to use.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/pflag"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/daemon"
+)
+
+// version is set by the linker.
+var version = ""
+
+const usage = `Usage: mamma [FLAGS] [POLICY.CONF]
+
+Mamma picks, for every connection, which of this host's networks to use. It
+answers programs over a Unix socket. Without POLICY.CONF it manages every network
+that has a default route.
+
+  mamma                          run with the automatic configuration
+  mamma --init > policy.conf     write a file to start from
+  mamma --check policy.conf      say what is wrong with it
+  mamma policy.conf              run with it
+
+Flags:
+`
+
+const usageEnd = `
+Signals: HUP reads the file again; if anything is wrong with it, the old state
+keeps running. USR1 writes the state to standard output. TERM and INT stop.
+
+Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
+`
+
+// How mamma speaks: what was asked for goes to standard output, the log to
+// standard error. Errors that end the program are one message that starts with
+// "mamma: ".
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// exit statuses.
+const (
+	statusOK    = 0
+	statusError = 1
+	statusUsage = 2
+)
+
+type flags struct {
+	socket, control     string
+	logLevel, logFormat string
+	check               string
+	convert             string
+	init                bool
+	version             bool
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var f flags
+	fs := pflag.NewFlagSet("mamma", pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.SetOutput(io.Discard) // errors are said below, once
+	fs.StringVar(&f.socket, "socket", "", "`path` of the request socket (default "+daemon.SocketPath("", "")+")")
+	fs.StringVar(&f.control, "control", "", "`path` of the control socket (default control.sock beside it)")
+	fs.StringVar(&f.logLevel, "log-level", "", "`level`: debug, info, warn or error (default info)")
+	fs.StringVar(&f.logFormat, "log-format", "", "`form`: text or json (default text)")
+	fs.StringVar(&f.check, "check", "", "read `file`, say what is wrong with it, and exit")
+	fs.StringVar(&f.convert, "convert", "", "print `file`, in the original grammar, as HCL, and exit")
+	fs.BoolVar(&f.init, "init", false, "print a configuration for this host to start from, and exit")
+	fs.BoolVar(&f.version, "version", false, "print the version and exit")
+	help := fs.BoolP("help", "h", false, "print this and exit")
+	fail := func(status int, err error) int {
+		_, _ = fmt.Fprintf(stderr, "mamma: %v\n", err)
+		if status == statusUsage {
+			_, _ = fmt.Fprintln(stderr, `Try "mamma --help".`)
+		}
+		return status
+	}
+	if err := fs.Parse(args); err != nil {
+		return fail(statusUsage, err)
+	}
+	if *help {
+		_, _ = fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
+		return statusOK
+	}
+	var path string
+	switch fs.NArg() {
+	case 0:
+	case 1:
+		path = fs.Arg(0)
+	default:
+		return fail(statusUsage, fmt.Errorf("one configuration file at most, not %d arguments", fs.NArg()))
+	}
+	level := new(slog.LevelVar)
+	if f.logLevel != "" {
+		if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+			return fail(statusUsage, fmt.Errorf("--log-level must be debug, info, warn or error, not %q", f.logLevel))
+		}
+	}
+	if f.logFormat != "" && f.logFormat != "text" && f.logFormat != "json" {
+		return fail(statusUsage, fmt.Errorf("--log-format must be text or json, not %q", f.logFormat))
+	}
+
+	var err error
+	switch {
+	case f.version:
+		_, err = fmt.Fprintln(stdout, "mamma", buildVersion())
+	case f.check != "":
+		err = check(f.check, stdout)
+	case f.convert != "":
+		err = convert(f.convert, stdout)
+	case f.init:
+		err = initial(stdout)
+	default:
+		err = serve(ctx, path, f, level, stdout, stderr)
+	}
+	if err != nil {
+		return fail(statusError, err)
+	}
+	return statusOK
+}
+
+// buildVersion is what the linker said, else what the toolchain recorded.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+func check(path string, stdout io.Writer) error {
+	warnings, err := daemon.Check(path)
+	for _, w := range warnings {
+		if _, err := fmt.Fprintf(stdout, "warning: %s\n", w); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%s: no errors\n", path)
+	return err
+}
+
+func convert(path string, stdout io.Writer) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(stdout, config.Convert(cfg))
+	return err
+}
+
+func initial(stdout io.Writer) error {
+	text, err := daemon.Init()
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(stdout, text)
+	return err
+}
+
+// serve runs the daemon until a signal ends it.
+func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdout, stderr io.Writer) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	// Before anything slow, so that a signal sent early does not kill.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+
+	if path == "" {
+		if _, err := fmt.Fprintf(stdout, "No configuration given: managing every network that has a default route (policy %q). \"mamma --init\" writes a file to start from.\n", config.Auto().Policy.Name); err != nil {
+			return err
+		}
+	}
+	handler := &switchable{}
+	handler.set(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	log := slog.New(handler)
+	d, err := daemon.New(daemon.Options{
+		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log,
+		OnConfig: func(cfg *config.Config) {
+			if f.logLevel == "" {
+				level.Set(cfg.Log.Level)
+			}
+			opts := &slog.HandlerOptions{Level: level}
+			if f.logFormat == "json" || f.logFormat == "" && cfg.Log.Format == config.LogJSON {
+				handler.set(slog.NewJSONHandler(stderr, opts))
+			} else {
+				handler.set(slog.NewTextHandler(stderr, opts))
+			}
+		},
+		OnReady: func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) },
+	})
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				reload(d, log)
+			} else if err := d.Dump(stdout); err != nil {
+				log.Error("state not written", "err", err)
+			}
+		case err := <-done:
+			_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func reload(d *daemon.Daemon, log *slog.Logger) {
+	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
+	if err := d.Reload(); err != nil {
+		log.Error("not reloaded; the old state keeps running", "err", err)
+	} else {
+		log.Info("reloaded")
+	}
+	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
+}
