@@ -68,7 +68,7 @@ func (e *SettingError) Error() string {
 func (e *SettingError) Unwrap() error { return e.Err }
 
 // Decode fills the struct that v points to from c.Settings. Fields are matched
-// by the tag `mam:"name"`; "min" and "max" tags bound numbers. Supported types
+// by the tag `mam:"name"`; "min" and "max" tags bound numbers and durations. Supported types
 // are string, bool, the integers, floats, time.Duration, []string and *T of
 // those, where nil means not given. A field keeps its value where the setting is absent, so v may
 // hold the defaults. Of repeated settings the last one counts. Unknown names are
@@ -159,6 +159,9 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 		if err != nil {
 			return fmt.Errorf("must be a duration such as \"250ms\", not %q", s.Value)
 		}
+		if err := durationInRange(d, minTag, maxTag); err != nil {
+			return err
+		}
 		f.SetInt(int64(d))
 		return nil
 	}
@@ -172,7 +175,7 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 		}
 		f.SetBool(b)
 	case f.CanInt():
-		n, err := strconv.ParseInt(s.Value, 10, f.Type().Bits())
+		n, err := strconv.ParseInt(integer(s.Value), 10, f.Type().Bits())
 		if err != nil {
 			return fmt.Errorf("must be an integer, not %q", s.Value)
 		}
@@ -180,6 +183,15 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 			return err
 		}
 		f.SetInt(n)
+	case f.CanUint():
+		n, err := strconv.ParseUint(integer(s.Value), 10, f.Type().Bits())
+		if err != nil {
+			return fmt.Errorf("must be an integer of at least 0, not %q", s.Value)
+		}
+		if err := inRange(float64(n), minTag, maxTag); err != nil {
+			return err
+		}
+		f.SetUint(n)
 	case f.CanFloat():
 		o := NewOption(s.Value)
 		if !o.Numeric {
@@ -197,6 +209,25 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 		f.Set(reflect.ValueOf(slices.Clone(list)))
 	default:
 		panic("policy: cannot decode into " + f.Type().String())
+	}
+	return nil
+}
+
+// integer drops a fraction of zeros: the original grammar writes 3.0 as
+// 3.000000 (spec/daemon.md 12.3).
+func integer(text string) string {
+	if whole, fraction, ok := strings.Cut(text, "."); ok && strings.Trim(fraction, "0") == "" {
+		return whole
+	}
+	return text
+}
+
+func durationInRange(d time.Duration, minTag, maxTag string) error {
+	if low, err := time.ParseDuration(minTag); err == nil && d < low {
+		return fmt.Errorf("must be at least %v, not %v", low, d)
+	}
+	if high, err := time.ParseDuration(maxTag); err == nil && d > high {
+		return fmt.Errorf("must be at most %v, not %v", high, d)
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ type testOptions struct {
 	Percent  float64       `mam:"percent" min:"0" max:"100"`
 	Positive int           `mam:"positive" min:"1"`
 	AtMost   float32       `mam:"at_most" max:"2.5"`
-	Wait     time.Duration `mam:"wait"`
+	Port     uint16        `mam:"port" min:"1"`
+	Wait     time.Duration `mam:"wait" min:"1ms" max:"1h"`
 	List     []string      `mam:"list"`
 	Maybe    *float64      `mam:"maybe" min:"0"`
 	MaybeNot *string       `mam:"maybe_not"`
@@ -61,6 +62,8 @@ func TestDecode(t *testing.T) {
 		{"empty list", []Setting{{Name: "list", List: []string{}, Constant: true}}, testOptions{List: []string{"x"}}, testOptions{List: []string{}}},
 		{"list of one value", constants("list", "a"), testOptions{}, testOptions{List: []string{"a"}}},
 		{"optional values", constants("maybe", "0.5", "maybe_not", ""), testOptions{}, testOptions{Maybe: &half, MaybeNot: &empty}},
+		{"integer of the original grammar", constants("int", "-3.000000"), testOptions{}, testOptions{Int: -3}},
+		{"unsigned integer", constants("port", "65535"), testOptions{}, testOptions{Port: 65535}},
 		{"last one counts", constants("int", "1", "int", "2"), testOptions{}, testOptions{Int: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -76,7 +79,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeErrors(t *testing.T) {
-	const known = "at_most, flag, int, list, maybe, maybe_not, percent, positive, small, text, wait"
+	const known = "at_most, flag, int, list, maybe, maybe_not, percent, port, positive, small, text, wait"
 	for _, tt := range []struct {
 		name     string
 		settings []Setting
@@ -95,6 +98,10 @@ func TestDecodeErrors(t *testing.T) {
 		{"minimum", constants("positive", "0"), []string{`f:1,3: positive in policy "p" must be at least 1, not 0`}},
 		{"maximum", constants("at_most", "3"), []string{`f:1,3: at_most in policy "p" must be at most 2.5, not 3`}},
 		{"bound of an optional value", constants("maybe", "-1"), []string{`f:1,3: maybe in policy "p" must be at least 0, not -1`}},
+		{"negative for an unsigned integer", constants("port", "-1"), []string{`f:1,3: port in policy "p" must be an integer of at least 0, not "-1"`}},
+		{"minimum of an unsigned integer", constants("port", "0"), []string{`f:1,3: port in policy "p" must be at least 1, not 0`}},
+		{"short duration", constants("wait", "1us"), []string{`f:1,3: wait in policy "p" must be at least 1ms, not 1µs`}},
+		{"long duration", constants("wait", "2h"), []string{`f:1,3: wait in policy "p" must be at most 1h0m0s, not 2h0m0s`}},
 		{"duration without unit", constants("wait", "5"), []string{`f:1,3: wait in policy "p" must be a duration such as "250ms", not "5"`}},
 		{
 			"list for a value", []Setting{{Name: "int", List: []string{"1"}, Constant: true, Block: `policy "p"`, File: "f", Line: 1, Column: 3}},
