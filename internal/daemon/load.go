@@ -3,6 +3,7 @@ package daemon
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,11 @@ import (
 func constructor(cfg *config.Config, plugins *plugin.Loader) (string, plugin.New, error) {
 	name := cfg.Policy.Name
 	fail := func(err error) (string, plugin.New, error) {
-		return "", nil, cfg.ErrorAt(cfg.Policy.Pos, "%v", err)
+		hint := ""
+		if e := (*plugin.Error)(nil); errors.As(err, &e) && e.Hint != "" {
+			hint = "\n    " + e.Hint
+		}
+		return "", nil, cfg.ErrorAt(cfg.Policy.Pos, "%v%s", err, hint)
 	}
 	show := strings.TrimSuffix(filepath.Base(name), ".so")
 	if isPath(name) && plugin.IsPlugin(name) {
