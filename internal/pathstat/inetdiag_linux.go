@@ -1,0 +1,228 @@
+package pathstat
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Numbers of linux/inet_diag.h and net/tcp_states.h that x/sys lacks.
+const (
+	tcpdiagGetSock   = 18 // TCPDIAG_GETSOCK
+	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY
+	inetDiagInfo     = 2  // INET_DIAG_INFO
+	inetDiagBytecode = 1  // INET_DIAG_REQ_BYTECODE
+	inetDiagMsgLen   = 72 // struct inet_diag_msg
+	bcJump           = 1  // INET_DIAG_BC_JMP
+	bcSourceCond     = 7  // INET_DIAG_BC_S_COND
+	tcpListen        = 10 // TCP_LISTEN
+
+	// diagStates are the states asked for: those of spec/measurement.md 4.1
+	// without LISTEN (M5). Sockets in TIME_WAIT, which may be many thousands,
+	// stay in the kernel.
+	diagStates = 0xF33 &^ (1 << tcpListen)
+)
+
+// Offsets in struct tcp_info. Older kernels give a shorter structure, newer ones
+// a longer one.
+const (
+	infoLost    = 32
+	infoRTT     = 68
+	infoRTTVar  = 72
+	infoRetrans = 100 // tcpi_total_retrans
+	infoSegsOut = 136
+	infoSegsIn  = 140
+	infoSent    = 156 // tcpi_data_segs_out, since Linux 4.6
+	infoNeeded  = infoRTTVar + 4
+)
+
+// tcpSocket is what a dump says of one TCP socket.
+type tcpSocket struct {
+	// Local and Remote are in 16-byte form, IPv4 mapped: a connection over IPv4
+	// on an IPv6 socket looks like one on an IPv4 socket (M6).
+	Local, Remote [16]byte
+	Device        uint32 // interface the socket is bound to, 0: none
+	// Segments is how many the connection has sent and received; it changes
+	// whenever something happened on it.
+	Segments uint32
+	Sample   Sample
+}
+
+// parseSocket decodes an inet_diag_msg and its attributes into s. It returns
+// false for what is no TCP connection with tcp_info, listening sockets among them.
+func parseSocket(b []byte, s *tcpSocket) bool {
+	if len(b) < inetDiagMsgLen || b[1] == tcpListen {
+		return false
+	}
+	switch b[0] {
+	case unix.AF_INET:
+		s.Local, s.Remote = mapped4(b[8:12]), mapped4(b[24:28])
+	case unix.AF_INET6:
+		s.Local, s.Remote = [16]byte(b[8:24]), [16]byte(b[24:40])
+	default:
+		return false
+	}
+	s.Device = binary.NativeEndian.Uint32(b[40:])
+	for rest := b[inetDiagMsgLen:]; ; {
+		kind, data, more, err := attribute(rest)
+		if err != nil {
+			return false
+		}
+		if kind == inetDiagInfo {
+			return s.parseInfo(data)
+		}
+		rest = more
+	}
+}
+
+func (s *tcpSocket) parseInfo(info []byte) bool {
+	if len(info) < infoNeeded {
+		return false
+	}
+	field := func(offset int) uint32 {
+		if len(info) < offset+4 {
+			return 0
+		}
+		return binary.NativeEndian.Uint32(info[offset:])
+	}
+	s.Sample = Sample{
+		RTT:     field(infoRTT),
+		RTTVar:  field(infoRTTVar),
+		Sent:    field(infoSent),
+		Lost:    field(infoLost),
+		Retrans: field(infoRetrans),
+	}
+	s.Segments = field(infoSegsOut) + field(infoSegsIn)
+	return true
+}
+
+func mapped4(b []byte) [16]byte { return netip.AddrFrom4([4]byte(b)).As16() }
+
+// diagMode is how sockets are asked for.
+type diagMode int
+
+const (
+	// diagBoth gets both families with one request of the older form
+	// (TCPDIAG_GETSOCK). A dump walks the whole table of the kernel, 262144
+	// buckets on a machine with 24 GiB, so that one costs half of two.
+	diagBoth diagMode = iota
+	// diagEach makes one dump per family. Both are needed even if all prefixes
+	// are IPv4, as IPv4 connections on IPv6 sockets belong to the second family.
+	diagEach
+	// diagPlain is diagEach without a filter in the kernel.
+	diagPlain
+)
+
+// diagSockets reads the host's TCP connections from inet_diag.
+type diagSockets struct {
+	d    *dumper
+	mode diagMode
+	sock tcpSocket
+}
+
+func newDiagSockets() *diagSockets { return &diagSockets{d: newDumper(unix.NETLINK_SOCK_DIAG)} }
+
+// Read calls visit with each TCP connection whose local address is among those
+// given, and possibly with others. The socket is valid during the call only. Interrupted says
+// that the picture may be incomplete, or sockets doubled. A mode that the kernel
+// does not know is left for a plainer one; begin is called before each attempt.
+func (r *diagSockets) Read(addrs []netip.Addr, begin func(), visit func(*tcpSocket)) (interrupted bool, err error) {
+	for {
+		begin()
+		interrupted, err = r.attempt(addrs, visit)
+		if err == nil || r.mode == diagPlain || !unsupported(err) {
+			return interrupted, err
+		}
+		r.mode++
+	}
+}
+
+func unsupported(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+func (r *diagSockets) attempt(addrs []netip.Addr, visit func(*tcpSocket)) (interrupted bool, err error) {
+	each := func(_ uint16, body []byte) {
+		if parseSocket(body, &r.sock) {
+			visit(&r.sock)
+		}
+	}
+	if r.mode == diagPlain {
+		addrs = nil
+	}
+	if r.mode == diagBoth {
+		return r.d.dump(legacyRequest(addrs), each)
+	}
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		intr, err := r.d.dump(familyRequest(family, addrs), each)
+		interrupted = interrupted || intr
+		if err != nil {
+			return interrupted, err
+		}
+	}
+	return interrupted, nil
+}
+
+func (r *diagSockets) Close() error { return r.d.Close() }
+
+// legacyRequest is a header and a struct inet_diag_req; the kernel takes any family.
+func legacyRequest(addrs []netip.Addr) []byte {
+	b := make([]byte, headerLen+60)
+	binary.NativeEndian.PutUint16(b[4:], tcpdiagGetSock)
+	b[headerLen+3] = 1 << (inetDiagInfo - 1)
+	binary.NativeEndian.PutUint32(b[headerLen+52:], diagStates)
+	return appendFilter(b, addrs)
+}
+
+// familyRequest is a header and a struct inet_diag_req_v2.
+func familyRequest(family byte, addrs []netip.Addr) []byte {
+	b := make([]byte, headerLen+56)
+	binary.NativeEndian.PutUint16(b[4:], sockDiagByFamily)
+	b[headerLen] = family
+	b[headerLen+1] = unix.IPPROTO_TCP
+	b[headerLen+2] = 1 << (inetDiagInfo - 1)
+	binary.NativeEndian.PutUint32(b[headerLen+4:], diagStates)
+	return appendFilter(b, addrs)
+}
+
+// maxFilter is how many addresses are looked for in the kernel: it compares one
+// by one, so that with many of them sorting out sockets here is cheaper.
+const maxFilter = 32
+
+// appendFilter appends a program by which the kernel passes over sockets
+// with other local addresses, before it collects their figures, the larger part
+// of the cost. It compares addresses of IPv4 with mapped ones too.
+func appendFilter(b []byte, addrs []netip.Addr) []byte {
+	if len(addrs) == 0 || len(addrs) > maxFilter {
+		return b
+	}
+	// Per address a condition, and after it, if it holds, a jump to the end of
+	// the program, which is acceptance. A jump beyond the end is refusal.
+	var program []byte
+	var jumps []int
+	for i, a := range addrs {
+		a = a.Unmap()
+		family := byte(unix.AF_INET)
+		if a.Is6() {
+			family = unix.AF_INET6
+		}
+		size := 4 + 8 + a.BitLen()/8
+		program = append(program, bcSourceCond, byte(size))
+		program = binary.NativeEndian.AppendUint16(program, uint16(size+4))
+		program = append(program, family, byte(a.BitLen()), 0, 0)
+		program = binary.NativeEndian.AppendUint32(program, 0xFFFFFFFF) // any port
+		program = append(program, a.AsSlice()...)
+		if i < len(addrs)-1 {
+			jumps = append(jumps, len(program))
+			program = append(program, bcJump, 4, 0, 0)
+		}
+	}
+	for _, at := range jumps {
+		binary.NativeEndian.PutUint16(program[at+2:], uint16(len(program)-at))
+	}
+	b = binary.NativeEndian.AppendUint16(b, uint16(attrLen+len(program)))
+	b = binary.NativeEndian.AppendUint16(b, inetDiagBytecode)
+	return append(b, program...)
+}
