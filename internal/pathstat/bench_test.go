@@ -1,0 +1,192 @@
+package pathstat
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// benchConns opens connections over loopback without the weight of net.Conn:
+// n of them, so n sockets at each end, the accepted ends with the address 127.93.0.1.
+func benchConns(b *testing.B, n int) (closeAll func()) {
+	b.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < uint64(2*n+100) {
+		b.Skipf("%d connections need more than %d descriptors", n, limit.Cur)
+	}
+	check := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	ln, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	check(err)
+	addr := &unix.SockaddrInet4{Addr: [4]byte{127, 93, 0, 1}}
+	check(unix.Bind(ln, addr))
+	check(unix.Listen(ln, 128))
+	bound, err := unix.Getsockname(ln)
+	check(err)
+	fds := []int{ln}
+	for range n {
+		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		check(err)
+		check(unix.Connect(c, bound))
+		s, _, err := unix.Accept(ln)
+		check(err)
+		fds = append(fds, c, s)
+	}
+	return func() {
+		for _, fd := range fds[1:] {
+			// Reset: the next benchmark shall not find them in TIME_WAIT.
+			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			_ = unix.Close(fd)
+		}
+		_ = unix.Close(ln)
+	}
+}
+
+// BenchmarkPass is a whole pass over so many sockets of one managed prefix, as
+// many again belonging to the other ends, which are not managed. At 10 passes per
+// second 1 ms is 1 % of a core.
+func BenchmarkPass(b *testing.B) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		b.Skip("no loopback interface")
+	}
+	for _, n := range []int{0, 1000, 5000} {
+		for _, both := range []bool{false, true} {
+			ends := map[bool]string{false: "one end", true: "both ends"}[both]
+			b.Run(fmt.Sprintf("%d connections, %s", n, ends), func(b *testing.B) {
+				defer benchConns(b, n)()
+				s := New(Options{}, nil)
+				defer func() { _, _ = s.sockets.Close(), s.links.Close() }()
+				addrs := []netip.Addr{netip.MustParseAddr("127.93.0.1")}
+				if both {
+					addrs = append(addrs, netip.MustParseAddr("127.0.0.1"))
+				}
+				id := policy.PrefixID{Interface: "lo", Prefix: netip.MustParsePrefix("127.0.0.0/8")}
+				s.Set([]Prefix{{ID: id, Index: lo.Index, Addrs: addrs}})
+				benchPasses(b, s, id, n*len(addrs))
+			})
+		}
+	}
+}
+
+func benchPasses(b *testing.B, s *Sampler, id policy.PrefixID, want int) {
+	b.Helper()
+	pass := func() {
+		s.nextDump = 0
+		s.pass(Now(), DefaultInterval)
+	}
+	for range 3 {
+		pass() // buffers grow
+	}
+	if got := s.Snapshot().Paths[id].Conns; got < want {
+		b.Fatalf("%d connections, want %d", got, want)
+	}
+	var before, after unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
+	b.ReportAllocs()
+	for b.Loop() {
+		pass()
+	}
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &after)
+	cpu := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	b.ReportMetric(cpu.Seconds()/float64(b.N)*1e6, "cpu-us/op")
+}
+
+// BenchmarkPassTimeWait is a pass while 40 000 sockets are in TIME_WAIT: they are
+// not asked for, so that the kernel passes over them.
+func BenchmarkPassTimeWait(b *testing.B) {
+	const sockets, perAddr = 40_000, 10_000
+	for i := range sockets / perAddr {
+		timeWait(b, [4]byte{127, 93, 1, byte(1 + i)}, perAddr)
+	}
+	s := New(Options{}, nil)
+	defer func() { _, _ = s.sockets.Close(), s.links.Close() }()
+	id := policy.PrefixID{Interface: "lo", Prefix: netip.MustParsePrefix("127.93.0.0/16")}
+	s.Set([]Prefix{{ID: id, Index: 1, Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}})
+	benchPasses(b, s, id, 0)
+}
+
+// timeWait leaves n sockets in TIME_WAIT behind, for a minute.
+func timeWait(b *testing.B, addr [4]byte, n int) {
+	b.Helper()
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: addr[:]})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	for range n {
+		c, err := net.DialTCP("tcp4", nil, ln.Addr().(*net.TCPAddr))
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := ln.AcceptTCP()
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = c.Close() // who closes first waits
+		_ = s.Close()
+	}
+}
+
+// BenchmarkDump is the reading alone, by the ways there are to ask.
+func BenchmarkDump(b *testing.B) {
+	for _, mode := range []diagMode{diagBoth, diagEach, diagPlain} {
+		name := [...]string{"both families at once", "one by one", "without filter"}[mode]
+		b.Run(name, func(b *testing.B) {
+			defer benchConns(b, 1000)()
+			r := newDiagSockets()
+			r.mode = mode
+			defer func() { _ = r.Close() }()
+			addrs := []netip.Addr{netip.MustParseAddr("127.93.0.1")}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := r.Read(addrs, func() {}, func(*tcpSocket) {}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkLinkCounters(b *testing.B) {
+	for name, whole := range map[string]bool{"counters alone": false, "whole links": true} {
+		b.Run(name, func(b *testing.B) {
+			r := newLinkReader()
+			r.whole = whole
+			defer func() { _ = r.Close() }()
+			for b.Loop() {
+				if err := r.Read(func(int, LinkCounters) {}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLinkEstimator is one slot of a link with full histories.
+func BenchmarkLinkEstimator(b *testing.B) {
+	e := NewLinkEstimator(DefaultInterval)
+	up, bytes := time.Duration(0), uint64(1)
+	add := func() {
+		up += DefaultInterval
+		bytes += uint64(up/DefaultInterval) * 7919 % 10007
+		e.Add(at(up), LinkCounters{RxBytes: bytes, TxBytes: bytes}, DefaultInterval)
+	}
+	for range 7000 {
+		add()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		add()
+		_ = e.Stats()
+	}
+}

@@ -1,0 +1,243 @@
+package pathstat
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// DefaultMaxDestinations is how many destinations are remembered: with about
+// 700 bytes each, below 3 MiB.
+const DefaultMaxDestinations = 4096
+
+// destGrain is how exactly the 10 minute minimum of a destination expires. It
+// bounds the memory of a destination; prefixes have an exact minimum.
+const destGrain = int64(30 * time.Second)
+
+// Destinations holds figures per prefix and destination network: /24 for IPv4,
+// /48 for IPv6. A network counts from the first connection with a round-trip
+// time until History after the last; the number of networks is bounded, and
+// when it is reached a new one replaces the one without connection for longest,
+// or is left out as long as all have connections.
+//
+// Lookups are safe for concurrent use. The table is locked in parts, for the
+// copy of one entry, so that a lookup never waits for a pass.
+type Destinations struct {
+	parts [64]destPart
+}
+
+type destPart struct {
+	mu    sync.RWMutex
+	stats map[destKey]policy.PathStats
+}
+
+// destKey is a prefix's tag and a network: 15 bits tag, 1 bit family, 48 bits address.
+type destKey uint64
+
+// maxTags is how many prefixes can have destinations.
+const maxTags = 1 << 15
+
+func keyOf(tag int, remote [16]byte) destKey {
+	key := destKey(tag) << 49
+	if a := netip.AddrFrom16(remote); a.Is4In6() {
+		return key | destKey(binary.BigEndian.Uint32(remote[12:])>>8)
+	}
+	return key | 1<<48 | destKey(binary.BigEndian.Uint64(remote[:])>>16)
+}
+
+func (d *Destinations) part(k destKey) *destPart {
+	// Neighbouring networks differ in the low bits; a multiplication spreads
+	// them over the high ones.
+	return &d.parts[uint64(k)*0x9E3779B97F4A7C15>>58]
+}
+
+func (d *Destinations) get(k destKey) (policy.PathStats, bool) {
+	p := d.part(k)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s, ok := p.stats[k]
+	return s, ok
+}
+
+func (d *Destinations) put(k destKey, s policy.PathStats) {
+	p := d.part(k)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stats == nil {
+		p.stats = make(map[destKey]policy.PathStats)
+	}
+	p.stats[k] = s
+}
+
+func (d *Destinations) remove(k destKey) {
+	p := d.part(k)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.stats, k)
+}
+
+// destTracker collects the samples of a pass by destination and keeps the
+// estimators; it belongs to the sampler alone.
+type destTracker struct {
+	table   *Destinations
+	limit   int
+	index   map[destKey]int32
+	entries []destEntry // a list by last use is threaded through it
+	free    []int32
+	newest  int32 // -1: none
+	oldest  int32
+
+	pass    uint64
+	touched []int32 // entries with samples in this pass
+	before  []int32 // and in the pass before
+	samples []destSample
+	gather  []Sample
+	scratch scratch
+}
+
+type destEntry struct {
+	key          destKey
+	estimator    PathEstimator
+	used         time.Duration // Instant.Up of the last sample
+	pass         uint64        // the last pass with a sample
+	first        int32         // samples of this pass, threaded through destTracker.samples
+	newer, older int32         // -1: none
+}
+
+type destSample struct {
+	Sample
+	next int32 // -1: none
+}
+
+func newDestTracker(limit int) *destTracker {
+	if limit <= 0 {
+		limit = DefaultMaxDestinations
+	}
+	return &destTracker{table: new(Destinations), limit: limit, index: map[destKey]int32{}, newest: -1, oldest: -1}
+}
+
+// begin starts a pass, or starts it anew.
+func (t *destTracker) begin() {
+	t.pass++
+	t.touched, t.samples = t.touched[:0], t.samples[:0]
+}
+
+// add takes a connection of this pass.
+func (t *destTracker) add(now Instant, k destKey, s Sample) {
+	i, ok := t.index[k]
+	if !ok {
+		if i = t.allocate(); i < 0 {
+			return
+		}
+		t.entries[i] = destEntry{key: k, newer: -1, older: -1}
+		e := &t.entries[i]
+		e.estimator.minimum.grain = destGrain
+		e.estimator.scratch = &t.scratch
+		t.index[k] = i
+		t.link(i)
+	}
+	e := &t.entries[i]
+	if e.pass != t.pass {
+		e.pass, e.used, e.first = t.pass, now.Up, -1
+		t.touched = append(t.touched, i)
+		if t.newest != i {
+			t.unlink(i)
+			t.link(i)
+		}
+	}
+	t.samples = append(t.samples, destSample{s, e.first})
+	e.first = int32(len(t.samples) - 1)
+}
+
+// end computes and publishes the figures of the pass.
+func (t *destTracker) end(now Instant) {
+	for _, i := range t.touched {
+		e := &t.entries[i]
+		t.gather = t.gather[:0]
+		for s := e.first; s >= 0; s = t.samples[s].next {
+			t.gather = append(t.gather, t.samples[s].Sample)
+		}
+		e.estimator.Add(now, t.gather)
+		t.table.put(e.key, e.estimator.Stats())
+	}
+	for _, i := range t.before {
+		// The entry may have been evicted meanwhile, and even be another one now.
+		e := &t.entries[i]
+		if j, ok := t.index[e.key]; ok && j == i && e.pass != t.pass {
+			e.estimator.Add(now, nil)
+			t.table.put(e.key, e.estimator.Stats())
+		}
+	}
+	t.before = append(t.before[:0], t.touched...)
+	for t.oldest >= 0 && now.Up-t.entries[t.oldest].used >= History {
+		t.evict(t.oldest)
+	}
+}
+
+// forget drops all destinations of a prefix.
+func (t *destTracker) forget(tag int) {
+	for k, i := range t.index {
+		if int(k>>49) == tag {
+			t.evict(i)
+		}
+	}
+}
+
+// allocate returns a free entry, -1 if all are in use by this pass or the one before.
+func (t *destTracker) allocate() int32 {
+	if n := len(t.free); n > 0 {
+		i := t.free[n-1]
+		t.free = t.free[:n-1]
+		return i
+	}
+	if len(t.entries) < t.limit {
+		t.entries = append(t.entries, destEntry{})
+		return int32(len(t.entries) - 1)
+	}
+	// With more live destinations than entries, replacing the least recently
+	// used would replace each just before it comes again.
+	if t.entries[t.oldest].pass+1 >= t.pass {
+		return -1
+	}
+	i := t.oldest
+	t.evict(i)
+	t.free = t.free[:len(t.free)-1]
+	return i
+}
+
+func (t *destTracker) evict(i int32) {
+	t.unlink(i)
+	e := &t.entries[i]
+	delete(t.index, e.key)
+	t.table.remove(e.key)
+	t.entries[i] = destEntry{newer: -1, older: -1}
+	t.free = append(t.free, i)
+}
+
+func (t *destTracker) link(i int32) {
+	e := &t.entries[i]
+	e.newer, e.older = -1, t.newest
+	if t.newest >= 0 {
+		t.entries[t.newest].newer = i
+	} else {
+		t.oldest = i
+	}
+	t.newest = i
+}
+
+func (t *destTracker) unlink(i int32) {
+	e := &t.entries[i]
+	if e.newer >= 0 {
+		t.entries[e.newer].older = e.older
+	} else {
+		t.newest = e.older
+	}
+	if e.older >= 0 {
+		t.entries[e.older].newer = e.newer
+	} else {
+		t.oldest = e.newer
+	}
+}

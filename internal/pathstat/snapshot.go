@@ -1,0 +1,51 @@
+package pathstat
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Prefix names a prefix that is to be measured.
+type Prefix struct {
+	ID    policy.PrefixID
+	Index int // of the interface ID.Interface in the kernel
+	// Addrs are the host's addresses in the prefix: a connection from any of
+	// them counts. The prefix log shows the first.
+	Addrs []netip.Addr
+	// Loopback interfaces are not measured but for their error counters, and
+	// not logged (M16).
+	Loopback bool
+}
+
+// Snapshot is everything known after a pass. It and what it points to must not
+// be modified; it stays as it is when newer ones are published, Destinations apart.
+type Snapshot struct {
+	Time     time.Time
+	Prefixes []Prefix // as given to Sampler.Set
+	// Paths has each of the prefixes, Links each of their interfaces, from the
+	// first pass that found something of them.
+	Paths map[policy.PrefixID]policy.PathStats
+	Links map[string]policy.LinkStats
+	// Wifi has the interfaces that are wireless and associated.
+	Wifi map[string]*policy.WifiStats
+
+	tags  map[policy.PrefixID]int
+	dests *Destinations
+}
+
+// Destination returns the figures of the connections from a prefix to the
+// network that remote lies in (/24 for IPv4, /48 for IPv6). The minimum expires
+// up to 30 s early. The zero PathStats means that nothing is known.
+//
+// Unlike the rest of a snapshot the answer is of the latest pass. Destination is
+// safe for concurrent use and does not wait for a pass.
+func (s *Snapshot) Destination(id policy.PrefixID, remote netip.Addr) policy.PathStats {
+	tag, ok := s.tags[id]
+	if !ok || !remote.IsValid() {
+		return policy.PathStats{}
+	}
+	stats, _ := s.dests.get(keyOf(tag, remote.As16()))
+	return stats
+}

@@ -1,0 +1,208 @@
+package pathstat
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// state is what the sampler remembers from pass to pass.
+type state struct {
+	interval time.Duration
+	source   *[]Prefix // what set was called with last
+	prefixes []Prefix
+
+	paths   map[policy.PrefixID]*path
+	tags    map[policy.PrefixID]int // never modified, as snapshots hold it
+	byAddr  map[[16]byte][]*path
+	addrs   []netip.Addr // the keys of byAddr
+	links   map[string]*link
+	byIndex map[int]*link
+	dests   *destTracker
+
+	// What the connections looked like in this pass and the one before.
+	activity, before activity
+}
+
+// activity is the same in two passes if nothing happened on any connection.
+type activity struct {
+	conns    int
+	segments uint64
+}
+
+type path struct {
+	tag       int // of its destinations
+	index     int // interface
+	estimator PathEstimator
+	samples   []Sample // of this pass
+}
+
+type link struct {
+	index     int
+	loopback  bool
+	estimator *LinkEstimator
+	seen      bool // in a dump
+	stats     policy.LinkStats
+}
+
+func newState(interval time.Duration, maxDestinations int) state {
+	return state{
+		interval: interval,
+		paths:    map[policy.PrefixID]*path{},
+		links:    map[string]*link{},
+		dests:    newDestTracker(maxDestinations),
+	}
+}
+
+// set takes a new set of prefixes and keeps the estimators of what remains. An
+// interface that was made anew, with another index, begins anew.
+func (st *state) set(source *[]Prefix) {
+	st.source, st.prefixes = source, *source
+	old, oldLinks := st.paths, st.links
+	st.paths, st.links = map[policy.PrefixID]*path{}, map[string]*link{}
+	st.byAddr, st.byIndex = map[[16]byte][]*path{}, map[int]*link{}
+	st.addrs = nil
+
+	used := map[int]bool{}
+	for _, p := range old {
+		used[p.tag] = true
+	}
+	for i := range st.prefixes {
+		p := &st.prefixes[i]
+		st.addLink(p, oldLinks)
+		if p.Loopback {
+			continue
+		}
+		known := st.paths[p.ID]
+		if known == nil {
+			known = old[p.ID]
+		}
+		if known == nil {
+			known = &path{tag: freeTag(used)}
+		}
+		known.index = p.Index
+		st.paths[p.ID] = known
+		for _, a := range p.Addrs {
+			key := a.WithZone("").As16()
+			if st.byAddr[key] == nil {
+				st.addrs = append(st.addrs, a.WithZone("").Unmap())
+			}
+			if !slices.Contains(st.byAddr[key], known) {
+				st.byAddr[key] = append(st.byAddr[key], known)
+			}
+		}
+	}
+	st.tags = map[policy.PrefixID]int{}
+	for id, p := range st.paths {
+		st.tags[id] = p.tag
+	}
+	for id, p := range old {
+		if st.paths[id] == nil {
+			st.dests.forget(p.tag)
+		}
+	}
+}
+
+// freeTag returns the lowest tag that is not in use and marks it used. Tags of
+// prefixes that have just gone are in use until the next change, so that old
+// snapshots do not name the destinations of others.
+func freeTag(used map[int]bool) int {
+	for tag := range maxTags {
+		if !used[tag] {
+			used[tag] = true
+			return tag
+		}
+	}
+	return maxTags - 1
+}
+
+func (st *state) addLink(p *Prefix, old map[string]*link) {
+	name := p.ID.Interface
+	if st.links[name] != nil {
+		return
+	}
+	l := old[name]
+	if l == nil || l.index != p.Index {
+		l = &link{index: p.Index, estimator: NewLinkEstimator(st.interval)}
+	}
+	l.loopback = p.Loopback
+	st.links[name] = l
+	st.byIndex[p.Index] = l
+}
+
+// add takes the counters of a pass; it says whether the link was in use.
+func (l *link) add(now Instant, c LinkCounters, planned time.Duration) (busy bool) {
+	l.seen = true
+	if l.loopback {
+		l.stats = policy.LinkStats{Time: now.Wall, RxErrors: c.RxErrors, TxErrors: c.TxErrors}
+		return false
+	}
+	l.estimator.Add(now, c, planned)
+	l.stats = l.estimator.Stats()
+	return l.stats.DownRate > quietRate || l.stats.UpRate > quietRate
+}
+
+// begin starts reading connections, or starts it anew.
+func (st *state) begin() {
+	st.activity = activity{}
+	st.dests.begin()
+	for _, p := range st.paths {
+		p.samples = p.samples[:0]
+	}
+}
+
+// add takes a connection. It counts for each prefix that has its local address;
+// if several have, on different interfaces, the socket's own device decides.
+func (st *state) add(now Instant, s *tcpSocket) {
+	paths := st.byAddr[s.Local]
+	if len(paths) == 0 {
+		return
+	}
+	st.activity.conns++
+	st.activity.segments += uint64(s.Segments)
+	for _, p := range paths {
+		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index {
+			continue
+		}
+		p.samples = append(p.samples, s.Sample)
+		if s.Sample.RTT > 0 {
+			st.dests.add(now, keyOf(p.tag, s.Remote), s.Sample)
+		}
+	}
+}
+
+// end computes the figures of the connections; it says whether anything
+// happened on one of them.
+func (st *state) end(now Instant) (active bool) {
+	for _, p := range st.paths {
+		p.estimator.Add(now, p.samples)
+	}
+	st.dests.end(now)
+	active = st.activity != st.before
+	st.before = st.activity
+	return active
+}
+
+func (st *state) snapshot(now Instant) *Snapshot {
+	s := &Snapshot{
+		Time:     now.Wall,
+		Prefixes: st.prefixes,
+		Paths:    make(map[policy.PrefixID]policy.PathStats, len(st.paths)),
+		Links:    make(map[string]policy.LinkStats, len(st.links)),
+		tags:     st.tags,
+		dests:    st.dests.table,
+	}
+	for id, p := range st.paths {
+		if stats := p.estimator.Stats(); !stats.Time.IsZero() {
+			s.Paths[id] = stats
+		}
+	}
+	for name, l := range st.links {
+		if l.seen {
+			s.Links[name] = l.stats
+		}
+	}
+	return s
+}
