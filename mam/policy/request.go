@@ -104,6 +104,11 @@ type Request struct {
 	// It may be empty. The slice is the manager's; the prefixes are immutable
 	// and may be kept.
 	Prefixes []*Prefix
+	// DestStats holds, for each of Prefixes at the same index, the figures of its
+	// connections to the network that Remote lies in (/24 for IPv4, /48 for IPv6);
+	// zero where nothing is known. It is nil if the address is not known yet or
+	// nothing measures by destination.
+	DestStats []PathStats
 	// BoundPrefix is the prefix that Bound lies in, nil if there is none.
 	BoundPrefix *Prefix
 	// Sockets are the idle sockets offered for reuse, SocketChoose only.
