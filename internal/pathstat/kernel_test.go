@@ -69,6 +69,7 @@ func TestDiagCountsConnections(t *testing.T) {
 	// The listener has an IPv6 socket for both families, so that the accepted
 	// ends carry the mapped address.
 	connect(t, "tcp", "[::]:0", "127.91.0.3", 4)
+	connect(t, "tcp6", "[::1]:0", "::1", 2)
 	for name, mode := range map[string]diagMode{"both families at once": diagBoth, "one by one": diagEach, "without filter": diagPlain} {
 		t.Run(name, func(t *testing.T) {
 			r := newDiagSockets()
@@ -82,6 +83,10 @@ func TestDiagCountsConnections(t *testing.T) {
 			// the local one of the accepted ends only.
 			if got[four] != 3 || got[mapped] != 4 {
 				t.Errorf("%d and %d connections, want 3 and 4, and no listening socket", got[four], got[mapped])
+			}
+			// Both ends are ::1, and others of this host may use it too.
+			if got[six] < 4 {
+				t.Errorf("%d sockets over IPv6, want at least 4", got[six])
 			}
 			if n := got[other]; n != 0 && mode != diagPlain {
 				t.Errorf("%d connections of an address that was not asked for", n)
