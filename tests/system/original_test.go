@@ -1,0 +1,144 @@
+package system
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// oneDefault is a host whose routes prefer wlan0, without source rules: what is
+// only bound to an address of wwan0 leaves by wlan0, whose gateway drops it.
+func oneDefault(t *testing.T) *testbed.Bed {
+	return testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{
+		{Name: "wlan0", Prefix4: netip.MustParsePrefix("10.77.0.2/24")},
+		{Name: "wwan0", Prefix4: netip.MustParsePrefix("10.78.0.2/24")},
+	}})
+}
+
+// An original configuration file, and requests as the original C client sends
+// them (captured from it): the connection really arrives from the chosen network.
+func TestOriginalClient(t *testing.T) {
+	bed := oneDefault(t)
+	// The sample file of the original, with this host's networks; the second one
+	// is the default, which the host's routes do not prefer.
+	conf := write(t, "policy_sample.conf", `
+policy "/usr/local/lib/mam-policies/policy_sample.so" {
+	set logfile = "`+filepath.Join(t.TempDir(), "samplepolicy.log")+`";
+};
+prefix 10.77.0.2/24 {
+	enabled 1;
+};
+prefix 10.78.0.0/24 {
+	enabled 1;
+	set default 1;
+	dnsbindto "10.78.0.2";
+	resolvconf "/etc/resolv.conf";
+};
+`)
+	d := start(t, bed.Client, conf)
+	d.out.await(t, `Policy module "sample" is loading.
+Configured addresses:
+    AF_INET:
+        10.77.0.2
+        10.78.0.2 (default)
+    AF_INET6:
+        (none)
+Policy module "sample" has been loaded.
+`, 1)
+	service, err := bed.Service.Listen("tcp4", "192.0.2.1:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = service.Close() })
+
+	for _, tt := range []struct {
+		capture  string
+		from, to []byte // what of the captured bytes is replaced by this test's destination
+		action   wire.Action
+	}{
+		{"connect-v4-req.bin", []byte{0x1f, 0x90, 10, 77, 1, 2}, []byte{0x1f, 0x90, 192, 0, 2, 1}, wire.ActionConnectResponse},
+		{"socketconnect-v4-intents-req.bin", []byte("10.77.1.2\x00"), []byte("192.0.2.1\x00"), wire.ActionSocketConnectResponse},
+		{"choose2-3-socketchoose-noidle-req.bin", []byte("10.77.1.2\x00"), []byte("192.0.2.1\x00"), wire.ActionSocketChooseNew},
+	} {
+		t.Run(tt.capture, func(t *testing.T) {
+			raw, err := os.ReadFile(filepath.Join("../../internal/wire/testdata/captures", tt.capture))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Contains(raw, tt.from) {
+				t.Fatal("the capture does not hold what is to be replaced")
+			}
+			answer := exchange(t, d.socket, bytes.ReplaceAll(raw, tt.from, tt.to))
+			if answer.Action != tt.action {
+				t.Errorf("answer %v, want %v", answer.Action, tt.action)
+			}
+			c := &answer.Context
+			c.Remote.AddrPort = netip.AddrPortFrom(c.Remote.AddrPort.Addr(), 8080) // choose2 asks for port 80
+			if err := bed.Client.Do(func() error { return connectAsOriginal(c) }); err != nil {
+				t.Fatalf("connect as %v with device %q: %v", c.BindSuggested, c.Device(), err)
+			}
+			conn, err := service.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			peer := netip.MustParseAddrPort(conn.RemoteAddr().String()).Addr()
+			if n := bed.NetworkOf(peer); n == nil || n.Name != "wwan0" {
+				t.Errorf("the server sees %v, which is not in the chosen network", peer)
+			}
+		})
+	}
+}
+
+// exchange sends a request as it is and reads the answer.
+func exchange(t *testing.T, socket string, request []byte) *wire.Message {
+	t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := c.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	var m wire.Message
+	if err := wire.NewReader(c).Read(&m); err != nil {
+		t.Fatal(err)
+	}
+	return &m
+}
+
+// connectAsOriginal does with an answer what the original library does
+// (spec/client-and-socks.md 7.4): socket, options, bind, connect.
+func connectAsOriginal(c *wire.Context) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	for _, o := range c.OptionsSuggested {
+		if err := unix.SetsockoptString(fd, int(o.Level), int(o.Name), string(o.Value)); err != nil {
+			return err
+		}
+	}
+	if c.BindSuggested.IsValid() {
+		if err := unix.Bind(fd, sockaddr(c.BindSuggested.AddrPort)); err != nil {
+			return err
+		}
+	}
+	return unix.Connect(fd, sockaddr(c.Remote.AddrPort))
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+}
