@@ -12,6 +12,10 @@ type Config struct {
 	Networks []NetworkConfig
 	// Zone is what the DNS servers of the service and of all networks answer.
 	Zone Zone
+	// Congestion is the TCP congestion control between client and service, such
+	// as "cubic". Empty: the system's. The sysctl cannot be set in a namespace
+	// of an unprivileged user, so it is set on the routes.
+	Congestion string
 }
 
 // NetworkConfig describes one access network.
@@ -38,6 +42,9 @@ type NetworkConfig struct {
 	AnySource bool
 	// MTU of the client's interface. Zero: 1500.
 	MTU int
+	// Emulate makes the link to the client an emulated one, which can be slow
+	// and lossy; this needs access to /dev/net/tun. Nil: a veth pair.
+	Emulate *LinkConfig
 	// Zone is added to that of the Config for this network's DNS server; where
 	// both know a name, this one counts.
 	Zone Zone
@@ -75,6 +82,8 @@ type Network struct {
 	// Server is the gateway, with HTTP and DNS servers of its own on Gateway4
 	// and Gateway6: the network's resolver, and a destination on the link.
 	Server *Server
+	// Link changes the emulated link; nil if the network has none.
+	Link *Link
 }
 
 // Server is a host with an HTTP server on port 80 and a DNS server on port 53.
@@ -105,6 +114,7 @@ func New(config Config) (_ *Bed, err error) {
 	if err != nil {
 		return nil, err
 	}
+	b.Client.congestion, core.congestion = config.Congestion, config.Congestion
 	if err := coreAddresses(core); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,9 @@
 //	client ──wlan0── gateway of wlan0 ──┐
 //	       ──wwan0── gateway of wwan0 ──┴── service (192.0.2.1)
 //
+// The links to the gateways are veth pairs, or emulated ones with rate, delay,
+// queue and loss of their own (LinkConfig), for kernels without netem.
+//
 // All namespaces are anonymous: they have no name in the file system and are
 // held open by descriptors and threads of this process only, so that nothing of
 // them outlives it, however it ends. Nothing of the host's own network is

@@ -21,6 +21,8 @@ type Namespace struct {
 	name   string
 	file   *os.File
 	handle *netlink.Handle
+	// congestion control of the routes that are added, "" for the system's
+	congestion string
 	// work is run by the keeper, the thread that made the namespace and lives in
 	// it until close.
 	work chan func()

@@ -48,7 +48,15 @@ func (b *Bed) addNetwork(core *Namespace, i int, p NetworkConfig, config Config)
 			return err
 		}
 	}
-	if err := b.Client.veth(p.Name, p.MTU, gw, lanName); err != nil {
+	if p.Emulate == nil {
+		err = b.Client.veth(p.Name, p.MTU, gw, lanName)
+	} else {
+		var closeLink func()
+		if n.Link, closeLink, err = newLink(*p.Emulate, b.Client, p.Name, p.MTU, gw, lanName); err == nil {
+			b.closers = append(b.closers, closeLink)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	link, err := b.Client.handle.LinkByName(p.Name)
@@ -242,7 +250,7 @@ func (n *Namespace) addDefault(name string, gateway netip.Addr, metric, table in
 func (n *Namespace) addRoute(name string, dst netip.Prefix, gateway netip.Addr, metric, table int) error {
 	link, err := n.handle.LinkByName(name)
 	if err == nil {
-		r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(dst), Priority: metric, Table: table}
+		r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(dst), Priority: metric, Table: table, Congctl: n.congestion}
 		if gateway.IsValid() {
 			r.Gw = gateway.AsSlice()
 		} else {
