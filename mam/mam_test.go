@@ -68,6 +68,20 @@ func (n nets) Reach(dst netip.Addr) Reach {
 	return Reach{}
 }
 
+// known is a Destinations of one address.
+type known struct {
+	id    policy.PrefixID
+	addr  netip.Addr
+	stats policy.PathStats
+}
+
+func (k known) Destination(id policy.PrefixID, a netip.Addr) policy.PathStats {
+	if id == k.id && a == k.addr {
+		return k.stats
+	}
+	return policy.PathStats{}
+}
+
 // host is two networks of two families each, wlan0 the default.
 func host(p policy.Policy) *View {
 	v := &View{

@@ -32,7 +32,8 @@ type work struct {
 	view    *View
 	req     policy.Request
 	sockets []policy.Socket
-	list    []*policy.Prefix // memory for narrowed candidates
+	list    []*policy.Prefix   // memory for narrowed candidates
+	dests   []policy.PathStats // memory for what is known of the destination
 	// mapped: the socket is IPv6 and speaks to an IPv4-mapped address, so that
 	// suggestions are given in that form.
 	mapped bool
@@ -109,11 +110,21 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 	w.narrow(r.Network.Family, dst)
 }
 
-// narrow sets the candidates to those of a family that reach dst.
+// narrow sets the candidates to those of a family that reach dst, and looks up
+// what is known of the paths to there.
 func (w *work) narrow(f policy.Family, dst netip.Addr) {
-	w.req.Prefixes = w.view.candidates(w.list, f, dst)
-	if n := len(w.req.Prefixes); n > 0 && cap(w.list) < n {
+	r := &w.req
+	r.Prefixes = w.view.candidates(w.list, f, dst)
+	if n := len(r.Prefixes); n > 0 && cap(w.list) < n {
 		w.list = make([]*policy.Prefix, 0, n) // for next time
+	}
+	r.DestStats = nil
+	if dst.IsValid() && w.view.Destinations != nil && len(r.Prefixes) > 0 {
+		w.dests = w.dests[:0]
+		for _, p := range r.Prefixes {
+			w.dests = append(w.dests, w.view.Destinations.Destination(p.ID, dst))
+		}
+		r.DestStats = w.dests
 	}
 }
 

@@ -201,8 +201,8 @@ func (c *conn) serve() {
 func (c *conn) resume() {
 	w := &work{}
 	*w = *c.w
-	w.sockets, w.list = nil, nil
-	w.req.Sockets = nil
+	w.sockets, w.list, w.dests = nil, nil, nil
+	w.req.Sockets, w.req.DestStats = nil, nil
 	c.w = w
 	w.useDefault(errorText(w.view.Runner.Err()))
 	if c.finish() {

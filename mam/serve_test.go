@@ -473,6 +473,31 @@ func TestDownPrefixesAreLastResort(t *testing.T) {
 	}
 }
 
+// Policies see what was measured towards the destination, beside each candidate.
+func TestDestinationStats(t *testing.T) {
+	seen := make(chan []policy.PathStats, 4)
+	v := host(chooser(func(r *policy.Request) policy.Decision {
+		seen <- slices.Clone(r.DestStats)
+		return takeFirst(r)
+	}))
+	v.Destinations = known{v.Prefixes[1].ID, netip.MustParseAddr("192.0.2.1"), policy.PathStats{Conns: 3}}
+	d := start(t, v, Options{})
+	c := d.dial(t)
+	for _, tt := range []struct {
+		req  *wire.Message
+		want []policy.PathStats
+	}{
+		{connectTo("192.0.2.1:80"), []policy.PathStats{{}, {Conns: 3}}},
+		{connectTo("192.0.2.2:80"), []policy.PathStats{{}, {}}},
+		{socketConnectTo("host.test", "80"), nil}, // the address is not known yet
+	} {
+		c.ask(tt.req)
+		if diff := cmp.Diff(tt.want, <-seen); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
 // The server stays within its limit per user.
 func TestAdmission(t *testing.T) {
 	s := NewServer(New(Options{}))

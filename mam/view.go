@@ -51,6 +51,12 @@ func (r Reach) Via(index int) bool {
 	return !r.Specific || r.Index == index && index != 0 || slices.Contains(r.Others, index)
 }
 
+// Destinations tells what was measured between a prefix and the network of a
+// destination; the zero PathStats is "nothing". It must answer at once.
+type Destinations interface {
+	Destination(policy.PrefixID, netip.Addr) policy.PathStats
+}
+
 // View is what decisions are made on: one state of networks, measurements,
 // policy and resolvers. It must not be changed once it is published.
 type View struct {
@@ -65,6 +71,8 @@ type View struct {
 	Fresh func() (policy.Policy, error)
 	// Routes narrow the candidates to those that reach a destination; nil: all do.
 	Routes Routes
+	// Destinations has figures of single destinations' networks; nil: none.
+	Destinations Destinations
 	// Devices names for each prefix the interface that a socket must be bound
 	// to (SO_BINDTODEVICE) so that its packets leave by it. Prefixes for which
 	// the source address alone is enough are absent.
