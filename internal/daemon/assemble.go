@@ -70,7 +70,7 @@ func device(when config.BindDevice, p *netmon.Prefix) string {
 		return ""
 	case when == config.BindAlways:
 		return p.Interface
-	case p.HasDefault && p.Egress != p.Index:
+	case p.Scope == netmon.ScopeGlobal && p.HasDefault && p.Egress != p.Index:
 		return p.Interface
 	}
 	return ""

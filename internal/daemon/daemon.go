@@ -43,6 +43,7 @@ type Daemon struct {
 	manager *mam.Manager
 	server  *mam.Server
 	plugins plugin.Loader
+	logs    []*pathstat.Log // the original's measurement logs, if switched on
 
 	reloading sync.Mutex // held for the length of a reload; before mu
 
@@ -75,7 +76,13 @@ func New(opts Options) (*Daemon, error) {
 	d.resolvers = newResolvers(d.log)
 	d.manager = mam.New(mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnDecision: func(*mam.Record) { d.sampler.Wake() }})
 	d.server = mam.NewServer(d.manager)
-	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: func(*pathstat.Snapshot) { d.publish() }}, d.log)
+	if cfg.Logs.Prefixes != "" {
+		d.logs = append(d.logs, pathstat.NewPrefixLog(cfg.Logs.Prefixes, d.log))
+	}
+	if cfg.Logs.Interfaces != "" {
+		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
+	}
+	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: d.measured}, d.log)
 	if err := d.adopt(cfg); err != nil {
 		d.close()
 		return nil, err
@@ -157,16 +164,20 @@ func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
 	d.sampler.Set(measurable(list, snapshot))
 }
 
-// publish makes a View of what is known now.
-func (d *Daemon) publish() {
+// measured publishes and logs what a pass of the sampler has found.
+func (d *Daemon) measured(s *pathstat.Snapshot) {
+	for _, l := range d.logs {
+		l.Record(s)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.publishLocked()
 }
 
 func (d *Daemon) publishLocked() *mam.View {
+	stats := d.sampler.Snapshot()
 	v := &mam.View{
-		Time: time.Now(), Runner: d.runner, Prefixes: measured(d.list, d.sampler.Snapshot()),
+		Time: time.Now(), Runner: d.runner, Prefixes: measured(d.list, stats), Destinations: stats,
 		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
 		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups,
 	}
@@ -263,6 +274,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.manager.Run(ctx) })
 	for _, l := range listeners {
 		g.Go(func() error { return d.server.Serve(ctx, l.UnixListener) })
+	}
+	for _, l := range d.logs {
+		g.Go(func() error { return ended(ctx, l.Run(ctx)) })
 	}
 	if input != nil {
 		g.Go(func() error { return input.run(ctx, d.log, d.manager.Reconfigure) })

@@ -1,0 +1,288 @@
+package daemon
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// laptop has Wi-Fi and LTE, both with a default route, Wi-Fi preferred, a
+// container bridge, and no source rules: what is bound to the LTE address leaves
+// by Wi-Fi.
+func laptop() netmon.State {
+	return netmon.State{
+		Links: []netmon.Link{
+			{Index: 1, Name: "lo", Up: true, Running: true, Loopback: true},
+			{Index: 2, Name: "wlan0", Type: "device", Up: true, Running: true},
+			{Index: 3, Name: "wwan0", Type: "device", Up: true, Running: true},
+			{Index: 4, Name: "docker0", Type: "bridge", Up: true, Running: true},
+		},
+		Addrs: []netmon.Addr{
+			address(1, "127.0.0.1/8", netmon.ScopeHost),
+			address(2, "192.168.0.23/24", netmon.ScopeGlobal),
+			address(3, "10.64.3.9/10", netmon.ScopeGlobal),
+			address(4, "172.17.0.1/16", netmon.ScopeGlobal),
+			address(2, "2001:db8:1::23/64", netmon.ScopeGlobal),
+			address(2, "fe80::23/64", netmon.ScopeLink),
+		},
+		Routes: []netmon.Route{
+			route(2, "0.0.0.0/0", "192.168.0.1", 600), route(3, "0.0.0.0/0", "10.64.0.1", 700), route(2, "::/0", "fe80::1", 600),
+			route(2, "192.168.0.0/24", "", 0), route(3, "10.64.0.0/10", "", 0), route(4, "172.17.0.0/16", "", 0),
+		},
+		Egress: map[netip.Addr]int{
+			netip.IPv4Unspecified(): 2, netip.IPv6Unspecified(): 2,
+			netip.MustParseAddr("192.168.0.23"): 2, netip.MustParseAddr("10.64.3.9"): 2, netip.MustParseAddr("172.17.0.1"): 2,
+			netip.MustParseAddr("2001:db8:1::23"): 2,
+		},
+	}
+}
+
+func address(index int, prefix string, scope netmon.Scope) netmon.Addr {
+	return netmon.Addr{Index: index, Prefix: netip.MustParsePrefix(prefix), Scope: scope}
+}
+
+func route(index int, prefix, gateway string, metric int) netmon.Route {
+	r := netmon.Route{Table: netmon.TableMain, Index: index, Prefix: netip.MustParsePrefix(prefix), Metric: metric}
+	if gateway != "" {
+		r.Gateway = netip.MustParseAddr(gateway)
+	}
+	return r
+}
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse([]byte(text), "test.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// summary gives a line per managed prefix.
+func summary(list []managed) []string {
+	var out []string
+	for _, m := range list {
+		line := []string{m.prefix.ID.String()}
+		if m.prefix.Default {
+			line = append(line, "default")
+		}
+		if m.device != "" {
+			line = append(line, "device "+m.device)
+		}
+		if m.prefix.Cost != policy.Free {
+			line = append(line, m.prefix.Cost.String())
+		}
+		if h := m.prefix.Health; h.State != policy.Up {
+			line = append(line, h.State.String()+": "+h.Reason)
+		}
+		out = append(out, strings.Join(line, ", "))
+	}
+	return out
+}
+
+func TestManage(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		conf   string // "": automatic
+		change func(*netmon.State)
+		want   []string
+	}{
+		{
+			name: "automatic: what has a default route, preferred one default",
+			want: []string{"192.168.0.0/24%wlan0, default", "10.64.0.0/10%wwan0, device wwan0", "2001:db8:1::/64%wlan0, default"},
+		},
+		{
+			name: "automatic beside a full tunnel: nothing but the tunnel",
+			change: func(s *netmon.State) {
+				s.Links = append(s.Links, netmon.Link{Index: 9, Name: "wg0", Type: "wireguard", Up: true, Running: true})
+				s.Addrs = append(s.Addrs, address(9, "10.9.0.2/24", netmon.ScopeGlobal))
+				s.Routes = append(s.Routes, route(9, "0.0.0.0/1", "", 0), route(9, "128.0.0.0/1", "", 0))
+				s.Egress[netip.IPv4Unspecified()] = 9
+				s.Egress[netip.MustParseAddr("10.9.0.2")] = 9
+			},
+			want: []string{"10.9.0.0/24%wg0, default"},
+		},
+		{
+			name: "automatic and a block: the block adds and takes away",
+			conf: `auto = true
+			       interface "docker0" {}
+			       interface "wwan*" { enabled = false }`,
+			want: []string{"192.168.0.0/24%wlan0, default", "172.17.0.0/16%docker0", "2001:db8:1::/64%wlan0, default"},
+		},
+		{
+			name: "automatic and a default of one's own",
+			conf: "auto = true\nprefix \"10.64.0.0/10\" { default = true }",
+			want: []string{"192.168.0.0/24%wlan0", "10.64.0.0/10%wwan0, default, device wwan0", "2001:db8:1::/64%wlan0, default"},
+		},
+		{
+			name: "an interface block means global addresses",
+			conf: `policy "sample" {}
+			       interface "*" { cost = "metered" }`,
+			want: []string{
+				"192.168.0.0/24%wlan0, metered", "10.64.0.0/10%wwan0, device wwan0, metered", "172.17.0.0/16%docker0, metered",
+				"2001:db8:1::/64%wlan0, metered",
+			},
+		},
+		{
+			name: "a prefix block means what it names",
+			conf: `policy "sample" {}
+			       prefix "127.0.0.0/8" {}
+			       prefix "fe80::/64" {}`,
+			want: []string{"127.0.0.0/8%lo", "fe80::/64%wlan0"},
+		},
+		{
+			name: "original grammar: enabled must be said",
+			conf: `policy "policy_sample.so" {};
+			       prefix 192.168.0.0/24 { set default 1; };
+			       prefix 10.64.3.9/10 { enabled 1; };`,
+			want: []string{"10.64.0.0/10%wwan0, device wwan0"},
+		},
+		{
+			name: "devices always",
+			conf: `bind_device = "always"
+			       policy "sample" {}
+			       interface "w*" {}`,
+			want: []string{"192.168.0.0/24%wlan0, device wlan0", "10.64.0.0/10%wwan0, device wwan0", "2001:db8:1::/64%wlan0, device wlan0"},
+		},
+		{
+			name: "devices never",
+			conf: `bind_device = "never"
+			       policy "sample" {}
+			       interface "w*" {}`,
+			want: []string{"192.168.0.0/24%wlan0", "10.64.0.0/10%wwan0", "2001:db8:1::/64%wlan0"},
+		},
+		{
+			name: "no device where a source rule does it",
+			conf: `policy "sample" {}
+			       interface "wwan0" {}`,
+			change: func(s *netmon.State) { s.Egress[netip.MustParseAddr("10.64.3.9")] = 3 },
+			want:   []string{"10.64.0.0/10%wwan0"},
+		},
+		{
+			name: "a link without carrier is down",
+			conf: `policy "sample" {}
+			       interface "wwan0" {}`,
+			change: func(s *netmon.State) { s.Links[2].Running = false },
+			want:   []string{"10.64.0.0/10%wwan0, device wwan0, down: the link has no carrier"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			state := laptop()
+			if tt.change != nil {
+				tt.change(&state)
+			}
+			cfg := config.Auto()
+			if tt.conf != "" {
+				cfg = parse(t, tt.conf)
+			}
+			if diff := cmp.Diff(tt.want, summary(manage(cfg, netmon.NewSnapshot(state)))); diff != "" {
+				t.Errorf("managed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReach(t *testing.T) {
+	r := routes{netmon.NewSnapshot(laptop())}
+	for _, tt := range []struct {
+		dst  string
+		want map[int]bool // by interface
+	}{
+		{"192.0.2.1", map[int]bool{2: true, 3: true, 4: true}},
+		{"10.64.0.7", map[int]bool{2: false, 3: true, 4: false}},
+		{"172.17.0.2", map[int]bool{2: false, 3: false, 4: true}},
+		{"127.0.0.1", map[int]bool{1: true, 2: false, 3: false, 4: false}},
+		{"fe80::9%wlan0", map[int]bool{2: true, 3: false}},
+		{"fe80::9", map[int]bool{2: false, 3: false}},
+	} {
+		reach := r.Reach(netip.MustParseAddr(tt.dst))
+		for index, want := range tt.want {
+			if got := reach.Via(index); got != want {
+				t.Errorf("%s via interface %d: %v, want %v", tt.dst, index, got, want)
+			}
+		}
+	}
+	if got := (routes{netmon.NewSnapshot(netmon.State{})}).Reach(netip.MustParseAddr("192.0.2.1")); got.Specific {
+		t.Errorf("without routes: %+v; nothing speaks against any network", got)
+	}
+	_ = mam.Routes(r)
+}
+
+func TestMeasured(t *testing.T) {
+	list := manage(config.Auto(), netmon.NewSnapshot(laptop()))
+	wifi := &policy.WifiStats{Signal: -60}
+	got := measured(list, &pathstat.Snapshot{
+		Paths: map[policy.PrefixID]policy.PathStats{list[1].prefix.ID: {Conns: 7}},
+		Links: map[string]policy.LinkStats{"wlan0": {DownRate: 1000}},
+		Wifi:  map[string]*policy.WifiStats{"wlan0": wifi},
+	})
+	if got[1].Stats.Conns != 7 || got[0].Stats.Conns != 0 || got[0].Link.DownRate != 1000 || got[2].Wifi != wifi || got[1].Wifi != nil {
+		t.Errorf("measurements are not where they belong: %+v", got)
+	}
+	if list[1].prefix.Stats.Conns != 0 {
+		t.Error("the managed prefix was changed")
+	}
+}
+
+func TestKeepHealth(t *testing.T) {
+	list := func(s policy.HealthState) []managed {
+		return []managed{{prefix: policy.Prefix{ID: policy.PrefixID{Interface: "a"}, Health: policy.Health{State: s}}}}
+	}
+	t0 := time.Unix(1000, 0)
+	first := list(policy.Up)
+	keepHealth(first, nil, t0)
+	same := list(policy.Up)
+	keepHealth(same, first, t0.Add(time.Minute))
+	if got := same[0].prefix.Health.Since; got != t0 {
+		t.Errorf("unchanged health is since %v, want %v", got, t0)
+	}
+	down := list(policy.Down)
+	keepHealth(down, same, t0.Add(time.Hour))
+	if got := down[0].prefix.Health.Since; got != t0.Add(time.Hour) {
+		t.Errorf("changed health is since %v", got)
+	}
+}
+
+// A prefix has a resolver of its own if it names one; unchanged ones are kept,
+// with what they have cached.
+func TestResolversAreKept(t *testing.T) {
+	r := newResolvers(nil)
+	defer r.close()
+	nets := netmon.NewSnapshot(laptop())
+	conf := `policy "sample" {}
+	prefix "192.168.0.0/24" { nameserver = ["192.168.0.1"] }
+	prefix "10.64.0.0/10" {}`
+	list := manage(parse(t, conf), nets)
+	first := r.of(list)
+	if len(first) != 1 {
+		t.Fatalf("%d resolvers, want that of wlan0 only", len(first))
+	}
+	id := list[0].prefix.ID
+	if second := r.of(manage(parse(t, conf), nets)); second[id] != first[id] {
+		t.Error("an unchanged resolver was replaced")
+	}
+	changed := r.of(manage(parse(t, strings.Replace(conf, ".1\"", ".2\"", 1)), nets))
+	if changed[id] == first[id] {
+		t.Error("a changed resolver was kept")
+	}
+	_ = first[id].(lookup).r.Close()
+}
+
+func TestNeedRestart(t *testing.T) {
+	a := parse(t, `policy "sample" {}`)
+	b := parse(t, `socket = "/run/x.sock"
+	compat_fifo = "/run/fifo"
+	policy "intents" {}`)
+	if diff := cmp.Diff([]string{"socket", "compat_fifo"}, needRestart(a, b)); diff != "" {
+		t.Error(diff)
+	}
+}
