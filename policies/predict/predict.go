@@ -2,9 +2,9 @@
 // under the original's names, choosers by one metric, estimates of the capacity
 // that a new transfer would get, and predictions of its completion time.
 //
-// The formulas are those of spec/policies.md sections 3.1 to 3.5, which come
-// from policies/policy_util.c and policy_earliest_arrival_base.c of the
-// original. Integers are 64 bits wide here, where the original overflows.
+// The formulas are those of spec/policies.md sections 3.1 to 3.5, which were read
+// off the original's policies and checked against it. Integers are 64 bits wide
+// here, where the original overflows.
 //
 // Everything here is a pure function.
 package predict

@@ -16,6 +16,8 @@ const (
 	ReasonDefault     = "default prefix"
 	ReasonNoDefault   = "no default prefix: no preference"
 	ReasonFirstSocket = "first idle socket"
+	ReasonNoPrefix    = "no usable prefix: no preference"
+	ReasonUnresolved  = "this policy resolves no names"
 )
 
 // FirstSocket reuses the first offered socket, whatever its prefix, and tells
@@ -68,6 +70,13 @@ func Default(r *policy.Request, p *policy.Prefix, reason string) policy.Decision
 // alternates. The scores only say note for p, so it suits policies that compare
 // no numbers.
 func Suggest(r *policy.Request, p *policy.Prefix, reason, note string) policy.Decision {
+	d := Plain(r, p, reason, note)
+	d.Alternates = Alternates(r, p)
+	return d
+}
+
+// Plain is Suggest without alternates.
+func Plain(r *policy.Request, p *policy.Prefix, reason, note string) policy.Decision {
 	d := policy.Decision{Prefix: p, Reason: reason, Scores: make([]policy.Score, len(r.Prefixes))}
 	for i, q := range r.Prefixes {
 		d.Scores[i].Prefix = q
@@ -75,7 +84,6 @@ func Suggest(r *policy.Request, p *policy.Prefix, reason, note string) policy.De
 			d.Scores[i].Note = note
 		}
 	}
-	d.Alternates = Alternates(r, p)
 	return d
 }
 
@@ -83,15 +91,29 @@ func Suggest(r *policy.Request, p *policy.Prefix, reason, note string) policy.De
 // first, else in the request's order. Without a choice there are none: then the
 // policy has no preference.
 func Alternates(r *policy.Request, chosen *policy.Prefix) []*policy.Prefix {
+	return Ranked(r, chosen, func(int) float64 { return 0 })
+}
+
+// Ranked is Alternates by ascending rank, a function of the candidate's index
+// that never gives "not a number". Among equal ranks it orders as Alternates.
+func Ranked(r *policy.Request, chosen *policy.Prefix, rank func(i int) float64) []*policy.Prefix {
 	if chosen == nil || len(r.Prefixes) < 2 {
 		return nil
 	}
 	list := make([]*policy.Prefix, 0, len(r.Prefixes)-1)
-	for _, isDefault := range [...]bool{true, false} {
-		for _, p := range r.Prefixes {
-			if p != chosen && p.Default == isDefault {
-				list = append(list, p)
+	var buf [16]float64 // on the stack for most hosts
+	ranks := buf[:0]
+	for i, p := range r.Prefixes {
+		if p == chosen {
+			continue
+		}
+		list, ranks = append(list, p), append(ranks, rank(i))
+		for j := len(list) - 1; j > 0; j-- {
+			if ranks[j] > ranks[j-1] || ranks[j] == ranks[j-1] && (!list[j].Default || list[j-1].Default) {
+				break
 			}
+			list[j], list[j-1] = list[j-1], list[j]
+			ranks[j], ranks[j-1] = ranks[j-1], ranks[j]
 		}
 	}
 	return list

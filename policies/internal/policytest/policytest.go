@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/client/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 )
 
@@ -146,6 +149,66 @@ func Refused(t *testing.T, err error, want ...string) {
 			t.Errorf("error %q does not say %q", err, text)
 		}
 	}
+}
+
+// Case is a row of a table test of a policy. It is an alias, so that tables can do
+// without field names.
+type Case = struct {
+	Name string
+	R    *policy.Request
+	Want Answer
+	Log  string // line of the policy log
+}
+
+// Run lets a policy made by fresh decide on each row's request.
+func Run(t *testing.T, fresh func(*testing.T) policy.Policy, cases []Case) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			p := fresh(t)
+			d := p.Choose(c.R)
+			if diff := cmp.Diff(c.Want, AnswerOf(d)); diff != "" {
+				t.Errorf("Choose (-want +got):\n%s", diff)
+			}
+			if l, ok := p.(policy.LineLogger); ok {
+				if got := l.LogLine(c.R, d); got != c.Log {
+					t.Errorf("LogLine = %q, want %q", got, c.Log)
+				}
+			}
+		})
+	}
+}
+
+// Make returns a function for Run that makes the policy with the given settings.
+func Make(constructor func(policy.Config) (policy.Policy, error), settings ...string) func(*testing.T) policy.Policy {
+	return func(t *testing.T) policy.Policy {
+		t.Helper()
+		p, err := constructor(policy.Config{Settings: Settings(`policy "test"`, settings...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+}
+
+// With states intents, pairs of option and value.
+func With(r *policy.Request, pairs ...int64) *policy.Request {
+	for i := 0; i < len(pairs); i += 2 {
+		r.Intents = r.Intents.With(intent.Option(pairs[i]), pairs[i+1])
+	}
+	return r
+}
+
+// Size states the file size.
+func Size(r *policy.Request, bytes int64) *policy.Request {
+	r.Intents = r.Intents.WithFileSize(bytes)
+	return r
+}
+
+// OverTLS makes r a request for service 443.
+func OverTLS(r *policy.Request) *policy.Request {
+	r.Service, r.Port = "443", 443
+	return r
 }
 
 // Name gives the interface of p, "" for nil.

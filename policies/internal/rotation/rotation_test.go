@@ -1,0 +1,35 @@
+package rotation
+
+import (
+	"testing"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	. "github.com/socket-intents/mamma/policies/internal/policytest"
+)
+
+func TestNext(t *testing.T) {
+	a, b, c := Prefix("a", "10.0.1.2/24"), Prefix("b", "10.0.2.2/24"), Prefix("c", "10.0.3.2/24")
+	a6, b6 := Prefix("a6", "2001:db8:1::2/64"), Prefix("b6", "2001:db8:2::2/64")
+	var n Rotation
+	for i, step := range []struct {
+		list        []*policy.Prefix
+		want, other string
+	}{
+		{[]*policy.Prefix{a, b, c}, "a", "b c"},
+		{[]*policy.Prefix{a, b, c}, "b", "c a"},
+		{[]*policy.Prefix{a6, b6}, "a6", "b6"}, // a position of its own
+		{[]*policy.Prefix{a, a6}, "a", "a6"},   // and another one
+		{[]*policy.Prefix{a, c}, "c", "a"},     // b has gone: its successor
+		{[]*policy.Prefix{a, b, c}, "a", "b c"},
+		{[]*policy.Prefix{a}, "a", ""},
+		{nil, "", ""},
+		{[]*policy.Prefix{a, b, c}, "b", "c a"},
+		{[]*policy.Prefix{a6, b6}, "b6", "a6"},
+		{[]*policy.Prefix{a, a6}, "a6", "a"},
+	} {
+		got, others := n.Next(Request(policy.Connect, step.list...))
+		if Name(got) != step.want || Names(others) != step.other {
+			t.Errorf("step %d: %s, then %s; want %s, then %s", i, Name(got), Names(others), step.want, step.other)
+		}
+	}
+}

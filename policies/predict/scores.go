@@ -1,0 +1,34 @@
+package predict
+
+import (
+	"math"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Term makes the score term of a metric, not a number where it is unknown.
+func (m Metric) Term(name string, unit policy.Unit, p *policy.Prefix) policy.Term {
+	v := m.Value(p)
+	if v == 0 {
+		v = math.NaN()
+	}
+	return policy.Term{Name: name, Unit: unit, Value: v, Time: m.Time(p)}
+}
+
+// AddRTT gives each score the minimum round-trip time of its prefix as only term.
+func AddRTT(scores []policy.Score) {
+	terms := make([]policy.Term, len(scores))
+	for i := range scores {
+		terms[i] = SRTTMin.Term("min rtt", policy.Milliseconds, scores[i].Prefix)
+		scores[i].Terms = terms[i : i+1 : i+1]
+	}
+}
+
+// RTTOrUnknown is the minimum round-trip time of p, Unknown where there is none:
+// the rank of policies that like short ones.
+func RTTOrUnknown(p *policy.Prefix) Millis {
+	if v := SRTTMin.Value(p); v > Epsilon {
+		return Millis(v)
+	}
+	return Unknown
+}
