@@ -1,0 +1,253 @@
+// Package arrival is what the earliest-arrival family shares: for each
+// candidate it predicts when the transfer would be complete, tests where asked
+// for whether latency dominates, and answers with the winner (spec/policies.md
+// sections 9 to 14).
+//
+// A policy of the family embeds a Base and sets the fields in which it differs.
+package arrival
+
+import (
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/shape"
+)
+
+// The reasons the family gives.
+const (
+	ReasonNoSize   = "no file size given: default"
+	ReasonLowRTT   = "latency-dominated, lowest RTT"
+	ReasonShortest = "shortest predicted time"
+	ReasonCapacity = "capacity-dominated, shortest predicted time"
+	ReasonNothing  = "nothing predictable: default"
+)
+
+// Rule is what decided.
+type Rule uint8
+
+// The rules.
+const (
+	Bound         Rule = iota // nothing was decided
+	NoSize                    // no file size given: default prefix
+	LowRTT                    // latency-dominated: prefix with the lowest RTT
+	Fastest                   // predicted times decided
+	TooShort                  // the best prediction is not above predict.Epsilon: default prefix
+	Unpredictable             // no prediction: default prefix
+)
+
+// Candidate is one prefix with what is compared. Times that are 0 are unknown
+// inputs; Time is predict.Unknown where nothing can be predicted.
+type Candidate struct {
+	Prefix   *policy.Prefix
+	Reuse    int                   // offered sockets on the prefix that count as idle
+	RTT      predict.Millis        // for the prediction
+	Capacity policy.BytesPerSecond // for the prediction; negative: unknown
+	Time     predict.Millis
+
+	// For the latency test, if the policy has one.
+	MinRTT       predict.Millis
+	TestCapacity policy.BytesPerSecond
+	LatencyPart  predict.Millis
+	CapacityPart predict.Millis
+
+	Probability float64 // set by a Draw function; 0: none
+}
+
+// Result is how the last decision came about, for log lines.
+type Result struct {
+	Rule   Rule
+	Winner *Candidate     // of LowRTT, Fastest and TooShort, else nil
+	Time   predict.Millis // that the log names
+}
+
+// Base makes the decisions. Its zero value is earliest arrival itself: no
+// latency test, the shortest predicted time wins.
+type Base struct {
+	// File is the name of the policy log, "" for none.
+	File string
+	// Inputs gives the round-trip time and capacity for the prediction. nil:
+	// srtt_median_recent and predict.FreeCapacity.
+	Inputs func(*policy.Prefix) (predict.Millis, policy.BytesPerSecond)
+	// TestCapacity gives the capacity for the latency test. nil: no test.
+	TestCapacity func(*policy.Prefix) policy.BytesPerSecond
+	// PlainLatency leaves TLS out of the latency part.
+	PlainLatency bool
+	// Draw chooses among the predicted candidates in place of the shortest time.
+	// It returns nil if none is predicted, and may note probabilities.
+	Draw       func([]Candidate) *Candidate
+	DrawReason string
+	// Counts keeps an own estimate of the active transfers. nil: none is kept.
+	Counts *Counts
+
+	cands  []Candidate
+	inUse  []bool // per offered socket
+	result Result
+}
+
+// Candidates returns what the last decision compared. It is overwritten by the
+// next one.
+func (b *Base) Candidates() []Candidate { return b.cands }
+
+// Result returns how the last decision came about.
+func (b *Base) Result() Result { return b.result }
+
+// LogFile is the setting logfile.
+func (b *Base) LogFile() string { return b.File }
+
+// Annotate marks default prefixes.
+func (b *Base) Annotate(p *policy.Prefix) string { return policy.AnnotateDefault(p) }
+
+// Choose decides by the file size intent; without one the default prefix is
+// taken.
+func (b *Base) Choose(r *policy.Request) policy.Decision {
+	b.start(r)
+	if r.Bound.IsValid() {
+		return shape.Bound(r, policy.ResolveDefault, true)
+	}
+	size, given := r.Intents.FileSize()
+	if given && b.Counts != nil {
+		b.Counts.update(r, b.cands, b.inUse)
+	}
+	for i := range b.cands {
+		b.fill(&b.cands[i], size, given, predict.TLS(r))
+	}
+	reason := ReasonNoSize
+	b.result.Rule = NoSize
+	if given {
+		reason = b.decide()
+	}
+	return b.answer(r, reason)
+}
+
+// start lists the candidates with the sockets offered on them.
+func (b *Base) start(r *policy.Request) {
+	b.result = Result{}
+	b.cands = b.cands[:0]
+	for _, p := range r.Prefixes {
+		b.cands = append(b.cands, Candidate{Prefix: p, Reuse: shape.Count(r.Sockets, p), Time: predict.Unknown})
+	}
+	b.inUse = b.inUse[:0]
+	for range r.Sockets {
+		b.inUse = append(b.inUse, false)
+	}
+}
+
+func (b *Base) fill(c *Candidate, size int64, given, tls bool) {
+	if b.Inputs != nil {
+		c.RTT, c.Capacity = b.Inputs(c.Prefix)
+	} else {
+		c.RTT, c.Capacity = predict.Millis(predict.SRTTMedian.Value(c.Prefix)), predict.FreeCapacity(c.Prefix)
+	}
+	if given {
+		c.Time = predict.Completion(size, c.Capacity, c.RTT, c.Reuse > 0, tls)
+	}
+	if b.TestCapacity == nil && b.Counts == nil {
+		return
+	}
+	c.MinRTT = predict.Millis(predict.SRTTMin.Value(c.Prefix))
+	if b.Counts != nil {
+		highest := policy.BytesPerSecond(predict.DownRateMax.Value(c.Prefix))
+		c.TestCapacity = predict.Counted(highest, b.Counts.transfers(c.Prefix.ID))
+	} else {
+		c.TestCapacity = b.TestCapacity(c.Prefix)
+	}
+	c.LatencyPart = 2 * c.MinRTT
+	switch {
+	case c.Reuse > 0:
+		c.LatencyPart = c.MinRTT
+	case tls && !b.PlainLatency:
+		c.LatencyPart = 4 * c.MinRTT
+	}
+	// Negative where the capacity is unknown: such an object counts as latency
+	// dominated whatever its size.
+	c.CapacityPart = predict.Millis(1000 * float64(size) / float64(c.TestCapacity))
+}
+
+// decide applies the rules and returns the reason.
+func (b *Base) decide() string {
+	reason := ReasonShortest
+	if low := b.lowestRTT(); low != nil {
+		if low.LatencyPart > low.CapacityPart {
+			b.result = Result{LowRTT, low, low.LatencyPart + low.CapacityPart}
+			return ReasonLowRTT
+		}
+		reason = ReasonCapacity
+	}
+	best := b.shortest()
+	if b.Draw != nil {
+		reason = b.DrawReason
+		if drawn := b.Draw(b.cands); drawn != nil {
+			best = drawn
+		}
+	}
+	switch {
+	case best == nil:
+		b.result = Result{Rule: Unpredictable}
+		return ReasonNothing
+	case best.Time <= predict.Epsilon:
+		b.result = Result{TooShort, best, best.Time}
+		return ReasonNothing
+	}
+	b.result = Result{Fastest, best, best.Time}
+	return reason
+}
+
+// lowestRTT finds the candidate for the latency test, nil without test.
+func (b *Base) lowestRTT() *Candidate {
+	var low *Candidate
+	for i := range b.cands {
+		if c := &b.cands[i]; c.MinRTT > predict.Epsilon && (low == nil || c.MinRTT < low.MinRTT) {
+			low = c
+		}
+	}
+	return low
+}
+
+func (b *Base) shortest() *Candidate {
+	var best *Candidate
+	for i := range b.cands {
+		if c := &b.cands[i]; c.Time.Known() && (best == nil || c.Time < best.Time) {
+			best = c
+		}
+	}
+	return best
+}
+
+// answer turns the result into a decision and does the bookkeeping that follows
+// the choice.
+func (b *Base) answer(r *policy.Request, reason string) policy.Decision {
+	var chosen *Candidate
+	note := "default"
+	switch b.result.Rule {
+	case LowRTT:
+		chosen, note = b.result.Winner, "lowest RTT"
+	case Fastest:
+		chosen, note = b.result.Winner, "shortest"
+		if b.Draw != nil {
+			note = "drawn"
+		}
+	default:
+		chosen = b.defaultCandidate()
+		if chosen == nil {
+			reason = shape.ReasonNoDefault
+		}
+	}
+	d := policy.Decision{Reason: reason, Scores: b.scores(chosen, note)}
+	if chosen != nil {
+		d.Prefix = chosen.Prefix
+		d.Alternates = shape.Ranked(r, d.Prefix, func(i int) float64 { return float64(b.cands[i].Time) })
+		shape.Reuse(r, &d, b.inUse)
+	}
+	if b.Counts != nil {
+		b.Counts.chosen(r, b.result, chosen, b.inUse)
+	}
+	return d
+}
+
+func (b *Base) defaultCandidate() *Candidate {
+	for i := range b.cands {
+		if b.cands[i].Prefix.Default {
+			return &b.cands[i]
+		}
+	}
+	return nil
+}

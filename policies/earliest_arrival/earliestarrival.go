@@ -1,0 +1,43 @@
+// Package earliestarrival is the policy that predicts for every prefix when the
+// transfer would be complete, and takes the earliest (spec/policies.md section 9).
+package earliestarrival
+
+import (
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+)
+
+// Policy is earliest arrival, the base of its family as it is. Its state is that
+// of the decision just made.
+type Policy struct{ arrival.Base }
+
+var (
+	_ policy.Policy     = (*Policy)(nil)
+	_ policy.LineLogger = (*Policy)(nil)
+	_ policy.Annotator  = (*Policy)(nil)
+)
+
+// New makes the policy. Its one setting is logfile.
+func New(cfg policy.Config) (policy.Policy, error) {
+	base, err := arrival.Decode(cfg, &struct{}{})
+	if err != nil {
+		return nil, err
+	}
+	return &Policy{base}, nil
+}
+
+// LogLine gives the line of spec/policies.md section 9.
+func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
+	out := p.AppendHead(nil, r)
+	switch p.Result().Rule {
+	case arrival.Bound:
+		return ""
+	case arrival.NoSize:
+		out = append(out, ",,,"...)
+	case arrival.Unpredictable:
+		out = append(out, "0.0,"...)
+	default:
+		out = append(p.AppendTime(out), "0,"...) // a count that this policy never raises
+	}
+	return string(p.AppendChoice(out, d, "_fastest"))
+}

@@ -1,0 +1,29 @@
+// Package threshold is the policy that sends what latency dominates over the
+// prefix with the lowest round-trip time, and everything else where it is
+// predicted to be complete first (spec/policies.md section 10).
+package threshold
+
+import (
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policies/predict"
+)
+
+// Policy is the threshold policy. Its state is that of the decision just made.
+type Policy struct{ arrival.Base }
+
+var (
+	_ policy.Policy     = (*Policy)(nil)
+	_ policy.LineLogger = (*Policy)(nil)
+	_ policy.Annotator  = (*Policy)(nil)
+)
+
+// New makes the policy. Its one setting is logfile.
+func New(cfg policy.Config) (policy.Policy, error) {
+	base, err := arrival.Decode(cfg, &struct{}{})
+	if err != nil {
+		return nil, err
+	}
+	base.TestCapacity = predict.FreeCapacity
+	return &Policy{base}, nil
+}
