@@ -1,0 +1,28 @@
+// Package earliestarrivalcountconns is policy threshold with an own count of the
+// transfers that are under way, in place of the measured load, in the latency
+// test (spec/policies.md section 12).
+package earliestarrivalcountconns
+
+import (
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+)
+
+// Policy is the countconns policy. Its state is the counts.
+type Policy struct{ arrival.Base }
+
+var (
+	_ policy.Policy     = (*Policy)(nil)
+	_ policy.LineLogger = (*Policy)(nil)
+	_ policy.Annotator  = (*Policy)(nil)
+)
+
+// New makes the policy. Its one setting is logfile.
+func New(cfg policy.Config) (policy.Policy, error) {
+	base, err := arrival.Decode(cfg, &struct{}{})
+	if err != nil {
+		return nil, err
+	}
+	base.Counts = arrival.NewCounts()
+	return &Policy{base}, nil
+}

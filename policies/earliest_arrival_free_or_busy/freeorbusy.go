@@ -1,0 +1,30 @@
+// Package earliestarrivalfreeorbusy is policy threshold with another capacity in
+// the latency test: a link that is used for more than half counts as full, one
+// used for less than a tenth as idle (spec/policies.md section 11).
+package earliestarrivalfreeorbusy
+
+import (
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policies/predict"
+)
+
+// Policy is the free-or-busy policy. Its state is that of the decision just made.
+type Policy struct{ arrival.Base }
+
+var (
+	_ policy.Policy     = (*Policy)(nil)
+	_ policy.LineLogger = (*Policy)(nil)
+	_ policy.Annotator  = (*Policy)(nil)
+)
+
+// New makes the policy. Its one setting is logfile. The predictions use the
+// plain capacity estimate; only the latency test differs from policy threshold.
+func New(cfg policy.Config) (policy.Policy, error) {
+	base, err := arrival.Decode(cfg, &struct{}{})
+	if err != nil {
+		return nil, err
+	}
+	base.TestCapacity = predict.FreeOrBusyCapacity
+	return &Policy{base}, nil
+}

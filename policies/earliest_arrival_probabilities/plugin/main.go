@@ -1,0 +1,12 @@
+// The plugin is policy earliest_arrival_probabilities as a shared object, for -buildmode=plugin.
+package main
+
+import (
+	"github.com/socket-intents/mamma/mam/policy"
+	earliestarrivalprobabilities "github.com/socket-intents/mamma/policies/earliest_arrival_probabilities"
+)
+
+// New is the symbol that the daemon looks up.
+func New(cfg policy.Config) (policy.Policy, error) { return earliestarrivalprobabilities.New(cfg) }
+
+func main() {}

@@ -1,0 +1,169 @@
+// Package earliestarrivalprobabilities is the policy that draws the prefix by
+// lot, the likelier the earlier the transfer is predicted to be complete there,
+// so that many clients do not all flock to one network (spec/policies.md
+// section 14).
+package earliestarrivalprobabilities
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policies/predict"
+)
+
+// prefixOptions are the settings of a prefix.
+type prefixOptions struct {
+	PenalizeKey  string `mam:"penalize_key"`
+	NormalizeKey string `mam:"normalize_key"`
+}
+
+// Policy is the probabilities policy. Its state is the counts of transfers, the
+// random generator, and the decision just made.
+type Policy struct {
+	arrival.Base
+	// Random gives the next random number, from 0 to below 1. New seeds it from
+	// the configuration; tests replace it.
+	Random func() float64
+
+	weights []float64 // per predicted candidate, in order
+	drawn   float64   // the random number of the last draw
+}
+
+var (
+	_ policy.Policy     = (*Policy)(nil)
+	_ policy.LineLogger = (*Policy)(nil)
+	_ policy.Annotator  = (*Policy)(nil)
+)
+
+// New makes the policy. Its one setting is logfile; prefixes have penalize_key
+// and normalize_key.
+func New(cfg policy.Config) (policy.Policy, error) {
+	base, err := arrival.Decode(cfg, &prefixOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range cfg.PrefixSettings {
+		if cfg.Lenient || s.Name != "penalize_key" && s.Name != "normalize_key" {
+			continue
+		}
+		if _, ok := predict.ParseMetric(s.Value); !ok {
+			return nil, s.Errorf("%s in %s must be a metric, not %q; known: %s", s.Name, s.Block, s.Value, strings.Join(predict.MetricNames(), ", "))
+		}
+	}
+	p := &Policy{Base: base, Random: rand.New(rand.NewPCG(cfg.Seed, 0)).Float64}
+	p.Counts = arrival.NewCounts()
+	p.PlainLatency = true // as in the original
+	p.Draw, p.DrawReason = p.draw, "capacity-dominated, drawn by predicted time"
+	return p, nil
+}
+
+// draw chooses among the predicted candidates, nil if there is none.
+func (p *Policy) draw(cands []arrival.Candidate) *arrival.Candidate {
+	p.weigh(cands)
+	if len(p.weights) == 0 {
+		return nil
+	}
+	if len(p.weights) > 1 {
+		p.drawn = p.Random()
+	}
+	var last *arrival.Candidate
+	var sum float64
+	n := 0
+	for i := range cands {
+		c := &cands[i]
+		if !predicted(c) {
+			continue
+		}
+		last = c
+		if sum += p.weights[n]; sum > p.drawn {
+			break
+		}
+		n++
+	}
+	return last
+}
+
+func predicted(c *arrival.Candidate) bool { return c.Time.Known() && c.Time > 0 }
+
+// weigh computes the probabilities of the predicted candidates.
+func (p *Policy) weigh(cands []arrival.Candidate) {
+	p.weights, p.drawn = p.weights[:0], 0
+	penalty := penalty{key: predict.RTTVarMean, known: true}
+	for i := range cands {
+		c := &cands[i]
+		if !predicted(c) {
+			continue
+		}
+		if len(p.weights) == 0 { // the first one's settings hold for all
+			penalty.configure(c.Prefix)
+		}
+		p.weights = append(p.weights, 1/float64(c.Time)/penalty.of(c.Prefix))
+	}
+	var sum float64
+	for _, w := range p.weights {
+		sum += w
+	}
+	n := 0
+	for i := range cands {
+		if c := &cands[i]; predicted(c) {
+			p.weights[n] /= sum
+			c.Probability = p.weights[n]
+			n++
+		}
+	}
+}
+
+// penalty is by what the likelihood of a prefix is divided.
+type penalty struct {
+	key, norm         predict.Metric
+	known, normalized bool
+}
+
+func (y *penalty) configure(p *policy.Prefix) {
+	if len(p.Options) == 0 {
+		return
+	}
+	if p.Options.Has("penalize_key") {
+		y.key, y.known = predict.ParseMetric(p.Options.Text("penalize_key"))
+	}
+	y.norm, y.normalized = predict.ParseMetric(p.Options.Text("normalize_key"))
+}
+
+// of is the metric to penalize, divided by the metric to normalize with; 1 in
+// place of each that is not known or not above 0. The original divides by a
+// normalizing metric of 0.
+func (y *penalty) of(p *policy.Prefix) float64 {
+	v, n := 1.0, 1.0
+	if y.known {
+		if raw := y.key.Raw(p); raw > 0 {
+			v = raw
+		}
+	}
+	if y.normalized {
+		if raw := y.norm.Raw(p); raw > 0 {
+			n = raw
+		}
+	}
+	return v / n
+}
+
+// LogLine gives the line of spec/policies.md section 14. With two predictions or
+// more, the first two probabilities and the random number stand where other
+// lines have three empty columns; with one, these columns are missing, as in the
+// original.
+func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
+	if p.Result().Rule != arrival.Fastest {
+		return p.Base.LogLine(r, d)
+	}
+	out := p.AppendHead(nil, r)
+	if len(p.weights) > 1 {
+		for _, v := range [...]float64{p.weights[0], p.weights[1], p.drawn} {
+			out = append(strconv.AppendFloat(out, v, 'f', 6, 64), ',')
+		}
+	}
+	out = p.AppendCounts(p.AppendTime(out))
+	return string(p.AppendChoice(out, d, "_probs"))
+}
