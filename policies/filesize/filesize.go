@@ -1,0 +1,110 @@
+// Package filesize is the policy that maps ranges of file sizes to prefixes
+// (spec/policies.md section 8).
+package filesize
+
+import (
+	"math"
+	"strconv"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/shape"
+)
+
+const (
+	reasonRange   = "file size in the prefix's range"
+	reasonNoRange = "no prefix for this file size: default"
+	reasonNoSize  = "no file size given: default"
+	reasonSilent  = "no file size given: no preference"
+)
+
+// Policy is the filesize policy. It has no state.
+type Policy struct{}
+
+var (
+	_ policy.Policy         = (*Policy)(nil)
+	_ policy.ResolveChooser = (*Policy)(nil)
+	_ policy.Annotator      = (*Policy)(nil)
+)
+
+// New makes the policy. It has no settings of its own; prefixes have minfilesize
+// and maxfilesize.
+func New(cfg policy.Config) (policy.Policy, error) {
+	if err := cfg.Decode(&struct{}{}); err != nil {
+		return nil, err
+	}
+	var opts struct {
+		Min int64 `mam:"minfilesize" min:"0"`
+		Max int64 `mam:"maxfilesize" min:"0"`
+	}
+	if err := cfg.CheckPrefixes(&opts); err != nil {
+		return nil, err
+	}
+	return &Policy{}, nil
+}
+
+// Choose reuses the first offered socket, whatever its prefix. Else it suggests
+// the first candidate in whose range the file size lies, or the last default
+// one. A new socket by name, for a file of unknown size, is left alone.
+func (p *Policy) Choose(r *policy.Request) policy.Decision {
+	if d, ok := shape.FirstSocket(r); ok {
+		return d
+	}
+	if _, given := r.Intents.FileSize(); !given && r.Kind != policy.Connect {
+		return policy.Decision{Resolution: policy.ResolveDefault, Reason: reasonSilent}
+	}
+	return Select(r)
+}
+
+// ChooseResolver asks the resolver of the prefix that Choose would suggest for a
+// new socket.
+func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision {
+	if _, given := r.Intents.FileSize(); !given {
+		return policy.Decision{Resolution: policy.ResolveDefault, Reason: reasonSilent}
+	}
+	return Select(r)
+}
+
+// Select is the choice by size: the first candidate whose range holds the file
+// size, else the last default one, which is also taken for an unknown size. A
+// socket that the application bound stays as it is, and its name is asked at the
+// default resolver.
+func Select(r *policy.Request) policy.Decision {
+	if r.Bound.IsValid() {
+		return shape.Bound(r, policy.ResolveDefault, false)
+	}
+	size, given := r.Intents.FileSize()
+	if !given {
+		return shape.Default(r, shape.LastDefault(r), reasonNoSize)
+	}
+	for _, q := range r.Prefixes {
+		if low, high := bounds(q); low <= float64(size) && float64(size) <= high {
+			return shape.Suggest(r, q, reasonRange, "in range")
+		}
+	}
+	return shape.Default(r, shape.LastDefault(r), reasonNoRange)
+}
+
+// bounds are the prefix's range, both ends inclusive: from 0, and without end,
+// where nothing is set. The original's end is 2147483647 then, the largest size
+// that it can express.
+func bounds(p *policy.Prefix) (low, high float64) {
+	low, _ = p.Options.Number("minfilesize")
+	high, limited := p.Options.Number("maxfilesize")
+	if !limited {
+		high = math.Inf(1)
+	}
+	return low, high
+}
+
+// Annotate names the range of the prefix, and marks default prefixes.
+func (p *Policy) Annotate(q *policy.Prefix) string { return Range(q) + policy.AnnotateDefault(q) }
+
+// Range gives a prefix's range of file sizes for people.
+func Range(p *policy.Prefix) string {
+	low, high := bounds(p)
+	text := " (from " + strconv.FormatFloat(low, 'f', 0, 64)
+	if !math.IsInf(high, 1) {
+		text += " to " + strconv.FormatFloat(high, 'f', 0, 64)
+	}
+	return text + " bytes)"
+}
