@@ -1,0 +1,173 @@
+package video
+
+import (
+	"math"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/internal/adaptive"
+	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/shape"
+)
+
+const (
+	// segmentMillis is how long a segment plays.
+	segmentMillis = adaptive.SegmentSeconds * 1000
+	// safety is by how much a load time must stay below the buffer for the optimist.
+	safety = 1.5
+	// reconsider and retry are the segments that must have gone elsewhere before
+	// the optimist considers, and before it insists on, another prefix.
+	reconsider, retry = 3, 10
+)
+
+// candidate is a prefix with the load times predicted for the next segment, by
+// the highest rate of the last second, 10 seconds, minute and 10 minutes.
+type candidate struct {
+	prefix                     *policy.Prefix
+	short, mid, long, veryLong predict.Millis
+	notPicked                  int
+}
+
+// best is the load time by the first window that gives one, in the order in which
+// the choice consults them.
+func (c *candidate) best() predict.Millis {
+	for _, t := range [...]predict.Millis{c.mid, c.long, c.veryLong} {
+		if t.Known() {
+			return t
+		}
+	}
+	return predict.Unknown
+}
+
+func (p *Policy) predict(r *policy.Request, n adaptive.Intents) {
+	size, tls := n.SegmentSize(), predict.TLS(r)
+	p.cands = p.cands[:0]
+	for _, q := range r.Prefixes {
+		rtt, reuse := predict.Millis(predict.SRTTMin.Value(q)), shape.Count(r.Sockets, q) > 0
+		by := func(m predict.Metric) predict.Millis {
+			return predict.Completion(size, policy.BytesPerSecond(m.Value(q)), rtt, reuse, tls)
+		}
+		p.cands = append(p.cands, candidate{
+			prefix:    q,
+			short:     by(predict.DownSMAMax),
+			mid:       by(predict.DownSMAMaxMid),
+			long:      by(predict.DownSMAMaxLong),
+			veryLong:  by(predict.DownSMAMaxVeryLong),
+			notPicked: p.notPicked.Of(q.ID),
+		})
+	}
+}
+
+// The windows, for fastest.
+func short(c *candidate) predict.Millis    { return c.short }
+func mid(c *candidate) predict.Millis      { return c.mid }
+func long(c *candidate) predict.Millis     { return c.long }
+func veryLong(c *candidate) predict.Millis { return c.veryLong }
+
+// fastest is the candidate with the shortest load time, nil if none is known.
+func (p *Policy) fastest(window func(*candidate) predict.Millis) *candidate {
+	var best *candidate
+	for i := range p.cands {
+		c := &p.cands[i]
+		if t := window(c); t > 0 && t.Known() && (best == nil || t < window(best)) {
+			best = c
+		}
+	}
+	return best
+}
+
+// segment chooses the prefix of the next segment, nil if nothing is predictable.
+// buffer is the play-out buffer in milliseconds; 0 or less: not playing yet.
+func (p *Policy) segment(buffer int64) (*candidate, string) {
+	c, reason := p.fastest(mid), reasonMid
+	if c == nil {
+		c, reason = p.fastest(long), reasonLong
+	}
+	if c == nil {
+		c, reason = p.fastest(veryLong), reasonVeryLong
+	}
+	if c == nil {
+		return nil, ""
+	}
+	variant, switched := p.optimist, reasonOptimist
+	if p.pessimist {
+		variant, switched = p.pessimistic, reasonPessimist
+	}
+	if other := variant(c, predict.Millis(buffer)); other != c {
+		return other, switched
+	}
+	return c, reason
+}
+
+// optimist moves to the prefix that was fastest over 10 minutes if it was not
+// used for a while and the buffer allows it, or if staying is not safe either.
+func (p *Policy) optimist(c *candidate, buffer predict.Millis) *candidate {
+	other := p.fastest(veryLong)
+	switch {
+	case other == nil || other == c:
+	case buffer <= 0 && other.notPicked > 0:
+		return other
+	case other.notPicked <= reconsider:
+	case safety*other.long < buffer,
+		safety*c.long > buffer && other.long < c.long,
+		other.notPicked > retry:
+		return other
+	}
+	return c
+}
+
+// pessimistic moves to the prefix that is fastest right now if the segment could
+// take longer than it plays. The original goes on from here at its higher level
+// of concern, but that part reads the wrong records.
+func (p *Policy) pessimistic(c *candidate, buffer predict.Millis) *candidate {
+	if buffer <= 0 {
+		return c
+	}
+	worst := c.short
+	if !worst.Known() {
+		worst = c.mid
+	}
+	if worst <= segmentMillis {
+		return c
+	}
+	if worst > max(buffer, segmentMillis) && c.notPicked > 0 && c.mid < segmentMillis {
+		return c // the bad second is old news: the prefix was not used since
+	}
+	if other := p.fastest(short); other != nil && other != c && (other.short < buffer || other.short < c.short) {
+		return other
+	}
+	return c
+}
+
+// scores tells what was compared; all terms share one allocation.
+func (p *Policy) scores(chosen *policy.Prefix, note string) []policy.Score {
+	const n = 6
+	terms := make([]policy.Term, 0, n*len(p.cands))
+	scores := make([]policy.Score, len(p.cands))
+	for i := range p.cands {
+		c := &p.cands[i]
+		from := len(terms)
+		terms = append(terms, predict.SRTTMin.Term("min rtt", policy.Milliseconds, c.prefix))
+		for _, t := range [...]struct {
+			name   string
+			time   predict.Millis
+			metric predict.Metric
+		}{
+			{"by 1 s", c.short, predict.DownSMAMax},
+			{"by 10 s", c.mid, predict.DownSMAMaxMid},
+			{"by 1 min", c.long, predict.DownSMAMaxLong},
+			{"by 10 min", c.veryLong, predict.DownSMAMaxVeryLong},
+		} {
+			v := float64(t.time)
+			if !t.time.Known() {
+				v = math.NaN()
+			}
+			terms = append(terms, policy.Term{Name: t.name, Unit: policy.Milliseconds, Value: v, Time: t.metric.Time(c.prefix)})
+		}
+		terms = append(terms, policy.Term{Name: "not picked", Unit: policy.Count, Value: float64(c.notPicked)})
+		scores[i] = policy.Score{Prefix: c.prefix, Predicted: c.best().Duration(), Terms: terms[from:len(terms):len(terms)]}
+		if c.prefix == chosen {
+			scores[i].Note = note
+		}
+	}
+	return scores
+}
