@@ -1,0 +1,56 @@
+// Package mptcpfilesize is policy filesize for hosts whose kernel opens MPTCP
+// connections by itself: it places the first subflow by file size and leaves
+// names alone (spec/policies.md section 18). It does not ask for MPTCP.
+package mptcpfilesize
+
+import (
+	"strconv"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/filesize"
+	"github.com/socket-intents/mamma/policies/shape"
+)
+
+// Policy is the mptcp_filesize policy. It has no state.
+type Policy struct{}
+
+var (
+	_ policy.Policy         = (*Policy)(nil)
+	_ policy.ResolveChooser = (*Policy)(nil)
+	_ policy.Annotator      = (*Policy)(nil)
+)
+
+// New makes the policy. Its setting foo is the original's and means nothing;
+// prefixes have minfilesize and maxfilesize, and id, which is only printed.
+func New(cfg policy.Config) (policy.Policy, error) {
+	var opts struct {
+		Foo int64 `mam:"foo"`
+	}
+	if err := cfg.Decode(&opts); err != nil && !cfg.Lenient { // the original takes any text for a number
+		return nil, err
+	}
+	var prefix struct {
+		Min int64 `mam:"minfilesize" min:"0"`
+		Max int64 `mam:"maxfilesize" min:"0"`
+		ID  int64 `mam:"id"`
+	}
+	if err := cfg.CheckPrefixes(&prefix); err != nil {
+		return nil, err
+	}
+	return &Policy{}, nil
+}
+
+// Choose suggests by file size as policy filesize does for a connect. Idle
+// sockets are not reused.
+func (p *Policy) Choose(r *policy.Request) policy.Decision { return filesize.Select(r) }
+
+// ChooseResolver leaves the name to the client, as in the original.
+func (p *Policy) ChooseResolver(*policy.Request) policy.Decision {
+	return policy.Decision{Resolution: policy.ResolveNever, Reason: shape.ReasonUnresolved}
+}
+
+// Annotate names the range and the id of the prefix, and marks default prefixes.
+func (p *Policy) Annotate(q *policy.Prefix) string {
+	id, _ := q.Options.Number("id")
+	return filesize.Range(q) + " (id " + strconv.FormatFloat(id, 'f', 0, 64) + ")" + policy.AnnotateDefault(q)
+}

@@ -1,0 +1,234 @@
+// Package mptcpselective is the policy that uses MPTCP only for bulk transfers
+// that the slowest network can carry along with; a network that would hold the
+// others up is left out (spec/policies.md section 19).
+package mptcpselective
+
+import (
+	"strings"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/internal/adaptive"
+	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/shape"
+)
+
+const (
+	reasonEnough    = "MPTCP: slowest prefix carries the segment in 8 s; lowest RTT first"
+	reasonEnoughLow = "MPTCP: slowest prefix carries the segment in 4 s; lowest RTT first"
+	reasonOnlyHigh  = "slowest prefix would hold the segment up: highest capacity"
+	reasonSingle    = "no second capacity to choose from: default"
+	reasonNothing   = "bulk transfer, no capacity known: default"
+	reasonNoRTT     = "MPTCP: slowest prefix carries the segment; no RTT known: default first"
+
+	// playing is the buffer above which play-out has started: 10, compared with a
+	// figure in milliseconds, as in the original.
+	playing = 10
+	// seconds and secondsBuffering are how long the slowest prefix may take.
+	seconds, secondsBuffering = 8, adaptive.SegmentSeconds
+)
+
+type options struct {
+	LogFile string `mam:"logfile"`
+}
+
+// Policy is the mptcp_selective policy. Its state is, per prefix, how many bulk
+// transfers left it out since all were last used together.
+type Policy struct {
+	opts  options
+	count adaptive.Counters
+	rule  rule
+}
+
+// rule is what decided, for the log.
+type rule uint8
+
+const (
+	ruleBound rule = iota
+	ruleDefault
+	ruleLowLatency
+	ruleControl
+	ruleEnough
+	ruleEnoughLow
+	ruleOnlyHigh
+)
+
+var (
+	_ policy.Policy         = (*Policy)(nil)
+	_ policy.ResolveChooser = (*Policy)(nil)
+	_ policy.LineLogger     = (*Policy)(nil)
+	_ policy.Annotator      = (*Policy)(nil)
+)
+
+// New makes the policy. Its one setting is logfile; prefixes may override metrics.
+func New(cfg policy.Config) (policy.Policy, error) {
+	p := &Policy{count: adaptive.NewCounters()}
+	if err := cfg.Decode(&p.opts); err != nil {
+		return nil, err
+	}
+	if err := cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Count returns how many bulk transfers left the prefix out since all were last
+// used together.
+func (p *Policy) Count(id policy.PrefixID) int { return p.count.Of(id) }
+
+// SetCount replaces what Count returns, for tests and replay.
+func (p *Policy) SetCount(id policy.PrefixID, n int) { p.count.Set(id, n) }
+
+// Choose decides by the category intent, and for bulk transfers by the bit rate
+// in bits per second and the play-out buffer in milliseconds. An idle socket on
+// the suggested prefix is reused if it uses MPTCP exactly as the decision does.
+func (p *Policy) Choose(r *policy.Request) policy.Decision {
+	p.rule = ruleBound
+	if r.Bound.IsValid() {
+		return adaptive.Bound(r)
+	}
+	n := adaptive.Read(r)
+	if r.Kind == policy.Connect {
+		n.Duration = 0 // as in the original
+	}
+	d := p.Decide(r, n.Category, n.SegmentSize(), n.Duration)
+	shape.Reuse(r, &d, nil)
+	return d
+}
+
+// Decide is the decision for a transfer of size bytes with a play-out buffer in
+// milliseconds, without a look at bound or idle sockets.
+func (p *Policy) Decide(r *policy.Request, category intent.Category, size, buffer int64) policy.Decision {
+	reason := adaptive.ReasonOther
+	switch category {
+	case intent.Query:
+		if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
+			p.rule = ruleLowLatency
+			return byRTT(r, low, adaptive.ReasonQuery)
+		}
+		reason = adaptive.ReasonNoRTT
+	case intent.ControlTraffic:
+		if q := p.count.Highest(r.Prefixes); q != nil {
+			p.rule = ruleControl
+			d := shape.Plain(r, q, adaptive.ReasonControl, "most")
+			p.count.Scores(&d)
+			d.Alternates = shape.Ranked(r, q, func(i int) float64 { return -float64(p.count.Of(r.Prefixes[i].ID)) })
+			return d
+		}
+		reason = adaptive.ReasonIdle
+	case intent.BulkTransfer:
+		return p.bulk(r, size, buffer)
+	}
+	p.rule = ruleDefault
+	return shape.Default(r, r.DefaultPrefix(), reason)
+}
+
+func (p *Policy) bulk(r *policy.Request, size, buffer int64) policy.Decision {
+	p.rule = ruleDefault
+	slow := predict.LowestCapacity(r.Prefixes, predict.DownSMAMaxMid, predict.DownSMAMaxLong)
+	if slow == nil {
+		return shape.Default(r, r.DefaultPrefix(), reasonNothing)
+	}
+	// 0 if slow was found by its long-term value: then nothing is enough.
+	rate := predict.DownSMAMaxMid.Value(slow)
+	switch {
+	case buffer > playing && seconds*rate > float64(size):
+		return p.together(r, ruleEnough, reasonEnough)
+	case secondsBuffering*rate > float64(size):
+		return p.together(r, ruleEnoughLow, reasonEnoughLow)
+	}
+	fast := predict.HighestCapacity(r.Prefixes, predict.DownSMAMaxMid)
+	if fast == nil || fast == slow {
+		return shape.Default(r, r.DefaultPrefix(), reasonSingle)
+	}
+	p.rule = ruleOnlyHigh
+	p.count.PassOver(r.Prefixes, fast)
+	d := shape.Plain(r, fast, reasonOnlyHigh, "highest capacity")
+	d.Alternates = shape.Ranked(r, fast, func(i int) float64 { return -predict.DownSMAMaxMid.Value(r.Prefixes[i]) })
+	addCapacity(d.Scores)
+	return d
+}
+
+// together decides for MPTCP, with the first subflow on the lowest RTT.
+func (p *Policy) together(r *policy.Request, rule rule, reason string) policy.Decision {
+	for _, q := range r.Prefixes {
+		p.count.Set(q.ID, 0)
+	}
+	low := predict.LowestRTT(r.Prefixes, predict.SRTTMin)
+	if low == nil {
+		d := shape.Default(r, r.DefaultPrefix(), reasonNoRTT)
+		d.Multipath = true
+		return d
+	}
+	p.rule = rule
+	d := byRTT(r, low, reason)
+	d.Multipath = true
+	return d
+}
+
+func byRTT(r *policy.Request, low *policy.Prefix, reason string) policy.Decision {
+	d := shape.Plain(r, low, reason, "lowest RTT")
+	d.Alternates = shape.Ranked(r, low, func(i int) float64 { return float64(predict.RTTOrUnknown(r.Prefixes[i])) })
+	addCapacity(d.Scores)
+	return d
+}
+
+// addCapacity gives each score the round-trip time and the capacity of its prefix.
+func addCapacity(scores []policy.Score) {
+	terms := make([]policy.Term, 0, 2*len(scores))
+	for i := range scores {
+		q := scores[i].Prefix
+		terms = append(terms,
+			predict.SRTTMin.Term("min rtt", policy.Milliseconds, q),
+			predict.DownSMAMaxMid.Term("capacity", policy.ByteRate, q))
+		scores[i].Terms = terms[2*i : 2*i+2 : 2*i+2]
+	}
+}
+
+// ChooseResolver asks the resolver of the prefix that the application bound to,
+// else the default one.
+func (p *Policy) ChooseResolver(*policy.Request) policy.Decision { return policy.Decision{} }
+
+// LogFile is the setting logfile.
+func (p *Policy) LogFile() string { return p.opts.LogFile }
+
+// LogLine gives the line of spec/policies.md section 19.
+func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
+	var b []byte
+	n := adaptive.Read(r)
+	switch r.Kind {
+	case policy.Connect:
+	case policy.SocketConnect:
+		b = append(append(b, "<ts>"...), strings.Repeat(",", 8)...)
+		b = adaptive.AppendColumns(b, int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
+	case policy.SocketChoose:
+		b = shape.AppendSockets(append(b, "<ts>,"...), shape.LogList(r), r.Sockets)
+		b = adaptive.AppendColumns(append(b, ",,,"...), int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
+	default:
+		return ""
+	}
+	switch p.rule {
+	case ruleBound, ruleControl: // the line ends here
+		return string(b)
+	case ruleEnough:
+		return string(append(b, "mptcp,enough"...))
+	case ruleEnoughLow:
+		return string(append(b, "mptcp,enough_low"...))
+	}
+	if d.Prefix == nil {
+		return string(append(b, ",none"...))
+	}
+	b = append(b, d.Prefix.Interface...)
+	switch p.rule {
+	case ruleLowLatency:
+		b = append(b, ",lowlatency"...)
+	case ruleOnlyHigh:
+		b = append(b, ",onlyhigh"...)
+	default:
+		b = append(b, ",default"...)
+	}
+	return string(b)
+}
+
+// Annotate marks default prefixes.
+func (p *Policy) Annotate(q *policy.Prefix) string { return policy.AnnotateDefault(q) }
