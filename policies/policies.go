@@ -9,8 +9,22 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/mam/policy"
+	earliestarrival "github.com/socket-intents/mamma/policies/earliest_arrival"
+	earliestarrivalcountconns "github.com/socket-intents/mamma/policies/earliest_arrival_countconns"
+	earliestarrivalfreeorbusy "github.com/socket-intents/mamma/policies/earliest_arrival_free_or_busy"
+	earliestarrivalprobabilities "github.com/socket-intents/mamma/policies/earliest_arrival_probabilities"
+	earliestarrivalstatic "github.com/socket-intents/mamma/policies/earliest_arrival_static"
+	"github.com/socket-intents/mamma/policies/filesize"
 	"github.com/socket-intents/mamma/policies/intents"
+	mptcpdefaultflow "github.com/socket-intents/mamma/policies/mptcp_default_flow"
+	mptcpfilesize "github.com/socket-intents/mamma/policies/mptcp_filesize"
+	mptcpselective "github.com/socket-intents/mamma/policies/mptcp_selective"
+	mptcpsimple "github.com/socket-intents/mamma/policies/mptcp_simple"
+	rrnaive "github.com/socket-intents/mamma/policies/rr_naive"
+	rrpipelining "github.com/socket-intents/mamma/policies/rr_pipelining"
 	"github.com/socket-intents/mamma/policies/sample"
+	"github.com/socket-intents/mamma/policies/threshold"
+	"github.com/socket-intents/mamma/policies/video"
 )
 
 // builtin is one compiled-in policy.
@@ -23,8 +37,22 @@ type builtin struct {
 // list returns all policies, sorted by name.
 func list() []builtin {
 	return []builtin{
+		{"earliest_arrival", "policy_earliest_arrival", earliestarrival.New},
+		{"earliest_arrival_countconns", "policy_earliest_arrival_countconns", earliestarrivalcountconns.New},
+		{"earliest_arrival_free_or_busy", "policy_earliest_arrival_free-or-busy", earliestarrivalfreeorbusy.New},
+		{"earliest_arrival_probabilities", "policy_earliest_arrival_probabilities", earliestarrivalprobabilities.New},
+		{"earliest_arrival_static", "policy_earliest_arrival_static", earliestarrivalstatic.New},
+		{"filesize", "policy_filesize", filesize.New},
 		{"intents", "policy_intents", intents.New},
+		{"mptcp_default_flow", "policy_mptcp_default_flow", mptcpdefaultflow.New},
+		{"mptcp_filesize", "policy_mptcp_filesize", mptcpfilesize.New},
+		{"mptcp_selective", "policy_mptcp_selective", mptcpselective.New},
+		{"mptcp_simple", "policy_mptcp_simple", mptcpsimple.New},
+		{"rr_naive", "policy_rr_naive", rrnaive.New},
+		{"rr_pipelining", "policy_rr_pipelining", rrpipelining.New},
 		{"sample", "policy_sample", sample.New},
+		{"threshold", "threshold_policy", threshold.New},
+		{"video", "policy_video", video.New},
 	}
 }
 

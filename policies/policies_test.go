@@ -31,6 +31,13 @@ func TestBuiltin(t *testing.T) {
 		{"policy_sample.so", "sample"},
 		{"/usr/local/lib/mam-policies/policy_sample.so", "sample"},
 		{"policy_intents.so", "intents"},
+		{"/usr/local/lib/mam-policies/threshold_policy.so", "threshold"},
+		{"threshold_policy", "threshold"},
+		{"policy_earliest_arrival.so", "earliest_arrival"},
+		{"policy_earliest_arrival_free-or-busy.so", "earliest_arrival_free_or_busy"},
+		{"../policies/policy_video.so", "video"},
+		{"policy_mptcp_default_flow", "mptcp_default_flow"},
+		{"policy_threshold.so", ""}, // the original has no such module
 		{"sample.so", ""}, // a plugin in the policy path
 		{"./intents", ""},
 		{"./mine.so", ""},
@@ -40,5 +47,16 @@ func TestBuiltin(t *testing.T) {
 		if got != tt.want || ok != (tt.want != "") {
 			t.Errorf("Builtin(%q) = %q, %v; want %q", tt.in, got, ok, tt.want)
 		}
+	}
+}
+
+func TestEveryPolicyHasAModuleName(t *testing.T) {
+	for _, b := range list() {
+		if name, ok := Builtin("/usr/local/lib/mam-policies/" + b.module + ".so"); !ok || name != b.name {
+			t.Errorf("module %s is %q, want %q", b.module, name, b.name)
+		}
+	}
+	if len(list()) != 16 {
+		t.Errorf("%d policies, the original has 16", len(list()))
 	}
 }

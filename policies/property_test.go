@@ -1,0 +1,168 @@
+package policies
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policies/predict"
+)
+
+// TestAnyRequest gives every policy sequences of odd requests: nothing panics,
+// and a decision is sound (see sound).
+func TestAnyRequest(t *testing.T) {
+	for _, name := range Names() {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				p, err := New(name, policy.Config{Name: name, Seed: rapid.Uint64().Draw(t, "seed")})
+				if err != nil {
+					t.Fatal(err)
+				}
+				host := drawHost(t)
+				for range rapid.IntRange(1, 8).Draw(t, "requests") {
+					r := drawRequest(t, host)
+					d := p.Choose(r)
+					sound(t, r, d)
+					if l, ok := p.(policy.LineLogger); ok {
+						l.LogLine(r, d)
+					}
+					if c, ok := p.(policy.ResolveChooser); ok {
+						r.Kind, r.Sockets = policy.Resolve, nil
+						sound(t, r, c.ChooseResolver(r))
+					}
+				}
+				if a, ok := p.(policy.Annotator); ok && len(host) > 0 {
+					a.Annotate(host[0])
+				}
+			})
+		})
+	}
+}
+
+// sound checks what every decision must hold to: it names only prefixes and
+// sockets of the request, nothing for a socket that the application bound, no
+// candidate twice, and why.
+func sound(t *rapid.T, r *policy.Request, d policy.Decision) {
+	if d.Prefix != nil && !slices.Contains(r.Prefixes, d.Prefix) {
+		t.Fatalf("the prefix %v is not a candidate", d.Prefix)
+	}
+	if r.Bound.IsValid() && (d.Prefix != nil || d.Alternates != nil) {
+		t.Fatalf("a suggestion for a bound socket: %v", d.Prefix)
+	}
+	if d.Socket != nil && !slices.ContainsFunc(r.Sockets, func(s policy.Socket) bool { return s.FD == d.Socket.FD }) {
+		t.Fatal("the socket was not offered")
+	}
+	seen := []*policy.Prefix{d.Prefix}
+	for _, p := range d.Alternates {
+		if slices.Contains(seen, p) || !slices.Contains(r.Prefixes, p) {
+			t.Fatalf("alternate %v is no candidate, or named twice", p)
+		}
+		seen = append(seen, p)
+	}
+	if d.Prefix != nil && len(seen) != len(r.Prefixes) {
+		t.Fatalf("%d of %d candidates are named", len(seen), len(r.Prefixes))
+	}
+	if d.Reason == "" && r.Kind != policy.Resolve {
+		t.Fatal("no reason")
+	}
+	if len(d.Scores) != 0 && len(d.Scores) != len(r.Prefixes) {
+		t.Fatalf("%d scores for %d candidates", len(d.Scores), len(r.Prefixes))
+	}
+	for i, s := range d.Scores {
+		if s.Prefix != r.Prefixes[i] || s.Predicted < 0 {
+			t.Fatalf("score %d is %+v", i, s)
+		}
+	}
+}
+
+// drawHost makes the prefixes of a host, IPv4 before IPv6.
+func drawHost(t *rapid.T) []*policy.Prefix {
+	var list []*policy.Prefix
+	for _, form := range []string{"10.0.%d.2/24", "2001:db8:%d::2/64"} {
+		for i := range rapid.IntRange(0, 4).Draw(t, "prefixes") {
+			list = append(list, policytest.Prefix(fmt.Sprintf("if%d", i), fmt.Sprintf(form, i), drawFigures(t)))
+		}
+	}
+	return list
+}
+
+func drawFigures(t *rapid.T) func(*policy.Prefix) {
+	return func(p *policy.Prefix) {
+		p.Default = rapid.Bool().Draw(t, "default")
+		if rapid.Bool().Draw(t, "measured") {
+			rtt := rapid.SampledFrom([]float64{0, 0.00001, 0.5, 20, 400, 1e7})
+			rate := rapid.SampledFrom([]policy.BytesPerSecond{0, 0.00001, 1, 1e6, 125e9})
+			policytest.RTT(rtt.Draw(t, "min"), rtt.Draw(t, "median"), rapid.IntRange(0, 5000).Draw(t, "conns"))(p)
+			policytest.Down(rate.Draw(t, "max"), rate.Draw(t, "rate"))(p)
+			policytest.SMA(rate.Draw(t, "1s"), rate.Draw(t, "10s"), rate.Draw(t, "1m"), rate.Draw(t, "10m"))(p)
+		}
+		names := append(predict.MetricNames(), "category", "minfilesize", "maxfilesize", "min_srtt", "download_max_rate", "penalize_key", "normalize_key", "allowflow", "id")
+		for range rapid.IntRange(0, 3).Draw(t, "options") {
+			value := rapid.SampledFrom([]string{"0", "-5", "1", "1e-9", "1e308", "1.7976931348623157e308", "", "query", "stream", "num_conns", "srtt_var_mean_within"})
+			policytest.Option(rapid.SampledFrom(names).Draw(t, "option"), value.Draw(t, "value"))(p)
+		}
+	}
+}
+
+func drawRequest(t *rapid.T, host []*policy.Prefix) *policy.Request {
+	family := rapid.SampledFrom([]policy.Family{policy.Unspecified, policy.IPv4, policy.IPv6}).Draw(t, "family")
+	var list []*policy.Prefix
+	for _, p := range host {
+		if (family == policy.Unspecified || p.Family() == family) && rapid.IntRange(0, 9).Draw(t, "usable") > 0 {
+			list = append(list, p)
+		}
+	}
+	r := policytest.Request(rapid.SampledFrom([]policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose}).Draw(t, "kind"), list...)
+	r.Network.Family = family
+	r.Service = rapid.SampledFrom([]string{"", "80", "443", "https"}).Draw(t, "service")
+	r.Now = policytest.Now.Add(time.Duration(rapid.Int64Range(-1e9, 1e10).Draw(t, "now")))
+	r.App.PID = rapid.Uint32Range(0, 2).Draw(t, "pid")
+	for range rapid.IntRange(0, 4).Draw(t, "intents") {
+		value := rapid.OneOf(rapid.Int64Range(-1, 4), rapid.Int64Range(0, 1e8), rapid.Int64(), rapid.SampledFrom([]int64{math.MinInt64, math.MaxInt64}))
+		r.Intents = r.Intents.With(intent.Option(rapid.IntRange(1, 7).Draw(t, "intent")), value.Draw(t, "value"))
+	}
+	elsewhere := policytest.Prefix("z", "192.0.2.1/24")
+	on := append(slices.Clone(host), elsewhere)
+	if r.Kind == policy.SocketChoose {
+		for i := range rapid.IntRange(0, 5).Draw(t, "sockets") {
+			s := policy.Socket{FD: int32(i), Multipath: rapid.Bool().Draw(t, "mptcp")}
+			if p := rapid.SampledFrom(on).Draw(t, "on"); p != elsewhere {
+				s.Local, s.Prefix = p.Addr(), p
+			}
+			r.Sockets = append(r.Sockets, s)
+		}
+	}
+	if rapid.IntRange(0, 4).Draw(t, "bound") == 0 {
+		r.Bound = netip.MustParseAddr("198.51.100.1")
+		if p := rapid.SampledFrom(on).Draw(t, "bound to"); p != elsewhere {
+			r.Bound, r.BoundPrefix = p.Addr(), p
+		}
+	}
+	return r
+}
+
+// BenchmarkChoose decides with four prefixes, for a transfer of 1 MB.
+func BenchmarkChoose(b *testing.B) {
+	for _, name := range Names() {
+		b.Run(name, func(b *testing.B) {
+			p := newPolicy(b, name)
+			sma := policytest.SMA(500000, 600000, 700000, 800000)
+			r := policytest.Request(policy.SocketConnect,
+				policytest.A(sma, policytest.Option("category", "query")), policytest.B(sma),
+				policytest.Prefix("c", "10.0.3.2/24"), policytest.Prefix("d", "10.0.4.2/24", policytest.RTT(30, 40, 1), policytest.Down(3e6, 1e6), sma))
+			r.Intents = intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(1000000).WithBitrateBitsPerSecond(8000000).WithPlayoutBuffer(5000)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Choose(r)
+			}
+		})
+	}
+}
