@@ -38,7 +38,7 @@ func TestBuiltin(t *testing.T) {
 		{"../policies/policy_video.so", "video"},
 		{"policy_mptcp_default_flow", "mptcp_default_flow"},
 		{"policy_threshold.so", ""}, // the original has no such module
-		{"sample.so", ""}, // a plugin in the policy path
+		{"sample.so", ""},           // a plugin in the policy path
 		{"./intents", ""},
 		{"./mine.so", ""},
 		{"", ""},
