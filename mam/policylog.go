@@ -2,15 +2,12 @@ package mam
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/socket-intents/mamma/internal/logfile"
 )
 
 // policyLog writes the policies' own logs off the request path. A line that
@@ -44,7 +41,7 @@ func (l policyLog) write(file, text string, at time.Time) {
 
 // run writes lines until ctx ends and everything queued by then is written.
 func (l policyLog) run(ctx context.Context) {
-	w := logFile{log: l.log}
+	w := policyFile{log: l.log}
 	defer w.close()
 	for {
 		select {
@@ -63,15 +60,14 @@ func (l policyLog) run(ctx context.Context) {
 	}
 }
 
-// logFile is the log that is open now.
-type logFile struct {
+// policyFile is the policy's log that was written to last.
+type policyFile struct {
 	log    *slog.Logger
-	name   string
-	f      *os.File
+	file   *logfile.File
 	failed bool // reported since the last success
 }
 
-func (w *logFile) write(line policyLine) {
+func (w *policyFile) write(line policyLine) {
 	text, stamped := strings.CutPrefix(line.text, "<ts>")
 	if stamped {
 		text = fmt.Sprintf("%d.%06d", line.at.Unix(), line.at.Nanosecond()/1000) + text
@@ -79,48 +75,19 @@ func (w *logFile) write(line policyLine) {
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	err := w.open(line.file)
-	if err == nil {
-		_, err = w.f.WriteString(text)
-	}
-	switch {
-	case err == nil:
-		w.failed = false
-	case !w.failed:
-		w.failed = true
-		w.log.Error("policy log cannot be written; lines are lost until it can", "file", line.file, "err", err)
-	}
-}
-
-// open makes w.f the file of that name: opened again after rotation, never
-// through a link, never anything but a regular file.
-func (w *logFile) open(name string) error {
-	if w.f != nil {
-		have, err1 := w.f.Stat()
-		there, err2 := os.Lstat(name)
-		if w.name == name && err1 == nil && err2 == nil && os.SameFile(have, there) {
-			return nil
-		}
+	if w.file == nil || w.file.Path() != line.file {
 		w.close()
+		w.file = logfile.New(line.file)
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o640)
-	if err != nil {
-		if errors.Is(err, unix.ELOOP) {
-			return fmt.Errorf("open %s: it is a symbolic link", name)
-		}
-		return err
+	err := w.file.WriteLine([]byte(text))
+	if err != nil && !w.failed {
+		w.log.Error("policy log cannot be written; lines are lost until it can", "path", line.file, "err", err)
 	}
-	if fi, err := f.Stat(); err != nil || fi.Mode().Type() != fs.FileMode(0) {
-		_ = f.Close()
-		return fmt.Errorf("open %s: not a regular file", name)
-	}
-	w.name, w.f = name, f
-	return nil
+	w.failed = err != nil
 }
 
-func (w *logFile) close() {
-	if w.f != nil {
-		_ = w.f.Close()
-		w.f = nil
+func (w *policyFile) close() {
+	if w.file != nil {
+		w.file.Close()
 	}
 }

@@ -95,7 +95,7 @@ func read(t *testing.T, path string) string {
 func TestLogIsReopenedAfterRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "prefix.log")
 	l := NewPrefixLog(path, nil)
-	defer l.close()
+	defer l.file.Close()
 	l.write(logged())
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestLogRefusesLinksAndPipes(t *testing.T) {
 		if !l.failed {
 			t.Errorf("wrote to %s", path)
 		}
-		l.close()
+		l.file.Close()
 	}
 	if got := read(t, target); got != "" {
 		t.Errorf("the link's target holds %q", got)
@@ -164,7 +164,7 @@ func TestLogReportsFullDiskOnce(t *testing.T) {
 	var messages bytes.Buffer
 	path := filepath.Join(fullDisk(t), "prefix.log")
 	l := NewPrefixLog(path, slog.New(slog.NewTextHandler(&messages, nil)))
-	defer l.close()
+	defer l.file.Close()
 	for range 100 {
 		l.write(logged())
 	}

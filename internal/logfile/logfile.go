@@ -1,0 +1,92 @@
+// Package logfile appends lines to a file that may be rotated, removed or on a
+// full disk, and that others may try to turn into something else.
+//
+// It writes when it is told to, on the caller's goroutine: queues and what to
+// do about errors are the caller's.
+package logfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is a log file. It is opened at the first line, and again when it was
+// renamed or removed. Links are not followed and only regular files are written
+// to. It is not safe for concurrent use.
+type File struct {
+	path string
+	file *os.File
+	torn bool // the last line in the file has no end
+}
+
+// New makes a File; nothing is opened yet.
+func New(path string) *File { return &File{path: path} }
+
+// Path is where the file is.
+func (f *File) Path() string { return f.path }
+
+// WriteLine appends a line, whose newline is part of it, in one write. After an
+// error the line is lost, whole or in part; the next one begins on a line of its own.
+func (f *File) WriteLine(line []byte) error {
+	if err := f.reopen(); err != nil {
+		return err
+	}
+	if f.torn {
+		// End the piece of a line that a full disk has left.
+		if _, err := f.file.Write([]byte("\n")); err != nil {
+			return err
+		}
+		f.torn = false
+	}
+	n, err := f.file.Write(line)
+	if err != nil && n > 0 {
+		f.torn = true
+	}
+	return err
+}
+
+// reopen opens the file if it is not open or no longer the one of that name.
+func (f *File) reopen() error {
+	if f.file != nil {
+		open, err := f.file.Stat()
+		if err != nil {
+			return err
+		}
+		named, err := os.Lstat(f.path)
+		if err == nil && os.SameFile(open, named) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f.Close()
+	}
+	// Without O_NONBLOCK a FIFO of that name would hold us up for ever.
+	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	file, err := os.OpenFile(f.path, flags, 0o644)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", f.path)
+	}
+	if err != nil {
+		_ = file.Close()
+		return err
+	}
+	f.file = file
+	return nil
+}
+
+// Close closes the file; a later WriteLine opens it again.
+func (f *File) Close() {
+	if f.file != nil {
+		_ = f.file.Close() // every line was written by then
+		f.file, f.torn = nil, false
+	}
+}

@@ -1,0 +1,87 @@
+package logfile
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f := New(path)
+	defer f.Close()
+	write := func(line string) {
+		t.Helper()
+		if err := f.WriteLine([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one\n")
+	write("two\n")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write("three\n")
+	if got, old := read(t, path), read(t, path+".1"); got != "three\n" || old != "one\ntwo\n" {
+		t.Errorf("after renaming: %q and %q", got, old)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	write("four\n")
+	f.Close()
+	write("five\n")
+	if got := read(t, path); got != "four\nfive\n" {
+		t.Errorf("after removing: %q", got)
+	}
+}
+
+func TestOnlyRegularFiles(t *testing.T) {
+	dir := t.TempDir()
+	precious := filepath.Join(dir, "precious")
+	if err := os.WriteFile(precious, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link, fifo := filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
+	if err := os.Symlink(precious, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, fifo, dir, filepath.Join(dir, "none", "log")} {
+		if err := New(path).WriteLine([]byte("x\n")); err == nil {
+			t.Errorf("wrote to %s", filepath.Base(path))
+		}
+	}
+	if got := read(t, precious); got != "data" {
+		t.Errorf("written through a link: %q", got)
+	}
+}
+
+func TestTornLineIsEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f := New(path)
+	defer f.Close()
+	if err := f.WriteLine([]byte("part of a li")); err != nil {
+		t.Fatal(err)
+	}
+	f.torn = true // as a write that ended early leaves it
+	if err := f.WriteLine([]byte("next\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, path); got != "part of a li\nnext\n" {
+		t.Errorf("got %q", got)
+	}
+}
