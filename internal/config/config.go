@@ -16,7 +16,7 @@ import (
 const MaxSize = 256 << 10
 
 // DefaultPolicy is the policy where nothing names one and Auto is on.
-const DefaultPolicy = "sample"
+const DefaultPolicy = "threshold"
 
 // Defaults and bounds of settings.
 const (

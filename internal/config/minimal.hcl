@@ -2,5 +2,5 @@
 # can be said about single networks are in the reference file.
 auto = true
 
-policy "sample" {
+policy "threshold" {
 }

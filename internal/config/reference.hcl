@@ -66,11 +66,11 @@ decisions {
 }
 
 # The policy: a name that is compiled in, a plugin's name in the policy path, or
-# a plugin's path. At most one block. Without one, auto uses "sample"; otherwise
+# a plugin's path. At most one block. Without one, auto uses "threshold"; otherwise
 # requests are answered without a suggestion.
-policy "sample" {
+policy "threshold" {
   # Settings are the policy's own; its README lists them.
-  logfile = "/var/log/mamma/sample.log"
+  logfile = "/var/log/mamma/threshold.csv"
 }
 
 # A block about the local prefixes that lie inside a network, or that hold its

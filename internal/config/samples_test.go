@@ -74,7 +74,7 @@ func TestInit(t *testing.T) {
 	if len(c.Warnings) > 0 {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
-	want := "policy sample\n192.168.0.0/24 default=true\n2001:db8::/64\n"
+	want := "policy threshold\n192.168.0.0/24 default=true\n2001:db8::/64\n"
 	if diff := cmp.Diff(want, summary(c)); diff != "" {
 		t.Errorf("(-want +got)\n%s\n%s", diff, text)
 	}
