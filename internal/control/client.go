@@ -1,0 +1,191 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// maxAnswer bounds what a client reads of an answer, and maxEvent of an event.
+const (
+	maxAnswer = 64 << 20
+	maxEvent  = 1 << 20
+)
+
+// dialTimeout bounds the wait for a daemon whose queue is full.
+const dialTimeout = 3 * time.Second
+
+// Client asks a control server. It is safe for concurrent use.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// NewClient makes a Client of the server at path. Nothing is sent yet.
+func NewClient(path string) *Client {
+	c := &Client{path: path}
+	d := net.Dialer{Timeout: dialTimeout}
+	c.http.Transport = &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+		DisableCompression: true, MaxIdleConns: 2, IdleConnTimeout: time.Minute,
+	}
+	return c
+}
+
+// Path is where the server is.
+func (c *Client) Path() string { return c.path }
+
+// Close ends idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// DefaultPath is where the control socket of this user's mamma is, if it
+// exists, else the one of the system's.
+func DefaultPath(getenv func(string) string) string {
+	if p := getenv("MAMMA_CONTROL"); p != "" {
+		return p
+	}
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		p := filepath.Join(dir, "mamma", "control.sock")
+		if fi, err := os.Stat(p); err == nil && fi.Mode().Type() == fs.ModeSocket {
+			return p
+		}
+	}
+	return "/run/mamma/control.sock"
+}
+
+// NotRunningError says that nobody answers at the path.
+type NotRunningError struct {
+	Path string
+	Err  error
+}
+
+func (e *NotRunningError) Error() string {
+	return fmt.Sprintf("no mamma answers at %s; is it running?  systemctl status mamma", e.Path)
+}
+
+// Unwrap gives the system's error.
+func (e *NotRunningError) Unwrap() error { return e.Err }
+
+// RemoteError is what the server answered instead of what was asked for.
+type RemoteError struct {
+	Status int // of HTTP
+	Failure
+}
+
+func (e *RemoteError) Error() string { return e.Failure.Error }
+
+// Get asks for path, which begins with "/v1/", decodes the answer into v, and
+// returns it as it came. Errors are a *NotRunningError, a *RemoteError, or about
+// the connection.
+func (c *Client) Get(ctx context.Context, path string, v any) ([]byte, error) {
+	return c.do(ctx, http.MethodGet, path, nil, v)
+}
+
+// Post is like Get and sends body, which may be nil, as JSON.
+func (c *Client) Post(ctx context.Context, path string, body, v any) ([]byte, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("ask mamma: %w", err)
+	}
+	return c.do(ctx, http.MethodPost, path, b, v)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, v any) ([]byte, error) {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read mamma's answer: %w", err)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return nil, fmt.Errorf("read mamma's answer to %s: %w", path, err)
+	}
+	return b, nil
+}
+
+// send returns a response with status 200.
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://mamma"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask mamma: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.dialError(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return nil, fmt.Errorf("read mamma's answer: %w", err)
+	}
+	e := &RemoteError{Status: resp.StatusCode}
+	if json.Unmarshal(b, &e.Failure) != nil || e.Failure.Error == "" {
+		e.Failure.Error = "mamma answers " + resp.Status
+	}
+	return nil, e
+}
+
+func (c *Client) dialError(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOTSOCK):
+		return &NotRunningError{Path: c.path, Err: err}
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: permission denied; it is for root, mamma's user and its control group", c.path)
+	}
+	return fmt.Errorf("ask mamma at %s: %w", c.path, err)
+}
+
+// Events follows the events, with the decisions above since if since is not
+// nil, until ctx ends, f returns an error, or the server stops. f gets each line as
+// it came, too; it must not keep it. The error is f's, that of ctx,
+// or io.ErrUnexpectedEOF if the server went away.
+func (c *Client) Events(ctx context.Context, since *uint64, f func(line []byte, e *Event) error) error {
+	path := "/v1/events"
+	if since != nil {
+		path += "?since=" + strconv.FormatUint(*since, 10)
+	}
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxEvent)
+	for lines.Scan() {
+		var e Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return fmt.Errorf("read mamma's events: %w", err)
+		}
+		if err := f(lines.Bytes(), &e); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := lines.Err(); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("read mamma's events: %w", err)
+	}
+	return fmt.Errorf("read mamma's events: mamma has stopped: %w", io.ErrUnexpectedEOF)
+}

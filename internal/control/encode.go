@@ -1,0 +1,318 @@
+package control
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Values that may be unknown: the functions below give nil for that.
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func stamp(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func number(f float64) *float64 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return &f
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// positive is for durations whose zero means unknown.
+func positive(d time.Duration) *float64 {
+	if d <= 0 {
+		return nil
+	}
+	return number(millis(d))
+}
+
+// age of something that happened at t; a clock that was set back gives 0.
+func age(t, now time.Time) *float64 {
+	if t.IsZero() {
+		return nil
+	}
+	return number(millis(max(0, now.Sub(t))))
+}
+
+func rate(r policy.BytesPerSecond) *float64 { return number(float64(r)) }
+
+func known[T any](v T) *T { return &v }
+
+func prefixes(v *mam.View, list []*policy.Prefix, now time.Time) []Prefix {
+	out := make([]Prefix, 0, len(list))
+	for _, p := range list {
+		out = append(out, prefix(v, p, now))
+	}
+	return out
+}
+
+func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
+	out := Prefix{
+		Prefix: p.Prefix.String(), Interface: p.Interface, Index: p.Index, Family: p.Family().String(), Addresses: []string{},
+		Default: p.Default, Cost: p.Cost.String(), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
+		Health: Health{State: p.Health.State.String(), Reason: text(p.Health.Reason), Since: stamp(p.Health.Since)},
+		Path:   path(&p.Stats, now), Link: link(&p.Link, now), Wifi: wifi(p.Wifi, now),
+	}
+	for _, a := range p.Addrs {
+		out.Addresses = append(out.Addresses, a.String())
+	}
+	for name, o := range p.Options {
+		out.Options[name] = o.Text
+	}
+	if r, own := v.Resolvers[p.ID]; own {
+		out.Resolvers, out.OwnResolvers = servers(r), true
+	} else {
+		out.Resolvers = servers(v.Resolver)
+	}
+	return out
+}
+
+// servers lists whom a resolver asks; nil if it does not tell.
+func servers(r mam.Resolver) []string {
+	s, ok := r.(interface{ Servers() []netip.AddrPort })
+	if !ok {
+		return nil
+	}
+	out := []string{}
+	for _, a := range s.Servers() {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+func path(s *policy.PathStats, now time.Time) Path {
+	if s.Time.IsZero() {
+		return Path{}
+	}
+	out := Path{AgeMS: age(s.Time, now), SampleAgeMS: age(s.SampleTime, now), Connections: known(s.Conns)}
+	if s.SampleTime.IsZero() {
+		return out
+	}
+	out.SRTTMeanMS, out.SRTTMedianMS = positive(s.SRTTMean), positive(s.SRTTMedian)
+	out.SRTTMinMS, out.SRTTCurrentMS = positive(s.SRTTMin), positive(s.SRTTCurrent)
+	out.SRTTVariance = number(s.SRTTVariance)
+	out.RTTVarMedian, out.RTTVarMean = positive(s.RTTVarMedian), positive(s.RTTVarMean)
+	out.LossUp, out.RetransUp = number(s.LossUp), number(s.RetransUp)
+	return out
+}
+
+func link(s *policy.LinkStats, now time.Time) Link {
+	if s.Time.IsZero() {
+		return Link{}
+	}
+	return Link{
+		AgeMS: age(s.Time, now), Down: rate(s.DownRate), Up: rate(s.UpRate),
+		DownMax: rate(s.DownRateMax), DownMaxAgeMS: age(s.DownRateMaxTime, now),
+		UpMax: rate(s.UpRateMax), UpMaxAgeMS: age(s.UpRateMaxTime, now),
+		DownAverage: rate(s.DownSMA), DownAverageMax: windowed(s.DownSMAMax, true),
+		DownAverageMin: windowed(s.DownSMAMin, false), DownAverageQuantile: windowed(s.DownSMAQuantile, false),
+		DownBytes: known(s.DownBytes), UpBytes: known(s.UpBytes), RxErrors: known(s.RxErrors), TxErrors: known(s.TxErrors),
+	}
+}
+
+func windowed(w policy.Windowed, veryLong bool) Windowed {
+	out := Windowed{Short: rate(w.Short), Mid: rate(w.Mid), Long: rate(w.Long)}
+	if veryLong {
+		out.VeryLong = rate(w.VeryLong)
+	}
+	return out
+}
+
+func wifi(s *policy.WifiStats, now time.Time) *Wifi {
+	if s == nil {
+		return nil
+	}
+	out := &Wifi{AgeMS: age(s.Time, now)}
+	if s.Signal != 0 {
+		out.Signal = known(int(s.Signal))
+	}
+	if s.SignalAvg != 0 {
+		out.SignalAvg = known(int(s.SignalAvg))
+	}
+	if s.TxRate > 0 {
+		out.Tx = rate(s.TxRate)
+	}
+	if s.RxRate > 0 {
+		out.Rx = rate(s.RxRate)
+	}
+	if s.BSSLoad {
+		out.Stations, out.ChannelUtilization = known(int(s.Stations)), number(s.ChannelUtilization/100)
+		out.AdmissionCapacity = known(int(s.AvailableAdmissionCapacity))
+	}
+	return out
+}
+
+func interfaces(v *mam.View, now time.Time) []Interface {
+	out := []Interface{}
+	at := map[string]int{}
+	for _, p := range v.Prefixes {
+		i, seen := at[p.Interface]
+		if !seen {
+			i = len(out)
+			at[p.Interface] = i
+			out = append(out, Interface{Name: p.Interface, Index: p.Index, Link: link(&p.Link, now), Wifi: wifi(p.Wifi, now)})
+		}
+		out[i].Prefixes = append(out[i].Prefixes, p.Prefix.String())
+	}
+	return out
+}
+
+func ref(p *policy.Prefix) *PrefixRef {
+	if p == nil {
+		return nil
+	}
+	out := &PrefixRef{Prefix: p.Prefix.String(), Interface: p.Interface}
+	if a := p.Addr(); a.IsValid() {
+		out.Address = a.String()
+	}
+	return out
+}
+
+func decision(r *mam.Record) Decision {
+	d := &r.Decision
+	out := Decision{
+		Seq: r.Seq, Time: r.Time, TookMS: millis(r.Took), Kind: r.Kind.String(), App: app(r.App),
+		Transport: r.Network.Transport.String(), Family: r.Network.Family.String(),
+		Host: text(r.Host), Service: text(r.Service), Intents: intents(r.Intents), Policy: text(r.Policy),
+		Chosen: ref(d.Prefix), Alternates: []PrefixRef{}, Reused: r.Reused, Multipath: d.Multipath,
+		Resolution: resolution(d.Resolution), Reason: d.Reason, Scores: []Score{}, Fallback: text(r.Fallback),
+	}
+	if r.ID != uuid.Nil {
+		out.ID = r.ID.String()
+	}
+	if r.Remote.IsValid() {
+		out.Remote = text(r.Remote.String())
+	}
+	if r.Bound.IsValid() {
+		out.Bound = text(r.Bound.String())
+	}
+	for _, p := range d.Alternates {
+		out.Alternates = append(out.Alternates, *ref(p))
+	}
+	for i := range d.Scores {
+		out.Scores = append(out.Scores, score(&d.Scores[i], r.Time))
+	}
+	if o := r.Outcome; o != nil {
+		out.Outcome = &Outcome{Candidate: int(o.Candidate), TookMS: millis(o.Took), Errno: int(o.Errno)}
+		if o.Errno != 0 {
+			out.Outcome.Error = text(syscall.Errno(o.Errno).Error())
+		}
+	}
+	return out
+}
+
+func app(a policy.App) App {
+	out := App{UID: a.UID, Command: text(a.Command), Executable: text(a.Executable)}
+	if a.PID != 0 {
+		out.PID = &a.PID
+	}
+	return out
+}
+
+func resolution(r policy.Resolution) string {
+	switch r {
+	case policy.ResolveDefault:
+		return "default"
+	case policy.ResolveNever:
+		return "never"
+	default:
+		return "prefix"
+	}
+}
+
+func score(s *policy.Score, at time.Time) Score {
+	out := Score{Terms: []Term{}, PredictedMS: positive(s.Predicted), Note: text(s.Note)}
+	if s.Prefix != nil {
+		out.Prefix, out.Interface = s.Prefix.Prefix.String(), s.Prefix.Interface
+	}
+	for _, t := range s.Terms {
+		out.Terms = append(out.Terms, Term{Name: t.Name, Unit: unit(t.Unit), Value: number(t.Value), AgeMS: age(t.Time, at)})
+	}
+	return out
+}
+
+// The units of a Term.
+const (
+	UnitMilliseconds = "ms"
+	UnitByteRate     = "bytes_per_second"
+	UnitBytes        = "bytes"
+	UnitCount        = "count"
+	UnitProbability  = "probability"
+)
+
+func unit(u policy.Unit) string {
+	switch u {
+	case policy.Milliseconds:
+		return UnitMilliseconds
+	case policy.ByteRate:
+		return UnitByteRate
+	case policy.Bytes:
+		return UnitBytes
+	case policy.Count:
+		return UnitCount
+	case policy.Probability:
+		return UnitProbability
+	}
+	return ""
+}
+
+func intents(s intent.Set) Intents {
+	var out Intents
+	for o, v := range s.All() {
+		switch o {
+		case intent.OptCategory:
+			out.Category = known(word(o, v))
+		case intent.OptFileSize:
+			out.FileSize = known(v)
+		case intent.OptDuration:
+			out.Duration = known(v)
+		case intent.OptBitrate:
+			out.Bitrate = known(v)
+		case intent.OptBurstiness:
+			out.Burstiness = known(word(o, v))
+		case intent.OptTimeliness:
+			out.Timeliness = known(word(o, v))
+		case intent.OptResilience:
+			out.Resilience = known(word(o, v))
+		}
+	}
+	return out
+}
+
+// word is the name of an enumerated intent's value.
+func word(o intent.Option, v int64) string {
+	if v == int64(int32(v)) {
+		switch o {
+		case intent.OptCategory:
+			return intent.Category(v).String()
+		case intent.OptBurstiness:
+			return intent.Burstiness(v).String()
+		case intent.OptTimeliness:
+			return intent.Timeliness(v).String()
+		case intent.OptResilience:
+			return intent.Resilience(v).String()
+		}
+	}
+	return fmt.Sprintf("%v(%d)", o, v)
+}

@@ -1,0 +1,203 @@
+package control
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+const (
+	// lookInterval is how often a stream looks for changes, and the least time
+	// between two looks at new decisions: under load they are sent in batches.
+	lookInterval = 250 * time.Millisecond
+	batchPause   = 20 * time.Millisecond
+	// maxPending bounds the decisions of which a stream awaits the outcome.
+	maxPending = 64
+	// eventTimeout is how long a client may take to read a batch.
+	eventTimeout = 10 * time.Second
+)
+
+// events streams events until the client leaves. Nothing is queued for a
+// client: it has a position in the ring of decisions, and remembers the state
+// of the prefixes that it was told last. What leaves the ring before it was
+// sent is counted as dropped.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	ring := s.opts.Manager.Decisions()
+	since, err := parameter(r, "since", ring.Count())
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	changed, stop := ring.Watch()
+	defer stop()
+
+	rc := http.NewResponseController(w)
+	// The deadlines of ordinary requests do not fit a stream.
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Now().Add(eventTimeout))
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	if rc.Flush() != nil {
+		return
+	}
+	st := stream{s: s, peer: peerFrom(r.Context()), ring: ring, since: since, out: json.NewEncoder(w)}
+	st.look()
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		// A batch at most every batchPause.
+		select {
+		case <-pause.C:
+		case <-r.Context().Done():
+			return
+		}
+		_ = rc.SetWriteDeadline(time.Now().Add(eventTimeout))
+		if st.decisions() != nil || st.send() != nil || rc.Flush() != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+			st.changes()
+		case <-r.Context().Done():
+			return
+		}
+		pause.Reset(batchPause)
+	}
+}
+
+// stream is one client of the events.
+type stream struct {
+	s     *Server
+	peer  peer
+	ring  *mam.Ring
+	out   *json.Encoder
+	queue []Event // changes, from one look to the next
+
+	since   uint64      // number of the last decision seen
+	pending []uuid.UUID // decisions sent without outcome, oldest first
+
+	prefixes map[policy.PrefixID]*policy.Prefix
+	runner   *mam.Runner
+	state    State
+	view     *mam.View
+}
+
+// decisions sends what is new in the ring.
+func (st *stream) decisions() error {
+	now := st.s.opts.now()
+	for rec := range remembered(st.ring, st.since) {
+		if lost := rec.Seq - st.since - 1; lost > 0 {
+			if err := st.out.Encode(Event{Type: EventDropped, Time: now, Dropped: &lost}); err != nil {
+				return err
+			}
+		}
+		st.since = rec.Seq
+		if !st.s.guard.sees(st.peer, rec) {
+			continue
+		}
+		d := decision(rec)
+		if err := st.out.Encode(Event{Type: EventDecision, Time: now, Decision: &d}); err != nil {
+			return err
+		}
+		if rec.Outcome == nil {
+			if len(st.pending) == maxPending {
+				st.pending = append(st.pending[:0], st.pending[1:]...)
+			}
+			st.pending = append(st.pending, rec.ID)
+		}
+	}
+	kept := st.pending[:0]
+	for _, id := range st.pending {
+		rec, ok := st.ring.Get(id)
+		switch {
+		case !ok:
+		case rec.Outcome == nil:
+			kept = append(kept, id)
+		default:
+			d := decision(&rec)
+			if err := st.out.Encode(Event{Type: EventOutcome, Time: now, Decision: &d}); err != nil {
+				return err
+			}
+		}
+	}
+	st.pending = kept
+	return nil
+}
+
+// send sends the queued changes.
+func (st *stream) send() error {
+	for _, e := range st.queue {
+		if err := st.out.Encode(e); err != nil {
+			return err
+		}
+	}
+	st.queue = st.queue[:0]
+	return nil
+}
+
+// look notes the state that changes are told against.
+func (st *stream) look() {
+	st.view = st.s.opts.Manager.View()
+	st.runner = st.view.Runner
+	st.state = st.s.opts.State()
+	st.prefixes = map[policy.PrefixID]*policy.Prefix{}
+	for _, p := range st.view.Prefixes {
+		st.prefixes[p.ID] = p
+	}
+}
+
+// changes queues what is different from the last look.
+func (st *stream) changes() {
+	now := st.s.opts.now()
+	before, old, oldView := st.prefixes, st.state, st.view
+	oldRunner := st.runner
+	st.look()
+	if st.view == oldView && st.state.Loaded.Equal(old.Loaded) && st.state.LoadErrorTime.Equal(old.LoadErrorTime) {
+		return
+	}
+	failed := st.state.LoadError != "" && !st.state.LoadErrorTime.Equal(old.LoadErrorTime)
+	if failed || st.runner != oldRunner || !st.state.Loaded.Equal(old.Loaded) {
+		e := Reload{File: text(st.state.ConfigFile)}
+		if failed {
+			e.Error = text(st.state.LoadError)
+		}
+		if st.runner != nil {
+			e.Policy = text(st.runner.Name)
+		}
+		st.queue = append(st.queue, Event{Type: EventReload, Time: now, Reload: &e})
+	}
+	add := func(change string, v *mam.View, p *policy.Prefix) {
+		st.queue = append(st.queue, Event{Type: EventPrefix, Time: now, Prefix: &PrefixChange{Change: change, Prefix: prefix(v, p, now)}})
+	}
+	for _, p := range oldView.Prefixes {
+		if st.prefixes[p.ID] == nil {
+			add("removed", oldView, p)
+		}
+	}
+	for _, p := range st.view.Prefixes {
+		switch q := before[p.ID]; {
+		case q == nil:
+			add("added", st.view, p)
+		case p.Health.State != q.Health.State || p.Health.Reason != q.Health.Reason:
+			add("health", st.view, p)
+		case !sameSettings(p, q) || st.view.Devices[p.ID] != oldView.Devices[p.ID]:
+			add("changed", st.view, p)
+		}
+	}
+}
+
+// sameSettings compares all but measurements and health.
+func sameSettings(p, q *policy.Prefix) bool {
+	return p.Index == q.Index && p.Default == q.Default && p.Cost == q.Cost &&
+		slices.Equal(p.Addrs, q.Addrs) && maps.Equal(p.Options, q.Options)
+}

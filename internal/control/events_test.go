@@ -1,0 +1,270 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// follow reads events in the background.
+func follow(t *testing.T, c *Client, since *uint64) <-chan Event {
+	t.Helper()
+	events := make(chan Event, 1000)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err := c.Events(ctx, since, func(_ []byte, e *Event) error {
+			events <- *e
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Events: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return events
+}
+
+func next(t *testing.T, events <-chan Event) Event {
+	t.Helper()
+	select {
+	case e := <-events:
+		return e
+	case <-ctx(t).Done():
+		t.Fatal("no event")
+		panic("unreachable")
+	}
+}
+
+func TestEvents(t *testing.T) {
+	v := view()
+	d := start(t, v, nil)
+	d.decide(t, 2)
+	zero := uint64(0)
+	events := follow(t, d.client(t), &zero)
+	for seq := uint64(1); seq <= 2; seq++ {
+		if e := next(t, events); e.Type != EventDecision || e.Decision.Seq != seq || e.Decision.Chosen.Interface != "wlan0" {
+			t.Fatalf("event %+v, want decision %d", e, seq)
+		}
+	}
+	d.decide(t, 1)
+	if e := next(t, events); e.Type != EventDecision || e.Decision.Seq != 3 {
+		t.Errorf("event %+v", e)
+	}
+
+	// A new View: wlan0 has recovered, wwan0 has gone, eth0 has come.
+	wlan := *v.Prefixes[0]
+	wlan.Health = policy.Health{}
+	v2 := &mam.View{Prefixes: []*policy.Prefix{&wlan, network("eth0", 5, "10.1.0.2/24")}, Runner: v.Runner}
+	d.Publish(v2)
+	got := map[string]string{}
+	for range 3 {
+		e := next(t, events)
+		if e.Type != EventPrefix {
+			t.Fatalf("event %+v", e)
+		}
+		got[e.Prefix.Prefix.Interface] = e.Prefix.Change + " " + e.Prefix.Prefix.Health.State
+	}
+	if diff := cmp.Diff(map[string]string{"wlan0": "health up", "wwan0": "removed up", "eth0": "added up"}, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	// New measurements are no event; a setting is.
+	again, eth := wlan, *v2.Prefixes[1]
+	again.Stats.Conns, eth.Cost = 99, policy.Expensive
+	d.Publish(&mam.View{Prefixes: []*policy.Prefix{&again, &eth}, Runner: v.Runner})
+	if e := next(t, events); e.Type != EventPrefix || e.Prefix.Change != "changed" || e.Prefix.Prefix.Cost != "expensive" {
+		t.Errorf("event %+v", e)
+	}
+
+	d.set(func(s *State) { s.LoadError, s.LoadErrorTime = "policy.conf:1,1: wrong", epoch })
+	if e := next(t, events); e.Type != EventReload || e.Reload.Error == nil || *e.Reload.Error != "policy.conf:1,1: wrong" {
+		t.Errorf("event %+v", e)
+	}
+	d.set(func(s *State) { s.LoadError, s.LoadErrorTime, s.Loaded = "", time.Time{}, epoch })
+	if e := next(t, events); e.Type != EventReload || e.Reload.Error != nil || *e.Reload.Policy != "scripted" {
+		t.Errorf("event %+v", e)
+	}
+}
+
+// Decisions that nobody may see are passed over, those that are forgotten counted.
+func TestEventsDroppedAndHidden(t *testing.T) {
+	d := start(t, view(), nil)
+	d.decide(t, 70) // 64 are remembered
+	zero := uint64(0)
+	events := follow(t, d.client(t), &zero)
+	if e := next(t, events); e.Type != EventDropped || *e.Dropped != 6 {
+		t.Errorf("event %+v, want 6 dropped", e)
+	}
+	if e := next(t, events); e.Type != EventDecision || e.Decision.Seq != 7 {
+		t.Errorf("event %+v, want decision 7", e)
+	}
+
+	d.as(stranger)
+	events = follow(t, d.client(t), &zero)
+	if e := next(t, events); e.Type != EventDropped {
+		t.Errorf("event %+v", e)
+	}
+	d.set(func(s *State) { s.Loaded = epoch })
+	if e := next(t, events); e.Type != EventReload {
+		t.Errorf("a stranger sees %+v", e)
+	}
+}
+
+// The stream ends when the server does.
+func TestEventsEndWithServer(t *testing.T) {
+	l, err := unixsocket.Listen(filepath.Join(t.TempDir(), "s"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mam.New(mam.Options{})
+	run, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- New(Options{Manager: m}).Serve(run, l) }()
+	c := NewClient(l.Path())
+	defer c.Close()
+	var st Status
+	if _, err := c.Get(ctx(t), "/v1/status", &st); err != nil || st.Policy.InService || *st.Policy.WhyNot != "no policy is loaded" {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	resp, err := c.send(ctx(t), http.MethodGet, "/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	cancel()
+	if _, err := io.ReadAll(resp.Body); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("read: %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if _, err := net.Dial("unix", l.Path()); err == nil {
+		t.Error("the socket still answers")
+	}
+}
+
+func TestDecisionsWindow(t *testing.T) {
+	d := start(t, view(), nil)
+	d.decide(t, 70)
+	for _, tt := range []struct {
+		query string
+		want  []uint64 // first and last
+	}{
+		{"", []uint64{7, 70}}, {"?limit=5", []uint64{66, 70}}, {"?limit=0", nil}, {"?since=60", []uint64{61, 70}},
+		{"?since=60&limit=2", []uint64{61, 62}}, {"?since=70", nil}, {"?since=99", nil}, {"?since=0&limit=3", []uint64{7, 9}},
+	} {
+		for _, who := range []peer{root, {Cred: d.self()}} {
+			d.as(who)
+			var out Decisions
+			if _, err := d.client(t).Get(ctx(t), "/v1/decisions"+tt.query, &out); err != nil {
+				t.Fatal(err)
+			}
+			var got []uint64
+			if n := len(out.Decisions); n > 0 {
+				got = []uint64{out.Decisions[0].Seq, out.Decisions[n-1].Seq}
+			}
+			if !slices.Equal(got, tt.want) || out.Last != 70 {
+				t.Errorf("%q: first and last %v of %d, want %v", tt.query, got, out.Last, tt.want)
+			}
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	l := newListener(nil, guard{owner: 900}, nil)
+	for range maxConnsPerUser {
+		if !l.enter(stranger) {
+			t.Fatal("refused below the limit")
+		}
+	}
+	if l.enter(stranger) {
+		t.Error("admitted above the limit per user")
+	}
+	left := maxConns - maxConnsPerUser
+	for range left {
+		if !l.enter(root) {
+			t.Fatal("root is refused below the limit")
+		}
+	}
+	if l.enter(owner) {
+		t.Error("admitted above the limit")
+	}
+	l.leave(root)
+	if !l.enter(owner) {
+		t.Error("not admitted after one has left")
+	}
+	if diff := cmp.Diff(map[uint32]int{0: left - 1, 900: 1, 1003: maxConnsPerUser}, maps.Clone(l.users)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestServeMetrics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "mamma_up 1\n") })
+	go func() { served <- ServeMetrics(run, l, h, discard()) }()
+	var tr http.Transport
+	defer tr.CloseIdleConnections()
+	hc := http.Client{Transport: &tr}
+	for path, want := range map[string]int{"/metrics": 200, "/v1/status": 404, "/": 404} {
+		resp, err := hc.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
+		}
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCount(t *testing.T) {
+	m := start(t, view(), nil)
+	if c := count(m.Decisions(), epoch); c != (DecisionCounts{}) {
+		t.Errorf("nothing was decided: %+v", c)
+	}
+	m.decide(t, 10)
+	c := count(m.Decisions(), time.Now())
+	if c.Remembered != 10 || c.PerMinute != 10 || c.TookP50MS == nil || *c.TookP99MS < *c.TookP50MS {
+		t.Errorf("%+v", c)
+	}
+	if c := count(m.Decisions(), time.Now().Add(time.Hour)); c.PerMinute != 0 {
+		t.Errorf("an hour later: %+v", c)
+	}
+	m.decide(t, 100) // now only the latest 64 tell the rate
+	if c := count(m.Decisions(), time.Now()); c.Remembered != 64 || c.PerMinute <= 64 {
+		t.Errorf("%+v", c)
+	}
+	list := make([]time.Duration, 200)
+	for i := range list {
+		list[i] = time.Duration(i + 1)
+	}
+	if a, b := quantile(list, 50), quantile(list, 99); a != 100 || b != 198 || quantile(list[:1], 99) != 1 {
+		t.Errorf("quantiles %d, %d", a, b)
+	}
+}

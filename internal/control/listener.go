@@ -1,0 +1,123 @@
+package control
+
+import (
+	"net"
+	"sync"
+)
+
+const (
+	// maxConns bounds the connections served, and with them the memory: some
+	// 40 kB each. People and dashboards need a handful.
+	maxConns = 128
+	// maxConnsPerUser keeps one user from taking them all. Root and the
+	// daemon's user are bound by maxConns only.
+	maxConnsPerUser = 32
+)
+
+// listener accepts connections within limits and notes who is there.
+type listener struct {
+	net.Listener
+	guard guard
+	who   func(*net.UnixConn) (peer, error)
+
+	mu    sync.Mutex
+	count int
+	users map[uint32]int
+}
+
+func newListener(l net.Listener, g guard, who func(*net.UnixConn) (peer, error)) *listener {
+	return &listener{Listener: l, guard: g, who: who, users: map[uint32]int{}}
+}
+
+// Accept returns the next connection that is within the limits. Others are
+// closed at once: waiting would let them block those of root.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		uc, ok := c.(*net.UnixConn)
+		if !ok {
+			_ = c.Close()
+			continue
+		}
+		p, err := l.who(uc)
+		if err != nil || !l.enter(p) {
+			_ = c.Close()
+			continue
+		}
+		return &conn{UnixConn: uc, peer: p, leave: func() { l.leave(p) }}, nil
+	}
+}
+
+func (l *listener) enter(p peer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count >= maxConns || l.users[p.UID] >= maxConnsPerUser && !l.guard.rights(p).Change {
+		return false
+	}
+	l.count++
+	l.users[p.UID]++
+	return true
+}
+
+func (l *listener) leave(p peer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count--
+	if l.users[p.UID]--; l.users[p.UID] == 0 {
+		delete(l.users, p.UID)
+	}
+}
+
+// conn is an accepted connection.
+type conn struct {
+	*net.UnixConn
+	peer  peer
+	once  sync.Once
+	leave func()
+}
+
+func (c *conn) Close() error {
+	err := c.UnixConn.Close()
+	c.once.Do(c.leave)
+	return err
+}
+
+// limit lets n connections of l be open at a time; more are closed at once.
+func limit(l net.Listener, n int) net.Listener {
+	return &limited{Listener: l, slots: make(chan struct{}, n)}
+}
+
+type limited struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &slotted{Conn: c, free: func() { <-l.slots }}, nil
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+type slotted struct {
+	net.Conn
+	once sync.Once
+	free func()
+}
+
+func (c *slotted) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.free)
+	return err
+}

@@ -1,0 +1,74 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+
+	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/mam"
+)
+
+// peer is who is at the other end of a connection, as the kernel knew it when the
+// connection was made.
+type peer struct {
+	unixsocket.Cred
+	groups []uint32 // supplementary
+}
+
+// peerOf asks the kernel. Without credentials there is no service; without
+// supplementary groups (an old kernel) only the primary one counts.
+func peerOf(c *net.UnixConn) (peer, error) {
+	cred, err := unixsocket.PeerCred(c)
+	if err != nil {
+		return peer{}, err
+	}
+	groups, err := unixsocket.PeerGroups(c)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return peer{}, err
+	}
+	return peer{cred, groups}, nil
+}
+
+// guard knows whose rights go further than looking at the networks.
+type guard struct {
+	owner uint32  // the user that the daemon runs as
+	group *uint32 // the control group; nil: none
+}
+
+// nobody is the id that the kernel shows for users and groups that have none in
+// the daemon's user namespace (overflowuid, user_namespaces(7)). It identifies no
+// one, so it never matches, not even where the daemon itself runs as nobody.
+const nobody = 65534
+
+func (g guard) rights(p peer) Rights {
+	var r Rights
+	r.Change = p.UID == 0 || p.UID == g.owner && p.UID != nobody
+	r.ReadAll = r.Change || g.group != nil && *g.group != nobody && (p.GID == *g.group || slices.Contains(p.groups, *g.group))
+	return r
+}
+
+// sees tells whether p may see the decision rec. A record without process id
+// has no known user either.
+func (g guard) sees(p peer, rec *mam.Record) bool {
+	return g.rights(p).ReadAll || rec.App.PID != 0 && rec.App.UID == p.UID && p.UID != nobody
+}
+
+type peerKey struct{}
+
+// withPeer notes the peer in the context of a connection.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if c, ok := c.(*conn); ok {
+		return context.WithValue(ctx, peerKey{}, c.peer)
+	}
+	return ctx
+}
+
+// peerFrom returns the peer of a request, nobody where none is noted.
+func peerFrom(ctx context.Context) peer {
+	if p, ok := ctx.Value(peerKey{}).(peer); ok {
+		return p
+	}
+	return peer{Cred: unixsocket.Cred{UID: nobody, GID: nobody}}
+}

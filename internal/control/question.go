@@ -1,0 +1,130 @@
+package control
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// maxName bounds host names (RFC 1035 section 2.3.4, and a final dot) and
+// service names.
+const maxName = 255
+
+// question checks q and gives it in the engine's terms.
+func (q *Question) question() (mam.Question, error) {
+	out := mam.Question{Host: q.Host, Service: q.Service}
+	if len(q.Host) > maxName || len(q.Service) > maxName {
+		return out, fmt.Errorf("host and service must not have more than %d characters", maxName)
+	}
+	var err error
+	if out.Kind, err = choice("kind", q.Kind, policy.SocketConnect, policy.Connect, policy.SocketConnect, policy.SocketChoose); err != nil {
+		return out, err
+	}
+	if out.Network.Transport, err = choice("transport", q.Transport, policy.Stream, policy.Stream, policy.Datagram); err != nil {
+		return out, err
+	}
+	if out.Network.Family, err = choice("family", q.Family, policy.Unspecified, policy.IPv4, policy.IPv6, policy.Unspecified); err != nil {
+		return out, err
+	}
+	if q.Bound != "" {
+		if out.Bound, err = netip.ParseAddr(q.Bound); err != nil {
+			return out, fmt.Errorf("bound must be an address, not %q", q.Bound)
+		}
+	}
+	if out.Kind == policy.Connect {
+		a, err1 := netip.ParseAddr(q.Host)
+		port, err2 := strconv.ParseUint(q.Service, 10, 16)
+		if err1 != nil || err2 != nil {
+			return out, fmt.Errorf("kind connect wants an address and a port number, not %q and %q", q.Host, q.Service)
+		}
+		out.Remote = netip.AddrPortFrom(a, uint16(port))
+	}
+	out.Intents, err = q.Intents.set()
+	return out, err
+}
+
+// choice finds the value whose name is s, or gives def if s is empty.
+func choice[T fmt.Stringer](what, s string, def T, values ...T) (T, error) {
+	if s == "" {
+		return def, nil
+	}
+	var names []string
+	for _, v := range values {
+		if strings.EqualFold(s, v.String()) {
+			return v, nil
+		}
+		names = append(names, v.String())
+	}
+	return def, fmt.Errorf("%s must be one of %s, not %q", what, strings.Join(names, ", "), s)
+}
+
+func (in *Intents) set() (intent.Set, error) {
+	var s intent.Set
+	for _, w := range []struct {
+		o intent.Option
+		v *string
+	}{
+		{intent.OptCategory, in.Category}, {intent.OptBurstiness, in.Burstiness},
+		{intent.OptTimeliness, in.Timeliness}, {intent.OptResilience, in.Resilience},
+	} {
+		if w.v == nil {
+			continue
+		}
+		n, err := enumerated(w.o, *w.v)
+		if err != nil {
+			return s, err
+		}
+		s = s.With(w.o, n)
+	}
+	for _, n := range []struct {
+		o intent.Option
+		v *int64
+	}{{intent.OptFileSize, in.FileSize}, {intent.OptDuration, in.Duration}, {intent.OptBitrate, in.Bitrate}} {
+		if n.v != nil {
+			s = s.With(n.o, *n.v)
+		}
+	}
+	return s, nil
+}
+
+// enumerated is the reverse of word. Plain numbers are taken too.
+func enumerated(o intent.Option, s string) (int64, error) {
+	names := Words(o)
+	for i, name := range names {
+		if strings.EqualFold(s, name) {
+			return int64(i), nil
+		}
+	}
+	digits := s
+	if inner, ok := strings.CutPrefix(s, o.String()+"("); ok {
+		digits = strings.TrimSuffix(inner, ")")
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%v must be one of %s, or a number, not %q", o, strings.Join(names, ", "), s)
+	}
+	return n, nil
+}
+
+// Words lists the names of an enumerated intent's values, by number; nil for
+// the intents that are numbers.
+func Words(o intent.Option) []string {
+	switch o {
+	case intent.OptCategory, intent.OptBurstiness, intent.OptTimeliness, intent.OptResilience:
+	default:
+		return nil
+	}
+	var names []string
+	for v := int64(0); ; v++ {
+		name := word(o, v)
+		if strings.HasSuffix(name, ")") { // a number without a name
+			return names
+		}
+		names = append(names, name)
+	}
+}

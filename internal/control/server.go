@@ -1,0 +1,238 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Limits of a connection. Requests are a few hundred bytes and come from the
+// same host, so whoever takes seconds is broken or hostile.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	// writeTimeout also bounds the making of the answer; a reload may have to
+	// wait for a policy that reads large settings.
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 16 << 10
+	maxBody        = 64 << 10
+)
+
+// Options of a Server.
+type Options struct {
+	Manager *mam.Manager // required
+	// State tells what the Manager does not know. It is called for each request
+	// and several times a second while someone follows the events, by several
+	// goroutines, and must not block. nil: nothing is known.
+	State func() State
+	// Reload reads the configuration again and returns when the new state is in
+	// use, or the error that left the old one in use. nil: reload is not
+	// supported.
+	Reload func(context.Context) error
+	// Group is the id of the control group; nil: none.
+	Group *uint32
+	// Metrics answers GET /metrics; nil: there are none.
+	Metrics http.Handler
+	Version string
+	Started time.Time
+	Logger  *slog.Logger // nil: nothing is logged
+
+	// For tests: the clock, who the peers are, and the daemon's user.
+	now  func() time.Time
+	peer func(*net.UnixConn) (peer, error)
+	uid  *uint32
+}
+
+// State is what the daemon knows besides the Manager's View. Zero values are
+// unknown.
+type State struct {
+	PolicySince time.Time // when the policy in use was made
+	PolicyFile  string    // the plugin's path; "" if compiled in
+	Settings    []policy.Setting
+
+	ConfigFile string    // "" if there is none
+	Loaded     time.Time // when the configuration in use was read
+	LoadError  string    // of the latest reload, "" if it worked
+	// LoadErrorTime is when LoadError happened.
+	LoadErrorTime time.Time
+
+	Clients *int // connections of the request sockets
+}
+
+// Server is the control server.
+type Server struct {
+	opts  Options
+	guard guard
+	log   *slog.Logger
+	took  timings
+}
+
+// New makes a Server.
+func New(opts Options) *Server {
+	if opts.State == nil {
+		opts.State = func() State { return State{} }
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.now == nil {
+		opts.now = time.Now
+	}
+	if opts.peer == nil {
+		opts.peer = peerOf
+	}
+	owner := uint32(os.Geteuid())
+	if opts.uid != nil {
+		owner = *opts.uid
+	}
+	return &Server{opts: opts, guard: guard{owner: owner, group: opts.Group}, log: opts.Logger}
+}
+
+// Serve serves clients at l, a listener of Unix stream sockets, until ctx ends,
+// then closes l and all connections and waits for the running requests. The
+// error is nil after an orderly end.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return serve(ctx, newListener(l, s.guard, s.opts.peer), s.handler(), s.log)
+}
+
+// ServeMetrics serves GET /metrics, and nothing else, at l until ctx ends. It is
+// for a TCP listener: there are no credentials, so metrics must hold nothing that
+// belongs to one user only.
+func ServeMetrics(ctx context.Context, l net.Listener, metrics http.Handler, log *slog.Logger) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	return serve(ctx, limit(l, maxConns), mux, log)
+}
+
+func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	// Requests end with ctx, event streams among them.
+	requests, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hs := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ConnContext: withPeer,
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		// What is not done by then is cut off.
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if hs.Shutdown(late) != nil {
+			_ = hs.Close()
+		}
+	})
+	err := hs.Serve(l)
+	if !stop() {
+		<-ended
+	}
+	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
+		return nil
+	}
+	_ = hs.Close()
+	return fmt.Errorf("serve control socket: %w", err)
+}
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, f := range map[string]func(*http.Request) (any, error){
+		"GET /v1/status":     s.status,
+		"GET /v1/interfaces": s.interfaces,
+		"GET /v1/prefixes":   s.prefixes,
+		"GET /v1/policy":     s.policy,
+		"GET /v1/decisions":  s.decisions,
+		"POST /v1/explain":   s.explain,
+		"POST /v1/set":       s.set,
+		"POST /v1/reload":    s.reload,
+	} {
+		mux.Handle(pattern, answer(f))
+	}
+	mux.HandleFunc("GET /v1/events", s.events)
+	if s.opts.Metrics != nil {
+		mux.Handle("GET /metrics", s.opts.Metrics)
+	}
+	mux.Handle("/", answer(func(r *http.Request) (any, error) {
+		// A known path with another method ends here as well.
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if _, pattern := mux.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host}); pattern != "/" {
+				return nil, failure(http.StatusMethodNotAllowed, "bad_request", fmt.Errorf("%s wants %s", r.URL.Path, method))
+			}
+		}
+		return nil, failure(http.StatusNotFound, "not_found", fmt.Errorf("there is no %s", r.URL.Path))
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// answer makes a handler of a function that returns what to answer.
+func answer(f func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := f(r)
+		if err != nil {
+			writeFailure(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
+	})
+}
+
+// failed is an error with its HTTP status and Failure.Code.
+type failed struct {
+	status int
+	code   string
+	err    error
+}
+
+func (e *failed) Error() string { return e.err.Error() }
+func (e *failed) Unwrap() error { return e.err }
+
+func failure(status int, code string, err error) error { return &failed{status, code, err} }
+
+func badRequest(err error) error { return failure(http.StatusBadRequest, "bad_request", err) }
+
+func writeFailure(w http.ResponseWriter, err error) {
+	f := &failed{status: http.StatusInternalServerError, code: "internal", err: err}
+	_ = errors.As(err, &f)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(f.status)
+	_ = json.NewEncoder(w).Encode(Failure{Error: err.Error(), Code: f.code})
+}
+
+// decode reads a JSON body into v, strictly: a misspelt field would ask another
+// question than was meant.
+func decode(r *http.Request, v any) error {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return badRequest(errors.New("the body must be application/json"))
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("there is more than one value")
+		}
+	}
+	if err != nil {
+		return badRequest(fmt.Errorf("decode the body: %w", err))
+	}
+	return nil
+}
