@@ -1,0 +1,98 @@
+package client
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Info tells how a connection came about.
+type Info struct {
+	// Decided tells that the Multi Access Manager was asked and answered. If
+	// not, Err is why.
+	Decided bool
+	Err     error
+
+	// Candidate says what connected: 0 the manager's first choice, n its n-th
+	// alternate, -1 a plain dial without any suggestion.
+	Candidate int
+	Source    netip.Addr // the suggested source address; invalid if there was none
+	Device    string     // the interface that the socket was bound to, "" if none
+	Multipath bool       // opened with MPTCP; the peer may still have declined
+	Reason    string     // what decided, in the manager's words; may be empty
+	ID        uuid.UUID  // of the decision, zero if the manager gave none
+
+	Local, Remote netip.AddrPort
+	Attempts      []Attempt     // those that failed before
+	Duration      time.Duration // from the call to the connection
+}
+
+// InfoOf tells how conn came about, if a Dialer or a Pool of this package made
+// it. It looks through whatever has a NetConn method, as tls.Conn does.
+func InfoOf(conn net.Conn) (Info, bool) {
+	for conn != nil {
+		if c, ok := conn.(interface{ dialInfo() *Info }); ok {
+			return *c.dialInfo(), true
+		}
+		u, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = u.NetConn()
+	}
+	return Info{}, false
+}
+
+// dialed carries the Info of a connection. The types below embed the concrete
+// connection beside it, so that no method of it is lost.
+type dialed struct{ info Info }
+
+func (d *dialed) dialInfo() *Info { return &d.info }
+
+type tcpConn struct {
+	*net.TCPConn
+	dialed
+}
+
+// NetConn returns the connection itself.
+func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
+
+type udpConn struct {
+	*net.UDPConn
+	dialed
+}
+
+// NetConn returns the connection itself.
+func (c *udpConn) NetConn() net.Conn { return c.UDPConn }
+
+type otherConn struct {
+	net.Conn
+	dialed
+}
+
+// NetConn returns the connection itself.
+func (c *otherConn) NetConn() net.Conn { return c.Conn }
+
+// withInfo attaches info to conn.
+func withInfo(conn net.Conn, info Info) net.Conn {
+	info.Local, info.Remote = addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		return &tcpConn{c, dialed{info}}
+	case *net.UDPConn:
+		return &udpConn{c, dialed{info}}
+	}
+	return &otherConn{conn, dialed{info}}
+}
+
+// addrPort returns the zero value for what is not an IP address.
+func addrPort(a net.Addr) netip.AddrPort {
+	p, ok := a.(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := p.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,322 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// Defaults of a Daemon's settings.
+const (
+	// A decision takes well below a millisecond; what takes 50 ms is stuck, and
+	// people begin to notice.
+	defaultDecisionTimeout = 50 * time.Millisecond
+	// As long as the resolver of the C library tries with its default settings,
+	// two rounds of 5 s.
+	defaultResolveTimeout = 10 * time.Second
+
+	maxIdleLinks = 8 // more requests at once open further connections
+	maxReports   = 64
+
+	firstBackoff = time.Second
+	maxBackoff   = time.Minute
+)
+
+// features are the extensions that this package announces.
+const features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve
+
+// Daemon is the way to the Multi Access Manager: a few connections to its
+// socket, each with one request at a time. The zero value is ready to use.
+// It is safe for concurrent use, and must not be copied after first use.
+type Daemon struct {
+	// Path is the request socket. If it is empty, MAMMA_SOCKET of the
+	// environment names it, else it is mamma/mamma.sock in XDG_RUNTIME_DIR or
+	// in /run, whichever is there first. The socket must belong to root, to the
+	// user "mamma", or to this process's user.
+	Path string
+
+	// DecisionTimeout is how long to wait for a decision before dialling
+	// plainly, opening the connection to the daemon included; 0 means 50 ms,
+	// and a negative value never to ask.
+	//
+	// A daemon that let it pass is not asked again for a while: one second
+	// first, a minute at last. A daemon that is not there is looked for each
+	// time, which costs some microseconds.
+	DecisionTimeout time.Duration
+
+	// ResolveTimeout is how long to wait for a name to be resolved; 0 means 10 s.
+	ResolveTimeout time.Duration
+
+	connect func(context.Context) (net.Conn, error) // replaced by tests; nil: dialDaemon
+
+	mu        sync.Mutex
+	idle      []*link // most recently used last
+	notBefore time.Time
+	backoff   time.Duration // 0: the daemon is well
+	outage    bool          // was announced by firstFailure
+	reports   []*wire.Message
+	reporting bool
+	reporter  sync.WaitGroup
+}
+
+// Reasons not to ask the daemon.
+var (
+	errDisabled   = errors.New("asking is switched off")
+	errBackingOff = errors.New("did not answer in time a moment ago")
+	errForeignID  = errors.New("answer for another connection")
+)
+
+// Close closes the idle connections to the daemon and drops reports that were
+// not sent yet. The Daemon can still be used.
+func (d *Daemon) Close() error {
+	d.mu.Lock()
+	idle := d.idle
+	d.idle, d.reports = nil, nil
+	d.mu.Unlock()
+	for _, l := range idle {
+		_ = l.nc.Close()
+	}
+	d.reporter.Wait()
+	return nil
+}
+
+func (d *Daemon) decisionTimeout() time.Duration {
+	if d.DecisionTimeout == 0 {
+		return defaultDecisionTimeout
+	}
+	return d.DecisionTimeout
+}
+
+func (d *Daemon) resolveTimeout() time.Duration {
+	if d.ResolveTimeout == 0 {
+		return defaultResolveTimeout
+	}
+	return d.ResolveTimeout
+}
+
+// A question makes the request for a daemon with the features f, and says how
+// long its answer may take.
+type question func(f wire.Features) (req *wire.Message, wait time.Duration)
+
+// ask puts q and decodes the answer into ans. If a connection turns out to have
+// died while it was idle, as after a restart of the daemon, it asks once more on
+// a new one.
+func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.Features, error) {
+	start := time.Now()
+	if err := d.mayAsk(start); err != nil {
+		return 0, err
+	}
+	for {
+		l, reused, err := d.link(ctx, start.Add(d.decisionTimeout()))
+		if err != nil {
+			return 0, d.failed(ctx, err)
+		}
+		req, wait := q(l.features)
+		err = l.exchange(ctx, start.Add(wait), req, ans)
+		if err == nil {
+			f := l.features
+			d.succeeded(l)
+			return f, nil
+		}
+		_ = l.nc.Close()
+		if l.features&wire.FeatureNoResolve != 0 && wait > d.decisionTimeout() && errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err // a slow resolver; the daemon itself has answered before
+		}
+		var bad *wire.Error
+		if !reused || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &bad) {
+			return 0, d.failed(ctx, err)
+		}
+		d.dropIdle()
+	}
+}
+
+// mayAsk tells why the daemon should not be asked now. After a back-off one
+// request may try again, the others wait for how it fares.
+func (d *Daemon) mayAsk(now time.Time) error {
+	if d.DecisionTimeout < 0 {
+		return errDisabled
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.backoff == 0 {
+		return nil
+	}
+	if now.Before(d.notBefore) {
+		return errBackingOff
+	}
+	d.notBefore = now.Add(d.backoff)
+	return nil
+}
+
+// link returns a connection to the daemon, an idle one if there is.
+func (d *Daemon) link(ctx context.Context, deadline time.Time) (_ *link, reused bool, _ error) {
+	d.mu.Lock()
+	if n := len(d.idle); n > 0 {
+		l := d.idle[n-1]
+		d.idle = d.idle[:n-1]
+		d.mu.Unlock()
+		return l, true, nil
+	}
+	d.mu.Unlock()
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	connect := d.connect
+	if connect == nil {
+		connect = d.dialDaemon
+	}
+	nc, err := connect(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	l := &link{nc: nc, reader: wire.NewReader(nc)}
+	if err := l.hello(ctx, deadline); err != nil {
+		_ = nc.Close()
+		return nil, false, err
+	}
+	return l, false, nil
+}
+
+func (d *Daemon) succeeded(l *link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.backoff, d.outage = 0, false
+	if l.broken || len(d.idle) >= maxIdleLinks {
+		_ = l.nc.Close()
+		return
+	}
+	d.idle = append(d.idle, l)
+}
+
+// failed notes that the daemon failed, unless the caller gave up. Only waiting
+// for nothing, and nonsense, make a reason to leave it alone for a while.
+func (d *Daemon) failed(ctx context.Context, err error) error {
+	var bad *wire.Error
+	timeout := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+	if ctx.Err() != nil || !timeout && !errors.As(err, &bad) && !errors.Is(err, errForeignID) {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.backoff = min(max(2*d.backoff, firstBackoff), maxBackoff)
+	d.notBefore = time.Now().Add(d.backoff)
+	return err
+}
+
+// firstFailure tells whether this is the first dial without the daemon since it
+// was last well.
+func (d *Daemon) firstFailure() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first := !d.outage
+	d.outage = true
+	return first
+}
+
+func (d *Daemon) dropIdle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.idle {
+		_ = l.nc.Close()
+	}
+	d.idle = nil
+}
+
+// report sends outcomes in the background, as long as the daemon keeps up.
+func (d *Daemon) report(outcomes ...*wire.Message) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reports = append(d.reports, outcomes[:min(len(outcomes), maxReports-len(d.reports))]...)
+	if len(d.reports) > 0 && !d.reporting {
+		d.reporting = true
+		d.reporter.Go(d.sendReports)
+	}
+}
+
+func (d *Daemon) sendReports() {
+	var ans wire.Message
+	for {
+		d.mu.Lock()
+		if len(d.reports) == 0 {
+			d.reporting = false
+			d.mu.Unlock()
+			return
+		}
+		m := d.reports[0]
+		d.reports = d.reports[1:]
+		d.mu.Unlock()
+		// Nobody can do anything about a report that does not get through.
+		_, _ = d.ask(context.Background(), func(wire.Features) (*wire.Message, time.Duration) {
+			return m, d.decisionTimeout()
+		}, &ans)
+	}
+}
+
+// link is one connection to the daemon. One goroutine at a time has it.
+type link struct {
+	nc       net.Conn
+	reader   *wire.Reader
+	out      []byte
+	id       uuid.UUID     // of the connection, from the first answer
+	features wire.Features // of the daemon
+	broken   bool          // not to be used again
+}
+
+// hello finds out what the daemon is. The action of an error answer is not a
+// request, so every daemon answers that it does not know it, without asking its
+// policy; one with extensions announces them in that answer.
+func (l *link) hello(ctx context.Context, deadline time.Time) error {
+	var ans wire.Message
+	if err := l.exchange(ctx, deadline, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans); err != nil {
+		return err
+	}
+	if l.broken {
+		return fmt.Errorf("daemon sent more than an answer")
+	}
+	return nil
+}
+
+// exchange sends req and reads its answer. After an error the connection must
+// be closed.
+func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) error {
+	req.Context.ID = l.id
+	req.Features = features
+	out, _, err := req.AppendFit(l.out[:0])
+	if err != nil {
+		return fmt.Errorf("cannot encode the request: %w", err)
+	}
+	l.out = out
+	if err := l.nc.SetDeadline(deadline); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.nc.SetDeadline(time.Unix(1, 0)) // wakes what is blocked
+	})
+	defer func() {
+		if !stop() {
+			l.broken = true
+		}
+	}()
+	if _, err := l.nc.Write(out); err != nil {
+		return err
+	}
+	if err := l.reader.Read(ans); err != nil {
+		return err
+	}
+	id, ok := wire.AcceptID(l.id, req.Context.Calls, ans.Context.ID)
+	if !ok {
+		return errForeignID
+	}
+	l.id = id
+	l.features = ans.Features
+	if l.reader.Buffered() > 0 {
+		l.broken = true // nothing may come unasked
+	}
+	return nil
+}

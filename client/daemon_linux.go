@@ -1,0 +1,106 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// serviceUser is whom the daemon runs as where it is installed as a service.
+const serviceUser = "mamma"
+
+// dialDaemon connects to the request socket.
+func (d *Daemon) dialDaemon(ctx context.Context) (net.Conn, error) {
+	path, err := d.findSocket(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	var nd net.Dialer
+	nc, err := nd.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// Who owned the path a moment ago need not be who listens.
+	if err := checkPeer(nc.(*net.UnixConn)); err != nil {
+		_ = nc.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return nc, nil
+}
+
+// findSocket returns the path of the request socket.
+func (d *Daemon) findSocket(getenv func(string) string) (string, error) {
+	paths := []string{d.Path}
+	if d.Path == "" {
+		paths = socketPaths(getenv)
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if info.Mode().Type() != fs.ModeSocket {
+			return "", fmt.Errorf("%s: not a socket", path)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && !trusted(st.Uid) {
+			return "", fmt.Errorf("%s: belongs to user %d, who is not trusted", path, st.Uid)
+		}
+		return path, nil
+	}
+	return "", fmt.Errorf("no socket at %q: %w", paths, fs.ErrNotExist)
+}
+
+// socketPaths lists where to look.
+func socketPaths(getenv func(string) string) []string {
+	if path := getenv("MAMMA_SOCKET"); path != "" {
+		return []string{path}
+	}
+	const name = "mamma/mamma.sock"
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return []string{filepath.Join(dir, name), "/run/" + name}
+	}
+	return []string{"/run/" + name}
+}
+
+// checkPeer refuses a daemon of an untrusted user.
+func checkPeer(nc *net.UnixConn) error {
+	raw, err := nc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return err
+	}
+	if credErr != nil {
+		return fmt.Errorf("peer credentials: %w", credErr)
+	}
+	if !trusted(cred.Uid) {
+		return fmt.Errorf("user %d listens there, who is not trusted", cred.Uid)
+	}
+	return nil
+}
+
+// trusted tells whether a daemon of this user may learn what we connect to.
+func trusted(uid uint32) bool {
+	if uid == 0 || int(uid) == os.Geteuid() {
+		return true
+	}
+	u, err := user.Lookup(serviceUser)
+	return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
+}

@@ -1,0 +1,245 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+func TestDaemonRestart(t *testing.T) {
+	s := startServer(t)
+	f := startFake(t, "", false, suggest("127.0.0.2"))
+	d := dialer(t, f.path)
+	if _, peer := dialServer(t, d, s, "127.0.0.1"); peer != "127.0.0.2" {
+		t.Fatalf("from %s", peer)
+	}
+	_ = d.Daemon.Close() // the report is through
+	if _, peer := dialServer(t, d, s, "127.0.0.1"); peer != "127.0.0.2" {
+		t.Fatalf("from %s", peer)
+	}
+	f.stop()
+	startFake(t, f.path, true, suggest("127.0.0.3"))
+	if _, peer := dialServer(t, d, s, "127.0.0.1"); peer != "127.0.0.3" {
+		t.Errorf("from %s, want what the new daemon says", peer)
+	}
+}
+
+func TestDaemonKilledInRequest(t *testing.T) {
+	s := startServer(t)
+	var f *fakeDaemon
+	f = startFake(t, "", false, func(*wire.Message) bool {
+		f.killLocked()
+		return false
+	})
+	if info, peer := dialServer(t, dialer(t, f.path), s, "127.0.0.1"); peer != "127.0.0.1" || info.Err == nil {
+		t.Errorf("from %s, info %+v", peer, info)
+	}
+}
+
+func TestDaemonPool(t *testing.T) {
+	s := startServer(t)
+	f := startFake(t, "", false, suggest("127.0.0.2"))
+	d := dialer(t, f.path)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			nc, err := d.Dial("tcp", "127.0.0.1:"+s.port)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = nc.Close()
+		})
+	}
+	wg.Wait()
+	d.Daemon.mu.Lock()
+	n := len(d.Daemon.idle)
+	d.Daemon.mu.Unlock()
+	if n == 0 || n > maxIdleLinks {
+		t.Errorf("%d idle connections to the daemon", n)
+	}
+	before := f.greetings()
+	dialServer(t, d, s, "127.0.0.1")
+	if f.greetings() != before {
+		t.Error("an idle connection was not used again")
+	}
+}
+
+func TestDaemonContextID(t *testing.T) {
+	f := startFake(t, "", false, suggest("127.0.0.2"))
+	d := dialer(t, f.path)
+	for range 2 {
+		if _, err := d.Daemon.decide(t.Context(), target{typ: wire.SockStream, host: "a"}, false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reqs := f.requests()
+	if reqs[0].Context.ID == uuid.Nil || reqs[0].Context.ID != reqs[1].Context.ID {
+		t.Errorf("context ids %v and %v, want that of the greeting", reqs[0].Context.ID, reqs[1].Context.ID)
+	}
+	if reqs[0].Features != features {
+		t.Errorf("announced %v", reqs[0].Features)
+	}
+}
+
+// pipeDaemon gives connections to a daemon without a kernel, so that time can be
+// virtual. Its answers take delay, of which nil is for ever.
+func pipeDaemon(delay func() time.Duration) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer func() { _ = server.Close() }()
+			r := wire.NewReader(server)
+			for {
+				var m wire.Message
+				if r.Read(&m) != nil {
+					return
+				}
+				time.Sleep(delay()) // virtual
+				m.Features = features
+				m.Context.ID = uuid.UUID{1}
+				if m.Action == wire.ActionSocketConnectRequest {
+					m.Action = wire.ActionSocketConnectResponse
+				}
+				b, _ := m.Append(nil)
+				if _, err := server.Write(b); err != nil {
+					return
+				}
+			}
+		}()
+		return client, nil
+	}
+}
+
+func TestDaemonBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answerTime atomic.Int64
+		answerTime.Store(int64(time.Hour))
+		asked := 0
+		connect := pipeDaemon(func() time.Duration { return time.Duration(answerTime.Load()) })
+		d := &Daemon{connect: func(ctx context.Context) (net.Conn, error) { asked++; return connect(ctx) }}
+		ask := func() (time.Duration, error) {
+			start := time.Now()
+			_, err := d.decide(t.Context(), target{host: "h"}, false, nil)
+			return time.Since(start), err
+		}
+		if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != defaultDecisionTimeout {
+			t.Errorf("first: %v after %v, want a timeout after %v", err, took, defaultDecisionTimeout)
+		}
+		for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+			if took, err := ask(); err != errBackingOff || took != 0 {
+				t.Errorf("then: %v after %v, want none", err, took)
+			}
+			time.Sleep(wait*time.Second - time.Nanosecond)
+			if _, err := ask(); err != errBackingOff {
+				t.Errorf("before %v s: %v", wait, err)
+			}
+			time.Sleep(time.Nanosecond)
+			if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != defaultDecisionTimeout {
+				t.Errorf("after %v s: %v after %v", wait, err, took)
+			}
+		}
+		answerTime.Store(int64(time.Millisecond))
+		time.Sleep(maxBackoff)
+		for range 3 {
+			if _, err := ask(); err != nil {
+				t.Error(err)
+			}
+		}
+		if asked != 10 {
+			t.Errorf("%d connections, want 10", asked)
+		}
+		_ = d.Close()
+		time.Sleep(2 * time.Hour) // let the slow answers end
+	})
+}
+
+func TestDaemonSwitchedOff(t *testing.T) {
+	d := &Daemon{DecisionTimeout: -1, connect: func(context.Context) (net.Conn, error) { panic("asked") }}
+	if _, err := d.decide(t.Context(), target{}, false, nil); err != errDisabled {
+		t.Errorf("error %v, want %v", err, errDisabled)
+	}
+}
+
+func TestFindSocket(t *testing.T) {
+	dir := t.TempDir()
+	socket := func(elem ...string) string {
+		path := filepath.Join(append([]string{dir}, elem...)...)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ln.Close() })
+		return path
+	}
+	explicit, byEnv, byRuntime := socket("a"), socket("b"), socket("run", "mamma", "mamma.sock")
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := func(kv ...string) func(string) string {
+		return func(k string) string {
+			if i := slices.Index(kv, k); i >= 0 {
+				return kv[i+1]
+			}
+			return ""
+		}
+	}
+	run := filepath.Join(dir, "run")
+	for _, test := range []struct {
+		name   string
+		path   string
+		getenv func(string) string
+		want   string
+	}{
+		{"given", explicit, env("MAMMA_SOCKET", byEnv), explicit},
+		{"environment", "", env("MAMMA_SOCKET", byEnv, "XDG_RUNTIME_DIR", run), byEnv},
+		{"runtime directory", "", env("XDG_RUNTIME_DIR", run), byRuntime},
+		{"missing", filepath.Join(dir, "none"), env(), ""},
+		{"environment names nothing", "", env("MAMMA_SOCKET", filepath.Join(dir, "none"), "XDG_RUNTIME_DIR", run), ""},
+		{"not a socket", file, env(), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := (&Daemon{Path: test.path}).findSocket(test.getenv)
+			if got != test.want || (err == nil) != (test.want != "") {
+				t.Errorf("got %q (%v), want %q", got, err, test.want)
+			}
+		})
+	}
+	if _, err := (&Daemon{Path: filepath.Join(dir, "none")}).findSocket(env()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want that it does not exist", err)
+	}
+}
+
+func TestForeignSocketIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give a socket away")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	if err := os.Chown(path, 54321, -1); err != nil {
+		t.Skipf("needs CAP_CHOWN over other users: %v", err)
+	}
+	if _, err := (&Daemon{Path: path}).dialDaemon(t.Context()); err == nil {
+		t.Error("talked to the socket of another user")
+	}
+}

@@ -1,0 +1,253 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// plain is the index of the candidate that nobody suggested.
+const plain = -1
+
+// target is what is to be connected to.
+type target struct {
+	network string
+	address string // as the caller gave it
+	typ     int32  // stream or datagram
+	family  int32  // that the network asks for
+	host    string
+	port    uint16
+	literal netip.Addr // host as an address, invalid for a name
+	bound   netip.AddrPort
+	intents intent.Set
+}
+
+// newTarget parses what DialContext gets. It is not ok for what the manager has
+// no say in: other networks, and this host itself.
+func (d *Dialer) newTarget(ctx context.Context, network, address string) (t target, ok bool, err error) {
+	t = target{network: network, address: address, typ: wire.SockStream}
+	switch {
+	case strings.HasPrefix(network, "udp"):
+		t.typ = wire.SockDgram
+	case !strings.HasPrefix(network, "tcp"):
+		return t, false, nil
+	}
+	switch network[3:] {
+	case "":
+	case "4":
+		t.family = wire.AFInet
+	case "6":
+		t.family = wire.AFInet6
+	default:
+		return t, false, nil
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return t, false, nil // net.Dialer words it better
+	}
+	port, err := d.Net.Resolver.LookupPort(ctx, network, service)
+	if err != nil {
+		return t, false, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	if host == "" {
+		return t, false, nil
+	}
+	t.host, t.port = host, uint16(port)
+	if a, err := netip.ParseAddr(host); err == nil {
+		t.literal = a.Unmap()
+		if a.Zone() != "" {
+			return t, false, nil // the zone is the interface already
+		}
+	}
+	if d.Net.LocalAddr != nil {
+		t.bound = addrPort(d.Net.LocalAddr)
+	}
+	t.intents = Intents(ctx).Merge(d.Intents)
+	return t, true, nil
+}
+
+// candidate is one way to connect.
+type candidate struct {
+	index     int
+	local     netip.Addr // to bind to; invalid: the kernel chooses
+	device    string     // to bind to; "": none
+	multipath bool
+	options   []wire.SockOpt
+	addrs     []netip.AddrPort // if known without asking
+}
+
+// plan is the manager's answer.
+type plan struct {
+	target     target
+	id         uuid.UUID
+	linkID     uuid.UUID // context id of the connection that brought it
+	features   wire.Features
+	reason     string
+	candidates []*candidate
+	existing   int32 // the socket to use again
+	reuse      bool  // existing is set
+}
+
+// Errors that the daemon's answers mean.
+var (
+	errNotResolved = errors.New("the manager could not resolve the name")
+	errNoAddress   = errors.New("no suitable address")
+)
+
+// decide asks for a decision. With members it may be to use one of them again.
+func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []wire.SetMember) (*plan, error) {
+	q := func(f wire.Features) (*wire.Message, time.Duration) {
+		m := &wire.Message{Action: wire.ActionSocketConnectRequest, Context: t.context(), Sockets: members}
+		if choose {
+			m.Action = wire.ActionSocketChooseRequest
+		}
+		m.SetIntents(t.intents)
+		if f&wire.FeatureWideIntents == 0 {
+			m.WideIntents = nil
+		}
+		if f&wire.FeatureNoResolve != 0 {
+			m.NoResolve = true
+		} else if !t.literal.IsValid() {
+			return m, dm.resolveTimeout() // it is both in one
+		}
+		return m, dm.decisionTimeout()
+	}
+	var ans wire.Message
+	f, err := dm.ask(ctx, q, &ans)
+	if err != nil {
+		return nil, err
+	}
+	switch ans.Action {
+	case wire.ActionSocketConnectResponse, wire.ActionSocketChooseNew,
+		wire.ActionConnectResponse: // the original's fall-back (section 8.4)
+	case wire.ActionSocketChooseExisting:
+		if !choose || len(ans.Sockets) == 0 {
+			return nil, fmt.Errorf("unexpected answer %v", ans.Action)
+		}
+		return &plan{target: t, id: ans.DecisionID, linkID: ans.Context.ID, features: f, reason: ans.Reason,
+			existing: ans.Sockets[0].FD, reuse: true}, nil
+	case wire.ActionErrorResolve:
+		return nil, errNotResolved
+	default:
+		return nil, fmt.Errorf("unexpected answer %v", ans.Action)
+	}
+	return newPlan(t, f, &ans), nil
+}
+
+// context is what both kinds of request say about the target.
+func (t *target) context() wire.Context {
+	return wire.Context{
+		Domain: t.family, Type: t.typ,
+		BindRequested: sockAddr(t.bound),
+		Hostname:      t.host,
+		Service:       strconv.Itoa(int(t.port)),
+		Hint:          []wire.AddrInfo{{Family: t.family, Type: t.typ}},
+	}
+}
+
+// sockAddr drops a zone that is not a number, which cannot travel.
+func sockAddr(a netip.AddrPort) wire.SockAddr {
+	if zone := a.Addr().Zone(); zone != "" {
+		if _, err := strconv.ParseUint(zone, 10, 32); err != nil {
+			a = netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
+		}
+	}
+	return wire.SockAddr{AddrPort: a}
+}
+
+// newPlan makes candidates of an answer.
+func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
+	c := &ans.Context
+	p := &plan{target: t, id: ans.DecisionID, linkID: c.ID, features: f, reason: ans.Reason}
+	first := &candidate{
+		local:     c.BindSuggested.AddrPort.Addr().Unmap(),
+		device:    c.Device(),
+		multipath: c.Protocol == wire.ProtoMPTCP,
+	}
+	for _, o := range c.OptionsSuggested {
+		switch {
+		case o.Level == intent.Level:
+		case f == 0 && o.Level == wire.ProtoTCP && o.Name == 42 && len(o.Value) == 4:
+			// An original policy means the out-of-tree kernel's switch for
+			// Multipath TCP; the number has another meaning upstream.
+			first.multipath = binary.LittleEndian.Uint32(o.Value) != 0
+		default:
+			o.Value = slices.Clone(o.Value)
+			first.options = append(first.options, o)
+		}
+	}
+	if len(c.Result) > 0 {
+		first.addrs = t.addresses(c.Result, first.local)
+	}
+	if r := c.Remote.AddrPort; len(first.addrs) == 0 && r.IsValid() && r.Port() != 0 {
+		first.addrs = t.addresses([]wire.AddrInfo{{Addr: c.Remote}}, first.local)
+	}
+	p.candidates = append(p.candidates, first)
+	for i := range ans.Alternates {
+		a := &ans.Alternates[i]
+		alt := &candidate{
+			index:     i + 1,
+			local:     a.Local.AddrPort.Addr().Unmap(),
+			device:    a.Device,
+			multipath: a.Protocol == wire.ProtoMPTCP,
+		}
+		for _, o := range first.options {
+			if o.Level != wire.SolSocket || o.Name != wire.SoBindToDevice {
+				alt.options = append(alt.options, o)
+			}
+		}
+		if a.Device != "" {
+			alt.options = append(alt.options, wire.SockOpt{
+				Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: []byte(a.Device), Flags: wire.SockOptOptional,
+			})
+		}
+		for _, r := range a.Remotes {
+			if addr := r.AddrPort; t.suits(addr.Addr().Unmap(), alt.local) {
+				alt.addrs = append(alt.addrs, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
+			}
+		}
+		p.candidates = append(p.candidates, alt)
+	}
+	return p
+}
+
+// suits tells whether remote is of the family that the network and the local
+// address ask for.
+func (t *target) suits(remote, local netip.Addr) bool {
+	switch {
+	case !remote.IsValid():
+		return false
+	case t.family == wire.AFInet && !remote.Is4(), t.family == wire.AFInet6 && !remote.Is6():
+		return false
+	case t.bound.IsValid() && !t.bound.Addr().IsUnspecified() && t.bound.Addr().Unmap().Is4() != remote.Is4():
+		return false
+	}
+	return !local.IsValid() || local.Is4() == remote.Is4()
+}
+
+// addresses picks those of a result that suit. The port is ours: that of the
+// result is the same, but for entries that carry none.
+func (t *target) addresses(list []wire.AddrInfo, local netip.Addr) []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for i := range list {
+		a := list[i].Addr.AddrPort.Addr().Unmap()
+		if list[i].Type != 0 && list[i].Type != t.typ || !t.suits(a, local) {
+			continue
+		}
+		if ap := netip.AddrPortFrom(a, t.port); !slices.Contains(addrs, ap) {
+			addrs = append(addrs, ap)
+		}
+	}
+	return addrs
+}

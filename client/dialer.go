@@ -1,0 +1,244 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// Dialer dials as a net.Dialer does, on the network that the Multi Access
+// Manager chooses. The zero value is ready to use. It is safe for concurrent
+// use, and must not be copied after first use.
+type Dialer struct {
+	// Intents apply where the context of a dial states nothing else.
+	Intents intent.Set
+
+	// Net has what a plain dial is governed by, all of which holds for
+	// connections that the manager decides on too: Timeout, Deadline, LocalAddr
+	// (the manager then suggests no other), KeepAliveConfig, Control, Resolver.
+	// Its FallbackDelay counts for plain dials only.
+	Net net.Dialer
+
+	// Daemon is the way to the manager. If it is nil, the Dialer has its own.
+	Daemon *Daemon
+
+	// Logger is told once when dials begin to go without the manager. If it is
+	// nil, nobody is.
+	Logger *slog.Logger
+
+	// ConnectionAttemptDelay is how long a connection attempt is waited for
+	// before the next one starts beside it; 0 means 250 ms (RFC 8305 section 5),
+	// a negative value not to wait at all.
+	ConnectionAttemptDelay time.Duration
+
+	// ResolutionDelay is how long a candidate whose name is resolved waits for
+	// that of a better one; 0 means 50 ms (RFC 8305 section 3), a negative value
+	// not to wait.
+	ResolutionDelay time.Duration
+
+	once sync.Once
+	own  *Daemon
+}
+
+func (d *Dialer) daemon() *Daemon {
+	if d.Daemon != nil {
+		return d.Daemon
+	}
+	d.once.Do(func() { d.own = new(Daemon) })
+	return d.own
+}
+
+// Close closes the Dialer's own idle connections to the manager; those of
+// Dialer.Daemon are its owner's. Connections that were dialled are not touched,
+// and the Dialer can still be used.
+func (d *Dialer) Close() error {
+	if d.Daemon != nil {
+		return nil
+	}
+	return d.daemon().Close()
+}
+
+// Dial is DialContext without a context.
+func (d *Dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, address)
+}
+
+// DialContext connects to address, whose forms are those of net.Dialer. For the
+// networks tcp and udp (also with 4 or 6) the manager is asked, others are
+// dialled plainly. InfoOf tells what was decided for the connection; its methods
+// are those of *net.TCPConn or *net.UDPConn.
+//
+// A failure after the manager was asked is a *DialError that lists every
+// attempt, otherwise the error is net.Dialer's.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	begun := time.Now()
+	ctx, cancel := d.limit(ctx, begun)
+	defer cancel()
+	t, ok, err := d.newTarget(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return d.dialPlainly(ctx, network, address, begun, nil)
+	}
+	p, err := d.daemon().decide(ctx, t, false, nil)
+	if err != nil {
+		d.without(err)
+		return d.dialPlainly(ctx, network, address, begun, err)
+	}
+	return d.dialPlan(ctx, p, begun)
+}
+
+// limit applies Net.Timeout and Net.Deadline to the dial as a whole.
+func (d *Dialer) limit(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
+	deadline := d.Net.Deadline
+	if d.Net.Timeout > 0 {
+		if t := now.Add(d.Net.Timeout); deadline.IsZero() || t.Before(deadline) {
+			deadline = t
+		}
+	}
+	if deadline.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline)
+}
+
+// without says, once, that the manager does not take part.
+func (d *Dialer) without(err error) {
+	if errors.Is(err, errNotResolved) || errors.Is(err, errDisabled) || errors.Is(err, context.Canceled) {
+		return
+	}
+	if d.daemon().firstFailure() && d.Logger != nil {
+		d.Logger.Warn("dialling without the Multi Access Manager", "err", err)
+	}
+}
+
+// dialPlainly dials without the manager; why is nil where it has no say.
+func (d *Dialer) dialPlainly(ctx context.Context, network, address string, begun time.Time, why error) (net.Conn, error) {
+	conn, err := d.plainDialer().DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return withInfo(conn, Info{Candidate: plain, Err: why, Duration: time.Since(begun)}), nil
+}
+
+// plainDialer is a copy of Net without the limits that ctx has already.
+func (d *Dialer) plainDialer() *net.Dialer {
+	nd := d.Net
+	nd.Timeout, nd.Deadline = 0, time.Time{}
+	return &nd
+}
+
+// dialPlan carries out a decision.
+func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Conn, error) {
+	t := &p.target
+	candidates := append(p.candidates, &candidate{index: plain})
+	r := race{
+		lookup: func(ctx context.Context, c *candidate) (*candidate, error) { return d.lookup(ctx, p, c) },
+		connect: func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
+			return d.connect(ctx, t, c, remote)
+		},
+		attemptDelay:    delay(d.ConnectionAttemptDelay, defaultAttemptDelay),
+		resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
+	}
+	conn, winner, took, failed, err := r.run(ctx, candidates)
+	d.report(p, winner, conn, took, failed)
+	if conn == nil {
+		return nil, &DialError{Network: t.network, Address: t.address, Attempts: failed, Err: err}
+	}
+	return withInfo(conn, Info{
+		Decided: true, Candidate: winner.index, Source: winner.local, Device: winner.device, Multipath: winner.multipath,
+		Reason: p.reason, ID: p.id, Attempts: failed, Duration: time.Since(begun),
+	}), nil
+}
+
+func delay(set, standard time.Duration) time.Duration {
+	switch {
+	case set == 0:
+		return standard
+	case set < 0:
+		return 0
+	}
+	return set
+}
+
+// connect makes one attempt.
+func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote netip.AddrPort) (net.Conn, error) {
+	nd := d.plainDialer()
+	network := t.network[:3] + "6"
+	if remote.Addr().Is4() {
+		network = t.network[:3] + "4"
+	}
+	if c.multipath && t.typ == wire.SockStream {
+		nd.SetMultipathTCP(true)
+	}
+	bind := c.local.IsValid() && nd.LocalAddr == nil
+	if bind && t.typ == wire.SockStream {
+		nd.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
+	} else if bind {
+		nd.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
+	}
+	if bind || len(c.options) > 0 {
+		before, beforeCtx := nd.Control, nd.ControlContext
+		nd.Control = nil
+		nd.ControlContext = func(ctx context.Context, network, address string, raw syscall.RawConn) error {
+			if err := applyOptions(raw, bind, c.options); err != nil {
+				return err
+			}
+			switch { // in the order of precedence that net.Dialer has
+			case beforeCtx != nil:
+				return beforeCtx(ctx, network, address, raw)
+			case before != nil:
+				return before(network, address, raw)
+			}
+			return nil
+		}
+	}
+	return nd.DialContext(ctx, network, remote.String())
+}
+
+// report tells the manager how its suggestions fared. Datagram sockets connect
+// whatever the network does, so there is nothing to tell.
+func (d *Dialer) report(p *plan, winner *candidate, conn net.Conn, took time.Duration, failed []Attempt) {
+	if p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
+		return
+	}
+	outcome := func(index int, took time.Duration, errno int32, port uint16) *wire.Message {
+		return &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
+			Candidate: int32(index), Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: port,
+		}}
+	}
+	var outcomes []*wire.Message
+	for _, a := range failed {
+		if errno := errnoOf(a.Err); errno != 0 && a.Remote.IsValid() {
+			outcomes = append(outcomes, outcome(a.Candidate, a.Duration, errno, 0))
+		}
+	}
+	if conn != nil {
+		outcomes = append(outcomes, outcome(winner.index, took, 0, addrPort(conn.LocalAddr()).Port()))
+	}
+	d.daemon().report(outcomes...)
+}
+
+// Linux's number, whatever the host is.
+const etimedout = 110
+
+// errnoOf gives the errno of a failed attempt, 0 if it was given up.
+func errnoOf(err error) int32 {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return int32(errno)
+	}
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		return etimedout
+	}
+	return 0
+}

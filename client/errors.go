@@ -1,0 +1,97 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Attempt is one thing that was tried in a dial and failed: a connection, or,
+// with an invalid Remote, the resolution of the name.
+type Attempt struct {
+	Candidate int            // as in Info
+	Source    netip.Addr     // the suggested source address, invalid if none
+	Device    string         // the interface, "" if none
+	Remote    netip.AddrPort // invalid if the name was not resolved
+	Duration  time.Duration
+	Err       error
+}
+
+func (a Attempt) String() string {
+	what := "plainly"
+	if a.Source.IsValid() {
+		what = "from " + a.Source.String()
+	}
+	if a.Device != "" {
+		what += " on " + a.Device
+	}
+	if !a.Remote.IsValid() {
+		return fmt.Sprintf("%s: %v", what, a.Err)
+	}
+	return fmt.Sprintf("%s to %v: %v", what, a.Remote, cause(a.Err))
+}
+
+// cause strips what a net.OpError repeats.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
+
+// DialError says why a dial failed, attempt by attempt. errors.Is and errors.As
+// find the causes. It is a net.Error.
+type DialError struct {
+	Network, Address string
+	Attempts         []Attempt
+	Err              error // the end of the context, if that is what ended it
+}
+
+var _ net.Error = (*DialError)(nil)
+
+func (e *DialError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "dial %s %s", e.Network, e.Address)
+	sep := ": "
+	for _, a := range e.Attempts {
+		b.WriteString(sep + a.String())
+		sep = "; "
+	}
+	if e.Err != nil {
+		b.WriteString(sep + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns all causes.
+func (e *DialError) Unwrap() []error {
+	var errs []error
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	for _, a := range e.Attempts {
+		errs = append(errs, a.Err)
+	}
+	return errs
+}
+
+// Timeout tells whether time ran out: that of the dial, or that of every attempt.
+func (e *DialError) Timeout() bool {
+	if e.Err != nil {
+		return errors.Is(e.Err, context.DeadlineExceeded)
+	}
+	for _, a := range e.Attempts {
+		ne, ok := errors.AsType[net.Error](a.Err)
+		if !ok || !ne.Timeout() {
+			return false
+		}
+	}
+	return len(e.Attempts) > 0
+}
+
+// Temporary is the same as Timeout; net.Error has the method for old programs.
+func (e *DialError) Temporary() bool { return e.Timeout() }

@@ -1,0 +1,303 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// The constants of RFC 8305 section 8.
+const (
+	defaultAttemptDelay    = 250 * time.Millisecond
+	defaultResolutionDelay = 50 * time.Millisecond
+	// A plain dial beside a suggestion that is merely slow would undo the
+	// manager's choice, so it waits for the longest delay that the RFC allows.
+	lastResortDelay = 2 * time.Second
+)
+
+var errNothing = errors.New("nothing to try")
+
+// A race tries candidates until one connects. One goroutine owns it; attempts
+// and lookups run in their own and hand in their results.
+//
+// At each turn one attempt starts: the next address of the candidate that has
+// been tried least, the best ranked one first. A candidate's name is looked up
+// when its turn comes, not before, so that the resolver of a network that is
+// not needed is not asked. Turns come with the attempt delay, or at once when
+// something failed; after a failure the same candidate's next address is up,
+// because it rather is the address that does not answer.
+type race struct {
+	lookup       func(context.Context, *candidate) (*candidate, error)
+	connect      func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)
+	attemptDelay time.Duration // between two attempts
+	// A worse candidate whose addresses are there waits this long for those of a
+	// better one.
+	resolutionDelay time.Duration
+
+	runners   []*runner // best first
+	results   chan result
+	done      chan struct{} // closed when the race is over: losers close what they made
+	running   int           // attempts and lookups under way
+	due       bool          // an attempt may start
+	waited    bool          // the resolution delay has passed
+	alone     bool          // the last resort may start beside others
+	prefer    *runner       // whose turn it is after a failure
+	timer     *time.Timer   // the next turn
+	grace     *time.Timer   // the resolution delay
+	lastArmed bool          // timer is that of the last resort
+	started   map[start]bool
+	live      []*attempt
+	failed    []Attempt
+}
+
+// attempt is a connection that is under way.
+type attempt struct {
+	Attempt
+	begun time.Time
+}
+
+type runnerState int
+
+const (
+	idle runnerState = iota
+	resolving
+	ready
+	out // not resolved
+)
+
+// runner is a candidate in a race.
+type runner struct {
+	*candidate
+	state runnerState
+	next  int // index of its next address
+}
+
+// result is what a lookup or an attempt ended with.
+type result struct {
+	r         *runner
+	candidate *candidate // of a lookup
+	attempt   *attempt   // nil for a lookup
+	conn      net.Conn
+	took      time.Duration
+	err       error
+}
+
+// start is what makes two attempts the same.
+type start struct {
+	local  netip.Addr
+	device string
+	remote netip.AddrPort
+}
+
+// run returns the first connection and the candidate that made it, and all that
+// failed until then.
+func (r *race) run(ctx context.Context, candidates []*candidate) (net.Conn, *candidate, time.Duration, []Attempt, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.results = make(chan result)
+	r.done = make(chan struct{})
+	defer close(r.done)
+	r.started = make(map[start]bool)
+	for _, c := range candidates {
+		r.runners = append(r.runners, &runner{candidate: c})
+	}
+	r.timer, r.grace = stoppedTimer(), stoppedTimer()
+	defer r.timer.Stop()
+	defer r.grace.Stop()
+
+	r.due = true
+	for {
+		r.advance(ctx)
+		if r.running == 0 {
+			err := ctx.Err()
+			if err == nil && len(r.failed) == 0 {
+				err = errNothing
+			}
+			return nil, nil, 0, r.failed, err
+		}
+		select {
+		case res := <-r.results:
+			r.running--
+			if res.conn != nil {
+				return res.conn, res.r.candidate, res.took, r.failed, nil
+			}
+			r.take(res)
+		case <-r.timer.C:
+			r.due, r.alone = true, r.lastArmed
+		case <-r.grace.C:
+			r.waited = true
+		case <-ctx.Done():
+			for _, a := range r.live {
+				a.Duration, a.Err = time.Since(a.begun), ctx.Err()
+				r.failed = append(r.failed, a.Attempt)
+			}
+			return nil, nil, 0, r.failed, ctx.Err()
+		}
+	}
+}
+
+func stoppedTimer() *time.Timer {
+	t := time.NewTimer(0)
+	t.Stop()
+	return t
+}
+
+// take notes the result of a lookup, or of an attempt that failed.
+func (r *race) take(res result) {
+	a := res.attempt
+	switch {
+	case a != nil:
+		r.live = slices.DeleteFunc(r.live, func(l *attempt) bool { return l == a })
+		r.prefer = res.r
+	case res.err != nil:
+		a = newAttempt(res.r.candidate, netip.AddrPort{})
+		res.r.state = out
+	default:
+		res.r.candidate, res.r.state = res.candidate, ready
+		return
+	}
+	a.Duration, a.Err = res.took, res.err
+	r.failed = append(r.failed, a.Attempt)
+	r.due = true
+}
+
+func newAttempt(c *candidate, remote netip.AddrPort) *attempt {
+	return &attempt{Attempt{Candidate: c.index, Source: c.local, Device: c.device, Remote: remote}, time.Now()}
+}
+
+// advance starts what is due.
+func (r *race) advance(ctx context.Context) {
+	for r.due && ctx.Err() == nil {
+		if next := r.pick(); next != nil {
+			if !r.waited && r.betterResolves(next) {
+				r.grace.Reset(r.resolutionDelay)
+				return
+			}
+			r.try(ctx, next)
+			continue
+		}
+		next := r.nextIdle()
+		if next == nil {
+			return
+		}
+		if next.index == plain && r.running > 0 && !r.alone {
+			r.arm(max(lastResortDelay, r.attemptDelay), true)
+			r.due = false
+			return
+		}
+		r.look(ctx, next)
+		if next.state == ready {
+			continue
+		}
+		r.arm(r.attemptDelay, false)
+		return
+	}
+}
+
+// arm sets the next turn, or that of the last resort.
+func (r *race) arm(d time.Duration, last bool) {
+	r.lastArmed = last
+	r.timer.Reset(d)
+}
+
+// pick returns the runner whose next address is to be tried.
+func (r *race) pick() *runner {
+	if p := r.prefer; p != nil {
+		r.prefer = nil
+		if p.more(r.started) {
+			return p
+		}
+	}
+	var best *runner
+	for _, c := range r.runners {
+		if c.more(r.started) && (best == nil || c.next < best.next) {
+			best = c
+		}
+	}
+	// A candidate that was not looked up yet has been tried least of all.
+	if best != nil && best.next > 0 && r.nextIdle() != nil && !r.onlyLastResort() {
+		return nil
+	}
+	return best
+}
+
+// more tells whether a runner has an address left that was not tried in the same
+// way before, and skips those that were.
+func (c *runner) more(started map[start]bool) bool {
+	if c.state != ready {
+		return false
+	}
+	for c.next < len(c.addrs) && started[start{c.local, c.device, c.addrs[c.next]}] {
+		c.next++
+	}
+	return c.next < len(c.addrs)
+}
+
+func (r *race) betterResolves(c *runner) bool {
+	for _, b := range r.runners {
+		if b == c {
+			break
+		}
+		if b.state == resolving {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *race) nextIdle() *runner {
+	for _, c := range r.runners {
+		if c.state == idle {
+			return c
+		}
+	}
+	return nil
+}
+
+// onlyLastResort tells that the plain candidate alone was not looked at yet.
+func (r *race) onlyLastResort() bool {
+	c := r.nextIdle()
+	return c != nil && c.index == plain
+}
+
+// look starts a lookup, unless the addresses are there.
+func (r *race) look(ctx context.Context, c *runner) {
+	if len(c.addrs) > 0 {
+		c.state = ready
+		return
+	}
+	c.state = resolving
+	r.running++
+	cand, begun := c.candidate, time.Now()
+	go func() {
+		found, err := r.lookup(ctx, cand)
+		select {
+		case r.results <- result{r: c, candidate: found, took: time.Since(begun), err: err}:
+		case <-r.done:
+		}
+	}()
+}
+
+// try starts a connection.
+func (r *race) try(ctx context.Context, c *runner) {
+	cand, a := c.candidate, newAttempt(c.candidate, c.addrs[c.next])
+	c.next++
+	r.started[start{a.Source, a.Device, a.Remote}] = true
+	r.live = append(r.live, a)
+	r.due = false
+	r.arm(r.attemptDelay, false)
+	r.running++
+	go func() {
+		conn, err := r.connect(ctx, cand, a.Remote)
+		select {
+		case r.results <- result{r: c, attempt: a, conn: conn, took: time.Since(a.begun), err: err}:
+		case <-r.done:
+			if conn != nil {
+				_ = conn.Close()
+			}
+		}
+	}()
+}

@@ -1,0 +1,245 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const never = time.Hour
+
+// course is how a simulated race goes.
+type course struct {
+	resolve map[int]time.Duration    // per candidate; missing: at once; negative: fails then
+	addrs   map[int]int              // number of addresses per candidate; missing: 1
+	connect map[string]time.Duration // per "candidate.address"; missing: fails at once; negative: fails then
+}
+
+var errRefused = errors.New("refused")
+
+// TestRace replays races in virtual time. The log has the starts of attempts in
+// milliseconds.
+func TestRace(t *testing.T) {
+	ms := time.Millisecond
+	for _, test := range []struct {
+		name       string
+		candidates int // besides the last resort
+		course     course
+		winner     string // "" if nobody
+		after      time.Duration
+		log        []string
+	}{
+		{
+			name: "first wins", candidates: 2,
+			course: course{connect: map[string]time.Duration{"0.0": 30 * ms}},
+			winner: "0.0", after: 30 * ms, log: []string{"0.0@0"},
+		},
+		{
+			name: "slow first, quick alternate", candidates: 2,
+			course: course{connect: map[string]time.Duration{"0.0": never, "1.0": 30 * ms}},
+			winner: "1.0", after: 280 * ms, log: []string{"0.0@0", "1.0@250"},
+		},
+		{
+			name: "slow first still wins", candidates: 2,
+			course: course{connect: map[string]time.Duration{"0.0": 260 * ms, "1.0": 30 * ms}},
+			winner: "0.0", after: 260 * ms, log: []string{"0.0@0", "1.0@250"},
+		},
+		{
+			name: "early failure starts the next", candidates: 2,
+			course: course{connect: map[string]time.Duration{"0.0": -10 * ms, "1.0": 30 * ms}},
+			winner: "1.0", after: 40 * ms, log: []string{"0.0@0", "1.0@10"},
+		},
+		{
+			name: "after a failure the same candidate's next address", candidates: 2,
+			course: course{addrs: map[int]int{0: 2}, connect: map[string]time.Duration{"0.0": -10 * ms, "0.1": 30 * ms}},
+			winner: "0.1", after: 40 * ms, log: []string{"0.0@0", "0.1@10"},
+		},
+		{
+			name: "after a delay the next candidate, then more addresses", candidates: 2,
+			course: course{addrs: map[int]int{0: 2, 1: 2}, connect: map[string]time.Duration{"0.0": never, "1.0": never, "0.1": never, "1.1": 5 * ms}},
+			winner: "1.1", after: 755 * ms, log: []string{"0.0@0", "1.0@250", "0.1@500", "1.1@750"},
+		},
+		{
+			name: "slow resolver of the first", candidates: 2,
+			course: course{resolve: map[int]time.Duration{0: never}, connect: map[string]time.Duration{"1.0": 5 * ms}},
+			winner: "1.0", after: 305 * ms, log: []string{"1.0@300"}, // 250 for its turn, 50 for the better one
+		},
+		{
+			name: "slow resolver of an alternate delays nobody", candidates: 3,
+			course: course{resolve: map[int]time.Duration{1: never}, connect: map[string]time.Duration{"0.0": never, "2.0": 5 * ms}},
+			winner: "2.0", after: 555 * ms, log: []string{"0.0@0", "2.0@550"},
+		},
+		{
+			name: "the better one's name arrives in the resolution delay", candidates: 2,
+			course: course{resolve: map[int]time.Duration{0: 270 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": 5 * ms}},
+			winner: "0.0", after: 275 * ms, log: []string{"0.0@270"},
+		},
+		{
+			name: "not resolved", candidates: 1,
+			course: course{resolve: map[int]time.Duration{0: -20 * ms}, connect: map[string]time.Duration{"-1.0": 5 * ms}},
+			winner: "-1.0", after: 25 * ms, log: []string{"-1.0@20"},
+		},
+		{
+			name: "last resort after all failed", candidates: 2,
+			course: course{connect: map[string]time.Duration{"0.0": -10 * ms, "1.0": -20 * ms, "-1.0": 5 * ms}},
+			winner: "-1.0", after: 35 * ms, log: []string{"0.0@0", "1.0@10", "-1.0@30"},
+		},
+		{
+			name: "last resort waits longer", candidates: 1,
+			course: course{connect: map[string]time.Duration{"0.0": never, "-1.0": 5 * ms}},
+			winner: "-1.0", after: 2255 * ms, log: []string{"0.0@0", "-1.0@2250"},
+		},
+		{
+			name: "suggestion slower than the attempt delay is not undone", candidates: 1,
+			course: course{connect: map[string]time.Duration{"0.0": 900 * ms, "-1.0": 5 * ms}},
+			winner: "0.0", after: 900 * ms, log: []string{"0.0@0"},
+		},
+		{
+			name: "all fail", candidates: 2,
+			course: course{resolve: map[int]time.Duration{1: -5 * ms}},
+			after:  5 * ms, log: []string{"0.0@0", "-1.0@5"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				var mu sync.Mutex // guards log
+				var log []string
+				r := race{attemptDelay: defaultAttemptDelay, resolutionDelay: defaultResolutionDelay}
+				opened, closed := make(chan net.Conn, 10), make(chan struct{}, 10)
+				r.lookup = func(ctx context.Context, c *candidate) (*candidate, error) {
+					found := *c
+					for i := range max(1, test.course.addrs[c.index]) {
+						found.addrs = append(found.addrs, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(c.index), byte(i)}), 80))
+					}
+					return &found, pass(ctx, test.course.resolve[c.index], errNotResolved)
+				}
+				r.connect = func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
+					key := fmt.Sprintf("%d.%d", c.index, remote.Addr().As4()[3])
+					mu.Lock()
+					log = append(log, fmt.Sprintf("%s@%d", key, time.Since(begun).Milliseconds()))
+					mu.Unlock()
+					d, ok := test.course.connect[key]
+					if !ok {
+						return nil, errRefused
+					}
+					if err := pass(ctx, d, errRefused); err != nil {
+						return nil, err
+					}
+					conn := &trackedConn{key: key, closed: closed}
+					opened <- conn
+					return conn, nil
+				}
+				candidates := []*candidate{}
+				for i := range test.candidates {
+					candidates = append(candidates, &candidate{index: i, device: fmt.Sprint(i)})
+				}
+				candidates = append(candidates, &candidate{index: plain})
+				conn, winner, _, failed, err := r.run(t.Context(), candidates)
+				took := time.Since(begun)
+				if err != nil {
+					t.Error(err)
+				}
+				got := ""
+				if conn != nil {
+					got = conn.(*trackedConn).key
+					if want := winner.index; got[:len(got)-2] != fmt.Sprint(want) {
+						t.Errorf("winner %d, connection of %s", want, got)
+					}
+				} else if len(failed) == 0 {
+					t.Error("nothing won and nothing failed")
+				}
+				if got != test.winner || took != test.after {
+					t.Errorf("%q won after %v, want %q after %v", got, took, test.winner, test.after)
+				}
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				if diff := cmp.Diff(test.log, log); diff != "" {
+					t.Errorf("attempts (-want +got):\n%s", diff)
+				}
+				if n, want := len(closed), max(0, len(opened)-1); n != want {
+					t.Errorf("%d losers closed, want %d", n, want)
+				}
+			})
+		})
+	}
+}
+
+// pass waits for d, or fails after -d if it is negative.
+func pass(ctx context.Context, d time.Duration, failure error) error {
+	if d == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(max(d, -d)):
+		if d < 0 {
+			return failure
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type trackedConn struct {
+	net.Conn
+	key    string
+	closed chan struct{}
+}
+
+func (c *trackedConn) Close() error { c.closed <- struct{}{}; return nil }
+
+func TestRaceEndsWithContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+		defer cancel()
+		addrs := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:80")}
+		closed := make(chan struct{}, 2)
+		r := race{attemptDelay: defaultAttemptDelay, connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) {
+			time.Sleep(time.Second) // deaf to the context
+			return &trackedConn{closed: closed}, nil
+		}}
+		_, _, _, failed, err := r.run(ctx, []*candidate{{addrs: addrs}})
+		if err != context.DeadlineExceeded || len(failed) != 2 {
+			t.Errorf("error %v, %d attempts, want a timeout of 2", err, len(failed))
+		}
+		for _, a := range failed {
+			if a.Err != context.DeadlineExceeded || !slices.Contains(addrs, a.Remote) {
+				t.Errorf("attempt %v", a)
+			}
+		}
+		<-closed // losers close what they made
+		<-closed
+	})
+}
+
+func TestRaceOfNobody(t *testing.T) {
+	r := race{}
+	if _, _, _, _, err := r.run(t.Context(), nil); err != errNothing {
+		t.Errorf("error %v, want %v", err, errNothing)
+	}
+}
+
+func TestInterleave(t *testing.T) {
+	parse := func(texts ...string) (addrs []netip.AddrPort) {
+		for _, s := range texts {
+			addrs = append(addrs, netip.AddrPortFrom(netip.MustParseAddr(s), 1))
+		}
+		return addrs
+	}
+	got := interleave(parse("2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1"))
+	want := parse("2001:db8::1", "192.0.2.1", "2001:db8::2", "2001:db8::3")
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

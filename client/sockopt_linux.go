@@ -1,0 +1,36 @@
+package client
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// applyOptions sets the suggested options on a socket that is not bound yet. One
+// that fails is an error unless it is optional (spec/client-and-socks.md 7.4 and
+// defect 15).
+func applyOptions(raw syscall.RawConn, bind bool, options []wire.SockOpt) error {
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		if bind {
+			// The port is then chosen when connecting, where it need be unique
+			// per destination only (ip(7), Linux 4.2). Without it all works
+			// the same, until ports run out.
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		}
+		for _, o := range options {
+			err := unix.SetsockoptString(int(fd), int(o.Level), int(o.Name), string(o.Value))
+			if err != nil && o.Flags&wire.SockOptOptional == 0 {
+				failed = fmt.Errorf("suggested option %d at level %d: %w", o.Name, o.Level, os.NewSyscallError("setsockopt", err))
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
