@@ -1,0 +1,130 @@
+package health
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Report is the judgement at one moment. It shares nothing with the Tracker.
+type Report struct {
+	Health map[policy.PrefixID]policy.Health
+	// Avoid lists the prefixes that are not to be offered to a user, by user id,
+	// unless nothing else is left.
+	Avoid map[uint32][]policy.PrefixID
+	// Doubtful are the prefixes whose links are fine and that something else
+	// speaks against, so that a probe would help.
+	Doubtful []policy.PrefixID
+	// Next is when time alone may change the judgement; zero: never.
+	Next time.Time
+}
+
+// Report judges all prefixes.
+func (t *Tracker) Report(now time.Time) Report {
+	r := Report{Health: map[policy.PrefixID]policy.Health{}}
+	for id, p := range t.prefixes {
+		if !p.gone.IsZero() {
+			continue
+		}
+		p.age(now, &r)
+		state, reason := p.judge()
+		if state != p.health.State || reason != p.health.Reason || p.health.Since.IsZero() {
+			p.health = policy.Health{State: state, Reason: reason, Since: now}
+		}
+		r.Health[id] = p.health
+		for uid, d := range p.users {
+			if now.Before(d.until) {
+				if r.Avoid == nil {
+					r.Avoid = map[uint32][]policy.PrefixID{}
+				}
+				r.Avoid[uid] = append(r.Avoid[uid], id)
+			}
+		}
+		if p.usable() && (len(p.users) > 0 || p.stalled && !p.proven || p.probeFails > 0) {
+			r.Doubtful = append(r.Doubtful, id)
+		}
+	}
+	return r
+}
+
+// age drops what does not count any more and notes when more will.
+func (p *prefix) age(now time.Time, r *Report) {
+	next := func(at time.Time) {
+		if at.After(now) && (r.Next.IsZero() || at.Before(r.Next)) {
+			r.Next = at
+		}
+	}
+	if p.damped {
+		if p.decayed(now) < flapReuse {
+			p.damped = false
+		} else {
+			next(p.reuse())
+		}
+	}
+	for uid, d := range p.users {
+		// After a hold the next connect is a trial; without any, the doubt ends.
+		end := d.last.Add(lossWindow)
+		if !d.until.IsZero() {
+			end = d.until.Add(lossWindow)
+		}
+		if !now.Before(end) {
+			delete(p.users, uid)
+			continue
+		}
+		next(d.until)
+		next(end)
+	}
+}
+
+// judge weighs the evidence, the strongest first.
+func (p *prefix) judge() (policy.HealthState, string) {
+	failures, hold := 0, false
+	for _, d := range p.users {
+		failures = max(failures, d.failures)
+		hold = hold || !d.until.IsZero()
+	}
+	stalled := p.stalled && !p.proven
+	switch {
+	case !p.net.Running:
+		return policy.Down, "the link has no carrier"
+	case p.hadDefault && !p.net.Default:
+		return policy.Down, "its default route is gone"
+	case p.damped:
+		return policy.Down, "flapping: the link was lost several times and must stay up for a while"
+	case p.probeFails >= probeLimit:
+		return policy.Down, "probes fail: " + p.probeReason
+	case stalled && hold:
+		return policy.Down, "connects fail, and established connections are not acknowledged"
+	case stalled:
+		return policy.Suspect, "established connections are not acknowledged"
+	case hold:
+		return policy.Suspect, "connects of " + users(len(p.users)) + " failed"
+	case p.probeFails > 0:
+		return policy.Suspect, "a probe failed: " + p.probeReason
+	case failures > 1: // one may be the destination's fault
+		return policy.Suspect, "connects failed"
+	case p.net.Far && !p.net.Default:
+		return policy.Suspect, "no default route: it reaches its own network only"
+	}
+	return policy.Up, ""
+}
+
+func users(n int) string {
+	if n == 1 {
+		return "one user"
+	}
+	return fmt.Sprintf("%d users", n)
+}
+
+// decayed is the flap penalty now.
+func (p *prefix) decayed(now time.Time) float64 {
+	return p.penalty * math.Exp2(-float64(now.Sub(p.penaltyAt))/float64(flapHalfLife))
+}
+
+// reuse is when the penalty has fallen far enough; a bit later, so that rounding
+// does not leave it just above.
+func (p *prefix) reuse() time.Time {
+	return p.penaltyAt.Add(time.Duration(float64(flapHalfLife)*math.Log2(p.penalty/flapReuse)) + 10*time.Millisecond)
+}

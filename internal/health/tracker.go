@@ -1,0 +1,268 @@
+package health
+
+import (
+	"slices"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Constants of the state machine.
+const (
+	// lossLimit is after how many failed connects in a row a user is not
+	// offered a prefix any more: one may be the destination's fault.
+	lossLimit = 3
+	// lossWindow is how long a failed connect counts.
+	lossWindow = 30 * time.Second
+	// firstHold is how long a user is not offered a prefix at first, so that it
+	// is used again within seconds of its recovery. Each trial that fails
+	// doubles it up to maxHold.
+	firstHold = 3 * time.Second
+	maxHold   = 48 * time.Second
+	// stallDelay is how long no connection of a prefix may have heard anything
+	// while some wait for an acknowledgement: above it, retransmissions
+	// (RFC 6298) should have had an answer on any usable path.
+	stallDelay = time.Second
+	// probeLimit is how many probes must fail in a row to confirm a doubt: a
+	// single datagram may be lost.
+	probeLimit = 2
+
+	// Flap damping works as for routes (RFC 2439): each loss of the link adds 1
+	// to a penalty that halves every flapHalfLife. From flapSuppress on the
+	// prefix stays down until the penalty has fallen below flapReuse.
+	flapHalfLife = 10 * time.Second
+	flapSuppress = 2.5 // three times within 3 s, or four within 12 s
+	flapReuse    = 1.0
+	flapMax      = 6.0 // at most 26 s of suppression
+
+	// maxUsers bounds the users with doubts per prefix, maxGone the prefixes
+	// that are remembered after they vanished, for goneTime.
+	maxUsers = 256
+	maxGone  = 64
+	goneTime = 2 * time.Minute
+)
+
+// Network is what the kernel says of a prefix.
+type Network struct {
+	ID      policy.PrefixID
+	Index   int  // of the interface; another one means another network
+	Running bool // the link can carry packets
+	// Far tells that the prefix is to reach destinations beyond its link, which
+	// takes a default route; Default tells whether there is one.
+	Far, Default bool
+	// Gateway identifies the way there, to notice that it changed; any text.
+	Gateway string
+}
+
+// Connect is how a client's attempt on a prefix ended.
+type Connect struct {
+	Prefix policy.PrefixID
+	UID    uint32
+	OK     bool
+	// Elsewhere tells of a failed attempt that the same destination answered
+	// over another prefix. Else it may be the destination that is dead, so that
+	// attempts at one destination count once.
+	Elsewhere bool
+	Remote    string // the destination, in any form
+}
+
+// Flow is what the kernel shows of a prefix's connections.
+type Flow struct {
+	// Stalled counts those that retransmit and get no acknowledgement.
+	Stalled int
+	// Heard is how long ago any connection of the prefix received something;
+	// negative: unknown, or never.
+	Heard time.Duration
+}
+
+// Probe is what a probe found.
+type Probe struct {
+	OK     bool
+	Reason string // why not, for people
+}
+
+// Tracker keeps the state of prefixes. It is not safe for concurrent use. The
+// zero value is ready.
+type Tracker struct {
+	prefixes map[policy.PrefixID]*prefix
+}
+
+type prefix struct {
+	net        Network
+	known      bool // net was set
+	gone       time.Time
+	hadDefault bool
+	health     policy.Health
+
+	penalty   float64
+	penaltyAt time.Time
+	damped    bool
+
+	users map[uint32]*doubt
+
+	stalled bool
+	proven  bool // a probe succeeded since it stalls
+
+	probeFails  int
+	probeReason string
+}
+
+// doubt is what a user's connects say against a prefix.
+type doubt struct {
+	failures int
+	remote   string // of the last failure that did not succeed elsewhere
+	last     time.Time
+	until    time.Time // not offered before; zero: offered
+	hold     time.Duration
+}
+
+// Networks tells which prefixes there are now and what the kernel says of
+// them. What is known of a network is forgotten when it is replaced or its link
+// comes back, but for how often that happened.
+func (t *Tracker) Networks(now time.Time, list []Network) {
+	if t.prefixes == nil {
+		t.prefixes = map[policy.PrefixID]*prefix{}
+	}
+	present := map[policy.PrefixID]bool{}
+	for _, n := range list {
+		present[n.ID] = true
+		p := t.prefixes[n.ID]
+		if p == nil {
+			p = &prefix{}
+			t.prefixes[n.ID] = p
+		}
+		p.set(now, n)
+	}
+	for id, p := range t.prefixes {
+		switch {
+		case present[id]:
+		case p.gone.IsZero():
+			if p.usable() {
+				p.lost(now)
+			}
+			p.gone = now
+		case now.Sub(p.gone) > goneTime:
+			delete(t.prefixes, id)
+		}
+	}
+	t.forgetGone()
+}
+
+// forgetGone keeps a host with ever new prefixes from filling the memory.
+func (t *Tracker) forgetGone() {
+	var gone []policy.PrefixID
+	for id, p := range t.prefixes {
+		if !p.gone.IsZero() {
+			gone = append(gone, id)
+		}
+	}
+	if len(gone) <= maxGone {
+		return
+	}
+	slices.SortFunc(gone, func(a, b policy.PrefixID) int { return t.prefixes[a].gone.Compare(t.prefixes[b].gone) })
+	for _, id := range gone[:len(gone)-maxGone] {
+		delete(t.prefixes, id)
+	}
+}
+
+// usable tells what the kernel's view alone says.
+func (p *prefix) usable() bool { return p.net.Running && (p.net.Default || !p.hadDefault) }
+
+func (p *prefix) set(now time.Time, n Network) {
+	was := p.known && p.gone.IsZero() && p.usable()
+	replaced := p.known && (!p.gone.IsZero() || p.net.Index != n.Index)
+	rerouted := p.known && n.Default && (!p.net.Default || p.net.Gateway != n.Gateway)
+	if replaced {
+		p.hadDefault = false
+	}
+	if was && replaced {
+		p.lost(now) // it was away, only too shortly to be seen
+	}
+	p.net, p.known, p.gone = n, true, time.Time{}
+	p.hadDefault = n.Far && (p.hadDefault || n.Default)
+	is := p.usable()
+	if was && !is {
+		p.lost(now)
+	}
+	if replaced || rerouted || is && !was {
+		p.users, p.stalled, p.proven, p.probeFails = nil, false, false, 0
+	}
+}
+
+// lost counts a loss of the link.
+func (p *prefix) lost(now time.Time) {
+	p.penalty = min(p.decayed(now)+1, flapMax)
+	p.penaltyAt = now
+	if p.penalty >= flapSuppress {
+		p.damped = true
+	}
+}
+
+// Connect takes the end of a client's attempt.
+func (t *Tracker) Connect(now time.Time, c Connect) {
+	p := t.prefixes[c.Prefix]
+	if p == nil || !p.gone.IsZero() {
+		return
+	}
+	if c.OK {
+		delete(p.users, c.UID)
+		return
+	}
+	d := p.users[c.UID]
+	if d == nil {
+		if len(p.users) >= maxUsers {
+			return
+		}
+		d = &doubt{hold: firstHold}
+		if p.users == nil {
+			p.users = map[uint32]*doubt{}
+		}
+		p.users[c.UID] = d
+	}
+	switch {
+	case now.Before(d.until): // on its way when the doubt came up
+		return
+	case d.until.IsZero() && now.Sub(d.last) > lossWindow:
+		*d = doubt{hold: firstHold}
+	}
+	if !c.Elsewhere {
+		if d.remote == c.Remote && d.until.IsZero() && d.failures > 0 {
+			d.last = now
+			return
+		}
+		d.remote = c.Remote
+	}
+	d.failures++
+	d.last = now
+	switch {
+	case !d.until.IsZero(): // a trial
+		d.hold = min(2*d.hold, maxHold)
+		d.until = now.Add(d.hold)
+	case d.failures >= lossLimit:
+		d.until = now.Add(d.hold)
+	}
+}
+
+// Flow takes what the kernel shows of the prefix's connections.
+func (t *Tracker) Flow(id policy.PrefixID, f Flow) {
+	p := t.prefixes[id]
+	if p == nil {
+		return
+	}
+	p.stalled = f.Stalled > 0 && (f.Heard < 0 || f.Heard >= stallDelay)
+	p.proven = p.proven && p.stalled
+}
+
+// Probe takes the result of a probe. One that succeeds also ends the doubts of
+// all users, and what stalls is taken for the fault of its destination.
+func (t *Tracker) Probe(id policy.PrefixID, r Probe) {
+	p := t.prefixes[id]
+	switch {
+	case p == nil:
+	case r.OK:
+		p.probeFails, p.probeReason, p.users, p.proven = 0, "", nil, p.stalled
+	default:
+		p.proven = false
+		p.probeFails, p.probeReason = min(p.probeFails+1, probeLimit), r.Reason
+	}
+}
