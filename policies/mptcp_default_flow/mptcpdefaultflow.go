@@ -69,7 +69,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 
 // ChooseResolver asks the resolver of the prefix that the application bound to,
 // else the default one.
-func (p *Policy) ChooseResolver(*policy.Request) policy.Decision { return policy.Decision{} }
+func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
 
 // Reconfigure makes the address in text, IPv4 or IPv6, the active one. It need
 // not be one of the host's: an interface may be on its way.

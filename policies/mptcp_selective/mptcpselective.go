@@ -187,7 +187,7 @@ func addCapacity(scores []policy.Score) {
 
 // ChooseResolver asks the resolver of the prefix that the application bound to,
 // else the default one.
-func (p *Policy) ChooseResolver(*policy.Request) policy.Decision { return policy.Decision{} }
+func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
 
 // LogFile is the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }

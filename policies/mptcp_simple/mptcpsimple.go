@@ -81,7 +81,7 @@ func (p *Policy) open(r *policy.Request) policy.Decision {
 
 // ChooseResolver asks the resolver of the prefix that the application bound to,
 // else the default one.
-func (p *Policy) ChooseResolver(*policy.Request) policy.Decision { return policy.Decision{} }
+func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
 
 // LogFile is the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }

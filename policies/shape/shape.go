@@ -18,6 +18,9 @@ const (
 	ReasonFirstSocket = "first idle socket"
 	ReasonNoPrefix    = "no usable prefix: no preference"
 	ReasonUnresolved  = "this policy resolves no names"
+	ReasonResolver    = "default resolver"
+
+	ReasonBoundResolver = "resolver of the prefix that the application bound to"
 )
 
 // FirstSocket reuses the first offered socket, whatever its prefix, and tells
@@ -55,6 +58,16 @@ func Bound(r *policy.Request, resolution policy.Resolution, reuse bool) policy.D
 		d.Socket = Pick(r, r.BoundPrefix, false, nil)
 	}
 	return d
+}
+
+// Resolver answers a request that only looks a name up, where the policy has no
+// opinion: the resolver of the prefix that the application bound to, else the
+// default one.
+func Resolver(r *policy.Request) policy.Decision {
+	if r.BoundPrefix != nil {
+		return policy.Decision{Reason: ReasonBoundResolver}
+	}
+	return policy.Decision{Resolution: policy.ResolveDefault, Reason: ReasonResolver}
 }
 
 // Default suggests the default prefix p, nil if there is none, for the given

@@ -68,3 +68,12 @@ func TestLogList(t *testing.T) {
 		}
 	}
 }
+
+func TestResolver(t *testing.T) {
+	if d := shape.Resolver(Request(policy.Resolve, A())); d.Resolution != policy.ResolveDefault || d.Reason == "" {
+		t.Errorf("%+v", d)
+	}
+	if d := shape.Resolver(Bind(Request(policy.Resolve, A()), A())); d.Resolution != policy.ResolveOnPrefix || d.Prefix != nil || d.Reason == "" {
+		t.Errorf("bound: %+v", d)
+	}
+}
