@@ -23,6 +23,7 @@ import (
 	rrnaive "github.com/socket-intents/mamma/policies/rr_naive"
 	rrpipelining "github.com/socket-intents/mamma/policies/rr_pipelining"
 	"github.com/socket-intents/mamma/policies/sample"
+	"github.com/socket-intents/mamma/policies/score"
 	"github.com/socket-intents/mamma/policies/threshold"
 	"github.com/socket-intents/mamma/policies/video"
 )
@@ -30,7 +31,7 @@ import (
 // builtin is one compiled-in policy.
 type builtin struct {
 	name   string
-	module string // file name of the original's module, without ".so"
+	module string // file name of the original's module, without ".so"; "": it has none
 	make   func(policy.Config) (policy.Policy, error)
 }
 
@@ -51,6 +52,7 @@ func list() []builtin {
 		{"rr_naive", "policy_rr_naive", rrnaive.New},
 		{"rr_pipelining", "policy_rr_pipelining", rrpipelining.New},
 		{"sample", "policy_sample", sample.New},
+		{"score", "", score.New},
 		{"threshold", "threshold_policy", threshold.New},
 		{"video", "policy_video", video.New},
 	}
@@ -86,7 +88,7 @@ func Builtin(name string) (string, bool) {
 	}
 	module := strings.TrimSuffix(path.Base(name), ".so")
 	for _, b := range list() {
-		if b.module == module {
+		if b.module != "" && b.module == module {
 			return b.name, true
 		}
 	}

@@ -22,7 +22,9 @@ func TestAnyRequest(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				p, err := New(name, policy.Config{Name: name, Seed: rapid.Uint64().Draw(t, "seed")})
+				cfg := config(name)
+				cfg.Seed = rapid.Uint64().Draw(t, "seed")
+				p, err := New(name, cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -70,7 +72,7 @@ func sound(t *rapid.T, r *policy.Request, d policy.Decision) {
 	if d.Prefix != nil && len(seen) != len(r.Prefixes) {
 		t.Fatalf("%d of %d candidates are named", len(seen), len(r.Prefixes))
 	}
-	if d.Reason == "" && r.Kind != policy.Resolve {
+	if d.Reason == "" {
 		t.Fatal("no reason")
 	}
 	if len(d.Scores) != 0 && len(d.Scores) != len(r.Prefixes) {

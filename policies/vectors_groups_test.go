@@ -22,7 +22,9 @@ import (
 
 func newPolicy(t testing.TB, name string, settings ...string) policy.Policy {
 	t.Helper()
-	p, err := New(name, policy.Config{Name: name, Settings: policytest.Settings(`policy "`+name+`"`, settings...)})
+	cfg := config(name)
+	cfg.Settings = append(cfg.Settings, policytest.Settings(`policy "`+name+`"`, settings...)...)
+	p, err := New(name, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -262,6 +262,7 @@ func measure(t *testing.T, p *policy.Prefix, key string, value number) {
 	if !ok {
 		t.Fatalf("unknown metric %q", key)
 	}
+	p.Stats.Time, p.Stats.SampleTime, p.Link.Time = policytest.Now, policytest.Now, policytest.Now
 	rate := policy.BytesPerSecond(value)
 	switch m {
 	case predict.SRTTMedian:

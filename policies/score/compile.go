@@ -1,0 +1,296 @@
+package score
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/predict"
+)
+
+// env is what an expression is evaluated against.
+type env struct {
+	r        *policy.Request
+	own, low subject // the candidate, and the one with the lowest RTT
+	// unknown is set as soon as something that is not known is evaluated. It
+	// makes the candidate unscored.
+	unknown bool
+}
+
+// subject is a prefix that an expression asks about; its prefix is nil if there
+// is none.
+type subject struct {
+	p    *policy.Prefix
+	idle int // sockets offered on it
+}
+
+// kind is the type of an expression.
+type kind uint8
+
+const (
+	number kind = iota
+	boolean
+	text
+)
+
+func (k kind) String() string { return [...]string{"a number", "true or false", "a text"}[k] }
+
+// node is a compiled expression; the function of its kind is set.
+type node struct {
+	kind    kind
+	number  func(*env) float64
+	boolean func(*env) bool
+	text    func(*env) string
+}
+
+// maxDepth bounds how deep expressions nest.
+const maxDepth = 200
+
+// compiler collects what an expression reads.
+type compiler struct {
+	inputs []predict.Metric
+	names  []string
+	depth  int
+}
+
+// compile compiles the value of a setting, which must be of the given kind.
+// Errors say where in the expression they are.
+func compile(s policy.Setting, want kind) (node, *compiler, error) {
+	expr, diags := hclsyntax.ParseExpression([]byte(s.Expr), s.File, hcl.Pos{Line: s.ExprLine, Column: s.ExprColumn})
+	if diags.HasErrors() {
+		d := diags[0]
+		at := positioned{message: d.Detail}
+		if at.message == "" {
+			at.message = d.Summary
+		}
+		if d.Subject != nil {
+			at.pos = d.Subject.Start
+		}
+		return node{}, nil, at.in(s)
+	}
+	c := &compiler{}
+	n, err := c.expr(expr)
+	if err == nil && n.kind != want {
+		err = wrong(expr, "must be %s, not %s", want, n.kind)
+	}
+	if err != nil {
+		return node{}, nil, err.in(s)
+	}
+	return n, c, nil
+}
+
+// positioned is an error somewhere in an expression.
+type positioned struct {
+	pos     hcl.Pos
+	message string
+}
+
+func wrong(e hclsyntax.Node, format string, args ...any) *positioned {
+	return &positioned{e.Range().Start, fmt.Sprintf(format, args...)}
+}
+
+// in makes the error of a setting, at the place of the mistake.
+func (e *positioned) in(s policy.Setting) error {
+	if e.pos.Line > 0 {
+		s.Line, s.Column = e.pos.Line, e.pos.Column
+	}
+	return s.Errorf("%s in %s: %s", s.Name, s.Block, e.message)
+}
+
+func (c *compiler) expr(e hclsyntax.Expression) (node, *positioned) {
+	if c.depth++; c.depth > maxDepth {
+		return node{}, wrong(e, "the expression is nested too deep")
+	}
+	defer func() { c.depth-- }()
+	switch e := e.(type) {
+	case *hclsyntax.ParenthesesExpr:
+		return c.expr(e.Expression)
+	case *hclsyntax.LiteralValueExpr:
+		return literal(e, e.Val)
+	case *hclsyntax.TemplateExpr:
+		if v, diags := e.Value(nil); e.IsStringLiteral() && !diags.HasErrors() {
+			return literal(e, v)
+		}
+		return node{}, wrong(e, "a text must be constant")
+	case *hclsyntax.ScopeTraversalExpr:
+		return c.name(e)
+	case *hclsyntax.UnaryOpExpr:
+		return c.unary(e)
+	case *hclsyntax.BinaryOpExpr:
+		return c.binary(e)
+	case *hclsyntax.ConditionalExpr:
+		return c.conditional(e)
+	case *hclsyntax.FunctionCallExpr:
+		return c.call(e)
+	}
+	return node{}, wrong(e, "this kind of expression cannot make a score")
+}
+
+func literal(e hclsyntax.Expression, v cty.Value) (node, *positioned) {
+	switch {
+	case v.IsNull():
+	case v.Type() == cty.Number:
+		f, _ := v.AsBigFloat().Float64()
+		return node{kind: number, number: func(*env) float64 { return f }}, nil
+	case v.Type() == cty.Bool:
+		b := v.True()
+		return node{kind: boolean, boolean: func(*env) bool { return b }}, nil
+	case v.Type() == cty.String:
+		s := v.AsString()
+		return node{kind: text, text: func(*env) string { return s }}, nil
+	}
+	return node{}, wrong(e, "must be a number, true or false, or a text")
+}
+
+// typed compiles e, which must be of the given kind.
+func (c *compiler) typed(e hclsyntax.Expression, want kind) (node, *positioned) {
+	n, err := c.expr(e)
+	if err == nil && n.kind != want {
+		err = wrong(e, "must be %s here, not %s", want, n.kind)
+	}
+	return n, err
+}
+
+func (c *compiler) unary(e *hclsyntax.UnaryOpExpr) (node, *positioned) {
+	if e.Op == hclsyntax.OpLogicalNot {
+		n, err := c.typed(e.Val, boolean)
+		if err != nil {
+			return n, err
+		}
+		return node{kind: boolean, boolean: func(v *env) bool { return !n.boolean(v) }}, nil
+	}
+	n, err := c.typed(e.Val, number)
+	if err != nil {
+		return n, err
+	}
+	return node{kind: number, number: func(v *env) float64 { return -n.number(v) }}, nil
+}
+
+func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) (node, *positioned) {
+	x, err := c.expr(e.LHS)
+	if err != nil {
+		return x, err
+	}
+	y, err := c.expr(e.RHS)
+	if err != nil {
+		return y, err
+	}
+	want := number
+	switch e.Op {
+	case hclsyntax.OpLogicalAnd, hclsyntax.OpLogicalOr:
+		want = boolean
+	case hclsyntax.OpEqual, hclsyntax.OpNotEqual:
+		want = x.kind
+	}
+	for _, side := range []struct {
+		n node
+		e hclsyntax.Expression
+	}{{x, e.LHS}, {y, e.RHS}} {
+		if side.n.kind != want {
+			return node{}, wrong(side.e, "must be %s here, not %s", want, side.n.kind)
+		}
+	}
+	switch want {
+	case boolean:
+		return logical(e.Op, x.boolean, y.boolean), nil
+	case text:
+		equal := e.Op == hclsyntax.OpEqual
+		return node{kind: boolean, boolean: func(v *env) bool { return (x.text(v) == y.text(v)) == equal }}, nil
+	}
+	return arithmetic(e.Op, x.number, y.number), nil
+}
+
+func logical(op *hclsyntax.Operation, x, y func(*env) bool) node {
+	var f func(*env) bool
+	switch op {
+	case hclsyntax.OpLogicalAnd:
+		f = func(v *env) bool { return x(v) && y(v) }
+	case hclsyntax.OpLogicalOr:
+		f = func(v *env) bool { return x(v) || y(v) }
+	case hclsyntax.OpEqual:
+		f = func(v *env) bool { return x(v) == y(v) }
+	default:
+		f = func(v *env) bool { return x(v) != y(v) }
+	}
+	return node{kind: boolean, boolean: f}
+}
+
+func arithmetic(op *hclsyntax.Operation, x, y func(*env) float64) node {
+	var f func(*env) float64
+	var b func(*env) bool
+	switch op {
+	case hclsyntax.OpAdd:
+		f = func(v *env) float64 { return x(v) + y(v) }
+	case hclsyntax.OpSubtract:
+		f = func(v *env) float64 { return x(v) - y(v) }
+	case hclsyntax.OpMultiply:
+		f = func(v *env) float64 { return x(v) * y(v) }
+	case hclsyntax.OpDivide:
+		f = func(v *env) float64 { return x(v) / y(v) }
+	case hclsyntax.OpModulo:
+		f = func(v *env) float64 { return math.Mod(x(v), y(v)) }
+	case hclsyntax.OpEqual:
+		b = func(v *env) bool { return x(v) == y(v) }
+	case hclsyntax.OpNotEqual:
+		b = func(v *env) bool { return x(v) != y(v) }
+	case hclsyntax.OpGreaterThan:
+		b = func(v *env) bool { return x(v) > y(v) }
+	case hclsyntax.OpGreaterThanOrEqual:
+		b = func(v *env) bool { return x(v) >= y(v) }
+	case hclsyntax.OpLessThan:
+		b = func(v *env) bool { return x(v) < y(v) }
+	default:
+		b = func(v *env) bool { return x(v) <= y(v) }
+	}
+	if b != nil {
+		return node{kind: boolean, boolean: b}
+	}
+	return node{kind: number, number: f}
+}
+
+// conditional evaluates only the side that is chosen, so that the other one may
+// be unknown.
+func (c *compiler) conditional(e *hclsyntax.ConditionalExpr) (node, *positioned) {
+	condition, err := c.typed(e.Condition, boolean)
+	if err != nil {
+		return condition, err
+	}
+	x, err := c.expr(e.TrueResult)
+	if err != nil {
+		return x, err
+	}
+	y, err := c.typed(e.FalseResult, x.kind)
+	if err != nil {
+		return y, err
+	}
+	test := condition.boolean
+	n := node{kind: x.kind}
+	switch x.kind {
+	case number:
+		n.number = func(v *env) float64 {
+			if test(v) {
+				return x.number(v)
+			}
+			return y.number(v)
+		}
+	case boolean:
+		n.boolean = func(v *env) bool {
+			if test(v) {
+				return x.boolean(v)
+			}
+			return y.boolean(v)
+		}
+	case text:
+		n.text = func(v *env) string {
+			if test(v) {
+				return x.text(v)
+			}
+			return y.text(v)
+		}
+	}
+	return n, nil
+}

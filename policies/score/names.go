@@ -1,0 +1,200 @@
+package score
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/predict"
+)
+
+// roots are what names begin with.
+var roots = []string{"intent", "link", "lowest_rtt", "prefix", "request"}
+
+// name compiles a name such as prefix.srtt_median_recent.
+func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
+	root := e.Traversal.RootName()
+	if !slices.Contains(roots, root) {
+		return node{}, wrong(e, "unknown name %q; known: %s", root, strings.Join(roots, ", "))
+	}
+	var attr string
+	if len(e.Traversal) == 2 {
+		if a, ok := e.Traversal[1].(hcl.TraverseAttr); ok {
+			attr = a.Name
+		}
+	}
+	var n node
+	var ok bool
+	switch root {
+	case "request":
+		n, ok = requestName(attr)
+	case "intent":
+		n, ok = intentName(attr)
+	case "lowest_rtt":
+		n, ok = subjectName(root, attr, func(v *env) subject { return v.low })
+	default:
+		n, ok = subjectName(root, attr, func(v *env) subject { return v.own })
+		if m, isMetric := predict.ParseMetric(attr); ok && isMetric {
+			c.reads(m, root+"."+attr)
+		}
+	}
+	if !ok {
+		return node{}, wrong(e, "unknown name \"%s.%s\"; known in %s: %s", root, attr, root, strings.Join(attributes(root), ", "))
+	}
+	return n, nil
+}
+
+// reads notes a metric of the candidate, to be shown with the score.
+func (c *compiler) reads(m predict.Metric, name string) {
+	if !slices.Contains(c.inputs, m) {
+		c.inputs, c.names = append(c.inputs, m), append(c.names, name)
+	}
+}
+
+// attributes lists what can follow a root.
+func attributes(root string) []string {
+	list := map[string][]string{
+		"request":    {"command", "family", "host", "kind", "port", "service", "sockets", "tls", "transport", "uid"},
+		"intent":     {"bitrate", "burstiness", "category", "duration", "filesize", "resilience", "timeliness"},
+		"prefix":     {"cost", "default", "family", "health", "idle_sockets", "interface", "is_lowest_rtt", "network"},
+		"link":       {"free_capacity", "free_or_busy_capacity"},
+		"lowest_rtt": {"cost", "default", "family", "free_capacity", "free_or_busy_capacity", "health", "idle_sockets", "interface", "network"},
+	}[root]
+	for _, name := range predict.MetricNames() {
+		m, _ := predict.ParseMetric(name)
+		if root == "lowest_rtt" || root == owner(m) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// owner is the root under which a metric of the candidate stands.
+func owner(m predict.Metric) string {
+	if m <= predict.Conns {
+		return "prefix"
+	}
+	return "link"
+}
+
+func requestName(attr string) (node, bool) {
+	texts := map[string]func(*env) string{
+		"command":   func(v *env) string { return v.r.App.Command },
+		"family":    func(v *env) string { return v.r.Network.Family.String() },
+		"host":      func(v *env) string { return v.r.Host },
+		"kind":      func(v *env) string { return v.r.Kind.String() },
+		"service":   func(v *env) string { return v.r.Service },
+		"transport": func(v *env) string { return v.r.Network.Transport.String() },
+	}
+	numbers := map[string]func(*env) float64{
+		"port":    func(v *env) float64 { return float64(v.r.Port) },
+		"sockets": func(v *env) float64 { return float64(len(v.r.Sockets)) },
+		"uid":     func(v *env) float64 { return float64(v.r.App.UID) },
+	}
+	if attr == "tls" {
+		return node{kind: boolean, boolean: func(v *env) bool { return predict.TLS(v.r) }}, true
+	}
+	if f, ok := numbers[attr]; ok {
+		return node{kind: number, number: f}, true
+	}
+	f, ok := texts[attr]
+	return node{kind: text, text: f}, ok
+}
+
+// intentName reads intents; one that is not given is unknown.
+func intentName(attr string) (node, bool) {
+	for o := intent.OptCategory; o.Valid(); o++ {
+		if o.String() != attr {
+			continue
+		}
+		get := func(v *env) int64 {
+			n, given := v.r.Intents.Get(o)
+			v.unknown = v.unknown || !given
+			return n
+		}
+		var words func(int64) string
+		switch o {
+		case intent.OptCategory:
+			words = func(n int64) string { return intent.Category(n).String() }
+		case intent.OptBurstiness:
+			words = func(n int64) string { return intent.Burstiness(n).String() }
+		case intent.OptTimeliness:
+			words = func(n int64) string { return intent.Timeliness(n).String() }
+		case intent.OptResilience:
+			words = func(n int64) string { return intent.Resilience(n).String() }
+		default:
+			return node{kind: number, number: func(v *env) float64 { return float64(get(v)) }}, true
+		}
+		return node{kind: text, text: func(v *env) string {
+			return words(max(min(get(v), math.MaxInt32), math.MinInt32))
+		}}, true
+	}
+	return node{}, false
+}
+
+// subjectName reads what is known of a prefix and its link.
+func subjectName(root, attr string, of func(*env) subject) (node, bool) {
+	if !slices.Contains(attributes(root), attr) {
+		return node{}, false
+	}
+	if m, ok := predict.ParseMetric(attr); ok {
+		return figure(of, func(s subject) (float64, bool) { return m.Known(s.p) }), true
+	}
+	switch attr {
+	case "idle_sockets":
+		return figure(of, func(s subject) (float64, bool) { return float64(s.idle), true }), true
+	case "free_capacity":
+		return figure(of, func(s subject) (float64, bool) { return capacity(predict.FreeCapacity(s.p)) }), true
+	case "free_or_busy_capacity":
+		return figure(of, func(s subject) (float64, bool) { return capacity(predict.FreeOrBusyCapacity(s.p)) }), true
+	case "default":
+		return truth(of, func(_ *env, p *policy.Prefix) bool { return p.Default }), true
+	case "is_lowest_rtt":
+		return truth(of, func(v *env, p *policy.Prefix) bool { return p == v.low.p }), true
+	}
+	texts := map[string]func(*policy.Prefix) string{
+		"cost":      func(p *policy.Prefix) string { return p.Cost.String() },
+		"family":    func(p *policy.Prefix) string { return p.Family().String() },
+		"health":    func(p *policy.Prefix) string { return p.Health.State.String() },
+		"interface": func(p *policy.Prefix) string { return p.Interface },
+		"network":   func(p *policy.Prefix) string { return p.Prefix.String() },
+	}
+	f, ok := texts[attr]
+	return node{kind: text, text: func(v *env) string {
+		if s := of(v); s.p != nil {
+			return f(s.p)
+		}
+		v.unknown = true
+		return ""
+	}}, ok
+}
+
+func figure(of func(*env) subject, f func(subject) (float64, bool)) node {
+	return node{kind: number, number: func(v *env) float64 {
+		if s := of(v); s.p != nil {
+			if x, known := f(s); known {
+				return x
+			}
+		}
+		v.unknown = true
+		return 0
+	}}
+}
+
+func truth(of func(*env) subject, f func(*env, *policy.Prefix) bool) node {
+	return node{kind: boolean, boolean: func(v *env) bool {
+		if s := of(v); s.p != nil {
+			return f(v, s.p)
+		}
+		v.unknown = true
+		return false
+	}}
+}
+
+func capacity(c policy.BytesPerSecond) (float64, bool) { return float64(c), c > predict.Epsilon }

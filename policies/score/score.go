@@ -1,0 +1,188 @@
+// Package score is the policy whose rule stands in the configuration: an
+// expression that gives each candidate a figure, of which the lowest or highest
+// wins. It needs no compiler, and costs a microsecond or two.
+//
+// The expression is compiled to closures over float64 when the policy is made;
+// evaluating it through HCL's own values takes some hundred times longer. What
+// can be written is in the README.
+package score
+
+import (
+	"errors"
+	"math"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/shape"
+)
+
+const (
+	reasonLowest  = "lowest score"
+	reasonHighest = "highest score"
+	reasonNothing = "no prefix can be scored: default"
+)
+
+// Policy is the score policy. It has no state but buffers.
+type Policy struct {
+	figure  func(*env) float64
+	highest bool             // wins, else the lowest
+	require func(*env) bool  // nil: nothing is required
+	inputs  []predict.Metric // that the figure reads of a candidate
+	names   []string         // of inputs, as written
+	scores  []float64        // per candidate; not a number: unscored
+	env     env              // of the call
+}
+
+var (
+	_ policy.Policy    = (*Policy)(nil)
+	_ policy.Annotator = (*Policy)(nil)
+)
+
+// New makes the policy. Of the settings minimize and maximize exactly one must be
+// given; require is optional. Prefixes may override metrics.
+func New(cfg policy.Config) (policy.Policy, error) {
+	p := &Policy{}
+	var figure *policy.Setting
+	var errs []error
+	for i := range cfg.Settings {
+		s := &cfg.Settings[i]
+		switch s.Name {
+		case "minimize", "maximize":
+			if figure != nil {
+				errs = append(errs, s.Errorf("%s in %s: %s is given already; one of both makes the score", s.Name, s.Block, figure.Name))
+			}
+			figure = s
+			n, c, err := compile(*s, number)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			p.figure, p.highest, p.inputs, p.names = n.number, s.Name == "maximize", c.inputs, c.names
+		case "require":
+			n, _, err := compile(*s, boolean)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			p.require = n.boolean
+		default:
+			if !cfg.Lenient {
+				errs = append(errs, s.Errorf("unknown setting %q in %s; known: maximize, minimize, require", s.Name, s.Block))
+			}
+		}
+	}
+	if figure == nil {
+		errs = append(errs, errors.New(`policy "score" needs a setting minimize or maximize`))
+	}
+	errs = append(errs, cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Choose suggests the candidate with the best score, the first of equal ones, and
+// the default one if none has a score. An idle socket on it is reused. A socket
+// that the application bound stays as it is.
+func (p *Policy) Choose(r *policy.Request) policy.Decision {
+	if r.Bound.IsValid() {
+		return shape.Bound(r, policy.ResolveOnPrefix, true)
+	}
+	best := p.score(r)
+	if best < 0 {
+		d := shape.Default(r, r.DefaultPrefix(), reasonNothing)
+		p.explain(&d)
+		shape.Reuse(r, &d, nil)
+		return d
+	}
+	reason, note := reasonLowest, "lowest"
+	if p.highest {
+		reason, note = reasonHighest, "highest"
+	}
+	d := shape.Plain(r, r.Prefixes[best], reason, note)
+	d.Alternates = shape.Ranked(r, d.Prefix, p.rank)
+	p.explain(&d)
+	shape.Reuse(r, &d, nil)
+	return d
+}
+
+// score scores all candidates and returns the index of the best, -1 if none has
+// a score.
+func (p *Policy) score(r *policy.Request) int {
+	e := &p.env
+	*e = env{r: r}
+	defer func() { *e = env{} }() // the request is the caller's
+	if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
+		e.low = subject{low, shape.Count(r.Sockets, low)}
+	}
+	best := -1
+	p.scores = p.scores[:0]
+	for i, q := range r.Prefixes {
+		e.own, e.unknown = subject{q, shape.Count(r.Sockets, q)}, false
+		v := math.NaN()
+		if p.require == nil || p.require(e) {
+			v = p.figure(e)
+		}
+		if e.unknown || math.IsInf(v, 0) {
+			v = math.NaN()
+		}
+		p.scores = append(p.scores, v)
+		if !math.IsNaN(v) && (best < 0 || p.rank(i) < p.rank(best)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// rank orders the candidates: the best score first, those without score last.
+func (p *Policy) rank(i int) float64 {
+	v := p.scores[i]
+	switch {
+	case math.IsNaN(v):
+		return math.Inf(1)
+	case p.highest:
+		return -v
+	}
+	return v
+}
+
+// explain adds score and inputs to the scores of a decision; all terms share one
+// allocation.
+func (p *Policy) explain(d *policy.Decision) {
+	n := 1 + len(p.inputs)
+	terms := make([]policy.Term, 0, n*len(d.Scores))
+	for i := range d.Scores {
+		s := &d.Scores[i]
+		terms = append(terms, policy.Term{Name: "score", Value: p.scores[i]})
+		for j, m := range p.inputs {
+			v, known := m.Known(s.Prefix)
+			if !known {
+				v = math.NaN()
+			}
+			terms = append(terms, policy.Term{Name: p.names[j], Unit: unit(m), Value: v, Time: m.Time(s.Prefix)})
+		}
+		s.Terms = terms[len(terms)-n : len(terms) : len(terms)]
+		if math.IsNaN(p.scores[i]) && s.Note == "" {
+			s.Note = "no score"
+		}
+	}
+}
+
+func unit(m predict.Metric) policy.Unit {
+	switch {
+	case m == predict.SRTTVariance:
+		return policy.None // squared milliseconds
+	case m <= predict.RTTVarMean:
+		return policy.Milliseconds
+	case m == predict.Conns, m == predict.RxErrors, m == predict.TxErrors, m == predict.Stations:
+		return policy.Count
+	case m == predict.DownBytes, m == predict.UpBytes:
+		return policy.Bytes
+	case m >= predict.DownRate && m < predict.RxErrors:
+		return policy.ByteRate
+	}
+	return policy.None
+}
+
+// Annotate marks default prefixes.
+func (p *Policy) Annotate(q *policy.Prefix) string { return policy.AnnotateDefault(q) }
