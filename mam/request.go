@@ -101,20 +101,22 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 			if !local.IsValid() {
 				local = addr(s.Context.BindRequested)
 			}
-			w.sockets = append(w.sockets, policy.Socket{
-				FD: s.FD, Local: local, Prefix: v.prefixOf(local), Multipath: multipath(&s.Context),
-			})
+			p := v.prefixOf(local)
+			if v.dead(local, p, app.UID) {
+				continue
+			}
+			w.sockets = append(w.sockets, policy.Socket{FD: s.FD, Local: local, Prefix: p, Multipath: multipath(&s.Context)})
 		}
 	}
 	r.Sockets = w.sockets
 	w.narrow(r.Network.Family, dst)
 }
 
-// narrow sets the candidates to those of a family that reach dst, and looks up
-// what is known of the paths to there.
+// narrow sets the candidates to those of a family that reach dst and work for
+// this user, and looks up what is known of the paths to there.
 func (w *work) narrow(f policy.Family, dst netip.Addr) {
 	r := &w.req
-	r.Prefixes = w.view.candidates(w.list, f, dst)
+	r.Prefixes = w.view.avoid(w.list, w.view.candidates(w.list, f, dst), r.App.UID)
 	if n := len(r.Prefixes); n > 0 && cap(w.list) < n {
 		w.list = make([]*policy.Prefix, 0, n) // for next time
 	}

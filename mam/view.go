@@ -77,6 +77,13 @@ type View struct {
 	// to (SO_BINDTODEVICE) so that its packets leave by it. Prefixes for which
 	// the source address alone is enough are absent.
 	Devices map[policy.PrefixID]string
+	// Avoid lists, by user id, prefixes that this user is not offered unless
+	// nothing else is left: its own connects fail there, which is no reason to
+	// keep others away.
+	Avoid map[uint32][]policy.PrefixID
+	// Local tells whether an address is one of this host's, so that idle sockets
+	// of addresses that are gone are not used again; nil: all are.
+	Local func(netip.Addr) bool
 	// Resolvers are those of the prefixes that have one of their own; Resolver
 	// is the one for everything else, and may be nil.
 	Resolvers map[policy.PrefixID]Resolver
@@ -126,6 +133,36 @@ func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr)
 		}
 	}
 	return buf
+}
+
+// avoid takes out of list the prefixes that a user is not to be offered, unless
+// none would be left of a family. buf, which may be list, takes the result.
+func (v *View) avoid(buf, list []*policy.Prefix, uid uint32) []*policy.Prefix {
+	ids := v.Avoid[uid]
+	if len(ids) == 0 || len(list) < 2 {
+		return list
+	}
+	left := [3]bool{}
+	for _, p := range list {
+		left[p.Family()] = left[p.Family()] || !slices.Contains(ids, p.ID)
+	}
+	buf = buf[:0]
+	for _, p := range list {
+		if !left[p.Family()] || !slices.Contains(ids, p.ID) {
+			buf = append(buf, p)
+		}
+	}
+	return buf
+}
+
+// dead tells that a connection from a local address cannot be expected to work:
+// its prefix is down or avoided by the user, or the address is gone.
+func (v *View) dead(local netip.Addr, p *policy.Prefix, uid uint32) bool {
+	if p == nil {
+		return v.Local != nil && local.IsValid() && !v.Local(local)
+	}
+	return p.Health.State == policy.Down || slices.Contains(v.Avoid[uid], p.ID) ||
+		v.Local != nil && !v.Local(local)
 }
 
 // prefixOf returns the prefix that a lies in, nil if none.

@@ -1,0 +1,101 @@
+package mam
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// A prefix on which a user's connects fail is not offered to that user, and
+// still to others.
+func TestAvoid(t *testing.T) {
+	me := uint32(os.Getuid())
+	wlan, wwan := host(nil).Prefixes[0].ID, host(nil).Prefixes[1].ID
+	for _, tt := range []struct {
+		name  string
+		avoid map[uint32][]policy.PrefixID
+		want  string
+	}{
+		{"nothing", nil, "10.77.1.1:0"},
+		{"by this user", map[uint32][]policy.PrefixID{me: {wlan}}, "10.77.2.1:0"},
+		{"by another one", map[uint32][]policy.PrefixID{me + 1: {wlan}}, "10.77.1.1:0"},
+		{"nothing else is left", map[uint32][]policy.PrefixID{me: {wlan, wwan}}, "10.77.1.1:0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := host(takeFirst)
+			v.Avoid = tt.avoid
+			c := start(t, v, Options{}).dial(t)
+			for range 2 { // the second one uses the first one's memory
+				if got := c.ask(connectTo("192.0.2.1:80")).Context.BindSuggested; got != sockAddr(tt.want) {
+					t.Errorf("suggested %v, want %v", got, tt.want)
+				}
+				// Names lead to both families, each of which keeps one.
+				if got := c.ask(socketConnectTo("host.test", "80")).Context.BindSuggested; got != sockAddr(tt.want) {
+					t.Errorf("suggested %v for a name, want %v", got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// avoid changes neither the lists of the View nor their order.
+func TestAvoidLeavesTheView(t *testing.T) {
+	v := host(nil)
+	v.prepare()
+	v.Avoid = map[uint32][]policy.PrefixID{7: {v.Prefixes[0].ID}}
+	before := slices.Clone(v.offered[policy.Unspecified])
+	got := v.avoid(nil, v.offered[policy.Unspecified], 7)
+	if len(got) != 3 || slices.Contains(got, v.Prefixes[0]) {
+		t.Errorf("left: %v", got)
+	}
+	if !slices.Equal(before, v.offered[policy.Unspecified]) {
+		t.Error("the View's own list was changed")
+	}
+}
+
+// Idle connections that cannot work are not handed out again.
+func TestDeadSocketsAreNotOffered(t *testing.T) {
+	me := uint32(os.Getuid())
+	for _, tt := range []struct {
+		name   string
+		change func(*View)
+		want   []int32
+	}{
+		{"all work", func(*View) {}, []int32{4, 5, 6}},
+		{"prefix down", func(v *View) { v.Prefixes[0].Health.State = policy.Down }, []int32{5, 6}},
+		{"prefix suspect", func(v *View) { v.Prefixes[0].Health.State = policy.Suspect }, []int32{4, 5, 6}},
+		{"avoided by this user", func(v *View) { v.Avoid = map[uint32][]policy.PrefixID{me: {v.Prefixes[1].ID}} }, []int32{4, 6}},
+		{"avoided by another one", func(v *View) { v.Avoid = map[uint32][]policy.PrefixID{me + 1: {v.Prefixes[1].ID}} }, []int32{4, 5, 6}},
+		{"address gone", func(v *View) {
+			v.Local = func(a netip.Addr) bool { return a == netip.MustParseAddr("10.77.1.1") }
+		}, []int32{4}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			seen := make(chan []int32, 1)
+			v := host(chooser(func(r *policy.Request) policy.Decision {
+				var fds []int32
+				for i := range r.Sockets {
+					fds = append(fds, r.Sockets[i].FD)
+				}
+				seen <- fds
+				return policy.Decision{}
+			}))
+			tt.change(v)
+			req := socketConnectTo("192.0.2.4", "80")
+			req.Action = wire.ActionSocketChooseRequest
+			for i, local := range []string{"10.77.1.1:0", "10.77.2.1:0", "10.99.0.1:0"} {
+				m := wire.SetMember{FD: int32(4 + i), Context: socketConnectTo("192.0.2.4", "80").Context}
+				m.Context.BindSuggested = sockAddr(local)
+				req.Sockets = append(req.Sockets, m)
+			}
+			start(t, v, Options{}).dial(t).ask(req)
+			if got := <-seen; !slices.Equal(got, tt.want) {
+				t.Errorf("offered %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
