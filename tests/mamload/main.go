@@ -1,9 +1,12 @@
 // Mamload measures how fast a Multi Access Manager decides: connect requests
 // over real Unix sockets, one at a time per client, over several numbers of
-// clients. It prints decisions per second and latency percentiles.
+// clients. It prints decisions per second and latency percentiles, and, for a
+// daemon that it started itself, in a namespace of its own, the processor time
+// that measuring takes it while nobody asks.
 //
-//	mamload --mamma build/mamma                 # starts that daemon itself
-//	mamload --socket /run/mamma/mamma.sock      # measures a running one
+//	mamload --mamma build/mamma                          # starts that daemon itself
+//	mamload --mamma build/mamma --established 1000,5000  # beside TCP connections
+//	mamload --socket /run/mamma/mamma.sock               # measures a running one
 //
 // It speaks the original protocol only, so it can measure the original daemon as well.
 package main
@@ -27,10 +30,12 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
 func main() {
+	_ = testbed.Enter() // testbed.New says what is missing
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -39,58 +44,109 @@ func main() {
 	}
 }
 
+type options struct {
+	socket, mamma, config string
+	clients, established  []int
+	timeWait              int
+	duration              time.Duration
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var o options
 	fs := pflag.NewFlagSet("mamload", pflag.ContinueOnError)
-	socket := fs.String("socket", "", "request socket of a running daemon")
-	mamma := fs.String("mamma", "", "daemon to start and measure")
-	config := fs.String("config", "", "configuration file for it; none: automatic")
-	clients := fs.IntSlice("clients", []int{1, 8, 64}, "numbers of clients")
-	duration := fs.Duration("duration", 2*time.Second, "time per number of clients")
+	fs.StringVar(&o.socket, "socket", "", "request socket of a running daemon")
+	fs.StringVar(&o.mamma, "mamma", "", "daemon to start and measure")
+	fs.StringVar(&o.config, "config", "", "configuration file for it; none: automatic")
+	fs.IntSliceVar(&o.clients, "clients", []int{1, 8, 64}, "numbers of clients")
+	fs.IntSliceVar(&o.established, "established", []int{0}, "numbers of TCP connections on the host")
+	fs.IntVar(&o.timeWait, "time-wait", 0, "TCP connections in TIME_WAIT, besides")
+	fs.DurationVar(&o.duration, "duration", 2*time.Second, "time per figure")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
+	case o.mamma == "" && o.socket == "":
+		return errors.New("say --mamma PROGRAM or --socket PATH")
 	}
-	if *mamma != "" {
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(w, "established\ttime-wait\tidle cpu %\tclients\tdecisions/s\tp50 us\tp99 us\tp99.9 us\tmax us\t")
+	for _, n := range o.established {
+		if err := o.round(ctx, n, w, stderr); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// round measures beside a number of established connections.
+func (o *options) round(ctx context.Context, established int, w, stderr io.Writer) error {
+	socket, cpu := o.socket, "-"
+	if o.mamma != "" {
+		bed, err := testbed.New(testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
+		if err != nil {
+			return err
+		}
+		defer bed.Close()
 		dir, err := os.MkdirTemp("", "mamload")
 		if err != nil {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		*socket = filepath.Join(dir, "mamma.sock")
-		stop, err := start(ctx, *mamma, *socket, *config, stderr)
+		socket = filepath.Join(dir, "mamma.sock")
+		pid, stop, err := o.start(ctx, bed.Client, socket, stderr)
 		if err != nil {
 			return err
 		}
 		defer stop()
-	}
-	if *socket == "" {
-		return errors.New("say --mamma PROGRAM or --socket PATH")
-	}
-	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "clients\tdecisions/s\tp50 us\tp99 us\tp99.9 us\tmax us\t")
-	for _, n := range *clients {
-		r, err := measure(ctx, *socket, n, *duration)
+		b, err := establish(ctx, bed, established, o.timeWait)
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(w, "%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n", n, r.rate, r.at(0.5), r.at(0.99), r.at(0.999), r.at(1))
+		defer b.close()
+		if cpu, err = idleCPU(ctx, pid, o.duration); err != nil {
+			return err
+		}
 	}
-	return w.Flush()
+	for _, n := range o.clients {
+		r, err := measure(ctx, socket, n, o.duration)
+		if err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(w, "%d\t%d\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n",
+			established, o.timeWait, cpu, n, r.rate, r.at(0.5), r.at(0.99), r.at(0.999), r.at(1))
+	}
+	return nil
 }
 
-// start starts a daemon and waits until its socket is there.
-func start(ctx context.Context, program, socket, config string, stderr io.Writer) (stop func(), err error) {
-	args := []string{"--socket", socket, "--log-level", "warn"}
-	if config != "" {
-		args = append(args, config)
+// idleCPU is the share of a processor that a daemon takes while nobody asks it
+// anything, in percent.
+func idleCPU(ctx context.Context, pid int, d time.Duration) (string, error) {
+	before, err := cpuTime(pid)
+	if err != nil {
+		return "", err
 	}
-	cmd := exec.CommandContext(ctx, program, args...)
+	begin := time.Now()
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	after, err := cpuTime(pid)
+	return fmt.Sprintf("%.1f", 100*float64(after-before)/float64(time.Since(begin))), err
+}
+
+// start starts the daemon in a namespace and waits until its socket is there.
+func (o *options) start(ctx context.Context, in *testbed.Namespace, socket string, stderr io.Writer) (pid int, stop func(), err error) {
+	args := []string{"--socket", socket, "--log-level", "warn"}
+	if o.config != "" {
+		args = append(args, o.config)
+	}
+	cmd := exec.CommandContext(ctx, o.mamma, args...)
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	if err := in.Start(cmd); err != nil {
+		return 0, nil, err
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -103,7 +159,7 @@ func start(ctx context.Context, program, socket, config string, stderr io.Writer
 	for {
 		if c, err := net.Dial("unix", socket); err == nil {
 			_ = c.Close()
-			return func() {
+			return cmd.Process.Pid, func() {
 				_ = cmd.Process.Signal(syscall.SIGTERM)
 				<-exited
 			}, nil
@@ -111,10 +167,10 @@ func start(ctx context.Context, program, socket, config string, stderr io.Writer
 		select {
 		case <-tick.C:
 		case <-exited:
-			return nil, fmt.Errorf("%s ended before it served %s", program, socket)
+			return 0, nil, fmt.Errorf("%s ended before it served %s", o.mamma, socket)
 		case <-deadline:
 			_ = cmd.Process.Kill()
-			return nil, fmt.Errorf("%s does not serve %s", program, socket)
+			return 0, nil, fmt.Errorf("%s does not serve %s", o.mamma, socket)
 		}
 	}
 }
@@ -162,8 +218,7 @@ func measure(ctx context.Context, socket string, n int, d time.Duration) (result
 func request() ([]byte, error) {
 	m := wire.Message{Action: wire.ActionConnectRequest, Context: wire.Context{
 		FD: 3, Inode: 1, Calls: wire.CallSocket | wire.CallConnect, Domain: wire.AFInet, Type: wire.SockStream,
-		// Documentation address (RFC 5737): nothing is ever sent there.
-		Remote: wire.SockAddr{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 80)},
+		Remote: wire.SockAddr{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 80)}, // nothing is sent there
 	}}
 	return m.Append(nil)
 }

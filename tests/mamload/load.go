@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// background is TCP connections that the daemon has to measure while it decides,
+// from a host in a namespace to a server behind its network.
+type background struct {
+	bed   *testbed.Bed
+	conns []net.Conn
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+}
+
+// chatter is how often a tenth of the connections sends a byte, so that the
+// daemon, which slows down on an idle host, does not.
+const chatter = 50 * time.Millisecond
+
+// establish opens n connections and keeps some of them busy, and leaves more
+// behind in TIME_WAIT.
+func establish(ctx context.Context, bed *testbed.Bed, n, timeWait int) (*background, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	b := &background{bed: bed, stop: cancel}
+	// Entered once: to change the namespace for every connection takes longer
+	// than to connect.
+	err := bed.Client.Do(func() error {
+		if err := b.open(ctx, n); err != nil {
+			return err
+		}
+		return b.linger(ctx, timeWait)
+	})
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	b.done.Go(func() { b.talk(ctx) })
+	return b, nil
+}
+
+func (b *background) open(ctx context.Context, n int) error {
+	l, err := b.bed.Service.Listen("tcp4", "192.0.2.1:0")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	for range n {
+		near, far, err := pair(ctx, l)
+		if err != nil {
+			return err
+		}
+		b.conns = append(b.conns, near, far)
+	}
+	return nil
+}
+
+// pair connects from the calling goroutine's namespace.
+func pair(ctx context.Context, l net.Listener) (near, far net.Conn, err error) {
+	if near, err = new(net.Dialer).DialContext(ctx, "tcp4", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if far, err = l.Accept(); err != nil {
+		_ = near.Close()
+		return nil, nil, err
+	}
+	return near, far, nil
+}
+
+// perListener keeps the connections to one port below the number of ephemeral ports.
+const perListener = 20000
+
+// linger leaves n connections in TIME_WAIT, closed by the near side first.
+func (b *background) linger(ctx context.Context, n int) error {
+	for n > 0 {
+		l, err := b.bed.Service.Listen("tcp4", "192.0.2.1:0")
+		if err != nil {
+			return err
+		}
+		for range min(n, perListener) {
+			near, far, err := pair(ctx, l)
+			if err != nil {
+				_ = l.Close()
+				return err
+			}
+			_ = near.Close()
+			_ = far.Close()
+		}
+		_ = l.Close()
+		n -= perListener
+	}
+	return nil
+}
+
+func (b *background) talk(ctx context.Context) {
+	t := time.NewTicker(chatter)
+	defer t.Stop()
+	buf := make([]byte, 64)
+	for round := 0; ; round++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for i := 2 * (round % 10); i+1 < len(b.conns); i += 20 {
+			if _, err := b.conns[i].Write([]byte{1}); err == nil {
+				_, _ = b.conns[i+1].Read(buf)
+			}
+		}
+	}
+}
+
+func (b *background) close() {
+	b.stop()
+	b.done.Wait()
+	for _, c := range b.conns {
+		_ = c.(*net.TCPConn).SetLinger(0) // no TIME_WAIT for the next round
+		_ = c.Close()
+	}
+}
+
+// cpuTime is the processor time that a process has taken (proc(5), stat).
+func cpuTime(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The command's name, in brackets, may hold anything.
+	_, rest, ok := strings.Cut(string(b), ") ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 13 {
+		return 0, errors.New("unexpected /proc/PID/stat")
+	}
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	const tick = time.Second / 100 // USER_HZ, fixed on all Linux platforms in use
+	return time.Duration(user+system) * tick, errors.Join(err1, err2)
+}
