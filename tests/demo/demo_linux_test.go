@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+func TestMain(m *testing.M) {
+	if actor, err := stage.Act(jobs()); actor {
+		exit(err)
+	}
+	_ = testbed.Enter() // New says what is missing
+	os.Exit(m.Run())
+}
+
+func TestSimple(t *testing.T) {
+	dir := t.TempDir()
+	program, err := stage.Build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := simple(t.Context(), program, dir, &out); err != nil {
+		testbed.SkipOrFail(t, err)
+	}
+	for _, want := range []string{
+		fmt.Sprintf("  %-24s  %-26s  %s\n", "(without mamma)", "192.168.0.23 (wifi)", "default route"),
+		fmt.Sprintf("  %-24s  %-26s  %s\n", "none", "192.168.0.23 (wifi)", "no category given: default"),
+		fmt.Sprintf("  %-24s  %-26s  %s\n", "category=query", "192.168.0.23 (wifi)", "prefix for category query"),
+		fmt.Sprintf("  %-24s  %-26s  %s\n", "category=bulktransfer", "10.64.3.9 (lte)", "prefix for category bulktransfer"),
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no line %q in:\n%s", want, &out)
+		}
+	}
+}
+
+func TestUnknownFlag(t *testing.T) {
+	if err := run(t.Context(), []string{"--slow"}, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "--slow") {
+		t.Errorf("error %v", err)
+	}
+}
