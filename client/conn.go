@@ -24,6 +24,7 @@ type Info struct {
 	Reason    string     // what decided, in the manager's words; may be empty
 	ID        uuid.UUID  // of the decision, zero if the manager gave none
 
+	Reused        bool // by a Pool
 	Local, Remote netip.AddrPort
 	Attempts      []Attempt     // those that failed before
 	Duration      time.Duration // from the call to the connection

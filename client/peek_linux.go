@@ -1,0 +1,43 @@
+package client
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// peerClosed tells whether the peer has closed conn, without taking data from
+// it and without touching its flags, which others may share
+// (spec/client-and-socks.md 8.4 and defect 23). Datagram sockets have no peer
+// that could close, and their pending errors and empty datagrams mean nothing.
+func peerClosed(conn net.Conn) bool {
+	for {
+		u, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = u.NetConn()
+	}
+	tc, ok := conn.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := tc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	var n int
+	var peekErr error
+	if err := raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, peekErr = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	}); err != nil {
+		return true
+	}
+	if peekErr != nil {
+		return !errors.Is(peekErr, syscall.EAGAIN) && !errors.Is(peekErr, syscall.EINTR)
+	}
+	return n == 0
+}

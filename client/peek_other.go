@@ -1,0 +1,8 @@
+//go:build !linux
+
+package client
+
+import "net"
+
+// peerClosed cannot tell here; the first use of the connection will.
+func peerClosed(net.Conn) bool { return false }
