@@ -6,25 +6,42 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
+	"github.com/socket-intents/mamma/client/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
 )
 
-// TestScoreExamples runs the examples of policy score's README that stand for
-// earliest arrival and threshold over the vectors of these.
-func TestScoreExamples(t *testing.T) {
+// scoreExamples returns the examples of policy score's README that stand for other
+// policies, by the name of these.
+func scoreExamples(t *testing.T) map[string]policy.Config {
+	t.Helper()
 	readme, err := os.ReadFile("score/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var examples []string
+	var examples []policy.Config
 	for _, part := range strings.Split(string(readme), "```hcl\n")[1:] {
 		text, _, _ := strings.Cut(part, "```")
-		examples = append(examples, text)
+		examples = append(examples, parse(t, "score", text))
 	}
 	if len(examples) != 3 {
 		t.Fatalf("%d examples", len(examples))
 	}
+	return map[string]policy.Config{"earliest_arrival": examples[1], "threshold": examples[2]}
+}
+
+// sameChoice compares the prefix and the socket that two policies choose.
+func sameChoice(t interface{ Fatalf(string, ...any) }, r *policy.Request, score, compiled policy.Policy) {
+	got, want := policytest.AnswerOf(score.Choose(r)), policytest.AnswerOf(compiled.Choose(r))
+	if got.Prefix != want.Prefix || got.FD != want.FD {
+		t.Fatalf("score answers %+v, the compiled policy %+v", got, want)
+	}
+}
+
+// The examples run over the vectors of the policies they stand for.
+func TestScoreExamplesOnVectors(t *testing.T) {
 	data, err := os.ReadFile("testdata/policy-vectors.json")
 	if err != nil {
 		t.Fatal(err)
@@ -33,40 +50,58 @@ func TestScoreExamples(t *testing.T) {
 	if err := json.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
+	examples := scoreExamples(t)
 	ran := 0
-	for i, name := range []string{"earliest_arrival", "threshold"} {
-		cfg := parse(t, "score", examples[i+1])
-		for _, raw := range file.Vectors {
-			var head struct{ Group string }
-			if err := json.Unmarshal(raw, &head); err != nil || head.Group != name {
-				continue
-			}
-			var v vector
-			if err := json.Unmarshal(raw, &v); err != nil {
-				t.Fatal(err)
-			}
-			ran++
+	for _, raw := range file.Vectors {
+		var head struct{ ID, Group string }
+		if err := json.Unmarshal(raw, &head); err != nil {
+			t.Fatal(err)
+		}
+		cfg, ok := examples[head.Group]
+		if !ok {
+			continue
+		}
+		var v vector
+		if err := json.Unmarshal(raw, &v); err != nil {
+			t.Fatal(err)
+		}
+		ran++
+		t.Run(v.ID, func(t *testing.T) {
 			list, _ := v.Inputs.build(t)
-			r := v.Inputs.request(t, list)
 			p, err := New("score", cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, want := p.Choose(r), newPolicy(t, name).Choose(r)
-			if diff := answersDiffer(got, want); diff != "" {
-				t.Errorf("%s: score answers %s", v.ID, diff)
-			}
-		}
+			sameChoice(t, v.Inputs.request(t, list), p, newPolicy(t, v.Group))
+		})
 	}
 	if ran != 22 {
 		t.Errorf("%d vectors, want 22", ran)
 	}
 }
 
-func answersDiffer(got, want policy.Decision) string {
-	x, y := policytest.AnswerOf(got), policytest.AnswerOf(want)
-	if x.Prefix != y.Prefix || x.FD != y.FD {
-		return x.Prefix + ", the compiled policy " + y.Prefix
+// The examples run over random requests. Sizes are those that a float64 holds
+// exactly, and not below 0, where the policies differ: see the README.
+func TestScoreExamplesOnRandomRequests(t *testing.T) {
+	for name, cfg := range scoreExamples(t) {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				score, err := New("score", cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				compiled, err := New(name, policy.Config{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := drawRequest(t, drawHost(t))
+				if rapid.Bool().Draw(t, "sized") {
+					r.Intents = r.Intents.WithFileSize(rapid.Int64Range(0, 1<<53).Draw(t, "size"))
+				} else {
+					r.Intents = r.Intents.Without(intent.OptFileSize)
+				}
+				sameChoice(t, r, score, compiled)
+			})
+		})
 	}
-	return ""
 }

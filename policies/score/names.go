@@ -197,4 +197,4 @@ func truth(of func(*env) subject, f func(*env, *policy.Prefix) bool) node {
 	}}
 }
 
-func capacity(c policy.BytesPerSecond) (float64, bool) { return float64(c), c > predict.Epsilon }
+func capacity(c policy.BytesPerSecond) (float64, bool) { return float64(c), c > 0 }
