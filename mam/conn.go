@@ -1,0 +1,289 @@
+package mam
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// conn is one client. Its requests are answered in order.
+type conn struct {
+	m      *Manager
+	ctx    context.Context // of the server: a connection has no caller that could hand one in
+	nc     *net.UnixConn
+	id     uuid.UUID
+	app    policy.App
+	reader *wire.Reader
+	end    func() // called once, by the goroutine that has the connection then
+
+	msg      wire.Message
+	features wire.Features // announced by the client with the current request
+	out      []byte
+	w        *work
+	takeover func() // c.resume, made once
+}
+
+// serve answers requests until the connection ends or another goroutine took
+// over.
+func (c *conn) serve() {
+	for {
+		err := c.reader.Read(&c.msg)
+		now := time.Now()
+		var bad *wire.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &bad) && !bad.Fatal:
+			// Whatever it asked for, it did so in a way that cannot be trusted.
+			c.msg = wire.Message{Action: wire.ActionErrorUnknownRequest, Context: wire.Context{ID: c.id}}
+			if !c.send() {
+				return
+			}
+			continue
+		default:
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				c.m.log.Debug("client dropped", "pid", c.app.PID, "err", err)
+			}
+			c.end()
+			return
+		}
+		if !c.handle(now) {
+			return
+		}
+	}
+}
+
+// resume goes on after a policy that was found stuck: the answer is the default
+// choice. The stuck call keeps the memory it works on.
+func (c *conn) resume() {
+	w := &work{}
+	*w = *c.w
+	w.sockets, w.list, w.dests = nil, nil, nil
+	w.req.Sockets, w.req.DestStats = nil, nil
+	c.w = w
+	w.useDefault(errorText(w.view.Runner.Err()))
+	if c.finish() {
+		c.serve()
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// handle answers the request in c.msg and tells whether this goroutine should
+// go on with the connection.
+func (c *conn) handle(now time.Time) (goOn bool) {
+	msg := &c.msg
+	c.features = msg.Features
+	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
+		return c.report()
+	}
+	kind, known := kindOf(msg.Action)
+	if !known || !msg.HasAction {
+		msg.Action = wire.ActionErrorUnknownRequest
+		return c.send()
+	}
+	c.w.fill(msg, kind, c.app, c.m.View(), now)
+	if c.w.view.Runner == nil {
+		msg.Action = answerTo(kind)
+		return c.send()
+	}
+	if !c.m.choose(c.w, c.takeover) {
+		return false
+	}
+	return c.finish()
+}
+
+// answerTo is the ordinary answer to a request (spec/wire-protocol.md section 6).
+func answerTo(k policy.Kind) wire.Action {
+	switch k {
+	case policy.Resolve:
+		return wire.ActionResolveResponse
+	case policy.SocketConnect:
+		return wire.ActionSocketConnectResponse
+	case policy.SocketChoose:
+		return wire.ActionSocketChooseNew
+	default:
+		return wire.ActionConnectResponse
+	}
+}
+
+// finish carries out the decision in c.w and answers.
+func (c *conn) finish() (goOn bool) {
+	w, msg := c.w, &c.msg
+	msg.Action = answerTo(w.req.Kind)
+	switch {
+	case w.req.Kind == policy.Resolve:
+		return c.finishResolve()
+	case w.req.Kind == policy.Connect:
+	case w.decision.Socket != nil:
+		msg.Action = wire.ActionSocketChooseExisting
+	case msg.NoResolve && c.features&wire.FeatureNoResolve != 0:
+		msg.Context.Protocol = protocol(msg.Context.Type, w.decision.Multipath)
+	case w.decision.Resolution != policy.ResolveNever && w.req.Host != "" && len(w.answer.Addrs) == 0:
+		mine, err := c.resolve()
+		if !mine {
+			return false
+		}
+		if err != nil {
+			msg.Action = wire.ActionErrorResolve
+			c.m.log.Debug("name not resolved", "req", w.req.Host, "err", err)
+		}
+	}
+	rec := c.m.remember(w)
+	if msg.Action == wire.ActionSocketChooseExisting {
+		w.reuse(msg)
+		return c.answer(rec.ID)
+	}
+	w.suggest(msg, c.features)
+	if len(w.answer.Addrs) > 0 {
+		w.results(msg, true)
+	}
+	return c.answer(rec.ID)
+}
+
+// finishResolve answers a request that only resolves. A client that has asked
+// for a decision first names the prefix by the source address that it got; if
+// what was found cannot be reached from there, the answer names none.
+func (c *conn) finishResolve() (goOn bool) {
+	w, msg := c.w, &c.msg
+	if w.decision.Resolution == policy.ResolveNever || w.req.Host == "" {
+		return c.answer(msg.DecisionID)
+	}
+	p := w.decision.Prefix
+	if c.features != 0 && msg.Context.BindSuggested.IsValid() {
+		p = w.view.prefixOf(addr(msg.Context.BindSuggested))
+		w.decision.Resolution = policy.ResolveOnPrefix
+	} else if p == nil {
+		p = w.req.BoundPrefix
+	}
+	if err := c.m.resolve(c.ctx, w, p, w.req.Network.Family); err != nil {
+		c.m.log.Debug("name not resolved", "req", w.req.Host, "err", err)
+		msg.Action = wire.ActionErrorResolve
+		msg.Context.Result = msg.Context.Result[:0]
+		return c.answer(msg.DecisionID)
+	}
+	w.results(msg, false)
+	if p != nil && msg.Context.BindSuggested.IsValid() {
+		w.narrow(p.Family(), w.answer.Addrs[0])
+		if !w.offered(p) {
+			msg.Context.BindSuggested = wire.SockAddr{}
+		}
+	}
+	return c.answer(msg.DecisionID)
+}
+
+// resolve resolves for a new socket. The family is the chosen prefix's, so that
+// address and prefix fit; a host without such addresses is decided on anew for
+// the other family. Where the address turns out to be reachable from
+// some prefixes only, the policy is asked once more about these.
+func (c *conn) resolve() (mine bool, err error) {
+	w := c.w
+	f := w.req.Network.Family
+	p := w.decision.Prefix
+	if p == nil {
+		p = w.req.BoundPrefix
+	}
+	if p != nil {
+		f = p.Family()
+	}
+	err = c.m.resolve(c.ctx, w, p, f)
+	if errors.Is(err, ErrNotFound) && w.req.Network.Family == policy.Unspecified && f != policy.Unspecified && !w.req.Bound.IsValid() {
+		other := policy.IPv4
+		if f == policy.IPv4 {
+			other = policy.IPv6
+		}
+		w.narrow(other, netip.Addr{})
+		if !c.m.choose(w, c.takeover) {
+			return false, nil
+		}
+		err = c.m.resolve(c.ctx, w, w.decision.Prefix, other)
+	}
+	if err != nil {
+		w.decision.Prefix, w.decision.Alternates = nil, nil
+		return true, err
+	}
+	dst := w.answer.Addrs[0]
+	w.narrow(policy.FamilyOf(dst), dst)
+	if w.decision.Prefix != nil && !w.offered(w.decision.Prefix) {
+		return c.m.choose(w, c.takeover), nil
+	}
+	return true, nil
+}
+
+// report notes how a decision turned out.
+func (c *conn) report() (goOn bool) {
+	msg := &c.msg
+	if o := msg.Outcome; o != nil {
+		rec, ok := c.m.ring.report(msg.DecisionID, c.app.UID, Outcome{
+			Candidate: o.Candidate, Took: milliseconds(o.Milliseconds), Errno: o.Errno, LocalPort: o.LocalPort,
+		})
+		if ok && c.m.opts.OnReport != nil {
+			c.m.opts.OnReport(rec)
+		}
+	}
+	msg.Action = wire.ActionReportResponse
+	return c.answer(msg.DecisionID)
+}
+
+// answer sends c.msg with what only clients that announced extensions get.
+func (c *conn) answer(id uuid.UUID) (goOn bool) {
+	if c.features&(wire.FeatureReports|wire.FeatureReason) != 0 {
+		c.msg.DecisionID = id
+	} else {
+		c.msg.DecisionID = uuid.Nil
+	}
+	return c.send()
+}
+
+// ourFeatures are the extensions that this daemon understands.
+const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve
+
+// send encodes c.msg and writes it in one piece. It tells whether the
+// connection goes on; if not, it is ended.
+func (c *conn) send() (goOn bool) {
+	msg := &c.msg
+	msg.Context.ID = c.id
+	msg.NoResolve, msg.Outcome, msg.WideIntents = false, nil, msg.WideIntents[:0]
+	msg.Features = 0
+	if c.features != 0 {
+		msg.Features = ourFeatures
+	} else {
+		msg.Alternates, msg.Reason, msg.DecisionID = msg.Alternates[:0], "", uuid.Nil
+	}
+	if msg.Action != wire.ActionSocketChooseExisting {
+		msg.Sockets = msg.Sockets[:0]
+	}
+	var err error
+	c.out, err = msg.Append(c.out[:0])
+	if errors.Is(err, wire.ErrTooLong) && len(msg.Context.Result) > 1 {
+		// What helps least goes first: all but the first address.
+		msg.Context.Result = msg.Context.Result[:1]
+		c.out, err = msg.Append(c.out[:0])
+	}
+	if err != nil {
+		c.m.log.Debug("answer cannot be encoded", "pid", c.app.PID, "err", err)
+		msg = &wire.Message{Action: wire.ActionErrorUnknownRequest, Context: wire.Context{ID: c.id}}
+		c.out, err = msg.Append(c.out[:0])
+	}
+	if err == nil {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_, err = c.nc.Write(c.out)
+	}
+	if err != nil {
+		c.end()
+		return false
+	}
+	return true
+}
