@@ -1,0 +1,90 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+)
+
+// An HTTP client whose connections are placed by the manager. The context of a
+// request says what is known about it.
+func ExampleDialer() {
+	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.Query)}
+	web := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true}}
+
+	ctx := client.WithIntents(context.Background(),
+		intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(300_000_000))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://www.example.net/image.iso", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp, err := web.Do(req)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = resp.Body.Close()
+}
+
+// What was decided for a connection.
+func ExampleInfoOf() {
+	var dialer client.Dialer
+	conn, err := dialer.Dial("tcp", "www.example.net:443")
+	if err != nil {
+		fmt.Println(err) // lists every attempt
+		return
+	}
+	if info, ok := client.InfoOf(conn); ok {
+		fmt.Println(info.Local, info.Reason)
+	}
+	_ = conn.Close()
+}
+
+// Connections that are used again as the manager decides.
+func ExamplePool() {
+	var pool client.Pool
+	socket, existing, err := pool.SocketConnect(context.Background(), "tcp", "www.example.net:http")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _ = fmt.Fprintf(socket, "GET / HTTP/1.1\r\nHost: www.example.net\r\n\r\n")
+	fmt.Println("used before:", existing)
+	// ... read the whole answer, then
+	_ = socket.Release()
+}
+
+// Several connections at once, whichever is there first.
+func ExamplePool_Start() {
+	var pool client.Pool
+	a := pool.Start(context.Background(), "tcp", "www.example.net:http")
+	b := pool.Start(context.Background(), "tcp", "www.example.org:http")
+	select {
+	case <-a.Done():
+		b.Cancel()
+	case <-b.Done():
+		a, b = b, a
+		b.Cancel()
+	}
+	socket, _, err := a.Result()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = socket.Close()
+}
+
+func ExampleParseIntents() {
+	s, err := client.ParseIntents("category=bulktransfer,filesize=300M")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	size, _ := s.FileSize()
+	fmt.Println(size, client.FormatIntents(s))
+	// Output: 300000000 category=bulktransfer,filesize=300000000
+}
