@@ -1,0 +1,56 @@
+package mam
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// WriteAnnouncement writes the lines that tell, when a policy is loaded, which
+// addresses it works with (spec/policies.md 3.2).
+func (v *View) WriteAnnouncement(out io.Writer) error {
+	var note func(*policy.Prefix) string
+	if a, ok := v.annotator(); ok {
+		note = a.Annotate
+	}
+	if _, err := fmt.Fprintln(out, "Configured addresses:"); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		family policy.Family
+		name   string
+	}{{policy.IPv4, "AF_INET"}, {policy.IPv6, "AF_INET6"}} {
+		if _, err := fmt.Fprintf(out, "    %s:\n", f.name); err != nil {
+			return err
+		}
+		none := true
+		for _, p := range v.Prefixes {
+			if p.Family() != f.family {
+				continue
+			}
+			none = false
+			text := ""
+			if note != nil {
+				text = note(p)
+			}
+			if _, err := fmt.Fprintf(out, "        %v%s\n", p.Addr(), text); err != nil {
+				return err
+			}
+		}
+		if none {
+			if _, err := fmt.Fprintln(out, "        (none)"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (v *View) annotator() (policy.Annotator, bool) {
+	if v.Runner == nil {
+		return nil, false
+	}
+	a, ok := v.Runner.policy.(policy.Annotator)
+	return a, ok
+}
