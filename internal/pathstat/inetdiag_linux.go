@@ -18,6 +18,12 @@ const (
 	bcJump           = 1  // INET_DIAG_BC_JMP
 	bcSourceCond     = 7  // INET_DIAG_BC_S_COND
 	tcpListen        = 10 // TCP_LISTEN
+	timerRetransmit  = 1  // idiag_timer: for retransmission
+
+	// stallRetransmits is from how many retransmissions in a row on a connection
+	// is taken for stalled. One happens on every lossy link; the second comes
+	// after at least 600 ms with the kernel's shortest time-out (TCP_RTO_MIN).
+	stallRetransmits = 2
 
 	// diagStates are the states asked for: those of spec/measurement.md 4.1
 	// without LISTEN (M5). Sockets in TIME_WAIT, which may be many thousands,
@@ -29,6 +35,7 @@ const (
 // a longer one.
 const (
 	infoLost    = 32
+	infoHeard   = 52 // tcpi_last_data_recv, and after it tcpi_last_ack_recv
 	infoRTT     = 68
 	infoRTTVar  = 72
 	infoRetrans = 100 // tcpi_total_retrans
@@ -44,6 +51,11 @@ type tcpSocket struct {
 	// on an IPv6 socket looks like one on an IPv4 socket (M6).
 	Local, Remote [16]byte
 	Device        uint32 // interface the socket is bound to, 0: none
+	// Stalled tells that the socket has retransmitted at least twice in a row
+	// and still waits for an acknowledgement.
+	Stalled bool
+	// Heard is how many milliseconds ago data or an acknowledgement arrived.
+	Heard uint32
 	// Segments is how many the connection has sent and received; it changes
 	// whenever something happened on it.
 	Segments uint32
@@ -65,6 +77,7 @@ func parseSocket(b []byte, s *tcpSocket) bool {
 		return false
 	}
 	s.Device = binary.NativeEndian.Uint32(b[40:])
+	s.Stalled = b[2] == timerRetransmit && b[3] >= stallRetransmits
 	for rest := b[inetDiagMsgLen:]; ; {
 		kind, data, more, err := attribute(rest)
 		if err != nil {
@@ -94,6 +107,7 @@ func (s *tcpSocket) parseInfo(info []byte) bool {
 		Lost:    field(infoLost),
 		Retrans: field(infoRetrans),
 	}
+	s.Heard = min(field(infoHeard), field(infoHeard+4))
 	s.Segments = field(infoSegsOut) + field(infoSegsIn)
 	return true
 }

@@ -98,7 +98,7 @@ func diagBody(family, state byte, local, remote string, attrs ...[]byte) []byte 
 func tcpInfo(size int) []byte {
 	info := unix.TCPInfo{
 		Rtt: 25_000, Rttvar: 3000, Lost: 2, Total_retrans: 9,
-		Segs_out: 100, Segs_in: 50, Data_segs_out: 80,
+		Segs_out: 100, Segs_in: 50, Data_segs_out: 80, Last_data_recv: 4000, Last_ack_recv: 700,
 	}
 	b := make([]byte, max(size, int(unsafe.Sizeof(info))))
 	copy(b, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
@@ -108,13 +108,20 @@ func tcpInfo(size int) []byte {
 func TestParseSocket(t *testing.T) {
 	mapped := func(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 	full := tcpSocket{
-		Local: mapped("10.0.0.1"), Remote: mapped("192.0.2.9"), Device: 4, Segments: 150,
+		Local: mapped("10.0.0.1"), Remote: mapped("192.0.2.9"), Device: 4, Segments: 150, Heard: 700,
 		Sample: Sample{RTT: 25_000, RTTVar: 3000, Sent: 80, Lost: 2, Retrans: 9},
 	}
 	six := full
 	six.Local, six.Remote = mapped("2001:db8::1"), mapped("2001:db8::2")
 	old := full
 	old.Segments, old.Sample.Sent = 0, 0
+	stalled := full
+	stalled.Stalled = true
+	timer := func(kind, retransmits byte) []byte {
+		b := diagBody(unix.AF_INET, 1, "10.0.0.1", "192.0.2.9", attr(inetDiagInfo, tcpInfo(280)))
+		b[2], b[3] = kind, retransmits
+		return b
+	}
 	other := attr(8, []byte{1}) // INET_DIAG_SHUTDOWN, padded
 	flagged := attr(inetDiagInfo|unix.NLA_F_NESTED, tcpInfo(280))
 	for _, test := range []struct {
@@ -127,6 +134,9 @@ func TestParseSocket(t *testing.T) {
 		{"mapped", diagBody(unix.AF_INET6, 1, "::ffff:10.0.0.1", "::ffff:192.0.2.9", attr(inetDiagInfo, tcpInfo(280))), &full},
 		{"newer kernel", diagBody(unix.AF_INET, 1, "10.0.0.1", "192.0.2.9", attr(inetDiagInfo, tcpInfo(900))), &full},
 		{"kernel before 4.2", diagBody(unix.AF_INET, 1, "10.0.0.1", "192.0.2.9", attr(inetDiagInfo, tcpInfo(104))), &old},
+		{"retransmitted once", timer(1, 1), &full},
+		{"retransmitted twice", timer(1, 2), &stalled},
+		{"the peer's window is closed", timer(4, 9), &full},
 		{"attribute flags", diagBody(unix.AF_INET, 1, "10.0.0.1", "192.0.2.9", flagged), &full},
 		{"tcp_info too short", diagBody(unix.AF_INET, 1, "10.0.0.1", "192.0.2.9", attr(inetDiagInfo, tcpInfo(60))), nil},
 		{"no tcp_info", diagBody(unix.AF_INET, 1, "10.0.0.1", "192.0.2.9", other), nil},

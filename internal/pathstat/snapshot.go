@@ -28,11 +28,25 @@ type Snapshot struct {
 	// first pass that found something of them.
 	Paths map[policy.PrefixID]policy.PathStats
 	Links map[string]policy.LinkStats
+	// Flows has each of the prefixes with connections.
+	Flows map[policy.PrefixID]Flow
+	// Bytes has what each interface has carried in both directions, as its
+	// counters say: they start anew with the interface.
+	Bytes map[string]uint64
 	// Wifi has the interfaces that are wireless and associated.
 	Wifi map[string]*policy.WifiStats
 
 	tags  map[policy.PrefixID]int
 	dests *Destinations
+}
+
+// Flow tells whether the connections of a prefix get through.
+type Flow struct {
+	// Stalled counts those that have retransmitted at least twice in a row and
+	// get no acknowledgement.
+	Stalled int
+	// Heard is how long ago any of them received something.
+	Heard time.Duration
 }
 
 // Destination returns the figures of the connections from a prefix to the

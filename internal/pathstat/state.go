@@ -37,6 +37,7 @@ type path struct {
 	index     int // interface
 	estimator PathEstimator
 	samples   []Sample // of this pass
+	flow      Flow     // of this pass; counts for nothing without samples
 }
 
 type link struct {
@@ -44,6 +45,7 @@ type link struct {
 	loopback  bool
 	estimator *LinkEstimator
 	seen      bool // in a dump
+	bytes     uint64
 	stats     policy.LinkStats
 }
 
@@ -134,7 +136,7 @@ func (st *state) addLink(p *Prefix, old map[string]*link) {
 
 // add takes the counters of a pass; it says whether the link was in use.
 func (l *link) add(now Instant, c LinkCounters, planned time.Duration) (busy bool) {
-	l.seen = true
+	l.seen, l.bytes = true, c.RxBytes+c.TxBytes
 	if l.loopback {
 		l.stats = policy.LinkStats{Time: now.Wall, RxErrors: c.RxErrors, TxErrors: c.TxErrors}
 		return false
@@ -149,7 +151,7 @@ func (st *state) begin() {
 	st.activity = activity{}
 	st.dests.begin()
 	for _, p := range st.paths {
-		p.samples = p.samples[:0]
+		p.samples, p.flow = p.samples[:0], Flow{}
 	}
 }
 
@@ -166,10 +168,22 @@ func (st *state) add(now Instant, s *tcpSocket) {
 		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index {
 			continue
 		}
+		p.hear(s)
 		p.samples = append(p.samples, s.Sample)
 		if s.Sample.RTT > 0 {
 			st.dests.add(now, keyOf(p.tag, s.Remote), s.Sample)
 		}
+	}
+}
+
+// hear adds a connection to the flow; to be called before its sample is added.
+func (p *path) hear(s *tcpSocket) {
+	heard := time.Duration(s.Heard) * time.Millisecond
+	if len(p.samples) == 0 || heard < p.flow.Heard {
+		p.flow.Heard = heard
+	}
+	if s.Stalled {
+		p.flow.Stalled++
 	}
 }
 
@@ -191,6 +205,8 @@ func (st *state) snapshot(now Instant) *Snapshot {
 		Prefixes: st.prefixes,
 		Paths:    make(map[policy.PrefixID]policy.PathStats, len(st.paths)),
 		Links:    make(map[string]policy.LinkStats, len(st.links)),
+		Flows:    make(map[policy.PrefixID]Flow, len(st.paths)),
+		Bytes:    make(map[string]uint64, len(st.links)),
 		tags:     st.tags,
 		dests:    st.dests.table,
 	}
@@ -198,10 +214,13 @@ func (st *state) snapshot(now Instant) *Snapshot {
 		if stats := p.estimator.Stats(); !stats.Time.IsZero() {
 			s.Paths[id] = stats
 		}
+		if len(p.samples) > 0 {
+			s.Flows[id] = p.flow
+		}
 	}
 	for name, l := range st.links {
 		if l.seen {
-			s.Links[name] = l.stats
+			s.Links[name], s.Bytes[name] = l.stats, l.bytes
 		}
 	}
 	return s
