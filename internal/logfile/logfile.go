@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,16 +19,34 @@ import (
 // renamed or removed. Links are not followed and only regular files are written
 // to. It is not safe for concurrent use.
 type File struct {
-	path string
-	file *os.File
-	torn bool // the last line in the file has no end
+	path    string
+	private bool
+	file    *os.File
+	size    int64 // when it was looked at last
+	opened  bool  // since Prepare told so
+	torn    bool  // the last line in the file has no end
 }
 
 // New makes a File; nothing is opened yet.
 func New(path string) *File { return &File{path: path} }
 
+// NewPrivate makes a File that only its owner may read. One that exists must
+// belong to the process's user and be closed to all others.
+func NewPrivate(path string) *File { return &File{path: path, private: true} }
+
 // Path is where the file is.
 func (f *File) Path() string { return f.path }
+
+// Prepare opens the file if that is needed, and returns its size. opened tells
+// that since the last call the file was opened, for the first time or again: it
+// may be another one.
+func (f *File) Prepare() (size int64, opened bool, err error) {
+	if err := f.reopen(); err != nil {
+		return 0, false, err
+	}
+	opened, f.opened = f.opened, false
+	return f.size, opened, nil
+}
 
 // WriteLine appends a line, whose newline is part of it, in one write. After an
 // error the line is lost, whole or in part; the next one begins on a line of its own.
@@ -58,6 +77,7 @@ func (f *File) reopen() error {
 		}
 		named, err := os.Lstat(f.path)
 		if err == nil && os.SameFile(open, named) {
+			f.size = open.Size()
 			return nil
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -67,7 +87,11 @@ func (f *File) reopen() error {
 	}
 	// Without O_NONBLOCK a FIFO of that name would hold us up for ever.
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NOFOLLOW | unix.O_NONBLOCK
-	file, err := os.OpenFile(f.path, flags, 0o644)
+	mode := fs.FileMode(0o644)
+	if f.private {
+		mode = 0o600
+	}
+	file, err := os.OpenFile(f.path, flags, mode)
 	if err != nil {
 		return err
 	}
@@ -75,11 +99,26 @@ func (f *File) reopen() error {
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a regular file", f.path)
 	}
+	if err == nil && f.private {
+		err = f.checkPrivate(info)
+	}
 	if err != nil {
 		_ = file.Close()
 		return err
 	}
-	f.file = file
+	f.file, f.size, f.opened = file, info.Size(), true
+	return nil
+}
+
+// checkPrivate refuses a file that others can read: one that they own, or that
+// its mode opens to them.
+func (f *File) checkPrivate(info fs.FileInfo) error {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d, who could read what is written", f.path, st.Uid)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s has mode %#o, and others could read what is written: chmod 600", f.path, mode)
+	}
 	return nil
 }
 

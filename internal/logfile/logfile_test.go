@@ -85,3 +85,43 @@ func TestTornLineIsEnded(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f := NewPrivate(path)
+	defer f.Close()
+	prepare := func(size int64, opened bool) {
+		t.Helper()
+		gotSize, gotOpened, err := f.Prepare()
+		if gotSize != size || gotOpened != opened || err != nil {
+			t.Errorf("Prepare = %d, %v, %v; want %d, %v", gotSize, gotOpened, err, size, opened)
+		}
+	}
+	prepare(0, true)
+	if err := f.WriteLine([]byte("one\n")); err != nil {
+		t.Fatal(err)
+	}
+	prepare(4, false)
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WriteLine([]byte("two two\n")); err != nil {
+		t.Fatal(err)
+	}
+	prepare(8, true)
+	f.Close()
+	prepare(8, true)
+	f.Close()
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Prepare(); err == nil {
+		t.Error("a file that a group can read was opened")
+	}
+	if got := read(t, path); got != "two two\n" {
+		t.Errorf("got %q", got)
+	}
+}
