@@ -1,0 +1,45 @@
+// Package decisionlog keeps decisions in a file together with all that the
+// policy saw when it made them, so that they can be looked at, and another
+// policy can be asked the same questions (package internal/replay).
+//
+// It knows the contract mam/policy and no policies.
+//
+// # The file
+//
+// JSON Lines: each line is an object with one member, which says what it is.
+//
+//	{"log": {"version": 1}}
+//
+// begins a part of the file that stands for itself. What was known of prefixes
+// before is void.
+//
+//	{"prefix": {"n": 0, "interface": "wlan0", "prefix": "192.0.2.0/24",
+//	  "addrs": ["192.0.2.23"], "default": true, "stats": {...}, "link": {...}}}
+//
+// describes prefix n (0 to 1023) with its measurements as they are from here on.
+// It stands before the first decision that refers to it, and again when anything
+// has changed.
+//
+//	{"decision": {"policy": "threshold", "now": "2026-01-02T03:04:05.678Z",
+//	  "kind": "socketconnect", "host": "www.example.net", "service": "443", "port": 443,
+//	  "intents": {"category": 0, "filesize": 10000}, "prefixes": [0, 1],
+//	  "app": {"uid": 1000, "pid": 4711, "command": "curl"},
+//	  "answer": {"prefix": 0, "alternates": [1], "reason": "latency-dominated, lowest RTT",
+//	    "scores": [{"prefix": 0, "predicted_ns": 39000000, "terms": [...]}, ...]}}}
+//
+// is one call of a policy: its request, with prefixes by number, and its answer.
+// In an answer "socket" is an index into the request's sockets. The members are those
+// of policy.Request, Decision and Prefix, which say what they mean; a member that
+// is absent has its zero value. Durations (_ns) are in nanoseconds, rates in bytes
+// per second, times as in RFC 3339. A number that is not finite is written as
+// "NaN", "+Inf" or "-Inf". A text that is not UTF-8 is written as
+// {"base64": "..."}.
+//
+// Lines are at most MaxLine bytes long, those of prefixes 64 KiB.
+//
+// That prefixes stand on lines of their own keeps the file small. With four
+// prefixes about which everything is known, a prefix takes 1.1 kB, and a decision
+// 1.4 kB where many are made on one snapshot, 5.9 kB where each comes with a new
+// one, which is what it would always be with prefixes inline. TestSize measures
+// it.
+package decisionlog

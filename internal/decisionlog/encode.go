@@ -1,0 +1,187 @@
+package decisionlog
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Encoder writes decisions as lines. The zero value begins a file. It is not
+// safe for concurrent use.
+type Encoder struct {
+	begun   bool
+	numbers map[policy.PrefixID]numbered
+}
+
+// numbered is a prefix that the file describes.
+type numbered struct {
+	n      int
+	prefix *policy.Prefix
+}
+
+// Reset makes the next line begin a new part of the file, which does not rely
+// on what was written before.
+func (e *Encoder) Reset() { *e = Encoder{} }
+
+// Append appends the lines for a call of the policy of that name. After an
+// error, which tells of figures that are not finite or a line beyond MaxLine,
+// nothing is appended and the Encoder begins anew.
+func (e *Encoder) Append(b []byte, name string, r *policy.Request, d policy.Decision) ([]byte, error) {
+	begin := len(b)
+	b, err := e.append(b, name, r, d)
+	if err != nil {
+		e.Reset()
+		return b[:begin], fmt.Errorf("encode a decision: %w", err)
+	}
+	return b, nil
+}
+
+func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Decision) (_ []byte, err error) {
+	// Room for what the request may bring, so that numbers stay valid meanwhile.
+	if e.begun && len(e.numbers)+len(r.Prefixes)+len(r.Sockets)+1 > maxPrefixes {
+		e.Reset()
+	}
+	if !e.begun {
+		e.begun, e.numbers = true, map[policy.PrefixID]numbered{}
+		if b, err = appendLine(b, line{Log: &header{version}}, MaxLine); err != nil {
+			return b, err
+		}
+	}
+	number := func(p *policy.Prefix) *int {
+		if p == nil || err != nil {
+			return nil
+		}
+		known, ok := e.numbers[p.ID]
+		if !ok {
+			known.n = len(e.numbers)
+		}
+		if known.prefix != p {
+			known.prefix = p
+			e.numbers[p.ID] = known
+			b, err = appendLine(b, line{Prefix: encodePrefix(known.n, p)}, maxPrefixLine)
+		}
+		return &known.n
+	}
+	out := encodeRequest(r, number)
+	out.Policy = text(name)
+	if err != nil {
+		return b, err
+	}
+	if len(e.numbers) > maxPrefixes {
+		return b, fmt.Errorf("more than %d prefixes", maxPrefixes)
+	}
+	// An answer refers to prefixes of its request; of another one, it is its
+	// namesake there that is meant, if any.
+	out.Answer = encodeAnswer(r, d, func(p *policy.Prefix) *int {
+		if p == nil {
+			return nil
+		}
+		if known, ok := e.numbers[p.ID]; ok {
+			return &known.n
+		}
+		return nil
+	})
+	return appendLine(b, line{Decision: out}, MaxLine)
+}
+
+func appendLine(b []byte, l line, limit int) ([]byte, error) {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return b, err
+	}
+	if len(text) >= limit {
+		return b, fmt.Errorf("a line of %d bytes is too long", len(text))
+	}
+	return append(append(b, text...), '\n'), nil
+}
+
+func encodePrefix(n int, p *policy.Prefix) *prefix {
+	out := &prefix{
+		N: n, Interface: text(p.Interface), Index: p.Index, Prefix: p.Prefix, Addrs: p.Addrs, Default: p.Default,
+		Cost: word(costs, p.Cost), Stats: pathStats(p.Stats), Link: encodeLink(p.Link), Wifi: (*wifiStats)(p.Wifi),
+	}
+	if p.ID.Interface != p.Interface || p.ID.Prefix != p.Prefix {
+		out.ID = &prefixID{text(p.ID.Interface), p.ID.Prefix}
+	}
+	if h := p.Health; h != (policy.Health{}) {
+		out.Health = &health{word(states, h.State), text(h.Reason), h.Since}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Options)) {
+		o := p.Options[name]
+		setting := option{Name: text(name), Text: text(o.Text)}
+		if o.Numeric && o != policy.NewOption(o.Text) {
+			v := number(o.Number)
+			setting.Value = &v
+		}
+		out.Options = append(out.Options, setting)
+	}
+	return out
+}
+
+func encodeLink(s policy.LinkStats) linkStats {
+	return linkStats{
+		Time: s.Time, DownRate: s.DownRate, UpRate: s.UpRate, DownRateMax: s.DownRateMax, UpRateMax: s.UpRateMax,
+		DownRateMaxTime: s.DownRateMaxTime, UpRateMaxTime: s.UpRateMaxTime, DownSMA: s.DownSMA,
+		DownSMAMax: windowed(s.DownSMAMax), DownSMAMin: windowed(s.DownSMAMin), DownSMAQuantile: windowed(s.DownSMAQuantile),
+		DownBytes: s.DownBytes, UpBytes: s.UpBytes, RxErrors: s.RxErrors, TxErrors: s.TxErrors,
+	}
+}
+
+func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decision {
+	out := &decision{
+		Now: r.Now, Kind: word(kinds, r.Kind), Transport: word(transports, r.Network.Transport), Family: word(families, r.Network.Family),
+		Host: text(r.Host), Service: text(r.Service), Port: r.Port, Remote: r.Remote, Bound: r.Bound,
+		App: app{r.App.UID, r.App.PID, text(r.App.Command), text(r.App.Executable)},
+	}
+	for o, v := range r.Intents.All() {
+		if out.Intents == nil {
+			out.Intents = map[string]int64{}
+		}
+		out.Intents[o.String()] = v
+	}
+	for _, p := range r.Prefixes {
+		if n := number(p); n != nil {
+			out.Prefixes = append(out.Prefixes, *n)
+		}
+	}
+	for _, s := range r.DestStats {
+		out.DestStats = append(out.DestStats, pathStats(s))
+	}
+	out.BoundPrefix = number(r.BoundPrefix)
+	for _, s := range r.Sockets {
+		out.Sockets = append(out.Sockets, socket{FD: s.FD, Local: s.Local, Prefix: number(s.Prefix), Multipath: s.Multipath})
+	}
+	return out
+}
+
+func encodeAnswer(r *policy.Request, d policy.Decision, number func(*policy.Prefix) *int) answer {
+	out := answer{Prefix: number(d.Prefix), Multipath: d.Multipath, Resolution: word(resolutions, d.Resolution), Reason: text(d.Reason)}
+	for i := range r.Sockets {
+		if d.Socket == &r.Sockets[i] {
+			out.Socket = &i
+		}
+	}
+	for _, p := range d.Alternates {
+		if n := number(p); n != nil {
+			out.Alternates = append(out.Alternates, *n)
+		}
+	}
+	for _, o := range d.Options {
+		out.Options = append(out.Options, socketOption(o))
+	}
+	for _, s := range d.Scores {
+		one := score{Prefix: number(s.Prefix), Predicted: s.Predicted, Note: text(s.Note)}
+		for _, t := range s.Terms {
+			one.Terms = append(one.Terms, encodeTerm(t))
+		}
+		out.Scores = append(out.Scores, one)
+	}
+	return out
+}
+
+func encodeTerm(t policy.Term) term {
+	return term{text(t.Name), word(units, t.Unit), number(t.Value), t.Time}
+}

@@ -1,0 +1,287 @@
+package decisionlog
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Entry is one call of a policy.
+type Entry struct {
+	Line     int    // in the file, from 1
+	Policy   string // its name
+	Request  *policy.Request
+	Decision policy.Decision // its Socket points into Request.Sockets
+}
+
+// LineError says what is wrong with a line.
+type LineError struct {
+	Line int // from 1
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+// Unwrap gives the cause.
+func (e *LineError) Unwrap() error { return e.Err }
+
+// ErrLineTooLong says that a line is longer than MaxLine.
+var ErrLineTooLong = errors.New("longer than " + fmt.Sprint(MaxLine) + " bytes")
+
+// Reader reads a file of decisions. It keeps one line and the prefixes described
+// last, whatever the file holds. It is not safe for concurrent use.
+type Reader struct {
+	in       *bufio.Reader
+	n        int // of the line read last
+	prefixes map[int]*policy.Prefix
+}
+
+// NewReader makes a Reader.
+func NewReader(r io.Reader) *Reader {
+	return &Reader{in: bufio.NewReaderSize(r, 64<<10), prefixes: map[int]*policy.Prefix{}}
+}
+
+// Next returns the next decision, and io.EOF behind the last one. After a
+// *LineError one can go on with the lines that follow; other errors are those of
+// the underlying reader.
+func (r *Reader) Next() (*Entry, error) {
+	for {
+		text, err := r.line()
+		if err != nil {
+			return nil, err
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			continue
+		}
+		entry, err := r.decode(text)
+		if err != nil {
+			return nil, &LineError{r.n, err}
+		}
+		if entry != nil {
+			entry.Line = r.n
+			return entry, nil
+		}
+	}
+}
+
+// line reads a line. One that is too long is passed over.
+func (r *Reader) line() ([]byte, error) {
+	var text []byte
+	length := 0
+	for {
+		part, err := r.in.ReadSlice('\n')
+		length += len(part)
+		if length <= MaxLine {
+			text = append(text, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err != nil && (!errors.Is(err, io.EOF) || length == 0):
+			return nil, err
+		}
+		r.n++
+		if length > MaxLine {
+			return nil, &LineError{r.n, ErrLineTooLong}
+		}
+		return text, nil
+	}
+}
+
+// decode returns the decision of a line, nil for one that holds none.
+func (r *Reader) decode(b []byte) (*Entry, error) {
+	var l line
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&l); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the object")
+	}
+	switch {
+	case l.Log != nil && l.Prefix == nil && l.Decision == nil:
+		if l.Log.Version != version {
+			return nil, fmt.Errorf("version %d of the format is not known, only %d", l.Log.Version, version)
+		}
+		clear(r.prefixes)
+		return nil, nil
+	case l.Prefix != nil && l.Log == nil && l.Decision == nil:
+		if len(b) > maxPrefixLine {
+			return nil, fmt.Errorf("a prefix in %d bytes, more than %d", len(b), maxPrefixLine)
+		}
+		return nil, r.decodePrefix(l.Prefix)
+	case l.Decision != nil && l.Log == nil && l.Prefix == nil:
+		return r.decodeDecision(l.Decision)
+	}
+	return nil, errors.New(`wants one of "log", "prefix" and "decision"`)
+}
+
+func (r *Reader) decodePrefix(in *prefix) error {
+	if in.N < 0 || in.N >= maxPrefixes {
+		return fmt.Errorf("prefix number %d is not between 0 and %d", in.N, maxPrefixes-1)
+	}
+	cost, err := value[policy.Cost](costs, "cost", in.Cost)
+	if err != nil {
+		return err
+	}
+	p := &policy.Prefix{
+		ID:        policy.PrefixID{Interface: string(in.Interface), Prefix: in.Prefix},
+		Interface: string(in.Interface), Index: in.Index, Prefix: in.Prefix, Addrs: in.Addrs, Default: in.Default, Cost: cost,
+		Stats: policy.PathStats(in.Stats), Link: decodeLink(in.Link), Wifi: (*policy.WifiStats)(in.Wifi),
+	}
+	if in.ID != nil {
+		p.ID = policy.PrefixID{Interface: string(in.ID.Interface), Prefix: in.ID.Prefix}
+	}
+	if h := in.Health; h != nil {
+		state, err := value[policy.HealthState](states, "health", h.State)
+		if err != nil {
+			return err
+		}
+		p.Health = policy.Health{State: state, Reason: string(h.Reason), Since: h.Since}
+	}
+	for _, o := range in.Options {
+		if p.Options == nil {
+			p.Options = policy.Options{}
+		}
+		setting := policy.NewOption(string(o.Text))
+		if o.Value != nil {
+			setting.Number, setting.Numeric = float64(*o.Value), true
+		}
+		p.Options[string(o.Name)] = setting
+	}
+	r.prefixes[in.N] = p
+	return nil
+}
+
+func decodeLink(s linkStats) policy.LinkStats {
+	return policy.LinkStats{
+		Time: s.Time, DownRate: s.DownRate, UpRate: s.UpRate, DownRateMax: s.DownRateMax, UpRateMax: s.UpRateMax,
+		DownRateMaxTime: s.DownRateMaxTime, UpRateMaxTime: s.UpRateMaxTime, DownSMA: s.DownSMA,
+		DownSMAMax: policy.Windowed(s.DownSMAMax), DownSMAMin: policy.Windowed(s.DownSMAMin), DownSMAQuantile: policy.Windowed(s.DownSMAQuantile),
+		DownBytes: s.DownBytes, UpBytes: s.UpBytes, RxErrors: s.RxErrors, TxErrors: s.TxErrors,
+	}
+}
+
+// prefix returns the prefix of a number, nil for none.
+func (r *Reader) prefix(n *int) (*policy.Prefix, error) {
+	if n == nil {
+		return nil, nil
+	}
+	p := r.prefixes[*n]
+	if p == nil {
+		return nil, fmt.Errorf("prefix number %d is not described", *n)
+	}
+	return p, nil
+}
+
+func (r *Reader) prefixesOf(numbers []int) (list []*policy.Prefix, err error) {
+	for _, n := range numbers {
+		p, err := r.prefix(&n)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+func (r *Reader) decodeDecision(in *decision) (*Entry, error) {
+	request, err := r.decodeRequest(in)
+	if err != nil {
+		return nil, err
+	}
+	d, err := r.decodeAnswer(&in.Answer, request)
+	if err != nil {
+		return nil, fmt.Errorf("answer: %w", err)
+	}
+	return &Entry{Policy: string(in.Policy), Request: request, Decision: d}, nil
+}
+
+func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
+	out := &policy.Request{
+		Now: in.Now, Host: string(in.Host), Service: string(in.Service), Port: in.Port, Remote: in.Remote, Bound: in.Bound,
+		App: policy.App{UID: in.App.UID, PID: in.App.PID, Command: string(in.App.Command), Executable: string(in.App.Executable)},
+	}
+	var errs [5]error
+	out.Kind, errs[0] = value[policy.Kind](kinds, "kind", in.Kind)
+	out.Network.Transport, errs[1] = value[policy.Transport](transports, "transport", in.Transport)
+	out.Network.Family, errs[2] = value[policy.Family](families, "family", in.Family)
+	out.BoundPrefix, errs[3] = r.prefix(in.BoundPrefix)
+	out.Prefixes, errs[4] = r.prefixesOf(in.Prefixes)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	for name, v := range in.Intents {
+		o, ok := intentOf(name)
+		if !ok {
+			return nil, fmt.Errorf("unknown intent %q", name)
+		}
+		out.Intents = out.Intents.With(o, v)
+	}
+	if n := len(in.DestStats); n != 0 && n != len(in.Prefixes) {
+		return nil, fmt.Errorf("%d destination statistics for %d prefixes", n, len(in.Prefixes))
+	}
+	for _, s := range in.DestStats {
+		out.DestStats = append(out.DestStats, policy.PathStats(s))
+	}
+	for _, s := range in.Sockets {
+		p, err := r.prefix(s.Prefix)
+		if err != nil {
+			return nil, err
+		}
+		out.Sockets = append(out.Sockets, policy.Socket{FD: s.FD, Local: s.Local, Prefix: p, Multipath: s.Multipath})
+	}
+	return out, nil
+}
+
+func intentOf(name string) (intent.Option, bool) {
+	for o := intent.Option(1); o.Valid(); o++ {
+		if o.String() == name {
+			return o, true
+		}
+	}
+	return 0, false
+}
+
+func (r *Reader) decodeAnswer(in *answer, request *policy.Request) (policy.Decision, error) {
+	d := policy.Decision{Multipath: in.Multipath, Reason: string(in.Reason)}
+	var errs [3]error
+	d.Prefix, errs[0] = r.prefix(in.Prefix)
+	d.Alternates, errs[1] = r.prefixesOf(in.Alternates)
+	d.Resolution, errs[2] = value[policy.Resolution](resolutions, "resolution", in.Resolution)
+	if err := errors.Join(errs[:]...); err != nil {
+		return d, err
+	}
+	if n := in.Socket; n != nil {
+		if *n < 0 || *n >= len(request.Sockets) {
+			return d, fmt.Errorf("socket %d of %d", *n, len(request.Sockets))
+		}
+		d.Socket = &request.Sockets[*n]
+	}
+	for _, o := range in.Options {
+		d.Options = append(d.Options, policy.SocketOption(o))
+	}
+	for _, s := range in.Scores {
+		p, err := r.prefix(s.Prefix)
+		if err != nil {
+			return d, err
+		}
+		one := policy.Score{Prefix: p, Predicted: s.Predicted, Note: string(s.Note)}
+		for _, t := range s.Terms {
+			unit, err := value[policy.Unit](units, "unit", t.Unit)
+			if err != nil {
+				return d, err
+			}
+			one.Terms = append(one.Terms, policy.Term{Name: string(t.Name), Unit: unit, Value: float64(t.Value), Time: t.Time})
+		}
+		d.Scores = append(d.Scores, one)
+	}
+	return d, nil
+}

@@ -1,0 +1,152 @@
+package decisionlog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"github.com/socket-intents/mamma/internal/logfile"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// MinSize is the smallest size that a Recorder keeps to: half of it holds a
+// dozen decisions with all that they refer to.
+const MinSize = 128 << 10
+
+// queueLength is how many decisions may wait for the file. At 10 000 decisions
+// a second that bridges 100 ms; each holds what its client sent, mostly some hundred
+// bytes and 16 kB at worst.
+const queueLength = 1024
+
+// Recorder writes decisions to a file, off the request path: what finds the
+// queue full is dropped and counted.
+//
+// The file, and one older part of it named with ".1" at its end, together stay
+// below a size. The file holds what programs did on the network: only its owner
+// may read it, and one that is somebody else's or open to others is not written to.
+type Recorder struct {
+	log     *slog.Logger
+	size    int64 // of each of the two files
+	queue   chan noted
+	dropped atomic.Uint64
+
+	// The rest belongs to Run.
+	file    *logfile.File
+	encoder Encoder
+	buf     []byte
+	failed  bool // reported since the last success
+}
+
+// noted is a call of a policy.
+type noted struct {
+	policy   string
+	request  policy.Request
+	decision policy.Decision
+}
+
+// NewRecorder makes a Recorder to the file at path that keeps to size bytes, at
+// least MinSize; Run writes. A nil logger discards.
+func NewRecorder(path string, size int64, log *slog.Logger) *Recorder {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Recorder{log: log, size: max(size, MinSize) / 2, queue: make(chan noted, queueLength), file: logfile.NewPrivate(path)}
+}
+
+// Note records a call of the policy of that name. It returns at once, keeps of
+// r only copies and the prefixes, and is safe for concurrent use; d must not
+// be changed afterwards.
+func (r *Recorder) Note(name string, request *policy.Request, d policy.Decision) {
+	if len(r.queue) == cap(r.queue) { // spares the copies
+		r.dropped.Add(1)
+		return
+	}
+	n := noted{name, *request, d}
+	n.request.Prefixes = slices.Clone(request.Prefixes)
+	n.request.DestStats = slices.Clone(request.DestStats)
+	n.request.Sockets = slices.Clone(request.Sockets)
+	n.decision.Socket = nil
+	for i := range request.Sockets {
+		if d.Socket == &request.Sockets[i] {
+			n.decision.Socket = &n.request.Sockets[i]
+		}
+	}
+	select {
+	case r.queue <- n:
+	default:
+		r.dropped.Add(1)
+	}
+}
+
+// Dropped counts the decisions that were not recorded.
+func (r *Recorder) Dropped() uint64 { return r.dropped.Load() }
+
+// Run writes until ctx ends and everything noted by then is written. The error
+// is always nil.
+func (r *Recorder) Run(ctx context.Context) error {
+	defer r.file.Close()
+	for {
+		select {
+		case n := <-r.queue:
+			r.write(&n)
+			continue
+		case <-ctx.Done():
+		}
+		for {
+			select {
+			case n := <-r.queue:
+				r.write(&n)
+				continue
+			default:
+			}
+			if n := r.Dropped(); n > 0 {
+				r.log.Warn("decisions were not recorded", "path", r.file.Path(), "dropped", n)
+			}
+			return nil
+		}
+	}
+}
+
+// write writes a decision, and reports the first failure of several in a row.
+func (r *Recorder) write(n *noted) {
+	err := r.tryWrite(n)
+	if err != nil {
+		r.encoder.Reset() // what of the lines arrived is not known
+		r.dropped.Add(1)
+		if !r.failed {
+			r.log.Error("decisions cannot be recorded; they are lost until they can", "path", r.file.Path(), "err", err)
+		}
+	}
+	r.failed = err != nil
+}
+
+func (r *Recorder) tryWrite(n *noted) error {
+	for {
+		size, opened, err := r.file.Prepare()
+		if err != nil {
+			return err
+		}
+		if opened { // somebody may have rotated it
+			r.encoder.Reset()
+		}
+		r.buf = r.buf[:0]
+		if opened && size > 0 {
+			r.buf = append(r.buf, '\n') // a crash may have left a piece of a line
+		}
+		if r.buf, err = r.encoder.Append(r.buf, n.policy, &n.request, n.decision); err != nil {
+			return err
+		}
+		if int64(len(r.buf)) > r.size {
+			return fmt.Errorf("a decision in %d bytes does not fit into a file of %d", len(r.buf), r.size)
+		}
+		if size == 0 || size+int64(len(r.buf)) <= r.size {
+			return r.file.WriteLine(r.buf)
+		}
+		if err := os.Rename(r.file.Path(), r.file.Path()+".1"); err != nil {
+			return err
+		}
+	}
+}
