@@ -33,6 +33,10 @@ type Options struct {
 	// OnDecision is called for every decision, on the request path: it must
 	// return at once and keep no pointer to the record. May be nil.
 	OnDecision func(*Record)
+	// OnChoice is called with every request that a policy was asked about and its
+	// answer, be it of use or not, in the policy's turn and so in the order of its
+	// calls: it must return at once and keep no pointer but to prefixes. May be nil.
+	OnChoice func(policyName string, r *policy.Request, d policy.Decision)
 	// OnReport is called with the decision that a client reported an outcome
 	// of. May be nil.
 	OnReport func(Record)
@@ -155,10 +159,12 @@ func (m *Manager) choose(w *work, takeover func()) (mine bool) {
 			if w.req.Kind == policy.Resolve {
 				if rc, ok := p.(policy.ResolveChooser); ok {
 					d = rc.ChooseResolver(&w.req)
+					m.chosen(r, w, d)
 				}
 				return
 			}
 			d = p.Choose(&w.req)
+			m.chosen(r, w, d)
 			if ll, ok := p.(policy.LineLogger); ok {
 				if logFile = ll.LogFile(); logFile != "" {
 					line = ll.LogLine(&w.req, d)
@@ -187,6 +193,12 @@ func (m *Manager) choose(w *work, takeover func()) (mine bool) {
 			m.logs.write(logFile, line, w.req.Now)
 		}
 		return true
+	}
+}
+
+func (m *Manager) chosen(r *Runner, w *work, d policy.Decision) {
+	if m.opts.OnChoice != nil {
+		m.opts.OnChoice(r.Name, &w.req, d)
 	}
 }
 
