@@ -28,6 +28,11 @@ const (
 	// MaxInterval is the middle window of the link rates (spec/measurement.md
 	// 1), which needs one sample at least.
 	MaxInterval = 10 * time.Second
+	// DefaultProbeInterval finds a recovery within seconds.
+	DefaultProbeInterval = 5 * time.Second
+	// MinProbeInterval leaves time for an answer over a slow network.
+	MinProbeInterval = time.Second
+	MaxProbeInterval = time.Hour
 	// DefaultKeep is the number of decisions kept for people to look at.
 	DefaultKeep = 1024
 	// MaxKeep bounds their memory: a decision takes some hundred bytes.
@@ -69,11 +74,18 @@ type Config struct {
 	// the built-in path.
 	PolicyPath []string
 	BindDevice BindDevice
-	Log        Log
-	Sampling   Sampling
-	Logs       Logs
-	Metrics    Metrics
-	Decisions  Decisions
+	Routing    Routing
+	// StateDirectory is where what must survive a restart is kept; "" means the
+	// default path.
+	StateDirectory string
+	// AvoidMetered keeps networks that cost something for when no other is left.
+	AvoidMetered bool
+	Probe        Probe
+	Log          Log
+	Sampling     Sampling
+	Logs         Logs
+	Metrics      Metrics
+	Decisions    Decisions
 
 	src source
 }
@@ -97,6 +109,15 @@ type Log struct {
 // Sampling is about measuring.
 type Sampling struct {
 	Interval time.Duration // between two passes, MinInterval to MaxInterval
+}
+
+// Probe says how and when a network is asked whether it works.
+type Probe struct {
+	When   ProbeWhen
+	Target ProbeTarget
+	// Interval is between two probes of the same network while it is doubted,
+	// or always; MinProbeInterval to MaxProbeInterval.
+	Interval time.Duration
 }
 
 // Logs are the paths of the original's measurement logs
@@ -127,6 +148,29 @@ const (
 
 func (b BindDevice) String() string { return nameOf(bindDevices, b) }
 
+// Routing says who sees to the routes that choices need.
+type Routing uint8
+
+// The values of routing.
+const (
+	RoutingLeave  Routing = iota // routes and rules stay as they are
+	RoutingManage                // a table and source rules for each network
+)
+
+func (r Routing) String() string { return nameOf(routings, r) }
+
+// ProbeWhen says when networks are probed.
+type ProbeWhen uint8
+
+// The values of when in the probe block.
+const (
+	ProbeDoubt  ProbeWhen = iota // while something speaks against the network
+	ProbeAlways                  // regularly
+	ProbeNever
+)
+
+func (w ProbeWhen) String() string { return nameOf(probeWhens, w) }
+
 // LogFormat is the form of log lines.
 type LogFormat uint8
 
@@ -151,6 +195,7 @@ func defaults() *Config {
 	return &Config{
 		Sampling:  Sampling{Interval: DefaultInterval},
 		Decisions: Decisions{Keep: DefaultKeep},
+		Probe:     Probe{Interval: DefaultProbeInterval},
 	}
 }
 

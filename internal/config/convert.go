@@ -74,6 +74,20 @@ func (w *writer) file(c *Config) {
 	if c.BindDevice != standard.BindDevice {
 		w.text("bind_device", c.BindDevice.String())
 	}
+	if c.Routing != standard.Routing {
+		w.text("routing", c.Routing.String())
+	}
+	w.text("state_dir", c.StateDirectory)
+	if c.AvoidMetered {
+		w.line("avoid_metered = true")
+	}
+	if c.Probe != standard.Probe {
+		w.open("probe {")
+		w.text("when", c.Probe.When.String())
+		w.text("target", c.Probe.Target.String())
+		w.text("interval", c.Probe.Interval.String())
+		w.line("}")
+	}
 	if c.Log != standard.Log {
 		w.open("log {")
 		w.text("level", nameOf(logLevels, c.Log.Level))
@@ -133,6 +147,15 @@ func (w *writer) block(b Block, original bool) {
 	}
 	if b.Cost != nil {
 		w.text("cost", b.Cost.String())
+	}
+	if b.Budget != nil {
+		w.text("budget", b.Budget.String())
+	}
+	if b.BudgetReset != nil {
+		w.line("budget_reset = %d", *b.BudgetReset)
+	}
+	if b.LinkDNS != nil {
+		w.line("link_dns = %t", *b.LinkDNS)
 	}
 	servers := make([]string, len(b.Nameservers))
 	for i, s := range b.Nameservers {

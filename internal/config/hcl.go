@@ -61,6 +61,9 @@ func (h *hclFile) fileSettings() map[string]setter {
 		"compat_fifo":    into(h, &c.CompatFIFO, parsePath),
 		"policy_path":    listInto(h, &c.PolicyPath, parsePath),
 		"bind_device":    into(h, &c.BindDevice, oneOf(bindDevices)),
+		"routing":        into(h, &c.Routing, oneOf(routings)),
+		"state_dir":      into(h, &c.StateDirectory, parsePath),
+		"avoid_metered":  h.boolean(&c.AvoidMetered),
 	}
 }
 
@@ -94,6 +97,11 @@ func (h *hclFile) groups() map[string]map[string]setter {
 		"metrics": {
 			"listen": into(h, &c.Metrics.Listen, parseListen),
 		},
+		"probe": {
+			"when":     into(h, &c.Probe.When, oneOf(probeWhens)),
+			"target":   into(h, &c.Probe.Target, parseProbeTarget),
+			"interval": into(h, &c.Probe.Interval, parseProbeInterval),
+		},
 		"decisions": {
 			"keep": h.integer(&c.Decisions.Keep, 0, MaxKeep),
 		},
@@ -109,6 +117,15 @@ func (h *hclFile) networkSettings(to *Block) map[string]setter {
 			to.Cost = new(policy.Cost)
 			into(h, to.Cost, oneOf(costs))(a, where)
 		},
+		"budget": func(a *hclsyntax.Attribute, where string) {
+			to.Budget = new(Bytes)
+			into(h, to.Budget, parseBytes)(a, where)
+		},
+		"budget_reset": func(a *hclsyntax.Attribute, where string) {
+			to.BudgetReset = new(int)
+			h.integer(to.BudgetReset, 1, 31)(a, where)
+		},
+		"link_dns":   func(a *hclsyntax.Attribute, where string) { to.LinkDNS = new(bool); h.boolean(to.LinkDNS)(a, where) },
 		"nameserver": listInto(h, &to.Nameservers, parseNameserver),
 		"resolvconf": into(h, &to.ResolvConf, parsePath),
 		"dnsbindto":  into(h, &to.DNSBindTo, parseAddr),

@@ -27,6 +27,7 @@ var comparer = cmp.Options{
 // TestHCLSettings has a row for each setting and block.
 func TestHCLSettings(t *testing.T) {
 	yes, no, metered := true, false, policy.Metered
+	budget, reset := Bytes(1_500_000_000), 31
 	block := func(b Block) func(*Config) { return func(c *Config) { c.Blocks = []Block{b} } }
 	network := netip.MustParsePrefix("192.0.2.0/24")
 	for _, tt := range []struct {
@@ -46,6 +47,23 @@ func TestHCLSettings(t *testing.T) {
 		{`bind_device = "auto"`, func(c *Config) { c.BindDevice = BindAuto }},
 		{`bind_device = "always"`, func(c *Config) { c.BindDevice = BindAlways }},
 		{`bind_device = "never"`, func(c *Config) { c.BindDevice = BindNever }},
+		{`routing = "leave"`, func(*Config) {}},
+		{`routing = "manage"`, func(c *Config) { c.Routing = RoutingManage }},
+		{`state_dir = "/a"`, func(c *Config) { c.StateDirectory = "/a" }},
+		{`avoid_metered = true`, func(c *Config) { c.AvoidMetered = true }},
+		{"probe {\n  when = \"always\"\n  target = \"dns\"\n  interval = \"2s\"\n}", func(c *Config) {
+			c.Probe = Probe{When: ProbeAlways, Interval: 2 * time.Second}
+		}},
+		{"probe {\n  when = \"never\"\n}", func(c *Config) { c.Probe.When = ProbeNever }},
+		{"probe {\n  target = \"tcp://[2001:db8::1]:443\"\n}", func(c *Config) {
+			c.Probe.Target.TCP = netip.MustParseAddrPort("[2001:db8::1]:443")
+		}},
+		{"probe {\n  target = \"http://portal.example.net/204\"\n}", func(c *Config) {
+			c.Probe.Target.HTTP = "http://portal.example.net/204"
+		}},
+		{"prefix \"192.0.2.0/24\" {\n  budget = \"1.5GB\"\n  budget_reset = 31\n  link_dns = false\n}", block(Block{
+			Prefix: network, Budget: &budget, BudgetReset: &reset, LinkDNS: &no,
+		})},
 		{"log {\n  level = \"debug\"\n  format = \"json\"\n}", func(c *Config) { c.Log = Log{slog.LevelDebug, LogJSON} }},
 		{"log {}", func(*Config) {}},
 		{"sampling {\n  interval = \"1.5s\"\n}", func(c *Config) { c.Sampling.Interval = 1500 * time.Millisecond }},

@@ -35,6 +35,37 @@ policy_path = ["/usr/local/lib/mam-policies"]
 # another one, "always", or "never". Default: "auto".
 bind_device = "auto"
 
+# Who sees to the routes that make packets leave by the chosen network. "leave"
+# changes nothing: where routes are missing, bind_device helps. "manage" gives each
+# managed network a routing table of its own and source rules that lead to it, so
+# that any program that binds an address gets the network it means; it takes
+# CAP_NET_ADMIN. Rules and routes are marked with protocol 77, tables start at
+# 7700, rules at priority 7700; all are removed at the end. Default: "leave".
+routing = "leave"
+
+# Where what must survive a restart is kept: how much of the budgets is used.
+# Default: $STATE_DIRECTORY, else /var/lib/mamma for root, else
+# $XDG_STATE_HOME/mamma or ~/.local/state/mamma.
+state_dir = "/var/lib/mamma"
+
+# Keep networks that are metered, expensive or beyond their budget for when no
+# other is left, whatever the policy. Default: false.
+avoid_metered = true
+
+# How a network is asked whether it works.
+probe {
+  # "doubt": while connects fail or connections stall; "always": regularly; or
+  # "never". Default: "doubt".
+  when = "doubt"
+  # "dns": the network's own name servers, if it has any, are asked for the root
+  # servers. "tcp://192.0.2.1:443": a connection is opened and closed again.
+  # "http://...": a page that must answer with status 204, to find portals that
+  # want the user to log in. Names are resolved on the network. Default: "dns".
+  target = "dns"
+  # Time between two probes of a network. Default: "5s". Between "1s" and "1h".
+  interval = "5s"
+}
+
 log {
   level  = "info" # "debug", "info", "warn" or "error". Default: "info"
   format = "text" # "text" or "json". Default: "text"
@@ -85,8 +116,18 @@ prefix "192.0.2.0/24" {
   default = true
   # What traffic costs: "free", "metered" or "expensive". Default: "free".
   cost = "free"
+  # How many bytes may be transferred over the interface in a month, down and up
+  # together: an amount with unit kB, MB, GB, TB, or KiB, MiB, GiB, TiB. Beyond,
+  # the network is expensive. Default: no limit.
+  budget = "5GB"
+  # The day on which the month begins, from 1 to 31; in shorter months the last
+  # day. Default: 1.
+  budget_reset = 1
+  # Whether the name servers that systemd knows for the interface are asked where
+  # none are given here. Default: true (false in the original grammar).
+  link_dns = true
   # The name servers to ask on this network, with port if it is not 53.
-  # Default: none, and the host's own resolver is asked.
+  # Default: those of link_dns, and without any the host's own resolver.
   nameserver = ["192.0.2.1", "[2001:db8::53]:5353"]
   # A file with more of them, as resolv.conf(5). Default: none.
   resolvconf = "/run/mamma/resolv.conf"

@@ -44,6 +44,8 @@ func TestReferenceComplete(t *testing.T) {
 	changed := *mustParse(t, Reference)
 	changed.Auto = true
 	changed.BindDevice = BindNever
+	changed.Routing = RoutingManage
+	changed.Probe.When = ProbeAlways
 	changed.Log.Format = LogJSON
 	changed.Sampling.Interval *= 2
 	changed.Decisions.Keep *= 2

@@ -23,6 +23,9 @@ type Block struct {
 	Enabled     *bool
 	Default     *bool
 	Cost        *policy.Cost
+	Budget      *Bytes
+	BudgetReset *int
+	LinkDNS     *bool
 	Nameservers []netip.AddrPort
 	ResolvConf  string
 	DNSBindTo   netip.Addr
@@ -70,6 +73,15 @@ type PrefixSettings struct {
 	// Default is nil where nothing is said. Auto then chooses the default.
 	Default *bool
 	Cost    policy.Cost
+	// Budget is how much may be transferred in a month; 0: no limit. The month
+	// begins on day BudgetReset, 1 to 31 and the last day of shorter months; 0:
+	// nothing is said, which is the first.
+	Budget      Bytes
+	BudgetReset int
+	// LinkDNS tells whether the name servers that systemd has for the interface
+	// are asked where Nameservers and ResolvConf give none; nil where nothing is
+	// said.
+	LinkDNS *bool
 	// Nameservers and ResolvConf are the prefix's resolvers; where both are
 	// empty it has none of its own.
 	Nameservers []netip.AddrPort
@@ -124,6 +136,15 @@ func (s *PrefixSettings) merge(b *Block) {
 	}
 	if b.Cost != nil {
 		s.Cost = *b.Cost
+	}
+	if b.Budget != nil {
+		s.Budget = *b.Budget
+	}
+	if b.BudgetReset != nil {
+		s.BudgetReset = *b.BudgetReset
+	}
+	if b.LinkDNS != nil {
+		s.LinkDNS = b.LinkDNS
 	}
 	if len(b.Nameservers) > 0 {
 		s.Nameservers = b.Nameservers

@@ -24,7 +24,9 @@ var (
 	costs       = []choice[policy.Cost]{
 		{policy.Free.String(), policy.Free}, {policy.Metered.String(), policy.Metered}, {policy.Expensive.String(), policy.Expensive},
 	}
-	logLevels = []choice[slog.Level]{
+	routings   = []choice[Routing]{{"leave", RoutingLeave}, {"manage", RoutingManage}}
+	probeWhens = []choice[ProbeWhen]{{"doubt", ProbeDoubt}, {"always", ProbeAlways}, {"never", ProbeNever}}
+	logLevels  = []choice[slog.Level]{
 		{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError},
 	}
 )
@@ -76,6 +78,17 @@ func parseInterval(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("must be a duration such as %q, not %q", DefaultInterval, text)
 	case d < MinInterval || d > MaxInterval:
 		return 0, fmt.Errorf("must be between %v and %v, not %v", MinInterval, MaxInterval, d)
+	}
+	return d, nil
+}
+
+func parseProbeInterval(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("must be a duration such as %q, not %q", DefaultProbeInterval, text)
+	case d < MinProbeInterval || d > MaxProbeInterval:
+		return 0, fmt.Errorf("must be between %v and %v, not %v", MinProbeInterval, MaxProbeInterval, d)
 	}
 	return d, nil
 }
