@@ -77,13 +77,10 @@ var (
 // not sent yet. The Daemon can still be used.
 func (d *Daemon) Close() error {
 	d.mu.Lock()
-	idle := d.idle
-	d.idle, d.reports = nil, nil
+	d.reports = nil
 	d.mu.Unlock()
-	for _, l := range idle {
-		_ = l.nc.Close()
-	}
 	d.reporter.Wait()
+	d.dropIdle()
 	return nil
 }
 

@@ -193,6 +193,7 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	if r := c.Remote.AddrPort; len(first.addrs) == 0 && r.IsValid() && r.Port() != 0 {
 		first.addrs = t.addresses([]wire.AddrInfo{{Addr: c.Remote}}, first.local)
 	}
+	first.settle()
 	p.candidates = append(p.candidates, first)
 	for i := range ans.Alternates {
 		a := &ans.Alternates[i]

@@ -3,11 +3,13 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -40,7 +42,7 @@ func TestDialFollowsDecision(t *testing.T) {
 	if _, ok := nc.(interface{ CloseWrite() error }); !ok {
 		t.Error("a method of *net.TCPConn is lost")
 	}
-	_ = d.Daemon.Close() // waits for the report
+	_ = d.Daemon.Close() // waits for a report under way
 
 	reqs := f.requests()
 	if len(reqs) < 2 {
@@ -131,6 +133,52 @@ func TestDialUnbindsUnreachable(t *testing.T) {
 	info, peer := dialServer(t, dialer(t, f.path), s, "host.test")
 	if peer != "127.0.0.1" || info.Candidate != 0 || info.Source.IsValid() || len(info.Attempts) != 0 {
 		t.Errorf("from %s, info %+v", peer, info)
+	}
+}
+
+// A network's address cannot reach loopback; whoever found that address, it is
+// not waited for.
+func TestDialLoopbackUnbound(t *testing.T) {
+	s := startServer(t)
+	for _, original := range []bool{false, true} {
+		f := startFake(t, "", original, func(m *wire.Message) bool {
+			suggest("192.0.2.1")(m)
+			if m.Action == wire.ActionResolveResponse {
+				m.Context.Result = nil // left to us
+			} else if original {
+				m.Context.Result, m.Alternates, m.Reason = resolve(m, "127.0.0.1"), nil, ""
+			}
+			return true
+		})
+		info, peer := dialServer(t, dialer(t, f.path), s, "localhost")
+		if peer != "127.0.0.1" || info.Candidate != 0 || info.Source.IsValid() || len(info.Attempts) != 0 {
+			t.Errorf("original %v: from %s, info %+v", original, peer, info)
+		}
+	}
+}
+
+func TestDialMultipath(t *testing.T) {
+	if b, err := os.ReadFile("/proc/sys/net/mptcp/enabled"); err != nil || !bytes.HasPrefix(b, []byte("1")) {
+		t.Skip("needs a kernel with MPTCP (CONFIG_MPTCP, net.mptcp.enabled=1)")
+	}
+	s := startServer(t)
+	f := startFake(t, "", false, func(m *wire.Message) bool {
+		suggest("127.0.0.2")(m)
+		m.Context.Protocol = wire.ProtoMPTCP
+		return true
+	})
+	nc, err := dialer(t, f.path).Dial("tcp", "127.0.0.1:"+s.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	info, _ := InfoOf(tls.Client(nc, nil)) // InfoOf looks through wrappers
+	if !info.Multipath || info.Local.Addr().String() != "127.0.0.2" {
+		t.Errorf("info %+v", info)
+	}
+	// A listener of Go accepts MPTCP, so nothing falls back.
+	if mptcp, err := nc.(interface{ MultipathTCP() (bool, error) }).MultipathTCP(); err != nil || !mptcp {
+		t.Errorf("MPTCP %v (%v)", mptcp, err)
 	}
 }
 

@@ -23,6 +23,7 @@ func (d *Dialer) lookup(ctx context.Context, p *plan, c *candidate) (*candidate,
 			return nil, errNoAddress
 		}
 		found.addrs = []netip.AddrPort{netip.AddrPortFrom(t.literal, t.port)}
+		found.settle()
 		return &found, nil
 	case c.index != plain && p.features&wire.FeatureNoResolve != 0:
 		answered, err := d.lookupOnNetwork(ctx, p, &found)
@@ -32,7 +33,17 @@ func (d *Dialer) lookup(ctx context.Context, p *plan, c *candidate) (*candidate,
 	}
 	addrs, err := d.lookupPlainly(ctx, t, c.local)
 	found.addrs = addrs
+	found.settle()
 	return &found, err
+}
+
+// settle unbinds c if its addresses are this host's own: bound to a network, a
+// connection to loopback only times out. The manager sees to that itself where
+// it knows the addresses; the original does not.
+func (c *candidate) settle() {
+	if len(c.addrs) > 0 && c.addrs[0].Addr().IsLoopback() && !c.local.IsLoopback() {
+		c.unbind()
+	}
 }
 
 // lookupOnNetwork asks the manager to resolve the name on c's network. It is not
