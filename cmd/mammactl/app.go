@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/control"
+)
+
+// app is one run of the program.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	location *time.Location // that times are shown in
+	version  string
+
+	path string // of the control socket
+	json bool
+}
+
+const longHelp = `mammactl shows what a running mamma sees and decides: the networks with their
+round-trip times, load and capacity, and each decision with its reason. It also
+asks what would be decided (explain), follows everything live (watch), and
+changes what can be changed while mamma runs (set, reload).
+
+Figures have units; "-" is what mamma does not know. --json gives every answer as
+the daemon sends it.
+
+The control socket is the one given by --control, or by $MAMMA_CONTROL, or
+$XDG_RUNTIME_DIR/mamma/control.sock if it exists, or /run/mamma/control.sock.
+
+` + exitCodesHelp
+
+const examples = `  mammactl prefixes
+  mammactl explain www.example.net:443 --category bulktransfer --filesize 300M
+  mammactl decisions -f
+  mammactl prefixes --json | jq '.prefixes[].path.srtt_median_ms'`
+
+// runError marks the errors that came from running a command; all others are
+// about how it was called.
+type runError struct{ err error }
+
+func (e runError) Error() string { return e.err.Error() }
+func (e runError) Unwrap() error { return e.err }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "mammactl", Short: "Show and control a running mamma", Long: longHelp, Example: examples,
+		SilenceErrors: true, SilenceUsage: true, DisableAutoGenTag: true,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.PersistentFlags().StringVar(&a.path, "control", "", "path of the control socket")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
+	root.AddCommand(
+		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.policyCommand(),
+		a.explainCommand(), a.decisionsCommand(), a.watchCommand(),
+		a.setCommand(), a.reloadCommand(), a.versionCommand(), manCommand(root),
+	)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	return root
+}
+
+// run runs the program and returns its exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	var failed runError
+	var absent *control.NotRunningError
+	switch {
+	case err == nil:
+		return exitOK
+	case ctx.Err() != nil && errors.As(err, &failed) && errors.Is(err, ctx.Err()):
+		return exitOK // interrupted, as is usual for what runs on and on
+	case errors.As(err, &absent):
+		a.complain(err)
+		return exitNoDaemon
+	case errors.As(err, &failed):
+		a.complain(err)
+		return exitError
+	}
+	a.complain(err)
+	_, _ = fmt.Fprintf(a.err, "Try '%s --help'.\n", cmd.CommandPath())
+	return exitUsage
+}
+
+func (a *app) complain(err error) {
+	_, _ = fmt.Fprintf(a.err, "mammactl: %s\n", cleanLines(err.Error()))
+}
+
+// command makes a command that asks the daemon.
+func (a *app) command(use, short, long string, args cobra.PositionalArgs, f func(ctx context.Context, c *control.Client, args []string) error) *cobra.Command {
+	if long == "" {
+		long = short + "."
+	}
+	long = strings.TrimSpace(long) + "\n\n" + exitCodesHelp
+	return &cobra.Command{
+		Use: use, Short: short, Long: long, Args: args, DisableFlagsInUseLine: true,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := a.path
+			if path == "" {
+				path = control.DefaultPath(a.getenv)
+			}
+			c := control.NewClient(path)
+			defer c.Close()
+			if err := f(cmd.Context(), c, args); err != nil {
+				var usage usageError
+				if errors.As(err, &usage) {
+					return usage
+				}
+				return runError{err}
+			}
+			return nil
+		},
+	}
+}
+
+// usageError is an error of a command about its arguments.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// show prints an answer: as it came with --json, else by f.
+func (a *app) show(raw []byte, f func() error) error {
+	if !a.json {
+		return f()
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(raw), "", "  "); err != nil {
+		return fmt.Errorf("read mamma's answer: %w", err)
+	}
+	b.WriteByte('\n')
+	_, err := a.out.Write(b.Bytes())
+	return err
+}
+
+// printf writes a line to standard output. What comes from outside must have
+// been through clean.
+func (a *app) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(a.out, format, args...)
+	return err
+}

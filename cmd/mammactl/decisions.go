@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/control"
+)
+
+func (a *app) decisionsCommand() *cobra.Command {
+	var follow bool
+	var n uint
+	cmd := a.command("decisions [-f] [-n N]", "Show the latest decisions", `
+Shows the latest decisions, oldest first: when, who asked, for what, with which
+intents, what was chosen, whether an idle connection is used again, how long the
+policy took, and why. With -f it goes on as decisions are made, until interrupted;
+with --json, too, each line is then one event.
+
+Decisions on the requests of others are shown to root, to the user that mamma
+runs as, and to the control group.`,
+		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+			var d control.Decisions
+			raw, err := c.Get(ctx, fmt.Sprintf("/v1/decisions?limit=%d", n), &d)
+			if err != nil {
+				return err
+			}
+			if !d.Complete {
+				_, _ = fmt.Fprintln(a.err, "mammactl: only the decisions on your own requests are shown")
+			}
+			if !follow {
+				return a.show(raw, func() error { return a.showDecisions(d.Decisions) })
+			}
+			return a.follow(ctx, c, &d)
+		})
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as decisions are made")
+	cmd.Flags().UintVarP(&n, "number", "n", 20, "how many to show first")
+	return cmd
+}
+
+func (a *app) showDecisions(list []control.Decision) error {
+	if len(list) == 0 {
+		return a.printf("no decisions to show\n")
+	}
+	t := newTable("", "", "", "", "", "", "", ">", "")
+	for i := range list {
+		l := a.line(&list[i])
+		t.add(plain(l.time, l.app, l.to, l.intents, "->", l.by, l.how, l.took, l.reason)...)
+	}
+	return t.write(a.out)
+}
+
+// follow prints the decisions in d, and then those that come.
+func (a *app) follow(ctx context.Context, c *control.Client, d *control.Decisions) error {
+	if !a.json {
+		for i := range d.Decisions {
+			if err := a.printf("%s\n", a.line(&d.Decisions[i])); err != nil {
+				return err
+			}
+		}
+	}
+	from := &d.Last
+	if n := len(d.Decisions); a.json && n > 0 {
+		first := d.Decisions[0].Seq - 1
+		from = &first
+	}
+	return c.Events(ctx, from, func(raw []byte, e *control.Event) error {
+		if a.json {
+			_, err := a.out.Write(append(raw[:len(raw):len(raw)], '\n'))
+			return err
+		}
+		if text := a.event(e); text != "" {
+			return a.printf("%s\n", text)
+		}
+		return nil
+	})
+}
+
+// event shows an event as a line.
+func (a *app) event(e *control.Event) string {
+	clock := a.clock(e)
+	switch {
+	case e.Type == control.EventDecision && e.Decision != nil:
+		return a.line(e.Decision).String()
+	case e.Type == control.EventOutcome && e.Decision != nil:
+		// A connection that came up as planned is no news.
+		if outcome := outcomeText(e.Decision); outcome != "" {
+			l := a.line(e.Decision)
+			return fmt.Sprintf("%s  %-15s  %-24s  %s", clock, l.app, l.to, outcome)
+		}
+	case e.Dropped != nil:
+		return fmt.Sprintf("%s  %s decisions are not shown: they came too fast", clock, group(*e.Dropped))
+	case e.Prefix != nil:
+		p := &e.Prefix.Prefix
+		text := fmt.Sprintf("%s  %s on %s", clock, clean(p.Prefix), clean(p.Interface))
+		switch e.Prefix.Change {
+		case "health":
+			text += " is " + clean(p.Health.State)
+			if p.Health.Reason != nil {
+				text += ": " + clean(*p.Health.Reason)
+			}
+			return text
+		case "changed":
+			return text + " has changed"
+		}
+		return text + " was " + clean(e.Prefix.Change)
+	case e.Reload != nil && e.Reload.Error != nil:
+		return fmt.Sprintf("%s  reload failed: %s", clock, clean(firstLine(*e.Reload.Error)))
+	case e.Reload != nil:
+		return fmt.Sprintf("%s  configuration reloaded; policy %s", clock, orUnknown(e.Reload.Policy))
+	}
+	return ""
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+func (a *app) clock(e *control.Event) string { return e.Time.In(a.location).Format("15:04:05.000") }
+
+// line is a decision as it is shown in one line.
+type line struct{ time, app, to, intents, by, how, took, reason string }
+
+func (a *app) line(d *control.Decision) line {
+	l := line{
+		time: d.Time.In(a.location).Format("15:04:05.000"), app: caller(&d.App), to: destination(d), intents: intentsText(&d.Intents),
+		by: "any", how: "new", took: took(d.TookMS), reason: clean(d.Reason),
+	}
+	if d.Chosen != nil {
+		l.by = clean(d.Chosen.Interface)
+	}
+	if d.Bound != nil {
+		l.by = "bound"
+	}
+	if d.Reused {
+		l.how = "reuse"
+	}
+	if d.Fallback != nil {
+		l.reason = "default: " + clean(*d.Fallback)
+	}
+	if o := outcomeText(d); o != "" {
+		l.reason += "; " + o
+	}
+	return l
+}
+
+// String is the line with columns of usual widths, for lines that come one by one.
+func (l line) String() string {
+	return fmt.Sprintf("%s  %-15s  %-24s  %-10s  -> %-6s %-5s  %8s  %s", l.time, l.app, l.to, l.intents, l.by, l.how, l.took, l.reason)
+}
+
+// narrow is the line with short columns, for a width in which String would lose
+// what was chosen. The first column to give way is the destination's.
+func (l line) narrow(width int) string {
+	to := max(12, min(24, width-60))
+	command := l.app
+	if i := strings.LastIndexByte(command, '['); i > 0 {
+		command = command[:i]
+	}
+	return fmt.Sprintf("%.8s %-11s %-*s %-9s -> %-6s %-5s %s",
+		l.time, cut(command, 11), to, cut(l.to, to), cut(l.intents, 9), l.by, l.how, l.reason)
+}
+
+// cut shortens s to n characters.
+func cut(s string, n int) string {
+	if n < 0 {
+		n = 0
+	}
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n])
+}
+
+func caller(app *control.App) string {
+	name := unknown
+	if app.Command != nil {
+		name = clean(*app.Command)
+	}
+	if app.PID == nil {
+		return name
+	}
+	return fmt.Sprintf("%s[%d]", name, *app.PID)
+}
+
+func destination(d *control.Decision) string {
+	if d.Remote != nil {
+		return clean(*d.Remote)
+	}
+	if d.Host == nil {
+		return unknown
+	}
+	if d.Service == nil {
+		return clean(*d.Host)
+	}
+	return clean(net.JoinHostPort(*d.Host, *d.Service))
+}
+
+// nicknames are shorter words for values of intents.
+var nicknames = map[string]string{"bulktransfer": "bulk", "controltraffic": "control", "keepalives": "keepalive", "backgroundtraffic": "background"}
+
+func intentsText(in *control.Intents) string {
+	var parts []string
+	add := func(prefix string, s *string) {
+		if s == nil {
+			return
+		}
+		word := clean(*s)
+		if short, ok := nicknames[word]; ok {
+			word = short
+		}
+		parts = append(parts, prefix+word)
+	}
+	add("", in.Category)
+	if in.FileSize != nil {
+		parts = append(parts, short(*in.FileSize))
+	}
+	if in.Duration != nil {
+		parts = append(parts, fmt.Sprintf("duration=%d", *in.Duration))
+	}
+	if in.Bitrate != nil {
+		parts = append(parts, "bitrate="+short(*in.Bitrate))
+	}
+	add("", in.Burstiness)
+	add("", in.Timeliness)
+	add("", in.Resilience)
+	if len(parts) == 0 {
+		return unknown
+	}
+	return strings.Join(parts, " ")
+}
+
+// outcomeText tells how a connection came up other than as planned, "" if it
+// did or nothing is known.
+func outcomeText(d *control.Decision) string {
+	o := d.Outcome
+	switch {
+	case o == nil:
+		return ""
+	case o.Errno != 0:
+		reason := fmt.Sprintf("error %d", o.Errno)
+		if o.Error != nil {
+			reason = clean(*o.Error)
+		}
+		return fmt.Sprintf("connect failed after %s: %s", span(o.TookMS), reason)
+	case o.Candidate > 0 && o.Candidate <= len(d.Alternates):
+		return fmt.Sprintf("connect failed over to %s after %s", clean(d.Alternates[o.Candidate-1].Interface), span(o.TookMS))
+	case o.Candidate != 0:
+		return fmt.Sprintf("connected without the suggestion after %s", span(o.TookMS))
+	}
+	return ""
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/control"
+)
+
+// question holds the flags of explain.
+type question struct {
+	category, burstiness, timeliness, resilience string
+	filesize, duration, bitrate                  string
+	udp, ipv4, ipv6                              bool
+	bound                                        string
+}
+
+func (a *app) explainCommand() *cobra.Command {
+	var q question
+	cmd := a.command("explain HOST[:PORT]", "Show what would be decided, and why", `
+Asks what the policy would decide about a connection to HOST with the given
+intents, without side effects: nothing is connected, resolved or counted. What
+was compared is shown for each candidate.
+
+A policy that counts its decisions answers as if it had just been started. As
+the name is not resolved, networks that only reach some of its addresses are not
+considered; give an address to see that.`,
+		cobra.ExactArgs(1), func(ctx context.Context, c *control.Client, args []string) error {
+			body, err := q.body(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			var e control.Explanation
+			raw, err := c.Post(ctx, "/v1/explain", body, &e)
+			if err != nil {
+				return err
+			}
+			return a.show(raw, func() error { return a.showExplanation(a.out, &e) })
+		})
+	cmd.Use = "explain [flags] HOST[:PORT]"
+	cmd.Example = "  mammactl explain www.example.net:443 --category bulktransfer --filesize 300M"
+	f := cmd.Flags()
+	for _, w := range []struct {
+		to   *string
+		o    intent.Option
+		what string
+	}{
+		{&q.category, intent.OptCategory, "kind of communication"}, {&q.burstiness, intent.OptBurstiness, "how packets are spread over time"},
+		{&q.timeliness, intent.OptTimeliness, "what delay matters"}, {&q.resilience, intent.OptResilience, "what a lost connection means"},
+	} {
+		words := control.Words(w.o)
+		f.StringVar(w.to, w.o.String(), "", w.what+": "+strings.Join(words, ", "))
+		_ = cmd.RegisterFlagCompletionFunc(w.o.String(), cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
+	}
+	f.StringVar(&q.filesize, "filesize", "", "bytes to transfer, such as 300M or 64KiB")
+	f.StringVar(&q.duration, "duration", "", "seconds between first and last packet, or 5m (policies may read it otherwise)")
+	f.StringVar(&q.bitrate, "bitrate", "", "bytes per second, such as 1.5M (policies may read it otherwise)")
+	f.BoolVar(&q.udp, "udp", false, "datagrams in place of a stream")
+	f.BoolVarP(&q.ipv4, "ipv4", "4", false, "IPv4 only")
+	f.BoolVarP(&q.ipv6, "ipv6", "6", false, "IPv6 only")
+	f.StringVar(&q.bound, "bound", "", "local address that the application binds to itself")
+	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
+	return cmd
+}
+
+// body makes the request's body.
+func (q *question) body(target string) (control.Question, error) {
+	var b control.Question
+	b.Host, b.Service = splitTarget(target)
+	if b.Host == "" {
+		return b, fmt.Errorf("%q names no host", target)
+	}
+	b.Bound = q.bound
+	if q.bound != "" {
+		if _, err := netip.ParseAddr(q.bound); err != nil {
+			return b, fmt.Errorf("--bound must be an address, not %q", q.bound)
+		}
+	}
+	if q.udp {
+		b.Transport = "datagram"
+	}
+	switch {
+	case q.ipv4:
+		b.Family = "IPv4"
+	case q.ipv6:
+		b.Family = "IPv6"
+	}
+	in := &b.Intents
+	for _, w := range []struct {
+		o     intent.Option
+		value string
+		to    **string
+	}{
+		{intent.OptCategory, q.category, &in.Category}, {intent.OptBurstiness, q.burstiness, &in.Burstiness},
+		{intent.OptTimeliness, q.timeliness, &in.Timeliness}, {intent.OptResilience, q.resilience, &in.Resilience},
+	} {
+		if w.value == "" {
+			continue
+		}
+		words := control.Words(w.o)
+		if !slices.Contains(words, strings.ToLower(w.value)) {
+			return b, fmt.Errorf("--%v must be one of %s, not %q", w.o, strings.Join(words, ", "), w.value)
+		}
+		*w.to = &w.value
+	}
+	for _, n := range []struct {
+		name, value string
+		parse       func(string) (int64, error)
+		to          **int64
+	}{
+		{"filesize", q.filesize, parseSize, &in.FileSize}, {"duration", q.duration, parseSeconds, &in.Duration}, {"bitrate", q.bitrate, parseSize, &in.Bitrate},
+	} {
+		if n.value == "" {
+			continue
+		}
+		v, err := n.parse(n.value)
+		if err != nil {
+			return b, fmt.Errorf("--%s %w, not %q", n.name, err, n.value)
+		}
+		*n.to = &v
+	}
+	return b, nil
+}
+
+// splitTarget splits HOST[:PORT]; an IPv6 address may stand without brackets
+// if there is no port.
+func splitTarget(s string) (host, port string) {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return s, ""
+	}
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		return h, p
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), ""
+}
+
+func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
+	d := &e.Decision
+	var b strings.Builder
+	name := "policy " + orUnknown(d.Policy)
+	use, is, was := "would use", "is", "would be"
+	if d.Seq != 0 { // it has happened
+		use, is, was = "chose", "was", "was"
+	}
+	switch {
+	case d.Fallback != nil:
+		fmt.Fprintf(&b, "%s %s not followed: %s\n", name, is, clean(*d.Fallback))
+		if d.Chosen != nil {
+			fmt.Fprintf(&b, "the default %s used: %s on %s\n", was, clean(d.Chosen.Prefix), clean(d.Chosen.Interface))
+		} else {
+			b.WriteString("there is no default: the kernel chooses\n")
+		}
+	case d.Bound != nil:
+		fmt.Fprintf(&b, "%s leaves the socket as the application bound it, to %s\n", name, clean(*d.Bound))
+	case d.Chosen != nil:
+		fmt.Fprintf(&b, "%s %s %s on %s\n", name, use, clean(d.Chosen.Prefix), clean(d.Chosen.Interface))
+	default:
+		fmt.Fprintf(&b, "%s has no preference: the kernel chooses\n", name)
+	}
+	if len(e.Candidates) > 0 {
+		b.WriteByte('\n')
+		if err := scores(e).write(&b); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(&b, "\n  %s\n", clean(d.Reason))
+	var parts []string
+	if est := estimates(d); est != "" {
+		parts = append(parts, "Estimates: "+est+".")
+	}
+	if e.Resolver != nil {
+		r := "Resolver " + servers(e.Resolver.Servers)
+		if e.Resolver.Prefix != nil {
+			r += " via " + clean(e.Resolver.Prefix.Interface)
+		}
+		parts = append(parts, r+".")
+	}
+	if e.Device != nil {
+		parts = append(parts, "Bound to device "+clean(*e.Device)+".")
+	}
+	if d.Multipath {
+		parts = append(parts, "With Multipath TCP.")
+	}
+	if len(d.Alternates) > 0 {
+		var alts []string
+		for _, p := range d.Alternates {
+			alts = append(alts, clean(p.Prefix))
+		}
+		parts = append(parts, "Fallback: "+strings.Join(alts, ", ")+".")
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(&b, "  %s\n", strings.Join(parts, "   "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// scores is what was compared, a line per candidate.
+func scores(e *control.Explanation) *table {
+	var terms []string
+	predicted := false
+	for _, s := range e.Decision.Scores {
+		predicted = predicted || s.PredictedMS != nil
+		for _, t := range s.Terms {
+			if !slices.Contains(terms, t.Name) {
+				terms = append(terms, t.Name)
+			}
+		}
+	}
+	heads := []string{"PREFIX", "INTERFACE"}
+	for _, name := range terms {
+		heads = append(heads, ">"+strings.ToUpper(clean(name)))
+	}
+	if predicted {
+		heads = append(heads, ">PREDICTED")
+	}
+	t := newTable(append(heads, "")...)
+	t.indent = "  "
+	for i := range e.Candidates {
+		p := &e.Candidates[i]
+		row := plain(clean(p.Prefix), clean(p.Interface))
+		at := slices.IndexFunc(e.Decision.Scores, func(s control.Score) bool { return s.Prefix == p.Prefix && s.Interface == p.Interface })
+		var s control.Score
+		if at >= 0 {
+			s = e.Decision.Scores[at]
+		}
+		for _, name := range terms {
+			text := unknown
+			if i := slices.IndexFunc(s.Terms, func(t control.Term) bool { return t.Name == name }); i >= 0 {
+				text = termText(&s.Terms[i])
+			}
+			row = append(row, cell{text: text})
+		}
+		if predicted {
+			text := unknown
+			if s.PredictedMS != nil {
+				text = span(*s.PredictedMS)
+			}
+			row = append(row, cell{text: text})
+		}
+		note := ""
+		if s.Note != nil {
+			note = clean(*s.Note)
+		}
+		if c := e.Decision.Chosen; c != nil && c.Prefix == p.Prefix && c.Interface == p.Interface {
+			note = strings.TrimSpace("<- " + note)
+		}
+		t.add(append(row, cell{text: note})...)
+	}
+	return t
+}
+
+func termText(t *control.Term) string {
+	if t.Value == nil {
+		return unknown
+	}
+	switch t.Unit {
+	case control.UnitMilliseconds:
+		return span(*t.Value)
+	case control.UnitByteRate:
+		return mbps(t.Value) + " Mbit/s"
+	case control.UnitBytes:
+		return byteSize(*t.Value)
+	case control.UnitCount:
+		return fmt.Sprintf("%.0f", *t.Value)
+	case control.UnitProbability:
+		return fmt.Sprintf("%.0f %%", *t.Value*100)
+	}
+	return fmt.Sprintf("%.4g", *t.Value)
+}
+
+// estimates tells how old the inputs about the chosen candidate are.
+func estimates(d *control.Decision) string {
+	var parts []string
+	for _, s := range d.Scores {
+		if d.Chosen == nil || s.Prefix != d.Chosen.Prefix || s.Interface != d.Chosen.Interface {
+			continue
+		}
+		for _, t := range s.Terms {
+			if t.AgeMS != nil {
+				parts = append(parts, clean(t.Name)+" "+ago(*t.AgeMS)+" old")
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}

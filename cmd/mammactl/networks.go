@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/control"
+)
+
+func (a *app) prefixesCommand() *cobra.Command {
+	return a.command("prefixes", "Show the managed prefixes with their measurements", `
+Shows the managed prefixes. RTT is the minimum of the last 10 minutes and the
+median of the current connections; LOAD is the current rate of the interface and
+CAPACITY the highest receive rate of the last 10 minutes; DNS are the name
+servers asked for connections over the prefix. "*" marks default prefixes. All
+other figures, and the age of each, are shown by --json.`,
+		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+			var p control.Prefixes
+			raw, err := c.Get(ctx, "/v1/prefixes", &p)
+			if err != nil {
+				return err
+			}
+			return a.show(raw, func() error { return a.showPrefixes(&p) })
+		})
+}
+
+func (a *app) showPrefixes(p *control.Prefixes) error {
+	if len(p.Prefixes) == 0 {
+		return a.printf("mamma manages no prefix.\n")
+	}
+	t := newTable("PREFIX", "INTERFACE", "HEALTH", "COST", ">RTT min/med ms", ">LOAD down/up Mbit/s", ">CAPACITY Mbit/s", ">CONNS", "DNS")
+	var notes strings.Builder
+	for i := range p.Prefixes {
+		x := &p.Prefixes[i]
+		name := x.Prefix
+		if x.Default {
+			name += " *"
+		}
+		cells := plain(clean(name), clean(x.Interface), "", clean(x.Cost),
+			pair(msec(x.Path.SRTTMinMS), msec(x.Path.SRTTMedianMS)), pair(mbps(x.Link.Down), mbps(x.Link.Up)),
+			mbps(x.Link.DownMax), count(x.Path.Connections), servers(x.Resolvers))
+		cells[2] = a.health(x.Health.State)
+		t.add(cells...)
+		if x.Health.Reason != nil {
+			fmt.Fprintf(&notes, "%s on %s is %s: %s%s\n", x.Prefix, clean(x.Interface), clean(x.Health.State), clean(*x.Health.Reason), since(p.Now, x.Health.Since))
+		}
+	}
+	if err := t.write(a.out); err != nil {
+		return err
+	}
+	for i := range p.Prefixes {
+		if p.Prefixes[i].Default {
+			notes.WriteString("* default\n")
+			break
+		}
+	}
+	return a.printf("%s", notes.String())
+}
+
+// pair joins two figures, or is one dash if neither is known.
+func pair(x, y string) string {
+	if x == unknown && y == unknown {
+		return unknown
+	}
+	return x + " / " + y
+}
+
+// servers lists name servers, without the port where it is the usual one.
+func servers(list []string) string {
+	var out []string
+	for _, s := range list {
+		if a, err := netip.ParseAddrPort(s); err == nil && a.Port() == 53 {
+			s = a.Addr().String()
+		}
+		out = append(out, clean(s))
+	}
+	if len(out) == 0 {
+		return unknown
+	}
+	return strings.Join(out, ", ")
+}
+
+func (a *app) interfacesCommand() *cobra.Command {
+	return a.command("interfaces", "Show the interfaces that have a managed prefix", `
+Shows the interfaces that have a managed prefix: the current and, of the last 10
+minutes, the highest rates in both directions, what was received and sent so
+far, and errors. More is shown by --json.`,
+		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+			var p control.Interfaces
+			raw, err := c.Get(ctx, "/v1/interfaces", &p)
+			if err != nil {
+				return err
+			}
+			return a.show(raw, func() error { return a.showInterfaces(&p) })
+		})
+}
+
+func (a *app) showInterfaces(p *control.Interfaces) error {
+	if len(p.Interfaces) == 0 {
+		return a.printf("mamma manages no interface.\n")
+	}
+	t := newTable("INTERFACE", ">PREFIXES", ">DOWN now/max Mbit/s", ">UP now/max Mbit/s", ">RECEIVED", ">SENT", ">ERRORS rx/tx", "WI-FI")
+	for i := range p.Interfaces {
+		x := &p.Interfaces[i]
+		t.add(plain(clean(x.Name), fmt.Sprint(len(x.Prefixes)),
+			pair(mbps(x.Link.Down), mbps(x.Link.DownMax)), pair(mbps(x.Link.Up), mbps(x.Link.UpMax)),
+			size(x.Link.DownBytes), size(x.Link.UpBytes), pair(count(x.Link.RxErrors), count(x.Link.TxErrors)), wifi(x.Wifi))...)
+	}
+	return t.write(a.out)
+}
+
+func size(n *uint64) string {
+	if n == nil {
+		return unknown
+	}
+	return byteSize(*n)
+}
+
+func wifi(w *control.Wifi) string {
+	if w == nil {
+		return unknown
+	}
+	var parts []string
+	if w.Signal != nil {
+		parts = append(parts, fmt.Sprintf("%d dBm", *w.Signal))
+	}
+	if w.Tx != nil {
+		parts = append(parts, "tx "+mbps(w.Tx)+" Mbit/s")
+	}
+	if w.Stations != nil {
+		parts = append(parts, fmt.Sprintf("%d stations", *w.Stations))
+	}
+	if w.ChannelUtilization != nil {
+		parts = append(parts, fmt.Sprintf("channel %.0f %% busy", *w.ChannelUtilization*100))
+	}
+	if len(parts) == 0 {
+		return "yes"
+	}
+	return strings.Join(parts, ", ")
+}

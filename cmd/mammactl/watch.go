@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/control"
+)
+
+func (a *app) watchCommand() *cobra.Command {
+	return a.command("watch", "Watch networks and decisions live", `
+Shows the networks with short histories of round-trip time and load, and below
+them the decisions as they are made. Keys: q quits, p stops and goes on, / keeps
+the lines that contain a text, enter explains a decision (up and down choose it,
+escape goes back).
+
+If the output or the input is not a terminal, a line per second tells about the
+networks, with the decisions in between; with --json, the events are printed as they come.`,
+		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+			// Nobody there is an error at the start; later it is waited for.
+			st, p, err := poll(ctx, c)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return c.Events(ctx, nil, func(raw []byte, _ *control.Event) error {
+					_, err := a.out.Write(append(raw[:len(raw):len(raw)], '\n'))
+					return err
+				})
+			}
+			in, inTerminal := terminalOf(a.in)
+			out, outTerminal := terminalOf(a.out)
+			s := &screen{a: a}
+			s.update(st, p)
+			if !inTerminal || !outTerminal || a.getenv("TERM") == "dumb" {
+				return a.watchPlain(ctx, c, p)
+			}
+			return a.watchScreen(ctx, c, s, in, out)
+		})
+}
+
+func poll(ctx context.Context, c *control.Client) (*control.Status, *control.Prefixes, error) {
+	var st control.Status
+	var p control.Prefixes
+	if _, err := c.Get(ctx, "/v1/status", &st); err != nil {
+		return nil, nil, err
+	}
+	if _, err := c.Get(ctx, "/v1/prefixes", &p); err != nil {
+		return nil, nil, err
+	}
+	return &st, &p, nil
+}
+
+// news is what the sources of a watch send: answers, an event, or trouble.
+type news struct {
+	status   *control.Status
+	prefixes *control.Prefixes
+	event    *control.Event
+	err      error
+}
+
+// gather sends news until ctx ends: the state once a second, and the events.
+// Where the daemon does not answer it tries again.
+func gather(ctx context.Context, c *control.Client, to chan<- news) {
+	var g errgroup.Group
+	send := func(n news) {
+		select {
+		case to <- n:
+		case <-ctx.Done():
+		}
+	}
+	g.Go(func() error {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				return nil
+			}
+			st, p, err := poll(ctx, c)
+			if ctx.Err() == nil {
+				send(news{status: st, prefixes: p, err: err})
+			}
+		}
+	})
+	g.Go(func() error {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for ctx.Err() == nil {
+			// The error shows in the answers, too.
+			_ = c.Events(ctx, nil, func(_ []byte, e *control.Event) error {
+				send(news{event: e})
+				return ctx.Err()
+			})
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
+	_ = g.Wait()
+}
+
+// watchPlain prints lines.
+func (a *app) watchPlain(ctx context.Context, c *control.Client, first *control.Prefixes) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := a.printf("%s\n", a.summary(first)); err != nil {
+		return err
+	}
+	in := make(chan news)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		gather(ctx, c, in)
+	}()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	for {
+		select {
+		case n := <-in:
+			text := ""
+			switch {
+			case n.err != nil:
+				return n.err
+			case n.event != nil:
+				text = a.event(n.event)
+			case n.prefixes != nil:
+				text = a.summary(n.prefixes)
+			}
+			if text == "" {
+				continue
+			}
+			if err := a.printf("%s\n", text); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// summary is the state of the networks in one line.
+func (a *app) summary(p *control.Prefixes) string {
+	parts := []string{p.Now.In(a.location).Format("15:04:05.000")}
+	for i := range p.Prefixes {
+		x := &p.Prefixes[i]
+		parts = append(parts, fmt.Sprintf("%s rtt %s ms, down %s, up %s Mbit/s, %s conns, %s;", name(x),
+			msec(x.Path.SRTTMedianMS), mbps(x.Link.Down), mbps(x.Link.Up), count(x.Path.Connections), strings.ReplaceAll(state(x), "  ", " ")))
+	}
+	if len(p.Prefixes) == 0 {
+		parts = append(parts, "no prefix is managed")
+	}
+	return strings.TrimSuffix(strings.Join(parts, "  "), ";")
+}
+
+// frameTime is the least time between two drawings: a terminal need not follow
+// each of thousands of decisions.
+const frameTime = 50 * time.Millisecond
+
+// watchScreen takes the terminal over until the user leaves or ctx ends, and
+// gives it back however that happens.
+func (a *app) watchScreen(ctx context.Context, c *control.Client, s *screen, in, out int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	t, err := openScreen(in, out, a.out)
+	if err != nil {
+		cancel()
+		return err
+	}
+	keys := make(chan string)
+	from := make(chan news)
+	var g errgroup.Group
+	g.Go(func() error { t.keys(ctx, keys); return nil })
+	g.Go(func() error { gather(ctx, c, from); return nil })
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, unix.SIGWINCH, unix.SIGCONT)
+	defer func() {
+		signal.Stop(resized)
+		cancel()
+		t.leave()
+		_ = g.Wait()
+	}()
+	if err := t.draw(s); err != nil {
+		return err
+	}
+	frame := time.NewTimer(0)
+	defer frame.Stop()
+	changed := false
+	for !s.leaving {
+		select {
+		case k, ok := <-keys:
+			if !ok {
+				return nil // the terminal is gone
+			}
+			s.press(k)
+			if s.suspend {
+				s.suspend = false
+				if err := t.suspend(); err != nil {
+					return err
+				}
+			}
+			if !s.leaving {
+				if err := t.draw(s); err != nil {
+					return err
+				}
+			}
+		case n := <-from:
+			s.take(n)
+			if !changed {
+				changed = true
+				frame.Reset(frameTime)
+			}
+		case <-frame.C:
+			if changed {
+				changed = false
+				if err := t.draw(s); err != nil {
+					return err
+				}
+			}
+		case <-resized:
+			if err := t.draw(s); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// take takes news.
+func (s *screen) take(n news) {
+	switch {
+	case n.event != nil:
+		s.add(n.event)
+	case n.err != nil:
+		var absent *control.NotRunningError
+		s.trouble = clean(n.err.Error())
+		if errors.As(n.err, &absent) {
+			s.trouble = "no mamma answers at " + clean(absent.Path) + "; trying again   (q quit)"
+		}
+	case n.prefixes != nil:
+		s.update(n.status, n.prefixes)
+	}
+}
+
+// draw draws in one write, over what is there: a cleared screen would flicker.
+func (t *fullScreen) draw(s *screen) error {
+	width, height := t.size()
+	var b strings.Builder
+	b.WriteString(home)
+	for i, l := range s.render(width, height) {
+		if i > 0 {
+			b.WriteString("\r\n")
+		}
+		b.WriteString(l + eraseLine)
+	}
+	b.WriteString(eraseBelow)
+	_, err := io.WriteString(t.w, b.String())
+	return err
+}
