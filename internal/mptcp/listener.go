@@ -1,0 +1,100 @@
+package mptcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mdlayher/genetlink"
+	"golang.org/x/sys/unix"
+)
+
+// Listener receives the events of all connections of the namespace.
+type Listener struct {
+	c *genetlink.Conn
+}
+
+// ErrOverrun says that events were lost because they came faster than they were
+// read: what is known should be read anew (Connections).
+var ErrOverrun = errors.New("MPTCP events were lost")
+
+// listenBuffer holds the events of some thousand connections: on busy hosts a
+// burst of short ones comes between two reads.
+const listenBuffer = 1 << 20
+
+// Listen opens a Listener, which gets all events from then on.
+func Listen() (*Listener, error) {
+	c, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetReadBuffer(listenBuffer) // less will do
+	return newListener(c)
+}
+
+func newListener(c *genetlink.Conn) (*Listener, error) {
+	conn, err := newConn(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range conn.family.Groups {
+		if g.Name == eventsGroup {
+			if err := c.JoinGroup(g.ID); err != nil {
+				_ = c.Close()
+				return nil, explain("listen to MPTCP events", featureEvents, err)
+			}
+			return &Listener{c: c}, nil
+		}
+	}
+	_ = c.Close()
+	return nil, featureEvents.missing(nil)
+}
+
+// Close ends the Listener and a Receive that waits.
+func (l *Listener) Close() error { return l.c.Close() }
+
+// Run calls handle with the events as they come, in order, until the context
+// ends, whose cause it returns, or reading fails. overrun is called where some
+// are missing. Events that cannot be decoded are passed over. Run may be called once.
+func (l *Listener) Run(ctx context.Context, handle func(Event), overrun func()) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.c.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	for {
+		events, err := l.receive()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, ErrOverrun):
+			overrun()
+			continue
+		case err != nil:
+			return err
+		}
+		for _, e := range events {
+			handle(e)
+		}
+	}
+}
+
+// receive waits for events.
+func (l *Listener) receive() ([]Event, error) {
+	messages, _, err := l.c.Receive()
+	if errors.Is(err, unix.ENOBUFS) {
+		return nil, ErrOverrun
+	}
+	if err != nil {
+		return nil, fmt.Errorf("receive MPTCP events: %w", err)
+	}
+	return decodeEvents(messages), nil
+}
+
+func decodeEvents(messages []genetlink.Message) []Event {
+	events := make([]Event, 0, len(messages))
+	for _, m := range messages {
+		if e, err := decodeEvent(m.Header.Command, m.Data); err == nil {
+			events = append(events, e)
+		}
+	}
+	return events
+}
