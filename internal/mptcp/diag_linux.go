@@ -1,0 +1,290 @@
+package mptcp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Connection is an MPTCP socket of this host that is connected.
+type Connection struct {
+	Token Token
+	// Local and Remote are those of the socket, the first subflow's at first.
+	// They are IPv4-mapped on an IPv6 socket that speaks IPv4.
+	Local, Remote netip.AddrPort
+	UID           uint32
+	Inode         uint64
+	// Fallback is set if the connection became plain TCP.
+	Fallback bool
+	// Server is set if the peer opened the connection. It is known only while
+	// the first subflow exists.
+	Server bool
+	// Sent counts bytes that the peer has acknowledged, Received those that
+	// arrived in order, of the connection as a whole; 0 before Linux 6.5.
+	Sent, Received uint64
+	Subflows       []SubflowInfo
+}
+
+// SubflowInfo is one TCP connection that an MPTCP connection consists of.
+type SubflowInfo struct {
+	Local, Remote     netip.AddrPort // as in Connection
+	LocalID, RemoteID uint8
+	Index             int // interface the socket is bound to, 0: none
+	First             bool
+	// Backup is set if this side or the peer wants it used last.
+	Backup bool
+	// Established is set once data can travel over it.
+	Established bool
+	// Sent counts acknowledged bytes, Received those that arrived, since the
+	// subflow began. Bytes sent again over another subflow count there again.
+	Sent, Received uint64
+	RTT            uint32 // smoothed, microseconds; 0: unknown
+}
+
+// Numbers of linux/inet_diag.h, linux/mptcp.h and net/tcp_states.h.
+const (
+	sockDiagByFamily = 20
+	diagReqLen       = 56 // struct inet_diag_req_v2
+	diagMsgLen       = 72 // struct inet_diag_msg
+	diagReqProtocol  = 3  // INET_DIAG_REQ_PROTOCOL
+	diagInfo         = 2  // INET_DIAG_INFO
+	diagULPInfo      = 19 // INET_DIAG_ULP_INFO
+	ulpInfoMPTCP     = 3  // INET_ULP_INFO_MPTCP
+	protoMPTCP       = 262
+
+	// diagStates leaves out LISTEN, CLOSE, TIME_WAIT and NEW_SYN_RECV: sockets
+	// that carry nothing, of which there may be many thousands.
+	diagStates = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11
+	tcpSynSent = 2
+)
+
+// Offsets in struct mptcp_info. Older kernels give a shorter structure.
+const (
+	infoFlags         = 8
+	infoToken         = 12
+	infoBytesReceived = 64
+	infoBytesAcked    = 72
+	infoFlagFallback  = 1 << 0
+)
+
+// Attributes and flags of a subflow (MPTCP_SUBFLOW_*).
+const (
+	subTokenLocal = 2
+	subFlags      = 8
+	subIDRemote   = 9
+	subIDLocal    = 10
+
+	subFlagCapableRemote = 1 << 0 // the first subflow
+	subFlagCapableLocal  = 1 << 1 // and this side opened it
+	subFlagBackupRemote  = 1 << 4
+	subFlagBackupLocal   = 1 << 5
+	subFlagEstablished   = 1 << 6
+)
+
+// Offsets in struct tcp_info.
+const (
+	tcpInfoRTT      = 68
+	tcpInfoAcked    = 120
+	tcpInfoReceived = 128
+)
+
+// Diag lists the MPTCP connections of the namespace that it was opened in. It
+// is safe for concurrent use.
+type Diag struct{ c *netlink.Conn }
+
+// OpenDiag opens a Diag.
+func OpenDiag() (*Diag, error) {
+	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open sock_diag: %w", err)
+	}
+	return &Diag{c}, nil
+}
+
+// Close closes the Diag.
+func (d *Diag) Close() error { return d.c.Close() }
+
+// Connections lists the connections, by token. It walks the kernel's tables of
+// connections twice, so it is for questions of people and for catching up, not for every event.
+// Without CAP_NET_ADMIN the subflows are missing.
+func (d *Diag) Connections() ([]Connection, error) {
+	byToken := map[Token]*Connection{}
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		answers, err := d.dump(family, protoMPTCP)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
+			return nil, featureDiag.missing(err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list MPTCP connections: %w", err)
+		}
+		for _, m := range answers {
+			if c, ok := decodeConnection(m.Data); ok {
+				byToken[c.Token] = &c
+			}
+		}
+	}
+	if len(byToken) == 0 {
+		return nil, nil
+	}
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		answers, err := d.dump(family, unix.IPPROTO_TCP)
+		if err != nil {
+			return nil, fmt.Errorf("list MPTCP subflows: %w", err)
+		}
+		for _, m := range answers {
+			token, s, server, ok := decodeSubflow(m.Data)
+			if c := byToken[token]; ok && c != nil {
+				c.Subflows = append(c.Subflows, s)
+				c.Server = c.Server || server
+			}
+		}
+	}
+	list := make([]Connection, 0, len(byToken))
+	for _, c := range byToken {
+		slices.SortFunc(c.Subflows, func(a, b SubflowInfo) int {
+			return int(a.LocalID)<<8 + int(a.RemoteID) - int(b.LocalID)<<8 - int(b.RemoteID)
+		})
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Connection) int { return int(int64(a.Token) - int64(b.Token)) })
+	return list, nil
+}
+
+// dump asks for the sockets of a family and protocol.
+func (d *Diag) dump(family byte, protocol uint32) ([]netlink.Message, error) {
+	b := make([]byte, diagReqLen, diagReqLen+8)
+	b[0], b[2] = family, 1<<(diagInfo-1)
+	binary.NativeEndian.PutUint32(b[4:], diagStates)
+	if protocol <= 255 {
+		b[1] = byte(protocol)
+	} else {
+		// The field is too small; the kernel reads the attribute in its place.
+		b[1] = unix.IPPROTO_RAW
+		b = binary.NativeEndian.AppendUint16(b, 8)
+		b = binary.NativeEndian.AppendUint16(b, diagReqProtocol)
+		b = binary.NativeEndian.AppendUint32(b, protocol)
+	}
+	return d.c.Execute(netlink.Message{
+		Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: b,
+	})
+}
+
+// socket is what struct inet_diag_msg says.
+type socket struct {
+	state         byte
+	local, remote netip.AddrPort
+	index         int
+	uid, inode    uint32
+}
+
+func decodeSocket(b []byte) (s socket, attributes []byte, ok bool) {
+	if len(b) < diagMsgLen {
+		return s, nil, false
+	}
+	var local, remote netip.Addr
+	switch b[0] {
+	case unix.AF_INET:
+		local, remote = netip.AddrFrom4([4]byte(b[8:12])), netip.AddrFrom4([4]byte(b[24:28]))
+	case unix.AF_INET6:
+		local, remote = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
+	default:
+		return s, nil, false
+	}
+	s.state = b[1]
+	s.local = netip.AddrPortFrom(local, binary.BigEndian.Uint16(b[4:]))
+	s.remote = netip.AddrPortFrom(remote, binary.BigEndian.Uint16(b[6:]))
+	s.index = int(int32(binary.NativeEndian.Uint32(b[40:])))
+	s.uid, s.inode = binary.NativeEndian.Uint32(b[64:]), binary.NativeEndian.Uint32(b[68:])
+	return s, b[diagMsgLen:], true
+}
+
+// decodeConnection decodes a socket of mptcp_diag. It is not ok for what is no
+// connection.
+func decodeConnection(b []byte) (c Connection, ok bool) {
+	s, attributes, ok := decodeSocket(b)
+	if !ok {
+		return c, false
+	}
+	c = Connection{Local: s.local, Remote: s.remote, UID: s.uid, Inode: uint64(s.inode)}
+	ad, err := netlink.NewAttributeDecoder(attributes)
+	if err != nil {
+		return c, false
+	}
+	ok = false
+	for ad.Next() {
+		if info := ad.Bytes(); ad.Type() == diagInfo && len(info) >= infoToken+4 {
+			ok = true
+			c.Fallback = binary.NativeEndian.Uint32(info[infoFlags:])&infoFlagFallback != 0
+			c.Token = Token(binary.NativeEndian.Uint32(info[infoToken:]))
+			c.Received, c.Sent = uint64At(info, infoBytesReceived), uint64At(info, infoBytesAcked)
+		}
+	}
+	return c, ok && ad.Err() == nil
+}
+
+// decodeSubflow decodes a TCP socket. It is not ok for one that is no subflow.
+// server is set for the first subflow of a connection that the peer opened.
+func decodeSubflow(b []byte) (t Token, f SubflowInfo, server, ok bool) {
+	s, attributes, ok := decodeSocket(b)
+	if !ok {
+		return 0, f, false, false
+	}
+	f = SubflowInfo{Local: s.local, Remote: s.remote, Index: s.index}
+	ad, err := netlink.NewAttributeDecoder(attributes)
+	if err != nil {
+		return 0, f, false, false
+	}
+	ok = false
+	var flags uint32
+	for ad.Next() {
+		switch ad.Type() {
+		case diagInfo:
+			info := ad.Bytes()
+			f.Sent, f.Received = uint64At(info, tcpInfoAcked), uint64At(info, tcpInfoReceived)
+			if len(info) >= tcpInfoRTT+4 {
+				f.RTT = binary.NativeEndian.Uint32(info[tcpInfoRTT:])
+			}
+		case diagULPInfo:
+			ad.Nested(func(ulp *netlink.AttributeDecoder) error {
+				for ulp.Next() {
+					if ulp.Type() != ulpInfoMPTCP {
+						continue
+					}
+					ulp.Nested(func(sub *netlink.AttributeDecoder) error {
+						ok = true
+						for sub.Next() {
+							switch sub.Type() {
+							case subTokenLocal:
+								t = Token(sub.Uint32())
+							case subFlags:
+								flags = sub.Uint32()
+							case subIDRemote:
+								f.RemoteID = sub.Uint8()
+							case subIDLocal:
+								f.LocalID = sub.Uint8()
+							}
+						}
+						return nil
+					})
+				}
+				return nil
+			})
+		}
+	}
+	f.First = flags&(subFlagCapableRemote|subFlagCapableLocal) != 0
+	f.Backup = flags&(subFlagBackupRemote|subFlagBackupLocal) != 0
+	f.Established = flags&subFlagEstablished != 0 && s.state != tcpSynSent
+	return t, f, f.First && flags&subFlagCapableLocal == 0, ok && ad.Err() == nil
+}
+
+func uint64At(b []byte, offset int) uint64 {
+	if len(b) < offset+8 {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(b[offset:])
+}

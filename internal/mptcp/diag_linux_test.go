@@ -1,0 +1,43 @@
+package mptcp
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+func FuzzDecodeSockets(f *testing.F) {
+	base := bytes.Repeat([]byte{0}, diagMsgLen)
+	base[0] = unix.AF_INET
+	f.Add(base)
+	f.Add(append(bytes.Clone(base), hexed("1800 1300 1400 0380 0800 0200 44332211 0800 0800 43000000")...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c, ok := decodeConnection(b); ok && !c.Local.IsValid() {
+			t.Errorf("a connection without address: %+v", c)
+		}
+		if _, s, _, ok := decodeSubflow(b); ok && !s.Local.IsValid() {
+			t.Errorf("a subflow without address: %+v", s)
+		}
+	})
+}
+
+func TestDecodeSubflow(t *testing.T) {
+	b := make([]byte, diagMsgLen)
+	b[0], b[1] = unix.AF_INET, 1
+	copy(b[4:], []byte{0xb3, 0xd8, 0, 80})
+	copy(b[8:], []byte{10, 1, 0, 2})
+	copy(b[24:], []byte{192, 0, 2, 1})
+	b = append(b, hexed("3c00 1300"+"0a00 0100 6d707463 7000 0000"+"2c00 0300"+"0800 0100 01000000"+"0800 0200 44332211"+"0800 0800 63000000"+"0500 0900 02000000"+"0500 0a00 01000000")...)
+	token, s, server, ok := decodeSubflow(b)
+	want := SubflowInfo{
+		Local: ap("10.1.0.2:46040"), Remote: ap("192.0.2.1:80"), LocalID: 1, RemoteID: 2, First: true, Backup: true, Established: true,
+	}
+	if !ok || server || token != 0x11223344 {
+		t.Errorf("ok %v, server %v, token %v", ok, server, token)
+	}
+	if diff := cmp.Diff(want, s, comparer); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
