@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -164,6 +165,73 @@ func TestDaemonBackoff(t *testing.T) {
 		_ = d.Close()
 		time.Sleep(2 * time.Hour) // let the slow answers end
 	})
+}
+
+// What does not speak the protocol is left alone for a while.
+func TestDaemonTalksNonsense(t *testing.T) {
+	greeting, err := (&wire.Message{Action: wire.ActionErrorUnknownRequest, Context: wire.Context{ID: uuid.UUID{1}}}).Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := (&wire.Message{Action: wire.ActionSocketConnectResponse, Context: wire.Context{ID: uuid.UUID{2}}}).Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name    string
+		answers [][]byte
+		backoff bool
+	}{
+		{"garbage", [][]byte{bytes.Repeat([]byte("garbage "), 4)}, true},
+		{"more than an answer", [][]byte{append(slices.Clone(greeting), 0)}, false},
+		{"answer for another connection", [][]byte{greeting, foreign}, true},
+		{"nothing", nil, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := startServer(t)
+			d := &Dialer{Daemon: &Daemon{DecisionTimeout: 5 * time.Second, connect: func(context.Context) (net.Conn, error) {
+				client, server := net.Pipe()
+				go func() {
+					defer func() { _ = server.Close() }()
+					r := wire.NewReader(server)
+					var m wire.Message
+					for _, b := range test.answers {
+						if r.Read(&m) != nil {
+							return
+						}
+						if _, err := server.Write(b); err != nil {
+							return
+						}
+					}
+				}()
+				return client, nil
+			}}}
+			if info, peer := dialServer(t, d, s, "127.0.0.1"); peer != "127.0.0.1" || info.Err == nil || info.Decided {
+				t.Errorf("from %s, info %+v", peer, info)
+			}
+			if backoff := d.Daemon.backoff != 0; backoff != test.backoff {
+				t.Errorf("back-off %v, want %v", backoff, test.backoff)
+			}
+			if n := len(d.Daemon.idle); n != 0 {
+				t.Errorf("%d connections kept", n)
+			}
+		})
+	}
+}
+
+func TestZeroDialerHasItsOwnDaemon(t *testing.T) {
+	f := startFake(t, "", false, suggest("127.0.0.2"))
+	t.Setenv("MAMMA_SOCKET", f.path)
+	var d Dialer
+	if _, peer := dialServer(t, &d, startServer(t), "127.0.0.1"); peer != "127.0.0.2" {
+		t.Errorf("from %s, want the suggestion", peer)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := len(d.own.idle); n != 0 {
+		t.Errorf("%d connections to the daemon left", n)
+	}
 }
 
 func TestDaemonSwitchedOff(t *testing.T) {
