@@ -1,0 +1,92 @@
+package replay
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/socket-intents/mamma/internal/decisionlog"
+)
+
+// Command is the command "mammactl replay".
+type Command struct {
+	Files  []string // read in this order; "-" is In
+	Policy string   // name; "": the one that Config configures
+	Config string   // file with its settings; "": none
+	Seed   uint64   // for its random choices
+	JSON   bool
+	// Differences is how many differing decisions are listed; negative: all.
+	// With JSON all decisions are.
+	Differences int
+
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// maxComplaints is how many lines that cannot be read are named.
+const maxComplaints = 10
+
+// Run runs the command. It prints what it can; the error tells of lines that could
+// not be read, too.
+func (c *Command) Run(ctx context.Context) error {
+	if len(c.Files) == 0 {
+		return errors.New("no file is given")
+	}
+	if c.Policy == "" && c.Config == "" {
+		return errors.New("neither a policy nor a configuration is given")
+	}
+	s, err := Load(c.Policy, c.Config, c.Seed)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	out := bufio.NewWriter(c.Out)
+	var p printer = &textPrinter{out: out, policy: s.Name, limit: c.Differences}
+	if c.JSON {
+		p = newJSONPrinter(out)
+	}
+	var sum Summary
+	bad := 0
+	for _, file := range c.Files {
+		each := func(r *Result) error {
+			sum.Add(r)
+			return errors.Join(ctx.Err(), p.result(r))
+		}
+		err := c.read(file, s, each, func(e *decisionlog.LineError) {
+			if bad++; bad <= maxComplaints {
+				_, _ = fmt.Fprintf(c.Err, "%s:%d: %v\n", file, e.Line, e.Err)
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	if err := errors.Join(p.summary(&sum), out.Flush()); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d lines could not be read", bad)
+	}
+	return nil
+}
+
+func (c *Command) read(file string, s *Subject, each func(*Result) error, bad func(*decisionlog.LineError)) error {
+	if file == "-" {
+		return Run(c.In, s, each, bad)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	return Run(f, s, each, bad)
+}
+
+// printer shows results as they come, and the summary at the end.
+type printer interface {
+	result(*Result) error
+	summary(*Summary) error
+}

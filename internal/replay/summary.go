@@ -1,0 +1,194 @@
+package replay
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Summary counts results. The zero value is empty.
+type Summary struct {
+	Decisions, Same int
+	// Predicted counts the decisions with times of both choices by one
+	// prediction.
+	Predicted int
+
+	recorded, replayed float64 // sums of those times, in nanoseconds
+	prefixes           map[policy.PrefixID]*PrefixCount
+	classes            map[Class]*ClassCount
+	moves              map[move]*Move
+}
+
+// Class is what kind of transfer was asked for.
+type Class struct {
+	Category string // of the intents, "" if not given
+	Size     Size
+}
+
+// Size is a class of file sizes.
+type Size uint8
+
+// The sizes.
+const (
+	SizeUnknown Size = iota // not given
+	To10kB
+	To100kB
+	To1MB
+	To10MB
+	Above10MB
+)
+
+func (s Size) String() string {
+	return [...]string{"", "to 10 kB", "to 100 kB", "to 1 MB", "to 10 MB", "above 10 MB"}[s]
+}
+
+func sizeOf(r *policy.Request) Size {
+	n, given := r.Intents.FileSize()
+	switch {
+	case !given:
+		return SizeUnknown
+	case n <= 10e3:
+		return To10kB
+	case n <= 100e3:
+		return To100kB
+	case n <= 1e6:
+		return To1MB
+	case n <= 10e6:
+		return To10MB
+	}
+	return Above10MB
+}
+
+// PrefixCount is how often a prefix was chosen; the zero PrefixID stands for no
+// preference.
+type PrefixCount struct {
+	Prefix                   policy.PrefixID
+	Recorded, Replayed, Both int
+}
+
+// ClassCount is how often the policies agree about a kind of transfer.
+type ClassCount struct {
+	Class           Class
+	Decisions, Same int
+}
+
+// Move is a way in which decisions differ.
+type Move struct {
+	From, To policy.PrefixID // equal where the socket, MPTCP or the resolver differs
+	Class    Class
+	Count    int
+	// The first of them.
+	Line                           int
+	RecordedReason, ReplayedReason string
+}
+
+type move struct {
+	from, to policy.PrefixID
+	class    Class
+}
+
+// maxRows bounds what a Summary remembers, whatever a file holds: rows beyond
+// it are counted in the totals only.
+const maxRows = 1024
+
+// row returns the value of k, a new one if there is room for it, else one that
+// nobody looks at.
+func row[K comparable, V any](m *map[K]*V, k K) *V {
+	v := (*m)[k]
+	if v == nil {
+		v = new(V)
+		if *m == nil {
+			*m = map[K]*V{}
+		}
+		if len(*m) < maxRows {
+			(*m)[k] = v
+		}
+	}
+	return v
+}
+
+// Add counts a result.
+func (s *Summary) Add(r *Result) {
+	same := 0
+	if r.Same {
+		same = 1
+	}
+	s.Decisions++
+	s.Same += same
+	if r.RecordedTime > 0 {
+		s.Predicted++
+		s.recorded += float64(r.RecordedTime)
+		s.replayed += float64(r.ReplayedTime)
+	}
+	a, b := row(&s.prefixes, r.Recorded.Prefix), row(&s.prefixes, r.Replayed.Prefix)
+	a.Prefix, b.Prefix = r.Recorded.Prefix, r.Replayed.Prefix
+	a.Recorded++
+	b.Replayed++
+	if a == b {
+		a.Both++
+	}
+	class := Class{Size: sizeOf(r.Request)}
+	if c, given := r.Request.Intents.Category(); given {
+		class.Category = intent.Category(c).String()
+	}
+	c := row(&s.classes, class)
+	c.Class = class
+	c.Decisions++
+	c.Same += same
+	if !r.Same {
+		m := row(&s.moves, move{r.Recorded.Prefix, r.Replayed.Prefix, class})
+		if m.Count == 0 {
+			*m = Move{
+				From: r.Recorded.Prefix, To: r.Replayed.Prefix, Class: class, Line: r.Line,
+				RecordedReason: r.Recorded.Reason, ReplayedReason: r.Replayed.Reason,
+			}
+		}
+		m.Count++
+	}
+}
+
+// Prefixes lists how often each prefix was chosen, the most frequent first.
+func (s *Summary) Prefixes() []PrefixCount {
+	return sorted(s.prefixes, func(a, b *PrefixCount) int {
+		return cmp.Or(cmp.Compare(b.Recorded+b.Replayed, a.Recorded+a.Replayed), cmp.Compare(a.Prefix.String(), b.Prefix.String()))
+	})
+}
+
+// Classes lists how often the policies agree, by category and size.
+func (s *Summary) Classes() []ClassCount {
+	return sorted(s.classes, func(a, b *ClassCount) int { return compareClass(a.Class, b.Class) })
+}
+
+// Moves lists in which ways the decisions differ, the most frequent first.
+func (s *Summary) Moves() []Move {
+	return sorted(s.moves, func(a, b *Move) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Line, b.Line)) })
+}
+
+// Means are the mean times of the two choices; 0 where nothing is predicted.
+func (s *Summary) Means() (recorded, replayed time.Duration) {
+	if s.Predicted == 0 {
+		return 0, 0
+	}
+	n := float64(s.Predicted)
+	return time.Duration(s.recorded / n), time.Duration(s.replayed / n)
+}
+
+func compareClass(a, b Class) int {
+	return cmp.Or(cmp.Compare(a.Category, b.Category), cmp.Compare(a.Size, b.Size))
+}
+
+func sorted[K comparable, V any](m map[K]*V, compare func(a, b *V) int) []V {
+	list := make([]*V, 0, len(m))
+	for _, v := range m {
+		list = append(list, v)
+	}
+	slices.SortFunc(list, compare)
+	out := make([]V, len(list))
+	for i, v := range list {
+		out[i] = *v
+	}
+	return out
+}
