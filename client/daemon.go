@@ -44,7 +44,8 @@ type Daemon struct {
 
 	// DecisionTimeout is how long to wait for a decision before dialling
 	// plainly, opening the connection to the daemon included; 0 means 50 ms,
-	// and a negative value never to ask.
+	// and a negative value never to ask. Of a dial that has less time, it takes
+	// half.
 	//
 	// A daemon that let it pass is not asked again for a while: one second
 	// first, a minute at last. A daemon that is not there is looked for each
@@ -110,13 +111,24 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.F
 	if err := d.mayAsk(start); err != nil {
 		return 0, err
 	}
+	soon := start.Add(d.decisionTimeout())
+	if end, ok := ctx.Deadline(); ok {
+		// Leave the caller time to go on without us.
+		if half := start.Add(end.Sub(start) / 2); half.Before(soon) {
+			soon = half
+		}
+	}
 	for {
-		l, reused, err := d.link(ctx, start.Add(d.decisionTimeout()))
+		l, reused, err := d.link(ctx, soon)
 		if err != nil {
 			return 0, d.failed(ctx, err)
 		}
 		req, wait := q(l.features)
-		err = l.exchange(ctx, start.Add(wait), req, ans)
+		deadline := soon
+		if wait > d.decisionTimeout() {
+			deadline = start.Add(wait)
+		}
+		err = l.exchange(ctx, deadline, req, ans)
 		if err == nil {
 			f := l.features
 			d.succeeded(l)

@@ -234,6 +234,22 @@ func TestZeroDialerHasItsOwnDaemon(t *testing.T) {
 	}
 }
 
+func TestDaemonLeavesTimeToDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{connect: pipeDaemon(func() time.Duration { return time.Hour })}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if _, err := d.decide(ctx, target{host: "h"}, false, nil); err == nil || time.Since(start) != 15*time.Millisecond {
+			t.Errorf("%v after %v, want a failure after half the time", err, time.Since(start))
+		}
+		if _, err := d.decide(ctx, target{host: "h"}, false, nil); err != errBackingOff {
+			t.Errorf("error %v, want %v", err, errBackingOff)
+		}
+		time.Sleep(2 * time.Hour) // let the slow answers end
+	})
+}
+
 func TestDaemonSwitchedOff(t *testing.T) {
 	d := &Daemon{DecisionTimeout: -1, connect: func(context.Context) (net.Conn, error) { panic("asked") }}
 	if _, err := d.decide(t.Context(), target{}, false, nil); err != errDisabled {

@@ -393,7 +393,7 @@ func TestDialTimeout(t *testing.T) {
 		return m.Action != wire.ActionResolveRequest && suggest("127.0.0.2")(m)
 	})
 	d := dialer(t, f.path)
-	d.Net.Timeout = 20 * time.Millisecond
+	d.Net.Timeout = 200 * time.Millisecond
 	_, err := d.Dial("tcp", "host.test:80")
 	ne, ok := errors.AsType[net.Error](err)
 	if !ok || !ne.Timeout() || !errors.Is(err, context.DeadlineExceeded) {
