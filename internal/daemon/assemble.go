@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/netmon"
@@ -127,19 +126,14 @@ func measurable(list []managed, nets *netmon.Snapshot) []pathstat.Prefix {
 	return out
 }
 
-// keepHealth carries over since when a prefix has been in its state.
-func keepHealth(list, before []managed, now time.Time) {
-	old := map[policy.PrefixID]policy.Health{}
-	for i := range before {
-		old[before[i].prefix.ID] = before[i].prefix.Health
+// local tells which addresses are the host's.
+func local(nets *netmon.Snapshot) func(netip.Addr) bool {
+	addrs := map[netip.Addr]bool{}
+	for _, a := range nets.Addrs() {
+		addrs[a.Prefix.Addr()] = true
 	}
-	for i := range list {
-		h := &list[i].prefix.Health
-		if o, ok := old[list[i].prefix.ID]; ok && o.State == h.State && o.Reason == h.Reason {
-			h.Since = o.Since
-		} else {
-			h.Since = now
-		}
+	return func(a netip.Addr) bool {
+		return a.IsLoopback() || addrs[a.Unmap().WithZone("")]
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -230,25 +229,6 @@ func TestMeasured(t *testing.T) {
 	}
 	if list[1].prefix.Stats.Conns != 0 {
 		t.Error("the managed prefix was changed")
-	}
-}
-
-func TestKeepHealth(t *testing.T) {
-	list := func(s policy.HealthState) []managed {
-		return []managed{{prefix: policy.Prefix{ID: policy.PrefixID{Interface: "a"}, Health: policy.Health{State: s}}}}
-	}
-	t0 := time.Unix(1000, 0)
-	first := list(policy.Up)
-	keepHealth(first, nil, t0)
-	same := list(policy.Up)
-	keepHealth(same, first, t0.Add(time.Minute))
-	if got := same[0].prefix.Health.Since; got != t0 {
-		t.Errorf("unchanged health is since %v, want %v", got, t0)
-	}
-	down := list(policy.Down)
-	keepHealth(down, same, t0.Add(time.Hour))
-	if got := down[0].prefix.Health.Since; got != t0.Add(time.Hour) {
-		t.Errorf("changed health is since %v", got)
 	}
 }
 

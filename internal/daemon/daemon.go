@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/health"
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/internal/plugin"
@@ -54,12 +56,20 @@ type Daemon struct {
 	lookups   map[policy.PrefixID]mam.Resolver
 	list      []managed
 	snapshot  *netmon.Snapshot
+	local     func(netip.Addr) bool
+	tracker   health.Tracker
+	avoid     map[uint32][]policy.PrefixID
+	doubtful  []policy.PrefixID
+	rejudge   time.Time // when health may change by itself; zero: not
+
+	reports chan mam.Record // of clients, for watchHealth
+	poked   chan struct{}   // one slot: watchHealth is to look at the state
 }
 
 // New reads the configuration and the host's networks and loads the policy. A
 // Daemon that New returned must be Run.
 func New(opts Options) (*Daemon, error) {
-	d := &Daemon{opts: opts, log: opts.Log}
+	d := &Daemon{opts: opts, log: opts.Log, reports: make(chan mam.Record, maxReports), poked: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -74,7 +84,7 @@ func New(opts Options) (*Daemon, error) {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.resolvers = newResolvers(d.log)
-	d.manager = mam.New(mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnDecision: func(*mam.Record) { d.sampler.Wake() }})
+	d.manager = mam.New(mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnDecision: func(*mam.Record) { d.sampler.Wake() }})
 	d.server = mam.NewServer(d.manager)
 	if cfg.Logs.Prefixes != "" {
 		d.logs = append(d.logs, pathstat.NewPrefixLog(cfg.Logs.Prefixes, d.log))
@@ -158,8 +168,18 @@ func (d *Daemon) announce(name string, v *mam.View) error {
 
 // setNetworksLocked takes over which prefixes there are.
 func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
-	keepHealth(list, d.list, time.Now())
-	d.snapshot, d.list = snapshot, list
+	for i := range list {
+		list[i].prefix.Health = policy.Health{} // as nothing is known of new ones
+		for j := range d.list {
+			if d.list[j].prefix.ID == list[i].prefix.ID {
+				list[i].prefix.Health = d.list[j].prefix.Health
+			}
+		}
+	}
+	now := time.Now()
+	d.snapshot, d.list, d.local = snapshot, list, local(snapshot)
+	d.tracker.Networks(now, networks(list, snapshot))
+	d.judgeLocked(now)
 	d.lookups = d.resolvers.of(list)
 	d.sampler.Set(measurable(list, snapshot))
 }
@@ -171,6 +191,8 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.flowsLocked(s)
+	d.judgeLocked(time.Now())
 	d.publishLocked()
 }
 
@@ -179,7 +201,7 @@ func (d *Daemon) publishLocked() *mam.View {
 	v := &mam.View{
 		Time: time.Now(), Runner: d.runner, Prefixes: measured(d.list, stats), Destinations: stats,
 		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
-		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups,
+		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: d.avoid, Local: d.local,
 	}
 	for i := range d.list {
 		if m := &d.list[i]; m.device != "" {
@@ -271,6 +293,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.nets.Run(ctx) })
 	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
 	g.Go(func() error { return d.follow(ctx) })
+	g.Go(func() error { return d.watchHealth(ctx) })
 	g.Go(func() error { return d.manager.Run(ctx) })
 	for _, l := range listeners {
 		g.Go(func() error { return d.server.Serve(ctx, l.UnixListener) })

@@ -173,7 +173,7 @@ func (p *prefix) set(now time.Time, n Network) {
 	replaced := p.known && (!p.gone.IsZero() || p.net.Index != n.Index)
 	rerouted := p.known && n.Default && (!p.net.Default || p.net.Gateway != n.Gateway)
 	if replaced {
-		p.hadDefault = false
+		p.hadDefault, p.health = false, policy.Health{}
 	}
 	if was && replaced {
 		p.lost(now) // it was away, only too shortly to be seen
