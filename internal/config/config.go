@@ -37,6 +37,10 @@ const (
 	DefaultKeep = 1024
 	// MaxKeep bounds their memory: a decision takes some hundred bytes.
 	MaxKeep = 100_000
+	// DefaultRecordMax holds some 10 000 to 50 000 recorded decisions, and
+	// MinRecordMax some hundred.
+	DefaultRecordMax Bytes = 64e6
+	MinRecordMax     Bytes = 1e6
 	// maxSocketPath is what fits into sun_path with its final NUL (unix(7)).
 	maxSocketPath = 107
 )
@@ -134,6 +138,11 @@ type Metrics struct {
 // Decisions says what is kept of past decisions.
 type Decisions struct {
 	Keep int // how many, 0 to MaxKeep
+	// Record is the file to which decisions are recorded with what the policy
+	// saw, for replay; "" means off. Together with an older part beside it, it
+	// takes at most RecordMax, at least MinRecordMax.
+	Record    string
+	RecordMax Bytes
 }
 
 // BindDevice says when sockets are bound to the device of the chosen prefix.
@@ -194,7 +203,7 @@ func Auto() *Config {
 func defaults() *Config {
 	return &Config{
 		Sampling:  Sampling{Interval: DefaultInterval},
-		Decisions: Decisions{Keep: DefaultKeep},
+		Decisions: Decisions{Keep: DefaultKeep, RecordMax: DefaultRecordMax},
 		Probe:     Probe{Interval: DefaultProbeInterval},
 	}
 }

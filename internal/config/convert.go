@@ -113,6 +113,8 @@ func (w *writer) file(c *Config) {
 	if c.Decisions != standard.Decisions {
 		w.open("decisions {")
 		w.line("keep = %d", c.Decisions.Keep)
+		w.text("record", c.Decisions.Record)
+		w.text("record_max", c.Decisions.RecordMax.String())
 		w.line("}")
 	}
 	if c.Policy.Name != "" {

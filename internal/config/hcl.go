@@ -103,7 +103,9 @@ func (h *hclFile) groups() map[string]map[string]setter {
 			"interval": into(h, &c.Probe.Interval, parseProbeInterval),
 		},
 		"decisions": {
-			"keep": h.integer(&c.Decisions.Keep, 0, MaxKeep),
+			"keep":       h.integer(&c.Decisions.Keep, 0, MaxKeep),
+			"record":     into(h, &c.Decisions.Record, parsePath),
+			"record_max": into(h, &c.Decisions.RecordMax, parseRecordMax),
 		},
 	}
 }

@@ -94,6 +94,15 @@ decisions {
   # How many past decisions are kept for "mammactl decisions". Default: 1024.
   # From 0 to 100000, as each takes some hundred bytes.
   keep = 1024
+
+  # Record decisions to this file together with what the policy saw, for
+  # "mammactl replay". Hosts and programs are in it: only its owner can read it.
+  # Default: off.
+  record = "/var/log/mamma/decisions.jsonl"
+
+  # How large the file may become, together with an older part of it whose name
+  # ends with ".1". Default: "64MB", some ten thousand decisions. At least "1MB".
+  record_max = "64MB"
 }
 
 # The policy: a name that is compiled in, a plugin's name in the policy path, or

@@ -93,6 +93,14 @@ func parseProbeInterval(text string) (time.Duration, error) {
 	return d, nil
 }
 
+func parseRecordMax(text string) (Bytes, error) {
+	n, err := parseBytes(text)
+	if err == nil && n < MinRecordMax {
+		err = fmt.Errorf("must be at least %v, not %v", MinRecordMax, n)
+	}
+	return n, err
+}
+
 func parseListen(text string) (netip.AddrPort, error) {
 	ap, err := netip.ParseAddrPort(text)
 	if err != nil {
