@@ -40,6 +40,9 @@ type Options struct {
 	// OnReport is called with the decision that a client reported an outcome
 	// of. May be nil.
 	OnReport func(Record)
+	// OnReconfigure is called after the policy took a configuration string. May
+	// be nil.
+	OnReconfigure func()
 }
 
 // Manager decides and answers. Publish gives it its first View, before any
@@ -139,7 +142,11 @@ func (m *Manager) Reconfigure(text string) error {
 		}
 		err = rc.Reconfigure(text, v.Prefixes)
 	})
-	return errors.Join(err, callErr)
+	err = errors.Join(err, callErr)
+	if err == nil && m.opts.OnReconfigure != nil {
+		m.opts.OnReconfigure()
+	}
+	return err
 }
 
 // choose asks the policy about w.req and leaves its decision in w, or the

@@ -1,0 +1,180 @@
+package mam
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// MultipathConn is an MPTCP connection that subflows are to be chosen for. The
+// zero value stands for all connections at once.
+type MultipathConn struct {
+	Local, Remote netip.AddrPort // of the first subflow
+	// Remotes are where further subflows may go.
+	Remotes []netip.AddrPort
+	// Decision is what the connection was opened by, nil if unknown; see
+	// DecisionFor.
+	Decision *Record
+}
+
+// ChooseSubflows asks the policy which subflows c should have besides its first.
+// Nonsense in the answer, such as prefixes that are not usable, is dropped. An
+// error means that the policy could not be asked: then there should be none that
+// it might have vetoed.
+func (m *Manager) ChooseSubflows(c MultipathConn, now time.Time) ([]policy.Subflow, error) {
+	v := m.view.Load()
+	r := v.subflowRequest(c, now)
+	choose := policy.DefaultSubflows
+	var chosen []policy.Subflow
+	if v.Runner == nil {
+		chosen = choose(r)
+	} else {
+		mine, err := v.Runner.call(nil, func(p policy.Policy) {
+			if sc, ok := p.(policy.SubflowChooser); ok {
+				choose = sc.ChooseSubflows
+			}
+			chosen = choose(r)
+		})
+		if !mine {
+			return nil, fmt.Errorf("choose subflows: policy %s is out of service", v.Runner.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("choose subflows: %w", err)
+		}
+	}
+	return checkSubflows(r, chosen), nil
+}
+
+// subflowRequest makes the policy's request.
+func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowRequest {
+	r := &policy.SubflowRequest{Local: c.Local, Remote: c.Remote, Remotes: c.Remotes, Now: now}
+	if !c.Remote.IsValid() {
+		r.Prefixes = v.candidates(nil, policy.Unspecified, netip.Addr{})
+		return r
+	}
+	r.First = v.prefixOf(c.Local.Addr())
+	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
+		for _, p := range v.offered[f] {
+			if slices.ContainsFunc(c.Remotes, func(to netip.AddrPort) bool { return v.reaches(p, to.Addr().Unmap()) }) {
+				r.Prefixes = append(r.Prefixes, p)
+			}
+		}
+	}
+	if rec := c.Decision; rec != nil {
+		r.Request = &policy.Request{
+			Kind: rec.Kind, Intents: rec.Intents, Network: rec.Network, Host: rec.Host, Service: rec.Service,
+			Port: rec.port(), Remote: rec.Remote, Bound: rec.Bound, App: rec.App, Now: rec.Time,
+		}
+	}
+	return r
+}
+
+// reaches tells whether p can be used towards a destination.
+func (v *View) reaches(p *policy.Prefix, dst netip.Addr) bool {
+	if p.Family() != policy.FamilyOf(dst) {
+		return false
+	}
+	if v.Routes == nil {
+		return true
+	}
+	reach := v.Routes.Reach(dst)
+	return !reach.Specific || reach.Via(p.Index)
+}
+
+// checkSubflows drops what was not offered or is named twice, and fills in the
+// remote address. Addresses stay as the kernel has them, perhaps IPv4-mapped.
+func checkSubflows(r *policy.SubflowRequest, chosen []policy.Subflow) []policy.Subflow {
+	var list []policy.Subflow
+	for _, s := range chosen {
+		if s.Prefix == nil || !slices.Contains(r.Prefixes, s.Prefix) {
+			continue
+		}
+		if !r.All() {
+			i := slices.IndexFunc(r.Remotes, func(to netip.AddrPort) bool {
+				return policy.FamilyOf(to.Addr().Unmap()) == s.Prefix.Family() && (!s.Remote.IsValid() || s.Remote == to)
+			})
+			if i < 0 {
+				continue
+			}
+			s.Remote = r.Remotes[i]
+		}
+		if !slices.ContainsFunc(list, func(o policy.Subflow) bool { return o.Prefix == s.Prefix && o.Remote == s.Remote }) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+const (
+	// matchReported is how old a decision may be whose client reported the
+	// connection's local port: a dial may take minutes, a port is used again
+	// only later.
+	matchReported = 5 * time.Minute
+	// matchSilent is the same where only addresses tell. Most clients connect
+	// within milliseconds.
+	matchSilent = 30 * time.Second
+)
+
+// DecisionFor finds the decision that a new connection was opened by: the latest
+// whose client reported this local port, else the latest unreported one with
+// MPTCP that fits the addresses.
+func (m *Manager) DecisionFor(local, remote netip.AddrPort, now time.Time) (Record, bool) {
+	rec, ok := m.ring.latest(func(rec *Record) bool {
+		o := rec.Outcome
+		return o != nil && o.Errno == 0 && o.LocalPort == local.Port() && now.Sub(rec.Time) < matchReported && rec.fits(local, remote)
+	})
+	if ok {
+		return rec, true
+	}
+	return m.ring.latest(func(rec *Record) bool {
+		return rec.Outcome == nil && rec.Decision.Multipath && now.Sub(rec.Time) < matchSilent && rec.fits(local, remote)
+	})
+}
+
+// fits tells whether a connection may be the decision's, by its addresses.
+func (rec *Record) fits(local, remote netip.AddrPort) bool {
+	if rec.Kind == policy.Resolve || rec.Network.Transport != policy.Stream || rec.Reused {
+		return false
+	}
+	from, to := local.Addr().Unmap(), remote.Addr().Unmap()
+	if rec.Remote.IsValid() && (rec.Remote.Addr().Unmap() != to || rec.Remote.Port() != remote.Port()) {
+		return false
+	}
+	if a, err := netip.ParseAddr(rec.Host); err == nil && a.Unmap().WithZone("") != to {
+		return false
+	}
+	if p := rec.port(); p != 0 && p != remote.Port() {
+		return false
+	}
+	d := &rec.Decision
+	plain := d.Prefix == nil || rec.Outcome != nil && rec.Outcome.Candidate < 0
+	return plain || d.Prefix.Contains(from) || slices.ContainsFunc(d.Alternates, func(p *policy.Prefix) bool { return p.Contains(from) })
+}
+
+// port is the remote port, 0 if it is not known.
+func (rec *Record) port() uint16 {
+	if rec.Remote.IsValid() {
+		return rec.Remote.Port()
+	}
+	n, err := strconv.ParseUint(rec.Service, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
+}
+
+// latest returns the latest decision that f accepts. f must be quick.
+func (r *Ring) latest(f func(*Record) bool) (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range min(r.seq, uint64(len(r.slots))) {
+		if rec := &r.slots[(r.seq-i)%uint64(len(r.slots))]; f(rec) {
+			return *rec, true
+		}
+	}
+	return Record{}, false
+}
