@@ -438,3 +438,19 @@ func BenchmarkDial(b *testing.B) {
 	b.Run("plain", func(b *testing.B) { bench(b, &Dialer{Daemon: &Daemon{connect: noDaemon}}) })
 	b.Run("decided", func(b *testing.B) { bench(b, dialer(b, startFake(b, "", false, suggest("127.0.0.2")).path)) })
 }
+
+// BenchmarkDecide is what asking costs, without dialling.
+func BenchmarkDecide(b *testing.B) {
+	d := dialer(b, startFake(b, "", false, suggest("127.0.0.2", "127.0.0.3")).path)
+	ctx := WithIntents(b.Context(), intent.Set{}.WithCategory(intent.Query))
+	b.ReportAllocs()
+	for b.Loop() {
+		t, _, err := d.newTarget(ctx, "tcp", "192.0.2.1:443")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := d.daemon().decide(ctx, t, false, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// link is one connection to the daemon. One goroutine at a time has it.
+type link struct {
+	nc       net.Conn
+	reader   *wire.Reader
+	out      []byte
+	id       uuid.UUID     // of the connection, from the first answer
+	features wire.Features // of the daemon
+	broken   bool          // not to be used again
+}
+
+// hello finds out what the daemon is. The action of an error answer is not a
+// request, so every daemon answers that it does not know it, without asking its
+// policy; one with extensions announces them in that answer.
+func (l *link) hello(ctx context.Context, deadline time.Time) error {
+	var ans wire.Message
+	if err := l.exchange(ctx, deadline, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans); err != nil {
+		return err
+	}
+	if l.broken {
+		return errors.New("daemon sent more than an answer")
+	}
+	return nil
+}
+
+// exchange sends req and reads its answer. After an error the connection must
+// be closed.
+func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) error {
+	req.Context.ID = l.id
+	req.Features = features
+	out, _, err := req.AppendFit(l.out[:0])
+	if err != nil {
+		return fmt.Errorf("cannot encode the request: %w", err)
+	}
+	l.out = out
+	if err := l.nc.SetDeadline(deadline); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.nc.SetDeadline(time.Unix(1, 0)) // wakes what is blocked
+	})
+	defer func() {
+		if !stop() {
+			l.broken = true
+		}
+	}()
+	if _, err := l.nc.Write(out); err != nil {
+		return err
+	}
+	if err := l.reader.Read(ans); err != nil {
+		return err
+	}
+	id, ok := wire.AcceptID(l.id, req.Context.Calls, ans.Context.ID)
+	if !ok {
+		return errForeignID
+	}
+	l.id = id
+	l.features = ans.Features
+	if l.reader.Buffered() > 0 {
+		l.broken = true // nothing may come unasked
+	}
+	return nil
+}
