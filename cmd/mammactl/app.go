@@ -63,7 +63,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.policyCommand(),
-		a.explainCommand(), a.decisionsCommand(), a.watchCommand(),
+		a.explainCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.versionCommand(), manCommand(root),
 	)
 	root.SetIn(a.in)

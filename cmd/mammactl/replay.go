@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/replay"
+)
+
+// replayCommand works on files alone: no daemon is asked.
+func (a *app) replayCommand() *cobra.Command {
+	var c replay.Command
+	cmd := &cobra.Command{
+		Use: "replay FILE... [--policy NAME] [--config FILE]", Short: "Put recorded decisions to another policy", Long: strings.TrimSpace(`
+Puts the requests that mamma has recorded (decisions { record = "FILE" } in its
+configuration) to another policy, or to the same one with other settings, with
+what was measured then, and shows how often and where it decides otherwise: both
+choices, both reasons, and the predicted times. No mamma needs to run.
+
+The policy is one that is compiled in. --config names a configuration file with its
+settings; where that has blocks for the recorded networks, their options, cost and
+default count in place of the recorded ones. Several files are read one after the
+other, "-" is the standard input.
+
+Each request comes with what was measured under the recorded choices: how the
+network would have fared otherwise is not known. A policy that counts starts
+from nothing, as after a restart. With --json there is a line for each decision,
+and then one for the summary.`) + "\n\n" + exitCodesHelp,
+		Example: `  mammactl replay /var/log/mamma/decisions.jsonl --policy earliest_arrival
+  mammactl replay decisions.jsonl --config new.conf --json | jq 'select(.decision.same == false)'`,
+		Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.Policy == "" && c.Config == "" {
+				return usageError{errors.New("replay needs --policy or --config")}
+			}
+			c.Files, c.JSON, c.In, c.Out, c.Err = args, a.json, a.in, a.out, a.err
+			if err := c.Run(cmd.Context()); err != nil {
+				return runError{err}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&c.Policy, "policy", "", "name of the policy")
+	cmd.Flags().StringVar(&c.Config, "config", "", "configuration file with its settings")
+	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "seed of the policy's random choices")
+	cmd.Flags().IntVarP(&c.Differences, "differences", "n", 20, "how many decisions that differ to list; -1: all")
+	return cmd
+}
