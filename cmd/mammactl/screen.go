@@ -401,7 +401,11 @@ func (s *screen) events(width, n int, paint func(text, color string) string) []s
 		}
 		lines = append(lines, paint(text, color))
 	}
-	if len(list) == 0 {
+	switch {
+	case len(list) > 0:
+	case s.filter != "":
+		lines = append(lines, paint(cut("no line contains the filter", width), dim))
+	default:
 		lines = append(lines, paint(cut("no decisions yet", width), dim))
 	}
 	return lines

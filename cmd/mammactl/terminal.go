@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,8 +62,10 @@ func healthColor(state string) string {
 // without echo, the other screen, no cursor.
 type fullScreen struct {
 	in, out int
-	before  *unix.Termios
 	w       io.Writer
+
+	mu     sync.Mutex    // held while the mode changes and while keys are read
+	before *unix.Termios // the mode to go back to; nil while the screen is left
 }
 
 // Escape sequences (XTerm control sequences): the other screen and no cursor;
@@ -81,6 +87,8 @@ func openScreen(in, out int, w io.Writer) (*fullScreen, error) {
 }
 
 func (s *fullScreen) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	t, err := unix.IoctlGetTermios(s.in, unix.TCGETS)
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
@@ -91,8 +99,7 @@ func (s *fullScreen) enter() error {
 	// the screen can be left first.
 	raw.Lflag &^= unix.ICANON | unix.ECHO | unix.ISIG | unix.IEXTEN
 	raw.Iflag &^= unix.IXON | unix.ICRNL
-	// A read returns after a tenth of a second at the latest: that ends the reader.
-	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 0, 1
+	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 0, 0 // reads do not wait
 	if err := unix.IoctlSetTermios(s.in, unix.TCSETS, &raw); err != nil {
 		return fmt.Errorf("terminal: %w", err)
 	}
@@ -102,6 +109,8 @@ func (s *fullScreen) enter() error {
 
 // leave makes the terminal what it was. It may be called again.
 func (s *fullScreen) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.before == nil {
 		return
 	}
@@ -110,12 +119,24 @@ func (s *fullScreen) leave() {
 	s.before = nil
 }
 
+// suspendTime is how long a stop may take to happen. It never does where no shell
+// looks after the process.
+const suspendTime = 300 * time.Millisecond
+
 // suspend stops the process, as the key for that does elsewhere, and comes back
 // when it is continued.
 func (s *fullScreen) suspend() error {
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, unix.SIGCONT)
+	defer signal.Stop(continued)
 	s.leave()
-	// The whole group, which the shell may have started as a pipeline.
 	_ = unix.Kill(0, unix.SIGTSTP)
+	t := time.NewTimer(suspendTime)
+	defer t.Stop()
+	select {
+	case <-continued:
+	case <-t.C:
+	}
 	return s.enter()
 }
 
@@ -132,20 +153,44 @@ func (s *fullScreen) size() (width, height int) {
 // terminal is gone; then it closes the channel.
 func (s *fullScreen) keys(ctx context.Context, to chan<- string) {
 	defer close(to)
-	var buf [64]byte
 	for ctx.Err() == nil {
-		n, err := unix.Read(s.in, buf[:])
-		switch {
-		case err == unix.EINTR || err == unix.EAGAIN:
-			continue
-		case err != nil:
+		// A wait of a tenth of a second, so that the end of ctx is noticed.
+		p := []unix.PollFd{{Fd: int32(s.in), Events: unix.POLLIN}}
+		if _, err := unix.Poll(p, 100); err != nil && !errors.Is(err, unix.EINTR) || p[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
 			return
-		case n <= 0:
+		}
+		if p[0].Revents&unix.POLLIN == 0 {
+			continue
+		}
+		text, err := s.read()
+		if err != nil {
+			return
+		}
+		if text == "" {
 			continue
 		}
 		select {
-		case to <- string(buf[:n]):
+		case to <- text:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// read reads what is there. It reads nothing while the screen is left: in the
+// terminal's usual mode it would wait for a whole line.
+func (s *fullScreen) read() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.before == nil {
+		return "", nil
+	}
+	var buf [64]byte
+	n, err := unix.Read(s.in, buf[:])
+	if err != nil {
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
+			err = nil
+		}
+		return "", err
+	}
+	return string(buf[:n]), nil
 }
