@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -73,7 +74,7 @@ func parameter(r *http.Request, name string, def uint64) (uint64, error) {
 
 // remembered yields the decisions above since that are remembered, oldest
 // first, without keeping the engine waiting for long. The record is valid during one turn.
-func remembered(ring *mam.Ring, since uint64) func(yield func(*mam.Record) bool) {
+func remembered(ring *mam.Ring, since uint64) iter.Seq[*mam.Record] {
 	return func(yield func(*mam.Record) bool) {
 		for {
 			recs := ring.Next(since, chunk)

@@ -268,3 +268,24 @@ func TestCount(t *testing.T) {
 		t.Errorf("quantiles %d, %d", a, b)
 	}
 }
+
+// A client that asks for events and does not read them is nobody's concern.
+func TestEventsUnread(t *testing.T) {
+	d := start(t, view(), nil)
+	c, err := net.Dial("unix", filepath.Join(d.dir, "control.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := io.WriteString(c, "GET /v1/events?since=0 HTTP/1.1\r\nHost: mamma\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil { // it is being served
+		t.Fatal(err)
+	}
+	d.decide(t, 2000) // far more than the socket's buffer holds
+	var st Status
+	if _, err := d.client(t).Get(ctx(t), "/v1/status", &st); err != nil || st.Decisions.Total != 2000 {
+		t.Errorf("%d decisions, %v", st.Decisions.Total, err)
+	}
+}

@@ -100,9 +100,9 @@ func New(opts Options) *Server {
 	return &Server{opts: opts, guard: guard{owner: owner, group: opts.Group}, log: opts.Logger}
 }
 
-// Serve serves clients at l, a listener of Unix stream sockets, until ctx ends,
-// then closes l and all connections and waits for the running requests. The
-// error is nil after an orderly end.
+// Serve serves clients at l, a listener of Unix stream sockets, until ctx ends.
+// Then it closes l, leaves running requests a second to finish, and closes all
+// connections. The error is nil after an orderly end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return serve(ctx, newListener(l, s.guard, s.opts.peer), s.handler(), s.log)
 }
