@@ -1,14 +1,12 @@
 // Package mptcpdefaultflow is the policy that opens connections with MPTCP on
 // the default prefix, and lets one interface, chosen at run time, carry further
 // subflows (spec/policies.md section 17).
-//
-// Deciding about subflows needs the path manager and is not part of it yet; the
-// interface chosen at run time is kept for it.
 package mptcpdefaultflow
 
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/shape"
@@ -23,6 +21,7 @@ var (
 	_ policy.Policy         = (*Policy)(nil)
 	_ policy.ResolveChooser = (*Policy)(nil)
 	_ policy.Reconfigurer   = (*Policy)(nil)
+	_ policy.SubflowChooser = (*Policy)(nil)
 	_ policy.Annotator      = (*Policy)(nil)
 )
 
@@ -79,6 +78,18 @@ func (p *Policy) Reconfigure(text string, _ []*policy.Prefix) error {
 		return fmt.Errorf("active interface: want an IPv4 or IPv6 address: %w", err)
 	}
 	p.active = a
+	return nil
+}
+
+// ChooseSubflows wants a subflow from the prefix with the active address, if it
+// is not that of the first one. The manager asks again after Reconfigure, so that running
+// connections get theirs then, as in the original; it remembers what could be opened.
+func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
+	for _, q := range r.Prefixes {
+		if slices.Contains(q.Addrs, p.active) && (r.First == nil || r.First.ID != q.ID) {
+			return []policy.Subflow{{Prefix: q}}
+		}
+	}
 	return nil
 }
 

@@ -17,6 +17,7 @@ type Policy struct{}
 var (
 	_ policy.Policy         = (*Policy)(nil)
 	_ policy.ResolveChooser = (*Policy)(nil)
+	_ policy.SubflowChooser = (*Policy)(nil)
 	_ policy.Annotator      = (*Policy)(nil)
 )
 
@@ -47,6 +48,11 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision { return filesize.Sel
 // ChooseResolver leaves the name to the client, as in the original.
 func (p *Policy) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveNever, Reason: shape.ReasonUnresolved}
+}
+
+// ChooseSubflows wants every subflow, as the original accepts each.
+func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
+	return policy.DefaultSubflows(r)
 }
 
 // Annotate names the range and the id of the prefix, and marks default prefixes.

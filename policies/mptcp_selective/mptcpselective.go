@@ -57,6 +57,7 @@ var (
 	_ policy.Policy         = (*Policy)(nil)
 	_ policy.ResolveChooser = (*Policy)(nil)
 	_ policy.LineLogger     = (*Policy)(nil)
+	_ policy.SubflowChooser = (*Policy)(nil)
 	_ policy.Annotator      = (*Policy)(nil)
 )
 
@@ -94,6 +95,16 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	d := p.Decide(r, n.Category, n.SegmentSize(), n.Duration)
 	shape.Reuse(r, &d, nil)
 	return d
+}
+
+// ChooseSubflows wants a subflow from every prefix for bulk transfers and none
+// for other requests, should the program have opened MPTCP by itself. Connections
+// whose request is not known get what is usual.
+func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
+	if r.Request != nil && adaptive.Read(r.Request).Category != intent.BulkTransfer {
+		return nil
+	}
+	return policy.DefaultSubflows(r)
 }
 
 // Decide is the decision for a transfer of size bytes with a play-out buffer in

@@ -7,6 +7,8 @@
 package mptcpsimple
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +36,7 @@ var (
 	_ policy.Policy         = (*Policy)(nil)
 	_ policy.ResolveChooser = (*Policy)(nil)
 	_ policy.LineLogger     = (*Policy)(nil)
+	_ policy.SubflowChooser = (*Policy)(nil)
 	_ policy.Annotator      = (*Policy)(nil)
 )
 
@@ -82,6 +85,15 @@ func (p *Policy) open(r *policy.Request) policy.Decision {
 // ChooseResolver asks the resolver of the prefix that the application bound to,
 // else the default one.
 func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
+
+// ChooseSubflows wants a subflow from every prefix, those with low RTT first.
+func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
+	list := policy.DefaultSubflows(r)
+	slices.SortStableFunc(list, func(a, b policy.Subflow) int {
+		return cmp.Compare(predict.RTTOrUnknown(a.Prefix), predict.RTTOrUnknown(b.Prefix))
+	})
+	return list
+}
 
 // LogFile is the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
