@@ -1,0 +1,92 @@
+package system
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// A Go program on a host whose routes prefer wlan0 and have no source rules:
+// what it says about a transfer decides by which network it really leaves, and
+// the name is asked at that network's own server.
+func TestGoClient(t *testing.T) {
+	bed := testbed.ForTest(t, testbed.Config{
+		Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}},
+		Zone:     testbed.Zone{"www.example.net": {"A 192.0.2.1"}},
+	})
+	conf := write(t, "policy.conf", `policy "intents" {
+}
+interface "wlan0" {
+  default    = true
+  nameserver = ["10.1.0.1"]
+  options {
+    category = "query"
+  }
+}
+interface "wwan0" {
+  nameserver = ["10.2.0.1"]
+  options {
+    category = "bulktransfer"
+  }
+}
+`)
+	d := start(t, bed.Client, conf)
+	for _, tt := range []struct {
+		intents, network string
+	}{
+		{"category=query", "wlan0"},
+		{"category=bulktransfer,filesize=300M", "wwan0"},
+		{"category=stream", "wlan0"}, // nothing is for streams: the default
+		{"", "wlan0"},
+	} {
+		t.Run(tt.intents, func(t *testing.T) {
+			for _, n := range bed.Networks {
+				n.Server.DNS.Forget()
+			}
+			seen := fetch(t, bed, d.socket, tt.intents, "http://www.example.net/")
+			if seen.Network != tt.network {
+				t.Errorf("the server saw %v of %s, want %s", seen.Client, seen.Network, tt.network)
+			}
+			// Resolvers keep what they were told, so a network may not be asked;
+			// the other one must not be.
+			for _, n := range bed.Networks {
+				if q := n.Server.DNS.Queries(); n.Name != tt.network && len(q) > 0 {
+					t.Errorf("%s was asked %v", n.Name, q)
+				}
+			}
+		})
+	}
+
+	t.Run("without a daemon", func(t *testing.T) {
+		seen := fetch(t, bed, filepath.Join(t.TempDir(), "none.sock"), "category=bulktransfer", "http://192.0.2.1/")
+		if seen.Network != "wlan0" {
+			t.Errorf("the server saw %v of %s, want the default route's network", seen.Client, seen.Network)
+		}
+	})
+}
+
+// fetch runs examples/fetch on the bed's client and returns what the server saw.
+func fetch(t *testing.T, bed *testbed.Bed, socket, intents, url string) testbed.Seen {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "content")
+	cmd := exec.Command(filepath.Join(bin, "fetch"), "--socket", socket, "--intent", intents, "--output", file, url)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := bed.Client.Run(cmd); err != nil {
+		t.Fatalf("fetch: %v\n%s", err, &out)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen testbed.Seen
+	if err := json.Unmarshal(content, &seen); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	return seen
+}
