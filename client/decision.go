@@ -1,0 +1,226 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// Decision is what the manager said about a connection before anything is
+// dialled, for programs that keep connections of their own and for those that
+// make their sockets themselves. It is safe for concurrent use.
+//
+// A Decision is about the moment it was made in. One that is kept for more than
+// a few tenths of a second stands for nothing any more.
+type Decision struct {
+	dialer           *Dialer
+	network, address string
+	plan             *plan // nil: err is why
+	err              error
+	existing         net.Conn
+}
+
+// Decide asks the manager about a connection to address, whose forms are those
+// of DialContext. The idle ones are connections to the same address, made by
+// this package, that the manager may name for reuse.
+//
+// That the manager is not there, or has no say, is not an error; Err tells so.
+func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...net.Conn) (*Decision, error) {
+	dec := &Decision{dialer: d, network: network, address: address}
+	t, ok, err := d.newTarget(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		dec.err = errNoSay
+		return dec, nil
+	}
+	var members []wire.SetMember
+	for i, conn := range idle {
+		if info, ok := InfoOf(conn); ok {
+			members = append(members, wire.SetMember{FD: int32(i + 1), Context: t.offered(&info)}) // 0 is no socket to the original
+		}
+	}
+	p, err := d.daemon().decide(ctx, t, len(members) > 0, members)
+	if err == nil && p.reuse {
+		if i := int(p.existing) - 1; i >= 0 && i < len(idle) {
+			dec.existing = idle[i]
+		} else {
+			err = fmt.Errorf("the manager named socket %d, which was not offered", p.existing)
+		}
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		d.without(err)
+		dec.err = err
+		return dec, nil
+	}
+	dec.plan = p
+	return dec, nil
+}
+
+// offered is the context that the manager sees of an idle connection.
+func (t *target) offered(info *Info) wire.Context {
+	c := t.context()
+	c.Remote = sockAddr(info.Remote)
+	c.BindSuggested = sockAddr(netip.AddrPortFrom(info.Local.Addr(), 0)) // it tells the policy the network
+	c.Domain, c.Protocol = wire.AFInet6, wire.ProtoTCP
+	if info.Remote.Addr().Is4() {
+		c.Domain = wire.AFInet
+	}
+	switch {
+	case t.typ == wire.SockDgram:
+		c.Protocol = wire.ProtoUDP
+	case info.Multipath:
+		c.Protocol = wire.ProtoMPTCP
+	}
+	m := wire.Message{Context: c}
+	m.SetIntents(t.intents)
+	return m.Context
+}
+
+// Err tells why the manager did not decide, nil if it did.
+func (dec *Decision) Err() error { return dec.err }
+
+// Existing is the connection that the manager named for reuse, nil if a new one
+// is to be made.
+func (dec *Decision) Existing() net.Conn { return dec.existing }
+
+// first is the manager's first choice, without anything where it has none.
+func (dec *Decision) first() *candidate {
+	if dec.plan == nil || len(dec.plan.candidates) == 0 {
+		return &candidate{index: plain}
+	}
+	return dec.plan.candidates[0]
+}
+
+// Source is the suggested source address of a new connection, invalid if there
+// is none.
+func (dec *Decision) Source() netip.Addr { return dec.first().local }
+
+// Device is the interface that a new connection is to be bound to, "" if none.
+func (dec *Decision) Device() string { return dec.first().device }
+
+// Multipath tells whether a new connection is to be opened with MPTCP.
+func (dec *Decision) Multipath() bool { return dec.first().multipath }
+
+// Reason is what decided, in the manager's words; it may be empty.
+func (dec *Decision) Reason() string {
+	if dec.plan == nil {
+		return ""
+	}
+	return dec.plan.reason
+}
+
+// Dial makes a new connection as DialContext does, without asking for another
+// decision. If the decision was to reuse a connection, it asks once more, since
+// nothing was said about new ones.
+func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
+	begun := time.Now()
+	d := dec.dialer
+	ctx, cancel := d.limit(ctx, begun)
+	defer cancel()
+	p, err := dec.plan, dec.err
+	if p != nil && p.reuse {
+		p, err = d.daemon().decide(ctx, p.target, false, nil)
+	}
+	if err != nil {
+		if err == errNoSay {
+			err = nil
+		}
+		return d.dialPlainly(ctx, dec.network, dec.address, begun, err)
+	}
+	again := *p
+	again.candidates = slices.Clip(p.candidates) // for dials at the same time
+	return d.dialPlan(ctx, &again, begun)
+}
+
+// SocketOption is an option that the manager suggests for a socket.
+type SocketOption struct {
+	Level, Name int
+	Value       []byte
+	Optional    bool // the connection is to be made even if setting it fails
+}
+
+// Endpoint is one address to connect to, with what is to be done to the socket
+// before.
+type Endpoint struct {
+	Source    netip.Addr // to bind to, port 0; invalid: the kernel chooses
+	Multipath bool       // to be opened with MPTCP
+	Options   []SocketOption
+	Remote    netip.AddrPort
+}
+
+// Endpoints resolves the name, on the network that was decided on, for a program
+// that makes its sockets itself. The best comes first; alternates follow as far
+// as their addresses are known, at last the addresses without any suggestion.
+func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
+	ctx, cancel := dec.dialer.limit(ctx, time.Now())
+	defer cancel()
+	p, err := dec.plan, dec.err
+	if p != nil && p.reuse {
+		p, err = dec.dialer.daemon().decide(ctx, p.target, false, nil)
+	}
+	if err != nil {
+		t, ok, err := dec.dialer.newTarget(ctx, dec.network, dec.address)
+		if err != nil {
+			return nil, err
+		}
+		if !ok && t.host == "" {
+			return nil, fmt.Errorf("lookup %s: neither a host and service over tcp or udp", dec.address)
+		}
+		p = &plan{target: t, id: uuid.Nil}
+	}
+	var list []Endpoint
+	var failed error
+	for _, c := range append(slices.Clip(p.candidates), &candidate{index: plain}) {
+		known := len(c.addrs) > 0 || p.target.literal.IsValid()
+		if len(list) > 0 && !known {
+			if c.index != plain {
+				continue
+			}
+			c.addrs = remotes(list)
+		}
+		found, err := dec.dialer.lookup(ctx, p, c)
+		if err != nil {
+			failed = err
+			continue
+		}
+		for _, remote := range found.addrs {
+			list = append(list, found.endpoint(remote))
+		}
+	}
+	if len(list) == 0 {
+		return nil, failed
+	}
+	return list, nil
+}
+
+func (c *candidate) endpoint(remote netip.AddrPort) Endpoint {
+	e := Endpoint{Source: c.local, Multipath: c.multipath, Remote: remote}
+	for _, o := range c.options {
+		e.Options = append(e.Options, SocketOption{
+			Level: int(o.Level), Name: int(o.Name), Value: slices.Clone(o.Value), Optional: o.Flags&wire.SockOptOptional != 0,
+		})
+	}
+	return e
+}
+
+// remotes lists the addresses that list has already.
+func remotes(list []Endpoint) []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, e := range list {
+		if !slices.Contains(addrs, e.Remote) {
+			addrs = append(addrs, e.Remote)
+		}
+	}
+	return addrs
+}
