@@ -25,7 +25,8 @@ build: ## build the programs into build/
 	$(GO) build $(FLAGS) -ldflags '$(LDFLAGS)' -o $(BUILD)/ ./cmd/...
 
 .PHONY: policies
-policies: $(POLICIES:%=$(BUILD)/policies/%.so) ## build every policy as a plugin into build/policies/
+policies: ## build every policy as a plugin into build/policies/
+	@$(MAKE) --no-print-directory -j$$(nproc) $(POLICIES:%=$(BUILD)/policies/%.so)
 
 $(BUILD)/policies/%.so: FORCE
 	@mkdir -p $(@D)
@@ -56,10 +57,12 @@ vet:
 .PHONY: lint
 lint: ## run the linters
 	$(LINT) run ./...
+	lint="$$($(GO) tool -n -modfile=internal/tools/go.mod golangci-lint)" && cd examples/policy && "$$lint" run ./...
 
 .PHONY: test
 test: build
 	$(GO) test -race ./...
+	$(MAKE) --no-print-directory -C examples/policy test
 
 .PHONY: bench
 bench: build ## run the benchmarks and the load generator
