@@ -90,6 +90,7 @@ type Config struct {
 	Logs         Logs
 	Metrics      Metrics
 	Decisions    Decisions
+	MPTCP        MPTCP
 
 	src source
 }
@@ -144,6 +145,23 @@ type Decisions struct {
 	Record    string
 	RecordMax Bytes
 }
+
+// MPTCP is about the subflows of Multipath TCP connections.
+type MPTCP struct {
+	PathManager PathManager
+}
+
+// PathManager says who opens subflows.
+type PathManager uint8
+
+// The values of path_manager in the mptcp block.
+const (
+	PathManagerOff       PathManager = iota // not this daemon
+	PathManagerKernel                       // the kernel, by endpoints that the daemon keeps
+	PathManagerUserspace                    // the daemon, connection by connection
+)
+
+func (p PathManager) String() string { return nameOf(pathManagers, p) }
 
 // BindDevice says when sockets are bound to the device of the chosen prefix.
 type BindDevice uint8

@@ -117,6 +117,11 @@ func (w *writer) file(c *Config) {
 		w.text("record_max", c.Decisions.RecordMax.String())
 		w.line("}")
 	}
+	if c.MPTCP != standard.MPTCP {
+		w.open("mptcp {")
+		w.text("path_manager", c.MPTCP.PathManager.String())
+		w.line("}")
+	}
 	if c.Policy.Name != "" {
 		w.open("policy %s {", quote(c.Policy.Name))
 		w.settings(c.Policy.Settings)

@@ -107,6 +107,9 @@ func (h *hclFile) groups() map[string]map[string]setter {
 			"record":     into(h, &c.Decisions.Record, parsePath),
 			"record_max": into(h, &c.Decisions.RecordMax, parseRecordMax),
 		},
+		"mptcp": {
+			"path_manager": into(h, &c.MPTCP.PathManager, oneOf(pathManagers)),
+		},
 	}
 }
 

@@ -71,6 +71,7 @@ func TestHCLSettings(t *testing.T) {
 		{"metrics {\n  listen = \"[::1]:9477\"\n}", func(c *Config) { c.Metrics.Listen = netip.MustParseAddrPort("[::1]:9477") }},
 		{"decisions {\n  keep = 0\n}", func(c *Config) { c.Decisions.Keep = 0 }},
 		{"decisions {\n  record     = \"d.jsonl\"\n  record_max = \"1.5 MB\"\n}", func(c *Config) { c.Decisions.Record, c.Decisions.RecordMax = "d.jsonl", 1.5e6 }},
+		{"mptcp {\n  path_manager = \"userspace\"\n}", func(c *Config) { c.MPTCP.PathManager = PathManagerUserspace }},
 		{"decisions {\n  keep = 2 * 5\n}", func(c *Config) { c.Decisions.Keep = 10 }},
 		{`policy "a" {}`, func(c *Config) { c.Policy.Name = "a" }},
 		{"policy \"a\" {\n  s = \"x\\ty\"\n  n = 3.50\n  b = true\n  l = [\"x\", 1, false]\n  e = []\n  big = 9007199254740993\n  e9 = 1e9\n}", func(c *Config) {

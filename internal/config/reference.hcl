@@ -105,6 +105,16 @@ decisions {
   record_max = "64MB"
 }
 
+mptcp {
+  # Who opens the subflows of Multipath TCP connections. "kernel": the kernel, on
+  # every connection of the host, by an endpoint for each managed network that
+  # the policy wants used; endpoints of others are left alone. "userspace": mamma,
+  # as the policy says for each connection; this switches the kernel's own path
+  # manager off (net.mptcp.path_manager) for new connections while mamma runs. "off":
+  # not mamma. Both need CAP_NET_ADMIN, and "userspace" Linux 5.19. Default: "off".
+  path_manager = "kernel"
+}
+
 # The policy: a name that is compiled in, a plugin's name in the policy path, or
 # a plugin's path. At most one block. Without one, auto uses "threshold"; otherwise
 # requests are answered without a suggestion.

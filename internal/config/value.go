@@ -19,9 +19,10 @@ type choice[T comparable] struct {
 }
 
 var (
-	bindDevices = []choice[BindDevice]{{"auto", BindAuto}, {"always", BindAlways}, {"never", BindNever}}
-	logFormats  = []choice[LogFormat]{{"text", LogText}, {"json", LogJSON}}
-	costs       = []choice[policy.Cost]{
+	bindDevices  = []choice[BindDevice]{{"auto", BindAuto}, {"always", BindAlways}, {"never", BindNever}}
+	logFormats   = []choice[LogFormat]{{"text", LogText}, {"json", LogJSON}}
+	pathManagers = []choice[PathManager]{{"off", PathManagerOff}, {"kernel", PathManagerKernel}, {"userspace", PathManagerUserspace}}
+	costs        = []choice[policy.Cost]{
 		{policy.Free.String(), policy.Free}, {policy.Metered.String(), policy.Metered}, {policy.Expensive.String(), policy.Expensive},
 	}
 	routings   = []choice[Routing]{{"leave", RoutingLeave}, {"manage", RoutingManage}}
