@@ -1,0 +1,46 @@
+package control
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/socket-intents/mamma/internal/unixsocket"
+)
+
+// socketMode lets the daemon's user and the socket's group connect.
+const socketMode = 0o660
+
+// LookupGroup gives the id of a group by its name or number, nil for "". A
+// number need not be in the group database.
+func LookupGroup(group string) (*uint32, error) {
+	if group == "" {
+		return nil, nil //nolint:nilnil // no group is what was asked for
+	}
+	number := group
+	if g, err := user.LookupGroup(group); err == nil {
+		number = g.Gid
+	}
+	id, err := strconv.ParseUint(number, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("control group: there is no group %q", group)
+	}
+	gid := uint32(id)
+	return &gid, nil
+}
+
+// Listen creates the control socket at path, with mode 0660, and gives it to the
+// group; nil leaves it to the process's own. Errors are unixsocket.Listen's, or
+// that the group cannot be given: only root, and members of the group, may.
+func Listen(path string, group *uint32) (*unixsocket.Listener, error) {
+	l, err := unixsocket.Listen(path, socketMode)
+	if err != nil || group == nil {
+		return l, err
+	}
+	if err := os.Lchown(l.Path(), -1, int(*group)); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("give the control socket to group %d: %w", *group, err)
+	}
+	return l, nil
+}
