@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/decisionlog"
 	"github.com/socket-intents/mamma/internal/health"
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
@@ -46,6 +47,8 @@ type Daemon struct {
 	server  *mam.Server
 	plugins plugin.Loader
 	logs    []*pathstat.Log // the original's measurement logs, if switched on
+
+	recorder *decisionlog.Recorder // nil: decisions are not recorded
 
 	reloading sync.Mutex // held for the length of a reload; before mu
 
@@ -84,7 +87,12 @@ func New(opts Options) (*Daemon, error) {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.resolvers = newResolvers(d.log)
-	d.manager = mam.New(mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnDecision: func(*mam.Record) { d.sampler.Wake() }})
+	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnDecision: func(*mam.Record) { d.sampler.Wake() }}
+	if path := cfg.Decisions.Record; path != "" {
+		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
+		options.OnChoice = d.recorder.Note
+	}
+	d.manager = mam.New(options)
 	d.server = mam.NewServer(d.manager)
 	if cfg.Logs.Prefixes != "" {
 		d.logs = append(d.logs, pathstat.NewPrefixLog(cfg.Logs.Prefixes, d.log))
@@ -300,6 +308,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	for _, l := range d.logs {
 		g.Go(func() error { return ended(ctx, l.Run(ctx)) })
+	}
+	if d.recorder != nil {
+		g.Go(func() error { return d.recorder.Run(ctx) })
 	}
 	if input != nil {
 		g.Go(func() error { return input.run(ctx, d.log, d.manager.Reconfigure) })
