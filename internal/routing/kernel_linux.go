@@ -1,0 +1,238 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// ErrCapability means that the process may not change routes.
+var ErrCapability = errors.New("changing routes takes CAP_NET_ADMIN: run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN")
+
+// Kernel changes the routing tables and rules of a namespace. It is not safe for
+// concurrent use.
+type Kernel struct {
+	log    *slog.Logger
+	handle *netlink.Handle
+}
+
+// Open opens the namespace with the descriptor, 0 for that of the calling
+// thread. Close does not remove what was added; Apply an empty Plan for that.
+func Open(namespace int, log *slog.Logger) (*Kernel, error) {
+	ns := netns.None()
+	if namespace != 0 {
+		ns = netns.NsHandle(namespace)
+	}
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("opening rtnetlink: %w", err)
+	}
+	if err := h.SetSocketTimeout(2 * time.Second); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("setting the rtnetlink timeout: %w", err)
+	}
+	return &Kernel{log: log, handle: h}, nil
+}
+
+// Close releases what Open acquired.
+func (k *Kernel) Close() { k.handle.Close() }
+
+// Capable tells whether this process may change routes.
+func Capable() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
+}
+
+// Apply makes the kernel have exactly what plan says of what carries our
+// protocol number: it adds what is missing, then removes what is too much. It
+// goes on after errors, which are joined; one that wraps ErrCapability means that nothing
+// can be changed. Without need it changes nothing.
+func (k *Kernel) Apply(plan Plan) error {
+	routes, err := k.routes()
+	if err != nil {
+		return err
+	}
+	rules, err := k.rules()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	fail := func(err error) {
+		if errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("%w: %w", ErrCapability, err)
+		}
+		errs = append(errs, err)
+	}
+	changed := 0
+	do := func(what string, v any, change func() error, harmless ...error) {
+		err := change()
+		switch {
+		case err == nil:
+			changed++
+		case !slices.ContainsFunc(harmless, func(h error) bool { return errors.Is(err, h) }):
+			fail(fmt.Errorf("%s %+v: %w", what, v, err))
+		}
+	}
+	for _, r := range plan.Routes {
+		if !slices.Contains(routes, r.read()) {
+			// Replacing leaves no moment without, when a gateway changes.
+			do("adding route", r, func() error { return k.handle.RouteReplace(r.encode()) }, unix.EEXIST)
+		}
+	}
+	for _, r := range plan.Rules {
+		if !slices.Contains(rules, r) {
+			do("adding rule", r, func() error { return k.handle.RuleAdd(r.encode()) }, unix.EEXIST)
+		}
+	}
+	for _, r := range rules {
+		if !slices.Contains(plan.Rules, r) {
+			do("removing rule", r, func() error { return k.handle.RuleDel(r.encode()) }, unix.ENOENT)
+		}
+	}
+	wanted := make([]Route, len(plan.Routes))
+	for i, r := range plan.Routes {
+		wanted[i] = r.read()
+	}
+	for _, r := range routes {
+		if !slices.Contains(wanted, r) {
+			do("removing route", r, func() error { return k.handle.RouteDel(r.encode()) }, unix.ESRCH, unix.ENODEV)
+		}
+	}
+	if changed > 0 {
+		k.log.Info("routing changed", "changes", changed, "rules", len(plan.Rules), "routes", len(plan.Routes))
+	}
+	return errors.Join(errs...)
+}
+
+// read is the route as the kernel gives it back: it drops the on-link flag
+// where it is not needed, and IPv6 turns metric 0 into its default.
+func (r Route) read() Route {
+	r.OnLink = false
+	if r.Prefix.Addr().Is6() && r.Metric == 0 {
+		r.Metric = defaultMetric6
+	}
+	return r
+}
+
+// defaultMetric6 is IP6_RT_PRIO_USER of linux/ipv6_route.h.
+const defaultMetric6 = 1024
+
+func (r Route) encode() *netlink.Route {
+	out := &netlink.Route{
+		Table: r.Table, LinkIndex: r.Index, Dst: ipNet(r.Prefix), Priority: r.Metric, Protocol: Protocol,
+		Family: family(r.Prefix.Addr()),
+	}
+	switch {
+	case !r.Gateway.IsValid():
+		out.Scope = netlink.SCOPE_LINK
+		if r.Prefix.Addr().Is6() {
+			out.Scope = netlink.SCOPE_UNIVERSE
+		}
+	case r.Gateway.Is4() != r.Prefix.Addr().Is4(): // RFC 5549
+		out.Via = &netlink.Via{AddrFamily: family(r.Gateway), Addr: r.Gateway.AsSlice()}
+	default:
+		out.Gw = r.Gateway.AsSlice()
+	}
+	if r.OnLink {
+		out.SetFlag(netlink.FLAG_ONLINK)
+	}
+	return out
+}
+
+func (r Rule) encode() *netlink.Rule {
+	out := netlink.NewRule()
+	out.Family = family(r.Source)
+	out.Priority, out.Table, out.SuppressPrefixlen, out.Protocol = r.Priority, r.Table, r.Suppress, Protocol
+	out.Src = ipNet(netip.PrefixFrom(r.Source, r.Source.BitLen()))
+	return out
+}
+
+// routes lists what there is of ours.
+func (k *Kernel) routes() ([]Route, error) {
+	var out []Route
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		err := k.handle.RouteListFilteredIter(f, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
+			if r.Table < FirstTable || r.Table > LastTable {
+				return true // ours by number only
+			}
+			out = append(out, Route{
+				Table: r.Table, Prefix: prefixOf(r.Dst, f), Index: r.LinkIndex, Gateway: gatewayOf(r), Metric: r.Priority,
+			})
+			return true
+		})
+		// An interrupted dump lacks something at worst: the change that interrupted
+		// it leads to another call.
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) && !unsupported(err) {
+			return nil, fmt.Errorf("reading routes: %w", err)
+		}
+	}
+	return out, nil
+}
+
+func (k *Kernel) rules() ([]Rule, error) {
+	var out []Rule
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		list, err := k.handle.RuleList(f)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) && !unsupported(err) {
+			return nil, fmt.Errorf("reading rules: %w", err)
+		}
+		for _, r := range list {
+			if r.Protocol != Protocol || r.Src == nil || r.Priority != MainPriority && r.Priority != OwnPriority {
+				continue
+			}
+			out = append(out, Rule{Priority: r.Priority, Source: prefixOf(r.Src, f).Addr(), Table: r.Table, Suppress: r.SuppressPrefixlen})
+		}
+	}
+	return out, nil
+}
+
+// unsupported tells of a kernel without the family.
+func unsupported(err error) bool {
+	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+func gatewayOf(r netlink.Route) netip.Addr {
+	gw := r.Gw
+	if v, ok := r.Via.(*netlink.Via); ok {
+		gw = v.Addr
+	}
+	a, _ := netip.AddrFromSlice(gw) // invalid if there is none
+	return a.Unmap()
+}
+
+// prefixOf converts; nil is the default route.
+func prefixOf(n *net.IPNet, f int) netip.Prefix {
+	zero := netip.IPv4Unspecified()
+	if f == netlink.FAMILY_V6 {
+		zero = netip.IPv6Unspecified()
+	}
+	if n == nil {
+		return netip.PrefixFrom(zero, 0)
+	}
+	a, _ := netip.AddrFromSlice(n.IP)
+	if f == netlink.FAMILY_V4 {
+		a = a.Unmap() // the library's 0.0.0.0 has 16 bytes
+	}
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(a, ones)
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return netlink.FAMILY_V4
+	}
+	return netlink.FAMILY_V6
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

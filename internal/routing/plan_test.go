@@ -1,0 +1,191 @@
+package routing
+
+import (
+	"net/netip"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+func route(table, index int, prefix, gateway string, metric int) netmon.Route {
+	r := netmon.Route{Table: table, Index: index, Prefix: netip.MustParsePrefix(prefix), Metric: metric}
+	if gateway != "" {
+		r.Gateway = netip.MustParseAddr(gateway)
+	}
+	return r
+}
+
+// shown writes a plan as ip(8) would, roughly.
+func shown(p Plan) []string {
+	var out []string
+	for _, r := range p.Routes {
+		line := strconv.Itoa(r.Table) + ": " + r.Prefix.String()
+		if r.Gateway.IsValid() {
+			line += " via " + r.Gateway.String()
+		}
+		line += " dev " + strconv.Itoa(r.Index)
+		if r.Metric != 0 {
+			line += " metric " + strconv.Itoa(r.Metric)
+		}
+		if r.OnLink {
+			line += " onlink"
+		}
+		out = append(out, line)
+	}
+	for _, r := range p.Rules {
+		line := strconv.Itoa(r.Priority) + ": from " + r.Source.String() + " lookup " + strconv.Itoa(r.Table)
+		if r.Suppress >= 0 {
+			line += " suppress_prefixlength " + strconv.Itoa(r.Suppress)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func TestPlan(t *testing.T) {
+	const main = netmon.TableMain
+	for _, tt := range []struct {
+		name   string
+		addrs  []string
+		routes []netmon.Route
+		rules  []netmon.Rule
+		want   []string
+	}{
+		{
+			"on the link, by a gateway, by another", []string{"10.0.0.2/24"},
+			[]netmon.Route{
+				route(main, 2, "10.0.0.0/24", "", 100), route(main, 2, "0.0.0.0/0", "10.0.0.1", 600), route(main, 2, "172.16.0.0/12", "10.0.0.9", 5),
+				route(main, 3, "0.0.0.0/0", "10.9.0.1", 100), route(netmon.TableLocal, 2, "10.0.0.2/32", "", 0),
+			}, nil,
+			[]string{
+				"7700: 10.0.0.0/24 dev 2 metric 100", "7700: 172.16.0.0/12 via 10.0.0.9 dev 2 metric 5", "7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 600",
+				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
+			},
+		},
+		{
+			"a link without gateway, as LTE has it", []string{"10.0.0.2/30"},
+			[]netmon.Route{route(main, 2, "10.0.0.0/30", "", 0), route(main, 2, "0.0.0.0/0", "", 700)}, nil,
+			[]string{
+				"7700: 10.0.0.0/30 dev 2", "7700: 0.0.0.0/0 dev 2 metric 700",
+				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
+			},
+		},
+		{
+			"no default route: nothing is gained", []string{"10.0.0.2/24"},
+			[]netmon.Route{route(main, 2, "10.0.0.0/24", "", 100)}, nil, nil,
+		},
+		{
+			"a gateway beside the network", []string{"203.0.113.7/32"},
+			[]netmon.Route{route(main, 2, "0.0.0.0/0", "172.31.1.1", 0)}, nil,
+			[]string{
+				"7700: 0.0.0.0/0 via 172.31.1.1 dev 2 onlink",
+				"7700: from 203.0.113.7 lookup 254 suppress_prefixlength 1", "7701: from 203.0.113.7 lookup 7700",
+			},
+		},
+		{
+			"the default route is in a table that a rule names; our own does not count", []string{"10.0.0.2/24"},
+			[]netmon.Route{
+				route(main, 2, "10.0.0.0/24", "", 0), route(1001, 2, "0.0.0.0/0", "10.0.0.1", 0),
+				route(1002, 2, "0.0.0.0/0", "10.0.0.3", 0), route(7700, 2, "0.0.0.0/0", "10.0.0.4", 0),
+			},
+			[]netmon.Rule{{Table: 1001}, {Table: 7700}},
+			[]string{
+				"7700: 10.0.0.0/24 dev 2", "7700: 0.0.0.0/0 via 10.0.0.1 dev 2",
+				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
+			},
+		},
+		{
+			"IPv6 with two addresses", []string{"2001:db8:1::2/64", "2001:db8:1::3/64"},
+			[]netmon.Route{route(main, 2, "2001:db8:1::/64", "", 256), route(main, 2, "::/0", "fe80::1", 1024)}, nil,
+			[]string{
+				"7700: 2001:db8:1::/64 dev 2 metric 256", "7700: ::/0 via fe80::1 dev 2 metric 1024",
+				"7700: from 2001:db8:1::2 lookup 254 suppress_prefixlength 3", "7700: from 2001:db8:1::3 lookup 254 suppress_prefixlength 3",
+				"7701: from 2001:db8:1::2 lookup 7700", "7701: from 2001:db8:1::3 lookup 7700",
+			},
+		},
+		{
+			"two providers on one link, each with its gateway", []string{"10.0.1.2/24", "10.0.2.2/24"},
+			[]netmon.Route{
+				route(main, 2, "10.0.1.0/24", "", 0), route(main, 2, "10.0.2.0/24", "", 0),
+				route(main, 2, "0.0.0.0/0", "10.0.1.1", 100), route(main, 2, "0.0.0.0/0", "10.0.2.1", 200),
+			}, nil,
+			[]string{
+				"7700: 10.0.1.0/24 dev 2", "7700: 10.0.2.0/24 dev 2", "7700: 0.0.0.0/0 via 10.0.1.1 dev 2 metric 100",
+				"7701: 10.0.1.0/24 dev 2", "7701: 10.0.2.0/24 dev 2", "7701: 0.0.0.0/0 via 10.0.2.1 dev 2 metric 200",
+				"7700: from 10.0.1.2 lookup 254 suppress_prefixlength 1", "7700: from 10.0.2.2 lookup 254 suppress_prefixlength 1",
+				"7701: from 10.0.1.2 lookup 7700", "7701: from 10.0.2.2 lookup 7701",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			state := netmon.State{Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}}, Routes: tt.routes, Rules: tt.rules}
+			for _, a := range tt.addrs {
+				state.Addrs = append(state.Addrs, netmon.Addr{Index: 2, Prefix: netip.MustParsePrefix(a), Scope: netmon.ScopeGlobal})
+			}
+			nets := netmon.NewSnapshot(state)
+			var ids []policy.PrefixID
+			for _, p := range nets.Prefixes() {
+				ids = append(ids, policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix})
+			}
+			var tables Tables
+			if diff := cmp.Diff(tt.want, shown(tables.Plan(ids, nets))); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// Two interfaces in the same network: what is on the link is looked for in the
+// own table only.
+func TestPlanTwins(t *testing.T) {
+	nets := netmon.NewSnapshot(netmon.State{
+		Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}, {Index: 3, Name: "b", Up: true, Running: true}},
+		Addrs: []netmon.Addr{
+			{Index: 2, Prefix: netip.MustParsePrefix("10.0.0.2/24"), Scope: netmon.ScopeGlobal},
+			{Index: 3, Prefix: netip.MustParsePrefix("10.0.0.3/24"), Scope: netmon.ScopeGlobal},
+		},
+		Routes: []netmon.Route{
+			route(netmon.TableMain, 2, "10.0.0.0/24", "", 100), route(netmon.TableMain, 2, "0.0.0.0/0", "10.0.0.1", 100),
+			route(netmon.TableMain, 3, "10.0.0.0/24", "", 600), route(netmon.TableMain, 3, "0.0.0.0/0", "10.0.0.1", 600),
+		},
+	})
+	var tables Tables
+	got := tables.Plan([]policy.PrefixID{{Interface: "a", Prefix: nets.Prefixes()[0].Prefix}, {Interface: "b", Prefix: nets.Prefixes()[0].Prefix}}, nets)
+	want := []string{
+		"7700: 10.0.0.0/24 dev 2 metric 100", "7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 100",
+		"7701: 10.0.0.0/24 dev 3 metric 600", "7701: 0.0.0.0/0 via 10.0.0.1 dev 3 metric 600",
+		"7701: from 10.0.0.2 lookup 7700", "7701: from 10.0.0.3 lookup 7701",
+	}
+	if diff := cmp.Diff(want, shown(got)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// A prefix keeps its table while others come and go; there are only so many.
+func TestTables(t *testing.T) {
+	id := func(i int) policy.PrefixID { return policy.PrefixID{Interface: strconv.Itoa(i)} }
+	var tables Tables
+	tables.of([]policy.PrefixID{id(1), id(2), id(3)})
+	got := tables.of([]policy.PrefixID{id(4), id(3)})
+	if got[id(3)] != FirstTable+2 || got[id(4)] != FirstTable {
+		t.Errorf("tables %v", got)
+	}
+	var many []policy.PrefixID
+	for i := range 2 * (LastTable - FirstTable) {
+		many = append(many, id(i))
+	}
+	seen := map[int]bool{}
+	for _, n := range tables.of(many) {
+		if n < FirstTable || n > LastTable || seen[n] {
+			t.Fatalf("table %d", n)
+		}
+		seen[n] = true
+	}
+	if len(seen) != LastTable-FirstTable+1 {
+		t.Errorf("%d tables", len(seen))
+	}
+}
