@@ -65,14 +65,15 @@ type Daemon struct {
 	doubtful  []policy.PrefixID
 	rejudge   time.Time // when health may change by itself; zero: not
 
-	reports chan mam.Record // of clients, for watchHealth
-	poked   chan struct{}   // one slot: watchHealth is to look at the state
+	reports  chan mam.Record // of clients, for watchHealth
+	poked    chan struct{}   // one slot: watchHealth is to look at the state
+	rerouted chan struct{}   // one slot: routes may have to change
 }
 
 // New reads the configuration and the host's networks and loads the policy. A
 // Daemon that New returned must be Run.
 func New(opts Options) (*Daemon, error) {
-	d := &Daemon{opts: opts, log: opts.Log, reports: make(chan mam.Record, maxReports), poked: make(chan struct{}, 1)}
+	d := &Daemon{opts: opts, log: opts.Log, reports: make(chan mam.Record, maxReports), poked: make(chan struct{}, 1), rerouted: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -125,6 +126,9 @@ func (d *Daemon) loadConfig() (*config.Config, error) {
 
 // adopt makes cfg the configuration, once its policy could be made.
 func (d *Daemon) adopt(cfg *config.Config) error {
+	if err := checkRouting(cfg); err != nil {
+		return err
+	}
 	snapshot := d.nets.Snapshot()
 	list := manage(cfg, snapshot)
 	for _, w := range cfg.Warnings {
@@ -188,6 +192,10 @@ func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
 	d.snapshot, d.list, d.local = snapshot, list, local(snapshot)
 	d.tracker.Networks(now, networks(list, snapshot))
 	d.judgeLocked(now)
+	select {
+	case d.rerouted <- struct{}{}:
+	default:
+	}
 	d.lookups = d.resolvers.of(list)
 	d.sampler.Set(measurable(list, snapshot))
 }
@@ -297,7 +305,16 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		}
 	}
 
+	router, err := openRouter(d.log, d.rerouted)
+	if err != nil {
+		return err
+	}
+
 	g, ctx := errgroup.WithContext(ctx)
+	if router != nil {
+		router.apply(d.plan(&router.tables)) // before the first client asks
+		g.Go(func() error { return router.run(ctx, d.plan) })
+	}
 	g.Go(func() error { return d.nets.Run(ctx) })
 	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
 	g.Go(func() error { return d.follow(ctx) })
