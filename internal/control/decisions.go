@@ -30,6 +30,9 @@ func (s *Server) decisions(r *http.Request) (any, error) {
 		return nil, err
 	}
 	limit = min(limit, maxLimit)
+	if limit == 0 {
+		return Decisions{Now: s.opts.now(), Last: s.opts.Manager.Decisions().Count(), Complete: s.guard.rights(peerFrom(r.Context())).ReadAll, Decisions: []Decision{}}, nil
+	}
 	since, err := parameter(r, "since", 0)
 	if err != nil {
 		return nil, err
@@ -41,15 +44,20 @@ func (s *Server) decisions(r *http.Request) (any, error) {
 	if latest && out.Complete && out.Last > limit {
 		since = out.Last - limit
 	}
-	// The records are kept, not their JSON form, which is several times as large.
+	// The records are kept, not their JSON form, which is several times as large,
+	// and of the latest hardly more than will be shown.
 	var list []mam.Record
 	for rec := range remembered(ring, since) {
 		if rec.Seq > out.Last || !latest && uint64(len(list)) == limit {
 			break
 		}
-		if s.guard.sees(p, rec) {
-			list = append(list, *rec)
+		if !s.guard.sees(p, rec) {
+			continue
 		}
+		if latest && uint64(len(list)) >= 2*limit {
+			list = append(list[:0], list[limit:]...)
+		}
+		list = append(list, *rec)
 	}
 	if n := uint64(len(list)); latest && n > limit {
 		list = list[n-limit:]

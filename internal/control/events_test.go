@@ -189,29 +189,36 @@ func TestDecisionsWindow(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	l := newListener(nil, guard{owner: 900}, nil)
-	for range maxConnsPerUser {
-		if !l.enter(stranger) {
-			t.Fatal("refused below the limit")
+	enter := func(p peer, n int) {
+		t.Helper()
+		for range n {
+			if !l.enter(p) {
+				t.Fatalf("user %d is refused below the limit", p.UID)
+			}
 		}
 	}
-	if l.enter(stranger) {
-		t.Error("admitted above the limit per user")
-	}
-	left := maxConns - maxConnsPerUser
-	for range left {
-		if !l.enter(root) {
-			t.Fatal("root is refused below the limit")
+	refused := func(p peer, why string) {
+		t.Helper()
+		if l.enter(p) {
+			t.Errorf("user %d is admitted: %s", p.UID, why)
 		}
 	}
-	if l.enter(owner) {
-		t.Error("admitted above the limit")
-	}
-	l.leave(root)
-	if !l.enter(owner) {
-		t.Error("not admitted after one has left")
-	}
-	if diff := cmp.Diff(map[uint32]int{0: left - 1, 900: 1, 1003: maxConnsPerUser}, maps.Clone(l.users)); diff != "" {
-		t.Error(diff)
+	enter(stranger, maxConnsPerUser)
+	refused(stranger, "limit per user")
+	enter(primary, maxConnsPerUser)
+	enter(member, maxConnsPerUser)
+	enter(root, maxConns-reservedConns-3*maxConnsPerUser)
+	refused(peer{Cred: unixsocket.Cred{UID: 2000}}, "reserved for root and the daemon's user")
+	enter(owner, 1)
+	enter(root, reservedConns-1)
+	refused(root, "limit of all")
+	l.leave(stranger)
+	enter(owner, 1)
+	l.leave(owner)
+	l.leave(owner)
+	want := map[uint32]int{0: 31, 1001: maxConnsPerUser, 1002: maxConnsPerUser, 1003: maxConnsPerUser - 1}
+	if diff := cmp.Diff(want, maps.Clone(l.users)); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 }
 

@@ -9,9 +9,11 @@ const (
 	// maxConns bounds the connections served, and with them the memory: some
 	// 40 kB each. People and dashboards need a handful.
 	maxConns = 128
-	// maxConnsPerUser keeps one user from taking them all. Root and the
-	// daemon's user are bound by maxConns only.
+	// maxConnsPerUser keeps one user from taking them all, and reservedConns are
+	// only for root and the daemon's user, who are bound by maxConns alone: who
+	// has to find out what is wrong must not be shut out.
 	maxConnsPerUser = 32
+	reservedConns   = 16
 )
 
 // listener accepts connections within limits and notes who is there.
@@ -54,7 +56,11 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) enter(p peer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.count >= maxConns || l.users[p.UID] >= maxConnsPerUser && !l.guard.rights(p).Change {
+	most, mostOfUser := maxConns-reservedConns, maxConnsPerUser
+	if l.guard.rights(p).Change {
+		most, mostOfUser = maxConns, maxConns
+	}
+	if l.count >= most || l.users[p.UID] >= mostOfUser {
 		return false
 	}
 	l.count++
