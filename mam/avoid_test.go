@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/wire"
@@ -48,12 +49,52 @@ func TestAvoidLeavesTheView(t *testing.T) {
 	v.prepare()
 	v.Avoid = map[uint32][]policy.PrefixID{7: {v.Prefixes[0].ID}}
 	before := slices.Clone(v.offered[policy.Unspecified])
-	got := v.avoid(nil, v.offered[policy.Unspecified], 7)
+	got := v.candidates(nil, policy.Unspecified, netip.Addr{}, 7)
 	if len(got) != 3 || slices.Contains(got, v.Prefixes[0]) {
 		t.Errorf("left: %v", got)
 	}
 	if !slices.Equal(before, v.offered[policy.Unspecified]) {
 		t.Error("the View's own list was changed")
+	}
+}
+
+// Networks that cost something are kept for when no other is left, and what
+// works goes before what is cheap.
+func TestAvoidMetered(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*View)
+		family policy.Family
+		dst    string
+		want   string
+	}{
+		{"it matters", func(*View) {}, policy.IPv4, "", "wlan0"},
+		{"in any family", func(*View) {}, policy.Unspecified, "", "wlan0 wlan0"},
+		{"it does not matter", func(v *View) { v.AvoidMetered = false }, policy.IPv4, "", "wlan0 wwan0"},
+		{"the cheap one is down", func(v *View) { v.Prefixes[0].Health.State = policy.Down }, policy.IPv4, "", "wwan0"},
+		{"the cheap one fails for this user", func(v *View) { v.Avoid = map[uint32][]policy.PrefixID{7: {v.Prefixes[0].ID}} }, policy.IPv4, "", "wwan0"},
+		{"the dear one fails for this user", func(v *View) { v.Avoid = map[uint32][]policy.PrefixID{7: {v.Prefixes[1].ID}} }, policy.IPv4, "", "wlan0"},
+		{"nothing is free", func(v *View) { v.Prefixes[0].Cost = policy.Expensive }, policy.IPv4, "", "wwan0"},
+		{"only the dear one leads there: the kernel's route does", func(*View) {}, policy.IPv4, "10.77.2.9", ""},
+	} {
+		v := host(nil)
+		v.AvoidMetered = true
+		v.Prefixes[1].Cost, v.Prefixes[3].Cost = policy.Metered, policy.Metered
+		tt.change(v)
+		v.prepare()
+		var dst netip.Addr
+		if tt.dst != "" {
+			dst = netip.MustParseAddr(tt.dst)
+		}
+		for _, buf := range [][]*policy.Prefix{nil, make([]*policy.Prefix, 0, 4)} {
+			var names []string
+			for _, p := range v.candidates(buf, tt.family, dst, 7) {
+				names = append(names, p.Interface)
+			}
+			if got := strings.Join(names, " "); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+			}
+		}
 	}
 }
 

@@ -116,7 +116,7 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 // this user, and looks up what is known of the paths to there.
 func (w *work) narrow(f policy.Family, dst netip.Addr) {
 	r := &w.req
-	r.Prefixes = w.view.avoid(w.list, w.view.candidates(w.list, f, dst), r.App.UID)
+	r.Prefixes = w.view.candidates(w.list, f, dst, r.App.UID)
 	if n := len(r.Prefixes); n > 0 && cap(w.list) < n {
 		w.list = make([]*policy.Prefix, 0, n) // for next time
 	}

@@ -53,7 +53,7 @@ func (m *Manager) ChooseSubflows(c MultipathConn, now time.Time) ([]policy.Subfl
 func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowRequest {
 	r := &policy.SubflowRequest{Local: c.Local, Remote: c.Remote, Remotes: c.Remotes, Now: now}
 	if !c.Remote.IsValid() {
-		r.Prefixes = v.candidates(nil, policy.Unspecified, netip.Addr{})
+		r.Prefixes = v.offered[policy.Unspecified]
 		return r
 	}
 	r.First = v.prefixOf(c.Local.Addr())

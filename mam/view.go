@@ -81,6 +81,9 @@ type View struct {
 	// nothing else is left: its own connects fail there, which is no reason to
 	// keep others away.
 	Avoid map[uint32][]policy.PrefixID
+	// AvoidMetered offers prefixes that cost something only if no cheaper one is
+	// left.
+	AvoidMetered bool
 	// Local tells whether an address is one of this host's, so that idle sockets
 	// of addresses that are gone are not used again; nil: all are.
 	Local func(netip.Addr) bool
@@ -89,8 +92,9 @@ type View struct {
 	Resolvers map[policy.PrefixID]Resolver
 	Resolver  Resolver
 
-	// offered are the candidates by family, made by publish.
-	offered [3][]*policy.Prefix
+	// usable are the prefixes by family that are not down, offered those of them
+	// that cost least if that matters; made by publish.
+	usable, offered [3][]*policy.Prefix
 }
 
 // prepare fills in what is derived: candidates are the prefixes that are not
@@ -110,15 +114,54 @@ func (v *View) prepare() {
 		if len(usable) == 0 {
 			usable = all
 		}
-		v.offered[f] = usable
-		v.offered[policy.Unspecified] = append(v.offered[policy.Unspecified], usable...)
+		v.usable[f] = usable
+		v.usable[policy.Unspecified] = append(v.usable[policy.Unspecified], usable...)
+	}
+	for f := range v.usable {
+		v.offered[f] = v.usable[f]
+		if v.AvoidMetered {
+			v.offered[f] = cheapest(nil, v.usable[f])
+		}
 	}
 }
 
-// candidates returns the prefixes of a family that reach dst, which may be
-// invalid for "anywhere". buf is used where a list has to be made.
-func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr) []*policy.Prefix {
-	all := v.offered[f]
+// cheapest returns those of list with the lowest cost. buf, which may be list,
+// takes the result.
+func cheapest(buf, list []*policy.Prefix) []*policy.Prefix {
+	if len(list) == 0 {
+		return list
+	}
+	least := list[0].Cost
+	for _, p := range list {
+		least = min(least, p.Cost)
+	}
+	buf = buf[:0]
+	for _, p := range list {
+		if p.Cost == least {
+			buf = append(buf, p)
+		}
+	}
+	return buf
+}
+
+// candidates returns the prefixes of a family that a user is offered towards
+// dst, which may be invalid for "anywhere". buf is used where a list has to be
+// made.
+func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr, uid uint32) []*policy.Prefix {
+	ids := v.Avoid[uid]
+	if len(ids) == 0 {
+		return v.reaching(buf, v.offered[f], dst)
+	}
+	// What fails counts for more than what costs.
+	list := avoid(buf, v.reaching(buf, v.usable[f], dst), ids)
+	if v.AvoidMetered {
+		list = cheapest(buf, list)
+	}
+	return list
+}
+
+// reaching returns those of all that reach dst.
+func (v *View) reaching(buf, all []*policy.Prefix, dst netip.Addr) []*policy.Prefix {
 	if !dst.IsValid() || v.Routes == nil {
 		return all
 	}
@@ -135,13 +178,9 @@ func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr)
 	return buf
 }
 
-// avoid takes out of list the prefixes that a user is not to be offered, unless
-// none would be left of a family. buf, which may be list, takes the result.
-func (v *View) avoid(buf, list []*policy.Prefix, uid uint32) []*policy.Prefix {
-	ids := v.Avoid[uid]
-	if len(ids) == 0 || len(list) < 2 {
-		return list
-	}
+// avoid takes those with the given IDs out of list, unless none would be left of
+// a family. buf, which may be list, takes the result.
+func avoid(buf, list []*policy.Prefix, ids []policy.PrefixID) []*policy.Prefix {
 	left := [3]bool{}
 	for _, p := range list {
 		left[p.Family()] = left[p.Family()] || !slices.Contains(ids, p.ID)

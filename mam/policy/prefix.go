@@ -22,6 +22,7 @@ type Prefix struct {
 	Default bool
 	Health  Health
 	Cost    Cost
+	Budget  Budget
 	Options Options // the policy's settings of this prefix
 	Stats   PathStats
 	Link    LinkStats
@@ -103,6 +104,14 @@ func (c Cost) String() string {
 		return "expensive"
 	}
 	return "unknown"
+}
+
+// Budget is how much may be transferred over the prefix's interface in a month,
+// and how much was. A prefix beyond its budget is Expensive. The zero value
+// means no limit.
+type Budget struct {
+	Limit, Used uint64    // bytes, both directions together
+	Reset       time.Time // when Used begins anew
 }
 
 // Options are a prefix's settings by name, parsed once when the configuration
