@@ -1,0 +1,172 @@
+// Package budget counts how many bytes the host's interfaces transfer in a
+// month that begins on any day, and keeps the counts over restarts.
+//
+// It is fed with the kernel's counters of interfaces and does not read them.
+// What follows from a count is left to others.
+package budget
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Meter counts. It is not safe for concurrent use. Make it by Load.
+type Meter struct {
+	boot  string
+	byIf  map[string]count
+	dirty bool
+}
+
+// count is what is known of an interface, as it is stored.
+type count struct {
+	Used  uint64    `json:"used"`  // bytes in the month
+	Start time.Time `json:"start"` // of the month
+	// Counter is the kernel's at the last reading, which holds for an interface
+	// index during one boot.
+	Counter uint64 `json:"counter"`
+	Index   int    `json:"index"`
+	Boot    string `json:"boot"`
+}
+
+// file is the form of the file.
+type file struct {
+	Version    int              `json:"version"`
+	Interfaces map[string]count `json:"interfaces"`
+}
+
+const (
+	version = 1
+	// maxFile bounds what is read; an interface takes some 200 bytes.
+	maxFile = 1 << 20
+)
+
+// Load reads the counts from a file; one that does not exist holds none. boot
+// identifies this run of the kernel, see BootID. After an error the Meter is
+// empty, and can be used.
+func Load(path, boot string) (*Meter, error) {
+	m := &Meter{boot: boot, byIf: map[string]count{}}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err == nil && info.Size() > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	}
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return m, fmt.Errorf("read budgets: %w", err)
+	}
+	var f file
+	if err := json.Unmarshal(b, &f); err != nil {
+		return m, fmt.Errorf("read budgets from %s: %w", path, err)
+	}
+	if f.Version != version {
+		return m, fmt.Errorf("read budgets from %s: unknown version %d", path, f.Version)
+	}
+	maps.Copy(m.byIf, f.Interfaces)
+	return m, nil
+}
+
+// BootID identifies this run of the kernel.
+func BootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return string(b[:min(len(b), 36)])
+}
+
+// Save replaces the file, and makes its directory; whoever reads it sees the old
+// counts or the new ones. Without changes it does nothing.
+func (m *Meter) Save(path string) error {
+	if !m.dirty {
+		return nil
+	}
+	b, err := json.MarshalIndent(file{version, m.byIf}, "", "\t")
+	if err != nil {
+		return fmt.Errorf("write budgets: %w", err)
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write budgets: %w", err)
+	}
+	t, err := os.CreateTemp(dir, ".budget-*")
+	if err != nil {
+		return fmt.Errorf("write budgets: %w", err)
+	}
+	_, err = t.Write(append(b, '\n'))
+	err = errors.Join(err, t.Sync(), t.Close())
+	if err == nil {
+		err = os.Rename(t.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(t.Name())
+		return fmt.Errorf("write budgets: %w", err)
+	}
+	m.dirty = false
+	return nil
+}
+
+// Add takes the counter of an interface, both directions together, and returns
+// what was transferred in the month that begins on a day, 1 to 31. What an
+// interface carried before it was ever seen does not count; what it carried
+// while nobody looked does.
+func (m *Meter) Add(now time.Time, name string, index int, counter uint64, day int) uint64 {
+	start := Start(now, day)
+	c, known := m.byIf[name]
+	old := c
+	switch same := c.Boot == m.boot && c.Index == index; {
+	case !known:
+	case same && counter >= c.Counter:
+		c.Used += counter - c.Counter
+	default: // made anew, with counters that began at zero
+		c.Used += counter
+	}
+	c.Counter, c.Index, c.Boot = counter, index, m.boot
+	switch {
+	case !known, start.After(c.Start):
+		// What was carried since the last look may be of either month; it counts
+		// for the new one, to be on the safe side.
+		if known {
+			c.Used -= old.Used
+		}
+		c.Start = start
+	case start.Before(c.Start) && now.Before(c.Start):
+		c.Start = start // the clock was ahead, or the day was changed
+	}
+	if c != old {
+		m.byIf[name], m.dirty = c, true
+	}
+	return c.Used
+}
+
+// Start is when the month began that now lies in, in now's time zone. A month
+// that begins on day 29, 30 or 31 begins on the last day of shorter ones.
+func Start(now time.Time, day int) time.Time {
+	begin := func(y int, m time.Month) time.Time {
+		last := time.Date(y, m+1, 0, 0, 0, 0, 0, now.Location()).Day()
+		return time.Date(y, m, min(max(day, 1), last), 0, 0, 0, 0, now.Location())
+	}
+	s := begin(now.Year(), now.Month())
+	if s.After(now) {
+		s = begin(now.Year(), now.Month()-1)
+	}
+	return s
+}
+
+// Next is when the month that now lies in ends.
+func Next(now time.Time, day int) time.Time {
+	s := Start(now, day)
+	first := time.Date(s.Year(), s.Month()+1, 1, 0, 0, 0, 0, now.Location())
+	last := time.Date(first.Year(), first.Month()+1, 0, 0, 0, 0, 0, now.Location()).Day()
+	return time.Date(first.Year(), first.Month(), min(max(day, 1), last), 0, 0, 0, 0, now.Location())
+}
