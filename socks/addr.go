@@ -1,0 +1,133 @@
+package socks
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// Addr is a destination: a name or an IP address, and a port.
+type Addr struct {
+	Host string // IP addresses as netip.Addr writes them, without brackets
+	Port uint16
+}
+
+func (a Addr) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
+
+// IP returns Host as an address; it is not valid for a name.
+func (a Addr) IP() netip.Addr {
+	ip, err := netip.ParseAddr(a.Host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ip
+}
+
+func addrOf(ap netip.AddrPort) Addr {
+	return Addr{Host: ap.Addr().Unmap().String(), Port: ap.Port()}
+}
+
+// maxName is the longest name that SOCKS 5 can carry, and DNS resolve.
+const maxName = 255
+
+var errBadName = errors.New("not a host name")
+
+// parseHost accepts names, and addresses written as names, which many clients
+// send. Names are not checked further than that they cannot be mistaken for
+// something else; the resolver has the last word. An address with a zone is
+// refused: rules could not tell where it is.
+func parseHost(host string) (string, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if ip.Zone() != "" {
+			return "", fmt.Errorf("%w: address with a zone", errBadName)
+		}
+		return ip.Unmap().String(), nil
+	}
+	if host == "" || len(host) > maxName {
+		return "", fmt.Errorf("%w: %d bytes", errBadName, len(host))
+	}
+	for i := range len(host) {
+		switch c := host[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.', c >= 0x80:
+		default:
+			return "", fmt.Errorf("%w: character %q", errBadName, c)
+		}
+	}
+	return host, nil
+}
+
+// readAddr reads an address with its type before and its port behind (RFC 1928
+// section 5). An address type that is not known gives an *Error.
+func readAddr(r io.Reader) (Addr, error) {
+	var b [maxName + 2]byte
+	if _, err := io.ReadFull(r, b[:1]); err != nil {
+		return Addr{}, err
+	}
+	t, n := AddrType(b[0]), 0
+	switch t {
+	case AddrIPv4:
+		n = net.IPv4len
+	case AddrIPv6:
+		n = net.IPv6len
+	case AddrName:
+		if _, err := io.ReadFull(r, b[:1]); err != nil {
+			return Addr{}, noEOF(err)
+		}
+		n = int(b[0])
+	default:
+		return Addr{}, &Error{AddressTypeNotSupported, fmt.Errorf("%v", t)}
+	}
+	if _, err := io.ReadFull(r, b[:n+2]); err != nil {
+		return Addr{}, noEOF(err)
+	}
+	a := Addr{Port: binary.BigEndian.Uint16(b[n:])}
+	if t != AddrName {
+		ip, _ := netip.AddrFromSlice(b[:n])
+		a.Host = ip.Unmap().String()
+		return a, nil
+	}
+	var err error
+	if a.Host, err = parseHost(string(b[:n])); err != nil {
+		return Addr{}, &Error{HostUnreachable, err}
+	}
+	return a, nil
+}
+
+// noEOF tells that the end came too early.
+func noEOF(err error) error {
+	if err == io.EOF { //nolint:errorlint // as io.ReadFull compares
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// appendAddr appends what readAddr reads. An address that is not valid is
+// written as 0.0.0.0:0.
+func appendAddr(b []byte, ap netip.AddrPort) []byte {
+	ip := ap.Addr().Unmap()
+	switch {
+	case ip.Is6():
+		b = append(b, byte(AddrIPv6))
+	default:
+		if !ip.IsValid() {
+			ip = netip.IPv4Unspecified()
+		}
+		b = append(b, byte(AddrIPv4))
+	}
+	b = append(b, ip.AsSlice()...)
+	return binary.BigEndian.AppendUint16(b, ap.Port())
+}
+
+// addrPort gives the IP address and port of a, not valid if it has none.
+func addrPort(a net.Addr) netip.AddrPort {
+	p, ok := a.(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := p.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}

@@ -1,0 +1,40 @@
+package socks
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+)
+
+// datagramHeader is the longest header that this package writes: of IPv6.
+const datagramHeader = 3 + 1 + 16 + 2
+
+var (
+	errFragment      = errors.New("fragment")
+	errShortDatagram = errors.New("datagram is too short")
+)
+
+// parseDatagram splits what a client of a UDP association sends (RFC 1928
+// section 7). Fragments give errFragment.
+func parseDatagram(b []byte) (Addr, []byte, error) {
+	if len(b) < 4 {
+		return Addr{}, nil, errShortDatagram
+	}
+	if b[2] != 0 {
+		return Addr{}, nil, errFragment
+	}
+	r := bytes.NewReader(b[3:])
+	a, err := readAddr(r)
+	if err != nil {
+		return Addr{}, nil, err
+	}
+	return a, b[len(b)-r.Len():], nil
+}
+
+// putDatagramHeader writes the header for a datagram from ap to the end of b,
+// and returns where it begins.
+func putDatagramHeader(b *[datagramHeader]byte, ap netip.AddrPort) int {
+	var h [datagramHeader]byte
+	n := len(appendAddr(h[:3], ap))
+	return len(b) - copy(b[len(b)-n:], h[:n])
+}

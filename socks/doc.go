@@ -1,0 +1,26 @@
+// Package socks is a proxy server that speaks SOCKS 5 (RFC 1928, RFC 1929),
+// SOCKS 4 and 4a, HTTP CONNECT and plain HTTP on one port.
+//
+// A [Server] knows nothing about networks and policies. It connects by the dial
+// function of its [Config], which finds out with [RequestFrom] who asked and
+// what the client gave as hints: the user name of SOCKS, the header of an HTTP
+// request. Whether a client may connect is decided by the [Rules] and by the
+// [Authenticator] that it is given. The zero Config serves everybody who can
+// reach the listener, so do not listen further than 127.0.0.1 with it.
+//
+// What is served:
+//
+//   - CONNECT, the client's data being relayed both ways, each direction closed
+//     on its own, and a reset passed on as a reset;
+//   - UDP ASSOCIATE, for the address that asked for it only; fragments are
+//     dropped (RFC 1928 section 7 permits that);
+//   - BIND, if enabled;
+//   - requests in absolute form (RFC 9112 section 3.2.2), of HTTP clients that
+//     are configured with a proxy.
+//
+// GSSAPI is not offered.
+//
+// Input is hostile: messages are parsed as a stream, each phase has a time-out,
+// a connection that is idle holds no buffer, and the number of connections is
+// limited, in total and per client.
+package socks

@@ -1,0 +1,73 @@
+package socks
+
+import "strconv"
+
+// Protocol is what a client speaks.
+type Protocol uint8
+
+// The protocols, told apart by the first byte that a client sends.
+const (
+	SOCKS5 Protocol = 1 + iota
+	SOCKS4
+	SOCKS4a     // SOCKS 4 with a name instead of an address
+	HTTPConnect // RFC 9110 section 9.3.6
+	HTTP        // requests in absolute form
+)
+
+func (p Protocol) String() string {
+	return name(int(p), "protocol", "", "socks5", "socks4", "socks4a", "connect", "http")
+}
+
+// Method is an authentication method (RFC 1928 section 3).
+type Method uint8
+
+// The methods that are known.
+const (
+	MethodNone         Method = 0x00
+	MethodGSSAPI       Method = 0x01 // never chosen
+	MethodPassword     Method = 0x02 // RFC 1929
+	MethodUnacceptable Method = 0xff
+)
+
+func (m Method) String() string {
+	if m == MethodUnacceptable {
+		return "no acceptable method"
+	}
+	return name(int(m), "method", "none", "gssapi", "password")
+}
+
+// Command is what a client asks for (RFC 1928 section 4).
+type Command uint8
+
+// The commands. SOCKS 4 has the first two, HTTP the first.
+const (
+	CommandConnect      Command = 1
+	CommandBind         Command = 2
+	CommandUDPAssociate Command = 3
+)
+
+func (c Command) String() string {
+	return name(int(c), "command", "", "connect", "bind", "udp")
+}
+
+// AddrType says how an address is written (RFC 1928 section 5).
+type AddrType uint8
+
+// The address types.
+const (
+	AddrIPv4 AddrType = 1
+	AddrName AddrType = 3
+	AddrIPv6 AddrType = 4
+)
+
+func (t AddrType) String() string {
+	return name(int(t), "address type", "", "ipv4", "", "name", "ipv6")
+}
+
+// name gives names[i], or kind and number where that is empty.
+func name(i int, kind string, names ...string) string {
+	if i < len(names) && names[i] != "" {
+		return names[i]
+	}
+	return kind + " " + strconv.Itoa(i)
+}
