@@ -1,0 +1,105 @@
+package socks
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// bind serves BIND: it waits for one connection from the destination (RFC 1928
+// section 4). The first reply says where, the second who has come.
+func (ss *Session) bind(early []byte, reply replier) {
+	c := ss.c
+	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), c.cfg.Connect)
+	defer cancel()
+	if !c.cfg.AllowBind {
+		ss.refuse(&Error{CommandNotSupported, fmt.Errorf("%v is switched off", CommandBind)}, reply)
+		return
+	}
+	remote, err := ss.await(ctx, reply)
+	if err != nil {
+		ss.refuse(err, reply)
+		return
+	}
+	ss.SetUp, ss.Conn = time.Since(ss.Begun), remote
+	c.cfg.Hooks.Established(ss)
+	ss.run(remote, early, func(w io.Writer, r Reply, _ netip.AddrPort) error {
+		return reply(w, r, addrPort(remote.RemoteAddr()))
+	})
+}
+
+// await listens, says where, and accepts the connection.
+func (ss *Session) await(ctx context.Context, reply replier) (net.Conn, error) {
+	if err := ss.allow(ctx); err != nil {
+		return nil, err
+	}
+	from, err := ss.expected(ctx)
+	if err != nil {
+		return nil, err
+	}
+	address := ss.Request.Dest.String()
+	if len(from) > 0 {
+		address = netip.AddrPortFrom(from[0], ss.Request.Dest.Port).String()
+	}
+	l, err := ss.c.cfg.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	_ = ss.c.SetDeadline(time.Now().Add(ss.c.cfg.Handshake))
+	if err := reply(ss.c, Succeeded, addrPort(l.Addr())); err != nil {
+		return nil, err
+	}
+	for {
+		nc, err := l.Accept()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("wait for the destination: %w", err)
+		}
+		peer := addrPort(nc.RemoteAddr())
+		if len(from) == 0 || slices.Contains(from, peer.Addr()) {
+			if (scope{ss.s, ss.c.cfg, ss.Request}).check(ctx, peer) == nil {
+				return nc, nil
+			}
+		}
+		reset(nc)
+	}
+}
+
+// expected lists the addresses that may connect; none means any.
+func (ss *Session) expected(ctx context.Context) ([]netip.Addr, error) {
+	dest := ss.Request.Dest
+	ip := dest.IP()
+	switch {
+	case !ip.IsValid():
+		ips, err := ss.c.cfg.Resolve(ctx, "ip", dest.Host)
+		for i := range ips {
+			ips[i] = ips[i].Unmap()
+		}
+		return ips, err
+	case ip.IsUnspecified():
+		return nil, nil
+	}
+	return []netip.Addr{ip}, nil
+}
+
+// listenTowards listens at the address that this host would send from.
+func listenTowards(ctx context.Context, network, address string) (net.Listener, error) {
+	var d net.Dialer
+	probe, err := d.DialContext(ctx, "udp", address) // sends nothing
+	if err != nil {
+		return nil, err
+	}
+	local := addrPort(probe.LocalAddr()).Addr()
+	_ = probe.Close()
+	var lc net.ListenConfig
+	return lc.Listen(ctx, network, netip.AddrPortFrom(local, 0).String())
+}

@@ -1,0 +1,174 @@
+package socks
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Config says how to serve. The zero value serves CONNECT and UDP ASSOCIATE to
+// everybody, with the host's ordinary networking. A Config must not be changed
+// while a Server has it.
+type Config struct {
+	// Dial connects to a destination; nil means net.Dialer's DialContext. The
+	// context carries the request, see RequestFrom. A connection with the
+	// methods SyscallConn and CloseWrite, as *net.TCPConn has, is read and
+	// written by its descriptor, whatever its Read and Write do.
+	//
+	// A dialer should have CheckDial as its ControlContext, so that Rules
+	// can forbid addresses before a connection is made; the Server looks at the
+	// address again afterwards.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Listen opens the listener of a BIND. address is the destination, where the
+	// connection is going to come from. nil means any port of the address that
+	// this host would send from.
+	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+
+	// ListenPacket opens the outgoing side of a UDP association for one family:
+	// network is udp4 or udp6, and address is where the first datagram goes, so
+	// that a choice can be made by it. It is called again if sending fails.
+	// nil means an ordinary socket.
+	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
+
+	// Resolve resolves names in UDP datagrams and of BIND; nil means net.DefaultResolver.
+	// network is ip, ip4 or ip6.
+	Resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
+	// Auth checks names and passwords. If it is nil, everybody is served, and
+	// a name that a client gives is just noted in its requests.
+	Auth Authenticator
+	// Rules say who may connect where; nil: everybody everywhere.
+	Rules Rules
+
+	AllowBind  bool // serve BIND
+	DisableUDP bool // do not serve UDP ASSOCIATE
+
+	// PrivateHeaders are not passed on with plain HTTP requests: hints for this
+	// proxy.
+	PrivateHeaders []string
+
+	// MaxConns limits the clients' connections, MaxConnsPerClient those from one
+	// address, loopback addresses excepted; 0 means 10000 and 1000, a negative
+	// value no limit. At the limit, the connection that has taken longest over
+	// its first request makes room; if there is none, the new one is closed.
+	MaxConns, MaxConnsPerClient int
+
+	// Time-outs; 0 means the default, a negative value none.
+	Handshake  time.Duration // until the request is read: 10 s
+	Connect    time.Duration // to connect, or be connected to: 30 s
+	Idle       time.Duration // without data: 2 h 4 min (RFC 5382 section 5)
+	HalfClosed time.Duration // the same once one direction is closed: 4 min (ibid.)
+	UDPIdle    time.Duration // without a datagram: 5 min (RFC 4787 section 4.3)
+
+	Hooks Hooks
+
+	// Logger is told what an operator should know, not what clients do; that
+	// is for Hooks. nil: nobody is told.
+	Logger *slog.Logger
+}
+
+// Authenticator checks the name and password of a client.
+type Authenticator interface {
+	// Authenticate must take the same time for names that exist and those that
+	// do not.
+	Authenticate(user, password string) bool
+}
+
+// Rules decide what is served. An error that wraps ErrNotAllowed, or any other
+// that ReplyOf maps, is the reason for the log. Both are called for different
+// clients at the same time.
+type Rules interface {
+	// Allow is asked when a request was read; its destination may be a name.
+	Allow(ctx context.Context, r *Request) error
+	// AllowAddr is asked about each address that is going to be used for it.
+	AllowAddr(ctx context.Context, r *Request, addr netip.AddrPort) error
+}
+
+// Hooks are called as things happen, if not nil, and must not block.
+type Hooks struct {
+	// Rejected tells of a client that made no request: it was one too many,
+	// sent rubbish, nothing, or a wrong password.
+	Rejected func(client netip.AddrPort, err error)
+	// Established tells that the destination was connected. It counts as
+	// before Ended.
+	Established func(*Session)
+	// Ended tells that a request was dealt with. The error says why it was not
+	// served, or what broke the connections; nil after an orderly end.
+	Ended func(*Session, error)
+}
+
+// Defaults of Config.
+const (
+	defaultMaxConns          = 10_000
+	defaultMaxConnsPerClient = 1_000
+	defaultHandshake         = 10 * time.Second
+	defaultConnect           = 30 * time.Second
+	defaultIdle              = 2*time.Hour + 4*time.Minute
+	defaultHalfClosed        = 4 * time.Minute
+	defaultUDPIdle           = 5 * time.Minute
+)
+
+// forever stands for no limit.
+const forever = 1<<63 - 1
+
+// withDefaults fills in what is zero.
+func (c Config) withDefaults() *Config {
+	set := func(n *int, standard int) {
+		if *n == 0 {
+			*n = standard
+		} else if *n < 0 {
+			*n = forever
+		}
+	}
+	wait := func(d *time.Duration, standard time.Duration) {
+		if *d == 0 {
+			*d = standard
+		} else if *d < 0 {
+			*d = forever
+		}
+	}
+	set(&c.MaxConns, defaultMaxConns)
+	set(&c.MaxConnsPerClient, defaultMaxConnsPerClient)
+	wait(&c.Handshake, defaultHandshake)
+	wait(&c.Connect, defaultConnect)
+	wait(&c.Idle, defaultIdle)
+	wait(&c.HalfClosed, defaultHalfClosed)
+	wait(&c.UDPIdle, defaultUDPIdle)
+	if c.Rules == nil {
+		c.Rules = everything{}
+	}
+	if c.Resolve == nil {
+		c.Resolve = net.DefaultResolver.LookupNetIP
+	}
+	if c.Listen == nil {
+		c.Listen = listenTowards
+	}
+	if c.ListenPacket == nil {
+		c.ListenPacket = func(ctx context.Context, network, _ string) (net.PacketConn, error) {
+			var lc net.ListenConfig
+			return lc.ListenPacket(ctx, network, ":0")
+		}
+	}
+	if c.Hooks.Rejected == nil {
+		c.Hooks.Rejected = func(netip.AddrPort, error) {}
+	}
+	if c.Hooks.Established == nil {
+		c.Hooks.Established = func(*Session) {}
+	}
+	if c.Hooks.Ended == nil {
+		c.Hooks.Ended = func(*Session, error) {}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &c
+}
+
+// everything is allowed.
+type everything struct{}
+
+func (everything) Allow(context.Context, *Request) error                     { return nil }
+func (everything) AllowAddr(context.Context, *Request, netip.AddrPort) error { return nil }

@@ -1,0 +1,395 @@
+package socks
+
+import (
+	"bufio"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrServerClosed is returned by Serve after Shutdown or Close.
+var ErrServerClosed = errors.New("socks: server closed")
+
+// Reasons to reject a client.
+var (
+	errTooMany     = errors.New("too many connections")
+	errMadeRoom    = errors.New("gave way to another connection before it made a request")
+	errNotProtocol = errors.New("neither SOCKS nor HTTP")
+)
+
+// Server serves clients. Its methods are safe for concurrent use.
+type Server struct {
+	config atomic.Pointer[Config]
+	bytes  resources
+	http   *httpServer
+
+	running sync.WaitGroup // a task for each client
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu        sync.Mutex
+	listeners map[net.Listener]netip.AddrPort
+	conns     map[*conn]struct{}
+	perClient map[netip.Addr]int
+	pending   *list.List // of *conn: those without a request yet, oldest first
+	closing   bool
+	empty     chan struct{} // closed when closing and the last connection went
+}
+
+// New returns a Server that serves as c says. Nothing runs before Serve.
+func New(c Config) *Server {
+	s := &Server{
+		listeners: map[net.Listener]netip.AddrPort{},
+		conns:     map[*conn]struct{}{},
+		perClient: map[netip.Addr]int{},
+		pending:   list.New(),
+		empty:     make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.bytes.init()
+	s.http = newHTTPServer(s)
+	s.Reconfigure(c)
+	return s
+}
+
+// Reconfigure makes c count for connections that come from now on.
+func (s *Server) Reconfigure(c Config) { s.config.Store(c.withDefaults()) }
+
+// Serve accepts clients on l until Shutdown or Close, which close l, or until
+// somebody else closes l. Other errors of Accept, such as a lack of
+// descriptors, are waited out. It may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		_ = l.Close()
+		return ErrServerClosed
+	}
+	s.listeners[l] = addrPort(l.Addr())
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+		_ = l.Close()
+	}()
+	var wait time.Duration
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			wait = 0
+			if c := s.admit(nc); c != nil {
+				go func() {
+					defer s.running.Done()
+					s.serve(c)
+				}()
+			}
+			continue
+		}
+		switch {
+		case s.ctx.Err() != nil, s.isClosing():
+			return ErrServerClosed
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept clients: %w", err)
+		}
+		if wait == 0 {
+			s.config.Load().Logger.Warn("cannot accept a client; trying on", "listener", l.Addr(), "err", err)
+		}
+		wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+		select {
+		case <-time.After(wait):
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// conn is a client's connection.
+type conn struct {
+	net.Conn
+	s             *Server
+	cfg           *Config
+	client, local netip.AddrPort
+	once          sync.Once
+
+	// Guarded by Server.mu.
+	waiting *list.Element // in Server.pending; nil once there is a request
+	evicted bool
+}
+
+// admit counts a new connection. It returns nil, having closed nc, if there are
+// too many.
+func (s *Server) admit(nc net.Conn) *conn {
+	c := &conn{Conn: nc, s: s, cfg: s.config.Load(), client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	ip := c.client.Addr()
+	s.mu.Lock()
+	full := s.closing || !ip.IsLoopback() && s.perClient[ip] >= c.cfg.MaxConnsPerClient
+	var oldest *conn
+	if !full && len(s.conns) >= c.cfg.MaxConns {
+		if e := s.pending.Front(); e != nil {
+			oldest = e.Value.(*conn)
+			oldest.evicted = true
+			s.pending.Remove(e)
+			oldest.waiting = nil
+		} else {
+			full = true
+		}
+	}
+	if !full {
+		s.running.Add(1)
+		s.conns[c] = struct{}{}
+		s.perClient[ip]++
+		c.waiting = s.pending.PushBack(c)
+	}
+	s.mu.Unlock()
+	if oldest != nil {
+		_ = oldest.Close()
+	}
+	if full {
+		_ = nc.Close()
+		c.cfg.Hooks.Rejected(c.client, errTooMany)
+		return nil
+	}
+	return c
+}
+
+// requested notes that c has made a request. It fails if it was too late.
+func (c *conn) requested() error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.waiting != nil {
+		c.s.pending.Remove(c.waiting)
+		c.waiting = nil
+	}
+	if c.evicted {
+		return errMadeRoom
+	}
+	return nil
+}
+
+// Close closes the connection and gives its place up.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() {
+		s := c.s
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, c)
+		ip := c.client.Addr()
+		if s.perClient[ip]--; s.perClient[ip] == 0 {
+			delete(s.perClient, ip)
+		}
+		if c.waiting != nil {
+			s.pending.Remove(c.waiting)
+			c.waiting = nil
+		}
+		if s.closing && len(s.conns) == 0 {
+			close(s.empty)
+		}
+	})
+	return err
+}
+
+// reset closes the connection so that the peer notices that it did not end well.
+func reset(c net.Conn) {
+	if l, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
+// SetLinger is that of a TCP connection.
+func (c *conn) SetLinger(sec int) error {
+	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		return l.SetLinger(sec)
+	}
+	return nil
+}
+
+// lastWords bounds how long, and how much, is read from a client that has got
+// an error as its answer. Closing at once, with bytes unread, would make the
+// kernel send a reset, which can overtake the answer.
+const (
+	lastWordsWait  = time.Second
+	lastWordsBytes = 64 << 10
+)
+
+func (c *conn) farewell() {
+	w, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || w.CloseWrite() != nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lastWordsWait))
+	_, _ = io.CopyN(io.Discard, c.Conn, lastWordsBytes)
+}
+
+// serve serves one client.
+func (s *Server) serve(c *conn) {
+	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
+	br := s.bytes.reader(c.Conn)
+	first, err := br.Peek(1)
+	if err == nil {
+		switch b := first[0]; {
+		case b == socks5Version:
+			err = s.serveSOCKS(c, br, readSOCKS5, replySOCKS5)
+		case b == socks4Version:
+			err = s.serveSOCKS(c, br, readSOCKS4, replySOCKS4)
+		case b >= 'A' && b <= 'Z':
+			s.http.take(c, br) // and br
+			return
+		default:
+			err = fmt.Errorf("%w: first byte %#02x", errNotProtocol, b)
+		}
+	}
+	if err != nil {
+		s.bytes.putReader(br)
+		if c.requested() != nil {
+			err = errMadeRoom
+		}
+		c.cfg.Hooks.Rejected(c.client, err)
+	}
+	_ = c.Close()
+}
+
+type (
+	// A requestReader reads a request and answers what comes before it.
+	requestReader func(c *conn, br *bufio.Reader) (*Request, error)
+	// A replier writes the reply.
+	replier func(w io.Writer, reply Reply, bound netip.AddrPort) error
+)
+
+// serveSOCKS serves a client of SOCKS 4 or 5. If it returns nil it has given br
+// back.
+func (s *Server) serveSOCKS(c *conn, br *bufio.Reader, read requestReader, reply replier) error {
+	r, err := read(c, br)
+	if err == nil {
+		err = c.requested()
+	}
+	if r == nil {
+		return err
+	}
+	ss := s.newSession(c, r)
+	if err != nil { // known well enough for a reply
+		s.bytes.putReader(br)
+		ss.refuse(err, reply)
+		return nil
+	}
+	early := s.bytes.release(br)
+	switch r.Command {
+	case CommandConnect:
+		ss.connect(early, reply)
+	case CommandBind:
+		ss.bind(early, reply)
+	case CommandUDPAssociate:
+		ss.associate(reply)
+	default:
+		ss.refuse(&Error{Reply: CommandNotSupported}, reply)
+	}
+	return nil
+}
+
+// Shutdown stops accepting and waits until the clients are done. If ctx ends
+// before, the rest is closed and ctx's error returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopAccepting()
+	s.http.shutdown()
+	defer func() { _ = s.Close() }()
+	select {
+	case <-s.empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close stops at once. Clients get a reset, so that nobody takes what arrived
+// for all there is.
+func (s *Server) Close() error {
+	s.stopAccepting()
+	s.cancel()
+	s.mu.Lock()
+	var open []*conn
+	for c := range s.conns {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		reset(c)
+	}
+	s.http.close()
+	s.running.Wait()
+	s.bytes.close()
+	return nil
+}
+
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	s.closing = true
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	if len(s.conns) == 0 {
+		close(s.empty)
+	}
+}
+
+// Conns counts the clients' connections.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// isSelf tells whether a connection to ap would arrive here.
+func (s *Server) isSelf(ap netip.AddrPort) bool {
+	s.mu.Lock()
+	var ours []netip.Addr
+	for _, l := range s.listeners {
+		if l.Port() == ap.Port() {
+			ours = append(ours, l.Addr())
+		}
+	}
+	s.mu.Unlock()
+	for _, ip := range ours {
+		if ip == ap.Addr() || ip.IsUnspecified() && isLocal(ap.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLocal tells whether ip is one of this host's.
+func isLocal(ip netip.Addr) bool {
+	if ip.IsLoopback() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // rather refuse
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			if own, ok := netip.AddrFromSlice(n.IP); ok && own.Unmap() == ip {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,170 @@
+package socks
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Session is a request and what became of it. Of plain HTTP, each connection to
+// a server is a session.
+type Session struct {
+	Request *Request
+	Begun   time.Time // when the request was read
+
+	// Set before Established is called.
+	SetUp time.Duration // from Begun until the destination was connected
+	Conn  net.Conn      // to the destination, not to be used; nil for UDP associations and failures
+
+	sent, received atomic.Int64
+
+	s *Server
+	c *conn
+}
+
+// Sent counts the bytes that went from the client to the destination. It may be
+// called at any time.
+func (ss *Session) Sent() int64 { return ss.sent.Load() }
+
+// Received counts the bytes that went from the destination to the client.
+func (ss *Session) Received() int64 { return ss.received.Load() }
+
+func (s *Server) newSession(c *conn, r *Request) *Session {
+	return &Session{Request: r, Begun: time.Now(), s: s, c: c}
+}
+
+// scope is what a dial's context carries.
+type scope struct {
+	s   *Server
+	cfg *Config
+	r   *Request
+}
+
+type scopeKey struct{}
+
+// RequestFrom returns the request that a function of the Config is called for,
+// nil if ctx is not a Server's.
+func RequestFrom(ctx context.Context) *Request {
+	if sc, ok := ctx.Value(scopeKey{}).(scope); ok {
+		return sc.r
+	}
+	return nil
+}
+
+func (ss *Session) context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, scopeKey{}, scope{ss.s, ss.c.cfg, ss.Request})
+}
+
+// CheckDial asks the Rules of the Server that ctx belongs to about an address. It
+// is meant to be the ControlContext of a net.Dialer.
+func CheckDial(ctx context.Context, _, address string, _ syscall.RawConn) error {
+	sc, ok := ctx.Value(scopeKey{}).(scope)
+	if !ok {
+		return nil
+	}
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	return sc.check(ctx, ap)
+}
+
+// check tells whether a request may use an address.
+func (sc scope) check(ctx context.Context, ap netip.AddrPort) error {
+	ip := ap.Addr().Unmap().WithZone("")
+	switch { // connecting to these reaches the host itself
+	case ip == netip.IPv4Unspecified():
+		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case ip == netip.IPv6Unspecified():
+		ip = netip.IPv6Loopback()
+	}
+	ap = netip.AddrPortFrom(ip, ap.Port())
+	if sc.s.isSelf(ap) {
+		return errLoop
+	}
+	return sc.cfg.Rules.AllowAddr(ctx, sc.r, ap)
+}
+
+// allow asks the rules, which is done before anything is resolved.
+func (ss *Session) allow(ctx context.Context) error {
+	r := ss.Request
+	if err := ss.c.cfg.Rules.Allow(ctx, r); err != nil {
+		return err
+	}
+	if ip := r.Dest.IP(); ip.IsValid() && r.Command != CommandUDPAssociate {
+		return scope{ss.s, ss.c.cfg, r}.check(ctx, netip.AddrPortFrom(ip, r.Dest.Port))
+	}
+	return nil
+}
+
+// dial connects to the destination, if that is allowed.
+func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ss.context(ctx), ss.c.cfg.Connect)
+	defer cancel()
+	if err := ss.allow(ctx); err != nil {
+		return nil, err
+	}
+	dial := ss.c.cfg.Dial
+	if dial == nil {
+		d := net.Dialer{ControlContext: CheckDial}
+		dial = d.DialContext
+	}
+	nc, err := dial(ctx, "tcp", ss.Request.Dest.String())
+	if err != nil {
+		return nil, err
+	}
+	if ap := addrPort(nc.RemoteAddr()); ap.IsValid() {
+		if err := (scope{ss.s, ss.c.cfg, ss.Request}).check(ctx, ap); err != nil {
+			reset(nc)
+			return nil, err
+		}
+	}
+	ss.SetUp = time.Since(ss.Begun)
+	ss.Conn = nc
+	return nc, nil
+}
+
+// connect serves CONNECT. early is what the client sent behind the request.
+func (ss *Session) connect(early []byte, reply replier) {
+	remote, err := ss.dial(ss.s.ctx)
+	if err != nil {
+		ss.refuse(err, reply)
+		return
+	}
+	ss.c.cfg.Hooks.Established(ss)
+	ss.run(remote, early, reply)
+}
+
+// run tells the client that it is connected and relays until the end.
+func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
+	c := ss.c
+	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
+	err := reply(c, Succeeded, addrPort(remote.LocalAddr()))
+	if err == nil {
+		err = c.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		reset(remote)
+		_ = c.Close()
+	} else {
+		err = ss.relay(remote, early)
+	}
+	c.cfg.Hooks.Ended(ss, err)
+}
+
+// refuse ends a request with an error.
+func (ss *Session) refuse(err error, reply replier) {
+	c := ss.c
+	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
+	if reply(c, ReplyOf(err), netip.AddrPort{}) == nil {
+		c.farewell()
+	}
+	_ = c.Close()
+	c.cfg.Hooks.Ended(ss, err)
+}
+
+var errIdle = errors.New("idle for too long")

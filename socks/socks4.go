@@ -1,0 +1,89 @@
+package socks
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+)
+
+const socks4Version = 4
+
+// readSOCKS4 reads a request of SOCKS 4 or 4a, which is the first thing that
+// the client sends.
+func readSOCKS4(c *conn, br *bufio.Reader) (*Request, error) {
+	r := &Request{Protocol: SOCKS4, Client: c.client, Listener: c.local}
+	if err := readSOCKS4Request(br, r); err != nil {
+		if _, ok := errors.AsType[*Error](err); ok {
+			return r, err
+		}
+		return nil, err
+	}
+	if c.cfg.Auth != nil {
+		return r, fmt.Errorf("%w: SOCKS 4 has no passwords", ErrNotAllowed)
+	}
+	return r, nil
+}
+
+func readSOCKS4Request(br *bufio.Reader, r *Request) error {
+	var b [8]byte
+	if _, err := io.ReadFull(br, b[:]); err != nil {
+		return noEOF(err)
+	}
+	if b[0] != socks4Version {
+		return fmt.Errorf("%w: version %d", errNotProtocol, b[0])
+	}
+	r.Command = Command(b[1])
+	if r.Command != CommandConnect && r.Command != CommandBind {
+		return &Error{CommandNotSupported, fmt.Errorf("%v", r.Command)}
+	}
+	ip := netip.AddrFrom4([4]byte(b[4:8]))
+	r.Dest = Addr{ip.String(), binary.BigEndian.Uint16(b[2:])}
+	var err error
+	if r.User, err = readString(br); err != nil {
+		return fmt.Errorf("user ID: %w", err)
+	}
+	// 0.0.0.x with x not zero says that a name follows.
+	if b[4] != 0 || b[5] != 0 || b[6] != 0 || b[7] == 0 {
+		return nil
+	}
+	r.Protocol = SOCKS4a
+	host, err := readString(br)
+	if err != nil {
+		return fmt.Errorf("name: %w", err)
+	}
+	if r.Dest.Host, err = parseHost(host); err != nil {
+		return &Error{HostUnreachable, err}
+	}
+	return nil
+}
+
+// readString reads a string that ends with a zero byte, of a length that SOCKS
+// 5 would take too.
+func readString(br *bufio.Reader) (string, error) {
+	var b [maxName]byte
+	for n := 0; ; n++ {
+		c, err := br.ReadByte()
+		switch {
+		case err != nil:
+			return "", noEOF(err)
+		case c == 0:
+			return string(b[:n]), nil
+		case n == len(b):
+			return "", fmt.Errorf("longer than %d bytes", len(b))
+		}
+		b[n] = c
+	}
+}
+
+func replySOCKS4(w io.Writer, reply Reply, bound netip.AddrPort) error {
+	b := [8]byte{1: reply.socks4()}
+	binary.BigEndian.PutUint16(b[2:], bound.Port())
+	if ip := bound.Addr().Unmap(); ip.Is4() {
+		copy(b[4:], ip.AsSlice())
+	}
+	_, err := w.Write(b[:])
+	return err
+}

@@ -1,0 +1,308 @@
+package socks
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// udpClient has an association at the proxy.
+type udpClient struct {
+	t       *testing.T
+	control *net.TCPConn
+	*net.UDPConn
+}
+
+// associate asks for an association; the first reply has the relay's address.
+func (p *testProxy) associate(t *testing.T) *udpClient {
+	t.Helper()
+	c := p.dial(t)
+	if _, err := io.WriteString(c, "\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	var b [12]byte
+	if _, err := io.ReadFull(c, b[:]); err != nil {
+		t.Fatal(err)
+	}
+	if b[3] != 0 {
+		t.Fatalf("reply %v", Reply(b[3]))
+	}
+	relay, err := readAddr(strings.NewReader(string(b[5:])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(relay.IP(), relay.Port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = u.Close() })
+	return &udpClient{t, c, u}
+}
+
+func (u *udpClient) send(dest, data string) {
+	u.t.Helper()
+	if _, err := io.WriteString(u, "\x00\x00\x00"+dest+data); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// receive returns the next datagram, and whether one came in time.
+func (u *udpClient) receive(wait time.Duration) (from Addr, data string, ok bool) {
+	u.t.Helper()
+	if err := u.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		u.t.Fatal(err)
+	}
+	b := make([]byte, bufferSize)
+	n, err := u.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return Addr{}, "", false
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	from, d, err := parseDatagram(b[:n])
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return from, string(d), true
+}
+
+// serveUDPEcho answers each datagram.
+func serveUDPEcho(t *testing.T, network string) netip.AddrPort {
+	t.Helper()
+	pc, err := net.ListenPacket(network, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, bufferSize)
+		for {
+			n, from, err := pc.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = pc.WriteTo(b[:n], from)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = pc.Close()
+		<-done
+	})
+	ip := netip.IPv6Loopback()
+	if network == "udp4" {
+		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.AddrPortFrom(ip, addrPort(pc.LocalAddr()).Port())
+}
+
+func TestAssociation(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	var asked atomic.Int32
+	p := newProxy(t, Config{
+		Resolve: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			asked.Add(1)
+			if host != "echo.test" {
+				return nil, &net.DNSError{Name: host, IsNotFound: true}
+			}
+			return []netip.Addr{echo.Addr()}, nil
+		},
+	})
+	u := p.associate(t)
+	for _, tt := range []struct{ name, dest, data string }{
+		{"by address", socks5Addr(echo), "one"},
+		{"by name", "\x03\x09echo.test" + port(echo), "two"},
+		{"by name again", "\x03\x09echo.test" + port(echo), "three"},
+		{"empty", socks5Addr(echo), ""},
+		{"large", socks5Addr(echo), strings.Repeat("x", 60_000)},
+	} {
+		u.send(tt.dest, tt.data)
+		from, data, ok := u.receive(testTimeout)
+		if !ok || from != addrOf(echo) || data != tt.data {
+			t.Errorf("%s: got %d bytes from %v, %v; want %d from %v", tt.name, len(data), from, ok, len(tt.data), echo)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the name was resolved %d times", n)
+	}
+	// None of these may get an answer: the next good one is the next to be answered.
+	u.send("\x03\x04nope"+port(echo), "no such name")
+	if _, err := io.WriteString(u, "\x00\x00\x01"+socks5Addr(echo)+"fragment"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(u, "rubbish"); err != nil {
+		t.Fatal(err)
+	}
+	u.send(socks5Addr(echo), "good")
+	if _, data, _ := u.receive(testTimeout); data != "good" {
+		t.Errorf("got %q", data)
+	}
+	_ = u.control.Close()
+	e := p.wait(t)
+	if want := int64(3 + 3 + 5 + 60_000 + 4); e.err != nil && !errors.Is(e.err, syscall.ECONNRESET) || e.session.Sent() != want || e.session.Received() != want {
+		t.Errorf("ended with %v, sent %d, received %d, want %d", e.err, e.session.Sent(), e.session.Received(), want)
+	}
+}
+
+func TestAssociationIPv6Destination(t *testing.T) {
+	needIPv6(t)
+	echo := serveUDPEcho(t, "udp6")
+	u := newProxy(t, Config{}).associate(t)
+	u.send(socks5Addr(echo), "six")
+	if from, data, ok := u.receive(testTimeout); !ok || from != addrOf(echo) || data != "six" {
+		t.Errorf("got %q from %v, %v", data, from, ok)
+	}
+}
+
+// Neither other clients nor strangers get anything through.
+func TestAssociationIsItsClientsOnly(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	out := make(chan net.PacketConn, 1)
+	p := newProxy(t, Config{ListenPacket: func(ctx context.Context, network, _ string) (net.PacketConn, error) {
+		var lc net.ListenConfig
+		pc, err := lc.ListenPacket(ctx, network, "127.0.0.1:0")
+		out <- pc
+		return pc, err
+	}})
+	u := p.associate(t)
+	u.send(socks5Addr(echo), "mine")
+	if _, data, _ := u.receive(testTimeout); data != "mine" {
+		t.Fatalf("got %q", data)
+	}
+	other, err := net.Dial("udp", u.RemoteAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if _, err := io.WriteString(other, "\x00\x00\x00"+socks5Addr(echo)+"other"); err != nil {
+		t.Fatal(err)
+	}
+	// From an address that the client never sent to.
+	stranger, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9)}, (<-out).LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Skipf("no second loopback address: %v", err)
+	}
+	defer func() { _ = stranger.Close() }()
+	if _, err := io.WriteString(stranger, "stranger"); err != nil {
+		t.Fatal(err)
+	}
+	u.send(socks5Addr(echo), "mine again")
+	if _, data, _ := u.receive(testTimeout); data != "mine again" {
+		t.Errorf("got %q", data)
+	}
+}
+
+func TestAssociationRules(t *testing.T) {
+	allowed, denied := serveUDPEcho(t, "udp4"), serveUDPEcho(t, "udp4")
+	u := newProxy(t, Config{Rules: denyPort(denied.Port())}).associate(t)
+	u.send(socks5Addr(denied), "denied")
+	u.send(socks5Addr(allowed), "allowed")
+	if from, data, _ := u.receive(testTimeout); data != "allowed" || from != addrOf(allowed) {
+		t.Errorf("got %q from %v", data, from)
+	}
+}
+
+// brokenSocket fails to send.
+type brokenSocket struct {
+	net.PacketConn
+	err error
+}
+
+func (b brokenSocket) WriteTo([]byte, net.Addr) (int, error) { return 0, b.err }
+
+// When the network of an association goes away it moves to another one.
+func TestAssociationMoves(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	var mu sync.Mutex
+	opened := 0
+	p := newProxy(t, Config{ListenPacket: func(ctx context.Context, network, _ string) (net.PacketConn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		opened++
+		var lc net.ListenConfig
+		pc, err := lc.ListenPacket(ctx, network, "127.0.0.1:0")
+		if err == nil && opened == 1 {
+			return brokenSocket{pc, syscall.ENETUNREACH}, nil
+		}
+		return pc, err
+	}})
+	u := p.associate(t)
+	u.send(socks5Addr(echo), "x")
+	if _, data, _ := u.receive(testTimeout); data != "x" {
+		t.Errorf("got %q", data)
+	}
+}
+
+func TestAssociationIdle(t *testing.T) {
+	p := newProxy(t, Config{UDPIdle: 20 * time.Millisecond})
+	p.associate(t)
+	if e := p.wait(t); !errors.Is(e.err, errIdle) {
+		t.Errorf("ended with %v", e.err)
+	}
+}
+
+// A DNS client, of a library, asks through an association.
+func TestDNSOverAssociation(t *testing.T) {
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 7)}}
+		_ = w.WriteMsg(m)
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.ActivateAndServe()
+	}()
+	defer func() {
+		_ = pc.Close()
+		<-done
+	}()
+	u := newProxy(t, Config{}).associate(t)
+	client := &dns.Client{Net: "udp", Timeout: testTimeout}
+	answer, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion("example.org.", dns.TypeA),
+		&dns.Conn{Conn: encapsulated{u, socks5Addr(addrPort(pc.LocalAddr()))}})
+	if err != nil || len(answer.Answer) != 1 {
+		t.Errorf("%v, %v", answer, err)
+	}
+}
+
+// encapsulated makes an association look like a connected datagram socket.
+type encapsulated struct {
+	*udpClient
+	dest string
+}
+
+func (e encapsulated) Write(b []byte) (int, error) {
+	_, err := io.WriteString(e.udpClient, "\x00\x00\x00"+e.dest+string(b))
+	return len(b), err
+}
+
+func (e encapsulated) Read(b []byte) (int, error) {
+	_, data, ok := e.receive(testTimeout)
+	if !ok {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return copy(b, data), nil
+}
+
+// ReadFrom makes it a net.PacketConn, as the library asks for.
+func (e encapsulated) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, err := e.Read(b)
+	return n, e.RemoteAddr(), err
+}

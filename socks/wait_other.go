@@ -1,0 +1,7 @@
+//go:build !linux
+
+package socks
+
+import "net"
+
+func waitReadable(net.PacketConn) error { return nil }
