@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// server is a program that is measured.
+type server struct {
+	name    string
+	command func(port string) ([]string, error) // nil: no proxy
+
+	addr string
+	cmd  *exec.Cmd
+	dir  string
+}
+
+// servers lists what can be measured, ours first, and what is not installed.
+func servers(o options) (list []*server, missing []string, err error) {
+	if _, err := os.Stat(o.muacsocksd); err != nil {
+		return nil, nil, err
+	}
+	list = append(list, &server{name: "muacsocksd", command: func(port string) ([]string, error) {
+		return []string{o.muacsocksd, "--listen", "127.0.0.1:" + port, "--log-level", "error"}, nil
+	}})
+	for _, a := range o.also {
+		name, command, ok := strings.Cut(a, "=")
+		if !ok {
+			return nil, nil, fmt.Errorf("--also must be name=command, not %q", a)
+		}
+		list = append(list, &server{name: name, command: func(port string) ([]string, error) {
+			return strings.Fields(strings.ReplaceAll(command, "{port}", port)), nil
+		}})
+	}
+	if path, err := exec.LookPath("microsocks"); err == nil {
+		list = append(list, &server{name: "microsocks", command: func(port string) ([]string, error) {
+			return []string{path, "-i", "127.0.0.1", "-p", port}, nil
+		}})
+	} else {
+		missing = append(missing, "microsocks")
+	}
+	path, err := exec.LookPath("danted")
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/danted")
+	}
+	if err == nil {
+		s := &server{name: "dante"}
+		s.command = func(port string) ([]string, error) {
+			config := filepath.Join(s.dir, "danted.conf")
+			return []string{path, "-f", config, "-p", filepath.Join(s.dir, "pid")}, os.WriteFile(config, []byte(danteConfig(port)), 0o600)
+		}
+		list = append(list, s)
+	} else {
+		missing = append(missing, "dante-server")
+	}
+	return append(list, &server{name: "none"}), missing, nil
+}
+
+func danteConfig(port string) string {
+	return `internal: 127.0.0.1 port = ` + port + `
+external: lo
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: nobody
+client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
+socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
+`
+}
+
+// start starts the program, with a process group of its own, and waits until it
+// accepts.
+func (s *server) start(ctx context.Context) error {
+	if s.command == nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.addr = l.Addr().String()
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
+	_ = l.Close()
+	if s.dir, err = os.MkdirTemp("", "socksbench"); err != nil {
+		return err
+	}
+	args, err := s.command(port)
+	if err != nil {
+		return err
+	}
+	s.cmd = exec.CommandContext(ctx, args[0], args[1:]...)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	for range 500 {
+		if c, err := net.Dial("tcp", s.addr); err == nil {
+			return c.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("does not accept connections")
+}
+
+func (s *server) stop() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // dante then ends its children
+	kill := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
+	_ = s.cmd.Wait()
+	kill.Stop()
+	_ = os.RemoveAll(s.dir)
+}
+
+// cpu is the processor time that the program and its children have used, in
+// seconds (proc_pid_stat(5)).
+func (s *server) cpu() (float64, error) {
+	if s.cmd == nil {
+		return 0, nil
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	const perSecond = 100 // USER_HZ
+	ticks := 0.0
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, ok := strings.Cut(string(b), ") ") // the name may hold anything
+		f := strings.Fields(rest)
+		if !ok || len(f) < 15 || f[2] != strconv.Itoa(s.cmd.Process.Pid) {
+			continue
+		}
+		for _, field := range f[11:15] { // utime, stime, and those of children that ended
+			n, err := strconv.ParseFloat(field, 64)
+			if err != nil {
+				return 0, err
+			}
+			ticks += n
+		}
+	}
+	return ticks / perSecond, nil
+}
