@@ -193,7 +193,7 @@ func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdo
 	handler.set(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	log := slog.New(handler)
 	d, err := daemon.New(daemon.Options{
-		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log,
+		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Version: buildVersion(),
 		OnConfig: func(cfg *config.Config) {
 			if f.logLevel == "" {
 				level.Set(cfg.Log.Level)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/netmon"
@@ -40,16 +41,16 @@ func Check(path string) (warnings []string, err error) {
 	if cfg.Policy.Name == "" {
 		return warnings, nil
 	}
-	_, newPolicy, err := constructor(cfg, &plugin.Loader{})
+	c, err := constructor(cfg, &plugin.Loader{})
 	if err != nil {
 		return warnings, err
 	}
-	p, err := makePolicy(cfg, newPolicy, measured(manage(cfg, nets.Snapshot()), &pathstat.Snapshot{}))
+	p, err := makePolicy(cfg, c.make, measured(manage(cfg, nets.Snapshot()), &pathstat.Snapshot{}))
 	if err != nil {
 		return warnings, err
 	}
-	if c, ok := p.(io.Closer); ok {
-		err = errors.Join(err, c.Close())
+	if closer, ok := p.(io.Closer); ok {
+		err = errors.Join(err, closer.Close())
 	}
 	return warnings, err
 }
@@ -79,5 +80,5 @@ func Init() (string, error) {
 
 // Dump writes the state, as SIGUSR1 does.
 func (d *Daemon) Dump(w io.Writer) error {
-	return d.manager.View().WriteAnnouncement(w)
+	return d.manager.View().WriteDump(w, time.Now())
 }

@@ -12,7 +12,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/socket-intents/mamma/internal/budget"
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/control/metrics"
 	"github.com/socket-intents/mamma/internal/decisionlog"
 	"github.com/socket-intents/mamma/internal/health"
 	"github.com/socket-intents/mamma/internal/netmon"
@@ -30,6 +32,7 @@ type Options struct {
 	Control    string
 	Stdout     io.Writer    // for what a person reads at start and reload; nil: nowhere
 	Log        *slog.Logger // nil: nothing is logged
+	Version    string
 	// OnConfig is called with the configuration at start and after each reload,
 	// before it takes effect; may be nil.
 	OnConfig func(*config.Config)
@@ -49,17 +52,21 @@ type Daemon struct {
 	logs    []*pathstat.Log // the original's measurement logs, if switched on
 
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
+	metrics  *metrics.Metrics
+	started  time.Time
 
 	reloading sync.Mutex // held for the length of a reload; before mu
 
 	mu        sync.Mutex // what Views are made from
 	cfg       *config.Config
+	loaded    loaded
 	runner    *mam.Runner
 	resolvers *resolvers
 	lookups   map[policy.PrefixID]mam.Resolver
 	list      []managed
 	snapshot  *netmon.Snapshot
 	local     func(netip.Addr) bool
+	meter     *budget.Meter // nil until a budget is needed
 	tracker   health.Tracker
 	avoid     map[uint32][]policy.PrefixID
 	doubtful  []policy.PrefixID
@@ -88,7 +95,9 @@ func New(opts Options) (*Daemon, error) {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.resolvers = newResolvers(d.log)
-	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnDecision: func(*mam.Record) { d.sampler.Wake() }}
+	d.started = time.Now()
+	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
+	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnDecision: d.decided}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
 		options.OnChoice = d.recorder.Note
@@ -139,13 +148,17 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	}
 	var runner *mam.Runner
 	name := "none"
+	now := loaded{at: time.Now()}
 	if cfg.Policy.Name != "" {
-		var newPolicy plugin.New
-		var err error
-		if name, newPolicy, err = constructor(cfg, &d.plugins); err != nil {
+		c, err := constructor(cfg, &d.plugins)
+		if err != nil {
 			return err
 		}
-		p, err := makePolicy(cfg, newPolicy, measured(list, d.sampler.Snapshot()))
+		name, now.file = c.name, c.file
+		now.fresh = func() (policy.Policy, error) {
+			return makePolicy(cfg, c.make, measured(list, d.sampler.Snapshot()))
+		}
+		p, err := now.fresh()
 		if err != nil {
 			return err
 		}
@@ -153,7 +166,7 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	}
 
 	d.mu.Lock()
-	d.cfg, d.runner = cfg, runner
+	d.cfg, d.runner, d.loaded = cfg, runner, now
 	d.setNetworksLocked(snapshot, list)
 	view := d.publishLocked()
 	d.mu.Unlock()
@@ -192,6 +205,7 @@ func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
 	d.snapshot, d.list, d.local = snapshot, list, local(snapshot)
 	d.tracker.Networks(now, networks(list, snapshot))
 	d.judgeLocked(now)
+	d.budgetsLocked(now, d.sampler.Snapshot())
 	select {
 	case d.rerouted <- struct{}{}:
 	default:
@@ -207,8 +221,10 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now := time.Now()
 	d.flowsLocked(s)
-	d.judgeLocked(time.Now())
+	d.budgetsLocked(now, s)
+	d.judgeLocked(now)
 	d.publishLocked()
 }
 
@@ -217,7 +233,8 @@ func (d *Daemon) publishLocked() *mam.View {
 	v := &mam.View{
 		Time: time.Now(), Runner: d.runner, Prefixes: measured(d.list, stats), Destinations: stats,
 		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
-		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: d.avoid, Local: d.local,
+		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: d.avoid, Local: d.local, AvoidMetered: d.cfg.AvoidMetered,
+		Fresh: d.loaded.fresh,
 	}
 	for i := range d.list {
 		if m := &d.list[i]; m.device != "" {
@@ -230,9 +247,10 @@ func (d *Daemon) publishLocked() *mam.View {
 
 // Reload reads the configuration again. Everything is built before anything is
 // replaced: after an error the old state runs on.
-func (d *Daemon) Reload() error {
+func (d *Daemon) Reload() (err error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	defer func() { d.reloaded(err) }()
 	cfg, err := d.loadConfig()
 	if err != nil {
 		return err
@@ -286,7 +304,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 			err = errors.Join(err, l.Close())
 		}
 	}()
-	for _, path := range []string{SocketPath(d.opts.Socket, cfg.Socket), cfg.CompatSocket} {
+	socket := SocketPath(d.opts.Socket, cfg.Socket)
+	for _, path := range []string{socket, cfg.CompatSocket} {
 		if path == "" {
 			continue
 		}
@@ -303,7 +322,14 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		if input, err = openFIFO(cfg.CompatFIFO); err != nil {
 			return err
 		}
+		defer input.close()
 	}
+
+	serveControl, err := d.openControl(cfg, ControlPath(d.opts.Control, cfg.ControlSocket, socket))
+	if err != nil {
+		return inUse(err)
+	}
+	defer func() { err = errors.Join(err, serveControl.close()) }()
 
 	router, err := openRouter(d.log, d.rerouted)
 	if err != nil {
@@ -319,7 +345,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
 	g.Go(func() error { return d.follow(ctx) })
 	g.Go(func() error { return d.watchHealth(ctx) })
+	g.Go(func() error { return d.saveBudgets(ctx) })
 	g.Go(func() error { return d.manager.Run(ctx) })
+	g.Go(func() error { return serveControl.run(ctx) })
 	for _, l := range listeners {
 		g.Go(func() error { return d.server.Serve(ctx, l.UnixListener) })
 	}

@@ -62,12 +62,10 @@ func checkFIFO(fd int) error {
 	return nil
 }
 
-// run hands every line to take until ctx ends, then removes a FIFO that openFIFO
-// made.
+// run hands every line to take until ctx ends.
 func (f *fifo) run(ctx context.Context, log *slog.Logger, take func(string) error) error {
 	stop := context.AfterFunc(ctx, func() { _ = f.file.Close() })
 	defer stop()
-	defer f.close()
 	r := bufio.NewReaderSize(f.file, maxFIFOLine)
 	for {
 		line, err := r.ReadSlice('\n')
@@ -92,6 +90,7 @@ func (f *fifo) run(ctx context.Context, log *slog.Logger, take func(string) erro
 	}
 }
 
+// close closes the FIFO and removes it if openFIFO made it.
 func (f *fifo) close() {
 	_ = f.file.Close()
 	if f.made {

@@ -46,6 +46,7 @@ func TestFIFO(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("run: %v", err)
 	}
+	f.close()
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the FIFO is left behind: %v", err)
 	}

@@ -15,38 +15,45 @@ import (
 	"github.com/socket-intents/mamma/policies"
 )
 
+// found is a policy that a configuration names.
+type found struct {
+	name string // to show
+	file string // of a plugin; "" if compiled in
+	make plugin.New
+}
+
 // constructor finds the policy that a configuration names: the plugin at that
 // very path, a compiled-in policy under its own or its original name, or
-// NAME.so in the policy path. It returns the name to show.
-func constructor(cfg *config.Config, plugins *plugin.Loader) (string, plugin.New, error) {
+// NAME.so in the policy path.
+func constructor(cfg *config.Config, plugins *plugin.Loader) (found, error) {
 	name := cfg.Policy.Name
-	fail := func(err error) (string, plugin.New, error) {
-		hint := ""
-		if e := (*plugin.Error)(nil); errors.As(err, &e) && e.Hint != "" {
-			hint = "\n    " + e.Hint
-		}
-		return "", nil, cfg.ErrorAt(cfg.Policy.Pos, "%v%s", err, hint)
-	}
-	show := strings.TrimSuffix(filepath.Base(name), ".so")
-	if isPath(name) && plugin.IsPlugin(name) {
-		newPolicy, err := plugins.Open(name)
+	open := func(path string) (found, error) {
+		newPolicy, err := plugins.Open(path)
 		if err != nil {
-			return fail(err)
+			return found{}, refused(cfg, err)
 		}
-		return show, newPolicy, nil
+		return found{strings.TrimSuffix(filepath.Base(path), ".so"), path, newPolicy}, nil
+	}
+	if isPath(name) && plugin.IsPlugin(name) {
+		return open(name)
 	}
 	if own, ok := policies.Builtin(name); ok {
-		return own, func(c policy.Config) (policy.Policy, error) { return policies.New(own, c) }, nil
+		return found{own, "", func(c policy.Config) (policy.Policy, error) { return policies.New(own, c) }}, nil
 	}
 	path, err := plugin.Find(name, strings.Join(policyPath(cfg), string(filepath.ListSeparator)))
 	if err != nil {
-		return fail(unknownPolicy(name, err))
+		return found{}, refused(cfg, unknownPolicy(name, err))
 	}
-	newPolicy, err := plugins.Open(path)
-	if err != nil {
-		return fail(err)
+	return open(path)
+}
+
+// refused says where the policy is named, why it is not loaded, and what to do.
+func refused(cfg *config.Config, err error) error {
+	hint := ""
+	if e := (*plugin.Error)(nil); errors.As(err, &e) && e.Hint != "" {
+		hint = "\n    " + e.Hint
 	}
-	return show, newPolicy, nil
+	return cfg.ErrorAt(cfg.Policy.Pos, "%v%s", err, hint)
 }
 
 func isPath(name string) bool {

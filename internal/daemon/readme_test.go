@@ -38,12 +38,12 @@ func TestConfigurationsInREADMEs(t *testing.T) {
 			if cfg.Policy.Name == "" {
 				continue
 			}
-			_, newPolicy, err := constructor(cfg, &plugin.Loader{})
+			c, err := constructor(cfg, &plugin.Loader{})
 			if err != nil {
 				t.Error(err)
 				continue
 			}
-			if _, err := makePolicy(cfg, newPolicy, nil); err != nil {
+			if _, err := makePolicy(cfg, c.make, nil); err != nil {
 				t.Error(err)
 			}
 		}
