@@ -1,0 +1,99 @@
+// Package metrics gives what the daemon knows to Prometheus.
+//
+// Names end in their unit; ratios are 0 to 1. Prefixes and interfaces are the
+// only labels that depend on the host, and at most maxSeries of each are shown,
+// so that a host whose interfaces come and go does not grow the series of one
+// scrape without bound. Nothing is told about single requests or users: the
+// metrics may be read by anybody who reaches the listener.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// maxSeries bounds the prefixes, and the interfaces, of one scrape.
+const maxSeries = 256
+
+// Metrics collects. Observe is to be called for each decision; everything else
+// is read when somebody asks.
+type Metrics struct {
+	registry  *prometheus.Registry
+	decisions *prometheus.CounterVec
+	duration  prometheus.Histogram
+	// byKind are the counters of each kind and result, found once: looking a
+	// label up costs more than counting.
+	byKind [4][numResults]prometheus.Counter
+}
+
+// The results of a decision.
+const (
+	resultPrefix   = iota // a prefix was chosen
+	resultReuse           // an idle connection
+	resultNone            // no preference
+	resultFallback        // the policy could not be asked, or was not followed
+	numResults
+)
+
+var results = [numResults]string{"prefix", "reuse", "none", "fallback"}
+
+// New makes the Metrics of a daemon. view is called at each scrape and must not
+// block; clients tells the number of connected clients and may be nil.
+func New(view func() *mam.View, clients func() int, version string, started time.Time) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mamma_decisions_total", Help: "Decisions by kind of request and by result.",
+		}, []string{"kind", "result"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "mamma_decision_duration_seconds", Help: "Time from a request's arrival to the policy's answer.",
+			// Microseconds are usual, 50 ms is when clients give up.
+			Buckets: []float64{10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 50e-3, 1},
+		}),
+	}
+	for _, k := range []policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose} {
+		for r, name := range results {
+			m.byKind[k][r] = m.decisions.WithLabelValues(k.String(), name)
+		}
+	}
+	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mamma_build_info", Help: "1, with what the daemon was built from.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	}, func() float64 { return 1 })
+	m.registry.MustRegister(
+		m.decisions, m.duration, info, &state{view: view, clients: clients, started: started},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// Observe counts a decision. It is quick and may be called on the request path.
+func (m *Metrics) Observe(r *mam.Record) {
+	m.duration.Observe(r.Took.Seconds())
+	if int(r.Kind) >= len(m.byKind) || r.Kind == policy.Resolve { // to resolve is no decision
+		return
+	}
+	result := resultNone
+	switch {
+	case r.Fallback != "":
+		result = resultFallback
+	case r.Reused:
+		result = resultReuse
+	case r.Decision.Prefix != nil:
+		result = resultPrefix
+	}
+	m.byKind[r.Kind][result].Inc()
+}
+
+// Handler answers scrapes, two at a time: more would only wait for each other.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: 10 * time.Second, Registry: m.registry})
+}

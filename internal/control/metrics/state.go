@@ -1,0 +1,155 @@
+package metrics
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// state collects what a View holds. Unknown values have no sample.
+type state struct {
+	view    func() *mam.View
+	clients func() int
+	started time.Time
+}
+
+// Describe sends nothing: which samples there are depends on the host.
+func (s *state) Describe(chan<- *prometheus.Desc) {}
+
+// figure is a gauge or a counter with its labels.
+type figure struct {
+	*prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) figure {
+	return figure{prometheus.NewDesc("mamma_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) figure {
+	return figure{prometheus.NewDesc("mamma_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+var (
+	startTime = gauge("start_time_seconds", "When the daemon started, since the epoch.")
+	clients   = gauge("clients", "Connected clients.")
+	inService = gauge("policy_in_service", "1 if the policy decides, 0 if the default is used in its place.", "policy")
+	panics    = counter("policy_panics_total", "Calls of the policy that panicked.", "policy")
+	managed   = gauge("prefixes", "Managed prefixes by health.", "health")
+
+	health      = gauge("prefix_health", "0 up, 1 suspect, 2 down.", "prefix", "interface")
+	isDefault   = gauge("prefix_default", "1 if the prefix is a default one.", "prefix", "interface")
+	connections = gauge("prefix_connections", "TCP connections with a round-trip time.", "prefix", "interface")
+	srttMin     = gauge("prefix_srtt_min_seconds", "Minimum smoothed round-trip time of the last 10 minutes.", "prefix", "interface")
+	srttMedian  = gauge("prefix_srtt_median_seconds", "Median of the connections' smoothed round-trip times.", "prefix", "interface")
+	lossUp      = gauge("prefix_loss_up_ratio", "Median of the connections' lost to sent segments.", "prefix", "interface")
+	sampleTime  = gauge("prefix_sample_time_seconds", "When there was a connection to measure last, since the epoch.", "prefix", "interface")
+
+	down      = gauge("interface_receive_bytes_per_second", "Current receive rate.", "interface")
+	up        = gauge("interface_transmit_bytes_per_second", "Current transmit rate.", "interface")
+	downMax   = gauge("interface_receive_max_bytes_per_second", "Maximum receive rate of the last 10 minutes.", "interface")
+	upMax     = gauge("interface_transmit_max_bytes_per_second", "Maximum transmit rate of the last 10 minutes.", "interface")
+	downTotal = counter("interface_receive_bytes_total", "Bytes received.", "interface")
+	upTotal   = counter("interface_transmit_bytes_total", "Bytes sent.", "interface")
+	rxErrors  = counter("interface_receive_errors_total", "Receive errors.", "interface")
+	txErrors  = counter("interface_transmit_errors_total", "Transmit errors.", "interface")
+	signal    = gauge("interface_wifi_signal_dbm", "Signal strength.", "interface")
+)
+
+// sink sends samples; values that are no number are left out.
+type sink chan<- prometheus.Metric
+
+func (s sink) put(f figure, value float64, labels ...string) {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return
+	}
+	if m, err := prometheus.NewConstMetric(f.Desc, f.kind, value, labels...); err == nil { // err: a label that is not UTF-8
+		s <- m
+	}
+}
+
+func (s *state) Collect(c chan<- prometheus.Metric) {
+	out := sink(c)
+	out.put(startTime, seconds(s.started))
+	if s.clients != nil {
+		out.put(clients, float64(s.clients()))
+	}
+	v := s.view()
+	if r := v.Runner; r != nil {
+		out.put(inService, truth(r.Err() == nil), r.Name)
+		out.put(panics, float64(r.Panics()), r.Name)
+	}
+	var states [policy.Down + 1]int
+	seen := map[string]bool{}
+	for i, p := range v.Prefixes {
+		if p.Health.State <= policy.Down {
+			states[p.Health.State]++
+		}
+		if i < maxSeries {
+			out.prefix(p)
+		}
+		if !seen[p.Interface] && len(seen) < maxSeries {
+			seen[p.Interface] = true
+			out.link(p)
+		}
+	}
+	for state, n := range states {
+		out.put(managed, float64(n), policy.HealthState(state).String())
+	}
+}
+
+func (s sink) prefix(p *policy.Prefix) {
+	labels := []string{p.Prefix.String(), p.Interface}
+	s.put(health, float64(p.Health.State), labels...)
+	s.put(isDefault, truth(p.Default), labels...)
+	st := &p.Stats
+	if !st.Time.IsZero() {
+		s.put(connections, float64(st.Conns), labels...)
+	}
+	if st.SampleTime.IsZero() {
+		return
+	}
+	s.put(sampleTime, seconds(st.SampleTime), labels...)
+	s.put(lossUp, st.LossUp, labels...)
+	if st.SRTTMin > 0 {
+		s.put(srttMin, st.SRTTMin.Seconds(), labels...)
+	}
+	if st.SRTTMedian > 0 {
+		s.put(srttMedian, st.SRTTMedian.Seconds(), labels...)
+	}
+}
+
+func (s sink) link(p *policy.Prefix) {
+	if l := &p.Link; !l.Time.IsZero() {
+		s.put(down, float64(l.DownRate), p.Interface)
+		s.put(up, float64(l.UpRate), p.Interface)
+		s.put(downMax, float64(l.DownRateMax), p.Interface)
+		s.put(upMax, float64(l.UpRateMax), p.Interface)
+		s.put(downTotal, float64(l.DownBytes), p.Interface)
+		s.put(upTotal, float64(l.UpBytes), p.Interface)
+		s.put(rxErrors, float64(l.RxErrors), p.Interface)
+		s.put(txErrors, float64(l.TxErrors), p.Interface)
+	}
+	if w := p.Wifi; w != nil && w.Signal != 0 {
+		s.put(signal, float64(w.Signal), p.Interface)
+	}
+}
+
+// seconds since the epoch; not a number if t is unknown.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return math.NaN()
+	}
+	return float64(t.UnixNano()) / 1e9
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
