@@ -133,16 +133,22 @@ func (m *Manager) Reconfigure(text string) error {
 	if v.Runner == nil {
 		return fmt.Errorf("reconfigure: no policy is loaded: %w", errors.ErrUnsupported)
 	}
-	var err error
-	_, callErr := v.Runner.call(nil, func(p policy.Policy) {
-		rc, ok := p.(policy.Reconfigurer)
-		if !ok {
-			err = fmt.Errorf("policy %s takes no configuration at run time: %w", v.Runner.Name, errors.ErrUnsupported)
-			return
+	done := make(chan error, 2) // of the call, or of its abandonment
+	go func() {
+		var err error
+		mine, callErr := v.Runner.call(func() { done <- v.Runner.Err() }, func(p policy.Policy) {
+			rc, ok := p.(policy.Reconfigurer)
+			if !ok {
+				err = fmt.Errorf("policy %s takes no configuration at run time: %w", v.Runner.Name, errors.ErrUnsupported)
+				return
+			}
+			err = rc.Reconfigure(text, v.Prefixes)
+		})
+		if mine {
+			done <- errors.Join(err, callErr)
 		}
-		err = rc.Reconfigure(text, v.Prefixes)
-	})
-	err = errors.Join(err, callErr)
+	}()
+	err := <-done
 	if err == nil && m.opts.OnReconfigure != nil {
 		m.opts.OnReconfigure()
 	}

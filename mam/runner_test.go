@@ -257,6 +257,35 @@ func TestReconfigure(t *testing.T) {
 	}
 }
 
+// A policy that does not come back from it: the caller hears so.
+func TestReconfigureStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		m := New(Options{})
+		v := host(stuckInReconfigure{takeFirst, release})
+		m.Publish(v)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.Run(ctx) }()
+		if err := m.Reconfigure("x"); err == nil || !strings.Contains(err.Error(), "out of service") {
+			t.Errorf("got %v", err)
+		}
+		close(release)
+		cancel()
+		<-done
+	})
+}
+
+type stuckInReconfigure struct {
+	chooser
+	release chan struct{}
+}
+
+func (s stuckInReconfigure) Reconfigure(string, []*policy.Prefix) error {
+	<-s.release
+	return nil
+}
+
 type reconfigurable struct{ chooser }
 
 func (reconfigurable) Reconfigure(text string, ps []*policy.Prefix) error {
