@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/adaptive"
 	earliestarrival "github.com/socket-intents/mamma/policies/earliest_arrival"
 	earliestarrivalcountconns "github.com/socket-intents/mamma/policies/earliest_arrival_countconns"
 	earliestarrivalfreeorbusy "github.com/socket-intents/mamma/policies/earliest_arrival_free_or_busy"
@@ -38,6 +39,7 @@ type builtin struct {
 // list returns all policies, sorted by name.
 func list() []builtin {
 	return []builtin{
+		{"adaptive", "", adaptive.New},
 		{"earliest_arrival", "policy_earliest_arrival", earliestarrival.New},
 		{"earliest_arrival_countconns", "policy_earliest_arrival_countconns", earliestarrivalcountconns.New},
 		{"earliest_arrival_free_or_busy", "policy_earliest_arrival_free-or-busy", earliestarrivalfreeorbusy.New},

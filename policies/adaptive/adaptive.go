@@ -1,0 +1,230 @@
+package adaptive
+
+import (
+	"math"
+	"time"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies/internal/recent"
+	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/shape"
+)
+
+const (
+	reasonOnly     = "the only prefix"
+	reasonEarliest = "shortest predicted time"
+	reasonWeighed  = "short predicted time, weighing other transfers, slow links and the default"
+)
+
+// The weights, tuned with the simulator of tests/evaluate on the grid of access
+// links there; results change little for values half or twice as large.
+const (
+	// slowness is by how much a prefix counts for less that has next to none of
+	// the capacity of the best one: short queues drop bursts, and a mistake lasts
+	// longer there.
+	slowness = 0.5
+	// loyalty is by how much another prefix must be better than the default one.
+	loyalty = 0.1
+	// suspicion is what connections over a prefix may cost whose health is suspect:
+	// the client tries the next candidate a moment later.
+	suspicion = time.Second
+)
+
+// maxPrefixes bounds the prefixes remembered.
+const maxPrefixes = 256
+
+// Policy is the adaptive policy. Its state is, per prefix, the transfers that it
+// believes to be under way.
+type Policy struct {
+	links   *recent.Map[policy.PrefixID, *link]
+	cands   []candidate
+	scratch []transfer
+}
+
+var (
+	_ policy.Policy    = (*Policy)(nil)
+	_ policy.Annotator = (*Policy)(nil)
+)
+
+// New makes the policy. It has no settings; prefixes may override metrics.
+func New(cfg policy.Config) (policy.Policy, error) {
+	if err := cfg.Decode(&struct{}{}); err != nil {
+		return nil, err
+	}
+	if err := cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...); err != nil {
+		return nil, err
+	}
+	return &Policy{links: recent.New[policy.PrefixID, *link](maxPrefixes)}, nil
+}
+
+// Annotate marks default prefixes.
+func (p *Policy) Annotate(q *policy.Prefix) string { return policy.AnnotateDefault(q) }
+
+// candidate is a prefix with what is expected of it.
+type candidate struct {
+	prefix   *policy.Prefix
+	link     *link
+	estimate estimate
+	transfer transfer
+	outlook  outlook
+	cost     float64 // seconds; the lowest wins
+}
+
+// Choose suggests the prefix on which the transfer costs least time, its own and
+// that of others, and reuses an idle socket there. A socket that the application
+// bound stays as it is.
+func (p *Policy) Choose(r *policy.Request) policy.Decision {
+	if r.Bound.IsValid() {
+		return shape.Bound(r, policy.ResolveDefault, true)
+	}
+	if len(r.Prefixes) == 0 {
+		return policy.Decision{Reason: shape.ReasonNoPrefix}
+	}
+	n := needOf(r.Intents)
+	p.cands = p.cands[:0]
+	for i := range r.Prefixes {
+		p.cands = append(p.cands, p.candidate(r, i, n))
+	}
+	best := p.weigh(n)
+	best.link.add(best.transfer)
+	d := policy.Decision{Prefix: best.prefix, Reason: p.reason(best), Scores: p.scores(best)}
+	d.Alternates = shape.Ranked(r, best.prefix, func(i int) float64 { return p.cands[i].cost })
+	shape.Reuse(r, &d, nil)
+	return d
+}
+
+// need is what a request is about.
+type need struct {
+	size float64 // bytes
+	harm float64 // weight of the delay of others, relative to its own
+}
+
+// What is assumed of a transfer that states no size.
+const (
+	assumedSize  = 30_000 // most objects of web pages are smaller
+	assumedQuery = 2000
+	assumedBulk  = 5_000_000
+	segment      = 4 // seconds of video that are fetched at once
+)
+
+func needOf(s intent.Set) need {
+	n := need{size: assumedSize, harm: 1}
+	category, _ := s.Category()
+	if _, given := s.Get(intent.OptCategory); given {
+		switch category {
+		case intent.Query, intent.KeepAlives:
+			n.size = assumedQuery
+		case intent.BulkTransfer, intent.Stream:
+			n.size = assumedBulk
+			if rate, ok := s.Get(intent.OptBitrate); ok && rate > 0 {
+				n.size = float64(rate) / 8 * segment
+			}
+		}
+	}
+	if size, ok := s.FileSize(); ok && size >= 0 {
+		n.size = float64(size)
+	}
+	if t, ok := s.Get(intent.OptTimeliness); ok && intent.Timeliness(t) == intent.BackgroundTraffic {
+		n.harm = 4
+	}
+	return n
+}
+
+// candidate looks at the i-th prefix.
+func (p *Policy) candidate(r *policy.Request, i int, n need) candidate {
+	q := r.Prefixes[i]
+	l := p.link(q)
+	c := candidate{prefix: q, link: l, estimate: estimateOf(q)}
+	if i < len(r.DestStats) && r.DestStats[i].SRTTMin > 0 {
+		c.estimate.rtt = r.DestStats[i].SRTTMin
+	}
+	l.observe(q, &c.estimate, r.Now)
+	c.transfer = l.transfer(n.size, c.estimate.rtt, setup(r, q))
+	c.outlook, p.scratch = l.preview(c.transfer, p.scratch)
+	return c
+}
+
+func (p *Policy) link(q *policy.Prefix) *link {
+	l, ok := p.links.Get(q.ID)
+	if !ok {
+		l = &link{}
+		p.links.Put(q.ID, l)
+	}
+	return l
+}
+
+// setup is the number of round trips before the first byte.
+func setup(r *policy.Request, q *policy.Prefix) int {
+	switch {
+	case shape.Count(r.Sockets, q) > 0:
+		return 1
+	case predict.TLS(r):
+		return 4
+	}
+	return 2
+}
+
+// weigh sets the costs and returns the candidate with the lowest, the first of
+// equal ones.
+func (p *Policy) weigh(n need) *candidate {
+	top := 0.0
+	for i := range p.cands {
+		top = max(top, p.cands[i].estimate.capacity)
+	}
+	best := &p.cands[0]
+	for i := range p.cands {
+		c := &p.cands[i]
+		c.cost = c.outlook.finish.Seconds() + n.harm*c.outlook.harm.Seconds()
+		c.cost *= 1 + slowness*(1-c.estimate.capacity/top)
+		if !c.prefix.Default {
+			c.cost *= 1 + loyalty
+		}
+		if c.prefix.Health.State != policy.Up {
+			c.cost += suspicion.Seconds()
+		}
+		if c.cost < best.cost {
+			best = c
+		}
+	}
+	return best
+}
+
+func (p *Policy) reason(best *candidate) string {
+	if len(p.cands) == 1 {
+		return reasonOnly
+	}
+	for i := range p.cands {
+		if p.cands[i].outlook.finish < best.outlook.finish {
+			return reasonWeighed
+		}
+	}
+	return reasonEarliest
+}
+
+// scores tells what was compared. All terms share one allocation.
+func (p *Policy) scores(best *candidate) []policy.Score {
+	const n = 4
+	scores := make([]policy.Score, len(p.cands))
+	terms := make([]policy.Term, 0, n*len(p.cands))
+	for i := range p.cands {
+		c := &p.cands[i]
+		rtt, capacity := c.estimate.rtt.Seconds()*1000, c.estimate.capacity
+		if !c.estimate.rttKnown {
+			rtt = math.NaN()
+		}
+		if !c.estimate.capacityKnown {
+			capacity = math.NaN()
+		}
+		terms = append(terms,
+			policy.Term{Name: "rtt", Unit: policy.Milliseconds, Value: rtt, Time: predict.SRTTMin.Time(c.prefix)},
+			policy.Term{Name: "capacity", Unit: policy.ByteRate, Value: capacity, Time: predict.DownRateMax.Time(c.prefix)},
+			policy.Term{Name: "transfers", Unit: policy.Count, Value: float64(c.outlook.others)},
+			policy.Term{Name: "delay of others", Unit: policy.Milliseconds, Value: c.outlook.harm.Seconds() * 1000})
+		scores[i] = policy.Score{Prefix: c.prefix, Predicted: c.outlook.finish, Terms: terms[len(terms)-n : len(terms) : len(terms)]}
+		if c == best {
+			scores[i].Note = "chosen"
+		}
+	}
+	return scores
+}

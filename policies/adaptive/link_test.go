@@ -1,0 +1,147 @@
+package adaptive
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/socket-intents/mamma/mam/policy"
+	. "github.com/socket-intents/mamma/policies/internal/policytest"
+)
+
+const ms = time.Millisecond
+
+// Two transfers of 100 and 200 kB share 100 kB/s: after 2 s the first is over,
+// after 3 s the second. A third one of 100 kB that begins then waits for nobody.
+func TestDrain(t *testing.T) {
+	make := func() []transfer {
+		return []transfer{
+			{left: 100e3, most: math.Inf(1), id: 1},
+			{left: 200e3, most: math.Inf(1), id: 2},
+			{begin: 3 * time.Second, left: 100e3, most: 50e3, id: 3},
+		}
+	}
+	for _, tt := range []struct {
+		at    time.Duration
+		bytes float64
+		left  int
+	}{{time.Second, 100e3, 3}, {2500 * ms, 250e3, 2}, {3500 * ms, 325e3, 1}, {6 * time.Second, 400e3, 0}} {
+		list, bytes := drain(make(), 100e3, 0, tt.at)
+		if len(list) != tt.left || math.Abs(bytes-tt.bytes) > 10 {
+			t.Errorf("after %v: %.0f bytes, %d left; want %.0f and %d", tt.at, bytes, len(list), tt.bytes, tt.left)
+		}
+	}
+}
+
+func TestShareLeavesWhatSlowOnesCannotUse(t *testing.T) {
+	rate, until := share([]transfer{{left: 1e6, most: 10e3}, {left: 90e3, most: math.Inf(1)}}, 100e3, 0, time.Hour)
+	if math.Abs(rate-90e3) > 1 || until.Round(ms) != time.Second {
+		t.Errorf("rate %.0f until %v", rate, until)
+	}
+}
+
+// Nothing gets lost, and no prediction takes for ever.
+func TestPreview(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := link{now: time.Second, capacity: rapid.Float64Range(leastCapacity, 1e10).Draw(t, "capacity")}
+		for range rapid.IntRange(0, maxTransfers+3).Draw(t, "n") {
+			l.add(l.transfer(rapid.Float64Range(0, 1e19).Draw(t, "size"), time.Duration(rapid.Int64Range(1, 1e10).Draw(t, "rtt")), rapid.IntRange(1, 4).Draw(t, "trips")))
+		}
+		if len(l.transfers) > maxTransfers {
+			t.Fatalf("%d transfers", len(l.transfers))
+		}
+		x := l.transfer(rapid.Float64Range(0, 1e12).Draw(t, "new"), 10*ms, 2)
+		o, _ := l.preview(x, nil)
+		if o.finish < 20*ms || o.harm < 0 || o.others != len(l.transfers) {
+			t.Fatalf("%+v", o)
+		}
+	})
+}
+
+// at is a prefix whose counter shows bytes at a time after Now, at a rate.
+func at(d time.Duration, bytes uint64, rate policy.BytesPerSecond) *policy.Prefix {
+	p := Prefix("a", "10.0.1.2/24", RTT(10, 10, 1), Down(1e6, rate))
+	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now.Add(d), 1e6+bytes, rate
+	return p
+}
+
+func observe(l *link, d time.Duration, p *policy.Prefix) estimate {
+	e := estimateOf(p)
+	l.observe(p, &e, Now.Add(d))
+	return e
+}
+
+// A link that delivers a tenth of what it used to is found out, and believed to
+// have recovered after a while.
+func TestCollapse(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	l.add(l.transfer(5e6, 10*ms, 1))
+	var e estimate
+	for i := 1; i <= 20; i++ {
+		d := time.Duration(i) * 200 * ms
+		e = observe(l, d, at(d, uint64(i)*20e3, 1e5))
+	}
+	if e.capacity > 1.3e5 {
+		t.Errorf("after 4 s at a tenth of the rate the capacity is %.0f", e.capacity)
+	}
+	d := 4*time.Second + relief
+	if e = observe(l, d, at(4*time.Second, 400e3, 0)); e.capacity < 1.8e5 || e.capacity > 2.6e5 {
+		t.Errorf("%v later it is %.0f", relief, e.capacity)
+	}
+	d = time.Minute
+	if e = observe(l, d, at(d, 5e6, 0)); e.capacity != 1e6 {
+		t.Errorf("a minute later it is %.0f", e.capacity)
+	}
+}
+
+// What comes without having been asked for here is used by others.
+func TestCrossTraffic(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	if e := observe(l, 100*ms, at(100*ms, 50e3, 5e5)); math.Abs(e.capacity-5e5) > 1 {
+		t.Errorf("capacity %.0f beside 500 kB/s of others", e.capacity)
+	}
+	if e := observe(l, 200*ms, at(200*ms, 150e3, 1e6)); math.Abs(e.capacity-(1-maxCross)*1e6) > 1 {
+		t.Errorf("capacity %.0f beside others that use it all", e.capacity)
+	}
+	if e := observe(l, 300*ms, at(300*ms, 150e3, 0)); e.capacity != 1e6 {
+		t.Errorf("capacity %.0f when they have gone", e.capacity)
+	}
+}
+
+// A transfer that goes faster than believed is over earlier.
+func TestSurplus(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	l.add(l.transfer(300e3, 100*ms, 2)) // not begun for 200 ms
+	observe(l, 100*ms, at(100*ms, 100e3, 1e6))
+	if got := l.transfers[0].left; math.Abs(got-(300e3*wireShare+wireExtra-100e3)) > 1 || l.cross != 0 {
+		t.Errorf("%.0f bytes left, cross traffic %.0f", got, l.cross)
+	}
+}
+
+// Connections that never load what was announced do not stand in the way for ever.
+func TestGivenUp(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	l.add(l.transfer(1e6, 10*ms, 2))
+	for i := 1; i <= 600; i++ {
+		d := time.Duration(i) * 100 * ms
+		observe(l, d, at(d, 0, 0))
+	}
+	if len(l.transfers) != 0 || l.behind != 0 {
+		t.Errorf("%d transfers, %.0f bytes behind after a minute", len(l.transfers), l.behind)
+	}
+}
+
+func TestClockSetBack(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	l.add(l.transfer(1e6, 10*ms, 2))
+	if observe(l, -time.Hour, at(-time.Hour, 0, 0)); len(l.transfers) != 0 || l.now <= 0 {
+		t.Errorf("%+v", l)
+	}
+}
