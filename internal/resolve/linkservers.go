@@ -1,0 +1,112 @@
+package resolve
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// LinkServers returns the name servers that the host's network manager has for
+// an interface, in order, without those on loopback; none if it is not known.
+// run is the directory of run-time files, "" for /run. Looked into are, until
+// something is found:
+//
+//   - systemd/resolve/netif/INDEX, what systemd-resolved was told over D-Bus, as
+//     by NetworkManager;
+//   - systemd/netif/links/INDEX, of systemd-networkd, with servers from DHCP and
+//     router advertisements;
+//   - resolvconf/interface/NAME.* and resolvconf/interfaces/NAME.*, files as
+//     resolv.conf(5) that DHCP clients hand to resolvconf(8).
+//
+// The first two are private to systemd, which reads them in its own library;
+// what does not look as expected is passed over.
+func LinkServers(run, name string, index int) []netip.AddrPort {
+	if run == "" {
+		run = "/run"
+	}
+	number := strconv.Itoa(index)
+	for _, f := range []struct{ path, key string }{
+		{filepath.Join(run, "systemd/resolve/netif", number), "SERVERS"},
+		{filepath.Join(run, "systemd/netif/links", number), "DNS"},
+	} {
+		if s := assigned(readSmall(f.path), f.key); len(s) > 0 {
+			return s
+		}
+	}
+	for _, dir := range []string{"resolvconf/interface", "resolvconf/interfaces"} {
+		entries, err := os.ReadDir(filepath.Join(run, dir))
+		if err != nil {
+			continue
+		}
+		var servers []netip.AddrPort
+		for _, e := range entries {
+			if e.Name() == name || strings.HasPrefix(e.Name(), name+".") {
+				for _, s := range parseResolvConf(readSmall(filepath.Join(run, dir, e.Name()))).servers {
+					servers = appendServer(servers, s)
+				}
+			}
+		}
+		if len(servers) > 0 {
+			return servers
+		}
+	}
+	return nil
+}
+
+// maxLinkFile is far more than any of these files has.
+const maxLinkFile = 64 << 10
+
+// readSmall reads a file; what cannot be read is empty.
+func readSmall(path string) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxLinkFile))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil
+	}
+	return b
+}
+
+// assigned reads the servers in a line KEY=A B C, each an address, maybe with
+// port, interface and the name that its certificate must have:
+// "[2001:db8::1]:853%wlan0#dns.example.net".
+func assigned(data []byte, key string) []netip.AddrPort {
+	var servers []netip.AddrPort
+	for line := range strings.Lines(string(data)) {
+		value, ok := strings.CutPrefix(strings.TrimSpace(line), key+"=")
+		if !ok {
+			continue
+		}
+		for _, field := range strings.Fields(strings.Trim(value, `"`)) {
+			field, _, _ = strings.Cut(field, "#")
+			if s, ok := parseServer(field); ok {
+				servers = appendServer(servers, s)
+				continue
+			}
+			// The interface after a port, which no address has.
+			if i := strings.LastIndexByte(field, '%'); i > 0 {
+				if s, ok := parseServer(field[:i]); ok {
+					servers = appendServer(servers, s)
+				}
+			}
+		}
+	}
+	return servers
+}
+
+// appendServer appends what may be asked over a link.
+func appendServer(servers []netip.AddrPort, s netip.AddrPort) []netip.AddrPort {
+	a := s.Addr()
+	if len(servers) >= maxServers || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || slices.Contains(servers, s) {
+		return servers
+	}
+	return append(servers, s)
+}
