@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -255,6 +258,54 @@ func TestResolversAreKept(t *testing.T) {
 		t.Error("a changed resolver was kept")
 	}
 	_ = first[id].(lookup).r.Close()
+}
+
+// Where no servers are named, those that the network manager has for the
+// interface are asked, over that interface.
+func TestLinkServersAreUsed(t *testing.T) {
+	run := t.TempDir()
+	dir := filepath.Join(run, "systemd/resolve/netif")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for index, text := range map[string]string{"2": "SERVERS=192.168.0.53", "3": "SERVERS=10.64.0.53"} {
+		if err := os.WriteFile(filepath.Join(dir, index), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nets := netmon.NewSnapshot(laptop())
+	for _, tt := range []struct {
+		name, conf string
+		want       []string // by prefix
+	}{
+		{"all that there is", `auto = true`, []string{"[192.168.0.53:53]", "[10.64.0.53:53]", "[192.168.0.53:53]"}},
+		{"one names its own", `auto = true
+			prefix "10.64.0.0/10" { nameserver = ["192.0.2.9"] }`, []string{"[192.168.0.53:53]", "[192.0.2.9:53]", "[192.168.0.53:53]"}},
+		{"one refuses", `auto = true
+			interface "wlan0" { link_dns = false }`, []string{"-", "[10.64.0.53:53]", "-"}},
+		{"the original grammar", "prefix 192.168.0.0/24 { enabled 1; };\nprefix 10.64.0.0/10 { enabled 1; };", []string{"-", "-"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := parse(t, tt.conf)
+			list := manage(cfg, nets)
+			useLinkServers(list, linkServers(cfg, list, run))
+			r := newResolvers(nil)
+			defer r.close()
+			lookups := r.of(list)
+			var got []string
+			for i := range list {
+				l, ok := lookups[list[i].prefix.ID].(lookup)
+				if !ok {
+					got = append(got, "-")
+					continue
+				}
+				got = append(got, fmt.Sprint(l.Servers()))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestNeedRestart(t *testing.T) {

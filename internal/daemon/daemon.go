@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,6 +67,7 @@ type Daemon struct {
 	lookups   map[policy.PrefixID]mam.Resolver
 	list      []managed
 	snapshot  *netmon.Snapshot
+	linkDNS   map[int][]netip.AddrPort // of interfaces, as their network manager has them
 	local     func(netip.Addr) bool
 	meter     *budget.Meter // nil until a budget is needed
 	tracker   health.Tracker
@@ -210,6 +213,8 @@ func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
 	case d.rerouted <- struct{}{}:
 	default:
 	}
+	d.linkDNS = linkServers(d.cfg, list, "")
+	useLinkServers(list, d.linkDNS)
 	d.lookups = d.resolvers.of(list)
 	d.sampler.Set(measurable(list, snapshot))
 }
@@ -374,12 +379,27 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
+// linkDNSInterval is between two looks at the name servers of the interfaces.
+const linkDNSInterval = 5 * time.Second
+
 // follow takes over changes of the host's networks.
 func (d *Daemon) follow(ctx context.Context) error {
 	changes, cancel := d.nets.Subscribe()
 	defer cancel()
+	// A network manager tells its name servers some time after the addresses,
+	// and the files give no event that an unprivileged process could rely on.
+	tick := time.NewTicker(linkDNSInterval)
+	defer tick.Stop()
 	for {
 		select {
+		case <-tick.C:
+			d.mu.Lock()
+			list := manage(d.cfg, d.snapshot)
+			if !maps.EqualFunc(d.linkDNS, linkServers(d.cfg, list, ""), slices.Equal) {
+				d.setNetworksLocked(d.snapshot, list)
+				d.publishLocked()
+			}
+			d.mu.Unlock()
 		case <-changes:
 			d.mu.Lock()
 			snapshot := d.nets.Snapshot()

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/resolve"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/mam/policy"
@@ -29,6 +31,36 @@ func newResolvers(log *slog.Logger) *resolvers {
 	return &resolvers{log: log, unbound: resolve.New(resolve.Config{}, log), bySetup: map[string]*resolve.Resolver{}}
 }
 
+// linkServers finds what the host's network manager has for the interfaces of
+// prefixes that name no servers and do not refuse it, by interface index. In the
+// original grammar a prefix that names none uses the default resolver.
+func linkServers(cfg *config.Config, list []managed, run string) map[int][]netip.AddrPort {
+	found := map[int][]netip.AddrPort{}
+	for i := range list {
+		s, p := &list[i].settings, &list[i].prefix
+		wanted := !cfg.Original
+		if s.LinkDNS != nil {
+			wanted = *s.LinkDNS
+		}
+		if _, known := found[p.Index]; known || !wanted || len(s.Nameservers) > 0 || s.ResolvConf != "" {
+			continue
+		}
+		if servers := resolve.LinkServers(run, p.Interface, p.Index); len(servers) > 0 {
+			found[p.Index] = servers
+		}
+	}
+	return found
+}
+
+// useLinkServers makes them the servers of those prefixes.
+func useLinkServers(list []managed, found map[int][]netip.AddrPort) {
+	for i := range list {
+		if s := &list[i].settings; len(s.Nameservers) == 0 && s.ResolvConf == "" {
+			s.Nameservers = found[list[i].prefix.Index]
+		}
+	}
+}
+
 // of returns the resolvers of those prefixes that have one of their own. A
 // prefix that names no server and no source address uses the default one.
 func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
@@ -42,6 +74,13 @@ func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
 		cfg := resolve.Config{Servers: s.Nameservers, ResolvConf: s.ResolvConf, BindTo: s.DNSBindTo, Device: list[i].device}
 		if !cfg.BindTo.IsValid() {
 			cfg.BindTo = list[i].prefix.Addr()
+		}
+		// Servers that are all of the other family are held on the link by the
+		// device in place of the address.
+		if s.ResolvConf == "" && !slices.ContainsFunc(cfg.Servers, func(a netip.AddrPort) bool {
+			return a.Addr().Is4() == cfg.BindTo.Is4() || a.Addr().IsLoopback()
+		}) && len(cfg.Servers) > 0 {
+			cfg.Device = list[i].prefix.Interface
 		}
 		setup := fmt.Sprint(cfg.Servers, cfg.ResolvConf, cfg.BindTo, cfg.Device)
 		res := r.bySetup[setup]
