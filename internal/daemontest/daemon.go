@@ -1,0 +1,192 @@
+// Package daemontest is a Multi Access Manager for tests of what asks one: it
+// speaks the real protocol on a real socket and answers as a script says.
+package daemontest
+
+import (
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// Features are all extensions.
+const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve
+
+// Daemon answers on a Unix socket.
+type Daemon struct {
+	Path string
+
+	answer   func(m *wire.Message) bool
+	original bool
+	ln       net.Listener
+	wg       sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool // nil: stopped
+	seen  []wire.Message
+	ids   []uuid.UUID // of the connections
+}
+
+// Start starts a daemon that ends with the test; path may be empty. Script turns
+// a request into its answer, or says false to send none; greetings and context
+// ids are seen to before. An original daemon has no extensions.
+func Start(t testing.TB, path string, original bool, script func(m *wire.Message) bool) *Daemon {
+	t.Helper()
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "mamma.sock")
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Daemon{Path: path, answer: script, original: original, ln: ln, conns: make(map[net.Conn]bool)}
+	d.wg.Go(d.accept)
+	t.Cleanup(d.Stop)
+	return d
+}
+
+// Stop ends the daemon as if it were killed.
+func (d *Daemon) Stop() {
+	_ = d.ln.Close()
+	d.mu.Lock()
+	for nc := range d.conns {
+		_ = nc.Close()
+	}
+	d.conns = nil
+	d.mu.Unlock()
+	d.wg.Wait()
+}
+
+// Requests returns what was asked so far, without greetings and reports.
+func (d *Daemon) Requests() []wire.Message {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(d.seen), func(m wire.Message) bool { return m.Action == wire.ActionReportRequest })
+}
+
+// Connections returns how many connections were made.
+func (d *Daemon) Connections() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.ids)
+}
+
+func (d *Daemon) accept() {
+	for {
+		nc, err := d.ln.Accept()
+		if err != nil {
+			return
+		}
+		d.mu.Lock()
+		if d.conns == nil {
+			_ = nc.Close()
+			d.mu.Unlock()
+			return
+		}
+		id := uuid.New()
+		d.conns[nc] = true
+		d.ids = append(d.ids, id)
+		d.mu.Unlock()
+		d.wg.Go(func() { d.serve(nc, id) })
+	}
+}
+
+func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
+	defer func() {
+		_ = nc.Close()
+		d.mu.Lock()
+		delete(d.conns, nc)
+		d.mu.Unlock()
+	}()
+	r := wire.NewReader(nc)
+	for {
+		var m wire.Message
+		if err := r.Read(&m); err != nil {
+			return
+		}
+		if m.Action != wire.ActionErrorUnknownRequest {
+			d.mu.Lock()
+			c := m
+			c.Context = m.Context.Clone()
+			d.seen = append(d.seen, c)
+			ok := d.answer(&m)
+			d.mu.Unlock()
+			if !ok {
+				continue
+			}
+		}
+		m.Context.ID = id
+		m.Features, m.NoResolve = 0, false
+		if !d.original {
+			m.Features = Features
+		}
+		b, err := m.Append(nil)
+		if err != nil {
+			return
+		}
+		if _, err := nc.Write(b); err != nil {
+			return
+		}
+	}
+}
+
+// Suggest is a script: names resolve to 127.0.0.1, and connections are suggested
+// the first source address, with the others as alternates.
+func Suggest(sources ...string) func(*wire.Message) bool {
+	return func(m *wire.Message) bool {
+		c := &m.Context
+		switch m.Action {
+		case wire.ActionReportRequest:
+			m.Action = wire.ActionReportResponse
+			return true
+		case wire.ActionResolveRequest:
+			m.Action = wire.ActionResolveResponse
+			c.Result = Resolve(c, "127.0.0.1")
+			return true
+		case wire.ActionConnectRequest:
+			m.Action = wire.ActionConnectResponse
+		case wire.ActionSocketConnectRequest:
+			m.Action = wire.ActionSocketConnectResponse
+		case wire.ActionSocketChooseRequest:
+			m.Action = wire.ActionSocketChooseNew
+		}
+		c.BindSuggested = Addr(sources[0])
+		if m.Action != wire.ActionConnectResponse {
+			c.Protocol = wire.ProtoTCP
+		}
+		m.Reason, m.DecisionID = "because", uuid.New()
+		for _, a := range sources[1:] {
+			m.Alternates = append(m.Alternates, wire.Alternate{Local: Addr(a), Protocol: wire.ProtoTCP})
+		}
+		return true
+	}
+}
+
+// Addr is an address with port 0.
+func Addr(s string) wire.SockAddr {
+	return wire.SockAddr{AddrPort: netip.AddrPortFrom(netip.MustParseAddr(s), 0)}
+}
+
+// Resolve makes a list as a daemon's resolver does.
+func Resolve(c *wire.Context, addrs ...string) []wire.AddrInfo {
+	port, _ := strconv.ParseUint(c.Service, 10, 16)
+	var list []wire.AddrInfo
+	for _, a := range addrs {
+		ip := netip.MustParseAddr(a)
+		e := wire.AddrInfo{
+			Flags: -1 << 31, Family: wire.AFInet6, Type: wire.SockStream, Protocol: wire.ProtoTCP,
+			Addr: wire.SockAddr{AddrPort: netip.AddrPortFrom(ip, uint16(port))},
+		}
+		if ip.Is4() {
+			e.Family = wire.AFInet
+		}
+		list = append(list, e)
+	}
+	return list
+}
