@@ -1,0 +1,261 @@
+package bsd
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// The families, socket types and protocols of Hints and AddrInfo: the numbers of
+// Linux, whatever the host is.
+const (
+	AFUnspec = wire.AFUnspec
+	AFInet   = wire.AFInet
+	AFInet6  = wire.AFInet6
+
+	SockStream = wire.SockStream
+	SockDgram  = wire.SockDgram
+
+	ProtoTCP   = wire.ProtoTCP
+	ProtoUDP   = wire.ProtoUDP
+	ProtoMPTCP = wire.ProtoMPTCP
+)
+
+// Flags of Hints, numbered as in netdb.h of Linux.
+const (
+	AIPassive     = 0x1
+	AICanonName   = 0x2
+	AINumericHost = 0x4
+	AINumericServ = 0x400
+)
+
+// maxResults bounds what is kept and sent of a list; a longer one is cut.
+const maxResults = 64
+
+// Hints narrow what getaddrinfo returns. The zero value, and a nil *Hints, say
+// nothing.
+type Hints struct {
+	Flags    int
+	Family   int // AFInet, AFInet6, or AFUnspec for both
+	Type     int // SockStream, SockDgram, or 0
+	Protocol int // 0: that of the type
+
+	// Intents are for Getaddrinfo without a Context only.
+	Intents intent.Set
+}
+
+// AddrInfo is one result.
+type AddrInfo struct {
+	Flags     int
+	Family    int
+	Type      int
+	Protocol  int
+	Addr      netip.AddrPort
+	CanonName string // of the first entry only, and only if asked for
+
+	// Bind is the address to bind to and Options are those to set before
+	// connecting; SimpleConnect does both. They are for results of Getaddrinfo
+	// without a Context, and empty where there is no preference.
+	Bind    netip.Addr
+	Options []client.SocketOption
+}
+
+// Getaddrinfo resolves a name, or an address, and a service, or a port, of which
+// one may be empty. The manager resolves the name, on the network that its policy
+// picks; without its answer, or with one that does not suit the hints, the host's
+// own resolver does. The error is a *net.DNSError.
+func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *Hints) ([]AddrInfo, error) {
+	var hint []wire.AddrInfo
+	if hints == nil {
+		hints = new(Hints)
+	} else {
+		hint = []wire.AddrInfo{{
+			Flags: int32(hints.Flags), Family: int32(hints.Family), Type: int32(hints.Type), Protocol: int32(hints.Protocol),
+		}}
+	}
+	if c == nil {
+		return hints.lookup(ctx, node, service)
+	}
+	st := c.use()
+	st.Calls |= wire.CallGetaddrinfo
+	st.Hostname, st.Service, st.Hint, st.Result = node, service, hint, nil
+	req, daemon := c.requestLocked(wire.ActionResolveRequest), c.daemonLocked()
+	c.mu.Unlock()
+
+	var list []AddrInfo
+	if isName(node) && hints.Flags&AINumericHost == 0 {
+		port, err := hints.port(ctx, service)
+		if err != nil {
+			return nil, err
+		}
+		var ans wire.Message
+		if err := daemon.Exchange(ctx, req, &ans); err == nil && ans.Action == wire.ActionResolveResponse {
+			list = hints.suiting(ans.Context.Result, port)
+		}
+	}
+	if len(list) == 0 {
+		var err error
+		if list, err = hints.lookup(ctx, node, service); err != nil {
+			return nil, err
+		}
+	}
+	st = c.use()
+	defer c.mu.Unlock()
+	st.Result = onWire(list)
+	return list, nil
+}
+
+func isName(node string) bool {
+	_, err := netip.ParseAddr(node)
+	return node != "" && err != nil
+}
+
+// suiting picks what the hints ask for: the manager may have resolved for
+// another family (spec/client-and-socks.md 6).
+func (h *Hints) suiting(result []wire.AddrInfo, port uint16) []AddrInfo {
+	var list []AddrInfo
+	for i := range result {
+		r := &result[i]
+		a := r.Addr.AddrPort
+		if !a.IsValid() || h.Family != 0 && int(r.Family) != h.Family || h.Type != 0 && int(r.Type) != h.Type {
+			continue
+		}
+		if a.Port() == 0 {
+			a = netip.AddrPortFrom(a.Addr(), port)
+		}
+		list = append(list, AddrInfo{
+			Flags:  int(r.Flags & 0x7fffffff), // the resolver of the original's daemon marks its own with the sign
+			Family: int(r.Family), Type: int(r.Type), Protocol: int(r.Protocol), Addr: a, CanonName: r.CanonName,
+		})
+	}
+	return list
+}
+
+func onWire(list []AddrInfo) []wire.AddrInfo {
+	var out []wire.AddrInfo
+	for _, a := range list[:min(len(list), maxResults)] {
+		out = append(out, wire.AddrInfo{
+			Flags: int32(a.Flags), Family: int32(a.Family), Type: int32(a.Type), Protocol: int32(a.Protocol),
+			Addr: sockAddr(a.Addr),
+		})
+	}
+	return out
+}
+
+func (h *Hints) port(ctx context.Context, service string) (uint16, error) {
+	if service == "" {
+		return 0, nil
+	}
+	network := "tcp"
+	if h.Type == SockDgram {
+		network = "udp"
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
+	return uint16(port), err
+}
+
+// lookup is getaddrinfo without the manager.
+func (h *Hints) lookup(ctx context.Context, node, service string) ([]AddrInfo, error) {
+	if node == "" && service == "" || h.Flags&AINumericHost != 0 && isName(node) ||
+		h.Flags&AINumericServ != 0 && strings.Trim(service, "0123456789") != "" {
+		return nil, &net.DNSError{Err: "no such host", Name: node, IsNotFound: true} // EAI_NONAME
+	}
+	port, err := h.port(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := h.addresses(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	canonical := ""
+	if h.Flags&AICanonName != 0 {
+		canonical = node
+		if isName(node) {
+			if name, err := net.DefaultResolver.LookupCNAME(ctx, node); err == nil {
+				canonical = strings.TrimSuffix(name, ".")
+			}
+		}
+	}
+	types := []int{h.Type}
+	if h.Type == 0 {
+		types = []int{SockStream, SockDgram}
+	}
+	var list []AddrInfo
+	for _, a := range addrs {
+		for _, typ := range types {
+			list = append(list, AddrInfo{
+				Flags: h.Flags, Family: familyOf(a), Type: typ, Protocol: h.protocol(typ, false), Addr: netip.AddrPortFrom(a, port),
+			})
+		}
+	}
+	list[0].CanonName = canonical
+	return list, nil
+}
+
+// addresses is never empty without an error.
+func (h *Hints) addresses(ctx context.Context, node string) ([]netip.Addr, error) {
+	var addrs []netip.Addr
+	switch {
+	case node == "" && h.Flags&AIPassive != 0:
+		addrs = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	case node == "":
+		addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+	default:
+		var err error
+		if addrs, err = net.DefaultResolver.LookupNetIP(ctx, "ip", node); err != nil {
+			return nil, err
+		}
+	}
+	var suiting []netip.Addr
+	for _, a := range addrs {
+		if a = a.Unmap(); h.Family == 0 || familyOf(a) == h.Family {
+			suiting = append(suiting, a)
+		}
+	}
+	if len(suiting) == 0 {
+		return nil, &net.DNSError{Err: "no suitable address", Name: node, IsNotFound: true}
+	}
+	return suiting, nil
+}
+
+// protocol is that of a result.
+func (h *Hints) protocol(typ int, multipath bool) int {
+	switch {
+	case h.Protocol != 0:
+		return h.Protocol
+	case typ == SockDgram:
+		return ProtoUDP
+	case typ == SockStream && multipath:
+		return ProtoMPTCP
+	case typ == SockStream:
+		return ProtoTCP
+	}
+	return 0
+}
+
+func familyOf(a netip.Addr) int {
+	if a.Is4() {
+		return AFInet
+	}
+	return AFInet6
+}
+
+func nativeInt(v int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(v)) }
+
+// sockAddr drops a zone that is not a number, which cannot travel.
+func sockAddr(a netip.AddrPort) wire.SockAddr {
+	if zone := a.Addr().Zone(); zone != "" {
+		if _, err := strconv.ParseUint(zone, 10, 32); err != nil {
+			a = netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
+		}
+	}
+	return wire.SockAddr{AddrPort: a}
+}

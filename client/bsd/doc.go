@@ -1,0 +1,28 @@
+// Package bsd is for programs that make their sockets themselves, with file
+// descriptors: the classic calls of Socket Intents, and its extended
+// getaddrinfo. Programs that can use a net.Conn are better served by package
+// client.
+//
+// A [Context] goes with one flow and with each of its calls:
+//
+//	var c bsd.Context
+//	err := c.SetIntents(intent.Set{}.WithCategory(intent.BulkTransfer))
+//	list, err := c.Getaddrinfo(ctx, "www.example.net", "80", nil)
+//	fd, err := c.Socket(list[0].Family, list[0].Type, list[0].Protocol)
+//	err = c.Connect(ctx, fd, list[0].Addr) // bound as the manager says
+//	err = c.Close(fd)
+//
+// Intents are options of level [SolIntents], which never reach the kernel. All
+// else is what the system call of the same name does, with its errors, which
+// errors.Is finds below an *os.SyscallError. Where the manager is not there, or
+// does not answer in time, or knows nothing to say, the calls are the plain
+// ones: resolution by the host's own resolver, connecting unbound
+// (spec/client-and-socks.md 6 and 12).
+//
+// [Getaddrinfo] needs no Context. Its results say what to bind to, which options
+// to set and which protocol to use (262 is Multipath TCP); [AddrInfo.Socket] and
+// [AddrInfo.SimpleConnect] do it.
+//
+// Elsewhere than on Linux names are resolved and intents stored, but the calls
+// on descriptors fail with errors.ErrUnsupported.
+package bsd

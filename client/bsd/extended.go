@@ -1,0 +1,67 @@
+package bsd
+
+import (
+	"context"
+	"net"
+
+	"github.com/socket-intents/mamma/client"
+)
+
+// Getaddrinfo is the extended getaddrinfo: it asks the manager for a decision on
+// a connection to host and resolves the name on the network chosen. The results
+// say how to make their sockets. The best comes first; further networks follow
+// as far as the manager named them, at last the addresses without any
+// suggestion, which are all there is without the manager.
+//
+// A nil dialer stands for the zero Dialer. Of it are used the way to the manager,
+// its resolver, its limits of time, and its intents where hints has none. The
+// service may be empty, which is port 0; without a host, or where the manager
+// has no say, the results are those of the host's own resolver. The socket type
+// is SockStream unless hints says SockDgram.
+func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service string, hints *Hints) ([]AddrInfo, error) {
+	h := Hints{}
+	if hints != nil {
+		h = *hints
+	}
+	if h.Type == 0 {
+		h.Type = SockStream
+	}
+	if host == "" {
+		return nil, &net.DNSError{Err: "no such host", IsNotFound: true} // EAI_NONAME
+	}
+	network, ok := h.network()
+	if !ok || h.Flags&(AIPassive|AICanonName|AINumericHost|AINumericServ) != 0 {
+		return h.lookup(ctx, host, service)
+	}
+	if service == "" {
+		service = "0"
+	}
+	if dialer == nil {
+		dialer = new(client.Dialer)
+		defer func() { _ = dialer.Close() }() // always nil
+	}
+	ctx = client.WithIntents(ctx, h.Intents.Merge(client.Intents(ctx)))
+	decision, err := dialer.Decide(ctx, network, net.JoinHostPort(host, service))
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := decision.Endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []AddrInfo
+	for _, e := range endpoints {
+		list = append(list, AddrInfo{
+			Flags: h.Flags, Family: familyOf(e.Remote.Addr()), Type: h.Type, Protocol: h.protocol(h.Type, e.Multipath),
+			Addr: e.Remote, Bind: e.Source, Options: e.Options,
+		})
+	}
+	return list, nil
+}
+
+// network is that of package net, if it has one.
+func (h *Hints) network() (string, bool) {
+	name := map[int]string{SockStream: "tcp", SockDgram: "udp"}[h.Type]
+	suffix, ok := map[int]string{AFUnspec: "", AFInet: "4", AFInet6: "6"}[h.Family]
+	return name + suffix, ok && name != ""
+}

@@ -1,0 +1,287 @@
+package bsd
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// Socket makes a socket. It is always closed on exec; typ may contain
+// SOCK_NONBLOCK.
+func (c *Context) Socket(domain, typ, protocol int) (fd int, err error) {
+	fd, err = unix.Socket(domain, typ|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		fd, err = -1, os.NewSyscallError("socket", err)
+	}
+	if c == nil {
+		return fd, err
+	}
+	st := c.use()
+	defer c.mu.Unlock()
+	st.Calls |= wire.CallSocket
+	st.Domain, st.Type, st.Protocol = int32(domain), int32(typ&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)), int32(protocol)
+	if err == nil {
+		st.FD = int32(fd)
+		st.Inode = inode(fd)
+	}
+	return fd, err
+}
+
+// inode is 0 if it cannot be told.
+func inode(fd int) uint64 {
+	var s unix.Stat_t
+	if err := unix.Fstat(fd, &s); err != nil {
+		return 0
+	}
+	return s.Ino
+}
+
+// Bind binds a socket to an address of the application's choice. The manager
+// then suggests no other.
+func (c *Context) Bind(fd int, addr netip.AddrPort) error {
+	err := bind(fd, addr)
+	if c == nil {
+		return err
+	}
+	st := c.use()
+	defer c.mu.Unlock()
+	st.Calls |= wire.CallBind
+	if err == nil {
+		st.BindRequested = sockAddr(addr)
+	}
+	return err
+}
+
+// Connect connects a socket: the manager is asked, the socket is bound to the
+// address that it suggests, unless Bind was called, its options are set, and
+// then it is connected. What of the suggestions fails is left out. ctx bounds the
+// question only; a blocking socket connects for as long as the system lets it, a
+// non-blocking one gives EINPROGRESS.
+func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) error {
+	if !addr.IsValid() {
+		return os.NewSyscallError("connect", unix.EFAULT)
+	}
+	if c == nil {
+		return connect(fd, addr)
+	}
+	st := c.use()
+	st.Calls |= wire.CallConnect
+	st.Remote = sockAddr(addr)
+	st.Domain = int32(familyOf(addr.Addr()))
+	req, daemon := c.requestLocked(wire.ActionConnectRequest), c.daemonLocked()
+	c.mu.Unlock()
+
+	var ans wire.Message
+	if err := daemon.Exchange(ctx, req, &ans); err != nil || ans.Action != wire.ActionConnectResponse {
+		return connect(fd, addr)
+	}
+	said := ans.Context.Clone()
+	if r := said.Remote.AddrPort; r.IsValid() {
+		addr = r // the manager may send us elsewhere
+	}
+	st = c.use()
+	st.BindSuggested, st.OptionsSuggested, st.Remote = said.BindSuggested, said.OptionsSuggested, sockAddr(addr)
+	bound := st.BindRequested.IsValid()
+	c.mu.Unlock()
+
+	source := said.BindSuggested.AddrPort
+	// What is bound to a network only times out towards this host itself.
+	apart := addr.Addr().Unmap().IsLoopback() && !source.Addr().Unmap().IsLoopback()
+	if source.IsValid() && !bound && !apart {
+		bindSource(fd, source.Addr())
+	}
+	for _, o := range said.OptionsSuggested {
+		if o.Level != SolIntents && (!apart || o.Level != wire.SolSocket || o.Name != wire.SoBindToDevice) {
+			_ = setsockopt(fd, int(o.Level), int(o.Name), o.Value)
+		}
+	}
+	begun := time.Now()
+	err := connect(fd, addr)
+	if !errors.Is(err, unix.EINPROGRESS) && req.Context.Type == unix.SOCK_STREAM {
+		daemon.Report(&ans, time.Since(begun), err, localPort(fd))
+	}
+	return err
+}
+
+// Close closes a socket and releases the Context.
+func (c *Context) Close(fd int) error {
+	err := os.NewSyscallError("close", unix.Close(fd))
+	if c == nil {
+		return err
+	}
+	c.mu.Lock()
+	if c.users > 0 {
+		c.state.Calls |= wire.CallClose
+	}
+	c.mu.Unlock()
+	c.Release()
+	return err
+}
+
+func setsockopt(fd, level, name int, value []byte) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptString(fd, level, name, string(value)))
+}
+
+// getsockopt is here because package unix has it for known options only.
+func getsockopt(fd, level, name int, value []byte) (n int, err error) {
+	size := uint32(len(value))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
+		uintptr(unsafe.Pointer(unsafe.SliceData(value))), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, os.NewSyscallError("getsockopt", errno)
+	}
+	return int(size), nil
+}
+
+func bind(fd int, addr netip.AddrPort) error {
+	sa, err := sockaddr(addr)
+	if err == nil {
+		err = unix.Bind(fd, sa)
+	}
+	return os.NewSyscallError("bind", err)
+}
+
+// bindSource binds to a suggested address, if that can be done.
+func bindSource(fd int, source netip.Addr) {
+	// The port is then chosen when connecting, where it need be unique per
+	// destination only (ip(7), Linux 4.2).
+	_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	_ = bind(fd, netip.AddrPortFrom(source, 0))
+}
+
+func connect(fd int, addr netip.AddrPort) error {
+	sa, err := sockaddr(addr)
+	if err == nil {
+		err = unix.Connect(fd, sa)
+	}
+	if errors.Is(err, unix.EINTR) { // it goes on in the background (connect(2))
+		err = await(fd)
+	}
+	return os.NewSyscallError("connect", err)
+}
+
+// await waits for the end of connecting.
+func await(fd int) error {
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && errno != 0 {
+			err = unix.Errno(errno)
+		}
+		return err
+	}
+}
+
+func sockaddr(a netip.AddrPort) (unix.Sockaddr, error) {
+	switch ip := a.Addr(); {
+	case ip.Is4():
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}, nil
+	case ip.Is6():
+		sa := &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16()}
+		if zone := ip.Zone(); zone != "" {
+			n, err := zoneIndex(zone)
+			if err != nil {
+				return nil, err
+			}
+			sa.ZoneId = n
+		}
+		return sa, nil
+	}
+	return nil, unix.EFAULT
+}
+
+func localPort(fd int) uint16 {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return uint16(sa.Port)
+	case *unix.SockaddrInet6:
+		return uint16(sa.Port)
+	}
+	return 0
+}
+
+// Socket makes a socket for the result, blocking, with its protocol; where the
+// kernel has no Multipath TCP, with that of plain TCP.
+func (a *AddrInfo) Socket() (fd int, err error) {
+	typ := a.Type | unix.SOCK_CLOEXEC
+	fd, err = unix.Socket(a.Family, typ, a.Protocol)
+	if err != nil && a.Protocol == ProtoMPTCP {
+		fd, err = unix.Socket(a.Family, typ, ProtoTCP)
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	return fd, nil
+}
+
+// SetSockopts sets the options of the result, in order. One that fails is an
+// error unless it is optional; one of level SolIntents always is.
+func (a *AddrInfo) SetSockopts(fd int) error {
+	for _, o := range a.Options {
+		if o.Level == SolIntents {
+			return os.NewSyscallError("setsockopt", unix.ENOPROTOOPT)
+		}
+		if err := setsockopt(fd, o.Level, o.Name, o.Value); err != nil && !o.Optional {
+			return err
+		}
+	}
+	return nil
+}
+
+// SimpleConnect binds fd to the result's address if it has one, sets its options
+// and connects it. On a non-blocking socket it returns EINPROGRESS.
+func (a *AddrInfo) SimpleConnect(fd int) error {
+	if a.Bind.IsValid() {
+		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) // as in bindSource
+		if err := bind(fd, netip.AddrPortFrom(a.Bind, 0)); err != nil {
+			return err
+		}
+	}
+	if err := a.SetSockopts(fd); err != nil {
+		return err
+	}
+	return connect(fd, a.Addr)
+}
+
+// SimpleConnectNonblock is SimpleConnect after making fd non-blocking. In
+// progress means that fd becomes writable once it is connected, or has failed,
+// which SO_ERROR then tells.
+func (a *AddrInfo) SimpleConnectNonblock(fd int) (inProgress bool, err error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return false, os.NewSyscallError("fcntl", err)
+	}
+	err = a.SimpleConnect(fd)
+	if errors.Is(err, unix.EINPROGRESS) {
+		return true, nil
+	}
+	return false, err
+}
+
+func zoneIndex(zone string) (uint32, error) {
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n), nil
+	}
+	i, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, err
+	}
+	return uint32(i.Index), nil
+}
