@@ -1,0 +1,207 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+var (
+	// near has short round trips and little capacity, far the opposite.
+	near = testbed.Shape{Rate: 5 * testbed.Mbit, Delay: 5 * time.Millisecond, Queue: 20 << 10}
+	far  = testbed.Shape{Rate: 20 * testbed.Mbit, Delay: 40 * time.Millisecond}
+)
+
+// twoLinks is a host with a near and a far network.
+func twoLinks(t *testing.T) *testbed.Bed {
+	t.Helper()
+	timed(t)
+	emulate := func(s testbed.Shape) *testbed.LinkConfig { return &testbed.LinkConfig{Down: s, Up: s} }
+	return testbed.ForTest(t, testbed.Config{Congestion: "cubic", Networks: []testbed.NetworkConfig{
+		{Name: "near", SourceRule: true, Emulate: emulate(near)},
+		{Name: "far", SourceRule: true, Emulate: emulate(far)},
+	}})
+}
+
+// onLinks are the networks of twoLinks in a configuration, the default one named.
+func onLinks(policy, defaultNetwork string) string {
+	conf := policy + "\n"
+	for _, name := range []string{"near", "far"} {
+		conf += fmt.Sprintf("interface %q {\n  default = %t\n}\n", name, name == defaultNetwork)
+	}
+	return conf
+}
+
+// download reads n bytes from the service over a network, whatever the daemon
+// thinks, and leaves the connection open until the test or ctx ends.
+func download(ctx context.Context, bed *testbed.Bed, network string, n int) error {
+	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(bed.Network(network).Client4, 0))
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		return bed.Client.Dial(ctx, &net.Dialer{LocalAddr: local}, network, address)
+	}}
+	context.AfterFunc(ctx, transport.CloseIdleConnections)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%v/bytes/%d", testbed.ServiceAddr4, n), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return fmt.Errorf("download over %s: %w", network, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return fmt.Errorf("download over %s: %w", network, err)
+	}
+	return nil
+}
+
+// warmUp lets the daemon see what both networks are good for: a transfer over
+// each, then connections that have nothing to wait for.
+func warmUp(t *testing.T, bed *testbed.Bed) {
+	t.Helper()
+	transfer, end := context.WithCancel(t.Context())
+	defer end()
+	errs := make([]error, 2)
+	var wg sync.WaitGroup
+	for i, network := range []string{"near", "far"} {
+		wg.Go(func() {
+			errs[i] = download(transfer, bed, network, []int{600e3, 3e6}[i])
+		})
+	}
+	wg.Wait()
+	end()
+	for _, network := range []string{"near", "far"} {
+		errs = append(errs, download(t.Context(), bed, network, 100))
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// transfer lets examples/fetch get n bytes, and returns over which network they
+// went and what it says.
+func transfer(t *testing.T, bed *testbed.Bed, d *daemon, intents string, n int) (network, says string) {
+	t.Helper()
+	before := len(bed.Service.HTTP.Requests())
+	path := fmt.Sprintf("/bytes/%d", n)
+	cmd := exec.Command(filepath.Join(bin, "fetch"), "--socket", d.socket, "--intent", intents, fmt.Sprintf("http://%v%s", testbed.ServiceAddr4, path))
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := bed.Client.Run(cmd); err != nil {
+		t.Fatalf("fetch: %v\n%s", err, &out)
+	}
+	seen := bed.Service.HTTP.Requests()[before:]
+	for _, s := range seen {
+		if s.Path == path {
+			return s.Network, out.String()
+		}
+	}
+	t.Fatalf("the service saw %v, not %s", seen, path)
+	return "", ""
+}
+
+func TestThresholdOnLinks(t *testing.T) {
+	bed := twoLinks(t)
+	// The default is the wrong answer to one of the questions, whichever it is.
+	for _, defaultNetwork := range []string{"near", "far"} {
+		t.Run("default "+defaultNetwork, func(t *testing.T) {
+			d := start(t, bed.Client, write(t, "policy.conf", onLinks(`policy "threshold" {}`, defaultNetwork)))
+			warmUp(t, bed)
+			for _, tt := range []struct {
+				intents string
+				size    int
+				want    string
+			}{
+				{"category=query,filesize=10k", 10e3, "near"},
+				{"category=bulktransfer,filesize=10M", 10e6, "far"},
+			} {
+				network, says := transfer(t, bed, d, tt.intents, tt.size)
+				if network != tt.want || strings.Contains(says, "default") {
+					t.Errorf("%s went over %s, want %s\n%s", tt.intents, network, tt.want, says)
+				}
+			}
+		})
+	}
+}
+
+func TestRoundRobinOnLinks(t *testing.T) {
+	bed := twoLinks(t)
+	d := start(t, bed.Client, write(t, "policy.conf", onLinks(`policy "rr_naive" {}`, "near")))
+	var got, says []string
+	for range 6 {
+		network, text := transfer(t, bed, d, "", 1000)
+		got, says = append(got, network), append(says, text)
+	}
+	if want := "near far near far near far"; strings.Join(got, " ") != want {
+		t.Errorf("went over %v, want %s\n%s", got, want, strings.Join(says, "\n"))
+	}
+}
+
+// A player's segments leave a link that collapses. Other programs use both
+// networks meanwhile: of one that nobody uses nothing is known.
+func TestVideoLeavesACollapsedLink(t *testing.T) {
+	bed := twoLinks(t)
+	d := start(t, bed.Client, write(t, "policy.conf", onLinks("policy \"video\" {\n  be_pessimist = true\n}", "near")))
+	others, end := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		end()
+		wg.Wait()
+	})
+	if err := download(others, bed, "far", 5e6); err != nil { // past slow start
+		t.Fatal(err)
+	}
+	for _, network := range []string{"near", "far"} {
+		wg.Go(func() { _ = download(others, bed, network, 1<<30) }) // until the end
+	}
+	// Segments of 4 s at 4 Mbit/s are 2 MB; how much is fetched of them does not
+	// matter here.
+	segment := func() (network, says string) {
+		return transfer(t, bed, d, "category=bulktransfer,bitrate=4000000,duration=8000", 1000)
+	}
+	// until fetches segments until they went to the network n times in a row.
+	until := func(what, want string, n int) (says string) {
+		t.Helper()
+		deadline := time.Now().Add(patience)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for in := 0; in < n; {
+			network, text := segment()
+			// An alternate of the manager's choice may win on a slow link.
+			if in++; network != want || !strings.Contains(text, "chosen   by the manager") {
+				in = 0
+			}
+			if says = text; time.Now().After(deadline) {
+				t.Fatalf("%s: the last segment went over %s, want %s\n%s", what, network, want, text)
+			}
+			<-tick.C
+		}
+		return says
+	}
+	until("at first", "far", 5)
+	collapsed := testbed.Shape{Rate: testbed.Mbit / 2, Delay: far.Delay}
+	if err := bed.Network("far").Link.Set(collapsed, collapsed); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if says := until("after the collapse", "near", 1); !strings.Contains(says, "pessimist") {
+		t.Errorf("left, but not for the last second:\n%s", says)
+	}
+	t.Logf("left after %v", time.Since(begun))
+	// The policy comes back once or twice, as long as the last ten seconds speak
+	// for the link; then it stays away.
+	until("in the end", "near", 10)
+	t.Logf("for good before %v", time.Since(begun))
+}
