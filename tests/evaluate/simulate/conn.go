@@ -1,0 +1,94 @@
+package simulate
+
+import "time"
+
+// conn is a connection that a program has: one flow, or with MPTCP several.
+type conn struct {
+	host  int
+	id    int32
+	flows []*flow
+	idle  bool
+	since time.Duration // idle or opened
+
+	unsent  int   // segments of the response that the server did not send yet
+	last    int32 // size of the last of them
+	missing int   // segments that the client did not get yet
+	asked   time.Duration
+	begun   bool // the response's first segment was seen
+	request func()
+	done    func()
+}
+
+// take hands out a segment to send, with its size; 0 if there is none.
+func (c *conn) take() int32 {
+	switch c.unsent {
+	case 0:
+		return 0
+	case 1:
+		c.unsent = 0
+		return c.last
+	}
+	c.unsent--
+	return mtu
+}
+
+// opened is told when a flow's handshake is over.
+func (c *conn) opened(f *flow) {
+	if f == c.flows[0] {
+		// Further subflows join when the first has been used for a round trip.
+		for _, other := range c.flows[1:] {
+			other.connect(1)
+		}
+		if c.request != nil {
+			request := c.request
+			c.request = nil
+			request()
+		}
+		return
+	}
+	f.path.engine.after(f.path.delay, f.fill)
+}
+
+// get asks for a response of the given size; done is called when it is there.
+func (c *conn) get(size int64, done func()) {
+	if !c.flows[0].open {
+		c.request = func() { c.get(size, done) }
+		return
+	}
+	f := c.flows[0]
+	for _, g := range c.flows[1:] {
+		if g.open && g.client.srtt < f.client.srtt {
+			f = g
+		}
+	}
+	segments := int((size + header + segment - 1) / segment)
+	c.missing, c.done, c.begun = segments, done, false
+	c.last = int32(size+header-int64(segments-1)*segment) + overhead
+	c.asked = f.path.engine.now
+	f.path.engine.after(f.path.delay, func() {
+		c.unsent = segments
+		// The scheduler of MPTCP fills the subflow with the lowest round-trip time first.
+		f.fill()
+		for _, g := range c.flows {
+			g.fill()
+		}
+	})
+}
+
+// received is told of every segment that the client gets.
+func (c *conn) received(f *flow) {
+	if !c.begun {
+		c.begun = true
+		f.client.add(f.path.engine.now - c.asked)
+	}
+	c.missing--
+	if c.missing == 0 {
+		c.done()
+	}
+}
+
+func (c *conn) close() {
+	for _, f := range c.flows {
+		f.gone = true
+	}
+}

@@ -1,0 +1,292 @@
+package simulate
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// The limits of browsers.
+const (
+	maxPerHost = 6
+	maxConns   = 17
+)
+
+// start is when a Host begins to live.
+func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// Config describes a Host.
+type Config struct {
+	Paths  []Path // the first one is the default
+	Scheme Scheme
+	Seed   uint64
+	// TLS makes connections take two more round trips, and requests name
+	// service 443.
+	TLS bool
+	// Cold leaves out the measuring: nothing is known until something was loaded.
+	Cold bool
+}
+
+// Host is a host with several paths, a daemon, and programs.
+type Host struct {
+	engine
+	tls      bool
+	scheme   Scheme
+	policy   policy.Policy
+	measures []*measure
+
+	conns  []*conn
+	nextID int32
+	// Decisions counts those made, by path; reused connections count on their own.
+	Decisions []int
+	Reused    int
+}
+
+// measure is what the daemon measures of a path.
+type measure struct {
+	path    *path
+	prefix  *policy.Prefix // as published at the last pass
+	flows   map[*flow]bool
+	rtt     pathstat.PathEstimator
+	link    *pathstat.LinkEstimator
+	samples []pathstat.Sample
+}
+
+// interval is the time between two passes of the measurements.
+const interval = pathstat.DefaultInterval
+
+// Warm-up of a path (spec/evaluation.md, "Common rules").
+const (
+	warmup      = 10 * time.Second
+	warmupPause = 2 * time.Second
+)
+
+// NewHost makes a host and, unless Cold, measures its paths.
+func NewHost(c Config) (*Host, error) {
+	h := &Host{tls: c.TLS, scheme: c.Scheme, Decisions: make([]int, len(c.Paths))}
+	var prefixes []*policy.Prefix
+	for i, p := range c.Paths {
+		path := newPath(&h.engine, p)
+		h.paths = append(h.paths, path)
+		addr := netip.AddrFrom4([4]byte{10, byte(i + 1), 0, 2})
+		prefix := netip.PrefixFrom(addr, 24)
+		name := "net" + strconv.Itoa(i+1)
+		q := &policy.Prefix{
+			ID: policy.PrefixID{Interface: name, Prefix: prefix.Masked()}, Interface: name, Index: i + 2,
+			Prefix: prefix.Masked(), Addrs: []netip.Addr{addr}, Default: i == 0,
+		}
+		prefixes = append(prefixes, q)
+		h.measures = append(h.measures, &measure{path: path, prefix: q, flows: map[*flow]bool{}, link: pathstat.NewLinkEstimator(0)})
+	}
+	var err error
+	if h.policy, err = c.Scheme.new(c.Seed, prefixes); err != nil {
+		return nil, fmt.Errorf("scheme %s: %w", c.Scheme.Name, err)
+	}
+	h.now = time.Hour // nothing happens at time 0, which stands for never
+	h.tick()
+	if !c.Cold {
+		h.warmUp()
+	}
+	return h, nil
+}
+
+// Set changes a path; the first is 0. The round-trip time stays.
+func (h *Host) Set(path int, p Path) { h.paths[path].set(p) }
+
+// Idle lets time pass.
+func (h *Host) Idle(d time.Duration) { h.idle(d) }
+
+// Now is the time since the host began to live.
+func (h *Host) Now() time.Duration { return h.now - time.Hour }
+
+// Received returns how many bytes came by each path so far, headers included.
+func (h *Host) Received() []uint64 {
+	var n []uint64
+	for _, p := range h.paths {
+		n = append(n, p.received)
+	}
+	return n
+}
+
+func (h *Host) tick() {
+	for _, m := range h.measures {
+		m.pass(h.now)
+	}
+	h.after(interval, h.tick)
+}
+
+// pass is a pass of the daemon's sampler.
+func (m *measure) pass(now time.Duration) {
+	m.samples = m.samples[:0]
+	for f := range m.flows {
+		if f.gone {
+			delete(m.flows, f)
+			continue
+		}
+		m.samples = append(m.samples, pathstat.Sample{RTT: micros(f.client.srtt), RTTVar: micros(f.client.variation)})
+	}
+	slices.SortFunc(m.samples, func(a, b pathstat.Sample) int { return int(a.RTT) - int(b.RTT) })
+	at := pathstat.Instant{Wall: start().Add(now), Up: now}
+	m.rtt.Add(at, m.samples)
+	// Interfaces have carried something before the daemon looks at them.
+	m.link.Add(at, pathstat.LinkCounters{RxBytes: m.path.received + 1000, TxBytes: 1000}, interval)
+	next := *m.prefix
+	next.Stats, next.Link = m.rtt.Stats(), m.link.Stats()
+	m.prefix = &next
+}
+
+func micros(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
+
+// warmUp loads each path for a while, one after the other.
+func (h *Host) warmUp() {
+	for i := range h.paths {
+		c := h.dial(0, i, false)
+		over := false
+		c.get(1<<40, func() {})
+		h.after(warmup, func() { over = true })
+		h.run(never, func() bool { return over })
+		c.close()
+		h.idle(warmupPause)
+	}
+}
+
+// dial opens a connection.
+func (h *Host) dial(host, path int, multipath bool) *conn {
+	h.nextID++
+	c := &conn{host: host, id: h.nextID, since: h.now}
+	c.flows = []*flow{{conn: c, path: h.paths[path]}}
+	if multipath {
+		for i, p := range h.paths {
+			if i != path {
+				c.flows = append(c.flows, &flow{conn: c, path: p})
+			}
+		}
+	}
+	rounds := 1
+	if h.tls {
+		rounds = 3
+	}
+	for _, f := range c.flows {
+		for _, m := range h.measures {
+			if m.path == f.path {
+				m.flows[f] = true
+			}
+		}
+	}
+	c.flows[0].connect(rounds)
+	return c
+}
+
+// request asks for an object of a host name and calls done when it is there. It
+// is false, and does nothing, if the program has to wait for a free connection.
+func (h *Host) request(host int, size int64, intents intent.Set, done func()) bool {
+	var idle []*conn
+	open, spare := 0, (*conn)(nil)
+	for _, c := range h.conns {
+		if c.host == host {
+			open++
+			if c.idle {
+				idle = append(idle, c)
+			}
+		} else if c.idle && (spare == nil || c.since < spare.since) {
+			spare = c
+		}
+	}
+	room := open < maxPerHost && (len(h.conns) < maxConns || spare != nil)
+	if len(idle) == 0 && !room {
+		return false
+	}
+	var chosen *conn
+	if !h.scheme.reuses && len(idle) > 0 {
+		chosen = idle[0]
+	}
+	if chosen == nil {
+		d := h.decide(intents, idle)
+		if d.Socket != nil {
+			chosen = idle[d.Socket.FD]
+		} else {
+			chosen = h.open(host, d, idle, spare, room)
+		}
+	} else {
+		h.Reused++
+	}
+	chosen.idle = false
+	chosen.get(size, func() {
+		chosen.idle, chosen.since = true, h.now
+		done()
+	})
+	return true
+}
+
+// open opens a connection, and closes the one that was idle longest where there
+// are too many.
+func (h *Host) open(host int, d policy.Decision, idle []*conn, spare *conn, room bool) *conn {
+	if !room {
+		spare = slices.MinFunc(idle, func(a, b *conn) int { return int(a.since - b.since) })
+	}
+	if !room || len(h.conns) >= maxConns {
+		spare.close()
+		h.conns = slices.DeleteFunc(h.conns, func(c *conn) bool { return c == spare })
+	}
+	path := 0 // no preference: the default route
+	if d.Prefix != nil {
+		path = h.index(d.Prefix)
+	}
+	c := h.dial(host, path, d.Multipath)
+	h.conns = append(h.conns, c)
+	return c
+}
+
+// decide asks the policy.
+func (h *Host) decide(intents intent.Set, idle []*conn) policy.Decision {
+	r := policy.Request{
+		Kind: policy.SocketConnect, Intents: intents, Network: policy.Network{Family: policy.IPv4},
+		Host: "www.example.net", Service: "80", Port: 80,
+		App: policy.App{UID: 1000, PID: 4711, Command: "browser"}, Now: start().Add(h.now),
+	}
+	if h.tls {
+		r.Service, r.Port = "443", 443
+	}
+	if !h.scheme.reuses {
+		r.Kind = policy.Connect
+	}
+	for _, m := range h.measures {
+		r.Prefixes = append(r.Prefixes, m.prefix)
+	}
+	for i, c := range idle {
+		p := h.measures[h.indexOf(c.flows[0].path)].prefix
+		r.Sockets = append(r.Sockets, policy.Socket{FD: int32(i), Local: p.Addr(), Prefix: p, Multipath: len(c.flows) > 1})
+		r.Kind = policy.SocketChoose
+	}
+	d := h.policy.Choose(&r)
+	switch {
+	case d.Socket != nil:
+		h.Reused++
+		h.Decisions[h.indexOf(idle[d.Socket.FD].flows[0].path)]++
+	case d.Prefix != nil:
+		h.Decisions[h.index(d.Prefix)]++
+	default:
+		h.Decisions[0]++
+	}
+	return d
+}
+
+func (h *Host) index(p *policy.Prefix) int {
+	return slices.IndexFunc(h.measures, func(m *measure) bool { return m.prefix.ID == p.ID })
+}
+
+func (h *Host) indexOf(p *path) int { return slices.Index(h.paths, p) }
+
+// closeAll closes the connections of the program.
+func (h *Host) closeAll() {
+	for _, c := range h.conns {
+		c.close()
+	}
+	h.conns = h.conns[:0]
+}
