@@ -14,6 +14,8 @@ import (
 // zero value stands for all connections at once.
 type MultipathConn struct {
 	Local, Remote netip.AddrPort // of the first subflow
+	// FirstGone tells that it is closed, while others go on.
+	FirstGone bool
 	// Remotes are where further subflows may go.
 	Remotes []netip.AddrPort
 	// Decision is what the connection was opened by, nil if unknown; see
@@ -56,7 +58,9 @@ func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowReq
 		r.Prefixes = v.offered[policy.Unspecified]
 		return r
 	}
-	r.First = v.prefixOf(c.Local.Addr())
+	if !c.FirstGone {
+		r.First = v.prefixOf(c.Local.Addr())
+	}
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		for _, p := range v.offered[f] {
 			if slices.ContainsFunc(c.Remotes, func(to netip.AddrPort) bool { return v.reaches(p, to.Addr().Unmap()) }) {

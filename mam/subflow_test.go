@@ -65,6 +65,11 @@ func TestChooseSubflows(t *testing.T) {
 		{
 			"no more at the peer", takeFirst, MultipathConn{Local: netip.MustParseAddrPort("10.77.1.1:4711"), Remote: remote}, nil,
 		},
+		{
+			"the first one is gone", takeFirst,
+			MultipathConn{Local: netip.MustParseAddrPort("10.77.1.1:4711"), Remote: remote, Remotes: []netip.AddrPort{remote}, FirstGone: true},
+			[]string{"10.77.1.0/24%wlan0 to 192.0.2.1:80", "10.77.2.0/24%wwan0 to 192.0.2.1:80"},
+		},
 		{"reached by one network only", takeFirst, on(netip.MustParseAddrPort("10.77.2.9:80")), []string{"10.77.2.0/24%wwan0 to 10.77.2.9:80"}},
 		{"veto", flows{takeFirst, func(*policy.SubflowRequest) []policy.Subflow { return nil }}, on(remote), nil},
 		{

@@ -32,7 +32,8 @@ type SubflowRequest struct {
 	Request *Request
 	// Local and Remote are those of the first subflow.
 	Local, Remote netip.AddrPort
-	// First is the prefix that Local lies in; nil if none is managed.
+	// First is the prefix that the first subflow runs on; nil if that is not
+	// managed, or the first subflow is gone.
 	First *Prefix
 	// Prefixes are the candidates as in a Request, First among them: those that
 	// reach one of Remotes.
