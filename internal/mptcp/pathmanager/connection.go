@@ -1,0 +1,150 @@
+package pathmanager
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/mam"
+)
+
+// connection is an MPTCP connection that this host opened.
+type connection struct {
+	token         mptcp.Token
+	local, remote netip.AddrPort // of the first subflow, as the kernel has them
+	decision      *mam.Record    // nil: not known
+	established   bool           // more subflows may be opened
+	denyJoin      bool           // but not to remote
+	announced     map[uint8]netip.AddrPort
+	subflows      []subflow
+	ids           map[netip.Addr]uint8 // of local addresses; the first one's is 0
+	failed        map[path]failure
+}
+
+// subflow is one that there is, or that was asked for.
+type subflow struct {
+	local, remote netip.AddrPort // as the kernel has them; local has port 0 while it is asked for
+	localID       uint8
+	backup        bool
+	pending       bool      // asked for, no answer yet
+	since         time.Time // when it was asked for
+}
+
+// path is what a subflow runs on, in plain addresses.
+type path struct {
+	local  netip.Addr
+	remote netip.AddrPort
+}
+
+func (s subflow) path() path { return pathOf(s.local.Addr(), s.remote) }
+
+func pathOf(local netip.Addr, remote netip.AddrPort) path {
+	return path{local.Unmap(), plain(remote)}
+}
+
+// plain takes the IPv6 form off an IPv4 address.
+func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// failure is what is known of a path on which a subflow failed.
+type failure struct {
+	times int
+	until time.Time // when to try again
+}
+
+const (
+	// firstPause follows the first failure, and each one doubles it.
+	firstPause = time.Second
+	// maxFailures ends the attempts, after two minutes in all, until the networks change.
+	maxFailures = 7
+	// pendingLimit is how long a SYN may go unanswered before the subflow is
+	// taken for failed, should the kernel not say so: tcp_syn_retries takes
+	// that long at most.
+	pendingLimit = 130 * time.Second
+)
+
+// fail notes a failure.
+func (c *connection) fail(p path, now time.Time) {
+	f := c.failed[p]
+	f.until = now.Add(firstPause << min(f.times, maxFailures))
+	f.times++
+	if c.failed == nil {
+		c.failed = map[path]failure{}
+	}
+	c.failed[p] = f
+}
+
+// blocked tells whether a path is not to be tried now, and when it is; 0 is
+// never.
+func (c *connection) blocked(p path, now time.Time) (blocked bool, wait time.Duration) {
+	f, ok := c.failed[p]
+	switch {
+	case !ok:
+		return false, 0
+	case f.times >= maxFailures:
+		return true, 0
+	}
+	wait = f.until.Sub(now)
+	return wait > 0, max(wait, 0)
+}
+
+// remotes are where subflows may go.
+func (c *connection) remotes() []netip.AddrPort {
+	var list []netip.AddrPort
+	if !c.denyJoin {
+		list = append(list, c.remote)
+	}
+	for id := range 256 {
+		a, ok := c.announced[uint8(id)]
+		if !ok {
+			continue
+		}
+		if a.Port() == 0 {
+			a = netip.AddrPortFrom(a.Addr(), c.remote.Port())
+		}
+		if !slices.ContainsFunc(list, func(b netip.AddrPort) bool { return plain(a) == plain(b) }) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// find returns the subflow on a path, nil if there is none.
+func (c *connection) find(p path) *subflow {
+	for i := range c.subflows {
+		if c.subflows[i].path() == p {
+			return &c.subflows[i]
+		}
+	}
+	return nil
+}
+
+// remove forgets the subflow on a path.
+func (c *connection) remove(p path) {
+	c.subflows = slices.DeleteFunc(c.subflows, func(s subflow) bool { return s.path() == p })
+}
+
+// idFor is the address ID of a local address, a new one if need be, and 0 if
+// there is none left.
+func (c *connection) idFor(a netip.Addr) uint8 {
+	if id, ok := c.ids[a]; ok {
+		return id
+	}
+	used := map[uint8]bool{}
+	for _, id := range c.ids {
+		used[id] = true
+	}
+	for _, s := range c.subflows {
+		used[s.localID] = true
+	}
+	for id := 1; id < 256; id++ {
+		if !used[uint8(id)] {
+			if c.ids == nil {
+				c.ids = map[netip.Addr]uint8{}
+			}
+			c.ids[a] = uint8(id)
+			return uint8(id)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,194 @@
+package pathmanager
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// endpoints is the kernel as far as a keeper needs it: a *mptcp.Conn.
+type endpoints interface {
+	Endpoints() ([]mptcp.Endpoint, error)
+	AddEndpoint(mptcp.Endpoint) error
+	DeleteEndpoint(id uint8) error
+	SetFlags(mptcp.Endpoint) error
+	Limits() (mptcp.Limits, error)
+	SetLimits(mptcp.Limits) error
+}
+
+// keeper keeps the endpoints of the in-kernel path manager in step with the
+// prefixes that the policy wants used. It is not safe for concurrent use.
+type keeper struct {
+	kernel endpoints
+	policy Policy
+	log    *slog.Logger
+	// own are the endpoints that were added here, by address. Whatever else
+	// there is belongs to others.
+	own map[netip.Addr]mptcp.Endpoint
+	// before and raised are the limits that were found and those set instead;
+	// equal if nothing was changed.
+	before, raised mptcp.Limits
+}
+
+func newKeeper(kernel endpoints, p Policy, log *slog.Logger) *keeper {
+	return &keeper{kernel: kernel, policy: p, log: log, own: map[netip.Addr]mptcp.Endpoint{}}
+}
+
+// sync makes the endpoints be as the policy wants them. Whatever is possible is
+// done, also after errors.
+func (k *keeper) sync(now time.Time) error {
+	chosen, err := k.policy.ChooseSubflows(mam.MultipathConn{}, now)
+	if err != nil {
+		return err
+	}
+	present, err := k.present()
+	if err != nil {
+		return err
+	}
+	wanted := map[netip.Addr]mptcp.Endpoint{}
+	var order []netip.Addr
+	view := k.policy.View()
+	for _, s := range chosen {
+		e := endpoint(view, s)
+		wanted[e.Addr] = e
+		order = append(order, e.Addr)
+	}
+	var errs []error
+	for addr, e := range k.own {
+		if w, ok := wanted[addr]; !ok || w.Index != e.Index {
+			errs = append(errs, k.remove(e, present))
+		}
+	}
+	for _, addr := range order {
+		w := wanted[addr]
+		own, ours := k.own[addr]
+		there, found := present[addr]
+		switch {
+		case ours && own.Flags != w.Flags:
+			w.ID = own.ID
+			if err := k.kernel.SetFlags(w); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			k.own[addr] = w
+		case ours:
+		case found && there.Flags&mptcp.FlagImplicit == 0:
+			// Somebody else's.
+		default:
+			errs = append(errs, k.add(w))
+		}
+	}
+	errs = append(errs, k.limits())
+	return errors.Join(errs...)
+}
+
+// endpoint is the one that a chosen subflow needs.
+func endpoint(v *mam.View, s policy.Subflow) mptcp.Endpoint {
+	e := mptcp.Endpoint{Addr: s.Prefix.Addr(), Flags: mptcp.FlagSubflow}
+	if s.Backup {
+		e.Flags |= mptcp.FlagBackup
+	}
+	if v.Devices[s.Prefix.ID] != "" { // its address alone would not do
+		e.Index = s.Prefix.Index
+	}
+	return e
+}
+
+// present lists what there is and forgets what others have deleted or replaced.
+func (k *keeper) present() (map[netip.Addr]mptcp.Endpoint, error) {
+	list, err := k.kernel.Endpoints()
+	if err != nil {
+		return nil, err
+	}
+	present := map[netip.Addr]mptcp.Endpoint{}
+	for _, e := range list {
+		present[e.Addr] = e
+	}
+	for addr, own := range k.own {
+		if e, ok := present[addr]; !ok || e.ID != own.ID {
+			delete(k.own, addr)
+		}
+	}
+	return present, nil
+}
+
+// add adds an endpoint and learns its ID.
+func (k *keeper) add(e mptcp.Endpoint) error {
+	if err := k.kernel.AddEndpoint(e); err != nil {
+		return err
+	}
+	list, err := k.kernel.Endpoints()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(o mptcp.Endpoint) bool { return o.Addr == e.Addr })
+	if i < 0 {
+		return fmt.Errorf("MPTCP endpoint %v was added but is not there", e.Addr)
+	}
+	e.ID = list[i].ID
+	k.own[e.Addr] = e
+	k.log.Debug("MPTCP endpoint added", "addr", e.Addr, "id", e.ID, "flags", e.Flags)
+	return nil
+}
+
+// remove deletes an endpoint of ours.
+func (k *keeper) remove(e mptcp.Endpoint, present map[netip.Addr]mptcp.Endpoint) error {
+	if err := k.kernel.DeleteEndpoint(e.ID); err != nil {
+		return err
+	}
+	delete(k.own, e.Addr)
+	delete(present, e.Addr)
+	k.log.Debug("MPTCP endpoint deleted", "addr", e.Addr, "id", e.ID)
+	return nil
+}
+
+// limits raises the number of subflows, 2 by default, to what the endpoints
+// need. It is not lowered before the end.
+func (k *keeper) limits() error {
+	list, err := k.kernel.Endpoints()
+	if err != nil {
+		return err
+	}
+	var need uint32
+	for _, e := range list {
+		if e.Flags&mptcp.FlagSubflow != 0 {
+			need++
+		}
+	}
+	need = min(need, mptcp.MaxSubflows)
+	l, err := k.kernel.Limits()
+	if err != nil || len(k.own) == 0 || l.Subflows >= need {
+		return err
+	}
+	if l != k.raised || k.raised == k.before {
+		k.before = l
+	}
+	k.raised = mptcp.Limits{AddAddrs: l.AddAddrs, Subflows: need}
+	return k.kernel.SetLimits(k.raised)
+}
+
+// end takes back what was set up.
+func (k *keeper) end() error {
+	present, err := k.present()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range k.own {
+		errs = append(errs, k.remove(e, present))
+	}
+	if k.raised != k.before {
+		// Somebody else's change stands.
+		if l, err := k.kernel.Limits(); err == nil && l == k.raised {
+			errs = append(errs, k.kernel.SetLimits(k.before))
+		}
+	}
+	return errors.Join(errs...)
+}

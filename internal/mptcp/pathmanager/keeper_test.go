@@ -1,0 +1,118 @@
+package pathmanager
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+func checkEndpoints(t *testing.T, k *kernel, want ...mptcp.Endpoint) {
+	t.Helper()
+	if diff := cmp.Diff(want, k.endpoints, comparer, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("endpoints (-want +got)\n%s", diff)
+	}
+}
+
+func TestKeeper(t *testing.T) {
+	wlan, wwan := prefix("wlan0", 2, "10.1.0.2/24"), prefix("wwan0", 3, "10.2.0.2/24", metered)
+	eth, six := prefix("eth0", 4, "10.3.0.2/24"), prefix("eth0", 4, "2001:db8::2/64")
+	foreign := mptcp.Endpoint{ID: 7, Addr: netip.MustParseAddr("10.9.0.1"), Flags: mptcp.FlagSubflow}
+	k := &kernel{limits: mptcp.Limits{AddAddrs: 1, Subflows: 2}, endpoints: []mptcp.Endpoint{foreign}}
+	h := newHost(wlan, wwan)
+	keep := newKeeper(k, h, quiet)
+	sync := func() {
+		t.Helper()
+		if err := keep.sync(start); err != nil {
+			t.Error(err)
+		}
+	}
+	one := mptcp.Endpoint{ID: 8, Addr: wlan.Addr(), Flags: mptcp.FlagSubflow}
+	two := mptcp.Endpoint{ID: 9, Addr: wwan.Addr(), Flags: mptcp.FlagSubflow | mptcp.FlagBackup, Index: 3}
+	sync()
+	checkEndpoints(t, k, foreign, one, two)
+	if k.limits != (mptcp.Limits{AddAddrs: 1, Subflows: 3}) {
+		t.Errorf("limits %+v", k.limits)
+	}
+	sync() // again: nothing
+	checkEndpoints(t, k, foreign, one, two)
+
+	// What costs nothing any more is no backup; another network comes.
+	h.set(wlan, prefix("wwan0", 3, "10.2.0.2/24"), eth, six)
+	two.Flags = mptcp.FlagSubflow
+	three := mptcp.Endpoint{ID: 10, Addr: eth.Addr(), Flags: mptcp.FlagSubflow}
+	four := mptcp.Endpoint{ID: 11, Addr: six.Addr(), Flags: mptcp.FlagSubflow}
+	sync()
+	checkEndpoints(t, k, foreign, one, two, three, four)
+	if k.limits.Subflows != 5 {
+		t.Errorf("limits %+v", k.limits)
+	}
+
+	// Networks go: one from the host, one out of order, one by the policy's veto.
+	h.chooser.choose = func(r *policy.SubflowRequest) []policy.Subflow {
+		if !r.All() {
+			t.Errorf("asked about one connection: %+v", r)
+		}
+		return policy.DefaultSubflows(&policy.SubflowRequest{Prefixes: r.Prefixes[1:]})
+	}
+	h.set(wlan, prefix("wwan0", 3, "10.2.0.2/24"), prefix("eth0", 4, "10.3.0.2/24", down))
+	sync()
+	checkEndpoints(t, k, foreign, two)
+
+	// A policy that cannot be asked changes nothing.
+	h.chooser.choose = func(*policy.SubflowRequest) []policy.Subflow { panic("no") }
+	if err := keep.sync(start); err == nil {
+		t.Error("no error")
+	}
+	checkEndpoints(t, k, foreign, two)
+
+	if err := keep.end(); err != nil {
+		t.Error(err)
+	}
+	checkEndpoints(t, k, foreign)
+	if k.limits != (mptcp.Limits{AddAddrs: 1, Subflows: 2}) {
+		t.Errorf("limits after the end: %+v", k.limits)
+	}
+}
+
+// An endpoint of somebody else for one of our addresses stays as it is; one that
+// the kernel made by itself is replaced.
+func TestKeeperLeavesOthersAlone(t *testing.T) {
+	wlan, wwan := prefix("wlan0", 2, "10.1.0.2/24"), prefix("wwan0", 3, "10.2.0.2/24")
+	foreign := mptcp.Endpoint{ID: 1, Addr: wlan.Addr(), Flags: mptcp.FlagSignal}
+	k := &kernel{limits: mptcp.Limits{Subflows: 4}, endpoints: []mptcp.Endpoint{foreign, {ID: 2, Addr: wwan.Addr(), Flags: mptcp.FlagImplicit}}}
+	keep := newKeeper(k, newHost(wlan, wwan), quiet)
+	if err := keep.sync(start); err != nil {
+		t.Fatal(err)
+	}
+	own := mptcp.Endpoint{ID: 2, Addr: wwan.Addr(), Flags: mptcp.FlagSubflow, Index: 3}
+	checkEndpoints(t, k, foreign, own)
+	// Somebody deletes ours and adds another for the address: now it is theirs.
+	other := mptcp.Endpoint{ID: 40, Addr: wwan.Addr(), Flags: mptcp.FlagSubflow | mptcp.FlagFullmesh}
+	k.endpoints = []mptcp.Endpoint{foreign, other}
+	k.limits.Subflows = 8
+	if err := errors.Join(keep.sync(start), keep.end()); err != nil {
+		t.Fatal(err)
+	}
+	checkEndpoints(t, k, foreign, other)
+	if k.limits.Subflows != 8 {
+		t.Errorf("limits %+v", k.limits)
+	}
+}
+
+func TestKeeperRefused(t *testing.T) {
+	k := &kernel{refuse: errRefused}
+	keep := newKeeper(k, newHost(prefix("wlan0", 2, "10.1.0.2/24")), quiet)
+	if err := keep.sync(start); !errors.Is(err, errRefused) {
+		t.Errorf("got %v", err)
+	}
+	k.refuse = nil
+	if err := keep.sync(start); err != nil || len(k.endpoints) != 1 {
+		t.Errorf("%v, %v", err, k.endpoints)
+	}
+}

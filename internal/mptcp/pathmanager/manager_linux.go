@@ -1,0 +1,222 @@
+package pathmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Policy is what decides: a *mam.Manager.
+type Policy interface {
+	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
+	DecisionFor(local, remote netip.AddrPort, now time.Time) (mam.Record, bool)
+	View() *mam.View
+}
+
+// Manager is a path manager. It belongs to the network namespace that it was
+// opened in.
+type Manager struct {
+	log      *slog.Logger
+	mode     mptcp.PathManager
+	restore  mptcp.PathManager // what was selected before; "": leave it
+	selector *mptcp.Selector
+	conn     *mptcp.Conn
+	listener *mptcp.Listener // mode Userspace
+	diag     *mptcp.Diag     // mode Userspace
+	changed  chan struct{}   // one slot: networks or policy
+	reported chan uint16     // local ports that clients have reported
+	keeper   *keeper         // mode InKernel
+	steerer  *steerer        // mode Userspace
+}
+
+// Open makes the kernel use the given path manager for new connections and
+// prepares to do its work. The error wraps mptcp.ErrUnsupported if the kernel is
+// too old. A Manager that Open returned must be Run.
+func Open(mode mptcp.PathManager, p Policy, log *slog.Logger) (*Manager, error) {
+	m := &Manager{log: log, mode: mode, changed: make(chan struct{}, 1), reported: make(chan uint16, 64)}
+	if err := m.open(p); err != nil {
+		_ = m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Manager) open(p Policy) (err error) {
+	if m.conn, err = mptcp.Dial(); err != nil {
+		return err
+	}
+	switch m.mode {
+	case mptcp.InKernel:
+		m.keeper = newKeeper(m.conn, p, m.log)
+	case mptcp.Userspace:
+		if m.listener, err = mptcp.Listen(); err != nil {
+			return err
+		}
+		if m.diag, err = mptcp.OpenDiag(); err != nil {
+			return err
+		}
+		m.steerer = newSteerer(m.conn, p, m.log)
+	default:
+		return fmt.Errorf("unknown MPTCP path manager %q", m.mode)
+	}
+	return m.choose()
+}
+
+// choose has the kernel use the path manager of the mode.
+func (m *Manager) choose() (err error) {
+	m.selector, err = mptcp.OpenSelector()
+	if errors.Is(err, mptcp.ErrUnsupported) && m.mode == mptcp.InKernel {
+		return nil // the only one there is
+	}
+	if err != nil {
+		return err
+	}
+	before, err := m.selector.Selected()
+	if err != nil || before == m.mode {
+		return err
+	}
+	if err := m.selector.Select(m.mode); err != nil {
+		return err
+	}
+	m.restore = before
+	m.log.Info("MPTCP path manager selected", "path_manager", m.mode, "before", before)
+	return nil
+}
+
+// close undoes what Open did.
+func (m *Manager) close() error {
+	var errs []error
+	if m.restore != "" {
+		// Somebody else's choice meanwhile stands.
+		if now, err := m.selector.Selected(); err == nil && now == m.mode {
+			errs = append(errs, m.selector.Select(m.restore))
+		}
+	}
+	if m.selector != nil {
+		errs = append(errs, m.selector.Close())
+	}
+	if m.conn != nil {
+		errs = append(errs, m.conn.Close())
+	}
+	if m.listener != nil {
+		errs = append(errs, m.listener.Close())
+	}
+	if m.diag != nil {
+		errs = append(errs, m.diag.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Changed says that networks, policy or its configuration have changed. It does
+// not block and is safe for concurrent use.
+func (m *Manager) Changed() {
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Reported says that a client has reported the outcome of a decision. It does
+// not block and is safe for concurrent use; a burst may be cut short, which does
+// no harm as connections are matched by addresses too.
+func (m *Manager) Reported(rec mam.Record) {
+	if rec.Outcome == nil || rec.Outcome.LocalPort == 0 {
+		return
+	}
+	select {
+	case m.reported <- rec.Outcome.LocalPort:
+	default:
+	}
+}
+
+// Run does the work until ctx ends; then it takes back what it set up and
+// returns nil. Subflows that it opened remain. Run may be called once.
+func (m *Manager) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, m.close()) }()
+	if m.mode == mptcp.InKernel {
+		return m.runKeeper(ctx)
+	}
+	return m.runSteerer(ctx)
+}
+
+// retry is the wait after the kernel refused something for a reason that may
+// pass.
+const retry = 5 * time.Second
+
+func (m *Manager) runKeeper(ctx context.Context) error {
+	timer := time.NewTimer(0) // now
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return m.keeper.end()
+		case <-m.changed:
+		case <-m.reported:
+			continue
+		case <-timer.C:
+		}
+		if err := m.keeper.sync(time.Now()); err != nil {
+			m.log.Warn("MPTCP endpoints are not as they should be", "err", err)
+			timer.Reset(retry)
+		}
+	}
+}
+
+func (m *Manager) runSteerer(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// What comes faster than it is handled waits in the socket, and is lost
+	// there at last: then all is read anew.
+	events, overrun, ended := make(chan mptcp.Event), make(chan struct{}, 1), make(chan error, 1)
+	overrun <- struct{}{} // to begin with
+	go func() {
+		ended <- m.listener.Run(ctx, func(e mptcp.Event) {
+			select {
+			case events <- e:
+			case <-ctx.Done():
+			}
+		}, func() {
+			select {
+			case overrun <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		again := time.Duration(0)
+		select {
+		case err := <-ended:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		case <-overrun:
+			list, err := m.diag.Connections()
+			if err != nil {
+				m.log.Warn("MPTCP connections cannot be listed", "err", err)
+				continue
+			}
+			again = m.steerer.adopt(list, time.Now())
+		case e := <-events:
+			again = m.steerer.handle(e, time.Now())
+		case <-m.changed:
+			again = m.steerer.changed(time.Now())
+		case port := <-m.reported:
+			again = m.steerer.reported(port, time.Now())
+		case <-timer.C:
+			again = m.steerer.syncAll(time.Now())
+		}
+		if again > 0 {
+			timer.Reset(again)
+		}
+	}
+}
