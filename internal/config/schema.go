@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// A Body says what a block of a file may hold: the programs beside the daemon
+// describe their files with it and get the daemon's strictness and errors. Its
+// methods are called by functions that describe a body, before it is read.
+type Body struct {
+	h        *hclFile
+	where    string
+	settings map[string]setter
+	blocks   map[string]blockReader
+	after    []func()
+}
+
+// LoadFile reads the HCL file at path, whose body describe describes. What is
+// wrong with it is an *Error.
+func LoadFile(path string, describe func(*Body)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	return ParseFile(src, path, describe)
+}
+
+// ParseFile is LoadFile for a text; filename is for errors.
+func ParseFile(src []byte, filename string, describe func(*Body)) error {
+	h := &hclFile{report: &report{src: source{name: filename, text: src}}}
+	if len(src) > MaxSize {
+		h.errorf(Pos{}, "larger than %d bytes", MaxSize)
+	} else if h.bounded() {
+		f, diags := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
+		if diags.HasErrors() {
+			for _, d := range diags {
+				h.diagnostic(d)
+			}
+		} else {
+			h.describedBody(f.Body.(*hclsyntax.Body), "", describe)
+		}
+	}
+	return h.err()
+}
+
+func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe func(*Body)) {
+	b := &Body{h: h, where: where, settings: map[string]setter{}, blocks: map[string]blockReader{}}
+	describe(b)
+	h.body(body, where, b.settings, b.blocks)
+	for _, f := range b.after {
+		f()
+	}
+}
+
+// Errorf reports that something at pos is wrong.
+func (b *Body) Errorf(pos Pos, format string, args ...any) { b.h.errorf(pos, format, args...) }
+
+// After has f called once the body was read, for what concerns several settings.
+func (b *Body) After(f func()) { b.after = append(b.after, f) }
+
+// Bool describes a setting that is true or false.
+func (b *Body) Bool(name string, to *bool) { b.settings[name] = b.h.boolean(to) }
+
+// Int describes a setting that is an integer between low and high.
+func (b *Body) Int(name string, to *int, low, high int) {
+	b.settings[name] = b.h.integer(to, low, high)
+}
+
+// Text describes a setting that is written as a string. The errors of parse go on
+// after the setting's name: "must be ...".
+func Text[T any](b *Body, name string, to *T, parse func(string) (T, error)) {
+	b.settings[name] = into(b.h, to, parse)
+}
+
+// Texts describes a setting that is a list of strings, or one string. The list
+// replaces what is in to.
+func Texts[T any](b *Body, name string, to *[]T, parse func(string) (T, error)) {
+	b.settings[name] = func(a *hclsyntax.Attribute, where string) {
+		*to = nil
+		listInto(b.h, to, parse)(a, where)
+	}
+}
+
+// Group describes a block without a name.
+func (b *Body) Group(name string, describe func(*Body)) {
+	b.blocks[name] = blockReader{read: func(x *hclsyntax.Block) { b.h.describedBody(x.Body, name, describe) }}
+}
+
+// Named describes blocks of one kind, each with a name of its own; label says
+// what the name is.
+func (b *Body) Named(kind, label string, describe func(name string, at Pos, body *Body)) {
+	b.blocks[kind] = blockReader{label: label, many: true, read: func(x *hclsyntax.Block) {
+		b.h.describedBody(x.Body, fmt.Sprintf("%s %q", kind, x.Labels[0]), func(body *Body) {
+			describe(x.Labels[0], position(x.LabelRanges[0]), body)
+		})
+	}}
+}
+
+// OneOf makes the function that reads one of a few names.
+func OneOf(names ...string) func(string) (string, error) {
+	choices := make([]choice[string], len(names))
+	for i, n := range names {
+		choices[i] = choice[string]{n, n}
+	}
+	return oneOf(choices)
+}
