@@ -41,12 +41,14 @@ func TestOnChoice(t *testing.T) {
 	c.ask(connectTo("192.0.2.1:80"))
 	c.ask(socketConnectTo("lan.test", "80")) // is reached by one prefix only
 	c.ask(socketConnectTo("host.test", "80"))
+	c.ask(socketConnectTo("2001:db8::9", "80")) // an address has a family
 	c.ask(&wire.Message{Action: wire.ActionResolveRequest, Context: wire.Context{Hostname: "four.test"}})
 	want := []choice{
 		{"test", policy.Connect, "", 2, "first"},
 		{"test", policy.SocketConnect, "lan.test", 4, "first"},
 		{"test", policy.SocketConnect, "lan.test", 1, "first"},
 		{"test", policy.SocketConnect, "host.test", 4, "stray"},
+		{"test", policy.SocketConnect, "2001:db8::9", 2, "first"},
 		{"test", policy.Resolve, "four.test", 4, "lookup"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(choice{})); diff != "" {

@@ -109,7 +109,11 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 		}
 	}
 	r.Sockets = w.sockets
-	w.narrow(r.Network.Family, dst)
+	f := r.Network.Family
+	if f == policy.Unspecified { // an address in place of a name has one
+		f = policy.FamilyOf(dst)
+	}
+	w.narrow(f, dst)
 }
 
 // narrow sets the candidates to those of a family that reach dst and work for
