@@ -141,6 +141,9 @@ func (d *Diag) Connections() ([]Connection, error) {
 			if c := byToken[token]; ok && c != nil {
 				c.Subflows = append(c.Subflows, s)
 				c.Server = c.Server || server
+				if s.First && c.Remote.Addr().IsUnspecified() {
+					c.Local, c.Remote = s.Local, s.Remote // the socket learns them a moment later
+				}
 			}
 		}
 	}

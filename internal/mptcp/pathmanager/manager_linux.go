@@ -207,6 +207,7 @@ func (m *Manager) runSteerer(ctx context.Context) error {
 			}
 			again = m.steerer.adopt(list, time.Now())
 		case e := <-events:
+			m.log.Debug("MPTCP "+e.Type.String(), "token", e.Token, "local", e.Local, "remote", e.Remote, "local_id", e.LocalID, "errno", e.Error)
 			again = m.steerer.handle(e, time.Now())
 		case <-m.changed:
 			again = m.steerer.changed(time.Now())

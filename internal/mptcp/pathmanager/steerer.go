@@ -87,7 +87,6 @@ func (s *steerer) handle(e mptcp.Event, now time.Time) time.Duration {
 		}
 		c.remove(p)
 		c.fail(p, now)
-		s.log.Debug("MPTCP subflow closed", "token", c.token, "local", e.Local, "errno", e.Error)
 	case mptcp.SubflowPriority:
 		if c != nil {
 			if f := c.find(pathOf(e.Local.Addr(), e.Remote)); f != nil {
@@ -108,8 +107,8 @@ func (s *steerer) adopt(list []mptcp.Connection, now time.Time) time.Duration {
 	s.conns = map[mptcp.Token]*connection{}
 	for _, l := range list {
 		c := old[l.Token]
-		if l.Fallback || l.Server || c == nil && !slices.ContainsFunc(l.Subflows, func(i mptcp.SubflowInfo) bool { return i.First }) {
-			continue // not ours, or nobody knows
+		if l.Fallback || l.Server || l.Remote.Addr().IsUnspecified() || c == nil && !slices.ContainsFunc(l.Subflows, func(i mptcp.SubflowInfo) bool { return i.First }) {
+			continue // not ours, or nobody knows; events will tell of new ones
 		}
 		if c == nil {
 			c = &connection{token: l.Token, local: l.Local, remote: l.Remote}

@@ -236,6 +236,7 @@ func TestSteererAdopt(t *testing.T) {
 		{Token: 2, Local: created.Local, Remote: created.Remote, Fallback: true, Subflows: []mptcp.SubflowInfo{first}},
 		{Token: 3, Local: created.Local, Remote: created.Remote, Server: true, Subflows: []mptcp.SubflowInfo{first}},
 		{Token: 4, Local: created.Local, Remote: created.Remote},
+		{Token: 5, Local: ap("0.0.0.0:5"), Remote: ap("0.0.0.0:0"), Subflows: []mptcp.SubflowInfo{first}},
 	}, start)
 	k.check(t, createEth)
 	if len(s.conns) != 1 {
