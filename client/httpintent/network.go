@@ -1,0 +1,213 @@
+package httpintent
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+)
+
+// network has the connections that were decided to go one way.
+type network struct {
+	transport *Transport
+	key       networkKey
+	http      *http.Transport
+
+	// Guarded by transport.mu.
+	exchanges int // under way
+	used      time.Time
+	retired   bool // takes no more requests
+}
+
+// network returns that of the key and counts an exchange in it.
+func (t *Transport) network(key networkKey) *network {
+	base := t.settings()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.networks[key]
+	if n == nil {
+		n = &network{transport: t, key: key, http: base.Clone()}
+		n.http.DialContext = n.dial
+		if t.networks == nil {
+			t.networks = make(map[networkKey]*network)
+		}
+		if len(t.networks) >= maxNetworks {
+			t.retireLocked(t.oldestLocked())
+		}
+		t.networks[key] = n
+	}
+	n.exchanges++
+	n.used = time.Now()
+	return n
+}
+
+func (t *Transport) oldestLocked() (oldest *network) {
+	for _, n := range t.networks {
+		if oldest == nil || n.used.Before(oldest.used) {
+			oldest = n
+		}
+	}
+	return oldest
+}
+
+// retireLocked makes further requests go to new connections. Those of n are
+// closed once its last exchange has ended.
+func (t *Transport) retireLocked(n *network) {
+	n.retired = true
+	if t.networks[n.key] == n {
+		delete(t.networks, n.key)
+	}
+	if n.exchanges == 0 {
+		go n.http.CloseIdleConnections() // it closes conns, which take the lock
+	}
+}
+
+// leave ends an exchange in n.
+func (t *Transport) leave(n *network) {
+	t.mu.Lock()
+	n.exchanges--
+	last := n.retired && n.exchanges == 0
+	t.mu.Unlock()
+	if last {
+		n.http.CloseIdleConnections()
+	}
+}
+
+type decisionKey struct{}
+
+func withDecision(ctx context.Context, d *client.Decision) context.Context {
+	return context.WithValue(ctx, decisionKey{}, d)
+}
+
+// dial is the dial function of n.http. Its context has the values of the request
+// that it is for.
+func (n *network) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	decision, _ := ctx.Value(decisionKey{}).(*client.Decision)
+	if decision == nil {
+		return n.transport.dialer().DialContext(ctx, network, address)
+	}
+	nc, err := decision.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, _ := client.InfoOf(nc)
+	t := n.transport
+	c := &conn{Conn: nc, network: n, address: address}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if elsewhere := info.Candidate != 0 && decision.Err() == nil || decision.Existing() != nil && info.Source != n.key.source; elsewhere {
+		t.retireLocked(n)
+	}
+	if t.conns == nil {
+		t.conns = make(map[string]map[*conn]bool)
+	}
+	if t.conns[address] == nil {
+		t.conns[address] = make(map[*conn]bool)
+	}
+	t.conns[address][c] = true
+	return c, nil
+}
+
+// conn is a connection that is known to the Transport until it is closed.
+type conn struct {
+	net.Conn
+	network *network
+	address string
+
+	// Guarded by network.transport.mu.
+	exchanges   int
+	multiplexed bool
+}
+
+// NetConn returns the connection below, for client.InfoOf.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
+// ReadFrom lets files be sent without copying, where the connection below can.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+
+// Close closes the connection and forgets it.
+func (c *conn) Close() error {
+	t := c.network.transport
+	t.mu.Lock()
+	delete(t.conns[c.address], c)
+	if len(t.conns[c.address]) == 0 {
+		delete(t.conns, c.address)
+	}
+	t.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// idleLocked lists connections to address that could take a request.
+func (t *Transport) idleLocked(address string) (idle []net.Conn) {
+	for c := range t.conns[address] {
+		if (c.exchanges == 0 || c.multiplexed) && !c.network.retired && len(idle) < maxOffered {
+			idle = append(idle, c)
+		}
+	}
+	return idle
+}
+
+// exchange is one request and its response.
+type exchange struct {
+	transport *Transport
+	network   *network
+	once      sync.Once
+
+	conn *conn // guarded by transport.mu
+}
+
+// gotConn is called once for each connection that the request is sent over.
+func (x *exchange) gotConn(info httptrace.GotConnInfo) {
+	x.transport.mu.Lock()
+	defer x.transport.mu.Unlock()
+	x.releaseLocked()
+	if x.conn = connBelow(info.Conn); x.conn != nil {
+		x.conn.exchanges++
+	}
+}
+
+func (x *exchange) releaseLocked() {
+	if x.conn != nil {
+		x.conn.exchanges--
+		x.conn = nil
+	}
+}
+
+// multiplexed notes that the connection takes further requests meanwhile.
+func (x *exchange) multiplexed() {
+	x.transport.mu.Lock()
+	defer x.transport.mu.Unlock()
+	if x.conn != nil {
+		x.conn.multiplexed = true
+	}
+}
+
+// finish ends the exchange; only the first call counts.
+func (x *exchange) finish() {
+	x.once.Do(func() {
+		x.transport.mu.Lock()
+		x.releaseLocked()
+		x.transport.mu.Unlock()
+		x.transport.leave(x.network)
+	})
+}
+
+// connBelow finds the Transport's own connection below TLS.
+func connBelow(nc net.Conn) *conn {
+	for nc != nil {
+		if c, ok := nc.(*conn); ok {
+			return c
+		}
+		u, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		nc = u.NetConn()
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package httpintent
+
+import (
+	"container/list"
+	"math/bits"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+const (
+	defaultMaxPatterns = 1024
+	maxPattern         = 512 // bytes; a longer one is not learnt
+	minHexadecimal     = 16  // as short as names by hash and by UUID are
+)
+
+// sizes are the expected sizes of responses, by URL pattern. The zero value
+// knows none.
+type sizes struct {
+	mu   sync.Mutex
+	max  int
+	all  map[string]*list.Element
+	used list.List // of *size, most recently used first
+}
+
+type size struct {
+	pattern string
+	bytes   float64
+}
+
+// pattern is that of req, "" if its size is not to be learnt; most is
+// Transport.MaxPatterns.
+func (s *sizes) pattern(req *http.Request, most int) string {
+	if most < 0 || len(req.URL.Host)+len(req.URL.Path) > maxPattern {
+		return ""
+	}
+	if most == 0 {
+		most = defaultMaxPatterns
+	}
+	s.mu.Lock()
+	s.max = most
+	s.mu.Unlock()
+	method := req.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	return method + " " + strings.ToLower(req.URL.Host) + pathPattern(req.URL.Path)
+}
+
+func pathPattern(path string) string {
+	var b strings.Builder
+	for i, element := range strings.Split(path, "/") {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		if len(element) >= minHexadecimal && strings.Trim(element, "0123456789abcdefABCDEF-") == "" {
+			b.WriteByte('#')
+			continue
+		}
+		digits := false
+		for _, r := range element {
+			if '0' <= r && r <= '9' {
+				if !digits {
+					b.WriteByte('#')
+				}
+				digits = true
+				continue
+			}
+			digits = false
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// learn notes the size of one response.
+func (s *sizes) learn(pattern string, bytes int64) {
+	if pattern == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.all[pattern]; ok {
+		z := e.Value.(*size)
+		z.bytes += (float64(bytes) - z.bytes) / 4
+		s.used.MoveToFront(e)
+		return
+	}
+	for len(s.all) > 0 && len(s.all) >= s.max {
+		last := s.used.Back()
+		delete(s.all, s.used.Remove(last).(*size).pattern)
+	}
+	if s.all == nil {
+		s.all = make(map[string]*list.Element)
+	}
+	s.all[pattern] = s.used.PushFront(&size{pattern, float64(bytes)})
+}
+
+// expected is the power of two next to what was learnt.
+func (s *sizes) expected(pattern string) (bytes int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.all[pattern]
+	if !ok {
+		return 0, false
+	}
+	s.used.MoveToFront(e)
+	return nearestPower(int64(e.Value.(*size).bytes)), true
+}
+
+// nearestPower rounds to a power of two, 0 to 0.
+func nearestPower(n int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	low := int64(1) << (bits.Len64(uint64(n)) - 1)
+	if n-low > 2*low-n && low < 1<<61 {
+		return 2 * low
+	}
+	return low
+}

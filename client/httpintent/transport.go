@@ -1,0 +1,245 @@
+package httpintent
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+	"golang.org/x/net/idna"
+)
+
+const (
+	// The manager measures every 100 ms; before that it has nothing new to say.
+	defaultDecisionTTL = 100 * time.Millisecond
+	maxDecisions       = 256
+
+	// More networks than this at a time have no host; addresses that were given
+	// up, as temporary IPv6 ones are, make room by and by.
+	maxNetworks = 32
+
+	maxOffered = 8 // idle connections in a question
+)
+
+// Transport is an http.RoundTripper. The zero value is ready to use. It is safe
+// for concurrent use, and must not be copied after first use.
+//
+// The first choice of the manager is dialled, with its alternates racing it if it
+// is slow or fails, as client.Dialer does. What comes about on another network
+// than the one chosen serves the requests that wait for it and is not kept for
+// others. A request that was sent is sent again on the conditions of
+// http.Transport only.
+type Transport struct {
+	// Dialer makes the connections. If it is nil, the Transport has its own.
+	Dialer *client.Dialer
+
+	// Base has the settings for the Transport of each network, where its limits
+	// of connections count; nil stands for those of http.DefaultTransport. Its
+	// dial functions and registered protocols are not used, and HTTP/2 is tried
+	// unless TLSNextProto or Protocols say otherwise. It must not be changed after
+	// first use.
+	Base *http.Transport
+
+	// DecisionTTL is how long a decision serves further requests to the same host
+	// with the same intents; 0 means 100 ms, a negative value to ask each time.
+	DecisionTTL time.Duration
+
+	// MaxPatterns is for how many URL patterns a size is kept; 0 means 1024, a
+	// negative value none: only what the context states is told then.
+	MaxPatterns int
+
+	own  client.Dialer
+	once sync.Once
+	base *http.Transport
+
+	sizes sizes
+
+	mu        sync.Mutex
+	networks  map[networkKey]*network
+	decisions map[question]decided
+	conns     map[string]map[*conn]bool // open ones, by the address dialled
+}
+
+var _ http.RoundTripper = (*Transport)(nil)
+
+// question is what a decision is about.
+type question struct {
+	address string
+	intents intent.Set
+}
+
+type decided struct {
+	decision *client.Decision
+	network  networkKey
+	at       time.Time
+}
+
+func (t *Transport) dialer() *client.Dialer {
+	if t.Dialer != nil {
+		return t.Dialer
+	}
+	return &t.own
+}
+
+// settings returns what the Transports are clones of.
+func (t *Transport) settings() *http.Transport {
+	t.once.Do(func() {
+		from := t.Base
+		if from == nil {
+			from, _ = http.DefaultTransport.(*http.Transport) // a program may have put something else there
+		}
+		if from == nil {
+			from = &http.Transport{Proxy: http.ProxyFromEnvironment}
+		}
+		b := from.Clone()
+		b.Dial, b.DialTLS, b.DialTLSContext = nil, nil, nil //nolint:staticcheck // old programs may have set them
+		b.ForceAttemptHTTP2 = true                          // or a dial function would prevent it
+		t.base = b
+	})
+	return t.base
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	address, direct := t.address(req)
+	if address == "" { // http.Transport has the right words for it
+		n := t.network(networkKey{})
+		defer t.leave(n)
+		return n.http.RoundTrip(req)
+	}
+	ctx := req.Context()
+	pattern := t.sizes.pattern(req, t.MaxPatterns)
+	q := question{address, client.Intents(ctx).Merge(t.dialer().Intents)}
+	if _, stated := q.intents.FileSize(); !stated {
+		if size, ok := t.sizes.expected(pattern); ok {
+			q.intents = q.intents.WithFileSize(size)
+		}
+	}
+	decision, key, err := t.decide(ctx, q, direct)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	n := t.network(key)
+	x := &exchange{transport: t, network: n}
+	inner := httptrace.WithClientTrace(withDecision(ctx, decision), &httptrace.ClientTrace{GotConn: x.gotConn})
+	resp, err := n.http.RoundTrip(req.WithContext(inner))
+	if err != nil {
+		x.finish()
+		return nil, err
+	}
+	resp.Request = req
+	t.follow(resp, x, pattern)
+	return resp, nil
+}
+
+// address is where req's connection goes to, "" if it cannot be told. It is
+// direct if no proxy is between.
+func (t *Transport) address(req *http.Request) (address string, direct bool) {
+	if req.URL == nil || req.Header == nil || req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Host == "" {
+		return "", false
+	}
+	if proxy := t.settings().Proxy; proxy != nil {
+		switch u, err := proxy(req); {
+		case err != nil:
+			return "", false
+		case u != nil:
+			return hostPort(u), false
+		}
+	}
+	return hostPort(req.URL), true
+}
+
+var defaultPorts = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
+
+// hostPort is the address as http.Transport dials it.
+func hostPort(u *url.URL) string {
+	host, port := u.Hostname(), u.Port()
+	if port == "" {
+		port = defaultPorts[u.Scheme]
+	}
+	if strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
+		if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+			host = ascii
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// decide asks the manager, unless the answer is known from a moment ago. Through
+// a proxy no connections are offered: they may be tunnels to somewhere else.
+func (t *Transport) decide(ctx context.Context, q question, direct bool) (*client.Decision, networkKey, error) {
+	ttl := t.DecisionTTL
+	if ttl == 0 {
+		ttl = defaultDecisionTTL
+	}
+	now := time.Now()
+	var idle []net.Conn
+	t.mu.Lock()
+	if d, ok := t.decisions[q]; ok && now.Sub(d.at) < ttl {
+		t.mu.Unlock()
+		return d.decision, d.network, nil
+	}
+	if direct {
+		idle = t.idleLocked(q.address)
+	}
+	t.mu.Unlock()
+	decision, err := t.dialer().Decide(client.WithIntents(ctx, q.intents), "tcp", q.address, idle...)
+	if err != nil {
+		return nil, networkKey{}, err
+	}
+	key := networkKey{decision.Source(), decision.Device(), decision.Multipath()}
+	if c, ok := decision.Existing().(*conn); ok {
+		key = c.network.key
+	}
+	if decision.Err() == nil && ttl > 0 {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if len(t.decisions) >= maxDecisions {
+			clear(t.decisions) // they are worth a question each at most
+		}
+		if t.decisions == nil {
+			t.decisions = make(map[question]decided)
+		}
+		t.decisions[q] = decided{decision, key, now}
+	}
+	return decision, key, nil
+}
+
+// CloseIdleConnections closes connections that are not in use, on all networks,
+// and those to the manager if they are the Transport's own.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	clear(t.decisions)
+	var all []*network
+	for _, n := range t.networks {
+		all = append(all, n)
+	}
+	t.mu.Unlock()
+	for _, n := range all {
+		n.http.CloseIdleConnections()
+	}
+	if t.Dialer == nil {
+		_ = t.own.Close() // always nil
+	}
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// networkKey is what tells networks apart: how a connection is bound.
+type networkKey struct {
+	source    netip.Addr
+	device    string
+	multipath bool
+}
