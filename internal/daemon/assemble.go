@@ -6,6 +6,7 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/mam/policy"
 )
@@ -17,24 +18,12 @@ type managed struct {
 	device   string // to bind sockets to; "" where the source address is enough
 }
 
-// manage selects the prefixes that cfg wants managed, in prefix-list order.
-//
-// An interface block means the prefixes with global addresses: link-local ones
-// reach nothing beyond the link, where the interface is given by the address
-// anyway. A prefix block means what it names.
+// manage makes the managed prefixes of those that cfg selects.
 func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
-	tunnel, tunneled := nets.FullTunnel()
 	var list []managed
-	for _, p := range nets.Prefixes() {
-		s := cfg.Settings(p.Interface, p.Prefix)
-		auto := cfg.Auto && !s.Named && p.HasDefault && (!tunneled || p.Index == tunnel.Index)
-		if !s.Enabled && !auto {
-			continue
-		}
-		if (p.Scope != netmon.ScopeGlobal || p.Loopback) && !namedByPrefix(cfg, &p) {
-			continue
-		}
-		m := managed{settings: s, device: device(cfg.BindDevice, &p)}
+	for _, n := range selection.Select(cfg, nets) {
+		p, s := &n.Prefix, n.Settings
+		m := managed{settings: s, device: device(cfg.BindDevice, p)}
 		m.prefix = policy.Prefix{
 			ID:        policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix},
 			Interface: p.Interface, Index: p.Index, Prefix: p.Prefix, Addrs: p.Addrs,
@@ -49,15 +38,6 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 		markDefaults(list, nets)
 	}
 	return list
-}
-
-func namedByPrefix(cfg *config.Config, p *netmon.Prefix) bool {
-	for _, b := range cfg.Blocks {
-		if b.Prefix.IsValid() && (p.Prefix.Contains(b.Prefix.Addr()) || b.Prefix.Bits() <= p.Prefix.Bits() && b.Prefix.Contains(p.Prefix.Addr())) {
-			return true
-		}
-	}
-	return false
 }
 
 // device is the interface that a socket must be bound to so that its packets

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/internal/plugin"
+	"github.com/socket-intents/mamma/internal/selection"
 )
 
 // Check reads a configuration and makes its policy, and runs nothing. It
@@ -29,14 +29,12 @@ func Check(path string) (warnings []string, err error) {
 		return warnings, fmt.Errorf("read the host's networks: %w", err)
 	}
 	defer nets.Close()
-	for _, b := range cfg.Blocks {
-		if !matchesAny(cfg, b, nets.Snapshot()) {
-			what := fmt.Sprintf("prefix %q", b.Prefix)
-			if !b.Prefix.IsValid() {
-				what = fmt.Sprintf("interface %q", b.Interface)
-			}
-			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment", what).Error())
+	for _, b := range selection.Unmatched(cfg, nets.Snapshot()) {
+		what := fmt.Sprintf("prefix %q", b.Prefix)
+		if !b.Prefix.IsValid() {
+			what = fmt.Sprintf("interface %q", b.Interface)
 		}
+		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment", what).Error())
 	}
 	if cfg.Policy.Name == "" {
 		return warnings, nil
@@ -53,15 +51,6 @@ func Check(path string) (warnings []string, err error) {
 		err = errors.Join(err, closer.Close())
 	}
 	return warnings, err
-}
-
-// matchesAny tells whether a block is about any of the host's prefixes.
-func matchesAny(cfg *config.Config, b config.Block, nets *netmon.Snapshot) bool {
-	alone := *cfg
-	alone.Blocks = []config.Block{b}
-	return slices.ContainsFunc(nets.Prefixes(), func(p netmon.Prefix) bool {
-		return alone.Settings(p.Interface, p.Prefix).Named
-	})
 }
 
 // Init gives a configuration for this host to start from.

@@ -1,0 +1,60 @@
+// Package selection tells which of the host's prefixes a configuration is about.
+package selection
+
+import (
+	"slices"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/netmon"
+)
+
+// Network is a prefix to be managed, and what the configuration says of it.
+type Network struct {
+	netmon.Prefix
+	Settings config.PrefixSettings
+}
+
+// Select returns the prefixes that cfg wants managed, in prefix-list order.
+//
+// An interface block means the prefixes with global addresses: link-local ones
+// reach nothing beyond the link, where the interface is given by the address
+// anyway. A prefix block means what it names. Beside a VPN that takes all
+// traffic Auto means the VPN only: going around it must be configured.
+func Select(cfg *config.Config, nets *netmon.Snapshot) []Network {
+	tunnel, tunneled := nets.FullTunnel()
+	var list []Network
+	for _, p := range nets.Prefixes() {
+		s := cfg.Settings(p.Interface, p.Prefix)
+		auto := cfg.Auto && !s.Named && p.HasDefault && (!tunneled || p.Index == tunnel.Index)
+		if !s.Enabled && !auto {
+			continue
+		}
+		if (p.Scope != netmon.ScopeGlobal || p.Loopback) && !namedByPrefix(cfg, &p) {
+			continue
+		}
+		list = append(list, Network{p, s})
+	}
+	return list
+}
+
+func namedByPrefix(cfg *config.Config, p *netmon.Prefix) bool {
+	for _, b := range cfg.Blocks {
+		if b.Prefix.IsValid() && (p.Prefix.Contains(b.Prefix.Addr()) || b.Prefix.Bits() <= p.Prefix.Bits() && b.Prefix.Contains(p.Prefix.Addr())) {
+			return true
+		}
+	}
+	return false
+}
+
+// Unmatched returns the blocks that are about none of the host's prefixes.
+func Unmatched(cfg *config.Config, nets *netmon.Snapshot) []config.Block {
+	var list []config.Block
+	for _, b := range cfg.Blocks {
+		alone := *cfg
+		alone.Blocks = []config.Block{b}
+		if !slices.ContainsFunc(nets.Prefixes(), func(p netmon.Prefix) bool { return alone.Settings(p.Interface, p.Prefix).Named }) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
