@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/evaluate/live"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
@@ -43,5 +46,24 @@ func TestSimple(t *testing.T) {
 func TestUnknownFlag(t *testing.T) {
 	if err := run(t.Context(), []string{"--slow"}, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "--slow") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestChart(t *testing.T) {
+	got := chart([]row{{"wifi only", 4, ""}, {"lte only", 1.4, ""}, {"adaptive", 0.05, "as it likes"}})
+	want := []string{
+		"wifi only   4.0 s  ████████████████████████████████████████",
+		"lte only    1.4 s  ██████████████",
+		"adaptive    0.1 s  ▌   as it likes",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	got := split([]live.Object{{Size: 1000}, {Size: 90_000, Net: 1}, {Size: 3000}, {Size: 2000}, {Size: 5, Net: -1}})
+	if want := "objects: 3 over wifi (median 2.0 kB), 1 over lte (median 90.0 kB)"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

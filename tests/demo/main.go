@@ -2,11 +2,13 @@
 // are loaded with traffic, and one sees which way it went and what that brought.
 // It changes nothing of this host's own networks and sends nothing to the outside.
 //
+//	go run ./tests/demo            one page loaded four ways over emulated links
 //	go run ./tests/demo --simple   one URL fetched as a query and as a bulk transfer
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,15 +18,18 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/evaluate/live"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 const usage = `Usage: go run ./tests/demo [--simple]
 
-Shows mamma at work in networks of its own making.
+Shows mamma at work in networks of its own making: a slow one that answers soon
+and a fast one that answers late, and a page loaded four ways.
 
   --simple   two networks without emulated links: the same URL is fetched as a
-             query and as a bulk transfer
+             query and as a bulk transfer. This is also what you see where links
+             cannot be emulated; they need access to /dev/net/tun.
 `
 
 func main() {
@@ -47,14 +52,18 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-func jobs() map[string]stage.Job { return map[string]stage.Job{"fetch": stage.Typed(fetch)} }
+func jobs() map[string]stage.Job {
+	list := live.Jobs()
+	list["fetch"] = stage.Typed(fetch)
+	return list
+}
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("demo", pflag.ContinueOnError)
 	flags.Usage = func() { _, _ = fmt.Fprint(out, usage) }
-	_ = flags.Bool("simple", false, "")
+	plain := flags.Bool("simple", false, "")
 	if err := flags.Parse(args); err != nil {
-		if err == pflag.ErrHelp {
+		if errors.Is(err, pflag.ErrHelp) {
 			return nil
 		}
 		return err
@@ -67,6 +76,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	program, err := stage.Build(ctx, dir)
 	if err != nil {
 		return err
+	}
+	if !*plain {
+		err := page(ctx, program, dir, out)
+		if !errors.Is(err, testbed.ErrUnavailable) {
+			return err
+		}
+		if _, err := fmt.Fprintf(out, "Links cannot be emulated here (%v).\nSo here is the simple demo.\n\n", err); err != nil {
+			return err
+		}
 	}
 	return simple(ctx, program, dir, out)
 }
