@@ -12,6 +12,7 @@ LDFLAGS := -X main.version=$(VERSION)
 LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
+TIMED    := ./internal/testbed ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
 
 .DEFAULT_GOAL := help
@@ -44,7 +45,7 @@ demo: build ## show two downloads take two networks, in namespaces
 	$(GO) run ./tests/demo
 
 .PHONY: check
-check: format vet lint test ## everything that must hold: format, vet, linters, all tests
+check: format vet lint test timed ## everything that must hold: format, vet, linters, all tests
 
 .PHONY: format
 format:
@@ -64,16 +65,29 @@ test: build
 	$(GO) test -race ./...
 	$(MAKE) --no-print-directory -C examples/policy test
 
+# What is compared with an emulated link's own figures runs alone, and without
+# the race detector, which skips it.
+.PHONY: timed
+timed:
+	$(GO) test -count=1 -p 1 $(TIMED)
+
 .PHONY: bench
 bench: build ## run the benchmarks and the load generator
 	$(GO) test -run '^$$' -bench . -benchmem ./...
-	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma
+	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --established 0,1000,5000
+	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --time-wait 40000
+
+.PHONY: man
+man: build
+	@mkdir -p $(BUILD)/man
+	$(BUILD)/mammactl man $(BUILD)/man
 
 .PHONY: install
-install: build policies ## install below DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/mam-policies
+install: build policies man ## install below DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/mam-policies $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 0644 $(wildcard $(POLICIES:%=$(BUILD)/policies/%.so)) $(DESTDIR)$(PREFIX)/lib/mam-policies
+	install -m 0644 $(POLICIES:%=$(BUILD)/policies/%.so) $(DESTDIR)$(PREFIX)/lib/mam-policies
 
 .PHONY: clean
 clean: ## remove what was built
