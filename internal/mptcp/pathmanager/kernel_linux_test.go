@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"testing"
 	"time"
 
@@ -74,12 +73,9 @@ func newWorld(t *testing.T, mode mptcp.PathManager) *world {
 		}
 		_ = w.observer.Close()
 	})
-	w.manager(m)
+	w.changed = m.Changed
 	return w
 }
-
-// manager has m learn of changes of the networks.
-func (w *world) manager(m *Manager) { w.host.changed = m.Changed }
 
 func (w *world) snapshot(t *testing.T) Snapshot {
 	t.Helper()
@@ -167,13 +163,6 @@ func TestRunningConnection(t *testing.T) {
 	for _, mode := range []mptcp.PathManager{mptcp.InKernel, mptcp.Userspace} {
 		t.Run(string(mode), func(t *testing.T) {
 			w := newWorld(t, mode)
-			if mode == mptcp.InKernel {
-				// The kernel forgets connections that begin while it gets its
-				// first endpoints.
-				for len(w.snapshot(t).Endpoints) < 2 {
-					runtime.Gosched()
-				}
-			}
 			c := w.dial(t)
 			state := w.await(t, c, "wlan0", "wwan0")
 			for i, f := range state.Subflows {

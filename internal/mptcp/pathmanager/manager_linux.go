@@ -66,7 +66,15 @@ func (m *Manager) open(p Policy) (err error) {
 	default:
 		return fmt.Errorf("unknown MPTCP path manager %q", m.mode)
 	}
-	return m.choose()
+	if err := m.choose(); err != nil {
+		return err
+	}
+	if m.keeper != nil {
+		// Before there are connections: the kernel forgets those that begin
+		// while it gets its first endpoints.
+		m.syncKeeper()
+	}
+	return nil
 }
 
 // choose has the kernel use the path manager of the mode.
@@ -93,6 +101,9 @@ func (m *Manager) choose() (err error) {
 // close undoes what Open did.
 func (m *Manager) close() error {
 	var errs []error
+	if m.keeper != nil {
+		errs = append(errs, m.keeper.end())
+	}
 	if m.restore != "" {
 		// Somebody else's choice meanwhile stands.
 		if now, err := m.selector.Selected(); err == nil && now == m.mode {
@@ -156,17 +167,25 @@ func (m *Manager) runKeeper(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return m.keeper.end()
+			return nil
 		case <-m.changed:
 		case <-m.reported:
 			continue
 		case <-timer.C:
 		}
-		if err := m.keeper.sync(time.Now()); err != nil {
-			m.log.Warn("MPTCP endpoints are not as they should be", "err", err)
+		if !m.syncKeeper() {
 			timer.Reset(retry)
 		}
 	}
+}
+
+// syncKeeper tells whether all is as it should be.
+func (m *Manager) syncKeeper() bool {
+	err := m.keeper.sync(time.Now())
+	if err != nil {
+		m.log.Warn("MPTCP endpoints are not as they should be", "err", err)
+	}
+	return err == nil
 }
 
 func (m *Manager) runSteerer(ctx context.Context) error {
