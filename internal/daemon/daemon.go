@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ import (
 	"github.com/socket-intents/mamma/internal/control/metrics"
 	"github.com/socket-intents/mamma/internal/decisionlog"
 	"github.com/socket-intents/mamma/internal/health"
+	"github.com/socket-intents/mamma/internal/mptcp/pathmanager"
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/internal/plugin"
@@ -78,6 +80,10 @@ type Daemon struct {
 	reports  chan mam.Record // of clients, for watchHealth
 	poked    chan struct{}   // one slot: watchHealth is to look at the state
 	rerouted chan struct{}   // one slot: routes may have to change
+
+	paths      atomic.Pointer[pathmanager.Manager] // nil: MPTCP paths are not managed
+	pathRunner *mam.Runner                         // what its last look was at; guarded by mu
+	pathInputs []pathInput
 }
 
 // New reads the configuration and the host's networks and loads the policy. A
@@ -100,7 +106,7 @@ func New(opts Options) (*Daemon, error) {
 	d.resolvers = newResolvers(d.log)
 	d.started = time.Now()
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
-	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnDecision: d.decided}
+	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.reconfigured, OnDecision: d.decided}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
 		options.OnChoice = d.recorder.Note
@@ -247,6 +253,7 @@ func (d *Daemon) publishLocked() *mam.View {
 		}
 	}
 	d.manager.Publish(v)
+	d.repathLocked(v)
 	return v
 }
 
@@ -287,6 +294,7 @@ func needRestart(a, b *config.Config) []string {
 		{"decisions", a.Decisions != b.Decisions},
 		{"logs", a.Logs != b.Logs},
 		{"metrics", a.Metrics != b.Metrics},
+		{"mptcp", a.MPTCP != b.MPTCP},
 	} {
 		if s.changed {
 			names = append(names, s.name)
@@ -341,7 +349,18 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return err
 	}
 
+	paths, err := d.openPathManager(cfg)
+	if err != nil {
+		if router != nil {
+			router.kernel.Close() // nothing was changed yet
+		}
+		return err
+	}
+
 	g, ctx := errgroup.WithContext(ctx)
+	if paths != nil {
+		g.Go(func() error { return paths.Run(ctx) })
+	}
 	if router != nil {
 		router.apply(d.plan(&router.tables)) // before the first client asks
 		g.Go(func() error { return router.run(ctx, d.plan) })

@@ -117,6 +117,9 @@ func (d *Daemon) flowsLocked(s *pathstat.Snapshot) {
 
 // reported is called with each report of a client, and must return at once.
 func (d *Daemon) reported(rec mam.Record) {
+	if paths := d.paths.Load(); paths != nil {
+		paths.Reported(rec)
+	}
 	select {
 	case d.reports <- rec:
 	default:
