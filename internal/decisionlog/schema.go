@@ -47,6 +47,7 @@ type prefix struct {
 	Default   bool         `json:"default,omitempty"`
 	Health    *health      `json:"health,omitempty"`
 	Cost      string       `json:"cost,omitempty"`
+	Budget    budget       `json:"budget,omitzero"`
 	Options   []option     `json:"options,omitempty"`
 	Stats     pathStats    `json:"stats,omitzero"`
 	Link      linkStats    `json:"link,omitzero"`
@@ -62,6 +63,13 @@ type health struct {
 	State  string    `json:"state"`
 	Reason text      `json:"reason,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
+}
+
+// budget has the fields of policy.Budget.
+type budget struct {
+	Limit uint64    `json:"limit,omitempty"`
+	Used  uint64    `json:"used,omitempty"`
+	Reset time.Time `json:"reset,omitzero"`
 }
 
 // option is a setting of a prefix. Value is its number where the text has
