@@ -1,0 +1,218 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/config"
+)
+
+// settings are those of the configuration file.
+type settings struct {
+	listen  []string
+	socket  string // of the Multi Access Manager; "" for where clients look
+	metrics string // "" for none
+	users   string // password file; "" for none
+	header  string // that carries intents in HTTP requests
+
+	logLevel, logFormat string
+	logAccess           bool
+
+	conns, perClient                                     int
+	handshake, connect, idle, halfClosed, udpIdle, drain time.Duration
+	bind, udp                                            bool
+
+	rules       []rule
+	intents     []intentRule
+	portIntents bool
+	learning    learning
+}
+
+// learning says whether and how sizes and durations are learnt.
+type learning struct {
+	on       bool
+	file     string
+	hosts    int
+	halfLife time.Duration
+}
+
+// rule allows or denies what it matches.
+type rule struct {
+	name  string
+	allow bool
+	match match
+}
+
+// intentRule states intents for what it matches.
+type intentRule struct {
+	name  string
+	match match
+	set   intent.Set
+}
+
+// defaultHeader carries the intents of an HTTP request.
+const defaultHeader = "Socket-Intents"
+
+func defaults() *settings {
+	return &settings{
+		listen: []string{"127.0.0.1:9050", "[::1]:9050"}, // the original's port
+		header: defaultHeader, logLevel: "info", logFormat: "text", logAccess: true,
+		conns: 10_000, perClient: 1_000,
+		handshake: 10 * time.Second, connect: 30 * time.Second, idle: 124 * time.Minute, halfClosed: 4 * time.Minute, udpIdle: 5 * time.Minute, drain: 30 * time.Second,
+		udp: true, portIntents: true,
+		learning: learning{on: true, hosts: 4096, halfLife: 7 * 24 * time.Hour},
+	}
+}
+
+// loadConfig reads the file at path, the defaults if path is "".
+func loadConfig(path string) (*settings, error) {
+	c := defaults()
+	if path == "" {
+		return c, nil
+	}
+	if err := config.LoadFile(path, c.describe); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// To add a setting, add it here, to settings and to reference.hcl.
+func (c *settings) describe(b *config.Body) {
+	config.Texts(b, "listen", &c.listen, parseListen)
+	config.Text(b, "socket", &c.socket, notEmpty)
+	config.Text(b, "users", &c.users, notEmpty)
+	config.Text(b, "header", &c.header, parseHeader)
+	b.Bool("port_intents", &c.portIntents)
+	b.Group("log", func(b *config.Body) {
+		config.Text(b, "level", &c.logLevel, config.OneOf("debug", "info", "warn", "error"))
+		config.Text(b, "format", &c.logFormat, config.OneOf("text", "json"))
+		b.Bool("access", &c.logAccess)
+	})
+	b.Group("metrics", func(b *config.Body) { config.Text(b, "listen", &c.metrics, parseListen) })
+	b.Group("commands", func(b *config.Body) {
+		b.Bool("bind", &c.bind)
+		b.Bool("udp", &c.udp)
+	})
+	b.Group("limits", func(b *config.Body) {
+		b.Int("connections", &c.conns, 1, 1_000_000)
+		b.Int("per_client", &c.perClient, 1, 1_000_000)
+	})
+	b.Group("timeouts", func(b *config.Body) {
+		config.Text(b, "handshake", &c.handshake, parseDuration)
+		config.Text(b, "connect", &c.connect, parseDuration)
+		config.Text(b, "idle", &c.idle, parseDuration)
+		config.Text(b, "half_closed", &c.halfClosed, parseDuration)
+		config.Text(b, "udp", &c.udpIdle, parseDuration)
+		config.Text(b, "drain", &c.drain, parseDuration)
+	})
+	b.Group("learning", func(b *config.Body) {
+		b.Bool("enabled", &c.learning.on)
+		config.Text(b, "file", &c.learning.file, notEmpty)
+		b.Int("hosts", &c.learning.hosts, 1, 1_000_000)
+		config.Text(b, "half_life", &c.learning.halfLife, parseDuration)
+	})
+	b.Named("rule", "name", c.describeRule)
+	b.Named("intents", "name", c.describeIntents)
+}
+
+func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {
+	r := rule{name: name}
+	action := ""
+	config.Text(b, "action", &action, config.OneOf("allow", "deny"))
+	r.match.describe(b)
+	b.After(func() {
+		if action == "" {
+			b.Errorf(at, "rule %q has no action: action = \"allow\" or \"deny\"", name)
+		}
+		r.allow = action == "allow"
+		c.rules = append(c.rules, r)
+	})
+}
+
+func (c *settings) describeIntents(name string, at config.Pos, b *config.Body) {
+	r := intentRule{name: name}
+	config.Text(b, "set", &r.set, func(text string) (intent.Set, error) {
+		s, err := client.ParseIntents(text)
+		if err != nil {
+			return s, fmt.Errorf("is wrong: %w", err)
+		}
+		return s, nil
+	})
+	r.match.describe(b)
+	b.After(func() {
+		if r.set.IsZero() {
+			b.Errorf(at, "intents %q sets none: set = \"category=bulktransfer\"", name)
+		}
+		c.intents = append(c.intents, r)
+	})
+}
+
+func (m *match) describe(b *config.Body) {
+	config.Texts(b, "client", &m.clients, parseNetwork)
+	config.Texts(b, "destination", &m.destinations, parseDestination)
+	config.Texts(b, "port", &m.ports, parsePorts)
+	config.Texts(b, "user", &m.users, notEmpty)
+	config.Texts(b, "uid", &m.uids, parseUID)
+	config.Texts(b, "process", &m.processes, parseProcess)
+}
+
+func notEmpty(text string) (string, error) {
+	if text == "" {
+		return "", fmt.Errorf("must not be empty")
+	}
+	return text, nil
+}
+
+func parseListen(text string) (string, error) {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return "", fmt.Errorf("must be an address with port such as \"127.0.0.1:9050\" or \"[::1]:9050\", not %q", text)
+	}
+	return ap.String(), nil
+}
+
+func parseHeader(text string) (string, error) {
+	for _, r := range text {
+		if r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
+			return "", fmt.Errorf("must be the name of a header such as %q, not %q", defaultHeader, text)
+		}
+	}
+	return notEmpty(text)
+}
+
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("must be a duration such as \"30s\" or \"2h\", not %q", text)
+	}
+	return d, nil
+}
+
+func parseUID(text string) (uint32, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == math.MaxUint32 {
+		return 0, fmt.Errorf("must be a numeric user ID such as \"1000\", not %q", text)
+	}
+	return uint32(n), nil
+}
+
+// open lists the listeners that others than this host can reach.
+func (c *settings) open() []string {
+	var list []string
+	for _, l := range c.listen {
+		host, _, err := net.SplitHostPort(l)
+		if err != nil {
+			continue
+		}
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+			list = append(list, l)
+		}
+	}
+	return list
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/config"
+)
+
+var comparable = cmp.Options{
+	cmp.AllowUnexported(settings{}, learning{}, rule{}, intentRule{}, match{}, destination{}, portRange{}),
+	cmp.Comparer(func(a, b intent.Set) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+// The reference file says what the defaults are, and gives examples of blocks.
+func TestReference(t *testing.T) {
+	c := defaults()
+	if err := config.ParseFile([]byte(reference), "reference.hcl", c.describe); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(defaults(), c, comparable, cmpopts.IgnoreFields(settings{}, "rules", "intents")); diff != "" {
+		t.Errorf("the reference file differs from the defaults (-default +file):\n%s", diff)
+	}
+	wantRules := []rule{
+		{name: "no mail", match: match{ports: []portRange{{25, 25}}}},
+		{name: "home", allow: true, match: match{
+			clients:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+			destinations: []destination{{pattern: "*.example.org"}, {network: netip.MustParsePrefix("198.51.100.0/24")}},
+			ports:        []portRange{{443, 443}, {8000, 8999}},
+		}},
+	}
+	wantIntents := []intentRule{
+		{"backup", match{processes: []string{"restic", "/usr/bin/borg"}, uids: []uint32{1000}},
+			intent.Set{}.WithCategory(intent.BulkTransfer).WithTimeliness(intent.BackgroundTraffic)},
+		{"video", match{destinations: []destination{{pattern: "*.video.example"}}, users: []string{"tv"}},
+			intent.Set{}.WithCategory(intent.Stream).WithTimeliness(intent.Streaming)},
+	}
+	if diff := cmp.Diff(wantRules, c.rules, comparable); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(wantIntents, c.intents, comparable); diff != "" {
+		t.Errorf("intents (-want +got):\n%s", diff)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	c := &settings{listen: []string{"127.0.0.1:1", "[::1]:1", "192.0.2.1:1", "0.0.0.0:1", "[::]:1"}}
+	if diff := cmp.Diff([]string{"192.0.2.1:1", "0.0.0.0:1", "[::]:1"}, c.open()); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/socks"
+)
+
+// chooser finds the intents of a request. What the client says counts before
+// what the rules of the configuration say, this before what was learnt, and at
+// last come the defaults of well-known ports.
+type chooser struct {
+	header string
+	rules  []intentRule
+	learnt *learner // nil: nothing is learnt
+	ports  bool
+	who    func(*socks.Request) caller
+}
+
+// choice is what a chooser found.
+type choice struct {
+	set  intent.Set
+	from string // the sources that added something, for people
+	err  error  // what the client said made no sense
+}
+
+func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
+	var ch choice
+	var from []string
+	add := func(s intent.Set, source string) {
+		if merged := ch.set.Merge(s); merged != ch.set {
+			ch.set = merged
+			from = append(from, source)
+		}
+	}
+	said, err := c.said(r)
+	ch.err = err
+	add(said, "client")
+	s := newSubject(r, netip.AddrPort{}, func() caller { return c.who(r) })
+	for i := range c.rules {
+		if c.rules[i].match.matches(s) == yes {
+			add(c.rules[i].set, fmt.Sprintf("rule %q", c.rules[i].name))
+		}
+	}
+	// What was seen on average says nothing about a connection of which somebody
+	// knows what kind it is.
+	if _, stated := ch.set.Category(); !stated {
+		if c.learnt != nil {
+			add(c.learnt.typical(dest), "learnt")
+		}
+		if _, stated := ch.set.Category(); !stated && c.ports {
+			add(portIntents(dest.Port), "port")
+		}
+	}
+	ch.from = strings.Join(from, ", ")
+	return ch
+}
+
+// said is what the client says: the user name of SOCKS, the header of HTTP.
+func (c *chooser) said(r *socks.Request) (intent.Set, error) {
+	var all intent.Set
+	for _, text := range append(r.Header.Values(c.header), intentsOfUser(r.User)) {
+		s, err := client.ParseIntents(text)
+		if err != nil {
+			return intent.Set{}, err
+		}
+		all = all.Merge(s)
+	}
+	return all, nil
+}
+
+// splitUser splits a user name that carries intents: "alice", "alice,filesize=3M"
+// or "filesize=3M".
+func splitUser(user string) (name, intents string) {
+	if !strings.Contains(user, "=") {
+		return user, ""
+	}
+	first, rest, _ := strings.Cut(user, ",")
+	if strings.Contains(first, "=") {
+		return "", user
+	}
+	return first, rest
+}
+
+func intentsOfUser(user string) string {
+	_, intents := splitUser(user)
+	return intents
+}
+
+// withoutIntents checks passwords for names that carry intents.
+type withoutIntents struct{ socks.Authenticator }
+
+func (a withoutIntents) Authenticate(user, password string) bool {
+	name, _ := splitUser(user)
+	return a.Authenticator.Authenticate(name, password)
+}
+
+// portIntents are what can be said of a service without knowing more. Of the
+// Web's ports nothing can.
+func portIntents(port uint16) intent.Set {
+	var s intent.Set
+	switch port {
+	case 22, 23, 3389, 5900: // SSH, Telnet, RDP, VNC
+		return s.WithCategory(intent.ControlTraffic).WithTimeliness(intent.Interactive)
+	case 53, 123, 853, 3478: // DNS, NTP, DNS over TLS, STUN
+		return s.WithCategory(intent.Query).WithTimeliness(intent.Interactive)
+	case 20, 873, 9418: // FTP's data, rsync, git
+		return s.WithCategory(intent.BulkTransfer).WithTimeliness(intent.Transfer)
+	case 25, 465, 587: // mail being sent
+		return s.WithCategory(intent.BulkTransfer).WithTimeliness(intent.BackgroundTraffic)
+	case 143, 993, 5222, 5223, 5228: // IMAP, XMPP, push messages
+		return s.WithCategory(intent.KeepAlives).WithTimeliness(intent.BackgroundTraffic)
+	case 554, 1935: // RTSP, RTMP
+		return s.WithCategory(intent.Stream).WithTimeliness(intent.Streaming)
+	}
+	return s
+}

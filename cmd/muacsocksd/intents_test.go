@@ -1,0 +1,67 @@
+package main
+
+import (
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/socks"
+)
+
+func TestIntentsByPrecedence(t *testing.T) {
+	c := parse(t, `
+intents "video" {
+  destination = "*.video.example"
+  set = "category=stream,filesize=1G"
+}
+intents "all of alice" {
+  user = "alice"
+  set = "timeliness=transfer,filesize=2G"
+}
+intents "network" {
+  destination = "198.51.100.0/24"
+  set = "category=keepalives"
+}`)
+	learnt := newLearner(c.learning)
+	for range 4 {
+		learnt.see(socks.Addr{Host: "big.example", Port: 443}, 300e6, time.Minute)
+		learnt.see(socks.Addr{Host: "a.video.example", Port: 443}, 5e6, time.Minute)
+	}
+	ch := &chooser{header: "Socket-Intents", rules: c.intents, learnt: learnt, ports: true, who: func(*socks.Request) caller { return caller{} }}
+	for _, tt := range []struct {
+		name       string
+		user       string
+		header     string
+		dest       socks.Addr
+		want, from string
+		wrong      bool
+	}{
+		{"nothing", "", "", socks.Addr{Host: "example.org", Port: 443}, "", "", false},
+		{"port", "", "", socks.Addr{Host: "example.org", Port: 22}, "category=controltraffic,timeliness=interactive", "port", false},
+		{"user name", "category=bulktransfer,filesize=1000000", "", socks.Addr{Host: "example.org", Port: 443}, "category=bulktransfer,filesize=1000000", "client", false},
+		{"user name with a user", "bob,filesize=3k", "", socks.Addr{Host: "example.org", Port: 443}, "filesize=3000", "client", false},
+		{"header", "", "category=query", socks.Addr{Host: "example.org", Port: 22}, "category=query", "client", false},
+		{"rule", "", "", socks.Addr{Host: "A.Video.example.", Port: 443}, "category=stream,filesize=1000000000", `rule "video"`, false},
+		{"rules complete each other, the first counts", "alice", "", socks.Addr{Host: "a.video.example", Port: 443}, "category=stream,filesize=1000000000,timeliness=transfer", `rule "video", rule "all of alice"`, false},
+		{"rule by network", "", "", socks.Addr{Host: "198.51.100.9", Port: 443}, "category=keepalives", `rule "network"`, false},
+		{"client before rule", "filesize=7", "", socks.Addr{Host: "a.video.example", Port: 443}, "category=stream,filesize=7", `client, rule "video"`, false},
+		{"learnt", "", "", socks.Addr{Host: "BIG.example", Port: 443}, "category=bulktransfer,filesize=300000000,duration=60", "learnt", false},
+		{"learnt completes", "timeliness=backgroundtraffic", "", socks.Addr{Host: "big.example", Port: 443}, "category=bulktransfer,filesize=300000000,duration=60,timeliness=backgroundtraffic", "client, learnt", false},
+		{"learnt is of no interest where the kind is stated", "category=query", "", socks.Addr{Host: "big.example", Port: 443}, "category=query", "client", false},
+		{"nonsense", "category=film", "", socks.Addr{Host: "example.org", Port: 443}, "", "", true},
+		{"a user name is no nonsense", "bob", "", socks.Addr{Host: "example.org", Port: 443}, "", "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &socks.Request{Command: socks.CommandConnect, Dest: tt.dest, User: tt.user, Client: netip.MustParseAddrPort("127.0.0.1:1")}
+			if tt.header != "" {
+				r.Header = http.Header{"Socket-Intents": {tt.header}}
+			}
+			got := ch.choose(r, tt.dest)
+			if text := client.FormatIntents(got.set); text != tt.want || got.from != tt.from || (got.err != nil) != tt.wrong {
+				t.Errorf("%q from %q, %v; want %q from %q", text, got.from, got.err, tt.want, tt.from)
+			}
+		})
+	}
+}

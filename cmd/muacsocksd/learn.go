@@ -1,0 +1,154 @@
+package main
+
+import (
+	"container/list"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/socks"
+)
+
+const (
+	// So much weight it takes to believe in an average: three connections, the
+	// last ones not long ago.
+	minWeight = 2.5
+	// More weight than this is not collected, so that the average follows.
+	maxWeight = 20
+	// Where sizes differ by more than a factor of this (one standard deviation of
+	// their logarithms), there is no typical one.
+	maxSpread = 4.0
+
+	// What the categories of package intent mean in figures. Between them, none
+	// is claimed.
+	bulkBytes   = 1 << 20
+	bulkRate    = 100 << 10 // bytes per second
+	querySize   = 64 << 10
+	queryTime   = 10 * time.Second
+	longTime    = 2 * time.Minute
+	longMaxRate = 1 << 10 // bytes per second
+)
+
+// learner remembers how much goes over connections to each host and port, and
+// for how long. Logarithms are averaged, as sizes spread over many powers of ten,
+// and what is old counts less. It is safe for concurrent use.
+type learner struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	hosts    int
+	halfLife time.Duration
+	byDest   map[socks.Addr]*list.Element // of *habit
+	recent   *list.List                   // most recently seen first
+	changed  bool                         // since it was last saved
+}
+
+// habit is what was seen of one destination.
+type habit struct {
+	Dest     socks.Addr
+	Seen     time.Time // last
+	Weight   float64   // at that time
+	Size     average   // of ln(1 + bytes)
+	Duration average   // of ln(1 + seconds)
+}
+
+// average is a weighted mean, with the mean of the squares for the spread.
+type average struct{ Mean, Square float64 }
+
+func newLearner(c learning) *learner {
+	l := &learner{now: time.Now, byDest: map[socks.Addr]*list.Element{}, recent: list.New()}
+	l.configure(c)
+	return l
+}
+
+// configure changes the bounds.
+func (l *learner) configure(c learning) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hosts, l.halfLife = c.hosts, c.halfLife
+	l.boundLocked()
+}
+
+func (l *learner) boundLocked() {
+	for l.recent.Len() > l.hosts {
+		last := l.recent.Back()
+		delete(l.byDest, last.Value.(*habit).Dest)
+		l.recent.Remove(last)
+	}
+}
+
+func destKey(d socks.Addr) socks.Addr { return socks.Addr{Host: normalName(d.Host), Port: d.Port} }
+
+// see notes a connection that has ended.
+func (l *learner) see(dest socks.Addr, bytes int64, took time.Duration) {
+	dest = destKey(dest)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed = true
+	now := l.now()
+	e := l.byDest[dest]
+	if e == nil {
+		e = l.recent.PushFront(&habit{Dest: dest, Seen: now})
+		l.byDest[dest] = e
+		l.boundLocked()
+	}
+	l.recent.MoveToFront(e)
+	h := e.Value.(*habit)
+	w := h.weight(now, l.halfLife)
+	h.Size.add(math.Log1p(float64(bytes)), w)
+	h.Duration.add(math.Log1p(took.Seconds()), w)
+	h.Weight, h.Seen = min(w+1, maxWeight), now
+}
+
+// weight is what remains at the time now.
+func (h *habit) weight(now time.Time, halfLife time.Duration) float64 {
+	age := max(0, now.Sub(h.Seen))
+	return h.Weight * math.Exp2(-age.Seconds()/halfLife.Seconds())
+}
+
+func (a *average) add(x, weight float64) {
+	a.Mean = (a.Mean*weight + x) / (weight + 1)
+	a.Square = (a.Square*weight + x*x) / (weight + 1)
+}
+
+// typical gives exp(mean) - 1, if the spread allows to speak of it.
+func (a average) typical() (float64, bool) {
+	spread := math.Sqrt(max(0, a.Square-a.Mean*a.Mean))
+	return math.Expm1(a.Mean), spread <= math.Log(maxSpread)
+}
+
+// typical says what can be expected of a connection.
+func (l *learner) typical(dest socks.Addr) intent.Set {
+	var s intent.Set
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.byDest[destKey(dest)]
+	if e == nil {
+		return s
+	}
+	h := e.Value.(*habit)
+	if h.weight(l.now(), l.halfLife) < minWeight {
+		return s
+	}
+	size, sizeKnown := h.Size.typical()
+	seconds, timeKnown := h.Duration.typical()
+	if sizeKnown {
+		s = s.WithFileSize(int64(math.Round(size)))
+	}
+	if timeKnown {
+		s = s.WithDurationSeconds(int64(math.Round(seconds)))
+	}
+	if !sizeKnown || !timeKnown {
+		return s
+	}
+	switch rate := size / max(seconds, 0.001); {
+	case size >= bulkBytes && rate >= bulkRate:
+		s = s.WithCategory(intent.BulkTransfer)
+	case size <= querySize && seconds <= queryTime.Seconds():
+		s = s.WithCategory(intent.Query)
+	case seconds >= longTime.Seconds() && rate <= longMaxRate:
+		s = s.WithCategory(intent.KeepAlives)
+	}
+	return s
+}

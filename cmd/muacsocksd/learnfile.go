@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	learntVersion = 1
+	maxLearntFile = 256 << 20 // of a million hosts with long names
+	maxHostLength = 255
+)
+
+// learntFile is what is saved.
+type learntFile struct {
+	Version int      `json:"version"`
+	Habits  []*habit `json:"habits"` // most recently seen first
+}
+
+// load takes what was saved at path. That there is no such file is no error.
+func (l *learner) load(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read what was learnt: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := l.read(f); err != nil {
+		return fmt.Errorf("read what was learnt from %s: %w", path, err)
+	}
+	return nil
+}
+
+func (l *learner) read(r io.Reader) error {
+	var file learntFile
+	d := json.NewDecoder(io.LimitReader(r, maxLearntFile))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&file); err != nil {
+		return err
+	}
+	if file.Version != learntVersion {
+		return fmt.Errorf("version %d, not %d", file.Version, learntVersion)
+	}
+	for i, h := range file.Habits {
+		if h == nil || !h.plausible() {
+			return fmt.Errorf("entry %d makes no sense", i+1)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range file.Habits {
+		if l.byDest[h.Dest] == nil {
+			l.byDest[h.Dest] = l.recent.PushBack(h)
+		}
+	}
+	l.boundLocked()
+	return nil
+}
+
+func (h *habit) plausible() bool {
+	for _, x := range []float64{h.Weight, h.Size.Mean, h.Size.Square, h.Duration.Mean, h.Duration.Square} {
+		if math.IsNaN(x) || x < 0 || x > 64*64 { // ln of an int64 is below 44
+			return false
+		}
+	}
+	return h.Weight <= maxWeight && h.Size.Mean < 44 && h.Duration.Mean < 44 && len(h.Dest.Host) <= maxHostLength && h.Dest == destKey(h.Dest)
+}
+
+// save writes what was learnt to path, if it has changed. Readers see the old
+// file or the new one, never half of it.
+func (l *learner) save(path string) error {
+	l.mu.Lock()
+	changed := l.changed
+	l.changed = false
+	file := learntFile{Version: learntVersion, Habits: []*habit{}}
+	if changed {
+		for e := l.recent.Front(); e != nil; e = e.Next() {
+			file.Habits = append(file.Habits, new(*e.Value.(*habit)))
+		}
+	}
+	l.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	err := writeAtomically(path, file)
+	if err != nil {
+		l.mu.Lock()
+		l.changed = true
+		l.mu.Unlock()
+		return fmt.Errorf("save what was learnt: %w", err)
+	}
+	return nil
+}
+
+// writeAtomically puts v, as JSON, at path. Which hosts somebody connects to is
+// nobody else's business, so nobody else can read it.
+func writeAtomically(path string, v any) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := json.NewEncoder(f).Encode(v); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// saveEvery is how much learning a crash can cost.
+const saveEvery = 5 * time.Minute

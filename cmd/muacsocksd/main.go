@@ -1,0 +1,287 @@
+// Muacsocksd is a SOCKS proxy, for programs that cannot be changed: each of their
+// connections takes the network that the Multi Access Manager chooses, by what
+// is known about the connection.
+package main
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/pflag"
+)
+
+// version is set by the linker.
+var version = ""
+
+// reference is a file that explains every setting.
+//
+//go:embed reference.hcl
+var reference string
+
+const usage = `Usage: muacsocksd [FLAGS]
+
+Muacsocksd is a SOCKS 4, SOCKS 5 and HTTP proxy. Each connection takes the network
+that the Multi Access Manager (mamma) chooses; without it, the host's routes do.
+
+  muacsocksd                                        serve 127.0.0.1:9050 and [::1]:9050
+  curl -x socks5h://localhost:9050 http://example.org/
+  curl -x socks5h://category=bulktransfer,filesize=300M:x@localhost:9050 ...
+
+  muacsocksd --init > socks.conf     write a file that explains every setting
+  muacsocksd --check socks.conf      say what is wrong with it
+
+Flags:
+`
+
+const usageEnd = `
+Signals: HUP reads the file again; if anything is wrong with it, the old settings
+stay. TERM and INT stop accepting and wait for the clients; a second one does not
+wait.
+
+Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
+`
+
+// How muacsocksd speaks: what was asked for goes to standard output, the log to
+// standard error. Errors that end the program are one message that starts with
+// "muacsocksd: ".
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// exit statuses.
+const (
+	statusOK    = 0
+	statusError = 1
+	statusUsage = 2
+)
+
+type flags struct {
+	listen              []string
+	config, socket      string
+	metrics             string
+	logLevel, logFormat string
+	check               string
+	init                bool
+	hashPassword        bool
+	version             bool
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var f flags
+	fs := pflag.NewFlagSet("muacsocksd", pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.SetOutput(io.Discard) // errors are said below, once
+	fs.StringArrayVar(&f.listen, "listen", nil, "`address` and port to serve, may be repeated (default 127.0.0.1:9050 and [::1]:9050)")
+	fs.StringVar(&f.config, "config", "", "read `file`")
+	fs.StringVar(&f.socket, "socket", "", "`path` of mamma's request socket (default where it usually is)")
+	fs.StringVar(&f.metrics, "metrics", "", "`address` and port to serve Prometheus metrics (default nowhere)")
+	fs.StringVar(&f.logLevel, "log-level", "", "`level`: debug, info, warn or error (default info)")
+	fs.StringVar(&f.logFormat, "log-format", "", "`form`: text or json (default text)")
+	fs.StringVar(&f.check, "check", "", "read `file`, say what is wrong with it, and exit")
+	fs.BoolVar(&f.init, "init", false, "print a configuration that explains every setting, and exit")
+	fs.BoolVar(&f.hashPassword, "hash-password", false, "read a password, print its hash for the users file, and exit")
+	fs.BoolVar(&f.version, "version", false, "print the version and exit")
+	help := fs.BoolP("help", "h", false, "print this and exit")
+	fail := func(status int, err error) int {
+		_, _ = fmt.Fprintf(stderr, "muacsocksd: %v\n", err)
+		if status == statusUsage {
+			_, _ = fmt.Fprintln(stderr, `Try "muacsocksd --help".`)
+		}
+		return status
+	}
+	if err := fs.Parse(args); err != nil {
+		return fail(statusUsage, err)
+	}
+	if *help {
+		_, _ = fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
+		return statusOK
+	}
+	if fs.NArg() > 0 {
+		return fail(statusUsage, fmt.Errorf("unexpected argument %q; the configuration file is given by --config", fs.Arg(0)))
+	}
+	if err := f.validate(); err != nil {
+		return fail(statusUsage, err)
+	}
+	var err error
+	switch {
+	case f.version:
+		_, err = fmt.Fprintln(stdout, "muacsocksd", buildVersion())
+	case f.init:
+		_, err = io.WriteString(stdout, reference)
+	case f.hashPassword:
+		err = printHash(stdin, stdout)
+	case f.check != "":
+		err = check(f.check, stdout)
+	default:
+		err = serve(ctx, f, stderr)
+	}
+	if err != nil {
+		return fail(statusError, err)
+	}
+	return statusOK
+}
+
+// validate checks the values of flags that settings have too.
+func (f *flags) validate() error {
+	for i, l := range f.listen {
+		addr, err := parseListen(l)
+		if err != nil {
+			return fmt.Errorf("--listen %w", err)
+		}
+		f.listen[i] = addr
+	}
+	if f.metrics != "" {
+		if _, err := parseListen(f.metrics); err != nil {
+			return fmt.Errorf("--metrics %w", err)
+		}
+	}
+	var level slog.Level
+	if f.logLevel != "" && level.UnmarshalText([]byte(f.logLevel)) != nil {
+		return fmt.Errorf("--log-level must be debug, info, warn or error, not %q", f.logLevel)
+	}
+	if f.logFormat != "" && f.logFormat != "text" && f.logFormat != "json" {
+		return fmt.Errorf("--log-format must be text or json, not %q", f.logFormat)
+	}
+	return nil
+}
+
+// load reads the configuration; flags count before it.
+func (f *flags) load() (*settings, error) {
+	c, err := loadConfig(f.config)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range []struct {
+		flag string
+		to   *string
+	}{{f.socket, &c.socket}, {f.metrics, &c.metrics}, {f.logLevel, &c.logLevel}, {f.logFormat, &c.logFormat}} {
+		if o.flag != "" {
+			*o.to = o.flag
+		}
+	}
+	if len(f.listen) > 0 {
+		c.listen = f.listen
+	}
+	return c, nil
+}
+
+// buildVersion is what the linker said, else what the toolchain recorded.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+func check(path string, stdout io.Writer) error {
+	c, err := loadConfig(path)
+	if err != nil {
+		return err
+	}
+	if c.users != "" {
+		if _, err := loadUsers(c.users); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(stdout, "%s: no errors\n", path)
+	return err
+}
+
+func printHash(stdin io.Reader, stdout io.Writer) error {
+	line, err := bufio.NewReader(stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the password: %w", err)
+	}
+	password := strings.TrimRight(line, "\r\n")
+	if password == "" || len(password) > 255 {
+		return errors.New("a password has 1 to 255 bytes (RFC 1929)")
+	}
+	hash, err := hashPassword(password)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, hash)
+	return err
+}
+
+// serve runs the proxy until a signal ends it.
+func serve(ctx context.Context, f flags, stderr io.Writer) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// Before anything slow, so that a signal sent early does not kill.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	level := new(slog.LevelVar)
+	handler := &switchable{}
+	handler.set(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	log := slog.New(handler)
+	p, err := newProxy(f.load, func(c *settings) {
+		_ = level.UnmarshalText([]byte(c.logLevel)) // checked before
+		opts := &slog.HandlerOptions{Level: level}
+		if c.logFormat == "json" {
+			handler.set(slog.NewJSONHandler(stderr, opts))
+		} else {
+			handler.set(slog.NewTextHandler(stderr, opts))
+		}
+	}, log)
+	if err != nil {
+		return err
+	}
+	if err := p.out.Load().check(ctx); err != nil {
+		log.Warn("no Multi Access Manager answers: the host's routes choose the network until it comes", "err", err)
+	} else {
+		log.Info("the Multi Access Manager chooses the network")
+	}
+	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
+
+	hurry, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		p.run(ctx, hurry)
+	}()
+	for ending := false; ; {
+		select {
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP && !ending:
+				reload(p, log)
+			case s != syscall.SIGHUP && !ending:
+				ending = true
+				_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
+				stop()
+			case s != syscall.SIGHUP:
+				close(hurry)
+				<-done
+				return nil
+			}
+		case <-done:
+			return nil
+		}
+	}
+}
+
+func reload(p *proxy, log *slog.Logger) {
+	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
+	if err := p.reload(); err != nil {
+		log.Error("not reloaded; the old settings stay", "err", err)
+	} else {
+		log.Info("reloaded")
+	}
+	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/socket-intents/mamma/socks"
+)
+
+// Names of the metrics, for dashboards.
+const (
+	metricConnections = "muacsocksd_connections"
+	metricRequests    = "muacsocksd_requests_total"
+	metricRejected    = "muacsocksd_rejected_total"
+	metricSetUp       = "muacsocksd_setup_seconds"
+	metricSent        = "muacsocksd_sent_bytes_total"
+	metricReceived    = "muacsocksd_received_bytes_total"
+	metricManager     = "muacsocksd_manager_up"
+)
+
+// maxPaths bounds the label values of traffic: a host has few addresses at a
+// time, but in months may have many.
+const maxPaths = 64
+
+// metrics are what Prometheus reads.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	rejected prometheus.Counter
+	setUp    prometheus.Histogram
+	traffic  *traffic
+}
+
+// newMetrics makes them; conns counts the connections, manager tells whether
+// the Multi Access Manager takes part.
+func newMetrics(conns func() int, manager func() bool) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricRequests, Help: "Requests that have ended, by what was replied."}, []string{"protocol", "command", "reply"}),
+		rejected: prometheus.NewCounter(prometheus.CounterOpts{Name: metricRejected, Help: "Clients that made no request: too many, no SOCKS or HTTP, a wrong password, nothing in time."}),
+		setUp: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: metricSetUp, Help: "Time from a request to the connection to its destination.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // to 16 s
+		}),
+		traffic: &traffic{ended: map[pathLabels]*[2]float64{}, open: map[*socks.Session]struct{}{}},
+	}
+	m.registry.MustRegister(m.requests, m.rejected, m.setUp, m.traffic,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricConnections, Help: "Clients that are connected."}, func() float64 { return float64(conns()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricManager, Help: "Whether the Multi Access Manager answered when it was last asked."}, func() float64 {
+			if manager() {
+				return 1
+			}
+			return 0
+		}),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func (m *metrics) established(ss *socks.Session) {
+	m.setUp.Observe(ss.SetUp.Seconds())
+	m.traffic.begin(ss)
+}
+
+func (m *metrics) ended(ss *socks.Session, reply socks.Reply) {
+	r := ss.Request
+	command := r.Command.String()
+	if r.Command < socks.CommandConnect || r.Command > socks.CommandUDPAssociate {
+		command = "other" // or a client could make 256 of them
+	}
+	m.requests.WithLabelValues(r.Protocol.String(), command, reply.String()).Inc()
+	m.traffic.end(ss)
+}
+
+// pathLabels are where bytes went.
+type pathLabels struct{ device, source string }
+
+func pathOf(ss *socks.Session) pathLabels {
+	d, ok := ss.Request.Data.(*details)
+	if !ok {
+		return pathLabels{}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := pathLabels{device: d.device}
+	if d.source.IsValid() {
+		l.source = d.source.String()
+	}
+	return l
+}
+
+// traffic counts bytes by where they went, those of open connections included.
+type traffic struct {
+	mu    sync.Mutex
+	ended map[pathLabels]*[2]float64 // sent and received
+	open  map[*socks.Session]struct{}
+}
+
+var (
+	descSent     = prometheus.NewDesc(metricSent, "Bytes from clients to destinations.", []string{"interface", "source"}, nil)
+	descReceived = prometheus.NewDesc(metricReceived, "Bytes from destinations to clients.", []string{"interface", "source"}, nil)
+)
+
+func (t *traffic) begin(ss *socks.Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open[ss] = struct{}{}
+}
+
+func (t *traffic) end(ss *socks.Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.open[ss]; ok {
+		delete(t.open, ss)
+		add(t.ended, ss)
+	}
+}
+
+func add(to map[pathLabels]*[2]float64, ss *socks.Session) {
+	l := pathOf(ss)
+	n := to[l]
+	if n == nil {
+		if len(to) >= maxPaths {
+			l = pathLabels{"other", "other"}
+			n = to[l]
+		}
+		if n == nil {
+			n = new([2]float64)
+			to[l] = n
+		}
+	}
+	n[0] += float64(ss.Sent())
+	n[1] += float64(ss.Received())
+}
+
+// Describe and Collect make traffic a prometheus.Collector.
+func (t *traffic) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descSent
+	ch <- descReceived
+}
+
+// Collect sums up.
+func (t *traffic) Collect(ch chan<- prometheus.Metric) {
+	t.mu.Lock()
+	sum := make(map[pathLabels]*[2]float64, len(t.ended))
+	for l, n := range t.ended {
+		sum[l] = new(*n)
+	}
+	for ss := range t.open {
+		add(sum, ss)
+	}
+	t.mu.Unlock()
+	for l, n := range sum {
+		ch <- prometheus.MustNewConstMetric(descSent, prometheus.CounterValue, n[0], l.device, l.source)
+		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, n[1], l.device, l.source)
+	}
+}

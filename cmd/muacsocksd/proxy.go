@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/socket-intents/mamma/socks"
+)
+
+// proxy is the server with everything around it.
+type proxy struct {
+	load func() (*settings, error) // the configuration, flags included
+	log  *slog.Logger
+	// onSettings is called with settings before they take effect.
+	onSettings func(*settings)
+
+	server  *socks.Server
+	metrics *metrics
+	learner *learner
+	out     atomic.Pointer[outgoing]
+	access  atomic.Bool // log requests
+
+	mu        sync.Mutex // of what a reload changes; one at a time
+	settings  *settings
+	activated bool // the listeners were handed in
+	listeners map[string]net.Listener
+	web       *http.Server // of the metrics
+	webAddr   string
+	serving   sync.WaitGroup
+}
+
+// newProxy reads the configuration and listens.
+func newProxy(load func() (*settings, error), onSettings func(*settings), log *slog.Logger) (*proxy, error) {
+	p := &proxy{load: load, log: log, onSettings: onSettings, listeners: map[string]net.Listener{}}
+	p.server = socks.New(socks.Config{})
+	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.Load() })
+	c, err := load()
+	if err != nil {
+		return nil, err
+	}
+	p.learner = newLearner(c.learning)
+	if c.learning.file != "" {
+		if err := p.learner.load(c.learning.file); err != nil {
+			log.Warn("starting to learn anew", "err", err)
+		}
+	}
+	handed, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("take the listeners that were handed in: %w", err)
+	}
+	for _, l := range handed {
+		if l != nil {
+			p.activated = true
+			p.serve(l)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.adoptLocked(c); err != nil {
+		p.closeLocked()
+		return nil, err
+	}
+	return p, nil
+}
+
+// reload reads the configuration again. If anything is wrong with it, nothing
+// changes.
+func (p *proxy) reload() error {
+	c, err := p.load()
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.adoptLocked(c)
+}
+
+// adoptLocked makes c count for clients that come from now on.
+func (p *proxy) adoptLocked(c *settings) error {
+	var auth socks.Authenticator
+	if c.users != "" {
+		u, err := loadUsers(c.users)
+		if err != nil {
+			return err
+		}
+		auth = withoutIntents{u}
+	}
+	opened, err := p.openLocked(c)
+	if err != nil {
+		return err
+	}
+	p.onSettings(c)
+	p.warn(c, auth)
+	if err := p.exposeLocked(c.metrics); err != nil {
+		for _, l := range opened {
+			_ = l.Close()
+		}
+		return err
+	}
+	p.access.Store(c.logAccess)
+	p.learner.configure(c.learning)
+	learnt := p.learner
+	if !c.learning.on {
+		learnt = nil
+	}
+	out := newOutgoing(c.socket, &chooser{header: c.header, rules: c.intents, learnt: learnt, ports: c.portIntents, who: who}, p.log)
+	if old := p.out.Swap(out); old != nil {
+		out.manager.Store(old.manager.Load())
+		old.close()
+	}
+	p.server.Reconfigure(p.socksConfig(c, out, auth))
+	for addr, l := range p.listeners {
+		if opened[addr] == nil && !slices.Contains(c.listen, addr) {
+			_ = l.Close()
+			delete(p.listeners, addr)
+		}
+	}
+	for addr, l := range opened {
+		p.listeners[addr] = l
+		p.serve(l)
+	}
+	p.settings = c
+	return nil
+}
+
+func (p *proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator) socks.Config {
+	learn := c.learning.on
+	return socks.Config{
+		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve,
+		Auth: auth, Rules: &access{rules: c.rules, who: who},
+		AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
+		MaxConns: affordable(c.conns, p.log), MaxConnsPerClient: c.perClient,
+		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,
+		Logger: p.log,
+		Hooks: socks.Hooks{
+			Rejected: func(client netip.AddrPort, err error) {
+				p.metrics.rejected.Inc()
+				p.log.Debug("client rejected", "client", client, "err", err)
+			},
+			Established: p.metrics.established,
+			Ended: func(ss *socks.Session, err error) {
+				p.metrics.ended(ss, replyOf(ss, err))
+				if p.access.Load() {
+					logAccess(p.log, ss, err)
+				}
+				if bytes := ss.Sent() + ss.Received(); learn && bytes > 0 && ss.Conn != nil {
+					p.learner.see(ss.Request.Dest, bytes, time.Since(ss.Begun))
+				}
+			},
+		},
+	}
+}
+
+// affordable lowers the number of connections to what the descriptors suffice
+// for: two each, and some for everything else.
+func affordable(conns int, log *slog.Logger) int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return conns
+	}
+	const others = 256 // listeners, pipes, the manager's socket
+	if most := int(min(limit.Cur, 1<<30)-others) / 2; most < conns {
+		log.Info("the limit of open files allows fewer connections than configured", "connections", most, "configured", conns, "files", limit.Cur)
+		return max(most, 1)
+	}
+	return conns
+}
+
+// warn says what is allowed but was perhaps not meant.
+func (p *proxy) warn(c *settings, auth socks.Authenticator) {
+	if open := c.open(); len(open) > 0 && auth == nil {
+		allows := false
+		for _, r := range c.rules {
+			allows = allows || r.allow
+		}
+		if !allows {
+			p.log.Warn("others than this host can reach the proxy, but neither a rule nor a password lets them in", "listen", open)
+		}
+	}
+	if auth != nil && len(c.open()) > 0 {
+		p.log.Warn("passwords cross the network unencrypted", "listen", c.open())
+	}
+}
+
+// openLocked opens the listeners that are not open yet.
+func (p *proxy) openLocked(c *settings) (map[string]net.Listener, error) {
+	opened := map[string]net.Listener{}
+	if p.activated {
+		return opened, nil
+	}
+	var lc net.ListenConfig
+	var skipped error
+	for _, addr := range c.listen {
+		if p.listeners[addr] != nil || opened[addr] != nil {
+			continue
+		}
+		l, err := lc.Listen(context.Background(), "tcp", addr)
+		switch {
+		case err == nil:
+			opened[addr] = l
+		case errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT):
+			// A host without IPv6 lacks one of the default addresses.
+			skipped = errors.Join(skipped, err)
+		default:
+			for _, l := range opened {
+				_ = l.Close()
+			}
+			return nil, err
+		}
+	}
+	if skipped != nil {
+		if len(opened)+len(p.listeners) == 0 {
+			return nil, skipped
+		}
+		p.log.Warn("an address does not exist on this host", "err", skipped)
+	}
+	return opened, nil
+}
+
+func (p *proxy) serve(l net.Listener) {
+	p.serving.Go(func() {
+		if err := p.server.Serve(l); err != nil && !errors.Is(err, socks.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			p.log.Error("a listener has failed", "listen", l.Addr(), "err", err)
+		}
+	})
+	p.log.Info("listening", "addr", l.Addr().String())
+}
+
+// exposeLocked serves the metrics at addr, nowhere if it is "".
+func (p *proxy) exposeLocked(addr string) error {
+	if addr == p.webAddr {
+		return nil
+	}
+	var l net.Listener
+	if addr != "" {
+		var err error
+		if l, err = net.Listen("tcp", addr); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	if p.web != nil {
+		_ = p.web.Close()
+		p.web = nil
+	}
+	p.webAddr = addr
+	if l != nil {
+		web := &http.Server{Handler: p.metrics.handler(), ReadHeaderTimeout: 10 * time.Second}
+		p.web = web
+		p.serving.Go(func() { _ = web.Serve(l) }) // ends with Close
+	}
+	return nil
+}
+
+// run saves what was learnt from time to time, and serves until ctx ends; then it
+// waits for the clients, but no longer than configured or until hurry is closed.
+func (p *proxy) run(ctx context.Context, hurry <-chan struct{}) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-tick.C:
+			p.save()
+		case <-ctx.Done():
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.server.Conns(); n > 0 {
+		p.log.Info("waiting for clients to finish", "connections", n, "at_most", p.settings.drain)
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.settings.drain)
+	defer cancel()
+	go func() {
+		select {
+		case <-hurry:
+			cancel()
+		case <-drain.Done():
+		}
+	}()
+	n := p.server.Conns()
+	if err := p.server.Shutdown(drain); err != nil {
+		p.log.Warn("clients were cut off", "of", n)
+	}
+	p.closeLocked()
+	p.saveTo(p.settings.learning.file)
+}
+
+func (p *proxy) save() {
+	p.mu.Lock()
+	file := p.settings.learning.file
+	p.mu.Unlock()
+	p.saveTo(file)
+}
+
+func (p *proxy) saveTo(file string) {
+	if file == "" {
+		return
+	}
+	if err := p.learner.save(file); err != nil {
+		p.log.Error("what was learnt is not kept", "err", err)
+	}
+}
+
+func (p *proxy) closeLocked() {
+	_ = p.server.Close()
+	if p.web != nil {
+		_ = p.web.Close()
+	}
+	if out := p.out.Load(); out != nil {
+		out.close()
+	}
+	p.serving.Wait()
+}

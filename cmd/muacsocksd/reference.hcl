@@ -1,0 +1,92 @@
+# Every setting of muacsocksd, with its default unless it says otherwise.
+
+# Addresses and ports to serve. Only this host can reach these two.
+listen = ["127.0.0.1:9050", "[::1]:9050"]
+
+# mamma's request socket. By default it is looked for where mamma usually has it.
+# socket = "/run/mamma/mamma.sock"
+
+# Names and passwords, a line NAME:HASH for each user; "muacsocksd --hash-password"
+# makes a HASH. With it, everybody needs a password; SOCKS 4 has none and is
+# refused. Without it, a name that a client gives is just noted.
+# users = "/etc/mamma/socks-users"
+
+# The header by which HTTP clients state intents. It is not passed on.
+header = "Socket-Intents"
+
+# Whether well-known ports (SSH, DNS, mail, ...) stand for intents where nothing
+# else is known.
+port_intents = true
+
+log {
+  level  = "info"   # debug, info, warn or error
+  format = "text"   # or json
+  access = true     # a line for each request, at level info
+}
+
+# Prometheus metrics at http://ADDRESS/metrics. By default there are none.
+metrics {
+  # listen = "127.0.0.1:9478"
+}
+
+commands {
+  udp  = true
+  bind = false
+}
+
+limits {
+  connections = 10000   # of clients; fewer if the limit of open files is too low
+  per_client  = 1000    # from one address; this host's own have no limit
+}
+
+timeouts {
+  handshake   = "10s"
+  connect     = "30s"
+  idle        = "124m"   # RFC 5382
+  half_closed = "4m"
+  udp         = "5m"     # RFC 4787
+  drain       = "30s"    # for clients to finish when the proxy is stopped
+}
+
+# How much is transferred over connections to each host and port, and for how
+# long, is remembered: where it is much the same each time, it is an intent.
+learning {
+  enabled   = true
+  hosts     = 4096
+  half_life = "168h"
+  # file = "/var/lib/mamma/socks-learnt.json"   # by default it is forgotten at the end
+}
+
+# Rules allow or deny; the first that matches counts. If none does, clients on
+# this host and those with a password may connect everywhere, others nowhere.
+# Clients elsewhere do not get at this host's loopback and link-local addresses
+# unless a rule names them.
+#
+# Of each kind that is given, one entry must match: client (network), destination
+# (network, name, or pattern), port (or range), user, uid and process (of a local
+# client; the process only if it can be read).
+rule "no mail" {
+  action = "deny"
+  port   = ["25"]
+}
+
+rule "home" {
+  action      = "allow"
+  client      = ["192.0.2.0/24", "2001:db8::/32"]
+  destination = ["*.example.org", "198.51.100.0/24"]
+  port        = ["443", "8000-8999"]
+}
+
+# Intents for what matches. Networks match here where a client asks for an
+# address, not for a name. What the client states itself counts before.
+intents "backup" {
+  process = ["restic", "/usr/bin/borg"]
+  uid     = ["1000"]
+  set     = "category=bulktransfer,timeliness=backgroundtraffic"
+}
+
+intents "video" {
+  destination = ["*.video.example"]
+  user        = ["tv"]
+  set         = "category=stream,timeliness=streaming"
+}

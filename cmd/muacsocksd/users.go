@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/socket-intents/mamma/socks"
+)
+
+const (
+	hashPrefix     = "$pbkdf2-sha256$" // as passlib writes it
+	hashIterations = 600_000           // OWASP's figure for SHA-256 of 2023
+	maxIterations  = 10_000_000
+	saltSize       = 16
+
+	maxUsersFile = 1 << 20
+	// A check takes a good part of a second of processor time, so few run at
+	// once, and connections that come meanwhile wait their turn.
+	checksAtOnce = 1
+	maxVerified  = 1024
+)
+
+// users checks names and passwords against a file of lines NAME:HASH. It is safe
+// for concurrent use.
+type users struct {
+	hashes map[string]passwordHash
+	nobody passwordHash // checked for names that are not there
+	checks chan struct{}
+	key    [32]byte // of verified, made anew at each start
+
+	mu       sync.Mutex
+	verified map[[sha256.Size]byte]struct{} // what was right, so that only the first check is slow
+}
+
+var _ socks.Authenticator = (*users)(nil)
+
+type passwordHash struct {
+	iterations int
+	salt, hash []byte
+}
+
+// saltEncoding is passlib's variant of base64.
+var saltEncoding = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./").WithPadding(base64.NoPadding)
+
+// loadUsers reads a password file, which others must not be able to read.
+func loadUsers(path string) (*users, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	if fi.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("read users: %s can be read by everybody (mode %v); chmod o= %s", path, fi.Mode().Perm(), path)
+	}
+	u, err := readUsers(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%w", path, err)
+	}
+	return u, nil
+}
+
+// readUsers reads the lines of a password file. Errors begin with the line.
+func readUsers(r io.Reader) (*users, error) {
+	u := &users{hashes: map[string]passwordHash{}, checks: make(chan struct{}, checksAtOnce), verified: map[[sha256.Size]byte]struct{}{}}
+	u.nobody = passwordHash{iterations: hashIterations, salt: make([]byte, saltSize), hash: make([]byte, sha256.Size)}
+	_, _ = rand.Read(u.key[:]) // never fails
+	sc := bufio.NewScanner(io.LimitReader(r, maxUsersFile))
+	for n := 1; sc.Scan(); n++ {
+		line := bytes.TrimSpace(sc.Bytes())
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		name, text, ok := strings.Cut(string(line), ":")
+		if !ok || name == "" || strings.ContainsAny(name, "=,") {
+			return nil, fmt.Errorf("%d: want NAME:HASH, with neither \"=\" nor \",\" in NAME; \"muacsocksd --hash-password\" makes a HASH", n)
+		}
+		h, err := parseHash(text)
+		if err != nil {
+			return nil, fmt.Errorf("%d: user %q: %w", n, name, err)
+		}
+		if _, twice := u.hashes[name]; twice {
+			return nil, fmt.Errorf("%d: a second user %q", n, name)
+		}
+		u.hashes[name] = h
+		u.nobody.iterations = h.iterations // takes as long as the others
+	}
+	if err := sc.Err(); err != nil {
+		return nil, fmt.Errorf(" %w", err)
+	}
+	return u, nil
+}
+
+var errHash = errors.New("not a hash that \"muacsocksd --hash-password\" makes")
+
+func parseHash(text string) (passwordHash, error) {
+	rest, ok := strings.CutPrefix(text, hashPrefix)
+	f := strings.Split(rest, "$")
+	if !ok || len(f) != 3 {
+		return passwordHash{}, errHash
+	}
+	n, err := strconv.Atoi(f[0])
+	salt, err1 := saltEncoding.DecodeString(f[1])
+	hash, err2 := saltEncoding.DecodeString(f[2])
+	if err != nil || err1 != nil || err2 != nil || n < 1 || n > maxIterations || len(salt) == 0 || len(hash) != sha256.Size {
+		return passwordHash{}, errHash
+	}
+	return passwordHash{n, salt, hash}, nil
+}
+
+// hashPassword makes the text that parseHash reads.
+func hashPassword(password string) (string, error) {
+	salt := make([]byte, saltSize)
+	_, _ = rand.Read(salt) // never fails
+	key, err := pbkdf2.Key(sha256.New, password, salt, hashIterations, sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s%d$%s$%s", hashPrefix, hashIterations, saltEncoding.EncodeToString(salt), saltEncoding.EncodeToString(key)), nil
+}
+
+// Authenticate tells whether the password is right.
+func (u *users) Authenticate(name, password string) bool {
+	mac := hmac.New(sha256.New, u.key[:])
+	_, _ = fmt.Fprintf(mac, "%d:%s%s", len(name), name, password) // never fails
+	sum := [sha256.Size]byte(mac.Sum(nil))
+	u.mu.Lock()
+	_, ok := u.verified[sum]
+	u.mu.Unlock()
+	if ok {
+		return true
+	}
+	h, known := u.hashes[name]
+	if !known {
+		h = u.nobody
+	}
+	u.checks <- struct{}{}
+	key, err := pbkdf2.Key(sha256.New, password, h.salt, h.iterations, sha256.Size)
+	<-u.checks
+	if err != nil || subtle.ConstantTimeCompare(key, h.hash) != 1 || !known {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.verified) >= maxVerified {
+		clear(u.verified)
+	}
+	u.verified[sum] = struct{}{}
+	return true
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Made by another implementation (Python's hashlib.pbkdf2_hmac), with password "secret".
+const aliceHash = "$pbkdf2-sha256$1000$AAECAwQFBgcICQoLDA0ODw$Tvsru20utY6o3q7VRBeuL9h/1QqKhWhwk2PaYNRWBgY"
+
+func TestUsers(t *testing.T) {
+	u, err := readUsers(strings.NewReader("# comment\n\nalice:" + aliceHash + "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, password string
+		want           bool
+	}{
+		{"alice", "secret", true}, {"alice", "secret", true}, // the second time from memory
+		{"alice", "Secret", false}, {"alice", "", false}, {"bob", "secret", false}, {"", "", false},
+		{"alicesecret", "", false}, {"alices", "ecret", false},
+	} {
+		if got := u.Authenticate(tt.name, tt.password); got != tt.want {
+			t.Errorf("%q with %q: %v", tt.name, tt.password, got)
+		}
+	}
+	if !(withoutIntents{u}).Authenticate("alice,category=query", "secret") {
+		t.Error("a name with intents is not known")
+	}
+}
+
+func TestHashPassword(t *testing.T) {
+	text, err := hashPassword("päss")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := readUsers(strings.NewReader("bob:" + text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !u.Authenticate("bob", "päss") || u.Authenticate("bob", "pass") {
+		t.Errorf("%q is not the hash", text)
+	}
+}
+
+func TestUsersFileErrors(t *testing.T) {
+	for name, text := range map[string]string{
+		"no hash": "alice", "no name": ":" + aliceHash, "plain password": "alice:secret", "another scheme": "alice:$2y$05$abc",
+		"too many iterations": "alice:" + strings.Replace(aliceHash, "1000", "1000000000", 1), "no salt": "alice:" + strings.Replace(aliceHash, "AAECAwQFBgcICQoLDA0ODw", "", 1),
+		"twice": "alice:" + aliceHash + "\nalice:" + aliceHash, "a name that looks like intents": "a=b:" + aliceHash,
+	} {
+		if _, err := readUsers(strings.NewReader(text)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, []byte("alice:"+aliceHash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadUsers(path); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadUsers(path); err == nil {
+		t.Error("a file that everybody can read is accepted")
+	}
+}
