@@ -1,0 +1,288 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/probe"
+	"github.com/socket-intents/mamma/internal/resolve"
+	"github.com/socket-intents/mamma/internal/selection"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Options of Collect. The zero value is the host that the process is on.
+type Options struct {
+	// PID is the daemon, whose capabilities count; 0: this process.
+	PID int
+	// Run is where run-time files are; "": /run.
+	Run string
+
+	// The following are for other namespaces than the process's own.
+
+	Namespace int // descriptor
+	Dial      func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
+	ReadFile  func(path string) ([]byte, error)
+}
+
+// askTime bounds each question to a gateway. Neighbours answer within
+// milliseconds; the kernel gives up looking for one after three seconds
+// (retrans_time_ms, ucast_solicit and mcast_solicit).
+const askTime = 3500 * time.Millisecond
+
+// Collect gathers the facts about the networks that cfg is about. Gateways and
+// name servers are asked, all at the same time; nothing else is sent.
+func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) {
+	if o.ReadFile == nil {
+		o.ReadFile = os.ReadFile
+	}
+	m, err := netmon.New(netmon.Options{Namespace: o.Namespace}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return Facts{}, fmt.Errorf("read the host's networks: %w", err)
+	}
+	defer m.Close()
+	nets := m.Snapshot()
+	f := Facts{
+		Policy: cfg.Policy.Name, ManageRouting: cfg.Routing == config.RoutingManage, MayRoute: o.mayRoute(),
+		BindDevice: cfg.BindDevice != config.BindNever && cfg.Routing != config.RoutingManage,
+		MPTCP:      o.mptcp(), Table: freeTable(nets),
+	}
+	managed := map[policy.PrefixID]bool{}
+	for _, n := range selection.Select(cfg, nets) {
+		p := o.prefix(&n.Prefix, nets)
+		for _, s := range o.servers(cfg, &n) {
+			p.Servers = append(p.Servers, Server{Addr: s})
+		}
+		managed[p.ID] = true
+		f.Prefixes = append(f.Prefixes, p)
+	}
+	for _, p := range nets.Prefixes() {
+		if id := (policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}); !managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback {
+			f.Others = append(f.Others, id)
+		}
+	}
+	for _, b := range selection.Unmatched(cfg, nets) {
+		name := fmt.Sprintf("prefix %q", b.Prefix)
+		if !b.Prefix.IsValid() {
+			name = fmt.Sprintf("interface %q", b.Interface)
+		}
+		f.Unmatched = append(f.Unmatched, Block{Name: name, At: fmt.Sprintf("%s:%d", cfg.File, b.Pos.Line)})
+	}
+	if f.BindDevice && len(f.Prefixes) > 0 {
+		f.DeviceError = o.tryDevice(f.Prefixes[0].ID.Interface)
+	}
+	var g errgroup.Group
+	for i := range f.Prefixes {
+		p := &f.Prefixes[i]
+		if !p.Link {
+			continue
+		}
+		g.Go(func() error { o.askGateway(ctx, p, nets); return nil })
+		for j := range p.Servers {
+			g.Go(func() error { o.askServer(ctx, p, &p.Servers[j]); return nil })
+		}
+	}
+	_ = g.Wait() // what fails is a fact
+	return f, ctx.Err()
+}
+
+func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
+	out := Prefix{
+		ID: policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}, Addr: p.Addrs[0], Link: p.Running,
+		Far: p.Scope == netmon.ScopeGlobal && !p.Loopback, Default: p.HasDefault, Gateway: p.Gateway, Metric: p.Metric,
+		FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: -1,
+	}
+	if out.Addr.Is6() {
+		out.FarAway = netip.MustParseAddr("2001:db8::1")
+	} else {
+		out.ReversePath = o.reversePath(p.Interface)
+	}
+	if l, ok := nets.Link(p.Egress); ok {
+		out.Egress = l.Name
+	}
+	return out
+}
+
+// servers are the name servers of a prefix that can be asked from it.
+func (o *Options) servers(cfg *config.Config, n *selection.Network) []netip.AddrPort {
+	s := &n.Settings
+	list := slices.Clone(s.Nameservers)
+	switch {
+	case s.ResolvConf != "":
+		r := resolve.New(resolve.Config{Servers: s.Nameservers, ResolvConf: s.ResolvConf}, nil)
+		list = slices.Clone(r.Servers())
+		_ = r.Close()
+	case len(list) == 0 && !cfg.Original && (s.LinkDNS == nil || *s.LinkDNS):
+		list = resolve.LinkServers(o.Run, n.Interface, n.Index)
+	}
+	a := n.Addrs[0]
+	return slices.DeleteFunc(list, func(s netip.AddrPort) bool {
+		return s.Addr().Is4() != a.Is4() || s.Addr().IsLoopback() != a.IsLoopback()
+	})
+}
+
+func (o *Options) via(p *Prefix) probe.Via {
+	v := probe.Via{Source: p.Addr, Dial: o.Dial}
+	// As mamma does: a bound device makes the kernel pass over rules that refuse.
+	if p.Far && p.Egress != p.ID.Interface {
+		v.Device = p.ID.Interface
+	}
+	return v
+}
+
+func (o *Options) askServer(ctx context.Context, p *Prefix, s *Server) {
+	if err := probe.DNS(ctx, o.via(p), []netip.AddrPort{s.Addr}); err != nil {
+		s.Error = reason(err)
+	}
+}
+
+// askGateway tries to connect to the port that gateways most often serve; to be
+// refused is as good.
+func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapshot) {
+	if !p.Gateway.IsValid() || p.Gateway.Is4() != p.Addr.Is4() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	to, v := p.Gateway, o.via(p)
+	if to.IsLinkLocalUnicast() {
+		// From a global address the answer would take the gateway's route.
+		to = to.WithZone(p.ID.Interface)
+		own := slices.IndexFunc(nets.Prefixes(), func(q netmon.Prefix) bool {
+			return q.Interface == p.ID.Interface && q.Prefix.Addr().Is6() && q.Scope == netmon.ScopeLink
+		})
+		if own < 0 {
+			return
+		}
+		v.Source = nets.Prefixes()[own].Addrs[0].WithZone(p.ID.Interface)
+	}
+	const dnsPort = 53
+	err := probe.TCP(ctx, v, netip.AddrPortFrom(to, dnsPort))
+	switch {
+	case err == nil:
+		p.GatewayState = GatewayAnswers
+		return
+	case errors.Is(err, unix.EHOSTUNREACH):
+		p.GatewayState = GatewayUnreachable
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EINVAL):
+		p.GatewayState = GatewayFiltered
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, unix.ETIMEDOUT):
+		p.GatewayState = GatewaySilent
+	default:
+		return
+	}
+	p.GatewayError = reason(err)
+}
+
+// reason is the end of an error's text, without the addresses that are shown
+// beside it.
+func reason(err error) string {
+	var e *net.OpError
+	if errors.As(err, &e) {
+		if e.Timeout() {
+			return "no answer in time"
+		}
+		return e.Err.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	return err.Error()
+}
+
+// reversePath reads the rp_filter that counts: the larger of two (ip-sysctl of
+// the kernel's documentation).
+func (o *Options) reversePath(iface string) int {
+	largest := -1
+	for _, name := range []string{"all", iface} {
+		if n, ok := o.number("net/ipv4/conf/" + name + "/rp_filter"); ok {
+			largest = max(largest, n)
+		}
+	}
+	return largest
+}
+
+func (o *Options) mptcp() Switch {
+	n, ok := o.number("net/mptcp/enabled")
+	switch {
+	case !ok:
+		return Missing
+	case n == 0:
+		return Off
+	}
+	return On
+}
+
+func (o *Options) number(name string) (int, bool) {
+	b, err := o.ReadFile("/proc/sys/" + name)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n, err == nil
+}
+
+// mayRoute reads whether the effective capabilities hold CAP_NET_ADMIN.
+func (o *Options) mayRoute() bool {
+	who := "self"
+	if o.PID > 0 {
+		who = strconv.Itoa(o.PID)
+	}
+	b, err := os.ReadFile("/proc/" + who + "/status")
+	if err != nil {
+		return true // nothing is known against it
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+			return err != nil || n&(1<<unix.CAP_NET_ADMIN) != 0
+		}
+	}
+	return true
+}
+
+// tryDevice tells why this process cannot bind a socket to an interface; "" if
+// it can.
+func (o *Options) tryDevice(iface string) string {
+	if o.Dial != nil {
+		return "" // the interface is of another namespace
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.BindToDevice(fd, iface); errors.Is(err, unix.EPERM) {
+		return err.Error()
+	}
+	return ""
+}
+
+// freeTable is a routing table to propose.
+func freeTable(nets *netmon.Snapshot) int {
+	used := map[int]bool{}
+	for _, r := range nets.Routes() {
+		used[r.Table] = true
+	}
+	for _, r := range nets.Rules() {
+		used[r.Table] = true
+	}
+	for n := 101; ; n++ {
+		if !used[n] {
+			return n
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package doctor
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+func TestMain(m *testing.M) {
+	_ = testbed.Enter() // New says what is missing
+	goleak.VerifyTestMain(m)
+}
+
+// sound is a host on which nothing is to be found: two networks with source
+// rules, whose name servers answer.
+func sound(t *testing.T) *testbed.Bed {
+	t.Helper()
+	bed := testbed.ForTest(t, testbed.Config{
+		Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: true}, {Name: "wwan0", SourceRule: true}},
+		Zone:     testbed.Zone{".": {"NS a.root.test."}},
+	})
+	if err := bed.Client.Sysctl("net.mptcp.enabled", "1"); err != nil {
+		t.Logf("Multipath TCP cannot be looked at: %v", err)
+	}
+	return bed
+}
+
+const soundConf = `policy "sample" {}
+interface "wlan0" { nameserver = ["10.1.0.1"] }
+interface "wwan0" { nameserver = ["10.2.0.1"] }
+`
+
+func examine(t *testing.T, bed *testbed.Bed, conf string) []string {
+	t.Helper()
+	cfg, err := config.Parse([]byte(conf), "policy.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Collect(t.Context(), cfg, Options{
+		Run: t.TempDir(), Namespace: bed.Client.FD(), Dial: bed.Client.Dial,
+		ReadFile: func(path string) (b []byte, err error) {
+			err = bed.Client.Do(func() error { b, err = os.ReadFile(path); return err })
+			return b, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, x := range Examine(f).Findings {
+		if x.Check == "mptcp" && f.MPTCP == Missing {
+			continue // this kernel has none
+		}
+		got = append(got, x.Severity.String()+" "+x.Check+" "+x.Subject)
+	}
+	slices.Sort(got)
+	return got
+}
+
+// Each defect is made, and found, and nothing else is.
+func TestDefects(t *testing.T) {
+	const wwan = "10.2.0.0/24 on wwan0"
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name, conf string
+		make       func(t *testing.T, b *testbed.Bed)
+		want       []string
+	}{
+		{"none", soundConf, func(*testing.T, *testbed.Bed) {}, nil},
+		{"no source route", soundConf, func(t *testing.T, b *testbed.Bed) {
+			for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+				rules, err := b.Client.Handle().RuleList(f)
+				must(t, err)
+				for _, r := range rules {
+					if r.Table == b.Networks[1].Table {
+						must(t, b.Client.Handle().RuleDel(&r))
+					}
+				}
+			}
+		}, []string{"problem source-route " + wwan, "problem source-route 2001:db8:2::/64 on wwan0"}},
+		{"strict reverse path filter", soundConf, func(t *testing.T, b *testbed.Bed) {
+			must(t, b.Client.Sysctl("net.ipv4.conf.wwan0.rp_filter", "1"))
+		}, []string{"warning rp-filter " + wwan}},
+		{"strict reverse path filter for all", soundConf, func(t *testing.T, b *testbed.Bed) {
+			must(t, b.Client.Sysctl("net.ipv4.conf.all.rp_filter", "1"))
+		}, []string{"warning rp-filter 10.1.0.0/24 on wlan0", "warning rp-filter " + wwan}},
+		{"unreachable gateway", soundConf, func(t *testing.T, b *testbed.Bed) {
+			h := b.Networks[1].Server.Handle()
+			link, err := h.LinkByName("lan")
+			must(t, err)
+			addrs, err := h.AddrList(link, netlink.FAMILY_V4)
+			must(t, err)
+			must(t, h.AddrDel(link, &addrs[0]))
+		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}},
+		{"filtered gateway", soundConf, func(t *testing.T, b *testbed.Bed) {
+			// A rule refuses what goes to the gateway, as packet filters do.
+			r := netlink.NewRule()
+			r.Priority, r.Family, r.Type = 10, netlink.FAMILY_V4, unix.RTN_PROHIBIT
+			r.Dst = &net.IPNet{IP: b.Networks[1].Gateway4.AsSlice(), Mask: net.CIDRMask(32, 32)}
+			must(t, b.Client.Handle().RuleAdd(r))
+		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}},
+		{"dead name server", soundConf, func(_ *testing.T, b *testbed.Bed) {
+			b.Networks[1].Server.DNS.SetHandler(dns.HandlerFunc(func(dns.ResponseWriter, *dns.Msg) {}))
+		}, []string{"problem resolver " + wwan}},
+		{"no default route", soundConf, func(t *testing.T, b *testbed.Bed) {
+			for _, f := range []int{netlink.FAMILY_V4} {
+				routes, err := b.Client.Handle().RouteListFiltered(f, &netlink.Route{LinkIndex: b.Networks[1].Index}, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+				must(t, err)
+				for _, r := range routes {
+					if r.Gw != nil {
+						must(t, b.Client.Handle().RouteDel(&r))
+					}
+				}
+			}
+		}, []string{"warning default-route " + wwan}},
+		{"duplicate prefixes", soundConf, func(t *testing.T, b *testbed.Bed) {
+			h := b.Client.Handle()
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name = "eth0"
+			must(t, h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
+			link, err := h.LinkByName("eth0")
+			must(t, err)
+			p := netip.MustParsePrefix("10.2.0.77/24")
+			must(t, h.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(24, 32)}}))
+			must(t, h.LinkSetUp(link))
+		}, []string{"warning duplicate " + wwan}},
+		{"Multipath TCP off", strings.Replace(soundConf, "sample", "mptcp_simple", 1), func(t *testing.T, b *testbed.Bed) {
+			if err := b.Client.Sysctl("net.mptcp.enabled", "0"); err != nil {
+				testbed.SkipOrFail(t, err)
+			}
+		}, []string{"problem mptcp this host"}},
+		{"configuration for networks that are not there", soundConf + `prefix "10.77.0.0/16" {}`, func(*testing.T, *testbed.Bed) {}, []string{
+			`warning config prefix "10.77.0.0/16"`,
+		}},
+		{"link without carrier", soundConf, func(t *testing.T, b *testbed.Bed) {
+			h := b.Networks[1].Server.Handle()
+			link, err := h.LinkByName("lan")
+			must(t, err)
+			must(t, h.LinkSetDown(link))
+		}, []string{"warning link " + wwan, "warning link 2001:db8:2::/64 on wwan0"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bed := sound(t)
+			tt.make(t, bed)
+			if diff := cmp.Diff(tt.want, examine(t, bed, tt.conf)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// A daemon without the capability is found by its status file: this process's
+// may be anything.
+func TestMayRoute(t *testing.T) {
+	o := Options{}
+	if got, err := os.ReadFile("/proc/self/status"); err == nil && strings.Contains(string(got), "CapEff:\t0000000000000000") && o.mayRoute() {
+		t.Error("a process without capabilities may change routes")
+	}
+	o.PID = 1 << 30 // nobody
+	if !o.mayRoute() {
+		t.Error("something is held against a process that is not there")
+	}
+}

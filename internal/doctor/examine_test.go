@@ -1,0 +1,151 @@
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+func wifi() Prefix {
+	return Prefix{
+		ID:   policy.PrefixID{Interface: "wlan0", Prefix: netip.MustParsePrefix("192.168.0.0/24")},
+		Addr: netip.MustParseAddr("192.168.0.23"), Link: true, Far: true, Default: true, Gateway: netip.MustParseAddr("192.168.0.1"),
+		Egress: "wlan0", FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: 2, GatewayState: GatewayAnswers,
+		Servers: []Server{{Addr: netip.MustParseAddrPort("192.168.0.1:53")}},
+	}
+}
+
+func lte() Prefix {
+	return Prefix{
+		ID:   policy.PrefixID{Interface: "wwan0", Prefix: netip.MustParsePrefix("10.64.0.0/10")},
+		Addr: netip.MustParseAddr("10.64.3.9"), Link: true, Far: true, Default: true, Gateway: netip.MustParseAddr("10.64.0.1"),
+		Egress: "wwan0", FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: 2, GatewayState: GatewayAnswers,
+	}
+}
+
+func healthy() Facts {
+	return Facts{Prefixes: []Prefix{wifi(), lte()}, MPTCP: On, MayRoute: true, BindDevice: true, Table: 101}
+}
+
+func TestExamine(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Facts)
+		want   []string // severity, check, subject; the first fix
+		exit   int
+	}{
+		{"all is well", func(*Facts) {}, nil, 0},
+		{"no source route", func(f *Facts) { f.Prefixes[1].Egress = "wlan0" }, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101",
+		}, 2},
+		{"no source route for two, one without gateway", func(f *Facts) {
+			f.Prefixes[0].Egress, f.Prefixes[1].Egress, f.Prefixes[1].Gateway = "tun0", "tun0", netip.Addr{}
+		}, []string{
+			"problem source-route 192.168.0.0/24 on wlan0; ip rule add from 192.168.0.23 lookup 101 && ip route add default via 192.168.0.1 dev wlan0 table 101",
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 102 && ip route add default dev wwan0 table 102",
+		}, 2},
+		{"routes are to be managed, and are not", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress = true, "" }, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; systemctl restart mamma    # routes are to be managed, and are not",
+		}, 2},
+		{"IPv6", func(f *Facts) {
+			f.Prefixes[1].Addr, f.Prefixes[1].Gateway, f.Prefixes[1].Egress, f.Prefixes[1].ReversePath = netip.MustParseAddr("2001:db8::9"), netip.MustParseAddr("fe80::1"), "wlan0", -1
+		}, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; ip -6 rule add from 2001:db8::9 lookup 101 && ip -6 route add default via fe80::1 dev wwan0 table 101",
+		}, 2},
+		{"strict filter where routes are right", func(f *Facts) { f.Prefixes[1].ReversePath = 1 }, []string{
+			"warning rp-filter 10.64.0.0/10 on wwan0; sysctl -w net.ipv4.conf.wwan0.rp_filter=2",
+		}, 1},
+		{"strict filter where they are not", func(f *Facts) { f.Prefixes[1].ReversePath, f.Prefixes[1].Egress = 1, "wlan0" }, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101",
+			"problem rp-filter 10.64.0.0/10 on wwan0; sysctl -w net.ipv4.conf.wwan0.rp_filter=2",
+		}, 2},
+		{"gateways", func(f *Facts) {
+			f.Prefixes[0].GatewayState, f.Prefixes[1].GatewayState = GatewaySilent, GatewayUnreachable
+		}, []string{
+			"problem gateway 10.64.0.0/10 on wwan0; ip neigh flush dev wwan0",
+			"warning gateway 192.168.0.0/24 on wlan0; ping -c 3 -I wlan0 192.168.0.1",
+		}, 2},
+		{"filtered gateway", func(f *Facts) { f.Prefixes[1].GatewayState = GatewayFiltered }, []string{
+			"problem gateway 10.64.0.0/10 on wwan0; iptables -I OUTPUT -o wwan0 -j ACCEPT",
+		}, 2},
+		{"resolvers", func(f *Facts) {
+			f.Prefixes[0].Servers[0].Error = "no answer in time"
+			f.Prefixes[1].Servers = []Server{{Addr: netip.MustParseAddrPort("10.64.0.1:53")}, {Addr: netip.MustParseAddrPort("10.64.0.2:5353"), Error: "x"}}
+		}, []string{
+			"problem resolver 192.168.0.0/24 on wlan0; dig -b 192.168.0.23 @192.168.0.1 -p 53 . NS    # shows whether it is back",
+			"warning resolver 10.64.0.0/10 on wwan0; dig -b 10.64.3.9 @10.64.0.2 -p 5353 . NS    # shows whether it is back",
+		}, 2},
+		{"no default route", func(f *Facts) { f.Prefixes[1].Default, f.Prefixes[1].Gateway = false, netip.Addr{} }, []string{
+			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if that is its gateway",
+		}, 1},
+		{"duplicates", func(f *Facts) {
+			f.Prefixes[1].ID.Prefix = f.Prefixes[0].ID.Prefix
+			f.Others = []policy.PrefixID{{Interface: "eth0", Prefix: f.Prefixes[0].ID.Prefix}, {Interface: "eth1"}}
+		}, []string{
+			"warning duplicate 192.168.0.0/24 on wlan0; ip link set wwan0 down    # if both are the same network",
+		}, 1},
+		{"no carrier: nothing else is looked at", func(f *Facts) {
+			f.Prefixes[1] = Prefix{ID: f.Prefixes[1].ID, Far: true}
+		}, []string{"warning link 10.64.0.0/10 on wwan0; ip link set wwan0 up"}, 1},
+		{"the configuration", func(f *Facts) { f.Unmatched = []Block{{Name: `prefix "10.0.0.0/8"`, At: "policy.conf:7"}} }, []string{
+			`warning config prefix "10.0.0.0/8"; mamma --init    # shows blocks for the networks that there are`,
+		}, 1},
+		{"Multipath TCP is off, and nobody wants it", func(f *Facts) { f.MPTCP = Off }, []string{"note mptcp this host; sysctl -w net.mptcp.enabled=1"}, 0},
+		{"the policy wants it", func(f *Facts) { f.MPTCP, f.Policy = Off, "mptcp_simple" }, []string{"problem mptcp this host; sysctl -w net.mptcp.enabled=1"}, 2},
+		{"capabilities", func(f *Facts) { f.ManageRouting, f.MayRoute, f.DeviceError = true, false, "operation not permitted" }, []string{
+			"problem capability this host; systemctl edit mamma    # with [Service] and AmbientCapabilities=CAP_NET_ADMIN",
+			"problem capability this host; a kernel of Linux 5.7 or later, which needs no privilege for it",
+		}, 2},
+		{"nothing is managed", func(f *Facts) { f.Prefixes = nil }, []string{"problem networks this host; mamma --init    # shows blocks for the networks that there are"}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := healthy()
+			tt.change(&f)
+			r := Examine(f)
+			var got []string
+			for _, x := range r.Findings {
+				got = append(got, strings.Join([]string{x.Severity.String(), x.Check, x.Subject}, " ")+"; "+x.Fix[0])
+				if x.Text == "" || x.Evidence == "" && x.Check != "gateway" && x.Check != "link" {
+					t.Errorf("%s says too little: %+v", x.Check, x)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if r.ExitCode() != tt.exit {
+				t.Errorf("exit code %d, want %d", r.ExitCode(), tt.exit)
+			}
+		})
+	}
+}
+
+func TestWrite(t *testing.T) {
+	f := healthy()
+	f.Prefixes[1].Egress = "wlan0"
+	r := Examine(f)
+	var b bytes.Buffer
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `PROBLEM  10.64.0.0/10 on wwan0: what is bound to it would leave elsewhere (no rule leads from its address to its default route)
+         evidence: route to 192.0.2.1 from 10.64.3.9 goes by wlan0
+         mamma copes: it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped
+           ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101
+         or
+           routing = "manage"    # in the configuration: mamma sees to it
+ok       14 checks passed
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	j, err := json.Marshal(r)
+	if err != nil || !strings.Contains(string(j), `{"findings":[{"severity":"problem","check":"source-route","subject":"10.64.0.0/10 on wwan0"`) {
+		t.Errorf("%s, %v", j, err)
+	}
+}

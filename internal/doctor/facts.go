@@ -1,0 +1,88 @@
+package doctor
+
+import (
+	"net/netip"
+
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// Facts are what the checks are made on.
+type Facts struct {
+	Prefixes []Prefix // those to be managed, in prefix-list order
+	// Others are further prefixes of the host.
+	Others []policy.PrefixID
+	// Unmatched are blocks of the configuration that are about no prefix of the
+	// host, as written there.
+	Unmatched []Block
+	// Policy is its name, "" for none.
+	Policy string
+	// ManageRouting tells that routing = "manage" is configured, MayRoute that the
+	// daemon, or this process if none runs, has CAP_NET_ADMIN.
+	ManageRouting, MayRoute bool
+	// BindDevice tells that sockets may be bound to devices by configuration;
+	// DeviceError is why the kernel does not let this process do so, "" if it does.
+	BindDevice  bool
+	DeviceError string
+	// MPTCP is net.mptcp.enabled.
+	MPTCP Switch
+	// Table is the first routing table from 101 that nothing uses.
+	Table int
+}
+
+// Block is a block of the configuration.
+type Block struct {
+	Name string // such as prefix "10.0.0.0/8"
+	At   string // file and line
+}
+
+// Switch is a setting of the kernel.
+type Switch uint8
+
+// The values of a Switch.
+const (
+	Unknown Switch = iota // not looked at
+	Missing               // the kernel has no such setting
+	Off
+	On
+)
+
+// Prefix is a prefix to be managed.
+type Prefix struct {
+	ID   policy.PrefixID
+	Addr netip.Addr // the one that is bound to
+	// Link tells that the link can carry packets.
+	Link bool
+	// Far tells that destinations beyond the link are to be reached by it.
+	Far     bool
+	Default bool // it has a default route
+	Gateway netip.Addr
+	Metric  int
+	// Egress is the interface by which the kernel would send from Addr to
+	// FarAway; "" if it would not send, or nothing is known.
+	Egress  string
+	FarAway netip.Addr
+	// ReversePath is the value of rp_filter that counts, the larger one of that
+	// of the interface and of all; -1: there is none, as for IPv6.
+	ReversePath  int
+	GatewayState GatewayState
+	GatewayError string // what the kernel said
+	Servers      []Server
+}
+
+// Server is a name server of a prefix.
+type Server struct {
+	Addr  netip.AddrPort
+	Error string // "" if it answers
+}
+
+// GatewayState is what came of an attempt to reach a gateway.
+type GatewayState uint8
+
+// The states.
+const (
+	GatewayUnknown     GatewayState = iota // there is none, or it was not asked
+	GatewayAnswers                         // to a connection, or by refusing it
+	GatewaySilent                          // it is a neighbour, but does not answer
+	GatewayUnreachable                     // it is no neighbour (ARP, neighbour discovery)
+	GatewayFiltered                        // this host does not let the packets out
+)
