@@ -1,0 +1,164 @@
+package clientapi
+
+import (
+	"net/netip"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+const byCategory = `policy "intents" {}
+prefix "192.168.0.0/24" {
+  default = true
+  nameserver = ["192.168.0.1"]
+  options { category = "query" }
+}
+prefix "10.64.0.0/10" {
+  nameserver = ["10.64.0.1"]
+  options { category = "bulktransfer" }
+}
+`
+
+func twoNetworks(t *testing.T, sourceRules bool) *testbed.Bed {
+	zone := testbed.Zone{"www.example.net": {"A 192.0.2.1"}}
+	return testbed.ForTest(t, testbed.Config{Zone: zone, Networks: []testbed.NetworkConfig{
+		{Name: "wifi", Prefix4: netip.MustParsePrefix("192.168.0.23/24"), SourceRule: sourceRules},
+		{Name: "lte", Prefix4: netip.MustParsePrefix("10.64.3.9/10"), SourceRule: sourceRules},
+	}})
+}
+
+func startActor(t *testing.T, bed *testbed.Bed) *stage.Actor {
+	t.Helper()
+	a, err := stage.StartActor(bed.Client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return a
+}
+
+// networks tells over which networks the server was reached, and over how many
+// connections.
+func networks(seen []testbed.Seen) (names []string, connections int) {
+	clients := make(map[netip.AddrPort]bool)
+	for _, s := range seen {
+		names = append(names, s.Network)
+		clients[s.Client] = true
+	}
+	return names, len(clients)
+}
+
+// Every way of connecting follows the policy, by name and by address, and reuses
+// connections where it can.
+func TestWithDaemon(t *testing.T) {
+	bed := twoNetworks(t, false)
+	dir := t.TempDir()
+	program, err := stage.Build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := stage.StartDaemon(t.Context(), bed.Client, program, dir, "daemon", byCategory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	actor := startActor(t, bed)
+	for name := range apis {
+		hosts := []string{"192.0.2.1", "www.example.net"}
+		if name == "bsd.Context" {
+			hosts = hosts[:1] // the name is for the host's resolver, unless bound: TestClassicBound
+		}
+		for _, host := range hosts {
+			for category, want := range map[intent.Category][]string{
+				intent.Query:        {"wifi", "lte", "wifi", "lte"},
+				intent.BulkTransfer: {"lte", "wifi", "lte", "wifi"},
+			} {
+				t.Run(name+" "+host+" "+category.String(), func(t *testing.T) {
+					var seen []testbed.Seen
+					if err := actor.Do(name, args{Socket: d.Socket, Host: host, Category: category, Times: 4}, &seen); err != nil {
+						t.Fatalf("%v\n%s", err, d.Output())
+					}
+					got, connections := networks(seen)
+					wantConnections := 1
+					switch name {
+					case "httpintent":
+						wantConnections = 2
+					case "Pool":
+						want = []string{want[0], want[0], want[0], want[0]}
+					default:
+						want = want[:1]
+					}
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("networks (-want +got)\n%s", diff)
+					}
+					if connections != wantConnections {
+						t.Errorf("%d connections, want %d", connections, wantConnections)
+					}
+				})
+			}
+		}
+	}
+	if err := d.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without a daemon everything goes by the default route.
+func TestWithoutDaemon(t *testing.T) {
+	bed := twoNetworks(t, false)
+	actor := startActor(t, bed)
+	none := filepath.Join(t.TempDir(), "none")
+	for name := range apis {
+		t.Run(name, func(t *testing.T) {
+			var seen []testbed.Seen
+			if err := actor.Do(name, args{Socket: none, Host: "192.0.2.1", Category: intent.BulkTransfer, Times: 4}, &seen); err != nil {
+				t.Fatal(err)
+			}
+			got, connections := networks(seen)
+			for _, n := range got {
+				if n != "wifi" {
+					t.Errorf("went over %s", n)
+				}
+			}
+			if len(got) == 0 || connections != 1 {
+				t.Errorf("%d requests over %d connections", len(got), connections)
+			}
+		})
+	}
+}
+
+// An application that binds its socket itself gets its names from that network,
+// and no other address.
+func TestClassicBound(t *testing.T) {
+	bed := twoNetworks(t, true)
+	dir := t.TempDir()
+	program, err := stage.Build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := stage.StartDaemon(t.Context(), bed.Client, program, dir, "daemon", byCategory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	actor := startActor(t, bed)
+	for _, n := range bed.Networks {
+		var seen []testbed.Seen
+		a := args{Socket: d.Socket, Host: "www.example.net", Category: intent.Query, Bind: n.Client4}
+		if err := actor.Do("bsd.Context bound", a, &seen); err != nil {
+			t.Fatalf("%v\n%s", err, d.Output())
+		}
+		if got, _ := networks(seen); len(got) != 1 || got[0] != n.Name {
+			t.Errorf("bound to %v: went over %v", n.Client4, got)
+		}
+		if q := n.Server.DNS.Queries(); len(q) == 0 {
+			t.Errorf("the name server of %s was not asked", n.Name)
+		}
+	}
+	if err := d.Stop(); err != nil {
+		t.Error(err)
+	}
+}
