@@ -132,7 +132,9 @@ func TestMeasurements(t *testing.T) {
 	// says; what is measured now must follow.
 	slow := near
 	slow.Delay = 60 * time.Millisecond
-	bed.Network("near").Link.Set(slow, slow)
+	if err := bed.Network("near").Link.Set(slow, slow); err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		for b := make([]byte, 4096); ; {
 			if _, err := held["near"][0].Write([]byte("GET /bytes/10 HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
