@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/socket-intents/mamma/client"
@@ -40,7 +39,7 @@ func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 	said, err := c.said(r)
 	ch.err = err
 	add(said, "client")
-	s := newSubject(r, netip.AddrPort{}, func() caller { return c.who(r) })
+	s := towards(r, dest, func() caller { return c.who(r) })
 	for i := range c.rules {
 		if c.rules[i].match.matches(s) == yes {
 			add(c.rules[i].set, fmt.Sprintf("rule %q", c.rules[i].name))

@@ -59,6 +59,11 @@ intents "network" {
 				r.Header = http.Header{"Socket-Intents": {tt.header}}
 			}
 			got := ch.choose(r, tt.dest)
+			r.Command = socks.CommandUDPAssociate // which has its destinations later
+			r.Dest = socks.Addr{Host: "0.0.0.0"}
+			if udp := ch.choose(r, tt.dest); udp.set != got.set {
+				t.Errorf("for an association it is %q", client.FormatIntents(udp.set))
+			}
 			if text := client.FormatIntents(got.set); text != tt.want || got.from != tt.from || (got.err != nil) != tt.wrong {
 				t.Errorf("%q from %q, %v; want %q from %q", text, got.from, got.err, tt.want, tt.from)
 			}

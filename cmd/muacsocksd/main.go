@@ -210,7 +210,7 @@ func printHash(stdin io.Reader, stdout io.Writer) error {
 	if password == "" || len(password) > 255 {
 		return errors.New("a password has 1 to 255 bytes (RFC 1929)")
 	}
-	hash, err := hashPassword(password)
+	hash, err := hashPassword(password, hashIterations)
 	if err != nil {
 		return err
 	}

@@ -72,15 +72,21 @@ func newSubject(r *socks.Request, addr netip.AddrPort, who func() caller) subjec
 	s := subject{request: r, addr: addr, caller: who}
 	switch {
 	case r.Command == socks.CommandUDPAssociate: // Dest is something else there
-	case r.Dest.IP().IsValid():
-		if !addr.IsValid() {
-			s.addr = netip.AddrPortFrom(r.Dest.IP(), r.Dest.Port)
-		}
-	default:
+	case !addr.IsValid():
+		return towards(r, r.Dest, who)
+	case !r.Dest.IP().IsValid():
 		s.name = normalName(r.Dest.Host)
-		if !addr.IsValid() {
-			s.addr = netip.AddrPortFrom(netip.Addr{}, r.Dest.Port)
-		}
+	}
+	return s
+}
+
+// towards makes the subject for what a request wants with one destination, which
+// for an association is not that of the request.
+func towards(r *socks.Request, dest socks.Addr, who func() caller) subject {
+	ip := dest.IP()
+	s := subject{request: r, addr: netip.AddrPortFrom(ip, dest.Port), caller: who}
+	if !ip.IsValid() {
+		s.name = normalName(dest.Host)
 	}
 	return s
 }
@@ -94,7 +100,7 @@ func (m *match) matches(s subject) verdict {
 		return no
 	}
 	// The association as such has neither port nor address.
-	undecided := r.Command == socks.CommandUDPAssociate && !s.addr.IsValid()
+	undecided := r.Command == socks.CommandUDPAssociate && !s.addr.IsValid() && s.name == ""
 	if len(m.ports) > 0 && !undecided && !slices.ContainsFunc(m.ports, func(p portRange) bool { return p.low <= s.addr.Port() && s.addr.Port() <= p.high }) {
 		return no
 	}

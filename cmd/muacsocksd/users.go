@@ -125,14 +125,14 @@ func parseHash(text string) (passwordHash, error) {
 }
 
 // hashPassword makes the text that parseHash reads.
-func hashPassword(password string) (string, error) {
+func hashPassword(password string, iterations int) (string, error) {
 	salt := make([]byte, saltSize)
 	_, _ = rand.Read(salt) // never fails
-	key, err := pbkdf2.Key(sha256.New, password, salt, hashIterations, sha256.Size)
+	key, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s%d$%s$%s", hashPrefix, hashIterations, saltEncoding.EncodeToString(salt), saltEncoding.EncodeToString(key)), nil
+	return fmt.Sprintf("%s%d$%s$%s", hashPrefix, iterations, saltEncoding.EncodeToString(salt), saltEncoding.EncodeToString(key)), nil
 }
 
 // Authenticate tells whether the password is right.

@@ -33,7 +33,7 @@ func TestUsers(t *testing.T) {
 }
 
 func TestHashPassword(t *testing.T) {
-	text, err := hashPassword("päss")
+	text, err := hashPassword("päss", 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

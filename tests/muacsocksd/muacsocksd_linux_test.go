@@ -1,0 +1,337 @@
+// Package muacsocksd tests that what goes through the SOCKS daemon leaves by the
+// network that mamma chooses: both programs run on a host with two networks.
+package muacsocksd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/net/proxy"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+// bin is where the programs under test are.
+var bin string
+
+func TestMain(m *testing.M) {
+	_ = testbed.Enter() // New says what is missing
+	os.Exit(withPrograms(m.Run))
+}
+
+// withPrograms builds the programs, as the Makefile does, and removes them afterwards.
+func withPrograms(f func() int) int {
+	var err error
+	if bin, err = os.MkdirTemp("", "muacsocksd"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(bin) }()
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/muacsocksd")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
+		return 1
+	}
+	return f()
+}
+
+// patience is how long anything may take that should happen at once.
+const patience = 30 * time.Second
+
+// policy prefers wwan0 for what is large.
+const policy = `policy "intents" {
+}
+interface "wlan0" {
+  default    = true
+  nameserver = ["10.1.0.1"]
+  options {
+    category = "query"
+  }
+}
+interface "wwan0" {
+  nameserver = ["10.2.0.1"]
+  options {
+    category = "bulktransfer"
+  }
+}
+`
+
+// socksConf states intents for what cannot do so itself.
+const socksConf = `
+intents "downloads" {
+  destination = ["*.download.example", "192.0.2.1"]
+  port        = ["53", "80"]
+  user        = ["loader"]
+  set         = "category=bulktransfer"
+}
+intents "names" {
+  port = ["53"]
+  set  = "category=bulktransfer"
+}
+`
+
+const listen = "127.0.0.1:9050"
+
+// world is a host with two networks, mamma and muacsocksd.
+type world struct {
+	*testbed.Bed
+	dir    string
+	daemon *stage.Daemon
+	log    *log
+}
+
+type log struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	lines chan string
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// await returns the next line that contains all texts.
+func (l *log) await(t *testing.T, texts ...string) string {
+	t.Helper()
+	deadline := time.After(patience)
+next:
+	for {
+		select {
+		case line, ok := <-l.lines:
+			if !ok {
+				t.Fatalf("muacsocksd ended:\n%s", l)
+			}
+			for _, x := range texts {
+				if !strings.Contains(line, x) {
+					continue next
+				}
+			}
+			return line
+		case <-deadline:
+			t.Fatalf("no line with %q:\n%s", texts, l)
+		}
+	}
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{dir: t.TempDir()}
+	w.Bed = testbed.ForTest(t, testbed.Config{
+		Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}},
+		Zone:     testbed.Zone{"www.example.net": {"A 192.0.2.1"}, "x.download.example": {"A 192.0.2.1"}},
+	})
+	conf := filepath.Join(w.dir, "socks.conf")
+	if err := os.WriteFile(conf, []byte(socksConf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.startMamma(t)
+	cmd := exec.Command(filepath.Join(bin, "muacsocksd"), "--listen", listen, "--config", conf, "--socket", w.daemon.Socket)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Client.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	w.log = &log{lines: make(chan string, 10_000)}
+	go func() {
+		sc := bufio.NewScanner(stderr)
+		for sc.Scan() {
+			w.log.mu.Lock()
+			w.log.text.WriteString(sc.Text() + "\n")
+			w.log.mu.Unlock()
+			w.log.lines <- sc.Text()
+		}
+		close(w.log.lines)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		for range w.log.lines { // until it has said everything
+		}
+		_ = cmd.Wait()
+	})
+	w.log.await(t, "listening")
+	w.log.await(t, "the Multi Access Manager chooses the network")
+	return w
+}
+
+func (w *world) startMamma(t *testing.T) {
+	t.Helper()
+	var err error
+	if w.daemon, err = stage.StartDaemon(t.Context(), w.Client, filepath.Join(bin, "mamma"), w.dir, "mamma", policy); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inside dials from the client's namespace.
+type inside struct{ *testbed.Namespace }
+
+func (i inside) Dial(network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return i.DialContext(ctx, network, address)
+}
+
+// bySOCKS and byHTTP are ways through the proxy.
+func (w *world) bySOCKS(t *testing.T, user string) *http.Transport {
+	var auth *proxy.Auth
+	if user != "" {
+		auth = &proxy.Auth{User: user, Password: "x"}
+	}
+	d, err := proxy.SOCKS5("tcp", listen, auth, inside{w.Client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Transport{DialContext: d.(proxy.ContextDialer).DialContext, DisableKeepAlives: true}
+}
+
+func (w *world) byHTTP() *http.Transport {
+	return &http.Transport{
+		Proxy:             http.ProxyURL(&url.URL{Scheme: "http", Host: listen}),
+		DialContext:       w.Client.DialContext,
+		DisableKeepAlives: true,
+	}
+}
+
+// get asks the service who asks.
+func get(t *testing.T, tr *http.Transport, target, hint string) testbed.Seen {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hint != "" {
+		req.Header.Set("Socket-Intents", hint)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var seen testbed.Seen
+	if err := json.NewDecoder(resp.Body).Decode(&seen); err != nil {
+		t.Fatal(err)
+	}
+	return seen
+}
+
+func TestNetworksAreChosen(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		name    string
+		through *http.Transport
+		target  string
+		hint    string
+		network string
+		logged  string
+	}{
+		{"nothing is known", w.bySOCKS(t, ""), "http://www.example.net/", "", "wlan0", "source=10.1.0.2"},
+		{"the user name says", w.bySOCKS(t, "category=bulktransfer,filesize=300M"), "http://www.example.net/", "", "wwan0", "intents_from=client"},
+		{"a header says", w.byHTTP(), "http://www.example.net/", "category=bulktransfer", "wwan0", "intents_from=client"},
+		{"a rule says", w.bySOCKS(t, "loader"), "http://x.download.example/", "", "wwan0", `intents_from="rule \"downloads\""`},
+		{"a rule for an address", w.bySOCKS(t, "loader"), "http://192.0.2.1/", "", "wwan0", `intents_from="rule \"downloads\""`},
+		{"the user name says something else", w.bySOCKS(t, "category=query"), "http://x.download.example/", "", "wlan0", "intents_from=client"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, n := range w.Networks {
+				n.Server.DNS.Forget()
+			}
+			if seen := get(t, tt.through, tt.target, tt.hint); seen.Network != tt.network {
+				t.Errorf("the server saw %v of %s, want %s\n%s", seen.Client, seen.Network, tt.network, w.log)
+			}
+			tt.through.CloseIdleConnections()
+			w.log.await(t, "msg=request", tt.logged, "reply=succeeded")
+			for _, n := range w.Networks {
+				if q := n.Server.DNS.Queries(); n.Name != tt.network && len(q) > 0 {
+					t.Errorf("the resolver of %s was asked %v", n.Name, q)
+				}
+			}
+		})
+	}
+}
+
+// Datagrams of an association leave by the network for its first destination.
+func TestAssociation(t *testing.T) {
+	w := newWorld(t)
+	control, err := inside{w.Client}.Dial("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = control.Close() }()
+	if err := control.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(control, "\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	var b [12]byte
+	if _, err := io.ReadFull(control, b[:]); err != nil || b[3] != 0 {
+		t.Fatalf("reply %x, %v", b, err)
+	}
+	u, err := inside{w.Client}.Dial("udp", fmt.Sprintf("127.0.0.1:%d", int(b[10])<<8|int(b[11])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = u.Close() }()
+	q, err := new(dns.Msg).SetQuestion("www.example.net.", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := "\x00\x00\x00\x01\xc0\x00\x02\x01\x00\x35" // 192.0.2.1, the service's resolver
+	if _, err := u.Write(append([]byte(header), q...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 1500)
+	n, err := u.Read(got)
+	var answer dns.Msg
+	if err != nil || n < len(header) || string(got[:len(header)]) != header || answer.Unpack(got[len(header):n]) != nil || len(answer.Answer) != 1 {
+		t.Fatalf("%x, %v\n%s", got[:n], err, w.log)
+	}
+	queries := w.Service.DNS.Queries()
+	if network := w.NetworkOf(queries[len(queries)-1].Remote.Addr()); network == nil || network.Name != "wwan0" {
+		t.Errorf("the query came from %v", queries)
+	}
+}
+
+// The proxy goes on without mamma, says so, and picks it up when it comes back.
+func TestMammaGoesAndComes(t *testing.T) {
+	w := newWorld(t)
+	bulk := w.bySOCKS(t, "category=bulktransfer")
+	if seen := get(t, bulk, "http://192.0.2.1/", ""); seen.Network != "wwan0" {
+		t.Errorf("with mamma: %s", seen.Network)
+	}
+	if err := w.daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if seen := get(t, bulk, "http://192.0.2.1/", ""); seen.Network != "wlan0" {
+		t.Errorf("without mamma: %s", seen.Network)
+	}
+	w.log.await(t, "the Multi Access Manager is not there")
+	w.startMamma(t)
+	if seen := get(t, bulk, "http://192.0.2.1/", ""); seen.Network != "wwan0" {
+		t.Errorf("with mamma again: %s\n%s", seen.Network, w.log)
+	}
+	w.log.await(t, "the Multi Access Manager chooses the network now")
+}
