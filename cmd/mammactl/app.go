@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.policyCommand(),
 		a.explainCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
-		a.setCommand(), a.reloadCommand(), a.versionCommand(), manCommand(root),
+		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.versionCommand(), manCommand(root),
 	)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -79,11 +79,14 @@ func (a *app) run(ctx context.Context, args []string) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	var failed runError
 	var absent *control.NotRunningError
+	var found foundError
 	switch {
 	case err == nil:
 		return exitOK
 	case ctx.Err() != nil && errors.As(err, &failed) && errors.Is(err, ctx.Err()):
 		return exitOK // interrupted, as is usual for what runs on and on
+	case errors.As(err, &found):
+		return found.code
 	case errors.As(err, &absent):
 		a.complain(err)
 		return exitNoDaemon

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
@@ -154,6 +155,7 @@ func TestDefects(t *testing.T) {
 			link, err := h.LinkByName("lan")
 			must(t, err)
 			must(t, h.LinkSetDown(link))
+			awaitNoCarrier(t, b.Client.Handle(), "wwan0")
 		}, []string{"warning link " + wwan, "warning link 2001:db8:2::/64 on wwan0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -164,6 +166,24 @@ func TestDefects(t *testing.T) {
 			}
 		})
 	}
+}
+
+// awaitNoCarrier returns when the kernel has noticed, a moment after the other
+// end is down.
+func awaitNoCarrier(t *testing.T, h *netlink.Handle, name string) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+		link, err := h.LinkByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if link.Attrs().RawFlags&unix.IFF_RUNNING == 0 {
+			return
+		}
+	}
+	t.Fatalf("%s keeps its carrier", name)
 }
 
 // A daemon without the capability is found by its status file: this process's

@@ -11,7 +11,7 @@ import (
 
 // Examine makes all checks.
 func Examine(f Facts) Report {
-	e := &examination{facts: &f, table: f.Table}
+	e := &examination{facts: &f, table: f.Table, report: Report{Findings: []Finding{}}}
 	for i := range f.Prefixes {
 		p := &f.Prefixes[i]
 		if !p.Link {

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/doctor"
+)
+
+const doctorHelp = `Look for what would defeat a choice between networks: routes that lead
+elsewhere, strict reverse path filters, gateways and name servers that do not
+answer, missing default routes, the same network twice, Multipath TCP switched
+off, missing capabilities, and blocks of the configuration that match nothing.
+Each finding comes with its evidence and the command that mends it; nothing is
+changed.
+
+The configuration is that of --config, else that of the running mamma, else the
+automatic one. mamma need not run. Gateways and name servers of this host's
+networks are asked, nobody else.
+
+Exit status: 0 nothing but notes was found, 1 warnings, 2 problems; 3 the checks
+could not be made.`
+
+// exitNoChecks is the exit code of doctor where others say how bad it is.
+const exitNoChecks = 3
+
+// foundError is the result of checks that found something: a code, and nothing
+// to say.
+type foundError struct{ code int }
+
+func (e foundError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+func (a *app) doctorCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Find what would defeat a choice between networks, and how to mend it", Long: doctorHelp,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := a.examine(cmd.Context(), file)
+			if err == nil {
+				err = a.showReport(r)
+			}
+			if err != nil {
+				a.complain(err)
+				return foundError{exitNoChecks}
+			}
+			if code := r.ExitCode(); code != 0 {
+				return foundError{code}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "the configuration to go by")
+	return cmd
+}
+
+func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
+	o := doctor.Options{}
+	if file == "" {
+		file, o.PID = a.running(ctx)
+	}
+	cfg := config.Auto()
+	if file != "" {
+		var err error
+		if cfg, err = config.Load(file); err != nil {
+			return doctor.Report{}, err
+		}
+	}
+	f, err := doctor.Collect(ctx, cfg, o)
+	if err != nil {
+		return doctor.Report{}, err
+	}
+	return doctor.Examine(f), nil
+}
+
+// running asks the daemon, if there is one, for its configuration and process.
+func (a *app) running(ctx context.Context) (file string, pid int) {
+	path := a.path
+	if path == "" {
+		path = control.DefaultPath(a.getenv)
+	}
+	c := control.NewClient(path)
+	defer c.Close()
+	var s control.Status
+	if _, err := c.Get(ctx, "/v1/status", &s); err != nil {
+		return "", 0 // the automatic configuration is as good a guess as any
+	}
+	if s.Config.File != nil {
+		file = *s.Config.File
+	}
+	return file, s.PID
+}
+
+func (a *app) showReport(r doctor.Report) error {
+	if !a.json {
+		return r.Write(a.out)
+	}
+	e := json.NewEncoder(a.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// doctor needs no daemon, goes by the configuration, and tells by its exit code
+// how bad it is. What it finds is tested where it is found.
+func TestDoctor(t *testing.T) {
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "policy.conf")
+	if err := os.WriteFile(conf, []byte("policy \"sample\" {}\nprefix \"127.0.0.0/8\" {}\nprefix \"203.0.113.0/24\" {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	absent := filepath.Join(dir, "control.sock")
+	code, out, errs := mammactl(t.Context(), absent, "doctor", "--config", conf)
+	if code != 1 || errs != "" || !strings.Contains(out, "WARNING  prefix \"203.0.113.0/24\": it matches no network") || !strings.Contains(out, conf+":3") {
+		t.Errorf("code %d\n%s%s", code, out, errs)
+	}
+	code, out, _ = mammactl(t.Context(), absent, "doctor", "--json", "--config", conf)
+	var r struct {
+		Findings []struct{ Severity, Check, Subject string }
+		Passed   int
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 1 || len(r.Findings) == 0 || r.Findings[0].Severity != "warning" || r.Passed == 0 {
+		t.Errorf("code %d, %v\n%s", code, err, out)
+	}
+	code, out, errs = mammactl(t.Context(), absent, "doctor", "--config", filepath.Join(dir, "none.conf"))
+	if code != exitNoChecks || out != "" || !strings.HasPrefix(errs, "mammactl: read configuration: ") {
+		t.Errorf("code %d\n%s%s", code, out, errs)
+	}
+	if code, _, errs = mammactl(t.Context(), absent, "doctor", "more"); code != exitUsage || !strings.Contains(errs, "doctor --help") {
+		t.Errorf("code %d\n%s", code, errs)
+	}
+}
