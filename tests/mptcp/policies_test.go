@@ -1,0 +1,124 @@
+package mptcp
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/socket-intents/mamma/internal/mptcp"
+)
+
+// A policy that wants no subflow gets none, and when it changes its mind a
+// running connection gets one.
+func TestVeto(t *testing.T) {
+	each(t, func(t *testing.T, mode mptcp.PathManager) {
+		s := set(t, mode, `policy "mptcp_default_flow" {}`+networks)
+		from := serve(t, s.Bed, true, 100e3)
+		type result struct {
+			r   received
+			err error
+		}
+		done := make(chan result, 1)
+		const size = 300e3
+		go func() {
+			var r result
+			r.err = s.actor.Do("download", order{s.daemon.Socket, "", from.addr, size}, &r.r)
+			done <- r
+		}()
+		select {
+		case <-from.paused:
+		case r := <-done:
+			t.Fatalf("%+v, %v", r.r, r.err)
+		}
+		if first, joins := s.opened("wlan0", from), s.opened("wwan0", from); first != 1 || joins != 0 {
+			t.Errorf("%d connections over wlan0, %d subflows over wwan0 against the policy's veto", first, joins)
+		}
+		// Both open without waiting for the daemon, which has the other end.
+		fifo, err := os.OpenFile(s.fifo, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fifo.WriteString(s.Network("wwan0").Client4.String() + "\n"); err != nil {
+			t.Fatal(err)
+		}
+		_ = fifo.Close()
+		s.awaitJoin(t, "wwan0", from)
+		close(from.resume)
+		if r := <-done; r.err != nil || r.r.Sum != sumOf(size) || !r.r.Multipath || r.r.Source != s.Network("wlan0").Client4 {
+			t.Errorf("%+v, %v", r.r, r.err)
+		}
+	})
+}
+
+// awaitJoin waits until a subflow was asked for over a network.
+func (s *stageFor) awaitJoin(t *testing.T, network string, from *server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for s.opened(network, from) == 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("no subflow over %s\n%s", network, s.daemon.Output())
+		}
+	}
+}
+
+// Endpoints of others stay as they are, while the daemon runs and after its end;
+// its own do not.
+func TestForeignEndpoint(t *testing.T) {
+	each(t, func(t *testing.T, mode mptcp.PathManager) {
+		// Of an address that is nobody's, and of one that the daemon would use.
+		foreign := []mptcp.Endpoint{
+			{ID: 77, Addr: netip.MustParseAddr("10.9.0.1"), Flags: mptcp.FlagSignal},
+			{ID: 78, Addr: netip.MustParseAddr("10.2.0.2"), Flags: mptcp.FlagSubflow | mptcp.FlagFullmesh},
+		}
+		s := set(t, mode, `policy "mptcp_simple" {}`+networks, foreign...)
+		check := func(when string, want []mptcp.Endpoint) {
+			t.Helper()
+			got, err := s.kernel.Endpoints()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreFields(mptcp.Endpoint{}, "Index"),
+				cmpopts.SortSlices(func(a, b mptcp.Endpoint) bool { return a.ID < b.ID })); diff != "" {
+				t.Errorf("endpoints %s (-want +got)\n%s", when, diff)
+			}
+		}
+		while := foreign
+		if mode == mptcp.InKernel {
+			for i, n := range s.Networks {
+				if i == 0 {
+					while = append(while, mptcp.Endpoint{ID: 79, Addr: n.Client4, Flags: mptcp.FlagSubflow})
+				}
+				while = append(while, mptcp.Endpoint{ID: uint8(80 + i), Addr: n.Client6, Flags: mptcp.FlagSubflow})
+			}
+		}
+		check("while the daemon runs", while)
+		if err := s.daemon.Stop(); err != nil {
+			t.Error(err)
+		}
+		check("after its end", foreign)
+	})
+}
+
+// A server that does not speak MPTCP is served over plain TCP.
+func TestPlainServer(t *testing.T) {
+	each(t, func(t *testing.T, mode mptcp.PathManager) {
+		s := set(t, mode, `policy "mptcp_simple" {}`+networks)
+		from := serve(t, s.Bed, false, 0)
+		if r := s.get(t, from, "", 200e3); !r.Asked || r.Multipath {
+			t.Errorf("%+v", r)
+		}
+		if n := s.opened("wlan0", from) + s.opened("wwan0", from); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+	})
+}
