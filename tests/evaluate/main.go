@@ -1,0 +1,260 @@
+// The evaluation compares the policies with each network alone, with round robin
+// and with MPTCP, on the scenarios of spec/evaluation.md: real daemons, the real
+// client library and the kernel's TCP over emulated links. It writes a folder with
+// a report in Markdown, plots, and the raw data.
+//
+//	go run ./tests/evaluate                       all scenarios, within an hour
+//	go run ./tests/evaluate --full                30 repetitions and whole films
+//	go run ./tests/evaluate --quick               two minutes, fails if a policy does harm
+//	go run ./tests/evaluate --scenario E1 --repeat 12
+//	go run ./tests/evaluate --simulate            the grid of 384 pairs in virtual time, no links needed
+//
+// A run that was interrupted goes on where it was when started again with the
+// same folder.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/evaluate/live"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+const usage = `Usage: go run ./tests/evaluate [flags]
+
+Compares policies over emulated links and writes a report.
+
+  --quick             a short selection that fails if a policy does harm
+  --full              30 repetitions, whole films, all policies by size
+  --scenario NAME     only this one, E1 to E10; may be repeated
+  --repeat N          repetitions (6; with --full 30, with --quick 3)
+  --parallel N        pairs of links at a time (2)
+  --simulate          only the grid of 384 pairs, in virtual time
+  --pages N           pages of the grid (100); 0 leaves the grid out
+  --out DIR           folder of the report (evaluation, with --quick none is kept);
+                      measurements that are there already are not made again
+
+Example: go run ./tests/evaluate --scenario E1 --repeat 12 --pages 0 --out e1
+`
+
+func main() {
+	// The client library runs in a second process, inside the client host.
+	if actor, err := stage.Act(live.Jobs()); actor {
+		exit(err)
+	}
+	_ = testbed.Enter() // New says what is missing if this does not help
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	exit(err)
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "evaluate:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// options are the flags.
+type options struct {
+	quick, full, simulate bool
+	scenarios             []string
+	repeat, parallel      int
+	pages                 int
+	out                   string
+}
+
+func parse(args []string, out io.Writer) (o options, err error) {
+	flags := pflag.NewFlagSet("evaluate", pflag.ContinueOnError)
+	flags.Usage = func() { _, _ = fmt.Fprint(out, usage) }
+	flags.BoolVar(&o.quick, "quick", false, "")
+	flags.BoolVar(&o.full, "full", false, "")
+	flags.BoolVar(&o.simulate, "simulate", false, "")
+	flags.StringArrayVar(&o.scenarios, "scenario", nil, "")
+	flags.IntVar(&o.repeat, "repeat", 0, "")
+	flags.IntVar(&o.parallel, "parallel", 2, "")
+	flags.IntVar(&o.pages, "pages", 100, "")
+	flags.StringVar(&o.out, "out", "evaluation", "")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q; see --help", flags.Arg(0))
+	case o.quick && o.full:
+		return o, errors.New("--quick and --full exclude each other")
+	case o.repeat < 0 || o.parallel < 1 || o.pages < 0:
+		return o, errors.New("--repeat and --pages must be at least 0, --parallel at least 1")
+	}
+	return o, nil
+}
+
+// planOf makes a plan of the flags.
+func planOf(o options) (plan, error) {
+	p := plan{repeats: 6, warmup: 10 * time.Second, video: 80 * time.Second, bulk: bulkSize, parallel: o.parallel, mptcp: true}
+	list := scenarios(o.full)
+	switch {
+	case o.quick:
+		p.repeats, p.warmup, p.bulk, p.mptcp = 3, 2*time.Second, bulkSize/4, false
+		list = quick()
+	case o.full:
+		p.repeats, p.video = 30, 240*time.Second
+		for i := range list {
+			list[i].share = 10
+		}
+	}
+	if o.repeat > 0 {
+		p.repeats = o.repeat
+		for i := range list {
+			list[i].share = 10
+		}
+	}
+	var err error
+	p.scenarios, err = selected(list, o.scenarios)
+	// The films take longest, so they begin first.
+	slices.SortStableFunc(p.scenarios, func(a, b scenario) int { return order(a) - order(b) })
+	return p, err
+}
+
+func order(s scenario) int {
+	if s.work == video {
+		return 0
+	}
+	return 1
+}
+
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	o, err := parse(args, out)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p, err := planOf(o)
+	if err != nil {
+		return err
+	}
+	dir := o.out
+	if o.quick {
+		if dir, err = os.MkdirTemp("", "evaluation"); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	e := &evaluation{plan: p, dir: dir, log: log, begun: time.Now(), machine: thisMachine(time.Now()), notes: map[string]bool{}}
+	if !o.simulate {
+		if err := e.measure(ctx); err != nil {
+			return err
+		}
+	}
+	if !o.quick && o.pages > 0 && len(o.scenarios) == 0 {
+		if e.grid, err = gridReport(ctx, o.pages, o.parallel, e.progress); err != nil {
+			return err
+		}
+	}
+	all, err := e.report(o)
+	if err != nil {
+		return err
+	}
+	if o.quick {
+		return e.check(out)
+	}
+	missedOnes := 0
+	for _, f := range all {
+		if f.verdict == missed {
+			missedOnes++
+		}
+	}
+	_, err = fmt.Fprintf(out, "%s: %d expectations, %d missed\n", filepath.Join(dir, reportName), len(all), missedOnes)
+	return err
+}
+
+// evaluation is a run.
+type evaluation struct {
+	plan    plan
+	dir     string
+	begun   time.Time
+	machine machine
+	grid    string
+	results results
+
+	mu    sync.Mutex // guards what follows
+	log   io.Writer
+	notes map[string]bool
+}
+
+func (e *evaluation) progress(format string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, _ = fmt.Fprintf(e.log, "%6.0f s  %s\n", time.Since(e.begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (e *evaluation) skipped(what string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notes[fmt.Sprintf("%s was left out: %v", what, err)] = true
+}
+
+// measure carries the plan out.
+func (e *evaluation) measure(ctx context.Context) error {
+	bin, err := os.MkdirTemp("", "evaluate-bin")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(bin) }()
+	program, err := stage.Build(ctx, bin)
+	if err != nil {
+		return err
+	}
+	j, err := openJournal(e.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = j.file.Close() }() // every record was flushed
+	p := &performer{plan: e.plan, program: program, journal: j, progress: e.progress, skipped: e.skipped}
+	err = p.run(ctx)
+	e.results.records = j.records
+	return err
+}
+
+// report simulates the same and writes everything.
+func (e *evaluation) report(o options) ([]finding, error) {
+	e.results.plan = e.plan
+	if o.simulate {
+		e.results.plan.scenarios = nil
+	}
+	var err error
+	if e.results.simulated, err = simulateSame(e.results.plan.scenarios); err != nil {
+		return nil, err
+	}
+	var notes []string
+	for n := range e.notes {
+		notes = append(notes, n)
+	}
+	slices.Sort(notes)
+	slices.SortStableFunc(e.results.plan.scenarios, func(a, b scenario) int { return number(a) - number(b) })
+	return e.results.write(e.dir, e.machine, notes, e.grid)
+}
+
+func number(s scenario) (n int) {
+	_, _ = fmt.Sscanf(s.name, "E%d", &n) // 0 for other names
+	return n
+}

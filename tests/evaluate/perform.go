@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/socket-intents/mamma/tests/evaluate/live"
+	"github.com/socket-intents/mamma/tests/evaluate/report"
+	"github.com/socket-intents/mamma/tests/evaluate/simulate"
+	"github.com/socket-intents/mamma/tests/evaluate/workload"
+)
+
+// plan is what a run does.
+type plan struct {
+	scenarios []scenario
+	repeats   int // of scenarios whose share is ten
+	warmup    time.Duration
+	video     time.Duration
+	bulk      int64
+	parallel  int
+	mptcp     bool
+}
+
+// reps is how often a scenario is repeated, at least once.
+func (p *plan) reps(s *scenario) int { return max(1, p.repeats*s.share/10) }
+
+// pause between two loads lets queues and connections drain.
+const pause = 300 * time.Millisecond
+
+// performer carries a plan out.
+type performer struct {
+	plan     plan
+	program  string // the daemon
+	journal  *journal
+	progress func(format string, args ...any)
+	skipped  func(what string, err error)
+}
+
+// run carries out what the journal does not have yet.
+func (p *performer) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.plan.parallel)
+	for i := range p.plan.scenarios {
+		s := &p.plan.scenarios[i]
+		for _, pair := range s.pairs {
+			g.Go(func() error {
+				if err := p.pair(ctx, s, pair); err != nil {
+					return fmt.Errorf("%s over %v: %w", s.name, pair, err)
+				}
+				return nil
+			})
+		}
+	}
+	return g.Wait()
+}
+
+// pair does all repetitions over a pair of paths on one rig.
+func (p *performer) pair(ctx context.Context, s *scenario, pair simulate.Pair) error {
+	var todo []int
+	for rep := 1; rep <= p.plan.reps(s); rep++ {
+		mark := record{Scenario: s.name, Pair: pair.String(), Repeat: rep}
+		if !p.journal.has(mark.unit()) {
+			todo = append(todo, rep)
+		}
+	}
+	if len(todo) == 0 || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	dir, err := os.MkdirTemp("", "evaluate") // below it are sockets, whose paths must be short
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	rig, err := live.NewRig(ctx, p.program, dir, paths(pair), s.policies)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rig.Close() }()
+	if rig.MPTCP != nil && p.plan.mptcp {
+		p.skipped("MPTCP", rig.MPTCP)
+	}
+	if err := rig.Warm(p.plan.warmup); err != nil {
+		return err
+	}
+	for _, rep := range todo {
+		if err := p.repetition(ctx, rig, s, pair, rep); err != nil {
+			return fmt.Errorf("repetition %d: %w", rep, err)
+		}
+		p.progress("%-4s %-20v repetition %d of %d", s.name, pair, rep, p.plan.reps(s))
+	}
+	return nil
+}
+
+func paths(pair simulate.Pair) []live.Path {
+	var list []live.Path
+	for _, p := range pair {
+		list = append(list, live.Path{Mbps: p.Mbps, RTT: p.RTT})
+	}
+	return list
+}
+
+// ways lists the comparators, in an order of their own for each repetition.
+func (p *performer) ways(rig *live.Rig, s *scenario, seed string) []live.Way {
+	list := []live.Way{rig.One(0), rig.One(1)}
+	if p.plan.mptcp && rig.MPTCP == nil {
+		list = append(list, rig.Plain(live.Two, multipath))
+	}
+	if s.work == files {
+		list = append(list, rig.Plain(live.First, firstConnect))
+	}
+	for _, q := range s.policies {
+		kind := live.Asked
+		if q.Policy == "rr_naive" {
+			kind = live.New
+		}
+		list = append(list, rig.Asked(q.Name, kind))
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(seed)) // cannot fail
+	r := rand.New(rand.NewPCG(h.Sum64(), 0))
+	r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
+
+func (p *performer) repetition(ctx context.Context, rig *live.Rig, s *scenario, pair simulate.Pair, rep int) error {
+	mark := record{Scenario: s.name, Pair: pair.String(), Repeat: rep}
+	var list []record
+	for _, load := range s.loads {
+		for _, way := range p.ways(rig, s, mark.unit()+load) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r := mark
+			r.Load, r.Way = load, way.Name
+			before := rig.Received()
+			if err := p.measure(ctx, rig, s, pair, way, &r); err != nil {
+				return fmt.Errorf("%s by %s: %w", load, way.Name, err)
+			}
+			for i, n := range rig.Received() {
+				r.Bytes = append(r.Bytes, n-before[i])
+			}
+			list = append(list, r)
+			timer := time.NewTimer(pause)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+			}
+		}
+	}
+	mark.Done = true
+	return p.journal.add(append(list, mark)...)
+}
+
+// measure does one load by one way and fills in what came of it.
+func (p *performer) measure(ctx context.Context, rig *live.Rig, s *scenario, pair simulate.Pair, way live.Way, r *record) error {
+	switch s.work {
+	case video:
+		return p.film(ctx, rig, pair, way, r)
+	case messages:
+		var m live.Messages
+		job := live.MessagesJob{Way: way, Server: rig.Server, Bulk: p.plan.bulk, Message: messageSize, Every: messageEvery}
+		if err := rig.Actor.Do("messages", job, &m); err != nil {
+			return err
+		}
+		r.Messages, r.Value = &m, report.Quantile(m.Latencies, 0.95)
+		return nil
+	}
+	page, err := pageOf(r.Load)
+	if err != nil {
+		return err
+	}
+	var got live.Loaded
+	if err := rig.Actor.Do("page", live.PageJob{Way: way, Server: rig.Server, Page: page}, &got); err != nil {
+		return err
+	}
+	r.Value, r.DecisionM, r.Page = got.Seconds, got.DecisionMicros, got.Objects
+	r.Objects = make([]int, len(pair))
+	for _, o := range got.Objects {
+		if o.Net >= 0 {
+			r.Objects[o.Net]++
+		}
+		if o.Reused {
+			r.Reused++
+		}
+	}
+	return nil
+}
+
+// pageOf is the page of that name; a number is a page of one file.
+func pageOf(load string) (workload.Page, error) {
+	if size, err := strconv.ParseInt(load, 10, 64); err == nil {
+		return workload.Page{Name: load, Objects: []workload.Object{{Type: workload.Other, Size: size, After: workload.None}}}, nil
+	}
+	page, ok := workload.ByName(load)
+	if !ok {
+		return page, fmt.Errorf("no page %q", load)
+	}
+	return page, nil
+}
+
+// film shows a film while the second network collapses. Before, that network is
+// well again for as long as the policies look back for its recent rate.
+func (p *performer) film(ctx context.Context, rig *live.Rig, pair simulate.Pair, way live.Way, r *record) error {
+	all := paths(pair)
+	if err := rig.Set(1, all[1]); err != nil {
+		return err
+	}
+	if err := rig.Warm(min(p.plan.warmup, 5*time.Second)); err != nil {
+		return err
+	}
+	v := workload.V()
+	v.Length = p.plan.video
+	after, low := collapse(&v)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	collapsed := make(chan error, 1)
+	go func() {
+		timer := time.NewTimer(after)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			collapsed <- rig.Set(1, low)
+		case <-ctx.Done():
+			collapsed <- ctx.Err()
+		}
+	}()
+	var w live.Watched
+	if err := rig.Actor.Do("video", live.VideoJob{Way: way, Server: rig.Server, Video: v, Algorithm: r.Load}, &w); err != nil {
+		return err
+	}
+	r.Video, r.Value = &w, w.Judgement.MOS
+	r.Objects = make([]int, len(pair))
+	for _, s := range w.Segments {
+		if s.Net >= 0 {
+			r.Objects[s.Net]++
+		}
+	}
+	return <-collapsed
+}
+
+// selected keeps the scenarios of the given names; all if there are none.
+func selected(list []scenario, names []string) ([]scenario, error) {
+	if len(names) == 0 {
+		return list, nil
+	}
+	var kept []scenario
+	for _, name := range names {
+		i := slices.IndexFunc(list, func(s scenario) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no scenario %q here; there are E1 to E10, with --quick E1, E2, E7 and E10", name)
+		}
+		kept = append(kept, list[i])
+	}
+	return kept, nil
+}

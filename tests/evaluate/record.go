@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/socket-intents/mamma/tests/evaluate/live"
+)
+
+// record is one measurement, a line of the raw data.
+type record struct {
+	Scenario string `json:"scenario"`
+	Pair     string `json:"pair"`
+	Repeat   int    `json:"repeat"`
+	Load     string `json:"load"`
+	Way      string `json:"way"`
+
+	// Value is a load time in seconds, for video the MOS stand-in, for messages
+	// the 95th percentile of their latency in seconds.
+	Value     float64  `json:"value"`
+	Bytes     []uint64 `json:"bytes"` // received, by network
+	Objects   []int    `json:"objects,omitempty"`
+	Reused    int      `json:"reused,omitempty"`
+	DecisionM float64  `json:"decision_us,omitempty"` // mean
+
+	Page     []live.Object  `json:"page,omitempty"`
+	Video    *live.Watched  `json:"video,omitempty"`
+	Messages *live.Messages `json:"messages,omitempty"`
+
+	// Done marks the end of a repetition of a pair; it has no measurement.
+	Done bool `json:"done,omitempty"`
+}
+
+// unit names a repetition of a pair.
+func (r *record) unit() string { return fmt.Sprintf("%s %s #%d", r.Scenario, r.Pair, r.Repeat) }
+
+// rawName is the file with the records.
+const rawName = "raw.jsonl"
+
+// journal is the raw data, appended to as it comes, so that an interrupted run
+// can go on. It is safe for concurrent use.
+type journal struct {
+	mu      sync.Mutex
+	file    *os.File
+	records []record
+	done    map[string]bool
+}
+
+// openJournal reads what is there already. Measurements of repetitions that were
+// not completed are left out; they are made again.
+func openJournal(dir string) (*journal, error) {
+	path := filepath.Join(dir, rawName)
+	j := &journal{done: map[string]bool{}}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := j.read(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	// Written anew, without what is left out.
+	if j.file, err = os.Create(path); err != nil {
+		return nil, err
+	}
+	old := j.records
+	j.records = nil
+	return j, j.add(old...)
+}
+
+func (j *journal) read(text []byte) error {
+	pending := map[string][]record{}
+	s := bufio.NewScanner(bytes.NewReader(completeLines(text)))
+	s.Buffer(nil, len(text)+1)
+	for n := 1; s.Scan(); n++ {
+		var r record
+		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		u := r.unit()
+		pending[u] = append(pending[u], r)
+		if r.Done {
+			j.records = append(j.records, pending[u]...)
+			j.done[u] = true
+			delete(pending, u)
+		}
+	}
+	return s.Err()
+}
+
+// completeLines leaves out a last line that was being written when the run ended.
+func completeLines(text []byte) []byte { return text[:bytes.LastIndexByte(text, '\n')+1] }
+
+// add appends records.
+func (j *journal) add(list ...record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	w := bufio.NewWriter(j.file)
+	e := json.NewEncoder(w)
+	for _, r := range list {
+		if err := e.Encode(r); err != nil {
+			return err
+		}
+		j.records = append(j.records, r)
+		if r.Done {
+			j.done[r.unit()] = true
+		}
+	}
+	return w.Flush()
+}
+
+func (j *journal) has(unit string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.done[unit]
+}
