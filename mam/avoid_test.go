@@ -43,6 +43,39 @@ func TestAvoid(t *testing.T) {
 	}
 }
 
+// Where the default prefix is kept back, another stands in for it; where it
+// would not lead anyway, none does.
+func TestStandIn(t *testing.T) {
+	me := uint32(os.Getuid())
+	byDefault := chooser(func(r *policy.Request) policy.Decision { return policy.Decision{Prefix: r.DefaultPrefix()} })
+	for _, tt := range []struct {
+		name   string
+		change func(*View)
+		remote string
+		want   string
+	}{
+		{"it works", func(*View) {}, "192.0.2.1:80", "10.77.1.1:0"},
+		{"down", func(v *View) { v.Prefixes[0].Health.State = policy.Down }, "192.0.2.1:80", "10.77.2.1:0"},
+		{"avoided", func(v *View) { v.Avoid = map[uint32][]policy.PrefixID{me: {v.Prefixes[0].ID}} }, "192.0.2.1:80", "10.77.2.1:0"},
+		{"too dear", func(v *View) { v.AvoidMetered, v.Prefixes[0].Cost = true, policy.Metered }, "192.0.2.1:80", "10.77.2.1:0"},
+		{"it does not lead there", func(v *View) { v.Prefixes[0].Health.State = policy.Down }, "10.77.2.9:80", ""},
+		{"no default in the family", func(v *View) { v.Prefixes[0].Health.State = policy.Down }, "[2001:db8::1]:80", ""},
+		{"all are down", func(v *View) { v.Prefixes[0].Health.State, v.Prefixes[1].Health.State = policy.Down, policy.Down }, "192.0.2.1:80", "10.77.1.1:0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := host(byDefault)
+			tt.change(v)
+			var want wire.SockAddr
+			if tt.want != "" {
+				want = sockAddr(tt.want)
+			}
+			if got := start(t, v, Options{}).dial(t).ask(connectTo(tt.remote)).Context.BindSuggested; got != want {
+				t.Errorf("suggested %v, want %v", got, want)
+			}
+		})
+	}
+}
+
 // avoid changes neither the lists of the View nor their order.
 func TestAvoidLeavesTheView(t *testing.T) {
 	v := host(nil)

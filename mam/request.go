@@ -124,6 +124,7 @@ func (w *work) narrow(f policy.Family, dst netip.Addr) {
 	if n := len(r.Prefixes); n > 0 && cap(w.list) < n {
 		w.list = make([]*policy.Prefix, 0, n) // for next time
 	}
+	r.StandIn = w.view.standIn(r.Prefixes, f, dst)
 	r.DestStats = nil
 	if dst.IsValid() && w.view.Destinations != nil && len(r.Prefixes) > 0 {
 		w.dests = w.dests[:0]

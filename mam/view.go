@@ -194,6 +194,30 @@ func avoid(buf, list []*policy.Prefix, ids []policy.PrefixID) []*policy.Prefix {
 	return buf
 }
 
+// standIn is what is used in place of a default prefix that would lead to dst
+// and is kept back from list: the first candidate that nothing speaks against.
+func (v *View) standIn(list []*policy.Prefix, f policy.Family, dst netip.Addr) *policy.Prefix {
+	if len(list) == 0 || slices.ContainsFunc(list, func(p *policy.Prefix) bool { return p.Default }) {
+		return nil
+	}
+	var reach Reach
+	if dst.IsValid() && v.Routes != nil {
+		reach = v.Routes.Reach(dst)
+	}
+	for _, p := range v.Prefixes {
+		if !p.Default || f != policy.Unspecified && p.Family() != f || len(p.Addrs) == 0 || !reach.Via(p.Index) {
+			continue
+		}
+		for _, q := range list {
+			if q.Health.State == policy.Up {
+				return q
+			}
+		}
+		return list[0]
+	}
+	return nil
+}
+
 // dead tells that a connection from a local address cannot be expected to work:
 // its prefix is down or avoided by the user, or the address is gone.
 func (v *View) dead(local netip.Addr, p *policy.Prefix, uid uint32) bool {

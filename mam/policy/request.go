@@ -104,6 +104,10 @@ type Request struct {
 	// It may be empty. The slice is the manager's; the prefixes are immutable
 	// and may be kept.
 	Prefixes []*Prefix
+	// StandIn is one of Prefixes: what is used in place of the prefix marked
+	// default while that one is kept back because it does not work or costs too
+	// much. It is nil otherwise.
+	StandIn *Prefix
 	// DestStats holds, for each of Prefixes at the same index, the figures of its
 	// connections to the network that Remote lies in (/24 for IPv4, /48 for IPv6);
 	// zero where nothing is known. It is nil if the address is not known yet or
@@ -117,15 +121,15 @@ type Request struct {
 	Now     time.Time
 }
 
-// DefaultPrefix returns the first candidate marked default, nil if there is
-// none (spec/policies.md 3.2).
+// DefaultPrefix returns the first candidate marked default, else StandIn, nil if
+// there is neither (spec/policies.md 3.2).
 func (r *Request) DefaultPrefix() *Prefix {
 	for _, p := range r.Prefixes {
 		if p.Default {
 			return p
 		}
 	}
-	return nil
+	return r.StandIn
 }
 
 // Socket is an idle connected socket of the client.

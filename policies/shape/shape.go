@@ -133,12 +133,13 @@ func Ranked(r *policy.Request, chosen *policy.Prefix, rank func(i int) float64) 
 }
 
 // LastDefault returns the last candidate marked default, which intents and the
-// filesize policies use instead of the first one; nil if there is none.
+// filesize policies use instead of the first one, else what stands in for it;
+// nil if there is neither.
 func LastDefault(r *policy.Request) *policy.Prefix {
 	for _, p := range slices.Backward(r.Prefixes) {
 		if p.Default {
 			return p
 		}
 	}
-	return nil
+	return r.StandIn
 }
