@@ -260,16 +260,23 @@ func (c *Context) String() string {
 	line("domain", s.Domain)
 	line("type", s.Type)
 	line("protocol", s.Protocol)
-	line("bound", s.BindRequested.AddrPort)
-	line("suggested", s.BindSuggested.AddrPort)
+	line("bound", describeAddr(s.BindRequested))
+	line("suggested", describeAddr(s.BindSuggested))
 	line("host", s.Hostname)
 	line("service", s.Service)
 	line("hint", describe(s.Hint))
 	line("result", describe(s.Result))
-	line("remote", s.Remote.AddrPort)
+	line("remote", describeAddr(s.Remote))
 	line("options", describeOptions(s.OptionsCurrent))
 	line("suggested options", describeOptions(s.OptionsSuggested))
 	return b.String()
+}
+
+func describeAddr(a wire.SockAddr) string {
+	if !a.IsValid() {
+		return "-"
+	}
+	return a.AddrPort.String()
 }
 
 func describe(list []wire.AddrInfo) string {
