@@ -1,0 +1,220 @@
+// Socketconnecttest connects again and again to one host through a pool, as the
+// original's test of its socketconnect call does (spec/client-and-socks.md 15.1),
+// one after the other or in several goroutines. Each connection is sent 8 bytes
+// and released for reuse. The exit status is 1 if a try failed, 2 for wrong usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+
+	"github.com/spf13/pflag"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+)
+
+const usage = `Usage: socketconnecttest [OPTION]...
+
+Connects again and again to one host and says whether that worked. Without a
+manager that answers, it connects plainly.
+
+  socketconnecttest --threads 0 --times 3 --category bulktransfer --url http://localhost:8080
+
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// options are what the flags say.
+type options struct {
+	verbose, quiet, clear bool
+	times, threads        int
+	url, host, service    string
+	protocol, ipversion   int
+	transport, category   string
+	filesize              int64
+	socket                string
+
+	network, address string // of these, for the pool
+	intents          intent.Set
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	var o options
+	fs := pflag.NewFlagSet("socketconnecttest", pflag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.SortFlags = false
+	fs.BoolVarP(&o.verbose, "verbose", "v", false, "print how each connection came about")
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print failures only")
+	fs.IntVarP(&o.times, "times", "t", 4, "how often to connect, in each thread")
+	fs.IntVarP(&o.threads, "threads", "p", 4, "how many goroutines connect; 0: one after the other")
+	fs.BoolVar(&o.clear, "clearsocket", false, "never use a connection again")
+	fs.StringVarP(&o.url, "url", "u", "http://localhost:80", "where to connect to: scheme, host and port")
+	fs.StringVarP(&o.host, "hostname", "h", "", "host to connect to, instead of --url")
+	fs.StringVarP(&o.service, "service", "s", "", "service or port, with --hostname")
+	fs.IntVar(&o.protocol, "protocol", 0, "protocol number: 6, 17, or 262 for Multipath TCP (default: that of the transport)")
+	fs.IntVar(&o.ipversion, "ipversion", 0, "4 or 6 (default: either)")
+	fs.StringVar(&o.transport, "transport", "TCP", "TCP or UDP")
+	fs.Int64VarP(&o.filesize, "filesize", "F", 0, "file size intent in bytes (default: not stated)")
+	fs.StringVarP(&o.category, "category", "C", "", "category intent: query, bulktransfer, controltraffic, keepalives or stream")
+	fs.StringVar(&o.socket, "socket", "", "request socket of the manager (default: where it usually is)")
+	help := fs.Bool("help", false, "print this")
+	err := fs.Parse(args)
+	if err == nil && *help {
+		_, _ = fmt.Fprint(stdout, usage+fs.FlagUsages())
+		return 0
+	}
+	if err == nil {
+		err = o.settle(fs)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "socketconnecttest: %v\nTry --help.\n", err)
+		return 2
+	}
+	if err := o.connect(ctx, stdout); err != nil {
+		_, _ = fmt.Fprintf(stderr, "socketconnecttest: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// settle checks the options and makes of them what the pool needs.
+func (o *options) settle(fs *pflag.FlagSet) error {
+	if fs.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	if fs.Changed("hostname") != fs.Changed("service") {
+		return errors.New("--hostname and --service belong together")
+	}
+	o.address = net.JoinHostPort(o.host, o.service)
+	if !fs.Changed("hostname") {
+		u, err := url.Parse(o.url)
+		if err != nil {
+			return err
+		}
+		if u.Scheme == "" || u.Hostname() == "" || u.Port() == "" {
+			return fmt.Errorf("--url %s: it needs a scheme, a host and a port", o.url)
+		}
+		o.address = u.Host
+	}
+	o.network = strings.ToLower(o.transport)
+	if o.network != "tcp" && o.network != "udp" {
+		return fmt.Errorf("--transport %s: neither TCP nor UDP", o.transport)
+	}
+	suits := map[int]string{0: o.network, 6: "tcp", 262: "tcp", 17: "udp"}
+	if suits[o.protocol] != o.network {
+		return fmt.Errorf("--protocol %d: not one of %s", o.protocol, o.network)
+	}
+	switch o.ipversion {
+	case 0:
+	case 4, 6:
+		o.network += fmt.Sprint(o.ipversion)
+	default:
+		return fmt.Errorf("--ipversion %d: neither 4 nor 6", o.ipversion)
+	}
+	if o.category != "" {
+		var err error
+		if o.intents, err = client.ParseIntents("category=" + o.category); err != nil {
+			return err
+		}
+	}
+	if fs.Changed("filesize") {
+		o.intents = o.intents.WithFileSize(o.filesize)
+	}
+	return nil
+}
+
+// connect makes all tries and returns the first failure.
+func (o *options) connect(ctx context.Context, stdout io.Writer) error {
+	d := &client.Dialer{Intents: o.intents, Daemon: &client.Daemon{Path: o.socket}}
+	if o.protocol == 262 {
+		d.Net.SetMultipathTCP(true)
+	}
+	t := &tester{options: o, pool: &client.Pool{Dialer: d, MaxIdle: max(o.threads, 1)}, out: stdout}
+	defer func() { _ = d.Daemon.Close() }()
+	defer func() { _ = t.pool.Close() }()
+	if o.threads <= 0 {
+		s, err := t.tries(ctx, "", nil)
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
+		return err
+	}
+	first, err := t.try(ctx, "Initial try", nil)
+	if err != nil {
+		return err
+	}
+	failed := make([]error, o.threads)
+	var wg sync.WaitGroup
+	for i := range o.threads {
+		wg.Go(func() { _, failed[i] = t.tries(ctx, fmt.Sprintf("Thread %d ", i+1), first) })
+	}
+	wg.Wait()
+	if err := first.Cleanup(); err != nil && !errors.Is(err, net.ErrClosed) { // the pool may have closed it to make room
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
+
+// tester makes the tries of one run.
+type tester struct {
+	*options
+	pool *client.Pool
+
+	mu  sync.Mutex
+	out io.Writer
+}
+
+// tries connects several times, with sockets like the one before, and returns the
+// last one.
+func (t *tester) tries(ctx context.Context, who string, like *client.Socket) (_ *client.Socket, err error) {
+	for n := range t.times {
+		if like, err = t.try(ctx, fmt.Sprintf("%sTry #%d", who, n+1), like); err != nil {
+			return nil, err
+		}
+	}
+	return like, nil
+}
+
+func (t *tester) try(ctx context.Context, name string, like *client.Socket) (*client.Socket, error) {
+	var s *client.Socket
+	var existing bool
+	var err error
+	if like == nil || t.clear {
+		s, err = t.pool.SocketConnectNew(ctx, t.network, t.address)
+	} else {
+		s, existing, err = t.pool.SocketConnectLike(ctx, like)
+	}
+	if err == nil {
+		_, err = io.WriteString(s, "testblah")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil {
+		_, _ = fmt.Fprintf(t.out, "%s: FAILED - exiting\n", name)
+		if s != nil {
+			_ = s.Close()
+		}
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if !t.quiet {
+		_, _ = fmt.Fprintf(t.out, "%s: OK\n", name)
+	}
+	if info, ok := client.InfoOf(s); ok && t.verbose {
+		_, _ = fmt.Fprintf(t.out, "    from %v to %v, used before: %v, asked: %v, reason: %s\n", info.Local, info.Remote, existing, info.Decided, info.Reason)
+	}
+	return s, s.Release()
+}
