@@ -160,11 +160,12 @@ func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 func (ss *Session) refuse(err error, reply replier) {
 	c := ss.c
 	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
-	if reply(c, ReplyOf(err), netip.AddrPort{}) == nil {
+	replyErr := reply(c, ReplyOf(err), netip.AddrPort{})
+	c.cfg.Hooks.Ended(ss, err)
+	if replyErr == nil {
 		c.farewell()
 	}
 	_ = c.Close()
-	c.cfg.Hooks.Ended(ss, err)
 }
 
 var errIdle = errors.New("idle for too long")
