@@ -23,6 +23,7 @@ var _ socks.Rules = (*access)(nil)
 
 // Allow decides as far as is possible without knowing the address.
 func (a *access) Allow(_ context.Context, r *socks.Request) error {
+	detailsOf(r) // before the request is under way, when the metrics look at it
 	s := newSubject(r, netip.AddrPort{}, func() caller { return a.who(r) })
 	for i := range a.rules {
 		switch a.rules[i].match.matches(s) {
