@@ -76,6 +76,7 @@ bench: build ## run the benchmarks and the load generator
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --established 0,1000,5000
 	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --time-wait 40000
+	$(GO) run ./tests/socksbench --muacsocksd $(BUILD)/muacsocksd
 
 .PHONY: man
 man: build
