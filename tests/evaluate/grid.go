@@ -15,7 +15,7 @@ import (
 // gridSchemes are what is compared on the grid, net 1 and net 2 first.
 func gridSchemes() []simulate.Scheme {
 	return []simulate.Scheme{
-		simulate.Net(1), simulate.Net(2), simulate.RoundRobin(), simulate.MPTCP(),
+		simulate.Net(1), simulate.Net(2), simulate.RoundRobin(), simulate.MPTCP(), simulate.Ideal(),
 		simulate.Policy("earliest_arrival"), simulate.Policy("threshold"), simulate.Policy("earliest_arrival_free_or_busy"),
 		simulate.Policy("earliest_arrival_countconns"), simulate.Policy("earliest_arrival_probabilities"), simulate.Policy("adaptive"),
 	}

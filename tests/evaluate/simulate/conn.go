@@ -7,6 +7,7 @@ type conn struct {
 	host  int
 	id    int32
 	flows []*flow
+	eager bool // all flows open at once
 	idle  bool
 	since time.Duration // idle or opened
 
@@ -34,32 +35,31 @@ func (c *conn) take() int32 {
 
 // opened is told when a flow's handshake is over.
 func (c *conn) opened(f *flow) {
-	if f == c.flows[0] {
-		// Further subflows join when the first has been used for a round trip.
+	if f == c.flows[0] && !c.eager {
+		// Further subflows join when the first is there.
 		for _, other := range c.flows[1:] {
 			other.connect(1)
 		}
-		if c.request != nil {
-			request := c.request
-			c.request = nil
-			request()
-		}
+	}
+	if request := c.request; request != nil {
+		c.request = nil
+		request()
 		return
 	}
-	f.path.engine.after(f.path.delay, f.fill)
+	f.path.engine.after(f.path.delay, f.fill) // with what other flows left
 }
 
 // get asks for a response of the given size; done is called when it is there.
 func (c *conn) get(size int64, done func()) {
-	if !c.flows[0].open {
-		c.request = func() { c.get(size, done) }
-		return
-	}
-	f := c.flows[0]
-	for _, g := range c.flows[1:] {
-		if g.open && g.client.srtt < f.client.srtt {
+	var f *flow
+	for _, g := range c.flows {
+		if g.open && (f == nil || g.client.srtt < f.client.srtt) {
 			f = g
 		}
+	}
+	if f == nil {
+		c.request = func() { c.get(size, done) }
+		return
 	}
 	segments := int((size + header + segment - 1) / segment)
 	c.missing, c.done, c.begun = segments, done, false

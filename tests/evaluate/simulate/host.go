@@ -159,7 +159,7 @@ func (h *Host) warmUp() {
 // dial opens a connection.
 func (h *Host) dial(host, path int, multipath bool) *conn {
 	h.nextID++
-	c := &conn{host: host, id: h.nextID, since: h.now}
+	c := &conn{host: host, id: h.nextID, since: h.now, eager: h.scheme.eager}
 	c.flows = []*flow{{conn: c, path: h.paths[path]}}
 	if multipath {
 		for i, p := range h.paths {
@@ -180,6 +180,11 @@ func (h *Host) dial(host, path int, multipath bool) *conn {
 		}
 	}
 	c.flows[0].connect(rounds)
+	if c.eager {
+		for _, f := range c.flows[1:] {
+			f.connect(rounds)
+		}
+	}
 	return c
 }
 

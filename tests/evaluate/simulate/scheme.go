@@ -17,6 +17,8 @@ type Scheme struct {
 	// connections. Else a program reuses a connection without asking, and the
 	// policy decides on new ones only.
 	reuses bool
+	// eager opens all subflows of a connection at once.
+	eager bool
 }
 
 // Net is the scheme that uses one path alone, the first is 1.
@@ -35,6 +37,14 @@ func RoundRobin() Scheme {
 // coupled, as in Linux.
 func MPTCP() Scheme {
 	return Scheme{Name: "mptcp", new: func(uint64, []*policy.Prefix) (policy.Policy, error) { return fixed{multipath: true}, nil }}
+}
+
+// Ideal is MPTCP as it could be at best: all subflows open at once, and a request
+// goes over the first that is open.
+func Ideal() Scheme {
+	s := MPTCP()
+	s.Name, s.eager = "ideal mptcp", true
+	return s
 }
 
 // Policy is the scheme of that policy, with settings as "name=value".

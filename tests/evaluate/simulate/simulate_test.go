@@ -154,6 +154,18 @@ func TestMPTCP(t *testing.T) {
 	}
 }
 
+// With all subflows at once, small objects come by the quickest path, as on it alone.
+func TestIdeal(t *testing.T) {
+	paths := []Path{{Mbps: 2, RTT: 100 * ms}, {Mbps: 20, RTT: 20 * ms}}
+	alone, ideal := host(t, Net(2), true, paths...), host(t, Ideal(), true, paths...)
+	if a, b := alone.Fetch(1000), ideal.Fetch(1000); a != b {
+		t.Errorf("1 kB took %v, alone %v", b, a)
+	}
+	if a, b := alone.Fetch(10_000_000), ideal.Fetch(10_000_000); b > a {
+		t.Errorf("10 MB took %v, alone %v", b, a)
+	}
+}
+
 func TestSlowerPath(t *testing.T) {
 	h := host(t, Net(1), true, Path{Mbps: 10, RTT: 20 * ms})
 	before := h.Fetch(1_000_000)
