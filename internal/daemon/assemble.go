@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/netmon"
@@ -34,7 +35,9 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 		}
 		list = append(list, m)
 	}
-	if cfg.Auto {
+	// Where the default that is configured is away, another one stands in for it.
+	// In the original there is none then.
+	if cfg.Auto || !cfg.Original && slices.ContainsFunc(cfg.Blocks, func(b config.Block) bool { return b.Default != nil && *b.Default }) {
 		markDefaults(list, nets)
 	}
 	return list
