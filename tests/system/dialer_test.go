@@ -1,0 +1,104 @@
+package system
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// dialerEnv makes this program a client: it dials the addresses that it reads,
+// one a line, through the daemon at the socket that the variable names.
+const dialerEnv = "MAMMA_SYSTEM_DIALER"
+
+// dialed is a line that the client prints.
+type dialed struct {
+	Took  time.Duration
+	Local netip.Addr
+	Err   string
+}
+
+// serveDials is the client's main function.
+func serveDials(socket string, in io.Reader, out io.Writer) int {
+	d := client.Dialer{Daemon: &client.Daemon{Path: socket, DecisionTimeout: 2 * time.Second}}
+	defer func() { _ = d.Daemon.Close() }()
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		var r dialed
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		begun := time.Now()
+		c, err := d.DialContext(ctx, "tcp", lines.Text())
+		r.Took = time.Since(begun)
+		cancel()
+		if err == nil {
+			if a, err := netip.ParseAddrPort(c.LocalAddr().String()); err == nil {
+				r.Local = a.Addr().Unmap()
+			}
+			_ = c.Close()
+		} else {
+			r.Err = err.Error()
+		}
+		if err := json.NewEncoder(out).Encode(r); err != nil {
+			return 1
+		}
+	}
+	return 0
+}
+
+// dialer is a client that runs on the bed's client host. It stays, as programs
+// do, so that its reports reach the daemon.
+type dialer struct {
+	t   *testing.T
+	bed *testbed.Bed
+	in  io.Writer
+	out *json.Decoder
+}
+
+func startDialer(t *testing.T, bed *testbed.Bed, socket string) *dialer {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), dialerEnv+"="+socket)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bed.Client.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	return &dialer{t, bed, in, json.NewDecoder(out)}
+}
+
+// dial connects and tells by which network, "" if it failed, and how long it
+// took.
+func (d *dialer) dial(address string) (network string, took time.Duration) {
+	d.t.Helper()
+	if _, err := fmt.Fprintln(d.in, address); err != nil {
+		d.t.Fatal(err)
+	}
+	var r dialed
+	if err := d.out.Decode(&r); err != nil {
+		d.t.Fatalf("the client ended: %v", err)
+	}
+	if n := d.bed.NetworkOf(r.Local); n != nil {
+		return n.Name, r.Took
+	}
+	return r.Err, r.Took
+}

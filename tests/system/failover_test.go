@@ -1,0 +1,456 @@
+package system
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// laptop is two networks as a network manager leaves them: both with a default
+// route, wlan0 preferred, and no source rules. The link of wlan0 can be made to
+// drop everything.
+func laptop(t *testing.T) *testbed.Bed {
+	t.Helper()
+	return testbed.ForTest(t, testbed.Config{
+		Networks: []testbed.NetworkConfig{{Name: "wlan0", Emulate: &testbed.LinkConfig{}}, {Name: "wwan0"}},
+		Zone:     testbed.Zone{".": {"NS a.root.test."}, "www.example.net": {"A 192.0.2.1"}},
+	})
+}
+
+const laptopConf = `policy "sample" {}
+interface "wlan0" {
+  default    = true
+  link_dns   = false
+  %s
+}
+interface "wwan0" {
+  link_dns   = false
+  %s
+}
+`
+
+// plainConf names no resolvers, so that nothing is probed.
+var plainConf = fmt.Sprintf(laptopConf, "", "")
+
+// resolverConf names those of the networks.
+var resolverConf = fmt.Sprintf(laptopConf, `nameserver = ["10.1.0.1"]`, `nameserver = ["10.2.0.1"]`) + "probe {\n  interval = \"1s\"\n}\n"
+
+const service = "192.0.2.1:80"
+
+// asker asks the daemon over one connection which source address to use.
+type asker struct {
+	t   *testing.T
+	c   net.Conn
+	r   *wire.Reader
+	bed *testbed.Bed
+	b   []byte
+}
+
+func ask(t *testing.T, bed *testbed.Bed, d *daemon, remote string) *asker {
+	t.Helper()
+	c, err := net.Dial("unix", d.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(3 * patience))
+	m := wire.Message{Action: wire.ActionConnectRequest, Context: wire.Context{
+		Calls: wire.CallSocket | wire.CallConnect, Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: netip.MustParseAddrPort(remote)},
+	}}
+	b, err := m.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &asker{t, c, wire.NewReader(c), bed, b}
+}
+
+// network is that of the suggestion, "" for none.
+func (a *asker) network() string {
+	a.t.Helper()
+	if _, err := a.c.Write(a.b); err != nil {
+		a.t.Fatal(err)
+	}
+	var m wire.Message
+	if err := a.r.Read(&m); err != nil {
+		a.t.Fatal(err)
+	}
+	if n := a.bed.NetworkOf(m.Context.BindSuggested.AddrPort.Addr()); n != nil {
+		return n.Name
+	}
+	if m.Context.BindSuggested.IsValid() {
+		return m.Context.BindSuggested.AddrPort.Addr().String()
+	}
+	return ""
+}
+
+// until asks until the answer is as wanted, and returns when it first was.
+func (a *asker) until(want string) time.Time {
+	a.t.Helper()
+	got := ""
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if got = a.network(); got == want {
+			return time.Now()
+		}
+	}
+	a.t.Fatalf("the suggestion stays %q, want %q", got, want)
+	return time.Time{}
+}
+
+// linkEvents tells when the kernel reports a link of the namespace as down.
+func linkEvents(t *testing.T, n *testbed.Namespace, name string) <-chan time.Time {
+	t.Helper()
+	updates, done, at := make(chan netlink.LinkUpdate), make(chan struct{}), make(chan time.Time, 64)
+	ns := netns.NsHandle(n.FD())
+	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{Namespace: &ns}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { close(done) })
+	go func() {
+		for u := range updates {
+			if a := u.Attrs(); a.Name == name && a.RawFlags&unix.IFF_RUNNING == 0 {
+				select {
+				case at <- time.Now():
+				default:
+				}
+			}
+		}
+	}()
+	return at
+}
+
+// table collects what was measured.
+type table struct {
+	strings.Builder
+	w *tabwriter.Writer
+}
+
+func newTable() *table {
+	t := &table{}
+	t.w = tabwriter.NewWriter(&t.Builder, 0, 0, 2, ' ', 0)
+	return t
+}
+
+func (t *table) row(what string, d time.Duration, limit string) {
+	_, _ = fmt.Fprintf(t.w, "%s\t%.1f ms\t%s\n", what, float64(d)/float64(time.Millisecond), limit)
+}
+
+// How long a network that fails is still used, and when it is used again.
+func TestFailover(t *testing.T) {
+	timed(t)
+	times := newTable()
+	t.Cleanup(func() {
+		_ = times.w.Flush()
+		t.Logf("fail-over times:\n%s", times)
+	})
+	t.Run("link down", func(t *testing.T) { failLink(t, times) })
+	t.Run("silent, no probes", func(t *testing.T) { failSilently(t, times, plainConf, "no probes", 12*time.Second) })
+	t.Run("silent, probes", func(t *testing.T) { failSilently(t, times, resolverConf, "probes each 1 s", 5*time.Second) })
+	t.Run("resolver dead", func(t *testing.T) { failResolver(t, times) })
+}
+
+// failLink takes the link away while a client asks without pause.
+func failLink(t *testing.T, times *table) {
+	const limit = 50 * time.Millisecond
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	a := ask(t, bed, d, service)
+	a.until("wlan0")
+	link, err := bed.Client.Handle().LinkByName("wlan0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := time.Hour
+	// A busy machine may take its time with a round; few rounds, as more would
+	// be flapping.
+	for range 2 {
+		down := linkEvents(t, bed.Client, "wlan0")
+		if err := bed.Client.Handle().LinkSetDown(link); err != nil {
+			t.Fatal(err)
+		}
+		at := a.until("wwan0")
+		var since time.Time
+		select {
+		case since = <-down:
+		case <-time.After(patience):
+			t.Fatal("the kernel reports nothing")
+		}
+		best = min(best, max(at.Sub(since), 0))
+		if err := bed.Client.Handle().LinkSetUp(link); err != nil {
+			t.Fatal(err)
+		}
+		def := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}, Gw: bed.Networks[0].Gateway4.AsSlice(), Priority: 100}
+		if err := bed.Client.Handle().RouteReplace(def); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		times.row("link up again: first decision for it", a.until("wlan0").Sub(begun), "seconds")
+	}
+	times.row("link down: last decision for it after the kernel's event", best, "at most 50 ms")
+	if best > limit {
+		t.Errorf("decisions name a dead link for %v, want at most %v", best, limit)
+	}
+}
+
+// failSilently lets the preferred network drop everything.
+func failSilently(t *testing.T, times *table, conf, how string, limit time.Duration) {
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", conf))
+	c := startDialer(t, bed, d.socket)
+	if n, took := c.dial(service); n != "wlan0" {
+		t.Fatalf("at first: %s after %v", n, took)
+	}
+	if err := bed.Networks[0].Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
+		t.Fatal(err)
+	}
+	// Each costs the attempt delay at most, until there were enough.
+	slow := 0
+	for i := range 20 {
+		n, took := c.dial(service)
+		if n != "wwan0" {
+			t.Fatalf("connection %d: %s after %v", i, n, took)
+		}
+		if i == 0 {
+			times.row("silent ("+how+"): first connection", took, "attempt delay, 250 ms")
+		}
+		if took < 150*time.Millisecond {
+			times.row(fmt.Sprintf("silent (%s): connection %d", how, i+1), took, "nothing")
+			break
+		}
+		slow++
+		if took > time.Second {
+			t.Errorf("connection %d takes %v", i, took)
+		}
+	}
+	if slow > 6 {
+		t.Errorf("%d connections have waited for the dead network", slow)
+	}
+	if err := bed.Networks[0].Link.Set(testbed.Shape{}, testbed.Shape{}); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for n := ""; n != "wlan0"; <-tick.C {
+		if n, _ = c.dial(service); time.Since(begun) > patience {
+			t.Fatalf("still %s %v after recovery", n, time.Since(begun))
+		}
+	}
+	back := time.Since(begun)
+	times.row("silent ("+how+"): used again after recovery", back, "seconds")
+	if back > limit {
+		t.Errorf("used again after %v, want %v", back, limit)
+	}
+}
+
+// failResolver lets the preferred network's name server fall silent.
+func failResolver(t *testing.T, times *table) {
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", resolverConf))
+	c := startDialer(t, bed, d.socket)
+	bed.Networks[0].Server.DNS.SetHandler(dns.HandlerFunc(func(dns.ResponseWriter, *dns.Msg) {}))
+	n, took := c.dial("www.example.net:80")
+	if n != "wwan0" || took > 2*time.Second {
+		t.Errorf("by name: %s after %v", n, took)
+	}
+	// The network's IPv4 and its IPv6 prefix are tried before the other one's.
+	times.row("resolver dead: first connection by name", took, "two attempt delays")
+	if n, took = c.dial("192.0.2.1:80"); took > time.Second {
+		t.Errorf("by address: %s after %v", n, took)
+	}
+	times.row("resolver dead: connection by address", took, "nothing")
+}
+
+// state waits until the daemon judges a network as wanted.
+func (d *daemon) state(t *testing.T, iface, state, reason string) {
+	t.Helper()
+	d.within(t, patience, func(p map[string]control.Prefix) string {
+		h := p[iface].Health
+		why := ""
+		if h.Reason != nil {
+			why = *h.Reason
+		}
+		if h.State != state || !strings.Contains(why, reason) {
+			return fmt.Sprintf("%s is %q (%s), want %q (%s)", iface, h.State, why, state, reason)
+		}
+		return ""
+	})
+}
+
+// A link that comes and goes is left alone for a while.
+func TestFlapping(t *testing.T) {
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	a := ask(t, bed, d, service)
+	a.until("wlan0")
+	far := bed.Networks[1].Server.Handle()
+	link, err := far.LinkByName("lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		if err := far.LinkSetDown(link); err != nil {
+			t.Fatal(err)
+		}
+		d.state(t, "wwan0", "down", "")
+		if err := far.LinkSetUp(link); err != nil {
+			t.Fatal(err)
+		}
+		d.within(t, patience, func(p map[string]control.Prefix) string {
+			if h := p["wwan0"].Health; h.State == "down" && strings.Contains(*h.Reason, "carrier") {
+				return "no carrier"
+			}
+			return ""
+		})
+	}
+	d.state(t, "wwan0", "down", "flapping")
+	if got := a.network(); got != "wlan0" {
+		t.Errorf("suggested %q", got)
+	}
+}
+
+// Destinations that only one interface reaches, whatever is chosen: nothing is
+// bound, so that the kernel's route counts.
+func TestTunnelsAndBridges(t *testing.T) {
+	bed := laptop(t)
+	h := bed.Client.Handle()
+	add := func(link netlink.Link, addr string) int {
+		t.Helper()
+		if err := bed.Client.Do(func() error { return netlink.LinkAdd(link) }); err != nil {
+			t.Skipf("this host cannot make a %s interface: %v", link.Type(), err)
+		}
+		l, err := h.LinkByName(link.Attrs().Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := netip.MustParsePrefix(addr)
+		if err := h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.LinkSetUp(l); err != nil {
+			t.Fatal(err)
+		}
+		return l.Attrs().Index
+	}
+	attrs := func(name string) netlink.LinkAttrs {
+		a := netlink.NewLinkAttrs()
+		a.Name = name
+		return a
+	}
+	add(&netlink.Bridge{LinkAttrs: attrs("docker0")}, "172.17.0.1/16")
+	tun := &netlink.Tuntap{LinkAttrs: attrs("tun0"), Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI | netlink.TUNTAP_ONE_QUEUE, NonPersist: true, Queues: 1}
+	index := add(tun, "10.9.0.2/24")
+	defer func() {
+		for _, f := range tun.Fds {
+			_ = f.Close()
+		}
+	}()
+	via := func(dst string) {
+		t.Helper()
+		if err := h.RouteAdd(&netlink.Route{LinkIndex: index, Dst: ipNet(netip.MustParsePrefix(dst)), Scope: netlink.SCOPE_LINK}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	via("198.51.100.0/24")
+
+	configured := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	automatic := start(t, bed.Client, write(t, "auto.conf", "auto = true\npolicy \"sample\" {}\n"))
+	for remote, want := range map[string]string{service: "wlan0", "198.51.100.7:80": "", "172.17.0.2:80": ""} {
+		ask(t, bed, configured, remote).until(want)
+		ask(t, bed, automatic, remote).until(want)
+	}
+	// The tunnel takes everything: around it only where that is configured.
+	via("0.0.0.0/1")
+	via("128.0.0.0/1")
+	ask(t, bed, automatic, service).until("10.9.0.2")
+	ask(t, bed, configured, service).until("wlan0")
+}
+
+// While the daemon stood still, as a suspended host does, networks have changed.
+func TestChangesWhileStopped(t *testing.T) {
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	a := ask(t, bed, d, service)
+	a.until("wlan0")
+	d.signal(t, syscall.SIGSTOP)
+	link, err := bed.Client.Handle().LinkByName("wlan0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bed.Client.Handle().LinkSetDown(link); err != nil {
+		t.Fatal(err)
+	}
+	d.signal(t, syscall.SIGCONT)
+	a.until("wwan0")
+}
+
+// An interface is replaced by another of the same name, as when a modem is
+// plugged in anew.
+func TestInterfaceReplaced(t *testing.T) {
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	a := ask(t, bed, d, service)
+	a.until("wlan0")
+	old := d.prefixes(t)["wwan0"].Index
+	n := bed.Networks[1]
+	client, gateway := bed.Client.Handle(), n.Server.Handle()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	link, err := client.LinkByName("wwan0")
+	check(err)
+	check(client.LinkDel(link))
+	d.within(t, patience, func(p map[string]control.Prefix) string {
+		if _, there := p["wwan0"]; there {
+			return "wwan0 is still there"
+		}
+		return ""
+	})
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "wwan0"
+	check(client.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "lan", PeerNamespace: netlink.NsFd(n.Server.FD())}))
+	for _, end := range []struct {
+		h    *netlink.Handle
+		name string
+		addr netip.Addr
+	}{{gateway, "lan", n.Gateway4}, {client, "wwan0", n.Client4}} {
+		l, err := end.h.LinkByName(end.name)
+		check(err)
+		check(end.h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(end.addr, 24))}))
+		check(end.h.LinkSetUp(l))
+		if end.name == "wwan0" {
+			check(end.h.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0")), Gw: n.Gateway4.AsSlice(), Priority: 200}))
+		}
+	}
+	d.state(t, "wwan0", "up", "")
+	if got := d.prefixes(t)["wwan0"]; got.Index == old || got.Device == nil || *got.Device != "wwan0" {
+		t.Errorf("shown as %+v, was index %d", got, old)
+	}
+	wlan, err := client.LinkByName("wlan0")
+	check(err)
+	check(client.LinkSetDown(wlan))
+	a.until("wwan0")
+	if n, took := startDialer(t, bed, d.socket).dial(service); n != "wwan0" {
+		t.Errorf("connected by %s after %v", n, took)
+	}
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,163 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/routing"
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// marked counts the rules that are the daemon's.
+func marked(t *testing.T, bed *testbed.Bed) int {
+	t.Helper()
+	n := 0
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		rules, err := bed.Client.Handle().RuleList(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rules {
+			if r.Protocol == routing.Protocol {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// awaitMarked returns when the daemon's rules are as many as wanted.
+func awaitMarked(t *testing.T, bed *testbed.Bed, want int) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); marked(t, bed) != want; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d rules, want %d", marked(t, bed), want)
+		}
+	}
+}
+
+// With routing = "manage" any program that binds an address gets the network it
+// means. The rules come back when they are flushed, and go with the daemon, or
+// with the next one if it was killed.
+func TestManagedRouting(t *testing.T) {
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
+	conf := write(t, "policy.conf", "routing = \"manage\"\n"+plainConf)
+	bound := func(n *testbed.Network) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		c, err := bed.Client.Dial(ctx, &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(n.Client4, 0))}, "tcp", service)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	}
+	if err := bound(bed.Networks[1]); err == nil {
+		t.Fatal("the second network's address works without a source rule")
+	}
+	d := start(t, bed.Client, conf)
+	const rules = 8 // two for each address of two networks
+	awaitMarked(t, bed, rules)
+	for _, n := range bed.Networks {
+		if err := bound(n); err != nil {
+			t.Errorf("%s: %v", n.Name, err)
+		}
+	}
+	// No device needs to be bound then.
+	d.within(t, patience, func(p map[string]control.Prefix) string {
+		if p["wwan0"].Device != nil {
+			return "sockets are bound to " + *p["wwan0"].Device
+		}
+		return ""
+	})
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		list, err := bed.Client.Handle().RuleList(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range list {
+			if r.Protocol == routing.Protocol {
+				if err := bed.Client.Handle().RuleDel(&r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	awaitMarked(t, bed, rules)
+	if err := bound(bed.Networks[1]); err != nil {
+		t.Errorf("after a flush: %v", err)
+	}
+	d.signal(t, syscall.SIGTERM)
+	if status := d.wait(t); status != 0 {
+		t.Errorf("exit status %d\n%s", status, d.log)
+	}
+	if n := marked(t, bed); n != 0 {
+		t.Errorf("%d rules are left behind", n)
+	}
+
+	d = start(t, bed.Client, conf)
+	awaitMarked(t, bed, rules)
+	d.signal(t, syscall.SIGKILL)
+	d.wait(t)
+	if n := marked(t, bed); n != rules {
+		t.Errorf("%d rules after a crash", n)
+	}
+	start(t, bed.Client, write(t, "policy.conf", plainConf))
+	awaitMarked(t, bed, 0)
+}
+
+// Without the capability the daemon says what it lacks.
+func TestManagedRoutingNeedsCapability(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving up a capability takes one: needs root, or a user namespace")
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("needs setpriv of util-linux")
+	}
+	conf := write(t, "policy.conf", "routing = \"manage\"\n"+plainConf)
+	cmd := exec.Command(setpriv, "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--", filepath.Join(bin, "mamma"), "--socket", filepath.Join(t.TempDir(), "s"), conf)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "CAP_NET_ADMIN: run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// The doctor goes by the running daemon's configuration and tells by its exit
+// code how bad it is.
+func TestDoctor(t *testing.T) {
+	bed := testbed.ForTest(t, testbed.Config{
+		Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}},
+		Zone:     testbed.Zone{".": {"NS a.root.test."}},
+	})
+	d := start(t, bed.Client, write(t, "policy.conf", resolverConf))
+	cmd := exec.Command(filepath.Join(bin, "mammactl"), "--control", filepath.Join(filepath.Dir(d.socket), "control.sock"), "doctor")
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := bed.Client.Run(cmd)
+	if e := (*exec.ExitError)(nil); !errors.As(err, &e) || e.ExitCode() != 2 {
+		t.Errorf("%v", err)
+	}
+	for _, want := range []string{
+		"PROBLEM  10.2.0.0/24 on wwan0: what is bound to it would leave elsewhere",
+		"evidence: route to 192.0.2.1 from 10.2.0.2 goes by wlan0",
+		"ip rule add from 10.2.0.2 lookup 101 && ip route add default via 10.2.0.1 dev wwan0 table 101",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, &out)
+		}
+	}
+}
