@@ -41,6 +41,10 @@ type Options struct {
 	// use, or the error that left the old one in use. nil: reload is not
 	// supported.
 	Reload func(context.Context) error
+	// Multipath tells of the host's MPTCP connections, those of all users; Now
+	// and Complete are filled in. It may take milliseconds. nil: they are not
+	// looked at.
+	Multipath func() (Multipath, error)
 	// Group is the id of the control group; nil: none.
 	Group *uint32
 	// Metrics answers GET /metrics; nil: there are none.
@@ -157,6 +161,7 @@ func (s *Server) handler() http.Handler {
 		"GET /v1/prefixes":   s.prefixes,
 		"GET /v1/policy":     s.policy,
 		"GET /v1/decisions":  s.decisions,
+		"GET /v1/mptcp":      s.mptcp,
 		"POST /v1/explain":   s.explain,
 		"POST /v1/set":       s.set,
 		"POST /v1/reload":    s.reload,

@@ -1,0 +1,85 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// Multipath is the answer to /v1/mptcp: what the kernel shows of Multipath TCP.
+type Multipath struct {
+	Now time.Time `json:"now"`
+	// PathManager is who opens subflows of new connections, as net.mptcp.path_manager.
+	PathManager *string             `json:"path_manager"`
+	Managed     bool                `json:"managed"`  // the daemon does, or sets the kernel's up
+	Complete    bool                `json:"complete"` // false: only the asker's own connections are shown
+	Connections []MultipathConn     `json:"connections"`
+	Endpoints   []MultipathEndpoint `json:"endpoints"`
+	Counters    MultipathCounters   `json:"counters"`
+}
+
+// MultipathConn is one connection. Bytes are those of the connection, each
+// counted once, whatever subflow carried it.
+type MultipathConn struct {
+	Token    string             `json:"token"` // the kernel's name of it
+	Local    string             `json:"local"` // of the first subflow
+	Remote   string             `json:"remote"`
+	UID      uint32             `json:"uid"`
+	Fallback bool               `json:"fallback"` // it became plain TCP
+	Server   bool               `json:"server"`   // the peer opened it
+	Sent     uint64             `json:"sent_bytes"`
+	Received uint64             `json:"received_bytes"`
+	Decision *uint64            `json:"decision"` // number of the decision it was opened by
+	Host     *string            `json:"host"`     // of that decision
+	Subflows []MultipathSubflow `json:"subflows"`
+}
+
+// MultipathSubflow is one TCP connection that carries a part.
+type MultipathSubflow struct {
+	Local       string   `json:"local"`
+	Remote      string   `json:"remote"`
+	Prefix      *string  `json:"prefix"` // null: not on a managed prefix
+	Interface   *string  `json:"interface"`
+	First       bool     `json:"first"`
+	Backup      bool     `json:"backup"`      // carries data only if no other can
+	Established bool     `json:"established"` // false: still being opened, or plain TCP
+	Sent        uint64   `json:"sent_bytes"`
+	Received    uint64   `json:"received_bytes"`
+	RTTMS       *float64 `json:"rtt_ms"`
+}
+
+// MultipathEndpoint is an address that the kernel's path manager uses.
+type MultipathEndpoint struct {
+	ID    int      `json:"id"`
+	Addr  string   `json:"address"`
+	Flags []string `json:"flags"` // as "ip mptcp endpoint" names them
+}
+
+// MultipathCounters count since the host, or its network namespace, began.
+type MultipathCounters struct {
+	Opened        uint64            `json:"opened"`         // connections that this host asked for
+	Accepted      uint64            `json:"accepted"`       // those that peers asked for
+	NoPeer        uint64            `json:"no_peer"`        // became plain TCP as the peer has no MPTCP
+	Fallbacks     map[string]uint64 `json:"fallbacks"`      // all that became plain TCP, by the kernel's names
+	JoinsSent     uint64            `json:"joins_sent"`     // subflows that this host asked for
+	JoinsReceived uint64            `json:"joins_received"` // those that peers asked for
+}
+
+// mptcp shows the connections, of others only to those who may read everything.
+func (s *Server) mptcp(r *http.Request) (any, error) {
+	if s.opts.Multipath == nil {
+		return nil, failure(http.StatusNotImplemented, "unsupported", errors.New("MPTCP connections are not looked at"))
+	}
+	m, err := s.opts.Multipath()
+	if err != nil {
+		return nil, failure(http.StatusNotImplemented, "unsupported", fmt.Errorf("MPTCP cannot be looked at: %w", err))
+	}
+	p := peerFrom(r.Context())
+	m.Now, m.Complete = s.opts.now(), s.guard.rights(p).ReadAll
+	if !m.Complete {
+		m.Connections = slices.DeleteFunc(m.Connections, func(c MultipathConn) bool { return c.UID != p.UID || p.UID == nobody })
+	}
+	return m, nil
+}
