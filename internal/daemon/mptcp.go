@@ -3,9 +3,11 @@ package daemon
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/internal/mptcp/pathmanager"
 	"github.com/socket-intents/mamma/mam"
@@ -63,13 +65,68 @@ func (d *Daemon) reconfigured() {
 	}
 }
 
-// MPTCP tells what is known of the host's MPTCP connections. The error wraps
-// mptcp.ErrUnsupported if the kernel has none.
-func (d *Daemon) MPTCP() (pathmanager.Snapshot, error) {
+// multipath tells what is known of the host's MPTCP connections.
+func (d *Daemon) multipath() (control.Multipath, error) {
 	o, err := pathmanager.OpenObserver(d.manager)
 	if err != nil {
-		return pathmanager.Snapshot{}, err
+		return control.Multipath{}, err
 	}
 	defer o.Close() //nolint:errcheck // only read
-	return o.Snapshot(time.Now())
+	s, err := o.Snapshot(time.Now())
+	if err != nil {
+		return control.Multipath{}, err
+	}
+	m := encodeMultipath(&s)
+	m.Managed = d.paths.Load() != nil
+	return m, nil
+}
+
+func encodeMultipath(s *pathmanager.Snapshot) control.Multipath {
+	m := control.Multipath{
+		PathManager: orNil(string(s.Selected)), Connections: []control.MultipathConn{}, Endpoints: []control.MultipathEndpoint{},
+		Counters: control.MultipathCounters{
+			Opened: s.Counters.Opened, Accepted: s.Counters.Accepted, NoPeer: s.Counters.NoPeer, Fallbacks: s.Counters.Fallbacks,
+			JoinsSent: s.Counters.JoinsSent, JoinsReceived: s.Counters.JoinsReceived,
+		},
+	}
+	for _, c := range s.Connections {
+		out := control.MultipathConn{
+			Token: c.Token.String(), Local: plain(c.Local), Remote: plain(c.Remote), UID: c.UID, Fallback: c.Fallback, Server: c.Server,
+			Sent: c.Sent, Received: c.Received, Subflows: []control.MultipathSubflow{},
+		}
+		if c.Decision != nil {
+			out.Decision, out.Host = &c.Decision.Seq, orNil(c.Decision.Host)
+		}
+		for i, f := range c.Subflows {
+			sub := control.MultipathSubflow{
+				Local: plain(f.Local), Remote: plain(f.Remote), First: f.First, Backup: f.Backup, Established: f.Established,
+				Sent: f.Sent, Received: f.Received,
+			}
+			if id := c.Prefixes[i]; id.Interface != "" {
+				sub.Prefix, sub.Interface = orNil(id.Prefix.String()), &id.Interface
+			}
+			if f.RTT > 0 {
+				ms := float64(f.RTT) / 1000
+				sub.RTTMS = &ms
+			}
+			out.Subflows = append(out.Subflows, sub)
+		}
+		m.Connections = append(m.Connections, out)
+	}
+	for _, e := range s.Endpoints {
+		m.Endpoints = append(m.Endpoints, control.MultipathEndpoint{ID: int(e.ID), Addr: e.Addr.String(), Flags: strings.Fields(e.Flags.String())})
+	}
+	return m
+}
+
+// plain shows an address without the form that IPv6 sockets have for IPv4.
+func plain(a netip.AddrPort) string {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
+}
+
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/mptcp"
 )
 
@@ -48,6 +51,7 @@ func TestVeto(t *testing.T) {
 		}
 		_ = fifo.Close()
 		s.awaitJoin(t, "wwan0", from)
+		s.awaitShown(t, "wlan0", "wwan0")
 		close(from.resume)
 		if r := <-done; r.err != nil || r.r.Sum != sumOf(size) || !r.r.Multipath || r.r.Source != s.Network("wlan0").Client4 {
 			t.Errorf("%+v, %v", r.r, r.err)
@@ -67,6 +71,33 @@ func (s *stageFor) awaitJoin(t *testing.T, network string, from *server) {
 		case <-tick.C:
 		case <-ctx.Done():
 			t.Fatalf("no subflow over %s\n%s", network, s.daemon.Output())
+		}
+	}
+}
+
+// awaitShown waits until the control socket shows one connection with a subflow
+// on each of these networks.
+func (s *stageFor) awaitShown(t *testing.T, networks ...string) {
+	t.Helper()
+	c := control.NewClient(filepath.Join(filepath.Dir(s.daemon.Socket), "control.sock"))
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		var m control.Multipath
+		if _, err := c.Get(ctx, "/v1/mptcp", &m); err != nil {
+			t.Fatalf("%v; last %+v", err, m)
+		}
+		var shown []string
+		if len(m.Connections) == 1 && m.Managed && m.Connections[0].Received > 0 && m.Connections[0].Decision != nil {
+			for _, f := range m.Connections[0].Subflows {
+				if f.Established && f.Interface != nil {
+					shown = append(shown, *f.Interface)
+				}
+			}
+		}
+		if slices.Equal(shown, networks) {
+			return
 		}
 	}
 }
