@@ -62,7 +62,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.path, "control", "", "path of the control socket")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
-		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.policyCommand(),
+		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),
 		a.explainCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.versionCommand(), manCommand(root),
 	)

@@ -161,6 +161,7 @@ func newFake() *fake {
 			{Name: "wwan0", Index: 3, Prefixes: []string{wwan.Prefix}, Link: wwan.Link},
 		}},
 		"GET /v1/decisions": control.Decisions{Now: now, Last: 4, Complete: true, Decisions: decisions()},
+		"GET /v1/mptcp":     multipath(),
 		"POST /v1/explain":  explanation(), "POST /v1/set": policyAnswer(), "POST /v1/reload": policyAnswer(),
 	}}
 }
@@ -221,6 +222,7 @@ func TestScreens(t *testing.T) {
 		{"status", []string{"status"}},
 		{"prefixes", []string{"prefixes"}},
 		{"interfaces", []string{"interfaces"}},
+		{"mptcp", []string{"mptcp"}},
 		{"policy", []string{"policy"}},
 		{"decisions", []string{"decisions"}},
 		{"explain", []string{"explain", "www.example.net:443", "--category", "bulktransfer", "--filesize", "300M"}},
@@ -246,7 +248,7 @@ func TestJSON(t *testing.T) {
 	f.answers["GET /v1/status"] = map[string]any{"schema": 1, "future": "field"}
 	path := serve(t, f)
 	for _, args := range [][]string{
-		{"status"}, {"prefixes"}, {"interfaces"}, {"policy"}, {"decisions"}, {"explain", "a"}, {"set", "x"}, {"reload"}, {"version"},
+		{"status"}, {"prefixes"}, {"interfaces"}, {"mptcp"}, {"policy"}, {"decisions"}, {"explain", "a"}, {"set", "x"}, {"reload"}, {"version"},
 	} {
 		code, out, errs := mammactl(t.Context(), path, append(args, "--json")...)
 		var v map[string]any

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/control"
+)
+
+func (a *app) mptcpCommand() *cobra.Command {
+	return a.command("mptcp", "Show Multipath TCP connections and their subflows", `
+Shows the connections of this host that use Multipath TCP, each with its
+subflows: on which network, how much they carried, and their round-trip time.
+Data that was sent again over another subflow counts on both. A connection that
+became plain TCP says so. Below are the endpoints of the kernel's path manager and
+how many connections have become plain TCP since the host began.`,
+		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+			var m control.Multipath
+			raw, err := c.Get(ctx, "/v1/mptcp", &m)
+			if err != nil {
+				return err
+			}
+			return a.show(raw, func() error { return a.showMultipath(&m) })
+		})
+}
+
+func (a *app) showMultipath(m *control.Multipath) error {
+	t := newTable("CONNECTION", "INTERFACE", "LOCAL", "STATE", ">RECEIVED", ">SENT", ">RTT ms")
+	for i := range m.Connections {
+		c := &m.Connections[i]
+		name := c.Remote
+		if c.Host != nil {
+			name = *c.Host + " (" + c.Remote + ")"
+		}
+		state := fmt.Sprintf("%d subflows", len(c.Subflows))
+		switch {
+		case c.Fallback:
+			state = "plain TCP"
+		case len(c.Subflows) == 1:
+			state = "1 subflow"
+		}
+		if c.Server {
+			state += ", from peer"
+		}
+		t.add(plain(clean(name), "", "", state, byteSize(c.Received), byteSize(c.Sent), "")...)
+		for j := range c.Subflows {
+			f := &c.Subflows[j]
+			t.add(plain("", orUnknown(f.Interface), clean(f.Local), subflowState(c, f), byteSize(f.Received), byteSize(f.Sent), msec(f.RTTMS))...)
+		}
+	}
+	if len(m.Connections) == 0 {
+		if err := a.printf("No connection uses Multipath TCP.\n"); err != nil {
+			return err
+		}
+	} else if err := t.write(a.out); err != nil {
+		return err
+	}
+	var b strings.Builder
+	if !m.Complete {
+		b.WriteString("Only your own connections are shown.\n")
+	}
+	who := "not managed by mamma"
+	if m.Managed {
+		who = "managed by mamma"
+	}
+	fmt.Fprintf(&b, "Path manager: %s, %s\n", orUnknown(m.PathManager), who)
+	for _, e := range m.Endpoints {
+		fmt.Fprintf(&b, "Endpoint %d: %s %s\n", e.ID, clean(e.Addr), clean(strings.Join(e.Flags, " ")))
+	}
+	n := &m.Counters
+	fmt.Fprintf(&b, "Since the host began: %d connections opened, %d accepted; %d subflows asked for, %d by peers; %d connections had a peer without MPTCP.\n",
+		n.Opened, n.Accepted, n.JoinsSent, n.JoinsReceived, n.NoPeer)
+	for _, name := range slices.Sorted(maps.Keys(n.Fallbacks)) {
+		fmt.Fprintf(&b, "Became plain TCP, %s: %d\n", clean(name), n.Fallbacks[name])
+	}
+	return a.printf("%s", b.String())
+}
+
+func subflowState(c *control.MultipathConn, f *control.MultipathSubflow) string {
+	var parts []string
+	if f.First {
+		parts = append(parts, "first")
+	}
+	if f.Backup {
+		parts = append(parts, "backup")
+	}
+	if !f.Established && !c.Fallback {
+		parts = append(parts, "opening")
+	}
+	if len(parts) == 0 {
+		return "up"
+	}
+	return strings.Join(parts, ", ")
+}
