@@ -290,6 +290,36 @@ func (d *daemon) state(t *testing.T, iface, state, reason string) {
 	})
 }
 
+// The kernel's own view: an established connection that is not acknowledged any
+// more, without a client that reports anything.
+func TestStalledConnection(t *testing.T) {
+	timed(t)
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	c, err := bed.Client.DialContext(t.Context(), "tcp", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	send := func(text string) {
+		t.Helper()
+		if _, err := c.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("GET / HTTP/1.1\r\n") // the rest of the request never comes
+	d.state(t, "wlan0", "up", "")
+	if err := bed.Networks[0].Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
+		t.Fatal(err)
+	}
+	send("X-Lost: yes\r\n")
+	d.state(t, "wlan0", "suspect", "established connections are not acknowledged")
+	if err := bed.Networks[0].Link.Set(testbed.Shape{}, testbed.Shape{}); err != nil {
+		t.Fatal(err)
+	}
+	d.state(t, "wlan0", "up", "")
+}
+
 // A link that comes and goes is left alone for a while.
 func TestFlapping(t *testing.T) {
 	bed := laptop(t)
