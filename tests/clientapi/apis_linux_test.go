@@ -32,6 +32,21 @@ func twoNetworks(t *testing.T, sourceRules bool) *testbed.Bed {
 	}})
 }
 
+// startDaemon starts one that must end in peace with the test.
+func startDaemon(t *testing.T, bed *testbed.Bed, config string) *stage.Daemon {
+	t.Helper()
+	d, err := stage.StartDaemon(t.Context(), bed.Client, filepath.Join(bin, "mamma"), t.TempDir(), "daemon", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
 func startActor(t *testing.T, bed *testbed.Bed) *stage.Actor {
 	t.Helper()
 	a, err := stage.StartActor(bed.Client)
@@ -57,15 +72,7 @@ func networks(seen []testbed.Seen) (names []string, connections int) {
 // connections where it can.
 func TestWithDaemon(t *testing.T) {
 	bed := twoNetworks(t, false)
-	dir := t.TempDir()
-	program, err := stage.Build(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := stage.StartDaemon(t.Context(), bed.Client, program, dir, "daemon", byCategory)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := startDaemon(t, bed, byCategory)
 	actor := startActor(t, bed)
 	for name := range apis {
 		hosts := []string{"192.0.2.1", "www.example.net"}
@@ -102,9 +109,6 @@ func TestWithDaemon(t *testing.T) {
 			}
 		}
 	}
-	if err := d.Stop(); err != nil {
-		t.Error(err)
-	}
 }
 
 // Without a daemon everything goes by the default route.
@@ -135,15 +139,7 @@ func TestWithoutDaemon(t *testing.T) {
 // and no other address.
 func TestClassicBound(t *testing.T) {
 	bed := twoNetworks(t, true)
-	dir := t.TempDir()
-	program, err := stage.Build(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := stage.StartDaemon(t.Context(), bed.Client, program, dir, "daemon", byCategory)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := startDaemon(t, bed, byCategory)
 	actor := startActor(t, bed)
 	for _, n := range bed.Networks {
 		var seen []testbed.Seen
@@ -157,8 +153,5 @@ func TestClassicBound(t *testing.T) {
 		if q := n.Server.DNS.Queries(); len(q) == 0 {
 			t.Errorf("the name server of %s was not asked", n.Name)
 		}
-	}
-	if err := d.Stop(); err != nil {
-		t.Error(err)
 	}
 }

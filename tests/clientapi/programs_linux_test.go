@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // lteIsDefault is not what the host's routes prefer.
@@ -18,20 +16,8 @@ prefix "10.64.0.0/10" { default = true }
 // The original's test programs with the sample policy, and without a daemon.
 func TestOriginalPrograms(t *testing.T) {
 	bed := twoNetworks(t, false)
-	dir := t.TempDir()
-	program, err := stage.Build(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", "../socketconnecttest", "../policytest")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build, err, out)
-	}
-	d, err := stage.StartDaemon(t.Context(), bed.Client, program, dir, "sample", lteIsDefault)
-	if err != nil {
-		t.Fatal(err)
-	}
-	none := filepath.Join(dir, "none")
+	d := startDaemon(t, bed, lteIsDefault)
+	none := filepath.Join(t.TempDir(), "none")
 	for _, tt := range []struct {
 		name, program string
 		socket        string
@@ -50,7 +36,7 @@ func TestOriginalPrograms(t *testing.T) {
 		{"refused", "policytest", d.Socket, []string{"-a", "192.0.2.1", "-p", "1"}, 1, "connection refused", 1},
 	} {
 		t.Run(tt.program+" "+tt.name, func(t *testing.T) {
-			cmd := exec.Command(filepath.Join(dir, tt.program), append(tt.args, "--socket", tt.socket)...)
+			cmd := exec.Command(filepath.Join(bin, tt.program), append(tt.args, "--socket", tt.socket)...)
 			var out strings.Builder
 			cmd.Stdout, cmd.Stderr = &out, &out
 			err := bed.Client.Run(cmd)
@@ -61,8 +47,5 @@ func TestOriginalPrograms(t *testing.T) {
 				t.Errorf("%q is printed %d times, want %d:\n%s", tt.want, n, tt.times, &out)
 			}
 		})
-	}
-	if err := d.Stop(); err != nil {
-		t.Error(err)
 	}
 }
