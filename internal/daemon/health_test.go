@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -168,6 +169,46 @@ func TestProbes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Reports reach the View at once, and what they led to ends by itself in time.
+func TestWatchHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := bare(t, twoNetworks+"probe { when = \"never\" }")
+		d.manager = mam.New(mam.Options{})
+		d.sampler = pathstat.New(pathstat.Options{}, nil)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- d.watchHealth(ctx) }()
+		wlan, wwan := d.list[0].prefix, d.list[1].prefix
+		for range 3 {
+			d.reported(mam.Record{
+				App: policy.App{UID: 7}, Outcome: &mam.Outcome{Candidate: 1},
+				Decision: policy.Decision{Prefix: &wlan, Alternates: []*policy.Prefix{&wwan}},
+			})
+			synctest.Wait()
+		}
+		if got := d.manager.View().Avoid[7]; !slices.Equal(got, []policy.PrefixID{wlan.ID}) {
+			t.Errorf("avoided after three reports: %v", got)
+		}
+		time.Sleep(4 * time.Second) // of the bubble's time
+		synctest.Wait()
+		if got := d.manager.View().Avoid; len(got) > 0 {
+			t.Errorf("avoided for ever: %v", got)
+		}
+		if h := d.manager.View().Prefixes[0].Health; h.State != policy.Suspect {
+			t.Errorf("on trial it is %v", h)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if h := d.manager.View().Prefixes[0].Health; h.State != policy.Up {
+			t.Errorf("a doubt that nobody renews: %+v", h)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A budget is counted from the interface's counter; beyond it the prefix is
