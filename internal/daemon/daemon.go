@@ -106,6 +106,7 @@ func New(opts Options) (*Daemon, error) {
 	d.resolvers = newResolvers(d.log)
 	d.started = time.Now()
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
+	d.metrics.AddMPTCP(mptcpCounters)
 	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.reconfigured, OnDecision: d.decided}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)

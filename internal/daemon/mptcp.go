@@ -65,6 +65,16 @@ func (d *Daemon) reconfigured() {
 	}
 }
 
+// mptcpCounters reads the counters of the host.
+func mptcpCounters() (mptcp.Counters, error) {
+	r, err := mptcp.OpenCounters()
+	if err != nil {
+		return mptcp.Counters{}, err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	return r.Read()
+}
+
 // multipath tells what is known of the host's MPTCP connections.
 func (d *Daemon) multipath() (control.Multipath, error) {
 	o, err := pathmanager.OpenObserver(d.manager)
