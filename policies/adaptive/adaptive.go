@@ -25,7 +25,7 @@ const (
 	// longer there.
 	slowness = 0.5
 	// loyalty is by how much another prefix must be better than the default one.
-	loyalty = 0.1
+	loyalty = 0.05
 	// suspicion is what connections over a prefix may cost whose health is suspect:
 	// the client tries the next candidate a moment later.
 	suspicion = time.Second
