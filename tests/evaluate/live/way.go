@@ -48,8 +48,12 @@ type chooser struct {
 	dialer *client.Dialer
 }
 
+// decisionTimeout is long, so that a moment in which the machine is busy shows in
+// a figure and does not end the run; the library's own is 50 ms.
+const decisionTimeout = 5 * time.Second
+
 func newChooser(w Way) *chooser {
-	return &chooser{way: w, dialer: &client.Dialer{Daemon: &client.Daemon{Path: w.Socket}}}
+	return &chooser{way: w, dialer: &client.Dialer{Daemon: &client.Daemon{Path: w.Socket, DecisionTimeout: decisionTimeout}}}
 }
 
 func (c *chooser) close() { _ = c.dialer.Daemon.Close() }
