@@ -315,11 +315,25 @@ func (m *Manager) resolve(ctx context.Context, w *work, p *policy.Prefix, f poli
 	defer cancel()
 	var err error
 	w.answer, err = first.Lookup(ctx, w.req.Host, f)
-	if errors.Is(err, ErrNotFound) && own && w.view.Resolver != nil {
+	if errors.Is(err, ErrNotFound) && own && w.view.Resolver != nil && !exists(ctx, first, w.req.Host, f) {
 		w.answer, err = w.view.Resolver.Lookup(ctx, w.req.Host, f)
 	}
 	if err == nil && len(w.answer.Addrs) == 0 {
 		err = fmt.Errorf("resolve %s: empty answer: %w", w.req.Host, ErrNotFound)
 	}
 	return err
+}
+
+// exists tells whether a resolver that has no address of family f for host has
+// one of the other. Then it knows the name, and nobody else has to be asked.
+func exists(ctx context.Context, r Resolver, host string, f policy.Family) bool {
+	other := policy.IPv4
+	switch f {
+	case policy.IPv4:
+		other = policy.IPv6
+	case policy.Unspecified:
+		return false
+	}
+	_, err := r.Lookup(ctx, host, other)
+	return err == nil
 }

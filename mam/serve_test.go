@@ -241,6 +241,15 @@ func TestResolverOfThePrefix(t *testing.T) {
 	if got := d.dial(t).ask(socketConnectTo("host.test", "80")); got.Context.Remote != sockAddr("192.0.2.1:80") {
 		t.Errorf("remote %v, want the default resolver's answer", got.Context.Remote)
 	}
+	// A name that it knows, without an address of the family, is not asked elsewhere.
+	v2 := host(takeFirst)
+	v2.Resolvers = map[policy.PrefixID]Resolver{v2.Prefixes[0].ID: table{"host.test": addrs("2001:db8::9")}}
+	d.Publish(v2)
+	req := socketConnectTo("host.test", "80")
+	req.Context.Domain = wire.AFInet
+	if got := d.dial(t).ask(req); got.Action != wire.ActionErrorResolve {
+		t.Errorf("%v with remote %v: the default resolver was asked", got.Action, got.Context.Remote)
+	}
 }
 
 func TestEchoWithoutPolicy(t *testing.T) {
