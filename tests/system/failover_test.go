@@ -68,8 +68,13 @@ func ask(t *testing.T, bed *testbed.Bed, d *daemon, remote string) *asker {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(3 * patience))
+	to := netip.MustParseAddrPort(remote)
+	domain := int32(wire.AFInet)
+	if to.Addr().Is6() {
+		domain = wire.AFInet6
+	}
 	m := wire.Message{Action: wire.ActionConnectRequest, Context: wire.Context{
-		Calls: wire.CallSocket | wire.CallConnect, Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: netip.MustParseAddrPort(remote)},
+		Calls: wire.CallSocket | wire.CallConnect, Domain: domain, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: to},
 	}}
 	b, err := m.Append(nil)
 	if err != nil {
@@ -81,6 +86,19 @@ func ask(t *testing.T, bed *testbed.Bed, d *daemon, remote string) *asker {
 // network is that of the suggestion, "" for none.
 func (a *asker) network() string {
 	a.t.Helper()
+	addr := a.suggestion()
+	if n := a.bed.NetworkOf(addr); n != nil {
+		return n.Name
+	}
+	if addr.IsValid() {
+		return addr.String()
+	}
+	return ""
+}
+
+// suggestion is the source address to use, invalid for none.
+func (a *asker) suggestion() netip.Addr {
+	a.t.Helper()
 	if _, err := a.c.Write(a.b); err != nil {
 		a.t.Fatal(err)
 	}
@@ -88,13 +106,19 @@ func (a *asker) network() string {
 	if err := a.r.Read(&m); err != nil {
 		a.t.Fatal(err)
 	}
-	if n := a.bed.NetworkOf(m.Context.BindSuggested.AddrPort.Addr()); n != nil {
-		return n.Name
+	return m.Context.BindSuggested.AddrPort.Addr()
+}
+
+// address asks until the suggestion is a certain address.
+func (a *asker) address(want netip.Addr) {
+	a.t.Helper()
+	var got netip.Addr
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if got = a.suggestion(); got == want {
+			return
+		}
 	}
-	if m.Context.BindSuggested.IsValid() {
-		return m.Context.BindSuggested.AddrPort.Addr().String()
-	}
-	return ""
+	a.t.Fatalf("the suggestion stays %v, want %v", got, want)
 }
 
 // until asks until the answer is as wanted, and returns when it first was.
@@ -162,9 +186,25 @@ func TestFailover(t *testing.T) {
 	t.Run("resolver dead", func(t *testing.T) { failResolver(t, times) })
 }
 
-// failLink takes the link away while a client asks without pause.
+// failLink takes the link away while a client asks without pause. A busy machine
+// may take its time once or twice.
 func failLink(t *testing.T, times *table) {
 	const limit = 50 * time.Millisecond
+	best, back := linkRound(t)
+	for tries := 1; best > limit && tries < 4; tries++ {
+		next, _ := linkRound(t)
+		best = min(best, next)
+	}
+	times.row("link down: last decision for it after the kernel's event", best, "at most 50 ms")
+	times.row("link up again: first decision for it", back, "seconds")
+	if best > limit {
+		t.Errorf("decisions name a dead link for %v, want at most %v", best, limit)
+	}
+}
+
+// linkRound tells the best of two rounds, as more would be flapping.
+func linkRound(t *testing.T) (best, back time.Duration) {
+	t.Helper()
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
 	a := ask(t, bed, d, service)
@@ -173,9 +213,7 @@ func failLink(t *testing.T, times *table) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	best := time.Hour
-	// A busy machine may take its time with a round; few rounds, as more would
-	// be flapping.
+	best, back = time.Hour, time.Hour
 	for range 2 {
 		down := linkEvents(t, bed.Client, "wlan0")
 		if err := bed.Client.Handle().LinkSetDown(link); err != nil {
@@ -197,12 +235,9 @@ func failLink(t *testing.T, times *table) {
 			t.Fatal(err)
 		}
 		begun := time.Now()
-		times.row("link up again: first decision for it", a.until("wlan0").Sub(begun), "seconds")
+		back = min(back, a.until("wlan0").Sub(begun))
 	}
-	times.row("link down: last decision for it after the kernel's event", best, "at most 50 ms")
-	if best > limit {
-		t.Errorf("decisions name a dead link for %v, want at most %v", best, limit)
-	}
+	return best, back
 }
 
 // failSilently lets the preferred network drop everything.
@@ -425,6 +460,41 @@ func TestChangesWhileStopped(t *testing.T) {
 	}
 	d.signal(t, syscall.SIGCONT)
 	a.until("wwan0")
+}
+
+// IPv6 addresses of a network that renumbers: the new one is used as soon as the
+// old one is deprecated, and what is gone is never suggested.
+func TestRenumbering(t *testing.T) {
+	bed := laptop(t)
+	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	a := ask(t, bed, d, "[2001:db8:ffff::1]:80")
+	n := bed.Networks[0]
+	a.address(n.Client6)
+	h := bed.Client.Handle()
+	link, err := h.LinkByName("wlan0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(f func(netlink.Link, *netlink.Addr) error, addr netip.Addr, preferred int) {
+		t.Helper()
+		const forever = 1<<32 - 1
+		if preferred != 0 {
+			preferred = forever
+		}
+		if err := f(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(addr, 64)), Flags: unix.IFA_F_NODAD, ValidLft: forever, PreferedLft: preferred}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := n.Client6.Next()
+	change(h.AddrAdd, second, 1)
+	change(h.AddrReplace, n.Client6, 0)
+	a.address(second)
+
+	renumbered := netip.MustParseAddr("2001:db8:99::2")
+	change(h.AddrAdd, renumbered, 1)
+	change(h.AddrDel, second, 1)
+	change(h.AddrDel, n.Client6, 0)
+	a.address(renumbered)
 }
 
 // An interface is replaced by another of the same name, as when a modem is
