@@ -168,3 +168,28 @@ func TestNew(t *testing.T) {
 		t.Errorf("annotation %q", got)
 	}
 }
+
+// A decision with a browser's worth of transfers on each of four prefixes.
+func BenchmarkChoose(b *testing.B) {
+	p, err := New(policy.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var list []*policy.Prefix
+	for i := range 4 {
+		q := Prefix(fmt.Sprintf("p%d", i), fmt.Sprintf("10.0.%d.2/24", i), RTT(20, 20, 0), Down(1e6, 0), seen)
+		observe(p.(*Policy).link(q), 0, q)
+		list = append(list, q)
+	}
+	r := Size(Request(open, list...), 50_000)
+	for b.Loop() {
+		for _, q := range list {
+			l := p.(*Policy).link(q)
+			for len(l.transfers) < 17 {
+				l.add(l.transfer(float64(1000*len(l.transfers)), 20*time.Millisecond, 2))
+			}
+			l.transfers = l.transfers[:17]
+		}
+		p.Choose(r)
+	}
+}

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// maxTransfers bounds the transfers remembered per prefix; browsers have 17
-	// connections.
-	maxTransfers = 64
+	// maxTransfers bounds the transfers remembered per prefix, and with them the
+	// time of a decision, which grows with their square; browsers have 17 connections.
+	maxTransfers = 32
 	// patience is how much longer than predicted a transfer is believed to last
 	// at most: connections fail, and programs load less than they say.
 	patience = 10 * time.Second
