@@ -1,0 +1,183 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// link is a client's connection as the original library has it.
+type link struct {
+	net.Conn
+	reader *wire.Reader
+}
+
+func connect(t *testing.T, socket string) *link {
+	t.Helper()
+	l, err := open(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func open(socket string) (*link, error) {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	return &link{c, wire.NewReader(c)}, nil
+}
+
+// request asks for a connection to an address, as the original library does.
+func request(to netip.AddrPort) []byte {
+	m := &wire.Message{Action: wire.ActionConnectRequest, HasAction: true, Context: wire.Context{
+		Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: to},
+	}}
+	b, err := m.Append(nil)
+	if err != nil {
+		panic("faults: the request cannot be encoded: " + err.Error())
+	}
+	return b
+}
+
+var toLoopback = request(netip.MustParseAddrPort("127.0.0.1:9"))
+
+// ask sends a request and returns the source address that is suggested, the zero
+// one if none is.
+func (l *link) ask(request []byte) (netip.Addr, error) {
+	_ = l.SetDeadline(time.Now().Add(patience))
+	if _, err := l.Write(request); err != nil {
+		return netip.Addr{}, err
+	}
+	var m wire.Message
+	if err := l.reader.Read(&m); err != nil {
+		return netip.Addr{}, err
+	}
+	if m.Action != wire.ActionConnectResponse {
+		return netip.Addr{}, fmt.Errorf("answered with action %v", m.Action)
+	}
+	if !m.Context.BindSuggested.IsValid() {
+		return netip.Addr{}, nil
+	}
+	return m.Context.BindSuggested.AddrPort.Addr(), nil
+}
+
+// suggestion is what a new client is told.
+func suggestion(t *testing.T, socket string, request []byte) netip.Addr {
+	t.Helper()
+	a, err := connect(t, socket).ask(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// inLoop runs f by n goroutines, over and over until stop is called, which
+// returns the first error that any of them met.
+func inLoop(n int, f func() error) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	errs := make(chan error, n)
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := f(); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	return func() error {
+		cancel()
+		wg.Wait()
+		close(errs)
+		var all []error
+		for err := range errs {
+			all = append(all, err)
+		}
+		return errors.Join(all...)
+	}
+}
+
+// service accepts connections, says a byte on each, and waits for its end.
+func service(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				_, _ = c.Write([]byte("!"))
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// dials counts what a Dialer did.
+type dials struct {
+	dialer  *client.Dialer
+	address string
+
+	chosen, plain atomic.Int64 // by the manager, and without it
+	slowest       atomic.Int64 // nanoseconds
+}
+
+// dial connects once and hears the service.
+func (d *dials) dial() error {
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := d.dialer.DialContext(ctx, "tcp", d.address)
+	took := time.Since(begun)
+	if err != nil {
+		return err
+	}
+	// Thousands of connections in TIME_WAIT would use up the ports.
+	if l, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	defer func() { _ = c.Close() }()
+	for {
+		was := d.slowest.Load()
+		if int64(took) <= was || d.slowest.CompareAndSwap(was, int64(took)) {
+			break
+		}
+	}
+	if info, ok := client.InfoOf(c); ok && info.Decided {
+		d.chosen.Add(1)
+	} else {
+		d.plain.Add(1)
+	}
+	_, err = io.ReadFull(c, make([]byte, 1))
+	return err
+}

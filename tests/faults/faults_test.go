@@ -1,0 +1,61 @@
+// Package faults does to the real daemon what goes wrong in a year: it is killed,
+// starved and reloaded in the middle of its work, its networks come and go, and
+// its clients are hostile. Whoever asks in good faith must get an answer, or dial
+// plainly at once.
+//
+// The tests run one after the other, as they starve the machine. What policies
+// can do wrong is tested in mam; what a decoder can, in internal/wire.
+package faults
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// bin is where the programs under test are.
+var bin string
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleEnv); role != "" {
+		os.Exit(play(role))
+	}
+	_ = testbed.Enter() // New says what is missing
+	os.Exit(withPrograms(m.Run))
+}
+
+// withPrograms builds the programs, as the Makefile does, and removes them afterwards.
+func withPrograms(f func() int) int {
+	var err error
+	if bin, err = os.MkdirTemp("", "mamma-faults"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(bin) }()
+	if err := os.Chmod(bin, 0o755); err != nil { // other users run them too
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
+		return 1
+	}
+	return f()
+}
+
+// patience is how long anything may take that should happen at once. It only
+// decides how long a failing test waits.
+const patience = 20 * time.Second
+
+// loopbackConf manages the one network that is everywhere.
+const loopbackConf = `policy "sample" {
+}
+prefix "127.0.0.0/8" {
+  default = true
+}
+`

@@ -1,0 +1,143 @@
+package faults
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Without descriptors new clients wait and those that are served go on; once
+// there are some again, everybody is served. The log does not fill meanwhile.
+func TestOutOfDescriptors(t *testing.T) {
+	const limit = 64
+	d := start(t, options{file: limit}, write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf))
+	served := connect(t, d.socket)
+	if _, err := served.ask(toLoopback); err != nil {
+		t.Fatal(err)
+	}
+	var hoard []net.Conn
+	for range limit {
+		c, err := net.Dial("unix", d.socket)
+		if err != nil {
+			break // the queue is full
+		}
+		hoard = append(hoard, c)
+	}
+	d.log.await(t, "no client can be accepted for now", 1)
+	before := d.log.printed()
+	for range 100 {
+		if a, err := served.ask(toLoopback); err != nil || a != netip.MustParseAddr("127.0.0.1") {
+			t.Fatalf("suggested %v, %v", a, err)
+		}
+	}
+	if grown := d.log.printed() - before; grown > 10<<10 {
+		t.Errorf("%d bytes were logged meanwhile:\n%s", grown, d.log)
+	}
+	for _, c := range hoard {
+		_ = c.Close()
+	}
+	if a := suggestion(t, d.socket, toLoopback); a != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("afterwards suggested %v", a)
+	}
+}
+
+// tmpfs is a file system of that size.
+func tmpfs(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size="+size); err != nil {
+		t.Skipf("needs CAP_SYS_ADMIN to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// A full disk costs log lines, and nothing else.
+func TestFullDisk(t *testing.T) {
+	bed, _ := oneNetwork(t) // of loopback nothing is logged
+	disk := tmpfs(t, "64k")
+	ballast := filepath.Join(disk, "ballast")
+	fill := func() {
+		f, err := os.Create(ballast)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Close() }()
+		for err == nil {
+			_, err = f.Write(make([]byte, 4096))
+		}
+	}
+	fill()
+	log := func(name string) string { return filepath.Join(disk, name) }
+	conf := strings.Replace(networksConf, "{\n", "{\n  logfile = \""+log("policy.csv")+"\"\n", 1) +
+		"logs {\n  prefixes = \"" + log("prefixes.csv") + "\"\n  interfaces = \"" + log("interfaces.csv") + "\"\n}\n" +
+		"decisions {\n  record = \"" + log("decisions.jsonl") + "\"\n}\nstate_dir = \"" + log("state") + "\"\n"
+	d := start(t, options{in: bed.Client}, write(t, filepath.Join(t.TempDir(), "policy.conf"), conf))
+	l := connect(t, d.socket)
+	ask := func() {
+		t.Helper()
+		if a, err := l.ask(toService); err != nil || a != bed.Networks[0].Client4 {
+			t.Fatalf("suggested %v, %v", a, err)
+		}
+	}
+	for range 200 {
+		ask()
+	}
+	for _, name := range []string{"policy.csv", "prefixes.csv", "interfaces.csv", "decisions.jsonl"} {
+		d.log.await(t, log(name), 1)
+	}
+	if n := strings.Count(d.log.String(), "no space left on device"); n > 8 {
+		t.Errorf("a full disk is logged %d times:\n%s", n, d.log)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "all is written again", func() bool {
+		ask()
+		for _, name := range []string{"policy.csv", "prefixes.csv", "interfaces.csv", "decisions.jsonl"} {
+			if info, err := os.Stat(log(name)); err != nil || info.Size() == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	d.stop(t)
+}
+
+// A run directory in which nothing can be made is an error with a reason; one
+// that becomes read-only later is none: the sockets are there.
+func TestReadOnlyRunDirectory(t *testing.T) {
+	run := tmpfs(t, "64k")
+	remount := func(flags uintptr) {
+		t.Helper()
+		if err := unix.Mount("", run, "", unix.MS_REMOUNT|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conf := write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf)
+	remount(unix.MS_RDONLY)
+	d := launch(t, options{dir: run}, conf)
+	if status := d.wait(t); status != 1 || !strings.Contains(d.log.String(), "read-only file system") {
+		t.Errorf("status %d:\n%s", status, d.log)
+	}
+	remount(0)
+	d = start(t, options{dir: run}, conf)
+	remount(unix.MS_RDONLY)
+	if a := suggestion(t, d.socket, toLoopback); a != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("suggested %v", a)
+	}
+	// That its sockets cannot be removed is said, and does not keep it from ending.
+	d.signal(t, unix.SIGTERM)
+	if status := d.wait(t); status != 1 || !strings.Contains(d.log.String(), "read-only file system") {
+		t.Errorf("status %d:\n%s", status, d.log)
+	}
+}

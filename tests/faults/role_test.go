@@ -1,0 +1,152 @@
+package faults
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Users that need not exist. They are not "nobody", who identifies no one.
+const (
+	userA = 4711
+	userB = 4712
+)
+
+// roleEnv makes this program play a part as another user, instead of testing.
+const roleEnv = "MAMMA_FAULTS_ROLE"
+
+// play plays the part; it prints a line and ends with its input.
+func play(role string) int {
+	args := strings.Split(role, " ")
+	said, err := "", error(nil)
+	switch args[0] {
+	case "ask":
+		said, err = ask(args[1])
+	case "hog":
+		said, err = hog(args[1], args[2])
+	default:
+		err = fmt.Errorf("unknown role %q", args[0])
+	}
+	if err != nil {
+		said = err.Error()
+	}
+	fmt.Println(said)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+// ask is a client in good faith.
+func ask(socket string) (string, error) {
+	l, err := open(socket)
+	if err != nil {
+		return "", err
+	}
+	a, err := l.ask(toLoopback)
+	return a.String(), err
+}
+
+// hoard keeps connections from being collected.
+var hoard []net.Conn
+
+// hog opens n connections and tells how many the daemon keeps.
+func hog(socket, n string) (string, error) {
+	count, err := strconv.Atoi(n)
+	if err != nil {
+		return "", err
+	}
+	kept := 0
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for len(hoard) < count {
+		c, err := net.Dial("unix", socket)
+		switch {
+		case err == nil:
+			hoard = append(hoard, c)
+		case errors.Is(err, syscall.EAGAIN): // the daemon's queue is full
+			<-tick.C
+		default:
+			return "", err
+		}
+	}
+	// The last question is behind all connections in the daemon's queue, so that
+	// every refusal has been made when it is answered or refused.
+	for _, c := range hoard {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		if _, err := c.Write(toLoopback); err != nil {
+			continue
+		}
+		if _, err := io.ReadFull(c, make([]byte, 12)); err == nil {
+			kept++
+		}
+	}
+	return strconv.Itoa(kept), nil
+}
+
+// role is this program playing a part.
+type role struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+// startRole lets a user play a part. The test is skipped if there can be no
+// other user.
+func startRole(t *testing.T, uid, gid uint32, args ...string) *role {
+	t.Helper()
+	r := &role{cmd: exec.Command("/proc/self/exe")}
+	r.cmd.Env = append(os.Environ(), roleEnv+"="+strings.Join(args, " "))
+	r.cmd.Stderr = os.Stderr
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
+	var err error
+	if r.in, err = r.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.out = bufio.NewScanner(out)
+	if err := r.cmd.Start(); err != nil {
+		t.Skipf("needs CAP_SETUID and a second user: %v", err)
+	}
+	t.Cleanup(func() { r.end(t) })
+	return r
+}
+
+func (r *role) line(t *testing.T) string {
+	t.Helper()
+	if !r.out.Scan() {
+		t.Fatalf("the other user's program ended: %v", r.out.Err())
+	}
+	return r.out.Text()
+}
+
+// end may be called twice.
+func (r *role) end(t *testing.T) {
+	t.Helper()
+	_ = r.in.Close()
+	_ = r.cmd.Wait()
+}
+
+// requireFiles skips the test if a process cannot have so many files open.
+func requireFiles(t *testing.T, n uint64) {
+	t.Helper()
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		t.Fatal(err)
+	}
+	if l.Max < n {
+		t.Skipf("needs a limit of %d open files, not %d", n, l.Max)
+	}
+}
