@@ -12,7 +12,7 @@ LDFLAGS := -X main.version=$(VERSION)
 LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
-TIMED    := ./internal/testbed ./tests/system ./tests/mptcp
+TIMED    := ./internal/testbed ./tests/mptcp ./tests/muacsocksd ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
 
 .DEFAULT_GOAL := help
