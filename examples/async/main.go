@@ -1,0 +1,57 @@
+// Async connects to several servers at once without waiting for any, prints each
+// as it is there, and gives up what is not after a while.
+//
+//	async localhost:80 localhost:443 www.example.net:80
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+)
+
+const patience = 2 * time.Second
+
+func main() {
+	ctx := client.WithIntents(context.Background(), intent.Set{}.WithCategory(intent.ControlTraffic))
+	var pool client.Pool
+	defer func() { _ = pool.Close() }()
+
+	begun := time.Now()
+	there := make(chan int, len(os.Args))
+	var pending []*client.Pending
+	for i, address := range os.Args[1:] {
+		p := pool.Start(ctx, "tcp", address) // returns at once
+		pending = append(pending, p)
+		go func() { <-p.Done(); there <- i }()
+	}
+	fmt.Printf("started %d in %v\n", len(pending), time.Since(begun).Round(time.Microsecond))
+
+	late := time.After(patience)
+	for range pending {
+		select {
+		case i := <-there:
+			report(os.Args[1+i], pending[i], time.Since(begun))
+		case <-late:
+			fmt.Println("the others are given up")
+			for _, p := range pending {
+				p.Cancel() // nothing happens to those that were reported
+			}
+			return
+		}
+	}
+}
+
+func report(address string, p *client.Pending, after time.Duration) {
+	socket, _, err := p.Result() // does not wait any more
+	if err != nil {
+		fmt.Printf("%8.1f ms  %v\n", float64(after)/float64(time.Millisecond), err)
+		return
+	}
+	fmt.Printf("%8.1f ms  %s from %v\n", float64(after)/float64(time.Millisecond), address, socket.LocalAddr())
+	_ = socket.Close()
+}

@@ -1,0 +1,60 @@
+// Socketconnect asks a web server for its front page several times with a
+// client.Pool: each time a new connection or an idle one, as the manager chooses.
+//
+//	socketconnect localhost:80
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "Usage: socketconnect HOST:PORT")
+		os.Exit(2)
+	}
+	ctx := client.WithIntents(context.Background(), intent.Set{}.WithCategory(intent.Query))
+	var pool client.Pool
+	defer func() { _ = pool.Close() }()
+	for range 3 {
+		if err := head(ctx, &pool, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "socketconnect:", err)
+			os.Exit(1)
+		}
+	}
+}
+
+func head(ctx context.Context, pool *client.Pool, address string) error {
+	socket, existing, err := pool.SocketConnect(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+address+"/", nil)
+	if err != nil {
+		return err
+	}
+	if err := req.Write(socket); err != nil {
+		_ = socket.Close()
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(socket), req)
+	if err != nil {
+		_ = socket.Close()
+		return err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body) // a response to HEAD has none
+	_ = resp.Body.Close()
+	fmt.Printf("%s over %v, used before: %v\n", resp.Status, socket.LocalAddr(), existing)
+	if resp.Close {
+		return socket.Close()
+	}
+	return socket.Release() // others may have it now
+}

@@ -1,0 +1,51 @@
+// Tls opens a TLS connection over the network that the manager chooses, and prints
+// what was negotiated and which network it is. Whatever takes a net.Conn or a dial
+// function takes those of client.Dialer: here crypto/tls, and alike gRPC
+// (WithContextDialer), net/smtp or database drivers.
+//
+//	tls localhost:443
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/intent"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "Usage: tls HOST:PORT")
+		os.Exit(2)
+	}
+	if err := shake(context.Background(), os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "tls:", err)
+		os.Exit(1)
+	}
+}
+
+func shake(ctx context.Context, address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	dialer := &client.Dialer{Intents: intent.Set{}.WithTimeliness(intent.Interactive)}
+	nc, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	conn := tls.Client(nc, &tls.Config{ServerName: host})
+	defer func() { _ = conn.Close() }()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	fmt.Println(tls.VersionName(conn.ConnectionState().Version), "with", conn.RemoteAddr())
+	if info, ok := client.InfoOf(conn); ok { // it looks through the TLS
+		fmt.Println("from", info.Local, info.Reason)
+	}
+	return nil
+}
