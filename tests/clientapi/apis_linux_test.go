@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"net"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -154,4 +155,12 @@ func TestClassicBound(t *testing.T) {
 			t.Errorf("the name server of %s was not asked", n.Name)
 		}
 	}
+}
+
+// networkOf is the network that a connection to the service came over.
+func networkOf(bed *testbed.Bed, nc net.Conn) string {
+	if n := bed.NetworkOf(nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()); n != nil {
+		return n.Name
+	}
+	return ""
 }

@@ -34,6 +34,9 @@ func withPrograms(f func() int) int {
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../socketconnecttest", "../policytest")
+	for _, name := range examples {
+		cmd.Args = append(cmd.Args, "../../examples/"+name)
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
 		return 1
