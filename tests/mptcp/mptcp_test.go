@@ -81,7 +81,7 @@ func download(o order) (r received, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	dialer := client.Dialer{Intents: intents, Daemon: &client.Daemon{Path: o.Socket}}
+	dialer := client.Dialer{Intents: intents, Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: patience}}
 	defer dialer.Daemon.Close() //nolint:errcheck // nothing is lost
 	begun := time.Now()
 	c, err := dialer.DialContext(ctx, "tcp", o.Addr)
