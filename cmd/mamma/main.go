@@ -192,6 +192,14 @@ func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdo
 	handler := &switchable{}
 	handler.set(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	log := slog.New(handler)
+	handed, err := daemon.TakeHanded()
+	if err != nil {
+		return err
+	}
+	watchdog, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		return fmt.Errorf("service manager's watchdog: %w", err)
+	}
 	d, err := daemon.New(daemon.Options{
 		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Version: buildVersion(),
 		OnConfig: func(cfg *config.Config) {
@@ -206,6 +214,8 @@ func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdo
 			}
 		},
 		OnReady: func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) },
+		OnAlive: func() { _, _ = sd.SdNotify(false, sd.SdNotifyWatchdog) },
+		Handed:  handed, Heartbeat: watchdog / 2, // as sd_watchdog_enabled(3) recommends
 	})
 	if err != nil {
 		return err

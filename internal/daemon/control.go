@@ -73,7 +73,7 @@ func (d *Daemon) openControl(cfg *config.Config, path string) (*controlServer, e
 		Reload:  func(context.Context) error { return d.Reload() },
 		Version: d.opts.Version, Started: d.started, Logger: d.log,
 	})}
-	if c.socket, err = control.Listen(path, group); err != nil {
+	if c.socket, err = listen(d.opts.Handed.Control, func() (*unixsocket.Listener, error) { return control.Listen(path, group) }); err != nil {
 		return nil, err
 	}
 	if cfg.Metrics.Listen.IsValid() {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -42,6 +43,13 @@ type Options struct {
 	OnConfig func(*config.Config)
 	// OnReady is called once clients can connect; may be nil.
 	OnReady func()
+	// Handed are sockets that the service manager has made. Those missing are
+	// made by Run.
+	Handed Handed
+	// OnAlive is called every Heartbeat as long as nothing is stuck; may be nil.
+	// Zero: never.
+	OnAlive   func()
+	Heartbeat time.Duration
 }
 
 // Daemon is a Multi Access Manager with everything around it.
@@ -319,13 +327,19 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		}
 	}()
 	socket := SocketPath(d.opts.Socket, cfg.Socket)
-	for _, path := range []string{socket, cfg.CompatSocket} {
-		if path == "" {
+	if h := d.opts.Handed.Request; h != nil {
+		socket = h.Addr().String()
+	}
+	for _, s := range []struct {
+		handed *net.UnixListener
+		path   string
+	}{{d.opts.Handed.Request, socket}, {d.opts.Handed.Compat, cfg.CompatSocket}} {
+		if s.handed == nil && s.path == "" {
 			continue
 		}
 		// Whoever may run programs on this host may ask (design section 8);
 		// what each of them may see is bounded by the peer credentials.
-		l, err := unixsocket.Listen(path, 0o666)
+		l, err := listen(s.handed, func() (*unixsocket.Listener, error) { return unixsocket.Listen(s.path, 0o666) })
 		if err != nil {
 			return inUse(err)
 		}
@@ -384,6 +398,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	if input != nil {
 		g.Go(func() error { return input.run(ctx, d.log, d.manager.Reconfigure) })
+	}
+	if d.opts.OnAlive != nil && d.opts.Heartbeat > 0 {
+		g.Go(func() error { return d.beat(ctx) })
 	}
 	if d.opts.OnReady != nil {
 		d.opts.OnReady()

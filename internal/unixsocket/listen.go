@@ -53,7 +53,7 @@ const dialTimeout = time.Second
 type Listener struct {
 	*net.UnixListener
 	path     string
-	dev, ino uint64 // of the socket as published
+	dev, ino uint64 // of the socket as published; zero: it is not ours to remove
 	once     sync.Once
 	err      error
 }
@@ -94,6 +94,13 @@ func Listen(path string, mode fs.FileMode) (*Listener, error) {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
 	return l, nil
+}
+
+// Adopt makes a Listener of a socket that somebody else has made, such as the
+// service manager. Its path stays when it is closed.
+func Adopt(ul *net.UnixListener) *Listener {
+	ul.SetUnlinkOnClose(false)
+	return &Listener{UnixListener: ul, path: ul.Addr().String()}
 }
 
 func (l *Listener) publish(hidden string, mode fs.FileMode) error {
@@ -161,7 +168,7 @@ func (l *Listener) Close() error {
 			l.err = err
 		}
 		var st unix.Stat_t
-		if unix.Lstat(l.path, &st) == nil && st.Dev == l.dev && st.Ino == l.ino && !served(l.path) {
+		if l.ino != 0 && unix.Lstat(l.path, &st) == nil && st.Dev == l.dev && st.Ino == l.ino && !served(l.path) {
 			l.err = errors.Join(l.err, os.Remove(l.path))
 		}
 	})

@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/socket-intents/mamma/internal/unixsocket"
+)
+
+// Handed are listening sockets that the service manager has made and hands over
+// (sd_listen_fds(3)), told apart by the names that its socket units give them
+// (FileDescriptorName=, systemd.socket(5)). They exist before the daemon and stay
+// when it ends, so that clients which come meanwhile wait instead of failing. A
+// nil one was not handed over.
+type Handed struct {
+	Request *net.UnixListener // "request"
+	Compat  *net.UnixListener // "compat"
+	Control *net.UnixListener // "control"
+}
+
+// TakeHanded takes the sockets that this process was started with. It may be
+// called once. A name that is not known, or twice there, or of something else
+// than a Unix stream socket, is an error.
+func TakeHanded() (Handed, error) { return takeHanded(activation.Files(true)) }
+
+func takeHanded(files []*os.File) (h Handed, err error) {
+	defer func() {
+		for _, f := range files {
+			_ = f.Close() // net.FileListener has made a copy
+		}
+		if err != nil {
+			for _, l := range []*net.UnixListener{h.Request, h.Compat, h.Control} {
+				if l != nil {
+					_ = l.Close()
+				}
+			}
+			h = Handed{}
+		}
+	}()
+	for _, f := range files {
+		to, ok := map[string]**net.UnixListener{"request": &h.Request, "compat": &h.Compat, "control": &h.Control}[f.Name()]
+		switch {
+		case !ok:
+			return h, fmt.Errorf("socket %q was handed over: its FileDescriptorName must be request, compat or control", f.Name())
+		case *to != nil:
+			return h, fmt.Errorf("two sockets named %q were handed over", f.Name())
+		}
+		l, err := net.FileListener(f)
+		if err != nil {
+			return h, fmt.Errorf("socket %q was handed over: %w", f.Name(), err)
+		}
+		if *to, ok = l.(*net.UnixListener); !ok {
+			return h, errors.Join(fmt.Errorf("socket %q was handed over: it is no Unix stream socket", f.Name()), l.Close())
+		}
+	}
+	return h, nil
+}
+
+// listen is the socket that was handed over, else the one that is made.
+func listen(handed *net.UnixListener, own func() (*unixsocket.Listener, error)) (*unixsocket.Listener, error) {
+	if handed != nil {
+		return unixsocket.Adopt(handed), nil
+	}
+	return own()
+}
