@@ -1,0 +1,149 @@
+// Package man tests that the manual pages tell what the programs do: every flag,
+// every setting, every policy.
+package man
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/socket-intents/mamma/policies"
+)
+
+var update = flag.Bool("update", false, "write what the pages take over from elsewhere into them")
+
+// roff makes text that the formatter takes as it is.
+func roff(line string) string {
+	line = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(line)
+	if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
+		line = `\&` + line
+	}
+	return line
+}
+
+// Reference files and the list of policies are in the pages as they are.
+func TestPagesTakeOver(t *testing.T) {
+	reference := func(path string) string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		for l := range strings.Lines(string(b)) {
+			out.WriteString(roff(strings.TrimRight(l, "\n")) + "\n")
+		}
+		return out.String()
+	}
+	var names strings.Builder
+	for i, name := range policies.Names() {
+		if i > 0 {
+			names.WriteString(",\n")
+		}
+		names.WriteString(".I " + roff(name))
+	}
+	for _, tt := range []struct{ page, marker, text string }{
+		{"mamma.conf.5", "reference", reference("../../internal/config/reference.hcl")},
+		{"muacsocksd.8", "reference", reference("../../cmd/muacsocksd/reference.hcl")},
+		{"mamma-policy.7", "policies", strings.ReplaceAll(names.String(), ",\n.I ", "\n.br\n.I ") + "\n"},
+	} {
+		b, err := os.ReadFile(tt.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin, end := `.\" `+tt.marker+" begin\n", `.\" `+tt.marker+" end\n"
+		before, rest, ok := strings.Cut(string(b), begin)
+		_, after, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			t.Fatalf("%s: no markers of %s", tt.page, tt.marker)
+		}
+		want := before + begin + tt.text + end + after
+		if want == string(b) {
+			continue
+		}
+		if !*update {
+			t.Errorf("%s has another %s than the sources: go test ./doc/man -update", tt.page, tt.marker)
+		} else if err := os.WriteFile(tt.page, []byte(want), 0o644); err != nil { //nolint:gosec // for everybody
+			t.Fatal(err)
+		}
+	}
+}
+
+var (
+	inHelp = regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z-]+)`)
+	inPage = regexp.MustCompile(`(?m)^\.B[IR]? .*?(\\-\\-[a-z\\-]+)`)
+)
+
+// flags are the flags in text, sorted.
+func flags(text string, form *regexp.Regexp) []string {
+	var out []string
+	for _, m := range form.FindAllStringSubmatch(text, -1) {
+		out = append(out, strings.ReplaceAll(m[1], `\`, ""))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func TestFlags(t *testing.T) {
+	bin := t.TempDir()
+	programs := []string{"mamma", "muacsocksd"}
+	for _, name := range programs {
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/"+name) //nolint:gosec // our own
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", build, err, out)
+		}
+		var help bytes.Buffer
+		cmd := exec.Command(filepath.Join(bin, name), "--help") //nolint:gosec // our own
+		cmd.Stdout = &help
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		page, err := os.ReadFile(name + ".8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, list, ok := strings.Cut(help.String(), "Flags:\n")
+		_, options, ok2 := strings.Cut(string(page), ".SH OPTIONS\n")
+		if !ok || !ok2 {
+			t.Fatalf("%s: no list of flags", name)
+		}
+		options, _, _ = strings.Cut(options, ".SH ")
+		want, got := fmt.Sprint(flags(list, inHelp)), fmt.Sprint(flags(options, inPage))
+		if len(want) < 20 || got != want {
+			t.Errorf("%s.8 has %v, --help has %v", name, got, want)
+		}
+	}
+}
+
+// The pages use nothing but what every formatter knows, and no line of text is
+// taken for a request.
+func TestFormat(t *testing.T) {
+	pages, err := filepath.Glob("*.[1-8]")
+	if err != nil || len(pages) != 4 {
+		t.Fatalf("pages %v, %v", pages, err)
+	}
+	request := regexp.MustCompile(`^\.(TH|SH|SS|TP|PP|B|I|BI|BR|RB|IR|RI|nf|fi|br|\\")( |$)`)
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for l := range strings.Lines(string(b)) {
+			n++
+			l = strings.TrimRight(l, "\n")
+			if strings.HasPrefix(l, "'") || strings.HasPrefix(l, ".") && !request.MatchString(l) {
+				t.Errorf("%s:%d: %q is no request of man(7) that is used here", page, n, l)
+			}
+		}
+		if !strings.HasPrefix(string(b), ".TH "+strings.ToUpper(strings.TrimSuffix(page, filepath.Ext(page)))+" "+page[len(page)-1:]+" ") {
+			t.Errorf("%s: has another title", page)
+		}
+	}
+}
