@@ -18,10 +18,17 @@ const (
 	evidence = 300e3
 )
 
+// sustainedShare: the highest rate of a tenth of a second is not believed where
+// the highest one of a whole second is at least so much of it. A stalled link, or a
+// busy host, delivers what piled up faster than the link is; a link that was never
+// loaded for a second shows a low average and no more.
+const sustainedShare = 0.5
+
 // estimate is what is assumed of a prefix.
 type estimate struct {
 	rtt           time.Duration
 	capacity      float64 // bytes per second
+	sustained     float64 // highest rate over a second, 0: unknown
 	rttKnown      bool    // measured or configured, not assumed
 	capacityKnown bool
 }
@@ -34,6 +41,12 @@ func estimateOf(p *policy.Prefix) estimate {
 		e.rtt = assumedRTT
 	}
 	_, configured := p.Options.Number(predict.DownRateMax.String())
+	if !configured {
+		e.sustained = predict.DownSMAMaxVeryLong.Value(p)
+		if e.sustained >= sustainedShare*e.capacity && e.capacity > 0 {
+			e.capacity = e.sustained
+		}
+	}
 	if seen := float64(p.Link.DownBytes); !configured && seen < evidence {
 		e.capacity = max(e.capacity, assumedCapacity*(1-seen/evidence))
 	}

@@ -20,9 +20,12 @@ const (
 	// maxCross is the share of a link that others are believed to keep.
 	maxCross = 0.7
 	// lateness is how long a link must have been behind for its rate to count as
-	// its capacity, and relief how long it takes for that to be half forgotten.
-	lateness = 1500 * time.Millisecond
+	// its capacity, and relief how long it takes for that to double.
+	lateness = time.Second
 	relief   = 8 * time.Second
+	// warning is how long a link that was behind is not believed to be faster than
+	// what it ever kept up for a second.
+	warning = 10 * time.Minute
 )
 
 // link is the policy's picture of a prefix: its transfers, which share the
@@ -61,6 +64,9 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time) {
 		l.compare(p, at)
 	}
 	l.advance(l.at(now))
+	if l.ceilingAt > 0 && l.now-l.ceilingAt < warning && e.sustained > 0 {
+		e.capacity = min(e.capacity, max(e.sustained, l.ceiling))
+	}
 	if l.ceiling > 0 {
 		l.capacity = l.ceiling * math.Exp2(float64(l.now-l.ceilingAt)/float64(relief))
 		if l.capacity < e.capacity {
@@ -131,7 +137,7 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 		l.behind, l.lateSince = 0, 0
 		return
 	}
-	if rate := max(float64(p.Link.DownSMA), came/length); late >= lateness && rate < 0.8*l.capacity {
+	if rate := max(float64(p.Link.DownSMA), came/length); late >= lateness && rate < 0.9*l.capacity {
 		l.ceiling, l.ceilingAt = max(rate, leastCapacity), at
 	}
 }

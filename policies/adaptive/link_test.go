@@ -97,6 +97,36 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
+// A burst after a stall is not taken for the capacity, neither where the link was
+// loaded for a second, nor where it turned out not to keep up.
+func TestBurst(t *testing.T) {
+	burst := func(average policy.BytesPerSecond) func(time.Duration, uint64) *policy.Prefix {
+		return func(d time.Duration, bytes uint64) *policy.Prefix {
+			p := at(d, bytes, 1e5)
+			p.Link.DownSMAMax.VeryLong = average
+			return p
+		}
+	}
+	if e := estimateOf(burst(6e5)(0, 0)); e.capacity != 6e5 {
+		t.Errorf("capacity %.0f where 600 kB/s were kept up", e.capacity)
+	}
+	few := burst(1e5)
+	if e := estimateOf(few(0, 0)); e.capacity != 1e6 {
+		t.Errorf("capacity %.0f where nothing is known but a burst", e.capacity)
+	}
+	l := &link{}
+	observe(l, 0, few(0, 0))
+	l.add(l.transfer(5e6, 10*ms, 1))
+	var e estimate
+	for i := 1; i <= 600; i++ {
+		d := time.Duration(i) * 100 * ms
+		e = observe(l, d, few(d, uint64(min(i, 30))*10e3))
+	}
+	if e.capacity > 1.1e5 {
+		t.Errorf("a minute after it did not keep up the capacity is %.0f", e.capacity)
+	}
+}
+
 // What comes without having been asked for here is used by others.
 func TestCrossTraffic(t *testing.T) {
 	l := &link{}
