@@ -50,7 +50,7 @@ var apis = map[string]func(context.Context, *client.Daemon, args) ([]testbed.See
 }
 
 func jobs() map[string]stage.Job {
-	all := make(map[string]stage.Job)
+	all := maps.Clone(benchmarks)
 	served := maps.Clone(apis)
 	served["bsd.Context bound"] = classicBound
 	for name, api := range served {

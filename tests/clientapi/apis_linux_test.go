@@ -25,7 +25,7 @@ prefix "10.64.0.0/10" {
 }
 `
 
-func twoNetworks(t *testing.T, sourceRules bool) *testbed.Bed {
+func twoNetworks(t testing.TB, sourceRules bool) *testbed.Bed {
 	zone := testbed.Zone{"www.example.net": {"A 192.0.2.1"}}
 	return testbed.ForTest(t, testbed.Config{Zone: zone, Networks: []testbed.NetworkConfig{
 		{Name: "wifi", Prefix4: netip.MustParsePrefix("192.168.0.23/24"), SourceRule: sourceRules},

@@ -1,0 +1,166 @@
+package clientapi
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/httpintent"
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+// The benchmarks run inside the client's namespace, against the real daemon, and
+// compare what is to be compared turn by turn in one run: figures of different
+// runs differ by more than what is measured.
+
+// medians are the microseconds that the middle one of many turns took.
+type medians map[string]float64
+
+// byTurns does each of the things once per turn.
+func byTurns(turns int, things map[string]func() error) (medians, error) {
+	names := slices.Sorted(func(yield func(string) bool) {
+		for name := range things {
+			if !yield(name) {
+				return
+			}
+		}
+	})
+	took := make(map[string][]time.Duration)
+	for range turns {
+		for _, name := range names {
+			begun := time.Now()
+			if err := things[name](); err != nil {
+				return nil, err
+			}
+			took[name] = append(took[name], time.Since(begun))
+		}
+	}
+	m := make(medians)
+	for name, list := range took {
+		slices.Sort(list)
+		m[name] = float64(list[len(list)/2]) / float64(time.Microsecond)
+	}
+	return m, nil
+}
+
+var benchmarks = map[string]stage.Job{
+	"bench dial": stage.Typed(benchDial),
+	"bench pool": stage.Typed(benchPool),
+	"bench http": stage.Typed(benchHTTP),
+}
+
+func benchDial(a args) (medians, error) {
+	d := &client.Dialer{Daemon: &client.Daemon{Path: a.Socket, DecisionTimeout: patience}, Intents: a.intents()}
+	defer func() { _ = d.Daemon.Close() }()
+	dial := func(f func(ctx context.Context, network, address string) (net.Conn, error)) func() error {
+		return func() error {
+			nc, err := f(context.Background(), "tcp", a.address())
+			if err != nil {
+				return err
+			}
+			// No TIME_WAIT, of which there would be more than ports.
+			if tc, ok := nc.(interface{ SetLinger(int) error }); ok {
+				_ = tc.SetLinger(0)
+			}
+			return nc.Close()
+		}
+	}
+	return byTurns(a.Times, map[string]func() error{
+		"plain":    dial(new(net.Dialer).DialContext),
+		"decided":  dial(d.DialContext),
+		"decision": func() error { _, err := d.Decide(context.Background(), "tcp", a.address()); return err },
+	})
+}
+
+func benchPool(a args) (medians, error) {
+	p := &client.Pool{Dialer: &client.Dialer{Daemon: &client.Daemon{Path: a.Socket, DecisionTimeout: patience}}}
+	defer func() { _ = p.Dialer.Daemon.Close() }()
+	defer func() { _ = p.Close() }()
+	return byTurns(a.Times, map[string]func() error{"reuse": func() error {
+		s, _, err := p.SocketConnect(context.Background(), "tcp", a.address())
+		if err != nil {
+			return err
+		}
+		return s.Release()
+	}})
+}
+
+func benchHTTP(a args) (medians, error) {
+	daemon := &client.Daemon{Path: a.Socket, DecisionTimeout: patience}
+	defer func() { _ = daemon.Close() }()
+	dialer := &client.Dialer{Daemon: daemon, Intents: a.intents()}
+	plain := &http.Transport{}
+	each := &httpintent.Transport{Dialer: dialer, Base: plain, DecisionTTL: -1}
+	tick := &httpintent.Transport{Dialer: dialer, Base: plain}
+	get := func(rt http.RoundTripper) func() error {
+		return func() error {
+			req, err := http.NewRequest(http.MethodGet, "http://"+a.Host+"/bytes/100", nil)
+			if err != nil {
+				return err
+			}
+			resp, err := rt.RoundTrip(req)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			return err
+		}
+	}
+	defer plain.CloseIdleConnections()
+	defer each.CloseIdleConnections()
+	defer tick.CloseIdleConnections()
+	return byTurns(a.Times, map[string]func() error{"plain": get(plain), "asked": get(each), "same_tick": get(tick)})
+}
+
+// measure runs a benchmark in the namespace.
+func measure(b *testing.B, job string) medians {
+	b.Helper()
+	bed := twoNetworks(b, false)
+	d, err := stage.StartDaemon(b.Context(), bed.Client, filepath.Join(bin, "mamma"), b.TempDir(), "daemon", byCategory)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = d.Stop() }()
+	actor, err := stage.StartActor(bed.Client)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = actor.Close() }()
+	var m medians
+	b.ResetTimer()
+	if err := actor.Do(job, args{Socket: d.Socket, Host: testbed.ServiceAddr4.String(), Category: intent.Query, Times: b.N}, &m); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	for name, us := range m {
+		b.ReportMetric(us, name+"_us")
+	}
+	return m
+}
+
+// What a decision adds to a dial: the aim is 100 us at most.
+func BenchmarkDial(b *testing.B) {
+	m := measure(b, "bench dial")
+	b.ReportMetric(m["decided"]-m["plain"], "added_us")
+}
+
+func BenchmarkPoolReuse(b *testing.B) {
+	m := measure(b, "bench pool")
+	b.ReportMetric(1e6/m["reuse"], "reuses/s")
+}
+
+// What asking for each request adds, and asking once in a measurement tick.
+func BenchmarkHTTP(b *testing.B) {
+	m := measure(b, "bench http")
+	b.ReportMetric(m["asked"]-m["plain"], "added_us")
+	b.ReportMetric(m["same_tick"]-m["plain"], "added_same_tick_us")
+}
