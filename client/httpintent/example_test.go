@@ -3,7 +3,9 @@ package httpintent_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
@@ -27,4 +29,25 @@ func ExampleTransport() {
 		return
 	}
 	_ = resp.Body.Close()
+}
+
+// The Transport goes where an http.RoundTripper goes, and is well without a
+// manager too.
+func ExampleTransport_RoundTrip() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "hello from "+r.URL.Path)
+	}))
+	defer server.Close()
+
+	transport := &httpintent.Transport{Dialer: &client.Dialer{Daemon: &client.Daemon{DecisionTimeout: -1}}}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get(server.URL + "/there")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	text, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	fmt.Println(string(text), err)
+	// Output: hello from /there <nil>
 }
