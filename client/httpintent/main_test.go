@@ -3,7 +3,7 @@ package httpintent
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/socket-intents/mamma/internal/daemontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { daemontest.VerifyMain(m) }
