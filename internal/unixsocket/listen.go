@@ -73,6 +73,9 @@ func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
+	if err := trustDir(dir); err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
 	unlock := lockDir(dir)
 	defer unlock()
 	if err := clear(path); err != nil {
@@ -113,6 +116,19 @@ func (l *Listener) publish(hidden string, mode fs.FileMode) error {
 	}
 	l.dev, l.ino = st.Dev, st.Ino
 	return os.Rename(hidden, l.path)
+}
+
+// trustDir refuses a directory of another user than root and us, who could put
+// another socket in place of ours.
+func trustDir(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d, who could replace the socket", dir, st.Uid)
+	}
+	return nil
 }
 
 // lockDir keeps two daemons that start at the same time from replacing each

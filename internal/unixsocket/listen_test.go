@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -71,6 +72,19 @@ func TestListenLeavesOtherFilesAlone(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(file); string(b) != "precious" {
 		t.Errorf("the file now holds %q", b)
+	}
+}
+
+func TestListenNotInOthersDirectories(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs CAP_CHOWN to make a directory of another user")
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Skipf("needs CAP_CHOWN to make a directory of another user: %v", err)
+	}
+	if _, err := Listen(filepath.Join(dir, "s"), 0o666); err == nil || !strings.Contains(err.Error(), "belongs to user 65534") {
+		t.Errorf("Listen: %v", err)
 	}
 }
 
