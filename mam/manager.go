@@ -125,13 +125,19 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
+// errNoReconfigure is an errors.ErrUnsupported that says why.
+type errNoReconfigure string
+
+func (e errNoReconfigure) Error() string        { return string(e) }
+func (e errNoReconfigure) Is(target error) bool { return target == errors.ErrUnsupported }
+
 // Reconfigure hands a run-time configuration string to the policy
 // (spec/daemon.md section 7). A policy that takes none gives an error that
 // wraps errors.ErrUnsupported.
 func (m *Manager) Reconfigure(text string) error {
 	v := m.view.Load()
 	if v.Runner == nil {
-		return fmt.Errorf("reconfigure: no policy is loaded: %w", errors.ErrUnsupported)
+		return errNoReconfigure("no policy is loaded")
 	}
 	done := make(chan error, 2) // of the call, or of its abandonment
 	go func() {
@@ -139,7 +145,7 @@ func (m *Manager) Reconfigure(text string) error {
 		mine, callErr := v.Runner.call(func() { done <- v.Runner.Err() }, func(p policy.Policy) {
 			rc, ok := p.(policy.Reconfigurer)
 			if !ok {
-				err = fmt.Errorf("policy %s takes no configuration at run time: %w", v.Runner.Name, errors.ErrUnsupported)
+				err = errNoReconfigure(fmt.Sprintf("policy %s takes no configuration at run time", v.Runner.Name))
 				return
 			}
 			err = rc.Reconfigure(text, v.Prefixes)

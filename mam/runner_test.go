@@ -272,7 +272,9 @@ func TestReconfigureStuck(t *testing.T) {
 		}
 		close(release)
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
