@@ -90,14 +90,16 @@ func (c Config) CheckPrefixes(v any, known ...string) error {
 			continue
 		}
 		fresh := reflect.New(reflect.TypeOf(v).Elem())
-		if err := decode([]Setting{s}, fresh.Interface(), c.Lenient); err != nil {
+		if err := decode([]Setting{s}, fresh.Interface(), c.Lenient, known...); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func decode(settings []Setting, v any, lenient bool) error {
+// decode fills v from settings; more are names that are known besides, for the
+// error about one that is not.
+func decode(settings []Setting, v any, lenient bool, more ...string) error {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.Elem().Kind() != reflect.Struct {
 		panic("policy: Decode wants a pointer to a struct, not " + rv.Type().String())
@@ -111,6 +113,7 @@ func decode(settings []Setting, v any, lenient bool) error {
 			names = append(names, name)
 		}
 	}
+	names = append(names, more...)
 	slices.Sort(names)
 	var errs []error
 	for _, s := range settings {

@@ -228,7 +228,7 @@ func TestCheckPrefixes(t *testing.T) {
 		{"known settings of several prefixes", constants("category", "query", "minfilesize", "1", "category", "stream"), false, ""},
 		{"metric", constants("min_srtt", "12.5"), false, ""},
 		{"metric that is no number", in(`prefix "10.0.0.0/8"`, constants("min_srtt", "fast")), false, `f:1,3: min_srtt in prefix "10.0.0.0/8" must be a number, not "fast"`},
-		{"unknown", in(`interface "*"`, constants("categry", "query")), false, `f:1,3: unknown setting "categry" in interface "*"; known: category, minfilesize`},
+		{"unknown", in(`interface "*"`, constants("categry", "query")), false, `f:1,3: unknown setting "categry" in interface "*"; known: category, min_srtt, minfilesize`},
 		{"unknown, lenient", constants("categry", "query"), true, ""},
 		{
 			"wrong in two blocks, lenient", constants("minfilesize", "-1", "minfilesize", "x"), true,
