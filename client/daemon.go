@@ -35,9 +35,10 @@ const features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureRepor
 // It is safe for concurrent use, and must not be copied after first use.
 type Daemon struct {
 	// Path is the request socket. If it is empty, MAMMA_SOCKET of the
-	// environment names it, else it is mamma/mamma.sock in XDG_RUNTIME_DIR or
-	// in /run, whichever is there first. The socket must belong to root, to the
-	// user "mamma", or to this process's user.
+	// environment names it, else it is mamma/mamma.sock in XDG_RUNTIME_DIR
+	// (without one, mamma-UID/mamma.sock in the temporary directory) or in /run,
+	// whichever is there first. The socket must belong to root, to the user
+	// "mamma", or to this process's user.
 	Path string
 
 	// DecisionTimeout is how long to wait for a decision before dialling

@@ -68,10 +68,11 @@ func socketPaths(getenv func(string) string) []string {
 		return []string{path}
 	}
 	const name = "mamma/mamma.sock"
+	own := filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()), "mamma.sock")
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return []string{filepath.Join(dir, name), "/run/" + name}
+		own = filepath.Join(dir, name)
 	}
-	return []string{"/run/" + name}
+	return []string{own, "/run/" + name}
 }
 
 // checkPeer refuses a daemon of an untrusted user.

@@ -56,11 +56,13 @@ func DefaultPath(getenv func(string) string) string {
 	if p := getenv("MAMMA_CONTROL"); p != "" {
 		return p
 	}
+	own := filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()))
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
-		p := filepath.Join(dir, "mamma", "control.sock")
-		if fi, err := os.Stat(p); err == nil && fi.Mode().Type() == fs.ModeSocket {
-			return p
-		}
+		own = filepath.Join(dir, "mamma")
+	}
+	p := filepath.Join(own, "control.sock")
+	if fi, err := os.Stat(p); err == nil && fi.Mode().Type() == fs.ModeSocket {
+		return p
 	}
 	return "/run/mamma/control.sock"
 }
