@@ -67,6 +67,21 @@ type flags struct {
 	version             bool
 }
 
+// instead names the flag that has something done instead of running; "" if none.
+func (f *flags) instead() string {
+	switch {
+	case f.version:
+		return "--version"
+	case f.check != "":
+		return "--check"
+	case f.convert != "":
+		return "--convert"
+	case f.init:
+		return "--init"
+	}
+	return ""
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var f flags
 	fs := pflag.NewFlagSet("mamma", pflag.ContinueOnError)
@@ -94,6 +109,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *help {
 		_, _ = fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
 		return statusOK
+	}
+	if instead := f.instead(); instead != "" && fs.NArg() > 0 {
+		return fail(statusUsage, fmt.Errorf("%s takes no further argument, but there is %q", instead, fs.Arg(0)))
 	}
 	var path string
 	switch fs.NArg() {

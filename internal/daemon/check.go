@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/internal/plugin"
@@ -23,6 +24,9 @@ func Check(path string) (warnings []string, err error) {
 	}
 	for _, w := range cfg.Warnings {
 		warnings = append(warnings, w.String())
+	}
+	if _, err := control.LookupGroup(cfg.ControlGroup); err != nil {
+		return warnings, err
 	}
 	nets, err := netmon.New(netmon.Options{}, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -402,6 +402,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if d.opts.OnAlive != nil && d.opts.Heartbeat > 0 {
 		g.Go(func() error { return d.beat(ctx) })
 	}
+	d.log.Info("serving", "socket", socket, "control", serveControl.socket.Path())
 	if d.opts.OnReady != nil {
 		d.opts.OnReady()
 	}
