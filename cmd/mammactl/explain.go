@@ -78,6 +78,11 @@ func (q *question) body(target string) (control.Question, error) {
 	if b.Host == "" {
 		return b, fmt.Errorf("%q names no host", target)
 	}
+	if b.Service != "" {
+		if _, err := net.LookupPort("tcp", b.Service); err != nil {
+			return b, fmt.Errorf("%q names no port: %q is neither a number up to 65535 nor a service", target, b.Service)
+		}
+	}
 	b.Bound = q.bound
 	if q.bound != "" {
 		if _, err := netip.ParseAddr(q.bound); err != nil {
