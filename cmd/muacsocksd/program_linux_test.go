@@ -216,7 +216,7 @@ func TestLifeCycle(t *testing.T) {
 
 	// The end waits for clients.
 	p.signal(t, syscall.SIGTERM)
-	p.log.await(t, `waiting for clients to finish.*connections=1`, 1)
+	p.log.await(t, `waiting for clients to finish`, 1) // one, or two if the last one is not gone yet
 	if _, err := io.WriteString(open, "GET / HTTP/1.0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
