@@ -92,6 +92,7 @@ const listen = "127.0.0.1:9050"
 type world struct {
 	*testbed.Bed
 	dir    string
+	policy string // mamma's configuration
 	daemon *stage.Daemon
 	log    *log
 }
@@ -132,11 +133,16 @@ next:
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{dir: t.TempDir()}
-	w.Bed = testbed.ForTest(t, testbed.Config{
+	return start(t, testbed.Config{
 		Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}},
 		Zone:     testbed.Zone{"www.example.net": {"A 192.0.2.1"}, "x.download.example": {"A 192.0.2.1"}},
-	})
+	}, policy, socksConf)
+}
+
+// start makes a world of the configurations of all its parts.
+func start(t *testing.T, bed testbed.Config, policy, socksConf string) *world {
+	t.Helper()
+	w := &world{Bed: testbed.ForTest(t, bed), dir: t.TempDir(), policy: policy}
 	conf := filepath.Join(w.dir, "socks.conf")
 	if err := os.WriteFile(conf, []byte(socksConf), 0o600); err != nil {
 		t.Fatal(err)
@@ -175,7 +181,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) startMamma(t *testing.T) {
 	t.Helper()
 	var err error
-	if w.daemon, err = stage.StartDaemon(t.Context(), w.Client, filepath.Join(bin, "mamma"), w.dir, "mamma", policy); err != nil {
+	if w.daemon, err = stage.StartDaemon(t.Context(), w.Client, filepath.Join(bin, "mamma"), w.dir, "mamma", w.policy); err != nil {
 		t.Fatal(err)
 	}
 }

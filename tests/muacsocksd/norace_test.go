@@ -1,0 +1,5 @@
+//go:build !race
+
+package muacsocksd
+
+const raceDetector = false

@@ -1,0 +1,6 @@
+//go:build race
+
+package muacsocksd
+
+// raceDetector slows emulated links down too much to compare them.
+const raceDetector = true
