@@ -23,7 +23,10 @@ const (
 	maxIdleLinks = 8 // more requests at once open further connections
 	maxReports   = 64
 
-	firstBackoff = time.Second
+	// One late answer on a busy host is no outage: the first pause is as short
+	// as the daemon's measurement interval. A daemon that hangs soon costs next
+	// to nothing, because the pause doubles.
+	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = time.Minute
 )
 
@@ -46,8 +49,8 @@ type Daemon struct {
 	// and a negative value never to ask. Of a dial that has less time, it takes
 	// half.
 	//
-	// A daemon that let it pass is not asked again for a while: one second
-	// first, a minute at last. A daemon that is not there is looked for each
+	// A daemon that let it pass is not asked again for a while: 100 ms first, a
+	// minute at last. A daemon that is not there is looked for each
 	// time, which costs some microseconds.
 	DecisionTimeout time.Duration
 
@@ -59,11 +62,13 @@ type Daemon struct {
 	mu        sync.Mutex
 	idle      []*link // most recently used last
 	notBefore time.Time
-	backoff   time.Duration // 0: the daemon is well
-	outage    bool          // was announced by firstFailure
-	reports   []*wire.Message
-	reporting bool
-	reporter  sync.WaitGroup
+	// lastFailure is when backoff was last raised.
+	lastFailure time.Time
+	backoff     time.Duration // 0: the daemon is well
+	outage      bool          // was announced by firstFailure
+	reports     []*wire.Message
+	reporting   bool
+	reporter    sync.WaitGroup
 }
 
 // Reasons not to ask the daemon.
@@ -212,8 +217,13 @@ func (d *Daemon) failed(ctx context.Context, err error) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now := time.Now()
+	if d.backoff > 0 && now.Sub(d.lastFailure) < d.decisionTimeout() {
+		return err // it was asked at the same time as another one, and has seen the same outage
+	}
+	d.lastFailure = now
 	d.backoff = min(max(2*d.backoff, firstBackoff), maxBackoff)
-	d.notBefore = time.Now().Add(d.backoff)
+	d.notBefore = now.Add(d.backoff)
 	return err
 }
 

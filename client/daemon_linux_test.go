@@ -139,17 +139,17 @@ func TestDaemonBackoff(t *testing.T) {
 		if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != defaultDecisionTimeout {
 			t.Errorf("first: %v after %v, want a timeout after %v", err, took, defaultDecisionTimeout)
 		}
-		for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		for _, wait := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000} {
 			if took, err := ask(); err != errBackingOff || took != 0 {
 				t.Errorf("then: %v after %v, want none", err, took)
 			}
-			time.Sleep(wait*time.Second - time.Nanosecond)
+			time.Sleep(wait*time.Millisecond - time.Nanosecond)
 			if _, err := ask(); err != errBackingOff {
-				t.Errorf("before %v s: %v", wait, err)
+				t.Errorf("before %v ms: %v", wait, err)
 			}
 			time.Sleep(time.Nanosecond)
 			if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != defaultDecisionTimeout {
-				t.Errorf("after %v s: %v after %v", wait, err, took)
+				t.Errorf("after %v ms: %v after %v", wait, err, took)
 			}
 		}
 		answerTime.Store(int64(time.Millisecond))
@@ -159,8 +159,26 @@ func TestDaemonBackoff(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if asked != 10 {
-			t.Errorf("%d connections, want 10", asked)
+		if asked != 14 {
+			t.Errorf("%d connections, want 14", asked)
+		}
+		_ = d.Close()
+		time.Sleep(2 * time.Hour) // let the slow answers end
+	})
+}
+
+// Dials that time out together are one outage: the pause is not doubled for each.
+func TestDaemonBackoffOfABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{connect: pipeDaemon(func() time.Duration { return time.Hour })}
+		var burst sync.WaitGroup
+		for range 8 {
+			burst.Go(func() { _, _ = d.decide(t.Context(), target{host: "h"}, false, nil) })
+		}
+		burst.Wait()
+		time.Sleep(firstBackoff)
+		if _, err := d.decide(t.Context(), target{host: "h"}, false, nil); err == errBackingOff {
+			t.Errorf("after %v the daemon is still left alone", firstBackoff)
 		}
 		_ = d.Close()
 		time.Sleep(2 * time.Hour) // let the slow answers end
