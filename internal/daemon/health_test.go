@@ -179,8 +179,8 @@ func TestWatchHealth(t *testing.T) {
 		d.sampler = pathstat.New(pathstat.Options{}, nil)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error)
-		go func() { done <- d.watchHealth(ctx) }()
 		wlan, wwan := d.list[0].prefix, d.list[1].prefix
+		go func() { done <- d.watchHealth(ctx) }()
 		for range 3 {
 			d.reported(mam.Record{
 				App: policy.App{UID: 7}, Outcome: &mam.Outcome{Candidate: 1},
