@@ -94,6 +94,9 @@ func (o *outgoing) dial(ctx context.Context, network, address string) (net.Conn,
 	d.choice = o.chooser.choose(r, r.Dest)
 	conn, err := o.dialer.DialContext(client.WithIntents(ctx, d.choice.set), network, address)
 	if err != nil {
+		if de, ok := errors.AsType[*client.DialError](err); ok && de.Err != nil {
+			o.takesPart(false, de.Err)
+		}
 		return nil, replyable(err)
 	}
 	if info, ok := client.InfoOf(conn); ok {
