@@ -358,8 +358,8 @@ func TestFollow(t *testing.T) {
 			golden(t, args[0]+"-follow", out.String())
 		})
 	}
-	f.hold = false
-	code, _, errs := mammactl(t.Context(), serve(t, f), "decisions", "-f", "--json")
+	ends := &fake{answers: f.answers, asked: f.asked, events: f.events}
+	code, _, errs := mammactl(t.Context(), serve(t, ends), "decisions", "-f", "--json")
 	if code != exitError || errs != "mammactl: read mamma's events: mamma has stopped: unexpected EOF\n" {
 		t.Errorf("code %d, %q", code, errs)
 	}
