@@ -2,6 +2,7 @@ package policies
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -95,6 +96,11 @@ func TestScoreExamplesOnRandomRequests(t *testing.T) {
 					t.Fatal(err)
 				}
 				r := drawRequest(t, drawHost(t))
+				for _, p := range r.Prefixes {
+					// Products of figures that no network has overflow, and what
+					// is infinite the two treat differently.
+					maps.DeleteFunc(p.Options, func(_ string, o policy.Option) bool { return o.Number > 1e15 })
+				}
 				if rapid.Bool().Draw(t, "sized") {
 					r.Intents = r.Intents.WithFileSize(rapid.Int64Range(0, 1<<53).Draw(t, "size"))
 				} else {
