@@ -18,7 +18,7 @@ NFPM    := $(GO) tool -modfile=internal/tools/nfpm/go.mod nfpm
 LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
-TIMED    := ./internal/testbed ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/system
+TIMED    := ./internal/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
 
 .DEFAULT_GOAL := help
