@@ -27,7 +27,7 @@ func program(t *testing.T, name string) string {
 		path, err = exec.LookPath("/usr/sbin/sshd") // not in everybody's PATH
 	}
 	if err != nil {
-		t.Skipf("%s is not installed", name)
+		t.Skipf("needs %s to be installed", name)
 	}
 	return path
 }
@@ -122,7 +122,7 @@ func TestSSH(t *testing.T) {
 	ssh, sshd, keygen := program(t, "ssh"), program(t, "sshd"), program(t, "ssh-keygen")
 	me, err := user.Current()
 	if err != nil {
-		t.Skipf("this user has no name: %v", err)
+		t.Skipf("needs a user with a name: %v", err)
 	}
 	dir := t.TempDir()
 	host, key := filepath.Join(dir, "host"), filepath.Join(dir, "key")
@@ -141,7 +141,7 @@ func TestSSH(t *testing.T) {
 		}
 	}
 	if out, err := daemon(sshd, "-t", "-f", config).CombinedOutput(); err != nil {
-		t.Skipf("sshd cannot be started here: %s", out)
+		t.Skipf("needs an sshd that can be started: %s", out)
 	}
 	// sshd -i serves one connection, as from inetd.
 	dest := serveTCP(t, func(c *net.TCPConn) {

@@ -309,7 +309,7 @@ func TestActivation(t *testing.T) {
 	// The number of the process has to be in its environment.
 	cmd.Args = []string{"sh", "-c", `LISTEN_PID=$$ exec "$0"`, cmd.Path}
 	if cmd.Path, err = exec.LookPath("sh"); err != nil {
-		t.Skip("no sh")
+		t.Skip("needs a shell: no sh in PATH")
 	}
 	cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "NOTIFY_SOCKET="+path)
 	cmd.ExtraFiles = []*os.File{f}

@@ -57,7 +57,7 @@ func benchConns(b *testing.B, n int) (closeAll func()) {
 func BenchmarkPass(b *testing.B) {
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
-		b.Skip("no loopback interface")
+		b.Skip("needs a loopback interface")
 	}
 	for _, n := range []int{0, 1000, 5000} {
 		for _, both := range []bool{false, true} {

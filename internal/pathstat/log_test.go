@@ -151,10 +151,10 @@ func fullDisk(t *testing.T) string {
 		t.Skipf("no mount namespace: %v", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Skipf("no private mounts: %v", err)
+		t.Skipf("needs CAP_SYS_ADMIN for private mounts: %v", err)
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4k"); err != nil {
-		t.Skipf("no tmpfs: %v", err)
+		t.Skipf("needs CAP_SYS_ADMIN to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir

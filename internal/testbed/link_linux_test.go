@@ -37,7 +37,7 @@ func emulated(t *testing.T, shapes ...testbed.Shape) *testbed.Bed {
 func needTime(t *testing.T) {
 	t.Helper()
 	if raceDetector {
-		t.Skip("emulated links keep no time under the race detector")
+		t.Skip("emulated links keep no time under the race detector: needs a run without it")
 	}
 }
 
