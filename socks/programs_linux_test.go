@@ -186,7 +186,7 @@ func proxyCommand(t *testing.T, p, dest netip.AddrPort) string {
 	}
 	nc := program(t, "nc")
 	if out, _ := exec.Command(nc, "-h").CombinedOutput(); !strings.Contains(string(out), "-X") {
-		t.Skip("nc cannot speak SOCKS (netcat-openbsd can)")
+		t.Skip("needs an nc that speaks SOCKS, as that of netcat-openbsd")
 	}
 	return fmt.Sprintf("%s -X 5 -x %s %s %d", nc, p, dest.Addr(), dest.Port())
 }

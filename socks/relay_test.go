@@ -266,7 +266,7 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 		n = min(n, 200)
 	}
 	if n < 50 {
-		t.Skipf("descriptor limit %d is too low", limit.Cur)
+		t.Skipf("needs a higher descriptor limit than %d", limit.Cur)
 	}
 	release := make(chan struct{})
 	dest := serveTCP(t, func(c *net.TCPConn) {

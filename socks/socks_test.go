@@ -223,6 +223,6 @@ func ipv6(t testing.TB) bool {
 
 func needIPv6(t testing.TB) {
 	if !ipv6(t) {
-		t.Skip("no IPv6 on loopback")
+		t.Skip("needs IPv6 on loopback")
 	}
 }

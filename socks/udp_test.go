@@ -192,7 +192,7 @@ func TestAssociationIsItsClientsOnly(t *testing.T) {
 	// From an address that the client never sent to.
 	stranger, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9)}, (<-out).LocalAddr().(*net.UDPAddr))
 	if err != nil {
-		t.Skipf("no second loopback address: %v", err)
+		t.Skipf("needs a second loopback address: %v", err)
 	}
 	defer func() { _ = stranger.Close() }()
 	if _, err := io.WriteString(stranger, "stranger"); err != nil {

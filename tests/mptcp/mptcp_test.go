@@ -229,7 +229,7 @@ func set(t *testing.T, mode mptcp.PathManager, config string, foreign ...mptcp.E
 		if os.Getenv(testbed.RequireEnv) != "" {
 			t.Fatalf("MPTCP: %v", err)
 		}
-		t.Skipf("MPTCP: %v", err)
+		t.Skipf("needs a kernel with MPTCP: %v", err)
 	}
 	t.Cleanup(func() { _ = s.kernel.Close() })
 	for _, e := range foreign {

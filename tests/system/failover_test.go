@@ -395,7 +395,7 @@ func TestTunnelsAndBridges(t *testing.T) {
 	add := func(link netlink.Link, addr string) int {
 		t.Helper()
 		if err := bed.Client.Do(func() error { return netlink.LinkAdd(link) }); err != nil {
-			t.Skipf("this host cannot make a %s interface: %v", link.Type(), err)
+			t.Skipf("needs a kernel that can make a %s interface: %v", link.Type(), err)
 		}
 		l, err := h.LinkByName(link.Attrs().Name)
 		if err != nil {

@@ -108,7 +108,7 @@ func TestPrograms(t *testing.T) {
 		t.Error("an unknown player is no error")
 	}
 	if r.MPTCP != nil {
-		t.Skipf("MPTCP: %v", r.MPTCP)
+		t.Skipf("needs a kernel with MPTCP: %v", r.MPTCP)
 	}
 	before := r.Received()
 	var page Loaded
