@@ -1,39 +1,9 @@
 package client
 
 import (
-	"fmt"
-	"os"
-	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/socket-intents/mamma/internal/daemontest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(leakCheck{m}) }
-
-// leakCheck fails a run that leaves sockets open.
-type leakCheck struct{ m *testing.M }
-
-func (l leakCheck) Run() int {
-	before := openSockets()
-	code := l.m.Run()
-	if after := openSockets(); code == 0 && after > before {
-		fmt.Printf("%d sockets are still open\n", after-before)
-		return 1
-	}
-	return code
-}
-
-// openSockets counts this process's sockets; 0 where /proc does not tell.
-func openSockets() (n int) {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	for _, e := range entries {
-		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, "socket:") {
-			n++
-		}
-	}
-	return n
-}
+func TestMain(m *testing.M) { daemontest.VerifyMain(m) }
