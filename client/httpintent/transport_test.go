@@ -237,11 +237,17 @@ func TestZeroValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Only a body read to its end leaves the connection idle before Close returns.
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Error(err)
+	}
 	_ = resp.Body.Close()
 	web.CloseIdleConnections()
 	if got := resp.Header.Get("Source"); got != "127.0.0.2" {
 		t.Errorf("came from %s", got)
 	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
 	if len(tr.conns) != 0 {
 		t.Errorf("%d connections are open", len(tr.conns))
 	}
