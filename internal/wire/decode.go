@@ -80,6 +80,7 @@ func (m *Message) reset() {
 		Sockets:     m.Sockets[:0],
 		WideIntents: m.WideIntents[:0],
 		Alternates:  m.Alternates[:0],
+		Paths:       m.Paths[:0],
 	}
 }
 

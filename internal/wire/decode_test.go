@@ -73,6 +73,11 @@ func TestBadValues(t *testing.T) {
 		{"reason", TagReason, []byte("because"), errUnterminated},
 		{"decision id short", TagDecisionID, zeros(15, nil), errLength},
 		{"outcome short", TagOutcome, zeros(13, nil), errLength},
+		{"paths with half an entry", TagPaths, zeros(12, nil), errLength},
+		{"origin short", TagOrigin, zeros(9, nil), errLength},
+		{"origin without its command", TagOrigin, zeros(12, map[int]byte{8: 3}), errTruncated},
+		{"origin with long command", TagOrigin, zeros(300, map[int]byte{9: 1}), errOrigin},
+		{"origin with long source", TagOrigin, zeros(10+256, nil), errOrigin},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := message(tlv(TagFD, 3, 0, 0, 0), tlv(test.tag, test.value...), tlv(TagService, '8', '0', 0))
@@ -146,6 +151,12 @@ func TestTolerance(t *testing.T) {
 		{"longer extensions", message(tlv(TagNoResolve, 1), tlv(TagFeatures, 2, 0, 0, 0, 9),
 			tlv(TagOutcome, zeros(20, map[int]byte{0: 1})...), tlv(TagAlternate, zeros(30, map[int]byte{0: 6})...)),
 			Message{NoResolve: true, Features: FeatureReason, Outcome: &Outcome{Candidate: 1}, Alternates: []Alternate{{Protocol: 6}}}},
+		{"outcome of an older peer", message(tlv(TagOutcome, zeros(14, map[int]byte{12: 1})...)), Message{Outcome: &Outcome{LocalPort: 1}}},
+		{"outcome with half its flags", message(tlv(TagOutcome, zeros(15, map[int]byte{14: 1})...)), Message{Outcome: &Outcome{}}},
+		{"origin of nobody", message(tlv(TagOrigin, zeros(10, nil)...)), Message{Origin: &Origin{}}},
+		{"longest origin", message(tlv(TagOrigin, append(zeros(10, map[int]byte{8: 255}), bytes.Repeat([]byte{'x'}, 510)...)...)),
+			Message{Origin: &Origin{Command: strings.Repeat("x", 255), Source: strings.Repeat("x", 255)}}},
+		{"no paths", message(tlv(TagPaths)), Message{}},
 		{"members before the action", message(tlv(TagSocketFile, 4, 0, 0, 0), tlv(TagService, 'a', 0), tlv(TagAction, 7, 0, 0, 0)),
 			Message{Action: ActionSocketChooseRequest, HasAction: true, Sockets: []SetMember{{FD: 4, Context: Context{Service: "a"}}}}},
 	} {
@@ -181,6 +192,8 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	f.Add(message(tlv(TagPaths, zeros(16, map[int]byte{4: 2})...), tlv(TagOrigin, append(zeros(10, map[int]byte{8: 4}), "curlrule x"...)...)))
+	f.Add(message(tlv(TagOutcome, zeros(14, nil)...), tlv(TagOutcome, zeros(16, map[int]byte{14: 1})...)))
 	f.Add(message(tlv(TagAlternate, zeros(12, map[int]byte{8: 2})...), tlv(TagSocketFile, 1, 0, 0, 0)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := everything() // something to leave traces of

@@ -45,4 +45,14 @@
 //	                   uint32 milliseconds
 //	                   int32  errno
 //	                   uint16 local port
+//	                   uint16 mask of OutcomeFlags; older peers leave it out
+//	0x47 paths         entries of 8 bytes, first the chosen prefix, then the
+//	                   alternates in their order:
+//	                   uint32 round-trip time in microseconds, 0 if unknown
+//	                   uint32 health: 0 up, 1 suspect, 2 down
+//	0x48 origin        uint32 user id, 0xffffffff if unknown
+//	                   uint32 process id, 0 if unknown
+//	                   uint16 length of the command name: 0 to 255
+//	                   the command name, and to the end, 0 to 255 bytes, where
+//	                   the intents are from; neither ends in a NUL
 package wire

@@ -17,10 +17,13 @@ const (
 	sockOptSize   = 40  // struct socketopt
 	fixedSize     = 128 // the seven TLVs that each context has
 	alternateSize = 12  // fixed part of an alternate
-	outcomeSize   = 14
-	wideSize      = 12 // one wide intent
+	outcomeSize   = 14  // without the flags, which older peers do not send
+	wideSize      = 12  // one wide intent
+	pathSize      = 8
+	originSize    = 10 // fixed part of an origin
 
-	maxDevice = 15 // IFNAMSIZ less the NUL
+	maxDevice     = 15 // IFNAMSIZ less the NUL
+	maxOriginText = 255
 	// maxMembers is how many members fit a request if each has its full context.
 	maxMembers = MaxMessage / (headerSize + 4 + fixedSize)
 )
@@ -167,12 +170,35 @@ func (e *encoder) extensions(m *Message) {
 		e.b = append(e.b, m.DecisionID[:]...)
 	}
 	if o := m.Outcome; o != nil {
-		e.header(TagOutcome, outcomeSize)
+		e.header(TagOutcome, outcomeSize+2)
 		e.b = le.AppendUint32(e.b, uint32(o.Candidate))
 		e.b = le.AppendUint32(e.b, o.Milliseconds)
 		e.b = le.AppendUint32(e.b, uint32(o.Errno))
 		e.b = le.AppendUint16(e.b, o.LocalPort)
+		e.b = le.AppendUint16(e.b, uint16(o.Flags))
 	}
+	if len(m.Paths) > 0 {
+		e.header(TagPaths, pathSize*len(m.Paths))
+		for _, p := range m.Paths {
+			e.b = le.AppendUint32(e.b, p.Microseconds)
+			e.b = le.AppendUint32(e.b, p.Health)
+		}
+	}
+	if m.Origin != nil {
+		e.origin(m.Origin)
+	}
+}
+
+func (e *encoder) origin(o *Origin) {
+	if len(o.Command) > maxOriginText || len(o.Source) > maxOriginText {
+		e.fail(TagOrigin, errOrigin)
+	}
+	mark := e.open(TagOrigin)
+	e.b = le.AppendUint32(e.b, o.UID)
+	e.b = le.AppendUint32(e.b, o.PID)
+	e.b = le.AppendUint16(e.b, uint16(len(o.Command)))
+	e.b = append(append(e.b, o.Command...), o.Source...)
+	e.close(mark)
 }
 
 func (e *encoder) alternate(a *Alternate) {

@@ -20,6 +20,7 @@ var (
 	errDevice       = errors.New("device name too long")
 	errMembers      = errors.New("too many sockets")
 	errRemotes      = errors.New("too many remote addresses")
+	errOrigin       = errors.New("command or source too long")
 )
 
 // Error says what is wrong with a message.

@@ -48,8 +48,38 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 			Errno:        int32(le.Uint32(v[8:])),
 			LocalPort:    le.Uint16(v[12:]),
 		}
+		if len(v) >= outcomeSize+2 { // older peers send none
+			m.Outcome.Flags = OutcomeFlags(le.Uint16(v[outcomeSize:]))
+		}
+	case TagPaths:
+		m.Paths = m.Paths[:0]
+		if len(v)%pathSize != 0 {
+			return errLength
+		}
+		for ; len(v) > 0; v = v[pathSize:] {
+			m.Paths = append(m.Paths, Path{le.Uint32(v), le.Uint32(v[4:])})
+		}
+	case TagOrigin:
+		m.Origin, err = decodeOrigin(v)
 	}
 	return err
+}
+
+func decodeOrigin(v []byte) (*Origin, error) {
+	if len(v) < originSize {
+		return nil, errLength
+	}
+	command := int(le.Uint16(v[8:]))
+	o := &Origin{UID: le.Uint32(v), PID: le.Uint32(v[4:])}
+	v = v[originSize:]
+	switch {
+	case command > len(v):
+		return nil, errTruncated
+	case command > maxOriginText, len(v)-command > maxOriginText:
+		return nil, errOrigin
+	}
+	o.Command, o.Source = string(v[:command]), string(v[command:])
+	return o, nil
 }
 
 func decodeAlternate(v []byte, a *Alternate) (err error) {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"net/netip"
 
 	"github.com/google/uuid"
@@ -42,6 +43,8 @@ const (
 	TagReason           Tag = 0x44
 	TagDecisionID       Tag = 0x45
 	TagOutcome          Tag = 0x46
+	TagPaths            Tag = 0x47
+	TagOrigin           Tag = 0x48
 )
 
 // Action is the code of a request or an answer (section 6).
@@ -87,6 +90,8 @@ const (
 	FeatureReports     Features = 4
 	FeatureWideIntents Features = 8
 	FeatureNoResolve   Features = 16
+	FeaturePaths       Features = 32
+	FeatureOrigin      Features = 64
 )
 
 // Address families, socket types and protocols as they stand in messages: the
@@ -126,6 +131,8 @@ type Message struct {
 	Reason      string
 	DecisionID  uuid.UUID // zero: absent
 	Outcome     *Outcome
+	Paths       []Path // of the chosen prefix, then of each alternate
+	Origin      *Origin
 }
 
 // SetMember is an idle socket of a socket set.
@@ -218,4 +225,37 @@ type Outcome struct {
 	Milliseconds uint32
 	Errno        int32 // 0: connected
 	LocalPort    uint16
+	Flags        OutcomeFlags
 }
+
+// OutcomeFlags are the flags of an Outcome.
+type OutcomeFlags uint16
+
+// OutcomePlainTCP tells that MPTCP was asked for and the connection became plain
+// TCP, because the peer, or something in between, does not speak it.
+const OutcomePlainTCP OutcomeFlags = 1
+
+// Path is what the daemon knows of the way of one candidate.
+type Path struct {
+	Microseconds uint32 // the round-trip time; 0: unknown
+	Health       uint32 // 0 up, 1 suspect, 2 down; what is above counts as down
+}
+
+// The healths of a Path.
+const (
+	PathUp      = 0
+	PathSuspect = 1
+	PathDown    = 2
+)
+
+// Origin is on whose behalf a client asks, for instance a proxy, as that client
+// claims.
+type Origin struct {
+	UID     uint32 // UnknownUID if unknown
+	PID     uint32 // 0: unknown
+	Command string // name of the process; "": unknown
+	Source  string // where the intents are from, for people; "": unknown
+}
+
+// UnknownUID stands for an Origin's user that is not known.
+const UnknownUID = math.MaxUint32

@@ -32,6 +32,8 @@ var tagNames = map[Tag]string{
 	TagReason:           "reason",
 	TagDecisionID:       "decision_id",
 	TagOutcome:          "outcome",
+	TagPaths:            "paths",
+	TagOrigin:           "origin",
 }
 
 // String gives the name used in spec/wire-protocol.md.
@@ -75,7 +77,7 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin")
 }
 
 func bits(mask uint32, names ...string) string {

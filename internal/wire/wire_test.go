@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -149,7 +150,9 @@ func everything() *Message {
 		},
 		Reason:     "latency-dominated, lowest RTT",
 		DecisionID: uuid.UUID{1, 2, 3},
-		Outcome:    &Outcome{Candidate: -1, Milliseconds: 12, Errno: 111, LocalPort: 40000},
+		Outcome:    &Outcome{Candidate: -1, Milliseconds: 12, Errno: 111, LocalPort: 40000, Flags: OutcomePlainTCP},
+		Paths:      []Path{{12_300, PathUp}, {0, PathSuspect}, {math.MaxUint32, PathDown}},
+		Origin:     &Origin{UID: 1000, PID: 4121, Command: "curl", Source: "rule downloads"},
 	}
 }
 
@@ -189,6 +192,8 @@ func TestAppendErrors(t *testing.T) {
 		{"device name", Message{Alternates: []Alternate{{Device: "abcdefghijklmnop"}}}, errDevice},
 		{"NUL in device name", Message{Alternates: []Alternate{{Device: "a\x00b"}}}, errNUL},
 		{"absent remote", Message{Alternates: []Alternate{{Remotes: make([]SockAddr, 1)}}}, errFamily},
+		{"long command", Message{Origin: &Origin{Command: strings.Repeat("x", 256)}}, errOrigin},
+		{"long source", Message{Origin: &Origin{Source: strings.Repeat("x", 256)}}, errOrigin},
 		{"many remotes", Message{Alternates: []Alternate{{Remotes: make([]SockAddr, MaxMessage)}}}, errRemotes},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -265,6 +270,7 @@ func TestNames(t *testing.T) {
 		{(CallSocket | CallConnect).String(), "socket+connect"},
 		{Calls(0).String(), "none"},
 		{(FeatureReason | 1<<9).String(), "reason+0x200"},
+		{(FeaturePaths | FeatureOrigin).String(), "paths+origin"},
 	} {
 		if test.got != test.want {
 			t.Errorf("%q, want %q", test.got, test.want)
