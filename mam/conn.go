@@ -86,6 +86,7 @@ func errorText(err error) string {
 func (c *conn) handle(now time.Time) (goOn bool) {
 	msg := &c.msg
 	c.features = msg.Features
+	msg.Paths = msg.Paths[:0] // it is for us to fill
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
 		return c.report()
 	}
@@ -177,8 +178,11 @@ func (c *conn) finishResolve() (goOn bool) {
 	w.results(msg, false)
 	if p != nil && msg.Context.BindSuggested.IsValid() {
 		w.narrow(p.Family(), w.answer.Addrs[0])
-		if !w.offered(p) {
+		switch {
+		case !w.offered(p):
 			msg.Context.BindSuggested = wire.SockAddr{}
+		case c.features&wire.FeaturePaths != 0:
+			msg.Paths = w.paths(msg.Paths, p, nil) // the destination is known now
 		}
 	}
 	return c.answer(msg.DecisionID)
@@ -228,6 +232,7 @@ func (c *conn) report() (goOn bool) {
 	if o := msg.Outcome; o != nil {
 		rec, ok := c.m.ring.report(msg.DecisionID, c.app.UID, Outcome{
 			Candidate: o.Candidate, Took: milliseconds(o.Milliseconds), Errno: o.Errno, LocalPort: o.LocalPort,
+			PlainTCP: o.Flags&wire.OutcomePlainTCP != 0,
 		})
 		if ok && c.m.opts.OnReport != nil {
 			c.m.opts.OnReport(rec)
@@ -248,19 +253,20 @@ func (c *conn) answer(id uuid.UUID) (goOn bool) {
 }
 
 // ourFeatures are the extensions that this daemon understands.
-const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve
+const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
+	wire.FeaturePaths | wire.FeatureOrigin
 
 // send encodes c.msg and writes it in one piece. It tells whether the
 // connection goes on; if not, it is ended.
 func (c *conn) send() (goOn bool) {
 	msg := &c.msg
 	msg.Context.ID = c.id
-	msg.NoResolve, msg.Outcome, msg.WideIntents = false, nil, msg.WideIntents[:0]
+	msg.NoResolve, msg.Outcome, msg.Origin, msg.WideIntents = false, nil, nil, msg.WideIntents[:0]
 	msg.Features = 0
 	if c.features != 0 {
 		msg.Features = ourFeatures
 	} else {
-		msg.Alternates, msg.Reason, msg.DecisionID = msg.Alternates[:0], "", uuid.Nil
+		msg.Alternates, msg.Reason, msg.DecisionID, msg.Paths = msg.Alternates[:0], "", uuid.Nil, msg.Paths[:0]
 	}
 	if msg.Action != wire.ActionSocketChooseExisting {
 		msg.Sockets = msg.Sockets[:0]

@@ -41,6 +41,13 @@ func (w *work) suggest(m *wire.Message, features wire.Features) {
 			})
 		}
 	}
+	if features&wire.FeaturePaths != 0 {
+		p, alternates := d.Prefix, d.Alternates
+		if w.req.Bound.IsValid() {
+			p, alternates = w.req.BoundPrefix, nil
+		}
+		m.Paths = w.paths(m.Paths, p, alternates)
+	}
 	if features&wire.FeatureReason != 0 {
 		m.Reason = d.Reason
 		if w.fallback != "" {

@@ -38,6 +38,8 @@ type work struct {
 	// suggestions are given in that form.
 	mapped bool
 
+	origin *Origin // as claimed, nil if not said
+
 	decision policy.Decision
 	fallback string // why the decision is not the policy's
 	took     time.Duration
@@ -50,6 +52,10 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 	w.view = v
 	w.mapped = false
 	w.decision, w.fallback, w.took, w.answer = policy.Decision{}, "", 0, Answer{}
+	w.origin = nil
+	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
+		w.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
+	}
 	w.req = policy.Request{
 		Kind:    kind,
 		Intents: m.Intents(),

@@ -36,6 +36,17 @@ type Record struct {
 	Fallback string
 	// Outcome is the client's report; nil if there is none (yet).
 	Outcome *Outcome
+	// Origin is on whose behalf the client asked, as it claims; nil if it does
+	// not say. It is for people, and must not decide what anybody may do.
+	Origin *Origin
+}
+
+// Origin is who a proxy's connection is for. Its texts can hold anything.
+type Origin struct {
+	UID     uint32 // wire.UnknownUID, 1<<32 - 1: unknown
+	PID     uint32 // 0: unknown
+	Command string // name of the process; "": unknown
+	Source  string // where the intents are from; "": unknown
 }
 
 // Outcome is how a decision turned out, as the client reported it.
@@ -44,6 +55,7 @@ type Outcome struct {
 	Took      time.Duration // until connected or given up
 	Errno     int32         // 0: connected
 	LocalPort uint16
+	PlainTCP  bool // MPTCP was asked for, and it became plain TCP
 }
 
 // Ring remembers the latest decisions. It is safe for concurrent use.

@@ -406,7 +406,7 @@ func TestClientGoesAwayDuringLookup(t *testing.T) {
 	}
 }
 
-var everything = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve
+const everything = ourFeatures
 
 // A client with extensions asks for the decision, resolves on the chosen prefix,
 // and reports how it went.

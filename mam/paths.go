@@ -1,0 +1,62 @@
+package mam
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/mam/policy"
+)
+
+// pathAge is for how long a round-trip time is passed on to clients: as long as
+// the minimum remembers (spec/measurement.md 2).
+const pathAge = 10 * time.Minute
+
+// paths tells what is known of the way by p and by each of the alternates.
+// Without any prefix there is nothing to tell.
+func (w *work) paths(list []wire.Path, p *policy.Prefix, alternates []*policy.Prefix) []wire.Path {
+	if p == nil && len(alternates) == 0 {
+		return list
+	}
+	list = append(list, w.path(p))
+	for _, a := range alternates {
+		list = append(list, w.path(a))
+	}
+	return list
+}
+
+// path gives the round-trip time towards the destination where it is known, else
+// that of the prefix as a whole. A prefix that only this user's connects fail on
+// is suspect to it.
+func (w *work) path(p *policy.Prefix) wire.Path {
+	if p == nil {
+		return wire.Path{}
+	}
+	path := wire.Path{Health: uint32(p.Health.State)}
+	if p.Health.State == policy.Up && slices.Contains(w.view.Avoid[w.req.App.UID], p.ID) {
+		path.Health = wire.PathSuspect
+	}
+	for i, q := range w.req.Prefixes {
+		if q == p && i < len(w.req.DestStats) {
+			path.Microseconds = microseconds(&w.req.DestStats[i], w.req.Now)
+		}
+	}
+	if path.Microseconds == 0 {
+		path.Microseconds = microseconds(&p.Stats, w.req.Now)
+	}
+	return path
+}
+
+// microseconds is the median of the round-trip times, the minimum where there is
+// none, 0 if neither is known or both are old.
+func microseconds(s *policy.PathStats, now time.Time) uint32 {
+	rtt := s.SRTTMedian
+	if rtt <= 0 {
+		rtt = s.SRTTMin
+	}
+	if rtt <= 0 || !s.SampleTime.IsZero() && now.Sub(s.SampleTime) > pathAge {
+		return 0
+	}
+	return uint32(max(1, min(rtt.Microseconds(), math.MaxUint32)))
+}
