@@ -131,7 +131,8 @@ type expect struct {
 }
 
 // groups are the vectors of each group and what runs them; nil: another
-// package's (measurements), or messages of MPTCP.
+// package does. Those of measurements are run by internal/pathstat, and the two
+// messages of MPTCP by internal/mptcp/original.
 var groups = map[string]struct {
 	n   int
 	run func(*testing.T, vector)
