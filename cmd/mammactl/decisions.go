@@ -105,7 +105,11 @@ func (a *app) event(e *control.Event) string {
 			}
 			return text
 		case "changed":
-			return text + " has changed"
+			text += " has changed: " + clean(p.Cost)
+			if p.Budget != nil {
+				text += ", " + used(p.Budget)
+			}
+			return text
 		}
 		return text + " was " + clean(e.Prefix.Change)
 	case e.Reload != nil && e.Reload.Error != nil:
@@ -151,19 +155,35 @@ func (a *app) line(d *control.Decision) line {
 
 // String is the line with columns of usual widths, for lines that come one by one.
 func (l line) String() string {
-	return fmt.Sprintf("%s  %-15s  %-24s  %-10s  -> %-6s %-5s  %8s  %s", l.time, l.app, l.to, l.intents, l.by, l.how, l.took, l.reason)
+	var b strings.Builder
+	used, end := 0, 0
+	for _, c := range []struct {
+		width int
+		text  string
+	}{{12, l.time}, {15, l.app}, {24, l.to}, {12, l.intents}, {9, "-> " + l.by}, {5, l.how}} {
+		end += c.width
+		// A text that is too wide takes from the blanks of the columns after it.
+		b.WriteString(c.text)
+		used += utf8.RuneCountInString(c.text)
+		pad := max(end-used, 0) + 2
+		b.WriteString(strings.Repeat(" ", pad))
+		used += pad
+		end += 2
+	}
+	fmt.Fprintf(&b, "%*s  %s", max(8-max(used-end, 0), 0), l.took, l.reason)
+	return b.String()
 }
 
 // narrow is the line with short columns, for a width in which String would lose
 // what was chosen. The first column to give way is the destination's.
 func (l line) narrow(width int) string {
-	to := max(12, min(24, width-60))
+	to := max(9, min(24, width-61))
 	command := l.app
 	if i := strings.LastIndexByte(command, '['); i > 0 {
 		command = command[:i]
 	}
-	return fmt.Sprintf("%.8s %-11s %-*s %-9s -> %-6s %-5s %s",
-		l.time, cut(command, 11), to, cut(l.to, to), cut(l.intents, 9), l.by, l.how, l.reason)
+	return fmt.Sprintf("%.8s %-11s %-*s %-12s -> %-6s %-5s %s",
+		l.time, cut(command, 11), to, cut(l.to, to), cut(l.intents, 12), l.by, l.how, l.reason)
 }
 
 // cut shortens s to n characters.

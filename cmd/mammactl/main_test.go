@@ -40,7 +40,7 @@ var (
 	}
 	wwan = control.Prefix{
 		Prefix: "10.64.0.0/10", Interface: "wwan0", Index: 3, Family: "IPv4", Addresses: []string{"10.64.3.9"},
-		Health: control.Health{State: "up"}, Cost: "metered", Options: map[string]string{}, Resolvers: []string{"10.64.0.1:53"}, OwnResolvers: true,
+		Health: control.Health{State: "up"}, Cost: "metered", Budget: &control.Budget{Limit: 5e9, Used: 12e8, Reset: now.AddDate(0, 0, 31)}, Options: map[string]string{}, Resolvers: []string{"10.64.0.1:53"}, OwnResolvers: true,
 		Path: control.Path{AgeMS: known(50.0), SampleAgeMS: known(50.0), Connections: known(2), SRTTMinMS: known(41.0), SRTTMedianMS: known(55.3)},
 		Link: control.Link{AgeMS: known(50.0), Down: known(0.0), Up: known(0.0), DownMax: known(2712500.0), UpMax: known(5e5)},
 	}
@@ -58,7 +58,7 @@ var (
 		Schema: 1, Now: now, Version: "0.1.0", Build: control.Build{Go: "go1.26"}, PID: 812, Started: now.Add(-76 * time.Hour), UptimeMS: 76 * 3600e3,
 		Policy:   control.PolicyState{Name: known("threshold"), Since: known(now.Add(-time.Hour)), InService: true},
 		Config:   control.ConfigState{File: known("/etc/mamma/policy.conf"), Loaded: known(now.Add(-time.Hour))},
-		Prefixes: control.PrefixCounts{Total: 3, Up: 2, Suspect: 1}, Interfaces: 2, Clients: known(3),
+		Prefixes: control.PrefixCounts{Total: 3, Up: 2, Suspect: 1, Metered: 1}, Interfaces: 2, Clients: known(3),
 		Decisions: control.DecisionCounts{Total: 120344, Remembered: 1024, PerMinute: 1204.2, TookP50MS: known(0.02), TookP99MS: known(0.1)},
 		Rights:    control.Rights{ReadAll: true, Change: true},
 	}

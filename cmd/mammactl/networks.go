@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,9 +16,11 @@ func (a *app) prefixesCommand() *cobra.Command {
 	return a.command("prefixes", "Show the managed prefixes with their measurements", `
 Shows the managed prefixes. RTT is the minimum of the last 10 minutes and the
 median of the current connections; LOAD is the current rate of the interface and
-CAPACITY the highest receive rate of the last 10 minutes; DNS are the name
-servers asked for connections over the prefix. "*" marks default prefixes. All
-other figures, and the age of each, are shown by --json.`,
+MAX SEEN the highest receive rate that it had within the last 10 minutes, which is
+what policies take for its capacity; BUDGET, if there is one, is what the
+interface has transferred of what it may in a month; DNS are the name servers
+asked for connections over the prefix. "*" marks default prefixes. All other
+figures, and the age of each, are shown by --json.`,
 		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Prefixes
 			raw, err := c.Get(ctx, "/v1/prefixes", &p)
@@ -32,7 +35,13 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 	if len(p.Prefixes) == 0 {
 		return a.printf("mamma manages no prefix.\n")
 	}
-	t := newTable("PREFIX", "INTERFACE", "HEALTH", "COST", ">RTT min/med ms", ">LOAD down/up Mbit/s", ">CAPACITY Mbit/s", ">CONNS", "DNS")
+	heads := []string{"PREFIX", "INTERFACE", "HEALTH", "COST", ">BUDGET", ">RTT min/med ms", ">LOAD down/up Mbit/s", ">MAX SEEN Mbit/s", ">CONNS", "DNS"}
+	const budgetColumn = 4
+	limited := slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Budget != nil })
+	if !limited {
+		heads = slices.Delete(heads, budgetColumn, budgetColumn+1)
+	}
+	t := newTable(heads...)
 	var notes strings.Builder
 	for i := range p.Prefixes {
 		x := &p.Prefixes[i]
@@ -40,10 +49,13 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		if x.Default {
 			name += " *"
 		}
-		cells := plain(clean(name), clean(x.Interface), "", clean(x.Cost),
+		cells := plain(clean(name), clean(x.Interface), "", clean(x.Cost), budget(x.Budget),
 			pair(msec(x.Path.SRTTMinMS), msec(x.Path.SRTTMedianMS)), pair(mbps(x.Link.Down), mbps(x.Link.Up)),
 			mbps(x.Link.DownMax), count(x.Path.Connections), servers(x.Resolvers))
 		cells[2] = a.health(x.Health.State)
+		if !limited {
+			cells = slices.Delete(cells, budgetColumn, budgetColumn+1)
+		}
 		t.add(cells...)
 		if x.Health.Reason != nil {
 			fmt.Fprintf(&notes, "%s on %s is %s: %s%s\n", x.Prefix, clean(x.Interface), clean(x.Health.State), clean(*x.Health.Reason), since(p.Now, x.Health.Since))
@@ -52,6 +64,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 	if err := t.write(a.out); err != nil {
 		return err
 	}
+	a.budgetNotes(&notes, p)
 	for i := range p.Prefixes {
 		if p.Prefixes[i].Default {
 			notes.WriteString("* default\n")
@@ -59,6 +72,36 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		}
 	}
 	return a.printf("%s", notes.String())
+}
+
+// budget shows what was used of a budget.
+func budget(b *control.Budget) string {
+	if b == nil {
+		return unknown
+	}
+	return used(b)
+}
+
+// used is what was used of what may be, with the unit once where it is the same.
+func used(b *control.Budget) string {
+	now, all := byteSize(b.Used), byteSize(b.Limit)
+	if n, unit, ok := strings.Cut(now, " "); ok && strings.HasSuffix(all, " "+unit) {
+		now = n
+	}
+	return now + " of " + all
+}
+
+// budgetNotes tells, once per interface, when a budget that is used up begins anew.
+func (a *app) budgetNotes(notes *strings.Builder, p *control.Prefixes) {
+	told := map[string]bool{}
+	for i := range p.Prefixes {
+		x := &p.Prefixes[i]
+		if x.Budget == nil || !x.Budget.Exceeded || told[x.Interface] {
+			continue
+		}
+		told[x.Interface] = true
+		fmt.Fprintf(notes, "%s is expensive as its budget is used up, until %s\n", clean(x.Interface), a.date(x.Budget.Reset))
+	}
 }
 
 // pair joins two figures, or is one dash if neither is known.

@@ -300,19 +300,36 @@ func (s *screen) title(width int) string {
 	return parts[0]
 }
 
+// leastGraph is the least width of a graph that tells anything; for it, budgets
+// are left out.
+const leastGraph = 4
+
 // networks is a heading and a line per prefix, at most n of them.
 func (s *screen) networks(width, n int, paint func(text, color string) string) []string {
-	label, tail := len("prefix"), 0
+	heads := []string{"RTT ms", "down Mbit/s", "up Mbit/s"}
+	figures := make([][]string, len(s.nets))
+	label, number := len("prefix"), len("1000.0")
 	for i := range s.nets {
-		label = max(label, len(name(&s.nets[i])))
-		tail = max(tail, len(state(&s.nets[i])))
+		p := &s.nets[i]
+		figures[i] = []string{msec(p.Path.SRTTMedianMS), mbps(p.Link.Down), mbps(p.Link.Up)}
+		label = max(label, len(name(p)))
+		for _, f := range figures[i] {
+			number = max(number, len(f))
+		}
 	}
 	label = min(label, width/3)
-	fixed := 3*(1+6+1) + 1 + 6 + 2 + tail // three figures with a blank and a graph, connections, state
-	graph := max(0, min(12, (width-label-fixed)/3))
-	column := 6 + 1 + graph
-	heads := fmt.Sprintf("%-*s %-*s %-*s %-*s %6s", label, "", column, "RTT ms", column, "down Mbit/s", column, "up Mbit/s", "conns")
-	lines := []string{cut(heads, width)}
+	tell := state
+	graph := s.graph(width, label, number, tell)
+	if graph < leastGraph {
+		tell = briefly
+		graph = s.graph(width, label, number, tell)
+	}
+	column := max(number+1+graph, len("down Mbit/s"))
+	line := fmt.Sprintf("%-*s", label, "")
+	for _, h := range heads {
+		line += fmt.Sprintf(" %-*s", column, h)
+	}
+	lines := []string{cut(line+"  conns", width)}
 	for i := range s.nets {
 		if len(lines) > n && i < len(s.nets)-1 {
 			lines = append(lines, cut(fmt.Sprintf("and %d more", len(s.nets)-i), width))
@@ -323,11 +340,13 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 		if h == nil {
 			h = &histories{}
 		}
-		text := fmt.Sprintf("%-*s %6s %s %6s %s %6s %s %6s  ", label, cut(name(p), label),
-			msec(p.Path.SRTTMedianMS), spark(h.rtt, graph, true), mbps(p.Link.Down), spark(h.down, graph, false),
-			mbps(p.Link.Up), spark(h.up, graph, false), count(p.Path.Connections))
+		text := fmt.Sprintf("%-*s", label, cut(name(p), label))
+		for j, values := range [][]float64{h.rtt, h.down, h.up} {
+			text += fmt.Sprintf(" %*s %s%*s", number, figures[i][j], spark(values, graph, j == 0), column-number-1-graph, "")
+		}
+		text += fmt.Sprintf(" %6s  ", count(p.Path.Connections))
 		room := width - utf8.RuneCountInString(text)
-		lines = append(lines, cut(text, width)+paint(cut(state(p), room), healthColor(p.Health.State)))
+		lines = append(lines, cut(text, width)+paint(cut(tell(p), room), healthColor(p.Health.State)))
 	}
 	if len(s.nets) == 0 {
 		lines = append(lines, cut("mamma manages no prefix", width))
@@ -335,14 +354,33 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 	return lines
 }
 
+// graph is the width that is left for each of the three graphs beside figures of
+// so many characters, the connections and what tell says.
+func (s *screen) graph(width, label, number int, tell func(*control.Prefix) string) int {
+	tail := 0
+	for i := range s.nets {
+		tail = max(tail, len(tell(&s.nets[i])))
+	}
+	return max(0, min(12, (width-label-3*(1+number+1)-1-6-2-tail)/3))
+}
+
 func name(p *control.Prefix) string { return clean(p.Interface + " " + p.Prefix) }
 
-// state is health and, unless it is free, cost.
-func state(p *control.Prefix) string {
-	if p.Cost == "free" || p.Cost == "" {
-		return clean(p.Health.State)
+// briefly is health and, unless it is free, cost.
+func briefly(p *control.Prefix) string {
+	text := clean(p.Health.State)
+	if p.Cost != "free" && p.Cost != "" {
+		text += "  " + clean(p.Cost)
 	}
-	return clean(p.Health.State + "  " + p.Cost)
+	return text
+}
+
+// state is briefly, with what is used of the budget.
+func state(p *control.Prefix) string {
+	if p.Budget == nil {
+		return briefly(p)
+	}
+	return briefly(p) + " " + used(p.Budget)
 }
 
 var bars = []rune("▁▂▃▄▅▆▇█")

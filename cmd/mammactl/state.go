@@ -44,6 +44,9 @@ func (a *app) showStatus(s *control.Status) error {
 	a.policyRows(row, s.Now, &s.Policy)
 	a.configRows(row, s.Now, &s.Config)
 	row("prefixes", "%d: %d up, %d suspect, %d down; on %s", s.Prefixes.Total, s.Prefixes.Up, s.Prefixes.Suspect, s.Prefixes.Down, plural(s.Interfaces, "interface"))
+	if s.AvoidMetered || s.Prefixes.Metered+s.Prefixes.Expensive > 0 {
+		row("", "%s", costs(s))
+	}
 	row("clients", "%s", count(s.Clients))
 	d := &s.Decisions
 	row("decisions", "%s; %s/min", group(d.Total), group(uint64(d.PerMinute+0.5)))
@@ -52,6 +55,18 @@ func (a *app) showStatus(s *control.Status) error {
 	}
 	row("you may", "%s", rights(s.Rights))
 	return t.write(a.out)
+}
+
+// costs tells which prefixes cost money, and whether they are avoided.
+func costs(s *control.Status) string {
+	text := fmt.Sprintf("%d metered, %d expensive", s.Prefixes.Metered, s.Prefixes.Expensive)
+	if n := s.Prefixes.OverBudget; n > 0 {
+		text += fmt.Sprintf(" (%d beyond the budget)", n)
+	}
+	if s.AvoidMetered {
+		return text + "; what costs more is avoided"
+	}
+	return text + "; left to the policy"
 }
 
 func plural(n int, what string) string {

@@ -101,6 +101,7 @@ func view() *mam.View {
 	w.Wifi = &policy.WifiStats{Time: epoch, Signal: -61, SignalAvg: -60, TxRate: 3e7, RxRate: 2e7, BSSLoad: true, Stations: 7, ChannelUtilization: 40, AvailableAdmissionCapacity: 31250}
 	l := network("wwan0", 3, "10.64.3.9/10")
 	l.Cost = policy.Metered
+	l.Budget = policy.Budget{Limit: 5e9, Used: 12e8, Reset: epoch.AddDate(0, 0, 31)}
 	return &mam.View{
 		Prefixes:  []*policy.Prefix{w, l},
 		Devices:   map[policy.PrefixID]string{l.ID: "wwan0"},

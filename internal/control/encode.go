@@ -70,7 +70,7 @@ func prefixes(v *mam.View, list []*policy.Prefix, now time.Time) []Prefix {
 func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 	out := Prefix{
 		Prefix: p.Prefix.String(), Interface: p.Interface, Index: p.Index, Family: p.Family().String(), Addresses: []string{},
-		Default: p.Default, Cost: p.Cost.String(), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
+		Default: p.Default, Cost: p.Cost.String(), Budget: budget(p.Budget), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
 		Health: Health{State: p.Health.State.String(), Reason: text(p.Health.Reason), Since: stamp(p.Health.Since)},
 		Path:   path(&p.Stats, now), Link: link(&p.Link, now), Wifi: wifi(p.Wifi, now),
 	}
@@ -87,6 +87,15 @@ func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 	}
 	return out
 }
+
+func budget(b policy.Budget) *Budget {
+	if b.Limit == 0 {
+		return nil
+	}
+	return &Budget{Limit: b.Limit, Used: b.Used, Reset: b.Reset, Exceeded: exceeded(b)}
+}
+
+func exceeded(b policy.Budget) bool { return b.Limit > 0 && b.Used >= b.Limit }
 
 // servers lists whom a resolver asks; nil if it does not tell.
 func servers(r mam.Resolver) []string {

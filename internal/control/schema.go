@@ -21,6 +21,9 @@ type Status struct {
 	Clients    *int           `json:"clients"`    // connections of the request sockets
 	Decisions  DecisionCounts `json:"decisions"`
 	Rights     Rights         `json:"rights"` // of the one who asks
+	// AvoidMetered tells that policies are offered what costs more only where
+	// nothing cheaper is left.
+	AvoidMetered bool `json:"avoid_metered"`
 }
 
 // Build tells what the daemon was built from.
@@ -49,12 +52,17 @@ type ConfigState struct {
 	ErrorTime *time.Time `json:"error_time"`
 }
 
-// PrefixCounts counts the managed prefixes by health.
+// PrefixCounts counts the managed prefixes by health, and by cost.
 type PrefixCounts struct {
 	Total   int `json:"total"`
 	Up      int `json:"up"`
 	Suspect int `json:"suspect"`
 	Down    int `json:"down"`
+
+	Metered   int `json:"metered"`
+	Expensive int `json:"expensive"` // those beyond their budget among them
+	// OverBudget counts those that have used up their budget.
+	OverBudget int `json:"over_budget"`
 }
 
 // DecisionCounts tells about decisions. All but Total are about those still
@@ -106,7 +114,10 @@ type Prefix struct {
 	Addresses []string `json:"addresses"` // sockets are bound to the first one
 	Default   bool     `json:"default"`
 	Health    Health   `json:"health"`
-	Cost      string   `json:"cost"` // free, metered or expensive
+	// Cost is free, metered or expensive, as configured; a prefix beyond its
+	// budget is expensive.
+	Cost   string  `json:"cost"`
+	Budget *Budget `json:"budget"` // null: no limit
 	// Options are the policy's settings of this prefix, as text.
 	Options map[string]string `json:"options"`
 	// Device is the interface that sockets are bound to besides the address;
@@ -120,6 +131,17 @@ type Prefix struct {
 	Path         Path  `json:"path"`
 	Link         Link  `json:"link"` // of the interface
 	Wifi         *Wifi `json:"wifi"` // null: not wireless, or nothing known
+}
+
+// Budget is how much may be transferred over an interface in a month, both
+// directions together and whoever transfers it, and how much was. Prefixes of
+// one interface share what was used.
+type Budget struct {
+	Limit uint64    `json:"limit_bytes"`
+	Used  uint64    `json:"used_bytes"`
+	Reset time.Time `json:"reset"` // when Used begins anew
+	// Exceeded tells that all of it is used: then the prefix is expensive.
+	Exceeded bool `json:"exceeded"`
 }
 
 // Health tells whether a prefix can be expected to work.

@@ -23,7 +23,7 @@ func (s *Server) status(r *http.Request) (any, error) {
 		Policy: policyState(v, &st), Config: configState(&st),
 		Interfaces: len(interfaces(v, now)), Clients: st.Clients,
 		Decisions: s.took.counts(s.opts.Manager.Decisions(), now),
-		Rights:    s.guard.rights(peerFrom(r.Context())),
+		Rights:    s.guard.rights(peerFrom(r.Context())), AvoidMetered: v.AvoidMetered,
 	}
 	for _, p := range v.Prefixes {
 		out.Prefixes.Total++
@@ -34,6 +34,16 @@ func (s *Server) status(r *http.Request) (any, error) {
 			out.Prefixes.Suspect++
 		case policy.Down:
 			out.Prefixes.Down++
+		}
+		switch p.Cost {
+		case policy.Free:
+		case policy.Metered:
+			out.Prefixes.Metered++
+		case policy.Expensive:
+			out.Prefixes.Expensive++
+		}
+		if exceeded(p.Budget) {
+			out.Prefixes.OverBudget++
 		}
 	}
 	return out, nil

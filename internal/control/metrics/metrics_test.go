@@ -54,6 +54,7 @@ func TestMetrics(t *testing.T) {
 	p.Default, p.Health.State = true, policy.Suspect
 	p.Stats = policy.PathStats{Time: at, SampleTime: at, Conns: 3, SRTTMin: 10 * time.Millisecond, LossUp: 0.01}
 	p.Link = policy.LinkStats{Time: at, DownRate: 125000, DownBytes: 1 << 30, RxErrors: 2}
+	p.Cost, p.Budget = policy.Expensive, policy.Budget{Limit: 5e9, Used: 6e9, Reset: at.Add(time.Hour)}
 	p.Wifi = &policy.WifiStats{Signal: -60}
 	v := &mam.View{Prefixes: []*policy.Prefix{p, prefix("wlan0", "2001:db8::/64"), prefix("wwan0\xff", "10.0.0.0/8")}}
 	v.Runner = mam.NewRunner("threshold", nothing{}, slog.New(slog.DiscardHandler))

@@ -42,6 +42,10 @@ var (
 	managed   = gauge("prefixes", "Managed prefixes by health.", "health")
 
 	health      = gauge("prefix_health", "0 up, 1 suspect, 2 down.", "prefix", "interface")
+	cost        = gauge("prefix_cost", "0 free, 1 metered, 2 expensive, as beyond the budget.", "prefix", "interface")
+	limit       = gauge("prefix_budget_bytes", "Bytes that the interface may transfer in a month.", "prefix", "interface")
+	used        = gauge("prefix_budget_used_bytes", "Bytes that the interface has transferred in the month.", "prefix", "interface")
+	reset       = gauge("prefix_budget_reset_time_seconds", "When the month ends, since the epoch.", "prefix", "interface")
 	isDefault   = gauge("prefix_default", "1 if the prefix is a default one.", "prefix", "interface")
 	connections = gauge("prefix_connections", "TCP connections with a round-trip time.", "prefix", "interface")
 	srttMin     = gauge("prefix_srtt_min_seconds", "Minimum smoothed round-trip time of the last 10 minutes.", "prefix", "interface")
@@ -105,6 +109,12 @@ func (s *state) Collect(c chan<- prometheus.Metric) {
 func (s sink) prefix(p *policy.Prefix) {
 	labels := []string{p.Prefix.String(), p.Interface}
 	s.put(health, float64(p.Health.State), labels...)
+	s.put(cost, float64(p.Cost), labels...)
+	if b := &p.Budget; b.Limit > 0 {
+		s.put(limit, float64(b.Limit), labels...)
+		s.put(used, float64(b.Used), labels...)
+		s.put(reset, seconds(b.Reset), labels...)
+	}
 	s.put(isDefault, truth(p.Default), labels...)
 	st := &p.Stats
 	if !st.Time.IsZero() {
