@@ -39,7 +39,7 @@ const maxPrefixes = 256
 type Policy struct {
 	links   *recent.Map[policy.PrefixID, *link]
 	cands   []candidate
-	scratch []transfer
+	sharing sharing
 }
 
 var (
@@ -139,9 +139,9 @@ func (p *Policy) candidate(r *policy.Request, i int, n need) candidate {
 	if i < len(r.DestStats) && r.DestStats[i].SRTTMin > 0 {
 		c.estimate.rtt = r.DestStats[i].SRTTMin
 	}
-	l.observe(q, &c.estimate, r.Now)
+	l.observe(q, &c.estimate, r.Now, &p.sharing)
 	c.transfer = l.transfer(n.size, c.estimate.rtt, setup(r, q))
-	c.outlook, p.scratch = l.preview(c.transfer, p.scratch)
+	c.outlook = l.preview(c.transfer, &p.sharing)
 	return c
 }
 

@@ -96,7 +96,7 @@ func TestMindsOthers(t *testing.T) {
 	l := p.(*Policy).link(b)
 	observe(l, 0, b)
 	for range 3 {
-		l.add(transfer{left: 40e3, most: math.Inf(1), until: time.Hour, id: 100})
+		l.add(transfer{left: 40e3, most: math.Inf(1), until: time.Hour})
 	}
 	d := p.Choose(Size(Request(open, a, b), 20_000))
 	if d.Prefix != a || d.Reason != reasonWeighed || d.Scores[1].Predicted >= d.Scores[0].Predicted {

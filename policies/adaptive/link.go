@@ -2,6 +2,7 @@ package adaptive
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/mam/policy"
@@ -9,7 +10,7 @@ import (
 
 const (
 	// maxTransfers bounds the transfers remembered per prefix, and with them the
-	// time of a decision, which grows with their square; browsers have 17 connections.
+	// time of a decision; browsers have 17 connections.
 	maxTransfers = 32
 	// patience is how much longer than predicted a transfer is believed to last
 	// at most: connections fail, and programs load less than they say.
@@ -35,7 +36,6 @@ type link struct {
 	now       time.Duration
 	capacity  float64 // bytes per second that the transfers share
 	transfers []transfer
-	lastID    uint64
 
 	// The picture as of the last measurement that was seen.
 	seen      time.Duration
@@ -50,9 +50,9 @@ type link struct {
 
 // observe brings the picture up to date, first with the newest measurement, then
 // on to now. It lowers the estimate's capacity to what is there for transfers.
-func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time) {
+func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing) {
 	if l.epoch.IsZero() || now.Before(l.epoch.Add(l.now)) { // first, or the clock was set back
-		*l = link{epoch: now.Add(-time.Second), now: time.Second, lastID: l.lastID}
+		*l = link{epoch: now.Add(-time.Second), now: time.Second}
 		l.received = p.Link.DownBytes
 		l.seen = l.at(p.Link.Time)
 	}
@@ -60,10 +60,10 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time) {
 		l.capacity = e.capacity
 	}
 	if at := l.at(p.Link.Time); at > l.seen {
-		l.advance(min(at, l.at(now)))
+		l.advance(min(at, l.at(now)), s)
 		l.compare(p, at)
 	}
-	l.advance(l.at(now))
+	l.advance(l.at(now), s)
 	if l.ceilingAt > 0 && l.now-l.ceilingAt < warning && e.sustained > 0 {
 		e.capacity = min(e.capacity, max(e.sustained, l.ceiling))
 	}
@@ -82,21 +82,26 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time) {
 func (l *link) at(t time.Time) time.Duration { return t.Sub(l.epoch) }
 
 // advance lets the transfers go on.
-func (l *link) advance(to time.Duration) {
+func (l *link) advance(to time.Duration, s *sharing) {
 	if to <= l.now {
 		return
 	}
-	var bytes float64
-	l.transfers, bytes = drain(l.transfers, l.capacity, l.now, to)
-	l.drained += bytes
+	before := rest(l.transfers)
+	s.start(l.transfers, l.capacity, l.now)
+	s.run((to - l.now).Seconds())
+	s.note()
+	l.drained += before - rest(l.transfers)
 	l.now = to
-	kept := l.transfers[:0]
-	for _, x := range l.transfers {
-		if x.until > to {
-			kept = append(kept, x)
-		}
+	l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool { return x.left < done || x.until <= to })
+}
+
+// rest is what is left of transfers in all, in bytes.
+func rest(list []transfer) float64 {
+	sum := 0.0
+	for i := range list {
+		sum += list[i].left
 	}
-	l.transfers = kept
+	return sum
 }
 
 // compare corrects the picture by what came since the last measurement.
@@ -146,8 +151,7 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 func (l *link) transfer(size float64, rtt time.Duration, roundTrips int) transfer {
 	growth := slowStart(size, rtt)
 	wire := size*wireShare + wireExtra
-	l.lastID++
-	x := transfer{begin: l.now + time.Duration(roundTrips)*rtt, left: wire, most: math.Inf(1), id: l.lastID}
+	x := transfer{begin: l.now + time.Duration(roundTrips)*rtt, left: wire, most: math.Inf(1)}
 	if growth > 0 {
 		x.most = wire / growth.Seconds()
 	}
@@ -177,41 +181,29 @@ type outlook struct {
 	others int
 }
 
-// preview predicts what happens if x is added. It overwrites and returns scratch.
-func (l *link) preview(x transfer, scratch []transfer) (outlook, []transfer) {
-	list := l.all(scratch)
-	o := outlook{others: len(list)}
-	without, _ := l.ends(list, 0)
-	list = append(l.all(list[:0]), x)
-	with, finish := l.ends(list, x.id)
-	o.finish = finish
-	o.harm = max(0, with-without)
-	return o, list[:0]
-}
-
-// all are the transfers, with what should have come already as one more.
-func (l *link) all(scratch []transfer) []transfer {
-	list := append(scratch[:0], l.transfers...)
-	if l.behind > 0 {
+// preview predicts what happens if x is added.
+func (l *link) preview(x transfer, s *sharing) outlook {
+	list := append(s.copied[:0], l.transfers...)
+	if l.behind > 0 { // what should have come already is one more
 		list = append(list, transfer{left: l.behind, most: math.Inf(1)})
 	}
-	return list
+	o := outlook{others: len(list)}
+	without := l.finish(list, s)
+	list = append(list, x)
+	with := l.finish(list, s)
+	s.copied = list
+	own := min(s.ends[o.others], longest.Seconds())
+	o.finish = seconds(own)
+	o.harm = max(0, seconds(with-own-without))
+	return o
 }
 
-// ends adds up when the transfers end, from now, but for that of the given id,
-// whose end it returns apart. The list is used up.
-func (l *link) ends(list []transfer, id uint64) (sum, _ time.Duration) {
-	at, own := l.now, longest
-	for len(list) > 0 && at < l.now+longest {
-		rate, next := share(list, l.capacity, at, math.MaxInt64)
-		list, _ = step(list, rate, at, next, func(ended uint64) {
-			if id != 0 && ended == id {
-				own = next - l.now
-			} else {
-				sum += next - l.now
-			}
-		})
-		at = next
+// finish plays the transfers to the end, and returns the sum of their times.
+func (l *link) finish(list []transfer, s *sharing) (sum float64) {
+	s.start(list, l.capacity, l.now)
+	s.run(longest.Seconds())
+	for _, t := range s.ends {
+		sum += min(t, longest.Seconds())
 	}
-	return sum, own
+	return sum
 }

@@ -1,7 +1,9 @@
 package adaptive
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,12 +17,12 @@ const ms = time.Millisecond
 
 // Two transfers of 100 and 200 kB share 100 kB/s: after 2 s the first is over,
 // after 3 s the second. A third one of 100 kB that begins then waits for nobody.
-func TestDrain(t *testing.T) {
+func TestAdvance(t *testing.T) {
 	make := func() []transfer {
 		return []transfer{
-			{left: 100e3, most: math.Inf(1), id: 1},
-			{left: 200e3, most: math.Inf(1), id: 2},
-			{begin: 3 * time.Second, left: 100e3, most: 50e3, id: 3},
+			{left: 100e3, most: math.Inf(1), until: time.Hour},
+			{left: 200e3, most: math.Inf(1), until: time.Hour},
+			{begin: 3 * time.Second, left: 100e3, most: 50e3, until: time.Hour},
 		}
 	}
 	for _, tt := range []struct {
@@ -28,18 +30,81 @@ func TestDrain(t *testing.T) {
 		bytes float64
 		left  int
 	}{{time.Second, 100e3, 3}, {2500 * ms, 250e3, 2}, {3500 * ms, 325e3, 1}, {6 * time.Second, 400e3, 0}} {
-		list, bytes := drain(make(), 100e3, 0, tt.at)
-		if len(list) != tt.left || math.Abs(bytes-tt.bytes) > 10 {
-			t.Errorf("after %v: %.0f bytes, %d left; want %.0f and %d", tt.at, bytes, len(list), tt.bytes, tt.left)
+		l := link{capacity: 100e3, transfers: make()}
+		l.advance(tt.at, new(sharing))
+		if len(l.transfers) != tt.left || math.Abs(l.drained-tt.bytes) > 10 {
+			t.Errorf("after %v: %.0f bytes, %d left; want %.0f and %d", tt.at, l.drained, len(l.transfers), tt.bytes, tt.left)
 		}
 	}
 }
 
-func TestShareLeavesWhatSlowOnesCannotUse(t *testing.T) {
-	rate, until := share([]transfer{{left: 1e6, most: 10e3}, {left: 90e3, most: math.Inf(1)}}, 100e3, 0, time.Hour)
-	if math.Abs(rate-90e3) > 1 || until.Round(ms) != time.Second {
-		t.Errorf("rate %.0f until %v", rate, until)
+func TestSharingLeavesWhatSlowOnesCannotUse(t *testing.T) {
+	list := []transfer{{left: 1e6, most: 10e3}, {left: 90e3, most: math.Inf(1)}}
+	var s sharing
+	s.start(list, 100e3, 0)
+	if math.Abs(s.rate-90e3) > 1 {
+		t.Errorf("rate %.0f", s.rate)
 	}
+	s.run(2)
+	s.note()
+	if math.Abs(s.ends[1]-1) > 1e-3 || !math.IsInf(s.ends[0], 1) || math.Abs(list[0].left-980e3) > 1 || list[1].left != 0 {
+		t.Errorf("ends %v, %+v", s.ends, list)
+	}
+}
+
+// Played event by event, transfers end when small steps in time say so, too.
+func TestSharing(t *testing.T) {
+	var s sharing // one for all, as in the policy
+	rapid.Check(t, func(t *rapid.T) {
+		var list []transfer
+		for range rapid.IntRange(0, 12).Draw(t, "n") {
+			most := math.Inf(1)
+			if rapid.Bool().Draw(t, "limited") {
+				most = rapid.Float64Range(5e3, 2e5).Draw(t, "most")
+			}
+			list = append(list, transfer{begin: time.Duration(rapid.IntRange(-1, 3).Draw(t, "begin")) * 100 * ms, left: rapid.Float64Range(10, 1e5).Draw(t, "left"), most: most})
+		}
+		capacity := rapid.Float64Range(1e5, 1e6).Draw(t, "capacity")
+		want := endsInSteps(slices.Clone(list), capacity)
+		s.start(list, capacity, 0)
+		s.run(1e6)
+		for i := range want {
+			if math.Abs(s.ends[i]-want[i]) > 0.003+0.01*want[i] {
+				t.Fatalf("ends %.4f, want %.4f", s.ends, want)
+			}
+		}
+		if s.note(); rest(list) != 0 {
+			t.Fatalf("something is left: %+v", list)
+		}
+	})
+}
+
+// endsInSteps is a plain way to find out what sharing does.
+func endsInSteps(list []transfer, capacity float64) []float64 {
+	const length = 0.001
+	ends := make([]float64, len(list))
+	for step := 0; slices.ContainsFunc(list, func(x transfer) bool { return x.left > 0 }); step++ {
+		now := float64(step) * length
+		var active []*transfer
+		for i := range list {
+			if list[i].left > 0 && list[i].begin.Seconds() <= now {
+				active = append(active, &list[i])
+			}
+		}
+		slices.SortFunc(active, func(x, y *transfer) int { return cmp.Compare(x.most, y.most) })
+		room := capacity
+		for k, x := range active {
+			rate := min(x.most, room/float64(len(active)-k))
+			x.left -= rate * length
+			room -= rate
+		}
+		for i := range list {
+			if list[i].left <= 0 && ends[i] == 0 {
+				ends[i] = now + length
+			}
+		}
+	}
+	return ends
 }
 
 // Nothing gets lost, and no prediction takes for ever.
@@ -53,7 +118,7 @@ func TestPreview(t *testing.T) {
 			t.Fatalf("%d transfers", len(l.transfers))
 		}
 		x := l.transfer(rapid.Float64Range(0, 1e12).Draw(t, "new"), 10*ms, 2)
-		o, _ := l.preview(x, nil)
+		o := l.preview(x, new(sharing))
 		if o.finish < 20*ms || o.harm < 0 || o.others != len(l.transfers) {
 			t.Fatalf("%+v", o)
 		}
@@ -69,7 +134,7 @@ func at(d time.Duration, bytes uint64, rate policy.BytesPerSecond) *policy.Prefi
 
 func observe(l *link, d time.Duration, p *policy.Prefix) estimate {
 	e := estimateOf(p)
-	l.observe(p, &e, Now.Add(d))
+	l.observe(p, &e, Now.Add(d), new(sharing))
 	return e
 }
 

@@ -1,6 +1,10 @@
 package adaptive
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
 
 // transfer is a decision that is believed to be under way: bytes that come over
 // a prefix. Times are those of its link.
@@ -9,82 +13,206 @@ type transfer struct {
 	left  float64       // bytes
 	most  float64       // rate that its window allows, bytes per second
 	until time.Duration // forgotten then
-	id    uint64
 }
 
 // done is the rest in bytes of a transfer that is over.
 const done = 1
 
-// drain lets transfers go on from one time to another. It returns those that are
-// left, in the same memory, and how many bytes went.
-func drain(list []transfer, capacity float64, from, to time.Duration) (rest []transfer, bytes float64) {
-	for from < to && len(list) > 0 {
-		rate, next := share(list, capacity, from, to)
-		var b float64
-		list, b = step(list, rate, from, next, nil)
-		bytes += b
-		from = next
-	}
-	return list, bytes
+// sharing plays how transfers share a capacity evenly, each as far as its window
+// allows. From one event to the next, the end or the begin of a transfer, all
+// rates stay as they are, so it goes from event to event: a few nanoseconds for
+// each transfer. What comes next is the last of a sorted list: transfers that all
+// have the same rate end in the order of what is left of them. The zero value is
+// ready for start; it keeps its memory from one use to the next.
+type sharing struct {
+	capacity float64
+	at       float64 // seconds since the start
+	rate     float64 // of each member of fast, bytes per second
+	served   float64 // bytes that a member of fast got that was one from the start
+
+	fast    []member // at: what served will be when it ends; descending
+	slow    []member // at: when it ends; their windows allow no more than rate
+	later   []member // at: when it begins; descending
+	reserve float64  // of capacity, for slow
+	least   float64  // rate that a window of fast allowed when the rates were set
+
+	list   []transfer
+	copied []transfer // memory for a list
+	ends   []float64  // when the transfers ended, by index; +Inf: not yet
 }
 
-// step lets transfers go on at the given rate, and calls ended for those that
-// end, if it is not nil.
-func step(list []transfer, rate float64, from, to time.Duration, ended func(id uint64)) (rest []transfer, bytes float64) {
-	length := (to - from).Seconds()
-	rest = list[:0]
-	for _, x := range list {
-		if x.begin <= from {
-			b := min(x.left, min(rate, x.most)*length)
-			x.left -= b
-			bytes += b
-		}
-		switch {
-		case x.left >= done:
-			rest = append(rest, x)
-		case ended != nil:
-			ended(x.id)
-		}
-	}
-	return rest, bytes
+// member is a transfer in one of the lists of sharing.
+type member struct {
+	at   float64
+	most float64
+	i    int // of the transfer
 }
 
-// share returns the rate that transfers may have at a time, each as far as its
-// window allows, and until when that stays so, at most until end.
-func share(list []transfer, capacity float64, at, end time.Duration) (rate float64, until time.Duration) {
-	active := 0
+// start prepares playing what becomes of a list from now on.
+func (s *sharing) start(list []transfer, capacity float64, now time.Duration) {
+	s.capacity, s.at, s.served, s.reserve, s.list = capacity, 0, 0, 0, list
+	s.fast, s.slow, s.later, s.ends = s.fast[:0], s.slow[:0], s.later[:0], s.ends[:0]
 	for i := range list {
-		if list[i].begin <= at {
-			active++
+		x := &list[i]
+		s.ends = append(s.ends, math.Inf(1))
+		if x.begin <= now {
+			s.fast = insert(s.fast, member{x.left, x.most, i})
 		} else {
-			end = min(end, list[i].begin)
+			s.later = insert(s.later, member{(x.begin - now).Seconds(), x.most, i})
 		}
 	}
-	// What slow transfers leave the others share. Three rounds come close.
-	rest, fast := capacity, active
-	rate = capacity
-	for range 3 {
-		if fast == 0 {
+	s.settle()
+}
+
+// insert puts a member into a descending list.
+func insert(list []member, m member) []member {
+	list = append(list, m)
+	for i := len(list) - 1; i > 0 && list[i-1].at < m.at; i-- {
+		list[i], list[i-1] = list[i-1], m
+	}
+	return list
+}
+
+// run goes on until the given number of seconds after the start.
+func (s *sharing) run(to float64) {
+	for s.at < to && len(s.fast)+len(s.slow)+len(s.later) > 0 {
+		if len(s.slow) == 0 {
+			s.hurry(to)
+		}
+		s.step(to)
+	}
+}
+
+// hurry does what step does as long as nothing happens but ends, and no window
+// limits a rate.
+func (s *sharing) hurry(to float64) {
+	if n := len(s.later); n > 0 {
+		to = min(to, s.later[n-1].at)
+	}
+	all, n := max(s.capacity, 1), len(s.fast)
+	for ; n > 0 && all < s.least*float64(n); n-- {
+		m := &s.fast[n-1]
+		next := s.at + (m.at-s.served)*float64(n)/all
+		if next >= to {
 			break
 		}
-		rate = max(rest, 1) / float64(fast)
-		rest, fast = capacity, 0
-		for i := range list {
-			switch {
-			case list[i].begin > at:
-			case list[i].most <= rate:
-				rest -= list[i].most
-			default:
-				fast++
+		s.at, s.served, s.ends[m.i] = next, m.at, next
+	}
+	if n < len(s.fast) {
+		s.fast = s.fast[:n]
+		s.settle()
+	}
+}
+
+// step goes on to the next event, or to the given time.
+func (s *sharing) step(to float64) {
+	next, first := to, math.Inf(1)
+	if n := len(s.fast); n > 0 {
+		first = s.at + (s.fast[n-1].at-s.served)/s.rate
+		next = min(next, first)
+	}
+	for i := range s.slow {
+		next = min(next, s.slow[i].at)
+	}
+	if n := len(s.later); n > 0 {
+		next = min(next, s.later[n-1].at)
+	}
+	next = max(next, s.at)
+	s.served += s.rate * (next - s.at)
+	s.at = next
+
+	changed := false
+	for n := len(s.fast); n > 0 && (first <= next || s.fast[n-1].at-s.served < done); n-- {
+		s.ends[s.fast[n-1].i] = next
+		s.fast = s.fast[:n-1]
+		first = math.Inf(1)
+		changed = true
+	}
+	for i := 0; i < len(s.slow); {
+		if m := s.slow[i]; m.at > next && (m.at-next)*m.most >= done {
+			i++
+			continue
+		}
+		s.ends[s.slow[i].i] = next
+		s.dropSlow(i)
+		changed = true
+	}
+	for n := len(s.later); n > 0 && s.later[n-1].at <= next; n-- {
+		m := s.later[n-1]
+		s.later = s.later[:n-1]
+		s.fast = insert(s.fast, member{s.served + s.list[m.i].left, m.most, m.i})
+		changed = true
+	}
+	if changed {
+		s.settle()
+	}
+}
+
+// settle finds the rate anew. What windows cannot use the others share.
+func (s *sharing) settle() {
+	for range 2 * len(s.list) { // it settles much sooner
+		if len(s.fast) == 0 { // there is enough for all
+			s.rate = s.capacity
+			return
+		}
+		s.rate = max(s.capacity-s.reserve, 1) / float64(len(s.fast))
+		s.least = math.Inf(1)
+		moved := false
+		for i := 0; i < len(s.slow); {
+			m := s.slow[i]
+			if m.most <= s.rate {
+				i++
+				continue
 			}
+			s.dropSlow(i)
+			s.fast = insert(s.fast, member{s.served + (m.at-s.at)*m.most, m.most, m.i})
+			moved = true
+		}
+		if moved {
+			continue
+		}
+		for i := 0; i < len(s.fast); {
+			m := &s.fast[i]
+			if m.most > s.rate {
+				s.least = min(s.least, m.most)
+				i++
+				continue
+			}
+			s.slow = append(s.slow, member{s.at + (m.at-s.served)/m.most, m.most, m.i})
+			s.reserve += m.most
+			s.fast = slices.Delete(s.fast, i, i+1)
+			moved = true
+		}
+		if !moved {
+			return
 		}
 	}
-	for i := range list {
-		if x := &list[i]; x.begin <= at {
-			end = min(end, at+seconds(x.left/min(rate, x.most)))
+}
+
+// dropSlow takes a member out of slow, whose order does not matter.
+func (s *sharing) dropSlow(i int) {
+	s.reserve -= s.slow[i].most
+	last := len(s.slow) - 1
+	s.slow[i] = s.slow[last]
+	s.slow = s.slow[:last]
+	if last == 0 {
+		s.reserve = 0 // no rounding errors stay
+	}
+}
+
+// note writes to the list what is left of each transfer, 0 of those that ended.
+func (s *sharing) note() {
+	for i := range s.ends {
+		if s.ends[i] <= s.at {
+			s.list[i].left = 0
 		}
 	}
-	return rate, max(end, at+time.Microsecond)
+	for _, m := range s.fast {
+		s.list[m.i].left = m.at - s.served
+	}
+	for _, m := range s.slow {
+		s.list[m.i].left = (m.at - s.at) * m.most
+	}
 }
 
 // longest is what a longer time is cut to.
