@@ -18,7 +18,8 @@ func (a *app) decisionsCommand() *cobra.Command {
 	cmd := a.command("decisions [-f] [-n N]", "Show the latest decisions", `
 Shows the latest decisions, oldest first: when, who asked, for what, with which
 intents, what was chosen, whether an idle connection is used again, how long the
-policy took, and why. With -f it goes on as decisions are made, until interrupted;
+policy took, and why. Where the caller says so, as proxies do, where the intents
+came from and for whom it asked follow: both are the caller's claim. With -f it goes on as decisions are made, until interrupted;
 with --json, too, each line is then one event.
 
 Decisions on the requests of others are shown to root, to the user that mamma
@@ -150,6 +151,9 @@ func (a *app) line(d *control.Decision) line {
 	if o := outcomeText(d); o != "" {
 		l.reason += "; " + o
 	}
+	if o := originText(d); o != "" {
+		l.reason += "; " + o
+	}
 	return l
 }
 
@@ -208,6 +212,27 @@ func caller(app *control.App) string {
 	return fmt.Sprintf("%s[%d]", name, *app.PID)
 }
 
+// originText tells where the intents came from, and for whom the caller asked, as
+// it claims; "" if it does not say.
+func originText(d *control.Decision) string {
+	o := d.Origin
+	if o == nil {
+		return ""
+	}
+	var parts []string
+	if o.Source != nil && d.Intents != (control.Intents{}) {
+		parts = append(parts, "intents from "+clean(*o.Source))
+	}
+	if o.Command != nil || o.PID != nil || o.UID != nil {
+		who := caller(&control.App{PID: o.PID, Command: o.Command})
+		if o.UID != nil {
+			who += fmt.Sprintf(" of user %d", *o.UID)
+		}
+		parts = append(parts, "for "+who)
+	}
+	return strings.Join(parts, ", ")
+}
+
 func destination(d *control.Decision) string {
 	if d.Remote != nil {
 		return clean(*d.Remote)
@@ -259,9 +284,22 @@ func intentsText(in *control.Intents) string {
 // did or nothing is known.
 func outcomeText(d *control.Decision) string {
 	o := d.Outcome
-	switch {
-	case o == nil:
+	if o == nil {
 		return ""
+	}
+	text := connectText(d, o)
+	switch {
+	case !o.PlainTCP:
+	case text == "":
+		text = "Multipath TCP became plain TCP"
+	default:
+		text += ", by plain TCP"
+	}
+	return text
+}
+
+func connectText(d *control.Decision, o *control.Outcome) string {
+	switch {
 	case o.Errno != 0:
 		reason := fmt.Sprintf("error %d", o.Errno)
 		if o.Error != nil {

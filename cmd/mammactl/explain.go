@@ -191,7 +191,10 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 	if e.Device != nil {
 		parts = append(parts, "Bound to device "+clean(*e.Device)+".")
 	}
-	if d.Multipath {
+	switch {
+	case d.Multipath && d.Outcome != nil && d.Outcome.PlainTCP:
+		parts = append(parts, "With Multipath TCP, which became plain TCP.")
+	case d.Multipath:
 		parts = append(parts, "With Multipath TCP.")
 	}
 	if len(d.Alternates) > 0 {
@@ -203,6 +206,9 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 	}
 	if len(parts) > 0 {
 		fmt.Fprintf(&b, "  %s\n", strings.Join(parts, "   "))
+	}
+	if o := originText(d); o != "" {
+		fmt.Fprintf(&b, "  As %s says: %s.\n", caller(&d.App), o)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -75,11 +75,13 @@ func decisions() []control.Decision {
 			Seq: 2, Time: now.Add(-493 * time.Millisecond), TookMS: 0.02, Kind: "socketchoose", App: control.App{PID: known(uint32(77)), Command: known("muacsocksd")},
 			Host: known("api.example.org"), Service: known("443"), Intents: control.Intents{Category: known("query")}, Policy: known("threshold"),
 			Chosen: toWlan, Reused: true, Reason: "latency-dominated, lowest RTT",
+			Origin: &control.Origin{UID: known(uint32(1000)), PID: known(uint32(4300)), Command: known("evil\rname"), Source: known("rule web")},
 		},
 		{
 			Seq: 3, Time: now.Add(time.Millisecond), TookMS: 0.02, Kind: "connect", App: control.App{PID: known(uint32(5003)), Command: known("app")},
 			Remote: known("192.0.2.7:443"), Policy: known("threshold"), Chosen: toWlan, Alternates: []control.PrefixRef{*toWwan},
-			Reason: "no file size given: default", Outcome: &control.Outcome{Candidate: 1, TookMS: 250},
+			Reason: "no file size given: default", Outcome: &control.Outcome{Candidate: 1, TookMS: 250, PlainTCP: true},
+			Origin: &control.Origin{Source: known("client")},
 		},
 		{
 			Seq: 4, Time: now.Add(2 * time.Millisecond), TookMS: 1.5, Kind: "connect", App: control.App{}, Host: known("evil\x1b[2J\nname"),
@@ -386,8 +388,11 @@ func TestExplanationsWithoutChoice(t *testing.T) {
 	fallback.Decision.Fallback = known("policy panicked: oops")
 	noDefault.Decision.Fallback, noDefault.Decision.Chosen = known("policy panicked: oops"), nil
 	bound.Decision.Bound, bound.Decision.Chosen, bound.Decision.Scores = known("10.64.3.9"), nil, nil
+	past := explanation() // as watch explains a decision
+	past.Decision.Seq, past.Decision.Multipath = 7, true
+	past.Decision.Outcome, past.Decision.Origin = &control.Outcome{PlainTCP: true}, decisions()[1].Origin
 	var b strings.Builder
-	for _, e := range []control.Explanation{none, fallback, noDefault, bound} {
+	for _, e := range []control.Explanation{none, fallback, noDefault, bound, past} {
 		f := newFake()
 		f.answers["POST /v1/explain"] = e
 		code, out, errs := mammactl(t.Context(), serve(t, f), "explain", "a")

@@ -205,7 +205,8 @@ func (d *daemon) client(t *testing.T) *Client {
 	return c
 }
 
-// decide has n decisions made, on behalf of this process.
+// decide has n decisions made, by this process, which claims to ask for the
+// stranger.
 func (d *daemon) decide(t *testing.T, n int) {
 	t.Helper()
 	c, err := net.Dial("unix", filepath.Join(d.dir, "mamma.sock"))
@@ -215,7 +216,9 @@ func (d *daemon) decide(t *testing.T, n int) {
 	defer func() { _ = c.Close() }()
 	r := wire.NewReader(c)
 	for range n {
-		m := wire.Message{Action: wire.ActionConnectRequest, Context: wire.Context{
+		m := wire.Message{Action: wire.ActionConnectRequest, Features: wire.FeatureOrigin, Origin: &wire.Origin{
+			UID: stranger.UID, PID: uint32(stranger.PID), Command: "curl", Source: "rule web",
+		}, Context: wire.Context{
 			Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: netip.MustParseAddrPort("192.0.2.1:443")},
 		}}
 		b, err := m.Append(nil)
@@ -355,6 +358,38 @@ func TestPermissions(t *testing.T) {
 				t.Errorf("%d reloads", reloads)
 			}
 		})
+	}
+}
+
+// What a client says of where its request comes from is shown, and is no more
+// than what it says.
+func TestOrigin(t *testing.T) {
+	d := start(t, view(), nil)
+	d.decide(t, 1)
+	var ds Decisions
+	if _, err := d.client(t).Get(ctx(t), "/v1/decisions", &ds); err != nil || len(ds.Decisions) != 1 {
+		t.Fatalf("%d decisions, %v", len(ds.Decisions), err)
+	}
+	want := &Origin{UID: known(stranger.UID), PID: known(uint32(stranger.PID)), Command: known("curl"), Source: known("rule web")}
+	if diff := cmp.Diff(want, ds.Decisions[0].Origin); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if uid := ds.Decisions[0].App.UID; uid != uint32(os.Getuid()) {
+		t.Errorf("asked by user %d", uid)
+	}
+	rec := mam.Record{
+		App:     policy.App{UID: stranger.UID, PID: 1},
+		Origin:  &mam.Origin{UID: wire.UnknownUID},
+		Outcome: &mam.Outcome{PlainTCP: true},
+	}
+	if got := decision(&rec); cmp.Diff(&Origin{}, got.Origin) != "" || !got.Outcome.PlainTCP {
+		t.Errorf("nothing known: %+v, outcome %+v", got.Origin, got.Outcome)
+	}
+	// A claim gives no rights to whom it names, and takes none from who asked.
+	rec.Origin.UID = primary.UID
+	g := guard{owner: owner.UID}
+	if g.sees(primary, &rec) || !g.sees(stranger, &rec) {
+		t.Error("a claimed user decides who sees a decision")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/mam/policy"
 )
@@ -201,7 +202,7 @@ func ref(p *policy.Prefix) *PrefixRef {
 func decision(r *mam.Record) Decision {
 	d := &r.Decision
 	out := Decision{
-		Seq: r.Seq, Time: r.Time, TookMS: millis(r.Took), Kind: r.Kind.String(), App: app(r.App),
+		Seq: r.Seq, Time: r.Time, TookMS: millis(r.Took), Kind: r.Kind.String(), App: app(r.App), Origin: origin(r.Origin),
 		Transport: r.Network.Transport.String(), Family: r.Network.Family.String(),
 		Host: text(r.Host), Service: text(r.Service), Intents: intents(r.Intents), Policy: text(r.Policy),
 		Chosen: ref(d.Prefix), Alternates: []PrefixRef{}, Reused: r.Reused, Multipath: d.Multipath,
@@ -223,7 +224,7 @@ func decision(r *mam.Record) Decision {
 		out.Scores = append(out.Scores, score(&d.Scores[i], r.Time))
 	}
 	if o := r.Outcome; o != nil {
-		out.Outcome = &Outcome{Candidate: int(o.Candidate), TookMS: millis(o.Took), Errno: int(o.Errno)}
+		out.Outcome = &Outcome{Candidate: int(o.Candidate), TookMS: millis(o.Took), Errno: int(o.Errno), PlainTCP: o.PlainTCP}
 		if o.Errno != 0 {
 			out.Outcome.Error = text(syscall.Errno(o.Errno).Error())
 		}
@@ -235,6 +236,20 @@ func app(a policy.App) App {
 	out := App{UID: a.UID, Command: text(a.Command), Executable: text(a.Executable)}
 	if a.PID != 0 {
 		out.PID = &a.PID
+	}
+	return out
+}
+
+func origin(o *mam.Origin) *Origin {
+	if o == nil {
+		return nil
+	}
+	out := &Origin{Command: text(o.Command), Source: text(o.Source)}
+	if o.UID != wire.UnknownUID {
+		out.UID = &o.UID
+	}
+	if o.PID != 0 {
+		out.PID = &o.PID
 	}
 	return out
 }

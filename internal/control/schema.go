@@ -248,6 +248,7 @@ type Decision struct {
 	TookMS    float64   `json:"took_ms"` // from the request to the policy's answer
 	Kind      string    `json:"kind"`    // connect, socketconnect or socketchoose
 	App       App       `json:"app"`
+	Origin    *Origin   `json:"origin"`    // null: the client does not say
 	Transport string    `json:"transport"` // stream or datagram
 	Family    string    `json:"family"`    // IPv4, IPv6 or unspecified
 	Host      *string   `json:"host"`
@@ -274,6 +275,17 @@ type App struct {
 	PID        *uint32 `json:"pid"`
 	Command    *string `json:"command"`
 	Executable *string `json:"executable"`
+}
+
+// Origin is on whose behalf a proxy or a library asked and where the intents come
+// from. It is what the client claims: who may see the decision goes by App.
+type Origin struct {
+	UID     *uint32 `json:"uid"`
+	PID     *uint32 `json:"pid"`
+	Command *string `json:"command"`
+	// Source is where the intents are from: client, rule NAME, learnt or port N,
+	// or what else a client says.
+	Source *string `json:"source"`
 }
 
 // Intents are what an application said. The first, and the last three, are
@@ -319,6 +331,9 @@ type Outcome struct {
 	TookMS    float64 `json:"took_ms"`   // until connected or given up
 	Errno     int     `json:"errno"`     // 0: connected
 	Error     *string `json:"error"`     // Errno in words
+	// PlainTCP tells that MPTCP was asked for and that the connection became plain
+	// TCP, as the peer or something on the path does not speak it.
+	PlainTCP bool `json:"plain_tcp"`
 }
 
 // Question is a hypothetical request, the body of /v1/explain. All fields may
