@@ -20,7 +20,8 @@ type Info struct {
 	Candidate int
 	Source    netip.Addr // the suggested source address; invalid if there was none
 	Device    string     // the interface that the socket was bound to, "" if none
-	Multipath bool       // opened with MPTCP; the peer may still have declined
+	Multipath bool       // opened with MPTCP
+	PlainTCP  bool       // in spite of Multipath, which the peer or something in between does not speak
 	Reason    string     // what decided, in the manager's words; may be empty
 	ID        uuid.UUID  // of the decision, zero if the manager gave none
 

@@ -107,6 +107,7 @@ var (
 
 // decide asks for a decision. With members it may be to use one of them again.
 func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []wire.SetMember) (*plan, error) {
+	origin := originOf(ctx)
 	q := func(f wire.Features) (*wire.Message, time.Duration) {
 		m := &wire.Message{Action: wire.ActionSocketConnectRequest, Context: t.context(), Sockets: members}
 		if choose {
@@ -115,6 +116,9 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 		m.SetIntents(t.intents)
 		if f&wire.FeatureWideIntents == 0 {
 			m.WideIntents = nil
+		}
+		if f&wire.FeatureOrigin != 0 {
+			m.Origin = origin
 		}
 		if f&wire.FeatureNoResolve != 0 {
 			m.NoResolve = true

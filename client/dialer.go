@@ -151,12 +151,13 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 		resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
 	}
 	conn, winner, took, failed, err := r.run(ctx, candidates)
-	d.report(p, winner, conn, took, failed)
+	declined := conn != nil && winner.multipath && becamePlain(conn)
+	d.report(p, winner, conn, took, declined, failed)
 	if conn == nil {
 		return nil, &DialError{Network: t.network, Address: t.address, Attempts: failed, Err: err}
 	}
 	return withInfo(conn, Info{
-		Decided: true, Candidate: winner.index, Source: winner.local, Device: winner.device, Multipath: winner.multipath,
+		Decided: true, Candidate: winner.index, Source: winner.local, Device: winner.device, Multipath: winner.multipath, PlainTCP: declined,
 		Reason: p.reason, ID: p.id, Attempts: failed, Duration: time.Since(begun),
 	}), nil
 }
@@ -206,9 +207,19 @@ func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote ne
 	return nd.DialContext(ctx, network, remote.String())
 }
 
+// becamePlain tells that a connection is plain TCP, although opened with MPTCP.
+func becamePlain(conn net.Conn) bool {
+	tc, ok := conn.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	multipath, err := tc.MultipathTCP()
+	return err == nil && !multipath
+}
+
 // report tells the manager how its suggestions fared. Datagram sockets connect
 // whatever the network does, so there is nothing to tell.
-func (d *Dialer) report(p *plan, winner *candidate, conn net.Conn, took time.Duration, failed []Attempt) {
+func (d *Dialer) report(p *plan, winner *candidate, conn net.Conn, took time.Duration, declined bool, failed []Attempt) {
 	if p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
 		return
 	}
@@ -224,7 +235,11 @@ func (d *Dialer) report(p *plan, winner *candidate, conn net.Conn, took time.Dur
 		}
 	}
 	if conn != nil {
-		outcomes = append(outcomes, outcome(winner.index, took, 0, addrPort(conn.LocalAddr()).Port()))
+		m := outcome(winner.index, took, 0, addrPort(conn.LocalAddr()).Port())
+		if declined {
+			m.Outcome.Flags = wire.OutcomePlainTCP
+		}
+		outcomes = append(outcomes, m)
 	}
 	d.daemon().report(outcomes...)
 }

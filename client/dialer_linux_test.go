@@ -161,24 +161,33 @@ func TestDialMultipath(t *testing.T) {
 	if b, err := os.ReadFile("/proc/sys/net/mptcp/enabled"); err != nil || !bytes.HasPrefix(b, []byte("1")) {
 		t.Skip("needs a kernel with MPTCP (CONFIG_MPTCP, net.mptcp.enabled=1)")
 	}
-	s := startServer(t)
-	f := startFake(t, "", false, func(m *wire.Message) bool {
-		suggest("127.0.0.2")(m)
-		m.Context.Protocol = wire.ProtoMPTCP
-		return true
-	})
-	nc, err := dialer(t, f.path).Dial("tcp", "127.0.0.1:"+s.port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = nc.Close() }()
-	info, _ := InfoOf(tls.Client(nc, nil)) // InfoOf looks through wrappers
-	if !info.Multipath || info.Local.Addr().String() != "127.0.0.2" {
-		t.Errorf("info %+v", info)
-	}
-	// A listener of Go accepts MPTCP, so nothing falls back.
-	if mptcp, err := nc.(interface{ MultipathTCP() (bool, error) }).MultipathTCP(); err != nil || !mptcp {
-		t.Errorf("MPTCP %v (%v)", mptcp, err)
+	for _, spoken := range []bool{true, false} {
+		s := startServerWith(t, spoken)
+		outcomes := make(chan *wire.Outcome, 1)
+		answer := suggest("127.0.0.2")
+		f := startFake(t, "", false, func(m *wire.Message) bool {
+			if m.Action == wire.ActionReportRequest {
+				outcomes <- m.Outcome
+			}
+			answer(m)
+			m.Context.Protocol = wire.ProtoMPTCP
+			return true
+		})
+		nc, err := dialer(t, f.path).Dial("tcp", "127.0.0.1:"+s.port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = nc.Close() }()
+		info, _ := InfoOf(tls.Client(nc, nil)) // InfoOf looks through wrappers
+		if !info.Multipath || info.PlainTCP == spoken || info.Local.Addr().String() != "127.0.0.2" {
+			t.Errorf("the peer speaks MPTCP %v: info %+v", spoken, info)
+		}
+		if mptcp, err := nc.(interface{ MultipathTCP() (bool, error) }).MultipathTCP(); err != nil || mptcp != spoken {
+			t.Errorf("MPTCP %v (%v), want %v", mptcp, err, spoken)
+		}
+		if o := <-outcomes; o.Errno != 0 || o.Flags&wire.OutcomePlainTCP != 0 == spoken {
+			t.Errorf("the peer speaks MPTCP %v: reported %+v", spoken, o)
+		}
 	}
 }
 

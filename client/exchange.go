@@ -15,12 +15,16 @@ var errNoSay = errors.New("the manager has no say in this")
 // Exchange puts one request to the manager and decodes the answer into ans. It
 // is for the packages of this module that speak the protocol themselves, as bsd
 // does; the context id is the connection's and need not be set. Requests to
-// resolve are waited for up to ResolveTimeout, others up to DecisionTimeout. An
-// error means to go on without the manager.
+// resolve are waited for up to ResolveTimeout, others up to DecisionTimeout. The
+// origin is that of ctx. An error means to go on without the manager.
 func (d *Daemon) Exchange(ctx context.Context, req, ans *wire.Message) error {
+	origin := originOf(ctx)
 	_, err := d.ask(ctx, func(f wire.Features) (*wire.Message, time.Duration) {
 		if f&wire.FeatureWideIntents == 0 {
 			req.WideIntents = nil
+		}
+		if req.Origin = nil; f&wire.FeatureOrigin != 0 {
+			req.Origin = origin
 		}
 		if req.Action == wire.ActionResolveRequest {
 			return req, d.resolveTimeout()

@@ -206,7 +206,16 @@ type server struct {
 
 func startServer(t testing.TB) *server {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	return startServerWith(t, true)
+}
+
+// startServerWith makes one that accepts MPTCP, where the kernel has it, or does
+// not.
+func startServerWith(t testing.TB, multipath bool) *server {
+	t.Helper()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(multipath)
+	ln, err := lc.Listen(context.Background(), "tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
