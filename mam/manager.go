@@ -285,7 +285,7 @@ func (w *work) record() Record {
 	rec := Record{
 		Time: w.req.Now, Took: w.took, Kind: w.req.Kind, App: w.req.App, Network: w.req.Network,
 		Host: w.req.Host, Service: w.req.Service, Remote: w.req.Remote, Bound: w.req.Bound, Intents: w.req.Intents,
-		Decision: w.decision, Fallback: w.fallback, Origin: w.origin,
+		Decision: w.decision, Fallback: w.fallback, Origin: w.origin, Inode: w.inode,
 	}
 	if w.view.Runner != nil {
 		rec.Policy = w.view.Runner.Name

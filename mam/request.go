@@ -39,6 +39,7 @@ type work struct {
 	mapped bool
 
 	origin *Origin // as claimed, nil if not said
+	inode  uint64  // of the socket, as claimed; 0 if not said
 
 	decision policy.Decision
 	fallback string // why the decision is not the policy's
@@ -52,7 +53,7 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 	w.view = v
 	w.mapped = false
 	w.decision, w.fallback, w.took, w.answer = policy.Decision{}, "", 0, Answer{}
-	w.origin = nil
+	w.origin, w.inode = nil, c.Inode
 	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
 		w.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
 	}

@@ -32,6 +32,7 @@ type Record struct {
 	Decision policy.Decision // Socket is nil, see Reused
 	Reused   bool            // an idle socket is used again
 	FD       int32           // the client's number of it
+	Inode    uint64          // of the socket to connect, as the client says (its ctxino); 0: unknown
 	// Fallback says why the default was used in place of a policy's decision; "" if not.
 	Fallback string
 	// Outcome is the client's report; nil if there is none (yet).

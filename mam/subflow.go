@@ -123,20 +123,29 @@ const (
 	matchSilent = 30 * time.Second
 )
 
-// DecisionFor finds the decision that a new connection was opened by: the latest
-// whose client reported this local port, else the latest unreported one with
-// MPTCP that fits the addresses.
-func (m *Manager) DecisionFor(local, remote netip.AddrPort, now time.Time) (Record, bool) {
+// DecisionFor finds the decision that a user's new connection was opened by: the
+// latest whose client reported this local port, else the latest unreported one
+// with MPTCP that fits the addresses. Decisions of other users never count.
+func (m *Manager) DecisionFor(local, remote netip.AddrPort, uid uint32, now time.Time) (Record, bool) {
 	rec, ok := m.ring.latest(func(rec *Record) bool {
 		o := rec.Outcome
-		return o != nil && o.Errno == 0 && o.LocalPort == local.Port() && now.Sub(rec.Time) < matchReported && rec.fits(local, remote)
+		return o != nil && o.Errno == 0 && o.LocalPort == local.Port() && rec.App.UID == uid && now.Sub(rec.Time) < matchReported && rec.fits(local, remote)
 	})
 	if ok {
 		return rec, true
 	}
 	return m.ring.latest(func(rec *Record) bool {
-		return rec.Outcome == nil && rec.Decision.Multipath && now.Sub(rec.Time) < matchSilent && rec.fits(local, remote)
+		return rec.Outcome == nil && rec.Decision.Multipath && rec.App.UID == uid && now.Sub(rec.Time) < matchSilent && rec.fits(local, remote)
 	})
+}
+
+// DecisionByInode finds the latest decision on a socket that its client named by
+// this inode, as those of the original do (spec/daemon.md 14).
+func (m *Manager) DecisionByInode(inode uint64) (Record, bool) {
+	if inode == 0 {
+		return Record{}, false
+	}
+	return m.ring.latest(func(rec *Record) bool { return rec.Inode == inode })
 }
 
 // fits tells whether a connection may be the decision's, by its addresses.

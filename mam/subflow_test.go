@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/mam/policy"
 )
 
@@ -137,7 +138,7 @@ func TestDecisionFor(t *testing.T) {
 	local, remote := netip.MustParseAddrPort("10.77.1.1:4711"), netip.MustParseAddrPort("192.0.2.1:80")
 	reported := func(port uint16, candidate int32) *Outcome { return &Outcome{LocalPort: port, Candidate: candidate} }
 	multi := policy.Decision{Prefix: wlan, Multipath: true}
-	good := Record{Time: now, Host: "host.test", Service: "80", Decision: multi, Kind: policy.SocketConnect}
+	good := Record{Time: now, Host: "host.test", Service: "80", Decision: multi, Kind: policy.SocketConnect, App: policy.App{UID: 1000}}
 	with := func(edit func(*Record)) Record { r := good; edit(&r); return r }
 	for _, tt := range []struct {
 		name string
@@ -165,6 +166,9 @@ func TestDecisionFor(t *testing.T) {
 		{"another literal address", []Record{with(func(r *Record) { r.Host = "192.0.2.2" })}, -1},
 		{"this remote address", []Record{with(func(r *Record) { r.Kind, r.Host, r.Service, r.Remote = policy.Connect, "", "", remote })}, 0},
 		{"another remote address", []Record{with(func(r *Record) { r.Remote = netip.MustParseAddrPort("192.0.2.1:81") })}, -1},
+		{"another user's", []Record{with(func(r *Record) { r.App.UID = 1001 })}, -1},
+		{"another user's report", []Record{with(func(r *Record) { r.App.UID, r.Outcome = 1001, reported(4711, 0) })}, -1},
+		{"one's own, although another user's is later", []Record{good, with(func(r *Record) { r.App.UID = 1001 })}, 0},
 		{"datagrams", []Record{with(func(r *Record) { r.Network.Transport = policy.Datagram })}, -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,11 +177,27 @@ func TestDecisionFor(t *testing.T) {
 			for _, r := range tt.recs {
 				ids = append(ids, m.ring.add(&r))
 			}
-			got, ok := m.DecisionFor(local, remote, now)
+			got, ok := m.DecisionFor(local, remote, 1000, now)
 			if ok != (tt.want >= 0) || ok && got.ID != ids[tt.want] {
 				t.Errorf("found %v, %v", ok, got)
 			}
 		})
+	}
+}
+
+// An original client names its socket by the inode, which the original's kernel
+// repeats.
+func TestDecisionByInode(t *testing.T) {
+	d := start(t, host(takeFirst), Options{})
+	for _, inode := range []uint64{0, 50370, 50371, 50370} {
+		d.dial(t).ask(&wire.Message{Action: wire.ActionConnectRequest, Context: wire.Context{
+			Inode: inode, FD: 3, Domain: wire.AFInet, Type: wire.SockStream, Remote: sockAddr("192.0.2.4:80"),
+		}})
+	}
+	for inode, want := range map[uint64]uint64{50370: 4, 50371: 3, 1: 0, 0: 0} {
+		if rec, ok := d.DecisionByInode(inode); rec.Seq != want || ok != (want != 0) {
+			t.Errorf("inode %d: decision %d, %v, want %d", inode, rec.Seq, ok, want)
+		}
 	}
 }
 

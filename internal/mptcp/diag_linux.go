@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 
 	"github.com/mdlayher/netlink"
@@ -50,6 +51,7 @@ type SubflowInfo struct {
 const (
 	sockDiagByFamily = 20
 	diagReqLen       = 56 // struct inet_diag_req_v2
+	diagReqCookie    = 48 // in it: id.idiag_cookie
 	diagMsgLen       = 72 // struct inet_diag_msg
 	diagReqProtocol  = 3  // INET_DIAG_REQ_PROTOCOL
 	diagInfo         = 2  // INET_DIAG_INFO
@@ -158,8 +160,32 @@ func (d *Diag) Connections() ([]Connection, error) {
 	return list, nil
 }
 
+// UID tells whose connection it is. The error wraps os.ErrNotExist if there is
+// none with this token (any more). It costs little.
+func (d *Diag) UID(t Token) (uint32, error) {
+	b := diagRequest(unix.AF_INET, protoMPTCP)
+	binary.NativeEndian.PutUint32(b[diagReqCookie:], uint32(t)) // where mptcp_diag_dump_one looks
+	answers, err := d.c.Execute(netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request}, Data: b})
+	if err != nil {
+		return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, err)
+	}
+	for _, m := range answers {
+		if c, ok := decodeConnection(m.Data); ok && c.Token == t {
+			return c.UID, nil
+		}
+	}
+	return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, os.ErrNotExist)
+}
+
 // dump asks for the sockets of a family and protocol.
 func (d *Diag) dump(family byte, protocol uint32) ([]netlink.Message, error) {
+	return d.c.Execute(netlink.Message{
+		Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: diagRequest(family, protocol),
+	})
+}
+
+// diagRequest is for sockets of a family and protocol.
+func diagRequest(family byte, protocol uint32) []byte {
 	b := make([]byte, diagReqLen, diagReqLen+8)
 	b[0], b[2] = family, 1<<(diagInfo-1)
 	binary.NativeEndian.PutUint32(b[4:], diagStates)
@@ -172,9 +198,7 @@ func (d *Diag) dump(family byte, protocol uint32) ([]netlink.Message, error) {
 		b = binary.NativeEndian.AppendUint16(b, diagReqProtocol)
 		b = binary.NativeEndian.AppendUint32(b, protocol)
 	}
-	return d.c.Execute(netlink.Message{
-		Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: b,
-	})
+	return b
 }
 
 // socket is what struct inet_diag_msg says.

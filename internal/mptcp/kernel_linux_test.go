@@ -308,6 +308,46 @@ func TestUserspacePathManager(t *testing.T) {
 	}
 }
 
+// A connection's user is whoever made its socket.
+func TestUID(t *testing.T) {
+	b := bed(t)
+	diag, events := in(t, b, mptcp.OpenDiag), watch(t, b)
+	echo(t, b, "tcp", true)
+	token := await(t, events, mptcp.Established).Token
+	if uid, err := diag.UID(token); err != nil || uid != uint32(os.Getuid()) {
+		t.Errorf("user %d, %v", uid, err)
+	}
+	if uid, err := diag.UID(token + 1); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of no connection: user %d, %v", uid, err)
+	}
+
+	const other = 4711
+	var d net.Dialer
+	d.SetMultipathTCP(true)
+	var c net.Conn
+	err := b.Client.Do(func() (err error) {
+		// Of this thread alone; the kernel says nothing of how it went.
+		_ = unix.Setfsuid(other)
+		defer unix.Setfsuid(os.Getuid()) //nolint:errcheck // as before
+		if now, _ := unix.SetfsuidRetUid(-1); now != other {
+			return nil
+		}
+		c, err = d.DialContext(t.Context(), "tcp", netip.AddrPortFrom(testbed.ServiceAddr4, 7).String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c == nil {
+		t.Skip("cannot make sockets for another user: needs root, not only in a user namespace")
+	}
+	defer c.Close() //nolint:errcheck // only opened
+	exchange(t, c)
+	if uid, err := diag.UID(await(t, events, mptcp.Established).Token); err != nil || uid != other {
+		t.Errorf("another user's connection: user %d, %v", uid, err)
+	}
+}
+
 // Commands for a path manager in user space are refused while the kernel's own
 // is selected, with words.
 func TestUserspaceNotSelected(t *testing.T) {

@@ -23,7 +23,7 @@ import (
 // Policy is what decides: a *mam.Manager.
 type Policy interface {
 	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
-	DecisionByInode(inode uint64, now time.Time) (mam.Record, bool)
+	DecisionByInode(inode uint64) (mam.Record, bool)
 }
 
 // maxRefused is how many refused flows are remembered. The family does not tell
@@ -45,7 +45,7 @@ type Service struct {
 
 // Open tells the kernel that somebody listens. The error wraps
 // mptcp.ErrUnsupported on kernels without the family, which are all but the
-// original's own. A Service that Open returned must be Run.
+// original's own.
 func Open(p Policy, log *slog.Logger) (*Service, error) {
 	c, err := genetlink.Dial(nil)
 	if err != nil {
@@ -96,9 +96,11 @@ func message(command uint8, data []byte) genetlink.Message {
 	return genetlink.Message{Header: genetlink.Header{Command: command, Version: version}, Data: data}
 }
 
+// Close releases the Service, which must not run any more.
+func (s *Service) Close() error { return s.conn.Close() }
+
 // Run answers until ctx ends, and then returns nil. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.conn.Close() //nolint:errcheck // nothing is lost
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	for {
@@ -169,7 +171,7 @@ func (s *Service) decide(f flow, now time.Time) {
 func (s *Service) ask(f flow, now time.Time) (wanted, backup bool) {
 	remote := netip.AddrPortFrom(f.remote, f.remotePort)
 	c := mam.MultipathConn{Remote: remote, Remotes: []netip.AddrPort{remote}}
-	if rec, ok := s.policy.DecisionByInode(f.inode, now); ok {
+	if rec, ok := s.policy.DecisionByInode(f.inode); ok {
 		c.Decision = &rec
 		if p := rec.Decision.Prefix; p != nil { // what the first subflow was bound to
 			c.Local = netip.AddrPortFrom(p.Addr(), 0)

@@ -228,7 +228,7 @@ func (c *chooser) ChooseSubflows(conn mam.MultipathConn, _ time.Time) ([]policy.
 	return list, nil
 }
 
-func (c *chooser) DecisionByInode(inode uint64, _ time.Time) (mam.Record, bool) {
+func (c *chooser) DecisionByInode(inode uint64) (mam.Record, bool) {
 	rec, ok := c.known[inode]
 	return rec, ok
 }
@@ -241,7 +241,7 @@ func run(t *testing.T, s *Service) {
 	go func() { done <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := errors.Join(<-done, s.Close()); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
@@ -386,7 +386,7 @@ func TestOpen(t *testing.T) {
 func TestThisKernel(t *testing.T) {
 	s, err := Open(&chooser{}, slog.New(slog.DiscardHandler))
 	if err == nil {
-		_ = s.conn.Close()
+		_ = s.Close()
 		t.Skip("this kernel has the family: needs one without")
 	}
 	if !errors.Is(err, mptcp.ErrUnsupported) {

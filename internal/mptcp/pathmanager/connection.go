@@ -13,9 +13,11 @@ import (
 type connection struct {
 	token         mptcp.Token
 	local, remote netip.AddrPort // of the first subflow, as the kernel has them
-	decision      *mam.Record    // nil: not known
-	established   bool           // more subflows may be opened
-	denyJoin      bool           // but not to remote
+	uid           uint32
+	owned         bool        // uid is known
+	decision      *mam.Record // nil: not known
+	established   bool        // more subflows may be opened
+	denyJoin      bool        // but not to remote
 	announced     map[uint8]netip.AddrPort
 	subflows      []subflow
 	ids           map[netip.Addr]uint8 // of local addresses; the first one's is 0

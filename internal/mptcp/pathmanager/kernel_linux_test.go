@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/internal/testbed"
@@ -126,8 +127,8 @@ func exchange(t *testing.T, c net.Conn) {
 	}
 }
 
-// dial connects to the echo service from the first network.
-func (w *world) dial(t *testing.T) net.Conn {
+// serve starts the echo service, on an IPv6 socket that speaks IPv4 too.
+func (w *world) serve(t *testing.T) {
 	t.Helper()
 	l, err := w.Service.Listen("tcp", ":7")
 	if err != nil {
@@ -145,39 +146,78 @@ func (w *world) dial(t *testing.T) net.Conn {
 			}()
 		}
 	}()
+	t.Cleanup(func() { _ = l.Close() })
+}
+
+// dial connects to the echo service from the first network.
+func (w *world) dial(t *testing.T) net.Conn {
+	t.Helper()
+	w.serve(t)
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(w.wlan.Addr(), 0))}
 	d.SetMultipathTCP(true)
 	c, err := w.Client.Dial(context.Background(), &d, "tcp", netip.AddrPortFrom(testbed.ServiceAddr4, 7).String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = c.Close()
-		_ = l.Close()
-	})
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-// Networks come and go under a connection, the first one too.
+// dialMapped does so on an IPv6 socket, as C programs do that know one family
+// only. Package net has no way to ask for that.
+func (w *world) dialMapped(t *testing.T) net.Conn {
+	t.Helper()
+	w.serve(t)
+	var c net.Conn
+	err := w.Client.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
+		if err != nil {
+			return err
+		}
+		f := os.NewFile(uintptr(fd), "MPTCP socket")
+		defer f.Close() //nolint:errcheck // FileConn has its own
+		if err := unix.Bind(fd, &unix.SockaddrInet6{Addr: w.wlan.Addr().As16()}); err != nil {
+			return err
+		}
+		if err := unix.Connect(fd, &unix.SockaddrInet6{Addr: testbed.ServiceAddr4.As16(), Port: 7}); err != nil {
+			return err
+		}
+		c, err = net.FileConn(f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Networks come and go under a connection, the first one too, and likewise if
+// its socket is IPv6 and speaks IPv4.
 func TestRunningConnection(t *testing.T) {
 	for _, mode := range []mptcp.PathManager{mptcp.InKernel, mptcp.Userspace} {
-		t.Run(string(mode), func(t *testing.T) {
-			w := newWorld(t, mode)
-			c := w.dial(t)
-			state := w.await(t, c, "wlan0", "wwan0")
-			for i, f := range state.Subflows {
-				if w.Networks[1].Index == f.Index != (state.Prefixes[i] == w.wwan.ID) {
-					t.Errorf("bound to interface %d: %+v", f.Index, f)
+		for name, dial := range map[string]func(*world, *testing.T) net.Conn{"IPv4": (*world).dial, "mapped": (*world).dialMapped} {
+			t.Run(string(mode)+"/"+name, func(t *testing.T) {
+				w := newWorld(t, mode)
+				c := dial(w, t)
+				state := w.await(t, c, "wlan0", "wwan0")
+				if mapped := name == "mapped"; state.Local.Addr().Is4In6() != mapped {
+					t.Errorf("from %v", state.Local)
 				}
-			}
-			w.set(w.wlan)
-			w.await(t, c, "wlan0")
-			w.set(w.wlan, w.wwan)
-			w.await(t, c, "wlan0", "wwan0")
-			w.set(w.wwan)
-			w.await(t, c, "wwan0")
-			w.set(w.wlan, w.wwan)
-			w.await(t, c, "wlan0", "wwan0")
-		})
+				for i, f := range state.Subflows {
+					if w.Networks[1].Index == f.Index != (state.Prefixes[i] == w.wwan.ID) {
+						t.Errorf("bound to interface %d: %+v", f.Index, f)
+					}
+				}
+				w.set(w.wlan)
+				w.await(t, c, "wlan0")
+				w.set(w.wlan, w.wwan)
+				w.await(t, c, "wlan0", "wwan0")
+				w.set(w.wwan)
+				w.await(t, c, "wwan0")
+				w.set(w.wlan, w.wwan)
+				w.await(t, c, "wlan0", "wwan0")
+			})
+		}
 	}
 }

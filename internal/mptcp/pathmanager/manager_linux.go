@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/internal/mptcp/original"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/mam/policy"
 )
@@ -16,7 +17,8 @@ import (
 // Policy is what decides: a *mam.Manager.
 type Policy interface {
 	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
-	DecisionFor(local, remote netip.AddrPort, now time.Time) (mam.Record, bool)
+	DecisionFor(local, remote netip.AddrPort, uid uint32, now time.Time) (mam.Record, bool)
+	DecisionByInode(inode uint64) (mam.Record, bool)
 	View() *mam.View
 }
 
@@ -28,12 +30,13 @@ type Manager struct {
 	restore  mptcp.PathManager // what was selected before; "": leave it
 	selector *mptcp.Selector
 	conn     *mptcp.Conn
-	listener *mptcp.Listener // mode Userspace
-	diag     *mptcp.Diag     // mode Userspace
-	changed  chan struct{}   // one slot: networks or policy
-	reported chan uint16     // local ports that clients have reported
-	keeper   *keeper         // mode InKernel
-	steerer  *steerer        // mode Userspace
+	listener *mptcp.Listener   // mode Userspace
+	diag     *mptcp.Diag       // mode Userspace
+	changed  chan struct{}     // one slot: networks or policy
+	reported chan uint16       // local ports that clients have reported
+	keeper   *keeper           // mode InKernel
+	steerer  *steerer          // mode Userspace
+	original *original.Service // mode Userspace on the original's kernel, else nil
 }
 
 // Open makes the kernel use the given path manager for new connections and
@@ -49,7 +52,17 @@ func Open(mode mptcp.PathManager, p Policy, log *slog.Logger) (*Manager, error) 
 }
 
 func (m *Manager) open(p Policy) (err error) {
-	if m.conn, err = mptcp.Dial(); err != nil {
+	if m.mode == mptcp.Userspace {
+		m.original, err = original.Open(p, m.log)
+		if err != nil && !errors.Is(err, mptcp.ErrUnsupported) {
+			m.log.Warn("this kernel's questions about MPTCP subflows are not answered", "err", err)
+		}
+	}
+	m.conn, err = mptcp.Dial()
+	if errors.Is(err, mptcp.ErrUnsupported) && m.original != nil {
+		return nil // its kernel needs nothing else
+	}
+	if err != nil {
 		return err
 	}
 	switch m.mode {
@@ -62,7 +75,7 @@ func (m *Manager) open(p Policy) (err error) {
 		if m.diag, err = mptcp.OpenDiag(); err != nil {
 			return err
 		}
-		m.steerer = newSteerer(m.conn, p, m.log)
+		m.steerer = newSteerer(m.conn, p, m.diag.UID, m.log)
 	default:
 		return fmt.Errorf("unknown MPTCP path manager %q", m.mode)
 	}
@@ -113,6 +126,9 @@ func (m *Manager) close() error {
 	if m.selector != nil {
 		errs = append(errs, m.selector.Close())
 	}
+	if m.original != nil {
+		errs = append(errs, m.original.Close())
+	}
 	if m.conn != nil {
 		errs = append(errs, m.conn.Close())
 	}
@@ -154,7 +170,37 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 	if m.mode == mptcp.InKernel {
 		return m.runKeeper(ctx)
 	}
+	if m.original != nil {
+		done := make(chan struct{})
+		defer func() { <-done }()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			defer close(done)
+			if err := m.original.Run(ctx); err != nil {
+				m.log.Warn("this kernel's questions about MPTCP subflows are not answered any more", "err", err)
+			}
+		}()
+	}
+	if m.steerer == nil {
+		return m.runOriginal(ctx)
+	}
 	return m.runSteerer(ctx)
+}
+
+// runOriginal does what is left to do where the original's family is all there
+// is.
+func (m *Manager) runOriginal(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.changed:
+			m.original.Changed(time.Now())
+		case <-m.reported: // that kernel names connections by their inode
+		}
+	}
 }
 
 // retry is the wait after the kernel refused something for a reason that may
@@ -230,6 +276,9 @@ func (m *Manager) runSteerer(ctx context.Context) error {
 			again = m.steerer.handle(e, time.Now())
 		case <-m.changed:
 			again = m.steerer.changed(time.Now())
+			if m.original != nil {
+				m.original.Changed(time.Now())
+			}
 		case port := <-m.reported:
 			again = m.steerer.reported(port, time.Now())
 		case <-timer.C:

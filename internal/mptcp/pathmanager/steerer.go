@@ -26,6 +26,7 @@ type subflows interface {
 type steerer struct {
 	kernel subflows
 	policy Policy
+	owner  func(mptcp.Token) (uid uint32, err error)
 	log    *slog.Logger
 
 	conns map[mptcp.Token]*connection
@@ -34,8 +35,8 @@ type steerer struct {
 	managed map[netip.Addr]bool
 }
 
-func newSteerer(kernel subflows, p Policy, log *slog.Logger) *steerer {
-	return &steerer{kernel: kernel, policy: p, log: log, conns: map[mptcp.Token]*connection{}, managed: map[netip.Addr]bool{}}
+func newSteerer(kernel subflows, p Policy, owner func(mptcp.Token) (uint32, error), log *slog.Logger) *steerer {
+	return &steerer{kernel: kernel, policy: p, owner: owner, log: log, conns: map[mptcp.Token]*connection{}, managed: map[netip.Addr]bool{}}
 }
 
 // handle takes an event.
@@ -113,6 +114,7 @@ func (s *steerer) adopt(list []mptcp.Connection, now time.Time) time.Duration {
 		if c == nil {
 			c = &connection{token: l.Token, local: l.Local, remote: l.Remote}
 		}
+		c.uid, c.owned = l.UID, true
 		c.subflows = nil
 		for _, i := range l.Subflows {
 			c.established = c.established || i.Established
@@ -180,9 +182,7 @@ func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 		}
 	}
 	if c.decision == nil {
-		if rec, ok := s.policy.DecisionFor(c.local, c.remote, now); ok {
-			c.decision = &rec
-		}
+		c.decision = s.decisionOn(c, now)
 	}
 	chosen, err := s.policy.ChooseSubflows(mam.MultipathConn{
 		Local: c.local, Remote: c.remote, Remotes: c.remotes(), Decision: c.decision,
@@ -196,6 +196,24 @@ func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 	}
 	s.dropLost(c, up)
 	return wait
+}
+
+// decisionOn finds what c was opened by, nil if that is not known. Whoever has
+// the same address must not lend another user's connection its intents, so
+// without knowing the user nothing is known.
+func (s *steerer) decisionOn(c *connection, now time.Time) *mam.Record {
+	if !c.owned {
+		uid, err := s.owner(c.token)
+		if err != nil {
+			s.log.Debug("MPTCP connection of an unknown user", "err", err)
+			return nil
+		}
+		c.uid, c.owned = uid, true
+	}
+	if rec, ok := s.policy.DecisionFor(c.local, c.remote, c.uid, now); ok {
+		return &rec
+	}
+	return nil
 }
 
 // usable are the managed prefixes that are not down, by local address.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/mam/policy"
 )
 
@@ -30,7 +31,7 @@ const (
 // steer makes a steerer with a fake kernel.
 func steer(prefixes ...*policy.Prefix) (*steerer, *host, *kernel) {
 	k, h := &kernel{}, newHost(prefixes...)
-	return newSteerer(k, h, quiet), h, k
+	return newSteerer(k, h, func(mptcp.Token) (uint32, error) { return 0, nil }, quiet), h, k
 }
 
 func TestSteerer(t *testing.T) {
@@ -241,5 +242,49 @@ func TestSteererAdopt(t *testing.T) {
 	k.check(t, createEth)
 	if len(s.conns) != 1 {
 		t.Errorf("connections: %v", s.conns)
+	}
+}
+
+// users is a host with one decision, for a connection of user 1000.
+type users struct{ *host }
+
+func (u users) DecisionFor(_, _ netip.AddrPort, uid uint32, _ time.Time) (mam.Record, bool) {
+	return mam.Record{Host: "host.test"}, uid == 1000
+}
+
+// Another user's connection does not take a request's decision, whatever its
+// addresses.
+func TestSteererUsers(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		uid   uint32
+		err   error
+		known bool
+	}{
+		{"the user that asked", 1000, nil, true},
+		{"another user", 1001, nil, false},
+		{"an unknown user", 0, errRefused, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHost(wlan, eth)
+			s := newSteerer(&kernel{}, users{h}, func(mptcp.Token) (uint32, error) { return tt.uid, tt.err }, quiet)
+			known := false
+			h.chooser.choose = func(r *policy.SubflowRequest) []policy.Subflow {
+				known = r.Request != nil && r.Request.Host == "host.test"
+				return nil
+			}
+			s.handle(established, start)
+			if known != tt.known {
+				t.Errorf("the decision is known: %v, want %v", known, tt.known)
+			}
+			// The kernel's list tells it as well.
+			s.adopt([]mptcp.Connection{{
+				Token: 1, Local: created.Local, Remote: created.Remote, UID: 1000,
+				Subflows: []mptcp.SubflowInfo{{Local: created.Local, Remote: created.Remote, First: true, Established: true}},
+			}}, start)
+			if !known {
+				t.Error("the decision is not known after the kernel's list")
+			}
+		})
 	}
 }
