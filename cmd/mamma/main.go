@@ -12,12 +12,14 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/daemon"
+	"github.com/socket-intents/mamma/internal/spool"
 )
 
 // version is set by the linker.
@@ -193,6 +195,9 @@ func initial(stdout io.Writer) error {
 	return err
 }
 
+// flushLimit bounds how long the end waits for whoever reads the log.
+const flushLimit = time.Second
+
 // serve runs the daemon until a signal ends it.
 func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
@@ -202,13 +207,16 @@ func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdo
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 
+	// A journal that is gone, or hangs, costs messages and nothing else.
+	signal.Ignore(syscall.SIGPIPE)
+	printed := spool.New()
+	defer printed.Close(flushLimit)
+	stdout = printed.Writer(stdout)
+
 	if path == "" {
-		if _, err := fmt.Fprintf(stdout, "No configuration given: managing every network that has a default route (policy %q). \"mamma --init\" writes a file to start from.\n", config.Auto().Policy.Name); err != nil {
-			return err
-		}
+		_, _ = fmt.Fprintf(stdout, "No configuration given: managing every network that has a default route (policy %q). \"mamma --init\" writes a file to start from.\n", config.Auto().Policy.Name)
 	}
-	handler := &switchable{}
-	handler.set(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	handler := printed.Handler(stderr, level)
 	log := slog.New(handler)
 	handed, err := daemon.TakeHanded()
 	if err != nil {
@@ -224,12 +232,7 @@ func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdo
 			if f.logLevel == "" {
 				level.Set(cfg.Log.Level)
 			}
-			opts := &slog.HandlerOptions{Level: level}
-			if f.logFormat == "json" || f.logFormat == "" && cfg.Log.Format == config.LogJSON {
-				handler.set(slog.NewJSONHandler(stderr, opts))
-			} else {
-				handler.set(slog.NewTextHandler(stderr, opts))
-			}
+			handler.SetJSON(f.logFormat == "json" || f.logFormat == "" && cfg.Log.Format == config.LogJSON)
 		},
 		OnReady: func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) },
 		OnAlive: func() { _, _ = sd.SdNotify(false, sd.SdNotifyWatchdog) },

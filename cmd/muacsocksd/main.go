@@ -16,9 +16,12 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/pflag"
+
+	"github.com/socket-intents/mamma/internal/spool"
 )
 
 // version is set by the linker.
@@ -218,6 +221,9 @@ func printHash(stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
+// flushLimit bounds how long the end waits for whoever reads the log.
+const flushLimit = time.Second
+
 // serve runs the proxy until a signal ends it.
 func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
@@ -227,18 +233,16 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
+	// A journal that is gone, or hangs, costs messages and no connections.
+	signal.Ignore(syscall.SIGPIPE)
+	printed := spool.New()
+	defer printed.Close(flushLimit)
 	level := new(slog.LevelVar)
-	handler := &switchable{}
-	handler.set(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	handler := printed.Handler(stderr, level)
 	log := slog.New(handler)
 	p, err := newProxy(f.load, func(c *settings) {
 		_ = level.UnmarshalText([]byte(c.logLevel)) // checked before
-		opts := &slog.HandlerOptions{Level: level}
-		if c.logFormat == "json" {
-			handler.set(slog.NewJSONHandler(stderr, opts))
-		} else {
-			handler.set(slog.NewTextHandler(stderr, opts))
-		}
+		handler.SetJSON(c.logFormat == "json")
 	}, log)
 	if err != nil {
 		return err

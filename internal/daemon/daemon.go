@@ -189,7 +189,11 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	view := d.publishLocked()
 	d.mu.Unlock()
 
-	return d.announce(name, view)
+	if err := d.announce(name, view); err != nil {
+		// The configuration is in use by now, whether somebody reads of it or not.
+		d.log.Warn("announcement not written", "err", err)
+	}
+	return nil
 }
 
 // announce writes what a person wants to see when a policy was loaded.

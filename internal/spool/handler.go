@@ -1,0 +1,60 @@
+package spool
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync/atomic"
+)
+
+// Handler is a slog.Handler that writes to a Spool, in a form that a reload can
+// change. Loggers derived from it keep the form that they were made with; the
+// daemons derive none. It says how many messages were lost as soon as there is
+// room again.
+type Handler struct {
+	spool   *Spool
+	to      io.Writer
+	options slog.HandlerOptions
+	form    atomic.Pointer[slog.Handler]
+}
+
+var _ slog.Handler = (*Handler)(nil)
+
+// Handler makes one that writes text to w, and nothing below level.
+func (s *Spool) Handler(w io.Writer, level slog.Leveler) *Handler {
+	h := &Handler{spool: s, to: s.Writer(w), options: slog.HandlerOptions{Level: level}}
+	h.SetJSON(false)
+	return h
+}
+
+// SetJSON changes the form to JSON, or back to text.
+func (h *Handler) SetJSON(on bool) {
+	var form slog.Handler = slog.NewTextHandler(h.to, &h.options)
+	if on {
+		form = slog.NewJSONHandler(h.to, &h.options)
+	}
+	h.form.Store(&form)
+}
+
+func (h *Handler) current() slog.Handler { return *h.form.Load() }
+
+// Enabled implements slog.Handler.
+func (h *Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.current().Enabled(ctx, l) }
+
+// Handle implements slog.Handler.
+func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
+	if n := h.spool.Lost(); n > 0 {
+		lost := slog.NewRecord(r.Time, slog.LevelWarn, "messages were lost, because nobody read them", 0)
+		lost.AddAttrs(slog.Int("n", n))
+		if err := h.current().Handle(ctx, lost); err != nil {
+			return err
+		}
+	}
+	return h.current().Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h *Handler) WithAttrs(a []slog.Attr) slog.Handler { return h.current().WithAttrs(a) }
+
+// WithGroup implements slog.Handler.
+func (h *Handler) WithGroup(name string) slog.Handler { return h.current().WithGroup(name) }

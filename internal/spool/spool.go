@@ -1,0 +1,109 @@
+// Package spool passes on what a daemon prints, on a goroutine of its own: a
+// reader that does not read, such as a journal that hangs, holds up nobody. What
+// has no room meanwhile is dropped and counted.
+package spool
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// room is how many bytes may wait: a burst of messages of a busy daemon, and its
+// whole state printed at once.
+const room = 1 << 20
+
+// Spool keeps what was written to its writers, in that order, until it could be
+// passed on. It is safe for concurrent use.
+type Spool struct {
+	done chan struct{} // closed when all is passed on after Close
+
+	mu      sync.Mutex
+	changed sync.Cond // of waiting or closed
+	waiting []piece
+	size    int // of waiting, in bytes
+	lost    int
+	closed  bool
+}
+
+type piece struct {
+	to   io.Writer
+	text []byte
+}
+
+// New makes a Spool; Close ends it.
+func New() *Spool {
+	s := &Spool{done: make(chan struct{})}
+	s.changed.L = &s.mu
+	go s.run()
+	return s
+}
+
+// Writer makes a writer that passes on to w. Its Write never blocks and never
+// fails; what w makes of it later is nobody's concern, as nowhere is left where
+// it could be said.
+func (s *Spool) Writer(w io.Writer) io.Writer { return &writer{s, w} }
+
+type writer struct {
+	spool *Spool
+	to    io.Writer
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	s := w.spool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.size+len(b) > room || s.closed {
+		s.lost++
+		return len(b), nil
+	}
+	s.waiting = append(s.waiting, piece{w.to, append([]byte(nil), b...)}) // b is the caller's
+	s.size += len(b)
+	s.changed.Signal()
+	return len(b), nil
+}
+
+// Lost tells how many writes were dropped since it was called last.
+func (s *Spool) Lost() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.lost
+	s.lost = 0
+	return n
+}
+
+// run passes on until Close.
+func (s *Spool) run() {
+	defer close(s.done)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		for len(s.waiting) == 0 {
+			if s.closed {
+				return
+			}
+			s.changed.Wait()
+		}
+		p := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.mu.Unlock()
+		_, _ = p.to.Write(p.text)
+		s.mu.Lock()
+		s.size -= len(p.text) // not before: it still takes memory
+	}
+}
+
+// Close drops what is written from now on, and waits until what was written
+// before is passed on, for limit at most. It may be called once.
+func (s *Spool) Close(limit time.Duration) {
+	s.mu.Lock()
+	s.closed = true
+	s.changed.Signal()
+	s.mu.Unlock()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-s.done:
+	case <-t.C:
+	}
+}
