@@ -150,7 +150,8 @@ func (r *Runner) check(limit time.Duration) {
 }
 
 // Close takes the policy out of service, waits for a running call to finish or
-// be abandoned, and closes the policy if it has a Close method.
+// be abandoned, and closes the policy if it has a Close method. One that does not
+// return is left behind, with an error.
 func (r *Runner) Close() error {
 	r.retire(errReplaced)
 	if errors.As(r.why, new(errRetired)) {
@@ -162,10 +163,24 @@ func (r *Runner) Close() error {
 	if r.state.Load()&abandoned != 0 {
 		return nil
 	}
-	if c, ok := r.policy.(interface{ Close() error }); ok {
-		return c.Close()
+	c, ok := r.policy.(interface{ Close() error })
+	if !ok {
+		return nil
 	}
-	return nil
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		panicked := r.contain(func(policy.Policy) { err = c.Close() })
+		done <- errors.Join(err, panicked)
+	}()
+	t := time.NewTimer(callLimit)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-t.C:
+		return fmt.Errorf("its Close has not returned within %v", callLimit)
+	}
 }
 
 // turnTaken tries to get the turn for good and tells whether it failed because

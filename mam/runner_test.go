@@ -149,6 +149,24 @@ func TestRunnerCloseGivesUpOnStuckCall(t *testing.T) {
 	})
 }
 
+// A policy that panics when it is closed, or that never comes back, holds up
+// nobody.
+func TestRunnerCloseContains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		never := make(chan struct{})
+		for want, f := range map[string]func(){
+			"policy panicked: out of order": func() { panic("out of order") },
+			"has not returned within 1s":    func() { <-never },
+		} {
+			r := NewRunner("test", closer{takeFirst, f}, slog.New(slog.DiscardHandler))
+			if err := r.Close(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		}
+		close(never)
+	})
+}
+
 type closer struct {
 	policy.Policy
 	f func()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/plugin"
@@ -107,9 +108,43 @@ func makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes []*policy.Pre
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	pc.Seed = binary.NativeEndian.Uint64(seed[:])
-	p, err := newPolicy(pc)
+	p, err := construct(newPolicy, pc)
 	if err != nil {
 		return nil, cfg.Explain(err)
 	}
 	return p, nil
+}
+
+// constructLimit is how long a policy may take to be made: far more than one
+// needs that reads a file, and not so long that an operator gives up on a reload.
+const constructLimit = 5 * time.Second
+
+// construct calls a constructor, which may panic, return nothing, or never return.
+// In the last case it goes on for as long as the process lives.
+func construct(newPolicy plugin.New, c policy.Config) (policy.Policy, error) {
+	type result struct {
+		policy policy.Policy
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if v := recover(); v != nil {
+				r = result{err: fmt.Errorf("policy %s: New panicked: %v", c.Name, v)}
+			}
+			done <- r
+		}()
+		if r.policy, r.err = newPolicy(c); r.policy == nil && r.err == nil {
+			r.err = fmt.Errorf("policy %s: New returned neither a policy nor an error", c.Name)
+		}
+	}()
+	limit := time.NewTimer(constructLimit)
+	defer limit.Stop()
+	select {
+	case r := <-done:
+		return r.policy, r.err
+	case <-limit.C:
+		return nil, fmt.Errorf("policy %s: New has not returned within %v", c.Name, constructLimit)
+	}
 }
