@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // The service manager makes the sockets, keeps them while the daemon is killed
@@ -73,7 +75,7 @@ func TestActivation(t *testing.T) {
 				t.Errorf("suggested %v", a)
 			}
 		}
-		_ = heard.SetReadDeadline(time.Now().Add(patience))
+		_ = heard.SetReadDeadline(time.Now().Add(stage.Patience))
 		for ready, alive := false, 0; !ready || alive < 3; {
 			b := make([]byte, 100)
 			n, err := heard.Read(b)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -60,7 +61,7 @@ var toLoopback = request(netip.MustParseAddrPort("127.0.0.1:9"))
 // ask sends a request and returns the source address that is suggested, the zero
 // one if none is.
 func (l *link) ask(request []byte) (netip.Addr, error) {
-	_ = l.SetDeadline(time.Now().Add(patience))
+	_ = l.SetDeadline(time.Now().Add(stage.Patience))
 	if _, err := l.Write(request); err != nil {
 		return netip.Addr{}, err
 	}
@@ -155,7 +156,7 @@ type dials struct {
 // dial connects once and hears the service.
 func (d *dials) dial() error {
 	begun := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), stage.Patience)
 	defer cancel()
 	c, err := d.dialer.DialContext(ctx, "tcp", d.address)
 	took := time.Since(begun)

@@ -1,27 +1,22 @@
 package faults
 
 import (
-	"bytes"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // daemon is a running mamma.
 type daemon struct {
-	cmd    *exec.Cmd
+	*stage.Process
 	dir    string // of its sockets
 	socket string
-	log    *output
-	exited chan struct{} // closed once cmd was waited for
 }
 
 // options say how to start one. The zero value runs in the test's namespace, with
@@ -53,7 +48,7 @@ func launch(t *testing.T, o options, args ...string) *daemon {
 	if o.dir == "" {
 		o.dir = newDir(t)
 	}
-	d := &daemon{dir: o.dir, socket: filepath.Join(o.dir, "mamma.sock"), log: &output{more: make(chan struct{})}, exited: make(chan struct{})}
+	d := &daemon{dir: o.dir, socket: filepath.Join(o.dir, "mamma.sock")}
 	program := filepath.Join(bin, "mamma")
 	args = append([]string{"--socket", d.socket}, args...)
 	if o.file > 0 {
@@ -61,28 +56,13 @@ func launch(t *testing.T, o options, args ...string) *daemon {
 		args = append([]string{"-c", `ulimit -n "$0" && exec "$@"`, itoa(o.file), program}, args...)
 		program = "/bin/sh"
 	}
-	d.cmd = exec.Command(program, args...)
-	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	cmd := exec.Command(program, args...)
+	cmd.Stdout = stage.NewOutput()
+	cmd.Stderr = cmd.Stdout
 	if o.uid != 0 {
-		d.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: o.uid, Gid: o.uid}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: o.uid, Gid: o.uid}}
 	}
-	var err error
-	if o.in != nil {
-		err = o.in.Start(d.cmd)
-	} else {
-		err = d.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = d.cmd.Wait()
-		close(d.exited)
-	}()
-	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill()
-		<-d.exited
-	})
+	d.Process = stage.Launch(t, o.in, cmd)
 	return d
 }
 
@@ -90,10 +70,10 @@ func launch(t *testing.T, o options, args ...string) *daemon {
 func start(t *testing.T, o options, args ...string) *daemon {
 	t.Helper()
 	d := launch(t, o, args...)
-	until(t, "mamma serves its socket", func() bool {
+	stage.Until(t, "mamma serves its socket", func() bool {
 		select {
-		case <-d.exited:
-			t.Fatalf("mamma ended:\n%s", d.log)
+		case <-d.Exited():
+			t.Fatalf("mamma ended:\n%s", d.Log)
 		default:
 		}
 		c, err := net.Dial("unix", d.socket)
@@ -105,105 +85,12 @@ func start(t *testing.T, o options, args ...string) *daemon {
 	return d
 }
 
-// kill ends the daemon as the kernel does when memory is short.
-func (d *daemon) kill(t *testing.T) {
-	t.Helper()
-	d.signal(t, syscall.SIGKILL)
-	<-d.exited
-}
-
 // stop ends it in peace.
 func (d *daemon) stop(t *testing.T) {
 	t.Helper()
-	d.signal(t, syscall.SIGTERM)
-	if status := d.wait(t); status != 0 {
-		t.Errorf("exit status %d\n%s", status, d.log)
-	}
-}
-
-func (d *daemon) wait(t *testing.T) int {
-	t.Helper()
-	select {
-	case <-d.exited:
-		return d.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
-		t.Fatalf("mamma does not end\n%s", d.log)
-		return -1
-	}
-}
-
-func (d *daemon) signal(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if err := d.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// until asks every few milliseconds whether something has come true.
-func until(t *testing.T, what string, ask func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for begun := time.Now(); !ask(); <-tick.C {
-		if time.Since(begun) > patience {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
-// outputSize is how much of what a program prints is kept. A flood of messages is
-// a fault of its own, and seen by its size.
-const outputSize = 1 << 20
-
-// output collects what a program prints and lets tests wait for parts of it.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	size int           // of all that was printed
-	more chan struct{} // closed and replaced at every write
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.size += len(b)
-	if o.text.Len() < outputSize {
-		o.text.Write(b)
-	}
-	close(o.more)
-	o.more = make(chan struct{})
-	return len(b), nil
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func (o *output) printed() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.size
-}
-
-// await returns once text was printed n times.
-func (o *output) await(t *testing.T, text string, n int) {
-	t.Helper()
-	deadline := time.After(patience)
-	for {
-		o.mu.Lock()
-		found := strings.Count(o.text.String(), text) >= n
-		more := o.more
-		o.mu.Unlock()
-		if found {
-			return
-		}
-		select {
-		case <-more:
-		case <-deadline:
-			t.Fatalf("%q was not printed %d times in:\n%s", text, n, o)
-		}
+	d.Signal(t, syscall.SIGTERM)
+	if status := d.Wait(t); status != 0 {
+		t.Errorf("exit status %d\n%s", status, d.Log)
 	}
 }
 

@@ -3,7 +3,7 @@
 // its clients are hostile. Whoever asks in good faith must get an answer, or dial
 // plainly at once.
 //
-// The tests run one after the other, as they starve the machine. What policies
+// The tests run one after the other, as they starve the machine. What else policies
 // can do wrong is tested in mam; what a decoder can, in internal/wire.
 package faults
 
@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/socket-intents/mamma/internal/testbed"
 )
@@ -40,17 +39,13 @@ func withPrograms(f func() int) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
 		return 1
 	}
 	return f()
 }
-
-// patience is how long anything may take that should happen at once. It only
-// decides how long a failing test waits.
-const patience = 20 * time.Second
 
 // loopbackConf manages the one network that is everywhere.
 const loopbackConf = `policy "sample" {

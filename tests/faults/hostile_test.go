@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // header is the beginning of a TLV.
@@ -33,7 +34,7 @@ type attack struct {
 
 // dropped waits for the daemon to end the connection.
 func dropped(c net.Conn) error {
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
 	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("the connection is still open")
 	}
@@ -42,7 +43,7 @@ func dropped(c net.Conn) error {
 
 // send writes, and does not mind if the daemon has left.
 func send(c net.Conn, parts ...[]byte) {
-	_ = c.SetWriteDeadline(time.Now().Add(patience))
+	_ = c.SetWriteDeadline(time.Now().Add(stage.Patience))
 	for _, b := range parts {
 		if _, err := c.Write(b); err != nil {
 			return
@@ -81,7 +82,7 @@ var attacks = []attack{
 		for i := range toLoopback {
 			send(c, toLoopback[i:i+1])
 		}
-		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
 		_, err := io.ReadFull(c, make([]byte, 12))
 		return err // it is answered
 	}},
@@ -157,8 +158,8 @@ func TestHostileClients(t *testing.T) {
 	if grown := d.memory(t) - before; grown > 64<<20 {
 		t.Errorf("the daemon grew by %d MB", grown>>20)
 	}
-	if d.log.printed() > 64<<10 {
-		t.Errorf("%d bytes were logged", d.log.printed())
+	if d.Log.Printed() > 64<<10 {
+		t.Errorf("%d bytes were logged", d.Log.Printed())
 	}
 }
 
@@ -202,7 +203,7 @@ func TestThousandsOfConnections(t *testing.T) {
 		t.Errorf("the daemon takes %d MB", m>>20)
 	}
 	hog.end(t)
-	until(t, "the user's next connection is served", func() bool {
+	stage.Until(t, "the user's next connection is served", func() bool {
 		return startRole(t, userA, userA, "ask", d.socket).line(t) == "127.0.0.1"
 	})
 }
@@ -216,7 +217,7 @@ func (d *daemon) memory(t *testing.T) int64 {
 // status is a number of /proc/PID/status.
 func (d *daemon) status(t *testing.T, key string) int64 {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}

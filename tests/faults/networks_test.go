@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 const networksConf = `policy "sample" {
@@ -63,7 +64,7 @@ func TestThousandAddresses(t *testing.T) {
 		}
 	}
 	if err := stop(); err != nil {
-		t.Errorf("%v\n%s", err, d.log)
+		t.Errorf("%v\n%s", err, d.Log)
 	}
 	// What comes last is noticed.
 	if err := h.AddrReplace(link, address(netip.MustParseAddr("10.201.0.1"))); err != nil {
@@ -80,7 +81,7 @@ func TestThousandAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the address that is left is suggested", func() bool {
+	stage.Until(t, "the address that is left is suggested", func() bool {
 		a := suggestion(t, d.socket, toService)
 		return a == netip.MustParseAddr("10.201.0.1")
 	})
@@ -115,6 +116,6 @@ func TestInterfaceRenamed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		until(t, "the network is known as "+step.name, func() bool { return suggestion(t, d.socket, toService) == step.want })
+		stage.Until(t, "the network is known as "+step.name, func() bool { return suggestion(t, d.socket, toService) == step.want })
 	}
 }

@@ -56,13 +56,13 @@ func TestTrapsAtPaths(t *testing.T) {
 				}
 				if tt.fatal {
 					d := launch(t, options{in: bed.Client}, args...)
-					if status := d.wait(t); status != 1 || !strings.Contains(d.log.String(), tt.says) {
-						t.Errorf("status %d, want an error with %q:\n%s", status, tt.says, d.log)
+					if status := d.Wait(t); status != 1 || !strings.Contains(d.Log.String(), tt.says) {
+						t.Errorf("status %d, want an error with %q:\n%s", status, tt.says, d.Log)
 					}
 				} else {
 					d := start(t, options{in: bed.Client}, args...)
 					suggestion(t, d.socket, toService)
-					d.log.await(t, path, 1) // it cannot be written to
+					d.Log.Await(t, path, 1) // it cannot be written to
 					d.stop(t)
 				}
 				if b, err := os.ReadFile(precious); string(b) != "data" || err != nil {

@@ -62,7 +62,7 @@ func TestDecisionsArePrivate(t *testing.T) {
 			t.Errorf("%v is allowed to a user:\n%s", command, out)
 		}
 	}
-	if strings.Contains(d.log.String(), "msg=reloaded") {
-		t.Errorf("a user made it reload:\n%s", d.log)
+	if strings.Contains(d.Log.String(), "msg=reloaded") {
+		t.Errorf("a user made it reload:\n%s", d.Log)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // Without descriptors new clients wait and those that are served go on; once
@@ -28,15 +30,15 @@ func TestOutOfDescriptors(t *testing.T) {
 		}
 		hoard = append(hoard, c)
 	}
-	d.log.await(t, "no client can be accepted for now", 1)
-	before := d.log.printed()
+	d.Log.Await(t, "no client can be accepted for now", 1)
+	before := d.Log.Printed()
 	for range 100 {
 		if a, err := served.ask(toLoopback); err != nil || a != netip.MustParseAddr("127.0.0.1") {
 			t.Fatalf("suggested %v, %v", a, err)
 		}
 	}
-	if grown := d.log.printed() - before; grown > 10<<10 {
-		t.Errorf("%d bytes were logged meanwhile:\n%s", grown, d.log)
+	if grown := d.Log.Printed() - before; grown > 10<<10 {
+		t.Errorf("%d bytes were logged meanwhile:\n%s", grown, d.Log)
 	}
 	for _, c := range hoard {
 		_ = c.Close()
@@ -93,15 +95,15 @@ func TestFullDisk(t *testing.T) {
 		ask()
 	}
 	for _, name := range []string{"policy.csv", "prefixes.csv", "interfaces.csv", "decisions.jsonl"} {
-		d.log.await(t, log(name), 1)
+		d.Log.Await(t, log(name), 1)
 	}
-	if n := strings.Count(d.log.String(), "no space left on device"); n > 8 {
-		t.Errorf("a full disk is logged %d times:\n%s", n, d.log)
+	if n := strings.Count(d.Log.String(), "no space left on device"); n > 8 {
+		t.Errorf("a full disk is logged %d times:\n%s", n, d.Log)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "all is written again", func() bool {
+	stage.Until(t, "all is written again", func() bool {
 		ask()
 		for _, name := range []string{"policy.csv", "prefixes.csv", "interfaces.csv", "decisions.jsonl"} {
 			if info, err := os.Stat(log(name)); err != nil || info.Size() == 0 {
@@ -126,8 +128,8 @@ func TestReadOnlyRunDirectory(t *testing.T) {
 	conf := write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf)
 	remount(unix.MS_RDONLY)
 	d := launch(t, options{dir: run}, conf)
-	if status := d.wait(t); status != 1 || !strings.Contains(d.log.String(), "read-only file system") {
-		t.Errorf("status %d:\n%s", status, d.log)
+	if status := d.Wait(t); status != 1 || !strings.Contains(d.Log.String(), "read-only file system") {
+		t.Errorf("status %d:\n%s", status, d.Log)
 	}
 	remount(0)
 	d = start(t, options{dir: run}, conf)
@@ -136,8 +138,8 @@ func TestReadOnlyRunDirectory(t *testing.T) {
 		t.Errorf("suggested %v", a)
 	}
 	// That its sockets cannot be removed is said, and does not keep it from ending.
-	d.signal(t, unix.SIGTERM)
-	if status := d.wait(t); status != 1 || !strings.Contains(d.log.String(), "read-only file system") {
-		t.Errorf("status %d:\n%s", status, d.log)
+	d.Signal(t, unix.SIGTERM)
+	if status := d.Wait(t); status != 1 || !strings.Contains(d.Log.String(), "read-only file system") {
+		t.Errorf("status %d:\n%s", status, d.Log)
 	}
 }

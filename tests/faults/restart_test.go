@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // The daemon is killed in the middle of its work and comes back, three times.
@@ -25,11 +26,11 @@ func TestKilledUnderLoad(t *testing.T) {
 	more := func(what string, count interface{ Load() int64 }) {
 		t.Helper()
 		before := count.Load()
-		until(t, what, func() bool { return count.Load() > before+20 })
+		stage.Until(t, what, func() bool { return count.Load() > before+20 })
 	}
 	more("dials that the manager decides", &load.chosen)
 	for range 3 {
-		d.kill(t)
+		d.Kill(t)
 		more("dials without the manager", &load.plain)
 		d = start(t, options{dir: d.dir}, conf)
 		more("dials that the new manager decides", &load.chosen)
@@ -51,13 +52,13 @@ func TestFrozenUnderLoad(t *testing.T) {
 	load := &dials{dialer: &client.Dialer{Daemon: &client.Daemon{Path: d.socket}}, address: service(t)}
 	defer func() { _ = load.dialer.Daemon.Close() }()
 	stop := inLoop(2, load.dial)
-	until(t, "dials that the manager decides", func() bool { return load.chosen.Load() > 20 })
-	d.signal(t, syscall.SIGSTOP)
+	stage.Until(t, "dials that the manager decides", func() bool { return load.chosen.Load() > 20 })
+	d.Signal(t, syscall.SIGSTOP)
 	before := load.plain.Load()
-	until(t, "dials without the manager", func() bool { return load.plain.Load() > before+100 })
-	d.signal(t, syscall.SIGCONT)
+	stage.Until(t, "dials without the manager", func() bool { return load.plain.Load() > before+100 })
+	d.Signal(t, syscall.SIGCONT)
 	before = load.chosen.Load()
-	until(t, "the manager is asked again", func() bool { return load.chosen.Load() > before+20 })
+	stage.Until(t, "the manager is asked again", func() bool { return load.chosen.Load() > before+20 })
 	if err := stop(); err != nil {
 		t.Errorf("a dial failed: %v", err)
 	}
@@ -111,18 +112,18 @@ func TestReloadsUnderLoad(t *testing.T) {
 		default:
 			write(t, path, bad[i/2%len(bad)])
 		}
-		d.signal(t, syscall.SIGHUP)
+		d.Signal(t, syscall.SIGHUP)
 		if i%2 == 0 {
 			reloaded++
-			d.log.await(t, "msg=reloaded", reloaded)
+			d.Log.Await(t, "msg=reloaded", reloaded)
 		} else {
 			refused++
-			d.log.await(t, "the old state keeps running", refused)
+			d.Log.Await(t, "the old state keeps running", refused)
 		}
 		<-tick.C
 	}
 	if err := stop(); err != nil {
-		t.Errorf("%v\n%s", err, d.log)
+		t.Errorf("%v\n%s", err, d.Log)
 	}
 }
 
@@ -138,13 +139,13 @@ func TestReloadOfUnreadableFile(t *testing.T) {
 	if err := os.Chmod(path, 0); err != nil {
 		t.Fatal(err)
 	}
-	d.signal(t, syscall.SIGHUP)
-	d.log.await(t, "permission denied", 1)
+	d.Signal(t, syscall.SIGHUP)
+	d.Log.Await(t, "permission denied", 1)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	d.signal(t, syscall.SIGHUP)
-	d.log.await(t, "no such file", 1)
+	d.Signal(t, syscall.SIGHUP)
+	d.Log.Await(t, "no such file", 1)
 	if got := suggestion(t, d.socket, toLoopback); got != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("suggested %v", got)
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // Users that need not exist. They are not "nobody", who identifies no one.
@@ -82,7 +84,7 @@ func hog(socket, n string) (string, error) {
 	// The last question is behind all connections in the daemon's queue, so that
 	// every refusal has been made when it is answered or refused.
 	for _, c := range hoard {
-		_ = c.SetReadDeadline(time.Now().Add(patience))
+		_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
 		if _, err := c.Write(toLoopback); err != nil {
 			continue
 		}

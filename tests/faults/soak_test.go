@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // soakEnv says how long to soak, such as "10m".
@@ -58,7 +59,7 @@ func TestSoak(t *testing.T) {
 	for soaking := true; soaking; {
 		select {
 		case <-reload.C:
-			d.signal(t, syscall.SIGHUP)
+			d.Signal(t, syscall.SIGHUP)
 			now := d.usage(t)
 			most = usage{max(most.memory, now.memory), max(most.files, now.files), max(most.threads, now.threads)}
 		case <-warm:
@@ -84,7 +85,7 @@ func TestSoak(t *testing.T) {
 	}
 	// Once nobody asks any more, only what a daemon at rest has is left.
 	var goroutines string
-	until(t, "the daemon is at rest", func() bool {
+	stage.Until(t, "the daemon is at rest", func() bool {
 		goroutines = metric(t, d, "go_goroutines")
 		return d.usage(t).files < 64 && len(goroutines) < 3
 	})
@@ -100,7 +101,7 @@ func (u usage) String() string {
 
 func (d *daemon) usage(t *testing.T) usage {
 	t.Helper()
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid))
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func metric(t *testing.T, d *daemon, name string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(stage.Patience))
 	send(c, []byte("GET /metrics HTTP/1.0\r\n\r\n"))
 	var b strings.Builder
 	buf := make([]byte, 4096)

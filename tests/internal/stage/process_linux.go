@@ -1,0 +1,96 @@
+package stage
+
+import (
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// Patience is how long a test waits for what should happen at once. It only
+// decides when a failing test gives up.
+const Patience = 20 * time.Second
+
+// Process is a program that a test has started. It is killed at the test's end.
+type Process struct {
+	Cmd      *exec.Cmd
+	Out, Log *Output // its standard output and error
+
+	exited chan struct{}
+}
+
+// Launch starts cmd in the namespace, nil for that of the test. Where cmd writes
+// to nothing yet, its output is collected.
+func Launch(t testing.TB, in *testbed.Namespace, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Cmd: cmd, exited: make(chan struct{})}
+	if cmd.Stdout == nil {
+		cmd.Stdout = NewOutput()
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = NewOutput()
+	}
+	p.Out, _ = cmd.Stdout.(*Output)
+	p.Log, _ = cmd.Stderr.(*Output)
+	start := cmd.Start
+	if in != nil {
+		start = func() error { return in.Start(cmd) }
+	}
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = cmd.Wait() // ExitCode tells
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		<-p.exited
+	})
+	return p
+}
+
+// Exited is closed once the program has ended.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Wait waits for the program's end and returns its exit status, -1 if a signal
+// ended it.
+func (p *Process) Wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-p.exited:
+		return p.Cmd.ProcessState.ExitCode()
+	case <-time.After(Patience):
+		t.Fatalf("%s does not end\n%v%v", p.Cmd.Path, p.Out, p.Log)
+		return -1
+	}
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := p.Cmd.Process.Signal(s); err != nil {
+		t.Fatalf("%v: %v\n%v%v", s, err, p.Out, p.Log)
+	}
+}
+
+// Kill ends the program as the kernel does when memory is short.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	p.Signal(t, syscall.SIGKILL)
+	<-p.exited
+}
+
+// Until asks every few milliseconds whether something has come true.
+func Until(t testing.TB, what string, ask func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); !ask(); <-tick.C {
+		if time.Since(begun) > Patience {
+			t.Fatalf("not within %v: %s", Patience, what)
+		}
+	}
+}
