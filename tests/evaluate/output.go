@@ -18,7 +18,7 @@ const reportName = "README.md"
 // write renders the results into the folder: report, plots, and the description
 // of the machine. The raw data is there already.
 func (rs *results) write(dir string, m machine, notes []string, grid string) ([]finding, error) {
-	plots := map[string]string{}
+	plots := map[string]*report.Drawing{}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Evaluation\n\n%s\n\n", m)
 	b.WriteString(`Paths are written rate to the client in Mbit/s / round-trip time in ms, net 1 (the default) + net 2. Links are emulated; TCP is the kernel's, with CUBIC; queues hold
@@ -48,7 +48,15 @@ there are at least six repetitions. "Simulated" is the median of the same loads 
 		b.WriteString(rs.section(&rs.plan.scenarios[i], plots))
 	}
 	for _, name := range slices.Sorted(maps.Keys(plots)) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(plots[name]), 0o644); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path+".svg", []byte(plots[name].SVG()), 0o644); err != nil {
+			return nil, err
+		}
+		image, err := plots[name].PNG()
+		if err == nil {
+			err = os.WriteFile(path+".png", image, 0o644)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

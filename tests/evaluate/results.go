@@ -75,8 +75,8 @@ func (rs *results) ways(k key) []string {
 	return append(list, slices.Sorted(maps.Keys(seen))...)
 }
 
-// section renders a scenario; plots are added to the given files.
-func (rs *results) section(s *scenario, plots map[string]string) string {
+// section renders a scenario; its plots are added, by file name without the end.
+func (rs *results) section(s *scenario, plots map[string]*report.Drawing) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s: %s\n\n", s.name, s.about)
 	for i, pair := range s.pairs {
@@ -91,8 +91,8 @@ func (rs *results) section(s *scenario, plots map[string]string) string {
 			b.WriteString("\n")
 			name := fmt.Sprintf("%s-%d-%s", strings.ToLower(s.name), i+1, load)
 			for _, p := range rs.plots(s, k, ways) {
-				plots[name+p.suffix] = p.svg
-				fmt.Fprintf(&b, "![%s](%s)\n", p.title, name+p.suffix)
+				plots[name+p.suffix] = p.drawing
+				fmt.Fprintf(&b, "![%s](%s.svg)\n", p.title, name+p.suffix)
 			}
 			b.WriteString("\n")
 		}
@@ -204,7 +204,10 @@ func pairOf(v []float64) string {
 }
 
 // figure is a plot with the end of its file name.
-type figure struct{ suffix, title, svg string }
+type figure struct {
+	suffix, title string
+	drawing       *report.Drawing
+}
 
 func (rs *results) plots(s *scenario, k key, ways []string) []figure {
 	cdf := report.Plot{Title: fmt.Sprintf("%s, %s, %s: distribution", s.name, s.title(k.load), k.pair), XLabel: "load time s", YLabel: "share of repetitions"}
@@ -227,7 +230,7 @@ func (rs *results) plots(s *scenario, k key, ways []string) []figure {
 	}
 	switch s.work {
 	case video:
-		return []figure{{"-rungs.svg", line.Title, line.SVG()}, {"-bytes.svg", bytes.Title, bytes.SVG()}}
+		return []figure{{"-rungs", line.Title, line.Draw()}, {"-bytes", bytes.Title, bytes.Draw()}}
 	case messages:
 		cdf.XLabel, cdf.YLabel = "latency s", "share of messages"
 		for i, w := range ways {
@@ -238,7 +241,7 @@ func (rs *results) plots(s *scenario, k key, ways []string) []figure {
 			cdf.Series[i] = report.CDF(w, all)
 		}
 	}
-	return []figure{{"-times.svg", cdf.Title, cdf.SVG()}, {"-bytes.svg", bytes.Title, bytes.SVG()}}
+	return []figure{{"-times", cdf.Title, cdf.Draw()}, {"-bytes", bytes.Title, bytes.Draw()}}
 }
 
 // simulateSame plays the page loads that were measured in virtual time as well.
