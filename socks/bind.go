@@ -20,11 +20,19 @@ func (ss *Session) bind(early []byte, reply replier) {
 		ss.refuse(&Error{CommandNotSupported, fmt.Errorf("%v is switched off", CommandBind)}, reply)
 		return
 	}
+	stop := c.watch(early, cancel)
 	remote, err := ss.await(ctx, reply)
+	if stop() {
+		if err == nil {
+			reset(remote)
+		}
+		err = errLeft
+	}
 	if err != nil {
 		ss.refuse(err, reply)
 		return
 	}
+	cancel()
 	ss.SetUp, ss.Conn = time.Since(ss.Begun), remote
 	c.cfg.Hooks.Established(ss)
 	ss.run(remote, early, func(w io.Writer, r Reply, _ netip.AddrPort) error {

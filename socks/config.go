@@ -68,6 +68,8 @@ type Config struct {
 	// Logger is told what an operator should know, not what clients do; that
 	// is for Hooks. nil: nobody is told.
 	Logger *slog.Logger
+
+	watchAfter time.Duration // see departure; 0 means the default
 }
 
 // Authenticator checks the name and password of a client.
@@ -137,6 +139,7 @@ func (c Config) withDefaults() *Config {
 	wait(&c.Idle, defaultIdle)
 	wait(&c.HalfClosed, defaultHalfClosed)
 	wait(&c.UDPIdle, defaultUDPIdle)
+	wait(&c.watchAfter, defaultWatchAfter)
 	if c.Rules == nil {
 		c.Rules = everything{}
 	}

@@ -295,6 +295,8 @@ func (c *httpConn) newTransport() *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			ss := ctx.Value(sessionKey{}).(*Session)
+			ctx, cancel := context.WithTimeout(ss.context(ctx), c.cfg.Connect)
+			defer cancel()
 			nc, err := ss.dial(ctx)
 			if err != nil {
 				c.cfg.Hooks.Ended(ss, err)

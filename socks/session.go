@@ -101,10 +101,8 @@ func (ss *Session) allow(ctx context.Context) error {
 	return nil
 }
 
-// dial connects to the destination, if that is allowed.
+// dial connects to the destination, if that is allowed. ctx is the session's.
 func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ss.context(ctx), ss.c.cfg.Connect)
-	defer cancel()
 	if err := ss.allow(ctx); err != nil {
 		return nil, err
 	}
@@ -130,11 +128,21 @@ func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
 
 // connect serves CONNECT. early is what the client sent behind the request.
 func (ss *Session) connect(early []byte, reply replier) {
-	remote, err := ss.dial(ss.s.ctx)
+	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), ss.c.cfg.Connect)
+	defer cancel()
+	stop := ss.c.watch(early, cancel)
+	remote, err := ss.dial(ctx)
+	if stop() {
+		if err == nil {
+			reset(remote)
+		}
+		ss.SetUp, ss.Conn, err = 0, nil, errLeft
+	}
 	if err != nil {
 		ss.refuse(err, reply)
 		return
 	}
+	cancel() // or its timer would run as long as the connection
 	ss.c.cfg.Hooks.Established(ss)
 	ss.run(remote, early, reply)
 }

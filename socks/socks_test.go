@@ -44,6 +44,9 @@ func newProxy(t testing.TB, c Config) *testProxy {
 	if c.Rules == nil {
 		c.Rules = everything{}
 	}
+	if c.watchAfter == 0 {
+		c.watchAfter = -1 // tests say no more early, and a busy machine is slow to serve them
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

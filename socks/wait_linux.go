@@ -26,3 +26,36 @@ func waitReadable(pc net.PacketConn) error {
 		return !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
 	})
 }
+
+// waitGone waits until the peer of nc has closed or reset the connection. A peer
+// that has sent data is there, even if it will not send more. It returns false
+// when the read deadline passes or nc is closed here, and for what has no
+// descriptor.
+func waitGone(nc net.Conn) bool {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	gone := false
+	err = rc.Read(func(fd uintptr) bool {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		switch {
+		case err == nil && n > 0:
+			// A reset behind the data shows here only.
+			p := []unix.PollFd{{Fd: int32(fd)}}
+			_, err = unix.Poll(p, 0)
+			gone = err == nil && p[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+		case err == nil:
+			gone = true
+		default:
+			gone = !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
+		}
+		return gone
+	})
+	return err == nil && gone
+}
