@@ -85,6 +85,15 @@ type candidate struct {
 	multipath bool
 	options   []wire.SockOpt
 	addrs     []netip.AddrPort // if known without asking
+
+	rtt     time.Duration // round-trip time of its path; 0: unknown
+	suspect bool          // it may not work at present
+}
+
+// measured takes what the manager knows of c's path.
+func (c *candidate) measured(p wire.Path) {
+	c.rtt = time.Duration(p.Microseconds) * time.Microsecond
+	c.suspect = p.Health != wire.PathUp
 }
 
 // plan is the manager's answer.
@@ -223,6 +232,9 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 			}
 		}
 		p.candidates = append(p.candidates, alt)
+	}
+	for i := range ans.Paths[:min(len(ans.Paths), len(p.candidates))] {
+		p.candidates[i].measured(ans.Paths[i])
 	}
 	return p
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -60,6 +61,19 @@ func TestNewPlan(t *testing.T) {
 				{index: 1, local: netip.MustParseAddr("10.1.0.1"), device: "wwan0", options: []wire.SockOpt{nodelay, device("wwan0", wire.SockOptOptional)}},
 				{index: 2, local: netip.MustParseAddr("2001:db8::1"), multipath: true, options: []wire.SockOpt{nodelay}, addrs: addrs("[2001:db8::2]:80")},
 			},
+		},
+		{
+			name: "paths", features: features,
+			answer: wire.Message{
+				Alternates: []wire.Alternate{{}, {}},
+				Paths:      []wire.Path{{Microseconds: 600_000}, {Health: wire.PathSuspect}, {Microseconds: 1, Health: wire.PathDown}, {Microseconds: 9}},
+			},
+			want: []*candidate{{rtt: 600 * time.Millisecond}, {index: 1, suspect: true}, {index: 2, rtt: time.Microsecond, suspect: true}},
+		},
+		{
+			name: "paths of the first ones only", features: features,
+			answer: wire.Message{Alternates: []wire.Alternate{{}}, Paths: []wire.Path{{Microseconds: 1000}}},
+			want:   []*candidate{{rtt: time.Millisecond}, {index: 1}},
 		},
 		{
 			name: "results of the right family and type", target: target{typ: wire.SockStream, port: 80},

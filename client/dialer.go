@@ -35,9 +35,12 @@ type Dialer struct {
 	// nil, nobody is.
 	Logger *slog.Logger
 
-	// ConnectionAttemptDelay is how long a connection attempt is waited for
-	// before the next one starts beside it; 0 means 250 ms (RFC 8305 section 5),
-	// a negative value not to wait at all.
+	// ConnectionAttemptDelay is how long a connection attempt, or a resolver, is
+	// waited for before the next one starts beside it; a negative value means
+	// not to wait at all. 0 means to go by what the manager knows of the way
+	// (RFC 8305 section 5): three times the round-trip time, but no less than
+	// 100 ms and no more than 2 s; 250 ms if it is unknown; no more than
+	// that for a network in doubt, and no less for a resolver.
 	ConnectionAttemptDelay time.Duration
 
 	// ResolutionDelay is how long a candidate whose name is resolved waits for
@@ -147,7 +150,7 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 		connect: func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
 			return d.connect(ctx, t, c, remote)
 		},
-		attemptDelay:    delay(d.ConnectionAttemptDelay, defaultAttemptDelay),
+		pace:            pace{fixed: d.ConnectionAttemptDelay != 0, delay: max(0, d.ConnectionAttemptDelay)},
 		resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
 	}
 	conn, winner, took, failed, err := r.run(ctx, candidates)

@@ -157,6 +157,67 @@ func TestDialLoopbackUnbound(t *testing.T) {
 	}
 }
 
+// A resolver that is dead delays a dial once, whatever depends on it: the other
+// candidates' are asked together, over connections of their own.
+func TestDialBesideDeadResolver(t *testing.T) {
+	s := startServer(t)
+	answer := suggest("127.0.0.2", "127.0.0.3", "127.0.0.4")
+	f := startFake(t, "", false, func(m *wire.Message) bool {
+		dead := m.Action == wire.ActionResolveRequest && m.Context.BindSuggested != local("127.0.0.4")
+		return !dead && answer(m)
+	})
+	d := dialer(t, f.path)
+	d.ConnectionAttemptDelay = 20 * time.Millisecond
+	if info, peer := dialServer(t, d, s, "host.test"); peer != "127.0.0.4" || info.Candidate != 2 {
+		t.Errorf("from %s, info %+v", peer, info)
+	}
+	if n := f.greetings(); n < 3 {
+		t.Errorf("%d connections to the daemon, want one for each lookup under way", n)
+	}
+}
+
+// What is known of the path to the destination, once that has an address, is
+// better than what was known of the network.
+func TestLookupMeasures(t *testing.T) {
+	answer := suggest("127.0.0.2")
+	f := startFake(t, "", false, func(m *wire.Message) bool {
+		answer(m)
+		switch m.Action {
+		case wire.ActionSocketConnectResponse:
+			m.Paths = []wire.Path{{Microseconds: 10_000}}
+		case wire.ActionResolveResponse:
+			m.Paths = []wire.Path{{Microseconds: 70_000, Health: wire.PathSuspect}}
+			if m.Context.Hostname == "local.test" {
+				m.Context.BindSuggested = wire.SockAddr{} // not reachable from there
+			}
+		}
+		return true
+	})
+	d := dialer(t, f.path)
+	for _, test := range []struct {
+		address string
+		rtt     time.Duration
+		suspect bool
+	}{
+		{"192.0.2.1:80", 10 * time.Millisecond, false},
+		{"far.test:80", 70 * time.Millisecond, true},
+		{"local.test:80", 0, false},
+	} {
+		target, _, err := d.newTarget(t.Context(), "tcp", test.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.daemon().decide(t.Context(), target, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := d.lookup(t.Context(), p, p.candidates[0])
+		if err != nil || c.rtt != test.rtt || c.suspect != test.suspect {
+			t.Errorf("%s: round trip %v, suspect %v (%v), want %v, %v", test.address, c.rtt, c.suspect, err, test.rtt, test.suspect)
+		}
+	}
+}
+
 func TestDialMultipath(t *testing.T) {
 	if b, err := os.ReadFile("/proc/sys/net/mptcp/enabled"); err != nil || !bytes.HasPrefix(b, []byte("1")) {
 		t.Skip("needs a kernel with MPTCP (CONFIG_MPTCP, net.mptcp.enabled=1)")

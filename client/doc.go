@@ -19,7 +19,9 @@
 // to the suggested source address and, where the manager says that the address
 // alone would not do, to the interface. If it fails, or is slow (RFC 8305), the
 // alternates that the manager named are raced against it, and at last a plain
-// dial. How it turned out is reported back.
+// dial; a resolver that is slow is not waited for either. What slow means
+// depends on what the manager knows of the way. How it turned out is reported
+// back.
 //
 // The daemon of the original Socket Intents is spoken to as well: decision and
 // resolution are one exchange then, and there are no alternates.

@@ -73,6 +73,9 @@ func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (an
 	if len(ans.Context.Result) == 0 {
 		return false, nil
 	}
+	if len(ans.Paths) > 0 {
+		c.measured(ans.Paths[0]) // towards the destination, which was not known before
+	}
 	if c.local.IsValid() && !ans.Context.BindSuggested.IsValid() {
 		c.unbind()
 	}
@@ -85,6 +88,7 @@ func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (an
 // unbind leaves the choice of source address and interface to the kernel.
 func (c *candidate) unbind() {
 	c.local, c.device = netip.Addr{}, ""
+	c.rtt, c.suspect = 0, false // of a path that it need not take any more
 	var rest []wire.SockOpt
 	for _, o := range c.options {
 		if o.Level != wire.SolSocket || o.Name != wire.SoBindToDevice {

@@ -9,15 +9,6 @@ import (
 	"time"
 )
 
-// The constants of RFC 8305 section 8.
-const (
-	defaultAttemptDelay    = 250 * time.Millisecond
-	defaultResolutionDelay = 50 * time.Millisecond
-	// A plain dial beside a suggestion that is merely slow would undo the
-	// manager's choice, so it waits for the longest delay that the RFC allows.
-	lastResortDelay = 2 * time.Second
-)
-
 var errNothing = errors.New("nothing to try")
 
 // A race tries candidates until one connects. One goroutine owns it; attempts
@@ -29,10 +20,15 @@ var errNothing = errors.New("nothing to try")
 // not needed is not asked. Turns come with the attempt delay, or at once when
 // something failed; after a failure the same candidate's next address is up,
 // because it rather is the address that does not answer.
+//
+// A resolver that lets its delay pass makes the name be looked up by all the
+// other candidates at once, and whichever is answered connects: the next best
+// one may well depend on the same resolver, as the IPv6 prefix of a network does
+// beside its IPv4 prefix, so that going on one by one would add up their delays.
 type race struct {
-	lookup       func(context.Context, *candidate) (*candidate, error)
-	connect      func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)
-	attemptDelay time.Duration // between two attempts
+	lookup  func(context.Context, *candidate) (*candidate, error)
+	connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)
+	pace    pace // between two attempts
 	// A worse candidate whose addresses are there waits this long for those of a
 	// better one.
 	resolutionDelay time.Duration
@@ -72,7 +68,8 @@ const (
 type runner struct {
 	*candidate
 	state runnerState
-	next  int // index of its next address
+	asked time.Time // when its lookup began
+	next  int       // index of its next address
 }
 
 // result is what a lookup or an attempt ended with.
@@ -126,7 +123,7 @@ func (r *race) run(ctx context.Context, candidates []*candidate) (net.Conn, *can
 			}
 			r.take(res)
 		case <-r.timer.C:
-			r.due, r.alone = true, r.lastArmed
+			r.due, r.alone, r.lastArmed = true, r.lastArmed, false
 		case <-r.grace.C:
 			r.waited = true
 		case <-ctx.Done():
@@ -184,17 +181,31 @@ func (r *race) advance(ctx context.Context) {
 			return
 		}
 		if next.index == plain && r.running > 0 && !r.alone {
-			r.arm(max(lastResortDelay, r.attemptDelay), true)
-			r.due = false
+			// The turn stays due, for a lookup that is answered meanwhile.
+			if !r.lastArmed {
+				r.arm(r.pace.lastResort(), true)
+			}
 			return
 		}
+		late := slices.ContainsFunc(r.runners, r.late)
 		r.look(ctx, next)
-		if next.state == ready {
-			continue
+		r.arm(r.pace.lookup(next.candidate), false)
+		known := next.state == ready
+		for _, c := range r.runners {
+			if late && c.state == idle && c.index != plain {
+				r.look(ctx, c)
+				known = known || c.state == ready
+			}
 		}
-		r.arm(r.attemptDelay, false)
-		return
+		if !known {
+			return
+		}
 	}
+}
+
+// late tells that the lookup of c takes longer than is waited for.
+func (r *race) late(c *runner) bool {
+	return c.state == resolving && time.Since(c.asked) >= r.pace.lookup(c.candidate)
 }
 
 // arm sets the next turn, or that of the last resort.
@@ -236,12 +247,14 @@ func (c *runner) more(started map[start]bool) bool {
 	return c.next < len(c.addrs)
 }
 
+// betterResolves tells that a lookup for a better candidate than c may be
+// answered any moment.
 func (r *race) betterResolves(c *runner) bool {
 	for _, b := range r.runners {
 		if b == c {
 			break
 		}
-		if b.state == resolving {
+		if b.state == resolving && !r.late(b) {
 			return true
 		}
 	}
@@ -269,13 +282,13 @@ func (r *race) look(ctx context.Context, c *runner) {
 		c.state = ready
 		return
 	}
-	c.state = resolving
+	c.state, c.asked = resolving, time.Now()
 	r.running++
-	cand, begun := c.candidate, time.Now()
+	cand, asked := c.candidate, c.asked
 	go func() {
 		found, err := r.lookup(ctx, cand)
 		select {
-		case r.results <- result{r: c, candidate: found, took: time.Since(begun), err: err}:
+		case r.results <- result{r: c, candidate: found, took: time.Since(asked), err: err}:
 		case <-r.done:
 		}
 	}()
@@ -288,7 +301,7 @@ func (r *race) try(ctx context.Context, c *runner) {
 	r.started[start{a.Source, a.Device, a.Remote}] = true
 	r.live = append(r.live, a)
 	r.due = false
-	r.arm(r.attemptDelay, false)
+	r.arm(r.pace.attempt(cand), false)
 	r.running++
 	go func() {
 		conn, err := r.connect(ctx, cand, a.Remote)

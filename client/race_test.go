@@ -22,6 +22,8 @@ type course struct {
 	resolve map[int]time.Duration    // per candidate; missing: at once; negative: fails then
 	addrs   map[int]int              // number of addresses per candidate; missing: 1
 	connect map[string]time.Duration // per "candidate.address"; missing: fails at once; negative: fails then
+	rtt     map[int]time.Duration    // per candidate; missing: unknown
+	suspect map[int]bool             // per candidate
 }
 
 var errRefused = errors.New("refused")
@@ -71,17 +73,58 @@ func TestRace(t *testing.T) {
 		{
 			name: "slow resolver of the first", candidates: 2,
 			course: course{resolve: map[int]time.Duration{0: never}, connect: map[string]time.Duration{"1.0": 5 * ms}},
-			winner: "1.0", after: 305 * ms, log: []string{"1.0@300"}, // 250 for its turn, 50 for the better one
+			winner: "1.0", after: 255 * ms, log: []string{"1.0@250"},
 		},
 		{
 			name: "slow resolver of an alternate delays nobody", candidates: 3,
 			course: course{resolve: map[int]time.Duration{1: never}, connect: map[string]time.Duration{"0.0": never, "2.0": 5 * ms}},
-			winner: "2.0", after: 555 * ms, log: []string{"0.0@0", "2.0@550"},
+			winner: "2.0", after: 505 * ms, log: []string{"0.0@0", "2.0@500"},
 		},
 		{
-			name: "the better one's name arrives in the resolution delay", candidates: 2,
-			course: course{resolve: map[int]time.Duration{0: 270 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": 5 * ms}},
-			winner: "0.0", after: 275 * ms, log: []string{"0.0@270"},
+			name: "slow resolver of two: the others are asked together, the better of them waited for", candidates: 4,
+			course: course{resolve: map[int]time.Duration{0: never, 1: never}, connect: map[string]time.Duration{"2.0": 5 * ms, "3.0": 5 * ms}},
+			winner: "2.0", after: 305 * ms, log: []string{"2.0@300"},
+		},
+		{
+			name: "the better one's name arrives in the resolution delay", candidates: 3,
+			course: course{resolve: map[int]time.Duration{0: never, 1: 30 * ms}, connect: map[string]time.Duration{"1.0": 5 * ms, "2.0": 5 * ms}},
+			winner: "1.0", after: 285 * ms, log: []string{"1.0@280"},
+		},
+		{
+			name: "slow resolver of the first answers before anything connects", candidates: 2,
+			course: course{resolve: map[int]time.Duration{0: 270 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
+			winner: "0.0", after: 505 * ms, log: []string{"1.0@250", "0.0@500"},
+		},
+		{
+			name: "slow resolvers everywhere", candidates: 2,
+			course: course{resolve: map[int]time.Duration{0: 700 * ms, 1: 600 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
+			winner: "0.0", after: 705 * ms, log: []string{"0.0@700"},
+		},
+		{
+			name: "a failing resolver starts the next at once", candidates: 3,
+			course: course{resolve: map[int]time.Duration{0: -10 * ms, 1: -5 * ms}, connect: map[string]time.Duration{"2.0": 5 * ms}},
+			winner: "2.0", after: 20 * ms, log: []string{"2.0@15"},
+		},
+		{
+			name: "delay by round-trip time", candidates: 3,
+			course: course{
+				rtt:     map[int]time.Duration{0: 10 * ms, 1: 50 * ms, 2: 600 * ms},
+				connect: map[string]time.Duration{"0.0": never, "1.0": never, "2.0": 1790 * ms},
+			},
+			winner: "2.0", after: 2040 * ms, log: []string{"0.0@0", "1.0@100", "2.0@250"},
+		},
+		{
+			name: "a long way is waited for", candidates: 2,
+			course: course{rtt: map[int]time.Duration{0: 600 * ms}, connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms}},
+			winner: "0.0", after: 1300 * ms, log: []string{"0.0@0"},
+		},
+		{
+			name: "not if there is doubt about it", candidates: 2,
+			course: course{
+				rtt: map[int]time.Duration{0: 600 * ms}, suspect: map[int]bool{0: true},
+				connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms},
+			},
+			winner: "1.0", after: 255 * ms, log: []string{"0.0@0", "1.0@250"},
 		},
 		{
 			name: "not resolved", candidates: 1,
@@ -114,7 +157,7 @@ func TestRace(t *testing.T) {
 				begun := time.Now()
 				var mu sync.Mutex // guards log
 				var log []string
-				r := race{attemptDelay: defaultAttemptDelay, resolutionDelay: defaultResolutionDelay}
+				r := race{resolutionDelay: defaultResolutionDelay}
 				opened, closed := make(chan net.Conn, 10), make(chan struct{}, 10)
 				r.lookup = func(ctx context.Context, c *candidate) (*candidate, error) {
 					found := *c
@@ -141,7 +184,7 @@ func TestRace(t *testing.T) {
 				}
 				candidates := []*candidate{}
 				for i := range test.candidates {
-					candidates = append(candidates, &candidate{index: i, device: fmt.Sprint(i)})
+					candidates = append(candidates, &candidate{index: i, device: fmt.Sprint(i), rtt: test.course.rtt[i], suspect: test.course.suspect[i]})
 				}
 				candidates = append(candidates, &candidate{index: plain})
 				conn, winner, _, failed, err := r.run(t.Context(), candidates)
@@ -205,7 +248,7 @@ func TestRaceEndsWithContext(t *testing.T) {
 		defer cancel()
 		addrs := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:80")}
 		closed := make(chan struct{}, 2)
-		r := race{attemptDelay: defaultAttemptDelay, connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) {
+		r := race{connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) {
 			time.Sleep(time.Second) // deaf to the context
 			return &trackedConn{closed: closed}, nil
 		}}
