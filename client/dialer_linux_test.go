@@ -441,23 +441,6 @@ func TestDialOtherNetworks(t *testing.T) {
 	}
 }
 
-func TestDialCancelled(t *testing.T) {
-	s := startServer(t)
-	asked := make(chan struct{}, 1)
-	f := startFake(t, "", false, func(*wire.Message) bool { asked <- struct{}{}; return false })
-	d := dialer(t, f.path)
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-asked; cancel() }()
-	if _, err := d.DialContext(ctx, "tcp", "127.0.0.1:"+s.port); err == nil {
-		t.Error("connected although cancelled")
-	}
-	d.Daemon.mu.Lock()
-	defer d.Daemon.mu.Unlock()
-	if d.Daemon.backoff != 0 {
-		t.Error("a cancelled dial counts against the daemon")
-	}
-}
-
 func TestDialTimeout(t *testing.T) {
 	f := startFake(t, "", false, func(m *wire.Message) bool {
 		return m.Action != wire.ActionResolveRequest && suggest("127.0.0.2")(m)
