@@ -4,18 +4,27 @@ GO      ?= go
 BUILD   ?= build
 PREFIX  ?= /usr/local
 DESTDIR ?=
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-0-g$$(git rev-parse --short HEAD 2>/dev/null || echo unknown))
+ARCH    ?= $(shell $(GO) env GOARCH)
 
-# Packages are named by it, without the v; it must begin with a digit.
-PACKAGE_VERSION ?= $(patsubst v%,%,$(VERSION))
-ARCH            ?= $(shell $(GO) env GOARCH)
-FUZZTIME        ?= 10s
+# How long each fuzz test, and the soak of "make check-long", may take.
+FUZZTIME ?= 10s
+SOAK     ?= 10m
 
-# The plugins must be built with the daemon's flags, or it refuses them.
+# Where known vulnerabilities are listed.
+VULNDB ?= https://vuln.go.dev
+
+# The same as deb and rpm order versions: v1.2.0-rc.1 is 1.2.0~rc.1, and the third
+# commit after v1.2.0 is 1.2.0+3.g1234567.
+PACKAGE_VERSION ?= $(shell echo '$(VERSION)' | sed -e 's/^v//' -e 's/-dirty$$/+dirty/' -e 's/-\([0-9]*\)-\(g[0-9a-z]*\)/+\1.\2/' -e 's/-/~/')
+
+# The plugins must be built with the daemon's flags, or it refuses them. STRIP, for
+# packages, leaves out what only debuggers read.
 FLAGS   := -trimpath -buildvcs=false
-LDFLAGS := -X main.version=$(VERSION)
+LDFLAGS := -X main.version=$(VERSION) $(STRIP)
 NFPM    := $(GO) tool -modfile=internal/tools/nfpm/go.mod nfpm
 LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
+VULN    := $(GO) tool -modfile=internal/tools/govulncheck/go.mod govulncheck
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
 TIMED    := ./internal/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/system
@@ -24,7 +33,7 @@ POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/m
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the programs into build/
@@ -37,7 +46,7 @@ policies: ## build every policy as a plugin into build/policies/
 
 $(BUILD)/policies/%.so: FORCE
 	@mkdir -p $(@D)
-	$(GO) build $(FLAGS) -buildmode=plugin -o $@ ./policies/$*/plugin
+	$(GO) build $(FLAGS) -ldflags '$(STRIP)' -buildmode=plugin -o $@ ./policies/$*/plugin
 
 .PHONY: FORCE
 FORCE:
@@ -52,6 +61,13 @@ demo: build ## load a page over two emulated networks in four ways
 
 .PHONY: check
 check: format vet lint test timed ## everything that must hold: format, vet, linters, all tests
+
+# The tests behind MAMMA_LONG are those that name it, or the length of the soak.
+.PHONY: check-long
+check-long: check ## the same, then what takes long: a soak of SOAK, more repetitions, every fuzz test
+	for p in $$(grep -rlE --include='*_test.go' 'MAMMA_(LONG|SOAK)' . | xargs -n1 dirname | sort -u); do \
+		MAMMA_LONG=1 MAMMA_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 $$p || exit 1; done
+	$(MAKE) --no-print-directory fuzz
 
 .PHONY: format
 format:
@@ -94,6 +110,11 @@ evaluate-quick: ## the same in three minutes, with limits that must hold
 evaluate-full: ## the same with 30 repetitions; can be interrupted and goes on
 	$(GO) run ./tests/evaluate --full --out evaluation-full
 
+.PHONY: vulncheck
+vulncheck: ## look for known vulnerabilities of what is used; asks VULNDB
+	@$(VULN) -db $(VULNDB) ./... || { s=$$?; test $$s = 3 || \
+		echo "Nothing was checked. Where $(VULNDB) cannot be reached, VULNDB=URL names a copy (https or file)." >&2; exit $$s; }
+
 .PHONY: fuzz
 fuzz: ## run every fuzz test, each for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
@@ -104,26 +125,49 @@ fuzz: ## run every fuzz test, each for FUZZTIME
 static: ## build without cgo and plugins, for amd64 and arm64
 	for a in amd64 arm64; do CGO_ENABLED=0 GOARCH=$$a $(GO) build $(FLAGS) -ldflags '$(LDFLAGS)' -o $(BUILD)/static-$$a/ ./cmd/... || exit 1; done
 
+# Everything is laid out as it will be installed, then put into packages. Another
+# ARCH needs its C compiler in CC, or CGO_ENABLED=0, which leaves the plugins out.
 .PHONY: packages
-packages: build policies man ## make a deb and an rpm
-	@mkdir -p $(BUILD)/packages $(BUILD)/completions
-	for s in bash zsh fish; do $(BUILD)/mammactl completion $$s > $(BUILD)/completions/mammactl.$$s || exit 1; done
-	for p in deb rpm; do SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) VERSION=$(PACKAGE_VERSION) ARCH=$(ARCH) $(NFPM) package -f nfpm.yaml -p $$p -t $(BUILD)/packages || exit 1; done
+packages: ## make debs and rpms, of mamma and of its policies as plugins
+	rm -rf $(BUILD)/root $(BUILD)/packages
+	mkdir -p $(BUILD)/packages
+	GOARCH=$(ARCH) $(MAKE) --no-print-directory install BUILD=$(BUILD)/release STRIP='-s -w' DESTDIR=$(abspath $(BUILD))/root PREFIX=/usr
+	for n in mamma $(if $(filter 0,$(CGO_ENABLED)),,mamma-policies); do for p in deb rpm; do \
+		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) VERSION=$(PACKAGE_VERSION) ARCH=$(ARCH) ROOT=$(BUILD)/root \
+		$(NFPM) package -f init/package/$$n.yaml -p $$p -t $(BUILD)/packages || exit 1; done; done
 
+# The pages of mammactl, and its completions, come from it; it runs on this machine
+# even if the packages are for another.
 .PHONY: man
-man: build
-	@mkdir -p $(BUILD)/man
-	$(BUILD)/mammactl man $(BUILD)/man
+man:
+	@mkdir -p $(BUILD)
+	GOARCH= $(GO) build $(FLAGS) -o $(BUILD)/mammactl-here ./cmd/mammactl
+	@mkdir -p $(BUILD)/man $(BUILD)/completions
+	$(BUILD)/mammactl-here man $(BUILD)/man
+	for s in bash zsh fish; do $(BUILD)/mammactl-here completion $$s > $(BUILD)/completions/mammactl.$$s || exit 1; done
+
+SHARE := $(DESTDIR)$(PREFIX)/share
 
 .PHONY: install
-install: build policies man ## install below DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/mam-policies $(DESTDIR)$(PREFIX)/share/man/man1
-	install -d $(foreach d,share/man/man5 share/man/man7 share/man/man8 lib/systemd/system,$(DESTDIR)$(PREFIX)/$(d))
-	install -m 0644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	for n in 5 7 8; do install -m 0644 doc/man/*.$$n $(DESTDIR)$(PREFIX)/share/man/man$$n || exit 1; done
-	for u in init/*.service init/*.socket; do sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
+install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/mamma
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/bin
+	for u in init/*.service init/*.socket; do sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
+	install -m 0644 init/mamma.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mamma.conf
+	for c in mamma.conf muacsocksd.conf; do test -e $(DESTDIR)/etc/mamma/$$c || install -m 0644 init/$$c $(DESTDIR)/etc/mamma || exit 1; done
+	for n in 1 5 7 8; do install -d $(SHARE)/man/man$$n && install -m 0644 $$(ls doc/man/*.$$n $(BUILD)/man/*.$$n 2>/dev/null) $(SHARE)/man/man$$n || exit 1; done
+	install -D -m 0644 $(BUILD)/completions/mammactl.bash $(SHARE)/bash-completion/completions/mammactl
+	install -D -m 0644 $(BUILD)/completions/mammactl.zsh $(SHARE)/zsh/site-functions/_mammactl
+	install -D -m 0644 $(BUILD)/completions/mammactl.fish $(SHARE)/fish/vendor_completions.d/mammactl.fish
+	install -d $(SHARE)/doc/mamma/examples
+	install -m 0644 README.md SECURITY.md MAPPING.md CHANGELOG.md LICENSE $(SHARE)/doc/mamma
+	install -m 0644 init/managed.conf $(SHARE)/doc/mamma/examples
+	install -m 0644 internal/config/reference.hcl $(SHARE)/doc/mamma/examples/reference.conf
+	install -m 0644 cmd/muacsocksd/reference.hcl $(SHARE)/doc/mamma/examples/muacsocksd.conf
+ifneq ($(CGO_ENABLED),0)
+	install -d $(DESTDIR)$(PREFIX)/lib/mam-policies
 	install -m 0644 $(POLICIES:%=$(BUILD)/policies/%.so) $(DESTDIR)$(PREFIX)/lib/mam-policies
+endif
 
 .PHONY: clean
 clean: ## remove what was built
