@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,38 +20,15 @@ func TestActivation(t *testing.T) {
 	dir := newDir(t)
 	conf := write(t, filepath.Join(dir, "policy.conf"), loopbackConf)
 	names := []string{"control", "request", "compat"}
-	var files []*os.File
-	for _, name := range names {
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.SetUnlinkOnClose(false)
-		f, err := l.File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = l.Close()
-		defer func() { _ = f.Close() }()
-		files = append(files, f)
-	}
+	sockets := makeSockets(t, dir, names...)
 	notify := filepath.Join(dir, "notify")
 	heard, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = heard.Close() }()
-	startHanded := func() *exec.Cmd {
-		// The process id must be known to the process, hence the shell.
-		cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, filepath.Join(bin, "mamma"), conf)
-		cmd.Env = append(os.Environ(), "LISTEN_FDS=3", "LISTEN_FDNAMES="+strings.Join(names, ":"), "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=20000")
-		cmd.ExtraFiles = files
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill() })
-		return cmd
+	startHanded := func() *stage.Process {
+		return sockets.start(t, []string{"NOTIFY_SOCKET=" + notify, "WATCHDOG_USEC=20000"}, filepath.Join(bin, "mamma"), conf)
 	}
 	question := func(name string) <-chan netip.Addr {
 		answer := make(chan netip.Addr, 1)
@@ -67,9 +43,8 @@ func TestActivation(t *testing.T) {
 		return answer
 	}
 	early := []<-chan netip.Addr{question("request"), question("compat")}
-	var cmd *exec.Cmd
 	for range 2 {
-		cmd = startHanded()
+		p := startHanded()
 		for _, answer := range early {
 			if a := <-answer; a != netip.MustParseAddr("127.0.0.1") {
 				t.Errorf("suggested %v", a)
@@ -92,20 +67,16 @@ func TestActivation(t *testing.T) {
 		if status, out := mammactl(t, &daemon{dir: dir}, 0, 0, "--control", filepath.Join(dir, "control"), "prefixes"); status != 0 || !strings.Contains(out, "127.0.0.0/8") {
 			t.Errorf("status %d:\n%s", status, out)
 		}
-		if cmd.Process.Signal(syscall.SIGKILL) == nil {
-			_ = cmd.Wait()
-		}
+		p.Kill(t)
 		early = []<-chan netip.Addr{question("compat"), question("request")} // of the next one
 	}
-	cmd = startHanded()
+	p := startHanded()
 	for _, answer := range early {
 		<-answer
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
+	p.Signal(t, syscall.SIGTERM)
+	if status := p.Wait(t); status != 0 {
+		t.Errorf("exit status %d\n%s", status, p.Log)
 	}
 	for _, name := range names {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {

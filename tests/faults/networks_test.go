@@ -3,7 +3,11 @@ package faults
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -70,17 +74,7 @@ func TestThousandAddresses(t *testing.T) {
 	if err := h.AddrReplace(link, address(netip.MustParseAddr("10.201.0.1"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.AddrDel(link, &netlink.Addr{IPNet: netlink.NewIPNet(first.AsSlice())}); err != nil {
-		// The address has its network's length.
-		p := netip.PrefixFrom(first, bed.Networks[0].Prefix4.Bits())
-		full, parseErr := netlink.ParseAddr(p.String())
-		if parseErr != nil {
-			t.Fatal(parseErr)
-		}
-		if err := h.AddrDel(link, full); err != nil {
-			t.Fatal(err)
-		}
-	}
+	removeAddress(t, bed, link)
 	stage.Until(t, "the address that is left is suggested", func() bool {
 		a := suggestion(t, d.socket, toService)
 		return a == netip.MustParseAddr("10.201.0.1")
@@ -92,6 +86,76 @@ var passing = netip.MustParsePrefix("10.200.0.0/16")
 
 func address(a netip.Addr) *netlink.Addr {
 	return &netlink.Addr{IPNet: netlink.NewIPNet(a.AsSlice())}
+}
+
+// While the daemon is stopped, more happens than the kernel keeps for it, and the
+// network that it knows goes away. It reads all anew and is right.
+func TestNetlinkOverrun(t *testing.T) {
+	bed, link := oneNetwork(t)
+	first, last := bed.Networks[0].Client4, netip.MustParseAddr("10.201.0.1")
+	d := start(t, options{in: bed.Client}, "--log-level", "debug", write(t, filepath.Join(t.TempDir(), "policy.conf"), networksConf))
+	if a := suggestion(t, d.socket, toService); a != first {
+		t.Fatalf("suggested %v", a)
+	}
+	d.Signal(t, syscall.SIGSTOP)
+	h := bed.Client.Handle()
+	a := address(netip.MustParseAddr("10.200.0.1"))
+	for changes := 0; d.lostEvents(t) == 0; changes++ {
+		if changes == 100_000 {
+			t.Fatalf("%d changes overrun no buffer", 2*changes)
+		}
+		if err := h.AddrAdd(link, a); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.AddrDel(link, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What follows is told to nobody.
+	if err := h.AddrAdd(link, address(last)); err != nil {
+		t.Fatal(err)
+	}
+	removeAddress(t, bed, link)
+	d.Signal(t, syscall.SIGCONT)
+	stage.Until(t, "the address that is left is suggested", func() bool { return suggestion(t, d.socket, toService) == last })
+	d.Log.Await(t, "network events lost; reading all anew", 1)
+	// It goes on hearing.
+	if err := h.AddrDel(link, address(last)); err != nil {
+		t.Fatal(err)
+	}
+	stage.Until(t, "nothing is suggested", func() bool { return !suggestion(t, d.socket, toService).IsValid() })
+}
+
+// lostEvents counts the messages that the kernel could not give to the daemon's
+// netlink sockets (proc(5), /proc/net/netlink).
+func (d *daemon) lostEvents(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", d.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const drops = 8 // the column
+	lost := 0
+	for l := range strings.Lines(string(b)) {
+		if f := strings.Fields(l); len(f) > drops {
+			n, _ := strconv.Atoi(f[drops]) // the heading is none
+			lost += n
+		}
+	}
+	return lost
+}
+
+// removeAddress removes the network's own IPv4 address.
+func removeAddress(t *testing.T, bed *testbed.Bed, link netlink.Link) {
+	t.Helper()
+	n := bed.Networks[0]
+	own, err := netlink.ParseAddr(netip.PrefixFrom(n.Client4, n.Prefix4.Bits()).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bed.Client.Handle().AddrDel(link, own); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // An interface that is renamed is the same network under another block.
