@@ -79,7 +79,11 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		if !b.Prefix.IsValid() {
 			name = fmt.Sprintf("interface %q", b.Interface)
 		}
-		f.Unmatched = append(f.Unmatched, Block{Name: name, At: fmt.Sprintf("%s:%d", cfg.File, b.Pos.Line)})
+		block := Block{Name: name, At: fmt.Sprintf("%s:%d", cfg.File, b.Pos.Line)}
+		if l, ok := nets.LinkByName(b.Interface); ok && !l.Up {
+			block.Off = l.Name
+		}
+		f.Unmatched = append(f.Unmatched, block)
 	}
 	if f.BindDevice && len(f.Prefixes) > 0 {
 		f.DeviceError = o.tryDevice(f.Prefixes[0].ID.Interface)
@@ -149,8 +153,9 @@ func (o *Options) askServer(ctx context.Context, p *Prefix, s *Server) {
 	}
 }
 
-// askGateway tries to connect to the port that gateways most often serve; to be
-// refused is as good.
+// askGateway sends a datagram, which shows whether a packet filter of this host
+// lets it out, and tries to connect to the port that gateways most often serve; to
+// be refused is as good.
 func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapshot) {
 	if !p.Gateway.IsValid() || p.Gateway.Is4() != p.Addr.Is4() {
 		return
@@ -170,7 +175,11 @@ func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapsh
 		v.Source = nets.Prefixes()[own].Addrs[0].WithZone(p.ID.Interface)
 	}
 	const dnsPort = 53
-	err := probe.TCP(ctx, v, netip.AddrPortFrom(to, dnsPort))
+	at := netip.AddrPortFrom(to, dnsPort)
+	err := probe.Datagram(ctx, v, at)
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+		err = probe.TCP(ctx, v, at)
+	}
 	switch {
 	case err == nil:
 		p.GatewayState = GatewayAnswers

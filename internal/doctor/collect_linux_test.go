@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,8 @@ interface "wlan0" { nameserver = ["10.1.0.1"] }
 interface "wwan0" { nameserver = ["10.2.0.1"] }
 `
 
-func examine(t *testing.T, bed *testbed.Bed, conf string) []string {
+// look makes the checks in the client's namespace.
+func look(t *testing.T, bed *testbed.Bed, conf string) []Finding {
 	t.Helper()
 	cfg, err := config.Parse([]byte(conf), "policy.conf")
 	if err != nil {
@@ -59,18 +61,41 @@ func examine(t *testing.T, bed *testbed.Bed, conf string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return slices.DeleteFunc(Examine(f).Findings, func(x Finding) bool {
+		return x.Check == "mptcp" && f.MPTCP == Missing // this kernel has none
+	})
+}
+
+func names(list []Finding) []string {
 	var got []string
-	for _, x := range Examine(f).Findings {
-		if x.Check == "mptcp" && f.MPTCP == Missing {
-			continue // this kernel has none
-		}
+	for _, x := range list {
 		got = append(got, x.Severity.String()+" "+x.Check+" "+x.Subject)
 	}
 	slices.Sort(got)
 	return got
 }
 
-// Each defect is made, and found, and nothing else is.
+// mend runs the command that the doctor gives first for each finding, as it
+// stands there.
+func mend(t *testing.T, bed *testbed.Bed, list []Finding) {
+	t.Helper()
+	for _, program := range []string{"ip", "sysctl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("what mends it cannot be tried: needs the program %s", program)
+		}
+	}
+	for _, x := range list {
+		var out strings.Builder
+		cmd := exec.Command("sh", "-c", x.Fix[0])
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := bed.Client.Run(cmd); err != nil {
+			t.Errorf("%s: %v\n%s", x.Fix[0], err, &out)
+		}
+	}
+}
+
+// Each defect is made, and found, and nothing else is. Where a command mends it
+// here, it is run as it is printed, and then nothing is found.
 func TestDefects(t *testing.T) {
 	const wwan = "10.2.0.0/24 on wwan0"
 	must := func(t *testing.T, err error) {
@@ -83,8 +108,9 @@ func TestDefects(t *testing.T) {
 		name, conf string
 		make       func(t *testing.T, b *testbed.Bed)
 		want       []string
+		mended     bool // by the commands
 	}{
-		{"none", soundConf, func(*testing.T, *testbed.Bed) {}, nil},
+		{"none", soundConf, func(*testing.T, *testbed.Bed) {}, nil, false},
 		{"no source route", soundConf, func(t *testing.T, b *testbed.Bed) {
 			for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 				rules, err := b.Client.Handle().RuleList(f)
@@ -95,13 +121,13 @@ func TestDefects(t *testing.T) {
 					}
 				}
 			}
-		}, []string{"problem source-route " + wwan, "problem source-route 2001:db8:2::/64 on wwan0"}},
+		}, []string{"problem source-route " + wwan, "problem source-route 2001:db8:2::/64 on wwan0"}, true},
 		{"strict reverse path filter", soundConf, func(t *testing.T, b *testbed.Bed) {
 			must(t, b.Client.Sysctl("net.ipv4.conf.wwan0.rp_filter", "1"))
-		}, []string{"warning rp-filter " + wwan}},
+		}, []string{"warning rp-filter " + wwan}, true},
 		{"strict reverse path filter for all", soundConf, func(t *testing.T, b *testbed.Bed) {
 			must(t, b.Client.Sysctl("net.ipv4.conf.all.rp_filter", "1"))
-		}, []string{"warning rp-filter 10.1.0.0/24 on wlan0", "warning rp-filter " + wwan}},
+		}, []string{"warning rp-filter 10.1.0.0/24 on wlan0", "warning rp-filter " + wwan}, true},
 		{"unreachable gateway", soundConf, func(t *testing.T, b *testbed.Bed) {
 			h := b.Networks[1].Server.Handle()
 			link, err := h.LinkByName("lan")
@@ -109,17 +135,29 @@ func TestDefects(t *testing.T) {
 			addrs, err := h.AddrList(link, netlink.FAMILY_V4)
 			must(t, err)
 			must(t, h.AddrDel(link, &addrs[0]))
-		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}},
-		{"filtered gateway", soundConf, func(t *testing.T, b *testbed.Bed) {
+		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}, false},
+		{"gateway behind this host's firewall", soundConf, func(t *testing.T, b *testbed.Bed) {
+			if _, err := b.Client.Drop(testbed.Outgoing, "wwan0"); err != nil {
+				testbed.SkipOrFail(t, err)
+			}
+		}, []string{
+			"problem gateway " + wwan, "problem gateway 2001:db8:2::/64 on wwan0", "problem resolver " + wwan,
+		}, false},
+		{"gateway with a firewall", soundConf, func(t *testing.T, b *testbed.Bed) {
+			if _, err := b.Networks[1].Server.Drop(testbed.Incoming, "lan"); err != nil {
+				testbed.SkipOrFail(t, err)
+			}
+		}, []string{"problem gateway 2001:db8:2::/64 on wwan0", "problem resolver " + wwan, "warning gateway " + wwan}, false},
+		{"prohibited gateway", soundConf, func(t *testing.T, b *testbed.Bed) {
 			// A rule refuses what goes to the gateway, as packet filters do.
 			r := netlink.NewRule()
 			r.Priority, r.Family, r.Type = 10, netlink.FAMILY_V4, unix.RTN_PROHIBIT
 			r.Dst = &net.IPNet{IP: b.Networks[1].Gateway4.AsSlice(), Mask: net.CIDRMask(32, 32)}
 			must(t, b.Client.Handle().RuleAdd(r))
-		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}},
+		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}, false},
 		{"dead name server", soundConf, func(_ *testing.T, b *testbed.Bed) {
 			b.Networks[1].Server.DNS.SetHandler(dns.HandlerFunc(func(dns.ResponseWriter, *dns.Msg) {}))
-		}, []string{"problem resolver " + wwan}},
+		}, []string{"problem resolver " + wwan}, false},
 		{"no default route", soundConf, func(t *testing.T, b *testbed.Bed) {
 			for _, f := range []int{netlink.FAMILY_V4} {
 				routes, err := b.Client.Handle().RouteListFiltered(f, &netlink.Route{LinkIndex: b.Networks[1].Index}, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
@@ -130,7 +168,7 @@ func TestDefects(t *testing.T) {
 					}
 				}
 			}
-		}, []string{"warning default-route " + wwan}},
+		}, []string{"warning default-route " + wwan}, true},
 		{"duplicate prefixes", soundConf, func(t *testing.T, b *testbed.Bed) {
 			h := b.Client.Handle()
 			attrs := netlink.NewLinkAttrs()
@@ -141,28 +179,51 @@ func TestDefects(t *testing.T) {
 			p := netip.MustParsePrefix("10.2.0.77/24")
 			must(t, h.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(24, 32)}}))
 			must(t, h.LinkSetUp(link))
-		}, []string{"warning duplicate " + wwan}},
+		}, []string{"warning duplicate " + wwan}, true},
 		{"Multipath TCP off", strings.Replace(soundConf, "sample", "mptcp_simple", 1), func(t *testing.T, b *testbed.Bed) {
 			if err := b.Client.Sysctl("net.mptcp.enabled", "0"); err != nil {
 				testbed.SkipOrFail(t, err)
 			}
-		}, []string{"problem mptcp this host"}},
+		}, []string{"problem mptcp this host"}, true},
 		{"configuration for networks that are not there", soundConf + `prefix "10.77.0.0/16" {}`, func(*testing.T, *testbed.Bed) {}, []string{
 			`warning config prefix "10.77.0.0/16"`,
-		}},
+		}, false},
 		{"link without carrier", soundConf, func(t *testing.T, b *testbed.Bed) {
 			h := b.Networks[1].Server.Handle()
 			link, err := h.LinkByName("lan")
 			must(t, err)
 			must(t, h.LinkSetDown(link))
 			awaitNoCarrier(t, b.Client.Handle(), "wwan0")
-		}, []string{"warning link " + wwan, "warning link 2001:db8:2::/64 on wwan0"}},
+		}, []string{"warning link " + wwan, "warning link 2001:db8:2::/64 on wwan0"}, false},
+		{"link switched off", soundConf, func(t *testing.T, b *testbed.Bed) {
+			link, err := b.Client.Handle().LinkByName("wwan0")
+			must(t, err)
+			must(t, b.Client.Handle().LinkSetDown(link))
+		}, []string{`warning config interface "wwan0"`}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bed := sound(t)
 			tt.make(t, bed)
-			if diff := cmp.Diff(tt.want, examine(t, bed, tt.conf)); diff != "" {
+			found := look(t, bed, tt.conf)
+			if diff := cmp.Diff(tt.want, names(found)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
+			}
+			for _, x := range found {
+				if x.Text == "" || len(x.Fix) == 0 || x.Evidence == "" && x.Check != "link" {
+					t.Errorf("too little is said: %+v", x)
+				}
+			}
+			if !tt.mended {
+				return
+			}
+			// Mending one may bring another to light: a link that is switched on
+			// has lost its routes.
+			for rounds := 0; len(found) > 0 && rounds < 4; rounds++ {
+				mend(t, bed, found)
+				found = look(t, bed, tt.conf)
+			}
+			if diff := cmp.Diff([]string(nil), names(found)); diff != "" {
+				t.Errorf("after what the doctor says was done (-want +got)\n%s", diff)
 			}
 		})
 	}

@@ -166,8 +166,9 @@ func (e *examination) gateway(p *Prefix) {
 			tables = "ip6tables"
 		}
 		f.Fix = []string{
-			fmt.Sprintf("%s -I OUTPUT -o %s -j ACCEPT", tables, p.ID.Interface),
-			"nft list ruleset    # shows what drops them",
+			fmt.Sprintf("%s -I OUTPUT -o %s -j ACCEPT    # if a rule of %s drops them", tables, p.ID.Interface, tables),
+			"nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
+			fmt.Sprintf("%s rule    # shows rules that prohibit them", ip(p)),
 		}
 	case GatewaySilent:
 		f.Severity, f.Text = Warning, fmt.Sprintf("its gateway %s does not answer; that may be its way, or a firewall's", p.Gateway)
@@ -244,10 +245,16 @@ func (e *examination) duplicate(i int) {
 
 func (e *examination) unmatched() {
 	for _, b := range e.facts.Unmatched {
-		e.add(true, Finding{
+		f := Finding{
 			Severity: Warning, Check: "config", Subject: b.Name, Text: "it matches no network of this host at the moment",
 			Evidence: b.At, Fix: []string{"mamma --init    # shows blocks for the networks that there are"},
-		})
+		}
+		if b.Off != "" {
+			f.Text = "its interface is switched off"
+			f.Evidence += fmt.Sprintf("; the flags of %s do not hold UP", b.Off)
+			f.Fix = []string{"ip link set " + b.Off + " up"}
+		}
+		e.add(true, f)
 	}
 	if len(e.facts.Unmatched) == 0 {
 		e.report.Passed++

@@ -72,7 +72,7 @@ func TestExamine(t *testing.T) {
 			"warning gateway 192.168.0.0/24 on wlan0; ping -c 3 -I wlan0 192.168.0.1",
 		}, 2},
 		{"filtered gateway", func(f *Facts) { f.Prefixes[1].GatewayState = GatewayFiltered }, []string{
-			"problem gateway 10.64.0.0/10 on wwan0; iptables -I OUTPUT -o wwan0 -j ACCEPT",
+			"problem gateway 10.64.0.0/10 on wwan0; iptables -I OUTPUT -o wwan0 -j ACCEPT    # if a rule of iptables drops them",
 		}, 2},
 		{"resolvers", func(f *Facts) {
 			f.Prefixes[0].Servers[0].Error = "no answer in time"

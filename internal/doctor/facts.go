@@ -33,6 +33,8 @@ type Facts struct {
 type Block struct {
 	Name string // such as prefix "10.0.0.0/8"
 	At   string // file and line
+	// Off is the interface that it is about, if that is there and switched off.
+	Off string
 }
 
 // Switch is a setting of the kernel.

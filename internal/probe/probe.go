@@ -68,6 +68,22 @@ func TCP(ctx context.Context, v Via, to netip.AddrPort) error {
 	return nil
 }
 
+// Datagram sends one to an address and waits for nothing: an error is that the
+// kernel does not let it out. TCP does not tell, as a connection attempt that a
+// packet filter drops is tried again until the time is over.
+func Datagram(ctx context.Context, v Via, to netip.AddrPort) error {
+	c, err := v.dial(ctx, "udp", to)
+	if err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	_, err = c.Write([]byte{0})
+	_ = c.Close()
+	if err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
 // DNS asks the servers in turn for the root's name servers, until one answers.
 // One that cannot reach the root itself (SERVFAIL) is not enough. Servers of
 // the other family than the source are passed over; it is an error if none is

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,6 +135,69 @@ func TestManagedRoutingNeedsCapability(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "CAP_NET_ADMIN: run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// A daemon that lacks the capability for what its configuration says by now is
+// found, however much the doctor itself may; so is a doctor's own lack where no
+// daemon runs. What is said to mend it does.
+func TestDoctorFindsMissingCapability(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving up a capability takes one: needs root, or a user namespace")
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("needs setpriv of util-linux")
+	}
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}, Zone: testbed.Zone{".": {"NS a.root.test."}}})
+	const leave, manage = "routing = \"leave\"\n", "routing = \"manage\"\n"
+	const conf = "policy \"sample\" {}\ninterface \"wlan0\" {\n  nameserver = [\"10.1.0.1\"]\n}\n"
+	path := write(t, "policy.conf", leave+conf)
+	without := []string{setpriv, "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--"}
+	doctor := func(prefix []string, args ...string) (status int, says string) {
+		t.Helper()
+		argv := append(append(slices.Clone(prefix), filepath.Join(bin, "mammactl"), "doctor"), args...)
+		cmd := exec.Command(argv[0], argv[1:]...)
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := bed.Client.Run(cmd)
+		if e := (*exec.ExitError)(nil); err != nil && !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), out.String()
+	}
+	const lacks = `PROBLEM  this host: routing = "manage" takes CAP_NET_ADMIN, which mamma does not have`
+	expect := func(when string, want bool, prefix []string, args ...string) {
+		t.Helper()
+		status, says := doctor(prefix, args...)
+		if found := strings.Contains(says, lacks); found != want || want != (status == 2) {
+			t.Errorf("%s: exit status %d\n%s", when, status, says)
+		}
+		if want && !strings.Contains(says, "AmbientCapabilities=CAP_NET_ADMIN") {
+			t.Errorf("%s: what mends it is not said\n%s", when, says)
+		}
+	}
+	control := []string{"--control", filepath.Join(t.TempDir(), "control.sock")}
+	d := startBy(t, bed.Client, without, append(slices.Clone(control), path)...)
+	rewrite := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect("the daemon needs no capability", false, nil, control...)
+	rewrite(manage + conf)
+	expect("the daemon lacks it", true, nil, control...)
+	rewrite(leave + conf)
+	expect("after the second remedy", false, nil, control...)
+	d.signal(t, syscall.SIGTERM)
+	d.wait(t)
+
+	rewrite(manage + conf)
+	offline := append(slices.Clone(control), "--config", path)
+	expect("no daemon, and no capability", true, without, offline...)
+	expect("no daemon", false, nil, offline...)
+	start(t, bed.Client, append(slices.Clone(control), path)...)
+	expect("after the first remedy, for a doctor without it", false, without, control...)
 }
 
 // The doctor goes by the running daemon's configuration and tells by its exit

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,7 +107,13 @@ type daemon struct {
 // it has loaded its policy and serves its socket.
 func start(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 	t.Helper()
-	d := launch(t, in, args...)
+	return startBy(t, in, nil, args...)
+}
+
+// startBy is start by a program that runs what follows its own arguments.
+func startBy(t *testing.T, in *testbed.Namespace, by []string, args ...string) *daemon {
+	t.Helper()
+	d := launchBy(t, in, by, args...)
 	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -128,13 +135,19 @@ func start(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 // launch starts mamma and does not wait for anything.
 func launch(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 	t.Helper()
+	return launchBy(t, in, nil, args...)
+}
+
+func launchBy(t *testing.T, in *testbed.Namespace, by []string, args ...string) *daemon {
+	t.Helper()
 	d := &daemon{socket: filepath.Join(t.TempDir(), "mamma.sock"), out: newLines(), log: newLines(), exited: make(chan struct{})}
 	for i, a := range args {
 		if a == "--socket" {
 			d.socket = args[i+1]
 		}
 	}
-	d.cmd = exec.Command(filepath.Join(bin, "mamma"), append([]string{"--socket", d.socket}, args...)...)
+	argv := append(append(slices.Clone(by), filepath.Join(bin, "mamma"), "--socket", d.socket), args...)
+	d.cmd = exec.Command(argv[0], argv[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.log
 	var err error
 	if in != nil {
