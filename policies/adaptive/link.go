@@ -20,6 +20,9 @@ const (
 	wireShare, wireExtra = 1.036, 300
 	// maxCross is the share of a link that others are believed to keep.
 	maxCross = 0.7
+	// recently is how long ago the last measurement may have been seen for what came
+	// since to tell how much others use now.
+	recently = 300 * time.Millisecond
 	// lateness is how long a link must have been behind for its rate to count as
 	// its capacity, and relief how long it takes for that to double.
 	lateness = time.Second
@@ -128,6 +131,13 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 		surplus -= b
 	}
 	l.cross = max(0, surplus) / length
+	if length > recently.Seconds() { // what others did long ago says nothing
+		now := float64(p.Link.DownRate)
+		if len(l.transfers) > 0 {
+			now = min(now, l.cross) // some of it belongs to them
+		}
+		l.cross = now
+	}
 
 	// A tenth of a second of transfer is within the errors of measurement.
 	if l.behind < 0.1*l.capacity {

@@ -207,6 +207,27 @@ func TestCrossTraffic(t *testing.T) {
 	}
 }
 
+// Others that were active since the last decision, but are no longer, use nothing.
+func TestCrossTrafficLongAgo(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	p := at(10*time.Second, 6e6, 0)
+	if e := observe(l, 10*time.Second, p); e.capacity != 1e6 {
+		t.Errorf("capacity %.0f when others have gone", e.capacity)
+	}
+	p = at(20*time.Second, 7e6, 0)
+	p.Link.DownRate = 6e5
+	if e := observe(l, 20*time.Second, p); math.Abs(e.capacity-4e5) > 1 {
+		t.Errorf("capacity %.0f beside others that use 600 kB/s now", e.capacity)
+	}
+	l.add(l.transfer(10e6, 10*ms, 1))
+	p = at(30*time.Second, 17e6, 0)
+	p.Link.DownRate = 1e6
+	if e := observe(l, 30*time.Second, p); e.capacity < 9.9e5 {
+		t.Errorf("capacity %.0f when nothing comes but a transfer of our own", e.capacity)
+	}
+}
+
 // A transfer that goes faster than believed is over earlier.
 func TestSurplus(t *testing.T) {
 	l := &link{}
