@@ -41,7 +41,7 @@ func (e *Encoder) Append(b []byte, name string, r *policy.Request, d policy.Deci
 
 func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Decision) (_ []byte, err error) {
 	// Room for what the request may bring, so that numbers stay valid meanwhile.
-	if e.begun && len(e.numbers)+len(r.Prefixes)+len(r.Sockets)+1 > maxPrefixes {
+	if e.begun && len(e.numbers)+len(r.Prefixes)+len(r.Sockets)+2 > maxPrefixes {
 		e.Reset()
 	}
 	if !e.begun {
@@ -147,6 +147,7 @@ func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decisio
 			out.Prefixes = append(out.Prefixes, *n)
 		}
 	}
+	out.StandIn = number(r.StandIn)
 	for _, s := range r.DestStats {
 		out.DestStats = append(out.DestStats, pathStats(s))
 	}

@@ -148,6 +148,9 @@ func draw(t *rapid.T, host []*policy.Prefix) (*policy.Request, policy.Decision) 
 		}
 	}
 	r.BoundPrefix = rapid.SampledFrom(some).Draw(t, "bound")
+	if len(r.Prefixes) > 0 {
+		r.StandIn = rapid.SampledFrom(append(r.Prefixes[:len(r.Prefixes):len(r.Prefixes)], nil)).Draw(t, "stand-in")
+	}
 	for i := range r.Sockets {
 		r.Sockets[i].Prefix = rapid.SampledFrom(some).Draw(t, "on")
 	}

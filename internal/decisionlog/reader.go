@@ -209,12 +209,13 @@ func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
 		Now: in.Now, Host: string(in.Host), Service: string(in.Service), Port: in.Port, Remote: in.Remote, Bound: in.Bound,
 		App: policy.App{UID: in.App.UID, PID: in.App.PID, Command: string(in.App.Command), Executable: string(in.App.Executable)},
 	}
-	var errs [5]error
+	var errs [6]error
 	out.Kind, errs[0] = value[policy.Kind](kinds, "kind", in.Kind)
 	out.Network.Transport, errs[1] = value[policy.Transport](transports, "transport", in.Transport)
 	out.Network.Family, errs[2] = value[policy.Family](families, "family", in.Family)
 	out.BoundPrefix, errs[3] = r.prefix(in.BoundPrefix)
 	out.Prefixes, errs[4] = r.prefixesOf(in.Prefixes)
+	out.StandIn, errs[5] = r.prefix(in.StandIn)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}

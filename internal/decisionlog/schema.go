@@ -149,6 +149,7 @@ type decision struct {
 	BoundPrefix *int             `json:"bound_prefix,omitempty"`
 	Intents     map[string]int64 `json:"intents,omitempty"`
 	Prefixes    []int            `json:"prefixes,omitempty"`
+	StandIn     *int             `json:"stand_in,omitempty"`
 	DestStats   []pathStats      `json:"dest_stats,omitempty"` // of the prefixes, in their order
 	Sockets     []socket         `json:"sockets,omitempty"`
 	App         app              `json:"app,omitzero"`

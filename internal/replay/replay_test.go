@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,12 +259,42 @@ func many(n int) []*policy.Request {
 				r.Sockets = append(r.Sockets, policy.Socket{FD: int32(5 + k), Local: on.Addr(), Prefix: on, Multipath: random.IntN(4) == 0})
 			}
 		}
+		if !slices.ContainsFunc(prefixes, func(p *policy.Prefix) bool { return p.Default }) && random.IntN(2) == 0 {
+			r.StandIn = prefixes[random.IntN(len(prefixes))]
+		}
 		if random.IntN(10) == 0 {
 			r.Bound, r.BoundPrefix = host[1].Addr(), host[1]
 		}
 		list = append(list, r)
 	}
 	return list
+}
+
+// What stood in for the default prefix does so with another configuration, too,
+// as it would be there.
+func TestStandIn(t *testing.T) {
+	near, fast := network("wlan0", "192.0.2.23/24", 10*time.Millisecond, 250e3, false), network("wwan0", "10.64.3.9/10", 100*time.Millisecond, 2.5e6, false)
+	r := request(0, intent.Query, 0, near, fast)
+	r.StandIn = fast
+	recorded := record(t, "sample", 1, r)
+	conf := write(t, "policy.conf", []byte("policy \"sample\" {}\ninterface \"wwan0\" {\n  cost = \"metered\"\n}\n"))
+	for _, config := range []string{"", conf} {
+		s, err := Load("sample", config, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = Run(bytes.NewReader(recorded), s, func(r *Result) error {
+			n++
+			if r.Recorded.Prefix != fast.ID || r.Replayed.Prefix != fast.ID {
+				t.Errorf("configuration %q: %v, recorded %v, want %v", config, r.Replayed.Prefix, r.Recorded.Prefix, fast.ID)
+			}
+			return nil
+		}, func(e *decisionlog.LineError) { t.Error(e) })
+		if err != nil || n != 1 {
+			t.Errorf("%d decisions, %v", n, err)
+		}
+	}
 }
 
 // failing is a policy that does what it must not.

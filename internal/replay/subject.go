@@ -117,7 +117,7 @@ func (s *Subject) adapt(r *policy.Request) *policy.Request {
 		s.adapted = map[*policy.Prefix]*policy.Prefix{}
 	}
 	q := *r
-	q.BoundPrefix = s.prefix(r.BoundPrefix)
+	q.BoundPrefix, q.StandIn = s.prefix(r.BoundPrefix), s.prefix(r.StandIn)
 	q.Prefixes = make([]*policy.Prefix, len(r.Prefixes))
 	for i, p := range r.Prefixes {
 		q.Prefixes[i] = s.prefix(p)
