@@ -36,8 +36,8 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 		}
 		text("intents", client.FormatIntents(d.choice.set))
 		text("intents_from", d.choice.from)
-		if d.choice.err != nil {
-			text("intents_err", d.choice.err.Error())
+		if m := d.choice.mistake; m != nil {
+			text("intents_err", m.err.Error())
 		}
 		text("interface", d.device)
 		if d.source.IsValid() {

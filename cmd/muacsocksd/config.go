@@ -31,6 +31,7 @@ type settings struct {
 	rules       []rule
 	intents     []intentRule
 	portIntents bool
+	identify    bool // find each client's process
 	learning    learning
 }
 
@@ -89,6 +90,7 @@ func (c *settings) describe(b *config.Body) {
 	config.Text(b, "users", &c.users, notEmpty)
 	config.Text(b, "header", &c.header, parseHeader)
 	b.Bool("port_intents", &c.portIntents)
+	b.Bool("identify", &c.identify)
 	b.Group("log", func(b *config.Body) {
 		config.Text(b, "level", &c.logLevel, config.OneOf("debug", "info", "warn", "error"))
 		config.Text(b, "format", &c.logFormat, config.OneOf("text", "json"))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,24 +24,70 @@ import (
 // Multi Access Manager chooses.
 type outgoing struct {
 	dialer  *client.Dialer
+	alone   *client.Dialer // does not ask the manager
 	chooser *chooser
+	mistake func(*socks.Request, *mistake) // is told of intents that make no sense
 	log     *slog.Logger
 	manager atomic.Bool // took part when it was last asked
+	absent  atomic.Pointer[absence]
 }
 
+// absence is what is known of a manager that is not there.
+type absence struct {
+	err   error
+	until time.Time // when to look again
+}
+
+// lookEvery is how often a manager that is not there is looked for. Looking each
+// time took an eighth of a short connection's processor time, and nobody who
+// starts the manager notices so short a pause.
+const lookEvery = 20 * time.Millisecond
+
 // newOutgoing asks the manager at the path socket, "" for where it is usually.
-func newOutgoing(socket string, c *chooser, log *slog.Logger) *outgoing {
+func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {
+	nd := net.Dialer{ControlContext: socks.CheckDial}
 	return &outgoing{
-		dialer: &client.Dialer{
-			Daemon: &client.Daemon{Path: socket},
-			Net:    net.Dialer{ControlContext: socks.CheckDial},
-		},
+		dialer:  &client.Dialer{Daemon: &client.Daemon{Path: socket}, Net: nd},
+		alone:   &client.Dialer{Daemon: &client.Daemon{DecisionTimeout: -1}, Net: nd},
 		chooser: c,
+		mistake: mistake,
 		log:     log,
 	}
 }
 
 func (o *outgoing) close() { _ = o.dialer.Daemon.Close() }
+
+// choose finds the intents of what r wants with dest.
+func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) {
+	told := d.choice.mistake != nil
+	d.choice = o.chooser.choose(r, dest)
+	if o.chooser.identify {
+		o.chooser.who(r)
+	}
+	if m := d.choice.mistake; m != nil && !told {
+		o.mistake(r, m)
+	}
+}
+
+// decide asks the manager. The error tells that the request is over.
+func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, network, address string) (*client.Decision, error) {
+	ctx = client.WithIntents(ctx, d.choice.set)
+	if a := o.absent.Load(); a != nil && time.Now().Before(a.until) {
+		dec, err := o.alone.Decide(ctx, network, address)
+		d.err = a.err
+		return dec, err
+	}
+	dec, err := o.dialer.Decide(client.WithOrigin(ctx, o.chooser.origin(r, d)), network, address)
+	if err != nil {
+		return nil, err
+	}
+	d.err = dec.Err()
+	if errors.Is(d.err, fs.ErrNotExist) || errors.Is(d.err, syscall.ECONNREFUSED) {
+		o.absent.Store(&absence{d.err, time.Now().Add(lookEvery)})
+	}
+	o.takesPart(d.err)
+	return dec, nil
+}
 
 // details is what a request's Data holds.
 type details struct {
@@ -47,8 +95,9 @@ type details struct {
 	err    error // why the manager had no say
 
 	// who is found out when somebody asks, and once.
-	once sync.Once
-	who  caller
+	once  sync.Once
+	asked atomic.Bool // who is set
+	who   caller
 
 	mu        sync.Mutex // of what an association changes while it runs
 	source    netip.Addr
@@ -72,7 +121,10 @@ func detailsOf(r *socks.Request) *details {
 // who tells which local process made a request.
 func who(r *socks.Request) caller {
 	d := detailsOf(r)
-	d.once.Do(func() { d.who = callerOf(r) })
+	d.once.Do(func() {
+		d.who = callerOf(r)
+		d.asked.Store(true)
+	})
 	return d.who
 }
 
@@ -80,7 +132,7 @@ func who(r *socks.Request) caller {
 func (d *details) noted(info client.Info) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.decided, d.err, d.source, d.device = info.Decided, info.Err, info.Source, info.Device
+	d.decided, d.source, d.device = info.Decided, info.Source, info.Device
 	d.reason, d.candidate = info.Reason, info.Candidate
 	if !d.source.IsValid() {
 		d.source = info.Local.Addr()
@@ -91,17 +143,17 @@ func (d *details) noted(info client.Info) {
 func (o *outgoing) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)
-	d.choice = o.chooser.choose(r, r.Dest)
-	conn, err := o.dialer.DialContext(client.WithIntents(ctx, d.choice.set), network, address)
+	o.choose(r, d, r.Dest)
+	dec, err := o.decide(ctx, r, d, network, address)
 	if err != nil {
-		if de, ok := errors.AsType[*client.DialError](err); ok && de.Err != nil {
-			o.takesPart(false, de.Err)
-		}
+		return nil, err
+	}
+	conn, err := dec.Dial(ctx)
+	if err != nil {
 		return nil, replyable(err)
 	}
 	if info, ok := client.InfoOf(conn); ok {
 		d.noted(info)
-		o.takesPart(info.Decided, info.Err)
 	}
 	return conn, nil
 }
@@ -123,15 +175,13 @@ func replyable(err error) error {
 	return &socks.Error{Reply: socks.HostUnreachable, Err: err}
 }
 
-// takesPart says so when the manager comes or goes.
-func (o *outgoing) takesPart(decided bool, err error) {
-	if !decided && err == nil {
-		return // it has no say in this
-	}
-	if o.manager.Swap(decided) == decided {
+// takesPart says so when the manager comes, or goes by err.
+func (o *outgoing) takesPart(err error) {
+	here := err == nil
+	if o.manager.Swap(here) == here {
 		return
 	}
-	if decided {
+	if here {
 		o.log.Info("the Multi Access Manager chooses the network now")
 	} else {
 		o.log.Warn("the Multi Access Manager is not there: the host's routes choose the network", "err", err)
@@ -156,14 +206,13 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	if err != nil {
 		return nil, err
 	}
-	d.choice = o.chooser.choose(r, socks.Addr{Host: dest.Addr().String(), Port: dest.Port()})
-	dec, err := o.dialer.Decide(client.WithIntents(ctx, d.choice.set), network, address)
+	o.choose(r, d, socks.Addr{Host: dest.Addr().String(), Port: dest.Port()})
+	dec, err := o.decide(ctx, r, d, network, address)
 	if err != nil {
 		return nil, err
 	}
-	o.takesPart(dec.Err() == nil, dec.Err())
 	source, device := dec.Source(), dec.Device()
-	d.noted(client.Info{Decided: dec.Err() == nil, Err: dec.Err(), Source: source, Device: device, Reason: dec.Reason()})
+	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason()})
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		if device == "" {
 			return nil
@@ -187,8 +236,10 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 // resolve is a socks.Config's Resolve: on the network that the manager chooses.
 func (o *outgoing) resolve(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	r := socks.RequestFrom(ctx)
+	d := detailsOf(r)
+	o.choose(r, d, socks.Addr{Host: host})
 	family := network[len("ip"):]
-	dec, err := o.dialer.Decide(client.WithIntents(ctx, o.chooser.choose(r, socks.Addr{Host: host}).set), "udp"+family, net.JoinHostPort(host, strconv.Itoa(0)))
+	dec, err := o.decide(ctx, r, d, "udp"+family, net.JoinHostPort(host, strconv.Itoa(0)))
 	if err != nil {
 		return nil, err
 	}

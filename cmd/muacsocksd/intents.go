@@ -1,7 +1,8 @@
 package main
 
 import (
-	"fmt"
+	"path"
+	"strconv"
 	"strings"
 
 	"github.com/socket-intents/mamma/client"
@@ -18,13 +19,22 @@ type chooser struct {
 	learnt *learner // nil: nothing is learnt
 	ports  bool
 	who    func(*socks.Request) caller
+	// identify makes each client's process be looked for, not only where a rule
+	// asks.
+	identify bool
 }
 
 // choice is what a chooser found.
 type choice struct {
-	set  intent.Set
-	from string // the sources that added something, for people
-	err  error  // what the client said made no sense
+	set     intent.Set
+	from    string // the sources that added something, for people
+	mistake *mistake
+}
+
+// mistake is text of a client that was meant to state intents, but does not.
+type mistake struct {
+	text string
+	err  error
 }
 
 func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
@@ -36,13 +46,13 @@ func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 			from = append(from, source)
 		}
 	}
-	said, err := c.said(r)
-	ch.err = err
+	said, mistake := c.said(r)
+	ch.mistake = mistake
 	add(said, "client")
 	s := towards(r, dest, func() caller { return c.who(r) })
 	for i := range c.rules {
 		if c.rules[i].match.matches(s) == yes {
-			add(c.rules[i].set, fmt.Sprintf("rule %q", c.rules[i].name))
+			add(c.rules[i].set, "rule "+c.rules[i].name)
 		}
 	}
 	// What was seen on average says nothing about a connection of which somebody
@@ -52,7 +62,7 @@ func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 			add(c.learnt.typical(dest), "learnt")
 		}
 		if _, stated := ch.set.Category(); !stated && c.ports {
-			add(portIntents(dest.Port), "port")
+			add(portIntents(dest.Port), "port "+strconv.Itoa(int(dest.Port)))
 		}
 	}
 	ch.from = strings.Join(from, ", ")
@@ -60,16 +70,33 @@ func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 }
 
 // said is what the client says: the user name of SOCKS, the header of HTTP.
-func (c *chooser) said(r *socks.Request) (intent.Set, error) {
+func (c *chooser) said(r *socks.Request) (intent.Set, *mistake) {
 	var all intent.Set
 	for _, text := range append(r.Header.Values(c.header), intentsOfUser(r.User)) {
 		s, err := client.ParseIntents(text)
 		if err != nil {
-			return intent.Set{}, err
+			return intent.Set{}, &mistake{text, err}
 		}
 		all = all.Merge(s)
 	}
 	return all, nil
+}
+
+// origin is what the manager is told about r: the source of its intents, and the
+// process that made it as far as that was found out.
+func (c *chooser) origin(r *socks.Request, d *details) client.Origin {
+	o := client.Origin{UID: client.UnknownUID, Source: d.choice.from}
+	if !d.asked.Load() {
+		return o
+	}
+	w := c.who(r)
+	if w.known {
+		o.UID, o.PID = w.uid, uint32(w.pid)
+	}
+	if w.executable != "" {
+		o.Command = path.Base(w.executable)
+	}
+	return o
 }
 
 // splitUser splits a user name that carries intents: "alice", "alice,filesize=3M"

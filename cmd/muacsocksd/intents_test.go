@@ -39,14 +39,14 @@ intents "network" {
 		wrong      bool
 	}{
 		{"nothing", "", "", socks.Addr{Host: "example.org", Port: 443}, "", "", false},
-		{"port", "", "", socks.Addr{Host: "example.org", Port: 22}, "category=controltraffic,timeliness=interactive", "port", false},
+		{"port", "", "", socks.Addr{Host: "example.org", Port: 22}, "category=controltraffic,timeliness=interactive", "port 22", false},
 		{"user name", "category=bulktransfer,filesize=1000000", "", socks.Addr{Host: "example.org", Port: 443}, "category=bulktransfer,filesize=1000000", "client", false},
 		{"user name with a user", "bob,filesize=3k", "", socks.Addr{Host: "example.org", Port: 443}, "filesize=3000", "client", false},
 		{"header", "", "category=query", socks.Addr{Host: "example.org", Port: 22}, "category=query", "client", false},
-		{"rule", "", "", socks.Addr{Host: "A.Video.example.", Port: 443}, "category=stream,filesize=1000000000", `rule "video"`, false},
-		{"rules complete each other, the first counts", "alice", "", socks.Addr{Host: "a.video.example", Port: 443}, "category=stream,filesize=1000000000,timeliness=transfer", `rule "video", rule "all of alice"`, false},
-		{"rule by network", "", "", socks.Addr{Host: "198.51.100.9", Port: 443}, "category=keepalives", `rule "network"`, false},
-		{"client before rule", "filesize=7", "", socks.Addr{Host: "a.video.example", Port: 443}, "category=stream,filesize=7", `client, rule "video"`, false},
+		{"rule", "", "", socks.Addr{Host: "A.Video.example.", Port: 443}, "category=stream,filesize=1000000000", "rule video", false},
+		{"rules complete each other, the first counts", "alice", "", socks.Addr{Host: "a.video.example", Port: 443}, "category=stream,filesize=1000000000,timeliness=transfer", "rule video, rule all of alice", false},
+		{"rule by network", "", "", socks.Addr{Host: "198.51.100.9", Port: 443}, "category=keepalives", "rule network", false},
+		{"client before rule", "filesize=7", "", socks.Addr{Host: "a.video.example", Port: 443}, "category=stream,filesize=7", "client, rule video", false},
 		{"learnt", "", "", socks.Addr{Host: "BIG.example", Port: 443}, "category=bulktransfer,filesize=300000000,duration=60", "learnt", false},
 		{"learnt completes", "timeliness=backgroundtraffic", "", socks.Addr{Host: "big.example", Port: 443}, "category=bulktransfer,filesize=300000000,duration=60,timeliness=backgroundtraffic", "client, learnt", false},
 		{"learnt is of no interest where the kind is stated", "category=query", "", socks.Addr{Host: "big.example", Port: 443}, "category=query", "client", false},
@@ -64,8 +64,34 @@ intents "network" {
 			if udp := ch.choose(r, tt.dest); udp.set != got.set {
 				t.Errorf("for an association it is %q", client.FormatIntents(udp.set))
 			}
-			if text := client.FormatIntents(got.set); text != tt.want || got.from != tt.from || (got.err != nil) != tt.wrong {
-				t.Errorf("%q from %q, %v; want %q from %q", text, got.from, got.err, tt.want, tt.from)
+			if text := client.FormatIntents(got.set); text != tt.want || got.from != tt.from || (got.mistake != nil) != tt.wrong {
+				t.Errorf("%q from %q, %v; want %q from %q", text, got.from, got.mistake, tt.want, tt.from)
+			}
+		})
+	}
+}
+
+// What the manager is told about a request holds no more than was found out.
+func TestOrigin(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		asked bool
+		who   caller
+		want  client.Origin
+	}{
+		{"nobody asked", false, caller{known: true, uid: 1000}, client.Origin{UID: client.UnknownUID, Source: "client"}},
+		{"elsewhere", true, caller{}, client.Origin{UID: client.UnknownUID, Source: "client"}},
+		{"root, whose processes cannot be read", true, caller{known: true}, client.Origin{Source: "client"}},
+		{"all is known", true, caller{known: true, uid: 1000, pid: 4121, executable: "/usr/bin/curl"}, client.Origin{UID: 1000, PID: 4121, Command: "curl", Source: "client"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &socks.Request{}
+			d := detailsOf(r)
+			d.choice.from = "client"
+			d.once.Do(func() { d.who = tt.who })
+			d.asked.Store(tt.asked)
+			if got := (&chooser{who: who}).origin(r, d); got != tt.want {
+				t.Errorf("%+v, want %+v", got, tt.want)
 			}
 		})
 	}

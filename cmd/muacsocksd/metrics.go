@@ -20,6 +20,7 @@ const (
 	metricSent        = "muacsocksd_sent_bytes_total"
 	metricReceived    = "muacsocksd_received_bytes_total"
 	metricManager     = "muacsocksd_manager_up"
+	metricMistakes    = "muacsocksd_mistaken_intents_total"
 )
 
 // maxPaths bounds the label values of traffic: a host has few addresses at a
@@ -31,6 +32,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	rejected prometheus.Counter
+	mistakes prometheus.Counter
 	setUp    prometheus.Histogram
 	traffic  *traffic
 }
@@ -42,13 +44,14 @@ func newMetrics(conns func() int, manager func() bool) *metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: metricRequests, Help: "Requests that have ended, by what was replied."}, []string{"protocol", "command", "reply"}),
 		rejected: prometheus.NewCounter(prometheus.CounterOpts{Name: metricRejected, Help: "Clients that made no request: too many, no SOCKS or HTTP, a wrong password, nothing in time."}),
+		mistakes: prometheus.NewCounter(prometheus.CounterOpts{Name: metricMistakes, Help: "Requests whose client stated intents that make no sense."}),
 		setUp: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: metricSetUp, Help: "Time from a request to the connection to its destination.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // to 16 s
 		}),
 		traffic: &traffic{ended: map[pathLabels]*[2]float64{}, open: map[*socks.Session]struct{}{}},
 	}
-	m.registry.MustRegister(m.requests, m.rejected, m.setUp, m.traffic,
+	m.registry.MustRegister(m.requests, m.rejected, m.mistakes, m.setUp, m.traffic,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricConnections, Help: "Clients that are connected."}, func() float64 { return float64(conns()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricManager, Help: "Whether the Multi Access Manager answered when it was last asked."}, func() float64 {
 			if manager() {

@@ -257,6 +257,10 @@ func TestMetrics(t *testing.T) {
 	p := start(t, command(t, "--listen", "127.0.0.1:0", "--metrics", addr))
 	p.get(t, web.URL, "")
 	p.get(t, "http://"+p.addr+"/", "") // itself
+	for range 2 {
+		p.get(t, web.URL, "category=film")
+	}
+	p.log.await(t, `level=WARN msg="a client states intents that make no sense.*intents="?category=film`, 1)
 	open := p.connect(t, web.Listener.Addr().String())
 	if _, err := io.WriteString(open, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
@@ -264,7 +268,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := io.ReadFull(open, make([]byte, 100)); err != nil { // it is still open
 		t.Fatal(err)
 	}
-	p.log.await(t, `msg=request`, 2)
+	p.log.await(t, `msg=request`, 4)
 	resp, err := http.Get("http://" + addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -277,9 +281,10 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`(?m)^muacsocksd_connections 1$`,
 		`(?m)^muacsocksd_manager_up 0$`,
-		`(?m)^muacsocksd_requests_total{command="connect",protocol="http",reply="succeeded"} 1$`,
+		`(?m)^muacsocksd_requests_total{command="connect",protocol="http",reply="succeeded"} 3$`,
+		`(?m)^muacsocksd_mistaken_intents_total 2$`,
 		`(?m)^muacsocksd_requests_total{command="connect",protocol="http",reply="not allowed"} 1$`,
-		`(?m)^muacsocksd_setup_seconds_count 2$`,
+		`(?m)^muacsocksd_setup_seconds_count 4$`,
 		`(?m)^muacsocksd_received_bytes_total{interface="",source="127.0.0.1"} [1-9]\d\d`,
 		`(?m)^muacsocksd_sent_bytes_total{interface="",source="127.0.0.1"} [1-9]\d`,
 	} {

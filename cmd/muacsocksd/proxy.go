@@ -26,11 +26,12 @@ type proxy struct {
 	// onSettings is called with settings before they take effect.
 	onSettings func(*settings)
 
-	server  *socks.Server
-	metrics *metrics
-	learner *learner
-	out     atomic.Pointer[outgoing]
-	access  atomic.Bool // log requests
+	server   *socks.Server
+	metrics  *metrics
+	mistakes *mistakes
+	learner  *learner
+	out      atomic.Pointer[outgoing]
+	access   atomic.Bool // log requests
 
 	mu        sync.Mutex // of what a reload changes; one at a time
 	settings  *settings
@@ -46,6 +47,7 @@ func newProxy(load func() (*settings, error), onSettings func(*settings), log *s
 	p := &proxy{load: load, log: log, onSettings: onSettings, listeners: map[string]net.Listener{}}
 	p.server = socks.New(socks.Config{})
 	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.Load() })
+	p.mistakes = newMistakes(log, p.metrics.mistakes)
 	c, err := load()
 	if err != nil {
 		return nil, err
@@ -115,7 +117,8 @@ func (p *proxy) adoptLocked(c *settings) error {
 	if !c.learning.on {
 		learnt = nil
 	}
-	out := newOutgoing(c.socket, &chooser{header: c.header, rules: c.intents, learnt: learnt, ports: c.portIntents, who: who}, p.log)
+	choose := &chooser{header: c.header, rules: c.intents, learnt: learnt, ports: c.portIntents, who: who, identify: c.identify}
+	out := newOutgoing(c.socket, choose, p.mistakes.note, p.log)
 	if old := p.out.Swap(out); old != nil {
 		out.manager.Store(old.manager.Load())
 		old.close()

@@ -18,6 +18,12 @@ header = "Socket-Intents"
 # else is known.
 port_intents = true
 
+# Whether the local process behind each request is looked for, for the log and
+# for "mammactl decisions". It takes from a tenth of a millisecond to some, the
+# more the more processes and files its user has. Rules that name users or
+# processes look anyway.
+identify = false
+
 log {
   level  = "info"   # debug, info, warn or error
   format = "text"   # or json

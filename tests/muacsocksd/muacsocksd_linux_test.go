@@ -253,8 +253,8 @@ func TestNetworksAreChosen(t *testing.T) {
 		{"nothing is known", w.bySOCKS(t, ""), "http://www.example.net/", "", "wlan0", "source=10.1.0.2"},
 		{"the user name says", w.bySOCKS(t, "category=bulktransfer,filesize=300M"), "http://www.example.net/", "", "wwan0", "intents_from=client"},
 		{"a header says", w.byHTTP(), "http://www.example.net/", "category=bulktransfer", "wwan0", "intents_from=client"},
-		{"a rule says", w.bySOCKS(t, "loader"), "http://x.download.example/", "", "wwan0", `intents_from="rule \"downloads\""`},
-		{"a rule for an address", w.bySOCKS(t, "loader"), "http://192.0.2.1/", "", "wwan0", `intents_from="rule \"downloads\""`},
+		{"a rule says", w.bySOCKS(t, "loader"), "http://x.download.example/", "", "wwan0", `intents_from="rule downloads"`},
+		{"a rule for an address", w.bySOCKS(t, "loader"), "http://192.0.2.1/", "", "wwan0", `intents_from="rule downloads"`},
 		{"the user name says something else", w.bySOCKS(t, "category=query"), "http://x.download.example/", "", "wlan0", "intents_from=client"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
