@@ -20,11 +20,14 @@ func (d *Daemon) openPathManager(cfg *config.Config) (*pathmanager.Manager, erro
 	mode := mptcp.InKernel
 	switch cfg.MPTCP.PathManager {
 	case config.PathManagerOff:
+		if err := pathmanager.TakeBack(StateDir(cfg.StateDirectory), d.log); err != nil {
+			d.log.Warn("what the last run has set up for MPTCP stays in the kernel", "err", err)
+		}
 		return nil, nil
 	case config.PathManagerUserspace:
 		mode = mptcp.Userspace
 	}
-	m, err := pathmanager.Open(mode, d.manager, d.log)
+	m, err := pathmanager.Open(mode, d.manager, StateDir(cfg.StateDirectory), d.log)
 	if err == nil {
 		d.paths.Store(m)
 	}

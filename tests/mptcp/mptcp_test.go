@@ -199,6 +199,7 @@ type stageFor struct {
 	daemon *stage.Daemon
 	actor  *stage.Actor
 	kernel *mptcp.Conn
+	dir    string // of the daemon's files
 	fifo   string
 	sent   *testbed.Capture // what the host sends and receives
 }
@@ -237,12 +238,9 @@ func set(t *testing.T, mode mptcp.PathManager, config string, foreign ...mptcp.E
 			t.Fatal(err)
 		}
 	}
-	dir := t.TempDir()
-	s.fifo = filepath.Join(dir, "fifo")
-	config = fmt.Sprintf("mptcp {\n  path_manager = %q\n}\ncompat_fifo = %q\n%s", mode, s.fifo, config)
-	if s.daemon, err = stage.StartDaemon(t.Context(), s.Client, program, dir, "mamma", config); err != nil {
-		t.Fatal(err)
-	}
+	s.dir = t.TempDir()
+	s.fifo = filepath.Join(s.dir, "fifo")
+	s.start(t, string(mode), config)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(s.daemon.Output())
@@ -257,6 +255,16 @@ func set(t *testing.T, mode mptcp.PathManager, config string, foreign ...mptcp.E
 	}
 	t.Cleanup(func() { s.sent.Close() })
 	return s
+}
+
+// start starts the daemon, in the same place each time.
+func (s *stageFor) start(t *testing.T, mode, config string) {
+	t.Helper()
+	config = fmt.Sprintf("mptcp {\n  path_manager = %q\n}\ncompat_fifo = %q\nstate_dir = %q\n%s", mode, s.fifo, filepath.Join(s.dir, "state"), config)
+	var err error
+	if s.daemon, err = stage.StartDaemon(t.Context(), s.Client, program, s.dir, "mamma", config); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // get downloads n bytes and checks that they are the right ones.

@@ -62,17 +62,12 @@ func TestVeto(t *testing.T) {
 // awaitJoin waits until a subflow was asked for over a network.
 func (s *stageFor) awaitJoin(t *testing.T, network string, from *server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for s.opened(network, from) == 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("no subflow over %s\n%s", network, s.daemon.Output())
+	s.await(t, "subflows over "+network, func() string {
+		if s.opened(network, from) == 0 {
+			return "none"
 		}
-	}
+		return ""
+	})
 }
 
 // awaitShown waits until the control socket shows one connection with a subflow
@@ -112,32 +107,63 @@ func TestForeignEndpoint(t *testing.T) {
 			{ID: 78, Addr: netip.MustParseAddr("10.2.0.2"), Flags: mptcp.FlagSubflow | mptcp.FlagFullmesh},
 		}
 		s := set(t, mode, `policy "mptcp_simple" {}`+networks, foreign...)
-		check := func(when string, want []mptcp.Endpoint) {
-			t.Helper()
-			got, err := s.kernel.Endpoints()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreFields(mptcp.Endpoint{}, "Index"),
-				cmpopts.SortSlices(func(a, b mptcp.Endpoint) bool { return a.ID < b.ID })); diff != "" {
-				t.Errorf("endpoints %s (-want +got)\n%s", when, diff)
-			}
-		}
-		while := foreign
-		if mode == mptcp.InKernel {
-			for i, n := range s.Networks {
-				if i == 0 {
-					while = append(while, mptcp.Endpoint{ID: 79, Addr: n.Client4, Flags: mptcp.FlagSubflow})
-				}
-				while = append(while, mptcp.Endpoint{ID: uint8(80 + i), Addr: n.Client6, Flags: mptcp.FlagSubflow})
-			}
-		}
-		check("while the daemon runs", while)
+		s.awaitEndpoints(t, "while the daemon runs", s.withOwn(mode, foreign))
 		if err := s.daemon.Stop(); err != nil {
 			t.Error(err)
 		}
-		check("after its end", foreign)
+		s.awaitEndpoints(t, "after its end", foreign)
 	})
+}
+
+// withOwn are the endpoints while a daemon manages all of the host's networks
+// but IPv4 over the second, whose address is taken. The kernel chooses their IDs.
+func (s *stageFor) withOwn(mode mptcp.PathManager, foreign []mptcp.Endpoint) []mptcp.Endpoint {
+	list := slices.Clone(foreign)
+	if mode == mptcp.InKernel {
+		for i, n := range s.Networks {
+			if i == 0 {
+				list = append(list, mptcp.Endpoint{Addr: n.Client4, Flags: mptcp.FlagSubflow})
+			}
+			list = append(list, mptcp.Endpoint{Addr: n.Client6, Flags: mptcp.FlagSubflow})
+		}
+	}
+	return list
+}
+
+// awaitEndpoints waits until the kernel has these endpoints: the daemon can be
+// asked before it has begun with them.
+func (s *stageFor) awaitEndpoints(t *testing.T, when string, want []mptcp.Endpoint) {
+	t.Helper()
+	s.await(t, "endpoints "+when, func() string {
+		got, err := s.kernel.Endpoints()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range got {
+			if !slices.ContainsFunc(want, func(w mptcp.Endpoint) bool { return w.ID == e.ID }) {
+				got[i].ID = 0
+			}
+		}
+		return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreFields(mptcp.Endpoint{}, "Index"),
+			cmpopts.SortSlices(func(a, b mptcp.Endpoint) bool { return a.Addr.Less(b.Addr) }))
+	})
+}
+
+// await waits until check finds no difference between what is wanted and what
+// is.
+func (s *stageFor) await(t *testing.T, what string, check func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for diff := check(); diff != ""; diff = check() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s (-want +got)\n%s\n%s", what, diff, s.daemon.Output())
+		}
+	}
 }
 
 // A server that does not speak MPTCP is served over plain TCP.

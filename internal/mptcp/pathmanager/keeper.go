@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -29,6 +30,7 @@ type keeper struct {
 	kernel endpoints
 	policy Policy
 	log    *slog.Logger
+	mem    *memory
 	// own are the endpoints that were added here, by address. Whatever else
 	// there is belongs to others.
 	own map[netip.Addr]mptcp.Endpoint
@@ -37,8 +39,46 @@ type keeper struct {
 	before, raised mptcp.Limits
 }
 
-func newKeeper(kernel endpoints, p Policy, log *slog.Logger) *keeper {
-	return &keeper{kernel: kernel, policy: p, log: log, own: map[netip.Addr]mptcp.Endpoint{}}
+// newKeeper makes a keeper that owns what mem remembers, as far as it is still
+// there.
+func newKeeper(kernel endpoints, p Policy, mem *memory, log *slog.Logger) (*keeper, error) {
+	k := &keeper{kernel: kernel, policy: p, mem: mem, log: log, own: map[netip.Addr]mptcp.Endpoint{}}
+	if len(mem.now.Endpoints) > 0 {
+		list, err := kernel.Endpoints()
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			if slices.ContainsFunc(mem.now.Endpoints, func(o ownEndpoint) bool { return o.is(e) }) {
+				k.own[e.Addr] = e
+				log.Info("MPTCP endpoint of the last run is there", "addr", e.Addr, "id", e.ID)
+			}
+		}
+		k.remember()
+	}
+	if l := mem.now.Limits; l != nil {
+		now, err := kernel.Limits()
+		if err != nil {
+			return nil, err
+		}
+		if now == l.Set {
+			k.before, k.raised = l.Before, l.Set
+		} else {
+			mem.note(func(r *remembered) { r.Limits = nil }) // somebody else's since
+		}
+	}
+	return k, nil
+}
+
+// remember notes what is ours, and what is about to be.
+func (k *keeper) remember(more ...mptcp.Endpoint) {
+	k.mem.note(func(r *remembered) {
+		r.Endpoints = nil
+		for _, e := range append(slices.Collect(maps.Values(k.own)), more...) {
+			r.Endpoints = append(r.Endpoints, ownEndpoint{ID: e.ID, Addr: e.Addr, Flags: e.Flags, Index: e.Index})
+		}
+		slices.SortFunc(r.Endpoints, func(a, b ownEndpoint) int { return a.Addr.Compare(b.Addr) })
+	})
 }
 
 // sync makes the endpoints be as the policy wants them. Whatever is possible is
@@ -78,6 +118,7 @@ func (k *keeper) sync(now time.Time) error {
 				continue
 			}
 			k.own[addr] = w
+			k.remember()
 		case ours:
 		case found && there.Flags&mptcp.FlagImplicit == 0:
 			// Somebody else's.
@@ -116,12 +157,15 @@ func (k *keeper) present() (map[netip.Addr]mptcp.Endpoint, error) {
 			delete(k.own, addr)
 		}
 	}
+	k.remember()
 	return present, nil
 }
 
 // add adds an endpoint and learns its ID.
 func (k *keeper) add(e mptcp.Endpoint) error {
+	k.remember(e) // the kernel chooses the ID
 	if err := k.kernel.AddEndpoint(e); err != nil {
+		k.remember()
 		return err
 	}
 	list, err := k.kernel.Endpoints()
@@ -134,6 +178,7 @@ func (k *keeper) add(e mptcp.Endpoint) error {
 	}
 	e.ID = list[i].ID
 	k.own[e.Addr] = e
+	k.remember()
 	k.log.Debug("MPTCP endpoint added", "addr", e.Addr, "id", e.ID, "flags", e.Flags)
 	return nil
 }
@@ -145,6 +190,7 @@ func (k *keeper) remove(e mptcp.Endpoint, present map[netip.Addr]mptcp.Endpoint)
 	}
 	delete(k.own, e.Addr)
 	delete(present, e.Addr)
+	k.remember()
 	k.log.Debug("MPTCP endpoint deleted", "addr", e.Addr, "id", e.ID)
 	return nil
 }
@@ -171,6 +217,7 @@ func (k *keeper) limits() error {
 		k.before = l
 	}
 	k.raised = mptcp.Limits{AddAddrs: l.AddAddrs, Subflows: need}
+	k.mem.note(func(r *remembered) { r.Limits = &changedLimits{Before: k.before, Set: k.raised} })
 	return k.kernel.SetLimits(k.raised)
 }
 
@@ -187,8 +234,13 @@ func (k *keeper) end() error {
 	if k.raised != k.before {
 		// Somebody else's change stands.
 		if l, err := k.kernel.Limits(); err == nil && l == k.raised {
-			errs = append(errs, k.kernel.SetLimits(k.before))
+			err = k.kernel.SetLimits(k.before)
+			errs = append(errs, err)
+			if err != nil {
+				return errors.Join(errs...)
+			}
 		}
+		k.mem.note(func(r *remembered) { r.Limits = nil })
 	}
 	return errors.Join(errs...)
 }

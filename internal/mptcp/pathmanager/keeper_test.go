@@ -19,13 +19,23 @@ func checkEndpoints(t *testing.T, k *kernel, want ...mptcp.Endpoint) {
 	}
 }
 
+// keep makes a keeper.
+func keep(t *testing.T, k *kernel, h *host, m *memory) *keeper {
+	t.Helper()
+	keep, err := newKeeper(k, h, m, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keep
+}
+
 func TestKeeper(t *testing.T) {
 	wlan, wwan := prefix("wlan0", 2, "10.1.0.2/24"), prefix("wwan0", 3, "10.2.0.2/24", metered)
 	eth, six := prefix("eth0", 4, "10.3.0.2/24"), prefix("eth0", 4, "2001:db8::2/64")
 	foreign := mptcp.Endpoint{ID: 7, Addr: netip.MustParseAddr("10.9.0.1"), Flags: mptcp.FlagSubflow}
 	k := &kernel{limits: mptcp.Limits{AddAddrs: 1, Subflows: 2}, endpoints: []mptcp.Endpoint{foreign}}
 	h := newHost(wlan, wwan)
-	keep := newKeeper(k, h, quiet)
+	keep := keep(t, k, h, &memory{})
 	sync := func() {
 		t.Helper()
 		if err := keep.sync(start); err != nil {
@@ -86,7 +96,7 @@ func TestKeeperLeavesOthersAlone(t *testing.T) {
 	wlan, wwan := prefix("wlan0", 2, "10.1.0.2/24"), prefix("wwan0", 3, "10.2.0.2/24")
 	foreign := mptcp.Endpoint{ID: 1, Addr: wlan.Addr(), Flags: mptcp.FlagSignal}
 	k := &kernel{limits: mptcp.Limits{Subflows: 4}, endpoints: []mptcp.Endpoint{foreign, {ID: 2, Addr: wwan.Addr(), Flags: mptcp.FlagImplicit}}}
-	keep := newKeeper(k, newHost(wlan, wwan), quiet)
+	keep := keep(t, k, newHost(wlan, wwan), &memory{})
 	if err := keep.sync(start); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +117,7 @@ func TestKeeperLeavesOthersAlone(t *testing.T) {
 
 func TestKeeperRefused(t *testing.T) {
 	k := &kernel{refuse: errRefused}
-	keep := newKeeper(k, newHost(prefix("wlan0", 2, "10.1.0.2/24")), quiet)
+	keep := keep(t, k, newHost(prefix("wlan0", 2, "10.1.0.2/24")), &memory{})
 	if err := keep.sync(start); !errors.Is(err, errRefused) {
 		t.Errorf("got %v", err)
 	}

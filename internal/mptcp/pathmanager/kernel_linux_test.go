@@ -51,7 +51,7 @@ func newWorld(t *testing.T, mode mptcp.PathManager) *world {
 		if w.observer, err = OpenObserver(w.host); err != nil {
 			return err
 		}
-		m, err = Open(mode, w.host, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+		m, err = Open(mode, w.host, t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
 		return err
 	})
 	if err != nil {

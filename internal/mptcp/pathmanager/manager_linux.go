@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/mptcp"
@@ -28,6 +29,7 @@ type Manager struct {
 	log      *slog.Logger
 	mode     mptcp.PathManager
 	restore  mptcp.PathManager // what was selected before; "": leave it
+	mem      *memory
 	selector *mptcp.Selector
 	conn     *mptcp.Conn
 	listener *mptcp.Listener   // mode Userspace
@@ -40,15 +42,62 @@ type Manager struct {
 }
 
 // Open makes the kernel use the given path manager for new connections and
-// prepares to do its work. The error wraps mptcp.ErrUnsupported if the kernel is
-// too old. A Manager that Open returned must be Run.
-func Open(mode mptcp.PathManager, p Policy, log *slog.Logger) (*Manager, error) {
-	m := &Manager{log: log, mode: mode, changed: make(chan struct{}, 1), reported: make(chan uint16, 64)}
+// prepares to do its work. In the directory state it remembers what it sets up, and finds
+// what a run has left that did not end in peace; "" stands for none. The error wraps
+// mptcp.ErrUnsupported if the kernel is too old. A Manager that Open returned must be Run.
+func Open(mode mptcp.PathManager, p Policy, state string, log *slog.Logger) (*Manager, error) {
+	m := &Manager{
+		log: log, mode: mode, mem: openMemory(state, log), changed: make(chan struct{}, 1), reported: make(chan uint16, 64),
+	}
 	if err := m.open(p); err != nil {
 		_ = m.close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// TakeBack takes back what a run has left in this namespace that did not end in
+// peace, if Open remembered it in the directory state. Without any such it does nothing.
+func TakeBack(state string, log *slog.Logger) error {
+	if there, err := filepath.Glob(filepath.Join(state, "mptcp-*.json")); err != nil || len(there) == 0 {
+		return nil // the usual case, in which no lock is made
+	}
+	m := &Manager{log: log, mem: openMemory(state, log)}
+	err := m.takeBack()
+	return errors.Join(err, m.close())
+}
+
+func (m *Manager) takeBack() (err error) {
+	if m.mem.now.empty() {
+		return nil
+	}
+	if m.conn, err = mptcp.Dial(); err != nil {
+		return err
+	}
+	if err := m.endKeeper(); err != nil {
+		return err
+	}
+	s := m.mem.now.Selected
+	if s == nil {
+		return nil
+	}
+	if m.selector, err = mptcp.OpenSelector(); err != nil {
+		return err
+	}
+	m.mode, m.restore = s.Set, s.Before // for close
+	return nil
+}
+
+// endKeeper takes back what a keeper has left.
+func (m *Manager) endKeeper() error {
+	if m.mem.now.Endpoints == nil && m.mem.now.Limits == nil {
+		return nil
+	}
+	k, err := newKeeper(m.conn, nil, m.mem, m.log)
+	if err != nil {
+		return err
+	}
+	return k.end()
 }
 
 func (m *Manager) open(p Policy) (err error) {
@@ -67,8 +116,13 @@ func (m *Manager) open(p Policy) (err error) {
 	}
 	switch m.mode {
 	case mptcp.InKernel:
-		m.keeper = newKeeper(m.conn, p, m.log)
+		if m.keeper, err = newKeeper(m.conn, p, m.mem, m.log); err != nil {
+			return err
+		}
 	case mptcp.Userspace:
+		if err := m.endKeeper(); err != nil {
+			return err
+		}
 		if m.listener, err = mptcp.Listen(); err != nil {
 			return err
 		}
@@ -99,15 +153,28 @@ func (m *Manager) choose() (err error) {
 	if err != nil {
 		return err
 	}
-	before, err := m.selector.Selected()
-	if err != nil || before == m.mode {
+	now, err := m.selector.Selected()
+	if err != nil {
 		return err
 	}
-	if err := m.selector.Select(m.mode); err != nil {
-		return err
+	before := now
+	if s := m.mem.now.Selected; s != nil && s.Set == now {
+		before = s.Before // the last run has not restored it
 	}
-	m.restore = before
-	m.log.Info("MPTCP path manager selected", "path_manager", m.mode, "before", before)
+	if before != m.mode {
+		m.mem.note(func(r *remembered) { r.Selected = &changedSelector{Before: before, Set: m.mode} })
+		m.restore = before
+	}
+	if now != m.mode {
+		if err := m.selector.Select(m.mode); err != nil {
+			m.restore = ""
+			return err
+		}
+		m.log.Info("MPTCP path manager selected", "path_manager", m.mode, "before", now)
+	}
+	if before == m.mode {
+		m.mem.note(func(r *remembered) { r.Selected = nil })
+	}
 	return nil
 }
 
@@ -118,9 +185,13 @@ func (m *Manager) close() error {
 		errs = append(errs, m.keeper.end())
 	}
 	if m.restore != "" {
-		// Somebody else's choice meanwhile stands.
-		if now, err := m.selector.Selected(); err == nil && now == m.mode {
-			errs = append(errs, m.selector.Select(m.restore))
+		now, err := m.selector.Selected()
+		if err == nil && now == m.mode { // somebody else's choice meanwhile stands
+			err = m.selector.Select(m.restore)
+		}
+		errs = append(errs, err)
+		if err == nil {
+			m.mem.note(func(r *remembered) { r.Selected = nil })
 		}
 	}
 	if m.selector != nil {
@@ -138,6 +209,7 @@ func (m *Manager) close() error {
 	if m.diag != nil {
 		errs = append(errs, m.diag.Close())
 	}
+	errs = append(errs, m.mem.close())
 	return errors.Join(errs...)
 }
 

@@ -1,0 +1,277 @@
+package pathmanager
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/budget"
+	"github.com/socket-intents/mamma/internal/mptcp"
+)
+
+// remembered is what was set up in the kernel and has to be taken back. After a
+// crash it tells the next run what is its own.
+type remembered struct {
+	Version int    `json:"version"`
+	Boot    string `json:"boot"` // the kernel forgets with it
+	// Namespace is that of the network, unique during one boot.
+	Namespace uint64           `json:"namespace"`
+	Endpoints []ownEndpoint    `json:"endpoints,omitempty"`
+	Limits    *changedLimits   `json:"limits,omitempty"`
+	Selected  *changedSelector `json:"path_manager,omitempty"`
+}
+
+// ownEndpoint is one that was added, or is about to be: then its ID is 0, as the
+// kernel chooses it.
+type ownEndpoint struct {
+	ID    uint8       `json:"id"`
+	Addr  netip.Addr  `json:"addr"`
+	Flags mptcp.Flags `json:"flags"`
+	Index int         `json:"index"`
+}
+
+// is tells whether e is the one that was added. FlagBackup may differ: it is
+// changed now and then.
+func (o ownEndpoint) is(e mptcp.Endpoint) bool {
+	return (o.ID == 0 || o.ID == e.ID) && o.Addr == e.Addr && o.Index == e.Index && (o.Flags^e.Flags)&^mptcp.FlagBackup == 0
+}
+
+type changedLimits struct {
+	Before mptcp.Limits `json:"before"`
+	Set    mptcp.Limits `json:"set"`
+}
+
+type changedSelector struct {
+	Before mptcp.PathManager `json:"before"`
+	Set    mptcp.PathManager `json:"set"`
+}
+
+func (r *remembered) empty() bool {
+	return len(r.Endpoints) == 0 && r.Limits == nil && r.Selected == nil
+}
+
+const (
+	memoryVersion = 1
+	// maxMemory bounds what is read; an endpoint takes some 70 bytes, and the
+	// kernel has 255 at most.
+	maxMemory = 1 << 16
+)
+
+// memory keeps what is remembered in a file of the namespace, in the state
+// directory. The zero value keeps it to itself. It is not safe for concurrent
+// use.
+type memory struct {
+	log     *slog.Logger
+	path    string   // "": nothing is written
+	lock    *os.File // held as long as this is in use
+	now     remembered
+	failing bool
+}
+
+// openMemory reads what the last run has left, for the network namespace of this
+// thread. It never fails: what cannot be read or kept is told to the log, and is
+// not remembered.
+func openMemory(dir string, log *slog.Logger) *memory {
+	m := &memory{log: log}
+	if dir == "" {
+		return m
+	}
+	ns, err := namespace()
+	if err == nil {
+		m.now = remembered{Version: memoryVersion, Boot: budget.BootID(), Namespace: ns}
+		err = m.open(dir)
+	}
+	if err != nil {
+		log.Warn("what is set up for MPTCP will stay in the kernel after a crash", "err", err)
+	}
+	return m
+}
+
+func (m *memory) open(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "mptcp.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	// Two daemons in one namespace would take what the other one has set up for
+	// their own; in different ones they do not meet. So each has a byte.
+	own := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(m.now.Namespace & math.MaxInt64 >> 1), Len: 1}
+	if err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &own); err != nil {
+		_ = lock.Close()
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			err = errors.New("another mamma does this here")
+		}
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	m.lock, m.path = lock, filepath.Join(dir, fmt.Sprintf("mptcp-%d.json", m.now.Namespace))
+	m.forgetOtherBoots(dir)
+	r, err := readMemory(m.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		m.log.Warn("what the last run has set up for MPTCP is taken for somebody else's", "err", err)
+		return nil
+	}
+	if r.Boot == m.now.Boot && r.Namespace == m.now.Namespace {
+		m.now = r
+	}
+	return nil
+}
+
+// forgetOtherBoots removes files that nobody will ask for any more.
+func (m *memory) forgetOtherBoots(dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "mptcp-*.json"))
+	for _, f := range files {
+		if r, err := readMemory(f); err == nil && r.Boot != m.now.Boot {
+			_ = os.Remove(f) // it does no harm
+		}
+	}
+}
+
+// namespace identifies the network namespace of this thread.
+func namespace() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("identify the network namespace: %w", err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing is lost
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("identify the network namespace (needs Linux 5.14): %w", err)
+	}
+	return cookie, nil
+}
+
+// readMemory reads a file that may be damaged, or somebody's trap: what it says
+// is ours will be deleted.
+func readMemory(path string) (r remembered, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read %s: %w", path, err)
+		}
+	}()
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return r, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return r, err
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return r, errors.New("not a regular file")
+	case st.Uid != 0 && int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0:
+		return r, errors.New("others may write to it")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxMemory+1))
+	if err != nil {
+		return r, err
+	}
+	if len(b) > maxMemory {
+		return r, fmt.Errorf("longer than %d bytes", maxMemory)
+	}
+	return parseMemory(b)
+}
+
+func parseMemory(b []byte) (r remembered, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return remembered{}, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return remembered{}, errors.New("more than one value")
+	}
+	if r.Version != memoryVersion {
+		return remembered{}, fmt.Errorf("unknown version %d", r.Version)
+	}
+	for _, e := range r.Endpoints {
+		if !e.Addr.IsValid() || e.Addr.Zone() != "" || e.Index < 0 {
+			return remembered{}, fmt.Errorf("endpoint %d has address %q, interface %d", e.ID, e.Addr, e.Index)
+		}
+	}
+	if s := r.Selected; s != nil {
+		for _, pm := range []mptcp.PathManager{s.Before, s.Set} {
+			if pm == "" || len(pm) > 64 || strings.ContainsFunc(string(pm), func(c rune) bool { return c <= ' ' || c > '~' }) {
+				return remembered{}, fmt.Errorf("path manager %q", pm)
+			}
+		}
+	}
+	return r, nil
+}
+
+// note changes what is remembered, and is to be called before what it says is
+// done. Whoever reads the file sees the old state or the new one; that it
+// survives a crash of the whole machine is not needed, as the kernel's state
+// does not.
+func (m *memory) note(change func(*remembered)) {
+	next := m.now
+	next.Endpoints = append([]ownEndpoint(nil), m.now.Endpoints...)
+	change(&next)
+	if len(next.Endpoints) == 0 {
+		next.Endpoints = nil
+	}
+	if reflect.DeepEqual(m.now, next) {
+		return
+	}
+	m.now = next
+	if m.path == "" {
+		return
+	}
+	err := m.save()
+	if err != nil && !m.failing {
+		m.log.Warn("what is set up for MPTCP will stay in the kernel after a crash", "err", err)
+	}
+	m.failing = err != nil
+}
+
+func (m *memory) save() error {
+	if m.now.empty() {
+		if err := os.Remove(m.path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	b, err := json.MarshalIndent(m.now, "", "\t")
+	if err != nil {
+		return err
+	}
+	t, err := os.CreateTemp(filepath.Dir(m.path), ".mptcp-*")
+	if err != nil {
+		return err
+	}
+	_, err = t.Write(append(b, '\n'))
+	err = errors.Join(err, t.Close())
+	if err == nil {
+		err = os.Rename(t.Name(), m.path)
+	}
+	if err != nil {
+		_ = os.Remove(t.Name())
+	}
+	return err
+}
+
+// close lets others have the file. What is still remembered stays in it.
+func (m *memory) close() error {
+	if m.lock == nil {
+		return nil
+	}
+	return m.lock.Close()
+}
