@@ -10,8 +10,11 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/wire"
@@ -76,6 +79,41 @@ func (l *link) ask(request []byte) (netip.Addr, error) {
 		return netip.Addr{}, nil
 	}
 	return m.Context.BindSuggested.AddrPort.Addr(), nil
+}
+
+// decision asks as the Go client does, and returns the decision's id.
+func (l *link) decision(to netip.AddrPort) (uuid.UUID, error) {
+	m, err := l.exchange(&wire.Message{Action: wire.ActionConnectRequest, HasAction: true, Features: wire.FeatureReports, Context: wire.Context{
+		Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: to},
+	}})
+	if err == nil && m.DecisionID == uuid.Nil {
+		err = errors.New("the decision has no id")
+	}
+	return m.DecisionID, err
+}
+
+// report tells how the connection of a decision fared.
+func (l *link) report(id uuid.UUID, errno syscall.Errno) error {
+	m, err := l.exchange(&wire.Message{
+		Action: wire.ActionReportRequest, HasAction: true, Features: wire.FeatureReports,
+		DecisionID: id, Outcome: &wire.Outcome{Milliseconds: 1, Errno: int32(errno)},
+	})
+	if err == nil && m.Action != wire.ActionReportResponse {
+		err = fmt.Errorf("answered with action %v", m.Action)
+	}
+	return err
+}
+
+func (l *link) exchange(m *wire.Message) (answer wire.Message, err error) {
+	b, err := m.Append(nil)
+	if err != nil {
+		return answer, err
+	}
+	_ = l.SetDeadline(time.Now().Add(stage.Patience))
+	if _, err := l.Write(b); err != nil {
+		return answer, err
+	}
+	return answer, l.reader.Read(&answer)
 }
 
 // suggestion is what a new client is told.

@@ -66,7 +66,7 @@ func launch(t *testing.T, o options, args ...string) *daemon {
 	return d
 }
 
-// start starts mamma and waits until it serves its socket.
+// start starts mamma and waits until it serves its sockets.
 func start(t *testing.T, o options, args ...string) *daemon {
 	t.Helper()
 	d := launch(t, o, args...)
@@ -82,6 +82,7 @@ func start(t *testing.T, o options, args ...string) *daemon {
 		}
 		return err == nil
 	})
+	d.Log.Await(t, "msg=serving", 1) // the control socket, too
 	return d
 }
 

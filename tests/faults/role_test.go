@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/tests/internal/stage"
@@ -37,6 +38,8 @@ func play(role string) int {
 		said, err = ask(args[1])
 	case "hog":
 		said, err = hog(args[1], args[2])
+	case "replay":
+		said, err = replay(args[1], args[2])
 	default:
 		err = fmt.Errorf("unknown role %q", args[0])
 	}
@@ -56,6 +59,24 @@ func ask(socket string) (string, error) {
 	}
 	a, err := l.ask(toLoopback)
 	return a.String(), err
+}
+
+// replay says over and over that another user's connection has failed.
+func replay(socket, decision string) (string, error) {
+	id, err := uuid.Parse(decision)
+	if err != nil {
+		return "", err
+	}
+	l, err := open(socket)
+	if err != nil {
+		return "", err
+	}
+	for range 200 {
+		if err := l.report(id, syscall.ENETUNREACH); err != nil {
+			return "", err
+		}
+	}
+	return "done", nil
 }
 
 // hoard keeps connections from being collected.
