@@ -39,9 +39,9 @@ type absence struct {
 }
 
 // lookEvery is how often a manager that is not there is looked for. Looking each
-// time took an eighth of a short connection's processor time, and nobody who
-// starts the manager notices so short a pause.
-const lookEvery = 20 * time.Millisecond
+// time took an eighth of a short connection's processor time. It is less than
+// the manager takes to start, so that who has started it finds it in use.
+const lookEvery = 5 * time.Millisecond
 
 // newOutgoing asks the manager at the path socket, "" for where it is usually.
 func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {

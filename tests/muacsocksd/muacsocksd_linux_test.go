@@ -43,7 +43,7 @@ func withPrograms(f func() int) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/muacsocksd")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
 		return 1
