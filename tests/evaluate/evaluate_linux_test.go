@@ -178,6 +178,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	rs := made(list, map[string]float64{net1: 4, net2: 2, "adaptive": 1, "threshold": 1.5})
+	rs.records = append(rs.records, record{Scenario: "E1", Pair: "p", Repeat: 4, Load: "P1", Way: multipath, Failed: []string{"i/o timeout"}, Lost: true})
 	k := key{"E1", list[0].pairs[0].String(), "P1", "adaptive"}
 	rs.simulated = map[key]float64{k: 1.1}
 	dir := t.TempDir()
@@ -188,7 +189,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"# Evaluation", "mamma v0", "- a note", "## Expectations", "the grid", "## E10: ", "deviates from the emulated links by 10.0 %", "![", "| adaptive"} {
+	for _, want := range []string{"# Evaluation", "mamma v0", "- a note", "P1 by mptcp, repetition 4: i/o timeout; it was left out", "## Expectations", "the grid", "## E10: ", "deviates from the emulated links by 10.0 %", "![", "| adaptive"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %q in the report", want)
 		}

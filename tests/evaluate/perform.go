@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -140,24 +141,49 @@ func (p *performer) repetition(ctx context.Context, rig *live.Rig, s *scenario, 
 			}
 			r := mark
 			r.Load, r.Way = load, way.Name
-			before := rig.Received()
-			if err := p.measure(ctx, rig, s, pair, way, &r); err != nil {
-				return fmt.Errorf("%s by %s: %w", load, way.Name, err)
-			}
-			for i, n := range rig.Received() {
-				r.Bytes = append(r.Bytes, n-before[i])
+			if err := p.patiently(ctx, rig, s, pair, way, &r); err != nil {
+				return err
 			}
 			list = append(list, r)
-			timer := time.NewTimer(pause)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-			}
 		}
 	}
 	mark.Done = true
 	return p.journal.add(append(list, mark)...)
+}
+
+// attempts is how often a load is tried that fails: one that hangs must not end
+// a run of an hour. What failed is told in the report.
+const attempts = 3
+
+// patiently measures, and pauses.
+func (p *performer) patiently(ctx context.Context, rig *live.Rig, s *scenario, pair simulate.Pair, way live.Way, r *record) error {
+	mark := *r
+	for try := 1; ; try++ {
+		before := rig.Received()
+		err := p.measure(ctx, rig, s, pair, way, r)
+		if err == nil {
+			for i, n := range rig.Received() {
+				r.Bytes = append(r.Bytes, n-before[i])
+			}
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		if err == nil {
+			return nil
+		}
+		p.progress("%-4s %-20v %s by %s failed: %v", s.name, pair, r.Load, way.Name, err)
+		mark.Failed = append(mark.Failed, err.Error())
+		*r = mark
+		if try == attempts {
+			r.Lost = true
+			return nil
+		}
+	}
 }
 
 // measure does one load by one way and fills in what came of it.
@@ -167,7 +193,7 @@ func (p *performer) measure(ctx context.Context, rig *live.Rig, s *scenario, pai
 		return p.film(ctx, rig, pair, way, r)
 	case messages:
 		var m live.Messages
-		job := live.MessagesJob{Way: way, Server: rig.Server, Bulk: p.plan.bulk, Message: messageSize, Every: messageEvery}
+		job := live.MessagesJob{Way: way, Server: rig.Server.Address, Bulk: p.plan.bulk, Message: messageSize, Every: messageEvery}
 		if err := rig.Actor.Do("messages", job, &m); err != nil {
 			return err
 		}
@@ -178,8 +204,12 @@ func (p *performer) measure(ctx context.Context, rig *live.Rig, s *scenario, pai
 	if err != nil {
 		return err
 	}
+	server := rig.Server
+	if secure(r.Load) {
+		server = rig.Secure
+	}
 	var got live.Loaded
-	if err := rig.Actor.Do("page", live.PageJob{Way: way, Server: rig.Server, Page: page}, &got); err != nil {
+	if err := rig.Actor.Do("page", live.PageJob{Way: way, Server: server, Page: page}, &got); err != nil {
 		return err
 	}
 	r.Value, r.DecisionM, r.Page = got.Seconds, got.DecisionMicros, got.Objects
@@ -195,8 +225,15 @@ func (p *performer) measure(ctx context.Context, rig *live.Rig, s *scenario, pai
 	return nil
 }
 
+// overTLS is the end of the name of a load over TLS.
+const overTLS = "-tls"
+
+// secure tells whether a load goes over TLS.
+func secure(load string) bool { return strings.HasSuffix(load, overTLS) }
+
 // pageOf is the page of that name; a number is a page of one file.
 func pageOf(load string) (workload.Page, error) {
+	load = strings.TrimSuffix(load, overTLS)
 	if size, err := strconv.ParseInt(load, 10, 64); err == nil {
 		return workload.Page{Name: load, Objects: []workload.Object{{Type: workload.Other, Size: size, After: workload.None}}}, nil
 	}
@@ -234,7 +271,7 @@ func (p *performer) film(ctx context.Context, rig *live.Rig, pair simulate.Pair,
 		}
 	}()
 	var w live.Watched
-	if err := rig.Actor.Do("video", live.VideoJob{Way: way, Server: rig.Server, Video: v, Algorithm: r.Load}, &w); err != nil {
+	if err := rig.Actor.Do("video", live.VideoJob{Way: way, Server: rig.Server.Address, Video: v, Algorithm: r.Load}, &w); err != nil {
 		return err
 	}
 	r.Video, r.Value = &w, w.Judgement.MOS

@@ -25,7 +25,7 @@ type record struct {
 	// Value is a load time in seconds, for video the MOS stand-in, for messages
 	// the 95th percentile of their latency in seconds.
 	Value     float64  `json:"value"`
-	Bytes     []uint64 `json:"bytes"` // received, by network
+	Bytes     []uint64 `json:"bytes,omitempty"` // received, by network
 	Objects   []int    `json:"objects,omitempty"`
 	Reused    int      `json:"reused,omitempty"`
 	DecisionM float64  `json:"decision_us,omitempty"` // mean
@@ -33,6 +33,11 @@ type record struct {
 	Page     []live.Object  `json:"page,omitempty"`
 	Video    *live.Watched  `json:"video,omitempty"`
 	Messages *live.Messages `json:"messages,omitempty"`
+
+	// Failed are the errors of attempts before; if the last one failed too, the
+	// measurement is lost.
+	Failed []string `json:"failed,omitempty"`
+	Lost   bool     `json:"lost,omitempty"`
 
 	// Done marks the end of a repetition of a pair; it has no measurement.
 	Done bool `json:"done,omitempty"`

@@ -29,7 +29,7 @@ func (r *record) key() key { return key{r.Scenario, r.Pair, r.Load, r.Way} }
 func (rs *results) of(k key) []record {
 	var list []record
 	for _, r := range rs.records {
-		if !r.Done && r.key() == k {
+		if !r.Done && !r.Lost && r.key() == k {
 			list = append(list, r)
 		}
 	}
@@ -61,7 +61,7 @@ func with(k key, way string) key {
 func (rs *results) ways(k key) []string {
 	seen := map[string]bool{}
 	for _, r := range rs.records {
-		if !r.Done && r.Scenario == k.scenario && r.Pair == k.pair && r.Load == k.load {
+		if !r.Done && !r.Lost && r.Scenario == k.scenario && r.Pair == k.pair && r.Load == k.load {
 			seen[r.Way] = true
 		}
 	}
@@ -73,6 +73,22 @@ func (rs *results) ways(k key) []string {
 		}
 	}
 	return append(list, slices.Sorted(maps.Keys(seen))...)
+}
+
+// failures tells of loads that failed.
+func (rs *results) failures() []string {
+	var list []string
+	for _, r := range rs.records {
+		if len(r.Failed) == 0 {
+			continue
+		}
+		end := "then it went well"
+		if r.Lost {
+			end = "it was left out"
+		}
+		list = append(list, fmt.Sprintf("%s, %s, %s by %s, repetition %d: %s; %s", r.Scenario, r.Pair, r.Load, r.Way, r.Repeat, strings.Join(r.Failed, "; "), end))
+	}
+	return list
 }
 
 // section renders a scenario; its plots are added, by file name without the end.
@@ -260,7 +276,7 @@ func simulateSame(list []scenario) (map[key]float64, error) {
 					if err != nil {
 						return nil, err
 					}
-					h, err := simulate.NewHost(simulate.Config{Paths: pair[:], Scheme: scheme, Seed: 1})
+					h, err := simulate.NewHost(simulate.Config{Paths: pair[:], Scheme: scheme, Seed: 1, TLS: secure(load)})
 					if err != nil {
 						return nil, err
 					}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/socket-intents/mamma/tests/evaluate/live"
@@ -80,12 +81,12 @@ func forVideo() []live.Policy {
 func scenarios(family bool) []scenario {
 	one := func(p simulate.Pair) []simulate.Pair { return []simulate.Pair{p} }
 	return []scenario{
-		{"E1", "slow and near + fast and far", one(simulate.PairOf(2, 10, 20, 100)), pages, []string{"P1", "P2"}, sized(family), 10},
+		{"E1", "slow and near + fast and far", one(simulate.PairOf(2, 10, 20, 100)), pages, []string{"P1", "P2", "P1-tls"}, sized(family), 10},
 		{"E2", "two equal slow ones", one(simulate.PairOf(2, 10, 2, 10)), pages, []string{"P1", "P2"}, sized(family), 10},
 		{"E3", "two much alike", one(simulate.PairOf(6, 50, 5, 50)), pages, []string{"mixedD", "100kBx32"}, sized(family), 10},
 		{"E4", "slow and near + fast and far, few large objects", one(simulate.PairOf(2, 20, 20, 100)), pages, []string{"mixedC", "100kBx32"}, sized(family), 10},
 		{"E5", "very slow and near + very fast and very far", one(simulate.PairOf(0.5, 10, 50, 200)), pages, []string{"1kBx32", "10kBx16", "mixedD"}, sized(family), 10},
-		{"E6", "one better in everything", one(simulate.PairOf(50, 10, 20, 50)), pages, []string{"P1", "P2"}, sized(family), 10},
+		{"E6", "one better in everything", one(simulate.PairOf(50, 10, 20, 50)), pages, []string{"P1", "P2", "P1-tls"}, sized(family), 10},
 		{"E7", "single files", one(simulate.PairOf(2, 10, 20, 100)), files, []string{"10000", "100000", "1000000", "10000000"}, sized(family), 6},
 		{"E8", "eight pairs of links", eight(), pages, []string{"G", "P1", "mixedA"}, sized(family), 3},
 		{"E9", "video while a network collapses", one(simulate.PairOf(1, 20, 5, 50)), video, []string{"buffer", "bola"}, forVideo(), 3},
@@ -134,7 +135,7 @@ func collapse(v *workload.Video) (time.Duration, live.Path) {
 	return v.Length / 4, live.Path{Mbps: 0.2, RTT: 50 * time.Millisecond}
 }
 
-// fileName of a load in tables.
+// title is the name of a load in tables.
 func (s *scenario) title(load string) string {
 	switch s.work {
 	case files:
@@ -146,6 +147,9 @@ func (s *scenario) title(load string) string {
 		return fmt.Sprintf("%d kB", n/1000)
 	case video:
 		return load + " player"
+	}
+	if secure(load) {
+		return strings.TrimSuffix(load, overTLS) + " over TLS"
 	}
 	return load
 }

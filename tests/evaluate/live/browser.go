@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -20,7 +21,7 @@ const (
 // PageJob asks for a page to be loaded.
 type PageJob struct {
 	Way    Way
-	Server string // address and port
+	Server Server
 	Page   workload.Page
 }
 
@@ -47,6 +48,7 @@ type Object struct {
 // until the page is complete; an object starts when what it depends on has come.
 type browser struct {
 	job     PageJob
+	tls     *tls.Config // nil: none
 	chooser *chooser
 	begun   time.Time
 	conns   []*tab
@@ -75,7 +77,11 @@ type event struct {
 
 // LoadPage loads a page.
 func LoadPage(ctx context.Context, job PageJob) (Loaded, error) {
-	b := &browser{job: job, chooser: newChooser(job.Way), begun: time.Now(), events: make(chan event, maxConns)}
+	config, err := job.Server.config()
+	if err != nil {
+		return Loaded{}, err
+	}
+	b := &browser{job: job, tls: config, chooser: newChooser(job.Way), begun: time.Now(), events: make(chan event, maxConns)}
 	b.result.Objects = make([]Object, len(job.Page.Objects))
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer func() {
@@ -164,7 +170,7 @@ func (b *browser) start(ctx context.Context, object int) (bool, error) {
 	if len(idle) == 0 && !room {
 		return false, nil
 	}
-	c, err := b.chooser.choose(ctx, b.job.Server, intent.Set{}.WithFileSize(o.Size), links)
+	c, err := b.chooser.choose(ctx, b.job.Server.Address, intent.Set{}.WithFileSize(o.Size), links)
 	if err != nil {
 		return false, err
 	}
@@ -198,12 +204,14 @@ func (b *browser) fetch(ctx context.Context, object int, t *tab, dial func(conte
 	err := error(nil)
 	if dial != nil {
 		var conn net.Conn
-		if conn, err = dial(ctx); err == nil {
+		if conn, err = dial(ctx); err == nil && b.tls != nil {
+			t.link, err = secure(ctx, conn, b.tls)
+		} else if err == nil {
 			t.link = newLink(conn)
 		}
 	}
 	if err == nil {
-		err = t.link.get(ctx, b.job.Page.Objects[object].Size)
+		err = t.link.get(ctx, b.job.Page.Objects[object].Size, nil)
 	}
 	b.events <- event{object, t, err}
 }

@@ -91,21 +91,29 @@ func TestPrograms(t *testing.T) {
 	v := workload.V()
 	v.Length, v.Segment, v.AudioEvery = 2*time.Second, 400*time.Millisecond, 300*time.Millisecond
 	var w Watched
-	if err := r.Actor.Do("video", VideoJob{Way: r.Asked("video", Asked), Server: r.Server, Video: v, Algorithm: "bola"}, &w); err != nil {
+	if err := r.Actor.Do("video", VideoJob{Way: r.Asked("video", Asked), Server: r.Server.Address, Video: v, Algorithm: "bola"}, &w); err != nil {
 		t.Fatal(err)
 	}
 	if len(w.Segments) != 5 || w.Judgement.MOS < 1 || w.Judgement.MOS > 5 {
 		t.Errorf("%+v", w)
 	}
 	var m Messages
-	if err := r.Actor.Do("messages", MessagesJob{Way: r.One(1), Server: r.Server, Bulk: 1_000_000, Message: 1000, Every: 0.1}, &m); err != nil {
+	if err := r.Actor.Do("messages", MessagesJob{Way: r.One(1), Server: r.Server.Address, Bulk: 1_000_000, Message: 1000, Every: 0.1}, &m); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.Latencies) < 3 || m.BulkSeconds < 0.7 || m.BulkNet != 1 || m.MessageNets[0] != 1 {
 		t.Errorf("%+v", m)
 	}
-	if err := r.Actor.Do("video", VideoJob{Way: r.One(0), Server: r.Server, Video: v, Algorithm: "none"}, &w); err == nil {
+	if err := r.Actor.Do("video", VideoJob{Way: r.One(0), Server: r.Server.Address, Video: v, Algorithm: "none"}, &w); err == nil {
 		t.Error("an unknown player is no error")
+	}
+	small := workload.Page{Objects: []workload.Object{{Size: 3000, After: workload.None}, {Size: 2000, After: 0}}}
+	var over Loaded
+	if err := r.Actor.Do("page", PageJob{Way: r.One(1), Server: r.Secure, Page: small}, &over); err != nil {
+		t.Fatal(err)
+	}
+	if !over.Objects[1].Reused || over.Objects[0].End < 0.08 { // four round trips
+		t.Errorf("over TLS: %+v", over)
 	}
 	if r.MPTCP != nil {
 		t.Skipf("needs a kernel with MPTCP: %v", r.MPTCP)

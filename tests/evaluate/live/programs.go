@@ -3,13 +3,10 @@ package live
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/socket-intents/mamma/client/intent"
-	"github.com/socket-intents/mamma/tests/evaluate/player"
-	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 
 // WarmJob asks for a transfer over one network for so long.
@@ -83,7 +80,7 @@ func RunMessages(ctx context.Context, job MessagesJob) (m Messages, err error) {
 				return -1, err
 			}
 			defer func() { _ = conn.Close() }()
-			return c.network(conn), newLink(conn).get(ctx, size)
+			return c.network(conn), newLink(conn).get(ctx, size, nil)
 		}, nil
 	}
 	bulk, err := once(intent.BulkTransfer, job.Bulk)
@@ -129,173 +126,6 @@ func RunMessages(ctx context.Context, job MessagesJob) (m Messages, err error) {
 			m.MessageNets = append(m.MessageNets, net)
 		})
 	}
-}
-
-// VideoJob asks for a film to be shown.
-type VideoJob struct {
-	Way       Way
-	Server    string
-	Video     workload.Video
-	Algorithm string // of package player
-}
-
-// Watched is how a film was shown.
-type Watched struct {
-	Judgement player.Judgement
-	Segments  []Segment
-}
-
-// Segment is how a segment came. Times are in seconds.
-type Segment struct {
-	At     float64 // when it was asked for, since the film began
-	Took   float64
-	Rung   int
-	Buffer float64 // when it was asked for
-	Stall  float64 // before it was shown
-	Net    int
-}
-
-// Watch shows a film: one segment after the other as the buffer allows, and sound
-// at even intervals beside them.
-func Watch(ctx context.Context, job VideoJob) (w Watched, err error) {
-	choose := player.Named(job.Algorithm)
-	if choose == nil {
-		return w, fmt.Errorf("no player %q", job.Algorithm)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 4*job.Video.Length+time.Minute)
-	f := &fetcher{chooser: newChooser(job.Way), server: job.Server}
-	soundOver := make(chan struct{})
-	defer func() {
-		cancel()
-		<-soundOver
-		f.close()
-	}()
-	go f.sound(ctx, &job.Video, soundOver)
-
-	v := &job.Video
-	begun := time.Now()
-	// The manifest.
-	if _, err := f.get(ctx, 2000, intent.Set{}.WithCategory(intent.Query)); err != nil {
-		return w, err
-	}
-	var shown []player.Shown
-	var playedUntil time.Time // when the buffer runs dry
-	for i := range v.Segments() {
-		now := time.Now()
-		buffer := max(0, playedUntil.Sub(now))
-		if wait := buffer - (player.MaxBuffer - v.Segment); wait > 0 {
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return w, ctx.Err()
-			}
-			now = time.Now()
-			buffer = playedUntil.Sub(now)
-		}
-		rung := choose(v, buffer)
-		intents := intent.Set{}.WithCategory(intent.BulkTransfer).WithBitrateBitsPerSecond(v.Ladder[rung]).WithPlayoutBuffer(buffer.Milliseconds())
-		if i == 0 {
-			intents = intents.WithCategory(intent.Query)
-		}
-		net, err := f.get(ctx, v.Size(rung), intents)
-		if err != nil {
-			return w, err
-		}
-		came := time.Now()
-		stall := time.Duration(0)
-		if i == 0 || came.After(playedUntil) {
-			if i > 0 {
-				stall = came.Sub(playedUntil)
-			}
-			playedUntil = came
-		}
-		playedUntil = playedUntil.Add(v.Segment)
-		shown = append(shown, player.Shown{Rung: rung, Stall: stall})
-		w.Segments = append(w.Segments, Segment{
-			At: now.Sub(begun).Seconds(), Took: came.Sub(now).Seconds(), Rung: rung, Buffer: buffer.Seconds(), Stall: stall.Seconds(), Net: net,
-		})
-	}
-	w.Judgement = player.Judge(v, shown)
-	return w, nil
-}
-
-// fetcher keeps the connections of a player.
-type fetcher struct {
-	server string
-
-	mu      sync.Mutex // guards what follows
-	chooser *chooser
-	idle    []*link
-}
-
-func (f *fetcher) close() {
-	for _, l := range f.idle {
-		_ = l.Close()
-	}
-	f.chooser.close()
-}
-
-// sound loads the sound until ctx is done. What fails is left out.
-func (f *fetcher) sound(ctx context.Context, v *workload.Video, over chan<- struct{}) {
-	defer close(over)
-	tick := time.NewTicker(v.AudioEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			_, _ = f.get(ctx, v.Audio, intent.Set{}.WithCategory(intent.ControlTraffic))
-		}
-	}
-}
-
-// get loads an object and tells over which network.
-func (f *fetcher) get(ctx context.Context, size int64, intents intent.Set) (int, error) {
-	l, err := f.link(ctx, intents)
-	if err != nil {
-		return -1, err
-	}
-	if err := l.get(ctx, size); err != nil {
-		_ = l.Close()
-		return -1, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.idle = append(f.idle, l)
-	if len(f.idle) > maxPerHost {
-		_ = f.idle[0].Close()
-		f.idle = f.idle[1:]
-	}
-	return f.chooser.network(l), nil
-}
-
-// link gives a connection that nobody else uses.
-func (f *fetcher) link(ctx context.Context, intents intent.Set) (*link, error) {
-	f.mu.Lock()
-	var idle []net.Conn
-	for _, l := range f.idle {
-		idle = append(idle, l.Conn)
-	}
-	c, err := f.chooser.choose(ctx, f.server, intents, idle)
-	if err != nil {
-		f.mu.Unlock()
-		return nil, err
-	}
-	for i, l := range f.idle {
-		if c.existing == l.Conn {
-			f.idle = append(f.idle[:i], f.idle[i+1:]...)
-			f.mu.Unlock()
-			return l, nil
-		}
-	}
-	f.mu.Unlock()
-	conn, err := c.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newLink(conn), nil
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

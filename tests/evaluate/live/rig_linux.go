@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -26,9 +27,6 @@ const (
 	control = "cubic"
 )
 
-// server is the service behind all networks.
-const server = "192.0.2.1:80"
-
 // Jobs are those that an actor does for a Rig.
 func Jobs() map[string]stage.Job {
 	ctx := context.Background()
@@ -43,12 +41,13 @@ func Jobs() map[string]stage.Job {
 // Rig is a client host with two emulated access networks.
 type Rig struct {
 	Actor *stage.Actor
-	// Server is where programs load from.
-	Server string
+	// Server is where programs load from, Secure the same over TLS.
+	Server, Secure Server
 	// MPTCP tells why the host has no MPTCP; nil if it has.
 	MPTCP error
 
 	bed     *testbed.Bed
+	secure  *http.Server
 	daemons map[string]*stage.Daemon
 	locals  []netip.Addr
 }
@@ -72,7 +71,7 @@ func NewRig(ctx context.Context, program, dir string, paths []Path, policies []P
 		})
 		text += fmt.Sprintf("prefix %q {\n  default = %v\n}\n", prefix(i).Masked(), i == 0)
 	}
-	r := &Rig{Server: server, daemons: map[string]*stage.Daemon{}}
+	r := &Rig{Server: Server{Address: plainServer}, daemons: map[string]*stage.Daemon{}}
 	if r.bed, err = testbed.New(config); err != nil {
 		return nil, err
 	}
@@ -89,6 +88,9 @@ func NewRig(ctx context.Context, program, dir string, paths []Path, policies []P
 		if err := n.Sysctl("net.ipv4.tcp_no_metrics_save", "1"); err != nil {
 			return nil, err
 		}
+	}
+	if r.secure, r.Secure, err = serveTLS(r.bed.Service.Namespace, r.bed.Service.HTTP.Mux); err != nil {
+		return nil, err
 	}
 	r.MPTCP = r.bed.Client.Do(func() error { return joinNetworks(r.bed.Networks) })
 	for _, p := range policies {
@@ -129,6 +131,9 @@ func (r *Rig) Close() error {
 	for _, d := range r.daemons {
 		errs = append(errs, d.Stop())
 	}
+	if r.secure != nil {
+		errs = append(errs, r.secure.Close())
+	}
 	if r.bed != nil {
 		r.bed.Close()
 	}
@@ -152,7 +157,7 @@ func (r *Rig) Plain(kind Kind, name string) Way { return Way{Name: name, Kind: k
 func (r *Rig) Warm(d time.Duration) error {
 	for i := range r.locals {
 		var bytes int64
-		if err := r.Actor.Do("warm", WarmJob{r.One(i), r.Server, d.Seconds()}, &bytes); err != nil {
+		if err := r.Actor.Do("warm", WarmJob{r.One(i), r.Server.Address, d.Seconds()}, &bytes); err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,32 @@ func BOLA(v *workload.Video, buffer time.Duration) int {
 	return rung
 }
 
+// The rule by which players give a segment up, with the constants of dash.js
+// (AbandonRequestsRule).
+const (
+	grace    = 500 * time.Millisecond // before the rate means anything
+	tooLong  = 1.8                    // of a segment's length
+	safeRate = 0.9                    // of the rate seen, for the next try
+)
+
+// GiveUp tells whether a player gives a segment up of which so much was loaded in
+// so much time, and on which lower rung it tries again: if it would take too long
+// at the rate seen, and loading it anew is less than the rest.
+func GiveUp(v *workload.Video, rung int, loaded int64, elapsed time.Duration) (lower int, ok bool) {
+	size := v.Size(rung)
+	if elapsed < grace || loaded <= 0 || loaded >= size {
+		return rung, false
+	}
+	rate := float64(loaded) / elapsed.Seconds()
+	if float64(size)/rate < tooLong*v.Segment.Seconds() {
+		return rung, false
+	}
+	for lower = rung - 1; lower > 0 && float64(v.Ladder[lower])/8 > safeRate*rate; {
+		lower--
+	}
+	return lower, lower >= 0 && v.Size(lower) < size-loaded
+}
+
 // Named returns the algorithm of that name, "buffer" or "bola", nil if there is
 // none.
 func Named(name string) Algorithm {

@@ -55,3 +55,31 @@ func TestJudge(t *testing.T) {
 		t.Errorf("nothing shown: %+v", j)
 	}
 }
+
+// A segment of 1 MB that began at 5 Mbit/s and goes on at 0.2 is given up after
+// some seconds; one that comes in time, or whose rest is short, is not.
+func TestGiveUp(t *testing.T) {
+	v := workload.V()
+	top := len(v.Ladder) - 1
+	for _, tt := range []struct {
+		rung    int
+		loaded  int64
+		elapsed time.Duration
+		lower   int
+		ok      bool
+	}{
+		{top, 100_000, 400 * time.Millisecond, top, false}, // too early to tell
+		{top, 0, 10 * time.Second, top, false},             // nothing to go by
+		{top, 600_000, time.Second, top, false},            // in time
+		{top, 600_000, 5 * time.Second, 3, true},           // 960 kbit/s
+		{top, 250_000, 10 * time.Second, 0, true},
+		{top, 1_900_000, 20 * time.Second, top - 4, false}, // nearly there
+		{1, 30_000, 10 * time.Second, 0, true},
+		{0, 30_000, 10 * time.Second, -1, false}, // there is no lower one
+		{top, 5_000_000, 10 * time.Second, top, false},
+	} {
+		if lower, ok := GiveUp(&v, tt.rung, tt.loaded, tt.elapsed); ok != tt.ok || ok && lower != tt.lower {
+			t.Errorf("rung %d, %d bytes in %v: %d, %v, want %d, %v", tt.rung, tt.loaded, tt.elapsed, lower, ok, tt.lower, tt.ok)
+		}
+	}
+}
