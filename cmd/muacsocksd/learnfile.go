@@ -7,9 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/statefile"
 )
 
 const (
@@ -26,7 +26,7 @@ type learntFile struct {
 
 // load takes what was saved at path. That there is no such file is no error.
 func (l *learner) load(path string) error {
-	f, err := os.Open(path)
+	f, err := statefile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (l *learner) save(path string) error {
 	if !changed {
 		return nil
 	}
-	err := writeAtomically(path, file)
+	err := statefile.Write(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(file) })
 	if err != nil {
 		l.mu.Lock()
 		l.changed = true
@@ -99,31 +99,6 @@ func (l *learner) save(path string) error {
 		return fmt.Errorf("save what was learnt: %w", err)
 	}
 	return nil
-}
-
-// writeAtomically puts v, as JSON, at path. Which hosts somebody connects to is
-// nobody else's business, so nobody else can read it.
-func writeAtomically(path string, v any) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := json.NewEncoder(f).Encode(v); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // saveEvery is how much learning a crash can cost.

@@ -9,11 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/statefile"
 )
 
 // Meter counts. It is not safe for concurrent use. Make it by Load.
@@ -51,16 +53,9 @@ const (
 // empty, and can be used.
 func Load(path, boot string) (*Meter, error) {
 	m := &Meter{boot: boot, byIf: map[string]count{}}
-	info, err := os.Stat(path)
+	b, err := statefile.ReadAll(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
-	}
-	if err == nil && info.Size() > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
-	}
-	var b []byte
-	if err == nil {
-		b, err = os.ReadFile(path)
 	}
 	if err != nil {
 		return m, fmt.Errorf("read budgets: %w", err)
@@ -95,21 +90,11 @@ func (m *Meter) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("write budgets: %w", err)
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write budgets: %w", err)
-	}
-	t, err := os.CreateTemp(dir, ".budget-*")
+	err = statefile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("write budgets: %w", err)
-	}
-	_, err = t.Write(append(b, '\n'))
-	err = errors.Join(err, t.Sync(), t.Close())
-	if err == nil {
-		err = os.Rename(t.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(t.Name())
 		return fmt.Errorf("write budgets: %w", err)
 	}
 	m.dirty = false

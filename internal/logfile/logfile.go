@@ -13,11 +13,14 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/statefile"
 )
 
 // File is a log file. It is opened at the first line, and again when it was
-// renamed or removed. Links are not followed and only regular files are written
-// to. It is not safe for concurrent use.
+// renamed or removed. Links are not followed, and only regular files of root or of
+// this process's user are written to: whoever owns a file can read it. It is not
+// safe for concurrent use.
 type File struct {
 	path    string
 	private bool
@@ -96,11 +99,11 @@ func (f *File) reopen() error {
 		return err
 	}
 	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", f.path)
-	}
 	if err == nil && f.private {
 		err = f.checkPrivate(info)
+	}
+	if err == nil {
+		err = statefile.CheckOwn(file)
 	}
 	if err != nil {
 		_ = file.Close()

@@ -1,0 +1,85 @@
+package statefile
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, s)
+		return err
+	}
+}
+
+func TestWriteAndRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "state.json")
+	if _, err := ReadAll(path, 10); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	for _, s := range []string{"first", "second"} {
+		if err := Write(path, text(s)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := ReadAll(path, 6); string(b) != s || err != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+	if _, err := ReadAll(path, 5); err == nil || !strings.Contains(err.Error(), "larger than 5 bytes") {
+		t.Errorf("too large: %v", err)
+	}
+	failed := errors.New("failed")
+	if err := Write(path, func(io.Writer) error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("%v, want %v", err, failed)
+	}
+	if b, _ := ReadAll(path, 10); string(b) != "second" {
+		t.Errorf("after a failure: %q", b)
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if len(left) != 1 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// What somebody has put in the file's place is not read; a link is replaced, and
+// not what it leads to.
+func TestTraps(t *testing.T) {
+	dir := t.TempDir()
+	precious, link, fifo := filepath.Join(dir, "precious"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
+	if err := os.WriteFile(precious, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(precious, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, fifo, dir} {
+		if b, err := ReadAll(path, 10); err == nil {
+			t.Errorf("%s: read %q", path, b)
+		}
+	}
+	if err := Write(link, text("state")); err != nil {
+		t.Error(err)
+	}
+	if b, _ := os.ReadFile(precious); string(b) != "data" {
+		t.Errorf("the link was followed: %q", b)
+	}
+	if err := os.Chown(precious, 4711, -1); err != nil {
+		t.Skipf("needs CAP_CHOWN and a second user: %v", err)
+	}
+	if _, err := Open(precious); err == nil || !strings.Contains(err.Error(), "belongs to user 4711") {
+		t.Errorf("another user's file: %v", err)
+	}
+}
