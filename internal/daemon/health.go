@@ -117,6 +117,7 @@ func (d *Daemon) flowsLocked(s *pathstat.Snapshot) {
 
 // reported is called with each report of a client, and must return at once.
 func (d *Daemon) reported(rec mam.Record) {
+	d.metrics.Reported(&rec)
 	if paths := d.paths.Load(); paths != nil {
 		paths.Reported(rec)
 	}

@@ -29,6 +29,7 @@ type Metrics struct {
 	registry  *prometheus.Registry
 	decisions *prometheus.CounterVec
 	duration  prometheus.Histogram
+	declined  prometheus.Counter
 	// byKind are the counters of each kind and result, found once: looking a
 	// label up costs more than counting.
 	byKind [4][numResults]prometheus.Counter
@@ -59,6 +60,9 @@ func New(view func() *mam.View, clients func() int, version string, started time
 			Buckets: []float64{10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 50e-3, 1},
 		}),
 	}
+	m.declined = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mamma_reported_plain_tcp_total", Help: "Connections that became plain TCP although MPTCP was asked for, as clients report.",
+	})
 	for _, k := range []policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose} {
 		for r, name := range results {
 			m.byKind[k][r] = m.decisions.WithLabelValues(k.String(), name)
@@ -69,7 +73,7 @@ func New(view func() *mam.View, clients func() int, version string, started time
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	}, func() float64 { return 1 })
 	m.registry.MustRegister(
-		m.decisions, m.duration, info, &state{view: view, clients: clients, started: started},
+		m.decisions, m.duration, m.declined, info, &state{view: view, clients: clients, started: started},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -91,6 +95,13 @@ func (m *Metrics) Observe(r *mam.Record) {
 		result = resultPrefix
 	}
 	m.byKind[r.Kind][result].Inc()
+}
+
+// Reported counts what a client reports of a decision. It is quick.
+func (m *Metrics) Reported(r *mam.Record) {
+	if o := r.Outcome; o != nil && o.Errno == 0 && o.PlainTCP {
+		m.declined.Inc()
+	}
 }
 
 // Handler answers scrapes, two at a time: more would only wait for each other.

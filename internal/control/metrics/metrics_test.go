@@ -63,6 +63,9 @@ func TestMetrics(t *testing.T) {
 	m.Observe(&mam.Record{Kind: policy.SocketChoose, Reused: true})
 	m.Observe(&mam.Record{Kind: policy.SocketConnect, Fallback: "stuck"})
 	m.Observe(&mam.Record{Kind: 77})
+	for _, o := range []*mam.Outcome{nil, {}, {PlainTCP: true}, {PlainTCP: true}, {PlainTCP: true, Errno: 111}} {
+		m.Reported(&mam.Record{Outcome: o})
+	}
 
 	got := strings.Join(scrape(t, m), "")
 	got = strings.ReplaceAll(got, fmt.Sprintf("goversion=%q", buildVersion(got)), `goversion="go1.x"`)
