@@ -51,6 +51,13 @@ func (m *Manager) ChooseSubflows(c MultipathConn, now time.Time) ([]policy.Subfl
 	return checkSubflows(r, chosen), nil
 }
 
+// ChoosesSubflows tells whether the policy decides about subflows itself: a
+// policy.SubflowChooser.
+func (r *Runner) ChoosesSubflows() bool {
+	_, ok := r.policy.(policy.SubflowChooser)
+	return ok
+}
+
 // subflowRequest makes the policy's request.
 func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowRequest {
 	r := &policy.SubflowRequest{Local: c.Local, Remote: c.Remote, Remotes: c.Remotes, Now: now}

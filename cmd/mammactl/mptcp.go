@@ -65,8 +65,11 @@ func (a *app) showMultipath(m *control.Multipath) error {
 		b.WriteString("Only your own connections are shown.\n")
 	}
 	who := "not managed by mamma"
-	if m.Managed {
-		who = "managed by mamma"
+	switch {
+	case m.Managed && m.PerConnection:
+		who = "managed by mamma, which asks the policy about each connection"
+	case m.Managed:
+		who = "set up by mamma for all connections alike: the policy cannot veto subflows of a single one"
 	}
 	fmt.Fprintf(&b, "Path manager: %s, %s\n", orUnknown(m.PathManager), who)
 	for _, e := range m.Endpoints {

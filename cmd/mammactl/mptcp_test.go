@@ -9,7 +9,7 @@ import (
 // multipath is an answer with all that a connection can be.
 func multipath() control.Multipath {
 	return control.Multipath{
-		Now: now, PathManager: known("userspace"), Managed: true, Complete: true,
+		Now: now, PathManager: known("userspace"), Managed: true, PerConnection: true, Complete: true,
 		Connections: []control.MultipathConn{
 			{
 				Token: "22fb75ab", Local: "192.168.0.23:45343", Remote: "192.0.2.1:443", Sent: 1200, Received: 25e6,
@@ -40,4 +40,19 @@ func TestMultipathOfNobody(t *testing.T) {
 		t.Fatalf("exit code %d, %s", code, errs)
 	}
 	golden(t, "mptcp-none", out)
+}
+
+// Where the kernel manages paths, a policy's veto for one connection does not
+// hold, and that is said.
+func TestMultipathOfTheKernel(t *testing.T) {
+	f := newFake()
+	f.answers["GET /v1/mptcp"] = control.Multipath{
+		Now: now, PathManager: known("kernel"), Managed: true, Complete: true,
+		Endpoints: []control.MultipathEndpoint{{ID: 1, Addr: "192.168.0.23", Flags: []string{"subflow"}}},
+	}
+	code, out, errs := mammactl(t.Context(), serve(t, f), "mptcp")
+	if code != exitOK || errs != "" {
+		t.Fatalf("exit code %d, %s", code, errs)
+	}
+	golden(t, "mptcp-kernel", out)
 }

@@ -108,10 +108,13 @@ decisions {
 mptcp {
   # Who opens the subflows of Multipath TCP connections. "kernel": the kernel, on
   # every connection of the host, by an endpoint for each managed network that
-  # the policy wants used; endpoints of others are left alone. "userspace": mamma,
-  # as the policy says for each connection; this switches the kernel's own path
-  # manager off (net.mptcp.path_manager) for new connections while mamma runs. "off":
-  # not mamma. Both need CAP_NET_ADMIN, and "userspace" Linux 5.19. Default: "off".
+  # the policy wants used; endpoints of others are left alone. The policy is asked
+  # about all connections at once: it cannot veto the subflows of a single one.
+  # "userspace": mamma, as the policy says for each connection; this switches the
+  # kernel's own path manager off (net.mptcp.path_manager) for new connections
+  # while mamma runs. "off": not mamma. What is set up in the kernel is noted in
+  # state_dir, so that the next run takes it back if this one is killed. Both need
+  # CAP_NET_ADMIN, and "userspace" Linux 5.19. Default: "off".
   path_manager = "kernel"
 }
 

@@ -12,12 +12,15 @@ import (
 type Multipath struct {
 	Now time.Time `json:"now"`
 	// PathManager is who opens subflows of new connections, as net.mptcp.path_manager.
-	PathManager *string             `json:"path_manager"`
-	Managed     bool                `json:"managed"`  // the daemon does, or sets the kernel's up
-	Complete    bool                `json:"complete"` // false: only the asker's own connections are shown
-	Connections []MultipathConn     `json:"connections"`
-	Endpoints   []MultipathEndpoint `json:"endpoints"`
-	Counters    MultipathCounters   `json:"counters"`
+	PathManager *string `json:"path_manager"`
+	Managed     bool    `json:"managed"` // the daemon does, or sets the kernel's up
+	// PerConnection tells that the policy is asked about each connection, so that
+	// its vetoes hold. False where mamma manages: it is asked about all at once.
+	PerConnection bool                `json:"per_connection"`
+	Complete      bool                `json:"complete"` // false: only the asker's own connections are shown
+	Connections   []MultipathConn     `json:"connections"`
+	Endpoints     []MultipathEndpoint `json:"endpoints"`
+	Counters      MultipathCounters   `json:"counters"`
 }
 
 // MultipathConn is one connection. Bytes are those of the connection, each

@@ -90,7 +90,9 @@ func (d *Daemon) multipath() (control.Multipath, error) {
 		return control.Multipath{}, err
 	}
 	m := encodeMultipath(&s)
-	m.Managed = d.paths.Load() != nil
+	if paths := d.paths.Load(); paths != nil {
+		m.Managed, m.PerConnection = true, paths.PerConnection()
+	}
 	return m, nil
 }
 

@@ -31,6 +31,7 @@ type keeper struct {
 	policy Policy
 	log    *slog.Logger
 	mem    *memory
+	told   *mam.Runner // whose limits in this mode the log has
 	// own are the endpoints that were added here, by address. Whatever else
 	// there is belongs to others.
 	own map[netip.Addr]mptcp.Endpoint
@@ -95,6 +96,11 @@ func (k *keeper) sync(now time.Time) error {
 	wanted := map[netip.Addr]mptcp.Endpoint{}
 	var order []netip.Addr
 	view := k.policy.View()
+	if r := view.Runner; r != nil && r != k.told && r.ChoosesSubflows() {
+		k.told = r
+		k.log.Info("the kernel opens MPTCP subflows on all connections alike: the policy cannot veto those of a single one",
+			"policy", r.Name, "with_vetoes", `path_manager = "userspace"`)
+	}
 	for _, s := range chosen {
 		e := endpoint(view, s)
 		wanted[e.Addr] = e

@@ -2,13 +2,16 @@ package pathmanager
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/mam/policy"
 )
 
@@ -126,3 +129,39 @@ func TestKeeperRefused(t *testing.T) {
 		t.Errorf("%v, %v", err, k.endpoints)
 	}
 }
+
+// That vetoes for single connections do not hold is said once for each policy
+// that may have some.
+func TestKeeperTellsOfVetoes(t *testing.T) {
+	var log strings.Builder
+	h := newHost(prefix("wlan0", 2, "10.1.0.2/24"))
+	k, err := newKeeper(&kernel{}, h, &memory{}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		policy policy.Policy
+		want   int
+	}{
+		{"one that chooses", &h.chooser, 1},
+		{"one without opinion", opinionless{}, 1},
+		{"another one that chooses", &h.chooser, 2},
+	} {
+		h.runner = mam.NewRunner(tt.name, tt.policy, quiet)
+		h.set()
+		for range 3 {
+			if err := k.sync(start); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(log.String(), "cannot veto"); n != tt.want {
+			t.Errorf("%s: said %d times, want %d", tt.name, n, tt.want)
+		}
+	}
+}
+
+// opinionless is a policy that leaves subflows to the default.
+type opinionless struct{}
+
+func (opinionless) Choose(*policy.Request) policy.Decision { return policy.Decision{} }

@@ -213,6 +213,10 @@ func (m *Manager) close() error {
 	return errors.Join(errs...)
 }
 
+// PerConnection tells whether the policy is asked about each connection, rather
+// than about all at once: then its vetoes hold.
+func (m *Manager) PerConnection() bool { return m.mode == mptcp.Userspace }
+
 // Changed says that networks, policy or its configuration have changed. It does
 // not block and is safe for concurrent use.
 func (m *Manager) Changed() {
