@@ -203,7 +203,7 @@ func (p *proxy) openLocked(c *settings) (map[string]net.Listener, error) {
 	if p.activated {
 		return opened, nil
 	}
-	lc := listenConfig()
+	var lc net.ListenConfig
 	var skipped error
 	for _, addr := range c.listen {
 		if p.listeners[addr] != nil || opened[addr] != nil {
