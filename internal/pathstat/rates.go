@@ -42,6 +42,12 @@ type direction struct {
 	slot  int64
 	rate  float64
 	max   sliding
+
+	// stalled tells that the last pass came late, after one that had read
+	// stallBytes at stallAt.
+	stalled    bool
+	stallBytes uint64
+	stallAt    time.Duration
 }
 
 // NewLinkEstimator makes an estimator for passes an interval apart, 100 ms if
@@ -64,12 +70,21 @@ func NewLinkEstimator(interval time.Duration) *LinkEstimator {
 // A counter that was never above 0 is not there yet. One that goes backwards
 // (reset, wrap of a 32-bit counter) begins a new baseline (M9). A pass less than
 // half an interval after the one before is left to the next one. A gap longer
-// than the history begins anew.
+// than the history begins anew. Of a pass that follows a late one, the maximum
+// takes the rate over both, if that is lower.
 func (e *LinkEstimator) Add(now Instant, c LinkCounters, planned time.Duration) {
-	e.stats.Time = now.Wall
+	e.AddBetween(now, now, c, planned)
+}
+
+// AddBetween is Add where it is only known that the counters were read after one
+// instant and before another, as a process may be made to wait at any time. The
+// rate is then the least that they can mean: what waiting adds to one pass and
+// takes from the next must not make a link look faster than it is.
+func (e *LinkEstimator) AddBetween(after, before Instant, c LinkCounters, planned time.Duration) {
+	e.stats.Time = before.Wall
 	e.stats.RxErrors, e.stats.TxErrors = c.RxErrors, c.TxErrors
-	e.advance(&e.down, now.Up, c.RxBytes, planned, &e.sma)
-	e.advance(&e.up, now.Up, c.TxBytes, planned, nil)
+	e.advance(&e.down, after.Up, before.Up, c.RxBytes, planned, &e.sma)
+	e.advance(&e.up, after.Up, before.Up, c.TxBytes, planned, nil)
 }
 
 // Stats returns the figures as of the last pass.
@@ -92,14 +107,14 @@ func (e *LinkEstimator) maximum(d *direction) (policy.BytesPerSecond, time.Time)
 	return policy.BytesPerSecond(m.value), e.stats.Time.Add(-time.Duration(d.slot-m.at) * e.interval)
 }
 
-func (e *LinkEstimator) advance(d *direction, at time.Duration, bytes uint64, planned time.Duration, sma *averages) {
+func (e *LinkEstimator) advance(d *direction, after, before time.Duration, bytes uint64, planned time.Duration, sma *averages) {
 	if !d.known {
 		if bytes > 0 {
-			d.known, d.bytes, d.at = true, bytes, at
+			d.known, d.bytes, d.at = true, bytes, after
 		}
 		return
 	}
-	passed := at - d.at
+	passed := before - d.at
 	if passed < e.interval/2 || passed <= 0 {
 		return
 	}
@@ -108,25 +123,33 @@ func (e *LinkEstimator) advance(d *direction, at time.Duration, bytes uint64, pl
 	if bytes >= d.bytes {
 		rate = float64(bytes-d.bytes) / passed.Seconds()
 	}
-	d.bytes, d.at, d.rate = bytes, at, rate
+	// A host that stood still, as it was busy or its hypervisor was, gets what has
+	// piled up meanwhile with what comes next. The link has carried that in the
+	// time of both passes, and was no faster.
+	peak := rate
+	if d.stalled && bytes >= d.stallBytes {
+		peak = min(rate, float64(bytes-d.stallBytes)/(before-d.stallAt).Seconds())
+	}
+	covered := min(e.count(planned), slots)
+	d.stalled, d.stallBytes, d.stallAt = slots > covered, d.bytes, d.at
+	d.bytes, d.at, d.rate = bytes, after, rate
 	if slots >= e.slots {
 		// Nothing of what is known is recent, and a rate over so long a time
 		// says nothing of now.
-		d.rate = 0
+		d.rate, d.stalled = 0, false
 		d.max.reset()
 		if sma != nil {
 			sma.reset()
 		}
 		return
 	}
-	covered := min(e.count(planned), slots)
 	for i := range slots {
-		v := rate
+		v, highest := rate, peak
 		if i < slots-covered {
-			v = 0
+			v, highest = 0, 0
 		}
 		d.slot++
-		d.max.push(d.slot, v)
+		d.max.push(d.slot, highest)
 		if sma != nil {
 			sma.push(v)
 		}

@@ -53,6 +53,11 @@ func TestLinkEstimatorOddPasses(t *testing.T) {
 			map[string]float64{"download_rate_current": 10000, "download_sma_current": 1000, "download_sma_max": 1000}},
 		{"planned: one rate all along", []step{{0, tick, 1000}, {10 * tick, 10 * tick, 11000}},
 			map[string]float64{"download_rate_current": 10000, "download_sma_current": 10000, "download_sma_min": 1000}},
+		// 10 kB/s, of which nothing is seen while the host stands still.
+		{"after a stall", []step{{0, tick, 1000}, {tick, tick, 2000}, {4 * tick, tick, 2000}, {tick, tick, 7000}, {tick, tick, 8000}},
+			map[string]float64{"download_rate_current": 10000, "download_rate_max_recent": 10000, "download_counter": 8000}},
+		{"faster than before a stall", []step{{0, tick, 1000}, {4 * tick, tick, 2000}, {tick, tick, 12000}, {tick, tick, 22000}},
+			map[string]float64{"download_rate_max_recent": 100000}},
 		{"longer than the windows", []step{{0, tick, 1000}, {tick, tick, 2000}, {5 * time.Minute, tick, 2300}},
 			map[string]float64{
 				"download_rate_current": 1, "download_rate_max_recent": 10000,
@@ -73,6 +78,39 @@ func TestLinkEstimatorOddPasses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A sampler that has to wait for the CPU, before or after the kernel is asked,
+// never takes a link for faster than it is.
+func TestLinkEstimatorLateTicks(t *testing.T) {
+	const capacity = 1e6 // bytes per second, all the time
+	counters := func(up time.Duration) LinkCounters {
+		n := uint64(capacity * up.Seconds())
+		return LinkCounters{RxBytes: n, TxBytes: n}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		e := NewLinkEstimator(DefaultInterval)
+		up := time.Hour
+		wait := func(what string) {
+			up += time.Duration(rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 400)).Draw(t, what)) * time.Millisecond
+		}
+		for range rapid.IntRange(2, 50).Draw(t, "passes") {
+			up += DefaultInterval
+			wait("before the pass")
+			after := at(up)
+			wait("before the dump")
+			c := counters(up)
+			wait("after the dump")
+			e.AddBetween(after, at(up), c, DefaultInterval)
+		}
+		const tolerance = 1 + 1e-6
+		if s := e.Stats(); s.DownRateMax > capacity*tolerance || s.UpRateMax > capacity*tolerance || s.DownSMAMax.VeryLong > capacity*tolerance {
+			t.Fatalf("a link of %v B/s seems to carry %v down, %v up, %v over 1 s", capacity, s.DownRateMax, s.UpRateMax, s.DownSMAMax.VeryLong)
+		}
+		if s := e.Stats(); s.DownRate > capacity*tolerance {
+			t.Fatalf("a link of %v B/s carries %v", capacity, s.DownRate)
+		}
+	})
 }
 
 func TestLinkEstimatorOtherInterval(t *testing.T) {
@@ -102,7 +140,8 @@ func TestLinkEstimatorAgainstBruteForce(t *testing.T) {
 		e := NewLinkEstimator(DefaultInterval)
 		bytes, up := uint64(1), time.Duration(0)
 		e.Add(at(up), LinkCounters{RxBytes: bytes}, 0)
-		var rates []float64
+		var rates, peaks []float64
+		late, before, during := false, uint64(0), 0 // the last pass: bytes and slots
 		n := rapid.IntRange(1, 60).Draw(t, "passes")
 		for range n {
 			slots := rapid.SampledFrom([]int{1, 1, 1, 2, 5, 30, 300}).Draw(t, "slots")
@@ -112,15 +151,21 @@ func TestLinkEstimatorAgainstBruteForce(t *testing.T) {
 			up += time.Duration(slots) * DefaultInterval
 			e.Add(at(up), LinkCounters{RxBytes: bytes}, time.Duration(planned)*DefaultInterval)
 			rate := float64(sent) / (float64(slots) / 10)
+			peak := rate
+			if late {
+				peak = min(rate, float64(before+sent)/(float64(during+slots)/10))
+			}
+			late, before, during = slots > planned, sent, slots
 			for i := range slots {
 				if i < slots-planned {
-					rates = append(rates, 0)
+					rates, peaks = append(rates, 0), append(peaks, 0)
 				} else {
-					rates = append(rates, rate)
+					rates, peaks = append(rates, rate), append(peaks, peak)
 				}
 			}
 		}
 		got, want := linkKeys(e.Stats()), bruteForce(rates)
+		want["download_rate_max_recent"] = slices.Max(append(peaks[max(0, len(peaks)-6000):], 0))
 		for key, w := range want {
 			if math.Abs(got[key]-w) > 1e-6*w {
 				t.Fatalf("%s = %v, want %v after %d slots", key, got[key], w, len(rates))
@@ -150,7 +195,6 @@ func bruteForce(rates []float64) map[string]float64 {
 		return v[len(v)/10]
 	}
 	return map[string]float64{
-		"download_rate_max_recent":      slices.Max(last(rates, 6000)),
 		"download_sma_current":          sma[len(sma)-1],
 		"download_sma_max":              slices.Max(last(sma, 10)),
 		"download_sma_max_mid":          slices.Max(last(sma, 100)),

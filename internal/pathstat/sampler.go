@@ -56,6 +56,13 @@ type Sampler struct {
 	state    state
 	nextDump time.Duration // Instant.Up before which sockets are not read again
 	failed   map[string]bool
+	counters []counted // of this pass
+}
+
+// counted is what a link had counted.
+type counted struct {
+	link *link
+	LinkCounters
 }
 
 type socketSource interface {
@@ -135,6 +142,10 @@ func (s *Sampler) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// leastLate is which part of an interval makes a pass late: more than timers and
+// short passes are on an idle host.
+const leastLate = 8
+
 func (s *Sampler) runPasses(ctx context.Context) error {
 	defer func() {
 		_ = s.sockets.Close()
@@ -160,9 +171,10 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 			quiet := s.pass(s.options.Clock(), planned)
 			planned = s.pace.after(quiet)
 			// Planning from the last due time keeps the mean interval exact; a
-			// pass that took too long is not made up for.
+			// pass that took too long is not made up for. Else the next one would
+			// look at a shorter time, in which a burst is a higher rate.
 			last, due = due, due+planned
-			if now := time.Since(start); due < now+s.pace.base/2 {
+			if now := time.Since(start); due < now+planned-s.pace.base/leastLate {
 				last, due = now, now+planned
 			}
 			timer.Reset(due - time.Since(start))
@@ -203,11 +215,17 @@ func (s *Sampler) readLinks(now Instant, planned time.Duration) (busy bool) {
 	if len(s.state.byIndex) == 0 {
 		return false
 	}
+	s.counters = s.counters[:0]
 	err := s.links.Read(func(index int, c LinkCounters) {
 		if l := s.state.byIndex[index]; l != nil {
-			busy = l.add(now, c, planned) || busy
+			s.counters = append(s.counters, counted{l, c})
 		}
 	})
+	// The dump itself may have had to wait for the CPU.
+	read := s.options.Clock()
+	for _, c := range s.counters {
+		busy = c.link.add(now, read, c.LinkCounters, planned) || busy
+	}
 	s.report("link counters", err)
 	return busy
 }

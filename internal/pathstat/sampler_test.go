@@ -28,6 +28,7 @@ type fakeKernel struct {
 	interrupted int           // so many dumps are
 	cost        time.Duration // of a dump
 	dumps       int
+	linkWait    time.Duration // before the counters are read
 }
 
 func (k *fakeKernel) Read(_ []netip.Addr, begin func(), visit func(*tcpSocket)) (bool, error) {
@@ -57,6 +58,11 @@ type fakeLinks struct{ *fakeKernel }
 func (k fakeLinks) Read(visit func(int, LinkCounters)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if wait := k.linkWait; wait > 0 {
+		k.mu.Unlock()
+		time.Sleep(wait)
+		k.mu.Lock()
+	}
 	for index, c := range k.counters {
 		visit(index, c)
 	}
@@ -279,6 +285,27 @@ func TestSamplerRatesAcrossPaces(t *testing.T) {
 		l := b.Snapshot().Links["eth0"]
 		if l.DownRate != 5000 || l.DownSMA != 5000 || l.DownSMAMin.Mid != 5000 {
 			t.Errorf("a constant 5 kB/s, seen once a second: %+v", l)
+		}
+	})
+}
+
+// Passes that were held up are followed by a whole interval: in a shorter one a
+// burst would be a higher rate.
+func TestSamplerAfterLatePass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Options{MaxInterval: -1}, nil)
+		b.kernel.counters[2] = LinkCounters{RxBytes: 1, TxBytes: 1}
+		b.Set(home)
+		for _, late := range []time.Duration{10, 30, 45, 60, 90, 250} {
+			b.kernel.linkWait = late * time.Millisecond
+			b.wait(100 * time.Millisecond)
+			b.kernel.linkWait = 0
+			// The end of the late pass is the time of its snapshot.
+			for i, gap := range b.wait(500 * time.Millisecond)[1:] {
+				if limit := DefaultInterval - DefaultInterval/leastLate; gap < limit {
+					t.Errorf("gap %d after a pass %d ms late is %v, want at least %v", i, late, gap, limit)
+				}
+			}
 		}
 	})
 }

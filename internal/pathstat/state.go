@@ -134,14 +134,15 @@ func (st *state) addLink(p *Prefix, old map[string]*link) {
 	st.byIndex[p.Index] = l
 }
 
-// add takes the counters of a pass; it says whether the link was in use.
-func (l *link) add(now Instant, c LinkCounters, planned time.Duration) (busy bool) {
+// add takes the counters of a pass, read between two instants; it says whether
+// the link was in use.
+func (l *link) add(after, before Instant, c LinkCounters, planned time.Duration) (busy bool) {
 	l.seen, l.bytes = true, c.RxBytes+c.TxBytes
 	if l.loopback {
-		l.stats = policy.LinkStats{Time: now.Wall, RxErrors: c.RxErrors, TxErrors: c.TxErrors}
+		l.stats = policy.LinkStats{Time: before.Wall, RxErrors: c.RxErrors, TxErrors: c.TxErrors}
 		return false
 	}
-	l.estimator.Add(now, c, planned)
+	l.estimator.AddBetween(after, before, c, planned)
 	l.stats = l.estimator.Stats()
 	return l.stats.DownRate > quietRate || l.stats.UpRate > quietRate
 }
