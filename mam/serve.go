@@ -28,6 +28,9 @@ const (
 	writeTimeout = 10 * time.Second
 	// acceptPause is the wait after the process ran out of descriptors.
 	acceptPause = 50 * time.Millisecond
+	// refusalPause is the time between two messages about refused clients, of
+	// which a user can cause any number.
+	refusalPause = time.Minute
 )
 
 // Server serves the clients of one Manager on any number of sockets.
@@ -37,6 +40,9 @@ type Server struct {
 	mu    sync.Mutex
 	count int
 	users map[uint32]int
+
+	refused     int // since the last message about it
+	refusedTold time.Time
 }
 
 // NewServer makes a Server.
@@ -93,7 +99,7 @@ func (s *Server) admit(ctx context.Context, serving *sync.WaitGroup, nc *net.Uni
 	cred, err := unixsocket.PeerCred(nc)
 	if err != nil || !s.enter(cred.UID) {
 		if err == nil {
-			s.m.log.Warn("too many clients; one is refused", "uid", cred.UID)
+			s.tellRefused(cred.UID, time.Now())
 		}
 		_ = nc.Close()
 		return
@@ -124,6 +130,21 @@ func (s *Server) enter(uid uint32) bool {
 	s.count++
 	s.users[uid]++
 	return true
+}
+
+// tellRefused logs that a client was refused, now and then.
+func (s *Server) tellRefused(uid uint32, now time.Time) {
+	s.mu.Lock()
+	s.refused++
+	n := s.refused
+	tell := s.refusedTold.IsZero() || now.Sub(s.refusedTold) >= refusalPause
+	if tell {
+		s.refused, s.refusedTold = 0, now
+	}
+	s.mu.Unlock()
+	if tell {
+		s.m.log.Warn("too many clients; some are refused", "uid", uid, "n", n)
+	}
 }
 
 func (s *Server) leave(uid uint32) {

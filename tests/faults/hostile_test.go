@@ -199,6 +199,10 @@ func TestThousandsOfConnections(t *testing.T) {
 	if got := startRole(t, userB, userB, "ask", d.socket).line(t); got != "127.0.0.1" {
 		t.Errorf("another user is told %q", got)
 	}
+	d.Log.Await(t, "too many clients; some are refused", 1)
+	if n := strings.Count(d.Log.String(), "\n"); n > 20 {
+		t.Errorf("%d lines are logged:\n%.4000s", n, d.Log)
+	}
 	if m := d.memory(t); m > 512<<20 {
 		t.Errorf("the daemon takes %d MB", m>>20)
 	}
