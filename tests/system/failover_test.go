@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -172,7 +173,10 @@ func (t *table) row(what string, d time.Duration, limit string) {
 	_, _ = fmt.Fprintf(t.w, "%s\t%.1f ms\t%s\n", what, float64(d)/float64(time.Millisecond), limit)
 }
 
-// How long a network that fails is still used, and when it is used again.
+// How long a network that fails is still used, and when it is used again. With
+// -v it prints a table of what it measured:
+//
+//	go test -count=1 -v -run TestFailover ./tests/system
 func TestFailover(t *testing.T) {
 	timed(t)
 	times := newTable()
@@ -291,23 +295,40 @@ func failSilently(t *testing.T, times *table, conf, how string, limit time.Durat
 	}
 }
 
-// failResolver lets the preferred network's name server fall silent.
+// failResolver lets the preferred network's name server fall silent. A dial by
+// name waits for it no longer than for a connection; a busy machine may take its
+// time once or twice.
 func failResolver(t *testing.T, times *table) {
+	const limit = 450 * time.Millisecond // less than two attempt delays
+	byName, byAddress := resolverRound(t)
+	for tries := 1; byName > limit && tries < 4; tries++ {
+		next, address := resolverRound(t)
+		byName, byAddress = min(byName, next), min(byAddress, address)
+	}
+	// The network's IPv6 prefix, which comes next, is given the resolution delay
+	// to be better than its IPv4 prefix.
+	times.row("resolver dead: first connection by name", byName, "attempt and resolution delay, 300 ms")
+	times.row("resolver dead: connection by address", byAddress, "nothing")
+	if byName > limit {
+		t.Errorf("by name: %v, want at most %v", byName, limit)
+	}
+	if byAddress > time.Second {
+		t.Errorf("by address: %v", byAddress)
+	}
+}
+
+func resolverRound(t *testing.T) (byName, byAddress time.Duration) {
+	t.Helper()
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", resolverConf))
 	c := startDialer(t, bed, d.socket)
 	bed.Networks[0].Server.DNS.SetHandler(dns.HandlerFunc(func(dns.ResponseWriter, *dns.Msg) {}))
-	n, took := c.dial("www.example.net:80")
-	if n != "wwan0" || took > 2*time.Second {
-		t.Errorf("by name: %s after %v", n, took)
+	n, byName := c.dial("www.example.net:80")
+	if n != "wwan0" {
+		t.Errorf("by name: %s after %v", n, byName)
 	}
-	// The network's IPv6 prefix, which comes next, is given the resolution delay
-	// to be better than its IPv4 prefix.
-	times.row("resolver dead: first connection by name", took, "attempt and resolution delay, 300 ms")
-	if n, took = c.dial("192.0.2.1:80"); took > time.Second {
-		t.Errorf("by address: %s after %v", n, took)
-	}
-	times.row("resolver dead: connection by address", took, "nothing")
+	_, byAddress = c.dial(service)
+	return byName, byAddress
 }
 
 // state waits until the daemon judges a network as wanted.
@@ -496,6 +517,45 @@ func TestRenumbering(t *testing.T) {
 	change(h.AddrDel, second, 1)
 	change(h.AddrDel, n.Client6, 0)
 	a.address(renumbered)
+}
+
+// The privacy extensions' address is suggested as soon as the kernel has made
+// one (RFC 8981), and the stable one where there is none.
+func TestTemporaryAddress(t *testing.T) {
+	bed := laptop(t)
+	n := bed.Networks[0]
+	for key, value := range map[string]string{"use_tempaddr": "2", "accept_dad": "0", "dad_transmits": "0"} {
+		if err := bed.Client.Sysctl("net.ipv6.conf.wlan0."+key, value); err != nil {
+			t.Skipf("needs a kernel with the privacy extensions: %v", err)
+		}
+	}
+	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
+	a := ask(t, bed, d, "[2001:db8:ffff::1]:80")
+	a.address(n.Client6)
+	h := bed.Client.Handle()
+	link, err := h.LinkByName("wlan0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The kernel makes temporary addresses beside one with this flag.
+	stable := netip.PrefixFrom(n.Client6.Next(), 64)
+	if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(stable), Flags: unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NODAD, ValidLft: 3600, PreferedLft: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	addrs, err := h.AddrList(link, netlink.FAMILY_V6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TEMPORARY != 0 })
+	if at < 0 {
+		t.Skip("needs a kernel that makes temporary addresses: CONFIG_IPV6 with privacy extensions")
+	}
+	temporary, _ := netip.AddrFromSlice(addrs[at].IP)
+	a.address(temporary)
+	if err := h.AddrDel(link, &netlink.Addr{IPNet: ipNet(stable)}); err != nil { // its temporary ones go with it
+		t.Fatal(err)
+	}
+	a.address(n.Client6)
 }
 
 // An interface is replaced by another of the same name, as when a modem is
