@@ -120,7 +120,7 @@ func (w *work) results(m *wire.Message, first bool) {
 			if len(c.Result) == 0 && hint.Flags&aiCanonName != 0 {
 				e.CanonName = w.answer.Canonical
 			}
-			if w.decision.Multipath && first && t == wire.SockStream {
+			if w.decision.Multipath && !w.view.NoMultipath && first && t == wire.SockStream {
 				e.Protocol = wire.ProtoMPTCP
 			}
 			c.Result = append(c.Result, e)

@@ -147,6 +147,19 @@ func TestMultipathForOriginalClients(t *testing.T) {
 	if got := d.dial(t).ask(socketConnectTo("four.test", "80")).Context.Protocol; got != wire.ProtoMPTCP {
 		t.Errorf("socketconnect: protocol %d, want %d", got, wire.ProtoMPTCP)
 	}
+	// On a host without, its socket could not be made; our own client copes, and
+	// tells what it got.
+	off := *d.View()
+	off.NoMultipath, off.usable, off.offered = true, [3][]*policy.Prefix{}, [3][]*policy.Prefix{}
+	d.Publish(&off)
+	if got := d.dial(t).ask(socketConnectTo("four.test", "80")).Context.Protocol; got != wire.ProtoTCP {
+		t.Errorf("socketconnect on a host without MPTCP: protocol %d, want %d", got, wire.ProtoTCP)
+	}
+	ours := socketConnectTo("four.test", "80")
+	ours.Features, ours.NoResolve = everything, true
+	if got := d.dial(t).ask(ours).Context.Protocol; got != wire.ProtoMPTCP {
+		t.Errorf("our own client there: protocol %d, want %d", got, wire.ProtoMPTCP)
+	}
 	if got := d.dial(t).ask(connectTo("192.0.2.1:80")).Context.Protocol; got != 0 {
 		t.Errorf("connect, whose socket exists: protocol %d, want 0 as sent", got)
 	}

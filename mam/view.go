@@ -84,6 +84,9 @@ type View struct {
 	// AvoidMetered offers prefixes that cost something only if no cheaper one is
 	// left.
 	AvoidMetered bool
+	// NoMultipath tells that this host has no MPTCP, or has it switched off.
+	// Clients that could not fall back are not told to use it then.
+	NoMultipath bool
 	// Local tells whether an address is one of this host's, so that idle sockets
 	// of addresses that are gone are not used again; nil: all are.
 	Local func(netip.Addr) bool

@@ -258,7 +258,7 @@ func (d *Daemon) publishLocked() *mam.View {
 		Time: time.Now(), Runner: d.runner, Prefixes: measured(d.list, stats), Destinations: stats,
 		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
 		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: d.avoid, Local: d.local, AvoidMetered: d.cfg.AvoidMetered,
-		Fresh: d.loaded.fresh,
+		Fresh: d.loaded.fresh, NoMultipath: noMultipath(),
 	}
 	for i := range d.list {
 		if m := &d.list[i]; m.device != "" {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -66,6 +67,13 @@ func (d *Daemon) reconfigured() {
 	if paths := d.paths.Load(); paths != nil {
 		paths.Changed()
 	}
+}
+
+// noMultipath tells whether sockets for MPTCP are refused. It takes some
+// microseconds.
+func noMultipath() bool {
+	on, err := mptcp.Enabled()
+	return errors.Is(err, mptcp.ErrUnsupported) || err == nil && !on
 }
 
 // mptcpCounters reads the counters of the host.
