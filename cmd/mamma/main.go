@@ -10,15 +10,14 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/daemon"
+	"github.com/socket-intents/mamma/internal/service"
 	"github.com/socket-intents/mamma/internal/spool"
 )
 
@@ -53,20 +52,13 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// exit statuses.
-const (
-	statusOK    = 0
-	statusError = 1
-	statusUsage = 2
-)
-
 type flags struct {
-	socket, control     string
-	logLevel, logFormat string
-	check               string
-	convert             string
-	init                bool
-	version             bool
+	socket, control string
+	log             service.LogFlags
+	check           string
+	convert         string
+	init            bool
+	version         bool
 }
 
 // instead names the flag that has something done instead of running; "" if none.
@@ -85,35 +77,31 @@ func (f *flags) instead() string {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return service.ExitStatus("mamma", stderr, do(ctx, args, stdout, stderr))
+}
+
+func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var f flags
 	fs := pflag.NewFlagSet("mamma", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.SetOutput(io.Discard) // errors are said below, once
 	fs.StringVar(&f.socket, "socket", "", "`path` of the request socket (default "+daemon.SocketPath("", "")+")")
 	fs.StringVar(&f.control, "control", "", "`path` of the control socket (default control.sock beside it)")
-	fs.StringVar(&f.logLevel, "log-level", "", "`level`: debug, info, warn or error (default info)")
-	fs.StringVar(&f.logFormat, "log-format", "", "`form`: text or json (default text)")
+	f.log.AddTo(fs)
 	fs.StringVar(&f.check, "check", "", "read `file`, say what is wrong with it, and exit")
 	fs.StringVar(&f.convert, "convert", "", "print `file`, in the original grammar, as HCL, and exit")
 	fs.BoolVar(&f.init, "init", false, "print a configuration for this host to start from, and exit")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 	help := fs.BoolP("help", "h", false, "print this and exit")
-	fail := func(status int, err error) int {
-		_, _ = fmt.Fprintf(stderr, "mamma: %v\n", err)
-		if status == statusUsage {
-			_, _ = fmt.Fprintln(stderr, `Try "mamma --help".`)
-		}
-		return status
-	}
 	if err := fs.Parse(args); err != nil {
-		return fail(statusUsage, err)
+		return service.Usage(err)
 	}
 	if *help {
-		_, _ = fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
-		return statusOK
+		_, err := fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
+		return err
 	}
 	if instead := f.instead(); instead != "" && fs.NArg() > 0 {
-		return fail(statusUsage, fmt.Errorf("%s takes no further argument, but there is %q", instead, fs.Arg(0)))
+		return service.Usage(fmt.Errorf("%s takes no further argument, but there is %q", instead, fs.Arg(0)))
 	}
 	var path string
 	switch fs.NArg() {
@@ -121,46 +109,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case 1:
 		path = fs.Arg(0)
 	default:
-		return fail(statusUsage, fmt.Errorf("one configuration file at most, not %d arguments", fs.NArg()))
+		return service.Usage(fmt.Errorf("one configuration file at most, not %d arguments", fs.NArg()))
 	}
-	level := new(slog.LevelVar)
-	if f.logLevel != "" {
-		if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-			return fail(statusUsage, fmt.Errorf("--log-level must be debug, info, warn or error, not %q", f.logLevel))
-		}
+	if err := f.log.Validate(); err != nil {
+		return service.Usage(err)
 	}
-	if f.logFormat != "" && f.logFormat != "text" && f.logFormat != "json" {
-		return fail(statusUsage, fmt.Errorf("--log-format must be text or json, not %q", f.logFormat))
-	}
-
-	var err error
 	switch {
 	case f.version:
-		_, err = fmt.Fprintln(stdout, "mamma", buildVersion())
+		_, err := fmt.Fprintln(stdout, "mamma", service.Version(version))
+		return err
 	case f.check != "":
-		err = check(f.check, stdout)
+		return check(f.check, stdout)
 	case f.convert != "":
-		err = convert(f.convert, stdout)
+		return convert(f.convert, stdout)
 	case f.init:
-		err = initial(stdout)
-	default:
-		err = serve(ctx, path, f, level, stdout, stderr)
+		return initial(stdout)
 	}
-	if err != nil {
-		return fail(statusError, err)
-	}
-	return statusOK
-}
-
-// buildVersion is what the linker said, else what the toolchain recorded.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
+	return serve(ctx, path, f, stdout, stderr)
 }
 
 func check(path string, stdout io.Writer) error {
@@ -199,7 +164,7 @@ func initial(stdout io.Writer) error {
 const flushLimit = time.Second
 
 // serve runs the daemon until a signal ends it.
-func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	// Before anything slow, so that a signal sent early does not kill.
@@ -216,27 +181,29 @@ func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdo
 	if path == "" {
 		_, _ = fmt.Fprintf(stdout, "No configuration given: managing every network that has a default route (policy %q). \"mamma --init\" writes a file to start from.\n", config.Auto().Policy.Name)
 	}
+	level := new(slog.LevelVar)
+	if f.log.Level != "" {
+		_ = level.UnmarshalText([]byte(f.log.Level)) // checked before
+	}
 	handler := printed.Handler(stderr, level)
 	log := slog.New(handler)
 	handed, err := daemon.TakeHanded()
 	if err != nil {
 		return err
 	}
-	watchdog, err := sd.SdWatchdogEnabled(false)
+	heartbeat, err := service.Heartbeat()
 	if err != nil {
-		return fmt.Errorf("service manager's watchdog: %w", err)
+		return err
 	}
 	d, err := daemon.New(daemon.Options{
-		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Version: buildVersion(),
+		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Version: service.Version(version),
 		OnConfig: func(cfg *config.Config) {
-			if f.logLevel == "" {
+			if f.log.Level == "" {
 				level.Set(cfg.Log.Level)
 			}
-			handler.SetJSON(f.logFormat == "json" || f.logFormat == "" && cfg.Log.Format == config.LogJSON)
+			handler.SetJSON(f.log.Format == "json" || f.log.Format == "" && cfg.Log.Format == config.LogJSON)
 		},
-		OnReady: func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) },
-		OnAlive: func() { _, _ = sd.SdNotify(false, sd.SdNotifyWatchdog) },
-		Handed:  handed, Heartbeat: watchdog / 2, // as sd_watchdog_enabled(3) recommends
+		OnReady: service.Ready, OnAlive: service.Alive, Handed: handed, Heartbeat: heartbeat,
 	})
 	if err != nil {
 		return err
@@ -247,26 +214,16 @@ func serve(ctx context.Context, path string, f flags, level *slog.LevelVar, stdo
 		select {
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				reload(d, log)
+				service.Reload(log, d.Reload, "the old state keeps running")
 			} else if err := d.Dump(stdout); err != nil {
 				log.Error("state not written", "err", err)
 			}
 		case err := <-done:
-			_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
+			service.Stopping()
 			if errors.Is(err, context.Canceled) {
 				return nil
 			}
 			return err
 		}
 	}
-}
-
-func reload(d *daemon.Daemon, log *slog.Logger) {
-	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
-	if err := d.Reload(); err != nil {
-		log.Error("not reloaded; the old state keeps running", "err", err)
-	} else {
-		log.Info("reloaded")
-	}
-	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
 }

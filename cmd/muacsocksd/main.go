@@ -13,14 +13,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/pflag"
 
+	"github.com/socket-intents/mamma/internal/service"
 	"github.com/socket-intents/mamma/internal/spool"
 )
 
@@ -62,25 +61,22 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// exit statuses.
-const (
-	statusOK    = 0
-	statusError = 1
-	statusUsage = 2
-)
-
 type flags struct {
-	listen              []string
-	config, socket      string
-	metrics             string
-	logLevel, logFormat string
-	check               string
-	init                bool
-	hashPassword        bool
-	version             bool
+	listen         []string
+	config, socket string
+	metrics        string
+	log            service.LogFlags
+	check          string
+	init           bool
+	hashPassword   bool
+	version        bool
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return service.ExitStatus("muacsocksd", stderr, do(ctx, args, stdin, stdout, stderr))
+}
+
+func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var f flags
 	fs := pflag.NewFlagSet("muacsocksd", pflag.ContinueOnError)
 	fs.SortFlags = false
@@ -89,50 +85,38 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	fs.StringVar(&f.config, "config", "", "read `file`")
 	fs.StringVar(&f.socket, "socket", "", "`path` of mamma's request socket (default where it usually is)")
 	fs.StringVar(&f.metrics, "metrics", "", "`address` and port to serve Prometheus metrics (default nowhere)")
-	fs.StringVar(&f.logLevel, "log-level", "", "`level`: debug, info, warn or error (default info)")
-	fs.StringVar(&f.logFormat, "log-format", "", "`form`: text or json (default text)")
+	f.log.AddTo(fs)
 	fs.StringVar(&f.check, "check", "", "read `file`, say what is wrong with it, and exit")
 	fs.BoolVar(&f.init, "init", false, "print a configuration that explains every setting, and exit")
 	fs.BoolVar(&f.hashPassword, "hash-password", false, "read a password, print its hash for the users file, and exit")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 	help := fs.BoolP("help", "h", false, "print this and exit")
-	fail := func(status int, err error) int {
-		_, _ = fmt.Fprintf(stderr, "muacsocksd: %v\n", err)
-		if status == statusUsage {
-			_, _ = fmt.Fprintln(stderr, `Try "muacsocksd --help".`)
-		}
-		return status
-	}
 	if err := fs.Parse(args); err != nil {
-		return fail(statusUsage, err)
+		return service.Usage(err)
 	}
 	if *help {
-		_, _ = fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
-		return statusOK
+		_, err := fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
+		return err
 	}
 	if fs.NArg() > 0 {
-		return fail(statusUsage, fmt.Errorf("unexpected argument %q; the configuration file is given by --config", fs.Arg(0)))
+		return service.Usage(fmt.Errorf("unexpected argument %q; the configuration file is given by --config", fs.Arg(0)))
 	}
 	if err := f.validate(); err != nil {
-		return fail(statusUsage, err)
+		return service.Usage(err)
 	}
-	var err error
 	switch {
 	case f.version:
-		_, err = fmt.Fprintln(stdout, "muacsocksd", buildVersion())
+		_, err := fmt.Fprintln(stdout, "muacsocksd", service.Version(version))
+		return err
 	case f.init:
-		_, err = io.WriteString(stdout, reference)
+		_, err := io.WriteString(stdout, reference)
+		return err
 	case f.hashPassword:
-		err = printHash(stdin, stdout)
+		return printHash(stdin, stdout)
 	case f.check != "":
-		err = check(f.check, stdout)
-	default:
-		err = serve(ctx, f, stderr)
+		return check(f.check, stdout)
 	}
-	if err != nil {
-		return fail(statusError, err)
-	}
-	return statusOK
+	return serve(ctx, f, stderr)
 }
 
 // validate checks the values of flags that settings have too.
@@ -149,14 +133,7 @@ func (f *flags) validate() error {
 			return fmt.Errorf("--metrics %w", err)
 		}
 	}
-	var level slog.Level
-	if f.logLevel != "" && level.UnmarshalText([]byte(f.logLevel)) != nil {
-		return fmt.Errorf("--log-level must be debug, info, warn or error, not %q", f.logLevel)
-	}
-	if f.logFormat != "" && f.logFormat != "text" && f.logFormat != "json" {
-		return fmt.Errorf("--log-format must be text or json, not %q", f.logFormat)
-	}
-	return nil
+	return f.log.Validate()
 }
 
 // load reads the configuration; flags count before it.
@@ -168,7 +145,7 @@ func (f *flags) load() (*settings, error) {
 	for _, o := range []struct {
 		flag string
 		to   *string
-	}{{f.socket, &c.socket}, {f.metrics, &c.metrics}, {f.logLevel, &c.logLevel}, {f.logFormat, &c.logFormat}} {
+	}{{f.socket, &c.socket}, {f.metrics, &c.metrics}, {f.log.Level, &c.logLevel}, {f.log.Format, &c.logFormat}} {
 		if o.flag != "" {
 			*o.to = o.flag
 		}
@@ -177,17 +154,6 @@ func (f *flags) load() (*settings, error) {
 		c.listen = f.listen
 	}
 	return c, nil
-}
-
-// buildVersion is what the linker said, else what the toolchain recorded.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }
 
 func check(path string, stdout io.Writer) error {
@@ -240,6 +206,10 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	level := new(slog.LevelVar)
 	handler := printed.Handler(stderr, level)
 	log := slog.New(handler)
+	heartbeat, err := service.Heartbeat()
+	if err != nil {
+		return err
+	}
 	p, err := newProxy(f.load, func(c *settings) {
 		_ = level.UnmarshalText([]byte(c.logLevel)) // checked before
 		handler.SetJSON(c.logFormat == "json")
@@ -252,22 +222,25 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	} else {
 		log.Info("the Multi Access Manager chooses the network")
 	}
-	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
+	service.Ready()
 
 	hurry, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		p.run(ctx, hurry)
 	}()
+	if heartbeat > 0 {
+		go p.beat(heartbeat, done)
+	}
 	for ending := false; ; {
 		select {
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGHUP && !ending:
-				reload(p, log)
+				service.Reload(log, p.reload, "the old settings stay")
 			case s != syscall.SIGHUP && !ending:
 				ending = true
-				_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
+				service.Stopping()
 				stop()
 			case s != syscall.SIGHUP:
 				close(hurry)
@@ -278,14 +251,4 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 			return nil
 		}
 	}
-}
-
-func reload(p *proxy, log *slog.Logger) {
-	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
-	if err := p.reload(); err != nil {
-		log.Error("not reloaded; the old settings stay", "err", err)
-	} else {
-		log.Info("reloaded")
-	}
-	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
 }

@@ -294,7 +294,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A service manager hands listeners in and is told when the service is ready.
+// A service manager hands listeners in, is told when the service is ready, and from
+// time to time that it is alive.
 func TestActivation(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -312,11 +313,11 @@ func TestActivation(t *testing.T) {
 	defer func() { _ = notify.Close() }()
 	cmd := command(t)
 	// The number of the process has to be in its environment.
-	cmd.Args = []string{"sh", "-c", `LISTEN_PID=$$ exec "$0"`, cmd.Path}
+	cmd.Args = []string{"sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0"`, cmd.Path}
 	if cmd.Path, err = exec.LookPath("sh"); err != nil {
 		t.Skip("needs a shell: no sh in PATH")
 	}
-	cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "NOTIFY_SOCKET="+path)
+	cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=20000")
 	cmd.ExtraFiles = []*os.File{f}
 	p := start(t, cmd)
 	_ = f.Close()
@@ -338,11 +339,20 @@ func TestActivation(t *testing.T) {
 	if got := said(); got != "READY=1" {
 		t.Errorf("said %q", got)
 	}
+	for range 3 { // and so on
+		if got := said(); got != "WATCHDOG=1" {
+			t.Errorf("said %q", got)
+		}
+	}
 	if status, _ := p.get(t, "http://"+p.addr+"/", ""); status != 403 {
 		t.Errorf("status %d", status)
 	}
 	p.signal(t, syscall.SIGTERM)
-	if got := said(); got != "STOPPING=1" {
+	got := said()
+	for got == "WATCHDOG=1" {
+		got = said()
+	}
+	if got != "STOPPING=1" {
 		t.Errorf("said %q", got)
 	}
 	p.exit(t)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"github.com/socket-intents/mamma/internal/service"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -298,6 +299,23 @@ func (p *proxy) run(ctx context.Context, hurry <-chan struct{}) {
 	}
 	p.closeLocked()
 	p.saveTo(p.settings.learning.file)
+}
+
+// beat tells the service manager that the proxy is alive as long as it is: as
+// long as what every request waits for can be had.
+func (p *proxy) beat(every time.Duration, done <-chan struct{}) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.server.Conns()
+			p.learner.typical(socks.Addr{})
+			service.Alive()
+		case <-done:
+			return
+		}
+	}
 }
 
 func (p *proxy) save() {

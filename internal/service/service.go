@@ -1,0 +1,112 @@
+// Package service is what the two daemons share as programs: how they are
+// started and talk to people, and to the service manager that runs them.
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/pflag"
+)
+
+// Exit statuses.
+const (
+	StatusOK    = 0
+	StatusError = 1
+	StatusUsage = 2 // the command line makes no sense
+)
+
+// ExitStatus tells of err, which ended the program, on stderr and returns the
+// exit status for it. An error of Usage comes with a hint.
+func ExitStatus(program string, stderr io.Writer, err error) int {
+	if err == nil {
+		return StatusOK
+	}
+	_, _ = fmt.Fprintf(stderr, "%s: %v\n", program, err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		_, _ = fmt.Fprintf(stderr, "Try \"%s --help\".\n", program)
+		return StatusUsage
+	}
+	return StatusError
+}
+
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// Usage marks err as a mistake in the command line; nil stays nil.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
+// LogFlags are the flags about the log. Empty ones leave it to the configuration.
+type LogFlags struct {
+	Level  string // as slog.Level has it
+	Format string // text or json
+}
+
+// AddTo defines the flags.
+func (f *LogFlags) AddTo(fs *pflag.FlagSet) {
+	fs.StringVar(&f.Level, "log-level", "", "`level`: debug, info, warn or error (default info)")
+	fs.StringVar(&f.Format, "log-format", "", "`form`: text or json (default text)")
+}
+
+// Validate checks what was given.
+func (f *LogFlags) Validate() error {
+	var level slog.Level
+	if f.Level != "" && level.UnmarshalText([]byte(f.Level)) != nil {
+		return fmt.Errorf("--log-level must be debug, info, warn or error, not %q", f.Level)
+	}
+	if f.Format != "" && f.Format != "text" && f.Format != "json" {
+		return fmt.Errorf("--log-format must be text or json, not %q", f.Format)
+	}
+	return nil
+}
+
+// Version is what the linker said, linked, else what the toolchain recorded.
+func Version(linked string) string {
+	if linked != "" {
+		return linked
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// Ready, Stopping and Alive tell the service manager (sd_notify(3)). Where there
+// is none they do nothing.
+func Ready()    { _, _ = sd.SdNotify(false, sd.SdNotifyReady) }
+func Stopping() { _, _ = sd.SdNotify(false, sd.SdNotifyStopping) }
+func Alive()    { _, _ = sd.SdNotify(false, sd.SdNotifyWatchdog) }
+
+// Heartbeat is how often the service manager wants Alive to be called, 0 for
+// never: half of its limit, as sd_watchdog_enabled(3) recommends.
+func Heartbeat() (time.Duration, error) {
+	limit, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		return 0, fmt.Errorf("service manager's watchdog: %w", err)
+	}
+	return limit / 2, nil
+}
+
+// Reload has reload read the configuration again, tells the service manager
+// meanwhile, and logs how it went; kept says what goes on after an error.
+func Reload(log *slog.Logger, reload func() error, kept string) {
+	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
+	if err := reload(); err != nil {
+		log.Error("not reloaded; "+kept, "err", err)
+	} else {
+		log.Info("reloaded")
+	}
+	Ready()
+}
