@@ -15,11 +15,15 @@ import (
 )
 
 // resolution asks for a new socket to a host, as the original library does, and
-// tells what address to connect to, or that there is none.
-func resolution(socket, host string) (netip.Addr, error) {
+// tells what address to connect to, or that there is none. from is the address
+// that the application wants to be bound to, if it is valid.
+func resolution(socket, host string, from netip.Addr) (netip.Addr, error) {
 	m := &wire.Message{Action: wire.ActionSocketConnectRequest, HasAction: true, Context: wire.Context{
 		Domain: wire.AFInet, Type: wire.SockStream, Hostname: host, Service: "80",
 	}}
+	if from.IsValid() {
+		m.Context.BindRequested = wire.SockAddr{AddrPort: netip.AddrPortFrom(from, 0)}
+	}
 	b, err := m.Append(nil)
 	if err != nil {
 		return netip.Addr{}, err
@@ -144,7 +148,7 @@ interface "wlan*" {
 			}
 			done := make(chan result, 1)
 			go func() {
-				a, err := resolution(d.socket, fmt.Sprintf("host%d.example.net", i))
+				a, err := resolution(d.socket, fmt.Sprintf("host%d.example.net", i), netip.Addr{})
 				done <- result{a, err}
 			}()
 			// Meanwhile.
@@ -167,11 +171,11 @@ interface "wlan*" {
 	// Whatever they said is not kept.
 	bed.Networks[0].Server.DNS.SetHandler(dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { _ = w.WriteMsg(answer(q, right)) }))
 	for i := range 11 {
-		if a, err := resolution(d.socket, fmt.Sprintf("host%d.example.net", i)); err != nil || a == wrong {
+		if a, err := resolution(d.socket, fmt.Sprintf("host%d.example.net", i), netip.Addr{}); err != nil || a == wrong {
 			t.Errorf("afterwards: %v, %v", a, err)
 		}
 	}
-	if a, err := resolution(d.socket, "another.example.net"); err != nil || a != right {
+	if a, err := resolution(d.socket, "another.example.net", netip.Addr{}); err != nil || a != right {
 		t.Errorf("afterwards: %v, %v", a, err)
 	}
 }

@@ -2,136 +2,275 @@ package faults
 
 import (
 	"fmt"
+	"io"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// soakEnv says how long to soak, such as "10m".
-const soakEnv = "MAMMA_SOAK"
+const (
+	// soakEnv says how long to soak, such as "1h".
+	soakEnv = "MAMMA_SOAK"
+	// longEnv, set to anything, lets tests take long.
+	longEnv = "MAMMA_LONG"
 
-// Under mixed load for as long as asked, memory, descriptors and threads of the
-// daemon stay what they were, and so does what it knows of clients.
-func TestSoak(t *testing.T) {
-	if os.Getenv(soakEnv) == "" {
-		t.Skipf("needs %s, for instance %s=10m", soakEnv, soakEnv)
+	shortSoak, longSoak = 12 * time.Second, 10 * time.Minute
+)
+
+// soakLength is how long to soak.
+func soakLength(t *testing.T) time.Duration {
+	t.Helper()
+	length := shortSoak
+	if os.Getenv(longEnv) != "" {
+		length = longSoak
 	}
-	length, err := time.ParseDuration(os.Getenv(soakEnv))
+	if text := os.Getenv(soakEnv); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("%s: %v", soakEnv, err)
+		}
+	}
+	if end, ok := t.Deadline(); ok && time.Until(end) < length+2*time.Minute {
+		t.Fatalf("go test gives up before the end of %v: -timeout %v", length, length+5*time.Minute)
+	}
+	return length
+}
+
+const soakConf = networksConf + `prefix "127.0.0.0/8" {
+  default = true
+}
+interface "wlan0" {
+  default    = true
+  nameserver = ["10.1.0.1"]
+}
+`
+
+// Under mixed load for as long as asked, memory, descriptors, threads and
+// goroutines of daemon and proxy stay what they were.
+func TestSoak(t *testing.T) {
+	length := soakLength(t)
+	zone := testbed.Zone{}
+	for n := range soakNames {
+		zone[fmt.Sprintf("host%d.example.net", n)] = []string{"A 192.0.2.1"}
+	}
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}, Zone: zone})
+	link, err := bed.Client.Handle().LinkByName("wlan0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	logs := t.TempDir()
-	conf := write(t, filepath.Join(logs, "policy.conf"), loopbackConf+
+	conf := write(t, filepath.Join(logs, "policy.conf"), soakConf+
 		"decisions {\n  record = \""+filepath.Join(logs, "decisions.jsonl")+"\"\n  record_max = \"1MB\"\n}\n")
-	d := start(t, options{}, conf)
-	load := &dials{dialer: &client.Dialer{Daemon: &client.Daemon{Path: d.socket}}, address: service(t)}
+	d := start(t, options{in: bed.Client}, conf)
+	to := service(t)
+	load := &dials{dialer: &client.Dialer{Daemon: &client.Daemon{Path: d.socket}}, address: to}
 	defer func() { _ = load.dialer.Daemon.Close() }()
-	stopDials := inLoop(2, load.dial)
-	stopOthers := inLoop(1, func() error { return served(d.socket) })
-	stopAttacks := inLoop(1, func() error {
-		for _, a := range attacks {
-			if a.name == "questions without reading" {
-				continue
+	proxy, proxyAddress := startProxy(t, "socket = \""+d.socket+"\"\nlog {\n  access = false\n}\n")
+	watched := []*watched{{name: "mamma", process: d.Process}, {name: "muacsocksd", process: proxy}}
+	watched[0].goroutines = func() int64 { return goroutines(t, d) }
+
+	var resolved, churned, shown, relayed atomic.Int64
+	var n atomic.Int64
+	pace := time.NewTicker(2 * time.Millisecond) // of the changes of addresses
+	defer pace.Stop()
+	loads := map[string]func() error{
+		"dials":      inLoop(2, load.dial),
+		"strangers":  inLoop(1, func() error { return served(d.socket) }),
+		"attacks":    inLoop(1, func() error { return allAttacks(d.socket) }),
+		"resolution": inLoop(1, func() error { return resolveOne(d.socket, bed.Networks[0].Client4, n.Add(1), &resolved) }),
+		"control": inLoop(1, func() error {
+			for _, path := range []string{"/v1/status", "/v1/prefixes", "/v1/decisions", "/metrics"} {
+				if _, err := d.get(path); err != nil {
+					return err
+				}
+				shown.Add(1)
 			}
-			l, err := open(d.socket)
-			if err != nil {
+			return nil
+		}),
+		"proxy": inLoop(1, func() error {
+			relayed.Add(1)
+			return proxied(proxyAddress, toService5(netip.MustParseAddrPort(to)))
+		}),
+		"addresses": inLoop(1, func() error {
+			<-pace.C
+			a := address(netip.AddrFrom4([4]byte{10, 200, 1, byte(churned.Add(1)%250 + 1)}))
+			if err := bed.Client.Handle().AddrAdd(link, a); err != nil {
 				return err
 			}
-			err = a.do(l)
-			_ = l.Close()
-			if err != nil {
-				return fmt.Errorf("%s: %w", a.name, err)
-			}
-		}
-		return nil
-	})
+			return bed.Client.Handle().AddrDel(link, a)
+		}),
+	}
 	reload := time.NewTicker(time.Second)
 	defer reload.Stop()
+	said := time.NewTicker(time.Minute)
+	defer said.Stop()
 	end := time.After(length)
-	warm := time.After(length / 5)
-	var before, most usage
+	warm := time.After(length / 4)
 	for soaking := true; soaking; {
 		select {
 		case <-reload.C:
 			d.Signal(t, syscall.SIGHUP)
-			now := d.usage(t)
-			most = usage{max(most.memory, now.memory), max(most.files, now.files), max(most.threads, now.threads)}
+			proxy.Signal(t, syscall.SIGHUP)
+			for _, w := range watched {
+				w.look(t)
+			}
+		case <-said.C:
+			t.Logf("%v", watched)
 		case <-warm:
-			before, most = most, usage{}
-			t.Logf("after %v: %v", length/5, before)
+			for _, w := range watched {
+				w.before, w.most = w.most, usage{}
+			}
+			t.Logf("after %v: %v", length/4, watched)
 		case <-end:
 			soaking = false
 		}
 	}
-	if err := stopDials(); err != nil {
-		t.Error(err)
+	for name, stop := range loads {
+		if err := stop(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if err := stopOthers(); err != nil {
-		t.Error(err)
+	t.Logf("%d dials by the manager's decision, %d without, %d through the proxy; %d names resolved, %d control requests, %d addresses",
+		load.chosen.Load(), load.plain.Load(), relayed.Load(), resolved.Load(), shown.Load(), churned.Load())
+	for _, w := range watched {
+		t.Log(w)
+		// What a garbage collector's pace and a busy moment explain.
+		if b, m := w.before, w.most; m.memory > b.memory*3/2+16<<20 || m.files > b.files+64 || m.threads > b.threads+8 || m.goroutines > b.goroutines+64 {
+			t.Errorf("grew: %v", w)
+		}
 	}
-	if err := stopAttacks(); err != nil {
-		t.Error(err)
+	// Once nobody asks any more, only what they have at rest is left.
+	_ = load.dialer.Daemon.Close()
+	for _, w := range watched {
+		stage.Until(t, w.name+" is at rest", func() bool {
+			w.look(t)
+			return w.now.files < 64 && w.now.goroutines < 100
+		})
+		t.Logf("at rest: %s: %v", w.name, w.now)
 	}
-	t.Logf("%d dials by the manager's decision, %d without; at most %v", load.chosen.Load(), load.plain.Load(), most)
-	// What a garbage collector's pace and a busy moment explain.
-	if most.memory > before.memory*3/2+16<<20 || most.files > before.files+16 || most.threads > before.threads+8 {
-		t.Errorf("grew from %v to %v", before, most)
+}
+
+// allAttacks makes each attack once, but for those that take their time.
+func allAttacks(socket string) error {
+	for _, a := range attacks {
+		if a.name == "questions without reading" || a.name == "a request again and again" {
+			continue
+		}
+		l, err := open(socket)
+		if err != nil {
+			return err
+		}
+		err = a.do(l)
+		_ = l.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
 	}
-	// Once nobody asks any more, only what a daemon at rest has is left.
-	var goroutines string
-	stage.Until(t, "the daemon is at rest", func() bool {
-		goroutines = metric(t, d, "go_goroutines")
-		return d.usage(t).files < 64 && len(goroutines) < 3
-	})
-	t.Logf("at rest: %v, %s goroutines", d.usage(t), goroutines)
+	return nil
+}
+
+// soakNames is how many names there are.
+const soakNames = 500
+
+// resolveOne asks for a name that exists, or now and then for one of many that
+// do not; the host's own resolver, which is then asked, cannot be reached.
+func resolveOne(socket string, from netip.Addr, n int64, resolved *atomic.Int64) error {
+	host, want := fmt.Sprintf("host%d.example.net", n%soakNames), netip.MustParseAddr("192.0.2.1")
+	if n%1000 == 0 {
+		host, want = fmt.Sprintf("none%d.example.net", n), netip.Addr{}
+	}
+	a, err := resolution(socket, host, from)
+	if err == nil && a.IsValid() { // a busy machine's name server may be late
+		resolved.Add(1)
+		if a != want {
+			err = fmt.Errorf("%s is said to be %v", host, a)
+		}
+	}
+	return err
 }
 
 // usage is what a process takes.
-type usage struct{ memory, files, threads int64 }
+type usage struct{ memory, files, threads, goroutines int64 }
 
 func (u usage) String() string {
-	return fmt.Sprintf("%d MB, %d files, %d threads", u.memory>>20, u.files, u.threads)
+	return fmt.Sprintf("%d MB, %d files, %d threads, %d goroutines", u.memory>>20, u.files, u.threads, u.goroutines)
 }
 
-func (d *daemon) usage(t *testing.T) usage {
+// watched is a process whose use of everything is watched.
+type watched struct {
+	name       string
+	process    *stage.Process
+	goroutines func() int64 // nil: not known
+
+	now, before, most usage
+}
+
+func (w *watched) String() string {
+	return fmt.Sprintf("%s: %v; at most %v, before %v", w.name, w.now, w.most, w.before)
+}
+
+func (w *watched) look(t *testing.T) {
 	t.Helper()
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.Cmd.Process.Pid))
+	d := &daemon{Process: w.process}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.process.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return usage{d.memory(t), int64(len(files)), d.status(t, "Threads")}
+	w.now = usage{memory: d.memory(t), files: int64(len(files)), threads: d.status(t, "Threads")}
+	if w.goroutines != nil {
+		w.now.goroutines = w.goroutines()
+	}
+	w.most = usage{
+		max(w.most.memory, w.now.memory), max(w.most.files, w.now.files),
+		max(w.most.threads, w.now.threads), max(w.most.goroutines, w.now.goroutines),
+	}
 }
 
-// metric is a metric of the daemon, as text.
-func metric(t *testing.T, d *daemon, name string) string {
-	t.Helper()
-	c, err := open(filepath.Join(d.dir, "control.sock"))
+// get asks the control socket for something.
+func (d *daemon) get(path string) (string, error) {
+	c, err := net.Dial("unix", filepath.Join(d.dir, "control.sock"))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(stage.Patience))
-	send(c, []byte("GET /metrics HTTP/1.0\r\n\r\n"))
-	var b strings.Builder
-	buf := make([]byte, 4096)
-	for {
-		n, err := c.Read(buf)
-		b.Write(buf[:n])
-		if err != nil {
-			break
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.0\r\n\r\n", path); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(c)
+	if err == nil && !strings.HasPrefix(string(b), "HTTP/1.0 200 ") {
+		err = fmt.Errorf("%s: %.100q", path, b)
+	}
+	return string(b), err
+}
+
+// goroutines is how many the daemon has.
+func goroutines(t *testing.T, d *daemon) int64 {
+	t.Helper()
+	text, err := d.get("/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.Lines(text) {
+		if f := strings.Fields(l); len(f) == 2 && f[0] == "go_goroutines" {
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
 		}
 	}
-	for l := range strings.Lines(b.String()) {
-		if f := strings.Fields(l); len(f) == 2 && f[0] == name {
-			return f[1]
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return ""
+	t.Fatal("no metric go_goroutines")
+	return 0
 }
