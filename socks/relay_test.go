@@ -20,6 +20,13 @@ import (
 func (p *testProxy) through(t testing.TB, dest string) *net.TCPConn {
 	t.Helper()
 	own := p.dial(t)
+	p.throughConn(t, own, dest)
+	return own
+}
+
+// throughConn does so on a connection to the proxy.
+func (p *testProxy) throughConn(t testing.TB, own net.Conn, dest string) {
+	t.Helper()
 	d, err := proxy.SOCKS5("tcp", p.addr.String(), nil, already{own})
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +34,6 @@ func (p *testProxy) through(t testing.TB, dest string) *net.TCPConn {
 	if _, err := d.Dial("tcp", dest); err != nil {
 		t.Fatal(err)
 	}
-	return own
 }
 
 // already gives a connection that was dialled before.
