@@ -27,7 +27,7 @@ LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
 VULN    := $(GO) tool -modfile=internal/tools/govulncheck/go.mod govulncheck
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
-TIMED    := ./internal/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/system
+TIMED    := ./internal/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/packages ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
 
 .DEFAULT_GOAL := help
@@ -84,7 +84,7 @@ lint: ## run the linters
 
 .PHONY: test
 test: build
-	$(GO) test -race $$($(GO) list ./... | grep -v /tests/faults)
+	$(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|packages)$$')
 	$(MAKE) --no-print-directory -C examples/policy test
 
 # What is compared with an emulated link's own figures, or keeps the machine

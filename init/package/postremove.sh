@@ -4,7 +4,7 @@
 set -e
 case "$1" in
 purge)
-	rm -rf /var/lib/mamma /var/log/mamma
+	rm -rf /var/lib/mamma /var/log/mamma /var/lib/muacsocksd /var/lib/private/muacsocksd
 	;;
 remove | 0)
 	if [ -d /run/systemd/system ]; then

@@ -1,0 +1,219 @@
+// Package packages tests what is shipped: the packages are built as anybody would
+// build them, and installed, started, asked, upgraded and removed on a fresh machine
+// made of namespaces, with systemd as its first process.
+package packages
+
+import (
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// version is one that git would describe; packageVersion is how packages say it.
+const (
+	version        = "v7.6.5-rc.1-4-gabc1234"
+	packageVersion = "7.6.5~rc.1+4.gabc1234"
+)
+
+// built is where "make packages" put everything.
+var built string
+
+func TestMain(m *testing.M) {
+	if play, ok := roles[os.Getenv(roleEnv)]; ok {
+		if err := play(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(withPackages(m.Run))
+}
+
+// withPackages builds the packages and removes them afterwards.
+func withPackages(f func() int) int {
+	var err error
+	if built, err = os.MkdirTemp("", "mamma-packages"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(built) }()
+	if err := makePackages(built); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return f()
+}
+
+// makePackages runs "make packages" as written, but for the policies: one of them
+// as a plugin shows what is to be shown, and all take half a minute.
+func makePackages(dir string) error {
+	policies := "POLICIES=sample"
+	if os.Getenv("MAMMA_LONG") != "" {
+		policies = "VERSION=" + version // no other
+	}
+	cmd := exec.Command("make", "-C", "../..", "packages", "BUILD="+dir, "VERSION="+version, policies)
+	// What a make around this test was told is not for this one.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains([]string{"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "BUILD", "DESTDIR", "PREFIX", "ARCH", "CGO_ENABLED"}, name)
+	})
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
+
+// file is the one file that a pattern below built means.
+func file(t *testing.T, pattern string) string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(built, pattern))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%s: %q, %v", pattern, names, err)
+	}
+	return names[0]
+}
+
+// output is what a command prints.
+func output(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...) //nolint:gosec // tools of the system, our own packages
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s%s", cmd, err, out, stderr.String())
+	}
+	return string(out)
+}
+
+// needs skips the test where programs are missing.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			lacking(t, "needs %s: %v", p, err)
+		}
+	}
+}
+
+// lacking skips the test, or fails it where everything is known to be there.
+func lacking(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv(testbed.RequireEnv) != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// The packages hold the same, but where distributions keep things elsewhere, and
+// bear the version of the tag.
+func TestContents(t *testing.T) {
+	needs(t, "dpkg-deb", "rpm")
+	var files [2][]string
+	for l := range strings.Lines(output(t, "dpkg-deb", "--contents", file(t, "packages/mamma_*.deb"))) {
+		fields := strings.Fields(l)
+		if name := strings.TrimPrefix(fields[5], "."); !strings.HasSuffix(name, "/") {
+			if fields[1] != "root/root" || fields[0][5] == 'w' || fields[0][8] == 'w' {
+				t.Errorf("deb: others may write to %s", l)
+			}
+			files[0] = append(files[0], strings.Replace(name, "zsh/vendor-completions", "zsh/site-functions", 1))
+		}
+	}
+	for l := range strings.Lines(output(t, "rpm", "-qp", "--queryformat", `[%{FILEMODES:perms} %{FILENAMES}\n]`, file(t, "packages/mamma-7*.rpm"))) {
+		if fields := strings.Fields(l); fields[0][0] == '-' {
+			files[1] = append(files[1], fields[1])
+		}
+	}
+	for i := range files {
+		slices.Sort(files[i])
+	}
+	if !slices.Equal(files[0], files[1]) {
+		t.Errorf("deb and rpm differ:\n%q\n%q", files[0], files[1])
+	}
+	for _, want := range []string{
+		"/usr/bin/mamma", "/usr/bin/mammactl", "/usr/bin/muacsocksd", "/etc/mamma/mamma.conf", "/etc/mamma/muacsocksd.conf",
+		"/usr/lib/systemd/system/mamma.service", "/usr/lib/systemd/system/muacsocksd.socket", "/usr/lib/sysusers.d/mamma.conf",
+		"/usr/share/man/man1/mammactl.1", "/usr/share/man/man5/mamma.conf.5", "/usr/share/man/man7/mamma-policy.7",
+		"/usr/share/man/man8/mamma.8", "/usr/share/man/man8/muacsocksd.8", "/usr/share/doc/mamma/copyright",
+		"/usr/share/bash-completion/completions/mammactl", "/usr/share/fish/vendor_completions.d/mammactl.fish",
+	} {
+		if !slices.Contains(files[0], want) {
+			t.Errorf("%s is in no package", want)
+		}
+	}
+	for what, got := range map[string]string{
+		"deb":          output(t, "dpkg-deb", "--field", file(t, "packages/mamma_*.deb"), "Version"),
+		"rpm":          output(t, "rpm", "-qp", "--queryformat", "%{VERSION}\n", file(t, "packages/mamma-7*.rpm")),
+		"deb, plugins": strings.TrimSuffix(strings.TrimPrefix(output(t, "dpkg-deb", "--field", file(t, "packages/mamma-policies_*.deb"), "Depends"), "mamma (= "), ")\n") + "\n",
+		"rpm, plugins": strings.TrimPrefix(output(t, "rpm", "-qp", "--requires", file(t, "packages/mamma-policies-*.rpm")), "mamma = "),
+	} {
+		if got != packageVersion+"\n" {
+			t.Errorf("%s: version %q, want %q", what, got, packageVersion)
+		}
+	}
+	if got := output(t, file(t, "root/usr/bin/mamma"), "--version"); !strings.Contains(got, version) {
+		t.Errorf("mamma --version prints %q", got)
+	}
+}
+
+// The oldest C library that the packages ask for is new enough.
+func TestLibrary(t *testing.T) {
+	needs(t, "dpkg-deb", "dpkg")
+	depends := output(t, "dpkg-deb", "--field", file(t, "packages/mamma_*.deb"), "Depends")
+	asked := strings.TrimSuffix(strings.TrimPrefix(depends, "libc6 (>= "), ")\n")
+	names, err := filepath.Glob(filepath.Join(built, "root/usr/bin/*"))
+	if err != nil || len(names) != 3 {
+		t.Fatalf("programs %q, %v", names, err)
+	}
+	for _, name := range names {
+		f, err := elf.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		symbols, err := f.ImportedSymbols()
+		_ = f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range symbols {
+			if v, ok := strings.CutPrefix(s.Version, "GLIBC_"); ok && exec.Command("dpkg", "--compare-versions", v, "gt", asked).Run() == nil { //nolint:gosec // version numbers
+				t.Errorf("%s: %s is of %s, the package asks for %s", name, s.Name, v, asked)
+			}
+		}
+	}
+}
+
+// Whoever builds the same sources anew, elsewhere, gets the same packages.
+func TestReproducible(t *testing.T) {
+	if os.Getenv("MAMMA_LONG") == "" {
+		t.Skip("needs MAMMA_LONG=1 (make check-long): builds everything again")
+	}
+	again := t.TempDir()
+	if err := makePackages(again); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(built, "packages/*"))
+	if err != nil || len(names) != 4 {
+		t.Fatalf("packages %q, %v", names, err)
+	}
+	for _, name := range names {
+		one, err := os.ReadFile(name) //nolint:gosec // ours
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := os.ReadFile(filepath.Join(again, "packages", filepath.Base(name))) //nolint:gosec // ours
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(one) != string(other) {
+			t.Errorf("%s is another one", filepath.Base(name))
+		}
+	}
+}
