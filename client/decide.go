@@ -206,6 +206,7 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	if r := c.Remote.AddrPort; len(first.addrs) == 0 && r.IsValid() && r.Port() != 0 {
 		first.addrs = t.addresses([]wire.AddrInfo{{Addr: c.Remote}}, first.local)
 	}
+	t.direct(first)
 	first.settle()
 	p.candidates = append(p.candidates, first)
 	for i := range ans.Alternates {
@@ -231,12 +232,21 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 				alt.addrs = append(alt.addrs, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
 			}
 		}
+		t.direct(alt)
+		alt.settle()
 		p.candidates = append(p.candidates, alt)
 	}
 	for i := range ans.Paths[:min(len(ans.Paths), len(p.candidates))] {
 		p.candidates[i].measured(ans.Paths[i])
 	}
 	return p
+}
+
+// direct gives c the address that was dialled, if it was one.
+func (t *target) direct(c *candidate) {
+	if len(c.addrs) == 0 && t.suits(t.literal, c.local) {
+		c.addrs = []netip.AddrPort{netip.AddrPortFrom(t.literal, t.port)}
+	}
 }
 
 // suits tells whether remote is of the family that the network and the local

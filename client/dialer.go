@@ -152,16 +152,18 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 		},
 		pace:            pace{fixed: d.ConnectionAttemptDelay != 0, delay: max(0, d.ConnectionAttemptDelay)},
 		resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
+		deaf:            d.Net.Control != nil || d.Net.ControlContext != nil,
 	}
-	conn, winner, took, failed, err := r.run(ctx, candidates)
-	declined := conn != nil && winner.multipath && becamePlain(conn)
-	d.report(p, winner, conn, took, declined, failed)
-	if conn == nil {
-		return nil, &DialError{Network: t.network, Address: t.address, Attempts: failed, Err: err}
+	o := r.run(ctx, candidates)
+	declined := o.conn != nil && o.winner.multipath && becamePlain(o.conn)
+	d.report(p, &o, declined)
+	if o.conn == nil {
+		return nil, &DialError{Network: t.network, Address: t.address, Attempts: o.failed, Err: o.err}
 	}
-	return withInfo(conn, Info{
-		Decided: true, Candidate: winner.index, Source: winner.local, Device: winner.device, Multipath: winner.multipath, PlainTCP: declined,
-		Reason: p.reason, ID: p.id, Attempts: failed, Duration: time.Since(begun),
+	w := o.winner
+	return withInfo(o.conn, Info{
+		Decided: true, Candidate: w.index, Source: w.local, Device: w.device, Multipath: w.multipath, PlainTCP: declined,
+		Reason: p.reason, ID: p.id, Attempts: o.failed, Duration: time.Since(begun),
 	}), nil
 }
 
@@ -222,29 +224,29 @@ func becamePlain(conn net.Conn) bool {
 
 // report tells the manager how its suggestions fared. Datagram sockets connect
 // whatever the network does, so there is nothing to tell.
-func (d *Dialer) report(p *plan, winner *candidate, conn net.Conn, took time.Duration, declined bool, failed []Attempt) {
+func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 	if p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
 		return
 	}
-	outcome := func(index int, took time.Duration, errno int32, port uint16) *wire.Message {
+	report := func(index int, took time.Duration, errno int32, port uint16) *wire.Message {
 		return &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
 			Candidate: int32(index), Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: port,
 		}}
 	}
-	var outcomes []*wire.Message
-	for _, a := range failed {
+	var reports []*wire.Message
+	for _, a := range o.failed {
 		if errno := errnoOf(a.Err); errno != 0 && a.Remote.IsValid() {
-			outcomes = append(outcomes, outcome(a.Candidate, a.Duration, errno, 0))
+			reports = append(reports, report(a.Candidate, a.Duration, errno, 0))
 		}
 	}
-	if conn != nil {
-		m := outcome(winner.index, took, 0, addrPort(conn.LocalAddr()).Port())
+	if o.conn != nil {
+		m := report(o.winner.index, o.took, 0, addrPort(o.conn.LocalAddr()).Port())
 		if declined {
 			m.Outcome.Flags = wire.OutcomePlainTCP
 		}
-		outcomes = append(outcomes, m)
+		reports = append(reports, m)
 	}
-	d.daemon().report(outcomes...)
+	d.daemon().report(reports...)
 }
 
 // Linux's number, whatever the host is.

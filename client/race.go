@@ -11,8 +11,9 @@ import (
 
 var errNothing = errors.New("nothing to try")
 
-// A race tries candidates until one connects. One goroutine owns it; attempts
-// and lookups run in their own and hand in their results.
+// A race tries candidates until one connects. It begins with the best one alone
+// (solo.go). Then one goroutine owns it; attempts and lookups run in their own
+// and hand in their results.
 //
 // At each turn one attempt starts: the next address of the candidate that has
 // been tried least, the best ranked one first. A candidate's name is looked up
@@ -32,9 +33,12 @@ type race struct {
 	// A worse candidate whose addresses are there waits this long for those of a
 	// better one.
 	resolutionDelay time.Duration
+	// connect may be deaf to the end of its context, for a while.
+	deaf bool
 
 	runners   []*runner // best first
 	results   chan result
+	over      chan outcome  // of a race that goes on beside its first runner
 	done      chan struct{} // closed when the race is over: losers close what they made
 	running   int           // attempts and lookups under way
 	due       bool          // an attempt may start
@@ -89,23 +93,37 @@ type start struct {
 	remote netip.AddrPort
 }
 
-// run returns the first connection and the candidate that made it, and all that
-// failed until then.
-func (r *race) run(ctx context.Context, candidates []*candidate) (net.Conn, *candidate, time.Duration, []Attempt, error) {
+// outcome is what a race ended with.
+type outcome struct {
+	conn   net.Conn   // the first one, nil if there is none
+	winner *candidate // that made it
+	took   time.Duration
+	failed []Attempt // until then
+	err    error     // why there is no connection, if it is not the attempts' fault
+}
+
+// run runs the race until something connects or everything has failed.
+func (r *race) run(ctx context.Context, candidates []*candidate) outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r.results = make(chan result)
-	r.done = make(chan struct{})
-	defer close(r.done)
+	r.results, r.done, r.over = make(chan result), make(chan struct{}), make(chan outcome, 1)
 	r.started = make(map[start]bool)
 	for _, c := range candidates {
 		r.runners = append(r.runners, &runner{candidate: c})
 	}
+	r.due = true
+	if o, ended := r.solo(ctx, cancel); ended {
+		return o
+	}
+	return r.loop(ctx)
+}
+
+// loop runs what is left of the race.
+func (r *race) loop(ctx context.Context) outcome {
+	defer close(r.done)
 	r.timer, r.grace = stoppedTimer(), stoppedTimer()
 	defer r.timer.Stop()
 	defer r.grace.Stop()
-
-	r.due = true
 	for {
 		r.advance(ctx)
 		if r.running == 0 {
@@ -113,13 +131,13 @@ func (r *race) run(ctx context.Context, candidates []*candidate) (net.Conn, *can
 			if err == nil && len(r.failed) == 0 {
 				err = errNothing
 			}
-			return nil, nil, 0, r.failed, err
+			return outcome{failed: r.failed, err: err}
 		}
 		select {
 		case res := <-r.results:
 			r.running--
 			if res.conn != nil {
-				return res.conn, res.r.candidate, res.took, r.failed, nil
+				return outcome{conn: res.conn, winner: res.r.candidate, took: res.took, failed: r.failed}
 			}
 			r.take(res)
 		case <-r.timer.C:
@@ -131,7 +149,7 @@ func (r *race) run(ctx context.Context, candidates []*candidate) (net.Conn, *can
 				a.Duration, a.Err = time.Since(a.begun), ctx.Err()
 				r.failed = append(r.failed, a.Attempt)
 			}
-			return nil, nil, 0, r.failed, ctx.Err()
+			return outcome{failed: r.failed, err: ctx.Err()}
 		}
 	}
 }
@@ -282,35 +300,50 @@ func (r *race) look(ctx context.Context, c *runner) {
 		c.state = ready
 		return
 	}
+	ask := r.asking(ctx, c)
+	go func() { r.handIn(ask()) }()
+}
+
+// asking notes the lookup that it returns.
+func (r *race) asking(ctx context.Context, c *runner) func() result {
 	c.state, c.asked = resolving, time.Now()
 	r.running++
 	cand, asked := c.candidate, c.asked
-	go func() {
+	return func() result {
 		found, err := r.lookup(ctx, cand)
-		select {
-		case r.results <- result{r: c, candidate: found, took: time.Since(asked), err: err}:
-		case <-r.done:
-		}
-	}()
+		return result{r: c, candidate: found, took: time.Since(asked), err: err}
+	}
 }
 
 // try starts a connection.
 func (r *race) try(ctx context.Context, c *runner) {
+	connect := r.connecting(ctx, c)
+	r.arm(r.pace.attempt(c.candidate), false)
+	go func() { r.handIn(connect()) }()
+}
+
+// connecting notes the connection attempt that it returns.
+func (r *race) connecting(ctx context.Context, c *runner) func() result {
 	cand, a := c.candidate, newAttempt(c.candidate, c.addrs[c.next])
 	c.next++
 	r.started[start{a.Source, a.Device, a.Remote}] = true
 	r.live = append(r.live, a)
 	r.due = false
-	r.arm(r.pace.attempt(cand), false)
 	r.running++
-	go func() {
+	return func() result {
 		conn, err := r.connect(ctx, cand, a.Remote)
-		select {
-		case r.results <- result{r: c, attempt: a, conn: conn, took: time.Since(a.begun), err: err}:
-		case <-r.done:
-			if conn != nil {
-				_ = conn.Close()
-			}
+		return result{r: c, attempt: a, conn: conn, took: time.Since(a.begun), err: err}
+	}
+}
+
+// handIn gives a result to the goroutine that owns the race. Losers close what
+// they made.
+func (r *race) handIn(res result) {
+	select {
+	case r.results <- res:
+	case <-r.done:
+		if res.conn != nil {
+			_ = res.conn.Close()
 		}
-	}()
+	}
 }

@@ -152,12 +152,13 @@ func TestRace(t *testing.T) {
 			after:  5 * ms, log: []string{"0.0@0", "-1.0@5"},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		// With the first runner in the caller's goroutine, or not.
+		run := func(t *testing.T, deaf bool) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
 				var mu sync.Mutex // guards log
 				var log []string
-				r := race{resolutionDelay: defaultResolutionDelay}
+				r := race{resolutionDelay: defaultResolutionDelay, deaf: deaf}
 				opened, closed := make(chan net.Conn, 10), make(chan struct{}, 10)
 				r.lookup = func(ctx context.Context, c *candidate) (*candidate, error) {
 					found := *c
@@ -187,18 +188,18 @@ func TestRace(t *testing.T) {
 					candidates = append(candidates, &candidate{index: i, device: fmt.Sprint(i), rtt: test.course.rtt[i], suspect: test.course.suspect[i]})
 				}
 				candidates = append(candidates, &candidate{index: plain})
-				conn, winner, _, failed, err := r.run(t.Context(), candidates)
+				o := r.run(t.Context(), candidates)
 				took := time.Since(begun)
-				if err != nil {
-					t.Error(err)
+				if o.err != nil {
+					t.Error(o.err)
 				}
 				got := ""
-				if conn != nil {
-					got = conn.(*trackedConn).key
-					if want := winner.index; got[:len(got)-2] != fmt.Sprint(want) {
+				if o.conn != nil {
+					got = o.conn.(*trackedConn).key
+					if want := o.winner.index; got[:len(got)-2] != fmt.Sprint(want) {
 						t.Errorf("winner %d, connection of %s", want, got)
 					}
-				} else if len(failed) == 0 {
+				} else if len(o.failed) == 0 {
 					t.Error("nothing won and nothing failed")
 				}
 				if got != test.winner || took != test.after {
@@ -214,7 +215,9 @@ func TestRace(t *testing.T) {
 					t.Errorf("%d losers closed, want %d", n, want)
 				}
 			})
-		})
+		}
+		t.Run(test.name, func(t *testing.T) { run(t, false) })
+		t.Run(test.name+", deaf", func(t *testing.T) { run(t, true) })
 	}
 }
 
@@ -248,15 +251,15 @@ func TestRaceEndsWithContext(t *testing.T) {
 		defer cancel()
 		addrs := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:80")}
 		closed := make(chan struct{}, 2)
-		r := race{connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) {
-			time.Sleep(time.Second) // deaf to the context
+		r := race{deaf: true, connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) {
+			time.Sleep(time.Second)
 			return &trackedConn{closed: closed}, nil
 		}}
-		_, _, _, failed, err := r.run(ctx, []*candidate{{addrs: addrs}})
-		if err != context.DeadlineExceeded || len(failed) != 2 {
-			t.Errorf("error %v, %d attempts, want a timeout of 2", err, len(failed))
+		o := r.run(ctx, []*candidate{{addrs: addrs}})
+		if o.err != context.DeadlineExceeded || len(o.failed) != 2 {
+			t.Errorf("error %v, %d attempts, want a timeout of 2", o.err, len(o.failed))
 		}
-		for _, a := range failed {
+		for _, a := range o.failed {
 			if a.Err != context.DeadlineExceeded || !slices.Contains(addrs, a.Remote) {
 				t.Errorf("attempt %v", a)
 			}
@@ -266,10 +269,47 @@ func TestRaceEndsWithContext(t *testing.T) {
 	})
 }
 
+// A first runner that is alone ends with the context, too.
+func TestSoloEndsWithContext(t *testing.T) {
+	remote := netip.MustParseAddrPort("10.0.0.1:80")
+	for _, test := range []struct {
+		name   string
+		addrs  []netip.AddrPort
+		failed int
+	}{
+		{"connection", []netip.AddrPort{remote}, 1},
+		{"lookup", nil, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(20*time.Millisecond, cancel)
+				hang := func(ctx context.Context) error {
+					<-ctx.Done()
+					return errRefused // what became of it by that is not the news
+				}
+				r := race{
+					lookup:  func(ctx context.Context, c *candidate) (*candidate, error) { return c, hang(ctx) },
+					connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) { return nil, hang(ctx) },
+				}
+				o := r.run(ctx, []*candidate{{addrs: test.addrs}, {index: plain}})
+				if o.err != context.Canceled || len(o.failed) != test.failed {
+					t.Errorf("error %v, attempts %v, want cancelled with %d", o.err, o.failed, test.failed)
+				}
+				for _, a := range o.failed {
+					if a.Err != context.Canceled || a.Remote != remote {
+						t.Errorf("attempt %v", a)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestRaceOfNobody(t *testing.T) {
 	r := race{}
-	if _, _, _, _, err := r.run(t.Context(), nil); err != errNothing {
-		t.Errorf("error %v, want %v", err, errNothing)
+	if o := r.run(t.Context(), nil); o.err != errNothing {
+		t.Errorf("error %v, want %v", o.err, errNothing)
 	}
 }
 
