@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -207,21 +208,35 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestLimits(t *testing.T) {
 	e := &evaluation{plan: plan{scenarios: quick()}}
+	one := &e.plan.scenarios[0]
+	var out strings.Builder
 	e.results = *made(quick(), map[string]float64{net1: 4, net2: 2, "adaptive": 1.2, "threshold": 1.2})
-	if err := e.check(new(strings.Builder)); err != nil {
-		t.Error(err)
+	for i := range e.plan.scenarios {
+		if err := e.exceeded(&e.plan.scenarios[i], &out); err != nil {
+			t.Error(err)
+		}
 	}
 	e.results = *made(quick(), map[string]float64{net1: 4, net2: 2, "adaptive": 3, "threshold": 1.2})
-	var out strings.Builder
-	if err := e.check(&out); err == nil || !strings.Contains(err.Error(), "E1, P1 by adaptive takes 1.50") || !strings.Contains(out.String(), "exceeded") {
+	if err := e.exceeded(one, &out); err == nil || !strings.Contains(err.Error(), "E1, P1 by adaptive takes 1.50") || !strings.Contains(out.String(), "exceeded") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 	e.results = results{}
-	if e.check(&out) == nil {
+	if e.exceeded(one, &out) == nil {
 		t.Error("nothing measured is no error")
 	}
+}
+
+// A process that gets the processor whenever it wants is not late.
+func TestPulse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPulse()
+		time.Sleep(time.Second) // virtual
+		if late := p.stop(); late != 0 {
+			t.Errorf("late for %.3f of the time", late)
+		}
+	})
 }
 
 func TestGridReport(t *testing.T) {
@@ -252,6 +267,7 @@ func TestRepetition(t *testing.T) {
 	p := &performer{
 		plan: plan{scenarios: []scenario{s}, repeats: 1, warmup: 200 * time.Millisecond, parallel: 1}, program: program, journal: j,
 		progress: t.Logf, skipped: func(what string, err error) { t.Logf("%s: %v", what, err) },
+		finished: func() error { return nil },
 	}
 	if err := p.run(t.Context()); err != nil {
 		testbed.SkipOrFail(t, err)

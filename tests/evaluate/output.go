@@ -24,6 +24,9 @@ func (rs *results) write(dir string, m machine, notes []string, grid string) ([]
 	b.WriteString(`Paths are written rate to the client in Mbit/s / round-trip time in ms, net 1 (the default) + net 2. Links are emulated; TCP is the kernel's, with CUBIC; queues hold
 150 ms. Every way loads over the same links, in an order of its own for each repetition, after a warm-up. Figures are medians, with the order-statistic 95 % interval where
 there are at least six repetitions. "Simulated" is the median of the same loads in virtual time. The raw data is in ` + rawName + ".\n\n")
+	if len(rs.records) > 0 {
+		notes = append(notes, fmt.Sprintf("Emulated links were late, as the processor was busy, for %s of the time.", report.Percent(rs.late(""))))
+	}
 	notes = append(notes, rs.failures()...)
 	for _, n := range notes {
 		fmt.Fprintf(&b, "- %s\n", n)

@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/socket-intents/mamma/tests/evaluate/live"
 	"github.com/socket-intents/mamma/tests/evaluate/report"
@@ -28,6 +31,7 @@ type plan struct {
 	bulk      int64
 	parallel  int
 	mptcp     bool
+	short     bool // no report is written
 }
 
 // reps is how often a scenario is repeated, at least once.
@@ -43,18 +47,35 @@ type performer struct {
 	journal  *journal
 	progress func(format string, args ...any)
 	skipped  func(what string, err error)
+	finished func() error // a scenario is complete
 }
 
-// run carries out what the journal does not have yet.
+// maxRate is how many Mbit/s of links may be emulated at a time: they need the
+// processor, and must not wait for it.
+const maxRate = 80
+
+// run carries out what the journal does not have yet, several parts at a time.
 func (p *performer) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.plan.parallel)
+	rates := semaphore.NewWeighted(maxRate)
 	for i := range p.plan.scenarios {
 		s := &p.plan.scenarios[i]
-		for _, pair := range s.pairs {
+		parts := s.parts()
+		left := new(atomic.Int64)
+		left.Store(int64(len(parts)))
+		for _, t := range parts {
+			rate := min(maxRate, int64(math.Ceil(t.pair[0].Mbps+t.pair[1].Mbps)))
+			if err := rates.Acquire(ctx, rate); err != nil {
+				break // the first error is that of the group
+			}
 			g.Go(func() error {
-				if err := p.pair(ctx, s, pair); err != nil {
-					return fmt.Errorf("%s over %v: %w", s.name, pair, err)
+				defer rates.Release(rate)
+				if err := p.part(ctx, s, t); err != nil {
+					return fmt.Errorf("%s over %v: %w", s.name, t.pair, err)
+				}
+				if left.Add(-1) == 0 {
+					return p.finished()
 				}
 				return nil
 			})
@@ -63,11 +84,33 @@ func (p *performer) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// pair does all repetitions over a pair of paths on one rig.
-func (p *performer) pair(ctx context.Context, s *scenario, pair simulate.Pair) error {
+// part is what is done one after the other on one rig.
+type part struct {
+	pair  simulate.Pair
+	loads []string
+	name  string // "" if a scenario's part is all loads of a pair
+}
+
+// parts are pairs; films take so long that each player has a rig of its own.
+func (s *scenario) parts() []part {
+	var list []part
+	for _, pair := range s.pairs {
+		if s.work != video {
+			list = append(list, part{pair: pair, loads: s.loads})
+			continue
+		}
+		for _, load := range s.loads {
+			list = append(list, part{pair, []string{load}, load})
+		}
+	}
+	return list
+}
+
+// part does all repetitions of a part.
+func (p *performer) part(ctx context.Context, s *scenario, t part) error {
 	var todo []int
 	for rep := 1; rep <= p.plan.reps(s); rep++ {
-		mark := record{Scenario: s.name, Pair: pair.String(), Repeat: rep}
+		mark := record{Scenario: s.name, Pair: t.pair.String(), Part: t.name, Repeat: rep}
 		if !p.journal.has(mark.unit()) {
 			todo = append(todo, rep)
 		}
@@ -80,7 +123,7 @@ func (p *performer) pair(ctx context.Context, s *scenario, pair simulate.Pair) e
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	rig, err := live.NewRig(ctx, p.program, dir, paths(pair), s.policies)
+	rig, err := live.NewRig(ctx, p.program, dir, paths(t.pair), s.policies)
 	if err != nil {
 		return err
 	}
@@ -92,12 +135,19 @@ func (p *performer) pair(ctx context.Context, s *scenario, pair simulate.Pair) e
 		return err
 	}
 	for _, rep := range todo {
-		if err := p.repetition(ctx, rig, s, pair, rep); err != nil {
+		if err := p.repetition(ctx, rig, s, t, rep); err != nil {
 			return fmt.Errorf("repetition %d: %w", rep, err)
 		}
-		p.progress("%-4s %-20v repetition %d of %d", s.name, pair, rep, p.plan.reps(s))
+		p.progress("%-4s %-20v %srepetition %d of %d", s.name, t.pair, t.title(), rep, p.plan.reps(s))
 	}
 	return nil
+}
+
+func (t *part) title() string {
+	if t.name == "" {
+		return ""
+	}
+	return t.name + ", "
 }
 
 func paths(pair simulate.Pair) []live.Path {
@@ -131,17 +181,17 @@ func (p *performer) ways(rig *live.Rig, s *scenario, seed string) []live.Way {
 	return list
 }
 
-func (p *performer) repetition(ctx context.Context, rig *live.Rig, s *scenario, pair simulate.Pair, rep int) error {
-	mark := record{Scenario: s.name, Pair: pair.String(), Repeat: rep}
+func (p *performer) repetition(ctx context.Context, rig *live.Rig, s *scenario, t part, rep int) error {
+	mark := record{Scenario: s.name, Pair: t.pair.String(), Part: t.name, Repeat: rep}
 	var list []record
-	for _, load := range s.loads {
+	for _, load := range t.loads {
 		for _, way := range p.ways(rig, s, mark.unit()+load) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			r := mark
 			r.Load, r.Way = load, way.Name
-			if err := p.patiently(ctx, rig, s, pair, way, &r); err != nil {
+			if err := p.patiently(ctx, rig, s, t.pair, way, &r); err != nil {
 				return err
 			}
 			list = append(list, r)
@@ -160,7 +210,9 @@ func (p *performer) patiently(ctx context.Context, rig *live.Rig, s *scenario, p
 	mark := *r
 	for try := 1; ; try++ {
 		before := rig.Received()
+		watch := newPulse()
 		err := p.measure(ctx, rig, s, pair, way, r)
+		r.Late = watch.stop()
 		if err == nil {
 			for i, n := range rig.Received() {
 				r.Bytes = append(r.Bytes, n-before[i])
@@ -293,7 +345,7 @@ func selected(list []scenario, names []string) ([]scenario, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(list, func(s scenario) bool { return s.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no scenario %q here; there are E1 to E10, with --quick E1, E2, E7 and E10", name)
+			return nil, fmt.Errorf("no scenario %q here; there are E1 to E10, with --quick E1, E2 and E7", name)
 		}
 		kept = append(kept, list[i])
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/socket-intents/mamma/tests/evaluate/live"
@@ -18,6 +19,7 @@ import (
 type record struct {
 	Scenario string `json:"scenario"`
 	Pair     string `json:"pair"`
+	Part     string `json:"part,omitempty"`
 	Repeat   int    `json:"repeat"`
 	Load     string `json:"load"`
 	Way      string `json:"way"`
@@ -29,6 +31,7 @@ type record struct {
 	Objects   []int    `json:"objects,omitempty"`
 	Reused    int      `json:"reused,omitempty"`
 	DecisionM float64  `json:"decision_us,omitempty"` // mean
+	Late      float64  `json:"late,omitempty"`        // share of the time in which the machine was too busy
 
 	Page     []live.Object  `json:"page,omitempty"`
 	Video    *live.Watched  `json:"video,omitempty"`
@@ -39,12 +42,14 @@ type record struct {
 	Failed []string `json:"failed,omitempty"`
 	Lost   bool     `json:"lost,omitempty"`
 
-	// Done marks the end of a repetition of a pair; it has no measurement.
+	// Done marks the end of a repetition of a part; it has no measurement.
 	Done bool `json:"done,omitempty"`
 }
 
-// unit names a repetition of a pair.
-func (r *record) unit() string { return fmt.Sprintf("%s %s #%d", r.Scenario, r.Pair, r.Repeat) }
+// unit names a repetition of a part.
+func (r *record) unit() string {
+	return fmt.Sprintf("%s %s %s#%d", r.Scenario, r.Pair, r.Part, r.Repeat)
+}
 
 // rawName is the file with the records.
 const rawName = "raw.jsonl"
@@ -118,6 +123,13 @@ func (j *journal) add(list ...record) error {
 		}
 	}
 	return w.Flush()
+}
+
+// all are the records so far.
+func (j *journal) all() []record {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.records)
 }
 
 func (j *journal) has(unit string) bool {

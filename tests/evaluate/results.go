@@ -75,6 +75,19 @@ func (rs *results) ways(k key) []string {
 	return append(list, slices.Sorted(maps.Keys(seen))...)
 }
 
+// late is the mean share of time that was lost during the loads of a scenario, of
+// all scenarios if it is "".
+func (rs *results) late(scenario string) float64 {
+	sum, n := 0.0, 0
+	for i := range rs.records {
+		if r := &rs.records[i]; !r.Done && (scenario == "" || r.Scenario == scenario) {
+			sum += r.Late
+			n++
+		}
+	}
+	return sum / float64(max(1, n))
+}
+
 // failures tells of loads that failed.
 func (rs *results) failures() []string {
 	var list []string
