@@ -1,0 +1,26 @@
+package policies_test
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policies"
+)
+
+// Any of the compiled-in policies can be made by its name, and asked.
+func ExampleNew() {
+	p, err := policies.New("intents", policy.Config{Name: "intents"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	networks := []*policy.Prefix{
+		{Interface: "wlan0", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")}, Options: policy.Options{"category": policy.NewOption("query")}},
+		{Interface: "wwan0", Addrs: []netip.Addr{netip.MustParseAddr("198.51.100.7")}, Options: policy.Options{"category": policy.NewOption("bulktransfer")}},
+	}
+	d := p.Choose(&policy.Request{Intents: intent.Set{}.WithCategory(intent.BulkTransfer), Prefixes: networks})
+	fmt.Println(d.Prefix.Interface)
+	// Output: wwan0
+}
