@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -259,6 +260,9 @@ func Parse(src []byte, filename string) (*Config, error) {
 		parseHCL(c, report)
 	}
 	if err := report.err(); err != nil {
+		if e := (*Error)(nil); errors.As(err, &e) {
+			e.Partial = c
+		}
 		return nil, err
 	}
 	switch {

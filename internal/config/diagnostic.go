@@ -85,6 +85,48 @@ func excerpt(line string, column, end int) (text, carets string) {
 // Error holds everything that is wrong with a file.
 type Error struct {
 	Diagnostics []Diagnostic
+	// Partial is what could be read nevertheless, so that all that is wrong can be
+	// said at once; nil where that makes no sense. Nothing must run with it.
+	Partial *Config
+}
+
+// Join puts all that is wrong with a file into one error, in the order of places:
+// e and what others found, which are kept as they are if they are no *Error. e may
+// be nil, and others may hold nil.
+func (e *Error) Join(others ...error) error {
+	all := &Error{}
+	if e != nil {
+		all.Diagnostics, all.Partial = slices.Clone(e.Diagnostics), e.Partial
+	}
+	var rest []error
+	for _, err := range others {
+		var one *Error
+		switch {
+		case errors.As(err, &one):
+			all.Diagnostics = append(all.Diagnostics, one.Diagnostics...)
+		case err != nil:
+			rest = append(rest, err)
+		}
+	}
+	if len(all.Diagnostics) == 0 {
+		return errors.Join(rest...)
+	}
+	slices.SortStableFunc(all.Diagnostics, comparePlaces)
+	if len(rest) == 0 {
+		return all
+	}
+	return errors.Join(append([]error{all}, rest...)...)
+}
+
+// comparePlaces orders by line and column; what has no place comes last.
+func comparePlaces(a, b Diagnostic) int {
+	placed := func(d Diagnostic) int {
+		if d.Line == 0 {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(placed(a), placed(b)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
 func (e *Error) Error() string {
@@ -121,6 +163,9 @@ func (c *Config) explain(err error, to *Error) {
 		case *policy.SettingError:
 			s := x.Setting
 			d := Diagnostic{File: s.File, Pos: Pos{Line: s.Line, Column: s.Column}, Message: x.Err.Error()}
+			if u := (*policy.UnknownSettingError)(nil); errors.As(x.Err, &u) {
+				d.Message = fmt.Sprintf("unknown setting %q in %s%s", u.Name, u.Block, suggestOrNone(u.Known, u.Name))
+			}
 			if s.File == c.File {
 				d = c.src.diagnostic(d.Pos, d.Message)
 				d.EndColumn = d.Column + wordLength(d.Source, d.Column)
@@ -233,9 +278,7 @@ func (r *report) err() error {
 	if len(r.errors) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.errors, func(a, b Diagnostic) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
+	slices.SortStableFunc(r.errors, comparePlaces)
 	if r.more > 0 {
 		r.errors = append(r.errors, Diagnostic{File: r.src.name, Message: fmt.Sprintf("and %d more errors", r.more)})
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -233,7 +234,39 @@ func (h *hclFile) unknown(what, name string, at hcl.Range, where string, setting
 	for k := range blocks {
 		known = append(known, k)
 	}
-	h.errorf(position(at), "unknown %s %q%s%s", what, name, in(where), Suggest(name, known))
+	hint := h.home(name, where)
+	if near := Suggest(name, known); hint == "" || strings.HasSuffix(near, "?") {
+		hint = near
+	}
+	h.errorf(position(at), "unknown %s %q%s%s", what, name, in(where), hint)
+}
+
+// home tells where a name belongs that is not known where it stands; "" if it is
+// known nowhere.
+func (h *hclFile) home(name, where string) string {
+	if h.c == nil { // a file of another program
+		return ""
+	}
+	network := h.networkSettings(&Block{})
+	switch {
+	case where != "" && (h.fileSettings()[name] != nil || h.fileBlocks()[name].read != nil):
+		return "; it belongs outside of the block"
+	case strings.HasPrefix(where, "prefix ") || strings.HasPrefix(where, "interface "):
+		return fmt.Sprintf(`; what the policy reads belongs into options { }, all else is one of %s`, strings.Join(slices.Sorted(maps.Keys(network)), ", "))
+	case network[name] != nil:
+		return `; it belongs into prefix "..." { } or interface "..." { }`
+	}
+	var homes []string
+	for block, settings := range h.groups() {
+		if settings[name] != nil {
+			homes = append(homes, block+" { }")
+		}
+	}
+	if len(homes) == 0 {
+		return ""
+	}
+	slices.Sort(homes)
+	return "; it belongs into " + strings.Join(homes, " or ")
 }
 
 func in(where string) string {
@@ -275,6 +308,10 @@ func (h *hclFile) diagnostic(d *hcl.Diagnostic) {
 }
 
 func hclMessage(d *hcl.Diagnostic) string {
+	switch d.Summary {
+	case "Argument definition required", "Invalid single-argument block definition":
+		return "a block in one line can hold one setting only: put each setting, each block inside it, and its closing brace on a line of its own"
+	}
 	summary := d.Summary
 	if r, size := utf8.DecodeRuneInString(summary); size > 0 {
 		summary = string(unicode.ToLower(r)) + summary[size:]

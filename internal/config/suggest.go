@@ -29,3 +29,11 @@ func Suggest(name string, known []string) string {
 	slices.Sort(known)
 	return "; known: " + strings.Join(known, ", ")
 }
+
+// suggestOrNone is Suggest for names of which there may be none at all.
+func suggestOrNone(known []string, name string) string {
+	if len(known) == 0 {
+		return "; known: none"
+	}
+	return Suggest(name, known)
+}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -68,6 +69,9 @@ func parsePath(text string) (string, error) {
 func parseSocketPath(text string) (string, error) {
 	if len(text) > maxSocketPath {
 		return "", fmt.Errorf("must be a path of at most %d bytes (unix(7)), not of %d", maxSocketPath, len(text))
+	}
+	if text != "" && !filepath.IsAbs(text) {
+		return "", fmt.Errorf("must be an absolute path, not %q: clients are not started where mamma is", text)
 	}
 	return parsePath(text)
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -82,6 +83,25 @@ func markDefaults(list []managed, nets *netmon.Snapshot) {
 			best.prefix.Default = true
 		}
 	}
+}
+
+// twoDefaults tells of families with default prefixes on several interfaces, of
+// which policies take the first. That an interface has several is usual.
+func twoDefaults(list []managed) (warnings []string) {
+	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
+		var first *policy.Prefix
+		for i := range list {
+			p := &list[i].prefix
+			switch {
+			case !p.Default || p.Family() != f:
+			case first == nil:
+				first = p
+			case p.Interface != first.Interface:
+				warnings = append(warnings, fmt.Sprintf("%v on %s is a second default of %v; that on %s, which comes first, is used", p.Prefix, p.Interface, f, first.Interface))
+			}
+		}
+	}
+	return warnings
 }
 
 // measured makes the published prefixes: those managed, with what is known now.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -315,5 +316,62 @@ func TestNeedRestart(t *testing.T) {
 	policy "intents" {}`)
 	if diff := cmp.Diff([]string{"socket", "compat_fifo"}, needRestart(a, b)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTwoDefaults(t *testing.T) {
+	for _, tt := range []struct {
+		name, conf string
+		want       []string
+	}{
+		{"one", `interface "wlan0" { default = true }`, nil},
+		{"automatic", `auto = true`, nil},
+		{"two", "interface \"wlan0\" { default = true }\ninterface \"wwan0\" { default = true }", []string{
+			"10.64.0.0/10 on wwan0 is a second default of IPv4; that on wlan0, which comes first, is used",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, twoDefaults(manage(parse(t, tt.conf), netmon.NewSnapshot(laptop())))); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// What is wrong with a file and with its policy is told together, in the order of
+// the file; what has no place comes after it.
+func TestReadConfigTellsAll(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.conf")
+	for _, tt := range []struct {
+		name, conf string
+		want       []string
+	}{
+		{"good", "policy \"sample\" {}\nauto = true\n", nil},
+		{"setting of a policy", "routing = \"x\"\npolicy \"sample\" {\n  lgfile = \"x\"\n}\nauto = 1\n", []string{
+			`:1,11-14: routing must be`, `:3,3-9: unknown setting "lgfile" in policy "sample"; did you mean "logfile"?`, `:5,8: auto must be true or false`,
+		}},
+		{"unknown policy", "policy \"smaple\" {}\nauto = 1\n", []string{`:1,8-16: unknown policy "smaple"; did you mean "sample"?`, `:2,8: auto must be true or false`}},
+		{"no policy", "auto = 1\n", []string{":1,8: auto must be"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.WriteFile(path, []byte(tt.conf), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := readConfig(path)
+			var got []string
+			if e := (*config.Error)(nil); errors.As(err, &e) {
+				for _, d := range e.Diagnostics {
+					got = append(got, strings.TrimPrefix(strings.Split(d.String(), "\n")[0], path))
+				}
+			}
+			if len(got) != len(tt.want) {
+				t.Fatalf("got %q, want %q", got, tt.want)
+			}
+			for i := range got {
+				if !strings.HasPrefix(got[i], tt.want[i]) {
+					t.Errorf("got %q, want %q", got[i], tt.want[i])
+				}
+			}
+		})
 	}
 }

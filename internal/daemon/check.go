@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,16 +17,14 @@ import (
 // Check reads a configuration and makes its policy, and runs nothing. It
 // returns what a start would warn of, and why it would fail.
 func Check(path string) (warnings []string, err error) {
-	cfg, err := config.Load(path)
+	cfg, err := readConfig(path)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range cfg.Warnings {
 		warnings = append(warnings, w.String())
 	}
-	if _, err := control.LookupGroup(cfg.ControlGroup); err != nil {
-		return warnings, err
-	}
+	_, groupErr := control.LookupGroup(cfg.ControlGroup)
 	nets, err := netmon.New(netmon.Options{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return warnings, fmt.Errorf("read the host's networks: %w", err)
@@ -40,21 +37,28 @@ func Check(path string) (warnings []string, err error) {
 		}
 		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment", what).Error())
 	}
+	list := manage(cfg, nets.Snapshot())
+	warnings = append(warnings, twoDefaults(list)...)
+	return warnings, (*config.Error)(nil).Join(groupErr, checkPolicy(cfg, list))
+}
+
+// checkPolicy makes the policy and closes it.
+func checkPolicy(cfg *config.Config, list []managed) error {
 	if cfg.Policy.Name == "" {
-		return warnings, nil
+		return nil
 	}
 	c, err := constructor(cfg, &plugin.Loader{})
 	if err != nil {
-		return warnings, err
+		return err
 	}
-	p, err := makePolicy(cfg, c.make, measured(manage(cfg, nets.Snapshot()), &pathstat.Snapshot{}))
+	p, err := makePolicy(cfg, c.make, measured(list, &pathstat.Snapshot{}))
 	if err != nil {
-		return warnings, err
+		return err
 	}
 	if closer, ok := p.(io.Closer); ok {
-		err = errors.Join(err, closer.Close())
+		return closer.Close()
 	}
-	return warnings, err
+	return nil
 }
 
 // Init gives a configuration for this host to start from.

@@ -148,7 +148,7 @@ func (d *Daemon) loadConfig() (*config.Config, error) {
 	if d.opts.ConfigPath == "" {
 		return config.Auto(), nil
 	}
-	return config.Load(d.opts.ConfigPath)
+	return readConfig(d.opts.ConfigPath)
 }
 
 // adopt makes cfg the configuration, once its policy could be made.
@@ -160,6 +160,9 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	list := manage(cfg, snapshot)
 	for _, w := range cfg.Warnings {
 		d.log.Warn(w.String())
+	}
+	for _, w := range twoDefaults(list) {
+		d.log.Warn(w)
 	}
 	if d.opts.OnConfig != nil {
 		d.opts.OnConfig(cfg)

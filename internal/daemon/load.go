@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,29 +24,62 @@ type found struct {
 	make plugin.New
 }
 
+// readConfig reads a configuration. Where it is wrong, what is wrong with its
+// policy is told as well.
+func readConfig(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if e := (*config.Error)(nil); errors.As(err, &e) && e.Partial != nil {
+		return nil, e.Join(tryPolicy(e.Partial))
+	}
+	return cfg, err
+}
+
+// tryPolicy tells what is wrong with the policy that cfg names, and its settings.
+// Plugins are not opened.
+func tryPolicy(cfg *config.Config) error {
+	own, path, err := locate(cfg)
+	if err != nil || path != "" || own == "" {
+		return err
+	}
+	p, err := makePolicy(cfg, func(c policy.Config) (policy.Policy, error) { return policies.New(own, c) }, nil)
+	if closer, ok := p.(io.Closer); ok && err == nil {
+		err = closer.Close()
+	}
+	return err
+}
+
 // constructor finds the policy that a configuration names: the plugin at that
 // very path, a compiled-in policy under its own or its original name, or
 // NAME.so in the policy path.
 func constructor(cfg *config.Config, plugins *plugin.Loader) (found, error) {
-	name := cfg.Policy.Name
-	open := func(path string) (found, error) {
-		newPolicy, err := plugins.Open(path)
-		if err != nil {
-			return found{}, refused(cfg, err)
-		}
-		return found{strings.TrimSuffix(filepath.Base(path), ".so"), path, newPolicy}, nil
-	}
-	if isPath(name) && plugin.IsPlugin(name) {
-		return open(name)
-	}
-	if own, ok := policies.Builtin(name); ok {
+	own, path, err := locate(cfg)
+	switch {
+	case err != nil:
+		return found{}, err
+	case own != "":
 		return found{own, "", func(c policy.Config) (policy.Policy, error) { return policies.New(own, c) }}, nil
 	}
-	path, err := plugin.Find(name, strings.Join(policyPath(cfg), string(filepath.ListSeparator)))
+	newPolicy, err := plugins.Open(path)
 	if err != nil {
-		return found{}, refused(cfg, unknownPolicy(name, err))
+		return found{}, refused(cfg, err)
 	}
-	return open(path)
+	return found{strings.TrimSuffix(filepath.Base(path), ".so"), path, newPolicy}, nil
+}
+
+// locate gives the compiled-in policy's own name or the plugin's path; neither if
+// no policy is named.
+func locate(cfg *config.Config) (own, path string, err error) {
+	name := cfg.Policy.Name
+	if name == "" || isPath(name) && plugin.IsPlugin(name) {
+		return "", name, nil
+	}
+	if own, ok := policies.Builtin(name); ok {
+		return own, "", nil
+	}
+	if path, err = plugin.Find(name, strings.Join(policyPath(cfg), string(filepath.ListSeparator))); err != nil {
+		return "", "", refused(cfg, unknownPolicy(name, err))
+	}
+	return "", path, nil
 }
 
 // refused says where the policy is named, why it is not loaded, and what to do.

@@ -67,6 +67,17 @@ func (e *SettingError) Error() string {
 // Unwrap gives the cause.
 func (e *SettingError) Unwrap() error { return e.Err }
 
+// UnknownSettingError is the cause of a SettingError about a name that nobody
+// knows.
+type UnknownSettingError struct {
+	Name, Block string
+	Known       []string // names that could have been meant
+}
+
+func (e *UnknownSettingError) Error() string {
+	return fmt.Sprintf("unknown setting %q in %s; known: %s", e.Name, e.Block, orNone(e.Known))
+}
+
 // Decode fills the struct that v points to from c.Settings. Fields are matched
 // by the tag `mam:"name"`; "min" and "max" tags bound numbers and durations. Supported types
 // are string, bool, the integers, floats, time.Duration, []string and *T of
@@ -120,7 +131,7 @@ func decode(settings []Setting, v any, lenient bool, more ...string) error {
 		i, ok := fields[s.Name]
 		if !ok {
 			if !lenient {
-				errs = append(errs, s.Errorf("unknown setting %q in %s; known: %s", s.Name, s.Block, orNone(names)))
+				errs = append(errs, &SettingError{s, &UnknownSettingError{s.Name, s.Block, names}})
 			}
 			continue
 		}

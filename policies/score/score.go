@@ -67,7 +67,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 			p.require = n.boolean
 		default:
 			if !cfg.Lenient {
-				errs = append(errs, s.Errorf("unknown setting %q in %s; known: maximize, minimize, require", s.Name, s.Block))
+				unknown := &policy.UnknownSettingError{Name: s.Name, Block: s.Block, Known: []string{"maximize", "minimize", "require"}}
+				errs = append(errs, &policy.SettingError{Setting: *s, Err: unknown})
 			}
 		}
 	}
