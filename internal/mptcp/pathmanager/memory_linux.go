@@ -19,6 +19,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/budget"
 	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/internal/statefile"
 )
 
 // remembered is what was set up in the kernel and has to be taken back. After a
@@ -157,37 +158,17 @@ func namespace() (uint64, error) {
 	return cookie, nil
 }
 
-// readMemory reads a file that may be damaged, or somebody's trap: what it says
-// is ours will be deleted.
-func readMemory(path string) (r remembered, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("read %s: %w", path, err)
-		}
-	}()
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+// readMemory reads a file that may be damaged.
+func readMemory(path string) (remembered, error) {
+	b, err := statefile.ReadAll(path, maxMemory)
 	if err != nil {
-		return r, err
+		return remembered{}, err
 	}
-	defer f.Close() //nolint:errcheck // only read
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return r, err
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return r, errors.New("not a regular file")
-	case st.Uid != 0 && int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0:
-		return r, errors.New("others may write to it")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxMemory+1))
+	r, err := parseMemory(b)
 	if err != nil {
-		return r, err
+		return r, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(b) > maxMemory {
-		return r, fmt.Errorf("longer than %d bytes", maxMemory)
-	}
-	return parseMemory(b)
+	return r, nil
 }
 
 func parseMemory(b []byte) (r remembered, err error) {
@@ -218,9 +199,7 @@ func parseMemory(b []byte) (r remembered, err error) {
 }
 
 // note changes what is remembered, and is to be called before what it says is
-// done. Whoever reads the file sees the old state or the new one; that it
-// survives a crash of the whole machine is not needed, as the kernel's state
-// does not.
+// done. Whoever reads the file sees the old state or the new one.
 func (m *memory) note(change func(*remembered)) {
 	next := m.now
 	next.Endpoints = append([]ownEndpoint(nil), m.now.Endpoints...)
@@ -249,23 +228,11 @@ func (m *memory) save() error {
 		}
 		return nil
 	}
-	b, err := json.MarshalIndent(m.now, "", "\t")
-	if err != nil {
-		return err
-	}
-	t, err := os.CreateTemp(filepath.Dir(m.path), ".mptcp-*")
-	if err != nil {
-		return err
-	}
-	_, err = t.Write(append(b, '\n'))
-	err = errors.Join(err, t.Close())
-	if err == nil {
-		err = os.Rename(t.Name(), m.path)
-	}
-	if err != nil {
-		_ = os.Remove(t.Name())
-	}
-	return err
+	return statefile.Write(m.path, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "\t")
+		return e.Encode(m.now)
+	})
 }
 
 // close lets others have the file. What is still remembered stays in it.

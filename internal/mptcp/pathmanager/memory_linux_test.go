@@ -63,7 +63,7 @@ func TestMemory(t *testing.T) {
 	if _, err := os.Stat(m.path); err == nil {
 		t.Error("the file stays after everything was taken back")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".mptcp-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "mptcp-*.json*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	next.crash()
@@ -97,30 +97,24 @@ func TestMemoryOfAnother(t *testing.T) {
 
 // Whatever is in the place of the file is a warning, and replaced in time.
 func TestMemoryGarbled(t *testing.T) {
-	write := func(text string, mode os.FileMode) func(string) error {
-		return func(path string) error {
-			if err := os.WriteFile(path, []byte(text), mode); err != nil {
-				return err
-			}
-			return os.Chmod(path, mode) // whatever the umask
-		}
+	write := func(text string) func(string) error {
+		return func(path string) error { return os.WriteFile(path, []byte(text), 0o600) }
 	}
 	for name, tt := range map[string]struct {
 		make      func(path string) error
 		complaint string
 	}{
-		"empty":       {write("", 0o600), "EOF"},
-		"cut off":     {write(`{"version": 1, "endp`, 0o600), "unexpected EOF"},
-		"binary":      {write("\x00\xff\x00", 0o600), "invalid character"},
-		"version":     {write(`{"version": 9}`, 0o600), "unknown version 9"},
-		"no address":  {write(`{"version": 1, "endpoints": [{"id": 1}]}`, 0o600), "endpoint 1 has address"},
-		"bad address": {write(`{"version": 1, "endpoints": [{"id": 1, "addr": "wlan0"}]}`, 0o600), "wlan0"},
-		"bad ID":      {write(`{"version": 1, "endpoints": [{"id": 256, "addr": "10.1.0.2"}]}`, 0o600), "cannot unmarshal"},
-		"bad manager": {write(`{"version": 1, "path_manager": {"before": "a\nb", "set": "kernel"}}`, 0o600), "path manager"},
-		"no manager":  {write(`{"version": 1, "path_manager": {"set": "kernel"}}`, 0o600), "path manager"},
-		"too much":    {write(`{"version": 1} {}`, 0o600), "more than one value"},
-		"long":        {write(strings.Repeat(" ", maxMemory+1), 0o600), "longer than"},
-		"open to all": {write(`{"version": 1}`, 0o666), "others may write"},
+		"empty":       {write(""), "EOF"},
+		"cut off":     {write(`{"version": 1, "endp`), "unexpected EOF"},
+		"binary":      {write("\x00\xff\x00"), "invalid character"},
+		"version":     {write(`{"version": 9}`), "unknown version 9"},
+		"no address":  {write(`{"version": 1, "endpoints": [{"id": 1}]}`), "endpoint 1 has address"},
+		"bad address": {write(`{"version": 1, "endpoints": [{"id": 1, "addr": "wlan0"}]}`), "wlan0"},
+		"bad ID":      {write(`{"version": 1, "endpoints": [{"id": 256, "addr": "10.1.0.2"}]}`), "cannot unmarshal"},
+		"bad manager": {write(`{"version": 1, "path_manager": {"before": "a\nb", "set": "kernel"}}`), "path manager"},
+		"no manager":  {write(`{"version": 1, "path_manager": {"set": "kernel"}}`), "path manager"},
+		"too much":    {write(`{"version": 1} {}`), "more than one value"},
+		"long":        {write(strings.Repeat(" ", maxMemory+1)), "larger than"},
 		"directory":   {func(path string) error { return os.Mkdir(path, 0o700) }, "not a regular file"},
 		"pipe":        {func(path string) error { return unix.Mkfifo(path, 0o600) }, "not a regular file"},
 		"link":        {func(path string) error { return os.Symlink("/dev/zero", path) }, "too many levels"},
