@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -24,11 +25,13 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// program is the daemon under test.
-var program string
+// program is the daemon under test, socksd the proxy.
+var program, socksd string
 
 func TestMain(m *testing.M) {
-	acted, err := stage.Act(map[string]stage.Job{"download": stage.Typed(download)})
+	acted, err := stage.Act(map[string]stage.Job{
+		"download": stage.Typed(download), "getaddrinfo": stage.Typed(byGetaddrinfo), "proxy": stage.Typed(byProxy),
+	})
 	if acted {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -47,10 +50,12 @@ func withProgram(f func() int) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if program, err = stage.Build(context.Background(), dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", "../../cmd/mamma", "../../cmd/muacsocksd")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
 		return 1
 	}
+	program, socksd = filepath.Join(dir, "mamma"), filepath.Join(dir, "muacsocksd")
 	return f()
 }
 
@@ -70,6 +75,7 @@ type received struct {
 	Source    netip.Addr    // of the first subflow
 	Asked     bool          // the socket was opened with MPTCP
 	Multipath bool          // and the peer agreed
+	PlainTCP  bool          // it did not, as the client library tells
 }
 
 // download is done by an actor in the client's namespace: it needs its sockets
@@ -93,10 +99,21 @@ func download(o order) (r received, err error) {
 	if !info.Decided {
 		return r, fmt.Errorf("dialled without the daemon: %w", info.Err)
 	}
-	r.Source, r.Asked = info.Local.Addr(), info.Multipath
-	_ = c.SetDeadline(begun.Add(patience))
-	if err := binary.Write(c, binary.BigEndian, o.Bytes); err != nil {
+	r.Source, r.Asked, r.PlainTCP = info.Local.Addr(), info.Multipath, info.PlainTCP
+	if err := r.read(c, o.Bytes, begun); err != nil {
 		return r, err
+	}
+	if t, ok := c.(interface{ MultipathTCP() (bool, error) }); ok {
+		r.Multipath, err = t.MultipathTCP()
+	}
+	return r, err
+}
+
+// read asks the server at the other end for n bytes.
+func (r *received) read(c net.Conn, n int64, begun time.Time) error {
+	_ = c.SetDeadline(begun.Add(patience))
+	if err := binary.Write(c, binary.BigEndian, n); err != nil {
+		return err
 	}
 	h := sha256.New()
 	buf := make([]byte, 64<<10)
@@ -113,17 +130,12 @@ func download(o order) (r received, err error) {
 			break
 		}
 		if err != nil {
-			return r, err
+			return err
 		}
 	}
 	r.Took = time.Since(begun)
-	if t, ok := c.(interface{ MultipathTCP() (bool, error) }); ok {
-		if r.Multipath, err = t.MultipathTCP(); err != nil {
-			return r, err
-		}
-	}
 	r.Sum = hex.EncodeToString(h.Sum(nil))
-	return r, nil
+	return nil
 }
 
 // patience is how long anything may take that should happen at once. It only
@@ -146,6 +158,8 @@ type server struct {
 	// closed; paused is closed then.
 	pauseAt        int64
 	paused, resume chan struct{}
+	// accepted tells of each connection whether it is MPTCP, as the server sees it.
+	accepted chan bool
 }
 
 // serve starts a server of the service. With pauseAt it serves one client.
@@ -161,7 +175,7 @@ func serve(t *testing.T, b *testbed.Bed, multipath bool, pauseAt int64) *server 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{addr: l.Addr().String(), pauseAt: pauseAt, paused: make(chan struct{}), resume: make(chan struct{})}
+	s := &server{addr: l.Addr().String(), pauseAt: pauseAt, paused: make(chan struct{}), resume: make(chan struct{}), accepted: make(chan bool, 64)}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -169,6 +183,8 @@ func serve(t *testing.T, b *testbed.Bed, multipath bool, pauseAt int64) *server 
 			if err != nil {
 				return
 			}
+			on, _ := c.(*net.TCPConn).MultipathTCP()
+			s.accepted <- on
 			go s.send(c)
 		}
 	}()

@@ -74,7 +74,7 @@ func (s *stageFor) awaitJoin(t *testing.T, network string, from *server) {
 // on each of these networks.
 func (s *stageFor) awaitShown(t *testing.T, networks ...string) {
 	t.Helper()
-	c := control.NewClient(filepath.Join(filepath.Dir(s.daemon.Socket), "control.sock"))
+	c := s.control()
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -95,6 +95,10 @@ func (s *stageFor) awaitShown(t *testing.T, networks ...string) {
 			return
 		}
 	}
+}
+
+func (s *stageFor) control() *control.Client {
+	return control.NewClient(filepath.Join(filepath.Dir(s.daemon.Socket), "control.sock"))
 }
 
 // Endpoints of others stay as they are, while the daemon runs and after its end;
@@ -164,18 +168,4 @@ func (s *stageFor) await(t *testing.T, what string, check func() string) {
 			t.Fatalf("%s (-want +got)\n%s\n%s", what, diff, s.daemon.Output())
 		}
 	}
-}
-
-// A server that does not speak MPTCP is served over plain TCP.
-func TestPlainServer(t *testing.T) {
-	each(t, func(t *testing.T, mode mptcp.PathManager) {
-		s := set(t, mode, `policy "mptcp_simple" {}`+networks)
-		from := serve(t, s.Bed, false, 0)
-		if r := s.get(t, from, "", 200e3); !r.Asked || r.Multipath {
-			t.Errorf("%+v", r)
-		}
-		if n := s.opened("wlan0", from) + s.opened("wwan0", from); n != 1 {
-			t.Errorf("%d connections", n)
-		}
-	})
 }
