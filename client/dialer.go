@@ -18,6 +18,9 @@ import (
 // Dialer dials as a net.Dialer does, on the network that the Multi Access
 // Manager chooses. The zero value is ready to use. It is safe for concurrent
 // use, and must not be copied after first use.
+//
+// DialContext is what http.Transport, database drivers and gRPC ask for as a
+// function; the examples show the latter's form.
 type Dialer struct {
 	// Intents apply where the context of a dial states nothing else.
 	Intents intent.Set

@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/socket-intents/mamma/client"
@@ -28,6 +30,36 @@ func ExampleDialer() {
 		return
 	}
 	_ = resp.Body.Close()
+}
+
+// A gRPC client whose connections are placed by the manager. The option that
+// takes the function is grpc.WithContextDialer; with a target of the scheme
+// "passthrough", the name is left for the chosen network's resolver:
+//
+//	conn, err := grpc.NewClient("passthrough:///api.example.net:443",
+//		grpc.WithContextDialer(dial), grpc.WithTransportCredentials(credentials.NewTLS(nil)))
+func ExampleDialer_grpc() {
+	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.Query)}
+	type contextDialer = func(context.Context, string) (net.Conn, error) // what the option takes
+	dial := contextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+		return dialer.DialContext(ctx, "tcp", address)
+	})
+	_ = dial
+}
+
+// TLS over a connection that the manager has placed; InfoOf looks through it.
+func ExampleDialer_tls() {
+	var dialer client.Dialer
+	conn, err := dialer.Dial("tcp", "www.example.net:443")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	secure := tls.Client(conn, &tls.Config{ServerName: "www.example.net"})
+	if err := secure.HandshakeContext(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	_ = secure.Close()
 }
 
 // What was decided for a connection.
