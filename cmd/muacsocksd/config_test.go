@@ -54,3 +54,20 @@ func TestOpen(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// No text makes a setting that the proxy could not run with.
+func FuzzSettings(f *testing.F) {
+	f.Add([]byte(reference))
+	f.Add([]byte("listen = [\"127.0.0.1:0\"]\nlimits {\n  connections = 1\n}\nintents \"x\" {\n  port = [\"1-2\"]\n  set = \"filesize=1k\"\n}\n"))
+	f.Add([]byte("rule \"x\" {\n  action = \"deny\"\n  destination = [\"*.example.org\", \"10.0.0.0/8\"]\n  process = [\"/usr/bin/curl\"]\n}\n"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c := defaults()
+		if config.ParseFile(src, "f", c.describe) != nil {
+			return
+		}
+		if c.conns < 1 || c.perClient < 1 || c.handshake <= 0 || c.idle <= 0 || c.learning.hosts < 1 || c.header == "" {
+			t.Errorf("accepted %+v", c)
+		}
+		c.open()
+	})
+}

@@ -70,3 +70,35 @@ func TestUsersFileErrors(t *testing.T) {
 		t.Error("a file that everybody can read is accepted")
 	}
 }
+
+// What is accepted can be checked against in bounded time.
+func FuzzUsers(f *testing.F) {
+	f.Add("alice:$pbkdf2-sha256$600000$c2FsdHNhbHQ$" + strings.Repeat("A", 43) + "\n# bob\n\n")
+	f.Add("alice:$pbkdf2-sha256$99999999999$x$y")
+	f.Add("a=b:x")
+	f.Add(":")
+	f.Fuzz(func(t *testing.T, text string) {
+		u, err := readUsers(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for name, h := range u.hashes {
+			if name == "" || strings.ContainsAny(name, "=,:") || h.iterations < 1 || h.iterations > maxIterations || len(h.hash) == 0 {
+				t.Errorf("accepted %q: %+v", name, h)
+			}
+		}
+	})
+}
+
+// The name that is checked is never part of what is taken for intents.
+func FuzzSplitUser(f *testing.F) {
+	for _, user := range []string{"", "alice", "alice,filesize=3M", "filesize=3M", "a,b", ",=", "=,"} {
+		f.Add(user)
+	}
+	f.Fuzz(func(t *testing.T, user string) {
+		name, intents := splitUser(user)
+		if strings.Contains(name, "=") && intents != "" || !strings.HasPrefix(user, name) || !strings.HasSuffix(user, intents) {
+			t.Errorf("%q is %q and %q", user, name, intents)
+		}
+	})
+}

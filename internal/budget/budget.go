@@ -60,15 +60,22 @@ func Load(path, boot string) (*Meter, error) {
 	if err != nil {
 		return m, fmt.Errorf("read budgets: %w", err)
 	}
-	var f file
-	if err := json.Unmarshal(b, &f); err != nil {
+	if err := m.parse(b); err != nil {
 		return m, fmt.Errorf("read budgets from %s: %w", path, err)
 	}
+	return m, nil
+}
+
+func (m *Meter) parse(b []byte) error {
+	var f file
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
 	if f.Version != version {
-		return m, fmt.Errorf("read budgets from %s: unknown version %d", path, f.Version)
+		return fmt.Errorf("unknown version %d", f.Version)
 	}
 	maps.Copy(m.byIf, f.Interfaces)
-	return m, nil
+	return nil
 }
 
 // BootID identifies this run of the kernel.

@@ -156,3 +156,22 @@ func TestSave(t *testing.T) {
 		t.Errorf("boot id %q", BootID())
 	}
 }
+
+// Whatever a file says, counting goes on from there without wrapping around.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"version":1,"interfaces":{"wwan0":{"used":5,"start":"2026-03-01T00:00:00Z","counter":7,"index":3,"boot":"b"}}}`))
+	f.Add([]byte(`{"version":1,"interfaces":{"wwan0":{"used":18446744073709551615,"start":"2026-03-01T00:00:00Z","boot":"b"}}}`))
+	f.Add([]byte(`{"version":1,"interfaces":null}`))
+	f.Add([]byte(`{"version":2}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := &Meter{boot: "b", byIf: map[string]count{}}
+		if m.parse(b) != nil {
+			return
+		}
+		now := at("2026-03-15 12:00")
+		first := m.Add(now, "wwan0", 3, 1<<63, 1)
+		if second := m.Add(now, "wwan0", 3, 1<<63+1000, 1); second < first {
+			t.Errorf("%d bytes, and then %d", first, second)
+		}
+	})
+}
