@@ -22,10 +22,11 @@ type daemon struct {
 // options say how to start one. The zero value runs in the test's namespace, with
 // a directory of its own.
 type options struct {
-	in   *testbed.Namespace
-	dir  string
-	file int    // limit of open files; 0: as it is
-	uid  uint32 // user and group to run as; 0: as it is
+	in      *testbed.Namespace
+	program string // "": the one under test
+	dir     string
+	file    int    // limit of open files; 0: as it is
+	uid     uint32 // user and group to run as; 0: as it is
 }
 
 // newDir makes a directory that every user can look into.
@@ -49,7 +50,10 @@ func launch(t *testing.T, o options, args ...string) *daemon {
 		o.dir = newDir(t)
 	}
 	d := &daemon{dir: o.dir, socket: filepath.Join(o.dir, "mamma.sock")}
-	program := filepath.Join(bin, "mamma")
+	program := o.program
+	if program == "" {
+		program = filepath.Join(bin, "mamma")
+	}
 	args = append([]string{"--socket", d.socket}, args...)
 	if o.file > 0 {
 		// The hard limit: the runtime raises the soft one to it.
