@@ -3,6 +3,7 @@ package clientapi
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ var apis = map[string]func(context.Context, *client.Daemon, args) ([]testbed.See
 	"Pool":                         pool,
 	"Pool.Start":                   pending,
 	"httpintent":                   perRequest,
+	"TLS":                          secure,
+	"httpintent with HTTP/2":       perRequest2,
+	"Dialer for UDP":               datagram,
 	"bsd.Context":                  classic,
 	"bsd.Getaddrinfo":              extended,
 	"bsd.Getaddrinfo non-blocking": extendedNonblock,
@@ -97,11 +101,15 @@ func httpTransport(ctx context.Context, daemon *client.Daemon, a args) ([]testbe
 	d := &client.Dialer{Daemon: daemon}
 	tr := &http.Transport{DialContext: d.DialContext}
 	defer tr.CloseIdleConnections()
-	return get(client.WithIntents(ctx, a.intents()), tr, a)
+	return get(client.WithIntents(ctx, a.intents()), tr, "http", a)
 }
 
 func perRequest(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
-	tr := &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}
+	return alternately(ctx, &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}, "http", a)
+}
+
+// alternately makes requests of two categories in turn.
+func alternately(ctx context.Context, tr *httpintent.Transport, scheme string, a args) ([]testbed.Seen, error) {
 	defer tr.CloseIdleConnections()
 	var all []testbed.Seen
 	for i := range a.Times {
@@ -109,7 +117,7 @@ func perRequest(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.S
 		if i%2 == 1 {
 			category = intent.Query + intent.BulkTransfer - category
 		}
-		seen, err := get(client.WithIntents(ctx, intent.Set{}.WithCategory(category)), tr, a)
+		seen, err := get(client.WithIntents(ctx, intent.Set{}.WithCategory(category)), tr, scheme, a)
 		if err != nil {
 			return nil, err
 		}
@@ -118,8 +126,49 @@ func perRequest(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.S
 	return all, nil
 }
 
-func get(ctx context.Context, rt http.RoundTripper, a args) ([]testbed.Seen, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Host+"/", nil)
+// secure is TLS over a connection that was placed.
+func secure(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
+	d := &client.Dialer{Daemon: daemon, Intents: a.intents()}
+	nc, err := d.DialContext(ctx, "tcp", net.JoinHostPort(a.Host, "443"))
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(nc, &tls.Config{InsecureSkipVerify: true}) // whose certificate it is is not the question
+	defer func() { _ = conn.Close() }()
+	seen, err := ask(conn)
+	return []testbed.Seen{seen}, err
+}
+
+func perRequest2(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
+	base := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	return alternately(ctx, &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}, Base: base, DecisionTTL: -1}, "https", a)
+}
+
+// datagram asks the service's echo where from it was asked.
+func datagram(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
+	d := &client.Dialer{Daemon: daemon, Intents: a.intents()}
+	nc, err := d.DialContext(ctx, "udp", net.JoinHostPort(a.Host, "7"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = nc.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = nc.SetDeadline(deadline)
+	}
+	if _, err := io.WriteString(nc, "?"); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 2048)
+	n, err := nc.Read(b)
+	if err != nil {
+		return nil, err
+	}
+	var seen testbed.Seen
+	return []testbed.Seen{seen}, json.Unmarshal(b[:n], &seen)
+}
+
+func get(ctx context.Context, rt http.RoundTripper, scheme string, a args) ([]testbed.Seen, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+a.Host+"/", nil)
 	if err != nil {
 		return nil, err
 	}

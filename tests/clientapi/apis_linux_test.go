@@ -1,7 +1,9 @@
 package clientapi
 
 import (
+	"encoding/json"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -69,10 +71,35 @@ func networks(seen []testbed.Seen) (names []string, connections int) {
 	return names, len(clients)
 }
 
+// serveAlike makes the service answer as its web server does over TLS, with
+// HTTP/1.1 and HTTP/2, and to any datagram on port 7.
+func serveAlike(t *testing.T, bed *testbed.Bed) {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(bed.Service.HTTP.Mux)
+	_ = srv.Listener.Close()
+	var err error
+	if srv.Listener, err = bed.Service.Listen("tcp4", "192.0.2.1:443"); err != nil {
+		t.Fatal(err)
+	}
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	pc := listenDatagrams(t, bed)
+	answer(t, pc, func(_ []byte, from netip.AddrPort) []byte {
+		seen := testbed.Seen{Client: from}
+		if n := bed.NetworkOf(from.Addr()); n != nil {
+			seen.Network = n.Name
+		}
+		b, _ := json.Marshal(seen)
+		return b
+	})
+}
+
 // Every way of connecting follows the policy, by name and by address, and reuses
 // connections where it can.
 func TestWithDaemon(t *testing.T) {
 	bed := twoNetworks(t, false)
+	serveAlike(t, bed)
 	d := startDaemon(t, bed, byCategory)
 	actor := startActor(t, bed)
 	for name := range apis {
@@ -93,7 +120,7 @@ func TestWithDaemon(t *testing.T) {
 					got, connections := networks(seen)
 					wantConnections := 1
 					switch name {
-					case "httpintent":
+					case "httpintent", "httpintent with HTTP/2":
 						wantConnections = 2
 					case "Pool":
 						want = []string{want[0], want[0], want[0], want[0]}
@@ -115,6 +142,7 @@ func TestWithDaemon(t *testing.T) {
 // Without a daemon everything goes by the default route.
 func TestWithoutDaemon(t *testing.T) {
 	bed := twoNetworks(t, false)
+	serveAlike(t, bed)
 	actor := startActor(t, bed)
 	none := filepath.Join(t.TempDir(), "none")
 	for name := range apis {

@@ -2,7 +2,9 @@ package clientapi
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,10 +101,20 @@ func sink(t *testing.T, bed *testbed.Bed) <-chan arrival {
 // echo answers datagrams to port 7 of the service.
 func echo(t *testing.T, bed *testbed.Bed) {
 	t.Helper()
+	answer(t, listenDatagrams(t, bed), func(b []byte, _ netip.AddrPort) []byte { return b })
+}
+
+func listenDatagrams(t *testing.T, bed *testbed.Bed) net.PacketConn {
+	t.Helper()
 	pc, err := bed.Service.ListenPacket("udp4", "192.0.2.1:7")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pc
+}
+
+// answer answers what comes until the test ends.
+func answer(t *testing.T, pc net.PacketConn, f func(b []byte, from netip.AddrPort) []byte) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -112,7 +124,7 @@ func echo(t *testing.T, bed *testbed.Bed) {
 			if err != nil {
 				return
 			}
-			_, _ = pc.WriteTo(b[:n], from)
+			_, _ = pc.WriteTo(f(b[:n], from.(*net.UDPAddr).AddrPort()), from)
 		}
 	}()
 	t.Cleanup(func() { _ = pc.Close(); <-done })
