@@ -72,7 +72,7 @@ var hardening = map[string]string{
 	"SystemCallErrorNumber":   "EPERM",
 	"SystemCallFilter":        "@system-service,~@privileged @resources",
 	"Type":                    "notify",
-	"Restart":                 "on-failure",
+	"Restart":                 "always",
 }
 
 func TestServices(t *testing.T) {
