@@ -2,6 +2,8 @@ package intent
 
 import (
 	"math"
+	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -39,6 +41,36 @@ func TestMerge(t *testing.T) {
 	defaults := Set{}.WithCategory(Query).WithFileSize(10)
 	if got, want := said.Merge(defaults), (Set{}).WithCategory(Stream).WithFileSize(10); got != want {
 		t.Errorf("Merge = %v, want %v", got, want)
+	}
+}
+
+// The tables of spec/client-and-socks.md 2: each number and its name.
+func TestNumbers(t *testing.T) {
+	if Level != 300 {
+		t.Errorf("level %d, want 300", Level)
+	}
+	for _, table := range []struct {
+		first int64
+		got   []interface{ String() string }
+		want  string
+	}{
+		{1, []interface{ String() string }{OptCategory, OptFileSize, OptDuration, OptBitrate, OptBurstiness, OptTimeliness, OptResilience},
+			"category filesize duration bitrate burstiness timeliness resilience"},
+		{0, []interface{ String() string }{Query, BulkTransfer, ControlTraffic, KeepAlives, Stream}, "query bulktransfer controltraffic keepalives stream"},
+		{0, []interface{ String() string }{RandomBursts, RegularBursts, NoBursts, Bulk}, "randombursts regularbursts nobursts bulk"},
+		{0, []interface{ String() string }{Streaming, Interactive, Transfer, BackgroundTraffic}, "streaming interactive transfer backgroundtraffic"},
+		{0, []interface{ String() string }{Sensitive, Tolerant, Resilient}, "sensitive tolerant resilient"},
+	} {
+		var names []string
+		for i, v := range table.got {
+			names = append(names, v.String())
+			if n := reflect.ValueOf(v).Int(); n != table.first+int64(i) {
+				t.Errorf("%v is %d, want %d", v, n, table.first+int64(i))
+			}
+		}
+		if got := strings.Join(names, " "); got != table.want {
+			t.Errorf("names %q, want %q", got, table.want)
+		}
 	}
 }
 
