@@ -61,6 +61,10 @@ type flags struct {
 	version         bool
 }
 
+// plainSwitch hides the method by which pflag tells that a value may follow, as
+// in --init=true: the help shows the flag alone.
+type plainSwitch struct{ pflag.Value }
+
 // instead names the flag that has something done instead of running; "" if none.
 func (f *flags) instead() string {
 	switch {
@@ -96,6 +100,11 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := fs.Parse(args); err != nil {
 		return service.Usage(err)
 	}
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Value.Type() == "bool" {
+			f.Value = plainSwitch{f.Value}
+		}
+	})
 	if *help {
 		_, err := fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
 		return err

@@ -36,7 +36,9 @@ Figures have units; "-" is what mamma does not know. --json gives every answer a
 the daemon sends it.
 
 The control socket is the one given by --control, or by $MAMMA_CONTROL, or
-$XDG_RUNTIME_DIR/mamma/control.sock if it exists, or /run/mamma/control.sock.
+$XDG_RUNTIME_DIR/mamma/control.sock if it exists, or /run/mamma/control.sock. At
+the latter two, which nobody has named, only a mamma of root, of your own or of
+the user "mamma" is believed.
 
 ` + exitCodesHelp
 
@@ -56,9 +58,10 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "mammactl", Short: "Show and control a running mamma", Long: longHelp, Example: examples,
 		SilenceErrors: true, SilenceUsage: true, DisableAutoGenTag: true,
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.path, "control", "", "path of the control socket")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
@@ -66,6 +69,7 @@ func (a *app) root() *cobra.Command {
 		a.explainCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.versionCommand(), manCommand(root),
 	)
+	plainSwitches(root)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
@@ -113,11 +117,7 @@ func (a *app) command(use, short, long string, args cobra.PositionalArgs, f func
 		Use: use, Short: short, Long: long, Args: args, DisableFlagsInUseLine: true,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := a.path
-			if path == "" {
-				path = control.DefaultPath(a.getenv)
-			}
-			c := control.NewClient(path)
+			c := a.client()
 			defer c.Close()
 			if err := f(cmd.Context(), c, args); err != nil {
 				var usage usageError
@@ -129,6 +129,14 @@ func (a *app) command(use, short, long string, args cobra.PositionalArgs, f func
 			return nil
 		},
 	}
+}
+
+// client is for the daemon at the path that was given, or else found.
+func (a *app) client() *control.Client {
+	if a.path != "" {
+		return control.NewClient(a.path)
+	}
+	return control.Find(a.getenv)
 }
 
 // usageError is an error of a command about its arguments.

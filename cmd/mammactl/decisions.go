@@ -24,7 +24,7 @@ with --json, too, each line is then one event.
 
 Decisions on the requests of others are shown to root, to the user that mamma
 runs as, and to the control group.`,
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var d control.Decisions
 			raw, err := c.Get(ctx, fmt.Sprintf("/v1/decisions?limit=%d", n), &d)
 			if err != nil {

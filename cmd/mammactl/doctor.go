@@ -39,7 +39,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Find what would defeat a choice between networks, and how to mend it", Long: doctorHelp,
-		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := a.examine(cmd.Context(), file)
 			if err == nil {
@@ -80,11 +80,7 @@ func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
 
 // running asks the daemon, if there is one, for its configuration and process.
 func (a *app) running(ctx context.Context) (file string, pid int) {
-	path := a.path
-	if path == "" {
-		path = control.DefaultPath(a.getenv)
-	}
-	c := control.NewClient(path)
+	c := a.client()
 	defer c.Close()
 	var s control.Status
 	if _, err := c.Get(ctx, "/v1/status", &s); err != nil {

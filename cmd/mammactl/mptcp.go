@@ -19,7 +19,7 @@ subflows: on which network, how much they carried, and their round-trip time.
 Data that was sent again over another subflow counts on both. A connection that
 became plain TCP says so. Below are the endpoints of the kernel's path manager and
 how many connections have become plain TCP since the host began.`,
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var m control.Multipath
 			raw, err := c.Get(ctx, "/v1/mptcp", &m)
 			if err != nil {

@@ -21,7 +21,7 @@ what policies take for its capacity; BUDGET, if there is one, is what the
 interface has transferred of what it may in a month; DNS are the name servers
 asked for connections over the prefix. "*" marks default prefixes. All other
 figures, and the age of each, are shown by --json.`,
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Prefixes
 			raw, err := c.Get(ctx, "/v1/prefixes", &p)
 			if err != nil {
@@ -132,7 +132,7 @@ func (a *app) interfacesCommand() *cobra.Command {
 Shows the interfaces that have a managed prefix: the current and, of the last 10
 minutes, the highest rates in both directions, what was received and sent so
 far, and errors. More is shown by --json.`,
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Interfaces
 			raw, err := c.Get(ctx, "/v1/interfaces", &p)
 			if err != nil {

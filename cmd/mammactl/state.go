@@ -27,7 +27,7 @@ func (a *app) date(t time.Time) string { return t.In(a.location).Format("2006-01
 
 func (a *app) statusCommand() *cobra.Command {
 	return a.command("status", "Show whether mamma works, and how much it does", "",
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var s control.Status
 			raw, err := c.Get(ctx, "/v1/status", &s)
 			if err != nil {
@@ -129,7 +129,7 @@ func rights(r control.Rights) string {
 
 func (a *app) policyCommand() *cobra.Command {
 	return a.command("policy", "Show the policy and its settings", "",
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Policy
 			raw, err := c.Get(ctx, "/v1/policy", &p)
 			if err != nil {
@@ -188,7 +188,7 @@ func (a *app) reloadCommand() *cobra.Command {
 Has mamma read its configuration again, as SIGHUP does, and waits for it. If
 anything is wrong with it, nothing changes and the error says what and where.
 Only root and the user that mamma runs as may do this.`,
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Policy
 			raw, err := c.Post(ctx, "/v1/reload", struct{}{}, &p)
 			if err != nil {
@@ -209,7 +209,7 @@ type versions struct {
 
 func (a *app) versionCommand() *cobra.Command {
 	return a.command("version", "Show the versions of mammactl and of the running mamma", "",
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			v := versions{Version: a.version, Go: runtime.Version(), Daemon: new(control.Status)}
 			if _, err := c.Get(ctx, "/v1/status", v.Daemon); err != nil {
 				if !errors.As(err, new(*control.NotRunningError)) {

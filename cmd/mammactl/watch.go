@@ -26,7 +26,7 @@ escape goes back).
 
 If the output or the input is not a terminal, a line per second tells about the
 networks, with the decisions in between; with --json, the events are printed as they come.`,
-		cobra.NoArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			// Nobody there is an error at the start; later it is waited for.
 			st, p, err := poll(ctx, c)
 			if err != nil {

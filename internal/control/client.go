@@ -12,10 +12,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/unixsocket"
 )
 
 // maxAnswer bounds what a client reads of an answer, and maxEvent of an event.
@@ -27,21 +30,79 @@ const (
 // dialTimeout bounds the wait for a daemon whose queue is full.
 const dialTimeout = 3 * time.Second
 
+// serviceUser is the user that the packages have the daemon run as.
+const serviceUser = "mamma"
+
 // Client asks a control server. It is safe for concurrent use.
 type Client struct {
 	path string
 	http http.Client
+	// trusts tells whether a server of that user is to be believed; nil: all are.
+	trusts func(uid uint32) bool
 }
 
-// NewClient makes a Client of the server at path. Nothing is sent yet.
+// NewClient makes a Client of the server at path, which somebody has named and so
+// trusts. Nothing is sent yet.
 func NewClient(path string) *Client {
 	c := &Client{path: path}
-	d := net.Dialer{Timeout: dialTimeout}
 	c.http.Transport = &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 		DisableCompression: true, MaxIdleConns: 2, IdleConnTimeout: time.Minute,
 	}
 	return c
+}
+
+// Find makes a Client of the server at $MAMMA_CONTROL, else of this user's mamma,
+// if it has a socket, else of the system's. Where nobody has named the path, a
+// server is believed only if it runs as root, as this user or as the service's:
+// others could have put a socket there before, to be told settings and to have the
+// doctor read what they like.
+func Find(getenv func(string) string) *Client {
+	path, named := defaultPath(getenv)
+	c := NewClient(path)
+	if !named {
+		c.trusts = trusted
+	}
+	return c
+}
+
+func trusted(uid uint32) bool {
+	if uid == 0 || int(uid) == os.Geteuid() {
+		return true
+	}
+	u, err := user.Lookup(serviceUser)
+	return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	nc, err := d.DialContext(ctx, "unix", c.path)
+	if err != nil || c.trusts == nil {
+		return nc, err
+	}
+	uc, ok := nc.(*net.UnixConn)
+	if !ok { // "unix" gives no other
+		return nc, nil
+	}
+	cred, err := unixsocket.PeerCred(uc)
+	if err == nil && !c.trusts(cred.UID) {
+		err = &distrustedError{c.path, cred.UID}
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return nc, nil
+}
+
+// distrustedError says that somebody else serves the path.
+type distrustedError struct {
+	path string
+	uid  uint32
+}
+
+func (e *distrustedError) Error() string {
+	return fmt.Sprintf("%s is served by user %d, who is neither root, nor you, nor %s; if you trust it, name it by --control", e.path, e.uid, serviceUser)
 }
 
 // Path is where the server is.
@@ -50,11 +111,11 @@ func (c *Client) Path() string { return c.path }
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// DefaultPath is where the control socket of this user's mamma is, if it
-// exists, else the one of the system's.
-func DefaultPath(getenv func(string) string) string {
+// defaultPath is where the control socket of this user's mamma is, if it exists,
+// else the one of the system's, and whether somebody named it.
+func defaultPath(getenv func(string) string) (path string, named bool) {
 	if p := getenv("MAMMA_CONTROL"); p != "" {
-		return p
+		return p, true
 	}
 	own := filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()))
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
@@ -62,9 +123,9 @@ func DefaultPath(getenv func(string) string) string {
 	}
 	p := filepath.Join(own, "control.sock")
 	if fi, err := os.Stat(p); err == nil && fi.Mode().Type() == fs.ModeSocket {
-		return p
+		return p, false
 	}
-	return "/run/mamma/control.sock"
+	return "/run/mamma/control.sock", false
 }
 
 // NotRunningError says that nobody answers at the path.
@@ -149,6 +210,9 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 }
 
 func (c *Client) dialError(err error) error {
+	if e := (*distrustedError)(nil); errors.As(err, &e) {
+		return e
+	}
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOTSOCK):
 		return &NotRunningError{Path: c.path, Err: err}

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -467,6 +468,39 @@ func TestErrors(t *testing.T) {
 				t.Errorf("%d %q (%s), want %d %q", resp.StatusCode, f.Error, f.Code, tt.status, tt.want)
 			}
 		})
+	}
+}
+
+// Where nobody named the path, the server's user must be trusted.
+func TestDistrusted(t *testing.T) {
+	d := start(t, view(), nil)
+	var asked []uint32
+	c := d.client(t)
+	believe := true
+	c.trusts = func(uid uint32) bool {
+		asked = append(asked, uid)
+		return believe
+	}
+	var s Status
+	if _, err := c.Get(ctx(t), "/v1/status", &s); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	believe = false
+	if _, err := c.Get(ctx(t), "/v1/status", &s); err == nil || !strings.Contains(err.Error(), "who is neither root, nor you, nor mamma; if you trust it, name it by --control") {
+		t.Errorf("error %v", err)
+	}
+	if self := uint32(os.Getuid()); !slices.Equal(asked, []uint32{self, self}) || !trusted(self) || !trusted(0) || trusted(stranger.UID) {
+		t.Errorf("asked about users %v", asked)
+	}
+	for _, tt := range []struct {
+		env   string
+		named bool
+	}{{"/somewhere", true}, {"", false}} {
+		c := Find(func(name string) string { return map[string]string{"MAMMA_CONTROL": tt.env}[name] })
+		if (c.trusts == nil) != tt.named || tt.named && c.Path() != tt.env {
+			t.Errorf("MAMMA_CONTROL=%q: %s, trusts %v", tt.env, c.Path(), c.trusts == nil)
+		}
 	}
 }
 

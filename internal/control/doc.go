@@ -39,6 +39,9 @@
 // this: a connection keeps the rights that it was opened with, also when it is
 // handed on. Kernels before 4.13 tell the primary group only.
 //
+// The other way round, a client that was not told the path believes a server only
+// if that runs as root, as the client's own user or as the service's (see Find).
+//
 // # Explaining policies that count
 //
 // /v1/explain asks an instance of the policy made for that question. A policy
