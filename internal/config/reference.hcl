@@ -8,7 +8,7 @@ auto = false
 
 # The Unix socket that clients speak to. Default: $RUNTIME_DIRECTORY/mamma.sock,
 # else /run/mamma/mamma.sock for root, else $XDG_RUNTIME_DIR/mamma/mamma.sock.
-# At most 107 bytes (unix(7)), as for every socket.
+# An absolute path of at most 107 bytes (unix(7)), as for every socket.
 socket = "/run/mamma/mamma.sock"
 
 # The socket that mammactl speaks to. Default: control.sock beside the former.
