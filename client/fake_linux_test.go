@@ -104,7 +104,7 @@ func (f *fakeDaemon) serve(nc net.Conn) {
 		}
 		f.mu.Unlock()
 		m.Context.ID = id
-		m.Features, m.NoResolve = 0, false
+		m.Features, m.NoResolve, m.Origin = 0, false, nil
 		if !f.original {
 			m.Features = features
 		}

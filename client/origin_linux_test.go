@@ -44,7 +44,6 @@ func TestDialTellsOrigin(t *testing.T) {
 			if original {
 				m.Reason, m.Context.Result = "", resolve(m, "127.0.0.1")
 			}
-			m.Origin = nil
 			return true
 		})
 		d := dialer(t, f.path)

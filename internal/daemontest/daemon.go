@@ -16,7 +16,8 @@ import (
 )
 
 // Features are all extensions.
-const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve
+const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
+	wire.FeaturePaths | wire.FeatureOrigin
 
 // Daemon answers on a Unix socket.
 type Daemon struct {
@@ -122,7 +123,7 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 			}
 		}
 		m.Context.ID = id
-		m.Features, m.NoResolve = 0, false
+		m.Features, m.NoResolve, m.Origin = 0, false, nil
 		if !d.original {
 			m.Features = Features
 		}
