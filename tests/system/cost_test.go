@@ -16,6 +16,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // ctl runs mammactl against the daemon and returns what it prints.
@@ -53,7 +54,7 @@ interface "wwan0" {
 	d := start(t, bed.Client, conf)
 	a := ask(t, bed, d, service)
 	a.until("wwan0")
-	d.within(t, patience, func(p map[string]control.Prefix) string {
+	d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
 		b := p["wwan0"].Budget
 		switch {
 		case b == nil || p["wlan0"].Budget != nil:
@@ -73,7 +74,7 @@ interface "wwan0" {
 		}
 		return ""
 	}
-	d.within(t, patience, spent)
+	d.within(t, stage.Patience, spent)
 
 	for _, tt := range []struct {
 		args []string
@@ -102,12 +103,12 @@ interface "wwan0" {
 		t.Errorf("metrics:\n%s", out)
 	}
 
-	d.signal(t, syscall.SIGTERM)
-	if status := d.wait(t); status != 0 {
-		t.Fatalf("exit status %d\n%s", status, d.log)
+	d.Signal(t, syscall.SIGTERM)
+	if status := d.Wait(t); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, d.Log)
 	}
 	d = start(t, bed.Client, conf)
-	d.within(t, patience, spent)
+	d.within(t, stage.Patience, spent)
 	ask(t, bed, d, service).until("wlan0")
 }
 

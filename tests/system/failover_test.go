@@ -19,6 +19,7 @@ import (
 	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // laptop is two networks as a network manager leaves them: both with a default
@@ -68,7 +69,7 @@ func ask(t *testing.T, bed *testbed.Bed, d *daemon, remote string) *asker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(3 * patience))
+	_ = c.SetDeadline(time.Now().Add(3 * stage.Patience))
 	to := netip.MustParseAddrPort(remote)
 	domain := int32(wire.AFInet)
 	if to.Addr().Is6() {
@@ -114,7 +115,7 @@ func (a *asker) suggestion() netip.Addr {
 func (a *asker) address(want netip.Addr) {
 	a.t.Helper()
 	var got netip.Addr
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(stage.Patience); time.Now().Before(deadline); {
 		if got = a.suggestion(); got == want {
 			return
 		}
@@ -126,7 +127,7 @@ func (a *asker) address(want netip.Addr) {
 func (a *asker) until(want string) time.Time {
 	a.t.Helper()
 	got := ""
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(stage.Patience); time.Now().Before(deadline); {
 		if got = a.network(); got == want {
 			return time.Now()
 		}
@@ -227,7 +228,7 @@ func linkRound(t *testing.T) (best, back time.Duration) {
 		var since time.Time
 		select {
 		case since = <-down:
-		case <-time.After(patience):
+		case <-time.After(stage.Patience):
 			t.Fatal("the kernel reports nothing")
 		}
 		best = min(best, max(at.Sub(since), 0))
@@ -284,7 +285,7 @@ func failSilently(t *testing.T, times *table, conf, how string, limit time.Durat
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for n := ""; n != "wlan0"; <-tick.C {
-		if n, _ = c.dial(service); time.Since(begun) > patience {
+		if n, _ = c.dial(service); time.Since(begun) > stage.Patience {
 			t.Fatalf("still %s %v after recovery", n, time.Since(begun))
 		}
 	}
@@ -334,7 +335,7 @@ func resolverRound(t *testing.T) (byName, byAddress time.Duration) {
 // state waits until the daemon judges a network as wanted.
 func (d *daemon) state(t *testing.T, iface, state, reason string) {
 	t.Helper()
-	d.within(t, patience, func(p map[string]control.Prefix) string {
+	d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
 		h := p[iface].Health
 		why := ""
 		if h.Reason != nil {
@@ -396,7 +397,7 @@ func TestFlapping(t *testing.T) {
 		if err := far.LinkSetUp(link); err != nil {
 			t.Fatal(err)
 		}
-		d.within(t, patience, func(p map[string]control.Prefix) string {
+		d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
 			if h := p["wwan0"].Health; h.State == "down" && strings.Contains(*h.Reason, "carrier") {
 				return "no carrier"
 			}
@@ -472,7 +473,7 @@ func TestChangesWhileStopped(t *testing.T) {
 	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
 	a := ask(t, bed, d, service)
 	a.until("wlan0")
-	d.signal(t, syscall.SIGSTOP)
+	d.Signal(t, syscall.SIGSTOP)
 	link, err := bed.Client.Handle().LinkByName("wlan0")
 	if err != nil {
 		t.Fatal(err)
@@ -480,7 +481,7 @@ func TestChangesWhileStopped(t *testing.T) {
 	if err := bed.Client.Handle().LinkSetDown(link); err != nil {
 		t.Fatal(err)
 	}
-	d.signal(t, syscall.SIGCONT)
+	d.Signal(t, syscall.SIGCONT)
 	a.until("wwan0")
 }
 
@@ -577,7 +578,7 @@ func TestInterfaceReplaced(t *testing.T) {
 	link, err := client.LinkByName("wwan0")
 	check(err)
 	check(client.LinkDel(link))
-	d.within(t, patience, func(p map[string]control.Prefix) string {
+	d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
 		if _, there := p["wwan0"]; there {
 			return "wwan0 is still there"
 		}

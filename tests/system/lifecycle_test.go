@@ -54,9 +54,9 @@ func TestSignals(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(strings.Replace(loopbackConf, "default", "defualt", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.signal(t, syscall.SIGHUP)
-	d.log.await(t, "not reloaded", 1)
-	d.log.await(t, `did you mean \"default\"?`, 1)
+	d.Signal(t, syscall.SIGHUP)
+	d.Log.Await(t, "not reloaded", 1)
+	d.Log.Await(t, `did you mean \"default\"?`, 1)
 	if got := suggestion(); got != "127.0.0.1:0" {
 		t.Errorf("after a failed reload: suggested %v", got)
 	}
@@ -65,19 +65,19 @@ func TestSignals(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(strings.Replace(loopbackConf, "default = true", "", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.signal(t, syscall.SIGHUP)
-	d.log.await(t, "msg=reloaded", 1)
+	d.Signal(t, syscall.SIGHUP)
+	d.Log.Await(t, "msg=reloaded", 1)
 	if got := suggestion(); got != "invalid AddrPort" {
 		t.Errorf("after a reload: suggested %v", got)
 	}
 
-	before := len(d.out.String())
-	d.signal(t, syscall.SIGUSR1)
-	d.out.await(t, "127.0.0.1", strings.Count(d.out.String()[:before], "127.0.0.1")+1)
+	before := len(d.Out.String())
+	d.Signal(t, syscall.SIGUSR1)
+	d.Out.Await(t, "127.0.0.1", strings.Count(d.Out.String()[:before], "127.0.0.1")+1)
 
-	d.signal(t, syscall.SIGTERM)
-	if status := d.wait(t); status != 0 {
-		t.Errorf("exit status %d\n%s", status, d.log)
+	d.Signal(t, syscall.SIGTERM)
+	if status := d.Wait(t); status != 0 {
+		t.Errorf("exit status %d\n%s", status, d.Log)
 	}
 	if _, err := os.Lstat(d.socket); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
@@ -90,17 +90,17 @@ func TestSocketInTheWay(t *testing.T) {
 
 	// A live daemon is left alone.
 	second := launch(t, nil, "--socket", first.socket, conf)
-	if status := second.wait(t); status != 1 {
+	if status := second.Wait(t); status != 1 {
 		t.Errorf("exit status %d, want 1", status)
 	}
-	if want := "another mamma (pid " + strconv.Itoa(first.cmd.Process.Pid) + ") answers there; stop it first, or use --socket"; !strings.Contains(second.log.String(), want) {
-		t.Errorf("it says %q, want %q", second.log, want)
+	if want := "another mamma (pid " + strconv.Itoa(first.Cmd.Process.Pid) + ") answers there; stop it first, or use --socket"; !strings.Contains(second.Log.String(), want) {
+		t.Errorf("it says %q, want %q", second.Log, want)
 	}
 	exchange(t, first.socket, connectRequest(t))
 
 	// One that was killed leaves its socket behind; the next one replaces it.
-	first.signal(t, syscall.SIGKILL)
-	first.wait(t)
+	first.Signal(t, syscall.SIGKILL)
+	first.Wait(t)
 	if _, err := os.Lstat(first.socket); err != nil {
 		t.Fatalf("the killed daemon's socket: %v", err)
 	}
@@ -110,8 +110,8 @@ func TestSocketInTheWay(t *testing.T) {
 	// Anything else is left alone.
 	file := write(t, "precious", "data")
 	fourth := launch(t, nil, "--socket", file, conf)
-	if status := fourth.wait(t); status != 1 || !strings.Contains(fourth.log.String(), "it is left alone") {
-		t.Errorf("exit status %d: %s", status, fourth.log)
+	if status := fourth.Wait(t); status != 1 || !strings.Contains(fourth.Log.String(), "it is left alone") {
+		t.Errorf("exit status %d: %s", status, fourth.Log)
 	}
 	if b, _ := os.ReadFile(file); string(b) != "data" {
 		t.Errorf("the file now holds %q", b)
@@ -139,9 +139,9 @@ compat_fifo   = "`+fifo+`"
 		t.Fatal(err)
 	}
 	_ = w.Close()
-	d.log.await(t, "policy sample takes no configuration at run time", 1)
-	d.signal(t, syscall.SIGINT)
-	if status := d.wait(t); status != 0 {
+	d.Log.Await(t, "policy sample takes no configuration at run time", 1)
+	d.Signal(t, syscall.SIGINT)
+	if status := d.Wait(t); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {

@@ -18,6 +18,7 @@ import (
 	"github.com/socket-intents/mamma/client/intent"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 var (
@@ -182,7 +183,7 @@ func TestVideoLeavesACollapsedLink(t *testing.T) {
 	// until asks for segments until n in a row are sent to the network.
 	until := func(what, want string, n int) (reason string) {
 		t.Helper()
-		deadline := time.Now().Add(patience)
+		deadline := time.Now().Add(stage.Patience)
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for in := 0; in < n; {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // timed skips a test whose figures are compared with an emulated link's.
@@ -108,7 +109,7 @@ func TestMeasurements(t *testing.T) {
 			held[name] = append(held[name], c)
 		}
 	}
-	d.within(t, patience, func(all map[string]control.Prefix) string {
+	d.within(t, stage.Patience, func(all map[string]control.Prefix) string {
 		for name, s := range shapes {
 			p := all[name]
 			if p.Path.Connections == nil || *p.Path.Connections != want[name] {
@@ -145,7 +146,7 @@ func TestMeasurements(t *testing.T) {
 			}
 		}
 	}()
-	d.within(t, patience, func(all map[string]control.Prefix) string {
+	d.within(t, stage.Patience, func(all map[string]control.Prefix) string {
 		p := all["near"].Path
 		if p.SRTTMeanMS == nil || *p.SRTTMeanMS < 35 { // a third of the connections sees 120 ms, the others still 10 ms
 			return fmt.Sprintf("the mean round-trip time is still %v ms", text(p.SRTTMeanMS))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // over makes a program see other files in place of the host's: from is put at to,
@@ -120,7 +121,7 @@ interface "wwan0" {
   default = true
 }
 `))
-	d.within(t, patience, func(p map[string]control.Prefix) string {
+	d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
 		for _, n := range bed.Networks {
 			if x := p[n.Name]; !x.OwnResolvers || len(x.Resolvers) != 1 || x.Resolvers[0] != fmt.Sprintf("%v:53", n.Gateway4) {
 				return fmt.Sprintf("the servers of %s are %v", n.Name, x.Resolvers)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // oneDefault is a host whose routes prefer wlan0, without source rules: what is
@@ -45,7 +46,7 @@ prefix 10.78.0.0/24 {
 };
 `)
 	d := start(t, bed.Client, conf)
-	d.out.await(t, `Policy module "sample" is loading.
+	d.Out.Await(t, `Policy module "sample" is loading.
 Configured addresses:
     AF_INET:
         10.77.0.2
@@ -107,7 +108,7 @@ func exchange(t *testing.T, socket string, request []byte) *wire.Message {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(stage.Patience))
 	if _, err := c.Write(request); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ prefix "127.0.0.0/8" {}
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := start(t, nil, write(t, "policy.conf", conf))
-			d.out.await(t, `Policy module "ports" has been loaded.`, 1)
+			d.Out.Await(t, `Policy module "ports" has been loaded.`, 1)
 			exchange(t, d.socket, connectRequest(t))
 		})
 	}
@@ -55,10 +55,10 @@ prefix "127.0.0.0/8" {}
 			t.Fatal(err)
 		}
 		d := launch(t, nil, write(t, "policy.conf", `policy "`+path+`" `+settings))
-		if status := d.wait(t); status != 1 {
+		if status := d.Wait(t); status != 1 {
 			t.Errorf("exit status %d, want 1", status)
 		}
-		d.log.await(t, "policy plugin "+path, 1)
-		d.log.await(t, "chmod", 1)
+		d.Log.Await(t, "policy plugin "+path, 1)
+		d.Log.Await(t, "chmod", 1)
 	})
 }

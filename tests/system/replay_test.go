@@ -19,9 +19,9 @@ func TestRecordAndReplay(t *testing.T) {
 	for range 3 {
 		exchange(t, d.socket, connectRequest(t))
 	}
-	d.signal(t, syscall.SIGTERM)
-	if status := d.wait(t); status != 0 {
-		t.Errorf("exit status %d\n%s", status, d.log)
+	d.Signal(t, syscall.SIGTERM)
+	if status := d.Wait(t); status != 0 {
+		t.Errorf("exit status %d\n%s", status, d.Log)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
 		t.Fatalf("mode %v, %v", info.Mode(), err)

@@ -19,6 +19,7 @@ import (
 	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/routing"
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // marked counts the rules that are the daemon's.
@@ -44,7 +45,7 @@ func awaitMarked(t *testing.T, bed *testbed.Bed, want int) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(patience); marked(t, bed) != want; <-tick.C {
+	for deadline := time.Now().Add(stage.Patience); marked(t, bed) != want; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d rules, want %d", marked(t, bed), want)
 		}
@@ -78,7 +79,7 @@ func TestManagedRouting(t *testing.T) {
 		}
 	}
 	// No device needs to be bound then.
-	d.within(t, patience, func(p map[string]control.Prefix) string {
+	d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
 		if p["wwan0"].Device != nil {
 			return "sockets are bound to " + *p["wwan0"].Device
 		}
@@ -101,9 +102,9 @@ func TestManagedRouting(t *testing.T) {
 	if err := bound(bed.Networks[1]); err != nil {
 		t.Errorf("after a flush: %v", err)
 	}
-	d.signal(t, syscall.SIGTERM)
-	if status := d.wait(t); status != 0 {
-		t.Errorf("exit status %d\n%s", status, d.log)
+	d.Signal(t, syscall.SIGTERM)
+	if status := d.Wait(t); status != 0 {
+		t.Errorf("exit status %d\n%s", status, d.Log)
 	}
 	if n := marked(t, bed); n != 0 {
 		t.Errorf("%d rules are left behind", n)
@@ -111,8 +112,8 @@ func TestManagedRouting(t *testing.T) {
 
 	d = start(t, bed.Client, conf)
 	awaitMarked(t, bed, rules)
-	d.signal(t, syscall.SIGKILL)
-	d.wait(t)
+	d.Signal(t, syscall.SIGKILL)
+	d.Wait(t)
 	if n := marked(t, bed); n != rules {
 		t.Errorf("%d rules after a crash", n)
 	}
@@ -189,8 +190,8 @@ func TestDoctorFindsMissingCapability(t *testing.T) {
 	expect("the daemon lacks it", true, nil, control...)
 	rewrite(leave + conf)
 	expect("after the second remedy", false, nil, control...)
-	d.signal(t, syscall.SIGTERM)
-	d.wait(t)
+	d.Signal(t, syscall.SIGTERM)
+	d.Wait(t)
 
 	rewrite(manage + conf)
 	offline := append(slices.Clone(control), "--config", path)

@@ -3,20 +3,16 @@
 package system
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // bin is where the programs under test are.
@@ -46,61 +42,10 @@ func withPrograms(f func() int) int {
 	return f()
 }
 
-// patience is how long anything may take that should happen at once. It only
-// decides how long a failing test waits.
-const patience = 20 * time.Second
-
-// lines collects what a program prints and lets tests wait for parts of it.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	more chan struct{} // closed and replaced at every write
-}
-
-func newLines() *lines { return &lines{more: make(chan struct{})} }
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text.Write(b)
-	close(l.more)
-	l.more = make(chan struct{})
-	return len(b), nil
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// await returns once text was printed n times.
-func (l *lines) await(t *testing.T, text string, n int) {
-	t.Helper()
-	deadline := time.After(patience)
-	for {
-		l.mu.Lock()
-		found := strings.Count(l.text.String(), text) >= n
-		more := l.more
-		l.mu.Unlock()
-		if found {
-			return
-		}
-		select {
-		case <-more:
-		case <-deadline:
-			t.Fatalf("%q was not printed %d times in:\n%s", text, n, l)
-		}
-	}
-}
-
 // daemon is a running mamma.
 type daemon struct {
-	cmd      *exec.Cmd
-	socket   string
-	out, log *lines
-	exited   chan struct{}
-	err      error // of Wait, once exited is closed
+	*stage.Process
+	socket string
 }
 
 // start starts mamma in the namespace, nil for that of the test, and waits until
@@ -114,22 +59,19 @@ func start(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 func startBy(t *testing.T, in *testbed.Namespace, by []string, args ...string) *daemon {
 	t.Helper()
 	d := launchBy(t, in, by, args...)
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if c, err := net.Dial("unix", d.socket); err == nil {
-			_ = c.Close()
-			return d
-		}
+	stage.Until(t, "mamma serves its socket", func() bool {
 		select {
-		case <-tick.C:
-		case <-d.exited:
-			t.Fatalf("mamma ended: %v\n%s%s", d.err, d.out, d.log)
-		case <-deadline:
-			t.Fatalf("mamma does not serve %s\n%s%s", d.socket, d.out, d.log)
+		case <-d.Exited():
+			t.Fatalf("mamma ended:\n%s%s", d.Out, d.Log)
+		default:
 		}
-	}
+		c, err := net.Dial("unix", d.socket)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	return d
 }
 
 // launch starts mamma and does not wait for anything.
@@ -140,52 +82,15 @@ func launch(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 
 func launchBy(t *testing.T, in *testbed.Namespace, by []string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{socket: filepath.Join(t.TempDir(), "mamma.sock"), out: newLines(), log: newLines(), exited: make(chan struct{})}
+	d := &daemon{socket: filepath.Join(t.TempDir(), "mamma.sock")}
 	for i, a := range args {
 		if a == "--socket" {
 			d.socket = args[i+1]
 		}
 	}
 	argv := append(append(slices.Clone(by), filepath.Join(bin, "mamma"), "--socket", d.socket), args...)
-	d.cmd = exec.Command(argv[0], argv[1:]...)
-	d.cmd.Stdout, d.cmd.Stderr = d.out, d.log
-	var err error
-	if in != nil {
-		err = in.Start(d.cmd)
-	} else {
-		err = d.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		d.err = d.cmd.Wait()
-		close(d.exited)
-	}()
-	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill()
-		<-d.exited
-	})
+	d.Process = stage.Launch(t, in, exec.Command(argv[0], argv[1:]...))
 	return d
-}
-
-// wait waits for the program's end and returns its exit status.
-func (d *daemon) wait(t *testing.T) int {
-	t.Helper()
-	select {
-	case <-d.exited:
-		return d.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
-		t.Fatalf("mamma does not end\n%s%s", d.out, d.log)
-		return -1
-	}
-}
-
-func (d *daemon) signal(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if err := d.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func write(t *testing.T, name, text string) string {
