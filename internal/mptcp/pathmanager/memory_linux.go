@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -110,7 +109,7 @@ func (m *memory) open(dir string) error {
 	}
 	// Two daemons in one namespace would take what the other one has set up for
 	// their own; in different ones they do not meet. So each has a byte.
-	own := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(m.now.Namespace & math.MaxInt64 >> 1), Len: 1}
+	own := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(m.now.Namespace & (1<<62 - 1)), Len: 1}
 	if err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &own); err != nil {
 		_ = lock.Close()
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {

@@ -95,6 +95,20 @@ func TestMemoryOfAnother(t *testing.T) {
 	}
 }
 
+// Daemons in different namespaces share the directory and nothing else.
+func TestMemoryOfNeighbours(t *testing.T) {
+	dir := t.TempDir()
+	for ns := range uint64(4) {
+		for _, want := range []bool{true, false} {
+			m := &memory{log: quiet, now: remembered{Version: memoryVersion, Namespace: ns}}
+			if err := m.open(dir); (err == nil) != want {
+				t.Errorf("namespace %d: %v", ns, err)
+			}
+			defer m.close() //nolint:errcheck // all at the end: they are to meet
+		}
+	}
+}
+
 // Whatever is in the place of the file is a warning, and replaced in time.
 func TestMemoryGarbled(t *testing.T) {
 	write := func(text string) func(string) error {
