@@ -6,13 +6,14 @@
 //
 // Paths begin with /v1. Within a version, fields are added but neither removed
 // nor given another meaning; readers ignore what they do not know. The types
-// of this package, from Status to Event, are the schema: each field's comment
+// of this package, from Status to Multipath, are the schema: each field's comment
 // says what it means.
 //
 //	GET  /v1/status                     Status
 //	GET  /v1/interfaces                 Interfaces
 //	GET  /v1/prefixes                   Prefixes
 //	GET  /v1/policy                     Policy
+//	GET  /v1/mptcp                      Multipath
 //	GET  /v1/decisions?since=N&limit=N  Decisions: those numbered above since; by default, the latest
 //	GET  /v1/events?since=N             a stream of Event, one JSON object per line, until the client leaves
 //	POST /v1/explain                    Question -> Explanation, without side effects

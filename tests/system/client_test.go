@@ -2,13 +2,17 @@ package system
 
 import (
 	"encoding/json"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // A Go program on a host whose routes prefer wlan0 and have no source rules:
@@ -89,4 +93,44 @@ func fetch(t *testing.T, bed *testbed.Bed, socket, intents, url string) testbed.
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	return seen
+}
+
+// What a client says of where its intents are from, for whom it asks and what came
+// of it, is shown by mammactl.
+func TestDecisionsTellOrigin(t *testing.T) {
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}})
+	d := start(t, bed.Client, write(t, "policy.conf", "policy \"sample\" {}\ninterface \"wlan0\" {\n  default = true\n}\n"))
+	request := wire.Message{
+		Action: wire.ActionConnectRequest, HasAction: true, Features: wire.FeatureReports | wire.FeatureOrigin,
+		Origin:  &wire.Origin{UID: 4242, PID: 99, Command: "curl", Source: "rule web"},
+		Context: wire.Context{Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: netip.MustParseAddrPort(service)}},
+	}
+	request.SetIntents(intent.Set{}.WithCategory(intent.Query))
+	send := func(m wire.Message) *wire.Message {
+		t.Helper()
+		raw, err := m.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return exchange(t, d.socket, raw)
+	}
+	id := send(request).DecisionID
+	send(wire.Message{
+		Action: wire.ActionReportRequest, HasAction: true, Features: wire.FeatureReports, DecisionID: id,
+		Outcome: &wire.Outcome{Milliseconds: 7, Flags: wire.OutcomePlainTCP},
+	})
+	out := d.ctl(t, "decisions")
+	for _, want := range []string{"intents from rule web, for curl[99] of user 4242", "Multipath TCP became plain TCP"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	var list control.Decisions
+	if err := json.Unmarshal([]byte(d.ctl(t, "decisions", "--json")), &list); err != nil || len(list.Decisions) != 1 {
+		t.Fatalf("%d decisions, %v", len(list.Decisions), err)
+	}
+	x := list.Decisions[0]
+	if o := x.Origin; o == nil || *o.UID != 4242 || *o.Command != "curl" || *o.Source != "rule web" || !x.Outcome.PlainTCP {
+		t.Errorf("origin %+v, outcome %+v", o, x.Outcome)
+	}
 }
