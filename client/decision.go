@@ -162,6 +162,8 @@ type Endpoint struct {
 // Endpoints resolves the name, on the network that was decided on, for a program
 // that makes its sockets itself. The best comes first; alternates follow as far
 // as their addresses are known, at last the addresses without any suggestion.
+// Where the resolver is slow or fails, the other networks' are asked as in a
+// dial, and the one that answers is the best.
 func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	ctx, cancel := dec.dialer.limit(ctx, time.Now())
 	defer cancel()
@@ -179,29 +181,46 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 		}
 		p = &plan{target: t, id: uuid.Nil}
 	}
-	var list []Endpoint
-	var failed error
-	for _, c := range append(slices.Clip(p.candidates), &candidate{index: plain}) {
-		known := len(c.addrs) > 0 || p.target.literal.IsValid()
-		if len(list) > 0 && !known {
-			if c.index != plain {
-				continue
-			}
-			c.addrs = remotes(list)
-		}
-		found, err := dec.dialer.lookup(ctx, p, c)
-		if err != nil {
-			failed = err
-			continue
-		}
-		for _, remote := range found.addrs {
-			list = append(list, found.endpoint(remote))
+	best, err := dec.dialer.resolve(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	list := best.endpoints(nil)
+	for _, c := range p.candidates {
+		if c.index != best.index {
+			list = c.endpoints(list)
 		}
 	}
-	if len(list) == 0 {
-		return nil, failed
+	if best.index != plain {
+		list = (&candidate{index: plain, addrs: remotes(list)}).endpoints(list)
 	}
 	return list, nil
+}
+
+// found stands for a connection in a race that is over once there is an address.
+type found struct{ net.Conn }
+
+func (found) Close() error { return nil }
+
+// resolve returns the candidate that has addresses first.
+func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
+	r := d.race(p, func(context.Context, *candidate, netip.AddrPort) (net.Conn, error) { return found{}, nil })
+	o := r.run(ctx, append(slices.Clip(p.candidates), &candidate{index: plain}))
+	switch {
+	case o.conn != nil:
+		return o.winner, nil
+	case o.err != nil:
+		return nil, o.err
+	}
+	return nil, o.failed[len(o.failed)-1].Err
+}
+
+// endpoints appends those of c's addresses, as far as they are known.
+func (c *candidate) endpoints(list []Endpoint) []Endpoint {
+	for _, remote := range c.addrs {
+		list = append(list, c.endpoint(remote))
+	}
+	return list
 }
 
 func (c *candidate) endpoint(remote netip.AddrPort) Endpoint {

@@ -95,6 +95,32 @@ func TestDecideWithoutManager(t *testing.T) {
 	}
 }
 
+// Endpoints does not wait for a dead resolver either.
+func TestEndpointsBesideDeadResolver(t *testing.T) {
+	answer := suggest("127.0.0.2", "127.0.0.3")
+	f := startFake(t, "", false, func(m *wire.Message) bool {
+		dead := m.Action == wire.ActionResolveRequest && m.Context.BindSuggested != local("127.0.0.3")
+		return !dead && answer(m)
+	})
+	d := dialer(t, f.path)
+	d.ConnectionAttemptDelay = 20 * time.Millisecond
+	dec, err := d.Decide(t.Context(), "tcp", "host.test:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := dec.Endpoints(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range list {
+		got = append(got, e.Remote.String()+" from "+e.Source.String())
+	}
+	if diff := cmp.Diff([]string{"127.0.0.1:80 from 127.0.0.3", "127.0.0.1:80 from invalid IP"}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestEndpoints(t *testing.T) {
 	option := wire.SockOpt{Level: wire.SolSocket, Name: 8, Value: []byte{0, 0, 1, 0}, Flags: wire.SockOptOptional}
 	f := startFake(t, "", false, func(m *wire.Message) bool {

@@ -148,15 +148,10 @@ func (d *Dialer) plainDialer() *net.Dialer {
 func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Conn, error) {
 	t := &p.target
 	candidates := append(p.candidates, &candidate{index: plain})
-	r := race{
-		lookup: func(ctx context.Context, c *candidate) (*candidate, error) { return d.lookup(ctx, p, c) },
-		connect: func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
-			return d.connect(ctx, t, c, remote)
-		},
-		pace:            pace{fixed: d.ConnectionAttemptDelay != 0, delay: max(0, d.ConnectionAttemptDelay)},
-		resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
-		deaf:            d.Net.Control != nil || d.Net.ControlContext != nil,
-	}
+	r := d.race(p, func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
+		return d.connect(ctx, t, c, remote)
+	})
+	r.deaf = d.Net.Control != nil || d.Net.ControlContext != nil
 	o := r.run(ctx, candidates)
 	declined := o.conn != nil && o.winner.multipath && becamePlain(o.conn)
 	d.report(p, &o, declined)
@@ -168,6 +163,16 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 		Decided: true, Candidate: w.index, Source: w.local, Device: w.device, Multipath: w.multipath, PlainTCP: declined,
 		Reason: p.reason, ID: p.id, Attempts: o.failed, Duration: time.Since(begun),
 	}), nil
+}
+
+// race makes one for the plan, with the pace that the Dialer is set to.
+func (d *Dialer) race(p *plan, connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)) *race {
+	return &race{
+		lookup:          func(ctx context.Context, c *candidate) (*candidate, error) { return d.lookup(ctx, p, c) },
+		connect:         connect,
+		pace:            pace{fixed: d.ConnectionAttemptDelay != 0, delay: max(0, d.ConnectionAttemptDelay)},
+		resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
+	}
 }
 
 func delay(set, standard time.Duration) time.Duration {
