@@ -43,6 +43,7 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 		if d.source.IsValid() {
 			text("source", d.source.String())
 		}
+		text("multipath", d.multipath)
 		text("reason", d.reason)
 		if d.candidate > 0 {
 			attrs = append(attrs, slog.Int("alternate", d.candidate))

@@ -105,6 +105,7 @@ type details struct {
 	reason    string
 	candidate int
 	decided   bool
+	multipath string // "yes", or what became of it; "" if it was not asked for
 }
 
 // detailsOf makes them if need be; calls for one request do not overlap before
@@ -136,6 +137,12 @@ func (d *details) noted(info client.Info) {
 	d.reason, d.candidate = info.Reason, info.Candidate
 	if !d.source.IsValid() {
 		d.source = info.Local.Addr()
+	}
+	switch {
+	case info.PlainTCP:
+		d.multipath = "became plain TCP"
+	case info.Multipath:
+		d.multipath = "yes"
 	}
 }
 
