@@ -165,11 +165,17 @@ type server struct {
 // serve starts a server of the service. With pauseAt it serves one client.
 func serve(t *testing.T, b *testbed.Bed, multipath bool, pauseAt int64) *server {
 	t.Helper()
+	return serveAt(t, b, 0, multipath, pauseAt)
+}
+
+// serveAt does so at a port of the service's own namespace.
+func serveAt(t *testing.T, b *testbed.Bed, port uint16, multipath bool, pauseAt int64) *server {
+	t.Helper()
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(multipath)
 	var l net.Listener
 	err := b.Service.Do(func() (err error) {
-		l, err = lc.Listen(context.Background(), "tcp4", netip.AddrPortFrom(testbed.ServiceAddr4, 0).String())
+		l, err = lc.Listen(context.Background(), "tcp4", netip.AddrPortFrom(testbed.ServiceAddr4, port).String())
 		return err
 	})
 	if err != nil {

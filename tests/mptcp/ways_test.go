@@ -173,20 +173,27 @@ func TestOriginalClient(t *testing.T) {
 	})
 }
 
-// byOriginal downloads as an original client, which must be told this protocol.
-func (s *stageFor) byOriginal(t *testing.T, from *server, protocol int32) func() (received, error) {
+// originalRequest is an original client's, as captured from it, for a server.
+func (s *stageFor) originalRequest(t *testing.T, to *server) (request []byte, remote netip.AddrPort) {
 	t.Helper()
 	raw, err := os.ReadFile("../../internal/wire/testdata/captures/socketconnect-v4-intents-req.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote := netip.MustParseAddrPort(from.addr)
+	remote = netip.MustParseAddrPort(to.addr)
 	asked, there := []byte("10.77.1.2\x00"), append([]byte(remote.Addr().String()), 0)
 	if len(asked) != len(there) || !bytes.Contains(raw, asked) {
 		t.Fatal("the capture does not hold what is to be replaced")
 	}
+	return bytes.ReplaceAll(raw, asked, there), remote
+}
+
+// byOriginal downloads as an original client, which must be told this protocol.
+func (s *stageFor) byOriginal(t *testing.T, from *server, protocol int32) func() (received, error) {
+	t.Helper()
+	request, remote := s.originalRequest(t, from)
 	return func() (r received, err error) {
-		answer, err := exchange(s.daemon.Socket, bytes.ReplaceAll(raw, asked, there))
+		answer, err := exchange(s.daemon.Socket, request)
 		if err != nil {
 			return r, err
 		}
