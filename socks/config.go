@@ -29,7 +29,9 @@ type Config struct {
 
 	// ListenPacket opens the outgoing side of a UDP association for one family:
 	// network is udp4 or udp6, and address is where the first datagram goes, so
-	// that a choice can be made by it. It is called again if sending fails.
+	// that a choice can be made by it. It is called again if sending fails, or
+	// nothing comes back for some seconds; a socket of the same address is not
+	// used then.
 	// nil means an ordinary socket.
 	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
 
@@ -69,7 +71,9 @@ type Config struct {
 	// is for Hooks. nil: nobody is told.
 	Logger *slog.Logger
 
-	watchAfter time.Duration // see departure; 0 means the default
+	// These are for tests; 0 means the default.
+	watchAfter time.Duration // see departure
+	udpSilence time.Duration // see association
 }
 
 // Authenticator checks the name and password of a client.
@@ -140,6 +144,7 @@ func (c Config) withDefaults() *Config {
 	wait(&c.HalfClosed, defaultHalfClosed)
 	wait(&c.UDPIdle, defaultUDPIdle)
 	wait(&c.watchAfter, defaultWatchAfter)
+	wait(&c.udpSilence, defaultUDPSilence)
 	if c.Rules == nil {
 		c.Rules = everything{}
 	}

@@ -20,6 +20,13 @@ const (
 
 	udpNameTTL     = 30 * time.Second
 	udpReopenEvery = time.Second // where sending fails
+
+	// A network that died somewhere else takes datagrams without an error. When
+	// nothing has come for the first of these times, though something was sent,
+	// there may be a better network, and again when twice as long has gone by, and
+	// so on. A resolver's client has asked twice by then (resolv.conf(5)).
+	defaultUDPSilence = 5 * time.Second
+	maxUDPSilence     = 2 * time.Minute
 )
 
 // associate serves UDP ASSOCIATE. The association lives as long as the client's
@@ -67,11 +74,15 @@ type association struct {
 	// client announced, else where its first one came from.
 	client    atomic.Pointer[netip.AddrPort]
 	datagrams atomic.Int64
-	readers   sync.WaitGroup
+	// asked is when the first datagram was sent since one came, as time since the
+	// request; 0 if none was.
+	asked   atomic.Int64
+	readers sync.WaitGroup
 
 	// Of the goroutine that reads from the client.
-	names map[string]udpName
-	moved time.Time // last, to another network
+	names   map[string]udpName
+	moved   time.Time     // last, to another network
+	silence time.Duration // that is not borne any more
 
 	mu      sync.Mutex
 	outside map[bool]net.PacketConn  // by Is4
@@ -226,6 +237,9 @@ func (a *association) send(data []byte, ap netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
+	if a.isSilent() {
+		o = a.reconsider(ap, o)
+	}
 	to := net.UDPAddrFromAddrPort(ap)
 	_, err = o.WriteTo(data, to)
 	if err == nil || aboutDatagram(err) || time.Since(a.moved) < udpReopenEvery {
@@ -244,38 +258,82 @@ func aboutDatagram(err error) bool {
 	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOBUFS)
 }
 
+// isSilent tells that nothing has come for too long.
+func (a *association) isSilent() bool {
+	now := time.Since(a.ss.Begun)
+	if a.asked.CompareAndSwap(0, int64(now)) {
+		a.silence = a.ss.c.cfg.udpSilence
+		return false
+	}
+	if asked := a.asked.Load(); asked == 0 || now-time.Duration(asked) < a.silence {
+		return false
+	}
+	a.silence = min(2*a.silence, max(maxUDPSilence, a.ss.c.cfg.udpSilence))
+	return true
+}
+
+// reconsider has another network chosen in place of the one that o is on. If it is
+// the same one, o stays: a new port would undo what is on the way.
+func (a *association) reconsider(ap netip.AddrPort, o net.PacketConn) net.PacketConn {
+	n, err := a.listen(ap)
+	if err != nil {
+		return o
+	}
+	if addrPort(n.LocalAddr()).Addr() == addrPort(o.LocalAddr()).Addr() {
+		_ = n.Close()
+		return o
+	}
+	if a.adopt(ap, n) != nil {
+		return o
+	}
+	_ = o.Close()
+	return n
+}
+
 // open returns the socket for ap's family. It opens one if there is none, or
 // only broken.
 func (a *association) open(ap netip.AddrPort, broken net.PacketConn) (net.PacketConn, error) {
-	is4 := ap.Addr().Is4()
 	a.mu.Lock()
-	o := a.outside[is4]
+	o := a.outside[ap.Addr().Is4()]
 	a.mu.Unlock()
 	if o != nil && o != broken {
 		return o, nil
 	}
-	network := "udp6"
-	if is4 {
-		network = "udp4"
-	}
-	ctx, cancel := context.WithTimeout(a.ctx, a.ss.c.cfg.Connect)
-	defer cancel()
-	o, err := a.ss.c.cfg.ListenPacket(ctx, network, ap.String())
+	o, err := a.listen(ap)
 	if err != nil {
 		return nil, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
-		_ = o.Close()
-		return nil, net.ErrClosed
+	if err := a.adopt(ap, o); err != nil {
+		return nil, err
 	}
 	if broken != nil {
 		_ = broken.Close()
 	}
-	a.outside[is4] = o
-	a.readers.Go(func() { a.toClient(o) })
 	return o, nil
+}
+
+// listen opens a socket for ap's family.
+func (a *association) listen(ap netip.AddrPort) (net.PacketConn, error) {
+	network := "udp6"
+	if ap.Addr().Is4() {
+		network = "udp4"
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, a.ss.c.cfg.Connect)
+	defer cancel()
+	return a.ss.c.cfg.ListenPacket(ctx, network, ap.String())
+}
+
+// adopt makes o the socket for ap's family.
+func (a *association) adopt(ap netip.AddrPort, o net.PacketConn) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		_ = o.Close()
+		return net.ErrClosed
+	}
+	a.outside[ap.Addr().Is4()] = o
+	a.readers.Go(func() { a.toClient(o) })
+	return nil
 }
 
 // toClient passes on what comes for the client, from those that it has sent to.
@@ -308,6 +366,7 @@ func (a *association) deliver(b *[bufferSize]byte, n int, from netip.AddrPort) {
 	if !ok {
 		return
 	}
+	a.asked.Store(0)
 	a.datagrams.Add(1)
 	begin := putDatagramHeader((*[datagramHeader]byte)(b[:datagramHeader]), from)
 	if _, err := a.inside.WriteToUDPAddrPort(b[begin:datagramHeader+n], *client); err == nil {

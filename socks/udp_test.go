@@ -245,6 +245,50 @@ func TestAssociationMoves(t *testing.T) {
 	}
 }
 
+// silentSocket sends into the void.
+type silentSocket struct{ net.PacketConn }
+
+func (silentSocket) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
+
+// When nothing comes back another network is asked for, and taken if it is one.
+func TestSilentAssociationMoves(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	opened := make(chan string, 100)
+	p := newProxy(t, Config{udpSilence: 1, ListenPacket: func(ctx context.Context, network, _ string) (net.PacketConn, error) {
+		// The first network is silent, and chosen twice.
+		address := "127.0.0.2:0"
+		if len(opened) < 2 {
+			address = "127.0.0.1:0"
+		}
+		var lc net.ListenConfig
+		pc, err := lc.ListenPacket(ctx, network, address)
+		if err == nil {
+			opened <- addrPort(pc.LocalAddr()).Addr().String()
+		}
+		if err == nil && address == "127.0.0.1:0" {
+			return silentSocket{pc}, nil
+		}
+		return pc, err
+	}})
+	u := p.associate(t)
+	deadline := time.Now().Add(testTimeout)
+	for {
+		u.send(socks5Addr(echo), "x")
+		if _, data, ok := u.receive(10 * time.Millisecond); ok {
+			if data != "x" {
+				t.Errorf("got %q", data)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it does not move")
+		}
+	}
+	if n := len(opened); n < 3 {
+		t.Errorf("opened %d sockets, want 3 at least", n)
+	}
+}
+
 func TestAssociationIdle(t *testing.T) {
 	p := newProxy(t, Config{UDPIdle: 20 * time.Millisecond})
 	p.associate(t)
