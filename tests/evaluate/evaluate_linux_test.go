@@ -72,6 +72,11 @@ func TestPlan(t *testing.T) {
 			}
 		}
 	}
+	// A film has a part for each player, another scenario one for each pair.
+	list := scenarios(false)
+	if e8, e9 := list[7].parts(), list[8].parts(); len(e8) != 8 || len(e9) != 2 || e9[1].name != "bola" {
+		t.Errorf("parts %+v, %+v", e8, e9)
+	}
 	pairs := map[simulate.Pair]bool{}
 	for _, p := range eight() {
 		pairs[p] = true
@@ -110,7 +115,7 @@ func TestJournal(t *testing.T) {
 	if diff := cmp.Diff([]record{first, mark}, again.records); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if !again.has(mark.unit()) || again.has(second.unit()) {
+	if part := (record{Scenario: "E1", Pair: "p", Part: "bola", Repeat: 1}); !again.has(mark.unit()) || again.has(second.unit()) || again.has(part.unit()) {
 		t.Error("which repetitions are complete")
 	}
 	if err := os.WriteFile(path, []byte("what?\n"), 0o600); err != nil {
@@ -174,7 +179,7 @@ func TestFindings(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	list, err := selected(scenarios(false), []string{"E1", "E9", "E10"})
+	list, err := selected(append(scenarios(false), chromium(false)...), []string{"E1", "E9", "E10", "E1-chromium"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +195,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"# Evaluation", "mamma v0", "- a note", "P1 by mptcp, repetition 4: i/o timeout; it was left out", "## Expectations", "the grid", "## E10: ", "deviates from the emulated links by 10.0 %", "![", "| adaptive"} {
+	for _, want := range []string{"# Evaluation", "mamma v0", "- a note", "P1 by mptcp, repetition 4: i/o timeout; it was left out", "## Expectations", "the grid", "## E10: ", "## E1-chromium: ", "deviates from the emulated links by 10.0 %", "![", "| adaptive"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %q in the report", want)
 		}

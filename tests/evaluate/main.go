@@ -40,10 +40,12 @@ Compares policies over emulated links and writes a report.
 
   --quick             a short selection that fails if a policy does harm
   --full              30 repetitions, whole films, all policies by size
-  --scenario NAME     only this one, E1 to E10; may be repeated
+  --scenario NAME     only this one, E1 to E10 or E1-chromium; may be
+                      repeated
   --repeat N          repetitions (6; with --full 30, with --quick 3)
   --parallel N        pairs of links at a time, as long as they have less than
                       80 Mbit/s together (4)
+  --chromium          have Chromium load pages in E8, too, not only in E1
   --simulate          only the grid of 384 pairs, in virtual time
   --pages N           pages of the grid (100); 0 leaves the grid out
   --out DIR           folder of the report (evaluation, none with --quick);
@@ -74,11 +76,11 @@ func exit(err error) {
 
 // options are the flags.
 type options struct {
-	quick, full, simulate bool
-	scenarios             []string
-	repeat, parallel      int
-	pages                 int
-	out                   string
+	quick, full, simulate, chromium bool
+	scenarios                       []string
+	repeat, parallel                int
+	pages                           int
+	out                             string
 }
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -86,6 +88,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.Usage = func() { _, _ = fmt.Fprint(out, usage) }
 	flags.BoolVar(&o.quick, "quick", false, "")
 	flags.BoolVar(&o.full, "full", false, "")
+	flags.BoolVar(&o.chromium, "chromium", false, "")
 	flags.BoolVar(&o.simulate, "simulate", false, "")
 	flags.StringArrayVar(&o.scenarios, "scenario", nil, "")
 	flags.IntVar(&o.repeat, "repeat", 0, "")
@@ -109,7 +112,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 // planOf makes a plan of the flags.
 func planOf(o options) (plan, error) {
 	p := plan{repeats: 6, warmup: 10 * time.Second, video: 80 * time.Second, bulk: bulkSize, parallel: o.parallel, mptcp: true}
-	list := scenarios(o.full)
+	list := append(scenarios(o.full), chromium(o.chromium)...)
 	switch {
 	case o.quick:
 		p.repeats, p.warmup, p.mptcp, p.short = 3, 2*time.Second, false, true

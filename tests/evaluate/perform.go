@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -20,6 +21,7 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/report"
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // plan is what a run does.
@@ -48,6 +50,7 @@ type performer struct {
 	progress func(format string, args ...any)
 	skipped  func(what string, err error)
 	finished func() error // a scenario is complete
+	browser  *live.Chromium
 }
 
 // maxRate is how many Mbit/s of links may be emulated at a time: they need the
@@ -55,12 +58,15 @@ type performer struct {
 const maxRate = 80
 
 // run carries out what the journal does not have yet, several parts at a time.
-func (p *performer) run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+func (p *performer) run(ctx0 context.Context) error {
+	g, ctx := errgroup.WithContext(ctx0)
 	g.SetLimit(p.plan.parallel)
 	rates := semaphore.NewWeighted(maxRate)
 	for i := range p.plan.scenarios {
 		s := &p.plan.scenarios[i]
+		if s.work == browser {
+			continue
+		}
 		parts := s.parts()
 		left := new(atomic.Int64)
 		left.Store(int64(len(parts)))
@@ -81,7 +87,31 @@ func (p *performer) run(ctx context.Context) error {
 			})
 		}
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return p.browse(ctx0)
+}
+
+// browse has the browser load pages, one after the other: it needs the processor.
+func (p *performer) browse(ctx context.Context) error {
+	for i := range p.plan.scenarios {
+		s := &p.plan.scenarios[i]
+		if s.work != browser {
+			continue
+		}
+		for _, t := range s.parts() {
+			err := p.part(ctx, s, t)
+			if errors.Is(err, live.ErrNoChromium) {
+				p.skipped(s.name, err)
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%s over %v: %w", s.name, t.pair, err)
+			}
+		}
+	}
+	return nil
 }
 
 // part is what is done one after the other on one rig.
@@ -134,6 +164,13 @@ func (p *performer) part(ctx context.Context, s *scenario, t part) error {
 	if err := rig.Warm(p.plan.warmup); err != nil {
 		return err
 	}
+	if s.work == browser {
+		end, err := p.chromium(ctx, rig, dir, s)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	for _, rep := range todo {
 		if err := p.repetition(ctx, rig, s, t, rep); err != nil {
 			return fmt.Errorf("repetition %d: %w", rep, err)
@@ -141,6 +178,32 @@ func (p *performer) part(ctx context.Context, s *scenario, t part) error {
 		p.progress("%-4s %-20v %srepetition %d of %d", s.name, t.pair, t.title(), rep, p.plan.reps(s))
 	}
 	return nil
+}
+
+// chromium prepares a rig for the browser, and has it load the pages once by each
+// way, for the proxies to learn. The returned function ends that.
+func (p *performer) chromium(ctx context.Context, rig *live.Rig, dir string, s *scenario) (func(), error) {
+	program, err := stage.BuildProgram(ctx, dir, "muacsocksd")
+	if err != nil {
+		return nil, err
+	}
+	c, err := live.NewChromium(rig, program, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, load := range s.loads {
+		page, err := pageOf(load)
+		if err != nil {
+			return nil, err
+		}
+		for _, q := range s.policies {
+			if _, err := c.Load(ctx, q.Name, page); err != nil {
+				p.progress("%s: %s by %s, to learn: %v", s.name, load, q.Name, err)
+			}
+		}
+	}
+	p.browser = c
+	return c.Close, nil
 }
 
 func (t *part) title() string {
@@ -161,7 +224,10 @@ func paths(pair simulate.Pair) []live.Path {
 // ways lists the comparators, in an order of their own for each repetition.
 func (p *performer) ways(rig *live.Rig, s *scenario, seed string) []live.Way {
 	list := []live.Way{rig.One(0), rig.One(1)}
-	if p.plan.mptcp && rig.MPTCP == nil {
+	if s.work == browser {
+		list = nil // the daemons are all there is
+	}
+	if p.plan.mptcp && rig.MPTCP == nil && s.work != browser {
 		list = append(list, rig.Plain(live.Two, multipath))
 	}
 	if s.work == files {
@@ -256,6 +322,10 @@ func (p *performer) measure(ctx context.Context, rig *live.Rig, s *scenario, pai
 	if err != nil {
 		return err
 	}
+	if s.work == browser {
+		r.Value, err = p.browser.Load(ctx, way.Name, page)
+		return err
+	}
 	server := rig.Server
 	if secure(r.Load) {
 		server = rig.Secure
@@ -345,7 +415,7 @@ func selected(list []scenario, names []string) ([]scenario, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(list, func(s scenario) bool { return s.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no scenario %q here; there are E1 to E10, with --quick E1, E2 and E7", name)
+			return nil, fmt.Errorf("no scenario %q here; there are E1 to E10 and E1-chromium, with --quick E1, E2 and E7", name)
 		}
 		kept = append(kept, list[i])
 	}

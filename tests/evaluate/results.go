@@ -136,6 +136,8 @@ func (rs *results) table(s *scenario, k key, ways []string) *report.Table {
 		return rs.videoTable(k, ways)
 	case messages:
 		return rs.messageTable(k, ways)
+	case browser:
+		return rs.browserTable(k, ways)
 	}
 	t := &report.Table{Head: []string{"way", "n", "load time s (95 %)", "of net 1", "of the better net", "simulated s", "kB by net 1, net 2", "objects by net 1, net 2", "reused", "decision us"}}
 	first, better := rs.median(with(k, net1)), rs.better(k)
@@ -154,6 +156,18 @@ func (rs *results) table(s *scenario, k key, ways []string) *report.Table {
 			report.Number(meanOf(list, func(r *record) []float64 { return []float64{r.DecisionM} })[0]))
 	}
 	t.Add("better net", "", report.Number(better), report.Number(better/first), "1.00")
+	return t
+}
+
+func (rs *results) browserTable(k key, ways []string) *report.Table {
+	t := &report.Table{Head: []string{"way", "n", "load time s (95 %)", "of net 1", "of the better net", "kB by net 1, net 2"}}
+	first, better := rs.median(with(k, net1)), rs.better(k)
+	for _, w := range ways {
+		cell := with(k, w)
+		e := report.MedianOf(rs.values(cell))
+		t.Add(w, fmt.Sprint(e.N), e.String(), report.Number(e.Median/first), report.Number(e.Median/better),
+			pairOf(meanOf(rs.of(cell), func(r *record) []float64 { return []float64{float64(r.Bytes[0]) / 1000, float64(r.Bytes[1]) / 1000} })))
+	}
 	return t
 }
 

@@ -19,6 +19,7 @@ const (
 	files    work = "files"
 	video    work = "video"
 	messages work = "messages"
+	browser  work = "browser"
 )
 
 // scenario is a line of the table of spec/evaluation.md, "Scenarios".
@@ -104,6 +105,23 @@ func eight() []simulate.Pair {
 			list = append(list, simulate.PairOf(rate, rtt, rates2[i%3], rtts2[(i/3+i)%2]))
 			i++
 		}
+	}
+	return list
+}
+
+// forChromium are the comparators of a browser that goes through a proxy; a daemon
+// that knows one network has no choice. Round robin is not among them, as its
+// policy resolves no names.
+func forChromium() []live.Policy {
+	return []live.Policy{{Name: net1, Policy: "threshold", Only: 1}, {Name: net2, Policy: "threshold", Only: 2}, plain("threshold"), plain("adaptive")}
+}
+
+// chromium are pages loaded by a real browser: in E1, or in E8, too.
+func chromium(all bool) []scenario {
+	e1 := []simulate.Pair{simulate.PairOf(2, 10, 20, 100)}
+	list := []scenario{{"E1-chromium", "a page in Chromium, through muacsocksd", e1, browser, []string{"P1"}, forChromium(), 10}}
+	if all {
+		list = append(list, scenario{"E8-chromium", "a page in Chromium, through muacsocksd", eight(), browser, []string{"P1"}, forChromium(), 5})
 	}
 	return list
 }

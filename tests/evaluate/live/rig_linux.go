@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/mptcp"
@@ -57,19 +58,21 @@ type Policy struct {
 	Name     string // for people, unique
 	Policy   string
 	Settings string // in HCL
+	// Only is the network that its daemon knows, the first is 1; 0: all.
+	Only int
 }
 
 // NewRig makes one, with a daemon for each of the policies, by the given program,
 // whose files are put below dir. The first path is the default one.
 func NewRig(ctx context.Context, program, dir string, paths []Path, policies []Policy) (_ *Rig, err error) {
-	config := testbed.Config{Congestion: control}
-	text := ""
+	config := testbed.Config{Congestion: control, Zone: pageHosts()}
+	var blocks []string
 	for i, p := range paths {
 		down, up := shapes(p)
 		config.Networks = append(config.Networks, testbed.NetworkConfig{
 			Name: fmt.Sprintf("net%d", i+1), Prefix4: prefix(i), SourceRule: true, Emulate: &testbed.LinkConfig{Down: down, Up: up},
 		})
-		text += fmt.Sprintf("prefix %q {\n  default = %v\n}\n", prefix(i).Masked(), i == 0)
+		blocks = append(blocks, fmt.Sprintf("prefix %q {\n  default    = %v\n  nameserver = [%q]\n}\n", prefix(i).Masked(), i == 0, prefix(i).Masked().Addr().Next()))
 	}
 	r := &Rig{Server: Server{Address: plainServer}, daemons: map[string]*stage.Daemon{}}
 	if r.bed, err = testbed.New(config); err != nil {
@@ -94,6 +97,10 @@ func NewRig(ctx context.Context, program, dir string, paths []Path, policies []P
 	}
 	r.MPTCP = r.bed.Client.Do(func() error { return joinNetworks(r.bed.Networks) })
 	for _, p := range policies {
+		text := strings.Join(blocks, "")
+		if p.Only > 0 {
+			text = strings.Replace(blocks[p.Only-1], "= false", "= true", 1)
+		}
 		d, err := stage.StartDaemon(ctx, r.bed.Client, program, dir, fileName(p.Name), fmt.Sprintf("policy %q {\n%s\n}\n%s", p.Policy, p.Settings, text))
 		if err != nil {
 			return nil, fmt.Errorf("daemon for %s: %w", p.Name, err)

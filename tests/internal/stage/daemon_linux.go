@@ -23,11 +23,14 @@ const (
 
 // Build builds the daemon into dir and returns the program's path. It works
 // anywhere inside the module.
-func Build(ctx context.Context, dir string) (string, error) {
-	program := filepath.Join(dir, "mamma")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", program, "github.com/socket-intents/mamma/cmd/mamma")
+func Build(ctx context.Context, dir string) (string, error) { return BuildProgram(ctx, dir, "mamma") }
+
+// BuildProgram builds another of the programs as Build does.
+func BuildProgram(ctx context.Context, dir, name string) (string, error) {
+	program := filepath.Join(dir, name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", program, "github.com/socket-intents/mamma/cmd/"+name)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the daemon: %w\n%s", err, out)
+		return "", fmt.Errorf("building %s: %w\n%s", name, err, out)
 	}
 	return program, nil
 }
