@@ -121,14 +121,17 @@ func (c *Chromium) Load(ctx context.Context, way string, page workload.Page) (fl
 	if err := c.rig.bed.Client.Start(cmd); err != nil {
 		return 0, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		err = cmd.Wait()
+		close(ended)
+	}()
 	select {
 	case seconds := <-c.done:
 		cancel()
-		_ = <-ended // it was killed
+		<-ended // it was killed
 		return seconds, nil
-	case err := <-ended:
+	case <-ended:
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
