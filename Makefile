@@ -59,6 +59,10 @@ run: build ## build and start the daemon with the automatic configuration
 demo: build ## load a page over two emulated networks in four ways
 	$(GO) run ./tests/demo
 
+.PHONY: playground
+playground: ## a shell on a host of its own with two networks, to try everything
+	@$(GO) run ./tests/demo --shell
+
 .PHONY: check
 check: format vet lint test timed evaluate-quick ## everything that must hold: format, vet, linters, all tests
 

@@ -4,6 +4,7 @@
 //
 //	go run ./tests/demo            one page loaded four ways over emulated links
 //	go run ./tests/demo --simple   one URL fetched as a query and as a bulk transfer
+//	go run ./tests/demo --shell    a shell on a host with two networks, to try things
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -22,7 +24,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-const usage = `Usage: go run ./tests/demo [--simple]
+const usage = `Usage: go run ./tests/demo [--simple | --shell [COMMAND]]
 
 Shows mamma at work in networks of its own making: a slow one that answers soon
 and a fast one that answers late, and a page loaded four ways.
@@ -30,6 +32,8 @@ and a fast one that answers late, and a page loaded four ways.
   --simple   two networks without emulated links: the same URL is fetched as a
              query and as a bulk transfer. This is also what you see where links
              cannot be emulated; they need access to /dev/net/tun.
+  --shell    a shell on a host with these two networks; start mamma, muacsocksd and
+             mammactl there yourself. A COMMAND is run in its place.
 `
 
 func main() {
@@ -62,6 +66,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("demo", pflag.ContinueOnError)
 	flags.Usage = func() { _, _ = fmt.Fprint(out, usage) }
 	plain := flags.Bool("simple", false, "")
+	interactive := flags.Bool("shell", false, "")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return nil
@@ -73,6 +78,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if *interactive {
+		return shell(ctx, dir, strings.Join(flags.Args(), " "), os.Stdin, out, os.Stderr)
+	}
 	program, err := stage.Build(ctx, dir)
 	if err != nil {
 		return err

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// shell gives its user a host with two networks, the configuration of the simple
+// demo, and the programs; mamma's own are for the user to start. A command given is
+// run in place of an interactive shell.
+func shell(ctx context.Context, dir, command string, in io.Reader, out, log io.Writer) error {
+	bed, err := testbed.New(testbed.Config{
+		Networks: []testbed.NetworkConfig{
+			{Name: "wifi", Prefix4: netip.MustParsePrefix("192.168.0.23/24")},
+			{Name: "lte", Prefix4: netip.MustParsePrefix("10.64.3.9/10")},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer bed.Close()
+	bin := filepath.Join(dir, "bin")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "github.com/socket-intents/mamma/cmd/...")
+	if said, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the programs: %w\n%s", err, said)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "policy.conf"), []byte(simpleConfig), 0o600); err != nil {
+		return err
+	}
+	cmd := exec.Command(cmp.Or(os.Getenv("SHELL"), "/bin/sh"))
+	if command != "" {
+		cmd = exec.Command("/bin/sh", "-c", command)
+	} else if _, err := fmt.Fprintf(out, `A host of its own, with two networks:  wifi %v (default route)   lte %v
+http://192.0.2.1/ tells from where it was asked. policy.conf sends queries over wifi, bulk transfers over lte. "exit" ends all.
+`, bed.Networks[0].Client4, bed.Networks[1].Client4); err != nil {
+		return err
+	}
+	cmd.Dir = dir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, log
+	// All that is looked for elsewhere is kept here: this host may run a mamma too.
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+dir, "RUNTIME_DIRECTORY="+filepath.Join(dir, "mamma"),
+		"STATE_DIRECTORY="+filepath.Join(dir, "state"), "MAMMA_SOCKET=")
+	// What was started in the background and left there becomes a child of ours.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	defer killChildren()
+	cmd.WaitDelay = time.Second // such a one may keep the output open
+	if err := bed.Client.Run(cmd); !errors.Is(err, exec.ErrWaitDelay) {
+		return err
+	}
+	return nil
+}
+
+// killChildren kills what is left of the shell's.
+func killChildren() {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		b, _ := os.ReadFile(list) //nolint:gosec // the kernel's
+		for _, text := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(text); err == nil {
+				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+			}
+		}
+	}
+}
