@@ -238,6 +238,8 @@ func (c *Client) Events(ctx context.Context, since *uint64, f func(line []byte, 
 	defer resp.Body.Close() //nolint:errcheck // only read
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxEvent)
+	// A line whose end never comes, as the connection was cut, is no event.
+	lines.Split(func(data []byte, _ bool) (int, []byte, error) { return bufio.ScanLines(data, false) })
 	for lines.Scan() {
 		var e Event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {

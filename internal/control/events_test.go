@@ -296,3 +296,37 @@ func TestEventsUnread(t *testing.T) {
 		t.Errorf("%d decisions, %v", st.Decisions.Total, err)
 	}
 }
+
+// An event that was cut off is not reported as nonsense: the server has gone, or
+// the client has had enough.
+func TestEventCutOff(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"type":"reload"}`+"\n"+`{"type":"dec`)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Serve(l)
+	}()
+	t.Cleanup(func() {
+		_ = s.Close()
+		<-done
+	})
+	c := NewClient(path)
+	t.Cleanup(c.Close)
+	var got []string
+	err = c.Events(ctx(t), nil, func(_ []byte, e *Event) error {
+		got = append(got, e.Type)
+		return nil
+	})
+	if !errors.Is(err, io.ErrUnexpectedEOF) || len(got) != 1 {
+		t.Errorf("events %v, error %v", got, err)
+	}
+}
