@@ -17,7 +17,7 @@ const (
 	patience = 10 * time.Second
 	// wireShare and wireExtra turn a size into bytes on the wire: headers of full
 	// segments, handshake and response header.
-	wireShare, wireExtra = 1.036, 300
+	wireShare, wireExtra = 1.036, 250
 	// maxCross is the share of a link that others are believed to keep.
 	maxCross = 0.7
 	// recently is how long ago the last measurement may have been seen for what came
@@ -139,9 +139,14 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 		l.cross = now
 	}
 
-	// A tenth of a second of transfer is within the errors of measurement.
+	// A tenth of a second of transfer is within the errors of measurement, and of
+	// what sizes become on the wire. It must not pile up: on a link on which
+	// nothing comes nothing is under way.
 	if l.behind < 0.1*l.capacity {
 		l.lateSince = 0
+		if came < 0.1*l.capacity*length {
+			l.behind = 0
+		}
 		return
 	}
 	if l.lateSince == 0 {

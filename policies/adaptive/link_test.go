@@ -228,6 +228,25 @@ func TestCrossTrafficLongAgo(t *testing.T) {
 	}
 }
 
+// What sizes are overrated by does not pile up from page to page.
+func TestOverratedSizes(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	var bytes uint64
+	for page := range 100 {
+		d := time.Duration(page) * time.Second
+		for range 10 {
+			l.add(l.transfer(1000, 10*ms, 1))
+			bytes += 1100
+		}
+		observe(l, d+100*ms, at(d+100*ms, bytes, 1e5))
+		observe(l, d+200*ms, at(d+200*ms, bytes, 0))
+	}
+	if l.behind != 0 || len(l.transfers) != 0 {
+		t.Errorf("%.0f bytes behind, %d transfers when all is quiet", l.behind, len(l.transfers))
+	}
+}
+
 // A transfer that goes faster than believed is over earlier.
 func TestSurplus(t *testing.T) {
 	l := &link{}
