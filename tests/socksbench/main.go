@@ -1,6 +1,6 @@
 // Socksbench compares SOCKS 5 servers on this host's loopback, in one run:
-// muacsocksd, no proxy at all, and what else is installed of dante-server and
-// microsocks. Figures of different runs cannot be compared, so each is measured
+// muacsocksd, the least that such a server in Go has to do, no proxy at all, and
+// what else is installed of dante-server and microsocks. Figures of different runs cannot be compared, so each is measured
 // several times in turn and the medians are shown, with the ratio to
 // muacsocksd's.
 //
@@ -46,8 +46,13 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.IntSliceVar(&o.conns, "conns", []int{4, 64}, "connections at the same time")
 	fs.IntVar(&o.rounds, "rounds", 5, "times that everything is measured")
 	fs.DurationVar(&o.each, "each", time.Second, "how long each measurement takes")
+	least := fs.String("serve-least", "", "serve at `address` as the least server in Go")
+	_ = fs.MarkHidden("serve-least") // it is there
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if *least != "" {
+		return serveLeast(*least)
 	}
 	servers, missing, err := servers(o)
 	if err != nil {

@@ -32,6 +32,11 @@ func servers(o options) (list []*server, missing []string, err error) {
 	list = append(list, &server{name: "muacsocksd", command: func(port string) ([]string, error) {
 		return []string{o.muacsocksd, "--listen", "127.0.0.1:" + port, "--log-level", "error"}, nil
 	}})
+	l, err := least()
+	if err != nil {
+		return nil, nil, err
+	}
+	list = append(list, l)
 	for _, a := range o.also {
 		name, command, ok := strings.Cut(a, "=")
 		if !ok {

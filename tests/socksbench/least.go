@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+)
+
+// serveLeast is the least that a SOCKS 5 server in Go has to do: no rules, no
+// time-outs, no log, no choice. It shows what the language's network library
+// costs, below which muacsocksd cannot come.
+func serveLeast(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer func() { _ = c.Close() }()
+			_ = leastSession(c.(*net.TCPConn)) // nobody wants to know
+		}()
+	}
+}
+
+func leastSession(c *net.TCPConn) error {
+	var b [512]byte
+	if _, err := io.ReadFull(c, b[:3]); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte{5, 0}); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(c, b[:10]); err != nil {
+		return err
+	}
+	if b[3] != 1 {
+		return errors.New("not an IPv4 address")
+	}
+	dest := netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[8])<<8|uint16(b[9]))
+	r, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(dest))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	if _, err := c.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0}); err != nil {
+		return err
+	}
+	var down sync.WaitGroup
+	down.Go(func() {
+		_, _ = io.Copy(c, r)
+		_ = c.CloseWrite()
+	})
+	_, err = io.Copy(r, c)
+	_ = r.CloseWrite()
+	down.Wait()
+	return err
+}
+
+// least is this program as such a server.
+func least() (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return &server{name: "least in Go", command: func(port string) ([]string, error) {
+		return []string{self, "--serve-least", "127.0.0.1:" + port}, nil
+	}}, nil
+}
