@@ -52,12 +52,12 @@ func TestScreen(t *testing.T) {
 // Whatever the size of the terminal, lines fit.
 func TestScreenFits(t *testing.T) {
 	for _, detail := range []bool{false, true} {
+		s := watched()
+		if detail {
+			s.press("\r")
+		}
 		for width := range 140 {
 			for height := range 40 {
-				s := watched()
-				if detail {
-					s.press("\r")
-				}
 				lines := s.render(width, height)
 				if len(lines) > height {
 					t.Fatalf("%d lines of %d", len(lines), height)
