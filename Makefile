@@ -119,11 +119,14 @@ vulncheck: ## look for known vulnerabilities of what is used; asks VULNDB
 	@$(VULN) -db $(VULNDB) ./... || { s=$$?; test $$s = 3 || \
 		echo "Nothing was checked. Where $(VULNDB) cannot be reached, VULNDB=URL names a copy (https or file)." >&2; exit $$s; }
 
+# On a busy machine go test may end a fuzz test by "context deadline exceeded" when
+# its time is up (golang/go issue 75804, mended in Go 1.27); what was really found fails again.
 .PHONY: fuzz
 fuzz: ## run every fuzz test, each for FUZZTIME
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+			echo "$$p $$f"; for try in 1 2; do \
+				$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p && break; test $$try = 1 || exit 1; done; done; done
 
 .PHONY: static
 static: ## build without cgo and plugins, for amd64 and arm64
