@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -46,7 +48,8 @@ func serveTLS(service *testbed.Namespace, handler http.Handler) (*http.Server, S
 		return nil, Server{}, fmt.Errorf("TLS server: %w", err)
 	}
 	config := &tls.Config{MaxVersion: tls.VersionTLS12, SessionTicketsDisabled: true, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	s := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	// Programs that give up a connection are no news.
+	s := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = s.Serve(tls.NewListener(l, config)) }() // ends by Close
 	return s, Server{Address: secureServer, Certificate: der}, nil
 }
