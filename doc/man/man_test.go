@@ -4,6 +4,7 @@ package man
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
 )
 
@@ -26,6 +28,53 @@ func roff(line string) string {
 		line = `\&` + line
 	}
 	return line
+}
+
+// known are the names of a policy's settings, which the error about an unknown one
+// lists.
+func known(t *testing.T, name string, wrong func(*policy.Config, policy.Setting)) []string {
+	t.Helper()
+	c := policy.Config{Name: name}
+	if name == "score" { // which does not go without
+		c.Settings = []policy.Setting{{Name: "minimize", Expr: "1", Value: "1", Constant: true}}
+	}
+	wrong(&c, policy.Setting{Name: "no such", Expr: "1", Value: "1", Constant: true})
+	_, err := policies.New(name, c)
+	var unknown *policy.UnknownSettingError
+	if !errors.As(err, &unknown) {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return slices.Sorted(slices.Values(unknown.Known))
+}
+
+// list is the policies with their settings. Measurements, which most policies take
+// as fixed figures, are listed once.
+func list(t *testing.T) string {
+	t.Helper()
+	ofPrefix := func(c *policy.Config, s policy.Setting) { c.PrefixSettings = append(c.PrefixSettings, s) }
+	measurements := known(t, "adaptive", ofPrefix) // which takes nothing else
+	var out strings.Builder
+	for _, name := range policies.Names() {
+		own := known(t, name, func(c *policy.Config, s policy.Setting) { c.Settings = append(c.Settings, s) })
+		prefix := known(t, name, ofPrefix)
+		without := slices.DeleteFunc(slices.Clone(prefix), func(s string) bool { return slices.Contains(measurements, s) })
+		if len(without) < len(prefix) {
+			without = append(without, "measurements")
+		}
+		fmt.Fprintf(&out, ".TP\n.I %s\n", roff(name))
+		switch {
+		case len(own) > 0 && len(without) > 0:
+			fmt.Fprintf(&out, "%s; of a prefix: %s\n", roff(strings.Join(own, ", ")), roff(strings.Join(without, ", ")))
+		case len(own) > 0:
+			fmt.Fprintf(&out, "%s\n", roff(strings.Join(own, ", ")))
+		case len(without) > 0:
+			fmt.Fprintf(&out, "of a prefix: %s\n", roff(strings.Join(without, ", ")))
+		default:
+			out.WriteString("no settings\n")
+		}
+	}
+	fmt.Fprintf(&out, ".PP\nThe measurements, for where one is to be given in place of what is measured, are\n%s.\n", roff(strings.Join(measurements, ", ")))
+	return out.String()
 }
 
 // Reference files and the list of policies are in the pages as they are.
@@ -41,17 +90,10 @@ func TestPagesTakeOver(t *testing.T) {
 		}
 		return out.String()
 	}
-	var names strings.Builder
-	for i, name := range policies.Names() {
-		if i > 0 {
-			names.WriteString(",\n")
-		}
-		names.WriteString(".I " + roff(name))
-	}
 	for _, tt := range []struct{ page, marker, text string }{
 		{"mamma.conf.5", "reference", reference("../../internal/config/reference.hcl")},
 		{"muacsocksd.8", "reference", reference("../../cmd/muacsocksd/reference.hcl")},
-		{"mamma-policy.7", "policies", strings.ReplaceAll(names.String(), ",\n.I ", "\n.br\n.I ") + "\n"},
+		{"mamma-policy.7", "policies", list(t)},
 	} {
 		b, err := os.ReadFile(tt.page)
 		if err != nil {
