@@ -141,9 +141,6 @@ func (d *Daemon) close() {
 	d.resolvers.close()
 }
 
-// Manager is the engine, for the control socket.
-func (d *Daemon) Manager() *mam.Manager { return d.manager }
-
 func (d *Daemon) loadConfig() (*config.Config, error) {
 	if d.opts.ConfigPath == "" {
 		return config.Auto(), nil
