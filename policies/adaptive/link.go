@@ -23,6 +23,8 @@ const (
 	// recently is how long ago the last measurement may have been seen for what came
 	// since to tell how much others use now.
 	recently = 300 * time.Millisecond
+	// quiet is the rate below which nothing comes: a segment in a tenth of a second.
+	quiet = 15e3
 	// lateness is how long a link must have been behind for its rate to count as
 	// its capacity, and relief how long it takes for that to double.
 	lateness = time.Second
@@ -48,7 +50,8 @@ type link struct {
 	lateSince time.Duration // 0: it is not behind
 	ceiling   float64       // rate found when it was behind; 0: none
 	ceilingAt time.Duration
-	cross     float64 // rate that others use
+	warned    time.Duration // when it was last behind for long; 0: never
+	cross     float64       // rate that others use
 }
 
 // observe brings the picture up to date, first with the newest measurement, then
@@ -67,7 +70,7 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing)
 		l.compare(p, at)
 	}
 	l.advance(l.at(now), s)
-	if l.ceilingAt > 0 && l.now-l.ceilingAt < warning && e.sustained > 0 {
+	if l.warned > 0 && l.now-l.warned < warning && e.sustained > 0 {
 		e.capacity = min(e.capacity, max(e.sustained, l.ceiling))
 	}
 	if l.ceiling > 0 {
@@ -142,9 +145,14 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	// A tenth of a second of transfer is within the errors of measurement, and of
 	// what sizes become on the wire. It must not pile up: on a link on which
 	// nothing comes nothing is under way.
-	if l.behind < 0.1*l.capacity {
+	// As long as the capacity is only assumed, signs count sooner.
+	margin, patient := 0.1, lateness
+	if float64(p.Link.DownBytes) < evidence {
+		margin, patient = 0.03, lateness/4
+	}
+	if l.behind < margin*l.capacity {
 		l.lateSince = 0
-		if came < 0.1*l.capacity*length {
+		if p.Link.DownRate < quiet {
 			l.behind = 0
 		}
 		return
@@ -157,8 +165,11 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 		l.behind, l.lateSince = 0, 0
 		return
 	}
-	if rate := max(float64(p.Link.DownSMA), came/length); late >= lateness && rate < 0.9*l.capacity {
+	if rate := max(float64(p.Link.DownSMA), came/length); late >= patient && rate < 0.9*l.capacity {
 		l.ceiling, l.ceilingAt = max(rate, leastCapacity), at
+		if late >= lateness {
+			l.warned = at
+		}
 	}
 }
 

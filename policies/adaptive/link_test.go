@@ -162,6 +162,28 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
+// A slow link of which nothing is known is found out sooner.
+func TestCollapseOfAssumption(t *testing.T) {
+	cold := func(d time.Duration, bytes uint64) *policy.Prefix {
+		p := at(d, bytes, 6e4)
+		p.Link.DownBytes, p.Link.DownRate, p.Link.DownRateMax = bytes, 6e4, 6e4
+		return p
+	}
+	l := &link{}
+	if e := observe(l, 0, cold(0, 1000)); e.capacity < 0.9*assumedCapacity {
+		t.Errorf("capacity %.0f is assumed", e.capacity)
+	}
+	l.add(l.transfer(200e3, 10*ms, 1))
+	var e estimate
+	for i := 1; i <= 5; i++ {
+		d := time.Duration(i) * 100 * ms
+		e = observe(l, d, cold(d, 1000+uint64(i)*6000))
+	}
+	if e.capacity > 7e4 || l.warned != 0 {
+		t.Errorf("after half a second at 60 kB/s the capacity is %.0f, warned at %v", e.capacity, l.warned)
+	}
+}
+
 // A burst after a stall is not taken for the capacity, neither where the link was
 // loaded for a second, nor where it turned out not to keep up.
 func TestBurst(t *testing.T) {
