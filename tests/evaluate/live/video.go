@@ -83,7 +83,7 @@ func Watch(ctx context.Context, job VideoJob) (w Watched, err error) {
 			if i == 0 {
 				intents = intents.WithCategory(intent.Query)
 			}
-			over, next, err := f.segment(ctx, v, rung, intents)
+			over, next, err := f.segment(ctx, v, rung, playedUntil, intents)
 			if err != nil {
 				return w, err
 			}
@@ -144,8 +144,9 @@ func (f *fetcher) sound(ctx context.Context, v *workload.Video, over chan<- stru
 }
 
 // segment loads a segment and tells over which network, and its rung; or that of
-// the lower one on which it is to be loaded anew, when it takes too long.
-func (f *fetcher) segment(ctx context.Context, v *workload.Video, rung int, intents intent.Set) (net, lower int, err error) {
+// the lower one on which it is to be loaded anew, when it takes too long. The
+// buffer lasts until playedUntil.
+func (f *fetcher) segment(ctx context.Context, v *workload.Video, rung int, playedUntil time.Time, intents intent.Set) (net, lower int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var loaded atomic.Int64
@@ -160,7 +161,7 @@ func (f *fetcher) segment(ctx context.Context, v *workload.Video, rung int, inte
 				close(better)
 				return
 			case now := <-tick.C:
-				if lower, ok := player.GiveUp(v, rung, loaded.Load(), now.Sub(begun)); ok {
+				if lower, ok := player.GiveUp(v, rung, loaded.Load(), now.Sub(begun), playedUntil.Sub(now)); ok {
 					better <- lower
 					cancel()
 					return

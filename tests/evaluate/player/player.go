@@ -53,17 +53,19 @@ func BOLA(v *workload.Video, buffer time.Duration) int {
 // The rule by which players give a segment up, with the constants of dash.js
 // (AbandonRequestsRule).
 const (
+	stable   = 12 * time.Second       // with more in the buffer nothing is given up
 	grace    = 500 * time.Millisecond // before the rate means anything
 	tooLong  = 1.8                    // of a segment's length
 	safeRate = 0.9                    // of the rate seen, for the next try
 )
 
 // GiveUp tells whether a player gives a segment up of which so much was loaded in
-// so much time, and on which lower rung it tries again: if it would take too long
-// at the rate seen, and loading it anew is less than the rest.
-func GiveUp(v *workload.Video, rung int, loaded int64, elapsed time.Duration) (lower int, ok bool) {
+// so much time, with so much left in the buffer, and on which lower rung it tries
+// again: if it would take too long at the rate seen, and loading it anew is less
+// than the rest.
+func GiveUp(v *workload.Video, rung int, loaded int64, elapsed, buffer time.Duration) (lower int, ok bool) {
 	size := v.Size(rung)
-	if elapsed < grace || loaded <= 0 || loaded >= size {
+	if buffer > stable || elapsed < grace || loaded <= 0 || loaded >= size {
 		return rung, false
 	}
 	rate := float64(loaded) / elapsed.Seconds()

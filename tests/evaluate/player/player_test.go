@@ -78,8 +78,11 @@ func TestGiveUp(t *testing.T) {
 		{0, 30_000, 10 * time.Second, -1, false}, // there is no lower one
 		{top, 5_000_000, 10 * time.Second, top, false},
 	} {
-		if lower, ok := GiveUp(&v, tt.rung, tt.loaded, tt.elapsed); ok != tt.ok || ok && lower != tt.lower {
+		if lower, ok := GiveUp(&v, tt.rung, tt.loaded, tt.elapsed, 8*time.Second); ok != tt.ok || ok && lower != tt.lower {
 			t.Errorf("rung %d, %d bytes in %v: %d, %v, want %d, %v", tt.rung, tt.loaded, tt.elapsed, lower, ok, tt.lower, tt.ok)
 		}
+	}
+	if _, ok := GiveUp(&v, top, 600_000, 5*time.Second, 20*time.Second); ok {
+		t.Error("given up with 20 s in the buffer")
 	}
 }
