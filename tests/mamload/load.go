@@ -23,9 +23,14 @@ type background struct {
 	done  sync.WaitGroup
 }
 
-// chatter is how often a tenth of the connections sends a byte, so that the
-// daemon, which slows down on an idle host, does not.
-const chatter = 50 * time.Millisecond
+// Every chatter, up to talkers connections in turn send a byte, so that the
+// daemon, which slows down on an idle host, does not. More of them would take
+// processor time that the daemon is then thought to have taken: 500 sends and
+// receipts at a time were an eighth of two cores.
+const (
+	chatter = 50 * time.Millisecond
+	talkers = 20
+)
 
 // establish opens n connections and keeps some of them busy, and leaves more
 // behind in TIME_WAIT.
@@ -105,16 +110,18 @@ func (b *background) talk(ctx context.Context) {
 	t := time.NewTicker(chatter)
 	defer t.Stop()
 	buf := make([]byte, 64)
-	for round := 0; ; round++ {
+	next := 0
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		for i := 2 * (round % 10); i+1 < len(b.conns); i += 20 {
-			if _, err := b.conns[i].Write([]byte{1}); err == nil {
-				_, _ = b.conns[i+1].Read(buf)
+		for range min(talkers, len(b.conns)/2) {
+			if _, err := b.conns[next].Write([]byte{1}); err == nil {
+				_, _ = b.conns[next+1].Read(buf)
 			}
+			next = (next + 2) % len(b.conns)
 		}
 	}
 }
