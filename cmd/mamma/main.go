@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -49,7 +50,18 @@ Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
 // standard error. Errors that end the program are one message that starts with
 // "mamma: ".
 func main() {
+	spareProcessor()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// spareProcessor lets one more goroutine run at a time than the host has
+// processors, unless the environment says how many. Reading thousands of sockets
+// from the kernel takes milliseconds within single system calls, in which Go
+// takes long to notice that a processor could serve requests meanwhile.
+func spareProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
 }
 
 type flags struct {
