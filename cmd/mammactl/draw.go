@@ -1,0 +1,258 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/socket-intents/mamma/internal/control"
+)
+
+// render gives at most height lines of at most width characters. Colours do not
+// count as characters.
+func (s *screen) render(width, height int) []string {
+	colored := s.a.colored()
+	paint := func(text, color string) string {
+		if !colored || color == "" {
+			return text
+		}
+		return color + text + reset
+	}
+	lines := []string{paint(cut(s.title(width), width), bold)}
+	lines = append(lines, s.networks(width, max(1, height/2-4), paint)...)
+	lines = append(lines, strings.Repeat("-", width))
+	var lower []string
+	if s.detail {
+		lower = s.details(width)
+	}
+	room := height - len(lines) - 1
+	if n := room * 2 / 3; len(lower) > n {
+		lower = lower[:max(n, 0)]
+	}
+	lines = append(lines, s.events(width, room-len(lower), paint)...)
+	for len(lines) < height-1-len(lower) {
+		lines = append(lines, "")
+	}
+	lines = append(lines, lower...)
+	lines = append(lines, s.bottom(width))
+	return lines[:min(len(lines), max(height, 0))]
+}
+
+func (s *screen) title(width int) string {
+	st := s.status
+	if st == nil {
+		return "mamma"
+	}
+	policyName := orUnknown(st.Policy.Name)
+	if !st.Policy.InService {
+		policyName += " (out of service)"
+	}
+	parts := []string{
+		"mamma " + clean(st.Version), policyName, "up " + long(st.UptimeMS),
+		group(uint64(st.Decisions.PerMinute+0.5)) + " decisions/min",
+	}
+	if p99 := st.Decisions.TookP99MS; p99 != nil {
+		parts = append(parts, "p99 "+took(*p99))
+	}
+	now := st.Now.In(s.a.location).Format("15:04:05")
+	if s.paused {
+		now = "paused " + now
+	}
+	// What does not fit beside the clock is left out, the least important first.
+	for ; len(parts) > 1; parts = parts[:len(parts)-1] {
+		text := strings.Join(parts, "   ")
+		if pad := width - utf8.RuneCountInString(text) - len(now); pad > 1 {
+			return text + strings.Repeat(" ", pad) + now
+		}
+	}
+	return parts[0]
+}
+
+// leastGraph is the least width of a graph that tells anything; for it, budgets
+// are left out.
+const leastGraph = 4
+
+// networks is a heading and a line per prefix, at most n of them.
+func (s *screen) networks(width, n int, paint func(text, color string) string) []string {
+	heads := []string{"RTT ms", "down Mbit/s", "up Mbit/s"}
+	figures := make([][]string, len(s.nets))
+	label, number := len("prefix"), len("1000.0")
+	for i := range s.nets {
+		p := &s.nets[i]
+		figures[i] = []string{msec(p.Path.SRTTMedianMS), mbps(p.Link.Down), mbps(p.Link.Up)}
+		label = max(label, len(name(p)))
+		for _, f := range figures[i] {
+			number = max(number, len(f))
+		}
+	}
+	label = min(label, width/3)
+	tell := state
+	graph := s.graph(width, label, number, tell)
+	if graph < leastGraph {
+		tell = briefly
+		graph = s.graph(width, label, number, tell)
+	}
+	column := max(number+1+graph, len("down Mbit/s"))
+	line := fmt.Sprintf("%-*s", label, "")
+	for _, h := range heads {
+		line += fmt.Sprintf(" %-*s", column, h)
+	}
+	lines := []string{cut(line+"  conns", width)}
+	for i := range s.nets {
+		if len(lines) > n && i < len(s.nets)-1 {
+			lines = append(lines, cut(fmt.Sprintf("and %d more", len(s.nets)-i), width))
+			break
+		}
+		p := &s.nets[i]
+		h := s.past[key(p)]
+		if h == nil {
+			h = &histories{}
+		}
+		text := fmt.Sprintf("%-*s", label, cut(name(p), label))
+		for j, values := range [][]float64{h.rtt, h.down, h.up} {
+			text += fmt.Sprintf(" %*s %s%*s", number, figures[i][j], spark(values, graph, j == 0), column-number-1-graph, "")
+		}
+		text += fmt.Sprintf(" %6s  ", count(p.Path.Connections))
+		room := width - utf8.RuneCountInString(text)
+		lines = append(lines, cut(text, width)+paint(cut(tell(p), room), healthColor(p.Health.State)))
+	}
+	if len(s.nets) == 0 {
+		lines = append(lines, cut("mamma manages no prefix", width))
+	}
+	return lines
+}
+
+// graph is the width that is left for each of the three graphs beside figures of
+// so many characters, the connections and what tell says.
+func (s *screen) graph(width, label, number int, tell func(*control.Prefix) string) int {
+	tail := 0
+	for i := range s.nets {
+		tail = max(tail, len(tell(&s.nets[i])))
+	}
+	return max(0, min(12, (width-label-3*(1+number+1)-1-6-2-tail)/3))
+}
+
+func name(p *control.Prefix) string { return clean(p.Interface + " " + p.Prefix) }
+
+// briefly is health and, unless it is free, cost.
+func briefly(p *control.Prefix) string {
+	text := clean(p.Health.State)
+	if p.Cost != "free" && p.Cost != "" {
+		text += "  " + clean(p.Cost)
+	}
+	return text
+}
+
+// state is briefly, with what is used of the budget.
+func state(p *control.Prefix) string {
+	if p.Budget == nil {
+		return briefly(p)
+	}
+	return briefly(p) + " " + used(p.Budget)
+}
+
+var bars = []rune("▁▂▃▄▅▆▇█")
+
+// spark draws the last n values, and blanks where nothing is known. Rates are
+// drawn from 0 to the highest. Round-trip times never come near 0: they are drawn
+// from half the least to twice the least or the highest, so that an even one is a low line.
+func spark(values []float64, n int, rtt bool) string {
+	if len(values) > n {
+		values = values[len(values)-n:]
+	}
+	low, high := math.Inf(1), 0.0
+	for _, v := range values {
+		if v >= 0 {
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	if rtt {
+		low, high = low/2, max(high, 2*low)
+	} else {
+		low = 0
+	}
+	out := []rune(strings.Repeat(" ", n-len(values)))
+	for _, v := range values {
+		switch {
+		case v < 0:
+			out = append(out, ' ')
+		case high <= low:
+			out = append(out, bars[0])
+		default:
+			out = append(out, bars[min(len(bars)-1, int((v-low)/(high-low)*float64(len(bars)-1)+0.5))])
+		}
+	}
+	return string(out)
+}
+
+// events are the last n lines that the filter lets pass, or those around the
+// chosen one.
+func (s *screen) events(width, n int, paint func(text, color string) string) []string {
+	if n <= 0 {
+		return nil
+	}
+	list := s.visible()
+	end := len(list)
+	chosen := s.chosen()
+	if s.seq != 0 && chosen != nil {
+		at := slices.IndexFunc(list, func(e entry) bool { return e.decision != nil && e.decision.Seq == chosen.Seq })
+		end = min(len(list), max(at+1+n/3, n))
+	}
+	list = list[max(0, end-n):end]
+	var lines []string
+	for _, e := range list {
+		text, color := s.fit(&e, width), ""
+		if s.seq != 0 && chosen != nil && e.decision != nil && e.decision.Seq == chosen.Seq {
+			text, color = cut("> "+s.fit(&e, width-2), width), bold
+		}
+		lines = append(lines, paint(text, color))
+	}
+	switch {
+	case len(list) > 0:
+	case s.filter != "":
+		lines = append(lines, paint(cut("no line contains the filter", width), dim))
+	default:
+		lines = append(lines, paint(cut("no decisions yet", width), dim))
+	}
+	return lines
+}
+
+// details explains the chosen decision.
+func (s *screen) details(width int) []string {
+	d := s.chosen()
+	if d == nil {
+		return nil
+	}
+	e := control.Explanation{Decision: *d}
+	for _, sc := range d.Scores {
+		e.Candidates = append(e.Candidates, control.Prefix{Prefix: sc.Prefix, Interface: sc.Interface})
+	}
+	var b strings.Builder
+	_ = s.a.showExplanation(&b, &e) // a Builder takes everything
+	lines := []string{strings.Repeat("-", width)}
+	for l := range strings.Lines(b.String()) {
+		if l = strings.TrimRight(l, "\n"); l != "" {
+			lines = append(lines, cut(l, width))
+		}
+	}
+	return lines
+}
+
+func (s *screen) bottom(width int) string {
+	switch {
+	case s.typing:
+		return cut("filter: "+s.filter+"_   (enter to apply, escape to cancel)", width)
+	case s.trouble != "":
+		return cut(s.trouble, width)
+	}
+	text := "q quit   p pause   / filter   enter explain   up/down choose"
+	if s.paused {
+		text = strings.Replace(text, "p pause", "p go on", 1)
+	}
+	if s.filter != "" {
+		text += "   [" + s.filter + "]"
+	}
+	return cut(text, width)
+}
