@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/socket-intents/mamma/internal/unixsocket"
+)
+
+// Run serves clients until ctx ends or something fails for good. After an
+// orderly end the error is nil. Sockets and FIFO are removed in any case.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	defer d.close()
+	d.mu.Lock()
+	cfg := d.cfg
+	d.mu.Unlock()
+
+	var listeners []*unixsocket.Listener
+	defer func() {
+		for _, l := range listeners {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	socket := SocketPath(d.opts.Socket, cfg.Socket)
+	if h := d.opts.Handed.Request; h != nil {
+		socket = h.Addr().String()
+	}
+	for _, s := range []struct {
+		handed *net.UnixListener
+		path   string
+	}{{d.opts.Handed.Request, socket}, {d.opts.Handed.Compat, cfg.CompatSocket}} {
+		if s.handed == nil && s.path == "" {
+			continue
+		}
+		// Whoever may run programs on this host may ask (design section 8);
+		// what each of them may see is bounded by the peer credentials.
+		l, err := listen(s.handed, func() (*unixsocket.Listener, error) { return unixsocket.Listen(s.path, 0o666) })
+		if err != nil {
+			return inUse(err)
+		}
+		listeners = append(listeners, l)
+	}
+	var input *fifo
+	if cfg.CompatFIFO != "" {
+		if input, err = openFIFO(cfg.CompatFIFO); err != nil {
+			return err
+		}
+		defer input.close()
+	}
+
+	serveControl, err := d.openControl(cfg, ControlPath(d.opts.Control, cfg.ControlSocket, socket))
+	if err != nil {
+		return inUse(err)
+	}
+	defer func() { err = errors.Join(err, serveControl.close()) }()
+
+	router, err := openRouter(d.log, d.rerouted)
+	if err != nil {
+		return err
+	}
+
+	paths, err := d.openPathManager(cfg)
+	if err != nil {
+		if router != nil {
+			router.kernel.Close() // nothing was changed yet
+		}
+		return err
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	if paths != nil {
+		g.Go(func() error { return paths.Run(ctx) })
+	}
+	if router != nil {
+		router.apply(d.plan(&router.tables)) // before the first client asks
+		g.Go(func() error { return router.run(ctx, d.plan) })
+	}
+	g.Go(func() error { return d.nets.Run(ctx) })
+	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
+	g.Go(func() error { return d.follow(ctx) })
+	g.Go(func() error { return d.watchHealth(ctx) })
+	g.Go(func() error { return d.saveBudgets(ctx) })
+	g.Go(func() error { return d.manager.Run(ctx) })
+	g.Go(func() error { return serveControl.run(ctx) })
+	for _, l := range listeners {
+		g.Go(func() error { return d.server.Serve(ctx, l.UnixListener) })
+	}
+	for _, l := range d.logs {
+		g.Go(func() error { return ended(ctx, l.Run(ctx)) })
+	}
+	if d.recorder != nil {
+		g.Go(func() error { return d.recorder.Run(ctx) })
+	}
+	if input != nil {
+		g.Go(func() error { return input.run(ctx, d.log, d.manager.Reconfigure) })
+	}
+	if d.opts.OnAlive != nil && d.opts.Heartbeat > 0 {
+		g.Go(func() error { return d.beat(ctx) })
+	}
+	d.log.Info("serving", "socket", socket, "control", serveControl.socket.Path())
+	if d.opts.OnReady != nil {
+		d.opts.OnReady()
+	}
+	return g.Wait()
+}
+
+// ended is the error of a task that returns its context's.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// linkDNSInterval is between two looks at the name servers of the interfaces.
+const linkDNSInterval = 5 * time.Second
+
+// follow takes over changes of the host's networks.
+func (d *Daemon) follow(ctx context.Context) error {
+	changes, cancel := d.nets.Subscribe()
+	defer cancel()
+	// A network manager tells its name servers some time after the addresses,
+	// and the files give no event that an unprivileged process could rely on.
+	tick := time.NewTicker(linkDNSInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			d.mu.Lock()
+			list := manage(d.cfg, d.snapshot)
+			if !maps.EqualFunc(d.linkDNS, linkServers(d.cfg, list, ""), slices.Equal) {
+				d.setNetworksLocked(d.snapshot, list)
+				d.publishLocked()
+			}
+			d.mu.Unlock()
+		case <-changes:
+			d.mu.Lock()
+			snapshot := d.nets.Snapshot()
+			d.setNetworksLocked(snapshot, manage(d.cfg, snapshot))
+			d.publishLocked()
+			d.mu.Unlock()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// inUse makes an error of unixsocket say what to do.
+func inUse(err error) error {
+	if e := (*unixsocket.InUseError)(nil); errors.As(err, &e) {
+		who := "another mamma"
+		if e.PID != 0 {
+			who = fmt.Sprintf("another mamma (pid %d)", e.PID)
+		}
+		return fmt.Errorf("%s: %s answers there; stop it first, or use --socket", e.Path, who)
+	}
+	return err
+}
