@@ -34,6 +34,7 @@ type args struct {
 	Host     string
 	Category intent.Category
 	Times    int
+	Echo     string // socket of another process that sends back what it gets
 	Bind     netip.Addr
 }
 
