@@ -61,7 +61,7 @@ func TestPage(t *testing.T) {
 		least [2]int // objects by network
 	}{
 		{r.One(0), [...]int{44, 0}}, {r.One(1), [...]int{0, 44}}, {r.Asked("rr", New), [...]int{10, 10}},
-		{r.Asked("adaptive", Asked), [...]int{1, 1}}, {r.Plain(First, "first"), [...]int{30, 0}},
+		{r.Asked("adaptive", Asked), [...]int{1, 1}}, {r.Plain(First, "first"), [...]int{15, 0}}, // the queue of the nearer network may make the other one first
 	} {
 		before := r.Received()
 		var got Loaded
