@@ -129,8 +129,8 @@ func New(config Config) (_ *Bed, err error) {
 	return b, b.await()
 }
 
-// Close ends the servers and the commands started in the bed and gives the
-// namespaces up. It may be called twice.
+// Close ends the servers and the commands started in the bed, and returns when
+// they are gone, and gives the namespaces up. It may be called twice.
 func (b *Bed) Close() {
 	for len(b.closers) > 0 {
 		last := len(b.closers) - 1

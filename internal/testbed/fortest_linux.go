@@ -15,19 +15,22 @@ const RequireEnv = "MAMMA_TESTBED_REQUIRED"
 type TB interface {
 	Helper()
 	Cleanup(func())
+	TempDir() string
 	Skipf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 
-// ForTest makes a test bed that is closed when the test ends. It skips the test
-// if the host cannot make one and RequireEnv is not set; any other failure is
-// the test's.
+// ForTest makes a test bed that is closed when the test ends, before the test's
+// temporary folders are removed: what commands write there goes with them. It
+// skips the test if the host cannot make one and RequireEnv is not set; any other
+// failure is the test's.
 func ForTest(t TB, config Config) *Bed {
 	t.Helper()
 	b, err := New(config)
 	if err != nil {
 		SkipOrFail(t, err)
 	}
+	t.TempDir() // the first has all of them removed, after what is cleaned up from here on
 	t.Cleanup(b.Close)
 	return b
 }

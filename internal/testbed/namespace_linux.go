@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,6 +25,8 @@ type Namespace struct {
 	// it until close.
 	work chan func()
 	done chan struct{}
+
+	commands commands // that were started here
 }
 
 // newNamespace makes an empty namespace; loopback is up. The name is for
@@ -120,6 +120,7 @@ func loopbackUp() error {
 }
 
 func (n *Namespace) close() {
+	n.commands.end()
 	if n.handle != nil {
 		n.handle.Close()
 	}
@@ -164,28 +165,6 @@ func (n *Namespace) Do(f func() error) error {
 		}
 	}()
 	return f()
-}
-
-// Start starts cmd in the namespace. The command is killed when the Bed is
-// closed or this process ends; the caller waits for it as usual.
-func (n *Namespace) Start(cmd *exec.Cmd) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	// The signal comes when the thread ends that started the command, so it
-	// must be the keeper.
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	result := make(chan error)
-	n.work <- func() { result <- cmd.Start() }
-	return <-result
-}
-
-// Run starts cmd in the namespace and waits for it.
-func (n *Namespace) Run(cmd *exec.Cmd) error {
-	if err := n.Start(cmd); err != nil {
-		return err
-	}
-	return cmd.Wait()
 }
 
 // DialContext dials from the namespace, as a net.Dialer does; it fits
