@@ -16,13 +16,19 @@ type Pending struct {
 	err      error
 }
 
-// Start begins a SocketConnect and returns at once. Result or Cancel must be
-// called in the end.
+// Start begins a SocketConnect and returns at once. Where the Pool has limits,
+// those that are begun one after the other wait in that order. Result or Cancel
+// must be called in the end.
 func (p *Pool) Start(ctx context.Context, network, address string) *Pending {
 	ctx, cancel := context.WithCancel(ctx)
 	q := &Pending{cancel: cancel, done: make(chan struct{})}
+	w, err := p.enter(ctx, network, address, true)
 	go func() {
-		s, existing, err := p.SocketConnect(ctx, network, address)
+		var s *Socket
+		var existing bool
+		if err == nil {
+			s, existing, err = p.connect(ctx, w)
+		}
 		q.mu.Lock()
 		q.socket, q.existing, q.err = s, existing, err
 		q.mu.Unlock()

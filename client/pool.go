@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -37,11 +36,33 @@ type Pool struct {
 	// value never.
 	IdleTimeout time.Duration
 
+	// MaxPerSet is how many connections a set has, MaxConns all sets together:
+	// in use, idle, and being made; 0 means no limit. Browsers have 6 and 17, or
+	// more. Who wants a connection beyond that waits until somebody releases or
+	// closes one, in order of arrival; a set that is full holds up nobody who
+	// waits for another one. The context and Net.Deadline of the Dialer end the
+	// wait; its Net.Timeout and Info.Duration count from the end of it, and the
+	// manager is asked then. An idle socket never stands in the way of a new
+	// connection: the one that is idle for longest is closed, of the same set
+	// if that is full, otherwise rather of another one.
+	//
+	// Where there are limits, the idle sockets of a set are offered to one
+	// request at a time, so that each can have what the manager chooses.
+	MaxPerSet, MaxConns int
+
+	// ReuseFirst uses an idle socket of the set again, the one that became idle
+	// last, without asking the manager; it then decides about new connections
+	// only.
+	ReuseFirst bool
+
 	own Dialer
 
-	mu     sync.Mutex
-	sets   map[setKey][]*Socket // never empty lists; the longest idle first
+	mu     sync.Mutex // guards what follows and what it points to
+	sets   map[setKey]*socketSet
+	busy   int      // sum over all sets
+	queue  []*place // those that wait; none of them could be admitted
 	lastID int32
+	turn   uint64 // number of releases so far
 }
 
 // setKey identifies a socket set. The service is the decimal port, so that
@@ -82,96 +103,131 @@ func (p *Pool) SocketConnectLike(ctx context.Context, s *Socket) (_ *Socket, exi
 }
 
 func (p *Pool) socketConnect(ctx context.Context, network, address string, reuse bool) (*Socket, bool, error) {
-	begun := time.Now()
-	d := p.dialer()
-	ctx, cancel := d.limit(ctx, begun)
-	defer cancel()
-	t, ok, err := d.newTarget(ctx, network, address)
+	w, err := p.enter(ctx, network, address, reuse)
 	if err != nil {
 		return nil, false, err
 	}
-	if !ok {
-		return nil, false, fmt.Errorf("socketconnect %s %s: neither a host and service over tcp or udp", network, address)
+	return p.connect(ctx, w)
+}
+
+// connect waits for the place and makes the best of it.
+func (p *Pool) connect(ctx context.Context, w *place) (s *Socket, existing bool, err error) {
+	if err := p.wait(ctx, w); err != nil {
+		return nil, false, fmt.Errorf("socketconnect %s %s: waiting for a place in the pool: %w", w.target.network, w.target.address, err)
 	}
-	key := setKey{t.typ, t.host, strconv.Itoa(int(t.port))}
-	var members []wire.SetMember
-	choose := false
-	if reuse {
-		members, choose = p.offer(key, &t)
+	if s, existing, err = p.fill(ctx, w); err != nil {
+		p.leave(w)
 	}
-	pl, err := d.daemon().decide(ctx, t, choose, members)
+	return s, existing, err
+}
+
+// fill finds an idle socket for a place, or makes a connection.
+func (p *Pool) fill(ctx context.Context, w *place) (_ *Socket, existing bool, _ error) {
+	begun := time.Now()
+	d, t := p.dialer(), &w.target
+	ctx, cancel := d.limit(ctx, begun)
+	defer cancel()
+	members, choose := p.offer(w)
+	if p.ReuseFirst {
+		if s := p.takeLast(w, members); s != nil {
+			s.reused(nil, nil, begun)
+			return s, true, nil
+		}
+		members, choose = nil, false
+	}
+	pl, err := d.daemon().decide(ctx, *t, choose, members)
 	if err == nil && pl.reuse {
-		if s := p.take(key, pl.existing); s != nil {
-			s.info.Reused, s.info.Decided = true, true
-			s.info.Reason, s.info.ID = pl.reason, pl.id
+		if s := p.take(w, pl.existing); s != nil {
+			s.reused(pl, nil, begun)
 			return s, true, nil
 		}
 		// Somebody else took it, or the peer closed it meanwhile.
-		pl, err = d.daemon().decide(ctx, t, false, nil)
+		pl, err = d.daemon().decide(ctx, *t, false, nil)
 	}
 	if err != nil {
 		d.without(err)
-		for i := len(members) - 1; i >= 0; i-- {
-			if s := p.take(key, members[i].FD); s != nil {
-				s.info.Reused = true
-				return s, true, nil
-			}
+		if s := p.takeLast(w, members); s != nil {
+			s.reused(nil, err, begun)
+			return s, true, nil
 		}
-		conn, err := d.dialPlainly(ctx, network, address, begun, err)
-		if err != nil {
-			return nil, false, err
-		}
-		return p.add(key, &t, uuid.Nil, conn), false, nil
 	}
-	conn, err := d.dialPlan(ctx, pl, begun)
+	p.makeRoom(ctx, w)
+	var conn net.Conn
+	if err != nil {
+		pl = &plan{} // without a connection to the manager
+		conn, err = d.dialPlainly(ctx, t.network, t.address, begun, err)
+	} else {
+		conn, err = d.dialPlan(ctx, pl, begun)
+	}
 	if err != nil {
 		return nil, false, err
 	}
-	return p.add(key, &t, pl.linkID, conn), false, nil
+	return p.add(w, pl.linkID, conn), false, nil
 }
 
-// offer lists the idle sockets of a set, and tells whether there is such a set.
-// Those that the peer has closed are removed; those in use are nobody else's
-// business.
-func (p *Pool) offer(key setKey, t *target) (members []wire.SetMember, exists bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range slices.Clone(p.sets[key]) {
-		if s.state != isIdle || !t.suits(s.info.Remote.Addr(), netip.Addr{}) {
-			continue
-		}
-		if peerClosed(s.Conn) {
-			_ = p.closeLocked(s)
-			continue
-		}
-		members = append(members, wire.SetMember{FD: s.id, Context: s.context})
+// offer lists the idle sockets of the place's set, and tells whether the set has
+// any sockets. Those that the peer has closed are removed; those in use are
+// nobody else's business.
+func (p *Pool) offer(w *place) (members []wire.SetMember, exists bool) {
+	if !w.reuse {
+		return nil, false
 	}
-	return members, len(p.sets[key]) > 0
-}
-
-// take marks an idle socket as in use. It returns nil if it is not idle any
-// more.
-func (p *Pool) take(key setKey, id int32) *Socket {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.sets[key], func(s *Socket) bool { return s.id == id })
-	if i < 0 || p.sets[key][i].state != isIdle {
+	set := p.sets[w.key]
+	if w.choosing || !set.choosing {
+		for _, s := range slices.Clone(set.sockets) {
+			if s.state != isIdle || !w.target.suits(s.info.Remote.Addr(), netip.Addr{}) {
+				continue
+			}
+			if peerClosed(s.Conn) {
+				_ = p.closeLocked(s)
+				continue
+			}
+			members = append(members, wire.SetMember{FD: s.id, Context: s.context})
+		}
+	}
+	p.offerLocked(w, len(members) > 0)
+	return members, len(set.sockets) > 0
+}
+
+// takeLast marks the socket that became idle last as in use. It returns nil if
+// none of the members is idle any more.
+func (p *Pool) takeLast(w *place, members []wire.SetMember) *Socket {
+	for _, m := range slices.Backward(members) {
+		if s := p.take(w, m.FD); s != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// take marks an idle socket as in use; it has the place then. It returns nil if
+// it is not idle any more.
+func (p *Pool) take(w *place, id int32) *Socket {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	set := p.sets[w.key]
+	i := slices.IndexFunc(set.sockets, func(s *Socket) bool { return s.id == id })
+	if i < 0 || set.sockets[i].state != isIdle {
 		return nil
 	}
-	s := p.sets[key][i]
+	s := set.sockets[i]
 	if peerClosed(s.Conn) {
 		_ = p.closeLocked(s)
 		return nil
 	}
 	s.timer.Stop()
 	s.state = inUse
+	p.offerLocked(w, false)
 	return s
 }
 
-// add makes a socket of a new connection.
-func (p *Pool) add(key setKey, t *target, linkID uuid.UUID, conn net.Conn) *Socket {
+// add makes a socket of a new connection; it has the place then.
+func (p *Pool) add(w *place, linkID uuid.UUID, conn net.Conn) *Socket {
+	t := &w.target
 	info, _ := InfoOf(conn)
-	s := &Socket{Conn: conn, dialed: dialed{info}, pool: p, key: key, context: t.context()}
+	s := &Socket{Conn: conn, dialed: dialed{info}, pool: p, key: w.key, context: t.context()}
 	c := &s.context
 	c.ID = linkID
 	c.Remote = sockAddr(info.Remote)
@@ -197,10 +253,9 @@ func (p *Pool) add(key setKey, t *target, linkID uuid.UUID, conn net.Conn) *Sock
 		p.lastID = 1
 	}
 	s.id = p.lastID
-	if p.sets == nil {
-		p.sets = make(map[setKey][]*Socket)
-	}
-	p.sets[key] = append(p.sets[key], s)
+	set := p.sets[w.key]
+	set.making--
+	set.sockets = append(set.sockets, s)
 	return s
 }
 
@@ -208,8 +263,8 @@ func (p *Pool) add(key setKey, t *target, linkID uuid.UUID, conn net.Conn) *Sock
 func (p *Pool) CloseIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, list := range p.sets {
-		for _, s := range slices.Clone(list) {
+	for _, set := range p.sets {
+		for _, s := range slices.Clone(set.sockets) {
 			if s.state == isIdle {
 				_ = p.closeLocked(s)
 			}

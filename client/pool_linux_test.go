@@ -138,7 +138,12 @@ func TestPoolSocketTakenMeanwhile(t *testing.T) {
 	var once sync.Once
 	p, _ = startPool(t, func(m *wire.Message) bool {
 		if m.Action == wire.ActionSocketChooseRequest {
-			once.Do(func() { p.take(setKey{wire.SockStream, "127.0.0.1", srv.port}, m.Sockets[0].FD) })
+			once.Do(func() {
+				w, err := p.enter(t.Context(), "tcp", "127.0.0.1:"+srv.port, true)
+				if err != nil || p.take(w, m.Sockets[0].FD) == nil {
+					t.Errorf("not taken: %v", err)
+				}
+			})
 		}
 		return reuseFirst(m)
 	})
@@ -177,8 +182,8 @@ func TestPoolLimits(t *testing.T) {
 	count := func(p *Pool) (n int) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		for _, list := range p.sets {
-			n += len(list)
+		for _, set := range p.sets {
+			n += len(set.sockets)
 		}
 		return n
 	}

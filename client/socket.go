@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -13,6 +14,11 @@ import (
 type Socket struct {
 	net.Conn
 	dialed
+
+	// Value is the user's, for what goes with the connection from one use to the
+	// next, such as the *tls.Conn on top of it. Only who uses the socket may
+	// touch it.
+	Value any
 
 	pool *Pool
 	key  setKey
@@ -24,6 +30,7 @@ type Socket struct {
 	// Guarded by pool.mu.
 	state socketState
 	timer *time.Timer // closes it when idle for long
+	turn  uint64      // of the last release
 }
 
 type socketState int
@@ -33,6 +40,17 @@ const (
 	isIdle
 	isClosed
 )
+
+// reused notes how it came that the socket is used again: by a plan, or without
+// one because of err. No plan and no error means that nobody was asked.
+func (s *Socket) reused(pl *plan, err error, begun time.Time) {
+	i := &s.info
+	i.Reused, i.Decided, i.Err, i.Reason, i.ID = true, pl != nil, err, "", uuid.Nil
+	if pl != nil {
+		i.Reason, i.ID = pl.reason, pl.id
+	}
+	i.Attempts, i.Duration = nil, time.Since(begun)
+}
 
 // NetConn returns the connection itself.
 func (s *Socket) NetConn() net.Conn { return s.Conn }
@@ -50,7 +68,7 @@ func (s *Socket) Release() error {
 	case isIdle:
 		return nil
 	}
-	s.state = isIdle
+	p.idleLocked(s)
 	timeout := p.IdleTimeout
 	if timeout == 0 {
 		timeout = defaultIdleTimeout
@@ -59,9 +77,9 @@ func (s *Socket) Release() error {
 	if timeout < 0 {
 		s.timer.Stop()
 	}
-	list := p.sets[s.key]
-	list = append(slices.DeleteFunc(list, func(o *Socket) bool { return o == s }), s)
-	p.sets[s.key] = list
+	set := p.sets[s.key]
+	list := append(slices.DeleteFunc(set.sockets, func(o *Socket) bool { return o == s }), s)
+	set.sockets = list
 
 	spare := -p.MaxIdle
 	switch {
@@ -81,6 +99,7 @@ func (s *Socket) Release() error {
 			spare--
 		}
 	}
+	p.admitLocked()
 	return nil
 }
 
@@ -99,22 +118,35 @@ func (p *Pool) expire(s *Socket) {
 func (s *Socket) Close() error {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
+	defer s.pool.admitLocked()
 	return s.pool.closeLocked(s)
 }
 
+// closeLocked closes a socket. If it was in use, admitLocked is to follow.
 func (p *Pool) closeLocked(s *Socket) error {
 	if s.state == isClosed {
 		return net.ErrClosed
 	}
+	p.idleLocked(s)
 	s.state = isClosed
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	list := slices.DeleteFunc(p.sets[s.key], func(o *Socket) bool { return o == s })
-	if p.sets[s.key] = list; len(list) == 0 {
-		delete(p.sets, s.key)
-	}
+	set := p.sets[s.key]
+	set.sockets = slices.DeleteFunc(set.sockets, func(o *Socket) bool { return o == s })
+	p.forgetLocked(s.key)
 	return s.Conn.Close()
+}
+
+// idleLocked ends the use of a socket, whose place is free then.
+func (p *Pool) idleLocked(s *Socket) {
+	if s.state == inUse {
+		p.sets[s.key].busy--
+		p.busy--
+		p.turn++
+		s.turn = p.turn
+	}
+	s.state = isIdle
 }
 
 // Cleanup releases the socket and closes all idle sockets of its set, this one
@@ -126,11 +158,12 @@ func (s *Socket) Cleanup() error {
 	if s.state == isClosed {
 		return net.ErrClosed
 	}
-	s.state = isIdle
-	for _, o := range slices.Clone(p.sets[s.key]) {
+	p.idleLocked(s)
+	for _, o := range slices.Clone(p.sets[s.key].sockets) {
 		if o.state == isIdle {
 			_ = p.closeLocked(o)
 		}
 	}
+	p.admitLocked()
 	return nil
 }
