@@ -30,8 +30,8 @@ type Config struct {
 	// ListenPacket opens the outgoing side of a UDP association for one family:
 	// network is udp4 or udp6, and address is where the first datagram goes, so
 	// that a choice can be made by it. It is called again if sending fails, or
-	// nothing comes back for some seconds; a socket of the same address is not
-	// used then.
+	// nothing comes back for a second, two seconds, and so on; a socket of the same
+	// address is not used then. See SilentSince.
 	// nil means an ordinary socket.
 	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
 

@@ -24,8 +24,8 @@ const (
 	// A network that died somewhere else takes datagrams without an error. When
 	// nothing has come for the first of these times, though something was sent,
 	// there may be a better network, and again when twice as long has gone by, and
-	// so on. A resolver's client has asked twice by then (resolv.conf(5)).
-	defaultUDPSilence = 5 * time.Second
+	// so on. Few answers take longer.
+	defaultUDPSilence = time.Second
 	maxUDPSilence     = 2 * time.Minute
 )
 
@@ -82,7 +82,7 @@ type association struct {
 	// Of the goroutine that reads from the client.
 	names   map[string]udpName
 	moved   time.Time     // last, to another network
-	silence time.Duration // that is not borne any more
+	silence time.Duration // since asked, that is not borne any more
 
 	mu      sync.Mutex
 	outside map[bool]net.PacketConn  // by Is4
@@ -258,24 +258,39 @@ func aboutDatagram(err error) bool {
 	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOBUFS)
 }
 
-// isSilent tells that nothing has come for too long.
+// isSilent tells that nothing has come for too long. It is asked with each
+// datagram and says so now and then only.
 func (a *association) isSilent() bool {
 	now := time.Since(a.ss.Begun)
 	if a.asked.CompareAndSwap(0, int64(now)) {
 		a.silence = a.ss.c.cfg.udpSilence
 		return false
 	}
-	if asked := a.asked.Load(); asked == 0 || now-time.Duration(asked) < a.silence {
+	asked := time.Duration(a.asked.Load())
+	if asked == 0 || now-asked < a.silence {
 		return false
 	}
-	a.silence = min(2*a.silence, max(maxUDPSilence, a.ss.c.cfg.udpSilence))
+	a.silence = now - asked + min(now-asked, maxUDPSilence)
 	return true
+}
+
+type silenceKey struct{}
+
+// SilentSince tells a Config's ListenPacket why it is called again: since when
+// the association has sent and heard nothing. It is zero if that is not why.
+func SilentSince(ctx context.Context) time.Time {
+	since, _ := ctx.Value(silenceKey{}).(time.Time)
+	return since
 }
 
 // reconsider has another network chosen in place of the one that o is on. If it is
 // the same one, o stays: a new port would undo what is on the way.
 func (a *association) reconsider(ap netip.AddrPort, o net.PacketConn) net.PacketConn {
-	n, err := a.listen(ap)
+	ctx := a.ctx
+	if asked := a.asked.Load(); asked != 0 {
+		ctx = context.WithValue(ctx, silenceKey{}, a.ss.Begun.Add(time.Duration(asked)))
+	}
+	n, err := a.listen(ctx, ap)
 	if err != nil {
 		return o
 	}
@@ -299,7 +314,7 @@ func (a *association) open(ap netip.AddrPort, broken net.PacketConn) (net.Packet
 	if o != nil && o != broken {
 		return o, nil
 	}
-	o, err := a.listen(ap)
+	o, err := a.listen(a.ctx, ap)
 	if err != nil {
 		return nil, err
 	}
@@ -313,12 +328,12 @@ func (a *association) open(ap netip.AddrPort, broken net.PacketConn) (net.Packet
 }
 
 // listen opens a socket for ap's family.
-func (a *association) listen(ap netip.AddrPort) (net.PacketConn, error) {
+func (a *association) listen(ctx context.Context, ap netip.AddrPort) (net.PacketConn, error) {
 	network := "udp6"
 	if ap.Addr().Is4() {
 		network = "udp4"
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, a.ss.c.cfg.Connect)
+	ctx, cancel := context.WithTimeout(ctx, a.ss.c.cfg.Connect)
 	defer cancel()
 	return a.ss.c.cfg.ListenPacket(ctx, network, ap.String())
 }

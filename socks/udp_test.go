@@ -12,8 +12,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 )
 
@@ -263,6 +265,9 @@ func TestSilentAssociationMoves(t *testing.T) {
 		var lc net.ListenConfig
 		pc, err := lc.ListenPacket(ctx, network, address)
 		if err == nil {
+			if first, silent := len(opened) == 0, !SilentSince(ctx).IsZero(); first == silent {
+				t.Errorf("asked for socket %d with silence: %v", len(opened), silent)
+			}
 			opened <- addrPort(pc.LocalAddr()).Addr().String()
 		}
 		if err == nil && address == "127.0.0.1:0" {
@@ -287,6 +292,36 @@ func TestSilentAssociationMoves(t *testing.T) {
 	if n := len(opened); n < 3 {
 		t.Errorf("opened %d sockets, want 3 at least", n)
 	}
+}
+
+// However much is sent into the void, another network is asked for at times only.
+func TestSilenceIsNoticedAtTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		a := &association{ss: &Session{Begun: begun, c: &conn{cfg: Config{}.withDefaults()}}}
+		var got []int
+		for time.Since(begun) < 10*time.Minute {
+			time.Sleep(100 * time.Millisecond)
+			if a.isSilent() {
+				got = append(got, int(time.Since(begun).Seconds()))
+			}
+		}
+		if diff := cmp.Diff([]int{1, 2, 4, 8, 16, 32, 64, 128, 248, 368, 488}, got); diff != "" {
+			t.Errorf("after seconds (-want +got)\n%s", diff)
+		}
+		a.asked.Store(0) // something has come
+		if a.isSilent() {
+			t.Error("silent with the first datagram")
+		}
+		time.Sleep(30 * time.Second)
+		if !a.isSilent() {
+			t.Error("not silent after 30 s")
+		}
+		time.Sleep(29 * time.Second)
+		if a.isSilent() {
+			t.Error("once more before 60 s")
+		}
+	})
 }
 
 func TestAssociationIdle(t *testing.T) {
