@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/socks"
@@ -98,6 +96,9 @@ type details struct {
 	once  sync.Once
 	asked atomic.Bool // who is set
 	who   caller
+
+	// seats are where an association's sockets are, by Is4 of their destinations.
+	seats map[bool]*seat
 
 	mu        sync.Mutex // of what an association changes while it runs
 	source    netip.Addr
@@ -202,42 +203,6 @@ func (o *outgoing) check(ctx context.Context) error {
 	err := o.dialer.Daemon.Exchange(ctx, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans)
 	o.manager.Store(err == nil)
 	return err
-}
-
-// listenPacket is a socks.Config's ListenPacket: the outgoing socket of an
-// association, bound as the manager decides for its first destination.
-func (o *outgoing) listenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	r := socks.RequestFrom(ctx)
-	d := detailsOf(r)
-	dest, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return nil, err
-	}
-	o.choose(r, d, socks.Addr{Host: dest.Addr().String(), Port: dest.Port()})
-	dec, err := o.decide(ctx, r, d, network, address)
-	if err != nil {
-		return nil, err
-	}
-	source, device := dec.Source(), dec.Device()
-	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason()})
-	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		if device == "" {
-			return nil
-		}
-		var bindErr error
-		if err := raw.Control(func(fd uintptr) { bindErr = unix.BindToDevice(int(fd), device) }); err != nil {
-			return err
-		}
-		if errors.Is(bindErr, unix.EPERM) {
-			return nil // the source address alone has to do
-		}
-		return bindErr
-	}}
-	local := ":0"
-	if source.IsValid() {
-		local = netip.AddrPortFrom(source, 0).String()
-	}
-	return lc.ListenPacket(ctx, network, local)
 }
 
 // resolve is a socks.Config's Resolve: on the network that the manager chooses.

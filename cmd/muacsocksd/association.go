@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/socks"
+)
+
+// silenceBorne is how long an association that hears nothing trusts the manager,
+// who may know of nothing: nobody else uses the network. A resolver's client asks
+// for the second time after 5 s (resolv.conf(5)).
+const silenceBorne = 4 * time.Second
+
+// listenPacket is a socks.Config's ListenPacket: the outgoing socket of an
+// association, bound as the manager decides for its first destination. It is
+// called again when that does not work.
+func (o *outgoing) listenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	r := socks.RequestFrom(ctx)
+	d := detailsOf(r)
+	dest, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, err
+	}
+	o.choose(r, d, socks.Addr{Host: dest.Addr().String(), Port: dest.Port()})
+	dec, err := o.decide(ctx, r, d, network, address)
+	if err != nil {
+		return nil, err
+	}
+	list, err := dec.Endpoints(ctx)
+	if err != nil {
+		return nil, replyable(err)
+	}
+	s := d.seats[dest.Addr().Is4()]
+	if s == nil {
+		s = &seat{}
+		if d.seats == nil {
+			d.seats = map[bool]*seat{}
+		}
+		d.seats[dest.Addr().Is4()] = s
+	}
+	i := 0
+	if dec.Err() == nil { // else what the manager said before counts again when it is back
+		i = s.choose(list, socks.SilentSince(ctx), time.Now())
+	}
+	source, device := list[i].Source, deviceOf(list[i])
+	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason(), Candidate: i})
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		if device == "" {
+			return nil
+		}
+		var bindErr error
+		if err := raw.Control(func(fd uintptr) { bindErr = unix.BindToDevice(int(fd), device) }); err != nil {
+			return err
+		}
+		if errors.Is(bindErr, unix.EPERM) {
+			return nil // the source address alone has to do
+		}
+		return bindErr
+	}}
+	local := ":0"
+	if source.IsValid() {
+		local = netip.AddrPortFrom(source, 0).String()
+	}
+	return lc.ListenPacket(ctx, network, local)
+}
+
+// deviceOf is the interface that a socket is to be bound to, "" if none.
+func deviceOf(e client.Endpoint) string {
+	for _, o := range e.Options {
+		if o.Level == unix.SOL_SOCKET && o.Name == unix.SO_BINDTODEVICE {
+			return strings.TrimRight(string(o.Value), "\x00")
+		}
+	}
+	return ""
+}
+
+// seat is where an association's socket of one family is. The zero value is of
+// none that was opened yet.
+type seat struct {
+	choice netip.Addr // of the manager, when it was last asked; invalid: none
+	source netip.Addr // that the socket is bound to
+	// tried are those that did not help against the silence since then.
+	tried []netip.Addr
+	since time.Time
+	begun bool
+}
+
+// choose picks the endpoint for a new socket of an association that has heard
+// nothing since some time, zero if that does not matter. What the manager says is
+// done at once. If it says the same as before, the association stays where it is
+// as long as silence is borne; then it tries the other networks, each once until
+// it hears something.
+func (s *seat) choose(list []client.Endpoint, since, now time.Time) (i int) {
+	choice := list[0].Source
+	silent := s.begun && choice == s.choice
+	if !silent || !since.Equal(s.since) {
+		s.tried = nil
+	}
+	if silent {
+		i = max(0, slices.IndexFunc(list, func(e client.Endpoint) bool { return e.Source == s.source }))
+		if !since.IsZero() && now.Sub(since) >= silenceBorne {
+			s.tried = append(s.tried, s.source)
+			i = max(0, slices.IndexFunc(list, func(e client.Endpoint) bool {
+				return e.Source.IsValid() && !slices.Contains(s.tried, e.Source)
+			}))
+		}
+	}
+	s.begun, s.choice, s.since, s.source = true, choice, since, list[i].Source
+	return i
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/client"
+)
+
+// Where an association sits after each call: by the manager's list, the time when
+// it began to hear nothing, and that of the call.
+func TestSeat(t *testing.T) {
+	type call struct {
+		list       string // first bytes of source addresses, - for none
+		since, now int    // seconds; since 0: does not matter
+		want       string
+	}
+	for _, tt := range []struct {
+		name  string
+		calls []call
+	}{
+		{"the manager is followed at once", []call{{"123-", 0, 0, "1"}, {"213-", 10, 11, "2"}, {"123-", 10, 12, "1"}}},
+		{"it moves by itself later", []call{{"123-", 0, 0, "1"}, {"123-", 10, 11, "1"}, {"123-", 10, 12, "1"}, {"123-", 10, 14, "2"}}},
+		{"each is tried once", []call{{"123-", 0, 0, "1"}, {"123-", 10, 14, "2"}, {"123-", 10, 18, "3"}, {"123-", 10, 26, "1"}, {"123-", 10, 42, "1"}}},
+		{"it stays where it was answered", []call{{"12-", 0, 0, "1"}, {"12-", 10, 14, "2"}, {"12-", 20, 21, "2"}, {"12-", 0, 22, "2"}, {"12-", 20, 24, "1"}, {"12-", 20, 28, "1"}}},
+		{"unless the manager learns something", []call{{"12-", 0, 0, "1"}, {"12-", 10, 14, "2"}, {"21-", 20, 21, "2"}, {"12-", 20, 22, "1"}}},
+		{"where it was is gone", []call{{"123-", 0, 0, "1"}, {"123-", 10, 14, "2"}, {"13-", 20, 21, "1"}}},
+		{"sending fails", []call{{"12-", 0, 0, "1"}, {"12-", 0, 1, "1"}, {"21-", 0, 2, "2"}}},
+		{"one network", []call{{"1-", 0, 0, "1"}, {"1-", 10, 14, "1"}, {"1-", 10, 18, "1"}}},
+		{"no preference", []call{{"-", 0, 0, "-"}, {"-", 10, 14, "-"}, {"1-", 10, 18, "1"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			at := func(seconds int) time.Time {
+				if seconds == 0 {
+					return time.Time{}
+				}
+				return time.Unix(int64(seconds), 0)
+			}
+			var s seat
+			var got, want string
+			for _, c := range tt.calls {
+				var list []client.Endpoint
+				for _, b := range c.list {
+					e := client.Endpoint{}
+					if b != '-' {
+						e.Source = netip.AddrFrom4([4]byte{byte(b), 0, 0, 1})
+					}
+					list = append(list, e)
+				}
+				got += c.list[s.choose(list, at(c.since), at(c.now)):][:1]
+				want += c.want
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
