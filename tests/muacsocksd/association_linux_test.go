@@ -1,0 +1,157 @@
+package muacsocksd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/socket-intents/mamma/internal/testbed"
+)
+
+// association is a DNS client's way to the service through the proxy. It has one
+// relay for as long as it lives, and hears no other.
+type association struct {
+	w              *world
+	control, relay net.Conn
+	asked          int // how often
+}
+
+func (w *world) associate(t *testing.T) *association {
+	t.Helper()
+	control, err := inside{w.Client}.Dial("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = control.Close() })
+	if err := control.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(control, "\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	var b [12]byte
+	if _, err := io.ReadFull(control, b[:]); err != nil || b[3] != 0 {
+		t.Fatalf("reply %x, %v", b, err)
+	}
+	relay, err := inside{w.Client}.Dial("udp", fmt.Sprintf("127.0.0.1:%d", int(b[10])<<8|int(b[11])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = relay.Close() })
+	return &association{w: w, control: control, relay: relay}
+}
+
+// serviceHeader is that of datagrams to and from the service's name server.
+const serviceHeader = "\x00\x00\x00\x01\xc0\x00\x02\x01\x00\x35" // 192.0.2.1, port 53
+
+// ask asks the service something new, waits for any answer to this or an earlier
+// question, and returns the network that the question came from, "" if there was
+// no answer in time.
+func (a *association) ask(t *testing.T, wait time.Duration) (network string) {
+	t.Helper()
+	a.asked++ // no two names are the same
+	q, err := new(dns.Msg).SetQuestion(fmt.Sprintf("q%d.%p.example.net.", a.asked, a), dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.relay.Write(append([]byte(serviceHeader), q...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.relay.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 1500)
+	n, err := a.relay.Read(got)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ""
+	}
+	var answer dns.Msg
+	if err != nil || n < len(serviceHeader) || string(got[:len(serviceHeader)]) != serviceHeader || answer.Unpack(got[len(serviceHeader):n]) != nil || len(answer.Question) != 1 {
+		t.Fatalf("%x, %v\n%s", got[:n], err, a.w.log)
+	}
+	queries := a.w.Service.DNS.Queries()
+	at := slices.IndexFunc(queries, func(q testbed.Query) bool { return q.Name == answer.Question[0].Name })
+	if at < 0 {
+		t.Fatalf("nobody asked for %v", answer.Question)
+	}
+	if n := a.w.NetworkOf(queries[at].Remote.Addr()); n != nil {
+		return n.Name
+	}
+	return queries[at].Remote.String()
+}
+
+// until asks without pause until the answers come by a network.
+func (a *association) until(t *testing.T, network string) {
+	t.Helper()
+	for begun := time.Now(); a.ask(t, 20*time.Millisecond) != network; {
+		if time.Since(begun) > patience {
+			t.Fatalf("no answer by %s\n%s\n%s", network, a.w.log, a.w.daemon.Output())
+		}
+	}
+}
+
+// Datagrams of an association leave by the network for its first destination;
+// without mamma, by that of the host's routes.
+func TestAssociation(t *testing.T) {
+	w := newWorld(t)
+	// A manager that takes 50 ms for an answer, on a busy machine, is not asked for
+	// a while.
+	var network string
+	for begun := time.Now(); network != "wwan0" && time.Since(begun) < patience; {
+		network = w.associate(t).ask(t, patience)
+	}
+	if network != "wwan0" {
+		t.Errorf("the query came from %q", network)
+	}
+	if err := w.daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if network = w.associate(t).ask(t, patience); network != "wlan0" {
+		t.Errorf("without mamma the query came from %q", network)
+	}
+}
+
+// When the network of an association fails, the association goes on over the
+// other one, and its client notices nothing but what was lost.
+func TestAssociationMoves(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		fail func(*world) error
+	}{
+		{"link down", func(w *world) error {
+			link, err := w.Client.Handle().LinkByName("wlan0")
+			if err != nil {
+				return err
+			}
+			return w.Client.Handle().LinkSetDown(link)
+		}},
+		// Nothing tells but that no answers come: nobody else uses the network.
+		{"silence", func(w *world) error {
+			return w.Network("wlan0").Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := start(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", Emulate: &testbed.LinkConfig{}}, {Name: "wwan0"}}}, policy, "")
+			a := w.associate(t)
+			a.until(t, "wlan0")
+			if err := tt.fail(w); err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			a.until(t, "wwan0")
+			t.Logf("the other network after %v, %d questions", time.Since(begun), a.asked)
+			for range 10 {
+				a.until(t, "wwan0")
+			}
+			_ = a.control.Close()
+			w.log.await(t, "msg=request", "command=udp", "source=10.2.0.2")
+		})
+	}
+}
