@@ -46,8 +46,10 @@ type Pool struct {
 	// connection: the one that is idle for longest is closed, of the same set
 	// if that is full, otherwise rather of another one.
 	//
-	// Where there are limits, the idle sockets of a set are offered to one
-	// request at a time, so that each can have what the manager chooses.
+	// Where there are limits, the manager is asked about one connection after the
+	// other, in the same order, so that it knows of those before, and that each
+	// can have the idle socket that was chosen. A decision that takes longer than
+	// the Daemon's DecisionTimeout holds up nobody.
 	MaxPerSet, MaxConns int
 
 	// ReuseFirst uses an idle socket of the set again, the one that became idle
@@ -57,12 +59,14 @@ type Pool struct {
 
 	own Dialer
 
-	mu     sync.Mutex // guards what follows and what it points to
-	sets   map[setKey]*socketSet
-	busy   int      // sum over all sets
-	queue  []*place // those that wait; none of them could be admitted
-	lastID int32
-	turn   uint64 // number of releases so far
+	mu    sync.Mutex // guards what follows and what it points to
+	sets  map[setKey]*socketSet
+	busy  int      // sum over all sets
+	queue []*place // those that wait; none of them could be admitted
+	// deciding is closed when who was admitted last has decided.
+	deciding <-chan struct{}
+	lastID   int32
+	turn     uint64 // number of releases so far
 }
 
 // setKey identifies a socket set. The service is the decimal port, so that
@@ -175,19 +179,16 @@ func (p *Pool) offer(w *place) (members []wire.SetMember, exists bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	set := p.sets[w.key]
-	if w.choosing || !set.choosing {
-		for _, s := range slices.Clone(set.sockets) {
-			if s.state != isIdle || !w.target.suits(s.info.Remote.Addr(), netip.Addr{}) {
-				continue
-			}
-			if peerClosed(s.Conn) {
-				_ = p.closeLocked(s)
-				continue
-			}
-			members = append(members, wire.SetMember{FD: s.id, Context: s.context})
+	for _, s := range slices.Clone(set.sockets) {
+		if s.state != isIdle || !w.target.suits(s.info.Remote.Addr(), netip.Addr{}) {
+			continue
 		}
+		if peerClosed(s.Conn) {
+			_ = p.closeLocked(s)
+			continue
+		}
+		members = append(members, wire.SetMember{FD: s.id, Context: s.context})
 	}
-	p.offerLocked(w, len(members) > 0)
 	return members, len(set.sockets) > 0
 }
 
@@ -219,7 +220,7 @@ func (p *Pool) take(w *place, id int32) *Socket {
 	}
 	s.timer.Stop()
 	s.state = inUse
-	p.offerLocked(w, false)
+	w.decide()
 	return s
 }
 

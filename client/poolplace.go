@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // socketSet is the sockets of a set and the places in it. It is forgotten when it
@@ -13,8 +14,6 @@ type socketSet struct {
 	sockets []*Socket // the longest idle first
 	busy    int       // places: for each socket in use, and for who is about to have one
 	making  int       // places with connections that are being made
-	// choosing tells that the idle sockets are on offer, to one place.
-	choosing bool
 }
 
 // place is the right to a connection of a set, or the wait for it. It is the
@@ -24,9 +23,10 @@ type place struct {
 	key    setKey
 	reuse  bool // an idle socket will do
 
-	admitted chan struct{} // closed at the end of the wait; nil: there was none
-	choosing bool          // has the set's offer
-	making   bool          // makes a connection
+	admitted chan struct{}   // closed when it may be had; nil: it was there at once
+	before   <-chan struct{} // closed when who was admitted before has decided; nil: nobody, or it does not matter
+	decided  chan struct{}   // what the next one waits for; nil: nothing, or closed
+	making   bool            // makes a connection
 }
 
 // enter queues up for a place.
@@ -50,9 +50,10 @@ func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (
 	return w, nil
 }
 
-// wait returns when the place is there. After an error it is gone.
+// wait returns when the place is there, and those before have decided. After an
+// error it is gone.
 func (p *Pool) wait(ctx context.Context, w *place) error {
-	if w.admitted == nil {
+	if w.admitted == nil && w.before == nil {
 		return nil
 	}
 	if deadline := p.dialer().Net.Deadline; !deadline.IsZero() {
@@ -60,11 +61,32 @@ func (p *Pool) wait(ctx context.Context, w *place) error {
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	select {
-	case <-w.admitted:
-		return nil
-	case <-ctx.Done():
+	if w.admitted != nil {
+		select {
+		case <-w.admitted:
+		case <-ctx.Done():
+			p.giveUp(w)
+			return ctx.Err()
+		}
 	}
+	if w.before == nil {
+		return nil
+	}
+	// One that asks for longer holds up nobody: its name may be being resolved.
+	stuck := time.NewTimer(p.dialer().daemon().decisionTimeout())
+	defer stuck.Stop()
+	select {
+	case <-w.before:
+	case <-stuck.C:
+	case <-ctx.Done():
+		p.leave(w)
+		return ctx.Err()
+	}
+	return nil
+}
+
+// giveUp ends the wait for a place.
+func (p *Pool) giveUp(w *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -73,11 +95,10 @@ func (p *Pool) wait(ctx context.Context, w *place) error {
 	default:
 		p.queue = slices.DeleteFunc(p.queue, func(o *place) bool { return o == w })
 	}
-	return ctx.Err()
 }
 
 // admitLocked lets in who fits, in order of arrival. It must follow whatever
-// frees a place or an offer.
+// frees a place.
 func (p *Pool) admitLocked() {
 	p.queue = slices.DeleteFunc(p.queue, func(w *place) bool {
 		if !p.fitsLocked(w) {
@@ -94,12 +115,10 @@ func (p *Pool) fitsLocked(w *place) bool {
 	switch {
 	case p.MaxConns > 0 && p.busy >= p.MaxConns:
 		return false
-	case set == nil:
-		return true
-	case p.MaxPerSet > 0 && set.busy >= p.MaxPerSet:
+	case p.MaxPerSet > 0 && set != nil && set.busy >= p.MaxPerSet:
 		return false
 	}
-	return !set.choosing
+	return true
 }
 
 func (p *Pool) letInLocked(w *place) {
@@ -113,20 +132,17 @@ func (p *Pool) letInLocked(w *place) {
 	}
 	set.busy++
 	p.busy++
-	if w.reuse && slices.ContainsFunc(set.sockets, func(s *Socket) bool { return s.state == isIdle }) {
-		p.offerLocked(w, true)
+	if p.MaxPerSet > 0 || p.MaxConns > 0 {
+		w.before, w.decided = p.deciding, make(chan struct{})
+		p.deciding = w.decided
 	}
 }
 
-// offerLocked begins or ends the offer of the set's idle sockets to a place.
-// Without limits there may be any number of offers.
-func (p *Pool) offerLocked(w *place, on bool) {
-	if on == w.choosing || p.MaxPerSet <= 0 && p.MaxConns <= 0 {
-		return
-	}
-	w.choosing, p.sets[w.key].choosing = on, on
-	if !on {
-		p.admitLocked()
+// decide lets the next one decide.
+func (w *place) decide() {
+	if w.decided != nil {
+		close(w.decided)
+		w.decided = nil
 	}
 }
 
@@ -151,7 +167,7 @@ func (p *Pool) makeRoom(ctx context.Context, w *place) {
 			p.closeOldestLocked(func(o *Socket) bool { return o.key == w.key })
 		}
 	}
-	p.offerLocked(w, false)
+	w.decide()
 }
 
 // closeOldestLocked closes the socket that is idle for longest of those that are
@@ -186,9 +202,7 @@ func (p *Pool) leaveLocked(w *place) {
 	if w.making {
 		set.making--
 	}
-	if w.choosing {
-		set.choosing = false
-	}
+	w.decide()
 	p.forgetLocked(w.key)
 	p.admitLocked()
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -201,8 +203,8 @@ func TestPoolMakesRoom(t *testing.T) {
 	wantUnused(t, p)
 }
 
-// The idle sockets of a set are on offer to one at a time. If the one that is
-// chosen has gone, a new connection takes its place.
+// Idle sockets are on offer to one at a time. If the one that is chosen has gone,
+// a new connection takes its place.
 func TestPoolOffersOnce(t *testing.T) {
 	srv := startServer(t)
 	asked, answer := make(chan struct{}, 1), make(chan struct{})
@@ -217,12 +219,8 @@ func TestPoolOffersOnce(t *testing.T) {
 	address := "127.0.0.1:" + srv.port
 	a, b := must(t, p, address, false), must(t, p, address, false)
 	_, _ = a.Release(), b.Release()
-	first := p.Start(t.Context(), "tcp", address)
+	first, second := p.Start(t.Context(), "tcp", address), p.Start(t.Context(), "tcp", address)
 	<-asked
-	second := p.Start(t.Context(), "tcp", address)
-	if n := waiting(p); n != 1 {
-		t.Errorf("%d wait, want 1", n)
-	}
 	answer <- struct{}{}
 	if claim(t, first, true) != a {
 		t.Error("not the first one")
@@ -231,11 +229,76 @@ func TestPoolOffersOnce(t *testing.T) {
 	p.CloseIdle() // b
 	answer <- struct{}{}
 	_ = claim(t, second, false).Close()
-	if n := f.asked(); n != 5 {
-		t.Errorf("%d decisions, want 5", n)
+	var offered []int
+	for _, m := range f.requests() {
+		if m.Action != wire.ActionReportRequest {
+			offered = append(offered, len(m.Sockets))
+		}
+	}
+	if diff := cmp.Diff([]int{0, 0, 2, 1, 0}, offered); diff != "" {
+		t.Errorf("sockets offered (-want +got)\n%s", diff)
 	}
 	_ = a.Close()
 	wantUnused(t, p)
+}
+
+// The daemon is asked in order of arrival, also across sets and by those who did
+// not have to wait; one that waits for its answer holds up the others for a while
+// only.
+func TestPoolDecidesInOrder(t *testing.T) {
+	srv := startServer(t)
+	p, f := startPool(t, suggest("127.0.0.2"))
+	p.MaxConns = 4
+	var list []*Pending
+	var want []string
+	for i := range 10 {
+		host := fmt.Sprintf("127.0.1.%d", i) // nobody is there
+		list, want = append(list, p.Start(t.Context(), "tcp", host+":"+srv.port)), append(want, host)
+	}
+	for _, q := range list {
+		if s, _, err := q.Result(); err == nil {
+			_ = s.Close()
+		}
+	}
+	var got []string
+	for _, m := range f.requests() {
+		if m.Action == wire.ActionSocketConnectRequest {
+			got = append(got, m.Context.Hostname)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("order (-want +got)\n%s", diff)
+	}
+	wantUnused(t, p)
+
+	synctest.Test(t, func(t *testing.T) {
+		p := &Pool{MaxConns: 4}
+		enter := func() *place {
+			w, err := p.enter(t.Context(), "tcp", "127.0.0.1:80", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		stuck, next, last := enter(), enter(), enter()
+		begun := time.Now()
+		for _, w := range []*place{stuck, next} {
+			if err := p.wait(t.Context(), w); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(begun); took != defaultDecisionTimeout {
+			t.Errorf("held up for %v", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.wait(ctx, last); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		p.leave(stuck)
+		p.leave(next)
+		wantUnused(t, p)
+	})
 }
 
 // Virtual time: the wait ends with the context or Deadline; Timeout counts from
