@@ -53,6 +53,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 		i = s.choose(list, socks.SilentSince(ctx), time.Now())
 	}
 	source, device := list[i].Source, deviceOf(list[i])
+	d.moving()
 	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason(), Candidate: i})
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		if device == "" {

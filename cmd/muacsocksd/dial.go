@@ -99,6 +99,8 @@ type details struct {
 
 	// seats are where an association's sockets are, by Is4 of their destinations.
 	seats map[bool]*seat
+	// moving is called before an association takes another place; nil for others.
+	moving func()
 
 	mu        sync.Mutex // of what an association changes while it runs
 	source    netip.Addr

@@ -49,7 +49,7 @@ func newMetrics(conns func() int, manager func() bool) *metrics {
 			Name: metricSetUp, Help: "Time from a request to the connection to its destination.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16), // to 16 s
 		}),
-		traffic: &traffic{ended: map[pathLabels]*[2]float64{}, open: map[*socks.Session]struct{}{}},
+		traffic: &traffic{counts: map[pathLabels]*volume{}, open: map[*socks.Session]volume{}},
 	}
 	m.registry.MustRegister(m.requests, m.rejected, m.mistakes, m.setUp, m.traffic,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricConnections, Help: "Clients that are connected."}, func() float64 { return float64(conns()) }),
@@ -101,12 +101,14 @@ func pathOf(ss *socks.Session) pathLabels {
 	return l
 }
 
-// traffic counts bytes by where they went, those of open connections included.
+// traffic counts bytes by where they went.
 type traffic struct {
-	mu    sync.Mutex
-	ended map[pathLabels]*[2]float64 // sent and received
-	open  map[*socks.Session]struct{}
+	mu     sync.Mutex
+	counts map[pathLabels]*volume
+	open   map[*socks.Session]volume // what is counted of them
 }
+
+type volume struct{ sent, received int64 }
 
 var (
 	descSent     = prometheus.NewDesc(metricSent, "Bytes from clients to destinations.", []string{"interface", "source"}, nil)
@@ -114,35 +116,46 @@ var (
 )
 
 func (t *traffic) begin(ss *socks.Session) {
+	if ss.Request.Command == socks.CommandUDPAssociate {
+		detailsOf(ss.Request).moving = func() { t.see(ss) }
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.open[ss] = struct{}{}
+	t.open[ss] = volume{}
 }
 
 func (t *traffic) end(ss *socks.Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.open[ss]; ok {
-		delete(t.open, ss)
-		add(t.ended, ss)
-	}
+	t.countLocked(ss)
+	delete(t.open, ss)
 }
 
-func add(to map[pathLabels]*[2]float64, ss *socks.Session) {
-	l := pathOf(ss)
-	n := to[l]
-	if n == nil {
-		if len(to) >= maxPaths {
-			l = pathLabels{"other", "other"}
-			n = to[l]
-		}
-		if n == nil {
-			n = new([2]float64)
-			to[l] = n
-		}
+// see counts what is new of a session, before its path changes.
+func (t *traffic) see(ss *socks.Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.countLocked(ss)
+}
+
+func (t *traffic) countLocked(ss *socks.Session) {
+	seen, ok := t.open[ss]
+	if !ok {
+		return // it was not served
 	}
-	n[0] += float64(ss.Sent())
-	n[1] += float64(ss.Received())
+	now := volume{ss.Sent(), ss.Received()}
+	t.open[ss] = now
+	l := pathOf(ss)
+	if t.counts[l] == nil && len(t.counts) >= maxPaths {
+		l = pathLabels{"other", "other"}
+	}
+	n := t.counts[l]
+	if n == nil {
+		n = &volume{}
+		t.counts[l] = n
+	}
+	n.sent += now.sent - seen.sent
+	n.received += now.received - seen.received
 }
 
 // Describe and Collect make traffic a prometheus.Collector.
@@ -151,19 +164,19 @@ func (t *traffic) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descReceived
 }
 
-// Collect sums up.
+// Collect counts what is open, too.
 func (t *traffic) Collect(ch chan<- prometheus.Metric) {
 	t.mu.Lock()
-	sum := make(map[pathLabels]*[2]float64, len(t.ended))
-	for l, n := range t.ended {
-		sum[l] = new(*n)
-	}
 	for ss := range t.open {
-		add(sum, ss)
+		t.countLocked(ss)
+	}
+	counts := make(map[pathLabels]volume, len(t.counts))
+	for l, n := range t.counts {
+		counts[l] = *n
 	}
 	t.mu.Unlock()
-	for l, n := range sum {
-		ch <- prometheus.MustNewConstMetric(descSent, prometheus.CounterValue, n[0], l.device, l.source)
-		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, n[1], l.device, l.source)
+	for l, n := range counts {
+		ch <- prometheus.MustNewConstMetric(descSent, prometheus.CounterValue, float64(n.sent), l.device, l.source)
+		ch <- prometheus.MustNewConstMetric(descReceived, prometheus.CounterValue, float64(n.received), l.device, l.source)
 	}
 }

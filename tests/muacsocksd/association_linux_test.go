@@ -1,12 +1,16 @@
 package muacsocksd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -97,6 +101,35 @@ func (a *association) until(t *testing.T, network string) {
 	}
 }
 
+const metrics = "127.0.0.1:9478"
+
+// received is what muacsocksd has counted for a source address, in bytes.
+func (w *world) received(t *testing.T, source string) int {
+	t.Helper()
+	tr := &http.Transport{DialContext: w.Client.DialContext, DisableKeepAlives: true}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+metrics+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, m := range regexp.MustCompile(`muacsocksd_received_bytes_total\{.*source="`+regexp.QuoteMeta(source)+`"\} (\d+)`).FindAllSubmatch(text, -1) {
+		n, _ := strconv.Atoi(string(m[1])) // digits
+		sum += n
+	}
+	return sum
+}
+
 // Datagrams of an association leave by the network for its first destination;
 // without mamma, by that of the host's routes.
 func TestAssociation(t *testing.T) {
@@ -138,7 +171,7 @@ func TestAssociationMoves(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := start(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", Emulate: &testbed.LinkConfig{}}, {Name: "wwan0"}}}, policy, "")
+			w := start(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", Emulate: &testbed.LinkConfig{}}, {Name: "wwan0"}}}, policy, "metrics {\n listen = \""+metrics+"\"\n}\n")
 			a := w.associate(t)
 			a.until(t, "wlan0")
 			if err := tt.fail(w); err != nil {
@@ -149,6 +182,11 @@ func TestAssociationMoves(t *testing.T) {
 			t.Logf("the other network after %v, %d questions", time.Since(begun), a.asked)
 			for range 10 {
 				a.until(t, "wwan0")
+			}
+			for _, source := range []string{"10.1.0.2", "10.2.0.2"} {
+				if n := w.received(t, source); n == 0 {
+					t.Errorf("nothing is counted for %s", source)
+				}
 			}
 			_ = a.control.Close()
 			w.log.await(t, "msg=request", "command=udp", "source=10.2.0.2")
