@@ -68,6 +68,7 @@ type candidate struct {
 	estimate estimate
 	transfer transfer
 	outlook  outlook
+	unproven bool
 	cost     float64 // seconds; the lowest wins
 }
 
@@ -168,9 +169,10 @@ func setup(r *policy.Request, q *policy.Prefix) int {
 // weigh sets the costs and returns the candidate with the lowest, the first of
 // equal ones.
 func (p *Policy) weigh(n need) *candidate {
-	top := 0.0
+	top, trusted := 0.0, false
 	for i := range p.cands {
 		top = max(top, p.cands[i].estimate.capacity)
+		trusted = trusted || p.cands[i].trusted()
 	}
 	best := &p.cands[0]
 	for i := range p.cands {
@@ -183,11 +185,26 @@ func (p *Policy) weigh(n need) *candidate {
 		if c.prefix.Health.State != policy.Up {
 			c.cost += suspicion.Seconds()
 		}
+		if c.unproven = trusted && c.beyondTrial(); c.unproven {
+			c.cost = math.Inf(1)
+		}
 		if c.cost < best.cost {
 			best = c
 		}
 	}
 	return best
+}
+
+// trusted tells that c is a default network which nothing speaks against yet.
+func (c *candidate) trusted() bool {
+	return c.prefix.Default && c.estimate.assumed && c.link.ceiling == 0 && c.prefix.Health.State == policy.Up
+}
+
+// beyondTrial tells that nothing ever came over c, and that more would be under
+// way there than a sender sends without waiting for an answer.
+func (c *candidate) beyondTrial() bool {
+	return !c.prefix.Default && c.estimate.assumed && c.prefix.Link.DownRateMax < quiet &&
+		rest(c.link.transfers)+c.transfer.left > predict.InitialWindow
 }
 
 func (p *Policy) reason(best *candidate) string {
@@ -222,8 +239,11 @@ func (p *Policy) scores(best *candidate) []policy.Score {
 			policy.Term{Name: "transfers", Unit: policy.Count, Value: float64(c.outlook.others)},
 			policy.Term{Name: "delay of others", Unit: policy.Milliseconds, Value: c.outlook.harm.Seconds() * 1000})
 		scores[i] = policy.Score{Prefix: c.prefix, Predicted: c.outlook.finish, Terms: terms[len(terms)-n : len(terms) : len(terms)]}
-		if c == best {
+		switch {
+		case c == best:
 			scores[i].Note = "chosen"
+		case c.unproven:
+			scores[i].Note = "to be tried with little first"
 		}
 	}
 	return scores

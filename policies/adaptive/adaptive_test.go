@@ -12,6 +12,7 @@ import (
 	"github.com/socket-intents/mamma/client/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policies/predict"
 	"github.com/socket-intents/mamma/policies/shape"
 )
 
@@ -21,23 +22,25 @@ const (
 	choose  = policy.SocketChoose
 )
 
-// seen says that much was loaded over a prefix.
-func seen(p *policy.Prefix) { p.Link.DownBytes = 1e6 }
+// loaded says that the link was used fully for a second.
+func loaded(p *policy.Prefix) { p.Link.DownSMAMax.VeryLong = p.Link.DownRateMax }
 
 // near has a short round-trip time and far a high rate.
 func near(edits ...func(*policy.Prefix)) *policy.Prefix {
-	return Prefix("near", "10.0.1.2/24", append([]func(*policy.Prefix){Default, RTT(10, 12, 0), Down(250e3, 0), seen}, edits...)...)
+	edits = append([]func(*policy.Prefix){Default, RTT(10, 12, 0), Down(250e3, 0)}, edits...)
+	return Prefix("near", "10.0.1.2/24", append(edits, loaded)...)
 }
 
 func far(edits ...func(*policy.Prefix)) *policy.Prefix {
-	return Prefix("far", "10.0.2.2/24", append([]func(*policy.Prefix){RTT(100, 110, 0), Down(2.5e6, 0), seen}, edits...)...)
+	edits = append([]func(*policy.Prefix){RTT(100, 110, 0), Down(2.5e6, 0)}, edits...)
+	return Prefix("far", "10.0.2.2/24", append(edits, loaded)...)
 }
 
 func suspect(p *policy.Prefix) { p.Health.State = policy.Suspect }
 
 func TestChoose(t *testing.T) {
 	a, b := near(), far()
-	six := Prefix("six", "2001:db8:1::2/64", RTT(10, 12, 0), Down(250e3, 0), seen)
+	six := Prefix("six", "2001:db8:1::2/64", RTT(10, 12, 0), Down(250e3, 0), loaded)
 	dest := Size(Request(connect, a, b), 1000)
 	dest.DestStats = []policy.PathStats{{SRTTMin: 400 * time.Millisecond}, {}}
 	Run(t, Make(New), []Case{
@@ -109,33 +112,87 @@ func TestMindsOthers(t *testing.T) {
 	}
 }
 
-// Where nothing is known each network is tried, the default one first.
+// Where nothing is known the default network gets most, and the other no more than
+// an initial window until something came over it.
 func TestColdStart(t *testing.T) {
 	p := Make(New)(t)
 	a, b := Prefix("a", "10.0.1.2/24", Default), Prefix("b", "10.0.2.2/24")
-	used := map[string]int{}
-	for i := range 8 {
-		d := p.Choose(Size(Request(open, a, b), 30_000))
+	under := map[string]float64{}
+	for i := range 17 {
+		d := p.Choose(Size(Request(open, a, b), 6000))
 		if i == 0 && d.Prefix != a {
 			t.Errorf("the first one goes over %s", Name(d.Prefix))
 		}
-		used[Name(d.Prefix)]++
+		under[Name(d.Prefix)] += 6000
 		if v := d.Scores[0].Terms[0].Value; v == v {
 			t.Errorf("an unknown round-trip time is shown as %v", v)
 		}
 	}
-	if used["a"] < 3 || used["b"] < 3 {
-		t.Errorf("used %v", used)
+	if under["b"] == 0 || under["b"] > predict.InitialWindow {
+		t.Errorf("under way: %v", under)
 	}
-	// A maximum of little evidence does not make a link a slow one.
-	little := Prefix("a", "10.0.1.2/24", RTT(10, 10, 1), Down(15e3, 0))
-	little.Link.DownBytes = 1500
-	if e := estimateOf(little); e.capacity < 0.9*assumedCapacity {
-		t.Errorf("capacity %v after one packet", e.capacity)
+	if d := p.Choose(Size(Request(open, a, b), 60_000)); Name(d.Prefix) != "a" || d.Scores[1].Note != "to be tried with little first" {
+		t.Errorf("60 kB go over %s, scores %+v", Name(d.Prefix), d.Scores)
 	}
-	seen(little)
-	if e := estimateOf(little); e.capacity != 15e3 {
-		t.Errorf("capacity %v after a megabyte", e.capacity)
+	for _, tt := range []struct {
+		name string
+		a, b *policy.Prefix
+	}{
+		{"something came over the other", a, Prefix("b", "10.0.2.2/24", RTT(50, 50, 1), Down(2e6, 1e6))},
+		{"the default network is known to be slow", Prefix("a", "10.0.1.2/24", Default, RTT(10, 10, 1), Down(60e3, 0), loaded), b},
+		{"the default network is suspect", Prefix("a", "10.0.1.2/24", Default, suspect), b},
+		{"there is no default network", Prefix("a", "10.0.1.2/24"), b},
+	} {
+		p := Make(New)(t)
+		over := map[string]int{}
+		for range 8 {
+			over[Name(p.Choose(Size(Request(open, tt.a, tt.b), 60_000)).Prefix)]++
+		}
+		if over["b"] < 3 {
+			t.Errorf("%s: %v", tt.name, over)
+		}
+	}
+}
+
+// A default network that turns out to be slow while a page is loaded is left alone.
+func TestColdStartOverSlowDefault(t *testing.T) {
+	p := Make(New)(t)
+	a, b := Prefix("a", "10.0.1.2/24", Default), Prefix("b", "10.0.2.2/24")
+	p.Choose(Size(Request(open, a, b), 12_000))
+	slow := Prefix("a", "10.0.1.2/24", Default, RTT(10, 10, 1), Down(60e3, 60e3))
+	slow.Link.Time, slow.Link.DownBytes, slow.Link.DownSMA = Now.Add(200*ms), 11e3, 11e3
+	over := map[string]int{}
+	for range 8 {
+		r := Size(Request(open, slow, b), 20_000)
+		r.Now = Now.Add(250 * ms)
+		over[Name(p.Choose(r).Prefix)]++
+	}
+	if over["b"] < 6 {
+		t.Errorf("%v", over)
+	}
+}
+
+// The capacity of a link that was not loaded is at least what it showed, and with
+// time as what counts no more than a few times that.
+func TestAssumedCapacity(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		edits       []func(*policy.Prefix)
+		least, most float64
+	}{
+		{"unknown", nil, 300e3, 400e3},
+		{"unknown default", []func(*policy.Prefix){Default}, 900e3, 1.1e6},
+		{"one packet", []func(*policy.Prefix){Down(15e3, 0)}, 300e3, 400e3},
+		{"a page", []func(*policy.Prefix){Down(500e3, 0)}, 1.5e6, 2e6},
+		{"fast", []func(*policy.Prefix){Down(12e6, 0)}, 12e6, 12e6},
+		{"as fast as others hardly are", []func(*policy.Prefix){Down(100e6, 0)}, 100e6, 100e6},
+		{"loaded", []func(*policy.Prefix){Down(60e3, 0), loaded}, 60e3, 60e3},
+		{"a trickle", []func(*policy.Prefix){Down(3e3, 0), loaded}, 300e3, 400e3},
+	} {
+		e := estimateOf(Prefix("a", "10.0.1.2/24", tt.edits...))
+		if e.capacity < tt.least || e.capacity > tt.most || e.assumed != (tt.name != "loaded") {
+			t.Errorf("%s: %+v", tt.name, e)
+		}
 	}
 }
 
@@ -177,7 +234,7 @@ func BenchmarkChoose(b *testing.B) {
 	}
 	var list []*policy.Prefix
 	for i := range 4 {
-		q := Prefix(fmt.Sprintf("p%d", i), fmt.Sprintf("10.0.%d.2/24", i), RTT(20, 20, 0), Down(1e6, 0), seen)
+		q := Prefix(fmt.Sprintf("p%d", i), fmt.Sprintf("10.0.%d.2/24", i), RTT(20, 20, 0), Down(1e6, 0), loaded)
 		observe(p.(*Policy).link(q), 0, q)
 		list = append(list, q)
 	}

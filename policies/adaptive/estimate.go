@@ -1,22 +1,26 @@
 package adaptive
 
 import (
+	"math"
 	"time"
 
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/predict"
 )
 
-// What is assumed of a prefix of which nothing is known: a modest link, so that
-// it is tried, but not with what is large while others are known to be good.
+// What is assumed of a prefix of which nothing is known. A link that was never
+// loaded has a capacity between what it showed, or at least one of the least
+// values, and the most likely one; all magnitudes between are equally likely.
 const (
-	assumedRTT      = 50 * time.Millisecond
-	assumedCapacity = 1e6 // bytes per second
-	leastCapacity   = 1e3
-	// evidence is after how many bytes the measurement counts alone. Before, a
-	// low maximum may only say that nothing large was loaded yet.
-	evidence = 300e3
+	assumedRTT    = 50 * time.Millisecond
+	leastDefault  = 250e3  // bytes per second; somebody chose that network
+	leastOther    = 62.5e3 // bytes per second
+	mostLikely    = 12.5e6 // bytes per second
+	leastCapacity = 1e3    // of any link
 )
+
+// evidence is a rate over a second that only a link shows that was loaded.
+const evidence = 300e3
 
 // sustainedShare: the highest rate of a tenth of a second is not believed where
 // the highest one of a whole second is at least so much of it. A stalled link, or a
@@ -31,6 +35,7 @@ type estimate struct {
 	sustained     float64 // highest rate over a second, 0: unknown
 	rttKnown      bool    // measured or configured, not assumed
 	capacityKnown bool
+	assumed       bool // the link was never loaded for a second, and may be capable of more than it showed
 }
 
 // estimateOf reads the measurements of a prefix.
@@ -47,11 +52,26 @@ func estimateOf(p *policy.Prefix) estimate {
 			e.capacity = e.sustained
 		}
 	}
-	if seen := float64(p.Link.DownBytes); !configured && seen < evidence {
-		e.capacity = max(e.capacity, assumedCapacity*(1-seen/evidence))
+	e.assumed = !configured && e.sustained < min(max(sustainedShare*predict.DownRateMax.Value(p), quiet), evidence)
+	if e.assumed {
+		e.capacity = expected(e.capacity, p.Default)
 	}
 	e.capacity = max(e.capacity, leastCapacity)
 	return e
+}
+
+// expected is the capacity of a link that showed a rate but was never loaded. What
+// matters is time, so it is the harmonic mean of what is likely.
+func expected(shown float64, isDefault bool) float64 {
+	least := leastOther
+	if isDefault {
+		least = leastDefault
+	}
+	least = max(least, shown)
+	if least > 0.9*mostLikely {
+		return least
+	}
+	return least * math.Log(mostLikely/least) / (1 - least/mostLikely)
 }
 
 // ramp is how many round trips a doubling of the window takes in effect. In theory

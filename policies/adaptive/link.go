@@ -29,6 +29,9 @@ const (
 	// its capacity, and relief how long it takes for that to double.
 	lateness = time.Second
 	relief   = 8 * time.Second
+	// flowing is the share of the highest rate of a tenth of a second that the mean
+	// of a second shows when that went on for one and a half of them.
+	flowing = 0.15
 	// warning is how long a link that was behind is not believed to be faster than
 	// what it ever kept up for a second.
 	warning = 10 * time.Minute
@@ -52,6 +55,8 @@ type link struct {
 	ceilingAt time.Duration
 	warned    time.Duration // when it was last behind for long; 0: never
 	cross     float64       // rate that others use
+	rttKnown  bool
+	assumed   bool // the capacity was
 }
 
 // observe brings the picture up to date, first with the newest measurement, then
@@ -60,11 +65,18 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing)
 	if l.epoch.IsZero() || now.Before(l.epoch.Add(l.now)) { // first, or the clock was set back
 		*l = link{epoch: now.Add(-time.Second), now: time.Second}
 		l.received = p.Link.DownBytes
-		l.seen = l.at(p.Link.Time)
+		if l.seen = l.now; !p.Link.Time.IsZero() {
+			l.seen = l.at(p.Link.Time)
+		}
 	}
 	if l.capacity == 0 {
 		l.capacity = e.capacity
 	}
+	l.retime(e, l.at(now))
+	if l.assumed && !e.assumed { // and with it what it was doubted for
+		l.ceiling = 0
+	}
+	l.assumed = e.assumed && l.warned == 0
 	if at := l.at(p.Link.Time); at > l.seen {
 		l.advance(min(at, l.at(now)), s)
 		l.compare(p, at)
@@ -74,7 +86,7 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing)
 		e.capacity = min(e.capacity, max(e.sustained, l.ceiling))
 	}
 	if l.ceiling > 0 {
-		l.capacity = l.ceiling * math.Exp2(float64(l.now-l.ceilingAt)/float64(relief))
+		l.capacity = l.recovering(l.now)
 		if l.capacity < e.capacity {
 			e.capacity = l.capacity
 		} else {
@@ -86,6 +98,23 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing)
 }
 
 func (l *link) at(t time.Time) time.Duration { return t.Sub(l.epoch) }
+
+// retime corrects when transfers begin. As long as no round-trip time is known no
+// handshake is over; then they were noted for one that was assumed.
+func (l *link) retime(e *estimate, now time.Duration) {
+	for i := range l.transfers {
+		x := &l.transfers[i]
+		switch {
+		case l.rttKnown:
+		case e.rttKnown:
+			x.begin += time.Duration(x.trips) * (e.rtt - assumedRTT)
+			x.most *= float64(assumedRTT) / float64(e.rtt)
+		default:
+			x.begin = max(x.begin, now+time.Duration(x.trips-1)*assumedRTT)
+		}
+	}
+	l.rttKnown = e.rttKnown
+}
 
 // advance lets the transfers go on.
 func (l *link) advance(to time.Duration, s *sharing) {
@@ -142,15 +171,29 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 		l.cross = now
 	}
 
+	l.judge(p, since, came/length)
+}
+
+// judge finds out whether the link is slower than believed, by what came since
+// the measurement before, at the given mean rate.
+func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 	// A tenth of a second of transfer is within the errors of measurement, and of
 	// what sizes become on the wire. It must not pile up: on a link on which
 	// nothing comes nothing is under way.
-	// As long as the capacity is only assumed, signs count sooner.
-	margin, patient := 0.1, lateness
-	if float64(p.Link.DownBytes) < evidence {
-		margin, patient = 0.03, lateness/4
+	margin, patient, highest := 0.1*l.capacity, lateness, float64(p.Link.DownSMA)
+	if l.assumed {
+		// An assumption is dropped, for the highest rate, as soon as something is
+		// missing while something comes. Only must that have filled more than one
+		// measurement: the first one may have seen its begin, as servers take time.
+		margin, highest = wireExtra, float64(p.Link.DownRateMax)
+		if p.Link.DownRate >= quiet && float64(p.Link.DownSMA) >= flowing*highest {
+			patient = 0
+		}
 	}
-	if l.behind < margin*l.capacity {
+	if l.ceiling > 0 && highest > l.recovering(l.seen) {
+		l.ceiling, l.ceilingAt = highest, l.seen
+	}
+	if l.behind < margin {
 		l.lateSince = 0
 		if p.Link.DownRate < quiet {
 			l.behind = 0
@@ -160,24 +203,33 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	if l.lateSince == 0 {
 		l.lateSince = since
 	}
-	late := at - l.lateSince
-	if late > 3*patience { // something was given up
+	late := l.seen - l.lateSince
+	if late > 3*lateness { // something was given up
 		l.behind, l.lateSince = 0, 0
 		return
 	}
-	if rate := max(float64(p.Link.DownSMA), came/length); late >= patient && rate < 0.9*l.capacity {
-		l.ceiling, l.ceilingAt = max(rate, leastCapacity), at
+	rate := highest
+	if late >= lateness {
+		rate = max(float64(p.Link.DownSMA), mean)
+	}
+	if late >= patient && rate < 0.9*l.capacity {
+		l.ceiling, l.ceilingAt = max(rate, leastCapacity), l.seen
 		if late >= lateness {
-			l.warned = at
+			l.warned = l.seen
 		}
 	}
+}
+
+// recovering is the ceiling at a time.
+func (l *link) recovering(at time.Duration) float64 {
+	return l.ceiling * math.Exp2(float64(at-l.ceilingAt)/float64(relief))
 }
 
 // transfer describes a new one; it begins after the given number of round trips.
 func (l *link) transfer(size float64, rtt time.Duration, roundTrips int) transfer {
 	growth := slowStart(size, rtt)
 	wire := size*wireShare + wireExtra
-	x := transfer{begin: l.now + time.Duration(roundTrips)*rtt, left: wire, most: math.Inf(1)}
+	x := transfer{trips: roundTrips, begin: l.now + time.Duration(roundTrips)*rtt, left: wire, most: math.Inf(1)}
 	if growth > 0 {
 		x.most = wire / growth.Seconds()
 	}

@@ -129,6 +129,7 @@ func TestPreview(t *testing.T) {
 func at(d time.Duration, bytes uint64, rate policy.BytesPerSecond) *policy.Prefix {
 	p := Prefix("a", "10.0.1.2/24", RTT(10, 10, 1), Down(1e6, rate))
 	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now.Add(d), 1e6+bytes, rate
+	loaded(p)
 	return p
 }
 
@@ -162,25 +163,83 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
-// A slow link of which nothing is known is found out sooner.
-func TestCollapseOfAssumption(t *testing.T) {
-	cold := func(d time.Duration, bytes uint64) *policy.Prefix {
-		p := at(d, bytes, 6e4)
-		p.Link.DownBytes, p.Link.DownRate, p.Link.DownRateMax = bytes, 6e4, 6e4
+// fresh is a prefix that was never loaded: its counter shows bytes at a time after
+// Now, and the last tenths of a second the given rates.
+func fresh(d time.Duration, bytes uint64, rates ...policy.BytesPerSecond) *policy.Prefix {
+	p := Prefix("a", "10.0.1.2/24", Default, RTT(10, 10, 1), Down(slices.Max(rates), rates[len(rates)-1]))
+	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now.Add(d), 1e9+bytes, 0
+	for _, r := range rates {
+		p.Link.DownSMA += r / 10
+	}
+	return p
+}
+
+// An assumption is dropped when less comes than it promised, and what came shows
+// that the link was busy.
+func TestDoubt(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		at          time.Duration
+		bytes       uint64
+		rates       []policy.BytesPerSecond
+		least, most float64
+	}{
+		{"a slow link", 300 * ms, 12e3, []policy.BytesPerSecond{6e4, 6e4}, 6e4, 7e4},
+		{"the server answered late", 100 * ms, 6e3, []policy.BytesPerSecond{6e4}, 9e5, 1.1e6},
+		{"all of it came", 300 * ms, 40e3, []policy.BytesPerSecond{15e4, 25e4}, 9e5, 1.1e6},
+		{"nothing came yet", 200 * ms, 0, []policy.BytesPerSecond{0, 0}, 9e5, 1.1e6},
+	} {
+		l := &link{}
+		observe(l, 0, fresh(0, 0, 0))
+		l.add(l.transfer(30e3, 10*ms, 2))
+		if e := observe(l, tt.at, fresh(tt.at, tt.bytes, tt.rates...)); e.capacity < tt.least || e.capacity > tt.most || l.warned != 0 {
+			t.Errorf("%s: capacity %.0f, warned at %v", tt.name, e.capacity, l.warned)
+		}
+	}
+}
+
+// A doubt goes when the link shows more, or was loaded for long.
+func TestDoubtRefuted(t *testing.T) {
+	l := &link{}
+	observe(l, 0, fresh(0, 0, 0))
+	l.add(l.transfer(100e3, 10*ms, 2))
+	if e := observe(l, 300*ms, fresh(300*ms, 12e3, 6e4, 6e4)); e.capacity > 7e4 {
+		t.Errorf("capacity %.0f", e.capacity)
+	}
+	if e := observe(l, 400*ms, fresh(400*ms, 52e3, 6e4, 6e4, 4e5)); e.capacity != 4e5 {
+		t.Errorf("capacity %.0f after 400 kB/s", e.capacity)
+	}
+	p := fresh(2*time.Second, 1e6, 1e6, 0)
+	p.Link.DownSMAMax.VeryLong = 9e5
+	if e := observe(l, 2*time.Second, p); e.capacity != 9e5 {
+		t.Errorf("capacity %.0f after a second of 900 kB/s", e.capacity)
+	}
+}
+
+// A transfer over a link of which no round-trip time is known does not begin, and
+// nothing is missing, until one is.
+func TestRetime(t *testing.T) {
+	l := &link{}
+	unknown := func(d time.Duration) *policy.Prefix {
+		p := fresh(d, 0, 0)
+		p.Stats = policy.PathStats{}
 		return p
 	}
-	l := &link{}
-	if e := observe(l, 0, cold(0, 1000)); e.capacity < 0.9*assumedCapacity {
-		t.Errorf("capacity %.0f is assumed", e.capacity)
+	observe(l, 0, unknown(0))
+	begun := l.now
+	l.add(l.transfer(100e3, assumedRTT, 2))
+	if e := observe(l, 300*ms, unknown(300*ms)); l.behind != 0 || e.capacity < 9e5 || l.transfers[0].begin != l.now+assumedRTT {
+		t.Errorf("%.0f bytes behind, capacity %.0f, begin %v", l.behind, e.capacity, l.transfers[0].begin)
 	}
-	l.add(l.transfer(200e3, 10*ms, 1))
-	var e estimate
-	for i := 1; i <= 5; i++ {
-		d := time.Duration(i) * 100 * ms
-		e = observe(l, d, cold(d, 1000+uint64(i)*6000))
-	}
-	if e.capacity > 7e4 || l.warned != 0 {
-		t.Errorf("after half a second at 60 kB/s the capacity is %.0f, warned at %v", e.capacity, l.warned)
+	l = &link{}
+	observe(l, 0, unknown(0))
+	l.add(l.transfer(100e3, assumedRTT, 2))
+	most := l.transfers[0].most
+	p := fresh(100*ms, 600, 6e3)
+	p.Stats.SRTTMin = 200 * ms
+	observe(l, 100*ms, p)
+	if x := l.transfers[0]; x.begin != begun+400*ms || math.Abs(x.most-most/4) > 1 {
+		t.Errorf("begin %v, at most %.0f of %.0f bytes per second", x.begin-begun, x.most, most)
 	}
 }
 
@@ -197,10 +256,10 @@ func TestBurst(t *testing.T) {
 	if e := estimateOf(burst(6e5)(0, 0)); e.capacity != 6e5 {
 		t.Errorf("capacity %.0f where 600 kB/s were kept up", e.capacity)
 	}
-	few := burst(1e5)
-	if e := estimateOf(few(0, 0)); e.capacity != 1e6 {
-		t.Errorf("capacity %.0f where nothing is known but a burst", e.capacity)
+	if e := estimateOf(burst(4e5)(0, 0)); e.capacity != 1e6 {
+		t.Errorf("capacity %.0f where 400 kB/s were kept up", e.capacity)
 	}
+	few := burst(1e5)
 	l := &link{}
 	observe(l, 0, few(0, 0))
 	l.add(l.transfer(5e6, 10*ms, 1))

@@ -10,6 +10,7 @@ import (
 // a prefix. Times are those of its link.
 type transfer struct {
 	begin time.Duration // of its first byte
+	trips int           // round trips before that
 	left  float64       // bytes
 	most  float64       // rate that its window allows, bytes per second
 	until time.Duration // forgotten then
