@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
-	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/client/intent"
@@ -29,8 +27,8 @@ type PageJob struct {
 type Loaded struct {
 	Seconds float64
 	Objects []Object
-	// DecisionMicros is the mean time of a decision, as the program sees it; 0 if
-	// none were made.
+	// DecisionMicros is the mean time of the decisions to use a connection again,
+	// as the program sees it; 0 if there were none.
 	DecisionMicros float64
 }
 
@@ -49,29 +47,20 @@ type Object struct {
 type browser struct {
 	job     PageJob
 	tls     *tls.Config // nil: none
-	chooser *chooser
+	opener  *opener
 	begun   time.Time
-	conns   []*tab
-	waiting []int
 	events  chan event
 	result  Loaded
-	took    time.Duration // of all decisions
-	decided int
-	running int // objects that are being loaded
-}
-
-// tab is a connection, or one that is being made.
-type tab struct {
-	link *link
-	host int
-	idle bool
-	last time.Time
+	took    time.Duration // of all decisions that were to use a connection again
+	decided int           // their number
+	running int           // objects that are being loaded, or wait for a connection
 }
 
 // event is the end of an object.
 type event struct {
 	object int
-	tab    *tab
+	loaded Object
+	took   time.Duration // of a decision to use a connection again; 0: none
 	err    error
 }
 
@@ -81,28 +70,18 @@ func LoadPage(ctx context.Context, job PageJob) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, err
 	}
-	b := &browser{job: job, tls: config, chooser: newChooser(job.Way), begun: time.Now(), events: make(chan event, maxConns)}
+	b := &browser{job: job, tls: config, opener: newOpener(job.Way, maxPerHost, maxConns), begun: time.Now(), events: make(chan event)}
 	b.result.Objects = make([]Object, len(job.Page.Objects))
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer func() {
 		cancel()
-		b.close()
+		for ; b.running > 0; b.running-- {
+			<-b.events
+		}
+		b.opener.close()
 	}()
-	b.release(workload.None)
-	for left := len(job.Page.Objects); left > 0; left-- {
-		if err := b.pump(ctx); err != nil {
-			return b.result, err
-		}
-		e := <-b.events
-		b.running--
-		if e.err != nil {
-			return b.result, fmt.Errorf("object %d of %s by %s: %w", e.object, job.Page.Name, job.Way.Name, e.err)
-		}
-		now := time.Now()
-		o := &b.result.Objects[e.object]
-		o.End, o.Net = now.Sub(b.begun).Seconds(), b.chooser.network(e.tab.link)
-		e.tab.idle, e.tab.last = true, now
-		b.release(e.object)
+	if err := b.load(ctx); err != nil {
+		return b.result, err
 	}
 	b.result.Seconds = time.Since(b.begun).Seconds()
 	if b.decided > 0 {
@@ -111,107 +90,70 @@ func LoadPage(ctx context.Context, job PageJob) (Loaded, error) {
 	return b.result, nil
 }
 
-// close ends what is left once the context is done.
-func (b *browser) close() {
-	for ; b.running > 0; b.running-- {
-		<-b.events
+func (b *browser) load(ctx context.Context) error {
+	if err := b.startAfter(ctx, workload.None); err != nil {
+		return err
 	}
-	for _, t := range b.conns {
-		if t.link != nil {
-			_ = t.link.Close()
+	for range b.job.Page.Objects {
+		e := <-b.events
+		b.running--
+		if e.err != nil {
+			return fmt.Errorf("object %d of %s by %s: %w", e.object, b.job.Page.Name, b.job.Way.Name, e.err)
 		}
-	}
-	b.chooser.close()
-}
-
-// release notes the objects that waited for one.
-func (b *browser) release(object int) {
-	for i, o := range b.job.Page.Objects {
-		if o.After == object {
-			b.waiting = append(b.waiting, i)
+		b.result.Objects[e.object] = e.loaded
+		if e.took > 0 {
+			b.took += e.took
+			b.decided++
 		}
-	}
-}
-
-// pump starts what may start, in order.
-func (b *browser) pump(ctx context.Context) error {
-	for k := 0; k < len(b.waiting); {
-		started, err := b.start(ctx, b.waiting[k])
-		if err != nil {
+		if err := b.startAfter(ctx, e.object); err != nil {
 			return err
 		}
-		if !started {
-			k++
-			continue
-		}
-		b.waiting = slices.Delete(b.waiting, k, k+1)
 	}
 	return nil
 }
 
-func (b *browser) start(ctx context.Context, object int) (bool, error) {
-	o := b.job.Page.Objects[object]
-	var idle []*tab
-	var links []net.Conn
-	var spare *tab // of another host, idle longest
-	open := 0
-	for _, t := range b.conns {
-		switch {
-		case t.host == o.Host && t.idle:
-			idle, links = append(idle, t), append(links, t.link.Conn)
-			open++
-		case t.host == o.Host:
-			open++
-		case t.idle && (spare == nil || t.last.Before(spare.last)):
-			spare = t
+// startAfter starts the objects that waited for one, in order.
+func (b *browser) startAfter(ctx context.Context, object int) error {
+	for i, o := range b.job.Page.Objects {
+		if o.After != object {
+			continue
 		}
+		address, err := b.job.Server.host(o.Host)
+		if err != nil {
+			return err
+		}
+		open := b.opener.start(ctx, address, intent.Set{}.WithFileSize(o.Size))
+		b.running++
+		go func() { b.events <- b.fetch(ctx, i, open) }()
 	}
-	room := open < maxPerHost && (len(b.conns) < maxConns || spare != nil)
-	if len(idle) == 0 && !room {
-		return false, nil
-	}
-	c, err := b.chooser.choose(ctx, b.job.Server.Address, intent.Set{}.WithFileSize(o.Size), links)
-	if err != nil {
-		return false, err
-	}
-	if c.took > 0 {
-		b.took += c.took
-		b.decided++
-	}
-	b.running++
-	shown := &b.result.Objects[object]
-	shown.Size, shown.Start = o.Size, time.Since(b.begun).Seconds()
-	if i := slices.Index(links, c.existing); c.existing != nil && i >= 0 {
-		idle[i].idle, shown.Reused = false, true
-		go b.fetch(ctx, object, idle[i], nil)
-		return true, nil
-	}
-	if !room {
-		spare = slices.MinFunc(idle, func(x, y *tab) int { return x.last.Compare(y.last) })
-	}
-	if !room || len(b.conns) >= maxConns {
-		_ = spare.link.Close()
-		b.conns = slices.DeleteFunc(b.conns, func(t *tab) bool { return t == spare })
-	}
-	t := &tab{host: o.Host}
-	b.conns = append(b.conns, t)
-	go b.fetch(ctx, object, t, c.dial)
-	return true, nil
+	return nil
 }
 
-// fetch loads an object. The tab is its own until the event.
-func (b *browser) fetch(ctx context.Context, object int, t *tab, dial func(context.Context) (net.Conn, error)) {
-	err := error(nil)
-	if dial != nil {
-		var conn net.Conn
-		if conn, err = dial(ctx); err == nil && b.tls != nil {
-			t.link, err = secure(ctx, conn, b.tls)
-		} else if err == nil {
-			t.link = newLink(conn)
-		}
+// fetch loads an object over the connection that open gives.
+func (b *browser) fetch(ctx context.Context, object int, open func() (*link, error)) event {
+	e := event{object: object}
+	l, err := open()
+	if err != nil {
+		e.err = err
+		return e
+	}
+	size := b.job.Page.Objects[object].Size
+	e.loaded = Object{Size: size, Start: (time.Since(b.begun) - l.took).Seconds(), Net: b.opener.network(l), Reused: l.reused}
+	if l.reused && l.decided {
+		e.took = l.took
+	}
+	if b.tls != nil && !l.reused {
+		err = l.secure(ctx, b.tls)
 	}
 	if err == nil {
-		err = t.link.get(ctx, b.job.Page.Objects[object].Size, nil)
+		err = l.get(ctx, size, nil)
 	}
-	b.events <- event{object, t, err}
+	e.loaded.End = time.Since(b.begun).Seconds()
+	if err != nil {
+		_ = l.Close()
+		e.err = err
+		return e
+	}
+	e.err = l.release()
+	return e
 }

@@ -40,7 +40,7 @@ var ErrNoChromium = errors.New("needs chromium")
 // pageHosts is the zone with the hosts of pages.
 func pageHosts() testbed.Zone {
 	zone := testbed.Zone{}
-	for i := range 16 {
+	for i := range hosts {
 		zone[hostName(i)] = []string{"A " + testbed.ServiceAddr4.String()}
 	}
 	return zone

@@ -9,8 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/socket-intents/mamma/client"
 )
 
 // patience is how long a load may take.
@@ -18,8 +21,22 @@ const patience = 90 * time.Second
 
 // Server is where programs load from.
 type Server struct {
-	Address     string // and port
+	Address     string // and port, of the first host
 	Certificate []byte // its own, in DER; none: no TLS
+}
+
+// host is the address and port of a host of a page; 0 is the server's own, the
+// others' addresses follow it.
+func (s Server) host(n int) (string, error) {
+	a, err := netip.ParseAddrPort(s.Address)
+	if err != nil {
+		return "", fmt.Errorf("address of the server: %w", err)
+	}
+	addr := a.Addr()
+	for range n {
+		addr = addr.Next()
+	}
+	return netip.AddrPortFrom(addr, a.Port()).String(), nil
 }
 
 // config is what a program needs for TLS, nil if there is none.
@@ -33,28 +50,50 @@ func (s Server) config() (*tls.Config, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
-	host, _, err := net.SplitHostPort(s.Address)
-	return &tls.Config{RootCAs: roots, ServerName: host}, err
+	return &tls.Config{RootCAs: roots}, nil
 }
 
 // link is a connection to a web server.
 type link struct {
-	net.Conn               // the TCP connection
+	net.Conn               // the TCP connection, a *client.Socket if it is a pool's
 	stream   io.ReadWriter // what HTTP goes over: the connection, or TLS on it
 	reader   *bufio.Reader
+
+	// How its present user got it.
+	reused  bool
+	decided bool          // by a daemon
+	took    time.Duration // since there was room for it
 }
 
-// newLink makes one without TLS.
-func newLink(c net.Conn) *link { return &link{c, c, bufio.NewReaderSize(c, 64<<10)} }
+func newLink(c net.Conn) *link {
+	l := &link{Conn: c}
+	l.over(c)
+	return l
+}
 
-// secure makes a link with TLS, with a handshake of its own.
-func secure(ctx context.Context, c net.Conn, config *tls.Config) (*link, error) {
-	stream := tls.Client(c, config)
-	if err := stream.HandshakeContext(ctx); err != nil {
-		_ = c.Close()
-		return nil, err
+func (l *link) over(stream io.ReadWriter) {
+	l.stream, l.reader = stream, bufio.NewReaderSize(stream, 64<<10)
+}
+
+// secure puts TLS on the connection, with a handshake of its own.
+func (l *link) secure(ctx context.Context, config *tls.Config) error {
+	host, _, err := net.SplitHostPort(l.RemoteAddr().String())
+	if err != nil {
+		return err
 	}
-	return &link{c, stream, bufio.NewReaderSize(stream, 64<<10)}, nil
+	config = config.Clone()
+	config.ServerName = host
+	stream := tls.Client(l.Conn, config)
+	l.over(stream)
+	return stream.HandshakeContext(ctx)
+}
+
+// release ends the use of the connection; a pool's may then be used again.
+func (l *link) release() error {
+	if s, ok := l.Conn.(*client.Socket); ok {
+		return s.Release()
+	}
+	return l.Close()
 }
 
 // get loads so many bytes, and counts them in loaded as they come, if it is not

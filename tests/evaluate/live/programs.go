@@ -18,13 +18,9 @@ type WarmJob struct {
 
 // Warm loads as much as it can over one network, and returns the bytes.
 func Warm(ctx context.Context, job WarmJob) (int64, error) {
-	c := newChooser(job.Way)
-	defer c.close()
-	choice, err := c.choose(ctx, job.Server, intent.Set{}, nil)
-	if err != nil {
-		return 0, err
-	}
-	conn, err := choice.dial(ctx)
+	o := newOpener(job.Way, 0, 0)
+	defer o.close()
+	conn, err := o.fresh(ctx, job.Server, intent.Set{})
 	if err != nil {
 		return 0, err
 	}
@@ -64,33 +60,22 @@ type Messages struct {
 
 // RunMessages does a MessagesJob.
 func RunMessages(ctx context.Context, job MessagesJob) (m Messages, err error) {
-	c := newChooser(job.Way)
-	defer c.close()
+	o := newOpener(job.Way, 0, 0)
+	defer o.close()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	// once asks for a connection; decisions are made one at a time.
-	once := func(category intent.Category, size int64) (func() (int, error), error) {
-		choice, err := c.choose(ctx, job.Server, intent.Set{}.WithCategory(category).WithFileSize(size), nil)
+	once := func(category intent.Category, size int64) (int, error) {
+		l, err := o.fresh(ctx, job.Server, intent.Set{}.WithCategory(category).WithFileSize(size))
 		if err != nil {
-			return nil, err
+			return -1, err
 		}
-		return func() (int, error) {
-			conn, err := choice.dial(ctx)
-			if err != nil {
-				return -1, err
-			}
-			defer func() { _ = conn.Close() }()
-			return c.network(conn), newLink(conn).get(ctx, size, nil)
-		}, nil
-	}
-	bulk, err := once(intent.BulkTransfer, job.Bulk)
-	if err != nil {
-		return m, err
+		defer func() { _ = l.Close() }()
+		return o.network(l), l.get(ctx, size, nil)
 	}
 	begun := time.Now()
 	over := make(chan error, 1)
 	go func() {
-		net, err := bulk()
+		net, err := once(intent.BulkTransfer, job.Bulk)
 		m.BulkNet, m.BulkSeconds = net, time.Since(begun).Seconds()
 		over <- err
 	}()
@@ -110,12 +95,8 @@ func RunMessages(ctx context.Context, job MessagesJob) (m Messages, err error) {
 		case <-tick.C:
 		}
 		asked := time.Now()
-		message, err := once(intent.Query, job.Message)
-		if err != nil {
-			return m, err
-		}
 		wg.Go(func() {
-			net, err := message()
+			net, err := once(intent.Query, job.Message)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -48,7 +47,7 @@ type Rig struct {
 	MPTCP error
 
 	bed     *testbed.Bed
-	secure  *http.Server
+	servers *servers
 	daemons map[string]*stage.Daemon
 	locals  []netip.Addr
 }
@@ -74,7 +73,7 @@ func NewRig(ctx context.Context, program, dir string, paths []Path, policies []P
 		})
 		blocks = append(blocks, fmt.Sprintf("prefix %q {\n  default    = %v\n  nameserver = [%q]\n}\n", prefix(i).Masked(), i == 0, prefix(i).Masked().Addr().Next()))
 	}
-	r := &Rig{Server: Server{Address: plainServer}, daemons: map[string]*stage.Daemon{}}
+	r := &Rig{daemons: map[string]*stage.Daemon{}}
 	if r.bed, err = testbed.New(config); err != nil {
 		return nil, err
 	}
@@ -92,9 +91,10 @@ func NewRig(ctx context.Context, program, dir string, paths []Path, policies []P
 			return nil, err
 		}
 	}
-	if r.secure, r.Secure, err = serveTLS(r.bed.Service.Namespace, r.bed.Service.HTTP.Mux); err != nil {
+	if r.servers, err = serveHosts(r.bed.Service); err != nil {
 		return nil, err
 	}
+	r.Server, r.Secure = r.servers.Server, r.servers.Secure
 	r.MPTCP = r.bed.Client.Do(func() error { return joinNetworks(r.bed.Networks) })
 	for _, p := range policies {
 		text := strings.Join(blocks, "")
@@ -138,8 +138,8 @@ func (r *Rig) Close() error {
 	for _, d := range r.daemons {
 		errs = append(errs, d.Stop())
 	}
-	if r.secure != nil {
-		errs = append(errs, r.secure.Close())
+	if r.servers != nil {
+		errs = append(errs, r.servers.close())
 	}
 	if r.bed != nil {
 		r.bed.Close()

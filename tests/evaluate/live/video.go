@@ -3,8 +3,6 @@ package live
 import (
 	"context"
 	"fmt"
-	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,12 +44,12 @@ func Watch(ctx context.Context, job VideoJob) (w Watched, err error) {
 		return w, fmt.Errorf("no player %q", job.Algorithm)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 4*job.Video.Length+time.Minute)
-	f := &fetcher{chooser: newChooser(job.Way), server: job.Server}
+	f := &fetcher{opener: newOpener(job.Way, maxPerHost, maxConns), server: job.Server}
 	soundOver := make(chan struct{})
 	defer func() {
 		cancel()
 		<-soundOver
-		f.close()
+		f.opener.close()
 	}()
 	go f.sound(ctx, &job.Video, soundOver)
 
@@ -112,20 +110,10 @@ func Watch(ctx context.Context, job VideoJob) (w Watched, err error) {
 	return w, nil
 }
 
-// fetcher keeps the connections of a player.
+// fetcher loads what a player asks for.
 type fetcher struct {
+	opener *opener
 	server string
-
-	mu      sync.Mutex // guards what follows
-	chooser *chooser
-	idle    []*link
-}
-
-func (f *fetcher) close() {
-	for _, l := range f.idle {
-		_ = l.Close()
-	}
-	f.chooser.close()
 }
 
 // sound loads the sound until ctx is done. What fails is left out.
@@ -183,7 +171,7 @@ const lookEvery = 100 * time.Millisecond
 // get loads an object and tells over which network. It counts the bytes in
 // loaded as they come.
 func (f *fetcher) get(ctx context.Context, size int64, intents intent.Set, loaded *atomic.Int64) (int, error) {
-	l, err := f.link(ctx, intents)
+	l, err := f.opener.start(ctx, f.server, intents)()
 	if err != nil {
 		return -1, err
 	}
@@ -191,39 +179,6 @@ func (f *fetcher) get(ctx context.Context, size int64, intents intent.Set, loade
 		_ = l.Close()
 		return -1, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.idle = append(f.idle, l)
-	if len(f.idle) > maxPerHost {
-		_ = f.idle[0].Close()
-		f.idle = f.idle[1:]
-	}
-	return f.chooser.network(l), nil
-}
-
-// link gives a connection that nobody else uses.
-func (f *fetcher) link(ctx context.Context, intents intent.Set) (*link, error) {
-	f.mu.Lock()
-	var idle []net.Conn
-	for _, l := range f.idle {
-		idle = append(idle, l.Conn)
-	}
-	c, err := f.chooser.choose(ctx, f.server, intents, idle)
-	if err != nil {
-		f.mu.Unlock()
-		return nil, err
-	}
-	for i, l := range f.idle {
-		if c.existing == l.Conn {
-			f.idle = append(f.idle[:i], f.idle[i+1:]...)
-			f.mu.Unlock()
-			return l, nil
-		}
-	}
-	f.mu.Unlock()
-	conn, err := c.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newLink(conn), nil
+	over := f.opener.network(l)
+	return over, l.release()
 }

@@ -34,75 +34,96 @@ type Way struct {
 	Socket string       // the daemon's
 }
 
-// choice is what was decided for an object.
-type choice struct {
-	existing net.Conn // to be used again; nil: dial
-	dial     func(context.Context) (net.Conn, error)
-	took     time.Duration // the decision
-}
-
-// chooser carries out a way. It is not safe for concurrent use, what its choices
-// dial is.
-type chooser struct {
-	way    Way
-	dialer *client.Dialer
+// opener gives a program of a way its connections. It is safe for concurrent use.
+type opener struct {
+	way  Way
+	pool *client.Pool
 }
 
 // decisionTimeout is long, so that a moment in which the machine is busy shows in
 // a figure and does not end the run; the library's own is 50 ms.
 const decisionTimeout = 5 * time.Second
 
-func newChooser(w Way) *chooser {
-	return &chooser{way: w, dialer: &client.Dialer{Daemon: &client.Daemon{Path: w.Socket, DecisionTimeout: decisionTimeout}}}
+// newOpener makes one that keeps to limits of connections, to a host and in all;
+// 0 means none.
+func newOpener(w Way, perHost, inAll int) *opener {
+	d := &client.Dialer{Daemon: &client.Daemon{Path: w.Socket, DecisionTimeout: decisionTimeout}}
+	if w.Kind == One || w.Kind == Two {
+		d.Daemon.DecisionTimeout = -1
+		d.Net = *w.dialer(w.Net)
+	}
+	return &opener{way: w, pool: &client.Pool{
+		Dialer: d, MaxIdle: maxPerHost, MaxPerSet: perHost, MaxConns: inAll, ReuseFirst: w.Kind != Asked,
+	}}
 }
 
-func (c *chooser) close() { _ = c.dialer.Daemon.Close() }
+// dialer is for one of the way's networks.
+func (w *Way) dialer(n int) *net.Dialer {
+	d := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(w.Locals[n], 0))}
+	d.SetMultipathTCP(w.Kind == Two)
+	return d
+}
 
-// choose decides about an object from address, given idle connections to it.
-func (c *chooser) choose(ctx context.Context, address string, intents intent.Set, idle []net.Conn) (choice, error) {
-	if len(idle) > 0 && c.way.Kind != Asked {
-		return choice{existing: idle[0]}, nil
+// close closes what is idle.
+func (o *opener) close() {
+	_ = o.pool.Close()
+	_ = o.pool.Dialer.Daemon.Close()
+}
+
+// start asks for a connection to address; those who ask one after the other get
+// theirs in that order. The returned function waits for it, and must be called.
+func (o *opener) start(ctx context.Context, address string, intents intent.Set) func() (*link, error) {
+	if o.way.Kind == First {
+		return func() (*link, error) { return o.first(ctx, address) }
 	}
-	switch c.way.Kind {
-	case One:
-		return choice{dial: c.plain(c.way.Locals[c.way.Net], address, false)}, nil
-	case Two:
-		return choice{dial: c.plain(c.way.Locals[0], address, true)}, nil
-	case First:
-		return choice{dial: func(ctx context.Context) (net.Conn, error) { return c.first(ctx, address) }}, nil
+	pending := o.pool.Start(client.WithIntents(ctx, intents), "tcp", address)
+	return func() (*link, error) {
+		s, existing, err := pending.Result()
+		if err != nil {
+			return nil, err
+		}
+		return o.link(s, existing)
 	}
-	begun := time.Now()
-	d, err := c.dialer.Decide(client.WithIntents(ctx, intents), "tcp", address, idle...)
-	if err == nil {
-		err = d.Err() // a comparison without the daemon would be none
-	}
+}
+
+// fresh makes a connection of its own to address.
+func (o *opener) fresh(ctx context.Context, address string, intents intent.Set) (*link, error) {
+	s, err := o.pool.SocketConnectNew(client.WithIntents(ctx, intents), "tcp", address)
 	if err != nil {
-		return choice{}, fmt.Errorf("decision of %s: %w", c.way.Name, err)
+		return nil, err
 	}
-	return choice{existing: d.Existing(), dial: d.Dial, took: time.Since(begun)}, nil
+	return o.link(s, false)
 }
 
-func (c *chooser) plain(local netip.Addr, address string, multipath bool) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
-		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))}
-		d.SetMultipathTCP(multipath)
-		return d.DialContext(ctx, "tcp", address)
+// link is that of a socket.
+func (o *opener) link(s *client.Socket, existing bool) (*link, error) {
+	info, _ := client.InfoOf(s)
+	if !info.Decided && (o.way.Kind == Asked || o.way.Kind == New && !existing) {
+		_ = s.Close()
+		return nil, fmt.Errorf("decision of %s: %w", o.way.Name, info.Err) // a comparison without the daemon would be none
 	}
+	l, ok := s.Value.(*link)
+	if !ok {
+		l = newLink(s)
+		s.Value = l
+	}
+	l.reused, l.decided, l.took = existing, info.Decided, info.Duration
+	return l, nil
 }
 
-// first dials over all networks at once.
-func (c *chooser) first(ctx context.Context, address string) (net.Conn, error) {
+// first connects over all networks at once, and keeps no connections.
+func (o *opener) first(ctx context.Context, address string) (*link, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	begun := time.Now()
 	type result struct {
 		conn net.Conn
 		err  error
 	}
 	results := make(chan result)
-	for _, local := range c.way.Locals {
-		dial := c.plain(local, address, false)
+	for n := range o.way.Locals {
 		go func() {
-			conn, err := dial(ctx)
+			conn, err := o.way.dialer(n).DialContext(ctx, "tcp", address)
 			select {
 			case results <- result{conn, err}:
 			case <-ctx.Done():
@@ -113,10 +134,12 @@ func (c *chooser) first(ctx context.Context, address string) (net.Conn, error) {
 		}()
 	}
 	var err error
-	for range c.way.Locals {
+	for range o.way.Locals {
 		r := <-results
 		if r.err == nil {
-			return r.conn, nil
+			l := newLink(r.conn)
+			l.took = time.Since(begun)
+			return l, nil
 		}
 		err = r.err
 	}
@@ -124,7 +147,7 @@ func (c *chooser) first(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // network tells over which network a connection goes, -1 if over none of the way's.
-func (c *chooser) network(conn net.Conn) int {
+func (o *opener) network(conn net.Conn) int {
 	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
 	if err != nil {
 		return -1
@@ -133,5 +156,5 @@ func (c *chooser) network(conn net.Conn) int {
 	if err != nil {
 		return -1
 	}
-	return slices.Index(c.way.Locals, local)
+	return slices.Index(o.way.Locals, local)
 }
