@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ func site() []object {
 		all = append(all, object{"x.download.example", 600_000, fmt.Sprintf("download-%d", i)})
 	}
 	for i := range mediaObjects {
-		all = append(all, object{media, 500_000, fmt.Sprintf("media-%d", i)})
+		all = append(all, object{media, mediaSize, fmt.Sprintf("media-%d", i)})
 	}
 	for i := range 14 {
 		host := []string{"www.example.net", "static.example.net", "images.example.net"}[i%3]
@@ -78,6 +79,7 @@ func site() []object {
 const (
 	media        = "media.example"
 	mediaObjects = 4
+	mediaSize    = 500_000
 	page         = "http://www.example.net/page"
 	loaded       = "<title>loaded</title>"
 )
@@ -130,7 +132,7 @@ func browse(t *testing.T, w *world, chromium string) string {
 		"--proxy-server=socks5://"+listen, "--proxy-bypass-list=<-loopback>", "--dump-dom", page)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool {
 		return strings.Contains(strings.ToLower(e), "_proxy=")
-	}), "HOME="+home)
+	}), "HOME="+home, "TMPDIR="+home) // where a browser that is killed leaves something
 	var document, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &document, &stderr // Wait waits for all its processes
 	cmd.WaitDelay = patience
@@ -204,7 +206,8 @@ func (w *world) download(t *testing.T, network string, size int) error {
 // A browser that knows nothing of all this loads a page: what is small comes over
 // the near network, what is large over the far one. The sizes are known by rules
 // and, once the page was loaded, from experience. The names exist nowhere but in
-// the resolvers of the networks.
+// the resolvers of the networks. On a busy machine mamma may answer too late once
+// or twice, and there is too little to learn from then.
 func TestBrowser(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -213,6 +216,23 @@ func TestBrowser(t *testing.T) {
 	if raceDetector {
 		t.Skip("emulated links keep no time under the race detector: needs a run without it, as make check does")
 	}
+	const tries = 4
+	for try := range tries {
+		var faults []string
+		if !t.Run(fmt.Sprint(try), func(t *testing.T) { faults = loadTwice(t, chromium) }) || len(faults) == 0 {
+			return
+		}
+		if text := strings.Join(faults, "\n"); try < tries-1 {
+			t.Logf("once more, because:\n%s", text)
+		} else {
+			t.Error(text)
+		}
+	}
+}
+
+// loadTwice loads the page, learns, loads it again, and tells what was not as it
+// should be.
+func loadTwice(t *testing.T, chromium string) (faults []string) {
 	zone := testbed.Zone{}
 	for _, o := range site() {
 		zone[o.host] = []string{"A " + testbed.ServiceAddr4.String()}
@@ -228,40 +248,59 @@ func TestBrowser(t *testing.T) {
 		{"at first", "near"}, // the default
 		{"once learnt", "far"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			begun := time.Now()
-			document, seen := load(t, w, chromium)
-			t.Logf("loaded in %v", time.Since(begun))
-			networks := map[string][]string{} // by host and path
-			for _, s := range seen {
-				networks[s.Host+s.Path] = append(networks[s.Host+s.Path], s.Network)
-			}
-			if !strings.Contains(document, loaded) {
-				t.Errorf("the page is not complete: %s", document)
-			}
-			for _, o := range append(site(), object{host: "www.example.net"}) {
-				target, want := o.host+o.path(), "near"
-				switch {
-				case o.name == "":
-					target = strings.TrimPrefix(page, "http://")
-				case o.host == media:
-					want = tt.media
-				case o.size > 3000:
-					want = "far"
-				}
-				if o.name != "" && !strings.Contains(document, o.mark()) {
-					t.Errorf("%s did not arrive", target)
-				}
-				if got := networks[target]; !slices.Equal(got, []string{want}) {
-					t.Errorf("%s came over %v, want %s", target, got, want)
-				}
-			}
-			if t.Failed() {
-				t.Fatalf("muacsocksd:\n%s", w.log)
-			}
-			for range mediaObjects { // what there is to learn is known when connections end
-				w.log.await(t, "msg=request", media+":80")
-			}
-		})
+		begun := time.Now()
+		document, seen := load(t, w, chromium)
+		t.Logf("%s: loaded in %v", tt.name, time.Since(begun))
+		for _, fault := range compare(document, seen, tt.media) {
+			faults = append(faults, tt.name+": "+fault)
+		}
+		if faults != nil {
+			t.Logf("muacsocksd:\n%s", w.log)
+			return faults
+		}
+		w.awaitMedia(t)
+	}
+	return nil
+}
+
+// compare tells what of the page did not arrive, or over the wrong network.
+func compare(document string, seen []testbed.Seen, mediaNetwork string) (faults []string) {
+	networks := map[string][]string{} // by host and path
+	for _, s := range seen {
+		networks[s.Host+s.Path] = append(networks[s.Host+s.Path], s.Network)
+	}
+	if !strings.Contains(document, loaded) {
+		faults = append(faults, "the page is not complete: "+document)
+	}
+	for _, o := range append(site(), object{host: "www.example.net"}) {
+		target, want := o.host+o.path(), "near"
+		switch {
+		case o.name == "":
+			target = strings.TrimPrefix(page, "http://")
+		case o.host == media:
+			want = mediaNetwork
+		case o.size > 3000:
+			want = "far"
+		}
+		if o.name != "" && !strings.Contains(document, o.mark()) {
+			faults = append(faults, target+" did not arrive")
+		}
+		if got := networks[target]; !slices.Equal(got, []string{want}) {
+			faults = append(faults, fmt.Sprintf("%s came over %v, want %s", target, got, want))
+		}
+	}
+	return faults
+}
+
+// awaitMedia waits until the connections for all media objects have ended: what
+// there is to learn is known then. One may have served several.
+func (w *world) awaitMedia(t *testing.T) {
+	t.Helper()
+	received := regexp.MustCompile(`received=(\d+)`)
+	for missing := mediaObjects * mediaSize; missing > 0; {
+		if m := received.FindStringSubmatch(w.log.await(t, "msg=request", media+":80")); m != nil {
+			n, _ := strconv.Atoi(m[1]) // digits
+			missing -= n
+		}
 	}
 }
