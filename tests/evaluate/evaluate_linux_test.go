@@ -247,7 +247,7 @@ func TestPulse(t *testing.T) {
 func TestGridReport(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := gridReport(ctx, 1, 1, t.Logf); err == nil {
+	if _, err := gridReport(ctx, 1, true, 1, t.Logf); err == nil {
 		t.Error("a cancelled grid is no error")
 	}
 }

@@ -8,6 +8,7 @@
 //	go run ./tests/evaluate --quick               a minute, fails if a policy does harm
 //	go run ./tests/evaluate --scenario E1 --repeat 12
 //	go run ./tests/evaluate --simulate            the grid of 384 pairs in virtual time, no links needed
+//	go run ./tests/evaluate --simulate --cold     the same, each page on a host that has measured nothing
 //
 // A run that was interrupted goes on where it was when started again with the
 // same folder.
@@ -47,6 +48,8 @@ Compares policies over emulated links and writes a report.
                       80 Mbit/s together (4)
   --chromium          have Chromium load pages in E8, too, not only in E1
   --simulate          only the grid of 384 pairs, in virtual time
+  --cold              the grid from a cold start: each page on a host of its own
+                      that has measured nothing
   --pages N           pages of the grid (100); 0 leaves the grid out
   --out DIR           folder of the report (evaluation, none with --quick);
                       measurements that are there already are not made again
@@ -76,11 +79,11 @@ func exit(err error) {
 
 // options are the flags.
 type options struct {
-	quick, full, simulate, chromium bool
-	scenarios                       []string
-	repeat, parallel                int
-	pages                           int
-	out                             string
+	quick, full, simulate, cold, chromium bool
+	scenarios                             []string
+	repeat, parallel                      int
+	pages                                 int
+	out                                   string
 }
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -90,6 +93,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.BoolVar(&o.full, "full", false, "")
 	flags.BoolVar(&o.chromium, "chromium", false, "")
 	flags.BoolVar(&o.simulate, "simulate", false, "")
+	flags.BoolVar(&o.cold, "cold", false, "")
 	flags.StringArrayVar(&o.scenarios, "scenario", nil, "")
 	flags.IntVar(&o.repeat, "repeat", 0, "")
 	flags.IntVar(&o.parallel, "parallel", 4, "")
@@ -171,7 +175,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		}
 	}
 	if o.pages > 0 && len(o.scenarios) == 0 {
-		if e.grid, err = gridReport(ctx, o.pages, runtime.NumCPU(), e.progress); err != nil {
+		if e.grid, err = gridReport(ctx, o.pages, o.cold, runtime.NumCPU(), e.progress); err != nil {
 			return err
 		}
 	}

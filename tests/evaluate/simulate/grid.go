@@ -51,6 +51,18 @@ type Times [][][]time.Duration
 // same host, with the given number of pairs at a time. done is called after each
 // pair, by several goroutines.
 func Run(ctx context.Context, pairs []Pair, schemes []Scheme, pages []workload.Page, workers int, done func()) (Times, error) {
+	return run(ctx, pairs, schemes, pages, workers, done, loadAll)
+}
+
+// RunCold is Run, but each page is the first one of a host that has measured nothing.
+func RunCold(ctx context.Context, pairs []Pair, schemes []Scheme, pages []workload.Page, workers int, done func()) (Times, error) {
+	return run(ctx, pairs, schemes, pages, workers, done, loadEach)
+}
+
+// load plays pages and returns how long each took.
+type load func(c Config, pages []workload.Page) ([]time.Duration, error)
+
+func run(ctx context.Context, pairs []Pair, schemes []Scheme, pages []workload.Page, workers int, done func(), load load) (Times, error) {
 	times := make(Times, len(pairs))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers)
@@ -60,14 +72,9 @@ func Run(ctx context.Context, pairs []Pair, schemes []Scheme, pages []workload.P
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				h, err := NewHost(Config{Paths: pair[:], Scheme: s, Seed: uint64(i*len(schemes) + k + 1)})
+				list, err := load(Config{Paths: pair[:], Scheme: s, Seed: uint64(i*len(schemes) + k + 1)}, pages)
 				if err != nil {
 					return err
-				}
-				list := make([]time.Duration, len(pages))
-				for j := range pages {
-					list[j] = h.Load(&pages[j])
-					h.Idle(between)
 				}
 				times[i] = append(times[i], list)
 			}
@@ -78,6 +85,32 @@ func Run(ctx context.Context, pairs []Pair, schemes []Scheme, pages []workload.P
 		})
 	}
 	return times, g.Wait()
+}
+
+func loadAll(c Config, pages []workload.Page) ([]time.Duration, error) {
+	h, err := NewHost(c)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]time.Duration, len(pages))
+	for j := range pages {
+		list[j] = h.Load(&pages[j])
+		h.Idle(between)
+	}
+	return list, nil
+}
+
+func loadEach(c Config, pages []workload.Page) ([]time.Duration, error) {
+	c.Cold = true
+	list := make([]time.Duration, len(pages))
+	for j := range pages {
+		h, err := NewHost(c)
+		if err != nil {
+			return nil, err
+		}
+		list[j] = h.Load(&pages[j])
+	}
+	return list, nil
 }
 
 // Shares sums up a scheme over all cases, each a pair with a page.

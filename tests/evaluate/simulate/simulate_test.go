@@ -207,6 +207,24 @@ func TestAdaptive(t *testing.T) {
 	}
 }
 
+// From a cold start adaptive is faster than the default network in most cases, and
+// finds out in time which network is slow.
+func TestAdaptiveCold(t *testing.T) {
+	schemes := []Scheme{Net(1), Net(2), Policy("adaptive")}
+	pairs := []Pair{
+		PairOf(2, 10, 20, 100), PairOf(0.5, 10, 20, 100), PairOf(0.5, 50, 50, 200), PairOf(6, 50, 5, 50),
+		PairOf(50, 10, 20, 50), PairOf(20, 50, 0.5, 20), PairOf(12, 30, 5, 200),
+	}
+	times, err := RunCold(t.Context(), pairs, schemes, workload.Drawn(4, 1), 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := times.Summary(pairs, 2, 0, 1)
+	if s.Mean > 1.2 || s.WorstPair > 2 || s.Faster < 0.6 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestGrid(t *testing.T) {
 	grid := Grid()
 	if len(grid) != 384 || grid[0].String() != "0.5/10 + 0.5/20" || grid[383].String() != "50/50 + 50/200" {
