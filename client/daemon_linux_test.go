@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -344,4 +345,26 @@ func TestForeignSocketIsRefused(t *testing.T) {
 	if _, err := (&Daemon{Path: path}).dialDaemon(t.Context()); err == nil {
 		t.Error("talked to the socket of another user")
 	}
+}
+
+// A daemon that is not there is looked for now and then, and found soon after it
+// has come.
+func TestAbsentDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		d := &Daemon{connect: func(context.Context) (net.Conn, error) {
+			looks++
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}}
+		for range 100 {
+			var ans wire.Message
+			if err := d.Exchange(t.Context(), &wire.Message{Action: wire.ActionSocketConnectRequest}, &ans); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if looks != 20 {
+			t.Errorf("looked for %d times in 100 ms, want each 5 ms", looks)
+		}
+	})
 }

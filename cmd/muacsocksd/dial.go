@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/wire"
@@ -22,31 +19,16 @@ import (
 // Multi Access Manager chooses.
 type outgoing struct {
 	dialer  *client.Dialer
-	alone   *client.Dialer // does not ask the manager
 	chooser *chooser
 	mistake func(*socks.Request, *mistake) // is told of intents that make no sense
 	log     *slog.Logger
 	manager atomic.Bool // took part when it was last asked
-	absent  atomic.Pointer[absence]
 }
-
-// absence is what is known of a manager that is not there.
-type absence struct {
-	err   error
-	until time.Time // when to look again
-}
-
-// lookEvery is how often a manager that is not there is looked for. Looking each
-// time took an eighth of a short connection's processor time. It is less than
-// the manager takes to start, so that who has started it finds it in use.
-const lookEvery = 5 * time.Millisecond
 
 // newOutgoing asks the manager at the path socket, "" for where it is usually.
 func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {
-	nd := net.Dialer{ControlContext: socks.CheckDial}
 	return &outgoing{
-		dialer:  &client.Dialer{Daemon: &client.Daemon{Path: socket}, Net: nd},
-		alone:   &client.Dialer{Daemon: &client.Daemon{DecisionTimeout: -1}, Net: nd},
+		dialer:  &client.Dialer{Daemon: &client.Daemon{Path: socket}, Net: net.Dialer{ControlContext: socks.CheckDial}},
 		chooser: c,
 		mistake: mistake,
 		log:     log,
@@ -69,20 +51,12 @@ func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) {
 
 // decide asks the manager. The error tells that the request is over.
 func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, network, address string) (*client.Decision, error) {
-	ctx = client.WithIntents(ctx, d.choice.set)
-	if a := o.absent.Load(); a != nil && time.Now().Before(a.until) {
-		dec, err := o.alone.Decide(ctx, network, address)
-		d.err = a.err
-		return dec, err
-	}
-	dec, err := o.dialer.Decide(client.WithOrigin(ctx, o.chooser.origin(r, d)), network, address)
+	ctx = client.WithOrigin(client.WithIntents(ctx, d.choice.set), o.chooser.origin(r, d))
+	dec, err := o.dialer.Decide(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
 	d.err = dec.Err()
-	if errors.Is(d.err, fs.ErrNotExist) || errors.Is(d.err, syscall.ECONNREFUSED) {
-		o.absent.Store(&absence{d.err, time.Now().Add(lookEvery)})
-	}
 	o.takesPart(d.err)
 	return dec, nil
 }
