@@ -200,6 +200,16 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 		}
 		return
 	}
+	if p.Link.DownRate < leastCapacity {
+		// A pause does not tell how fast the link is. Where it lasts for a second, or
+		// no connection is left, what was under way was given up.
+		none := p.Stats.Conns == 0 && !p.Stats.Time.IsZero()
+		if none || p.Link.DownSMA < leastCapacity {
+			l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool { return x.begin+recently <= l.seen })
+			l.behind, l.lateSince = 0, 0
+		}
+		return
+	}
 	if l.lateSince == 0 {
 		l.lateSince = since
 	}

@@ -353,6 +353,34 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
+// Where nothing comes, transfers were given up if no connection is left, or if that
+// goes on for a second; the link is not taken for a slow one.
+func TestNothingComes(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		conns         int
+		rate, average policy.BytesPerSecond
+		transfers     int
+		capacity      float64
+	}{
+		{"connections closed", 0, 0, 4e5, 0, 1e6},
+		{"nothing for a second", 3, 0, 500, 0, 1e6},
+		{"a pause", 3, 0, 4e5, 1, 1e6},
+		{"others load", 0, 4e5, 4e5, 1, 4e5},
+		{"a slow link", 1, 1e5, 1e5, 1, 1e5},
+	} {
+		l := &link{}
+		observe(l, 0, at(0, 0, 0))
+		l.add(l.transfer(5e6, 10*ms, 1))
+		p := at(1500*ms, uint64(tt.average), tt.rate)
+		p.Stats.Conns, p.Link.DownSMA = tt.conns, tt.average
+		e := observe(l, 1500*ms, p)
+		if len(l.transfers) != tt.transfers || math.Abs(e.capacity-tt.capacity) > 0.05*tt.capacity {
+			t.Errorf("%s: %d transfers, capacity %.0f", tt.name, len(l.transfers), e.capacity)
+		}
+	}
+}
+
 func TestClockSetBack(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))

@@ -53,3 +53,11 @@ func (h *Host) Fetch(size int64) time.Duration {
 	p := workload.Page{Objects: []workload.Object{{Size: size, After: workload.None}}}
 	return h.Load(&p)
 }
+
+// Abandon begins to load a single file on a new connection and closes it after a
+// while, as one does who goes elsewhere.
+func (h *Host) Abandon(size int64, after time.Duration) {
+	h.request(0, size, intent.Set{}.WithFileSize(size), func() {})
+	h.Idle(after)
+	h.closeAll()
+}

@@ -225,6 +225,26 @@ func TestAdaptiveCold(t *testing.T) {
 	}
 }
 
+// After a download was given up adaptive still uses the network it went over.
+func TestAdaptiveAfterAbandon(t *testing.T) {
+	p := workload.P1()
+	for _, pair := range []Pair{PairOf(2, 10, 20, 100), PairOf(0.5, 50, 50, 20), PairOf(6, 50, 5, 50)} {
+		play := func(abandon bool) time.Duration {
+			h := host(t, Policy("adaptive"), false, pair[:]...)
+			if abandon {
+				h.Abandon(5_000_000, 500*ms)
+			}
+			h.Idle(time.Second)
+			took := h.Load(&p)
+			h.Idle(time.Second)
+			return took + h.Load(&p)
+		}
+		if before, after := play(false), play(true); after > before*5/4 {
+			t.Errorf("%v: two pages take %v, after a download was given up %v", pair, before, after)
+		}
+	}
+}
+
 func TestGrid(t *testing.T) {
 	grid := Grid()
 	if len(grid) != 384 || grid[0].String() != "0.5/10 + 0.5/20" || grid[383].String() != "50/50 + 50/200" {
