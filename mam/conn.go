@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,6 +28,9 @@ type conn struct {
 	msg      wire.Message
 	features wire.Features // announced by the client with the current request
 	out      []byte
+	rest     []byte // of out: not written yet
+	raw      syscall.RawConn
+	tryWrite func(fd uintptr) bool // c.writeSome, made once
 	w        *work
 	takeover func() // c.resume, made once
 }
@@ -252,6 +256,33 @@ func (c *conn) answer(id uuid.UUID) (goOn bool) {
 	return c.send()
 }
 
+// write writes an answer. It fits the socket's buffer nearly always, so the
+// descriptor is tried first: a deadline for each answer is a timer, which wakes
+// a thread that finds nothing to do.
+func (c *conn) write(b []byte) error {
+	c.rest = b
+	if err := c.raw.Write(c.tryWrite); err != nil {
+		return err
+	}
+	if len(c.rest) == 0 {
+		return nil
+	}
+	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := c.nc.Write(c.rest); err != nil {
+		return err
+	}
+	return c.nc.SetWriteDeadline(time.Time{})
+}
+
+// writeSome writes what of c.rest the socket takes at once. An error shows again
+// when the remainder is written.
+func (c *conn) writeSome(fd uintptr) (done bool) {
+	if n, err := syscall.Write(int(fd), c.rest); err == nil {
+		c.rest = c.rest[n:]
+	}
+	return true
+}
+
 // ourFeatures are the extensions that this daemon understands.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
 	wire.FeaturePaths | wire.FeatureOrigin
@@ -284,8 +315,7 @@ func (c *conn) send() (goOn bool) {
 		c.out, err = msg.Append(c.out[:0])
 	}
 	if err == nil {
-		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-		_, err = c.nc.Write(c.out)
+		err = c.write(c.out)
 	}
 	if err != nil {
 		c.end()

@@ -96,6 +96,11 @@ func pause(ctx context.Context, d time.Duration) {
 
 // admit serves a new connection counted in serving, if it is within the limits.
 func (s *Server) admit(ctx context.Context, serving *sync.WaitGroup, nc *net.UnixConn) {
+	raw, err := nc.SyscallConn()
+	if err != nil {
+		_ = nc.Close()
+		return
+	}
 	cred, err := unixsocket.PeerCred(nc)
 	if err != nil || !s.enter(cred.UID) {
 		if err == nil {
@@ -104,8 +109,8 @@ func (s *Server) admit(ctx context.Context, serving *sync.WaitGroup, nc *net.Uni
 		_ = nc.Close()
 		return
 	}
-	c := &conn{m: s.m, ctx: ctx, nc: nc, id: uuid.New(), reader: wire.NewReader(nc), w: &work{}}
-	c.takeover = c.resume
+	c := &conn{m: s.m, ctx: ctx, nc: nc, raw: raw, id: uuid.New(), reader: wire.NewReader(nc), w: &work{}}
+	c.takeover, c.tryWrite = c.resume, c.writeSome
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	serving.Add(1)
 	c.end = func() {

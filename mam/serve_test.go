@@ -1,12 +1,14 @@
 package mam
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -351,6 +353,53 @@ func TestStreamOfRequests(t *testing.T) {
 		if got := c.read().Context.Remote.AddrPort.Port(); got != uint16(1000+i) {
 			t.Fatalf("answer %d is for port %d", i, got)
 		}
+	}
+}
+
+// What does not fit the socket's buffer at once is written as the client reads.
+func TestLargeAnswer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	peer, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = peer.Close() }()
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	c := &conn{nc: nc.(*net.UnixConn)}
+	if c.raw, err = c.nc.SyscallConn(); err != nil {
+		t.Fatal(err)
+	}
+	c.tryWrite = c.writeSome
+	want := make([]byte, 4<<20) // more than any socket buffer
+	for i := range want {
+		want[i] = byte(i / 251)
+	}
+	for range 2 { // the second as after a client that was slow once
+		wrote := make(chan error, 1)
+		go func() { wrote <- c.write(want) }()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(peer, got); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-wrote; err != nil {
+			t.Error(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Error("something else arrived")
+		}
+	}
+	_ = peer.Close()
+	if err := c.write(want); err == nil {
+		t.Error("no error although the client has gone")
 	}
 }
 
