@@ -148,7 +148,7 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.F
 			d.succeeded(l)
 			return f, nil
 		}
-		_ = l.nc.Close()
+		l.close()
 		if l.features&wire.FeatureNoResolve != 0 && wait > d.decisionTimeout() && errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err // a slow resolver; the daemon itself has answered before
 		}
@@ -203,7 +203,7 @@ func (d *Daemon) link(ctx context.Context, deadline time.Time) (_ *link, reused 
 	}
 	l := &link{nc: nc, reader: wire.NewReader(nc)}
 	if err := l.hello(ctx, deadline); err != nil {
-		_ = nc.Close()
+		l.close()
 		return nil, false, err
 	}
 	return l, false, nil
@@ -214,7 +214,7 @@ func (d *Daemon) succeeded(l *link) {
 	defer d.mu.Unlock()
 	d.backoff, d.outage = 0, false
 	if l.broken || len(d.idle) >= maxIdleLinks {
-		_ = l.nc.Close()
+		l.close()
 		return
 	}
 	d.idle = append(d.idle, l)
@@ -260,7 +260,7 @@ func (d *Daemon) dropIdle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range d.idle {
-		_ = l.nc.Close()
+		l.close()
 	}
 	d.idle = nil
 }

@@ -19,6 +19,12 @@ type link struct {
 	id       uuid.UUID     // of the connection, from the first answer
 	features wire.Features // of the daemon
 	broken   bool          // not to be used again
+	limit    limit
+}
+
+func (l *link) close() {
+	l.limit.stop()
+	_ = l.nc.Close()
 }
 
 // hello finds out what the daemon is. The action of an error answer is not a
@@ -45,15 +51,12 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.
 		return fmt.Errorf("cannot encode the request: %w", err)
 	}
 	l.out = out
-	if err := l.nc.SetDeadline(deadline); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() {
-		_ = l.nc.SetDeadline(time.Unix(1, 0)) // wakes what is blocked
-	})
+	l.limit.begin(l.nc, deadline)
+	stop := context.AfterFunc(ctx, func() { interrupt(l.nc) })
 	defer func() {
-		if !stop() {
-			l.broken = true
+		inTime := l.limit.end()
+		if !stop() || !inTime {
+			l.broken = true // by the interruption, even if it came too late
 		}
 	}()
 	if _, err := l.nc.Write(out); err != nil {

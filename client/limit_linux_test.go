@@ -1,0 +1,71 @@
+package client
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// One timer serves exchanges of any length, in any order.
+func TestLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var delay atomic.Int64
+		nc, err := pipeDaemon(func() time.Duration { return time.Duration(delay.Load()) })(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &link{nc: nc, reader: wire.NewReader(nc)}
+		ask := func(limit, takes time.Duration) (time.Duration, error) {
+			delay.Store(int64(takes))
+			begun := time.Now()
+			var ans wire.Message
+			err := l.exchange(t.Context(), begun.Add(limit), &wire.Message{Action: wire.ActionSocketConnectRequest}, &ans)
+			return time.Since(begun), err
+		}
+		for i, tt := range []struct{ limit, takes, pause time.Duration }{
+			{50, 40, 0},
+			{50, 49, 0}, // the timer is still that of the first
+			{50, 1, 1000},
+			{50, 49, 0}, // the timer had run out
+			{9999, 60, 0},
+			{50, 49, 20000}, // sooner than the timer fires
+			{50, 49, 0},
+		} {
+			if took, err := ask(tt.limit*time.Millisecond, tt.takes*time.Millisecond); err != nil || took != tt.takes*time.Millisecond || l.broken {
+				t.Fatalf("exchange %d: %v after %v, broken %t", i, err, took, l.broken)
+			}
+			time.Sleep(tt.pause * time.Millisecond)
+		}
+		if took, err := ask(50*time.Millisecond, 51*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) || took != 50*time.Millisecond || !l.broken {
+			t.Errorf("late answer: %v after %v, broken %t", err, took, l.broken)
+		}
+		l.close()
+		time.Sleep(time.Second) // let the late answer end
+	})
+}
+
+// An answer in the very moment of the limit may be taken, but the connection is
+// not used again.
+func TestLimitReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		var l limit
+		l.begin(a, time.Now().Add(time.Second))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if l.end() {
+			t.Error("in time")
+		}
+		if _, err := a.Write([]byte{1}); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		l.stop()
+		_, _ = a.Close(), b.Close()
+	})
+}
