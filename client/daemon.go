@@ -23,7 +23,6 @@ const (
 	defaultResolveTimeout = 10 * time.Second
 
 	maxIdleLinks = 8 // more requests at once open further connections
-	maxReports   = 64
 
 	// One late answer on a busy host is no outage: the first pause is as short
 	// as the daemon's measurement interval. A daemon that hangs soon costs next
@@ -77,6 +76,8 @@ type Daemon struct {
 	absence     error         // why the daemon was not there when it was last looked for
 	lookAgain   time.Time
 	reports     []*wire.Message
+	reportTimer *time.Timer // nil: none was deferred yet
+	deferred    bool        // reportTimer runs
 	reporting   bool
 	reporter    sync.WaitGroup
 }
@@ -93,6 +94,10 @@ var (
 func (d *Daemon) Close() error {
 	d.mu.Lock()
 	d.reports = nil
+	if d.deferred {
+		d.reportTimer.Stop()
+		d.deferred = false
+	}
 	d.mu.Unlock()
 	d.reporter.Wait()
 	d.dropIdle()
@@ -263,34 +268,4 @@ func (d *Daemon) dropIdle() {
 		l.close()
 	}
 	d.idle = nil
-}
-
-// report sends outcomes in the background, as long as the daemon keeps up.
-func (d *Daemon) report(outcomes ...*wire.Message) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.reports = append(d.reports, outcomes[:min(len(outcomes), maxReports-len(d.reports))]...)
-	if len(d.reports) > 0 && !d.reporting {
-		d.reporting = true
-		d.reporter.Go(d.sendReports)
-	}
-}
-
-func (d *Daemon) sendReports() {
-	var ans wire.Message
-	for {
-		d.mu.Lock()
-		if len(d.reports) == 0 {
-			d.reporting = false
-			d.mu.Unlock()
-			return
-		}
-		m := d.reports[0]
-		d.reports = d.reports[1:]
-		d.mu.Unlock()
-		// Nobody can do anything about a report that does not get through.
-		_, _ = d.ask(context.Background(), func(wire.Features) (*wire.Message, time.Duration) {
-			return m, d.decisionTimeout()
-		}, &ans)
-	}
 }

@@ -191,6 +191,7 @@ func TestExchangeAndReport(t *testing.T) {
 	d.Report(&ans, 3*time.Millisecond, nil, 4711)
 	d.Report(&ans, 0, &net.OpError{Err: errTest}, 0) // nobody can do anything with that
 	d.Report(&wire.Message{}, 0, nil, 0)             // the answer came from an original daemon
+	d.reportNow()
 	d.reporter.Wait()
 	var got []wire.Outcome
 	for _, m := range f.requests() {

@@ -241,10 +241,14 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 			Candidate: int32(index), Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: port,
 		}}
 	}
+	// What went as the manager expects can wait, but for Multipath TCP: it is told
+	// of a connection by the kernel, and looks for the decision.
+	later := o.conn != nil && o.winner.index == 0 && !o.winner.multipath
 	var reports []*wire.Message
 	for _, a := range o.failed {
 		if errno := errnoOf(a.Err); errno != 0 && a.Remote.IsValid() {
 			reports = append(reports, report(a.Candidate, a.Duration, errno, 0))
+			later = false
 		}
 	}
 	if o.conn != nil {
@@ -254,7 +258,7 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 		}
 		reports = append(reports, m)
 	}
-	d.daemon().report(reports...)
+	d.daemon().report(later, reports...)
 }
 
 // Linux's number, whatever the host is.

@@ -45,7 +45,8 @@ func (d *Daemon) Report(ans *wire.Message, took time.Duration, err error, localP
 	if err != nil && errno == 0 {
 		return
 	}
-	d.report(&wire.Message{Action: wire.ActionReportRequest, DecisionID: ans.DecisionID, Outcome: &wire.Outcome{
+	later := err == nil && ans.Context.Protocol != wire.ProtoMPTCP
+	d.report(later, &wire.Message{Action: wire.ActionReportRequest, DecisionID: ans.DecisionID, Outcome: &wire.Outcome{
 		Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: localPort,
 	}})
 }

@@ -1,0 +1,70 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+const (
+	// A report costs both processes as much as a decision, and would compete with
+	// what the new connection is wanted for. Those that nothing waits for go
+	// together, a moment later.
+	reportDelay = 20 * time.Millisecond
+	maxReports  = 128 // that wait; half of them do not wait for more
+)
+
+// report sends outcomes in the background, as long as the daemon keeps up: at
+// once, or, if nothing waits for them, a moment later.
+func (d *Daemon) report(later bool, outcomes ...*wire.Message) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reports = append(d.reports, outcomes[:min(len(outcomes), maxReports-len(d.reports))]...)
+	switch {
+	case len(d.reports) == 0, d.reporting:
+	case !later, len(d.reports) >= maxReports/2:
+		d.startReporting()
+	case d.deferred:
+	case d.reportTimer == nil:
+		d.deferred = true
+		d.reportTimer = time.AfterFunc(reportDelay, d.reportNow)
+	default:
+		d.deferred = true
+		d.reportTimer.Reset(reportDelay)
+	}
+}
+
+// reportNow sends what was deferred.
+func (d *Daemon) reportNow() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deferred = false
+	if len(d.reports) > 0 && !d.reporting {
+		d.startReporting()
+	}
+}
+
+func (d *Daemon) startReporting() {
+	d.reporting = true
+	d.reporter.Go(d.sendReports)
+}
+
+func (d *Daemon) sendReports() {
+	var ans wire.Message
+	for {
+		d.mu.Lock()
+		if len(d.reports) == 0 {
+			d.reporting = false
+			d.mu.Unlock()
+			return
+		}
+		m := d.reports[0]
+		d.reports = d.reports[1:]
+		d.mu.Unlock()
+		// Nobody can do anything about a report that does not get through.
+		_, _ = d.ask(context.Background(), func(wire.Features) (*wire.Message, time.Duration) {
+			return m, d.decisionTimeout()
+		}, &ans)
+	}
+}

@@ -1,0 +1,61 @@
+package client
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// Reports that nothing waits for go together; others go at once and take them
+// along.
+func TestReportsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var mu sync.Mutex
+		var sent []time.Duration
+		d := &Daemon{connect: pipeDaemon(func() time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			sent = append(sent, time.Since(begun))
+			return 0
+		})}
+		report := func(later bool) {
+			d.report(later, &wire.Message{Action: wire.ActionReportRequest, Outcome: &wire.Outcome{}})
+		}
+		want := func(what string, n int, at time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(sent) != n || n > 0 && sent[n-1] != at {
+				t.Fatalf("%s: sent at %v, want %d, the last at %v", what, sent, n, at)
+			}
+		}
+		report(true)
+		time.Sleep(reportDelay / 2)
+		report(true)
+		want("two wait", 0, 0)
+		time.Sleep(reportDelay / 2)
+		want("greeting and both", 3, reportDelay)
+		report(true)
+		report(false)
+		want("one that does not wait", 5, reportDelay)
+		time.Sleep(reportDelay)
+		want("nothing is left for the timer", 5, reportDelay)
+		for range maxReports / 2 {
+			report(true)
+		}
+		want("so many do not wait", 5+maxReports/2, 2*reportDelay)
+		report(true)
+		_ = d.Close()
+		time.Sleep(time.Hour)
+		want("given up by Close", 5+maxReports/2, 2*reportDelay)
+		report(true)
+		time.Sleep(reportDelay)
+		want("after Close, on a new connection", 5+maxReports/2+2, time.Since(begun))
+		_ = d.Close()
+	})
+}
