@@ -190,7 +190,7 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 			patient = 0
 		}
 	}
-	if l.ceiling > 0 && highest > l.recovering(l.seen) {
+	if l.assumed && l.ceiling > 0 && highest > l.recovering(l.seen) {
 		l.ceiling, l.ceilingAt = highest, l.seen
 	}
 	if l.behind < margin {
@@ -200,9 +200,9 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 		}
 		return
 	}
-	if p.Link.DownRate < leastCapacity {
-		// A pause does not tell how fast the link is. Where it lasts for a second, or
-		// no connection is left, what was under way was given up.
+	if p.Link.DownRate < leastCapacity && (l.ceiling == 0 || l.assumed) {
+		// A pause does not tell how fast a link is, unless it is known to be slow. Where
+		// it lasts for a second, or no connection is left, what was under way was given up.
 		none := p.Stats.Conns == 0 && !p.Stats.Time.IsZero()
 		if none || p.Link.DownSMA < leastCapacity {
 			l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool { return x.begin+recently <= l.seen })
