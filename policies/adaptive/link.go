@@ -190,8 +190,13 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 			patient = 0
 		}
 	}
-	if l.assumed && l.ceiling > 0 && highest > l.recovering(l.seen) {
-		l.ceiling, l.ceilingAt = highest, l.seen
+	// What came for a second, or ever over a link that was never loaded, it can do.
+	shown := float64(p.Link.DownSMA)
+	if l.assumed {
+		shown = highest
+	}
+	if l.ceiling > 0 && shown > l.recovering(l.seen) {
+		l.ceiling, l.ceilingAt = shown, l.seen
 	}
 	if l.behind < margin {
 		l.lateSince = 0
@@ -210,23 +215,26 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 		}
 		return
 	}
-	if l.lateSince == 0 {
+	first := l.lateSince == 0
+	if first {
 		l.lateSince = since
 	}
 	late := l.seen - l.lateSince
-	if late > 3*lateness { // something was given up
-		l.behind, l.lateSince = 0, 0
-		return
-	}
 	rate := highest
 	if late >= lateness {
-		rate = max(float64(p.Link.DownSMA), mean)
+		rate = float64(p.Link.DownSMA)
+		if l.seen-since < lateness { // else the mean is of what came before, too
+			rate = max(rate, mean)
+		}
 	}
 	if late >= patient && rate < 0.9*l.capacity {
 		l.ceiling, l.ceilingAt = max(rate, leastCapacity), l.seen
 		if late >= lateness {
 			l.warned = l.seen
 		}
+	}
+	if late > 3*lateness && !first { // something was given up
+		l.behind, l.lateSince = 0, 0
 	}
 }
 

@@ -163,6 +163,42 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
+// A link that was slow is believed to have recovered as soon as it shows it.
+func TestRecovered(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	l.add(l.transfer(5e6, 10*ms, 1))
+	if e := observe(l, 3*time.Second, at(3*time.Second, 3e4, 1e4)); e.capacity > 2e4 {
+		t.Fatalf("at 10 kB/s the capacity is %.0f", e.capacity)
+	}
+	if e := observe(l, 5*time.Second, at(5*time.Second, 1e6, 8e5)); e.capacity < 7e5 {
+		t.Errorf("after a second at 800 kB/s it is %.0f", e.capacity)
+	}
+}
+
+// A player asks each few seconds: a link that collapsed in between is found out by
+// what came in the last second.
+func TestCollapseBetweenDecisions(t *testing.T) {
+	for _, pause := range []time.Duration{time.Second, 2900 * ms, 3100 * ms, 10 * time.Second} {
+		l := &link{}
+		observe(l, 0, at(0, 0, 0))
+		l.add(l.transfer(5e6, 10*ms, 1))
+		came := uint64((pause-time.Second/2).Seconds()*1e6) + 20e3 // it collapsed half a second ago
+		p := at(pause, min(came, 4e6), 4e4)
+		p.Link.DownSMA = 5e5
+		if e := observe(l, pause, p); e.capacity > 5.1e5 {
+			t.Errorf("%v: half a second after the collapse the capacity is %.0f", pause, e.capacity)
+		}
+		for i := 1; i <= 3; i++ {
+			d := pause + time.Duration(i)*pause
+			if e := observe(l, d, at(d, min(came, 4e6)+uint64((d-pause).Seconds()*4e4), 4e4)); i == 1 && e.capacity > 5e4 {
+				t.Errorf("%v: at the next decision it is %.0f", pause, e.capacity)
+			}
+			l.add(l.transfer(2e5, 10*ms, 1))
+		}
+	}
+}
+
 // fresh is a prefix that was never loaded: its counter shows bytes at a time after
 // Now, and the last tenths of a second the given rates.
 func fresh(d time.Duration, bytes uint64, rates ...policy.BytesPerSecond) *policy.Prefix {
