@@ -205,15 +205,19 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 		}
 		return
 	}
-	if p.Link.DownRate < leastCapacity && (l.ceiling == 0 || l.assumed) {
-		// A pause does not tell how fast a link is, unless it is known to be slow. Where
-		// it lasts for a second, or no connection is left, what was under way was given up.
+	if p.Link.DownRate < leastCapacity {
+		// Where nothing comes for a second, or no connection is left, what was under
+		// way was given up, which tells nothing about the link; whether it is dead is
+		// for its health to say. Nor does a shorter pause, unless the link is slow.
 		none := p.Stats.Conns == 0 && !p.Stats.Time.IsZero()
 		if none || p.Link.DownSMA < leastCapacity {
 			l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool { return x.begin+recently <= l.seen })
 			l.behind, l.lateSince = 0, 0
+			return
 		}
-		return
+		if l.ceiling == 0 || l.assumed {
+			return
+		}
 	}
 	first := l.lateSince == 0
 	if first {

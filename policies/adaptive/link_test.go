@@ -163,6 +163,25 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
+// A slow link is not taken for a dead one because nothing is asked of it any more.
+func TestNothingComesOverSlowLink(t *testing.T) {
+	l := &link{}
+	observe(l, 0, at(0, 0, 0))
+	l.add(l.transfer(5e6, 10*ms, 1))
+	var e estimate
+	for i := 1; i <= 4; i++ {
+		d := time.Duration(i) * time.Second
+		p := at(d, uint64(min(i, 2))*1e5, 1e5)
+		if i > 2 { // given up, the connection is kept
+			p.Link.DownRate, p.Link.DownSMA, p.Stats.Conns = 0, 0, 1
+		}
+		e = observe(l, d, p)
+	}
+	if e.capacity < 9e4 || e.capacity > 1.5e5 || len(l.transfers) > 0 {
+		t.Errorf("capacity %.0f, %d transfers; it kept up 100 kB/s as long as something was loaded", e.capacity, len(l.transfers))
+	}
+}
+
 // A link that was slow is believed to have recovered as soon as it shows it.
 func TestRecovered(t *testing.T) {
 	l := &link{}
