@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 )
 
@@ -61,15 +60,4 @@ func leastSession(c *net.TCPConn) error {
 	_ = r.CloseWrite()
 	down.Wait()
 	return err
-}
-
-// least is this program as such a server.
-func least() (*server, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return &server{name: "least in Go", command: func(port string) ([]string, error) {
-		return []string{self, "--serve-least", "127.0.0.1:" + port}, nil
-	}}, nil
 }

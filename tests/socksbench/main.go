@@ -1,8 +1,9 @@
 // Socksbench compares SOCKS 5 servers on this host's loopback, in one run:
-// muacsocksd, the least that such a server in Go has to do, no proxy at all, and
-// what else is installed of dante-server and microsocks. Figures of different runs cannot be compared, so each is measured
-// several times in turn and the medians are shown, with the ratio to
-// muacsocksd's.
+// muacsocksd, the least that such a server in Go has to do, with the language's
+// network library and without, no proxy at all, and what else is installed of
+// dante-server and microsocks. Figures of different runs cannot be compared, so
+// each is measured several times in turn and the medians are shown, with the
+// ratio to muacsocksd's.
 //
 //	go build -o build/ ./cmd/muacsocksd && go run ./tests/socksbench --muacsocksd build/muacsocksd
 package main
@@ -46,13 +47,20 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.IntSliceVar(&o.conns, "conns", []int{4, 64}, "connections at the same time")
 	fs.IntVar(&o.rounds, "rounds", 5, "times that everything is measured")
 	fs.DurationVar(&o.each, "each", time.Second, "how long each measurement takes")
-	least := fs.String("serve-least", "", "serve at `address` as the least server in Go")
-	_ = fs.MarkHidden("serve-least") // it is there
+	serve := fs.String("serve", "", "serve as the least server of this `name`")
+	listen := fs.String("listen", "", "`address` to serve at")
+	_, _ = fs.MarkHidden("serve"), fs.MarkHidden("listen") // they are there
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if *least != "" {
-		return serveLeast(*least)
+	switch *serve {
+	case "":
+	case nameLeast:
+		return serveLeast(*listen)
+	case nameLoop:
+		return serveLoop(*listen)
+	default:
+		return fmt.Errorf("no server %q", *serve)
 	}
 	servers, missing, err := servers(o)
 	if err != nil {
@@ -122,12 +130,14 @@ func report(stdout io.Writer, o options, servers []*server, results map[key][]fi
 		ours := medians(results[key{servers[0].name, n}])
 		for _, s := range servers {
 			m := medians(results[key{s.name, n}])
-			cpu, cpuRatio := "-", "-"
-			if s.command != nil {
-				cpu, cpuRatio = fmt.Sprintf("%.3f", m.cpu), fmt.Sprintf("%.2f", ours.cpu/m.cpu)
+			bulk, cpu := "-\t-", "-\t-"
+			if !s.setUpsOnly {
+				bulk = fmt.Sprintf("%.1f\t%.2f", m.gbits, ours.gbits/m.gbits)
 			}
-			_, _ = fmt.Fprintf(tw, "%s\t%d\t%.1f\t%.2f\t%s\t%s\t%.0f\t%.2f\n",
-				s.name, n, m.gbits, ours.gbits/m.gbits, cpu, cpuRatio, m.setUps, ours.setUps/m.setUps)
+			if s.command != nil && !s.setUpsOnly {
+				cpu = fmt.Sprintf("%.3f\t%.2f", m.cpu, ours.cpu/m.cpu)
+			}
+			_, _ = fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%.0f\t%.2f\n", s.name, n, bulk, cpu, m.setUps, ours.setUps/m.setUps)
 		}
 	}
 	_, _ = fmt.Fprintf(tw, "%s\n", strings.TrimSpace("RATIO is "+servers[0].name+"'s figure divided by the line's."))

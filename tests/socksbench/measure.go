@@ -63,6 +63,11 @@ func (p *peer) listen(serve func(net.Conn)) (net.Listener, error) {
 // measure measures one server with n connections at the same time.
 func measure(p *peer, s *server, n int, each time.Duration) (figures, error) {
 	var f figures
+	if s.setUpsOnly {
+		var err error
+		f.setUps, err = setUps(p, s, n, each)
+		return f, err
+	}
 	cpu, err := s.cpu()
 	if err != nil {
 		return f, err

@@ -14,10 +14,17 @@ import (
 	"time"
 )
 
+// The servers that this program can be itself.
+const (
+	nameLeast = "least in Go"
+	nameLoop  = "least, own loop"
+)
+
 // server is a program that is measured.
 type server struct {
-	name    string
-	command func(port string) ([]string, error) // nil: no proxy
+	name       string
+	command    func(port string) ([]string, error) // nil: no proxy
+	setUpsOnly bool                                // it does not take care of bulk
 
 	addr string
 	cmd  *exec.Cmd
@@ -32,11 +39,16 @@ func servers(o options) (list []*server, missing []string, err error) {
 	list = append(list, &server{name: "muacsocksd", command: func(port string) ([]string, error) {
 		return []string{o.muacsocksd, "--listen", "127.0.0.1:" + port, "--log-level", "error"}, nil
 	}})
-	l, err := least()
+	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
-	list = append(list, l)
+	for _, own := range []server{{name: nameLeast}, {name: nameLoop, setUpsOnly: true}} {
+		own.command = func(port string) ([]string, error) {
+			return []string{self, "--serve", own.name, "--listen", "127.0.0.1:" + port}, nil
+		}
+		list = append(list, &own)
+	}
 	for _, a := range o.also {
 		name, command, ok := strings.Cut(a, "=")
 		if !ok {
