@@ -80,6 +80,8 @@ format:
 .PHONY: vet
 vet:
 	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./client/... # where there is no mamma, the client dials plainly
+	GOOS=windows $(GO) vet ./client/...
 
 .PHONY: lint
 lint: ## run the linters
