@@ -47,7 +47,7 @@ var systemd = []string{"/lib/systemd/systemd", "/usr/lib/systemd/systemd"}
 func boot(t *testing.T) *machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		lacking(t, "needs root: a machine has more than one user")
+		lacking(t, "root: a machine has more than one user")
 	}
 	needs(t, "nsenter", "systemctl")
 	root := t.TempDir()
@@ -68,7 +68,7 @@ func boot(t *testing.T) *machine {
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
-		lacking(t, "needs namespaces: %v", err)
+		lacking(t, "namespaces: %v", err)
 	}
 	_ = say.Close()
 	t.Cleanup(func() {
@@ -82,7 +82,7 @@ func boot(t *testing.T) *machine {
 		}
 	})
 	if problem, err := io.ReadAll(said); err != nil || len(problem) > 0 {
-		lacking(t, "needs a kernel that lets a machine be made: %s, %v", problem, err)
+		lacking(t, "a kernel that lets a machine be made: %s, %v", problem, err)
 	}
 	m := &machine{t: t, pid: strconv.Itoa(cmd.Process.Pid)}
 	stage.Until(t, "systemd is up", func() bool {

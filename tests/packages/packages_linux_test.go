@@ -98,18 +98,19 @@ func needs(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
-			lacking(t, "needs %s: %v", p, err)
+			lacking(t, "%s: %v", p, err)
 		}
 	}
 }
 
-// lacking skips the test, or fails it where everything is known to be there.
-func lacking(t *testing.T, format string, args ...any) {
+// lacking skips the test for want of a capability, or fails it where everything
+// is known to be there.
+func lacking(t *testing.T, capability string, args ...any) {
 	t.Helper()
 	if os.Getenv(testbed.RequireEnv) != "" {
-		t.Fatalf(format, args...)
+		t.Fatalf("needs "+capability, args...)
 	}
-	t.Skipf(format, args...)
+	t.Skipf("needs "+capability, args...)
 }
 
 // The packages hold the same, but where distributions keep things elsewhere, and
