@@ -83,6 +83,16 @@ func TestPage(t *testing.T) {
 			t.Errorf("%s: %.3f s, objects %v, %d reused, %d bytes", tt.way.Name, got.Seconds, nets, reused, bytes)
 		}
 	}
+	// Of so many objects at once none need find a connection idle; one after the
+	// other does.
+	two := workload.Page{Objects: []workload.Object{{Size: 3000, After: workload.None}, {Size: 2000, After: 0}}}
+	var got Loaded
+	if err := r.Actor.Do("page", PageJob{Way: r.Asked("adaptive", Asked), Server: r.Server, Page: two}, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !got.Objects[1].Reused || got.DecisionMicros == 0 {
+		t.Errorf("one after the other: %+v", got)
+	}
 }
 
 // Short versions of the other programs come to an end and report what they did.
