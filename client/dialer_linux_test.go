@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 

@@ -8,7 +8,7 @@ import (
 	"net/http"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // An HTTP client whose connections are placed by the manager. The context of a

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 type intentsKey struct{}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/spf13/pflag"
 )
 

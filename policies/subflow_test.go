@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"

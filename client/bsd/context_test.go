@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // absent returns a way to a manager that is not there.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/socket-intents/mamma/client/bsd"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // One flow by the classic calls.

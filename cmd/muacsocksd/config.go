@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/socks"
 )
 

@@ -23,7 +23,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/spf13/pflag"
 )
 

@@ -2,7 +2,7 @@
 // given ports leave by the given interface, all others by the default prefix.
 //
 // A plugin is a package main that exports New. It needs nothing of mamma but
-// the packages mam/policy and, if it reads intents, client/intent.
+// the packages mam/policy and, if it reads intents, intent.
 package main
 
 import (

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 )
 

@@ -220,7 +220,7 @@ func testThirdParty(t *testing.T, c *toolchain) {
 	dir := trustedDir(t)
 	copyTree(t, dir, []string{"examples/policy"})
 	same, changed := filepath.Join(dir, "same"), filepath.Join(dir, "changed")
-	parts := []string{"go.mod", "go.sum", "client/intent", "mam/policy"}
+	parts := []string{"go.mod", "go.sum", "intent", "mam/policy"}
 	copyTree(t, same, parts)
 	copyTree(t, changed, parts, "type App struct {", "type App struct {\n\tDesktop string")
 	example := filepath.Join(dir, "examples/policy")

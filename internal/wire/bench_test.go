@@ -3,7 +3,7 @@ package wire
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // hot are the messages of the hot path.

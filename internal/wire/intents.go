@@ -3,7 +3,7 @@ package wire
 import (
 	"math"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // Levels and names of socket options that travel in suggestions: the numbers of

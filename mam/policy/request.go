@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // Kind says what a client asks for.

@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/recent"
 	"github.com/socket-intents/mamma/policies/predict"

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/adaptive"
 	"github.com/socket-intents/mamma/policies/predict"

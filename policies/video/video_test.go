@@ -3,7 +3,7 @@ package video
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/adaptive"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"

@@ -12,7 +12,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

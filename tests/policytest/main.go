@@ -20,7 +20,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/bsd"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 const usage = `Usage: policytest [OPTION]...

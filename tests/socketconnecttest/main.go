@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 const usage = `Usage: socketconnecttest [OPTION]...

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/internal/wire"

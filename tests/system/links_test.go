@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/tests/internal/stage"

@@ -6,7 +6,7 @@ package adaptive
 import (
 	"strconv"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/recent"
 	"github.com/socket-intents/mamma/policies/shape"

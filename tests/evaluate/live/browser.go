@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // WarmJob asks for a transfer over one network for so long.

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/tests/evaluate/player"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/mam/policy"
 )

@@ -3,7 +3,7 @@ package simulate
 import (
 	"time"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 

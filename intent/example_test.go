@@ -3,7 +3,7 @@ package intent_test
 import (
 	"fmt"
 
-	"github.com/socket-intents/mamma/client/intent"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // A Set says what is known; what is not said stays unknown.
