@@ -43,7 +43,7 @@ func TestMapping(t *testing.T) {
 }
 
 // public are the packages whose identifiers MAPPING.md names.
-var public = []string{"client", "client/bsd", "intent", "client/httpintent", "mam/policy"}
+var public = []string{"client", "client/bsd", "intent", "client/httpintent", "policy"}
 
 // exported has the names of a package, methods and fields with their type's and
 // without.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // WriteAnnouncement writes the lines that tell, when a policy is loaded, which

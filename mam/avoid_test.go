@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/wire"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // A prefix on which a user's connects fail is not offered to that user, and

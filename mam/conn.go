@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/internal/wire"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // conn is one client. Its requests are answered in order.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // WriteDump writes what SIGUSR1 shows: prefixes, interfaces and the policy, then

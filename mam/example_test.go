@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // last is a policy.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/wire"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // pathAge is for how long a round-trip time is passed on to clients: as long as

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/socket-intents/mamma/internal/wire"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // reply turns m, the request, into its answer: everything the client said is

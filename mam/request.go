@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/wire"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // kindOf maps a request's action to what the policy is asked. The fall-back

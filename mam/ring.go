@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Record is one decision as it is remembered. Its Decision points to immutable

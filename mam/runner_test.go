@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/wire"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Whatever a policy does, the client gets an answer: the default prefix, with

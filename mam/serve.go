@@ -15,7 +15,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/unixsocket"
 	"github.com/socket-intents/mamma/internal/wire"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

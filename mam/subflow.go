@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // MultipathConn is an MPTCP connection that subflows are to be chosen for. The

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Resolver resolves names over one prefix, or over none in particular. It is

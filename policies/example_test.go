@@ -5,8 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Any of the compiled-in policies can be made by its name, and asked.

@@ -19,8 +19,8 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/decisionlog"
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // hostQuestion and hostAnswer are those of testdata/host.
@@ -50,7 +50,7 @@ func TestPluginsDecideAlike(t *testing.T) {
 	dir := buildPlugins(t)
 	// Of the folder policies it holds itself only.
 	deps, err := exec.Command("go", "list", "-deps", "./testdata/host").Output()
-	if err != nil || strings.Count(string(deps), "/mamma/policies/") != 1 || !strings.Contains(string(deps), "/mamma/mam/policy\n") {
+	if err != nil || strings.Count(string(deps), "/mamma/policies/") != 1 || !strings.Contains(string(deps), "/mamma/policy\n") {
 		t.Fatalf("the host should know the contract and no policy: %v\n%s", err, deps)
 	}
 	byPolicy := map[string][]sequence{}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/adaptive"
 	earliestarrival "github.com/socket-intents/mamma/policies/earliest_arrival"
 	earliestarrivalcountconns "github.com/socket-intents/mamma/policies/earliest_arrival_countconns"
@@ -27,6 +26,7 @@ import (
 	"github.com/socket-intents/mamma/policies/score"
 	"github.com/socket-intents/mamma/policies/threshold"
 	"github.com/socket-intents/mamma/policies/video"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // builtin is one compiled-in policy.

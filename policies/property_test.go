@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // TestAnyRequest gives every policy sequences of odd requests: nothing panics,

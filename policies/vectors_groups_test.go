@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
 	countconns "github.com/socket-intents/mamma/policies/earliest_arrival_countconns"
 	probabilities "github.com/socket-intents/mamma/policies/earliest_arrival_probabilities"
@@ -18,6 +17,7 @@ import (
 	"github.com/socket-intents/mamma/policies/predict"
 	"github.com/socket-intents/mamma/policies/shape"
 	"github.com/socket-intents/mamma/policies/video"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func newPolicy(t testing.TB, name string, settings ...string) policy.Policy {

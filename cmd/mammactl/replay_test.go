@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/decisionlog"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestReplay(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
 )
 
 var update = flag.Bool("update", false, "write what the pages take over from elsewhere into them")

@@ -2,7 +2,7 @@
 // given ports leave by the given interface, all others by the default prefix.
 //
 // A plugin is a package main that exports New. It needs nothing of mamma but
-// the packages mam/policy and, if it reads intents, intent.
+// the packages policy and, if it reads intents, intent.
 package main
 
 import (
@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // options are the settings of the policy's block in the configuration.

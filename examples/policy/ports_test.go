@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func setting(name, value string, list ...string) policy.Setting {

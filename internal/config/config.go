@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // MaxSize is the size in bytes of the largest file that is read. A block takes

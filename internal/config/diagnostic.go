@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // maxDiagnostics bounds what one file can make us print.

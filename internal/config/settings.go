@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Block is a prefix or interface block. What it does not say is nil, empty or

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // A choice is one of the names that a setting can have as its value.

@@ -25,7 +25,7 @@ import (
 	"github.com/socket-intents/mamma/internal/unixsocket"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")

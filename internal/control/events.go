@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

@@ -16,7 +16,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/unixsocket"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // follow reads events in the background.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // maxName bounds host names (RFC 1035 section 2.3.4, and a final dot) and

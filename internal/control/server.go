@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Limits of a connection. Requests are a few hundred bytes and come from the

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func (s *Server) status(r *http.Request) (any, error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // managed is a prefix that the configuration has the daemon manage.

@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // laptop has Wi-Fi and LTE, both with a default route, Wi-Fi preferred, a

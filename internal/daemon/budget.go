@@ -9,7 +9,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/budget"
 	"github.com/socket-intents/mamma/internal/pathstat"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // budgetInterval is between two writings of the counts: what a crash may lose.

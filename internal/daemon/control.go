@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/unixsocket"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // loaded is what is known of the configuration in use.

@@ -19,7 +19,7 @@ import (
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Options say how to run. Socket and Control override the configuration.

@@ -17,7 +17,7 @@ import (
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/internal/probe"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

@@ -20,7 +20,7 @@ import (
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/pathstat"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestConnects(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/plugin"
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // found is a policy that a configuration names.

@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/internal/mptcp/pathmanager"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // openPathManager opens the MPTCP path manager that the configuration wants,

@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/routing"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // routeRetry is how long to wait after changes to the routes failed. Mostly the

@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 var comparer = cmp.Options{

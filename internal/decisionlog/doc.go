@@ -2,7 +2,7 @@
 // policy saw when it made them, so that they can be looked at, and another
 // policy can be asked the same questions (package internal/replay).
 //
-// It knows the contract mam/policy and no policies.
+// It knows the contract policy and no policies.
 //
 // # The file
 //

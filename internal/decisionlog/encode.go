@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Encoder writes decisions as lines. The zero value begins a file. It is not

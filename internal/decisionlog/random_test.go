@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // fill sets all that v holds to something drawn, whatever fields the contract

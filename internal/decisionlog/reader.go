@@ -9,7 +9,7 @@ import (
 	"io"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Entry is one call of a policy.

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/socket-intents/mamma/internal/logfile"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // MinSize is the smallest size that a Recorder keeps to: half of it holds a

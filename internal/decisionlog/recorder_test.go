@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // record notes n decisions, each on a snapshot of its own, and returns the

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // version is that of the schema.

@@ -21,7 +21,7 @@ import (
 	"github.com/socket-intents/mamma/internal/probe"
 	"github.com/socket-intents/mamma/internal/resolve"
 	"github.com/socket-intents/mamma/internal/selection"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Options of Collect. The zero value is the host that the process is on.

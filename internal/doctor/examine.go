@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Examine makes all checks.

@@ -3,7 +3,7 @@ package doctor
 import (
 	"net/netip"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Facts are what the checks are made on.

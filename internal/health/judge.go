@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Report is the judgement at one moment. It shares nothing with the Tracker.

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Constants of the state machine.

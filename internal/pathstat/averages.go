@@ -3,7 +3,7 @@ package pathstat
 import (
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // windows are the lengths of spec/measurement.md 1 that the moving average is

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // DefaultMaxDestinations is how many destinations are remembered: with about

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // pair is an open connection over loopback, both ends in this process.

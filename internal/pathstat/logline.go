@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // missing stands for a value that is not known.

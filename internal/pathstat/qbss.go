@@ -3,7 +3,7 @@ package pathstat
 import (
 	"encoding/binary"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // qbss is the BSS Load element (IEEE 802.11-2020, 9.4.2.27).

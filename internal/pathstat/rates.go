@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // DefaultInterval is the time between two passes of the original.

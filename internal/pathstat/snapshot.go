@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Prefix names a prefix that is to be measured.

@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // History is the longest window: minima and maxima look back this far, and what

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // state is what the sampler remembers from pass to pass.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // vector is a test vector of the groups measure_* (schema in

@@ -113,8 +113,8 @@ func copyTree(t *testing.T, to string, names []string, oldNew ...string) {
 func TestReadSelf(t *testing.T) {
 	// A program without cgo cannot open plugins, and holds no fingerprints.
 	b, err := readSelf()
-	if supported && (err != nil || b.hashes["github.com/socket-intents/mamma/mam/policy"] == fingerprint{}) {
-		t.Errorf("readSelf: got %v, %v; want the fingerprint of mam/policy", b, err)
+	if supported && (err != nil || b.hashes["github.com/socket-intents/mamma/policy"] == fingerprint{}) {
+		t.Errorf("readSelf: got %v, %v; want the fingerprint of policy", b, err)
 	}
 	if !supported && err == nil {
 		t.Errorf("readSelf: got %d fingerprints in a static program", len(b.hashes))

@@ -23,7 +23,7 @@ func TestCompare(t *testing.T) {
 		tree  = &debug.Module{Path: module, Version: "(devel)"}
 		tag   = &debug.Module{Path: module, Version: "v0.1.0"}
 	)
-	const unix, contract, intents = "golang.org/x/sys/unix", module + "/mam/policy", module + "/intent"
+	const unix, contract, intents = "golang.org/x/sys/unix", module + "/policy", module + "/intent"
 	type hashes = map[string]fingerprint
 	type modules = []*debug.Module
 	tests := []struct {
@@ -59,11 +59,11 @@ func TestCompare(t *testing.T) {
 			"module golang.org/x/sys is example.net/sys v0.49.0, mamma has golang.org/x/sys v0.49.0"},
 		{"package",
 			testBuild("go1.26.8", modules{tag}, hashes{contract: {1}, "fmt": {1}}), testBuild("go1.26.8", modules{tree}, hashes{contract: {2}, "fmt": {1}}),
-			"package mam/policy differs"},
+			"package policy differs"},
 		{"packages, ours first",
 			testBuild("go1.26.8", nil, hashes{contract: {1}, intents: {1}, "example.net/a": {1}}),
 			testBuild("go1.26.8", nil, hashes{contract: {2}, intents: {2}, "example.net/a": {2}}),
-			"packages intent, mam/policy, example.net/a differ"},
+			"packages intent, policy, example.net/a differ"},
 		{"many packages",
 			testBuild("go1.26.8", nil, hashes{"a": {1}, "b": {1}, "c": {1}, "d": {1}, "e": {1}}),
 			testBuild("go1.26.8", nil, hashes{"a": {2}, "b": {2}, "c": {2}, "d": {2}, "e": {2}}),

@@ -8,7 +8,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Symbol is the name that a plugin exports its constructor under.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // question and answer are those of testdata/loader.
@@ -220,7 +220,7 @@ func testThirdParty(t *testing.T, c *toolchain) {
 	dir := trustedDir(t)
 	copyTree(t, dir, []string{"examples/policy"})
 	same, changed := filepath.Join(dir, "same"), filepath.Join(dir, "changed")
-	parts := []string{"go.mod", "go.sum", "intent", "mam/policy"}
+	parts := []string{"go.mod", "go.sum", "intent", "policy"}
 	copyTree(t, same, parts)
 	copyTree(t, changed, parts, "type App struct {", "type App struct {\n\tDesktop string")
 	example := filepath.Join(dir, "examples/policy")
@@ -231,7 +231,7 @@ func testThirdParty(t *testing.T, c *toolchain) {
 	l := startLoader(t, c.file("loader"))
 	got := l.ask(t, question{Path: changed + ".so"})
 	want := answer{Kind: "other build",
-		Error: "policy plugin " + changed + ".so was built for another mamma (package mam/policy differs)",
+		Error: "policy plugin " + changed + ".so was built for another mamma (package policy differs)",
 		Hint:  "Rebuild it, in a workspace with the source tree of this mamma, with:  go build -trimpath -buildmode=plugin -o ports.so example.net/ports",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/decisionlog"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Result is one decision, made twice.

@@ -19,8 +19,8 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/decisionlog"
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -5,8 +5,8 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Subject is a policy that recorded requests are put to.

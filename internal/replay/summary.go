@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Summary counts results. The zero value is empty.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // maxAddrs bounds the addresses kept of one name and family, whatever a server

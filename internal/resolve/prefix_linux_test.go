@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/internal/testbed"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestMain(m *testing.M) {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/netmon"
 	"github.com/socket-intents/mamma/internal/testbed"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestMain(m *testing.M) {

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/netmon"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // The marks of our rules and routes. No registered user (rt_protos of iproute2)

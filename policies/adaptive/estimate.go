@@ -4,8 +4,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // What is assumed of a prefix of which nothing is known. A link that was never

@@ -3,8 +3,8 @@
 package earliestarrival
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Policy is earliest arrival, the base of its family as it is. Its state is that

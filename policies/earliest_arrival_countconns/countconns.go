@@ -4,8 +4,8 @@
 package earliestarrivalcountconns
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Policy is the countconns policy. Its state is the counts.

@@ -3,10 +3,10 @@ package earliestarrivalfreeorbusy
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const open, choose = policy.SocketConnect, policy.SocketChoose

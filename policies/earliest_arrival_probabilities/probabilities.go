@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
 	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // prefixOptions are the settings of a prefix.

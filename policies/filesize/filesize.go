@@ -6,8 +6,8 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

@@ -6,9 +6,9 @@ package mptcpfilesize
 import (
 	"strconv"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/filesize"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Policy is the mptcp_filesize policy. It has no state.

@@ -12,9 +12,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/predict"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

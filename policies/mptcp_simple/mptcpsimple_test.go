@@ -3,9 +3,9 @@ package mptcpsimple
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

@@ -1,6 +1,6 @@
 package predict
 
-import "github.com/socket-intents/mamma/mam/policy"
+import "github.com/socket-intents/mamma/policy"
 
 // NoCapacity is the capacity of a link whose highest rate is not known.
 const NoCapacity policy.BytesPerSecond = -1

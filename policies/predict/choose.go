@@ -3,7 +3,7 @@ package predict
 import (
 	"math"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // LowestRTT returns the prefix with the smallest usable value of m, the first

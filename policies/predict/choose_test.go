@@ -4,8 +4,8 @@ import (
 	"math"
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestChoosers(t *testing.T) {

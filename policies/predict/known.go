@@ -1,6 +1,6 @@
 package predict
 
-import "github.com/socket-intents/mamma/mam/policy"
+import "github.com/socket-intents/mamma/policy"
 
 // Known returns the value of m for p and whether it is known: configured, or
 // measured. Round-trip times and highest rates of 0 are not known; a current

@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Epsilon is what policies take for zero: a measurement must be above it to

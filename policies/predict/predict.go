@@ -13,7 +13,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // InitialWindow is what a new TCP connection sends in its first round trip: ten

@@ -3,7 +3,7 @@ package predict
 import (
 	"math"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Term makes the score term of a metric, not a number where it is unknown.

@@ -3,9 +3,9 @@
 package rrnaive
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/rotation"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const reasonTurn = "round robin"

@@ -4,10 +4,10 @@
 package rrpipelining
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/recent"
 	"github.com/socket-intents/mamma/policies/internal/rotation"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

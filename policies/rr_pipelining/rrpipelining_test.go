@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestChoose(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 type options struct {

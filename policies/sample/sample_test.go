@@ -5,8 +5,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestChoose(t *testing.T) {

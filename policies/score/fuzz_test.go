@@ -3,8 +3,8 @@ package score
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // FuzzExpression checks that no expression makes the policy panic, neither when it

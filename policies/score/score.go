@@ -11,9 +11,9 @@ import (
 	"errors"
 	"math"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/predict"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

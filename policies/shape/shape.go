@@ -7,7 +7,7 @@ package shape
 import (
 	"slices"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // The reasons that several policies give.

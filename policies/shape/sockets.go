@@ -3,7 +3,7 @@ package shape
 import (
 	"strconv"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // On tells whether s lies on p: by the prefix that the manager found for its

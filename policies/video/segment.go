@@ -3,10 +3,10 @@ package video
 import (
 	"math"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/internal/adaptive"
 	"github.com/socket-intents/mamma/policies/predict"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 const (

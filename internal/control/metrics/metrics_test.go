@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")

@@ -17,7 +17,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Policy is what decides: a *mam.Manager.

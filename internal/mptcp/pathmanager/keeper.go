@@ -11,7 +11,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // endpoints is the kernel as far as a keeper needs it: a *mptcp.Conn.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Snapshot is what is known of MPTCP on this host at one moment, for people.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // subflows is the kernel as far as a steerer needs it: a *mptcp.Conn.

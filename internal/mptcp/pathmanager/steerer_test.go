@@ -7,7 +7,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/mptcp"
 	"github.com/socket-intents/mamma/mam"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func ap(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/adaptive"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // New is the symbol that the daemon looks up.

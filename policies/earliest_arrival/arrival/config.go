@@ -3,8 +3,8 @@ package arrival
 import (
 	"errors"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // unused are settings that the original's configuration files carry though no

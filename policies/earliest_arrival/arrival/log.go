@@ -3,8 +3,8 @@ package arrival
 import (
 	"strconv"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // LogLine gives the line of the policies with a latency test (spec/policies.md

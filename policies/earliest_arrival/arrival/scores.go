@@ -4,8 +4,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // scores tells what was compared, with note at the chosen candidate. All terms

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	earliestarrivalprobabilities "github.com/socket-intents/mamma/policies/earliest_arrival_probabilities"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // New is the symbol that the daemon looks up.

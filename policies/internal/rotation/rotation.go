@@ -2,7 +2,7 @@
 // round-robin policies.
 package rotation
 
-import "github.com/socket-intents/mamma/mam/policy"
+import "github.com/socket-intents/mamma/policy"
 
 // Rotation remembers where it is, separately for IPv4, IPv6 and requests that
 // take both. The zero value starts at the first candidate.

@@ -3,8 +3,8 @@ package rotation
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policy"
 )
 
 func TestNext(t *testing.T) {

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	mptcpselective "github.com/socket-intents/mamma/policies/mptcp_selective"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // New is the symbol that the daemon looks up.

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"github.com/socket-intents/mamma/mam/policy"
 	rrnaive "github.com/socket-intents/mamma/policies/rr_naive"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // New is the symbol that the daemon looks up.

@@ -1,4 +1,4 @@
-// Command host is a program that knows the contract mam/policy and no policy,
+// Command host is a program that knows the contract policy and no policy,
 // as a daemon would be that has them all from plugins. For each line of its
 // input, a question, it answers one line.
 package main
@@ -13,7 +13,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/decisionlog"
 	"github.com/socket-intents/mamma/internal/plugin"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // question asks to make a policy of the plugin at Path, and to put to it the

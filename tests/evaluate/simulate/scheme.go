@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/mam/policy"
 	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Scheme is a way to use several paths: a comparator or a policy.

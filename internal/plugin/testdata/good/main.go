@@ -1,7 +1,7 @@
 // A plugin that can be opened.
 package main
 
-import "github.com/socket-intents/mamma/mam/policy"
+import "github.com/socket-intents/mamma/policy"
 
 // version is set by the linker, so that builds of this plugin differ.
 var version = "first"

@@ -12,7 +12,7 @@ import (
 	"os"
 
 	"github.com/socket-intents/mamma/internal/plugin"
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // question asks to open the plugin at Path, and then to make a policy of it with

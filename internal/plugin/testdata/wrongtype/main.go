@@ -1,7 +1,7 @@
 // A plugin whose New is no constructor of a policy.
 package main
 
-import "github.com/socket-intents/mamma/mam/policy"
+import "github.com/socket-intents/mamma/policy"
 
 // New lacks the error.
 func New(policy.Config) policy.Policy { return nil }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/socket-intents/mamma/mam/policy"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // The ports. Requests to all others get the default prefix.
