@@ -12,7 +12,7 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -9,13 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
 	countconns "github.com/socket-intents/mamma/policies/earliest_arrival_countconns"
 	probabilities "github.com/socket-intents/mamma/policies/earliest_arrival_probabilities"
+	"github.com/socket-intents/mamma/policies/internal/arrival"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policies/internal/predict"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	selective "github.com/socket-intents/mamma/policies/mptcp_selective"
-	"github.com/socket-intents/mamma/policies/predict"
-	"github.com/socket-intents/mamma/policies/shape"
 	"github.com/socket-intents/mamma/policies/video"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/recent"
-	"github.com/socket-intents/mamma/policies/predict"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

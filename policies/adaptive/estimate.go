@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 

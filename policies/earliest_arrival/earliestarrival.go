@@ -3,7 +3,7 @@
 package earliestarrival
 
 import (
-	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policies/internal/arrival"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -4,7 +4,7 @@
 package earliestarrivalcountconns
 
 import (
-	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policies/internal/arrival"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
-	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/internal/arrival"
+	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -3,9 +3,9 @@ package earliestarrivalstatic
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/policies/earliest_arrival/arrival"
+	"github.com/socket-intents/mamma/policies/internal/arrival"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -6,7 +6,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -7,7 +7,7 @@ package intents
 
 import (
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/socket-intents/mamma/policies/filesize"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/internal/adaptive"
-	"github.com/socket-intents/mamma/policies/predict"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/predict"
+	"github.com/socket-intents/mamma/policies/internal/shape"
+	"github.com/socket-intents/mamma/policies/internal/streaming"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -25,7 +25,7 @@ const (
 	// figure in milliseconds, as in the original.
 	playing = 10
 	// seconds and secondsBuffering are how long the slowest prefix may take.
-	seconds, secondsBuffering = 8, adaptive.SegmentSeconds
+	seconds, secondsBuffering = 8, streaming.SegmentSeconds
 )
 
 type options struct {
@@ -36,7 +36,7 @@ type options struct {
 // transfers left it out since all were last used together.
 type Policy struct {
 	opts  options
-	count adaptive.Counters
+	count streaming.Counters
 	rule  rule
 }
 
@@ -63,7 +63,7 @@ var (
 
 // New makes the policy. Its one setting is logfile; prefixes may override metrics.
 func New(cfg policy.Config) (policy.Policy, error) {
-	p := &Policy{count: adaptive.NewCounters()}
+	p := &Policy{count: streaming.NewCounters()}
 	if err := cfg.Decode(&p.opts); err != nil {
 		return nil, err
 	}
@@ -86,9 +86,9 @@ func (p *Policy) SetCount(id policy.PrefixID, n int) { p.count.Set(id, n) }
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	p.rule = ruleBound
 	if r.Bound.IsValid() {
-		return adaptive.Bound(r)
+		return streaming.Bound(r)
 	}
-	n := adaptive.Read(r)
+	n := streaming.Read(r)
 	if r.Kind == policy.Connect {
 		n.Duration = 0 // as in the original
 	}
@@ -101,7 +101,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 // for other requests, should the program have opened MPTCP by itself. Connections
 // whose request is not known get what is usual.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
-	if r.Request != nil && adaptive.Read(r.Request).Category != intent.BulkTransfer {
+	if r.Request != nil && streaming.Read(r.Request).Category != intent.BulkTransfer {
 		return nil
 	}
 	return policy.DefaultSubflows(r)
@@ -110,23 +110,23 @@ func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 // Decide is the decision for a transfer of size bytes with a play-out buffer in
 // milliseconds, without a look at bound or idle sockets.
 func (p *Policy) Decide(r *policy.Request, category intent.Category, size, buffer int64) policy.Decision {
-	reason := adaptive.ReasonOther
+	reason := streaming.ReasonOther
 	switch category {
 	case intent.Query:
 		if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
 			p.rule = ruleLowLatency
-			return byRTT(r, low, adaptive.ReasonQuery)
+			return byRTT(r, low, streaming.ReasonQuery)
 		}
-		reason = adaptive.ReasonNoRTT
+		reason = streaming.ReasonNoRTT
 	case intent.ControlTraffic:
 		if q := p.count.Highest(r.Prefixes); q != nil {
 			p.rule = ruleControl
-			d := shape.Plain(r, q, adaptive.ReasonControl, "most")
+			d := shape.Plain(r, q, streaming.ReasonControl, "most")
 			p.count.Scores(&d)
 			d.Alternates = shape.Ranked(r, q, func(i int) float64 { return -float64(p.count.Of(r.Prefixes[i].ID)) })
 			return d
 		}
-		reason = adaptive.ReasonIdle
+		reason = streaming.ReasonIdle
 	case intent.BulkTransfer:
 		return p.bulk(r, size, buffer)
 	}
@@ -206,15 +206,15 @@ func (p *Policy) LogFile() string { return p.opts.LogFile }
 // LogLine gives the line of spec/policies.md section 19.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
-	n := adaptive.Read(r)
+	n := streaming.Read(r)
 	switch r.Kind {
 	case policy.Connect:
 	case policy.SocketConnect:
 		b = append(append(b, "<ts>"...), strings.Repeat(",", 8)...)
-		b = adaptive.AppendColumns(b, int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
+		b = streaming.AppendColumns(b, int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
 	case policy.SocketChoose:
 		b = shape.AppendSockets(append(b, "<ts>,"...), shape.LogList(r), r.Sockets)
-		b = adaptive.AppendColumns(append(b, ",,,"...), int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
+		b = streaming.AppendColumns(append(b, ",,,"...), int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
 	default:
 		return ""
 	}

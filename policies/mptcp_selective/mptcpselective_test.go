@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/internal/adaptive"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
+	"github.com/socket-intents/mamma/policies/internal/streaming"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -46,11 +46,11 @@ func TestChoose(t *testing.T) {
 		{"enough, no RTT, no default", bulk(Request(connect, noRTT), 800000, 0), Answer{Multipath: true, Reason: shape.ReasonNoDefault}, ",none"},
 		{"only MPTCP sockets for MPTCP", sockets,
 			Answer{Prefix: "a", FD: 7, Alternates: "b", Multipath: true, Reason: reasonEnough}, "<ts>,6-7-,2,5-,1,,,,1,-1,800000,5000,mptcp,enough"},
-		{"query", as(Request(connect, b, a), intent.Query), Answer{Prefix: "a", Alternates: "b", Reason: adaptive.ReasonQuery}, "a,lowlatency"},
-		{"query, no RTT", as(Request(connect, bare), intent.Query), Answer{Prefix: "c", Reason: adaptive.ReasonNoRTT}, "c,default"},
-		{"control, nothing left out", as(Request(connect, b, a), intent.ControlTraffic), Answer{Prefix: "a", Alternates: "b", Reason: adaptive.ReasonIdle}, "a,default"},
-		{"stream", as(Request(open, b, a), intent.Stream), Answer{Prefix: "a", Alternates: "b", Reason: adaptive.ReasonOther}, "<ts>,,,,,,,,4,-1,-1,-1,a,default"},
-		{"no category", Request(choose, b, a), Answer{Prefix: "a", Alternates: "b", Reason: adaptive.ReasonOther}, "<ts>,,0,,0,,,,-1,-1,-1,-1,a,default"},
+		{"query", as(Request(connect, b, a), intent.Query), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonQuery}, "a,lowlatency"},
+		{"query, no RTT", as(Request(connect, bare), intent.Query), Answer{Prefix: "c", Reason: streaming.ReasonNoRTT}, "c,default"},
+		{"control, nothing left out", as(Request(connect, b, a), intent.ControlTraffic), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonIdle}, "a,default"},
+		{"stream", as(Request(open, b, a), intent.Stream), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,,,,,,,4,-1,-1,-1,a,default"},
+		{"no category", Request(choose, b, a), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,0,,0,,,,-1,-1,-1,-1,a,default"},
 		{"no prefix", bulk(Request(connect), 800000, 0), Answer{Reason: shape.ReasonNoDefault}, ",none"},
 		{"bound", bulk(Bind(Request(open, a, b), b), 800000, 0), Answer{Reason: shape.ReasonBound}, "<ts>,,,,,,,,1,-1,800000,0,"},
 		{"bound, idle socket", bulk(Bind(Offer(Request(choose, a, b), b), b), 800000, 0),
@@ -73,7 +73,7 @@ func TestCounts(t *testing.T) {
 	}
 	r := as(Request(connect, b, a), intent.ControlTraffic)
 	d := p.Choose(r)
-	if Name(d.Prefix) != "a" || d.Reason != adaptive.ReasonControl || d.Scores[1].Terms[0].Value != 3 {
+	if Name(d.Prefix) != "a" || d.Reason != streaming.ReasonControl || d.Scores[1].Terms[0].Value != 3 {
 		t.Errorf("control traffic over %s (%s)", Name(d.Prefix), d.Reason)
 	}
 	if line := p.LogLine(r, d); line != "" {

@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/socket-intents/mamma/policies/predict"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/predict"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

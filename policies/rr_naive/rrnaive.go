@@ -4,7 +4,7 @@ package rrnaive
 
 import (
 	"github.com/socket-intents/mamma/policies/internal/rotation"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

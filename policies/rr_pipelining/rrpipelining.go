@@ -6,7 +6,7 @@ package rrpipelining
 import (
 	"github.com/socket-intents/mamma/policies/internal/recent"
 	"github.com/socket-intents/mamma/policies/internal/rotation"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

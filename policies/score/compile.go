@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
-	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

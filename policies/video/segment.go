@@ -3,15 +3,15 @@ package video
 import (
 	"math"
 
-	"github.com/socket-intents/mamma/policies/internal/adaptive"
-	"github.com/socket-intents/mamma/policies/predict"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/predict"
+	"github.com/socket-intents/mamma/policies/internal/shape"
+	"github.com/socket-intents/mamma/policies/internal/streaming"
 	"github.com/socket-intents/mamma/policy"
 )
 
 const (
 	// segmentMillis is how long a segment plays.
-	segmentMillis = adaptive.SegmentSeconds * 1000
+	segmentMillis = streaming.SegmentSeconds * 1000
 	// safety is by how much a load time must stay below the buffer for the optimist.
 	safety = 1.5
 	// reconsider and retry are the segments that must have gone elsewhere before
@@ -38,7 +38,7 @@ func (c *candidate) best() predict.Millis {
 	return predict.Unknown
 }
 
-func (p *Policy) predict(r *policy.Request, n adaptive.Intents) {
+func (p *Policy) predict(r *policy.Request, n streaming.Intents) {
 	size, tls := n.SegmentSize(), predict.TLS(r)
 	p.cands = p.cands[:0]
 	for _, q := range r.Prefixes {

@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/internal/adaptive"
-	"github.com/socket-intents/mamma/policies/predict"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/predict"
+	"github.com/socket-intents/mamma/policies/internal/shape"
+	"github.com/socket-intents/mamma/policies/internal/streaming"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -35,7 +35,7 @@ type options struct {
 type Policy struct {
 	opts      options
 	pessimist bool
-	notPicked adaptive.Counters
+	notPicked streaming.Counters
 	cands     []candidate
 	rule      string // ending of the log line
 }
@@ -51,7 +51,7 @@ var (
 // default; in the original's grammar (cfg.Lenient) be_pessimist counts with any
 // value, even 0. Prefixes may override metrics.
 func New(cfg policy.Config) (policy.Policy, error) {
-	p := &Policy{notPicked: adaptive.NewCounters()}
+	p := &Policy{notPicked: streaming.NewCounters()}
 	if err := cfg.Decode(&p.opts); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (p *Policy) SetNotPicked(id policy.PrefixID, n int) { p.notPicked.Set(id, n
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	p.rule = ""
 	if r.Bound.IsValid() {
-		return adaptive.Bound(r)
+		return streaming.Bound(r)
 	}
 	d := p.decide(r)
 	shape.Reuse(r, &d, nil)
@@ -100,27 +100,27 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 }
 
 func (p *Policy) decide(r *policy.Request) policy.Decision {
-	intents := adaptive.Read(r)
-	reason := adaptive.ReasonOther
+	intents := streaming.Read(r)
+	reason := streaming.ReasonOther
 	switch intents.Category {
 	case intent.Query:
 		if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
 			p.rule = "lowlatency"
-			d := shape.Plain(r, low, adaptive.ReasonQuery, "lowest RTT")
+			d := shape.Plain(r, low, streaming.ReasonQuery, "lowest RTT")
 			d.Alternates = shape.Ranked(r, low, func(i int) float64 { return float64(predict.RTTOrUnknown(r.Prefixes[i])) })
 			predict.AddRTT(d.Scores)
 			return d
 		}
-		reason = adaptive.ReasonNoRTT
+		reason = streaming.ReasonNoRTT
 	case intent.ControlTraffic:
 		if q := p.notPicked.Highest(r.Prefixes); q != nil {
 			p.rule = "control"
-			d := shape.Plain(r, q, adaptive.ReasonControl, "most")
+			d := shape.Plain(r, q, streaming.ReasonControl, "most")
 			p.notPicked.Scores(&d)
 			d.Alternates = shape.Ranked(r, q, func(i int) float64 { return -float64(p.notPicked.Of(r.Prefixes[i].ID)) })
 			return d
 		}
-		reason = adaptive.ReasonIdle
+		reason = streaming.ReasonIdle
 	case intent.BulkTransfer:
 		p.predict(r, intents)
 		if c, why := p.segment(intents.Duration); c != nil {
@@ -152,15 +152,15 @@ func (p *Policy) LogFile() string { return p.opts.LogFile }
 // change places between the two kinds of request, as in the original.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
-	n := adaptive.Read(r)
+	n := streaming.Read(r)
 	switch r.Kind {
 	case policy.Connect:
 	case policy.SocketConnect:
 		b = append(append(b, "<ts>"...), strings.Repeat(",", 8)...)
-		b = adaptive.AppendColumns(b, n.FileSize, int64(n.Category), n.Bitrate, n.Duration)
+		b = streaming.AppendColumns(b, n.FileSize, int64(n.Category), n.Bitrate, n.Duration)
 	case policy.SocketChoose:
 		b = shape.AppendSockets(append(b, "<ts>,"...), shape.LogList(r), r.Sockets)
-		b = adaptive.AppendColumns(append(b, ",,,"...), int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
+		b = streaming.AppendColumns(append(b, ",,,"...), int64(n.Category), n.FileSize, n.Bitrate, n.Duration)
 	default:
 		return ""
 	}

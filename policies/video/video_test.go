@@ -4,9 +4,9 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/internal/adaptive"
 	. "github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
+	"github.com/socket-intents/mamma/policies/internal/streaming"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -42,11 +42,11 @@ func TestChoose(t *testing.T) {
 		{"by the last 10 minutes", bulk(Request(connect, bare, veryLong), 8000), Answer{Prefix: "b", Alternates: "c", Reason: reasonVeryLong}, "b,lowloadtime"},
 		{"nothing predictable", bulk(Request(connect, bare), 8000), Answer{Prefix: "c", Reason: reasonNothing}, "c,default"},
 		{"nothing predictable, no default", bulk(Request(connect, B()), 8000), Answer{Reason: shape.ReasonNoDefault}, ",none"},
-		{"query", as(Request(connect, b, bare, a), intent.Query), Answer{Prefix: "a", Alternates: "b c", Reason: adaptive.ReasonQuery}, "a,lowlatency"},
-		{"query, no RTT", as(Request(connect, bare), intent.Query), Answer{Prefix: "c", Reason: adaptive.ReasonNoRTT}, "c,default"},
-		{"control, nothing passed over", as(Request(connect, a), intent.ControlTraffic), Answer{Prefix: "a", Reason: adaptive.ReasonIdle}, "a,default"},
-		{"stream", as(Request(open, b, a), intent.Stream), Answer{Prefix: "a", Alternates: "b", Reason: adaptive.ReasonOther}, "<ts>,,,,,,,,-1,4,-1,-1,a,default"},
-		{"no category", Size(Request(choose, b, a), 77), Answer{Prefix: "a", Alternates: "b", Reason: adaptive.ReasonOther}, "<ts>,,0,,0,,,,-1,77,-1,-1,a,default"},
+		{"query", as(Request(connect, b, bare, a), intent.Query), Answer{Prefix: "a", Alternates: "b c", Reason: streaming.ReasonQuery}, "a,lowlatency"},
+		{"query, no RTT", as(Request(connect, bare), intent.Query), Answer{Prefix: "c", Reason: streaming.ReasonNoRTT}, "c,default"},
+		{"control, nothing passed over", as(Request(connect, a), intent.ControlTraffic), Answer{Prefix: "a", Reason: streaming.ReasonIdle}, "a,default"},
+		{"stream", as(Request(open, b, a), intent.Stream), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,,,,,,,-1,4,-1,-1,a,default"},
+		{"no category", Size(Request(choose, b, a), 77), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,0,,0,,,,-1,77,-1,-1,a,default"},
 		{"single", bulk(Request(connect, a), 8000), Answer{Prefix: "a", Reason: reasonMid}, "a,lowloadtime"},
 		{"no prefix", bulk(Request(open), 8000), Answer{Reason: shape.ReasonNoDefault}, "<ts>,,,,,,,,-1,1,8000000,8000,,none"},
 		{"bound", bulk(Bind(Request(open, a, b), b), 8000), Answer{Reason: shape.ReasonBound}, "<ts>,,,,,,,,-1,1,8000000,8000,"},
@@ -80,7 +80,7 @@ func TestPessimistLeavesACollapsedLink(t *testing.T) {
 		}
 	}
 	d := p.Choose(as(Request(connect, A(), b), intent.ControlTraffic))
-	if Name(d.Prefix) != "a" || d.Reason != adaptive.ReasonControl || p.(*Policy).NotPicked(A().ID) != 1 {
+	if Name(d.Prefix) != "a" || d.Reason != streaming.ReasonControl || p.(*Policy).NotPicked(A().ID) != 1 {
 		t.Errorf("control traffic over %s (%s)", Name(d.Prefix), d.Reason)
 	}
 	if line := p.(policy.LineLogger).LogLine(as(Request(open, A(), b), intent.ControlTraffic), d); line != "<ts>,,,,,,,,-1,2,-1,-1," {

@@ -1,14 +1,14 @@
-// Package adaptive holds what the policies for adaptive streaming, video and
+// Package streaming holds what the policies for adaptive streaming, video and
 // mptcp_selective, have in common: how they read the intents, and a counter per
 // prefix (spec/policies.md sections 15 and 19).
-package adaptive
+package streaming
 
 import (
 	"strconv"
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/recent"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

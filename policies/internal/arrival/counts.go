@@ -3,9 +3,9 @@ package arrival
 import (
 	"time"
 
+	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/recent"
-	"github.com/socket-intents/mamma/policies/predict"
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -3,7 +3,7 @@ package arrival
 import (
 	"errors"
 
-	"github.com/socket-intents/mamma/policies/predict"
+	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 

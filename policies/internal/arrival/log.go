@@ -3,7 +3,7 @@ package arrival
 import (
 	"strconv"
 
-	"github.com/socket-intents/mamma/policies/shape"
+	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
 
