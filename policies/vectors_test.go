@@ -131,8 +131,8 @@ type expect struct {
 }
 
 // groups are the vectors of each group and what runs them; nil: another
-// package does. Those of measurements are run by internal/pathstat, and the two
-// messages of MPTCP by internal/mptcp/original.
+// package does. Those of measurements are run by internal/network/pathstat, and the two
+// messages of MPTCP by internal/network/mptcp/original.
 var groups = map[string]struct {
 	n   int
 	run func(*testing.T, vector)

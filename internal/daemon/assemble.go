@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/netmon"
-	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"

@@ -8,8 +8,8 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/control"
-	"github.com/socket-intents/mamma/internal/netmon"
-	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/internal/selection"
 )

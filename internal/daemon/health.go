@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/health"
-	"github.com/socket-intents/mamma/internal/netmon"
-	"github.com/socket-intents/mamma/internal/pathstat"
-	"github.com/socket-intents/mamma/internal/probe"
+	"github.com/socket-intents/mamma/internal/network/health"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/network/probe"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -9,8 +9,8 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/control"
-	"github.com/socket-intents/mamma/internal/mptcp"
-	"github.com/socket-intents/mamma/internal/mptcp/pathmanager"
+	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/network/mptcp/pathmanager"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )

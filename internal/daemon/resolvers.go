@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/resolve"
+	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )

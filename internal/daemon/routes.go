@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/netmon"
-	"github.com/socket-intents/mamma/internal/routing"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/netmon"
-	"github.com/socket-intents/mamma/internal/probe"
-	"github.com/socket-intents/mamma/internal/resolve"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/probe"
+	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/network/netmon"
 )
 
 // Network is a prefix to be managed, and what the configuration says of it.

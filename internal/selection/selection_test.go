@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/network/netmon"
 )
 
 func TestSelect(t *testing.T) {

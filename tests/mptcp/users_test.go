@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/control"
-	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/internal/network/mptcp"
 )
 
 // A decision whose client does not report, as those of the original do not, is

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/mam"
 )
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

@@ -1,6 +1,6 @@
 // Package simulate plays the workloads of the evaluation in virtual time, over
 // simulated paths, with the policies that the daemon has: the same code decides,
-// from figures that the estimators of internal/pathstat compute from what passes.
+// from figures that the estimators of internal/network/pathstat compute from what passes.
 // An hour of transfers takes seconds, so that whole grids of access links can be
 // compared.
 //

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/pathstat"
+	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/policy"
 )
 

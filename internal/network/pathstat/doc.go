@@ -10,5 +10,5 @@
 // pass. [Log] writes the original's CSV files from snapshots.
 //
 // What a prefix is, and which ones there are, is told to the sampler by
-// [Sampler.Set]; finding addresses is the work of internal/netmon.
+// [Sampler.Set]; finding addresses is the work of internal/network/netmon.
 package pathstat

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/policy"
 )
 

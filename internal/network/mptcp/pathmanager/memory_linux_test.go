@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/budget"
-	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/internal/network/budget"
+	"github.com/socket-intents/mamma/internal/network/mptcp"
 )
 
 // recall opens the memory in a directory, and fails on any complaint but the one

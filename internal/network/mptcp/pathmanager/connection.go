@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/mptcp"
+	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/mam"
 )
 

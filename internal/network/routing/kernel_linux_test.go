@@ -13,7 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 
-	"github.com/socket-intents/mamma/internal/netmon"
+	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/policy"
 )
