@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/decisionlog"
+	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/control"
-	"github.com/socket-intents/mamma/internal/doctor"
+	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/operator/doctor"
 )
 
 const doctorHelp = `Look for what would defeat a choice between networks: routes that lead

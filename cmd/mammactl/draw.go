@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 // render gives at most height lines of at most width characters. Colours do not

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 // question holds the flags of explain.

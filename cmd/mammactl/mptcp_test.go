@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 // multipath is an answer with all that a connection can be.

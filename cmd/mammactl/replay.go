@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/socket-intents/mamma/internal/replay"
+	"github.com/socket-intents/mamma/internal/operator/replay"
 )
 
 // replayCommand works on files alone: no daemon is asked.

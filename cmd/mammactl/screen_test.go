@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 func watched() *screen {

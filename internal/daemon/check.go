@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/internal/selection"
 )

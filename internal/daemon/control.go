@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/unixsocket"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"

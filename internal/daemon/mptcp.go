@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/internal/network/mptcp/pathmanager"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 // A policy that wants no subflow gets none, and when it changes its mind a

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 // A decision whose client does not report, as those of the original do not, is

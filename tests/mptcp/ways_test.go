@@ -18,8 +18,8 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/bsd"
-	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

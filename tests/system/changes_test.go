@@ -10,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

@@ -14,7 +14,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/tests/internal/stage"

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

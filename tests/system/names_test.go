@@ -13,7 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/socket-intents/mamma/internal/control"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

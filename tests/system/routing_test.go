@@ -16,8 +16,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/socket-intents/mamma/internal/control"
 	"github.com/socket-intents/mamma/internal/network/routing"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

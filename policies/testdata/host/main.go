@@ -11,7 +11,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/socket-intents/mamma/internal/decisionlog"
+	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/policy"
 )

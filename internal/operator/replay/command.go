@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/socket-intents/mamma/internal/decisionlog"
+	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 )
 
 // Command is the command "mammactl replay".

@@ -1,6 +1,6 @@
 // Package decisionlog keeps decisions in a file together with all that the
 // policy saw when it made them, so that they can be looked at, and another
-// policy can be asked the same questions (package internal/replay).
+// policy can be asked the same questions (package internal/operator/replay).
 //
 // It knows the contract policy and no policies.
 //

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/decisionlog"
+	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 	"github.com/socket-intents/mamma/policy"
 )
 

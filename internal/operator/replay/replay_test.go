@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/decisionlog"
+	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -1,5 +1,5 @@
 // Package replay asks a policy what it would have decided where another one, or
-// the same one, did decide: it reads recorded decisions (internal/decisionlog),
+// the same one, did decide: it reads recorded decisions (internal/operator/decisionlog),
 // puts each request to the policy as it was put then, with the measurements of
 // then, and compares.
 //
