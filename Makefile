@@ -27,7 +27,7 @@ LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
 VULN    := $(GO) tool -modfile=internal/tools/govulncheck/go.mod govulncheck
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
-TIMED    := ./internal/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/packages ./tests/system
+TIMED    := ./internal/testing/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/packages ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
 
 .DEFAULT_GOAL := help

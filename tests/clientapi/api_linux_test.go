@@ -21,7 +21,7 @@ import (
 	"github.com/socket-intents/mamma/client/bsd"
 	"github.com/socket-intents/mamma/client/httpintent"
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

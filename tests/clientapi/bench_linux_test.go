@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 var examples = []string{"classic", "addrinfo", "socketconnect", "async", "download", "tls", "udp"}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // fetchTimeout is for what takes milliseconds.

@@ -8,7 +8,7 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/report"
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"

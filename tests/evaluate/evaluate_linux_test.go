@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/live"
 	"github.com/socket-intents/mamma/tests/evaluate/player"
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"

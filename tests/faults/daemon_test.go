@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

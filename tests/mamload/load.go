@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // background is TCP connections that the daemon has to measure while it decides,

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/network/mptcp"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // timed skips tests of figures where they mean nothing.

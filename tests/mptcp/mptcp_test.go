@@ -21,7 +21,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

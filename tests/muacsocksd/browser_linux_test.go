@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // Near has short round trips and little capacity, far the opposite.

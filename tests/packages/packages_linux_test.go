@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // version is one that git would describe; packageVersion is how packages say it.

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/operator/control"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

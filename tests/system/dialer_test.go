@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // dialerEnv makes this program a client: it dials the addresses that it reads,

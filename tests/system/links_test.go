@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

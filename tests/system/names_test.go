@@ -14,7 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/socket-intents/mamma/internal/operator/control"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

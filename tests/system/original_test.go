@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

@@ -18,7 +18,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/internal/operator/control"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 func TestMain(m *testing.M) {

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/policy"
 )
 

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )

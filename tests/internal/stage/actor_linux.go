@@ -10,7 +10,7 @@ import (
 	"os/exec"
 	"sync"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // actorEnv marks a process that StartActor started.

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // Patience is how long a test waits for what should happen at once. It only

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/testbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 const ms = time.Millisecond
