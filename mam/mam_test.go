@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/logfile"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
 // policyLog writes the policies' own logs off the request path. A line that
@@ -63,7 +63,7 @@ func (l policyLog) run(ctx context.Context) {
 // policyFile is the policy's log that was written to last.
 type policyFile struct {
 	log    *slog.Logger
-	file   *logfile.File
+	file   *ownfile.Log
 	failed bool // reported since the last success
 }
 
@@ -77,7 +77,7 @@ func (w *policyFile) write(line policyLine) {
 	}
 	if w.file == nil || w.file.Path() != line.file {
 		w.close()
-		w.file = logfile.New(line.file)
+		w.file = ownfile.NewLog(line.file)
 	}
 	err := w.file.WriteLine([]byte(text))
 	if err != nil && !w.failed {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )

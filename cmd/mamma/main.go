@@ -18,8 +18,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/daemon"
-	"github.com/socket-intents/mamma/internal/service"
-	"github.com/socket-intents/mamma/internal/spool"
+	"github.com/socket-intents/mamma/internal/process/service"
 )
 
 // version is set by the linker.
@@ -195,7 +194,7 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 
 	// A journal that is gone, or hangs, costs messages and nothing else.
 	signal.Ignore(syscall.SIGPIPE)
-	printed := spool.New()
+	printed := service.NewSpool()
 	defer printed.Close(flushLimit)
 	stdout = printed.Writer(stdout)
 

@@ -9,7 +9,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/statefile"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
 const (
@@ -26,7 +26,7 @@ type learntFile struct {
 
 // load takes what was saved at path. That there is no such file is no error.
 func (l *learner) load(path string) error {
-	f, err := statefile.Open(path)
+	f, err := ownfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (l *learner) save(path string) error {
 	if !changed {
 		return nil
 	}
-	err := statefile.Write(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(file) })
+	err := ownfile.Write(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(file) })
 	if err != nil {
 		l.mu.Lock()
 		l.changed = true

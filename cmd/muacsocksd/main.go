@@ -19,8 +19,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/socket-intents/mamma/internal/service"
-	"github.com/socket-intents/mamma/internal/spool"
+	"github.com/socket-intents/mamma/internal/process/service"
 )
 
 // version is set by the linker.
@@ -201,7 +200,7 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 
 	// A journal that is gone, or hangs, costs messages and no connections.
 	signal.Ignore(syscall.SIGPIPE)
-	printed := spool.New()
+	printed := service.NewSpool()
 	defer printed.Close(flushLimit)
 	level := new(slog.LevelVar)
 	handler := printed.Handler(stderr, level)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
-	"github.com/socket-intents/mamma/internal/service"
+	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/socks"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
 // Handed are listening sockets that the service manager has made and hands over

@@ -11,7 +11,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/operator/control"
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
 // Run serves clients until ctx ends or something fails for good. After an

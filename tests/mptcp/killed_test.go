@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/network/mptcp"
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
 // What a killed daemon has left in the kernel is taken over by the next one, and

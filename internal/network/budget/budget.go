@@ -15,7 +15,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/statefile"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
 // Meter counts. It is not safe for concurrent use. Make it by Load.
@@ -53,7 +53,7 @@ const (
 // empty, and can be used.
 func Load(path, boot string) (*Meter, error) {
 	m := &Meter{boot: boot, byIf: map[string]count{}}
-	b, err := statefile.ReadAll(path, maxFile)
+	b, err := ownfile.ReadAll(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
@@ -97,7 +97,7 @@ func (m *Meter) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("write budgets: %w", err)
 	}
-	err = statefile.Write(path, func(w io.Writer) error {
+	err = ownfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(append(b, '\n'))
 		return err
 	})

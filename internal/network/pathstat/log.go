@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"github.com/socket-intents/mamma/internal/logfile"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
 // logQueue is how many snapshots may wait for the disk: 6 s at 10 per second.
@@ -13,7 +13,7 @@ const logQueue = 64
 
 // Log writes the measurements to a file in the format of the original's prefix
 // or interface log (spec/measurement.md 8), a line per prefix or interface and
-// pass, each with one write. How the file is treated is package logfile's business.
+// pass, each with one write. How the file is treated is package ownfile's business.
 //
 // Make one with NewPrefixLog or NewInterfaceLog, give Record as or from
 // Options.OnSnapshot, and let Run do the writing.
@@ -24,7 +24,7 @@ type Log struct {
 	lines   func(*Snapshot, []byte, func([]byte)) []byte
 
 	// The rest belongs to Run.
-	file   *logfile.File
+	file   *ownfile.Log
 	failed bool
 	buf    []byte
 }
@@ -39,7 +39,7 @@ func newLog(path string, log *slog.Logger, lines func(*Snapshot, []byte, func([]
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Log{file: logfile.New(path), log: log.With("path", path), queue: make(chan *Snapshot, logQueue), lines: lines}
+	return &Log{file: ownfile.NewLog(path), log: log.With("path", path), queue: make(chan *Snapshot, logQueue), lines: lines}
 }
 
 // Record hands over a snapshot to be written. It never blocks: what the disk

@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
 // maxAnswer bounds what a client reads of an answer, and maxEvent of an event.

@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
 // Connections are shown to those they belong to, and to those who may read

@@ -6,7 +6,7 @@ import (
 	"net"
 	"slices"
 
-	"github.com/socket-intents/mamma/internal/unixsocket"
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/mam"
 )
 

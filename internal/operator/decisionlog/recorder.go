@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/socket-intents/mamma/internal/logfile"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -34,7 +34,7 @@ type Recorder struct {
 	dropped atomic.Uint64
 
 	// The rest belongs to Run.
-	file    *logfile.File
+	file    *ownfile.Log
 	encoder Encoder
 	buf     []byte
 	failed  bool // reported since the last success
@@ -53,7 +53,7 @@ func NewRecorder(path string, size int64, log *slog.Logger) *Recorder {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Recorder{log: log, size: max(size, MinSize) / 2, queue: make(chan noted, queueLength), file: logfile.NewPrivate(path)}
+	return &Recorder{log: log, size: max(size, MinSize) / 2, queue: make(chan noted, queueLength), file: ownfile.NewPrivateLog(path)}
 }
 
 // Note records a call of the policy of that name. It returns at once, keeps of

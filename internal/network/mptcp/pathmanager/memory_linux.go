@@ -18,7 +18,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/network/budget"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
-	"github.com/socket-intents/mamma/internal/statefile"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
 // remembered is what was set up in the kernel and has to be taken back. After a
@@ -159,7 +159,7 @@ func namespace() (uint64, error) {
 
 // readMemory reads a file that may be damaged.
 func readMemory(path string) (remembered, error) {
-	b, err := statefile.ReadAll(path, maxMemory)
+	b, err := ownfile.ReadAll(path, maxMemory)
 	if err != nil {
 		return remembered{}, err
 	}
@@ -227,7 +227,7 @@ func (m *memory) save() error {
 		}
 		return nil
 	}
-	return statefile.Write(m.path, func(w io.Writer) error {
+	return ownfile.Write(m.path, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "\t")
 		return e.Encode(m.now)

@@ -1,4 +1,4 @@
-package logfile
+package ownfile
 
 import (
 	"os"
@@ -19,7 +19,7 @@ func read(t *testing.T, path string) string {
 
 func TestRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	f := New(path)
+	f := NewLog(path)
 	defer f.Close()
 	write := func(line string) {
 		t.Helper()
@@ -61,7 +61,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{link, fifo, dir, filepath.Join(dir, "none", "log")} {
-		if err := New(path).WriteLine([]byte("x\n")); err == nil {
+		if err := NewLog(path).WriteLine([]byte("x\n")); err == nil {
 			t.Errorf("wrote to %s", filepath.Base(path))
 		}
 	}
@@ -72,7 +72,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 
 func TestTornLineIsEnded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	f := New(path)
+	f := NewLog(path)
 	defer f.Close()
 	if err := f.WriteLine([]byte("part of a li")); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestTornLineIsEnded(t *testing.T) {
 
 func TestPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	f := NewPrivate(path)
+	f := NewPrivateLog(path)
 	defer f.Close()
 	prepare := func(size int64, opened bool) {
 		t.Helper()

@@ -1,9 +1,4 @@
-// Package logfile appends lines to a file that may be rotated, removed or on a
-// full disk, and that others may try to turn into something else.
-//
-// It writes when it is told to, on the caller's goroutine: queues and what to
-// do about errors are the caller's.
-package logfile
+package ownfile
 
 import (
 	"errors"
@@ -13,15 +8,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/socket-intents/mamma/internal/statefile"
 )
 
-// File is a log file. It is opened at the first line, and again when it was
+// Log is a log file: it may be rotated, removed or on a full disk, and others may
+// try to turn it into something else. It writes when it is told to, on the
+// caller's goroutine. It is opened at the first line, and again when it was
 // renamed or removed. Links are not followed, and only regular files of root or of
 // this process's user are written to: whoever owns a file can read it. It is not
 // safe for concurrent use.
-type File struct {
+type Log struct {
 	path    string
 	private bool
 	file    *os.File
@@ -30,20 +25,20 @@ type File struct {
 	torn    bool  // the last line in the file has no end
 }
 
-// New makes a File; nothing is opened yet.
-func New(path string) *File { return &File{path: path} }
+// NewLog makes a Log; nothing is opened yet.
+func NewLog(path string) *Log { return &Log{path: path} }
 
-// NewPrivate makes a File that only its owner may read. One that exists must
+// NewPrivateLog makes a Log that only its owner may read. One that exists must
 // belong to the process's user and be closed to all others.
-func NewPrivate(path string) *File { return &File{path: path, private: true} }
+func NewPrivateLog(path string) *Log { return &Log{path: path, private: true} }
 
 // Path is where the file is.
-func (f *File) Path() string { return f.path }
+func (f *Log) Path() string { return f.path }
 
 // Prepare opens the file if that is needed, and returns its size. opened tells
 // that since the last call the file was opened, for the first time or again: it
 // may be another one.
-func (f *File) Prepare() (size int64, opened bool, err error) {
+func (f *Log) Prepare() (size int64, opened bool, err error) {
 	if err := f.reopen(); err != nil {
 		return 0, false, err
 	}
@@ -53,7 +48,7 @@ func (f *File) Prepare() (size int64, opened bool, err error) {
 
 // WriteLine appends a line, whose newline is part of it, in one write. After an
 // error the line is lost, whole or in part; the next one begins on a line of its own.
-func (f *File) WriteLine(line []byte) error {
+func (f *Log) WriteLine(line []byte) error {
 	if err := f.reopen(); err != nil {
 		return err
 	}
@@ -72,7 +67,7 @@ func (f *File) WriteLine(line []byte) error {
 }
 
 // reopen opens the file if it is not open or no longer the one of that name.
-func (f *File) reopen() error {
+func (f *Log) reopen() error {
 	if f.file != nil {
 		open, err := f.file.Stat()
 		if err != nil {
@@ -103,7 +98,7 @@ func (f *File) reopen() error {
 		err = f.checkPrivate(info)
 	}
 	if err == nil {
-		err = statefile.CheckOwn(file)
+		err = CheckOwn(file)
 	}
 	if err != nil {
 		_ = file.Close()
@@ -115,7 +110,7 @@ func (f *File) reopen() error {
 
 // checkPrivate refuses a file that others can read: one that they own, or that
 // its mode opens to them.
-func (f *File) checkPrivate(info fs.FileInfo) error {
+func (f *Log) checkPrivate(info fs.FileInfo) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("%s belongs to user %d, who could read what is written", f.path, st.Uid)
 	}
@@ -126,7 +121,7 @@ func (f *File) checkPrivate(info fs.FileInfo) error {
 }
 
 // Close closes the file; a later WriteLine opens it again.
-func (f *File) Close() {
+func (f *Log) Close() {
 	if f.file != nil {
 		_ = f.file.Close() // every line was written by then
 		f.file, f.torn = nil, false

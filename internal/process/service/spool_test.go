@@ -1,4 +1,4 @@
-package spool
+package service
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New()
+		s := NewSpool()
 		var got bytes.Buffer
 		a, b := s.Writer(&got), s.Writer(&got)
 		for i := range 3 {
@@ -45,7 +45,7 @@ func (s stuck) Write([]byte) (int, error) {
 // A reader that hangs costs what has no room, and the end a bounded time.
 func TestStuckReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, reader := New(), make(stuck)
+		s, reader := NewSpool(), make(stuck)
 		var got bytes.Buffer
 		w, other := s.Writer(reader), s.Writer(&got)
 		line := strings.Repeat("x", room/8)
@@ -80,7 +80,7 @@ func TestStuckReader(t *testing.T) {
 
 func TestHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New()
+		s := NewSpool()
 		defer s.Close(time.Minute)
 		var got bytes.Buffer
 		level := new(slog.LevelVar)

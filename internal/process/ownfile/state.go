@@ -1,8 +1,9 @@
-// Package statefile keeps what must survive a restart in small files that are
-// replaced whole, and takes none that somebody else could have put there.
+// Package ownfile keeps a daemon's files, and takes none that somebody else could
+// have put there: state that must survive a restart, replaced whole, and logs that
+// may be rotated meanwhile.
 //
-// What is in them, and what to do without, is the caller's.
-package statefile
+// What is in them, queues, and what to do without, are the caller's.
+package ownfile
 
 import (
 	"errors"

@@ -1,7 +1,4 @@
-// Package spool passes on what a daemon prints, on a goroutine of its own: a
-// reader that does not read, such as a journal that hangs, holds up nobody. What
-// has no room meanwhile is dropped and counted.
-package spool
+package service
 
 import (
 	"io"
@@ -13,7 +10,11 @@ import (
 // whole state printed at once.
 const room = 1 << 20
 
-// Spool keeps what was written to its writers, in that order, until it could be
+// Spool passes on what a daemon prints, on a goroutine of its own: a reader that
+// does not read, such as a journal that hangs, holds up nobody. What has no room
+// meanwhile is dropped and counted.
+//
+// It keeps what was written to its writers, in that order, until it could be
 // passed on. It is safe for concurrent use.
 type Spool struct {
 	done chan struct{} // closed when all is passed on after Close
@@ -31,8 +32,8 @@ type piece struct {
 	text []byte
 }
 
-// New makes a Spool; Close ends it.
-func New() *Spool {
+// NewSpool makes a Spool; Close ends it.
+func NewSpool() *Spool {
 	s := &Spool{done: make(chan struct{})}
 	s.changed.L = &s.mu
 	go s.run()
