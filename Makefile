@@ -172,7 +172,7 @@ install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below D
 	install -m 0644 README.md SECURITY.md MAPPING.md CHANGELOG.md LICENSE $(SHARE)/doc/mamma
 	install -m 0644 init/managed.conf $(SHARE)/doc/mamma/examples
 	install -m 0644 internal/config/reference.hcl $(SHARE)/doc/mamma/examples/reference.conf
-	install -m 0644 cmd/muacsocksd/reference.hcl $(SHARE)/doc/mamma/examples/muacsocksd.conf
+	install -m 0644 internal/proxy/reference.hcl $(SHARE)/doc/mamma/examples/muacsocksd.conf
 ifneq ($(CGO_ENABLED),0)
 	install -d $(DESTDIR)$(PREFIX)/lib/mam-policies
 	install -m 0644 $(POLICIES:%=$(BUILD)/policies/%.so) $(DESTDIR)$(PREFIX)/lib/mam-policies

@@ -6,7 +6,6 @@ package main
 import (
 	"bufio"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -20,15 +19,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/process/service"
+	"github.com/socket-intents/mamma/internal/proxy"
 )
 
 // version is set by the linker.
 var version = ""
-
-// reference is a file that explains every setting.
-//
-//go:embed reference.hcl
-var reference string
 
 const usage = `Usage: muacsocksd [FLAGS]
 
@@ -61,14 +56,12 @@ func main() {
 }
 
 type flags struct {
-	listen         []string
-	config, socket string
-	metrics        string
-	log            service.LogFlags
-	check          string
-	init           bool
-	hashPassword   bool
-	version        bool
+	proxy        proxy.Options
+	log          service.LogFlags
+	check        string
+	init         bool
+	hashPassword bool
+	version      bool
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -80,10 +73,10 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	fs := pflag.NewFlagSet("muacsocksd", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.SetOutput(io.Discard) // errors are said below, once
-	fs.StringArrayVar(&f.listen, "listen", nil, "`address` and port to serve, may be repeated (default 127.0.0.1:9050 and [::1]:9050)")
-	fs.StringVar(&f.config, "config", "", "read `file`")
-	fs.StringVar(&f.socket, "socket", "", "`path` of mamma's request socket (default where it usually is)")
-	fs.StringVar(&f.metrics, "metrics", "", "`address` and port to serve Prometheus metrics (default nowhere)")
+	fs.StringArrayVar(&f.proxy.Listen, "listen", nil, "`address` and port to serve, may be repeated (default 127.0.0.1:9050 and [::1]:9050)")
+	fs.StringVar(&f.proxy.Config, "config", "", "read `file`")
+	fs.StringVar(&f.proxy.Socket, "socket", "", "`path` of mamma's request socket (default where it usually is)")
+	fs.StringVar(&f.proxy.Metrics, "metrics", "", "`address` and port to serve Prometheus metrics (default nowhere)")
 	f.log.AddTo(fs)
 	fs.StringVar(&f.check, "check", "", "read `file`, say what is wrong with it, and exit")
 	fs.BoolVar(&f.init, "init", false, "print a configuration that explains every setting, and exit")
@@ -100,7 +93,7 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	if fs.NArg() > 0 {
 		return service.Usage(fmt.Errorf("unexpected argument %q; the configuration file is given by --config", fs.Arg(0)))
 	}
-	if err := f.validate(); err != nil {
+	if err := errors.Join(f.proxy.Validate(), f.log.Validate()); err != nil {
 		return service.Usage(err)
 	}
 	switch {
@@ -108,7 +101,7 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 		_, err := fmt.Fprintln(stdout, "muacsocksd", service.Version(version))
 		return err
 	case f.init:
-		_, err := io.WriteString(stdout, reference)
+		_, err := io.WriteString(stdout, proxy.Reference)
 		return err
 	case f.hashPassword:
 		return printHash(stdin, stdout)
@@ -118,54 +111,11 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	return serve(ctx, f, stderr)
 }
 
-// validate checks the values of flags that settings have too.
-func (f *flags) validate() error {
-	for i, l := range f.listen {
-		addr, err := parseListen(l)
-		if err != nil {
-			return fmt.Errorf("--listen %w", err)
-		}
-		f.listen[i] = addr
-	}
-	if f.metrics != "" {
-		if _, err := parseListen(f.metrics); err != nil {
-			return fmt.Errorf("--metrics %w", err)
-		}
-	}
-	return f.log.Validate()
-}
-
-// load reads the configuration; flags count before it.
-func (f *flags) load() (*settings, error) {
-	c, err := loadConfig(f.config)
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range []struct {
-		flag string
-		to   *string
-	}{{f.socket, &c.socket}, {f.metrics, &c.metrics}, {f.log.Level, &c.logLevel}, {f.log.Format, &c.logFormat}} {
-		if o.flag != "" {
-			*o.to = o.flag
-		}
-	}
-	if len(f.listen) > 0 {
-		c.listen = f.listen
-	}
-	return c, nil
-}
-
 func check(path string, stdout io.Writer) error {
-	c, err := loadConfig(path)
-	if err != nil {
+	if err := proxy.Check(path); err != nil {
 		return err
 	}
-	if c.users != "" {
-		if _, err := loadUsers(c.users); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintf(stdout, "%s: no errors\n", path)
+	_, err := fmt.Fprintf(stdout, "%s: no errors\n", path)
 	return err
 }
 
@@ -178,7 +128,7 @@ func printHash(stdin io.Reader, stdout io.Writer) error {
 	if password == "" || len(password) > 255 {
 		return errors.New("a password has 1 to 255 bytes (RFC 1929)")
 	}
-	hash, err := hashPassword(password, hashIterations)
+	hash, err := proxy.HashPassword(password)
 	if err != nil {
 		return err
 	}
@@ -209,14 +159,16 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p, err := newProxy(f.load, func(c *settings) {
-		_ = level.UnmarshalText([]byte(c.logLevel)) // checked before
-		handler.SetJSON(c.logFormat == "json")
-	}, log)
+	f.proxy.LogLevel, f.proxy.LogFormat = f.log.Level, f.log.Format
+	f.proxy.OnLog = func(l, format string) {
+		_ = level.UnmarshalText([]byte(l)) // checked before
+		handler.SetJSON(format == "json")
+	}
+	p, err := proxy.New(f.proxy, log)
 	if err != nil {
 		return err
 	}
-	if err := p.out.Load().check(ctx); err != nil {
+	if err := p.CheckManager(ctx); err != nil {
 		log.Warn("no Multi Access Manager answers: the host's routes choose the network until it comes", "err", err)
 	} else {
 		log.Info("the Multi Access Manager chooses the network")
@@ -226,17 +178,17 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	hurry, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		p.run(ctx, hurry)
+		p.Run(ctx, hurry)
 	}()
 	if heartbeat > 0 {
-		go p.beat(heartbeat, done)
+		go p.Beat(heartbeat, done)
 	}
 	for ending := false; ; {
 		select {
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGHUP && !ending:
-				service.Reload(log, p.reload, "the old settings stay")
+				service.Reload(log, p.Reload, "the old settings stay")
 			case s != syscall.SIGHUP && !ending:
 				ending = true
 				service.Stopping()

@@ -92,7 +92,7 @@ func TestPagesTakeOver(t *testing.T) {
 	}
 	for _, tt := range []struct{ page, marker, text string }{
 		{"mamma.conf.5", "reference", reference("../../internal/config/reference.hcl")},
-		{"muacsocksd.8", "reference", reference("../../cmd/muacsocksd/reference.hcl")},
+		{"muacsocksd.8", "reference", reference("../../internal/proxy/reference.hcl")},
 		{"mamma-policy.7", "policies", list(t)},
 	} {
 		b, err := os.ReadFile(tt.page)

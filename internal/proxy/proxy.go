@@ -1,4 +1,4 @@
-package main
+package proxy
 
 import (
 	"context"
@@ -20,12 +20,10 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// proxy is the server with everything around it.
-type proxy struct {
-	load func() (*settings, error) // the configuration, flags included
-	log  *slog.Logger
-	// onSettings is called with settings before they take effect.
-	onSettings func(*settings)
+// Proxy is the server with everything around it.
+type Proxy struct {
+	options Options
+	log     *slog.Logger
 
 	server   *socks.Server
 	metrics  *metrics
@@ -43,13 +41,13 @@ type proxy struct {
 	serving   sync.WaitGroup
 }
 
-// newProxy reads the configuration and listens.
-func newProxy(load func() (*settings, error), onSettings func(*settings), log *slog.Logger) (*proxy, error) {
-	p := &proxy{load: load, log: log, onSettings: onSettings, listeners: map[string]net.Listener{}}
+// New reads the configuration and listens. A Proxy that New returned must be Run.
+func New(options Options, log *slog.Logger) (*Proxy, error) {
+	p := &Proxy{options: options, log: log, listeners: map[string]net.Listener{}}
 	p.server = socks.New(socks.Config{})
 	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.Load() })
 	p.mistakes = newMistakes(log, p.metrics.mistakes)
-	c, err := load()
+	c, err := options.load()
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +76,14 @@ func newProxy(load func() (*settings, error), onSettings func(*settings), log *s
 	return p, nil
 }
 
-// reload reads the configuration again. If anything is wrong with it, nothing
+// CheckManager says why the Multi Access Manager does not answer, nil if it does.
+// The proxy works without one: the host's routes then choose the network.
+func (p *Proxy) CheckManager(ctx context.Context) error { return p.out.Load().check(ctx) }
+
+// Reload reads the configuration again. If anything is wrong with it, nothing
 // changes.
-func (p *proxy) reload() error {
-	c, err := p.load()
+func (p *Proxy) Reload() error {
+	c, err := p.options.load()
 	if err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func (p *proxy) reload() error {
 }
 
 // adoptLocked makes c count for clients that come from now on.
-func (p *proxy) adoptLocked(c *settings) error {
+func (p *Proxy) adoptLocked(c *settings) error {
 	var auth socks.Authenticator
 	if c.users != "" {
 		u, err := loadUsers(c.users)
@@ -104,7 +106,9 @@ func (p *proxy) adoptLocked(c *settings) error {
 	if err != nil {
 		return err
 	}
-	p.onSettings(c)
+	if p.options.OnLog != nil {
+		p.options.OnLog(c.logLevel, c.logFormat)
+	}
 	p.warn(c, auth)
 	if err := p.exposeLocked(c.metrics); err != nil {
 		for _, l := range opened {
@@ -139,7 +143,7 @@ func (p *proxy) adoptLocked(c *settings) error {
 	return nil
 }
 
-func (p *proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator) socks.Config {
+func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator) socks.Config {
 	learn := c.learning.on
 	return socks.Config{
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve,
@@ -183,7 +187,7 @@ func affordable(conns int, log *slog.Logger) int {
 }
 
 // warn says what is allowed but was perhaps not meant.
-func (p *proxy) warn(c *settings, auth socks.Authenticator) {
+func (p *Proxy) warn(c *settings, auth socks.Authenticator) {
 	if open := c.open(); len(open) > 0 && auth == nil {
 		allows := false
 		for _, r := range c.rules {
@@ -199,7 +203,7 @@ func (p *proxy) warn(c *settings, auth socks.Authenticator) {
 }
 
 // openLocked opens the listeners that are not open yet.
-func (p *proxy) openLocked(c *settings) (map[string]net.Listener, error) {
+func (p *Proxy) openLocked(c *settings) (map[string]net.Listener, error) {
 	opened := map[string]net.Listener{}
 	if p.activated {
 		return opened, nil
@@ -233,7 +237,7 @@ func (p *proxy) openLocked(c *settings) (map[string]net.Listener, error) {
 	return opened, nil
 }
 
-func (p *proxy) serve(l net.Listener) {
+func (p *Proxy) serve(l net.Listener) {
 	p.serving.Go(func() {
 		if err := p.server.Serve(l); err != nil && !errors.Is(err, socks.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			p.log.Error("a listener has failed", "listen", l.Addr(), "err", err)
@@ -243,7 +247,7 @@ func (p *proxy) serve(l net.Listener) {
 }
 
 // exposeLocked serves the metrics at addr, nowhere if it is "".
-func (p *proxy) exposeLocked(addr string) error {
+func (p *Proxy) exposeLocked(addr string) error {
 	if addr == p.webAddr {
 		return nil
 	}
@@ -267,9 +271,9 @@ func (p *proxy) exposeLocked(addr string) error {
 	return nil
 }
 
-// run saves what was learnt from time to time, and serves until ctx ends; then it
+// Run saves what was learnt from time to time, and serves until ctx ends; then it
 // waits for the clients, but no longer than configured or until hurry is closed.
-func (p *proxy) run(ctx context.Context, hurry <-chan struct{}) {
+func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -301,9 +305,9 @@ func (p *proxy) run(ctx context.Context, hurry <-chan struct{}) {
 	p.saveTo(p.settings.learning.file)
 }
 
-// beat tells the service manager that the proxy is alive as long as it is: as
+// Beat tells the service manager that the proxy is alive as long as it is: as
 // long as what every request waits for can be had.
-func (p *proxy) beat(every time.Duration, done <-chan struct{}) {
+func (p *Proxy) Beat(every time.Duration, done <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -318,14 +322,14 @@ func (p *proxy) beat(every time.Duration, done <-chan struct{}) {
 	}
 }
 
-func (p *proxy) save() {
+func (p *Proxy) save() {
 	p.mu.Lock()
 	file := p.settings.learning.file
 	p.mu.Unlock()
 	p.saveTo(file)
 }
 
-func (p *proxy) saveTo(file string) {
+func (p *Proxy) saveTo(file string) {
 	if file == "" {
 		return
 	}
@@ -334,7 +338,7 @@ func (p *proxy) saveTo(file string) {
 	}
 }
 
-func (p *proxy) closeLocked() {
+func (p *Proxy) closeLocked() {
 	_ = p.server.Close()
 	if p.web != nil {
 		_ = p.web.Close()

@@ -1,4 +1,4 @@
-package main
+package proxy
 
 import (
 	"net/netip"
@@ -20,7 +20,7 @@ var comparable = cmp.Options{
 // The reference file says what the defaults are, and gives examples of blocks.
 func TestReference(t *testing.T) {
 	c := defaults()
-	if err := config.ParseFile([]byte(reference), "reference.hcl", c.describe); err != nil {
+	if err := config.ParseFile([]byte(Reference), "reference.hcl", c.describe); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(defaults(), c, comparable, cmpopts.IgnoreFields(settings{}, "rules", "intents")); diff != "" {
@@ -57,7 +57,7 @@ func TestOpen(t *testing.T) {
 
 // No text makes a setting that the proxy could not run with.
 func FuzzSettings(f *testing.F) {
-	f.Add([]byte(reference))
+	f.Add([]byte(Reference))
 	f.Add([]byte("listen = [\"127.0.0.1:0\"]\nlimits {\n  connections = 1\n}\nintents \"x\" {\n  port = [\"1-2\"]\n  set = \"filesize=1k\"\n}\n"))
 	f.Add([]byte("rule \"x\" {\n  action = \"deny\"\n  destination = [\"*.example.org\", \"10.0.0.0/8\"]\n  process = [\"/usr/bin/curl\"]\n}\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {

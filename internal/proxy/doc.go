@@ -1,0 +1,7 @@
+// Package proxy is the SOCKS and HTTP proxy muacsocksd: it finds out what is known
+// about a client's connection (rules, user names, headers, what was learnt of the
+// destination), has the Multi Access Manager choose a network, and dials there.
+//
+// The protocols between client and proxy are package socks's; flags and signals
+// are cmd/muacsocksd's.
+package proxy
