@@ -9,6 +9,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/network/budget"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -57,7 +58,7 @@ func (d *Daemon) budgetsLocked(now time.Time, s *pathstat.Snapshot) {
 // loadBudgets is called once, when the first budget is needed. A file that
 // cannot be read is replaced in time: counting anew is better than not at all.
 func (d *Daemon) loadBudgets() *budget.Meter {
-	m, err := budget.Load(d.budgetPath(), budget.BootID())
+	m, err := budget.Load(d.budgetPath(), ownfile.BootID())
 	if err != nil {
 		d.log.Warn("budgets begin anew", "err", err)
 	}

@@ -12,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/process/ownfile"
@@ -49,7 +48,7 @@ const (
 )
 
 // Load reads the counts from a file; one that does not exist holds none. boot
-// identifies this run of the kernel, see BootID. After an error the Meter is
+// identifies this run of the kernel, see ownfile.BootID. After an error the Meter is
 // empty, and can be used.
 func Load(path, boot string) (*Meter, error) {
 	m := &Meter{boot: boot, byIf: map[string]count{}}
@@ -76,15 +75,6 @@ func (m *Meter) parse(b []byte) error {
 	}
 	maps.Copy(m.byIf, f.Interfaces)
 	return nil
-}
-
-// BootID identifies this run of the kernel.
-func BootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return string(b[:min(len(b), 36)])
 }
 
 // Save replaces the file, and makes its directory; whoever reads it sees the old

@@ -84,3 +84,14 @@ func ReadAll(path string, max int64) ([]byte, error) {
 	}
 	return b, err
 }
+
+// BootID identifies this run of the kernel, so that state which does not outlive
+// it can be told from the present (/proc/sys/kernel/random/boot_id, random(4)).
+// It is "" where the kernel does not tell.
+func BootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return string(b[:min(len(b), 36)])
+}

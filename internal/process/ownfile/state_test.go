@@ -83,3 +83,9 @@ func TestTraps(t *testing.T) {
 		t.Errorf("another user's file: %v", err)
 	}
 }
+
+func TestBootID(t *testing.T) {
+	if id := BootID(); len(id) != 36 || id != BootID() {
+		t.Errorf("boot id %q, then %q", id, BootID())
+	}
+}

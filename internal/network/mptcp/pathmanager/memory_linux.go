@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/network/budget"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
@@ -90,7 +89,7 @@ func openMemory(dir string, log *slog.Logger) *memory {
 	}
 	ns, err := namespace()
 	if err == nil {
-		m.now = remembered{Version: memoryVersion, Boot: budget.BootID(), Namespace: ns}
+		m.now = remembered{Version: memoryVersion, Boot: ownfile.BootID(), Namespace: ns}
 		err = m.open(dir)
 	}
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/network/budget"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
 // recall opens the memory in a directory, and fails on any complaint but the one
@@ -86,7 +86,7 @@ func TestMemoryOfAnother(t *testing.T) {
 		})
 		m.crash()
 		next := recall(t, dir, "")
-		if !next.now.empty() || next.now.Boot != budget.BootID() {
+		if !next.now.empty() || next.now.Boot != ownfile.BootID() {
 			t.Errorf("remembers %+v", next.now)
 		}
 		if _, err := os.Stat(m.path); err == nil && m.now.Boot == "another" {
