@@ -34,7 +34,7 @@ func TestMapping(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range policies.Names() {
+	for _, name := range policies.All().Names() {
 		short := "`…" + strings.TrimPrefix(name, "earliest_arrival") + "`"
 		if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, short) {
 			t.Errorf("policy %s is missing", name)

@@ -10,8 +10,8 @@ import (
 )
 
 // Any of the compiled-in policies can be made by its name, and asked.
-func ExampleNew() {
-	p, err := policies.New("intents", policy.Config{Name: "intents"})
+func ExampleAll() {
+	p, err := policies.All().New("intents", policy.Config{Name: "intents"})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -57,13 +57,13 @@ func TestPluginsDecideAlike(t *testing.T) {
 	for _, s := range slices.Concat(vectorSequences(t), grownSequences()) {
 		byPolicy[s.config.Name] = append(byPolicy[s.config.Name], s)
 	}
-	for _, name := range Names() {
+	for _, name := range All().Names() {
 		t.Run(name, func(t *testing.T) { compare(t, dir, byPolicy[name]) })
 	}
 	// In one process the plugins share packages, which come from the first.
 	t.Run("all in one process", func(t *testing.T) {
 		var all []sequence
-		for _, name := range Names() {
+		for _, name := range All().Names() {
 			all = append(all, byPolicy[name]...)
 		}
 		compare(t, dir, all)
@@ -119,7 +119,7 @@ func compare(t *testing.T, dir string, sequences []sequence) {
 // says.
 func (s *sequence) decide(t *testing.T) (log string, lines []string) {
 	t.Helper()
-	p, err := New(s.config.Name, s.config)
+	p, err := All().New(s.config.Name, s.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func (v vector) requests(t *testing.T) []*policy.Request {
 // grownSequences let each policy build up what it remembers.
 func grownSequences() []sequence {
 	var list []sequence
-	for _, name := range Names() {
+	for _, name := range All().Names() {
 		for seed := range uint64(2) {
 			s := sequence{name: fmt.Sprintf("sequence %d", seed), config: policy.Config{Name: name, Seed: seed + 1}, requests: grow(seed, 150)}
 			if name == "score" {
@@ -314,7 +314,7 @@ func TestSequencesBuildUpState(t *testing.T) {
 // decisions renders what the compiled-in policy says.
 func (s *sequence) decisions(t *testing.T) (list []string) {
 	t.Helper()
-	p, err := New(s.config.Name, s.config)
+	p, err := All().New(s.config.Name, s.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +365,7 @@ func buildPlugins(t *testing.T) string {
 	}
 	var g errgroup.Group
 	g.SetLimit(2)
-	for _, name := range Names() {
+	for _, name := range All().Names() {
 		g.Go(func() error {
 			file := filepath.Join(dir, name+".so")
 			if err := build("-buildmode=plugin", "-o", file, "./"+name+"/plugin"); err != nil {

@@ -9,16 +9,16 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	if !slices.IsSorted(Names()) {
-		t.Errorf("not sorted: %v", Names())
+	if !slices.IsSorted(All().Names()) {
+		t.Errorf("not sorted: %v", All().Names())
 	}
-	for _, name := range Names() {
-		p, err := New(name, config(name))
+	for _, name := range All().Names() {
+		p, err := All().New(name, config(name))
 		if err != nil || p == nil {
 			t.Errorf("New(%q) = %v, %v", name, p, err)
 		}
 	}
-	if _, err := New("nonsense", policy.Config{}); err == nil {
+	if _, err := All().New("nonsense", policy.Config{}); err == nil {
 		t.Error("an unknown policy was made")
 	}
 }
@@ -32,7 +32,7 @@ func config(name string) policy.Config {
 	return cfg
 }
 
-func TestBuiltin(t *testing.T) {
+func TestFind(t *testing.T) {
 	for _, tt := range []struct {
 		in, want string
 	}{
@@ -54,22 +54,22 @@ func TestBuiltin(t *testing.T) {
 		{"", ""},
 		{".so", ""},
 	} {
-		got, ok := Builtin(tt.in)
+		got, ok := All().Find(tt.in)
 		if got != tt.want || ok != (tt.want != "") {
-			t.Errorf("Builtin(%q) = %q, %v; want %q", tt.in, got, ok, tt.want)
+			t.Errorf("All().Find(%q) = %q, %v; want %q", tt.in, got, ok, tt.want)
 		}
 	}
 }
 
 func TestEveryPolicyHasAModuleName(t *testing.T) {
 	n := 0
-	for _, b := range list() {
-		if b.module == "" {
+	for _, b := range All() {
+		if b.Module == "" {
 			continue
 		}
 		n++
-		if name, ok := Builtin("/usr/local/lib/mam-policies/" + b.module + ".so"); !ok || name != b.name {
-			t.Errorf("module %s is %q, want %q", b.module, name, b.name)
+		if name, ok := All().Find("/usr/local/lib/mam-policies/" + b.Module + ".so"); !ok || name != b.Name {
+			t.Errorf("module %s is %q, want %q", b.Module, name, b.Name)
 		}
 	}
 	if n != 16 {

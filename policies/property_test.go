@@ -19,12 +19,12 @@ import (
 // TestAnyRequest gives every policy sequences of odd requests: nothing panics,
 // and a decision is sound (see sound).
 func TestAnyRequest(t *testing.T) {
-	for _, name := range Names() {
+	for _, name := range All().Names() {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				cfg := config(name)
 				cfg.Seed = rapid.Uint64().Draw(t, "seed")
-				p, err := New(name, cfg)
+				p, err := All().New(name, cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -153,7 +153,7 @@ func drawRequest(t *rapid.T, host []*policy.Prefix) *policy.Request {
 
 // BenchmarkChoose decides with four prefixes, for a transfer of 1 MB.
 func BenchmarkChoose(b *testing.B) {
-	for _, name := range Names() {
+	for _, name := range All().Names() {
 		b.Run(name, func(b *testing.B) {
 			p := newPolicy(b, name)
 			sma := policytest.SMA(500000, 600000, 700000, 800000)

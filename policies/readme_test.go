@@ -14,7 +14,7 @@ import (
 // TestREADMEs makes each policy from the example in its README, and checks that
 // the README is about the policy.
 func TestREADMEs(t *testing.T) {
-	for _, name := range Names() {
+	for _, name := range All().Names() {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(name + "/README.md")
 			if err != nil {
@@ -32,7 +32,7 @@ func TestREADMEs(t *testing.T) {
 			_, rest, _ = strings.Cut(rest, "```hcl\n")
 			example, _, _ := strings.Cut(rest, "```")
 			cfg := parse(t, name, example)
-			if _, err := New(name, cfg); err != nil {
+			if _, err := All().New(name, cfg); err != nil {
 				t.Errorf("the example is refused: %v", err)
 			}
 		})

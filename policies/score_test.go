@@ -69,7 +69,7 @@ func TestScoreExamplesOnVectors(t *testing.T) {
 		ran++
 		t.Run(v.ID, func(t *testing.T) {
 			list, _ := v.Inputs.build(t)
-			p, err := New("score", cfg)
+			p, err := All().New("score", cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,11 +87,11 @@ func TestScoreExamplesOnRandomRequests(t *testing.T) {
 	for name, cfg := range scoreExamples(t) {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				score, err := New("score", cfg)
+				score, err := All().New("score", cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
-				compiled, err := New(name, policy.Config{})
+				compiled, err := All().New(name, policy.Config{})
 				if err != nil {
 					t.Fatal(err)
 				}

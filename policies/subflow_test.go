@@ -41,7 +41,7 @@ func TestSubflows(t *testing.T) {
 		{policy: "mptcp_selective", request: category(intent.Query), want: ""},
 		{policy: "mptcp_selective", request: request(), want: ""},
 	} {
-		p, err := policies.New(tt.policy, policy.Config{Prefixes: []*policy.Prefix{a, b, c}})
+		p, err := policies.All().New(tt.policy, policy.Config{Prefixes: []*policy.Prefix{a, b, c}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ func newPolicy(t testing.TB, name string, settings ...string) policy.Policy {
 	t.Helper()
 	cfg := config(name)
 	cfg.Settings = append(cfg.Settings, policytest.Settings(`policy "`+name+`"`, settings...)...)
-	p, err := New(name, cfg)
+	p, err := All().New(name, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/daemon"
 	"github.com/socket-intents/mamma/internal/process/service"
+	"github.com/socket-intents/mamma/policies"
 )
 
 // version is set by the linker.
@@ -149,7 +150,7 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func check(path string, stdout io.Writer) error {
-	warnings, err := daemon.Check(path)
+	warnings, err := daemon.Check(path, policies.All())
 	for _, w := range warnings {
 		if _, err := fmt.Fprintf(stdout, "warning: %s\n", w); err != nil {
 			return err
@@ -216,6 +217,7 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 		return err
 	}
 	d, err := daemon.New(daemon.Options{
+		Policies:   policies.All(),
 		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Version: service.Version(version),
 		OnConfig: func(cfg *config.Config) {
 			if f.log.Level == "" {

@@ -7,11 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/internal/operator/replay"
+	"github.com/socket-intents/mamma/policies"
 )
 
 // replayCommand works on files alone: no daemon is asked.
 func (a *app) replayCommand() *cobra.Command {
-	var c replay.Command
+	c := replay.Command{Policies: policies.All()}
 	cmd := &cobra.Command{
 		Use: "replay FILE... [--policy NAME] [--config FILE]", Short: "Put recorded decisions to another policy", Long: strings.TrimSpace(`
 Puts the requests that mamma has recorded (decisions { record = "FILE" } in its

@@ -39,7 +39,7 @@ func known(t *testing.T, name string, wrong func(*policy.Config, policy.Setting)
 		c.Settings = []policy.Setting{{Name: "minimize", Expr: "1", Value: "1", Constant: true}}
 	}
 	wrong(&c, policy.Setting{Name: "no such", Expr: "1", Value: "1", Constant: true})
-	_, err := policies.New(name, c)
+	_, err := policies.All().New(name, c)
 	var unknown *policy.UnknownSettingError
 	if !errors.As(err, &unknown) {
 		t.Fatalf("%s: %v", name, err)
@@ -54,7 +54,7 @@ func list(t *testing.T) string {
 	ofPrefix := func(c *policy.Config, s policy.Setting) { c.PrefixSettings = append(c.PrefixSettings, s) }
 	measurements := known(t, "adaptive", ofPrefix) // which takes nothing else
 	var out strings.Builder
-	for _, name := range policies.Names() {
+	for _, name := range policies.All().Names() {
 		own := known(t, name, func(c *policy.Config, s policy.Setting) { c.Settings = append(c.Settings, s) })
 		prefix := known(t, name, ofPrefix)
 		without := slices.DeleteFunc(slices.Clone(prefix), func(s string) bool { return slices.Contains(measurements, s) })

@@ -15,6 +15,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -357,7 +358,7 @@ func TestReadConfigTellsAll(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.conf), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := readConfig(path)
+			_, err := (&loader{known: policies.All()}).readConfig(path)
 			var got []string
 			if e := (*config.Error)(nil); errors.As(err, &e) {
 				for _, d := range e.Diagnostics {

@@ -10,14 +10,16 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control"
-	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/internal/selection"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Check reads a configuration and makes its policy, and runs nothing. It
-// returns what a start would warn of, and why it would fail.
-func Check(path string) (warnings []string, err error) {
-	cfg, err := readConfig(path)
+// returns what a start would warn of, and why it would fail. known are the policies
+// that are compiled in.
+func Check(path string, known policy.Catalogue) (warnings []string, err error) {
+	l := &loader{known: known}
+	cfg, err := l.readConfig(path)
 	if err != nil {
 		return nil, err
 	}
@@ -39,15 +41,15 @@ func Check(path string) (warnings []string, err error) {
 	}
 	list := manage(cfg, nets.Snapshot())
 	warnings = append(warnings, twoDefaults(list)...)
-	return warnings, (*config.Error)(nil).Join(groupErr, checkPolicy(cfg, list))
+	return warnings, (*config.Error)(nil).Join(groupErr, l.checkPolicy(cfg, list))
 }
 
 // checkPolicy makes the policy and closes it.
-func checkPolicy(cfg *config.Config, list []managed) error {
+func (l *loader) checkPolicy(cfg *config.Config, list []managed) error {
 	if cfg.Policy.Name == "" {
 		return nil
 	}
-	c, err := constructor(cfg, &plugin.Loader{})
+	c, err := l.constructor(cfg)
 	if err != nil {
 		return err
 	}

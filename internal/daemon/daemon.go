@@ -17,14 +17,14 @@ import (
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
-	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
 
 // Options say how to run. Socket and Control override the configuration.
 type Options struct {
-	ConfigPath string // "": the automatic configuration
+	ConfigPath string           // "": the automatic configuration
+	Policies   policy.Catalogue // those that are compiled in
 	Socket     string
 	Control    string
 	Stdout     io.Writer    // for what a person reads at start and reload; nil: nowhere
@@ -52,7 +52,7 @@ type Daemon struct {
 	sampler *pathstat.Sampler
 	manager *mam.Manager
 	server  *mam.Server
-	plugins plugin.Loader
+	loader  loader
 	logs    []*pathstat.Log // the original's measurement logs, if switched on
 
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
@@ -89,7 +89,7 @@ type Daemon struct {
 // New reads the configuration and the host's networks and loads the policy. A
 // Daemon that New returned must be Run.
 func New(opts Options) (*Daemon, error) {
-	d := &Daemon{opts: opts, log: opts.Log, reports: make(chan mam.Record, maxReports), poked: make(chan struct{}, 1), rerouted: make(chan struct{}, 1)}
+	d := &Daemon{opts: opts, log: opts.Log, loader: loader{known: opts.Policies}, reports: make(chan mam.Record, maxReports), poked: make(chan struct{}, 1), rerouted: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -137,7 +137,7 @@ func (d *Daemon) loadConfig() (*config.Config, error) {
 	if d.opts.ConfigPath == "" {
 		return config.Auto(), nil
 	}
-	return readConfig(d.opts.ConfigPath)
+	return d.loader.readConfig(d.opts.ConfigPath)
 }
 
 // adopt makes cfg the configuration, once its policy could be made.
@@ -160,7 +160,7 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	name := "none"
 	now := loaded{at: time.Now()}
 	if cfg.Policy.Name != "" {
-		c, err := constructor(cfg, &d.plugins)
+		c, err := d.loader.constructor(cfg)
 		if err != nil {
 			return err
 		}

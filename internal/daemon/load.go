@@ -13,9 +13,14 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/plugin"
-	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )
+
+// loader finds the policies that configurations name.
+type loader struct {
+	known   policy.Catalogue // the policies that are compiled in
+	plugins plugin.Loader
+}
 
 // found is a policy that a configuration names.
 type found struct {
@@ -26,22 +31,22 @@ type found struct {
 
 // readConfig reads a configuration. Where it is wrong, what is wrong with its
 // policy is told as well.
-func readConfig(path string) (*config.Config, error) {
+func (l *loader) readConfig(path string) (*config.Config, error) {
 	cfg, err := config.Load(path)
 	if e := (*config.Error)(nil); errors.As(err, &e) && e.Partial != nil {
-		return nil, e.Join(tryPolicy(e.Partial))
+		return nil, e.Join(l.tryPolicy(e.Partial))
 	}
 	return cfg, err
 }
 
 // tryPolicy tells what is wrong with the policy that cfg names, and its settings.
 // Plugins are not opened.
-func tryPolicy(cfg *config.Config) error {
-	own, path, err := locate(cfg)
+func (l *loader) tryPolicy(cfg *config.Config) error {
+	own, path, err := l.locate(cfg)
 	if err != nil || path != "" || own == "" {
 		return err
 	}
-	p, err := makePolicy(cfg, func(c policy.Config) (policy.Policy, error) { return policies.New(own, c) }, nil)
+	p, err := makePolicy(cfg, func(c policy.Config) (policy.Policy, error) { return l.known.New(own, c) }, nil)
 	if closer, ok := p.(io.Closer); ok && err == nil {
 		err = closer.Close()
 	}
@@ -51,15 +56,15 @@ func tryPolicy(cfg *config.Config) error {
 // constructor finds the policy that a configuration names: the plugin at that
 // very path, a compiled-in policy under its own or its original name, or
 // NAME.so in the policy path.
-func constructor(cfg *config.Config, plugins *plugin.Loader) (found, error) {
-	own, path, err := locate(cfg)
+func (l *loader) constructor(cfg *config.Config) (found, error) {
+	own, path, err := l.locate(cfg)
 	switch {
 	case err != nil:
 		return found{}, err
 	case own != "":
-		return found{own, "", func(c policy.Config) (policy.Policy, error) { return policies.New(own, c) }}, nil
+		return found{own, "", func(c policy.Config) (policy.Policy, error) { return l.known.New(own, c) }}, nil
 	}
-	newPolicy, err := plugins.Open(path)
+	newPolicy, err := l.plugins.Open(path)
 	if err != nil {
 		return found{}, refused(cfg, err)
 	}
@@ -68,16 +73,16 @@ func constructor(cfg *config.Config, plugins *plugin.Loader) (found, error) {
 
 // locate gives the compiled-in policy's own name or the plugin's path; neither if
 // no policy is named.
-func locate(cfg *config.Config) (own, path string, err error) {
+func (l *loader) locate(cfg *config.Config) (own, path string, err error) {
 	name := cfg.Policy.Name
 	if name == "" || isPath(name) && plugin.IsPlugin(name) {
 		return "", name, nil
 	}
-	if own, ok := policies.Builtin(name); ok {
+	if own, ok := l.known.Find(name); ok {
 		return own, "", nil
 	}
 	if path, err = plugin.Find(name, strings.Join(policyPath(cfg), string(filepath.ListSeparator))); err != nil {
-		return "", "", refused(cfg, unknownPolicy(name, err))
+		return "", "", refused(cfg, l.unknownPolicy(name, err))
 	}
 	return "", path, nil
 }
@@ -97,20 +102,21 @@ func isPath(name string) bool {
 
 // unknownPolicy adds to the error of a name that leads nowhere what could have
 // been meant.
-func unknownPolicy(name string, err error) error {
+func (l *loader) unknownPolicy(name string, err error) error {
 	if isPath(name) {
 		return err
 	}
-	return &unknownPolicyError{name: name, err: err}
+	return &unknownPolicyError{name: name, known: l.known.Names(), err: err}
 }
 
 type unknownPolicyError struct {
-	name string
-	err  error
+	name  string
+	known []string // names that a policy may have
+	err   error
 }
 
 func (e *unknownPolicyError) Error() string {
-	known := config.Suggest(e.name, policies.Names())
+	known := config.Suggest(e.name, e.known)
 	text := fmt.Sprintf("unknown policy %q%s", e.name, known)
 	if strings.HasSuffix(known, "?") {
 		return text

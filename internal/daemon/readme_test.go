@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/plugin"
+	"github.com/socket-intents/mamma/policies"
 )
 
 var hclBlock = regexp.MustCompile("(?s)```hcl\n(.*?)```")
@@ -38,7 +38,7 @@ func TestConfigurationsInREADMEs(t *testing.T) {
 			if cfg.Policy.Name == "" {
 				continue
 			}
-			c, err := constructor(cfg, &plugin.Loader{})
+			c, err := (&loader{known: policies.All()}).constructor(cfg)
 			if err != nil {
 				t.Error(err)
 				continue

@@ -9,15 +9,17 @@ import (
 	"os"
 
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // Command is the command "mammactl replay".
 type Command struct {
-	Files  []string // read in this order; "-" is In
-	Policy string   // name; "": the one that Config configures
-	Config string   // file with its settings; "": none
-	Seed   uint64   // for its random choices
-	JSON   bool
+	Policies policy.Catalogue // those that can be named
+	Files    []string         // read in this order; "-" is In
+	Policy   string           // name; "": the one that Config configures
+	Config   string           // file with its settings; "": none
+	Seed     uint64           // for its random choices
+	JSON     bool
 	// Differences is how many differing decisions are listed; negative: all.
 	// With JSON all decisions are.
 	Differences int
@@ -38,7 +40,7 @@ func (c *Command) Run(ctx context.Context) error {
 	if c.Policy == "" && c.Config == "" {
 		return errors.New("neither a policy nor a configuration is given")
 	}
-	s, err := Load(c.Policy, c.Config, c.Seed)
+	s, err := Load(c.Policies, c.Policy, c.Config, c.Seed)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func request(i int, category intent.Category, n int64, prefixes ...*policy.Prefi
 // record lets a policy decide and writes down what it does.
 func record(t *testing.T, name string, seed uint64, requests ...*policy.Request) []byte {
 	t.Helper()
-	p, err := policies.New(name, policy.Config{Name: name, Seed: seed, Prefixes: requests[0].Prefixes})
+	p, err := policies.All().New(name, policy.Config{Name: name, Seed: seed, Prefixes: requests[0].Prefixes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ prefix "192.0.2.0/24" {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out, complaints bytes.Buffer
-			c := Command{Files: []string{file}, Policy: tt.policy, Seed: 1, Differences: tt.differences, Out: &out, Err: &complaints}
+			c := Command{Policies: policies.All(), Files: []string{file}, Policy: tt.policy, Seed: 1, Differences: tt.differences, Out: &out, Err: &complaints}
 			if tt.config != "" {
 				c.Config = write(t, "policy.conf", []byte(tt.config))
 			}
@@ -141,7 +141,7 @@ prefix "192.0.2.0/24" {
 
 func TestCommandJSON(t *testing.T) {
 	var out bytes.Buffer
-	c := Command{Files: []string{"-"}, Policy: "sample", JSON: true, In: bytes.NewReader(record(t, "threshold", 1, few()...)), Out: &out, Err: io.Discard}
+	c := Command{Policies: policies.All(), Files: []string{"-"}, Policy: "sample", JSON: true, In: bytes.NewReader(record(t, "threshold", 1, few()...)), Out: &out, Err: io.Discard}
 	if err := c.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -180,15 +180,15 @@ func TestCommandErrors(t *testing.T) {
 		want string // in the error
 		says string // in the complaints
 	}{
-		{"no file", Command{Policy: "sample"}, "no file", ""},
-		{"no policy", Command{Files: []string{file}}, "neither a policy nor a configuration", ""},
-		{"unknown policy", Command{Files: []string{file}, Policy: "treshold"}, `did you mean "threshold"?`, ""},
-		{"absent file", Command{Files: []string{"absent"}, Policy: "sample"}, "absent: ", ""},
-		{"absent configuration", Command{Files: []string{file}, Policy: "sample", Config: "absent"}, "read configuration", ""},
-		{"wrong setting", Command{Files: []string{file}, Policy: "threshold", Config: threshold}, "threshold.conf:2,3", ""},
-		{"other policy", Command{Files: []string{file}, Policy: "sample", Config: threshold}, `configures policy "threshold", not "sample"`, ""},
-		{"no policy in the file", Command{Files: []string{file}, Config: none}, "configures no policy", ""},
-		{"bad lines", Command{Files: []string{torn}, Policy: "threshold"}, "2 lines could not be read", "torn.jsonl:1: "},
+		{"no file", Command{Policies: policies.All(), Policy: "sample"}, "no file", ""},
+		{"no policy", Command{Policies: policies.All(), Files: []string{file}}, "neither a policy nor a configuration", ""},
+		{"unknown policy", Command{Policies: policies.All(), Files: []string{file}, Policy: "treshold"}, `did you mean "threshold"?`, ""},
+		{"absent file", Command{Policies: policies.All(), Files: []string{"absent"}, Policy: "sample"}, "absent: ", ""},
+		{"absent configuration", Command{Policies: policies.All(), Files: []string{file}, Policy: "sample", Config: "absent"}, "read configuration", ""},
+		{"wrong setting", Command{Policies: policies.All(), Files: []string{file}, Policy: "threshold", Config: threshold}, "threshold.conf:2,3", ""},
+		{"other policy", Command{Policies: policies.All(), Files: []string{file}, Policy: "sample", Config: threshold}, `configures policy "threshold", not "sample"`, ""},
+		{"no policy in the file", Command{Policies: policies.All(), Files: []string{file}, Config: none}, "configures no policy", ""},
+		{"bad lines", Command{Policies: policies.All(), Files: []string{torn}, Policy: "threshold"}, "2 lines could not be read", "torn.jsonl:1: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var complaints bytes.Buffer
@@ -204,12 +204,12 @@ func TestCommandErrors(t *testing.T) {
 // Every policy decides again as it did: from the recording alone, with the same
 // seed, whatever state it builds up on the way.
 func TestSamePolicySameDecisions(t *testing.T) {
-	for _, name := range policies.Names() {
+	for _, name := range policies.All().Names() {
 		if name == "score" { // decides nothing without an expression
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			s, err := Load(name, "", 7)
+			s, err := Load(policies.All(), name, "", 7)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -279,7 +279,7 @@ func TestStandIn(t *testing.T) {
 	recorded := record(t, "sample", 1, r)
 	conf := write(t, "policy.conf", []byte("policy \"sample\" {}\ninterface \"wwan0\" {\n  cost = \"metered\"\n}\n"))
 	for _, config := range []string{"", conf} {
-		s, err := Load("sample", config, 1)
+		s, err := Load(policies.All(), "sample", config, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +314,7 @@ func TestPolicyFailures(t *testing.T) {
 		}
 	}
 	stop := errors.New("enough")
-	s, err := Load("sample", "", 1)
+	s, err := Load(policies.All(), "sample", "", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -21,27 +20,27 @@ type Subject struct {
 	adapted map[*policy.Prefix]*policy.Prefix
 }
 
-// Load makes the policy of that name, one that is compiled in, under its own or
+// Load makes the policy of that name, one of known, under its own or
 // its original name. With a configuration file it has the settings there, which
 // must be for this policy; name may be "" then. Prefixes that a block of the file
 // names then have that block's options, cost and default in place of the
 // recorded ones. seed is for random choices.
-func Load(name, file string, seed uint64) (*Subject, error) {
+func Load(known policy.Catalogue, name, file string, seed uint64) (*Subject, error) {
 	if file == "" {
-		return makeSubject(name, policy.Config{}, seed)
+		return makeSubject(known, name, policy.Config{}, seed)
 	}
 	cfg, err := config.Load(file)
 	if err != nil {
 		return nil, err
 	}
-	own, _ := policies.Builtin(cfg.Policy.Name)
-	switch wanted, _ := policies.Builtin(name); {
+	own, _ := known.Find(cfg.Policy.Name)
+	switch wanted, _ := known.Find(name); {
 	case cfg.Policy.Name == "":
 		return nil, fmt.Errorf("%s configures no policy", file)
 	case name != "" && name != cfg.Policy.Name && (own == "" || own != wanted):
 		return nil, fmt.Errorf("%s configures policy %q, not %q", file, cfg.Policy.Name, name)
 	}
-	s, err := makeSubject(cfg.Policy.Name, cfg.PolicyConfig(), seed)
+	s, err := makeSubject(known, cfg.Policy.Name, cfg.PolicyConfig(), seed)
 	if err != nil {
 		return nil, cfg.Explain(err)
 	}
@@ -51,15 +50,15 @@ func Load(name, file string, seed uint64) (*Subject, error) {
 	return s, nil
 }
 
-func makeSubject(name string, pc policy.Config, seed uint64) (*Subject, error) {
-	own, ok := policies.Builtin(name)
+func makeSubject(known policy.Catalogue, name string, pc policy.Config, seed uint64) (*Subject, error) {
+	own, ok := known.Find(name)
 	if !ok {
-		return nil, fmt.Errorf("unknown policy %q%s", name, config.Suggest(name, policies.Names()))
+		return nil, fmt.Errorf("unknown policy %q%s", name, config.Suggest(name, known.Names()))
 	}
 	pc.Name, pc.Seed = own, seed
 	s := &Subject{Name: own, remake: func(list []*policy.Prefix) (policy.Policy, error) {
 		pc.Prefixes = list
-		return policies.New(own, pc)
+		return known.New(own, pc)
 	}}
 	var err error
 	s.policy, err = s.remake(nil)

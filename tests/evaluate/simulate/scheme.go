@@ -72,7 +72,7 @@ func builtin(name string, settings ...string) func(uint64, []*policy.Prefix) (po
 				Name: key, Value: value, Expr: value, Constant: true, Block: fmt.Sprintf("policy %q", name), File: "scheme", Line: i + 1, Column: 1,
 			})
 		}
-		return policies.New(name, cfg)
+		return policies.All().New(name, cfg)
 	}
 }
 
