@@ -204,7 +204,7 @@ func (found) Close() error { return nil }
 
 // resolve returns the candidate that has addresses first.
 func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
-	r := d.race(p, func(context.Context, *candidate, netip.AddrPort) (net.Conn, error) { return found{}, nil })
+	r := d.driver(p, func(context.Context, *candidate, netip.AddrPort) (net.Conn, error) { return found{}, nil })
 	o := r.run(ctx, append(slices.Clip(p.candidates), &candidate{index: plain}))
 	switch {
 	case o.conn != nil:

@@ -148,7 +148,7 @@ func (d *Dialer) plainDialer() *net.Dialer {
 func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Conn, error) {
 	t := &p.target
 	candidates := append(p.candidates, &candidate{index: plain})
-	r := d.race(p, func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
+	r := d.driver(p, func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
 		return d.connect(ctx, t, c, remote)
 	})
 	r.deaf = d.Net.Control != nil || d.Net.ControlContext != nil
@@ -165,13 +165,15 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 	}), nil
 }
 
-// race makes one for the plan, with the pace that the Dialer is set to.
-func (d *Dialer) race(p *plan, connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)) *race {
-	return &race{
-		lookup:          func(ctx context.Context, c *candidate) (*candidate, error) { return d.lookup(ctx, p, c) },
-		connect:         connect,
-		pace:            pace{fixed: d.ConnectionAttemptDelay != 0, delay: max(0, d.ConnectionAttemptDelay)},
-		resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
+// driver makes one for the plan, with the pace that the Dialer is set to.
+func (d *Dialer) driver(p *plan, connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)) *driver {
+	return &driver{
+		race: race{
+			pace:            pace{fixed: d.ConnectionAttemptDelay != 0, delay: max(0, d.ConnectionAttemptDelay)},
+			resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
+		},
+		lookup:  func(ctx context.Context, c *candidate) (*candidate, error) { return d.lookup(ctx, p, c) },
+		connect: connect,
 	}
 }
 

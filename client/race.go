@@ -1,9 +1,7 @@
 package client
 
 import (
-	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,9 +9,10 @@ import (
 
 var errNothing = errors.New("nothing to try")
 
-// A race tries candidates until one connects. It begins with the best one alone
-// (solo.go). Then one goroutine owns it; attempts and lookups run in their own
-// and hand in their results.
+// A race decides which candidate is looked up and which address is tried next,
+// until one connects. It only decides: a driver (driver.go, solo.go) does what
+// next returns, and hands in what came of it with event. The clock is the
+// driver's, too, so that a test can play a race without waiting.
 //
 // At each turn one attempt starts: the next address of the candidate that has
 // been tried least, the best ranked one first. A candidate's name is looked up
@@ -27,36 +26,24 @@ var errNothing = errors.New("nothing to try")
 // one may well depend on the same resolver, as the IPv6 prefix of a network does
 // beside its IPv4 prefix, so that going on one by one would add up their delays.
 type race struct {
-	lookup  func(context.Context, *candidate) (*candidate, error)
-	connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)
-	pace    pace // between two attempts
+	pace pace // between two attempts
 	// A worse candidate whose addresses are there waits this long for those of a
 	// better one.
 	resolutionDelay time.Duration
-	// connect may be deaf to the end of its context, for a while.
-	deaf bool
 
 	runners   []*runner // best first
-	results   chan result
-	over      chan outcome  // of a race that goes on beside its first runner
-	done      chan struct{} // closed when the race is over: losers close what they made
-	running   int           // attempts and lookups under way
-	due       bool          // an attempt may start
-	waited    bool          // the resolution delay has passed
-	alone     bool          // the last resort may start beside others
-	prefer    *runner       // whose turn it is after a failure
-	timer     *time.Timer   // the next turn
-	grace     *time.Timer   // the resolution delay
-	lastArmed bool          // timer is that of the last resort
-	started   map[start]bool
-	live      []*attempt
+	running   int       // tasks under way
+	due       bool      // an attempt may start
+	waited    bool      // the resolution delay has passed
+	alone     bool      // the last resort may start beside others
+	prefer    *runner   // whose turn it is after a failure
+	turn      time.Time // when the next turn is; zero: when something happens
+	grace     time.Time // when the resolution delay ends; zero: it has not begun, or has ended
+	lastArmed bool      // turn is that of the last resort
+	tried     map[start]bool
+	live      []*task // attempts under way
 	failed    []Attempt
-}
-
-// attempt is a connection that is under way.
-type attempt struct {
-	Attempt
-	begun time.Time
+	tasks     []*task // that the call of next under way returns
 }
 
 type runnerState int
@@ -76,14 +63,20 @@ type runner struct {
 	next  int       // index of its next address
 }
 
-// result is what a lookup or an attempt ended with.
+// task is one thing for the driver to do: to connect from a candidate to Remote,
+// or, if Remote is invalid, to look up the candidate's name.
+type task struct {
+	Attempt
+	runner    *runner
+	candidate *candidate // as it was when the task was given out; event may replace the runner's
+	begun     time.Time
+}
+
+// result is what came of a task: a lookup finds a candidate with addresses.
 type result struct {
-	r         *runner
-	candidate *candidate // of a lookup
-	attempt   *attempt   // nil for a lookup
-	conn      net.Conn
-	took      time.Duration
-	err       error
+	*task
+	found *candidate
+	err   error
 }
 
 // start is what makes two attempts the same.
@@ -93,105 +86,81 @@ type start struct {
 	remote netip.AddrPort
 }
 
-// outcome is what a race ended with.
-type outcome struct {
-	conn   net.Conn   // the first one, nil if there is none
-	winner *candidate // that made it
-	took   time.Duration
-	failed []Attempt // until then
-	err    error     // why there is no connection, if it is not the attempts' fault
-}
-
-// run runs the race until something connects or everything has failed.
-func (r *race) run(ctx context.Context, candidates []*candidate) outcome {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r.results, r.done, r.over = make(chan result), make(chan struct{}), make(chan outcome, 1)
-	r.started = make(map[start]bool)
+// enter begins a race of candidates, best first.
+func (r *race) enter(candidates []*candidate) {
+	r.tried = make(map[start]bool)
 	for _, c := range candidates {
 		r.runners = append(r.runners, &runner{candidate: c})
 	}
 	r.due = true
-	if o, ended := r.solo(ctx, cancel); ended {
-		return o
+}
+
+// next returns what is to be done now, and when to call it again at the latest
+// (zero: after the next event). It is to be called at the beginning, after each
+// event that did not end the race, and at that time. The race is lost when
+// nothing is running after it. The next call overwrites the tasks.
+func (r *race) next(now time.Time) (tasks []*task, wake time.Time) {
+	if !r.turn.IsZero() && !now.Before(r.turn) {
+		r.due, r.alone, r.lastArmed, r.turn = true, r.lastArmed, false, time.Time{}
 	}
-	return r.loop(ctx)
-}
-
-// loop runs what is left of the race.
-func (r *race) loop(ctx context.Context) outcome {
-	defer close(r.done)
-	r.timer, r.grace = stoppedTimer(), stoppedTimer()
-	defer r.timer.Stop()
-	defer r.grace.Stop()
-	for {
-		r.advance(ctx)
-		if r.running == 0 {
-			err := ctx.Err()
-			if err == nil && len(r.failed) == 0 {
-				err = errNothing
-			}
-			return outcome{failed: r.failed, err: err}
-		}
-		select {
-		case res := <-r.results:
-			r.running--
-			if res.conn != nil {
-				return outcome{conn: res.conn, winner: res.r.candidate, took: res.took, failed: r.failed}
-			}
-			r.take(res)
-		case <-r.timer.C:
-			r.due, r.alone, r.lastArmed = true, r.lastArmed, false
-		case <-r.grace.C:
-			r.waited = true
-		case <-ctx.Done():
-			for _, a := range r.live {
-				a.Duration, a.Err = time.Since(a.begun), ctx.Err()
-				r.failed = append(r.failed, a.Attempt)
-			}
-			return outcome{failed: r.failed, err: ctx.Err()}
-		}
+	if !r.grace.IsZero() && !now.Before(r.grace) {
+		r.waited, r.grace = true, time.Time{}
 	}
+	r.tasks = r.tasks[:0]
+	r.advance(now)
+	wake = r.turn
+	if wake.IsZero() || !r.grace.IsZero() && r.grace.Before(wake) {
+		wake = r.grace
+	}
+	return r.tasks, wake
 }
 
-func stoppedTimer() *time.Timer {
-	t := time.NewTimer(0)
-	t.Stop()
-	return t
-}
-
-// take notes the result of a lookup, or of an attempt that failed.
-func (r *race) take(res result) {
-	a := res.attempt
+// event takes what came of a task, and tells whether the race is won by it.
+func (r *race) event(res result, now time.Time) (won bool) {
+	t := res.task
+	r.running--
+	attempt := t.Remote.IsValid()
+	if attempt {
+		r.live = slices.DeleteFunc(r.live, func(l *task) bool { return l == t })
+	}
 	switch {
-	case a != nil:
-		r.live = slices.DeleteFunc(r.live, func(l *attempt) bool { return l == a })
-		r.prefer = res.r
-	case res.err != nil:
-		a = newAttempt(res.r.candidate, netip.AddrPort{})
-		res.r.state = out
+	case attempt && res.err == nil:
+		return true
+	case attempt:
+		r.prefer = t.runner
+	case res.err == nil:
+		t.runner.candidate, t.runner.state = res.found, ready
+		return false
 	default:
-		res.r.candidate, res.r.state = res.candidate, ready
-		return
+		t.runner.state = out
 	}
-	a.Duration, a.Err = res.took, res.err
-	r.failed = append(r.failed, a.Attempt)
+	r.fail(t, now, res.err)
 	r.due = true
+	return false
 }
 
-func newAttempt(c *candidate, remote netip.AddrPort) *attempt {
-	return &attempt{Attempt{Candidate: c.index, Source: c.local, Device: c.device, Remote: remote}, time.Now()}
+// giveUp ends the race: the attempts under way fail with err.
+func (r *race) giveUp(now time.Time, err error) {
+	for _, t := range r.live {
+		r.fail(t, now, err)
+	}
+	r.live = nil
+}
+
+func (r *race) fail(t *task, now time.Time, err error) {
+	t.Duration, t.Err = now.Sub(t.begun), err
+	r.failed = append(r.failed, t.Attempt)
 }
 
 // advance starts what is due.
-func (r *race) advance(ctx context.Context) {
-	for r.due && ctx.Err() == nil {
+func (r *race) advance(now time.Time) {
+	for r.due {
 		if next := r.pick(); next != nil {
-			if !r.waited && r.betterResolves(next) {
-				r.grace.Reset(r.resolutionDelay)
+			if !r.waited && r.betterResolves(next, now) {
+				r.grace = now.Add(r.resolutionDelay)
 				return
 			}
-			r.try(ctx, next)
+			r.try(next, now)
 			continue
 		}
 		next := r.nextIdle()
@@ -201,17 +170,17 @@ func (r *race) advance(ctx context.Context) {
 		if next.index == plain && r.running > 0 && !r.alone {
 			// The turn stays due, for a lookup that is answered meanwhile.
 			if !r.lastArmed {
-				r.arm(r.pace.lastResort(), true)
+				r.arm(now, r.pace.lastResort(), true)
 			}
 			return
 		}
-		late := slices.ContainsFunc(r.runners, r.late)
-		r.look(ctx, next)
-		r.arm(r.pace.lookup(next.candidate), false)
+		late := slices.ContainsFunc(r.runners, func(c *runner) bool { return r.late(c, now) })
+		r.look(next, now)
+		r.arm(now, r.pace.lookup(next.candidate), false)
 		known := next.state == ready
 		for _, c := range r.runners {
 			if late && c.state == idle && c.index != plain {
-				r.look(ctx, c)
+				r.look(c, now)
 				known = known || c.state == ready
 			}
 		}
@@ -222,27 +191,26 @@ func (r *race) advance(ctx context.Context) {
 }
 
 // late tells that the lookup of c takes longer than is waited for.
-func (r *race) late(c *runner) bool {
-	return c.state == resolving && time.Since(c.asked) >= r.pace.lookup(c.candidate)
+func (r *race) late(c *runner, now time.Time) bool {
+	return c.state == resolving && now.Sub(c.asked) >= r.pace.lookup(c.candidate)
 }
 
 // arm sets the next turn, or that of the last resort.
-func (r *race) arm(d time.Duration, last bool) {
-	r.lastArmed = last
-	r.timer.Reset(d)
+func (r *race) arm(now time.Time, d time.Duration, last bool) {
+	r.turn, r.lastArmed = now.Add(d), last
 }
 
 // pick returns the runner whose next address is to be tried.
 func (r *race) pick() *runner {
 	if p := r.prefer; p != nil {
 		r.prefer = nil
-		if p.more(r.started) {
+		if p.more(r.tried) {
 			return p
 		}
 	}
 	var best *runner
 	for _, c := range r.runners {
-		if c.more(r.started) && (best == nil || c.next < best.next) {
+		if c.more(r.tried) && (best == nil || c.next < best.next) {
 			best = c
 		}
 	}
@@ -255,11 +223,11 @@ func (r *race) pick() *runner {
 
 // more tells whether a runner has an address left that was not tried in the same
 // way before, and skips those that were.
-func (c *runner) more(started map[start]bool) bool {
+func (c *runner) more(tried map[start]bool) bool {
 	if c.state != ready {
 		return false
 	}
-	for c.next < len(c.addrs) && started[start{c.local, c.device, c.addrs[c.next]}] {
+	for c.next < len(c.addrs) && tried[start{c.local, c.device, c.addrs[c.next]}] {
 		c.next++
 	}
 	return c.next < len(c.addrs)
@@ -267,12 +235,12 @@ func (c *runner) more(started map[start]bool) bool {
 
 // betterResolves tells that a lookup for a better candidate than c may be
 // answered any moment.
-func (r *race) betterResolves(c *runner) bool {
+func (r *race) betterResolves(c *runner, now time.Time) bool {
 	for _, b := range r.runners {
 		if b == c {
 			break
 		}
-		if b.state == resolving && !r.late(b) {
+		if b.state == resolving && !r.late(b, now) {
 			return true
 		}
 	}
@@ -294,56 +262,32 @@ func (r *race) onlyLastResort() bool {
 	return c != nil && c.index == plain
 }
 
-// look starts a lookup, unless the addresses are there.
-func (r *race) look(ctx context.Context, c *runner) {
+// look gives out a lookup, unless the addresses are there.
+func (r *race) look(c *runner, now time.Time) {
 	if len(c.addrs) > 0 {
 		c.state = ready
 		return
 	}
-	ask := r.asking(ctx, c)
-	go func() { r.handIn(ask()) }()
+	c.state, c.asked = resolving, now
+	r.give(c, netip.AddrPort{}, now)
 }
 
-// asking notes the lookup that it returns.
-func (r *race) asking(ctx context.Context, c *runner) func() result {
-	c.state, c.asked = resolving, time.Now()
-	r.running++
-	cand, asked := c.candidate, c.asked
-	return func() result {
-		found, err := r.lookup(ctx, cand)
-		return result{r: c, candidate: found, took: time.Since(asked), err: err}
-	}
-}
-
-// try starts a connection.
-func (r *race) try(ctx context.Context, c *runner) {
-	connect := r.connecting(ctx, c)
-	r.arm(r.pace.attempt(c.candidate), false)
-	go func() { r.handIn(connect()) }()
-}
-
-// connecting notes the connection attempt that it returns.
-func (r *race) connecting(ctx context.Context, c *runner) func() result {
-	cand, a := c.candidate, newAttempt(c.candidate, c.addrs[c.next])
+// try gives out a connection attempt.
+func (r *race) try(c *runner, now time.Time) {
+	remote := c.addrs[c.next]
 	c.next++
-	r.started[start{a.Source, a.Device, a.Remote}] = true
-	r.live = append(r.live, a)
+	r.tried[start{c.local, c.device, remote}] = true
+	r.live = append(r.live, r.give(c, remote, now))
 	r.due = false
-	r.running++
-	return func() result {
-		conn, err := r.connect(ctx, cand, a.Remote)
-		return result{r: c, attempt: a, conn: conn, took: time.Since(a.begun), err: err}
-	}
+	r.arm(now, r.pace.attempt(c.candidate), false)
 }
 
-// handIn gives a result to the goroutine that owns the race. Losers close what
-// they made.
-func (r *race) handIn(res result) {
-	select {
-	case r.results <- res:
-	case <-r.done:
-		if res.conn != nil {
-			_ = res.conn.Close()
-		}
+func (r *race) give(c *runner, remote netip.AddrPort, now time.Time) *task {
+	t := &task{
+		Attempt: Attempt{Candidate: c.index, Source: c.local, Device: c.device, Remote: remote},
+		runner:  c, candidate: c.candidate, begun: now,
 	}
+	r.running++
+	r.tasks = append(r.tasks, t)
+	return t
 }

@@ -28,147 +28,244 @@ type course struct {
 
 var errRefused = errors.New("refused")
 
-// TestRace replays races in virtual time. The log has the starts of attempts in
-// milliseconds.
+const ms = time.Millisecond
+
+// courses are races, and what is to come of them. The log has the starts of
+// attempts in milliseconds.
+var courses = []struct {
+	name       string
+	candidates int // besides the last resort
+	course     course
+	winner     string // "" if nobody
+	after      time.Duration
+	log        []string
+}{
+	{
+		name: "first wins", candidates: 2,
+		course: course{connect: map[string]time.Duration{"0.0": 30 * ms}},
+		winner: "0.0", after: 30 * ms, log: []string{"0.0@0"},
+	},
+	{
+		name: "slow first, quick alternate", candidates: 2,
+		course: course{connect: map[string]time.Duration{"0.0": never, "1.0": 30 * ms}},
+		winner: "1.0", after: 280 * ms, log: []string{"0.0@0", "1.0@250"},
+	},
+	{
+		name: "slow first still wins", candidates: 2,
+		course: course{connect: map[string]time.Duration{"0.0": 260 * ms, "1.0": 30 * ms}},
+		winner: "0.0", after: 260 * ms, log: []string{"0.0@0", "1.0@250"},
+	},
+	{
+		name: "early failure starts the next", candidates: 2,
+		course: course{connect: map[string]time.Duration{"0.0": -10 * ms, "1.0": 30 * ms}},
+		winner: "1.0", after: 40 * ms, log: []string{"0.0@0", "1.0@10"},
+	},
+	{
+		name: "after a failure the same candidate's next address", candidates: 2,
+		course: course{addrs: map[int]int{0: 2}, connect: map[string]time.Duration{"0.0": -10 * ms, "0.1": 30 * ms}},
+		winner: "0.1", after: 40 * ms, log: []string{"0.0@0", "0.1@10"},
+	},
+	{
+		name: "after a delay the next candidate, then more addresses", candidates: 2,
+		course: course{addrs: map[int]int{0: 2, 1: 2}, connect: map[string]time.Duration{"0.0": never, "1.0": never, "0.1": never, "1.1": 5 * ms}},
+		winner: "1.1", after: 755 * ms, log: []string{"0.0@0", "1.0@250", "0.1@500", "1.1@750"},
+	},
+	{
+		name: "slow resolver of the first", candidates: 2,
+		course: course{resolve: map[int]time.Duration{0: never}, connect: map[string]time.Duration{"1.0": 5 * ms}},
+		winner: "1.0", after: 255 * ms, log: []string{"1.0@250"},
+	},
+	{
+		name: "slow resolver of an alternate delays nobody", candidates: 3,
+		course: course{resolve: map[int]time.Duration{1: never}, connect: map[string]time.Duration{"0.0": never, "2.0": 5 * ms}},
+		winner: "2.0", after: 505 * ms, log: []string{"0.0@0", "2.0@500"},
+	},
+	{
+		name: "slow resolver of two: the others are asked together, the better of them waited for", candidates: 4,
+		course: course{resolve: map[int]time.Duration{0: never, 1: never}, connect: map[string]time.Duration{"2.0": 5 * ms, "3.0": 5 * ms}},
+		winner: "2.0", after: 305 * ms, log: []string{"2.0@300"},
+	},
+	{
+		name: "the better one's name arrives in the resolution delay", candidates: 3,
+		course: course{resolve: map[int]time.Duration{0: never, 1: 30 * ms}, connect: map[string]time.Duration{"1.0": 5 * ms, "2.0": 5 * ms}},
+		winner: "1.0", after: 285 * ms, log: []string{"1.0@280"},
+	},
+	{
+		name: "slow resolver of the first answers before anything connects", candidates: 2,
+		course: course{resolve: map[int]time.Duration{0: 270 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
+		winner: "0.0", after: 505 * ms, log: []string{"1.0@250", "0.0@500"},
+	},
+	{
+		name: "slow resolvers everywhere", candidates: 2,
+		course: course{resolve: map[int]time.Duration{0: 700 * ms, 1: 600 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
+		winner: "0.0", after: 705 * ms, log: []string{"0.0@700"},
+	},
+	{
+		name: "a failing resolver starts the next at once", candidates: 3,
+		course: course{resolve: map[int]time.Duration{0: -10 * ms, 1: -5 * ms}, connect: map[string]time.Duration{"2.0": 5 * ms}},
+		winner: "2.0", after: 20 * ms, log: []string{"2.0@15"},
+	},
+	{
+		name: "delay by round-trip time", candidates: 3,
+		course: course{
+			rtt:     map[int]time.Duration{0: 10 * ms, 1: 50 * ms, 2: 600 * ms},
+			connect: map[string]time.Duration{"0.0": never, "1.0": never, "2.0": 1790 * ms},
+		},
+		winner: "2.0", after: 2040 * ms, log: []string{"0.0@0", "1.0@100", "2.0@250"},
+	},
+	{
+		name: "a long way is waited for", candidates: 2,
+		course: course{rtt: map[int]time.Duration{0: 600 * ms}, connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms}},
+		winner: "0.0", after: 1300 * ms, log: []string{"0.0@0"},
+	},
+	{
+		name: "not if there is doubt about it", candidates: 2,
+		course: course{
+			rtt: map[int]time.Duration{0: 600 * ms}, suspect: map[int]bool{0: true},
+			connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms},
+		},
+		winner: "1.0", after: 255 * ms, log: []string{"0.0@0", "1.0@250"},
+	},
+	{
+		name: "not resolved", candidates: 1,
+		course: course{resolve: map[int]time.Duration{0: -20 * ms}, connect: map[string]time.Duration{"-1.0": 5 * ms}},
+		winner: "-1.0", after: 25 * ms, log: []string{"-1.0@20"},
+	},
+	{
+		name: "last resort after all failed", candidates: 2,
+		course: course{connect: map[string]time.Duration{"0.0": -10 * ms, "1.0": -20 * ms, "-1.0": 5 * ms}},
+		winner: "-1.0", after: 35 * ms, log: []string{"0.0@0", "1.0@10", "-1.0@30"},
+	},
+	{
+		name: "last resort waits longer", candidates: 1,
+		course: course{connect: map[string]time.Duration{"0.0": never, "-1.0": 5 * ms}},
+		winner: "-1.0", after: 2255 * ms, log: []string{"0.0@0", "-1.0@2250"},
+	},
+	{
+		name: "suggestion slower than the attempt delay is not undone", candidates: 1,
+		course: course{connect: map[string]time.Duration{"0.0": 900 * ms, "-1.0": 5 * ms}},
+		winner: "0.0", after: 900 * ms, log: []string{"0.0@0"},
+	},
+	{
+		name: "all fail", candidates: 2,
+		course: course{resolve: map[int]time.Duration{1: -5 * ms}},
+		after:  5 * ms, log: []string{"0.0@0", "-1.0@5"},
+	},
+}
+
+// found is what a lookup for cand finds.
+func (c *course) found(cand *candidate) *candidate {
+	found := *cand
+	for i := range max(1, c.addrs[cand.index]) {
+		found.addrs = append(found.addrs, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(cand.index), byte(i)}), 80))
+	}
+	return &found
+}
+
+// candidates are those of the course with n besides the last resort.
+func (c *course) candidates(n int) (list []*candidate) {
+	for i := range n {
+		list = append(list, &candidate{index: i, device: fmt.Sprint(i), rtt: c.rtt[i], suspect: c.suspect[i]})
+	}
+	return append(list, &candidate{index: plain})
+}
+
+// key names an attempt in a course.
+func key(index int, remote netip.AddrPort) string {
+	return fmt.Sprintf("%d.%d", index, remote.Addr().As4()[3])
+}
+
+// play runs a race without a driver: time goes from one thing that happens to the
+// next. What happens at the same time happens in the order in which it began, and
+// before a turn.
+func play(r *race, c *course, begun time.Time) (winner string, after time.Duration, log []string) {
+	type ending struct {
+		at  time.Time
+		res result
+	}
+	var underway []ending
+	now := begun
+	for {
+		tasks, wake := r.next(now)
+		for _, t := range tasks {
+			res, took := result{task: t}, c.resolve[t.Candidate]
+			failure := errNotResolved
+			if t.Remote.IsValid() {
+				log = append(log, fmt.Sprintf("%s@%d", key(t.Candidate, t.Remote), now.Sub(begun).Milliseconds()))
+				failure = errRefused
+				var ok bool
+				if took, ok = c.connect[key(t.Candidate, t.Remote)]; !ok {
+					res.err = failure
+				}
+			} else {
+				res.found = c.found(t.candidate)
+			}
+			if took < 0 {
+				took, res.err = -took, failure
+			}
+			underway = append(underway, ending{now.Add(took), res})
+		}
+		if len(underway) != r.running {
+			panic(fmt.Sprintf("%d tasks under way, counted %d", len(underway), r.running))
+		}
+		if r.running == 0 {
+			return "", now.Sub(begun), log
+		}
+		first := 0
+		for i := range underway {
+			if underway[i].at.Before(underway[first].at) {
+				first = i
+			}
+		}
+		e := underway[first]
+		if !wake.IsZero() && wake.Before(e.at) {
+			now = wake
+			continue
+		}
+		now = e.at
+		underway = slices.Delete(underway, first, first+1)
+		if r.event(e.res, now) {
+			return key(e.res.Candidate, e.res.Remote), now.Sub(begun), log
+		}
+	}
+}
+
+// TestRace plays the courses without a clock and without goroutines.
 func TestRace(t *testing.T) {
-	ms := time.Millisecond
-	for _, test := range []struct {
-		name       string
-		candidates int // besides the last resort
-		course     course
-		winner     string // "" if nobody
-		after      time.Duration
-		log        []string
-	}{
-		{
-			name: "first wins", candidates: 2,
-			course: course{connect: map[string]time.Duration{"0.0": 30 * ms}},
-			winner: "0.0", after: 30 * ms, log: []string{"0.0@0"},
-		},
-		{
-			name: "slow first, quick alternate", candidates: 2,
-			course: course{connect: map[string]time.Duration{"0.0": never, "1.0": 30 * ms}},
-			winner: "1.0", after: 280 * ms, log: []string{"0.0@0", "1.0@250"},
-		},
-		{
-			name: "slow first still wins", candidates: 2,
-			course: course{connect: map[string]time.Duration{"0.0": 260 * ms, "1.0": 30 * ms}},
-			winner: "0.0", after: 260 * ms, log: []string{"0.0@0", "1.0@250"},
-		},
-		{
-			name: "early failure starts the next", candidates: 2,
-			course: course{connect: map[string]time.Duration{"0.0": -10 * ms, "1.0": 30 * ms}},
-			winner: "1.0", after: 40 * ms, log: []string{"0.0@0", "1.0@10"},
-		},
-		{
-			name: "after a failure the same candidate's next address", candidates: 2,
-			course: course{addrs: map[int]int{0: 2}, connect: map[string]time.Duration{"0.0": -10 * ms, "0.1": 30 * ms}},
-			winner: "0.1", after: 40 * ms, log: []string{"0.0@0", "0.1@10"},
-		},
-		{
-			name: "after a delay the next candidate, then more addresses", candidates: 2,
-			course: course{addrs: map[int]int{0: 2, 1: 2}, connect: map[string]time.Duration{"0.0": never, "1.0": never, "0.1": never, "1.1": 5 * ms}},
-			winner: "1.1", after: 755 * ms, log: []string{"0.0@0", "1.0@250", "0.1@500", "1.1@750"},
-		},
-		{
-			name: "slow resolver of the first", candidates: 2,
-			course: course{resolve: map[int]time.Duration{0: never}, connect: map[string]time.Duration{"1.0": 5 * ms}},
-			winner: "1.0", after: 255 * ms, log: []string{"1.0@250"},
-		},
-		{
-			name: "slow resolver of an alternate delays nobody", candidates: 3,
-			course: course{resolve: map[int]time.Duration{1: never}, connect: map[string]time.Duration{"0.0": never, "2.0": 5 * ms}},
-			winner: "2.0", after: 505 * ms, log: []string{"0.0@0", "2.0@500"},
-		},
-		{
-			name: "slow resolver of two: the others are asked together, the better of them waited for", candidates: 4,
-			course: course{resolve: map[int]time.Duration{0: never, 1: never}, connect: map[string]time.Duration{"2.0": 5 * ms, "3.0": 5 * ms}},
-			winner: "2.0", after: 305 * ms, log: []string{"2.0@300"},
-		},
-		{
-			name: "the better one's name arrives in the resolution delay", candidates: 3,
-			course: course{resolve: map[int]time.Duration{0: never, 1: 30 * ms}, connect: map[string]time.Duration{"1.0": 5 * ms, "2.0": 5 * ms}},
-			winner: "1.0", after: 285 * ms, log: []string{"1.0@280"},
-		},
-		{
-			name: "slow resolver of the first answers before anything connects", candidates: 2,
-			course: course{resolve: map[int]time.Duration{0: 270 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
-			winner: "0.0", after: 505 * ms, log: []string{"1.0@250", "0.0@500"},
-		},
-		{
-			name: "slow resolvers everywhere", candidates: 2,
-			course: course{resolve: map[int]time.Duration{0: 700 * ms, 1: 600 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
-			winner: "0.0", after: 705 * ms, log: []string{"0.0@700"},
-		},
-		{
-			name: "a failing resolver starts the next at once", candidates: 3,
-			course: course{resolve: map[int]time.Duration{0: -10 * ms, 1: -5 * ms}, connect: map[string]time.Duration{"2.0": 5 * ms}},
-			winner: "2.0", after: 20 * ms, log: []string{"2.0@15"},
-		},
-		{
-			name: "delay by round-trip time", candidates: 3,
-			course: course{
-				rtt:     map[int]time.Duration{0: 10 * ms, 1: 50 * ms, 2: 600 * ms},
-				connect: map[string]time.Duration{"0.0": never, "1.0": never, "2.0": 1790 * ms},
-			},
-			winner: "2.0", after: 2040 * ms, log: []string{"0.0@0", "1.0@100", "2.0@250"},
-		},
-		{
-			name: "a long way is waited for", candidates: 2,
-			course: course{rtt: map[int]time.Duration{0: 600 * ms}, connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms}},
-			winner: "0.0", after: 1300 * ms, log: []string{"0.0@0"},
-		},
-		{
-			name: "not if there is doubt about it", candidates: 2,
-			course: course{
-				rtt: map[int]time.Duration{0: 600 * ms}, suspect: map[int]bool{0: true},
-				connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms},
-			},
-			winner: "1.0", after: 255 * ms, log: []string{"0.0@0", "1.0@250"},
-		},
-		{
-			name: "not resolved", candidates: 1,
-			course: course{resolve: map[int]time.Duration{0: -20 * ms}, connect: map[string]time.Duration{"-1.0": 5 * ms}},
-			winner: "-1.0", after: 25 * ms, log: []string{"-1.0@20"},
-		},
-		{
-			name: "last resort after all failed", candidates: 2,
-			course: course{connect: map[string]time.Duration{"0.0": -10 * ms, "1.0": -20 * ms, "-1.0": 5 * ms}},
-			winner: "-1.0", after: 35 * ms, log: []string{"0.0@0", "1.0@10", "-1.0@30"},
-		},
-		{
-			name: "last resort waits longer", candidates: 1,
-			course: course{connect: map[string]time.Duration{"0.0": never, "-1.0": 5 * ms}},
-			winner: "-1.0", after: 2255 * ms, log: []string{"0.0@0", "-1.0@2250"},
-		},
-		{
-			name: "suggestion slower than the attempt delay is not undone", candidates: 1,
-			course: course{connect: map[string]time.Duration{"0.0": 900 * ms, "-1.0": 5 * ms}},
-			winner: "0.0", after: 900 * ms, log: []string{"0.0@0"},
-		},
-		{
-			name: "all fail", candidates: 2,
-			course: course{resolve: map[int]time.Duration{1: -5 * ms}},
-			after:  5 * ms, log: []string{"0.0@0", "-1.0@5"},
-		},
-	} {
-		// With the first runner in the caller's goroutine, or not.
+	for _, test := range courses {
+		t.Run(test.name, func(t *testing.T) {
+			r := race{resolutionDelay: defaultResolutionDelay}
+			r.enter(test.course.candidates(test.candidates))
+			winner, after, log := play(&r, &test.course, time.Unix(1, 0))
+			if winner != test.winner || after != test.after {
+				t.Errorf("%q won after %v, want %q after %v", winner, after, test.winner, test.after)
+			}
+			if winner == "" && len(r.failed) == 0 {
+				t.Error("nothing won and nothing failed")
+			}
+			if diff := cmp.Diff(test.log, log); diff != "" {
+				t.Errorf("attempts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDriver runs the same courses in virtual time, as dials do.
+func TestDriver(t *testing.T) {
+	for _, test := range courses {
+		// Alone in the caller's goroutine at first, or not.
 		run := func(t *testing.T, deaf bool) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
 				var mu sync.Mutex // guards log
 				var log []string
-				r := race{resolutionDelay: defaultResolutionDelay, deaf: deaf}
+				r := driver{race: race{resolutionDelay: defaultResolutionDelay}, deaf: deaf}
 				opened, closed := make(chan net.Conn, 10), make(chan struct{}, 10)
 				r.lookup = func(ctx context.Context, c *candidate) (*candidate, error) {
-					found := *c
-					for i := range max(1, test.course.addrs[c.index]) {
-						found.addrs = append(found.addrs, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(c.index), byte(i)}), 80))
-					}
-					return &found, pass(ctx, test.course.resolve[c.index], errNotResolved)
+					return test.course.found(c), pass(ctx, test.course.resolve[c.index], errNotResolved)
 				}
 				r.connect = func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
-					key := fmt.Sprintf("%d.%d", c.index, remote.Addr().As4()[3])
+					key := key(c.index, remote)
 					mu.Lock()
 					log = append(log, fmt.Sprintf("%s@%d", key, time.Since(begun).Milliseconds()))
 					mu.Unlock()
@@ -183,12 +280,7 @@ func TestRace(t *testing.T) {
 					opened <- conn
 					return conn, nil
 				}
-				candidates := []*candidate{}
-				for i := range test.candidates {
-					candidates = append(candidates, &candidate{index: i, device: fmt.Sprint(i), rtt: test.course.rtt[i], suspect: test.course.suspect[i]})
-				}
-				candidates = append(candidates, &candidate{index: plain})
-				o := r.run(t.Context(), candidates)
+				o := r.run(t.Context(), test.course.candidates(test.candidates))
 				took := time.Since(begun)
 				if o.err != nil {
 					t.Error(o.err)
@@ -251,7 +343,7 @@ func TestRaceEndsWithContext(t *testing.T) {
 		defer cancel()
 		addrs := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.2:80")}
 		closed := make(chan struct{}, 2)
-		r := race{deaf: true, connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) {
+		r := driver{deaf: true, connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) {
 			time.Sleep(time.Second)
 			return &trackedConn{closed: closed}, nil
 		}}
@@ -288,7 +380,7 @@ func TestSoloEndsWithContext(t *testing.T) {
 					<-ctx.Done()
 					return errRefused // what became of it by that is not the news
 				}
-				r := race{
+				r := driver{
 					lookup:  func(ctx context.Context, c *candidate) (*candidate, error) { return c, hang(ctx) },
 					connect: func(ctx context.Context, c *candidate, _ netip.AddrPort) (net.Conn, error) { return nil, hang(ctx) },
 				}
@@ -307,7 +399,7 @@ func TestSoloEndsWithContext(t *testing.T) {
 }
 
 func TestRaceOfNobody(t *testing.T) {
-	r := race{}
+	r := driver{}
 	if o := r.run(t.Context(), nil); o.err != errNothing {
 		t.Errorf("error %v, want %v", o.err, errNothing)
 	}

@@ -5,62 +5,45 @@ import (
 	"time"
 )
 
-// solo lets the best candidate run for as long as it is alone, in the caller's
-// goroutine. Nearly all races end with that; each goroutine less then saves the
-// wake-up of a thread, some tens of microseconds on a busy host. It tells
-// whether the race has ended; if not, loop is to go on.
-func (r *race) solo(ctx context.Context, cancel context.CancelFunc) (_ outcome, ended bool) {
-	if len(r.runners) == 0 {
-		return outcome{}, false
-	}
-	first := r.runners[0]
-	if len(first.addrs) > 0 {
-		first.state = ready
-	} else {
-		res, joined := r.beside(ctx, cancel, r.pace.lookup(first.candidate), r.asking(ctx, first))
-		if joined {
-			return r.join(res), true
+// solo drives the race in the caller's goroutine for as long as one thing alone
+// is under way. Nearly all races end with that; each goroutine less then saves the
+// wake-up of a thread, some tens of microseconds on a busy host.
+func (d *driver) solo(ctx context.Context, cancel context.CancelFunc) outcome {
+	for ctx.Err() == nil {
+		tasks, wake := d.race.next(time.Now())
+		if len(tasks) != 1 || d.deaf && tasks[0].Remote.IsValid() {
+			return d.loop(ctx, tasks, wake)
 		}
-		r.running--
+		res, joined := d.beside(ctx, cancel, tasks[0], wake)
+		switch {
+		case joined:
+			d.handIn(res)
+			return <-d.over
+		case ctx.Err() != nil && res.conn == nil:
+			return d.lost(ctx) // and not for what became of the task by that
+		case d.race.event(res.result, res.at):
+			return d.won(res)
+		}
+	}
+	return d.lost(ctx)
+}
+
+// beside does a task. If that takes until the race is to go on, the others join:
+// a goroutine of its own drives the race then, which the result is to be handed in
+// to, and whose end cancels the task.
+func (d *driver) beside(ctx context.Context, cancel context.CancelFunc, t *task, wake time.Time) (res done, joined bool) {
+	timer := time.AfterFunc(time.Until(wake), func() {
+		var o outcome
 		if ctx.Err() != nil {
-			return outcome{}, false
+			o = d.lost(ctx)
+			close(d.closed)
+		} else {
+			tasks, wake := d.race.next(time.Now())
+			o = d.loop(ctx, tasks, wake)
 		}
-		r.take(res)
-	}
-	if r.deaf || !first.more(r.started) {
-		return outcome{}, false
-	}
-	res, joined := r.beside(ctx, cancel, r.pace.attempt(first.candidate), r.connecting(ctx, first))
-	switch {
-	case joined:
-		return r.join(res), true
-	case res.conn != nil:
-		return outcome{conn: res.conn, winner: first.candidate, took: res.took, failed: r.failed}, true
-	}
-	r.running--
-	if ctx.Err() != nil {
-		res.err = ctx.Err() // and not what became of it by that
-	}
-	r.take(res)
-	return outcome{}, false
-}
-
-// beside does f. If that takes longer than delay, the others join: the race goes
-// on in a goroutine of its own, which the result is to be handed in to, and whose
-// end cancels f.
-func (r *race) beside(ctx context.Context, cancel context.CancelFunc, delay time.Duration, f func() result) (res result, joined bool) {
-	t := time.AfterFunc(delay, func() {
-		r.due = true
-		o := r.loop(ctx)
 		cancel()
-		r.over <- o
+		d.over <- o
 	})
-	res = f()
-	return res, !t.Stop()
-}
-
-// join hands in the first runner's result and returns how the race ended.
-func (r *race) join(res result) outcome {
-	r.handIn(res)
-	return <-r.over
+	res = d.do(ctx, t)
+	return res, !timer.Stop()
 }

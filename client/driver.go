@@ -1,0 +1,121 @@
+package client
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// A driver runs a race: first in the caller's goroutine (solo.go), for as long as
+// one thing alone is to be done. Then one goroutine owns the race; what it starts
+// runs in goroutines of its own, which hand in their results.
+type driver struct {
+	race    race
+	lookup  func(context.Context, *candidate) (*candidate, error)
+	connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)
+	// connect may be deaf to the end of its context, for a while.
+	deaf bool
+
+	results chan done
+	over    chan outcome  // of a race that goes on beside its first runner
+	closed  chan struct{} // closed when the race is over: losers close what they made
+}
+
+// done is a task that was done.
+type done struct {
+	result
+	conn net.Conn // of an attempt that connected
+	at   time.Time
+}
+
+// outcome is what a race ended with.
+type outcome struct {
+	conn   net.Conn   // the first one, nil if there is none
+	winner *candidate // that made it
+	took   time.Duration
+	failed []Attempt // until then
+	err    error     // why there is no connection, if it is not the attempts' fault
+}
+
+// run runs the race until something connects or everything has failed.
+func (d *driver) run(ctx context.Context, candidates []*candidate) outcome {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.results, d.closed, d.over = make(chan done), make(chan struct{}), make(chan outcome, 1)
+	d.race.enter(candidates)
+	return d.solo(ctx, cancel)
+}
+
+// loop runs the race to its end, beginning with what next has returned.
+func (d *driver) loop(ctx context.Context, tasks []*task, wake time.Time) outcome {
+	defer close(d.closed)
+	timer := time.NewTimer(time.Until(wake))
+	defer timer.Stop()
+	for set := wake; ; {
+		for _, t := range tasks {
+			go func() { d.handIn(d.do(ctx, t)) }()
+		}
+		switch {
+		case d.race.running == 0:
+			return d.lost(ctx)
+		case wake.IsZero():
+			timer.Stop()
+		case !wake.Equal(set):
+			timer.Reset(time.Until(wake))
+		}
+		set = wake
+		select {
+		case res := <-d.results:
+			if d.race.event(res.result, res.at) {
+				return d.won(res)
+			}
+		case <-timer.C:
+			set = time.Time{}
+		case <-ctx.Done():
+			return d.lost(ctx)
+		}
+		if ctx.Err() != nil {
+			return d.lost(ctx)
+		}
+		tasks, wake = d.race.next(time.Now())
+	}
+}
+
+// do does a task.
+func (d *driver) do(ctx context.Context, t *task) done {
+	res := done{result: result{task: t}}
+	if t.Remote.IsValid() {
+		res.conn, res.err = d.connect(ctx, t.candidate, t.Remote)
+	} else {
+		res.found, res.err = d.lookup(ctx, t.candidate)
+	}
+	res.at = time.Now()
+	return res
+}
+
+// handIn gives a result to the goroutine that owns the race. Losers close what
+// they made.
+func (d *driver) handIn(res done) {
+	select {
+	case d.results <- res:
+	case <-d.closed:
+		if res.conn != nil {
+			_ = res.conn.Close()
+		}
+	}
+}
+
+func (d *driver) won(res done) outcome {
+	return outcome{conn: res.conn, winner: res.candidate, took: res.at.Sub(res.begun), failed: d.race.failed}
+}
+
+// lost is the outcome when everything has failed, or ctx has ended.
+func (d *driver) lost(ctx context.Context) outcome {
+	err := ctx.Err()
+	d.race.giveUp(time.Now(), err)
+	if err == nil && len(d.race.failed) == 0 {
+		err = errNothing
+	}
+	return outcome{failed: d.race.failed, err: err}
+}
