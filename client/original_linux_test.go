@@ -19,7 +19,7 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// The tests of this file assert the rows of spec/client-and-socks.md 7 to 10 and
+// The tests of this file assert the rows of doc/original/client-and-socks.md 7 to 10 and
 // 12 that are about socketconnect, blocking and not: what the original means, and
 // what section 17 says it should do. The classic calls and the extended
 // getaddrinfo have theirs in package bsd.

@@ -10,7 +10,7 @@ import (
 
 // peerClosed tells whether the peer has closed conn, without taking data from
 // it and without touching its flags, which others may share
-// (spec/client-and-socks.md 8.4 and defect 23). Datagram sockets have no peer
+// (doc/original/client-and-socks.md 8.4 and defect 23). Datagram sockets have no peer
 // that could close, and their pending errors and empty datagrams mean nothing.
 func peerClosed(conn net.Conn) bool {
 	for {

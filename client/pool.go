@@ -20,7 +20,7 @@ const (
 
 // Pool keeps connections for reuse: the socketconnect of the original. Its
 // sockets form sets, one for each host, service and transport
-// (spec/client-and-socks.md 8). Who wants a connection of a set gets a new one
+// (doc/original/client-and-socks.md 8). Who wants a connection of a set gets a new one
 // or one that is idle, as the Multi Access Manager chooses. The zero value is
 // ready to use. A Pool is safe for concurrent use and must not be copied after
 // first use.

@@ -10,7 +10,7 @@ import (
 )
 
 // applyOptions sets the suggested options on a socket that is not bound yet. One
-// that fails is an error unless it is optional (spec/client-and-socks.md 7.4 and
+// that fails is an error unless it is optional (doc/original/client-and-socks.md 7.4 and
 // defect 15).
 func applyOptions(raw syscall.RawConn, bind bool, options []wire.SockOpt) error {
 	var failed error

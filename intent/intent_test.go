@@ -44,7 +44,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// The tables of spec/client-and-socks.md 2: each number and its name.
+// The tables of doc/original/client-and-socks.md 2: each number and its name.
 func TestNumbers(t *testing.T) {
 	if Level != 300 {
 		t.Errorf("level %d, want 300", Level)

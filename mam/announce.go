@@ -8,7 +8,7 @@ import (
 )
 
 // WriteAnnouncement writes the lines that tell, when a policy is loaded, which
-// addresses it works with (spec/policies.md 3.2).
+// addresses it works with (doc/original/policies.md 3.2).
 func (v *View) WriteAnnouncement(out io.Writer) error {
 	var note func(*policy.Prefix) string
 	if a, ok := v.annotator(); ok {

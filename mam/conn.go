@@ -110,7 +110,7 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 	return c.finish()
 }
 
-// answerTo is the ordinary answer to a request (spec/wire-protocol.md section 6).
+// answerTo is the ordinary answer to a request (doc/original/wire-protocol.md section 6).
 func answerTo(k policy.Kind) wire.Action {
 	switch k {
 	case policy.Resolve:

@@ -14,7 +14,7 @@ import (
 )
 
 // WriteDump writes what SIGUSR1 shows: prefixes, interfaces and the policy, then
-// a summary of the measurements of all but loopback interfaces (spec/daemon.md
+// a summary of the measurements of all but loopback interfaces (doc/original/daemon.md
 // section 15). Measurements go by the original's names, each with its real type
 // and unit; what is not known has no line. now is the time that ages refer to.
 // The error is w's.

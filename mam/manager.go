@@ -132,7 +132,7 @@ func (e errNoReconfigure) Error() string        { return string(e) }
 func (e errNoReconfigure) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // Reconfigure hands a run-time configuration string to the policy
-// (spec/daemon.md section 7). A policy that takes none gives an error that
+// (doc/original/daemon.md section 7). A policy that takes none gives an error that
 // wraps errors.ErrUnsupported.
 func (m *Manager) Reconfigure(text string) error {
 	v := m.view.Load()

@@ -10,7 +10,7 @@ import (
 )
 
 // pathAge is for how long a round-trip time is passed on to clients: as long as
-// the minimum remembers (spec/measurement.md 2).
+// the minimum remembers (doc/original/measurement.md 2).
 const pathAge = 10 * time.Minute
 
 // paths tells what is known of the way by p and by each of the alternates.

@@ -12,7 +12,7 @@ import (
 
 // suggest fills in the decision: source address, device, options, protocol.
 // To peers that announced nothing, options carry flags 0, so that one that fails
-// is not fatal (spec/client-and-socks.md 7.4).
+// is not fatal (doc/original/client-and-socks.md 7.4).
 func (w *work) suggest(m *wire.Message, features wire.Features) {
 	c, d := &m.Context, &w.decision
 	c.OptionsSuggested = c.OptionsSuggested[:0]

@@ -11,7 +11,7 @@ import (
 )
 
 // kindOf maps a request's action to what the policy is asked. The fall-back
-// action of the original is internal to it and unknown here (spec/daemon.md D19).
+// action of the original is internal to it and unknown here (doc/original/daemon.md D19).
 func kindOf(a wire.Action) (policy.Kind, bool) {
 	switch a {
 	case wire.ActionConnectRequest:

@@ -147,7 +147,7 @@ func (m *Manager) DecisionFor(local, remote netip.AddrPort, uid uint32, now time
 }
 
 // DecisionByInode finds the latest decision on a socket that its client named by
-// this inode, as those of the original do (spec/daemon.md 14).
+// this inode, as those of the original do (doc/original/daemon.md 14).
 func (m *Manager) DecisionByInode(inode uint64) (Record, bool) {
 	if inode == 0 {
 		return Record{}, false

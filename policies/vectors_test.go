@@ -16,7 +16,7 @@ import (
 )
 
 // The vectors were taken from the original by running it; where it is wrong,
-// they say what a port should do (spec/policies.md section 0).
+// they say what a port should do (doc/original/policies.md section 0).
 
 // number is a number of the vectors; "DBL_MAX" is the largest float64.
 type number float64

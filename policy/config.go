@@ -228,7 +228,7 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 }
 
 // integer drops a fraction of zeros: the original grammar writes 3.0 as
-// 3.000000 (spec/daemon.md 12.3).
+// 3.000000 (doc/original/daemon.md 12.3).
 func integer(text string) string {
 	if whole, fraction, ok := strings.Cut(text, "."); ok && strings.Trim(fraction, "0") == "" {
 		return whole

@@ -10,7 +10,7 @@ import (
 // Kind says what a client asks for.
 type Kind uint8
 
-// The kinds of request (spec/wire-protocol.md section 6).
+// The kinds of request (doc/original/wire-protocol.md section 6).
 const (
 	Connect       Kind = iota // a socket exists, its remote address is known
 	Resolve                   // a name is to be resolved, nothing else
@@ -94,13 +94,13 @@ type Request struct {
 	Host    string // "" if the client gave none
 	// Service is the service as the client gave it, and Port its number, 0 if
 	// unknown. Policies that assume TLS for "443" compare Service, as the
-	// original does (spec/policies.md 3.5).
+	// original does (doc/original/policies.md 3.5).
 	Service string
 	Port    uint16
 	Remote  netip.AddrPort // Connect only, else invalid
 	Bound   netip.Addr     // local address if the application bound the socket itself, else invalid
 	// Prefixes are the candidates: enabled, usable, of a fitting family, IPv4
-	// before IPv6, within a family in prefix-list order (spec/daemon.md 10.5).
+	// before IPv6, within a family in prefix-list order (doc/original/daemon.md 10.5).
 	// It may be empty. The slice is the manager's; the prefixes are immutable
 	// and may be kept.
 	Prefixes []*Prefix
@@ -122,7 +122,7 @@ type Request struct {
 }
 
 // DefaultPrefix returns the first candidate marked default, else StandIn, nil if
-// there is neither (spec/policies.md 3.2).
+// there is neither (doc/original/policies.md 3.2).
 func (r *Request) DefaultPrefix() *Prefix {
 	for _, p := range r.Prefixes {
 		if p.Default {

@@ -11,7 +11,7 @@ type BytesPerSecond float64
 func (r BytesPerSecond) Mbps() float64 { return float64(r) * 8 / 1e6 }
 
 // PathStats are the measurements of a prefix from its TCP connections
-// (spec/measurement.md sections 2 and 4). The zero value means that nothing is
+// (doc/original/measurement.md sections 2 and 4). The zero value means that nothing is
 // known. Times of zero are unknown.
 type PathStats struct {
 	Time time.Time // when this was computed; zero: never measured
@@ -39,7 +39,7 @@ type PathStats struct {
 	RetransUp float64
 }
 
-// Windowed holds one figure over the four windows of spec/measurement.md
+// Windowed holds one figure over the four windows of doc/original/measurement.md
 // section 1.
 type Windowed struct {
 	Short    BytesPerSecond // 1 s
@@ -48,7 +48,7 @@ type Windowed struct {
 	VeryLong BytesPerSecond // 10 min; only for maxima
 }
 
-// LinkStats are the measurements of an interface (spec/measurement.md sections
+// LinkStats are the measurements of an interface (doc/original/measurement.md sections
 // 3 and 5). The zero value means that nothing is known; a rate of 0 with a
 // non-zero Time is a measured 0.
 type LinkStats struct {
@@ -71,7 +71,7 @@ type LinkStats struct {
 	RxErrors, TxErrors uint64
 }
 
-// WifiStats are the measurements of a wireless interface (spec/measurement.md
+// WifiStats are the measurements of a wireless interface (doc/original/measurement.md
 // section 7).
 type WifiStats struct {
 	Time      time.Time

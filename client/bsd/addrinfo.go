@@ -118,7 +118,7 @@ func isName(node string) bool {
 }
 
 // suiting picks what the hints ask for: the manager may have resolved for
-// another family (spec/client-and-socks.md 6).
+// another family (doc/original/client-and-socks.md 6).
 func (h *Hints) suiting(result []wire.AddrInfo, port uint16) []AddrInfo {
 	var list []AddrInfo
 	for i := range result {

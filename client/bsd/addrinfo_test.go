@@ -125,7 +125,7 @@ func TestGetaddrinfoAlone(t *testing.T) {
 	}
 }
 
-// The rows of spec/client-and-socks.md 11, with what is a defect mended.
+// The rows of doc/original/client-and-socks.md 11, with what is a defect mended.
 func TestExtendedGetaddrinfo(t *testing.T) {
 	d := daemontest.Start(t, "", false, func(m *wire.Message) bool {
 		resolve := m.Action == wire.ActionResolveRequest

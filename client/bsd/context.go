@@ -142,7 +142,7 @@ func (c *Context) Intents() intent.Set {
 }
 
 // store remembers an option. Its identity is level and name
-// (spec/client-and-socks.md defects 12 and 13).
+// (doc/original/client-and-socks.md defects 12 and 13).
 func (c *Context) store(level, name int, value []byte, flags wire.SockOptFlags) error {
 	st := c.use()
 	defer c.mu.Unlock()

@@ -17,7 +17,7 @@ func absent(t testing.TB) *client.Daemon {
 	return &client.Daemon{Path: filepath.Join(t.TempDir(), "none")}
 }
 
-// The rows of spec/client-and-socks.md 2, 3 and 6 on intents as options.
+// The rows of doc/original/client-and-socks.md 2, 3 and 6 on intents as options.
 func TestIntentOptions(t *testing.T) {
 	c := &Context{Daemon: absent(t)}
 	b := make([]byte, 4)
@@ -98,7 +98,7 @@ func TestOptionsAreBounded(t *testing.T) {
 	}
 }
 
-// The rows of spec/client-and-socks.md 4.
+// The rows of doc/original/client-and-socks.md 4.
 func TestContextUsers(t *testing.T) {
 	var none *Context
 	unused := new(Context)

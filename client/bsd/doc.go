@@ -17,7 +17,7 @@
 // errors.Is finds below an *os.SyscallError. Where the manager is not there, or
 // does not answer in time, or knows nothing to say, the calls are the plain
 // ones: resolution by the host's own resolver, connecting unbound
-// (spec/client-and-socks.md 6 and 12).
+// (doc/original/client-and-socks.md 6 and 12).
 //
 // [Getaddrinfo] needs no Context. Its results say what to bind to, which options
 // to set and which protocol to use (262 is Multipath TCP); [AddrInfo.Socket] and

@@ -46,7 +46,7 @@ func closed(t testing.TB, fd int) bool {
 	return errors.Is(err, unix.EBADF)
 }
 
-// The sequence of one flow, spec/client-and-socks.md 6: intents, getaddrinfo,
+// The sequence of one flow, doc/original/client-and-socks.md 6: intents, getaddrinfo,
 // socket, connect, close.
 func TestClassicFlow(t *testing.T) {
 	ln, to := listen(t)
@@ -102,7 +102,7 @@ func TestClassicFlow(t *testing.T) {
 	}
 }
 
-// The rows of spec/client-and-socks.md 6 on muacc_connect.
+// The rows of doc/original/client-and-socks.md 6 on muacc_connect.
 func TestConnectRows(t *testing.T) {
 	ln, to := listen(t)
 	other, elsewhere := listen(t)
@@ -181,7 +181,7 @@ func TestConnectRows(t *testing.T) {
 	}
 }
 
-// The rows of spec/client-and-socks.md 6 on return values, and defects 43 and 44.
+// The rows of doc/original/client-and-socks.md 6 on return values, and defects 43 and 44.
 func TestErrnoRows(t *testing.T) {
 	_, to := listen(t)
 	daemon := absent(t)
@@ -285,7 +285,7 @@ func TestCloneAsks(t *testing.T) {
 	}
 }
 
-// The column muacc_connect and muacc_getaddrinfo of spec/client-and-socks.md 12,
+// The column muacc_connect and muacc_getaddrinfo of doc/original/client-and-socks.md 12,
 // and muacc_ai_getaddrinfo as it should be.
 func TestWithoutWorkingDaemon(t *testing.T) {
 	type situation struct {
@@ -411,7 +411,7 @@ func stale(t *testing.T, path string) {
 	_ = ln.Close()
 }
 
-// The rows of spec/client-and-socks.md 11 on simple_connect, defects 15, 40 and 41.
+// The rows of doc/original/client-and-socks.md 11 on simple_connect, defects 15, 40 and 41.
 func TestSimpleConnect(t *testing.T) {
 	ln, to := listen(t)
 	option := func(level int, optional bool) []client.SocketOption {

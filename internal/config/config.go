@@ -21,12 +21,12 @@ const DefaultPolicy = "threshold"
 
 // Defaults and bounds of settings.
 const (
-	// DefaultInterval is the original's measurement tick (spec/daemon.md 3).
+	// DefaultInterval is the original's measurement tick (doc/original/daemon.md 3).
 	DefaultInterval = 100 * time.Millisecond
 	// MinInterval keeps a pass over thousands of connections, some milliseconds,
 	// from taking the whole processor.
 	MinInterval = 10 * time.Millisecond
-	// MaxInterval is the middle window of the link rates (spec/measurement.md
+	// MaxInterval is the middle window of the link rates (doc/original/measurement.md
 	// 1), which needs one sample at least.
 	MaxInterval = 10 * time.Second
 	// DefaultProbeInterval finds a recovery within seconds.
@@ -127,7 +127,7 @@ type Probe struct {
 }
 
 // Logs are the paths of the original's measurement logs
-// (spec/measurement.md 8); "" means off.
+// (doc/original/measurement.md 8); "" means off.
 type Logs struct {
 	Prefixes, Interfaces string
 }

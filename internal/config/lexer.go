@@ -72,7 +72,7 @@ func (t token) String() string {
 	return "`" + t.text + "`"
 }
 
-// lexer splits a file into the tokens of spec/daemon.md 12.1. Beyond them it
+// lexer splits a file into the tokens of doc/original/daemon.md 12.1. Beyond them it
 // takes a comment without newline and ignores carriage returns (17, D32).
 type lexer struct {
 	rest   []byte

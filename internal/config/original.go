@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// parseOriginal reads a file in the original grammar (spec/daemon.md 12). All
+// parseOriginal reads a file in the original grammar (doc/original/daemon.md 12). All
 // that is valid there is accepted, with the same meaning. What the original
 // dropped with a message, or without one, is an error here, unless there is no
 // doubt what was meant.
@@ -96,7 +96,7 @@ func (p *original) block() {
 	case ';':
 		p.advance()
 	case tokenEOF, keywordPolicy, keywordPrefix, keywordIface:
-		// The original loses the next block here (spec/daemon.md 12.5); its own
+		// The original loses the next block here (doc/original/daemon.md 12.5); its own
 		// README shows a block that is the last one and lacks the semicolon.
 		p.warnf(p.tok.pos, "a semicolon is missing after the block before %s", p.tok)
 	default:

@@ -66,7 +66,7 @@ func warnings(c *Config) []string {
 	return all
 }
 
-// TestSamples loads the original's sample files as spec/daemon.md 12.4 restates
+// TestSamples loads the original's sample files as doc/original/daemon.md 12.4 restates
 // them.
 func TestSamples(t *testing.T) {
 	const loc = "/usr/local/lib/mam-policies/"
@@ -157,7 +157,7 @@ func TestOriginalGrammar(t *testing.T) {
 		},
 		{"strange length", `policy "p"; prefix 10.0.0.1/64 {};`, "policy p\n10.0.0.1/32\n", []string{"f:1,29-31: 64 is no length of a prefix (it is ignored)"}},
 
-		// What spec/daemon.md 12.5 lists and this package accepts; the rest of
+		// What doc/original/daemon.md 12.5 lists and this package accepts; the rest of
 		// its rows are errors, in testdata/errors.
 		{
 			"no semicolon before a block", `policy "p" { set a 1; } prefix 10.0.0.1/24 { enabled 1; };`, "policy p [a=1]\n10.0.0.1/32 enabled=true\n",
@@ -194,7 +194,7 @@ func TestOriginalGrammar(t *testing.T) {
 	}
 }
 
-// A block that is cut off leaves nothing behind for the next parse (spec/daemon.md
+// A block that is cut off leaves nothing behind for the next parse (doc/original/daemon.md
 // 17, D33, D8).
 func TestOriginalKeepsNothing(t *testing.T) {
 	if _, err := Parse([]byte(`policy "p"; prefix 10.0.0.1/24 { enabled 1; nameserver 10.0.0.2;`), "f"); err == nil {

@@ -103,7 +103,7 @@ type PrefixSettings struct {
 // In the original grammar a block applies to the prefix that its address lies
 // in and replaces all that earlier blocks said about that prefix, but for
 // "enabled", which must be said and lasts until a later block says otherwise
-// (spec/daemon.md 12.3). Where equal prefixes exist on several interfaces all
+// (doc/original/daemon.md 12.3). Where equal prefixes exist on several interfaces all
 // of them are configured, not just the first (17, D31).
 func (c *Config) Settings(iface string, p netip.Prefix) PrefixSettings {
 	var blocks []*Block

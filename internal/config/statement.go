@@ -15,7 +15,7 @@ func (p *original) prefixStatement(where string, b *Block) bool {
 		s, ok := p.setting(where)
 		switch {
 		case !ok:
-		case s.Name == "default": // with any value, even 0 (spec/policies.md 2)
+		case s.Name == "default": // with any value, even 0 (doc/original/policies.md 2)
 			yes := true
 			b.Default = &yes
 		default:

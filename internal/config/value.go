@@ -115,7 +115,7 @@ func parseListen(text string) (netip.AddrPort, error) {
 }
 
 // parseNameserver reads an address with or without port; the port is 53 by
-// default (spec/daemon.md 11).
+// default (doc/original/daemon.md 11).
 func parseNameserver(text string) (netip.AddrPort, error) {
 	const dnsPort = 53
 	ap, err := netip.ParseAddrPort(text)

@@ -18,7 +18,7 @@ import (
 const maxFIFOLine = 4096
 
 // fifo reads run-time configuration strings, a line each, as the original's
-// FIFO takes them (spec/daemon.md section 7).
+// FIFO takes them (doc/original/daemon.md section 7).
 type fifo struct {
 	path string
 	file *os.File

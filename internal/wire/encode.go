@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Sizes of the parts (spec/wire-protocol.md sections 2 and 4).
+// Sizes of the parts (doc/original/wire-protocol.md sections 2 and 4).
 const (
 	headerSize    = 12
 	inetSize      = 16  // struct sockaddr_in
@@ -31,7 +31,7 @@ const (
 var le = binary.LittleEndian
 
 // Append appends the encoded message to dst and returns the extended slice. The
-// order is that of spec/wire-protocol.md section 5; Sockets are written for
+// order is that of doc/original/wire-protocol.md section 5; Sockets are written for
 // ActionSocketChooseRequest, each with its context, and for
 // ActionSocketChooseExisting, the first one without.
 //

@@ -8,7 +8,7 @@ import (
 )
 
 // MaxMessage is the largest message in bytes, EOF TLV included, that an
-// original peer can read (spec/wire-protocol.md section 2).
+// original peer can read (doc/original/wire-protocol.md section 2).
 const MaxMessage = 16383
 
 // Tag is the tag of a TLV.

@@ -1,5 +1,5 @@
 // Package earliestarrival is the policy that predicts for every prefix when the
-// transfer would be complete, and takes the earliest (spec/policies.md section 9).
+// transfer would be complete, and takes the earliest (doc/original/policies.md section 9).
 package earliestarrival
 
 import (
@@ -26,7 +26,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return &Policy{base}, nil
 }
 
-// LogLine gives the line of spec/policies.md section 9.
+// LogLine gives the line of doc/original/policies.md section 9.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	out := p.AppendHead(nil, r)
 	switch p.Result().Rule {

@@ -1,6 +1,6 @@
 // Package earliestarrivalcountconns is policy threshold with an own count of the
 // transfers that are under way, in place of the measured load, in the latency
-// test (spec/policies.md section 12).
+// test (doc/original/policies.md section 12).
 package earliestarrivalcountconns
 
 import (

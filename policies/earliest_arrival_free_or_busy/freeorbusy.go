@@ -1,6 +1,6 @@
 // Package earliestarrivalfreeorbusy is policy threshold with another capacity in
 // the latency test: a link that is used for more than half counts as full, one
-// used for less than a tenth as idle (spec/policies.md section 11).
+// used for less than a tenth as idle (doc/original/policies.md section 11).
 package earliestarrivalfreeorbusy
 
 import (

@@ -1,6 +1,6 @@
 // Package earliestarrivalprobabilities is the policy that draws the prefix by
 // lot, the likelier the earlier the transfer is predicted to be complete there,
-// so that many clients do not all flock to one network (spec/policies.md
+// so that many clients do not all flock to one network (doc/original/policies.md
 // section 14).
 package earliestarrivalprobabilities
 
@@ -150,7 +150,7 @@ func (y *penalty) of(p *policy.Prefix) float64 {
 	return v / n
 }
 
-// LogLine gives the line of spec/policies.md section 14. With two predictions or
+// LogLine gives the line of doc/original/policies.md section 14. With two predictions or
 // more, the first two probabilities and the random number stand where other
 // lines have three empty columns; with one, these columns are missing, as in the
 // original.

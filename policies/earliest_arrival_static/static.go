@@ -1,6 +1,6 @@
 // Package earliestarrivalstatic is earliest arrival with configured values: the
 // round-trip time and the rate of each prefix are settings, and only what is not
-// set is measured (spec/policies.md section 13).
+// set is measured (doc/original/policies.md section 13).
 //
 // The original reads these settings nowhere and crashes on every prediction;
 // this is what it was meant to do, without the penalty sum that nothing reads.
@@ -56,7 +56,7 @@ func inputs(p *policy.Prefix) (predict.Millis, policy.BytesPerSecond) {
 	return predict.Millis(rtt), capacity
 }
 
-// LogLine gives the line of spec/policies.md section 13: whole seconds, a column
+// LogLine gives the line of doc/original/policies.md section 13: whole seconds, a column
 // for the client's id, which policies are not told and which stays empty, the
 // file size and ten figures that were never anything but zero.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {

@@ -1,5 +1,5 @@
 // Package filesize is the policy that maps ranges of file sizes to prefixes
-// (spec/policies.md section 8).
+// (doc/original/policies.md section 8).
 package filesize
 
 import (

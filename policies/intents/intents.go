@@ -1,7 +1,7 @@
 // Package intents is the policy that maps categories of traffic to prefixes:
 // queries over one network, bulk transfers over another.
 //
-// Its decisions are those of spec/policies.md section 7, without the defect
+// Its decisions are those of doc/original/policies.md section 7, without the defect
 // described there: a request without category gets the default prefix.
 package intents
 

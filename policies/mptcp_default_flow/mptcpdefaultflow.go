@@ -1,6 +1,6 @@
 // Package mptcpdefaultflow is the policy that opens connections with MPTCP on
 // the default prefix, and lets one interface, chosen at run time, carry further
-// subflows (spec/policies.md section 17).
+// subflows (doc/original/policies.md section 17).
 package mptcpdefaultflow
 
 import (

@@ -1,6 +1,6 @@
 // Package mptcpfilesize is policy filesize for hosts whose kernel opens MPTCP
 // connections by itself: it places the first subflow by file size and leaves
-// names alone (spec/policies.md section 18). It does not ask for MPTCP.
+// names alone (doc/original/policies.md section 18). It does not ask for MPTCP.
 package mptcpfilesize
 
 import (

@@ -1,6 +1,6 @@
 // Package mptcpselective is the policy that uses MPTCP only for bulk transfers
 // that the slowest network can carry along with; a network that would hold the
-// others up is left out (spec/policies.md section 19).
+// others up is left out (doc/original/policies.md section 19).
 package mptcpselective
 
 import (
@@ -203,7 +203,7 @@ func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shap
 // LogFile is the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
-// LogLine gives the line of spec/policies.md section 19.
+// LogLine gives the line of doc/original/policies.md section 19.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
 	n := streaming.Read(r)

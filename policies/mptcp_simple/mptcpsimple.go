@@ -1,5 +1,5 @@
 // Package mptcpsimple is the policy that opens everything with MPTCP and its
-// first subflow on the prefix with the lowest round-trip time (spec/policies.md
+// first subflow on the prefix with the lowest round-trip time (doc/original/policies.md
 // section 16).
 //
 // Unlike the original it looks at IPv6 too, and falls back to the default prefix
@@ -98,7 +98,7 @@ func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 // LogFile is the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
-// LogLine gives the line of spec/policies.md section 16.
+// LogLine gives the line of doc/original/policies.md section 16.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
 	rule := p.rule

@@ -1,5 +1,5 @@
 // Package rrnaive is the policy that uses the next prefix for every connection,
-// whatever it is for (spec/policies.md section 5).
+// whatever it is for (doc/original/policies.md section 5).
 package rrnaive
 
 import (

@@ -1,5 +1,5 @@
 // Package rrpipelining is the policy that goes round the prefixes with new
-// connections, and round the idle sockets where there are several (spec/policies.md
+// connections, and round the idle sockets where there are several (doc/original/policies.md
 // section 6).
 package rrpipelining
 

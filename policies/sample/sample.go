@@ -1,7 +1,7 @@
 // Package sample is the policy that always uses the default prefix: the
 // smallest policy there is, and a template for new ones.
 //
-// Its decisions and its log are those of spec/policies.md section 4.
+// Its decisions and its log are those of doc/original/policies.md section 4.
 package sample
 
 import (
@@ -57,7 +57,7 @@ func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shap
 // LogFile is the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
-// LogLine gives the line of spec/policies.md section 4.
+// LogLine gives the line of doc/original/policies.md section 4.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
 	switch r.Kind {

@@ -1,6 +1,6 @@
 // Package threshold is the policy that sends what latency dominates over the
 // prefix with the lowest round-trip time, and everything else where it is
-// predicted to be complete first (spec/policies.md section 10).
+// predicted to be complete first (doc/original/policies.md section 10).
 package threshold
 
 import (

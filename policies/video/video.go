@@ -1,6 +1,6 @@
 // Package video is the policy for adaptive streaming: segments go where their
 // load time fits the play-out buffer, queries where the round-trip time is
-// lowest (spec/policies.md section 15). It comes as an optimist, which tries a
+// lowest (doc/original/policies.md section 15). It comes as an optimist, which tries a
 // network that once was fast, and as a pessimist, which leaves one that just
 // became slow.
 package video
@@ -148,7 +148,7 @@ func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shap
 // LogFile is the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
-// LogLine gives the line of spec/policies.md section 15. File size and category
+// LogLine gives the line of doc/original/policies.md section 15. File size and category
 // change places between the two kinds of request, as in the original.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte

@@ -39,7 +39,7 @@ func judged(v float64, ok, more bool) verdict {
 	return missed
 }
 
-// findings compares the results with the table of spec/evaluation.md.
+// findings compares the results with the table of doc/original/evaluation.md.
 func (rs *results) findings(list []scenario) []finding {
 	var all []finding
 	for i := range list {

@@ -1,5 +1,5 @@
 // The evaluation compares the policies with each network alone, with round robin
-// and with MPTCP, on the scenarios of spec/evaluation.md: real daemons, the real
+// and with MPTCP, on the scenarios of doc/original/evaluation.md: real daemons, the real
 // client library and the kernel's TCP over emulated links. It writes a folder with
 // a report in Markdown, plots, and the raw data.
 //

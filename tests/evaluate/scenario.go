@@ -22,7 +22,7 @@ const (
 	browser  work = "browser"
 )
 
-// scenario is a line of the table of spec/evaluation.md, "Scenarios".
+// scenario is a line of the table of doc/original/evaluation.md, "Scenarios".
 type scenario struct {
 	name  string
 	about string

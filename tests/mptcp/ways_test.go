@@ -255,7 +255,7 @@ func exchange(socket string, request []byte) (*wire.Message, error) {
 }
 
 // connectAsOriginal does with an answer what the original library does
-// (spec/client-and-socks.md 7.4): socket, options, bind, connect.
+// (doc/original/client-and-socks.md 7.4): socket, options, bind, connect.
 func connectAsOriginal(c *wire.Context) (net.Conn, error) {
 	fd, err := unix.Socket(int(c.Domain), int(c.Type), int(c.Protocol))
 	if err != nil {

@@ -2,7 +2,7 @@
 
 // Policytest takes one connection through the classic calls and prints what the
 // manager said at each step, as the original's program of that name does
-// (spec/client-and-socks.md 15.2). The exit status is 0 if it connected, or
+// (doc/original/client-and-socks.md 15.2). The exit status is 0 if it connected, or
 // resolved with --resolve-only, 1 if not, 2 for wrong usage.
 package main
 

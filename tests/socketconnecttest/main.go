@@ -1,5 +1,5 @@
 // Socketconnecttest connects again and again to one host through a pool, as the
-// original's test of its socketconnect call does (spec/client-and-socks.md 15.1),
+// original's test of its socketconnect call does (doc/original/client-and-socks.md 15.1),
 // one after the other or in several goroutines. Each connection is sent 8 bytes
 // and released for reuse. The exit status is 1 if a try failed, 2 for wrong usage.
 package main

@@ -120,7 +120,7 @@ func exchange(t *testing.T, socket string, request []byte) *wire.Message {
 }
 
 // connectAsOriginal does with an answer what the original library does
-// (spec/client-and-socks.md 7.4): socket, options, bind, connect.
+// (doc/original/client-and-socks.md 7.4): socket, options, bind, connect.
 func connectAsOriginal(c *wire.Context) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {

@@ -2,7 +2,7 @@
 // rtnetlink(7), and keeps that knowledge current.
 //
 // A Snapshot is the state at one moment, grouped into prefixes as
-// spec/daemon.md 10 says, and never changes. A Monitor publishes a new one
+// doc/original/daemon.md 10 says, and never changes. A Monitor publishes a new one
 // whenever the kernel reports a change. Snapshots are made from a State, which
 // tests may make up.
 //

@@ -7,7 +7,7 @@ import (
 )
 
 // Prefix is a local prefix on an interface that is up: the host's addresses
-// that share it (spec/daemon.md 10.3).
+// that share it (doc/original/daemon.md 10.3).
 type Prefix struct {
 	Interface string
 	Index     int
@@ -46,7 +46,7 @@ func (p *Prefix) Contains(a netip.Addr) bool {
 	return p.Prefix.Contains(a.Unmap().WithZone(""))
 }
 
-// group makes the prefixes, in the order of spec/daemon.md 10.1: IPv4 before
+// group makes the prefixes, in the order of doc/original/daemon.md 10.1: IPv4 before
 // IPv6, by interface index, then as the kernel lists the addresses. A new
 // address joins the first prefix of its interface that it lies in, whatever its
 // own length; else it begins a new one.

@@ -6,13 +6,13 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// windows are the lengths of spec/measurement.md 1 that the moving average is
+// windows are the lengths of doc/original/measurement.md 1 that the moving average is
 // looked at through; the first is also the length of the average itself. The
 // original's last one is a tick short of the history.
 var windows = [...]time.Duration{time.Second, 10 * time.Second, time.Minute, History}
 
 // averages is the history of the moving average of a rate. Before the first
-// sample everything was 0 (spec/measurement.md 5.1).
+// sample everything was 0 (doc/original/measurement.md 5.1).
 type averages struct {
 	rates   []float64 // the newest rates, as many as the shortest window has slots
 	slot    int64     // number of rates seen

@@ -1,7 +1,7 @@
 package pathstat
 
 // decile is the 10 % quantile of the non-zero values of a window
-// (spec/measurement.md 5.2): of n values in ascending order the one with index
+// (doc/original/measurement.md 5.2): of n values in ascending order the one with index
 // floor(n/10). Two heaps split the values there, low with the floor(n/10)+1
 // smallest; every value knows its place, so that the one leaving the window is
 // removed in logarithmic time too.
@@ -12,7 +12,7 @@ type decile struct {
 	high  posHeap   // smallest on top
 }
 
-// epsilon is what the original takes for zero (EPS in spec/measurement.md 1).
+// epsilon is what the original takes for zero (EPS in doc/original/measurement.md 1).
 const epsilon = 0.00001
 
 func newDecile(window int) *decile {

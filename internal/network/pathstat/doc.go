@@ -4,7 +4,7 @@
 // signal and load of wireless links (nl80211).
 //
 // [PathEstimator] and [LinkEstimator] are plain values that turn samples and
-// times into the figures of spec/measurement.md; they read no clock and do no
+// times into the figures of doc/original/measurement.md; they read no clock and do no
 // I/O. [Sampler] feeds them and publishes a [Snapshot] after each pass; whoever
 // decides reads the newest snapshot with one atomic load and never waits for a
 // pass. [Log] writes the original's CSV files from snapshots.

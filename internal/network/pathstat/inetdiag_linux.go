@@ -25,7 +25,7 @@ const (
 	// after at least 600 ms with the kernel's shortest time-out (TCP_RTO_MIN).
 	stallRetransmits = 2
 
-	// diagStates are the states asked for: those of spec/measurement.md 4.1
+	// diagStates are the states asked for: those of doc/original/measurement.md 4.1
 	// without LISTEN (M5). Sockets in TIME_WAIT, which may be many thousands,
 	// stay in the kernel.
 	diagStates = 0xF33 &^ (1 << tcpListen)

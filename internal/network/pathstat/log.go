@@ -12,7 +12,7 @@ import (
 const logQueue = 64
 
 // Log writes the measurements to a file in the format of the original's prefix
-// or interface log (spec/measurement.md 8), a line per prefix or interface and
+// or interface log (doc/original/measurement.md 8), a line per prefix or interface and
 // pass, each with one write. How the file is treated is package ownfile's business.
 //
 // Make one with NewPrefixLog or NewInterfaceLog, give Record as or from

@@ -59,7 +59,7 @@ func (c *csv) rates(rates ...policy.BytesPerSecond) {
 	}
 }
 
-// prefixLines gives the lines of spec/measurement.md 8.1 to write, one by one. It
+// prefixLines gives the lines of doc/original/measurement.md 8.1 to write, one by one. It
 // returns the buffer to be used again.
 func prefixLines(s *Snapshot, buf []byte, write func([]byte)) []byte {
 	for i := range s.Prefixes {
@@ -102,7 +102,7 @@ func prefixFigures(c *csv, s *policy.PathStats) {
 	c.integer(uint64(max(0, s.Conns)))
 }
 
-// interfaceLines gives the lines of spec/measurement.md 8.2 to write, one by
+// interfaceLines gives the lines of doc/original/measurement.md 8.2 to write, one by
 // one. It returns the buffer to be used again.
 func interfaceLines(s *Snapshot, buf []byte, write func([]byte)) []byte {
 	done := map[string]bool{}
@@ -134,7 +134,7 @@ func interfaceLines(s *Snapshot, buf []byte, write func([]byte)) []byte {
 }
 
 // linkFigures writes columns 3 to 19. A direction has no rates before its
-// counter moved (spec/measurement.md 5).
+// counter moved (doc/original/measurement.md 5).
 func linkFigures(c *csv, s *policy.LinkStats) {
 	if s.DownBytes > 0 {
 		c.rates(s.DownRate, s.DownRateMax,

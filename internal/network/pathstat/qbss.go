@@ -33,7 +33,7 @@ func findQBSS(elements []byte) (qbss, bool) {
 	return qbss{}, false
 }
 
-// parseQBSS decodes the element's data (spec/measurement.md 7.3).
+// parseQBSS decodes the element's data (doc/original/measurement.md 7.3).
 func parseQBSS(b []byte) (qbss, bool) {
 	if len(b) < 5 {
 		return qbss{}, false

@@ -17,7 +17,7 @@ type LinkCounters struct {
 }
 
 // LinkEstimator computes the figures of an interface from its counters
-// (spec/measurement.md section 5, with the corrections M7 to M10 of section 9).
+// (doc/original/measurement.md section 5, with the corrections M7 to M10 of section 9).
 // Make one with NewLinkEstimator; it is not safe for concurrent use.
 //
 // Time is cut into slots of one interval, each with one rate. A window is a

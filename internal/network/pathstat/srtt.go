@@ -9,7 +9,7 @@ import (
 
 // History is the longest window: minima and maxima look back this far, and what
 // was measured of a path is forgotten after so much idle time
-// (spec/measurement.md 1: 6000 ticks of 0.1 s).
+// (doc/original/measurement.md 1: 6000 ticks of 0.1 s).
 const History = 10 * time.Minute
 
 // Sample is what the kernel says of one TCP connection (struct tcp_info).
@@ -22,7 +22,7 @@ type Sample struct {
 }
 
 // PathEstimator computes the figures of a path from samples of its connections
-// (spec/measurement.md section 4, with the corrections M1 to M5 of section 9).
+// (doc/original/measurement.md section 4, with the corrections M1 to M5 of section 9).
 // The zero value is ready; it is not safe for concurrent use.
 type PathEstimator struct {
 	stats   policy.PathStats

@@ -11,7 +11,7 @@ import (
 )
 
 // vector is a test vector of the groups measure_* (schema in
-// spec/policies.md); the figures are those of the original, or what a port
+// doc/original/policies.md); the figures are those of the original, or what a port
 // should give where the original is wrong.
 type vector struct {
 	ID     string
@@ -123,7 +123,7 @@ func TestPathVectors(t *testing.T) {
 	}
 }
 
-// linkKeys gives the figures their names of spec/measurement.md 3.
+// linkKeys gives the figures their names of doc/original/measurement.md 3.
 func linkKeys(s policy.LinkStats) map[string]float64 {
 	return map[string]float64{
 		"download_rate_current":         float64(s.DownRate),

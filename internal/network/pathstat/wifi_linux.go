@@ -230,7 +230,7 @@ func parseWifiLink(b []byte) (l wifiLink, ok bool, err error) {
 	return l, station && l.index > 0 && l.name != "", ad.Err()
 }
 
-// parseStation decodes an answer to GET_STATION (spec/measurement.md 7.2). The
+// parseStation decodes an answer to GET_STATION (doc/original/measurement.md 7.2). The
 // address is nil if there is none.
 func parseStation(b []byte, s *policy.WifiStats) (net.HardwareAddr, error) {
 	ad, err := netlink.NewAttributeDecoder(b)

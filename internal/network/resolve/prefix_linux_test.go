@@ -60,7 +60,7 @@ func TestNoQueryByOtherNetwork(t *testing.T) {
 			return Config{BindTo: n.Client4, Device: n.Name, Servers: []netip.AddrPort{netip.AddrPortFrom(n.Gateway6, 53)}}
 		}},
 		// The same server for both, and the default route leads to it over the
-		// first network (spec/daemon.md D30).
+		// first network (doc/original/daemon.md D30).
 		{"default servers, bound", true, func(n *testbed.Network) Config { return Config{BindTo: n.Client4, ResolvConf: conf} }},
 		{"default servers, bound to device", false, func(n *testbed.Network) Config {
 			return Config{BindTo: n.Client4, Device: n.Name, ResolvConf: conf}

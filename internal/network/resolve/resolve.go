@@ -1,7 +1,7 @@
 // Package resolve resolves host names over one local prefix: it asks the
 // prefix's own name servers through sockets bound to the prefix's address and
 // device, and keeps what it learns in a cache of its own, so that no query and
-// no answer of one prefix shows on another (spec/daemon.md section 11).
+// no answer of one prefix shows on another (doc/original/daemon.md section 11).
 //
 // A Resolver is a stub resolver (RFC 1034 section 5.3.1): it leaves recursion
 // and validation to the servers. Which resolver a request uses, and what to do

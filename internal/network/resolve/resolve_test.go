@@ -249,7 +249,7 @@ func TestDefaults(t *testing.T) {
 	}{
 		{name: "zero value", content: &resolvConf{servers: []netip.AddrPort{other}}, want: []netip.AddrPort{other}},
 		{name: "no server anywhere", content: &resolvConf{}, want: []netip.AddrPort{local}},
-		// spec/daemon.md D30
+		// doc/original/daemon.md D30
 		{name: "bound only", cfg: Config{BindTo: bound}, content: &resolvConf{servers: []netip.AddrPort{other}}, want: []netip.AddrPort{other}},
 		{name: "bound, no server anywhere", cfg: Config{BindTo: bound}, content: &resolvConf{}},
 		{name: "servers only", cfg: Config{Servers: []netip.AddrPort{netip.AddrPortFrom(other.Addr(), 0)}}, want: []netip.AddrPort{other}},

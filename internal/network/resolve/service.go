@@ -14,7 +14,7 @@ const maxService = 64
 // name in the host's services database, without which the common ones are still
 // known. The network is "tcp" or "udp"; with "" a name may be of either, tcp
 // before udp. Other numbers than decimal ones, which the original takes, are
-// refused (spec/client-and-socks.md 7.2).
+// refused (doc/original/client-and-socks.md 7.2).
 func Port(network, service string) (uint16, error) {
 	if service != "" && isDecimal(service) {
 		n, err := strconv.ParseUint(service, 10, 16)
@@ -43,7 +43,7 @@ func Port(network, service string) (uint16, error) {
 
 // NormalizeService returns the decimal port of a service of any protocol, so
 // that "https" and "443" are one, and what has none as it is
-// (spec/client-and-socks.md 7.2).
+// (doc/original/client-and-socks.md 7.2).
 func NormalizeService(service string) string {
 	port, err := Port("", service)
 	if err != nil {

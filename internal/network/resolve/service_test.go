@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The table of spec/client-and-socks.md 7.2, but that only decimal numbers from
+// The table of doc/original/client-and-socks.md 7.2, but that only decimal numbers from
 // 0 to 65535 count as ports.
 func TestNormalizeService(t *testing.T) {
 	for given, want := range map[string]string{

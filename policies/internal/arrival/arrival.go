@@ -1,6 +1,6 @@
 // Package arrival is what the earliest-arrival family shares: for each
 // candidate it predicts when the transfer would be complete, tests where asked
-// for whether latency dominates, and answers with the winner (spec/policies.md
+// for whether latency dominates, and answers with the winner (doc/original/policies.md
 // sections 9 to 14).
 //
 // A policy of the family embeds a Base and sets the fields in which it differs.

@@ -8,7 +8,7 @@ import (
 )
 
 // unused are settings that the original's configuration files carry though no
-// function that reads them is ever called (spec/policies.md section 2).
+// function that reads them is ever called (doc/original/policies.md section 2).
 var unused = []string{"utilization_threshold", "penalize_by_utilization"}
 
 // Decode reads the family's one setting, logfile, and checks those of the

@@ -20,7 +20,7 @@ const (
 
 // Counts is a policy's own estimate of the transfers that are under way on each
 // prefix: a transfer begins when a prefix is chosen, and is over when its socket
-// is offered for reuse (spec/policies.md section 12). The zero value is not
+// is offered for reuse (doc/original/policies.md section 12). The zero value is not
 // usable; see NewCounts.
 type Counts struct {
 	prefixes *recent.Map[policy.PrefixID, *count]
@@ -104,7 +104,7 @@ func socketOf(app policy.App, fd int32) socket { return socket{app.PID, app.UID,
 
 // update takes the transfers that are over off the counts, judging by the
 // sockets that became reusable since the previous decision (update_counts of
-// spec/policies.md section 12). A socket that was suggested less than a
+// doc/original/policies.md section 12). A socket that was suggested less than a
 // round-trip time ago cannot have carried a transfer yet: it is marked in use,
 // and does not count as idle.
 func (n *Counts) update(r *policy.Request, cands []Candidate, inUse []bool) {

@@ -7,7 +7,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// LogLine gives the line of the policies with a latency test (spec/policies.md
+// LogLine gives the line of the policies with a latency test (doc/original/policies.md
 // sections 10 to 12): time stamp, file size, sockets, three empty columns, the
 // time, the counts where they are kept, and what decided. The family writes
 // nothing about bound sockets.

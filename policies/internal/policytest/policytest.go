@@ -75,7 +75,7 @@ func SMA(short, mid, long, veryLong policy.BytesPerSecond) func(*policy.Prefix) 
 // Milliseconds converts a figure of the vectors.
 func Milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
 
-// A and B are the two prefixes of situation S (spec/policies.md 9): a, default,
+// A and B are the two prefixes of situation S (doc/original/policies.md 9): a, default,
 // short round-trip time, in use; b, idle, of five times the capacity.
 func A(edits ...func(*policy.Prefix)) *policy.Prefix {
 	return Prefix("a", "10.0.1.2/24", append([]func(*policy.Prefix){Default, RTT(20, 25, 2), Down(1250000, 100000)}, edits...)...)

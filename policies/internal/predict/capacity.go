@@ -6,7 +6,7 @@ import "github.com/socket-intents/mamma/policy"
 const NoCapacity policy.BytesPerSecond = -1
 
 // FreeCapacity estimates the rate that one more connection over p would get
-// (spec/policies.md 3.4).
+// (doc/original/policies.md 3.4).
 func FreeCapacity(p *policy.Prefix) policy.BytesPerSecond { return capacity(p, Shared) }
 
 // FreeOrBusyCapacity is FreeCapacity, but a link that is used for more than half

@@ -7,7 +7,7 @@ import (
 )
 
 // LowestRTT returns the prefix with the smallest usable value of m, the first
-// of equal ones, nil if there is none (lowest_srtt of spec/policies.md 3.3).
+// of equal ones, nil if there is none (lowest_srtt of doc/original/policies.md 3.3).
 func LowestRTT(list []*policy.Prefix, m Metric) *policy.Prefix {
 	var best *policy.Prefix
 	lowest := math.MaxFloat64

@@ -9,12 +9,12 @@ import (
 )
 
 // Epsilon is what policies take for zero: a measurement must be above it to
-// count (spec/policies.md section 3).
+// count (doc/original/policies.md section 3).
 const Epsilon = 0.0001
 
 // Metric is one measured figure of a prefix or its interface, under the
 // original's name and in its unit: milliseconds, bytes per second, Mbit/s for
-// the rates of the Wi-Fi link (spec/measurement.md sections 2 and 3).
+// the rates of the Wi-Fi link (doc/original/measurement.md sections 2 and 3).
 type Metric uint8
 
 // The metrics, those of prefixes first.
@@ -155,7 +155,7 @@ func MetricNames() []string {
 }
 
 // Raw is what is known of m for p: a setting of that name in the prefix's
-// configuration, else the measurement, 0 if there is none (spec/policies.md
+// configuration, else the measurement, 0 if there is none (doc/original/policies.md
 // 3.1). A configured 0 hides the measurement. The original keeps strings there
 // and takes their bytes for a number; here the setting must be a number.
 func (m Metric) Raw(p *policy.Prefix) float64 {
@@ -168,7 +168,7 @@ func (m Metric) Raw(p *policy.Prefix) float64 {
 }
 
 // Value is Raw, but 0 for everything that is not a usable measurement: at most
-// Epsilon in effect, or "unknown" itself (spec/policies.md 3.1).
+// Epsilon in effect, or "unknown" itself (doc/original/policies.md 3.1).
 func (m Metric) Value(p *policy.Prefix) float64 {
 	v := m.Raw(p)
 	if v < Epsilon || v >= math.MaxFloat64 {

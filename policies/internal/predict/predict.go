@@ -2,7 +2,7 @@
 // under the original's names, choosers by one metric, estimates of the capacity
 // that a new transfer would get, and predictions of its completion time.
 //
-// The formulas are those of spec/policies.md sections 3.1 to 3.5, which were read
+// The formulas are those of doc/original/policies.md sections 3.1 to 3.5, which were read
 // off the original's policies and checked against it. Integers are 64 bits wide
 // here, where the original overflows.
 //
@@ -54,7 +54,7 @@ type Transfer struct {
 // NewConnection predicts a transfer of size bytes over a new connection: TCP
 // handshake, two round trips of TLS 1.2 if tls, slow start up to 80 % of the
 // bandwidth-delay product, and the rest at the rate reached (new_time of
-// spec/policies.md 3.5). bandwidth and rtt must be above 0.
+// doc/original/policies.md 3.5). bandwidth and rtt must be above 0.
 //
 // There is no extra final round trip; and where the path is too short for slow
 // start, the rate is still at most one initial window per round trip.
@@ -83,13 +83,13 @@ func NewConnection(size int64, bandwidth policy.BytesPerSecond, rtt Millis, tls 
 }
 
 // ReusedConnection predicts a transfer of size bytes over an idle connection:
-// one round trip, then the whole bandwidth (reuse_time of spec/policies.md 3.5).
+// one round trip, then the whole bandwidth (reuse_time of doc/original/policies.md 3.5).
 func ReusedConnection(size int64, bandwidth policy.BytesPerSecond, rtt Millis) Millis {
 	return rtt + Millis(1000*float64(size)/float64(bandwidth))
 }
 
 // Completion predicts when a transfer of size bytes would be complete, Unknown
-// without a usable capacity and round-trip time (predict of spec/policies.md
+// without a usable capacity and round-trip time (predict of doc/original/policies.md
 // 3.5). With reuse, tls is ignored.
 func Completion(size int64, capacity policy.BytesPerSecond, rtt Millis, reuse, tls bool) Millis {
 	if !(capacity > Epsilon) || !(rtt > Epsilon) {

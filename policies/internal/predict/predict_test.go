@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// The worked example of spec/policies.md 3.5; the rest of its table is among
+// The worked example of doc/original/policies.md 3.5; the rest of its table is among
 // the vectors that package policies runs.
 func TestNewConnection(t *testing.T) {
 	got := NewConnection(100000, 1250000, 50, false)

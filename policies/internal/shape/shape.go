@@ -1,7 +1,7 @@
 // Package shape holds what the answers of several policies have in common: how
 // they treat sockets that the application bound itself, which idle socket they
 // reuse, and in what order they name the candidates that they did not choose
-// (spec/policies.md 3.6 to 3.9). What is chosen, and why, is each policy's own.
+// (doc/original/policies.md 3.6 to 3.9). What is chosen, and why, is each policy's own.
 package shape
 
 import (
@@ -24,7 +24,7 @@ const (
 )
 
 // FirstSocket reuses the first offered socket, whatever its prefix, and tells
-// whether there is one (shape B of spec/policies.md 3.9).
+// whether there is one (shape B of doc/original/policies.md 3.9).
 func FirstSocket(r *policy.Request) (policy.Decision, bool) {
 	if r.Kind != policy.SocketChoose || len(r.Sockets) == 0 {
 		return policy.Decision{}, false

@@ -15,7 +15,7 @@ func On(s *policy.Socket, p *policy.Prefix) bool {
 	return p.Contains(s.Local)
 }
 
-// Count counts the offered sockets on p (count_on_prefix of spec/policies.md 3.6).
+// Count counts the offered sockets on p (count_on_prefix of doc/original/policies.md 3.6).
 func Count(sockets []policy.Socket, p *policy.Prefix) int {
 	n := 0
 	for i := range sockets {
@@ -27,7 +27,7 @@ func Count(sockets []policy.Socket, p *policy.Prefix) int {
 }
 
 // Pick returns the first offered socket on p that uses MPTCP exactly if
-// multipath says so, nil if there is none (pick_on_prefix of spec/policies.md
+// multipath says so, nil if there is none (pick_on_prefix of doc/original/policies.md
 // 3.6). Sockets whose index inUse marks are passed over; nil marks none.
 func Pick(r *policy.Request, p *policy.Prefix, multipath bool, inUse []bool) *policy.Socket {
 	for i := range r.Sockets {
@@ -40,7 +40,7 @@ func Pick(r *policy.Request, p *policy.Prefix, multipath bool, inUse []bool) *po
 }
 
 // Reuse completes a decision for a prefix by the first idle socket on it, if a
-// socket is asked for and one is offered (shape A of spec/policies.md 3.9).
+// socket is asked for and one is offered (shape A of doc/original/policies.md 3.9).
 // inUse is as for Pick.
 func Reuse(r *policy.Request, d *policy.Decision, inUse []bool) {
 	if r.Kind == policy.SocketChoose && d.Prefix != nil {
@@ -48,7 +48,7 @@ func Reuse(r *policy.Request, d *policy.Decision, inUse []bool) {
 	}
 }
 
-// AppendSockets appends the socket part of the policy log (spec/policies.md
+// AppendSockets appends the socket part of the policy log (doc/original/policies.md
 // 3.10): per prefix the descriptors of the offered sockets on it, then their
 // number.
 func AppendSockets(b []byte, prefixes []*policy.Prefix, sockets []policy.Socket) []byte {

@@ -1,6 +1,6 @@
 // Package streaming holds what the policies for adaptive streaming, video and
 // mptcp_selective, have in common: how they read the intents, and a counter per
-// prefix (spec/policies.md sections 15 and 19).
+// prefix (doc/original/policies.md sections 15 and 19).
 package streaming
 
 import (

@@ -20,7 +20,7 @@ type Path struct {
 	RTT  time.Duration
 }
 
-// The common rules of spec/evaluation.md.
+// The common rules of doc/original/evaluation.md.
 const (
 	upMbps  = 20
 	queue   = 150 * time.Millisecond

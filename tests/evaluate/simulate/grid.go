@@ -15,7 +15,7 @@ type Pair [2]Path
 
 func (p Pair) String() string { return fmt.Sprintf("%s + %s", p[0], p[1]) }
 
-// String gives rate and round-trip time as in spec/evaluation.md: "2/10".
+// String gives rate and round-trip time as in doc/original/evaluation.md: "2/10".
 func (p Path) String() string { return fmt.Sprintf("%g/%d", p.Mbps, p.RTT.Milliseconds()) }
 
 // PairOf makes a pair of rates in Mbit/s and round-trip times in milliseconds.
@@ -26,7 +26,7 @@ func PairOf(mbps1, rtt1, mbps2, rtt2 float64) Pair {
 	}
 }
 
-// Grid is the 384 pairs of the study of 2018 (spec/evaluation.md, "Published claims").
+// Grid is the 384 pairs of the study of 2018 (doc/original/evaluation.md, "Published claims").
 func Grid() []Pair {
 	var grid []Pair
 	for _, r1 := range []float64{0.5, 2, 6, 12, 20, 50} {

@@ -61,7 +61,7 @@ type measure struct {
 // interval is the time between two passes of the measurements.
 const interval = pathstat.DefaultInterval
 
-// Warm-up of a path (spec/evaluation.md, "Common rules").
+// Warm-up of a path (doc/original/evaluation.md, "Common rules").
 const (
 	warmup      = 10 * time.Second
 	warmupPause = 2 * time.Second

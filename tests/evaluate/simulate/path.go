@@ -10,7 +10,7 @@ type Path struct {
 	Queue time.Duration
 }
 
-// defaultQueue is that of spec/evaluation.md, "Common rules".
+// defaultQueue is that of doc/original/evaluation.md, "Common rules".
 const defaultQueue = 150 * time.Millisecond
 
 const (

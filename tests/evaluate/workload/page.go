@@ -1,5 +1,5 @@
 // Package workload holds what the evaluation loads, as pure values: web pages
-// with their dependencies, files, and a video (spec/evaluation.md, "Workloads").
+// with their dependencies, files, and a video (doc/original/evaluation.md, "Workloads").
 // Sizes are in bytes, a kB is 1000 of them.
 package workload
 

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The table of spec/evaluation.md, with its check figures in kB.
+// The table of doc/original/evaluation.md, with its check figures in kB.
 func TestPages(t *testing.T) {
 	for _, tt := range []struct {
 		page    Page

@@ -8,7 +8,7 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// The family (spec/daemon.md 14).
+// The family (doc/original/daemon.md 14).
 const (
 	familyName = "MAM_MPTCP"
 	groupName  = "MAM_MPTCP"
@@ -51,7 +51,7 @@ type flow struct {
 	remoteBits            uint8
 	remotePort            uint16 // goes back as it came, in whatever byte order
 	// inode is that of the connection's socket, the ctxino of the client's
-	// request (spec/wire-protocol.md 4.6).
+	// request (doc/original/wire-protocol.md 4.6).
 	inode uint64
 	token uint32 // of the connection
 }
@@ -62,7 +62,7 @@ var (
 )
 
 // decodeFlow decodes the attributes of NEWFLOW. All but the peer's priority are
-// required; that the original does not read it is a defect (spec/daemon.md D24).
+// required; that the original does not read it is a defect (doc/original/daemon.md D24).
 // Unknown attributes are passed over.
 func decodeFlow(data []byte) (flow, error) {
 	f, err := decodeAttributes(data)

@@ -29,7 +29,7 @@ var (
 	}()
 )
 
-// vector is a message that the original sent (spec/policy-vectors.json, group
+// vector is a message that the original sent (policies/testdata/policy-vectors.json, group
 // mptcp_newflow_message), without what the library fills in.
 type vector struct {
 	ID     string

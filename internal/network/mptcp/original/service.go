@@ -39,7 +39,7 @@ type Service struct {
 
 	mu sync.Mutex
 	// refused are the flows that the policy did not want so far, oldest first:
-	// it may change its mind (spec/daemon.md D26, spec/policies.md 17).
+	// it may change its mind (doc/original/daemon.md D26, doc/original/policies.md 17).
 	refused []flow
 }
 

@@ -1,5 +1,5 @@
 // Package pathmanager sees to it that MPTCP connections have the subflows that
-// the policy wants (spec/daemon.md 14 is the original's way, on a kernel of its
+// the policy wants (doc/original/daemon.md 14 is the original's way, on a kernel of its
 // own).
 //
 // In mode Kernel the kernel opens subflows, on every connection of the host
