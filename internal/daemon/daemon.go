@@ -11,7 +11,6 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/budget"
-	"github.com/socket-intents/mamma/internal/network/health"
 	"github.com/socket-intents/mamma/internal/network/mptcp/pathmanager"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
@@ -53,6 +52,7 @@ type Daemon struct {
 	manager *mam.Manager
 	server  *mam.Server
 	loader  loader
+	health  *healthWatch
 	logs    []*pathstat.Log // the original's measurement logs, if switched on
 
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
@@ -72,14 +72,8 @@ type Daemon struct {
 	linkDNS   map[int][]netip.AddrPort // of interfaces, as their network manager has them
 	local     func(netip.Addr) bool
 	meter     *budget.Meter // nil until a budget is needed
-	tracker   health.Tracker
-	avoid     map[uint32][]policy.PrefixID
-	doubtful  []policy.PrefixID
-	rejudge   time.Time // when health may change by itself; zero: not
 
-	reports  chan mam.Record // of clients, for watchHealth
-	poked    chan struct{}   // one slot: watchHealth is to look at the state
-	rerouted chan struct{}   // one slot: routes may have to change
+	rerouted chan struct{} // one slot: routes may have to change
 
 	paths      atomic.Pointer[pathmanager.Manager] // nil: MPTCP paths are not managed
 	pathRunner *mam.Runner                         // what its last look was at; guarded by mu
@@ -89,7 +83,7 @@ type Daemon struct {
 // New reads the configuration and the host's networks and loads the policy. A
 // Daemon that New returned must be Run.
 func New(opts Options) (*Daemon, error) {
-	d := &Daemon{opts: opts, log: opts.Log, loader: loader{known: opts.Policies}, reports: make(chan mam.Record, maxReports), poked: make(chan struct{}, 1), rerouted: make(chan struct{}, 1)}
+	d := &Daemon{opts: opts, log: opts.Log, loader: loader{known: opts.Policies}, rerouted: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -104,6 +98,7 @@ func New(opts Options) (*Daemon, error) {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.resolvers = newResolvers(d.log)
+	d.health = newHealthWatch(lookup{d.resolvers.unbound}, d.publish, d.log)
 	d.started = time.Now()
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
@@ -207,18 +202,8 @@ func (d *Daemon) announce(name string, v *mam.View) error {
 
 // setNetworksLocked takes over which prefixes there are.
 func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
-	for i := range list {
-		list[i].prefix.Health = policy.Health{} // as nothing is known of new ones
-		for j := range d.list {
-			if d.list[j].prefix.ID == list[i].prefix.ID {
-				list[i].prefix.Health = d.list[j].prefix.Health
-			}
-		}
-	}
 	now := time.Now()
 	d.snapshot, d.list, d.local = snapshot, list, local(snapshot)
-	d.tracker.Networks(now, networks(list, snapshot))
-	d.judgeLocked(now)
 	d.budgetsLocked(now, d.sampler.Snapshot())
 	select {
 	case d.rerouted <- struct{}{}:
@@ -227,6 +212,7 @@ func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
 	d.linkDNS = linkServers(d.cfg, list, "")
 	useLinkServers(list, d.linkDNS)
 	d.lookups = d.resolvers.of(list)
+	d.health.networks(now, d.cfg.Probe, list, snapshot, d.lookups)
 	d.sampler.Set(measurable(list, snapshot))
 }
 
@@ -238,18 +224,36 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	d.flowsLocked(s)
+	d.health.flows(now, s.Flows)
 	d.budgetsLocked(now, s)
-	d.judgeLocked(now)
+	d.publishLocked()
+}
+
+// reported is called with each report of a client, and must return at once.
+func (d *Daemon) reported(rec mam.Record) {
+	d.metrics.Reported(&rec)
+	if paths := d.paths.Load(); paths != nil {
+		paths.Reported(rec)
+	}
+	d.health.reported(rec)
+}
+
+func (d *Daemon) publish() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.publishLocked()
 }
 
 func (d *Daemon) publishLocked() *mam.View {
-	stats := d.sampler.Snapshot()
+	stats, judged := d.sampler.Snapshot(), d.health.judgement()
+	prefixes := measured(d.list, stats)
+	for _, p := range prefixes {
+		p.Health = judged.health[p.ID]
+	}
 	v := &mam.View{
-		Time: time.Now(), Runner: d.runner, Prefixes: measured(d.list, stats), Destinations: stats,
+		Time: time.Now(), Runner: d.runner, Prefixes: prefixes, Destinations: stats,
 		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
-		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: d.avoid, Local: d.local, AvoidMetered: d.cfg.AvoidMetered,
+		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: judged.avoid, Local: d.local, AvoidMetered: d.cfg.AvoidMetered,
 		Fresh: d.loaded.fresh, NoMultipath: noMultipath(),
 	}
 	for i := range d.list {

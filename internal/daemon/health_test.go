@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,18 +71,17 @@ func TestConnects(t *testing.T) {
 	}
 }
 
-// bare is a Daemon that was never run, on the networks of laptop.
-func bare(t *testing.T, conf string) *Daemon {
+// watch is a healthWatch on the networks of laptop.
+func watch(t *testing.T, conf string) (*healthWatch, []managed) {
 	t.Helper()
-	nets := netmon.NewSnapshot(laptop())
-	d := &Daemon{log: slog.New(slog.DiscardHandler), reports: make(chan mam.Record, 1), poked: make(chan struct{}, 1)}
-	d.cfg = parse(t, conf)
-	d.resolvers = newResolvers(d.log)
-	t.Cleanup(d.resolvers.close)
-	d.list, d.snapshot = manage(d.cfg, nets), nets
-	d.lookups = d.resolvers.of(d.list)
-	d.tracker.Networks(time.Now(), networks(d.list, nets))
-	return d
+	cfg, nets := parse(t, conf), netmon.NewSnapshot(laptop())
+	log := slog.New(slog.DiscardHandler)
+	resolvers := newResolvers(log)
+	t.Cleanup(resolvers.close)
+	list := manage(cfg, nets)
+	h := newHealthWatch(lookup{resolvers.unbound}, func() {}, log)
+	h.networks(time.Now(), cfg.Probe, list, nets, resolvers.of(list))
+	return h, list
 }
 
 const twoNetworks = `policy "sample" {}
@@ -91,34 +91,34 @@ const twoNetworks = `policy "sample" {}
 	`
 
 func TestJudge(t *testing.T) {
-	d := bare(t, twoNetworks)
+	h, list := watch(t, twoNetworks)
 	now := time.Now()
-	if !d.judgeLocked(now) || d.judgeLocked(now) {
-		t.Error("the first judgement is a change, the second one none")
+	if h.judgeLocked(now) {
+		t.Error("nothing has changed since the networks were taken over")
 	}
 	want := []string{"192.168.0.0/24%wlan0", "10.64.0.0/10%wwan0", "172.17.0.0/16%docker0, suspect: no default route: it reaches its own network only"}
-	if diff := cmp.Diff(want, summaryHealth(d.list)); diff != "" {
+	if diff := cmp.Diff(want, summaryHealth(list, h.judgement())); diff != "" {
 		t.Error(diff)
 	}
 	for range 3 {
-		d.tracker.Connect(now, health.Connect{Prefix: d.list[0].prefix.ID, UID: 7, Elsewhere: true})
+		h.tracker.Connect(now, health.Connect{Prefix: list[0].prefix.ID, UID: 7, Elsewhere: true})
 	}
-	if !d.judgeLocked(now) || !slices.Equal(d.avoid[7], []policy.PrefixID{d.list[0].prefix.ID}) {
-		t.Errorf("avoided: %v", d.avoid)
+	if !h.judgeLocked(now) || !slices.Equal(h.judgement().avoid[7], []policy.PrefixID{list[0].prefix.ID}) {
+		t.Errorf("avoided: %v", h.judgement().avoid)
 	}
-	if d.judgeLocked(now.Add(time.Second)) {
+	if h.judgeLocked(now.Add(time.Second)) {
 		t.Error("nothing has changed")
 	}
-	if d.rejudge.IsZero() || !d.judgeLocked(d.rejudge) || len(d.avoid) > 0 {
-		t.Errorf("avoided when the time is over: %v", d.avoid)
+	if h.rejudge.IsZero() || !h.judgeLocked(h.rejudge) || len(h.judgement().avoid) > 0 {
+		t.Errorf("avoided when the time is over: %v", h.judgement().avoid)
 	}
 }
 
-func summaryHealth(list []managed) []string {
+func summaryHealth(list []managed, j judgement) []string {
 	var out []string
 	for _, m := range list {
 		line := m.prefix.ID.String()
-		if h := m.prefix.Health; h.State != policy.Up {
+		if h := j.health[m.prefix.ID]; h.State != policy.Up {
 			line += fmt.Sprintf(", %v: %s", h.State, h.Reason)
 		}
 		out = append(out, line)
@@ -143,12 +143,12 @@ func TestProbes(t *testing.T) {
 		{"in doubt, by a page", `target = "http://portal.test/204"`, true, []string{"wlan0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := bare(t, twoNetworks+"probe {\n"+tt.probe+"\n}")
+			h, list := watch(t, twoNetworks+"probe {\n"+tt.probe+"\n}")
 			if tt.doubt {
-				d.doubtful = []policy.PrefixID{d.list[0].prefix.ID}
+				h.doubtful = []policy.PrefixID{list[0].prefix.ID}
 			}
 			last := map[policy.PrefixID]time.Time{}
-			jobs, _ := d.probes(last)
+			jobs, _ := h.probes(last)
 			var got []string
 			for _, j := range jobs {
 				got = append(got, j.id.Interface)
@@ -157,13 +157,13 @@ func TestProbes(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
-			if again, _ := d.probes(last); len(again) > 0 {
+			if again, _ := h.probes(last); len(again) > 0 {
 				t.Errorf("%d probes beside those under way", len(again))
 			}
 			for id := range last {
 				last[id] = time.Now()
 			}
-			again, wait := d.probes(last)
+			again, wait := h.probes(last)
 			if len(again) > 0 || len(tt.want) > 0 && (wait <= 0 || wait > config.DefaultProbeInterval) {
 				t.Errorf("%d probes at once after the last ones, the next in %v", len(again), wait)
 			}
@@ -171,38 +171,39 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// Reports reach the View at once, and what they led to ends by itself in time.
+// Reports are judged at once, and what they led to ends by itself in time. Each
+// change is told.
 func TestWatchHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := bare(t, twoNetworks+"probe { when = \"never\" }")
-		d.manager = mam.New(mam.Options{})
-		d.sampler = pathstat.New(pathstat.Options{}, nil)
+		h, list := watch(t, twoNetworks+"probe { when = \"never\" }")
+		var told atomic.Pointer[judgement]
+		h.changed = func() { j := h.judgement(); told.Store(&j) }
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error)
-		wlan, wwan := d.list[0].prefix, d.list[1].prefix
-		go func() { done <- d.watchHealth(ctx) }()
+		wlan, wwan := list[0].prefix, list[1].prefix
+		go func() { done <- h.run(ctx) }()
 		for range 3 {
-			d.reported(mam.Record{
+			h.reported(mam.Record{
 				App: policy.App{UID: 7}, Outcome: &mam.Outcome{Candidate: 1},
 				Decision: policy.Decision{Prefix: &wlan, Alternates: []*policy.Prefix{&wwan}},
 			})
 			synctest.Wait()
 		}
-		if got := d.manager.View().Avoid[7]; !slices.Equal(got, []policy.PrefixID{wlan.ID}) {
+		if got := told.Load().avoid[7]; !slices.Equal(got, []policy.PrefixID{wlan.ID}) {
 			t.Errorf("avoided after three reports: %v", got)
 		}
 		time.Sleep(4 * time.Second) // of the bubble's time
 		synctest.Wait()
-		if got := d.manager.View().Avoid; len(got) > 0 {
+		if got := told.Load().avoid; len(got) > 0 {
 			t.Errorf("avoided for ever: %v", got)
 		}
-		if h := d.manager.View().Prefixes[0].Health; h.State != policy.Suspect {
-			t.Errorf("on trial it is %v", h)
+		if got := told.Load().health[wlan.ID]; got.State != policy.Suspect {
+			t.Errorf("on trial it is %v", got)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if h := d.manager.View().Prefixes[0].Health; h.State != policy.Up {
-			t.Errorf("a doubt that nobody renews: %+v", h)
+		if got := told.Load().health[wlan.ID]; got.State != policy.Up {
+			t.Errorf("a doubt that nobody renews: %+v", got)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -214,7 +215,8 @@ func TestWatchHealth(t *testing.T) {
 // A budget is counted from the interface's counter; beyond it the prefix is
 // expensive.
 func TestBudgets(t *testing.T) {
-	d := bare(t, `policy "sample" {}
+	d := &Daemon{log: slog.New(slog.DiscardHandler)}
+	d.cfg = parse(t, `policy "sample" {}
 	state_dir = "`+t.TempDir()+`"
 	interface "wwan0" {
 		cost = "metered"
@@ -222,6 +224,7 @@ func TestBudgets(t *testing.T) {
 		budget_reset = 20
 	}
 	interface "wlan0" {}`)
+	d.list = manage(d.cfg, netmon.NewSnapshot(laptop()))
 	i := slices.IndexFunc(d.list, func(m managed) bool { return m.prefix.Interface == "wwan0" })
 	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.Local)
 	for _, tt := range []struct {

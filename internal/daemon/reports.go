@@ -1,0 +1,76 @@
+package daemon
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/health"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// slowRTT is from which round-trip time on a prefix is slow by nature: that a
+// connect did not finish within the attempt delay (RFC 8305 section 8) tells
+// nothing then.
+const slowRTT = 200 * time.Millisecond
+
+// connects tells what a report says about prefixes. Clients report each attempt
+// that failed and the one that won. A failure alone may be the destination's;
+// that another prefix won where one did not counts against the latter.
+func connects(rec *mam.Record) []health.Connect {
+	o := rec.Outcome
+	if o == nil || rec.Decision.Prefix == nil || rec.Reused || rec.Bound.IsValid() {
+		return nil
+	}
+	candidates := append([]*policy.Prefix{rec.Decision.Prefix}, rec.Decision.Alternates...)
+	remote := rec.Host
+	if rec.Remote.IsValid() {
+		remote = rec.Remote.Addr().String()
+	}
+	about := func(p *policy.Prefix) health.Connect {
+		return health.Connect{Prefix: p.ID, UID: rec.App.UID, Remote: remote}
+	}
+	n := int(o.Candidate)
+	if n >= len(candidates) || n < -1 {
+		return nil
+	}
+	if o.Errno != 0 {
+		c := health.Connect{}
+		if n >= 0 {
+			c = about(candidates[n])
+		}
+		switch unix.Errno(o.Errno) {
+		case unix.ECONNREFUSED, unix.ECONNRESET: // an answer
+			c.OK = true
+		case unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH:
+			// With alternates the report of the winner tells more.
+			if len(candidates) > 1 {
+				return nil
+			}
+		default:
+			return nil
+		}
+		if n < 0 {
+			return nil
+		}
+		return []health.Connect{c}
+	}
+	lost := candidates // plain dialling comes last
+	var out []health.Connect
+	if n >= 0 {
+		lost = candidates[:n]
+		c := about(candidates[n])
+		c.OK = true
+		out = append(out, c)
+	}
+	for _, p := range lost {
+		if p.Stats.SRTTMin > slowRTT {
+			continue
+		}
+		c := about(p)
+		c.Elsewhere = true
+		out = append(out, c)
+	}
+	return out
+}
