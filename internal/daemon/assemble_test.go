@@ -314,8 +314,10 @@ func TestNeedRestart(t *testing.T) {
 	a := parse(t, `policy "sample" {}`)
 	b := parse(t, `socket = "/run/x.sock"
 	compat_fifo = "/run/fifo"
+	control_group = "adm"
+	state_dir = "/var/lib/x"
 	policy "intents" {}`)
-	if diff := cmp.Diff([]string{"socket", "compat_fifo"}, needRestart(a, b)); diff != "" {
+	if diff := cmp.Diff([]string{"socket", "compat_fifo", "control_group", "state_dir"}, needRestart(a, b)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -374,5 +376,16 @@ func TestReadConfigTellsAll(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestLocal(t *testing.T) {
+	is := local(netmon.NewSnapshot(laptop()))
+	for addr, want := range map[string]bool{
+		"192.168.0.23": true, "::ffff:192.168.0.23": true, "fe80::23%wlan0": true, "127.0.0.5": true, "192.168.0.24": false, "2001:db8::1": false,
+	} {
+		if got := is(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v", addr, got)
+		}
 	}
 }

@@ -1,14 +1,14 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
-	"os"
-	"path/filepath"
+	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/budget"
-	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -16,61 +16,95 @@ import (
 // budgetInterval is between two writings of the counts: what a crash may lose.
 const budgetInterval = time.Minute
 
-// StateDir is where what must survive a restart is kept: what the configuration
-// says, else the directory that systemd made for the service, /var/lib/mamma for
-// root, else one in the user's own state directory.
-func StateDir(configured string) string {
-	if configured != "" {
-		return configured
-	}
-	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
-		return filepath.SplitList(dir)[0]
-	}
-	if os.Geteuid() == 0 {
-		return "/var/lib/mamma"
-	}
-	home, _ := os.UserHomeDir() // "": relative to where it was started
-	return filepath.Join(cmp.Or(os.Getenv("XDG_STATE_HOME"), filepath.Join(home, ".local", "state")), "mamma")
+// budgets counts what the interfaces with a budget carry. It is safe for
+// concurrent use.
+type budgets struct {
+	log  *slog.Logger
+	file string // where the counts are kept
+
+	mu      sync.Mutex
+	meter   *budget.Meter // nil until a budget is needed
+	limited []limited
+	spent   map[policy.PrefixID]policy.Budget // by what was counted last
 }
 
-// budgetsLocked counts what the interfaces with a budget have carried, and makes
-// prefixes that are beyond theirs expensive.
-func (d *Daemon) budgetsLocked(now time.Time, s *pathstat.Snapshot) {
-	for i := range d.list {
-		m := &d.list[i]
-		limit := uint64(m.settings.Budget)
-		counter, ok := s.Bytes[m.prefix.Interface]
-		if limit == 0 || !ok {
+// limited is a managed prefix with a budget.
+type limited struct {
+	id    policy.PrefixID
+	index int // of the interface
+	limit uint64
+	reset int // day of the month
+}
+
+// open reads the counts if cfg is the first configuration with a budget. It is
+// not called twice at a time. A file that cannot be read is replaced in time:
+// counting anew is better than not at all.
+func (b *budgets) open(cfg *config.Config) {
+	b.mu.Lock()
+	opened := b.meter != nil
+	b.mu.Unlock()
+	if opened || !slices.ContainsFunc(cfg.Blocks, func(c config.Block) bool { return c.Budget != nil && *c.Budget > 0 }) {
+		return
+	}
+	meter, err := budget.Load(b.file, ownfile.BootID())
+	if err != nil {
+		b.log.Warn("budgets begin anew", "err", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.meter = meter
+}
+
+// networks takes over which prefixes are managed.
+func (b *budgets) networks(now time.Time, list []managed, carried map[string]uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limited, b.spent = nil, map[policy.PrefixID]policy.Budget{}
+	for i := range list {
+		s, p := &list[i].settings, &list[i].prefix
+		if s.Budget > 0 {
+			b.limited = append(b.limited, limited{p.ID, p.Index, uint64(s.Budget), s.BudgetReset})
+		}
+	}
+	b.countLocked(now, carried)
+}
+
+// count takes what each interface has carried, as pathstat.Snapshot has it.
+func (b *budgets) count(now time.Time, carried map[string]uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.countLocked(now, carried)
+}
+
+func (b *budgets) countLocked(now time.Time, carried map[string]uint64) {
+	if b.meter == nil {
+		return
+	}
+	for _, l := range b.limited {
+		counter, ok := carried[l.id.Interface]
+		if !ok {
 			continue
 		}
-		if d.meter == nil {
-			d.meter = d.loadBudgets()
-		}
-		used := d.meter.Add(now, m.prefix.Interface, m.prefix.Index, counter, m.settings.BudgetReset)
-		m.prefix.Budget = policy.Budget{Limit: limit, Used: used, Reset: budget.Next(now, m.settings.BudgetReset)}
-		m.prefix.Cost = m.settings.Cost
-		if used >= limit {
-			m.prefix.Cost = policy.Expensive
+		used := b.meter.Add(now, l.id.Interface, l.index, counter, l.reset)
+		b.spent[l.id] = policy.Budget{Limit: l.limit, Used: used, Reset: budget.Next(now, l.reset)}
+	}
+}
+
+// apply notes in the prefixes what is left, and makes those that are beyond
+// their budget expensive.
+func (b *budgets) apply(prefixes []*policy.Prefix) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range prefixes {
+		p.Budget = b.spent[p.ID]
+		if p.Budget.Limit > 0 && p.Budget.Used >= p.Budget.Limit {
+			p.Cost = policy.Expensive
 		}
 	}
 }
 
-// loadBudgets is called once, when the first budget is needed. A file that
-// cannot be read is replaced in time: counting anew is better than not at all.
-func (d *Daemon) loadBudgets() *budget.Meter {
-	m, err := budget.Load(d.budgetPath(), ownfile.BootID())
-	if err != nil {
-		d.log.Warn("budgets begin anew", "err", err)
-	}
-	return m
-}
-
-func (d *Daemon) budgetPath() string {
-	return filepath.Join(StateDir(d.cfg.StateDirectory), "budget.json")
-}
-
-// saveBudgets writes the counts now and then, and at the end.
-func (d *Daemon) saveBudgets(ctx context.Context) error {
+// run writes the counts now and then, and at the end.
+func (b *budgets) run(ctx context.Context) error {
 	tick := time.NewTicker(budgetInterval)
 	defer tick.Stop()
 	failing := false
@@ -81,15 +115,15 @@ func (d *Daemon) saveBudgets(ctx context.Context) error {
 			done = true
 		case <-tick.C:
 		}
-		d.mu.Lock()
+		b.mu.Lock()
+		meter := b.meter
+		b.mu.Unlock()
 		var err error
-		if d.meter != nil {
-			// A small file once a minute: publishing may wait for it.
-			err = d.meter.Save(d.budgetPath())
+		if meter != nil {
+			err = meter.Save(b.file) // without the lock, as a disk may take its time
 		}
-		d.mu.Unlock()
 		if err != nil && !failing {
-			d.log.Warn("budgets not saved", "err", err)
+			b.log.Warn("budgets not saved", "err", err)
 		}
 		failing = err != nil
 		if done {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/network/budget"
 	"github.com/socket-intents/mamma/internal/network/mptcp/pathmanager"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
@@ -53,6 +52,7 @@ type Daemon struct {
 	server  *mam.Server
 	loader  loader
 	health  *healthWatch
+	budgets *budgets
 	logs    []*pathstat.Log // the original's measurement logs, if switched on
 
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
@@ -71,7 +71,6 @@ type Daemon struct {
 	snapshot  *netmon.Snapshot
 	linkDNS   map[int][]netip.AddrPort // of interfaces, as their network manager has them
 	local     func(netip.Addr) bool
-	meter     *budget.Meter // nil until a budget is needed
 
 	rerouted chan struct{} // one slot: routes may have to change
 
@@ -98,6 +97,7 @@ func New(opts Options) (*Daemon, error) {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.resolvers = newResolvers(d.log)
+	d.budgets = &budgets{log: d.log, file: budgetPath(StateDir(cfg.StateDirectory))}
 	d.health = newHealthWatch(lookup{d.resolvers.unbound}, d.publish, d.log)
 	d.started = time.Now()
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
@@ -170,6 +170,7 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 		runner = mam.NewRunner(name, p, d.log)
 	}
 
+	d.budgets.open(cfg)
 	d.mu.Lock()
 	d.cfg, d.runner, d.loaded = cfg, runner, now
 	d.setNetworksLocked(snapshot, list)
@@ -204,7 +205,7 @@ func (d *Daemon) announce(name string, v *mam.View) error {
 func (d *Daemon) setNetworksLocked(snapshot *netmon.Snapshot, list []managed) {
 	now := time.Now()
 	d.snapshot, d.list, d.local = snapshot, list, local(snapshot)
-	d.budgetsLocked(now, d.sampler.Snapshot())
+	d.budgets.networks(now, list, d.sampler.Snapshot().Bytes)
 	select {
 	case d.rerouted <- struct{}{}:
 	default:
@@ -225,7 +226,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.health.flows(now, s.Flows)
-	d.budgetsLocked(now, s)
+	d.budgets.count(now, s.Bytes)
 	d.publishLocked()
 }
 
@@ -250,6 +251,7 @@ func (d *Daemon) publishLocked() *mam.View {
 	for _, p := range prefixes {
 		p.Health = judged.health[p.ID]
 	}
+	d.budgets.apply(prefixes)
 	v := &mam.View{
 		Time: time.Now(), Runner: d.runner, Prefixes: prefixes, Destinations: stats,
 		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},

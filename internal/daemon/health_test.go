@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,7 +16,6 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/health"
 	"github.com/socket-intents/mamma/internal/network/netmon"
-	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -210,67 +206,4 @@ func TestWatchHealth(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// A budget is counted from the interface's counter; beyond it the prefix is
-// expensive.
-func TestBudgets(t *testing.T) {
-	d := &Daemon{log: slog.New(slog.DiscardHandler)}
-	d.cfg = parse(t, `policy "sample" {}
-	state_dir = "`+t.TempDir()+`"
-	interface "wwan0" {
-		cost = "metered"
-		budget = "1kB"
-		budget_reset = 20
-	}
-	interface "wlan0" {}`)
-	d.list = manage(d.cfg, netmon.NewSnapshot(laptop()))
-	i := slices.IndexFunc(d.list, func(m managed) bool { return m.prefix.Interface == "wwan0" })
-	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.Local)
-	for _, tt := range []struct {
-		counter uint64
-		cost    policy.Cost
-		used    uint64
-	}{
-		{5000, policy.Metered, 0}, {5999, policy.Metered, 999}, {6000, policy.Expensive, 1000},
-	} {
-		d.budgetsLocked(now, &pathstat.Snapshot{Bytes: map[string]uint64{"wwan0": tt.counter, "wlan0": 1 << 40}})
-		want := policy.Budget{Limit: 1000, Used: tt.used, Reset: time.Date(2026, 3, 20, 0, 0, 0, 0, time.Local)}
-		if p := d.list[i].prefix; p.Budget != want || p.Cost != tt.cost {
-			t.Errorf("counter %d: %v, %+v", tt.counter, p.Cost, p.Budget)
-		}
-	}
-	d.budgetsLocked(now.AddDate(0, 0, 5), &pathstat.Snapshot{Bytes: map[string]uint64{"wwan0": 6001}})
-	if p := d.list[i].prefix; p.Cost != policy.Metered || p.Budget.Used != 1 {
-		t.Errorf("in the next month: %v, %+v", p.Cost, p.Budget)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := d.saveBudgets(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if b, err := os.ReadFile(d.budgetPath()); err != nil || !strings.Contains(string(b), `"wwan0"`) || strings.Contains(string(b), `"wlan0"`) {
-		t.Errorf("saved at the end: %s, %v", b, err)
-	}
-}
-
-func TestStateDir(t *testing.T) {
-	t.Setenv("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")
-	if got := StateDir(""); got != "/var/lib/a" {
-		t.Errorf("as systemd says: %s", got)
-	}
-	if got := StateDir("/x"); got != "/x" {
-		t.Errorf("as configured: %s", got)
-	}
-}
-
-func TestLocal(t *testing.T) {
-	is := local(netmon.NewSnapshot(laptop()))
-	for addr, want := range map[string]bool{
-		"192.168.0.23": true, "::ffff:192.168.0.23": true, "fe80::23%wlan0": true, "127.0.0.5": true, "192.168.0.24": false, "2001:db8::1": false,
-	} {
-		if got := is(netip.MustParseAddr(addr)); got != want {
-			t.Errorf("%s: %v", addr, got)
-		}
-	}
 }

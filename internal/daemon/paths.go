@@ -34,3 +34,23 @@ func RuntimeDir() string {
 	}
 	return filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()))
 }
+
+// StateDir is where what must survive a restart is kept: what the configuration
+// says, else the directory that systemd made for the service, /var/lib/mamma for
+// root, else one in the user's own state directory.
+func StateDir(configured string) string {
+	if configured != "" {
+		return configured
+	}
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		return filepath.SplitList(dir)[0]
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/mamma"
+	}
+	home, _ := os.UserHomeDir() // "": relative to where it was started
+	return filepath.Join(cmp.Or(os.Getenv("XDG_STATE_HOME"), filepath.Join(home, ".local", "state")), "mamma")
+}
+
+// budgetPath is the file that the budgets' counts are kept in.
+func budgetPath(stateDir string) string { return filepath.Join(stateDir, "budget.json") }

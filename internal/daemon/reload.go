@@ -35,6 +35,8 @@ func needRestart(a, b *config.Config) []string {
 		{"control_socket", a.ControlSocket != b.ControlSocket},
 		{"compat_socket", a.CompatSocket != b.CompatSocket},
 		{"compat_fifo", a.CompatFIFO != b.CompatFIFO},
+		{"control_group", a.ControlGroup != b.ControlGroup},
+		{"state_dir", a.StateDirectory != b.StateDirectory},
 		{"sampling", a.Sampling != b.Sampling},
 		{"decisions", a.Decisions != b.Decisions},
 		{"logs", a.Logs != b.Logs},

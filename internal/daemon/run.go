@@ -86,7 +86,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
 	g.Go(func() error { return d.follow(ctx) })
 	g.Go(func() error { return d.health.run(ctx) })
-	g.Go(func() error { return d.saveBudgets(ctx) })
+	g.Go(func() error { return d.budgets.run(ctx) })
 	g.Go(func() error { return d.manager.Run(ctx) })
 	g.Go(func() error { return serveControl.run(ctx) })
 	for _, l := range listeners {

@@ -12,16 +12,21 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
-// Meter counts. It is not safe for concurrent use. Make it by Load.
+// Meter counts. It is safe for concurrent use. Make it by Load.
 type Meter struct {
-	boot  string
+	boot string
+
+	saving sync.Mutex // held while the file is written; before mu
+
+	mu    sync.Mutex
 	byIf  map[string]count
-	dirty bool
+	dirty bool // the file does not say what byIf says
 }
 
 // count is what is known of an interface, as it is stored.
@@ -78,24 +83,42 @@ func (m *Meter) parse(b []byte) error {
 }
 
 // Save replaces the file, and makes its directory; whoever reads it sees the old
-// counts or the new ones. Without changes it does nothing.
+// counts or the new ones. Without changes it does nothing. Add does not wait for
+// the disk.
 func (m *Meter) Save(path string) error {
-	if !m.dirty {
-		return nil
-	}
-	b, err := json.MarshalIndent(file{version, m.byIf}, "", "\t")
-	if err != nil {
-		return fmt.Errorf("write budgets: %w", err)
+	m.saving.Lock()
+	defer m.saving.Unlock()
+	b, err := m.changes()
+	if b == nil || err != nil {
+		return err
 	}
 	err = ownfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(append(b, '\n'))
 		return err
 	})
 	if err != nil {
+		m.mu.Lock()
+		m.dirty = true
+		m.mu.Unlock()
 		return fmt.Errorf("write budgets: %w", err)
 	}
-	m.dirty = false
 	return nil
+}
+
+// changes is what the file is to hold; nil if it does already. The next call
+// takes it for written.
+func (m *Meter) changes() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.dirty {
+		return nil, nil
+	}
+	b, err := json.MarshalIndent(file{version, m.byIf}, "", "\t")
+	if err != nil {
+		return nil, fmt.Errorf("write budgets: %w", err)
+	}
+	m.dirty = false
+	return b, nil
 }
 
 // Add takes the counter of an interface, both directions together, and returns
@@ -103,6 +126,8 @@ func (m *Meter) Save(path string) error {
 // interface carried before it was ever seen does not count; what it carried
 // while nobody looked does.
 func (m *Meter) Add(now time.Time, name string, index int, counter uint64, day int) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	start := Start(now, day)
 	c, known := m.byIf[name]
 	old := c
