@@ -69,7 +69,7 @@ func (d *Daemon) openControl(cfg *config.Config, path string) (*controlServer, e
 		return nil, err
 	}
 	c := &controlServer{daemon: d, server: control.New(control.Options{
-		Manager: d.manager, State: d.state, Group: group, Metrics: d.metrics.Handler(), Multipath: d.multipath,
+		Manager: d.manager, State: d.state, Group: group, Metrics: d.metrics.Handler(), Multipath: func() (control.Multipath, error) { return d.paths.multipath(d.manager) },
 		Reload:  func(context.Context) error { return d.Reload() },
 		Version: d.opts.Version, Started: d.started, Logger: d.log,
 	})}

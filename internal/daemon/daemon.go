@@ -6,11 +6,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
-	"github.com/socket-intents/mamma/internal/network/mptcp/pathmanager"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
@@ -53,6 +51,7 @@ type Daemon struct {
 	loader  loader
 	health  *healthWatch
 	budgets *budgets
+	paths   *paths
 	logs    []*pathstat.Log // the original's measurement logs, if switched on
 
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
@@ -73,10 +72,6 @@ type Daemon struct {
 	local     func(netip.Addr) bool
 
 	rerouted chan struct{} // one slot: routes may have to change
-
-	paths      atomic.Pointer[pathmanager.Manager] // nil: MPTCP paths are not managed
-	pathRunner *mam.Runner                         // what its last look was at; guarded by mu
-	pathInputs []pathInput
 }
 
 // New reads the configuration and the host's networks and loads the policy. A
@@ -99,10 +94,11 @@ func New(opts Options) (*Daemon, error) {
 	d.resolvers = newResolvers(d.log)
 	d.budgets = &budgets{log: d.log, file: budgetPath(StateDir(cfg.StateDirectory))}
 	d.health = newHealthWatch(lookup{d.resolvers.unbound}, d.publish, d.log)
+	d.paths = &paths{log: d.log}
 	d.started = time.Now()
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
-	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.reconfigured, OnDecision: d.decided}
+	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
 		options.OnChoice = d.recorder.Note
@@ -116,6 +112,7 @@ func New(opts Options) (*Daemon, error) {
 		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
 	}
 	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: d.measured}, d.log)
+	d.paths.look()
 	if err := d.adopt(cfg); err != nil {
 		d.close()
 		return nil, err
@@ -222,6 +219,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	for _, l := range d.logs {
 		l.Record(s)
 	}
+	d.paths.look()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
@@ -233,9 +231,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 // reported is called with each report of a client, and must return at once.
 func (d *Daemon) reported(rec mam.Record) {
 	d.metrics.Reported(&rec)
-	if paths := d.paths.Load(); paths != nil {
-		paths.Reported(rec)
-	}
+	d.paths.reported(rec)
 	d.health.reported(rec)
 }
 
@@ -256,7 +252,7 @@ func (d *Daemon) publishLocked() *mam.View {
 		Time: time.Now(), Runner: d.runner, Prefixes: prefixes, Destinations: stats,
 		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
 		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: judged.avoid, Local: d.local, AvoidMetered: d.cfg.AvoidMetered,
-		Fresh: d.loaded.fresh, NoMultipath: noMultipath(),
+		Fresh: d.loaded.fresh, NoMultipath: d.paths.refused.Load(),
 	}
 	for i := range d.list {
 		if m := &d.list[i]; m.device != "" {
@@ -264,6 +260,6 @@ func (d *Daemon) publishLocked() *mam.View {
 		}
 	}
 	d.manager.Publish(v)
-	d.repathLocked(v)
+	d.paths.published(v)
 	return v
 }

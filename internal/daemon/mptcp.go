@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -15,24 +18,16 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// openPathManager opens the MPTCP path manager that the configuration wants,
-// nil for none.
-func (d *Daemon) openPathManager(cfg *config.Config) (*pathmanager.Manager, error) {
-	mode := mptcp.InKernel
-	switch cfg.MPTCP.PathManager {
-	case config.PathManagerOff:
-		if err := pathmanager.TakeBack(StateDir(cfg.StateDirectory), d.log); err != nil {
-			d.log.Warn("what the last run has set up for MPTCP stays in the kernel", "err", err)
-		}
-		return nil, nil
-	case config.PathManagerUserspace:
-		mode = mptcp.Userspace
-	}
-	m, err := pathmanager.Open(mode, d.manager, StateDir(cfg.StateDirectory), d.log)
-	if err == nil {
-		d.paths.Store(m)
-	}
-	return m, err
+// paths has the MPTCP path manager follow what is published. It is safe for
+// concurrent use, published apart.
+type paths struct {
+	log     *slog.Logger
+	manager atomic.Pointer[pathmanager.Manager] // nil: MPTCP paths are not managed
+	refused atomic.Bool                         // whether sockets for MPTCP are
+
+	// What the path manager's last look was at.
+	runner *mam.Runner
+	inputs []pathInput
 }
 
 // pathInput is what MPTCP paths depend on of one prefix.
@@ -44,36 +39,91 @@ type pathInput struct {
 	device string
 }
 
-// repathLocked has the path manager look again if v, which was just published,
-// differs in what matters to it from the View before.
-func (d *Daemon) repathLocked(v *mam.View) {
-	paths := d.paths.Load()
-	if paths == nil {
+// open opens the path manager that the configuration wants, if any; then run must
+// be called.
+func (p *paths) open(cfg *config.Config, decide pathmanager.Policy) error {
+	mode, state := mptcp.InKernel, StateDir(cfg.StateDirectory)
+	switch cfg.MPTCP.PathManager {
+	case config.PathManagerOff:
+		if err := pathmanager.TakeBack(state, p.log); err != nil {
+			p.log.Warn("what the last run has set up for MPTCP stays in the kernel", "err", err)
+		}
+		return nil
+	case config.PathManagerUserspace:
+		mode = mptcp.Userspace
+	}
+	m, err := pathmanager.Open(mode, decide, state, p.log)
+	if err != nil {
+		return err
+	}
+	p.manager.Store(m)
+	return nil
+}
+
+// run manages paths until ctx ends, and then takes back what was set up.
+func (p *paths) run(ctx context.Context) error {
+	if m := p.manager.Load(); m != nil {
+		return m.Run(ctx)
+	}
+	return nil
+}
+
+// published has the path manager look again if v, which was just published,
+// differs in what matters to it from the View before. Calls must not overlap.
+func (p *paths) published(v *mam.View) {
+	m := p.manager.Load()
+	if m == nil {
 		return
 	}
 	inputs := make([]pathInput, len(v.Prefixes))
-	for i, p := range v.Prefixes {
-		inputs[i] = pathInput{p.ID, p.Addr(), p.Health.State, p.Cost, v.Devices[p.ID]}
+	for i, x := range v.Prefixes {
+		inputs[i] = pathInput{x.ID, x.Addr(), x.Health.State, x.Cost, v.Devices[x.ID]}
 	}
-	if v.Runner != d.pathRunner || !slices.Equal(inputs, d.pathInputs) {
-		d.pathRunner, d.pathInputs = v.Runner, inputs
-		paths.Changed()
-	}
-}
-
-// reconfigured has the path manager ask a policy again that took a
-// configuration string.
-func (d *Daemon) reconfigured() {
-	if paths := d.paths.Load(); paths != nil {
-		paths.Changed()
+	if v.Runner != p.runner || !slices.Equal(inputs, p.inputs) {
+		p.runner, p.inputs = v.Runner, inputs
+		m.Changed()
 	}
 }
 
-// noMultipath tells whether sockets for MPTCP are refused. It takes some
-// microseconds.
-func noMultipath() bool {
+// reconfigured has the path manager ask a policy again that took a configuration
+// string.
+func (p *paths) reconfigured() {
+	if m := p.manager.Load(); m != nil {
+		m.Changed()
+	}
+}
+
+// reported passes a client's report on.
+func (p *paths) reported(rec mam.Record) {
+	if m := p.manager.Load(); m != nil {
+		m.Reported(rec)
+	}
+}
+
+// look finds out whether the kernel refuses sockets for MPTCP now: an
+// administrator may switch it off at any time, and no event tells. It reads a
+// file, for some microseconds. Calls must not overlap.
+func (p *paths) look() {
 	on, err := mptcp.Enabled()
-	return errors.Is(err, mptcp.ErrUnsupported) || err == nil && !on
+	p.refused.Store(errors.Is(err, mptcp.ErrUnsupported) || err == nil && !on)
+}
+
+// multipath tells what is known of the host's MPTCP connections.
+func (p *paths) multipath(decide pathmanager.Policy) (control.Multipath, error) {
+	o, err := pathmanager.OpenObserver(decide)
+	if err != nil {
+		return control.Multipath{}, err
+	}
+	defer o.Close() //nolint:errcheck // only read
+	s, err := o.Snapshot(time.Now())
+	if err != nil {
+		return control.Multipath{}, err
+	}
+	m := encodeMultipath(&s)
+	if manager := p.manager.Load(); manager != nil {
+		m.Managed, m.PerConnection = true, manager.PerConnection()
+	}
+	return m, nil
 }
 
 // mptcpCounters reads the counters of the host.
@@ -84,24 +134,6 @@ func mptcpCounters() (mptcp.Counters, error) {
 	}
 	defer r.Close() //nolint:errcheck // only read
 	return r.Read()
-}
-
-// multipath tells what is known of the host's MPTCP connections.
-func (d *Daemon) multipath() (control.Multipath, error) {
-	o, err := pathmanager.OpenObserver(d.manager)
-	if err != nil {
-		return control.Multipath{}, err
-	}
-	defer o.Close() //nolint:errcheck // only read
-	s, err := o.Snapshot(time.Now())
-	if err != nil {
-		return control.Multipath{}, err
-	}
-	m := encodeMultipath(&s)
-	if paths := d.paths.Load(); paths != nil {
-		m.Managed, m.PerConnection = true, paths.PerConnection()
-	}
-	return m, nil
 }
 
 func encodeMultipath(s *pathmanager.Snapshot) control.Multipath {

@@ -66,8 +66,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return err
 	}
 
-	paths, err := d.openPathManager(cfg)
-	if err != nil {
+	if err := d.paths.open(cfg, d.manager); err != nil {
 		if router != nil {
 			router.kernel.Close() // nothing was changed yet
 		}
@@ -75,9 +74,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 
 	g, ctx := errgroup.WithContext(ctx)
-	if paths != nil {
-		g.Go(func() error { return paths.Run(ctx) })
-	}
+	g.Go(func() error { return d.paths.run(ctx) })
 	if router != nil {
 		router.apply(d.plan(&router.tables)) // before the first client asks
 		g.Go(func() error { return router.run(ctx, d.plan) })
