@@ -2,7 +2,7 @@
 // bytes to values and back. It knows nothing of sockets, policies or time.
 //
 // A message is a list of TLVs (tag uint32, length int64, value; little endian,
-// no alignment) closed by the EOF TLV, twelve zero bytes. doc/original/wire-protocol.md
+// no alignment) closed by the EOF TLV, twelve zero bytes. doc/protocol.md
 // describes it in full; this package speaks it byte for byte, so that original
 // C peers can be talked to. [Message] is one request or answer, [Message.Append]
 // encodes it, [Decode] and [Reader] decode.

@@ -36,7 +36,7 @@ var tagNames = map[Tag]string{
 	TagOrigin:           "origin",
 }
 
-// String gives the name used in doc/original/wire-protocol.md.
+// String gives the name used in doc/protocol.md.
 func (t Tag) String() string {
 	if s, ok := tagNames[t]; ok {
 		return s
@@ -61,7 +61,7 @@ var actionNames = map[Action]string{
 	ActionReportResponse:        "report_resp",
 }
 
-// String gives the name used in doc/original/wire-protocol.md, shortened where it
+// String gives the name used in doc/protocol.md, shortened where it
 // repeats itself.
 func (a Action) String() string {
 	if s, ok := actionNames[a]; ok {

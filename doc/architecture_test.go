@@ -1,0 +1,205 @@
+package doc
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/socket-intents/mamma"
+
+// quoted is what stands in back quotes.
+var quoted = regexp.MustCompile("`([^`\n]+)`")
+
+// fileFunc is a path, and a function in it.
+var fileFunc = regexp.MustCompile(`\b((?:[a-z_]+/)+[a-z_]+\.go)(?::([A-Za-z]+))?`)
+
+func architecture(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// Every path that the page names is there, and every function in its file.
+func TestArchitecturePaths(t *testing.T) {
+	text := architecture(t)
+	path := regexp.MustCompile(`^[A-Za-z]+(/[A-Za-z0-9_.]+)*$`)
+	seen := 0
+	for _, m := range quoted.FindAllStringSubmatch(text, -1) {
+		name, _, _ := strings.Cut(m[1], ":")
+		if !path.MatchString(name) || slices.Contains([]string{"code", "nothing", "New"}, name) {
+			continue
+		}
+		if name == "plugin/main.go" { // of every policy's folder
+			name = "policies/sample/" + name
+		}
+		seen++
+		if _, err := os.Stat("../" + name); err != nil {
+			t.Errorf("%s is not there", m[0])
+		}
+	}
+	for _, m := range fileFunc.FindAllStringSubmatch(text, -1) {
+		if m[2] == "" {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), "../"+m[1], nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !slices.ContainsFunc(f.Decls, func(d ast.Decl) bool {
+			fn, ok := d.(*ast.FuncDecl)
+			return ok && fn.Name.Name == m[2]
+		}) {
+			t.Errorf("%s has no function %s", m[1], m[2])
+		}
+	}
+	for _, block := range regexp.MustCompile("(?s)```\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		for _, m := range regexp.MustCompile(`\b(?:cmd|internal|client|mam|policies|policy|intent|socks)(?:/[a-z_]+(?:\.go)?)*`).FindAllString(block[1], -1) {
+			if _, err := os.Stat("../" + m); err != nil && !strings.Contains(block[1], m+".") {
+				t.Errorf("%s is not there", m)
+			}
+		}
+	}
+	if seen < 60 {
+		t.Errorf("only %d paths found", seen)
+	}
+}
+
+// room is a row of the table of rooms.
+type room struct{ name, may string }
+
+// rooms reads the table, from which the test takes the rules.
+func rooms(t *testing.T) []room {
+	t.Helper()
+	_, rest, _ := strings.Cut(architecture(t), "## Who may import whom")
+	rest, _, _ = strings.Cut(rest, "Within a wing")
+	var list []room
+	for l := range strings.Lines(rest) {
+		cells := strings.Split(l, "|")
+		if len(cells) == 5 && quoted.MatchString(cells[1]) {
+			list = append(list, room{quoted.FindStringSubmatch(cells[1])[1], cells[3]})
+		}
+	}
+	if len(list) < 15 {
+		t.Fatalf("only %d rooms found", len(list))
+	}
+	return list
+}
+
+// within tells whether a package is a folder, or below it.
+func within(pkg, folder string) bool { return pkg == folder || strings.HasPrefix(pkg, folder+"/") }
+
+// Packages import what the table lets them import; what is for tests is imported
+// by tests only.
+func TestImports(t *testing.T) {
+	list := rooms(t)
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = ".."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(out)))
+	seen := 0
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkg := strings.TrimPrefix(p.ImportPath, module+"/")
+		var in room
+		for _, r := range list {
+			if within(pkg, r.name) && len(r.name) > len(in.name) {
+				in = r
+			}
+		}
+		if len(p.Imports) == 0 && in.name == "" {
+			continue // holds tests only
+		}
+		if in.name == "" {
+			t.Errorf("%s is in no room: say in doc/architecture.md what it is and what it may import", pkg)
+			continue
+		}
+		for _, path := range p.Imports {
+			to, ours := strings.CutPrefix(path, module+"/")
+			if !ours || within(to, in.name) {
+				continue
+			}
+			seen++
+			if !slices.ContainsFunc(quoted.FindAllStringSubmatch(in.may, -1), func(m []string) bool { return within(to, m[1]) }) {
+				t.Errorf("%s imports %s: doc/architecture.md lets %s import %s", pkg, to, in.name, strings.TrimSpace(in.may))
+			}
+			if within(to, "cmd") || within(to, "tests") && !within(pkg, "tests") || within(to, "examples") {
+				t.Errorf("%s imports %s, a program", pkg, to)
+			}
+			if (within(to, "internal/testing") || within(to, "internal/daemontest")) && !within(pkg, "tests") && !within(pkg, "internal/testing") {
+				t.Errorf("%s imports %s, which is for tests", pkg, to)
+			}
+		}
+	}
+	if seen < 150 {
+		t.Errorf("only %d imports looked at", seen)
+	}
+}
+
+// The table is a hierarchy: no two rooms may import each other, directly or by
+// way of others, and each internal package is in the page.
+func TestRoomsAreLayers(t *testing.T) {
+	list := rooms(t)
+	may := map[string][]string{}
+	for _, r := range list {
+		for _, m := range quoted.FindAllStringSubmatch(r.may, -1) {
+			may[r.name] = append(may[r.name], m[1])
+		}
+	}
+	var visit func(name string, from []string)
+	visit = func(name string, from []string) {
+		if slices.Contains(from, name) {
+			t.Errorf("the rules make a circle: %v", append(from, name))
+			return
+		}
+		for _, to := range may[name] {
+			visit(to, append(slices.Clone(from), name))
+		}
+	}
+	for _, r := range list {
+		visit(r.name, nil)
+	}
+	text := architecture(t)
+	entries := map[string][]string{}
+	for _, wing := range []string{"internal", "internal/network", "internal/operator", "internal/process"} {
+		files, err := os.ReadDir("../" + wing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if f.IsDir() {
+				entries[wing] = append(entries[wing], wing+"/"+f.Name())
+			}
+		}
+		for _, name := range entries[wing] {
+			if name != "internal/tools" && !strings.Contains(text, "`"+name+"`") {
+				t.Errorf("doc/architecture.md does not say what %s is", name)
+			}
+		}
+	}
+}
