@@ -38,6 +38,8 @@ type Options struct {
 	// Zero: never.
 	OnAlive   func()
 	Heartbeat time.Duration
+	// LinkKind is netmon.Options.Kind; nil outside of tests.
+	LinkKind func(name, kernel string) string
 }
 
 // Daemon is a Multi Access Manager with everything around it.
@@ -88,7 +90,7 @@ func New(opts Options) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.nets, err = netmon.New(netmon.Options{}, d.log); err != nil {
+	if d.nets, err = netmon.New(netmon.Options{Kind: opts.LinkKind}, d.log); err != nil {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.resolvers = newResolvers(d.log)

@@ -27,12 +27,17 @@ type Options struct {
 	// ReceiveBuffer is the size in bytes of the socket buffer for events. Zero:
 	// 1 MiB, capped by net.core.rmem_max. Overruns do no harm, see Run.
 	ReceiveBuffer int
+	// Kind replaces the kind of a link, the kernel's Link.Type, where that matters
+	// and the kernel at hand cannot make such a link: for tests with stand-ins. It
+	// must be safe for concurrent use. Nil: the kernel's kinds.
+	Kind func(name, kernel string) string
 }
 
 // Monitor keeps a Snapshot current. Its methods may be called from several
 // goroutines at once.
 type Monitor struct {
 	debounce time.Duration
+	kind     func(name, kernel string) string
 	log      *slog.Logger
 	handle   *netlink.Handle
 	events   *nl.NetlinkSocket
@@ -56,7 +61,7 @@ var groups = []uint{
 // Close.
 func New(options Options, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{
-		debounce: options.Debounce, log: log,
+		debounce: options.Debounce, kind: options.Kind, log: log,
 		poke: make(chan struct{}, 1), subscribers: map[chan struct{}]bool{},
 	}
 	if m.debounce == 0 {
@@ -88,7 +93,7 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 		m.Close()
 		return nil, fmt.Errorf("setting the rtnetlink timeout: %w", err)
 	}
-	s, again, err := read(m.handle)
+	s, again, err := read(m.handle, m.kind)
 	if err != nil {
 		m.Close()
 		return nil, err
@@ -209,7 +214,7 @@ func (m *Monitor) wake() {
 
 // update reads the state and publishes it if it changed.
 func (m *Monitor) update() (again bool, err error) {
-	s, again, err := read(m.handle)
+	s, again, err := read(m.handle, m.kind)
 	if err != nil {
 		return false, err
 	}

@@ -11,15 +11,15 @@ import (
 )
 
 // read takes a snapshot. The second result is true if changes interrupted it so
-// often that it may be inconsistent; it should be repeated soon.
-func read(h *netlink.Handle) (*Snapshot, bool, error) {
+// often that it may be inconsistent; it should be repeated soon. For kind see Options.
+func read(h *netlink.Handle, kind func(name, kernel string) string) (*Snapshot, bool, error) {
 	var state State
 	interrupted := false
 	for _, part := range []struct {
 		name string
 		read func() error
 	}{
-		{"links", func() error { return readLinks(h, &state) }},
+		{"links", func() error { return readLinks(h, &state, kind) }},
 		{"addresses", func() error { return readAddrs(h, &state) }},
 		{"routes", func() error { return readRoutes(h, &state) }},
 		{"rules", func() error { return readRules(h, &state) }},
@@ -50,13 +50,16 @@ func retry(dump func() error) error {
 	return err
 }
 
-func readLinks(h *netlink.Handle, state *State) error {
+func readLinks(h *netlink.Handle, state *State, kind func(name, kernel string) string) error {
 	list, err := h.LinkList()
 	state.Links = make([]Link, 0, len(list))
 	for _, l := range list {
-		a := l.Attrs()
+		a, typ := l.Attrs(), l.Type()
+		if kind != nil {
+			typ = kind(a.Name, typ)
+		}
 		state.Links = append(state.Links, Link{
-			Index: a.Index, Name: a.Name, Type: l.Type(),
+			Index: a.Index, Name: a.Name, Type: typ,
 			Up: a.RawFlags&unix.IFF_UP != 0, Running: a.RawFlags&unix.IFF_RUNNING != 0,
 			Loopback:     a.RawFlags&unix.IFF_LOOPBACK != 0,
 			PointToPoint: a.RawFlags&unix.IFF_POINTOPOINT != 0,

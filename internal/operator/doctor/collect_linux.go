@@ -36,6 +36,9 @@ type Options struct {
 	Namespace int // descriptor
 	Dial      func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
 	ReadFile  func(path string) ([]byte, error)
+
+	// LinkKind is netmon.Options.Kind; nil outside of tests.
+	LinkKind func(name, kernel string) string
 }
 
 // askTime bounds each question to a gateway. Neighbours answer within
@@ -49,7 +52,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	if o.ReadFile == nil {
 		o.ReadFile = os.ReadFile
 	}
-	m, err := netmon.New(netmon.Options{Namespace: o.Namespace}, slog.New(slog.DiscardHandler))
+	m, err := netmon.New(netmon.Options{Namespace: o.Namespace, Kind: o.LinkKind}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return Facts{}, fmt.Errorf("read the host's networks: %w", err)
 	}
