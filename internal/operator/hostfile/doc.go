@@ -1,0 +1,44 @@
+// Package hostfile reads and writes descriptions of a host's network state, and
+// makes them of a running host for bug reports, without what is private in them.
+//
+// A description is text, a statement a line, in the words of ip(8). Lines that
+// begin with "#" are comments; the first of them is the title.
+//
+//	# A laptop on Wi-Fi and LTE
+//	sysctl net.ipv4.nexthop_compat_mode = 0
+//	link wlan0 altname wlp3s0
+//	link tun0 kind tun
+//	addr 192.168.0.23/24 dev wlan0 valid_lft 3600 preferred_lft 3600
+//	neigh fe80::9 dev wlan0 nud failed
+//	nexthop id 1 via 192.168.0.1 dev wlan0
+//	rule 5210 from all fwmark 0x80000/0xff0000 lookup main
+//	rule6 100 from 2001:db8::/64 lookup 100
+//	norule 32767
+//	route default via 192.168.0.1 dev wlan0 metric 600 mtu 1300
+//	route6 default via fe80::1 dev wlan0 proto ra metric 600 expires 1790
+//
+// rule6, norule6, route6 and nexthop6 are of IPv6. The kernel's three rules
+// (priorities 0, 32766 and 32767 of IPv4) are there unless norule takes one away.
+// Loopback, the table local and link-local groups need not be named: the kernel
+// makes them. A link has the kind of hardware unless it says otherwise, is up and
+// has a carrier unless it says "down" or "nocarrier"; addresses are those that are
+// listed only, the link-local ones included, in the order in which the kernel lists
+// those of an interface: the newest first where they are of IPv6.
+//
+// A line "config TEXT" is a line of mamma's configuration; without one the host has
+// the automatic one. What the host should do is said by lines that the package reads
+// and leaves to tests:
+//
+//	managed wlan0 192.168.0.0/24 default
+//	connect 198.51.100.7 from 192.168.0.23 dev wlan0
+//	connect 198.51.100.7 by wwan0 from 10.64.3.9 dev wwan0
+//	connect 203.0.113.9 refused
+//	kernel 198.51.100.7 from 10.64.3.9 has dev wwan0 mtu 1300
+//	doctor warning duplicate 192.168.8.0/24 on usb1
+//
+// Managed are all the networks that mamma offers. A connect names a
+// destination and the source and device of the first packet to it; with "by", where
+// a policy chooses the network of that device. What kernel has must be found in the
+// kernel's own answer for that destination and source. "managed none" and "doctor
+// none" say that there are none.
+package hostfile
