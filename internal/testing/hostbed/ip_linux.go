@@ -1,0 +1,91 @@
+package hostbed
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"github.com/socket-intents/mamma/internal/operator/hostfile"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// command is a statement in the words of ip(8).
+func command(s *hostfile.Statement) string {
+	switch s.Object() {
+	case "norule":
+		return "rule del priority " + s.Args[0].Value
+	case "rule":
+		return "rule add priority " + s.Words()
+	case "route":
+		// "append", as IPv6 routes that differ in their gateway only may be several.
+		return "route append " + s.Words()
+	case "addr":
+		var words []string
+		for _, a := range s.Args {
+			switch a.Key {
+			case "temporary", "tentative", "dadfailed": // what the kernel alone can set
+				continue
+			}
+			words = append(words, strings.TrimSpace(a.Key+" "+a.Value))
+		}
+		return "addr add " + strings.Join(words, " ")
+	case "neigh":
+		return "neigh replace " + s.Words()
+	}
+	return s.Object() + " add " + s.Words()
+}
+
+// run runs statements of one family.
+func run(batch []hostfile.Statement, ipv6 bool) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	path, err := exec.LookPath("ip")
+	if err != nil {
+		return fmt.Errorf("%w: needs the program ip of iproute2: %w", testbed.ErrUnavailable, err)
+	}
+	args := []string{"-force", "-batch", "-"}
+	if ipv6 {
+		args = append([]string{"-6"}, args...)
+	}
+	var in strings.Builder
+	for i := range batch {
+		in.WriteString(command(&batch[i]) + "\n")
+	}
+	cmd := exec.Command(path, args...)
+	var out bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(in.String()), &out, &out
+	err = cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	return failures(batch, out.String())
+}
+
+// failures reads what ip(8) says of lines that failed. Routes that the kernel has
+// made already, by an address, are as they should be.
+func failures(batch []hostfile.Statement, output string) error {
+	var errs []error
+	what := ""
+	for l := range strings.Lines(output) {
+		l = strings.TrimSpace(l)
+		number, ok := strings.CutPrefix(l, "Command failed -:")
+		if !ok {
+			what = strings.TrimPrefix(what+"; "+l, "; ")
+			continue
+		}
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > len(batch) {
+			return fmt.Errorf("ip says %q", l)
+		}
+		s := &batch[n-1]
+		if s.Value("proto") != "kernel" || !strings.Contains(what, "File exists") {
+			errs = append(errs, fmt.Errorf("line %d: %s: %s", s.Line, s, what))
+		}
+		what = ""
+	}
+	return errors.Join(errs...)
+}

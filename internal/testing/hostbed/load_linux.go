@@ -1,0 +1,256 @@
+package hostbed
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/operator/hostfile"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// packetKinds are the kinds of links without frames, for which a TUN device
+// stands in. "wwan" is a modem in raw-IP mode.
+var packetKinds = []string{
+	"tun", "tuntap", "wireguard", "ppp", "wwan", "sit", "ipip", "gre", "ip6gre", "ip6tnl", "vti", "vti6", "xfrm", "ovpn", "ovpn-dco", "amneziawg", "rmnet",
+}
+
+// World is what is around the host of this process's network namespace.
+type World struct {
+	outside *outside
+	wires   []*wire
+	kinds   map[string]string // by name of the link
+	dead    map[string]bool   // neighbours that do not answer, by address and link
+	seen    *seen
+}
+
+// Kind tells what kind a link is by the description; for netmon's option of that
+// name.
+func (w *World) Kind(name, kernel string) string {
+	if k, ok := w.kinds[name]; ok {
+		return k
+	}
+	return kernel
+}
+
+// Load puts the host into the network namespace of this process, which must be
+// a new one, and the world around it. Close ends the world.
+func Load(h *hostfile.Host) (*World, error) {
+	w := &World{kinds: map[string]string{}, dead: map[string]bool{}, seen: newSeen()}
+	if err := w.load(h); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *World) load(h *hostfile.Host) (err error) {
+	for _, s := range h.All("neigh") {
+		if s.Value("nud") == "failed" {
+			w.dead[s.Args[0].Value+"%"+s.Value("dev")] = true
+		}
+	}
+	// Before links are made: addresses can be used at once, and none comes but
+	// those that are listed.
+	for _, s := range []struct{ key, value string }{
+		{"net/ipv6/conf/all/accept_dad", "0"}, {"net/ipv6/conf/default/accept_dad", "0"},
+		{"net/ipv6/conf/all/accept_ra", "0"}, {"net/ipv6/conf/default/accept_ra", "0"},
+		{"net/ipv6/conf/default/addr_gen_mode", "1"}, {"net/ipv4/conf/all/rp_filter", "0"}, {"net/ipv4/conf/default/rp_filter", "0"},
+	} {
+		if err := setParameter(s.key, s.value); err != nil {
+			return err
+		}
+	}
+	if w.outside, err = newOutside(); err != nil {
+		return err
+	}
+	for _, s := range h.All("link") {
+		if err := w.addLink(&s); err != nil {
+			return fmt.Errorf("line %d: link %s: %w", s.Line, s.Args[0].Value, err)
+		}
+	}
+	for _, s := range h.All("sysctl") {
+		path, value, err := s.Sysctl()
+		if err == nil {
+			err = setParameter(path, value)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", s.Line, err)
+		}
+	}
+	if err := w.raise(h.All("link")); err != nil {
+		return err
+	}
+	return addRest(h)
+}
+
+// setParameter sets a parameter below /proc/sys.
+func setParameter(path, value string) error {
+	err := os.WriteFile(filepath.Join("/proc/sys", path), []byte(value), 0o644)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: setting %s (needs a kernel that has it and a writable /proc/sys): %w", testbed.ErrUnavailable, path, err)
+	}
+	return err
+}
+
+// addLink makes a link, which stays down.
+func (w *World) addLink(s *hostfile.Statement) error {
+	name, kind := s.Args[0].Value, s.Value("kind")
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	if mtu := s.Value("mtu"); mtu != "" {
+		attrs.MTU, _ = strconv.Atoi(mtu) // checked by the parser
+	}
+	var err error
+	switch {
+	case kind == "bridge":
+		err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
+	case kind == "vrf":
+		err = netlink.LinkAdd(&netlink.Vrf{LinkAttrs: attrs, Table: 10})
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			err = fmt.Errorf("%w: needs a kernel with VRF devices (CONFIG_NET_VRF): %w", testbed.ErrUnavailable, err)
+		}
+	case slices.Contains(packetKinds, kind):
+		err = w.addTun(name, s)
+		if kind != "tun" && kind != "tuntap" {
+			w.kinds[name] = kind
+		}
+	default:
+		err = w.addVeth(attrs, s)
+		switch kind {
+		case "", "device":
+			w.kinds[name] = "device"
+		case "veth":
+		default:
+			w.kinds[name] = kind
+		}
+	}
+	if err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	for _, a := range s.Args {
+		if a.Key == "altname" {
+			if err := netlink.LinkAddAltName(link, a.Value); err != nil {
+				return fmt.Errorf("altname %s: %w", a.Value, err)
+			}
+		}
+	}
+	if group := s.Value("group"); group != "" {
+		n, _ := strconv.Atoi(group)
+		if err := netlink.LinkSetGroup(link, n); err != nil {
+			return err
+		}
+	}
+	master := s.Value("master")
+	if master == "" {
+		return nil
+	}
+	m, err := netlink.LinkByName(master)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetMaster(link, m)
+}
+
+// raise sets the links up, but those that are down, and loopback.
+func (w *World) raise(links []hostfile.Statement) error {
+	names := []string{"lo"}
+	for i := range links {
+		if !links[i].Has("down") {
+			names = append(names, links[i].Args[0].Value)
+		}
+	}
+	for _, n := range names {
+		link, err := netlink.LinkByName(n)
+		if err == nil {
+			err = netlink.LinkSetUp(link)
+		}
+		if err != nil {
+			return fmt.Errorf("setting %s up: %w", n, err)
+		}
+	}
+	// The kernel finds out about carriers a moment later; routes need them.
+	for i := range links {
+		s := &links[i]
+		if s.Has("down") || s.Value("kind") == "bridge" {
+			continue
+		}
+		if err := awaitCarrier(s.Args[0].Value, !s.Has("nocarrier")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close ends the world. The namespace itself ends with the process.
+func (w *World) Close() {
+	for _, x := range w.wires {
+		x.close()
+	}
+	if w.outside != nil {
+		w.outside.close()
+	}
+}
+
+// addRest adds addresses, neighbours, next hops, rules and routes by ip(8), whose
+// words they are in: the IPv4 ones first.
+func addRest(h *hostfile.Host) error {
+	for _, object := range []string{"norule", "addr", "neigh", "nexthop", "rule", "route"} {
+		for _, ipv6 := range []bool{false, true} {
+			var batch []hostfile.Statement
+			for _, s := range h.State {
+				if s.Object() == object && isIPv6(&s) == ipv6 {
+					batch = append(batch, s)
+				}
+			}
+			if object == "addr" && ipv6 {
+				slices.Reverse(batch) // the kernel puts the newest first, and files are as it lists them
+			}
+			if err := run(batch, ipv6); err != nil {
+				return err
+			}
+		}
+		if object == "addr" {
+			if err := awaitAddresses(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// awaitAddresses returns when all addresses can be used. Even without a search
+// for duplicates the kernel leaves that to a task of its own.
+func awaitAddresses() error {
+	return await("an address stays tentative", func() (bool, error) {
+		list, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+		return !slices.ContainsFunc(list, func(a netlink.Addr) bool {
+			if a.Flags&unix.IFA_F_TENTATIVE == 0 {
+				return false
+			}
+			link, err := netlink.LinkByIndex(a.LinkIndex)
+			return err == nil && link.Attrs().RawFlags&unix.IFF_RUNNING != 0
+		}), err
+	})
+}
+
+func isIPv6(s *hostfile.Statement) bool {
+	switch s.Object() {
+	case "addr", "neigh":
+		return strings.Contains(s.Args[0].Value, ":")
+	case "nexthop":
+		return s.IPv6() || strings.Contains(s.Value("via"), ":")
+	}
+	return s.IPv6()
+}

@@ -1,0 +1,241 @@
+package hostbed
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/operator/hostfile"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// outside is the namespace in which the veth pairs end. It has no addresses.
+type outside struct{ file *os.File }
+
+func newOutside() (*outside, error) {
+	o := &outside{}
+	err := o.inside(func() (err error) {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("%w: making a network namespace: %w", testbed.ErrUnavailable, err)
+		}
+		if err := setParameter("net/ipv6/conf/default/disable_ipv6", "1"); err != nil {
+			return err
+		}
+		o.file, err = os.Open("/proc/thread-self/ns/net")
+		return err
+	})
+	return o, err
+}
+
+// inside runs f on a thread of its own, which ends with it, in the namespace once
+// there is one.
+func (o *outside) inside(f func() error) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends
+		if o.file != nil {
+			if err := unix.Setns(int(o.file.Fd()), unix.CLONE_NEWNET); err != nil {
+				result <- err
+				return
+			}
+		}
+		result <- f()
+	}()
+	return <-result
+}
+
+func (o *outside) close() {
+	if o.file != nil {
+		_ = o.file.Close() // nothing was written
+	}
+}
+
+// wire is the far end of a link.
+type wire struct {
+	world  *World
+	name   string // of the link
+	shown  string // the same, or the bridge that the link is a port of
+	file   *os.File
+	frames bool // Ethernet frames, else bare packets
+	mac    net.HardwareAddr
+	done   chan struct{}
+}
+
+func (w *World) addVeth(attrs netlink.LinkAttrs, s *hostfile.Statement) error {
+	peer := fmt.Sprintf("far%d", len(w.wires))
+	v := &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerNamespace: netlink.NsFd(int(w.outside.file.Fd()))}
+	if err := netlink.LinkAdd(v); err != nil {
+		return err
+	}
+	return w.outside.inside(func() error {
+		far, err := netlink.LinkByName(peer)
+		if err != nil {
+			return err
+		}
+		if s.Has("nocarrier") {
+			return nil // down, as it was made
+		}
+		if err := netlink.LinkSetUp(far); err != nil {
+			return err
+		}
+		const protocol = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8 // network byte order
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return fmt.Errorf("%w: opening a packet socket (needs CAP_NET_RAW and CONFIG_PACKET): %w", testbed.ErrUnavailable, err)
+		}
+		if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol & 0xffff, Ifindex: far.Attrs().Index}); err != nil {
+			_ = unix.Close(fd)
+			return err
+		}
+		w.listen(&wire{name: attrs.Name, file: os.NewFile(uintptr(fd), peer), frames: true, mac: far.Attrs().HardwareAddr}, s)
+		return nil
+	})
+}
+
+func (w *World) addTun(name string, s *hostfile.Statement) error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("%w: needs /dev/net/tun (CONFIG_TUN): %w", testbed.ErrUnavailable, err)
+	}
+	req, err := unix.NewIfreq(name)
+	if err == nil {
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+	}
+	if err == nil && s.Has("nocarrier") {
+		off := 0
+		err = unix.IoctlSetPointerInt(fd, unix.TUNSETCARRIER, off)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	w.listen(&wire{name: name, file: os.NewFile(uintptr(fd), name)}, s)
+	if mtu := s.Value("mtu"); mtu != "" {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		var n int
+		_, _ = fmt.Sscan(mtu, &n)
+		return netlink.LinkSetMTU(link, n)
+	}
+	return nil
+}
+
+// listen answers what comes out of a link until it is closed.
+func (w *World) listen(x *wire, s *hostfile.Statement) {
+	x.world, x.done, x.shown = w, make(chan struct{}), x.name
+	if master := s.Value("master"); master != "" {
+		x.shown = master
+	}
+	w.wires = append(w.wires, x)
+	go func() {
+		defer close(x.done)
+		b := make([]byte, 1<<16)
+		for {
+			n, err := x.file.Read(b)
+			if err != nil {
+				return
+			}
+			if answer := x.answer(b[:n]); answer != nil {
+				_, _ = x.file.Write(answer) // who has gone needs none
+			}
+		}
+	}()
+}
+
+func (x *wire) close() {
+	_ = x.file.Close()
+	<-x.done
+}
+
+// dead tells whether the neighbour has failed.
+func (x *wire) dead(a netip.Addr) bool { return x.world.dead[a.String()+"%"+x.name] }
+
+// Packet is the first one of a connection: where it came from, and by which
+// device.
+type Packet struct {
+	Source netip.Addr
+	Device string
+}
+
+// flow is a destination and protocol.
+type flow struct {
+	dst      netip.AddrPort
+	datagram bool
+}
+
+// seen remembers first packets.
+type seen struct {
+	mu    sync.Mutex
+	first map[flow]Packet
+	more  chan struct{} // one slot
+}
+
+func newSeen() *seen { return &seen{first: map[flow]Packet{}, more: make(chan struct{}, 1)} }
+
+func (s *seen) add(f flow, p Packet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.first[f]; !ok {
+		s.first[f] = p
+	}
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// First returns the first packet to a destination. If there is none yet, it is
+// waited for so long. It is for one goroutine at a time.
+func (w *World) First(dst netip.AddrPort, datagram bool, wait time.Duration) (Packet, bool) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		w.seen.mu.Lock()
+		p, ok := w.seen.first[flow{dst, datagram}]
+		w.seen.mu.Unlock()
+		if ok {
+			return p, true
+		}
+		select {
+		case <-w.seen.more:
+		case <-timer.C:
+			return Packet{}, false
+		}
+	}
+}
+
+// awaitCarrier returns when the link is running, or is not, as is wanted.
+func awaitCarrier(name string, want bool) error {
+	return await("the carrier of "+name+" is not as it should be", func() (bool, error) {
+		link, err := netlink.LinkByName(name)
+		return err == nil && (link.Attrs().RawFlags&unix.IFF_RUNNING != 0) == want, err
+	})
+}
+
+// await returns when the kernel has done what it does by itself, or else says
+// what is wrong.
+func await(wrong string, done func() (bool, error)) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+	}
+	return errors.New(wrong)
+}
+
+// be reads a number of 16 bits.
+func be(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
