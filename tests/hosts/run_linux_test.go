@@ -1,0 +1,282 @@
+package hosts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/daemon"
+	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/operator/doctor"
+	"github.com/socket-intents/mamma/internal/operator/hostfile"
+	"github.com/socket-intents/mamma/internal/testing/hostbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// outcome is what a host did, by the verb of the lines that say what it should do.
+type outcome struct {
+	Unavailable string // what the kernel lacks; then nothing else is set
+	Managed     []string
+	Connect     []string
+	Kernel      []string
+	Doctor      []string
+}
+
+// act is what a child of this test does: load the host, run the daemon in it, and
+// look at what comes of it.
+func act(path string) (out outcome, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return out, err
+	}
+	h, err := hostfile.Parse(text, filepath.Base(path))
+	if err != nil {
+		return out, err
+	}
+	w, err := hostbed.Load(h)
+	if errors.Is(err, testbed.ErrUnavailable) {
+		return outcome{Unavailable: err.Error()}, nil
+	}
+	if err != nil {
+		return out, err
+	}
+	defer w.Close()
+	dir, err := os.MkdirTemp("", "mamma-host")
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r := &run{host: h, world: w, dir: dir, conf: filepath.Join(dir, "mamma.conf")}
+	if err := r.start(ctx); err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	if out.Managed, err = r.managed(ctx); err != nil {
+		return out, err
+	}
+	for i := range h.Want {
+		s := &h.Want[i]
+		switch s.Verb {
+		case "connect":
+			out.Connect = append(out.Connect, r.connect(ctx, s, i))
+		case "kernel":
+			out.Kernel = append(out.Kernel, kernel(s))
+		}
+	}
+	out.Doctor, err = r.doctor(ctx)
+	return out, err
+}
+
+// run is a daemon on a host.
+type run struct {
+	host      *hostfile.Host
+	world     *hostbed.World
+	dir, conf string
+	chooser   chooser
+	cancel    context.CancelFunc
+	ended     chan error
+}
+
+func (r *run) path(name string) string { return filepath.Join(r.dir, name) }
+
+// start runs the daemon in this process.
+func (r *run) start(ctx context.Context) error {
+	lines := r.host.Config
+	if len(lines) == 0 {
+		lines = []string{"auto = true"}
+	}
+	lines = append([]string{fmt.Sprintf("state_dir = %q", r.dir), `policy "chosen" {}`}, lines...)
+	if err := os.WriteFile(r.conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return err
+	}
+	known := append(policies.All(), policy.Entry{Name: "chosen", New: func(policy.Config) (policy.Policy, error) { return &r.chooser, nil }})
+	ready := make(chan struct{})
+	level := slog.LevelError
+	if os.Getenv("MAMMA_HOST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	d, err := daemon.New(daemon.Options{
+		ConfigPath: r.conf, Policies: known, Socket: r.path("s"), Control: r.path("c"), LinkKind: r.world.Kind,
+		Stdout: io.Discard, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), OnReady: func() { close(ready) },
+	})
+	if err != nil {
+		return err
+	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.ended = make(chan error, 1)
+	go func() { r.ended <- d.Run(ctx) }()
+	select {
+	case <-ready:
+		return nil
+	case err := <-r.ended:
+		r.ended <- err
+		return fmt.Errorf("the daemon ended: %w", err)
+	}
+}
+
+func (r *run) stop() error {
+	r.cancel()
+	return <-r.ended
+}
+
+// managed asks the daemon for its networks.
+func (r *run) managed(ctx context.Context) ([]string, error) {
+	c := control.NewClient(r.path("c"))
+	defer c.Close()
+	var p control.Prefixes
+	if _, err := c.Get(ctx, "/v1/prefixes", &p); err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, x := range p.Prefixes {
+		line := x.Interface + " " + x.Prefix
+		if x.Default {
+			line += " default"
+		}
+		list = append(list, line)
+	}
+	return list, nil
+}
+
+// chooser is the policy of these tests: the network of the given device, or as
+// most policies do the default one, with all others as alternates.
+type chooser struct {
+	mu     sync.Mutex
+	device string
+}
+
+func (c *chooser) Choose(r *policy.Request) policy.Decision {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := r.DefaultPrefix()
+	for _, p := range r.Prefixes {
+		if c.device != "" && p.Interface == c.device {
+			first = p
+			break
+		}
+	}
+	if first == nil {
+		return policy.Decision{Reason: "no default"}
+	}
+	d := policy.Decision{Prefix: first, Reason: "as the test says"}
+	for _, p := range r.Prefixes {
+		if p != first {
+			d.Alternates = append(d.Alternates, p)
+		}
+	}
+	return d
+}
+
+// connect dials as a program would that asks the daemon, and tells where the
+// first packet went.
+func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) string {
+	r.chooser.mu.Lock()
+	r.chooser.device = s.Value("by")
+	r.chooser.mu.Unlock()
+	// A daemon that is asked on a busy machine may take its time.
+	d := client.Dialer{Daemon: &client.Daemon{Path: r.path("s"), DecisionTimeout: 10 * time.Second}}
+	defer func() { _ = d.Daemon.Close() }()
+	const firstPort = 20000
+	dst := netip.AddrPortFrom(netip.MustParseAddr(s.Args[0].Value), uint16(firstPort+number)) //nolint:gosec // few lines
+	network := "tcp"
+	if s.Has("udp") {
+		network = "udp"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	dec, err := d.Decide(ctx, network, dst.String())
+	if err == nil {
+		err = dec.Err()
+	}
+	if err != nil {
+		return "the daemon was not asked: " + err.Error()
+	}
+	conn, err := dec.Dial(ctx)
+	if err == nil {
+		if s.Has("udp") {
+			_, err = conn.Write([]byte("x"))
+		} else if c, ok := conn.(interface{ SetLinger(int) error }); ok {
+			_ = c.SetLinger(0) // nobody answers the end
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	wait := 2 * time.Second
+	if err != nil {
+		wait = 0
+	}
+	p, ok := r.world.First(dst, s.Has("udp"), wait)
+	switch {
+	case ok && err != nil:
+		return fmt.Sprintf("from %s dev %s, and fails: %v", p.Source, p.Device, err)
+	case ok:
+		return fmt.Sprintf("from %s dev %s", p.Source, p.Device)
+	case err != nil:
+		return "refused"
+	}
+	local, _ := conn.LocalAddr().(*net.TCPAddr)
+	return fmt.Sprintf("from %v dev lo", local.AddrPort().Addr())
+}
+
+// kernel is the kernel's own answer for a destination, from whatever source.
+func kernel(s *hostfile.Statement) string {
+	args := []string{"-o", "route", "get", s.Args[0].Value}
+	for _, key := range []string{"from", "mark"} {
+		if v := s.Value(key); v != "" {
+			args = append(args, key, v)
+		}
+	}
+	out, err := exec.Command("ip", args...).CombinedOutput()
+	if err != nil {
+		return "refused: " + strings.TrimSpace(string(out))
+	}
+	return strings.Join(strings.Fields(string(out)), " ")
+}
+
+// doctor makes the checks.
+func (r *run) doctor(ctx context.Context) ([]string, error) {
+	cfg, err := config.Load(r.conf)
+	if err != nil {
+		return nil, err
+	}
+	f, err := doctor.Collect(ctx, cfg, doctor.Options{Run: r.dir, LinkKind: r.world.Kind})
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, x := range doctor.Examine(f).Findings {
+		if x.Check != "mptcp" { // the kernel's, not the host's
+			list = append(list, x.Severity.String()+" "+x.Check+" "+x.Subject)
+		}
+	}
+	return list, nil
+}
+
+// child runs act and writes what came of it.
+func child(path string) int {
+	out, err := act(path)
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(out)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
