@@ -48,7 +48,7 @@ func (f flow) copyRaw(src rawConn) error {
 	)
 	read.s = f.s
 	step := read.step // one closure for all reads
-	dst, spliceable := f.dst.(rawConn)
+	dst, spliceable := f.dst.conn.(rawConn)
 	for {
 		if spliceable && full >= spliceAfter {
 			if sp.rc == nil {
@@ -207,16 +207,12 @@ func (sp *splicer) run() (end bool, err error) {
 			little = 0
 		}
 		for sp.n > 0 {
-			if err := sp.wc.Write(sp.out); err != nil {
-				return false, err
-			}
+			err := sp.write()
 			switch {
-			case errors.Is(sp.err, unix.EINVAL):
+			case errors.Is(err, unix.EINVAL):
 				return false, sp.unspliced()
-			case sp.err != nil:
-				return false, os.NewSyscallError("splice", sp.err)
-			case sp.moved == 0:
-				return false, io.ErrUnexpectedEOF
+			case err != nil:
+				return false, err
 			}
 			sp.n -= sp.moved
 			sp.f.n.Add(int64(sp.moved))
@@ -226,6 +222,26 @@ func (sp *splicer) run() (end bool, err error) {
 		sp.pipe = nil
 	}
 	return false, nil
+}
+
+// write moves what it can from the pipe to the destination, and notes a failure
+// as flow.write does.
+func (sp *splicer) write() error {
+	dst := sp.f.dst
+	dst.writing.Lock()
+	defer dst.writing.Unlock()
+	err := sp.wc.Write(sp.out)
+	switch {
+	case err != nil:
+	case sp.err != nil:
+		err = os.NewSyscallError("splice", sp.err)
+	case sp.moved == 0:
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		dst.failed = err
+	}
+	return err
 }
 
 // unspliced copies what is in the pipe, because the destination does not take

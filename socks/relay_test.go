@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -212,6 +213,132 @@ func TestReset(t *testing.T) {
 			t.Errorf("the destination sees %v, not a reset", err)
 		}
 	})
+}
+
+// What had been received before a connection broke arrives, however slowly it is
+// read, and then the reset.
+func TestResetFollowsData(t *testing.T) {
+	const size = 1_000_063
+	payload := make([]byte, size)
+	for i := range payload {
+		payload[i] = byte(i * 7)
+	}
+	sendAndReset := func(t *testing.T, c *net.TCPConn) {
+		if _, err := c.Write(payload); err != nil {
+			t.Errorf("send: %v", err)
+		}
+		awaitAcknowledged(c)
+		reset(c)
+	}
+	// The kernel tells of a reset once, to who writes if somebody does.
+	receive := func(t *testing.T, c *net.TCPConn, gone <-chan struct{}, wrote <-chan error) {
+		t.Helper()
+		<-gone // reads nothing before the other end is reset
+		got, err := io.ReadAll(c)
+		if wrote != nil {
+			err = errors.Join(err, <-wrote)
+		}
+		if string(got) != string(payload) || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("got %d bytes of %d, then %v; want all, then a reset", len(got), size, err)
+		}
+	}
+	ways := map[string]func(*testProxy, testing.TB, string) *net.TCPConn{"socks": (*testProxy).through, "connect": (*testProxy).tunnel}
+	for way, open := range ways {
+		for _, writes := range []bool{false, true} { // the other end writes into the reset
+			t.Run(fmt.Sprintf("by the destination, %s, writes %v", way, writes), func(t *testing.T) {
+				gone := make(chan struct{})
+				dest := serveTCP(t, func(c *net.TCPConn) {
+					sendAndReset(t, c)
+					close(gone)
+				})
+				p := newProxy(t, Config{})
+				c := open(p, t, dest.String())
+				var wrote chan error
+				if writes {
+					wrote = make(chan error, 1)
+					go func() {
+						<-gone
+						for { // until the proxy has noticed
+							if _, err := c.Write([]byte("more")); err != nil {
+								wrote <- err
+								return
+							}
+							runtime.Gosched()
+						}
+					}()
+				}
+				receive(t, c, gone, wrote)
+				if e := p.wait(t); e.err == nil || e.session.Received() != size {
+					t.Errorf("the session ended with %v, received %d", e.err, e.session.Received())
+				}
+			})
+		}
+		t.Run("by the client, "+way, func(t *testing.T) {
+			gone, done := make(chan struct{}), make(chan struct{})
+			dest := serveTCP(t, func(c *net.TCPConn) {
+				defer close(done)
+				_ = c.SetDeadline(time.Now().Add(testTimeout))
+				receive(t, c, gone, nil)
+			})
+			p := newProxy(t, Config{})
+			sendAndReset(t, open(p, t, dest.String()))
+			close(gone)
+			<-done
+		})
+	}
+}
+
+// A server that answers and closes while its client still sends ends in order for
+// who reads, as it does without a proxy.
+func TestEndBeforeReset(t *testing.T) {
+	answered := make(chan struct{})
+	dest := serveTCP(t, func(c *net.TCPConn) {
+		_, _ = io.ReadFull(c, make([]byte, 1))
+		_, _ = io.WriteString(c, strings.Repeat("too much ", 50_000))
+		_ = c.CloseWrite()
+		awaitAcknowledged(c)
+		_ = c.Close() // with what the client sends unread: a reset
+		close(answered)
+	})
+	p := newProxy(t, Config{})
+	c := p.through(t, dest.String())
+	go func() {
+		b := make([]byte, 64<<10)
+		for {
+			if _, err := c.Write(b); err != nil {
+				return
+			}
+		}
+	}()
+	<-answered
+	if got, err := io.ReadAll(c); len(got) != 9*50_000 || err != nil {
+		t.Errorf("got %d bytes, then %v; want %d and an end", len(got), err, 9*50_000)
+	}
+}
+
+// awaitAcknowledged waits until the peer's kernel has everything.
+func awaitAcknowledged(c *net.TCPConn) {
+	for begun := time.Now(); time.Since(begun) < testTimeout; runtime.Gosched() {
+		if n, err := unacknowledged(c); n == 0 || err != nil {
+			return
+		}
+	}
+}
+
+// tunnel opens a connection by CONNECT.
+func (p *testProxy) tunnel(t testing.TB, dest string) *net.TCPConn {
+	t.Helper()
+	c := p.dial(t)
+	const established = "HTTP/1.1 200 Connection established\r\n\r\n"
+	got := make([]byte, len(established))
+	_, err := fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n", dest)
+	if err == nil {
+		_, err = io.ReadFull(c, got)
+	}
+	if err != nil || string(got) != established {
+		t.Fatalf("CONNECT: %q, %v", got, err)
+	}
+	return c
 }
 
 func TestIdleTimeouts(t *testing.T) {
