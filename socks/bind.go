@@ -74,7 +74,7 @@ func (ss *Session) await(ctx context.Context, reply replier) (net.Conn, error) {
 		}
 		peer := addrPort(nc.RemoteAddr())
 		if len(from) == 0 || slices.Contains(from, peer.Addr()) {
-			if (scope{ss.s, ss.c.cfg, ss.Request}).check(ctx, peer) == nil {
+			if ss.scope(ss.Request.Dest).check(ctx, peer) == nil {
 				return nc, nil
 			}
 		}

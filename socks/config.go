@@ -36,7 +36,8 @@ type Config struct {
 	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
 
 	// Resolve resolves names in UDP datagrams and of BIND; nil means net.DefaultResolver.
-	// network is ip, ip4 or ip6.
+	// network is ip, ip4 or ip6. It is called for several names of an association at
+	// the same time, and beside ListenPacket.
 	Resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 	// Auth checks names and passwords. If it is nil, everybody is served, and
@@ -81,16 +82,6 @@ type Authenticator interface {
 	// Authenticate must take the same time for names that exist and those that
 	// do not.
 	Authenticate(user, password string) bool
-}
-
-// Rules decide what is served. An error that wraps ErrNotAllowed, or any other
-// that ReplyOf maps, is the reason for the log. Both are called for different
-// clients at the same time.
-type Rules interface {
-	// Allow is asked when a request was read; its destination may be a name.
-	Allow(ctx context.Context, r *Request) error
-	// AllowAddr is asked about each address that is going to be used for it.
-	AllowAddr(ctx context.Context, r *Request, addr netip.AddrPort) error
 }
 
 // Hooks are called as things happen, if not nil, and must not block.
@@ -174,9 +165,3 @@ func (c Config) withDefaults() *Config {
 	}
 	return &c
 }
-
-// everything is allowed.
-type everything struct{}
-
-func (everything) Allow(context.Context, *Request) error                     { return nil }
-func (everything) AllowAddr(context.Context, *Request, netip.AddrPort) error { return nil }

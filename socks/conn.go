@@ -28,7 +28,7 @@ func (s *Server) admit(nc net.Conn) *conn {
 	c := &conn{Conn: nc, s: s, cfg: s.config.Load(), client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
 	ip := c.client.Addr()
 	s.mu.Lock()
-	full := s.closing || !ip.IsLoopback() && s.perClient[ip] >= c.cfg.MaxConnsPerClient
+	full := s.closing || ip.IsValid() && !ip.IsLoopback() && s.perClient[ip] >= c.cfg.MaxConnsPerClient
 	var oldest *conn
 	if !full && len(s.conns) >= c.cfg.MaxConns {
 		if e := s.pending.Front(); e != nil {
@@ -56,6 +56,12 @@ func (s *Server) admit(nc net.Conn) *conn {
 		return nil
 	}
 	return c
+}
+
+// request makes a request of this client.
+func (c *conn) request(p Protocol) *Request {
+	_, isUnix := c.LocalAddr().(*net.UnixAddr)
+	return &Request{Protocol: p, Client: c.client, Listener: c.local, Unix: isUnix, Conn: c.Conn}
 }
 
 // requested notes that c has made a request. It fails if it was too late.

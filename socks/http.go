@@ -156,7 +156,8 @@ func (c *httpConn) Close() error {
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	c := req.Context().Value(httpConnKey{}).(*httpConn)
 	c.served = true
-	r := &Request{Protocol: HTTP, Command: CommandConnect, Client: c.client, Listener: c.local, Header: req.Header}
+	r := c.request(HTTP)
+	r.Command, r.Header = CommandConnect, req.Header
 	if !c.authenticate(w, req, r) {
 		return
 	}

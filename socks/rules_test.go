@@ -17,6 +17,18 @@ func (d denyPort) AllowAddr(_ context.Context, _ *Request, ap netip.AddrPort) er
 	return nil
 }
 
+// denyName forbids what is asked for by a name.
+type denyName string
+
+func (denyName) Allow(context.Context, *Request) error { return nil }
+
+func (d denyName) AllowAddr(ctx context.Context, _ *Request, _ netip.AddrPort) error {
+	if DestFrom(ctx).Host == string(d) {
+		return ErrNotAllowed
+	}
+	return nil
+}
+
 // allowFunc are Rules that look at addresses.
 type allowFunc func(*Request, netip.AddrPort) error
 

@@ -39,9 +39,10 @@ func (s *Server) newSession(c *conn, r *Request) *Session {
 
 // scope is what a dial's context carries.
 type scope struct {
-	s   *Server
-	cfg *Config
-	r   *Request
+	s    *Server
+	cfg  *Config
+	r    *Request
+	dest Addr
 }
 
 type scopeKey struct{}
@@ -55,8 +56,10 @@ func RequestFrom(ctx context.Context) *Request {
 	return nil
 }
 
+func (ss *Session) scope(dest Addr) scope { return scope{ss.s, ss.c.cfg, ss.Request, dest} }
+
 func (ss *Session) context(ctx context.Context) context.Context {
-	return context.WithValue(ctx, scopeKey{}, scope{ss.s, ss.c.cfg, ss.Request})
+	return context.WithValue(ctx, scopeKey{}, ss.scope(ss.Request.Dest))
 }
 
 // CheckDial asks the Rules of the Server that ctx belongs to about an address. It
@@ -96,7 +99,7 @@ func (ss *Session) allow(ctx context.Context) error {
 		return err
 	}
 	if ip := r.Dest.IP(); ip.IsValid() && r.Command != CommandUDPAssociate {
-		return scope{ss.s, ss.c.cfg, r}.check(ctx, netip.AddrPortFrom(ip, r.Dest.Port))
+		return ss.scope(r.Dest).check(ctx, netip.AddrPortFrom(ip, r.Dest.Port))
 	}
 	return nil
 }
@@ -116,7 +119,7 @@ func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	if ap := addrPort(nc.RemoteAddr()); ap.IsValid() {
-		if err := (scope{ss.s, ss.c.cfg, ss.Request}).check(ctx, ap); err != nil {
+		if err := ss.scope(ss.Request.Dest).check(ctx, ap); err != nil {
 			reset(nc)
 			return nil, err
 		}

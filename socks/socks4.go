@@ -14,7 +14,7 @@ const socks4Version = 4
 // readSOCKS4 reads a request of SOCKS 4 or 4a, which is the first thing that
 // the client sends.
 func readSOCKS4(c *conn, br *bufio.Reader) (*Request, error) {
-	r := &Request{Protocol: SOCKS4, Client: c.client, Listener: c.local}
+	r := c.request(SOCKS4)
 	if err := readSOCKS4Request(br, r); err != nil {
 		if _, ok := errors.AsType[*Error](err); ok {
 			return r, err

@@ -27,7 +27,7 @@ func readSOCKS5(c *conn, br *bufio.Reader) (*Request, error) {
 	if _, err := c.Write([]byte{socks5Version, byte(method)}); err != nil {
 		return nil, err
 	}
-	r := &Request{Protocol: SOCKS5, Client: c.client, Listener: c.local}
+	r := c.request(SOCKS5)
 	switch method {
 	case MethodUnacceptable:
 		c.farewell()

@@ -9,17 +9,12 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
 const (
-	// Beyond these an association forgets what it knows and finds it out again.
-	maxUDPPeers = 1024
-	maxUDPNames = 64
-
-	udpNameTTL     = 30 * time.Second
 	udpReopenEvery = time.Second // where sending fails
+	udpSenderEvery = time.Second // that the rules are asked about the client's port
 
 	// A network that died somewhere else takes datagrams without an error. When
 	// nothing has come for the first of these times, though something was sent,
@@ -43,20 +38,16 @@ func (ss *Session) associate(reply replier) {
 		ss.refuse(err, reply)
 		return
 	}
-	// The address that the client reached is one that it can send to.
-	var lc net.ListenConfig
-	pc, err := lc.ListenPacket(ctx, "udp", netip.AddrPortFrom(c.local.Addr(), 0).String())
+	pc, err := ss.listenForClient(ctx)
 	if err != nil {
 		ss.refuse(err, reply)
 		return
 	}
-	a := &association{ss: ss, ctx: ctx, inside: pc.(*net.UDPConn), outside: map[bool]net.PacketConn{}, peers: map[netip.AddrPort]error{}, names: map[string]udpName{}}
-	if port := ss.Request.Dest.Port; port != 0 {
-		a.client.Store(new(netip.AddrPortFrom(c.client.Addr(), port)))
-	}
+	a := &association{ss: ss, ctx: ctx, cancel: cancel, inside: pc, outside: map[bool]net.PacketConn{}, announced: ss.announcedPort()}
+	a.bound = addrPort(pc.LocalAddr())
 	ss.SetUp = time.Since(ss.Begun)
 	c.cfg.Hooks.Established(ss)
-	if err = reply(c, Succeeded, addrPort(pc.LocalAddr())); err == nil {
+	if err = reply(c, Succeeded, a.bound); err == nil {
 		err = a.run()
 	} else {
 		_ = pc.Close()
@@ -65,13 +56,46 @@ func (ss *Session) associate(reply replier) {
 	c.cfg.Hooks.Ended(ss, err)
 }
 
+// listenForClient opens the side of an association that the client sends to: at
+// the address that it reached, which may be one of a link and need its zone.
+func (ss *Session) listenForClient(ctx context.Context) (*net.UDPConn, error) {
+	c := ss.c
+	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if ap, ok := c.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
+		local = ap.AddrPort().Addr().Unmap()
+	} else if _, ok := c.cfg.Rules.(SenderRules); !ok {
+		return nil, &Error{CommandNotSupported, errors.New("nothing tells whose datagrams are those of a client without an address")}
+	}
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(ctx, "udp", netip.AddrPortFrom(local, 0).String())
+	if err != nil {
+		return nil, err
+	}
+	return pc.(*net.UDPConn), nil
+}
+
+// announcedPort is the only one that the client is going to send from, 0 if it
+// did not say. Clients also announce where they are going to send to, which is no
+// use; on one host the two look the same, but there SenderRules tell whose
+// datagrams are whose.
+func (ss *Session) announcedPort() uint16 {
+	r := ss.Request
+	ip := r.Dest.IP()
+	if _, ok := ss.c.cfg.Rules.(SenderRules); ok && r.Loopback() || ip != r.Client.Addr() && !ip.IsUnspecified() {
+		return 0
+	}
+	return r.Dest.Port
+}
+
 // association is a running UDP association.
 type association struct {
 	ss     *Session
 	ctx    context.Context // of the association; outlives no call of run
-	inside *net.UDPConn    // towards the client
-	// client is the address that datagrams are taken from and sent to: what the
-	// client announced, else where its first one came from.
+	cancel context.CancelFunc
+	inside *net.UDPConn   // towards the client
+	bound  netip.AddrPort // its address
+	// client is the address that datagrams are taken from and sent to: where the
+	// first one came from. It may have a zone.
 	client    atomic.Pointer[netip.AddrPort]
 	datagrams atomic.Int64
 	// asked is when the first datagram was sent since one came, as time since the
@@ -80,20 +104,19 @@ type association struct {
 	readers sync.WaitGroup
 
 	// Of the goroutine that reads from the client.
-	names   map[string]udpName
+	announced uint16    // the only port that is the client's, 0 if not known
+	checked   time.Time // last, that client is its
+	warned    bool      // of datagrams that are not the client's
+
+	sending sync.Mutex    // and for
 	moved   time.Time     // last, to another network
 	silence time.Duration // since asked, that is not borne any more
 
 	mu      sync.Mutex
-	outside map[bool]net.PacketConn  // by Is4
-	peers   map[netip.AddrPort]error // that were asked about, and what the rules say
-	known   map[netip.Addr]struct{}  // that may answer
+	outside map[bool]net.PacketConn // by Is4
+	names   udpNames
+	peers   udpPeers
 	closed  bool
-}
-
-type udpName struct {
-	addrs []netip.Addr
-	until time.Time
 }
 
 // run moves datagrams until the client's connection ends.
@@ -122,6 +145,7 @@ func (a *association) run() error {
 	a.readers.Go(a.fromClient)
 	_, err := io.Copy(io.Discard, c.Conn) // nothing is expected
 	_ = a.inside.Close()
+	a.cancel() // look-ups under way
 	a.close()
 	a.readers.Wait()
 	select {
@@ -150,7 +174,7 @@ func (a *association) fromClient() {
 		b := a.ss.s.bytes.buffer()
 		n, from, err := a.inside.ReadFromUDPAddrPort(b[:])
 		if err == nil {
-			a.forward(b[:n], netip.AddrPortFrom(from.Addr().Unmap().WithZone(""), from.Port()))
+			a.forward(b[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		}
 		a.ss.s.bytes.putBuffer(b)
 		if errors.Is(err, net.ErrClosed) {
@@ -161,194 +185,57 @@ func (a *association) fromClient() {
 
 // forward sends one datagram on. What cannot be sent is dropped, as datagrams are.
 func (a *association) forward(b []byte, from netip.AddrPort) {
-	if from.Addr() != a.ss.c.client.Addr() {
-		return
-	}
-	if client := a.client.Load(); client != nil && *client != from {
-		return
-	}
 	dest, data, err := parseDatagram(b)
-	if err != nil {
+	if err != nil || !a.isClients(from) {
 		return
 	}
-	a.client.CompareAndSwap(nil, &from) // by the first that makes sense
-	ap, err := a.resolve(dest)
-	if err != nil || a.allow(ap) != nil {
-		return
-	}
-	a.datagrams.Add(1)
-	if a.send(data, ap) == nil {
-		a.ss.sent.Add(int64(len(data)))
-	}
-}
-
-func (a *association) resolve(dest Addr) (netip.AddrPort, error) {
 	if ip := dest.IP(); ip.IsValid() {
-		return netip.AddrPortFrom(ip, dest.Port), nil
+		a.transmit(data, dest, ip)
+		return
 	}
-	now := time.Now()
-	name, ok := a.names[dest.Host]
-	if !ok || now.After(name.until) {
-		ctx, cancel := context.WithTimeout(a.ctx, a.ss.c.cfg.Connect)
-		addrs, err := a.ss.c.cfg.Resolve(ctx, "ip", dest.Host)
-		cancel()
-		if err != nil {
-			addrs = nil // not asked again for each datagram
-		}
-		name = udpName{addrs, now.Add(udpNameTTL)}
-		if len(a.names) >= maxUDPNames {
-			clear(a.names)
-		}
-		a.names[dest.Host] = name
-	}
-	if len(name.addrs) == 0 {
-		return netip.AddrPort{}, &net.DNSError{Name: dest.Host, Err: "no address", IsNotFound: true}
-	}
-	return netip.AddrPortFrom(name.addrs[0].Unmap(), dest.Port), nil
+	a.byName(data, dest)
 }
 
-// allow asks the rules once per destination, and remembers who may answer.
-func (a *association) allow(ap netip.AddrPort) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	err, asked := a.peers[ap]
-	if asked {
-		return err
-	}
-	if len(a.peers) >= maxUDPPeers {
-		clear(a.peers)
-		clear(a.known)
-	}
-	err = scope{a.ss.s, a.ss.c.cfg, a.ss.Request}.check(a.ctx, ap)
-	a.peers[ap] = err
-	if err == nil {
-		if a.known == nil {
-			a.known = map[netip.Addr]struct{}{}
-		}
-		a.known[ap.Addr()] = struct{}{}
-	}
-	return err
-}
-
-// send sends data to ap. If the network that the association is on has gone, it
-// moves to another one.
-func (a *association) send(data []byte, ap netip.AddrPort) error {
-	o, err := a.open(ap, nil)
-	if err != nil {
-		return err
-	}
-	if a.isSilent() {
-		o = a.reconsider(ap, o)
-	}
-	to := net.UDPAddrFromAddrPort(ap)
-	_, err = o.WriteTo(data, to)
-	if err == nil || aboutDatagram(err) || time.Since(a.moved) < udpReopenEvery {
-		return err
-	}
-	a.moved = time.Now()
-	if o, err = a.open(ap, o); err != nil {
-		return err
-	}
-	_, err = o.WriteTo(data, to)
-	return err
-}
-
-// aboutDatagram tells that an error concerns what was sent, not where from.
-func aboutDatagram(err error) bool {
-	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOBUFS)
-}
-
-// isSilent tells that nothing has come for too long. It is asked with each
-// datagram and says so now and then only.
-func (a *association) isSilent() bool {
-	now := time.Since(a.ss.Begun)
-	if a.asked.CompareAndSwap(0, int64(now)) {
-		a.silence = a.ss.c.cfg.udpSilence
+// isClients tells whether a datagram is the client's. The first one that is says
+// which port the client uses.
+func (a *association) isClients(from netip.AddrPort) bool {
+	own := a.ss.c.client.Addr()
+	client := a.client.Load()
+	switch {
+	case client != nil && *client != from:
+		return false
+	case own.IsValid() && from.Addr().WithZone("") != own, !own.IsValid() && !from.Addr().IsLoopback(), a.announced != 0 && from.Port() != a.announced:
 		return false
 	}
-	asked := time.Duration(a.asked.Load())
-	if asked == 0 || now-asked < a.silence {
-		return false
+	// The port may become another program's while the association goes on.
+	if rules, ok := a.ss.c.cfg.Rules.(SenderRules); ok && (client == nil || time.Since(a.checked) >= udpSenderEvery) {
+		if err := rules.AllowSender(a.ctx, a.ss.Request, netip.AddrPortFrom(from.Addr().WithZone(""), from.Port()), a.bound); err != nil {
+			if !a.warned {
+				a.warned = true
+				a.ss.c.cfg.Logger.Warn("a datagram for somebody else's association is dropped, and so are others for it", "err", err)
+			}
+			return false
+		}
+		a.checked = time.Now()
 	}
-	a.silence = now - asked + min(now-asked, maxUDPSilence)
+	if client == nil {
+		a.client.Store(&from)
+	}
 	return true
 }
 
-type silenceKey struct{}
-
-// SilentSince tells a Config's ListenPacket why it is called again: since when
-// the association has sent and heard nothing. It is zero if that is not why.
-func SilentSince(ctx context.Context) time.Time {
-	since, _ := ctx.Value(silenceKey{}).(time.Time)
-	return since
-}
-
-// reconsider has another network chosen in place of the one that o is on. If it is
-// the same one, o stays: a new port would undo what is on the way.
-func (a *association) reconsider(ap netip.AddrPort, o net.PacketConn) net.PacketConn {
-	ctx := a.ctx
-	if asked := a.asked.Load(); asked != 0 {
-		ctx = context.WithValue(ctx, silenceKey{}, a.ss.Begun.Add(time.Duration(asked)))
+// transmit sends data to an address of dest, if the rules allow it.
+func (a *association) transmit(data []byte, dest Addr, ip netip.Addr) {
+	ap := netip.AddrPortFrom(ip.Unmap(), dest.Port)
+	if a.allow(dest, ap) != nil {
+		return
 	}
-	n, err := a.listen(ctx, ap)
-	if err != nil {
-		return o
+	a.datagrams.Add(1)
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	if a.send(data, ap) == nil {
+		a.ss.sent.Add(int64(len(data)))
 	}
-	if addrPort(n.LocalAddr()).Addr() == addrPort(o.LocalAddr()).Addr() {
-		_ = n.Close()
-		return o
-	}
-	if a.adopt(ap, n) != nil {
-		return o
-	}
-	_ = o.Close()
-	return n
-}
-
-// open returns the socket for ap's family. It opens one if there is none, or
-// only broken.
-func (a *association) open(ap netip.AddrPort, broken net.PacketConn) (net.PacketConn, error) {
-	a.mu.Lock()
-	o := a.outside[ap.Addr().Is4()]
-	a.mu.Unlock()
-	if o != nil && o != broken {
-		return o, nil
-	}
-	o, err := a.listen(a.ctx, ap)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.adopt(ap, o); err != nil {
-		return nil, err
-	}
-	if broken != nil {
-		_ = broken.Close()
-	}
-	return o, nil
-}
-
-// listen opens a socket for ap's family.
-func (a *association) listen(ctx context.Context, ap netip.AddrPort) (net.PacketConn, error) {
-	network := "udp6"
-	if ap.Addr().Is4() {
-		network = "udp4"
-	}
-	ctx, cancel := context.WithTimeout(ctx, a.ss.c.cfg.Connect)
-	defer cancel()
-	return a.ss.c.cfg.ListenPacket(ctx, network, ap.String())
-}
-
-// adopt makes o the socket for ap's family.
-func (a *association) adopt(ap netip.AddrPort, o net.PacketConn) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
-		_ = o.Close()
-		return net.ErrClosed
-	}
-	a.outside[ap.Addr().Is4()] = o
-	a.readers.Go(func() { a.toClient(o) })
-	return nil
 }
 
 // toClient passes on what comes for the client, from those that it has sent to.
@@ -376,7 +263,7 @@ func (a *association) deliver(b *[bufferSize]byte, n int, from netip.AddrPort) {
 		return
 	}
 	a.mu.Lock()
-	_, ok := a.known[from.Addr()]
+	ok := a.peers.mayAnswer(from.Addr())
 	a.mu.Unlock()
 	if !ok {
 		return

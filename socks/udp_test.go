@@ -29,8 +29,14 @@ type udpClient struct {
 // associate asks for an association; the first reply has the relay's address.
 func (p *testProxy) associate(t *testing.T) *udpClient {
 	t.Helper()
+	return p.associateAs(t, "\x01\x00\x00\x00\x00\x00\x00")
+}
+
+// associateAs announces an address.
+func (p *testProxy) associateAs(t *testing.T, announced string) *udpClient {
+	t.Helper()
 	c := p.dial(t)
-	if _, err := io.WriteString(c, "\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"); err != nil {
+	if _, err := io.WriteString(c, "\x05\x01\x00\x05\x03\x00"+announced); err != nil {
 		t.Fatal(err)
 	}
 	var b [12]byte
@@ -322,6 +328,136 @@ func TestSilenceIsNoticedAtTimes(t *testing.T) {
 			t.Error("once more before 60 s")
 		}
 	})
+}
+
+// A name whose resolver is silent holds up no other datagram, and one that is slow
+// only those to it.
+func TestSilentResolverStallsNobody(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	resolve := make(chan struct{})
+	p := newProxy(t, Config{Resolve: func(ctx context.Context, _, host string) ([]netip.Addr, error) {
+		if host == "slow.test" {
+			<-resolve
+			return []netip.Addr{echo.Addr()}, nil
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
+	u := p.associate(t)
+	for range 2 * maxUDPWaiting {
+		u.send("\x03\x0bsilent.test"+port(echo), "nobody hears this")
+	}
+	u.send("\x03\x09slow.test"+port(echo), "slow")
+	u.send(socks5Addr(echo), "quick")
+	if _, data, ok := u.receive(testTimeout); !ok || data != "quick" {
+		t.Errorf("got %q, %v", data, ok)
+	}
+	close(resolve)
+	if _, data, ok := u.receive(testTimeout); !ok || data != "slow" {
+		t.Errorf("got %q, %v", data, ok)
+	}
+}
+
+// Rules see the name that a datagram goes to.
+func TestAssociationRulesByName(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	p := newProxy(t, Config{
+		Resolve: func(context.Context, string, string) ([]netip.Addr, error) { return []netip.Addr{echo.Addr()}, nil },
+		Rules:   denyName("bad.test"),
+	})
+	u := p.associate(t)
+	u.send("\x03\x08bad.test"+port(echo), "bad")
+	u.send("\x03\x09good.test"+port(echo), "good")
+	u.send("\x03\x08bad.test"+port(echo), "bad again")
+	u.send(socks5Addr(echo), "address")
+	for _, want := range []string{"good", "address"} {
+		if _, data, _ := u.receive(testTimeout); data != want {
+			t.Errorf("got %q, want %q", data, want)
+		}
+	}
+}
+
+// Many clients announce where they are going to send to, not from.
+func TestAssociationAnnouncements(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	for _, tt := range []struct {
+		name, announced string
+		rules           Rules
+	}{
+		{"nothing", "\x01\x00\x00\x00\x00\x00\x00", nil},
+		{"a destination elsewhere", "\x01\xc0\x00\x02\x01\x00\x35", nil},
+		{"a name", "\x03\x09echo.test\x00\x35", nil},
+		{"a destination on the same host", socks5Addr(echo), onlySender(0)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			u := newProxy(t, Config{Rules: tt.rules}).associateAs(t, tt.announced)
+			u.send(socks5Addr(echo), "x")
+			if _, data, ok := u.receive(testTimeout); !ok || data != "x" {
+				t.Errorf("got %q, %v", data, ok)
+			}
+		})
+	}
+}
+
+// onlySender are rules that turn away a sender's port.
+type onlySender uint16
+
+func (onlySender) Allow(context.Context, *Request) error                     { return nil }
+func (onlySender) AllowAddr(context.Context, *Request, netip.AddrPort) error { return nil }
+
+func (o onlySender) AllowSender(_ context.Context, _ *Request, from, _ netip.AddrPort) error {
+	if from.Port() == uint16(o) {
+		return ErrNotAllowed
+	}
+	return nil
+}
+
+// The first datagram does not make an association somebody else's.
+func TestAssociationIsNotTakenOver(t *testing.T) {
+	echo := serveUDPEcho(t, "udp4")
+	thief, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = thief.Close() }()
+	u := newProxy(t, Config{Rules: onlySender(addrPort(thief.LocalAddr()).Port())}).associate(t)
+	for range 3 {
+		if _, err := thief.WriteTo([]byte("\x00\x00\x00"+socks5Addr(echo)+"stolen"), u.RemoteAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u.send(socks5Addr(echo), "mine")
+	if _, data, ok := u.receive(testTimeout); !ok || data != "mine" {
+		t.Errorf("got %q, %v", data, ok)
+	}
+}
+
+// What was used last is remembered, however many destinations there are.
+func TestManyPeers(t *testing.T) {
+	var p udpPeers
+	peer := func(i int) udpPeer {
+		return udpPeer{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1)}
+	}
+	for i := range 3 * maxUDPPeers {
+		p.note(peer(i), nil)
+		if _, known := p.verdict(peer(0)); !known { // it is in use
+			t.Fatalf("the first is forgotten after %d", i)
+		}
+	}
+	if n := len(p.byPeer); n != maxUDPPeers || p.recent.Len() != n || len(p.known) != n {
+		t.Errorf("%d, %d and %d peers are remembered, want %d", n, p.recent.Len(), len(p.known), maxUDPPeers)
+	}
+	last := 3*maxUDPPeers - 1
+	for i, want := range map[int]bool{0: true, 1: false, last - maxUDPPeers + 1: false, last - maxUDPPeers + 2: true, last: true} {
+		if got := p.mayAnswer(peer(i).addr.Addr()); got != want {
+			t.Errorf("peer %d may answer: %v", i, got)
+		}
+	}
+	p.note(udpPeer{"a", peer(last).addr}, nil)
+	p.forget(p.byPeer[peer(last)])
+	if !p.mayAnswer(peer(last).addr.Addr()) {
+		t.Error("an address that is known by its name, too, may not answer")
+	}
 }
 
 func TestAssociationIdle(t *testing.T) {

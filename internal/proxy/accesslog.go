@@ -30,6 +30,8 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 		attrs = append(attrs, slog.String("dest", r.Dest.String()))
 	}
 	if d, ok := r.Data.(*details); ok {
+		d.mu.Lock() // an association's last look-ups may still be under way
+		defer d.mu.Unlock()
 		text("process", d.who.String())
 		if ss.Conn != nil {
 			text("remote", remote(ss))

@@ -31,8 +31,8 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	if err != nil {
 		return nil, err
 	}
-	o.choose(r, d, socks.Addr{Host: dest.Addr().String(), Port: dest.Port()})
-	dec, err := o.decide(ctx, r, d, network, address)
+	ch := o.choose(r, d, socks.Addr{Host: dest.Addr().String(), Port: dest.Port()})
+	dec, err := o.decide(ctx, r, d, ch, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,13 @@ package proxy
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,25 +16,80 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/socks"
 )
 
 // callerOf finds the local process that has made a request's connection. Whose
 // executable cannot be read, for want of permission, is known by its user only.
 func callerOf(r *socks.Request) caller {
-	if !r.Client.Addr().IsValid() {
+	if r.Unix {
+		return peerOf(r)
+	}
+	uid, inode, err := socketOwner(unix.IPPROTO_TCP, r.Client, r.Listener)
+	switch {
+	case err == nil:
+		c := caller{known: true, uid: uid}
+		c.pid, c.executable = processWithSocket(uid, inode)
+		return c
+	case r.Client.Addr().IsValid() && !r.Loopback() && !isOwnAddress(r.Client.Addr()):
+		return caller{elsewhere: true}
+	}
+	return caller{}
+}
+
+// peerOf is who connected to a Unix socket, which the kernel noted then.
+func peerOf(r *socks.Request) caller {
+	conn, ok := r.Conn.(*net.UnixConn)
+	if !ok {
 		return caller{}
 	}
-	uid, inode, err := socketOwner(r.Client, r.Listener)
+	cred, err := unixsocket.PeerCred(conn)
 	if err != nil {
-		return caller{} // not on this host, or gone
+		return caller{}
 	}
-	c := caller{known: true, uid: uid}
-	if inode != 0 {
-		c.pid, c.executable = processWithSocket(uid, inode)
+	c := caller{known: true, uid: cred.UID}
+	dir := filepath.Join("/proc", strconv.Itoa(int(cred.PID)))
+	if exe, ok := executableOf(dir, cred.UID); ok {
+		c.pid, c.executable = int(cred.PID), exe
 	}
 	return c
 }
+
+// executableOf reads which program a process of the user runs; "" without
+// permission. It tells whether there is such a process.
+func executableOf(dir string, uid uint32) (string, bool) {
+	var st syscall.Stat_t
+	if syscall.Stat(dir, &st) != nil || st.Uid != uid {
+		return "", false
+	}
+	exe, _ := os.Readlink(filepath.Join(dir, "exe"))
+	return strings.TrimSuffix(exe, " (deleted)"), true
+}
+
+// isOwnAddress tells whether this host has the address, or may have: the
+// interfaces cannot be listed.
+func isOwnAddress(ip netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		own, _ := netip.AddrFromSlice(n.IP)
+		return ok && own.Unmap() == ip.Unmap().WithZone("")
+	})
+}
+
+// senderOf finds the user whose datagrams come from a local address.
+func senderOf(from, to netip.AddrPort) (uid uint32, err error) {
+	uid, _, err = socketOwner(unix.IPPROTO_UDP, from, to)
+	return uid, err
+}
+
+// errNoOwner is of a socket that its process has closed: the kernel goes on for
+// it, as nobody's, which reads as root's.
+var errNoOwner = errors.New("the socket has no owner any more")
 
 const (
 	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY, linux/sock_diag.h
@@ -41,19 +99,25 @@ const (
 	diagInode        = 68 // and of idiag_inode
 )
 
-// socketOwner asks the kernel for one TCP socket of this host (sock_diag(7)). It
+// socketOwner asks the kernel for one socket of this host (sock_diag(7)). It
 // looks the socket up by its addresses, so it takes as long however many there
 // are.
-func socketOwner(local, remote netip.AddrPort) (uid, inode uint32, err error) {
+func socketOwner(protocol byte, local, remote netip.AddrPort) (uid, inode uint32, err error) {
+	if !local.Addr().IsValid() || !remote.Addr().IsValid() {
+		return 0, 0, errNoOwner
+	}
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { _ = conn.Close() }()
 	b := make([]byte, diagRequestSize)
-	b[0], b[1] = unix.AF_INET, unix.IPPROTO_TCP
+	b[0], b[1] = unix.AF_INET, protocol
 	if local.Addr().Is6() {
 		b[0] = unix.AF_INET6
+	}
+	if protocol == unix.IPPROTO_UDP {
+		local, remote = remote, local // udp_dump_one, net/ipv4/udp_diag.c: as they are in a datagram to it
 	}
 	binary.NativeEndian.PutUint32(b[4:], ^uint32(0)) // every state
 	binary.BigEndian.PutUint16(b[8:], local.Port())
@@ -71,7 +135,10 @@ func socketOwner(local, remote netip.AddrPort) (uid, inode uint32, err error) {
 		return 0, 0, fmt.Errorf("sock_diag: %d answers", len(replies))
 	}
 	data := replies[0].Data
-	return binary.NativeEndian.Uint32(data[diagUID:]), binary.NativeEndian.Uint32(data[diagInode:]), nil
+	if inode = binary.NativeEndian.Uint32(data[diagInode:]); inode == 0 {
+		return 0, 0, errNoOwner
+	}
+	return binary.NativeEndian.Uint32(data[diagUID:]), inode, nil
 }
 
 // processWithSocket looks through the user's processes for the one that has
@@ -88,8 +155,8 @@ func processWithSocket(uid, inode uint32) (pid int, executable string) {
 			continue
 		}
 		dir := filepath.Join("/proc", p.Name())
-		var st syscall.Stat_t
-		if syscall.Stat(dir, &st) != nil || st.Uid != uid {
+		exe, ok := executableOf(dir, uid)
+		if !ok {
 			continue
 		}
 		fds, err := os.ReadDir(filepath.Join(dir, "fd"))
@@ -98,8 +165,7 @@ func processWithSocket(uid, inode uint32) (pid int, executable string) {
 		}
 		for _, fd := range fds {
 			if link, err := os.Readlink(filepath.Join(dir, "fd", fd.Name())); err == nil && link == want {
-				exe, _ := os.Readlink(filepath.Join(dir, "exe"))
-				return pid, strings.TrimSuffix(exe, " (deleted)")
+				return pid, exe
 			}
 		}
 	}

@@ -41,7 +41,97 @@ func TestCallerOfThisProcess(t *testing.T) {
 }
 
 func TestCallerElsewhere(t *testing.T) {
-	if got := callerOf(&socks.Request{Client: netip.MustParseAddrPort("192.0.2.1:1"), Listener: netip.MustParseAddrPort("127.0.0.1:1")}); got.known {
-		t.Errorf("%+v", got)
+	for client, want := range map[string]caller{
+		"192.0.2.1:1": {elsewhere: true},
+		"127.0.0.1:1": {}, // no such socket, but it would be on this host
+		"127.9.9.9:1": {},
+		"[::1]:1":     {},
+	} {
+		if got := callerOf(&socks.Request{Client: netip.MustParseAddrPort(client), Listener: netip.MustParseAddrPort("127.0.0.1:1")}); got != want {
+			t.Errorf("%s: %+v, want %+v", client, got, want)
+		}
+	}
+}
+
+// A socket that was closed right after sending has no owner, which is not root.
+func TestCallerIsGone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	s, err := l.Accept() // not closed yet: the client's socket is in FIN-WAIT-2
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	got := callerOf(&socks.Request{Client: c.LocalAddr().(*net.TCPAddr).AddrPort(), Listener: netip.MustParseAddrPort(l.Addr().String())})
+	if got != (caller{}) {
+		t.Errorf("%+v, want nothing to be known", got)
+	}
+}
+
+// The user of a datagram's port is found, be the socket connected or not.
+func TestSenderOf(t *testing.T) {
+	for _, network := range []struct{ name, addr string }{{"udp4", "127.0.0.1:0"}, {"udp6", "[::1]:0"}} {
+		relay, err := net.ListenPacket(network.name, network.addr)
+		if err != nil {
+			t.Logf("%s: %v", network.addr, err)
+			continue
+		}
+		defer func() { _ = relay.Close() }()
+		to := relay.LocalAddr().(*net.UDPAddr).AddrPort()
+		open, err := net.ListenPacket(network.name, network.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		connected, err := net.Dial(network.name, to.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []interface {
+			LocalAddr() net.Addr
+			Close() error
+		}{open, connected} {
+			from := c.LocalAddr().(*net.UDPAddr).AddrPort()
+			if uid, err := senderOf(from, to); err != nil || uid != uint32(os.Getuid()) {
+				t.Errorf("%v to %v: user %d, %v", from, to, uid, err)
+			}
+			_ = c.Close()
+			if uid, err := senderOf(from, to); err == nil {
+				t.Errorf("closed: user %d", uid)
+			}
+		}
+	}
+}
+
+// A Unix socket tells who connected to it.
+func TestCallerByUnixSocket(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := callerOf(&socks.Request{Unix: true, Conn: s}), (caller{known: true, uid: uint32(os.Getuid()), pid: os.Getpid(), executable: exe}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -38,34 +38,37 @@ func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistak
 func (o *outgoing) close() { _ = o.dialer.Daemon.Close() }
 
 // choose finds the intents of what r wants with dest.
-func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) {
-	told := d.choice.mistake != nil
-	d.choice = o.chooser.choose(r, dest)
+func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) choice {
+	ch := o.chooser.choose(r, dest)
 	if o.chooser.identify {
 		o.chooser.who(r)
 	}
-	if m := d.choice.mistake; m != nil && !told {
+	d.mu.Lock()
+	told := d.choice.mistake != nil
+	d.choice = ch
+	d.mu.Unlock()
+	if m := ch.mistake; m != nil && !told {
 		o.mistake(r, m)
 	}
+	return ch
 }
 
 // decide asks the manager. The error tells that the request is over.
-func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, network, address string) (*client.Decision, error) {
-	ctx = client.WithOrigin(client.WithIntents(ctx, d.choice.set), o.chooser.origin(r, d))
+func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch choice, network, address string) (*client.Decision, error) {
+	ctx = client.WithOrigin(client.WithIntents(ctx, ch.set), o.chooser.origin(r, d, ch.from))
 	dec, err := o.dialer.Decide(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
 	d.err = dec.Err()
-	o.takesPart(d.err)
+	d.mu.Unlock()
+	o.takesPart(dec.Err())
 	return dec, nil
 }
 
 // details is what a request's Data holds.
 type details struct {
-	choice choice
-	err    error // why the manager had no say
-
 	// who is found out when somebody asks, and once.
 	once  sync.Once
 	asked atomic.Bool // who is set
@@ -77,6 +80,8 @@ type details struct {
 	moving func()
 
 	mu        sync.Mutex // of what an association changes while it runs
+	choice    choice
+	err       error // why the manager had no say
 	source    netip.Addr
 	device    string
 	reason    string
@@ -127,8 +132,7 @@ func (d *details) noted(info client.Info) {
 func (o *outgoing) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)
-	o.choose(r, d, r.Dest)
-	dec, err := o.decide(ctx, r, d, network, address)
+	dec, err := o.decide(ctx, r, d, o.choose(r, d, r.Dest), network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +189,9 @@ func (o *outgoing) check(ctx context.Context) error {
 func (o *outgoing) resolve(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)
-	o.choose(r, d, socks.Addr{Host: host})
+	ch := o.choose(r, d, socks.Addr{Host: host})
 	family := network[len("ip"):]
-	dec, err := o.decide(ctx, r, d, "udp"+family, net.JoinHostPort(host, strconv.Itoa(0)))
+	dec, err := o.decide(ctx, r, d, ch, "udp"+family, net.JoinHostPort(host, strconv.Itoa(0)))
 	if err != nil {
 		return nil, err
 	}

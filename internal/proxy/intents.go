@@ -84,8 +84,8 @@ func (c *chooser) said(r *socks.Request) (intent.Set, *mistake) {
 
 // origin is what the manager is told about r: the source of its intents, and the
 // process that made it as far as that was found out.
-func (c *chooser) origin(r *socks.Request, d *details) client.Origin {
-	o := client.Origin{UID: client.UnknownUID, Source: d.choice.from}
+func (c *chooser) origin(r *socks.Request, d *details, from string) client.Origin {
+	o := client.Origin{UID: client.UnknownUID, Source: from}
 	if !d.asked.Load() {
 		return o
 	}

@@ -87,10 +87,9 @@ func TestOrigin(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &socks.Request{}
 			d := detailsOf(r)
-			d.choice.from = "client"
 			d.once.Do(func() { d.who = tt.who })
 			d.asked.Store(tt.asked)
-			if got := (&chooser{who: who}).origin(r, d); got != tt.want {
+			if got := (&chooser{who: who}).origin(r, d, "client"); got != tt.want {
 				t.Errorf("%+v, want %+v", got, tt.want)
 			}
 		})

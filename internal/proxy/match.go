@@ -34,8 +34,9 @@ type portRange struct{ low, high uint16 }
 type verdict int
 
 const (
-	no    verdict = iota
-	maybe         // it depends on the address, which is not known yet
+	no      verdict = iota
+	maybe           // it depends on the address, which is not known yet
+	unknown         // it depends on who asks, which cannot be found out
 	yes
 )
 
@@ -47,9 +48,10 @@ type subject struct {
 	caller  func() caller  // who connected; asked only if a rule wants to know
 }
 
-// caller is a local process that connected to the proxy. Nothing is known of
-// others.
+// caller is who connected to the proxy. The zero value is a local process of which
+// nothing could be found out.
 type caller struct {
+	elsewhere  bool // not on this host, so no local user and no local process
 	known      bool
 	uid        uint32
 	pid        int    // 0 if it could not be read
@@ -67,15 +69,20 @@ func (c caller) String() string {
 }
 
 // newSubject makes the subject for a request whose address is not known, or is
-// addr.
-func newSubject(r *socks.Request, addr netip.AddrPort, who func() caller) subject {
+// addr. dest is how the client asked for addr.
+func newSubject(r *socks.Request, addr netip.AddrPort, dest socks.Addr, who func() caller) subject {
 	s := subject{request: r, addr: addr, caller: who}
 	switch {
-	case r.Command == socks.CommandUDPAssociate: // Dest is something else there
+	case !addr.IsValid() && r.Command == socks.CommandUDPAssociate: // its destinations come later
 	case !addr.IsValid():
 		return towards(r, r.Dest, who)
-	case !r.Dest.IP().IsValid():
-		s.name = normalName(r.Dest.Host)
+	default:
+		if dest.Host == "" && r.Command != socks.CommandUDPAssociate {
+			dest = r.Dest
+		}
+		if !dest.IP().IsValid() {
+			s.name = normalName(dest.Host)
+		}
 	}
 	return s
 }
@@ -113,11 +120,29 @@ func (m *match) matches(s subject) verdict {
 	if d == no || len(m.uids)+len(m.processes) == 0 {
 		return d
 	}
-	who := s.caller()
-	if len(m.uids) > 0 && (!who.known || !slices.Contains(m.uids, who.uid)) || len(m.processes) > 0 && !m.process(who) {
-		return no
+	return min(d, m.caller(s.caller()))
+}
+
+// caller compares user and process.
+func (m *match) caller(who caller) verdict {
+	result := yes
+	if len(m.uids) > 0 {
+		switch {
+		case who.elsewhere, who.known && !slices.Contains(m.uids, who.uid):
+			return no
+		case !who.known:
+			result = unknown
+		}
 	}
-	return d
+	if len(m.processes) > 0 {
+		switch {
+		case who.elsewhere, who.executable != "" && !m.process(who.executable):
+			return no
+		case who.executable == "":
+			result = unknown
+		}
+	}
+	return result
 }
 
 // user compares names. Without a password file they are what the client says.
@@ -146,16 +171,16 @@ func (m *match) destination(s subject) verdict {
 // namesAddress tells whether a network of m holds ip, as distinct from m
 // applying to every destination.
 func (m *match) namesAddress(ip netip.Addr) bool {
-	return slices.ContainsFunc(m.destinations, func(d destination) bool { return d.network.Contains(ip) })
+	return slices.ContainsFunc(m.destinations, func(d destination) bool { return d.network.Bits() > 0 && d.network.Contains(ip) })
 }
 
 // process compares the path of the executable, or the last part of it.
-func (m *match) process(c caller) bool {
-	return c.executable != "" && slices.ContainsFunc(m.processes, func(p string) bool {
+func (m *match) process(executable string) bool {
+	return slices.ContainsFunc(m.processes, func(p string) bool {
 		if strings.Contains(p, "/") {
-			return p == c.executable
+			return p == executable
 		}
-		return p == path.Base(c.executable)
+		return p == path.Base(executable)
 	})
 }
 

@@ -28,6 +28,7 @@ type Proxy struct {
 	server   *socks.Server
 	metrics  *metrics
 	mistakes *mistakes
+	unknown  *undecided
 	learner  *learner
 	out      atomic.Pointer[outgoing]
 	access   atomic.Bool // log requests
@@ -47,6 +48,7 @@ func New(options Options, log *slog.Logger) (*Proxy, error) {
 	p.server = socks.New(socks.Config{})
 	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.Load() })
 	p.mistakes = newMistakes(log, p.metrics.mistakes)
+	p.unknown = newUndecided(log)
 	c, err := options.load()
 	if err != nil {
 		return nil, err
@@ -147,9 +149,9 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 	learn := c.learning.on
 	return socks.Config{
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve,
-		Auth: auth, Rules: &access{rules: c.rules, who: who},
+		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: kindOf, sender: senderOf, unknown: p.unknown.note},
 		AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
-		MaxConns: affordable(c.conns, p.log), MaxConnsPerClient: c.perClient,
+		MaxConns: p.affordable(c.conns), MaxConnsPerClient: c.perClient,
 		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,
 		Logger: p.log,
 		Hooks: socks.Hooks{
@@ -169,21 +171,6 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 			},
 		},
 	}
-}
-
-// affordable lowers the number of connections to what the descriptors suffice
-// for: two each, and some for everything else.
-func affordable(conns int, log *slog.Logger) int {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return conns
-	}
-	const others = 256 // listeners, pipes, the manager's socket
-	if most := int(min(limit.Cur, 1<<30)-others) / 2; most < conns {
-		log.Info("the limit of open files allows fewer connections than configured", "connections", most, "configured", conns, "files", limit.Cur)
-		return max(most, 1)
-	}
-	return conns
 }
 
 // warn says what is allowed but was perhaps not meant.

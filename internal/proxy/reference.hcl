@@ -41,7 +41,7 @@ commands {
 }
 
 limits {
-  connections = 10000   # of clients; fewer if the limit of open files is too low
+  connections = 10000   # of clients; fewer if the limits of open files or memory are too low
   per_client  = 1000    # from one address; this host's own have no limit
 }
 
@@ -65,12 +65,15 @@ learning {
 
 # Rules allow or deny; the first that matches counts. If none does, clients on
 # this host and those with a password may connect everywhere, others nowhere.
-# Clients elsewhere do not get at this host's loopback and link-local addresses
-# unless a rule names them.
+# Clients elsewhere do not get at this host, by whichever of its addresses, nor at
+# its links' own addresses, unless a rule names them; nobody sends to broadcast and
+# multicast addresses unless a rule names them. 0.0.0.0/0 and ::/0 name nothing.
 #
 # Of each kind that is given, one entry must match: client (network), destination
 # (network, name, or pattern), port (or range), user, uid and process (of a local
-# client; the process only if it can be read).
+# client). Where the uid or the process cannot be found out, a rule that allows does
+# not apply and one that denies does. To read processes of others, muacsocksd needs
+# the right (CAP_SYS_PTRACE, proc(5)).
 rule "no mail" {
   action = "deny"
   port   = ["25"]

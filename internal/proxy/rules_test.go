@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -64,12 +65,23 @@ rule "home" {
 		{"a name may turn out to be forbidden", homeAndLAN, remote, false, socks.CommandConnect, "rebind.example.org", "10.0.0.1", want{true, false}},
 		{"a name is forbidden whatever its address", homeAndLAN, remote, false, socks.CommandConnect, "NAS.lan.", "198.51.100.1", want{false, false}},
 		{"an address is forbidden", homeAndLAN, local, false, socks.CommandConnect, "10.1.2.3", "", want{false, false}},
+		{"nor to its other addresses", homeAndLAN, remote, false, socks.CommandConnect, "example.org", "192.0.2.1", want{true, false}},
+		{"nor by a literal", homeAndLAN, remote, false, socks.CommandConnect, "192.0.2.1", "", want{false, false}},
+		{"nor with a datagram", homeAndLAN, remote, false, socks.CommandUDPAssociate, "0.0.0.0", "192.0.2.1", want{true, false}},
+		{"nor to be connected to", homeAndLAN, remote, false, socks.CommandBind, "192.0.2.1", "", want{false, false}},
+		{"nor with a password", "", remote, true, socks.CommandConnect, "192.0.2.1", "", want{false, false}},
+		{"unless a rule names the address", homeAndLAN, remote, false, socks.CommandConnect, "printer.example", "127.0.0.1", want{true, false}},
+		{"a rule that names everything names nothing", "rule \"x\" {\n action = \"allow\"\n destination = [\"0.0.0.0/0\", \"::/0\"]\n}", remote, false, socks.CommandConnect, "x.example", "192.0.2.1", want{true, false}},
+		{"this host gets at itself", homeAndLAN, local, false, socks.CommandConnect, "192.0.2.1", "", want{true, true}},
+		{"nobody sends to all of a network", "", local, false, socks.CommandUDPAssociate, "0.0.0.0", "192.0.2.255", want{true, false}},
+		{"or to a group", "", local, false, socks.CommandUDPAssociate, "0.0.0.0", "224.0.0.251", want{true, false}},
+		{"unless a rule names it", "rule \"x\" {\n action = \"allow\"\n destination = \"224.0.0.0/4\"\n}", local, false, socks.CommandUDPAssociate, "0.0.0.0", "224.0.0.251", want{true, true}},
 		{"others are still kept out", homeAndLAN, "203.0.113.1:1", false, socks.CommandConnect, "198.51.100.1", "", want{false, false}},
 		{"an association is decided by datagram", homeAndLAN, remote, false, socks.CommandUDPAssociate, "0.0.0.0", "10.0.0.1", want{true, false}},
 		{"and may be allowed", homeAndLAN, remote, false, socks.CommandUDPAssociate, "0.0.0.0", "198.51.100.1", want{true, true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := &access{rules: parse(t, tt.rules).rules, who: func(*socks.Request) caller { return caller{} }}
+			a := &access{rules: parse(t, tt.rules).rules, who: func(*socks.Request) caller { return caller{} }, kind: fakeKind}
 			r := &socks.Request{Command: tt.command, Dest: socks.Addr{Host: tt.dest, Port: 443}, Client: netip.MustParseAddrPort(tt.client), Authenticated: tt.authenticated}
 			addr := tt.addr
 			if addr == "" {
@@ -89,8 +101,40 @@ rule "home" {
 	}
 }
 
+// fakeKind is of a host that has 192.0.2.1/24.
+func fakeKind(ip netip.Addr) addrKind {
+	switch {
+	case ip.IsMulticast() || ip == netip.MustParseAddr("192.0.2.255"):
+		return group
+	case ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("192.0.2.1"):
+		return ownHost
+	}
+	return others
+}
+
+func TestKindOf(t *testing.T) {
+	for text, want := range map[string]addrKind{
+		"127.0.0.1": ownHost, "127.3.4.5": ownHost, "::1": ownHost, "0.0.0.0": ownHost, "::": ownHost, "fe80::1": ownHost, "169.254.1.1": ownHost,
+		"::ffff:127.0.0.1": ownHost, "224.0.0.251": group, "ff02::fb": group, "255.255.255.255": group, "192.0.2.7": others, "2001:db8::7": others,
+	} {
+		if got := kindOf(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		ip, _ := netip.AddrFromSlice(a.(*net.IPNet).IP)
+		if got := kindOf(ip); got != ownHost {
+			t.Errorf("%v, which this host has: %v", ip, got)
+		}
+	}
+}
+
 func TestRulesByPort(t *testing.T) {
-	a := &access{rules: parse(t, "rule \"x\" {\n action = \"deny\"\n port = [\"25\", \"100-200\"]\n}").rules}
+	a := &access{rules: parse(t, "rule \"x\" {\n action = \"deny\"\n port = [\"25\", \"100-200\"]\n}").rules, kind: fakeKind}
 	for port, allowed := range map[uint16]bool{24: true, 25: false, 26: true, 99: true, 100: false, 150: false, 200: false, 201: true} {
 		r := &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: port}, Client: netip.MustParseAddrPort("127.0.0.1:1")}
 		if err := a.Allow(t.Context(), r); (err == nil) != allowed {
@@ -112,26 +156,118 @@ rule "curl" {
 rule "alice" {
   action = "deny"
   user = "alice"
-}`).rules}
+}`).rules, kind: fakeKind}
 	for _, tt := range []struct {
 		who     caller
 		user    string
 		allowed bool
 	}{
-		{caller{}, "", true},
+		{caller{elsewhere: true}, "", true},
+		{caller{}, "", false}, // it may be root's
 		{caller{known: true, uid: 0}, "", false},
-		{caller{known: true, uid: 1000}, "", true},
+		{caller{known: true, uid: 1000}, "", false}, // it may be curl's
 		{caller{known: true, uid: 1000, executable: "/usr/bin/curl"}, "", false},
 		{caller{known: true, uid: 1000, executable: "/opt/x"}, "", false},
 		{caller{known: true, uid: 1000, executable: "/usr/bin/x"}, "", true},
-		{caller{}, "alice", false},
-		{caller{}, "alice,category=query", false},
-		{caller{}, "category=query", true},
+		{caller{elsewhere: true}, "alice", false},
+		{caller{elsewhere: true}, "alice,category=query", false},
+		{caller{elsewhere: true}, "category=query", true},
 	} {
 		a.who = func(*socks.Request) caller { return tt.who }
 		r := &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: 443}, Client: netip.MustParseAddrPort("127.0.0.1:1"), User: tt.user}
 		if err := a.Allow(t.Context(), r); (err == nil) != tt.allowed {
 			t.Errorf("%+v, user %q: %v", tt.who, tt.user, err)
+		}
+	}
+}
+
+// Nobody is let in because of what cannot be found out.
+func TestRulesByUnknownCaller(t *testing.T) {
+	const remote = "192.0.2.7:4000" // may be this host's other address
+	for _, tt := range []struct {
+		name, rules string
+		who         caller
+		allowed     bool
+	}{
+		{"allow root, whose it is", "uid = \"0\"", caller{known: true}, true},
+		{"allow root, unknown", "uid = \"0\"", caller{}, false},
+		{"allow root, elsewhere", "uid = \"0\"", caller{elsewhere: true}, false},
+		{"allow a program, unknown", "process = \"curl\"", caller{known: true}, false},
+		{"allow a program, another one", "process = \"curl\"", caller{known: true, executable: "/bin/wget"}, false},
+		{"allow a program of a user, of another one", "process = \"curl\"\n uid = \"1\"", caller{known: true, uid: 2}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			told := 0
+			a := &access{
+				rules: parse(t, "rule \"x\" {\n action = \"allow\"\n "+tt.rules+"\n}").rules, kind: fakeKind,
+				who: func(*socks.Request) caller { return tt.who }, unknown: func(*socks.Request, string) { told++ },
+			}
+			r := &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: 443}, Client: netip.MustParseAddrPort(remote)}
+			err := a.Allow(t.Context(), r)
+			if (err == nil) != tt.allowed {
+				t.Errorf("%v, want allowed: %v", err, tt.allowed)
+			}
+			unknown := !tt.who.elsewhere && (!tt.who.known || tt.who.executable == "" && !tt.allowed && tt.who.uid == 0)
+			if (told > 0) != unknown {
+				t.Errorf("told %d times", told)
+			}
+		})
+	}
+}
+
+// An association is its client's: of the user on this host, of the address
+// elsewhere.
+func TestSenders(t *testing.T) {
+	local, remote := netip.MustParseAddrPort("127.0.0.1:4000"), netip.MustParseAddrPort("192.0.2.7:4000")
+	for _, tt := range []struct {
+		name    string
+		client  netip.AddrPort
+		who     caller
+		from    netip.AddrPort
+		owner   uint32
+		err     error
+		allowed bool
+	}{
+		{"its user", local, caller{known: true, uid: 1000}, local, 1000, nil, true},
+		{"another user", local, caller{known: true, uid: 1000}, local, 1001, nil, false},
+		{"root", local, caller{known: true, uid: 1000}, local, 0, nil, false},
+		{"nobody any more", local, caller{known: true}, local, 0, errNoOwner, false},
+		{"nobody knows whose association", local, caller{}, local, 0, nil, false},
+		{"elsewhere", remote, caller{elsewhere: true}, remote, 0, errNoOwner, true},
+		{"elsewhere, another address", remote, caller{elsewhere: true}, netip.MustParseAddrPort("192.0.2.8:4000"), 0, errNoOwner, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := &access{
+				who:    func(*socks.Request) caller { return tt.who },
+				sender: func(netip.AddrPort, netip.AddrPort) (uint32, error) { return tt.owner, tt.err },
+			}
+			err := a.AllowSender(t.Context(), &socks.Request{Client: tt.client}, tt.from, local)
+			if (err == nil) != tt.allowed || err != nil && !errors.Is(err, socks.ErrNotAllowed) {
+				t.Errorf("%v, want allowed: %v", err, tt.allowed)
+			}
+		})
+	}
+}
+
+// A name that a datagram goes to is one that rules see.
+func TestRulesByNameOfDatagram(t *testing.T) {
+	a := &access{kind: fakeKind, who: func(*socks.Request) caller { return caller{elsewhere: true} }, rules: parse(t, `
+rule "no lan" {
+  action = "deny"
+  destination = "*.lan"
+}
+rule "good" {
+  action = "allow"
+  destination = "*.example.org"
+}`).rules}
+	r := &socks.Request{Command: socks.CommandUDPAssociate, Dest: socks.Addr{Host: "0.0.0.0"}, Client: netip.MustParseAddrPort("192.0.2.7:1")}
+	if err := a.Allow(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+	for name, allowed := range map[string]bool{"nas.lan": false, "www.example.org": true, "www.example.com": false, "198.51.100.1": false} {
+		s := newSubject(r, netip.MustParseAddrPort("198.51.100.1:53"), socks.Addr{Host: name, Port: 53}, nil)
+		if err := a.decide(s, false); (err == nil) != allowed {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
