@@ -145,11 +145,11 @@ func TestCancelElsewhere(t *testing.T) {
 			return err
 		},
 		"Pool": func(ctx context.Context, s stuck) error {
-			_, _, err := (&Pool{Dialer: s.dialer}).SocketConnect(ctx, "tcp", s.address)
+			_, err := (&Pool{Dialer: s.dialer}).Get(ctx, "tcp", s.address)
 			return err
 		},
 		"Pending": func(ctx context.Context, s stuck) error {
-			_, _, err := (&Pool{Dialer: s.dialer}).Start(ctx, "tcp", s.address).Result()
+			_, err := (&Pool{Dialer: s.dialer}).Start(ctx, "tcp", s.address).Result()
 			return err
 		},
 	} {

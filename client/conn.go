@@ -3,10 +3,49 @@ package client
 import (
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 )
+
+// Candidate is one of the ways to connect that a dial has: FirstChoice,
+// PlainDial, or n for the n-th alternate of the manager.
+type Candidate int
+
+const (
+	PlainDial   Candidate = -1 // without any suggestion of the manager
+	FirstChoice Candidate = 0  // what the manager would rather have
+)
+
+// String gives "first choice", "alternate 1" and so on, or "plain dial".
+func (c Candidate) String() string {
+	switch {
+	case c == FirstChoice:
+		return "first choice"
+	case c > FirstChoice:
+		return "alternate " + strconv.Itoa(int(c))
+	}
+	return "plain dial"
+}
+
+// DecisionID identifies a decision of the manager, as mammactl decisions and its
+// logs show it. The zero value stands for none.
+type DecisionID [16]byte
+
+// IsZero tells whether there is no id.
+func (id DecisionID) IsZero() bool { return id == DecisionID{} }
+
+// String gives the form of a UUID (RFC 9562), "" for none.
+func (id DecisionID) String() string {
+	if id.IsZero() {
+		return ""
+	}
+	return uuid.UUID(id).String()
+}
+
+// MarshalText gives the text of String.
+func (id DecisionID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
 // Info tells how a connection came about.
 type Info struct {
@@ -15,15 +54,14 @@ type Info struct {
 	Decided bool
 	Err     error
 
-	// Candidate says what connected: 0 the manager's first choice, n its n-th
-	// alternate, -1 a plain dial without any suggestion.
-	Candidate int
+	// Candidate says what connected.
+	Candidate Candidate
 	Source    netip.Addr // the suggested source address; invalid if there was none
 	Device    string     // the interface that the socket was bound to, "" if none
 	Multipath bool       // opened with MPTCP
 	PlainTCP  bool       // in spite of Multipath, which the peer or something in between does not speak
 	Reason    string     // what decided, in the manager's words; may be empty
-	ID        uuid.UUID  // of the decision, zero if the manager gave none
+	ID        DecisionID // zero if the manager gave none
 
 	Reused        bool // by a Pool
 	Local, Remote netip.AddrPort

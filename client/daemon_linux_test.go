@@ -358,7 +358,7 @@ func TestAbsentDaemon(t *testing.T) {
 		}}
 		for range 100 {
 			var ans wire.Message
-			if err := d.Exchange(t.Context(), &wire.Message{Action: wire.ActionSocketConnectRequest}, &ans); !errors.Is(err, syscall.ECONNREFUSED) {
+			if err := d.exchange(t.Context(), &wire.Message{Action: wire.ActionSocketConnectRequest}, &ans); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)

@@ -18,7 +18,7 @@ import (
 )
 
 // plain is the index of the candidate that nobody suggested.
-const plain = -1
+const plain = PlainDial
 
 // target is what is to be connected to.
 type target struct {
@@ -79,7 +79,7 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 
 // candidate is one way to connect.
 type candidate struct {
-	index     int
+	index     Candidate
 	local     netip.Addr // to bind to; invalid: the kernel chooses
 	device    string     // to bind to; "": none
 	multipath bool
@@ -212,7 +212,7 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	for i := range ans.Alternates {
 		a := &ans.Alternates[i]
 		alt := &candidate{
-			index:     i + 1,
+			index:     Candidate(i + 1),
 			local:     a.Local.AddrPort.Addr().Unmap(),
 			device:    a.Device,
 			multipath: a.Protocol == wire.ProtoMPTCP,

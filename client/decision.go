@@ -143,22 +143,6 @@ func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
 	return d.dialPlan(ctx, &again, begun)
 }
 
-// SocketOption is an option that the manager suggests for a socket.
-type SocketOption struct {
-	Level, Name int
-	Value       []byte
-	Optional    bool // the connection is to be made even if setting it fails
-}
-
-// Endpoint is one address to connect to, with what is to be done to the socket
-// before.
-type Endpoint struct {
-	Source    netip.Addr // to bind to, port 0; invalid: the kernel chooses
-	Multipath bool       // to be opened with MPTCP
-	Options   []SocketOption
-	Remote    netip.AddrPort
-}
-
 // Endpoints resolves the name, on the network that was decided on, for a program
 // that makes its sockets itself. The best comes first; alternates follow as far
 // as their addresses are known, at last the addresses without any suggestion.

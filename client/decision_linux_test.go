@@ -182,15 +182,15 @@ func TestExchangeAndReport(t *testing.T) {
 	d := dialer(t, f.path).Daemon
 	var ans wire.Message
 	req := &wire.Message{Action: wire.ActionSocketConnectRequest}
-	if err := d.Exchange(t.Context(), req, &ans); err != nil {
+	if err := d.exchange(t.Context(), req, &ans); err != nil {
 		t.Fatal(err)
 	}
 	if ans.Context.BindSuggested != local("127.0.0.2") {
 		t.Errorf("answer %+v", ans)
 	}
-	d.Report(&ans, 3*time.Millisecond, nil, 4711)
-	d.Report(&ans, 0, &net.OpError{Err: errTest}, 0) // nobody can do anything with that
-	d.Report(&wire.Message{}, 0, nil, 0)             // the answer came from an original daemon
+	d.reportFirst(&ans, 3*time.Millisecond, nil, 4711)
+	d.reportFirst(&ans, 0, &net.OpError{Err: errTest}, 0) // nobody can do anything with that
+	d.reportFirst(&wire.Message{}, 0, nil, 0)             // the answer came from an original daemon
 	d.reportNow()
 	d.reporter.Wait()
 	var got []wire.Outcome

@@ -161,7 +161,7 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 	w := o.winner
 	return withInfo(o.conn, Info{
 		Decided: true, Candidate: w.index, Source: w.local, Device: w.device, Multipath: w.multipath, PlainTCP: declined,
-		Reason: p.reason, ID: p.id, Attempts: o.failed, Duration: time.Since(begun),
+		Reason: p.reason, ID: DecisionID(p.id), Attempts: o.failed, Duration: time.Since(begun),
 	}), nil
 }
 
@@ -238,7 +238,7 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 	if p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
 		return
 	}
-	report := func(index int, took time.Duration, errno int32, port uint16) *wire.Message {
+	report := func(index Candidate, took time.Duration, errno int32, port uint16) *wire.Message {
 		return &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
 			Candidate: int32(index), Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: port,
 		}}

@@ -36,7 +36,7 @@ func TestDialFollowsDecision(t *testing.T) {
 	if peer := (<-s.peers).String(); peer != "127.0.0.2" || info.Local.Addr().String() != peer {
 		t.Errorf("the server saw %v, info says %v, want the suggestion", peer, info.Local)
 	}
-	if !info.Decided || info.Candidate != 0 || info.Reason != "because" || info.ID != decisionID {
+	if !info.Decided || info.Candidate != 0 || info.Reason != "because" || info.ID != DecisionID(decisionID) {
 		t.Errorf("info %+v", info)
 	}
 	if _, ok := nc.(interface{ CloseWrite() error }); !ok {
@@ -81,7 +81,7 @@ func TestDialReports(t *testing.T) {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error %v, want refused", err)
 	}
-	for _, candidate := range []int32{0, plain} {
+	for _, candidate := range []int32{0, int32(plain)} {
 		if o := <-reported; o.Candidate != candidate || o.Errno != int32(syscall.ECONNREFUSED) {
 			t.Errorf("reported %+v, want candidate %d refused", o, candidate)
 		}

@@ -5,7 +5,7 @@
 // else takes a dial function. [WithIntents] states intents in a context,
 // [ParseIntents] reads them from a flag or a file. [InfoOf] tells what was
 // decided for a connection. A [Pool] keeps connections for reuse and lets the
-// manager choose among the idle ones: the original's socketconnect.
+// manager choose among the idle ones.
 //
 // Intents are hints, and so is the manager: without it, or when it does not
 // answer in time, connections are dialled plainly. A [Daemon] is the way to it;

@@ -13,7 +13,7 @@ import (
 // Attempt is one thing that was tried in a dial and failed: a connection, or,
 // with an invalid Remote, the resolution of the name.
 type Attempt struct {
-	Candidate int            // as in Info
+	Candidate Candidate
 	Source    netip.Addr     // the suggested source address, invalid if none
 	Device    string         // the interface, "" if none
 	Remote    netip.AddrPort // invalid if the name was not resolved

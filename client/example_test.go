@@ -3,7 +3,9 @@ package client_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 
@@ -79,15 +81,49 @@ func ExampleInfoOf() {
 // Connections that are used again as the manager decides.
 func ExamplePool() {
 	var pool client.Pool
-	socket, existing, err := pool.SocketConnect(context.Background(), "tcp", "www.example.net:http")
+	conn, err := pool.Get(context.Background(), "tcp", "www.example.net:http")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	_, _ = fmt.Fprintf(socket, "GET / HTTP/1.1\r\nHost: www.example.net\r\n\r\n")
-	fmt.Println("used before:", existing)
+	_, _ = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: www.example.net\r\n\r\n")
+	fmt.Println("used before:", conn.Reused())
 	// ... read the whole answer, then
-	_ = socket.Release()
+	_ = conn.Release()
+}
+
+// Sockets that the program makes itself, as the manager would have them.
+func ExampleEndpoint() {
+	ctx := context.Background()
+	var dialer client.Dialer
+	decision, err := dialer.Decide(ctx, "tcp", "www.example.net:443")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	endpoints, err := decision.Endpoints(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, e := range endpoints {
+		own := net.Dialer{LocalAddr: e.LocalAddr("tcp"), Control: e.Control}
+		own.SetMultipathTCP(e.Multipath)
+		conn, err := own.DialContext(ctx, "tcp", e.Remote.String())
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+	}
+}
+
+// Whether a manager is there. Nothing but a message depends on it: without one,
+// connections are dialled plainly.
+func ExampleDaemon_Ping() {
+	daemon := &client.Daemon{Path: "/nonexistent/mamma.sock"}
+	err := daemon.Ping(context.Background())
+	fmt.Println(errors.Is(err, fs.ErrNotExist))
+	// Output: true
 }
 
 // Several connections at once, whichever is there first.
@@ -102,12 +138,12 @@ func ExamplePool_Start() {
 		a, b = b, a
 		b.Cancel()
 	}
-	socket, _, err := a.Result()
+	conn, err := a.Result()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	_ = socket.Close()
+	_ = conn.Close()
 }
 
 func ExampleParseIntents() {

@@ -6,18 +6,33 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/client/internal/raw"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // errNoSay is for what is dialled plainly by nature.
 var errNoSay = errors.New("the manager has no say in this")
 
-// Exchange puts one request to the manager and decodes the answer into ans. It
-// is for the packages of this module that speak the protocol themselves, as bsd
-// does; the context id is the connection's and need not be set. Requests to
-// resolve are waited for up to ResolveTimeout, others up to DecisionTimeout. The
-// origin is that of ctx. An error means to go on without the manager.
-func (d *Daemon) Exchange(ctx context.Context, req, ans *wire.Message) error {
+func init() {
+	raw.Exchange = func(ctx context.Context, daemon any, req, ans *wire.Message) error {
+		return daemon.(*Daemon).exchange(ctx, req, ans)
+	}
+	raw.Report = func(daemon any, ans *wire.Message, took time.Duration, err error, localPort uint16) {
+		daemon.(*Daemon).reportFirst(ans, took, err, localPort)
+	}
+}
+
+// Ping asks whether the manager is there, and returns nil if it answers within
+// DecisionTimeout. An error says why it cannot be asked now, which errors.Is finds
+// the cause in: fs.ErrNotExist where no manager runs. Dials go plainly then.
+func (d *Daemon) Ping(ctx context.Context) error {
+	// No manager knows this as a request; each that is there says so.
+	var ans wire.Message
+	return d.exchange(ctx, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans)
+}
+
+// exchange is what raw.Exchange says.
+func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	origin := originOf(ctx)
 	_, err := d.ask(ctx, func(f wire.Features) (*wire.Message, time.Duration) {
 		if f&wire.FeatureWideIntents == 0 {
@@ -34,10 +49,8 @@ func (d *Daemon) Exchange(ctx context.Context, req, ans *wire.Message) error {
 	return err
 }
 
-// Report tells the manager, in the background, how following an answer turned
-// out: candidate 0, which took so long or failed with err. Nothing is reported
-// if the manager does not take reports.
-func (d *Daemon) Report(ans *wire.Message, took time.Duration, err error, localPort uint16) {
+// reportFirst is what raw.Report says.
+func (d *Daemon) reportFirst(ans *wire.Message, took time.Duration, err error, localPort uint16) {
 	if ans.Features&wire.FeatureReports == 0 || ans.DecisionID == uuid.Nil {
 		return
 	}

@@ -22,7 +22,7 @@ type Origin struct {
 }
 
 // UnknownUID stands for the user of an Origin that is not known.
-const UnknownUID = wire.UnknownUID
+const UnknownUID = 0xffffffff
 
 type originKey struct{}
 

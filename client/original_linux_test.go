@@ -67,9 +67,10 @@ func server(t *testing.T) (address string, accepted chan net.Conn) {
 	return ln.Addr().String(), accepted
 }
 
-func mustConnect(t *testing.T, p *client.Pool, ctx context.Context, network, address string, wantExisting bool) *client.Socket { //nolint:revive // t comes first
+func mustConnect(t *testing.T, p *client.Pool, ctx context.Context, network, address string, wantExisting bool) *client.Conn { //nolint:revive // t comes first
 	t.Helper()
-	s, existing, err := p.SocketConnect(ctx, network, address)
+	s, err := p.Get(ctx, network, address)
+	existing := err == nil && s.Reused()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func mustConnect(t *testing.T, p *client.Pool, ctx context.Context, network, add
 	return s
 }
 
-func release(t *testing.T, s *client.Socket) {
+func release(t *testing.T, s *client.Conn) {
 	t.Helper()
 	if err := s.Release(); err != nil {
 		t.Error(err)
@@ -97,17 +98,19 @@ func TestSocketConnectEntry(t *testing.T) {
 		t.Error("another socket")
 	}
 	release(t, a)
-	s, err := p.SocketConnectNew(t.Context(), "tcp", address) // -1
+	s, err := p.GetNew(t.Context(), "tcp", address) // -1
 	if err != nil || s == a {
 		t.Fatalf("used again, or %v", err)
 	}
 	_ = s.Close()
-	s, existing, err := p.SocketConnectLike(t.Context(), a) // another
+	s, err = p.GetLike(t.Context(), a) // another
+	existing := err == nil && s.Reused()
 	if err != nil || !existing || s != a {
 		t.Errorf("like: existing %v (%v)", existing, err)
 	}
 	_ = a.Close() // and the set with it
-	s, existing, err = p.SocketConnectLike(t.Context(), a)
+	s, err = p.GetLike(t.Context(), a)
+	existing = err == nil && s.Reused()
 	if err != nil || existing {
 		t.Fatalf("like one that is gone: existing %v (%v)", existing, err)
 	}
@@ -142,7 +145,7 @@ func TestServiceNormalisation(t *testing.T) {
 			defer cancel()
 			done := make(chan error, 1)
 			go func() {
-				_, _, err := p.SocketConnect(ctx, "tcp", "192.0.2.1:"+tt.given)
+				_, err := p.Get(ctx, "tcp", "192.0.2.1:"+tt.given)
 				done <- err
 			}()
 			select {
@@ -205,10 +208,10 @@ func TestSetOperations(t *testing.T) {
 	}{
 		{"release", a.Release(), nil},
 		{"release twice", a.Release(), nil},
-		{"clean up: b and all idle ones", b.Cleanup(), nil},
+		{"clean up: b and all idle ones", b.CloseIdle(), nil},
 		{"release what is gone", a.Release(), net.ErrClosed},
 		{"close what is gone", a.Close(), net.ErrClosed},
-		{"clean up what is gone", b.Cleanup(), net.ErrClosed},
+		{"clean up what is gone", b.CloseIdle(), net.ErrClosed},
 	} {
 		if !errors.Is(tt.got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.row, tt.got, tt.want)
@@ -291,26 +294,26 @@ func TestPendingRows(t *testing.T) {
 	fine, refused, cancelled := start(address), start("127.0.0.1:1"), start(address)
 	cancelled.Cancel()
 	<-refused.Done()
-	if s, _, err := refused.Result(); s != nil || err == nil {
+	if s, err := refused.Result(); s != nil || err == nil {
 		t.Errorf("refused: %v, %v", s, err)
 	}
-	s, existing, err := fine.Result() // the failure of another is not its own
+	s, err := fine.Result() // the failure of another is not its own, nor whether the cancelled one was in time
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Write([]byte("x")); err != nil { // it is connected
 		t.Error(err)
 	}
-	_ = existing // as the cancelled one was in time or not
 	release(t, s)
-	again, existing, err := start(address).Result()
+	again, err := start(address).Result()
+	existing := err == nil && again.Reused()
 	if err != nil || !existing {
 		t.Fatalf("not used again: %v", err)
 	}
 	_ = again.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := p.Start(ctx, "tcp", address).Result(); !errors.Is(err, context.Canceled) {
+	if _, err := p.Start(ctx, "tcp", address).Result(); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
@@ -330,11 +333,11 @@ func TestWithoutWorkingDaemon(t *testing.T) {
 			return (&client.Dialer{Daemon: d}).DialContext(ctx, "tcp", address)
 		},
 		"Pool": func(ctx context.Context, d *client.Daemon, address string) (net.Conn, error) {
-			s, _, err := (&client.Pool{Dialer: &client.Dialer{Daemon: d}}).SocketConnect(ctx, "tcp", address)
+			s, err := (&client.Pool{Dialer: &client.Dialer{Daemon: d}}).Get(ctx, "tcp", address)
 			return s, err
 		},
 		"Pool.Start": func(ctx context.Context, d *client.Daemon, address string) (net.Conn, error) {
-			s, _, err := (&client.Pool{Dialer: &client.Dialer{Daemon: d}}).Start(ctx, "tcp", address).Result()
+			s, err := (&client.Pool{Dialer: &client.Dialer{Daemon: d}}).Start(ctx, "tcp", address).Result()
 			return s, err
 		},
 	}

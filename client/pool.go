@@ -18,21 +18,22 @@ const (
 	defaultIdleTimeout = 90 * time.Second // that of http.DefaultTransport
 )
 
-// Pool keeps connections for reuse: the socketconnect of the original. Its
-// sockets form sets, one for each host, service and transport
-// (doc/original/client-and-socks.md 8). Who wants a connection of a set gets a new one
-// or one that is idle, as the Multi Access Manager chooses. The zero value is
-// ready to use. A Pool is safe for concurrent use and must not be copied after
-// first use.
+// Pool keeps connections for reuse. They form sets, one for each host, service
+// and transport. Who wants a connection of a set gets a new one or one that is
+// idle, as the Multi Access Manager chooses. The zero value is ready to use. A
+// Pool is safe for concurrent use and must not be copied after first use.
+//
+// It is what the original Socket Intents call socketconnect
+// (doc/original/client-and-socks.md 8).
 type Pool struct {
 	// Dialer makes the connections. If it is nil, the Pool has its own.
 	Dialer *Dialer
 
-	// MaxIdle is how many idle sockets a set keeps, the oldest are closed; 0
+	// MaxIdle is how many idle connections a set keeps, the oldest are closed; 0
 	// means 8, a negative value none.
 	MaxIdle int
 
-	// IdleTimeout is when an idle socket is closed; 0 means 90 s, a negative
+	// IdleTimeout is when an idle connection is closed; 0 means 90 s, a negative
 	// value never.
 	IdleTimeout time.Duration
 
@@ -42,17 +43,17 @@ type Pool struct {
 	// closes one, in order of arrival; a set that is full holds up nobody who
 	// waits for another one. The context and Net.Deadline of the Dialer end the
 	// wait; its Net.Timeout and Info.Duration count from the end of it, and the
-	// manager is asked then. An idle socket never stands in the way of a new
+	// manager is asked then. An idle one never stands in the way of a new
 	// connection: the one that is idle for longest is closed, of the same set
 	// if that is full, otherwise rather of another one.
 	//
 	// Where there are limits, the manager is asked about one connection after the
 	// other, in the same order, so that it knows of those before, and that each
-	// can have the idle socket that was chosen. A decision that takes longer than
+	// can have the idle one that was chosen. A decision that takes longer than
 	// the Daemon's DecisionTimeout holds up nobody.
 	MaxPerSet, MaxConns int
 
-	// ReuseFirst uses an idle socket of the set again, the one that became idle
+	// ReuseFirst uses an idle connection of the set again, the one that became idle
 	// last, without asking the manager; it then decides about new connections
 	// only.
 	ReuseFirst bool
@@ -83,50 +84,53 @@ func (p *Pool) dialer() *Dialer {
 	return &p.own
 }
 
-// SocketConnect returns a connection to address: an idle one of the same set if
-// the manager says so, otherwise a new one. Networks, addresses and intents are
-// those of Dialer.DialContext. Without the manager, the socket that became idle
-// last is used again.
-func (p *Pool) SocketConnect(ctx context.Context, network, address string) (s *Socket, existing bool, err error) {
-	return p.socketConnect(ctx, network, address, true)
+// Get returns a connection to address: an idle one of the same set if the manager
+// says so, otherwise a new one, which Conn.Reused tells. Networks, addresses,
+// intents and errors are those of Dialer.DialContext, but that there must be a
+// host and a port over tcp or udp. Without the manager, the connection that became
+// idle last is used again.
+//
+// The caller has the connection to itself until it calls Release or Close.
+func (p *Pool) Get(ctx context.Context, network, address string) (*Conn, error) {
+	return p.get(ctx, network, address, true)
 }
 
-// SocketConnectNew is SocketConnect, but never uses a socket again.
-func (p *Pool) SocketConnectNew(ctx context.Context, network, address string) (*Socket, error) {
-	s, _, err := p.socketConnect(ctx, network, address, false)
-	return s, err
+// GetNew is Get, but never uses a connection again.
+func (p *Pool) GetNew(ctx context.Context, network, address string) (*Conn, error) {
+	return p.get(ctx, network, address, false)
 }
 
-// SocketConnectLike is SocketConnect for the set that s is or was of.
-func (p *Pool) SocketConnectLike(ctx context.Context, s *Socket) (_ *Socket, existing bool, err error) {
+// GetLike is Get for the set that c is or was of.
+func (p *Pool) GetLike(ctx context.Context, c *Conn) (*Conn, error) {
 	network := "tcp"
-	if s.key.typ == wire.SockDgram {
+	if c.key.typ == wire.SockDgram {
 		network = "udp"
 	}
-	return p.socketConnect(ctx, network, net.JoinHostPort(s.key.host, s.key.service), true)
+	return p.get(ctx, network, net.JoinHostPort(c.key.host, c.key.service), true)
 }
 
-func (p *Pool) socketConnect(ctx context.Context, network, address string, reuse bool) (*Socket, bool, error) {
+func (p *Pool) get(ctx context.Context, network, address string, reuse bool) (*Conn, error) {
 	w, err := p.enter(ctx, network, address, reuse)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	return p.connect(ctx, w)
 }
 
 // connect waits for the place and makes the best of it.
-func (p *Pool) connect(ctx context.Context, w *place) (s *Socket, existing bool, err error) {
+func (p *Pool) connect(ctx context.Context, w *place) (*Conn, error) {
 	if err := p.wait(ctx, w); err != nil {
-		return nil, false, fmt.Errorf("socketconnect %s %s: waiting for a place in the pool: %w", w.target.network, w.target.address, err)
+		return nil, fmt.Errorf("get %s %s: waiting for a place in the pool: %w", w.target.network, w.target.address, err)
 	}
-	if s, existing, err = p.fill(ctx, w); err != nil {
+	s, err := p.fill(ctx, w)
+	if err != nil {
 		p.leave(w)
 	}
-	return s, existing, err
+	return s, err
 }
 
 // fill finds an idle socket for a place, or makes a connection.
-func (p *Pool) fill(ctx context.Context, w *place) (_ *Socket, existing bool, _ error) {
+func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 	begun := time.Now()
 	d, t := p.dialer(), &w.target
 	ctx, cancel := d.limit(ctx, begun)
@@ -135,7 +139,7 @@ func (p *Pool) fill(ctx context.Context, w *place) (_ *Socket, existing bool, _ 
 	if p.ReuseFirst {
 		if s := p.takeLast(w, members); s != nil {
 			s.reused(nil, nil, begun)
-			return s, true, nil
+			return s, nil
 		}
 		members, choose = nil, false
 	}
@@ -143,7 +147,7 @@ func (p *Pool) fill(ctx context.Context, w *place) (_ *Socket, existing bool, _ 
 	if err == nil && pl.reuse {
 		if s := p.take(w, pl.existing); s != nil {
 			s.reused(pl, nil, begun)
-			return s, true, nil
+			return s, nil
 		}
 		// Somebody else took it, or the peer closed it meanwhile.
 		pl, err = d.daemon().decide(ctx, *t, false, nil)
@@ -152,7 +156,7 @@ func (p *Pool) fill(ctx context.Context, w *place) (_ *Socket, existing bool, _ 
 		d.without(err)
 		if s := p.takeLast(w, members); s != nil {
 			s.reused(nil, err, begun)
-			return s, true, nil
+			return s, nil
 		}
 	}
 	p.makeRoom(ctx, w)
@@ -164,9 +168,9 @@ func (p *Pool) fill(ctx context.Context, w *place) (_ *Socket, existing bool, _ 
 		conn, err = d.dialPlan(ctx, pl, begun)
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return p.add(w, pl.linkID, conn), false, nil
+	return p.add(w, pl.linkID, conn), nil
 }
 
 // offer lists the idle sockets of the place's set, and tells whether the set has
@@ -194,7 +198,7 @@ func (p *Pool) offer(w *place) (members []wire.SetMember, exists bool) {
 
 // takeLast marks the socket that became idle last as in use. It returns nil if
 // none of the members is idle any more.
-func (p *Pool) takeLast(w *place, members []wire.SetMember) *Socket {
+func (p *Pool) takeLast(w *place, members []wire.SetMember) *Conn {
 	for _, m := range slices.Backward(members) {
 		if s := p.take(w, m.FD); s != nil {
 			return s
@@ -205,11 +209,11 @@ func (p *Pool) takeLast(w *place, members []wire.SetMember) *Socket {
 
 // take marks an idle socket as in use; it has the place then. It returns nil if
 // it is not idle any more.
-func (p *Pool) take(w *place, id int32) *Socket {
+func (p *Pool) take(w *place, id int32) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	set := p.sets[w.key]
-	i := slices.IndexFunc(set.sockets, func(s *Socket) bool { return s.id == id })
+	i := slices.IndexFunc(set.sockets, func(s *Conn) bool { return s.id == id })
 	if i < 0 || set.sockets[i].state != isIdle {
 		return nil
 	}
@@ -225,27 +229,10 @@ func (p *Pool) take(w *place, id int32) *Socket {
 }
 
 // add makes a socket of a new connection; it has the place then.
-func (p *Pool) add(w *place, linkID uuid.UUID, conn net.Conn) *Socket {
-	t := &w.target
+func (p *Pool) add(w *place, linkID uuid.UUID, conn net.Conn) *Conn {
 	info, _ := InfoOf(conn)
-	s := &Socket{Conn: conn, dialed: dialed{info}, pool: p, key: w.key, context: t.context()}
-	c := &s.context
-	c.ID = linkID
-	c.Remote = sockAddr(info.Remote)
-	c.BindSuggested = sockAddr(netip.AddrPortFrom(info.Local.Addr(), 0)) // it tells the policy the network
-	c.Domain, c.Protocol = wire.AFInet6, wire.ProtoTCP
-	if info.Remote.Addr().Is4() {
-		c.Domain = wire.AFInet
-	}
-	switch {
-	case t.typ == wire.SockDgram:
-		c.Protocol = wire.ProtoUDP
-	case info.Multipath:
-		c.Protocol = wire.ProtoMPTCP
-	}
-	m := wire.Message{Context: *c}
-	m.SetIntents(t.intents)
-	*c = m.Context
+	s := &Conn{Conn: conn, dialed: dialed{info}, pool: p, key: w.key, context: w.target.offered(&info)}
+	s.context.ID = linkID
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -260,7 +247,7 @@ func (p *Pool) add(w *place, linkID uuid.UUID, conn net.Conn) *Socket {
 	return s
 }
 
-// CloseIdle closes all idle sockets of all sets.
+// CloseIdle closes all idle connections of all sets.
 func (p *Pool) CloseIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -273,8 +260,9 @@ func (p *Pool) CloseIdle() {
 	}
 }
 
-// Close closes all idle sockets, and the connections to the manager if they are
-// the Pool's own. Sockets in use stay open, and the Pool can still be used.
+// Close closes all idle connections, and those to the manager if they are the
+// Pool's own. Connections in use stay open, and the Pool can still be used. The
+// error is always nil.
 func (p *Pool) Close() error {
 	p.CloseIdle()
 	if p.Dialer != nil {

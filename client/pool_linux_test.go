@@ -32,9 +32,10 @@ func startPool(t testing.TB, answer func(*wire.Message) bool) (*Pool, *fakeDaemo
 }
 
 // must connects or ends the test.
-func must(t *testing.T, p *Pool, address string, wantExisting bool) *Socket {
+func must(t *testing.T, p *Pool, address string, wantExisting bool) *Conn {
 	t.Helper()
-	s, existing, err := p.SocketConnect(t.Context(), "tcp", address)
+	s, err := p.Get(t.Context(), "tcp", address)
+	existing := err == nil && s.Reused()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,13 +64,13 @@ func TestPoolReuses(t *testing.T) {
 	if c := must(t, p, address, true); c != a {
 		t.Error("another socket than the one that the daemon named")
 	}
-	if c, existing, err := p.SocketConnectLike(t.Context(), b); err != nil || existing {
-		t.Errorf("existing %v (%v) while all are in use", existing, err)
+	if c, err := p.GetLike(t.Context(), b); err != nil || c.Reused() {
+		t.Errorf("not a new one while all are in use (%v)", err)
 	} else {
 		_ = c.Close()
 	}
 	_ = a.Release()
-	if c, err := p.SocketConnectNew(t.Context(), "tcp", address); err != nil || c == a {
+	if c, err := p.GetNew(t.Context(), "tcp", address); err != nil || c == a {
 		t.Errorf("not a new one (%v)", err)
 	} else {
 		_ = c.Close()
@@ -159,16 +160,18 @@ func TestPoolWithoutDaemon(t *testing.T) {
 	p := &Pool{Dialer: &Dialer{Daemon: &Daemon{connect: noDaemon}}}
 	defer func() { _ = p.Close() }()
 	address := "127.0.0.1:" + srv.port
-	a, existing, err := p.SocketConnect(t.Context(), "tcp", address)
+	a, err := p.Get(t.Context(), "tcp", address)
+	existing := err == nil && a.Reused()
 	if err != nil || existing {
 		t.Fatal(existing, err)
 	}
 	_ = a.Release()
-	b, existing, err := p.SocketConnect(t.Context(), "tcp", address)
+	b, err := p.Get(t.Context(), "tcp", address)
+	existing = err == nil && b.Reused()
 	if err != nil || !existing || a != b {
 		t.Errorf("not used again: %v, %v", existing, err)
 	}
-	if _, _, err := p.SocketConnect(t.Context(), "unix", "/x"); err == nil {
+	if _, err := p.Get(t.Context(), "unix", "/x"); err == nil {
 		t.Error("a Unix socket in a socket set")
 	}
 	_ = b.Close()
@@ -195,7 +198,7 @@ func TestPoolLimits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p, _ := startPool(t, suggest("127.0.0.2"))
 			p.MaxIdle = test.maxIdle
-			var list []*Socket
+			var list []*Conn
 			for range 4 {
 				list = append(list, must(t, p, "127.0.0.1:"+srv.port, false))
 			}
@@ -207,7 +210,7 @@ func TestPoolLimits(t *testing.T) {
 			}
 			if test.want > 0 {
 				used := must(t, p, "127.0.0.1:"+srv.port, false)
-				if err := list[3].Cleanup(); err != nil || count(p) != 1 {
+				if err := list[3].CloseIdle(); err != nil || count(p) != 1 {
 					t.Errorf("%d sockets after Cleanup (%v), want the one in use", count(p), err)
 				}
 				_ = used.Release()
@@ -243,7 +246,8 @@ func TestPending(t *testing.T) {
 	ctx := WithIntents(t.Context(), intent.Set{}.WithCategory(intent.Query))
 	quick := p.Start(ctx, "tcp", "127.0.0.1:"+srv.port)
 	<-quick.Done()
-	s, existing, err := quick.Result()
+	s, err := quick.Result()
+	existing := err == nil && s.Reused()
 	if err != nil || existing {
 		t.Fatal(existing, err)
 	}
@@ -256,7 +260,7 @@ func TestPending(t *testing.T) {
 	slow := p.Start(ctx, "tcp", "slow.test:"+srv.port)
 	<-asked
 	slow.Cancel()
-	if s, _, err := slow.Result(); s != nil || err == nil {
+	if s, err := slow.Result(); s != nil || err == nil {
 		t.Errorf("connected although cancelled (%v)", err)
 	}
 	close(answer)
@@ -264,7 +268,7 @@ func TestPending(t *testing.T) {
 	unclaimed := p.Start(ctx, "tcp", "127.0.0.1:"+srv.port)
 	<-unclaimed.Done()
 	unclaimed.Cancel()
-	if _, _, err := unclaimed.Result(); err != context.Canceled {
+	if _, err := unclaimed.Result(); err != context.Canceled {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 	must(t, p, "127.0.0.1:"+srv.port, true)
@@ -278,7 +282,7 @@ func TestPoolConcurrent(t *testing.T) {
 	for range 20 {
 		wg.Go(func() {
 			for range 20 {
-				s, _, err := p.SocketConnect(t.Context(), "tcp", "127.0.0.1:"+srv.port)
+				s, err := p.Get(t.Context(), "tcp", "127.0.0.1:"+srv.port)
 				if err != nil {
 					t.Error(err)
 					return
@@ -299,7 +303,7 @@ func BenchmarkPoolReuse(b *testing.B) {
 	p, _ := startPool(b, reuseFirst)
 	b.ReportAllocs()
 	for b.Loop() {
-		s, _, err := p.SocketConnect(b.Context(), "tcp", "127.0.0.1:"+srv.port)
+		s, err := p.Get(b.Context(), "tcp", "127.0.0.1:"+srv.port)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -11,9 +11,9 @@ import (
 // socketSet is the sockets of a set and the places in it. It is forgotten when it
 // has neither.
 type socketSet struct {
-	sockets []*Socket // the longest idle first
-	busy    int       // places: for each socket in use, and for who is about to have one
-	making  int       // places with connections that are being made
+	sockets []*Conn // the longest idle first
+	busy    int     // places: for each socket in use, and for who is about to have one
+	making  int     // places with connections that are being made
 }
 
 // place is the right to a connection of a set, or the wait for it. It is the
@@ -36,7 +36,7 @@ func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (
 		return nil, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("socketconnect %s %s: neither a host and service over tcp or udp", network, address)
+		return nil, fmt.Errorf("get %s %s: neither a host and service over tcp or udp", network, address)
 	}
 	w := &place{target: t, key: setKey{t.typ, t.host, strconv.Itoa(int(t.port))}, reuse: reuse}
 	p.mu.Lock()
@@ -157,14 +157,14 @@ func (p *Pool) makeRoom(ctx context.Context, w *place) {
 	set.making++
 	if ctx.Err() == nil { // else nothing will come of it
 		if p.MaxPerSet > 0 && len(set.sockets)+set.making > p.MaxPerSet {
-			p.closeOldestLocked(func(o *Socket) bool { return o.key == w.key })
+			p.closeOldestLocked(func(o *Conn) bool { return o.key == w.key })
 		}
 		open := 0
 		for _, o := range p.sets {
 			open += len(o.sockets) + o.making
 		}
-		if p.MaxConns > 0 && open > p.MaxConns && !p.closeOldestLocked(func(o *Socket) bool { return o.key != w.key }) {
-			p.closeOldestLocked(func(o *Socket) bool { return o.key == w.key })
+		if p.MaxConns > 0 && open > p.MaxConns && !p.closeOldestLocked(func(o *Conn) bool { return o.key != w.key }) {
+			p.closeOldestLocked(func(o *Conn) bool { return o.key == w.key })
 		}
 	}
 	w.decide()
@@ -172,8 +172,8 @@ func (p *Pool) makeRoom(ctx context.Context, w *place) {
 
 // closeOldestLocked closes the socket that is idle for longest of those that are
 // eligible, and tells whether there was one.
-func (p *Pool) closeOldestLocked(eligible func(*Socket) bool) bool {
-	var oldest *Socket
+func (p *Pool) closeOldestLocked(eligible func(*Conn) bool) bool {
+	var oldest *Conn
 	for _, set := range p.sets {
 		for _, s := range set.sockets {
 			if s.state == isIdle && eligible(s) && (oldest == nil || s.turn < oldest.turn) {

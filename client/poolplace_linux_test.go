@@ -52,9 +52,10 @@ func (f *fakeDaemon) asked() (n int) {
 }
 
 // claim waits for a Pending that is to succeed.
-func claim(t *testing.T, q *Pending, wantExisting bool) *Socket {
+func claim(t *testing.T, q *Pending, wantExisting bool) *Conn {
 	t.Helper()
-	s, existing, err := q.Result()
+	s, err := q.Result()
+	existing := err == nil && s.Reused()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestPoolMaxPerSet(t *testing.T) {
 func TestPoolPlaces(t *testing.T) {
 	srv := startServer(t)
 	address, refused := "127.0.0.1:"+srv.port, closedPort(t)
-	connected := func(end func(*Socket)) func(*testing.T, *Pool, func()) func() {
+	connected := func(end func(*Conn)) func(*testing.T, *Pool, func()) func() {
 		return func(t *testing.T, p *Pool, _ func()) func() {
 			s := must(t, p, address, false)
 			return func() { end(s) }
@@ -109,14 +110,14 @@ func TestPoolPlaces(t *testing.T) {
 		hold     func(t *testing.T, p *Pool, mayAnswer func()) (giveBack func())
 		existing bool // for the next one
 	}{
-		{"release", connected(func(s *Socket) { _ = s.Release() }), true},
-		{"close", connected(func(s *Socket) { _ = s.Close() }), false},
-		{"clean-up", connected(func(s *Socket) { _ = s.Cleanup() }), false},
+		{"release", connected(func(s *Conn) { _ = s.Release() }), true},
+		{"close", connected(func(s *Conn) { _ = s.Close() }), false},
+		{"clean-up", connected(func(s *Conn) { _ = s.CloseIdle() }), false},
 		{"failed dial", func(t *testing.T, p *Pool, mayAnswer func()) func() {
 			q := p.Start(t.Context(), "tcp", "127.0.0.1:"+refused)
 			return func() {
 				mayAnswer()
-				if _, _, err := q.Result(); err == nil {
+				if _, err := q.Result(); err == nil {
 					t.Error("connected to a closed port")
 				}
 			}
@@ -138,7 +139,7 @@ func TestPoolPlaces(t *testing.T) {
 			q := p.Start(t.Context(), "tcp", address)
 			return func() {
 				q.Cancel()
-				if _, _, err := q.Result(); !errors.Is(err, context.Canceled) {
+				if _, err := q.Result(); !errors.Is(err, context.Canceled) {
 					t.Errorf("error %v", err)
 				}
 				_ = s.Release()
@@ -173,7 +174,7 @@ func TestPoolMakesRoom(t *testing.T) {
 	p, _ := startPool(t, suggest("127.0.0.2")) // new ones only
 	p.MaxPerSet, p.MaxConns = 2, 3
 	here, there := "127.0.0.1:"+one.port, "127.0.0.1:"+other.port
-	closed := func(want ...*Socket) {
+	closed := func(want ...*Conn) {
 		t.Helper()
 		for i, s := range want {
 			if s.state != isClosed {
@@ -197,7 +198,7 @@ func TestPoolMakesRoom(t *testing.T) {
 	closed(b, a, x, c)
 	g := must(t, p, there, false) // nobody else's is left
 	closed(b, a, x, c, d)
-	for _, s := range []*Socket{e, f, g} {
+	for _, s := range []*Conn{e, f, g} {
 		_ = s.Close()
 	}
 	wantUnused(t, p)
@@ -256,7 +257,7 @@ func TestPoolDecidesInOrder(t *testing.T) {
 		list, want = append(list, p.Start(t.Context(), "tcp", host+":"+srv.port)), append(want, host)
 	}
 	for _, q := range list {
-		if s, _, err := q.Result(); err == nil {
+		if s, err := q.Result(); err == nil {
 			_ = s.Close()
 		}
 	}
@@ -306,8 +307,8 @@ func TestPoolDecidesInOrder(t *testing.T) {
 func TestPoolWait(t *testing.T) {
 	srv := startServer(t)
 	address := "127.0.0.1:" + srv.port
-	connect := func(t *testing.T, p *Pool, ctx context.Context) (*Socket, error) {
-		s, err := p.SocketConnectNew(ctx, "tcp", address)
+	connect := func(t *testing.T, p *Pool, ctx context.Context) (*Conn, error) {
+		s, err := p.GetNew(ctx, "tcp", address)
 		if err == nil {
 			t.Cleanup(func() { _ = s.Close() })
 		}
@@ -365,8 +366,9 @@ func TestPoolReuseFirst(t *testing.T) {
 	a, b := must(t, p, address, false), must(t, p, address, false)
 	a.Value = "kept"
 	_, _ = a.Release(), b.Release()
-	for _, want := range []*Socket{b, a} { // the latest first
-		s, existing, err := p.SocketConnect(t.Context(), "tcp", address)
+	for _, want := range []*Conn{b, a} { // the latest first
+		s, err := p.Get(t.Context(), "tcp", address)
+		existing := err == nil && s.Reused()
 		if err != nil || !existing || s != want {
 			t.Errorf("existing %v, %v", existing, err)
 		}
@@ -418,7 +420,7 @@ func TestPoolLimitsConcurrent(t *testing.T) {
 					q.Cancel()
 					continue
 				}
-				s, _, err := q.Result()
+				s, err := q.Result()
 				within()
 				if err != nil {
 					continue
@@ -427,7 +429,7 @@ func TestPoolLimitsConcurrent(t *testing.T) {
 				case 0:
 					_ = s.Close()
 				case 1:
-					_ = s.Cleanup()
+					_ = s.CloseIdle()
 				case 2:
 					p.CloseIdle()
 					fallthrough

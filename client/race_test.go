@@ -19,11 +19,11 @@ const never = time.Hour
 
 // course is how a simulated race goes.
 type course struct {
-	resolve map[int]time.Duration    // per candidate; missing: at once; negative: fails then
-	addrs   map[int]int              // number of addresses per candidate; missing: 1
-	connect map[string]time.Duration // per "candidate.address"; missing: fails at once; negative: fails then
-	rtt     map[int]time.Duration    // per candidate; missing: unknown
-	suspect map[int]bool             // per candidate
+	resolve map[Candidate]time.Duration // per candidate; missing: at once; negative: fails then
+	addrs   map[Candidate]int           // number of addresses per candidate; missing: 1
+	connect map[string]time.Duration    // per "candidate.address"; missing: fails at once; negative: fails then
+	rtt     map[Candidate]time.Duration // per candidate; missing: unknown
+	suspect map[Candidate]bool          // per candidate
 }
 
 var errRefused = errors.New("refused")
@@ -62,73 +62,73 @@ var courses = []struct {
 	},
 	{
 		name: "after a failure the same candidate's next address", candidates: 2,
-		course: course{addrs: map[int]int{0: 2}, connect: map[string]time.Duration{"0.0": -10 * ms, "0.1": 30 * ms}},
+		course: course{addrs: map[Candidate]int{0: 2}, connect: map[string]time.Duration{"0.0": -10 * ms, "0.1": 30 * ms}},
 		winner: "0.1", after: 40 * ms, log: []string{"0.0@0", "0.1@10"},
 	},
 	{
 		name: "after a delay the next candidate, then more addresses", candidates: 2,
-		course: course{addrs: map[int]int{0: 2, 1: 2}, connect: map[string]time.Duration{"0.0": never, "1.0": never, "0.1": never, "1.1": 5 * ms}},
+		course: course{addrs: map[Candidate]int{0: 2, 1: 2}, connect: map[string]time.Duration{"0.0": never, "1.0": never, "0.1": never, "1.1": 5 * ms}},
 		winner: "1.1", after: 755 * ms, log: []string{"0.0@0", "1.0@250", "0.1@500", "1.1@750"},
 	},
 	{
 		name: "slow resolver of the first", candidates: 2,
-		course: course{resolve: map[int]time.Duration{0: never}, connect: map[string]time.Duration{"1.0": 5 * ms}},
+		course: course{resolve: map[Candidate]time.Duration{0: never}, connect: map[string]time.Duration{"1.0": 5 * ms}},
 		winner: "1.0", after: 255 * ms, log: []string{"1.0@250"},
 	},
 	{
 		name: "slow resolver of an alternate delays nobody", candidates: 3,
-		course: course{resolve: map[int]time.Duration{1: never}, connect: map[string]time.Duration{"0.0": never, "2.0": 5 * ms}},
+		course: course{resolve: map[Candidate]time.Duration{1: never}, connect: map[string]time.Duration{"0.0": never, "2.0": 5 * ms}},
 		winner: "2.0", after: 505 * ms, log: []string{"0.0@0", "2.0@500"},
 	},
 	{
 		name: "slow resolver of two: the others are asked together, the better of them waited for", candidates: 4,
-		course: course{resolve: map[int]time.Duration{0: never, 1: never}, connect: map[string]time.Duration{"2.0": 5 * ms, "3.0": 5 * ms}},
+		course: course{resolve: map[Candidate]time.Duration{0: never, 1: never}, connect: map[string]time.Duration{"2.0": 5 * ms, "3.0": 5 * ms}},
 		winner: "2.0", after: 305 * ms, log: []string{"2.0@300"},
 	},
 	{
 		name: "the better one's name arrives in the resolution delay", candidates: 3,
-		course: course{resolve: map[int]time.Duration{0: never, 1: 30 * ms}, connect: map[string]time.Duration{"1.0": 5 * ms, "2.0": 5 * ms}},
+		course: course{resolve: map[Candidate]time.Duration{0: never, 1: 30 * ms}, connect: map[string]time.Duration{"1.0": 5 * ms, "2.0": 5 * ms}},
 		winner: "1.0", after: 285 * ms, log: []string{"1.0@280"},
 	},
 	{
 		name: "slow resolver of the first answers before anything connects", candidates: 2,
-		course: course{resolve: map[int]time.Duration{0: 270 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
+		course: course{resolve: map[Candidate]time.Duration{0: 270 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
 		winner: "0.0", after: 505 * ms, log: []string{"1.0@250", "0.0@500"},
 	},
 	{
 		name: "slow resolvers everywhere", candidates: 2,
-		course: course{resolve: map[int]time.Duration{0: 700 * ms, 1: 600 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
+		course: course{resolve: map[Candidate]time.Duration{0: 700 * ms, 1: 600 * ms}, connect: map[string]time.Duration{"0.0": 5 * ms, "1.0": never}},
 		winner: "0.0", after: 705 * ms, log: []string{"0.0@700"},
 	},
 	{
 		name: "a failing resolver starts the next at once", candidates: 3,
-		course: course{resolve: map[int]time.Duration{0: -10 * ms, 1: -5 * ms}, connect: map[string]time.Duration{"2.0": 5 * ms}},
+		course: course{resolve: map[Candidate]time.Duration{0: -10 * ms, 1: -5 * ms}, connect: map[string]time.Duration{"2.0": 5 * ms}},
 		winner: "2.0", after: 20 * ms, log: []string{"2.0@15"},
 	},
 	{
 		name: "delay by round-trip time", candidates: 3,
 		course: course{
-			rtt:     map[int]time.Duration{0: 10 * ms, 1: 50 * ms, 2: 600 * ms},
+			rtt:     map[Candidate]time.Duration{0: 10 * ms, 1: 50 * ms, 2: 600 * ms},
 			connect: map[string]time.Duration{"0.0": never, "1.0": never, "2.0": 1790 * ms},
 		},
 		winner: "2.0", after: 2040 * ms, log: []string{"0.0@0", "1.0@100", "2.0@250"},
 	},
 	{
 		name: "a long way is waited for", candidates: 2,
-		course: course{rtt: map[int]time.Duration{0: 600 * ms}, connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms}},
+		course: course{rtt: map[Candidate]time.Duration{0: 600 * ms}, connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms}},
 		winner: "0.0", after: 1300 * ms, log: []string{"0.0@0"},
 	},
 	{
 		name: "not if there is doubt about it", candidates: 2,
 		course: course{
-			rtt: map[int]time.Duration{0: 600 * ms}, suspect: map[int]bool{0: true},
+			rtt: map[Candidate]time.Duration{0: 600 * ms}, suspect: map[Candidate]bool{0: true},
 			connect: map[string]time.Duration{"0.0": 1300 * ms, "1.0": 5 * ms},
 		},
 		winner: "1.0", after: 255 * ms, log: []string{"0.0@0", "1.0@250"},
 	},
 	{
 		name: "not resolved", candidates: 1,
-		course: course{resolve: map[int]time.Duration{0: -20 * ms}, connect: map[string]time.Duration{"-1.0": 5 * ms}},
+		course: course{resolve: map[Candidate]time.Duration{0: -20 * ms}, connect: map[string]time.Duration{"-1.0": 5 * ms}},
 		winner: "-1.0", after: 25 * ms, log: []string{"-1.0@20"},
 	},
 	{
@@ -148,7 +148,7 @@ var courses = []struct {
 	},
 	{
 		name: "all fail", candidates: 2,
-		course: course{resolve: map[int]time.Duration{1: -5 * ms}},
+		course: course{resolve: map[Candidate]time.Duration{1: -5 * ms}},
 		after:  5 * ms, log: []string{"0.0@0", "-1.0@5"},
 	},
 }
@@ -164,14 +164,14 @@ func (c *course) found(cand *candidate) *candidate {
 
 // candidates are those of the course with n besides the last resort.
 func (c *course) candidates(n int) (list []*candidate) {
-	for i := range n {
-		list = append(list, &candidate{index: i, device: fmt.Sprint(i), rtt: c.rtt[i], suspect: c.suspect[i]})
+	for i := range Candidate(n) {
+		list = append(list, &candidate{index: i, device: fmt.Sprint(int(i)), rtt: c.rtt[i], suspect: c.suspect[i]})
 	}
 	return append(list, &candidate{index: plain})
 }
 
 // key names an attempt in a course.
-func key(index int, remote netip.AddrPort) string {
+func key(index Candidate, remote netip.AddrPort) string {
 	return fmt.Sprintf("%d.%d", index, remote.Addr().As4()[3])
 }
 
@@ -288,7 +288,7 @@ func TestDriver(t *testing.T) {
 				got := ""
 				if o.conn != nil {
 					got = o.conn.(*trackedConn).key
-					if want := o.winner.index; got[:len(got)-2] != fmt.Sprint(want) {
+					if want := o.winner.index; got[:len(got)-2] != fmt.Sprint(int(want)) {
 						t.Errorf("winner %d, connection of %s", want, got)
 					}
 				} else if len(o.failed) == 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/internal/raw"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -16,16 +17,16 @@ import (
 // The families, socket types and protocols of Hints and AddrInfo: the numbers of
 // Linux, whatever the host is.
 const (
-	AFUnspec = wire.AFUnspec
-	AFInet   = wire.AFInet
-	AFInet6  = wire.AFInet6
+	AFUnspec = 0
+	AFInet   = 2
+	AFInet6  = 10
 
-	SockStream = wire.SockStream
-	SockDgram  = wire.SockDgram
+	SockStream = 1
+	SockDgram  = 2
 
-	ProtoTCP   = wire.ProtoTCP
-	ProtoUDP   = wire.ProtoUDP
-	ProtoMPTCP = wire.ProtoMPTCP
+	ProtoTCP   = 6
+	ProtoUDP   = 17
+	ProtoMPTCP = 262 // Multipath TCP (RFC 8684)
 )
 
 // Flags of Hints, numbered as in netdb.h of Linux.
@@ -96,7 +97,7 @@ func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *
 			return nil, err
 		}
 		var ans wire.Message
-		if err := daemon.Exchange(ctx, req, &ans); err == nil && ans.Action == wire.ActionResolveResponse {
+		if err := raw.Exchange(ctx, daemon, req, &ans); err == nil && ans.Action == wire.ActionResolveResponse {
 			list = hints.suiting(ans.Context.Result, port)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // SolIntents is the level of the socket options that are intents, SOL_INTENTS in
 // the original's headers. Their names are those of package intent, 1 to 7; a
 // value is 4 bytes in the host's order. Nothing checks either.
-const SolIntents = intent.Level
+const SolIntents = 300
 
 // maxOptions bounds the memory for options, in bytes with 40 for each entry, so
 // that they fit a message (16 kB) beside everything else.

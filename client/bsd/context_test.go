@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // absent returns a way to a manager that is not there.
@@ -158,5 +160,14 @@ func TestContextString(t *testing.T) {
 		if !strings.Contains(c.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, c)
 		}
+	}
+}
+
+// What is written out for the documentation is what travels.
+func TestConstants(t *testing.T) {
+	got := []int{AFUnspec, AFInet, AFInet6, SockStream, SockDgram, ProtoTCP, ProtoUDP, ProtoMPTCP, SolIntents}
+	want := []int{wire.AFUnspec, wire.AFInet, wire.AFInet6, wire.SockStream, wire.SockDgram, wire.ProtoTCP, wire.ProtoUDP, wire.ProtoMPTCP, intent.Level}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

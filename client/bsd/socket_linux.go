@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/socket-intents/mamma/client/internal/raw"
 	"github.com/socket-intents/mamma/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -80,7 +81,7 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	c.mu.Unlock()
 
 	var ans wire.Message
-	if err := daemon.Exchange(ctx, req, &ans); err != nil || ans.Action != wire.ActionConnectResponse {
+	if err := raw.Exchange(ctx, daemon, req, &ans); err != nil || ans.Action != wire.ActionConnectResponse {
 		return connect(fd, addr)
 	}
 	said := ans.Context.Clone()
@@ -106,7 +107,7 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	begun := time.Now()
 	err := connect(fd, addr)
 	if !errors.Is(err, unix.EINPROGRESS) && req.Context.Type == unix.SOCK_STREAM {
-		daemon.Report(&ans, time.Since(begun), err, localPort(fd))
+		raw.Report(daemon, &ans, time.Since(begun), err, localPort(fd))
 	}
 	return err
 }

@@ -47,7 +47,7 @@ func main() {
 }
 
 func report(address string, p *client.Pending, after time.Duration) {
-	socket, _, err := p.Result() // does not wait any more
+	socket, err := p.Result() // does not wait any more
 	if err != nil {
 		fmt.Printf("%8.1f ms  %v\n", float64(after)/float64(time.Millisecond), err)
 		return

@@ -33,7 +33,7 @@ func main() {
 }
 
 func head(ctx context.Context, pool *client.Pool, address string) error {
-	socket, existing, err := pool.SocketConnect(ctx, "tcp", address)
+	conn, err := pool.Get(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
@@ -41,20 +41,20 @@ func head(ctx context.Context, pool *client.Pool, address string) error {
 	if err != nil {
 		return err
 	}
-	if err := req.Write(socket); err != nil {
-		_ = socket.Close()
+	if err := req.Write(conn); err != nil {
+		_ = conn.Close()
 		return err
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(socket), req)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
 	if err != nil {
-		_ = socket.Close()
+		_ = conn.Close()
 		return err
 	}
 	_, _ = io.Copy(io.Discard, resp.Body) // a response to HEAD has none
 	_ = resp.Body.Close()
-	fmt.Printf("%s over %v, used before: %v\n", resp.Status, socket.LocalAddr(), existing)
+	fmt.Printf("%s over %v, used before: %v\n", resp.Status, conn.LocalAddr(), conn.Reused())
 	if resp.Close {
-		return socket.Close()
+		return conn.Close()
 	}
-	return socket.Release() // others may have it now
+	return conn.Release() // others may have it now
 }

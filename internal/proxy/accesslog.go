@@ -48,7 +48,7 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 		text("multipath", d.multipath)
 		text("reason", d.reason)
 		if d.candidate > 0 {
-			attrs = append(attrs, slog.Int("alternate", d.candidate))
+			attrs = append(attrs, slog.Int("alternate", int(d.candidate)))
 		}
 		if !d.decided && d.err != nil {
 			text("manager", d.err.Error())

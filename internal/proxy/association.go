@@ -54,7 +54,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	}
 	source, device := list[i].Source, deviceOf(list[i])
 	d.moving()
-	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason(), Candidate: i})
+	d.noted(client.Info{Decided: dec.Err() == nil, Source: source, Device: device, Reason: dec.Reason(), Candidate: client.Candidate(i)})
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		if device == "" {
 			return nil

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -85,7 +84,7 @@ type details struct {
 	source    netip.Addr
 	device    string
 	reason    string
-	candidate int
+	candidate client.Candidate
 	decided   bool
 	multipath string // "yes", or what became of it; "" if it was not asked for
 }
@@ -178,9 +177,7 @@ func (o *outgoing) takesPart(err error) {
 
 // check asks whether the manager is there, for a line at start.
 func (o *outgoing) check(ctx context.Context) error {
-	// No manager knows this as a request; each that is there says so.
-	var ans wire.Message
-	err := o.dialer.Daemon.Exchange(ctx, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans)
+	err := o.dialer.Daemon.Ping(ctx)
 	o.manager.Store(err == nil)
 	return err
 }

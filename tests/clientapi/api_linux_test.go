@@ -191,7 +191,7 @@ func pool(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, e
 	defer func() { _ = p.Close() }()
 	var all []testbed.Seen
 	for range a.Times {
-		s, _, err := p.SocketConnect(ctx, "tcp", a.address())
+		s, err := p.Get(ctx, "tcp", a.address())
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +212,7 @@ func pending(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen
 	defer func() { _ = p.Close() }()
 	one, other := p.Start(ctx, "tcp", a.address()), p.Start(ctx, "tcp", a.address())
 	defer other.Cancel()
-	s, _, err := one.Result()
+	s, err := one.Result()
 	if err != nil {
 		return nil, err
 	}

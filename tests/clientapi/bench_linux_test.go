@@ -113,7 +113,7 @@ func benchPool(a args) (medians, error) {
 	defer func() { _ = p.Dialer.Daemon.Close() }()
 	defer func() { _ = p.Close() }()
 	return byTurns(a.Times, nothing, map[string]func() error{"reuse": func() error {
-		s, _, err := p.SocketConnect(context.Background(), "tcp", a.address())
+		s, err := p.Get(context.Background(), "tcp", a.address())
 		if err != nil {
 			return err
 		}

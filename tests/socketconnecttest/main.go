@@ -163,7 +163,7 @@ func (o *options) connect(ctx context.Context, stdout io.Writer) error {
 		wg.Go(func() { _, failed[i] = t.tries(ctx, fmt.Sprintf("Thread %d ", i+1), first) })
 	}
 	wg.Wait()
-	if err := first.Cleanup(); err != nil && !errors.Is(err, net.ErrClosed) { // the pool may have closed it to make room
+	if err := first.CloseIdle(); err != nil && !errors.Is(err, net.ErrClosed) { // the pool may have closed it to make room
 		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
@@ -180,7 +180,7 @@ type tester struct {
 
 // tries connects several times, with sockets like the one before, and returns the
 // last one.
-func (t *tester) tries(ctx context.Context, who string, like *client.Socket) (_ *client.Socket, err error) {
+func (t *tester) tries(ctx context.Context, who string, like *client.Conn) (_ *client.Conn, err error) {
 	for n := range t.times {
 		if like, err = t.try(ctx, fmt.Sprintf("%sTry #%d", who, n+1), like); err != nil {
 			return nil, err
@@ -189,14 +189,13 @@ func (t *tester) tries(ctx context.Context, who string, like *client.Socket) (_ 
 	return like, nil
 }
 
-func (t *tester) try(ctx context.Context, name string, like *client.Socket) (*client.Socket, error) {
-	var s *client.Socket
-	var existing bool
+func (t *tester) try(ctx context.Context, name string, like *client.Conn) (*client.Conn, error) {
+	var s *client.Conn
 	var err error
 	if like == nil || t.clear {
-		s, err = t.pool.SocketConnectNew(ctx, t.network, t.address)
+		s, err = t.pool.GetNew(ctx, t.network, t.address)
 	} else {
-		s, existing, err = t.pool.SocketConnectLike(ctx, like)
+		s, err = t.pool.GetLike(ctx, like)
 	}
 	if err == nil {
 		_, err = io.WriteString(s, "testblah")
@@ -214,7 +213,7 @@ func (t *tester) try(ctx context.Context, name string, like *client.Socket) (*cl
 		_, _ = fmt.Fprintf(t.out, "%s: OK\n", name)
 	}
 	if info, ok := client.InfoOf(s); ok && t.verbose {
-		_, _ = fmt.Fprintf(t.out, "    from %v to %v, used before: %v, asked: %v, reason: %s\n", info.Local, info.Remote, existing, info.Decided, info.Reason)
+		_, _ = fmt.Fprintf(t.out, "    from %v to %v, used before: %v, asked: %v, reason: %s\n", info.Local, info.Remote, info.Reused, info.Decided, info.Reason)
 	}
 	return s, s.Release()
 }

@@ -55,7 +55,7 @@ func (s Server) config() (*tls.Config, error) {
 
 // link is a connection to a web server.
 type link struct {
-	net.Conn               // the TCP connection, a *client.Socket if it is a pool's
+	net.Conn               // the TCP connection, a *client.Conn if it is a pool's
 	stream   io.ReadWriter // what HTTP goes over: the connection, or TLS on it
 	reader   *bufio.Reader
 
@@ -90,7 +90,7 @@ func (l *link) secure(ctx context.Context, config *tls.Config) error {
 
 // release ends the use of the connection; a pool's may then be used again.
 func (l *link) release() error {
-	if s, ok := l.Conn.(*client.Socket); ok {
+	if s, ok := l.Conn.(*client.Conn); ok {
 		return s.Release()
 	}
 	return l.Close()

@@ -78,27 +78,27 @@ func (o *opener) start(ctx context.Context, address string, intents intent.Set) 
 	}
 	pending := o.pool.Start(client.WithIntents(ctx, intents), "tcp", address)
 	return func() (*link, error) {
-		s, existing, err := pending.Result()
+		s, err := pending.Result()
 		if err != nil {
 			return nil, err
 		}
-		return o.link(s, existing)
+		return o.link(s)
 	}
 }
 
 // fresh makes a connection of its own to address.
 func (o *opener) fresh(ctx context.Context, address string, intents intent.Set) (*link, error) {
-	s, err := o.pool.SocketConnectNew(client.WithIntents(ctx, intents), "tcp", address)
+	s, err := o.pool.GetNew(client.WithIntents(ctx, intents), "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return o.link(s, false)
+	return o.link(s)
 }
 
 // link is that of a socket.
-func (o *opener) link(s *client.Socket, existing bool) (*link, error) {
+func (o *opener) link(s *client.Conn) (*link, error) {
 	info, _ := client.InfoOf(s)
-	if !info.Decided && (o.way.Kind == Asked || o.way.Kind == New && !existing) {
+	if !info.Decided && (o.way.Kind == Asked || o.way.Kind == New && !info.Reused) {
 		_ = s.Close()
 		return nil, fmt.Errorf("decision of %s: %w", o.way.Name, info.Err) // a comparison without the daemon would be none
 	}
@@ -107,7 +107,7 @@ func (o *opener) link(s *client.Socket, existing bool) (*link, error) {
 		l = newLink(s)
 		s.Value = l
 	}
-	l.reused, l.decided, l.took = existing, info.Decided, info.Duration
+	l.reused, l.decided, l.took = info.Reused, info.Decided, info.Duration
 	return l, nil
 }
 

@@ -5,13 +5,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Socket is a connection of a Pool. It is in use until it is released or
-// closed.
-type Socket struct {
+// Conn is a connection of a Pool. It is in use until it is released or closed.
+// Its methods are safe for concurrent use.
+type Conn struct {
 	net.Conn
 	dialed
 
@@ -43,22 +42,26 @@ const (
 
 // reused notes how it came that the socket is used again: by a plan, or without
 // one because of err. No plan and no error means that nobody was asked.
-func (s *Socket) reused(pl *plan, err error, begun time.Time) {
+func (s *Conn) reused(pl *plan, err error, begun time.Time) {
 	i := &s.info
-	i.Reused, i.Decided, i.Err, i.Reason, i.ID = true, pl != nil, err, "", uuid.Nil
+	i.Reused, i.Decided, i.Err, i.Reason, i.ID = true, pl != nil, err, "", DecisionID{}
 	if pl != nil {
-		i.Reason, i.ID = pl.reason, pl.id
+		i.Reason, i.ID = pl.reason, DecisionID(pl.id)
 	}
 	i.Attempts, i.Duration = nil, time.Since(begun)
 }
 
 // NetConn returns the connection itself.
-func (s *Socket) NetConn() net.Conn { return s.Conn }
+func (s *Conn) NetConn() net.Conn { return s.Conn }
 
-// Release offers the socket for reuse; it stays connected, and whatever was not
-// read stays in it. A socket that is idle already stays so. The error is
-// net.ErrClosed if the socket was closed.
-func (s *Socket) Release() error {
+// Reused tells whether the connection was used before, and idle in between. It is
+// Info.Reused.
+func (s *Conn) Reused() bool { return s.info.Reused }
+
+// Release gives the connection back to the Pool, for reuse: it stays connected,
+// and whatever was not read stays in it. One that is idle already stays so. The
+// error is net.ErrClosed if it was closed.
+func (s *Conn) Release() error {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +81,7 @@ func (s *Socket) Release() error {
 		s.timer.Stop()
 	}
 	set := p.sets[s.key]
-	list := append(slices.DeleteFunc(set.sockets, func(o *Socket) bool { return o == s }), s)
+	list := append(slices.DeleteFunc(set.sockets, func(o *Conn) bool { return o == s }), s)
 	set.sockets = list
 
 	spare := -p.MaxIdle
@@ -104,7 +107,7 @@ func (s *Socket) Release() error {
 }
 
 // expire closes s if it is idle still and has been for long enough.
-func (p *Pool) expire(s *Socket) {
+func (p *Pool) expire(s *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// A timer that could not be stopped any more may meet a later idle time; it
@@ -114,8 +117,8 @@ func (p *Pool) expire(s *Socket) {
 	}
 }
 
-// Close closes the socket and takes it out of its set.
-func (s *Socket) Close() error {
+// Close closes the connection and takes it out of the Pool.
+func (s *Conn) Close() error {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
 	defer s.pool.admitLocked()
@@ -123,7 +126,7 @@ func (s *Socket) Close() error {
 }
 
 // closeLocked closes a socket. If it was in use, admitLocked is to follow.
-func (p *Pool) closeLocked(s *Socket) error {
+func (p *Pool) closeLocked(s *Conn) error {
 	if s.state == isClosed {
 		return net.ErrClosed
 	}
@@ -133,13 +136,13 @@ func (p *Pool) closeLocked(s *Socket) error {
 		s.timer.Stop()
 	}
 	set := p.sets[s.key]
-	set.sockets = slices.DeleteFunc(set.sockets, func(o *Socket) bool { return o == s })
+	set.sockets = slices.DeleteFunc(set.sockets, func(o *Conn) bool { return o == s })
 	p.forgetLocked(s.key)
 	return s.Conn.Close()
 }
 
 // idleLocked ends the use of a socket, whose place is free then.
-func (p *Pool) idleLocked(s *Socket) {
+func (p *Pool) idleLocked(s *Conn) {
 	if s.state == inUse {
 		p.sets[s.key].busy--
 		p.busy--
@@ -149,9 +152,9 @@ func (p *Pool) idleLocked(s *Socket) {
 	s.state = isIdle
 }
 
-// Cleanup releases the socket and closes all idle sockets of its set, this one
-// included.
-func (s *Socket) Cleanup() error {
+// CloseIdle releases the connection and closes all idle ones of its set, this one
+// included. The error is net.ErrClosed if it was closed before.
+func (s *Conn) CloseIdle() error {
 	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
