@@ -276,6 +276,10 @@ func TestLinkServersAreUsed(t *testing.T) {
 		}
 	}
 	nets := netmon.NewSnapshot(laptop())
+	links := &linkDNS{run: run}
+	if !links.look(nets) || links.look(nets) {
+		t.Error("the first look finds what is new, the second one nothing")
+	}
 	for _, tt := range []struct {
 		name, conf string
 		want       []string // by prefix
@@ -290,7 +294,7 @@ func TestLinkServersAreUsed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := parse(t, tt.conf)
 			list := manage(cfg, nets)
-			useLinkServers(list, linkServers(cfg, list, run))
+			links.use(cfg, list)
 			r := newResolvers(nil)
 			defer r.close()
 			lookups := r.of(list)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -29,36 +28,6 @@ const closeDelay = mam.DefaultResolveTimeout
 
 func newResolvers(log *slog.Logger) *resolvers {
 	return &resolvers{log: log, unbound: resolve.New(resolve.Config{}, log), bySetup: map[string]*resolve.Resolver{}}
-}
-
-// linkServers finds what the host's network manager has for the interfaces of
-// prefixes that name no servers and do not refuse it, by interface index. In the
-// original grammar a prefix that names none uses the default resolver.
-func linkServers(cfg *config.Config, list []managed, run string) map[int][]netip.AddrPort {
-	found := map[int][]netip.AddrPort{}
-	for i := range list {
-		s, p := &list[i].settings, &list[i].prefix
-		wanted := !cfg.Original
-		if s.LinkDNS != nil {
-			wanted = *s.LinkDNS
-		}
-		if _, known := found[p.Index]; known || !wanted || len(s.Nameservers) > 0 || s.ResolvConf != "" {
-			continue
-		}
-		if servers := resolve.LinkServers(run, p.Interface, p.Index); len(servers) > 0 {
-			found[p.Index] = servers
-		}
-	}
-	return found
-}
-
-// useLinkServers makes them the servers of those prefixes.
-func useLinkServers(list []managed, found map[int][]netip.AddrPort) {
-	for i := range list {
-		if s := &list[i].settings; len(s.Nameservers) == 0 && s.ResolvConf == "" {
-			s.Nameservers = found[list[i].prefix.Index]
-		}
-	}
 }
 
 // of returns the resolvers of those prefixes that have one of their own. A

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -114,39 +111,6 @@ func ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// linkDNSInterval is between two looks at the name servers of the interfaces.
-const linkDNSInterval = 5 * time.Second
-
-// follow takes over changes of the host's networks.
-func (d *Daemon) follow(ctx context.Context) error {
-	changes, cancel := d.nets.Subscribe()
-	defer cancel()
-	// A network manager tells its name servers some time after the addresses,
-	// and the files give no event that an unprivileged process could rely on.
-	tick := time.NewTicker(linkDNSInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			d.mu.Lock()
-			list := manage(d.cfg, d.snapshot)
-			if !maps.EqualFunc(d.linkDNS, linkServers(d.cfg, list, ""), slices.Equal) {
-				d.setNetworksLocked(d.snapshot, list)
-				d.publishLocked()
-			}
-			d.mu.Unlock()
-		case <-changes:
-			d.mu.Lock()
-			snapshot := d.nets.Snapshot()
-			d.setNetworksLocked(snapshot, manage(d.cfg, snapshot))
-			d.publishLocked()
-			d.mu.Unlock()
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 // inUse makes an error of unixsocket say what to do.

@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// script is a host whose networks change when a test says so.
+type script struct {
+	current atomic.Pointer[netmon.Snapshot]
+	changes chan struct{}
+}
+
+func newScript(s netmon.State) *script {
+	n := &script{changes: make(chan struct{}, 1)}
+	n.current.Store(netmon.NewSnapshot(s))
+	return n
+}
+
+func (n *script) Snapshot() *netmon.Snapshot               { return n.current.Load() }
+func (n *script) Subscribe() (<-chan struct{}, func())     { return n.changes, func() {} }
+func (n *script) Run(ctx context.Context) error            { <-ctx.Done(); return nil }
+func (n *script) Close()                                   {}
+func (n *script) watch(*slog.Logger) (hostNetworks, error) { return n, nil }
+
+// become changes the networks, as netmon.Monitor tells of it.
+func (n *script) become(s netmon.State) {
+	n.current.Store(netmon.NewSnapshot(s))
+	select {
+	case n.changes <- struct{}{}:
+	default:
+	}
+}
+
+// moved is laptop after Wi-Fi has got another network.
+func moved() netmon.State {
+	s := laptop()
+	for i, a := range s.Addrs {
+		if a.Prefix == netip.MustParsePrefix("192.168.0.23/24") {
+			s.Addrs[i] = address(2, "192.168.7.23/24", netmon.ScopeGlobal)
+		}
+	}
+	return s
+}
+
+func names(v *mam.View) (out []string) {
+	for _, p := range v.Prefixes {
+		if p.Family() == policy.IPv4 {
+			out = append(out, p.ID.String())
+		}
+	}
+	return out
+}
+
+// slow is the catalogue with a policy more, whose New waits for release and tells
+// what prefixes it was made with.
+func slow(entered chan<- []string, release <-chan error) policy.Catalogue {
+	all := append(slices.Clone(policies.All()), policy.Entry{Name: "slow", New: func(c policy.Config) (policy.Policy, error) {
+		entered <- names(&mam.View{Prefixes: c.Prefixes})
+		if err := <-release; err != nil {
+			return nil, err
+		}
+		return policies.All().New("sample", policy.Config{Name: "sample", Prefixes: c.Prefixes})
+	}})
+	return all
+}
+
+// A change of the networks while a policy is being loaded is seen at once, and
+// still there afterwards, whether the policy can be loaded or not.
+func TestNetworksChangeDuringReload(t *testing.T) {
+	const before, after = "192.168.0.0/24%wlan0", "192.168.7.0/24%wlan0"
+	const lte, bridge = "10.64.0.0/10%wwan0", "172.17.0.0/16%docker0"
+	for _, tt := range []struct {
+		name   string
+		result error
+		want   []string
+	}{
+		{"loaded", nil, []string{after, lte, bridge}},
+		{"refused", errors.New("no"), []string{after, lte}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "mamma.conf")
+			configure := func(text string) {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			configure("policy \"sample\" {}\ninterface \"w*\" {}")
+			synctest.Test(t, func(t *testing.T) {
+				nets := newScript(laptop())
+				entered, release := make(chan []string), make(chan error)
+				d, err := newDaemon(Options{ConfigPath: path, Policies: slow(entered, release)}, nets.watch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.close()
+				ctx, cancel := context.WithCancel(t.Context())
+				followed := make(chan error)
+				go func() { followed <- d.follow(ctx) }()
+
+				configure("policy \"slow\" {}\ninterface \"*\" {}")
+				reloaded := make(chan error)
+				go func() { reloaded <- d.Reload() }()
+				if diff := cmp.Diff([]string{before, lte, bridge}, <-entered); diff != "" {
+					t.Errorf("the policy is made with (-want +got)\n%s", diff)
+				}
+				nets.become(moved())
+				synctest.Wait()
+				if diff := cmp.Diff([]string{after, lte}, names(d.manager.View())); diff != "" {
+					t.Errorf("while the policy is loading (-want +got)\n%s", diff)
+				}
+				release <- tt.result
+				if err := <-reloaded; (err != nil) != (tt.result != nil) {
+					t.Errorf("reload: %v", err)
+				}
+				if diff := cmp.Diff(tt.want, names(d.manager.View())); diff != "" {
+					t.Errorf("afterwards (-want +got)\n%s", diff)
+				}
+				cancel()
+				if err := <-followed; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// Another instance of the policy, as for mammactl explain, is made for the
+// networks of the moment, not those at the last reload.
+func TestFreshPolicyHasTheNetworksOfTheMoment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mamma.conf")
+	if err := os.WriteFile(path, []byte("policy \"slow\" {}\ninterface \"wlan0\" {}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nets := newScript(laptop())
+	entered, release := make(chan []string, 1), make(chan error)
+	close(release)
+	d, err := newDaemon(Options{ConfigPath: path, Policies: slow(entered, release)}, nets.watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	<-entered
+	nets.become(moved())
+	if _, err := d.manager.View().Fresh(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-entered; !slices.Equal(got, []string{"192.168.7.0/24%wlan0"}) {
+		t.Errorf("made with %v", got)
+	}
+}
