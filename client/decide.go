@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -73,7 +74,7 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 	if d.Net.LocalAddr != nil {
 		t.bound = addrPort(d.Net.LocalAddr)
 	}
-	t.intents = Intents(ctx).Merge(d.Intents)
+	t.intents = intent.FromContext(ctx).Merge(d.Intents)
 	return t, true, nil
 }
 

@@ -24,8 +24,8 @@ func TestDialFollowsDecision(t *testing.T) {
 	s := startServer(t)
 	f := startFake(t, "", false, suggest("127.0.0.2", "127.0.0.3"))
 	d := dialer(t, f.path)
-	d.Intents = intent.Set{}.WithCategory(intent.Query).WithFileSize(1000)
-	ctx := WithIntents(t.Context(), intent.Set{}.WithFileSize(300<<30))
+	d.Intents = intent.Set{}.WithCategory(intent.CategoryQuery).WithFileSize(1000)
+	ctx := intent.NewContext(t.Context(), intent.Set{}.WithFileSize(300<<30))
 
 	nc, err := d.DialContext(ctx, "tcp", net.JoinHostPort("host.test", s.port))
 	if err != nil {
@@ -52,9 +52,9 @@ func TestDialFollowsDecision(t *testing.T) {
 	if decision.Action != wire.ActionSocketConnectRequest || !decision.NoResolve || decision.Context.Hostname != "host.test" {
 		t.Errorf("decision asked by %+v", decision)
 	}
-	want := intent.Set{}.WithCategory(intent.Query).WithFileSize(300 << 30)
+	want := intent.Set{}.WithCategory(intent.CategoryQuery).WithFileSize(300 << 30)
 	if got := decision.Intents(); got != want {
-		t.Errorf("intents %q, want %q", FormatIntents(got), FormatIntents(want))
+		t.Errorf("intents %q, want %q", got.String(), want.String())
 	}
 	if resolution.Action != wire.ActionResolveRequest || resolution.Context.BindSuggested != local("127.0.0.2") ||
 		resolution.DecisionID != decisionID || resolution.Context.Hint[0].Family != wire.AFInet {
@@ -495,7 +495,7 @@ func BenchmarkDial(b *testing.B) {
 // BenchmarkDecide is what asking costs, without dialling.
 func BenchmarkDecide(b *testing.B) {
 	d := dialer(b, startFake(b, "", false, suggest("127.0.0.2", "127.0.0.3")).path)
-	ctx := WithIntents(b.Context(), intent.Set{}.WithCategory(intent.Query))
+	ctx := intent.NewContext(b.Context(), intent.Set{}.WithCategory(intent.CategoryQuery))
 	b.ReportAllocs()
 	for b.Loop() {
 		t, _, err := d.newTarget(ctx, "tcp", "192.0.2.1:443")

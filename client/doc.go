@@ -2,8 +2,8 @@
 // chooses, following what the program says about them: its intents.
 //
 // A [Dialer] takes the place of a net.Dialer, for http.Transport and whatever
-// else takes a dial function. [WithIntents] states intents in a context,
-// [ParseIntents] reads them from a flag or a file. [InfoOf] tells what was
+// else takes a dial function. [intent.NewContext] states intents in a
+// context, [intent.Parse] reads them from a flag or a file. [InfoOf] tells what was
 // decided for a connection. A [Pool] keeps connections for reuse and lets the
 // manager choose among the idle ones.
 //

@@ -16,11 +16,11 @@ import (
 // An HTTP client whose connections are placed by the manager. The context of a
 // request says what is known about it.
 func ExampleDialer() {
-	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.Query)}
+	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.CategoryQuery)}
 	web := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true}}
 
-	ctx := client.WithIntents(context.Background(),
-		intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(300_000_000))
+	ctx := intent.NewContext(context.Background(),
+		intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(300_000_000))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://www.example.net/image.iso", nil)
 	if err != nil {
 		fmt.Println(err)
@@ -41,7 +41,7 @@ func ExampleDialer() {
 //	conn, err := grpc.NewClient("passthrough:///api.example.net:443",
 //		grpc.WithContextDialer(dial), grpc.WithTransportCredentials(credentials.NewTLS(nil)))
 func ExampleDialer_grpc() {
-	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.Query)}
+	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.CategoryQuery)}
 	type contextDialer = func(context.Context, string) (net.Conn, error) // what the option takes
 	dial := contextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", address)
@@ -144,15 +144,4 @@ func ExamplePool_Start() {
 		return
 	}
 	_ = conn.Close()
-}
-
-func ExampleParseIntents() {
-	s, err := client.ParseIntents("category=bulktransfer,filesize=300M")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	size, _ := s.FileSize()
-	fmt.Println(size, client.FormatIntents(s))
-	// Output: 300000000 category=bulktransfer,filesize=300000000
 }

@@ -178,14 +178,14 @@ func TestSetIdentity(t *testing.T) {
 	}{
 		{"equal", "tcp", address, intent.Set{}, true},
 		{"family", "tcp4", address, intent.Set{}, true},
-		{"intents", "tcp", address, intent.Set{}.WithCategory(intent.Stream), true},
+		{"intents", "tcp", address, intent.Set{}.WithCategory(intent.CategoryStream), true},
 		{"type", "udp", address, intent.Set{}, false},
 		{"host", "tcp", "localhost:" + port, intent.Set{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, _ := newPool(t, reuse)
 			release(t, mustConnect(t, p, t.Context(), "tcp", address, false))
-			mustConnect(t, p, client.WithIntents(t.Context(), tt.intents), tt.network, tt.address, tt.same)
+			mustConnect(t, p, intent.NewContext(t.Context(), tt.intents), tt.network, tt.address, tt.same)
 		})
 	}
 	t.Run("case of the host", func(t *testing.T) {

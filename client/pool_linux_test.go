@@ -243,7 +243,7 @@ func TestPending(t *testing.T) {
 		}
 		return reuseFirst(m)
 	})
-	ctx := WithIntents(t.Context(), intent.Set{}.WithCategory(intent.Query))
+	ctx := intent.NewContext(t.Context(), intent.Set{}.WithCategory(intent.CategoryQuery))
 	quick := p.Start(ctx, "tcp", "127.0.0.1:"+srv.port)
 	<-quick.Done()
 	s, err := quick.Result()

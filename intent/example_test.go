@@ -1,15 +1,18 @@
 package intent_test
 
 import (
+	"context"
+	"flag"
 	"fmt"
+	"time"
 
 	"github.com/socket-intents/mamma/intent"
 )
 
 // A Set says what is known; what is not said stays unknown.
 func ExampleSet() {
-	defaults := intent.Set{}.WithCategory(intent.Query).WithResilience(intent.Tolerant)
-	download := intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(300_000_000)
+	defaults := intent.Set{}.WithCategory(intent.CategoryQuery).WithResilience(intent.ResilienceTolerant)
+	download := intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(300_000_000)
 	for option, value := range download.Merge(defaults).All() {
 		fmt.Println(option, value)
 	}
@@ -23,4 +26,72 @@ func ExampleSet() {
 	// resilience 1
 	// bulktransfer true
 	// false
+}
+
+func ExampleParse() {
+	s, err := intent.Parse("category=bulktransfer,filesize=300M,duration=5m")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	size, _ := s.FileSize()
+	took, _ := s.Duration()
+	fmt.Println(size, took)
+	fmt.Println(s)
+	_, err = intent.Parse("category=video")
+	fmt.Println(err)
+	// Output:
+	// 300000000 5m0s
+	// category=bulktransfer,filesize=300000000,duration=300
+	// intent category: "video" is neither a number nor one of query, bulktransfer, controltraffic, keepalives, stream
+}
+
+// What a context carries holds for the connections that are dialled with it.
+func ExampleNewContext() {
+	ctx := intent.NewContext(context.Background(), intent.Set{}.WithTimeliness(intent.TimelinessInteractive))
+	fmt.Println(intent.FromContext(ctx))
+	// Output: timeliness=interactive
+}
+
+// A Set is a flag that may be given more than once.
+func ExampleSet_Set() {
+	var intents intent.Set
+	flags := flag.NewFlagSet("fetch", flag.ContinueOnError)
+	flags.Var(&intents, "intent", "what is known about the transfer")
+	if err := flags.Parse([]string{"-intent", "category=stream,filesize=5k", "-intent", "category=query"}); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(intents)
+	// Output: category=query,filesize=5000
+}
+
+// The video policies read durations in milliseconds, as the level of a buffer.
+func ExampleSet_WithPlayoutBuffer() {
+	s := intent.Set{}.WithPlayoutBuffer(1500 * time.Millisecond)
+	fmt.Println(s)
+	fmt.Println(s.PlayoutBuffer())
+	// Output:
+	// duration=1500
+	// 1.5s true
+}
+
+func ExampleParseSize() {
+	for _, text := range []string{"300M", "300MB", "64KiB", "1.5G"} {
+		bytes, err := intent.ParseSize(text)
+		fmt.Println(bytes, err)
+	}
+	// Output:
+	// 300000000 <nil>
+	// 300000000 <nil>
+	// 65536 <nil>
+	// 1500000000 <nil>
+}
+
+func ExampleParseDuration() {
+	fmt.Println(intent.ParseDuration("1d12h"))
+	_, err := intent.ParseDuration("250")
+	fmt.Println(err)
+	// Output:
+	// 36h0m0s <nil>
+	// "250" is not a number or a duration such as 250ms, 90s, 5m or 7d
 }

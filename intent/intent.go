@@ -1,9 +1,9 @@
 // Package intent holds the vocabulary of Socket Intents: the options an
-// application may state about a connection, their values, and a Set of them.
+// application may state about a connection, their values, and a Set of them. It
+// reads and writes them as text and carries them in a context.Context.
 //
-// It is a leaf that policies and clients share, values only. How intents are
-// written as text and travel in a context.Context is package client's business;
-// how they travel to the daemon is internal/wire's.
+// It is a leaf that policies, clients and tools share. How intents travel to
+// the daemon is internal/wire's business.
 //
 // Intents are hints. They never guarantee and never forbid anything, and
 // nothing in this package checks whether a value makes sense.
@@ -12,21 +12,22 @@ package intent
 import (
 	"iter"
 	"math"
+	"time"
 )
 
 // Level is the socket option level of Socket Intents, SOL_INTENTS in the
-// original's headers. The kernel knows no such level.
+// original prototype's headers. The kernel knows no such level.
 const Level = 300
 
 // Option is the number of an intent, as on the wire.
 type Option int32
 
-// The seven intents, numbered as in the original's lib/intents.h.
+// The seven intents, numbered as in the original prototype's lib/intents.h.
 const (
 	OptCategory   Option = 1 + iota // a Category
 	OptFileSize                     // bytes expected to be transferred
-	OptDuration                     // see Set.WithDurationSeconds for its units
-	OptBitrate                      // see Set.WithBitrateBytesPerSecond for its units
+	OptDuration                     // see Set.WithDuration and Set.WithPlayoutBuffer for its units
+	OptBitrate                      // see Set.Bitrate for its units
 	OptBurstiness                   // a Burstiness
 	OptTimeliness                   // a Timeliness
 	OptResilience                   // a Resilience
@@ -35,73 +36,65 @@ const (
 // numOptions counts the intents; Set relies on their numbers being 1 to numOptions.
 const numOptions = 7
 
-// Valid tells whether o is one of the seven intents.
-func (o Option) Valid() bool { return o >= 1 && o <= numOptions }
-
-// String gives the lower-case name that text forms use, "intent(N)" for an unknown number.
-func (o Option) String() string {
-	return name(int64(o), "intent", "intent(0)", "category", "filesize", "duration", "bitrate", "burstiness", "timeliness", "resilience")
-}
-
 // Category says what kind of communication a connection carries.
 type Category int32
 
-// The categories, numbered as in the original.
+// The categories, numbered as in the original prototype.
 const (
-	Query          Category = iota // a brief exchange of little data
-	BulkTransfer                   // much data in little time: high rate, bursts
-	ControlTraffic                 // long, adds up to much data: low rate, bursts
-	KeepAlives                     // long, little data: low, even rate
-	Stream                         // long, much data: high, even rate
+	CategoryQuery          Category = iota // a brief exchange of little data
+	CategoryBulkTransfer                   // much data in little time: high rate, bursts
+	CategoryControlTraffic                 // long, adds up to much data: low rate, bursts
+	CategoryKeepAlives                     // long, little data: low, even rate
+	CategoryStream                         // long, much data: high, even rate
 )
 
-func (c Category) String() string {
-	return name(int64(c), "category", "query", "bulktransfer", "controltraffic", "keepalives", "stream")
-}
+// String gives the lower-case name that text forms use, "category(N)" for an
+// unknown number.
+func (c Category) String() string { return OptCategory.Word(int64(c)) }
 
 // Burstiness says how the packets are spread over time.
 type Burstiness int32
 
-// The kinds of burstiness, numbered as in the original.
+// The kinds of burstiness, numbered as in the original prototype.
 const (
-	RandomBursts  Burstiness = iota // bursts at random times
-	RegularBursts                   // bursts at regular times
-	NoBursts                        // an even flow
-	Bulk                            // as fast as the congestion window allows
+	BurstsRandom  Burstiness = iota // bursts at random times
+	BurstsRegular                   // bursts at regular times
+	BurstsNone                      // an even flow
+	BurstsBulk                      // as fast as the congestion window allows
 )
 
-func (b Burstiness) String() string {
-	return name(int64(b), "burstiness", "randombursts", "regularbursts", "nobursts", "bulk")
-}
+// String gives the lower-case name that text forms use, "burstiness(N)" for an
+// unknown number.
+func (b Burstiness) String() string { return OptBurstiness.Word(int64(b)) }
 
 // Timeliness says what delay and jitter mean to the application.
 type Timeliness int32
 
-// The kinds of timeliness, numbered as in the original.
+// The kinds of timeliness, numbered as in the original prototype.
 const (
-	Streaming         Timeliness = iota // small delay and small jitter
-	Interactive                         // small delay
-	Transfer                            // it just has to finish
-	BackgroundTraffic                   // hardly any time limit
+	TimelinessStreaming         Timeliness = iota // small delay and small jitter
+	TimelinessInteractive                         // small delay
+	TimelinessTransfer                            // it just has to finish
+	TimelinessBackgroundTraffic                   // hardly any time limit
 )
 
-func (t Timeliness) String() string {
-	return name(int64(t), "timeliness", "streaming", "interactive", "transfer", "backgroundtraffic")
-}
+// String gives the lower-case name that text forms use, "timeliness(N)" for an
+// unknown number.
+func (t Timeliness) String() string { return OptTimeliness.Word(int64(t)) }
 
 // Resilience says what a lost connection means to the application.
 type Resilience int32
 
-// The kinds of resilience, numbered as in the original.
+// The kinds of resilience, numbered as in the original prototype.
 const (
-	Sensitive Resilience = iota // fatal
-	Tolerant                    // annoying
-	Resilient                   // harmless
+	ResilienceSensitive Resilience = iota // fatal
+	ResilienceTolerant                    // annoying
+	ResilienceResilient                   // harmless
 )
 
-func (r Resilience) String() string {
-	return name(int64(r), "resilience", "sensitive", "tolerant", "resilient")
-}
+// String gives the lower-case name that text forms use, "resilience(N)" for an
+// unknown number.
+func (r Resilience) String() string { return OptResilience.Word(int64(r)) }
 
 // Set is what an application said about one connection: at most one value per
 // intent, kept as the raw integers of the wire. The zero value says nothing.
@@ -163,13 +156,34 @@ func (s Set) Merge(defaults Set) Set {
 }
 
 // Category returns the stated category and whether one is given.
-func (s Set) Category() (Category, bool) {
-	v, ok := s.Get(OptCategory)
-	return Category(clamp32(v)), ok
-}
+func (s Set) Category() (Category, bool) { return enum[Category](s, OptCategory) }
+
+// Burstiness returns the stated burstiness and whether one is given.
+func (s Set) Burstiness() (Burstiness, bool) { return enum[Burstiness](s, OptBurstiness) }
+
+// Timeliness returns the stated timeliness and whether one is given.
+func (s Set) Timeliness() (Timeliness, bool) { return enum[Timeliness](s, OptTimeliness) }
+
+// Resilience returns the stated resilience and whether one is given.
+func (s Set) Resilience() (Resilience, bool) { return enum[Resilience](s, OptResilience) }
 
 // FileSize returns the expected number of bytes and whether it is given.
 func (s Set) FileSize() (int64, bool) { return s.Get(OptFileSize) }
+
+// Duration returns the time between first and last packet, and whether the
+// duration intent is given. It reads the intent in seconds, as WithDuration
+// states it. What a time.Duration cannot hold becomes the longest one.
+func (s Set) Duration() (time.Duration, bool) { return s.span(time.Second) }
+
+// PlayoutBuffer returns a video player's buffer level, and whether the duration
+// intent is given. It reads the intent in milliseconds, as WithPlayoutBuffer
+// states it. What a time.Duration cannot hold becomes the longest one.
+func (s Set) PlayoutBuffer() (time.Duration, bool) { return s.span(time.Millisecond) }
+
+// Bitrate returns the stated rate and whether one is given. Its unit is not part
+// of the intent: the original prototype's headers say bytes per second, and its
+// video policies read bits per second.
+func (s Set) Bitrate() (int64, bool) { return s.Get(OptBitrate) }
 
 // WithCategory states the category.
 func (s Set) WithCategory(c Category) Set { return s.With(OptCategory, int64(c)) }
@@ -177,16 +191,19 @@ func (s Set) WithCategory(c Category) Set { return s.With(OptCategory, int64(c))
 // WithFileSize states the expected number of bytes to transfer.
 func (s Set) WithFileSize(bytes int64) Set { return s.With(OptFileSize, bytes) }
 
-// WithDurationSeconds states the time between first and last packet, in
-// seconds, the unit of the original's headers.
-func (s Set) WithDurationSeconds(n int64) Set { return s.With(OptDuration, n) }
+// WithDuration states the time between first and last packet, rounded to full
+// seconds, the unit of the original prototype's headers.
+func (s Set) WithDuration(d time.Duration) Set {
+	return s.With(OptDuration, int64(d.Round(time.Second)/time.Second))
+}
 
-// WithPlayoutBuffer states a video player's buffer level in milliseconds,
-// which is how the video policies read the duration intent.
-func (s Set) WithPlayoutBuffer(ms int64) Set { return s.With(OptDuration, ms) }
+// WithPlayoutBuffer states a video player's buffer level, in full milliseconds,
+// which is how the video policies read the duration intent. A fraction of a
+// millisecond is cut off.
+func (s Set) WithPlayoutBuffer(d time.Duration) Set { return s.With(OptDuration, d.Milliseconds()) }
 
 // WithBitrateBytesPerSecond states size divided by duration in bytes per
-// second, the unit of the original's headers.
+// second, the unit of the original prototype's headers.
 func (s Set) WithBitrateBytesPerSecond(n int64) Set { return s.With(OptBitrate, n) }
 
 // WithBitrateBitsPerSecond states a rate in bits per second, which is how the
@@ -202,4 +219,20 @@ func (s Set) WithTimeliness(t Timeliness) Set { return s.With(OptTimeliness, int
 // WithResilience states the resilience.
 func (s Set) WithResilience(r Resilience) Set { return s.With(OptResilience, int64(r)) }
 
-func clamp32(v int64) int32 { return int32(max(math.MinInt32, min(math.MaxInt32, v))) }
+// enum gives the value of an intent with named values, clamped to its type.
+func enum[T ~int32](s Set, o Option) (T, bool) {
+	v, given := s.Get(o)
+	return T(max(math.MinInt32, min(math.MaxInt32, v))), given
+}
+
+func (s Set) span(unit time.Duration) (time.Duration, bool) {
+	v, given := s.Get(OptDuration)
+	limit := math.MaxInt64 / int64(unit)
+	switch {
+	case v > limit:
+		return math.MaxInt64, given
+	case v < -limit:
+		return math.MinInt64, given
+	}
+	return time.Duration(v) * unit, given
+}

@@ -30,12 +30,12 @@ func TestExplainAsksAsAClientDoes(t *testing.T) {
 	d := start(t, v, Options{})
 
 	req := socketConnectTo("four.test", "443")
-	req.SetIntents(intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(3 << 20))
+	req.SetIntents(intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(3 << 20))
 	d.dial(t).ask(req)
 	before := d.Decisions().Count()
 	got, err := d.Explain(Question{
 		Kind: policy.SocketConnect, Host: "four.test", Service: "443", App: live.App,
-		Intents: intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(3 << 20),
+		Intents: intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(3 << 20),
 	}, live.Now)
 	if err != nil {
 		t.Fatal(err)

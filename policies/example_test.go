@@ -20,7 +20,7 @@ func ExampleAll() {
 		{Interface: "wlan0", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")}, Options: policy.Options{"category": policy.NewOption("query")}},
 		{Interface: "wwan0", Addrs: []netip.Addr{netip.MustParseAddr("198.51.100.7")}, Options: policy.Options{"category": policy.NewOption("bulktransfer")}},
 	}
-	d := p.Choose(&policy.Request{Intents: intent.Set{}.WithCategory(intent.BulkTransfer), Prefixes: networks})
+	d := p.Choose(&policy.Request{Intents: intent.Set{}.WithCategory(intent.CategoryBulkTransfer), Prefixes: networks})
 	fmt.Println(d.Prefix.Interface)
 	// Output: wwan0
 }

@@ -160,7 +160,7 @@ func BenchmarkChoose(b *testing.B) {
 			r := policytest.Request(policy.SocketConnect,
 				policytest.A(sma, policytest.Option("category", "query")), policytest.B(sma),
 				policytest.Prefix("c", "10.0.3.2/24"), policytest.Prefix("d", "10.0.4.2/24", policytest.RTT(30, 40, 1), policytest.Down(3e6, 1e6), sma))
-			r.Intents = intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(1000000).WithBitrateBitsPerSecond(8000000).WithPlayoutBuffer(5000)
+			r.Intents = intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(1000000).WithBitrateBitsPerSecond(8000000).WithPlayoutBuffer(5 * time.Second)
 			b.ReportAllocs()
 			for b.Loop() {
 				p.Choose(r)

@@ -37,8 +37,8 @@ func TestSubflows(t *testing.T) {
 		{policy: "mptcp_default_flow", reconfigure: "10.0.9.9", want: ""},
 		{policy: "mptcp_selective", want: "b-backup c"},
 		{policy: "mptcp_selective", all: true, want: "a b-backup c"},
-		{policy: "mptcp_selective", request: category(intent.BulkTransfer), want: "b-backup c"},
-		{policy: "mptcp_selective", request: category(intent.Query), want: ""},
+		{policy: "mptcp_selective", request: category(intent.CategoryBulkTransfer), want: "b-backup c"},
+		{policy: "mptcp_selective", request: category(intent.CategoryQuery), want: ""},
 		{policy: "mptcp_selective", request: request(), want: ""},
 	} {
 		p, err := policies.All().New(tt.policy, policy.Config{Prefixes: []*policy.Prefix{a, b, c}})

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/socket-intents/mamma/intent"
 )
 
 // Config is what a policy is made from: New(Config) (Policy, error) is the
@@ -169,7 +171,7 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 		return errors.New("must be a single value, not a list")
 	}
 	if f.Type() == durationType {
-		d, err := time.ParseDuration(s.Value)
+		d, err := intent.ParseDuration(s.Value)
 		if err != nil {
 			return fmt.Errorf("must be a duration such as \"250ms\", not %q", s.Value)
 		}

@@ -24,7 +24,7 @@ func newQuick(c policy.Config) (policy.Policy, error) {
 }
 
 func (q quick) Choose(r *policy.Request) policy.Decision {
-	if c, ok := r.Intents.Category(); !ok || c != intent.Query {
+	if c, ok := r.Intents.Category(); !ok || c != intent.CategoryQuery {
 		return policy.Decision{Reason: "no query"}
 	}
 	best := policy.Decision{Reason: "nothing is quick enough"}
@@ -56,7 +56,7 @@ func Example() {
 		return
 	}
 	networks := []*policy.Prefix{network("wlan0", "192.0.2.0/24", 12*time.Millisecond), network("wwan0", "198.51.100.0/24", 55*time.Millisecond)}
-	for _, category := range []intent.Category{intent.Query, intent.BulkTransfer} {
+	for _, category := range []intent.Category{intent.CategoryQuery, intent.CategoryBulkTransfer} {
 		d := p.Choose(&policy.Request{Intents: intent.Set{}.WithCategory(category), Prefixes: networks})
 		if d.Prefix != nil {
 			fmt.Print(d.Prefix.Interface, ", ")

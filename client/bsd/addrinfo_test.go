@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/daemontest"
@@ -45,7 +46,7 @@ func TestGetaddrinfoWithManager(t *testing.T) {
 	daemon := &client.Daemon{Path: d.Path}
 	defer func() { _ = daemon.Close() }()
 	c := &Context{Daemon: daemon}
-	if err := c.SetIntents(intent.Set{}.WithCategory(intent.BulkTransfer)); err != nil {
+	if err := c.SetIntents(intent.Set{}.WithCategory(intent.CategoryBulkTransfer)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

@@ -57,14 +57,14 @@ func TestIntentOptions(t *testing.T) {
 			t.Errorf("into %d bytes: %d (%v), want %d", size, n, err, want)
 		}
 	}
-	if s := c.Intents(); s != (intent.Set{}.WithCategory(intent.Query).With(intent.OptResilience, -1)) {
-		t.Errorf("intents are %q", client.FormatIntents(s))
+	if s := c.Intents(); s != (intent.Set{}.WithCategory(intent.CategoryQuery).With(intent.OptResilience, -1)) {
+		t.Errorf("intents are %q", s.String())
 	}
 }
 
 func TestSetIntents(t *testing.T) {
 	var c Context
-	large := intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(1 << 40)
+	large := intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(1 << 40)
 	if err := c.SetIntents(large); err != nil || c.Intents() != large {
 		t.Errorf("%v (%v)", c.Intents(), err)
 	}
@@ -95,7 +95,7 @@ func TestOptionsAreBounded(t *testing.T) {
 	if err := c.Setsockopt(-1, SolIntents, 0, make([]byte, 4)); err != nil {
 		t.Errorf("a smaller value in a full list: %v", err)
 	}
-	if err := c.SetIntents(intent.Set{}.WithCategory(intent.Query)); err != nil {
+	if err := c.SetIntents(intent.Set{}.WithCategory(intent.CategoryQuery)); err != nil {
 		t.Errorf("intents in place of a full list: %v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestContextUsers(t *testing.T) {
 	var none *Context
 	unused := new(Context)
 	var used Context
-	if err := used.SetIntents(intent.Set{}.WithCategory(intent.Stream)); err != nil {
+	if err := used.SetIntents(intent.Set{}.WithCategory(intent.CategoryStream)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -127,7 +127,7 @@ func TestContextUsers(t *testing.T) {
 	if got := used.Release(); got != 0 || !used.Intents().IsZero() {
 		t.Errorf("last release: %d, left %v", got, used.Intents())
 	}
-	if c, _ := clone.Intents().Category(); c != intent.Stream {
+	if c, _ := clone.Intents().Category(); c != intent.CategoryStream {
 		t.Error("the clone lost what its source forgot")
 	}
 	if got := clone.Retain(); got != 2 {

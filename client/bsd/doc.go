@@ -6,7 +6,7 @@
 // A [Context] goes with one flow and with each of its calls:
 //
 //	var c bsd.Context
-//	err := c.SetIntents(intent.Set{}.WithCategory(intent.BulkTransfer))
+//	err := c.SetIntents(intent.Set{}.WithCategory(intent.CategoryBulkTransfer))
 //	list, err := c.Getaddrinfo(ctx, "www.example.net", "80", nil)
 //	fd, err := c.Socket(list[0].Family, list[0].Type, list[0].Protocol)
 //	err = c.Connect(ctx, fd, list[0].Addr) // bound as the manager says

@@ -12,7 +12,7 @@ import (
 func ExampleContext() {
 	ctx := context.Background()
 	var c bsd.Context
-	if err := c.SetIntents(intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(1 << 20)); err != nil {
+	if err := c.SetIntents(intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(1 << 20)); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -37,7 +37,7 @@ func ExampleContext() {
 // Intents are socket options that are read back.
 func ExampleContext_Getsockopt() {
 	var c bsd.Context
-	if err := c.SetsockoptInt(-1, bsd.SolIntents, int(intent.OptCategory), int32(intent.Stream)); err != nil {
+	if err := c.SetsockoptInt(-1, bsd.SolIntents, int(intent.OptCategory), int32(intent.CategoryStream)); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -53,7 +53,7 @@ func ExampleContext_Getsockopt() {
 
 // Results that say how to make their sockets.
 func ExampleGetaddrinfo() {
-	hints := &bsd.Hints{Intents: intent.Set{}.WithCategory(intent.BulkTransfer)}
+	hints := &bsd.Hints{Intents: intent.Set{}.WithCategory(intent.CategoryBulkTransfer)}
 	list, err := bsd.Getaddrinfo(context.Background(), nil, "www.example.net", "80", hints)
 	if err != nil {
 		fmt.Println(err)

@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/intent"
 )
 
 // Getaddrinfo is the extended getaddrinfo: it asks the manager for a decision on
@@ -40,7 +41,7 @@ func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service strin
 		dialer = new(client.Dialer)
 		defer func() { _ = dialer.Close() }() // always nil
 	}
-	ctx = client.WithIntents(ctx, h.Intents.Merge(client.Intents(ctx)))
+	ctx = intent.NewContext(ctx, h.Intents.Merge(intent.FromContext(ctx)))
 	decision, err := dialer.Decide(ctx, network, net.JoinHostPort(host, service))
 	if err != nil {
 		return nil, err

@@ -6,7 +6,7 @@
 // A client.Dialer as the dial function of an http.Transport has the manager
 // choose for connections; whatever is requested over one that is idle follows
 // the choice made for an earlier request. A [Transport] asks for every request:
-// about its host and what the context says of it (client.WithIntents), with the
+// about its host and what the context says of it (intent.NewContext), with the
 // idle connections on offer for reuse. It keeps an http.Transport for each
 // network that was chosen, which does all the rest: HTTP/1.1 and HTTP/2, TLS,
 // proxies, retries, limits.

@@ -17,7 +17,7 @@ func ExampleTransport() {
 	web := &http.Client{Transport: new(httpintent.Transport)}
 	defer web.CloseIdleConnections()
 
-	ctx := client.WithIntents(context.Background(), intent.Set{}.WithCategory(intent.BulkTransfer))
+	ctx := intent.NewContext(context.Background(), intent.Set{}.WithCategory(intent.CategoryBulkTransfer))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://www.example.net/image.iso", nil)
 	if err != nil {
 		fmt.Println(err)

@@ -11,9 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
-	"golang.org/x/net/idna"
 )
 
 const (
@@ -116,7 +117,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	ctx := req.Context()
 	pattern := t.sizes.pattern(req, t.MaxPatterns)
-	q := question{address, client.Intents(ctx).Merge(t.dialer().Intents)}
+	q := question{address, intent.FromContext(ctx).Merge(t.dialer().Intents)}
 	if _, stated := q.intents.FileSize(); !stated {
 		if size, ok := t.sizes.expected(pattern); ok {
 			q.intents = q.intents.WithFileSize(size)
@@ -191,7 +192,7 @@ func (t *Transport) decide(ctx context.Context, q question, direct bool) (*clien
 		idle = t.idleLocked(q.address)
 	}
 	t.mu.Unlock()
-	decision, err := t.dialer().Decide(client.WithIntents(ctx, q.intents), "tcp", q.address, idle...)
+	decision, err := t.dialer().Decide(intent.NewContext(ctx, q.intents), "tcp", q.address, idle...)
 	if err != nil {
 		return nil, networkKey{}, err
 	}

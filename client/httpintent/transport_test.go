@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/daemontest"
@@ -100,7 +101,7 @@ func get(t testing.TB, rt http.RoundTripper, url string, set intent.Set) string 
 	t.Helper()
 	ctx := t.Context()
 	if !set.IsZero() {
-		ctx = client.WithIntents(ctx, set)
+		ctx = intent.NewContext(ctx, set)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -464,7 +465,7 @@ func TestRetriesOnlyWhenSafe(t *testing.T) {
 			mu.Unlock()
 			tr, _ := start(t, bySize)
 			get(t, tr, s.URL, small())
-			req, err := http.NewRequestWithContext(client.WithIntents(t.Context(), small()), method, s.URL, nil)
+			req, err := http.NewRequestWithContext(intent.NewContext(t.Context(), small()), method, s.URL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -551,7 +552,7 @@ func TestTraceAndInfo(t *testing.T) {
 	tr.Base = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
 	var info client.Info
 	var ok bool
-	ctx := httptrace.WithClientTrace(client.WithIntents(t.Context(), large()), &httptrace.ClientTrace{
+	ctx := httptrace.WithClientTrace(intent.NewContext(t.Context(), large()), &httptrace.ClientTrace{
 		GotConn: func(g httptrace.GotConnInfo) { info, ok = client.InfoOf(g.Conn) },
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)

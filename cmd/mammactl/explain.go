@@ -56,7 +56,7 @@ considered; give an address to see that.`,
 		{&q.category, intent.OptCategory, "kind of communication"}, {&q.burstiness, intent.OptBurstiness, "how packets are spread over time"},
 		{&q.timeliness, intent.OptTimeliness, "what delay matters"}, {&q.resilience, intent.OptResilience, "what a lost connection means"},
 	} {
-		words := control.Words(w.o)
+		words := w.o.Words()
 		f.StringVar(w.to, w.o.String(), "", w.what+": "+strings.Join(words, ", "))
 		_ = cmd.RegisterFlagCompletionFunc(w.o.String(), cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	}
@@ -110,25 +110,27 @@ func (q *question) body(target string) (control.Question, error) {
 		if w.value == "" {
 			continue
 		}
-		words := control.Words(w.o)
-		if !slices.Contains(words, strings.ToLower(w.value)) {
-			return b, fmt.Errorf("--%v must be one of %s, not %q", w.o, strings.Join(words, ", "), w.value)
+		if _, err := w.o.ParseValue(w.value); err != nil {
+			return b, fmt.Errorf("--%v must be one of %s, not %q", w.o, strings.Join(w.o.Words(), ", "), w.value)
 		}
 		*w.to = &w.value
 	}
 	for _, n := range []struct {
-		name, value string
-		parse       func(string) (int64, error)
-		to          **int64
+		o     intent.Option
+		value string
+		to    **int64
 	}{
-		{"filesize", q.filesize, parseSize, &in.FileSize}, {"duration", q.duration, parseSeconds, &in.Duration}, {"bitrate", q.bitrate, parseSize, &in.Bitrate},
+		{intent.OptFileSize, q.filesize, &in.FileSize}, {intent.OptDuration, q.duration, &in.Duration}, {intent.OptBitrate, q.bitrate, &in.Bitrate},
 	} {
 		if n.value == "" {
 			continue
 		}
-		v, err := n.parse(n.value)
+		v, err := n.o.ParseValue(n.value)
+		if err == nil && v < 0 && n.o != intent.OptDuration {
+			err = fmt.Errorf("%q is negative", n.value)
+		}
 		if err != nil {
-			return b, fmt.Errorf("--%s %w, not %q", n.name, err, n.value)
+			return b, fmt.Errorf("--%v: %w", n.o, err)
 		}
 		*n.to = &v
 	}

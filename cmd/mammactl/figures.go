@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -152,36 +151,4 @@ func count[T int | uint64](n *T) string {
 		return unknown
 	}
 	return strconv.FormatInt(int64(*n), 10)
-}
-
-// multipliers of sizes. Those without "i" are decimal, as in rates and on disks.
-var multipliers = map[string]float64{
-	"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
-	"ki": 1 << 10, "kib": 1 << 10, "mi": 1 << 20, "mib": 1 << 20, "gi": 1 << 30, "gib": 1 << 30, "ti": 1 << 40, "tib": 1 << 40,
-}
-
-// parseSize reads a size such as 300M, 1.5GB, 64KiB or 1000.
-func parseSize(s string) (int64, error) {
-	i := strings.LastIndexAny(s, "0123456789.") + 1
-	m, ok := multipliers[strings.ToLower(strings.TrimSpace(s[i:]))]
-	f, err := strconv.ParseFloat(s[:i], 64)
-	if !ok || err != nil || f < 0 {
-		return 0, errors.New("must be a size such as 300M, 1.5G or 64KiB")
-	}
-	if f*m >= math.MaxInt64 {
-		return 0, errors.New("is too large")
-	}
-	return int64(math.Round(f * m)), nil
-}
-
-// parseSeconds reads a number of seconds, or a duration such as 5m.
-func parseSeconds(s string) (int64, error) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n, nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, errors.New("must be a number of seconds, or a duration such as 90s or 5m")
-	}
-	return int64(math.Round(d.Seconds())), nil
 }

@@ -23,27 +23,3 @@ func TestFigures(t *testing.T) {
 		}
 	}
 }
-
-func TestParseSize(t *testing.T) {
-	for s, want := range map[string]int64{
-		"0": 0, "1000": 1000, "300M": 300e6, "300MB": 300e6, "1.5g": 1.5e9, "64KiB": 65536, "64ki": 65536, "2 kB": 2000, "1T": 1e12,
-		"": -1, "M": -1, "-1": -1, "3X": -1, "1e3": 1000, "NaN": -1, "9999999T": -1, "1.2.3": -1,
-	} {
-		got, err := parseSize(s)
-		if err != nil {
-			got = -1
-		}
-		if got != want {
-			t.Errorf("%q: %d (%v), want %d", s, got, err, want)
-		}
-	}
-	for s, want := range map[string]int64{"5": 5, "-3": -3, "5m": 300, "1.6s": 2, "x": -1} {
-		got, err := parseSeconds(s)
-		if err != nil {
-			got = -1
-		}
-		if got != want {
-			t.Errorf("%q: %d (%v), want %d", s, got, err, want)
-		}
-	}
-}

@@ -286,7 +286,7 @@ func TestExitCodes(t *testing.T) {
 		{"argument for nothing", path, []string{"prefixes", "wlan0"}, exitUsage, "mammactl: mammactl prefixes takes no argument, but there is \"wlan0\"\nTry 'mammactl prefixes --help'.\n"},
 		{"unknown flag", path, []string{"status", "--jsn"}, exitUsage, "mammactl: unknown flag: --jsn; did you mean \"--json\"?\nTry 'mammactl status --help'.\n"},
 		{"no host", path, []string{"explain"}, exitUsage, "mammactl: accepts 1 arg(s), received 0\nTry 'mammactl explain --help'.\n"},
-		{"size", path, []string{"explain", "a", "--filesize", "3X"}, exitUsage, "mammactl: --filesize must be a size such as 300M, 1.5G or 64KiB, not \"3X\"\nTry 'mammactl explain --help'.\n"},
+		{"size", path, []string{"explain", "a", "--filesize", "3X"}, exitUsage, "mammactl: --filesize: \"3X\" is not a number or a size such as 300M, 1.5G or 64KiB\nTry 'mammactl explain --help'.\n"},
 		{"category", path, []string{"explain", "a", "--category", "fast"}, exitUsage,
 			"mammactl: --category must be one of query, bulktransfer, controltraffic, keepalives, stream, not \"fast\"\nTry 'mammactl explain --help'.\n"},
 		{"both families", path, []string{"explain", "a", "-4", "-6"}, exitUsage,

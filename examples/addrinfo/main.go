@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/bsd"
 	"github.com/socket-intents/mamma/intent"
 )
@@ -26,7 +25,7 @@ func main() {
 	noConnect := pflag.BoolP("no-connect", "n", false, "do not connect")
 	service := pflag.StringP("port", "p", "80", "service or port")
 	pflag.Parse()
-	intents, err := client.ParseIntents("category=" + *category)
+	intents, err := intent.Parse("category=" + *category)
 	if err == nil && pflag.NArg() != 1 {
 		err = errors.New("exactly one host is needed; see --help")
 	}

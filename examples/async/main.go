@@ -17,7 +17,7 @@ import (
 const patience = 2 * time.Second
 
 func main() {
-	ctx := client.WithIntents(context.Background(), intent.Set{}.WithCategory(intent.ControlTraffic))
+	ctx := intent.NewContext(context.Background(), intent.Set{}.WithCategory(intent.CategoryControlTraffic))
 	var pool client.Pool
 	defer func() { _ = pool.Close() }()
 

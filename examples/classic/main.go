@@ -36,7 +36,7 @@ func main() {
 func send(ctx context.Context, host, port string) (err error) {
 	var c bsd.Context
 	// Intents are socket options; no socket is needed yet.
-	if err := c.SetsockoptInt(-1, bsd.SolIntents, int(intent.OptCategory), int32(intent.BulkTransfer)); err != nil {
+	if err := c.SetsockoptInt(-1, bsd.SolIntents, int(intent.OptCategory), int32(intent.CategoryBulkTransfer)); err != nil {
 		return err
 	}
 	if err := c.SetsockoptInt(-1, bsd.SolIntents, int(intent.OptFileSize), size); err != nil {

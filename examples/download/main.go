@@ -17,7 +17,6 @@ import (
 	"path"
 	"sync"
 
-	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
 	"github.com/socket-intents/mamma/intent"
 )
@@ -43,7 +42,7 @@ func fetch(ctx context.Context, web *http.Client, url string) error {
 		return err
 	}
 	var from string
-	ctx = client.WithIntents(ctx, about) // this is the one line that it takes
+	ctx = intent.NewContext(ctx, about) // this is the one line that it takes
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(c httptrace.GotConnInfo) { from = c.Conn.LocalAddr().String() },
 	})
@@ -56,23 +55,23 @@ func fetch(ctx context.Context, web *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d bytes from %s (%s)\n", url, n, from, client.FormatIntents(about))
+	fmt.Printf("%s: %d bytes from %s (%s)\n", url, n, from, about.String())
 	return nil
 }
 
 // intents says what is known about a URL.
 func intents(ctx context.Context, web *http.Client, url string) (intent.Set, error) {
-	query := intent.Set{}.WithCategory(intent.Query)
+	query := intent.Set{}.WithCategory(intent.CategoryQuery)
 	switch path.Ext(url) {
 	case "", ".html", ".json":
 		return query, nil
 	}
-	resp, err := do(client.WithIntents(ctx, query), web, http.MethodHead, url)
+	resp, err := do(intent.NewContext(ctx, query), web, http.MethodHead, url)
 	if err != nil {
 		return query, err
 	}
 	_ = resp.Body.Close()
-	bulk := intent.Set{}.WithCategory(intent.BulkTransfer)
+	bulk := intent.Set{}.WithCategory(intent.CategoryBulkTransfer)
 	if resp.ContentLength >= 0 {
 		bulk = bulk.WithFileSize(resp.ContentLength)
 	}

@@ -4,7 +4,7 @@
 //	fetch --intent category=bulktransfer,filesize=300M http://www.example.net/
 //
 // It shows that using intents takes two lines in a program that uses net/http:
-// a client.Dialer as the transport's dial function, and client.WithIntents on
+// a client.Dialer as the transport's dial function, and intent.NewContext on
 // the request's context.
 package main
 
@@ -22,9 +22,10 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
-	"github.com/spf13/pflag"
 )
 
 const usage = `Usage: fetch [--intent INTENTS] [--output FILE] [--socket PATH] URL
@@ -45,7 +46,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	var intents client.IntentsValue
+	var intents intent.Set
 	fs := pflag.NewFlagSet("fetch", pflag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() { _, _ = fmt.Fprint(stderr, usage+fs.FlagUsages()) }
@@ -77,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	defer transport.CloseIdleConnections()
 
 	var conn net.Conn // of the last request, if there are redirections
-	ctx = client.WithIntents(ctx, intent.Set(intents))
+	ctx = intent.NewContext(ctx, intents)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) { conn = i.Conn },
 	})

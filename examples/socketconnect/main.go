@@ -21,7 +21,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "Usage: socketconnect HOST:PORT")
 		os.Exit(2)
 	}
-	ctx := client.WithIntents(context.Background(), intent.Set{}.WithCategory(intent.Query))
+	ctx := intent.NewContext(context.Background(), intent.Set{}.WithCategory(intent.CategoryQuery))
 	var pool client.Pool
 	defer func() { _ = pool.Close() }()
 	for range 3 {

@@ -33,7 +33,7 @@ func shake(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	dialer := &client.Dialer{Intents: intent.Set{}.WithTimeliness(intent.Interactive)}
+	dialer := &client.Dialer{Intents: intent.Set{}.WithTimeliness(intent.TimelinessInteractive)}
 	nc, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err

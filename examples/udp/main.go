@@ -30,7 +30,7 @@ func main() {
 }
 
 func ask(ctx context.Context, address, text string) error {
-	ctx = client.WithIntents(ctx, intent.Set{}.WithCategory(intent.Query).WithFileSize(int64(len(text))))
+	ctx = intent.NewContext(ctx, intent.Set{}.WithCategory(intent.CategoryQuery).WithFileSize(int64(len(text))))
 	var dialer client.Dialer
 	conn, err := dialer.DialContext(ctx, "udp", address)
 	if err != nil {

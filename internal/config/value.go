@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -77,7 +78,7 @@ func parseSocketPath(text string) (string, error) {
 }
 
 func parseInterval(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
+	d, err := intent.ParseDuration(text)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("must be a duration such as %q, not %q", DefaultInterval, text)
@@ -88,7 +89,7 @@ func parseInterval(text string) (time.Duration, error) {
 }
 
 func parseProbeInterval(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
+	d, err := intent.ParseDuration(text)
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("must be a duration such as %q, not %q", DefaultProbeInterval, text)

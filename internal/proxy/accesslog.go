@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -36,7 +35,7 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 		if ss.Conn != nil {
 			text("remote", remote(ss))
 		}
-		text("intents", client.FormatIntents(d.choice.set))
+		text("intents", d.choice.set.String())
 		text("intents_from", d.choice.from)
 		if m := d.choice.mistake; m != nil {
 			text("intents_err", m.err.Error())

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
 )
@@ -140,7 +139,7 @@ func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {
 func (c *settings) describeIntents(name string, at config.Pos, b *config.Body) {
 	r := intentRule{name: name}
 	config.Text(b, "set", &r.set, func(text string) (intent.Set, error) {
-		s, err := client.ParseIntents(text)
+		s, err := intent.Parse(text)
 		if err != nil {
 			return s, fmt.Errorf("is wrong: %w", err)
 		}
@@ -189,7 +188,7 @@ func parseHeader(text string) (string, error) {
 }
 
 func parseDuration(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
+	d, err := intent.ParseDuration(text)
 	if err != nil || d <= 0 {
 		return 0, fmt.Errorf("must be a duration such as \"30s\" or \"2h\", not %q", text)
 	}

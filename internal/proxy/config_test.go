@@ -36,9 +36,9 @@ func TestReference(t *testing.T) {
 	}
 	wantIntents := []intentRule{
 		{"backup", match{processes: []string{"restic", "/usr/bin/borg"}, uids: []uint32{1000}},
-			intent.Set{}.WithCategory(intent.BulkTransfer).WithTimeliness(intent.BackgroundTraffic)},
+			intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithTimeliness(intent.TimelinessBackgroundTraffic)},
 		{"video", match{destinations: []destination{{pattern: "*.video.example"}}, users: []string{"tv"}},
-			intent.Set{}.WithCategory(intent.Stream).WithTimeliness(intent.Streaming)},
+			intent.Set{}.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessStreaming)},
 	}
 	if diff := cmp.Diff(wantRules, c.rules, comparable); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)

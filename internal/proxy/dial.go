@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -54,7 +55,7 @@ func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) choice 
 
 // decide asks the manager. The error tells that the request is over.
 func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch choice, network, address string) (*client.Decision, error) {
-	ctx = client.WithOrigin(client.WithIntents(ctx, ch.set), o.chooser.origin(r, d, ch.from))
+	ctx = client.WithOrigin(intent.NewContext(ctx, ch.set), o.chooser.origin(r, d, ch.from))
 	dec, err := o.dialer.Decide(ctx, network, address)
 	if err != nil {
 		return nil, err

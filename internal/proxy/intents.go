@@ -73,7 +73,7 @@ func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 func (c *chooser) said(r *socks.Request) (intent.Set, *mistake) {
 	var all intent.Set
 	for _, text := range append(r.Header.Values(c.header), intentsOfUser(r.User)) {
-		s, err := client.ParseIntents(text)
+		s, err := intent.Parse(text)
 		if err != nil {
 			return intent.Set{}, &mistake{text, err}
 		}
@@ -131,17 +131,17 @@ func portIntents(port uint16) intent.Set {
 	var s intent.Set
 	switch port {
 	case 22, 23, 3389, 5900: // SSH, Telnet, RDP, VNC
-		return s.WithCategory(intent.ControlTraffic).WithTimeliness(intent.Interactive)
+		return s.WithCategory(intent.CategoryControlTraffic).WithTimeliness(intent.TimelinessInteractive)
 	case 53, 123, 853, 3478: // DNS, NTP, DNS over TLS, STUN
-		return s.WithCategory(intent.Query).WithTimeliness(intent.Interactive)
+		return s.WithCategory(intent.CategoryQuery).WithTimeliness(intent.TimelinessInteractive)
 	case 20, 873, 9418: // FTP's data, rsync, git
-		return s.WithCategory(intent.BulkTransfer).WithTimeliness(intent.Transfer)
+		return s.WithCategory(intent.CategoryBulkTransfer).WithTimeliness(intent.TimelinessTransfer)
 	case 25, 465, 587: // mail being sent
-		return s.WithCategory(intent.BulkTransfer).WithTimeliness(intent.BackgroundTraffic)
+		return s.WithCategory(intent.CategoryBulkTransfer).WithTimeliness(intent.TimelinessBackgroundTraffic)
 	case 143, 993, 5222, 5223, 5228: // IMAP, XMPP, push messages
-		return s.WithCategory(intent.KeepAlives).WithTimeliness(intent.BackgroundTraffic)
+		return s.WithCategory(intent.CategoryKeepAlives).WithTimeliness(intent.TimelinessBackgroundTraffic)
 	case 554, 1935: // RTSP, RTMP
-		return s.WithCategory(intent.Stream).WithTimeliness(intent.Streaming)
+		return s.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessStreaming)
 	}
 	return s
 }

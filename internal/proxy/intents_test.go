@@ -62,9 +62,9 @@ intents "network" {
 			r.Command = socks.CommandUDPAssociate // which has its destinations later
 			r.Dest = socks.Addr{Host: "0.0.0.0"}
 			if udp := ch.choose(r, tt.dest); udp.set != got.set {
-				t.Errorf("for an association it is %q", client.FormatIntents(udp.set))
+				t.Errorf("for an association it is %q", udp.set.String())
 			}
-			if text := client.FormatIntents(got.set); text != tt.want || got.from != tt.from || (got.mistake != nil) != tt.wrong {
+			if text := got.set.String(); text != tt.want || got.from != tt.from || (got.mistake != nil) != tt.wrong {
 				t.Errorf("%q from %q, %v; want %q from %q", text, got.from, got.mistake, tt.want, tt.from)
 			}
 		})

@@ -137,18 +137,18 @@ func (l *learner) typical(dest socks.Addr) intent.Set {
 		s = s.WithFileSize(int64(math.Round(size)))
 	}
 	if timeKnown {
-		s = s.WithDurationSeconds(int64(math.Round(seconds)))
+		s = s.With(intent.OptDuration, int64(math.Round(seconds)))
 	}
 	if !sizeKnown || !timeKnown {
 		return s
 	}
 	switch rate := size / max(seconds, 0.001); {
 	case size >= bulkBytes && rate >= bulkRate:
-		s = s.WithCategory(intent.BulkTransfer)
+		s = s.WithCategory(intent.CategoryBulkTransfer)
 	case size <= querySize && seconds <= queryTime.Seconds():
-		s = s.WithCategory(intent.Query)
+		s = s.WithCategory(intent.CategoryQuery)
 	case seconds >= longTime.Seconds() && rate <= longMaxRate:
-		s = s.WithCategory(intent.KeepAlives)
+		s = s.WithCategory(intent.CategoryKeepAlives)
 	}
 	return s
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -46,7 +45,7 @@ func TestTypical(t *testing.T) {
 			l.see(dest, s.bytes, s.took)
 		}
 		*now = now.Add(tt.wait)
-		if got := client.FormatIntents(l.typical(dest)); got != tt.want {
+		if got := l.typical(dest).String(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}

@@ -44,7 +44,7 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations, want 0", name, n)
 		}
 	}
-	s := intent.Set{}.WithCategory(intent.Query).WithFileSize(1 << 40)
+	s := intent.Set{}.WithCategory(intent.CategoryQuery).WithFileSize(1 << 40)
 	var m Message
 	if n := testing.AllocsPerRun(100, func() { m.SetIntents(s); _ = m.Intents() }); n != 0 {
 		t.Errorf("intents: %v allocations, want 0", n)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/intent"
 )
 
@@ -18,7 +19,7 @@ func TestIntents(t *testing.T) {
 		opt(300, 6, math.MaxUint32),
 		opt(300, 1, 4),
 	}}}
-	want := intent.Set{}.WithCategory(intent.Stream).WithTimeliness(-1)
+	want := intent.Set{}.WithCategory(intent.CategoryStream).WithTimeliness(-1)
 	if got := m.Intents(); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -26,7 +27,7 @@ func TestIntents(t *testing.T) {
 
 func TestSetIntents(t *testing.T) {
 	m := Message{Context: Context{OptionsCurrent: []SockOpt{opt(300, 1, 1), opt(6, 1, 1), opt(300, 7, 1), opt(1, 2, 1)}}}
-	s := intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(3<<30).With(intent.OptDuration, -1<<40)
+	s := intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(3<<30).With(intent.OptDuration, -1<<40)
 	m.SetIntents(s)
 	want := Message{
 		Context: Context{OptionsCurrent: []SockOpt{

@@ -112,13 +112,13 @@ const (
 func needOf(s intent.Set) need {
 	n := need{size: assumedSize, harm: 1}
 	category, _ := s.Category()
-	if _, given := s.Get(intent.OptCategory); given {
+	if _, given := s.Category(); given {
 		switch category {
-		case intent.Query, intent.KeepAlives:
+		case intent.CategoryQuery, intent.CategoryKeepAlives:
 			n.size = assumedQuery
-		case intent.BulkTransfer, intent.Stream:
+		case intent.CategoryBulkTransfer, intent.CategoryStream:
 			n.size = assumedBulk
-			if rate, ok := s.Get(intent.OptBitrate); ok && rate > 0 {
+			if rate, ok := s.Bitrate(); ok && rate > 0 {
 				n.size = float64(rate) / 8 * segment
 			}
 		}
@@ -126,7 +126,7 @@ func needOf(s intent.Set) need {
 	if size, ok := s.FileSize(); ok && size >= 0 {
 		n.size = float64(size)
 	}
-	if t, ok := s.Get(intent.OptTimeliness); ok && intent.Timeliness(t) == intent.BackgroundTraffic {
+	if t, ok := s.Timeliness(); ok && t == intent.TimelinessBackgroundTraffic {
 		n.harm = 4
 	}
 	return n

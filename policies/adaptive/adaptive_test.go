@@ -61,11 +61,11 @@ func TestChoose(t *testing.T) {
 		{"IPv6", Size(Request(open, six), 1000), Answer{Prefix: "six", Reason: reasonOnly}, ""},
 		{"configured capacity", Size(Request(open, near(Option("download_rate_max_recent", "1e8")), b), 1e6), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
 		{"nothing said", Request(open, b, a), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
-		{"query", With(Request(open, b, a), int64(intent.OptCategory), int64(intent.Query)), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
-		{"bulk", With(Request(open, b, a), int64(intent.OptCategory), int64(intent.BulkTransfer)), Answer{Prefix: "far", Alternates: "near", Reason: reasonEarliest}, ""},
-		{"segment of a low rate", With(Request(open, b, a), int64(intent.OptCategory), int64(intent.BulkTransfer), int64(intent.OptBitrate), 80_000),
+		{"query", With(Request(open, b, a), int64(intent.OptCategory), int64(intent.CategoryQuery)), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
+		{"bulk", With(Request(open, b, a), int64(intent.OptCategory), int64(intent.CategoryBulkTransfer)), Answer{Prefix: "far", Alternates: "near", Reason: reasonEarliest}, ""},
+		{"segment of a low rate", With(Request(open, b, a), int64(intent.OptCategory), int64(intent.CategoryBulkTransfer), int64(intent.OptBitrate), 80_000),
 			Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
-		{"a size counts more than the category", With(Size(Request(open, b, a), 1000), int64(intent.OptCategory), int64(intent.BulkTransfer)),
+		{"a size counts more than the category", With(Size(Request(open, b, a), 1000), int64(intent.OptCategory), int64(intent.CategoryBulkTransfer)),
 			Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
 		{"negative size", Size(Request(open, b, a), -5), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
 		{"absurd size", Size(Request(open, a, b), math.MaxInt64), Answer{Prefix: "far", Alternates: "near", Reason: reasonEarliest}, ""},
@@ -106,7 +106,7 @@ func TestMindsOthers(t *testing.T) {
 		t.Errorf("%s: %s, scores %+v", Name(d.Prefix), d.Reason, d.Scores)
 	}
 	background := Size(Request(open, a, b), 20_000)
-	background.Intents = background.Intents.WithTimeliness(intent.BackgroundTraffic)
+	background.Intents = background.Intents.WithTimeliness(intent.TimelinessBackgroundTraffic)
 	if n := needOf(background.Intents); n.harm <= needOf(intent.Set{}).harm {
 		t.Errorf("background traffic counts the delay of others %v times", n.harm)
 	}

@@ -84,7 +84,7 @@ func (p *Policy) Annotate(q *policy.Prefix) string {
 
 // category reads a prefix's setting.
 func category(text string) (intent.Category, bool) {
-	for c := intent.Query; c <= intent.Stream; c++ {
+	for c := intent.CategoryQuery; c <= intent.CategoryStream; c++ {
 		if c.String() == text {
 			return c, true
 		}
@@ -95,13 +95,13 @@ func category(text string) (intent.Category, bool) {
 // reason spells the reasons out, so that no decision has to build one.
 func reason(c intent.Category) string {
 	switch c {
-	case intent.Query:
+	case intent.CategoryQuery:
 		return "prefix for category query"
-	case intent.BulkTransfer:
+	case intent.CategoryBulkTransfer:
 		return "prefix for category bulktransfer"
-	case intent.ControlTraffic:
+	case intent.CategoryControlTraffic:
 		return "prefix for category controltraffic"
-	case intent.KeepAlives:
+	case intent.CategoryKeepAlives:
 		return "prefix for category keepalives"
 	default:
 		return "prefix for category stream"

@@ -25,26 +25,26 @@ func TestChoose(t *testing.T) {
 		r    *policy.Request
 		want Answer
 	}{
-		{"match", with(Request(policy.Connect, first, query, bulk), intent.BulkTransfer),
+		{"match", with(Request(policy.Connect, first, query, bulk), intent.CategoryBulkTransfer),
 			Answer{Prefix: "bulk", Alternates: "first query", Reason: "prefix for category bulktransfer"}},
-		{"first match", with(Request(policy.Connect, query, Prefix("again", "10.0.9.2/24", Option("category", "query"))), intent.Query),
+		{"first match", with(Request(policy.Connect, query, Prefix("again", "10.0.9.2/24", Option("category", "query"))), intent.CategoryQuery),
 			Answer{Prefix: "query", Alternates: "again", Reason: "prefix for category query"}},
-		{"no match: last default", with(Request(policy.SocketConnect, first, query, last), intent.Stream),
+		{"no match: last default", with(Request(policy.SocketConnect, first, query, last), intent.CategoryStream),
 			Answer{Prefix: "last", Alternates: "first query", Reason: "no prefix for this category: default"}},
-		{"no match, no default", with(Request(policy.Connect, query, bulk), intent.KeepAlives), Answer{Reason: "no default prefix: no preference"}},
+		{"no match, no default", with(Request(policy.Connect, query, bulk), intent.CategoryKeepAlives), Answer{Reason: "no default prefix: no preference"}},
 		{"no category", Request(policy.Connect, odd, query, last), Answer{Prefix: "last", Alternates: "odd query", Reason: "no category given: default"}},
 		{"category out of range", with(Request(policy.Connect, odd, query, last), 99),
 			Answer{Prefix: "last", Alternates: "odd query", Reason: "no prefix for this category: default"}},
-		{"no prefix", with(Request(policy.Connect), intent.Query), Answer{Reason: "no default prefix: no preference"}},
-		{"single", with(Request(policy.Connect, bulk), intent.BulkTransfer), Answer{Prefix: "bulk", Reason: "prefix for category bulktransfer"}},
-		{"bound", with(Bind(Request(policy.Connect, query, last), last), intent.Query), Answer{Reason: "bound by the application", Resolution: policy.ResolveDefault}},
+		{"no prefix", with(Request(policy.Connect), intent.CategoryQuery), Answer{Reason: "no default prefix: no preference"}},
+		{"single", with(Request(policy.Connect, bulk), intent.CategoryBulkTransfer), Answer{Prefix: "bulk", Reason: "prefix for category bulktransfer"}},
+		{"bound", with(Bind(Request(policy.Connect, query, last), last), intent.CategoryQuery), Answer{Reason: "bound by the application", Resolution: policy.ResolveDefault}},
 		{"bound, no category", Bind(Request(policy.Connect, query, last), query), Answer{Reason: "bound by the application", Resolution: policy.ResolveDefault}},
-		{"reuse on the prefix", with(Offer(Request(policy.SocketChoose, query, bulk), query, bulk, bulk), intent.BulkTransfer),
+		{"reuse on the prefix", with(Offer(Request(policy.SocketChoose, query, bulk), query, bulk, bulk), intent.CategoryBulkTransfer),
 			Answer{Prefix: "bulk", FD: 6, Alternates: "query", Reason: "prefix for category bulktransfer"}},
-		{"nothing to reuse", with(Offer(Request(policy.SocketChoose, query, bulk), query), intent.BulkTransfer),
+		{"nothing to reuse", with(Offer(Request(policy.SocketChoose, query, bulk), query), intent.CategoryBulkTransfer),
 			Answer{Prefix: "bulk", Alternates: "query", Reason: "prefix for category bulktransfer"}},
-		{"IPv6", with(Request(policy.Connect, last6, query6), intent.Query), Answer{Prefix: "query", Alternates: "last", Reason: "prefix for category query"}},
-		{"both families", with(Request(policy.SocketConnect, bulk, last, query6, last6), intent.Query),
+		{"IPv6", with(Request(policy.Connect, last6, query6), intent.CategoryQuery), Answer{Prefix: "query", Alternates: "last", Reason: "prefix for category query"}},
+		{"both families", with(Request(policy.SocketConnect, bulk, last, query6, last6), intent.CategoryQuery),
 			Answer{Prefix: "query", Alternates: "last last bulk", Reason: "prefix for category query"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestChoose(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	for c := intent.Query; c <= intent.Stream; c++ {
+	for c := intent.CategoryQuery; c <= intent.CategoryStream; c++ {
 		if _, err := New(policy.Config{PrefixSettings: Settings(`prefix "10.0.0.0/8"`, "category="+c.String())}); err != nil {
 			t.Error(err)
 		}

@@ -101,7 +101,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 // for other requests, should the program have opened MPTCP by itself. Connections
 // whose request is not known get what is usual.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
-	if r.Request != nil && streaming.Read(r.Request).Category != intent.BulkTransfer {
+	if r.Request != nil && streaming.Read(r.Request).Category != intent.CategoryBulkTransfer {
 		return nil
 	}
 	return policy.DefaultSubflows(r)
@@ -112,13 +112,13 @@ func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 func (p *Policy) Decide(r *policy.Request, category intent.Category, size, buffer int64) policy.Decision {
 	reason := streaming.ReasonOther
 	switch category {
-	case intent.Query:
+	case intent.CategoryQuery:
 		if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
 			p.rule = ruleLowLatency
 			return byRTT(r, low, streaming.ReasonQuery)
 		}
 		reason = streaming.ReasonNoRTT
-	case intent.ControlTraffic:
+	case intent.CategoryControlTraffic:
 		if q := p.count.Highest(r.Prefixes); q != nil {
 			p.rule = ruleControl
 			d := shape.Plain(r, q, streaming.ReasonControl, "most")
@@ -127,7 +127,7 @@ func (p *Policy) Decide(r *policy.Request, category intent.Category, size, buffe
 			return d
 		}
 		reason = streaming.ReasonIdle
-	case intent.BulkTransfer:
+	case intent.CategoryBulkTransfer:
 		return p.bulk(r, size, buffer)
 	}
 	p.rule = ruleDefault

@@ -18,7 +18,7 @@ const (
 
 // bulk asks for a segment at a bit rate, with a play-out buffer in milliseconds.
 func bulk(r *policy.Request, bitrate, buffer int64) *policy.Request {
-	r.Intents = r.Intents.WithCategory(intent.BulkTransfer).WithBitrateBitsPerSecond(bitrate).WithPlayoutBuffer(buffer)
+	r.Intents = r.Intents.WithCategory(intent.CategoryBulkTransfer).WithBitrateBitsPerSecond(bitrate).With(intent.OptDuration, buffer)
 	return r
 }
 
@@ -46,10 +46,10 @@ func TestChoose(t *testing.T) {
 		{"enough, no RTT, no default", bulk(Request(connect, noRTT), 800000, 0), Answer{Multipath: true, Reason: shape.ReasonNoDefault}, ",none"},
 		{"only MPTCP sockets for MPTCP", sockets,
 			Answer{Prefix: "a", FD: 7, Alternates: "b", Multipath: true, Reason: reasonEnough}, "<ts>,6-7-,2,5-,1,,,,1,-1,800000,5000,mptcp,enough"},
-		{"query", as(Request(connect, b, a), intent.Query), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonQuery}, "a,lowlatency"},
-		{"query, no RTT", as(Request(connect, bare), intent.Query), Answer{Prefix: "c", Reason: streaming.ReasonNoRTT}, "c,default"},
-		{"control, nothing left out", as(Request(connect, b, a), intent.ControlTraffic), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonIdle}, "a,default"},
-		{"stream", as(Request(open, b, a), intent.Stream), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,,,,,,,4,-1,-1,-1,a,default"},
+		{"query", as(Request(connect, b, a), intent.CategoryQuery), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonQuery}, "a,lowlatency"},
+		{"query, no RTT", as(Request(connect, bare), intent.CategoryQuery), Answer{Prefix: "c", Reason: streaming.ReasonNoRTT}, "c,default"},
+		{"control, nothing left out", as(Request(connect, b, a), intent.CategoryControlTraffic), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonIdle}, "a,default"},
+		{"stream", as(Request(open, b, a), intent.CategoryStream), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,,,,,,,4,-1,-1,-1,a,default"},
 		{"no category", Request(choose, b, a), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,0,,0,,,,-1,-1,-1,-1,a,default"},
 		{"no prefix", bulk(Request(connect), 800000, 0), Answer{Reason: shape.ReasonNoDefault}, ",none"},
 		{"bound", bulk(Bind(Request(open, a, b), b), 800000, 0), Answer{Reason: shape.ReasonBound}, "<ts>,,,,,,,,1,-1,800000,0,"},
@@ -71,7 +71,7 @@ func TestCounts(t *testing.T) {
 	if p.Count(a.ID) != 3 || p.Count(b.ID) != 0 {
 		t.Errorf("counts %d, %d", p.Count(a.ID), p.Count(b.ID))
 	}
-	r := as(Request(connect, b, a), intent.ControlTraffic)
+	r := as(Request(connect, b, a), intent.CategoryControlTraffic)
 	d := p.Choose(r)
 	if Name(d.Prefix) != "a" || d.Reason != streaming.ReasonControl || d.Scores[1].Terms[0].Value != 3 {
 		t.Errorf("control traffic over %s (%s)", Name(d.Prefix), d.Reason)

@@ -60,11 +60,15 @@ func (c *compiler) reads(m predict.Metric, name string) {
 func attributes(root string) []string {
 	list := map[string][]string{
 		"request":    {"command", "family", "host", "kind", "port", "service", "sockets", "tls", "transport", "uid"},
-		"intent":     {"bitrate", "burstiness", "category", "duration", "filesize", "resilience", "timeliness"},
 		"prefix":     {"cost", "default", "family", "health", "idle_sockets", "interface", "is_lowest_rtt", "network"},
 		"link":       {"free_capacity", "free_or_busy_capacity"},
 		"lowest_rtt": {"cost", "default", "family", "free_capacity", "free_or_busy_capacity", "health", "idle_sockets", "interface", "network"},
 	}[root]
+	if root == "intent" {
+		for _, o := range intent.Options() {
+			list = append(list, o.String())
+		}
+	}
 	for _, name := range predict.MetricNames() {
 		m, _ := predict.ParseMetric(name)
 		if root == "lowest_rtt" || root == owner(m) {
@@ -109,7 +113,7 @@ func requestName(attr string) (node, bool) {
 
 // intentName reads intents; one that is not given is unknown.
 func intentName(attr string) (node, bool) {
-	for o := intent.OptCategory; o.Valid(); o++ {
+	for _, o := range intent.Options() {
 		if o.String() != attr {
 			continue
 		}
@@ -118,21 +122,11 @@ func intentName(attr string) (node, bool) {
 			v.unknown = v.unknown || !given
 			return n
 		}
-		var words func(int64) string
-		switch o {
-		case intent.OptCategory:
-			words = func(n int64) string { return intent.Category(n).String() }
-		case intent.OptBurstiness:
-			words = func(n int64) string { return intent.Burstiness(n).String() }
-		case intent.OptTimeliness:
-			words = func(n int64) string { return intent.Timeliness(n).String() }
-		case intent.OptResilience:
-			words = func(n int64) string { return intent.Resilience(n).String() }
-		default:
+		if o.Words() == nil {
 			return node{kind: number, number: func(v *env) float64 { return float64(get(v)) }}, true
 		}
 		return node{kind: text, text: func(v *env) string {
-			return words(max(min(get(v), math.MaxInt32), math.MinInt32))
+			return o.Word(max(min(get(v), math.MaxInt32), math.MinInt32))
 		}}, true
 	}
 	return node{}, false

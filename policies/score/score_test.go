@@ -30,7 +30,7 @@ func makePolicy(t testing.TB, texts ...string) *Policy {
 func evaluate(t testing.TB, expression string, edit func(*policy.Request)) float64 {
 	t.Helper()
 	r := Request(open, A(Option("num_conns", "2")), B())
-	r.Intents = r.Intents.WithFileSize(60000).WithCategory(intent.BulkTransfer)
+	r.Intents = r.Intents.WithFileSize(60000).WithCategory(intent.CategoryBulkTransfer)
 	if edit != nil {
 		edit(r)
 	}

@@ -103,7 +103,7 @@ func (p *Policy) decide(r *policy.Request) policy.Decision {
 	intents := streaming.Read(r)
 	reason := streaming.ReasonOther
 	switch intents.Category {
-	case intent.Query:
+	case intent.CategoryQuery:
 		if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
 			p.rule = "lowlatency"
 			d := shape.Plain(r, low, streaming.ReasonQuery, "lowest RTT")
@@ -112,7 +112,7 @@ func (p *Policy) decide(r *policy.Request) policy.Decision {
 			return d
 		}
 		reason = streaming.ReasonNoRTT
-	case intent.ControlTraffic:
+	case intent.CategoryControlTraffic:
 		if q := p.notPicked.Highest(r.Prefixes); q != nil {
 			p.rule = "control"
 			d := shape.Plain(r, q, streaming.ReasonControl, "most")
@@ -121,7 +121,7 @@ func (p *Policy) decide(r *policy.Request) policy.Decision {
 			return d
 		}
 		reason = streaming.ReasonIdle
-	case intent.BulkTransfer:
+	case intent.CategoryBulkTransfer:
 		p.predict(r, intents)
 		if c, why := p.segment(intents.Duration); c != nil {
 			p.rule = "lowloadtime"

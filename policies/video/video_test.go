@@ -18,7 +18,7 @@ const (
 
 // bulk asks for a segment of 4 MB with a play-out buffer in milliseconds.
 func bulk(r *policy.Request, buffer int64) *policy.Request {
-	r.Intents = r.Intents.WithCategory(intent.BulkTransfer).WithBitrateBitsPerSecond(8000000).WithPlayoutBuffer(buffer)
+	r.Intents = r.Intents.WithCategory(intent.CategoryBulkTransfer).WithBitrateBitsPerSecond(8000000).With(intent.OptDuration, buffer)
 	return r
 }
 
@@ -42,10 +42,10 @@ func TestChoose(t *testing.T) {
 		{"by the last 10 minutes", bulk(Request(connect, bare, veryLong), 8000), Answer{Prefix: "b", Alternates: "c", Reason: reasonVeryLong}, "b,lowloadtime"},
 		{"nothing predictable", bulk(Request(connect, bare), 8000), Answer{Prefix: "c", Reason: reasonNothing}, "c,default"},
 		{"nothing predictable, no default", bulk(Request(connect, B()), 8000), Answer{Reason: shape.ReasonNoDefault}, ",none"},
-		{"query", as(Request(connect, b, bare, a), intent.Query), Answer{Prefix: "a", Alternates: "b c", Reason: streaming.ReasonQuery}, "a,lowlatency"},
-		{"query, no RTT", as(Request(connect, bare), intent.Query), Answer{Prefix: "c", Reason: streaming.ReasonNoRTT}, "c,default"},
-		{"control, nothing passed over", as(Request(connect, a), intent.ControlTraffic), Answer{Prefix: "a", Reason: streaming.ReasonIdle}, "a,default"},
-		{"stream", as(Request(open, b, a), intent.Stream), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,,,,,,,-1,4,-1,-1,a,default"},
+		{"query", as(Request(connect, b, bare, a), intent.CategoryQuery), Answer{Prefix: "a", Alternates: "b c", Reason: streaming.ReasonQuery}, "a,lowlatency"},
+		{"query, no RTT", as(Request(connect, bare), intent.CategoryQuery), Answer{Prefix: "c", Reason: streaming.ReasonNoRTT}, "c,default"},
+		{"control, nothing passed over", as(Request(connect, a), intent.CategoryControlTraffic), Answer{Prefix: "a", Reason: streaming.ReasonIdle}, "a,default"},
+		{"stream", as(Request(open, b, a), intent.CategoryStream), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,,,,,,,-1,4,-1,-1,a,default"},
 		{"no category", Size(Request(choose, b, a), 77), Answer{Prefix: "a", Alternates: "b", Reason: streaming.ReasonOther}, "<ts>,,0,,0,,,,-1,77,-1,-1,a,default"},
 		{"single", bulk(Request(connect, a), 8000), Answer{Prefix: "a", Reason: reasonMid}, "a,lowloadtime"},
 		{"no prefix", bulk(Request(open), 8000), Answer{Reason: shape.ReasonNoDefault}, "<ts>,,,,,,,,-1,1,8000000,8000,,none"},
@@ -79,11 +79,11 @@ func TestPessimistLeavesACollapsedLink(t *testing.T) {
 			t.Errorf("step %d: %s (%s), want %s", i, Name(d.Prefix), d.Reason, step.want)
 		}
 	}
-	d := p.Choose(as(Request(connect, A(), b), intent.ControlTraffic))
+	d := p.Choose(as(Request(connect, A(), b), intent.CategoryControlTraffic))
 	if Name(d.Prefix) != "a" || d.Reason != streaming.ReasonControl || p.(*Policy).NotPicked(A().ID) != 1 {
 		t.Errorf("control traffic over %s (%s)", Name(d.Prefix), d.Reason)
 	}
-	if line := p.(policy.LineLogger).LogLine(as(Request(open, A(), b), intent.ControlTraffic), d); line != "<ts>,,,,,,,,-1,2,-1,-1," {
+	if line := p.(policy.LineLogger).LogLine(as(Request(open, A(), b), intent.CategoryControlTraffic), d); line != "<ts>,,,,,,,,-1,2,-1,-1," {
 		t.Errorf("log %q", line)
 	}
 }

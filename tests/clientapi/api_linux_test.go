@@ -102,7 +102,7 @@ func httpTransport(ctx context.Context, daemon *client.Daemon, a args) ([]testbe
 	d := &client.Dialer{Daemon: daemon}
 	tr := &http.Transport{DialContext: d.DialContext}
 	defer tr.CloseIdleConnections()
-	return get(client.WithIntents(ctx, a.intents()), tr, "http", a)
+	return get(intent.NewContext(ctx, a.intents()), tr, "http", a)
 }
 
 func perRequest(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
@@ -116,9 +116,9 @@ func alternately(ctx context.Context, tr *httpintent.Transport, scheme string, a
 	for i := range a.Times {
 		category := a.Category // the other one in between
 		if i%2 == 1 {
-			category = intent.Query + intent.BulkTransfer - category
+			category = intent.CategoryQuery + intent.CategoryBulkTransfer - category
 		}
-		seen, err := get(client.WithIntents(ctx, intent.Set{}.WithCategory(category)), tr, scheme, a)
+		seen, err := get(intent.NewContext(ctx, intent.Set{}.WithCategory(category)), tr, scheme, a)
 		if err != nil {
 			return nil, err
 		}

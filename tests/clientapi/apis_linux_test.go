@@ -109,8 +109,8 @@ func TestWithDaemon(t *testing.T) {
 		}
 		for _, host := range hosts {
 			for category, want := range map[intent.Category][]string{
-				intent.Query:        {"wifi", "lte", "wifi", "lte"},
-				intent.BulkTransfer: {"lte", "wifi", "lte", "wifi"},
+				intent.CategoryQuery:        {"wifi", "lte", "wifi", "lte"},
+				intent.CategoryBulkTransfer: {"lte", "wifi", "lte", "wifi"},
 			} {
 				t.Run(name+" "+host+" "+category.String(), func(t *testing.T) {
 					var seen []testbed.Seen
@@ -148,7 +148,7 @@ func TestWithoutDaemon(t *testing.T) {
 	for name := range apis {
 		t.Run(name, func(t *testing.T) {
 			var seen []testbed.Seen
-			if err := actor.Do(name, args{Socket: none, Host: "192.0.2.1", Category: intent.BulkTransfer, Times: 4}, &seen); err != nil {
+			if err := actor.Do(name, args{Socket: none, Host: "192.0.2.1", Category: intent.CategoryBulkTransfer, Times: 4}, &seen); err != nil {
 				t.Fatal(err)
 			}
 			got, connections := networks(seen)
@@ -172,7 +172,7 @@ func TestClassicBound(t *testing.T) {
 	actor := startActor(t, bed)
 	for _, n := range bed.Networks {
 		var seen []testbed.Seen
-		a := args{Socket: d.Socket, Host: "www.example.net", Category: intent.Query, Bind: n.Client4}
+		a := args{Socket: d.Socket, Host: "www.example.net", Category: intent.CategoryQuery, Bind: n.Client4}
 		if err := actor.Do("bsd.Context bound", a, &seen); err != nil {
 			t.Fatalf("%v\n%s", err, d.Output())
 		}

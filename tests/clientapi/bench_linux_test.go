@@ -176,7 +176,7 @@ func measure(b *testing.B, job string) medians {
 	}()
 	var m medians
 	b.ResetTimer()
-	if err := actor.Do(job, args{Socket: d.Socket, Echo: l.Addr().String(), Host: testbed.ServiceAddr4.String(), Category: intent.Query, Times: b.N}, &m); err != nil {
+	if err := actor.Do(job, args{Socket: d.Socket, Echo: l.Addr().String(), Host: testbed.ServiceAddr4.String(), Category: intent.CategoryQuery, Times: b.N}, &m); err != nil {
 		b.Fatal(err)
 	}
 	b.StopTimer()

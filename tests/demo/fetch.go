@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
@@ -19,7 +20,7 @@ const fetchTimeout = 10 * time.Second
 type fetchArgs struct {
 	URL     string
 	Socket  string // of the daemon
-	Intents string // as client.ParseIntents reads them
+	Intents string // as intent.Parse reads them
 	Plain   bool   // without the client library
 }
 
@@ -33,7 +34,7 @@ type fetched struct {
 func fetch(a fetchArgs) (got fetched, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
-	set, err := client.ParseIntents(a.Intents)
+	set, err := intent.Parse(a.Intents)
 	if err != nil {
 		return got, err
 	}

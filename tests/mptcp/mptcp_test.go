@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
@@ -81,7 +82,7 @@ type received struct {
 // download is done by an actor in the client's namespace: it needs its sockets
 // there on any thread.
 func download(o order) (r received, err error) {
-	intents, err := client.ParseIntents(o.Intents)
+	intents, err := intent.Parse(o.Intents)
 	if err != nil {
 		return r, err
 	}

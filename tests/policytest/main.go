@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/bsd"
 	"github.com/socket-intents/mamma/intent"
 )
@@ -126,7 +125,7 @@ func (o *options) settle(fs *pflag.FlagSet) (err error) {
 	}
 	o.hints = bsd.Hints{Family: family, Type: typ, Protocol: o.protocol}
 	if o.category != "" {
-		if o.intents, err = client.ParseIntents("category=" + o.category); err != nil {
+		if o.intents, err = intent.Parse("category=" + o.category); err != nil {
 			return err
 		}
 	}

@@ -127,7 +127,7 @@ func (o *options) settle(fs *pflag.FlagSet) error {
 	}
 	if o.category != "" {
 		var err error
-		if o.intents, err = client.ParseIntents("category=" + o.category); err != nil {
+		if o.intents, err = intent.Parse("category=" + o.category); err != nil {
 			return err
 		}
 	}

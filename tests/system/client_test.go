@@ -105,7 +105,7 @@ func TestDecisionsTellOrigin(t *testing.T) {
 		Origin:  &wire.Origin{UID: 4242, PID: 99, Command: "curl", Source: "rule web"},
 		Context: wire.Context{Domain: wire.AFInet, Type: wire.SockStream, Remote: wire.SockAddr{AddrPort: netip.MustParseAddrPort(service)}},
 	}
-	request.SetIntents(intent.Set{}.WithCategory(intent.Query))
+	request.SetIntents(intent.Set{}.WithCategory(intent.CategoryQuery))
 	send := func(m wire.Message) *wire.Message {
 		t.Helper()
 		raw, err := m.Append(nil)

@@ -175,7 +175,7 @@ func TestVideoLeavesACollapsedLink(t *testing.T) {
 	request := &wire.Message{Action: wire.ActionSocketConnectRequest, HasAction: true, Features: wire.FeatureReason, Context: wire.Context{
 		Domain: wire.AFInet, Type: wire.SockStream, Hostname: testbed.ServiceAddr4.String(), Service: "80",
 	}}
-	request.SetIntents(intent.Set{}.WithCategory(intent.BulkTransfer).WithBitrateBitsPerSecond(4e6).WithPlayoutBuffer(8000))
+	request.SetIntents(intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithBitrateBitsPerSecond(4e6).WithPlayoutBuffer(8 * time.Second))
 	raw, err := request.Append(nil)
 	if err != nil {
 		t.Fatal(err)

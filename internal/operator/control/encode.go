@@ -1,7 +1,6 @@
 package control
 
 import (
-	"fmt"
 	"math"
 	"net/netip"
 	"syscall"
@@ -306,7 +305,7 @@ func intents(s intent.Set) Intents {
 	for o, v := range s.All() {
 		switch o {
 		case intent.OptCategory:
-			out.Category = known(word(o, v))
+			out.Category = known(o.Word(v))
 		case intent.OptFileSize:
 			out.FileSize = known(v)
 		case intent.OptDuration:
@@ -314,29 +313,12 @@ func intents(s intent.Set) Intents {
 		case intent.OptBitrate:
 			out.Bitrate = known(v)
 		case intent.OptBurstiness:
-			out.Burstiness = known(word(o, v))
+			out.Burstiness = known(o.Word(v))
 		case intent.OptTimeliness:
-			out.Timeliness = known(word(o, v))
+			out.Timeliness = known(o.Word(v))
 		case intent.OptResilience:
-			out.Resilience = known(word(o, v))
+			out.Resilience = known(o.Word(v))
 		}
 	}
 	return out
-}
-
-// word is the name of an enumerated intent's value.
-func word(o intent.Option, v int64) string {
-	if v == int64(int32(v)) {
-		switch o {
-		case intent.OptCategory:
-			return intent.Category(v).String()
-		case intent.OptBurstiness:
-			return intent.Burstiness(v).String()
-		case intent.OptTimeliness:
-			return intent.Timeliness(v).String()
-		case intent.OptResilience:
-			return intent.Resilience(v).String()
-		}
-	}
-	return fmt.Sprintf("%v(%d)", o, v)
 }

@@ -75,9 +75,9 @@ func (in *Intents) set() (intent.Set, error) {
 		if w.v == nil {
 			continue
 		}
-		n, err := enumerated(w.o, *w.v)
+		n, err := w.o.ParseValue(*w.v)
 		if err != nil {
-			return s, err
+			return s, fmt.Errorf("%v must be one of %s, or a number, not %q", w.o, strings.Join(w.o.Words(), ", "), *w.v)
 		}
 		s = s.With(w.o, n)
 	}
@@ -90,41 +90,4 @@ func (in *Intents) set() (intent.Set, error) {
 		}
 	}
 	return s, nil
-}
-
-// enumerated is the reverse of word. Plain numbers are taken too.
-func enumerated(o intent.Option, s string) (int64, error) {
-	names := Words(o)
-	for i, name := range names {
-		if strings.EqualFold(s, name) {
-			return int64(i), nil
-		}
-	}
-	digits := s
-	if inner, ok := strings.CutPrefix(s, o.String()+"("); ok {
-		digits = strings.TrimSuffix(inner, ")")
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%v must be one of %s, or a number, not %q", o, strings.Join(names, ", "), s)
-	}
-	return n, nil
-}
-
-// Words lists the names of an enumerated intent's values, by number; nil for
-// the intents that are numbers.
-func Words(o intent.Option) []string {
-	switch o {
-	case intent.OptCategory, intent.OptBurstiness, intent.OptTimeliness, intent.OptResilience:
-	default:
-		return nil
-	}
-	var names []string
-	for v := int64(0); ; v++ {
-		name := word(o, v)
-		if strings.HasSuffix(name, ")") { // a number without a name
-			return names
-		}
-		names = append(names, name)
-	}
 }

@@ -3,8 +3,6 @@ package control
 import (
 	"encoding/json"
 	"testing"
-
-	"github.com/socket-intents/mamma/intent"
 )
 
 // Whatever is asked, it is refused or understood; what is understood of intents
@@ -32,13 +30,4 @@ func FuzzQuestion(f *testing.F) {
 			t.Errorf("%+v comes back as %+v, %v", mq.Intents, again, err)
 		}
 	})
-}
-
-func TestWords(t *testing.T) {
-	if got := Words(intent.OptCategory); len(got) != 5 || got[1] != "bulktransfer" {
-		t.Errorf("categories: %v", got)
-	}
-	if got := Words(intent.OptFileSize); got != nil {
-		t.Errorf("words for a number: %v", got)
-	}
 }

@@ -214,7 +214,7 @@ func busy(n int) *policy.Request {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678912345, time.UTC).Add(time.Duration(n) * 100 * time.Millisecond)
 	r := &policy.Request{
 		Kind: policy.SocketConnect, Host: "www.example.net", Service: "443", Port: 443, Now: at.Add(time.Millisecond),
-		Intents: intent.Set{}.WithCategory(intent.BulkTransfer).WithFileSize(300e6),
+		Intents: intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(300e6),
 		App:     policy.App{UID: 1000, PID: 41213, Command: "curl", Executable: "/usr/bin/curl"},
 	}
 	for i := range 4 {

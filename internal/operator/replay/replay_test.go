@@ -82,9 +82,9 @@ func write(t *testing.T, name string, text []byte) string {
 func few() []*policy.Request {
 	near, fast := network("wlan0", "192.0.2.23/24", 10*time.Millisecond, 250e3, true), network("wwan0", "10.64.3.9/10", 100*time.Millisecond, 2.5e6, false)
 	return []*policy.Request{
-		request(0, intent.Query, 10e3, near, fast),
-		request(1, intent.BulkTransfer, 10e6, near, fast),
-		request(2, intent.BulkTransfer, 20e6, near, fast),
+		request(0, intent.CategoryQuery, 10e3, near, fast),
+		request(1, intent.CategoryBulkTransfer, 10e6, near, fast),
+		request(2, intent.CategoryBulkTransfer, 20e6, near, fast),
 	}
 }
 
@@ -247,7 +247,7 @@ func many(n int) []*policy.Request {
 		}
 		prefixes := [][]*policy.Prefix{host, host[:2], host[2:], host[1:2]}[random.IntN(4)]
 		r := request(i, intent.Category(random.IntN(5)), int64(1000*random.IntN(20000)), prefixes...)
-		r.Intents = r.Intents.WithBitrateBitsPerSecond(int64(random.IntN(1e7))).WithPlayoutBuffer(int64(random.IntN(20000)))
+		r.Intents = r.Intents.WithBitrateBitsPerSecond(int64(random.IntN(1e7))).With(intent.OptDuration, int64(random.IntN(20000)))
 		r.Kind = policy.Kind(random.IntN(4))
 		r.App.PID = uint32(random.IntN(3))
 		switch r.Kind {
@@ -274,7 +274,7 @@ func many(n int) []*policy.Request {
 // as it would be there.
 func TestStandIn(t *testing.T) {
 	near, fast := network("wlan0", "192.0.2.23/24", 10*time.Millisecond, 250e3, false), network("wwan0", "10.64.3.9/10", 100*time.Millisecond, 2.5e6, false)
-	r := request(0, intent.Query, 0, near, fast)
+	r := request(0, intent.CategoryQuery, 0, near, fast)
 	r.StandIn = fast
 	recorded := record(t, "sample", 1, r)
 	conf := write(t, "policy.conf", []byte("policy \"sample\" {}\ninterface \"wwan0\" {\n  cost = \"metered\"\n}\n"))

@@ -75,7 +75,7 @@ func RunMessages(ctx context.Context, job MessagesJob) (m Messages, err error) {
 	begun := time.Now()
 	over := make(chan error, 1)
 	go func() {
-		net, err := once(intent.BulkTransfer, job.Bulk)
+		net, err := once(intent.CategoryBulkTransfer, job.Bulk)
 		m.BulkNet, m.BulkSeconds = net, time.Since(begun).Seconds()
 		over <- err
 	}()
@@ -96,7 +96,7 @@ func RunMessages(ctx context.Context, job MessagesJob) (m Messages, err error) {
 		}
 		asked := time.Now()
 		wg.Go(func() {
-			net, err := once(intent.Query, job.Message)
+			net, err := once(intent.CategoryQuery, job.Message)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

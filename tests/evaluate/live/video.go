@@ -56,7 +56,7 @@ func Watch(ctx context.Context, job VideoJob) (w Watched, err error) {
 	v := &job.Video
 	begun := time.Now()
 	// The manifest.
-	if _, err := f.get(ctx, 2000, intent.Set{}.WithCategory(intent.Query), nil); err != nil {
+	if _, err := f.get(ctx, 2000, intent.Set{}.WithCategory(intent.CategoryQuery), nil); err != nil {
 		return w, err
 	}
 	var shown []player.Shown
@@ -77,9 +77,9 @@ func Watch(ctx context.Context, job VideoJob) (w Watched, err error) {
 		rung, gaveUp := choose(v, buffer), 0
 		var net int
 		for {
-			intents := intent.Set{}.WithCategory(intent.BulkTransfer).WithBitrateBitsPerSecond(v.Ladder[rung]).WithPlayoutBuffer(max(0, time.Until(playedUntil)).Milliseconds())
+			intents := intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithBitrateBitsPerSecond(v.Ladder[rung]).WithPlayoutBuffer(max(0, time.Until(playedUntil)))
 			if i == 0 {
-				intents = intents.WithCategory(intent.Query)
+				intents = intents.WithCategory(intent.CategoryQuery)
 			}
 			over, next, err := f.segment(ctx, v, rung, playedUntil, intents)
 			if err != nil {
@@ -126,7 +126,7 @@ func (f *fetcher) sound(ctx context.Context, v *workload.Video, over chan<- stru
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			_, _ = f.get(ctx, v.Audio, intent.Set{}.WithCategory(intent.ControlTraffic), nil)
+			_, _ = f.get(ctx, v.Audio, intent.Set{}.WithCategory(intent.CategoryControlTraffic), nil)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (o *opener) start(ctx context.Context, address string, intents intent.Set) 
 	if o.way.Kind == First {
 		return func() (*link, error) { return o.first(ctx, address) }
 	}
-	pending := o.pool.Start(client.WithIntents(ctx, intents), "tcp", address)
+	pending := o.pool.Start(intent.NewContext(ctx, intents), "tcp", address)
 	return func() (*link, error) {
 		s, err := pending.Result()
 		if err != nil {
@@ -88,7 +88,7 @@ func (o *opener) start(ctx context.Context, address string, intents intent.Set) 
 
 // fresh makes a connection of its own to address.
 func (o *opener) fresh(ctx context.Context, address string, intents intent.Set) (*link, error) {
-	s, err := o.pool.GetNew(client.WithIntents(ctx, intents), "tcp", address)
+	s, err := o.pool.GetNew(intent.NewContext(ctx, intents), "tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,120 @@
+package intent
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sizeUnits are the units of sizes, those with an i binary. FormatSize takes the
+// first one that fits.
+var sizeUnits = []struct {
+	name string
+	by   int64
+}{
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3},
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1},
+}
+
+// maxDigits bounds the digits of a quantity: more cannot be meant.
+const maxDigits = 40
+
+// ParseSize reads an amount of data in bytes, such as "300M", "64KiB", "1.5G",
+// "1.5 GiB", "300MB" or "1000". Configuration files, flags, SOCKS user names,
+// policies and mammactl all read sizes with it. Units are decimal, as in data
+// rates and mobile contracts; those with an i (IEC 80000-13) are binary. The
+// final B may be missing, and case does not matter. A fraction of a byte is
+// rounded. Negative sizes and those beyond 63 bits are errors.
+func ParseSize(text string) (int64, error) {
+	number, unit := splitQuantity(text)
+	by, ok := sizeUnit(unit)
+	if !ok || !decimal(number) {
+		return 0, fmt.Errorf("%q is not a number or a size such as 300M, 1.5G or 64KiB", text)
+	}
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil && n <= math.MaxInt64/by {
+		return n * by, nil
+	}
+	exact, _ := new(big.Rat).SetString(number)
+	exact.Mul(exact, big.NewRat(by, 1)).Add(exact, big.NewRat(1, 2))
+	bytes := new(big.Int).Quo(exact.Num(), exact.Denom())
+	if !bytes.IsInt64() {
+		return 0, fmt.Errorf("%q is too large", text)
+	}
+	return bytes.Int64(), nil
+}
+
+// FormatSize gives a size of at least 0 exactly, in the largest unit that divides
+// it, as ParseSize reads it.
+func FormatSize(bytes int64) string {
+	for _, u := range sizeUnits {
+		if bytes >= u.by && bytes%u.by == 0 {
+			return strconv.FormatInt(bytes/u.by, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(bytes, 10) + "B"
+}
+
+func sizeUnit(text string) (int64, bool) {
+	if text == "" {
+		return 1, true
+	}
+	for _, u := range sizeUnits {
+		if strings.EqualFold(text, u.name) || strings.EqualFold(text, strings.TrimSuffix(u.name, "B")) {
+			return u.by, true
+		}
+	}
+	return 0, false
+}
+
+// splitQuantity splits a number from its unit.
+func splitQuantity(text string) (number, unit string) {
+	end := strings.LastIndexAny(text, "0123456789.") + 1
+	return text[:end], strings.TrimLeft(text[end:], " ")
+}
+
+// decimal tells whether text is digits, with at most one dot among them.
+func decimal(text string) bool {
+	digits := strings.Replace(text, ".", "", 1)
+	return digits != "" && len(digits) <= maxDigits && strings.Trim(digits, "0123456789") == ""
+}
+
+// ParseDuration reads a duration as time.ParseDuration does, such as "250ms",
+// "90s" or "1h30m", with one more unit: "d" is a day of 24 hours and comes first,
+// as in "7d" or "1d12h". Configuration files, flags, SOCKS user names, policies
+// and mammactl all read durations with it. A number without a unit is an error,
+// because nobody could tell seconds from milliseconds; "0" is the exception.
+func ParseDuration(text string) (time.Duration, error) {
+	wrong := fmt.Errorf("%q is not a number or a duration such as 250ms, 90s, 5m or 7d", text)
+	sign, rest := time.Duration(1), text
+	switch {
+	case strings.HasPrefix(rest, "-"):
+		sign, rest = -1, rest[1:]
+	case strings.HasPrefix(rest, "+"):
+		rest = rest[1:]
+	}
+	var days time.Duration
+	if number, after, found := strings.Cut(rest, "d"); found {
+		if !decimal(number) {
+			return 0, wrong
+		}
+		f, err := strconv.ParseFloat(number, 64)
+		if f *= float64(24 * time.Hour); err != nil || f >= math.MaxInt64 {
+			return 0, fmt.Errorf("%q is too long", text)
+		}
+		if days = time.Duration(math.Round(f)); after == "" {
+			return sign * days, nil
+		}
+		rest = after
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || strings.HasPrefix(rest, "-") || strings.HasPrefix(rest, "+") {
+		return 0, wrong
+	}
+	if days > math.MaxInt64-d {
+		return 0, fmt.Errorf("%q is too long", text)
+	}
+	return sign * (days + d), nil
+}
