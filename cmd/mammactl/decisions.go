@@ -164,7 +164,7 @@ func (l line) String() string {
 	for _, c := range []struct {
 		width int
 		text  string
-	}{{12, l.time}, {15, l.app}, {24, l.to}, {12, l.intents}, {9, "-> " + l.by}, {5, l.how}} {
+	}{{12, l.time}, {15, l.app}, {24, l.to}, {17, l.intents}, {9, "-> " + l.by}, {5, l.how}} {
 		end += c.width
 		// A text that is too wide takes from the blanks of the columns after it.
 		b.WriteString(c.text)
@@ -181,13 +181,13 @@ func (l line) String() string {
 // narrow is the line with short columns, for a width in which String would lose
 // what was chosen. The first column to give way is the destination's.
 func (l line) narrow(width int) string {
-	to := max(9, min(24, width-61))
+	to := max(9, min(24, width-66))
 	command := l.app
 	if i := strings.LastIndexByte(command, '['); i > 0 {
 		command = command[:i]
 	}
-	return fmt.Sprintf("%.8s %-11s %-*s %-12s -> %-6s %-5s %s",
-		l.time, cut(command, 11), to, cut(l.to, to), cut(l.intents, 12), l.by, l.how, l.reason)
+	return fmt.Sprintf("%.8s %-11s %-*s %-17s -> %-6s %-5s %s",
+		l.time, cut(command, 11), to, cut(l.to, to), cut(l.intents, 17), l.by, l.how, l.reason)
 }
 
 // cut shortens s to n characters.
@@ -246,22 +246,14 @@ func destination(d *control.Decision) string {
 	return clean(net.JoinHostPort(*d.Host, *d.Service))
 }
 
-// nicknames are shorter words for values of intents.
-var nicknames = map[string]string{"bulktransfer": "bulk", "controltraffic": "control", "keepalives": "keepalive", "backgroundtraffic": "background"}
-
 func intentsText(in *control.Intents) string {
 	var parts []string
-	add := func(prefix string, s *string) {
-		if s == nil {
-			return
+	add := func(word *string) {
+		if word != nil {
+			parts = append(parts, clean(*word))
 		}
-		word := clean(*s)
-		if short, ok := nicknames[word]; ok {
-			word = short
-		}
-		parts = append(parts, prefix+word)
 	}
-	add("", in.Category)
+	add(in.Category)
 	if in.FileSize != nil {
 		parts = append(parts, short(*in.FileSize))
 	}
@@ -271,9 +263,9 @@ func intentsText(in *control.Intents) string {
 	if in.Bitrate != nil {
 		parts = append(parts, "bitrate="+short(*in.Bitrate))
 	}
-	add("", in.Burstiness)
-	add("", in.Timeliness)
-	add("", in.Resilience)
+	add(in.Burstiness)
+	add(in.Timeliness)
+	add(in.Resilience)
 	if len(parts) == 0 {
 		return unknown
 	}

@@ -37,7 +37,7 @@ type entry struct {
 
 // wideEnough is the width from which on decisions have their usual columns, the
 // time that they took among them.
-const wideEnough = 108
+const wideEnough = 113
 
 // fit is the line in at most width characters.
 func (s *screen) fit(e *entry, width int) string {
