@@ -38,8 +38,8 @@ func command(s *hostfile.Statement) string {
 	return s.Object() + " add " + s.Words()
 }
 
-// run runs statements of one family.
-func run(batch []hostfile.Statement, ipv6 bool) error {
+// run runs statements with one option of ip(8) for their family.
+func run(batch []hostfile.Statement, family string) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -48,8 +48,8 @@ func run(batch []hostfile.Statement, ipv6 bool) error {
 		return fmt.Errorf("%w: needs the program ip of iproute2: %w", testbed.ErrUnavailable, err)
 	}
 	args := []string{"-force", "-batch", "-"}
-	if ipv6 {
-		args = append([]string{"-6"}, args...)
+	if family != "-0" {
+		args = append([]string{family}, args...)
 	}
 	var in strings.Builder
 	for i := range batch {

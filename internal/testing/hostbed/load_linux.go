@@ -1,8 +1,10 @@
 package hostbed
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +28,7 @@ var packetKinds = []string{
 type World struct {
 	outside *outside
 	wires   []*wire
+	pairs   int               // of veth devices
 	kinds   map[string]string // by name of the link
 	dead    map[string]bool   // neighbours that do not answer, by address and link
 	seen    *seen
@@ -207,17 +210,20 @@ func (w *World) Close() {
 // words they are in: the IPv4 ones first.
 func addRest(h *hostfile.Host) error {
 	for _, object := range []string{"norule", "addr", "neigh", "nexthop", "rule", "route"} {
-		for _, ipv6 := range []bool{false, true} {
+		for _, family := range []string{"-4", "-6", "-0"} { // the last is none in particular
 			var batch []hostfile.Statement
 			for _, s := range h.State {
-				if s.Object() == object && isIPv6(&s) == ipv6 {
+				if s.Object() == object && familyOf(&s) == family {
 					batch = append(batch, s)
 				}
 			}
-			if object == "addr" && ipv6 {
+			switch {
+			case object == "addr" && family == "-6":
 				slices.Reverse(batch) // the kernel puts the newest first, and files are as it lists them
+			case object == "route":
+				slices.SortStableFunc(batch, firstRoutes)
 			}
-			if err := run(batch, ipv6); err != nil {
+			if err := run(batch, family); err != nil {
 				return err
 			}
 		}
@@ -245,12 +251,41 @@ func awaitAddresses() error {
 	})
 }
 
-func isIPv6(s *hostfile.Statement) bool {
+// firstRoutes orders routes as they can be added: gateways are reached by routes
+// without any, or by longer ones.
+func firstRoutes(a, b hostfile.Statement) int {
+	rank := func(s *hostfile.Statement) int {
+		if !s.Has("via") && !s.Has("nexthop") && !s.Has("nhid") {
+			return 0
+		}
+		for _, x := range s.Args {
+			if p, err := netip.ParsePrefix(x.Value); x.Key == "" && err == nil {
+				return 200 - p.Bits()
+			}
+			if _, err := netip.ParseAddr(x.Value); x.Key == "" && err == nil {
+				return 1
+			}
+		}
+		return 200 // default
+	}
+	return cmp.Compare(rank(&a), rank(&b))
+}
+
+// familyOf tells the option of ip(8) for a statement: without the family a route
+// by a gateway of the other one becomes one of that. Groups of next hops have none.
+func familyOf(s *hostfile.Statement) string {
+	ipv6 := s.IPv6()
 	switch s.Object() {
 	case "addr", "neigh":
-		return strings.Contains(s.Args[0].Value, ":")
+		ipv6 = strings.Contains(s.Args[0].Value, ":")
 	case "nexthop":
-		return s.IPv6() || strings.Contains(s.Value("via"), ":")
+		if s.Has("group") {
+			return "-0"
+		}
+		ipv6 = ipv6 || strings.Contains(s.Value("via"), ":")
 	}
-	return s.IPv6()
+	if ipv6 {
+		return "-6"
+	}
+	return "-4"
 }

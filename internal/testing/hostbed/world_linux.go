@@ -71,7 +71,8 @@ type wire struct {
 }
 
 func (w *World) addVeth(attrs netlink.LinkAttrs, s *hostfile.Statement) error {
-	peer := fmt.Sprintf("far%d", len(w.wires))
+	peer := fmt.Sprintf("far%d", w.pairs)
+	w.pairs++
 	v := &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerNamespace: netlink.NsFd(int(w.outside.file.Fd()))}
 	if err := netlink.LinkAdd(v); err != nil {
 		return err
