@@ -15,7 +15,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/daemontest"
+	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -31,12 +31,12 @@ func reuse(m *wire.Message) bool {
 		m.Context, m.Sockets = m.Sockets[0].Context, m.Sockets[:1]
 		return true
 	}
-	return daemontest.Suggest("127.0.0.2")(m)
+	return rawmanager.Suggest("127.0.0.2")(m)
 }
 
-func newPool(t *testing.T, script func(*wire.Message) bool) (*client.Pool, *daemontest.Daemon) {
+func newPool(t *testing.T, script func(*wire.Message) bool) (*client.Pool, *rawmanager.Daemon) {
 	t.Helper()
-	d := daemontest.Start(t, "", false, script)
+	d := rawmanager.Start(t, "", false, script)
 	daemon := &client.Daemon{Path: d.Path, DecisionTimeout: 5 * time.Second}
 	p := &client.Pool{Dialer: &client.Dialer{Daemon: daemon}}
 	t.Cleanup(func() { _ = p.Close(); _ = daemon.Close() })
@@ -357,13 +357,13 @@ func TestWithoutWorkingDaemon(t *testing.T) {
 		{"reads and closes without answer", func(t *testing.T, path string, _ bool) { closing(t, path, true) }},
 		{"closes before reading", func(t *testing.T, path string, _ bool) { closing(t, path, false) }},
 		{"never answers", func(t *testing.T, path string, original bool) {
-			daemontest.Start(t, path, original, func(*wire.Message) bool { return false })
+			rawmanager.Start(t, path, original, func(*wire.Message) bool { return false })
 		}},
 		{"without policy", func(t *testing.T, path string, original bool) {
-			daemontest.Start(t, path, original, unchanged)
+			rawmanager.Start(t, path, original, unchanged)
 		}},
 		{"resolution failed", func(t *testing.T, path string, original bool) {
-			daemontest.Start(t, path, original, func(m *wire.Message) bool {
+			rawmanager.Start(t, path, original, func(m *wire.Message) bool {
 				m.Action = wire.ActionErrorResolve
 				return true
 			})
@@ -399,7 +399,7 @@ func TestWithoutWorkingDaemon(t *testing.T) {
 			d := &client.Daemon{Path: path, DecisionTimeout: 5 * time.Second}
 			defer func() { _ = d.Close() }()
 			for _, source := range []string{"127.0.0.2", "127.0.0.3"} {
-				daemon := daemontest.Start(t, path, false, daemontest.Suggest(source))
+				daemon := rawmanager.Start(t, path, false, rawmanager.Suggest(source))
 				nc, err := connect(t.Context(), d, address)
 				if err != nil {
 					t.Fatal(err)

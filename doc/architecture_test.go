@@ -151,7 +151,7 @@ func TestImports(t *testing.T) {
 			if within(to, "cmd") || within(to, "tests") && !within(pkg, "tests") || within(to, "examples") {
 				t.Errorf("%s imports %s, a program", pkg, to)
 			}
-			if (within(to, "internal/testing") || within(to, "internal/daemontest")) && !within(pkg, "tests") && !within(pkg, "internal/testing") {
+			if within(to, "internal/testing") && !within(pkg, "tests") && !within(pkg, "internal/testing") && !within(pkg, "client/clienttest") {
 				t.Errorf("%s imports %s, which is for tests", pkg, to)
 			}
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/daemontest"
+	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -17,7 +17,7 @@ import (
 func resolving(addrs ...string) func(*wire.Message) bool {
 	return func(m *wire.Message) bool {
 		m.Action = wire.ActionResolveResponse
-		m.Context.Result = daemontest.Resolve(&m.Context, addrs...)
+		m.Context.Result = rawmanager.Resolve(&m.Context, addrs...)
 		return true
 	}
 }
@@ -42,7 +42,7 @@ func short(list []AddrInfo) []string {
 }
 
 func TestGetaddrinfoWithManager(t *testing.T) {
-	d := daemontest.Start(t, "", false, resolving("192.0.2.1", "2001:db8::1"))
+	d := rawmanager.Start(t, "", false, resolving("192.0.2.1", "2001:db8::1"))
 	daemon := &client.Daemon{Path: d.Path}
 	defer func() { _ = daemon.Close() }()
 	c := &Context{Daemon: daemon}
@@ -128,9 +128,9 @@ func TestGetaddrinfoAlone(t *testing.T) {
 
 // The rows of doc/original/client-and-socks.md 11, with what is a defect mended.
 func TestExtendedGetaddrinfo(t *testing.T) {
-	d := daemontest.Start(t, "", false, func(m *wire.Message) bool {
+	d := rawmanager.Start(t, "", false, func(m *wire.Message) bool {
 		resolve := m.Action == wire.ActionResolveRequest
-		daemontest.Suggest("127.0.0.2", "127.0.0.3")(m)
+		rawmanager.Suggest("127.0.0.2", "127.0.0.3")(m)
 		if !resolve {
 			m.Context.Protocol = wire.ProtoMPTCP
 			m.Context.OptionsSuggested = []wire.SockOpt{{Level: wire.SolSocket, Name: 8, Value: nativeInt(4096), Flags: wire.SockOptOptional}}

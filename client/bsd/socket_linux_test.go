@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/daemontest"
+	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 	"github.com/socket-intents/mamma/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -50,7 +50,7 @@ func closed(t testing.TB, fd int) bool {
 // socket, connect, close.
 func TestClassicFlow(t *testing.T) {
 	ln, to := listen(t)
-	d := daemontest.Start(t, "", false, daemontest.Suggest("127.0.0.2"))
+	d := rawmanager.Start(t, "", false, rawmanager.Suggest("127.0.0.2"))
 	t.Setenv("MAMMA_SOCKET", d.Path)
 	var c Context
 	if err := c.SetsockoptInt(-1, SolIntents, int(intent.OptFileSize), 1<<20); err != nil {
@@ -109,7 +109,7 @@ func TestConnectRows(t *testing.T) {
 	const buffer = 300000
 	with := func(change func(*wire.Context)) func(*wire.Message) bool {
 		return func(m *wire.Message) bool {
-			if daemontest.Suggest("127.0.0.2")(m); m.Action == wire.ActionConnectResponse {
+			if rawmanager.Suggest("127.0.0.2")(m); m.Action == wire.ActionConnectResponse {
 				change(&m.Context)
 			}
 			return true
@@ -127,8 +127,8 @@ func TestConnectRows(t *testing.T) {
 		{row: "suggested address", script: with(func(*wire.Context) {}), at: ln, want: "127.0.0.2"},
 		{row: "the application bound", script: with(func(*wire.Context) {}), bind: "127.0.0.3", at: ln, want: "127.0.0.3"},
 		{row: "no suggestion", script: with(none), at: ln, want: "127.0.0.1"},
-		{row: "address that cannot be bound to", script: with(func(c *wire.Context) { c.BindSuggested = daemontest.Addr("::1") }), at: ln, want: "127.0.0.1"},
-		{row: "network towards this host", script: with(func(c *wire.Context) { c.BindSuggested = daemontest.Addr("192.0.2.9") }), at: ln, want: "127.0.0.1"},
+		{row: "address that cannot be bound to", script: with(func(c *wire.Context) { c.BindSuggested = rawmanager.Addr("::1") }), at: ln, want: "127.0.0.1"},
+		{row: "network towards this host", script: with(func(c *wire.Context) { c.BindSuggested = rawmanager.Addr("192.0.2.9") }), at: ln, want: "127.0.0.1"},
 		{row: "options", script: with(func(c *wire.Context) {
 			c.OptionsSuggested = []wire.SockOpt{
 				{Level: SolIntents, Name: 1, Value: nativeInt(1)},
@@ -138,13 +138,13 @@ func TestConnectRows(t *testing.T) {
 		}), at: ln, want: "127.0.0.2", buffer: true},
 		{row: "another remote address", script: with(func(c *wire.Context) { c.Remote.AddrPort = elsewhere }), at: other, want: "127.0.0.2"},
 		{row: "wrong answer", script: func(m *wire.Message) bool {
-			daemontest.Suggest("127.0.0.2")(m)
+			rawmanager.Suggest("127.0.0.2")(m)
 			m.Action = wire.ActionErrorUnknownRequest
 			return true
 		}, at: ln, want: "127.0.0.1"},
 	} {
 		t.Run(tt.row, func(t *testing.T) {
-			d := daemontest.Start(t, "", false, tt.script)
+			d := rawmanager.Start(t, "", false, tt.script)
 			c := &Context{Daemon: &client.Daemon{Path: d.Path, DecisionTimeout: 5 * time.Second}}
 			defer func() { _ = c.Daemon.Close() }()
 			fd, err := c.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -261,7 +261,7 @@ func TestOptionIdentity(t *testing.T) {
 // Defect 10: a copy asks on a connection of its own and is answered.
 func TestCloneAsks(t *testing.T) {
 	ln, to := listen(t)
-	d := daemontest.Start(t, "", true, daemontest.Suggest("127.0.0.2"))
+	d := rawmanager.Start(t, "", true, rawmanager.Suggest("127.0.0.2"))
 	t.Setenv("MAMMA_SOCKET", d.Path)
 	c := new(Context)
 	for range 2 {
@@ -316,7 +316,7 @@ func TestWithoutWorkingDaemon(t *testing.T) {
 			t.Run(map[bool]string{false: tt.name, true: tt.name + ", original"}[original], func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "mamma.sock")
 				if tt.script != nil {
-					daemontest.Start(t, path, original, tt.script)
+					rawmanager.Start(t, path, original, tt.script)
 				}
 				if tt.stale {
 					stale(t, path)
@@ -351,7 +351,7 @@ func TestWithoutWorkingDaemon(t *testing.T) {
 	})
 	t.Run("restarted", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "mamma.sock")
-		first := daemontest.Start(t, path, false, daemontest.Suggest("127.0.0.2"))
+		first := rawmanager.Start(t, path, false, rawmanager.Suggest("127.0.0.2"))
 		c := &Context{Daemon: &client.Daemon{Path: path, DecisionTimeout: 5 * time.Second}}
 		defer func() { _ = c.Daemon.Close() }()
 		if _, err := c.Getaddrinfo(t.Context(), "www.example.test", "80", nil); err != nil {
@@ -359,7 +359,7 @@ func TestWithoutWorkingDaemon(t *testing.T) {
 		}
 		first.Stop()
 		_ = os.Remove(path)
-		daemontest.Start(t, path, false, daemontest.Suggest("127.0.0.3"))
+		rawmanager.Start(t, path, false, rawmanager.Suggest("127.0.0.3"))
 		ln, to := listen(t)
 		fd, err := c.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		if err != nil {

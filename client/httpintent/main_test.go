@@ -3,7 +3,7 @@ package httpintent
 import (
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/daemontest"
+	"github.com/socket-intents/mamma/internal/testing/leak"
 )
 
-func TestMain(m *testing.M) { daemontest.VerifyMain(m) }
+func TestMain(m *testing.M) { leak.VerifyMain(m) }

@@ -23,32 +23,30 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/clienttest"
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/internal/daemontest"
-	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // bySize is a manager with a network of loopback for what is large and another
 // for the rest, whose idle connections are used again.
-func bySize(m *wire.Message) bool {
+func bySize(r clienttest.Request) clienttest.Answer {
 	source := "127.0.0.2"
-	if size, _ := m.Intents().FileSize(); size >= 1000 {
+	if size, _ := r.Intents.FileSize(); size >= 1000 {
 		source = "127.0.0.3"
 	}
-	for i := range m.Sockets {
-		if m.Sockets[i].Context.BindSuggested == daemontest.Addr(source) {
-			m.Action = wire.ActionSocketChooseExisting
-			m.Context, m.Sockets = m.Sockets[i].Context, m.Sockets[i:i+1]
-			return true
+	a := clienttest.From(source)(r)
+	for i, idle := range r.Idle {
+		if idle.Source == a.Source && a.Reuse == 0 {
+			a.Reuse = i + 1
 		}
 	}
-	return daemontest.Suggest(source)(m)
+	return a
 }
 
 // start returns a Transport that asks a manager with that script each time.
-func start(t testing.TB, script func(*wire.Message) bool) (*Transport, *daemontest.Daemon) {
+func start(t testing.TB, script clienttest.Script) (*Transport, *clienttest.Manager) {
 	t.Helper()
-	d := daemontest.Start(t, "", false, script)
+	d := clienttest.Start(t, script)
 	daemon := &client.Daemon{Path: d.Path, DecisionTimeout: 5 * time.Second}
 	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}
 	t.Cleanup(func() { tr.CloseIdleConnections(); _ = daemon.Close() })
@@ -127,10 +125,10 @@ func small() intent.Set { return intent.Set{}.WithFileSize(10) }
 func large() intent.Set { return intent.Set{}.WithFileSize(1e6) }
 
 // asked returns the file sizes of the requests that the manager saw.
-func asked(d *daemontest.Daemon) (all []int64) {
-	for _, m := range d.Requests() {
-		if m.Action == wire.ActionSocketConnectRequest || m.Action == wire.ActionSocketChooseRequest {
-			size, ok := m.Intents().FileSize()
+func asked(d *clienttest.Manager) (all []int64) {
+	for _, r := range d.Requests() {
+		if r.Kind == clienttest.Connect || r.Kind == clienttest.Choose {
+			size, ok := r.Intents.FileSize()
 			if !ok {
 				size = -1
 			}
@@ -158,8 +156,8 @@ func TestEachRequestGoesItsWay(t *testing.T) {
 				t.Errorf("%d connections for two networks", n)
 			}
 			r := d.Requests()
-			if len(r) != 5 || r[4].Action != wire.ActionSocketChooseRequest || len(r[4].Sockets) != 2 {
-				t.Errorf("%d questions, the last one offers %d connections", len(r), len(r[len(r)-1].Sockets))
+			if len(r) != 5 || r[4].Kind != clienttest.Choose || len(r[4].Idle) != 2 {
+				t.Errorf("%d questions, the last one offers %d connections", len(r), len(r[len(r)-1].Idle))
 			}
 		})
 	}
@@ -230,7 +228,7 @@ func TestWithoutManager(t *testing.T) {
 
 func TestZeroValue(t *testing.T) {
 	s := startSources(t, false)
-	d := daemontest.Start(t, "", false, bySize)
+	d := clienttest.Start(t, bySize)
 	t.Setenv("MAMMA_SOCKET", d.Path)
 	var tr Transport
 	web := &http.Client{Transport: &tr}
@@ -260,12 +258,12 @@ func TestFallbackIsNotKept(t *testing.T) {
 	s := startSources(t, false)
 	var failing atomic.Bool
 	failing.Store(true)
-	tr, _ := start(t, func(m *wire.Message) bool {
-		daemontest.Suggest("127.0.0.2")(m)
+	tr, _ := start(t, func(r clienttest.Request) clienttest.Answer {
+		a := clienttest.From("127.0.0.2")(r)
 		if failing.Load() {
-			m.Context.OptionsSuggested = []wire.SockOpt{{Level: 4711, Name: 1, Value: []byte{1}}} // no socket has it
+			a.Options = []clienttest.Option{{Level: 4711, Name: 1, Value: []byte{1}}} // no socket has it
 		}
-		return true
+		return a
 	})
 	for _, want := range []int{1, 2} {
 		if got := get(t, tr, s.URL+"/5", small()); got != "127.0.0.1" || s.conns() != want {
@@ -289,11 +287,11 @@ func TestFallbackIsNotKept(t *testing.T) {
 func TestNetworksAreBounded(t *testing.T) {
 	s := startSources(t, false)
 	i := 0
-	tr, _ := start(t, func(m *wire.Message) bool {
-		if m.Action == wire.ActionSocketConnectRequest || m.Action == wire.ActionSocketChooseRequest {
+	tr, _ := start(t, func(r clienttest.Request) clienttest.Answer {
+		if r.Kind == clienttest.Connect || r.Kind == clienttest.Choose {
 			i++
 		}
-		return daemontest.Suggest(fmt.Sprintf("127.0.1.%d", i))(m)
+		return clienttest.From(fmt.Sprintf("127.0.1.%d", i))(r)
 	})
 	for range maxNetworks + 3 {
 		get(t, tr, s.URL+"/5", small())
@@ -429,7 +427,7 @@ func TestCancellation(t *testing.T) {
 	}
 	t.Run("decision", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		tr, _ := start(t, func(*wire.Message) bool { cancel(); return false })
+		tr, _ := start(t, func(r clienttest.Request) clienttest.Answer { cancel(); return clienttest.Silent(r) })
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, slow.URL, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -534,9 +532,9 @@ func TestProxy(t *testing.T) {
 			t.Errorf("the proxy was reached from %s", got)
 		}
 	}
-	for _, m := range d.Requests() {
-		if m.Context.Service != u.Port() || len(m.Sockets) > 0 {
-			t.Errorf("asked about port %s with %d connections", m.Context.Service, len(m.Sockets))
+	for _, r := range d.Requests() {
+		if fmt.Sprint(r.Port) != u.Port() || len(r.Idle) > 0 {
+			t.Errorf("asked about port %d with %d connections", r.Port, len(r.Idle))
 		}
 	}
 	failing := &Transport{Dialer: tr.Dialer, Base: &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("no proxy") }}}

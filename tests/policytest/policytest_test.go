@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/daemontest"
+	"github.com/socket-intents/mamma/client/clienttest"
 )
 
 // discard accepts connections, sends 1000 bytes on each and reads all.
@@ -44,7 +44,7 @@ func discard(t *testing.T) (port string, received chan int64) {
 
 func TestRun(t *testing.T) {
 	port, received := discard(t)
-	d := daemontest.Start(t, "", false, daemontest.Suggest("127.0.0.2"))
+	d := clienttest.Start(t, clienttest.From("127.0.0.2"))
 	log := filepath.Join(t.TempDir(), "log")
 	for _, tt := range []struct {
 		name   string

@@ -9,8 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/socket-intents/mamma/internal/daemontest"
-	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/client/clienttest"
 )
 
 // discard accepts connections and counts what comes over each once it is closed.
@@ -41,19 +40,16 @@ func discard(t *testing.T) (address string, received chan int64) {
 }
 
 // reuse is a manager whose policy uses the first idle socket again.
-func reuse(m *wire.Message) bool {
-	if len(m.Sockets) > 0 {
-		m.Action = wire.ActionSocketChooseExisting
-		m.Context, m.Sockets = m.Sockets[0].Context, m.Sockets[:1]
-		return true
-	}
-	return daemontest.Suggest("127.0.0.2")(m)
+func reuse(r clienttest.Request) clienttest.Answer {
+	a := clienttest.From("127.0.0.2")(r)
+	a.Reuse = min(1, len(r.Idle))
+	return a
 }
 
 func TestRun(t *testing.T) {
 	address, received := discard(t)
 	host, port, _ := net.SplitHostPort(address)
-	d := daemontest.Start(t, "", false, reuse)
+	d := clienttest.Start(t, reuse)
 	url := "http://" + address
 	for _, tt := range []struct {
 		name   string

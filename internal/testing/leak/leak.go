@@ -1,4 +1,5 @@
-package daemontest
+// Package leak fails tests that leave goroutines or sockets behind.
+package leak
 
 import (
 	"fmt"

@@ -1,6 +1,8 @@
-// Package daemontest is a Multi Access Manager for tests of what asks one: it
-// speaks the real protocol on a real socket and answers as a script says.
-package daemontest
+// Package rawmanager is a Multi Access Manager for tests: it speaks the real
+// protocol on a real socket and answers as a script of raw messages says. Package
+// clienttest puts words on it; tests of single fields of the protocol script it
+// directly.
+package rawmanager
 
 import (
 	"net"
@@ -66,9 +68,14 @@ func (d *Daemon) Stop() {
 
 // Requests returns what was asked so far, without greetings and reports.
 func (d *Daemon) Requests() []wire.Message {
+	return slices.DeleteFunc(d.All(), func(m wire.Message) bool { return m.Action == wire.ActionReportRequest })
+}
+
+// All is Requests with the reports.
+func (d *Daemon) All() []wire.Message {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(d.seen), func(m wire.Message) bool { return m.Action == wire.ActionReportRequest })
+	return slices.Clone(d.seen)
 }
 
 // Connections returns how many connections were made.
@@ -176,10 +183,18 @@ func Addr(s string) wire.SockAddr {
 
 // Resolve makes a list as a daemon's resolver does.
 func Resolve(c *wire.Context, addrs ...string) []wire.AddrInfo {
+	var ips []netip.Addr
+	for _, a := range addrs {
+		ips = append(ips, netip.MustParseAddr(a))
+	}
+	return ResolveAddrs(c, ips...)
+}
+
+// ResolveAddrs is Resolve for addresses.
+func ResolveAddrs(c *wire.Context, addrs ...netip.Addr) []wire.AddrInfo {
 	port, _ := strconv.ParseUint(c.Service, 10, 16)
 	var list []wire.AddrInfo
-	for _, a := range addrs {
-		ip := netip.MustParseAddr(a)
+	for _, ip := range addrs {
 		e := wire.AddrInfo{
 			Flags: -1 << 31, Family: wire.AFInet6, Type: wire.SockStream, Protocol: wire.ProtoTCP,
 			Addr: wire.SockAddr{AddrPort: netip.AddrPortFrom(ip, uint16(port))},

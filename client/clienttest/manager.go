@@ -1,0 +1,162 @@
+// Package clienttest is a Multi Access Manager for tests of programs that use
+// package client: it speaks the real protocol on a real socket and answers as a
+// script says. A client.Daemon with its Path, or MAMMA_SOCKET in the environment
+// of a program, leads to it.
+//
+//	m := clienttest.Start(t, clienttest.From("127.0.0.2"))
+//	dialer := &client.Dialer{Daemon: &client.Daemon{Path: m.Path}}
+//
+// On Linux all of 127.0.0.0/8 is this host, so addresses of it can stand for
+// networks.
+package clienttest
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/testing/rawmanager"
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// Script answers a request. The Manager calls it for one request at a time.
+type Script func(Request) Answer
+
+// Manager is a running manager. Its methods are safe for concurrent use.
+type Manager struct {
+	// Path is that of its socket, for client.Daemon.Path.
+	Path string
+
+	raw *rawmanager.Daemon
+}
+
+// Start starts a manager that ends with the test. Its socket is in a folder of
+// the test's own.
+func Start(t testing.TB, script Script) *Manager {
+	t.Helper()
+	return StartAt(t, "", script)
+}
+
+// StartAt is Start with a socket at path, which must not exist.
+func StartAt(t testing.TB, path string, script Script) *Manager {
+	t.Helper()
+	raw := rawmanager.Start(t, path, false, func(m *wire.Message) bool {
+		r := request(m)
+		if r.Kind == Report {
+			m.Action = wire.ActionReportResponse
+			return true
+		}
+		a := script(r)
+		a.fill(m, r)
+		return !a.Silent
+	})
+	return &Manager{Path: raw.Path, raw: raw}
+}
+
+// Stop ends the manager as if it were killed: connections break, and the socket
+// refuses further ones. It may be called more than once.
+func (m *Manager) Stop() { m.raw.Stop() }
+
+// Requests returns what was asked so far, in order, without reports.
+func (m *Manager) Requests() []Request { return m.requests(false) }
+
+// Reports returns the reports so far, in order. A client sends them a moment
+// after the fact; client.Daemon.Close waits for one that is under way only.
+func (m *Manager) Reports() []Request { return m.requests(true) }
+
+func (m *Manager) requests(reports bool) (list []Request) {
+	for _, msg := range m.raw.All() {
+		if r := request(&msg); (r.Kind == Report) == reports {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Connections returns how many connections were made to the manager so far.
+func (m *Manager) Connections() int { return m.raw.Connections() }
+
+// From is a script that suggests the first source address, with the others as
+// alternates, and resolves all names to 127.0.0.1. It panics if one is no address,
+// or there is none.
+func From(sources ...string) Script {
+	var addrs []netip.Addr
+	for _, s := range sources {
+		addrs = append(addrs, netip.MustParseAddr(s))
+	}
+	_ = addrs[0]
+	return func(Request) Answer {
+		a := Answer{Source: addrs[0], Reason: "clienttest", Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}}
+		for _, s := range addrs[1:] {
+			a.Alternates = append(a.Alternates, Alternate{Source: s})
+		}
+		return a
+	}
+}
+
+// Silent is a script that never answers.
+func Silent(Request) Answer { return Answer{Silent: true} }
+
+// fill makes m, which is the request, into the answer.
+func (a *Answer) fill(m *wire.Message, r Request) {
+	c := &m.Context
+	switch r.Kind {
+	case Resolve:
+		m.Action = wire.ActionResolveResponse
+		if a.NotResolved {
+			m.Action = wire.ActionErrorResolve
+			return
+		}
+		c.Result = rawmanager.ResolveAddrs(c, a.Addrs...)
+		return
+	case Choose:
+		if a.Reuse > 0 && a.Reuse <= len(m.Sockets) {
+			i := a.Reuse - 1
+			m.Action = wire.ActionSocketChooseExisting
+			m.Context, m.Sockets = m.Sockets[i].Context, m.Sockets[i:i+1]
+			m.Reason, m.DecisionID = a.Reason, uuid.New()
+			return
+		}
+		m.Action = wire.ActionSocketChooseNew
+	case ConnectFD:
+		m.Action = wire.ActionConnectResponse
+	default:
+		m.Action = wire.ActionSocketConnectResponse
+	}
+	if a.NotResolved {
+		m.Action = wire.ActionErrorResolve
+		return
+	}
+	if a.Source.IsValid() {
+		c.BindSuggested = sockAddr(a.Source)
+	}
+	if r.Kind != ConnectFD {
+		c.Protocol = protocol(a.Multipath)
+	}
+	c.OptionsSuggested = nil
+	if a.Device != "" {
+		c.OptionsSuggested = append(c.OptionsSuggested, wire.SockOpt{Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: []byte(a.Device)})
+	}
+	for _, o := range a.Options {
+		option := wire.SockOpt{Level: int32(o.Level), Name: int32(o.Name), Value: o.Value}
+		if o.Optional {
+			option.Flags = wire.SockOptOptional
+		}
+		c.OptionsSuggested = append(c.OptionsSuggested, option)
+	}
+	m.Reason, m.DecisionID = a.Reason, uuid.New()
+	for _, alt := range a.Alternates {
+		m.Alternates = append(m.Alternates, wire.Alternate{Local: sockAddr(alt.Source), Device: alt.Device, Protocol: protocol(alt.Multipath)})
+	}
+}
+
+func protocol(multipath bool) int32 {
+	if multipath {
+		return wire.ProtoMPTCP
+	}
+	return wire.ProtoTCP
+}
+
+func sockAddr(a netip.Addr) wire.SockAddr {
+	return wire.SockAddr{AddrPort: netip.AddrPortFrom(a, 0)}
+}
