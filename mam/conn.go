@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"syscall"
@@ -41,6 +42,7 @@ func (c *conn) serve() {
 	for {
 		err := c.reader.Read(&c.msg)
 		now := time.Now()
+		c.trace("request", &c.msg, err)
 		var bad *wire.Error
 		switch {
 		case err == nil:
@@ -62,6 +64,20 @@ func (c *conn) serve() {
 			return
 		}
 	}
+}
+
+// trace logs a message if messages are to be. A request that does not decode is
+// logged as far as it did; the end of a connection is none.
+func (c *conn) trace(direction string, m *wire.Message, err error) {
+	var bad *wire.Error
+	if !c.m.opts.Trace || err != nil && !errors.As(err, &bad) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("connection", c.id.String()), slog.Uint64("uid", uint64(c.app.UID)), slog.Int("pid", int(c.app.PID)), slog.Any("message", m)}
+	if err != nil {
+		attrs = append(attrs, slog.Any("err", err))
+	}
+	c.m.log.LogAttrs(c.ctx, slog.LevelDebug, direction, attrs...)
 }
 
 // resume goes on after a policy that was found stuck: the answer is the default
@@ -315,6 +331,7 @@ func (c *conn) send() (goOn bool) {
 		c.out, err = msg.Append(c.out[:0])
 	}
 	if err == nil {
+		c.trace("answer", msg, nil)
 		err = c.write(c.out)
 	}
 	if err != nil {

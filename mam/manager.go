@@ -30,6 +30,9 @@ type Options struct {
 	ResolveTimeout time.Duration // 0: DefaultResolveTimeout
 	Keep           int           // decisions to remember; 0: DefaultKeep
 	Logger         *slog.Logger  // nil: nothing is logged
+	// Trace has every request and answer of the request sockets logged, decoded,
+	// at debug level. They name what clients connect to.
+	Trace bool
 	// OnDecision is called for every decision, on the request path: it must
 	// return at once and keep no pointer to the record. May be nil.
 	OnDecision func(*Record)

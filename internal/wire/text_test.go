@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+// logged gives the message as the text handler of log/slog shows it.
+func logged(m *Message) string {
+	var b bytes.Buffer
+	slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key != "m" {
+			return slog.Attr{}
+		}
+		return a
+	}})).Info("", "m", m)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func TestLogValue(t *testing.T) {
+	b, err := os.ReadFile("testdata/captures/socketconnect-v4-intents-resp.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recorded Message
+	if err := Decode(b, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	recorded.Context.ID = uuid.Nil
+	all := Message{
+		Action: ActionSocketChooseExisting, Features: FeatureReason | FeaturePaths, NoResolve: true, Reason: "a\nb",
+		DecisionID: uuid.UUID{15: 9}, WideIntents: []WideIntent{{2, 5e9}}, Outcome: &Outcome{Candidate: 1, Milliseconds: 20, LocalPort: 4711},
+		Paths:      []Path{{9800, PathUp}, {0, PathDown}},
+		Origin:     &Origin{UID: UnknownUID, PID: 7, Command: "curl", Source: "rule web"},
+		Alternates: []Alternate{{Local: SockAddr{AddrPort: netip.MustParseAddrPort("10.64.3.9:0")}, Device: "wwan0", Protocol: ProtoTCP, Remotes: []SockAddr{{AddrPort: netip.MustParseAddrPort("192.0.2.1:443")}}}},
+		Sockets:    []SetMember{{FD: 7, Context: Context{Type: SockStream}}},
+	}
+	for _, tt := range []struct {
+		name string
+		m    *Message
+		want string
+	}{
+		{"empty", &Message{}, "m.action=connect_req"},
+		{
+			"recorded", &recorded, `m.action=socketconnect_resp m.domain=2 m.type=1 m.protocol=6 m.bind_sa_res=10.77.1.1:0 m.remote_sa=10.77.1.2:8080 ` +
+				`m.remote_hostname=10.77.1.2 m.remote_service=8080 m.remote_addrinfo_hint="family 2 type 1 protocol 0" ` +
+				`m.remote_addrinfo_res="family 2 type 1 protocol 6 flags 0x80000000 10.77.1.2:8080" m.sockopts_current="intent category 0; intent filesize 1024"`,
+		},
+		{
+			"extensions", &all, `m.action=socketchoose_resp_existing m.socketset_file_0.fd=7 m.socketset_file_0.type=1 m.features=reason+paths m.wide_intents="intent filesize 5000000000" ` +
+				`m.no_resolve=true m.alternate_0="protocol 6 from 10.64.3.9:0 device \"wwan0\" to 192.0.2.1:443" m.reason="a\nb" m.decision_id=00000000-0000-0000-0000-000000000009 ` +
+				`m.outcome="candidate 1, 20 ms, errno 0, port 4711, flags 0x0" m.paths="9800 us, health 0; 0 us, health 2" m.origin="user -1, process 7, command \"curl\", source \"rule web\""`,
+		},
+	} {
+		if got := logged(tt.m); got != tt.want {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Every recorded message that decodes is one line that begins with its action.
+func TestLogValueOfCaptures(t *testing.T) {
+	files, err := filepath.Glob("testdata/captures/*.bin")
+	if err != nil || len(files) < 50 {
+		t.Fatal(len(files), err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m Message
+		if Decode(b, &m) != nil {
+			continue
+		}
+		if got := logged(&m); !strings.HasPrefix(got, "m.action="+m.Action.String()) || strings.Contains(got, "\n") {
+			t.Errorf("%s: %q", file, got)
+		}
+	}
+}
