@@ -71,6 +71,8 @@ type flags struct {
 	convert         string
 	init            bool
 	version         bool
+	trace           bool
+	profiling       bool
 }
 
 // plainSwitch hides the method by which pflag tells that a value may follow, as
@@ -104,6 +106,8 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.StringVar(&f.socket, "socket", "", "`path` of the request socket (default "+daemon.SocketPath("", "")+")")
 	fs.StringVar(&f.control, "control", "", "`path` of the control socket (default control.sock beside it)")
 	f.log.AddTo(fs)
+	fs.BoolVar(&f.trace, "trace-protocol", false, "log every request and answer, decoded, at debug level")
+	fs.BoolVar(&f.profiling, "profiling", false, "let root and mamma's user take profiles (mammactl profile)")
 	fs.StringVar(&f.check, "check", "", "read `file`, say what is wrong with it, and exit")
 	fs.StringVar(&f.convert, "convert", "", "print `file`, in the original grammar, as HCL, and exit")
 	fs.BoolVar(&f.init, "init", false, "print a configuration for this host to start from, and exit")
@@ -134,6 +138,9 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if err := f.log.Validate(); err != nil {
 		return service.Usage(err)
+	}
+	if f.trace && f.log.Level == "" {
+		f.log.Level = "debug" // which is what was asked for
 	}
 	switch {
 	case f.version:
@@ -218,7 +225,7 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 	}
 	d, err := daemon.New(daemon.Options{
 		Policies:   policies.All(),
-		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Version: service.Version(version),
+		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Trace: f.trace, Profiling: f.profiling, Version: service.Version(version),
 		OnConfig: func(cfg *config.Config) {
 			if f.log.Level == "" {
 				level.Set(cfg.Log.Level)

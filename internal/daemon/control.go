@@ -70,8 +70,8 @@ func (d *Daemon) openControl(cfg *config.Config, path string) (*controlServer, e
 	}
 	c := &controlServer{daemon: d, server: control.New(control.Options{
 		Manager: d.manager, State: d.state, Group: group, Metrics: d.metrics.Handler(), Multipath: func() (control.Multipath, error) { return d.paths.multipath(d.manager) },
-		Reload:  func(context.Context) error { return d.Reload() },
-		Version: d.opts.Version, Started: d.started, Logger: d.log,
+		Reload:    func(context.Context) error { return d.Reload() },
+		Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
 	})}
 	if c.socket, err = listen(d.opts.Handed.Control, func() (*unixsocket.Listener, error) { return control.Listen(path, group) }); err != nil {
 		return nil, err

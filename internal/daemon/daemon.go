@@ -27,6 +27,10 @@ type Options struct {
 	Stdout     io.Writer    // for what a person reads at start and reload; nil: nowhere
 	Log        *slog.Logger // nil: nothing is logged
 	Version    string
+	// Trace has every message of the request sockets logged at debug level.
+	Trace bool
+	// Profiling lets those who may change things take profiles at the control socket.
+	Profiling bool
 	// OnConfig is called with the configuration at start and after each reload,
 	// before it takes effect; may be nil.
 	OnConfig func(*config.Config)
@@ -115,7 +119,7 @@ func newDaemon(opts Options, watch func(*slog.Logger) (hostNetworks, error)) (*D
 	d.started = time.Now()
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
-	options := mam.Options{Logger: d.log, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided}
+	options := mam.Options{Logger: d.log, Trace: opts.Trace, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
 		options.OnChoice = d.recorder.Note

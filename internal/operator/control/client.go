@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -207,6 +208,24 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 		e.Failure.Error = "mamma answers " + resp.Status
 	}
 	return nil, e
+}
+
+// Profile has the daemon take a profile of the kind and copies it to w. length is
+// how long it takes, for the kinds that take a time; 0: DefaultProfileTime.
+func (c *Client) Profile(ctx context.Context, kind string, length time.Duration, w io.Writer) error {
+	path := "/v1/profile/" + url.PathEscape(kind)
+	if length != 0 {
+		path += "?seconds=" + strconv.FormatFloat(length.Seconds(), 'g', -1, 64)
+	}
+	resp, err := c.send(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	if _, err := io.Copy(w, io.LimitReader(resp.Body, maxAnswer)); err != nil {
+		return fmt.Errorf("read mamma's profile: %w", err)
+	}
+	return nil
 }
 
 func (c *Client) dialError(err error) error {

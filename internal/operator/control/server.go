@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/socket-intents/mamma/mam"
@@ -49,9 +50,11 @@ type Options struct {
 	Group *uint32
 	// Metrics answers GET /metrics; nil: there are none.
 	Metrics http.Handler
-	Version string
-	Started time.Time
-	Logger  *slog.Logger // nil: nothing is logged
+	// Profiling lets those who may change things take profiles of the process.
+	Profiling bool
+	Version   string
+	Started   time.Time
+	Logger    *slog.Logger // nil: nothing is logged
 
 	// For tests: the clock, who the peers are, and the daemon's user.
 	now  func() time.Time
@@ -81,6 +84,8 @@ type Server struct {
 	guard guard
 	log   *slog.Logger
 	took  timings
+	// profiling is held while a profile is taken: the runtime has one of each kind.
+	profiling sync.Mutex
 }
 
 // New makes a Server.
@@ -169,6 +174,7 @@ func (s *Server) handler() http.Handler {
 		mux.Handle(pattern, answer(f))
 	}
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/profile/{kind}", s.profile)
 	if s.opts.Metrics != nil {
 		mux.Handle("GET /metrics", s.opts.Metrics)
 	}

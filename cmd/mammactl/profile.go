@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/operator/control"
+)
+
+func (a *app) profileCommand() *cobra.Command {
+	kinds := control.ProfileKinds()
+	var length time.Duration
+	var output string
+	known := slices.Sorted(maps.Keys(kinds))
+	c := a.command("profile KIND", "Take a profile of mamma itself", `
+Takes a profile of the running mamma, for those who develop it. KIND is `+strings.Join(known, ", ")+`.
+cpu, trace, mutex and block are taken over a time (--for); trace is read by "go tool
+trace", all others by "go tool pprof". Nothing is known of the kinds mutex and block
+but what happens in that time.
+
+mamma must have been started with --profiling. Only root and the user that mamma runs
+as may do this. A profile names functions of mamma, and no connections.`,
+		func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("one kind of profile is needed: %s", strings.Join(known, ", "))
+			}
+			takesTime, ok := kinds[args[0]]
+			switch {
+			case !ok:
+				return fmt.Errorf("there is no profile %q; known: %s", args[0], strings.Join(known, ", "))
+			case !takesTime && c.Flags().Changed("for"):
+				return fmt.Errorf("profile %s takes no time, so --for has no meaning", args[0])
+			case takesTime && (length <= 0 || length > control.MaxProfileTime):
+				return fmt.Errorf("--for must be above 0 and at most %v, not %v", control.MaxProfileTime, length)
+			}
+			return nil
+		}, func(ctx context.Context, c *control.Client, args []string) error {
+			if !kinds[args[0]] {
+				length = 0
+			}
+			return a.profile(ctx, c, args[0], length, output)
+		})
+	c.Flags().DurationVar(&length, "for", control.DefaultProfileTime, "how `long` to watch, for instance 30s")
+	c.Flags().StringVarP(&output, "output", "o", "", "`file` to write to (default standard output)")
+	c.Example = "  mammactl profile cpu --for 30s -o cpu.pprof && go tool pprof -top cpu.pprof"
+	c.ValidArgs = known
+	c.ValidArgsFunction = nil // which would be asked first
+	_ = c.MarkFlagFilename("output")
+	return c
+}
+
+// profile writes a profile to a file, or to standard output if that is no terminal.
+// A file that was there is kept unless the profile could be taken.
+func (a *app) profile(ctx context.Context, c *control.Client, kind string, length time.Duration, output string) error {
+	if output == "" {
+		if _, tty := terminalOf(a.out); tty {
+			return usageError{errors.New("a profile is no text for a terminal: name a file by -o, or redirect the output")}
+		}
+		return c.Profile(ctx, kind, length, a.out)
+	}
+	var b strings.Builder
+	if err := c.Profile(ctx, kind, length, &b); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the profile: %w", err)
+	}
+	_, err = io.WriteString(f, b.String())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write the profile: %w", err)
+	}
+	return nil
+}
