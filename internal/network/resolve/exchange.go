@@ -134,34 +134,6 @@ func exchangeTCP(conn net.Conn, query *dns.Msg, wire []byte) (*dns.Msg, error) {
 	return msg, nil
 }
 
-// matching returns the message in data if it is the response to query, else nil
-// (RFC 5452 section 9.1; the addresses were compared by the kernel).
-func matching(query *dns.Msg, data []byte) *dns.Msg {
-	// The cheap test first: a flood of forgeries should cost little.
-	if len(data) < headerSize || binary.BigEndian.Uint16(data) != query.Id {
-		return nil
-	}
-	msg := new(dns.Msg)
-	// Some servers cut a truncated message anywhere. Its content is not used.
-	if err := msg.Unpack(data); err != nil && !msg.Truncated {
-		return nil
-	}
-	if !msg.Response || msg.Opcode != dns.OpcodeQuery {
-		return nil
-	}
-	if len(msg.Question) == 0 && msg.Rcode == dns.RcodeFormatError {
-		return msg // they often do not repeat the question
-	}
-	if len(msg.Question) != 1 {
-		return nil
-	}
-	got, want := msg.Question[0], query.Question[0]
-	if got.Qtype != want.Qtype || got.Qclass != want.Qclass || dns.CanonicalName(got.Name) != want.Name {
-		return nil
-	}
-	return msg
-}
-
 // dial opens a socket towards server, bound as the configuration says.
 func (r *Resolver) dial(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
 	// Questions and answers are short: no probes of idle connections.

@@ -134,12 +134,15 @@ func zone(t testing.TB, records ...string) handler {
 	}
 }
 
-// response is an empty one, as a recursive server sends it.
+// response is an empty one, as a recursive server sends it that knows EDNS.
 func response(q *dns.Msg, rrs ...dns.RR) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetReply(q)
 	m.RecursionAvailable = true
 	m.Answer = rrs
+	if q.IsEdns0() != nil {
+		m.SetEdns0(ednsSize, false)
+	}
 	return m
 }
 

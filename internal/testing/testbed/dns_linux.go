@@ -153,12 +153,12 @@ func (s *DNSServer) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 	} else {
 		m.Rcode = dns.RcodeFormatError
 	}
+	size := dns.MinMsgSize
+	if opt := r.IsEdns0(); opt != nil {
+		size = max(size, int(opt.UDPSize()))
+		m.SetEdns0(1232, false)
+	}
 	if w.LocalAddr().Network() == "udp" {
-		size := dns.MinMsgSize
-		if opt := r.IsEdns0(); opt != nil {
-			size = max(size, int(opt.UDPSize()))
-			m.SetEdns0(1232, false)
-		}
 		m.Truncate(size)
 	}
 	_ = w.WriteMsg(m) // the client asks again
