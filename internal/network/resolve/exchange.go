@@ -16,10 +16,6 @@ import (
 )
 
 const (
-	// ednsSize is the largest response that we ask for over UDP: one that
-	// passes every link unfragmented (DNS Flag Day 2020, RFC 9715).
-	ednsSize = 1232
-
 	// readSize is what we accept if a server sends more than that.
 	readSize = 4096
 
@@ -27,28 +23,72 @@ const (
 )
 
 // exchange puts one question to one server and waits for the response, over TCP
-// if it is too large for UDP.
+// if it is too large for UDP. It is put with EDNS, unless the server seems not to
+// have it, and once more without if the server did not understand it. Silence may
+// mean that, too: the next try then goes without, or the second half of the only
+// one.
 func (r *Resolver) exchange(ctx context.Context, st *settings, server netip.AddrPort, q question) (*dns.Msg, error) {
-	msg, err := r.exchangeEDNS(ctx, st, server, q, true)
-	if err == nil && msg.Rcode == dns.RcodeFormatError {
-		// Servers older than EDNS answer so (RFC 6891 section 7).
-		msg, err = r.exchangeEDNS(ctx, st, server, q, false)
+	if !r.usesEDNS(server) {
+		return r.exchangePlain(ctx, st, server, q, st.timeout)
+	}
+	within := st.timeout
+	if st.attempts == 1 {
+		within /= 2
+	}
+	msg, err := r.exchangeEDNS(ctx, st, server, q, true, within)
+	switch {
+	case err != nil && (!isTimeout(err) || ctx.Err() != nil):
+		return nil, err
+	case err != nil:
+		r.suspectEDNS(server, true)
+		if st.attempts > 1 {
+			return nil, err
+		}
+		return r.exchangePlain(ctx, st, server, q, st.timeout-within)
+	case knowsEDNS(msg):
+		r.speaksEDNS(server)
+		return msg, nil
+	case !mistakesEDNS(msg):
+		r.lacksEDNS(server, false)
+		return msg, nil
+	}
+	if plain, err := r.exchangeEDNS(ctx, st, server, q, false, st.timeout); err == nil {
+		r.lacksEDNS(server, false)
+		return plain, nil
+	}
+	return msg, nil // which is an answer all the same
+}
+
+// exchangePlain asks without EDNS, and learns from what comes of it if silence
+// was the reason to do so.
+func (r *Resolver) exchangePlain(ctx context.Context, st *settings, server netip.AddrPort, q question, within time.Duration) (*dns.Msg, error) {
+	msg, err := r.exchangeEDNS(ctx, st, server, q, false, within)
+	switch {
+	case err == nil:
+		r.lacksEDNS(server, true)
+	case isTimeout(err) && ctx.Err() == nil:
+		r.suspectEDNS(server, false)
 	}
 	return msg, err
 }
 
-func (r *Resolver) exchangeEDNS(ctx context.Context, st *settings, server netip.AddrPort, q question, edns bool) (*dns.Msg, error) {
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+func (r *Resolver) exchangeEDNS(ctx context.Context, st *settings, server netip.AddrPort, q question, edns bool, within time.Duration) (*dns.Msg, error) {
 	query, wire, err := newQuery(q, edns)
 	if err != nil {
 		return nil, err
 	}
 	if !st.tcp {
-		msg, err := r.roundTrip(ctx, st, "udp", server, query, wire)
+		msg, err := r.roundTrip(ctx, "udp", server, query, wire, within)
 		if err != nil || !msg.Truncated {
 			return msg, err
 		}
 	}
-	return r.roundTrip(ctx, st, "tcp", server, query, wire)
+	return r.roundTrip(ctx, "tcp", server, query, wire, within)
 }
 
 // newQuery makes a query with an id that cannot be guessed (RFC 5452 section 4.3).
@@ -72,8 +112,8 @@ func newQuery(q question, edns bool) (*dns.Msg, []byte, error) {
 // roundTrip sends a query from a socket of its own, hence from a port that the
 // kernel chose at random, and reads until the response is there. The socket is
 // connected: the kernel drops what others than the server send.
-func (r *Resolver) roundTrip(ctx context.Context, st *settings, network string, server netip.AddrPort, query *dns.Msg, wire []byte) (*dns.Msg, error) {
-	deadline := time.Now().Add(st.timeout)
+func (r *Resolver) roundTrip(ctx context.Context, network string, server netip.AddrPort, query *dns.Msg, wire []byte, within time.Duration) (*dns.Msg, error) {
+	deadline := time.Now().Add(within)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	conn, err := r.dial(ctx, network, server)

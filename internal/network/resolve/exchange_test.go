@@ -167,27 +167,6 @@ func TestForgedTCP(t *testing.T) {
 	}
 }
 
-func TestEDNS(t *testing.T) {
-	sizes := make(chan int, 2)
-	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
-		opt := q.IsEdns0()
-		if opt == nil {
-			sizes <- 0
-			zone(t, "www.example.com. 300 IN A 192.0.2.1")(w, q)
-			return
-		}
-		sizes <- int(opt.UDPSize())
-		m := response(q)
-		m.Rcode, m.Question = dns.RcodeFormatError, nil
-		_ = w.WriteMsg(m)
-	})
-	r := resolver(t, Config{}, s)
-	lookup(t, r, "www.example.com", policy.IPv4)
-	if a, b := <-sizes, <-sizes; a != 1232 || b != 0 {
-		t.Errorf("announced %d, then %d bytes; want 1232, then none", a, b)
-	}
-}
-
 func TestBinding(t *testing.T) {
 	handle := zone(t, "www.example.com. 300 IN A 192.0.2.1")
 	s := serve(t, "127.0.0.2", handle)

@@ -110,8 +110,7 @@ func (r *Resolver) silent(st *settings, server netip.AddrPort, err error) *Error
 	}
 	r.failing[server] = r.now()
 	r.mu.Unlock()
-	var ne net.Error
-	if errors.As(err, &ne) && ne.Timeout() {
+	if isTimeout(err) {
 		err = fmt.Errorf("no answer within %v: %w", st.timeout, os.ErrDeadlineExceeded)
 		return &Error{Server: server, Timeout: true, Temporary: true, Err: err}
 	}

@@ -121,6 +121,7 @@ type Resolver struct {
 	flights map[flightKey]*flight
 	// failing holds when a server last did not answer.
 	failing map[netip.AddrPort]time.Time
+	edns    map[netip.AddrPort]ednsState
 }
 
 // New makes a Resolver. It reads no file and opens no socket: that is left to
@@ -159,6 +160,7 @@ func New(cfg Config, log *slog.Logger) *Resolver {
 		cache:   newCache(cfg.CacheSize),
 		flights: make(map[flightKey]*flight),
 		failing: make(map[netip.AddrPort]time.Time),
+		edns:    make(map[netip.AddrPort]ednsState),
 	}
 	if cfg.ResolvConf != "" {
 		r.conf = newFile(cfg.ResolvConf, parseResolvConf, log)
@@ -182,12 +184,14 @@ func (r *Resolver) Close() error {
 	return nil
 }
 
-// Flush forgets all answers. Lookups that are under way are completed, but not
-// remembered.
+// Flush forgets all answers and what was learnt about servers: another network
+// may have others at the same addresses. Lookups that are under way are
+// completed, but not remembered.
 func (r *Resolver) Flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cache.flush()
+	clear(r.edns)
 }
 
 // Servers returns the servers that are asked at present, in the configured
