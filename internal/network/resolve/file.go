@@ -1,8 +1,8 @@
 package resolve
 
 import (
+	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -77,7 +77,10 @@ func (f *file[T]) read(old *fileState[T]) *fileState[T] {
 	var data []byte
 	// A device or a pipe could block for ever. It counts as empty.
 	if err == nil && info.Mode().IsRegular() {
-		data, err = readBounded(f.path)
+		var cut bool
+		if data, cut, err = readLines(f.path, maxFile); cut {
+			f.log.Warn("file is too long, its end is not read", "path", f.path, "bytes", len(data))
+		}
 	}
 	if err == nil {
 		return &fileState[T]{value: f.parse(data), info: info}
@@ -95,15 +98,20 @@ func sameFile(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-func readBounded(path string) (data []byte, err error) {
+// readLines reads a text file of at most limit bytes, of a longer one the lines
+// that are whole, without the byte-order mark that some editors begin files with.
+func readLines(path string, limit int) (data []byte, cut bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFile)
+	data, err = io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err != nil {
+		return nil, false, err
 	}
-	return data, err
+	if cut = len(data) > limit; cut {
+		data = data[:bytes.LastIndexByte(data[:limit], '\n')+1]
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff")), cut, nil
 }

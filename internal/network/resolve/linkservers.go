@@ -1,8 +1,6 @@
 package resolve
 
 import (
-	"errors"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -45,7 +43,7 @@ func LinkServers(run, name string, index int) []netip.AddrPort {
 		}
 		var servers []netip.AddrPort
 		for _, e := range entries {
-			if e.Name() == name || strings.HasPrefix(e.Name(), name+".") {
+			if recordOf(e.Name(), name) {
 				for _, s := range parseResolvConf(readSmall(filepath.Join(run, dir, e.Name()))).servers {
 					servers = appendServer(servers, s)
 				}
@@ -58,21 +56,31 @@ func LinkServers(run, name string, index int) []netip.AddrPort {
 	return nil
 }
 
+// recordOf tells whether a record of resolvconf(8) is about an interface: it is
+// named as that, with a point and the program that it is from. A point is in the
+// names of VLANs, too ("eth0.100"), and in what dhclient adds for IPv6
+// ("eth0.ip6.dhclient"); so what follows must be a program as these are called.
+// Where that cannot be told, it is not: another network's servers are worse than
+// none.
+func recordOf(record, name string) bool {
+	if record == name {
+		return true
+	}
+	program, ok := strings.CutPrefix(record, name+".")
+	program = strings.TrimPrefix(program, "ip6.")
+	return ok && program != "" && !strings.Contains(program, ".") && !isDecimal(program)
+}
+
 // maxLinkFile is far more than any of these files has.
 const maxLinkFile = 64 << 10
 
 // readSmall reads a file; what cannot be read is empty.
 func readSmall(path string) []byte {
-	f, err := os.Open(path)
+	data, _, err := readLines(path, maxLinkFile)
 	if err != nil {
 		return nil
 	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxLinkFile))
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil
-	}
-	return b
+	return data
 }
 
 // assigned reads the servers in a line KEY=A B C, each an address, maybe with

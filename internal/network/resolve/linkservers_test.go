@@ -30,6 +30,17 @@ func TestLinkServers(t *testing.T) {
 			"resolvconf/interface/wlan0.dhclient": "nameserver 192.0.2.1\n", "resolvconf/interface/wlan0.ra": "nameserver 2001:db8::1\n",
 			"resolvconf/interface/wlan00.dhclient": "nameserver 192.0.2.9\n",
 		}, "192.0.2.1:53 [2001:db8::1]:53"},
+		{"resolvconf and VLANs", map[string]string{
+			"resolvconf/interface/wlan0.100.dhclient": "nameserver 192.0.2.6\n", "resolvconf/interface/wlan0.100": "nameserver 192.0.2.7\n",
+			"resolvconf/interface/wlan0.iot.inet": "nameserver 192.0.2.8\n", "resolvconf/interface/wlan0.": "nameserver 192.0.2.9\n",
+			"resolvconf/interface/wlan0.dhclient": "nameserver 192.0.2.1\n", "resolvconf/interface/wlan0.ip6.dhclient": "nameserver 2001:db8::1\n",
+			"resolvconf/interface/wlan0.ip6": "nameserver 2001:db8::2\n", "resolvconf/interface/wlan0.100.ip6.dhclient": "nameserver 2001:db8::9\n",
+		}, "192.0.2.1:53 [2001:db8::2]:53 [2001:db8::1]:53"},
+		{"resolvconf, a VLAN only", map[string]string{"resolvconf/interface/wlan0.100.dhclient": "nameserver 192.0.2.6\n"}, ""},
+		{"a byte-order mark", map[string]string{"resolvconf/interface/wlan0": "\ufeffnameserver 192.0.2.1\n"}, "192.0.2.1:53"},
+		{"too long, cut within an address", map[string]string{
+			"resolvconf/interface/wlan0": "nameserver 192.0.2.1\n#" + strings.Repeat("x", maxLinkFile-44) + "\nnameserver 192.0.2.123\n",
+		}, "192.0.2.1:53"},
 		{"openresolv", map[string]string{"resolvconf/interfaces/wlan0.dhcp": "nameserver 192.0.2.1\n"}, "192.0.2.1:53"},
 		{"a forwarder of this host is not the network's", map[string]string{resolved: "SERVERS=127.0.0.53 ::1 0.0.0.0 224.0.0.251\n"}, ""},
 		{"rubbish", map[string]string{resolved: "SERVERS=what %% a:b:c:d # \x00\nSERVERS\n=\n"}, ""},
