@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -77,6 +78,32 @@ func list(t *testing.T) string {
 	return out.String()
 }
 
+// options are those of resolv.conf(5), each with what becomes of it.
+func options() string {
+	var out strings.Builder
+	for _, o := range resolve.ConfOptions() {
+		done := "Done"
+		if !o.Done {
+			done = "Not done"
+		}
+		fmt.Fprintf(&out, ".TP\n.I %s\n%s: %s.\n", roff(o.Name), done, roff(o.Note))
+	}
+	return out.String()
+}
+
+// specialNames are the domains that name servers are not asked for.
+func specialNames() string {
+	var out strings.Builder
+	for _, n := range resolve.SpecialNames() {
+		what := "Nothing is there"
+		if n.Loopback {
+			what = "It is this host"
+		}
+		fmt.Fprintf(&out, ".TP\n.I %s\n%s (%s). Ordinary: %s.\n", roff(n.Domain), what, roff(n.Source), roff(n.Unless))
+	}
+	return out.String()
+}
+
 // Reference files and the list of policies are in the pages as they are.
 func TestPagesTakeOver(t *testing.T) {
 	reference := func(path string) string {
@@ -92,6 +119,8 @@ func TestPagesTakeOver(t *testing.T) {
 	}
 	for _, tt := range []struct{ page, marker, text string }{
 		{"mamma.conf.5", "reference", reference("../../internal/config/reference.hcl")},
+		{"mamma.conf.5", "options", options()},
+		{"mamma.conf.5", "special names", specialNames()},
 		{"muacsocksd.8", "reference", reference("../../internal/proxy/reference.hcl")},
 		{"mamma-policy.7", "policies", list(t)},
 	} {

@@ -18,6 +18,9 @@ type managed struct {
 	prefix   policy.Prefix // without measurements
 	settings config.PrefixSettings
 	device   string // to bind sockets to; "" where the source address is enough
+	// fromLink is set if nobody configured the name servers in settings: they are
+	// those that the network manager has for the link.
+	fromLink bool
 }
 
 // manage makes the managed prefixes of those that cfg selects.

@@ -59,6 +59,7 @@ func (l *linkDNS) use(cfg *config.Config, list []managed) {
 		}
 		if wanted && len(s.Nameservers) == 0 && s.ResolvConf == "" {
 			s.Nameservers = known[list[i].prefix.Index]
+			list[i].fromLink = true
 		}
 	}
 }

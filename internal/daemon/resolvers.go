@@ -40,7 +40,10 @@ func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
 		if len(s.Nameservers) == 0 && s.ResolvConf == "" && !s.DNSBindTo.IsValid() {
 			continue
 		}
-		cfg := resolve.Config{Servers: s.Nameservers, ResolvConf: s.ResolvConf, BindTo: s.DNSBindTo, Device: list[i].device}
+		cfg := resolve.Config{
+			Servers: s.Nameservers, ResolvConf: s.ResolvConf, BindTo: s.DNSBindTo, Device: list[i].device,
+			Configured: !list[i].fromLink && (len(s.Nameservers) > 0 || s.ResolvConf != ""),
+		}
 		if !cfg.BindTo.IsValid() {
 			cfg.BindTo = list[i].prefix.Addr()
 		}
@@ -51,7 +54,7 @@ func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
 		}) && len(cfg.Servers) > 0 {
 			cfg.Device = list[i].prefix.Interface
 		}
-		setup := fmt.Sprint(cfg.Servers, cfg.ResolvConf, cfg.BindTo, cfg.Device)
+		setup := fmt.Sprint(cfg.Servers, cfg.ResolvConf, cfg.BindTo, cfg.Device, cfg.Configured)
 		res := r.bySetup[setup]
 		if res == nil {
 			res = used[setup]

@@ -129,6 +129,16 @@ interface "wlan*" {
 			m.Answer = []dns.RR{&dns.CNAME{Hdr: h, Target: back.Name}, &dns.CNAME{Hdr: back, Target: h.Name}}
 			_ = w.WriteMsg(m)
 		}, netip.Addr{}},
+		{"rubbish behind the answer", func(w dns.ResponseWriter, q *dns.Msg) {
+			b, _ := answer(q, right).Pack()
+			b[11]++ // one additional record more than there is
+			_, _ = w.Write(append(b, "rubbish"...))
+		}, right},
+		{"drops queries with EDNS", func(w dns.ResponseWriter, q *dns.Msg) {
+			if q.IsEdns0() == nil {
+				_ = w.WriteMsg(answer(q, right))
+			}
+		}, right},
 		{"refused", func(w dns.ResponseWriter, q *dns.Msg) {
 			_ = w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeRefused))
 		}, netip.Addr{}},

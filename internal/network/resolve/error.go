@@ -44,9 +44,11 @@ func (e *Error) of(host string) *Error {
 }
 
 var (
+	errNumber    = errors.New("name ends in a number but is no address")
 	errNoHost    = errors.New("no such host")
 	errNoData    = errors.New("no address of that family")
-	errSpecial   = errors.New("no such host: the name is not for name servers (RFC 6761)")
+	errNoAAAA    = errors.New("no address of that family: options no-aaaa")
+	errSpecial   = errors.New("no such host: the name is not for name servers")
 	errNoServer  = errors.New("no name server")
 	errAliases   = errors.New("too many aliases")
 	errAliasName = errors.New("alias for what is not a host name")

@@ -109,10 +109,12 @@ func (r *Resolver) fly(ctx context.Context, st *settings, f *flight) {
 
 // lookupName looks one name up, without search list.
 func (r *Resolver) lookupName(ctx context.Context, st *settings, name string, family policy.Family, now time.Time) (Answer, *Error) {
-	switch family {
-	case policy.IPv4:
+	switch {
+	case family == policy.IPv4, family == policy.Unspecified && st.noAAAA:
 		return r.lookupOne(ctx, st, question{name, dns.TypeA}, now)
-	case policy.IPv6:
+	case family == policy.IPv6 && st.noAAAA:
+		return Answer{}, &Error{NotFound: true, Err: errNoAAAA}
+	case family == policy.IPv6:
 		return r.lookupOne(ctx, st, question{name, dns.TypeAAAA}, now)
 	}
 	return r.lookupBoth(ctx, st, name, now)
@@ -135,14 +137,20 @@ func (r *Resolver) lookupOne(ctx context.Context, st *settings, q question, now 
 	return rec.answer(), nil
 }
 
-// lookupBoth asks for both families at once and, once one has brought
-// addresses, waits for the other no longer than the resolution delay.
+// lookupBoth asks for both families at once, or for one after the other with
+// "options single-request", and, once one has brought addresses, waits for the
+// other no longer than the resolution delay.
 func (r *Resolver) lookupBoth(ctx context.Context, st *settings, name string, now time.Time) (Answer, *Error) {
 	v4, f4 := r.begin(st, question{name, dns.TypeA}, now)
-	v6, f6 := r.begin(st, question{name, dns.TypeAAAA}, now)
+	begun := !st.single || f4 == nil
+	var v6 record
+	var f6 *flight
+	if begun {
+		v6, f6 = r.begin(st, question{name, dns.TypeAAAA}, now)
+	}
 	var late <-chan time.Time
 	for f4 != nil || f6 != nil {
-		some := f4 == nil && v4.err == nil || f6 == nil && v6.err == nil
+		some := f4 == nil && v4.err == nil || begun && f6 == nil && v6.err == nil
 		if some && late == nil && r.cfg.ResolutionDelay >= 0 {
 			timer := time.NewTimer(r.cfg.ResolutionDelay)
 			defer timer.Stop()
@@ -151,6 +159,10 @@ func (r *Resolver) lookupBoth(ctx context.Context, st *settings, name string, no
 		select {
 		case <-f4.finished():
 			v4, f4 = f4.record, nil
+			if !begun {
+				begun = true
+				v6, f6 = r.begin(st, question{name, dns.TypeAAAA}, now)
+			}
 		case <-f6.finished():
 			v6, f6 = f6.record, nil
 		case <-late:

@@ -1,8 +1,10 @@
 package resolve
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/socket-intents/mamma/policy"
@@ -27,11 +29,12 @@ func parseHosts(data []byte) *hosts {
 			continue
 		}
 		addr, err := netip.ParseAddr(fields[0])
-		if err != nil || addr.Is4In6() {
+		if err != nil {
 			continue
 		}
+		addr = addr.Unmap() // the IPv4 address is what is meant
 		for _, field := range fields[1:] {
-			if name, err := checkName(field); err == nil {
+			if name, err := checkName(field); err == nil || errors.Is(err, errNumber) && !oldAddress(name) {
 				h.add(strings.Clone(name), addr)
 			}
 		}
@@ -49,4 +52,37 @@ func (h *hosts) add(name string, addr netip.Addr) {
 		at = len(ofFamily(list, policy.IPv4))
 	}
 	h.addrs[name] = slices.Insert(list, at, addr)
+}
+
+// oldAddress tells whether the C library takes a name for an IPv4 address in one
+// of the forms of inet_aton(3), as "127.1" and "3232235777", and so never looks
+// for it in a hosts file.
+func oldAddress(name string) bool {
+	parts := strings.Split(name, ".")
+	if len(parts) > 4 {
+		return false
+	}
+	for i, part := range parts {
+		bits := 8
+		if i == len(parts)-1 {
+			bits = 8 * (5 - len(parts))
+		}
+		n, err := strconv.ParseUint(cNumber(part))
+		if err != nil || n>>bits != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// cNumber prepares a number as C writes it, decimal, octal or hexadecimal, for
+// strconv.ParseUint, whose own base 0 knows more forms.
+func cNumber(s string) (digits string, base, bits int) {
+	switch {
+	case strings.HasPrefix(s, "0x"):
+		return s[2:], 16, 64
+	case len(s) > 1 && s[0] == '0':
+		return s[1:], 8, 64
+	}
+	return s, 10, 64
 }

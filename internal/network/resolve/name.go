@@ -25,7 +25,8 @@ func literal(host string) (netip.Addr, bool) {
 
 // checkName returns a host name in lower case and without a final dot, or says
 // why it is none. Letters, digits, hyphens and underscores are accepted. A name
-// whose last label is a number is not: some libraries read it as an address.
+// whose last label is a number is not, since some libraries read it as an
+// address; it is returned all the same, with errNumber, as hosts files have such.
 func checkName(host string) (string, error) {
 	name := strings.TrimSuffix(host, ".")
 	if name == "" {
@@ -61,11 +62,11 @@ func checkName(host string) (string, error) {
 	if label == 0 {
 		return "", errors.New("name has an empty label")
 	}
-	if label == digits {
-		return "", errors.New("name ends in a number but is no address")
-	}
 	if upper {
 		name = strings.ToLower(name)
+	}
+	if label == digits {
+		return name, errNumber
 	}
 	return name, nil
 }
@@ -86,32 +87,6 @@ func quote(host string) string {
 	return strconv.Quote(host)
 }
 
-// handling says what becomes of a special-use name (RFC 6761).
-type handling uint8
-
-const (
-	ordinary handling = iota
-	loopback          // answered with the loopback addresses
-	nowhere           // not to be sent to a server
-)
-
-// special returns the handling of a checked name. Names below local belong to
-// multicast DNS (RFC 6762 section 3), which is not spoken here; networks that
-// use them in their own DNS say so in their search list.
-func special(name string, st *settings) handling {
-	switch name[strings.LastIndexByte(name, '.')+1:] {
-	case "localhost":
-		return loopback
-	case "invalid", "onion": // RFC 7686 for the latter
-		return nowhere
-	case "local":
-		if !st.local {
-			return nowhere
-		}
-	}
-	return ordinary
-}
-
 func loopbackAddrs() []netip.Addr {
 	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 }
@@ -129,11 +104,13 @@ func (s *settings) candidate(host, name string, i int) string {
 		}
 		return ""
 	}
-	own := 0
-	if strings.Count(name, ".") < s.ndots {
+	dots, own := strings.Count(name, "."), 0
+	if dots < s.ndots {
 		own = len(s.search)
 	}
 	switch {
+	case i == own && s.noTLD && dots == 0:
+		return ""
 	case i == own:
 		return name
 	case i > own:

@@ -2,8 +2,8 @@ package resolve
 
 import (
 	"net/netip"
+	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -23,13 +23,18 @@ const dnsPort = 53
 
 // resolvConf is the content of a resolv.conf(5) file. Zero fields were not set.
 type resolvConf struct {
-	servers  []netip.AddrPort
-	search   []string // checked names
-	ndots    int
-	timeout  time.Duration
-	attempts int
-	rotate   bool
-	tcp      bool // use-vc
+	servers   []netip.AddrPort
+	search    []string // checked names
+	searchSet bool     // though the list may be empty
+	ndots     int
+	timeout   time.Duration
+	attempts  int
+	rotate    bool
+	tcp       bool // use-vc
+	noAAAA    bool
+	single    bool // single-request
+	noTLD     bool // no-tld-query
+	noReload  bool
 }
 
 // parseResolvConf reads what it understands and skips the rest.
@@ -49,7 +54,7 @@ func parseResolvConf(data []byte) *resolvConf {
 				c.servers = append(c.servers, s)
 			}
 		case "domain", "search": // the last one counts
-			c.search = nil
+			c.search, c.searchSet = nil, true
 			for _, field := range fields[1:] {
 				if name, err := checkName(field); err == nil && len(c.search) < maxSearch {
 					c.search = append(c.search, strings.Clone(name))
@@ -57,35 +62,12 @@ func parseResolvConf(data []byte) *resolvConf {
 			}
 		case "options":
 			for _, option := range fields[1:] {
-				c.option(option)
+				name, value, _ := strings.Cut(option, ":")
+				c.option(name, value)
 			}
 		}
 	}
 	return c
-}
-
-func (c *resolvConf) option(option string) {
-	name, value, _ := strings.Cut(option, ":")
-	switch name {
-	case "rotate":
-		c.rotate = true
-		return
-	case "use-vc":
-		c.tcp = true
-		return
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 0 {
-		return
-	}
-	switch name {
-	case "ndots":
-		c.ndots = min(n, maxNdots)
-	case "timeout":
-		c.timeout = time.Duration(min(max(n, 1), maxSeconds)) * time.Second
-	case "attempts":
-		c.attempts = min(max(n, 1), maxTries)
-	}
 }
 
 // parseServer reads an address with or without port: "192.0.2.1", "fe80::1%eth0",
@@ -119,17 +101,22 @@ type settings struct {
 	attempts int
 	rotate   bool
 	tcp      bool
-	local    bool // names below "local" are asked for
+	noAAAA   bool
+	single   bool
+	noTLD    bool
 }
 
 // settings returns those in force. When the file has changed, answers from
 // before are forgotten: they may come from another network.
 func (r *Resolver) settings(now time.Time) *settings {
 	var from *resolvConf
+	old := r.cur.Load()
+	if old != nil && old.from != nil && old.from.noReload {
+		return old
+	}
 	if r.conf != nil {
 		from = r.conf.load(now)
 	}
-	old := r.cur.Load()
 	if old != nil && old.from == from {
 		return old
 	}
@@ -154,7 +141,10 @@ func (c *Config) settings(from *resolvConf) *settings {
 	if from != nil {
 		st.servers = append(st.servers, from.servers...)
 		st.search, st.ndots = from.search, from.ndots
-		st.rotate, st.tcp = from.rotate, from.tcp
+		st.rotate, st.tcp, st.noAAAA, st.single, st.noTLD = from.rotate, from.tcp, from.noAAAA, from.single, from.noTLD
+		if !from.searchSet {
+			st.search = c.hostDomain()
+		}
 		if st.timeout <= 0 {
 			st.timeout = from.timeout
 		}
@@ -173,8 +163,24 @@ func (c *Config) settings(from *resolvConf) *settings {
 	if len(st.servers) == 0 && !c.BindTo.IsValid() && c.Device == "" && c.ResolvConf == defaultResolvConf {
 		st.servers = []netip.AddrPort{netip.AddrPortFrom(loopbackAddrs()[0], dnsPort)}
 	}
-	st.local = slices.ContainsFunc(st.search, func(domain string) bool {
-		return domain == "local" || strings.HasSuffix(domain, ".local")
-	})
 	return st
+}
+
+// hostDomain is the search list where a file names none: the domain that the
+// host's name is in (resolv.conf(5)). One that is not for name servers is none.
+func (c *Config) hostDomain() []string {
+	hostname := os.Hostname
+	if c.hostname != nil {
+		hostname = c.hostname
+	}
+	full, err := hostname()
+	if err != nil {
+		return nil
+	}
+	_, domain, _ := strings.Cut(full, ".")
+	domain, err = checkName(domain)
+	if err != nil || specialDomain(domain) != nil {
+		return nil
+	}
+	return []string{domain}
 }

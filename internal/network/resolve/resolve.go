@@ -11,6 +11,8 @@ package resolve
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -62,6 +64,10 @@ type Config struct {
 	// else reaches them, unless BindTo is a loopback address itself.
 	BindTo netip.Addr
 
+	// Configured says that somebody named the servers for the network's own names,
+	// below "local" too, which are else left to multicast DNS (see SpecialNames).
+	Configured bool
+
 	// Device is the interface that queries leave by (SO_BINDTODEVICE, without
 	// privileges since Linux 5.7), loopback servers excepted. "" is any.
 	Device string
@@ -95,6 +101,8 @@ type Config struct {
 	// Now is the clock by which answers expire and files are looked at again;
 	// nil is time.Now. Time-outs of the network are always real ones.
 	Now func() time.Time
+
+	hostname func() (string, error) // nil is os.Hostname
 }
 
 // Resolver resolves names. It is made by New, may be used by any number of
@@ -230,19 +238,21 @@ func (r *Resolver) Lookup(ctx context.Context, host string, family policy.Family
 		return known(host, "", []netip.Addr{addr}, family)
 	}
 	name, err := checkName(host)
+	now := r.now()
+	if err == nil || errors.Is(err, errNumber) {
+		if addrs := r.hosts.load(now).addrs[name]; addrs != nil {
+			return known(host, name, addrs, family)
+		}
+	}
 	if err != nil {
 		return Answer{}, &Error{Host: host, NotFound: true, Err: err}
 	}
-	now := r.now()
-	if addrs := r.hosts.load(now).addrs[name]; addrs != nil {
-		return known(host, name, addrs, family)
-	}
 	st := r.settings(now)
-	switch special(name, st) {
-	case loopback:
-		return known(host, name, loopbackAddrs(), family)
-	case nowhere:
-		return Answer{}, &Error{Host: host, NotFound: true, Err: errSpecial}
+	if s := specialDomain(name); s != nil && !r.asks(s, st) {
+		if s.Loopback {
+			return known(host, name, loopbackAddrs(), family)
+		}
+		return Answer{}, &Error{Host: host, NotFound: true, Err: fmt.Errorf("%w (%s)", errSpecial, s.Source)}
 	}
 	var fail *Error
 	for i := range st.candidates() {

@@ -37,7 +37,7 @@ func TestLookup(t *testing.T) {
 		"pool.example.com. 300 IN CNAME loop.example.com.",
 		`odd.example.com. 300 IN CNAME a\000b.example.com.`,
 	))
-	hosts := write(t, "hosts", "192.0.2.50 Printer printer.home\n2001:db8::50 printer\n192.0.2.51 v4only\n")
+	hosts := write(t, "hosts", "192.0.2.50 Printer printer.home\n2001:db8::50 printer\n192.0.2.51 v4only\n192.0.2.52 1234567890123 box.1\n")
 	r := resolver(t, Config{HostsFile: hosts}, s)
 
 	tests := []struct {
@@ -59,6 +59,9 @@ func TestLookup(t *testing.T) {
 		{host: "printer.local", err: errSpecial},
 		{host: "example.onion", err: errSpecial},
 		{host: "a.invalid", err: errSpecial},
+		{host: "1234567890123", want: addrs("192.0.2.52"), name: "1234567890123"},
+		{host: "Box.1.", want: addrs("192.0.2.52"), name: "box.1"},
+		{host: "box.2", err: errNumber},
 		{host: "v4.example.com", want: addrs("192.0.2.1", "192.0.2.2"), name: "v4.example.com"},
 		{host: "V4.Example.COM.", family: policy.IPv4, want: addrs("192.0.2.1", "192.0.2.2"), name: "v4.example.com"},
 		{host: "v4.example.com", family: policy.IPv6, err: errNoData},
@@ -155,15 +158,6 @@ func TestSearchList(t *testing.T) {
 				t.Errorf("asked (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-// A network that uses names below local in its own DNS says so in its search list.
-func TestLocalInSearchList(t *testing.T) {
-	s := serve(t, "127.0.0.2", zone(t, "nas.corp.local. 300 IN A 192.0.2.1"))
-	r := resolver(t, Config{ResolvConf: write(t, "resolv.conf", fmt.Sprintf("nameserver %v\nsearch corp.local", s.addr))})
-	if a := lookup(t, r, "nas", policy.IPv4); a.Name != "nas.corp.local" {
-		t.Errorf("got %+v", a)
 	}
 }
 

@@ -188,6 +188,9 @@ func resolver(t testing.TB, cfg Config, servers ...*server) *Resolver {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = patience
 	}
+	if cfg.hostname == nil {
+		cfg.hostname = func() (string, error) { return "laptop", nil }
+	}
 	if cfg.ResolutionDelay == 0 {
 		cfg.ResolutionDelay = -1
 	}
