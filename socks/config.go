@@ -53,6 +53,10 @@ type Config struct {
 	// proxy.
 	PrivateHeaders []string
 
+	// Via is the name by which this proxy tells of itself in plain HTTP messages
+	// (RFC 9110 section 7.6.3); "" adds nothing.
+	Via string
+
 	// MaxConns limits the clients' connections, MaxConnsPerClient those from one
 	// address, loopback addresses excepted; 0 means 10000 and 1000, a negative
 	// value no limit. At the limit, the connection that has taken longest over

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type conn struct {
 	cfg           *Config
 	client, local netip.AddrPort
 	once          sync.Once
+	http          atomic.Pointer[httpClient] // nil for others
 
 	// Guarded by Server.mu.
 	waiting *list.Element // in Server.pending; nil once there is a request

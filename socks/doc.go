@@ -16,7 +16,8 @@
 //     dropped (RFC 1928 section 7 permits that);
 //   - BIND, if enabled;
 //   - requests in absolute form (RFC 9112 section 3.2.2), of HTTP clients that
-//     are configured with a proxy.
+//     are configured with a proxy: passed on as they were sent, but for what is
+//     for one connection only.
 //
 // GSSAPI is not offered.
 //

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"net/http"
+	"net/http/httputil"
 	"net/netip"
 	"strings"
 	"testing"
@@ -104,6 +106,96 @@ func FuzzDatagram(f *testing.F) {
 		again, data2, err := parseDatagram(append(h[putDatagramHeader(&h, ap):], data...))
 		if err != nil || again != a || !bytes.Equal(data, data2) {
 			t.Fatalf("%v with %q becomes %v with %q, %v", a, data, again, data2, err)
+		}
+	})
+}
+
+// What a server gets of a request that is accepted is what net/http reads in it, too,
+// with the same end of the body.
+func FuzzHTTPRequest(f *testing.F) {
+	f.Add([]byte("GET http://x/100% HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n"))
+	f.Add([]byte("POST http://u:p@x:1?a HTTP/1.0\r\nContent-Length: 3, 3\r\nConnection: a, keep-alive\r\nA: b\r\n\r\n"))
+	f.Add([]byte("POST http://[::1]/ HTTP/1.1\nTransfer-Encoding: gzip, chunked\nContent-Length: 1\nConnection: upgrade\nUpgrade: x\n\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := parseHTTPRequest(append(bytes.Clone(b), "\r\n\r\n"...), nil)
+		if err != nil {
+			return
+		}
+		authority, target, err := r.absolute()
+		if err != nil {
+			return
+		}
+		if _, err := parseHostPort(authority, "80"); err != nil {
+			return
+		}
+		out := r.appendTo(nil, authority, target, []string{"A"}, "v")
+		again, err := parseHTTPRequest(out, nil)
+		if err != nil || again.body.chunked != r.body.chunked || again.body.length != r.body.length || again.body.ambiguous || again.method != r.method || again.target != target {
+			t.Fatalf("%q becomes %q, which is %+v, %v", b, out, again, err)
+		}
+		if headEnd(out, 0) != len(out) {
+			t.Fatalf("%q becomes %q, which ends early", b, out)
+		}
+		theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(out)))
+		if err != nil {
+			return // it is stricter about targets and values
+		}
+		if chunked := len(theirs.TransferEncoding) > 0; chunked != r.body.chunked || !chunked && theirs.ContentLength != r.body.length {
+			t.Fatalf("%q becomes %q, whose body net/http takes to be %d, %v", b, out, theirs.ContentLength, theirs.TransferEncoding)
+		}
+	})
+}
+
+func FuzzHTTPResponse(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"), true)
+	f.Add([]byte("ICY 200 OK\r\nno field\r\n a\r\nA : b\r\n c\r\n\r\n"), false)
+	f.Add([]byte("HTTP/1.0 204\nTransfer-Encoding: chunked\nContent-Length: 1\n\n"), false)
+	f.Fuzz(func(t *testing.T, b []byte, head bool) {
+		method := "GET"
+		if head {
+			method = "HEAD"
+		}
+		r, err := parseHTTPResponse(append(bytes.Clone(b), "\r\n\r\n"...), method, nil)
+		if err != nil {
+			return
+		}
+		out := r.appendTo(nil, false, r.keep, "")
+		again, err := parseHTTPResponse(out, method, nil)
+		if err != nil || again.status != r.status || again.body.chunked != r.body.chunked || again.body.length != r.body.length || again.body.toEnd != r.body.toEnd {
+			t.Fatalf("%q becomes %q, which is %+v, %v", b, out, again, err)
+		}
+		if headEnd(out, 0) != len(out) {
+			t.Fatalf("%q becomes %q, which ends early", b, out)
+		}
+	})
+}
+
+// The end of a chunked body does not depend on the pieces that it comes in, and is
+// where net/http finds it, where that takes it.
+func FuzzChunks(f *testing.F) {
+	f.Add([]byte("3\r\nabc\r\n0\r\n\r\nGET"), true)
+	f.Add([]byte("3;x=y\nabc\n00\nT: u\n\nrest"), false)
+	f.Add([]byte("a \r\n0123456789\r\n0\r\n\r\n"), true)
+	f.Fuzz(func(t *testing.T, b []byte, strict bool) {
+		whole, bytewise := chunkScanner{strict: strict}, chunkScanner{strict: strict}
+		var data, data1 []byte
+		n, done, err := whole.scan(b, func(p []byte) { data = append(data, p...) })
+		n1, done1 := 0, false
+		var err1 error
+		for n1 < len(b) && !done1 && err1 == nil {
+			var k int
+			k, done1, err1 = bytewise.scan(b[n1:n1+1], func(p []byte) { data1 = append(data1, p...) })
+			n1 += k
+		}
+		if n != n1 || done != done1 || (err == nil) != (err1 == nil) || !bytes.Equal(data, data1) {
+			t.Fatalf("in one piece %d, %v, %v; byte by byte %d, %v, %v", n, done, err, n1, done1, err1)
+		}
+		if !done || !strict {
+			return
+		}
+		theirs, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(b[:n])))
+		if err == nil && !bytes.Equal(theirs, data) {
+			t.Fatalf("%q holds %q, net/http reads %q", b[:n], data, theirs)
 		}
 	})
 }

@@ -1,232 +1,160 @@
 package socks
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
+	"slices"
 	"strconv"
-	"sync"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-const (
-	maxHTTPHeader = 64 << 10
-	// How long an HTTP client, or a server that was connected for it, may keep
-	// its connection for another request.
-	httpKeepAlive = 90 * time.Second
-	// Browsers open six connections per server, each their own to a proxy.
-	httpIdleConns = 4
-)
+// How long an HTTP client, or a server that was connected for it, may keep its
+// connection for another request.
+const httpKeepAlive = 90 * time.Second
 
 var errNoRequest = errors.New("no HTTP request")
 
-// httpServer serves the clients that speak HTTP. The parsing is net/http's, and
-// what a gateway has to do to a message httputil.ReverseProxy's.
-type httpServer struct {
-	s       *Server
-	server  http.Server
-	proxy   httputil.ReverseProxy
-	clients chan net.Conn
-	begin   sync.Once
-	ended   chan struct{} // closed when no client is accepted any more
-	end     sync.Once
-}
-
-func newHTTPServer(s *Server) *httpServer {
-	h := &httpServer{s: s, clients: make(chan net.Conn), ended: make(chan struct{})}
-	h.server = http.Server{
-		Handler:        h,
-		IdleTimeout:    httpKeepAlive,
-		MaxHeaderBytes: maxHTTPHeader,
-		ErrorLog:       discard,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, httpConnKey{}, c)
-		},
-	}
-	h.proxy = httputil.ReverseProxy{
-		Rewrite:      h.rewrite,
-		Transport:    perClient{},
-		ErrorHandler: h.fail,
-		BufferPool:   httpBuffers{&s.bytes},
-		ErrorLog:     discard,
-	}
-	return h
-}
-
-// httpBuffers lends buffers to ReverseProxy.
-type httpBuffers struct{ *resources }
-
-func (b httpBuffers) Get() []byte  { return b.buffer()[:] }
-func (b httpBuffers) Put(p []byte) { b.putBuffer((*[bufferSize]byte)(p)) }
-
-// discard takes what net/http says about clients, which the Hooks tell better.
-var discard = log.New(io.Discard, "", 0)
-
-type httpConnKey struct{}
-
-// httpConn is a client's connection that net/http serves.
-type httpConn struct {
+// httpClient is a client that speaks HTTP.
+//
+// The messages are passed on as they are but for what is for one connection only:
+// net/http's server and ReverseProxy add fields, write targets anew and hold
+// bodies back, which servers may do and proxies may not.
+type httpClient struct {
 	*conn
-	br        *bufio.Reader // nil when empty
-	transport *http.Transport
-	served    bool // a request was read
-	once      sync.Once
+	s       *Server
+	in      httpReader
+	waiting atomic.Bool // for another request
+	fields  []httpField // room
+	out     []byte      // room for what is written
+	written time.Time   // when the write deadline was moved
+	servers []*upstream // that may get another request, the last one used last
 }
 
-// take serves a client; br holds the beginning.
-func (h *httpServer) take(c *conn, br *bufio.Reader) {
-	h.begin.Do(func() {
-		h.server.ReadHeaderTimeout = c.cfg.Handshake
-		go func() { _ = h.server.Serve(h) }() // ends with Accept
-	})
-	hc := &httpConn{conn: c, br: br}
-	h.s.running.Add(1) // until hc is closed or hijacked and done
-	select {
-	case h.clients <- hc:
-	case <-h.ended:
-		_ = hc.Close()
-	}
-}
-
-// Accept, Close and Addr make h the listener of its server.
-func (h *httpServer) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.clients:
-		return c, nil
-	case <-h.ended:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close makes Accept return.
-func (h *httpServer) Close() error {
-	h.end.Do(func() { close(h.ended) })
-	return nil
-}
-
-// Addr is of no interest.
-func (h *httpServer) Addr() net.Addr { return &net.TCPAddr{} }
-
-// shutdown closes the connections that wait for another request, and those
-// that are busy once they have answered.
-func (h *httpServer) shutdown() {
-	_ = h.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = h.server.Shutdown(ctx)
-}
-
-func (h *httpServer) close() {
-	_ = h.Close()
-	_ = h.server.Close()
-}
-
-func (c *httpConn) Read(b []byte) (int, error) {
-	if c.br != nil {
-		if c.br.Buffered() > 0 {
-			return c.br.Read(b)
+// serveHTTP serves a client; early is the beginning.
+func (s *Server) serveHTTP(c *conn, early []byte) {
+	h := &httpClient{conn: c, s: s}
+	h.in.init(s, c.Conn, early)
+	defer func() {
+		h.in.release()
+		for _, u := range h.servers {
+			u.close(nil)
 		}
-		c.s.bytes.putReader(c.br)
-		c.br = nil
+		_ = c.Close()
+	}()
+	c.http.Store(h)
+	for first := true; h.next(first); first = false {
+		_ = c.SetReadDeadline(time.Now().Add(httpKeepAlive))
+		h.waiting.Store(true)
+		if s.isClosing() {
+			return
+		}
+		if len(h.in.ahead()) == 0 {
+			if _, err := h.in.fill(); err != nil {
+				return
+			}
+		}
+		h.waiting.Store(false)
+		_ = c.SetReadDeadline(deadline(time.Now(), c.cfg.Handshake))
 	}
-	return c.Conn.Read(b)
 }
 
-func (c *httpConn) Close() error {
-	c.once.Do(func() {
-		if c.transport != nil {
-			c.transport.CloseIdleConnections()
-		}
-		if !c.served {
-			c.cfg.Hooks.Rejected(c.client, errNoRequest)
-		}
-		c.s.running.Done()
-	})
-	return c.conn.Close()
-}
-
-// ServeHTTP serves one request.
-func (h *httpServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	c := req.Context().Value(httpConnKey{}).(*httpConn)
-	c.served = true
-	r := c.request(HTTP)
-	r.Command, r.Header = CommandConnect, req.Header
-	if !c.authenticate(w, req, r) {
-		return
-	}
-	if err := c.requested(); err != nil {
-		panic(http.ErrAbortHandler) // the connection is closed already
-	}
-	ss := h.s.newSession(c.conn, r)
-	if req.Method == http.MethodConnect {
-		r.Protocol = HTTPConnect
-		h.tunnel(w, req, c, ss)
-		return
-	}
-	var err error
-	r.Dest, err = plainDest(req)
+// next serves one request. It tells whether there may be another one.
+func (h *httpClient) next(first bool) (more bool) {
+	h.in.idle = 0
+	head, err := h.in.head()
+	var req *httpRequest
 	if err == nil {
-		err = ss.allow(ss.context(req.Context()))
+		req, err = parseHTTPRequest(head, h.fields)
 	}
 	if err != nil {
-		answer(w, err)
-		c.cfg.Hooks.Ended(ss, err)
-		return
+		if h.requested() != nil {
+			err = errMadeRoom
+		} else if status := requestStatus(err); status > 0 {
+			h.answer(status, err.Error(), nil, "")
+			h.farewell()
+		}
+		if first {
+			h.cfg.Hooks.Rejected(h.client, fmt.Errorf("%w: %w", errNoRequest, err))
+		}
+		return false
 	}
-	if c.transport == nil {
-		c.transport = c.newTransport()
+	h.fields = req.fields
+	_ = h.SetReadDeadline(time.Time{})
+	h.in.idle, h.in.renewed = h.cfg.Idle, time.Time{}
+	r := h.request(HTTP)
+	r.Command, r.Header = CommandConnect, req.header()
+	switch passed, err := h.authenticate(req, r); {
+	case err != nil:
+		h.cfg.Hooks.Rejected(h.client, err)
+		fallthrough
+	case !passed:
+		keep := req.keep && req.body.empty() && req.method != http.MethodConnect
+		h.answer(http.StatusProxyAuthRequired, "this proxy wants a name and a password", &keep, "Proxy-Authenticate: Basic realm=\"proxy\"\r\n")
+		if !keep {
+			h.farewell()
+		}
+		if first && !keep && err == nil {
+			h.cfg.Hooks.Rejected(h.client, fmt.Errorf("%w: no password", errNoRequest))
+		}
+		return keep
 	}
-	control := http.NewResponseController(w)
-	req.Body = &patientBody{req.Body, control, c.cfg.Idle}
-	h.proxy.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), sessionKey{}, ss)))
+	if h.requested() != nil {
+		return false // it is closed already
+	}
+	ss := h.s.newSession(h.conn, r)
+	if req.method == http.MethodConnect {
+		r.Protocol = HTTPConnect
+		h.tunnel(req, ss)
+		return false
+	}
+	return h.plain(req, ss)
 }
 
-// authenticate notes the user. If it does not let the request pass, it has
-// answered it.
-func (c *httpConn) authenticate(w http.ResponseWriter, req *http.Request, r *Request) bool {
-	basic := http.Request{Header: http.Header{"Authorization": req.Header["Proxy-Authorization"]}}
-	user, password, _ := basic.BasicAuth()
-	req.Header.Del("Proxy-Authorization")
+// requestStatus is what a client gets for a request that cannot be read; 0 if it has
+// gone, or said nothing.
+func requestStatus(err error) int {
+	switch {
+	case errors.Is(err, errHTTPHeadSize):
+		return http.StatusRequestHeaderFieldsTooLarge
+	case errors.Is(err, errHTTPVersion):
+		return http.StatusHTTPVersionNotSupported
+	case errors.Is(err, errHTTPSyntax), errors.Is(err, errHTTPFraming):
+		return http.StatusBadRequest
+	}
+	return 0
+}
+
+// authenticate notes the user, and tells whether the request passes. The error is a
+// wrong password.
+func (h *httpClient) authenticate(req *httpRequest, r *Request) (passed bool, err error) {
+	user, password, given := req.credentials()
 	r.User = user
-	if c.cfg.Auth == nil {
-		return true
+	if h.cfg.Auth == nil {
+		return true, nil
 	}
-	if basic.Header.Get("Authorization") != "" {
-		if r.Authenticated = c.cfg.Auth.Authenticate(user, password); r.Authenticated {
-			return true
+	if given {
+		if r.Authenticated = h.cfg.Auth.Authenticate(user, password); !r.Authenticated {
+			return false, fmt.Errorf("%w: user %q", errPassword, user)
 		}
-		c.cfg.Hooks.Rejected(c.client, fmt.Errorf("%w: user %q", errPassword, user))
 	}
-	w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
-	http.Error(w, "This proxy wants a name and a password.", http.StatusProxyAuthRequired)
-	return false
+	return given, nil
 }
 
 // tunnel serves CONNECT.
-func (h *httpServer) tunnel(w http.ResponseWriter, req *http.Request, c *httpConn, ss *Session) {
+func (h *httpClient) tunnel(req *httpRequest, ss *Session) {
+	early := append([]byte(nil), h.in.ahead()...)
+	h.in.release()
+	h.in.idle = 0
 	var err error
-	ss.Request.Dest, err = parseHostPort(req.Host, "")
-	_, rw, hijackErr := http.NewResponseController(w).Hijack()
-	if hijackErr != nil {
-		answer(w, hijackErr)
-		c.cfg.Hooks.Ended(ss, hijackErr)
-		return
-	}
-	defer h.s.running.Done()
-	early := make([]byte, rw.Reader.Buffered())
-	_, _ = io.ReadFull(rw, early) // they are there
-	if c.br != nil {
-		early = append(early, h.s.bytes.release(c.br)...)
-		c.br = nil
-	}
-	if err != nil {
+	if ss.Request.Dest, err = parseHostPort(req.target, ""); err != nil {
 		ss.refuse(err, replyHTTP)
 		return
 	}
@@ -237,30 +165,122 @@ func (h *httpServer) tunnel(w http.ResponseWriter, req *http.Request, c *httpCon
 func replyHTTP(w io.Writer, reply Reply, _ netip.AddrPort) error {
 	text := "HTTP/1.1 200 Connection established\r\n\r\n"
 	if reply != Succeeded {
-		status := reply.HTTPStatus()
-		body := "Proxy: " + reply.String() + "\n"
-		text = fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-			status, http.StatusText(status), len(body), body)
+		text = string(appendAnswer(nil, reply.HTTPStatus(), reply.String(), nil, ""))
 	}
 	_, err := io.WriteString(w, text)
 	return err
 }
 
-// answer answers a plain request that was not served.
-func answer(w http.ResponseWriter, err error) {
-	reply := ReplyOf(err)
-	http.Error(w, "Proxy: "+reply.String(), reply.HTTPStatus())
+// appendAnswer writes a response of this proxy. keep tells whether the connection
+// stays open, nil that it does not.
+func appendAnswer(b []byte, status int, text string, keep *bool, more string) []byte {
+	body := "Proxy: " + printable(text) + "\n"
+	b = fmt.Appendf(b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n%s", status, http.StatusText(status), len(body), more)
+	if keep == nil || !*keep {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	return append(append(b, "\r\n"...), body...)
 }
 
-// plainDest is where a request in absolute form goes.
-func plainDest(req *http.Request) (Addr, error) {
-	switch {
-	case !req.URL.IsAbs():
-		return Addr{}, &Error{AddressTypeNotSupported, errors.New("a request for a server, not for a proxy")}
-	case req.URL.Scheme != "http":
-		return Addr{}, &Error{CommandNotSupported, fmt.Errorf("scheme %q", req.URL.Scheme)}
+// printable is a text for people, without what they could not read, and not too much.
+func printable(text string) string {
+	const limit = 500
+	if len(text) > limit {
+		text = text[:limit] + "..."
 	}
-	return parseHostPort(req.URL.Host, "80")
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(text, "?"))
+}
+
+// answer answers a request that was not passed on.
+func (h *httpClient) answer(status int, text string, keep *bool, more string) {
+	_ = h.write(appendAnswer(nil, status, text, keep, more))
+}
+
+// refusal is the answer for an error: the cause, except that of a rule, which is the
+// operator's business.
+func refusal(err error) (status int, text string) {
+	reply := ReplyOf(err)
+	if reply == NotAllowed {
+		return reply.HTTPStatus(), reply.String()
+	}
+	status = reply.HTTPStatus()
+	if reply == GeneralFailure && !slices.ContainsFunc(ownTrouble, func(e error) bool { return errors.Is(err, e) }) {
+		status = http.StatusBadGateway
+	}
+	return status, reply.String() + ": " + err.Error()
+}
+
+// ownTrouble is what no server is to blame for.
+var ownTrouble = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, context.Canceled}
+
+// write writes to the client, who may take its time but has to take something.
+func (h *httpClient) write(b []byte) error {
+	if now := time.Now(); now.Sub(h.written) > h.cfg.Idle/4 {
+		h.written = now
+		_ = h.SetWriteDeadline(deadline(now, h.cfg.Idle))
+	}
+	_, err := h.Conn.Write(b)
+	return err
+}
+
+// watched calls f while watching whether the client leaves; then leave is called,
+// and f's error is errLeft.
+func (h *httpClient) watched(leave func(), f func() error) error {
+	stop := h.watch(h.in.ahead(), leave)
+	err := f()
+	if stop() {
+		err = errLeft
+	}
+	h.in.renewed = time.Time{} // the deadline is not what it was
+	return err
+}
+
+// serverFor gives a connection to the request's destination: one that is there, or a
+// new one.
+func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) {
+	dest := ss.Request.Dest
+	for i := len(h.servers) - 1; i >= 0 && !anew; i-- {
+		if u := h.servers[i]; u.dest == dest && u.ss.Request.User == ss.Request.User {
+			h.servers = append(h.servers[:i], h.servers[i+1:]...)
+			if time.Since(u.used) < httpKeepAlive && len(u.in.ahead()) == 0 {
+				u.reused = true
+				return u, nil
+			}
+			u.close(nil)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ss.context(h.s.ctx), h.cfg.Connect)
+	defer cancel()
+	var nc net.Conn
+	if err := h.watched(cancel, func() error {
+		var err error
+		nc, err = ss.dial(ctx)
+		return err
+	}); err != nil {
+		if nc != nil {
+			reset(nc)
+		}
+		return nil, err
+	}
+	h.cfg.Hooks.Established(ss)
+	return newUpstream(ss, nc), nil
+}
+
+// keep keeps a connection to a server for the next request. Browsers open six for
+// each server, each their own to a proxy.
+func (h *httpClient) keep(u *upstream) {
+	const most = 4
+	if len(h.servers) == most {
+		h.servers[0].close(nil)
+		h.servers = append(h.servers[:0], h.servers[1:]...)
+	}
+	u.used, u.reused = time.Now(), false
+	h.servers = append(h.servers, u)
 }
 
 // parseHostPort reads the authority of an HTTP request. port is the default; ""
@@ -286,94 +306,4 @@ func parseHostPort(authority, port string) (Addr, error) {
 		return Addr{}, &Error{AddressTypeNotSupported, fmt.Errorf("destination %q: %w", authority, err)}
 	}
 	return Addr{host, uint16(n)}, nil
-}
-
-type sessionKey struct{}
-
-// newTransport makes what a client's requests go out by. Each client has its own,
-// as a connection may depend on who asked for it.
-func (c *httpConn) newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			ss := ctx.Value(sessionKey{}).(*Session)
-			ctx, cancel := context.WithTimeout(ss.context(ctx), c.cfg.Connect)
-			defer cancel()
-			nc, err := ss.dial(ctx)
-			if err != nil {
-				c.cfg.Hooks.Ended(ss, err)
-				return nil, err
-			}
-			c.cfg.Hooks.Established(ss)
-			return &countedConn{Conn: nc, ss: ss}, nil
-		},
-		DisableCompression:     true,
-		MaxIdleConns:           httpIdleConns,
-		MaxIdleConnsPerHost:    1,
-		IdleConnTimeout:        httpKeepAlive,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: maxHTTPHeader,
-	}
-}
-
-// perClient sends a request by its client's transport.
-type perClient struct{}
-
-func (perClient) RoundTrip(req *http.Request) (*http.Response, error) {
-	return req.Context().Value(httpConnKey{}).(*httpConn).transport.RoundTrip(req)
-}
-
-// rewrite undoes what ReverseProxy does because it usually stands before servers.
-func (h *httpServer) rewrite(pr *httputil.ProxyRequest) {
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if v, ok := pr.In.Header[name]; ok {
-			pr.Out.Header[name] = v
-		}
-	}
-	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-	c := pr.In.Context().Value(httpConnKey{}).(*httpConn)
-	for _, name := range c.cfg.PrivateHeaders {
-		pr.Out.Header.Del(name)
-	}
-	pr.Out.Header.Add("Via", "1.1 socks") // RFC 9110 section 7.6.3
-}
-
-// fail answers a request whose server could not be reached, or broke off.
-func (h *httpServer) fail(w http.ResponseWriter, _ *http.Request, err error) { answer(w, err) }
-
-// countedConn is a connection to a server of plain HTTP.
-type countedConn struct {
-	net.Conn
-	ss   *Session
-	once sync.Once
-}
-
-func (c *countedConn) Read(b []byte) (int, error) {
-	_ = c.SetReadDeadline(time.Now().Add(c.ss.c.cfg.Idle))
-	n, err := c.Conn.Read(b)
-	c.ss.received.Add(int64(n))
-	return n, err
-}
-
-func (c *countedConn) Write(b []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(c.ss.c.cfg.Idle))
-	n, err := c.Conn.Write(b)
-	c.ss.sent.Add(int64(n))
-	return n, err
-}
-
-func (c *countedConn) Close() error {
-	c.once.Do(func() { c.ss.c.cfg.Hooks.Ended(c.ss, nil) })
-	return c.Conn.Close()
-}
-
-// patientBody is a request's body that may pause, though not for ever.
-type patientBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-	idle    time.Duration
-}
-
-func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(b.idle))
-	return b.ReadCloser.Read(p)
 }

@@ -49,11 +49,11 @@ func TestPlainHTTP(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		{"get", "GET", "/a?b=c;d", "", nil, 200, `GET /a?b=c;d HOST via="1.1 socks" hint="" proxy="" fwd="" body=`},
-		{"post", "POST", "/", "data", nil, 200, `POST / HOST via="1.1 socks" hint="" proxy="" fwd="" body=data`},
+		{"get", "GET", "/a?b=c;d", "", nil, 200, `GET /a?b=c;d HOST via="" hint="" proxy="" fwd="" body=`},
+		{"post", "POST", "/", "data", nil, 200, `POST / HOST via="" hint="" proxy="" fwd="" body=data`},
 		{"hints and hop-by-hop headers stay here", "GET", "/", "", http.Header{"Socket-Intents": {"category=stream"}, "Proxy-Connection": {"keep-alive"}, "X-Forwarded-For": {"192.0.2.1"}}, 200,
-			`GET / HOST via="1.1 socks" hint="" proxy="" fwd="192.0.2.1" body=`},
-		{"status", "GET", "/teapot", "", nil, 418, `GET /teapot HOST via="1.1 socks" hint="" proxy="" fwd="" body=`},
+			`GET / HOST via="" hint="" proxy="" fwd="192.0.2.1" body=`},
+		{"status", "GET", "/teapot", "", nil, 418, `GET /teapot HOST via="" hint="" proxy="" fwd="" body=`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			req, err := http.NewRequest(tt.method, server.URL+tt.path, strings.NewReader(tt.body))

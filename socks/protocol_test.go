@@ -114,7 +114,7 @@ func TestMessages(t *testing.T) {
 		{"for a server", open, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400"},
 		{"another scheme", open, "GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 501"},
 		{"not HTTP after all", open, "QUIT\r\n\r\n", "HTTP/1.1 400"},
-		{"endless header", open, "GET http://x/ HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 100<<10) + "\r\n\r\n", "HTTP/1.1 431"},
+		{"endless header", open, "GET http://x/ HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", "HTTP/1.1 431"},
 	} {
 		for _, pieces := range []int{1, len(tt.send)} {
 			if pieces > 1000 {

@@ -112,6 +112,40 @@ func (r *copyRead) step(fd uintptr) (done bool) {
 	return !errors.Is(r.err, unix.EAGAIN)
 }
 
+// lazyRead reads a connection and borrows a buffer only when there is something.
+type lazyRead struct {
+	copyRead
+	conn net.Conn
+	rc   syscall.RawConn // nil if it has no descriptor
+	do   func(fd uintptr) bool
+}
+
+func (l *lazyRead) init(s *Server, nc net.Conn) {
+	l.s, l.conn = s, nc
+	if raw, ok := nc.(rawConn); ok {
+		if rc, err := raw.SyscallConn(); err == nil {
+			l.rc, l.do = rc, l.step
+		}
+	}
+}
+
+// read returns a buffer with n bytes, nil at the end or after an error.
+func (l *lazyRead) read() (buf *[bufferSize]byte, n int, err error) {
+	if l.rc == nil {
+		return l.s.bytes.read(l.conn)
+	}
+	if err := l.rc.Read(l.do); err != nil {
+		return nil, 0, err
+	}
+	switch {
+	case l.err != nil:
+		return nil, 0, os.NewSyscallError("read", l.err)
+	case l.n == 0:
+		return nil, 0, io.EOF
+	}
+	return l.buf, l.n, nil
+}
+
 // Reasons why nothing was moved: these sockets or this kernel cannot; all pipes
 // are in use.
 var (

@@ -53,4 +53,15 @@ func (r *resources) release(br *bufio.Reader) []byte {
 func (r *resources) buffer() *[bufferSize]byte     { return r.buffers.Get().(*[bufferSize]byte) }
 func (r *resources) putBuffer(b *[bufferSize]byte) { r.buffers.Put(b) }
 
+// read reads into a borrowed buffer, nil if nothing came.
+func (r *resources) read(from io.Reader) (*[bufferSize]byte, int, error) {
+	b := r.buffer()
+	n, err := from.Read(b[:])
+	if n == 0 {
+		r.putBuffer(b)
+		return nil, 0, err
+	}
+	return b, n, nil
+}
+
 func (r *resources) close() { r.pipes.close() }

@@ -29,7 +29,6 @@ var (
 type Server struct {
 	config atomic.Pointer[Config]
 	bytes  resources
-	http   *httpServer
 
 	running sync.WaitGroup // a task for each client
 
@@ -56,7 +55,6 @@ func New(c Config) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.bytes.init()
-	s.http = newHTTPServer(s)
 	s.Reconfigure(c)
 	return s
 }
@@ -140,8 +138,8 @@ func (s *Server) serve(c *conn) {
 			err = s.serveSOCKS(c, br, readSOCKS5, replySOCKS5)
 		case b == socks4Version:
 			err = s.serveSOCKS(c, br, readSOCKS4, replySOCKS4)
-		case b >= 'A' && b <= 'Z':
-			s.http.take(c, br) // and br
+		case isToken(first), b == '\r', b == '\n': // empty lines may come before a request
+			s.serveHTTP(c, s.bytes.release(br))
 			return
 		default:
 			err = fmt.Errorf("%w: first byte %#02x", errNotProtocol, b)
@@ -198,7 +196,7 @@ func (s *Server) serveSOCKS(c *conn, br *bufio.Reader, read requestReader, reply
 // before, the rest is closed and ctx's error returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopAccepting()
-	s.http.shutdown()
+	s.closeWaiting()
 	defer func() { _ = s.Close() }()
 	select {
 	case <-s.empty:
@@ -222,10 +220,20 @@ func (s *Server) Close() error {
 	for _, c := range open {
 		reset(c)
 	}
-	s.http.close()
 	s.running.Wait()
 	s.bytes.close()
 	return nil
+}
+
+// closeWaiting ends the HTTP clients that wait for another request.
+func (s *Server) closeWaiting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if h := c.http.Load(); h != nil && h.waiting.Load() {
+			_ = c.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
 }
 
 func (s *Server) stopAccepting() {

@@ -366,13 +366,11 @@ func TestAssociationRulesByName(t *testing.T) {
 		Rules:   denyName("bad.test"),
 	})
 	u := p.associate(t)
-	u.send("\x03\x08bad.test"+port(echo), "bad")
-	u.send("\x03\x09good.test"+port(echo), "good")
-	u.send("\x03\x08bad.test"+port(echo), "bad again")
-	u.send(socks5Addr(echo), "address")
-	for _, want := range []string{"good", "address"} {
-		if _, data, _ := u.receive(testTimeout); data != want {
-			t.Errorf("got %q, want %q", data, want)
+	for _, tt := range []struct{ dest, want string }{{"\x03\x09good.test" + port(echo), "good"}, {socks5Addr(echo), "address"}} {
+		u.send("\x03\x08bad.test"+port(echo), "bad")
+		u.send(tt.dest, tt.want)
+		if _, data, _ := u.receive(testTimeout); data != tt.want {
+			t.Errorf("got %q, want %q", data, tt.want)
 		}
 	}
 }

@@ -1,0 +1,75 @@
+package socks
+
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
+// upstream is a connection to a server of plain HTTP.
+type upstream struct {
+	conn    net.Conn
+	ss      *Session
+	dest    Addr
+	in      httpReader
+	reused  bool
+	used    time.Time // last
+	written time.Time // when the write deadline was moved
+	fields  []httpField
+}
+
+func newUpstream(ss *Session, nc net.Conn) *upstream {
+	u := &upstream{conn: nc, ss: ss, dest: ss.Request.Dest}
+	u.in.init(ss.s, nc, nil)
+	u.in.idle = ss.c.cfg.Idle
+	return u
+}
+
+// close ends the connection, which err broke, and with it the session.
+func (u *upstream) close(err error) {
+	u.in.release()
+	_ = u.conn.Close()
+	u.ss.c.cfg.Hooks.Ended(u.ss, err)
+}
+
+func (u *upstream) write(b []byte) error {
+	if now := time.Now(); now.Sub(u.written) > u.in.idle/4 {
+		u.written = now
+		_ = u.conn.SetWriteDeadline(deadline(now, u.in.idle))
+	}
+	n, err := u.conn.Write(b)
+	u.ss.sent.Add(int64(n))
+	return err
+}
+
+// head reads the beginning of the next response.
+func (u *upstream) head(method string) (*httpResponse, error) {
+	before := len(u.in.ahead())
+	b, err := u.in.head()
+	if err != nil {
+		return nil, err
+	}
+	u.ss.received.Add(int64(len(b) + len(u.in.ahead()) - before))
+	resp, err := parseHTTPResponse(b, method, u.fields)
+	if err == nil {
+		u.fields = resp.fields
+	}
+	return resp, err
+}
+
+// fill reads more of a response.
+func (u *upstream) fill() error {
+	n, err := u.in.fill()
+	u.ss.received.Add(int64(n))
+	return err
+}
+
+// repeatable tells whether a request may be sent again when nobody knows whether the
+// server saw it (RFC 9110 section 9.2.2), and can be.
+func (r *httpRequest) repeatable() bool {
+	switch r.method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return r.body.empty() && !r.upgrade
+	}
+	return false
+}
