@@ -85,7 +85,7 @@ func (d *dump) state(v *View) {
 }
 
 func (d *dump) prefix(v *View, p *policy.Prefix) {
-	d.line("  ", "%v on %s", p.Prefix, p.Interface)
+	d.line("  ", "%v on %s", p.CIDR, p.Interface)
 	flags := []string{p.Health.State.String(), p.Cost.String()}
 	if p.Default {
 		flags = append(flags, "default")
@@ -97,7 +97,7 @@ func (d *dump) prefix(v *View, p *policy.Prefix) {
 	for _, a := range p.Addrs {
 		d.line("    ", "address: %v", a)
 	}
-	mask := net.CIDRMask(p.Prefix.Bits(), p.Prefix.Addr().BitLen())
+	mask := net.CIDRMask(p.CIDR.Bits(), p.CIDR.Addr().BitLen())
 	d.line("    ", "netmask: %v", net.IP(mask))
 	if dev := v.Devices[p.ID]; dev != "" {
 		d.line("    ", "sockets are bound to: %s", dev)

@@ -20,7 +20,7 @@ func (last) Choose(r *policy.Request) policy.Decision {
 func ExampleManager_Explain() {
 	prefix := netip.MustParsePrefix("192.0.2.0/24")
 	wlan := &policy.Prefix{
-		ID: policy.PrefixID{Interface: "wlan0", Prefix: prefix}, Interface: "wlan0", Prefix: prefix,
+		ID: policy.PrefixID{Interface: "wlan0", Prefix: prefix}, Interface: "wlan0", CIDR: prefix,
 		Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")}, Default: true,
 	}
 	m := mam.New(mam.Options{})

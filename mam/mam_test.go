@@ -36,7 +36,7 @@ func prefix(iface string, index int, addr string) *policy.Prefix {
 	p := netip.MustParsePrefix(addr)
 	return &policy.Prefix{
 		ID:        policy.PrefixID{Interface: iface, Prefix: p.Masked()},
-		Interface: iface, Index: index, Prefix: p.Masked(), Addrs: []netip.Addr{p.Addr()},
+		Interface: iface, Index: index, CIDR: p.Masked(), Addrs: []netip.Addr{p.Addr()},
 	}
 }
 

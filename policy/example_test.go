@@ -43,7 +43,7 @@ func Example() {
 	network := func(iface, prefix string, rtt time.Duration) *policy.Prefix {
 		p := netip.MustParsePrefix(prefix)
 		return &policy.Prefix{
-			ID: policy.PrefixID{Interface: iface, Prefix: p}, Interface: iface, Prefix: p,
+			ID: policy.PrefixID{Interface: iface, Prefix: p}, Interface: iface, CIDR: p,
 			Addrs: []netip.Addr{p.Addr().Next()}, Stats: policy.PathStats{SRTTMedian: rtt},
 		}
 	}

@@ -13,8 +13,8 @@ import (
 type Prefix struct {
 	ID        PrefixID
 	Interface string
-	Index     int // interface index in the kernel
-	Prefix    netip.Prefix
+	Index     int          // interface index in the kernel
+	CIDR      netip.Prefix // masked
 	// Addrs are the host's addresses in the prefix, best first: policies bind
 	// to the first one. Never empty.
 	Addrs []netip.Addr
@@ -39,11 +39,11 @@ type PrefixID struct {
 func (id PrefixID) String() string { return id.Prefix.String() + "%" + id.Interface }
 
 // Family is the address family of the prefix.
-func (p *Prefix) Family() Family { return FamilyOf(p.Prefix.Addr()) }
+func (p *Prefix) Family() Family { return FamilyOf(p.CIDR.Addr()) }
 
 // Contains tells whether a lies in the prefix. An address of the other family
 // never does.
-func (p *Prefix) Contains(a netip.Addr) bool { return p.Prefix.Contains(a.WithZone("")) }
+func (p *Prefix) Contains(a netip.Addr) bool { return p.CIDR.Contains(a.WithZone("")) }
 
 // Addr is the address that policies bind to, the first one; invalid only for a
 // Prefix that was never filled in.

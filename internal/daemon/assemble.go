@@ -31,7 +31,7 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 		m := managed{settings: s, device: device(cfg.BindDevice, p)}
 		m.prefix = policy.Prefix{
 			ID:        policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix},
-			Interface: p.Interface, Index: p.Index, Prefix: p.Prefix, Addrs: p.Addrs,
+			Interface: p.Interface, Index: p.Index, CIDR: p.Prefix, Addrs: p.Addrs,
 			Default: s.Default != nil && *s.Default, Cost: s.Cost, Options: s.Options,
 		}
 		if !p.Running {
@@ -100,7 +100,7 @@ func twoDefaults(list []managed) (warnings []string) {
 			case first == nil:
 				first = p
 			case p.Interface != first.Interface:
-				warnings = append(warnings, fmt.Sprintf("%v on %s is a second default of %v; that on %s, which comes first, is used", p.Prefix, p.Interface, f, first.Interface))
+				warnings = append(warnings, fmt.Sprintf("%v on %s is a second default of %v; that on %s, which comes first, is used", p.CIDR, p.Interface, f, first.Interface))
 			}
 		}
 	}

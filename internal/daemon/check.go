@@ -72,7 +72,7 @@ func Init() (string, error) {
 	defer nets.Close()
 	var found []config.Network
 	for _, m := range manage(config.Auto(), nets.Snapshot()) {
-		found = append(found, config.Network{Interface: m.prefix.Interface, Prefix: m.prefix.Prefix, Default: m.prefix.Default})
+		found = append(found, config.Network{Interface: m.prefix.Interface, Prefix: m.prefix.CIDR, Default: m.prefix.Default})
 	}
 	return config.Init(found), nil
 }

@@ -157,7 +157,7 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 		"family":    func(p *policy.Prefix) string { return p.Family().String() },
 		"health":    func(p *policy.Prefix) string { return p.Health.State.String() },
 		"interface": func(p *policy.Prefix) string { return p.Interface },
-		"network":   func(p *policy.Prefix) string { return p.Prefix.String() },
+		"network":   func(p *policy.Prefix) string { return p.CIDR.String() },
 	}
 	f, ok := texts[attr]
 	return node{kind: text, text: func(v *env) string {

@@ -80,7 +80,7 @@ func network(iface string, index int, addr string) *policy.Prefix {
 	p := netip.MustParsePrefix(addr)
 	return &policy.Prefix{
 		ID: policy.PrefixID{Interface: iface, Prefix: p.Masked()}, Interface: iface, Index: index,
-		Prefix: p.Masked(), Addrs: []netip.Addr{p.Addr()},
+		CIDR: p.Masked(), Addrs: []netip.Addr{p.Addr()},
 	}
 }
 

@@ -69,7 +69,7 @@ func prefixes(v *mam.View, list []*policy.Prefix, now time.Time) []Prefix {
 
 func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 	out := Prefix{
-		Prefix: p.Prefix.String(), Interface: p.Interface, Index: p.Index, Family: p.Family().String(), Addresses: []string{},
+		Prefix: p.CIDR.String(), Interface: p.Interface, Index: p.Index, Family: p.Family().String(), Addresses: []string{},
 		Default: p.Default, Cost: p.Cost.String(), Budget: budget(p.Budget), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
 		Health: Health{State: p.Health.State.String(), Reason: text(p.Health.Reason), Since: stamp(p.Health.Since)},
 		Path:   path(&p.Stats, now), Link: link(&p.Link, now), Wifi: wifi(p.Wifi, now),
@@ -182,7 +182,7 @@ func interfaces(v *mam.View, now time.Time) []Interface {
 			at[p.Interface] = i
 			out = append(out, Interface{Name: p.Interface, Index: p.Index, Link: link(&p.Link, now), Wifi: wifi(p.Wifi, now)})
 		}
-		out[i].Prefixes = append(out[i].Prefixes, p.Prefix.String())
+		out[i].Prefixes = append(out[i].Prefixes, p.CIDR.String())
 	}
 	return out
 }
@@ -191,7 +191,7 @@ func ref(p *policy.Prefix) *PrefixRef {
 	if p == nil {
 		return nil
 	}
-	out := &PrefixRef{Prefix: p.Prefix.String(), Interface: p.Interface}
+	out := &PrefixRef{Prefix: p.CIDR.String(), Interface: p.Interface}
 	if a := p.Addr(); a.IsValid() {
 		out.Address = a.String()
 	}
@@ -267,7 +267,7 @@ func resolution(r policy.Resolution) string {
 func score(s *policy.Score, at time.Time) Score {
 	out := Score{Terms: []Term{}, PredictedMS: positive(s.Predicted), Note: text(s.Note)}
 	if s.Prefix != nil {
-		out.Prefix, out.Interface = s.Prefix.Prefix.String(), s.Prefix.Interface
+		out.Prefix, out.Interface = s.Prefix.CIDR.String(), s.Prefix.Interface
 	}
 	for _, t := range s.Terms {
 		out.Terms = append(out.Terms, Term{Name: t.Name, Unit: unit(t.Unit), Value: number(t.Value), AgeMS: age(t.Time, at)})

@@ -222,7 +222,7 @@ func busy(n int) *policy.Request {
 		four := policy.Windowed{Short: rate, Mid: rate + 1, Long: rate + 2, VeryLong: rate + 3}
 		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(i), 0}), 24)
 		r.Prefixes = append(r.Prefixes, &policy.Prefix{
-			ID: policy.PrefixID{Interface: fmt.Sprintf("wlan%d", i), Prefix: net}, Interface: fmt.Sprintf("wlan%d", i), Index: i, Prefix: net,
+			ID: policy.PrefixID{Interface: fmt.Sprintf("wlan%d", i), Prefix: net}, Interface: fmt.Sprintf("wlan%d", i), Index: i, CIDR: net,
 			Addrs: []netip.Addr{net.Addr().Next()}, Health: policy.Health{Since: at},
 			Stats: policy.PathStats{
 				Time: at, Conns: 14, SampleTime: at, SRTTMean: 12345678, SRTTMedian: 12345678, SRTTMin: 9876543, SRTTCurrent: 9876543,

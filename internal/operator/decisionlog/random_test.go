@@ -121,7 +121,7 @@ func drawHost(t *rapid.T) []*policy.Prefix {
 		fill(t, reflect.ValueOf(p).Elem())
 		p.ID.Interface = fmt.Sprint(i, p.ID.Interface)
 		if rapid.Bool().Draw(t, "plain") {
-			p.Interface, p.Prefix = p.ID.Interface, p.ID.Prefix
+			p.Interface, p.CIDR = p.ID.Interface, p.ID.Prefix
 		}
 		list = append(list, p)
 	}

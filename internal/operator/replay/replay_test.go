@@ -29,7 +29,7 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func network(name, addr string, rtt time.Duration, capacity policy.BytesPerSecond, isDefault bool) *policy.Prefix {
 	a := netip.MustParsePrefix(addr)
 	return &policy.Prefix{
-		ID: policy.PrefixID{Interface: name, Prefix: a.Masked()}, Interface: name, Prefix: a.Masked(), Addrs: []netip.Addr{a.Addr()}, Default: isDefault,
+		ID: policy.PrefixID{Interface: name, Prefix: a.Masked()}, Interface: name, CIDR: a.Masked(), Addrs: []netip.Addr{a.Addr()}, Default: isDefault,
 		Stats: policy.PathStats{Time: start, SampleTime: start, Conns: 1, SRTTMin: rtt, SRTTMedian: rtt},
 		Link: policy.LinkStats{
 			Time: start, DownRateMax: capacity, DownRateMaxTime: start, DownSMAMax: policy.Windowed{Short: capacity, Mid: capacity, Long: capacity, VeryLong: capacity},

@@ -136,7 +136,7 @@ func (s *Subject) prefix(p *policy.Prefix) *policy.Prefix {
 		return q
 	}
 	q := p
-	if set := s.config.Settings(p.Interface, p.Prefix); set.Named {
+	if set := s.config.Settings(p.Interface, p.CIDR); set.Named {
 		changed := *p
 		changed.Options, changed.Cost = set.Options, set.Cost
 		if set.Default != nil {

@@ -23,7 +23,7 @@ func Prefix(name, addr string, edits ...func(*policy.Prefix)) *policy.Prefix {
 	p := &policy.Prefix{
 		ID:        policy.PrefixID{Interface: name, Prefix: a.Masked()},
 		Interface: name,
-		Prefix:    a.Masked(),
+		CIDR:      a.Masked(),
 		Addrs:     []netip.Addr{a.Addr()},
 	}
 	for _, edit := range edits {
@@ -94,7 +94,7 @@ func B6(edits ...func(*policy.Prefix)) *policy.Prefix { return six(B(edits...), 
 
 func six(p *policy.Prefix, addr string) *policy.Prefix {
 	q := Prefix(p.Interface, addr)
-	p.ID, p.Prefix, p.Addrs = q.ID, q.Prefix, q.Addrs
+	p.ID, p.CIDR, p.Addrs = q.ID, q.CIDR, q.Addrs
 	return p
 }
 

@@ -10,7 +10,7 @@ import (
 // address, and where it found none by the address itself.
 func On(s *policy.Socket, p *policy.Prefix) bool {
 	if s.Prefix != nil {
-		return s.Prefix == p || s.Prefix.ID == p.ID && s.Prefix.Prefix == p.Prefix
+		return s.Prefix == p || s.Prefix.ID == p.ID && s.Prefix.CIDR == p.CIDR
 	}
 	return p.Contains(s.Local)
 }

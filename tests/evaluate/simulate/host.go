@@ -79,7 +79,7 @@ func NewHost(c Config) (*Host, error) {
 		name := "net" + strconv.Itoa(i+1)
 		q := &policy.Prefix{
 			ID: policy.PrefixID{Interface: name, Prefix: prefix.Masked()}, Interface: name, Index: i + 2,
-			Prefix: prefix.Masked(), Addrs: []netip.Addr{addr}, Default: i == 0,
+			CIDR: prefix.Masked(), Addrs: []netip.Addr{addr}, Default: i == 0,
 		}
 		prefixes = append(prefixes, q)
 		h.measures = append(h.measures, &measure{path: path, prefix: q, flows: map[*flow]bool{}, link: pathstat.NewLinkEstimator(0)})

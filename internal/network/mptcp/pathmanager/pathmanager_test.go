@@ -27,7 +27,7 @@ func prefix(iface string, index int, addr string, edits ...func(*policy.Prefix))
 	a := netip.MustParsePrefix(addr)
 	p := &policy.Prefix{
 		ID:        policy.PrefixID{Interface: iface, Prefix: a.Masked()},
-		Interface: iface, Index: index, Prefix: a.Masked(), Addrs: []netip.Addr{a.Addr()},
+		Interface: iface, Index: index, CIDR: a.Masked(), Addrs: []netip.Addr{a.Addr()},
 	}
 	for _, edit := range edits {
 		edit(p)

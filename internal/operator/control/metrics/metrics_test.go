@@ -29,7 +29,7 @@ func (nothing) Choose(*policy.Request) policy.Decision { return policy.Decision{
 
 func prefix(iface, addr string) *policy.Prefix {
 	p := netip.MustParsePrefix(addr)
-	return &policy.Prefix{ID: policy.PrefixID{Interface: iface, Prefix: p}, Interface: iface, Prefix: p, Addrs: []netip.Addr{p.Addr()}}
+	return &policy.Prefix{ID: policy.PrefixID{Interface: iface, Prefix: p}, Interface: iface, CIDR: p, Addrs: []netip.Addr{p.Addr()}}
 }
 
 func scrape(t *testing.T, m *Metrics) []string {

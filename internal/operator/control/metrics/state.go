@@ -107,7 +107,7 @@ func (s *state) Collect(c chan<- prometheus.Metric) {
 }
 
 func (s sink) prefix(p *policy.Prefix) {
-	labels := []string{p.Prefix.String(), p.Interface}
+	labels := []string{p.CIDR.String(), p.Interface}
 	s.put(health, float64(p.Health.State), labels...)
 	s.put(cost, float64(p.Cost), labels...)
 	if b := &p.Budget; b.Limit > 0 {
