@@ -37,7 +37,7 @@ bind_device = "auto"
 
 # Who sees to the routes that make packets leave by the chosen network. "leave"
 # changes nothing: where routes are missing, bind_device helps. "manage" gives each
-# managed network a routing table of its own and source rules that lead to it, so
+# interface a table of its default routes, and source rules that lead to it, so
 # that any program that binds an address gets the network it means; it takes
 # CAP_NET_ADMIN. Rules and routes are marked with protocol 77, tables start at
 # 7700, rules at priority 7700; all are removed at the end. Default: "leave".

@@ -93,7 +93,9 @@ type hostNetworks interface {
 // New reads the configuration and the host's networks and loads the policy. A
 // Daemon that New returned must be Run.
 func New(opts Options) (*Daemon, error) {
-	return newDaemon(opts, func(log *slog.Logger) (hostNetworks, error) { return netmon.New(netmon.Options{Kind: opts.LinkKind}, log) })
+	return newDaemon(opts, func(log *slog.Logger) (hostNetworks, error) {
+		return netmon.New(netmon.Options{Kind: opts.LinkKind}, log)
+	})
 }
 
 func newDaemon(opts Options, watch func(*slog.Logger) (hostNetworks, error)) (*Daemon, error) {

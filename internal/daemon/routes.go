@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -12,17 +13,34 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// routeRetry is how long to wait after changes to the routes failed. Mostly the
-// kernel refuses because the networks have changed again, which is an event.
-const routeRetry = 5 * time.Second
+const (
+	// routeRetry is how long to wait after changes to the routes failed. Mostly
+	// the kernel refuses because the networks have changed again, which is an event.
+	routeRetry = 5 * time.Second
+	// firstPass is how long clients wait for the routes at the start. What takes
+	// longer, such as removing what a killed daemon has left, goes on beside them.
+	firstPass = time.Second
+	// lastPass bounds the removal at the end. What is left then, the next start
+	// removes.
+	lastPass = 2 * time.Second
+)
+
+// kernelRoutes are the kernel's routes and rules as far as they are ours: a
+// *routing.Kernel, described there.
+type kernelRoutes interface {
+	Apply(context.Context, routing.Plan) (changes int, err error)
+	Close()
+}
 
 // router keeps the kernel's routes as the configuration wants them.
 type router struct {
 	log     *slog.Logger
-	kernel  *routing.Kernel
-	tables  routing.Tables
+	kernel  kernelRoutes
 	changed chan struct{} // one slot: the networks or the configuration
+	// wanted is what should be there now; nothing if it is an error.
+	wanted  func() (routing.Plan, error)
 	failing bool
+	refused string // why there is no plan, as logged last
 }
 
 // checkRouting refuses a configuration that cannot be carried out.
@@ -34,30 +52,32 @@ func checkRouting(cfg *config.Config) error {
 }
 
 // openRouter makes the router; nil where this process may not change routes.
-func openRouter(log *slog.Logger, changed chan struct{}) (*router, error) {
+func (d *Daemon) openRouter() (*router, error) {
 	if !routing.Capable() {
 		return nil, nil
 	}
-	k, err := routing.Open(0, log)
+	k, err := routing.Open(0, d.log)
 	if err != nil {
 		return nil, err
 	}
-	return &router{log: log, kernel: k, changed: changed}, nil
+	tables := &routing.Tables{}
+	return &router{log: d.log, kernel: k, changed: d.rerouted, wanted: func() (routing.Plan, error) { return d.plan(tables) }}, nil
 }
 
 // plan is what should be there now: nothing unless routes are to be managed, by
-// which what a crash left behind is removed as well.
-func (d *Daemon) plan(t *routing.Tables) routing.Plan {
+// which what a crash left behind is removed as well. It is made without the lock
+// and may be outdated at once; then there is a value in d.rerouted.
+func (d *Daemon) plan(t *routing.Tables) (routing.Plan, error) {
 	d.mu.Lock()
 	manage, list, snapshot := d.cfg.Routing == config.RoutingManage, d.list, d.snapshot
 	d.mu.Unlock()
 	if !manage {
-		return routing.Plan{}
+		return routing.Plan{}, nil
 	}
 	return planOf(t, list, snapshot)
 }
 
-func planOf(t *routing.Tables, list []managed, snapshot *netmon.Snapshot) routing.Plan {
+func planOf(t *routing.Tables, list []managed, snapshot *netmon.Snapshot) (routing.Plan, error) {
 	ids := make([]policy.PrefixID, len(list))
 	for i := range list {
 		ids[i] = list[i].prefix.ID
@@ -65,36 +85,122 @@ func planOf(t *routing.Tables, list []managed, snapshot *netmon.Snapshot) routin
 	return t.Plan(ids, snapshot)
 }
 
+// plan is what is wanted. Where that cannot be had, nothing is: rules of a state
+// that is over would mislead, and without any a socket that needs it is bound to
+// its device.
+func (r *router) plan() routing.Plan {
+	p, err := r.wanted()
+	switch {
+	case err == nil:
+		r.refused = ""
+	case err.Error() != r.refused:
+		r.refused = err.Error()
+		r.log.Warn(`routing = "manage" is not carried out`, "err", err)
+	}
+	return p
+}
+
 // apply carries out a plan and tells whether all of it succeeded. Of failures
 // in a row the first is logged.
-func (r *router) apply(plan routing.Plan) bool {
-	err := r.kernel.Apply(plan)
+func (r *router) apply(ctx context.Context, plan routing.Plan) bool {
+	_, err := r.kernel.Apply(ctx, plan)
+	r.note(ctx, err)
+	return err == nil
+}
+
+// note logs how a pass ended, unless it was ended.
+func (r *router) note(ctx context.Context, err error) {
+	if err != nil && ctx.Err() != nil {
+		return
+	}
 	if err != nil && !r.failing {
 		r.log.Warn("routes not as they should be; trying again", "err", err)
 	}
 	r.failing = err != nil
-	return err == nil
 }
 
-// run applies plan after each change until ctx ends, and then removes
-// everything.
-func (r *router) run(ctx context.Context, plan func(*routing.Tables) routing.Plan) error {
+// begin carries out what is wanted as far as it can be done before the first
+// client asks.
+func (r *router) begin(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstPass)
+	defer cancel()
+	r.apply(ctx, r.plan())
+}
+
+// routePass is a plan that is being carried out.
+type routePass struct {
+	plan   routing.Plan
+	cancel context.CancelFunc
+	done   chan struct{} // closed at its end
+	err    error         // valid then
+}
+
+func (r *router) start(ctx context.Context, plan routing.Plan) *routePass {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &routePass{plan: plan, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		_, p.err = r.kernel.Apply(ctx, plan)
+	}()
+	return p
+}
+
+// giveUp ends the pass before its time and waits for that.
+func (p *routePass) giveUp() {
+	p.cancel()
+	<-p.done
+}
+
+// run carries out what is wanted after each change until ctx ends, and then
+// removes everything. A plan that is outdated is given up at once; one that is
+// still wanted is carried out to its end, and looked at once more then. That
+// the kernel tells of each change we make does not begin anything anew so.
+func (r *router) run(ctx context.Context) error {
 	defer r.kernel.Close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	p := &routePass{} // nothing is under way while done is nil
+	again := false
 	for {
 		select {
 		case <-ctx.Done():
-			r.failing = false
-			r.apply(routing.Plan{})
-			return nil
+			if p.done != nil {
+				p.giveUp()
+			}
+			return r.end()
 		case <-r.changed:
 		case <-timer.C:
+		case <-p.done:
+			p.cancel()
+			r.note(ctx, p.err)
+			timer.Reset(longWait)
+			if p.err != nil {
+				timer.Reset(routeRetry)
+			}
+			p = &routePass{}
+			if !again {
+				continue
+			}
 		}
-		wait := longWait
-		if !r.apply(plan(&r.tables)) {
-			wait = routeRetry
+		plan := r.plan()
+		if p.done != nil {
+			if again = plan.Equal(p.plan); again {
+				continue
+			}
+			p.giveUp()
 		}
-		timer.Reset(wait)
+		again = false
+		p = r.start(ctx, plan)
 	}
+}
+
+// end removes everything.
+func (r *router) end() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastPass)
+	defer cancel()
+	r.failing = false
+	if !r.apply(ctx, routing.Plan{}) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.log.Warn("routes and rules are left behind, as their removal takes too long; the next start removes them")
+	}
+	return nil
 }

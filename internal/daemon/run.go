@@ -58,7 +58,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, serveControl.close()) }()
 
-	router, err := openRouter(d.log, d.rerouted)
+	router, err := d.openRouter()
 	if err != nil {
 		return err
 	}
@@ -73,8 +73,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.paths.run(ctx) })
 	if router != nil {
-		router.apply(d.plan(&router.tables)) // before the first client asks
-		g.Go(func() error { return router.run(ctx, d.plan) })
+		router.begin(ctx)
+		g.Go(func() error { return router.run(ctx) })
 	}
 	g.Go(func() error { return d.nets.Run(ctx) })
 	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })

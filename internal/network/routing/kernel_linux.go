@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ var ErrCapability = errors.New("changing routes takes CAP_NET_ADMIN: run as root
 type Kernel struct {
 	log    *slog.Logger
 	handle *netlink.Handle
+	wrote  func() // for tests: called after each change; may be nil
 }
 
 // Open opens the namespace with the descriptor, 0 for that of the calling
@@ -53,64 +55,101 @@ func Capable() bool {
 }
 
 // Apply makes the kernel have exactly what plan says of what carries our
-// protocol number: it adds what is missing, then removes what is too much. It
-// goes on after errors, which are joined; one that wraps ErrCapability means that nothing
-// can be changed. Without need it changes nothing.
-func (k *Kernel) Apply(plan Plan) error {
+// protocol number: it adds what is missing, then removes what is too much, and
+// writes nothing else. It tells how many changes were made. It goes on after errors,
+// which are joined; one that wraps ErrCapability means that nothing can be changed.
+//
+// When ctx ends it gives up after the change that is under way, with ctx's cause.
+// What was done by then stays, so that the next Apply goes on from there.
+func (k *Kernel) Apply(ctx context.Context, plan Plan) (changes int, err error) {
 	routes, err := k.routes()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	rules, err := k.rules()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	var errs []error
-	fail := func(err error) {
-		if errors.Is(err, unix.EPERM) {
-			err = fmt.Errorf("%w: %w", ErrCapability, err)
-		}
-		errs = append(errs, err)
-	}
-	changed := 0
-	do := func(what string, v any, change func() error, harmless ...error) {
-		err := change()
-		switch {
-		case err == nil:
-			changed++
-		case !slices.ContainsFunc(harmless, func(h error) bool { return errors.Is(err, h) }):
-			fail(fmt.Errorf("%s %+v: %w", what, v, err))
-		}
-	}
+	hasRoute, hasRule := setOf(routes), setOf(rules)
+	wantRoute, wantRule := map[Route]bool{}, setOf(plan.Rules)
 	for _, r := range plan.Routes {
-		if !slices.Contains(routes, r.read()) {
+		wantRoute[r.read()] = true
+	}
+	p := pass{ctx: ctx, kernel: k}
+	for _, r := range plan.Routes {
+		if !hasRoute[r.read()] {
 			// Replacing leaves no moment without, when a gateway changes.
-			do("adding route", r, func() error { return k.handle.RouteReplace(r.encode()) }, unix.EEXIST)
+			p.do("adding route", r, func() error { return k.handle.RouteReplace(r.encode()) }, unix.EEXIST)
 		}
 	}
 	for _, r := range plan.Rules {
-		if !slices.Contains(rules, r) {
-			do("adding rule", r, func() error { return k.handle.RuleAdd(r.encode()) }, unix.EEXIST)
+		if !hasRule[r] {
+			p.do("adding rule", r, func() error { return k.handle.RuleAdd(r.encode()) }, unix.EEXIST)
 		}
 	}
 	for _, r := range rules {
-		if !slices.Contains(plan.Rules, r) {
-			do("removing rule", r, func() error { return k.handle.RuleDel(r.encode()) }, unix.ENOENT)
+		if !wantRule[r] {
+			p.do("removing rule", r, func() error { return k.handle.RuleDel(r.encode()) }, unix.ENOENT)
 		}
-	}
-	wanted := make([]Route, len(plan.Routes))
-	for i, r := range plan.Routes {
-		wanted[i] = r.read()
 	}
 	for _, r := range routes {
-		if !slices.Contains(wanted, r) {
-			do("removing route", r, func() error { return k.handle.RouteDel(r.encode()) }, unix.ESRCH, unix.ENODEV)
+		if !wantRoute[r] {
+			p.do("removing route", r, func() error { return k.handle.RouteDel(r.encode()) }, unix.ESRCH, unix.ENODEV)
 		}
 	}
-	if changed > 0 {
-		k.log.Info("routing changed", "changes", changed, "rules", len(plan.Rules), "routes", len(plan.Routes))
+	if p.changes > 0 {
+		k.log.Info("routing changed", "changes", p.changes, "rules", len(plan.Rules), "routes", len(plan.Routes))
 	}
-	return errors.Join(errs...)
+	return p.changes, errors.Join(p.errs...)
+}
+
+func setOf[T comparable](list []T) map[T]bool {
+	set := make(map[T]bool, len(list))
+	for _, v := range list {
+		set[v] = true
+	}
+	return set
+}
+
+// maxErrors bounds what a pass tells of: one reason often stops all changes.
+const maxErrors = 8
+
+// pass is an Apply under way.
+type pass struct {
+	ctx     context.Context
+	kernel  *Kernel
+	changes int
+	failed  int
+	errs    []error
+	over    bool // ctx has ended
+}
+
+// do makes a change, unless the pass is over.
+func (p *pass) do(what string, v any, change func() error, harmless ...error) {
+	if p.over {
+		return
+	}
+	if p.ctx.Err() != nil {
+		p.over = true
+		p.errs = append(p.errs, context.Cause(p.ctx))
+		return
+	}
+	err := change()
+	switch {
+	case err == nil:
+		p.changes++
+		if p.kernel.wrote != nil {
+			p.kernel.wrote()
+		}
+	case slices.ContainsFunc(harmless, func(h error) bool { return errors.Is(err, h) }):
+	case p.failed >= maxErrors:
+	default:
+		if errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("%w: %w", ErrCapability, err)
+		}
+		p.failed++
+		p.errs = append(p.errs, fmt.Errorf("%s %+v: %w", what, v, err))
+	}
 }
 
 // read is the route as the kernel gives it back: it drops the on-link flag

@@ -64,12 +64,16 @@ func (w *world) plan() Plan {
 		}
 		ids = append(ids, policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix})
 	}
-	return w.tables.Plan(ids, s)
+	plan, err := w.tables.Plan(ids, s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return plan
 }
 
 func (w *world) apply() {
 	w.t.Helper()
-	if err := w.kernel.Apply(w.plan()); err != nil {
+	if _, err := w.kernel.Apply(w.t.Context(), w.plan()); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -174,7 +178,7 @@ func TestApply(t *testing.T) {
 	counter := &counting{Handler: slog.DiscardHandler}
 	again := &Kernel{log: slog.New(counter), handle: w.kernel.handle}
 	w.tables = Tables{}
-	if err := again.Apply(w.plan()); err != nil || counter.n > 0 || w.ours() != n {
+	if _, err := again.Apply(t.Context(), w.plan()); err != nil || counter.n > 0 || w.ours() != n {
 		t.Errorf("not idempotent: %v, %d log lines, %d entries of %d", err, counter.n, w.ours(), n)
 	}
 
@@ -217,13 +221,16 @@ func TestApply(t *testing.T) {
 
 	// A prefix that is not managed any more needs nothing.
 	s := w.snapshot()
-	only := w.tables.Plan([]policy.PrefixID{{Interface: "wlan0", Prefix: wlan.Prefix4}}, s)
-	if err := w.kernel.Apply(only); err != nil {
+	only, err := w.tables.Plan([]policy.PrefixID{{Interface: "wlan0", Prefix: wlan.Prefix4}}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.kernel.Apply(t.Context(), only); err != nil {
 		t.Fatal(err)
 	}
 	w.check("wlan0++ wwan0-- ")
 
-	if err := w.kernel.Apply(Plan{}); err != nil || w.ours() != 0 {
+	if _, err := w.kernel.Apply(t.Context(), Plan{}); err != nil || w.ours() != 0 {
 		t.Errorf("after removal: %d entries, %v", w.ours(), err)
 	}
 	if diff := cmp.Diff(before, w.foreign()); diff != "" {

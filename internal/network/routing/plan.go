@@ -2,6 +2,7 @@ package routing
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -49,24 +50,40 @@ type Plan struct {
 	Rules  []Rule
 }
 
-// Tables numbers the prefixes' tables, and keeps the numbers as long as a prefix
-// is there. The zero value is ready.
+// Tables numbers the routing tables, and keeps the numbers as long as they are
+// needed. The zero value is ready.
 type Tables struct {
-	byPrefix map[policy.PrefixID]int
+	byContent map[content]int
 }
 
-// of gives the tables of the prefixes; 0 where there are more than numbers.
-func (t *Tables) of(ids []policy.PrefixID) map[policy.PrefixID]int {
-	next := map[policy.PrefixID]int{}
+// content says what is in a table.
+type content struct {
+	link link
+	// neighbours tells that it has the link's routes to anything but everywhere.
+	neighbours bool
+	// own has the prefix whose routes to everywhere are in it, if those are not
+	// all that the link has.
+	own netip.Prefix
+}
+
+// link is an interface in one family.
+type link struct {
+	name string
+	ipv6 bool
+}
+
+// of gives the tables' numbers; 0 where there are more than numbers.
+func (t *Tables) of(wanted []content) map[content]int {
+	next := map[content]int{}
 	used := map[int]bool{}
-	for _, id := range ids {
-		if n, ok := t.byPrefix[id]; ok {
-			next[id], used[n] = n, true
+	for _, c := range wanted {
+		if n, ok := t.byContent[c]; ok {
+			next[c], used[n] = n, true
 		}
 	}
 	n := FirstTable
-	for _, id := range ids {
-		if next[id] != 0 {
+	for _, c := range wanted {
+		if next[c] != 0 {
 			continue
 		}
 		for used[n] {
@@ -75,39 +92,97 @@ func (t *Tables) of(ids []policy.PrefixID) map[policy.PrefixID]int {
 		if n > LastTable {
 			break
 		}
-		next[id], used[n] = n, true
+		next[c], used[n] = n, true
 	}
-	t.byPrefix = next
+	t.byContent = next
 	return next
 }
 
+// MaxEntries bounds a plan: it holds for hosts with thousands of addresses, and
+// the kernel, which looks through a list for each rule, changes as many in a
+// second.
+const MaxEntries = 16384
+
+// TooLargeError tells of a plan that is not carried out.
+type TooLargeError struct {
+	Routes, Rules int
+	Tables        int // how many are needed
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("%d routes and %d rules in %d tables would be needed, and the limits are %d routes and rules together, and %d tables: configure fewer networks",
+		e.Routes, e.Rules, e.Tables, MaxEntries, LastTable-FirstTable+1)
+}
+
 // Plan tells what the given prefixes need on a host. Prefixes without a default
-// route on their interface need nothing, as nothing would be gained.
-func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) Plan {
-	var plan Plan
-	tables := t.of(ids)
-	prefixes := nets.Prefixes()
-	for i := range prefixes {
-		p := &prefixes[i]
-		table := tables[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}]
-		if table == 0 || p.Scope != netmon.ScopeGlobal || p.Loopback {
+// route on their interface need nothing, as nothing would be gained. The size of
+// a plan is that of the prefixes' addresses and the host's routes added, not
+// multiplied. Of one that is too large it is a *TooLargeError.
+func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error) {
+	managed := map[policy.PrefixID]bool{}
+	for _, id := range ids {
+		managed[id] = true
+	}
+	links := routesByLink(nets)
+	networks := interfacesByPrefix(nets)
+	routes := map[content][]Route{}
+	var order []content
+	var rules []struct {
+		Rule
+		to content
+	}
+	table := func(c content, r []Route) content {
+		if _, known := routes[c]; !known {
+			routes[c] = r
+			order = append(order, c)
+		}
+		return c
+	}
+	rule := func(r Rule, to content) {
+		rules = append(rules, struct {
+			Rule
+			to content
+		}{r, to})
+	}
+	for _, p := range nets.Prefixes() {
+		l := links[linkOf(&p)]
+		if !managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] || p.Scope != netmon.ScopeGlobal || p.Loopback || l == nil || len(l.defaults) == 0 {
 			continue
 		}
-		routes := routesOf(p, table, nets)
-		if !slices.ContainsFunc(routes, func(r Route) bool { return netmon.Route{Prefix: r.Prefix}.Default() }) {
-			continue
+		own := content{link: linkOf(&p)}
+		defaults := defaultsOf(&p, l.defaults)
+		if len(defaults) < len(l.defaults) {
+			own.own = p.Prefix
 		}
-		plan.Routes = append(plan.Routes, routes...)
-		suppress := 1 // default routes, and the halves of one
+		own = table(own, defaults)
+		main := Rule{Priority: MainPriority, Table: netmon.TableMain, Suppress: 1} // default routes, and the halves of one
 		if p.Prefix.Addr().Is6() {
-			suppress = 3 // 2000::/3 too
+			main.Suppress = 3 // 2000::/3 too
+		}
+		var neighbours content // zero: as table main has them
+		if len(networks[p.Prefix]) > 1 {
+			main.Suppress = -1
+			neighbours = table(content{link: linkOf(&p), neighbours: true}, l.others)
 		}
 		for _, a := range p.Addrs {
-			if !twin(p, prefixes) {
-				plan.Rules = append(plan.Rules, Rule{Priority: MainPriority, Source: a, Table: netmon.TableMain, Suppress: suppress})
-			}
-			plan.Rules = append(plan.Rules, Rule{Priority: OwnPriority, Source: a, Table: table, Suppress: -1})
+			main.Source = a
+			rule(main, neighbours)
+			rule(Rule{Priority: OwnPriority, Source: a, Suppress: -1}, own)
 		}
+	}
+	numbers := t.of(order)
+	var plan Plan
+	for _, c := range order {
+		for _, r := range routes[c] {
+			r.Table = numbers[c]
+			plan.Routes = append(plan.Routes, r)
+		}
+	}
+	for _, r := range rules {
+		if r.to != (content{}) {
+			r.Table = numbers[r.to]
+		}
+		plan.Rules = append(plan.Rules, r.Rule)
 	}
 	slices.SortFunc(plan.Routes, compareRoutes)
 	// The kernel holds one route for a prefix and metric; the rest would replace
@@ -117,54 +192,109 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) Plan {
 	})
 	slices.SortFunc(plan.Rules, compareRules)
 	plan.Rules = slices.Compact(plan.Rules)
-	return plan
+	if len(numbers) < len(order) || len(plan.Routes)+len(plan.Rules) > MaxEntries {
+		return Plan{}, &TooLargeError{len(plan.Routes), len(plan.Rules), len(order)}
+	}
+	return plan, nil
 }
 
-// twin tells whether another interface has the same network.
-func twin(p *netmon.Prefix, all []netmon.Prefix) bool {
-	return slices.ContainsFunc(all, func(q netmon.Prefix) bool { return q.Index != p.Index && q.Prefix == p.Prefix })
+// Equal tells whether two plans say the same.
+func (p Plan) Equal(o Plan) bool {
+	return slices.Equal(p.Routes, o.Routes) && slices.Equal(p.Rules, o.Rules)
 }
 
-// routesOf copies the routes of the prefix's interface, of its family, from
-// table main; the default route, if main has none, from where a rule leads.
-// Among several default routes by gateways the prefix's own network is
-// preferred, since with two providers on a link each drops the other's sources
-// (RFC 8028).
-func routesOf(p *netmon.Prefix, table int, nets *netmon.Snapshot) []Route {
-	is6 := p.Prefix.Addr().Is6()
+// linkRoutes are the routes of a link, without tables.
+type linkRoutes struct {
+	defaults []Route // to everywhere, and halves of it
+	others   []Route
+}
+
+// routesByLink copies the routes of each link from table main; the default
+// route, if main has none, from where a rule leads.
+func routesByLink(nets *netmon.Snapshot) map[link]*linkRoutes {
 	ruled := map[int]bool{}
 	for _, r := range nets.Rules() {
 		ruled[r.Table] = true
 	}
-	var routes, main, elsewhere []Route
+	links := map[link]*linkRoutes{}
+	elsewhere := map[link][]Route{}
 	for _, r := range nets.Routes() {
-		if r.Index != p.Index || r.Prefix.Addr().Is6() != is6 || r.Type != netmon.Unicast || r.Table >= FirstTable && r.Table <= LastTable {
+		dev, known := nets.Link(r.Index)
+		if !known || r.Type != netmon.Unicast || r.Table >= FirstTable && r.Table <= LastTable {
 			continue
 		}
-		own := Route{Table: table, Prefix: r.Prefix, Index: r.Index, Gateway: r.Gateway, Metric: r.Metric}
+		key := link{dev.Name, r.Prefix.Addr().Is6()}
+		l := links[key]
+		if l == nil {
+			l = &linkRoutes{}
+			links[key] = l
+		}
+		own := Route{Prefix: r.Prefix, Index: r.Index, Gateway: r.Gateway, Metric: r.Metric}
 		switch {
 		case r.Table == netmon.TableMain && !r.Default():
-			routes = append(routes, own)
+			l.others = append(l.others, own)
 		case r.Table == netmon.TableMain:
-			main = append(main, own)
+			l.defaults = append(l.defaults, own)
 		case r.Default() && ruled[r.Table]:
-			elsewhere = append(elsewhere, own)
+			elsewhere[key] = append(elsewhere[key], own)
 		}
 	}
-	if len(main) == 0 {
-		main = elsewhere
+	for key, l := range links {
+		if len(l.defaults) == 0 {
+			l.defaults = elsewhere[key]
+		}
+		l.markOnLink()
 	}
-	if slices.ContainsFunc(main, func(r Route) bool { return p.Prefix.Contains(r.Gateway) }) {
-		main = slices.DeleteFunc(main, func(r Route) bool { return r.Gateway.IsGlobalUnicast() && !p.Prefix.Contains(r.Gateway) })
+	return links
+}
+
+// markOnLink marks the gateways that no route of the link leads to.
+func (l *linkRoutes) markOnLink() {
+	var near []netip.Prefix
+	byGateway := map[netip.Addr]bool{}
+	for _, r := range slices.Concat(l.others, l.defaults) {
+		if !r.Gateway.IsValid() {
+			near = append(near, r.Prefix)
+		}
 	}
-	routes = append(routes, main...)
-	for i := range routes {
-		r := &routes[i]
-		r.OnLink = r.Gateway.IsValid() && !r.Gateway.IsLinkLocalUnicast() && !slices.ContainsFunc(routes, func(o Route) bool {
-			return !o.Gateway.IsValid() && o.Prefix.Contains(r.Gateway)
-		})
+	for _, list := range [][]Route{l.others, l.defaults} {
+		for i := range list {
+			g := list[i].Gateway
+			if !g.IsValid() || g.IsLinkLocalUnicast() {
+				continue
+			}
+			on, known := byGateway[g]
+			if !known {
+				on = !slices.ContainsFunc(near, func(p netip.Prefix) bool { return p.Contains(g) })
+				byGateway[g] = on
+			}
+			list[i].OnLink = on
+		}
 	}
-	return routes
+}
+
+// defaultsOf are those of its link's default routes that a prefix is to use:
+// gateways in its own network, if there are any, and not those of others, since
+// with two providers on a link each drops the other's sources (RFC 8028).
+func defaultsOf(p *netmon.Prefix, all []Route) []Route {
+	if !slices.ContainsFunc(all, func(r Route) bool { return p.Prefix.Contains(r.Gateway) }) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(r Route) bool { return r.Gateway.IsGlobalUnicast() && !p.Prefix.Contains(r.Gateway) })
+}
+
+func linkOf(p *netmon.Prefix) link { return link{p.Interface, p.Prefix.Addr().Is6()} }
+
+// interfacesByPrefix tells which interfaces have a network: two of them may have
+// the very same.
+func interfacesByPrefix(nets *netmon.Snapshot) map[netip.Prefix][]int {
+	out := map[netip.Prefix][]int{}
+	for _, p := range nets.Prefixes() {
+		if !slices.Contains(out[p.Prefix], p.Index) {
+			out[p.Prefix] = append(out[p.Prefix], p.Index)
+		}
+	}
+	return out
 }
 
 func compareRoutes(a, b Route) int {

@@ -1,8 +1,10 @@
 package routing
 
 import (
+	"errors"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,7 +64,7 @@ func TestPlan(t *testing.T) {
 				route(main, 3, "0.0.0.0/0", "10.9.0.1", 100), route(netmon.TableLocal, 2, "10.0.0.2/32", "", 0),
 			}, nil,
 			[]string{
-				"7700: 10.0.0.0/24 dev 2 metric 100", "7700: 172.16.0.0/12 via 10.0.0.9 dev 2 metric 5", "7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 600",
+				"7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 600",
 				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
 			},
 		},
@@ -70,7 +72,7 @@ func TestPlan(t *testing.T) {
 			"a link without gateway, as LTE has it", []string{"10.0.0.2/30"},
 			[]netmon.Route{route(main, 2, "10.0.0.0/30", "", 0), route(main, 2, "0.0.0.0/0", "", 700)}, nil,
 			[]string{
-				"7700: 10.0.0.0/30 dev 2", "7700: 0.0.0.0/0 dev 2 metric 700",
+				"7700: 0.0.0.0/0 dev 2 metric 700",
 				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
 			},
 		},
@@ -94,7 +96,7 @@ func TestPlan(t *testing.T) {
 			},
 			[]netmon.Rule{{Table: 1001}, {Table: 7700}},
 			[]string{
-				"7700: 10.0.0.0/24 dev 2", "7700: 0.0.0.0/0 via 10.0.0.1 dev 2",
+				"7700: 0.0.0.0/0 via 10.0.0.1 dev 2",
 				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
 			},
 		},
@@ -102,7 +104,7 @@ func TestPlan(t *testing.T) {
 			"IPv6 with two addresses", []string{"2001:db8:1::2/64", "2001:db8:1::3/64"},
 			[]netmon.Route{route(main, 2, "2001:db8:1::/64", "", 256), route(main, 2, "::/0", "fe80::1", 1024)}, nil,
 			[]string{
-				"7700: 2001:db8:1::/64 dev 2 metric 256", "7700: ::/0 via fe80::1 dev 2 metric 1024",
+				"7700: ::/0 via fe80::1 dev 2 metric 1024",
 				"7700: from 2001:db8:1::2 lookup 254 suppress_prefixlength 3", "7700: from 2001:db8:1::3 lookup 254 suppress_prefixlength 3",
 				"7701: from 2001:db8:1::2 lookup 7700", "7701: from 2001:db8:1::3 lookup 7700",
 			},
@@ -114,15 +116,25 @@ func TestPlan(t *testing.T) {
 				route(main, 2, "0.0.0.0/0", "10.0.1.1", 100), route(main, 2, "0.0.0.0/0", "10.0.2.1", 200),
 			}, nil,
 			[]string{
-				"7700: 10.0.1.0/24 dev 2", "7700: 10.0.2.0/24 dev 2", "7700: 0.0.0.0/0 via 10.0.1.1 dev 2 metric 100",
-				"7701: 10.0.1.0/24 dev 2", "7701: 10.0.2.0/24 dev 2", "7701: 0.0.0.0/0 via 10.0.2.1 dev 2 metric 200",
+				"7700: 0.0.0.0/0 via 10.0.1.1 dev 2 metric 100", "7701: 0.0.0.0/0 via 10.0.2.1 dev 2 metric 200",
 				"7700: from 10.0.1.2 lookup 254 suppress_prefixlength 1", "7700: from 10.0.2.2 lookup 254 suppress_prefixlength 1",
 				"7701: from 10.0.1.2 lookup 7700", "7701: from 10.0.2.2 lookup 7701",
 			},
 		},
+		{
+			"two networks behind one gateway share a table", []string{"10.0.1.2/24", "10.0.2.2/24"},
+			[]netmon.Route{
+				route(main, 2, "10.0.1.0/24", "", 0), route(main, 2, "10.0.2.0/24", "", 0), route(main, 2, "0.0.0.0/0", "10.9.9.1", 100),
+			}, nil,
+			[]string{
+				"7700: 0.0.0.0/0 via 10.9.9.1 dev 2 metric 100 onlink",
+				"7700: from 10.0.1.2 lookup 254 suppress_prefixlength 1", "7700: from 10.0.2.2 lookup 254 suppress_prefixlength 1",
+				"7701: from 10.0.1.2 lookup 7700", "7701: from 10.0.2.2 lookup 7700",
+			},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			state := netmon.State{Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}}, Routes: tt.routes, Rules: tt.rules}
+			state := netmon.State{Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}, {Index: 3, Name: "b"}}, Routes: tt.routes, Rules: tt.rules}
 			for _, a := range tt.addrs {
 				state.Addrs = append(state.Addrs, netmon.Addr{Index: 2, Prefix: netip.MustParsePrefix(a), Scope: netmon.ScopeGlobal})
 			}
@@ -132,15 +144,19 @@ func TestPlan(t *testing.T) {
 				ids = append(ids, policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix})
 			}
 			var tables Tables
-			if diff := cmp.Diff(tt.want, shown(tables.Plan(ids, nets))); diff != "" {
+			got, err := tables.Plan(ids, nets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, shown(got)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}
 }
 
-// Two interfaces in the same network: what is on the link is looked for in the
-// own table only.
+// Two interfaces in the same network: what is on the link is looked for in a
+// table of the link's own, where table main has the other's.
 func TestPlanTwins(t *testing.T) {
 	nets := netmon.NewSnapshot(netmon.State{
 		Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}, {Index: 3, Name: "b", Up: true, Running: true}},
@@ -154,27 +170,103 @@ func TestPlanTwins(t *testing.T) {
 		},
 	})
 	var tables Tables
-	got := tables.Plan([]policy.PrefixID{{Interface: "a", Prefix: nets.Prefixes()[0].Prefix}, {Interface: "b", Prefix: nets.Prefixes()[0].Prefix}}, nets)
+	got, err := tables.Plan([]policy.PrefixID{{Interface: "a", Prefix: nets.Prefixes()[0].Prefix}, {Interface: "b", Prefix: nets.Prefixes()[0].Prefix}}, nets)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []string{
-		"7700: 10.0.0.0/24 dev 2 metric 100", "7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 100",
-		"7701: 10.0.0.0/24 dev 3 metric 600", "7701: 0.0.0.0/0 via 10.0.0.1 dev 3 metric 600",
-		"7701: from 10.0.0.2 lookup 7700", "7701: from 10.0.0.3 lookup 7701",
+		"7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 100", "7701: 10.0.0.0/24 dev 2 metric 100",
+		"7702: 0.0.0.0/0 via 10.0.0.1 dev 3 metric 600", "7703: 10.0.0.0/24 dev 3 metric 600",
+		"7700: from 10.0.0.2 lookup 7701", "7700: from 10.0.0.3 lookup 7703",
+		"7701: from 10.0.0.2 lookup 7700", "7701: from 10.0.0.3 lookup 7702",
 	}
 	if diff := cmp.Diff(want, shown(got)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
-// A prefix keeps its table while others come and go; there are only so many.
+// host has links with a number of networks each, and routes of all kinds: near,
+// by the gateway, to everywhere.
+func host(links, networks, routes int) (*netmon.Snapshot, []policy.PrefixID) {
+	var s netmon.State
+	var ids []policy.PrefixID
+	for l := range links {
+		index := l + 2
+		s.Links = append(s.Links, netmon.Link{Index: index, Name: "l" + strconv.Itoa(l), Up: true, Running: true})
+		for n := range networks {
+			addr := netip.AddrFrom4([4]byte{10, byte(l), byte(n), 2})
+			p := netip.PrefixFrom(addr, 24)
+			s.Addrs = append(s.Addrs, netmon.Addr{Index: index, Prefix: p, Scope: netmon.ScopeGlobal})
+			s.Routes = append(s.Routes, netmon.Route{Table: netmon.TableMain, Index: index, Prefix: p.Masked()})
+			ids = append(ids, policy.PrefixID{Interface: s.Links[l].Name, Prefix: p.Masked()})
+		}
+		gateway := netip.AddrFrom4([4]byte{10, byte(l), 0, 1})
+		s.Routes = append(s.Routes, netmon.Route{Table: netmon.TableMain, Index: index, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: gateway, Metric: index})
+		for r := range routes {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{20 + byte(l), byte(r >> 8), byte(r), 0}), 24)
+			s.Routes = append(s.Routes, netmon.Route{Table: netmon.TableMain, Index: index, Prefix: p, Gateway: gateway})
+		}
+	}
+	return netmon.NewSnapshot(s), ids
+}
+
+// A plan grows with networks and routes, not with their product, and with no more
+// of the routes than what leads to everywhere.
+func TestPlanSize(t *testing.T) {
+	for _, tt := range []struct{ links, networks, routes, wantRoutes, wantRules int }{
+		{1, 1, 0, 1, 2},
+		{1, 100, 0, 1, 200},
+		{1, 100, 2000, 1, 200},
+		{3, 100, 2000, 3, 600},
+		{200, 1, 50, 200, 400},
+	} {
+		nets, ids := host(tt.links, tt.networks, tt.routes)
+		var tables Tables
+		p, err := tables.Plan(ids, nets)
+		if err != nil || len(p.Routes) != tt.wantRoutes || len(p.Rules) != tt.wantRules {
+			t.Errorf("%+v: %d routes, %d rules, %v", tt, len(p.Routes), len(p.Rules), err)
+		}
+	}
+}
+
+// What would be too much is an error that says so, in place of a part of it.
+func TestPlanTooLarge(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		links, networks int
+		want            string
+	}{
+		{"rules", 34, 256, "34 routes and 17408 rules in 34 tables would be needed"},
+		{"just not", 31, 256, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			nets, ids := host(tt.links, tt.networks, 0)
+			var tables Tables
+			p, err := tables.Plan(ids, nets)
+			if tt.want == "" {
+				if err != nil || len(p.Rules) != 2*tt.links*tt.networks {
+					t.Errorf("%d rules, %v", len(p.Rules), err)
+				}
+				return
+			}
+			var e *TooLargeError
+			if !errors.As(err, &e) || !strings.HasPrefix(err.Error(), tt.want) || len(p.Rules)+len(p.Routes) > 0 {
+				t.Errorf("%v, with %d rules", err, len(p.Rules))
+			}
+		})
+	}
+}
+
+// Tables keep their numbers while others come and go; there are only so many.
 func TestTables(t *testing.T) {
-	id := func(i int) policy.PrefixID { return policy.PrefixID{Interface: strconv.Itoa(i)} }
+	id := func(i int) content { return content{link: link{name: strconv.Itoa(i)}} }
 	var tables Tables
-	tables.of([]policy.PrefixID{id(1), id(2), id(3)})
-	got := tables.of([]policy.PrefixID{id(4), id(3)})
+	tables.of([]content{id(1), id(2), id(3)})
+	got := tables.of([]content{id(4), id(3)})
 	if got[id(3)] != FirstTable+2 || got[id(4)] != FirstTable {
 		t.Errorf("tables %v", got)
 	}
-	var many []policy.PrefixID
+	var many []content
 	for i := range 2 * (LastTable - FirstTable) {
 		many = append(many, id(i))
 	}
