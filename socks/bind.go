@@ -53,10 +53,12 @@ func (ss *Session) await(ctx context.Context, reply replier) (net.Conn, error) {
 	if len(from) > 0 {
 		address = netip.AddrPortFrom(from[0], ss.Request.Dest.Port).String()
 	}
+	ctx = context.WithValue(ctx, bindPortKey{}, ss.givenPort())
 	l, err := ss.c.cfg.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
+	ss.gave(addrPort(l.Addr()).Port())
 	defer func() { _ = l.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
@@ -109,5 +111,51 @@ func listenTowards(ctx context.Context, network, address string) (net.Listener, 
 	local := addrPort(probe.LocalAddr()).Addr()
 	_ = probe.Close()
 	var lc net.ListenConfig
+	if port := BindPort(ctx); port != 0 {
+		if l, err := lc.Listen(ctx, network, netip.AddrPortFrom(local, port).String()); err == nil {
+			return l, nil
+		}
+	}
 	return lc.Listen(ctx, network, netip.AddrPortFrom(local, 0).String())
+}
+
+// maxBindPorts bounds what is remembered of clients that use BIND.
+const maxBindPorts = 1024
+
+// bindKey is a port that a client was given.
+type bindKey struct {
+	client netip.Addr
+	port   uint16
+}
+
+// gave notes a port that the client was given.
+func (ss *Session) gave(port uint16) {
+	s := ss.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bound == nil || len(s.bound) >= maxBindPorts {
+		s.bound = map[bindKey]struct{}{}
+	}
+	s.bound[bindKey{ss.c.client.Addr(), port}] = struct{}{}
+}
+
+// givenPort is the port that the client asks for, if it is one that it was given
+// before; 0 if not. Clients that listen for several connections do that.
+func (ss *Session) givenPort() uint16 {
+	s := ss.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	port := ss.Request.Dest.Port
+	if _, ok := s.bound[bindKey{ss.c.client.Addr(), port}]; !ok {
+		return 0
+	}
+	return port
+}
+
+type bindPortKey struct{}
+
+// BindPort is the port that a Config's Listen should use if it is free; 0 for any.
+func BindPort(ctx context.Context) uint16 {
+	port, _ := ctx.Value(bindPortKey{}).(uint16)
+	return port
 }

@@ -35,14 +35,21 @@ type Config struct {
 	// nil means an ordinary socket.
 	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
 
-	// Resolve resolves names in UDP datagrams and of BIND; nil means net.DefaultResolver.
+	// Resolve resolves names in UDP datagrams, of BIND and of RESOLVE; nil means net.DefaultResolver.
 	// network is ip, ip4 or ip6. It is called for several names of an association at
 	// the same time, and beside ListenPacket.
 	Resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
+	// ResolvePTR finds the names of an address; nil means net.DefaultResolver.
+	ResolvePTR func(ctx context.Context, addr netip.Addr) ([]string, error)
+
 	// Auth checks names and passwords. If it is nil, everybody is served, and
 	// a name that a client gives is just noted in its requests.
 	Auth Authenticator
+	// IgnoreNames asks no client for its name where Auth is nil. Some offer a name
+	// and a password without having one, and end or ask their user when they are
+	// taken up on it.
+	IgnoreNames bool
 	// Rules say who may connect where; nil: everybody everywhere.
 	Rules Rules
 
@@ -145,6 +152,11 @@ func (c Config) withDefaults() *Config {
 	}
 	if c.Resolve == nil {
 		c.Resolve = net.DefaultResolver.LookupNetIP
+	}
+	if c.ResolvePTR == nil {
+		c.ResolvePTR = func(ctx context.Context, addr netip.Addr) ([]string, error) {
+			return net.DefaultResolver.LookupAddr(ctx, addr.String())
+		}
 	}
 	if c.Listen == nil {
 		c.Listen = listenTowards

@@ -44,9 +44,20 @@ const (
 	CommandConnect      Command = 1
 	CommandBind         Command = 2
 	CommandUDPAssociate Command = 3
+
+	// Extensions of Tor to SOCKS 5, which clients made for it look names up by:
+	// socks-extensions.txt of its specification.
+	CommandResolve    Command = 0xf0
+	CommandResolvePTR Command = 0xf1
 )
 
 func (c Command) String() string {
+	switch c {
+	case CommandResolve:
+		return "resolve"
+	case CommandResolvePTR:
+		return "resolve-ptr"
+	}
 	return name(int(c), "command", "", "connect", "bind", "udp")
 }
 

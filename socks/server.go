@@ -41,7 +41,8 @@ type Server struct {
 	perClient map[netip.Addr]int
 	pending   *list.List // of *conn: those without a request yet, oldest first
 	closing   bool
-	empty     chan struct{} // closed when closing and the last connection went
+	bound     map[bindKey]struct{} // ports that clients were given by BIND
+	empty     chan struct{}        // closed when closing and the last connection went
 }
 
 // New returns a Server that serves as c says. Nothing runs before Serve.
@@ -186,6 +187,8 @@ func (s *Server) serveSOCKS(c *conn, br *bufio.Reader, read requestReader, reply
 		ss.bind(early, reply)
 	case CommandUDPAssociate:
 		ss.associate(reply)
+	case CommandResolve, CommandResolvePTR:
+		ss.lookUp(reply)
 	default:
 		ss.refuse(&Error{Reply: CommandNotSupported}, reply)
 	}

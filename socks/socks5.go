@@ -23,7 +23,7 @@ func readSOCKS5(c *conn, br *bufio.Reader) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	method := chooseMethod(m, c.cfg.Auth != nil)
+	method := chooseMethod(m, c.cfg.Auth != nil, c.cfg.IgnoreNames)
 	if _, err := c.Write([]byte{socks5Version, byte(method)}); err != nil {
 		return nil, err
 	}
@@ -67,9 +67,12 @@ func readMethods(r io.Reader) ([]Method, error) {
 }
 
 // chooseMethod prefers a password even where none is needed, because a name is
-// a hint.
-func chooseMethod(offered []Method, needed bool) Method {
+// a hint. There is no telling who has one: clients that do offer the same as some
+// that do not.
+func chooseMethod(offered []Method, needed, ignore bool) Method {
 	switch {
+	case !needed && ignore && slices.Contains(offered, MethodNone):
+		return MethodNone
 	case slices.Contains(offered, MethodPassword):
 		return MethodPassword
 	case !needed && slices.Contains(offered, MethodNone):

@@ -74,7 +74,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	daemon := &client.Daemon{Path: *socket}
 	defer func() { _ = daemon.Close() }()
 	dialer := &client.Dialer{Daemon: daemon, Logger: slog.New(slog.NewTextHandler(stderr, nil))}
-	transport := &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true}
+	transport := http.DefaultTransport.(*http.Transport).Clone() // with its proxy, time-outs and HTTP/2
+	transport.DialContext = dialer.DialContext
 	defer transport.CloseIdleConnections()
 
 	var conn net.Conn // of the last request, if there are redirections

@@ -19,6 +19,8 @@ type settings struct {
 	metrics string // "" for none
 	users   string // password file; "" for none
 	header  string // that carries intents in HTTP requests
+	via     string // name in plain HTTP messages; "" for none
+	names   bool   // ask clients for a name
 
 	logLevel, logFormat string
 	logAccess           bool
@@ -62,7 +64,7 @@ const defaultHeader = "Socket-Intents"
 func defaults() *settings {
 	return &settings{
 		listen: []string{"127.0.0.1:9050", "[::1]:9050"}, // the original's port
-		header: defaultHeader, logLevel: "info", logFormat: "text", logAccess: true,
+		header: defaultHeader, names: true, logLevel: "info", logFormat: "text", logAccess: true,
 		conns: 10_000, perClient: 1_000,
 		handshake: 10 * time.Second, connect: 30 * time.Second, idle: 124 * time.Minute, halfClosed: 4 * time.Minute, udpIdle: 5 * time.Minute, drain: 30 * time.Second,
 		udp: true, portIntents: true,
@@ -88,6 +90,8 @@ func (c *settings) describe(b *config.Body) {
 	config.Text(b, "socket", &c.socket, notEmpty)
 	config.Text(b, "users", &c.users, notEmpty)
 	config.Text(b, "header", &c.header, parseHeader)
+	config.Text(b, "via", &c.via, parseHeader)
+	b.Bool("ask_names", &c.names)
 	b.Bool("port_intents", &c.portIntents)
 	b.Bool("identify", &c.identify)
 	b.Group("log", func(b *config.Body) {

@@ -203,3 +203,19 @@ func (o *outgoing) resolve(ctx context.Context, network, host string) ([]netip.A
 	}
 	return ips, nil
 }
+
+// resolvePTR is a socks.Config's ResolvePTR: it asks the host's name servers, by the
+// network that the manager chooses.
+func (o *outgoing) resolvePTR(ctx context.Context, addr netip.Addr) ([]string, error) {
+	r := socks.RequestFrom(ctx)
+	d := detailsOf(r)
+	ch := o.choose(r, d, socks.Addr{Host: addr.String()})
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		dec, err := o.decide(ctx, r, d, ch, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return dec.Dial(ctx)
+	}}
+	return resolver.LookupAddr(ctx, addr.String())
+}

@@ -77,7 +77,9 @@ func (m *metrics) established(ss *socks.Session) {
 func (m *metrics) ended(ss *socks.Session, reply socks.Reply) {
 	r := ss.Request
 	command := r.Command.String()
-	if r.Command < socks.CommandConnect || r.Command > socks.CommandUDPAssociate {
+	switch r.Command {
+	case socks.CommandConnect, socks.CommandBind, socks.CommandUDPAssociate, socks.CommandResolve, socks.CommandResolvePTR:
+	default:
 		command = "other" // or a client could make 256 of them
 	}
 	m.requests.WithLabelValues(r.Protocol.String(), command, reply.String()).Inc()

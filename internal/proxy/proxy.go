@@ -148,9 +148,9 @@ func (p *Proxy) adoptLocked(c *settings) error {
 func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator) socks.Config {
 	learn := c.learning.on
 	return socks.Config{
-		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve,
+		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve, ResolvePTR: out.resolvePTR,
 		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: kindOf, sender: senderOf, unknown: p.unknown.note},
-		AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
+		IgnoreNames: !c.names, Via: c.via, AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
 		MaxConns: p.affordable(c.conns), MaxConnsPerClient: c.perClient,
 		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,
 		Logger: p.log,

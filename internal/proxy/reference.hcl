@@ -14,6 +14,15 @@ listen = ["127.0.0.1:9050", "[::1]:9050"]
 # The header by which HTTP clients state intents. It is not passed on.
 header = "Socket-Intents"
 
+# The name by which plain HTTP messages tell of this proxy, in the header Via (RFC
+# 9110). By default nothing is added to them.
+# via = "proxy"
+
+# Whether SOCKS clients that offer a name and a password are asked for them where
+# none is needed, as names carry intents. Clients that offer them without having
+# any (tsocks, connect-proxy, torsocks) want false, or a name.
+ask_names = true
+
 # Whether well-known ports (SSH, DNS, mail, ...) stand for intents where nothing
 # else is known.
 port_intents = true
