@@ -9,12 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
@@ -84,6 +87,43 @@ func TestDialReports(t *testing.T) {
 	for _, candidate := range []int32{0, int32(plain)} {
 		if o := <-reported; o.Candidate != candidate || o.Errno != int32(syscall.ECONNREFUSED) {
 			t.Errorf("reported %+v, want candidate %d refused", o, candidate)
+		}
+	}
+}
+
+// A program that makes its socket itself tells how that turned out.
+func TestDecisionReports(t *testing.T) {
+	reported := make(chan *wire.Outcome, 4)
+	answer := suggest("127.0.0.2")
+	f := startFake(t, "", false, func(m *wire.Message) bool {
+		if m.Action == wire.ActionReportRequest {
+			reported <- m.Outcome
+		}
+		return answer(m)
+	})
+	d := dialer(t, f.path)
+	for _, tt := range []struct {
+		name    string
+		network string
+		outcome Outcome
+		want    *wire.Outcome // nil: nothing is reported
+	}{
+		{"given up", "tcp", Outcome{Duration: time.Second, Err: context.Canceled}, nil},
+		{"a datagram", "udp", Outcome{Duration: time.Second}, nil},
+		{"connected", "tcp", Outcome{Duration: 7 * time.Millisecond, Local: netip.MustParseAddrPort("127.0.0.2:4711")}, &wire.Outcome{Milliseconds: 7, LocalPort: 4711}},
+		{"connected, plainly", "tcp", Outcome{PlainTCP: true}, &wire.Outcome{Flags: wire.OutcomePlainTCP}},
+		{"refused", "tcp", Outcome{Err: &net.OpError{Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}, &wire.Outcome{Errno: int32(syscall.ECONNREFUSED)}},
+	} {
+		dec, err := d.Decide(t.Context(), tt.network, "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dec.Report(tt.outcome)
+		if tt.want == nil {
+			continue // that of the next one comes instead
+		}
+		if diff := cmp.Diff(tt.want, <-reported); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
 		}
 	}
 }

@@ -1,0 +1,40 @@
+package client
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// Outcome is how a connection turned out that a program made by itself, following
+// the first Endpoint of a Decision.
+type Outcome struct {
+	Duration time.Duration  // from the call that connects to its end
+	Err      error          // why there is no connection; nil if there is one
+	Local    netip.AddrPort // of the connection, if there is one
+	PlainTCP bool           // it was to be Multipath TCP, and is not
+}
+
+// Report tells the manager how the connection turned out, in the background: the
+// health of a network follows from it, and what is shown of the decision. Nothing
+// is reported about datagrams, which tell nothing by connecting, and to a manager
+// that takes no reports.
+func (dec *Decision) Report(o Outcome) {
+	p := dec.plan
+	if p == nil || p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
+		return
+	}
+	m := &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
+		Milliseconds: uint32(o.Duration.Milliseconds()), Errno: errnoOf(o.Err), LocalPort: o.Local.Port(),
+	}}
+	if o.Err != nil && m.Outcome.Errno == 0 {
+		return // it was given up, which says nothing of the network
+	}
+	if o.PlainTCP {
+		m.Outcome.Flags = wire.OutcomePlainTCP
+	}
+	dec.dialer.daemon().report(o.Err == nil && !p.candidates[0].multipath, m)
+}
