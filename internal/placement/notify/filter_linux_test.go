@@ -1,0 +1,83 @@
+package notify
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// verdict runs the filter on a call. The bpf package's machine reads big-endian,
+// as packets are, where the kernel's seccomp reads the machine's own order: so
+// the words are laid out for it.
+func verdict(t *testing.T, c Calls, arch uint32, nr uint32, args ...uint64) uint32 {
+	t.Helper()
+	vm, err := bpf.NewVM(c.program())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data [64]byte
+	binary.BigEndian.PutUint32(data[offNr:], nr)
+	binary.BigEndian.PutUint32(data[offArch:], arch)
+	for i, a := range args {
+		binary.BigEndian.PutUint32(data[arg(uint32(i)):], uint32(a))
+		binary.BigEndian.PutUint32(data[arg(uint32(i))+4:], uint32(a>>32))
+	}
+	n, err := vm.Run(data[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(n)
+}
+
+func TestFilter(t *testing.T) {
+	if nativeArch == 0 {
+		t.Skip("needs a filter for this architecture")
+	}
+	all := Calls{Connect: true, Messages: true, Streams: true, NoIOURing: true}
+	const (
+		allow  = unix.SECCOMP_RET_ALLOW
+		notify = unix.SECCOMP_RET_USER_NOTIF
+		enosys = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
+		stream = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	)
+	for _, tt := range []struct {
+		name  string
+		calls Calls
+		arch  uint32
+		nr    uint32
+		args  []uint64
+		want  uint32
+	}{
+		{"connect", all, nativeArch, unix.SYS_CONNECT, nil, notify},
+		{"connect, not asked for", Calls{Streams: true}, nativeArch, unix.SYS_CONNECT, nil, allow},
+		{"connect of another architecture", all, unix.AUDIT_ARCH_PPC64, unix.SYS_CONNECT, nil, allow},
+		{"something else", all, nativeArch, unix.SYS_READ, nil, allow},
+		{"sendto a destination", all, nativeArch, unix.SYS_SENDTO, []uint64{3, 1, 1, 0, 0x7fff12345678, 16}, notify},
+		{"sendto a destination at a round address", all, nativeArch, unix.SYS_SENDTO, []uint64{3, 1, 1, 0, 0x7fff00000000, 16}, notify},
+		{"sendto without", all, nativeArch, unix.SYS_SENDTO, []uint64{3, 1, 1, 0, 0, 0}, allow},
+		{"sendmsg", all, nativeArch, unix.SYS_SENDMSG, nil, notify},
+		{"sendmmsg", all, nativeArch, unix.SYS_SENDMMSG, nil, notify},
+		{"sendmsg, not asked for", Calls{Connect: true}, nativeArch, unix.SYS_SENDMSG, nil, allow},
+		{"stream socket", all, nativeArch, unix.SYS_SOCKET, []uint64{unix.AF_INET, stream, 0}, notify},
+		{"stream socket of IPv6", all, nativeArch, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_TCP}, notify},
+		{"datagram socket", all, nativeArch, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_DGRAM, 0}, allow},
+		{"MPTCP by itself", all, nativeArch, unix.SYS_SOCKET, []uint64{unix.AF_INET, stream, unix.IPPROTO_MPTCP}, allow},
+		{"Unix socket", all, nativeArch, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, stream, 0}, allow},
+		{"stream socket, not asked for", Calls{Connect: true}, nativeArch, unix.SYS_SOCKET, []uint64{unix.AF_INET, stream, 0}, allow},
+		{"io_uring", all, nativeArch, unix.SYS_IO_URING_SETUP, nil, enosys},
+		{"io_uring allowed", Calls{Connect: true}, nativeArch, unix.SYS_IO_URING_SETUP, nil, allow},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := verdict(t, tt.calls, tt.arch, tt.nr, tt.args...); got != tt.want {
+				t.Errorf("%#x, want %#x", got, tt.want)
+			}
+		})
+	}
+	if nativeArch == unix.AUDIT_ARCH_X86_64 {
+		if got := verdict(t, all, nativeArch, unix.SYS_CONNECT|x32Bit); got != allow {
+			t.Errorf("x32: %#x", got)
+		}
+	}
+}

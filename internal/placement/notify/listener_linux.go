@@ -1,0 +1,206 @@
+package notify
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnsupported says that this kernel or architecture has no user notification
+// that can be used here.
+var ErrUnsupported = errors.New("seccomp user notification is not supported")
+
+// ErrBusy says that the calling process is under a filter with a listener
+// already: the kernel takes one only.
+var ErrBusy = errors.New("another listener answers for this process already")
+
+// Install gives up the calls of the calling thread, and of the children and
+// programs that it starts from now on, to a new listener, whose descriptor it
+// returns. It sets no-new-privileges, without which only a privileged process may
+// have a filter. The goroutine must be locked to its thread (runtime.LockOSThread)
+// and must execute a program, or end, without being unlocked.
+//
+// The errors ErrUnsupported and ErrBusy are wrapped.
+func Install(c Calls) (fd int, err error) {
+	if nativeArch == 0 {
+		return -1, fmt.Errorf("%w on %s", ErrUnsupported, runtime.GOARCH)
+	}
+	filter, err := c.assemble()
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return -1, os.NewSyscallError("prctl PR_SET_NO_NEW_PRIVS", err)
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	// With WAIT_KILLABLE_RECV (5.19) a signal other than a deadly one does not
+	// interrupt a call that somebody is about to answer.
+	for _, flags := range []uintptr{unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER} {
+		n, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+		runtime.KeepAlive(filter)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINVAL:
+			err = fmt.Errorf("%w (Linux 5.9 or later is needed): %w", ErrUnsupported, os.NewSyscallError("seccomp", errno))
+		case unix.EBUSY:
+			return -1, fmt.Errorf("%w: %w", ErrBusy, os.NewSyscallError("seccomp", errno))
+		case unix.ENOSYS:
+			return -1, fmt.Errorf("%w: %w", ErrUnsupported, os.NewSyscallError("seccomp", errno))
+		default:
+			return -1, os.NewSyscallError("seccomp", errno)
+		}
+	}
+	return -1, err
+}
+
+// Call is a system call that waits for its answer.
+type Call struct {
+	ID   uint64 // of the notification
+	PID  uint32 // of the calling thread, as this process sees it; 0 if it does not
+	NR   int32  // number of the call
+	Args [6]uint64
+}
+
+// The structures of linux/seccomp.h as far as they are known here. The kernel's
+// may be longer; it says how long they are.
+type (
+	notifData struct {
+		nr   int32
+		arch uint32
+		ip   uint64
+		args [6]uint64
+	}
+	notif struct {
+		id    uint64
+		pid   uint32
+		flags uint32
+		data  notifData
+	}
+	notifResp struct {
+		id    uint64
+		val   int64
+		err   int32
+		flags uint32
+	}
+	notifAddFD struct {
+		id         uint64
+		flags      uint32
+		srcfd      uint32
+		newfd      uint32
+		newfdFlags uint32
+	}
+	notifSizes struct{ notif, resp, data uint16 }
+)
+
+// Listener takes notifications and answers them. Its methods may be called by
+// several goroutines at once.
+type Listener struct {
+	fd    int
+	sizes notifSizes
+}
+
+// NewListener makes one of a descriptor that Install returned, perhaps in another
+// process. The descriptor is the Listener's from then on, if there is no error.
+func NewListener(fd int) (*Listener, error) {
+	l := &Listener{fd: fd}
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&l.sizes))); errno != 0 {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, os.NewSyscallError("seccomp SECCOMP_GET_NOTIF_SIZES", errno))
+	}
+	l.sizes.notif = max(l.sizes.notif, uint16(unsafe.Sizeof(notif{})))
+	l.sizes.resp = max(l.sizes.resp, uint16(unsafe.Sizeof(notifResp{})))
+	// Caller and listener run on one processor in turn instead of waking each
+	// other across two (6.6). Without it all works the same.
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+	return l, nil
+}
+
+// Close closes the descriptor. Calls that wait for an answer then fail with
+// ENOSYS, and so do all later ones.
+func (l *Listener) Close() error { return unix.Close(l.fd) }
+
+// ErrEnded says that no process is left that the listener answers for.
+var ErrEnded = errors.New("no process is left")
+
+// A Buffer is what Receive works with. Each goroutine that receives has its own.
+type Buffer struct{ b []uint64 } // the structures are aligned to eight bytes
+
+// Receive waits for the next call. It blocks its thread, since the kernel's poll
+// tells several readers of one notification and the descriptor's own wait cannot
+// be ended. It returns ErrEnded when the last process is gone.
+func (l *Listener) Receive(buf *Buffer) (Call, error) {
+	words := (int(l.sizes.notif) + 7) / 8
+	if len(buf.b) < words {
+		buf.b = make([]uint64, words)
+	}
+	for {
+		fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+		switch _, err := unix.Poll(fds, -1); {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return Call{}, os.NewSyscallError("poll", err)
+		case fds[0].Revents&unix.POLLNVAL != 0:
+			return Call{}, os.ErrClosed
+		case fds[0].Revents&unix.POLLIN == 0:
+			return Call{}, ErrEnded
+		}
+		clear(buf.b)
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&buf.b[0])))
+		switch errno {
+		case 0:
+			n := (*notif)(unsafe.Pointer(&buf.b[0]))
+			return Call{ID: n.id, PID: n.pid, NR: n.data.nr, Args: n.data.args}, nil
+		case unix.ENOENT, unix.EINTR:
+			// The call was withdrawn: its thread was killed or took a signal.
+		default:
+			return Call{}, os.NewSyscallError("ioctl SECCOMP_IOCTL_NOTIF_RECV", errno)
+		}
+	}
+}
+
+// Valid tells whether the call still waits. What was found out about its thread
+// before, such as its memory, was that thread's then, and not that of another one
+// which has its number since.
+func (l *Listener) Valid(c Call) bool {
+	id := c.ID
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, uintptr(unsafe.Pointer(&id)))
+	return errno == 0
+}
+
+// Continue lets the kernel carry the call out. An error says that nobody waits for
+// it any more.
+func (l *Listener) Continue(c Call) error {
+	return l.respond(notifResp{id: c.ID, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
+}
+
+// Fail makes the call fail with errno.
+func (l *Listener) Fail(c Call, errno unix.Errno) error {
+	return l.respond(notifResp{id: c.ID, err: -int32(errno)})
+}
+
+func (l *Listener) respond(r notifResp) error {
+	b := make([]uint64, (int(l.sizes.resp)+7)/8)
+	*(*notifResp)(unsafe.Pointer(&b[0])) = r
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&b[0]))); errno != 0 {
+		return os.NewSyscallError("ioctl SECCOMP_IOCTL_NOTIF_SEND", errno)
+	}
+	return nil
+}
+
+// Return puts a copy of fd into the process and makes the call return its number
+// there (Linux 5.14), closed on execution or not.
+func (l *Listener) Return(c Call, fd int, closeOnExec bool) error {
+	a := notifAddFD{id: c.ID, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcfd: uint32(fd)}
+	if closeOnExec {
+		a.newfdFlags = unix.O_CLOEXEC
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a))); errno != 0 {
+		return os.NewSyscallError("ioctl SECCOMP_IOCTL_NOTIF_ADDFD", errno)
+	}
+	return nil
+}
