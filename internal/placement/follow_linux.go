@@ -1,0 +1,206 @@
+package placement
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/client"
+)
+
+const (
+	// maxFollowed bounds the copies of sockets that are kept; more connections
+	// under way than that are not reported.
+	maxFollowed = 4096
+	// patience is how long a connection may take. Whoever waits longer has given
+	// up, as nearly all programs do; what a copy is kept for is over.
+	patience = 30 * time.Second
+	// synRetransmission is when the first SYN is sent again (RFC 6298 section 2.1).
+	// A connection that ended without an answer after that has timed out.
+	synRetransmission = time.Second
+)
+
+// follower finds out what becomes of connections from copies of their sockets, and
+// reports it to the manager. It takes nothing from a socket that the program would
+// miss: SO_ERROR, which reading clears, stays unread.
+type follower struct {
+	epoll int
+	most  int
+
+	mu    sync.Mutex
+	under map[int]*attempt // by descriptor: the copies are this follower's
+}
+
+// attempt is a connection under way.
+type attempt struct {
+	fd       int
+	decision *client.Decision
+	begun    time.Time
+}
+
+func newFollower() (*follower, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("follow connections: %w", os.NewSyscallError("epoll_create1", err))
+	}
+	f := &follower{epoll: epoll, most: maxFollowed, under: map[int]*attempt{}}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		f.most = int(min(maxFollowed, limit.Cur/2))
+	}
+	go f.run()
+	return f, nil
+}
+
+// add follows the connection that is about to be made. It tells whether fd is the
+// follower's from then on.
+func (f *follower) add(fd int, d *client.Decision) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.under) >= f.most {
+		return false
+	}
+	// By edges: a socket that is not connecting yet counts as hung up, and would
+	// be told again and again.
+	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(fd)}
+	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, fd, &ev) != nil {
+		return false
+	}
+	f.under[fd] = &attempt{fd, d, time.Now()}
+	return true
+}
+
+func (f *follower) run() {
+	events := make([]unix.EpollEvent, 64)
+	swept := time.Now()
+	for {
+		// The time limit is for those that nothing happens to.
+		n, err := unix.EpollWait(f.epoll, events, int(time.Second/time.Millisecond))
+		if err != nil {
+			n = 0 // EINTR
+		}
+		now := time.Now()
+		for _, e := range events[:n] {
+			f.look(int(e.Fd), now)
+		}
+		if now.Sub(swept) >= time.Second {
+			swept = now
+			f.sweep(now)
+		}
+	}
+}
+
+// look looks at one connection, and is done with it if it came to an end.
+func (f *follower) look(fd int, now time.Time) {
+	f.mu.Lock()
+	a := f.under[fd]
+	f.mu.Unlock()
+	if a == nil {
+		return
+	}
+	switch o, result := a.outcome(now); result {
+	case pending:
+	default:
+		f.drop(a)
+		if result == known {
+			a.decision.Report(o)
+		}
+		_ = unix.Close(fd)
+	}
+}
+
+// drop forgets an attempt. The copy is closed after that, so that its number is
+// not another one's meanwhile.
+func (f *follower) drop(a *attempt) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.under, a.fd)
+}
+
+func (f *follower) sweep(now time.Time) {
+	f.mu.Lock()
+	var old []int
+	for fd, a := range f.under {
+		if now.Sub(a.begun) > patience {
+			old = append(old, fd)
+		}
+	}
+	f.mu.Unlock()
+	for _, fd := range old {
+		f.look(fd, now)
+	}
+}
+
+type result int
+
+const (
+	pending result = iota
+	known
+	nothing // over, and nothing to tell
+)
+
+// outcome is what became of the attempt.
+func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
+	took := now.Sub(a.begun)
+	info, err := unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return o, nothing
+	}
+	name, err := unix.Getsockname(a.fd)
+	if err != nil {
+		return o, nothing
+	}
+	return judge(info.State, took, info.Segs_in > 0, localOf(name), func() bool { return becamePlain(a.fd) })
+}
+
+// judge makes an outcome of what is seen. The port tells a socket that has tried
+// from one that has not begun: it is given when connecting, and stays.
+func judge(state uint8, took time.Duration, answered bool, local netip.AddrPort, plain func() bool) (o client.Outcome, r result) {
+	o = client.Outcome{Duration: took, Local: local}
+	switch {
+	case state == tcpSynSent && took <= patience:
+		return o, pending
+	case state == tcpSynSent:
+		o.Err = unix.ETIMEDOUT
+	case state != tcpClose:
+		o.PlainTCP = plain()
+	case local.Port() == 0 && took <= patience:
+		return o, pending // not begun
+	case local.Port() == 0:
+		return o, nothing
+	case answered:
+		o.Err = unix.ECONNREFUSED
+	case took >= synRetransmission:
+		o.Err = unix.ETIMEDOUT
+	default:
+		// Refused, or told to be out of reach; the kernel no longer says which.
+		return o, nothing
+	}
+	return o, known
+}
+
+func localOf(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// becamePlain tells that an MPTCP socket has fallen back to TCP: it has no
+// MPTCP_INFO then (linux/mptcp.h). TCP sockets are what they are.
+func becamePlain(fd int) bool {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil || protocol != unix.IPPROTO_MPTCP {
+		return false
+	}
+	const mptcpInfo = 1
+	_, err = unix.GetsockoptInt(fd, unix.SOL_MPTCP, mptcpInfo)
+	return err == unix.EOPNOTSUPP || err == unix.ENOPROTOOPT //nolint:errorlint // system calls give no other kind
+}

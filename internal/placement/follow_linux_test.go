@@ -1,0 +1,41 @@
+package placement
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestJudge(t *testing.T) {
+	bound, free := netip.MustParseAddrPort("192.0.2.7:40000"), netip.MustParseAddrPort("192.0.2.7:0")
+	for _, tt := range []struct {
+		name     string
+		state    uint8
+		took     time.Duration
+		answered bool
+		local    netip.AddrPort
+		plain    bool
+		result   result
+		err      error
+	}{
+		{"not begun", tcpClose, time.Millisecond, false, free, false, pending, nil},
+		{"never begun", tcpClose, patience + 1, false, free, false, nothing, nil},
+		{"connecting", tcpSynSent, time.Millisecond, false, bound, false, pending, nil},
+		{"connecting for ever", tcpSynSent, patience + 1, false, bound, false, known, unix.ETIMEDOUT},
+		{"connected", tcpEstablished, time.Millisecond, true, bound, false, known, nil},
+		{"connected, plainly", tcpEstablished, time.Millisecond, true, bound, true, known, nil},
+		{"connected, and the peer has closed already", 8, time.Millisecond, true, bound, false, known, nil},
+		{"refused", tcpClose, time.Millisecond, true, bound, false, known, unix.ECONNREFUSED},
+		{"timed out", tcpClose, 7 * time.Second, false, bound, false, known, unix.ETIMEDOUT},
+		{"refused or out of reach", tcpClose, time.Millisecond, false, bound, false, nothing, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o, r := judge(tt.state, tt.took, tt.answered, tt.local, func() bool { return tt.plain })
+			if r != tt.result || r == known && (o.Err != tt.err || o.PlainTCP != tt.plain || o.Duration != tt.took || o.Local != tt.local) { //nolint:errorlint // these very errors
+				t.Errorf("%v, %+v", r, o)
+			}
+		})
+	}
+}

@@ -1,0 +1,188 @@
+package placement
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit statuses of a program that could not be started, as those of env(1).
+const (
+	StatusFailed      = 125 // the command itself failed
+	StatusNotExecuted = 126 // the program is there and cannot be executed
+	StatusNotFound    = 127
+)
+
+// The names under which the program that calls Run starts itself again; see
+// Dispatch.
+const (
+	superviseName = "run-supervisor"
+	childName     = "run-child"
+	probeName     = "run-nothing"
+)
+
+// Dispatch does the work of the processes that Run starts from the running
+// executable. A program that calls Run calls it first, with its arguments
+// without the name; if it is handled, the program ends with the status.
+func Dispatch(args []string) (status int, handled bool) {
+	if len(args) < 2 {
+		return 0, false
+	}
+	switch args[0] {
+	case superviseName:
+		return supervise(args[1:]), true
+	case childName:
+		return becomeProgram(args[1:]), true
+	case probeName:
+		return 0, true
+	}
+	return 0, false
+}
+
+// A StartError says that the program was not started. Status is what a shell
+// would want to know.
+type StartError struct {
+	Status int
+	Err    error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Run runs the program and returns its exit status when it has ended; its
+// descendants may go on, and are placed as long as they live. If a signal ended
+// the program, that signal ends this process too, so that who waits for it is told
+// the same. self is what the running executable is called, for processes that are
+// started from it. What this process has open, standard error excepted, is the
+// program's: it is closed here, and standard input and output lead nowhere.
+func Run(self string, o Options, program []string, stderr io.Writer) (status int, err error) {
+	path, err := exec.LookPath(program[0])
+	if err != nil {
+		status := StatusNotExecuted
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+			status = StatusNotFound
+		}
+		return 0, &StartError{status, fmt.Errorf("%s: %w", program[0], errors.Unwrap(err))}
+	}
+	if nested, err := joinOuter(o); err != nil {
+		return 0, &StartError{StatusFailed, err}
+	} else if nested {
+		err := unix.Exec(path, program, os.Environ())
+		return 0, &StartError{StatusNotExecuted, fmt.Errorf("%s: %w", path, err)}
+	}
+
+	theirs := openDescriptors()
+	own, other, err := socketPair()
+	if err != nil {
+		return 0, &StartError{StatusFailed, err}
+	}
+	f := &front{channel: newChannel(own), signals: make(chan os.Signal, 64), terminal: terminal()}
+	// Before the program is there, so that no signal is lost or ends the front
+	// alone. Those that stop a job are left to the program: if it stops, so does
+	// the front.
+	signal.Notify(f.signals)
+	_, err = os.StartProcess("/proc/self/exe", []string{self, superviseName, strconv.Itoa(int(other.Fd()))}, &os.ProcAttr{
+		Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setpgid: true},
+	})
+	_ = other.Close()
+	if err != nil {
+		return 0, &StartError{StatusFailed, fmt.Errorf("start the supervisor: %w", err)}
+	}
+	leaveOpen(theirs)
+	if err := f.channel.enc.Encode(plan{Options: o, Path: path, Args: program, Group: unix.Getpgrp()}); err != nil {
+		return 0, &StartError{StatusFailed, fmt.Errorf("tell the supervisor: %w", err)}
+	}
+	return f.wait(stderr)
+}
+
+// front waits for the program and passes signals on.
+type front struct {
+	channel  *channel
+	signals  chan os.Signal
+	terminal int // descriptor of the controlling terminal, -1 without one
+}
+
+func terminal() int {
+	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+func (f *front) wait(stderr io.Writer) (int, error) {
+	told := make(chan news)
+	go func() {
+		defer close(told)
+		for {
+			var n news
+			if f.channel.dec.Decode(&n) != nil {
+				return
+			}
+			told <- n
+		}
+	}()
+	for {
+		select {
+		case s := <-f.signals:
+			if sig := s.(syscall.Signal); f.passOn(sig) {
+				_ = f.channel.enc.Encode(order{sig}) // it may just have ended
+			}
+		case n, ok := <-told:
+			switch {
+			case !ok:
+				_, _ = fmt.Fprintln(stderr, "mammactl run: the supervisor was killed; what the program connects from now on fails with ENOSYS")
+				return StatusFailed, nil
+			case n.Failed != "":
+				return 0, &StartError{n.Status, errors.New(n.Failed)}
+			case n.Stopped != 0:
+				// The shell sees that the job has stopped, and continues both.
+				_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+			case n.Exited != nil:
+				return *n.Exited, nil
+			case n.Killed != 0:
+				return endBy(n.Killed), nil
+			}
+		}
+	}
+}
+
+// passOn tells whether the program is to get a signal that the front got.
+func (f *front) passOn(s syscall.Signal) bool {
+	switch s {
+	case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		// About the front itself, or the program gets it as a member of the job.
+		return false
+	case unix.SIGINT, unix.SIGQUIT:
+		// The terminal sends these to all of the job in its foreground, the
+		// program included. Where that is not so, somebody else has sent it.
+		if f.terminal >= 0 {
+			group, err := unix.IoctlGetInt(f.terminal, unix.TIOCGPGRP)
+			return err != nil || group != unix.Getpgrp()
+		}
+	}
+	return true
+}
+
+// endPatience bounds the wait for a signal to end this process. It does not if it
+// is ignored.
+const endPatience = time.Second
+
+// endBy ends this process by the signal that ended the program. Where the signal
+// does not, it returns what a shell makes of it.
+func endBy(s syscall.Signal) int {
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // one core dump is enough
+	signal.Reset(s)
+	_ = unix.Kill(unix.Getpid(), s)
+	// Another thread may be the one that it reaches.
+	time.Sleep(endPatience)
+	return 128 + int(s)
+}

@@ -1,0 +1,84 @@
+package placement
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/socket-intents/mamma/intent"
+)
+
+// Part states intents for some of a program's connections: those of a port, to a
+// network, or of a command.
+type Part struct {
+	Low, High uint16       // the ports meant; 0, 0: it is not about ports
+	Network   netip.Prefix // of the destination; invalid: it is not about networks
+	Command   string       // name of the connecting process; "": it is not about commands
+	Intents   intent.Set
+}
+
+// ParsePart reads PORT=INTENTS, LOW-HIGH=INTENTS, NETWORK=INTENTS or
+// COMMAND=INTENTS, such as "443=category=query", "192.0.2.0/24=filesize=3M" or
+// "rsync=category=bulktransfer".
+func ParsePart(text string) (Part, error) {
+	what, intents, ok := strings.Cut(text, "=")
+	if !ok || what == "" || intents == "" {
+		return Part{}, fmt.Errorf("%q must be PORT=INTENTS, NETWORK=INTENTS or COMMAND=INTENTS, such as \"443=category=query\"", text)
+	}
+	set, err := intent.Parse(intents)
+	if err != nil {
+		return Part{}, fmt.Errorf("%q: %w", text, err)
+	}
+	p := Part{Intents: set}
+	if network, err := netip.ParsePrefix(what); err == nil {
+		p.Network = network.Masked()
+		return p, nil
+	}
+	if a, err := netip.ParseAddr(what); err == nil && a.Zone() == "" {
+		p.Network = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+		return p, nil
+	}
+	if strings.Trim(what, "0123456789-") == "" {
+		low, high, isRange := strings.Cut(what, "-")
+		if !isRange {
+			high = low
+		}
+		l, err1 := strconv.ParseUint(low, 10, 16)
+		h, err2 := strconv.ParseUint(high, 10, 16)
+		if err1 != nil || err2 != nil || l == 0 || l > h {
+			return Part{}, fmt.Errorf("%q: %q is no port, and no range of ports", text, what)
+		}
+		p.Low, p.High = uint16(l), uint16(h)
+		return p, nil
+	}
+	if strings.ContainsAny(what, "/") {
+		return Part{}, fmt.Errorf("%q: %q is neither a network nor the name of a command", text, what)
+	}
+	p.Command = what
+	return p, nil
+}
+
+// matches tells whether a connection is one of the part's.
+func (p *Part) matches(dest netip.AddrPort, command string) bool {
+	switch {
+	case p.High != 0:
+		return p.Low <= dest.Port() && dest.Port() <= p.High
+	case p.Network.IsValid():
+		return p.Network.Contains(dest.Addr())
+	}
+	// The kernel keeps 15 bytes of a name (prctl(2), PR_SET_NAME).
+	return p.Command != "" && command != "" && p.Command[:min(len(p.Command), 15)] == command
+}
+
+// intents are those of a connection, and where they are from.
+func (o *Options) intents(dest netip.AddrPort, command string) (set intent.Set, from string) {
+	from = "run"
+	for i := range o.Parts {
+		if p := &o.Parts[i]; p.matches(dest, command) {
+			set, from = p.Intents, "run, part"
+			break
+		}
+	}
+	return set.Merge(o.Intents), from
+}

@@ -1,0 +1,344 @@
+package placement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/placement/notify"
+)
+
+// receivers is how many calls are handled at once. Each waits for the manager
+// most of its time; with less of them than that, callers would wait for others.
+const receivers = 16
+
+// decisionTimeout is how long a program waits for the manager at most. A dialler
+// that is late tries the alternates; here the one connection would go wrong. As
+// long as a connection attempt is waited for (RFC 8305 section 5) nobody minds.
+const decisionTimeout = 250 * time.Millisecond
+
+// placer answers calls: it binds the sockets that they are about.
+type placer struct {
+	options Options
+	say     *speaker
+	dialer  *client.Dialer
+	netns   uint64
+	guests  guests
+	follow  *follower
+
+	mu     sync.Mutex
+	placed map[uint64]struct{} // by cookie: sockets that were seen to
+}
+
+func newPlacer(o Options, say *speaker) (*placer, error) {
+	netns, err := ownNetns()
+	if err != nil {
+		return nil, fmt.Errorf("find out about this network namespace: %w", err)
+	}
+	f, err := newFollower()
+	if err != nil {
+		return nil, err
+	}
+	p := &placer{options: o, say: say, netns: netns, follow: f, placed: map[uint64]struct{}{}}
+	p.dialer = &client.Dialer{Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: decisionTimeout}}
+	p.warm()
+	return p, nil
+}
+
+// warm opens the way to the manager before the program runs: else the first
+// connection would pay for it.
+func (p *placer) warm() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if dec, err := p.dialer.Decide(ctx, "tcp", "192.0.2.1:1"); err == nil && dec.Err() != nil {
+		p.withoutManager(dec.Err())
+	}
+}
+
+// withoutManager says, once, that connections are not placed.
+func (p *placer) withoutManager(err error) {
+	then := "connections go as if nobody was there"
+	if p.options.Require {
+		then = "connections are refused"
+	}
+	p.say.once("manager", "no Multi Access Manager answers, %s: %v", then, err)
+}
+
+// serve handles the calls that l hands over, as long as the process lives.
+func (p *placer) serve(l *notify.Listener) {
+	for range receivers {
+		go func() {
+			// It blocks in the kernel nearly all the time.
+			runtime.LockOSThread()
+			var buf notify.Buffer
+			for {
+				c, err := l.Receive(&buf)
+				if err != nil {
+					return // the last process is gone, and this one will be
+				}
+				p.handle(l, c)
+			}
+		}()
+	}
+}
+
+// handle answers one call.
+func (p *placer) handle(l *notify.Listener, c notify.Call) {
+	if c.NR == unix.SYS_SOCKET {
+		p.makeStream(l, c)
+		return
+	}
+	var refused *refusal
+	if err := p.place(l, c); errors.As(err, &refused) {
+		p.say.line("%v", refused)
+		_ = l.Fail(c, unix.ENETUNREACH)
+		return
+	}
+	_ = l.Continue(c)
+}
+
+// refusal says why a connection is refused.
+type refusal struct {
+	dest netip.AddrPort
+	who  caller
+	why  error
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%q[%d] may not connect to %v: %v", r.who.command, r.who.pid, r.dest, r.why)
+}
+
+func (r *refusal) Unwrap() error { return r.why }
+
+// errNoManager says that nobody decided.
+var errNoManager = errors.New("no Multi Access Manager answers")
+
+// place binds the socket that c is about. A refusal ends the call; after any other
+// error, and after none, it goes on.
+func (p *placer) place(l *notify.Listener, c notify.Call) error {
+	w, err := readWish(c)
+	if errors.Is(err, errNoSocket) {
+		return nil
+	}
+	dest := netip.AddrPortFrom(w.dest.Addr().Unmap(), w.dest.Port())
+	if err == nil && !far(dest.Addr()) {
+		return nil
+	}
+	var who caller
+	th, threadErr := openThread(c.PID)
+	if threadErr == nil {
+		defer th.close()
+		who, threadErr = th.caller()
+	}
+	o := p.optionsOf(who)
+	if err := errors.Join(err, threadErr); err != nil {
+		return o.unplaced(dest, who, err)
+	}
+	fd, err := th.descriptor(w.fd)
+	if err != nil {
+		return o.unplaced(dest, who, err)
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			_ = unix.Close(fd)
+		}
+	}()
+	s, err := inspect(fd)
+	switch {
+	case errors.Is(err, errNoSocket):
+		return nil
+	case err != nil:
+		return o.unplaced(dest, who, err)
+	case !l.Valid(c):
+		return nil // what was read may have been another thread's
+	}
+	how, ok := p.way(&s)
+	if !ok || p.seen(s.cookie) {
+		return nil
+	}
+	begun := time.Now()
+	ch, err := p.decide(&s, dest, who, o)
+	if err == nil {
+		err = p.bind(&s, ch, how)
+	}
+	if err != nil {
+		if errors.Is(err, errNoManager) {
+			p.withoutManager(err)
+		}
+		return o.unplaced(dest, who, err)
+	}
+	p.note(s.cookie)
+	if o.Verbose {
+		p.say.line("%q[%d] -> %v  %v  %v", who.command, who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
+	}
+	if s.typ == unix.SOCK_STREAM {
+		kept = p.follow.add(fd, ch.decision)
+	}
+	return nil
+}
+
+// optionsOf gives what counts for a process: what an inner run has stated, else
+// what this one has.
+func (p *placer) optionsOf(who caller) *Options {
+	if o, ok := p.guests.of(who.pid); ok {
+		return o
+	}
+	return &p.options
+}
+
+// unplaced is for a connection that could not be placed: it goes on, or is refused
+// if that is asked for.
+func (o *Options) unplaced(dest netip.AddrPort, who caller, err error) error {
+	if !o.Require {
+		return err
+	}
+	return &refusal{dest, who, err}
+}
+
+// far tells whether an address is one that networks differ about. Loopback,
+// link-local and multicast destinations have their interface already.
+func far(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast() && a.Zone() == "" &&
+		a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// binding is how a socket can be placed.
+type binding int
+
+const (
+	bySource binding = iota
+	byDevice
+)
+
+// way tells how a socket can be placed, and whether it is to be placed at all:
+// those that the program has bound, or that are connected, are left alone, and so
+// are those of another network namespace, where names and addresses mean something
+// else.
+func (p *placer) way(s *socket) (binding, bool) {
+	switch {
+	case s.netns != p.netns, s.device != "", !s.closed, !s.source.Addr().Unmap().IsUnspecified() && s.source.Addr().IsValid():
+		return 0, false
+	case s.source.Port() == 0:
+		return bySource, true
+	case s.typ == unix.SOCK_DGRAM && ephemeral(s.source.Port()):
+		// Bound to a port of the kernel's choice and to no address, as QUIC
+		// libraries do it: no server. An address can no longer be given.
+		return byDevice, true
+	}
+	return 0, false
+}
+
+// choice is what was decided about a connection.
+type choice struct {
+	endpoint client.Endpoint
+	device   string // "": the source address is enough
+	decision *client.Decision
+}
+
+func (c *choice) String() string {
+	if !c.endpoint.Source.IsValid() {
+		return "the kernel's choice: " + c.decision.Reason()
+	}
+	device := c.device
+	if device == "" {
+		device = interfaceOf(c.endpoint.Source)
+	}
+	return fmt.Sprintf("%v on %s: %s", c.endpoint.Source, device, c.decision.Reason())
+}
+
+// decide asks the manager about a connection.
+func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *Options) (*choice, error) {
+	set, from := o.intents(dest, who.command)
+	ctx := client.WithOrigin(intent.NewContext(context.Background(), set), client.Origin{
+		UID: who.uid, PID: uint32(who.pid), Command: who.command, Source: from,
+	})
+	dec, err := p.dialer.Decide(ctx, s.network(), dest.String())
+	if err != nil {
+		return nil, err
+	}
+	if err := dec.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoManager, err)
+	}
+	list, err := dec.Endpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(list, func(e client.Endpoint) bool { return e.Remote.Addr() == dest.Addr() })
+	if i < 0 {
+		return nil, errors.New("the decision is about another address")
+	}
+	return &choice{list[i], dec.Device(), dec}, nil
+}
+
+// bind does to the socket what was decided.
+func (p *placer) bind(s *socket, c *choice, how binding) error {
+	if !c.endpoint.Source.IsValid() && c.device == "" {
+		return nil
+	}
+	if how == byDevice {
+		device := c.device
+		if device == "" {
+			device = interfaceOf(c.endpoint.Source)
+		}
+		if device == "" {
+			return fmt.Errorf("no interface has the address %v", c.endpoint.Source)
+		}
+		return s.bindDevice(device)
+	}
+	return s.bind(c.endpoint)
+}
+
+// interfaceOf names the interface that has an address, "" if none has.
+func interfaceOf(a netip.Addr) string {
+	list, err := net.Interfaces()
+	if err != nil {
+		return ""
+	}
+	for _, i := range list {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, have := range addrs {
+			if n, ok := have.(*net.IPNet); ok {
+				if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap() == a {
+					return i.Name
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// maxPlaced bounds the memory of sockets that were seen to. One that was forgotten
+// is looked at once more, and found bound.
+const maxPlaced = 65536
+
+// seen tells whether the socket was seen to before: one call can notify more than
+// once, and a datagram socket calls again and again.
+func (p *placer) seen(cookie uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.placed[cookie]
+	return ok
+}
+
+func (p *placer) note(cookie uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.placed) >= maxPlaced {
+		clear(p.placed)
+	}
+	p.placed[cookie] = struct{}{}
+}

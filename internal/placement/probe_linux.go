@@ -1,0 +1,88 @@
+package placement
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/placement/notify"
+)
+
+// Obstacle is what keeps Run from placing connections on this host, and what to do
+// about it.
+type Obstacle struct {
+	Err    error
+	Remedy string // for people; "" if there is none
+}
+
+// Probe finds out whether Run can place connections here, by doing to a process of
+// its own what it does to a program. self is as for Run. It returns nil if it can.
+func Probe(self string) *Obstacle {
+	s := &supervisor{self: self, plan: plan{Path: "/proc/self/exe", Args: []string{self, probeName, ""}, Group: unix.Getpgrp()}}
+	c, err := s.startChild(nil)
+	if err != nil {
+		return &Obstacle{Err: err}
+	}
+	l, err := c.listener(s.program)
+	_ = c.tell.Close() // it ends without becoming anything
+	var ws unix.WaitStatus
+	for {
+		if _, werr := unix.Wait4(s.program, &ws, 0, nil); !errors.Is(werr, unix.EINTR) {
+			break
+		}
+	}
+	_ = unix.Close(s.pidfd)
+	if err == nil {
+		_ = l.Close()
+		return nil
+	}
+	return &Obstacle{err, remedy(err, yama(), status("Seccomp"))}
+}
+
+// remedy says what to do about an error, from what the kernel tells of Yama's
+// ptrace_scope ("" without Yama) and of this process.
+func remedy(err error, yama, seccomp string) string {
+	switch {
+	case errors.Is(err, unix.EPERM) && (yama == "2" || yama == "3"):
+		return fmt.Sprintf("kernel.yama.ptrace_scope is %s, which lets no process look at its children: 1 is needed (sysctl -w kernel.yama.ptrace_scope=1; after 3 only a restart with less)", yama)
+	case strings.Contains(err.Error(), notify.ErrBusy.Error()):
+		return "this shell is in a program that uses seccomp notification itself, such as a container's runtime; run it outside"
+	case strings.Contains(err.Error(), notify.ErrUnsupported.Error()):
+		return "a kernel of 5.9 or later with CONFIG_SECCOMP_FILTER is needed"
+	case errors.Is(err, unix.EPERM) || strings.Contains(err.Error(), unix.EPERM.Error()):
+		if seccomp == "2" {
+			return "a filter of seccomp is in force, as in containers: it must allow seccomp, pidfd_getfd and process_vm_readv (docker run --security-opt seccomp=PROFILE)"
+		}
+	}
+	return ""
+}
+
+// yama is the value of Yama's ptrace_scope, "" without Yama.
+func yama() string {
+	b, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	if err != nil {
+		return ""
+	}
+	if _, err := strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// status is a field of this process's status (proc_pid_status(5)).
+func status(key string) string {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, key+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

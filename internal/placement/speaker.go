@@ -1,0 +1,49 @@
+package placement
+
+import (
+	"fmt"
+	"os"
+	"sync"
+)
+
+// speaker tells the person at the terminal, on standard error. The zero value is
+// ready. It is safe for concurrent use.
+type speaker struct {
+	mu    sync.Mutex
+	told  map[string]bool
+	ended bool
+}
+
+// line prints a line.
+func (s *speaker) line(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lineLocked(format, args...)
+}
+
+func (s *speaker) lineLocked(format string, args ...any) {
+	if !s.ended {
+		_, _ = fmt.Fprintf(os.Stderr, "mammactl run: "+format+"\n", args...)
+	}
+}
+
+// once prints a line if nothing about the topic was printed before.
+func (s *speaker) once(topic, format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told[topic] {
+		return
+	}
+	if s.told == nil {
+		s.told = map[string]bool{}
+	}
+	s.told[topic] = true
+	s.lineLocked(format, args...)
+}
+
+// end keeps everything to itself from now on.
+func (s *speaker) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}

@@ -1,0 +1,269 @@
+package placement
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/placement/notify"
+)
+
+// supervisor starts the program, answers for it and its descendants, and reaps
+// them.
+type supervisor struct {
+	channel *channel
+	plan    plan
+	self    string
+	say     *speaker
+	program int // its process
+	pidfd   int // the same, so that no signal goes to another one
+}
+
+// supervise is the process that Run starts. Its argument is the descriptor of the
+// channel to the front.
+func supervise(args []string) int {
+	theirs := openDescriptors()
+	f, err := inherited(args[0])
+	if err != nil {
+		return StatusFailed
+	}
+	theirs = slices.DeleteFunc(theirs, func(fd int) bool { return fd == int(f.Fd()) })
+	// Nothing that is meant for the program, or comes from its terminal, may end
+	// this process: without it the program's connects fail. The signals have a
+	// handler rather than being ignored, which the program would inherit.
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored)
+	s := &supervisor{channel: newChannel(f), self: os.Args[0], say: &speaker{}}
+	if err := s.channel.dec.Decode(&s.plan); err != nil {
+		return StatusFailed // the front is gone
+	}
+	if err := s.start(theirs); err != nil {
+		status := StatusFailed
+		if e := (*StartError)(nil); errors.As(err, &e) {
+			status = e.Status
+		}
+		_ = s.channel.enc.Encode(news{Failed: err.Error(), Status: status})
+		return StatusFailed
+	}
+	go s.obey()
+	s.reap()
+	return 0
+}
+
+// openDescriptors lists the descriptors that this process was started with, but
+// for the standard ones.
+func openDescriptors() (list []int) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= 2 {
+			continue
+		}
+		// Go's own are closed on execution.
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			list = append(list, fd)
+		}
+	}
+	return list
+}
+
+// start starts the program, placed if that is possible. theirs are the descriptors
+// that are the program's.
+func (s *supervisor) start(theirs []int) error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("adopt descendants: %w", os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", err))
+	}
+	p, err := newPlacer(s.plan.Options, s.say)
+	if err != nil {
+		return err
+	}
+	outer, err := p.listenForInner()
+	if err != nil {
+		return err
+	}
+	child, err := s.startChild([]string{outer})
+	if err != nil {
+		return err
+	}
+	leaveOpen(theirs)
+
+	listener, why := child.listener(s.program)
+	switch {
+	case why == nil:
+		p.serve(listener)
+	case s.plan.Options.Require:
+		return fmt.Errorf("connections cannot be placed: %w", why)
+	default:
+		s.say.once("run", "connections are not placed: %v", why)
+	}
+	return child.proceed()
+}
+
+// leaveOpen leaves to the program alone what it has open: who waits for the other
+// end is to see that the program closes it.
+func leaveOpen(theirs []int) {
+	for _, fd := range theirs {
+		_ = unix.Close(fd)
+	}
+	silence(0, 1)
+}
+
+// silence points descriptors to nowhere, so that who waits for the other end of
+// them does not wait for this process.
+func silence(fds ...int) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer func() { _ = null.Close() }()
+	for _, fd := range fds {
+		_ = unix.Dup3(int(null.Fd()), fd, 0)
+	}
+}
+
+// calls are the system calls that are handed over.
+func (o *Options) calls() notify.Calls {
+	return notify.Calls{Connect: true, Messages: !o.NoMessages, Streams: o.MPTCP, NoIOURing: !o.AllowIOURing}
+}
+
+// child is the process that becomes the program, with the pipes to it.
+type child struct {
+	hear *bufio.Reader
+	tell *os.File
+}
+
+// startChild starts the process that becomes the program. environment is added to
+// the program's.
+func (s *supervisor) startChild(environment []string) (*child, error) {
+	var toChild, fromChild [2]int
+	if err := errors.Join(syscall.Pipe2(toChild[:], 0), syscall.Pipe2(fromChild[:], 0)); err != nil {
+		return nil, fmt.Errorf("make pipes: %w", err)
+	}
+	syscall.CloseOnExec(toChild[1])
+	syscall.CloseOnExec(fromChild[0])
+	args := append([]string{s.self, childName, strconv.Itoa(toChild[0]), strconv.Itoa(fromChild[1]), formatCalls(s.plan.Options.calls()), s.plan.Path}, s.plan.Args...)
+	p, err := os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
+		Env: append(os.Environ(), environment...), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pgid: s.plan.Group},
+	})
+	_ = unix.Close(toChild[0])
+	_ = unix.Close(fromChild[1])
+	if err != nil {
+		return nil, fmt.Errorf("start the program: %w", err)
+	}
+	s.program = p.Pid
+	_ = p.Release() // reap waits for it
+	if s.pidfd, err = unix.PidfdOpen(s.program, 0); err != nil {
+		return nil, fmt.Errorf("start the program: %w", os.NewSyscallError("pidfd_open", err))
+	}
+	return &child{bufio.NewReader(os.NewFile(uintptr(fromChild[0]), "from child")), os.NewFile(uintptr(toChild[1]), "to child")}, nil
+}
+
+// listener takes a copy of the child's listener. Else the error says why there is
+// none.
+func (c *child) listener(pid int) (*notify.Listener, error) {
+	line, err := c.hear.ReadString('\n')
+	if err != nil {
+		return nil, fmt.Errorf("the new process ended: %w", err)
+	}
+	line = strings.TrimSuffix(line, "\n")
+	if why, ok := strings.CutPrefix(line, saysNone); ok {
+		return nil, errors.New(why)
+	}
+	number, _ := strings.CutPrefix(line, saysListener)
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return nil, fmt.Errorf("the new process says %q", line)
+	}
+	fd, err := copyDescriptor(pid, n)
+	if err != nil {
+		return nil, fmt.Errorf("take the listener: %w", err)
+	}
+	l, err := notify.NewListener(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+	}
+	return l, err
+}
+
+// copyDescriptor copies a descriptor of a process.
+func copyDescriptor(pid, fd int) (int, error) {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("pidfd_open", err)
+	}
+	defer func() { _ = unix.Close(pidfd) }()
+	n, err := unix.PidfdGetfd(pidfd, fd, 0)
+	return n, os.NewSyscallError("pidfd_getfd", err)
+}
+
+// proceed has the child become the program, and returns why it could not.
+func (c *child) proceed() error {
+	_, err := io.WriteString(c.tell, "go")
+	_ = c.tell.Close()
+	if err != nil {
+		return fmt.Errorf("start the program: %w", err)
+	}
+	line, _ := c.hear.ReadString('\n') // ends when the program is executed
+	if text, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), saysExec); ok {
+		number, why, _ := strings.Cut(text, " ")
+		status, _ := strconv.Atoi(number)
+		return &StartError{status, errors.New(why)}
+	}
+	return nil
+}
+
+// obey passes signals on to the program.
+func (s *supervisor) obey() {
+	for {
+		var o order
+		if s.channel.dec.Decode(&o) != nil {
+			return
+		}
+		_ = unix.PidfdSendSignal(s.pidfd, o.Signal, nil, 0) // it may have ended
+	}
+}
+
+// reap waits for the program, tells the front what becomes of it, and returns when
+// the last descendant is gone.
+func (s *supervisor) reap() {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WUNTRACED, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return // ECHILD: none is left
+		case pid != s.program:
+			continue
+		}
+		switch {
+		case ws.Stopped():
+			_ = s.channel.enc.Encode(news{Stopped: ws.StopSignal()})
+			continue
+		case ws.Exited():
+			status := ws.ExitStatus()
+			_ = s.channel.enc.Encode(news{Exited: &status})
+		case ws.Signaled():
+			_ = s.channel.enc.Encode(news{Killed: ws.Signal()})
+		}
+		// What is left runs in the background: whoever reads what the program
+		// prints has it all.
+		_ = s.channel.file.Close()
+		s.say.end()
+		silence(2)
+	}
+}
