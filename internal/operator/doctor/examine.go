@@ -32,6 +32,7 @@ func Examine(f Facts) Report {
 	}
 	e.unmatched()
 	e.host()
+	e.run()
 	// Of equal severity in the order found: that of the prefix list.
 	slices.SortStableFunc(e.report.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	return e.report
@@ -259,6 +260,22 @@ func (e *examination) unmatched() {
 	if len(e.facts.Unmatched) == 0 {
 		e.report.Passed++
 	}
+}
+
+// run looks at what "mammactl run" needs. Whoever does not use that lacks nothing.
+func (e *examination) run() {
+	r := e.facts.Run
+	if r == nil {
+		return
+	}
+	f := Finding{
+		Severity: Note, Check: "run", Subject: "this host", Text: `"mammactl run" cannot place the connections of programs here`,
+		Evidence: r.Error, Fix: []string{},
+	}
+	if r.Remedy != "" {
+		f.Fix = append(f.Fix, r.Remedy)
+	}
+	e.add(r.Error != "", f)
 }
 
 func (e *examination) host() {

@@ -44,6 +44,10 @@ func TestExamine(t *testing.T) {
 		{"no source route", func(f *Facts) { f.Prefixes[1].Egress = "wlan0" }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101",
 		}, 2},
+		{"programs can be run", func(f *Facts) { f.Run = &Run{} }, nil, 0},
+		{"programs cannot be run", func(f *Facts) { f.Run = &Run{Error: "seccomp: operation not permitted", Remedy: "run it outside"} }, []string{
+			"note run this host; run it outside",
+		}, 0},
 		{"no source route for two, one without gateway", func(f *Facts) {
 			f.Prefixes[0].Egress, f.Prefixes[1].Egress, f.Prefixes[1].Gateway = "tun0", "tun0", netip.Addr{}
 		}, []string{

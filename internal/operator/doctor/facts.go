@@ -25,8 +25,17 @@ type Facts struct {
 	DeviceError string
 	// MPTCP is net.mptcp.enabled.
 	MPTCP Switch
+	// Run is whether "mammactl run" can place the connections of programs; nil if
+	// that was not tried.
+	Run *Run
 	// Table is the first routing table from 101 that nothing uses.
 	Table int
+}
+
+// Run says whether "mammactl run" works.
+type Run struct {
+	Error  string // why it does not, "" if it does
+	Remedy string // what to do about it, if something is known
 }
 
 // Block is a block of the configuration.
