@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/placement"
 )
 
 // app is one run of the program.
@@ -22,6 +23,7 @@ type app struct {
 	getenv   func(string) string
 	location *time.Location // that times are shown in
 	version  string
+	self     string // what the executable was called; "": it cannot start itself again
 
 	path string // of the control socket
 	json bool
@@ -66,7 +68,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),
-		a.explainCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
+		a.explainCommand(), a.runCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)
 	plainSwitches(root)
@@ -78,6 +80,9 @@ func (a *app) root() *cobra.Command {
 
 // run runs the program and returns its exit code.
 func (a *app) run(ctx context.Context, args []string) int {
+	if status, handled := placement.Dispatch(args); handled {
+		return status
+	}
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)

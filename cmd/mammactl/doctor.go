@@ -10,12 +10,14 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/doctor"
+	"github.com/socket-intents/mamma/internal/placement"
 )
 
 const doctorHelp = `Look for what would defeat a choice between networks: routes that lead
 elsewhere, strict reverse path filters, gateways and name servers that do not
 answer, missing default routes, the same network twice, Multipath TCP switched
-off, missing capabilities, and blocks of the configuration that match nothing.
+off, missing capabilities, blocks of the configuration that match nothing, and
+whether "mammactl run" can place the connections of programs here.
 Each finding comes with its evidence and the command that mends it; nothing is
 changed.
 
@@ -74,6 +76,12 @@ func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
 	f, err := doctor.Collect(ctx, cfg, o)
 	if err != nil {
 		return doctor.Report{}, err
+	}
+	if a.self != "" {
+		f.Run = &doctor.Run{}
+		if o := placement.Probe(a.self); o != nil {
+			f.Run.Error, f.Run.Remedy = o.Err.Error(), o.Remedy
+		}
 	}
 	return doctor.Examine(f), nil
 }

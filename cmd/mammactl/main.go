@@ -31,6 +31,6 @@ const (
 )
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{in: stdin, out: stdout, err: stderr, getenv: os.Getenv, location: time.Local, version: version}
+	a := &app{in: stdin, out: stdout, err: stderr, getenv: os.Getenv, location: time.Local, version: version, self: os.Args[0]}
 	return a.run(ctx, args)
 }

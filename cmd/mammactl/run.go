@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/placement"
+)
+
+const runHelp = `Run a program, unchanged, with its connections on the networks that mamma chooses
+for the given intents. TCP and UDP, IPv4 and IPv6, of the program and of all that
+it starts, are placed before the kernel connects; data does not pass through
+mammactl.
+
+Intents are text such as category=bulktransfer,filesize=300M.
+--intents-for states others for some connections: those to a port or a
+range of ports, to an address or a network, or of a command. The first one that
+matches counts.
+
+Left alone are loopback, link-local and multicast destinations, sockets that the
+program itself has bound to an address or an interface, and programs in network
+namespaces of their own. A datagram socket that is not connected is placed by the
+destination of its first datagram.
+
+Without a mamma that answers, connections go as if nobody was there, which is said
+once. --require refuses them instead (connect fails with "Network is unreachable"),
+for those who must not leak over the wrong network. It is no sandbox: a program
+that wants to can get around it.
+
+The program runs with no-new-privileges: sudo, ping and others that gain rights when
+they are executed do not gain them. A process of mammactl stays until the last
+descendant of the program is gone. If it is killed, what they connect from then on
+fails with "Function not implemented".
+
+Exit status: that of the program; 125 if mammactl itself failed, 126 if the program
+could not be executed, 127 if it was not found.`
+
+const runExample = `  mammactl run --intents category=bulktransfer,filesize=300M -- rsync -a host:big/ big/
+  mammactl run --intents-for 443=category=query --intents-for rsync=category=bulktransfer -- ./backup.sh
+  mammactl run --verbose --mptcp -- curl -O http://www.example.net/file`
+
+func (a *app) runCommand() *cobra.Command {
+	var o placement.Options
+	var parts []string
+	cmd := &cobra.Command{
+		Use: "run [--intents INTENTS] [--] PROGRAM [ARGUMENT...]", Short: "Run a program with its connections on the networks that its intents ask for",
+		Long: runHelp, Example: runExample, Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			for _, text := range parts {
+				p, err := placement.ParsePart(text)
+				if err != nil {
+					return usageError{err}
+				}
+				o.Parts = append(o.Parts, p)
+			}
+			status, err := placement.Run(a.self, o, args, a.err)
+			if failed := (*placement.StartError)(nil); errors.As(err, &failed) {
+				a.complain(errors.New("run: " + failed.Error()))
+				return foundError{failed.Status}
+			}
+			if status != 0 {
+				return foundError{status}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.SetInterspersed(false) // what follows the program is the program's
+	f.Var(&o.Intents, "intents", "what is known of the connections, such as category=bulktransfer,filesize=300M")
+	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `PORT|NETWORK|COMMAND=INTENTS`; may be repeated")
+	f.BoolVar(&o.Require, "require", false, "refuse connections that could not be placed")
+	f.BoolVar(&o.MPTCP, "mptcp", false, "open TCP connections with Multipath TCP where the kernel and the server have it")
+	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print a line for each connection")
+	f.BoolVar(&o.AllowIOURing, "allow-io-uring", false, "let the program use io_uring, whose connections are not placed; else it is told that there is none")
+	f.BoolVar(&o.NoMessages, "no-messages", false, "do not look at sendmsg and sendmmsg, which costs some microseconds each")
+	f.StringVar(&o.Socket, "socket", "", "path of mamma's request socket (default where it usually is)")
+	cmd.Long = strings.TrimSpace(cmd.Long)
+	return cmd
+}
