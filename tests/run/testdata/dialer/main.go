@@ -1,0 +1,176 @@
+// Dialer connects in one of several ways and prints what the server answers: the
+// address that it saw. It is linked statically and knows nothing of mamma.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	if err := run(os.Args[1], netip.MustParseAddrPort(os.Args[2]), os.Args[3:]); err != nil {
+		fmt.Fprintln(os.Stderr, "dialer:", err)
+		os.Exit(1)
+	}
+}
+
+const patience = 30 * time.Second
+
+func run(how string, to netip.AddrPort, rest []string) error {
+	switch how {
+	case "tcp", "udp":
+		c, err := net.Dial(how, to.String())
+		return show(c, err)
+	case "from":
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(rest[0])}}
+		c, err := d.Dial("tcp", to.String())
+		return show(c, err)
+	case "listen", "server":
+		local := &net.UDPAddr{}
+		if how == "server" {
+			local.Port, _ = strconv.Atoi(rest[0])
+		}
+		c, err := net.ListenUDP("udp4", local)
+		if err != nil {
+			return err
+		}
+		if _, err := c.WriteToUDPAddrPort([]byte("x"), to); err != nil {
+			return err
+		}
+		return show(c, nil)
+	case "many":
+		return many(to, rest)
+	}
+	return raw(how, to, rest)
+}
+
+func show(c net.Conn, err error) error {
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, ok := c.(*net.UDPConn); ok && c.RemoteAddr() != nil {
+		if _, err := c.Write([]byte("x")); err != nil {
+			return err
+		}
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Print(line)
+	return err
+}
+
+// raw uses the system calls themselves, as C programs do.
+func raw(how string, to netip.AddrPort, rest []string) error {
+	family, typ := unix.AF_INET, unix.SOCK_STREAM
+	var sa unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	switch how {
+	case "mapped":
+		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	case "sendto", "sendmsg":
+		typ = unix.SOCK_DGRAM
+	case "protocol":
+		typ |= unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	}
+	fd, err := unix.Socket(family, typ, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	suffix := ""
+	switch how {
+	case "sendto":
+		err = unix.Sendto(fd, []byte("x"), 0, sa)
+	case "sendmsg":
+		err = unix.Sendmsg(fd, []byte("x"), nil, sa, 0)
+	case "fastopen":
+		err = unix.Sendto(fd, []byte("x"), unix.MSG_FASTOPEN, sa)
+	case "device":
+		if err = unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, rest[0]); err == nil {
+			err = unix.Connect(fd, sa)
+		}
+	case "protocol":
+		suffix, err = describe(fd)
+		if err == nil {
+			if err = unix.Connect(fd, sa); err == unix.EINPROGRESS {
+				_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+			}
+		}
+	case "mapped":
+		err = unix.Connect(fd, sa)
+	default:
+		return fmt.Errorf("unknown way %q", how)
+	}
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 100)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println(strings.TrimSpace(string(b[:n])) + suffix)
+	return err
+}
+
+func describe(fd int) (string, error) {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf(" protocol %d", protocol)
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK != 0 {
+		text += " nonblock"
+	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC != 0 {
+		text += " close-on-exec"
+	}
+	return text, nil
+}
+
+// many makes so many connections from so many threads.
+func many(to netip.AddrPort, rest []string) error {
+	total, _ := strconv.Atoi(rest[0])
+	threads, _ := strconv.Atoi(rest[1])
+	var mu sync.Mutex
+	seen := map[string]int{}
+	var failed error
+	var wg sync.WaitGroup
+	for range threads {
+		wg.Go(func() {
+			runtime.LockOSThread()
+			for range total / threads {
+				c, err := net.Dial("tcp", to.String())
+				line := ""
+				if err == nil {
+					line, err = bufio.NewReader(c).ReadString('\n')
+					_ = c.Close()
+				}
+				mu.Lock()
+				if err != nil {
+					failed = err
+				}
+				seen[strings.TrimSpace(line)]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for from, n := range seen {
+		fmt.Printf("%d from %s\n", n, from)
+	}
+	return failed
+}
