@@ -23,10 +23,38 @@ var settings = []string{
 	"-trimpath", "-tags", "-race", "-msan", "-asan",
 }
 
+// moved are import paths below the main module that plugins were written for, and
+// those that have taken their place.
+var moved = []struct{ from, to string }{
+	{"client/intent", "intent"},
+	{"mam/policy", "policy"},
+}
+
+// movedPackages says which packages the plugin imports by a path that they no
+// longer have, "" if none. To build it again is not enough then: its source has to
+// change.
+func movedPackages(self, plugin *build) string {
+	var parts []string
+	for _, m := range moved {
+		from := module + "/" + m.from
+		_, imported := plugin.hashes[from]
+		if _, there := self.hashes[from]; imported && !there {
+			parts = append(parts, fmt.Sprintf("%s, which is %s/%s now", from, module, m.to))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "imports " + strings.Join(parts, ", and ")
+}
+
 // compare says what keeps a plugin from being opened by the program self, ""
-// if nothing does: toolchain, build settings, shared modules, shared packages,
+// if nothing does: moved packages, toolchain, build settings, shared modules, shared packages,
 // in this order, because each explains all that come after it.
 func compare(self, plugin *build) string {
+	if m := movedPackages(self, plugin); m != "" {
+		return m
+	}
 	if want, got := self.info.GoVersion, plugin.info.GoVersion; want != got {
 		return fmt.Sprintf("built by %s, mamma by %s", got, want)
 	}
