@@ -63,8 +63,34 @@ demo: build ## load a page over two emulated networks in four ways
 playground: ## a shell on a host of its own with two networks, to try everything
 	@$(GO) run ./tests/demo --shell
 
+# Each stage is told with its time, so that a slow one is seen.
+STAGES := format vet lint test timed evaluate-quick
+
 .PHONY: check
-check: format vet lint test timed evaluate-quick ## everything that must hold: format, vet, linters, all tests
+check: ## everything that must hold: format, vet, linters, all tests
+	@table=; for s in $(STAGES); do \
+		begun=$$(date +%s); echo "== $$s"; \
+		$(MAKE) --no-print-directory $$s || { echo "== $$s failed after $$(($$(date +%s) - begun)) s"; exit 1; }; \
+		table="$$table$$(printf '  %-15s %5d s' $$s $$(($$(date +%s) - begun)))\n"; done; \
+	printf "== all stages passed\n$$table"
+
+# Without what builds packages, emulates links, races or loads the machine.
+.PHONY: test-quick
+test-quick: format ## what a change needs while it is written: format, vet, tests that are quick
+	@begun=$$(date +%s); \
+	$(GO) vet ./... && \
+	$(GO) test -short $$($(GO) list ./... | grep -vE '/tests/|/examples/|/internal/testing/') && \
+	echo "== quick tests passed in $$(($$(date +%s) - begun)) s; \"make check\" runs all"
+
+# A finding is a script that shows how something that mamma stands on behaves, where
+# that is not what one would say from memory. It fails once that changes. They load
+# packages from the network, so they are not part of "check".
+.PHONY: findings
+findings: ## run findings/*.sh: is what mamma stands on still as it was found to be?
+	@failed=0; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	for f in findings/*.sh; do test -e "$$f" || continue; \
+		if bash "$$f" > "$$log" 2>&1; then echo "as found  $$f"; else echo "CHANGED   $$f"; sed 's/^/          /' "$$log"; failed=1; fi; done; \
+	exit $$failed
 
 # The tests behind MAMMA_LONG are those that name it, or the length of the soak.
 .PHONY: check-long
