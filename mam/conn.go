@@ -169,7 +169,7 @@ func (c *conn) finish() (goOn bool) {
 	}
 	w.suggest(msg, c.features)
 	if len(w.answer.Addrs) > 0 {
-		w.results(msg, true)
+		w.results(msg)
 	}
 	return c.answer(rec.ID)
 }
@@ -189,13 +189,17 @@ func (c *conn) finishResolve() (goOn bool) {
 	} else if p == nil {
 		p = w.req.BoundPrefix
 	}
-	if err := c.m.resolve(c.ctx, w, p, w.req.Network.Family); err != nil {
+	err := w.checkQuestion(&msg.Context)
+	if err == nil {
+		err = c.m.resolve(c.ctx, w, p, w.req.Network.Family)
+	}
+	if err != nil {
 		c.m.log.Debug("name not resolved", "req", w.req.Host, "err", err)
 		msg.Action = wire.ActionErrorResolve
 		msg.Context.Result = msg.Context.Result[:0]
 		return c.answer(msg.DecisionID)
 	}
-	w.results(msg, false)
+	w.results(msg)
 	if p != nil && msg.Context.BindSuggested.IsValid() {
 		w.narrow(p.Family(), w.answer.Addrs[0])
 		switch {
@@ -221,6 +225,10 @@ func (c *conn) resolve() (mine bool, err error) {
 	}
 	if p != nil {
 		f = p.Family()
+	}
+	if err := w.checkQuestion(&c.msg.Context); err != nil {
+		w.decision.Prefix, w.decision.Alternates = nil, nil
+		return true, err
 	}
 	err = c.m.resolve(c.ctx, w, p, f)
 	if errors.Is(err, ErrNotFound) && w.req.Network.Family == policy.Unspecified && f != policy.Unspecified && !w.req.Bound.IsValid() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -299,11 +300,18 @@ func (w *work) record() Record {
 	return rec
 }
 
+// literal parses an address in place of a name. One with a zone is none, as for
+// the original: only the client knows its interfaces by that name.
+func literal(host string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(host)
+	return a, err == nil && a.Zone() == ""
+}
+
 // resolve looks up the request's name on the prefix that the decision names. A
 // name that this prefix's resolver does not know is asked once more at the
 // default one, which may know names of the local network only.
 func (m *Manager) resolve(ctx context.Context, w *work, p *policy.Prefix, f policy.Family) error {
-	if a, err := netip.ParseAddr(w.req.Host); err == nil {
+	if a, ok := literal(w.req.Host); ok {
 		if f != policy.IPv6 {
 			a = a.Unmap()
 		}
@@ -312,6 +320,9 @@ func (m *Manager) resolve(ctx context.Context, w *work, p *policy.Prefix, f poli
 		}
 		w.answer = Answer{Addrs: []netip.Addr{a}}
 		return nil
+	}
+	if strings.Contains(w.req.Host, "%") {
+		return fmt.Errorf("resolve %s: address with a zone: %w", w.req.Host, ErrNotFound)
 	}
 	first, own := w.view.resolverOf(p)
 	if w.decision.Resolution == policy.ResolveDefault {

@@ -84,28 +84,16 @@ func protocol(typ int32, multipath bool) int32 {
 	return wire.ProtoTCP
 }
 
-// Flags of struct addrinfo, as on Linux.
-const aiCanonName = 0x2
-
-// results fills in what the resolver found: the list, and with first the first entry as the
+// results fills in what the resolver found: the list, and its first entry as the
 // address to connect to. A request without a socket type gets stream and
 // datagram entries, as getaddrinfo(3) gives.
-func (w *work) results(m *wire.Message, first bool) {
+func (w *work) results(m *wire.Message) {
 	c := &m.Context
-	var hint wire.AddrInfo
-	if len(c.Hint) > 0 {
-		hint = c.Hint[0]
-	}
-	typ := c.Type
-	if typ == 0 || w.req.Kind == policy.Resolve && hint.Type != 0 {
-		typ = hint.Type
-	}
+	hint := hint(c)
+	typ := w.socketType(c)
 	types := []int32{typ}
 	if typ == 0 {
 		types = []int32{wire.SockStream, wire.SockDgram}
-		if first {
-			types = types[:1]
-		}
 	}
 	c.Result = c.Result[:0]
 	for _, a := range w.answer.Addrs {
@@ -115,21 +103,32 @@ func (w *work) results(m *wire.Message, first bool) {
 				Addr: wire.SockAddr{AddrPort: netip.AddrPortFrom(a, w.req.Port)},
 			}
 			if e.Protocol == 0 || t != typ {
-				e.Protocol = protocol(t, false)
+				e.Protocol = usualProtocol(t)
 			}
 			if len(c.Result) == 0 && hint.Flags&aiCanonName != 0 {
 				e.CanonName = w.answer.Canonical
 			}
-			if w.decision.Multipath && !w.view.NoMultipath && first && t == wire.SockStream {
+			if w.decision.Multipath && !w.view.NoMultipath && !w.resolves() && t == wire.SockStream {
 				e.Protocol = wire.ProtoMPTCP
 			}
 			c.Result = append(c.Result, e)
 		}
 	}
-	if first && len(c.Result) > 0 {
+	if len(c.Result) > 0 {
 		e := &c.Result[0]
 		c.Domain, c.Type, c.Protocol, c.Remote = e.Family, e.Type, e.Protocol, e.Addr
 	}
+}
+
+// usualProtocol is what getaddrinfo(3) gives for a socket type.
+func usualProtocol(typ int32) int32 {
+	switch typ {
+	case wire.SockStream:
+		return wire.ProtoTCP
+	case wire.SockDgram:
+		return wire.ProtoUDP
+	}
+	return 0
 }
 
 // reuse answers with one of the offered sockets: its stored context is copied,

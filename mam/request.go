@@ -123,6 +123,9 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 	w.narrow(f, dst)
 }
 
+// resolves tells whether a name is all that the client wants to know about.
+func (w *work) resolves() bool { return w.req.Kind == policy.Resolve }
+
 // narrow sets the candidates to those of a family that reach dst and work for
 // this user, and looks up what is known of the paths to there.
 func (w *work) narrow(f policy.Family, dst netip.Addr) {

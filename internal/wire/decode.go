@@ -152,6 +152,7 @@ func (d *decoder) tlv(tag Tag, v []byte) (err error) {
 		c.Hostname, err = decodeString(v, d.host)
 	case TagService:
 		c.Service, err = decodeString(v, d.service)
+		c.EmptyService = c.Service == "" && err == nil
 	case TagHint:
 		c.Hint, err = decodeAddrInfos(v, c.Hint)
 	case TagResult:

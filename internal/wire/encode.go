@@ -141,6 +141,10 @@ func (e *encoder) context(c *Context) {
 	e.sockAddr(TagRemote, c.Remote)
 	e.string(TagHostname, c.Hostname)
 	e.string(TagService, c.Service)
+	if c.Service == "" && c.EmptyService {
+		e.header(TagService, 1)
+		e.b = append(e.b, 0)
+	}
 	e.addrInfos(TagHint, c.Hint)
 	e.addrInfos(TagResult, c.Result)
 	e.sockOpts(TagOptionsCurrent, c.OptionsCurrent)

@@ -156,9 +156,11 @@ type Context struct {
 	BindSuggested SockAddr
 	Remote        SockAddr
 
-	// An absent string differs from an empty one only on the wire: "" is absent.
-	Hostname string
-	Service  string
+	// "" is an absent string. A service that is there and empty, which
+	// getaddrinfo(3) refuses, has EmptyService set.
+	Hostname     string
+	Service      string
+	EmptyService bool
 
 	Hint             []AddrInfo
 	Result           []AddrInfo

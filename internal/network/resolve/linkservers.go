@@ -68,7 +68,16 @@ func recordOf(record, name string) bool {
 	}
 	program, ok := strings.CutPrefix(record, name+".")
 	program = strings.TrimPrefix(program, "ip6.")
-	return ok && program != "" && !strings.Contains(program, ".") && !isDecimal(program)
+	return ok && program != "" && !strings.Contains(program, ".") && !isNumber(program)
+}
+
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // maxLinkFile is far more than any of these files has.
