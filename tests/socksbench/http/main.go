@@ -1,0 +1,198 @@
+// Http measures muacsocksd as a proxy for plain HTTP with small answers, beside
+// tinyproxy and squid where they are installed, with ApacheBench (ab) as the
+// client, all in one run.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// proxy is a program that is measured; without a command, none is in between.
+type proxy struct {
+	name    string
+	command func(dir, port string) ([]string, error)
+	addr    string
+}
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "http:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	binary := pflag.String("muacsocksd", "build/muacsocksd", "`path` of the program")
+	rounds := pflag.Int("rounds", 5, "how often everything is measured; the medians count")
+	requests := pflag.Int("requests", 4000, "how many in one measurement")
+	pflag.Parse()
+	ab, err := exec.LookPath("ab")
+	if err != nil {
+		return errors.New("needs ab (Debian: apache2-utils)")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	origin := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "a small answer\n")
+	})}
+	go func() { _ = origin.Serve(l) }() // ends with Close
+	defer func() { _ = origin.Close() }()
+
+	dir, err := os.MkdirTemp("", "httpbench")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	var list []*proxy
+	for _, p := range proxies(*binary) {
+		stop, err := p.start(ctx, dir)
+		if errors.Is(err, exec.ErrNotFound) {
+			fmt.Printf("%s is not installed: left out\n", p.name)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		defer stop()
+		list = append(list, p)
+	}
+	ways := [][]string{{"-c", "1"}, {"-c", "16"}, {"-k", "-c", "1"}, {"-k", "-c", "16"}}
+	rates := map[string][]float64{}
+	for range *rounds {
+		for _, way := range ways {
+			for _, p := range list {
+				args := append([]string{"-q", "-n", strconv.Itoa(*requests)}, way...)
+				if p.addr != "" {
+					args = append(args, "-X", p.addr)
+				}
+				rate, err := measure(ctx, ab, append(args, "http://"+l.Addr().String()+"/"))
+				if err != nil {
+					return fmt.Errorf("%s, %v: %w", p.name, way, err)
+				}
+				key := p.name + strings.Join(way, " ")
+				rates[key] = append(rates[key], rate)
+			}
+		}
+	}
+	return report(list, ways, rates)
+}
+
+// proxies lists what can be measured, ours first.
+func proxies(binary string) []*proxy {
+	return []*proxy{
+		{name: "muacsocksd", command: func(_, port string) ([]string, error) {
+			return []string{binary, "--listen", "127.0.0.1:" + port, "--log-level", "error"}, nil
+		}},
+		{name: "tinyproxy", command: func(dir, port string) ([]string, error) {
+			conf := filepath.Join(dir, "tinyproxy.conf")
+			return []string{"tinyproxy", "-d", "-c", conf}, os.WriteFile(conf,
+				[]byte("Port "+port+"\nListen 127.0.0.1\nTimeout 60\nMaxClients 200\nStartServers 20\nLogLevel Critical\nAllow 127.0.0.1\n"), 0o600)
+		}},
+		{name: "squid", command: func(dir, port string) ([]string, error) {
+			conf := filepath.Join(dir, "squid.conf")
+			return []string{"squid", "-N", "-f", conf}, os.WriteFile(conf,
+				[]byte("http_port 127.0.0.1:"+port+"\nhttp_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\npid_filename none\n"), 0o600)
+		}},
+		{name: "none"},
+	}
+}
+
+// start starts the program and waits until it accepts.
+func (p *proxy) start(ctx context.Context, dir string) (stop func(), err error) {
+	if p.command == nil {
+		return func() {}, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p.addr = l.Addr().String()
+	_ = l.Close()
+	_, port, err := net.SplitHostPort(p.addr)
+	if err != nil {
+		return nil, err
+	}
+	args, err := p.command(dir, port)
+	if err != nil {
+		return nil, err
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		if path, err = exec.LookPath("/usr/sbin/" + args[0]); err != nil {
+			return nil, exec.ErrNotFound
+		}
+	}
+	cmd := exec.CommandContext(ctx, path, args[1:]...) //nolint:gosec // what was asked for
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		kill := time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		kill.Stop()
+	}
+	for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
+		if c, err := net.Dial("tcp", p.addr); err == nil {
+			return stop, c.Close()
+		}
+	}
+	stop()
+	return nil, errors.New("does not accept connections")
+}
+
+var (
+	rateLine   = regexp.MustCompile(`Requests per second:\s+([\d.]+)`)
+	failedLine = regexp.MustCompile(`(?:Failed requests|Non-2xx responses):\s+([1-9]\d*)`)
+)
+
+// measure runs ab and returns the requests per second.
+func measure(ctx context.Context, ab string, args []string) (float64, error) {
+	out, err := exec.CommandContext(ctx, ab, args...).CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("%w\n%s", err, out)
+	}
+	m := rateLine.FindSubmatch(out)
+	if m == nil || failedLine.Match(out) {
+		return 0, fmt.Errorf("requests failed:\n%s", out)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
+
+// report shows the medians.
+func report(list []*proxy, ways [][]string, rates map[string][]float64) error {
+	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(tw, "AB\tPROXY\tREQUESTS/s\tRATIO")
+	for _, way := range ways {
+		options := strings.Join(way, " ")
+		median := func(p *proxy) float64 {
+			v := rates[p.name+options]
+			slices.Sort(v)
+			return v[len(v)/2]
+		}
+		for _, p := range list {
+			_, _ = fmt.Fprintf(tw, "%s\t%s\t%.0f\t%.2f\n", options, p.name, median(p), median(list[0])/median(p))
+		}
+	}
+	_, _ = fmt.Fprintln(tw, "RATIO is "+list[0].name+"'s rate divided by the line's.")
+	return tw.Flush()
+}
