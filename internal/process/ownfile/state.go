@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,25 +51,83 @@ func CheckOwn(f *os.File) error {
 
 // Write replaces the file by what fill writes: whoever reads it sees the old one
 // or the new one, also after a crash, and nobody else can read it. Of the
-// directories on its path, those missing are made.
+// directories on its path, those missing are made. What a process has left that
+// was killed while it wrote the file is removed.
 func Write(path string, fill func(io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*") // mode 0600
+	removeAbandoned(path)
+	f, err := createTemp(path)
 	if err != nil {
 		return err
 	}
+	// Closed at last, as that ends the lock which says that it is in use.
 	defer func() {
 		if err != nil {
 			_ = os.Remove(f.Name())
 		}
+		err = errors.Join(err, f.Close())
 	}()
-	if err := errors.Join(fill(f), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(fill(f), f.Sync()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// tempSuffix ends the names of files that are being written.
+const tempSuffix = ".tmp"
+
+// createTemp makes a file beside path, of mode 0600, with a lock that ends with
+// this process.
+func createTemp(path string) (*os.File, error) {
+	for {
+		f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"+tempSuffix)
+		if err != nil {
+			return nil, err
+		}
+		if err := lock(f); err == nil && isAt(f, f.Name()) {
+			return f, nil
+		}
+		// Another process took it for abandoned before it was locked.
+		_ = f.Close()
+	}
+}
+
+// removeAbandoned removes the files of createTemp that nobody holds a lock on.
+func removeAbandoned(path string) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return // the write itself says why
+	}
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		if number, ok = strings.CutSuffix(number, tempSuffix); !ok || number == "" || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		name := filepath.Join(filepath.Dir(path), e.Name())
+		f, err := Open(name)
+		if err != nil {
+			continue // not ours
+		}
+		if lock(f) == nil && isAt(f, name) {
+			_ = os.Remove(name) // what cannot be removed is looked at again next time
+		}
+		_ = f.Close()
+	}
+}
+
+func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+
+// isAt tells whether the name still is that of the open file.
+func isAt(f *os.File, name string) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(name)
+	return err == nil && os.SameFile(open, there)
 }
 
 // ReadAll reads a file of max bytes at most, as Open does.

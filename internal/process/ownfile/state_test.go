@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,44 @@ func TestWriteAndRead(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// What a killed process has left is removed by the next writer; what another one
+// is writing, and what only looks similar, is not.
+func TestAbandonedFilesAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state.json")
+	for _, name := range []string{"state.json.123.tmp", "state.json.1", "state.json.old.tmp", "other.json.5.tmp", "state.json..tmp"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	precious := filepath.Join(dir, "precious")
+	if err := os.Symlink(precious, filepath.Join(dir, "state.json.7.tmp")); err != nil {
+		t.Fatal(err)
+	}
+	err := Write(path, func(w io.Writer) error {
+		// Another writer meanwhile.
+		if err := Write(path, text("of the other")); err != nil {
+			return err
+		}
+		return text("whole")(w)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadAll(path, 100); string(b) != "whole" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	var left []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	want := []string{"other.json.5.tmp", "state.json", "state.json..tmp", "state.json.1", "state.json.7.tmp", "state.json.old.tmp"}
+	if err != nil || !slices.Equal(left, want) {
+		t.Errorf("left are %q, want %q; %v", left, want, err)
 	}
 }
 
