@@ -65,6 +65,7 @@ type Daemon struct {
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
 	metrics  *metrics.Metrics
 	started  time.Time
+	begun    *config.Config // of the start: what it says is in use until the end, where a reload changes nothing
 
 	reloading sync.Mutex // held for the length of a reload; before mu
 
@@ -113,6 +114,7 @@ func newDaemon(opts Options, watch func(*slog.Logger) (hostNetworks, error)) (*D
 	if d.nets, err = watch(d.log); err != nil {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
+	d.begun = cfg
 	d.links = &linkDNS{}
 	d.resolvers = newResolvers(d.log)
 	d.budgets = &budgets{log: d.log, file: budgetPath(StateDir(cfg.StateDirectory))}

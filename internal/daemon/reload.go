@@ -19,13 +19,10 @@ func (d *Daemon) Reload() (err error) {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	old := d.cfg
-	d.mu.Unlock()
 	if err := d.adopt(cfg); err != nil {
 		return err
 	}
-	for _, s := range needRestart(old, cfg) {
+	for _, s := range needRestart(d.begun, cfg) {
 		d.log.Warn("a changed setting takes effect at the next start only", "setting", s)
 	}
 	return nil
@@ -103,7 +100,8 @@ func (d *Daemon) announce(name string, v *mam.View) error {
 	return err
 }
 
-// needRestart names the settings that differ but are read at start only.
+// needRestart names the settings that are read at the start only and of which b
+// does not say what is in use, as of a.
 func needRestart(a, b *config.Config) []string {
 	var names []string
 	for _, s := range []struct {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -162,5 +163,42 @@ func TestFreshPolicyHasTheNetworksOfTheMoment(t *testing.T) {
 	}
 	if got := <-entered; !slices.Equal(got, []string{"192.168.7.0/24%wlan0"}) {
 		t.Errorf("made with %v", got)
+	}
+}
+
+// What takes a restart is told as long as it differs from what runs, and not
+// any more once it is as before.
+func TestReloadTellsWhatTakesARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mamma.conf")
+	configure := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("policy \"sample\" {}")
+	var logged strings.Builder
+	d, err := newDaemon(Options{
+		ConfigPath: path, Policies: policies.All(), Log: slog.New(slog.NewTextHandler(&logged, nil)),
+	}, newScript(laptop()).watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	for _, tt := range []struct {
+		name, text string
+		want       bool
+	}{
+		{"changed", "socket = \"/run/other.sock\"\npolicy \"sample\" {}", true},
+		{"still so", "socket = \"/run/other.sock\"\npolicy \"sample\" {}", true},
+		{"as at the start", "policy \"sample\" {}", false},
+	} {
+		logged.Reset()
+		configure(tt.text)
+		if err := d.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(logged.String(), "at the next start only"); got != tt.want {
+			t.Errorf("%s: told %v, want %v: %s", tt.name, got, tt.want, logged.String())
+		}
 	}
 }

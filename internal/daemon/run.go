@@ -15,9 +15,7 @@ import (
 // orderly end the error is nil. Sockets and FIFO are removed in any case.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	defer d.close()
-	d.mu.Lock()
-	cfg := d.cfg
-	d.mu.Unlock()
+	cfg := d.begun
 
 	var listeners []*unixsocket.Listener
 	defer func() {
