@@ -67,7 +67,8 @@ func readAddr(r io.Reader) (Addr, error) {
 	if _, err := io.ReadFull(r, b[:1]); err != nil {
 		return Addr{}, err
 	}
-	t, n := AddrType(b[0]), 0
+	var n int
+	t := AddrType(b[0])
 	switch t {
 	case AddrIPv4:
 		n = net.IPv4len

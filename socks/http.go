@@ -224,7 +224,7 @@ func (h *httpClient) write(b []byte) error {
 		h.written = now
 		_ = h.SetWriteDeadline(deadline(now, h.cfg.Idle))
 	}
-	_, err := h.Conn.Write(b)
+	_, err := h.Write(b)
 	return err
 }
 
