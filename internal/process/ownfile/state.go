@@ -102,8 +102,9 @@ func removeAbandoned(path string) {
 		return // the write itself says why
 	}
 	for _, e := range entries {
-		number, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
-		if number, ok = strings.CutSuffix(number, tempSuffix); !ok || number == "" || strings.Trim(number, "0123456789") != "" {
+		number, begins := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		number, ends := strings.CutSuffix(number, tempSuffix)
+		if !begins || !ends || number == "" || strings.Trim(number, "0123456789") != "" {
 			continue
 		}
 		name := filepath.Join(filepath.Dir(path), e.Name())

@@ -57,7 +57,7 @@ func TestWriteAndRead(t *testing.T) {
 func TestAbandonedFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.json")
-	for _, name := range []string{"state.json.123.tmp", "state.json.1", "state.json.old.tmp", "other.json.5.tmp", "state.json..tmp"} {
+	for _, name := range []string{"state.json.123.tmp", "state.json.1", "state.json.old.tmp", "other.json.5.tmp", "state.json..tmp", "777.tmp"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestAbandonedFilesAreRemoved(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	want := []string{"other.json.5.tmp", "state.json", "state.json..tmp", "state.json.1", "state.json.7.tmp", "state.json.old.tmp"}
+	want := []string{"777.tmp", "other.json.5.tmp", "state.json", "state.json..tmp", "state.json.1", "state.json.7.tmp", "state.json.old.tmp"}
 	if err != nil || !slices.Equal(left, want) {
 		t.Errorf("left are %q, want %q; %v", left, want, err)
 	}
