@@ -121,13 +121,26 @@ func measured(list []managed, stats *pathstat.Snapshot) []*policy.Prefix {
 	return out
 }
 
-// measurable says what the sampler is to measure.
-func measurable(list []managed, nets *netmon.Snapshot) []pathstat.Prefix {
+// measurable says what the sampler is to measure: the managed prefixes and, where
+// the original's logs are written, all others, which these have as well
+// (doc/original/measurement.md section 1).
+func measurable(list []managed, nets *netmon.Snapshot, logged bool) []pathstat.Prefix {
 	out := make([]pathstat.Prefix, len(list))
+	known := make(map[policy.PrefixID]bool, len(list))
 	for i := range list {
 		p := &list[i].prefix
 		link, _ := nets.Link(p.Index)
 		out[i] = pathstat.Prefix{ID: p.ID, Index: p.Index, Addrs: p.Addrs, Loopback: link.Loopback}
+		known[p.ID] = true
+	}
+	if !logged {
+		return out
+	}
+	for _, p := range nets.Prefixes() {
+		id := policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}
+		if !p.Loopback && !known[id] {
+			out = append(out, pathstat.Prefix{ID: id, Index: p.Index, Addrs: p.Addrs})
+		}
 	}
 	return out
 }

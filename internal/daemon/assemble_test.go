@@ -326,6 +326,28 @@ func TestNeedRestart(t *testing.T) {
 	}
 }
 
+// The original's logs have every prefix of the host but loopback; without them
+// only what is managed is measured.
+func TestMeasurable(t *testing.T) {
+	nets := netmon.NewSnapshot(laptop())
+	list := manage(parse(t, `prefix "192.168.0.0/24" {}`), nets)
+	for logged, want := range map[bool][]string{
+		false: {"wlan0 192.168.0.23"},
+		true:  {"wlan0 192.168.0.23", "wwan0 10.64.3.9", "docker0 172.17.0.1", "wlan0 2001:db8:1::23", "wlan0 fe80::23"},
+	} {
+		var got []string
+		for _, p := range measurable(list, nets, logged) {
+			got = append(got, fmt.Sprint(p.ID.Interface, " ", p.Addrs[0]))
+			if p.Index == 0 || p.Loopback {
+				t.Errorf("%+v", p)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("logged %v (-want +got)\n%s", logged, diff)
+		}
+	}
+}
+
 func TestTwoDefaults(t *testing.T) {
 	for _, tt := range []struct {
 		name, conf string

@@ -58,7 +58,7 @@ func (d *Daemon) renewLocked() *mam.View {
 	d.links.use(d.cfg, list)
 	d.snapshot, d.list, d.local = nets, list, local(nets)
 	d.lookups = d.resolvers.of(list)
-	d.sampler.Set(measurable(list, nets))
+	d.sampler.Set(measurable(list, nets, len(d.logs) > 0))
 	d.health.networks(now, d.cfg.Probe, list, nets, d.lookups)
 	d.budgets.networks(now, list, d.sampler.Snapshot().Bytes)
 	view := d.publishLocked()
