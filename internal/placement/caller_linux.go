@@ -2,10 +2,12 @@ package placement
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -42,8 +44,10 @@ func readWish(c notify.Call) (wish, error) {
 		if err := readMemory(c.PID, c.Args[1], unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))); err != nil {
 			return w, err
 		}
-		if h.Controllen != 0 && h.Name != nil {
-			return w, errNoSocket // may say by itself where to leave (IP_PKTINFO)
+		if h.Name != nil && h.Controllen > 0 {
+			if own, err := saysWhere(c.PID, &h); own || err != nil {
+				return w, cmp.Or(err, errNoSocket)
+			}
 		}
 		addr, size = uint64(uintptr(unsafe.Pointer(h.Name))), uint64(h.Namelen)
 	}
@@ -58,6 +62,31 @@ func readWish(c notify.Call) (wish, error) {
 	dest, err := parseSockaddr(b[:n])
 	w.dest = dest
 	return w, err
+}
+
+// maxControl bounds what is read of a message's control data. What is longer than
+// that holds other things than a datagram's source.
+const maxControl = 1024
+
+// saysWhere tells whether a message's control data say from where it is to be sent
+// (IP_PKTINFO, ip(7); IPV6_PKTINFO, RFC 3542 section 6). Other data, such as the
+// mark of ECN that QUIC sets, do not.
+func saysWhere(tid uint32, h *unix.Msghdr) (bool, error) {
+	b := make([]byte, min(uint64(h.Controllen), maxControl))
+	if err := readMemory(tid, uint64(uintptr(unsafe.Pointer(h.Control))), b); err != nil {
+		return false, err
+	}
+	return hasPacketInfo(b), nil
+}
+
+func hasPacketInfo(control []byte) bool {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return true // the kernel says what is wrong with it
+	}
+	return slices.ContainsFunc(messages, func(m unix.SocketControlMessage) bool {
+		return m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_PKTINFO || m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO
+	})
 }
 
 // parseSockaddr reads a socket address of IPv4 or IPv6 (ip(7), ipv6(7)). All else

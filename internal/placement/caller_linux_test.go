@@ -74,8 +74,10 @@ func TestReadWish(t *testing.T) {
 	at := uint64(uintptr(unsafe.Pointer(&sa)))
 	h := unix.Msghdr{Name: (*byte)(unsafe.Pointer(&sa)), Namelen: unix.SizeofSockaddrInet4}
 	unnamed := unix.Msghdr{}
-	controlled := h
-	controlled.Control, controlled.Controllen = (*byte)(unsafe.Pointer(&sa)), 16
+	info, mark := unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: 1}), tos(2)
+	sourced, marked := h, h
+	sourced.Control, sourced.Controllen = &info[0], uint64(len(info))
+	marked.Control, marked.Controllen = &mark[0], uint64(len(mark))
 	msg := func(h *unix.Msghdr) uint64 { return uint64(uintptr(unsafe.Pointer(h))) }
 	pid := uint32(os.Getpid())
 	for _, tt := range []struct {
@@ -88,7 +90,8 @@ func TestReadWish(t *testing.T) {
 		{"sendmsg", notify.Call{PID: pid, NR: unix.SYS_SENDMSG, Args: [6]uint64{7, msg(&h)}}, nil},
 		{"sendmmsg", notify.Call{PID: pid, NR: unix.SYS_SENDMMSG, Args: [6]uint64{7, msg(&h)}}, nil},
 		{"sendmsg without a destination", notify.Call{PID: pid, NR: unix.SYS_SENDMSG, Args: [6]uint64{7, msg(&unnamed)}}, errNoSocket},
-		{"sendmsg with control data", notify.Call{PID: pid, NR: unix.SYS_SENDMSG, Args: [6]uint64{7, msg(&controlled)}}, errNoSocket},
+		{"sendmsg that says from where", notify.Call{PID: pid, NR: unix.SYS_SENDMSG, Args: [6]uint64{7, msg(&sourced)}}, errNoSocket},
+		{"sendmsg with a mark of ECN", notify.Call{PID: pid, NR: unix.SYS_SENDMSG, Args: [6]uint64{7, msg(&marked)}}, nil},
 		{"no address", notify.Call{PID: pid, NR: unix.SYS_CONNECT, Args: [6]uint64{7, 0, 16}}, errNoSocket},
 		{"an address out of memory", notify.Call{PID: pid, NR: unix.SYS_CONNECT, Args: [6]uint64{7, 8, 16}}, unix.EFAULT},
 	} {
@@ -100,6 +103,16 @@ func TestReadWish(t *testing.T) {
 		})
 	}
 	runtime.KeepAlive(&sa)
+}
+
+// tos is control data that set the type of service of a datagram.
+func tos(value byte) []byte {
+	b := make([]byte, unix.CmsgSpace(4))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.IPPROTO_IP, unix.IP_TOS
+	h.SetLen(unix.CmsgLen(4))
+	b[unix.CmsgLen(0)] = value
+	return b
 }
 
 func TestCaller(t *testing.T) {

@@ -231,9 +231,9 @@ func (p *placer) way(s *socket) (binding, bool) {
 		return 0, false
 	case s.source.Port() == 0:
 		return bySource, true
-	case s.typ == unix.SOCK_DGRAM && ephemeral(s.source.Port()):
-		// Bound to a port of the kernel's choice and to no address, as QUIC
-		// libraries do it: no server. An address can no longer be given.
+	case ephemeral(s.source.Port()):
+		// Bound to a port of the kernel's choice and to no address, as QUIC and
+		// event libraries do it: no server. An address can no longer be given.
 		return byDevice, true
 	}
 	return 0, false
