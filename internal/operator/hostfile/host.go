@@ -7,23 +7,23 @@ import (
 
 // Host is a description. The zero value is a host with loopback only.
 type Host struct {
-	Title  string
-	State  []Statement // in the order of the file
-	Config []string    // lines of the configuration; none: the automatic one
-	Want   []Statement // what the host should do
+	Title  string      `json:"title"`
+	State  []Statement `json:"state"`  // in the order of the file
+	Config []string    `json:"config"` // lines of the configuration; none: the automatic one
+	Want   []Statement `json:"want"`   // what the host should do
 }
 
 // Statement is a line of a description.
 type Statement struct {
-	Line int    // in the file, from 1; 0 if it comes from none
-	Verb string // such as "route6"
-	Args []Arg
+	Line int    `json:"-"`    // in the file, from 1; 0 if it comes from none
+	Verb string `json:"verb"` // such as "route6"
+	Args []Arg  `json:"args"`
 }
 
 // Arg is a word of a statement with its value.
 type Arg struct {
-	Key   string // "" where the place says what the value is
-	Value string // "" for words that take none; two words where ip(8) has two, such as "lock 1300"
+	Key   string `json:"key,omitempty"`   // "" where the place says what the value is
+	Value string `json:"value,omitempty"` // "" for words that take none; two words where ip(8) has two, such as "lock 1300"
 }
 
 // Get gives the value of the first argument with the key, and whether there is one.

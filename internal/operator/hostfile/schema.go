@@ -51,7 +51,7 @@ var nexthopWords = map[string]kind{
 }
 
 var ruleWords = map[string]kind{
-	"not": flag, "from": selector, "to": selector, "fwmark": mark, "iif": device, "oif": device, "uidrange": span, "ipproto": word,
+	"not": flag, "from": selector, "to": selector, "fwmark": mark, "iif": name, "oif": name, "uidrange": span, "ipproto": word,
 	"sport": span, "dport": span, "tos": number, "lookup": table, "goto": number, "prohibit": flag, "unreachable": flag, "blackhole": flag,
 	"nop": flag, "suppress_prefixlength": number, "suppress_ifgroup": number, "l3mdev": flag, "protocol": word,
 }

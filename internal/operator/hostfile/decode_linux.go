@@ -1,0 +1,401 @@
+package hostfile
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// names of links by index; others are written "if" and their number.
+type linkNames map[int]string
+
+func (n linkNames) of(index uint32) string {
+	if name, ok := n[int(index)]; ok {
+		return name
+	}
+	return "if" + strconv.FormatUint(uint64(index), 10)
+}
+
+// errShort tells of a message that ends too early.
+var errShort = errors.New("message too short")
+
+// header is struct rtmsg, and with other names for its fields fib_rule_hdr
+// (rtnetlink(7), linux/fib_rules.h).
+type header struct {
+	family, dstLen, srcLen, tos, table, protocol, scope, kind byte
+	flags                                                     uint32
+}
+
+const headerLen = 12
+
+func decodeHeader(b []byte) (h header, attrs []byte, err error) {
+	if len(b) < headerLen {
+		return h, nil, errShort
+	}
+	h = header{b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], hostUint32(b[8:])}
+	return h, b[headerLen:], nil
+}
+
+func (h *header) verb(object string) string {
+	if h.family == unix.AF_INET6 {
+		return object + "6"
+	}
+	return object
+}
+
+// prefix makes a prefix of address bytes; false if they are of no address, or the length is
+// beyond it.
+func prefixOf(b []byte, bits byte) (netip.Prefix, bool) {
+	a, ok := netip.AddrFromSlice(b)
+	if !ok || int(bits) > a.BitLen() {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, int(bits)), true
+}
+
+// shown is a prefix as ip(8) shows it: hosts without length.
+func shown(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+// statement collects arguments.
+type statement struct{ Statement }
+
+func (s *statement) add(key string, value any) {
+	s.Args = append(s.Args, Arg{key, fmt.Sprint(value)})
+}
+
+func (s *statement) flag(key string) { s.Args = append(s.Args, Arg{Key: key}) }
+
+// Types of routes that are written, and of rules but for unicast (rtnetlink(7)).
+var types = map[byte]string{
+	unix.RTN_UNICAST: "", unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw",
+}
+
+// protocols are the originators that ip(8) knows by name everywhere.
+var protocols = map[byte]string{unix.RTPROT_KERNEL: "kernel", unix.RTPROT_STATIC: "static", unix.RTPROT_RA: "ra", unix.RTPROT_DHCP: "dhcp"}
+
+func (s *statement) protocol(key string, p byte) {
+	switch name, ok := protocols[p]; {
+	case ok:
+		s.add(key, name)
+	case p != unix.RTPROT_UNSPEC && p != unix.RTPROT_BOOT:
+		s.add(key, p)
+	}
+}
+
+func tableName(n uint32) string {
+	switch n {
+	case unix.RT_TABLE_MAIN:
+		return "main"
+	case unix.RT_TABLE_DEFAULT:
+		return "default"
+	case unix.RT_TABLE_LOCAL:
+		return "local"
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
+
+// hop is a next hop of a route.
+type hop struct {
+	gateway netip.Addr
+	index   uint32
+	flags   byte
+	weight  int
+}
+
+func (s *statement) hop(h *hop, ipv6 bool, names linkNames) {
+	if h.gateway.IsValid() {
+		via := h.gateway.String()
+		switch {
+		case h.gateway.Is6() && !ipv6:
+			via = "inet6 " + via
+		case h.gateway.Is4() && ipv6:
+			via = "inet " + via
+		}
+		s.add("via", via)
+	}
+	if h.index != 0 {
+		s.add("dev", names.of(h.index))
+	}
+	if h.weight > 0 {
+		s.add("weight", h.weight)
+	}
+	if h.flags&unix.RTNH_F_ONLINK != 0 {
+		s.flag("onlink")
+	}
+}
+
+// via reads struct rtvia, a gateway of whatever family.
+func via(b []byte) netip.Addr {
+	if len(b) < 2 {
+		return netip.Addr{}
+	}
+	a, _ := netip.AddrFromSlice(b[2:])
+	return a
+}
+
+// decodeNexthops reads RTA_MULTIPATH.
+func decodeNexthops(b []byte) ([]hop, error) {
+	var hops []hop
+	for len(b) >= unix.SizeofRtNexthop {
+		n := int(hostUint16(b))
+		if n < unix.SizeofRtNexthop || n > len(b) {
+			return nil, errShort
+		}
+		h := hop{flags: b[2], weight: int(b[3]) + 1, index: hostUint32(b[4:])}
+		d, err := netlink.NewAttributeDecoder(b[unix.SizeofRtNexthop:n])
+		if err != nil {
+			return nil, err
+		}
+		for d.Next() {
+			switch d.Type() {
+			case unix.RTA_GATEWAY:
+				h.gateway, _ = netip.AddrFromSlice(d.Bytes())
+			case unix.RTA_VIA:
+				h.gateway = via(d.Bytes())
+			}
+		}
+		if err := d.Err(); err != nil {
+			return nil, err
+		}
+		hops = append(hops, h)
+		b = b[min((n+3)&^3, len(b)):]
+	}
+	return hops, nil
+}
+
+// rtaNhID is RTA_NH_ID of linux/rtnetlink.h.
+const rtaNhID = 30
+
+// userHZ is the kernel's clock for programs, everywhere (USER_HZ).
+const userHZ = 100
+
+// decodeRoute reads a route; false for one that the kernel makes by itself, or that
+// is no statement here.
+func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
+	h, attrs, err := decodeHeader(b)
+	if err != nil {
+		return nil, false, err
+	}
+	kind, ok := types[h.kind]
+	if !ok || h.flags&unix.RTM_F_CLONED != 0 {
+		return nil, false, nil
+	}
+	d, err := netlink.NewAttributeDecoder(attrs)
+	if err != nil {
+		return nil, false, err
+	}
+	ipv6 := h.family == unix.AF_INET6
+	zero := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if ipv6 {
+		zero = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	dst, src := zero, netip.Prefix{}
+	var prefSrc netip.Addr
+	var one hop
+	var many []hop
+	var metric, object uint32
+	table := uint32(h.table)
+	expires := int64(-1)
+	var metrics statement
+	pref := ""
+	for d.Next() {
+		switch d.Type() {
+		case unix.RTA_DST:
+			dst, _ = prefixOf(d.Bytes(), h.dstLen)
+		case unix.RTA_SRC:
+			src, _ = prefixOf(d.Bytes(), h.srcLen)
+		case unix.RTA_OIF:
+			one.index = d.Uint32()
+		case unix.RTA_GATEWAY:
+			one.gateway, _ = netip.AddrFromSlice(d.Bytes())
+		case unix.RTA_VIA:
+			one.gateway = via(d.Bytes())
+		case unix.RTA_PRIORITY:
+			metric = d.Uint32()
+		case unix.RTA_PREFSRC:
+			prefSrc, _ = netip.AddrFromSlice(d.Bytes())
+		case unix.RTA_METRICS:
+			d.Nested(metrics.metrics)
+		case unix.RTA_MULTIPATH:
+			if many, err = decodeNexthops(d.Bytes()); err != nil {
+				return nil, false, err
+			}
+		case unix.RTA_TABLE:
+			table = d.Uint32()
+		case unix.RTA_PREF:
+			pref = preferences[d.Uint8()]
+		case unix.RTA_CACHEINFO:
+			// The third field of struct rta_cacheinfo; 0 for what does not expire.
+			if c := d.Bytes(); len(c) >= 12 {
+				if e := int32(hostUint32(c[8:])); e != 0 { //nolint:gosec // it is signed there
+					expires = max(int64(e)/userHZ, 0)
+				}
+			}
+		case rtaNhID:
+			object = d.Uint32()
+		}
+	}
+	if err := d.Err(); err != nil {
+		return nil, false, err
+	}
+	if table == unix.RT_TABLE_LOCAL || !dst.IsValid() || dst.Addr().IsMulticast() || dst.Addr().IsLinkLocalUnicast() && h.protocol == unix.RTPROT_KERNEL {
+		return nil, false, nil
+	}
+	s := &statement{Statement{Verb: h.verb("route")}}
+	if kind != "" {
+		s.flag(kind)
+		one.index = 0 // the kernel says lo
+	}
+	to := shown(dst)
+	if dst.Bits() == 0 {
+		to = "default"
+	}
+	s.add("", to)
+	if src.IsValid() && src.Bits() > 0 {
+		s.add("from", shown(src))
+	}
+	one.flags = byte(h.flags)
+	switch {
+	case object != 0:
+		s.add("nhid", object)
+	case len(many) == 0:
+		s.hop(&one, ipv6, names)
+	}
+	if table != unix.RT_TABLE_MAIN {
+		s.add("table", tableName(table))
+	}
+	s.protocol("proto", h.protocol)
+	if h.scope == unix.RT_SCOPE_LINK && !ipv6 && object == 0 && kind == "" {
+		s.add("scope", "link")
+	}
+	if prefSrc.IsValid() {
+		s.add("src", prefSrc)
+	}
+	if metric != 0 {
+		s.add("metric", metric)
+	}
+	if h.tos != 0 {
+		s.add("tos", h.tos)
+	}
+	s.Args = append(s.Args, metrics.Args...)
+	if pref != "" && pref != "medium" {
+		s.add("pref", pref)
+	}
+	if expires >= 0 {
+		s.add("expires", expires)
+	}
+	if object == 0 {
+		for i := range many {
+			s.flag("nexthop")
+			s.hop(&many[i], ipv6, names)
+		}
+	}
+	return &s.Statement, true, nil
+}
+
+// preferences are those of RFC 4191.
+var preferences = map[byte]string{0: "medium", 1: "high", 3: "low"}
+
+// routeMetrics are the words for the metrics of a route (RTAX_ of linux/rtnetlink.h);
+// the path's own figures are left out.
+var routeMetrics = map[uint16]string{2: "mtu", 3: "window", 8: "advmss", 10: "hoplimit", 11: "initcwnd", 14: "initrwnd", 15: "quickack"}
+
+func (s *statement) metrics(d *netlink.AttributeDecoder) error {
+	const lock, mtu, algorithm = 1, 2, 16
+	locked := false
+	for d.Next() {
+		switch t := d.Type(); {
+		case t == lock:
+			locked = d.Uint32()&(1<<mtu) != 0
+		case t == algorithm:
+			s.add("congctl", d.String())
+		case routeMetrics[t] != "":
+			s.add(routeMetrics[t], d.Uint32())
+		}
+	}
+	for i := range s.Args {
+		if s.Args[i].Key == "mtu" && locked {
+			s.Args[i].Value = "lock " + s.Args[i].Value
+		}
+	}
+	return nil // the outer decoder tells
+}
+
+// Attributes of next-hop objects (linux/nexthop.h).
+const (
+	nhaID, nhaGroup, nhaBlackhole, nhaOIF, nhaGateway, nhaFDB = 1, 2, 4, 5, 6, 11
+	nhHeaderLen                                               = 8
+	nhGroupEntry                                              = 8
+)
+
+// decodeNexthop reads a next-hop object; false for those of a bridge.
+func decodeNexthop(b []byte, names linkNames) (*Statement, bool, error) {
+	if len(b) < nhHeaderLen {
+		return nil, false, errShort
+	}
+	d, err := netlink.NewAttributeDecoder(b[nhHeaderLen:])
+	if err != nil {
+		return nil, false, err
+	}
+	s := &statement{Statement{Verb: "nexthop"}}
+	h := hop{flags: byte(hostUint32(b[4:]))}
+	fdb, blackhole := false, false
+	group := ""
+	for d.Next() {
+		switch d.Type() {
+		case nhaID:
+			s.add("id", d.Uint32())
+		case nhaGroup:
+			group = decodeGroup(d.Bytes())
+		case nhaBlackhole:
+			blackhole = true
+		case nhaOIF:
+			h.index = d.Uint32()
+		case nhaGateway:
+			h.gateway, _ = netip.AddrFromSlice(d.Bytes())
+		case nhaFDB:
+			fdb = true
+		}
+	}
+	if err := d.Err(); err != nil {
+		return nil, false, err
+	}
+	if fdb || len(s.Args) == 0 {
+		return nil, false, nil
+	}
+	if b[0] == unix.AF_INET6 && group == "" && !h.gateway.IsValid() {
+		s.Verb = "nexthop6"
+	}
+	switch {
+	case group != "":
+		s.add("group", group)
+	case blackhole:
+		s.flag("blackhole")
+	default:
+		s.hop(&h, h.gateway.Is6(), names)
+	}
+	return &s.Statement, true, nil
+}
+
+// decodeGroup reads entries of struct nexthop_grp.
+func decodeGroup(b []byte) string {
+	var parts []string
+	for ; len(b) >= nhGroupEntry; b = b[nhGroupEntry:] {
+		part := strconv.FormatUint(uint64(hostUint32(b)), 10)
+		if weight := int(b[4]) + 1; weight > 1 {
+			part += "," + strconv.Itoa(weight)
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "/")
+}

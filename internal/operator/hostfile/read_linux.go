@@ -1,0 +1,350 @@
+package hostfile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	rt "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func hostUint16(b []byte) uint16 { return binary.NativeEndian.Uint16(b) }
+func hostUint32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
+
+// Read describes the network namespace of the calling thread. It takes no
+// privilege.
+func Read() (*Host, error) {
+	h := &Host{Title: "A host"}
+	r := reader{host: h, names: linkNames{}}
+	for _, part := range []struct {
+		what string
+		read func() error
+	}{
+		{"links", r.links}, {"parameters", r.parameters}, {"addresses", r.addresses}, {"next hops", r.nexthops}, {"rules", r.rules}, {"routes", r.routes},
+		{"neighbours", r.neighbours},
+	} {
+		if err := part.read(); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", part.what, err)
+		}
+	}
+	return h, nil
+}
+
+type reader struct {
+	host  *Host
+	names linkNames
+	ports []string // links in order, for parameters
+}
+
+func (r *reader) add(s statement) { r.host.State = append(r.host.State, s.Statement) }
+
+func (r *reader) links() error {
+	list, err := rt.LinkList()
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(list, func(a, b rt.Link) int { return a.Attrs().Index - b.Attrs().Index })
+	masters := map[int]string{}
+	for _, l := range list {
+		r.names[l.Attrs().Index] = l.Attrs().Name
+		if l.Type() == "bridge" || l.Type() == "vrf" || l.Type() == "bond" {
+			masters[l.Attrs().Index] = l.Attrs().Name
+		}
+	}
+	// What others are ports of comes first.
+	slices.SortStableFunc(list, func(a, b rt.Link) int { return rank(masters, a) - rank(masters, b) })
+	for _, l := range list {
+		a := l.Attrs()
+		if a.RawFlags&unix.IFF_LOOPBACK != 0 {
+			continue
+		}
+		r.ports = append(r.ports, a.Name)
+		s := statement{Statement{Verb: "link"}}
+		s.add("", a.Name)
+		if k := linkKind(l); k != "" {
+			s.add("kind", k)
+		}
+		for _, n := range a.AltNames {
+			s.add("altname", n)
+		}
+		const usual = 1500
+		if a.MTU != usual && a.MTU > 0 {
+			s.add("mtu", a.MTU)
+		}
+		if m, ok := masters[a.MasterIndex]; ok {
+			s.add("master", m)
+		}
+		if a.Group != 0 {
+			s.add("group", a.Group)
+		}
+		switch {
+		case a.RawFlags&unix.IFF_UP == 0:
+			s.flag("down")
+		case a.RawFlags&unix.IFF_RUNNING == 0:
+			s.flag("nocarrier")
+		}
+		r.add(s)
+	}
+	return nil
+}
+
+func rank(masters map[int]string, l rt.Link) int {
+	if _, ok := masters[l.Attrs().Index]; ok {
+		return 0
+	}
+	return 1
+}
+
+// linkKind is the kernel's kind; "" for hardware.
+func linkKind(l rt.Link) string {
+	if t, ok := l.(*rt.Tuntap); ok {
+		if t.Mode == rt.TUNTAP_MODE_TAP {
+			return "tap"
+		}
+		return "tun"
+	}
+	if k := l.Type(); k != "device" && check(word, k) == nil {
+		return k
+	}
+	return ""
+}
+
+// parameters reads those that decide where packets go or what comes back.
+func (r *reader) parameters() error {
+	type parameter struct{ key, usual string }
+	list := []parameter{
+		{"net.ipv4.nexthop_compat_mode", "1"}, {"net.ipv4.conf.all.rp_filter", "0"}, {"net.ipv4.conf.all.src_valid_mark", "0"},
+		{"net.ipv4.conf.all.ignore_routes_with_linkdown", "0"}, {"net.ipv4.fib_multipath_hash_policy", "0"}, {"net.mptcp.enabled", "1"},
+	}
+	for _, name := range r.ports {
+		dotted := strings.ReplaceAll(name, ".", "/")
+		list = append(list, parameter{"net.ipv4.conf." + dotted + ".rp_filter", "0"}, parameter{"net.ipv6.conf." + dotted + ".disable_ipv6", "0"})
+	}
+	for _, p := range list {
+		path, _, err := sysctl(p.key + " = 0")
+		if err != nil {
+			continue // a name that sysctl(8) could not write either
+		}
+		b, err := os.ReadFile("/proc/sys/" + path)
+		if err != nil {
+			continue // a kernel without it
+		}
+		if v := strings.TrimSpace(string(b)); v != p.usual && check(word, v) == nil {
+			s := statement{Statement{Verb: "sysctl"}}
+			s.add("", p.key+" = "+v)
+			r.add(s)
+		}
+	}
+	return nil
+}
+
+func (r *reader) addresses() error {
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		list, err := rt.AddrList(nil, family)
+		if err != nil {
+			return err
+		}
+		slices.SortStableFunc(list, func(a, b rt.Addr) int {
+			return slices.Index(r.ports, r.names[a.LinkIndex]) - slices.Index(r.ports, r.names[b.LinkIndex])
+		})
+		for i := range list {
+			if s, ok := r.address(&list[i]); ok {
+				r.add(s)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *reader) address(a *rt.Addr) (statement, bool) {
+	s := statement{Statement{Verb: "addr"}}
+	addr, ok := netip.AddrFromSlice(a.IP)
+	addr = addr.Unmap()
+	bits, _ := a.Mask.Size()
+	if _, known := r.names[a.LinkIndex]; !ok || !known || addr.IsLoopback() {
+		return s, false
+	}
+	s.add("", netip.PrefixFrom(addr, bits))
+	if a.Peer != nil && !a.Peer.IP.Equal(a.IP) {
+		peer, _ := netip.AddrFromSlice(a.Peer.IP)
+		n, _ := a.Peer.Mask.Size()
+		s.Args[0].Value = addr.String()
+		s.add("peer", netip.PrefixFrom(peer.Unmap(), n))
+	}
+	s.add("dev", r.names[a.LinkIndex])
+	for _, f := range []struct {
+		bit int
+		key string
+	}{
+		{unix.IFA_F_NOPREFIXROUTE, "noprefixroute"}, {unix.IFA_F_MANAGETEMPADDR, "mngtmpaddr"}, {unix.IFA_F_DADFAILED, "dadfailed"},
+		{unix.IFA_F_TENTATIVE, "tentative"},
+	} {
+		if a.Flags&f.bit != 0 {
+			s.flag(f.key)
+		}
+	}
+	if a.Flags&unix.IFA_F_TEMPORARY != 0 && addr.Is6() {
+		s.flag("temporary")
+	}
+	const forever = 1<<32 - 1
+	if a.ValidLft > 0 && a.ValidLft < forever {
+		s.add("valid_lft", a.ValidLft)
+		s.add("preferred_lft", a.PreferedLft)
+	}
+	return s, true
+}
+
+// dump sends a request for a dump and hands out each answer's payload.
+func dump(command netlink.HeaderType, payload []byte, each func([]byte) error) error {
+	c, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	messages, err := c.Execute(netlink.Message{Header: netlink.Header{Type: command, Flags: netlink.Request | netlink.Dump}, Data: payload})
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		if err := each(m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) nexthops() error {
+	var groups []Statement // after their members
+	err := dump(unix.RTM_GETNEXTHOP, make([]byte, nhHeaderLen), func(b []byte) error {
+		s, ok, err := decodeNexthop(b, r.names)
+		switch {
+		case !ok || err != nil:
+			return err
+		case s.Has("group"):
+			groups = append(groups, *s)
+		default:
+			r.host.State = append(r.host.State, *s)
+		}
+		return nil
+	})
+	r.host.State = append(r.host.State, groups...)
+	return err
+}
+
+// kernelRules are those that are there from the beginning.
+var kernelRules = map[string][]string{
+	"rule":  {"0 from all lookup local", "32766 from all lookup main", "32767 from all lookup default"},
+	"rule6": {"0 from all lookup local", "32766 from all lookup main"},
+}
+
+func (r *reader) rules() error {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		verb := "rule"
+		if family == unix.AF_INET6 {
+			verb = "rule6"
+		}
+		missing := slices.Clone(kernelRules[verb])
+		var rules []Statement
+		err := dump(unix.RTM_GETRULE, append([]byte{family}, make([]byte, headerLen-1)...), func(b []byte) error {
+			s, ok, err := decodeRule(b)
+			if !ok || err != nil {
+				return err
+			}
+			if i := slices.Index(missing, s.Words()); i >= 0 {
+				missing = slices.Delete(missing, i, i+1)
+				return nil
+			}
+			rules = append(rules, *s)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, m := range missing {
+			s := statement{Statement{Verb: "no" + verb}}
+			s.add("", strings.Fields(m)[0])
+			r.add(s)
+		}
+		r.host.State = append(r.host.State, rules...)
+	}
+	return nil
+}
+
+func (r *reader) routes() error {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		err := dump(unix.RTM_GETROUTE, append([]byte{family}, make([]byte, headerLen-1)...), func(b []byte) error {
+			s, ok, err := decodeRoute(b, r.names)
+			if ok && err == nil {
+				r.host.State = append(r.host.State, *s)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	r.withoutRoutes()
+	return nil
+}
+
+// withoutRoutes marks addresses that have no route of the kernel's to their network,
+// whatever the reason: it would make one when the address is added.
+func (r *reader) withoutRoutes() {
+	have := map[string]bool{}
+	for i := range r.host.State {
+		s := &r.host.State[i]
+		const usual6 = "256" // IP6_RT_PRIO_ADDRCONF
+		if m := s.Value("metric"); s.Object() == "route" && s.Value("proto") == "kernel" && !s.Has("table") && (m == "" || s.IPv6() && m == usual6) {
+			have[s.Args[0].Value+"%"+s.Value("dev")] = true
+		}
+	}
+	for i := range r.host.State {
+		s := &r.host.State[i]
+		if s.Verb != "addr" || s.Has("noprefixroute") {
+			continue
+		}
+		n := s.Args[0].Value
+		if peer, ok := s.Get("peer"); ok {
+			n = peer
+		}
+		p, err := parsePrefix(n)
+		if err != nil || p.Addr().IsLinkLocalUnicast() || p.IsSingleIP() && !s.Has("peer") || have[shown(p.Masked())+"%"+s.Value("dev")] {
+			continue
+		}
+		dev := slices.IndexFunc(s.Args, func(a Arg) bool { return a.Key == "dev" })
+		s.Args = slices.Insert(s.Args, dev+1, Arg{Key: "noprefixroute"})
+	}
+}
+
+// neighbours reads those gateways that have failed.
+func (r *reader) neighbours() error {
+	gateways := map[string]bool{}
+	for i := range r.host.State {
+		for _, a := range r.host.State[i].Args {
+			if a.Key == "via" {
+				gateways[a.Value[strings.LastIndexByte(a.Value, ' ')+1:]] = true
+			}
+		}
+	}
+	list, err := rt.NeighList(0, 0)
+	if err != nil {
+		return err
+	}
+	for _, n := range list {
+		name, known := r.names[n.LinkIndex]
+		a, _ := netip.AddrFromSlice(n.IP)
+		if a = a.Unmap(); known && n.State&unix.NUD_FAILED != 0 && gateways[a.String()] {
+			s := statement{Statement{Verb: "neigh"}}
+			s.add("", a)
+			s.add("dev", name)
+			s.add("nud", "failed")
+			r.add(s)
+		}
+	}
+	return nil
+}
