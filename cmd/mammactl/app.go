@@ -69,7 +69,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),
 		a.explainCommand(), a.runCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
-		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
+		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.hostsCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)
 	plainSwitches(root)
 	root.SetIn(a.in)

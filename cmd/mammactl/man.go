@@ -17,13 +17,7 @@ func manCommand(root *cobra.Command) *cobra.Command {
 		Use: "man DIR", Short: "Write the manual pages to DIR", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			root.InitDefaultHelpFlag()
-			pages := []*cobra.Command{root}
-			for _, c := range root.Commands() {
-				if c.IsAvailableCommand() && c.Name() != "help" && c.Name() != "completion" {
-					pages = append(pages, c)
-				}
-			}
-			for _, c := range pages {
+			for _, c := range withPages(root) {
 				path := filepath.Join(args[0], pageName(c)+".1")
 				if err := os.WriteFile(path, []byte(manPage(c)), 0o644); err != nil { //nolint:gosec // manual pages are for everybody
 					return runError{fmt.Errorf("write manual page: %w", err)}
@@ -32,6 +26,17 @@ func manCommand(root *cobra.Command) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// withPages are the command and those below it, but for those that cobra adds.
+func withPages(c *cobra.Command) []*cobra.Command {
+	pages := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() && sub.Name() != "help" && sub.Name() != "completion" {
+			pages = append(pages, withPages(sub)...)
+		}
+	}
+	return pages
 }
 
 func pageName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
@@ -46,7 +51,7 @@ func manPage(c *cobra.Command) string {
 	fmt.Fprintf(&b, "%s \\- %s\n", roff(pageName(c)), roff(c.Short))
 	section("SYNOPSIS")
 	fmt.Fprintf(&b, ".B %s\n", roff(strings.TrimSuffix(c.UseLine(), " [flags]")))
-	if !c.HasParent() {
+	if c.HasSubCommands() {
 		b.WriteString("COMMAND [options]\n")
 	}
 	section("DESCRIPTION")
@@ -55,7 +60,7 @@ func manPage(c *cobra.Command) string {
 		text = c.Short + ".\n\n" + exitCodesHelp
 	}
 	paragraphs(&b, text)
-	if !c.HasParent() {
+	if c.HasSubCommands() {
 		section("COMMANDS")
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() {

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/socket-intents/mamma/internal/operator/hostfile"
+)
+
+// hosts dump needs no daemon, and what it writes can be read. What is in it is
+// tested where hosts are loaded.
+func TestHostsDump(t *testing.T) {
+	for _, args := range [][]string{{"hosts", "dump"}, {"hosts", "dump", "--as-is"}} {
+		code, out, errs := mammactl(t.Context(), "/nowhere", args...)
+		if code != exitOK || errs != "" || !strings.HasPrefix(out, "# A host") {
+			t.Errorf("%q: code %d, %s\n%s", args, code, errs, out)
+		}
+		if _, err := hostfile.Parse([]byte(out), "dump"); err != nil {
+			t.Errorf("%v in\n%s", err, out)
+		}
+	}
+	code, out, errs := mammactl(t.Context(), "/nowhere", "hosts", "dump", "--json")
+	var h hostfile.Host
+	if err := json.Unmarshal([]byte(out), &h); err != nil || code != exitOK || errs != "" || h.Title == "" {
+		t.Errorf("code %d, %v, %s\n%s", code, err, errs, out)
+	}
+	if code, _, errs := mammactl(t.Context(), "/nowhere", "hosts", "dunp"); code != exitUsage || !strings.Contains(errs, `unknown command "dunp", did you mean "dump"?`) && !strings.Contains(errs, "dump") {
+		t.Errorf("code %d, %s", code, errs)
+	}
+}
