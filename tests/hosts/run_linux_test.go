@@ -268,8 +268,21 @@ func (r *run) doctor(ctx context.Context) ([]string, error) {
 	return list, nil
 }
 
-// child runs act and writes what came of it.
-func child(path string) int {
+// child does what Child was called for and writes what came of it.
+func child(task string) int {
+	path, dump := strings.CutPrefix(task, dumpTask)
+	if dump {
+		text, err := describe(path)
+		switch {
+		case errors.Is(err, testbed.ErrUnavailable):
+			text = "unavailable: " + err.Error()
+		case err != nil:
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		_, _ = fmt.Fprint(os.Stdout, text)
+		return 0
+	}
 	out, err := act(path)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(out)
