@@ -134,3 +134,44 @@ func TestMappingIdentifiers(t *testing.T) {
 		t.Errorf("only %d identifiers found", seen)
 	}
 }
+
+// originals are the files of the original that its description names
+// (doc/original), and those that any project of its kind has.
+const originals = `
+	CMakeLists.txt mam/CMakeLists.txt cmake/Findlibnl.cmake config.h.in README Doxyfile
+	clib/client_addrinfo.c clib/client_addrinfo.h clib/client_socketapi.c clib/client_socketapi.h clib/client_socketconnect.c clib/client_socketconnect.h
+	clib/client_socketconnect_async.c clib/client_socketconnect_async.h clib/client_socketconnect_emulated.c clib/client_socketconnect_emulated.h
+	clib/client_util.c clib/dlog.h clib/muacc.h clib/muacc_client.h
+	lib/intents.h lib/muacc.h lib/muacc_ctx.c lib/muacc_tlv.c lib/muacc_util.c lib/socketset.c libintents/intents.h libintents/libintents.c libintents/libintents.h
+	mam/mam_iface.c mam/mam_master.c mam/mam_pmeasure.c mam/mam_pmeasure.h mam/mam_util.c mam/mptcp_netlink_types.h
+	policies/policy_util.c policies/policy_util.h policies/policy_earliest_arrival_base.c policies/policy_earliest_arrival_util.c policies/policy_earliest_arrival.h
+	policies/policy_earliest_arrival.conf policies/policy_category.conf policies/policy_rr_naive.conf policies/policy_rr_pipelining.conf policies/policy_sample.conf
+	policies/threshold_policy.c policies/threshold_policy.conf
+	examples/muacsocks/muacsocksd.c tests/addrinfo.c tests/ifaceinfo.c tests/policy_sample.conf tests/policy_test.sh tests/test_policy_generic.c
+	tests/test_socketconnect.c tests/test_util.c`
+
+// Every file of the original has a row, which names it or a pattern that it fits.
+func TestMappingFiles(t *testing.T) {
+	b, err := os.ReadFile("../MAPPING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var named []string
+	for l := range strings.Lines(string(b)) {
+		if cells := strings.Split(l, "|"); len(cells) >= 4 {
+			for _, m := range regexp.MustCompile("[A-Za-z0-9_./*]+").FindAllString(cells[1], -1) {
+				named = append(named, m)
+			}
+		}
+	}
+	for _, file := range strings.Fields(originals) {
+		found := false
+		for _, pattern := range named {
+			ok, err := filepath.Match(pattern, file)
+			found = found || err == nil && ok
+		}
+		if !found {
+			t.Errorf("%s has no row", file)
+		}
+	}
+}
