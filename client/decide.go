@@ -23,21 +23,22 @@ const plain = PlainDial
 
 // target is what is to be connected to.
 type target struct {
-	network string
-	address string // as the caller gave it
-	typ     int32  // stream or datagram
-	family  int32  // that the network asks for
-	host    string
-	port    uint16
-	literal netip.Addr // host as an address, invalid for a name
-	bound   netip.AddrPort
-	intents intent.Set
+	network   string
+	address   string // as the caller gave it
+	typ       int32  // stream or datagram
+	family    int32  // that the network asks for
+	host      string
+	port      uint16
+	literal   netip.Addr // host as an address, invalid for a name
+	bound     netip.AddrPort
+	intents   intent.Set
+	selection SelectionProperties
 }
 
 // newTarget parses what DialContext gets. It is not ok for what the manager has
 // no say in: other networks, and this host itself.
 func (d *Dialer) newTarget(ctx context.Context, network, address string) (t target, ok bool, err error) {
-	t = target{network: network, address: address, typ: wire.SockStream}
+	t = target{network: network, address: address, typ: wire.SockStream, selection: d.selection(ctx)}
 	switch {
 	case strings.HasPrefix(network, "udp"):
 		t.typ = wire.SockDgram
@@ -105,8 +106,9 @@ type plan struct {
 	features   wire.Features
 	reason     string
 	candidates []*candidate
-	existing   int32 // the socket to use again
-	reuse      bool  // existing is set
+	refused    []Attempt // those that the selection does not permit
+	existing   int32     // the socket to use again
+	reuse      bool      // existing is set
 }
 
 // Errors that the daemon's answers mean.
@@ -240,6 +242,7 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	for i := range ans.Paths[:min(len(ans.Paths), len(p.candidates))] {
 		p.candidates[i].measured(ans.Paths[i])
 	}
+	p.choose()
 	return p
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,11 +20,11 @@ import (
 // A Decision is about the moment it was made in. One that is kept for more than
 // a few tenths of a second stands for nothing any more.
 type Decision struct {
-	dialer           *Dialer
-	network, address string
-	plan             *plan // nil: err is why
-	err              error
-	existing         net.Conn
+	dialer   *Dialer
+	target   target
+	plan     *plan // nil: err is why
+	err      error
+	existing net.Conn
 }
 
 // Decide asks the manager about a connection to address, whose forms are those
@@ -32,8 +33,8 @@ type Decision struct {
 //
 // That the manager is not there, or has no say, is not an error; Err tells so.
 func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...net.Conn) (*Decision, error) {
-	dec := &Decision{dialer: d, network: network, address: address}
 	t, ok, err := d.newTarget(ctx, network, address)
+	dec := &Decision{dialer: d, target: t}
 	if err != nil {
 		return nil, err
 	}
@@ -43,13 +44,13 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 	}
 	var members []wire.SetMember
 	for i, conn := range idle {
-		if info, ok := InfoOf(conn); ok {
+		if info, ok := InfoOf(conn); ok && t.permitsConn(&info) {
 			members = append(members, wire.SetMember{FD: int32(i + 1), Context: t.offered(&info)}) // 0 is no socket to the original
 		}
 	}
 	p, err := d.daemon().decide(ctx, t, len(members) > 0, members)
 	if err == nil && p.reuse {
-		if i := int(p.existing) - 1; i >= 0 && i < len(idle) {
+		if i := int(p.existing) - 1; i >= 0 && i < len(idle) && slices.ContainsFunc(members, func(m wire.SetMember) bool { return m.FD == p.existing }) {
 			dec.existing = idle[i]
 		} else {
 			err = fmt.Errorf("the manager named socket %d, which was not offered", p.existing)
@@ -102,6 +103,10 @@ func (dec *Decision) first() *candidate {
 	return dec.plan.candidates[0]
 }
 
+// Candidate is which of the manager's suggestions a new connection begins with:
+// the first choice, unless the SelectionProperties prefer another one.
+func (dec *Decision) Candidate() Candidate { return dec.first().index }
+
 // Source is the suggested source address of a new connection, invalid if there
 // is none.
 func (dec *Decision) Source() netip.Addr { return dec.first().local }
@@ -110,7 +115,9 @@ func (dec *Decision) Source() netip.Addr { return dec.first().local }
 func (dec *Decision) Device() string { return dec.first().device }
 
 // Multipath tells whether a new connection is to be opened with MPTCP.
-func (dec *Decision) Multipath() bool { return dec.first().multipath }
+func (dec *Decision) Multipath() bool {
+	return dec.first().multipath && !dec.target.selection.Strict()
+}
 
 // Reason is what decided, in the manager's words; it may be empty.
 func (dec *Decision) Reason() string {
@@ -136,7 +143,7 @@ func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
 		if err == errNoSay {
 			err = nil
 		}
-		return d.dialPlainly(ctx, dec.network, dec.address, begun, err)
+		return d.dialPlainly(ctx, &dec.target, begun, err)
 	}
 	again := *p
 	again.candidates = slices.Clip(p.candidates) // for dials at the same time
@@ -156,27 +163,35 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 		p, err = dec.dialer.daemon().decide(ctx, p.target, false, nil)
 	}
 	if err != nil {
-		t, ok, err := dec.dialer.newTarget(ctx, dec.network, dec.address)
+		if !dec.target.plainly() {
+			return nil, dec.target.selection.permits("")
+		}
+		t, ok, err := dec.dialer.newTarget(ctx, dec.target.network, dec.target.address)
 		if err != nil {
 			return nil, err
 		}
 		if !ok && t.host == "" {
-			return nil, fmt.Errorf("lookup %s: neither a host and service over tcp or udp", dec.address)
+			return nil, fmt.Errorf("lookup %s: neither a host and service over tcp or udp", dec.target.address)
 		}
+		t.selection = dec.target.selection
 		p = &plan{target: t, id: uuid.Nil}
 	}
 	best, err := dec.dialer.resolve(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	list := best.endpoints(nil)
+	t := &p.target
+	list := t.endpoints(best, nil)
 	for _, c := range p.candidates {
 		if c.index != best.index {
-			list = c.endpoints(list)
+			list = t.endpoints(c, list)
 		}
 	}
-	if best.index != plain {
-		list = (&candidate{index: plain, addrs: remotes(list)}).endpoints(list)
+	if best.index != plain && t.plainly() {
+		list = t.endpoints(&candidate{index: plain, addrs: remotes(list)}, list)
+	}
+	if len(list) == 0 {
+		return nil, t.selection.permits("")
 	}
 	return list, nil
 }
@@ -189,27 +204,41 @@ func (found) Close() error { return nil }
 // resolve returns the candidate that has addresses first.
 func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
 	r := d.driver(p, func(context.Context, *candidate, netip.AddrPort) (net.Conn, error) { return found{}, nil })
-	o := r.run(ctx, append(slices.Clip(p.candidates), &candidate{index: plain}))
+	candidates := slices.Clip(p.candidates)
+	if p.target.plainly() {
+		candidates = append(candidates, &candidate{index: plain})
+	}
+	o := r.run(ctx, candidates)
 	switch {
 	case o.conn != nil:
 		return o.winner, nil
+	case errors.Is(o.err, errNothing) && len(p.refused) > 0:
+		return nil, p.refused[0].Err
 	case o.err != nil:
 		return nil, o.err
 	}
 	return nil, o.failed[len(o.failed)-1].Err
 }
 
-// endpoints appends those of c's addresses, as far as they are known.
-func (c *candidate) endpoints(list []Endpoint) []Endpoint {
+// endpoints appends those of c's addresses, as far as they are known and permitted.
+func (t *target) endpoints(c *candidate, list []Endpoint) []Endpoint {
 	for _, remote := range c.addrs {
-		list = append(list, c.endpoint(remote))
+		if !t.selection.Strict() {
+			list = append(list, endpoint(c, remote, c.options))
+			continue
+		}
+		if name := t.interfaceOf(c, remote.Addr()); t.selection.permits(name) == nil {
+			e := endpoint(c, remote, c.held(name, remote.Addr()))
+			e.Multipath = false
+			list = append(list, e)
+		}
 	}
 	return list
 }
 
-func (c *candidate) endpoint(remote netip.AddrPort) Endpoint {
+func endpoint(c *candidate, remote netip.AddrPort, options []wire.SockOpt) Endpoint {
 	e := Endpoint{Source: c.local, Multipath: c.multipath, Remote: remote}
-	for _, o := range c.options {
+	for _, o := range options {
 		e.Options = append(e.Options, SocketOption{
 			Level: int(o.Level), Name: int(o.Name), Value: slices.Clone(o.Value), Optional: o.Flags&wire.SockOptOptional != 0,
 		})

@@ -25,6 +25,10 @@ type Dialer struct {
 	// Intents apply where the context of a dial states nothing else.
 	Intents intent.Set
 
+	// Selection holds for every dial, completed by what its context says of other
+	// interfaces; what that says of the same one counts.
+	Selection SelectionProperties
+
 	// Net has what a plain dial is governed by, all of which holds for
 	// connections that the manager decides on too: Timeout, Deadline, LocalAddr
 	// (the manager then suggests no other), KeepAliveConfig, Control, Resolver.
@@ -94,12 +98,12 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		return nil, err
 	}
 	if !ok {
-		return d.dialPlainly(ctx, network, address, begun, nil)
+		return d.dialPlainly(ctx, &t, begun, nil)
 	}
 	p, err := d.daemon().decide(ctx, t, false, nil)
 	if err != nil {
 		d.without(err)
-		return d.dialPlainly(ctx, network, address, begun, err)
+		return d.dialPlainly(ctx, &t, begun, err)
 	}
 	return d.dialPlan(ctx, p, begun)
 }
@@ -129,8 +133,15 @@ func (d *Dialer) without(err error) {
 }
 
 // dialPlainly dials without the manager; why is nil where it has no say.
-func (d *Dialer) dialPlainly(ctx context.Context, network, address string, begun time.Time, why error) (net.Conn, error) {
-	conn, err := d.plainDialer().DialContext(ctx, network, address)
+func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, why error) (net.Conn, error) {
+	if !t.plainly() {
+		return nil, &DialError{Network: t.network, Address: t.address, Err: t.selection.permits(""), Without: why}
+	}
+	nd := d.plainDialer()
+	if t.selection.Strict() {
+		nd.SetMultipathTCP(false)
+	}
+	conn, err := nd.DialContext(ctx, t.network, t.address)
 	if err != nil {
 		return nil, err
 	}
@@ -147,20 +158,27 @@ func (d *Dialer) plainDialer() *net.Dialer {
 // dialPlan carries out a decision.
 func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Conn, error) {
 	t := &p.target
-	candidates := append(p.candidates, &candidate{index: plain})
+	candidates := p.candidates
+	if t.plainly() {
+		candidates = append(candidates, &candidate{index: plain})
+	}
 	r := d.driver(p, func(ctx context.Context, c *candidate, remote netip.AddrPort) (net.Conn, error) {
 		return d.connect(ctx, t, c, remote)
 	})
 	r.deaf = d.Net.Control != nil || d.Net.ControlContext != nil
 	o := r.run(ctx, candidates)
-	declined := o.conn != nil && o.winner.multipath && becamePlain(o.conn)
+	o.failed = append(p.refused, o.failed...)
+	if errors.Is(o.err, errNothing) && len(p.refused) > 0 {
+		o.err = nil
+	}
+	declined := o.conn != nil && o.winner.multipath && !t.selection.Strict() && becamePlain(o.conn)
 	d.report(p, &o, declined)
 	if o.conn == nil {
 		return nil, &DialError{Network: t.network, Address: t.address, Attempts: o.failed, Err: o.err}
 	}
 	w := o.winner
 	return withInfo(o.conn, Info{
-		Decided: true, Candidate: w.index, Source: w.local, Device: w.device, Multipath: w.multipath, PlainTCP: declined,
+		Decided: true, Candidate: w.index, Source: w.local, Device: w.device, Multipath: w.multipath && !t.selection.Strict(), PlainTCP: declined,
 		Reason: p.reason, ID: DecisionID(p.id), Attempts: o.failed, Duration: time.Since(begun),
 	}), nil
 }
@@ -189,12 +207,23 @@ func delay(set, standard time.Duration) time.Duration {
 
 // connect makes one attempt.
 func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote netip.AddrPort) (net.Conn, error) {
+	options := c.options
+	strict := t.selection.Strict()
+	if strict {
+		name := t.interfaceOf(c, remote.Addr())
+		if err := t.selection.permits(name); err != nil {
+			return nil, err
+		}
+		options = c.held(name, remote.Addr())
+	}
 	nd := d.plainDialer()
 	network := t.network[:3] + "6"
 	if remote.Addr().Is4() {
 		network = t.network[:3] + "4"
 	}
-	if c.multipath && t.typ == wire.SockStream {
+	if strict {
+		nd.SetMultipathTCP(false)
+	} else if c.multipath && t.typ == wire.SockStream {
 		nd.SetMultipathTCP(true)
 	}
 	bind := c.local.IsValid() && nd.LocalAddr == nil
@@ -203,11 +232,11 @@ func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote ne
 	} else if bind {
 		nd.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(c.local, 0))
 	}
-	if bind || len(c.options) > 0 {
+	if bind || len(options) > 0 {
 		before, beforeCtx := nd.Control, nd.ControlContext
 		nd.Control = nil
 		nd.ControlContext = func(ctx context.Context, network, address string, raw syscall.RawConn) error {
-			if err := applyOptions(raw, bind, c.options); err != nil {
+			if err := applyOptions(raw, bind, options); err != nil {
 				return err
 			}
 			switch { // in the order of precedence that net.Dialer has

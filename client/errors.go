@@ -48,7 +48,8 @@ func cause(err error) error {
 type DialError struct {
 	Network, Address string
 	Attempts         []Attempt
-	Err              error // the end of the context, if that is what ended it
+	Err              error // the end of the context, or ErrNotPermitted, if that is what ended it
+	Without          error // why the manager had no say, where that left no network
 }
 
 var _ net.Error = (*DialError)(nil)
@@ -63,6 +64,10 @@ func (e *DialError) Error() string {
 	}
 	if e.Err != nil {
 		b.WriteString(sep + e.Err.Error())
+		sep = "; "
+	}
+	if e.Without != nil {
+		b.WriteString(sep + "without the manager: " + e.Without.Error())
 	}
 	return b.String()
 }
@@ -72,6 +77,9 @@ func (e *DialError) Unwrap() []error {
 	var errs []error
 	if e.Err != nil {
 		errs = append(errs, e.Err)
+	}
+	if e.Without != nil {
+		errs = append(errs, e.Without)
 	}
 	for _, a := range e.Attempts {
 		errs = append(errs, a.Err)

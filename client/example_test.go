@@ -49,6 +49,18 @@ func ExampleDialer_grpc() {
 	_ = dial
 }
 
+// Connections that must not cost money, and rather take the wireless network.
+func ExampleSelectionProperties() {
+	properties := client.SelectionProperties{}.WithInterface("wwan0", client.Prohibit).WithInterface("wlan0", client.Prefer)
+	fmt.Println(properties)
+	dialer := client.Dialer{Selection: properties, Daemon: &client.Daemon{DecisionTimeout: -1}} // no manager
+	_, err := dialer.Dial("tcp", "www.example.net:443")
+	fmt.Println(errors.Is(err, client.ErrNotPermitted))
+	// Output:
+	// prefer wlan0, prohibit wwan0
+	// true
+}
+
 // TLS over a connection that the manager has placed; InfoOf looks through it.
 func ExampleDialer_tls() {
 	var dialer client.Dialer

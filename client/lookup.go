@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -100,6 +101,9 @@ func (c *candidate) unbind() {
 
 // lookupPlainly resolves the name without the manager.
 func (d *Dialer) lookupPlainly(ctx context.Context, t *target, local netip.Addr) ([]netip.AddrPort, error) {
+	if t.selection.Strict() && t.host != "localhost" {
+		return nil, fmt.Errorf("%w: the host's resolver may ask over any", ErrNotPermitted)
+	}
 	network := "ip"
 	switch t.family {
 	case wire.AFInet:

@@ -163,7 +163,7 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 	var conn net.Conn
 	if err != nil {
 		pl = &plan{} // without a connection to the manager
-		conn, err = d.dialPlainly(ctx, t.network, t.address, begun, err)
+		conn, err = d.dialPlainly(ctx, t, begun, err)
 	} else {
 		conn, err = d.dialPlan(ctx, pl, begun)
 	}
@@ -184,7 +184,7 @@ func (p *Pool) offer(w *place) (members []wire.SetMember, exists bool) {
 	defer p.mu.Unlock()
 	set := p.sets[w.key]
 	for _, s := range slices.Clone(set.sockets) {
-		if s.state != isIdle || !w.target.suits(s.info.Remote.Addr(), netip.Addr{}) {
+		if s.state != isIdle || !w.target.suits(s.info.Remote.Addr(), netip.Addr{}) || !w.target.permitsConn(&s.info) {
 			continue
 		}
 		if peerClosed(s.Conn) {
@@ -214,7 +214,7 @@ func (p *Pool) take(w *place, id int32) *Conn {
 	defer p.mu.Unlock()
 	set := p.sets[w.key]
 	i := slices.IndexFunc(set.sockets, func(s *Conn) bool { return s.id == id })
-	if i < 0 || set.sockets[i].state != isIdle {
+	if i < 0 || set.sockets[i].state != isIdle || !w.target.permitsConn(&set.sockets[i].info) {
 		return nil
 	}
 	s := set.sockets[i]

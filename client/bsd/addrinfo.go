@@ -3,6 +3,7 @@ package bsd
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -81,6 +82,9 @@ func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *
 			Flags: int32(hints.Flags), Family: int32(hints.Family), Type: int32(hints.Type), Protocol: int32(hints.Protocol),
 		}}
 	}
+	if err := unrestricted(ctx); err != nil {
+		return nil, err
+	}
 	if c == nil {
 		return hints.lookup(ctx, node, service)
 	}
@@ -111,6 +115,15 @@ func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *
 	defer c.mu.Unlock()
 	st.Result = onWire(list)
 	return list, nil
+}
+
+// unrestricted refuses what SelectionProperties of ctx restrict: the classic calls
+// cannot hold to them, because they go on plainly where the manager is not there.
+func unrestricted(ctx context.Context) error {
+	if s := client.Selection(ctx); s.Strict() {
+		return fmt.Errorf("%w: the classic calls cannot keep to %v", client.ErrNotPermitted, s)
+	}
+	return nil
 }
 
 func isName(node string) bool {

@@ -3,6 +3,7 @@ package bsd
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -169,5 +170,24 @@ func TestConstants(t *testing.T) {
 	want := []int{wire.AFUnspec, wire.AFInet, wire.AFInet6, wire.SockStream, wire.SockDgram, wire.ProtoTCP, wire.ProtoUDP, wire.ProtoMPTCP, intent.Level}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// The classic calls refuse what they cannot keep to.
+func TestSelection(t *testing.T) {
+	ctx := client.WithSelection(t.Context(), client.SelectionProperties{}.WithInterface("a", client.Require))
+	c := &Context{Daemon: absent(t)}
+	for _, c := range []*Context{c, nil} {
+		if _, err := c.Getaddrinfo(ctx, "localhost", "80", nil); !errors.Is(err, client.ErrNotPermitted) {
+			t.Errorf("Getaddrinfo: %v", err)
+		}
+		if err := c.Connect(ctx, -1, netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, client.ErrNotPermitted) && !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("Connect: %v", err)
+		}
+	}
+	for _, hints := range []*Hints{nil, {Flags: AINumericServ}} {
+		if _, err := Getaddrinfo(ctx, &client.Dialer{Daemon: absent(t)}, "localhost", "80", hints); !errors.Is(err, client.ErrNotPermitted) {
+			t.Errorf("extended: %v", err)
+		}
 	}
 }

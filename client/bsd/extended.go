@@ -32,6 +32,12 @@ func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service strin
 	}
 	network, ok := h.network()
 	if !ok || h.Flags&(AIPassive|AICanonName|AINumericHost|AINumericServ) != 0 {
+		if dialer != nil {
+			ctx = client.WithSelection(ctx, client.Selection(ctx).Merge(dialer.Selection))
+		}
+		if err := unrestricted(ctx); err != nil {
+			return nil, err
+		}
 		return h.lookup(ctx, host, service)
 	}
 	if service == "" {

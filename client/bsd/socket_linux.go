@@ -70,6 +70,9 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	if !addr.IsValid() {
 		return os.NewSyscallError("connect", unix.EFAULT)
 	}
+	if err := unrestricted(ctx); err != nil {
+		return err
+	}
 	if c == nil {
 		return connect(fd, addr)
 	}

@@ -100,7 +100,7 @@ func (n *network) dial(ctx context.Context, network, address string) (net.Conn, 
 	c := &conn{Conn: nc, network: n, address: address}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if elsewhere := info.Candidate != 0 && decision.Err() == nil || decision.Existing() != nil && info.Source != n.key.source; elsewhere {
+	if elsewhere := info.Candidate != decision.Candidate() && decision.Err() == nil || decision.Existing() != nil && info.Source != n.key.source; elsewhere {
 		t.retireLocked(n)
 	}
 	if t.conns == nil {
@@ -142,10 +142,11 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// idleLocked lists connections to address that could take a request.
-func (t *Transport) idleLocked(address string) (idle []net.Conn) {
+// idleLocked lists connections to address that could take a request: those that were
+// made for the same selection, so that none is used that it does not permit.
+func (t *Transport) idleLocked(address string, selection client.SelectionProperties) (idle []net.Conn) {
 	for c := range t.conns[address] {
-		if (c.exchanges == 0 || c.multiplexed) && !c.network.retired && len(idle) < maxOffered {
+		if (c.exchanges == 0 || c.multiplexed) && !c.network.retired && c.network.key.selection == selection && len(idle) < maxOffered {
 			idle = append(idle, c)
 		}
 	}

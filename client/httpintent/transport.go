@@ -72,8 +72,9 @@ var _ http.RoundTripper = (*Transport)(nil)
 
 // question is what a decision is about.
 type question struct {
-	address string
-	intents intent.Set
+	address   string
+	intents   intent.Set
+	selection client.SelectionProperties
 }
 
 type decided struct {
@@ -109,15 +110,16 @@ func (t *Transport) settings() *http.Transport {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	selection := client.Selection(req.Context()).Merge(t.dialer().Selection)
 	address, direct := t.address(req)
 	if address == "" { // http.Transport has the right words for it
-		n := t.network(networkKey{})
+		n := t.network(networkKey{selection: selection})
 		defer t.leave(n)
 		return n.http.RoundTrip(req)
 	}
 	ctx := req.Context()
 	pattern := t.sizes.pattern(req, t.MaxPatterns)
-	q := question{address, intent.FromContext(ctx).Merge(t.dialer().Intents)}
+	q := question{address, intent.FromContext(ctx).Merge(t.dialer().Intents), selection}
 	if _, stated := q.intents.FileSize(); !stated {
 		if size, ok := t.sizes.expected(pattern); ok {
 			q.intents = q.intents.WithFileSize(size)
@@ -189,14 +191,14 @@ func (t *Transport) decide(ctx context.Context, q question, direct bool) (*clien
 		return d.decision, d.network, nil
 	}
 	if direct {
-		idle = t.idleLocked(q.address)
+		idle = t.idleLocked(q.address, q.selection)
 	}
 	t.mu.Unlock()
 	decision, err := t.dialer().Decide(intent.NewContext(ctx, q.intents), "tcp", q.address, idle...)
 	if err != nil {
 		return nil, networkKey{}, err
 	}
-	key := networkKey{decision.Source(), decision.Device(), decision.Multipath()}
+	key := networkKey{decision.Source(), decision.Device(), decision.Multipath(), q.selection}
 	if c, ok := decision.Existing().(*conn); ok {
 		key = c.network.key
 	}
@@ -243,4 +245,7 @@ type networkKey struct {
 	source    netip.Addr
 	device    string
 	multipath bool
+	// Requests that may not go everywhere share no connections with others: an
+	// http.Transport hands one to whoever waits.
+	selection client.SelectionProperties
 }

@@ -590,3 +590,22 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// A request that may not go everywhere uses no connection that was made for others.
+func TestSelection(t *testing.T) {
+	s := startSources(t, false)
+	tr, _ := start(t, bySize)
+	get(t, tr, s.URL+"/5", small())
+	strict := client.SelectionProperties{}.WithInterface("nosuchinterface", client.Require)
+	req, err := http.NewRequestWithContext(client.WithSelection(t.Context(), strict), http.MethodGet, s.URL+"/5", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if !errors.Is(err, client.ErrNotPermitted) || s.conns() != 1 {
+		t.Errorf("error %v over %d connections", err, s.conns())
+	}
+}
