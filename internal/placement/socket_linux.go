@@ -39,9 +39,9 @@ func inspect(fd int) (s socket, err error) {
 		return s, fmt.Errorf("look at the socket: %w", os.NewSyscallError("getsockopt", err))
 	}
 	s.v6 = domain == unix.AF_INET6
-	switch stream := s.protocol == unix.IPPROTO_TCP || s.protocol == unix.IPPROTO_MPTCP; {
-	case domain != unix.AF_INET && domain != unix.AF_INET6,
-		!(s.typ == unix.SOCK_STREAM && stream) && !(s.typ == unix.SOCK_DGRAM && s.protocol == unix.IPPROTO_UDP):
+	stream := s.typ == unix.SOCK_STREAM && (s.protocol == unix.IPPROTO_TCP || s.protocol == unix.IPPROTO_MPTCP)
+	datagram := s.typ == unix.SOCK_DGRAM && s.protocol == unix.IPPROTO_UDP
+	if domain != unix.AF_INET && !s.v6 || !stream && !datagram {
 		return s, errNoSocket
 	}
 	if s.cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
