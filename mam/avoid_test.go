@@ -1,6 +1,7 @@
 package mam
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -71,6 +72,44 @@ func TestStandIn(t *testing.T) {
 			}
 			if got := start(t, v, Options{}).dial(t).ask(connectTo(tt.remote)).Context.BindSuggested; got != want {
 				t.Errorf("suggested %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// A query to the name server of a network leaves by that network, also where
+// another one would be taken.
+func TestNameServers(t *testing.T) {
+	far, near := netip.MustParseAddr("198.51.100.53"), netip.MustParseAddr("10.77.2.53")
+	for _, tt := range []struct {
+		name   string
+		change func(*View)
+		remote string
+		want   string
+	}{
+		{"DNS", func(*View) {}, "198.51.100.53:53", "10.77.2.1:0"},
+		{"DNS over TLS", func(*View) {}, "198.51.100.53:853", "10.77.2.1:0"},
+		{"something else there", func(*View) {}, "198.51.100.53:443", "10.77.1.1:0"},
+		{"no name server", func(*View) {}, "192.0.2.1:53", "10.77.1.1:0"},
+		{"it costs", func(v *View) { v.AvoidMetered, v.Prefixes[1].Cost = true, policy.Metered }, "198.51.100.53:53", "10.77.2.1:0"},
+		{"its network is down", func(v *View) { v.Prefixes[1].Health.State = policy.Down }, "198.51.100.53:53", "10.77.1.1:0"},
+		{"of two networks", func(v *View) { v.NameServers[far] = append(v.NameServers[far], v.Prefixes[0].ID) }, "198.51.100.53:53", "10.77.1.1:0"},
+		{"the routes lead elsewhere", func(v *View) { v.NameServers[near] = []policy.PrefixID{v.Prefixes[0].ID} }, "10.77.2.53:53", "10.77.2.1:0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := host(takeFirst)
+			v.NameServers = map[netip.Addr][]policy.PrefixID{far: {v.Prefixes[1].ID}}
+			tt.change(v)
+			c := start(t, v, Options{}).dial(t)
+			if got := c.ask(connectTo(tt.remote)).Context.BindSuggested; got != sockAddr(tt.want) {
+				t.Errorf("connect: suggested %v, want %v", got, tt.want)
+			}
+			host, port, err := net.SplitHostPort(tt.remote)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.ask(socketConnectTo(host, port)).Context.BindSuggested; got != sockAddr(tt.want) {
+				t.Errorf("socketconnect: suggested %v, want %v", got, tt.want)
 			}
 		})
 	}

@@ -130,7 +130,9 @@ func (w *work) resolves() bool { return w.req.Kind == policy.Resolve }
 // this user, and looks up what is known of the paths to there.
 func (w *work) narrow(f policy.Family, dst netip.Addr) {
 	r := &w.req
-	r.Prefixes = w.view.candidates(w.list, f, dst, r.App.UID)
+	if r.Prefixes = w.view.serving(f, dst, r.Port); len(r.Prefixes) == 0 {
+		r.Prefixes = w.view.candidates(w.list, f, dst, r.App.UID)
+	}
 	if n := len(r.Prefixes); n > 0 && cap(w.list) < n {
 		w.list = make([]*policy.Prefix, 0, n) // for next time
 	}

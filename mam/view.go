@@ -94,6 +94,10 @@ type View struct {
 	// is the one for everything else, and may be nil.
 	Resolvers map[policy.PrefixID]Resolver
 	Resolver  Resolver
+	// NameServers are the prefixes whose name server has this address. What is
+	// sent there on a port of DNS leaves by one of them: a server of an access
+	// network answers to nobody else.
+	NameServers map[netip.Addr][]policy.PrefixID
 
 	// usable are the prefixes by family that are not down, offered those of them
 	// that cost least if that matters; made by publish.
@@ -179,6 +183,28 @@ func (v *View) reaching(buf, all []*policy.Prefix, dst netip.Addr) []*policy.Pre
 		}
 	}
 	return buf
+}
+
+// Ports of DNS (RFC 1035 section 4.2) and of DNS over TLS (RFC 7858 section 3.1).
+const (
+	portDNS        = 53
+	portDNSOverTLS = 853
+)
+
+// serving returns the usable prefixes whose name server is asked at a port of dst,
+// none if dst is no name server.
+func (v *View) serving(f policy.Family, dst netip.Addr, port uint16) []*policy.Prefix {
+	ids := v.NameServers[dst]
+	if len(ids) == 0 || port != portDNS && port != portDNSOverTLS {
+		return nil
+	}
+	var list []*policy.Prefix
+	for _, p := range v.reaching(nil, v.usable[f], dst) {
+		if slices.Contains(ids, p.ID) {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // avoid takes those with the given IDs out of list, unless none would be left of

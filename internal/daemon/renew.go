@@ -114,6 +114,7 @@ func (d *Daemon) publishLocked() *mam.View {
 			v.Devices[m.prefix.ID] = m.device
 		}
 	}
+	v.NameServers = nameServers(d.list)
 	d.manager.Publish(v)
 	d.paths.published(v)
 	return v

@@ -74,6 +74,20 @@ func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
 	return out
 }
 
+// nameServers tells which managed prefixes a name server belongs to: those for
+// which it is configured, or known to the host's network manager.
+func nameServers(list []managed) map[netip.Addr][]policy.PrefixID {
+	out := map[netip.Addr][]policy.PrefixID{}
+	for i := range list {
+		for _, s := range list[i].settings.Nameservers {
+			if a := s.Addr(); !a.IsLoopback() {
+				out[a] = append(out[a], list[i].prefix.ID)
+			}
+		}
+	}
+	return out
+}
+
 func (r *resolvers) close() {
 	_ = r.unbound.Close()
 	for _, res := range r.bySetup {
