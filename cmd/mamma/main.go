@@ -18,6 +18,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/daemon"
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/policies"
 )
@@ -95,6 +96,8 @@ func (f *flags) instead() string {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	// Whatever is printed may quote what others have named.
+	stdout, stderr = display.NewWriter(stdout), display.NewWriter(stderr)
 	return service.ExitStatus("mamma", stderr, do(ctx, args, stdout, stderr))
 }
 

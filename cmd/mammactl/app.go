@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/placement"
 )
@@ -83,6 +84,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if status, handled := placement.Dispatch(args); handled {
 		return status
 	}
+	a.out, a.err = guarded(a.out), guarded(a.err)
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -160,7 +162,13 @@ func (a *app) show(raw []byte, f func() error) error {
 		return fmt.Errorf("read mamma's answer: %w", err)
 	}
 	b.WriteByte('\n')
-	_, err := a.out.Write(b.Bytes())
+	_, err := a.out.Write(display.JSON(b.Bytes()))
+	return err
+}
+
+// rawEvent prints an event of --json on a line, as it came.
+func (a *app) rawEvent(raw []byte) error {
+	_, err := a.out.Write(append(display.JSON(raw), '\n'))
 	return err
 }
 

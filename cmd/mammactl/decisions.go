@@ -71,8 +71,7 @@ func (a *app) follow(ctx context.Context, c *control.Client, d *control.Decision
 	}
 	return c.Events(ctx, from, func(raw []byte, e *control.Event) error {
 		if a.json {
-			_, err := a.out.Write(append(raw[:len(raw):len(raw)], '\n'))
-			return err
+			return a.rawEvent(raw)
 		}
 		if text := a.event(e); text != "" {
 			return a.printf("%s\n", text)

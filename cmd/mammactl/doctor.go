@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/doctor"
 	"github.com/socket-intents/mamma/internal/placement"
@@ -104,7 +105,7 @@ func (a *app) showReport(r doctor.Report) error {
 	if !a.json {
 		return r.Write(a.out)
 	}
-	e := json.NewEncoder(a.out)
+	e := json.NewEncoder(display.JSONWriter(a.out))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(r)

@@ -4,33 +4,20 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
+
+	"github.com/socket-intents/mamma/internal/display"
 )
 
 // unknown is shown where nothing is known.
 const unknown = "-"
 
-// clean makes text from outside fit for a terminal and for one line: control
-// and other invisible characters could make it say what it likes.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// clean makes text from outside fit for a terminal and for one line. All output
+// passes a display.Writer besides, which knows no fields and lets line ends pass.
+func clean(s string) string { return display.Clean(s) }
 
 // cleanLines is clean for text that may have several lines.
-func cleanLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = clean(strings.ReplaceAll(lines[i], "\t", "    "))
-	}
-	return strings.Join(lines, "\n")
-}
+func cleanLines(s string) string { return display.CleanLines(s) }
 
 // orUnknown is *s cleaned.
 func orUnknown(s *string) string {

@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/display"
 )
 
 // version is set by the build.
@@ -33,4 +35,13 @@ const (
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, out: stdout, err: stderr, getenv: os.Getenv, location: time.Local, version: version, self: os.Args[0]}
 	return a.run(ctx, args)
+}
+
+// guarded has all output of the program cleaned for a terminal; the sequences that
+// mammactl itself writes pass where there is one.
+func guarded(w io.Writer) io.Writer {
+	if _, tty := terminalOf(w); tty {
+		return display.NewWriter(w, sequences...)
+	}
+	return display.NewWriter(w)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -65,7 +66,11 @@ func (a *app) profile(ctx context.Context, c *control.Client, kind string, lengt
 		if _, tty := terminalOf(a.out); tty {
 			return usageError{errors.New("a profile is no text for a terminal: name a file by -o, or redirect the output")}
 		}
-		return c.Profile(ctx, kind, length, a.out)
+		to := a.out
+		if w, ok := to.(*display.Writer); ok {
+			to = w.Unwrap() // no text, and no terminal
+		}
+		return c.Profile(ctx, kind, length, to)
 	}
 	var b strings.Builder
 	if err := c.Profile(ctx, kind, length, &b); err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/display"
 )
 
 // The colours, and what ends them (ECMA-48 SGR).
@@ -24,6 +26,9 @@ const (
 
 // terminalOf returns the descriptor of v and whether it is a terminal.
 func terminalOf(v any) (fd int, ok bool) {
+	if w, ok := v.(*display.Writer); ok {
+		v = w.Unwrap()
+	}
 	f, isFile := v.(*os.File)
 	if !isFile {
 		return 0, false
@@ -77,6 +82,9 @@ const (
 	eraseLine   = "\x1b[K"
 	eraseBelow  = "\x1b[J"
 )
+
+// sequences is all that mammactl writes to a terminal and that is no text.
+var sequences = []string{red, yellow, bold, dim, reset, enterScreen, leaveScreen, home, eraseLine, eraseBelow, "\r\n"}
 
 func openScreen(in, out int, w io.Writer) (*fullScreen, error) {
 	s := &fullScreen{in: in, out: out, w: w}

@@ -34,8 +34,7 @@ networks, with the decisions in between; with --json, the events are printed as 
 			}
 			if a.json {
 				return c.Events(ctx, nil, func(raw []byte, _ *control.Event) error {
-					_, err := a.out.Write(append(raw[:len(raw):len(raw)], '\n'))
-					return err
+					return a.rawEvent(raw)
 				})
 			}
 			in, inTerminal := terminalOf(a.in)

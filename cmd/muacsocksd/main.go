@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/internal/proxy"
 )
@@ -65,6 +66,8 @@ type flags struct {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Whatever is printed may quote what others have named.
+	stdout, stderr = display.NewWriter(stdout), display.NewWriter(stderr)
 	return service.ExitStatus("muacsocksd", stderr, do(ctx, args, stdin, stdout, stderr))
 }
 

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"github.com/socket-intents/mamma/internal/display"
 )
 
-// speaker tells the person at the terminal, on standard error. The zero value is
+// speaker tells the person at the terminal, on standard error. Lines are cleaned for
+// it: programs name themselves, and errors may quote anything. The zero value is
 // ready. It is safe for concurrent use.
 type speaker struct {
 	mu    sync.Mutex
@@ -23,7 +26,7 @@ func (s *speaker) line(format string, args ...any) {
 
 func (s *speaker) lineLocked(format string, args ...any) {
 	if !s.ended {
-		_, _ = fmt.Fprintf(os.Stderr, "mammactl run: "+format+"\n", args...)
+		_, _ = fmt.Fprintf(os.Stderr, "mammactl run: %s\n", display.Clean(fmt.Sprintf(format, args...)))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -17,7 +18,7 @@ func Examine(f Facts) Report {
 		if !p.Link {
 			e.add(true, Finding{
 				Severity: Warning, Check: "link", Subject: subject(p), Text: "the link has no carrier",
-				Copes: "the prefix is not offered until it has", Fix: []string{"ip link set " + p.ID.Interface + " up"},
+				Copes: "the prefix is not offered until it has", Fix: []string{"ip link set dev " + dev(p) + " up"},
 			})
 			continue // nothing else could be right
 		}
@@ -53,6 +54,23 @@ func (e *examination) add(found bool, f Finding) {
 	e.report.Findings = append(e.report.Findings, f)
 }
 
+// dev is the interface as a word of a shell.
+func dev(p *Prefix) string { return display.ShellQuote(p.ID.Interface) }
+
+// setting is s as a string of the configuration. A shell takes it for text too:
+// settings stand beside commands, and somebody will paste one.
+func setting(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if display.ShellQuote(string(r)) == string(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\U%08x`, r)
+		}
+	}
+	return `"` + b.String() + `"`
+}
+
 func subject(p *Prefix) string { return subjectOf(p.ID) }
 
 func subjectOf(id policy.PrefixID) string { return id.Prefix.String() + " on " + id.Interface }
@@ -66,7 +84,7 @@ func ip(p *Prefix) string {
 }
 
 func (e *examination) defaultRoute(p *Prefix) {
-	add := fmt.Sprintf("%s route add default via %s dev %s metric 700", ip(p), example(p), p.ID.Interface)
+	add := fmt.Sprintf("%s route add default via %s dev %s metric 700", ip(p), example(p), dev(p))
 	e.add(!p.Default, Finding{
 		Severity: Warning, Check: "default-route", Subject: subject(p),
 		Text:     "no default route: it reaches its own network only",
@@ -108,7 +126,7 @@ func (e *examination) sourceRoute(p *Prefix) {
 			via = "via " + p.Gateway.String() + " "
 		}
 		fix = []string{
-			fmt.Sprintf("%s rule add from %s lookup %d && %s route add default %sdev %s table %d", ip(p), p.Addr, e.table, ip(p), via, p.ID.Interface, e.table),
+			fmt.Sprintf("%s rule add from %s lookup %d && %s route add default %sdev %s table %d", ip(p), p.Addr, e.table, ip(p), via, dev(p), e.table),
 			`routing = "manage"    # in the configuration: mamma sees to it`,
 		}
 		if e.facts.ManageRouting {
@@ -142,7 +160,7 @@ func (e *examination) reversePath(p *Prefix) {
 	e.add(p.ReversePath == 1, Finding{
 		Severity: severity, Check: "rp-filter", Subject: subject(p), Text: text,
 		Evidence: fmt.Sprintf("the larger of net.ipv4.conf.all.rp_filter and net.ipv4.conf.%s.rp_filter is 1", p.ID.Interface),
-		Fix:      []string{fmt.Sprintf("sysctl -w net.ipv4.conf.%s.rp_filter=2", strings.ReplaceAll(p.ID.Interface, ".", "/"))},
+		Fix:      []string{fmt.Sprintf("sysctl -w net.ipv4.conf.%s.rp_filter=2", display.ShellQuote(strings.ReplaceAll(p.ID.Interface, ".", "/")))},
 	})
 }
 
@@ -157,8 +175,8 @@ func (e *examination) gateway(p *Prefix) {
 	case GatewayUnreachable:
 		f.Severity, f.Text = Problem, fmt.Sprintf("its gateway %s is no neighbour: nothing can be sent by it", p.Gateway)
 		f.Fix = []string{
-			fmt.Sprintf("%s neigh flush dev %s", ip(p), p.ID.Interface),
-			fmt.Sprintf("ip link set %s down && ip link set %s up    # and let the network manager connect anew", p.ID.Interface, p.ID.Interface),
+			fmt.Sprintf("%s neigh flush dev %s", ip(p), dev(p)),
+			fmt.Sprintf("ip link set dev %s down && ip link set dev %s up    # and let the network manager connect anew", dev(p), dev(p)),
 		}
 	case GatewayFiltered:
 		f.Severity, f.Text = Problem, fmt.Sprintf("this host's packet filter or a rule keeps packets from its gateway %s", p.Gateway)
@@ -167,13 +185,13 @@ func (e *examination) gateway(p *Prefix) {
 			tables = "ip6tables"
 		}
 		f.Fix = []string{
-			fmt.Sprintf("%s -I OUTPUT -o %s -j ACCEPT    # if a rule of %s drops them", tables, p.ID.Interface, tables),
+			fmt.Sprintf("%s -I OUTPUT -o %s -j ACCEPT    # if a rule of %s drops them", tables, dev(p), tables),
 			"nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
 			fmt.Sprintf("%s rule    # shows rules that prohibit them", ip(p)),
 		}
 	case GatewaySilent:
 		f.Severity, f.Text = Warning, fmt.Sprintf("its gateway %s does not answer; that may be its way, or a firewall's", p.Gateway)
-		f.Fix = []string{fmt.Sprintf("ping -c 3 -I %s %s", p.ID.Interface, p.Gateway)}
+		f.Fix = []string{fmt.Sprintf("ping -c 3 -I %s %s", dev(p), p.Gateway)}
 	}
 	e.add(true, f)
 }
@@ -232,8 +250,8 @@ func (e *examination) duplicate(i int) {
 	var fix []string
 	if len(twins) > 0 {
 		fix = []string{
-			"ip link set " + twins[0] + " down    # if both are the same network",
-			"interface \"" + twins[0] + "\" { enabled = false }    # in the configuration",
+			"ip link set dev " + display.ShellQuote(twins[0]) + " down    # if both are the same network",
+			"interface " + setting(twins[0]) + " { enabled = false }    # in the configuration",
 		}
 	}
 	e.add(len(twins) > 0, Finding{
@@ -253,7 +271,7 @@ func (e *examination) unmatched() {
 		if b.Off != "" {
 			f.Text = "its interface is switched off"
 			f.Evidence += fmt.Sprintf("; the flags of %s do not hold UP", b.Off)
-			f.Fix = []string{"ip link set " + b.Off + " up"}
+			f.Fix = []string{"ip link set dev " + display.ShellQuote(b.Off) + " up"}
 		}
 		e.add(true, f)
 	}

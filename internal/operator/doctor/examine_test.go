@@ -92,11 +92,11 @@ func TestExamine(t *testing.T) {
 			f.Prefixes[1].ID.Prefix = f.Prefixes[0].ID.Prefix
 			f.Others = []policy.PrefixID{{Interface: "eth0", Prefix: f.Prefixes[0].ID.Prefix}, {Interface: "eth1"}}
 		}, []string{
-			"warning duplicate 192.168.0.0/24 on wlan0; ip link set wwan0 down    # if both are the same network",
+			"warning duplicate 192.168.0.0/24 on wlan0; ip link set dev wwan0 down    # if both are the same network",
 		}, 1},
 		{"no carrier: nothing else is looked at", func(f *Facts) {
 			f.Prefixes[1] = Prefix{ID: f.Prefixes[1].ID, Far: true}
-		}, []string{"warning link 10.64.0.0/10 on wwan0; ip link set wwan0 up"}, 1},
+		}, []string{"warning link 10.64.0.0/10 on wwan0; ip link set dev wwan0 up"}, 1},
 		{"the configuration", func(f *Facts) { f.Unmatched = []Block{{Name: `prefix "10.0.0.0/8"`, At: "policy.conf:7"}} }, []string{
 			`warning config prefix "10.0.0.0/8"; mamma --init    # shows blocks for the networks that there are`,
 		}, 1},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/socket-intents/mamma/internal/display"
 )
 
 // Severity grades findings.
@@ -61,7 +63,8 @@ func (r Report) ExitCode() int {
 	return int(worst)
 }
 
-// Write writes the report for people.
+// Write writes the report for people, cleaned for a terminal: interfaces and
+// programs are named by whom they belong to.
 func (r Report) Write(w io.Writer) error {
 	var b strings.Builder
 	const indent = "         "
@@ -85,6 +88,6 @@ func (r Report) Write(w io.Writer) error {
 		checks = "check"
 	}
 	fmt.Fprintf(&b, "%-8s %d %s passed\n", "ok", r.Passed, checks)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(display.NewWriter(w), b.String())
 	return err
 }

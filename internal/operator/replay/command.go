@@ -59,7 +59,7 @@ func (c *Command) Run(ctx context.Context) error {
 		}
 		err := c.read(file, s, each, func(e *decisionlog.LineError) {
 			if bad++; bad <= maxComplaints {
-				_, _ = fmt.Fprintf(c.Err, "%s:%d: %v\n", file, e.Line, e.Err)
+				_, _ = fmt.Fprintf(c.Err, "%s\n", clean(fmt.Sprintf("%s:%d: %v", file, e.Line, e.Err)))
 			}
 		})
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 	"time"
+
+	"github.com/socket-intents/mamma/internal/display"
 )
 
 // jsonPrinter prints a line for each decision, {"decision": {...}}, and then
@@ -11,7 +13,7 @@ import (
 type jsonPrinter struct{ *json.Encoder }
 
 func newJSONPrinter(w io.Writer) jsonPrinter {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(display.JSONWriter(w))
 	e.SetEscapeHTML(false)
 	return jsonPrinter{e}
 }

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -174,15 +174,8 @@ func orNone(s string) string {
 	return s
 }
 
-// clean removes what would confuse a terminal: names come from programs.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, s)
-}
+// clean is for what people read: names come from programs.
+func clean(s string) string { return display.Clean(s) }
 
 // tables prints until the first error.
 type tables struct {

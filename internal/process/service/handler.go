@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"sync/atomic"
+
+	"github.com/socket-intents/mamma/internal/display"
 )
 
 // Handler is a slog.Handler that writes to a Spool, in a form that a reload can
@@ -31,7 +33,7 @@ func (s *Spool) Handler(w io.Writer, level slog.Leveler) *Handler {
 func (h *Handler) SetJSON(on bool) {
 	var form slog.Handler = slog.NewTextHandler(h.to, &h.options)
 	if on {
-		form = slog.NewJSONHandler(h.to, &h.options)
+		form = slog.NewJSONHandler(display.JSONWriter(h.to), &h.options)
 	}
 	h.form.Store(&form)
 }

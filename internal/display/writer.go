@@ -1,0 +1,86 @@
+package display
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Writer passes text on to a terminal or a log, without what could make a terminal
+// do something: of all that is not printable only line ends, tabs and the given
+// escape sequences pass, and question marks stand for the rest. A program whose
+// whole output goes through it need not trust that each part of it was cleaned.
+// It is safe for concurrent use.
+type Writer struct {
+	to      io.Writer
+	allowed []string
+
+	mu   sync.Mutex
+	held []byte // the beginning of a character or sequence whose rest was not written yet
+}
+
+// NewWriter makes one that passes on to w, and lets through the sequences allowed.
+func NewWriter(w io.Writer, allowed ...string) *Writer {
+	return &Writer{to: w, allowed: slices.Clone(allowed)}
+}
+
+// Unwrap returns what the Writer passes on to.
+func (w *Writer) Unwrap() io.Writer { return w.to }
+
+// Write implements io.Writer. A character or sequence that was written in part is
+// passed on with its rest.
+func (w *Writer) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := append(w.held, b...)
+	out := make([]byte, 0, len(text))
+	for len(text) > 0 {
+		n, ok := w.next(text)
+		if n == 0 {
+			break // its rest is to come
+		}
+		if ok {
+			out = append(out, text[:n]...)
+		} else {
+			out = append(out, bad)
+		}
+		text = text[n:]
+	}
+	w.held = append([]byte(nil), text...)
+	if len(out) == 0 {
+		return len(b), nil
+	}
+	if _, err := w.to.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// next returns the length of what text begins with, and whether it may pass; 0 if
+// that takes more text.
+func (w *Writer) next(text []byte) (n int, ok bool) {
+	if c := text[0]; c < utf8.RuneSelf {
+		if c >= ' ' && c != 0x7f || c == '\n' || c == '\t' {
+			return 1, true
+		}
+		partial := false
+		for _, s := range w.allowed {
+			if len(text) >= len(s) && string(text[:len(s)]) == s {
+				return len(s), true
+			}
+			partial = partial || strings.HasPrefix(s, string(text[:min(len(text), len(s))]))
+		}
+		if partial {
+			return 0, false
+		}
+		return 1, false
+	}
+	if !utf8.FullRune(text) {
+		return 0, false
+	}
+	r, n := utf8.DecodeRune(text)
+	return n, (r != utf8.RuneError || n > 1) && unicode.IsPrint(r)
+}

@@ -1,0 +1,94 @@
+package doctor
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/socket-intents/mamma/internal/config"
+)
+
+// everything is facts that make each check find something, about interfaces with
+// the given name.
+func everything(name string) []Facts {
+	named := func(change func(*Facts)) Facts {
+		f := healthy()
+		change(&f)
+		for i := range f.Prefixes {
+			f.Prefixes[i].ID.Interface = name
+		}
+		return f
+	}
+	return []Facts{
+		named(func(f *Facts) { f.Prefixes[0].Link = false }),
+		named(func(f *Facts) {
+			f.Prefixes[0].Default, f.Prefixes[1].Egress, f.Prefixes[1].ReversePath = false, "wlan9", 1
+		}),
+		named(func(f *Facts) {
+			f.Prefixes[0].GatewayState, f.Prefixes[1].GatewayState = GatewayUnreachable, GatewayFiltered
+		}),
+		named(func(f *Facts) {
+			f.Prefixes[0].GatewayState, f.Prefixes[0].GatewayError = GatewaySilent, name
+			f.Prefixes[0].Servers[0].Error = name
+		}),
+		named(func(f *Facts) {
+			f.Others = append(f.Others, f.Prefixes[0].ID)
+			f.Others[0].Interface = "1" + name
+			f.Unmatched = []Block{{Name: name, At: name, Off: name}}
+			f.Run = &Run{Error: name}
+		}),
+	}
+}
+
+// Whoever may name an interface gets neither a command into what people are told
+// to paste, nor an escape sequence onto their terminals.
+func TestNamesAreNoCommands(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no shell: ", err)
+	}
+	// What the commands call does nothing here.
+	const harmless = "ip() { :; }; sysctl() { :; }; ping() { :; }; iptables() { :; }; dig() { :; }; nft() { :; }\n"
+	for _, name := range []string{"a;:>made", "$(:>made)", "`:>made`", "a'b;:>made;'", "a|:>made", "a\";:>made\"", "a&&:>made\x1b[2J", "\u202e;:>made"} {
+		fixes := 0
+		for _, f := range everything(name) {
+			r := Examine(f)
+			var out bytes.Buffer
+			if err := r.Write(&out); err != nil {
+				t.Fatal(err)
+			}
+			if strings.ContainsFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+				t.Errorf("%q: the report is no text: %q", name, &out)
+			}
+			for _, x := range r.Findings {
+				for _, fix := range x.Fix {
+					fixes++
+					dir := t.TempDir()
+					c := exec.Command(sh, "-c", harmless+fix)
+					c.Dir, c.Env = dir, []string{"PATH=" + filepath.Join(dir, "none")}
+					_ = c.Run() // settings are no commands, and fail
+					if _, err := os.Stat(filepath.Join(dir, "made")); err == nil {
+						t.Errorf("the name %q is a command in %q", name, fix)
+					}
+				}
+			}
+		}
+		if fixes < 14 {
+			t.Errorf("%q: %d commands only", name, fixes)
+		}
+	}
+}
+
+// A name in a proposed setting is the interface's own when mamma reads it.
+func TestSettingsAreReadAsTheyAreMeant(t *testing.T) {
+	for _, name := range []string{"wlan0", "eth0.7", "a;b", `a"b\c`, "${x}", "%{x}", "caf\u00e9", "\U0001f600"} {
+		cfg, err := config.Parse([]byte("interface "+setting(name)+" {\n  enabled = false\n}\n"), "policy.conf")
+		if err != nil || len(cfg.Blocks) != 1 || cfg.Blocks[0].Interface != name {
+			t.Errorf("%q as %s: %+v, %v", name, setting(name), cfg, err)
+		}
+	}
+}
