@@ -1,0 +1,165 @@
+package oracle
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Everywhere is a list of destinations that stand for everywhere. Nothing is sent
+// to them. What most of them answer is taken for the way to everywhere, so that
+// single ones may be blackholed, or have a route of their own.
+type Everywhere struct{ V4, V6 []netip.Addr }
+
+// Destinations is the list that is used where none is configured: unicast addresses
+// spread over what the regional registries have given out, so that neither halves
+// of the address space nor its pieces without the private networks look like
+// something else.
+func Destinations() Everywhere {
+	var list []netip.Addr
+	for _, a := range []string{
+		"5.188.10.1", "23.64.3.1", "45.85.7.1", "77.91.20.1", "103.41.9.1", "131.107.3.1", "154.65.11.1", "186.33.2.1", "213.95.8.1",
+		"2001:1bc8::1", "2003:d1::1", "2400:8a20::1", "2600:7c0::1", "2620:9b::1", "2804:5c0::1", "2a01:6e0::1", "2a0d:3f40::1", "2c0f:9e8::1",
+	} {
+		list = append(list, netip.MustParseAddr(a))
+	}
+	return EverywhereOf(list)
+}
+
+// EverywhereOf sorts a list by family.
+func EverywhereOf(list []netip.Addr) (e Everywhere) {
+	for _, a := range list {
+		if a = a.Unmap(); a.Is4() {
+			e.V4 = append(e.V4, a)
+		} else {
+			e.V6 = append(e.V6, a)
+		}
+	}
+	return e
+}
+
+// of is the list of a family; the default one where none is given.
+func (e Everywhere) of(v6 bool) []netip.Addr {
+	switch {
+	case v6 && len(e.V6) > 0:
+		return e.V6
+	case !v6 && len(e.V4) > 0:
+		return e.V4
+	case v6:
+		return Destinations().V6
+	}
+	return Destinations().V4
+}
+
+// Way is where most destinations far away go. The zero value means that they go
+// nowhere, or that there is no majority.
+type Way struct {
+	Verdict Verdict
+	Hop
+	Table  int
+	Metric int
+	// Source is what the kernel gives to sockets that are not bound to an address;
+	// known only if that was not part of the question.
+	Source netip.Addr
+	// Shared tells that the kernel spreads connections over several interfaces, of
+	// which Index is one (ECMP).
+	Shared bool
+	// Pieces tells that no default route leads there, nor half of one, but many
+	// routes to smaller networks.
+	Pieces bool
+	// Until is when the kernel will stop using a route, unless it is renewed; zero:
+	// never.
+	Until time.Time
+}
+
+// asker is what conclusions are drawn from; a Kernel.
+type asker interface {
+	Match(Question) (Answer, error)
+	Source(Question) (netip.Addr, Hop, error)
+}
+
+// vote is what answers must have in common to speak for the same way.
+type vote struct {
+	verdict Verdict
+	index   int
+	shared  bool
+}
+
+// Far asks for the way to everywhere of a packet like q, whose destination does
+// not count. It ends as soon as the majority is clear. An error means that the kernel could
+// not be asked.
+func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
+	list := e.of(v6)
+	votes := map[vote][]Answer{}
+	dsts := map[vote][]netip.Addr{}
+	for i, dst := range list {
+		q.Dst = dst
+		a, err := k.Match(q)
+		if err != nil {
+			return Way{}, err
+		}
+		v := vote{a.Verdict, 0, false}
+		if a.Verdict == Sent {
+			v.index, v.shared = a.Index, a.Shared()
+			if v.shared {
+				v.index = 0
+			}
+		}
+		votes[v] = append(votes[v], a)
+		dsts[v] = append(dsts[v], dst)
+		if 2*len(votes[v]) > len(list) {
+			return conclude(k, q, votes[v], dsts[v])
+		}
+		if best := mostVotes(votes); 2*(best+len(list)-i-1) <= len(list) {
+			break // no majority is left to be had
+		}
+	}
+	return Way{}, nil
+}
+
+func mostVotes(votes map[vote][]Answer) (n int) {
+	for _, list := range votes {
+		n = max(n, len(list))
+	}
+	return n
+}
+
+// conclude makes the way of answers that agree.
+func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, error) {
+	first := answers[0]
+	w := Way{Verdict: first.Verdict}
+	if first.Verdict != Sent {
+		return w, nil
+	}
+	w.Hop, w.Table, w.Metric, w.Shared = first.Hop, first.Table, first.Metric, first.Shared()
+	pieces := 0
+	for i := range answers {
+		if !wide(answers[i].Prefix) {
+			pieces++
+		}
+		if e := answers[i].Expires; e > 0 {
+			if until := time.Now().Add(e); w.Until.IsZero() || until.Before(w.Until) {
+				w.Until = until
+			}
+		}
+	}
+	w.Pieces = 2*pieces > len(answers)
+	if q.Src.IsValid() {
+		return w, nil
+	}
+	q.Dst = dsts[0]
+	source, hop, err := k.Source(q)
+	w.Source = source
+	if w.Shared && hop.Index != 0 {
+		w.Hop = hop
+	}
+	return w, err
+}
+
+// wide tells whether a route leads to everywhere: a default route, one of the
+// two halves that VPNs install instead of it, or 2000::/3, all of IPv6 that is
+// in use.
+func wide(p netip.Prefix) bool {
+	return p.IsValid() && (p.Bits() <= 1 || p == unicast6)
+}
+
+var unicast6 = netip.MustParsePrefix("2000::/3")

@@ -1,0 +1,355 @@
+package oracle_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+func TestMain(m *testing.M) {
+	_ = testbed.Enter() // tests that need more are skipped and say so
+	goleak.VerifyTestMain(m)
+}
+
+// host is a namespace with the links wlan0, wwan0 and tun0, and a kernel to ask.
+type host struct {
+	*testing.T
+	*oracle.Kernel
+	ns *testbed.Namespace
+}
+
+func newHost(t *testing.T, setup string) *host {
+	t.Helper()
+	h := &host{T: t, ns: testbed.ForTest(t, testbed.Config{}).Client}
+	for _, link := range []string{"wlan0", "wwan0", "tun0"} {
+		h.ip(fmt.Sprintf("link add %s type veth peer name %s-peer\nlink set %[1]s-peer up\nlink set %[1]s up", link, link))
+	}
+	h.ip(setup)
+	k, err := oracle.Open(h.ns.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	h.Kernel = k
+	return h
+}
+
+// ip runs ip(8) in the namespace with each line; those that begin with -6 are
+// about IPv6.
+func (h *host) ip(lines string) {
+	h.Helper()
+	path, err := exec.LookPath("ip")
+	if err != nil {
+		testbed.SkipOrFail(h.T, fmt.Errorf("%w: %w", testbed.ErrUnavailable, err))
+	}
+	var four, six []string
+	for line := range strings.Lines(lines) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "-6 "); ok {
+			six = append(six, rest)
+		} else {
+			four = append(four, strings.TrimSpace(line))
+		}
+	}
+	for i, list := range [][]string{four, six} {
+		err := h.ns.Do(func() error {
+			cmd := exec.Command(path, [][]string{{"-batch", "-"}, {"-6", "-batch", "-"}}[i]...)
+			cmd.Stdin = strings.NewReader(strings.Join(list, "\n"))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+		if err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
+func (h *host) index(name string) int {
+	h.Helper()
+	l, err := h.ns.Handle().LinkByName(name)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return l.Attrs().Index
+}
+
+func (h *host) name(index int) string {
+	if index == 0 {
+		return "-"
+	}
+	l, err := h.ns.Handle().LinkByIndex(index)
+	if err != nil {
+		return "?"
+	}
+	return l.Attrs().Name
+}
+
+// shown writes an answer as ip(8) would, roughly.
+func (h *host) shown(a oracle.Answer) string {
+	if a.Verdict != oracle.Sent {
+		return a.Verdict.String()
+	}
+	hop := func(o oracle.Hop) string {
+		text := h.name(o.Index)
+		if o.Gateway.IsValid() {
+			text = o.Gateway.String() + " " + text
+		}
+		return text
+	}
+	text := fmt.Sprintf("%v: %s", a.Prefix, hop(a.Hop))
+	for _, o := range a.More {
+		text += ", " + hop(o)
+	}
+	if a.Table != 254 {
+		text += fmt.Sprintf(" table %d", a.Table)
+	}
+	if a.Metric != 0 {
+		text += fmt.Sprintf(" metric %d", a.Metric)
+	}
+	return text
+}
+
+// uplinks are two networks, the first preferred.
+const uplinks = `
+address add 192.168.0.23/24 dev wlan0
+address add 10.64.3.9/24 dev wwan0
+route add default via 192.168.0.1 dev wlan0 metric 100
+route add default via 10.64.3.1 dev wwan0 metric 700
+`
+
+func TestMatch(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, uplinks+`
+route add blackhole 198.18.1.0/24
+route add prohibit 198.18.2.0/24
+route add unreachable 198.18.3.0/24
+route add 198.18.4.0/24 nexthop via 192.168.0.7 dev wlan0 nexthop via 10.64.3.7 dev wwan0
+route add 198.18.5.0/24 via inet6 fe80::7 dev wwan0
+route add 198.18.6.0/24 dev tun0 table 52
+rule add to 198.18.6.0/24 lookup 52 priority 100
+rule add fwmark 0x5 lookup 53 priority 101
+rule add uidrange 1000-1000 lookup 54 priority 102
+rule add ipproto tcp dport 443 lookup 55 priority 103
+rule add from 192.168.0.99 prohibit priority 104
+route add default dev tun0 table 53
+route add default dev tun0 table 54
+route add default dev tun0 table 55
+address add 192.168.0.99/24 dev wlan0
+-6 address add 2001:db8:1::23/64 dev wlan0 nodad
+-6 address add 2001:db8:2::9/64 dev wwan0 nodad
+-6 route add default via fe80::1 dev wlan0 metric 100
+-6 route add default via fe80::2 dev wwan0 metric 700
+-6 route add blackhole 2001:db8:9::/48
+-6 route add 2001:db8:8::/48 via fe80::9 dev wwan0 expires 100
+`)
+	addr := netip.MustParseAddr
+	user, other := uint32(1000), uint32(1001)
+	wwan := h.index("wwan0")
+	for _, tt := range []struct {
+		name string
+		q    oracle.Question
+		want string
+	}{
+		{"default", oracle.Question{Dst: addr("198.18.0.1")}, "0.0.0.0/0: 192.168.0.1 wlan0 metric 100"},
+		{"mapped", oracle.Question{Dst: addr("::ffff:198.18.0.1")}, "0.0.0.0/0: 192.168.0.1 wlan0 metric 100"},
+		{"neighbour", oracle.Question{Dst: addr("10.64.3.77")}, "10.64.3.0/24: wwan0"},
+		{"own address", oracle.Question{Dst: addr("10.64.3.9")}, "local"},
+		{"source, which no rule is about", oracle.Question{Dst: addr("198.18.0.1"), Src: addr("10.64.3.9")}, "0.0.0.0/0: 192.168.0.1 wlan0 metric 100"},
+		{"device", oracle.Question{Dst: addr("198.18.0.1"), Src: addr("10.64.3.9"), Device: wwan}, "0.0.0.0/0: 10.64.3.1 wwan0 metric 700"},
+		{"device without a route: no neighbour is made up", oracle.Question{Dst: addr("198.18.0.1"), Device: h.index("tun0")}, "no route"},
+		{"device that is not there", oracle.Question{Dst: addr("198.18.0.1"), Device: 999}, "no route"},
+		{"source that is not there", oracle.Question{Dst: addr("198.18.0.1"), Src: addr("10.64.3.10")}, "no route"},
+		{"blackhole", oracle.Question{Dst: addr("198.18.1.1")}, "blackhole"},
+		{"prohibit", oracle.Question{Dst: addr("198.18.2.1")}, "prohibited"},
+		{"unreachable", oracle.Question{Dst: addr("198.18.3.1")}, "unreachable"},
+		{"several next hops", oracle.Question{Dst: addr("198.18.4.1")}, "198.18.4.0/24: 192.168.0.7 wlan0, 10.64.3.7 wwan0"},
+		{"several next hops, one of them on the device", oracle.Question{Dst: addr("198.18.4.1"), Device: wwan}, "198.18.4.0/24: 10.64.3.7 wwan0"},
+		{"gateway of the other family", oracle.Question{Dst: addr("198.18.5.1")}, "198.18.5.0/24: fe80::7 wwan0"},
+		{"rule by destination", oracle.Question{Dst: addr("198.18.6.1")}, "198.18.6.0/24: tun0 table 52"},
+		{"mark", oracle.Question{Dst: addr("198.18.0.1"), Mark: 5}, "0.0.0.0/0: tun0 table 53"},
+		{"user", oracle.Question{Dst: addr("198.18.0.1"), User: &user}, "0.0.0.0/0: tun0 table 54"},
+		{"other user", oracle.Question{Dst: addr("198.18.0.1"), User: &other}, "0.0.0.0/0: 192.168.0.1 wlan0 metric 100"},
+		{"port", oracle.Question{Dst: addr("198.18.0.1"), Protocol: unix.IPPROTO_TCP, Port: 443}, "0.0.0.0/0: tun0 table 55"},
+		{"other port", oracle.Question{Dst: addr("198.18.0.1"), Protocol: unix.IPPROTO_TCP, Port: 80}, "0.0.0.0/0: 192.168.0.1 wlan0 metric 100"},
+		{"prohibiting rule", oracle.Question{Dst: addr("198.18.0.1"), Src: addr("192.168.0.99")}, "prohibited"},
+		{"IPv6", oracle.Question{Dst: addr("2001:db8:7::1")}, "::/0: fe80::1 wlan0 metric 100"},
+		{"IPv6 by device", oracle.Question{Dst: addr("2001:db8:7::1"), Device: wwan}, "::/0: fe80::2 wwan0 metric 700"},
+		{"IPv6 own address", oracle.Question{Dst: addr("2001:db8:2::9")}, "local"},
+		{"IPv6 blackhole", oracle.Question{Dst: addr("2001:db8:9::1")}, "blackhole"},
+		{"IPv6 that expires", oracle.Question{Dst: addr("2001:db8:8::1")}, "2001:db8:8::/48: fe80::9 wwan0 metric 1024"},
+	} {
+		a, err := h.Match(tt.q)
+		if got := h.shown(a); err != nil || got != tt.want {
+			t.Errorf("%s: %q, want %q (%v)", tt.name, got, tt.want, err)
+		}
+	}
+	if a, err := h.Match(oracle.Question{Dst: addr("2001:db8:8::1")}); err != nil || a.Expires <= 0 || a.Expires.Seconds() > 100 {
+		t.Errorf("a route with a lifetime of 100 s expires in %v, %v", a.Expires, err)
+	}
+	for _, q := range []oracle.Question{{}, {Dst: addr("198.18.0.1"), Src: addr("2001:db8:2::9")}} {
+		if _, err := h.Match(q); err == nil {
+			t.Errorf("%+v: no error", q)
+		}
+	}
+	source, hop, err := h.Source(oracle.Question{Dst: addr("198.18.0.1"), Device: wwan})
+	if want := (oracle.Hop{Index: wwan, Gateway: addr("10.64.3.1")}); err != nil || source != addr("10.64.3.9") || hop != want {
+		t.Errorf("source %v by %+v, %v", source, hop, err)
+	}
+}
+
+// With nexthop_compat_mode = 0 routes do not say what their next-hop objects hold.
+func TestNextHopObjects(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, uplinks)
+	if err := h.ns.Sysctl("net.ipv4.nexthop_compat_mode", "0"); err != nil {
+		testbed.SkipOrFail(t, fmt.Errorf("%w: %w", testbed.ErrUnavailable, err))
+	}
+	h.ip(`
+nexthop add id 10 via 192.168.0.1 dev wlan0
+nexthop add id 11 via 10.64.3.1 dev wwan0
+nexthop add id 12 group 10/11
+nexthop add id 13 blackhole
+-6 nexthop add id 14 via fe80::1 dev wlan0
+-6 address add 2001:db8:1::23/64 dev wlan0 nodad
+route add 198.18.1.0/24 nhid 11
+route add 198.18.2.0/24 nhid 13
+route add 198.18.3.0/24 nhid 12
+-6 route add 2001:db8:7::/48 nhid 14
+`)
+	match := func(dst string) string {
+		a, err := h.Match(oracle.Question{Dst: netip.MustParseAddr(dst)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.shown(a)
+	}
+	for dst, want := range map[string][]string{
+		"198.18.1.1": {"198.18.1.0/24: 10.64.3.1 wwan0"}, "198.18.2.1": {"blackhole"},
+		"198.18.3.1":    {"198.18.3.0/24: 192.168.0.1 wlan0", "198.18.3.0/24: 10.64.3.1 wwan0"},
+		"2001:db8:7::1": {"2001:db8:7::/48: fe80::1 wlan0 metric 1024"},
+	} {
+		if got := match(dst); !slices.Contains(want, got) {
+			t.Errorf("%s: %q, want %q", dst, got, want)
+		}
+	}
+	h.ip("nexthop del id 11")
+	if got := match("198.18.1.1"); got != "0.0.0.0/0: 192.168.0.1 wlan0 metric 100" {
+		t.Errorf("after the object went: %q", got)
+	}
+}
+
+// Many askers at once get their own answers.
+func TestConcurrent(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, uplinks)
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			for j := range 100 {
+				want := [...]string{"192.168.0.0/24", "10.64.3.0/24"}[(i+j)%2]
+				a, err := h.Match(oracle.Question{Dst: netip.MustParsePrefix(want).Addr().Next()})
+				if err != nil || a.Prefix.String() != want {
+					t.Errorf("%v, %v, want %s", a.Prefix, err, want)
+					return
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	k, err := oracle.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Close()
+	if _, err := k.Match(oracle.Question{Dst: netip.MustParseAddr("127.0.0.1")}); !errors.Is(err, oracle.ErrClosed) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := oracle.Open(1 << 20); err == nil {
+		t.Error("a namespace that is not there was opened")
+	}
+}
+
+// The way to everywhere on hosts as people have them.
+func TestFar(t *testing.T) {
+	t.Parallel()
+	const v6 = `
+-6 address add 2001:db8:1::23/64 dev wlan0 nodad
+-6 route add default via fe80::1 dev wlan0 metric 100
+`
+	pieces := "address add 10.6.0.2/32 dev tun0\n"
+	for _, p := range []string{
+		"0.0.0.0/5", "8.0.0.0/7", "11.0.0.0/8", "12.0.0.0/6", "16.0.0.0/4", "32.0.0.0/3", "64.0.0.0/2", "128.0.0.0/3", "160.0.0.0/5", "168.0.0.0/6",
+		"172.0.0.0/12", "172.32.0.0/11", "172.64.0.0/10", "172.128.0.0/9", "173.0.0.0/8", "174.0.0.0/7", "176.0.0.0/4",
+		"192.0.0.0/9", "192.128.0.0/11", "192.160.0.0/13", "192.169.0.0/16", "192.170.0.0/15", "192.172.0.0/14", "192.176.0.0/12", "192.192.0.0/10",
+		"193.0.0.0/8", "194.0.0.0/7", "196.0.0.0/6", "200.0.0.0/5", "208.0.0.0/4",
+	} {
+		pieces += "route add " + p + " dev tun0\n"
+	}
+	for _, tt := range []struct {
+		name, setup string
+		want        string // IPv4 by verdict and interface
+		pieces      bool
+		shared      bool
+	}{
+		{"two defaults", uplinks, "sent wlan0", false, false},
+		{"none", "address add 192.168.0.23/24 dev wlan0", "no route -", false, false},
+		{"two halves", uplinks + "route add 0.0.0.0/1 dev tun0\nroute add 128.0.0.0/1 dev tun0", "sent tun0", false, false},
+		{"halves and blackholed addresses for documentation", uplinks + `
+			route add 0.0.0.0/1 dev tun0
+			route add 128.0.0.0/1 dev tun0
+			route add blackhole 192.0.2.0/24
+			route add blackhole 198.51.100.0/24
+			route add blackhole 203.0.113.0/24`, "sent tun0", false, false},
+		{"pieces without the private networks", uplinks + pieces, "sent tun0", true, false},
+		{"two kinds of quarters: no majority", "address add 192.168.0.23/24 dev wlan0\naddress add 10.64.3.9/24 dev wwan0\n" +
+			"route add 0.0.0.0/2 dev wlan0\nroute add 64.0.0.0/2 dev wwan0\nroute add 192.0.0.0/2 dev tun0", "no route -", false, false},
+		{"by a rule for what has no mark", uplinks + "rule add not fwmark 51820 lookup 51820 priority 100\nroute add default dev tun0 table 51820\n" +
+			"rule add lookup main suppress_prefixlength 0 priority 99", "sent tun0", false, false},
+		{"by a rule for a mark", uplinks + "rule add fwmark 9 lookup 99\nroute add default dev tun0 table 99 metric 1", "sent wlan0", false, false},
+		{"by a rule for another source", uplinks + "address add 10.8.0.6/24 dev tun0\nrule add from 10.8.0.6 lookup 77\nroute add default dev tun0 table 77", "sent wlan0", false, false},
+		{"prohibited", "route add prohibit default", "prohibited -", false, false},
+		{"spread over both", "address add 192.168.0.23/24 dev wlan0\naddress add 10.64.3.9/24 dev wwan0\n" +
+			"route add default nexthop via 192.168.0.1 dev wlan0 nexthop via 10.64.3.1 dev wwan0", "sent *", false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, tt.setup+v6)
+			w, err := oracle.Everywhere{}.Far(h.Kernel, false, oracle.Question{})
+			got := w.Verdict.String() + " " + h.name(w.Index)
+			if tt.shared && w.Index != 0 {
+				got = w.Verdict.String() + " *"
+			}
+			if err != nil || got != tt.want || w.Pieces != tt.pieces || w.Shared != tt.shared {
+				t.Errorf("%s, pieces %v, shared %v, %v; want %s", got, w.Pieces, w.Shared, err, tt.want)
+			}
+			w, err = oracle.Everywhere{}.Far(h.Kernel, true, oracle.Question{})
+			want := oracle.Way{
+				Verdict: oracle.Sent, Hop: oracle.Hop{Index: h.index("wlan0"), Gateway: netip.MustParseAddr("fe80::1")}, Table: 254, Metric: 100,
+				Source: netip.MustParseAddr("2001:db8:1::23"),
+			}
+			if diff := cmp.Diff(want, w, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || err != nil {
+				t.Errorf("IPv6: %v %s", err, diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,231 @@
+package oracle
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Flow is what a connection that is to be opened looks like to ip-rule(8).
+type Flow struct {
+	Dst      netip.Addr // an IPv6 zone counts
+	User     uint32     // the user id of the program
+	Protocol uint8      // of IP; 0: unknown
+	Port     uint16     // of the destination; 0: unknown
+}
+
+// Reach is by which interfaces a destination can be reached. The zero value
+// means by any that leads to everywhere.
+type Reach struct {
+	// Specific tells that routes or rules lead to the destination in another way
+	// than to everywhere. Then only Index and Others lead there; an Index of 0 is none.
+	Specific bool
+	Index    int
+	Others   []int
+	// Source is the address that the kernel would use by Index; invalid if unknown,
+	// and unless Specific.
+	Source netip.Addr
+	// Not are interfaces by which sockets that are bound to them find no route,
+	// though the destination is like others.
+	Not []int
+}
+
+// Scope is what a Reacher needs to know of the host.
+type Scope struct {
+	Everywhere Everywhere
+	// Loopback is the index of the loopback interface.
+	Loopback int
+	// Zone gives the index of the interface that an IPv6 zone names, 0 if there is
+	// none; nil: there are none.
+	Zone func(string) int
+	// Devices are the interfaces that may be used, Bound those of them that
+	// sockets are bound to (SO_BINDTODEVICE).
+	Devices, Bound []int
+	// User, Protocol and Port tell that some rule looks at these. Where none does,
+	// answers are shared.
+	User, Protocol, Port bool
+}
+
+// oldest is how long an answer is used at most. Some changes the kernel does not
+// tell: an IPv6 route that expires, a router found dead (RFC 4191), a next-hop object that
+// loses its link.
+const oldest = time.Second
+
+// Reacher tells which interfaces lead to a destination. It asks where it does not
+// know, or what it knows may be out of date, and is safe for concurrent use. No
+// lock is held while the kernel is asked.
+type Reacher struct {
+	kernel *Kernel
+	scope  Scope
+	cache  *cache
+	far    [2]atomic.Pointer[farWay] // IPv4, IPv6
+	start  time.Time
+}
+
+type farWay struct {
+	Way
+	epoch uint64
+}
+
+// NewReacher makes a Reacher with nothing cached.
+func NewReacher(k *Kernel, scope Scope) *Reacher {
+	return &Reacher{kernel: k, scope: scope, cache: newCache(), start: time.Now()}
+}
+
+// Reach tells by which interfaces f can be carried. Where the kernel cannot be
+// asked it knows nothing against any.
+func (r *Reacher) Reach(f Flow) Reach {
+	f.Dst = f.Dst.Unmap()
+	if known, ok := r.plain(f.Dst); ok {
+		return known
+	}
+	if !r.scope.User {
+		f.User = 0
+	}
+	if !r.scope.Protocol {
+		f.Protocol = 0
+	}
+	if !r.scope.Port {
+		f.Port = 0
+	}
+	epoch, now := r.kernel.Epoch(), time.Since(r.start)
+	if known, ok := r.cache.get(f, epoch, now); ok {
+		return known
+	}
+	found, err := r.ask(f)
+	if err != nil {
+		return Reach{}
+	}
+	r.cache.put(f, entry{reach: found, epoch: epoch, until: now + oldest})
+	return found
+}
+
+// plain answers what no route decides.
+func (r *Reacher) plain(dst netip.Addr) (Reach, bool) {
+	switch {
+	case !dst.IsValid():
+		return Reach{}, true
+	case dst.IsLoopback() || dst.IsUnspecified(): // connecting to 0.0.0.0 or :: means this host
+		return Reach{Specific: true, Index: r.scope.Loopback}, true
+	case dst.Is6() && (dst.IsLinkLocalUnicast() || dst.IsMulticast()):
+		index := 0
+		if r.scope.Zone != nil {
+			index = r.scope.Zone(dst.Zone())
+		}
+		return Reach{Specific: true, Index: index}, true
+	}
+	return Reach{}, false
+}
+
+func (r *Reacher) question(f Flow) Question {
+	q := Question{Dst: f.Dst.WithZone(""), Protocol: f.Protocol, Port: f.Port}
+	if r.scope.User {
+		q.User = &f.User
+	}
+	return q
+}
+
+func (r *Reacher) ask(f Flow) (Reach, error) {
+	q := r.question(f)
+	a, err := r.kernel.Match(q)
+	if err != nil {
+		return Reach{}, err
+	}
+	if a.Verdict == Local {
+		return Reach{Specific: true, Index: r.scope.Loopback}, nil
+	}
+	far, err := r.everywhere(f.Dst.Is6())
+	switch {
+	case err != nil:
+		return Reach{}, err
+	case alike(f.Dst, &a, &far):
+		return r.like(q)
+	case a.Verdict != Sent:
+		return Reach{Specific: true}, nil
+	}
+	return r.specific(q, &a)
+}
+
+// alike tells whether a destination is reached as most others are.
+func alike(dst netip.Addr, a *Answer, far *Way) bool {
+	if a.Verdict != Sent {
+		// Nothing is known against a network whose own table may have a route.
+		return a.Verdict == NoRoute || a.Verdict == far.Verdict
+	}
+	if far.Verdict != Sent {
+		return wide(a.Prefix)
+	}
+	same := a.Index == far.Index && a.Gateway == far.Gateway
+	if far.Shared || a.Shared() {
+		same = far.Shared == a.Shared() && a.Table == far.Table
+	}
+	return same && (wide(a.Prefix) || far.Pieces && !dst.IsPrivate())
+}
+
+// like is for destinations that are reached as most others are.
+func (r *Reacher) like(q Question) (Reach, error) {
+	var found Reach
+	for _, device := range r.scope.Bound {
+		q.Device = device
+		a, err := r.kernel.Match(q)
+		if err != nil {
+			return found, err
+		}
+		if a.Verdict != Sent || a.Index != device {
+			found.Not = append(found.Not, device)
+		}
+	}
+	return found, nil
+}
+
+// specific is for destinations with a way of their own.
+func (r *Reacher) specific(q Question, a *Answer) (Reach, error) {
+	found := Reach{Specific: true, Index: a.Index}
+	for _, h := range a.More {
+		if h.Index != a.Index && !slices.Contains(found.Others, h.Index) {
+			found.Others = append(found.Others, h.Index)
+		}
+	}
+	if !a.Shared() { // else it depends on the connection
+		source, _, err := r.kernel.Source(q)
+		if err != nil {
+			return found, err
+		}
+		found.Source = source
+	}
+	for _, device := range r.scope.Devices {
+		if device == found.Index || slices.Contains(found.Others, device) {
+			continue
+		}
+		q.Device = device
+		// The same network on another interface leads there as well. A wider one does
+		// not: the kernel prefers the narrower.
+		b, err := r.kernel.Match(q)
+		if err != nil {
+			return found, err
+		}
+		if b.Verdict == Sent && b.Index == device && b.Prefix == a.Prefix && b.Table == a.Table {
+			found.Others = append(found.Others, device)
+		}
+	}
+	return found, nil
+}
+
+// everywhere is the way of most destinations, asked again after each change.
+func (r *Reacher) everywhere(v6 bool) (Way, error) {
+	slot := &r.far[0]
+	if v6 {
+		slot = &r.far[1]
+	}
+	epoch := r.kernel.Epoch()
+	if w := slot.Load(); w != nil && w.epoch == epoch && (w.Until.IsZero() || time.Now().Before(w.Until)) {
+		return w.Way, nil
+	}
+	w, err := r.scope.Everywhere.Far(r.kernel, v6, Question{})
+	if err != nil {
+		return Way{}, err
+	}
+	slot.Store(&farWay{w, epoch})
+	return w, nil
+}

@@ -1,0 +1,160 @@
+package oracle_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
+)
+
+// reacher offers wlan0 and wwan0, the second bound by device.
+func (h *host) reacher(change func(*oracle.Scope)) *oracle.Reacher {
+	scope := oracle.Scope{
+		Loopback: h.index("lo"), Devices: []int{h.index("wlan0"), h.index("wwan0")}, Bound: []int{h.index("wwan0")},
+		Zone: func(zone string) int {
+			l, err := h.ns.Handle().LinkByName(zone)
+			if err != nil {
+				return 0
+			}
+			return l.Attrs().Index
+		},
+	}
+	if change != nil {
+		change(&scope)
+	}
+	return oracle.NewReacher(h.Kernel, scope)
+}
+
+// reach shows by what a flow can be carried.
+func (h *host) reach(r *oracle.Reacher, f oracle.Flow) string {
+	got := r.Reach(f)
+	if !got.Specific {
+		text := "any"
+		for _, i := range got.Not {
+			text += " but " + h.name(i)
+		}
+		return text
+	}
+	names := []string{h.name(got.Index)}
+	for _, i := range got.Others {
+		names = append(names, h.name(i))
+	}
+	if got.Source.IsValid() {
+		names = append(names, "from", got.Source.String())
+	}
+	return strings.Join(names, " ")
+}
+
+func TestReach(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, setup string
+		want        map[string]string
+	}{
+		{"two uplinks", uplinks + `
+			address add 172.17.0.1/16 dev tun0
+			route add blackhole 198.18.1.0/24
+			route add 198.18.2.0/24 via 10.64.3.7 dev wwan0
+			route add 198.18.4.0/24 nexthop via 192.168.0.7 dev wlan0 nexthop via 10.64.3.7 dev wwan0
+			route add 169.254.0.0/16 dev wlan0 metric 1000`, map[string]string{
+			"198.18.0.1": "any", "::ffff:198.18.0.1": "any", "10.64.3.7": "wwan0 from 10.64.3.9", "172.17.0.2": "tun0 from 172.17.0.1",
+			"127.0.0.1": "lo", "0.0.0.0": "lo", "192.168.0.23": "lo", "198.18.1.1": "-", "198.18.2.1": "wwan0 from 10.64.3.9",
+			"198.18.4.1": "wlan0 wwan0", "169.254.169.254": "wlan0 from 192.168.0.23",
+			"2001:db8::1": "any but wwan0", "::1": "lo", "fe80::9%wlan0": "wlan0", "fe80::9": "-", "ff02::1%wwan0": "wwan0", "ff0e::1": "-",
+		}},
+		{"the same network on both", `
+			address add 192.168.8.100/24 dev wlan0
+			address add 192.168.8.100/24 dev wwan0 metric 200
+			route add default via 192.168.8.1 dev wlan0 metric 100
+			route add default via 192.168.8.1 dev wwan0 metric 101`, map[string]string{
+			"192.168.8.1": "wlan0 wwan0 from 192.168.8.100", "198.18.0.1": "any",
+		}},
+		{"a network within another's: the narrower only", uplinks + `
+			address add 192.168.0.129/25 dev wwan0`, map[string]string{
+			"192.168.0.130": "wwan0 from 192.168.0.129", "192.168.0.7": "wlan0 from 192.168.0.23",
+		}},
+		{"a tailnet", uplinks + `
+			address add 100.64.7.7/32 dev tun0
+			rule add fwmark 0x80000/0xff0000 lookup main priority 5210
+			rule add fwmark 0x80000/0xff0000 lookup default priority 5230
+			rule add fwmark 0x80000/0xff0000 unreachable priority 5250
+			rule add lookup 52 priority 5270
+			route add 100.101.1.9 dev tun0 table 52
+			route add 10.77.0.0/16 dev tun0 table 52`, map[string]string{
+			"100.101.1.9": "tun0 from 100.64.7.7", "10.77.3.4": "tun0 from 100.64.7.7", "100.101.1.10": "any", "10.64.3.7": "wwan0 from 10.64.3.9",
+		}},
+		{"a full tunnel, and what it leaves out", uplinks + `
+			address add 10.8.0.6/24 dev tun0
+			route add 0.0.0.0/1 dev tun0
+			route add 128.0.0.0/1 dev tun0
+			route add 198.18.0.7 via 192.168.0.1 dev wlan0`, map[string]string{
+			"203.0.113.1": "any", "198.18.0.7": "wlan0 from 192.168.0.23", "192.168.0.7": "wlan0 from 192.168.0.23", "10.8.0.1": "tun0 from 10.8.0.6",
+		}},
+		{"no default but an unreachable one", "address add 192.168.0.23/24 dev wlan0\nroute add unreachable default metric 4278198272", map[string]string{
+			"198.18.0.1": "any but wwan0", "192.168.0.7": "wlan0 from 192.168.0.23",
+		}},
+		{"half of everything by one of them", uplinks + "route add blackhole 198.18.7.0/24 table 7\nrule add oif wwan0 lookup 7 priority 9", map[string]string{
+			"198.18.0.1": "any", "198.18.7.1": "any but wwan0",
+		}},
+		{"a destination that a rule leads elsewhere", uplinks + "rule add to 198.18.3.0/24 lookup 77\nroute add default via 10.64.3.7 dev wwan0 table 77", map[string]string{
+			"198.18.3.1": "wwan0 from 10.64.3.9", "198.18.4.1": "any",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, tt.setup)
+			r := h.reacher(nil)
+			for dst, want := range tt.want {
+				for range 2 { // asked, remembered
+					if got := h.reach(r, oracle.Flow{Dst: netip.MustParseAddr(dst)}); got != want {
+						t.Errorf("%s: %q, want %q", dst, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// What rules look at besides addresses counts where they do.
+func TestReachSelectors(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, uplinks+`
+		rule add uidrange 1000-1000 lookup 54
+		rule add ipproto tcp dport 443 lookup 55
+		route add default via 10.64.3.1 dev wwan0 table 54
+		route add default via 10.64.3.7 dev wwan0 table 55`)
+	dst := netip.MustParseAddr("198.18.0.1")
+	r := h.reacher(func(s *oracle.Scope) { s.User, s.Protocol, s.Port = true, true, true })
+	for _, tt := range []struct {
+		name string
+		flow oracle.Flow
+		want string
+	}{
+		{"nobody", oracle.Flow{Dst: dst}, "any"},
+		{"a user", oracle.Flow{Dst: dst, User: 1000}, "wwan0 from 10.64.3.9"},
+		{"another", oracle.Flow{Dst: dst, User: 1001}, "any"},
+		{"a port", oracle.Flow{Dst: dst, User: 1001, Protocol: 6, Port: 443}, "wwan0 from 10.64.3.9"},
+		{"another", oracle.Flow{Dst: dst, User: 1001, Protocol: 17, Port: 443}, "any"},
+	} {
+		if got := h.reach(r, tt.flow); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What was remembered is void as soon as something may have changed.
+func TestReachIsVoid(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, uplinks)
+	r := h.reacher(nil)
+	f := oracle.Flow{Dst: netip.MustParseAddr("198.18.2.1")}
+	if got := h.reach(r, f); got != "any" {
+		t.Fatal(got)
+	}
+	h.ip("route add 198.18.2.0/24 via 10.64.3.7 dev wwan0")
+	h.Void()
+	if got := h.reach(r, f); got != "wwan0 from 10.64.3.9" {
+		t.Errorf("after a change: %q", got)
+	}
+}
