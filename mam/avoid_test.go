@@ -121,7 +121,7 @@ func TestAvoidLeavesTheView(t *testing.T) {
 	v.prepare()
 	v.Avoid = map[uint32][]policy.PrefixID{7: {v.Prefixes[0].ID}}
 	before := slices.Clone(v.offered[policy.Unspecified])
-	got := v.candidates(nil, policy.Unspecified, netip.Addr{}, 7)
+	got := v.candidates(nil, policy.Unspecified, netip.Addr{}, Reach{}, 7)
 	if len(got) != 3 || slices.Contains(got, v.Prefixes[0]) {
 		t.Errorf("left: %v", got)
 	}
@@ -160,7 +160,7 @@ func TestAvoidMetered(t *testing.T) {
 		}
 		for _, buf := range [][]*policy.Prefix{nil, make([]*policy.Prefix, 0, 4)} {
 			var names []string
-			for _, p := range v.candidates(buf, tt.family, dst, 7) {
+			for _, p := range v.candidates(buf, tt.family, dst, v.reach(Flow{Dst: dst, User: 7}), 7) {
 				names = append(names, p.Interface)
 			}
 			if got := strings.Join(names, " "); got != tt.want {

@@ -59,9 +59,9 @@ func (t table) Lookup(_ context.Context, host string, f policy.Family) (Answer, 
 // nets is a Routes made of a map from prefix to interface index.
 type nets map[netip.Prefix]int
 
-func (n nets) Reach(dst netip.Addr) Reach {
+func (n nets) Reach(f Flow) Reach {
 	for p, index := range n {
-		if p.Contains(dst) {
+		if p.Contains(f.Dst) {
 			return Reach{Specific: true, Index: index}
 		}
 	}

@@ -2,6 +2,7 @@ package mam
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
@@ -63,9 +64,13 @@ func optionFlags(features wire.Features, optional bool) wire.SockOptFlags {
 	return 0
 }
 
-// local is a prefix's address as a client binds to it: port 0.
+// local is a prefix's address as a client binds to it: port 0. Of several it is that
+// which the kernel would use towards this destination, if it has a choice of its own there.
 func (w *work) local(p *policy.Prefix) wire.SockAddr {
 	a := p.Addr()
+	if slices.Contains(p.Addrs, w.source) {
+		a = w.source
+	}
 	if w.mapped {
 		a = netip.AddrFrom16(a.As16())
 	}

@@ -37,6 +37,9 @@ type work struct {
 	// mapped: the socket is IPv6 and speaks to an IPv4-mapped address, so that
 	// suggestions are given in that form.
 	mapped bool
+	// source is the address that the kernel would use towards the destination, if
+	// that is reached in a way of its own; else invalid.
+	source netip.Addr
 
 	origin *Origin // as claimed, nil if not said
 	inode  uint64  // of the socket, as claimed; 0 if not said
@@ -130,13 +133,15 @@ func (w *work) resolves() bool { return w.req.Kind == policy.Resolve }
 // this user, and looks up what is known of the paths to there.
 func (w *work) narrow(f policy.Family, dst netip.Addr) {
 	r := &w.req
-	if r.Prefixes = w.view.serving(f, dst, r.Port); len(r.Prefixes) == 0 {
-		r.Prefixes = w.view.candidates(w.list, f, dst, r.App.UID)
+	reach := w.view.reach(Flow{Dst: dst, User: r.App.UID, Transport: r.Network.Transport, Port: r.Port})
+	w.source = reach.Source
+	if r.Prefixes = w.view.serving(f, dst, r.Port, reach); len(r.Prefixes) == 0 {
+		r.Prefixes = w.view.candidates(w.list, f, dst, reach, r.App.UID)
 	}
 	if n := len(r.Prefixes); n > 0 && cap(w.list) < n {
 		w.list = make([]*policy.Prefix, 0, n) // for next time
 	}
-	r.StandIn = w.view.standIn(r.Prefixes, f, dst)
+	r.StandIn = w.view.standIn(r.Prefixes, f, dst, reach)
 	r.DestStats = nil
 	if dst.IsValid() && w.view.Destinations != nil && len(r.Prefixes) > 0 {
 		w.dests = w.dests[:0]

@@ -68,9 +68,13 @@ func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowReq
 	if !c.FirstGone {
 		r.First = v.prefixOf(c.Local.Addr())
 	}
+	uid := uint32(0)
+	if c.Decision != nil {
+		uid = c.Decision.App.UID
+	}
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		for _, p := range v.offered[f] {
-			if slices.ContainsFunc(c.Remotes, func(to netip.AddrPort) bool { return v.reaches(p, to.Addr().Unmap()) }) {
+			if slices.ContainsFunc(c.Remotes, func(to netip.AddrPort) bool { return v.reaches(p, to, uid) }) {
 				r.Prefixes = append(r.Prefixes, p)
 			}
 		}
@@ -85,15 +89,12 @@ func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowReq
 }
 
 // reaches tells whether p can be used towards a destination.
-func (v *View) reaches(p *policy.Prefix, dst netip.Addr) bool {
+func (v *View) reaches(p *policy.Prefix, to netip.AddrPort, uid uint32) bool {
+	dst := to.Addr().Unmap()
 	if p.Family() != policy.FamilyOf(dst) {
 		return false
 	}
-	if v.Routes == nil {
-		return true
-	}
-	reach := v.Routes.Reach(dst)
-	return !reach.Specific || reach.Via(p.Index)
+	return v.leads(p, dst, v.reach(Flow{Dst: dst, User: uid, Transport: policy.Stream, Port: to.Port()}))
 }
 
 // checkSubflows drops what was not offered or is named twice, and fills in the

@@ -29,27 +29,53 @@ type Answer struct {
 	Canonical string       // canonical name; "" if unknown
 }
 
-// Routes tells where the kernel's routes lead. It is immutable and answers
-// without asking the kernel.
+// Flow is a connection to be opened, as far as routing may depend on it.
+type Flow struct {
+	Dst       netip.Addr // an IPv6 zone counts
+	User      uint32
+	Transport policy.Transport
+	Port      uint16 // of the destination; 0: unknown
+}
+
+// Routes tells where the kernel's routes lead. It is safe for concurrent use and
+// answers within microseconds.
 type Routes interface {
-	Reach(dst netip.Addr) Reach
+	Reach(f Flow) Reach
 }
 
 // Reach is by which interfaces a destination can be reached. The zero value
-// means any.
+// means any that leads to everywhere.
 type Reach struct {
-	// Specific tells that dst is reached other than by a default route:
+	// Specific tells that dst is reached other than most destinations are:
 	// loopback and link-local destinations, the LAN, a container bridge, a split
 	// tunnel. Then only Index and Others lead there; an Index of 0 is none.
 	Specific bool
 	Index    int
 	Others   []int
+	// Source is the address that the kernel would use by Index; invalid if unknown.
+	Source netip.Addr
+	// Not are interfaces by which a socket that is bound to them finds no route,
+	// though they lead to most destinations.
+	Not []int
 }
 
 // Via tells whether the interface with this index leads there.
 func (r Reach) Via(index int) bool {
-	return !r.Specific || r.Index == index && index != 0 || slices.Contains(r.Others, index)
+	if !r.Specific {
+		return !slices.Contains(r.Not, index)
+	}
+	return r.Index == index && index != 0 || slices.Contains(r.Others, index)
 }
+
+// Extent is how far a prefix leads.
+type Extent uint8
+
+// The extents.
+const (
+	Everywhere Extent = iota
+	OwnLink           // to its own network, and where routes lead from there
+	Nowhere           // its host's administrator has forbidden its use
+)
 
 // Destinations tells what was measured between a prefix and the network of a
 // destination; the zero PathStats is "nothing". It must answer at once.
@@ -77,6 +103,8 @@ type View struct {
 	// to (SO_BINDTODEVICE) so that its packets leave by it. Prefixes for which
 	// the source address alone is enough are absent.
 	Devices map[policy.PrefixID]string
+	// Extents are of those prefixes that do not lead to everywhere.
+	Extents map[policy.PrefixID]Extent
 	// Avoid lists, by user id, prefixes that this user is not offered unless
 	// nothing else is left: its own connects fail there, which is no reason to
 	// keep others away.
@@ -110,7 +138,7 @@ func (v *View) prepare() {
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		var usable, all []*policy.Prefix
 		for _, p := range v.Prefixes {
-			if p.Family() != f || len(p.Addrs) == 0 {
+			if p.Family() != f || len(p.Addrs) == 0 || v.Extents[p.ID] == Nowhere {
 				continue
 			}
 			all = append(all, p)
@@ -151,16 +179,24 @@ func cheapest(buf, list []*policy.Prefix) []*policy.Prefix {
 	return buf
 }
 
+// reach looks up where flow can go; anywhere if its destination is not known.
+func (v *View) reach(flow Flow) Reach {
+	if !flow.Dst.IsValid() || v.Routes == nil {
+		return Reach{}
+	}
+	return v.Routes.Reach(flow)
+}
+
 // candidates returns the prefixes of a family that a user is offered towards
 // dst, which may be invalid for "anywhere". buf is used where a list has to be
 // made.
-func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr, uid uint32) []*policy.Prefix {
+func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr, reach Reach, uid uint32) []*policy.Prefix {
 	ids := v.Avoid[uid]
 	if len(ids) == 0 {
-		return v.reaching(buf, v.offered[f], dst)
+		return v.reaching(buf, v.offered[f], dst, reach)
 	}
 	// What fails counts for more than what costs.
-	list := avoid(buf, v.reaching(buf, v.usable[f], dst), ids)
+	list := avoid(buf, v.reaching(buf, v.usable[f], dst, reach), ids)
 	if v.AvoidMetered {
 		list = cheapest(buf, list)
 	}
@@ -168,19 +204,18 @@ func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr,
 }
 
 // reaching returns those of all that reach dst.
-func (v *View) reaching(buf, all []*policy.Prefix, dst netip.Addr) []*policy.Prefix {
-	if !dst.IsValid() || v.Routes == nil {
-		return all
-	}
-	reach := v.Routes.Reach(dst)
-	if !reach.Specific {
+func (v *View) reaching(buf, all []*policy.Prefix, dst netip.Addr, reach Reach) []*policy.Prefix {
+	if !reach.Specific && len(reach.Not) == 0 && len(v.Extents) == 0 {
 		return all
 	}
 	buf = buf[:0]
 	for _, p := range all {
-		if reach.Via(p.Index) {
+		if v.leads(p, dst, reach) {
 			buf = append(buf, p)
 		}
+	}
+	if len(buf) == 0 && !dst.IsValid() {
+		return all // perhaps the destination is on one of the links
 	}
 	return buf
 }
@@ -193,18 +228,40 @@ const (
 
 // serving returns the usable prefixes whose name server is asked at a port of dst,
 // none if dst is no name server.
-func (v *View) serving(f policy.Family, dst netip.Addr, port uint16) []*policy.Prefix {
+func (v *View) serving(f policy.Family, dst netip.Addr, port uint16, reach Reach) []*policy.Prefix {
 	ids := v.NameServers[dst]
 	if len(ids) == 0 || port != portDNS && port != portDNSOverTLS {
 		return nil
 	}
 	var list []*policy.Prefix
-	for _, p := range v.reaching(nil, v.usable[f], dst) {
+	for _, p := range v.reaching(nil, v.usable[f], dst, reach) {
 		if slices.Contains(ids, p.ID) {
 			list = append(list, p)
 		}
 	}
 	return list
+}
+
+// leads tells whether p can be used towards dst.
+func (v *View) leads(p *policy.Prefix, dst netip.Addr, reach Reach) bool {
+	switch v.Extents[p.ID] {
+	case Nowhere:
+		return false
+	case OwnLink:
+		if !reach.Specific || !p.Contains(dst) && !slices.Contains(p.Addrs, reach.Source) {
+			return false
+		}
+	case Everywhere:
+	}
+	if !reach.Specific && v.Devices[p.ID] == "" {
+		return true
+	}
+	// Of several networks on the link that leads there the destination is in, or
+	// behind, that of the kernel's own choice, be it managed or not.
+	if reach.Source.IsValid() && p.Index == reach.Index && !slices.Contains(p.Addrs, reach.Source) {
+		return false
+	}
+	return reach.Via(p.Index)
 }
 
 // avoid takes those with the given IDs out of list, unless none would be left of
@@ -225,16 +282,12 @@ func avoid(buf, list []*policy.Prefix, ids []policy.PrefixID) []*policy.Prefix {
 
 // standIn is what is used in place of a default prefix that would lead to dst
 // and is kept back from list: the first candidate that nothing speaks against.
-func (v *View) standIn(list []*policy.Prefix, f policy.Family, dst netip.Addr) *policy.Prefix {
+func (v *View) standIn(list []*policy.Prefix, f policy.Family, dst netip.Addr, reach Reach) *policy.Prefix {
 	if len(list) == 0 || slices.ContainsFunc(list, func(p *policy.Prefix) bool { return p.Default }) {
 		return nil
 	}
-	var reach Reach
-	if dst.IsValid() && v.Routes != nil {
-		reach = v.Routes.Reach(dst)
-	}
 	for _, p := range v.Prefixes {
-		if !p.Default || f != policy.Unspecified && p.Family() != f || len(p.Addrs) == 0 || !reach.Via(p.Index) {
+		if !p.Default || f != policy.Unspecified && p.Family() != f || len(p.Addrs) == 0 || !v.leads(p, dst, reach) {
 			continue
 		}
 		for _, q := range list {

@@ -80,6 +80,9 @@ type Config struct {
 	PolicyPath []string
 	BindDevice BindDevice
 	Routing    Routing
+	// FarAway are the destinations that the kernel is asked about to learn how
+	// everywhere is reached; of a family without any, a built-in list is used.
+	FarAway []netip.Addr
 	// StateDirectory is where what must survive a restart is kept; "" means the
 	// default path.
 	StateDirectory string

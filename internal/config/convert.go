@@ -77,6 +77,11 @@ func (w *writer) file(c *Config) {
 	if c.Routing != standard.Routing {
 		w.text("routing", c.Routing.String())
 	}
+	far := make([]string, len(c.FarAway))
+	for i, a := range c.FarAway {
+		far[i] = a.String()
+	}
+	w.list("far_away", far)
 	w.text("state_dir", c.StateDirectory)
 	if c.AvoidMetered {
 		w.line("avoid_metered = true")

@@ -63,6 +63,7 @@ func (h *hclFile) fileSettings() map[string]setter {
 		"policy_path":    listInto(h, &c.PolicyPath, parsePath),
 		"bind_device":    into(h, &c.BindDevice, oneOf(bindDevices)),
 		"routing":        into(h, &c.Routing, oneOf(routings)),
+		"far_away":       listInto(h, &c.FarAway, parseFarAway),
 		"state_dir":      into(h, &c.StateDirectory, parsePath),
 		"avoid_metered":  h.boolean(&c.AvoidMetered),
 	}

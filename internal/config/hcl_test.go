@@ -49,6 +49,9 @@ func TestHCLSettings(t *testing.T) {
 		{`bind_device = "never"`, func(c *Config) { c.BindDevice = BindNever }},
 		{`routing = "leave"`, func(*Config) {}},
 		{`routing = "manage"`, func(c *Config) { c.Routing = RoutingManage }},
+		{`far_away = ["9.9.9.9", "2620:fe::fe"]`, func(c *Config) {
+			c.FarAway = []netip.Addr{netip.MustParseAddr("9.9.9.9"), netip.MustParseAddr("2620:fe::fe")}
+		}},
 		{`state_dir = "/a"`, func(c *Config) { c.StateDirectory = "/a" }},
 		{`avoid_metered = true`, func(c *Config) { c.AvoidMetered = true }},
 		{"probe {\n  when = \"always\"\n  target = \"dns\"\n  interval = \"2s\"\n}", func(c *Config) {

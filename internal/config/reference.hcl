@@ -43,6 +43,12 @@ bind_device = "auto"
 # 7700, rules at priority 7700; all are removed at the end. Default: "leave".
 routing = "leave"
 
+# Destinations that stand for everywhere. Nothing is sent to them: the kernel is
+# asked how it would reach them, and what most of them have in common is taken for
+# the way to everywhere. Name some if yours has none of the usual ones, each family for itself.
+# Default: 9 addresses each, spread over the address space.
+far_away = ["9.9.9.9", "2620:fe::fe"]
+
 # Where what must survive a restart is kept: how much of the budgets is used.
 # Default: $STATE_DIRECTORY, else /var/lib/mamma for root, else
 # $XDG_STATE_HOME/mamma or ~/.local/state/mamma.

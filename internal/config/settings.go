@@ -35,12 +35,15 @@ type Block struct {
 	Pos Pos
 }
 
-// applies tells whether the block is about prefix p on an interface: by name,
+// applies tells whether the block is about prefix p on an interface: by one of its names,
 // or because p lies inside the block's network or holds its address.
-func (b *Block) applies(iface string, p netip.Prefix) bool {
+func (b *Block) applies(p netip.Prefix, iface string, altNames []string) bool {
 	if !b.Prefix.IsValid() {
-		ok, err := path.Match(b.Interface, iface)
-		return ok && err == nil
+		matches := func(name string) bool {
+			ok, err := path.Match(b.Interface, name)
+			return ok && err == nil
+		}
+		return matches(iface) || slices.ContainsFunc(altNames, matches)
 	}
 	return p.Contains(b.Prefix.Addr()) || b.Prefix.Bits() <= p.Bits() && b.Prefix.Contains(p.Addr())
 }
@@ -105,10 +108,13 @@ type PrefixSettings struct {
 // "enabled", which must be said and lasts until a later block says otherwise
 // (doc/original/daemon.md 12.3). Where equal prefixes exist on several interfaces all
 // of them are configured, not just the first (17, D31).
-func (c *Config) Settings(iface string, p netip.Prefix) PrefixSettings {
+//
+// The alternative names of an interface (ip-link(8), "altname") are as good as the
+// first.
+func (c *Config) Settings(iface string, p netip.Prefix, altNames ...string) PrefixSettings {
 	var blocks []*Block
 	for i := range c.Blocks {
-		if b := &c.Blocks[i]; b.applies(iface, p) {
+		if b := &c.Blocks[i]; b.applies(p, iface, altNames) {
 			blocks = append(blocks, b)
 		}
 	}

@@ -144,6 +144,16 @@ func parseAddr(text string) (netip.Addr, error) {
 	return a.Unmap(), nil
 }
 
+// parseFarAway reads a destination that stands for everywhere.
+func parseFarAway(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	a = a.Unmap()
+	if err != nil || a.Zone() != "" || !a.IsGlobalUnicast() {
+		return netip.Addr{}, fmt.Errorf("must be a destination such as \"9.9.9.9\", not %q", text)
+	}
+	return a, nil
+}
+
 // parsePrefix reads a network, or an address, which stands for the local
 // prefix that it lies in.
 func parsePrefix(text string) (netip.Prefix, error) {

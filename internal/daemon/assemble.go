@@ -5,8 +5,11 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/mam"
@@ -21,6 +24,7 @@ type managed struct {
 	// fromLink is set if nobody configured the name servers in settings: they are
 	// those that the network manager has for the link.
 	fromLink bool
+	extent   mam.Extent
 }
 
 // manage makes the managed prefixes of those that cfg selects.
@@ -28,7 +32,7 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 	var list []managed
 	for _, n := range selection.Select(cfg, nets) {
 		p, s := &n.Prefix, n.Settings
-		m := managed{settings: s, device: device(cfg.BindDevice, p)}
+		m := managed{settings: s, device: device(cfg.BindDevice, p), extent: extent(p)}
 		m.prefix = policy.Prefix{
 			ID:        policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix},
 			Interface: p.Interface, Index: p.Index, CIDR: p.Prefix, Addrs: p.Addrs,
@@ -47,27 +51,41 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 	return list
 }
 
+// extent tells how far a prefix leads.
+func extent(p *netmon.Prefix) mam.Extent {
+	switch {
+	case p.Barred:
+		return mam.Nowhere
+	case p.HasDefault:
+		return mam.Everywhere
+	}
+	return mam.OwnLink
+}
+
 // device is the interface that a socket must be bound to so that its packets
-// leave by p. Without a default route there nothing would be gained: the kernel
-// would take every destination for a neighbour.
+// leave by p. Unless the kernel has said that it knows a way from there, nothing would be
+// gained: it would take every destination for a neighbour.
 func device(when config.BindDevice, p *netmon.Prefix) string {
 	switch {
 	case p.Loopback || when == config.BindNever:
 		return ""
 	case when == config.BindAlways:
 		return p.Interface
-	case p.Scope == netmon.ScopeGlobal && p.HasDefault && p.Egress != p.Index:
+	case p.Scope == netmon.ScopeGlobal && (p.Twin || p.HasDefault && p.Egress != p.Index):
 		return p.Interface
 	}
 	return ""
 }
 
 // markDefaults marks, in each family where nothing is marked yet, the prefix
-// whose default route the kernel prefers.
+// that the kernel itself would use: that of the interface by which it sends what is not
+// bound, and there the one with the address that it gives. Where that is not managed, the one whose
+// route is preferred.
 func markDefaults(list []managed, nets *netmon.Snapshot) {
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
+		way := nets.Default(f == policy.IPv6)
 		var best *managed
-		var bestMetric int
+		var bestRank [3]int // lower is better
 		for i := range list {
 			m := &list[i]
 			if m.prefix.Family() != f {
@@ -77,15 +95,26 @@ func markDefaults(list []managed, nets *netmon.Snapshot) {
 				best = nil
 				break
 			}
-			p := nets.PrefixWith(m.prefix.Addr())
-			if p != nil && p.HasDefault && (best == nil || p.Metric < bestMetric) && m.settings.Default == nil {
-				best, bestMetric = m, p.Metric
+			p := nets.PrefixOn(m.prefix.Index, m.prefix.CIDR)
+			if p == nil || !p.HasDefault || m.settings.Default != nil {
+				continue
+			}
+			rank := [3]int{zeroIf(p.Index == way.Index), zeroIf(slices.Contains(p.Addrs, way.Source)), p.Metric}
+			if best == nil || slices.Compare(rank[:], bestRank[:]) < 0 {
+				best, bestRank = m, rank
 			}
 		}
 		if best != nil {
 			best.prefix.Default = true
 		}
 	}
+}
+
+func zeroIf(b bool) int {
+	if b {
+		return 0
+	}
+	return 1
 }
 
 // twoDefaults tells of families with default prefixes on several interfaces, of
@@ -156,16 +185,42 @@ func local(nets *netmon.Snapshot) func(netip.Addr) bool {
 	}
 }
 
-// routes answers mam.Routes from a snapshot.
-type routes struct{ nets *netmon.Snapshot }
+// routes answers mam.Routes by asking the kernel; the zero value knows nothing.
+type routes struct{ *oracle.Reacher }
 
-func (r routes) Reach(dst netip.Addr) mam.Reach {
-	path, known := r.nets.Route(dst)
-	switch {
-	case !known || !path.Specific():
-		return mam.Reach{}
-	case path.Unreachable:
-		return mam.Reach{Specific: true}
+// newRoutes is for the networks of list, on whose devices the kernel is asked.
+func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot, list []managed) routes {
+	scope := oracle.Scope{Everywhere: oracle.EverywhereOf(cfg.FarAway), Loopback: nets.Loopback(), Zone: nets.ZoneIndex}
+	for i := range list {
+		m := &list[i]
+		if index := m.prefix.Index; !slices.Contains(scope.Devices, index) {
+			scope.Devices = append(scope.Devices, index)
+		}
+		if m.device != "" && m.extent == mam.Everywhere && !slices.Contains(scope.Bound, m.prefix.Index) {
+			scope.Bound = append(scope.Bound, m.prefix.Index)
+		}
 	}
-	return mam.Reach{Specific: true, Index: path.Index, Others: path.Others}
+	for _, r := range nets.Rules() {
+		scope.User = scope.User || r.User
+		scope.Protocol = scope.Protocol || r.Protocol
+		scope.Port = scope.Port || r.Port
+	}
+	if kernel == nil { // only in tests
+		return routes{}
+	}
+	return routes{oracle.NewReacher(kernel, scope)}
+}
+
+func (r routes) Reach(f mam.Flow) mam.Reach {
+	if r.Reacher == nil {
+		return mam.Reach{}
+	}
+	flow := oracle.Flow{Dst: f.Dst, User: f.User, Port: f.Port}
+	switch f.Transport {
+	case policy.Stream:
+		flow.Protocol = unix.IPPROTO_TCP
+	case policy.Datagram:
+		flow.Protocol = unix.IPPROTO_UDP
+	}
+	return mam.Reach(r.Reacher.Reach(flow))
 }

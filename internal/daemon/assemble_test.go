@@ -13,8 +13,8 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
-	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -38,28 +38,33 @@ func laptop() netmon.State {
 			address(2, "2001:db8:1::23/64", netmon.ScopeGlobal),
 			address(2, "fe80::23/64", netmon.ScopeLink),
 		},
-		Routes: []netmon.Route{
-			route(2, "0.0.0.0/0", "192.168.0.1", 600), route(3, "0.0.0.0/0", "10.64.0.1", 700), route(2, "::/0", "fe80::1", 600),
-			route(2, "192.168.0.0/24", "", 0), route(3, "10.64.0.0/10", "", 0), route(4, "172.17.0.0/16", "", 0),
-		},
-		Egress: map[netip.Addr]int{
-			netip.IPv4Unspecified(): 2, netip.IPv6Unspecified(): 2,
-			netip.MustParseAddr("192.168.0.23"): 2, netip.MustParseAddr("10.64.3.9"): 2, netip.MustParseAddr("172.17.0.1"): 2,
-			netip.MustParseAddr("2001:db8:1::23"): 2,
+		Ways: map[netmon.Vantage]oracle.Way{
+			unbound4: way(2, "192.168.0.1", 600), unbound6: way(2, "fe80::1", 600),
+			source("192.168.0.23"): way(2, "192.168.0.1", 600), source("10.64.3.9"): way(2, "192.168.0.1", 600), source("172.17.0.1"): way(2, "192.168.0.1", 600),
+			source("2001:db8:1::23"):                              way(2, "fe80::1", 600),
+			{Source: netip.MustParseAddr("10.64.3.9"), Device: 3}: way(3, "10.64.0.1", 700),
 		},
 	}
+}
+
+var (
+	unbound4 = netmon.Vantage{Source: netip.IPv4Unspecified()}
+	unbound6 = netmon.Vantage{Source: netip.IPv6Unspecified()}
+)
+
+func source(addr string) netmon.Vantage { return netmon.Vantage{Source: netip.MustParseAddr(addr)} }
+
+// way leads to everywhere; no gateway means on the link.
+func way(index int, gateway string, metric int) oracle.Way {
+	w := oracle.Way{Verdict: oracle.Sent, Hop: oracle.Hop{Index: index}, Table: netmon.TableMain, Metric: metric}
+	if gateway != "" {
+		w.Gateway = netip.MustParseAddr(gateway)
+	}
+	return w
 }
 
 func address(index int, prefix string, scope netmon.Scope) netmon.Addr {
 	return netmon.Addr{Index: index, Prefix: netip.MustParsePrefix(prefix), Scope: scope}
-}
-
-func route(index int, prefix, gateway string, metric int) netmon.Route {
-	r := netmon.Route{Table: netmon.TableMain, Index: index, Prefix: netip.MustParsePrefix(prefix), Metric: metric}
-	if gateway != "" {
-		r.Gateway = netip.MustParseAddr(gateway)
-	}
-	return r
 }
 
 func parse(t *testing.T, text string) *config.Config {
@@ -109,9 +114,7 @@ func TestManage(t *testing.T) {
 			change: func(s *netmon.State) {
 				s.Links = append(s.Links, netmon.Link{Index: 9, Name: "wg0", Type: "wireguard", Up: true, Running: true})
 				s.Addrs = append(s.Addrs, address(9, "10.9.0.2/24", netmon.ScopeGlobal))
-				s.Routes = append(s.Routes, route(9, "0.0.0.0/1", "", 0), route(9, "128.0.0.0/1", "", 0))
-				s.Egress[netip.IPv4Unspecified()] = 9
-				s.Egress[netip.MustParseAddr("10.9.0.2")] = 9
+				s.Ways[unbound4], s.Ways[source("10.9.0.2")] = way(9, "", 0), way(9, "", 0)
 			},
 			want: []string{"10.9.0.0/24%wg0, default"},
 		},
@@ -168,7 +171,7 @@ func TestManage(t *testing.T) {
 			name: "no device where a source rule does it",
 			conf: `policy "sample" {}
 			       interface "wwan0" {}`,
-			change: func(s *netmon.State) { s.Egress[netip.MustParseAddr("10.64.3.9")] = 3 },
+			change: func(s *netmon.State) { s.Ways[source("10.64.3.9")] = way(3, "10.64.0.1", 0) },
 			want:   []string{"10.64.0.0/10%wwan0"},
 		},
 		{
@@ -177,6 +180,39 @@ func TestManage(t *testing.T) {
 			       interface "wwan0" {}`,
 			change: func(s *netmon.State) { s.Links[2].Running = false },
 			want:   []string{"10.64.0.0/10%wwan0, device wwan0, down: the link has no carrier"},
+		},
+		{
+			name: "the same address on two sticks: two networks, told apart by device",
+			conf: `auto = true`,
+			change: func(s *netmon.State) {
+				s.Addrs = []netmon.Addr{address(2, "192.168.8.100/24", netmon.ScopeGlobal), address(3, "192.168.8.100/24", netmon.ScopeGlobal)}
+				stick := netip.MustParseAddr("192.168.8.100")
+				s.Ways = map[netmon.Vantage]oracle.Way{
+					unbound4: way(2, "192.168.8.1", 100), {Source: stick}: way(2, "192.168.8.1", 100),
+					{Source: stick, Device: 2}: way(2, "192.168.8.1", 100), {Source: stick, Device: 3}: way(3, "192.168.8.1", 101),
+				}
+			},
+			want: []string{"192.168.8.0/24%wlan0, default, device wlan0", "192.168.8.0/24%wwan0, device wwan0"},
+		},
+		{
+			name: "the kernel's own choice is the default, whatever the metrics of other tables",
+			conf: `auto = true`,
+			change: func(s *netmon.State) {
+				s.Addrs = append(s.Addrs, address(2, "192.168.1.5/24", netmon.ScopeGlobal))
+				chosen := way(2, "", 600)
+				chosen.Source = netip.MustParseAddr("192.168.1.5")
+				s.Ways[unbound4], s.Ways[source("192.168.1.5")], s.Ways[source("192.168.0.23")] = chosen, way(2, "", 600), way(2, "", 600)
+				s.Ways[source("10.64.3.9")] = way(3, "10.64.0.1", 0)
+			},
+			want: []string{"192.168.0.0/24%wlan0", "192.168.1.0/24%wlan0, default", "10.64.0.0/10%wwan0", "2001:db8:1::/64%wlan0, default"},
+		},
+		{
+			name: "under an alternative name",
+			conf: `interface "uplink-*" { cost = "metered" }`,
+			change: func(s *netmon.State) {
+				s.Links[2].AltNames = []string{"uplink-fibre"}
+			},
+			want: []string{"10.64.0.0/10%wwan0, device wwan0, metered"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -193,32 +229,6 @@ func TestManage(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestReach(t *testing.T) {
-	r := routes{netmon.NewSnapshot(laptop())}
-	for _, tt := range []struct {
-		dst  string
-		want map[int]bool // by interface
-	}{
-		{"192.0.2.1", map[int]bool{2: true, 3: true, 4: true}},
-		{"10.64.0.7", map[int]bool{2: false, 3: true, 4: false}},
-		{"172.17.0.2", map[int]bool{2: false, 3: false, 4: true}},
-		{"127.0.0.1", map[int]bool{1: true, 2: false, 3: false, 4: false}},
-		{"fe80::9%wlan0", map[int]bool{2: true, 3: false}},
-		{"fe80::9", map[int]bool{2: false, 3: false}},
-	} {
-		reach := r.Reach(netip.MustParseAddr(tt.dst))
-		for index, want := range tt.want {
-			if got := reach.Via(index); got != want {
-				t.Errorf("%s via interface %d: %v, want %v", tt.dst, index, got, want)
-			}
-		}
-	}
-	if got := (routes{netmon.NewSnapshot(netmon.State{})}).Reach(netip.MustParseAddr("192.0.2.1")); got.Specific {
-		t.Errorf("without routes: %+v; nothing speaks against any network", got)
-	}
-	_ = mam.Routes(r)
 }
 
 func TestMeasured(t *testing.T) {

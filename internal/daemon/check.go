@@ -8,6 +8,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/selection"
@@ -27,7 +28,7 @@ func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 		warnings = append(warnings, w.String())
 	}
 	_, groupErr := control.LookupGroup(cfg.ControlGroup)
-	nets, err := netmon.New(netmon.Options{}, slog.New(slog.DiscardHandler))
+	nets, err := netmon.New(netmon.Options{Everywhere: oracle.EverywhereOf(cfg.FarAway)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return warnings, fmt.Errorf("read the host's networks: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
@@ -77,6 +78,7 @@ type Daemon struct {
 	lookups   map[policy.PrefixID]mam.Resolver
 	list      []managed
 	snapshot  *netmon.Snapshot
+	routes    routes
 	local     func(netip.Addr) bool
 
 	rerouted chan struct{} // one slot: routes may have to change
@@ -87,6 +89,8 @@ type Daemon struct {
 type hostNetworks interface {
 	Snapshot() *netmon.Snapshot
 	Subscribe() (changes <-chan struct{}, cancel func())
+	Kernel() *oracle.Kernel
+	KeepRoutes(bool)
 	Run(context.Context) error
 	Close()
 }
@@ -94,12 +98,14 @@ type hostNetworks interface {
 // New reads the configuration and the host's networks and loads the policy. A
 // Daemon that New returned must be Run.
 func New(opts Options) (*Daemon, error) {
-	return newDaemon(opts, func(log *slog.Logger) (hostNetworks, error) {
-		return netmon.New(netmon.Options{Kind: opts.LinkKind}, log)
+	return newDaemon(opts, func(cfg *config.Config, log *slog.Logger) (hostNetworks, error) {
+		return netmon.New(netmon.Options{
+			Kind: opts.LinkKind, Everywhere: oracle.EverywhereOf(cfg.FarAway), Routes: cfg.Routing == config.RoutingManage,
+		}, log)
 	})
 }
 
-func newDaemon(opts Options, watch func(*slog.Logger) (hostNetworks, error)) (*Daemon, error) {
+func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetworks, error)) (*Daemon, error) {
 	d := &Daemon{opts: opts, log: opts.Log, loader: loader{known: opts.Policies}, rerouted: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -111,7 +117,7 @@ func newDaemon(opts Options, watch func(*slog.Logger) (hostNetworks, error)) (*D
 	if err != nil {
 		return nil, err
 	}
-	if d.nets, err = watch(d.log); err != nil {
+	if d.nets, err = watch(cfg, d.log); err != nil {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.begun = cfg

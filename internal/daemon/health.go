@@ -13,6 +13,7 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/health"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -100,12 +101,15 @@ func networks(list []managed, nets *netmon.Snapshot) []health.Network {
 	for i := range list {
 		p := &list[i].prefix
 		out[i] = health.Network{ID: p.ID, Index: p.Index}
-		n := nets.PrefixWith(p.Addr())
-		if n == nil || n.Index != p.Index {
+		n := nets.PrefixOn(p.Index, p.CIDR)
+		if n == nil {
 			continue // only in tests: both are of one snapshot
 		}
 		out[i].Running = n.Running
-		out[i].Far = n.Scope == netmon.ScopeGlobal && !n.Loopback
+		out[i].Far = n.Scope == netmon.ScopeGlobal && !n.Loopback && !n.OwnLink
+		if n.Refused != oracle.NoRoute {
+			out[i].Refused = n.Refused.String()
+		}
 		out[i].Default = n.HasDefault
 		if n.HasDefault {
 			out[i].Gateway = n.Gateway.String()

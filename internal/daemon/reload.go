@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -70,6 +71,8 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	}
 	d.budgets.open(cfg)
 
+	d.nets.KeepRoutes(cfg.Routing == config.RoutingManage)
+
 	d.mu.Lock()
 	next.at = time.Now()
 	d.cfg, d.runner, d.loaded = cfg, runner, next
@@ -118,6 +121,7 @@ func needRestart(a, b *config.Config) []string {
 		{"decisions", a.Decisions != b.Decisions},
 		{"logs", a.Logs != b.Logs},
 		{"metrics", a.Metrics != b.Metrics},
+		{"far_away", !slices.Equal(a.FarAway, b.FarAway)},
 		{"mptcp", a.MPTCP != b.MPTCP},
 	} {
 		if s.changed {

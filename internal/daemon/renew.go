@@ -57,6 +57,7 @@ func (d *Daemon) renewLocked() *mam.View {
 	list := manage(d.cfg, nets)
 	d.links.use(d.cfg, list)
 	d.snapshot, d.list, d.local = nets, list, local(nets)
+	d.routes = newRoutes(d.nets.Kernel(), d.cfg, nets, list)
 	d.lookups = d.resolvers.of(list)
 	d.sampler.Set(measurable(list, nets, len(d.logs) > 0))
 	d.health.networks(now, d.cfg.Probe, list, nets, d.lookups)
@@ -105,13 +106,16 @@ func (d *Daemon) publishLocked() *mam.View {
 	d.budgets.apply(prefixes)
 	v := &mam.View{
 		Time: time.Now(), Runner: d.runner, Prefixes: prefixes, Destinations: stats,
-		Routes: routes{d.snapshot}, Devices: map[policy.PrefixID]string{},
+		Routes: d.routes, Devices: map[policy.PrefixID]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: lookup{d.resolvers.unbound}, Resolvers: d.lookups, Avoid: judged.avoid, Local: d.local, AvoidMetered: d.cfg.AvoidMetered,
 		Fresh: d.loaded.fresh, NoMultipath: d.paths.refused.Load(),
 	}
 	for i := range d.list {
 		if m := &d.list[i]; m.device != "" {
 			v.Devices[m.prefix.ID] = m.device
+		}
+		if m := &d.list[i]; m.extent != mam.Everywhere {
+			v.Extents[m.prefix.ID] = m.extent
 		}
 	}
 	v.NameServers = nameServers(d.list)

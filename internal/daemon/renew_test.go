@@ -15,7 +15,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
@@ -33,11 +35,14 @@ func newScript(s netmon.State) *script {
 	return n
 }
 
-func (n *script) Snapshot() *netmon.Snapshot               { return n.current.Load() }
-func (n *script) Subscribe() (<-chan struct{}, func())     { return n.changes, func() {} }
-func (n *script) Run(ctx context.Context) error            { <-ctx.Done(); return nil }
-func (n *script) Close()                                   {}
-func (n *script) watch(*slog.Logger) (hostNetworks, error) { return n, nil }
+func (n *script) Snapshot() *netmon.Snapshot           { return n.current.Load() }
+func (n *script) Subscribe() (<-chan struct{}, func()) { return n.changes, func() {} }
+func (n *script) Run(ctx context.Context) error        { <-ctx.Done(); return nil }
+func (n *script) Close()                               {}
+func (n *script) Kernel() *oracle.Kernel               { return nil }
+func (n *script) KeepRoutes(bool)                      {}
+
+func (n *script) watch(*config.Config, *slog.Logger) (hostNetworks, error) { return n, nil }
 
 // become changes the networks, as netmon.Monitor tells of it.
 func (n *script) become(s netmon.State) {

@@ -18,14 +18,13 @@ type Network struct {
 //
 // An interface block means the prefixes with global addresses: link-local ones
 // reach nothing beyond the link, where the interface is given by the address
-// anyway. A prefix block means what it names. Beside a VPN that takes all
-// traffic Auto means the VPN only: going around it must be configured.
+// anyway. A prefix block means what it names. Auto means what leads to everywhere; beside
+// a VPN that takes all traffic it means the VPN only: going around it must be configured.
 func Select(cfg *config.Config, nets *netmon.Snapshot) []Network {
-	tunnel, tunneled := nets.FullTunnel()
 	var list []Network
 	for _, p := range nets.Prefixes() {
-		s := cfg.Settings(p.Interface, p.Prefix)
-		auto := cfg.Auto && !s.Named && p.HasDefault && (!tunneled || p.Index == tunnel.Index)
+		s := settings(cfg, nets, &p)
+		auto := cfg.Auto && !s.Named && p.HasDefault && !nets.Beside(&p)
 		if !s.Enabled && !auto {
 			continue
 		}
@@ -35,6 +34,12 @@ func Select(cfg *config.Config, nets *netmon.Snapshot) []Network {
 		list = append(list, Network{p, s})
 	}
 	return list
+}
+
+// settings are what cfg says about a prefix, under whichever name of its interface.
+func settings(cfg *config.Config, nets *netmon.Snapshot, p *netmon.Prefix) config.PrefixSettings {
+	l, _ := nets.Link(p.Index)
+	return cfg.Settings(p.Interface, p.Prefix, l.AltNames...)
 }
 
 func namedByPrefix(cfg *config.Config, p *netmon.Prefix) bool {
@@ -52,7 +57,7 @@ func Unmatched(cfg *config.Config, nets *netmon.Snapshot) []config.Block {
 	for _, b := range cfg.Blocks {
 		alone := *cfg
 		alone.Blocks = []config.Block{b}
-		if !slices.ContainsFunc(nets.Prefixes(), func(p netmon.Prefix) bool { return alone.Settings(p.Interface, p.Prefix).Named }) {
+		if !slices.ContainsFunc(nets.Prefixes(), func(p netmon.Prefix) bool { return settings(&alone, nets, &p).Named }) {
 			list = append(list, b)
 		}
 	}

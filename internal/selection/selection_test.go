@@ -8,6 +8,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 func TestSelect(t *testing.T) {
@@ -19,7 +20,9 @@ func TestSelect(t *testing.T) {
 			{Index: 3, Prefix: netip.MustParsePrefix("172.17.0.1/16"), Scope: netmon.ScopeGlobal},
 			{Index: 2, Prefix: netip.MustParsePrefix("fe80::23/64"), Scope: netmon.ScopeLink},
 		},
-		Routes: []netmon.Route{{Table: netmon.TableMain, Index: 2, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("192.168.0.1")}},
+		Ways: map[netmon.Vantage]oracle.Way{
+			{Source: netip.MustParseAddr("192.168.0.23")}: {Verdict: oracle.Sent, Hop: oracle.Hop{Index: 2, Gateway: netip.MustParseAddr("192.168.0.1")}},
+		},
 	}
 	for _, tt := range []struct {
 		name, conf      string

@@ -89,6 +89,8 @@ func (p *prefix) judge() (policy.HealthState, string) {
 	switch {
 	case !p.net.Running:
 		return policy.Down, "the link has no carrier"
+	case p.net.Refused != "":
+		return policy.Down, "a route or a rule refuses its use: " + p.net.Refused
 	case p.hadDefault && !p.net.Default:
 		return policy.Down, "its default route is gone"
 	case p.damped:

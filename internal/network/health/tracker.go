@@ -50,6 +50,9 @@ type Network struct {
 	// Far tells that the prefix is to reach destinations beyond its link, which
 	// takes a default route; Default tells whether there is one.
 	Far, Default bool
+	// Refused is what a route or a rule of the host does with the prefix's packets, such as
+	// "prohibited"; "" if it lets them pass.
+	Refused string
 	// Gateway identifies the way there, to notice that it changed; any text.
 	Gateway string
 }

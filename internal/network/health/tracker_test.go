@@ -39,6 +39,7 @@ func network(change ...func(*Network)) func(*Tracker, time.Time) {
 }
 
 func noCarrier(n *Network) { n.Running = false }
+func refused(n *Network)   { n.Refused, n.Default = "prohibited", false }
 func noDefault(n *Network) { n.Default, n.Gateway = false, "" }
 
 func vanish(t *Tracker, now time.Time) { t.Networks(now, nil) }
@@ -87,6 +88,7 @@ func TestTracker(t *testing.T) {
 		}},
 		{"a network that is not to reach beyond its link needs no route", []step{
 			{0, network(noDefault, func(n *Network) { n.Far = false }), "up"},
+			{0, network(refused), "down: a route or a rule refuses its use: prohibited"},
 		}},
 		{"flapping is damped, and ends by itself", []step{
 			{0, network(), "up"},

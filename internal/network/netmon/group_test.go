@@ -1,14 +1,15 @@
 package netmon
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-)
 
-var compareNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
+	"github.com/socket-intents/mamma/internal/network/oracle"
+)
 
 // address is a usable address of a scope that its value tells.
 func address(index int, prefix string) Addr {
@@ -74,6 +75,15 @@ func TestGroup(t *testing.T) {
 			},
 		},
 		{
+			"one without a length joins its network, wherever it is listed",
+			[]Addr{address(2, "2a00:a::1234/128"), address(2, "2a00:a::23/64"), address(2, "10.0.0.9/32"), address(2, "10.0.0.2/24"), address(3, "2a00:a::99/128")},
+			[]prefix{
+				{"wlan0", "10.0.0.0/24", []string{"10.0.0.2", "10.0.0.9"}, ScopeGlobal},
+				{"wlan0", "2a00:a::/64", []string{"2a00:a::23", "2a00:a::1234"}, ScopeGlobal},
+				{"wwan0", "2a00:a::99/128", []string{"2a00:a::99"}, ScopeGlobal},
+			},
+		},
+		{
 			"the same prefix on two interfaces",
 			[]Addr{address(2, "fe80::2/64"), address(3, "fe80::3/64"), address(5, "fe80::5/64")},
 			[]prefix{
@@ -109,49 +119,157 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-func TestDefaults(t *testing.T) {
+// sent is a way by an interface; no gateway means on the link.
+func sent(index int, gateway string, metric int) oracle.Way {
+	w := oracle.Way{Verdict: oracle.Sent, Hop: oracle.Hop{Index: index}, Table: TableMain, Metric: metric}
+	if gateway != "" {
+		w.Gateway = netip.MustParseAddr(gateway)
+	}
+	return w
+}
+
+// from is a socket bound to an address, "" for none, and perhaps to a device.
+func from(source string, device int) Vantage {
+	switch source {
+	case "4":
+		return Vantage{netip.IPv4Unspecified(), device}
+	case "6":
+		return Vantage{netip.IPv6Unspecified(), device}
+	}
+	return Vantage{netip.MustParseAddr(source), device}
+}
+
+func TestJudge(t *testing.T) {
 	t.Parallel()
-	s := NewSnapshot(State{
-		Links: links(),
-		Addrs: []Addr{address(2, "10.1.0.2/24"), address(3, "10.2.0.2/24"), address(5, "10.5.0.2/24"), address(6, "10.6.0.2/32"), address(2, "2001:db8:1::2/64"), address(2, "fe80::2/64")},
-		Routes: []Route{
-			route(TableMain, "0.0.0.0/0", 2, "10.1.0.254", 600),
-			route(TableMain, "0.0.0.0/0", 2, "10.1.0.1", 100),
-			route(77, "0.0.0.0/0", 2, "10.1.0.3", 1),
-			route(77, "0.0.0.0/0", 3, "10.2.0.1", 5),
-			route(78, "0.0.0.0/0", 5, "10.5.0.1", 0), // no rule names the table
-			route(TableMain, "0.0.0.0/1", 6, "", 0),
+	refused := func(v oracle.Verdict) oracle.Way { return oracle.Way{Verdict: v} }
+	chosen := func(w oracle.Way, source string) oracle.Way { w.Source = netip.MustParseAddr(source); return w }
+	shared := func(w oracle.Way) oracle.Way { w.Shared = true; return w }
+	table := func(w oracle.Way, n int) oracle.Way { w.Table = n; return w }
+	type row struct {
+		Prefix, Addrs string
+		Default       bool
+		Gateway       string
+		Egress        int
+		Note          string
+	}
+	for _, tt := range []struct {
+		name   string
+		addrs  []Addr
+		ways   map[Vantage]oracle.Way
+		barred []string
+		want   []row
+	}{
+		{
+			"by address, by device, not at all",
+			[]Addr{address(2, "10.1.0.2/24"), address(3, "10.2.0.2/24"), address(5, "10.5.0.2/24")},
+			map[Vantage]oracle.Way{
+				from("4", 0): sent(2, "10.1.0.1", 100), from("10.1.0.2", 0): sent(2, "10.1.0.1", 100), from("10.2.0.2", 0): sent(2, "10.1.0.1", 100),
+				from("10.2.0.2", 3): sent(3, "10.2.0.1", 700), from("10.5.0.2", 0): sent(2, "10.1.0.1", 100),
+			}, nil,
+			[]row{
+				{"10.1.0.0/24", "[10.1.0.2]", true, "10.1.0.1", 2, ""},
+				{"10.2.0.0/24", "[10.2.0.2]", true, "10.2.0.1", 2, ""},
+				{"10.5.0.0/24", "[10.5.0.2]", false, "invalid IP", 2, ""},
+			},
 		},
-		Rules:  []Rule{{Priority: 100, Source: netip.MustParsePrefix("10.2.0.2/32"), Table: 77}},
-		Egress: map[netip.Addr]int{netip.MustParseAddr("10.1.0.2"): 2, netip.MustParseAddr("10.2.0.2"): 2, netip.MustParseAddr("fe80::2"): 9},
-	})
-	one := []netip.Addr{netip.MustParseAddr("10.1.0.2")}
-	want := Prefix{
-		Interface: "wlan0", Index: 2, Prefix: netip.MustParsePrefix("10.1.0.0/24"), Addrs: one, Scope: ScopeGlobal, Running: true,
-		HasDefault: true, Metric: 100, Gateway: netip.MustParseAddr("10.1.0.1"), Egress: 2,
-	}
-	if diff := cmp.Diff(want, s.Prefixes()[0], compareNetip); diff != "" {
-		t.Error(diff)
-	}
-	type defaults struct {
-		Interface string
-		Has       bool
-		Metric    int
-		Gateway   string
-		Egress    int
-	}
-	var got []defaults
-	for _, p := range s.Prefixes()[1:] {
-		got = append(got, defaults{p.Interface, p.HasDefault, p.Metric, p.Gateway.String(), p.Egress})
-	}
-	if diff := cmp.Diff([]defaults{
-		{"wwan0", true, 5, "10.2.0.1", 2},
-		{"lowpan0", false, 0, "invalid IP", 0},
-		{"wg0", true, 0, "invalid IP", 0},
-		{"wlan0", false, 0, "invalid IP", 0}, // other family
-		{"wlan0", false, 0, "invalid IP", 0},
-	}, got); diff != "" {
-		t.Error(diff)
+		{
+			"by a rule", []Addr{address(3, "10.2.0.2/24")},
+			map[Vantage]oracle.Way{from("4", 0): sent(2, "10.1.0.1", 100), from("10.2.0.2", 0): table(sent(3, "10.2.0.1", 0), 77)}, nil,
+			[]row{{"10.2.0.0/24", "[10.2.0.2]", true, "10.2.0.1", 3, "ruled"}},
+		},
+		{
+			"connections spread over two interfaces: bound to the device", []Addr{address(2, "10.1.0.2/24")},
+			map[Vantage]oracle.Way{from("10.1.0.2", 0): shared(sent(2, "10.1.0.1", 0)), from("10.1.0.2", 2): sent(2, "10.1.0.1", 0)}, nil,
+			[]row{{"10.1.0.0/24", "[10.1.0.2]", true, "10.1.0.1", 0, ""}},
+		},
+		{
+			"the page of a modem: the gateway is in the other network", []Addr{address(2, "192.168.100.2/24"), address(2, "100.64.5.9/20")},
+			map[Vantage]oracle.Way{from("192.168.100.2", 0): sent(2, "100.64.0.1", 100), from("100.64.5.9", 0): sent(2, "100.64.0.1", 100)}, nil,
+			[]row{
+				{"192.168.100.0/24", "[192.168.100.2]", false, "invalid IP", 2, ""},
+				{"100.64.0.0/20", "[100.64.5.9]", true, "100.64.0.1", 2, ""},
+			},
+		},
+		{
+			"unique local beside global; of a VPN", []Addr{address(2, "fd12:3456::23/64"), address(2, "2a00:a::23/64"), address(6, "fd00:9::2/128")},
+			map[Vantage]oracle.Way{from("fd12:3456::23", 0): sent(2, "fe80::1", 100), from("2a00:a::23", 0): sent(2, "fe80::1", 100), from("fd00:9::2", 0): sent(6, "", 0)}, nil,
+			[]row{
+				{"fd12:3456::/64", "[fd12:3456::23]", false, "invalid IP", 2, ""},
+				{"2a00:a::/64", "[2a00:a::23]", true, "fe80::1", 2, ""},
+				{"fd00:9::2/128", "[fd00:9::2]", true, "invalid IP", 6, ""},
+			},
+		},
+		{
+			"the address that the route names", []Addr{address(2, "192.168.0.23/24"), address(2, "192.168.0.50/24")},
+			map[Vantage]oracle.Way{from("4", 2): chosen(sent(2, "192.168.0.1", 100), "192.168.0.50"), from("192.168.0.50", 0): sent(2, "192.168.0.1", 100)}, nil,
+			[]row{{"192.168.0.0/24", "[192.168.0.50 192.168.0.23]", true, "192.168.0.1", 2, ""}},
+		},
+		{
+			"the same address on two sticks", []Addr{address(2, "192.168.8.100/24"), address(3, "192.168.8.100/24")},
+			map[Vantage]oracle.Way{
+				from("192.168.8.100", 0): sent(2, "192.168.8.1", 100),
+				from("192.168.8.100", 2): sent(2, "192.168.8.1", 100), from("192.168.8.100", 3): sent(3, "192.168.8.1", 101),
+			}, nil,
+			[]row{
+				{"192.168.8.0/24", "[192.168.8.100]", true, "192.168.8.1", 2, "twin"},
+				{"192.168.8.0/24", "[192.168.8.100]", true, "192.168.8.1", 2, "twin"},
+			},
+		},
+		{
+			"IPv6 names another interface for a source and a device, where the device alone is heeded", []Addr{address(3, "2001:db8::2/64")},
+			map[Vantage]oracle.Way{from("2001:db8::2", 0): sent(2, "fe80::1", 1), from("2001:db8::2", 3): sent(2, "fe80::1", 1), from("6", 3): sent(3, "fe80::2", 2)}, nil,
+			[]row{{"2001:db8::/64", "[2001:db8::2]", true, "fe80::2", 2, ""}},
+		},
+		{
+			"a source-specific route is for its sources only", []Addr{address(2, "2a00:a::23/64"), address(2, "2a00:b::9/64")},
+			map[Vantage]oracle.Way{from("2a00:a::23", 0): sent(2, "fe80::1", 1)}, nil,
+			[]row{{"2a00:a::/64", "[2a00:a::23]", true, "fe80::1", 2, ""}, {"2a00:b::/64", "[2a00:b::9]", false, "invalid IP", 0, ""}},
+		},
+		{
+			"prohibited, with and without the neighbours", []Addr{address(2, "10.1.0.2/24"), address(3, "10.2.0.2/24")},
+			map[Vantage]oracle.Way{from("10.1.0.2", 0): refused(oracle.Prohibited), from("10.2.0.2", 0): refused(oracle.Dropped)}, []string{"10.1.0.2"},
+			[]row{{"10.1.0.0/24", "[10.1.0.2]", false, "invalid IP", 0, "prohibited barred"}, {"10.2.0.0/24", "[10.2.0.2]", false, "invalid IP", 0, "blackhole"}},
+		},
+		{
+			"one of two addresses is prohibited", []Addr{address(2, "10.1.0.2/24"), address(2, "10.1.0.3/24")},
+			map[Vantage]oracle.Way{from("10.1.0.2", 0): refused(oracle.Prohibited), from("10.1.0.3", 0): sent(2, "10.1.0.1", 0)}, []string{"10.1.0.2"},
+			[]row{{"10.1.0.0/24", "[10.1.0.3 10.1.0.2]", true, "10.1.0.1", 2, ""}},
+		},
+		{
+			"what does not reach beyond its link", []Addr{address(2, "fe80::2/64")},
+			map[Vantage]oracle.Way{from("fe80::2", 0): sent(2, "fe80::1", 1)}, nil,
+			[]row{{"fe80::/64", "[fe80::2]", false, "invalid IP", 0, ""}},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			state := State{Links: links(), Addrs: tt.addrs, Ways: tt.ways, Barred: map[netip.Addr]oracle.Verdict{}}
+			for _, unbound := range []Vantage{from("4", 0), from("6", 0)} {
+				if _, ok := tt.ways[unbound]; !ok {
+					tt.ways[unbound] = sent(2, "", 1)
+				}
+			}
+			for _, a := range tt.barred {
+				state.Barred[netip.MustParseAddr(a)] = oracle.Prohibited
+			}
+			var got []row
+			for _, p := range NewSnapshot(state).Prefixes() {
+				r := row{p.Prefix.String(), fmt.Sprint(p.Addrs), p.HasDefault, p.Gateway.String(), p.Egress, ""}
+				var notes []string
+				if p.Refused != 0 {
+					notes = append(notes, p.Refused.String())
+				}
+				for note, set := range map[string]bool{"barred": p.Barred, "twin": p.Twin, "ruled": p.Ruled} {
+					if set {
+						notes = append(notes, note)
+					}
+				}
+				r.Note = strings.Join(notes, " ")
+				got = append(got, r)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
@@ -191,24 +309,66 @@ func TestPrefixOf(t *testing.T) {
 
 func TestFullTunnel(t *testing.T) {
 	t.Parallel()
-	lan, vpn := address(2, "10.1.0.2/24"), address(6, "10.6.0.2/32")
-	any4, any6 := netip.IPv4Unspecified(), netip.IPv6Unspecified()
+	lan, lan6, vpn, he := address(2, "10.1.0.2/24"), address(2, "2001:db8::2/64"), address(6, "10.6.0.2/32"), address(7, "2001:db8:7::2/64")
+	translator := address(6, "192.0.0.1/32")
+	ppp, second := address(8, "10.8.0.2/32"), address(9, "10.9.0.2/32")
 	for _, tt := range []struct {
 		name   string
 		addrs  []Addr
-		egress map[netip.Addr]int
+		four   int // the interface by which IPv4 leaves; 0: none
+		six    int
 		want   string
+		beside string // prefixes that would go around it
 	}{
-		{"no default", []Addr{lan, vpn}, nil, ""},
-		{"split tunnel", []Addr{lan, vpn}, map[netip.Addr]int{any4: 2}, ""},
-		{"full", []Addr{lan, vpn}, map[netip.Addr]int{any4: 6}, "wg0"},
-		{"full for IPv6 only", []Addr{lan, vpn}, map[netip.Addr]int{any4: 2, any6: 6}, "wg0"},
-		{"nothing but tunnels", []Addr{vpn}, map[netip.Addr]int{any4: 6}, ""},
-		{"vanished", []Addr{lan}, map[netip.Addr]int{any4: 99}, ""},
+		{"no default", []Addr{lan, vpn}, 0, 0, " ", "[]"},
+		{"split tunnel", []Addr{lan, vpn}, 2, 0, " ", "[]"},
+		{"full", []Addr{lan, vpn}, 6, 0, "wg0 ", "[10.1.0.0/24]"},
+		{"IPv4 only: IPv6 beside it would leak", []Addr{lan, vpn, lan6}, 6, 2, "wg0 ", "[10.1.0.0/24 2001:db8::/64]"},
+		{"IPv6 only: nothing about IPv4", []Addr{lan, vpn, lan6}, 2, 6, " wg0", "[2001:db8::/64]"},
+		{"both", []Addr{lan, vpn, lan6}, 6, 6, "wg0 wg0", "[10.1.0.0/24 2001:db8::/64]"},
+		{"6in4 hides nothing", []Addr{lan, lan6, he}, 2, 7, " ", "[]"},
+		{"a translator for IPv4", []Addr{lan6, translator}, 6, 2, " ", "[]"},
+		{"nothing but tunnels", []Addr{vpn}, 6, 0, " ", "[]"},
+		{"vanished", []Addr{lan}, 99, 0, " ", "[]"},
+		{"PPPoE", []Addr{lan, ppp}, 8, 0, " ", "[]"},
+		{"PPP through the LAN", []Addr{lan, second}, 9, 0, "ppp1 ", "[10.1.0.0/24]"},
 	} {
-		l, ok := NewSnapshot(State{Links: links(), Addrs: tt.addrs, Egress: tt.egress}).FullTunnel()
-		if l.Name != tt.want || ok != (tt.want != "") {
-			t.Errorf("%s: %q, %v, want %q", tt.name, l.Name, ok, tt.want)
+		state := State{
+			Links: append(links(), Link{Index: 7, Name: "he-ipv6", Type: "sit", Up: true, Running: true},
+				Link{Index: 8, Name: "ppp0", Type: "ppp", Up: true, Running: true, PPPoE: true},
+				Link{Index: 9, Name: "ppp1", Type: "ppp", Up: true, Running: true}),
+			Addrs: tt.addrs,
+			Ways:  map[Vantage]oracle.Way{from("10.1.0.2", 0): sent(2, "10.1.0.1", 100)},
+		}
+		if tt.four != 0 {
+			state.Ways[from("4", 0)] = sent(tt.four, "", 0)
+		}
+		if tt.six != 0 {
+			state.Ways[from("6", 0)] = sent(tt.six, "", 0)
+		}
+		s := NewSnapshot(state)
+		four, _ := s.FullTunnel(false)
+		six, _ := s.FullTunnel(true)
+		beside := []netip.Prefix{}
+		for _, p := range s.Prefixes() {
+			if s.Beside(&p) {
+				beside = append(beside, p.Prefix)
+			}
+		}
+		if got := four.Name + " " + six.Name; got != tt.want || fmt.Sprint(beside) != tt.beside {
+			t.Errorf("%s: tunnels %q, want %q; beside them %v, want %s", tt.name, got, tt.want, beside, tt.beside)
+		}
+	}
+}
+
+func TestAltNames(t *testing.T) {
+	t.Parallel()
+	state := State{Links: links()}
+	state.Links[1].AltNames = []string{"uplink-fibre", "wwan0"}
+	s := NewSnapshot(state)
+	for name, want := range map[string]int{"uplink-fibre": 2, "wlan0": 2, "wwan0": 3, "other": 0} {
+		if l, _ := s.LinkByName(name); l.Index != want {
+			t.Errorf("%s is interface %d, want %d", name, l.Index, want)
 		}
 	}
 }

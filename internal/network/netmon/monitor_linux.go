@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 // Options of a Monitor. The zero value watches the namespace of the caller.
@@ -31,18 +33,26 @@ type Options struct {
 	// and the kernel at hand cannot make such a link: for tests with stand-ins. It
 	// must be safe for concurrent use. Nil: the kernel's kinds.
 	Kind func(name, kernel string) string
+	// Everywhere are the destinations that stand for everywhere. Empty: a list that
+	// is spread over the address space.
+	Everywhere oracle.Everywhere
+	// Routes has the snapshots hold all routes, which costs time and memory on
+	// hosts with many of them; see also KeepRoutes.
+	Routes bool
 }
 
 // Monitor keeps a Snapshot current. Its methods may be called from several
 // goroutines at once.
 type Monitor struct {
 	debounce time.Duration
-	kind     func(name, kernel string) string
 	log      *slog.Logger
-	handle   *netlink.Handle
+	source   source
 	events   *nl.NetlinkSocket
 	poke     chan struct{} // one slot: the state is to be read again
+	changed  atomic.Uint32 // the parts to be read again
+	routes   atomic.Bool   // snapshots hold the routes
 	current  atomic.Pointer[Snapshot]
+	until    time.Time // when the kernel will change its mind by itself; of Run
 	closing  sync.Once
 
 	mu          sync.Mutex
@@ -55,13 +65,23 @@ var groups = []uint{
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+	// When a next-hop object goes, the kernel tells nothing of the IPv4 routes that
+	// go with it.
+	unix.RTNLGRP_NEXTHOP,
+	// Settings such as ignore_routes_with_linkdown change where packets go.
+	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
 }
+
+// refresh is how often the kernel is asked again without a reason. It changes some
+// of its answers without a word: a router that does not answer any more gives way
+// to the next (RFC 4191), a next-hop object of a group loses its link.
+const refresh = 5 * time.Second
 
 // New makes a monitor and reads the first snapshot. The caller must call Run or
 // Close.
 func New(options Options, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{
-		debounce: options.Debounce, kind: options.Kind, log: log,
+		debounce: options.Debounce, log: log,
 		poke: make(chan struct{}, 1), subscribers: map[chan struct{}]bool{},
 	}
 	if m.debounce == 0 {
@@ -84,25 +104,43 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 		m.events.Close()
 		return nil, fmt.Errorf("setting the rtnetlink receive buffer: %w", err)
 	}
-	if m.handle, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE); err != nil {
-		m.events.Close()
+	m.source.everywhere, m.source.own, m.source.kind = options.Everywhere, options.Namespace == 0, options.Kind
+	m.routes.Store(options.Routes)
+	if m.source.handle, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE); err != nil {
+		m.Close()
 		return nil, fmt.Errorf("opening rtnetlink: %w", err)
 	}
 	// The kernel answers at once; a lost answer must not stop the monitor.
-	if err := m.handle.SetSocketTimeout(2 * time.Second); err != nil {
+	if err := m.source.handle.SetSocketTimeout(2 * time.Second); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("setting the rtnetlink timeout: %w", err)
 	}
-	s, again, err := read(m.handle, m.kind)
+	if m.source.kernel, err = oracle.Open(options.Namespace); err != nil {
+		m.Close()
+		return nil, err
+	}
+	s, again, until, err := m.source.read(nil, everything, options.Routes)
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
 	m.current.Store(s)
+	m.until = until
 	if again {
-		m.wake()
+		m.wake(everything)
 	}
 	return m, nil
+}
+
+// Kernel answers questions about the monitored namespace, until the monitor is
+// closed. Its epoch rises with each event.
+func (m *Monitor) Kernel() *oracle.Kernel { return m.source.kernel }
+
+// KeepRoutes says whether further snapshots are to hold all routes.
+func (m *Monitor) KeepRoutes(keep bool) {
+	if m.routes.Swap(keep) != keep {
+		m.wake(partRoutes)
+	}
 }
 
 // Close releases what New acquired, for monitors that are not run: Run does so
@@ -110,8 +148,11 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 func (m *Monitor) Close() {
 	m.closing.Do(func() {
 		m.events.Close()
-		if m.handle != nil {
-			m.handle.Close()
+		if m.source.handle != nil {
+			m.source.handle.Close()
+		}
+		if m.source.kernel != nil {
+			m.source.kernel.Close()
 		}
 	})
 }
@@ -136,8 +177,8 @@ func (m *Monitor) Subscribe() (changes <-chan struct{}, cancel func()) {
 // Run keeps the snapshot current until ctx is done, and then returns nil, or
 // until events cannot be received any more. It is called once.
 //
-// Events are hints only: after each, the whole state is read again. So an
-// overrun of the socket's buffer is an event like others.
+// Events are hints only: after each, what it is about is read again, and the
+// kernel is asked anew where packets go. So an overrun of the socket's buffer is an event like others.
 func (m *Monitor) Run(ctx context.Context) error {
 	defer m.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -150,32 +191,46 @@ func (m *Monitor) Run(ctx context.Context) error {
 
 	var pace pace
 	for {
+		idle := time.NewTimer(m.rest(time.Now()))
 		select {
 		case <-ctx.Done():
+			idle.Stop()
 			return runError(ctx)
 		case <-m.poke:
-		}
-		timer := time.NewTimer(pace.wait(time.Now(), m.debounce))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return runError(ctx)
-		case <-timer.C:
+			idle.Stop()
+			wait := time.NewTimer(pace.wait(time.Now(), m.debounce))
+			select {
+			case <-ctx.Done():
+				wait.Stop()
+				return runError(ctx)
+			case <-wait.C:
+			}
+		case <-idle.C:
 		}
 		select {
 		case <-m.poke: // what it announces is about to be read
 		default:
 		}
 		start := time.Now()
-		again, err := m.update()
+		parts := part(m.changed.Swap(0))
+		again, err := m.update(parts)
 		pace.done(start, time.Now(), err != nil)
 		if err != nil {
 			m.log.WarnContext(ctx, "networks not read; trying again", "err", err)
 		}
 		if again || err != nil {
-			m.wake()
+			m.wake(parts)
 		}
 	}
+}
+
+// rest is how long to wait for an event before the kernel is asked again.
+func (m *Monitor) rest(now time.Time) time.Duration {
+	if m.until.IsZero() {
+		return refresh
+	}
+	// A moment later: the kernel must have noticed.
+	return min(refresh, max(m.until.Sub(now)+m.debounce, m.debounce))
 }
 
 // runError is nil if the caller ended Run.
@@ -189,9 +244,14 @@ func runError(ctx context.Context) error {
 // listen receives events until the socket is closed.
 func (m *Monitor) listen(ctx context.Context) error {
 	for {
-		_, _, err := m.events.Receive()
+		messages, _, err := m.events.Receive()
+		parts := everything
 		switch {
 		case err == nil:
+			parts = 0
+			for i := range messages {
+				parts |= partOf(messages[i].Header.Type)
+			}
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, unix.ENOBUFS):
@@ -201,11 +261,28 @@ func (m *Monitor) listen(ctx context.Context) error {
 		default:
 			return fmt.Errorf("receiving rtnetlink events: %w", err)
 		}
-		m.wake()
+		m.wake(parts)
 	}
 }
 
-func (m *Monitor) wake() {
+// partOf tells what a message is about.
+func partOf(kind uint16) part {
+	switch kind {
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		return partRules
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+		return partRoutes
+	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
+		return 0 // only where packets go
+	}
+	// With a link or an address routes come and go, of which not all are told.
+	return partLinks | partRoutes
+}
+
+// wake has the parts read again; without any, the kernel asked.
+func (m *Monitor) wake(parts part) {
+	m.source.kernel.Void()
+	m.changed.Or(uint32(parts))
 	select {
 	case m.poke <- struct{}{}:
 	default:
@@ -213,14 +290,17 @@ func (m *Monitor) wake() {
 }
 
 // update reads the state and publishes it if it changed.
-func (m *Monitor) update() (again bool, err error) {
-	s, again, err := read(m.handle, m.kind)
+func (m *Monitor) update(parts part) (again bool, err error) {
+	old := m.current.Load()
+	s, again, until, err := m.source.read(old, parts, m.routes.Load())
 	if err != nil {
 		return false, err
 	}
-	if s.Equal(m.current.Load()) {
+	m.until = until
+	if s.Equal(old) {
 		return again, nil
 	}
+	m.source.kernel.Void() // it may have changed without an event
 	m.current.Store(s)
 	m.mu.Lock()
 	defer m.mu.Unlock()

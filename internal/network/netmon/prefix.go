@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 // Prefix is a local prefix on an interface that is up: the host's addresses
@@ -21,20 +23,39 @@ type Prefix struct {
 	// Loopback is set for all prefixes of a loopback interface.
 	Loopback bool
 
-	// HasDefault tells whether there is a default route of the prefix's family
-	// on its interface, in table main or in another that a rule names. Gateway
-	// and Metric are those of the best such route, main first; Gateway is
-	// invalid on links that need none.
+	// Twin tells that another interface has one of the addresses as well, so that only the
+	// device tells the two networks apart.
+	Twin bool
+
+	// HasDefault tells whether the prefix leads to everywhere: whether the kernel
+	// sends what is bound to its first address to most destinations by its interface, by the address
+	// alone or when the socket is bound to the interface as well (SO_BINDTODEVICE). Gateway and
+	// Metric are those of the route; Gateway is invalid on links that need none. Where a rule by source
+	// leads to the route, Metric is that of the route that there is besides, if any.
 	HasDefault bool
 	Metric     int
 	Gateway    netip.Addr
 
+	// OwnLink tells that the prefix is for the destinations of its link, although the kernel
+	// would send from it to everywhere: it is unique local (RFC 4193), or the
+	// gateway belongs to another prefix of the interface.
+	OwnLink bool
+
+	// Refused is what a route or a rule does with packets from the first address
+	// to most destinations far away, if it refuses or drops them: then the prefix is
+	// not to be used, for its neighbours neither if Barred is set.
+	Refused oracle.Verdict
+	Barred  bool
+
 	// Egress is the index of the interface by which the kernel would really
-	// send from the first address to a destination far away. If it is not
+	// send from the first address to destinations far away. If it is not
 	// Index, binding the address alone does not make the packets leave by the
-	// prefix's interface. 0 if unknown or if the kernel would not send; always
-	// 0 unless the scope is global.
+	// prefix's interface. 0 if unknown, if the kernel would not send, or would spread
+	// connections over several; always 0 unless the scope is global.
 	Egress int
+	// Ruled tells that a rule by source address leads there, so that what is
+	// not bound may go elsewhere.
+	Ruled bool
 }
 
 // Contains tells whether a lies in the prefix. An address of the other family
@@ -49,14 +70,17 @@ func (p *Prefix) Contains(a netip.Addr) bool {
 // group makes the prefixes, in the order of doc/original/daemon.md 10.1: IPv4 before
 // IPv6, by interface index, then as the kernel lists the addresses. A new
 // address joins the first prefix of its interface that it lies in, whatever its
-// own length; else it begins a new one.
+// own length; else it begins a new one. Addresses that are alone in their prefix, such as
+// DHCPv6 gives (RFC 8415: without a length), come last, as others of the same
+// network may be listed behind them.
 func group(links map[int]Link, addrs []Addr) []Prefix {
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(a Addr) bool {
 		l, ok := links[a.Index]
 		return a.Unusable || !ok || !l.Up || !a.Prefix.IsValid()
 	})
 	slices.SortStableFunc(addrs, func(a, b Addr) int {
-		return cmp.Or(cmp.Compare(a.Prefix.Addr().BitLen(), b.Prefix.Addr().BitLen()), cmp.Compare(a.Index, b.Index))
+		return cmp.Or(cmp.Compare(a.Prefix.Addr().BitLen(), b.Prefix.Addr().BitLen()), cmp.Compare(a.Index, b.Index),
+			falseFirst(a.Prefix.IsSingleIP(), b.Prefix.IsSingleIP()))
 	})
 	type key struct {
 		index  int

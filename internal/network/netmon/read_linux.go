@@ -1,40 +1,79 @@
 package netmon
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// read takes a snapshot. The second result is true if changes interrupted it so
-// often that it may be inconsistent; it should be repeated soon. For kind see Options.
-func read(h *netlink.Handle, kind func(name, kernel string) string) (*Snapshot, bool, error) {
+// part is what of the state is to be read again.
+type part uint32
+
+const (
+	partLinks part = 1 << iota // and addresses
+	partRules
+	partRoutes
+	everything = partLinks | partRules | partRoutes
+)
+
+// source is what a state is read from.
+type source struct {
+	handle     *netlink.Handle
+	kernel     *oracle.Kernel
+	everywhere oracle.Everywhere
+	kind       func(name, kernel string) string // see Options; nil: the kernel's kinds
+	own        bool                             // the namespace is that of the process, whose files in /proc count
+}
+
+// read takes a snapshot, those parts from an older one that did not change. Where
+// packets go is asked in any case. The second result is true if changes interrupted it so
+// often that it may be inconsistent; it should be repeated soon. The third is
+// when the kernel will change its mind by itself; zero: not as far as it tells.
+func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bool, time.Time, error) {
 	var state State
+	if old != nil {
+		state = old.state
+	}
+	if !keepRoutes {
+		state.Routes, parts = nil, parts&^partRoutes
+	}
 	interrupted := false
-	for _, part := range []struct {
+	for _, step := range []struct {
 		name string
+		part part
 		read func() error
 	}{
-		{"links", func() error { return readLinks(h, &state, kind) }},
-		{"addresses", func() error { return readAddrs(h, &state) }},
-		{"routes", func() error { return readRoutes(h, &state) }},
-		{"rules", func() error { return readRules(h, &state) }},
+		{"links", partLinks, func() error { return r.readLinks(&state) }},
+		{"addresses", partLinks, func() error { return readAddrs(r.handle, &state) }},
+		{"routes", partRoutes, func() error { return readRoutes(r.handle, &state) }},
+		{"rules", partRules, func() error { return readRules(r.handle, &state) }},
 	} {
-		err := retry(part.read)
+		if parts&step.part == 0 {
+			continue
+		}
+		err := retry(step.read)
 		if errors.Is(err, netlink.ErrDumpInterrupted) {
 			interrupted, err = true, nil
 		}
 		if err != nil {
-			return nil, false, fmt.Errorf("reading %s: %w", part.name, err)
+			return nil, false, time.Time{}, fmt.Errorf("reading %s: %w", step.name, err)
 		}
 	}
-	s := NewSnapshot(state)
-	s.setEgress(readEgress(h, s))
-	return s, interrupted, nil
+	until, err := r.askWays(&state)
+	if err != nil {
+		return nil, false, time.Time{}, err
+	}
+	return NewSnapshot(state), interrupted, until, nil
 }
 
 // retry repeats a dump that changes made inconsistent (NLM_F_DUMP_INTR). Each
@@ -50,22 +89,35 @@ func retry(dump func() error) error {
 	return err
 }
 
-func readLinks(h *netlink.Handle, state *State, kind func(name, kernel string) string) error {
-	list, err := h.LinkList()
+func (r *source) readLinks(state *State) error {
+	list, err := r.handle.LinkList()
 	state.Links = make([]Link, 0, len(list))
+	pppoe := r.own && slices.ContainsFunc(list, func(l netlink.Link) bool { return l.Type() == "ppp" }) && sessions("/proc/net/pppoe")
 	for _, l := range list {
 		a, typ := l.Attrs(), l.Type()
-		if kind != nil {
-			typ = kind(a.Name, typ)
+		if r.kind != nil {
+			typ = r.kind(a.Name, typ)
 		}
 		state.Links = append(state.Links, Link{
 			Index: a.Index, Name: a.Name, Type: typ,
 			Up: a.RawFlags&unix.IFF_UP != 0, Running: a.RawFlags&unix.IFF_RUNNING != 0,
 			Loopback:     a.RawFlags&unix.IFF_LOOPBACK != 0,
 			PointToPoint: a.RawFlags&unix.IFF_POINTOPOINT != 0,
+			AltNames:     a.AltNames, PPPoE: typ == "ppp" && (pppoe || a.MTU == pppoeMTU),
 		})
 	}
 	return err
+}
+
+// pppoeMTU is what a frame of Ethernet leaves (RFC 2516, section 7). VPNs, which are in
+// packets, have less. It tells where PPPoE is not the kernel's, so that there is no list.
+const pppoeMTU = 1492
+
+// sessions tells whether the kernel's list of PPPoE sessions, below a line of
+// headings, has any.
+func sessions(path string) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && bytes.Count(b, []byte("\n")) > 1
 }
 
 func readAddrs(h *netlink.Handle, state *State) error {
@@ -168,64 +220,19 @@ func readRules(h *netlink.Handle, state *State) error {
 	state.Rules = make([]Rule, 0, len(list))
 	for _, r := range list {
 		source, _ := prefixOf(r.Src) // invalid if there is none
+		mask := uint32(0)
+		if r.Mask != nil {
+			mask = *r.Mask
+		}
 		state.Rules = append(state.Rules, Rule{
 			IPv6: r.Family == netlink.FAMILY_V6, Priority: r.Priority, Source: source, Table: max(r.Table, 0),
 			Conditional: r.Invert || r.Mark != 0 || r.Mask != nil || r.Tos != 0 || r.Dst != nil ||
 				r.IifName != "" || r.OifName != "" || r.Dport != nil || r.Sport != nil || r.IPProto > 0 ||
 				r.UIDRange != nil || r.SuppressPrefixlen >= 0 || r.SuppressIfgroup >= 0,
+			Mark: r.Mark, Mask: mask, User: r.UIDRange != nil, Protocol: r.IPProto > 0, Port: r.Dport != nil,
 		})
 	}
 	return err
-}
-
-// readEgress asks the kernel where it would send. A source that has vanished
-// meanwhile is left out; an event follows.
-func readEgress(h *netlink.Handle, s *Snapshot) map[netip.Addr]int {
-	egress := map[netip.Addr]int{}
-	for _, unbound := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		far := farAway(s, unbound.Is6())
-		if index, ok := egressOf(h, far, nil); ok {
-			egress[unbound] = index
-		}
-		for _, p := range s.prefixes {
-			if p.Scope != ScopeGlobal || p.Addrs[0].Is6() != unbound.Is6() {
-				continue
-			}
-			if index, ok := egressOf(h, far, p.Addrs[0].AsSlice()); ok {
-				egress[p.Addrs[0]] = index
-			}
-		}
-	}
-	return egress
-}
-
-func egressOf(h *netlink.Handle, far netip.Addr, source net.IP) (int, bool) {
-	routes, err := h.RouteGetWithOptions(far.AsSlice(), &netlink.RouteGetOptions{SrcAddr: source})
-	if err != nil || len(routes) == 0 || routes[0].LinkIndex == 0 {
-		return 0, false
-	}
-	return routes[0].LinkIndex, true
-}
-
-// Addresses for documentation (RFC 5737, RFC 3849, RFC 9637), which nothing is
-// sent to.
-var (
-	far4 = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.1")}
-	far6 = []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("3fff::1")}
-)
-
-// farAway picks a destination that no route but a default one matches.
-func farAway(s *Snapshot, ipv6 bool) netip.Addr {
-	list := far4
-	if ipv6 {
-		list = far6
-	}
-	for _, a := range list {
-		if p, ok := s.Route(a); !ok || p.Default {
-			return a
-		}
-	}
-	return list[0]
 }
 
 // prefixOf converts; false if there is none or it is not valid.

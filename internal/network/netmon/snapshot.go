@@ -1,7 +1,6 @@
 package netmon
 
 import (
-	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -16,14 +15,13 @@ type Snapshot struct {
 	prefixes []Prefix
 	byIndex  map[int]Link
 	byName   map[string]Link
-	lo       int // index of the loopback interface
-	main     table
-	local    table
+	owners   map[netip.Addr]int // how many interfaces have an address
+	lo       int                // index of the loopback interface
 }
 
 // NewSnapshot groups a state, which it keeps.
 func NewSnapshot(state State) *Snapshot {
-	s := &Snapshot{state: state, byIndex: map[int]Link{}, byName: map[string]Link{}}
+	s := &Snapshot{state: state, byIndex: map[int]Link{}, byName: map[string]Link{}, owners: map[netip.Addr]int{}}
 	for _, l := range state.Links {
 		s.byIndex[l.Index] = l
 		s.byName[l.Name] = l
@@ -31,54 +29,21 @@ func NewSnapshot(state State) *Snapshot {
 			s.lo = l.Index
 		}
 	}
-	s.main = newTable(state.Routes, TableMain)
-	s.local = newTable(state.Routes, TableLocal)
+	for _, l := range state.Links {
+		for _, name := range l.AltNames {
+			if _, taken := s.byName[name]; !taken {
+				s.byName[name] = l
+			}
+		}
+	}
 	s.prefixes = group(s.byIndex, state.Addrs)
-	defaults := bestDefaults(state)
 	for i := range s.prefixes {
-		p := &s.prefixes[i]
-		if r, ok := defaults[defaultKey{p.Index, p.Prefix.Addr().Is6()}]; ok {
-			p.HasDefault, p.Metric, p.Gateway = true, r.Metric, r.Gateway
+		for _, a := range s.prefixes[i].Addrs {
+			s.owners[a]++
 		}
 	}
-	s.setEgress(state.Egress)
+	s.judge()
 	return s
-}
-
-// setEgress is for whoever needs the snapshot to find egress out, before the
-// snapshot is published.
-func (s *Snapshot) setEgress(egress map[netip.Addr]int) {
-	s.state.Egress = egress
-	for i := range s.prefixes {
-		if p := &s.prefixes[i]; p.Scope == ScopeGlobal {
-			p.Egress = egress[p.Addrs[0]]
-		}
-	}
-}
-
-type defaultKey struct {
-	index int
-	ipv6  bool
-}
-
-// bestDefaults finds the default route of each interface and family.
-func bestDefaults(state State) map[defaultKey]Route {
-	ruled := map[int]bool{TableMain: true}
-	for _, r := range state.Rules {
-		ruled[r.Table] = true
-	}
-	best := map[defaultKey]Route{}
-	for _, r := range state.Routes {
-		if r.Type != Unicast || !r.Default() || !ruled[r.Table] || r.Table == TableLocal {
-			continue
-		}
-		k := defaultKey{r.Index, r.Prefix.Addr().Is6()}
-		old, ok := best[k]
-		if !ok || cmp.Or(falseFirst(r.Table != TableMain, old.Table != TableMain), cmp.Compare(r.Metric, old.Metric)) < 0 {
-			best[k] = r
-		}
-	}
-	return best
 }
 
 // Prefixes returns the prefixes of all interfaces that are up, loopback
@@ -91,7 +56,8 @@ func (s *Snapshot) Links() []Link { return s.state.Links }
 // Addrs returns all addresses, those that cannot be used included.
 func (s *Snapshot) Addrs() []Addr { return s.state.Addrs }
 
-// Routes returns the routes of all tables.
+// Routes returns the routes of all tables; none unless they were asked for, see
+// Options.
 func (s *Snapshot) Routes() []Route { return s.state.Routes }
 
 // Rules returns the policy rules, by family and priority.
@@ -103,7 +69,10 @@ func (s *Snapshot) Link(index int) (Link, bool) {
 	return l, ok
 }
 
-// LinkByName returns the interface with the name.
+// Loopback returns the index of the loopback interface, 0 if there is none.
+func (s *Snapshot) Loopback() int { return s.lo }
+
+// LinkByName returns the interface with the name, which may be an alternative one.
 func (s *Snapshot) LinkByName(name string) (Link, bool) {
 	l, ok := s.byName[name]
 	return l, ok
@@ -131,51 +100,28 @@ func (s *Snapshot) PrefixWith(a netip.Addr) *Prefix {
 	return nil
 }
 
-// DefaultEgress returns the interface by which the kernel sends to
-// destinations far away from sockets that are not bound; false if it would not.
-// A default route in table main need not be the answer: rules come first.
-func (s *Snapshot) DefaultEgress(ipv6 bool) (Link, bool) {
-	source := netip.IPv4Unspecified()
-	if ipv6 {
-		source = netip.IPv6Unspecified()
-	}
-	if index, ok := s.state.Egress[source]; ok {
-		return s.Link(index)
-	}
-	return Link{}, false
-}
-
-// FullTunnel returns the interface of a VPN that takes all traffic: a tunnel
-// by which the kernel sends what is not bound, whether by a default route, the
-// two half-defaults or a rule, while another interface carries the tunnel.
-func (s *Snapshot) FullTunnel() (Link, bool) {
-	for _, ipv6 := range []bool{false, true} {
-		l, ok := s.DefaultEgress(ipv6)
-		if !ok || !l.Tunnel() {
-			continue
-		}
-		carried := slices.ContainsFunc(s.prefixes, func(p Prefix) bool {
-			below := s.byIndex[p.Index]
-			return p.Scope == ScopeGlobal && !p.Loopback && !below.Tunnel()
-		})
-		if carried {
-			return l, true
+// PrefixOn returns the prefix of an interface, nil if there is none.
+func (s *Snapshot) PrefixOn(index int, prefix netip.Prefix) *Prefix {
+	for i := range s.prefixes {
+		if p := &s.prefixes[i]; p.Index == index && p.Prefix == prefix {
+			return p
 		}
 	}
-	return Link{}, false
+	return nil
 }
 
 // Equal tells whether two snapshots show the same state.
 func (s *Snapshot) Equal(o *Snapshot) bool {
-	return slices.Equal(s.state.Links, o.state.Links) &&
+	return slices.EqualFunc(s.state.Links, o.state.Links, Link.equal) &&
 		slices.Equal(s.state.Addrs, o.state.Addrs) &&
 		slices.Equal(s.state.Routes, o.state.Routes) &&
 		slices.Equal(s.state.Rules, o.state.Rules) &&
-		maps.Equal(s.state.Egress, o.state.Egress)
+		maps.Equal(s.state.Ways, o.state.Ways) &&
+		maps.Equal(s.state.Barred, o.state.Barred)
 }
 
-// zoneIndex reads an IPv6 zone, a name or an index; 0 if it is neither.
-func (s *Snapshot) zoneIndex(zone string) int {
+// ZoneIndex reads an IPv6 zone, a name or an index; 0 if it is neither.
+func (s *Snapshot) ZoneIndex(zone string) int {
 	if l, ok := s.byName[zone]; ok {
 		return l.Index
 	}

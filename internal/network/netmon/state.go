@@ -3,19 +3,29 @@ package netmon
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 // State is what the kernel told, before it is grouped.
 type State struct {
-	Links  []Link
-	Addrs  []Addr  // in the kernel's order
-	Routes []Route // of all tables
+	Links []Link
+	Addrs []Addr // in the kernel's order
+	// Routes are those of all tables; only if they were asked for, see Options.
+	Routes []Route
 	Rules  []Rule
-	// Egress is the index of the interface by which the kernel would send from
-	// a source address to a destination far away, by the source; an unspecified
-	// address (0.0.0.0 or ::) stands for a socket that is not bound. Missing:
-	// unknown, or the kernel would not send.
-	Egress map[netip.Addr]int
+	// Ways are where packets to destinations far away go. Missing: nowhere.
+	Ways map[Vantage]oracle.Way
+	// Barred are addresses from which the kernel refuses to send even to neighbours.
+	Barred map[netip.Addr]oracle.Verdict
+}
+
+// Vantage is what a socket is bound to.
+type Vantage struct {
+	// Source is its address; an unspecified one (0.0.0.0 or ::) stands for a
+	// socket that is not bound to an address.
+	Source netip.Addr
+	Device int // index of the interface it is bound to; 0: none
 }
 
 // Link is a network interface.
@@ -29,14 +39,37 @@ type Link struct {
 	Running      bool // can carry packets: IFF_RUNNING of netdevice(7)
 	Loopback     bool // by flag, whatever the name
 	PointToPoint bool
+	// AltNames are further names (ip-link(8), "altname").
+	AltNames []string
+	// PPPoE tells of a PPP link that a frame of Ethernet carries, not a packet of
+	// this host: it is the access itself, no VPN.
+	PPPoE bool
+}
+
+// Named tells whether name is one of the link's names.
+func (l Link) Named(name string) bool { return l.Name == name || slices.Contains(l.AltNames, name) }
+
+func (l Link) equal(o Link) bool {
+	return l.Index == o.Index && l.Name == o.Name && l.Type == o.Type && l.Up == o.Up && l.Running == o.Running &&
+		l.Loopback == o.Loopback && l.PointToPoint == o.PointToPoint && l.PPPoE == o.PPPoE && slices.Equal(l.AltNames, o.AltNames)
 }
 
 // tunnelTypes are the kinds that VPNs use. Not ppp, which may be the access
 // itself.
-var tunnelTypes = []string{"tuntap", "wireguard", "ipip", "sit", "gre", "ip6gre", "ip6tnl", "vti", "vti6", "xfrm", "ovpn"}
+var tunnelTypes = []string{
+	"tuntap", "tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "vti", "vti6",
+	"ipip", "gre", "ip6gre", "sit", "ip6tnl",
+}
+
+// transitionTypes are the tunnels that carry one family through a network of the
+// other (6in4, RFC 4213; DS-Lite, RFC 6333): an access, nothing to hide in.
+var transitionTypes = []string{"sit", "ip6tnl"}
 
 // Tunnel tells whether packets of this link travel inside others of this host.
 func (l Link) Tunnel() bool { return slices.Contains(tunnelTypes, l.Type) }
+
+// private tells whether the link may be a VPN, from its kind.
+func (l Link) private() bool { return l.Tunnel() && !slices.Contains(transitionTypes, l.Type) }
 
 // Addr is an address of the host.
 type Addr struct {
@@ -131,4 +164,9 @@ type Rule struct {
 	Table    int          // 0 if the rule does not name one
 	// Conditional is set if the rule depends on something else than the source.
 	Conditional bool
+	// Mark and Mask are of the packets that the rule is about (SO_MARK, or what a packet filter
+	// sets); both 0: of all.
+	Mark, Mask uint32
+	// User, Protocol and Port tell that the rule looks at these.
+	User, Protocol, Port bool
 }

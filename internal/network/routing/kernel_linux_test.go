@@ -45,7 +45,7 @@ func newWorld(t *testing.T, networks ...testbed.NetworkConfig) *world {
 
 func (w *world) snapshot() *netmon.Snapshot {
 	w.t.Helper()
-	m, err := netmon.New(netmon.Options{Namespace: w.Client.FD()}, slog.New(slog.DiscardHandler))
+	m, err := netmon.New(netmon.Options{Namespace: w.Client.FD(), Routes: true}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/probe"
 	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/internal/selection"
@@ -52,7 +53,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	if o.ReadFile == nil {
 		o.ReadFile = os.ReadFile
 	}
-	m, err := netmon.New(netmon.Options{Namespace: o.Namespace, Kind: o.LinkKind}, slog.New(slog.DiscardHandler))
+	m, err := netmon.New(netmon.Options{
+		Namespace: o.Namespace, Kind: o.LinkKind, Everywhere: oracle.EverywhereOf(cfg.FarAway), Routes: true,
+	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return Facts{}, fmt.Errorf("read the host's networks: %w", err)
 	}
@@ -73,6 +76,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		f.Prefixes = append(f.Prefixes, p)
 	}
 	for _, p := range nets.Prefixes() {
+		if p.Refused.Refused() {
+			f.Refused = append(f.Refused, o.prefix(&p, nets))
+		}
 		if id := (policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}); !managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback {
 			f.Others = append(f.Others, id)
 		}
@@ -109,16 +115,20 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	out := Prefix{
 		ID: policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}, Addr: p.Addrs[0], Link: p.Running,
-		Far: p.Scope == netmon.ScopeGlobal && !p.Loopback, Default: p.HasDefault, Gateway: p.Gateway, Metric: p.Metric,
-		FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: -1,
+		Far: p.Scope == netmon.ScopeGlobal && !p.Loopback && !p.OwnLink, Default: p.HasDefault, Gateway: p.Gateway, Metric: p.Metric,
+		FarAway: oracle.Destinations().V4[0], ReversePath: -1,
 	}
 	if out.Addr.Is6() {
-		out.FarAway = netip.MustParseAddr("2001:db8::1")
+		out.FarAway = oracle.Destinations().V6[0]
 	} else {
 		out.ReversePath = o.reversePath(p.Interface)
 	}
 	if l, ok := nets.Link(p.Egress); ok {
 		out.Egress = l.Name
+	}
+	out.Ruled = p.Ruled
+	if p.Refused.Refused() {
+		out.Refused = p.Refused.String()
 	}
 	return out
 }

@@ -96,6 +96,26 @@ func mend(t *testing.T, bed *testbed.Bed, list []Finding) {
 
 // Each defect is made, and found, and nothing else is. Where a command mends it
 // here, it is run as it is printed, and then nothing is found.
+// dropRules takes the source rules of a network away.
+func dropRules(t *testing.T, b *testbed.Bed, network int) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		rules, err := b.Client.Handle().RuleList(f)
+		must(err)
+		for _, r := range rules {
+			if r.Table == b.Networks[network].Table {
+				must(b.Client.Handle().RuleDel(&r))
+			}
+		}
+	}
+}
+
 func TestDefects(t *testing.T) {
 	const wwan = "10.2.0.0/24 on wwan0"
 	must := func(t *testing.T, err error) {
@@ -111,23 +131,22 @@ func TestDefects(t *testing.T) {
 		mended     bool // by the commands
 	}{
 		{"none", soundConf, func(*testing.T, *testbed.Bed) {}, nil, false},
-		{"no source route", soundConf, func(t *testing.T, b *testbed.Bed) {
-			for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-				rules, err := b.Client.Handle().RuleList(f)
-				must(t, err)
-				for _, r := range rules {
-					if r.Table == b.Networks[1].Table {
-						must(t, b.Client.Handle().RuleDel(&r))
-					}
-				}
-			}
-		}, []string{"problem source-route " + wwan, "problem source-route 2001:db8:2::/64 on wwan0"}, true},
-		{"strict reverse path filter", soundConf, func(t *testing.T, b *testbed.Bed) {
+		{"no source route", soundConf, func(t *testing.T, b *testbed.Bed) { dropRules(t, b, 1) }, []string{"problem source-route " + wwan, "problem source-route 2001:db8:2::/64 on wwan0"}, true},
+		// With a rule by source the filter asks the right table, whatever is preferred.
+		{"strict reverse path filter, and a rule by source", soundConf, func(t *testing.T, b *testbed.Bed) {
 			must(t, b.Client.Sysctl("net.ipv4.conf.wwan0.rp_filter", "1"))
-		}, []string{"warning rp-filter " + wwan}, true},
+		}, nil, false},
+		{"strict reverse path filter", soundConf, func(t *testing.T, b *testbed.Bed) {
+			must(t, b.Client.Sysctl("net.ipv4.conf.wlan0.rp_filter", "1"))
+			dropRules(t, b, 0)
+		}, []string{"warning rp-filter 10.1.0.0/24 on wlan0"}, true},
 		{"strict reverse path filter for all", soundConf, func(t *testing.T, b *testbed.Bed) {
 			must(t, b.Client.Sysctl("net.ipv4.conf.all.rp_filter", "1"))
-		}, []string{"warning rp-filter 10.1.0.0/24 on wlan0", "warning rp-filter " + wwan}, true},
+			dropRules(t, b, 0)
+			dropRules(t, b, 1)
+		}, []string{
+			"problem rp-filter " + wwan, "problem source-route " + wwan, "problem source-route 2001:db8:2::/64 on wwan0", "warning rp-filter 10.1.0.0/24 on wlan0",
+		}, true},
 		{"unreachable gateway", soundConf, func(t *testing.T, b *testbed.Bed) {
 			h := b.Networks[1].Server.Handle()
 			link, err := h.LinkByName("lan")

@@ -22,7 +22,7 @@ func Examine(f Facts) Report {
 			})
 			continue // nothing else could be right
 		}
-		if p.Far {
+		if p.Far && p.Refused == "" {
 			e.defaultRoute(p)
 			e.sourceRoute(p)
 			e.reversePath(p)
@@ -31,6 +31,7 @@ func Examine(f Facts) Report {
 		e.servers(p)
 		e.duplicate(i)
 	}
+	e.refused()
 	e.unmatched()
 	e.host()
 	e.run()
@@ -148,7 +149,7 @@ func (e *examination) sourceRoute(p *Prefix) {
 // reversePath matters where routes lead elsewhere: then strict filtering drops
 // what comes back (RFC 3704). With a route by source it asks that one.
 func (e *examination) reversePath(p *Prefix) {
-	if p.ReversePath < 0 || !p.Default {
+	if p.ReversePath < 0 || !p.Default || p.Ruled {
 		return
 	}
 	severity := Warning
@@ -260,6 +261,24 @@ func (e *examination) duplicate(i int) {
 		Evidence: fmt.Sprintf("%s on %s and %s", p.ID.Prefix, p.ID.Interface, strings.Join(twins, " and ")),
 		Fix:      fix,
 	})
+}
+
+// refused tells of prefixes that somebody has forbidden. To undo that is not ours
+// to propose.
+func (e *examination) refused() {
+	for i := range e.facts.Refused {
+		p := &e.facts.Refused[i]
+		e.add(true, Finding{
+			Severity: Warning, Check: "prohibited", Subject: subject(p),
+			Text:     "a route or a rule refuses what is sent from it, so it is not used",
+			Evidence: fmt.Sprintf("route to %s from %s: %s", p.FarAway, p.Addr, p.Refused),
+			Copes:    "the prefix is not offered",
+			Fix:      []string{ip(p) + " rule    # shows who is meant; if that was your wish, nothing is wrong"},
+		})
+	}
+	if len(e.facts.Refused) == 0 {
+		e.report.Passed++
+	}
 }
 
 func (e *examination) unmatched() {

@@ -65,6 +65,13 @@ func TestExamine(t *testing.T) {
 		{"strict filter where routes are right", func(f *Facts) { f.Prefixes[1].ReversePath = 1 }, []string{
 			"warning rp-filter 10.64.0.0/10 on wwan0; sysctl -w net.ipv4.conf.wwan0.rp_filter=2",
 		}, 1},
+		{"strict filter where a rule by source makes it pass", func(f *Facts) { f.Prefixes[1].ReversePath, f.Prefixes[1].Ruled = 1, true }, nil, 0},
+		{"refused on purpose", func(f *Facts) {
+			f.Prefixes[1].Refused, f.Prefixes[1].Default = "prohibited", false
+			f.Refused = f.Prefixes[1:]
+		}, []string{
+			"warning prohibited 10.64.0.0/10 on wwan0; ip rule    # shows who is meant; if that was your wish, nothing is wrong",
+		}, 1},
 		{"strict filter where they are not", func(f *Facts) { f.Prefixes[1].ReversePath, f.Prefixes[1].Egress = 1, "wlan0" }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101",
 			"problem rp-filter 10.64.0.0/10 on wwan0; sysctl -w net.ipv4.conf.wwan0.rp_filter=2",
@@ -143,7 +150,7 @@ func TestWrite(t *testing.T) {
            ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101
          or
            routing = "manage"    # in the configuration: mamma sees to it
-ok       14 checks passed
+ok       15 checks passed
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

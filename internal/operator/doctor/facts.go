@@ -11,6 +11,9 @@ type Facts struct {
 	Prefixes []Prefix // those to be managed, in prefix-list order
 	// Others are further prefixes of the host.
 	Others []policy.PrefixID
+	// Refused are the prefixes, to be managed or not, whose packets a route or a rule
+	// refuses.
+	Refused []Prefix
 	// Unmatched are blocks of the configuration that are about no prefix of the
 	// host, as written there.
 	Unmatched []Block
@@ -69,9 +72,14 @@ type Prefix struct {
 	Gateway netip.Addr
 	Metric  int
 	// Egress is the interface by which the kernel would send from Addr to
-	// FarAway; "" if it would not send, or nothing is known.
+	// destinations such as FarAway; "" if it would not send, or nothing is known.
 	Egress  string
 	FarAway netip.Addr
+	// Ruled tells that a rule by source leads there, not the preferred route alone.
+	Ruled bool
+	// Refused is what a route or a rule does with packets from Addr to FarAway, such as
+	// "prohibited"; "" if it lets them pass.
+	Refused string
 	// ReversePath is the value of rp_filter that counts, the larger one of that
 	// of the interface and of all; -1: there is none, as for IPv6.
 	ReversePath  int

@@ -1,0 +1,107 @@
+package netmon
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
+)
+
+// inquiry fills in the ways of a state.
+type inquiry struct {
+	*source
+	state *State
+	until time.Time
+}
+
+// askWays asks the kernel where it would send from each prefix, and tells when
+// the answers end by themselves. A source that has vanished meanwhile gives
+// nothing; an event follows.
+func (r *source) askWays(state *State) (time.Time, error) {
+	state.Ways, state.Barred = map[Vantage]oracle.Way{}, map[netip.Addr]oracle.Verdict{}
+	q := inquiry{source: r, state: state}
+	for _, unbound := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if _, err := q.ask(Vantage{Source: unbound}); err != nil {
+			return q.until, err
+		}
+	}
+	s := NewSnapshot(*state)
+	for i := range s.prefixes {
+		if p := &s.prefixes[i]; p.Scope == ScopeGlobal && !p.Loopback {
+			if err := q.prefix(s, p); err != nil {
+				return q.until, err
+			}
+		}
+	}
+	return q.until, nil
+}
+
+// prefix asks what judge will look at, in the same order.
+func (q *inquiry) prefix(s *Snapshot, p *Prefix) error {
+	if _, err := q.ask(Vantage{unspecified(p.Addrs[0]), p.Index}); err != nil {
+		return err
+	}
+	s.order(p)
+	own, err := q.ask(Vantage{Source: p.Addrs[0]})
+	for i := 0; err == nil && own.Verdict.Refused() && i < len(p.Addrs); i++ {
+		if err = q.askNear(p, p.Addrs[i]); err == nil {
+			own, err = q.ask(Vantage{Source: p.Addrs[i]})
+		}
+	}
+	if err != nil || own.Verdict == oracle.Sent && !own.Shared && own.Index == p.Index && !p.Twin {
+		return err
+	}
+	for _, a := range p.Addrs {
+		if w, ok := q.state.Ways[Vantage{Source: a}]; ok && !w.Verdict.Refused() {
+			if _, err := q.ask(Vantage{a, p.Index}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ask asks for the way to everywhere, unless that is known.
+func (q *inquiry) ask(v Vantage) (oracle.Way, error) {
+	if w, ok := q.state.Ways[v]; ok {
+		return w, nil
+	}
+	question := oracle.Question{Device: v.Device}
+	if !v.Source.IsUnspecified() {
+		question.Src = v.Source
+	}
+	w, err := q.everywhere.Far(q.kernel, v.Source.Is6(), question)
+	if err != nil {
+		return w, err
+	}
+	if !w.Until.IsZero() && (q.until.IsZero() || w.Until.Before(q.until)) {
+		q.until = w.Until
+	}
+	w.Until = time.Time{} // each router advertisement moves it, which changes nothing
+	if w != (oracle.Way{}) {
+		q.state.Ways[v] = w
+	}
+	return w, nil
+}
+
+// askNear finds out whether neighbours are refused too. A prefix of one address
+// has none.
+func (q *inquiry) askNear(p *Prefix, source netip.Addr) error {
+	neighbour := p.Prefix.Addr().Next()
+	if neighbour == source {
+		neighbour = neighbour.Next()
+	}
+	verdict := p.Refused
+	if p.Prefix.Contains(neighbour) {
+		a, err := q.kernel.Match(oracle.Question{Dst: neighbour, Src: source})
+		if err != nil {
+			return err
+		}
+		if !a.Verdict.Refused() {
+			return nil
+		}
+		verdict = a.Verdict
+	}
+	q.state.Barred[source] = verdict
+	return nil
+}

@@ -1,0 +1,178 @@
+package netmon
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
+)
+
+// judge fills in, from what the kernel said, what the prefixes may be used for.
+func (s *Snapshot) judge() {
+	for i := range s.prefixes {
+		p := &s.prefixes[i]
+		p.Twin = s.twin(p)
+		if p.Scope != ScopeGlobal || p.Loopback {
+			continue
+		}
+		s.order(p)
+		own := s.state.Ways[Vantage{Source: p.Addrs[0]}]
+		for _, a := range p.Addrs[1:] {
+			if !own.Verdict.Refused() {
+				break
+			}
+			// What is refused to one address may be allowed to another.
+			if w := s.state.Ways[Vantage{Source: a}]; !w.Verdict.Refused() && w.Verdict != oracle.NoRoute {
+				own = w
+				p.Addrs = append([]netip.Addr{a}, slices.DeleteFunc(slices.Clone(p.Addrs), func(b netip.Addr) bool { return a == b })...)
+			}
+		}
+		if own.Verdict.Refused() {
+			p.Refused = own.Verdict
+			_, p.Barred = s.state.Barred[p.Addrs[0]]
+			continue
+		}
+		if own.Verdict == oracle.Sent && !own.Shared {
+			p.Egress = own.Index
+		}
+		w := own
+		if p.Egress != p.Index || p.Twin {
+			w = s.byDevice(p)
+		} else {
+			p.Ruled = own.Table != s.state.Ways[Vantage{Source: unspecified(p.Addrs[0])}].Table
+		}
+		if w.Verdict != oracle.Sent || w.Index != p.Index {
+			continue
+		}
+		if p.OwnLink = s.linkOnly(p, &w); !p.OwnLink {
+			p.HasDefault, p.Metric, p.Gateway = true, w.Metric, w.Gateway
+			// That of a table which only this source is led to compares with nothing.
+			if d := s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}]; p.Ruled && d.Verdict == oracle.Sent && d.Index == p.Index {
+				p.Metric = d.Metric
+			}
+		}
+	}
+}
+
+// byDevice is the way of sockets that are bound to the prefix's address and
+// interface.
+func (s *Snapshot) byDevice(p *Prefix) oracle.Way {
+	w := s.state.Ways[Vantage{p.Addrs[0], p.Index}]
+	if w.Verdict == oracle.Sent && w.Index != p.Index {
+		// Asked about an IPv6 source, the kernel may name another interface than the one
+		// asked for, though a socket that is bound to it would be heeded. Without
+		// source it is strict.
+		w = s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}]
+	}
+	return w
+}
+
+func unspecified(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// order puts the address first that the kernel would use on the interface, which
+// minds the route's own (RTA_PREFSRC) and RFC 6724.
+func (s *Snapshot) order(p *Prefix) {
+	choice := s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}].Source
+	if i := slices.Index(p.Addrs, choice); i > 0 {
+		p.Addrs = append([]netip.Addr{choice}, slices.Delete(slices.Clone(p.Addrs), i, i+1)...)
+	}
+}
+
+// linkOnly tells whether a prefix leads to the destinations of its link only,
+// although the kernel would send from it to everywhere.
+func (s *Snapshot) linkOnly(p *Prefix, w *oracle.Way) bool {
+	// A site's own addresses are of another label than global ones (RFC 6724,
+	// section 5, rule 6): beyond the site nobody could answer. VPNs translate them.
+	if site.Contains(p.Addrs[0]) && !s.byIndex[p.Index].Tunnel() {
+		return true
+	}
+	// A gateway belongs to the prefix that it lies in (RFC 8028): it does not know
+	// those beside, such as that for the page of a modem.
+	if !w.Gateway.IsGlobalUnicast() || p.Prefix.Contains(w.Gateway) {
+		return false
+	}
+	return slices.ContainsFunc(s.prefixes, func(q Prefix) bool { return q.Index == p.Index && q.Prefix.Contains(w.Gateway) })
+}
+
+// site are the unique local addresses (RFC 4193).
+var site = netip.MustParsePrefix("fc00::/7")
+
+// twin tells whether another interface has an address of p.
+func (s *Snapshot) twin(p *Prefix) bool {
+	if p.Scope == ScopeLink { // its zone tells
+		return false
+	}
+	return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool { return s.owners[a] > 1 })
+}
+
+// DefaultEgress returns the interface by which the kernel sends to
+// destinations far away from sockets that are not bound; false if it would not.
+func (s *Snapshot) DefaultEgress(ipv6 bool) (Link, bool) {
+	w := s.Default(ipv6)
+	if w.Verdict != oracle.Sent {
+		return Link{}, false
+	}
+	return s.Link(w.Index)
+}
+
+// Default returns the way to everywhere of sockets that are not bound.
+func (s *Snapshot) Default(ipv6 bool) oracle.Way {
+	source := netip.IPv4Unspecified()
+	if ipv6 {
+		source = netip.IPv6Unspecified()
+	}
+	return s.state.Ways[Vantage{Source: source}]
+}
+
+// FullTunnel returns the interface of a VPN that takes all traffic of a family: a
+// tunnel by which the kernel sends what is not bound to most destinations, by whatever routes or
+// rules, while another interface carries the tunnel.
+func (s *Snapshot) FullTunnel(ipv6 bool) (Link, bool) {
+	l, ok := s.DefaultEgress(ipv6)
+	if !ok {
+		return Link{}, false
+	}
+	ppp := l.Type == "ppp" && !l.PPPoE
+	if !l.private() && !ppp || s.translates(l) {
+		return Link{}, false
+	}
+	carried := slices.ContainsFunc(s.prefixes, func(p Prefix) bool {
+		below := s.byIndex[p.Index]
+		// PPP may be a modem: a VPN only where another access is known.
+		return p.Scope == ScopeGlobal && !p.Loopback && !below.Tunnel() && below.Type != "ppp" && (!ppp || p.HasDefault)
+	})
+	if !carried {
+		return Link{}, false
+	}
+	return l, true
+}
+
+// translates tells whether a link belongs to a translator of this host that gives
+// it IPv4 in a network of IPv6 (464XLAT, RFC 6877), by the addresses that are for these.
+func (s *Snapshot) translates(l Link) bool {
+	return slices.ContainsFunc(s.prefixes, func(p Prefix) bool { return p.Index == l.Index && clat.Contains(p.Addrs[0]) })
+}
+
+// clat is the IPv4 service continuity prefix (RFC 7335).
+var clat = netip.MustParsePrefix("192.0.0.0/29")
+
+// Beside tells whether sending by a prefix would go around a VPN that takes all
+// traffic. One that takes the traffic of IPv4 is meant for all: who set it up has
+// not thought of IPv6 rather than wanted it outside (RFC 7359). One of IPv6 says
+// nothing about IPv4, which it cannot carry.
+func (s *Snapshot) Beside(p *Prefix) bool {
+	four, ok4 := s.FullTunnel(false)
+	six, ok6 := s.FullTunnel(true)
+	switch {
+	case ok4:
+		return p.Index != four.Index && (!ok6 || p.Index != six.Index)
+	case ok6:
+		return p.Prefix.Addr().Is6() && p.Index != six.Index
+	}
+	return false
+}
