@@ -56,12 +56,13 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 }
 
 // warm opens the way to the manager before the program runs: else the first
-// connection would pay for it.
+// connection would pay for it. It asks for no decision, which mammactl decisions
+// would show as one of the program's.
 func (p *placer) warm() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if dec, err := p.dialer.Decide(ctx, "tcp", "192.0.2.1:1"); err == nil && dec.Err() != nil {
-		p.withoutManager(dec.Err())
+	if err := p.dialer.Daemon.Ping(ctx); err != nil {
+		p.withoutManager(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,9 @@ type supervisor struct {
 // supervise is the process that Run starts. Its argument is the descriptor of the
 // channel to the front.
 func supervise(args []string) int {
+	// It runs from /proc/self/exe, which the kernel takes its name from: mamma, ps
+	// and people would see "exe". Without /proc the name stays.
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	theirs := openDescriptors()
 	f, err := inherited(args[0])
 	if err != nil {
