@@ -3,18 +3,21 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/socket-intents/mamma/internal/placement"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/live"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 func TestMain(m *testing.M) {
+	if status, handled := placement.Dispatch(os.Args[1:]); handled { // placement.Probe starts this program
+		os.Exit(status)
+	}
 	if actor, err := stage.Act(jobs()); actor {
 		exit(err)
 	}
@@ -40,33 +43,6 @@ func TestSimple(t *testing.T) {
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no line %q in:\n%s", want, &out)
-		}
-	}
-}
-
-// What README has its readers type shows what it says.
-func TestShell(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skipf("needs curl: %v", err)
-	}
-	// A busy machine's proxy may not wait for a decision, hence the repetitions.
-	const lines = `
-again() { i=0; until "$@"; do i=$((i+1)); test $i -lt 200 || exit 1; sleep 0.1; done; }
-through() { curl -sS -m 5 -x socks5h://category=$1:@127.0.0.1:9050 http://192.0.2.1/ | tee last | grep -q '"network":"'$2; }
-mamma policy.conf &
-again mammactl status >/dev/null 2>&1
-muacsocksd &
-again through query wifi 2>/dev/null; cat last
-again through bulktransfer lte; cat last
-mammactl decisions
-`
-	var out strings.Builder
-	if err := shell(t.Context(), t.TempDir(), lines, strings.NewReader(""), &out, &out); err != nil {
-		testbed.SkipOrFail(t, fmt.Errorf("%w\n%s", err, &out))
-	}
-	for _, want := range []string{`"network":"wifi","client":"192.168.0.23:`, `"network":"lte","client":"10.64.3.9:`, "prefix for category bulktransfer"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in:\n%s", want, &out)
 		}
 	}
 }
