@@ -21,6 +21,7 @@ type Attempt struct {
 	Err       error
 }
 
+// String tells from which address and interface, to where, and why it failed.
 func (a Attempt) String() string {
 	what := "plainly"
 	if a.Source.IsValid() {
@@ -54,6 +55,7 @@ type DialError struct {
 
 var _ net.Error = (*DialError)(nil)
 
+// Error lists the attempts in their order, each with its error.
 func (e *DialError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "dial %s %s", e.Network, e.Address)

@@ -15,6 +15,7 @@ import (
 // Preference is how much something is wanted (RFC 9622, section 6.2).
 type Preference int8
 
+// The preferences, from not at all to always. The zero value is NoPreference.
 const (
 	Prohibit     Preference = -2 // no connection rather than one with it
 	Avoid        Preference = -1 // others come first

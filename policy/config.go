@@ -62,6 +62,7 @@ type SettingError struct {
 	Err     error
 }
 
+// Error begins with file, line and column.
 func (e *SettingError) Error() string {
 	return fmt.Sprintf("%s:%d,%d: %v", e.Setting.File, e.Setting.Line, e.Setting.Column, e.Err)
 }
@@ -76,6 +77,7 @@ type UnknownSettingError struct {
 	Known       []string // names that could have been meant
 }
 
+// Error lists the settings that are known.
 func (e *UnknownSettingError) Error() string {
 	return fmt.Sprintf("unknown setting %q in %s; known: %s", e.Name, e.Block, orNone(e.Known))
 }

@@ -36,6 +36,7 @@ type PrefixID struct {
 	Prefix    netip.Prefix // masked
 }
 
+// String has the form prefix%interface, as in 192.0.2.0/24%wlan0.
 func (id PrefixID) String() string { return id.Prefix.String() + "%" + id.Interface }
 
 // Family is the address family of the prefix.
@@ -72,6 +73,7 @@ const (
 	Down
 )
 
+// String is the state's word in output and logs: "up", "suspect", ...
 func (h HealthState) String() string {
 	switch h {
 	case Up:
@@ -94,6 +96,7 @@ const (
 	Expensive
 )
 
+// String is the cost's word in the configuration: "free", "metered" or "expensive".
 func (c Cost) String() string {
 	switch c {
 	case Free:

@@ -18,6 +18,7 @@ const (
 	SocketChoose              // as SocketConnect, but idle sockets are offered for reuse
 )
 
+// String is the kind in words, as decisions are shown with it.
 func (k Kind) String() string {
 	switch k {
 	case Connect:
@@ -42,6 +43,7 @@ const (
 	IPv6
 )
 
+// String is "IPv4", "IPv6" or "unspecified".
 func (f Family) String() string {
 	switch f {
 	case IPv4:
@@ -73,6 +75,7 @@ const (
 	Datagram
 )
 
+// String is "stream" or "datagram".
 func (t Transport) String() string {
 	if t == Datagram {
 		return "datagram"

@@ -16,6 +16,7 @@ type Addr struct {
 	Port uint16
 }
 
+// String has the form host:port, with an IPv6 address in brackets.
 func (a Addr) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
 
 // IP returns Host as an address; it is not valid for a name.

@@ -14,6 +14,7 @@ const (
 	HTTP        // requests in absolute form
 )
 
+// String is the protocol's name in logs, such as "socks4a".
 func (p Protocol) String() string {
 	return name(int(p), "protocol", "", "socks5", "socks4", "socks4a", "connect", "http")
 }
@@ -29,6 +30,7 @@ const (
 	MethodUnacceptable Method = 0xff
 )
 
+// String is the method in words; a number where it has no name here.
 func (m Method) String() string {
 	if m == MethodUnacceptable {
 		return "no acceptable method"
@@ -51,6 +53,7 @@ const (
 	CommandResolvePTR Command = 0xf1
 )
 
+// String is the command in words; a number where it has no name here.
 func (c Command) String() string {
 	switch c {
 	case CommandResolve:
@@ -71,6 +74,7 @@ const (
 	AddrIPv6 AddrType = 4
 )
 
+// String is "ipv4", "ipv6" or "name"; a number for any other.
 func (t AddrType) String() string {
 	return name(int(t), "address type", "", "ipv4", "", "name", "ipv6")
 }

@@ -27,6 +27,7 @@ const (
 	AddressTypeNotSupported Reply = 8
 )
 
+// String is the reply in words; a number where it has no name here.
 func (r Reply) String() string {
 	return name(int(r), "reply", "succeeded", "general failure", "not allowed", "network unreachable", "host unreachable",
 		"connection refused", "timed out", "command not supported", "address type not supported")
@@ -71,6 +72,7 @@ type Error struct {
 	Err   error // the reason, for the log; may be nil
 }
 
+// Error is the reply in words, and the cause if there is one.
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return e.Reply.String()
@@ -78,6 +80,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%v: %v", e.Reply, e.Err)
 }
 
+// Unwrap returns the cause, nil if there is none.
 func (e *Error) Unwrap() error { return e.Err }
 
 // ErrNotAllowed is what Rules return to forbid.
