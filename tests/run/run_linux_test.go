@@ -111,7 +111,7 @@ const (
 	datagramPort = 7001
 )
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		Bed: testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}}),
@@ -136,7 +136,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // folder makes a folder that everybody may read.
-func folder(t *testing.T) string {
+func folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "run-test")
 	if err != nil {
@@ -149,7 +149,7 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-func (w *world) startMamma(t *testing.T) {
+func (w *world) startMamma(t testing.TB) {
 	t.Helper()
 	var err error
 	if w.daemon, err = stage.StartDaemon(t.Context(), w.Client, filepath.Join(bin, "mamma"), w.dir, "mamma", policy); err != nil {

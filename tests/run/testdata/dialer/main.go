@@ -4,11 +4,14 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +53,10 @@ func run(how string, to netip.AddrPort, rest []string) error {
 		return show(c, nil)
 	case "many":
 		return many(to, rest)
+	case "measure":
+		return measure(to, rest)
+	case "bulk":
+		return bulk(to)
 	}
 	return raw(how, to, rest)
 }
@@ -174,3 +181,70 @@ func many(to netip.AddrPort, rest []string) error {
 	}
 	return failed
 }
+
+// measure makes so many connections from so many threads, one after the other in
+// each, and prints the median time of connect(2) in microseconds and the number
+// of connections in a second.
+func measure(to netip.AddrPort, rest []string) error {
+	total, _ := strconv.Atoi(rest[0])
+	threads, _ := strconv.Atoi(rest[1])
+	var mu sync.Mutex
+	var times []time.Duration
+	var failed error
+	sa := &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	var wg sync.WaitGroup
+	begun := time.Now()
+	for range threads {
+		wg.Go(func() {
+			runtime.LockOSThread()
+			var own []time.Duration
+			var err error
+			for range total / threads {
+				var fd int
+				if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); err != nil {
+					break
+				}
+				t := time.Now()
+				err = unix.Connect(fd, sa)
+				own = append(own, time.Since(t))
+				// Ends by a reset, which leaves no port in TIME_WAIT.
+				_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+				_ = unix.Close(fd)
+				if err != nil {
+					break
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, own...)
+			failed = errors.Join(failed, err)
+		})
+	}
+	wg.Wait()
+	took := time.Since(begun)
+	if failed != nil {
+		return failed
+	}
+	slices.Sort(times)
+	_, err := fmt.Printf("%.1f %.0f\n", float64(times[len(times)/2].Nanoseconds())/1e3, float64(len(times))/took.Seconds())
+	return err
+}
+
+// bulk reads all that the server sends and prints its rate in bits per second.
+func bulk(to netip.AddrPort) error {
+	c, err := net.Dial("tcp", to.String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	begun := time.Now()
+	n, err := io.Copy(io.Discard, onlyReader{c})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%.0f\n", float64(n)*8/time.Since(begun).Seconds())
+	return err
+}
+
+// onlyReader keeps io.Copy from moving the data inside the kernel.
+type onlyReader struct{ io.Reader }
