@@ -79,8 +79,7 @@ func (d *dump) state(v *View) {
 			kind = ", wireless"
 		}
 		d.line("  ", "%s: index %d%s", p.Interface, p.Index, kind)
-		d.values("    ", linkValues(p))
-		d.values("    ", wifiValues(p.Wifi))
+		d.values(p, linkLines)
 	}
 }
 
@@ -105,32 +104,85 @@ func (d *dump) prefix(v *View, p *policy.Prefix) {
 	for _, name := range slices.Sorted(maps.Keys(p.Options)) {
 		d.line("    ", "setting: %s -> %s", name, p.Options[name].Text)
 	}
-	if !p.Stats.Time.IsZero() {
-		d.line("    ", "num_conns -> %d", p.Stats.Conns)
-	}
-	d.values("    ", pathValues(p))
+	d.values(p, prefixLines)
 }
 
-// value is one measurement under the original's name.
-type value struct{ name, summary, text string }
-
-func (d *dump) values(indent string, list []value) {
-	for _, v := range list {
-		d.line(indent, "%s -> %s", v.name, v.text)
-	}
+// dumped is a metric that the dump shows, with what the summary calls it; ""
+// where the summary leaves it out.
+type dumped struct {
+	policy.Metric
+	summary string
 }
 
-func (d *dump) summary(list []value) {
-	for _, v := range list {
-		if v.summary != "" {
-			d.line("    ", "%s: %s", v.summary, v.text)
+var prefixLines = []dumped{
+	{policy.MetricConns, ""},
+	{policy.MetricSRTTMean, "mean SRTT"},
+	{policy.MetricSRTTVariance, "SRTT variance"},
+	{policy.MetricSRTTMedian, "median SRTT"},
+	{policy.MetricSRTTMin, ""},
+	{policy.MetricSRTTCurrent, ""},
+	{policy.MetricRTTVarMedian, "median variation within a connection"},
+	{policy.MetricRTTVarMean, "mean variation within a connection"},
+	{policy.MetricLossUp, "median upstream loss"},
+}
+
+var linkLines = []dumped{
+	{policy.MetricDownRate, "download rate"},
+	{policy.MetricDownRateMax, "maximum download rate, last 10 min"},
+	{policy.MetricUpRate, "upload rate"},
+	{policy.MetricUpRateMax, "maximum upload rate, last 10 min"},
+	{policy.MetricDownSMA, ""},
+	{policy.MetricDownBytes, ""},
+	{policy.MetricUpBytes, ""},
+	{policy.MetricRxErrors, "receive errors"},
+	{policy.MetricTxErrors, "transmit errors"},
+	{policy.MetricSignal, "signal strength"},
+	{policy.MetricSignalAvg, ""},
+	{policy.MetricTxRate, "transmit bit rate"},
+	{policy.MetricRxRate, "receive bit rate"},
+	{policy.MetricStations, "stations"},
+	{policy.MetricChannelUtilization, "channel utilisation"},
+	{policy.MetricAdmissionCapacity, "available admission capacity"},
+}
+
+func (d *dump) values(p *policy.Prefix, list []dumped) {
+	for _, m := range list {
+		if v, ok := m.Measured(p); ok {
+			d.line("    ", "%v -> %s", m.Metric, text(m.Metric, v))
 		}
+	}
+}
+
+func (d *dump) summary(p *policy.Prefix, list []dumped) {
+	for _, m := range list {
+		if v, ok := m.Measured(p); ok && m.summary != "" {
+			d.line("    ", "%s: %s", m.summary, text(m.Metric, v))
+		}
+	}
+}
+
+// text is a value of m with its unit.
+func text(m policy.Metric, v float64) string {
+	switch unit := m.Symbol(); unit {
+	case "ms", "ms^2":
+		return fmt.Sprintf("%.3f %s", v, unit)
+	case "Mbit/s", "%":
+		return fmt.Sprintf("%.1f %s", v, unit)
+	case "32 us/s":
+		return fmt.Sprintf("%.0f (%s)", v, unit)
+	case "":
+		if m == policy.MetricLossUp {
+			return fmt.Sprintf("%.4f", v)
+		}
+		return fmt.Sprintf("%.0f", v)
+	default:
+		return fmt.Sprintf("%.0f %s", v, unit)
 	}
 }
 
 func (d *dump) prefixSummary(p *policy.Prefix) {
 	d.line("", "%s %v:", p.Interface, p.Family())
-	d.summary(pathValues(p))
+	d.summary(p, prefixLines)
 	if t := p.Stats.SampleTime; !t.IsZero() {
 		d.line("    ", "age of these: %s", d.now.Sub(t).Round(time.Millisecond))
 	}
@@ -138,74 +190,5 @@ func (d *dump) prefixSummary(p *policy.Prefix) {
 
 func (d *dump) interfaceSummary(p *policy.Prefix) {
 	d.line("", "%s:", p.Interface)
-	d.summary(linkValues(p))
-	d.summary(wifiValues(p.Wifi))
-}
-
-func pathValues(p *policy.Prefix) []value {
-	s := &p.Stats
-	if s.SampleTime.IsZero() {
-		return nil
-	}
-	var list []value
-	add := func(name, summary string, t time.Duration) {
-		if t > 0 {
-			list = append(list, value{name, summary, fmt.Sprintf("%.3f ms", float64(t)/float64(time.Millisecond))})
-		}
-	}
-	add("srtt_mean_recent", "mean SRTT", s.SRTTMean)
-	list = append(list, value{"srtt_var_across_current", "SRTT variance", fmt.Sprintf("%.3f ms^2", s.SRTTVariance)})
-	add("srtt_median_recent", "median SRTT", s.SRTTMedian)
-	add("srtt_minimum_recent", "", s.SRTTMin)
-	add("srtt_minimum_current", "", s.SRTTCurrent)
-	add("srtt_var_median_within", "median variation within a connection", s.RTTVarMedian)
-	add("srtt_var_mean_within", "mean variation within a connection", s.RTTVarMean)
-	return append(list, value{"packet_loss_up_median", "median upstream loss", fmt.Sprintf("%.4f", s.LossUp)})
-}
-
-func linkValues(p *policy.Prefix) []value {
-	s := &p.Link
-	if s.Time.IsZero() {
-		return nil
-	}
-	rate := func(name, summary string, r policy.BytesPerSecond) value {
-		return value{name, summary, fmt.Sprintf("%.0f B/s", float64(r))}
-	}
-	return []value{
-		rate("download_rate_current", "download rate", s.DownRate),
-		rate("download_rate_max_recent", "maximum download rate, last 10 min", s.DownRateMax),
-		rate("upload_rate_current", "upload rate", s.UpRate),
-		rate("upload_rate_max_recent", "maximum upload rate, last 10 min", s.UpRateMax),
-		rate("download_sma_current", "", s.DownSMA),
-		{"download_counter", "", fmt.Sprintf("%d B", s.DownBytes)},
-		{"upload_counter", "", fmt.Sprintf("%d B", s.UpBytes)},
-		{"rx_errors", "receive errors", fmt.Sprint(s.RxErrors)},
-		{"tx_errors", "transmit errors", fmt.Sprint(s.TxErrors)},
-	}
-}
-
-func wifiValues(s *policy.WifiStats) []value {
-	if s == nil {
-		return nil
-	}
-	var list []value
-	if s.Signal != 0 {
-		list = append(list, value{"signal_strength", "signal strength", fmt.Sprintf("%d dBm", s.Signal)})
-	}
-	if s.SignalAvg != 0 {
-		list = append(list, value{"signal_strength_avg", "", fmt.Sprintf("%d dBm", s.SignalAvg)})
-	}
-	if s.TxRate > 0 {
-		list = append(list, value{"tx_rate", "transmit bit rate", fmt.Sprintf("%.1f Mbit/s", s.TxRate.Mbps())})
-	}
-	if s.RxRate > 0 {
-		list = append(list, value{"rx_rate", "receive bit rate", fmt.Sprintf("%.1f Mbit/s", s.RxRate.Mbps())})
-	}
-	if s.BSSLoad {
-		list = append(list,
-			value{"number_of_stations", "stations", fmt.Sprint(s.Stations)},
-			value{"channel_utilization", "channel utilisation", fmt.Sprintf("%.1f %%", s.ChannelUtilization)},
-			value{"available_admission_capacity", "available admission capacity", fmt.Sprintf("%d (32 us/s)", s.AvailableAdmissionCapacity)})
-	}
-	return list
+	d.summary(p, linkLines)
 }

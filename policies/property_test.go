@@ -12,7 +12,6 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -106,7 +105,7 @@ func drawFigures(t *rapid.T) func(*policy.Prefix) {
 			policytest.Down(rate.Draw(t, "max"), rate.Draw(t, "rate"))(p)
 			policytest.SMA(rate.Draw(t, "1s"), rate.Draw(t, "10s"), rate.Draw(t, "1m"), rate.Draw(t, "10m"))(p)
 		}
-		names := append(predict.MetricNames(), "category", "minfilesize", "maxfilesize", "min_srtt", "download_max_rate", "penalize_key", "normalize_key", "allowflow", "id")
+		names := append(policy.MetricNames(), "category", "minfilesize", "maxfilesize", "min_srtt", "download_max_rate", "penalize_key", "normalize_key", "allowflow", "id")
 		for range rapid.IntRange(0, 3).Draw(t, "options") {
 			value := rapid.SampledFrom([]string{"0", "-5", "1", "1e-9", "1e308", "1.7976931348623157e308", "", "query", "stream", "num_conns", "srtt_var_mean_within"})
 			policytest.Option(rapid.SampledFrom(names).Draw(t, "option"), value.Draw(t, "value"))(p)

@@ -50,8 +50,8 @@ func runPredict(t *testing.T, v vector) {
 	for key, value := range v.Inputs.PrefixMetrics {
 		measure(t, p, key, value)
 	}
-	m, _ := predict.ParseMetric(v.Inputs.RTTKey)
-	got := predict.Completion(v.Inputs.Filesize, policy.BytesPerSecond(v.Inputs.FreeCapacity), predict.Millis(m.Value(p)), v.Inputs.Reuse > 0, v.Inputs.TLS)
+	m, _ := policy.ParseMetric(v.Inputs.RTTKey)
+	got := predict.Completion(v.Inputs.Filesize, policy.BytesPerSecond(v.Inputs.FreeCapacity), predict.Millis(predict.Value(m, p)), v.Inputs.Reuse > 0, v.Inputs.TLS)
 	check(t, "time", float64(got), v.Expect.Time)
 }
 
@@ -75,17 +75,17 @@ func runCapacity(t *testing.T, v vector) {
 func runLookup(t *testing.T, v vector) {
 	p := policytest.Prefix("a", "10.0.1.2/24")
 	if value, ok := v.Inputs.PrefixMetrics[v.Inputs.Key]; ok {
-		p.Options = policy.Options{predict.DownRate.String(): {Number: float64(value), Numeric: true}}
+		p.Options = policy.Options{policy.MetricDownRate.String(): {Number: float64(value), Numeric: true}}
 	}
 	if value, ok := v.Inputs.IfaceMetrics[v.Inputs.Key]; ok {
 		p.Link.DownRate = policy.BytesPerSecond(value)
 	}
-	check(t, "value", predict.DownRate.Value(p), v.Expect.Value)
+	check(t, "value", predict.Value(policy.MetricDownRate, p), v.Expect.Value)
 }
 
 func runChooser(t *testing.T, v vector) {
 	list, _ := v.Inputs.build(t)
-	m, _ := predict.ParseMetric(v.Inputs.Key)
+	m, _ := policy.ParseMetric(v.Inputs.Key)
 	var got *policy.Prefix
 	switch v.Group {
 	case "lowest_srtt":
@@ -93,7 +93,7 @@ func runChooser(t *testing.T, v vector) {
 	case "highest_capacity":
 		got = predict.HighestCapacity(list, m)
 	case "lowest_capacity":
-		fallback, _ := predict.ParseMetric(v.Inputs.FallbackKey)
+		fallback, _ := policy.ParseMetric(v.Inputs.FallbackKey)
 		got = predict.LowestCapacity(list, m, fallback)
 	}
 	v.Expect.chosen(t, policy.Decision{Prefix: got, Reason: "-"})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/policytest"
-	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -259,32 +258,32 @@ func measure(t *testing.T, p *policy.Prefix, key string, value number) {
 	if value == math.MaxFloat64 {
 		return
 	}
-	m, ok := predict.ParseMetric(key)
+	m, ok := policy.ParseMetric(key)
 	if !ok {
 		t.Fatalf("unknown metric %q", key)
 	}
 	p.Stats.Time, p.Stats.SampleTime, p.Link.Time = policytest.Now, policytest.Now, policytest.Now
 	rate := policy.BytesPerSecond(value)
 	switch m {
-	case predict.SRTTMedian:
+	case policy.MetricSRTTMedian:
 		p.Stats.SRTTMedian = policytest.Milliseconds(float64(value))
-	case predict.SRTTMin:
+	case policy.MetricSRTTMin:
 		p.Stats.SRTTMin = policytest.Milliseconds(float64(value))
-	case predict.RTTVarMean:
+	case policy.MetricRTTVarMean:
 		p.Stats.RTTVarMean = policytest.Milliseconds(float64(value))
-	case predict.Conns:
+	case policy.MetricConns:
 		p.Stats.Conns = int(value)
-	case predict.DownRate:
+	case policy.MetricDownRate:
 		p.Link.DownRate = rate
-	case predict.DownRateMax:
+	case policy.MetricDownRateMax:
 		p.Link.DownRateMax = rate
-	case predict.DownSMAMax:
+	case policy.MetricDownSMAMax:
 		p.Link.DownSMAMax.Short = rate
-	case predict.DownSMAMaxMid:
+	case policy.MetricDownSMAMaxMid:
 		p.Link.DownSMAMax.Mid = rate
-	case predict.DownSMAMaxLong:
+	case policy.MetricDownSMAMaxLong:
 		p.Link.DownSMAMax.Long = rate
-	case predict.DownSMAMaxVeryLong:
+	case policy.MetricDownSMAMaxVeryLong:
 		p.Link.DownSMAMax.VeryLong = rate
 	default:
 		t.Fatalf("metric %q is not built", key)

@@ -74,8 +74,28 @@ func list(t *testing.T) string {
 			out.WriteString("no settings\n")
 		}
 	}
-	fmt.Fprintf(&out, ".PP\nThe measurements, for where one is to be given in place of what is measured, are\n%s.\n", roff(strings.Join(measurements, ", ")))
+	fmt.Fprintf(&out, ".PP\nThe measurements, for where one is to be given in place of what is measured, are\n%s.\n", roff(strings.Join(withUnits(t, measurements), ", ")))
 	return out.String()
+}
+
+// withUnits puts its unit behind each measurement that has one.
+func withUnits(t *testing.T, names []string) []string {
+	t.Helper()
+	if all := policy.MetricNames(); len(names) != len(all) {
+		t.Errorf("%d names of %d measurements", len(names), len(all))
+	}
+	var list []string
+	for _, name := range names {
+		m, ok := policy.ParseMetric(name)
+		if !ok {
+			t.Errorf("%s is no measurement", name)
+		}
+		if symbol := m.Symbol(); symbol != "" {
+			name += " (" + symbol + ")"
+		}
+		list = append(list, name)
+	}
+	return list
 }
 
 // options are those of resolv.conf(5), each with what becomes of it.

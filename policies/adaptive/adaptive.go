@@ -52,7 +52,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&struct{}{}); err != nil {
 		return nil, err
 	}
-	if err := cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...); err != nil {
+	if err := cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...); err != nil {
 		return nil, err
 	}
 	return &Policy{links: recent.New[policy.PrefixID, *link](maxPrefixes)}, nil
@@ -234,8 +234,8 @@ func (p *Policy) scores(best *candidate) []policy.Score {
 			capacity = math.NaN()
 		}
 		terms = append(terms,
-			policy.Term{Name: "rtt", Unit: policy.Milliseconds, Value: rtt, Time: predict.SRTTMin.Time(c.prefix)},
-			policy.Term{Name: "capacity", Unit: policy.ByteRate, Value: capacity, Time: predict.DownRateMax.Time(c.prefix)},
+			policy.Term{Name: "rtt", Unit: policy.Milliseconds, Value: rtt, Time: policy.MetricSRTTMin.Time(c.prefix)},
+			policy.Term{Name: "capacity", Unit: policy.ByteRate, Value: capacity, Time: policy.MetricDownRateMax.Time(c.prefix)},
 			policy.Term{Name: "transfers", Unit: policy.Count, Value: float64(c.outlook.others)},
 			policy.Term{Name: "delay of others", Unit: policy.Milliseconds, Value: c.outlook.harm.Seconds() * 1000})
 		scores[i] = policy.Score{Prefix: c.prefix, Predicted: c.outlook.finish, Terms: terms[len(terms)-n : len(terms) : len(terms)]}

@@ -40,19 +40,19 @@ type estimate struct {
 
 // estimateOf reads the measurements of a prefix.
 func estimateOf(p *policy.Prefix) estimate {
-	e := estimate{rtt: predict.Millis(predict.SRTTMin.Value(p)).Duration(), capacity: predict.DownRateMax.Value(p)}
+	e := estimate{rtt: predict.Millis(predict.Value(policy.MetricSRTTMin, p)).Duration(), capacity: predict.Value(policy.MetricDownRateMax, p)}
 	e.rttKnown, e.capacityKnown = e.rtt > 0, e.capacity > 0
 	if !e.rttKnown {
 		e.rtt = assumedRTT
 	}
-	_, configured := p.Options.Number(predict.DownRateMax.String())
+	_, configured := p.Options.Number(policy.MetricDownRateMax.String())
 	if !configured {
-		e.sustained = predict.DownSMAMaxVeryLong.Value(p)
+		e.sustained = predict.Value(policy.MetricDownSMAMaxVeryLong, p)
 		if e.sustained >= sustainedShare*e.capacity && e.capacity > 0 {
 			e.capacity = e.sustained
 		}
 	}
-	e.assumed = !configured && e.sustained < min(max(sustainedShare*predict.DownRateMax.Value(p), quiet), evidence)
+	e.assumed = !configured && e.sustained < min(max(sustainedShare*predict.Value(policy.MetricDownRateMax, p), quiet), evidence)
 	if e.assumed {
 		e.capacity = expected(e.capacity, p.Default)
 	}

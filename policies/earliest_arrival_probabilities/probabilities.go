@@ -49,8 +49,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 		if cfg.Lenient || s.Name != "penalize_key" && s.Name != "normalize_key" {
 			continue
 		}
-		if _, ok := predict.ParseMetric(s.Value); !ok {
-			return nil, s.Errorf("%s in %s must be a metric, not %q; known: %s", s.Name, s.Block, s.Value, strings.Join(predict.MetricNames(), ", "))
+		if _, ok := policy.ParseMetric(s.Value); !ok {
+			return nil, s.Errorf("%s in %s must be a metric, not %q; known: %s", s.Name, s.Block, s.Value, strings.Join(policy.MetricNames(), ", "))
 		}
 	}
 	p := &Policy{Base: base, Random: rand.New(rand.NewPCG(cfg.Seed, 0)).Float64}
@@ -91,7 +91,7 @@ func predicted(c *arrival.Candidate) bool { return c.Time.Known() && c.Time > 0 
 // weigh computes the probabilities of the predicted candidates.
 func (p *Policy) weigh(cands []arrival.Candidate) {
 	p.weights, p.drawn = p.weights[:0], 0
-	penalty := penalty{key: predict.RTTVarMean, known: true}
+	penalty := penalty{key: policy.MetricRTTVarMean, known: true}
 	for i := range cands {
 		c := &cands[i]
 		if !predicted(c) {
@@ -118,7 +118,7 @@ func (p *Policy) weigh(cands []arrival.Candidate) {
 
 // penalty is by what the likelihood of a prefix is divided.
 type penalty struct {
-	key, norm         predict.Metric
+	key, norm         policy.Metric
 	known, normalized bool
 }
 
@@ -127,9 +127,9 @@ func (y *penalty) configure(p *policy.Prefix) {
 		return
 	}
 	if p.Options.Has("penalize_key") {
-		y.key, y.known = predict.ParseMetric(p.Options.Text("penalize_key"))
+		y.key, y.known = policy.ParseMetric(p.Options.Text("penalize_key"))
 	}
-	y.norm, y.normalized = predict.ParseMetric(p.Options.Text("normalize_key"))
+	y.norm, y.normalized = policy.ParseMetric(p.Options.Text("normalize_key"))
 }
 
 // of is the metric to penalize, divided by the metric to normalize with; 1 in
@@ -138,12 +138,12 @@ func (y *penalty) configure(p *policy.Prefix) {
 func (y *penalty) of(p *policy.Prefix) float64 {
 	v, n := 1.0, 1.0
 	if y.known {
-		if raw := y.key.Raw(p); raw > 0 {
+		if raw := predict.Raw(y.key, p); raw > 0 {
 			v = raw
 		}
 	}
 	if y.normalized {
-		if raw := y.norm.Raw(p); raw > 0 {
+		if raw := predict.Raw(y.norm, p); raw > 0 {
 			n = raw
 		}
 	}

@@ -46,7 +46,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 func inputs(p *policy.Prefix) (predict.Millis, policy.BytesPerSecond) {
 	rtt, _ := p.Options.Number("min_srtt")
 	if rtt <= predict.Epsilon {
-		rtt = predict.SRTTMedian.Value(p)
+		rtt = predict.Value(policy.MetricSRTTMedian, p)
 	}
 	rate, _ := p.Options.Number("download_max_rate")
 	capacity := policy.BytesPerSecond(rate)

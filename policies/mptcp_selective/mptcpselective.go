@@ -67,7 +67,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&p.opts); err != nil {
 		return nil, err
 	}
-	if err := cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...); err != nil {
+	if err := cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -113,7 +113,7 @@ func (p *Policy) Decide(r *policy.Request, category intent.Category, size, buffe
 	reason := streaming.ReasonOther
 	switch category {
 	case intent.CategoryQuery:
-		if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
+		if low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin); low != nil {
 			p.rule = ruleLowLatency
 			return byRTT(r, low, streaming.ReasonQuery)
 		}
@@ -136,26 +136,26 @@ func (p *Policy) Decide(r *policy.Request, category intent.Category, size, buffe
 
 func (p *Policy) bulk(r *policy.Request, size, buffer int64) policy.Decision {
 	p.rule = ruleDefault
-	slow := predict.LowestCapacity(r.Prefixes, predict.DownSMAMaxMid, predict.DownSMAMaxLong)
+	slow := predict.LowestCapacity(r.Prefixes, policy.MetricDownSMAMaxMid, policy.MetricDownSMAMaxLong)
 	if slow == nil {
 		return shape.Default(r, r.DefaultPrefix(), reasonNothing)
 	}
 	// 0 if slow was found by its long-term value: then nothing is enough.
-	rate := predict.DownSMAMaxMid.Value(slow)
+	rate := predict.Value(policy.MetricDownSMAMaxMid, slow)
 	switch {
 	case buffer > playing && seconds*rate > float64(size):
 		return p.together(r, ruleEnough, reasonEnough)
 	case secondsBuffering*rate > float64(size):
 		return p.together(r, ruleEnoughLow, reasonEnoughLow)
 	}
-	fast := predict.HighestCapacity(r.Prefixes, predict.DownSMAMaxMid)
+	fast := predict.HighestCapacity(r.Prefixes, policy.MetricDownSMAMaxMid)
 	if fast == nil || fast == slow {
 		return shape.Default(r, r.DefaultPrefix(), reasonSingle)
 	}
 	p.rule = ruleOnlyHigh
 	p.count.PassOver(r.Prefixes, fast)
 	d := shape.Plain(r, fast, reasonOnlyHigh, "highest capacity")
-	d.Alternates = shape.Ranked(r, fast, func(i int) float64 { return -predict.DownSMAMaxMid.Value(r.Prefixes[i]) })
+	d.Alternates = shape.Ranked(r, fast, func(i int) float64 { return -predict.Value(policy.MetricDownSMAMaxMid, r.Prefixes[i]) })
 	addCapacity(d.Scores)
 	return d
 }
@@ -165,7 +165,7 @@ func (p *Policy) together(r *policy.Request, rule rule, reason string) policy.De
 	for _, q := range r.Prefixes {
 		p.count.Set(q.ID, 0)
 	}
-	low := predict.LowestRTT(r.Prefixes, predict.SRTTMin)
+	low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin)
 	if low == nil {
 		d := shape.Default(r, r.DefaultPrefix(), reasonNoRTT)
 		d.Multipath = true
@@ -190,8 +190,8 @@ func addCapacity(scores []policy.Score) {
 	for i := range scores {
 		q := scores[i].Prefix
 		terms = append(terms,
-			predict.SRTTMin.Term("min rtt", policy.Milliseconds, q),
-			predict.DownSMAMaxMid.Term("capacity", policy.ByteRate, q))
+			predict.Term(policy.MetricSRTTMin, "min rtt", policy.Milliseconds, q),
+			predict.Term(policy.MetricDownSMAMaxMid, "capacity", policy.ByteRate, q))
 		scores[i].Terms = terms[2*i : 2*i+2 : 2*i+2]
 	}
 }

@@ -46,7 +46,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&p.opts); err != nil {
 		return nil, err
 	}
-	if err := cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...); err != nil {
+	if err := cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -70,7 +70,7 @@ func (p *Policy) open(r *policy.Request) policy.Decision {
 	if r.Bound.IsValid() {
 		return shape.Bound(r, policy.ResolveOnPrefix, false)
 	}
-	low := predict.LowestRTT(r.Prefixes, predict.SRTTMin)
+	low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin)
 	if low == nil {
 		p.rule = "default"
 		return shape.Default(r, r.DefaultPrefix(), reasonNoRTT)

@@ -8,7 +8,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
-	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -52,7 +51,7 @@ const maxDepth = 200
 
 // compiler collects what an expression reads.
 type compiler struct {
-	inputs []predict.Metric
+	inputs []policy.Metric
 	names  []string
 	depth  int
 }

@@ -78,11 +78,11 @@ func (c *compiler) function(name string, args []func(*env) float64) func(*env) f
 		}
 	}
 	if len(args) == 0 {
-		c.reads(predict.SRTTMedian, "prefix."+predict.SRTTMedian.String())
+		c.reads(policy.MetricSRTTMedian, "prefix."+policy.MetricSRTTMedian.String())
 		return func(v *env) float64 {
 			size, given := v.r.Intents.FileSize()
 			v.unknown = v.unknown || !given
-			return v.completion(float64(size), float64(predict.FreeCapacity(v.own.p)), predict.SRTTMedian.Value(v.own.p))
+			return v.completion(float64(size), float64(predict.FreeCapacity(v.own.p)), predict.Value(policy.MetricSRTTMedian, v.own.p))
 		}
 	}
 	return func(v *env) float64 { return v.completion(args[0](v), args[1](v), args[2](v)) }

@@ -39,7 +39,7 @@ func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 		n, ok = subjectName(root, attr, func(v *env) subject { return v.low })
 	default:
 		n, ok = subjectName(root, attr, func(v *env) subject { return v.own })
-		if m, isMetric := predict.ParseMetric(attr); ok && isMetric {
+		if m, isMetric := policy.ParseMetric(attr); ok && isMetric {
 			c.reads(m, root+"."+attr)
 		}
 	}
@@ -50,7 +50,7 @@ func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 }
 
 // reads notes a metric of the candidate, to be shown with the score.
-func (c *compiler) reads(m predict.Metric, name string) {
+func (c *compiler) reads(m policy.Metric, name string) {
 	if !slices.Contains(c.inputs, m) {
 		c.inputs, c.names = append(c.inputs, m), append(c.names, name)
 	}
@@ -69,10 +69,9 @@ func attributes(root string) []string {
 			list = append(list, o.String())
 		}
 	}
-	for _, name := range predict.MetricNames() {
-		m, _ := predict.ParseMetric(name)
+	for _, m := range policy.Metrics() {
 		if root == "lowest_rtt" || root == owner(m) {
-			list = append(list, name)
+			list = append(list, m.String())
 		}
 	}
 	slices.Sort(list)
@@ -80,11 +79,11 @@ func attributes(root string) []string {
 }
 
 // owner is the root under which a metric of the candidate stands.
-func owner(m predict.Metric) string {
-	if m <= predict.Conns {
-		return "prefix"
+func owner(m policy.Metric) string {
+	if m.OfLink() {
+		return "link"
 	}
-	return "link"
+	return "prefix"
 }
 
 func requestName(attr string) (node, bool) {
@@ -137,7 +136,7 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 	if !slices.Contains(attributes(root), attr) {
 		return node{}, false
 	}
-	if m, ok := predict.ParseMetric(attr); ok {
+	if m, ok := policy.ParseMetric(attr); ok {
 		return figure(of, func(s subject) (float64, bool) { return m.Known(s.p) }), true
 	}
 	switch attr {

@@ -25,12 +25,12 @@ const (
 // Policy is the score policy. It has no state but buffers.
 type Policy struct {
 	figure  func(*env) float64
-	highest bool             // wins, else the lowest
-	require func(*env) bool  // nil: nothing is required
-	inputs  []predict.Metric // that the figure reads of a candidate
-	names   []string         // of inputs, as written
-	scores  []float64        // per candidate; not a number: unscored
-	env     env              // of the call
+	highest bool            // wins, else the lowest
+	require func(*env) bool // nil: nothing is required
+	inputs  []policy.Metric // that the figure reads of a candidate
+	names   []string        // of inputs, as written
+	scores  []float64       // per candidate; not a number: unscored
+	env     env             // of the call
 }
 
 var (
@@ -75,7 +75,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if figure == nil {
 		errs = append(errs, errors.New(`policy "score" needs a setting minimize or maximize`))
 	}
-	errs = append(errs, cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...))
+	errs = append(errs, cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (p *Policy) score(r *policy.Request) int {
 	e := &p.env
 	*e = env{r: r}
 	defer func() { *e = env{} }() // the request is the caller's
-	if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
+	if low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin); low != nil {
 		e.low = subject{low, shape.Count(r.Sockets, low)}
 	}
 	best := -1
@@ -160,29 +160,13 @@ func (p *Policy) explain(d *policy.Decision) {
 			if !known {
 				v = math.NaN()
 			}
-			terms = append(terms, policy.Term{Name: p.names[j], Unit: unit(m), Value: v, Time: m.Time(s.Prefix)})
+			terms = append(terms, policy.Term{Name: p.names[j], Unit: m.Unit(), Value: v, Time: m.Time(s.Prefix)})
 		}
 		s.Terms = terms[len(terms)-n : len(terms) : len(terms)]
 		if math.IsNaN(p.scores[i]) && s.Note == "" {
 			s.Note = "no score"
 		}
 	}
-}
-
-func unit(m predict.Metric) policy.Unit {
-	switch {
-	case m == predict.SRTTVariance:
-		return policy.None // squared milliseconds
-	case m <= predict.RTTVarMean:
-		return policy.Milliseconds
-	case m == predict.Conns, m == predict.RxErrors, m == predict.TxErrors, m == predict.Stations:
-		return policy.Count
-	case m == predict.DownBytes, m == predict.UpBytes:
-		return policy.Bytes
-	case m >= predict.DownRate && m < predict.RxErrors:
-		return policy.ByteRate
-	}
-	return policy.None
 }
 
 // Annotate marks default prefixes.

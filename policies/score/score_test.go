@@ -2,6 +2,8 @@ package score
 
 import (
 	"math"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -194,6 +196,27 @@ func TestScores(t *testing.T) {
 	}
 	if none := d.Scores[1]; !math.IsNaN(none.Terms[0].Value) || none.Note != "no score" {
 		t.Errorf("%+v", none)
+	}
+}
+
+// TestREADMENamesEveryMetric: the README has each metric with its unit, below the
+// root where it can be read.
+func TestREADMENamesEveryMetric(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range policy.Metrics() {
+		want := "`" + m.String() + "`"
+		if symbol := m.Symbol(); symbol != "" {
+			want += " (" + symbol + ")"
+		}
+		row := "| `" + owner(m) + ".` |"
+		if !slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool {
+			return strings.HasPrefix(line, row) && strings.Contains(line, want)
+		}) {
+			t.Errorf("the row %s does not name %s", row, want)
+		}
 	}
 }
 

@@ -42,16 +42,16 @@ func (p *Policy) predict(r *policy.Request, n streaming.Intents) {
 	size, tls := n.SegmentSize(), predict.TLS(r)
 	p.cands = p.cands[:0]
 	for _, q := range r.Prefixes {
-		rtt, reuse := predict.Millis(predict.SRTTMin.Value(q)), shape.Count(r.Sockets, q) > 0
-		by := func(m predict.Metric) predict.Millis {
-			return predict.Completion(size, policy.BytesPerSecond(m.Value(q)), rtt, reuse, tls)
+		rtt, reuse := predict.Millis(predict.Value(policy.MetricSRTTMin, q)), shape.Count(r.Sockets, q) > 0
+		by := func(m policy.Metric) predict.Millis {
+			return predict.Completion(size, policy.BytesPerSecond(predict.Value(m, q)), rtt, reuse, tls)
 		}
 		p.cands = append(p.cands, candidate{
 			prefix:    q,
-			short:     by(predict.DownSMAMax),
-			mid:       by(predict.DownSMAMaxMid),
-			long:      by(predict.DownSMAMaxLong),
-			veryLong:  by(predict.DownSMAMaxVeryLong),
+			short:     by(policy.MetricDownSMAMax),
+			mid:       by(policy.MetricDownSMAMaxMid),
+			long:      by(policy.MetricDownSMAMaxLong),
+			veryLong:  by(policy.MetricDownSMAMaxVeryLong),
 			notPicked: p.notPicked.Of(q.ID),
 		})
 	}
@@ -146,16 +146,16 @@ func (p *Policy) scores(chosen *policy.Prefix, note string) []policy.Score {
 	for i := range p.cands {
 		c := &p.cands[i]
 		from := len(terms)
-		terms = append(terms, predict.SRTTMin.Term("min rtt", policy.Milliseconds, c.prefix))
+		terms = append(terms, predict.Term(policy.MetricSRTTMin, "min rtt", policy.Milliseconds, c.prefix))
 		for _, t := range [...]struct {
 			name   string
 			time   predict.Millis
-			metric predict.Metric
+			metric policy.Metric
 		}{
-			{"by 1 s", c.short, predict.DownSMAMax},
-			{"by 10 s", c.mid, predict.DownSMAMaxMid},
-			{"by 1 min", c.long, predict.DownSMAMaxLong},
-			{"by 10 min", c.veryLong, predict.DownSMAMaxVeryLong},
+			{"by 1 s", c.short, policy.MetricDownSMAMax},
+			{"by 10 s", c.mid, policy.MetricDownSMAMaxMid},
+			{"by 1 min", c.long, policy.MetricDownSMAMaxLong},
+			{"by 10 min", c.veryLong, policy.MetricDownSMAMaxVeryLong},
 		} {
 			v := float64(t.time)
 			if !t.time.Known() {

@@ -55,7 +55,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&p.opts); err != nil {
 		return nil, err
 	}
-	if err := cfg.CheckPrefixes(&struct{}{}, predict.MetricNames()...); err != nil {
+	if err := cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...); err != nil {
 		return nil, err
 	}
 	if p.opts.Pessimist != nil {
@@ -104,7 +104,7 @@ func (p *Policy) decide(r *policy.Request) policy.Decision {
 	reason := streaming.ReasonOther
 	switch intents.Category {
 	case intent.CategoryQuery:
-		if low := predict.LowestRTT(r.Prefixes, predict.SRTTMin); low != nil {
+		if low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin); low != nil {
 			p.rule = "lowlatency"
 			d := shape.Plain(r, low, streaming.ReasonQuery, "lowest RTT")
 			d.Alternates = shape.Ranked(r, low, func(i int) float64 { return float64(predict.RTTOrUnknown(r.Prefixes[i])) })

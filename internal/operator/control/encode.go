@@ -55,8 +55,6 @@ func age(t, now time.Time) *float64 {
 	return number(millis(max(0, now.Sub(t))))
 }
 
-func rate(r policy.BytesPerSecond) *float64 { return number(float64(r)) }
-
 func known[T any](v T) *T { return &v }
 
 func prefixes(v *mam.View, list []*policy.Prefix, now time.Time) []Prefix {
@@ -72,7 +70,7 @@ func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 		Prefix: p.CIDR.String(), Interface: p.Interface, Index: p.Index, Family: p.Family().String(), Addresses: []string{},
 		Default: p.Default, Cost: p.Cost.String(), Budget: budget(p.Budget), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
 		Health: Health{State: p.Health.State.String(), Reason: text(p.Health.Reason), Since: stamp(p.Health.Since)},
-		Path:   path(&p.Stats, now), Link: link(&p.Link, now), Wifi: wifi(p.Wifi, now),
+		Path:   path(p, now), Link: link(p, now), Wifi: wifi(p, now),
 	}
 	for _, a := range p.Addrs {
 		out.Addresses = append(out.Addresses, a.String())
@@ -110,66 +108,72 @@ func servers(r mam.Resolver) []string {
 	return out
 }
 
-func path(s *policy.PathStats, now time.Time) Path {
-	if s.Time.IsZero() {
-		return Path{}
+// measured is the value of m, nil if it is not known.
+func measured(m policy.Metric, p *policy.Prefix) *float64 {
+	if v, ok := m.Measured(p); ok {
+		return number(v)
 	}
-	out := Path{AgeMS: age(s.Time, now), SampleAgeMS: age(s.SampleTime, now), Connections: known(s.Conns)}
-	if s.SampleTime.IsZero() {
-		return out
+	return nil
+}
+
+// exact is v, a figure of m in its own type or in a unit other than the metric's,
+// nil if m is not known.
+func exact[T any](m policy.Metric, p *policy.Prefix, v T) *T {
+	if _, ok := m.Measured(p); ok {
+		return &v
 	}
-	out.SRTTMeanMS, out.SRTTMedianMS = positive(s.SRTTMean), positive(s.SRTTMedian)
-	out.SRTTMinMS, out.SRTTCurrentMS = positive(s.SRTTMin), positive(s.SRTTCurrent)
-	out.SRTTVariance = number(s.SRTTVariance)
-	out.RTTVarMedian, out.RTTVarMean = positive(s.RTTVarMedian), positive(s.RTTVarMean)
-	out.LossUp, out.RetransUp = number(s.LossUp), number(s.RetransUp)
+	return nil
+}
+
+func path(p *policy.Prefix, now time.Time) Path {
+	s := &p.Stats
+	out := Path{
+		AgeMS: age(s.Time, now), Connections: exact(policy.MetricConns, p, s.Conns),
+		SRTTMeanMS: measured(policy.MetricSRTTMean, p), SRTTMedianMS: measured(policy.MetricSRTTMedian, p),
+		SRTTMinMS: measured(policy.MetricSRTTMin, p), SRTTCurrentMS: measured(policy.MetricSRTTCurrent, p),
+		SRTTVariance: measured(policy.MetricSRTTVariance, p),
+		RTTVarMedian: measured(policy.MetricRTTVarMedian, p), RTTVarMean: measured(policy.MetricRTTVarMean, p),
+		LossUp: measured(policy.MetricLossUp, p),
+	}
+	if !s.SampleTime.IsZero() {
+		out.SampleAgeMS, out.RetransUp = age(s.SampleTime, now), number(s.RetransUp)
+	}
 	return out
 }
 
-func link(s *policy.LinkStats, now time.Time) Link {
-	if s.Time.IsZero() {
-		return Link{}
-	}
+func link(p *policy.Prefix, now time.Time) Link {
+	s := &p.Link
 	return Link{
-		AgeMS: age(s.Time, now), Down: rate(s.DownRate), Up: rate(s.UpRate),
-		DownMax: rate(s.DownRateMax), DownMaxAgeMS: age(s.DownRateMaxTime, now),
-		UpMax: rate(s.UpRateMax), UpMaxAgeMS: age(s.UpRateMaxTime, now),
-		DownAverage: rate(s.DownSMA), DownAverageMax: windowed(s.DownSMAMax, true),
-		DownAverageMin: windowed(s.DownSMAMin, false), DownAverageQuantile: windowed(s.DownSMAQuantile, false),
-		DownBytes: known(s.DownBytes), UpBytes: known(s.UpBytes), RxErrors: known(s.RxErrors), TxErrors: known(s.TxErrors),
+		AgeMS: age(s.Time, now), Down: measured(policy.MetricDownRate, p), Up: measured(policy.MetricUpRate, p),
+		DownMax: measured(policy.MetricDownRateMax, p), DownMaxAgeMS: age(s.DownRateMaxTime, now),
+		UpMax: measured(policy.MetricUpRateMax, p), UpMaxAgeMS: age(s.UpRateMaxTime, now),
+		DownAverage: measured(policy.MetricDownSMA, p),
+		DownAverageMax: Windowed{
+			measured(policy.MetricDownSMAMax, p), measured(policy.MetricDownSMAMaxMid, p),
+			measured(policy.MetricDownSMAMaxLong, p), measured(policy.MetricDownSMAMaxVeryLong, p),
+		},
+		DownAverageMin: Windowed{
+			measured(policy.MetricDownSMAMin, p), measured(policy.MetricDownSMAMinMid, p), measured(policy.MetricDownSMAMinLong, p), nil,
+		},
+		DownAverageQuantile: Windowed{
+			measured(policy.MetricDownSMAQuantile, p), measured(policy.MetricDownSMAQuantileMid, p), measured(policy.MetricDownSMAQuantileLong, p), nil,
+		},
+		DownBytes: exact(policy.MetricDownBytes, p, s.DownBytes), UpBytes: exact(policy.MetricUpBytes, p, s.UpBytes),
+		RxErrors: exact(policy.MetricRxErrors, p, s.RxErrors), TxErrors: exact(policy.MetricTxErrors, p, s.TxErrors),
 	}
 }
 
-func windowed(w policy.Windowed, veryLong bool) Windowed {
-	out := Windowed{Short: rate(w.Short), Mid: rate(w.Mid), Long: rate(w.Long)}
-	if veryLong {
-		out.VeryLong = rate(w.VeryLong)
-	}
-	return out
-}
-
-func wifi(s *policy.WifiStats, now time.Time) *Wifi {
+func wifi(p *policy.Prefix, now time.Time) *Wifi {
+	s := p.Wifi
 	if s == nil {
 		return nil
 	}
-	out := &Wifi{AgeMS: age(s.Time, now)}
-	if s.Signal != 0 {
-		out.Signal = known(int(s.Signal))
+	return &Wifi{
+		AgeMS: age(s.Time, now), Signal: exact(policy.MetricSignal, p, int(s.Signal)), SignalAvg: exact(policy.MetricSignalAvg, p, int(s.SignalAvg)),
+		Tx: exact(policy.MetricTxRate, p, float64(s.TxRate)), Rx: exact(policy.MetricRxRate, p, float64(s.RxRate)),
+		Stations: exact(policy.MetricStations, p, int(s.Stations)), ChannelUtilization: exact(policy.MetricChannelUtilization, p, s.ChannelUtilization/100),
+		AdmissionCapacity: exact(policy.MetricAdmissionCapacity, p, int(s.AvailableAdmissionCapacity)),
 	}
-	if s.SignalAvg != 0 {
-		out.SignalAvg = known(int(s.SignalAvg))
-	}
-	if s.TxRate > 0 {
-		out.Tx = rate(s.TxRate)
-	}
-	if s.RxRate > 0 {
-		out.Rx = rate(s.RxRate)
-	}
-	if s.BSSLoad {
-		out.Stations, out.ChannelUtilization = known(int(s.Stations)), number(s.ChannelUtilization/100)
-		out.AdmissionCapacity = known(int(s.AvailableAdmissionCapacity))
-	}
-	return out
 }
 
 func interfaces(v *mam.View, now time.Time) []Interface {
@@ -180,7 +184,7 @@ func interfaces(v *mam.View, now time.Time) []Interface {
 		if !seen {
 			i = len(out)
 			at[p.Interface] = i
-			out = append(out, Interface{Name: p.Interface, Index: p.Index, Link: link(&p.Link, now), Wifi: wifi(p.Wifi, now)})
+			out = append(out, Interface{Name: p.Interface, Index: p.Index, Link: link(p, now), Wifi: wifi(p, now)})
 		}
 		out[i].Prefixes = append(out[i].Prefixes, p.CIDR.String())
 	}

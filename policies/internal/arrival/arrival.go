@@ -135,7 +135,7 @@ func (b *Base) fill(c *Candidate, size int64, given, tls bool) {
 	if b.Inputs != nil {
 		c.RTT, c.Capacity = b.Inputs(c.Prefix)
 	} else {
-		c.RTT, c.Capacity = predict.Millis(predict.SRTTMedian.Value(c.Prefix)), predict.FreeCapacity(c.Prefix)
+		c.RTT, c.Capacity = predict.Millis(predict.Value(policy.MetricSRTTMedian, c.Prefix)), predict.FreeCapacity(c.Prefix)
 	}
 	if given {
 		c.Time = predict.Completion(size, c.Capacity, c.RTT, c.Reuse > 0, tls)
@@ -143,9 +143,9 @@ func (b *Base) fill(c *Candidate, size int64, given, tls bool) {
 	if b.TestCapacity == nil && b.Counts == nil {
 		return
 	}
-	c.MinRTT = predict.Millis(predict.SRTTMin.Value(c.Prefix))
+	c.MinRTT = predict.Millis(predict.Value(policy.MetricSRTTMin, c.Prefix))
 	if b.Counts != nil {
-		highest := policy.BytesPerSecond(predict.DownRateMax.Value(c.Prefix))
+		highest := policy.BytesPerSecond(predict.Value(policy.MetricDownRateMax, c.Prefix))
 		c.TestCapacity = predict.Counted(highest, b.Counts.transfers(c.Prefix.ID))
 	} else {
 		c.TestCapacity = b.TestCapacity(c.Prefix)

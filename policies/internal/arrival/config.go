@@ -3,7 +3,6 @@ package arrival
 import (
 	"errors"
 
-	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -19,6 +18,6 @@ func Decode(cfg policy.Config, prefix any) (Base, error) {
 	}
 	err := errors.Join(
 		cfg.Decode(&opts),
-		cfg.CheckPrefixes(prefix, append(predict.MetricNames(), unused...)...))
+		cfg.CheckPrefixes(prefix, append(policy.MetricNames(), unused...)...))
 	return Base{File: opts.LogFile}, err
 }

@@ -122,7 +122,7 @@ func (n *Counts) update(r *policy.Request, cands []Candidate, inUse []bool) {
 
 func (c *count) finish(r *policy.Request, p *Candidate, more int, inUse []bool) {
 	done := 0
-	soonest := predict.Millis(predict.SRTTMin.Raw(p.Prefix)).Duration()
+	soonest := predict.Millis(predict.Raw(policy.MetricSRTTMin, p.Prefix)).Duration()
 	for i := range r.Sockets {
 		key := socketOf(r.App, r.Sockets[i].FD)
 		m, known := c.sockets.Get(key)

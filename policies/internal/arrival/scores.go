@@ -33,12 +33,12 @@ func (b *Base) scores(chosen *Candidate, note string) []policy.Score {
 		c := &b.cands[i]
 		from := len(terms)
 		if test {
-			terms = append(terms, rtt("min rtt", c.MinRTT, predict.SRTTMin.Time(c.Prefix)))
+			terms = append(terms, rtt("min rtt", c.MinRTT, policy.MetricSRTTMin.Time(c.Prefix)))
 		}
 		// With inputs of its own a policy knows when they were measured.
 		var rttTime, rateTime time.Time
 		if b.Inputs == nil {
-			rttTime, rateTime = predict.SRTTMedian.Time(c.Prefix), predict.DownRateMax.Time(c.Prefix)
+			rttTime, rateTime = policy.MetricSRTTMedian.Time(c.Prefix), policy.MetricDownRateMax.Time(c.Prefix)
 		}
 		terms = append(terms,
 			rtt("rtt", c.RTT, rttTime),

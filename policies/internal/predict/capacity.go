@@ -14,7 +14,7 @@ func FreeCapacity(p *policy.Prefix) policy.BytesPerSecond { return capacity(p, S
 func FreeOrBusyCapacity(p *policy.Prefix) policy.BytesPerSecond { return capacity(p, FreeOrBusy) }
 
 func capacity(p *policy.Prefix, share func(highest, rate policy.BytesPerSecond, conns int64) policy.BytesPerSecond) policy.BytesPerSecond {
-	return share(policy.BytesPerSecond(DownRateMax.Value(p)), policy.BytesPerSecond(DownRate.Value(p)), truncate(Conns.Value(p)))
+	return share(policy.BytesPerSecond(Value(policy.MetricDownRateMax, p)), policy.BytesPerSecond(Value(policy.MetricDownRate, p)), truncate(Value(policy.MetricConns, p)))
 }
 
 // Shared divides the highest rate by the connections there are, weighted by how

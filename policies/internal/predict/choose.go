@@ -8,11 +8,11 @@ import (
 
 // LowestRTT returns the prefix with the smallest usable value of m, the first
 // of equal ones, nil if there is none (lowest_srtt of doc/original/policies.md 3.3).
-func LowestRTT(list []*policy.Prefix, m Metric) *policy.Prefix {
+func LowestRTT(list []*policy.Prefix, m policy.Metric) *policy.Prefix {
 	var best *policy.Prefix
 	lowest := math.MaxFloat64
 	for _, p := range list {
-		if v := m.Raw(p); v > Epsilon && v < lowest {
+		if v := Raw(m, p); v > Epsilon && v < lowest {
 			best, lowest = p, v
 		}
 	}
@@ -21,11 +21,11 @@ func LowestRTT(list []*policy.Prefix, m Metric) *policy.Prefix {
 
 // HighestCapacity returns the prefix with the largest usable value of m, the
 // first of equal ones, nil if there is none (section 3.3).
-func HighestCapacity(list []*policy.Prefix, m Metric) *policy.Prefix {
+func HighestCapacity(list []*policy.Prefix, m policy.Metric) *policy.Prefix {
 	var best *policy.Prefix
 	highest := float64(Epsilon)
 	for _, p := range list {
-		if v := m.Raw(p); v > highest {
+		if v := Raw(m, p); v > highest {
 			best, highest = p, v
 		}
 	}
@@ -35,11 +35,11 @@ func HighestCapacity(list []*policy.Prefix, m Metric) *policy.Prefix {
 // LowestCapacity returns the prefix with the smallest usable value of m, or of
 // fallback where a prefix's m is unknown or not smaller than what was found so
 // far; nil if there is none (section 3.3).
-func LowestCapacity(list []*policy.Prefix, m, fallback Metric) *policy.Prefix {
+func LowestCapacity(list []*policy.Prefix, m, fallback policy.Metric) *policy.Prefix {
 	var best *policy.Prefix
 	lowest := math.MaxFloat64
 	for _, p := range list {
-		for _, v := range [...]float64{m.Raw(p), fallback.Raw(p)} {
+		for _, v := range [...]float64{Raw(m, p), Raw(fallback, p)} {
 			if v > Epsilon && v < lowest {
 				best, lowest = p, v
 				break

@@ -28,43 +28,16 @@ func TestChoosers(t *testing.T) {
 		{"none", nil, "", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := Name(LowestRTT(tt.list, SRTTMin)); got != tt.lowestRTT {
+			if got := Name(LowestRTT(tt.list, policy.MetricSRTTMin)); got != tt.lowestRTT {
 				t.Errorf("LowestRTT = %q, want %q", got, tt.lowestRTT)
 			}
-			if got := Name(LowestCapacity(tt.list, DownSMAMaxMid, DownSMAMaxLong)); got != tt.lowest {
+			if got := Name(LowestCapacity(tt.list, policy.MetricDownSMAMaxMid, policy.MetricDownSMAMaxLong)); got != tt.lowest {
 				t.Errorf("LowestCapacity = %q, want %q", got, tt.lowest)
 			}
-			if got := Name(HighestCapacity(tt.list, DownSMAMaxMid)); got != tt.highestIs {
+			if got := Name(HighestCapacity(tt.list, policy.MetricDownSMAMaxMid)); got != tt.highestIs {
 				t.Errorf("HighestCapacity = %q, want %q", got, tt.highestIs)
 			}
 		})
-	}
-}
-
-func TestKnown(t *testing.T) {
-	idle := Prefix("idle", "10.0.1.2/24", RTT(0, 0, 0), Down(0, 0)) // measured, and nothing was there
-	bare := Prefix("bare", "10.0.2.2/24")
-	load := Prefix("load", "10.0.3.2/24")
-	load.Wifi = &policy.WifiStats{BSSLoad: true}
-	weak := Prefix("weak", "10.0.4.2/24")
-	weak.Wifi = &policy.WifiStats{Signal: -90}
-	for _, tt := range []struct {
-		m     Metric
-		p     *policy.Prefix
-		known bool
-	}{
-		{SRTTMin, idle, false}, {SRTTMin, A(), true}, {SRTTMin, bare, false},
-		{Conns, idle, true}, {Conns, bare, false},
-		{LossUp, idle, true}, {LossUp, bare, false},
-		{DownRate, idle, true}, {DownRate, bare, false},
-		{DownRateMax, idle, false}, {DownRateMax, A(), true},
-		{Stations, load, true}, {Stations, weak, false}, {Stations, bare, false},
-		{Signal, weak, true}, {Signal, load, false},
-		{Signal, Prefix("set", "10.0.5.2/24", Option("signal_strength", "0")), true},
-	} {
-		if _, known := tt.m.Known(tt.p); known != tt.known {
-			t.Errorf("%v of %s: known %v, want %v", tt.m, Name(tt.p), known, tt.known)
-		}
 	}
 }
 

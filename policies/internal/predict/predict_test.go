@@ -2,7 +2,6 @@ package predict
 
 import (
 	"math"
-	"slices"
 	"testing"
 	"time"
 
@@ -69,72 +68,6 @@ func TestMillisDuration(t *testing.T) {
 	}
 }
 
-func TestMetricNames(t *testing.T) {
-	names := MetricNames()
-	if len(names) != numMetrics {
-		t.Fatalf("%d names of %d metrics", len(names), numMetrics)
-	}
-	for i, name := range names {
-		if m, ok := ParseMetric(name); !ok || m != Metric(i) {
-			t.Errorf("ParseMetric(%q) = %v, %v", name, m, ok)
-		}
-	}
-	slices.Sort(names)
-	if len(slices.Compact(names)) != numMetrics {
-		t.Error("two metrics have one name")
-	}
-	if _, ok := ParseMetric("callback_duration_rate"); ok {
-		t.Error("a metric that nobody measures is known")
-	}
-}
-
-func TestEveryMetricIsRead(t *testing.T) {
-	p := Prefix("a", "10.0.1.2/24")
-	p.Stats = policy.PathStats{
-		Time: Now, SampleTime: Now, Conns: 1, SRTTMean: 2e6, SRTTMedian: 3e6, SRTTMin: 4e6, SRTTCurrent: 5e6, SRTTVariance: 6,
-		RTTVarMedian: 7e6, RTTVarMean: 8e6, LossUp: 0.5,
-	}
-	w := func(f policy.BytesPerSecond) policy.Windowed {
-		return policy.Windowed{Short: f, Mid: f + 1, Long: f + 2, VeryLong: f + 3}
-	}
-	p.Link = policy.LinkStats{
-		Time: Now, DownRateMaxTime: Now, UpRateMaxTime: Now, DownBytes: 20, UpBytes: 21, DownRate: 22, UpRate: 23, DownRateMax: 24, UpRateMax: 25,
-		DownSMA: 26, DownSMAMax: w(30), DownSMAMin: w(40), DownSMAQuantile: w(50), RxErrors: 60, TxErrors: 61,
-	}
-	p.Wifi = &policy.WifiStats{
-		Time: Now, Signal: -70, SignalAvg: -71, TxRate: 1e6, RxRate: 2e6, BSSLoad: true, Stations: 4, ChannelUtilization: 12.5, AvailableAdmissionCapacity: 9,
-	}
-	want := []float64{
-		2, 3, 4, 5, 6, 7, 8, 0.5, 1,
-		20, 21, 22, 23, 24, 25, 26, 30, 31, 32, 33, 40, 41, 42, 50, 51, 52, 60, 61,
-		-70, -71, 8, 16, 4, 12.5, 9,
-	}
-	bare := Prefix("b", "10.0.2.2/24")
-	noLoad := Prefix("c", "10.0.3.2/24")
-	noLoad.Wifi = &policy.WifiStats{Stations: 4, ChannelUtilization: 12.5, AvailableAdmissionCapacity: 9}
-	for m := range Metric(numMetrics) {
-		if got := m.Raw(p); got != want[m] {
-			t.Errorf("%v = %v, want %v", m, got, want[m])
-		}
-		if m.Time(p) != Now {
-			t.Errorf("%v has no time", m)
-		}
-		if got := m.Raw(bare); got != 0 {
-			t.Errorf("%v = %v for a prefix of which nothing is known", m, got)
-		}
-		if got := m.Raw(noLoad); got != 0 {
-			t.Errorf("%v = %v without a BSS Load element", m, got)
-		}
-		if !m.Time(bare).IsZero() {
-			t.Errorf("%v has a time for a prefix of which nothing is known", m)
-		}
-		configured := Prefix("d", "10.0.4.2/24", Option(m.String(), "77"))
-		if m.Raw(configured) != 77 || !m.Time(configured).IsZero() {
-			t.Errorf("%v = %v, configured as 77", m, m.Raw(configured))
-		}
-	}
-}
-
 func TestOptionOverridesMeasurement(t *testing.T) {
 	for _, tt := range []struct {
 		option string
@@ -142,7 +75,7 @@ func TestOptionOverridesMeasurement(t *testing.T) {
 	}{
 		{"30", 30}, {"0", 0}, {"-1", 0}, {"0.00005", 0}, {"1.7976931348623157e308", 0}, {"fast", 20},
 	} {
-		if got := SRTTMin.Value(A(Option("srtt_minimum_recent", tt.option))); got != tt.want {
+		if got := Value(policy.MetricSRTTMin, A(Option("srtt_minimum_recent", tt.option))); got != tt.want {
 			t.Errorf("configured as %q: %v, want %v", tt.option, got, tt.want)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 )
 
 // Term makes the score term of a metric, not a number where it is unknown.
-func (m Metric) Term(name string, unit policy.Unit, p *policy.Prefix) policy.Term {
-	v := m.Value(p)
+func Term(m policy.Metric, name string, unit policy.Unit, p *policy.Prefix) policy.Term {
+	v := Value(m, p)
 	if v == 0 {
 		v = math.NaN()
 	}
@@ -19,7 +19,7 @@ func (m Metric) Term(name string, unit policy.Unit, p *policy.Prefix) policy.Ter
 func AddRTT(scores []policy.Score) {
 	terms := make([]policy.Term, len(scores))
 	for i := range scores {
-		terms[i] = SRTTMin.Term("min rtt", policy.Milliseconds, scores[i].Prefix)
+		terms[i] = Term(policy.MetricSRTTMin, "min rtt", policy.Milliseconds, scores[i].Prefix)
 		scores[i].Terms = terms[i : i+1 : i+1]
 	}
 }
@@ -27,7 +27,7 @@ func AddRTT(scores []policy.Score) {
 // RTTOrUnknown is the minimum round-trip time of p, Unknown where there is none:
 // the rank of policies that like short ones.
 func RTTOrUnknown(p *policy.Prefix) Millis {
-	if v := SRTTMin.Value(p); v > Epsilon {
+	if v := Value(policy.MetricSRTTMin, p); v > Epsilon {
 		return Millis(v)
 	}
 	return Unknown

@@ -41,28 +41,39 @@ var (
 	panics    = counter("policy_panics_total", "Calls of the policy that panicked.", "policy")
 	managed   = gauge("prefixes", "Managed prefixes by health.", "health")
 
-	health      = gauge("prefix_health", "0 up, 1 suspect, 2 down.", "prefix", "interface")
-	cost        = gauge("prefix_cost", "0 free, 1 metered, 2 expensive, as beyond the budget.", "prefix", "interface")
-	limit       = gauge("prefix_budget_bytes", "Bytes that the interface may transfer in a month.", "prefix", "interface")
-	used        = gauge("prefix_budget_used_bytes", "Bytes that the interface has transferred in the month.", "prefix", "interface")
-	reset       = gauge("prefix_budget_reset_time_seconds", "When the month ends, since the epoch.", "prefix", "interface")
-	isDefault   = gauge("prefix_default", "1 if the prefix is a default one.", "prefix", "interface")
-	connections = gauge("prefix_connections", "TCP connections with a round-trip time.", "prefix", "interface")
-	srttMin     = gauge("prefix_srtt_min_seconds", "Minimum smoothed round-trip time of the last 10 minutes.", "prefix", "interface")
-	srttMedian  = gauge("prefix_srtt_median_seconds", "Median of the connections' smoothed round-trip times.", "prefix", "interface")
-	lossUp      = gauge("prefix_loss_up_ratio", "Median of the connections' lost to sent segments.", "prefix", "interface")
-	sampleTime  = gauge("prefix_sample_time_seconds", "When there was a connection to measure last, since the epoch.", "prefix", "interface")
-
-	down      = gauge("interface_receive_bytes_per_second", "Current receive rate.", "interface")
-	up        = gauge("interface_transmit_bytes_per_second", "Current transmit rate.", "interface")
-	downMax   = gauge("interface_receive_max_bytes_per_second", "Maximum receive rate of the last 10 minutes.", "interface")
-	upMax     = gauge("interface_transmit_max_bytes_per_second", "Maximum transmit rate of the last 10 minutes.", "interface")
-	downTotal = counter("interface_receive_bytes_total", "Bytes received.", "interface")
-	upTotal   = counter("interface_transmit_bytes_total", "Bytes sent.", "interface")
-	rxErrors  = counter("interface_receive_errors_total", "Receive errors.", "interface")
-	txErrors  = counter("interface_transmit_errors_total", "Transmit errors.", "interface")
-	signal    = gauge("interface_wifi_signal_dbm", "Signal strength.", "interface")
+	health     = gauge("prefix_health", "0 up, 1 suspect, 2 down.", "prefix", "interface")
+	cost       = gauge("prefix_cost", "0 free, 1 metered, 2 expensive, as beyond the budget.", "prefix", "interface")
+	limit      = gauge("prefix_budget_bytes", "Bytes that the interface may transfer in a month.", "prefix", "interface")
+	used       = gauge("prefix_budget_used_bytes", "Bytes that the interface has transferred in the month.", "prefix", "interface")
+	reset      = gauge("prefix_budget_reset_time_seconds", "When the month ends, since the epoch.", "prefix", "interface")
+	isDefault  = gauge("prefix_default", "1 if the prefix is a default one.", "prefix", "interface")
+	sampleTime = gauge("prefix_sample_time_seconds", "When there was a connection to measure last, since the epoch.", "prefix", "interface")
 )
+
+// exported is a metric under its name for Prometheus.
+type exported struct {
+	policy.Metric
+	figure
+}
+
+var ofPrefix = []exported{
+	{policy.MetricConns, gauge("prefix_connections", "TCP connections with a round-trip time.", "prefix", "interface")},
+	{policy.MetricSRTTMin, gauge("prefix_srtt_min_seconds", "Minimum smoothed round-trip time of the last 10 minutes.", "prefix", "interface")},
+	{policy.MetricSRTTMedian, gauge("prefix_srtt_median_seconds", "Median of the connections' smoothed round-trip times.", "prefix", "interface")},
+	{policy.MetricLossUp, gauge("prefix_loss_up_ratio", "Median of the connections' lost to sent segments.", "prefix", "interface")},
+}
+
+var ofLink = []exported{
+	{policy.MetricDownRate, gauge("interface_receive_bytes_per_second", "Current receive rate.", "interface")},
+	{policy.MetricUpRate, gauge("interface_transmit_bytes_per_second", "Current transmit rate.", "interface")},
+	{policy.MetricDownRateMax, gauge("interface_receive_max_bytes_per_second", "Maximum receive rate of the last 10 minutes.", "interface")},
+	{policy.MetricUpRateMax, gauge("interface_transmit_max_bytes_per_second", "Maximum transmit rate of the last 10 minutes.", "interface")},
+	{policy.MetricDownBytes, counter("interface_receive_bytes_total", "Bytes received.", "interface")},
+	{policy.MetricUpBytes, counter("interface_transmit_bytes_total", "Bytes sent.", "interface")},
+	{policy.MetricRxErrors, counter("interface_receive_errors_total", "Receive errors.", "interface")},
+	{policy.MetricTxErrors, counter("interface_transmit_errors_total", "Transmit errors.", "interface")},
+	{policy.MetricSignal, gauge("interface_wifi_signal_dbm", "Signal strength.", "interface")},
+}
 
 // sink sends samples; values that are no number are left out.
 type sink chan<- prometheus.Metric
@@ -116,36 +127,24 @@ func (s sink) prefix(p *policy.Prefix) {
 		s.put(reset, seconds(b.Reset), labels...)
 	}
 	s.put(isDefault, truth(p.Default), labels...)
-	st := &p.Stats
-	if !st.Time.IsZero() {
-		s.put(connections, float64(st.Conns), labels...)
-	}
-	if st.SampleTime.IsZero() {
-		return
-	}
-	s.put(sampleTime, seconds(st.SampleTime), labels...)
-	s.put(lossUp, st.LossUp, labels...)
-	if st.SRTTMin > 0 {
-		s.put(srttMin, st.SRTTMin.Seconds(), labels...)
-	}
-	if st.SRTTMedian > 0 {
-		s.put(srttMedian, st.SRTTMedian.Seconds(), labels...)
-	}
+	s.put(sampleTime, seconds(p.Stats.SampleTime), labels...)
+	s.measured(p, ofPrefix, labels...)
 }
 
-func (s sink) link(p *policy.Prefix) {
-	if l := &p.Link; !l.Time.IsZero() {
-		s.put(down, float64(l.DownRate), p.Interface)
-		s.put(up, float64(l.UpRate), p.Interface)
-		s.put(downMax, float64(l.DownRateMax), p.Interface)
-		s.put(upMax, float64(l.UpRateMax), p.Interface)
-		s.put(downTotal, float64(l.DownBytes), p.Interface)
-		s.put(upTotal, float64(l.UpBytes), p.Interface)
-		s.put(rxErrors, float64(l.RxErrors), p.Interface)
-		s.put(txErrors, float64(l.TxErrors), p.Interface)
-	}
-	if w := p.Wifi; w != nil && w.Signal != 0 {
-		s.put(signal, float64(w.Signal), p.Interface)
+func (s sink) link(p *policy.Prefix) { s.measured(p, ofLink, p.Interface) }
+
+// measured sends what is known of p in the unit that Prometheus wants: seconds
+// for milliseconds.
+func (s sink) measured(p *policy.Prefix, list []exported, labels ...string) {
+	for _, e := range list {
+		v, ok := e.Measured(p)
+		if !ok {
+			continue
+		}
+		if e.Symbol() == "ms" {
+			v /= 1000
+		}
+		s.put(e.figure, v, labels...)
 	}
 }
 

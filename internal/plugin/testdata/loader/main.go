@@ -59,8 +59,8 @@ func ask(loader *plugin.Loader, q question) (answer, error) {
 	}
 	prefix := &policy.Prefix{
 		Interface: "lo", Default: true,
-		Prefix: netip.MustParsePrefix("127.0.0.0/8"),
-		Addrs:  []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+		CIDR:  netip.MustParsePrefix("127.0.0.0/8"),
+		Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 	}
 	prefixes := []*policy.Prefix{prefix}
 	p, err := newPolicy(policy.Config{Name: "test", Prefixes: prefixes, Settings: q.Settings})
