@@ -22,6 +22,10 @@ const (
 	// two rounds of 5 s.
 	defaultResolveTimeout = 10 * time.Second
 
+	// How long a late answer is waited for, to keep the connection: longer than a
+	// policy is let think.
+	lateWait = 10 * time.Second
+
 	maxIdleLinks = 8 // more requests at once open further connections
 
 	// One late answer on a busy host is no outage: the first pause is as short
@@ -67,7 +71,8 @@ type Daemon struct {
 	connect func(context.Context) (net.Conn, error) // replaced by tests; nil: dialDaemon
 
 	mu        sync.Mutex
-	idle      []*link // most recently used last
+	idle      []*link            // most recently used last
+	late      map[*link]struct{} // wait for answers that nobody wants any more
 	notBefore time.Time
 	// lastFailure is when backoff was last raised.
 	lastFailure time.Time
@@ -80,6 +85,7 @@ type Daemon struct {
 	deferred    bool        // reportTimer runs
 	reporting   bool
 	reporter    sync.WaitGroup
+	reading     sync.WaitGroup // of late answers
 }
 
 // Reasons not to ask the daemon.
@@ -98,8 +104,13 @@ func (d *Daemon) Close() error {
 		d.reportTimer.Stop()
 		d.deferred = false
 	}
+	for l := range d.late {
+		l.close() // which ends the wait
+	}
+	clear(d.late)
 	d.mu.Unlock()
 	d.reporter.Wait()
+	d.reading.Wait()
 	d.dropIdle()
 	return nil
 }
@@ -153,7 +164,7 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.F
 			d.succeeded(l)
 			return f, nil
 		}
-		l.close()
+		d.giveUp(l)
 		if l.features&wire.FeatureNoResolve != 0 && wait > d.decisionTimeout() && errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err // a slow resolver; the daemon itself has answered before
 		}
@@ -196,28 +207,60 @@ func (d *Daemon) link(ctx context.Context, deadline time.Time) (_ *link, reused 
 		return l, true, nil
 	}
 	d.mu.Unlock()
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	connecting, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	connect := d.connect
 	if connect == nil {
 		connect = d.dialDaemon
 	}
-	nc, err := connect(ctx)
+	nc, err := connect(connecting)
 	if err != nil {
 		return nil, false, err
 	}
 	l := &link{nc: nc, reader: wire.NewReader(nc)}
 	if err := l.hello(ctx, deadline); err != nil {
-		l.close()
+		d.giveUp(l)
 		return nil, false, err
 	}
 	return l, false, nil
+}
+
+// giveUp closes l, which has failed. If it owes no more than a late answer, that is
+// read away and l kept: a connection for each late answer would load a daemon that
+// is busy already.
+func (d *Daemon) giveUp(l *link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !l.owes || len(d.late) >= maxIdleLinks {
+		l.close()
+		return
+	}
+	if d.late == nil {
+		d.late = map[*link]struct{}{}
+	}
+	d.late[l] = struct{}{}
+	d.reading.Go(func() {
+		err := l.readAway(lateWait)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		_, wanted := d.late[l]
+		delete(d.late, l)
+		if err != nil || !wanted {
+			l.close()
+			return
+		}
+		d.keepLocked(l)
+	})
 }
 
 func (d *Daemon) succeeded(l *link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.backoff, d.outage = 0, false
+	d.keepLocked(l)
+}
+
+func (d *Daemon) keepLocked(l *link) {
 	if l.broken || len(d.idle) >= maxIdleLinks {
 		l.close()
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -165,6 +166,73 @@ func TestDaemonBackoff(t *testing.T) {
 		}
 		_ = d.Close()
 		time.Sleep(2 * time.Hour) // let the slow answers end
+	})
+}
+
+// An answer that comes too late is read away: the connection is used again, and the
+// next answer is that to the next request.
+func TestLateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var delay atomic.Int64
+		asked := 0
+		connect := pipeDaemon(func() time.Duration { return time.Duration(delay.Load()) })
+		d := &Daemon{connect: func(ctx context.Context) (net.Conn, error) { asked++; return connect(ctx) }}
+		ask := func(host string, takes time.Duration) (string, error) {
+			delay.Store(int64(takes))
+			var ans wire.Message
+			_, err := d.ask(t.Context(), func(wire.Features) (*wire.Message, time.Duration) {
+				return &wire.Message{Action: wire.ActionSocketConnectRequest, Context: wire.Context{Hostname: host}}, 0
+			}, &ans)
+			return ans.Context.Hostname, err
+		}
+		for _, tt := range []struct {
+			takes time.Duration
+			pause time.Duration // behind it
+			late  bool
+			conns int // made until then
+		}{
+			{60, 1000, true, 1}, // the greeting
+			{20, 0, false, 1},
+			{49, 0, false, 1},
+			{51, 1000, true, 1}, // the request
+			{1, 0, false, 1},
+			{9000, 20000, true, 1},
+			{1, 0, false, 1},
+			{lateWait / time.Millisecond * 2, 60000, true, 1}, // is not waited for
+			{1, 0, false, 2},
+		} {
+			host := fmt.Sprintf("h%d", tt.takes)
+			got, err := ask(host, tt.takes*time.Millisecond)
+			if late := errors.Is(err, os.ErrDeadlineExceeded); late != tt.late || !late && (err != nil || got != host) || asked != tt.conns {
+				t.Errorf("an answer after %v ms: for %q, %v, %d connections; want for %q, late %t, %d", int(tt.takes), got, err, asked, host, tt.late, tt.conns)
+			}
+			time.Sleep(tt.pause * time.Millisecond)
+		}
+		_ = d.Close()
+		time.Sleep(time.Hour) // let the slow answers end
+	})
+}
+
+// Nobody waits for late answers once the Daemon is closed.
+func TestCloseWithLateAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{connect: pipeDaemon(func() time.Duration { return time.Minute })}
+		var burst sync.WaitGroup
+		for range 2 * maxIdleLinks {
+			burst.Go(func() { _, _ = d.decide(t.Context(), target{host: "h"}, false, nil) })
+		}
+		burst.Wait()
+		d.mu.Lock()
+		if n := len(d.late); n != maxIdleLinks {
+			t.Errorf("%d late answers are waited for", n)
+		}
+		d.mu.Unlock()
+		begun := time.Now()
+		_ = d.Close()
+		if took := time.Since(begun); took != 0 || len(d.late) != 0 || len(d.idle) != 0 {
+			t.Errorf("closed after %v, with %d and %d connections", took, len(d.late), len(d.idle))
+		}
+		time.Sleep(time.Hour) // let the slow answers end
 	})
 }
 

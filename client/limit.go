@@ -42,6 +42,13 @@ func (l *limit) end() (inTime bool) {
 	return !l.over
 }
 
+// resume says that what was interrupted can go on.
+func (l *limit) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = false
+}
+
 func (l *limit) fire(nc net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,9 @@ type link struct {
 	out      []byte
 	id       uuid.UUID     // of the connection, from the first answer
 	features wire.Features // of the daemon
-	broken   bool          // not to be used again
+	broken   bool          // not to be used again, or not before the answer that it owes
+	calls    wire.Calls    // of the last request
+	owes     bool          // the answer to the last request did not come in time
 	limit    limit
 }
 
@@ -36,15 +39,18 @@ func (l *link) hello(ctx context.Context, deadline time.Time) error {
 		return err
 	}
 	if l.broken {
+		if err := ctx.Err(); err != nil {
+			return err // the interruption came with the answer
+		}
 		return errors.New("daemon sent more than an answer")
 	}
 	return nil
 }
 
 // exchange sends req and reads its answer. After an error the connection must
-// be closed.
-func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) error {
-	req.Context.ID = l.id
+// be closed, unless it owes the answer.
+func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) (err error) {
+	req.Context.ID, l.calls = l.id, req.Context.Calls
 	req.Features = features
 	out, _, err := req.AppendFit(l.out[:0])
 	if err != nil {
@@ -53,19 +59,32 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.
 	l.out = out
 	l.limit.begin(l.nc, deadline)
 	stop := context.AfterFunc(ctx, func() { interrupt(l.nc) })
+	sent := false
 	defer func() {
 		inTime := l.limit.end()
-		if !stop() || !inTime {
+		switch {
+		case !stop():
 			l.broken = true // by the interruption, even if it came too late
+		case inTime:
+		case err == nil:
+			l.resume() // the answer came in the moment of the limit
+		default:
+			l.broken, l.owes = true, sent && errors.Is(err, os.ErrDeadlineExceeded)
 		}
 	}()
 	if _, err := l.nc.Write(out); err != nil {
 		return err
 	}
+	sent = true
 	if err := l.reader.Read(ans); err != nil {
 		return err
 	}
-	id, ok := wire.AcceptID(l.id, req.Context.Calls, ans.Context.ID)
+	return l.take(ans)
+}
+
+// take notes what an answer to a request says about the connection.
+func (l *link) take(ans *wire.Message) error {
+	id, ok := wire.AcceptID(l.id, l.calls, ans.Context.ID)
 	if !ok {
 		return errForeignID
 	}
@@ -74,5 +93,32 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.
 	if l.reader.Buffered() > 0 {
 		l.broken = true // nothing may come unasked
 	}
+	return nil
+}
+
+// resume undoes an interruption by the limit.
+func (l *link) resume() {
+	l.limit.resume()
+	_ = l.nc.SetDeadline(time.Time{})
+}
+
+// readAway waits for the answer that the link owes, so that the next one read is
+// the answer to the next request.
+func (l *link) readAway(wait time.Duration) error {
+	if err := l.nc.SetDeadline(time.Now().Add(wait)); err != nil {
+		return err
+	}
+	var ans wire.Message
+	if err := l.reader.Read(&ans); err != nil {
+		return err
+	}
+	l.broken, l.owes = false, false
+	if err := l.take(&ans); err != nil {
+		return err
+	}
+	if l.broken {
+		return errors.New("daemon sent more than an answer")
+	}
+	l.resume()
 	return nil
 }
