@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -62,7 +63,7 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 	if err != nil {
 		text("err", err.Error())
 	}
-	log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
+	log.LogAttrs(context.Background(), slog.LevelInfo, service.AccessMessage, attrs...)
 }
 
 // replyOf is what the client was told: what breaks a connection later is

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
@@ -21,8 +22,7 @@ type outgoing struct {
 	dialer  *client.Dialer
 	chooser *chooser
 	mistake func(*socks.Request, *mistake) // is told of intents that make no sense
-	log     *slog.Logger
-	manager atomic.Bool // took part when it was last asked
+	manager attendance
 }
 
 // newOutgoing asks the manager at the path socket, "" for where it is usually.
@@ -31,7 +31,7 @@ func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistak
 		dialer:  &client.Dialer{Daemon: &client.Daemon{Path: socket}, Net: net.Dialer{ControlContext: socks.CheckDial}},
 		chooser: c,
 		mistake: mistake,
-		log:     log,
+		manager: attendance{log: log},
 	}
 }
 
@@ -63,7 +63,7 @@ func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch 
 	d.mu.Lock()
 	d.err = dec.Err()
 	d.mu.Unlock()
-	o.takesPart(dec.Err())
+	o.manager.note(dec.Err(), time.Now())
 	return dec, nil
 }
 
@@ -163,23 +163,10 @@ func replyable(err error) error {
 	return &socks.Error{Reply: socks.HostUnreachable, Err: err}
 }
 
-// takesPart says so when the manager comes, or goes by err.
-func (o *outgoing) takesPart(err error) {
-	here := err == nil
-	if o.manager.Swap(here) == here {
-		return
-	}
-	if here {
-		o.log.Info("the Multi Access Manager chooses the network now")
-	} else {
-		o.log.Warn("the Multi Access Manager is not there: the host's routes choose the network", "err", err)
-	}
-}
-
 // check asks whether the manager is there, for a line at start.
 func (o *outgoing) check(ctx context.Context) error {
 	err := o.dialer.Daemon.Ping(ctx)
-	o.manager.Store(err == nil)
+	o.manager.begin(err == nil)
 	return err
 }
 

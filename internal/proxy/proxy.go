@@ -46,7 +46,7 @@ type Proxy struct {
 func New(options Options, log *slog.Logger) (*Proxy, error) {
 	p := &Proxy{options: options, log: log, listeners: map[string]net.Listener{}}
 	p.server = socks.New(socks.Config{})
-	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.Load() })
+	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.present() })
 	p.mistakes = newMistakes(log, p.metrics.mistakes)
 	p.unknown = newUndecided(log)
 	c, err := options.load()
@@ -127,7 +127,7 @@ func (p *Proxy) adoptLocked(c *settings) error {
 	choose := &chooser{header: c.header, rules: c.intents, learnt: learnt, ports: c.portIntents, who: who, identify: c.identify}
 	out := newOutgoing(c.socket, choose, p.mistakes.note, p.log)
 	if old := p.out.Swap(out); old != nil {
-		out.manager.Store(old.manager.Load())
+		out.manager.begin(old.manager.present())
 		old.close()
 	}
 	p.server.Reconfigure(p.socksConfig(c, out, auth))

@@ -12,12 +12,16 @@ import (
 // Handler is a slog.Handler that writes to a Spool, in a form that a reload can
 // change. Loggers derived from it keep the form that they were made with; the
 // daemons derive none. It says how many messages were lost as soon as there is
-// room again.
+// room again. A message that is said again and again, with whatever details, is
+// said 20 times in a minute; what comes in addition is counted, and its last line
+// told at the end of the minute. Messages at debug level, those of [AccessMessage]
+// and those about reloads are said always.
 type Handler struct {
 	spool   *Spool
 	to      io.Writer
 	options slog.HandlerOptions
 	form    atomic.Pointer[slog.Handler]
+	repeats *repeats
 }
 
 var _ slog.Handler = (*Handler)(nil)
@@ -26,6 +30,10 @@ var _ slog.Handler = (*Handler)(nil)
 func (s *Spool) Handler(w io.Writer, level slog.Leveler) *Handler {
 	h := &Handler{spool: s, to: s.Writer(w), options: slog.HandlerOptions{Level: level}}
 	h.SetJSON(false)
+	h.repeats = newRepeats(h.say)
+	s.mu.Lock()
+	s.handlers = append(s.handlers, h)
+	s.mu.Unlock()
 	return h
 }
 
@@ -44,7 +52,9 @@ func (h *Handler) current() slog.Handler { return *h.form.Load() }
 func (h *Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.current().Enabled(ctx, l) }
 
 // Handle implements slog.Handler.
-func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
+func (h *Handler) Handle(ctx context.Context, r slog.Record) error { return h.repeats.take(ctx, r) }
+
+func (h *Handler) say(ctx context.Context, r slog.Record) error {
 	if n := h.spool.Lost(); n > 0 {
 		lost := slog.NewRecord(r.Time, slog.LevelWarn, "messages were lost, because nobody read them", 0)
 		lost.AddAttrs(slog.Int("n", n))

@@ -99,14 +99,17 @@ func Heartbeat() (time.Duration, error) {
 	return limit / 2, nil
 }
 
+// What is said of reloads.
+const reloaded, notReloaded = "reloaded", "not reloaded; "
+
 // Reload has reload read the configuration again, tells the service manager
 // meanwhile, and logs how it went; kept says what goes on after an error.
 func Reload(log *slog.Logger, reload func() error, kept string) {
 	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
 	if err := reload(); err != nil {
-		log.Error("not reloaded; "+kept, "err", err)
+		log.Error(notReloaded+kept, "err", err)
 	} else {
-		log.Info("reloaded")
+		log.Info(reloaded)
 	}
 	Ready()
 }

@@ -25,6 +25,8 @@ type Spool struct {
 	size    int // of waiting, in bytes
 	lost    int
 	closed  bool
+	// handlers may have something left to say at the end.
+	handlers []*Handler
 }
 
 type piece struct {
@@ -97,6 +99,12 @@ func (s *Spool) run() {
 // Close drops what is written from now on, and waits until what was written
 // before is passed on, for limit at most. It may be called once.
 func (s *Spool) Close(limit time.Duration) {
+	s.mu.Lock()
+	handlers := s.handlers
+	s.mu.Unlock()
+	for _, h := range handlers {
+		h.repeats.stop()
+	}
 	s.mu.Lock()
 	s.closed = true
 	s.changed.Signal()

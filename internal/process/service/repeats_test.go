@@ -1,0 +1,88 @@
+package service
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What somebody can make a daemon say as often as they like costs a bounded number
+// of lines; how often, and what was said last, is told.
+func TestRepeatedMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSpool()
+		var got bytes.Buffer
+		log := slog.New(s.Handler(&got, slog.LevelDebug))
+		lines := func() []string {
+			synctest.Wait()
+			text := regexp.MustCompile(`time=\S+ `).ReplaceAllString(got.String(), "")
+			got.Reset()
+			return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+		}
+		for i := range 1000 {
+			log.Warn("late", "err", fmt.Sprint("n", i))
+			log.Info("here again")
+		}
+		log.Error("late") // another message
+		all := lines()
+		if len(all) != 2*repeatsSaid+1 || all[0] != "level=WARN msg=late err=n0" || all[len(all)-1] != "level=ERROR msg=late" {
+			t.Errorf("%d lines: %q", len(all), all)
+		}
+		time.Sleep(repeatsPeriod)
+		want := []string{
+			fmt.Sprintf("level=WARN msg=late err=n999 repeated=%d", 1000-repeatsSaid),
+			fmt.Sprintf("level=INFO msg=\"here again\" repeated=%d", 1000-repeatsSaid),
+		}
+		if diff := cmp.Diff(want, lines()); diff != "" {
+			t.Errorf("after the period (-want +got)\n%s", diff)
+		}
+		log.Warn("late")
+		if diff := cmp.Diff([]string{"level=WARN msg=late"}, lines()); diff != "" {
+			t.Errorf("in the next period (-want +got)\n%s", diff)
+		}
+		time.Sleep(10 * repeatsPeriod)
+		if diff := cmp.Diff([]string{""}, lines()); diff != "" {
+			t.Errorf("when all is quiet (-want +got)\n%s", diff)
+		}
+		for range 2 * repeatsSaid {
+			log.Debug("detail")
+			log.Info(AccessMessage, "client", "127.0.0.1")
+			Reload(log, func() error { return errors.New("no") }, "all stays")
+			Reload(log, func() error { return nil }, "")
+			log.Warn("late")
+		}
+		if n, want := len(lines()), 4*2*repeatsSaid+repeatsSaid; n != want {
+			t.Errorf("%d lines of what was asked for, want %d", n, want)
+		}
+		s.Close(time.Minute)
+		if diff := cmp.Diff([]string{fmt.Sprintf("level=WARN msg=late repeated=%d", repeatsSaid)}, lines()); diff != "" {
+			t.Errorf("at the end (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// Many messages are not all remembered.
+func TestManyMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSpool()
+		var got bytes.Buffer
+		h := s.Handler(&got, slog.LevelInfo)
+		log := slog.New(h)
+		for i := range 2 * maxMessages {
+			log.Info(fmt.Sprint("message ", i))
+		}
+		synctest.Wait()
+		if n := strings.Count(got.String(), "\n"); n != 2*maxMessages || len(h.repeats.messages) != maxMessages {
+			t.Errorf("%d lines, %d remembered", n, len(h.repeats.messages))
+		}
+		s.Close(time.Minute)
+	})
+}
