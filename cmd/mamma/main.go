@@ -34,15 +34,15 @@ that has a default route.
 
   mamma                          run with the automatic configuration
   mamma --init > policy.conf     write a file to start from
-  mamma --check policy.conf      say what is wrong with it
-  mamma policy.conf              run with it
+  mamma --check policy.conf      print what is wrong with this file
+  mamma policy.conf              run with this file
 
 Flags:
 `
 
 const usageEnd = `
-Signals: HUP reads the file again; if anything is wrong with it, the old state
-keeps running. USR1 writes the state to standard output. TERM and INT stop.
+Signals: HUP reads the file again; if anything in it is wrong, the old
+configuration stays. USR1 writes the state to standard output. TERM and INT stop.
 
 Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
 `
@@ -111,8 +111,8 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.log.AddTo(fs)
 	fs.BoolVar(&f.trace, "trace-protocol", false, "log every request and answer, decoded, at debug level")
 	fs.BoolVar(&f.profiling, "profiling", false, "let root and mamma's user take profiles (mammactl profile)")
-	fs.StringVar(&f.check, "check", "", "read `file`, say what is wrong with it, and exit")
-	fs.StringVar(&f.convert, "convert", "", "print `file`, in the original grammar, as HCL, and exit")
+	fs.StringVar(&f.check, "check", "", "read `file`, print what is wrong with it, and exit")
+	fs.StringVar(&f.convert, "convert", "", "print `file`, a configuration of the Socket Intents prototype, as HCL, and exit")
 	fs.BoolVar(&f.init, "init", false, "print a configuration for this host to start from, and exit")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 	help := fs.BoolP("help", "h", false, "print this and exit")

@@ -18,12 +18,12 @@ control_socket = "/run/mamma/control.sock"
 # none.
 control_group = "adm"
 
-# A second path of the request socket, for programs built against the original
-# library, which know only /tmp/muacc. Default: off.
+# A second path of the request socket, for programs built against the library of
+# the original Socket Intents prototype, which know only /tmp/muacc. Default: off.
 compat_socket = "/tmp/muacc"
 
 # A FIFO that takes run-time configuration strings for the policy, one a line,
-# as the original did at /tmp/mam_config_fifo. Default: off.
+# as the Socket Intents prototype had at /tmp/mam_config_fifo. Default: off.
 compat_fifo = "/tmp/mam_config_fifo"
 
 # Where policies are searched that are plugins and named without a directory.
@@ -78,13 +78,14 @@ log {
 }
 
 sampling {
-  # Time between two measurements. Default: "100ms", the original's. Between
-  # "10ms", as a pass over many connections takes milliseconds, and "10s", as
-  # rates are also averaged over windows of that length.
+  # Time between two measurements. Default: "100ms", as in the Socket Intents
+  # prototype. Between "10ms", as a pass over many connections takes milliseconds,
+  # and "10s", as rates are also averaged over windows of that length.
   interval = "100ms"
 }
 
-# The measurement logs of the original, as comma-separated lines. Default: off.
+# The measurement logs of the Socket Intents prototype, as comma-separated lines.
+# Default: off.
 logs {
   prefixes   = "/tmp/metrics_prefix.log"
   interfaces = "/tmp/metrics_interface.log"
@@ -152,7 +153,8 @@ prefix "192.0.2.0/24" {
   # day. Default: 1.
   budget_reset = 1
   # Whether the name servers that systemd knows for the interface are asked where
-  # none are given here. Default: true (false in the original grammar).
+  # none are given here. Default: true (false in files of
+  # the Socket Intents prototype).
   link_dns = true
   # The name servers to ask on this network, with port if it is not 53.
   # Default: those of link_dns, and without any the host's own resolver.
