@@ -178,7 +178,7 @@ func appendRoute(routes []Route, r netlink.Route) []Route {
 			p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
 	}
-	out := Route{Table: r.Table, Type: routeType(r.Type), Prefix: p, Index: r.LinkIndex, Gateway: gateway(r.Gw, r.Via), Metric: r.Priority}
+	out := Route{Table: r.Table, Type: routeType(r.Type), Prefix: p, Index: r.LinkIndex, Gateway: gateway(r.Gw, r.Via), Metric: r.Priority, Metrics: MetricsOf(&r)}
 	if len(r.MultiPath) == 0 {
 		if r.Flags&unix.RTNH_F_DEAD != 0 {
 			return routes

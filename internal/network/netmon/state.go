@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
@@ -141,6 +143,33 @@ type Route struct {
 	Index   int          // of the interface, 0 if the type has none
 	Gateway netip.Addr   // invalid: on the link
 	Metric  int          // lower is better
+	Metrics Metrics
+}
+
+// Metrics are what connections by a route are told to heed, as ip-route(8) names
+// them; zero values are not set.
+type Metrics struct {
+	MTU, AdvMSS, InitCwnd, InitRwnd, QuickAck, Window, HopLimit int
+	CWnd, SSThresh, Reordering, Features                        int
+	RTT, RTTVar, RTOMin                                         int // in the kernel's units
+	Congestion                                                  string
+	MTULock                                                     bool // no path MTU discovery
+}
+
+// MetricsOf reads the metrics of a route.
+func MetricsOf(r *netlink.Route) Metrics {
+	return Metrics{
+		MTU: r.MTU, AdvMSS: r.AdvMSS, InitCwnd: r.InitCwnd, InitRwnd: r.InitRwnd, QuickAck: r.QuickACK, Window: r.Window, HopLimit: r.Hoplimit,
+		CWnd: r.Cwnd, SSThresh: r.Ssthresh, Reordering: r.Reordering, Features: r.Features,
+		RTT: r.Rtt, RTTVar: r.RttVar, RTOMin: r.RtoMin, Congestion: r.Congctl, MTULock: r.MTULock,
+	}
+}
+
+// Set writes the metrics into a route.
+func (m Metrics) Set(r *netlink.Route) {
+	r.MTU, r.AdvMSS, r.InitCwnd, r.InitRwnd, r.QuickACK, r.Window, r.Hoplimit = m.MTU, m.AdvMSS, m.InitCwnd, m.InitRwnd, m.QuickAck, m.Window, m.HopLimit
+	r.Cwnd, r.Ssthresh, r.Reordering, r.Features = m.CWnd, m.SSThresh, m.Reordering, m.Features
+	r.Rtt, r.RttVar, r.RtoMin, r.Congctl, r.MTULock = m.RTT, m.RTTVar, m.RTOMin, m.Congestion, m.MTULock
 }
 
 // Default tells whether the route leads to everywhere: a default route, one of

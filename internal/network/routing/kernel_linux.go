@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/netmon"
 )
 
 // ErrCapability means that the process may not change routes.
@@ -181,6 +183,7 @@ func (r Route) encode() *netlink.Route {
 	default:
 		out.Gw = r.Gateway.AsSlice()
 	}
+	r.Metrics.Set(out)
 	if r.OnLink {
 		out.SetFlag(netlink.FLAG_ONLINK)
 	}
@@ -204,7 +207,7 @@ func (k *Kernel) routes() ([]Route, error) {
 				return true // ours by number only
 			}
 			out = append(out, Route{
-				Table: r.Table, Prefix: prefixOf(r.Dst, f), Index: r.LinkIndex, Gateway: gatewayOf(r), Metric: r.Priority,
+				Table: r.Table, Prefix: prefixOf(r.Dst, f), Index: r.LinkIndex, Gateway: gatewayOf(r), Metric: r.Priority, Metrics: netmon.MetricsOf(&r),
 			})
 			return true
 		})

@@ -31,6 +31,7 @@ type Route struct {
 	Gateway netip.Addr // invalid: on the link
 	Metric  int
 	OnLink  bool // the gateway is reached though no route says so
+	Metrics netmon.Metrics
 }
 
 // Rule leads packets from an address to a table.
@@ -114,8 +115,9 @@ func (e *TooLargeError) Error() string {
 		e.Routes, e.Rules, e.Tables, MaxEntries, LastTable-FirstTable+1)
 }
 
-// Plan tells what the given prefixes need on a host. Prefixes without a default
-// route on their interface need nothing, as nothing would be gained. The size of
+// Plan tells what the given prefixes need on a host. Those from which the kernel would send
+// nothing by their interface need nothing: the routes to everywhere that it has are for
+// others, such as the sources of another prefix. The size of
 // a plan is that of the prefixes' addresses and the host's routes added, not
 // multiplied. Of one that is too large it is a *TooLargeError.
 func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error) {
@@ -146,7 +148,7 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 	}
 	for _, p := range nets.Prefixes() {
 		l := links[linkOf(&p)]
-		if !managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] || p.Scope != netmon.ScopeGlobal || p.Loopback || l == nil || len(l.defaults) == 0 {
+		if !managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] || !p.HasDefault && !p.OwnLink || l == nil || len(l.defaults) == 0 {
 			continue
 		}
 		own := content{link: linkOf(&p)}
@@ -229,7 +231,7 @@ func routesByLink(nets *netmon.Snapshot) map[link]*linkRoutes {
 			l = &linkRoutes{}
 			links[key] = l
 		}
-		own := Route{Prefix: r.Prefix, Index: r.Index, Gateway: r.Gateway, Metric: r.Metric}
+		own := Route{Prefix: r.Prefix, Index: r.Index, Gateway: r.Gateway, Metric: r.Metric, Metrics: r.Metrics}
 		switch {
 		case r.Table == netmon.TableMain && !r.Default():
 			l.others = append(l.others, own)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -46,6 +47,51 @@ func shown(p Plan) []string {
 		out = append(out, line)
 	}
 	return out
+}
+
+// farReaching has the kernel send from each address by its interface to everywhere.
+func farReaching(s netmon.State) netmon.State {
+	s.Ways = map[netmon.Vantage]oracle.Way{}
+	for _, a := range s.Addrs {
+		way := oracle.Way{Verdict: oracle.Sent, Hop: oracle.Hop{Index: a.Index}}
+		s.Ways[netmon.Vantage{Source: a.Prefix.Addr()}] = way
+		s.Ways[netmon.Vantage{Source: a.Prefix.Addr(), Device: a.Index}] = way
+	}
+	return s
+}
+
+// Routes to everywhere that are for other sources are not a prefix's own.
+func TestPlanForOthers(t *testing.T) {
+	state := farReaching(netmon.State{
+		Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}},
+		Addrs: []netmon.Addr{
+			{Index: 2, Prefix: netip.MustParsePrefix("2a00:a::23/64"), Scope: netmon.ScopeGlobal},
+			{Index: 2, Prefix: netip.MustParsePrefix("2a00:b::9/64"), Scope: netmon.ScopeGlobal},
+		},
+		Routes: []netmon.Route{route(netmon.TableMain, 2, "::/0", "fe80::1", 512)},
+	})
+	for v := range state.Ways {
+		if v.Source == netip.MustParseAddr("2a00:b::9") {
+			delete(state.Ways, v)
+		}
+	}
+	nets := netmon.NewSnapshot(state)
+	var ids []policy.PrefixID
+	for _, p := range nets.Prefixes() {
+		ids = append(ids, policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix})
+	}
+	plan, err := new(Tables).Plan(ids, nets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range plan.Rules {
+		if r.Source != netip.MustParseAddr("2a00:a::23") {
+			t.Errorf("rule %+v", r)
+		}
+	}
+	if len(plan.Rules) == 0 {
+		t.Error("nothing for the prefix whose routes they are")
+	}
 }
 
 func TestPlan(t *testing.T) {
@@ -138,7 +184,7 @@ func TestPlan(t *testing.T) {
 			for _, a := range tt.addrs {
 				state.Addrs = append(state.Addrs, netmon.Addr{Index: 2, Prefix: netip.MustParsePrefix(a), Scope: netmon.ScopeGlobal})
 			}
-			nets := netmon.NewSnapshot(state)
+			nets := netmon.NewSnapshot(farReaching(state))
 			var ids []policy.PrefixID
 			for _, p := range nets.Prefixes() {
 				ids = append(ids, policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix})
@@ -158,7 +204,7 @@ func TestPlan(t *testing.T) {
 // Two interfaces in the same network: what is on the link is looked for in a
 // table of the link's own, where table main has the other's.
 func TestPlanTwins(t *testing.T) {
-	nets := netmon.NewSnapshot(netmon.State{
+	nets := netmon.NewSnapshot(farReaching(netmon.State{
 		Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}, {Index: 3, Name: "b", Up: true, Running: true}},
 		Addrs: []netmon.Addr{
 			{Index: 2, Prefix: netip.MustParsePrefix("10.0.0.2/24"), Scope: netmon.ScopeGlobal},
@@ -168,7 +214,7 @@ func TestPlanTwins(t *testing.T) {
 			route(netmon.TableMain, 2, "10.0.0.0/24", "", 100), route(netmon.TableMain, 2, "0.0.0.0/0", "10.0.0.1", 100),
 			route(netmon.TableMain, 3, "10.0.0.0/24", "", 600), route(netmon.TableMain, 3, "0.0.0.0/0", "10.0.0.1", 600),
 		},
-	})
+	}))
 	var tables Tables
 	got, err := tables.Plan([]policy.PrefixID{{Interface: "a", Prefix: nets.Prefixes()[0].Prefix}, {Interface: "b", Prefix: nets.Prefixes()[0].Prefix}}, nets)
 	if err != nil {
@@ -207,7 +253,7 @@ func host(links, networks, routes int) (*netmon.Snapshot, []policy.PrefixID) {
 			s.Routes = append(s.Routes, netmon.Route{Table: netmon.TableMain, Index: index, Prefix: p, Gateway: gateway})
 		}
 	}
-	return netmon.NewSnapshot(s), ids
+	return netmon.NewSnapshot(farReaching(s)), ids
 }
 
 // A plan grows with networks and routes, not with their product, and with no more
