@@ -19,11 +19,7 @@ var (
 
 // New makes the policy. Its one setting is logfile.
 func New(cfg policy.Config) (policy.Policy, error) {
-	base, err := arrival.Decode(cfg, &struct{}{})
-	if err != nil {
-		return nil, err
-	}
-	return &Policy{base}, nil
+	return arrival.New(cfg, &struct{}{}, func(base arrival.Base) policy.Policy { return &Policy{base} })
 }
 
 // LogLine gives the line of doc/original/policies.md section 9.

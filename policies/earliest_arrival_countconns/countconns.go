@@ -19,10 +19,8 @@ var (
 
 // New makes the policy. Its one setting is logfile.
 func New(cfg policy.Config) (policy.Policy, error) {
-	base, err := arrival.Decode(cfg, &struct{}{})
-	if err != nil {
-		return nil, err
-	}
-	base.Counts = arrival.NewCounts()
-	return &Policy{base}, nil
+	return arrival.New(cfg, &struct{}{}, func(base arrival.Base) policy.Policy {
+		base.Counts = arrival.NewCounts()
+		return &Policy{base}
+	})
 }

@@ -21,10 +21,8 @@ var (
 // New makes the policy. Its one setting is logfile. The predictions use the
 // plain capacity estimate; only the latency test differs from policy threshold.
 func New(cfg policy.Config) (policy.Policy, error) {
-	base, err := arrival.Decode(cfg, &struct{}{})
-	if err != nil {
-		return nil, err
-	}
-	base.TestCapacity = predict.FreeOrBusyCapacity
-	return &Policy{base}, nil
+	return arrival.New(cfg, &struct{}{}, func(base arrival.Base) policy.Policy {
+		base.TestCapacity = predict.FreeOrBusyCapacity
+		return &Policy{base}
+	})
 }

@@ -41,7 +41,13 @@ var (
 // New makes the policy. Its one setting is logfile; prefixes have penalize_key
 // and normalize_key.
 func New(cfg policy.Config) (policy.Policy, error) {
-	base, err := arrival.Decode(cfg, &prefixOptions{})
+	p, err := arrival.New(cfg, &prefixOptions{}, func(base arrival.Base) policy.Policy {
+		p := &Policy{Base: base, Random: rand.New(rand.NewPCG(cfg.Seed, 0)).Float64}
+		p.Counts = arrival.NewCounts()
+		p.PlainLatency = true // as in the original
+		p.Draw, p.DrawReason = p.draw, "capacity-dominated, drawn by predicted time"
+		return p
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +59,6 @@ func New(cfg policy.Config) (policy.Policy, error) {
 			return nil, s.Errorf("%s in %s must be a metric, not %q; known: %s", s.Name, s.Block, s.Value, strings.Join(policy.MetricNames(), ", "))
 		}
 	}
-	p := &Policy{Base: base, Random: rand.New(rand.NewPCG(cfg.Seed, 0)).Float64}
-	p.Counts = arrival.NewCounts()
-	p.PlainLatency = true // as in the original
-	p.Draw, p.DrawReason = p.draw, "capacity-dominated, drawn by predicted time"
 	return p, nil
 }
 

@@ -33,12 +33,10 @@ var (
 // New makes the policy. Its one setting is logfile; prefixes have min_srtt and
 // download_max_rate.
 func New(cfg policy.Config) (policy.Policy, error) {
-	base, err := arrival.Decode(cfg, &prefixOptions{})
-	if err != nil {
-		return nil, err
-	}
-	base.Inputs = inputs
-	return &Policy{base}, nil
+	return arrival.New(cfg, &prefixOptions{}, func(base arrival.Base) policy.Policy {
+		base.Inputs = inputs
+		return &Policy{base}
+	})
 }
 
 // inputs are the configured figures of p, and the measured ones in place of what

@@ -3,11 +3,13 @@ package score
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -44,6 +46,7 @@ type node struct {
 	number  func(*env) float64
 	boolean func(*env) bool
 	text    func(*env) string
+	literal string // of a text that is one
 }
 
 // maxDepth bounds how deep expressions nest.
@@ -140,7 +143,7 @@ func literal(e hclsyntax.Expression, v cty.Value) (node, *positioned) {
 		return node{kind: boolean, boolean: func(*env) bool { return b }}, nil
 	case v.Type() == cty.String:
 		s := v.AsString()
-		return node{kind: text, text: func(*env) string { return s }}, nil
+		return node{kind: text, literal: s, text: func(*env) string { return s }}, nil
 	}
 	return node{}, wrong(e, "must be a number, true or false, or a text")
 }
@@ -148,10 +151,25 @@ func literal(e hclsyntax.Expression, v cty.Value) (node, *positioned) {
 // typed compiles e, which must be of the given kind.
 func (c *compiler) typed(e hclsyntax.Expression, want kind) (node, *positioned) {
 	n, err := c.expr(e)
+	if want == number {
+		n = n.size()
+	}
 	if err == nil && n.kind != want {
 		err = wrong(e, "must be %s here, not %s", want, n.kind)
 	}
 	return n, err
+}
+
+// size is n, or the number of bytes that n means if it is a literal size with a
+// unit, such as "300M". A text without unit stays one: numbers have no quotes.
+func (n node) size() node {
+	_, plain := strconv.ParseFloat(n.literal, 64)
+	bytes, err := intent.ParseSize(n.literal)
+	if n.literal == "" || plain == nil || err != nil {
+		return n
+	}
+	f := float64(bytes)
+	return node{kind: number, number: func(*env) float64 { return f }}
 }
 
 func (c *compiler) unary(e *hclsyntax.UnaryOpExpr) (node, *positioned) {
@@ -183,7 +201,13 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) (node, *positioned) {
 	case hclsyntax.OpLogicalAnd, hclsyntax.OpLogicalOr:
 		want = boolean
 	case hclsyntax.OpEqual, hclsyntax.OpNotEqual:
+		if y.kind == number {
+			x = x.size()
+		}
 		want = x.kind
+	}
+	if want == number {
+		x, y = x.size(), y.size()
 	}
 	for _, side := range []struct {
 		n node

@@ -186,6 +186,19 @@ func TestChoose(t *testing.T) {
 	})
 }
 
+func TestSizes(t *testing.T) {
+	r := func() *policy.Request { return Size(Request(open, A(), B()), 300e6) }
+	for _, expr := range []string{
+		`intent.filesize == "300M"`, `"300 MB" == intent.filesize`, `intent.filesize > "286MiB"`, `min("1G", intent.filesize) == 300000000`,
+		`!("1GB" < intent.filesize)`, `request.host != "300M"`,
+	} {
+		p := makePolicy(t, "minimize="+expr+" ? 1 : intent.bitrate") // which is not known
+		if got := p.Choose(r()).Reason; got != reasonLowest {
+			t.Errorf("%s: %s", expr, got)
+		}
+	}
+}
+
 func TestScores(t *testing.T) {
 	p := makePolicy(t, "minimize=prefix.srtt_minimum_recent * 2 + prefix.srtt_minimum_recent / link.download_rate_max_recent")
 	d := p.Choose(Request(open, A(), Prefix("c", "10.0.3.2/24")))

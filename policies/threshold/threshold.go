@@ -20,10 +20,8 @@ var (
 
 // New makes the policy. Its one setting is logfile.
 func New(cfg policy.Config) (policy.Policy, error) {
-	base, err := arrival.Decode(cfg, &struct{}{})
-	if err != nil {
-		return nil, err
-	}
-	base.TestCapacity = predict.FreeCapacity
-	return &Policy{base}, nil
+	return arrival.New(cfg, &struct{}{}, func(base arrival.Base) policy.Policy {
+		base.TestCapacity = predict.FreeCapacity
+		return &Policy{base}
+	})
 }

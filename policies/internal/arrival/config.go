@@ -10,14 +10,18 @@ import (
 // function that reads them is ever called (doc/original/policies.md section 2).
 var unused = []string{"utilization_threshold", "penalize_by_utilization"}
 
-// Decode reads the family's one setting, logfile, and checks those of the
-// prefixes against the struct that prefix points to; metrics are known too.
-func Decode(cfg policy.Config, prefix any) (Base, error) {
+// New reads the family's one setting, logfile, checks those of the prefixes against
+// the struct that prefix points to, metrics being known too, and lets build make
+// the policy of what it has read.
+func New(cfg policy.Config, prefix any, build func(Base) policy.Policy) (policy.Policy, error) {
 	var opts struct {
 		LogFile string `mam:"logfile"`
 	}
 	err := errors.Join(
 		cfg.Decode(&opts),
 		cfg.CheckPrefixes(prefix, append(policy.MetricNames(), unused...)...))
-	return Base{File: opts.LogFile}, err
+	if err != nil {
+		return nil, err
+	}
+	return build(Base{File: opts.LogFile}), nil
 }
