@@ -99,6 +99,10 @@ check-long: check ## the same, then what takes long: a soak of SOAK, more repeti
 		MAMMA_LONG=1 MAMMA_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 $$p || exit 1; done
 	$(MAKE) --no-print-directory fuzz
 
+.PHONY: api
+api: ## write the listings of the public API, doc/api, anew
+	$(GO) test ./doc -run '^TestAPI$$' -update
+
 .PHONY: format
 format:
 	@out=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')); test -z "$$out" || { echo "gofmt wants to change:"; echo "$$out"; exit 1; }
