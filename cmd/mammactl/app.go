@@ -32,16 +32,17 @@ type app struct {
 
 const longHelp = `mammactl shows what a running mamma sees and decides: the networks with their
 round-trip times, load and capacity, and each decision with its reason. It also
-asks what would be decided (explain), follows everything live (watch), and
-changes what can be changed while mamma runs (set, reload).
+asks what would be decided (explain), follows everything live (watch), runs
+programs with their connections placed (run), and changes what can be changed while
+mamma runs (set, reload).
 
-Figures have units; "-" is what mamma does not know. --json gives every answer as
-the daemon sends it.
+Figures have units. "-" stands for what mamma does not know. --json prints each
+answer as the daemon sends it.
 
-The control socket is the one given by --control, or by $MAMMA_CONTROL, or
-$XDG_RUNTIME_DIR/mamma/control.sock if it exists, or /run/mamma/control.sock. At
-the latter two, which nobody has named, only a mamma of root, of your own or of
-the user "mamma" is believed.
+The control socket is the one given by --control, or else by $MAMMA_CONTROL, or else
+$XDG_RUNTIME_DIR/mamma/control.sock if it exists, or else /run/mamma/control.sock.
+At the last two, which nobody has named, mammactl trusts only a mamma that runs as
+root, as you, or as the user "mamma".
 
 ` + exitCodesHelp
 
@@ -50,8 +51,8 @@ const examples = `  mammactl prefixes
   mammactl decisions -f
   mammactl prefixes --json | jq '.prefixes[].path.srtt_median_ms'`
 
-// runError marks the errors that came from running a command; all others are
-// about how it was called.
+// runError marks the errors of a command that ran. All other errors are about how
+// mammactl was called.
 type runError struct{ err error }
 
 func (e runError) Error() string { return e.err.Error() }
@@ -138,7 +139,8 @@ func (a *app) command(use, short, long string, args cobra.PositionalArgs, f func
 	}
 }
 
-// client is for the daemon at the path that was given, or else found.
+// client asks the daemon at the path that was given, or at the path where one was
+// found.
 func (a *app) client() *control.Client {
 	if a.path != "" {
 		return control.NewClient(a.path)

@@ -18,9 +18,11 @@ func (a *app) decisionsCommand() *cobra.Command {
 	cmd := a.command("decisions [-f] [-n N]", "Show the latest decisions", `
 Shows the latest decisions, oldest first: when, who asked, for what, with which
 intents, what was chosen, whether an idle connection is used again, how long the
-policy took, and why. Where the caller says so, as proxies do, where the intents
-came from and for whom it asked follow: both are the caller's claim. With -f it goes on as decisions are made, until interrupted;
-with --json, too, each line is then one event.
+policy took, and why. Proxies and "mammactl run" also say where the intents came
+from and for whom they ask. Both are claims of the caller.
+
+With -f, mammactl goes on to show decisions as they are made, until it is
+interrupted. With -f and --json, each line is one event.
 
 Decisions on the requests of others are shown to root, to the user that mamma
 runs as, and to the control group.`,
@@ -87,7 +89,7 @@ func (a *app) event(e *control.Event) string {
 	case e.Type == control.EventDecision && e.Decision != nil:
 		return a.line(e.Decision).String()
 	case e.Type == control.EventOutcome && e.Decision != nil:
-		// A connection that came up as planned is no news.
+		// A connection that came up as planned needs no second line.
 		if outcome := outcomeText(e.Decision); outcome != "" {
 			l := a.line(e.Decision)
 			return fmt.Sprintf("%s  %-15s  %-24s  %s", clock, l.app, l.to, outcome)

@@ -19,15 +19,15 @@ elsewhere, strict reverse path filters, gateways and name servers that do not
 answer, missing default routes, the same network twice, Multipath TCP switched
 off, missing capabilities, blocks of the configuration that match nothing, and
 whether "mammactl run" can place the connections of programs here.
-Each finding comes with its evidence and the command that mends it; nothing is
-changed.
+Each finding comes with its evidence and the command that mends it. Doctor changes
+nothing.
 
-The configuration is that of --config, else that of the running mamma, else the
-automatic one. mamma need not run. Gateways and name servers of this host's
-networks are asked, nobody else.
+The configuration is the file given by --config, or else the one of the running
+mamma, or else the automatic one. mamma need not run. Doctor sends packets to the
+gateways and name servers of this host's networks, and to nobody else.
 
-Exit status: 0 nothing but notes was found, 1 warnings, 2 problems; 3 the checks
-could not be made.`
+Exit status: 0 if nothing but notes was found, 1 for warnings, 2 for problems, 3 if
+the checks could not be made.`
 
 // exitNoChecks is the exit code of doctor where others say how bad it is.
 const exitNoChecks = 3

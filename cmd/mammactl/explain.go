@@ -27,12 +27,12 @@ func (a *app) explainCommand() *cobra.Command {
 	var q question
 	cmd := a.command("explain HOST[:PORT]", "Show what would be decided, and why", `
 Asks what the policy would decide about a connection to HOST with the given
-intents, without side effects: nothing is connected, resolved or counted. What
-was compared is shown for each candidate.
+intents. There are no side effects: nothing is connected, resolved or counted. Each
+candidate is shown with the figures that the policy compared.
 
-A policy that counts its decisions answers as if it had just been started. As
-the name is not resolved, networks that only reach some of its addresses are not
-considered; give an address to see that.`,
+A policy that counts its decisions answers as if it had just been started. The
+name is not resolved, so the answer does not consider which addresses a network
+reaches. To consider that, give an address in place of a name.`,
 		cobra.ExactArgs(1), func(ctx context.Context, c *control.Client, args []string) error {
 			body, err := q.body(args[0])
 			if err != nil {

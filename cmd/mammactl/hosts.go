@@ -16,15 +16,16 @@ const hostsDumpHelp = `Describe the network state of this host, for a bug report
 rules, routes, next-hop objects and the kernel's settings that matter, in the words
 of ip(8), a statement a line. mamma need not run, and no privilege is needed.
 
-What is private is replaced, the same each time within a file: addresses by others
-of the same scope, which share prefixes where the real ones do, names of interfaces
-that are not of the usual patterns by if0, if1 and so on. Link-layer addresses are
-left out. Documentation networks, loopback, and what everybody uses stay as they are, as do
-the first 8 and the last 8 bits of IPv4 addresses, the first 12 of IPv6 ones, marks
-and the numbers of tables and users. Look at the file before you send it on.
+Private details are replaced, each by the same text throughout a file. An address
+is replaced by another one of the same scope; two addresses share a prefix if the
+real ones do. A name of an interface that does not follow the usual patterns becomes
+if0, if1 and so on. Link-layer addresses are left out. These stay as they are:
+documentation networks, loopback and other well-known addresses; the first 8 and
+the last 8 bits of IPv4 addresses; the first 12 bits of IPv6 addresses; marks; the
+numbers of tables and users. Look at the file before you send it on.
 
-The tests of mamma load such a file into a network namespace of its own; a line such
-as "connect 198.51.100.7 from 192.168.0.23 dev wlan0" in it says what should happen.`
+The tests of mamma load such a file into a network namespace of its own. A line such
+as "connect 198.51.100.7 from 192.168.0.23 dev wlan0" says what should happen there.`
 
 func (a *app) hostsCommand() *cobra.Command {
 	cmd := &cobra.Command{

@@ -15,10 +15,10 @@ import (
 func (a *app) mptcpCommand() *cobra.Command {
 	return a.command("mptcp", "Show Multipath TCP connections and their subflows", `
 Shows the connections of this host that use Multipath TCP, each with its
-subflows: on which network, how much they carried, and their round-trip time.
-Data that was sent again over another subflow counts on both. A connection that
-became plain TCP says so. Below are the endpoints of the kernel's path manager and
-how many connections have become plain TCP since the host began.`,
+subflows: the network, how much it carried, and its round-trip time. Data that was
+sent again over another subflow counts on both. Connections that became plain TCP
+are marked. Below the connections are the endpoints of the kernel's path manager,
+and how many connections have become plain TCP since the host was started.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var m control.Multipath
 			raw, err := c.Get(ctx, "/v1/mptcp", &m)

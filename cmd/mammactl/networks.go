@@ -15,12 +15,12 @@ import (
 func (a *app) prefixesCommand() *cobra.Command {
 	return a.command("prefixes", "Show the managed prefixes with their measurements", `
 Shows the managed prefixes. RTT is the minimum of the last 10 minutes and the
-median of the current connections; LOAD is the current rate of the interface and
-MAX SEEN the highest receive rate that it had within the last 10 minutes, which is
-what policies take for its capacity; BUDGET, if there is one, is what the
-interface has transferred of what it may in a month; DNS are the name servers
-asked for connections over the prefix. "*" marks default prefixes. All other
-figures, and the age of each, are shown by --json.`,
+median of the current connections. LOAD is the current rate of the interface. MAX
+SEEN is the highest receive rate of the interface within the last 10 minutes;
+policies take this rate for the capacity. BUDGET, shown if there is one, is how much
+of its monthly budget the interface has transferred. DNS are the name servers that
+are asked for connections over the prefix. "*" marks default prefixes. --json shows
+all other figures, and the age of each.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Prefixes
 			raw, err := c.Get(ctx, "/v1/prefixes", &p)
@@ -129,9 +129,9 @@ func servers(list []string) string {
 
 func (a *app) interfacesCommand() *cobra.Command {
 	return a.command("interfaces", "Show the interfaces that have a managed prefix", `
-Shows the interfaces that have a managed prefix: the current and, of the last 10
-minutes, the highest rates in both directions, what was received and sent so
-far, and errors. More is shown by --json.`,
+Shows the interfaces that have a managed prefix, with the current rate and the
+highest rate of the last 10 minutes in each direction, the bytes received and sent
+so far, and errors. --json shows more.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Interfaces
 			raw, err := c.Get(ctx, "/v1/interfaces", &p)

@@ -24,12 +24,12 @@ func (a *app) profileCommand() *cobra.Command {
 	known := slices.Sorted(maps.Keys(kinds))
 	c := a.command("profile KIND", "Take a profile of mamma itself", `
 Takes a profile of the running mamma, for those who develop it. KIND is `+strings.Join(known, ", ")+`.
-cpu, trace, mutex and block are taken over a time (--for); trace is read by "go tool
-trace", all others by "go tool pprof". Nothing is known of the kinds mutex and block
-but what happens in that time.
+The kinds cpu, trace, mutex and block are recorded for the time given by --for; the
+others show the state at the moment. "go tool trace" reads the kind trace, "go tool
+pprof" all others.
 
 mamma must have been started with --profiling. Only root and the user that mamma runs
-as may do this. A profile names functions of mamma, and no connections.`,
+as may take profiles. A profile holds names of mamma's functions, and no connections.`,
 		func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("one kind of profile is needed: %s", strings.Join(known, ", "))

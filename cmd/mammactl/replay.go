@@ -15,20 +15,21 @@ func (a *app) replayCommand() *cobra.Command {
 	c := replay.Command{Policies: policies.All()}
 	cmd := &cobra.Command{
 		Use: "replay FILE... [--policy NAME] [--config FILE]", Short: "Put recorded decisions to another policy", Long: strings.TrimSpace(`
-Puts the requests that mamma has recorded (decisions { record = "FILE" } in its
-configuration) to another policy, or to the same one with other settings, with
-what was measured then, and shows how often and where it decides otherwise: both
-choices, both reasons, and the predicted times. No mamma needs to run.
+Puts the requests that mamma has recorded to another policy, or to the same policy
+with other settings. Each request comes with the measurements of its time. Replay
+shows how often the policies differ, and for each difference both choices, both
+reasons and the predicted times. mamma need not run. It records with
+decisions { record = "FILE" } in its configuration.
 
 The policy is one that is compiled in. --config names a configuration file with its
-settings; where that has blocks for the recorded networks, their options, cost and
-default count in place of the recorded ones. Several files are read one after the
-other, "-" is the standard input.
+settings. If that file has blocks for the recorded networks, their options, cost and
+default replace the recorded ones. Several recordings are read one after the other;
+"-" is the standard input.
 
-Each request comes with what was measured under the recorded choices: how the
-network would have fared otherwise is not known. A policy that counts starts
-from nothing, as after a restart. With --json there is a line for each decision,
-and then one for the summary.`) + "\n\n" + exitCodesHelp,
+The measurements were made under the recorded choices. How the networks would have
+fared under the other choices is not known. A policy that counts starts from
+nothing, as after a restart. With --json there is a line for each decision, then
+one for the summary.`) + "\n\n" + exitCodesHelp,
 		Example: `  mammactl replay /var/log/mamma/decisions.jsonl --policy earliest_arrival
   mammactl replay decisions.jsonl --config new.conf --json | jq 'select(.decision.same == false)'`,
 		Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,

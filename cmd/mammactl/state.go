@@ -170,9 +170,9 @@ func (a *app) showPolicy(p *control.Policy) error {
 
 func (a *app) setCommand() *cobra.Command {
 	return a.command("set TEXT...", "Hand a setting to the policy while it runs", `
-Hands a text to the policy, which says itself what it understands: see the
-policy's README. Several arguments are joined with blanks. The setting holds
-until the next reload. Only root and the user that mamma runs as may do this.`,
+Hands a text to the policy. The README of each policy says which texts it
+understands. Several arguments are joined with blanks. The setting holds until the
+next reload. Only root and the user that mamma runs as may do this.`,
 		cobra.MinimumNArgs(1), func(ctx context.Context, c *control.Client, args []string) error {
 			var p control.Policy
 			raw, err := c.Post(ctx, "/v1/set", control.Setting{Text: strings.Join(args, " ")}, &p)
@@ -185,8 +185,8 @@ until the next reload. Only root and the user that mamma runs as may do this.`,
 
 func (a *app) reloadCommand() *cobra.Command {
 	return a.command("reload", "Have mamma read its configuration again", `
-Has mamma read its configuration again, as SIGHUP does, and waits for it. If
-anything is wrong with it, nothing changes and the error says what and where.
+Has mamma read its configuration again, as SIGHUP does, and waits until that is
+done. If anything in it is wrong, nothing changes and the error says what and where.
 Only root and the user that mamma runs as may do this.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Policy

@@ -24,10 +24,11 @@ them the decisions as they are made. Keys: q quits, p stops and goes on, / keeps
 the lines that contain a text, enter explains a decision (up and down choose it,
 escape goes back).
 
-If the output or the input is not a terminal, a line per second tells about the
-networks, with the decisions in between; with --json, the events are printed as they come.`,
+If the output or the input is not a terminal, a line about the networks is printed
+each second, and a line for each decision. With --json, the events are printed as
+they come.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
-			// Nobody there is an error at the start; later it is waited for.
+			// If mamma is not there at the start, that is an error. Later, watch waits for it.
 			st, p, err := poll(ctx, c)
 			if err != nil {
 				return err
@@ -167,8 +168,8 @@ func (a *app) summary(p *control.Prefixes) string {
 	return strings.TrimSuffix(strings.Join(parts, "  "), ";")
 }
 
-// frameTime is the least time between two drawings: a terminal need not follow
-// each of thousands of decisions.
+// frameTime is the least time between two drawings. Thousands of decisions may come
+// in a second, and a terminal cannot follow each.
 const frameTime = 50 * time.Millisecond
 
 // watchScreen takes the terminal over until the user leaves or ctx ends, and
