@@ -1,8 +1,8 @@
 // Package budget counts how many bytes the host's interfaces transfer in a
 // month that begins on any day, and keeps the counts over restarts.
 //
-// It is fed with the kernel's counters of interfaces and does not read them.
-// What follows from a count is left to others.
+// Callers read the kernel's counters of interfaces and pass them in. Callers also
+// decide what follows from a count.
 package budget
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
-// Meter counts. It is safe for concurrent use. Make it by Load.
+// Meter counts the bytes of interfaces. It is safe for concurrent use. Load makes one.
 type Meter struct {
 	boot string
 
@@ -82,9 +82,9 @@ func (m *Meter) parse(b []byte) error {
 	return nil
 }
 
-// Save replaces the file, and makes its directory; whoever reads it sees the old
-// counts or the new ones. Without changes it does nothing. Add does not wait for
-// the disk.
+// Save writes the counts to the file, and makes its directory. The file is replaced
+// as a whole, so readers see either the old counts or the new ones. If nothing has
+// changed, Save does nothing. Add does not wait for the disk meanwhile.
 func (m *Meter) Save(path string) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
@@ -105,8 +105,8 @@ func (m *Meter) Save(path string) error {
 	return nil
 }
 
-// changes is what the file is to hold; nil if it does already. The next call
-// takes it for written.
+// changes is what the file has to hold; nil if the file holds it already. The next
+// call assumes that the caller has written it.
 func (m *Meter) changes() ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,9 +122,9 @@ func (m *Meter) changes() ([]byte, error) {
 }
 
 // Add takes the counter of an interface, both directions together, and returns
-// what was transferred in the month that begins on a day, 1 to 31. What an
-// interface carried before it was ever seen does not count; what it carried
-// while nobody looked does.
+// the bytes transferred in the month that begins on a day, 1 to 31. Bytes that an
+// interface carried before it was first seen do not count. Bytes that it carried
+// between two calls count.
 func (m *Meter) Add(now time.Time, name string, index int, counter uint64, day int) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -141,8 +141,8 @@ func (m *Meter) Add(now time.Time, name string, index int, counter uint64, day i
 	c.Counter, c.Index, c.Boot = counter, index, m.boot
 	switch {
 	case !known, start.After(c.Start):
-		// What was carried since the last look may be of either month; it counts
-		// for the new one, to be on the safe side.
+		// The bytes since the last reading may belong to either month. They count
+		// for the new one, so that its budget is not exceeded unnoticed.
 		if known {
 			c.Used -= old.Used
 		}

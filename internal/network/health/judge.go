@@ -14,8 +14,8 @@ type Report struct {
 	// Avoid lists the prefixes that are not to be offered to a user, by user id,
 	// unless nothing else is left.
 	Avoid map[uint32][]policy.PrefixID
-	// Doubtful are the prefixes whose links are fine and that something else
-	// speaks against, so that a probe would help.
+	// Doubtful are the prefixes whose links work but for which other evidence is
+	// bad. A probe would settle the doubt.
 	Doubtful []policy.PrefixID
 	// Next is when time alone may change the judgement; zero: never.
 	Next time.Time
@@ -49,7 +49,8 @@ func (t *Tracker) Report(now time.Time) Report {
 	return r
 }
 
-// age drops what does not count any more and notes when more will.
+// age drops evidence that does not count any more, and notes when the next piece
+// of evidence will stop counting.
 func (p *prefix) age(now time.Time, r *Report) {
 	next := func(at time.Time) {
 		if at.After(now) && (r.Next.IsZero() || at.Before(r.Next)) {
@@ -120,13 +121,13 @@ func users(n int) string {
 	return fmt.Sprintf("%d users", n)
 }
 
-// decayed is the flap penalty now.
+// decayed is the flap penalty at the time now.
 func (p *prefix) decayed(now time.Time) float64 {
 	return p.penalty * math.Exp2(-float64(now.Sub(p.penaltyAt))/float64(flapHalfLife))
 }
 
-// reuse is when the penalty has fallen far enough; a bit later, so that rounding
-// does not leave it just above.
+// reuse is when the penalty will have fallen below flapReuse. A small addition keeps
+// rounding from leaving the penalty just above.
 func (p *prefix) reuse() time.Time {
 	return p.penaltyAt.Add(time.Duration(float64(flapHalfLife)*math.Log2(p.penalty/flapReuse)) + 10*time.Millisecond)
 }

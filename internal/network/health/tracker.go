@@ -9,8 +9,8 @@ import (
 
 // Constants of the state machine.
 const (
-	// lossLimit is after how many failed connects in a row a user is not
-	// offered a prefix any more: one may be the destination's fault.
+	// lossLimit is how many connects in a row must fail before a prefix is no
+	// longer offered to a user. A single failure may be the destination's fault.
 	lossLimit = 3
 	// lossWindow is how long a failed connect counts.
 	lossWindow = 30 * time.Second
@@ -19,9 +19,9 @@ const (
 	// doubles it up to maxHold.
 	firstHold = 3 * time.Second
 	maxHold   = 48 * time.Second
-	// stallDelay is how long no connection of a prefix may have heard anything
-	// while some wait for an acknowledgement: above it, retransmissions
-	// (RFC 6298) should have had an answer on any usable path.
+	// stallDelay is how long all connections of a prefix may hear nothing while
+	// some wait for an acknowledgement. On any usable path, retransmissions
+	// (RFC 6298) get an answer within this time.
 	stallDelay = time.Second
 	// probeLimit is how many probes must fail in a row to confirm a doubt: a
 	// single datagram may be lost.
@@ -62,9 +62,9 @@ type Connect struct {
 	Prefix policy.PrefixID
 	UID    uint32
 	OK     bool
-	// Elsewhere tells of a failed attempt that the same destination answered
-	// over another prefix. Else it may be the destination that is dead, so that
-	// attempts at one destination count once.
+	// Elsewhere tells that the destination of a failed attempt answered over
+	// another prefix. Without that, the destination itself may be dead; all
+	// failed attempts at one destination then count once.
 	Elsewhere bool
 	Remote    string // the destination, in any form
 }
@@ -120,8 +120,8 @@ type doubt struct {
 }
 
 // Networks tells which prefixes there are now and what the kernel says of
-// them. What is known of a network is forgotten when it is replaced or its link
-// comes back, but for how often that happened.
+// them. When a network is replaced or its link comes back, the Tracker forgets all
+// evidence about it, except how often that happened.
 func (t *Tracker) Networks(now time.Time, list []Network) {
 	if t.prefixes == nil {
 		t.prefixes = map[policy.PrefixID]*prefix{}
@@ -151,7 +151,7 @@ func (t *Tracker) Networks(now time.Time, list []Network) {
 	t.forgetGone()
 }
 
-// forgetGone keeps a host with ever new prefixes from filling the memory.
+// forgetGone bounds the memory on a host that gets new prefixes again and again.
 func (t *Tracker) forgetGone() {
 	var gone []policy.PrefixID
 	for id, p := range t.prefixes {
@@ -168,7 +168,7 @@ func (t *Tracker) forgetGone() {
 	}
 }
 
-// usable tells what the kernel's view alone says.
+// usable tells whether the prefix can be used by the kernel's view alone.
 func (p *prefix) usable() bool { return p.net.Running && (p.net.Default || !p.hadDefault) }
 
 func (p *prefix) set(now time.Time, n Network) {
@@ -256,8 +256,8 @@ func (t *Tracker) Flow(id policy.PrefixID, f Flow) {
 	p.proven = p.proven && p.stalled
 }
 
-// Probe takes the result of a probe. One that succeeds also ends the doubts of
-// all users, and what stalls is taken for the fault of its destination.
+// Probe takes the result of a probe. A success ends the doubts of all users.
+// Connections that still stall are then taken for the fault of their destinations.
 func (t *Tracker) Probe(id policy.PrefixID, r Probe) {
 	p := t.prefixes[id]
 	switch {

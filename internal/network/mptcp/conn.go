@@ -105,7 +105,7 @@ func (c *Conn) request(doing string, f feature, command uint8, flags netlink.Hea
 	return answers, explain(doing, f, err)
 }
 
-// do sends a command that is only acknowledged.
+// do sends a command whose only answer is an acknowledgement.
 func (c *Conn) do(doing string, f feature, command uint8, fill func(*netlink.AttributeEncoder)) error {
 	_, err := c.request(doing, f, command, netlink.Acknowledge, fill)
 	return err
@@ -204,8 +204,8 @@ func (c *Conn) SetLimits(l Limits) error {
 	})
 }
 
-// The rest is for a path manager in user space, and refused by the kernel while
-// the one inside it is selected for the connection.
+// The methods below are for a path manager in user space. The kernel refuses them
+// for connections that its own path manager serves.
 
 // Announce announces a local address to the peer of a connection (ADD_ADDR).
 // e.ID must not be 0, and FlagSignal is added.
@@ -218,8 +218,8 @@ func (c *Conn) Announce(t Token, e Endpoint) error {
 }
 
 // Remove tells the peer that a local address is gone (REMOVE_ADDR), so that it
-// gives up the subflows to there; 0 is that of the first subflow (Linux 6.8).
-// The subflows on this side remain: destroy them afterwards.
+// gives up the subflows to that address. 0 is the address of the first subflow
+// (Linux 6.8). The subflows on this side remain; the caller destroys them afterwards.
 func (c *Conn) Remove(t Token, id uint8) error {
 	return c.do(fmt.Sprintf("remove address %d of MPTCP connection %v", id, t), featureUserspace, cmdRemove, func(ae *netlink.AttributeEncoder) {
 		ae.Uint32(attrToken, uint32(t))
@@ -229,8 +229,8 @@ func (c *Conn) Remove(t Token, id uint8) error {
 
 // CreateSubflow opens a subflow from a local address to one of the peer.
 // local.ID must not be 0 and names the same address in all the connection's
-// subflows; of its flags FlagBackup counts. That the subflow is there, or that it failed,
-// is told by an event.
+// subflows. Of its flags only FlagBackup counts. An event tells that the subflow is
+// established or has failed.
 func (c *Conn) CreateSubflow(t Token, local Endpoint, remote netip.AddrPort) error {
 	return c.do(fmt.Sprintf("open subflow from %v to %v on MPTCP connection %v", local.Addr, remote, t),
 		featureUserspace, cmdCreateSubflow, func(ae *netlink.AttributeEncoder) {

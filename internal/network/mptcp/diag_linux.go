@@ -111,8 +111,9 @@ func OpenDiag() (*Diag, error) {
 // Close closes the Diag.
 func (d *Diag) Close() error { return d.c.Close() }
 
-// Connections lists the connections, by token. It walks the kernel's tables of
-// connections twice, so it is for questions of people and for catching up, not for every event.
+// Connections lists the connections, by token. The kernel walks its tables of
+// connections twice for this. That is cheap enough to answer people and to catch up
+// after lost events, and too expensive for each event.
 // Without CAP_NET_ADMIN the subflows are missing.
 func (d *Diag) Connections() ([]Connection, error) {
 	byToken := map[Token]*Connection{}
@@ -161,7 +162,7 @@ func (d *Diag) Connections() ([]Connection, error) {
 }
 
 // UID tells whose connection it is. The error wraps os.ErrNotExist if there is
-// none with this token (any more). It costs little.
+// no connection with this token, or no longer. The question costs little.
 func (d *Diag) UID(t Token) (uint32, error) {
 	b := diagRequest(unix.AF_INET, protoMPTCP)
 	binary.NativeEndian.PutUint32(b[diagReqCookie:], uint32(t)) // where mptcp_diag_dump_one looks
@@ -192,7 +193,8 @@ func diagRequest(family byte, protocol uint32) []byte {
 	if protocol <= 255 {
 		b[1] = byte(protocol)
 	} else {
-		// The field is too small; the kernel reads the attribute in its place.
+		// The field is too small for this protocol number. The kernel reads the
+		// attribute in its place.
 		b[1] = unix.IPPROTO_RAW
 		b = binary.NativeEndian.AppendUint16(b, 8)
 		b = binary.NativeEndian.AppendUint16(b, diagReqProtocol)
@@ -230,8 +232,8 @@ func decodeSocket(b []byte) (s socket, attributes []byte, ok bool) {
 	return s, b[diagMsgLen:], true
 }
 
-// decodeConnection decodes a socket of mptcp_diag. It is not ok for what is no
-// connection.
+// decodeConnection decodes a socket of mptcp_diag. ok is false for a socket that is
+// no connection.
 func decodeConnection(b []byte) (c Connection, ok bool) {
 	s, attributes, ok := decodeSocket(b)
 	if !ok {
@@ -254,7 +256,7 @@ func decodeConnection(b []byte) (c Connection, ok bool) {
 	return c, ok && ad.Err() == nil
 }
 
-// decodeSubflow decodes a TCP socket. It is not ok for one that is no subflow.
+// decodeSubflow decodes a TCP socket. ok is false for a socket that is no subflow.
 // server is set for the first subflow of a connection that the peer opened.
 func decodeSubflow(b []byte) (t Token, f SubflowInfo, server, ok bool) {
 	s, attributes, ok := decodeSocket(b)

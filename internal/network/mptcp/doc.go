@@ -1,7 +1,6 @@
 // Package mptcp speaks to the Multipath TCP (RFC 8684) of the Linux kernel: the
-// generic netlink family mptcp_pm, by which path managers are told what to do
-// and tell what happens; mptcp_diag, which lists connections and subflows; and
-// the sysctls and counters that belong to it (include/uapi/linux/mptcp.h,
+// generic netlink family mptcp_pm, which instructs path managers and reports
+// events; mptcp_diag, which lists connections and subflows; and the sysctls and counters that belong to it (include/uapi/linux/mptcp.h,
 // mptcp_pm.h, and Documentation/networking/mptcp-sysctl.rst of the kernel).
 //
 // What subflows there should be is not decided here: see package pathmanager.

@@ -65,8 +65,8 @@ func running() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// explain makes an error of a request say what was being done, and what to do
-// about it if that is known.
+// explain adds to the error of a request what was being done and, if known, what
+// to do about the error.
 func explain(doing string, f feature, err error) error {
 	switch {
 	case err == nil:

@@ -16,11 +16,11 @@ type Listener struct {
 }
 
 // ErrOverrun says that events were lost because they came faster than they were
-// read: what is known should be read anew (Connections).
+// read. The caller should list the connections again ([Diag.Connections]).
 var ErrOverrun = errors.New("MPTCP events were lost")
 
-// listenBuffer holds the events of some thousand connections: on busy hosts a
-// burst of short ones comes between two reads.
+// listenBuffer holds the events of some thousand connections. On a busy host that
+// many short connections may come and go between two reads.
 const listenBuffer = 1 << 20
 
 // Listen opens a Listener, which gets all events from then on.
@@ -55,8 +55,8 @@ func newListener(c *genetlink.Conn) (*Listener, error) {
 func (l *Listener) Close() error { return l.c.Close() }
 
 // Run calls handle with the events as they come, in order, until the context
-// ends, whose cause it returns, or reading fails. overrun is called where some
-// are missing. Events that cannot be decoded are passed over. Run may be called once.
+// ends or reading fails. It returns the cause. Run calls overrun where events are
+// missing. Events that cannot be decoded are passed over. Run may be called once.
 func (l *Listener) Run(ctx context.Context, handle func(Event), overrun func()) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

@@ -1,8 +1,8 @@
-// Package probe asks a network whether it works: it connects to an address,
+// Package probe asks a network whether it works. A probe connects to an address,
 // asks name servers, or fetches a page that shows whether a captive portal
-// stands in between, by sockets bound to one of the host's prefixes.
+// stands in between. Its sockets are bound to one of the host's prefixes.
 //
-// When to probe, and what follows from the result, is left to others.
+// The package decides neither when to probe nor what follows from the result.
 package probe
 
 import (
@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrPortal means that something answered in the target's place, as networks do
-// that want their user to log in.
+// ErrPortal means that something answered in the target's place. Networks whose
+// user has to log in do this.
 var ErrPortal = errors.New("a captive portal answers")
 
 // Via is the way that a probe takes.
@@ -54,8 +54,8 @@ func (v Via) dial(ctx context.Context, network string, to netip.AddrPort) (net.C
 	return d.DialContext(ctx, network, to.String())
 }
 
-// TCP connects to an address and closes the connection. One that is refused was
-// answered too.
+// TCP connects to an address and closes the connection. A refused connection is
+// a success: the refusal is an answer.
 func TCP(ctx context.Context, v Via, to netip.AddrPort) error {
 	c, err := v.dial(ctx, "tcp", to)
 	if errors.Is(err, unix.ECONNREFUSED) {
@@ -68,9 +68,9 @@ func TCP(ctx context.Context, v Via, to netip.AddrPort) error {
 	return nil
 }
 
-// Datagram sends one to an address and waits for nothing: an error is that the
-// kernel does not let it out. TCP does not tell, as a connection attempt that a
-// packet filter drops is tried again until the time is over.
+// Datagram sends a datagram to an address and waits for no answer. An error means
+// that the kernel does not let the datagram out. A TCP connection would not show
+// this: the kernel repeats an attempt that the packet filter drops until time is up.
 func Datagram(ctx context.Context, v Via, to netip.AddrPort) error {
 	c, err := v.dial(ctx, "udp", to)
 	if err != nil {
@@ -84,10 +84,10 @@ func Datagram(ctx context.Context, v Via, to netip.AddrPort) error {
 	return nil
 }
 
-// DNS asks the servers in turn for the root's name servers, until one answers.
-// One that cannot reach the root itself (SERVFAIL) is not enough. Servers of
-// the other family than the source are passed over; it is an error if none is
-// left.
+// DNS asks the servers in turn for the root's name servers, until one answers. A
+// server that cannot reach the root itself (SERVFAIL) does not count as an answer.
+// Servers of another address family than the source are passed over. If no server
+// is left, DNS returns an error.
 func DNS(ctx context.Context, v Via, servers []netip.AddrPort) error {
 	err := errors.New("no name server to ask")
 	for _, s := range servers {
@@ -101,7 +101,8 @@ func DNS(ctx context.Context, v Via, servers []netip.AddrPort) error {
 	return err
 }
 
-// tryTime is how long one name server may take: several fit into a probe.
+// tryTime is how long one name server may take. It is short enough to ask several
+// servers in one probe.
 const tryTime = time.Second
 
 func ask(ctx context.Context, v Via, server netip.AddrPort) error {
