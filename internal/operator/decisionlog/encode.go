@@ -26,9 +26,10 @@ type numbered struct {
 // on what was written before.
 func (e *Encoder) Reset() { *e = Encoder{} }
 
-// Append appends the lines for a call of the policy of that name. After an
-// error, which tells of figures that are not finite or a line beyond MaxLine,
-// nothing is appended and the Encoder begins anew.
+// Append appends the lines for a call of the policy of that name. An error means
+// that a line would be longer than MaxLine, or that the request has too many
+// prefixes. Nothing is appended then, and the next line begins a new part, as after
+// Reset.
 func (e *Encoder) Append(b []byte, name string, r *policy.Request, d policy.Decision) ([]byte, error) {
 	begin := len(b)
 	b, err := e.append(b, name, r, d)
@@ -40,7 +41,8 @@ func (e *Encoder) Append(b []byte, name string, r *policy.Request, d policy.Deci
 }
 
 func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Decision) (_ []byte, err error) {
-	// Room for what the request may bring, so that numbers stay valid meanwhile.
+	// Make room for all prefixes of the request now, so that no number is given away
+	// while the request still refers to it.
 	if e.begun && len(e.numbers)+len(r.Prefixes)+len(r.Sockets)+2 > maxPrefixes {
 		e.Reset()
 	}
@@ -73,8 +75,8 @@ func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Deci
 	if len(e.numbers) > maxPrefixes {
 		return b, fmt.Errorf("more than %d prefixes", maxPrefixes)
 	}
-	// An answer refers to prefixes of its request; of another one, it is its
-	// namesake there that is meant, if any.
+	// An answer refers to prefixes of its request. If it names a prefix of another
+	// request, the prefix of the same name in this request is meant, if any.
 	out.Answer = encodeAnswer(r, d, func(p *policy.Prefix) *int {
 		if p == nil {
 			return nil

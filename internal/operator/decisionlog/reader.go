@@ -47,8 +47,8 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, 64<<10), prefixes: map[int]*policy.Prefix{}}
 }
 
-// Next returns the next decision, and io.EOF behind the last one. After a
-// *LineError one can go on with the lines that follow; other errors are those of
+// Next returns the next decision, and io.EOF after the last one. After a *LineError
+// the caller can call Next again for the lines that follow. Other errors come from
 // the underlying reader.
 func (r *Reader) Next() (*Entry, error) {
 	for {
@@ -70,7 +70,7 @@ func (r *Reader) Next() (*Entry, error) {
 	}
 }
 
-// line reads a line. One that is too long is passed over.
+// line reads a line. A line that is too long is passed over, with ErrLineTooLong.
 func (r *Reader) line() ([]byte, error) {
 	var text []byte
 	length := 0

@@ -16,17 +16,18 @@ import (
 // dozen decisions with all that they refer to.
 const MinSize = 128 << 10
 
-// queueLength is how many decisions may wait for the file. At 10 000 decisions
-// a second that bridges 100 ms; each holds what its client sent, mostly some hundred
-// bytes and 16 kB at worst.
+// queueLength is how many decisions may wait for the file. At 10 000 decisions a
+// second, the queue bridges 100 ms. A decision holds what its client sent: mostly
+// some hundred bytes, at most 16 kB.
 const queueLength = 1024
 
-// Recorder writes decisions to a file, off the request path: what finds the
-// queue full is dropped and counted.
+// Recorder writes decisions to a file, off the request path. A decision that finds
+// the queue full is dropped and counted.
 //
 // The file, and one older part of it named with ".1" at its end, together stay
-// below a size. The file holds what programs did on the network: only its owner
-// may read it, and one that is somebody else's or open to others is not written to.
+// below a size. The file holds what programs did on the network, so only its owner
+// may read it. The Recorder does not write to a file that belongs to somebody else
+// or that others may open.
 type Recorder struct {
 	log     *slog.Logger
 	size    int64 // of each of the two files

@@ -20,19 +20,19 @@ type Command struct {
 	Config   string           // file with its settings; "": none
 	Seed     uint64           // for its random choices
 	JSON     bool
-	// Differences is how many differing decisions are listed; negative: all.
-	// With JSON all decisions are.
+	// Differences is how many differing decisions are listed; negative: all. With
+	// JSON, all decisions are listed.
 	Differences int
 
 	In       io.Reader
 	Out, Err io.Writer
 }
 
-// maxComplaints is how many lines that cannot be read are named.
+// maxComplaints is how many unreadable lines are reported one by one.
 const maxComplaints = 10
 
-// Run runs the command. It prints what it can; the error tells of lines that could
-// not be read, too.
+// Run runs the command. It prints results for all lines that can be read. The error
+// also tells about lines that cannot be read.
 func (c *Command) Run(ctx context.Context) error {
 	if len(c.Files) == 0 {
 		return errors.New("no file is given")

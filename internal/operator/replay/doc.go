@@ -1,10 +1,10 @@
-// Package replay asks a policy what it would have decided where another one, or
-// the same one, did decide: it reads recorded decisions (internal/operator/decisionlog),
-// puts each request to the policy as it was put then, with the measurements of
-// then, and compares.
+// Package replay asks a policy what it would have decided in place of the policy
+// that was in charge, which may be the same one. It reads recorded decisions
+// (internal/operator/decisionlog), puts each recorded request to the policy with the
+// measurements of that time, and compares the decisions.
 //
-// Policies are pure, so this needs no daemon and no network. What it cannot know
-// is how the network would have changed if the policy had decided then: each
-// request comes with what was measured under the recorded choices. A policy that
-// counts starts from nothing here, as after a restart.
+// A policy depends on its input only, so no daemon and no network are needed. The
+// measurements were made under the recorded choices: replay cannot know how the
+// networks would have fared under the other ones. A policy that counts starts from
+// nothing, as after a restart.
 package replay

@@ -27,7 +27,7 @@ type jsonDecision struct {
 	Same        bool             `json:"same"`
 	Recorded    jsonChoice       `json:"recorded"`
 	Replayed    jsonChoice       `json:"replayed"`
-	// By one prediction for both.
+	// How long the transfer takes with either choice, as one policy predicts both.
 	RecordedMS float64 `json:"recorded_time_ms,omitempty"`
 	ReplayedMS float64 `json:"replayed_time_ms,omitempty"`
 }

@@ -20,8 +20,9 @@ type Result struct {
 	// socket, use MPTCP or not, ask the same resolver. Alternates, reasons and scores
 	// do not count.
 	Same bool
-	// By one and the same prediction, that of the replayed policy or else of the recorded one, how
-	// long the transfer takes with either choice; 0 where neither predicts both.
+	// How long the transfer takes with either choice. Both times are predicted by the
+	// same policy: the replayed one, or else the recorded one. 0 if neither predicts
+	// both.
 	RecordedTime, ReplayedTime time.Duration
 }
 
@@ -39,8 +40,8 @@ type Choice struct {
 }
 
 // Run puts the requests of a recording to s, in their order, and calls each with
-// every result. Lines that cannot be read are passed over and given to bad. The
-// error is that of reading, of each, or of the policy.
+// every result. A line that cannot be read is passed to bad and skipped. The error
+// comes from reading, from each, or from the policy.
 func Run(in io.Reader, s *Subject, each func(*Result) error, bad func(*decisionlog.LineError)) error {
 	reader := decisionlog.NewReader(in)
 	for {
@@ -66,8 +67,9 @@ func Run(in io.Reader, s *Subject, each func(*Result) error, bad func(*decisionl
 	}
 }
 
-// compare puts the recorded and the new decision side by side. asked is the
-// recorded request with other prefixes perhaps, in the same places.
+// compare puts the recorded and the new decision side by side. asked is the request
+// that the policy was asked. Its prefixes may differ from the recorded ones, and
+// stand at the same indices.
 func compare(e *decisionlog.Entry, asked *policy.Request, d policy.Decision, name string) *Result {
 	r := &Result{
 		Line: e.Line, Request: e.Request,
@@ -97,8 +99,8 @@ func choiceOf(name string, r *policy.Request, d policy.Decision) Choice {
 	return c
 }
 
-// resolver tells who would be asked for the name; "" where there is nothing to
-// ask for.
+// resolver tells which resolver would be asked for the name; "" if no name is to be
+// resolved.
 func resolver(r *policy.Request, d policy.Decision) string {
 	p := d.Prefix
 	if p == nil {

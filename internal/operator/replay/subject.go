@@ -12,19 +12,19 @@ import (
 type Subject struct {
 	Name   string
 	policy policy.Policy
-	// remake makes the policy again for the prefixes of the first request, nil
-	// afterwards: some look at the prefixes that are there when they are made.
+	// remake makes the policy again for the prefixes of the first request, and is
+	// nil afterwards. Some policies look at the prefixes when they are made.
 	remake func([]*policy.Prefix) (policy.Policy, error)
 	config *config.Config // nil: prefixes are as recorded
 	// adapted are the prefixes in use as the configuration would have them.
 	adapted map[*policy.Prefix]*policy.Prefix
 }
 
-// Load makes the policy of that name, one of known, under its own or
-// its original name. With a configuration file it has the settings there, which
-// must be for this policy; name may be "" then. Prefixes that a block of the file
-// names then have that block's options, cost and default in place of the
-// recorded ones. seed is for random choices.
+// Load makes the policy of that name. The name is one of known, or the module's name
+// in the Socket Intents prototype. A configuration file, if given, must be for this
+// policy and has its settings; name may be "" then. If a block of the file names a
+// recorded prefix, the block's options, cost and default replace the recorded ones.
+// seed is for random choices.
 func Load(known policy.Catalogue, name, file string, seed uint64) (*Subject, error) {
 	if file == "" {
 		return makeSubject(known, name, policy.Config{}, seed)
@@ -65,7 +65,7 @@ func makeSubject(known policy.Catalogue, name string, pc policy.Config, seed uin
 	return s, err
 }
 
-// Close closes the policy, where it has something to close.
+// Close closes the policy if it is an io.Closer.
 func (s *Subject) Close() error {
 	if c, ok := s.policy.(interface{ Close() error }); ok {
 		return c.Close()
@@ -103,11 +103,11 @@ func (s *Subject) ask(r *policy.Request) (asked *policy.Request, d policy.Decisi
 	return asked, policy.Decision{Resolution: policy.ResolveDefault}, nil
 }
 
-// maxAdapted bounds the memory for prefixes. A file describes each of its prefixes
-// again and again.
+// maxAdapted bounds the memory for prefixes: a recording describes each prefix again
+// whenever a measurement changes.
 const maxAdapted = 4096
 
-// adapt gives r as it were with the configuration.
+// adapt returns r with the prefixes as the configuration would have them.
 func (s *Subject) adapt(r *policy.Request) *policy.Request {
 	if s.config == nil {
 		return r

@@ -90,12 +90,12 @@ type move struct {
 	class    Class
 }
 
-// maxRows bounds what a Summary remembers, whatever a file holds: rows beyond
-// it are counted in the totals only.
+// maxRows bounds what a Summary remembers, whatever a file holds. Results beyond
+// these rows count in the totals only.
 const maxRows = 1024
 
-// row returns the value of k, a new one if there is room for it, else one that
-// nobody looks at.
+// row returns the value of k. If k is new and there is no room, row returns a value
+// that is not kept.
 func row[K comparable, V any](m *map[K]*V, k K) *V {
 	v := (*m)[k]
 	if v == nil {

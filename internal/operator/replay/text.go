@@ -41,7 +41,7 @@ func (p *textPrinter) result(r *Result) error {
 		strconv.Itoa(r.Line), r.Request.Now.UTC().Format("15:04:05.000"), destination(r.Request), intents(r.Request),
 		choice(&r.Recorded), span(r.Recorded.Predicted), clean(r.Recorded.Reason), choice(&r.Replayed), span(r.Replayed.Predicted), clean(r.Replayed.Reason),
 	}
-	if p.limit < 0 { // there may be any number: no table
+	if p.limit < 0 { // a table of any number of rows would have to be held in memory
 		_, err := fmt.Fprintln(p.out, strings.Join(row, "  "))
 		return err
 	}
@@ -142,7 +142,7 @@ func choice(c *Choice) string {
 	return text
 }
 
-// prefixName is short: mostly an interface has one prefix of a family.
+// prefixName is the name of a prefix in a table; "-" stands for no preference.
 func prefixName(id policy.PrefixID) string {
 	if id == (policy.PrefixID{}) {
 		return "-"
@@ -174,7 +174,7 @@ func orNone(s string) string {
 	return s
 }
 
-// clean is for what people read: names come from programs.
+// clean removes control characters: names come from programs and may hold anything.
 func clean(s string) string { return display.Clean(s) }
 
 // tables prints until the first error.
