@@ -66,8 +66,8 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 	log.LogAttrs(context.Background(), slog.LevelInfo, service.AccessMessage, attrs...)
 }
 
-// replyOf is what the client was told: what breaks a connection later is
-// something else.
+// replyOf is the reply that the client got. An error that breaks the connection
+// later does not change it.
 func replyOf(ss *socks.Session, err error) socks.Reply {
 	if ss.SetUp > 0 {
 		return socks.Succeeded

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addrKind is whom an address reaches.
+// addrKind says who is reached by an address.
 type addrKind int
 
 const (
@@ -17,9 +17,10 @@ const (
 	group            // several at once
 )
 
-// kindOf tells what the kernel takes an address for: what it treats as its own is
-// more than the addresses of interfaces (ip-route(8), types local and anycast).
-// What cannot be found out counts as the host's own.
+// kindOf tells what the kernel takes an address for. The kernel treats more than the
+// addresses of interfaces as the host's own (ip-route(8), types local and anycast).
+// If the kernel cannot be asked, the address counts as the host's own, which clients
+// elsewhere do not reach.
 func kindOf(ip netip.Addr) addrKind {
 	ip = ip.Unmap()
 	switch {

@@ -16,14 +16,15 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// silenceBorne is how long an association that hears nothing trusts the manager,
-// who may know of nothing: nobody else uses the network. A resolver's client asks
-// for the second time after 5 s (resolv.conf(5)).
+// silenceBorne is how long an association that hears nothing keeps to the manager's
+// choice. The manager may not know of a fault if nobody else uses the network. Four
+// seconds are less than the 5 s after which a resolver's client asks for the second
+// time (resolv.conf(5)).
 const silenceBorne = 4 * time.Second
 
 // listenPacket is a socks.Config's ListenPacket: the outgoing socket of an
-// association, bound as the manager decides for its first destination. It is
-// called again when that does not work.
+// association, bound as the manager decides for its first destination. The server
+// calls it again when the socket does not work.
 func (o *outgoing) listenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)
@@ -85,8 +86,8 @@ func deviceOf(e client.Endpoint) string {
 	return ""
 }
 
-// seat is where an association's socket of one family is. The zero value is of
-// none that was opened yet.
+// seat is the network that an association's socket of one family is bound to. The
+// zero value means that no socket was opened yet.
 type seat struct {
 	choice netip.Addr // of the manager, when it was last asked; invalid: none
 	source netip.Addr // that the socket is bound to
@@ -96,11 +97,11 @@ type seat struct {
 	begun bool
 }
 
-// choose picks the endpoint for a new socket of an association that has heard
-// nothing since some time, zero if that does not matter. What the manager says is
-// done at once. If it says the same as before, the association stays where it is
-// as long as silence is borne; then it tries the other networks, each once until
-// it hears something.
+// choose picks the endpoint for a new socket of an association. The association has
+// heard nothing since a time, which is zero for its first socket. If the manager
+// names another network than before, that network is taken at once. If the manager
+// names the same one, the association stays there until silenceBorne is over. Then
+// it tries each other network once, until it hears something.
 func (s *seat) choose(list []client.Endpoint, since, now time.Time) (i int) {
 	choice := list[0].Source
 	silent := s.begun && choice == s.choice

@@ -20,8 +20,8 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// callerOf finds the local process that has made a request's connection. Whose
-// executable cannot be read, for want of permission, is known by its user only.
+// callerOf finds the local process that has made a request's connection. If the
+// proxy may not read the process's executable, only its user is known.
 func callerOf(r *socks.Request) caller {
 	if r.Unix {
 		return peerOf(r)
@@ -57,7 +57,7 @@ func peerOf(r *socks.Request) caller {
 }
 
 // executableOf reads which program a process of the user runs; "" without
-// permission. It tells whether there is such a process.
+// permission. The second result tells whether the user has such a process.
 func executableOf(dir string, uid uint32) (string, bool) {
 	var st syscall.Stat_t
 	if syscall.Stat(dir, &st) != nil || st.Uid != uid {
@@ -67,8 +67,8 @@ func executableOf(dir string, uid uint32) (string, bool) {
 	return strings.TrimSuffix(exe, " (deleted)"), true
 }
 
-// isOwnAddress tells whether this host has the address, or may have: the
-// interfaces cannot be listed.
+// isOwnAddress tells whether this host has the address. If the interfaces cannot be
+// listed, the answer is true.
 func isOwnAddress(ip netip.Addr) bool {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -87,8 +87,9 @@ func senderOf(from, to netip.AddrPort) (uid uint32, err error) {
 	return uid, err
 }
 
-// errNoOwner is of a socket that its process has closed: the kernel goes on for
-// it, as nobody's, which reads as root's.
+// errNoOwner is about a socket that its process has closed. The kernel keeps such a
+// socket for a while without an owner, and shows the user id 0 for it, which is
+// root's.
 var errNoOwner = errors.New("the socket has no owner any more")
 
 const (

@@ -25,7 +25,8 @@ type outgoing struct {
 	manager attendance
 }
 
-// newOutgoing asks the manager at the path socket, "" for where it is usually.
+// newOutgoing makes an outgoing that asks the manager at the path socket; "" stands
+// for the usual places.
 func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {
 	return &outgoing{
 		dialer:  &client.Dialer{Daemon: &client.Daemon{Path: socket}, Net: net.Dialer{ControlContext: socks.CheckDial}},
@@ -69,14 +70,15 @@ func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch 
 
 // details is what a request's Data holds.
 type details struct {
-	// who is found out when somebody asks, and once.
+	// who is found out once, when it is first asked for.
 	once  sync.Once
 	asked atomic.Bool // who is set
 	who   caller
 
 	// seats are where an association's sockets are, by Is4 of their destinations.
 	seats map[bool]*seat
-	// moving is called before an association takes another place; nil for others.
+	// moving is called before an association moves to another network; nil for
+	// requests of other kinds.
 	moving func()
 
 	mu        sync.Mutex // of what an association changes while it runs
@@ -90,8 +92,9 @@ type details struct {
 	multipath string // "yes", or what became of it; "" if it was not asked for
 }
 
-// detailsOf makes them if need be; calls for one request do not overlap before
-// the request is under way.
+// detailsOf returns the details of a request, and makes them at the first call. No
+// lock is needed: calls for one request do not overlap until the request is under
+// way.
 func detailsOf(r *socks.Request) *details {
 	if d, ok := r.Data.(*details); ok {
 		return d
@@ -111,7 +114,7 @@ func who(r *socks.Request) caller {
 	return d.who
 }
 
-// noted notes how a connection came about.
+// noted keeps how a connection came about, for the access log and the metrics.
 func (d *details) noted(info client.Info) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,17 +10,17 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// chooser finds the intents of a request. What the client says counts before
-// what the rules of the configuration say, this before what was learnt, and at
-// last come the defaults of well-known ports.
+// chooser finds the intents of a request. The first of these that states intents
+// counts: the client, the rules of the configuration, what was learnt about the
+// destination, the well-known port.
 type chooser struct {
 	header string
 	rules  []intentRule
 	learnt *learner // nil: nothing is learnt
 	ports  bool
 	who    func(*socks.Request) caller
-	// identify makes each client's process be looked for, not only where a rule
-	// asks.
+	// identify tells to look for each client's process. Without it, the process is
+	// looked for only if a rule names processes or users.
 	identify bool
 }
 
@@ -31,7 +31,7 @@ type choice struct {
 	mistake *mistake
 }
 
-// mistake is text of a client that was meant to state intents, but does not.
+// mistake is a client's text that was meant to state intents but cannot be read.
 type mistake struct {
 	text string
 	err  error
@@ -55,8 +55,8 @@ func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 			add(c.rules[i].set, "rule "+c.rules[i].name)
 		}
 	}
-	// What was seen on average says nothing about a connection of which somebody
-	// knows what kind it is.
+	// Averages over a destination's connections say nothing about this connection if
+	// the client or a rule knows its kind.
 	if _, stated := ch.set.Category(); !stated {
 		if c.learnt != nil {
 			add(c.learnt.typical(dest), "learnt")
@@ -69,7 +69,7 @@ func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 	return ch
 }
 
-// said is what the client says: the user name of SOCKS, the header of HTTP.
+// said returns the client's own text: the user name of SOCKS, or the header of HTTP.
 func (c *chooser) said(r *socks.Request) (intent.Set, *mistake) {
 	var all intent.Set
 	for _, text := range append(r.Header.Values(c.header), intentsOfUser(r.User)) {
@@ -125,8 +125,8 @@ func (a withoutIntents) Authenticate(user, password string) bool {
 	return a.Authenticator.Authenticate(name, password)
 }
 
-// portIntents are what can be said of a service without knowing more. Of the
-// Web's ports nothing can.
+// portIntents are the intents that a well-known port stands for. Ports of the Web
+// are missing: they serve small queries and large files alike.
 func portIntents(port uint16) intent.Set {
 	var s intent.Set
 	switch port {

@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// So much weight it takes to believe in an average: three connections, the
-	// last ones not long ago.
+	// An average counts from this weight on: three connections, the last ones not
+	// long ago.
 	minWeight = 2.5
-	// More weight than this is not collected, so that the average follows.
+	// The weight does not grow beyond this, so that the average follows changes.
 	maxWeight = 20
-	// Where sizes differ by more than a factor of this (one standard deviation of
-	// their logarithms), there is no typical one.
+	// Sizes that differ by more than this factor (one standard deviation of their
+	// logarithms) have no typical value.
 	maxSpread = 4.0
 
-	// What the categories of package intent mean in figures. Between them, none
-	// is claimed.
+	// What the categories of package intent mean in figures. A size between two
+	// categories is given none.
 	bulkBytes   = 1 << 20
 	bulkRate    = 100 << 10 // bytes per second
 	querySize   = 64 << 10
@@ -31,8 +31,8 @@ const (
 )
 
 // learner remembers how much goes over connections to each host and port, and
-// for how long. Logarithms are averaged, as sizes spread over many powers of ten,
-// and what is old counts less. It is safe for concurrent use.
+// for how long. It averages logarithms, as sizes spread over many powers of ten. Old
+// connections count less. A learner is safe for concurrent use.
 type learner struct {
 	now func() time.Time
 
@@ -112,7 +112,7 @@ func (a *average) add(x, weight float64) {
 	a.Square = (a.Square*weight + x*x) / (weight + 1)
 }
 
-// typical gives exp(mean) - 1, if the spread allows to speak of it.
+// typical returns exp(mean) - 1, and false if values spread too far for a typical one.
 func (a average) typical() (float64, bool) {
 	spread := math.Sqrt(max(0, a.Square-a.Mean*a.Mean))
 	return math.Expm1(a.Mean), spread <= math.Log(maxSpread)

@@ -24,7 +24,7 @@ type learntFile struct {
 	Habits  []*habit `json:"habits"` // most recently seen first
 }
 
-// load takes what was saved at path. That there is no such file is no error.
+// load reads what was saved at path. A missing file is no error.
 func (l *learner) load(path string) error {
 	f, err := ownfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -101,5 +101,5 @@ func (l *learner) save(path string) error {
 	return nil
 }
 
-// saveEvery is how much learning a crash can cost.
+// saveEvery is the time between two savings, and so the most that a crash can lose.
 const saveEvery = 5 * time.Minute

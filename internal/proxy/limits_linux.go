@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// Descriptors that are not of connections: listeners, pipes, the manager's
-	// socket; at most a quarter where there are few.
+	// Descriptors for other things than connections: listeners, pipes, the manager's
+	// socket. If there are few descriptors, at most a quarter of them.
 	otherFiles = 256
 	// Memory for everything but connections.
 	otherMemory = 24 << 20
 	// What a connection takes, with its sockets in the kernel and some of their
 	// buffers.
 	connMemory = 24 << 10
-	// However little there is, so many are served: a proxy for nobody is none.
+	// The proxy serves at least so many connections, however low the limits are.
 	leastConns = 8
 )
 
-// affordable lowers the number of connections to what descriptors and memory
-// suffice for.
+// affordable lowers the number of connections to the number that the limits of
+// descriptors and memory allow.
 func (p *Proxy) affordable(conns int) int {
 	files := uint64(math.MaxUint64)
 	var limit syscall.Rlimit
@@ -45,14 +45,14 @@ func (p *Proxy) affordable(conns int) int {
 	return conns
 }
 
-// byFiles is how many connections so many descriptors are enough for: two each.
+// byFiles is how many connections a number of descriptors allows. Each takes two.
 func byFiles(files uint64) int {
 	files = min(files, 1<<30)
 	return max(leastConns, int(files-min(otherFiles, files/4))/2)
 }
 
-// byMemory is how many connections so much memory is enough for. A part stays
-// free for what the kernel keeps of busy ones.
+// byMemory is how many connections an amount of memory allows. A part stays free for
+// the kernel's buffers of busy connections.
 func byMemory(bytes int64) int {
 	n := (bytes - bytes/4 - otherMemory) / connMemory
 	return int(min(max(leastConns, n), 1<<30))

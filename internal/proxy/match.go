@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// match is what a rule applies to: of each kind that is given, one must fit. The
+// match is what a rule applies to. Of each kind that is given, one entry must fit. The
 // zero value applies to everything.
 type match struct {
 	clients      []netip.Prefix
@@ -48,8 +48,8 @@ type subject struct {
 	caller  func() caller  // who connected; asked only if a rule wants to know
 }
 
-// caller is who connected to the proxy. The zero value is a local process of which
-// nothing could be found out.
+// caller is who connected to the proxy. The zero value stands for a local process about
+// which nothing could be found out.
 type caller struct {
 	elsewhere  bool // not on this host, so no local user and no local process
 	known      bool
@@ -106,7 +106,7 @@ func (m *match) matches(s subject) verdict {
 		len(m.users) > 0 && !m.user(r) {
 		return no
 	}
-	// The association as such has neither port nor address.
+	// An association has no destination of its own, so neither port nor address.
 	undecided := r.Command == socks.CommandUDPAssociate && !s.addr.IsValid() && s.name == ""
 	if len(m.ports) > 0 && !undecided && !slices.ContainsFunc(m.ports, func(p portRange) bool { return p.low <= s.addr.Port() && s.addr.Port() <= p.high }) {
 		return no
@@ -145,7 +145,8 @@ func (m *match) caller(who caller) verdict {
 	return result
 }
 
-// user compares names. Without a password file they are what the client says.
+// user compares user names. Without a password file nobody has checked the name that
+// the client gives.
 func (m *match) user(r *socks.Request) bool {
 	name, _ := splitUser(r.User)
 	return slices.Contains(m.users, name)

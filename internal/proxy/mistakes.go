@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// More distinct mistakes than this are counted, but not told one by one:
-	// texts are the clients', who can make many.
+	// Distinct mistakes beyond this number are counted but not logged. Clients choose
+	// the texts and could fill the log.
 	maxMistakes = 64
-	// Of each text, so much is told.
+	// So many bytes of each text are logged.
 	maxMistakeText = 100
 )
 
-// mistakes tells an operator of intents that make no sense, each text once. It
-// is safe for concurrent use.
+// mistakes logs intents that cannot be read, each text once. It is safe for concurrent
+// use.
 type mistakes struct {
 	log     *slog.Logger
 	counter prometheus.Counter

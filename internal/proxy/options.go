@@ -10,9 +10,9 @@ import (
 //go:embed reference.hcl
 var Reference string
 
-// Options are what the command line says. Each of them counts before the same
-// setting of the configuration file, at start and at every reload; a zero one
-// leaves the file's word.
+// Options are the settings of the command line. An option overrides the same setting
+// of the configuration file, at start and at every reload. A zero option leaves the
+// setting to the file.
 type Options struct {
 	Config    string   // path of the configuration file; "": the defaults
 	Listen    []string // addresses with ports to serve

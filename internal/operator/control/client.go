@@ -53,11 +53,11 @@ func NewClient(path string) *Client {
 	return c
 }
 
-// Find makes a Client of the server at $MAMMA_CONTROL, else of this user's mamma,
-// if it has a socket, else of the system's. Where nobody has named the path, a
-// server is believed only if it runs as root, as this user or as the service's:
-// others could have put a socket there before, to be told settings and to have the
-// doctor read what they like.
+// Find makes a Client of the server at $MAMMA_CONTROL, or else of this user's mamma
+// if that has a socket, or else of the system's mamma. If nobody has named the path,
+// the Client trusts a server only if it runs as root, as this user or as the
+// service's user. Other users could have put a socket there before, to receive
+// settings and to choose what the doctor reads.
 func Find(getenv func(string) string) *Client {
 	path, named := defaultPath(getenv)
 	c := NewClient(path)
@@ -96,7 +96,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return nc, nil
 }
 
-// distrustedError says that somebody else serves the path.
+// distrustedError says that a user who is not trusted serves the path.
 type distrustedError struct {
 	path string
 	uid  uint32
@@ -257,7 +257,7 @@ func (c *Client) Events(ctx context.Context, since *uint64, f func(line []byte, 
 	defer resp.Body.Close() //nolint:errcheck // only read
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxEvent)
-	// A line whose end never comes, as the connection was cut, is no event.
+	// A line without its end, left by a connection that was cut, is no event.
 	lines.Split(func(data []byte, _ bool) (int, []byte, error) { return bufio.ScanLines(data, false) })
 	for lines.Scan() {
 		var e Event

@@ -17,8 +17,8 @@ const (
 	defaultLimit = 100
 	// maxLimit bounds an answer, at about a kilobyte per decision.
 	maxLimit = 10000
-	// chunk is how many decisions are copied at a time: the engine's ring is locked
-	// meanwhile, some 50 us.
+	// chunk is how many decisions are copied at a time. The engine's ring is locked
+	// meanwhile, for some 50 us.
 	chunk = 256
 )
 
@@ -44,8 +44,8 @@ func (s *Server) decisions(r *http.Request) (any, error) {
 	if latest && out.Complete && out.Last > limit {
 		since = out.Last - limit
 	}
-	// The records are kept, not their JSON form, which is several times as large,
-	// and of the latest hardly more than will be shown.
+	// Keep the records, not their JSON form, which is several times as large. Of the
+	// latest records, keep hardly more than will be shown.
 	var list []mam.Record
 	for rec := range remembered(ring, since) {
 		if rec.Seq > out.Last || !latest && uint64(len(list)) == limit {
@@ -99,8 +99,8 @@ func remembered(ring *mam.Ring, since uint64) iter.Seq[*mam.Record] {
 	}
 }
 
-// timings computes DecisionCounts, at most once a second: that reads the whole
-// ring.
+// timings computes DecisionCounts, at most once a second: each computation reads the
+// whole ring.
 type timings struct {
 	mu   sync.Mutex
 	at   time.Time
@@ -136,7 +136,8 @@ func count(ring *mam.Ring, now time.Time) DecisionCounts {
 		}
 	}
 	out.PerMinute = float64(recent)
-	// If some of the last minute are forgotten, what is remembered stands for all.
+	// If the ring has lost some decisions of the last minute, those that are left stand
+	// for all.
 	if span := now.Sub(first.Time); recent == out.Remembered && first.Seq > 1 && span > 0 {
 		out.PerMinute *= float64(time.Minute) / float64(span)
 	}

@@ -24,10 +24,10 @@ const (
 	eventTimeout = 10 * time.Second
 )
 
-// events streams events until the client leaves. Nothing is queued for a
-// client: it has a position in the ring of decisions, and remembers the state
-// of the prefixes that it was told last. What leaves the ring before it was
-// sent is counted as dropped.
+// events streams events until the client leaves. No events are queued for a client,
+// so a slow client costs no memory. A stream has a position in the ring of decisions,
+// and remembers the state of the prefixes that it sent last. Decisions that leave the
+// ring before they are sent are counted as dropped.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	ring := s.opts.Manager.Decisions()
 	since, err := parameter(r, "since", ring.Count())

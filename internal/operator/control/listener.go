@@ -9,9 +9,9 @@ const (
 	// maxConns bounds the connections served, and with them the memory: some
 	// 40 kB each. People and dashboards need a handful.
 	maxConns = 128
-	// maxConnsPerUser keeps one user from taking them all, and reservedConns are
-	// only for root and the daemon's user, who are bound by maxConns alone: who
-	// has to find out what is wrong must not be shut out.
+	// maxConnsPerUser keeps one user from taking all connections. reservedConns are
+	// for root and the daemon's user only, who have to find out what is wrong and
+	// must not be shut out. Only maxConns limits these two.
 	maxConnsPerUser = 32
 	reservedConns   = 16
 )

@@ -1,5 +1,5 @@
-// Package service is what the two daemons share as programs: how they are
-// started and talk to people, and to the service manager that runs them.
+// Package service has what both daemons need as programs: flags of the log, exit
+// statuses, errors for people, and the exchange with the service manager.
 package service
 
 import (
@@ -21,8 +21,8 @@ const (
 	StatusUsage = 2 // the command line makes no sense
 )
 
-// ExitStatus tells of err, which ended the program, on stderr and returns the
-// exit status for it. An error of Usage comes with a hint.
+// ExitStatus writes err, the error that ended the program, to stderr and returns the
+// exit status. An error of Usage comes with a hint.
 func ExitStatus(program string, stderr io.Writer, err error) int {
 	if err == nil {
 		return StatusOK
@@ -48,7 +48,8 @@ func Usage(err error) error {
 	return usageError{err}
 }
 
-// LogFlags are the flags about the log. Empty ones leave it to the configuration.
+// LogFlags are the flags about the log. An empty flag leaves its setting to the
+// configuration.
 type LogFlags struct {
 	Level  string // as slog.Level has it
 	Format string // text or json
@@ -83,8 +84,8 @@ func Version(linked string) string {
 	return "unknown"
 }
 
-// Ready, Stopping and Alive tell the service manager (sd_notify(3)). Where there
-// is none they do nothing.
+// Ready, Stopping and Alive report to the service manager (sd_notify(3)). Without a
+// service manager they do nothing.
 func Ready()    { _, _ = sd.SdNotify(false, sd.SdNotifyReady) }
 func Stopping() { _, _ = sd.SdNotify(false, sd.SdNotifyStopping) }
 func Alive()    { _, _ = sd.SdNotify(false, sd.SdNotifyWatchdog) }
@@ -102,8 +103,9 @@ func Heartbeat() (time.Duration, error) {
 // What is said of reloads.
 const reloaded, notReloaded = "reloaded", "not reloaded; "
 
-// Reload has reload read the configuration again, tells the service manager
-// meanwhile, and logs how it went; kept says what goes on after an error.
+// Reload calls reload, which reads the configuration again, reports the reload to the
+// service manager, and logs the result. kept is the text about what keeps running
+// after an error.
 func Reload(log *slog.Logger, reload func() error, kept string) {
 	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
 	if err := reload(); err != nil {

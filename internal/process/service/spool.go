@@ -6,16 +6,15 @@ import (
 	"time"
 )
 
-// room is how many bytes may wait: a burst of messages of a busy daemon, and its
-// whole state printed at once.
+// room is how many bytes may wait. It is enough for a burst of messages of a busy
+// daemon, or for its whole state printed at once.
 const room = 1 << 20
 
-// Spool passes on what a daemon prints, on a goroutine of its own: a reader that
-// does not read, such as a journal that hangs, holds up nobody. What has no room
-// meanwhile is dropped and counted.
+// Spool passes on what a daemon prints, on a goroutine of its own. A reader that does
+// not read, such as a journal that hangs, therefore does not hold the daemon up. Text
+// for which there is no room is dropped and counted.
 //
-// It keeps what was written to its writers, in that order, until it could be
-// passed on. It is safe for concurrent use.
+// A Spool keeps the order in which text was written. It is safe for concurrent use.
 type Spool struct {
 	done chan struct{} // closed when all is passed on after Close
 
@@ -42,9 +41,8 @@ func NewSpool() *Spool {
 	return s
 }
 
-// Writer makes a writer that passes on to w. Its Write never blocks and never
-// fails; what w makes of it later is nobody's concern, as nowhere is left where
-// it could be said.
+// Writer makes a writer that passes text on to w. Its Write never blocks and never
+// fails. Later errors of w are ignored: there is no place left to report them.
 func (s *Spool) Writer(w io.Writer) io.Writer { return &writer{s, w} }
 
 type writer struct {
@@ -66,7 +64,7 @@ func (w *writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Lost tells how many writes were dropped since it was called last.
+// Lost returns how many writes were dropped since the last call.
 func (s *Spool) Lost() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,10 +14,9 @@ const maxGroups = 65536
 
 // PeerGroups asks the kernel for the supplementary groups of c's peer, as it
 // noted them when the connection was made (SO_PEERGROUPS, since Linux 4.13). The
-// primary group is in PeerCred. Other than looking the process up in /proc this
-// does not depend on its still being the same one, and other than the user
-// database it tells what the process has, not what its user would get. An error
-// that wraps errors.ErrUnsupported means that the kernel is too old.
+// primary group is in PeerCred. A look into /proc would depend on the process id still
+// being the same process's. The user database would tell the groups that the user
+// could have, not those that the process has. An error that wraps errors.ErrUnsupported means that the kernel is too old.
 func PeerGroups(c *net.UnixConn) ([]uint32, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

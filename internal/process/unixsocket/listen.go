@@ -1,9 +1,9 @@
 // Package unixsocket creates and removes the daemon's Unix sockets with care
 // for what is there already, and tells who is at the other end.
 //
-// A socket that nobody answers is replaced; one that a live process serves, and
-// anything that is not a socket, is left alone. What is removed at the end is
-// only what was created here. Serving the connections is left to others.
+// A socket at which nobody answers is replaced. A socket that a live process serves,
+// and anything that is not a socket, is left alone. At the end the package removes
+// only what it has created. Callers serve the connections.
 package unixsocket
 
 import (
@@ -43,9 +43,9 @@ func (e *NotSocketError) Error() string {
 	return fmt.Sprintf("%s: there is something else than a socket (%v); it is left alone", e.Path, e.Mode)
 }
 
-// dialTimeout bounds the question whether somebody serves an existing socket. A
-// live server's kernel queue answers at once, whatever the server is doing; only
-// a full queue makes it wait.
+// dialTimeout bounds the question whether somebody serves an existing socket. The
+// kernel answers for a live server at once, whatever the server is doing, unless its
+// queue is full.
 const dialTimeout = time.Second
 
 // Listener is a listening Unix stream socket that removes its path when it is
@@ -131,9 +131,9 @@ func trustDir(dir string) error {
 	return nil
 }
 
-// lockDir keeps two daemons that start at the same time from replacing each
-// other's socket. It works in a directory of our own only: in a shared one such
-// as /tmp anybody could hold the lock, so none is taken there.
+// lockDir keeps two daemons that start at the same time from replacing each other's
+// socket. It locks only directories of our own. In a shared directory such as /tmp
+// anybody could hold the lock, so lockDir takes none there.
 func lockDir(dir string) (unlock func()) {
 	var st unix.Stat_t
 	if unix.Stat(dir, &st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
