@@ -20,14 +20,14 @@ const (
 // The weights, tuned with the simulator of tests/evaluate on the grid of access
 // links there; results change little for values half or twice as large.
 const (
-	// slowness is by how much a prefix counts for less that has next to none of
-	// the capacity of the best one: short queues drop bursts, and a mistake lasts
-	// longer there.
+	// slowness is by how much less a prefix counts that has hardly any of the best
+	// prefix's capacity. On such a prefix short queues drop bursts, and a mistake
+	// lasts longer.
 	slowness = 0.5
 	// loyalty is by how much another prefix must be better than the default one.
 	loyalty = 0.05
-	// suspicion is what connections over a prefix may cost whose health is suspect:
-	// the client tries the next candidate a moment later.
+	// suspicion is the time that a connection over a suspect prefix may cost: if the
+	// prefix does not work, the client tries the next candidate a moment later.
 	suspicion = time.Second
 )
 
@@ -61,7 +61,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 // Annotate marks default prefixes.
 func (p *Policy) Annotate(q *policy.Prefix) string { return policy.AnnotateDefault(q) }
 
-// candidate is a prefix with what is expected of it.
+// candidate is a prefix with its predictions for the request.
 type candidate struct {
 	prefix   *policy.Prefix
 	link     *link
@@ -101,7 +101,7 @@ type need struct {
 	harm float64 // weight of the delay of others, relative to its own
 }
 
-// What is assumed of a transfer that states no size.
+// Assumptions about a transfer that states no size.
 const (
 	assumedSize  = 30_000 // most objects of web pages are smaller
 	assumedQuery = 2000
@@ -195,13 +195,13 @@ func (p *Policy) weigh(n need) *candidate {
 	return best
 }
 
-// trusted tells that c is a default network which nothing speaks against yet.
+// trusted tells that c is a default network, and that no evidence against c exists yet.
 func (c *candidate) trusted() bool {
 	return c.prefix.Default && c.estimate.assumed && c.link.ceiling == 0 && c.prefix.Health.State == policy.Up
 }
 
-// beyondTrial tells that nothing ever came over c, and that more would be under
-// way there than a sender sends without waiting for an answer.
+// beyondTrial tells that no data ever came over c, and that with this transfer more
+// bytes would be under way there than a sender sends before it waits for an answer.
 func (c *candidate) beyondTrial() bool {
 	return !c.prefix.Default && c.estimate.assumed && c.prefix.Link.DownRateMax < quiet &&
 		rest(c.link.transfers)+c.transfer.left > predict.InitialWindow
@@ -219,7 +219,7 @@ func (p *Policy) reason(best *candidate) string {
 	return reasonEarliest
 }
 
-// scores tells what was compared. All terms share one allocation.
+// scores lists the figures that were compared. All terms share one allocation.
 func (p *Policy) scores(best *candidate) []policy.Score {
 	const n = 4
 	scores := make([]policy.Score, len(p.cands))

@@ -1,11 +1,12 @@
-// Package adaptive is a policy of this project's own. It predicts, as the
-// earliest-arrival family does, when a transfer would be complete over each
-// prefix, but keeps book of its recent decisions for that: what it placed on a
-// prefix a moment ago shares the prefix's capacity with the next transfer, though
-// no measurement shows it yet. It also counts by how much the transfers under way
-// would be delayed, and so spreads load that a greedy choice would pile up.
+// Package adaptive is a policy that the Socket Intents prototype did not have. Like
+// the earliest-arrival policies, it predicts for each prefix when a transfer would be
+// complete. Unlike them, it remembers its recent decisions: a transfer that it placed
+// on a prefix a moment ago shares the prefix's capacity with the next one, though no
+// measurement shows the transfer yet. The policy also counts by how much the next
+// transfer would delay those under way. It thereby spreads load that a greedy choice
+// would pile up.
 //
-// The measurements correct the picture: what arrives on an interface shows
-// whether the transfers go on as believed, whether a link has become slow, and
-// how much others use it.
+// Measurements correct this picture. The bytes that arrive on an interface show
+// whether the transfers proceed as predicted, whether a link has become slow, and how
+// much other programs use it.
 package adaptive

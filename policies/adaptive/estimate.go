@@ -8,9 +8,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// What is assumed of a prefix of which nothing is known. A link that was never
-// loaded has a capacity between what it showed, or at least one of the least
-// values, and the most likely one; all magnitudes between are equally likely.
+// Assumptions about a prefix without measurements. The capacity of a link that was
+// never loaded lies between a lower bound and the most likely value; all magnitudes
+// between are equally likely. The lower bound is the rate that the link has shown, or
+// one of the least values below if that is higher.
 const (
 	assumedRTT    = 50 * time.Millisecond
 	leastDefault  = 250e3  // bytes per second; somebody chose that network
@@ -19,7 +20,7 @@ const (
 	leastCapacity = 1e3    // of any link
 )
 
-// evidence is a rate over a second that only a link shows that was loaded.
+// evidence is a rate over a second that only a loaded link shows.
 const evidence = 300e3
 
 // sustainedShare: the highest rate of a tenth of a second is not believed where
@@ -61,7 +62,7 @@ func estimateOf(p *policy.Prefix) estimate {
 }
 
 // expected is the capacity of a link that showed a rate but was never loaded. What
-// matters is time, so it is the harmonic mean of what is likely.
+// matters is time, so this is the harmonic mean of the likely capacities.
 func expected(shown float64, isDefault bool) float64 {
 	least := leastOther
 	if isDefault {
@@ -74,14 +75,14 @@ func expected(shown float64, isDefault bool) float64 {
 	return least * math.Log(mostLikely/least) / (1 - least/mostLikely)
 }
 
-// ramp is how many round trips a doubling of the window takes in effect. In theory
-// it is one, but HyStart ends slow start before the link is full, and bursts lose
-// segments in short queues. Tuned with the simulator.
+// ramp is how many round trips a doubling of the window takes in effect. In theory it
+// takes one. In practice HyStart ends slow start before the link is full, and bursts
+// lose segments in short queues. The value was tuned with the simulator.
 const ramp = 1.5
 
-// slowStart is how long a transfer takes whose link has room without end, from
-// the first byte to the last. Of the window of a reused connection nothing is
-// known: it is taken for that of a new one.
+// slowStart is how long a transfer takes, from the first byte to the last, over a link
+// of unlimited capacity. The window of a reused connection is not known, and is taken
+// for that of a new one.
 func slowStart(size float64, rtt time.Duration) time.Duration {
 	const maxRounds = 30 // more than any size has
 	rounds := 0

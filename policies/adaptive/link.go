@@ -12,8 +12,8 @@ const (
 	// maxTransfers bounds the transfers remembered per prefix, and with them the
 	// time of a decision; browsers have 17 connections.
 	maxTransfers = 32
-	// patience is how much longer than predicted a transfer is believed to last
-	// at most: connections fail, and programs load less than they say.
+	// patience is by how much a transfer may exceed its predicted time before it is
+	// taken for ended. Connections fail, and programs load less than they state.
 	patience = 10 * time.Second
 	// wireShare and wireExtra turn a size into bytes on the wire: headers of full
 	// segments, handshake and response header.
@@ -23,7 +23,8 @@ const (
 	// recently is how long ago the last measurement may have been seen for what came
 	// since to tell how much others use now.
 	recently = 300 * time.Millisecond
-	// quiet is the rate below which nothing comes: a segment in a tenth of a second.
+	// quiet is the rate below which a link counts as idle: a segment in a tenth of a
+	// second.
 	quiet = 15e3
 	// lateness is how long a link must have been behind for its rate to count as
 	// its capacity, and relief how long it takes for that to double.
@@ -130,7 +131,7 @@ func (l *link) advance(to time.Duration, s *sharing) {
 	l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool { return x.left < done || x.until <= to })
 }
 
-// rest is what is left of transfers in all, in bytes.
+// rest is how many bytes of all transfers together are left.
 func rest(list []transfer) float64 {
 	sum := 0.0
 	for i := range list {
@@ -139,7 +140,7 @@ func rest(list []transfer) float64 {
 	return sum
 }
 
-// compare corrects the picture by what came since the last measurement.
+// compare corrects the picture by the bytes that came since the last measurement.
 func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	length := (at - l.seen).Seconds()
 	came := 0.0
@@ -152,8 +153,8 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	surplus := came - l.drained - l.behind
 	l.behind = max(0, -surplus)
 	l.drained = 0
-	// What came beyond expectation belongs to transfers that are faster than
-	// believed, else to others.
+	// Bytes beyond the expected ones belong to transfers that are faster than
+	// predicted. What these cannot explain belongs to other programs.
 	for i := range l.transfers {
 		if surplus <= 0 {
 			break
@@ -177,20 +178,22 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 // judge finds out whether the link is slower than believed, by what came since
 // the measurement before, at the given mean rate.
 func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
-	// A tenth of a second of transfer is within the errors of measurement, and of
-	// what sizes become on the wire. It must not pile up: on a link on which
-	// nothing comes nothing is under way.
+	// A tenth of a second of transfer is within the errors of measurement, and of the
+	// conversion of sizes to bytes on the wire. These errors must not pile up: on a
+	// link on which nothing comes, nothing is under way.
 	margin, patient, highest := 0.1*l.capacity, lateness, float64(p.Link.DownSMA)
 	if l.assumed {
-		// An assumption is dropped, for the highest rate, as soon as something is
-		// missing while something comes. Only must that have filled more than one
-		// measurement: the first one may have seen its begin, as servers take time.
+		// An assumed capacity is replaced by the highest measured rate as soon as less
+		// comes than expected, though something comes. That must hold for more than
+		// one measurement: servers take time, so the first one may hold only the
+		// beginning of a transfer.
 		margin, highest = wireExtra, float64(p.Link.DownRateMax)
 		if p.Link.DownRate >= quiet && float64(p.Link.DownSMA) >= flowing*highest {
 			patient = 0
 		}
 	}
-	// What came for a second, or ever over a link that was never loaded, it can do.
+	// A link can carry what it has carried for a second. A link that was never loaded
+	// can carry the highest rate that it has ever shown.
 	shown := float64(p.Link.DownSMA)
 	if l.assumed {
 		shown = highest
@@ -206,9 +209,9 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 		return
 	}
 	if p.Link.DownRate < leastCapacity {
-		// Where nothing comes for a second, or no connection is left, what was under
-		// way was given up, which tells nothing about the link; whether it is dead is
-		// for its health to say. Nor does a shorter pause, unless the link is slow.
+		// If nothing comes for a second, or no connection is left, the transfers were
+		// given up. That tells nothing about the link: whether it is dead is for its
+		// health to say. A shorter pause tells nothing either, unless the link is slow.
 		none := p.Stats.Conns == 0 && !p.Stats.Time.IsZero()
 		if none || p.Link.DownSMA < leastCapacity {
 			l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool { return x.begin+recently <= l.seen })
@@ -259,7 +262,8 @@ func (l *link) transfer(size float64, rtt time.Duration, roundTrips int) transfe
 	return x
 }
 
-// add notes a transfer. Of too many the one with the smallest rest is forgotten.
+// add notes a transfer. If there are too many, the one with the smallest rest is
+// forgotten.
 func (l *link) add(x transfer) {
 	if len(l.transfers) < maxTransfers {
 		l.transfers = append(l.transfers, x)
@@ -298,7 +302,7 @@ func (l *link) preview(x transfer, s *sharing) outlook {
 	return o
 }
 
-// finish plays the transfers to the end, and returns the sum of their times.
+// finish simulates the transfers to their ends, and returns the sum of their times.
 func (l *link) finish(list []transfer, s *sharing) (sum float64) {
 	s.start(list, l.capacity, l.now)
 	s.run(longest.Seconds())

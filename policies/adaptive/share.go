@@ -19,12 +19,12 @@ type transfer struct {
 // done is the rest in bytes of a transfer that is over.
 const done = 1
 
-// sharing plays how transfers share a capacity evenly, each as far as its window
-// allows. From one event to the next, the end or the begin of a transfer, all
-// rates stay as they are, so it goes from event to event: a few nanoseconds for
-// each transfer. What comes next is the last of a sorted list: transfers that all
-// have the same rate end in the order of what is left of them. The zero value is
-// ready for start; it keeps its memory from one use to the next.
+// sharing simulates how transfers share a capacity evenly, each as far as its window
+// allows. An event is the begin or the end of a transfer. Between two events all rates
+// are constant, so the simulation goes from event to event, which costs a few
+// nanoseconds for each transfer. The next event is the last entry of a sorted list:
+// transfers of the same rate end in the order of the bytes that are left of them. The
+// zero value is ready for start. A sharing keeps its memory from one use to the next.
 type sharing struct {
 	capacity float64
 	at       float64 // seconds since the start
@@ -84,8 +84,8 @@ func (s *sharing) run(to float64) {
 	}
 }
 
-// hurry does what step does as long as nothing happens but ends, and no window
-// limits a rate.
+// hurry is a fast step for the time in which transfers only end and no window limits a
+// rate.
 func (s *sharing) hurry(to float64) {
 	if n := len(s.later); n > 0 {
 		to = min(to, s.later[n-1].at)
@@ -149,7 +149,8 @@ func (s *sharing) step(to float64) {
 	}
 }
 
-// settle finds the rate anew. What windows cannot use the others share.
+// settle computes the rate again. Capacity that a transfer's window cannot use goes to
+// the other transfers.
 func (s *sharing) settle() {
 	for range 2 * len(s.list) { // it settles much sooner
 		if len(s.fast) == 0 { // there is enough for all

@@ -17,13 +17,13 @@ import (
 type env struct {
 	r        *policy.Request
 	own, low subject // the candidate, and the one with the lowest RTT
-	// unknown is set as soon as something that is not known is evaluated. It
-	// makes the candidate unscored.
+	// unknown is set as soon as the evaluation meets an unknown value. The candidate
+	// then has no score.
 	unknown bool
 }
 
-// subject is a prefix that an expression asks about; its prefix is nil if there
-// is none.
+// subject is a prefix that an expression asks about. The field prefix is nil if no
+// prefix has that role.
 type subject struct {
 	p    *policy.Prefix
 	idle int // sockets offered on it
@@ -40,7 +40,7 @@ const (
 
 func (k kind) String() string { return [...]string{"a number", "true or false", "a text"}[k] }
 
-// node is a compiled expression; the function of its kind is set.
+// node is a compiled expression. Of its functions, the one for its kind is set.
 type node struct {
 	kind    kind
 	number  func(*env) float64
@@ -52,7 +52,7 @@ type node struct {
 // maxDepth bounds how deep expressions nest.
 const maxDepth = 200
 
-// compiler collects what an expression reads.
+// compiler compiles an expression, and collects the metrics that the expression reads.
 type compiler struct {
 	inputs []policy.Metric
 	names  []string
@@ -95,7 +95,7 @@ func wrong(e hclsyntax.Node, format string, args ...any) *positioned {
 	return &positioned{e.Range().Start, fmt.Sprintf(format, args...)}
 }
 
-// in makes the error of a setting, at the place of the mistake.
+// in makes err the error of a setting, at the place of the mistake in the file.
 func (e *positioned) in(s policy.Setting) error {
 	if e.pos.Line > 0 {
 		s.Line, s.Column = e.pos.Line, e.pos.Column
@@ -160,8 +160,8 @@ func (c *compiler) typed(e hclsyntax.Expression, want kind) (node, *positioned) 
 	return n, err
 }
 
-// size is n, or the number of bytes that n means if it is a literal size with a
-// unit, such as "300M". A text without unit stays one: numbers have no quotes.
+// size returns n. If n is a literal size with a unit, such as "300M", size returns the
+// number of bytes. A text without a unit stays a text: numbers have no quotes.
 func (n node) size() node {
 	_, plain := strconv.ParseFloat(n.literal, 64)
 	bytes, err := intent.ParseSize(n.literal)
@@ -275,8 +275,8 @@ func arithmetic(op *hclsyntax.Operation, x, y func(*env) float64) node {
 	return node{kind: number, number: f}
 }
 
-// conditional evaluates only the side that is chosen, so that the other one may
-// be unknown.
+// conditional evaluates only the side that the condition chooses. The other side may be
+// unknown.
 func (c *compiler) conditional(e *hclsyntax.ConditionalExpr) (node, *positioned) {
 	condition, err := c.typed(e.Condition, boolean)
 	if err != nil {

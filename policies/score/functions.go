@@ -10,7 +10,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// functionNames are for error messages.
+// functionNames are the names of all functions, for error messages.
 var functionNames = []string{"abs", "ceil", "completion_time", "floor", "known", "log", "max", "min", "or_else", "pow", "sqrt"}
 
 func (c *compiler) call(e *hclsyntax.FunctionCallExpr) (node, *positioned) {
@@ -110,7 +110,7 @@ func (v *env) completion(size, capacity, rtt float64) float64 {
 	return float64(t)
 }
 
-// known compiles known(x), which is true where all that x reads is known.
+// known compiles known(x), which is true if every value that x reads is known.
 func (c *compiler) known(e *hclsyntax.FunctionCallExpr) (node, *positioned) {
 	if len(e.Args) != 1 {
 		return node{}, wrong(e, "known takes one argument, not %d", len(e.Args))

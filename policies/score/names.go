@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// roots are what names begin with.
+// roots are the words that names begin with.
 var roots = []string{"intent", "link", "lowest_rtt", "prefix", "request"}
 
 // name compiles a name such as prefix.srtt_median_recent.
@@ -110,7 +110,7 @@ func requestName(attr string) (node, bool) {
 	return node{kind: text, text: f}, ok
 }
 
-// intentName reads intents; one that is not given is unknown.
+// intentName compiles the name of an intent. An intent that is not given is unknown.
 func intentName(attr string) (node, bool) {
 	for _, o := range intent.Options() {
 		if o.String() != attr {
@@ -131,7 +131,7 @@ func intentName(attr string) (node, bool) {
 	return node{}, false
 }
 
-// subjectName reads what is known of a prefix and its link.
+// subjectName compiles a name that stands for a figure of a prefix or its link.
 func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 	if !slices.Contains(attributes(root), attr) {
 		return node{}, false

@@ -1,10 +1,11 @@
-// Package score is the policy whose rule stands in the configuration: an
-// expression that gives each candidate a figure, of which the lowest or highest
-// wins. It needs no compiler, and costs a microsecond or two.
+// Package score is the policy whose rule is written in the configuration. The rule is
+// an expression that gives each candidate a figure. The candidate with the lowest or
+// highest figure wins. Users need no compiler, and a decision costs a microsecond or
+// two.
 //
-// The expression is compiled to closures over float64 when the policy is made;
-// evaluating it through HCL's own values takes some hundred times longer. What
-// can be written is in the README.
+// The expression is compiled to closures over float64 when the policy is made.
+// Evaluating it through HCL's own values would take some hundred times longer. The
+// README says what an expression may contain.
 package score
 
 import (
