@@ -76,10 +76,6 @@ type flags struct {
 	profiling       bool
 }
 
-// plainSwitch hides the method by which pflag tells that a value may follow, as
-// in --init=true: the help shows the flag alone.
-type plainSwitch struct{ pflag.Value }
-
 // instead names the flag that has something done instead of running; "" if none.
 func (f *flags) instead() string {
 	switch {
@@ -119,12 +115,8 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := fs.Parse(args); err != nil {
 		return service.Usage(err)
 	}
-	fs.VisitAll(func(f *pflag.Flag) {
-		if f.Value.Type() == "bool" {
-			f.Value = plainSwitch{f.Value}
-		}
-	})
 	if *help {
+		service.PlainSwitches(fs)
 		_, err := fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
 		return err
 	}

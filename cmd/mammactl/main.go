@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/process/service"
 )
 
 // version is set by the build.
-var version = "unknown"
+var version = ""
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -33,7 +34,7 @@ const (
 )
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{in: stdin, out: stdout, err: stderr, getenv: os.Getenv, location: time.Local, version: version, self: os.Args[0]}
+	a := &app{in: stdin, out: stdout, err: stderr, getenv: os.Getenv, location: time.Local, version: service.Version(version), self: os.Args[0]}
 	return a.run(ctx, args)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/process/service"
 )
 
 // knownCommand refuses what is no command, with what was probably meant.
@@ -44,20 +45,12 @@ func flagError(c *cobra.Command, err error) error {
 func plainSwitches(c *cobra.Command) {
 	c.InitDefaultHelpFlag()
 	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
-		set.VisitAll(func(f *pflag.Flag) {
-			if f.Value.Type() == "bool" {
-				f.Value = plainSwitch{f.Value}
-			}
-		})
+		service.PlainSwitches(set)
 	}
 	for _, sub := range c.Commands() {
 		plainSwitches(sub)
 	}
 }
-
-// plainSwitch hides the method by which pflag tells that a value may follow, as
-// in --json=true.
-type plainSwitch struct{ pflag.Value }
 
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {

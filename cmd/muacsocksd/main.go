@@ -90,6 +90,7 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 		return service.Usage(err)
 	}
 	if *help {
+		service.PlainSwitches(fs)
 		_, err := fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
 		return err
 	}

@@ -48,6 +48,20 @@ func Usage(err error) error {
 	return usageError{err}
 }
 
+// plainSwitch hides the method by which pflag tells that a value may follow, as
+// in --init=true: the help shows the flag alone.
+type plainSwitch struct{ pflag.Value }
+
+// PlainSwitches has the flags of fs that take no value shown without one in its
+// help.
+func PlainSwitches(fs *pflag.FlagSet) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Value.Type() == "bool" {
+			f.Value = plainSwitch{f.Value}
+		}
+	})
+}
+
 // LogFlags are the flags about the log. An empty flag leaves its setting to the
 // configuration.
 type LogFlags struct {
