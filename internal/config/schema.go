@@ -17,6 +17,7 @@ type Body struct {
 	where    string
 	settings map[string]setter
 	blocks   map[string]blockReader
+	given    map[string]bool
 	after    []func()
 }
 
@@ -54,8 +55,11 @@ func ParseFile(src []byte, filename string, describe func(*Body)) error {
 }
 
 func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe func(*Body)) {
-	b := &Body{h: h, where: where, settings: map[string]setter{}, blocks: map[string]blockReader{}}
+	b := &Body{h: h, where: where, settings: map[string]setter{}, blocks: map[string]blockReader{}, given: map[string]bool{}}
 	describe(b)
+	for name := range body.Attributes {
+		b.given[name] = true
+	}
 	h.body(body, where, b.settings, b.blocks)
 	for _, f := range b.after {
 		f()
@@ -64,6 +68,9 @@ func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe fun
 
 // Errorf reports that something at pos is wrong.
 func (b *Body) Errorf(pos Pos, format string, args ...any) { b.h.errorf(pos, format, args...) }
+
+// Given tells, once the body was read, whether it has the setting, rightly or not.
+func (b *Body) Given(name string) bool { return b.given[name] }
 
 // After has f called once the body was read, for what concerns several settings.
 func (b *Body) After(f func()) { b.after = append(b.after, f) }

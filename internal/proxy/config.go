@@ -132,7 +132,7 @@ func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {
 	config.Text(b, "action", &action, config.OneOf("allow", "deny"))
 	r.match.describe(b)
 	b.After(func() {
-		if action == "" {
+		if !b.Given("action") {
 			b.Errorf(at, "rule %q has no action: action = \"allow\" or \"deny\"", name)
 		}
 		r.allow = action == "allow"
@@ -147,11 +147,14 @@ func (c *settings) describeIntents(name string, at config.Pos, b *config.Body) {
 		if err != nil {
 			return s, fmt.Errorf("is wrong: %w", err)
 		}
+		if s.IsZero() {
+			return s, fmt.Errorf("must state an intent such as \"category=bulktransfer\"")
+		}
 		return s, nil
 	})
 	r.match.describe(b)
 	b.After(func() {
-		if r.set.IsZero() {
+		if !b.Given("set") {
 			b.Errorf(at, "intents %q sets none: set = \"category=bulktransfer\"", name)
 		}
 		c.intents = append(c.intents, r)
