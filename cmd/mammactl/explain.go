@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -25,9 +26,9 @@ type question struct {
 
 func (a *app) explainCommand() *cobra.Command {
 	var q question
-	cmd := a.command("explain HOST[:PORT]", "Show what would be decided, and why", `
-Asks what the policy would decide about a connection to HOST with the given
-intents. There are no side effects: nothing is connected, resolved or counted. Each
+	cmd := a.command("explain HOST[:PORT]|URL", "Show what would be decided, and why", `
+Asks what the policy would decide about a connection to HOST, or to that
+of a URL, with the given intents. There are no side effects: nothing is connected, resolved or counted. Each
 candidate is shown with the figures that the policy compared.
 
 A policy that counts its decisions answers as if it had just been started. The
@@ -45,7 +46,7 @@ reaches. To consider that, give an address in place of a name.`,
 			}
 			return a.show(raw, func() error { return a.showExplanation(a.out, &e) })
 		})
-	cmd.Use = "explain [flags] HOST[:PORT]"
+	cmd.Use = "explain [flags] HOST[:PORT]|URL"
 	cmd.Example = "  mammactl explain www.example.net:443 --category bulktransfer --filesize 300M"
 	f := cmd.Flags()
 	for _, w := range []struct {
@@ -74,7 +75,10 @@ reaches. To consider that, give an address in place of a name.`,
 // body makes the request's body.
 func (q *question) body(target string) (control.Question, error) {
 	var b control.Question
-	b.Host, b.Service = splitTarget(target)
+	var err error
+	if b.Host, b.Service, err = splitURL(target); err != nil {
+		return b, err
+	}
 	if b.Host == "" {
 		return b, fmt.Errorf("%q names no host", target)
 	}
@@ -135,6 +139,29 @@ func (q *question) body(target string) (control.Question, error) {
 		*n.to = &v
 	}
 	return b, nil
+}
+
+// splitURL splits a URL, whose scheme tells the port where there is none, or
+// HOST[:PORT].
+func splitURL(target string) (host, service string, err error) {
+	if !strings.Contains(target, "://") {
+		host, service = splitTarget(target)
+		return host, service, nil
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.Hostname() == "" {
+		return "", "", fmt.Errorf("%q names no host", target)
+	}
+	if service = u.Port(); service == "" {
+		service = strings.ToLower(u.Scheme) // a service of that name
+		if service == "ws" || service == "wss" {
+			service = map[string]string{"ws": "http", "wss": "https"}[service]
+		}
+		if _, err := net.LookupPort("tcp", service); err != nil {
+			return "", "", fmt.Errorf("%q names no port, and there is no service %q", target, u.Scheme)
+		}
+	}
+	return u.Hostname(), service, nil
 }
 
 // splitTarget splits HOST[:PORT]; an IPv6 address may stand without brackets

@@ -45,6 +45,7 @@ one for the summary.`) + "\n\n" + exitCodesHelp,
 		},
 	}
 	cmd.Flags().StringVar(&c.Policy, "policy", "", "name of the policy")
+	_ = cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions(c.Policies.Names(), cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	cmd.Flags().StringVar(&c.Config, "config", "", "configuration file with its settings")
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "seed of the policy's random choices")
 	cmd.Flags().IntVarP(&c.Differences, "differences", "n", 20, "how many decisions that differ to list; -1: all")
