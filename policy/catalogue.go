@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -38,6 +40,35 @@ func (c Catalogue) Names() []string {
 		names = append(names, e.Name)
 	}
 	return names
+}
+
+// Readers returns the names of the policies that know a setting of this name, in
+// a policy block or, where ofPrefix, in the options of a prefix. It asks each by
+// making it with the setting, and with one that nobody knows.
+func (c Catalogue) Readers(setting string, ofPrefix bool) []string {
+	var readers []string
+	for _, e := range c {
+		if refuses(e, "no such setting", ofPrefix) && !refuses(e, setting, ofPrefix) {
+			readers = append(readers, e.Name)
+		}
+	}
+	return readers
+}
+
+// refuses tells whether a policy does not know a setting.
+func refuses(e Entry, setting string, ofPrefix bool) bool {
+	// A list suits next to no setting, so hardly a policy is made, and no file opened.
+	s := Setting{Name: setting, List: []string{}, Constant: true}
+	cfg := Config{Name: e.Name, Settings: []Setting{s}}
+	if ofPrefix {
+		cfg = Config{Name: e.Name, PrefixSettings: []Setting{s}}
+	}
+	p, err := e.New(cfg)
+	if closer, ok := p.(io.Closer); ok && err == nil {
+		_ = closer.Close() // it was never used
+	}
+	unknown := (*UnknownSettingError)(nil)
+	return errors.As(err, &unknown) && unknown.Name == setting
 }
 
 // Find returns the name of the policy that a configuration means by name, and

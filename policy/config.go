@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,21 @@ func (s Setting) Errorf(format string, args ...any) error {
 	return &SettingError{Setting: s, Err: fmt.Errorf(format, args...)}
 }
 
+// NotConstant is the error of a setting that refers to names where a constant is
+// wanted; nil if it is one.
+func (s Setting) NotConstant() error {
+	switch {
+	case s.Constant:
+		return nil
+	case name.MatchString(s.Expr):
+		return s.Errorf("%s in %s must be in quotes: %q", s.Name, s.Block, s.Expr)
+	}
+	return s.Errorf("%s in %s must be a constant", s.Name, s.Block)
+}
+
+// name is what stands for a string whose quotes were forgotten.
+var name = regexp.MustCompile(`^[\pL_][\pL\pN_-]*$`)
+
 // SettingError says which setting is wrong and why.
 type SettingError struct {
 	Setting Setting
@@ -75,6 +91,9 @@ func (e *SettingError) Unwrap() error { return e.Err }
 type UnknownSettingError struct {
 	Name, Block string
 	Known       []string // names that could have been meant
+	// ReadBy are the policies that know it; whoever loads policies by name may
+	// fill it in.
+	ReadBy []string
 }
 
 // Error lists the settings that are known.
@@ -135,12 +154,12 @@ func decode(settings []Setting, v any, lenient bool, more ...string) error {
 		i, ok := fields[s.Name]
 		if !ok {
 			if !lenient {
-				errs = append(errs, &SettingError{s, &UnknownSettingError{s.Name, s.Block, names}})
+				errs = append(errs, &SettingError{s, &UnknownSettingError{Name: s.Name, Block: s.Block, Known: names}})
 			}
 			continue
 		}
-		if !s.Constant {
-			errs = append(errs, s.Errorf("%s in %s must be a constant", s.Name, s.Block))
+		if err := s.NotConstant(); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		f := rv.Type().Field(i)

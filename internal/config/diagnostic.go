@@ -164,7 +164,7 @@ func (c *Config) explain(err error, to *Error) {
 			s := x.Setting
 			d := Diagnostic{File: s.File, Pos: Pos{Line: s.Line, Column: s.Column}, Message: x.Err.Error()}
 			if u := (*policy.UnknownSettingError)(nil); errors.As(x.Err, &u) {
-				d.Message = fmt.Sprintf("unknown setting %q in %s%s", u.Name, u.Block, suggestOrNone(u.Known, u.Name))
+				d.Message = fmt.Sprintf("unknown setting %q in %s%s", u.Name, u.Block, meant(u))
 			}
 			if s.File == c.File {
 				d = c.src.diagnostic(d.Pos, d.Message)
@@ -184,6 +184,21 @@ func (c *Config) explain(err error, to *Error) {
 		}
 	}
 	to.Diagnostics = append(to.Diagnostics, Diagnostic{File: c.File, Message: err.Error()})
+}
+
+// meant tells what may have been meant by a setting that the policy does not know.
+func meant(u *policy.UnknownSettingError) string {
+	const few = 12 // names that a reader still looks through
+	near := suggestOrNone(u.Known, u.Name)
+	switch {
+	case strings.HasSuffix(near, "?"):
+		return near
+	case len(u.ReadBy) > 0:
+		return "; the policy does not read it, but " + strings.Join(u.ReadBy, ", ") + " would"
+	case len(u.Known) > few:
+		return fmt.Sprintf("; it is none of the %d that the policy reads, which mamma-policy(7) lists", len(u.Known))
+	}
+	return near
 }
 
 // wordLength is the length of the name, or string in quotes, at a column of a

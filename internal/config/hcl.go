@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -169,19 +170,23 @@ func (h *hclFile) network(b *hclsyntax.Block, to Block, err error) {
 
 // options reads the settings of a prefix that are the policy's.
 func (h *hclFile) options(body *hclsyntax.Body, where string) []policy.Setting {
-	settings := h.policySettings(body, where)
-	for _, s := range settings {
+	var good []policy.Setting
+	for _, s := range h.policySettings(body, where) {
 		at := Pos{Line: s.Line, Column: s.Column, EndColumn: s.Column + utf8.RuneCountInString(s.Name)}
 		switch {
 		case s.Name == "default":
 			h.errorf(at, "default belongs into %s itself, not into its options", where)
 		case !s.Constant:
-			h.errorf(at, "%s in %s must be a constant", s.Name, where)
+			se := (*policy.SettingError)(nil)
+			errors.As(s.NotConstant(), &se)
+			h.errorf(at, "%v", se.Err)
 		case s.List != nil:
 			h.errorf(at, "%s in %s must be a single value, not a list", s.Name, where)
+		default:
+			good = append(good, s)
 		}
 	}
-	return settings
+	return good // the policy does not find the others a second time
 }
 
 // body reads the settings and blocks of a body, where being the block's name
@@ -192,7 +197,11 @@ func (h *hclFile) body(body *hclsyntax.Body, where string, settings map[string]s
 		case ok:
 			set(a, where)
 		case blocks[a.Name].read != nil:
-			h.errorf(position(a.NameRange), "%s is a block: %s { ... }, without =", a.Name, a.Name)
+			form := a.Name
+			if blocks[a.Name].label != "" {
+				form += ` "` + strings.ToUpper(blocks[a.Name].label) + `"`
+			}
+			h.errorf(position(a.NameRange), "%s is a block: %s { ... }, without =", a.Name, form)
 		default:
 			h.unknown("setting", a.Name, a.NameRange, where, settings, blocks)
 		}

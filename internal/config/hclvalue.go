@@ -26,11 +26,14 @@ func into[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
 		if !ok {
 			return
 		}
-		if v.list != nil || v.of != cty.String {
-			h.wrong(a, where, errors.New("must be a string"))
+		if v.list != nil {
+			h.wrong(a, where, errors.New("must be a string, not a list"))
 			return
 		}
 		x, err := parse(v.text)
+		if err == nil && v.of != cty.String {
+			err = fmt.Errorf("must be in quotes: %q", v.text)
+		}
 		if err != nil {
 			h.wrong(a, where, err)
 			return
@@ -105,7 +108,11 @@ type value struct {
 // value gives the constant value of a setting, and reports where it has none.
 func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
 	if !constant(a.Expr) {
-		h.wrong(a, where, errors.New("must be a constant"))
+		err := errors.New("must be a constant")
+		if text := string(a.Expr.Range().SliceBytes(h.src.text)); hclsyntax.ValidIdentifier(text) {
+			err = fmt.Errorf("must be in quotes: %q", text)
+		}
+		h.wrong(a, where, err)
 		return value{}, false
 	}
 	v, diags := a.Expr.Value(nil)

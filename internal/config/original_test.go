@@ -255,6 +255,10 @@ func TestIsOriginal(t *testing.T) {
 		{"block", `log {}`, false},
 		{"HCL comment", "// policy;\n", false},
 		{"HCL long comment", "/* policy; */", false},
+		{"no names", "policy {}\nprefix {}\n", false},
+		{"policy as a setting", "policy = \"threshold\"\n", false},
+		{"one HCL construct", "prefix 10.0.0.0/8 {\n  enabled = true\n}\n", false},
+		{"HCL with a semicolon", "auto = true;\n", false},
 		{"semicolons in strings", "policy \"a;b\" {\n  c = \";\"\n}\n", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -163,9 +163,11 @@ prefix "192.0.2.0/24" {
   resolvconf = "/run/mamma/resolv.conf"
   # The source address of queries. Default: the address in this prefix.
   dnsbindto = "192.0.2.23"
-  # Settings for this network that the policy reads; see its README.
+  # Settings for this network that the policy reads; see its README. With most
+  # policies that is a figure to go by in place of what is measured, here in
+  # milliseconds; policy "intents" reads  category = "query".
   options {
-    category = "query"
+    srtt_minimum_recent = 20
   }
 }
 

@@ -32,11 +32,24 @@ func Init(found []Network) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The policy decides which network a connection uses.\npolicy %q {\n}\n\n", DefaultPolicy)
-	b.WriteString("# The networks it may choose from, as found on this host. Networks that change\n" +
-		"# (Wi-Fi, LTE) are better named by interface \"NAME\" { ... }.\n")
+	b.WriteString("# The networks it may choose from, as found on this host, by interface: their\n" +
+		"# addresses may change. prefix \"192.0.2.0/24\" { ... } names one of several networks of\n" +
+		"# an interface.\n")
+	var names []string
+	prefixes := map[string][]string{}
+	var byDefault string // of families without one, the host's routes tell
 	for _, n := range found {
-		fmt.Fprintf(&b, "prefix %q { # %s\n", n.Prefix.Masked(), oneLine(n.Interface))
-		if n.Default {
+		if prefixes[n.Interface] == nil {
+			names = append(names, n.Interface)
+		}
+		prefixes[n.Interface] = append(prefixes[n.Interface], n.Prefix.Masked().String())
+		if n.Default && byDefault == "" {
+			byDefault = n.Interface
+		}
+	}
+	for _, name := range names {
+		fmt.Fprintf(&b, "interface %s { # %s\n", quote(escapePattern(name)), strings.Join(prefixes[name], ", "))
+		if name == byDefault {
 			b.WriteString("  default = true\n")
 		}
 		b.WriteString("  # nameserver = [\"192.0.2.1\"]   # what this network's resolver is\n")
@@ -45,13 +58,15 @@ func Init(found []Network) string {
 	return b.String()
 }
 
-// oneLine keeps an interface name, which may hold almost any byte, within its
-// comment.
-func oneLine(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' {
-			return '?'
+// escapePattern makes the pattern that means one interface, whose name may hold
+// almost any byte.
+func escapePattern(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if isGlob(string(r)) {
+			b.WriteByte('\\')
 		}
-		return r
-	}, strings.ToValidUTF8(name, "?"))
+		b.WriteRune(r)
+	}
+	return b.String()
 }

@@ -72,13 +72,14 @@ func TestMinimal(t *testing.T) {
 func TestInit(t *testing.T) {
 	text := Init([]Network{
 		{Interface: "wlan0", Prefix: netip.MustParsePrefix("192.168.0.23/24"), Default: true},
-		{Interface: "a\"{\n\xff", Prefix: netip.MustParsePrefix("2001:db8::1/64")},
+		{Interface: "wlan0", Prefix: netip.MustParsePrefix("2001:db8:1::1/64")},
+		{Interface: "a\"{*${", Prefix: netip.MustParsePrefix("2001:db8::1/64"), Default: true},
 	})
 	c := mustParse(t, text)
 	if len(c.Warnings) > 0 {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
-	want := "policy threshold\n192.168.0.0/24 default=true\n2001:db8::/64\n"
+	want := "policy threshold\nwlan0 default=true\na\"{\\*${\n"
 	if diff := cmp.Diff(want, summary(c)); diff != "" {
 		t.Errorf("(-want +got)\n%s\n%s", diff, text)
 	}

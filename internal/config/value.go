@@ -162,7 +162,11 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is no network such as \"192.0.2.0/24\" or \"2001:db8::/64\", nor an address", text)
+		hint := ""
+		if text != "" && !strings.ContainsAny(text, "/:. ") {
+			hint = fmt.Sprintf("; an interface is named by interface %q { ... }", text)
+		}
+		return netip.Prefix{}, fmt.Errorf("%q is no network such as \"192.0.2.0/24\" or \"2001:db8::/64\", nor an address%s", text, hint)
 	}
 	return p, nil
 }
@@ -170,6 +174,9 @@ func parsePrefix(text string) (netip.Prefix, error) {
 func parsePattern(text string) (string, error) {
 	if _, err := path.Match(text, ""); err != nil || text == "" {
 		return "", fmt.Errorf("%q is no interface name or pattern such as \"eth0\" or \"wwan*\"", text)
+	}
+	if _, err := netip.ParsePrefix(text); err == nil { // no interface has a slash in its name
+		return "", fmt.Errorf("%q is a network, which is named by prefix %q { ... }", text, text)
 	}
 	return text, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -34,15 +35,51 @@ func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 	}
 	defer nets.Close()
 	for _, b := range selection.Unmatched(cfg, nets.Snapshot()) {
-		what := fmt.Sprintf("prefix %q", b.Prefix)
-		if !b.Prefix.IsValid() {
-			what = fmt.Sprintf("interface %q", b.Interface)
+		hint := ""
+		if a, err := netip.ParseAddr(b.Interface); err == nil {
+			hint = fmt.Sprintf("; if an address is meant: prefix %q { ... }", a)
 		}
-		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment", what).Error())
+		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment%s", blockName(&b), hint).Error())
 	}
 	list := manage(cfg, nets.Snapshot())
+	warnings = append(warnings, doubts(cfg)...)
 	warnings = append(warnings, twoDefaults(list)...)
 	return warnings, (*config.Error)(nil).Join(groupErr, l.checkPolicy(cfg, list))
+}
+
+func blockName(b *config.Block) string {
+	if !b.Prefix.IsValid() {
+		return fmt.Sprintf("interface %q", b.Interface)
+	}
+	return fmt.Sprintf("prefix %q", b.Prefix)
+}
+
+// doubts tells of what a configuration says and hardly anybody means.
+func doubts(cfg *config.Config) (warnings []string) {
+	hasDefault := false
+	for i := range cfg.Blocks {
+		b := &cfg.Blocks[i]
+		isDefault, disabled := b.Default != nil && *b.Default, b.Enabled != nil && !*b.Enabled
+		hasDefault = hasDefault || isDefault && !disabled
+		ip := b.Prefix.Addr()
+		switch {
+		case isDefault && disabled:
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is the default and disabled: it is not used", blockName(b)).Error())
+		case disabled || cfg.Original && b.Enabled == nil: // not managed
+		case ip.IsLoopback():
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is this host's loopback: connections to anywhere else that are sent by it fail", blockName(b)).Error())
+		case ip.IsLinkLocalUnicast():
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is link-local: connections to anywhere beyond the link that are sent by it fail", blockName(b)).Error())
+		}
+	}
+	if !hasDefault && !cfg.Auto && cfg.Policy.Name != "" {
+		what := "no network is the default (default = true)"
+		if len(cfg.Blocks) == 0 {
+			what = "no network is named, nor auto = true: none is managed"
+		}
+		warnings = append(warnings, fmt.Sprintf("%s: %s; the host's routes choose where nothing speaks for a network", cfg.File, what))
+	}
+	return warnings
 }
 
 // checkPolicy makes the policy and closes it.
@@ -54,7 +91,7 @@ func (l *loader) checkPolicy(cfg *config.Config, list []managed) error {
 	if err != nil {
 		return err
 	}
-	p, err := makePolicy(cfg, c.make, measured(list, &pathstat.Snapshot{}))
+	p, err := l.makePolicy(cfg, c.make, measured(list, &pathstat.Snapshot{}))
 	if err != nil {
 		return err
 	}

@@ -1,51 +1,116 @@
 package daemon
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/policies"
 )
 
-var hclBlock = regexp.MustCompile("(?s)```hcl\n(.*?)```")
+var (
+	hclBlock   = regexp.MustCompile("(?s)```hcl\n(.*?)```")
+	manBlock   = regexp.MustCompile(`(?s)\n\.nf\n(.*?)\n\.fi`)
+	manRequest = regexp.MustCompile(`(?m)^\..*\n?`)
+	isConfig   = regexp.MustCompile(`(?m)^(policy|prefix|interface) "`)
+)
 
-// Every configuration shown in a README is read, and its policy made: what
-// people copy works.
-func TestConfigurationsInREADMEs(t *testing.T) {
-	files, err := filepath.Glob("../../policies/*/README.md")
+// shipped gives every configuration in the repository that people are shown or
+// get, by where it stands. Those of muacsocksd are checked there.
+func shipped(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	root := os.DirFS("../..")
+	err := fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+		name := d.Name()
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			if name == ".git" || name == "build" || path == "internal/config/testdata/errors" || path == "tests/hosts" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		var blocks *regexp.Regexp
+		switch ext := filepath.Ext(name); {
+		case path == "init/managed.conf" || strings.Contains(path, "muacsocksd") || strings.HasPrefix(path, "internal/proxy/"):
+			return nil // of systemd and the proxy
+		case strings.HasPrefix(name, "strange."):
+			return nil // nothing to copy
+		case ext == ".conf", ext == ".hcl":
+		case ext == ".md":
+			blocks = hclBlock
+		case regexp.MustCompile(`^\.[1-8]$`).MatchString(ext):
+			blocks = manBlock
+		default:
+			return nil
+		}
+		text, err := fs.ReadFile(root, path)
+		if err != nil {
+			return err
+		}
+		if blocks == nil {
+			found[path] = string(text)
+			return nil
+		}
+		for _, m := range blocks.FindAllStringSubmatch(string(text), -1) {
+			src := m[1]
+			if blocks == manBlock {
+				src = manRequest.ReplaceAllString(src, "")
+				src = strings.NewReplacer(`\e`, `\`, `\-`, "-", `\&`, "").Replace(src)
+			}
+			if blocks == hclBlock || isConfig.MatchString(src) {
+				found[path+": "+firstLine(src)] = src
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	files = append(files, "../../README.md")
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	return found
+}
+
+func firstLine(text string) string {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
 		}
-		examples := hclBlock.FindAllSubmatch(text, -1)
-		if len(examples) == 0 {
-			t.Errorf("%s shows no configuration", file)
+	}
+	return ""
+}
+
+// What people copy works: each is checked as --check does it.
+func TestShippedConfigurations(t *testing.T) {
+	all := shipped(t)
+	for _, want := range []string{
+		"internal/config/reference.hcl", "internal/config/minimal.hcl", "init/mamma.conf", `README.md: policy "intents" {`,
+		`doc/man/mamma.conf.5: policy "intents" {`, "doc/man/mamma.conf.5: " + firstLine(config.Reference), `policies/score/README.md: policy "score" {`,
+	} {
+		if all[want] == "" {
+			t.Errorf("%s was not found", want)
 		}
-		for _, m := range examples {
-			cfg, err := config.Parse(m[1], file)
-			if err != nil {
+	}
+	for where, text := range all {
+		t.Run(where, func(t *testing.T) {
+			if strings.Contains(text, `policy "./`) { // a plugin, which is not here
+				if _, err := config.Parse([]byte(text), where); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			file := filepath.Join(t.TempDir(), "mamma.conf")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Check(file, policies.All()); err != nil {
 				t.Error(err)
-				continue
 			}
-			if cfg.Policy.Name == "" {
-				continue
-			}
-			c, err := (&loader{known: policies.All()}).constructor(cfg)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			if _, err := makePolicy(cfg, c.make, nil); err != nil {
-				t.Error(err)
-			}
-		}
+		})
 	}
 }

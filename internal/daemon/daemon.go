@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -113,6 +114,9 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 	if opts.Stdout == nil {
 		d.opts.Stdout = io.Discard
 	}
+	if err := d.opts.absolute(); err != nil {
+		return nil, err
+	}
 	cfg, err := d.loadConfig()
 	if err != nil {
 		return nil, err
@@ -150,6 +154,21 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 		return nil, err
 	}
 	return d, nil
+}
+
+// absolute makes the paths mean the same to whoever is told of them.
+func (o *Options) absolute() error {
+	for _, path := range []*string{&o.ConfigPath, &o.Socket, &o.Control} {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return fmt.Errorf("where %s is: %w", *path, err)
+		}
+		*path = abs
+	}
+	return nil
 }
 
 func (d *Daemon) close() {

@@ -46,7 +46,7 @@ func (l *loader) tryPolicy(cfg *config.Config) error {
 	if err != nil || path != "" || own == "" {
 		return err
 	}
-	p, err := makePolicy(cfg, func(c policy.Config) (policy.Policy, error) { return l.known.New(own, c) }, nil)
+	p, err := l.makePolicy(cfg, func(c policy.Config) (policy.Policy, error) { return l.known.New(own, c) }, nil)
 	if closer, ok := p.(io.Closer); ok && err == nil {
 		err = closer.Close()
 	}
@@ -142,7 +142,7 @@ func policyPath(cfg *config.Config) []string {
 }
 
 // make makes the policy for the prefixes managed now.
-func makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes []*policy.Prefix) (policy.Policy, error) {
+func (l *loader) makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes []*policy.Prefix) (policy.Policy, error) {
 	pc := cfg.PolicyConfig()
 	pc.Prefixes = prefixes
 	var seed [8]byte
@@ -150,9 +150,25 @@ func makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes []*policy.Pre
 	pc.Seed = binary.NativeEndian.Uint64(seed[:])
 	p, err := construct(newPolicy, pc)
 	if err != nil {
+		l.addReaders(err)
 		return nil, cfg.Explain(err)
 	}
 	return p, nil
+}
+
+// addReaders adds to errors about unknown settings which compiled-in policies know
+// them.
+func (l *loader) addReaders(err error) {
+	switch x := err.(type) { //nolint:errorlint // walks the tree itself
+	case *policy.UnknownSettingError:
+		x.ReadBy = l.known.Readers(x.Name, !strings.HasPrefix(x.Block, "policy "))
+	case interface{ Unwrap() error }:
+		l.addReaders(x.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range x.Unwrap() {
+			l.addReaders(one)
+		}
+	}
 }
 
 // constructLimit is how long a policy may take to be made: far more than one

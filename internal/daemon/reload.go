@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -60,8 +61,11 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 			return err
 		}
 		name, next.file = c.name, c.file
+		if abs, err := filepath.Abs(c.file); err == nil && c.file != "" {
+			next.file = abs
+		}
 		next.fresh = func() (policy.Policy, error) {
-			return makePolicy(cfg, c.make, measured(manage(cfg, d.nets.Snapshot()), d.sampler.Snapshot()))
+			return d.loader.makePolicy(cfg, c.make, measured(manage(cfg, d.nets.Snapshot()), d.sampler.Snapshot()))
 		}
 		p, err := next.fresh()
 		if err != nil {

@@ -1,0 +1,19 @@
+package daemon
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+// Whoever is told of a path need not be where the daemon was started.
+func TestAbsolutePaths(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	o := Options{ConfigPath: "policy.conf", Socket: "./sub/../m.sock"}
+	if err := o.absolute(); err != nil {
+		t.Fatal(err)
+	}
+	if o.ConfigPath != filepath.Join(dir, "policy.conf") || o.Socket != filepath.Join(dir, "m.sock") || o.Control != "" {
+		t.Errorf("%q, %q, %q", o.ConfigPath, o.Socket, o.Control)
+	}
+}
