@@ -19,7 +19,7 @@ type Addr struct {
 // String has the form host:port, with an IPv6 address in brackets.
 func (a Addr) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
 
-// IP returns Host as an address; it is not valid for a name.
+// IP returns Host as an address. The result is not valid if Host is a name.
 func (a Addr) IP() netip.Addr {
 	ip, err := netip.ParseAddr(a.Host)
 	if err != nil {
@@ -37,10 +37,10 @@ const maxName = 255
 
 var errBadName = errors.New("not a host name")
 
-// parseHost accepts names, and addresses written as names, which many clients
-// send. Names are not checked further than that they cannot be mistaken for
-// something else; the resolver has the last word. An address with a zone is
-// refused: rules could not tell where it is.
+// parseHost accepts names, and addresses written as names, which many clients send. It
+// only makes sure that a name cannot be mistaken for something else; the resolver
+// decides whether the name is valid. An address with a zone is refused: rules could
+// not tell which network it is in.
 func parseHost(host string) (string, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if ip.Zone() != "" {

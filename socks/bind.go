@@ -11,7 +11,8 @@ import (
 )
 
 // bind serves BIND: it waits for one connection from the destination (RFC 1928
-// section 4). The first reply says where, the second who has come.
+// section 4). The first reply has the address to connect to, the second the address
+// that has connected.
 func (ss *Session) bind(early []byte, reply replier) {
 	c := ss.c
 	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), c.cfg.Connect)
@@ -139,8 +140,8 @@ func (ss *Session) gave(port uint16) {
 	s.bound[bindKey{ss.c.client.Addr(), port}] = struct{}{}
 }
 
-// givenPort is the port that the client asks for, if it is one that it was given
-// before; 0 if not. Clients that listen for several connections do that.
+// givenPort is the port that the client asks for if the client was given this port
+// before, and 0 otherwise. Clients that listen for several connections ask again.
 func (ss *Session) givenPort() uint16 {
 	s := ss.s
 	s.mu.Lock()

@@ -15,7 +15,7 @@ type Config struct {
 	// Dial connects to a destination; nil means net.Dialer's DialContext. The
 	// context carries the request, see RequestFrom. A connection with the
 	// methods SyscallConn and CloseWrite, as *net.TCPConn has, is read and
-	// written by its descriptor, whatever its Read and Write do.
+	// written by its descriptor. Whatever else its Read and Write do is left out.
 	//
 	// A dialer should have CheckDial as its ControlContext, so that Rules
 	// can forbid addresses before a connection is made; the Server looks at the
@@ -28,27 +28,27 @@ type Config struct {
 	Listen func(ctx context.Context, network, address string) (net.Listener, error)
 
 	// ListenPacket opens the outgoing side of a UDP association for one family:
-	// network is udp4 or udp6, and address is where the first datagram goes, so
-	// that a choice can be made by it. It is called again if sending fails, or
-	// nothing comes back for a second, two seconds, and so on; a socket of the same
-	// address is not used then. See SilentSince.
+	// network is udp4 or udp6. address is the destination of the first datagram,
+	// by which ListenPacket can choose a source. The Server calls it again if
+	// sending fails, or if nothing comes back for a second, two seconds, and so on.
+	// A socket of the same source address is then not used. See SilentSince.
 	// nil means an ordinary socket.
 	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
 
 	// Resolve resolves names in UDP datagrams, of BIND and of RESOLVE; nil means net.DefaultResolver.
-	// network is ip, ip4 or ip6. It is called for several names of an association at
-	// the same time, and beside ListenPacket.
+	// network is ip, ip4 or ip6. The Server calls Resolve for several names of an
+	// association at the same time, and at the same time as ListenPacket.
 	Resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 	// ResolvePTR finds the names of an address; nil means net.DefaultResolver.
 	ResolvePTR func(ctx context.Context, addr netip.Addr) ([]string, error)
 
-	// Auth checks names and passwords. If it is nil, everybody is served, and
-	// a name that a client gives is just noted in its requests.
+	// Auth checks names and passwords. nil: everybody is served, and the name that a
+	// client gives is in its requests, unchecked.
 	Auth Authenticator
-	// IgnoreNames asks no client for its name where Auth is nil. Some offer a name
-	// and a password without having one, and end or ask their user when they are
-	// taken up on it.
+	// IgnoreNames tells not to ask clients for their names where Auth is nil. Some
+	// clients offer a name and a password without having them, and fail or ask their
+	// user when the Server accepts the offer.
 	IgnoreNames bool
 	// Rules say who may connect where; nil: everybody everywhere.
 	Rules Rules
@@ -56,12 +56,12 @@ type Config struct {
 	AllowBind  bool // serve BIND
 	DisableUDP bool // do not serve UDP ASSOCIATE
 
-	// PrivateHeaders are not passed on with plain HTTP requests: hints for this
-	// proxy.
+	// PrivateHeaders are hints for this proxy. They are not passed on with plain
+	// HTTP requests.
 	PrivateHeaders []string
 
-	// Via is the name by which this proxy tells of itself in plain HTTP messages
-	// (RFC 9110 section 7.6.3); "" adds nothing.
+	// Via is the name of this proxy in the Via field of plain HTTP messages (RFC 9110
+	// section 7.6.3); "": no field is added.
 	Via string
 
 	// MaxConns limits the clients' connections, MaxConnsPerClient those from one
@@ -79,8 +79,8 @@ type Config struct {
 
 	Hooks Hooks
 
-	// Logger is told what an operator should know, not what clients do; that
-	// is for Hooks. nil: nobody is told.
+	// Logger gets what an operator should know. What clients do is reported to Hooks,
+	// not logged. nil: nothing is logged.
 	Logger *slog.Logger
 
 	// These are for tests; 0 means the default.
@@ -97,13 +97,13 @@ type Authenticator interface {
 
 // Hooks are called as things happen, if not nil, and must not block.
 type Hooks struct {
-	// Rejected tells of a client that made no request: it was one too many,
-	// sent rubbish, nothing, or a wrong password.
+	// Rejected tells of a client whose connection ended without a request: there were
+	// too many clients, or it sent nothing, no valid message, or a wrong password.
 	Rejected func(client netip.AddrPort, err error)
 	// Established tells that the destination was connected. It counts as
 	// before Ended.
 	Established func(*Session)
-	// Ended tells that a request was dealt with. The error says why it was not
+	// Ended tells that a request is over. The error says why the request was not
 	// served, or what broke the connections; nil after an orderly end.
 	Ended func(*Session, error)
 }

@@ -7,18 +7,17 @@ import (
 	"time"
 )
 
-// errLeft is why a request ends whose client does not wait for the reply.
+// errLeft ends a request whose client has not waited for the reply.
 var errLeft = errors.New("the client left before it was connected")
 
 // defaultWatchAfter is how long a request is under way before its client is
 // looked at. Most are served sooner, and pay a timer only.
 const defaultWatchAfter = 200 * time.Millisecond
 
-// watch calls leave if the client goes, until stop is called; stop tells
-// whether it went. A client that says no more without having sent anything for
-// the destination has gone: one that has sent something, early, may just be done
-// with its part. What it sends meanwhile is left alone. The read deadline is not
-// kept.
+// watch calls leave if the client goes, until stop is called. stop tells whether the
+// client went. A client that ends its direction without having sent anything for the
+// destination has gone. A client that has sent something may just have sent all of
+// its part. watch does not read what the client sends. It changes the read deadline.
 func (c *conn) watch(early []byte, leave func()) (stop func() bool) {
 	if len(early) > 0 {
 		return func() bool { return false }

@@ -2,11 +2,11 @@
 // SOCKS 4 and 4a, HTTP CONNECT and plain HTTP on one port.
 //
 // A [Server] knows nothing about networks and policies. It connects by the dial
-// function of its [Config], which finds out with [RequestFrom] who asked and
-// what the client gave as hints: the user name of SOCKS, the header of an HTTP
-// request. Whether a client may connect is decided by the [Rules] and by the
-// [Authenticator] that it is given. The zero Config serves everybody who can
-// reach the listener, so do not listen further than 127.0.0.1 with it.
+// function of its [Config]. With [RequestFrom] that function finds out who asked, and
+// which hints the client gave: the user name of SOCKS, the header of an HTTP request.
+// The [Rules] and the [Authenticator] of the Config decide whether a client may
+// connect. The zero Config serves everybody who can reach the listener, so a Server
+// with it should listen on loopback addresses only.
 //
 // What is served:
 //
@@ -16,8 +16,8 @@
 //     dropped (RFC 1928 section 7 permits that);
 //   - BIND, if enabled;
 //   - requests in absolute form (RFC 9112 section 3.2.2), of HTTP clients that
-//     are configured with a proxy: passed on as they were sent, but for what is
-//     for one connection only.
+//     are configured with a proxy. They are passed on as they were sent, without the
+//     fields that are for one connection only.
 //
 // GSSAPI is not offered.
 //

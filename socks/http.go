@@ -24,9 +24,9 @@ var errNoRequest = errors.New("no HTTP request")
 
 // httpClient is a client that speaks HTTP.
 //
-// The messages are passed on as they are but for what is for one connection only:
-// net/http's server and ReverseProxy add fields, write targets anew and hold
-// bodies back, which servers may do and proxies may not.
+// Messages are passed on as they are, without the fields that are for one connection
+// only. The server and the ReverseProxy of net/http cannot be used for this: they add
+// fields, write targets again and hold bodies back, which proxies must not do.
 type httpClient struct {
 	*conn
 	s       *Server
@@ -215,10 +215,11 @@ func refusal(err error) (status int, text string) {
 	return status, reply.String() + ": " + err.Error()
 }
 
-// ownTrouble is what no server is to blame for.
+// ownTrouble are errors of this proxy, for which no server is to blame.
 var ownTrouble = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, context.Canceled}
 
-// write writes to the client, who may take its time but has to take something.
+// write writes to the client. The client may be slow, but must take some bytes before
+// each deadline.
 func (h *httpClient) write(b []byte) error {
 	if now := time.Now(); now.Sub(h.written) > h.cfg.Idle/4 {
 		h.written = now
@@ -271,8 +272,8 @@ func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) 
 	return newUpstream(ss, nc), nil
 }
 
-// keep keeps a connection to a server for the next request. Browsers open six for
-// each server, each their own to a proxy.
+// keep keeps a connection to a server for the client's next request. Browsers open six
+// connections to the proxy for each server.
 func (h *httpClient) keep(u *upstream) {
 	const most = 4
 	if len(h.servers) == most {

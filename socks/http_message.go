@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// maxHTTPHead bounds the start line with the header of a message. Servers allow 8 to
-// 64 KiB; clients take more, and some have it.
+// maxHTTPHead bounds the start line with the header of a message. Servers accept 8 to
+// 64 KiB. Clients accept more, and some servers send more.
 const maxHTTPHead = 1 << 20
 
 // Errors of messages.
@@ -38,8 +38,8 @@ type httpHead struct {
 
 // parseHTTPHead splits the beginning of a message (RFC 9112 sections 2.2 and 5).
 // Requests are read strictly: what a server may read otherwise lets a client hide a
-// request in another one. Of responses is taken what every client takes: lines
-// that are no fields are left out, and folded ones joined.
+// request in another one. Responses are read as all clients read them: lines that are
+// no fields are left out, and folded lines are joined.
 func parseHTTPHead(b []byte, request bool, fields []httpField) (httpHead, error) {
 	h := httpHead{fields: fields[:0]}
 	for first := true; ; first = false {
@@ -142,9 +142,9 @@ type httpBody struct {
 	chunked bool
 	toEnd   bool  // of the connection
 	length  int64 // else
-	// ambiguous: there was a length beside the chunks. What is behind such a message
-	// may have been meant otherwise, so the connection ends with it (RFC 9112
-	// section 6.1).
+	// ambiguous: the message had both a length and chunks. Bytes after such a message
+	// may be part of it to somebody else, so the connection ends with the message
+	// (RFC 9112 section 6.1).
 	ambiguous bool
 }
 

@@ -11,10 +11,10 @@ import (
 )
 
 // relay moves bytes both ways until both directions have ended, and closes both
-// connections. The end of one direction is passed on as such. A connection that
-// breaks resets the other one, but not before what had been received from it has
-// arrived there: a reset makes a kernel drop what it has yet to send, and on a
-// network it would have come behind the data.
+// connections. The end of one direction is passed on as such. If one connection
+// breaks, relay resets the other one, but only after all bytes received from the first
+// have arrived there. An earlier reset would make the kernel drop bytes that it has
+// yet to send; without a proxy, the reset would have come after the data.
 func (ss *Session) relay(remote net.Conn, early []byte) error {
 	c := ss.c
 	r := &relay{ss: ss, client: side{conn: c.Conn}, remote: side{conn: remote}}
@@ -111,8 +111,8 @@ func (r *relay) idle() {
 	if r.half {
 		limit = min(limit, r.ss.c.cfg.HalfClosed)
 	}
-	// That this sees only whether something moved since the last look makes
-	// the time-out up to twice as long, and costs the bytes nothing.
+	// This only checks whether something moved since the last check. The time-out
+	// may therefore be up to twice as long, and relaying bytes costs nothing extra.
 	if moved := r.ss.Sent() + r.ss.Received() + r.drained.Load(); moved != r.seen {
 		r.seen = moved
 		r.timer.Reset(limit)
@@ -183,9 +183,9 @@ func (f flow) copy() error {
 
 // end passes on the end of src, unless that was none.
 func (f flow) end() error {
-	// The kernel tells of a reset once. If that was to whoever wrote to src, the
-	// end looks orderly to whoever reads. EPIPE says that it was: what was reset
-	// had ended before.
+	// The kernel reports a reset once. If it has reported the reset to the direction
+	// that writes to src, the direction that reads from src sees an orderly end. EPIPE
+	// on a write shows that src was reset after its end.
 	if hungUp(f.src.conn) {
 		if err := f.src.broken(); err != nil && !errors.Is(err, syscall.EPIPE) {
 			return err
