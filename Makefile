@@ -23,6 +23,8 @@ PACKAGE_VERSION ?= $(shell echo '$(VERSION)' | sed -e 's/^v//' -e 's/-dirty$$/+d
 FLAGS   := -trimpath -buildvcs=false
 LDFLAGS := -X main.version=$(VERSION) $(STRIP)
 NFPM    := $(GO) tool -modfile=internal/tools/nfpm/go.mod nfpm
+# The tool names itself by its checksum, which must not depend on where it lies.
+SBOM    := GOFLAGS=-trimpath $(GO) tool -modfile=internal/tools/cyclonedx/go.mod cyclonedx-gomod
 LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
 VULN    := $(GO) tool -modfile=internal/tools/govulncheck/go.mod govulncheck
 
@@ -64,7 +66,7 @@ playground: ## a shell on a host of its own with two networks, to try everything
 	@$(GO) run ./tests/demo --shell
 
 # Each stage is told with its time, so that a slow one is seen.
-STAGES := format vet lint test timed evaluate-quick
+STAGES := verify format vet lint test timed evaluate-quick
 
 .PHONY: check
 check: ## everything that must hold: format, vet, linters, all tests
@@ -167,13 +169,26 @@ static: ## build without cgo and plugins, for amd64 and arm64
 # Everything is laid out as it will be installed, then put into packages. Another
 # ARCH needs its C compiler in CC, or CGO_ENABLED=0, which leaves the plugins out.
 .PHONY: packages
-packages: ## make debs and rpms, of mamma and of its policies as plugins
+packages: ## make debs and rpms, of mamma and of its policies as plugins, and bills of materials
 	rm -rf $(BUILD)/root $(BUILD)/packages
 	mkdir -p $(BUILD)/packages
 	GOARCH=$(ARCH) $(MAKE) --no-print-directory install BUILD=$(BUILD)/release STRIP='-s -w' DESTDIR=$(abspath $(BUILD))/root PREFIX=/usr
 	for n in mamma $(if $(filter 0,$(CGO_ENABLED)),,mamma-policies); do for p in deb rpm; do \
 		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) VERSION=$(PACKAGE_VERSION) ARCH=$(ARCH) ROOT=$(BUILD)/root \
 		$(NFPM) package -f init/package/$$n.yaml -p $$p -t $(BUILD)/packages || exit 1; done; done
+	@$(MAKE) --no-print-directory sbom BUILD=$(BUILD)
+
+# What each program was built of, as the program itself has it, in CycloneDX. The
+# plugins are built of the same: the daemon opens no others.
+.PHONY: sbom
+sbom:
+	for p in $(PROGRAMS); do \
+		$(SBOM) bin -json -noserial -notimestamp -version $(VERSION) -output $(BUILD)/packages/$${p}_$(PACKAGE_VERSION)_$(ARCH).cdx.json $(BUILD)/root/usr/bin/$$p || exit 1; done
+
+# What lies in the module cache is what go.sum says.
+.PHONY: verify
+verify: ## check the modules of others against go.sum
+	$(GO) mod verify
 
 # The pages of mammactl, and its completions, come from it; it runs on this machine
 # even if the packages are for another.

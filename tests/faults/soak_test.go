@@ -102,6 +102,10 @@ func TestSoak(t *testing.T) {
 			relayed.Add(1)
 			return proxied(proxyAddress, toService5(netip.MustParseAddrPort(to)))
 		}),
+		"attacks on the control socket": inLoop(1, func() error { return controlAttacks(d) }),
+		"attacks on the proxy": inLoop(1, func() error {
+			return allProxyAttacks(proxyAddress, toService5(netip.MustParseAddrPort(to)))
+		}),
 		"addresses": inLoop(1, func() error {
 			<-pace.C
 			a := address(netip.AddrFrom4([4]byte{10, 200, 1, byte(churned.Add(1)%250 + 1)}))
@@ -175,6 +179,49 @@ func allAttacks(socket string) error {
 		_ = l.Close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.name, err)
+		}
+	}
+	return nil
+}
+
+// allProxyAttacks makes each attack on the proxy once, but for those that wait until
+// the proxy has waited long enough.
+func allProxyAttacks(address string, question []byte) error {
+	for _, a := range proxyAttacks(question) {
+		if a.name == "nothing" || a.name == "half a request, then silence" {
+			continue
+		}
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return err
+		}
+		err = a.do(c)
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
+	}
+	return nil
+}
+
+// controlAttacks sends to the control socket what it does not take.
+func controlAttacks(d *daemon) error {
+	for _, text := range []string{
+		"\x00\x01\x02\x03\r\n\r\n",
+		"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10),
+		"POST /v1/explain HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n[[[[[[[",
+		"GET /v1/\x1b[2J HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+	} {
+		c, err := net.Dial("unix", filepath.Join(d.dir, "control.sock"))
+		if err != nil {
+			return err
+		}
+		send(c, []byte(text))
+		err = dropped(c)
+		_ = c.Close()
+		if err != nil {
+			return fmt.Errorf("control socket, %.20q: %w", text, err)
 		}
 	}
 	return nil

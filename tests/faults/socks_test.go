@@ -59,26 +59,15 @@ func proxied(proxy string, question []byte) error {
 	return nil
 }
 
-// What is sent to the proxy is as hostile as what is sent to the manager. Clients
-// in good faith are served, and the proxy grows by a bounded amount.
-func TestHostileProxyClients(t *testing.T) {
-	proxy, address := startProxy(t, "timeouts {\n  handshake = \"2s\"\n}\nlimits {\n  connections = 300\n}\n")
-	to := netip.MustParseAddrPort(service(t))
-	question := toService5(to)
-	d := &daemon{Process: proxy}
-	for range 50 { // warm
-		if err := proxied(address, question); err != nil {
-			t.Fatal(err)
-		}
-	}
-	before := d.memory(t)
-	good := inLoop(1, func() error { return proxied(address, question) })
+// proxyAttacks are what hostile clients send to the proxy; question is one in good
+// faith, to a service that says one byte.
+func proxyAttacks(question []byte) []attack {
 	answered := func(c net.Conn, n int) error {
 		_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
 		_, err := io.ReadFull(c, make([]byte, n))
 		return err
 	}
-	for _, a := range []attack{
+	return []attack{
 		{"nothing", dropped},
 		{"half a request, then silence", func(c net.Conn) error {
 			send(c, question[:9])
@@ -119,7 +108,24 @@ func TestHostileProxyClients(t *testing.T) {
 			send(c, bytes.Repeat([]byte{0xff, 0}, 32<<10))
 			return dropped(c)
 		}},
-	} {
+	}
+}
+
+// What is sent to the proxy is as hostile as what is sent to the manager. Clients
+// in good faith are served, and the proxy grows by a bounded amount.
+func TestHostileProxyClients(t *testing.T) {
+	proxy, address := startProxy(t, "timeouts {\n  handshake = \"2s\"\n}\nlimits {\n  connections = 300\n}\n")
+	to := netip.MustParseAddrPort(service(t))
+	question := toService5(to)
+	d := &daemon{Process: proxy}
+	for range 50 { // warm
+		if err := proxied(address, question); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := d.memory(t)
+	good := inLoop(1, func() error { return proxied(address, question) })
+	for _, a := range proxyAttacks(question) {
 		t.Run(a.name, func(t *testing.T) {
 			var g errgroup.Group
 			for range 8 {

@@ -4,7 +4,9 @@
 package packages
 
 import (
+	"debug/buildinfo"
 	"debug/elf"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -191,6 +193,52 @@ func TestLibrary(t *testing.T) {
 	}
 }
 
+// Each program comes with a list of the modules that it was built of, which is the
+// one that Go has put into it.
+func TestBillsOfMaterials(t *testing.T) {
+	for _, program := range []string{"mamma", "mammactl", "muacsocksd"} {
+		info, err := buildinfo.ReadFile(filepath.Join(built, "root/usr/bin", program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, d := range info.Deps {
+			want = append(want, d.Path+" "+d.Version)
+		}
+		text, err := os.ReadFile(file(t, "packages/"+program+"_*.cdx.json")) //nolint:gosec // ours
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bom struct {
+			BOMFormat string
+			Metadata  struct {
+				Component struct{ Name, Version string }
+			}
+			Components []struct{ Name, Version, PURL string }
+		}
+		if err := json.Unmarshal(text, &bom); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range bom.Components {
+			if c.PURL == "" {
+				t.Errorf("%s: %s has no package URL", program, c.Name)
+			}
+			if c.Name != "std" { // which is no module
+				got = append(got, c.Name+" "+c.Version)
+			}
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if bom.BOMFormat != "CycloneDX" || bom.Metadata.Component.Version != version || len(want) < 10 || !slices.Equal(got, want) {
+			t.Errorf("%s: %s of %+v lists\n%q, want\n%q", program, bom.BOMFormat, bom.Metadata.Component, got, want)
+		}
+		if strings.Contains(string(text), built) {
+			t.Errorf("%s: its bill of materials says where it was built", program)
+		}
+	}
+}
+
 // Whoever builds the same sources anew, elsewhere, gets the same packages.
 func TestReproducible(t *testing.T) {
 	if os.Getenv("MAMMA_LONG") == "" {
@@ -201,7 +249,7 @@ func TestReproducible(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, err := filepath.Glob(filepath.Join(built, "packages/*"))
-	if err != nil || len(names) != 4 {
+	if err != nil || len(names) != 4+3 { // packages, and the programs' bills of materials
 		t.Fatalf("packages %q, %v", names, err)
 	}
 	for _, name := range names {
