@@ -22,10 +22,6 @@ const (
 	// two rounds of 5 s.
 	defaultResolveTimeout = 10 * time.Second
 
-	// How long a late answer is waited for, to keep the connection: longer than a
-	// policy is let think.
-	lateWait = 10 * time.Second
-
 	maxIdleLinks = 8 // more requests at once open further connections
 
 	// One late answer on a busy host is no outage: the first pause is as short
@@ -63,6 +59,9 @@ type Daemon struct {
 	// A daemon that let it pass is not asked again for a while: 100 ms first, a
 	// minute at last. A daemon that is not there is looked for again after
 	// 5 ms.
+	//
+	// The original daemon serves one request after the other and measures in
+	// between, so it has ResolveTimeout for every answer once it is known.
 	DecisionTimeout time.Duration
 
 	// ResolveTimeout is how long to wait for a name to be resolved; 0 means 10 s.
@@ -71,8 +70,7 @@ type Daemon struct {
 	connect func(context.Context) (net.Conn, error) // replaced by tests; nil: dialDaemon
 
 	mu        sync.Mutex
-	idle      []*link            // most recently used last
-	late      map[*link]struct{} // wait for answers that nobody wants any more
+	idle      []*link // most recently used last
 	notBefore time.Time
 	// lastFailure is when backoff was last raised.
 	lastFailure time.Time
@@ -80,12 +78,15 @@ type Daemon struct {
 	outage      bool          // was announced by firstFailure
 	absence     error         // why the daemon was not there when it was last looked for
 	lookAgain   time.Time
+	original    bool           // no extensions, when it last answered
+	late        map[*link]bool // wait for answers that nobody wants any more; true: of a daemon with extensions
+	closes      int            // how often Close was called
 	reports     []*wire.Message
 	reportTimer *time.Timer // nil: none was deferred yet
 	deferred    bool        // reportTimer runs
 	reporting   bool
 	reporter    sync.WaitGroup
-	reading     sync.WaitGroup // of late answers
+	reading     sync.WaitGroup // of late answers of daemons with extensions
 }
 
 // Reasons not to ask the daemon.
@@ -96,18 +97,21 @@ var (
 )
 
 // Close closes the idle connections to the daemon and drops reports that were
-// not sent yet. The Daemon can still be used.
+// not sent yet. A connection on which the original daemon still owes an answer is
+// closed when that came, ten minutes later at most. The Daemon can still be used.
 func (d *Daemon) Close() error {
 	d.mu.Lock()
+	d.closes++
 	d.reports = nil
 	if d.deferred {
 		d.reportTimer.Stop()
 		d.deferred = false
 	}
-	for l := range d.late {
-		l.close() // which ends the wait
+	for l, extended := range d.late {
+		if extended {
+			l.close() // which ends the wait
+		}
 	}
-	clear(d.late)
 	d.mu.Unlock()
 	d.reporter.Wait()
 	d.reading.Wait()
@@ -142,30 +146,39 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.F
 		return 0, err
 	}
 	soon := start.Add(d.decisionTimeout())
+	patient := start.Add(max(d.decisionTimeout(), d.resolveTimeout()))
 	if end, ok := ctx.Deadline(); ok {
 		// Leave the caller time to go on without us.
-		if half := start.Add(end.Sub(start) / 2); half.Before(soon) {
+		half := start.Add(end.Sub(start) / 2)
+		if half.Before(soon) {
 			soon = half
+		}
+		if half.Before(patient) {
+			patient = half
 		}
 	}
 	for {
-		l, reused, err := d.link(ctx, soon)
+		l, reused, err := d.link(ctx, soon, patient)
 		if err != nil {
 			return 0, d.failed(ctx, err)
 		}
-		req, wait := q(l.features)
+		f := l.features
+		req, wait := q(f)
 		deadline := soon
-		if wait > d.decisionTimeout() {
+		switch {
+		case f == 0:
+			deadline = patient
+		case wait > d.decisionTimeout():
 			deadline = start.Add(wait)
 		}
 		err = l.exchange(ctx, deadline, req, ans)
 		if err == nil {
-			f := l.features
+			f = l.features
 			d.succeeded(l)
 			return f, nil
 		}
-		d.giveUp(l)
-		if l.features&wire.FeatureNoResolve != 0 && wait > d.decisionTimeout() && errors.Is(err, os.ErrDeadlineExceeded) {
+		d.giveUp(ctx, l, err)
+		if f&wire.FeatureNoResolve != 0 && wait > d.decisionTimeout() && errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err // a slow resolver; the daemon itself has answered before
 		}
 		var bad *wire.Error
@@ -187,6 +200,9 @@ func (d *Daemon) mayAsk(now time.Time) error {
 	if now.Before(d.lookAgain) {
 		return d.absence
 	}
+	if d.waitingLocked() >= maxLate {
+		return errLate
+	}
 	if d.backoff == 0 {
 		return nil
 	}
@@ -197,14 +213,20 @@ func (d *Daemon) mayAsk(now time.Time) error {
 	return nil
 }
 
-// link returns a connection to the daemon, an idle one if there is.
-func (d *Daemon) link(ctx context.Context, deadline time.Time) (_ *link, reused bool, _ error) {
+// link returns a connection to the daemon, an idle one if there is. The daemon has
+// time until patient to say what it is if it is known as the original, else until
+// soon.
+func (d *Daemon) link(ctx context.Context, soon, patient time.Time) (_ *link, reused bool, _ error) {
 	d.mu.Lock()
 	if n := len(d.idle); n > 0 {
 		l := d.idle[n-1]
 		d.idle = d.idle[:n-1]
 		d.mu.Unlock()
 		return l, true, nil
+	}
+	deadline := soon
+	if d.original {
+		deadline = patient
 	}
 	d.mu.Unlock()
 	connecting, cancel := context.WithDeadline(ctx, deadline)
@@ -219,53 +241,28 @@ func (d *Daemon) link(ctx context.Context, deadline time.Time) (_ *link, reused 
 	}
 	l := &link{nc: nc, reader: wire.NewReader(nc)}
 	if err := l.hello(ctx, deadline); err != nil {
-		d.giveUp(l)
+		d.giveUp(ctx, l, err)
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			d.setOriginal(false) // another one may be there now, which hangs
+		}
 		return nil, false, err
 	}
+	d.setOriginal(l.features == 0)
 	return l, false, nil
 }
 
-// giveUp closes l, which has failed. If it owes no more than a late answer, that is
-// read away and l kept: a connection for each late answer would load a daemon that
-// is busy already.
-func (d *Daemon) giveUp(l *link) {
+func (d *Daemon) setOriginal(is bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !l.owes || len(d.late) >= maxIdleLinks {
-		l.close()
-		return
-	}
-	if d.late == nil {
-		d.late = map[*link]struct{}{}
-	}
-	d.late[l] = struct{}{}
-	d.reading.Go(func() {
-		err := l.readAway(lateWait)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		_, wanted := d.late[l]
-		delete(d.late, l)
-		if err != nil || !wanted {
-			l.close()
-			return
-		}
-		d.keepLocked(l)
-	})
+	d.original = is
 }
 
 func (d *Daemon) succeeded(l *link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.backoff, d.outage = 0, false
+	d.original = l.features == 0
 	d.keepLocked(l)
-}
-
-func (d *Daemon) keepLocked(l *link) {
-	if l.broken || len(d.idle) >= maxIdleLinks {
-		l.close()
-		return
-	}
-	d.idle = append(d.idle, l)
 }
 
 // failed notes that the daemon failed, unless the caller gave up. Only waiting

@@ -213,10 +213,20 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
-// Nobody waits for late answers once the Daemon is closed.
+// Nobody waits for late answers of a daemon with extensions once the Daemon is
+// closed.
 func TestCloseWithLateAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &Daemon{connect: pipeDaemon(func() time.Duration { return time.Minute })}
+		d := &Daemon{connect: func(ctx context.Context) (net.Conn, error) {
+			met := false
+			return pipeDaemon(func() time.Duration {
+				if !met {
+					met = true
+					return 0
+				}
+				return time.Minute
+			})(ctx)
+		}}
 		var burst sync.WaitGroup
 		for range 2 * maxIdleLinks {
 			burst.Go(func() { _, _ = d.decide(t.Context(), target{host: "h"}, false, nil) })

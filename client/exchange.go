@@ -23,7 +23,7 @@ func init() {
 }
 
 // Ping asks whether the manager is there, and returns nil if it answers within
-// DecisionTimeout. An error says why it cannot be asked now, which errors.Is finds
+// DecisionTimeout, or the original within ResolveTimeout. An error says why it cannot be asked now, which errors.Is finds
 // the cause in: fs.ErrNotExist where no manager runs. Dials go plainly then.
 func (d *Daemon) Ping(ctx context.Context) error {
 	// No manager knows this as a request; each that is there says so.

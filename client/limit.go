@@ -15,38 +15,49 @@ type limit struct {
 	due   time.Time // of the exchange under way; zero: none
 	timer *time.Timer
 	fires time.Time // zero: the timer does not run
-	over  bool      // an exchange was interrupted: nc is of no more use
+	turn  int       // of the exchange under way or the next one
+	over  bool      // it was interrupted
 }
 
-// begin says until when the exchange on nc that begins now may take.
-func (l *limit) begin(nc net.Conn, due time.Time) {
+// begin says until when the exchange on nc that begins now may take. The result
+// is for cancel.
+func (l *limit) begin(nc net.Conn, due time.Time) (turn int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.due = due
 	if !l.fires.IsZero() && !due.Before(l.fires) {
-		return
+		return l.turn
 	}
 	l.fires = due
 	if l.timer == nil {
 		l.timer = time.AfterFunc(time.Until(due), func() { l.fire(nc) })
-		return
+		return l.turn
 	}
 	l.timer.Reset(time.Until(due))
+	return l.turn
 }
 
-// end says that the exchange is over, and tells whether it was in time.
-func (l *limit) end() (inTime bool) {
+// cancel interrupts the exchange if it is still under way.
+func (l *limit) cancel(nc net.Conn, turn int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turn == turn {
+		l.over = true
+		interrupt(nc)
+	}
+}
+
+// end says that the exchange is over. What comes too late to interrupt it does
+// nothing to the next one.
+func (l *limit) end(nc net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.due = time.Time{}
-	return !l.over
-}
-
-// resume says that what was interrupted can go on.
-func (l *limit) resume() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.over = false
+	l.turn++
+	if l.over {
+		l.over = false
+		_ = nc.SetDeadline(time.Time{})
+	}
 }
 
 func (l *limit) fire(nc net.Conn) {

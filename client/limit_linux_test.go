@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -42,29 +43,37 @@ func TestLimit(t *testing.T) {
 			}
 			time.Sleep(tt.pause * time.Millisecond)
 		}
-		if took, err := ask(50*time.Millisecond, 51*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) || took != 50*time.Millisecond || !l.broken {
-			t.Errorf("late answer: %v after %v, broken %t", err, took, l.broken)
+		if took, err := ask(50*time.Millisecond, 51*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) || took != 50*time.Millisecond || !l.asked {
+			t.Errorf("late answer: %v after %v, outstanding %t", err, took, l.asked)
 		}
 		l.close()
 		time.Sleep(time.Second) // let the late answer end
 	})
 }
 
-// An answer in the very moment of the limit may be taken, but the connection is
-// not used again.
+// An exchange that is interrupted leaves a connection that can be used again, and
+// what would interrupt it after its end does nothing to the next one.
 func TestLimitReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, b) }()
 		var l limit
-		l.begin(a, time.Now().Add(time.Second))
+		turn := l.begin(a, time.Now().Add(time.Second))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if l.end() {
-			t.Error("in time")
-		}
 		if _, err := a.Write([]byte{1}); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("error %v", err)
+			t.Errorf("error %v, want that it was interrupted", err)
 		}
+		l.end(a)
+		if _, err := a.Write([]byte{1}); err != nil {
+			t.Errorf("error %v after the interrupted exchange", err)
+		}
+		l.begin(a, time.Now().Add(time.Second))
+		l.cancel(a, turn)
+		if _, err := a.Write([]byte{1}); err != nil {
+			t.Errorf("error %v, which the exchange before was to have", err)
+		}
+		l.end(a)
 		l.stop()
 		_, _ = a.Close(), b.Close()
 	})

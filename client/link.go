@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,9 +18,10 @@ type link struct {
 	out      []byte
 	id       uuid.UUID     // of the connection, from the first answer
 	features wire.Features // of the daemon
-	broken   bool          // not to be used again, or not before the answer that it owes
-	calls    wire.Calls    // of the last request
-	owes     bool          // the answer to the last request did not come in time
+	calls    wire.Calls    // of the request under way
+	asked    bool          // a request is out whose answer was not read
+	met      bool          // a first answer was read: features are known
+	broken   bool          // not to be used again
 	limit    limit
 }
 
@@ -39,86 +39,50 @@ func (l *link) hello(ctx context.Context, deadline time.Time) error {
 		return err
 	}
 	if l.broken {
-		if err := ctx.Err(); err != nil {
-			return err // the interruption came with the answer
-		}
 		return errors.New("daemon sent more than an answer")
 	}
 	return nil
 }
 
-// exchange sends req and reads its answer. After an error the connection must
-// be closed, unless it owes the answer.
-func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) (err error) {
-	req.Context.ID, l.calls = l.id, req.Context.Calls
+// exchange sends req and reads its answer. After an error, only giveUp knows what
+// to do with the connection.
+func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) error {
+	req.Context.ID = l.id
 	req.Features = features
 	out, _, err := req.AppendFit(l.out[:0])
 	if err != nil {
 		return fmt.Errorf("cannot encode the request: %w", err)
 	}
 	l.out = out
-	l.limit.begin(l.nc, deadline)
-	stop := context.AfterFunc(ctx, func() { interrupt(l.nc) })
-	sent := false
+	turn := l.limit.begin(l.nc, deadline)
+	stop := context.AfterFunc(ctx, func() { l.limit.cancel(l.nc, turn) })
 	defer func() {
-		inTime := l.limit.end()
-		switch {
-		case !stop():
-			l.broken = true // by the interruption, even if it came too late
-		case inTime:
-		case err == nil:
-			l.resume() // the answer came in the moment of the limit
-		default:
-			l.broken, l.owes = true, sent && errors.Is(err, os.ErrDeadlineExceeded)
-		}
+		stop()
+		l.limit.end(l.nc)
 	}()
 	if _, err := l.nc.Write(out); err != nil {
 		return err
 	}
-	sent = true
+	l.calls, l.asked = req.Context.Calls, true
+	return l.receive(ans)
+}
+
+// receive reads the answer to what was asked. It can be called again after it was
+// interrupted.
+func (l *link) receive(ans *wire.Message) error {
 	if err := l.reader.Read(ans); err != nil {
 		return err
 	}
-	return l.take(ans)
-}
-
-// take notes what an answer to a request says about the connection.
-func (l *link) take(ans *wire.Message) error {
+	l.asked = false
 	id, ok := wire.AcceptID(l.id, l.calls, ans.Context.ID)
 	if !ok {
 		return errForeignID
 	}
 	l.id = id
 	l.features = ans.Features
+	l.met = true
 	if l.reader.Buffered() > 0 {
 		l.broken = true // nothing may come unasked
 	}
-	return nil
-}
-
-// resume undoes an interruption by the limit.
-func (l *link) resume() {
-	l.limit.resume()
-	_ = l.nc.SetDeadline(time.Time{})
-}
-
-// readAway waits for the answer that the link owes, so that the next one read is
-// the answer to the next request.
-func (l *link) readAway(wait time.Duration) error {
-	if err := l.nc.SetDeadline(time.Now().Add(wait)); err != nil {
-		return err
-	}
-	var ans wire.Message
-	if err := l.reader.Read(&ans); err != nil {
-		return err
-	}
-	l.broken, l.owes = false, false
-	if err := l.take(&ans); err != nil {
-		return err
-	}
-	if l.broken {
-		return errors.New("daemon sent more than an answer")
-	}
-	l.resume()
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 // Exchange puts one request to the manager by daemon, which is a *client.Daemon,
 // and decodes the answer into ans. The context id is the connection's and need not
 // be set. Requests to resolve are waited for up to ResolveTimeout, others up to
-// DecisionTimeout. The origin is that of ctx. An error means to go on without the
+// DecisionTimeout, and all of them up to ResolveTimeout if the manager is the
+// original. The origin is that of ctx. An error means to go on without the
 // manager.
 var Exchange func(ctx context.Context, daemon any, req, ans *wire.Message) error
 

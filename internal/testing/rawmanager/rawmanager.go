@@ -27,6 +27,7 @@ type Daemon struct {
 
 	answer   func(m *wire.Message) bool
 	original bool
+	sent     func(error) // is told how each answer to a request got away; may be nil
 	ln       net.Listener
 	wg       sync.WaitGroup
 
@@ -41,6 +42,11 @@ type Daemon struct {
 // ids are seen to before. An original daemon has no extensions.
 func Start(t testing.TB, path string, original bool, script func(m *wire.Message) bool) *Daemon {
 	t.Helper()
+	return start(t, path, original, script, nil)
+}
+
+func start(t testing.TB, path string, original bool, script func(m *wire.Message) bool, sent func(error)) *Daemon {
+	t.Helper()
 	if path == "" {
 		path = filepath.Join(t.TempDir(), "mamma.sock")
 	}
@@ -48,7 +54,7 @@ func Start(t testing.TB, path string, original bool, script func(m *wire.Message
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{Path: path, answer: script, original: original, ln: ln, conns: make(map[net.Conn]bool)}
+	d := &Daemon{Path: path, answer: script, original: original, sent: sent, ln: ln, conns: make(map[net.Conn]bool)}
 	d.wg.Go(d.accept)
 	t.Cleanup(d.Stop)
 	return d
@@ -118,7 +124,8 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 		if err := r.Read(&m); err != nil {
 			return
 		}
-		if m.Action != wire.ActionErrorUnknownRequest {
+		request := m.Action != wire.ActionErrorUnknownRequest
+		if request {
 			d.mu.Lock()
 			c := m
 			c.Context = m.Context.Clone()
@@ -138,7 +145,11 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 		if err != nil {
 			return
 		}
-		if _, err := nc.Write(b); err != nil {
+		_, err = nc.Write(b)
+		if request && d.sent != nil {
+			d.sent(err)
+		}
+		if err != nil {
 			return
 		}
 	}

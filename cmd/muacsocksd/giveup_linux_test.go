@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/testing/rawmanager"
+)
+
+// A proxy's client that goes away leaves the connection to an original daemon open
+// until it has answered.
+func TestNoConnectionIsClosedBeforeItsAnswer(t *testing.T) {
+	s := rawmanager.StartSlow(t)
+	conf := filepath.Join(t.TempDir(), "socks.conf")
+	if err := os.WriteFile(conf, []byte("listen = \"127.0.0.1:0\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, "--config", conf)
+	cmd.Env = append(os.Environ(), "MAMMA_SOCKET="+s.Path)
+	p := start(t, cmd)
+	s.GiveUp(t, func(ctx context.Context) {
+		c, err := net.DialTimeout("tcp", p.addr, patience)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if _, err := fmt.Fprint(c, "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(patience):
+			t.Error("the manager was not asked")
+		}
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
+		p.log.await(t, `msg=request .*command=connect`, 1)
+	})
+}
