@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -251,25 +252,36 @@ func kernel(s *hostfile.Statement) string {
 
 // doctor makes the checks.
 func (r *run) doctor(ctx context.Context) ([]string, error) {
-	cfg, err := config.Load(r.conf)
-	if err != nil {
-		return nil, err
-	}
-	f, err := doctor.Collect(ctx, cfg, doctor.Options{Run: r.dir, LinkKind: r.world.Kind})
-	if err != nil {
-		return nil, err
-	}
+	found, err := examine(ctx, r.conf, r.dir, r.world)
 	var list []string
-	for _, x := range doctor.Examine(f).Findings {
-		if x.Check != "mptcp" { // the kernel's, not the host's
-			list = append(list, x.Severity.String()+" "+x.Check+" "+x.Subject)
-		}
+	for _, x := range found {
+		list = append(list, x.Severity.String()+" "+x.Check+" "+x.Subject)
 	}
-	return list, nil
+	return list, err
+}
+
+// examine is the doctor's, without what is the kernel's and not the host's.
+func examine(ctx context.Context, conf, dir string, w *hostbed.World) ([]doctor.Finding, error) {
+	cfg, err := config.Load(conf)
+	if err != nil {
+		return nil, err
+	}
+	f, err := doctor.Collect(ctx, cfg, doctor.Options{Run: dir, LinkKind: w.Kind})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(doctor.Examine(f).Findings, func(x doctor.Finding) bool { return x.Check == "mptcp" }), nil
 }
 
 // child does what Child was called for and writes what came of it.
 func child(task string) int {
+	if path, ok := strings.CutPrefix(task, mendTask); ok {
+		if err := mend(path); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	path, dump := strings.CutPrefix(task, dumpTask)
 	if dump {
 		text, err := describe(path)

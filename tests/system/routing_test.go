@@ -218,8 +218,8 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, want := range []string{
 		"PROBLEM  10.2.0.0/24 on wwan0: what is bound to it would leave elsewhere",
-		"evidence: route to 192.0.2.1 from 10.2.0.2 goes by wlan0",
-		"ip rule add from 10.2.0.2 lookup 101 && ip route add default via 10.2.0.1 dev wwan0 table 101",
+		"evidence: route to 5.188.10.1 from 10.2.0.2 goes by wlan0",
+		"ip route add default via 10.2.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.2.0.2 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.2.0.2 lookup 101 || ",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)

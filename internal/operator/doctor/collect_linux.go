@@ -66,9 +66,27 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		BindDevice: cfg.BindDevice != config.BindNever && cfg.Routing != config.RoutingManage,
 		MPTCP:      o.mptcp(), Table: freeTable(nets),
 	}
+	r, err := newRuler(o.Namespace, oracle.EverywhereOf(cfg.FarAway))
+	if err != nil {
+		return Facts{}, err
+	}
+	defer r.close()
+	for i, v6 := range []bool{false, true} {
+		if l, ok := nets.DefaultEgress(v6); ok {
+			f.Unbound[i] = l.Name
+		}
+		f.Metrics[i] = largestMetric(nets, v6)
+	}
 	managed := map[policy.PrefixID]bool{}
+	var chosen []netmon.Prefix
 	for _, n := range selection.Select(cfg, nets) {
 		p := o.prefix(&n.Prefix, nets)
+		if p.Far && !n.Refused.Refused() {
+			if p.Priority, p.Suppress, err = r.place(&n.Prefix); err != nil {
+				return Facts{}, err
+			}
+			chosen = append(chosen, n.Prefix)
+		}
 		for _, s := range o.servers(cfg, &n) {
 			p.Servers = append(p.Servers, Server{Addr: s})
 		}
@@ -90,9 +108,15 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		}
 		block := Block{Name: name, At: fmt.Sprintf("%s:%d", cfg.File, b.Pos.Line)}
 		if l, ok := nets.LinkByName(b.Interface); ok && !l.Up {
-			block.Off = l.Name
+			block.Off, block.Manager = l.Name, o.manager(l.Index, l.Name)
 		}
 		f.Unmatched = append(f.Unmatched, block)
+	}
+	if f.Marks, f.Users, err = r.diversions(chosen); err != nil {
+		return Facts{}, err
+	}
+	if len(f.Marks) > 0 {
+		f.Markers, f.MarkersKnown = o.markers()
 	}
 	if f.BindDevice && len(f.Prefixes) > 0 {
 		f.DeviceError = o.tryDevice(f.Prefixes[0].ID.Interface)
@@ -126,7 +150,7 @@ func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	if l, ok := nets.Link(p.Egress); ok {
 		out.Egress = l.Name
 	}
-	out.Ruled = p.Ruled
+	out.Ruled, out.Twin, out.Manager = p.Ruled, p.Twin, o.manager(p.Index, p.Interface)
 	if p.Refused.Refused() {
 		out.Refused = p.Refused.String()
 	}
@@ -291,6 +315,21 @@ func (o *Options) tryDevice(iface string) string {
 		return err.Error()
 	}
 	return ""
+}
+
+// largestMetric is that of the default routes in table main. IPv6 gives 1024 to those that
+// have none (IP6_RT_PRIO_USER).
+func largestMetric(nets *netmon.Snapshot, v6 bool) int {
+	largest := 600 // as managers give to Wi-Fi
+	if v6 {
+		largest = 1024
+	}
+	for _, r := range nets.Routes() {
+		if r.Table == netmon.TableMain && r.Default() && r.Prefix.Addr().Is6() == v6 {
+			largest = max(largest, r.Metric)
+		}
+	}
+	return largest
 }
 
 // freeTable is a routing table to propose.

@@ -174,6 +174,20 @@ func TestDefects(t *testing.T) {
 			r.Dst = &net.IPNet{IP: b.Networks[1].Gateway4.AsSlice(), Mask: net.CIDRMask(32, 32)}
 			must(t, b.Client.Handle().RuleAdd(r))
 		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}, false},
+		// What leads marked packets elsewhere matters where something marks them.
+		{"rule by mark", soundConf, func(t *testing.T, b *testbed.Bed) { byMark(t, b) }, nil, false},
+		{"marks of a packet filter", soundConf, func(t *testing.T, b *testbed.Bed) {
+			byMark(t, b)
+			if err := b.Client.Mark(7); err != nil {
+				testbed.SkipOrFail(t, err)
+			}
+			for _, x := range look(t, b, soundConf) {
+				if x.Check == "marks" && (!strings.Contains(x.Evidence, "fwmark 0x7") || !strings.Contains(x.Evidence, "testbed-mark sets-mark")) {
+					t.Errorf("what does it is not told: %+v", x)
+				}
+			}
+			// What is marked goes astray indeed.
+		}, []string{"problem resolver " + wwan, "warning gateway " + wwan, "warning marks this host"}, false},
 		{"dead name server", soundConf, func(_ *testing.T, b *testbed.Bed) {
 			b.Networks[1].Server.DNS.SetHandler(dns.HandlerFunc(func(dns.ResponseWriter, *dns.Msg) {}))
 		}, []string{"problem resolver " + wwan}, false},
@@ -245,6 +259,16 @@ func TestDefects(t *testing.T) {
 				t.Errorf("after what the doctor says was done (-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// byMark has a rule lead packets with a mark to the first network's table.
+func byMark(t *testing.T, b *testbed.Bed) {
+	t.Helper()
+	r := netlink.NewRule()
+	r.Priority, r.Family, r.Mark, r.Table = 20, netlink.FAMILY_V4, 7, b.Networks[0].Table
+	if err := b.Client.Handle().RuleAdd(r); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ func Examine(f Facts) Report {
 		if !p.Link {
 			e.add(true, Finding{
 				Severity: Warning, Check: "link", Subject: subject(p), Text: "the link has no carrier",
-				Copes: "the prefix is not offered until it has", Fix: []string{"ip link set dev " + dev(p) + " up"},
+				Copes: "the prefix is not offered until it has", Fix: []string{"ip -s link show dev " + dev(p) + "    # shows it; a cable, an access point or a SIM card is missing"},
 			})
 			continue // nothing else could be right
 		}
@@ -32,6 +33,7 @@ func Examine(f Facts) Report {
 		e.duplicate(i)
 	}
 	e.refused()
+	e.diversions()
 	e.unmatched()
 	e.host()
 	e.run()
@@ -85,13 +87,22 @@ func ip(p *Prefix) string {
 }
 
 func (e *examination) defaultRoute(p *Prefix) {
-	add := fmt.Sprintf("%s route add default via %s dev %s metric 700", ip(p), example(p), dev(p))
+	q, v6 := *p, 0
+	if p.Addr.Is6() {
+		v6 = 1
+	}
+	q.Gateway = example(p)
+	metric := e.facts.Metrics[v6] + 100 // so that none of those that are there is passed over
+	if !p.Default {
+		e.facts.Metrics[v6] = metric
+	}
 	e.add(!p.Default, Finding{
 		Severity: Warning, Check: "default-route", Subject: subject(p),
 		Text:     "no default route: it reaches its own network only",
 		Evidence: fmt.Sprintf("no route to %s by %s", everywhere(p), p.ID.Interface),
 		Copes:    "the prefix is suspect, and destinations on its link are reached",
-		Fix:      []string{add + "    # if that is its gateway"},
+		Fix:      []string{fmt.Sprintf("%s route add default %s metric %d    # if that is its gateway", ip(p), hop(&q), metric)},
+		Lasts:    lastDefault(&q, metric),
 	})
 }
 
@@ -102,12 +113,17 @@ func everywhere(p *Prefix) string {
 	return "0.0.0.0/0"
 }
 
-// example is the gateway, or the address that gateways mostly have.
-func example(p *Prefix) string {
-	if p.Gateway.IsValid() {
-		return p.Gateway.String()
+// example is the gateway, or the address that gateways mostly have; none where there
+// is one neighbour at most.
+func example(p *Prefix) netip.Addr {
+	first := p.ID.Prefix.Masked().Addr().Next()
+	switch {
+	case p.Gateway.IsValid() || p.ID.Prefix.Bits() >= p.Addr.BitLen()-1:
+		return p.Gateway
+	case first == p.Addr:
+		return first.Next()
 	}
-	return p.ID.Prefix.Addr().Next().String()
+	return first
 }
 
 func (e *examination) sourceRoute(p *Prefix) {
@@ -120,29 +136,26 @@ func (e *examination) sourceRoute(p *Prefix) {
 		evidence = fmt.Sprintf("no route to %s from %s", p.FarAway, p.Addr)
 	}
 	var fix []string
-	copes := ""
-	if wrong {
-		via := ""
-		if p.Gateway.IsValid() {
-			via = "via " + p.Gateway.String() + " "
-		}
-		fix = []string{
-			fmt.Sprintf("%s rule add from %s lookup %d && %s route add default %sdev %s table %d", ip(p), p.Addr, e.table, ip(p), via, dev(p), e.table),
-			`routing = "manage"    # in the configuration: mamma sees to it`,
-		}
-		if e.facts.ManageRouting {
-			fix = []string{"systemctl restart mamma    # routes are to be managed, and are not"}
-		} else {
-			e.table++
-		}
-		if e.facts.BindDevice {
-			copes = "it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped"
-		}
+	copes, lasts := "", ""
+	switch {
+	case !wrong:
+	case e.facts.ManageRouting:
+		fix = []string{"systemctl restart mamma    # routes are to be managed, and are not"}
+	case p.Twin:
+		fix = []string{"another address for one of the two devices, by its own settings: no rule can tell them apart"}
+	default:
+		b := bypass{p: p, table: e.table, priority: p.Priority, suppress: p.Suppress}
+		fix = []string{inTurn(b.steps()), `routing = "manage"    # in the configuration: mamma sees to it`}
+		lasts = b.last()
+		e.table++
+	}
+	if wrong && e.facts.BindDevice {
+		copes = "it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped"
 	}
 	e.add(wrong, Finding{
 		Severity: Problem, Check: "source-route", Subject: subject(p),
 		Text:     "what is bound to it would leave elsewhere (no rule leads from its address to its default route)",
-		Evidence: evidence, Copes: copes, Fix: fix,
+		Evidence: evidence, Copes: copes, Fix: fix, Lasts: lasts,
 	})
 }
 
@@ -158,10 +171,11 @@ func (e *examination) reversePath(p *Prefix) {
 		severity = Problem
 		text = "rp_filter is strict (1): answers that come in by this interface are dropped"
 	}
+	set, last := sysctl(filterKey(p.ID.Interface), "2")
 	e.add(p.ReversePath == 1, Finding{
 		Severity: severity, Check: "rp-filter", Subject: subject(p), Text: text,
 		Evidence: fmt.Sprintf("the larger of net.ipv4.conf.all.rp_filter and net.ipv4.conf.%s.rp_filter is 1", p.ID.Interface),
-		Fix:      []string{fmt.Sprintf("sysctl -w net.ipv4.conf.%s.rp_filter=2", display.ShellQuote(strings.ReplaceAll(p.ID.Interface, ".", "/")))},
+		Fix:      []string{set}, Lasts: last,
 	})
 }
 
@@ -175,24 +189,22 @@ func (e *examination) gateway(p *Prefix) {
 		return
 	case GatewayUnreachable:
 		f.Severity, f.Text = Problem, fmt.Sprintf("its gateway %s is no neighbour: nothing can be sent by it", p.Gateway)
-		f.Fix = []string{
-			fmt.Sprintf("%s neigh flush dev %s", ip(p), dev(p)),
-			fmt.Sprintf("ip link set dev %s down && ip link set dev %s up    # and let the network manager connect anew", dev(p), dev(p)),
-		}
+		f.Fix = append(reconnect(p), fmt.Sprintf("%s neigh show dev %s    # shows which neighbours answer", ip(p), dev(p)))
 	case GatewayFiltered:
 		f.Severity, f.Text = Problem, fmt.Sprintf("this host's packet filter or a rule keeps packets from its gateway %s", p.Gateway)
 		tables := "iptables"
 		if p.Addr.Is6() {
 			tables = "ip6tables"
 		}
+		// What is forbidden may be forbidden on purpose: that is not undone blindly.
 		f.Fix = []string{
-			fmt.Sprintf("%s -I OUTPUT -o %s -j ACCEPT    # if a rule of %s drops them", tables, dev(p), tables),
 			"nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
+			tables + " -S OUTPUT    # shows it where the program is another one",
 			fmt.Sprintf("%s rule    # shows rules that prohibit them", ip(p)),
 		}
 	case GatewaySilent:
 		f.Severity, f.Text = Warning, fmt.Sprintf("its gateway %s does not answer; that may be its way, or a firewall's", p.Gateway)
-		f.Fix = []string{fmt.Sprintf("ping -c 3 -I %s %s", dev(p), p.Gateway)}
+		f.Fix = []string{fmt.Sprintf("ping -c 3 -I %s %s    # shows whether it does now", dev(p), p.Gateway.WithZone(""))}
 	}
 	e.add(true, f)
 }
@@ -221,7 +233,7 @@ func (e *examination) servers(p *Prefix) {
 	e.add(len(dead) > 0, Finding{
 		Severity: severity, Check: "resolver", Subject: subject(p), Text: text, Evidence: strings.Join(dead, "; "),
 		Fix: []string{
-			fmt.Sprintf("dig -b %s @%s -p %d . NS    # shows whether it is back", p.Addr, first.Addr(), first.Port()),
+			fmt.Sprintf("dig -b %s %s -p %d . NS    # shows whether it is back", p.Addr, display.ShellQuote("@"+first.Addr().String()), first.Port()),
 			fmt.Sprintf("nameserver = [...]    # in the block of %s, with one that answers", p.ID.Interface),
 		},
 	})
@@ -250,9 +262,13 @@ func (e *examination) duplicate(i int) {
 	}
 	var fix []string
 	if len(twins) > 0 {
+		spare := twins[0]
+		if e.carriesDefault(spare) { // what is not bound keeps its way
+			spare = p.ID.Interface
+		}
 		fix = []string{
-			"ip link set dev " + display.ShellQuote(twins[0]) + " down    # if both are the same network",
-			"interface " + setting(twins[0]) + " { enabled = false }    # in the configuration",
+			"ip link set dev " + display.ShellQuote(spare) + " down    # if both are the same network",
+			"interface " + setting(spare) + " { enabled = false }    # in the configuration",
 		}
 	}
 	e.add(len(twins) > 0, Finding{
@@ -261,6 +277,52 @@ func (e *examination) duplicate(i int) {
 		Evidence: fmt.Sprintf("%s on %s and %s", p.ID.Prefix, p.ID.Interface, strings.Join(twins, " and ")),
 		Fix:      fix,
 	})
+}
+
+// carriesDefault tells whether what is not bound leaves by the interface.
+func (e *examination) carriesDefault(iface string) bool {
+	return e.facts.Unbound[0] == iface || e.facts.Unbound[1] == iface
+}
+
+// reconnect has what configures the interface do so anew.
+func reconnect(p *Prefix) []string {
+	switch p.Manager.Kind {
+	case Networkd:
+		return []string{"networkctl reconfigure " + dev(p)}
+	case NetworkManager:
+		return []string{"nmcli connection up " + display.ShellQuote(p.Manager.Profile)}
+	case Ifupdown:
+		return []string{"ifdown " + dev(p) + "; ifup " + dev(p)}
+	case NoManager:
+	}
+	return nil
+}
+
+// diversions tells of rules that hold for some packets of a socket only, so that they
+// can undo a choice.
+func (e *examination) diversions() {
+	var rules []string
+	for _, d := range e.facts.Marks {
+		rules = append(rules, d.Rule+" (for "+strings.Join(d.Prefixes, ", ")+")")
+	}
+	f := Finding{
+		Severity: Warning, Check: "marks", Subject: "this host",
+		Text:     "the packet filter marks what this host sends, and rules lead marked packets elsewhere: that undoes choices",
+		Evidence: strings.Join(append(slices.Clone(rules), e.facts.Markers...), "; "),
+		Fix:      []string{"nft list ruleset    # shows which packets are marked", "ip rule    # shows the rules"},
+	}
+	if len(e.facts.Markers) == 0 {
+		f.Severity = Note
+		f.Text = "rules lead marked packets elsewhere, and whether the packet filter sets marks cannot be seen: that would undo choices"
+		f.Fix = []string{"iptables -t mangle -S    # shows which packets are marked, to root", "ip rule    # shows the rules"}
+	}
+	e.add(len(rules) > 0 && (len(e.facts.Markers) > 0 || !e.facts.MarkersKnown), f)
+	for _, d := range e.facts.Users {
+		e.add(true, Finding{
+			Severity: Warning, Check: "users", Subject: "users " + d.Users, Text: "a rule leads what these users send elsewhere: that undoes choices for their programs",
+			Evidence: d.Rule + " (for " + strings.Join(d.Prefixes, ", ") + ")", Fix: []string{"ip rule    # shows it; if that was your wish, nothing is wrong"},
+		})
+	}
 }
 
 // refused tells of prefixes that somebody has forbidden. To undo that is not ours
@@ -291,6 +353,7 @@ func (e *examination) unmatched() {
 			f.Text = "its interface is switched off"
 			f.Evidence += fmt.Sprintf("; the flags of %s do not hold UP", b.Off)
 			f.Fix = []string{"ip link set dev " + display.ShellQuote(b.Off) + " up"}
+			f.Lasts = lastUp(b.Off, b.Manager)
 		}
 		e.add(true, f)
 	}
@@ -328,12 +391,14 @@ func (e *examination) host() {
 	}
 	switch e.facts.MPTCP {
 	case Off, Missing:
+		set, last := sysctl("net.mptcp.enabled", "1")
 		f := Finding{
 			Severity: severity, Check: "mptcp", Subject: host, Text: "Multipath TCP is off", Evidence: "net.mptcp.enabled is 0",
-			Copes: "connections are plain TCP", Fix: []string{"sysctl -w net.mptcp.enabled=1"},
+			Copes: "connections are plain TCP", Fix: []string{set}, Lasts: last,
 		}
 		if e.facts.MPTCP == Missing {
 			f.Text, f.Evidence = "the kernel has no Multipath TCP", "there is no net.mptcp.enabled"
+			f.Lasts = ""
 			f.Fix = []string{"a kernel of Linux 5.6 or later with CONFIG_MPTCP"}
 		}
 		e.add(true, f)

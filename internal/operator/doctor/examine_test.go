@@ -16,7 +16,7 @@ func wifi() Prefix {
 	return Prefix{
 		ID:   policy.PrefixID{Interface: "wlan0", Prefix: netip.MustParsePrefix("192.168.0.0/24")},
 		Addr: netip.MustParseAddr("192.168.0.23"), Link: true, Far: true, Default: true, Gateway: netip.MustParseAddr("192.168.0.1"),
-		Egress: "wlan0", FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: 2, GatewayState: GatewayAnswers,
+		Egress: "wlan0", FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: 2, GatewayState: GatewayAnswers, Priority: 32765,
 		Servers: []Server{{Addr: netip.MustParseAddrPort("192.168.0.1:53")}},
 	}
 }
@@ -25,12 +25,12 @@ func lte() Prefix {
 	return Prefix{
 		ID:   policy.PrefixID{Interface: "wwan0", Prefix: netip.MustParsePrefix("10.64.0.0/10")},
 		Addr: netip.MustParseAddr("10.64.3.9"), Link: true, Far: true, Default: true, Gateway: netip.MustParseAddr("10.64.0.1"),
-		Egress: "wwan0", FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: 2, GatewayState: GatewayAnswers,
+		Egress: "wwan0", FarAway: netip.MustParseAddr("192.0.2.1"), ReversePath: 2, GatewayState: GatewayAnswers, Priority: 32765,
 	}
 }
 
 func healthy() Facts {
-	return Facts{Prefixes: []Prefix{wifi(), lte()}, MPTCP: On, MayRoute: true, BindDevice: true, Table: 101}
+	return Facts{Prefixes: []Prefix{wifi(), lte()}, MPTCP: On, MayRoute: true, BindDevice: true, Table: 101, Metrics: [2]int{600, 1024}, Unbound: [2]string{"wlan0"}}
 }
 
 func TestExamine(t *testing.T) {
@@ -42,7 +42,7 @@ func TestExamine(t *testing.T) {
 	}{
 		{"all is well", func(*Facts) {}, nil, 0},
 		{"no source route", func(f *Facts) { f.Prefixes[1].Egress = "wlan0" }, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101",
+			"problem source-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 10.64.0.1 dev wwan0 table 101; false; }; }",
 		}, 2},
 		{"programs can be run", func(f *Facts) { f.Run = &Run{} }, nil, 0},
 		{"programs cannot be run", func(f *Facts) { f.Run = &Run{Error: "seccomp: operation not permitted", Remedy: "run it outside"} }, []string{
@@ -51,8 +51,8 @@ func TestExamine(t *testing.T) {
 		{"no source route for two, one without gateway", func(f *Facts) {
 			f.Prefixes[0].Egress, f.Prefixes[1].Egress, f.Prefixes[1].Gateway = "tun0", "tun0", netip.Addr{}
 		}, []string{
-			"problem source-route 192.168.0.0/24 on wlan0; ip rule add from 192.168.0.23 lookup 101 && ip route add default via 192.168.0.1 dev wlan0 table 101",
-			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 102 && ip route add default dev wwan0 table 102",
+			"problem source-route 192.168.0.0/24 on wlan0; ip route add default via 192.168.0.1 dev wlan0 table 101 && { ip rule add priority 32765 from 192.168.0.23 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 192.168.0.23 lookup 101 || { ip rule del priority 32765 from 192.168.0.23 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 192.168.0.1 dev wlan0 table 101; false; }; }",
+			"problem source-route 10.64.0.0/10 on wwan0; ip route add default dev wwan0 table 102 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 102 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default dev wwan0 table 102; false; }; }",
 		}, 2},
 		{"routes are to be managed, and are not", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress = true, "" }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; systemctl restart mamma    # routes are to be managed, and are not",
@@ -60,7 +60,7 @@ func TestExamine(t *testing.T) {
 		{"IPv6", func(f *Facts) {
 			f.Prefixes[1].Addr, f.Prefixes[1].Gateway, f.Prefixes[1].Egress, f.Prefixes[1].ReversePath = netip.MustParseAddr("2001:db8::9"), netip.MustParseAddr("fe80::1"), "wlan0", -1
 		}, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip -6 rule add from 2001:db8::9 lookup 101 && ip -6 route add default via fe80::1 dev wwan0 table 101",
+			"problem source-route 10.64.0.0/10 on wwan0; ip -6 route add default via fe80::1 dev wwan0 table 101 && { ip -6 rule add priority 32765 from 2001:db8::9 lookup main suppress_prefixlength 0 && { ip -6 rule add priority 32765 from 2001:db8::9 lookup 101 || { ip -6 rule del priority 32765 from 2001:db8::9 lookup main suppress_prefixlength 0; false; }; } || { ip -6 route del default via fe80::1 dev wwan0 table 101; false; }; }",
 		}, 2},
 		{"strict filter where routes are right", func(f *Facts) { f.Prefixes[1].ReversePath = 1 }, []string{
 			"warning rp-filter 10.64.0.0/10 on wwan0; sysctl -w net.ipv4.conf.wwan0.rp_filter=2",
@@ -73,17 +73,38 @@ func TestExamine(t *testing.T) {
 			"warning prohibited 10.64.0.0/10 on wwan0; ip rule    # shows who is meant; if that was your wish, nothing is wrong",
 		}, 1},
 		{"strict filter where they are not", func(f *Facts) { f.Prefixes[1].ReversePath, f.Prefixes[1].Egress = 1, "wlan0" }, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101",
+			"problem source-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 10.64.0.1 dev wwan0 table 101; false; }; }",
 			"problem rp-filter 10.64.0.0/10 on wwan0; sysctl -w net.ipv4.conf.wwan0.rp_filter=2",
 		}, 2},
+		{"a gateway that no prefix holds", func(f *Facts) {
+			f.Prefixes[1].Egress, f.Prefixes[1].Gateway, f.Prefixes[1].ID.Prefix = "wlan0", netip.MustParseAddr("172.31.1.1"), netip.MustParsePrefix("10.64.3.9/32")
+		}, []string{
+			"problem source-route 10.64.3.9/32 on wwan0; ip route add default via 172.31.1.1 dev wwan0 onlink table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 172.31.1.1 dev wwan0 onlink table 101; false; }; }",
+		}, 2},
+		{"the same address twice", func(f *Facts) { f.Prefixes[1].Egress, f.Prefixes[1].Twin = "wlan0", true }, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; another address for one of the two devices, by its own settings: no rule can tell them apart",
+		}, 2},
+		{"what is unreachable, with somebody who configures it", func(f *Facts) {
+			f.Prefixes[1].GatewayState, f.Prefixes[1].Manager = GatewayUnreachable, Manager{NetworkManager, "a b"}
+		}, []string{"problem gateway 10.64.0.0/10 on wwan0; nmcli connection up 'a b'"}, 2},
+		{"marks that are set", func(f *Facts) {
+			f.Marks, f.Markers, f.MarkersKnown = []Diversion{{Rule: "rule 9: fwmark 0x1 lookup 7", Prefixes: []string{"x on y"}}}, []string{"inet a b"}, true
+		}, []string{"warning marks this host; nft list ruleset    # shows which packets are marked"}, 1},
+		{"marks that nobody sets", func(f *Facts) { f.Marks, f.MarkersKnown = []Diversion{{Rule: "rule 9: fwmark 0x1 lookup 7"}}, true }, nil, 0},
+		{"marks that nobody can see", func(f *Facts) { f.Marks = []Diversion{{Rule: "rule 9: fwmark 0x1 lookup 7"}} }, []string{
+			"note marks this host; iptables -t mangle -S    # shows which packets are marked, to root",
+		}, 0},
+		{"other users", func(f *Facts) { f.Users = []Diversion{{Rule: "rule 9: uidrange 1-2 lookup 7", Users: "1-2"}} }, []string{
+			"warning users users 1-2; ip rule    # shows it; if that was your wish, nothing is wrong",
+		}, 1},
 		{"gateways", func(f *Facts) {
 			f.Prefixes[0].GatewayState, f.Prefixes[1].GatewayState = GatewaySilent, GatewayUnreachable
 		}, []string{
-			"problem gateway 10.64.0.0/10 on wwan0; ip neigh flush dev wwan0",
-			"warning gateway 192.168.0.0/24 on wlan0; ping -c 3 -I wlan0 192.168.0.1",
+			"problem gateway 10.64.0.0/10 on wwan0; ip neigh show dev wwan0    # shows which neighbours answer",
+			"warning gateway 192.168.0.0/24 on wlan0; ping -c 3 -I wlan0 192.168.0.1    # shows whether it does now",
 		}, 2},
 		{"filtered gateway", func(f *Facts) { f.Prefixes[1].GatewayState = GatewayFiltered }, []string{
-			"problem gateway 10.64.0.0/10 on wwan0; iptables -I OUTPUT -o wwan0 -j ACCEPT    # if a rule of iptables drops them",
+			"problem gateway 10.64.0.0/10 on wwan0; nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
 		}, 2},
 		{"resolvers", func(f *Facts) {
 			f.Prefixes[0].Servers[0].Error = "no answer in time"
@@ -101,9 +122,14 @@ func TestExamine(t *testing.T) {
 		}, []string{
 			"warning duplicate 192.168.0.0/24 on wlan0; ip link set dev wwan0 down    # if both are the same network",
 		}, 1},
+		{"a duplicate that carries the default", func(f *Facts) {
+			f.Prefixes[1].ID.Prefix, f.Unbound[0] = f.Prefixes[0].ID.Prefix, "wwan0"
+		}, []string{
+			"warning duplicate 192.168.0.0/24 on wlan0; ip link set dev wlan0 down    # if both are the same network",
+		}, 1},
 		{"no carrier: nothing else is looked at", func(f *Facts) {
 			f.Prefixes[1] = Prefix{ID: f.Prefixes[1].ID, Far: true}
-		}, []string{"warning link 10.64.0.0/10 on wwan0; ip link set dev wwan0 up"}, 1},
+		}, []string{"warning link 10.64.0.0/10 on wwan0; ip -s link show dev wwan0    # shows it; a cable, an access point or a SIM card is missing"}, 1},
 		{"the configuration", func(f *Facts) { f.Unmatched = []Block{{Name: `prefix "10.0.0.0/8"`, At: "policy.conf:7"}} }, []string{
 			`warning config prefix "10.0.0.0/8"; mamma --init    # shows blocks for the networks that there are`,
 		}, 1},
@@ -147,10 +173,11 @@ func TestWrite(t *testing.T) {
 	want := `PROBLEM  10.64.0.0/10 on wwan0: what is bound to it would leave elsewhere (no rule leads from its address to its default route)
          evidence: route to 192.0.2.1 from 10.64.3.9 goes by wlan0
          mamma copes: it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped
-           ip rule add from 10.64.3.9 lookup 101 && ip route add default via 10.64.0.1 dev wwan0 table 101
+           ip route add default via 10.64.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 10.64.0.1 dev wwan0 table 101; false; }; }
+         to make it last: nothing that is known configures wwan0: have it run by what switches the interface on, or by a unit of systemd
          or
            routing = "manage"    # in the configuration: mamma sees to it
-ok       15 checks passed
+ok       16 checks passed
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -33,6 +33,24 @@ type Facts struct {
 	Run *Run
 	// Table is the first routing table from 101 that nothing uses.
 	Table int
+	// Unbound are the interfaces by which what is not bound leaves, of IPv4 and IPv6.
+	Unbound [2]string
+	// Metrics are the largest metrics of default routes in table main, of IPv4 and IPv6.
+	Metrics [2]int
+	// Marks are rules by mark, and Users rules by user, that send elsewhere what would
+	// leave by a prefix to be managed.
+	Marks, Users []Diversion
+	// Markers are the chains of the packet filter that set marks on what this host
+	// sends. MarkersKnown tells that there are no others.
+	Markers      []string
+	MarkersKnown bool
+}
+
+// Diversion is a rule that holds for some packets only and sends them elsewhere.
+type Diversion struct {
+	Rule     string
+	Users    string // a range of user identifiers; "" for rules by mark
+	Prefixes []string
 }
 
 // Run says whether "mammactl run" works.
@@ -47,6 +65,8 @@ type Block struct {
 	At   string // file and line
 	// Off is the interface that it is about, if that is there and switched off.
 	Off string
+	// Manager is what configures that interface.
+	Manager Manager
 }
 
 // Switch is a setting of the kernel.
@@ -80,6 +100,15 @@ type Prefix struct {
 	// Refused is what a route or a rule does with packets from Addr to FarAway, such as
 	// "prohibited"; "" if it lets them pass.
 	Refused string
+	// Twin tells that another interface has the same address, so that no rule by source
+	// can tell them apart.
+	Twin bool
+	// Priority is that of rules that lead to the prefix's default route: directly
+	// before what leads elsewhere. Suppress is the longest prefix of table main that
+	// does so.
+	Priority, Suppress int
+	// Manager is what configures the interface.
+	Manager Manager
 	// ReversePath is the value of rp_filter that counts, the larger one of that
 	// of the interface and of all; -1: there is none, as for IPv6.
 	ReversePath  int

@@ -43,8 +43,11 @@ type Finding struct {
 	// Copes says what mamma does about it meanwhile; "" for nothing.
 	Copes string `json:"copes,omitempty"`
 	// Fix are commands for a shell, or settings, that mend it; any one of them
-	// is enough.
+	// is enough. A command with the comment "shows" changes nothing.
 	Fix []string `json:"fix"`
+	// Lasts tells how to keep what the first of them does, which else ends with the
+	// next start of the host; "" if it lasts.
+	Lasts string `json:"lasts,omitempty"`
 }
 
 // Report is the result of all checks.
@@ -81,6 +84,9 @@ func (r Report) Write(w io.Writer) error {
 				fmt.Fprintf(&b, "%sor\n", indent)
 			}
 			fmt.Fprintf(&b, "%s  %s\n", indent, fix)
+			if i == 0 && f.Lasts != "" {
+				fmt.Fprintf(&b, "%sto make it last: %s\n", indent, strings.ReplaceAll(strings.TrimSpace(f.Lasts), "\n", "\n"+indent+"  "))
+			}
 		}
 	}
 	checks := "checks"

@@ -1,0 +1,235 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"encoding/binary"
+	mdnetlink "github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// chain is one of the packet filter, by what rules refer to it.
+type chain struct {
+	family      uint8
+	table, name string
+}
+
+func (c chain) String() string {
+	family := map[uint8]string{unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6"}[c.family]
+	return fmt.Sprintf("%s %s %s", family, c.table, c.name)
+}
+
+// contents are what rules of a chain do, as far as it matters.
+type contents struct {
+	marks bool // they set the mark of packets
+	jumps []chain
+}
+
+// markers are the chains of nftables, that of iptables-nft included, which set marks on packets that this host
+// sends while their route can still change: those of the type "route" at the hook output, and
+// what they jump to. known is false where the filter cannot be read, or
+// there may be another, iptables-legacy, that does not show what it has.
+func (o *Options) markers() (list []string, known bool) {
+	c, err := mdnetlink.Dial(unix.NETLINK_NETFILTER, &mdnetlink.Config{NetNS: o.Namespace})
+	if err != nil {
+		return nil, false
+	}
+	defer func() { _ = c.Close() }()
+	starts, err := outputChains(c)
+	if err == nil && len(starts) > 0 {
+		var all map[chain]*contents
+		if all, err = chainContents(c); err == nil {
+			list = reached(all, starts)
+		}
+	}
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOENT):
+		// The kernel has no nf_tables.
+	case err != nil:
+		return nil, false
+	}
+	for _, f := range []string{"/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"} {
+		b, err := o.ReadFile(f)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return list, false
+		}
+		if slices.Contains(strings.Fields(string(b)), "mangle") {
+			return list, false
+		}
+	}
+	return list, true
+}
+
+// reached are the chains that set marks, of those that the given ones lead to.
+func reached(all map[chain]*contents, from []chain) []string {
+	var list []string
+	seen := map[chain]bool{}
+	for len(from) > 0 {
+		c := from[0]
+		from = from[1:]
+		x := all[c]
+		if seen[c] || x == nil {
+			continue
+		}
+		seen[c] = true
+		if x.marks {
+			list = append(list, c.String())
+		}
+		from = append(from, x.jumps...)
+	}
+	return list
+}
+
+// dump asks for all objects of a kind; each is given with the family of its table.
+func dump(c *mdnetlink.Conn, kind uint16, each func(family uint8, a *mdnetlink.AttributeDecoder) error) error {
+	list, err := c.Execute(mdnetlink.Message{
+		Header: mdnetlink.Header{Type: mdnetlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: mdnetlink.Request | mdnetlink.Dump},
+		Data:   []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		if len(m.Data) < 4 {
+			return errors.New("short answer of nf_tables")
+		}
+		a, err := mdnetlink.NewAttributeDecoder(m.Data[4:])
+		if err != nil {
+			return err
+		}
+		if err := each(m.Data[0], a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outputChains are the chains of the type "route" at the hook output.
+func outputChains(c *mdnetlink.Conn) (list []chain, err error) {
+	err = dump(c, unix.NFT_MSG_GETCHAIN, func(family uint8, a *mdnetlink.AttributeDecoder) error {
+		x := chain{family: family}
+		kind := ""
+		for a.Next() {
+			switch a.Type() {
+			case unix.NFTA_CHAIN_TABLE:
+				x.table = a.String()
+			case unix.NFTA_CHAIN_NAME:
+				x.name = a.String()
+			case unix.NFTA_CHAIN_TYPE:
+				kind = a.String()
+			}
+		}
+		if kind == "route" { // which has no other hook
+			list = append(list, x)
+		}
+		return a.Err()
+	})
+	return list, err
+}
+
+func chainContents(c *mdnetlink.Conn) (map[chain]*contents, error) {
+	all := map[chain]*contents{}
+	err := dump(c, unix.NFT_MSG_GETRULE, func(family uint8, a *mdnetlink.AttributeDecoder) error {
+		at := chain{family: family}
+		var rule contents
+		for a.Next() {
+			switch a.Type() {
+			case unix.NFTA_RULE_TABLE:
+				at.table = a.String()
+			case unix.NFTA_RULE_CHAIN:
+				at.name = a.String()
+			case unix.NFTA_RULE_EXPRESSIONS:
+				a.Nested(func(e *mdnetlink.AttributeDecoder) error {
+					for e.Next() {
+						e.Nested(rule.expression)
+					}
+					return nil
+				})
+			}
+		}
+		if all[at] == nil {
+			all[at] = &contents{}
+		}
+		all[at].marks = all[at].marks || rule.marks
+		for _, to := range rule.jumps {
+			all[at].jumps = append(all[at].jumps, chain{family, at.table, to.name})
+		}
+		return a.Err()
+	})
+	return all, err
+}
+
+// expression reads one of a rule: "meta" that sets a mark, the targets of iptables that
+// do, and jumps.
+func (x *contents) expression(a *mdnetlink.AttributeDecoder) error {
+	name := ""
+	for a.Next() {
+		switch a.Type() {
+		case unix.NFTA_EXPR_NAME:
+			name = a.String()
+		case unix.NFTA_EXPR_DATA:
+			switch name {
+			case "meta":
+				a.Nested(x.meta)
+			case "target":
+				a.Nested(x.target)
+			case "immediate":
+				a.Nested(x.immediate)
+			}
+		}
+	}
+	return nil
+}
+
+func (x *contents) meta(a *mdnetlink.AttributeDecoder) error {
+	mark, set := false, false
+	a.ByteOrder = binary.BigEndian
+	for a.Next() {
+		switch a.Type() {
+		case unix.NFTA_META_KEY:
+			mark = a.Uint32() == unix.NFT_META_MARK
+		case unix.NFTA_META_SREG:
+			set = true
+		}
+	}
+	x.marks = x.marks || mark && set
+	return nil
+}
+
+func (x *contents) target(a *mdnetlink.AttributeDecoder) error {
+	for a.Next() {
+		if a.Type() == unix.NFTA_TARGET_NAME && slices.Contains([]string{"MARK", "CONNMARK"}, a.String()) {
+			x.marks = true
+		}
+	}
+	return nil
+}
+
+func (x *contents) immediate(a *mdnetlink.AttributeDecoder) error {
+	for a.Next() {
+		if a.Type() != unix.NFTA_IMMEDIATE_DATA {
+			continue
+		}
+		a.Nested(func(d *mdnetlink.AttributeDecoder) error {
+			for d.Next() {
+				if d.Type() != unix.NFTA_DATA_VERDICT {
+					continue
+				}
+				d.Nested(func(v *mdnetlink.AttributeDecoder) error {
+					for v.Next() {
+						if v.Type() == unix.NFTA_VERDICT_CHAIN {
+							x.jumps = append(x.jumps, chain{name: v.String()})
+						}
+					}
+					return nil
+				})
+			}
+			return nil
+		})
+	}
+	return nil
+}

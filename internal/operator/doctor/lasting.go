@@ -1,0 +1,153 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/socket-intents/mamma/internal/display"
+)
+
+// Manager is what configures an interface.
+type Manager struct {
+	Kind ManagerKind
+	// Profile is what it has of the interface: the file's name without its folder for
+	// systemd-networkd, the connection's UUID for NetworkManager.
+	Profile string
+}
+
+// ManagerKind is a program that configures interfaces.
+type ManagerKind uint8
+
+// The programs.
+const (
+	NoManager ManagerKind = iota // none that is known
+	Networkd
+	NetworkManager
+	Ifupdown
+)
+
+// last tells how to have the routes and rules again whenever the interface is
+// configured.
+func (b *bypass) last() string {
+	p := b.p
+	switch p.Manager.Kind {
+	case Networkd:
+		var s strings.Builder
+		if b.link() != "" {
+			fmt.Fprintf(&s, "[Route]\nDestination=%s\nScope=link\nTable=%d\n", p.ID.Prefix.Masked(), b.table)
+		}
+		fmt.Fprintf(&s, "%sTable=%d\n", networkdRoute(p), b.table)
+		fmt.Fprintf(&s, "[RoutingPolicyRule]\nFrom=%s\nTable=%d\nSuppressPrefixLength=%d\nPriority=%d\n", p.Addr, tableMain, b.suppress, b.priority)
+		fmt.Fprintf(&s, "[RoutingPolicyRule]\nFrom=%s\nTable=%d\nPriority=%d\n", p.Addr, b.table, b.priority)
+		return networkd(p, s.String())
+	case NetworkManager:
+		routes, rules := nmFamily(p)+".routes", nmFamily(p)+".routing-rules"
+		var words []string
+		if b.link() != "" {
+			words = append(words, "+"+routes, fmt.Sprintf("%s table=%d", p.ID.Prefix.Masked(), b.table))
+		}
+		words = append(words, "+"+routes, fmt.Sprintf("%s table=%d", nmRoute(p), b.table),
+			"+"+rules, fmt.Sprintf("priority %d from %s table %d suppress_prefixlength %d", b.priority, p.Addr, tableMain, b.suppress),
+			"+"+rules, fmt.Sprintf("priority %d from %s table %d", b.priority, p.Addr, b.table))
+		return nmcli(p, words)
+	case Ifupdown:
+		return ifupdown(p, b.steps())
+	case NoManager:
+	}
+	return unmanaged(p.ID.Interface)
+}
+
+// lastDefault tells how to make a default route of table main last.
+func lastDefault(p *Prefix, metric int) string {
+	switch p.Manager.Kind {
+	case Networkd:
+		return networkd(p, fmt.Sprintf("%sMetric=%d\n", networkdRoute(p), metric))
+	case NetworkManager:
+		return nmcli(p, []string{"+" + nmFamily(p) + ".routes", fmt.Sprintf("%s %d", nmRoute(p), metric)})
+	case Ifupdown:
+		what := fmt.Sprintf("default %s metric %d", hop(p), metric)
+		return ifupdown(p, []step{{ip(p) + " route add " + what, ip(p) + " route del " + what}})
+	case NoManager:
+	}
+	return unmanaged(p.ID.Interface)
+}
+
+func unmanaged(iface string) string {
+	return "nothing that is known configures " + iface + ": have it run by what switches the interface on, or by a unit of systemd"
+}
+
+func networkd(p *Prefix, text string) string {
+	return "in " + display.ShellQuote("/etc/systemd/network/"+p.Manager.Profile+".d/mamma.conf") + ", then networkctl reload:\n" + text
+}
+
+// networkdRoute is the section of a default route without its table (systemd.network(5)).
+func networkdRoute(p *Prefix) string {
+	if !p.Gateway.IsValid() {
+		return "[Route]\nDestination=" + everywhere(p) + "\nScope=link\n"
+	}
+	s := "[Route]\nDestination=" + everywhere(p) + "\nGateway=" + p.Gateway.WithZone("").String() + "\n"
+	if onlink(p) {
+		s += "GatewayOnLink=yes\n"
+	}
+	return s
+}
+
+func nmFamily(p *Prefix) string {
+	if p.Addr.Is6() {
+		return "ipv6"
+	}
+	return "ipv4"
+}
+
+// nmRoute is a default route (nm-settings-nmcli(5)); the metric comes next, then
+// attributes.
+func nmRoute(p *Prefix) string {
+	s := everywhere(p)
+	if p.Gateway.IsValid() {
+		s += " " + p.Gateway.WithZone("").String()
+	}
+	return s
+}
+
+// nmcli changes the connection. It holds when that is activated again, which keeps
+// what is there until then.
+func nmcli(p *Prefix, words []string) string {
+	for i, w := range words {
+		if onlink(p) && strings.HasPrefix(w, nmRoute(p)) {
+			w += " onlink=true"
+		}
+		words[i] = display.ShellQuote(w)
+	}
+	return "nmcli connection modify " + display.ShellQuote(p.Manager.Profile) + " " + strings.Join(words, " ")
+}
+
+// ifupdown has lines for the interface's stanza (interfaces(5)).
+func ifupdown(p *Prefix, steps []step) string {
+	family := "inet"
+	if p.Addr.Is6() {
+		family = "inet6"
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, "in /etc/network/interfaces, below iface %s %s:\n", display.ShellQuote(p.ID.Interface), family)
+	for _, x := range steps {
+		s.WriteString("up " + x.do + "\n")
+	}
+	for i := len(steps) - 1; i >= 0; i-- {
+		s.WriteString("down " + steps[i].undo + " || true\n")
+	}
+	return s.String()
+}
+
+// lastUp tells how to have an interface switched on with the host.
+func lastUp(iface string, m Manager) string {
+	switch m.Kind {
+	case Networkd:
+		return "in " + display.ShellQuote("/etc/systemd/network/"+m.Profile+".d/mamma.conf") + ", then networkctl reload:\n[Link]\nActivationPolicy=up\n"
+	case NetworkManager:
+		return "nmcli connection modify " + display.ShellQuote(m.Profile) + " connection.autoconnect yes"
+	case Ifupdown:
+		return "in /etc/network/interfaces:\nauto " + display.ShellQuote(iface) + "\n"
+	case NoManager:
+	}
+	return unmanaged(iface)
+}

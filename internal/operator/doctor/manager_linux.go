@@ -1,0 +1,62 @@
+package doctor
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// manager finds out what configures an interface, from what these programs leave
+// below /run. What does not look as expected is passed over.
+func (o *Options) manager(index int, name string) Manager {
+	run := o.Run
+	if run == "" {
+		run = "/run"
+	}
+	number := strconv.Itoa(index)
+	link := readSmall(filepath.Join(run, "systemd/netif/links", number))
+	file := filepath.Base(assigned(link, "NETWORK_FILE"))
+	if state := assigned(link, "ADMIN_STATE"); state != "" && state != "unmanaged" && strings.HasSuffix(file, ".network") {
+		return Manager{Networkd, file}
+	}
+	if id := assigned(readSmall(filepath.Join(run, "NetworkManager/devices", number)), "connection-uuid"); id != "" {
+		return Manager{NetworkManager, id}
+	}
+	// ifupdown has a file with a line for each interface that is up, ifupdown-ng its
+	// own elsewhere.
+	for _, f := range []string{"network/ifstate", "ifstate"} {
+		if assigned(readSmall(filepath.Join(run, f)), name) != "" {
+			return Manager{Kind: Ifupdown}
+		}
+	}
+	if assigned(readSmall(filepath.Join(run, "network/ifstate."+filepath.Base(name))), name) != "" {
+		return Manager{Kind: Ifupdown}
+	}
+	return Manager{}
+}
+
+// assigned gives the value of the first line KEY=VALUE.
+func assigned(text, key string) string {
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, key+"="); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+// readSmall reads a file of at most 64 KiB; what cannot be read is empty.
+func readSmall(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

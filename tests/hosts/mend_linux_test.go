@@ -1,0 +1,294 @@
+package hosts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/internal/operator/doctor"
+	"github.com/socket-intents/mamma/internal/operator/hostfile"
+	"github.com/socket-intents/mamma/internal/testing/hostbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// mendTask is what a child is told that is to run what the doctor says.
+const mendTask = "mend:"
+
+// What the doctor prints is run as it is printed, on each host where it prints
+// something: it mends what was found, leaves everything else where it went, leaves nothing
+// behind if a part of it fails, and does nothing if it is run again.
+func TestDoctorMends(t *testing.T) {
+	files, err := filepath.Glob("*.host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := readExpected(t)
+	ran := 0
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(f, ".host")
+		if !regexp.MustCompile(`(?m)^doctor (problem|warning)`).Match(text) || known[name+"/doctor"] != "" {
+			continue
+		}
+		ran++
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path, err := filepath.Abs(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := hostbed.Child(mendTask+path, 2*time.Minute); err != nil {
+				testbed.SkipOrFail(t, err)
+			}
+		})
+	}
+	if ran < 5 {
+		t.Errorf("%d hosts with findings only", ran)
+	}
+}
+
+// patient is a host that the doctor looks at.
+type patient struct {
+	host      *hostfile.Host
+	world     *hostbed.World
+	dir, conf string
+}
+
+// mend loads a host and does what the doctor says.
+func mend(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	h, err := hostfile.Parse(text, filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	w, err := hostbed.Load(h)
+	if errors.Is(err, testbed.ErrUnavailable) {
+		return nil // TestHosts says so
+	}
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	dir, err := os.MkdirTemp("", "mamma-mend")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p := &patient{host: h, world: w, dir: dir, conf: filepath.Join(dir, "mamma.conf")}
+	lines := h.Config
+	if len(lines) == 0 {
+		lines = []string{"auto = true"}
+	}
+	lines = append([]string{`policy "sample" {}`}, lines...)
+	if err := os.WriteFile(p.conf, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return err
+	}
+	return p.mendAll(ctx)
+}
+
+func (p *patient) mendAll(ctx context.Context) error {
+	before := p.answers()
+	var duplicates []doctor.Finding
+	for range 4 { // to mend one may bring another to light
+		found, err := examine(ctx, p.conf, p.dir, p.world)
+		if err != nil {
+			return err
+		}
+		mended := 0
+		for _, x := range found {
+			for _, fix := range x.Fix {
+				if err := p.look(fix); err != nil {
+					return err
+				}
+			}
+			switch {
+			case !command(x):
+			case x.Check == "duplicate":
+				duplicates = append(duplicates, x)
+			default:
+				if err := p.apply(x.Fix[0]); err != nil {
+					return err
+				}
+				mended++
+			}
+		}
+		if mended == 0 {
+			break
+		}
+		duplicates = nil // found again
+	}
+	if diff := cmp.Diff(before, p.answers()); diff != "" {
+		return fmt.Errorf("what the doctor says does harm (-before +after)\n%s", diff)
+	}
+	far := p.unbound()
+	for _, x := range duplicates {
+		if err := p.apply(x.Fix[0]); err != nil {
+			return err
+		}
+	}
+	if diff := cmp.Diff(far, p.unbound()); diff != "" {
+		return fmt.Errorf("what is not bound goes elsewhere (-before +after)\n%s", diff)
+	}
+	left, err := examine(ctx, p.conf, p.dir, p.world)
+	if err != nil {
+		return err
+	}
+	for _, x := range left {
+		if command(x) {
+			return fmt.Errorf("%s %s is not mended by %s", x.Check, x.Subject, x.Fix[0])
+		}
+	}
+	return nil
+}
+
+// command tells whether a finding is mended by a command that can be run here.
+func command(x doctor.Finding) bool {
+	return len(x.Fix) > 0 && !shows(x.Fix[0]) && (strings.HasPrefix(x.Fix[0], "ip ") || strings.HasPrefix(x.Fix[0], "sysctl "))
+}
+
+func shows(fix string) bool { return strings.Contains(fix, "    # shows") }
+
+// look runs a command that only shows, and looks whether it does.
+func (p *patient) look(fix string) error {
+	if !shows(fix) || !strings.HasPrefix(fix, "ip ") {
+		return nil
+	}
+	before := state()
+	if out, err := p.shell(fix, 0); err != nil {
+		return fmt.Errorf("%s: %w: %s", fix, err, out)
+	}
+	if diff := cmp.Diff(before, state()); diff != "" {
+		return fmt.Errorf("%s changes what it should show\n%s", fix, diff)
+	}
+	return nil
+}
+
+// apply runs a command: first so that each of its calls of ip fails in turn, then as it
+// is, then again.
+func (p *patient) apply(fix string) error {
+	before := state()
+	for n := 1; strings.Contains(fix, "&&") && n <= strings.Count(fix, " add "); n++ {
+		if out, err := p.shell(fix, n); err == nil {
+			return fmt.Errorf("%s: succeeds though call %d failed: %s", fix, n, out)
+		}
+		if diff := cmp.Diff(before, state()); diff != "" {
+			return fmt.Errorf("%s: if call %d fails, this stays (-before +after)\n%s", fix, n, diff)
+		}
+	}
+	if out, err := p.shell(fix, 0); err != nil {
+		return fmt.Errorf("%s: %w: %s", fix, err, out)
+	}
+	after := state()
+	_, _ = p.shell(fix, 0) // what is there already is an error to ip
+	if diff := cmp.Diff(after, state()); diff != "" {
+		return fmt.Errorf("%s: run again it does more (-once +twice)\n%s", fix, diff)
+	}
+	if entries, err := os.ReadDir(p.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() != "mamma.conf" && e.Name() != "ip" && e.Name() != "calls" }) {
+		return fmt.Errorf("%s: made files: %v, %w", fix, entries, err)
+	}
+	return nil
+}
+
+// shell runs a command; if fail is not 0, the call of ip with that number fails.
+func (p *patient) shell(command string, fail int) ([]byte, error) {
+	cmd := exec.Command("sh", "-c", command)
+	cmd.Dir = p.dir
+	if fail > 0 {
+		real, err := exec.LookPath("ip")
+		if err != nil {
+			return nil, err
+		}
+		calls := filepath.Join(p.dir, "calls")
+		script := fmt.Sprintf("#!/bin/sh\necho >> %s\nif [ $(wc -l < %s) -eq %d ]; then exit 2; fi\nexec %s \"$@\"\n", calls, calls, fail, real)
+		if err := errors.Join(os.WriteFile(calls, nil, 0o600), os.WriteFile(filepath.Join(p.dir, "ip"), []byte(script), 0o700)); err != nil { //nolint:gosec // it is to be run
+			return nil, err
+		}
+		cmd.Env = append(os.Environ(), "PATH="+p.dir+":"+os.Getenv("PATH"))
+	}
+	return cmd.CombinedOutput()
+}
+
+// state is what commands may change: rules, routes and flags of links.
+func state() []string {
+	var list []string
+	for _, args := range [][]string{{"rule"}, {"-6", "rule"}, {"route", "show", "table", "all"}, {"-6", "route", "show", "table", "all"}, {"-o", "link"}} {
+		out, err := exec.Command("ip", args...).CombinedOutput()
+		if err != nil {
+			out = fmt.Append(out, err)
+		}
+		text := passing.ReplaceAllString(regexp.MustCompile(`expires \d+sec`).ReplaceAllString(string(out), ""), "$1")
+		list = append(list, strings.Split(text, "\n")...)
+	}
+	return list
+}
+
+// answers are the kernel's: where each address sends to neighbours on each of the
+// links, and where what is not bound goes.
+func (p *patient) answers() map[string]string {
+	all := p.unbound()
+	addrs := p.addrs()
+	for _, from := range addrs {
+		for _, to := range addrs {
+			dst := to.Masked().Addr().Next()
+			for slices.ContainsFunc(addrs, func(a netip.Prefix) bool { return a.Addr() == dst }) {
+				dst = dst.Next()
+			}
+			if dst.Is4() == from.Addr().Is4() && to.Contains(dst) {
+				all[from.Addr().String()+" to "+dst.String()] = way(dst.String(), "from", from.Addr().String())
+			}
+		}
+	}
+	// What rules for destinations lead elsewhere, or refuse, is theirs still.
+	for _, rule := range slices.Concat(p.host.All("rule"), p.host.All("rule6")) {
+		to, err := netip.ParsePrefix(rule.Value("to"))
+		for _, from := range addrs {
+			if err == nil && to.Addr().Is4() == from.Addr().Is4() {
+				dst := to.Masked().Addr().Next().String()
+				all[from.Addr().String()+" to "+dst] = way(dst, "from", from.Addr().String())
+			}
+		}
+	}
+	return all
+}
+
+func (p *patient) unbound() map[string]string {
+	return map[string]string{"IPv4": way("198.18.77.7"), "IPv6": way("2a02:cafe::77")}
+}
+
+// way is the kernel's answer.
+func way(dst string, more ...string) string {
+	out, _ := exec.Command("ip", append([]string{"-o", "route", "get", dst}, more...)...).CombinedOutput()
+	text, _, _ := strings.Cut(string(out), " uid ")
+	text, _, _ = strings.Cut(text, " table ") // which one says so does not matter
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// addrs are the addresses of the host that are good beyond their links.
+func (p *patient) addrs() []netip.Prefix {
+	var list []netip.Prefix
+	for _, s := range p.host.All("addr") {
+		if a, err := netip.ParsePrefix(s.Args[0].Value); err == nil && !a.Addr().IsLinkLocalUnicast() {
+			list = append(list, a)
+		}
+	}
+	return list
+}
