@@ -159,9 +159,7 @@ func TestMappingFiles(t *testing.T) {
 	var named []string
 	for l := range strings.Lines(string(b)) {
 		if cells := strings.Split(l, "|"); len(cells) >= 4 {
-			for _, m := range regexp.MustCompile("[A-Za-z0-9_./*]+").FindAllString(cells[1], -1) {
-				named = append(named, m)
-			}
+			named = append(named, regexp.MustCompile("[A-Za-z0-9_./*]+").FindAllString(cells[1], -1)...)
 		}
 	}
 	for _, file := range strings.Fields(originals) {

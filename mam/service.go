@@ -90,7 +90,7 @@ func hint(c *wire.Context) wire.AddrInfo {
 func (w *work) socketType(c *wire.Context) int32 {
 	h := hint(c)
 	switch {
-	case c.Type != 0 && !(w.resolves() && h.Type != 0):
+	case c.Type != 0 && (!w.resolves() || h.Type == 0):
 		return c.Type
 	case h.Type != 0:
 		return h.Type

@@ -99,7 +99,7 @@ func TestUnixSocket(t *testing.T) {
 	go func() { served <- p.Serve(l) }()
 	defer func() {
 		_ = p.Close()
-		_ = <-served
+		<-served
 	}()
 	echo, udpEcho := serveEcho(t), serveUDPEcho(t, "udp4")
 	dial := func(request, want string) net.Conn {

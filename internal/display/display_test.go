@@ -24,7 +24,7 @@ var hostile = []string{
 // have line ends and tabs.
 func fit(s string, lines bool) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return !unicode.IsPrint(r) && !(lines && (r == '\n' || r == '\t'))
+		return !unicode.IsPrint(r) && (!lines || r != '\n' && r != '\t')
 	})
 }
 
