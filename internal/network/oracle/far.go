@@ -37,17 +37,23 @@ func EverywhereOf(list []netip.Addr) (e Everywhere) {
 	return e
 }
 
-// of is the list of a family; the default one where none is given.
-func (e Everywhere) of(v6 bool) []netip.Addr {
-	switch {
-	case v6 && len(e.V6) > 0:
-		return e.V6
-	case !v6 && len(e.V4) > 0:
-		return e.V4
-	case v6:
-		return Destinations().V6
+// OrDefault is e with Destinations for the families that have none.
+func (e Everywhere) OrDefault() Everywhere {
+	standard := Destinations()
+	if len(e.V4) == 0 {
+		e.V4 = standard.V4
 	}
-	return Destinations().V4
+	if len(e.V6) == 0 {
+		e.V6 = standard.V6
+	}
+	return e
+}
+
+func (e Everywhere) of(v6 bool) []netip.Addr {
+	if v6 {
+		return e.V6
+	}
+	return e.V4
 }
 
 // Way is where most destinations far away go. The zero value means that they go
@@ -85,7 +91,7 @@ type vote struct {
 }
 
 // Far asks for the way to everywhere of a packet like q, whose destination does
-// not count. It ends as soon as the majority is clear. An error means that the kernel could
+// not count. Without destinations of the family there is none. It ends as soon as the majority is clear. An error means that the kernel could
 // not be asked.
 func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
 	list := e.of(v6)

@@ -334,7 +334,7 @@ func TestFar(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t, tt.setup+v6)
-			w, err := oracle.Everywhere{}.Far(h.Kernel, false, oracle.Question{})
+			w, err := oracle.Destinations().Far(h.Kernel, false, oracle.Question{})
 			got := w.Verdict.String() + " " + h.name(w.Index)
 			if tt.shared && w.Index != 0 {
 				got = w.Verdict.String() + " *"
@@ -342,7 +342,7 @@ func TestFar(t *testing.T) {
 			if err != nil || got != tt.want || w.Pieces != tt.pieces || w.Shared != tt.shared {
 				t.Errorf("%s, pieces %v, shared %v, %v; want %s", got, w.Pieces, w.Shared, err, tt.want)
 			}
-			w, err = oracle.Everywhere{}.Far(h.Kernel, true, oracle.Question{})
+			w, err = oracle.Destinations().Far(h.Kernel, true, oracle.Question{})
 			want := oracle.Way{
 				Verdict: oracle.Sent, Hop: oracle.Hop{Index: h.index("wlan0"), Gateway: netip.MustParseAddr("fe80::1")}, Table: 254, Metric: 100,
 				Source: netip.MustParseAddr("2001:db8:1::23"),

@@ -200,6 +200,12 @@ func (r Rule) encode() *netlink.Rule {
 
 // routes lists what there is of ours.
 func (k *Kernel) routes() ([]Route, error) {
+	// Asked strictly (Linux 4.20) the kernel itself picks what carries our protocol number
+	// out of tables that may hold a million routes of others. The library's requests
+	// about rules are not strict enough.
+	if k.handle.SetStrictCheck(true) == nil {
+		defer k.handle.SetStrictCheck(false) //nolint:errcheck // it could be switched on
+	}
 	var out []Route
 	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		err := k.handle.RouteListFilteredIter(f, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
