@@ -2,6 +2,7 @@ package socks
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -99,7 +100,9 @@ func TestUnixSocket(t *testing.T) {
 	go func() { served <- p.Serve(l) }()
 	defer func() {
 		_ = p.Close()
-		<-served
+		if err := <-served; !errors.Is(err, ErrServerClosed) {
+			t.Errorf("Serve: %v", err)
+		}
 	}()
 	echo, udpEcho := serveEcho(t), serveUDPEcho(t, "udp4")
 	dial := func(request, want string) net.Conn {
