@@ -104,7 +104,7 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 		m.events.Close()
 		return nil, fmt.Errorf("setting the rtnetlink receive buffer: %w", err)
 	}
-	m.source.everywhere, m.source.own, m.source.kind = options.Everywhere.OrDefault(), options.Namespace == 0, options.Kind
+	m.source.everywhere, m.source.own, m.source.kind = options.Everywhere, options.Namespace == 0, options.Kind
 	m.routes.Store(options.Routes)
 	if m.source.handle, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE); err != nil {
 		m.Close()

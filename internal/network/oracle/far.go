@@ -2,11 +2,13 @@ package oracle
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 )
 
 // Everywhere is a list of destinations that stand for everywhere. Nothing is sent
-// to them. What most of them answer is taken for the way to everywhere, so that
+// to them, and nobody may change the lists. A family without any has those of
+// Destinations. What most of them answer is taken for the way to everywhere, so that
 // single ones may be blackholed, or have a route of their own.
 type Everywhere struct{ V4, V6 []netip.Addr }
 
@@ -14,7 +16,10 @@ type Everywhere struct{ V4, V6 []netip.Addr }
 // spread over what the regional registries have given out, so that neither halves
 // of the address space nor its pieces without the private networks look like
 // something else.
-func Destinations() Everywhere {
+func Destinations() Everywhere { return destinations() }
+
+// destinations is made once: each conclusion looks at the list.
+var destinations = sync.OnceValue(func() Everywhere {
 	var list []netip.Addr
 	for _, a := range []string{
 		"5.188.10.1", "23.64.3.1", "45.85.7.1", "77.91.20.1", "103.41.9.1", "131.107.3.1", "154.65.11.1", "186.33.2.1", "213.95.8.1",
@@ -23,7 +28,7 @@ func Destinations() Everywhere {
 		list = append(list, netip.MustParseAddr(a))
 	}
 	return EverywhereOf(list)
-}
+})
 
 // EverywhereOf sorts a list by family.
 func EverywhereOf(list []netip.Addr) (e Everywhere) {
@@ -37,23 +42,17 @@ func EverywhereOf(list []netip.Addr) (e Everywhere) {
 	return e
 }
 
-// OrDefault is e with Destinations for the families that have none.
-func (e Everywhere) OrDefault() Everywhere {
-	standard := Destinations()
-	if len(e.V4) == 0 {
-		e.V4 = standard.V4
-	}
-	if len(e.V6) == 0 {
-		e.V6 = standard.V6
-	}
-	return e
-}
-
+// of is the list of a family; that of Destinations where e has none.
 func (e Everywhere) of(v6 bool) []netip.Addr {
-	if v6 {
+	switch {
+	case v6 && len(e.V6) > 0:
 		return e.V6
+	case !v6 && len(e.V4) > 0:
+		return e.V4
+	case v6:
+		return destinations().V6
 	}
-	return e.V4
+	return destinations().V4
 }
 
 // Way is where most destinations far away go. The zero value means that they go
@@ -91,7 +90,7 @@ type vote struct {
 }
 
 // Far asks for the way to everywhere of a packet like q, whose destination does
-// not count. Without destinations of the family there is none. It ends as soon as the majority is clear. An error means that the kernel could
+// not count. It ends as soon as the majority is clear. An error means that the kernel could
 // not be asked.
 func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
 	list := e.of(v6)

@@ -33,7 +33,7 @@ type Reach struct {
 
 // Scope is what a Reacher needs to know of the host.
 type Scope struct {
-	Everywhere Everywhere // OrDefault
+	Everywhere Everywhere
 	// Loopback is the index of the loopback interface.
 	Loopback int
 	// Zone gives the index of the interface that an IPv6 zone names, 0 if there is
@@ -70,7 +70,6 @@ type farWay struct {
 
 // NewReacher makes a Reacher with nothing cached.
 func NewReacher(k *Kernel, scope Scope) *Reacher {
-	scope.Everywhere = scope.Everywhere.OrDefault()
 	return &Reacher{kernel: k, scope: scope, cache: newCache(), start: time.Now()}
 }
 
