@@ -70,15 +70,24 @@ func TestFar(t *testing.T) {
 
 // A call's arguments lie in the memory of the caller, here this process.
 func TestReadWish(t *testing.T) {
-	sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: 0x5000, Addr: [4]byte{192, 0, 2, 1}}
-	at := uint64(uintptr(unsafe.Pointer(&sa)))
-	h := unix.Msghdr{Name: (*byte)(unsafe.Pointer(&sa)), Namelen: unix.SizeofSockaddrInet4}
+	// A stack moves, and with it what addresses as numbers mean.
+	var pinned runtime.Pinner
+	defer pinned.Unpin()
+	sa := &unix.RawSockaddrInet4{Family: unix.AF_INET, Port: 0x5000, Addr: [4]byte{192, 0, 2, 1}}
+	pinned.Pin(sa)
+	at := uint64(uintptr(unsafe.Pointer(sa)))
+	h := unix.Msghdr{Name: (*byte)(unsafe.Pointer(sa)), Namelen: unix.SizeofSockaddrInet4}
 	unnamed := unix.Msghdr{}
 	info, mark := unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: 1}), tos(2)
 	sourced, marked := h, h
+	pinned.Pin(&info[0])
+	pinned.Pin(&mark[0])
 	sourced.Control, sourced.Controllen = &info[0], uint64(len(info))
 	marked.Control, marked.Controllen = &mark[0], uint64(len(mark))
-	msg := func(h *unix.Msghdr) uint64 { return uint64(uintptr(unsafe.Pointer(h))) }
+	msg := func(h *unix.Msghdr) uint64 {
+		pinned.Pin(h)
+		return uint64(uintptr(unsafe.Pointer(h)))
+	}
 	pid := uint32(os.Getpid())
 	for _, tt := range []struct {
 		name string
@@ -102,7 +111,6 @@ func TestReadWish(t *testing.T) {
 			}
 		})
 	}
-	runtime.KeepAlive(&sa)
 }
 
 // tos is control data that set the type of service of a datagram.
