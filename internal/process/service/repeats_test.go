@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,12 +20,11 @@ import (
 func TestRepeatedMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSpool()
-		var got bytes.Buffer
+		var got written
 		log := slog.New(s.Handler(&got, slog.LevelDebug))
 		lines := func() []string {
 			synctest.Wait()
-			text := regexp.MustCompile(`time=\S+ `).ReplaceAllString(got.String(), "")
-			got.Reset()
+			text := regexp.MustCompile(`time=\S+ `).ReplaceAllString(got.take(), "")
 			return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 		}
 		for i := range 1000 {
@@ -85,4 +85,23 @@ func TestManyMessages(t *testing.T) {
 		}
 		s.Close(time.Minute)
 	})
+}
+
+// written collects what a Spool writes from its own goroutine.
+type written struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(b)
+}
+
+func (w *written) take() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.text.Reset()
+	return w.text.String()
 }
