@@ -62,7 +62,8 @@ func (w *world) serve(t *testing.T, says string, program string, args ...string)
 }
 
 // sources captures what the client sends to a port of the service while f runs,
-// and returns the addresses that it comes from.
+// and returns the addresses that it comes from. Of TCP only what begins a connection
+// counts: an earlier one may still be ending.
 func (w *world) sources(t *testing.T, port uint16, f func()) map[netip.Addr]int {
 	t.Helper()
 	c, err := w.Client.Capture()
@@ -72,7 +73,7 @@ func (w *world) sources(t *testing.T, port uint16, f func()) map[netip.Addr]int 
 	f()
 	seen := map[netip.Addr]int{}
 	for _, p := range c.Close() {
-		if p.Outgoing && p.Dst.Port() == port && p.Dst.Addr() == testbed.ServiceAddr4 {
+		if p.Outgoing && p.Dst.Port() == port && p.Dst.Addr() == testbed.ServiceAddr4 && (p.Protocol != syscall.IPPROTO_TCP || p.SYN) {
 			seen[p.Src.Addr()]++
 		}
 	}
