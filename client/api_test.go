@@ -19,7 +19,7 @@ var public = []string{"/client", "/client/bsd", "/client/clienttest", "/client/h
 // may change: none of an internal package, and none of a third party.
 func TestPublicAPI(t *testing.T) {
 	if testing.Short() {
-		t.Skip("loads packages with the go command")
+		t.Skip("short: this needs the go command to load packages")
 	}
 	var paths []string
 	for _, p := range public {

@@ -55,7 +55,7 @@ func TestShellQuote(t *testing.T) {
 func TestShellTakesQuotedTextAsItIs(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		t.Skip("no shell: ", err)
+		t.Skip("needs a shell: ", err)
 	}
 	for _, text := range hostile {
 		got, err := exec.Command(sh, "-c", "printf %s "+display.ShellQuote(text)).Output()

@@ -91,7 +91,7 @@ func dumped(t *testing.T, path string) string {
 		testbed.SkipOrFail(t, err)
 	}
 	if _, missing, ok := strings.Cut(string(b), "unavailable: "); ok {
-		t.Skipf("this host cannot be loaded: %s", missing)
+		t.Skipf("needs a kernel with what the host has: %s", missing)
 	}
 	return string(b)
 }

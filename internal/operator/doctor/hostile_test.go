@@ -49,7 +49,7 @@ func everything(name string) []Facts {
 func TestNamesAreNoCommands(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		t.Skip("no shell: ", err)
+		t.Skip("needs a shell: ", err)
 	}
 	// What the commands call does nothing here.
 	const harmless = "ip() { :; }; sysctl() { :; }; ping() { :; }; iptables() { :; }; dig() { :; }; nft() { :; }\n"
