@@ -233,7 +233,29 @@ func addRest(h *hostfile.Host) error {
 			}
 		}
 	}
-	return nil
+	return awaitExpiry(h)
+}
+
+// awaitExpiry returns when routes that have no time to live are past it. In the very
+// tick of its end the kernel tells the same of a route, 0, as of one that lives for
+// ever.
+func awaitExpiry(h *hostfile.Host) error {
+	expiring := func(list []hostfile.Statement, value string) (n int) {
+		for i := range list {
+			if v, ok := list[i].Get("expires"); ok && list[i].Object() == "route" && (value == "" || v == value) {
+				n++
+			}
+		}
+		return n
+	}
+	if expiring(h.State, "0") == 0 {
+		return nil
+	}
+	want := expiring(h.State, "")
+	return await("a route that has expired lives for ever", func() (bool, error) {
+		now, err := hostfile.Read()
+		return err == nil && expiring(now.State, "") >= want, err
+	})
 }
 
 // awaitAddresses returns when all addresses can be used. Even without a search
