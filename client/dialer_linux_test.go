@@ -202,9 +202,30 @@ func TestDialLoopbackUnbound(t *testing.T) {
 func TestDialBesideDeadResolver(t *testing.T) {
 	s := startServer(t)
 	answer := suggest("127.0.0.2", "127.0.0.3", "127.0.0.4")
-	f := startFake(t, "", false, func(m *wire.Message) bool {
-		dead := m.Action == wire.ActionResolveRequest && m.Context.BindSuggested != local("127.0.0.4")
-		return !dead && answer(m)
+	var f *fakeDaemon
+	dead := make(chan struct{}, 2) // lookups that get no answer
+	f = startFake(t, "", false, func(m *wire.Message) bool {
+		if m.Action != wire.ActionResolveRequest {
+			return answer(m)
+		}
+		if m.Context.BindSuggested != local("127.0.0.4") {
+			select {
+			case dead <- struct{}{}:
+			default: // asked again
+			}
+			return false
+		}
+		// The sound resolver answers last: else its connection may win before
+		// the others have asked.
+		f.mu.Unlock()
+		for range 2 {
+			select {
+			case <-dead:
+			case <-t.Context().Done():
+			}
+		}
+		f.mu.Lock()
+		return answer(m)
 	})
 	d := dialer(t, f.path)
 	d.ConnectionAttemptDelay = 20 * time.Millisecond
