@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"syscall"
 	"time"
 
@@ -26,13 +25,13 @@ type conn struct {
 	reader *wire.Reader
 	end    func() // called once, by the goroutine that has the connection then
 
-	msg      wire.Message
+	msg      wire.Message  // the current request as it came, then its answer
 	features wire.Features // announced by the client with the current request
-	out      []byte
-	rest     []byte // of out: not written yet
+	out      []byte        // the answer, encoded
+	rest     []byte        // of out: not written yet
 	raw      syscall.RawConn
 	tryWrite func(fd uintptr) bool // c.writeSome, made once
-	w        *work
+	req      *request
 	takeover func() // c.resume, made once
 }
 
@@ -80,15 +79,16 @@ func (c *conn) trace(direction string, m *wire.Message, err error) {
 	c.m.log.LogAttrs(c.ctx, slog.LevelDebug, direction, attrs...)
 }
 
-// resume goes on after a policy that was found stuck: the answer is the default
-// choice. The stuck call keeps the memory it works on.
+// resume goes on with the connection in place of the goroutine that waits for a
+// stuck policy, with the default decision. The stuck call still uses the request's
+// memory, so the connection goes on with a copy.
 func (c *conn) resume() {
-	w := &work{}
-	*w = *c.w
-	w.sockets, w.list, w.dests = nil, nil, nil
-	w.req.Sockets, w.req.DestStats = nil, nil
-	c.w = w
-	w.useDefault(errorText(w.view.Runner.Err()))
+	rq := &request{}
+	*rq = *c.req
+	rq.sockets, rq.list, rq.dests = nil, nil, nil
+	rq.asked.Sockets, rq.asked.DestStats = nil, nil
+	c.req = rq
+	rq.useDefault(errorText(rq.view.Runner.Err()))
 	if c.finish() {
 		c.serve()
 	}
@@ -115,12 +115,12 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 		msg.Action = wire.ActionErrorUnknownRequest
 		return c.send()
 	}
-	c.w.fill(msg, kind, c.app, c.m.View(), now)
-	if c.w.view.Runner == nil {
+	c.req.fill(msg, kind, c.app, c.m.View(), now)
+	if c.req.view.Runner == nil {
 		msg.Action = answerTo(kind)
 		return c.send()
 	}
-	if !c.m.choose(c.w, c.takeover) {
+	if !c.m.choose(c.req, c.takeover) {
 		return false
 	}
 	return c.finish()
@@ -140,36 +140,36 @@ func answerTo(k policy.Kind) wire.Action {
 	}
 }
 
-// finish carries out the decision in c.w and answers.
+// finish carries out the decision in c.req and answers.
 func (c *conn) finish() (goOn bool) {
-	w, msg := c.w, &c.msg
-	msg.Action = answerTo(w.req.Kind)
+	rq, msg := c.req, &c.msg
+	msg.Action = answerTo(rq.asked.Kind)
 	switch {
-	case w.req.Kind == policy.Resolve:
+	case rq.asked.Kind == policy.Resolve:
 		return c.finishResolve()
-	case w.req.Kind == policy.Connect:
-	case w.decision.Socket != nil:
+	case rq.asked.Kind == policy.Connect:
+	case rq.decision.Socket != nil:
 		msg.Action = wire.ActionSocketChooseExisting
 	case msg.NoResolve && c.features&wire.FeatureNoResolve != 0:
-		msg.Context.Protocol = protocol(msg.Context.Type, w.decision.Multipath)
-	case w.decision.Resolution != policy.ResolveNever && w.req.Host != "" && len(w.answer.Addrs) == 0:
+		msg.Context.Protocol = protocol(msg.Context.Type, rq.decision.Multipath)
+	case rq.decision.Resolution != policy.ResolveNever && rq.asked.Host != "" && len(rq.result.Addrs) == 0:
 		mine, err := c.resolve()
 		if !mine {
 			return false
 		}
 		if err != nil {
 			msg.Action = wire.ActionErrorResolve
-			c.m.log.Debug("name not resolved", "req", w.req.Host, "err", err)
+			c.m.log.Debug("name not resolved", "req", rq.asked.Host, "err", err)
 		}
 	}
-	rec := c.m.remember(w)
+	rec := c.m.remember(rq)
 	if msg.Action == wire.ActionSocketChooseExisting {
-		w.reuse(msg)
+		rq.putSocket(msg)
 		return c.answer(rec.ID)
 	}
-	w.suggest(msg, c.features)
-	if len(w.answer.Addrs) > 0 {
-		w.results(msg)
+	rq.putDecision(msg, c.features)
+	if len(rq.result.Addrs) > 0 {
+		rq.putResult(msg)
 	}
 	return c.answer(rec.ID)
 }
@@ -178,80 +178,38 @@ func (c *conn) finish() (goOn bool) {
 // for a decision first names the prefix by the source address that it got; if
 // what was found cannot be reached from there, the answer names none.
 func (c *conn) finishResolve() (goOn bool) {
-	w, msg := c.w, &c.msg
-	if w.decision.Resolution == policy.ResolveNever || w.req.Host == "" {
+	rq, msg := c.req, &c.msg
+	if rq.decision.Resolution == policy.ResolveNever || rq.asked.Host == "" {
 		return c.answer(msg.DecisionID)
 	}
-	p := w.decision.Prefix
+	p := rq.decision.Prefix
 	if c.features != 0 && msg.Context.BindSuggested.IsValid() {
-		p = w.view.prefixOf(addr(msg.Context.BindSuggested))
-		w.decision.Resolution = policy.ResolveOnPrefix
+		p = rq.view.prefixOf(addr(msg.Context.BindSuggested))
+		rq.decision.Resolution = policy.ResolveOnPrefix
 	} else if p == nil {
-		p = w.req.BoundPrefix
+		p = rq.asked.BoundPrefix
 	}
-	err := w.checkQuestion(&msg.Context)
+	err := rq.checkName(&msg.Context)
 	if err == nil {
-		err = c.m.resolve(c.ctx, w, p, w.req.Network.Family)
+		err = c.m.resolve(c.ctx, rq, p, rq.asked.Network.Family)
 	}
 	if err != nil {
-		c.m.log.Debug("name not resolved", "req", w.req.Host, "err", err)
+		c.m.log.Debug("name not resolved", "req", rq.asked.Host, "err", err)
 		msg.Action = wire.ActionErrorResolve
 		msg.Context.Result = msg.Context.Result[:0]
 		return c.answer(msg.DecisionID)
 	}
-	w.results(msg)
+	rq.putResult(msg)
 	if p != nil && msg.Context.BindSuggested.IsValid() {
-		w.narrow(p.Family(), w.answer.Addrs[0])
+		rq.narrow(p.Family(), rq.result.Addrs[0])
 		switch {
-		case !w.offered(p):
+		case !rq.offered(p):
 			msg.Context.BindSuggested = wire.SockAddr{}
 		case c.features&wire.FeaturePaths != 0:
-			msg.Paths = w.paths(msg.Paths, p, nil) // the destination is known now
+			msg.Paths = rq.paths(msg.Paths, p, nil) // the destination is known now
 		}
 	}
 	return c.answer(msg.DecisionID)
-}
-
-// resolve resolves for a new socket. The family is the chosen prefix's, so that
-// address and prefix fit; a host without such addresses is decided on anew for
-// the other family. Where the address turns out to be reachable from
-// some prefixes only, the policy is asked once more about these.
-func (c *conn) resolve() (mine bool, err error) {
-	w := c.w
-	f := w.req.Network.Family
-	p := w.decision.Prefix
-	if p == nil {
-		p = w.req.BoundPrefix
-	}
-	if p != nil {
-		f = p.Family()
-	}
-	if err := w.checkQuestion(&c.msg.Context); err != nil {
-		w.decision.Prefix, w.decision.Alternates = nil, nil
-		return true, err
-	}
-	err = c.m.resolve(c.ctx, w, p, f)
-	if errors.Is(err, ErrNotFound) && w.req.Network.Family == policy.Unspecified && f != policy.Unspecified && !w.req.Bound.IsValid() {
-		other := policy.IPv4
-		if f == policy.IPv4 {
-			other = policy.IPv6
-		}
-		w.narrow(other, netip.Addr{})
-		if !c.m.choose(w, c.takeover) {
-			return false, nil
-		}
-		err = c.m.resolve(c.ctx, w, w.decision.Prefix, other)
-	}
-	if err != nil {
-		w.decision.Prefix, w.decision.Alternates = nil, nil
-		return true, err
-	}
-	dst := w.answer.Addrs[0]
-	w.narrow(policy.FamilyOf(dst), dst)
-	if w.decision.Prefix != nil && !w.offered(w.decision.Prefix) {
-		return c.m.choose(w, c.takeover), nil
-	}
-	return true, nil
 }
 
 // report notes how a decision turned out.

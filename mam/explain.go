@@ -44,7 +44,7 @@ func (q *Question) message() *wire.Message {
 	return m
 }
 
-// Explanation is the answer to a Question.
+// Explanation is what Explain finds out about a Question.
 type Explanation struct {
 	// Record is the decision as it would be remembered, without number and ID.
 	Record Record
@@ -64,17 +64,17 @@ var (
 	// ErrNoPolicy means that there is no policy to ask, or that the View gives no
 	// way to make another instance of it.
 	ErrNoPolicy = errors.New("no policy to ask")
-	// ErrBusy means that an earlier question is still being answered.
+	// ErrBusy means that the policy has not decided on an earlier question yet.
 	ErrBusy = errors.New("another question is being answered")
 )
 
 // Explain tells how a request would be decided now, without side effects: the
 // request is made as for a client's, but a fresh instance of the policy is
 // asked, nothing is remembered or logged, no name is resolved and no packet
-// sent. So a policy that counts answers as if it had just been started, and
-// where the address of a name would narrow the candidates, that is not seen. While
-// the policy in charge is out of service, the answer is the default choice, as it is
-// for clients.
+// sent. A policy that counts therefore decides as if it had just been started, and
+// candidates are not narrowed by the address that a name would have. While the
+// policy in charge is out of service, the decision is the default one, as it is for
+// clients.
 //
 // One question is answered at a time: ErrBusy is returned meanwhile, and for
 // good if a policy never returns. Other errors tell what is wrong with the
@@ -87,11 +87,11 @@ func (m *Manager) Explain(q Question, now time.Time) (Explanation, error) {
 	if v.Runner == nil {
 		return Explanation{}, fmt.Errorf("explain: %w", ErrNoPolicy)
 	}
-	w := &work{}
-	w.fill(q.message(), q.Kind, q.App, v, now)
+	rq := &request{}
+	rq.fill(q.message(), q.Kind, q.App, v, now)
 	if err := v.Runner.Err(); err != nil && !errors.Is(err, errReplaced) {
-		w.useDefault(err.Error())
-		return w.explanation(), nil
+		rq.useDefault(err.Error())
+		return rq.explanation(), nil
 	}
 	if v.Fresh == nil {
 		return Explanation{}, fmt.Errorf("explain: policy %s: %w", v.Runner.Name, ErrNoPolicy)
@@ -99,32 +99,32 @@ func (m *Manager) Explain(q Question, now time.Time) (Explanation, error) {
 	if !m.explaining.CompareAndSwap(false, true) {
 		return Explanation{}, fmt.Errorf("explain: %w", ErrBusy)
 	}
-	return askFresh(w, &m.explaining)
+	return askFresh(rq, &m.explaining)
 }
 
 // askFresh asks a new instance of the policy and clears busy when that has
-// returned. It is abandoned after callLimit, as a client's call is; then w is
-// its own.
-func askFresh(w *work, busy *atomic.Bool) (Explanation, error) {
-	type answer struct {
+// returned. The call is abandoned after callLimit, as a client's call is; from
+// then on rq belongs to it.
+func askFresh(rq *request, busy *atomic.Bool) (Explanation, error) {
+	type explained struct {
 		e   Explanation
 		err error
 	}
-	answers := make(chan answer, 1)
-	name := w.view.Runner.Name
+	done := make(chan explained, 1)
+	name := rq.view.Runner.Name
 	go func() {
-		var a answer
+		var a explained
 		func() {
 			defer busy.Store(false)
-			a.err = w.ask()
-			a.e = w.explanation()
+			a.err = rq.ask()
+			a.e = rq.explanation()
 		}()
-		answers <- a
+		done <- a
 	}()
 	t := time.NewTimer(callLimit)
 	defer t.Stop()
 	select {
-	case a := <-answers:
+	case a := <-done:
 		return a.e, a.err
 	case <-t.C:
 		return Explanation{}, fmt.Errorf("explain: policy %s has not answered within %v", name, callLimit)
@@ -133,13 +133,13 @@ func askFresh(w *work, busy *atomic.Bool) (Explanation, error) {
 
 // ask makes an instance of the policy and has it decide, as Manager.choose has
 // the one in charge. The error is about making it.
-func (w *work) ask() error {
-	name := w.view.Runner.Name
+func (rq *request) ask() error {
+	name := rq.view.Runner.Name
 	// contain needs a Runner; this one has no part in the live one's counters.
 	r := NewRunner(name, nil, slog.New(slog.DiscardHandler))
 	var fresh policy.Policy
 	var newErr error
-	if err := r.contain(func(policy.Policy) { fresh, newErr = w.view.Fresh() }); err != nil {
+	if err := r.contain(func(policy.Policy) { fresh, newErr = rq.view.Fresh() }); err != nil {
 		return fmt.Errorf("explain: make policy %s: %w", name, err)
 	}
 	if newErr != nil {
@@ -150,35 +150,35 @@ func (w *work) ask() error {
 	}
 	var d policy.Decision
 	begin := time.Now()
-	err := r.contain(func(policy.Policy) { d = fresh.Choose(&w.req) })
-	w.took = time.Since(begin)
+	err := r.contain(func(policy.Policy) { d = fresh.Choose(&rq.asked) })
+	rq.took = time.Since(begin)
 	if err == nil {
-		err = w.check(&d)
+		err = rq.check(&d)
 	}
 	if err != nil {
-		w.useDefault(err.Error())
+		rq.useDefault(err.Error())
 		return nil
 	}
-	w.decision = d
+	rq.decision = d
 	return nil
 }
 
-func (w *work) explanation() Explanation {
-	e := Explanation{Record: w.record(), Candidates: w.req.Prefixes}
+func (rq *request) explanation() Explanation {
+	e := Explanation{Record: rq.record(), Candidates: rq.asked.Prefixes}
 	d := &e.Record.Decision
-	if d.Prefix != nil && !w.req.Bound.IsValid() {
-		e.Device = w.view.Devices[d.Prefix.ID]
+	if d.Prefix != nil && !rq.asked.Bound.IsValid() {
+		e.Device = rq.view.Devices[d.Prefix.ID]
 	}
-	if _, err := netip.ParseAddr(w.req.Host); w.req.Host == "" || err == nil || d.Resolution == policy.ResolveNever {
+	if _, err := netip.ParseAddr(rq.asked.Host); rq.asked.Host == "" || err == nil || d.Resolution == policy.ResolveNever {
 		return e
 	}
-	e.Resolver = w.view.Resolver
+	e.Resolver = rq.view.Resolver
 	p := d.Prefix
 	if p == nil {
-		p = w.req.BoundPrefix
+		p = rq.asked.BoundPrefix
 	}
 	if d.Resolution == policy.ResolveOnPrefix {
-		if r, own := w.view.resolverOf(p); own {
+		if r, own := rq.view.resolverOf(p); own {
 			e.Resolver, e.ResolverOf = r, p
 		}
 	}

@@ -43,8 +43,8 @@ func prefix(iface string, index int, addr string) *policy.Prefix {
 // table answers lookups from a map, by name.
 type table map[string][]netip.Addr
 
-func (t table) Lookup(_ context.Context, host string, f policy.Family) (Answer, error) {
-	var a Answer
+func (t table) Lookup(_ context.Context, host string, f policy.Family) (Result, error) {
+	var a Result
 	for _, ip := range t[host] {
 		if f == policy.Unspecified || policy.FamilyOf(ip) == f {
 			a.Addrs = append(a.Addrs, ip)

@@ -15,13 +15,13 @@ const pathAge = 10 * time.Minute
 
 // paths tells what is known of the way by p and by each of the alternates.
 // Without any prefix there is nothing to tell.
-func (w *work) paths(list []wire.Path, p *policy.Prefix, alternates []*policy.Prefix) []wire.Path {
+func (rq *request) paths(list []wire.Path, p *policy.Prefix, alternates []*policy.Prefix) []wire.Path {
 	if p == nil && len(alternates) == 0 {
 		return list
 	}
-	list = append(list, w.path(p))
+	list = append(list, rq.path(p))
 	for _, a := range alternates {
-		list = append(list, w.path(a))
+		list = append(list, rq.path(a))
 	}
 	return list
 }
@@ -29,21 +29,21 @@ func (w *work) paths(list []wire.Path, p *policy.Prefix, alternates []*policy.Pr
 // path gives the round-trip time towards the destination where it is known, else
 // that of the prefix as a whole. A prefix that only this user's connects fail on
 // is suspect to it.
-func (w *work) path(p *policy.Prefix) wire.Path {
+func (rq *request) path(p *policy.Prefix) wire.Path {
 	if p == nil {
 		return wire.Path{}
 	}
 	path := wire.Path{Health: uint32(p.Health.State)}
-	if p.Health.State == policy.Up && slices.Contains(w.view.Avoid[w.req.App.UID], p.ID) {
+	if p.Health.State == policy.Up && slices.Contains(rq.view.Avoid[rq.asked.App.UID], p.ID) {
 		path.Health = wire.PathSuspect
 	}
-	for i, q := range w.req.Prefixes {
-		if q == p && i < len(w.req.DestStats) {
-			path.Microseconds = microseconds(&w.req.DestStats[i], w.req.Now)
+	for i, q := range rq.asked.Prefixes {
+		if q == p && i < len(rq.asked.DestStats) {
+			path.Microseconds = microseconds(&rq.asked.DestStats[i], rq.asked.Now)
 		}
 	}
 	if path.Microseconds == 0 {
-		path.Microseconds = microseconds(&p.Stats, w.req.Now)
+		path.Microseconds = microseconds(&p.Stats, rq.asked.Now)
 	}
 	return path
 }

@@ -26,11 +26,13 @@ func kindOf(a wire.Action) (policy.Kind, bool) {
 	return 0, false
 }
 
-// work is what one request needs on its way; its memory is used for the next
+// request is one request of a client on its way to its answer: the message that came,
+// what the policy is asked about it, and what became of that. Its memory is used
+// for the next
 // one of the same client.
-type work struct {
+type request struct {
 	view    *View
-	req     policy.Request
+	asked   policy.Request
 	sockets []policy.Socket
 	list    []*policy.Prefix   // memory for narrowed candidates
 	dests   []policy.PathStats // memory for what is known of the destination
@@ -45,22 +47,22 @@ type work struct {
 	inode  uint64  // of the socket, as claimed; 0 if not said
 
 	decision policy.Decision
-	fallback string // why the decision is not the policy's
-	took     time.Duration
-	answer   Answer // of the resolver, once asked
+	fallback string        // why the decision is not the policy's; "" if it is
+	took     time.Duration // from the request's arrival to the decision
+	result   Result        // of the resolver, once asked
 }
 
 // fill makes the policy's request of a client's message.
-func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, now time.Time) {
+func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, now time.Time) {
 	c := &m.Context
-	w.view = v
-	w.mapped = false
-	w.decision, w.fallback, w.took, w.answer = policy.Decision{}, "", 0, Answer{}
-	w.origin, w.inode = nil, c.Inode
+	rq.view = v
+	rq.mapped = false
+	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
+	rq.origin, rq.inode = nil, c.Inode
 	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
-		w.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
+		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
 	}
-	w.req = policy.Request{
+	rq.asked = policy.Request{
 		Kind:    kind,
 		Intents: m.Intents(),
 		Network: policy.Network{Family: family(c.Domain)},
@@ -70,7 +72,7 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 		App:     app,
 		Now:     now,
 	}
-	r := &w.req
+	r := &rq.asked
 	if len(c.Hint) > 0 {
 		if f := family(c.Hint[0].Family); r.Network.Family == policy.Unspecified || kind == policy.Resolve {
 			r.Network.Family = f
@@ -87,7 +89,7 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 			if dst.Is4In6() {
 				dst = dst.Unmap()
 				r.Remote = netip.AddrPortFrom(dst, r.Remote.Port())
-				w.mapped = true
+				rq.mapped = true
 			}
 			r.Network.Family = policy.FamilyOf(dst)
 			r.Port = r.Remote.Port()
@@ -103,7 +105,7 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 	if r.Bound.IsValid() {
 		r.BoundPrefix = v.prefixOf(r.Bound)
 	}
-	w.sockets = w.sockets[:0]
+	rq.sockets = rq.sockets[:0]
 	if kind == policy.SocketChoose {
 		for i := range m.Sockets {
 			s := &m.Sockets[i]
@@ -115,40 +117,40 @@ func (w *work) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, 
 			if v.dead(local, p, app.UID) {
 				continue
 			}
-			w.sockets = append(w.sockets, policy.Socket{FD: s.FD, Local: local, Prefix: p, Multipath: multipath(&s.Context)})
+			rq.sockets = append(rq.sockets, policy.Socket{FD: s.FD, Local: local, Prefix: p, Multipath: multipath(&s.Context)})
 		}
 	}
-	r.Sockets = w.sockets
+	r.Sockets = rq.sockets
 	f := r.Network.Family
 	if f == policy.Unspecified { // an address in place of a name has one
 		f = policy.FamilyOf(dst)
 	}
-	w.narrow(f, dst)
+	rq.narrow(f, dst)
 }
 
 // resolves tells whether a name is all that the client wants to know about.
-func (w *work) resolves() bool { return w.req.Kind == policy.Resolve }
+func (rq *request) resolves() bool { return rq.asked.Kind == policy.Resolve }
 
 // narrow sets the candidates to those of a family that reach dst and work for
 // this user, and looks up what is known of the paths to there.
-func (w *work) narrow(f policy.Family, dst netip.Addr) {
-	r := &w.req
-	reach := w.view.reach(Flow{Dst: dst, User: r.App.UID, Transport: r.Network.Transport, Port: r.Port})
-	w.source = reach.Source
-	if r.Prefixes = w.view.serving(f, dst, r.Port, reach); len(r.Prefixes) == 0 {
-		r.Prefixes = w.view.candidates(w.list, f, dst, reach, r.App.UID)
+func (rq *request) narrow(f policy.Family, dst netip.Addr) {
+	r := &rq.asked
+	reach := rq.view.reach(Flow{Dst: dst, User: r.App.UID, Transport: r.Network.Transport, Port: r.Port})
+	rq.source = reach.Source
+	if r.Prefixes = rq.view.serving(f, dst, r.Port, reach); len(r.Prefixes) == 0 {
+		r.Prefixes = rq.view.candidates(rq.list, f, dst, reach, r.App.UID)
 	}
-	if n := len(r.Prefixes); n > 0 && cap(w.list) < n {
-		w.list = make([]*policy.Prefix, 0, n) // for next time
+	if n := len(r.Prefixes); n > 0 && cap(rq.list) < n {
+		rq.list = make([]*policy.Prefix, 0, n) // for next time
 	}
-	r.StandIn = w.view.standIn(r.Prefixes, f, dst, reach)
+	r.StandIn = rq.view.standIn(r.Prefixes, f, dst, reach)
 	r.DestStats = nil
-	if dst.IsValid() && w.view.Destinations != nil && len(r.Prefixes) > 0 {
-		w.dests = w.dests[:0]
+	if dst.IsValid() && rq.view.Destinations != nil && len(r.Prefixes) > 0 {
+		rq.dests = rq.dests[:0]
 		for _, p := range r.Prefixes {
-			w.dests = append(w.dests, w.view.Destinations.Destination(p.ID, dst))
+			rq.dests = append(rq.dests, rq.view.Destinations.Destination(p.ID, dst))
 		}
-		r.DestStats = w.dests
+		r.DestStats = rq.dests
 	}
 }
 

@@ -19,7 +19,7 @@ type Record struct {
 	Seq      uint64 // 1 for the first decision of this process
 	ID       uuid.UUID
 	Time     time.Time
-	Took     time.Duration // from the request's arrival to the policy's answer
+	Took     time.Duration // from the request's arrival to the policy's decision
 	Kind     policy.Kind
 	App      policy.App
 	Network  policy.Network

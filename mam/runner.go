@@ -26,8 +26,8 @@ func (e errRetired) Error() string { return e.reason }
 // its way to it: the request should be put to the current one.
 var errReplaced = errors.New("policy was replaced")
 
-// Runner gives a policy its turns: one call at a time, with panics recovered
-// and stuck calls abandoned. It is safe for concurrent use.
+// Runner calls a policy: one call at a time, panics recovered, stuck calls abandoned
+// (the package comment draws that). It is safe for concurrent use.
 type Runner struct {
 	Name   string
 	policy policy.Policy
@@ -132,7 +132,8 @@ func (r *Runner) contain(f func(policy.Policy)) (err error) {
 }
 
 // check abandons a call that has run for longer than limit, puts the policy out
-// of service and lets the call's takeover answer. The manager calls it now and then.
+// of service, and lets the call's takeover go on. Manager.Run calls it every
+// watchInterval.
 func (r *Runner) check(limit time.Duration) {
 	s := r.state.Load()
 	if s%2 == 0 || s&abandoned != 0 || time.Since(r.epoch)-time.Duration(r.started.Load()) < limit {

@@ -223,10 +223,10 @@ func TestPolicyLog(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- m.Run(ctx) }()
-	w := &work{}
+	rq := &request{}
 	for range 3 {
-		w.fill(connectTo("192.0.2.1:80"), policy.Connect, policy.App{}, m.View(), time.Unix(1795338649, 184885000))
-		if !m.choose(w, nil) {
+		rq.fill(connectTo("192.0.2.1:80"), policy.Connect, policy.App{}, m.View(), time.Unix(1795338649, 184885000))
+		if !m.choose(rq, nil) {
 			t.Fatal("not mine")
 		}
 	}

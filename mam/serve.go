@@ -109,7 +109,7 @@ func (s *Server) admit(ctx context.Context, serving *sync.WaitGroup, nc *net.Uni
 		_ = nc.Close()
 		return
 	}
-	c := &conn{m: s.m, ctx: ctx, nc: nc, raw: raw, id: uuid.New(), reader: wire.NewReader(nc), w: &work{}}
+	c := &conn{m: s.m, ctx: ctx, nc: nc, raw: raw, id: uuid.New(), reader: wire.NewReader(nc), req: &request{}}
 	c.takeover, c.tryWrite = c.resume, c.writeSome
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	serving.Add(1)

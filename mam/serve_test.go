@@ -318,12 +318,12 @@ func TestManyClients(t *testing.T) {
 
 type hanging struct{ release chan struct{} }
 
-func (h hanging) Lookup(ctx context.Context, _ string, _ policy.Family) (Answer, error) {
+func (h hanging) Lookup(ctx context.Context, _ string, _ policy.Family) (Result, error) {
 	select {
 	case <-h.release:
 	case <-ctx.Done():
 	}
-	return Answer{}, ErrNotFound
+	return Result{}, ErrNotFound
 }
 
 func TestClientGoesAwayDuringLookup(t *testing.T) {

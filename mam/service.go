@@ -87,10 +87,10 @@ func hint(c *wire.Context) wire.AddrInfo {
 }
 
 // socketType is the type of sockets that results are for, 0 if for any.
-func (w *work) socketType(c *wire.Context) int32 {
+func (rq *request) socketType(c *wire.Context) int32 {
 	h := hint(c)
 	switch {
-	case c.Type != 0 && (!w.resolves() || h.Type == 0):
+	case c.Type != 0 && (!rq.resolves() || h.Type == 0):
 		return c.Type
 	case h.Type != 0:
 		return h.Type
@@ -102,30 +102,30 @@ func (w *work) socketType(c *wire.Context) int32 {
 	return 0
 }
 
-// checkQuestion tells why a name cannot be looked up as a request says, and else
+// checkName tells why a name cannot be looked up as a request says, and else
 // fills in its port: the error is that of the original's resolver library, action
 // 11. A service is looked up for the transport that the client asks for.
-func (w *work) checkQuestion(c *wire.Context) error {
+func (rq *request) checkName(c *wire.Context) error {
 	h := hint(c)
 	for _, f := range []int32{h.Family, c.Domain} {
 		if f != wire.AFUnspec && f != wire.AFInet && f != wire.AFInet6 {
 			return fmt.Errorf("address family %d", f)
 		}
 	}
-	if _, literal := literal(w.req.Host); h.Flags&aiNumericHost != 0 && !literal {
-		return fmt.Errorf("%q is no address, and nothing else is wanted", w.req.Host)
+	if _, literal := literal(rq.asked.Host); h.Flags&aiNumericHost != 0 && !literal {
+		return fmt.Errorf("%q is no address, and nothing else is wanted", rq.asked.Host)
 	}
 	if c.Service == "" && !c.EmptyService {
 		return nil
 	}
 	network := ""
-	switch w.socketType(c) {
+	switch rq.socketType(c) {
 	case wire.SockStream:
 		network = "tcp"
 	case wire.SockDgram:
 		network = "udp"
 	}
 	n, err := port(network, c.Service, h.Flags&aiNumericServ != 0)
-	w.req.Port = n
+	rq.asked.Port = n
 	return err
 }

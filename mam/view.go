@@ -16,15 +16,15 @@ type Resolver interface {
 	// Lookup returns the addresses of host in the given family, at least one.
 	// An error that wraps ErrNotFound means that the name, or an address of this family,
 	// is known not to exist; any other that nothing could be found out.
-	Lookup(ctx context.Context, host string, family policy.Family) (Answer, error)
+	Lookup(ctx context.Context, host string, family policy.Family) (Result, error)
 }
 
 // ErrNotFound means that a resolver knows that there is no such name, or no
 // address of the family asked for.
 var ErrNotFound = errors.New("no such name")
 
-// Answer is what a Resolver found.
-type Answer struct {
+// Result is what a Resolver found.
+type Result struct {
 	Addrs     []netip.Addr // in the order to try them
 	Canonical string       // canonical name; "" if unknown
 }
@@ -127,8 +127,8 @@ type View struct {
 	// network answers to nobody else.
 	NameServers map[netip.Addr][]policy.PrefixID
 
-	// usable are the prefixes by family that are not down, offered those of them
-	// that cost least if that matters; made by publish.
+	// usable are, by family, the prefixes that are not down; offered are those of them
+	// that cost least where that matters, else the same. Made by prepare.
 	usable, offered [3][]*policy.Prefix
 }
 

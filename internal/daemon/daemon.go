@@ -136,7 +136,7 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 	options := mam.Options{Logger: d.log, Trace: opts.Trace, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
-		options.OnChoice = d.recorder.Note
+		options.OnCall = d.recorder.Note
 	}
 	d.manager = mam.New(options)
 	d.server = mam.NewServer(d.manager)

@@ -98,15 +98,15 @@ func (r *resolvers) close() {
 // lookup makes a mam.Resolver of a resolve.Resolver.
 type lookup struct{ r *resolve.Resolver }
 
-func (l lookup) Lookup(ctx context.Context, host string, f policy.Family) (mam.Answer, error) {
+func (l lookup) Lookup(ctx context.Context, host string, f policy.Family) (mam.Result, error) {
 	a, err := l.r.Lookup(ctx, host, f)
 	if err != nil {
 		if e := (*resolve.Error)(nil); errors.As(err, &e) && e.NotFound {
 			err = fmt.Errorf("%w: %w", mam.ErrNotFound, err)
 		}
-		return mam.Answer{}, err
+		return mam.Result{}, err
 	}
-	return mam.Answer{Addrs: a.Addrs, Canonical: a.Name}, nil
+	return mam.Result{Addrs: a.Addrs, Canonical: a.Name}, nil
 }
 
 // Servers lists whom the resolver asks, for people.

@@ -71,8 +71,8 @@ func (s *scripted) Reconfigure(text string, _ []*policy.Prefix) error {
 
 type resolver struct{ servers []netip.AddrPort }
 
-func (resolver) Lookup(context.Context, string, policy.Family) (mam.Answer, error) {
-	return mam.Answer{}, mam.ErrNotFound
+func (resolver) Lookup(context.Context, string, policy.Family) (mam.Result, error) {
+	return mam.Result{}, mam.ErrNotFound
 }
 func (r resolver) Servers() []netip.AddrPort { return r.servers }
 

@@ -8,23 +8,23 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// reply turns m, the request, into its answer: everything the client said is
-// echoed, as the original does, and what was decided is filled in.
+// The functions of this file turn the message that came into the answer to it.
+// What the client said stays, as the original echoes it.
 
-// suggest fills in the decision: source address, device, options, protocol.
-// To peers that announced nothing, options carry flags 0, so that one that fails
-// is not fatal (doc/original/client-and-socks.md 7.4).
-func (w *work) suggest(m *wire.Message, features wire.Features) {
-	c, d := &m.Context, &w.decision
+// putDecision writes the decision into m: source address, device, options,
+// protocol. To peers that announced nothing, options carry flags 0, so that one
+// that fails is not fatal (doc/original/client-and-socks.md 7.4).
+func (rq *request) putDecision(m *wire.Message, features wire.Features) {
+	c, d := &m.Context, &rq.decision
 	c.OptionsSuggested = c.OptionsSuggested[:0]
 	c.BindSuggested = wire.SockAddr{}
 	m.Alternates = m.Alternates[:0]
-	if d.Prefix != nil && !w.req.Bound.IsValid() {
-		c.BindSuggested = w.local(d.Prefix)
-		if !w.mapped {
+	if d.Prefix != nil && !rq.asked.Bound.IsValid() {
+		c.BindSuggested = rq.local(d.Prefix)
+		if !rq.mapped {
 			c.Domain = domain(d.Prefix.Family())
 		}
-		if dev := w.view.Devices[d.Prefix.ID]; dev != "" {
+		if dev := rq.view.Devices[d.Prefix.ID]; dev != "" {
 			c.OptionsSuggested = append(c.OptionsSuggested, wire.SockOpt{
 				Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: append([]byte(dev), 0), Flags: optionFlags(features, true),
 			})
@@ -35,24 +35,24 @@ func (w *work) suggest(m *wire.Message, features wire.Features) {
 			Level: o.Level, Name: o.Name, Value: o.Value, Flags: optionFlags(features, o.Optional),
 		})
 	}
-	if features&wire.FeatureAlternates != 0 && !w.req.Bound.IsValid() {
+	if features&wire.FeatureAlternates != 0 && !rq.asked.Bound.IsValid() {
 		for _, p := range d.Alternates {
 			m.Alternates = append(m.Alternates, wire.Alternate{
-				Local: w.local(p), Device: w.view.Devices[p.ID], Protocol: protocol(c.Type, d.Multipath),
+				Local: rq.local(p), Device: rq.view.Devices[p.ID], Protocol: protocol(c.Type, d.Multipath),
 			})
 		}
 	}
 	if features&wire.FeaturePaths != 0 {
 		p, alternates := d.Prefix, d.Alternates
-		if w.req.Bound.IsValid() {
-			p, alternates = w.req.BoundPrefix, nil
+		if rq.asked.Bound.IsValid() {
+			p, alternates = rq.asked.BoundPrefix, nil
 		}
-		m.Paths = w.paths(m.Paths, p, alternates)
+		m.Paths = rq.paths(m.Paths, p, alternates)
 	}
 	if features&wire.FeatureReason != 0 {
 		m.Reason = d.Reason
-		if w.fallback != "" {
-			m.Reason = w.fallback
+		if rq.fallback != "" {
+			m.Reason = rq.fallback
 		}
 	}
 }
@@ -64,21 +64,20 @@ func optionFlags(features wire.Features, optional bool) wire.SockOptFlags {
 	return 0
 }
 
-// local is a prefix's address as a client binds to it: port 0. Of several it is that
-// which the kernel would use towards this destination, if it has a choice of its own there.
-func (w *work) local(p *policy.Prefix) wire.SockAddr {
+// local is a prefix's address as a client binds to it, with port 0. Where the kernel
+// would use one of the prefix's addresses towards this destination, it is that one.
+func (rq *request) local(p *policy.Prefix) wire.SockAddr {
 	a := p.Addr()
-	if slices.Contains(p.Addrs, w.source) {
-		a = w.source
+	if slices.Contains(p.Addrs, rq.source) {
+		a = rq.source
 	}
-	if w.mapped {
+	if rq.mapped {
 		a = netip.AddrFrom16(a.As16())
 	}
 	return wire.SockAddr{AddrPort: netip.AddrPortFrom(a, 0)}
 }
 
-// protocol is what a socket for the decision is opened with. Classic connect
-// requests have their socket already.
+// protocol is what a socket of this type is to be opened with.
 func protocol(typ int32, multipath bool) int32 {
 	switch {
 	case typ == wire.SockDgram:
@@ -89,31 +88,31 @@ func protocol(typ int32, multipath bool) int32 {
 	return wire.ProtoTCP
 }
 
-// results fills in what the resolver found: the list, and its first entry as the
-// address to connect to. A request without a socket type gets stream and
+// putResult writes what the resolver found into m: the list, and its first entry as
+// the address to connect to. A request without a socket type gets stream and
 // datagram entries, as getaddrinfo(3) gives.
-func (w *work) results(m *wire.Message) {
+func (rq *request) putResult(m *wire.Message) {
 	c := &m.Context
 	hint := hint(c)
-	typ := w.socketType(c)
+	typ := rq.socketType(c)
 	types := []int32{typ}
 	if typ == 0 {
 		types = []int32{wire.SockStream, wire.SockDgram}
 	}
 	c.Result = c.Result[:0]
-	for _, a := range w.answer.Addrs {
+	for _, a := range rq.result.Addrs {
 		for _, t := range types {
 			e := wire.AddrInfo{
 				Family: domain(policy.FamilyOf(a)), Type: t, Protocol: hint.Protocol,
-				Addr: wire.SockAddr{AddrPort: netip.AddrPortFrom(a, w.req.Port)},
+				Addr: wire.SockAddr{AddrPort: netip.AddrPortFrom(a, rq.asked.Port)},
 			}
 			if e.Protocol == 0 || t != typ {
 				e.Protocol = usualProtocol(t)
 			}
 			if len(c.Result) == 0 && hint.Flags&aiCanonName != 0 {
-				e.CanonName = w.answer.Canonical
+				e.CanonName = rq.result.Canonical
 			}
-			if w.decision.Multipath && !w.view.NoMultipath && !w.resolves() && t == wire.SockStream {
+			if rq.decision.Multipath && !rq.view.NoMultipath && !rq.resolves() && t == wire.SockStream {
 				e.Protocol = wire.ProtoMPTCP
 			}
 			c.Result = append(c.Result, e)
@@ -136,11 +135,12 @@ func usualProtocol(typ int32) int32 {
 	return 0
 }
 
-// reuse answers with one of the offered sockets: its stored context is copied,
-// but for the context id, which is the connection's.
-func (w *work) reuse(m *wire.Message) {
+// putSocket makes m the answer that an idle socket is to be used again. The answer
+// has that socket's stored context, except for the context id, which is the
+// connection's.
+func (rq *request) putSocket(m *wire.Message) {
 	for i := range m.Sockets {
-		if m.Sockets[i].FD == w.decision.Socket.FD {
+		if m.Sockets[i].FD == rq.decision.Socket.FD {
 			m.Context, m.Sockets[i].Context = m.Sockets[i].Context, wire.Context{}
 			m.Sockets[0], m.Sockets[i] = m.Sockets[i], m.Sockets[0]
 			break

@@ -16,9 +16,9 @@ func (resolving) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveDefault, Reason: "lookup"}
 }
 
-// OnChoice sees every call of the policy with what it was asked, also where the
+// OnCall sees every call of the policy with what it was asked, also where the
 // answer leads to another call, or is of no use.
-func TestOnChoice(t *testing.T) {
+func TestOnCall(t *testing.T) {
 	type choice struct {
 		policy     string
 		kind       policy.Kind
@@ -27,7 +27,7 @@ func TestOnChoice(t *testing.T) {
 		reason     string
 	}
 	var got []choice
-	opts := Options{OnChoice: func(name string, r *policy.Request, d policy.Decision) {
+	opts := Options{OnCall: func(name string, r *policy.Request, d policy.Decision) {
 		got = append(got, choice{name, r.Kind, r.Host, len(r.Prefixes), d.Reason})
 	}}
 	stray := prefix("stray", 9, "192.0.2.9/24")

@@ -1,0 +1,119 @@
+package mam
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// choose asks the policy about rq.asked and leaves its decision in rq, or the
+// default decision and why. If the policy is stuck, takeover goes on in the caller's
+// place, and mine is false: rq and the connection are not the caller's any more.
+func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
+	for {
+		r := rq.view.Runner
+		if r == nil {
+			rq.decision = policy.Decision{Reason: "no policy"}
+			return true
+		}
+		var d policy.Decision
+		var line string
+		var logFile string
+		mine, err := r.call(takeover, func(p policy.Policy) {
+			if rq.asked.Kind == policy.Resolve {
+				if rc, ok := p.(policy.ResolveChooser); ok {
+					d = rc.ChooseResolver(&rq.asked)
+					m.called(r, rq, d)
+				}
+				return
+			}
+			d = p.Choose(&rq.asked)
+			m.called(r, rq, d)
+			if ll, ok := p.(policy.LineLogger); ok {
+				if logFile = ll.LogFile(); logFile != "" {
+					line = ll.LogLine(&rq.asked, d)
+				}
+			}
+		})
+		if !mine {
+			return false
+		}
+		rq.took = time.Since(rq.asked.Now)
+		if errors.Is(err, errReplaced) {
+			if v := m.view.Load(); v.Runner != r {
+				rq.view = v // the candidates were current a moment ago; the new policy may use them
+				continue
+			}
+		}
+		if err == nil {
+			err = rq.check(&d)
+		}
+		if err != nil {
+			rq.useDefault(err.Error())
+			return true
+		}
+		rq.decision = d
+		if line != "" {
+			m.logs.write(logFile, line, rq.asked.Now)
+		}
+		return true
+	}
+}
+
+// called tells OnCall.
+func (m *Manager) called(r *Runner, rq *request, d policy.Decision) {
+	if m.opts.OnCall != nil {
+		m.opts.OnCall(r.Name, &rq.asked, d)
+	}
+}
+
+// check finds nonsense in a decision: a prefix or a socket that was not offered.
+// Such alternates are dropped.
+func (rq *request) check(d *policy.Decision) error {
+	if d.Prefix != nil && d.Prefix != rq.asked.BoundPrefix && !rq.offered(d.Prefix) {
+		return fmt.Errorf("policy %s chose %v, which was not offered", rq.view.Runner.Name, d.Prefix.ID)
+	}
+	if d.Socket != nil {
+		found := false
+		for i := range rq.asked.Sockets {
+			found = found || d.Socket == &rq.asked.Sockets[i]
+		}
+		if !found {
+			return fmt.Errorf("policy %s chose a socket that was not offered", rq.view.Runner.Name)
+		}
+	}
+	for _, p := range d.Alternates {
+		if !rq.offered(p) || p == d.Prefix {
+			return rq.checkAlternates(d)
+		}
+	}
+	return nil
+}
+
+func (rq *request) checkAlternates(d *policy.Decision) error {
+	kept := make([]*policy.Prefix, 0, len(d.Alternates))
+	for _, p := range d.Alternates {
+		if p != d.Prefix && rq.offered(p) {
+			kept = append(kept, p)
+		}
+	}
+	d.Alternates = kept
+	return nil
+}
+
+func (rq *request) offered(p *policy.Prefix) bool {
+	for _, q := range rq.asked.Prefixes {
+		if p == q {
+			return true
+		}
+	}
+	return false
+}
+
+// useDefault decides without the policy.
+func (rq *request) useDefault(why string) {
+	rq.decision = policy.Decision{Prefix: rq.asked.DefaultPrefix(), Reason: "default"}
+	rq.fallback = why
+}

@@ -1,0 +1,112 @@
+package mam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// resolve looks up the name that a new socket is to be connected to. The family is
+// the chosen prefix's, so that address and prefix fit. A host without addresses of
+// that family is decided on anew, for the other one. Where only some prefixes reach
+// the address that was found, the policy is asked once more, about these. mine is
+// that of Manager.choose.
+func (c *conn) resolve() (mine bool, err error) {
+	rq := c.req
+	f := rq.asked.Network.Family
+	p := rq.decision.Prefix
+	if p == nil {
+		p = rq.asked.BoundPrefix
+	}
+	if p != nil {
+		f = p.Family()
+	}
+	if err := rq.checkName(&c.msg.Context); err != nil {
+		rq.decision.Prefix, rq.decision.Alternates = nil, nil
+		return true, err
+	}
+	err = c.m.resolve(c.ctx, rq, p, f)
+	if errors.Is(err, ErrNotFound) && rq.asked.Network.Family == policy.Unspecified && f != policy.Unspecified && !rq.asked.Bound.IsValid() {
+		other := policy.IPv4
+		if f == policy.IPv4 {
+			other = policy.IPv6
+		}
+		rq.narrow(other, netip.Addr{})
+		if !c.m.choose(rq, c.takeover) {
+			return false, nil
+		}
+		err = c.m.resolve(c.ctx, rq, rq.decision.Prefix, other)
+	}
+	if err != nil {
+		rq.decision.Prefix, rq.decision.Alternates = nil, nil
+		return true, err
+	}
+	dst := rq.result.Addrs[0]
+	rq.narrow(policy.FamilyOf(dst), dst)
+	if rq.decision.Prefix != nil && !rq.offered(rq.decision.Prefix) {
+		return c.m.choose(rq, c.takeover), nil
+	}
+	return true, nil
+}
+
+// literal parses an address in place of a name. One with a zone is none, as for
+// the original: only the client knows its interfaces by that name.
+func literal(host string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(host)
+	return a, err == nil && a.Zone() == ""
+}
+
+// resolve looks up the request's name over p, and leaves what was found in rq. For a
+// name that p's own resolver does not know, the default resolver is asked as well: it
+// may know names of the local network.
+func (m *Manager) resolve(ctx context.Context, rq *request, p *policy.Prefix, f policy.Family) error {
+	if a, ok := literal(rq.asked.Host); ok {
+		if f != policy.IPv6 {
+			a = a.Unmap()
+		}
+		if f != policy.Unspecified && policy.FamilyOf(a) != f {
+			return fmt.Errorf("resolve %s: not an %v address: %w", rq.asked.Host, f, ErrNotFound)
+		}
+		rq.result = Result{Addrs: []netip.Addr{a}}
+		return nil
+	}
+	if strings.Contains(rq.asked.Host, "%") {
+		return fmt.Errorf("resolve %s: address with a zone: %w", rq.asked.Host, ErrNotFound)
+	}
+	first, own := rq.view.resolverOf(p)
+	if rq.decision.Resolution == policy.ResolveDefault {
+		first, own = rq.view.Resolver, false
+	}
+	if first == nil {
+		return fmt.Errorf("resolve %s: no resolver", rq.asked.Host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.opts.ResolveTimeout)
+	defer cancel()
+	var err error
+	rq.result, err = first.Lookup(ctx, rq.asked.Host, f)
+	if errors.Is(err, ErrNotFound) && own && rq.view.Resolver != nil && !exists(ctx, first, rq.asked.Host, f) {
+		rq.result, err = rq.view.Resolver.Lookup(ctx, rq.asked.Host, f)
+	}
+	if err == nil && len(rq.result.Addrs) == 0 {
+		err = fmt.Errorf("resolve %s: empty answer: %w", rq.asked.Host, ErrNotFound)
+	}
+	return err
+}
+
+// exists tells whether a resolver that has no address of family f for host has
+// one of the other. Then it knows the name, and nobody else has to be asked.
+func exists(ctx context.Context, r Resolver, host string, f policy.Family) bool {
+	other := policy.IPv4
+	switch f {
+	case policy.IPv4:
+		other = policy.IPv6
+	case policy.Unspecified:
+		return false
+	}
+	_, err := r.Lookup(ctx, host, other)
+	return err == nil
+}
