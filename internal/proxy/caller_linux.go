@@ -17,41 +17,42 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
+	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
 )
 
 // callerOf finds the local process that has made a request's connection. If the
 // proxy may not read the process's executable, only its user is known.
-func callerOf(r *socks.Request) caller {
+func callerOf(r *socks.Request) rules.Caller {
 	if r.Unix {
 		return peerOf(r)
 	}
 	uid, inode, err := socketOwner(unix.IPPROTO_TCP, r.Client, r.Listener)
 	switch {
 	case err == nil:
-		c := caller{known: true, uid: uid}
-		c.pid, c.executable = processWithSocket(uid, inode)
+		c := rules.Caller{Known: true, UID: uid}
+		c.PID, c.Executable = processWithSocket(uid, inode)
 		return c
 	case r.Client.Addr().IsValid() && !r.Loopback() && !isOwnAddress(r.Client.Addr()):
-		return caller{elsewhere: true}
+		return rules.Caller{Elsewhere: true}
 	}
-	return caller{}
+	return rules.Caller{}
 }
 
 // peerOf is who connected to a Unix socket, which the kernel noted then.
-func peerOf(r *socks.Request) caller {
+func peerOf(r *socks.Request) rules.Caller {
 	conn, ok := r.Conn.(*net.UnixConn)
 	if !ok {
-		return caller{}
+		return rules.Caller{}
 	}
 	cred, err := unixsocket.PeerCred(conn)
 	if err != nil {
-		return caller{}
+		return rules.Caller{}
 	}
-	c := caller{known: true, uid: cred.UID}
+	c := rules.Caller{Known: true, UID: cred.UID}
 	dir := filepath.Join("/proc", strconv.Itoa(int(cred.PID)))
 	if exe, ok := executableOf(dir, cred.UID); ok {
-		c.pid, c.executable = int(cred.PID), exe
+		c.PID, c.Executable = int(cred.PID), exe
 	}
 	return c
 }

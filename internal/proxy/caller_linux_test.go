@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -29,7 +30,7 @@ func TestCallerOfThisProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (caller{known: true, uid: uint32(os.Getuid()), pid: os.Getpid(), executable: exe}); got != want {
+		if want := (rules.Caller{Known: true, UID: uint32(os.Getuid()), PID: os.Getpid(), Executable: exe}); got != want {
 			t.Errorf("%s: %+v, want %+v", addr, got, want)
 		}
 		if got, want := got.String(), filepath.Base(exe); len(got) <= len(want) || got[:len(want)] != want {
@@ -41,8 +42,8 @@ func TestCallerOfThisProcess(t *testing.T) {
 }
 
 func TestCallerElsewhere(t *testing.T) {
-	for client, want := range map[string]caller{
-		"192.0.2.1:1": {elsewhere: true},
+	for client, want := range map[string]rules.Caller{
+		"192.0.2.1:1": {Elsewhere: true},
 		"127.0.0.1:1": {}, // no such socket, but it would be on this host
 		"127.9.9.9:1": {},
 		"[::1]:1":     {},
@@ -71,7 +72,7 @@ func TestCallerIsGone(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	got := callerOf(&socks.Request{Client: c.LocalAddr().(*net.TCPAddr).AddrPort(), Listener: netip.MustParseAddrPort(l.Addr().String())})
-	if got != (caller{}) {
+	if got != (rules.Caller{}) {
 		t.Errorf("%+v, want nothing to be known", got)
 	}
 }
@@ -131,7 +132,7 @@ func TestCallerByUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := callerOf(&socks.Request{Unix: true, Conn: s}), (caller{known: true, uid: uint32(os.Getuid()), pid: os.Getpid(), executable: exe}); got != want {
+	if got, want := callerOf(&socks.Request{Unix: true, Conn: s}), (rules.Caller{Known: true, UID: uint32(os.Getuid()), PID: os.Getpid(), Executable: exe}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

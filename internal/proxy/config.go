@@ -2,14 +2,14 @@ package proxy
 
 import (
 	"fmt"
-	"math"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/habits"
+	"github.com/socket-intents/mamma/internal/rules"
 )
 
 // settings are those of the configuration file.
@@ -30,32 +30,17 @@ type settings struct {
 	bind, udp                                            bool
 
 	rules       []rule
-	intents     []intentRule
+	intents     []rules.Intents
 	portIntents bool
 	identify    bool // find each client's process
-	learning    learning
-}
-
-// learning says whether and how sizes and durations are learnt.
-type learning struct {
-	on       bool
-	file     string
-	hosts    int
-	halfLife time.Duration
+	learning    habits.Settings
 }
 
 // rule allows or denies what it matches.
 type rule struct {
 	name  string
 	allow bool
-	match match
-}
-
-// intentRule states intents for what it matches.
-type intentRule struct {
-	name  string
-	match match
-	set   intent.Set
+	match rules.Match
 }
 
 // defaultHeader carries the intents of an HTTP request.
@@ -68,7 +53,7 @@ func defaults() *settings {
 		conns: 10_000, perClient: 1_000,
 		handshake: 10 * time.Second, connect: 30 * time.Second, idle: 124 * time.Minute, halfClosed: 4 * time.Minute, udpIdle: 5 * time.Minute, drain: 30 * time.Second,
 		udp: true, portIntents: true,
-		learning: learning{on: true, hosts: 4096, halfLife: 7 * 24 * time.Hour},
+		learning: habits.Defaults(),
 	}
 }
 
@@ -116,21 +101,16 @@ func (c *settings) describe(b *config.Body) {
 		config.Text(b, "udp", &c.udpIdle, parseDuration)
 		config.Text(b, "drain", &c.drain, parseDuration)
 	})
-	b.Group("learning", func(b *config.Body) {
-		b.Bool("enabled", &c.learning.on)
-		config.Text(b, "file", &c.learning.file, notEmpty)
-		b.Int("hosts", &c.learning.hosts, 1, 1_000_000)
-		config.Text(b, "half_life", &c.learning.halfLife, parseDuration)
-	})
+	b.Group("learning", c.learning.Describe)
 	b.Named("rule", "name", c.describeRule)
-	b.Named("intents", "name", c.describeIntents)
+	rules.DescribeIntents(b, &c.intents, (*rules.Match).DescribeClient)
 }
 
 func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {
 	r := rule{name: name}
 	action := ""
 	config.Text(b, "action", &action, config.OneOf("allow", "deny"))
-	r.match.describe(b)
+	r.match.DescribeClient(b)
 	b.After(func() {
 		if !b.Given("action") {
 			b.Errorf(at, "rule %q has no action: action = \"allow\" or \"deny\"", name)
@@ -138,36 +118,6 @@ func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {
 		r.allow = action == "allow"
 		c.rules = append(c.rules, r)
 	})
-}
-
-func (c *settings) describeIntents(name string, at config.Pos, b *config.Body) {
-	r := intentRule{name: name}
-	config.Text(b, "set", &r.set, func(text string) (intent.Set, error) {
-		s, err := intent.Parse(text)
-		if err != nil {
-			return s, fmt.Errorf("is wrong: %w", err)
-		}
-		if s.IsZero() {
-			return s, fmt.Errorf("must state an intent such as \"category=bulktransfer\"")
-		}
-		return s, nil
-	})
-	r.match.describe(b)
-	b.After(func() {
-		if !b.Given("set") {
-			b.Errorf(at, "intents %q sets none: set = \"category=bulktransfer\"", name)
-		}
-		c.intents = append(c.intents, r)
-	})
-}
-
-func (m *match) describe(b *config.Body) {
-	config.Texts(b, "client", &m.clients, parseNetwork)
-	config.Texts(b, "destination", &m.destinations, parseDestination)
-	config.Texts(b, "port", &m.ports, parsePorts)
-	config.Texts(b, "user", &m.users, notEmpty)
-	config.Texts(b, "uid", &m.uids, parseUID)
-	config.Texts(b, "process", &m.processes, parseProcess)
 }
 
 func notEmpty(text string) (string, error) {
@@ -200,14 +150,6 @@ func parseDuration(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("must be a duration such as \"30s\" or \"2h\", not %q", text)
 	}
 	return d, nil
-}
-
-func parseUID(text string) (uint32, error) {
-	n, err := strconv.ParseUint(text, 10, 32)
-	if err != nil || n == math.MaxUint32 {
-		return 0, fmt.Errorf("must be a numeric user ID such as \"1000\", not %q", text)
-	}
-	return uint32(n), nil
 }
 
 // open lists the listeners that others than this host can reach.

@@ -9,10 +9,11 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/rules"
 )
 
 var comparable = cmp.Options{
-	cmp.AllowUnexported(settings{}, learning{}, rule{}, intentRule{}, match{}, destination{}, portRange{}),
+	cmp.AllowUnexported(settings{}, rule{}),
 	cmp.Comparer(func(a, b intent.Set) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
@@ -27,18 +28,18 @@ func TestReference(t *testing.T) {
 		t.Errorf("the reference file differs from the defaults (-default +file):\n%s", diff)
 	}
 	wantRules := []rule{
-		{name: "no mail", match: match{ports: []portRange{{25, 25}}}},
-		{name: "home", allow: true, match: match{
-			clients:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
-			destinations: []destination{{pattern: "*.example.org"}, {network: netip.MustParsePrefix("198.51.100.0/24")}},
-			ports:        []portRange{{443, 443}, {8000, 8999}},
+		{name: "no mail", match: rules.Match{Ports: []rules.PortRange{{Low: 25, High: 25}}}},
+		{name: "home", allow: true, match: rules.Match{
+			Clients:      []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+			Destinations: []rules.Destination{{Pattern: "*.example.org"}, {Network: netip.MustParsePrefix("198.51.100.0/24")}},
+			Ports:        []rules.PortRange{{Low: 443, High: 443}, {Low: 8000, High: 8999}},
 		}},
 	}
-	wantIntents := []intentRule{
-		{"backup", match{processes: []string{"restic", "/usr/bin/borg"}, uids: []uint32{1000}},
-			intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithTimeliness(intent.TimelinessBackgroundTraffic)},
-		{"video", match{destinations: []destination{{pattern: "*.video.example"}}, users: []string{"tv"}},
-			intent.Set{}.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessStreaming)},
+	wantIntents := []rules.Intents{
+		{Name: "backup", Match: rules.Match{Processes: []string{"restic", "/usr/bin/borg"}, UIDs: []uint32{1000}},
+			Set: intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithTimeliness(intent.TimelinessBackgroundTraffic)},
+		{Name: "video", Match: rules.Match{Destinations: []rules.Destination{{Pattern: "*.video.example"}}, Users: []string{"tv"}},
+			Set: intent.Set{}.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessStreaming)},
 	}
 	if diff := cmp.Diff(wantRules, c.rules, comparable); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)
@@ -65,7 +66,7 @@ func FuzzSettings(f *testing.F) {
 		if config.ParseFile(src, "f", c.describe) != nil {
 			return
 		}
-		if c.conns < 1 || c.perClient < 1 || c.handshake <= 0 || c.idle <= 0 || c.learning.hosts < 1 || c.header == "" {
+		if c.conns < 1 || c.perClient < 1 || c.handshake <= 0 || c.idle <= 0 || c.learning.Hosts < 1 || c.header == "" {
 			t.Errorf("accepted %+v", c)
 		}
 		c.open()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -73,7 +74,7 @@ type details struct {
 	// who is found out once, when it is first asked for.
 	once  sync.Once
 	asked atomic.Bool // who is set
-	who   caller
+	who   rules.Caller
 
 	// seats are where an association's sockets are, by Is4 of their destinations.
 	seats map[bool]*seat
@@ -105,7 +106,7 @@ func detailsOf(r *socks.Request) *details {
 }
 
 // who tells which local process made a request.
-func who(r *socks.Request) caller {
+func who(r *socks.Request) rules.Caller {
 	d := detailsOf(r)
 	d.once.Do(func() {
 		d.who = callerOf(r)

@@ -2,11 +2,12 @@ package proxy
 
 import (
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/habits"
+	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -15,10 +16,10 @@ import (
 // destination, the well-known port.
 type chooser struct {
 	header string
-	rules  []intentRule
-	learnt *learner // nil: nothing is learnt
+	rules  []rules.Intents
+	learnt *habits.Learner // nil: nothing is learnt
 	ports  bool
-	who    func(*socks.Request) caller
+	who    func(*socks.Request) rules.Caller
 	// identify tells to look for each client's process. Without it, the process is
 	// looked for only if a rule names processes or users.
 	identify bool
@@ -38,35 +39,14 @@ type mistake struct {
 }
 
 func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
-	var ch choice
-	var from []string
-	add := func(s intent.Set, source string) {
-		if merged := ch.set.Merge(s); merged != ch.set {
-			ch.set = merged
-			from = append(from, source)
-		}
-	}
 	said, mistake := c.said(r)
-	ch.mistake = mistake
-	add(said, "client")
-	s := towards(r, dest, func() caller { return c.who(r) })
-	for i := range c.rules {
-		if c.rules[i].match.matches(s) == yes {
-			add(c.rules[i].set, "rule "+c.rules[i].name)
-		}
+	s := towards(r, dest, func() rules.Caller { return c.who(r) })
+	var usual rules.Usual
+	if c.learnt != nil {
+		usual = func() intent.Set { return c.learnt.Typical(habits.Dest(dest)) }
 	}
-	// Averages over a destination's connections say nothing about this connection if
-	// the client or a rule knows its kind.
-	if _, stated := ch.set.Category(); !stated {
-		if c.learnt != nil {
-			add(c.learnt.typical(dest), "learnt")
-		}
-		if _, stated := ch.set.Category(); !stated && c.ports {
-			add(portIntents(dest.Port), "port "+strconv.Itoa(int(dest.Port)))
-		}
-	}
-	ch.from = strings.Join(from, ", ")
-	return ch
+	set, from := rules.Choose(said, "client", c.rules, &s, usual, c.ports)
+	return choice{set, strings.Join(from, ", "), mistake}
 }
 
 // said returns the client's own text: the user name of SOCKS, or the header of HTTP.
@@ -90,11 +70,11 @@ func (c *chooser) origin(r *socks.Request, d *details, from string) client.Origi
 		return o
 	}
 	w := c.who(r)
-	if w.known {
-		o.UID, o.PID = w.uid, uint32(w.pid)
+	if w.Known {
+		o.UID, o.PID = w.UID, uint32(w.PID)
 	}
-	if w.executable != "" {
-		o.Command = path.Base(w.executable)
+	if w.Executable != "" {
+		o.Command = path.Base(w.Executable)
 	}
 	return o
 }
@@ -123,25 +103,4 @@ type withoutIntents struct{ socks.Authenticator }
 func (a withoutIntents) Authenticate(user, password string) bool {
 	name, _ := splitUser(user)
 	return a.Authenticator.Authenticate(name, password)
-}
-
-// portIntents are the intents that a well-known port stands for. Ports of the Web
-// are missing: they serve small queries and large files alike.
-func portIntents(port uint16) intent.Set {
-	var s intent.Set
-	switch port {
-	case 22, 23, 3389, 5900: // SSH, Telnet, RDP, VNC
-		return s.WithCategory(intent.CategoryControlTraffic).WithTimeliness(intent.TimelinessInteractive)
-	case 53, 123, 853, 3478: // DNS, NTP, DNS over TLS, STUN
-		return s.WithCategory(intent.CategoryQuery).WithTimeliness(intent.TimelinessInteractive)
-	case 20, 873, 9418: // FTP's data, rsync, git
-		return s.WithCategory(intent.CategoryBulkTransfer).WithTimeliness(intent.TimelinessTransfer)
-	case 25, 465, 587: // mail being sent
-		return s.WithCategory(intent.CategoryBulkTransfer).WithTimeliness(intent.TimelinessBackgroundTraffic)
-	case 143, 993, 5222, 5223, 5228: // IMAP, XMPP, push messages
-		return s.WithCategory(intent.CategoryKeepAlives).WithTimeliness(intent.TimelinessBackgroundTraffic)
-	case 554, 1935: // RTSP, RTMP
-		return s.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessStreaming)
-	}
-	return s
 }

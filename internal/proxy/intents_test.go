@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/internal/habits"
+	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -24,12 +26,12 @@ intents "network" {
   destination = "198.51.100.0/24"
   set = "category=keepalives"
 }`)
-	learnt := newLearner(c.learning)
+	learnt := habits.New(c.learning)
 	for range 4 {
-		learnt.see(socks.Addr{Host: "big.example", Port: 443}, 300e6, time.Minute)
-		learnt.see(socks.Addr{Host: "a.video.example", Port: 443}, 5e6, time.Minute)
+		learnt.See(habits.Dest{Host: "big.example", Port: 443}, 300e6, time.Minute)
+		learnt.See(habits.Dest{Host: "a.video.example", Port: 443}, 5e6, time.Minute)
 	}
-	ch := &chooser{header: "Socket-Intents", rules: c.intents, learnt: learnt, ports: true, who: func(*socks.Request) caller { return caller{} }}
+	ch := &chooser{header: "Socket-Intents", rules: c.intents, learnt: learnt, ports: true, who: func(*socks.Request) rules.Caller { return rules.Caller{} }}
 	for _, tt := range []struct {
 		name       string
 		user       string
@@ -76,13 +78,13 @@ func TestOrigin(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		asked bool
-		who   caller
+		who   rules.Caller
 		want  client.Origin
 	}{
-		{"nobody asked", false, caller{known: true, uid: 1000}, client.Origin{UID: client.UnknownUID, Source: "client"}},
-		{"elsewhere", true, caller{}, client.Origin{UID: client.UnknownUID, Source: "client"}},
-		{"root, whose processes cannot be read", true, caller{known: true}, client.Origin{Source: "client"}},
-		{"all is known", true, caller{known: true, uid: 1000, pid: 4121, executable: "/usr/bin/curl"}, client.Origin{UID: 1000, PID: 4121, Command: "curl", Source: "client"}},
+		{"nobody asked", false, rules.Caller{Known: true, UID: 1000}, client.Origin{UID: client.UnknownUID, Source: "client"}},
+		{"elsewhere", true, rules.Caller{}, client.Origin{UID: client.UnknownUID, Source: "client"}},
+		{"root, whose processes cannot be read", true, rules.Caller{Known: true}, client.Origin{Source: "client"}},
+		{"all is known", true, rules.Caller{Known: true, UID: 1000, PID: 4121, Executable: "/usr/bin/curl"}, client.Origin{UID: 1000, PID: 4121, Command: "curl", Source: "client"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &socks.Request{}

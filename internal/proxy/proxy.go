@@ -16,6 +16,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"github.com/socket-intents/mamma/internal/habits"
 	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/socks"
 )
@@ -29,7 +30,7 @@ type Proxy struct {
 	metrics  *metrics
 	mistakes *mistakes
 	unknown  *undecided
-	learner  *learner
+	learner  *habits.Learner
 	out      atomic.Pointer[outgoing]
 	access   atomic.Bool // log requests
 
@@ -53,9 +54,9 @@ func New(options Options, log *slog.Logger) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.learner = newLearner(c.learning)
-	if c.learning.file != "" {
-		if err := p.learner.load(c.learning.file); err != nil {
+	p.learner = habits.New(c.learning)
+	if c.learning.File != "" {
+		if err := p.learner.Load(c.learning.File); err != nil {
 			log.Warn("starting to learn anew", "err", err)
 		}
 	}
@@ -119,9 +120,9 @@ func (p *Proxy) adoptLocked(c *settings) error {
 		return err
 	}
 	p.access.Store(c.logAccess)
-	p.learner.configure(c.learning)
+	p.learner.Configure(c.learning)
 	learnt := p.learner
-	if !c.learning.on {
+	if !c.learning.On {
 		learnt = nil
 	}
 	choose := &chooser{header: c.header, rules: c.intents, learnt: learnt, ports: c.portIntents, who: who, identify: c.identify}
@@ -146,7 +147,7 @@ func (p *Proxy) adoptLocked(c *settings) error {
 }
 
 func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator) socks.Config {
-	learn := c.learning.on
+	learn := c.learning.On
 	return socks.Config{
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve, ResolvePTR: out.resolvePTR,
 		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: kindOf, sender: senderOf, unknown: p.unknown.note},
@@ -166,7 +167,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 					logAccess(p.log, ss, err)
 				}
 				if bytes := ss.Sent() + ss.Received(); learn && bytes > 0 && ss.Conn != nil {
-					p.learner.see(ss.Request.Dest, bytes, time.Since(ss.Begun))
+					p.learner.See(habits.Dest(ss.Request.Dest), bytes, time.Since(ss.Begun))
 				}
 			},
 		},
@@ -261,7 +262,7 @@ func (p *Proxy) exposeLocked(addr string) error {
 // Run saves what was learnt from time to time, and serves until ctx ends; then it
 // waits for the clients, but no longer than configured or until hurry is closed.
 func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
-	tick := time.NewTicker(saveEvery)
+	tick := time.NewTicker(habits.SaveEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
@@ -289,7 +290,7 @@ func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 		p.log.Warn("clients were cut off", "of", n)
 	}
 	p.closeLocked()
-	p.saveTo(p.settings.learning.file)
+	p.saveTo(p.settings.learning.File)
 }
 
 // Beat tells the service manager that the proxy is alive as long as it is: as
@@ -301,7 +302,7 @@ func (p *Proxy) Beat(every time.Duration, done <-chan struct{}) {
 		select {
 		case <-tick.C:
 			p.server.Conns()
-			p.learner.typical(socks.Addr{})
+			p.learner.Typical(habits.Dest{})
 			service.Alive()
 		case <-done:
 			return
@@ -311,7 +312,7 @@ func (p *Proxy) Beat(every time.Duration, done <-chan struct{}) {
 
 func (p *Proxy) save() {
 	p.mu.Lock()
-	file := p.settings.learning.file
+	file := p.settings.learning.File
 	p.mu.Unlock()
 	p.saveTo(file)
 }
@@ -320,7 +321,7 @@ func (p *Proxy) saveTo(file string) {
 	if file == "" {
 		return
 	}
-	if err := p.learner.save(file); err != nil {
+	if err := p.learner.Save(file); err != nil {
 		p.log.Error("what was learnt is not kept", "err", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -20,7 +21,7 @@ import (
 // them.
 type access struct {
 	rules []rule
-	who   func(*socks.Request) caller
+	who   func(*socks.Request) rules.Caller
 	// kind tells what the kernel takes an address for.
 	kind func(netip.Addr) addrKind
 	// sender finds the user whose datagrams come from a local address.
@@ -37,36 +38,36 @@ var (
 // Allow decides as far as is possible without knowing the address.
 func (a *access) Allow(_ context.Context, r *socks.Request) error {
 	detailsOf(r) // before the request is under way, when the metrics look at it
-	s := newSubject(r, netip.AddrPort{}, socks.Addr{}, func() caller { return a.who(r) })
-	return a.decide(s, true)
+	s := newSubject(r, netip.AddrPort{}, socks.Addr{}, func() rules.Caller { return a.who(r) })
+	return a.decide(r, s, true)
 }
 
 // AllowAddr decides.
 func (a *access) AllowAddr(ctx context.Context, r *socks.Request, addr netip.AddrPort) error {
-	s := newSubject(r, addr, socks.DestFrom(ctx), func() caller { return a.who(r) })
-	return a.decide(s, false)
+	s := newSubject(r, addr, socks.DestFrom(ctx), func() rules.Caller { return a.who(r) })
+	return a.decide(r, s, false)
 }
 
 // decide applies the rules. early tells that the address may still be unknown.
-func (a *access) decide(s subject, early bool) error {
-	r, ip := s.request, s.addr.Addr()
+func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
+	ip := s.Addr.Addr()
 	undecided := "" // a rule that would have allowed
 	for i := range a.rules {
 		rule := &a.rules[i]
-		switch rule.match.matches(s) {
-		case yes:
+		switch rule.match.Matches(&s) {
+		case rules.Yes:
 			if !rule.allow {
 				return fmt.Errorf("%w: rule %q", socks.ErrNotAllowed, rule.name)
 			}
-			if rule.match.namesAddress(ip) {
+			if rule.match.NamesAddress(ip) {
 				return nil
 			}
 			return a.reachable(r, ip, fmt.Sprintf(", and rule %q does not name it", rule.name))
-		case maybe:
+		case rules.Maybe:
 			if early {
 				return nil // AllowAddr will tell
 			}
-		case unknown:
+		case rules.Unknown:
 			if a.unknown != nil {
 				a.unknown(r, rule.name)
 			}
@@ -109,7 +110,7 @@ func (a *access) reachable(r *socks.Request, ip netip.Addr, why string) error {
 // of the same user, else of the same address.
 func (a *access) AllowSender(_ context.Context, r *socks.Request, from, to netip.AddrPort) error {
 	who := a.who(r)
-	if who.elsewhere {
+	if who.Elsewhere {
 		if from.Addr() == r.Client.Addr() {
 			return nil
 		}
@@ -119,10 +120,10 @@ func (a *access) AllowSender(_ context.Context, r *socks.Request, from, to netip
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: whose datagrams come from %v cannot be found out: %w", socks.ErrNotAllowed, from, err)
-	case !who.known:
+	case !who.Known:
 		return fmt.Errorf("%w: whose association it is cannot be found out", socks.ErrNotAllowed)
-	case uid != who.uid:
-		return fmt.Errorf("%w: %v belongs to user %d, the association to user %d", socks.ErrNotAllowed, from, uid, who.uid)
+	case uid != who.UID:
+		return fmt.Errorf("%w: %v belongs to user %d, the association to user %d", socks.ErrNotAllowed, from, uid, who.UID)
 	}
 	return nil
 }

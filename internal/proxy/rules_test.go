@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -81,7 +82,7 @@ rule "home" {
 		{"and may be allowed", homeAndLAN, remote, false, socks.CommandUDPAssociate, "0.0.0.0", "198.51.100.1", want{true, true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := &access{rules: parse(t, tt.rules).rules, who: func(*socks.Request) caller { return caller{} }, kind: fakeKind}
+			a := &access{rules: parse(t, tt.rules).rules, who: func(*socks.Request) rules.Caller { return rules.Caller{} }, kind: fakeKind}
 			r := &socks.Request{Command: tt.command, Dest: socks.Addr{Host: tt.dest, Port: 443}, Client: netip.MustParseAddrPort(tt.client), Authenticated: tt.authenticated}
 			addr := tt.addr
 			if addr == "" {
@@ -158,22 +159,22 @@ rule "alice" {
   user = "alice"
 }`).rules, kind: fakeKind}
 	for _, tt := range []struct {
-		who     caller
+		who     rules.Caller
 		user    string
 		allowed bool
 	}{
-		{caller{elsewhere: true}, "", true},
-		{caller{}, "", false}, // it may be root's
-		{caller{known: true, uid: 0}, "", false},
-		{caller{known: true, uid: 1000}, "", false}, // it may be curl's
-		{caller{known: true, uid: 1000, executable: "/usr/bin/curl"}, "", false},
-		{caller{known: true, uid: 1000, executable: "/opt/x"}, "", false},
-		{caller{known: true, uid: 1000, executable: "/usr/bin/x"}, "", true},
-		{caller{elsewhere: true}, "alice", false},
-		{caller{elsewhere: true}, "alice,category=query", false},
-		{caller{elsewhere: true}, "category=query", true},
+		{rules.Caller{Elsewhere: true}, "", true},
+		{rules.Caller{}, "", false}, // it may be root's
+		{rules.Caller{Known: true, UID: 0}, "", false},
+		{rules.Caller{Known: true, UID: 1000}, "", false}, // it may be curl's
+		{rules.Caller{Known: true, UID: 1000, Executable: "/usr/bin/curl"}, "", false},
+		{rules.Caller{Known: true, UID: 1000, Executable: "/opt/x"}, "", false},
+		{rules.Caller{Known: true, UID: 1000, Executable: "/usr/bin/x"}, "", true},
+		{rules.Caller{Elsewhere: true}, "alice", false},
+		{rules.Caller{Elsewhere: true}, "alice,category=query", false},
+		{rules.Caller{Elsewhere: true}, "category=query", true},
 	} {
-		a.who = func(*socks.Request) caller { return tt.who }
+		a.who = func(*socks.Request) rules.Caller { return tt.who }
 		r := &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: 443}, Client: netip.MustParseAddrPort("127.0.0.1:1"), User: tt.user}
 		if err := a.Allow(t.Context(), r); (err == nil) != tt.allowed {
 			t.Errorf("%+v, user %q: %v", tt.who, tt.user, err)
@@ -186,28 +187,28 @@ func TestRulesByUnknownCaller(t *testing.T) {
 	const remote = "192.0.2.7:4000" // may be this host's other address
 	for _, tt := range []struct {
 		name, rules string
-		who         caller
+		who         rules.Caller
 		allowed     bool
 	}{
-		{"allow root, whose it is", "uid = \"0\"", caller{known: true}, true},
-		{"allow root, unknown", "uid = \"0\"", caller{}, false},
-		{"allow root, elsewhere", "uid = \"0\"", caller{elsewhere: true}, false},
-		{"allow a program, unknown", "process = \"curl\"", caller{known: true}, false},
-		{"allow a program, another one", "process = \"curl\"", caller{known: true, executable: "/bin/wget"}, false},
-		{"allow a program of a user, of another one", "process = \"curl\"\n uid = \"1\"", caller{known: true, uid: 2}, false},
+		{"allow root, whose it is", "uid = \"0\"", rules.Caller{Known: true}, true},
+		{"allow root, unknown", "uid = \"0\"", rules.Caller{}, false},
+		{"allow root, elsewhere", "uid = \"0\"", rules.Caller{Elsewhere: true}, false},
+		{"allow a program, unknown", "process = \"curl\"", rules.Caller{Known: true}, false},
+		{"allow a program, another one", "process = \"curl\"", rules.Caller{Known: true, Executable: "/bin/wget"}, false},
+		{"allow a program of a user, of another one", "process = \"curl\"\n uid = \"1\"", rules.Caller{Known: true, UID: 2}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			told := 0
 			a := &access{
 				rules: parse(t, "rule \"x\" {\n action = \"allow\"\n "+tt.rules+"\n}").rules, kind: fakeKind,
-				who: func(*socks.Request) caller { return tt.who }, unknown: func(*socks.Request, string) { told++ },
+				who: func(*socks.Request) rules.Caller { return tt.who }, unknown: func(*socks.Request, string) { told++ },
 			}
 			r := &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: 443}, Client: netip.MustParseAddrPort(remote)}
 			err := a.Allow(t.Context(), r)
 			if (err == nil) != tt.allowed {
 				t.Errorf("%v, want allowed: %v", err, tt.allowed)
 			}
-			unknown := !tt.who.elsewhere && (!tt.who.known || tt.who.executable == "" && !tt.allowed && tt.who.uid == 0)
+			unknown := !tt.who.Elsewhere && (!tt.who.Known || tt.who.Executable == "" && !tt.allowed && tt.who.UID == 0)
 			if (told > 0) != unknown {
 				t.Errorf("told %d times", told)
 			}
@@ -222,23 +223,23 @@ func TestSenders(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		client  netip.AddrPort
-		who     caller
+		who     rules.Caller
 		from    netip.AddrPort
 		owner   uint32
 		err     error
 		allowed bool
 	}{
-		{"its user", local, caller{known: true, uid: 1000}, local, 1000, nil, true},
-		{"another user", local, caller{known: true, uid: 1000}, local, 1001, nil, false},
-		{"root", local, caller{known: true, uid: 1000}, local, 0, nil, false},
-		{"nobody any more", local, caller{known: true}, local, 0, errNoOwner, false},
-		{"nobody knows whose association", local, caller{}, local, 0, nil, false},
-		{"elsewhere", remote, caller{elsewhere: true}, remote, 0, errNoOwner, true},
-		{"elsewhere, another address", remote, caller{elsewhere: true}, netip.MustParseAddrPort("192.0.2.8:4000"), 0, errNoOwner, false},
+		{"its user", local, rules.Caller{Known: true, UID: 1000}, local, 1000, nil, true},
+		{"another user", local, rules.Caller{Known: true, UID: 1000}, local, 1001, nil, false},
+		{"root", local, rules.Caller{Known: true, UID: 1000}, local, 0, nil, false},
+		{"nobody any more", local, rules.Caller{Known: true}, local, 0, errNoOwner, false},
+		{"nobody knows whose association", local, rules.Caller{}, local, 0, nil, false},
+		{"elsewhere", remote, rules.Caller{Elsewhere: true}, remote, 0, errNoOwner, true},
+		{"elsewhere, another address", remote, rules.Caller{Elsewhere: true}, netip.MustParseAddrPort("192.0.2.8:4000"), 0, errNoOwner, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &access{
-				who:    func(*socks.Request) caller { return tt.who },
+				who:    func(*socks.Request) rules.Caller { return tt.who },
 				sender: func(netip.AddrPort, netip.AddrPort) (uint32, error) { return tt.owner, tt.err },
 			}
 			err := a.AllowSender(t.Context(), &socks.Request{Client: tt.client}, tt.from, local)
@@ -251,7 +252,7 @@ func TestSenders(t *testing.T) {
 
 // A name that a datagram goes to is one that rules see.
 func TestRulesByNameOfDatagram(t *testing.T) {
-	a := &access{kind: fakeKind, who: func(*socks.Request) caller { return caller{elsewhere: true} }, rules: parse(t, `
+	a := &access{kind: fakeKind, who: func(*socks.Request) rules.Caller { return rules.Caller{Elsewhere: true} }, rules: parse(t, `
 rule "no lan" {
   action = "deny"
   destination = "*.lan"
@@ -266,7 +267,7 @@ rule "good" {
 	}
 	for name, allowed := range map[string]bool{"nas.lan": false, "www.example.org": true, "www.example.com": false, "198.51.100.1": false} {
 		s := newSubject(r, netip.MustParseAddrPort("198.51.100.1:53"), socks.Addr{Host: name, Port: 53}, nil)
-		if err := a.decide(s, false); (err == nil) != allowed {
+		if err := a.decide(r, s, false); (err == nil) != allowed {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

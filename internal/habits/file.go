@@ -1,4 +1,4 @@
-package proxy
+package habits
 
 import (
 	"encoding/json"
@@ -24,8 +24,8 @@ type learntFile struct {
 	Habits  []*habit `json:"habits"` // most recently seen first
 }
 
-// load reads what was saved at path. A missing file is no error.
-func (l *learner) load(path string) error {
+// Load reads what was saved at path. A missing file is no error.
+func (l *Learner) Load(path string) error {
 	f, err := ownfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -40,7 +40,7 @@ func (l *learner) load(path string) error {
 	return nil
 }
 
-func (l *learner) read(r io.Reader) error {
+func (l *Learner) read(r io.Reader) error {
 	var file learntFile
 	d := json.NewDecoder(io.LimitReader(r, maxLearntFile))
 	d.DisallowUnknownFields()
@@ -72,12 +72,12 @@ func (h *habit) plausible() bool {
 			return false
 		}
 	}
-	return h.Weight <= maxWeight && h.Size.Mean < 44 && h.Duration.Mean < 44 && len(h.Dest.Host) <= maxHostLength && h.Dest == destKey(h.Dest)
+	return h.Weight <= maxWeight && h.Size.Mean < 44 && h.Duration.Mean < 44 && len(h.Dest.Host) <= maxHostLength && h.Dest == h.Dest.normal()
 }
 
-// save writes what was learnt to path, if it has changed. Readers see the old
+// Save writes what was learnt to path, if it has changed. Readers see the old
 // file or the new one, never half of it.
-func (l *learner) save(path string) error {
+func (l *Learner) Save(path string) error {
 	l.mu.Lock()
 	changed := l.changed
 	l.changed = false
@@ -101,5 +101,5 @@ func (l *learner) save(path string) error {
 	return nil
 }
 
-// saveEvery is the time between two savings, and so the most that a crash can lose.
-const saveEvery = 5 * time.Minute
+// SaveEvery is the time between two savings, and so the most that a crash can lose.
+const SaveEvery = 5 * time.Minute

@@ -1,13 +1,18 @@
-package proxy
+// Package habits learns how much goes over connections to each destination, and for
+// how long, and says what intents that stands for.
+package habits
 
 import (
 	"container/list"
+	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/socks"
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/rules"
 )
 
 const (
@@ -30,23 +35,62 @@ const (
 	longMaxRate = 1 << 10 // bytes per second
 )
 
-// learner remembers how much goes over connections to each host and port, and
+// Dest is where connections lead: a name or an address, and a port.
+type Dest struct {
+	Host string
+	Port uint16
+}
+
+// normal is the form that destinations are remembered in.
+func (d Dest) normal() Dest { return Dest{rules.NormalName(d.Host), d.Port} }
+
+// Settings say whether and how is learnt.
+type Settings struct {
+	On       bool
+	File     string        // where it is kept; "": in memory only
+	Hosts    int           // how many destinations are remembered at most
+	HalfLife time.Duration // after this time what was seen counts half as much
+}
+
+// Defaults are the settings of a file that says nothing.
+func Defaults() Settings { return Settings{On: true, Hosts: 4096, HalfLife: 7 * 24 * time.Hour} }
+
+// Describe lets a block have the settings.
+func (s *Settings) Describe(b *config.Body) {
+	b.Bool("enabled", &s.On)
+	config.Text(b, "file", &s.File, func(text string) (string, error) {
+		if text == "" {
+			return "", errors.New("must not be empty")
+		}
+		return text, nil
+	})
+	b.Int("hosts", &s.Hosts, 1, 1_000_000)
+	config.Text(b, "half_life", &s.HalfLife, func(text string) (time.Duration, error) {
+		d, err := intent.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return 0, fmt.Errorf("must be a duration such as \"30s\" or \"2h\", not %q", text)
+		}
+		return d, nil
+	})
+}
+
+// A Learner remembers how much goes over connections to each host and port, and
 // for how long. It averages logarithms, as sizes spread over many powers of ten. Old
-// connections count less. A learner is safe for concurrent use.
-type learner struct {
+// connections count less. A Learner is safe for concurrent use.
+type Learner struct {
 	now func() time.Time
 
 	mu       sync.Mutex
 	hosts    int
 	halfLife time.Duration
-	byDest   map[socks.Addr]*list.Element // of *habit
-	recent   *list.List                   // most recently seen first
-	changed  bool                         // since it was last saved
+	byDest   map[Dest]*list.Element // of *habit
+	recent   *list.List             // most recently seen first
+	changed  bool                   // since it was last saved
 }
 
 // habit is what was seen of one destination.
 type habit struct {
-	Dest     socks.Addr
+	Dest     Dest
 	Seen     time.Time // last
 	Weight   float64   // at that time
 	Size     average   // of ln(1 + bytes)
@@ -56,21 +100,22 @@ type habit struct {
 // average is a weighted mean, with the mean of the squares for the spread.
 type average struct{ Mean, Square float64 }
 
-func newLearner(c learning) *learner {
-	l := &learner{now: time.Now, byDest: map[socks.Addr]*list.Element{}, recent: list.New()}
-	l.configure(c)
+// New returns a Learner that has seen nothing.
+func New(c Settings) *Learner {
+	l := &Learner{now: time.Now, byDest: map[Dest]*list.Element{}, recent: list.New()}
+	l.Configure(c)
 	return l
 }
 
-// configure changes the bounds.
-func (l *learner) configure(c learning) {
+// Configure changes the bounds.
+func (l *Learner) Configure(c Settings) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hosts, l.halfLife = c.hosts, c.halfLife
+	l.hosts, l.halfLife = c.Hosts, c.HalfLife
 	l.boundLocked()
 }
 
-func (l *learner) boundLocked() {
+func (l *Learner) boundLocked() {
 	for l.recent.Len() > l.hosts {
 		last := l.recent.Back()
 		delete(l.byDest, last.Value.(*habit).Dest)
@@ -78,11 +123,9 @@ func (l *learner) boundLocked() {
 	}
 }
 
-func destKey(d socks.Addr) socks.Addr { return socks.Addr{Host: normalName(d.Host), Port: d.Port} }
-
-// see notes a connection that has ended.
-func (l *learner) see(dest socks.Addr, bytes int64, took time.Duration) {
-	dest = destKey(dest)
+// See notes a connection that has ended.
+func (l *Learner) See(dest Dest, bytes int64, took time.Duration) {
+	dest = dest.normal()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.changed = true
@@ -118,12 +161,13 @@ func (a average) typical() (float64, bool) {
 	return math.Expm1(a.Mean), spread <= math.Log(maxSpread)
 }
 
-// typical says what can be expected of a connection.
-func (l *learner) typical(dest socks.Addr) intent.Set {
+// Typical says what can be expected of a connection: nothing before it has seen
+// several that were alike.
+func (l *Learner) Typical(dest Dest) intent.Set {
 	var s intent.Set
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.byDest[destKey(dest)]
+	e := l.byDest[dest.normal()]
 	if e == nil {
 		return s
 	}

@@ -1,4 +1,4 @@
-package proxy
+package habits
 
 import (
 	"fmt"
@@ -7,19 +7,17 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/socket-intents/mamma/socks"
 )
 
-func testLearner(hosts int) (*learner, *time.Time) {
-	l := newLearner(learning{hosts: hosts, halfLife: 24 * time.Hour})
+func testLearner(hosts int) (*Learner, *time.Time) {
+	l := New(Settings{Hosts: hosts, HalfLife: 24 * time.Hour})
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	l.now = func() time.Time { return now }
 	return l, &now
 }
 
 func TestTypical(t *testing.T) {
-	dest := socks.Addr{Host: "example.org", Port: 443}
+	dest := Dest{Host: "example.org", Port: 443}
 	type seen struct {
 		bytes int64
 		took  time.Duration
@@ -42,10 +40,10 @@ func TestTypical(t *testing.T) {
 	} {
 		l, now := testLearner(10)
 		for _, s := range tt.seen {
-			l.see(dest, s.bytes, s.took)
+			l.See(dest, s.bytes, s.took)
 		}
 		*now = now.Add(tt.wait)
-		if got := l.typical(dest).String(); got != tt.want {
+		if got := l.Typical(dest).String(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -54,16 +52,16 @@ func TestTypical(t *testing.T) {
 // New behaviour replaces old: after as many connections as weight is kept, and
 // sooner when time has passed.
 func TestLearningFollows(t *testing.T) {
-	dest := socks.Addr{Host: "example.org", Port: 443}
+	dest := Dest{Host: "example.org", Port: 443}
 	l, now := testLearner(10)
 	for range 100 {
-		l.see(dest, 1000, time.Second)
+		l.See(dest, 1000, time.Second)
 	}
 	*now = now.Add(10 * 24 * time.Hour)
 	for range 3 {
-		l.see(dest, 1e8, 10*time.Second)
+		l.See(dest, 1e8, 10*time.Second)
 	}
-	if n, _ := l.typical(dest).FileSize(); n < 8e7 {
+	if n, _ := l.Typical(dest).FileSize(); n < 8e7 {
 		t.Errorf("the typical size is still %d", n)
 	}
 }
@@ -72,14 +70,14 @@ func TestLearningIsBounded(t *testing.T) {
 	l, _ := testLearner(3)
 	for i := range 10 {
 		for range 3 {
-			l.see(socks.Addr{Host: fmt.Sprintf("h%d", i), Port: 1}, 1000, time.Second)
+			l.See(Dest{Host: fmt.Sprintf("h%d", i), Port: 1}, 1000, time.Second)
 		}
-		l.see(socks.Addr{Host: "h0", Port: 1}, 1000, time.Second) // stays, being used
+		l.See(Dest{Host: "h0", Port: 1}, 1000, time.Second) // stays, being used
 	}
 	if len(l.byDest) != 3 || l.recent.Len() != 3 {
 		t.Errorf("%d and %d hosts are remembered", len(l.byDest), l.recent.Len())
 	}
-	if l.typical(socks.Addr{Host: "h0", Port: 1}).IsZero() || !l.typical(socks.Addr{Host: "h5", Port: 1}).IsZero() {
+	if l.Typical(Dest{Host: "h0", Port: 1}).IsZero() || !l.Typical(Dest{Host: "h5", Port: 1}).IsZero() {
 		t.Error("the wrong hosts are remembered")
 	}
 }
@@ -87,15 +85,15 @@ func TestLearningIsBounded(t *testing.T) {
 func TestSaveAndLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "learnt.json")
 	l, _ := testLearner(10)
-	if err := l.load(path); err != nil {
+	if err := l.Load(path); err != nil {
 		t.Errorf("a missing file: %v", err)
 	}
 	for i := range 5 {
 		for range 3 {
-			l.see(socks.Addr{Host: fmt.Sprintf("h%d", i), Port: 443}, int64(1000*(i+1)), time.Second)
+			l.See(Dest{Host: fmt.Sprintf("h%d", i), Port: 443}, int64(1000*(i+1)), time.Second)
 		}
 	}
-	if err := l.save(path); err != nil {
+	if err := l.Save(path); err != nil {
 		t.Fatal(err)
 	}
 	fi, err := os.Stat(path)
@@ -105,19 +103,19 @@ func TestSaveAndLoad(t *testing.T) {
 	if err := os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.save(path); err != nil { // nothing has changed
+	if err := l.Save(path); err != nil { // nothing has changed
 		t.Fatal(err)
 	}
 	if fi, err := os.Stat(path); err != nil || fi.ModTime().Unix() != 1 {
 		t.Errorf("the file was written again without need: %v", err)
 	}
 	again, _ := testLearner(2)
-	if err := again.load(path); err != nil {
+	if err := again.Load(path); err != nil {
 		t.Fatal(err)
 	}
 	for i, known := range []bool{false, false, false, true, true} { // the most recent two
-		dest := socks.Addr{Host: fmt.Sprintf("h%d", i), Port: 443}
-		if got := again.typical(dest); got.IsZero() == known || known && got != l.typical(dest) {
+		dest := Dest{Host: fmt.Sprintf("h%d", i), Port: 443}
+		if got := again.Typical(dest); got.IsZero() == known || known && got != l.Typical(dest) {
 			t.Errorf("%v: %v", dest, got)
 		}
 	}
@@ -137,11 +135,11 @@ func FuzzLearntFile(f *testing.F) {
 			return
 		}
 		for d := range l.byDest {
-			s := l.typical(d)
+			s := l.Typical(d)
 			if n, _ := s.FileSize(); n < 0 {
 				t.Fatalf("%v has size %d", d, n)
 			}
-			l.see(d, 1, time.Second)
+			l.See(d, 1, time.Second)
 		}
 	})
 }

@@ -1,0 +1,207 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Match is what a rule applies to. Of each kind that is given, one entry must fit. The
+// zero value applies to everything.
+type Match struct {
+	Clients      []netip.Prefix // that connected to a proxy
+	Destinations []Destination
+	Ports        []PortRange // of the destination
+	Users        []string    // names that clients of a proxy give
+	UIDs         []uint32    // user IDs of the callers on this host
+	Processes    []string    // their executables: whole paths, or last parts
+}
+
+// Destination is a network, or a pattern for names (path.Match).
+type Destination struct {
+	Network netip.Prefix
+	Pattern string // in lower case, without the last dot; "" if a network is meant
+}
+
+// PortRange holds the ports from Low to High, both included.
+type PortRange struct{ Low, High uint16 }
+
+// A Verdict tells whether something matches. A greater one includes more.
+type Verdict int
+
+// The verdicts.
+const (
+	No      Verdict = iota
+	Maybe           // it depends on the address, which is not known yet
+	Unknown         // it depends on who asks, which cannot be found out
+	Yes
+)
+
+// Subject is a connection that rules are applied to.
+type Subject struct {
+	Client netip.Addr     // that connected to a proxy; not valid if there is none
+	User   string         // the name that it gave; "" for none
+	Name   string         // of the destination, normal (NormalName); "" if it is not known by name
+	Addr   netip.AddrPort // of the destination; the address is not valid if it is not known yet
+	// Later tells that the destinations come later: neither name nor port is known.
+	Later  bool
+	Caller func() Caller // who asked; called only if a rule wants to know
+}
+
+// Caller is who asked for a connection. The zero value stands for a local process about
+// which nothing could be found out.
+type Caller struct {
+	Elsewhere  bool // not on this host, so no local user and no local process
+	Known      bool // UID is right
+	UID        uint32
+	PID        int    // 0 if it could not be read
+	Executable string // path, "" if it could not be read
+}
+
+// String names the program or the user; "" if neither is known.
+func (c Caller) String() string {
+	switch {
+	case !c.Known:
+		return ""
+	case c.Executable != "":
+		return fmt.Sprintf("%s[%d]", path.Base(c.Executable), c.PID)
+	}
+	return fmt.Sprintf("uid %d", c.UID)
+}
+
+// NormalName is the form of a host name that Subject.Name and patterns have.
+func NormalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+
+// Matches tells whether m applies to s.
+func (m *Match) Matches(s *Subject) Verdict {
+	if len(m.Clients) > 0 && !slices.ContainsFunc(m.Clients, func(p netip.Prefix) bool { return p.Contains(s.Client) }) ||
+		len(m.Users) > 0 && !slices.Contains(m.Users, s.User) {
+		return No
+	}
+	if len(m.Ports) > 0 && !s.Later && !slices.ContainsFunc(m.Ports, func(p PortRange) bool { return p.Low <= s.Addr.Port() && s.Addr.Port() <= p.High }) {
+		return No
+	}
+	d := Yes
+	if s.Later && len(m.Ports)+len(m.Destinations) > 0 {
+		d = Maybe
+	} else if len(m.Destinations) > 0 {
+		d = m.destination(s)
+	}
+	if d == No || len(m.UIDs)+len(m.Processes) == 0 {
+		return d
+	}
+	return min(d, m.caller(s.Caller()))
+}
+
+// caller compares user and process.
+func (m *Match) caller(who Caller) Verdict {
+	result := Yes
+	if len(m.UIDs) > 0 {
+		switch {
+		case who.Elsewhere, who.Known && !slices.Contains(m.UIDs, who.UID):
+			return No
+		case !who.Known:
+			result = Unknown
+		}
+	}
+	if len(m.Processes) > 0 {
+		switch {
+		case who.Elsewhere, who.Executable != "" && !m.process(who.Executable):
+			return No
+		case who.Executable == "":
+			result = Unknown
+		}
+	}
+	return result
+}
+
+func (m *Match) destination(s *Subject) Verdict {
+	result := No
+	for _, d := range m.Destinations {
+		switch {
+		case d.Pattern != "":
+			if ok, _ := path.Match(d.Pattern, s.Name); ok && s.Name != "" { // the pattern was checked
+				return Yes
+			}
+		case d.Network.Contains(s.Addr.Addr()):
+			return Yes
+		case !s.Addr.Addr().IsValid():
+			result = Maybe
+		}
+	}
+	return result
+}
+
+// NamesAddress tells whether a network of m holds ip, as distinct from m
+// applying to every destination.
+func (m *Match) NamesAddress(ip netip.Addr) bool {
+	return slices.ContainsFunc(m.Destinations, func(d Destination) bool { return d.Network.Bits() > 0 && d.Network.Contains(ip) })
+}
+
+// process compares the path of the executable, or the last part of it.
+func (m *Match) process(executable string) bool {
+	return slices.ContainsFunc(m.Processes, func(p string) bool {
+		if strings.Contains(p, "/") {
+			return p == executable
+		}
+		return p == path.Base(executable)
+	})
+}
+
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || p.Addr().Is4In6() {
+		return netip.Prefix{}, fmt.Errorf("must be an address or a network such as \"192.0.2.0/24\", not %q", text)
+	}
+	return p.Masked(), nil
+}
+
+func parseDestination(text string) (Destination, error) {
+	if p, err := parseNetwork(text); err == nil {
+		return Destination{Network: p}, nil
+	}
+	text = NormalName(text)
+	if _, err := path.Match(text, ""); err != nil || text == "" || strings.ContainsAny(text, "/:%") {
+		return Destination{}, fmt.Errorf("must be a name or pattern such as \"*.example.org\", or a network such as \"192.0.2.0/24\", not %q", text)
+	}
+	return Destination{Pattern: text}, nil
+}
+
+// ParsePorts reads a port such as "443" or a range such as "8000-8999".
+func ParsePorts(text string) (PortRange, error) {
+	low, high, isRange := strings.Cut(text, "-")
+	if !isRange {
+		high = low
+	}
+	l, err1 := strconv.ParseUint(low, 10, 16)
+	h, err2 := strconv.ParseUint(high, 10, 16)
+	if err1 != nil || err2 != nil || l > h {
+		return PortRange{}, fmt.Errorf("must be a port such as \"443\" or a range such as \"8000-8999\", not %q", text)
+	}
+	return PortRange{uint16(l), uint16(h)}, nil
+}
+
+func parseProcess(text string) (string, error) {
+	if text == "" || strings.Contains(text, "/") && !path.IsAbs(text) {
+		return "", fmt.Errorf("must be the name of a program such as \"restic\" or its whole path, not %q", text)
+	}
+	return text, nil
+}
+
+func parseUID(text string) (uint32, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == noUser {
+		return 0, fmt.Errorf("must be a numeric user ID such as \"1000\", not %q", text)
+	}
+	return uint32(n), nil
+}
+
+// noUser is no user: the kernel takes it for "unchanged" (setuid(2)).
+const noUser = 1<<32 - 1
