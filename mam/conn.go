@@ -32,6 +32,7 @@ type conn struct {
 	raw      syscall.RawConn
 	tryWrite func(fd uintptr) bool // c.writeSome, made once
 	req      *request
+	decided  bool   // the latest answer is a decision
 	takeover func() // c.resume, made once
 }
 
@@ -54,6 +55,7 @@ func (c *conn) serve() {
 			continue
 		default:
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				c.unread(err)
 				c.m.log.Debug("client dropped", "pid", c.app.PID, "err", err)
 			}
 			c.end()
@@ -107,6 +109,8 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 	msg := &c.msg
 	c.features = msg.Features
 	msg.Paths = msg.Paths[:0] // it is for us to fill
+	c.decided = false
+	c.plainDials()
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
 		return c.report()
 	}
@@ -163,6 +167,7 @@ func (c *conn) finish() (goOn bool) {
 		}
 	}
 	rec := c.m.remember(rq)
+	c.decided = true
 	if msg.Action == wire.ActionSocketChooseExisting {
 		rq.putSocket(msg)
 		return c.answer(rec.ID)
@@ -267,7 +272,7 @@ func (c *conn) writeSome(fd uintptr) (done bool) {
 
 // ourFeatures are the extensions that this daemon understands.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials
 
 // send encodes c.msg and writes it in one piece. It tells whether the
 // connection goes on; if not, it is ended.
@@ -301,6 +306,7 @@ func (c *conn) send() (goOn bool) {
 		err = c.write(c.out)
 	}
 	if err != nil {
+		c.unread(err)
 		c.end()
 		return false
 	}

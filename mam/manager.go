@@ -58,6 +58,8 @@ type Manager struct {
 	ring *Ring
 	logs policyLog
 
+	plain plainDials
+
 	explaining atomic.Bool // a question is with a fresh policy
 
 	closing sync.WaitGroup // policies that were replaced

@@ -53,8 +53,33 @@ func (a *app) showStatus(s *control.Status) error {
 	if d.Remembered > 0 && d.TookP50MS != nil && d.TookP99MS != nil {
 		row("", "of the last %d: half within %s, 99 %% within %s; %d without the policy", d.Remembered, took(*d.TookP50MS), took(*d.TookP99MS), d.Fallbacks)
 	}
+	row("plain dials", "%s", plainDials(&s.PlainDials))
 	row("you may", "%s", rights(s.Rights))
 	return t.write(a.out)
+}
+
+// plainDials tells how many dials went without mamma, and why.
+func plainDials(p *control.PlainDials) string {
+	var why []string
+	for _, r := range []struct {
+		n    uint64
+		text string
+	}{
+		{p.Late, "as mamma's answer was late"}, {p.LeftAlone, "not asked after that"},
+		{p.Absent, "as mamma was not there"}, {p.Failed, "for other reasons"},
+	} {
+		if r.n > 0 {
+			why = append(why, group(r.n)+" "+r.text)
+		}
+	}
+	text := "none that programs tell of"
+	if len(why) > 0 {
+		text = group(p.Late+p.LeftAlone+p.Absent+p.Failed) + ": " + strings.Join(why, ", ")
+	}
+	if p.Unread > 0 {
+		text += fmt.Sprintf("; %s not read", plural(int(p.Unread), "decision"))
+	}
+	return text
 }
 
 // costs tells which prefixes cost money, and whether they are avoided.

@@ -131,7 +131,8 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 	d.health = newHealthWatch(lookup{d.resolvers.unbound}, d.publish, d.log)
 	d.paths = &paths{log: d.log}
 	d.started = time.Now()
-	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() }, opts.Version, d.started)
+	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
+		func() mam.PlainDials { return d.manager.PlainDials() }, opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
 	options := mam.Options{Logger: d.log, Trace: opts.Trace, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided}
 	if path := cfg.Decisions.Record; path != "" {

@@ -55,4 +55,8 @@
 //	                   uint16 length of the command name: 0 to 255
 //	                   the command name, and to the end, 0 to 255 bytes, where
 //	                   the intents are from; neither ends in a NUL
+//	0x49 plain_dials   four uint32: dials of this client that went plain since it
+//	                   last told, because an answer was late, because the daemon
+//	                   was left alone after that, because it was not there, and
+//	                   for other reasons
 package wire

@@ -21,6 +21,8 @@ const (
 	wideSize      = 12  // one wide intent
 	pathSize      = 8
 	originSize    = 10 // fixed part of an origin
+	// four counts; later peers may send more
+	plainDialsSize = 16
 
 	maxDevice     = 15 // IFNAMSIZ less the NUL
 	maxOriginText = 255
@@ -190,6 +192,12 @@ func (e *encoder) extensions(m *Message) {
 	}
 	if m.Origin != nil {
 		e.origin(m.Origin)
+	}
+	if p := m.PlainDials; p != nil {
+		e.header(TagPlainDials, plainDialsSize)
+		for _, n := range []uint32{p.Late, p.LeftAlone, p.Absent, p.Failed} {
+			e.b = le.AppendUint32(e.b, n)
+		}
 	}
 }
 

@@ -61,6 +61,11 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		}
 	case TagOrigin:
 		m.Origin, err = decodeOrigin(v)
+	case TagPlainDials:
+		if len(v) < plainDialsSize {
+			return errLength
+		}
+		m.PlainDials = &PlainDials{Late: le.Uint32(v), LeftAlone: le.Uint32(v[4:]), Absent: le.Uint32(v[8:]), Failed: le.Uint32(v[12:])}
 	}
 	return err
 }

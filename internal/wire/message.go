@@ -45,6 +45,7 @@ const (
 	TagOutcome          Tag = 0x46
 	TagPaths            Tag = 0x47
 	TagOrigin           Tag = 0x48
+	TagPlainDials       Tag = 0x49
 )
 
 // Action is the code of a request or an answer (section 6).
@@ -92,6 +93,7 @@ const (
 	FeatureNoResolve   Features = 16
 	FeaturePaths       Features = 32
 	FeatureOrigin      Features = 64
+	FeaturePlainDials  Features = 128
 )
 
 // Address families, socket types and protocols as they stand in messages: the
@@ -133,6 +135,7 @@ type Message struct {
 	Outcome     *Outcome
 	Paths       []Path // of the chosen prefix, then of each alternate
 	Origin      *Origin
+	PlainDials  *PlainDials
 }
 
 // SetMember is an idle socket of a socket set.
@@ -257,6 +260,15 @@ type Origin struct {
 	PID     uint32 // 0: unknown
 	Command string // name of the process; "": unknown
 	Source  string // where the intents are from, for people; "": unknown
+}
+
+// PlainDials counts the dials of a client that went without the manager, by the
+// reason, since it last told.
+type PlainDials struct {
+	Late      uint32 // no answer in time
+	LeftAlone uint32 // not asked, because it had not answered in time a moment before
+	Absent    uint32 // it was not there
+	Failed    uint32 // anything else, such as an answer that made no sense
 }
 
 // UnknownUID stands for an Origin's user that is not known.

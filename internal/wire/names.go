@@ -34,6 +34,7 @@ var tagNames = map[Tag]string{
 	TagOutcome:          "outcome",
 	TagPaths:            "paths",
 	TagOrigin:           "origin",
+	TagPlainDials:       "plain_dials",
 }
 
 // String gives the name used in doc/protocol.md.
@@ -77,7 +78,7 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials")
 }
 
 func bits(mask uint32, names ...string) string {

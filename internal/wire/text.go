@@ -47,6 +47,9 @@ func (m *Message) LogValue() slog.Value {
 	if o := m.Origin; o != nil {
 		add(TagOrigin, true, fmt.Sprintf("user %d, process %d, command %q, source %q", int32(o.UID), o.PID, o.Command, o.Source))
 	}
+	if p := m.PlainDials; p != nil {
+		add(TagPlainDials, true, fmt.Sprintf("%d late, %d left alone, %d absent, %d failed", p.Late, p.LeftAlone, p.Absent, p.Failed))
+	}
 	return slog.GroupValue(attrs...)
 }
 

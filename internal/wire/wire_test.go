@@ -153,6 +153,7 @@ func everything() *Message {
 		Outcome:    &Outcome{Candidate: -1, Milliseconds: 12, Errno: 111, LocalPort: 40000, Flags: OutcomePlainTCP},
 		Paths:      []Path{{12_300, PathUp}, {0, PathSuspect}, {math.MaxUint32, PathDown}},
 		Origin:     &Origin{UID: 1000, PID: 4121, Command: "curl", Source: "rule downloads"},
+		PlainDials: &PlainDials{Late: 3, LeftAlone: 2, Absent: 1, Failed: 4},
 	}
 }
 

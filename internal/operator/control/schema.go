@@ -20,6 +20,7 @@ type Status struct {
 	Interfaces int            `json:"interfaces"` // that have a managed prefix
 	Clients    *int           `json:"clients"`    // connections of the request sockets
 	Decisions  DecisionCounts `json:"decisions"`
+	PlainDials PlainDials     `json:"plain_dials"`
 	Rights     Rights         `json:"rights"` // of the one who asks
 	// AvoidMetered tells that policies are offered what costs more only where
 	// nothing cheaper is left.
@@ -76,6 +77,19 @@ type DecisionCounts struct {
 	TookP50MS *float64 `json:"took_p50_ms"` // half took at most this long, from request to policy's answer
 	TookP99MS *float64 `json:"took_p99_ms"`
 	Fallbacks int      `json:"fallbacks"` // made without the policy
+}
+
+// PlainDials counts the dials that programs made without mamma since it started.
+// All but Unread are what clients of package client tell as soon as they are in
+// touch again.
+type PlainDials struct {
+	Late      uint64 `json:"late"`       // mamma's answer did not come in time
+	LeftAlone uint64 `json:"left_alone"` // mamma was not asked, because an answer had been late a moment before
+	Absent    uint64 `json:"absent"`     // mamma was not there
+	Failed    uint64 `json:"failed"`     // other reasons, such as a socket of a user who is not trusted
+	// Unread counts decisions that their client had left before it read them,
+	// because it had waited for long enough or did not want to connect any more.
+	Unread uint64 `json:"unread"`
 }
 
 // Rights tell what the peer may do beyond looking at the networks.

@@ -22,8 +22,9 @@ func (s *Server) status(r *http.Request) (any, error) {
 		Started: s.opts.Started, UptimeMS: millis(now.Sub(s.opts.Started)),
 		Policy: policyState(v, &st), Config: configState(&st),
 		Interfaces: len(interfaces(v, now)), Clients: st.Clients,
-		Decisions: s.took.counts(s.opts.Manager.Decisions(), now),
-		Rights:    s.guard.rights(peerFrom(r.Context())), AvoidMetered: v.AvoidMetered,
+		Decisions:  s.took.counts(s.opts.Manager.Decisions(), now),
+		PlainDials: PlainDials(s.opts.Manager.PlainDials()),
+		Rights:     s.guard.rights(peerFrom(r.Context())), AvoidMetered: v.AvoidMetered,
 	}
 	for _, p := range v.Prefixes {
 		out.Prefixes.Total++

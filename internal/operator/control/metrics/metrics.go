@@ -47,8 +47,9 @@ const (
 var results = [numResults]string{"prefix", "reuse", "none", "fallback"}
 
 // New makes the Metrics of a daemon. view is called at each scrape and must not
-// block; clients tells the number of connected clients and may be nil.
-func New(view func() *mam.View, clients func() int, version string, started time.Time) *Metrics {
+// block; clients tells the number of connected clients, plain that of dials that
+// went without the daemon; both may be nil.
+func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials, version string, started time.Time) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -73,7 +74,7 @@ func New(view func() *mam.View, clients func() int, version string, started time
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	}, func() float64 { return 1 })
 	m.registry.MustRegister(
-		m.decisions, m.duration, m.declined, info, &state{view: view, clients: clients, started: started},
+		m.decisions, m.duration, m.declined, info, &state{view: view, clients: clients, plain: plain, started: started},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m

@@ -58,7 +58,8 @@ func TestMetrics(t *testing.T) {
 	p.Wifi = &policy.WifiStats{Signal: -60}
 	v := &mam.View{Prefixes: []*policy.Prefix{p, prefix("wlan0", "2001:db8::/64"), prefix("wwan0\xff", "10.0.0.0/8")}}
 	v.Runner = mam.NewRunner("threshold", nothing{}, slog.New(slog.DiscardHandler))
-	m := New(func() *mam.View { return v }, func() int { return 7 }, "0.1.0", at)
+	m := New(func() *mam.View { return v }, func() int { return 7 },
+		func() mam.PlainDials { return mam.PlainDials{Late: 3, LeftAlone: 12, Unread: 2} }, "0.1.0", at)
 	m.Observe(&mam.Record{Kind: policy.Connect, Took: 30 * time.Microsecond, Decision: policy.Decision{Prefix: p}})
 	m.Observe(&mam.Record{Kind: policy.SocketChoose, Reused: true})
 	m.Observe(&mam.Record{Kind: policy.SocketConnect, Fallback: "stuck"})
@@ -96,7 +97,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		v.Prefixes = append(v.Prefixes, prefix(fmt.Sprintf("veth%d", i), fmt.Sprintf("10.%d.%d.0/24", i/256, i%256)))
 	}
 	n := 0
-	for _, line := range scrape(t, New(func() *mam.View { return v }, nil, "", time.Time{})) {
+	for _, line := range scrape(t, New(func() *mam.View { return v }, nil, nil, "", time.Time{})) {
 		if strings.HasPrefix(line, "mamma_prefix_health{") {
 			n++
 		}
@@ -107,7 +108,7 @@ func TestSeriesAreBounded(t *testing.T) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	m := New(func() *mam.View { return &mam.View{} }, nil, "", time.Time{})
+	m := New(func() *mam.View { return &mam.View{} }, nil, nil, "", time.Time{})
 	r := &mam.Record{Took: 20 * time.Microsecond}
 	for b.Loop() {
 		m.Observe(r)

@@ -13,7 +13,7 @@ import (
 
 func TestMPTCP(t *testing.T) {
 	var fail error
-	m := New(func() *mam.View { return &mam.View{} }, nil, "", time.Time{})
+	m := New(func() *mam.View { return &mam.View{} }, nil, nil, "", time.Time{})
 	m.AddMPTCP(func() (mptcp.Counters, error) {
 		return mptcp.Counters{Opened: 7, NoPeer: 2, JoinsSent: 4, Fallbacks: map[string]uint64{"DssFallback": 1}}, fail
 	})

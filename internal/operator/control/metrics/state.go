@@ -14,6 +14,7 @@ import (
 type state struct {
 	view    func() *mam.View
 	clients func() int
+	plain   func() mam.PlainDials
 	started time.Time
 }
 
@@ -35,11 +36,13 @@ func counter(name, help string, labels ...string) figure {
 }
 
 var (
-	startTime = gauge("start_time_seconds", "When the daemon started, since the epoch.")
-	clients   = gauge("clients", "Connected clients.")
-	inService = gauge("policy_in_service", "1 if the policy decides, 0 if the default is used in its place.", "policy")
-	panics    = counter("policy_panics_total", "Calls of the policy that panicked.", "policy")
-	managed   = gauge("prefixes", "Managed prefixes by health.", "health")
+	startTime  = gauge("start_time_seconds", "When the daemon started, since the epoch.")
+	clients    = gauge("clients", "Connected clients.")
+	plainDials = counter("plain_dials_total", "Dials that went without mamma, as clients tell: no answer in time, not asked after a late answer, mamma not there, other reasons.", "reason")
+	unread     = counter("unread_decisions_total", "Decisions that their client had left before it read them.")
+	inService  = gauge("policy_in_service", "1 if the policy decides, 0 if the default is used in its place.", "policy")
+	panics     = counter("policy_panics_total", "Calls of the policy that panicked.", "policy")
+	managed    = gauge("prefixes", "Managed prefixes by health.", "health")
 
 	health     = gauge("prefix_health", "0 up, 1 suspect, 2 down.", "prefix", "interface")
 	cost       = gauge("prefix_cost", "0 free, 1 metered, 2 expensive, as beyond the budget.", "prefix", "interface")
@@ -92,6 +95,14 @@ func (s *state) Collect(c chan<- prometheus.Metric) {
 	out.put(startTime, seconds(s.started))
 	if s.clients != nil {
 		out.put(clients, float64(s.clients()))
+	}
+	if s.plain != nil {
+		p := s.plain()
+		out.put(plainDials, float64(p.Late), "late")
+		out.put(plainDials, float64(p.LeftAlone), "left_alone")
+		out.put(plainDials, float64(p.Absent), "absent")
+		out.put(plainDials, float64(p.Failed), "failed")
+		out.put(unread, float64(p.Unread))
 	}
 	v := s.view()
 	if r := v.Runner; r != nil {
