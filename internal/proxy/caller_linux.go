@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -13,11 +12,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/rules"
+	"github.com/socket-intents/mamma/internal/sockdiag"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -93,54 +92,21 @@ func senderOf(from, to netip.AddrPort) (uid uint32, err error) {
 // root's.
 var errNoOwner = errors.New("the socket has no owner any more")
 
-const (
-	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY, linux/sock_diag.h
-	diagRequestSize  = 56 // struct inet_diag_req_v2
-	diagMessageSize  = 72 // struct inet_diag_msg
-	diagUID          = 64 // offset of idiag_uid there
-	diagInode        = 68 // and of idiag_inode
-)
-
-// socketOwner asks the kernel for one socket of this host (sock_diag(7)). It
-// looks the socket up by its addresses, so it takes as long however many there
-// are.
+// socketOwner asks the kernel who has a socket of this host.
 func socketOwner(protocol byte, local, remote netip.AddrPort) (uid, inode uint32, err error) {
-	if !local.Addr().IsValid() || !remote.Addr().IsValid() {
-		return 0, 0, errNoOwner
-	}
-	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	conn, err := sockdiag.Dial()
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { _ = conn.Close() }()
-	b := make([]byte, diagRequestSize)
-	b[0], b[1] = unix.AF_INET, protocol
-	if local.Addr().Is6() {
-		b[0] = unix.AF_INET6
-	}
-	if protocol == unix.IPPROTO_UDP {
-		local, remote = remote, local // udp_dump_one, net/ipv4/udp_diag.c: as they are in a datagram to it
-	}
-	binary.NativeEndian.PutUint32(b[4:], ^uint32(0)) // every state
-	binary.BigEndian.PutUint16(b[8:], local.Port())
-	binary.BigEndian.PutUint16(b[10:], remote.Port())
-	copy(b[12:28], local.Addr().AsSlice())
-	copy(b[28:44], remote.Addr().AsSlice())
-	for i := 48; i < diagRequestSize; i++ {
-		b[i] = 0xff // INET_DIAG_NOCOOKIE
-	}
-	replies, err := conn.Execute(netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request}, Data: b})
-	if err != nil {
+	s, err := conn.Get(protocol, local, remote, sockdiag.AnyCookie)
+	switch {
+	case err != nil:
 		return 0, 0, err
-	}
-	if len(replies) != 1 || len(replies[0].Data) < diagMessageSize {
-		return 0, 0, fmt.Errorf("sock_diag: %d answers", len(replies))
-	}
-	data := replies[0].Data
-	if inode = binary.NativeEndian.Uint32(data[diagInode:]); inode == 0 {
+	case s.Inode == 0:
 		return 0, 0, errNoOwner
 	}
-	return binary.NativeEndian.Uint32(data[diagUID:]), inode, nil
+	return s.UID, s.Inode, nil
 }
 
 // processWithSocket looks through the user's processes for the one that has

@@ -1,0 +1,125 @@
+// Package sockdiag asks the kernel about one socket of this host (sock_diag(7)). The
+// kernel looks the socket up by its addresses, so it takes as long however many
+// there are. Nobody needs rights for it, but for the sockets of other network
+// namespaces.
+package sockdiag
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// AnyCookie asks for the socket that has the addresses now.
+const AnyCookie = ^uint64(0)
+
+// ErrNotFound says that no such socket is there any more.
+var ErrNotFound = errors.New("there is no such socket")
+
+// Socket is what the kernel tells of a socket.
+type Socket struct {
+	State uint8  // as net/tcp_states.h numbers them
+	UID   uint32 // of its owner; 0 as well where Inode is 0
+	Inode uint32 // of its file; 0: its process has closed it, so it has no owner
+	// Sent and Received are the bytes that went over a TCP connection in order:
+	// sent and acknowledged, and received. They are valid if Counted is set.
+	Sent, Received uint64
+	Counted        bool
+}
+
+const (
+	byFamily     = 20 // SOCK_DIAG_BY_FAMILY, linux/sock_diag.h
+	requestSize  = 56 // struct inet_diag_req_v2, linux/inet_diag.h
+	messageSize  = 72 // struct inet_diag_msg
+	offsetCookie = 48 // idiag_cookie in the request
+	offsetUID    = 64 // idiag_uid in the message
+	offsetInode  = 68 // idiag_inode there
+	infoType     = 2  // INET_DIAG_INFO: an attribute with a struct tcp_info
+	offsetAcked  = 120
+	offsetGot    = 128 // tcpi_bytes_received; tcpi_bytes_acked is before it (Linux 4.1)
+)
+
+// Conn is a netlink socket to ask by. It is safe for concurrent use.
+type Conn struct{ conn *netlink.Conn }
+
+// Dial opens a Conn.
+func Dial() (*Conn, error) {
+	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open sock_diag: %w", err)
+	}
+	return &Conn{c}, nil
+}
+
+// Close closes it.
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// Get asks for the socket of a protocol (IPPROTO_TCP, IPPROTO_UDP) with these two
+// ends and, unless it is AnyCookie, this cookie (SO_COOKIE). Of a socket that is
+// gone, or has another cookie by now, it says ErrNotFound.
+func (c *Conn) Get(protocol byte, local, remote netip.AddrPort, cookie uint64) (Socket, error) {
+	if !local.Addr().IsValid() || !remote.Addr().IsValid() {
+		return Socket{}, ErrNotFound
+	}
+	replies, err := c.conn.Execute(netlink.Message{Header: netlink.Header{Type: byFamily, Flags: netlink.Request}, Data: request(protocol, local, remote, cookie)})
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESTALE): // ESTALE: the cookie differs
+		return Socket{}, ErrNotFound
+	case err != nil:
+		return Socket{}, err
+	case len(replies) != 1:
+		return Socket{}, fmt.Errorf("sock_diag: %d answers", len(replies))
+	}
+	return parse(replies[0].Data)
+}
+
+// request makes a struct inet_diag_req_v2.
+func request(protocol byte, local, remote netip.AddrPort, cookie uint64) []byte {
+	b := make([]byte, requestSize)
+	b[0], b[1] = unix.AF_INET, protocol
+	if local.Addr().Is6() {
+		b[0] = unix.AF_INET6
+	}
+	if protocol == unix.IPPROTO_UDP {
+		local, remote = remote, local // udp_dump_one, net/ipv4/udp_diag.c: as they are in a datagram to it
+	} else {
+		b[2] = 1 << (infoType - 1)
+	}
+	binary.NativeEndian.PutUint32(b[4:], ^uint32(0)) // every state
+	binary.BigEndian.PutUint16(b[8:], local.Port())
+	binary.BigEndian.PutUint16(b[10:], remote.Port())
+	copy(b[12:28], local.Addr().AsSlice())
+	copy(b[28:44], remote.Addr().AsSlice())
+	binary.NativeEndian.PutUint32(b[offsetCookie:], uint32(cookie))
+	binary.NativeEndian.PutUint32(b[offsetCookie+4:], uint32(cookie>>32))
+	return b
+}
+
+// parse reads a struct inet_diag_msg and its attributes.
+func parse(b []byte) (Socket, error) {
+	if len(b) < messageSize {
+		return Socket{}, fmt.Errorf("sock_diag: an answer of %d bytes", len(b))
+	}
+	s := Socket{State: b[1], UID: binary.NativeEndian.Uint32(b[offsetUID:]), Inode: binary.NativeEndian.Uint32(b[offsetInode:])}
+	ad, err := netlink.NewAttributeDecoder(b[messageSize:])
+	if err != nil {
+		return Socket{}, fmt.Errorf("sock_diag: %w", err)
+	}
+	for ad.Next() {
+		if ad.Type() != infoType {
+			continue
+		}
+		if info := ad.Bytes(); len(info) >= offsetGot+8 {
+			s.Sent, s.Received = binary.NativeEndian.Uint64(info[offsetAcked:]), binary.NativeEndian.Uint64(info[offsetGot:])
+			s.Counted = true
+		}
+	}
+	if err := ad.Err(); err != nil {
+		return Socket{}, fmt.Errorf("sock_diag: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,103 @@
+package sockdiag
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// ends returns the addresses of a connection.
+func ends(t *testing.T, c net.Conn) (local, remote netip.AddrPort) {
+	t.Helper()
+	unmap := func(a net.Addr) netip.AddrPort {
+		ap := a.(*net.TCPAddr).AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return unmap(c.LocalAddr()), unmap(c.RemoteAddr())
+}
+
+func cookieOf(t *testing.T, c net.Conn) (cookie uint64) {
+	t.Helper()
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { cookie, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_COOKIE) }); err != nil || cookie == 0 {
+		t.Fatal(err, cookie)
+	}
+	return cookie
+}
+
+func TestGet(t *testing.T) {
+	c, err := Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	for _, network := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", network)
+		if err != nil {
+			t.Skipf("needs an address of the family of %s: %v", network, err)
+		}
+		defer func() { _ = l.Close() }()
+		client, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.Write(make([]byte, 3000)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Write(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		// What came back in order acknowledges what went before it.
+		for conn, n := range map[net.Conn]int{client: 3000, server: 100} {
+			if _, err := io.ReadFull(conn, make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		local, remote := ends(t, client)
+		cookie := cookieOf(t, client)
+		s, err := c.Get(unix.IPPROTO_TCP, local, remote, cookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.UID != uint32(os.Getuid()) || s.Inode == 0 || s.State != 1 || !s.Counted || s.Received != 3000 {
+			t.Errorf("%s: %+v", network, s)
+		}
+		if _, err := c.Get(unix.IPPROTO_TCP, local, remote, cookie+1); !errors.Is(err, ErrNotFound) {
+			t.Errorf("another cookie: %v", err)
+		}
+		_ = client.Close()
+		if s, err = c.Get(unix.IPPROTO_TCP, local, remote, AnyCookie); err != nil || s.Inode != 0 {
+			t.Errorf("closed here: %+v, %v", s, err)
+		}
+		_ = server.Close()
+		if _, err := c.Get(unix.IPPROTO_TCP, local, netip.AddrPortFrom(remote.Addr(), 1), AnyCookie); !errors.Is(err, ErrNotFound) {
+			t.Errorf("never there: %v", err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(make([]byte, messageSize))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := parse(b)
+		if err != nil && s != (Socket{}) {
+			t.Errorf("%+v beside %v", s, err)
+		}
+		if !s.Counted && s.Sent+s.Received != 0 {
+			t.Errorf("bytes without a count: %+v", s)
+		}
+	})
+}
