@@ -161,8 +161,16 @@ type Decision struct {
 	Multipath  bool      // open the connection with MPTCP
 	Resolution Resolution
 	Options    []SocketOption // to be set on the new socket
-	Reason     string         // one line for people: what decided
-	Scores     []Score        // what was compared, in candidate order
+	// Race asks for handshakes over Prefix and the first Alternate at the same
+	// moment; the connection that is there first is used. It costs a few packets, and
+	// is for networks whose round-trip times are not known. Clients that cannot do
+	// so begin with Prefix.
+	Race bool
+	// Token is the policy's own number for the decision, which Transfer brings
+	// back. 0 is none.
+	Token  uint64
+	Reason string  // one line for people: what decided
+	Scores []Score // what was compared, in candidate order
 }
 
 // Resolution says which resolver a decision wants for the request's name.

@@ -9,6 +9,7 @@
 //	go run ./tests/evaluate --scenario E1 --repeat 12
 //	go run ./tests/evaluate --simulate            the grid of 384 pairs in virtual time, no links needed
 //	go run ./tests/evaluate --simulate --cold     the same, each page on a host that has measured nothing
+//	go run ./tests/evaluate --conditions judging  groups of conditions: change, others, loss, nothing known
 //
 // A run that was interrupted goes on where it was when started again with the
 // same folder.
@@ -31,6 +32,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
+	"github.com/socket-intents/mamma/tests/evaluate/conditions"
 	"github.com/socket-intents/mamma/tests/evaluate/live"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
@@ -50,6 +52,9 @@ Compares policies over emulated links and writes a report.
   --simulate          only the grid of 384 pairs, in virtual time
   --cold              the grid from a cold start: each page on a host of its own
                       that has measured nothing
+  --conditions SET    only the groups of conditions, in virtual time: those of
+                      the set "judging", which the whole run has too, or of
+                      "tuning"
   --pages N           pages of the grid (100); 0 leaves the grid out
   --out DIR           folder of the report (evaluation, none with --quick);
                       measurements that are there already are not made again
@@ -84,6 +89,7 @@ type options struct {
 	repeat, parallel                      int
 	pages                                 int
 	out                                   string
+	conditions                            string
 }
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -98,6 +104,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.IntVar(&o.repeat, "repeat", 0, "")
 	flags.IntVar(&o.parallel, "parallel", 4, "")
 	flags.IntVar(&o.pages, "pages", 100, "")
+	flags.StringVar(&o.conditions, "conditions", "", "")
 	flags.StringVar(&o.out, "out", "evaluation", "")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -107,6 +114,8 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		return o, fmt.Errorf("unexpected argument %q; see --help", flags.Arg(0))
 	case o.quick && o.full:
 		return o, errors.New("--quick and --full exclude each other")
+	case o.conditions != "" && o.conditions != "judging" && o.conditions != "tuning":
+		return o, fmt.Errorf("--conditions must be judging or tuning, not %q", o.conditions)
 	case o.repeat < 0 || o.parallel < 1 || o.pages < 0:
 		return o, errors.New("--repeat and --pages must be at least 0, --parallel at least 1")
 	}
@@ -169,15 +178,13 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := os.MkdirAll(e.dir, 0o755); err != nil {
 		return err
 	}
-	if !o.simulate {
+	if !o.virtual() {
 		if err := e.measure(ctx); err != nil {
 			return err
 		}
 	}
-	if o.pages > 0 && len(o.scenarios) == 0 {
-		if e.grid, err = gridReport(ctx, o.pages, o.cold, runtime.NumCPU(), e.progress); err != nil {
-			return err
-		}
+	if err := e.inVirtualTime(ctx, o); err != nil {
+		return err
 	}
 	all, err := e.report(o)
 	if err != nil {
@@ -191,6 +198,39 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, "%s: %d expectations, %d missed\n", filepath.Join(e.dir, reportName), len(all), missedOnes)
 	return err
+}
+
+// virtual tells that nothing is measured over emulated links.
+func (o options) virtual() bool { return o.simulate || o.conditions != "" }
+
+// inVirtualTime plays the grid and the conditions, unless only scenarios were asked for.
+func (e *evaluation) inVirtualTime(ctx context.Context, o options) error {
+	if len(o.scenarios) > 0 {
+		return nil
+	}
+	if o.pages > 0 && o.conditions == "" {
+		grid, err := gridReport(ctx, o.pages, o.cold, runtime.NumCPU(), e.progress)
+		if err != nil {
+			return err
+		}
+		e.grid = grid
+	}
+	if o.simulate {
+		return nil
+	}
+	seed := uint64(conditions.Judging)
+	if o.conditions == "tuning" {
+		seed = conditions.Tuning
+	}
+	text, err := conditionsReport(ctx, seed, 1, runtime.NumCPU(), e.progress)
+	if err != nil {
+		return err
+	}
+	if e.grid != "" {
+		e.grid += "\n"
+	}
+	e.grid += text
+	return nil
 }
 
 // evaluation is a run.
@@ -261,7 +301,7 @@ func (e *evaluation) soFar(records []record) error {
 // report simulates the same and writes everything.
 func (e *evaluation) report(o options) ([]finding, error) {
 	e.results.plan = e.plan
-	if o.simulate {
+	if o.virtual() {
 		e.results.plan.scenarios = nil
 	}
 	var err error

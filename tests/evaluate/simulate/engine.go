@@ -89,7 +89,9 @@ func (e *engine) step(deadline time.Duration) bool {
 	default:
 		path := e.paths[next]
 		p := path.toClient.pop()
-		path.received += uint64(p.size)
+		if !p.flow.foreign {
+			path.received += uint64(p.size)
+		}
 		p.flow.arrived(p)
 	}
 	return true

@@ -21,6 +21,12 @@ type flow struct {
 	path *path
 	open bool
 	gone bool // closed by the client
+	// foreign tells that the client is another host behind the same link.
+	foreign bool
+	loser   bool // another one of the same race was there first
+	began   time.Duration
+	shook   time.Duration // how long the first round trip of the handshake took
+	least   time.Duration // the least round-trip time that the client saw; 0: none
 
 	window congestion
 	out    int     // segments on their way, those dropped included
@@ -54,17 +60,28 @@ func (r *rttEstimate) timeout() time.Duration { return r.srtt + max(minRTO, 4*r.
 
 // connect opens the flow; the handshake takes the given number of round trips.
 func (f *flow) connect(rounds int) {
-	begun := f.path.engine.now
-	f.path.engine.after(f.path.delay, func() { f.greet(begun, rounds) })
+	if f.began == 0 {
+		f.began = f.path.engine.now
+	}
+	f.path.engine.after(f.path.delay, func() { f.greet(rounds, 0) })
 }
 
+// maxGreetings is how often a server sends an answer to a SYN, as Linux does
+// (net.ipv4.tcp_synack_retries), before the connection counts as failed.
+const maxGreetings = 6
+
 // greet is the server's part of a round of the handshake.
-func (f *flow) greet(begun time.Duration, rounds int) {
+func (f *flow) greet(rounds, tries int) {
 	if f.gone {
 		return
 	}
-	if !f.path.send(packet{flow: f, kind: synAck, size: handshake, order: int32(rounds)}) {
-		f.path.engine.after(synTimeout, func() { f.greet(begun, rounds) })
+	switch {
+	case f.path.send(packet{flow: f, kind: synAck, size: handshake, order: int32(rounds)}):
+	case tries+1 < maxGreetings:
+		f.path.engine.after(synTimeout<<tries, func() { f.greet(rounds, tries+1) })
+	default:
+		f.gone = true
+		f.conn.failed(f)
 	}
 }
 
@@ -74,7 +91,21 @@ func (f *flow) arrived(p packet) {
 		return
 	}
 	if p.kind == synAck {
-		f.client.add(f.path.engine.now - p.sent + f.path.delay)
+		rtt := f.path.engine.now - p.sent + f.path.delay
+		f.client.add(rtt)
+		if f.least == 0 || rtt < f.least {
+			f.least = rtt
+		}
+		if f.shook == 0 {
+			f.shook = f.path.engine.now - f.began
+			if f.conn.shaken != nil {
+				f.conn.shaken(f)
+			}
+		}
+		if f.loser {
+			f.gone = true
+			return
+		}
 		if p.order > 1 {
 			f.connect(int(p.order) - 1)
 			return

@@ -31,6 +31,12 @@ type Config struct {
 	TLS bool
 	// Cold leaves out the measuring: nothing is known until something was loaded.
 	Cold bool
+	// Tell gives the intents with which an object of a size is asked for; nil states the size.
+	Tell func(size int64) intent.Set
+	// Keep leaves connections open after a page.
+	Keep bool
+	// Others is what other programs and hosts load from the start, beside the warm-up.
+	Others []Traffic
 }
 
 // Host is a host with several paths, a daemon, and programs.
@@ -39,7 +45,10 @@ type Host struct {
 	tls      bool
 	scheme   Scheme
 	policy   policy.Policy
+	observer policy.Observer // nil: the policy is none
 	measures []*measure
+	tell     func(size int64) intent.Set
+	keep     bool
 
 	conns  []*conn
 	nextID int32
@@ -69,10 +78,13 @@ const (
 
 // NewHost makes a host and, unless Cold, measures its paths.
 func NewHost(c Config) (*Host, error) {
-	h := &Host{tls: c.TLS, scheme: c.Scheme, Decisions: make([]int, len(c.Paths))}
+	h := &Host{tls: c.TLS, scheme: c.Scheme, Decisions: make([]int, len(c.Paths)), tell: c.Tell, keep: c.Keep}
+	if h.tell == nil {
+		h.tell = func(size int64) intent.Set { return intent.Set{}.WithFileSize(size) }
+	}
 	var prefixes []*policy.Prefix
 	for i, p := range c.Paths {
-		path := newPath(&h.engine, p)
+		path := newPath(&h.engine, p, c.Seed)
 		h.paths = append(h.paths, path)
 		addr := netip.AddrFrom4([4]byte{10, byte(i + 1), 0, 2})
 		prefix := netip.PrefixFrom(addr, 24)
@@ -88,8 +100,12 @@ func NewHost(c Config) (*Host, error) {
 	if h.policy, err = c.Scheme.new(c.Seed, prefixes); err != nil {
 		return nil, fmt.Errorf("scheme %s: %w", c.Scheme.Name, err)
 	}
+	h.observer, _ = h.policy.(policy.Observer)
 	h.now = time.Hour // nothing happens at time 0, which stands for never
 	h.tick()
+	for _, t := range c.Others {
+		h.Start(t)
+	}
 	if !c.Cold {
 		h.warmUp()
 	}
@@ -118,7 +134,18 @@ func (h *Host) tick() {
 	for _, m := range h.measures {
 		m.pass(h.now)
 	}
+	if h.observer != nil {
+		h.observer.Measured(h.prefixes(), start().Add(h.now))
+	}
 	h.after(interval, h.tick)
+}
+
+func (h *Host) prefixes() []*policy.Prefix {
+	list := make([]*policy.Prefix, len(h.measures))
+	for i, m := range h.measures {
+		list[i] = m.prefix
+	}
+	return list
 }
 
 // pass is a pass of the daemon's sampler.
@@ -156,10 +183,9 @@ func (h *Host) warmUp() {
 	}
 }
 
-// dial opens a connection.
+// dial opens a connection over one path, or over all of them.
 func (h *Host) dial(host, path int, multipath bool) *conn {
-	h.nextID++
-	c := &conn{host: host, id: h.nextID, since: h.now, eager: h.scheme.eager}
+	c := h.newConn(host)
 	c.flows = []*flow{{conn: c, path: h.paths[path]}}
 	if multipath {
 		for i, p := range h.paths {
@@ -168,29 +194,42 @@ func (h *Host) dial(host, path int, multipath bool) *conn {
 			}
 		}
 	}
-	rounds := 1
-	if h.tls {
-		rounds = 3
-	}
 	for _, f := range c.flows {
-		for _, m := range h.measures {
-			if m.path == f.path {
-				m.flows[f] = true
-			}
-		}
+		h.watch(f)
 	}
-	c.flows[0].connect(rounds)
+	c.flows[0].connect(h.rounds())
 	if c.eager {
 		for _, f := range c.flows[1:] {
-			f.connect(rounds)
+			f.connect(h.rounds())
 		}
 	}
 	return c
 }
 
+func (h *Host) newConn(host int) *conn {
+	h.nextID++
+	return &conn{host: host, id: h.nextID, since: h.now, eager: h.scheme.eager}
+}
+
+func (h *Host) rounds() int {
+	if h.tls {
+		return 3
+	}
+	return 1
+}
+
+// watch has a flow measured.
+func (h *Host) watch(f *flow) {
+	for _, m := range h.measures {
+		if m.path == f.path {
+			m.flows[f] = true
+		}
+	}
+}
+
 // request asks for an object of a host name and calls done when it is there. It
-// is false, and does nothing, if the program has to wait for a free connection.
-func (h *Host) request(host int, size int64, intents intent.Set, done func()) bool {
+// is nil, and does nothing, if the program has to wait for a free connection.
+func (h *Host) request(host int, size int64, intents intent.Set, done func()) *conn {
 	var idle []*conn
 	open, spare := 0, (*conn)(nil)
 	for _, c := range h.conns {
@@ -205,28 +244,39 @@ func (h *Host) request(host int, size int64, intents intent.Set, done func()) bo
 	}
 	room := open < maxPerHost && (len(h.conns) < maxConns || spare != nil)
 	if len(idle) == 0 && !room {
-		return false
+		return nil
 	}
 	var chosen *conn
+	u := use{begun: h.now, intents: intents, host: host}
 	if !h.scheme.reuses && len(idle) > 0 {
 		chosen = idle[0]
 	}
 	if chosen == nil {
-		d := h.decide(intents, idle)
+		d := h.decide(&u, idle)
 		if d.Socket != nil {
 			chosen = idle[d.Socket.FD]
+			chosen.reused = true
 		} else {
 			chosen = h.open(host, d, idle, spare, room)
 		}
 	} else {
+		chosen.reused = true
 		h.Reused++
 	}
-	chosen.idle = false
+	chosen.idle, chosen.use = false, u
 	chosen.get(size, func() {
 		chosen.idle, chosen.since = true, h.now
+		h.ended(chosen, false)
 		done()
 	})
-	return true
+	return chosen
+}
+
+// abandon closes a connection whose response is not wanted any more.
+func (h *Host) abandon(c *conn) {
+	h.ended(c, true)
+	c.close()
+	h.conns = slices.DeleteFunc(h.conns, func(o *conn) bool { return o == c })
 }
 
 // open opens a connection, and closes the one that was idle longest where there
@@ -243,16 +293,63 @@ func (h *Host) open(host int, d policy.Decision, idle []*conn, spare *conn, room
 	if d.Prefix != nil {
 		path = h.index(d.Prefix)
 	}
-	c := h.dial(host, path, d.Multipath)
+	var c *conn
+	if d.Multipath {
+		c = h.dial(host, path, true)
+	} else {
+		c = h.race(host, path, d)
+	}
 	h.conns = append(h.conns, c)
 	return c
 }
 
+// race connects over the path, and after a while over the alternates beside it,
+// as the client library does.
+func (h *Host) race(host, path int, d policy.Decision) *conn {
+	c := h.newConn(host)
+	c.raced = d.Race
+	c.attempts = []*flow{}
+	c.order = func(f *flow) int { return h.indexOf(f.path) }
+	c.try = func(path int) {
+		f := &flow{conn: c, path: h.paths[path]}
+		h.watch(f)
+		c.attempts = append(c.attempts, f)
+		c.flows = c.attempts[:1]
+		f.connect(h.rounds())
+		pace := h.pace(path)
+		if c.raced && len(c.attempts) == 1 {
+			pace = 0
+		}
+		h.after(pace, c.next)
+	}
+	c.shaken = func(f *flow) { h.shaken(c, f) }
+	for _, q := range d.Alternates {
+		c.untried = append(c.untried, h.index(q))
+	}
+	c.try(path)
+	return c
+}
+
+// The pace of a race, as in package client.
+const (
+	paceUnknown = 250 * time.Millisecond
+	paceLeast   = 100 * time.Millisecond
+	paceMost    = 2 * time.Second
+)
+
+func (h *Host) pace(path int) time.Duration {
+	rtt := h.measures[path].prefix.Stats.SRTTMedian
+	if rtt <= 0 {
+		return paceUnknown
+	}
+	return max(paceLeast, min(3*rtt, paceMost))
+}
+
 // decide asks the policy.
-func (h *Host) decide(intents intent.Set, idle []*conn) policy.Decision {
+func (h *Host) decide(u *use, idle []*conn) policy.Decision {
 	r := policy.Request{
-		Kind: policy.SocketConnect, Intents: intents, Network: policy.Network{Family: policy.IPv4},
-		Host: "www.example.net", Service: "80", Port: 80,
+		Kind: policy.SocketConnect, Intents: u.intents, Network: policy.Network{Family: policy.IPv4},
+		Host: hostName(u.host), Service: "80", Port: 80,
 		App: policy.App{UID: 1000, PID: 4711, Command: "browser"}, Now: start().Add(h.now),
 	}
 	if h.tls {
@@ -261,15 +358,19 @@ func (h *Host) decide(intents intent.Set, idle []*conn) policy.Decision {
 	if !h.scheme.reuses {
 		r.Kind = policy.Connect
 	}
-	for _, m := range h.measures {
-		r.Prefixes = append(r.Prefixes, m.prefix)
-	}
+	r.Prefixes = h.prefixes()
 	for i, c := range idle {
 		p := h.measures[h.indexOf(c.flows[0].path)].prefix
 		r.Sockets = append(r.Sockets, policy.Socket{FD: int32(i), Local: p.Addr(), Prefix: p, Multipath: len(c.flows) > 1})
 		r.Kind = policy.SocketChoose
 	}
 	d := h.policy.Choose(&r)
+	u.token, u.kind, u.port = d.Token, r.Kind, r.Port
+	for _, s := range d.Scores {
+		if s.Prefix == d.Prefix {
+			u.predicted = s.Predicted
+		}
+	}
 	switch {
 	case d.Socket != nil:
 		h.Reused++

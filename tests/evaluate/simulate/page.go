@@ -3,15 +3,14 @@ package simulate
 import (
 	"time"
 
-	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 
 // giveUp is when a page that does not load is given up.
 const giveUp = 10 * time.Minute
 
-// Load loads a page as a browser does and returns how long it takes. Every object
-// states its size. The connections are closed at the end.
+// Load loads a page as a browser does and returns how long it takes. The connections
+// are closed at the end, unless the host keeps them.
 func (h *Host) Load(p *workload.Page) time.Duration {
 	begun := h.now
 	waiting := make([]int, 0, len(p.Objects)) // may start, in order
@@ -28,12 +27,12 @@ func (h *Host) Load(p *workload.Page) time.Duration {
 		for k := 0; k < len(waiting); {
 			i := waiting[k]
 			o := &p.Objects[i]
-			ok := h.request(o.Host, o.Size, intent.Set{}.WithFileSize(o.Size), func() {
+			c := h.request(o.Host, o.Size, h.tell(o.Size), func() {
 				left--
 				release(i)
 				pump()
 			})
-			if !ok {
+			if c == nil {
 				k++
 				continue
 			}
@@ -44,7 +43,9 @@ func (h *Host) Load(p *workload.Page) time.Duration {
 	pump()
 	h.run(begun+giveUp, func() bool { return left == 0 })
 	took := h.now - begun
-	h.closeAll()
+	if !h.keep || left > 0 {
+		h.closeAll()
+	}
 	return took
 }
 
@@ -57,7 +58,10 @@ func (h *Host) Fetch(size int64) time.Duration {
 // Abandon begins to load a single file on a new connection and closes it after a
 // while, as one does who goes elsewhere.
 func (h *Host) Abandon(size int64, after time.Duration) {
-	h.request(0, size, intent.Set{}.WithFileSize(size), func() {})
+	c := h.request(0, size, h.tell(size), func() {})
 	h.Idle(after)
+	if c != nil && !c.idle {
+		h.abandon(c)
+	}
 	h.closeAll()
 }

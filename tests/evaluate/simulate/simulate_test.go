@@ -118,7 +118,7 @@ func TestLimits(t *testing.T) {
 	accepted := 0
 	for host := range 4 {
 		for range 8 {
-			if h.request(host, 1000, intent.Set{}, func() {}) {
+			if h.request(host, 1000, intent.Set{}, func() {}) != nil {
 				accepted++
 			}
 		}
@@ -132,13 +132,13 @@ func TestLimits(t *testing.T) {
 	}
 	h.Idle(time.Second)
 	// An idle connection of another host makes room.
-	if !h.request(3, 1000, intent.Set{}, func() {}) || len(h.conns) != 17 {
+	if h.request(3, 1000, intent.Set{}, func() {}) == nil || len(h.conns) != 17 {
 		t.Errorf("%d connections", len(h.conns))
 	}
 	if diff := cmp.Diff([]int{9, 9}, h.Decisions); diff != "" {
 		t.Errorf("round robin (-want +got)\n%s", diff)
 	}
-	if !h.request(0, 1000, intent.Set{}, func() {}) || h.Reused != 1 {
+	if h.request(0, 1000, intent.Set{}, func() {}) == nil || h.Reused != 1 {
 		t.Error("an idle connection is not reused")
 	}
 }

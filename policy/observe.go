@@ -1,0 +1,47 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/socket-intents/mamma/intent"
+)
+
+// Observer is implemented by policies that learn while nobody asks them. Its
+// methods are called in the policy's turn, as Choose is: never two at once. What
+// is recorded of decisions holds these calls too, so that a replay makes them again.
+type Observer interface {
+	// Measured tells of new measurements, some ten times a second while something
+	// changes. The prefixes are those managed, usable or not; the slice is the
+	// manager's, the prefixes are immutable and may be kept.
+	Measured(prefixes []*Prefix, now time.Time)
+	// Ended tells how a transfer went that is over. It is valid during the call only.
+	Ended(*Transfer)
+}
+
+// Transfer is what a connection brought from the moment it was asked for, or used
+// again, until its last byte.
+type Transfer struct {
+	// Token is that of the Decision it followed, 0 where none is known: the
+	// connection was found in the kernel, or another policy decided.
+	Token  uint64
+	Prefix *Prefix // it went over; nil if that is gone
+	// What it was for, as in the request.
+	Kind    Kind
+	Intents intent.Set
+	Host    string // "" if unknown
+	Remote  netip.Addr
+	Port    uint16
+
+	Reused   bool          // the connection was open before
+	Sampled  bool          // the figures are from samples of the kernel's, a tenth of a second coarse
+	Partial  bool          // it was given up before its end
+	Bytes    uint64        // received; 0 is unknown where Sampled is not set
+	Duration time.Duration // until the last byte
+	Connect  time.Duration // until the connection was there; 0: unknown, or Reused
+	RTT      time.Duration // smoothed, as it ended; 0: unknown
+	MinRTT   time.Duration // the least of the connection; 0: unknown
+	// Predicted is the time that the policy predicted for Prefix; 0: none.
+	Predicted time.Duration
+	End       time.Time // when the last byte came
+}
