@@ -67,6 +67,7 @@ func spareProcessor() {
 
 type flags struct {
 	socket, control string
+	original        daemon.Overrides
 	log             service.LogFlags
 	check           string
 	convert         string
@@ -104,6 +105,10 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.SetOutput(io.Discard) // errors are said below, once
 	fs.StringVar(&f.socket, "socket", "", "`path` of the request socket (default "+daemon.SocketPath("", "")+")")
 	fs.StringVar(&f.control, "control", "", "`path` of the control socket (default control.sock beside it)")
+	fs.StringVar(&f.original.CompatSocket, "compat-socket", "", "`path` of a second request socket, for programs of the original (default: "+config.OriginalSocket+" with a configuration in its grammar), or off")
+	fs.StringVar(&f.original.CompatFIFO, "compat-fifo", "", "`path` of a FIFO that takes run-time configuration, as /tmp/mam_config_fifo did, or off")
+	fs.StringVar(&f.original.LogPrefixes, "log-prefixes", "", "`file` for the original's measurement log of prefixes, or off")
+	fs.StringVar(&f.original.LogInterfaces, "log-interfaces", "", "`file` for the original's measurement log of interfaces, or off")
 	f.log.AddTo(fs)
 	fs.BoolVar(&f.trace, "trace-protocol", false, "log every request and answer, decoded, at debug level")
 	fs.BoolVar(&f.profiling, "profiling", false, "let root and mamma's user take profiles (mammactl profile)")
@@ -220,7 +225,7 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 	}
 	d, err := daemon.New(daemon.Options{
 		Policies:   policies.All(),
-		ConfigPath: path, Socket: f.socket, Control: f.control, Stdout: stdout, Log: log, Trace: f.trace, Profiling: f.profiling, Version: service.Version(version),
+		ConfigPath: path, Socket: f.socket, Control: f.control, Overrides: f.original, Stdout: stdout, Log: log, Trace: f.trace, Profiling: f.profiling, Version: service.Version(version),
 		OnConfig: func(cfg *config.Config) {
 			if f.log.Level == "" {
 				level.Set(cfg.Log.Level)

@@ -19,6 +19,10 @@ const MaxSize = 256 << 10
 // DefaultPolicy is the policy where nothing names one and Auto is on.
 const DefaultPolicy = "threshold"
 
+// OriginalSocket is where programs look that were built against the library of
+// the original (doc/original/daemon.md 1).
+const OriginalSocket = "/tmp/muacc"
+
 // Defaults and bounds of settings.
 const (
 	// DefaultInterval is the original's measurement tick (doc/original/daemon.md 3).
@@ -72,6 +76,10 @@ type Config struct {
 	// off for the last two.
 	Socket, ControlSocket    string
 	CompatSocket, CompatFIFO string
+	// CompatAssumed tells that CompatSocket is OriginalSocket because the file is
+	// in the original grammar, not because it says so. What stands in the way
+	// there is no error then.
+	CompatAssumed bool
 	// ControlGroup is the group, name or number, that may read from the control
 	// socket; "" means no group beyond the process's own.
 	ControlGroup string

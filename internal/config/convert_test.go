@@ -21,6 +21,7 @@ func asConverted(c *Config) *Config {
 		return c
 	}
 	want := *c
+	want.CompatAssumed = false
 	want.Policy.Name = cty.NormalizeString(c.Policy.Name)
 	want.Policy.Settings = writable(c.Policy.Settings)
 	want.Blocks = slices.Clone(c.Blocks)

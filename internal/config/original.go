@@ -16,13 +16,15 @@ func parseOriginal(c *Config, r *report) {
 	for p.tok.kind != tokenEOF {
 		p.block()
 	}
-	c.Policy.Settings = lastOfEach(c.Policy.Settings)
+	c.Policy.Settings = p.ours(lastOfEach(c.Policy.Settings))
+	p.foreign(c.Policy.Settings, false)
 	for i := range c.Policy.Settings { // those of all policy blocks belong to the last one
 		c.Policy.Settings[i].Block = policyBlock(c.Policy.Name)
 	}
 	c.Blocks = slices.DeleteFunc(c.Blocks, func(b Block) bool { return !b.Prefix.IsValid() }) // see add
 	for i := range c.Blocks {
 		c.Blocks[i].Options = lastOfEach(c.Blocks[i].Options)
+		p.foreign(c.Blocks[i].Options, true)
 	}
 }
 

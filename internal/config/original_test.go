@@ -194,6 +194,68 @@ func TestOriginalGrammar(t *testing.T) {
 	}
 }
 
+// Programs of the original look at one path only: a file in its grammar is served
+// there. The grammar has no words for the other paths, so settings in the policy
+// block name them, which must not reach the policy.
+func TestOriginalPaths(t *testing.T) {
+	for _, tt := range []struct {
+		name, src string
+		want      Config // of the fields below
+		policy    string
+		warnings  []string
+	}{
+		{"nothing said", `policy "p";`, Config{CompatSocket: OriginalSocket, CompatAssumed: true}, "", nil},
+		{"another socket", `policy "p" { set compat_socket = "/run/muacc"; set x 1; };`, Config{CompatSocket: "/run/muacc"}, " [x=1]", nil},
+		{"the usual one", `policy "p" { set compat_socket "/tmp/muacc"; };`, Config{CompatSocket: OriginalSocket}, "", nil},
+		{"no socket", `policy "p" { set compat_socket = off; };`, Config{}, "", nil},
+		{
+			"all paths", `policy "p" { set compat_socket = "off"; set compat_fifo = "/tmp/mam_config_fifo"; }; policy "q" { set log_prefixes = "p.log"; set log_interfaces = "i.log"; };`,
+			Config{CompatFIFO: "/tmp/mam_config_fifo", Logs: Logs{Prefixes: "p.log", Interfaces: "i.log"}}, "", nil,
+		},
+		{"the last one counts", `policy "p" { set compat_fifo = "a"; set compat_fifo = off; };`, Config{CompatSocket: OriginalSocket, CompatAssumed: true}, "", nil},
+		{
+			"settings of the HCL form", `policy "p" { set socket = "/run/s"; set log = 1; }; prefix 10.0.0.1/24 { set cost = "metered"; set compat_fifo = "/f"; };`,
+			Config{CompatSocket: OriginalSocket, CompatAssumed: true}, " [socket=/run/s] [log=1]", []string{
+				`f:1,18-24: socket in policy "p" has no effect but on a policy that reads it; it is a setting of the HCL form, see mamma --convert`,
+				`f:1,41-44: log in policy "p" has no effect but on a policy that reads it; it is a setting of the HCL form, see mamma --convert`,
+				`f:1,78-82: cost in prefix 10.0.0.1/24 has no effect but on a policy that reads it; it is a setting of the HCL form, see mamma --convert`,
+				`f:1,100-111: compat_fifo in prefix 10.0.0.1/24 has no effect but on a policy that reads it; it belongs into the policy block`,
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse([]byte(tt.src), "f")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := Config{CompatSocket: c.CompatSocket, CompatAssumed: c.CompatAssumed, CompatFIFO: c.CompatFIFO, Logs: c.Logs}
+			if diff := cmp.Diff(tt.want, got, comparer); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if got := settingsText(c.PolicyConfig().Settings); got != tt.policy {
+				t.Errorf("the policy gets%s, want%s", got, tt.policy)
+			}
+			var warned []string
+			for _, w := range warnings(c) {
+				if !strings.Contains(w, "no network is named") {
+					warned = append(warned, w)
+				}
+			}
+			if diff := cmp.Diff(tt.warnings, warned); diff != "" {
+				t.Errorf("warnings (-want +got)\n%s", diff)
+			}
+		})
+	}
+	for src, want := range map[string]string{
+		`policy "p" { set compat_socket = "muacc"; };`: `f:1,34-41: compat_socket in policy "p" must be an absolute path, not "muacc"`,
+		`policy "p" { set log_prefixes = ""; };`:       `f:1,33-35: log_prefixes in policy "p" must be a path`,
+	} {
+		if _, err := Parse([]byte(src), "f"); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", src, err, want)
+		}
+	}
+}
+
 // A block that is cut off leaves nothing behind for the next parse (doc/original/daemon.md
 // 17, D33, D8).
 func TestOriginalKeepsNothing(t *testing.T) {

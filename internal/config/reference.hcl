@@ -19,7 +19,8 @@ control_socket = "/run/mamma/control.sock"
 control_group = "adm"
 
 # A second path of the request socket, for programs built against the library of
-# the original Socket Intents prototype, which know only /tmp/muacc. Default: off.
+# the original Socket Intents prototype, which know only /tmp/muacc. Default: off,
+# but that path with a file in the original grammar.
 compat_socket = "/tmp/muacc"
 
 # A FIFO that takes run-time configuration strings for the policy, one a line,

@@ -9,11 +9,14 @@ import (
 func TestAbsolutePaths(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	o := Options{ConfigPath: "policy.conf", Socket: "./sub/../m.sock"}
+	o := Options{ConfigPath: "policy.conf", Socket: "./sub/../m.sock", Overrides: Overrides{CompatSocket: "off", CompatFIFO: "fifo"}}
 	if err := o.absolute(); err != nil {
 		t.Fatal(err)
 	}
 	if o.ConfigPath != filepath.Join(dir, "policy.conf") || o.Socket != filepath.Join(dir, "m.sock") || o.Control != "" {
 		t.Errorf("%q, %q, %q", o.ConfigPath, o.Socket, o.Control)
+	}
+	if want := (Overrides{CompatSocket: "off", CompatFIFO: filepath.Join(dir, "fifo")}); o.Overrides != want {
+		t.Errorf("%+v, want %+v", o.Overrides, want)
 	}
 }

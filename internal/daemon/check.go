@@ -44,6 +44,7 @@ func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 	list := manage(cfg, nets.Snapshot())
 	warnings = append(warnings, doubts(cfg)...)
 	warnings = append(warnings, twoDefaults(list)...)
+	warnings = append(warnings, originalsServed(cfg)...)
 	return warnings, (*config.Error)(nil).Join(groupErr, l.checkPolicy(cfg, list))
 }
 

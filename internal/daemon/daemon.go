@@ -26,6 +26,7 @@ type Options struct {
 	Policies   policy.Catalogue // those that are compiled in
 	Socket     string
 	Control    string
+	Overrides  Overrides
 	Stdout     io.Writer    // for what a person reads at start and reload; nil: nowhere
 	Log        *slog.Logger // nil: nothing is logged
 	Version    string
@@ -159,7 +160,13 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 
 // absolute makes the paths mean the same to whoever is told of them.
 func (o *Options) absolute() error {
-	for _, path := range []*string{&o.ConfigPath, &o.Socket, &o.Control} {
+	paths := []*string{&o.ConfigPath, &o.Socket, &o.Control}
+	for _, path := range o.Overrides.paths() {
+		if *path != config.Off {
+			paths = append(paths, path)
+		}
+	}
+	for _, path := range paths {
 		if *path == "" {
 			continue
 		}

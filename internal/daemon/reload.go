@@ -30,11 +30,14 @@ func (d *Daemon) Reload() (err error) {
 	return nil
 }
 
-func (d *Daemon) loadConfig() (*config.Config, error) {
-	if d.opts.ConfigPath == "" {
-		return config.Auto(), nil
+func (d *Daemon) loadConfig() (cfg *config.Config, err error) {
+	if cfg = config.Auto(); d.opts.ConfigPath != "" {
+		if cfg, err = d.loader.readConfig(d.opts.ConfigPath); err != nil {
+			return nil, err
+		}
 	}
-	return d.loader.readConfig(d.opts.ConfigPath)
+	d.opts.Overrides.apply(cfg)
+	return cfg, nil
 }
 
 // adopt makes cfg the configuration, once its policy could be made. That may take

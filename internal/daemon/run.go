@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"golang.org/x/sync/errgroup"
 
@@ -27,20 +26,19 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if h := d.opts.Handed.Request; h != nil {
 		socket = h.Addr().String()
 	}
-	for _, s := range []struct {
-		handed *net.UnixListener
-		path   string
-	}{{d.opts.Handed.Request, socket}, {d.opts.Handed.Compat, cfg.CompatSocket}} {
-		if s.handed == nil && s.path == "" {
-			continue
-		}
-		// Whoever may run programs on this host may ask (design section 8);
-		// what each of them may see is bounded by the peer credentials.
-		l, err := listen(s.handed, func() (*unixsocket.Listener, error) { return unixsocket.Listen(s.path, 0o666) })
-		if err != nil {
-			return inUse(err)
-		}
-		listeners = append(listeners, l)
+	// Whoever may run programs on this host may ask; what each of them may see is
+	// bounded by the peer credentials.
+	own, err := listen(d.opts.Handed.Request, func() (*unixsocket.Listener, error) { return unixsocket.Listen(socket, 0o666) })
+	if err != nil {
+		return inUse(err)
+	}
+	listeners = append(listeners, own)
+	originals, err := d.listenForOriginals(cfg)
+	if err != nil {
+		return err
+	}
+	if originals != nil {
+		listeners = append(listeners, originals)
 	}
 	var input *fifo
 	if cfg.CompatFIFO != "" {
@@ -97,6 +95,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		g.Go(func() error { return d.beat(ctx) })
 	}
 	d.log.Info("serving", "socket", socket, "control", serveControl.socket.Path())
+	if err := d.announceSockets(cfg, socket, originals); err != nil {
+		d.log.Warn("announcement not written", "err", err)
+	}
 	if d.opts.OnReady != nil {
 		d.opts.OnReady()
 	}

@@ -45,7 +45,7 @@ prefix 10.78.0.0/24 {
 	resolvconf "/etc/resolv.conf";
 };
 `)
-	d := start(t, bed.Client, conf)
+	d := start(t, bed.Client, "--compat-socket=off", conf) // which all tests would share
 	d.Out.Await(t, `Policy module "sample" is loading.
 Configured addresses:
     AF_INET:

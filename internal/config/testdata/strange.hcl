@@ -1,3 +1,5 @@
+compat_socket = "/tmp/muacc"
+
 policy "dir\\policy $${x}.so" {
   logfile = "a\\\"b\nc"
   # HCL cannot write this name: "two words" = 1

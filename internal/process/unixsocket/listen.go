@@ -147,8 +147,10 @@ func lockDir(dir string) (unlock func()) {
 	return func() { _ = f.Close() }
 }
 
-// clear removes a socket at path that nobody serves.
-func clear(path string) error {
+// Check tells why Listen would leave alone what is at path, as *InUseError or
+// *NotSocketError where that is so. It is nil for nothing, and for a socket that nobody
+// serves, which Listen replaces.
+func Check(path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -169,7 +171,15 @@ func clear(path string) error {
 		// Not allowed, or a live server with a full queue: not ours to remove.
 		return fmt.Errorf("listen at %s: a socket is there and it cannot be told whether anybody serves it: %w", path, err)
 	}
-	if err := os.Remove(path); err != nil {
+	return nil
+}
+
+// clear removes a socket at path that nobody serves.
+func clear(path string) error {
+	if err := Check(path); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("listen at %s: remove a stale socket: %w", path, err)
 	}
 	return nil

@@ -1,0 +1,75 @@
+package config
+
+import (
+	"maps"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// Off is the value that switches a path of the original off.
+const Off = "off"
+
+// ours takes those settings of the policy blocks that are the daemon's: paths that
+// were fixed in the original, so that its grammar has no words for them. What is
+// left is the policy's, which got all of them in the original.
+func (p *original) ours(settings []policy.Setting) (rest []policy.Setting) {
+	c := p.c
+	c.CompatSocket, c.CompatAssumed = OriginalSocket, true
+	for _, s := range settings {
+		to, parse := (*string)(nil), parsePath
+		switch s.Name {
+		case "compat_socket":
+			to, parse, c.CompatAssumed = &c.CompatSocket, parseSocketPath, false
+		case "compat_fifo":
+			to = &c.CompatFIFO
+		case "log_prefixes":
+			to = &c.Logs.Prefixes
+		case "log_interfaces":
+			to = &c.Logs.Interfaces
+		default:
+			rest = append(rest, s)
+			continue
+		}
+		if *to = ""; s.Value == Off {
+			continue
+		}
+		var err error
+		if *to, err = parse(s.Value); err != nil {
+			p.errorf(spot(s.ExprLine, s.ExprColumn, s.Expr), "%s in %s %v", s.Name, s.Block, err)
+		}
+	}
+	return rest
+}
+
+// foreign warns of settings that mean something to the daemon elsewhere. Here they
+// go to the policy, which ignores what it does not know.
+func (p *original) foreign(settings []policy.Setting, ofPrefix bool) {
+	h := &hclFile{c: p.c}
+	elsewhere := h.fileSettings()
+	for name := range h.groups() {
+		elsewhere[name] = nil
+	}
+	if ofPrefix {
+		maps.Copy(elsewhere, h.networkSettings(&Block{}))
+		elsewhere["log_prefixes"], elsewhere["log_interfaces"] = nil, nil
+	}
+	for _, s := range settings {
+		if _, ok := elsewhere[s.Name]; !ok {
+			continue
+		}
+		where := "it is a setting of the HCL form, see mamma --convert"
+		switch s.Name {
+		case "compat_socket", "compat_fifo", "log_prefixes", "log_interfaces":
+			where = "it belongs into the policy block"
+		}
+		p.warnf(spot(s.Line, s.Column, s.Name), "%s in %s has no effect but on a policy that reads it; %s", s.Name, s.Block, where)
+	}
+}
+
+// spot is where text stands, its first line if it has several.
+func spot(line, column int, text string) Pos {
+	first, _, _ := strings.Cut(text, "\n")
+	return Pos{Line: line, Column: column, EndColumn: column + utf8.RuneCountInString(first)}
+}
