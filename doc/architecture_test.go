@@ -154,6 +154,9 @@ func TestImports(t *testing.T) {
 			if within(to, "internal/testing") && !within(pkg, "tests") && !within(pkg, "internal/testing") && !within(pkg, "client/clienttest") {
 				t.Errorf("%s imports %s, which is for tests", pkg, to)
 			}
+			if (within(to, "policy/policytest") || within(to, "policies/internal/situation")) && pkg != "policies/internal/situation" {
+				t.Errorf("%s imports %s, which is for tests", pkg, to)
+			}
 		}
 	}
 	if seen < 150 {

@@ -19,8 +19,9 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
-	"github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	"github.com/socket-intents/mamma/policy/policytest"
 )
 
 // hostQuestion and hostAnswer are those of testdata/host.
@@ -254,15 +255,15 @@ func grow(seed uint64, n int) []*policy.Request {
 		if i%4 == 0 {
 			host = nil
 			for j, addr := range []string{"10.0.1.2/24", "10.0.2.2/24", "10.0.3.2/24", "2001:db8:1::2/64", "2001:db8:2::2/64"} {
-				p := policytest.Prefix(fmt.Sprint("if", j), addr, policytest.RTT(1+100*random.Float64(), 1+200*random.Float64(), random.IntN(4)),
-					policytest.Down(rate(), rate()/4), policytest.SMA(rate(), rate(), rate(), rate()))
+				p := policytest.Prefix(fmt.Sprint("if", j), addr, situation.RTT(1+100*random.Float64(), 1+200*random.Float64(), random.IntN(4)),
+					situation.Down(rate(), rate()/4), situation.SMA(rate(), rate(), rate(), rate()))
 				p.Default = j%3 == 0
 				host = append(host, p)
 			}
 		}
 		prefixes := [][]*policy.Prefix{host, host[:3], host[3:], host[1:2]}[random.IntN(4)]
 		r := policytest.Request([]policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose, policy.Resolve}[random.IntN(4)], prefixes...)
-		r.Now = policytest.Now.Add(time.Duration(i) * time.Second)
+		r.Now = policytest.Now().Add(time.Duration(i) * time.Second)
 		r.Service = []string{"80", "443"}[random.IntN(2)]
 		r.App.PID = uint32(1 + random.IntN(3))
 		for o, limit := range map[intent.Option]int64{intent.OptCategory: 5, intent.OptFileSize: 5e6, intent.OptBitrate: 1e7, intent.OptDuration: 2e4} {

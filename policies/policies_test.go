@@ -4,8 +4,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policy"
+	"github.com/socket-intents/mamma/policy/policytest"
 )
 
 func TestNames(t *testing.T) {

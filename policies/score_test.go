@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policy"
+	"github.com/socket-intents/mamma/policy/policytest"
 )
 
 // scoreExamples returns the examples of policy score's README that stand for other

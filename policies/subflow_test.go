@@ -7,8 +7,9 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies"
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 // TestSubflows asks the MPTCP policies which subflows they want.

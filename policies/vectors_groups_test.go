@@ -12,12 +12,12 @@ import (
 	countconns "github.com/socket-intents/mamma/policies/earliest_arrival_countconns"
 	probabilities "github.com/socket-intents/mamma/policies/earliest_arrival_probabilities"
 	"github.com/socket-intents/mamma/policies/internal/arrival"
-	"github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/shape"
 	selective "github.com/socket-intents/mamma/policies/mptcp_selective"
 	"github.com/socket-intents/mamma/policies/video"
 	"github.com/socket-intents/mamma/policy"
+	"github.com/socket-intents/mamma/policy/policytest"
 )
 
 func newPolicy(t testing.TB, name string, settings ...string) policy.Policy {

@@ -10,8 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/intent"
-	"github.com/socket-intents/mamma/policies/internal/policytest"
+	"github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	"github.com/socket-intents/mamma/policy/policytest"
 )
 
 // The vectors were taken from the original by running it; where it is wrong,
@@ -262,15 +263,15 @@ func measure(t *testing.T, p *policy.Prefix, key string, value number) {
 	if !ok {
 		t.Fatalf("unknown metric %q", key)
 	}
-	p.Stats.Time, p.Stats.SampleTime, p.Link.Time = policytest.Now, policytest.Now, policytest.Now
+	p.Stats.Time, p.Stats.SampleTime, p.Link.Time = policytest.Now(), policytest.Now(), policytest.Now()
 	rate := policy.BytesPerSecond(value)
 	switch m {
 	case policy.MetricSRTTMedian:
-		p.Stats.SRTTMedian = policytest.Milliseconds(float64(value))
+		p.Stats.SRTTMedian = situation.Milliseconds(float64(value))
 	case policy.MetricSRTTMin:
-		p.Stats.SRTTMin = policytest.Milliseconds(float64(value))
+		p.Stats.SRTTMin = situation.Milliseconds(float64(value))
 	case policy.MetricRTTVarMean:
-		p.Stats.RTTVarMean = policytest.Milliseconds(float64(value))
+		p.Stats.RTTVarMean = situation.Milliseconds(float64(value))
 	case policy.MetricConns:
 		p.Stats.Conns = int(value)
 	case policy.MetricDownRate:

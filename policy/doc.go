@@ -5,6 +5,20 @@
 // no I/O, reads no clock and keeps no globals; the manager calls it inline, one
 // call at a time, so it needs no locks and must not block.
 //
+// # Contract
+//
+// A policy must implement [Policy]. It becomes known by a function New in package
+// main of a plugin, or by an entry of a [Catalogue]. A policy that wants to decide
+// more implements [ResolveChooser], [SubflowChooser] or [Reconfigurer] besides; one
+// that holds resources has a method Close() error. Package policytest helps to test
+// a policy.
+//
+// # The prototype's logs
+//
+// [LineLogger], [Annotator] and [AnnotateDefault] serve only those who evaluate the
+// logs that policies of the Socket Intents prototype wrote. New policies leave
+// them out: [Decision].Reason and Scores are what mammactl and the decision log show.
+//
 // The package is a leaf: it imports the intent vocabulary and the standard
 // library only, because a Go plugin is refused as soon as a package that it
 // shares with the daemon changed.
@@ -32,31 +46,4 @@ type ResolveChooser interface {
 // never concurrent with Choose.
 type Reconfigurer interface {
 	Reconfigure(text string, prefixes []*Prefix) error
-}
-
-// LineLogger is implemented by policies that keep the original's log. LogLine
-// gives the line for the decision just made, without the newline, which the
-// manager adds; "" is no line. "<ts>" at its start, where the original has a
-// time stamp, stands for the seconds and microseconds, which the manager fills
-// in. It is called only while LogFile names a file, directly after Choose and
-// before its next call, with that call's request and decision: a policy may take
-// figures from its own fields. The manager writes off the request path.
-type LineLogger interface {
-	LogFile() string
-	LogLine(*Request, Decision) string
-}
-
-// Annotator adds to the line that the daemon prints for a prefix's address when
-// the policy is loaded, for instance " (default)". See AnnotateDefault.
-type Annotator interface {
-	Annotate(*Prefix) string
-}
-
-// AnnotateDefault is the annotation that most policies use: " (default)" behind
-// default prefixes.
-func AnnotateDefault(p *Prefix) string {
-	if p.Default {
-		return " (default)"
-	}
-	return ""
 }

@@ -52,9 +52,6 @@ func New(c policy.Config) (policy.Policy, error) {
 // as alternates, so that a dead link costs time and not the connection.
 func (p *ports) Choose(r *policy.Request) policy.Decision {
 	port := r.Port
-	if r.Kind == policy.Connect {
-		port = r.Remote.Port()
-	}
 	if !p.ports[port] {
 		return byDefault(r, fmt.Sprintf("port %d is not listed", port))
 	}

@@ -10,10 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/intent"
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/shape"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 const (
@@ -86,7 +87,7 @@ func TestSpreads(t *testing.T) {
 	}
 	// Much later they are over.
 	r := Size(Request(open, a, b), 50_000)
-	r.Now = Now.Add(time.Hour)
+	r.Now = Now().Add(time.Hour)
 	if d := p.Choose(r); d.Prefix != a || d.Scores[0].Terms[2].Value != 0 {
 		t.Errorf("an hour later: %s, scores %+v", Name(d.Prefix), d.Scores)
 	}
@@ -160,11 +161,11 @@ func TestColdStartOverSlowDefault(t *testing.T) {
 	a, b := Prefix("a", "10.0.1.2/24", Default), Prefix("b", "10.0.2.2/24")
 	p.Choose(Size(Request(open, a, b), 12_000))
 	slow := Prefix("a", "10.0.1.2/24", Default, RTT(10, 10, 1), Down(60e3, 60e3))
-	slow.Link.Time, slow.Link.DownBytes, slow.Link.DownSMA = Now.Add(200*ms), 11e3, 11e3
+	slow.Link.Time, slow.Link.DownBytes, slow.Link.DownSMA = Now().Add(200*ms), 11e3, 11e3
 	over := map[string]int{}
 	for range 8 {
 		r := Size(Request(open, slow, b), 20_000)
-		r.Now = Now.Add(250 * ms)
+		r.Now = Now().Add(250 * ms)
 		over[Name(p.Choose(r).Prefix)]++
 	}
 	if over["b"] < 6 {

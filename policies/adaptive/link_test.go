@@ -9,8 +9,9 @@ import (
 
 	"pgregory.net/rapid"
 
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 const ms = time.Millisecond
@@ -125,17 +126,17 @@ func TestPreview(t *testing.T) {
 	})
 }
 
-// at is a prefix whose counter shows bytes at a time after Now, at a rate.
+// at is a prefix whose counter shows bytes at a time after Now(), at a rate.
 func at(d time.Duration, bytes uint64, rate policy.BytesPerSecond) *policy.Prefix {
 	p := Prefix("a", "10.0.1.2/24", RTT(10, 10, 1), Down(1e6, rate))
-	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now.Add(d), 1e6+bytes, rate
+	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now().Add(d), 1e6+bytes, rate
 	loaded(p)
 	return p
 }
 
 func observe(l *link, d time.Duration, p *policy.Prefix) estimate {
 	e := estimateOf(p)
-	l.observe(p, &e, Now.Add(d), new(sharing))
+	l.observe(p, &e, Now().Add(d), new(sharing))
 	return e
 }
 
@@ -219,10 +220,10 @@ func TestCollapseBetweenDecisions(t *testing.T) {
 }
 
 // fresh is a prefix that was never loaded: its counter shows bytes at a time after
-// Now, and the last tenths of a second the given rates.
+// Now(), and the last tenths of a second the given rates.
 func fresh(d time.Duration, bytes uint64, rates ...policy.BytesPerSecond) *policy.Prefix {
 	p := Prefix("a", "10.0.1.2/24", Default, RTT(10, 10, 1), Down(slices.Max(rates), rates[len(rates)-1]))
-	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now.Add(d), 1e9+bytes, 0
+	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now().Add(d), 1e9+bytes, 0
 	for _, r := range rates {
 		p.Link.DownSMA += r / 10
 	}

@@ -5,9 +5,10 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/policies/internal/arrival"
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/shape"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 const (
@@ -67,7 +68,7 @@ func TestScores(t *testing.T) {
 		t.Errorf("a prediction of %v out of nothing", d.Scores[2].Predicted)
 	}
 	rtt, capacity := d.Scores[0].Terms[0], d.Scores[0].Terms[1]
-	if rtt.Value != 25 || rtt.Unit != policy.Milliseconds || !rtt.Time.Equal(Now) || int(capacity.Value) != 1077586 {
+	if rtt.Value != 25 || rtt.Unit != policy.Milliseconds || !rtt.Time.Equal(Now()) || int(capacity.Value) != 1077586 {
 		t.Errorf("terms %+v", d.Scores[0].Terms)
 	}
 	if v := d.Scores[2].Terms[0].Value; v == v {

@@ -7,9 +7,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/policies/internal/arrival"
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/shape"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 const open, choose = policy.SocketConnect, policy.SocketChoose
@@ -39,7 +40,7 @@ func TestChoose(t *testing.T) {
 func TestTransfersBeginAndEnd(t *testing.T) {
 	p := Make(New)(t).(*Policy)
 	a, b := A(), B()
-	now := Now
+	now := Now()
 	for i, step := range []struct {
 		later time.Duration
 		size  int64

@@ -4,9 +4,10 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/policies/internal/arrival"
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/shape"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 const open, choose = policy.SocketConnect, policy.SocketChoose

@@ -6,9 +6,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/shape"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 const (

@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/intent"
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 // reference decides as doc/original/policies.md section 19 says, written down once

@@ -3,8 +3,9 @@ package score
 import (
 	"testing"
 
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 // FuzzExpression checks that no expression makes the policy panic, neither when it

@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/intent"
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/shape"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 const open, choose = policy.SocketConnect, policy.SocketChoose
@@ -204,7 +205,7 @@ func TestScores(t *testing.T) {
 	d := p.Choose(Request(open, A(), Prefix("c", "10.0.3.2/24")))
 	terms := d.Scores[0].Terms
 	if len(terms) != 3 || terms[0].Name != "score" || math.Floor(terms[0].Value) != 40 || terms[1].Name != "prefix.srtt_minimum_recent" ||
-		terms[1].Unit != policy.Milliseconds || terms[2].Value != 1250000 || terms[2].Unit != policy.ByteRate || !terms[1].Time.Equal(Now) {
+		terms[1].Unit != policy.Milliseconds || terms[2].Value != 1250000 || terms[2].Unit != policy.ByteRate || !terms[1].Time.Equal(Now()) {
 		t.Errorf("terms %+v", terms)
 	}
 	if none := d.Scores[1]; !math.IsNaN(none.Terms[0].Value) || none.Note != "no score" {

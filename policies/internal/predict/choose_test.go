@@ -4,8 +4,9 @@ import (
 	"math"
 	"testing"
 
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 func TestChoosers(t *testing.T) {
@@ -45,7 +46,7 @@ func TestScoreTerms(t *testing.T) {
 	scores := []policy.Score{{Prefix: A()}, {Prefix: Prefix("bare", "10.0.3.2/24")}}
 	AddRTT(scores)
 	known, unknown := scores[0].Terms[0], scores[1].Terms[0]
-	if known.Value != 20 || known.Unit != policy.Milliseconds || !known.Time.Equal(Now) || !math.IsNaN(unknown.Value) {
+	if known.Value != 20 || known.Unit != policy.Milliseconds || !known.Time.Equal(Now()) || !math.IsNaN(unknown.Value) {
 		t.Errorf("terms %+v, %+v", known, unknown)
 	}
 	if RTTOrUnknown(A()) != 20 || RTTOrUnknown(scores[1].Prefix) != Unknown {

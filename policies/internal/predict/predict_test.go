@@ -7,8 +7,9 @@ import (
 
 	"pgregory.net/rapid"
 
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 // The worked example of doc/original/policies.md 3.5; the rest of its table is among

@@ -3,8 +3,8 @@ package rotation
 import (
 	"testing"
 
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 func TestNext(t *testing.T) {

@@ -3,9 +3,10 @@ package shape_test
 import (
 	"testing"
 
-	. "github.com/socket-intents/mamma/policies/internal/policytest"
 	"github.com/socket-intents/mamma/policies/internal/shape"
+	. "github.com/socket-intents/mamma/policies/internal/situation"
 	"github.com/socket-intents/mamma/policy"
+	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
 func TestRanked(t *testing.T) {

@@ -1,0 +1,69 @@
+package policytest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// Sound tells what is wrong with a decision on r by the contract of package policy,
+// nil if nothing is. The manager replaces such a decision by the default, or
+// leaves out the part of it that is wrong, and a user would not find out why.
+//
+// A sound decision names only prefixes and sockets that the request offers, no
+// prefix twice and none for a socket that the application has bound elsewhere; it
+// has alternates only beside a prefix, and gives a reason.
+//
+// All faults are returned, joined. It suits tests with made-up requests too, such
+// as fuzz tests.
+func Sound(r *policy.Request, d policy.Decision) error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch {
+	case d.Prefix == nil && len(d.Alternates) > 0:
+		wrong("alternates %s without a first choice", Names(d.Alternates))
+	case d.Prefix == nil || d.Prefix == r.BoundPrefix:
+	case !slices.Contains(r.Prefixes, d.Prefix):
+		wrong("the prefix %v is not a candidate", d.Prefix.ID)
+	case r.Bound.IsValid():
+		wrong("the prefix %v for a socket bound to %v", d.Prefix.ID, r.Bound)
+	}
+	seen := []*policy.Prefix{d.Prefix}
+	for _, p := range d.Alternates {
+		switch {
+		case p == nil:
+			wrong("an alternate is nil")
+		case slices.Contains(seen, p):
+			wrong("the alternate %v is named twice", p.ID)
+		case !slices.Contains(r.Prefixes, p):
+			wrong("the alternate %v is not a candidate", p.ID)
+		}
+		seen = append(seen, p)
+	}
+	if d.Socket != nil && !offers(r, d.Socket) {
+		wrong("socket %d does not point into the request's", d.Socket.FD)
+	}
+	for _, s := range d.Scores {
+		if !slices.Contains(r.Prefixes, s.Prefix) {
+			wrong("a score for %s, which is not a candidate", Name(s.Prefix))
+		}
+		if s.Predicted < 0 {
+			wrong("the prediction for %s is %v", Name(s.Prefix), s.Predicted)
+		}
+	}
+	if d.Reason == "" {
+		wrong("no reason is given")
+	}
+	return errors.Join(errs...)
+}
+
+func offers(r *policy.Request, s *policy.Socket) bool {
+	for i := range r.Sockets {
+		if s == &r.Sockets[i] {
+			return true
+		}
+	}
+	return false
+}
