@@ -19,6 +19,25 @@ Intents are text such as category=bulktransfer,filesize=300M.
 range of ports, to an address or a network, or of a command. The first one that
 matches counts.
 
+--rules names a file with more of them, in the syntax of muacsocksd's configuration:
+
+  intents "backup" {
+    process     = ["restic", "/usr/bin/borg"]
+    destination = "192.0.2.0/24"
+    set         = "category=bulktransfer,timeliness=backgroundtraffic"
+  }
+  learning {
+    file = "/home/me/.local/state/mamma/learnt.json"
+  }
+
+Of each kind that a block gives (destination, port, uid, process) one entry must fit.
+All blocks that match count, the first one first; then --intents. What usually goes
+to a destination is learnt, and counts for connections of which nothing states the
+category: in memory, and in the file if the block "learning" names one (enabled,
+hosts and half_life are as in muacsocksd.conf(5)). port_intents = true gives
+well-known ports their usual intents. Destinations are seen as addresses, so rules
+by host name do not apply.
+
 Left alone are loopback, link-local and multicast destinations, sockets that the
 program itself has bound to an address or an interface, and programs in network
 namespaces of their own. A datagram socket that is not connected is placed by the
@@ -44,6 +63,7 @@ const runExample = `  mammactl run --intents category=bulktransfer,filesize=300M
 func (a *app) runCommand() *cobra.Command {
 	var o placement.Options
 	var parts []string
+	var file string
 	cmd := &cobra.Command{
 		Use: "run [--intents INTENTS] [--] PROGRAM [ARGUMENT...]", Short: "Run a program with its connections on the networks that its intents ask for",
 		Long: runHelp, Example: runExample, Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
@@ -55,7 +75,15 @@ func (a *app) runCommand() *cobra.Command {
 				}
 				o.Parts = append(o.Parts, p)
 			}
-			status, err := placement.Run(a.self, o, args, a.err)
+			status, err := 0, error(nil)
+			if file != "" {
+				o.Rules, err = placement.ReadRulesFile(file)
+			}
+			if err != nil {
+				err = &placement.StartError{Status: placement.StatusFailed, Err: err}
+			} else {
+				status, err = placement.Run(a.self, o, args, a.err)
+			}
 			if failed := (*placement.StartError)(nil); errors.As(err, &failed) {
 				a.complain(errors.New("run: " + failed.Error()))
 				return foundError{failed.Status}
@@ -70,6 +98,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.SetInterspersed(false) // what follows the program is the program's
 	f.Var(&o.Intents, "intents", "what is known of the connections, such as category=bulktransfer,filesize=300M")
 	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `PORT|NETWORK|COMMAND=INTENTS`; may be repeated")
+	f.StringVar(&file, "rules", "", "`FILE` with intents by destination, port, user and program")
 	f.BoolVar(&o.Require, "require", false, "refuse connections that could not be placed")
 	f.BoolVar(&o.MPTCP, "mptcp", false, "open TCP connections with Multipath TCP where the kernel and the server have it")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print a line for each connection")

@@ -24,7 +24,9 @@ type learntFile struct {
 	Habits  []*habit `json:"habits"` // most recently seen first
 }
 
-// Load reads what was saved at path. A missing file is no error.
+// Load reads what was saved at path. A missing file is no error. Of a destination
+// that l knows as well, what was seen last counts: so several processes can keep
+// what they learn in one file, if each loads it before it saves.
 func (l *Learner) Load(path string) error {
 	f, err := ownfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,10 +60,13 @@ func (l *Learner) read(r io.Reader) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range file.Habits {
-		if l.byDest[h.Dest] == nil {
+		if e := l.byDest[h.Dest]; e == nil {
 			l.byDest[h.Dest] = l.recent.PushBack(h)
+		} else if h.Seen.After(e.Value.(*habit).Seen) {
+			e.Value = h
 		}
 	}
+	l.sortLocked()
 	l.boundLocked()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,6 +114,19 @@ func (l *Learner) Configure(c Settings) {
 	defer l.mu.Unlock()
 	l.hosts, l.halfLife = c.Hosts, c.HalfLife
 	l.boundLocked()
+}
+
+// sortLocked puts what was seen last first.
+func (l *Learner) sortLocked() {
+	all := make([]*habit, 0, l.recent.Len())
+	for e := l.recent.Front(); e != nil; e = e.Next() {
+		all = append(all, e.Value.(*habit))
+	}
+	slices.SortStableFunc(all, func(a, b *habit) int { return b.Seen.Compare(a.Seen) })
+	l.recent.Init()
+	for _, h := range all {
+		l.byDest[h.Dest] = l.recent.PushBack(h)
+	}
 }
 
 func (l *Learner) boundLocked() {

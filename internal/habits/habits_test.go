@@ -1,6 +1,7 @@
 package habits
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,6 +122,39 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Two that keep what they learn in one file lose nothing of each other.
+func TestLoadMerges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "learnt.json")
+	one, _ := testLearner(10)
+	two, later := testLearner(10)
+	*later = later.Add(time.Hour)
+	shared := Dest{Host: "shared", Port: 443}
+	for range 3 {
+		one.See(Dest{Host: "first", Port: 443}, 1000, time.Second)
+		one.See(shared, 1000, time.Second)
+		two.See(Dest{Host: "second", Port: 443}, 1000, time.Second)
+		two.See(shared, 5000, time.Second)
+	}
+	for _, l := range []*Learner{one, two, one} {
+		if err := errors.Join(l.Load(path), l.Save(path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, now := testLearner(10)
+	*now = *later
+	if err := all.Load(path); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]int64{"first": 1000, "second": 1000, "shared": 5000} {
+		if n, _ := all.Typical(Dest{Host: host, Port: 443}).FileSize(); n != want {
+			t.Errorf("%s: %d, want %d", host, n, want)
+		}
+	}
+	if front := all.recent.Front().Value.(*habit).Dest.Host; front == "first" {
+		t.Error("what was seen last does not come first")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/internal/habits"
 )
 
 const (
@@ -30,6 +31,7 @@ const (
 type follower struct {
 	epoll int
 	most  int
+	meter *meter // of what connections carry; nil: nothing is learnt
 
 	mu    sync.Mutex
 	under map[int]*attempt // by descriptor: the copies are this follower's
@@ -40,6 +42,9 @@ type attempt struct {
 	fd       int
 	decision *client.Decision
 	begun    time.Time
+	dest     netip.AddrPort
+	cookie   uint64
+	learner  *habits.Learner // nil: nothing is learnt
 }
 
 func newFollower() (*follower, error) {
@@ -56,9 +61,9 @@ func newFollower() (*follower, error) {
 	return f, nil
 }
 
-// add follows the connection that is about to be made. It tells whether fd is the
-// follower's from then on.
-func (f *follower) add(fd int, d *client.Decision) bool {
+// add follows the connection that is about to be made. It tells whether the
+// descriptor is the follower's from then on.
+func (f *follower) add(a attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.under) >= f.most {
@@ -66,11 +71,12 @@ func (f *follower) add(fd int, d *client.Decision) bool {
 	}
 	// By edges: a socket that is not connecting yet counts as hung up, and would
 	// be told again and again.
-	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(fd)}
-	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, fd, &ev) != nil {
+	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(a.fd)}
+	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil {
 		return false
 	}
-	f.under[fd] = &attempt{fd, d, time.Now()}
+	a.begun = time.Now()
+	f.under[a.fd] = &a
 	return true
 }
 
@@ -109,8 +115,23 @@ func (f *follower) look(fd int, now time.Time) {
 		if result == known {
 			a.decision.Report(o)
 		}
+		if result == known && o.Err == nil {
+			f.measure(a, o.Local)
+		}
 		_ = unix.Close(fd)
 	}
+}
+
+// measure lets be learnt what an established connection carries. Of MPTCP, the
+// kernel counts by subflow: it is left out.
+func (f *follower) measure(a *attempt, local netip.AddrPort) {
+	if f.meter == nil || a.learner == nil {
+		return
+	}
+	if protocol, err := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_TCP {
+		return
+	}
+	f.meter.add(&carried{learner: a.learner, local: local, remote: a.dest, cookie: a.cookie, begun: a.begun})
 }
 
 // drop forgets an attempt. The copy is closed after that, so that its number is

@@ -24,7 +24,20 @@ const outerName = "MAMMA_RUN"
 // count for them and their descendants. The zero value is ready.
 type guests struct {
 	mu   sync.Mutex
-	list map[int]*Options // by process
+	list map[int]*stated // by process
+	left []*stated       // of those that are gone, until what they learnt is saved
+}
+
+// all gives what was announced, and forgets those that are gone.
+func (g *guests) all() []*stated {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	list := g.left
+	g.left = nil
+	for _, o := range g.list {
+		list = append(list, o)
+	}
+	return list
 }
 
 // maxGuests bounds the memory of announcements.
@@ -32,7 +45,7 @@ const maxGuests = 1024
 
 // of gives the options that an inner run has stated for a process or the nearest
 // of its ancestors.
-func (g *guests) of(pid int) (*Options, bool) {
+func (g *guests) of(pid int) (*stated, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.list) == 0 {
@@ -66,19 +79,20 @@ func parentOf(pid int) int {
 }
 
 // add notes what counts for a process, and forgets those that are gone.
-func (g *guests) add(pid int, o *Options) error {
+func (g *guests) add(pid int, o *stated) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for p := range g.list {
+	for p, o := range g.list {
 		if parentOf(p) == 0 {
 			delete(g.list, p)
+			g.left = append(g.left, o)
 		}
 	}
-	if len(g.list) >= maxGuests {
+	if len(g.list)+len(g.left) >= maxGuests {
 		return errors.New("too many runs inside of this one")
 	}
 	if g.list == nil {
-		g.list = map[int]*Options{}
+		g.list = map[int]*stated{}
 	}
 	g.list[pid] = o
 	return nil
@@ -139,7 +153,12 @@ func (p *placer) hear(c *net.UnixConn) {
 		reply(fmt.Errorf("the announcement makes no sense: %w", err))
 		return
 	}
-	reply(p.guests.add(int(who.Pid), &a.Options))
+	s, err := newStated(a.Options, p.say)
+	if err != nil {
+		reply(err)
+		return
+	}
+	reply(p.guests.add(int(who.Pid), s))
 }
 
 func peer(c *net.UnixConn) (*unix.Ucred, error) {

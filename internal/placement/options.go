@@ -10,6 +10,9 @@ type Options struct {
 	// Parts are the intents of some connections. Those of the first part that
 	// matches count before Intents, one by one.
 	Parts []Part
+	// Rules state intents by destination, port, user and program. They count after
+	// Parts and before Intents.
+	Rules RulesFile
 	// Socket is the path of the manager's request socket, "" for where it usually
 	// is.
 	Socket string

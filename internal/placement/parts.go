@@ -3,10 +3,10 @@ package placement
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/rules"
 )
 
 // Part states intents for some of a program's connections: those of a port, to a
@@ -40,16 +40,11 @@ func ParsePart(text string) (Part, error) {
 		return p, nil
 	}
 	if strings.Trim(what, "0123456789-") == "" {
-		low, high, isRange := strings.Cut(what, "-")
-		if !isRange {
-			high = low
-		}
-		l, err1 := strconv.ParseUint(low, 10, 16)
-		h, err2 := strconv.ParseUint(high, 10, 16)
-		if err1 != nil || err2 != nil || l == 0 || l > h {
+		ports, err := rules.ParsePorts(what)
+		if err != nil || ports.Low == 0 {
 			return Part{}, fmt.Errorf("%q: %q is no port, and no range of ports", text, what)
 		}
-		p.Low, p.High = uint16(l), uint16(h)
+		p.Low, p.High = ports.Low, ports.High
 		return p, nil
 	}
 	if strings.ContainsAny(what, "/") {
@@ -71,14 +66,12 @@ func (p *Part) matches(dest netip.AddrPort, command string) bool {
 	return p.Command != "" && command != "" && p.Command[:min(len(p.Command), 15)] == command
 }
 
-// intents are those of a connection, and where they are from.
-func (o *Options) intents(dest netip.AddrPort, command string) (set intent.Set, from string) {
-	from = "run"
+// part is the first part that a connection is one of, nil if there is none.
+func (o *Options) part(dest netip.AddrPort, command string) *Part {
 	for i := range o.Parts {
-		if p := &o.Parts[i]; p.matches(dest, command) {
-			set, from = p.Intents, "run, part"
-			break
+		if o.Parts[i].matches(dest, command) {
+			return &o.Parts[i]
 		}
 	}
-	return set.Merge(o.Intents), from
+	return nil
 }

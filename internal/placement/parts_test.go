@@ -24,6 +24,10 @@ func TestParts(t *testing.T) {
 		}
 		o.Parts = append(o.Parts, p)
 	}
+	s, err := newStated(o, &speaker{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		dest, command, want string
 	}{
@@ -42,7 +46,7 @@ func TestParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := o.intents(netip.MustParseAddrPort(tt.dest), tt.command); got != want {
+		if got, _ := s.intents(netip.MustParseAddrPort(tt.dest), caller{command: tt.command}); got != want {
 			t.Errorf("%s by %q: %s, want %s", tt.dest, tt.command, got, tt.want)
 		}
 	}

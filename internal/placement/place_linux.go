@@ -15,6 +15,7 @@ import (
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/habits"
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
@@ -29,7 +30,7 @@ const decisionTimeout = 250 * time.Millisecond
 
 // placer answers calls: it binds the sockets that they are about.
 type placer struct {
-	options Options
+	options *stated
 	say     *speaker
 	dialer  *client.Dialer
 	netns   uint64
@@ -45,12 +46,27 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out about this network namespace: %w", err)
 	}
+	s, err := newStated(o, say)
+	if err != nil {
+		return nil, err
+	}
 	f, err := newFollower()
 	if err != nil {
 		return nil, err
 	}
-	p := &placer{options: o, say: say, netns: netns, follow: f, placed: map[uint64]struct{}{}}
+	p := &placer{options: s, say: say, netns: netns, follow: f, placed: map[uint64]struct{}{}}
 	p.dialer = &client.Dialer{Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: decisionTimeout}}
+	f.meter, err = newMeter()
+	if err != nil {
+		say.once("meter", "sizes are not learnt: %v", err)
+	} else {
+		go f.meter.run(nil)
+	}
+	go func() {
+		for range time.Tick(habits.SaveEvery) {
+			p.save()
+		}
+	}()
 	p.warm()
 	return p, nil
 }
@@ -64,6 +80,22 @@ func (p *placer) warm() {
 	if err := p.dialer.Daemon.Ping(ctx); err != nil {
 		p.withoutManager(err)
 	}
+}
+
+// save keeps what was learnt.
+func (p *placer) save() {
+	p.options.save(p.say)
+	for _, o := range p.guests.all() {
+		o.save(p.say)
+	}
+}
+
+// end keeps what was learnt of connections when the last process is gone.
+func (p *placer) end() {
+	if p.follow.meter != nil {
+		p.follow.meter.end(time.Now())
+	}
+	p.save()
 }
 
 // withoutManager says, once, that connections are not placed.
@@ -184,18 +216,18 @@ func (p *placer) place(l *notify.Listener, c notify.Call) error {
 		p.say.line("%q[%d] -> %v  %v  %v", who.command, who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
 	}
 	if s.typ == unix.SOCK_STREAM {
-		kept = p.follow.add(fd, ch.decision)
+		kept = p.follow.add(attempt{fd: fd, decision: ch.decision, dest: dest, cookie: s.cookie, learner: o.learnt})
 	}
 	return nil
 }
 
 // optionsOf gives what counts for a process: what an inner run has stated, else
 // what this one has.
-func (p *placer) optionsOf(who caller) *Options {
+func (p *placer) optionsOf(who caller) *stated {
 	if o, ok := p.guests.of(who.pid); ok {
 		return o
 	}
-	return &p.options
+	return p.options
 }
 
 // unplaced is for a connection that could not be placed: it goes on, or is refused
@@ -259,8 +291,8 @@ func (c *choice) String() string {
 }
 
 // decide asks the manager about a connection.
-func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *Options) (*choice, error) {
-	set, from := o.intents(dest, who.command)
+func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *stated) (*choice, error) {
+	set, from := o.intents(dest, who)
 	ctx := client.WithOrigin(intent.NewContext(context.Background(), set), client.Origin{
 		UID: who.uid, PID: uint32(who.pid), Command: who.command, Source: from,
 	})

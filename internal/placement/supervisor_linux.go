@@ -25,6 +25,7 @@ type supervisor struct {
 	plan    plan
 	self    string
 	say     *speaker
+	placer  *placer
 	program int // its process
 	pidfd   int // the same, so that no signal goes to another one
 }
@@ -60,6 +61,7 @@ func supervise(args []string) int {
 	}
 	go s.obey()
 	s.reap()
+	s.placer.end()
 	return 0
 }
 
@@ -93,6 +95,7 @@ func (s *supervisor) start(theirs []int) error {
 	if err != nil {
 		return err
 	}
+	s.placer = p
 	outer, err := p.listenForInner()
 	if err != nil {
 		return err

@@ -41,12 +41,19 @@ type mistake struct {
 func (c *chooser) choose(r *socks.Request, dest socks.Addr) choice {
 	said, mistake := c.said(r)
 	s := towards(r, dest, func() rules.Caller { return c.who(r) })
-	var usual rules.Usual
+	var usual func() intent.Set
 	if c.learnt != nil {
 		usual = func() intent.Set { return c.learnt.Typical(habits.Dest(dest)) }
 	}
-	set, from := rules.Choose(said, "client", c.rules, &s, usual, c.ports)
-	return choice{set, strings.Join(from, ", "), mistake}
+	port := dest.Port
+	if !c.ports {
+		port = 0
+	}
+	var found rules.Choice
+	found.Add(said, "client")
+	found.Apply(c.rules, &s)
+	found.Guess(usual, port)
+	return choice{found.Set, found.From(), mistake}
 }
 
 // said returns the client's own text: the user name of SOCKS, or the header of HTTP.

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
@@ -64,38 +65,48 @@ func notEmpty(text string) (string, error) {
 	return text, nil
 }
 
-// Usual gives what is usual at a destination, such as habits.Learner does.
-type Usual func() intent.Set
+// Choice collects the intents of a connection. Of what says something about the same
+// intent, the first that was added counts. The zero value has none.
+type Choice struct {
+	Set  intent.Set
+	from []string
+}
 
-// Choose finds the intents of a connection, and where they are from, for people.
-// What is stated counts first, then the rules in their order, each intent by
-// itself. What is usual at the destination, and then what the port stands for if
-// ports is set, count only where nobody has said of what kind the connection is:
-// averages say nothing about a connection whose kind is known.
-func Choose(stated intent.Set, by string, list []Intents, s *Subject, usual Usual, ports bool) (set intent.Set, from []string) {
-	add := func(more intent.Set, source string) {
-		if merged := set.Merge(more); merged != set {
-			set = merged
-			from = append(from, source)
-		}
+// Add adds intents, and their source if they add something.
+func (c *Choice) Add(s intent.Set, source string) {
+	if merged := c.Set.Merge(s); merged != c.Set {
+		c.Set = merged
+		c.from = append(c.from, source)
 	}
-	add(stated, by)
+}
+
+// Apply adds those of the rules that match, in their order.
+func (c *Choice) Apply(list []Intents, s *Subject) {
 	for i := range list {
 		if list[i].Match.Matches(s) == Yes {
-			add(list[i].Set, "rule "+list[i].Name)
+			c.Add(list[i].Set, "rule "+list[i].Name)
 		}
 	}
-	if _, known := set.Category(); known {
-		return set, from
+}
+
+// Guess adds what usual gives, which may be nil, such as what was learnt of the
+// destination, and then what a well-known port stands for; 0 is none. Both are
+// about the kind of connection there, and say nothing of one whose category is
+// known.
+func (c *Choice) Guess(usual func() intent.Set, port uint16) {
+	if _, known := c.Set.Category(); known {
+		return
 	}
 	if usual != nil {
-		add(usual(), "learnt")
+		c.Add(usual(), "learnt")
 	}
-	if _, known := set.Category(); !known && ports {
-		add(OfPort(s.Addr.Port()), "port "+strconv.Itoa(int(s.Addr.Port())))
+	if _, known := c.Set.Category(); !known {
+		c.Add(OfPort(port), "port "+strconv.Itoa(int(port)))
 	}
-	return set, from
 }
+
+// From lists the sources that added something, for people.
+func (c *Choice) From() string { return strings.Join(c.from, ", ") }
 
 // OfPort gives the intents that a well-known port stands for. Ports of the Web
 // are missing: they serve small queries and large files alike.

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/socket-intents/mamma/intent"
@@ -57,7 +56,7 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-func TestChoose(t *testing.T) {
+func TestChoice(t *testing.T) {
 	list := parse(t, `
 intents "web" {
   port = "443"
@@ -88,10 +87,13 @@ intents "backup" {
 				t.Fatal(err1, err2)
 			}
 			s := Subject{Addr: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), tt.port), Caller: func() Caller { return Caller{Executable: tt.process} }}
-			set, from := Choose(stated, "run", list, &s, func() intent.Set { return usual }, true)
+			var c Choice
+			c.Add(stated, "run")
+			c.Apply(list, &s)
+			c.Guess(func() intent.Set { return usual }, tt.port)
 			want, err := intent.Parse(tt.want)
-			if err != nil || set != want || strings.Join(from, ", ") != tt.from {
-				t.Errorf("%v from %v, want %v from %s", set, from, want, tt.from)
+			if err != nil || c.Set != want || c.From() != tt.from {
+				t.Errorf("%v from %v, want %v from %s", c.Set, c.From(), want, tt.from)
 			}
 		})
 	}

@@ -2,8 +2,11 @@ package run
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
@@ -88,6 +91,79 @@ func TestParts(t *testing.T) {
 	out, errs, _ := w.output(t, w.command(root, args...))
 	want := w.address("wwan0", false) + "\n" + w.address("wlan0", false) + "\n"
 	if out != want {
+		t.Errorf("the server saw %q, want %q\n%s", out, want, errs)
+	}
+}
+
+// Rules are read from a file, in the proxy's syntax.
+func TestRules(t *testing.T) {
+	w := newWorld(t)
+	write := func(name, text string) string {
+		path := filepath.Join(w.dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // nobody is to read it
+			t.Fatal(err)
+		}
+		return path
+	}
+	file := write("rules", `intents "dialer to the service" {
+  process     = "dialer"
+  destination = ["192.0.2.0/24", "2001:db8::/32"]
+  port        = "7000"
+  set         = "category=bulktransfer"
+}
+intents "never" {
+  destination = "*.example.org"
+  set         = "category=bulktransfer"
+}
+`)
+	for _, u := range users() {
+		out, errs, status := w.output(t, w.command(u, "--rules", file, "--intents", "category=query", "--",
+			"sh", "-c", bin+"/dialer tcp 192.0.2.1:7000; "+bin+"/dialer udp 192.0.2.1:7001"))
+		want := w.address("wwan0", false) + "\n" + w.address("wlan0", false) + "\n"
+		if out != want || status != 0 || !strings.Contains(errs, `never apply: ["never"]`) {
+			t.Errorf("%v: status %d, the server saw %q, want %q\n%s", u, status, out, want, errs)
+		}
+	}
+	wrong := write("wrong", "intents \"x\" {\n  prot = \"443\"\n}\nrule \"y\" {\n}\n")
+	_, errs, status := w.output(t, w.command(root, "--rules", wrong, "--", "true"))
+	if status != 125 || !strings.Contains(errs, "wrong:2") || !strings.Contains(errs, "prot") || !strings.Contains(errs, "sets none") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}
+
+// What connections carry is learnt, kept where the rules say, and used.
+func TestLearning(t *testing.T) {
+	require(t, "python3")
+	w := newWorld(t)
+	learnt := filepath.Join(w.dir, "learnt.json")
+	file := filepath.Join(w.dir, "rules")
+	if err := os.WriteFile(file, []byte("learning {\n  file = \"learnt.json\"\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The service closes at once, the program when it has worked for a while.
+	const calls = `import socket, time
+for i in range(4):
+    s = socket.create_connection(("192.0.2.1", 7000)); s.recv(100); time.sleep(0.1); s.close()`
+	for deadline := time.Now().Add(patience); ; {
+		if _, errs, status := w.output(t, w.command(root, "--rules", file, "--", "python3", "-c", calls)); errs != "" || status != 0 {
+			t.Fatalf("status %d\n%s", status, errs)
+		}
+		// A busy machine may look at a connection only after its end.
+		b, err := os.ReadFile(learnt)
+		if err == nil && strings.Contains(string(b), `"Dest":{"Host":"192.0.2.1","Port":7000}`) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("learnt: %s, %v", b, err)
+		}
+	}
+	const much = `{"version":1,"habits":[{"Dest":{"Host":"192.0.2.1","Port":7000},"Seen":%q,"Weight":10,` +
+		`"Size":{"Mean":20,"Square":400},"Duration":{"Mean":3,"Square":9}}]}`
+	if err := os.WriteFile(learnt, fmt.Appendf(nil, much, time.Now().Format(time.RFC3339)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, _ := w.output(t, w.command(root, "--rules", file, "--", bin+"/dialer", "tcp", "192.0.2.1:7000"))
+	if want := w.address("wwan0", false) + "\n"; out != want || errs != "" {
 		t.Errorf("the server saw %q, want %q\n%s", out, want, errs)
 	}
 }

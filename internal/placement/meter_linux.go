@@ -1,0 +1,154 @@
+package placement
+
+import (
+	"container/heap"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/habits"
+	"github.com/socket-intents/mamma/internal/sockdiag"
+)
+
+const (
+	// maxMetered bounds the connections that are looked at; what others carry is
+	// not learnt.
+	maxMetered = 4096
+	// A connection is looked at after meterFirst, and then again each time that it
+	// has become a quarter older, but not less often than each meterMost: what is
+	// known when it ends is at most a fifth of its time old.
+	meterFirst  = 10 * time.Millisecond
+	meterGrowth = 4
+	meterMost   = time.Minute
+)
+
+// meter finds out how much established connections carry and how long they last,
+// from the kernel's figures, and lets it be learnt. A copy of the socket would tell
+// as much, and keep the connection open after the program has closed it.
+type meter struct {
+	get func(local, remote netip.AddrPort, cookie uint64) (sockdiag.Socket, error)
+
+	mu    sync.Mutex
+	list  metered
+	wake  chan struct{} // an earlier time than before
+	ended bool
+}
+
+// carried is a connection that is looked at.
+type carried struct {
+	learner       *habits.Learner
+	local, remote netip.AddrPort
+	cookie        uint64
+	begun, next   time.Time
+	bytes         uint64
+}
+
+// metered are ordered by when they are looked at next.
+type metered []*carried
+
+func (m metered) Len() int           { return len(m) }
+func (m metered) Less(i, j int) bool { return m[i].next.Before(m[j].next) }
+func (m metered) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
+func (m *metered) Push(x any)        { *m = append(*m, x.(*carried)) }
+func (m *metered) Pop() any {
+	old := *m
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*m = old[:len(old)-1]
+	return last
+}
+
+// newMeter returns a meter that asks by sock_diag.
+func newMeter() (*meter, error) {
+	conn, err := sockdiag.Dial()
+	if err != nil {
+		return nil, err
+	}
+	return &meter{
+		get: func(local, remote netip.AddrPort, cookie uint64) (sockdiag.Socket, error) {
+			return conn.Get(unix.IPPROTO_TCP, local, remote, cookie)
+		},
+		wake: make(chan struct{}, 1),
+	}, nil
+}
+
+// add looks at a connection from now on.
+func (m *meter) add(c *carried) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended || len(m.list) >= maxMetered {
+		return
+	}
+	c.next = time.Now().Add(meterFirst)
+	heap.Push(&m.list, c)
+	if m.list[0] == c {
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run looks at connections until done is closed.
+func (m *meter) run(done <-chan struct{}) {
+	timer := time.NewTimer(meterMost)
+	defer timer.Stop()
+	for {
+		timer.Reset(m.pass(time.Now()))
+		select {
+		case <-timer.C:
+		case <-m.wake:
+		case <-done:
+			return
+		}
+	}
+}
+
+// pass looks at what is due, and tells how long to wait for the next one.
+func (m *meter) pass(now time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.list) > 0 {
+		c := m.list[0]
+		if wait := c.next.Sub(now); wait > 0 {
+			return wait
+		}
+		if m.look(c, now) {
+			heap.Pop(&m.list)
+			continue
+		}
+		c.next = now.Add(min(meterMost, max(meterFirst, now.Sub(c.begun)/meterGrowth)))
+		heap.Fix(&m.list, 0)
+	}
+	return meterMost
+}
+
+// look asks about one connection. It tells that the connection has ended: that the
+// program has closed it, or that both sides have. One of which nothing was seen
+// before its end, which the kernel no longer tells, teaches nothing.
+func (m *meter) look(c *carried, now time.Time) (ended bool) {
+	s, err := m.get(c.local, c.remote, c.cookie)
+	if err == nil && s.Counted {
+		c.bytes = s.Sent + s.Received
+		if s.Inode != 0 && s.State != tcpClose {
+			return false
+		}
+	}
+	if c.bytes > 0 {
+		c.learner.See(destOf(c.remote), int64(min(c.bytes, 1<<62)), now.Sub(c.begun))
+	}
+	return true
+}
+
+// end looks at all connections once more: the programs that had them are gone.
+func (m *meter) end(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	for _, c := range m.list {
+		m.look(c, now)
+	}
+	m.list = nil
+}
