@@ -85,6 +85,7 @@ type Config struct {
 
 	// These are for tests; 0 means the default.
 	watchAfter time.Duration // see departure
+	parkAfter  time.Duration // see relay
 	udpSilence time.Duration // see association
 }
 
@@ -146,6 +147,7 @@ func (c Config) withDefaults() *Config {
 	wait(&c.HalfClosed, defaultHalfClosed)
 	wait(&c.UDPIdle, defaultUDPIdle)
 	wait(&c.watchAfter, defaultWatchAfter)
+	wait(&c.parkAfter, parkAfter)
 	wait(&c.udpSilence, defaultUDPSilence)
 	if c.Rules == nil {
 		c.Rules = everything{}

@@ -17,6 +17,8 @@ type conn struct {
 	cfg           *Config
 	client, local netip.AddrPort
 	once          sync.Once
+	relay         atomic.Pointer[relay]      // nil until there is one
+	taken         bool                       // by a relay, which closes it; of the goroutine that serves
 	http          atomic.Pointer[httpClient] // nil for others
 
 	// Guarded by Server.mu.

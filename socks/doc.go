@@ -22,6 +22,6 @@
 // GSSAPI is not offered.
 //
 // Input is hostile: messages are parsed as a stream, each phase has a time-out,
-// a connection that is idle holds no buffer, and the number of connections is
+// a connection that is idle holds neither buffer nor goroutine, and the number of connections is
 // limited, in total and per client.
 package socks

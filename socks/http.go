@@ -47,7 +47,9 @@ func (s *Server) serveHTTP(c *conn, early []byte) {
 		for _, u := range h.servers {
 			u.close(nil)
 		}
-		_ = c.Close()
+		if !c.taken {
+			_ = c.Close()
+		}
 	}()
 	c.http.Store(h)
 	for first := true; h.next(first); first = false {
@@ -153,6 +155,7 @@ func (h *httpClient) tunnel(req *httpRequest, ss *Session) {
 	early := append([]byte(nil), h.in.ahead()...)
 	h.in.release()
 	h.in.idle = 0
+	h.http.Store(nil) // not to be kept as long as the tunnel
 	var err error
 	if ss.Request.Dest, err = parseHostPort(req.target, ""); err != nil {
 		ss.refuse(err, replyHTTP)

@@ -351,7 +351,9 @@ func (x *exchange) upgraded(resp *httpResponse) error {
 	}
 	_ = h.SetDeadline(time.Time{})
 	_ = u.conn.SetDeadline(time.Time{})
-	return u.ss.relay(u.conn, early)
+	ended := make(chan error, 1)
+	u.ss.relay(u.conn, early, func(err error) { ended <- err })
+	return <-ended
 }
 
 // bodyReader finds how much of what a reader has belongs to a body.

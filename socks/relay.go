@@ -10,48 +10,47 @@ import (
 	"time"
 )
 
-// relay moves bytes both ways until both directions have ended, and closes both
-// connections. The end of one direction is passed on as such. If one connection
-// breaks, relay resets the other one, but only after all bytes received from the first
-// have arrived there. An earlier reset would make the kernel drop bytes that it has
-// yet to send; without a proxy, the reset would have come after the data.
-func (ss *Session) relay(remote net.Conn, early []byte) error {
-	c := ss.c
-	r := &relay{ss: ss, client: side{conn: c.Conn}, remote: side{conn: remote}}
-	r.mu.Lock()
-	r.timer = time.AfterFunc(c.cfg.Idle, r.idle)
-	r.mu.Unlock()
-	defer r.timer.Stop()
+// parkAfter is how long a connection is idle before its goroutines are given up. It
+// is looked at so often as well, so it should not be short.
+const parkAfter = 5 * time.Second
 
-	var down sync.WaitGroup
-	down.Go(func() {
-		r.direction(flow{s: ss.s, r: r, dst: &r.client, src: &r.remote, n: &ss.received}, nil)
-	})
-	r.direction(flow{s: ss.s, r: r, dst: &r.remote, src: &r.client, n: &ss.sent}, early)
-	down.Wait()
-	if r.failure() != nil {
-		// Closing with bytes unread makes the kernel send a reset at once.
-		r.drain(&r.client)
-		r.drain(&r.remote)
-	}
-	_ = remote.Close()
-	_ = c.Close()
-	return r.failure()
+// relay moves bytes both ways until both directions have ended, closes both
+// connections and calls done, which may be after it returns. The end of one direction
+// is passed on as such. If one connection breaks, relay resets the other one, but only
+// after all bytes received from the first have arrived there. An earlier reset would
+// make the kernel drop bytes that it has yet to send; without a proxy, the reset
+// would have come after the data.
+func (ss *Session) relay(remote net.Conn, early []byte, done func(error)) {
+	c := ss.c
+	r := &relay{ss: ss, client: side{conn: c.Conn}, remote: side{conn: remote}, done: done, directions: 2, moved: time.Now()}
+	r.up = flow{s: ss.s, r: r, dst: &r.remote, src: &r.client, n: &ss.sent}
+	r.down = flow{s: ss.s, r: r, dst: &r.client, src: &r.remote, n: &ss.received}
+	c.relay.Store(r)
+	r.mu.Lock()
+	r.timer = time.AfterFunc(min(c.cfg.Idle, c.cfg.parkAfter), r.look)
+	r.mu.Unlock()
+	go r.down.run(nil)
+	r.up.run(early)
 }
 
 // relay is the state that both directions share.
 type relay struct {
 	ss             *Session
 	client, remote side
+	up, down       flow
+	done           func(error)
 
 	drained atomic.Int64 // bytes that were waited for
 
-	mu    sync.Mutex
-	timer *time.Timer
-	half  bool  // one direction has ended
-	over  bool  // both connections were reset
-	err   error // the first
-	seen  int64 // bytes in both directions when the timer last fired
+	mu         sync.Mutex
+	timer      *time.Timer
+	directions int       // that have not ended
+	half       bool      // one direction has ended
+	over       bool      // both connections were reset
+	err        error     // the first
+	seen       int64     // bytes in both directions when the timer last fired
+	moved      time.Time // when it last fired and there were more than before
+	parking    bool      // the directions are asked to give up their goroutines, or have done so
 }
 
 // side is one of the two connections.
@@ -62,8 +61,9 @@ type side struct {
 	failed  error      // of writing
 }
 
-// direction moves bytes until there are no more, and passes on how it ended.
-func (r *relay) direction(f flow, early []byte) {
+// run moves bytes until there are no more, and passes on how it ended. If the
+// connection is idle it returns before, and is called again when it is not.
+func (f *flow) run(early []byte) {
 	var err error
 	if len(early) > 0 {
 		err = f.write(early)
@@ -71,30 +71,62 @@ func (r *relay) direction(f flow, early []byte) {
 	if err == nil {
 		err = f.copy()
 	}
+	if errors.Is(err, errParked) {
+		return // f may be running elsewhere already
+	}
 	if err == nil {
 		err = f.end()
 	}
+	r := f.r
 	r.ended(err)
-	if err == nil || f.dst.broken() != nil {
-		// What the destination had sent before it broke is on its way back:
-		// the other direction ends by itself.
-		return
+	// What a destination had sent before it broke is on its way back: the other
+	// direction ends by itself.
+	if err != nil && f.dst.broken() == nil {
+		r.drain(f.dst)
+		r.reset(f.dst)
 	}
-	r.drain(f.dst)
-	reset(f.dst.conn)
+	r.mu.Lock()
+	r.directions--
+	last := r.directions == 0
+	r.mu.Unlock()
+	if last {
+		r.finish()
+	}
+}
+
+// finish runs when both directions have ended.
+func (r *relay) finish() {
+	r.timer.Stop()
+	err := r.failure()
+	if err != nil {
+		// Closing with bytes unread makes the kernel send a reset at once.
+		r.drain(&r.client)
+		r.drain(&r.remote)
+	}
+	_ = r.remote.conn.Close()
+	_ = r.ss.c.Close()
+	r.done(err)
 }
 
 // ended takes the result of a direction.
 func (r *relay) ended(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.half = true
 	if r.err == nil {
 		r.err = err
 	}
+	r.half, r.moved = true, time.Now()
 	if !r.over {
-		r.timer.Reset(r.ss.c.cfg.HalfClosed)
+		r.timer.Reset(min(r.limitLocked(), r.ss.c.cfg.parkAfter))
 	}
+}
+
+// limitLocked is how long nothing may move.
+func (r *relay) limitLocked() time.Duration {
+	if r.half {
+		return min(r.ss.c.cfg.Idle, r.ss.c.cfg.HalfClosed)
+	}
+	return r.ss.c.cfg.Idle
 }
 
 func (r *relay) failure() error {
@@ -103,27 +135,89 @@ func (r *relay) failure() error {
 	return r.err
 }
 
-// idle runs when the connection may have been idle for too long.
-func (r *relay) idle() {
+// look runs now and then, and sees whether the connection is idle, and whether it
+// was for too long. Relaying bytes costs nothing extra.
+func (r *relay) look() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	limit := r.ss.c.cfg.Idle
-	if r.half {
-		limit = min(limit, r.ss.c.cfg.HalfClosed)
-	}
-	// This only checks whether something moved since the last check. The time-out
-	// may therefore be up to twice as long, and relaying bytes costs nothing extra.
+	now, limit := time.Now(), r.limitLocked()
 	if moved := r.ss.Sent() + r.ss.Received() + r.drained.Load(); moved != r.seen {
-		r.seen = moved
-		r.timer.Reset(limit)
+		r.seen, r.moved = moved, now
+		r.timer.Reset(min(limit, r.ss.c.cfg.parkAfter))
+		r.mu.Unlock()
 		return
 	}
+	quiet := now.Sub(r.moved)
+	if quiet < limit {
+		if !r.parking {
+			r.parking = true
+			for _, s := range []*side{&r.client, &r.remote} {
+				if _, ok := s.conn.(rawConn); ok && canPark {
+					_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes who waits for something to read
+				}
+			}
+		}
+		r.timer.Reset(limit - quiet)
+		r.mu.Unlock()
+		return
+	}
+	r.mu.Unlock()
+	r.abort(errIdle)
+}
+
+// abort resets both connections.
+func (r *relay) abort(err error) {
+	r.mu.Lock()
 	r.over = true
 	if r.err == nil {
-		r.err = errIdle
+		r.err = err
 	}
-	reset(r.client.conn)
-	reset(r.remote.conn)
+	r.mu.Unlock()
+	r.reset(&r.client)
+	r.reset(&r.remote)
+}
+
+// reset closes one of the connections, and wakes the direction that reads from it.
+func (r *relay) reset(s *side) {
+	reset(s.conn)
+	for _, f := range []*flow{&r.up, &r.down} {
+		if f.src == s {
+			r.ss.s.lot.wake(f)
+		}
+	}
+}
+
+// errParked tells that a direction waits without a goroutine.
+var errParked = errors.New("waits elsewhere")
+
+// rest is called by a direction that was woken to give up its goroutine. It returns
+// errParked if it is to do so, nil if it is to go on.
+func (f *flow) rest(source syscall.RawConn) error {
+	r := f.r
+	r.mu.Lock()
+	over := r.over
+	if !over {
+		_ = f.src.conn.SetReadDeadline(time.Time{})
+	}
+	r.mu.Unlock()
+	if !over && f.s.lot.park(f, source) {
+		return errParked
+	}
+	return nil
+}
+
+// resume goes on with a direction that had no goroutine.
+func (f *flow) resume() {
+	r := f.r
+	r.mu.Lock()
+	if !r.over {
+		_ = f.src.conn.SetReadDeadline(time.Time{}) // may be that of look
+		if r.parking {
+			r.parking, r.moved = false, time.Now()
+			r.timer.Reset(min(r.limitLocked(), r.ss.c.cfg.parkAfter))
+		}
+	}
+	r.mu.Unlock()
+	f.run(nil)
 }
 
 // How often the kernel is asked whether all has arrived; it does not tell by
@@ -163,6 +257,7 @@ type flow struct {
 	r        *relay
 	dst, src *side
 	n        *atomic.Int64
+	parked   int32 // the lot's
 }
 
 // rawConn is a connection that can be read by its descriptor.
@@ -174,7 +269,7 @@ type rawConn interface {
 
 // copy moves bytes until the end of src. Bytes that were read are written before
 // anything else happens.
-func (f flow) copy() error {
+func (f *flow) copy() error {
 	if src, ok := f.src.conn.(rawConn); ok {
 		return f.copyRaw(src)
 	}
@@ -182,7 +277,7 @@ func (f flow) copy() error {
 }
 
 // end passes on the end of src, unless that was none.
-func (f flow) end() error {
+func (f *flow) end() error {
 	// The kernel reports a reset once. If it has reported the reset to the direction
 	// that writes to src, the direction that reads from src sees an orderly end. EPIPE
 	// on a write shows that src was reset after its end.
@@ -202,7 +297,7 @@ func (f flow) end() error {
 }
 
 // copyPlain serves what has no descriptor.
-func (f flow) copyPlain() error {
+func (f *flow) copyPlain() error {
 	b := f.s.bytes.buffer()
 	defer f.s.bytes.putBuffer(b)
 	for {
@@ -221,7 +316,7 @@ func (f flow) copyPlain() error {
 	}
 }
 
-func (f flow) write(b []byte) error {
+func (f *flow) write(b []byte) error {
 	f.dst.writing.Lock()
 	n, err := f.dst.conn.Write(b)
 	if err != nil {

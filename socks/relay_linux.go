@@ -36,7 +36,7 @@ const (
 // to 0.75 s. With 64 transfers at a time the peers, being on the same host, pay
 // some of that back (1.0 s in place of 0.6 s), because the bytes have left the
 // cache when they read them; peers elsewhere do not.
-func (f flow) copyRaw(src rawConn) error {
+func (f *flow) copyRaw(src rawConn) error {
 	rc, err := src.SyscallConn()
 	if err != nil {
 		return err
@@ -62,13 +62,23 @@ func (f flow) copyRaw(src rawConn) error {
 			case errors.Is(err, errCannotSplice):
 				spliceable = false
 			case errors.Is(err, errNoPipe): // perhaps later
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				if err := f.rest(rc); err != nil {
+					return err
+				}
 			case err != nil || end:
 				return err
 			}
 			full = 0
 		}
 		if err := rc.Read(step); err != nil {
-			return err
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = f.rest(rc)
+			}
+			if err != nil {
+				return err
+			}
+			continue
 		}
 		if read.err != nil {
 			return &net.OpError{Op: "read", Net: "tcp", Source: src.LocalAddr(), Addr: src.RemoteAddr(), Err: os.NewSyscallError("read", read.err)}
@@ -155,7 +165,7 @@ var (
 
 // splicer moves bytes of one direction through a pipe.
 type splicer struct {
-	f        flow
+	f        *flow
 	rc, wc   syscall.RawConn
 	in, out  func(fd uintptr) bool
 	pipe     *pipe
@@ -163,7 +173,7 @@ type splicer struct {
 	err      error
 }
 
-func (sp *splicer) init(f flow, rc syscall.RawConn, dst rawConn) error {
+func (sp *splicer) init(f *flow, rc syscall.RawConn, dst rawConn) error {
 	wc, err := dst.SyscallConn()
 	if err != nil {
 		return err

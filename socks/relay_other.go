@@ -4,7 +4,7 @@ package socks
 
 import "net"
 
-func (f flow) copyRaw(rawConn) error { return f.copyPlain() }
+func (f *flow) copyRaw(rawConn) error { return f.copyPlain() }
 
 // lazyRead reads a connection with a borrowed buffer.
 type lazyRead struct {

@@ -29,6 +29,7 @@ var (
 type Server struct {
 	config atomic.Pointer[Config]
 	bytes  resources
+	lot    lot
 
 	running sync.WaitGroup // a task for each client
 
@@ -153,7 +154,9 @@ func (s *Server) serve(c *conn) {
 		}
 		c.cfg.Hooks.Rejected(c.client, err)
 	}
-	_ = c.Close()
+	if !c.taken {
+		_ = c.Close()
+	}
 }
 
 type (
@@ -221,8 +224,13 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	for _, c := range open {
+		// One direction may have ended, so that nobody waits for the client.
+		if r := c.relay.Load(); r != nil {
+			r.abort(ErrServerClosed)
+		}
 		reset(c)
 	}
+	s.lot.close()
 	s.running.Wait()
 	s.bytes.close()
 	return nil

@@ -150,7 +150,8 @@ func (ss *Session) connect(early []byte, reply replier) {
 	ss.run(remote, early, reply)
 }
 
-// run tells the client that it is connected and relays until the end.
+// run tells the client that it is connected and relays. Relaying
+// may go on, and closes the connections, when it returns.
 func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 	c := ss.c
 	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
@@ -161,10 +162,15 @@ func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 	if err != nil {
 		reset(remote)
 		_ = c.Close()
-	} else {
-		err = ss.relay(remote, early)
+		c.cfg.Hooks.Ended(ss, err)
+		return
 	}
-	c.cfg.Hooks.Ended(ss, err)
+	c.taken = true
+	ss.s.running.Add(1)
+	ss.relay(remote, early, func(err error) {
+		defer ss.s.running.Done()
+		c.cfg.Hooks.Ended(ss, err)
+	})
 }
 
 // refuse ends a request with an error.

@@ -47,6 +47,9 @@ func newProxy(t testing.TB, c Config) *testProxy {
 	if c.watchAfter == 0 {
 		c.watchAfter = -1 // tests say no more early, and a busy machine is slow to serve them
 	}
+	if _, test := t.(*testing.T); test && c.parkAfter == 0 {
+		c.parkAfter = time.Millisecond // so that whatever is relayed has waited in the lot
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

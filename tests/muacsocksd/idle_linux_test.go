@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -24,13 +25,13 @@ const (
 	idleConns = 9000
 	idleFiles = 2*idleConns + 1000
 
-	// An idle connection holds two goroutines and no buffer. Of what is resident,
-	// half may be garbage.
+	// A connection holds two goroutines and no buffer, until it has been idle for some
+	// seconds. Of what is resident, half may be garbage.
 	idleMemory = 40 << 10 // bytes per connection
 )
 
-// Idle connections cost the proxy little, each as much as the one before, and
-// leave nothing behind.
+// Idle connections cost the proxy little, each as much as the one before; soon they
+// hold no goroutine any more, and they leave nothing behind.
 func TestIdleConnections(t *testing.T) {
 	if raceDetector {
 		t.Skip("needs memory to be the program's own: the race detector shadows it")
@@ -44,7 +45,13 @@ func TestIdleConnections(t *testing.T) {
 		t.Skipf("needs a limit of %d open files, not %d", idleFiles, limit.Cur)
 	}
 	dest := serveOneByte(t)
-	p := stage.Launch(t, nil, exec.Command(filepath.Join(bin, "muacsocksd"),
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := free.Addr().String()
+	_ = free.Close()
+	p := stage.Launch(t, nil, exec.Command(filepath.Join(bin, "muacsocksd"), "--metrics", metrics,
 		"--listen", "127.0.0.1:0", "--socket", filepath.Join(t.TempDir(), "none"), "--log-level", "info", "--config", quiet(t)))
 	p.Log.Await(t, "msg=listening", 1)
 	proxy := regexp.MustCompile(`msg=listening addr=(\S+)`).FindStringSubmatch(p.Log.String())[1]
@@ -68,6 +75,7 @@ func TestIdleConnections(t *testing.T) {
 	if first, all := each(0, 1), each(0, steps); all > first+first/2 {
 		t.Errorf("each of the first %d took %d bytes, each of all %d: resident %d", idleConns/steps, first, all, memory)
 	}
+	stage.Until(t, "idle connections hold no goroutine", func() bool { return goroutines(t, metrics) < 100 })
 
 	// All of them work, the first as the last.
 	for _, c := range conns {
@@ -83,7 +91,30 @@ func TestIdleConnections(t *testing.T) {
 	for _, c := range conns {
 		_ = c.Close()
 	}
-	stage.Until(t, "the proxy closes what is not needed any more", func() bool { return openFiles(t, p) <= files })
+	stage.Until(t, "the proxy closes what is not needed any more", func() bool { return openFiles(t, p) <= files+1 }) // where idle connections wait
+}
+
+var goroutinesLine = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)
+
+// goroutines is how many a proxy has, by its metrics.
+func goroutines(t *testing.T, metrics string) int {
+	t.Helper()
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := goroutinesLine.FindSubmatch(b)
+	if m == nil {
+		t.Fatal("the metrics lack go_goroutines")
+	}
+	n, _ := strconv.Atoi(string(m[1])) // it matched
+	return n
 }
 
 // quiet is a configuration that logs no requests.
