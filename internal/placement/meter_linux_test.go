@@ -55,7 +55,9 @@ func TestMeter(t *testing.T) {
 				go func() { defer close(stopped); m.run(done) }()
 				const connections = 3
 				for range connections {
+					m.mu.Lock() // it asks with the lock held
 					begun = time.Now()
+					m.mu.Unlock()
 					m.add(&carried{learner: learner, remote: remote, cookie: 7, begun: begun})
 					time.Sleep(tt.lasts*5/4 + meterMost)
 				}
