@@ -136,15 +136,18 @@ func twoDefaults(list []managed) (warnings []string) {
 	return warnings
 }
 
-// measured makes the published prefixes: those managed, with what is known now.
+// measured makes the published prefixes: those managed, with what is known now. What
+// was measured of another interface, which had the name before, is left out.
 func measured(list []managed, stats *pathstat.Snapshot) []*policy.Prefix {
 	all := make([]policy.Prefix, len(list))
 	out := make([]*policy.Prefix, len(list))
 	for i := range list {
 		all[i] = list[i].prefix
 		all[i].Stats = stats.Paths[all[i].ID]
-		all[i].Link = stats.Links[all[i].Interface]
-		all[i].Wifi = stats.Wifi[all[i].Interface]
+		if stats.Measured(all[i].Interface, all[i].Index) {
+			all[i].Link = stats.Links[all[i].Interface]
+			all[i].Wifi = stats.Wifi[all[i].Interface]
+		}
 		out[i] = &all[i]
 	}
 	return out

@@ -235,9 +235,10 @@ func TestMeasured(t *testing.T) {
 	list := manage(config.Auto(), netmon.NewSnapshot(laptop()))
 	wifi := &policy.WifiStats{Signal: -60}
 	got := measured(list, &pathstat.Snapshot{
-		Paths: map[policy.PrefixID]policy.PathStats{list[1].prefix.ID: {Conns: 7}},
-		Links: map[string]policy.LinkStats{"wlan0": {DownRate: 1000}},
-		Wifi:  map[string]*policy.WifiStats{"wlan0": wifi},
+		Indexes: map[string]int{"wlan0": 2, "wwan0": 3},
+		Paths:   map[policy.PrefixID]policy.PathStats{list[1].prefix.ID: {Conns: 7}},
+		Links:   map[string]policy.LinkStats{"wlan0": {DownRate: 1000}},
+		Wifi:    map[string]*policy.WifiStats{"wlan0": wifi},
 	})
 	if got[1].Stats.Conns != 7 || got[0].Stats.Conns != 0 || got[0].Link.DownRate != 1000 || got[2].Wifi != wifi || got[1].Wifi != nil {
 		t.Errorf("measurements are not where they belong: %+v", got)

@@ -56,7 +56,7 @@ func (b *budgets) open(cfg *config.Config) {
 }
 
 // networks takes over which prefixes are managed.
-func (b *budgets) networks(now time.Time, list []managed, carried map[string]uint64) {
+func (b *budgets) networks(now time.Time, list []managed, carried map[int]uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.limited, b.spent = nil, map[policy.PrefixID]policy.Budget{}
@@ -70,18 +70,18 @@ func (b *budgets) networks(now time.Time, list []managed, carried map[string]uin
 }
 
 // count takes what each interface has carried, as pathstat.Snapshot has it.
-func (b *budgets) count(now time.Time, carried map[string]uint64) {
+func (b *budgets) count(now time.Time, carried map[int]uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.countLocked(now, carried)
 }
 
-func (b *budgets) countLocked(now time.Time, carried map[string]uint64) {
+func (b *budgets) countLocked(now time.Time, carried map[int]uint64) {
 	if b.meter == nil {
 		return
 	}
 	for _, l := range b.limited {
-		counter, ok := carried[l.id.Interface]
+		counter, ok := carried[l.index]
 		if !ok {
 			continue
 		}

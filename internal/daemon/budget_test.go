@@ -47,13 +47,13 @@ func TestBudgets(t *testing.T) {
 	}{
 		{5000, policy.Metered, 0}, {5999, policy.Metered, 999}, {6000, policy.Expensive, 1000},
 	} {
-		b.count(now, map[string]uint64{"wwan0": tt.counter, "wlan0": 1 << 40})
+		b.count(now, map[int]uint64{3: tt.counter, 2: 1 << 40})
 		want := policy.Budget{Limit: 1000, Used: tt.used, Reset: time.Date(2026, 3, 20, 0, 0, 0, 0, time.Local)}
 		if p := wwan(); p.Budget != want || p.Cost != tt.cost {
 			t.Errorf("counter %d: %v, %+v", tt.counter, p.Cost, p.Budget)
 		}
 	}
-	b.count(now.AddDate(0, 0, 5), map[string]uint64{"wwan0": 6001})
+	b.count(now.AddDate(0, 0, 5), map[int]uint64{3: 6001})
 	if p := wwan(); p.Cost != policy.Metered || p.Budget.Used != 1 {
 		t.Errorf("in the next month: %v, %+v", p.Cost, p.Budget)
 	}
@@ -72,7 +72,7 @@ func TestNoBudgets(t *testing.T) {
 	cfg := parse(t, `interface "*" {}`)
 	b := &budgets{log: slog.New(slog.DiscardHandler), file: filepath.Join(t.TempDir(), "budget.json")}
 	b.open(cfg)
-	b.networks(time.Now(), manage(cfg, netmon.NewSnapshot(laptop())), map[string]uint64{"wwan0": 7})
+	b.networks(time.Now(), manage(cfg, netmon.NewSnapshot(laptop())), map[int]uint64{3: 7})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := b.run(ctx); err != nil {
@@ -80,5 +80,33 @@ func TestNoBudgets(t *testing.T) {
 	}
 	if _, err := os.Stat(b.file); !errors.Is(err, fs.ErrNotExist) || b.meter != nil {
 		t.Errorf("a file, or a meter: %v, %v", err, b.meter)
+	}
+}
+
+// An interface that was made anew gets its predecessor's name, not its counter: that
+// of the last pass is the predecessor's.
+func TestBudgetOfReplacedInterface(t *testing.T) {
+	cfg := parse(t, `policy "sample" {}
+	interface "wwan0" { budget = "1MB" }`)
+	b := &budgets{log: slog.New(slog.DiscardHandler), file: filepath.Join(t.TempDir(), "budget.json")}
+	b.open(cfg)
+	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.Local)
+	state := laptop()
+	list := manage(cfg, netmon.NewSnapshot(state))
+	b.networks(now, list, nil)
+	last := map[int]uint64{3: 7000}
+	b.count(now, last)
+	last[3] = 7100
+	b.count(now, last)
+
+	again := managed{prefix: list[0].prefix, settings: list[0].settings}
+	again.prefix.Index = 9
+	list = []managed{again}
+	b.networks(now, list, last) // before the next pass
+	b.count(now, map[int]uint64{9: 50})
+	prefixes := measured(list, &pathstat.Snapshot{})
+	b.apply(prefixes)
+	if got := prefixes[0].Budget.Used; got != 150 {
+		t.Errorf("%d bytes used, want the 100 of the old interface and the 50 of the new one", got)
 	}
 }

@@ -40,7 +40,7 @@ func TestFlows(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 			}
 		}
-		if diff := cmp.Diff(map[string]uint64{"wlan0": 1024}, b.Snapshot().Bytes); diff != "" {
+		if diff := cmp.Diff(map[int]uint64{2: 1024}, b.Snapshot().Bytes); diff != "" {
 			t.Errorf("bytes (-want +got):\n%s", diff)
 		}
 	})

@@ -30,11 +30,14 @@ type Snapshot struct {
 	Links map[string]policy.LinkStats
 	// Flows has each of the prefixes with connections.
 	Flows map[policy.PrefixID]Flow
-	// Bytes has what each interface has carried in both directions, as its
-	// counters say: they start anew with the interface.
-	Bytes map[string]uint64
+	// Bytes has what each interface has carried in both directions, by its index:
+	// another interface may get the name, and begins at zero.
+	Bytes map[int]uint64
 	// Wifi has the interfaces that are wireless and associated.
 	Wifi map[string]*policy.WifiStats
+
+	// Indexes has the index of each interface by its name, as it was measured.
+	Indexes map[string]int
 
 	tags  map[policy.PrefixID]int
 	dests *Destinations
@@ -47,6 +50,13 @@ type Flow struct {
 	Stalled int
 	// Heard is how long ago any of them received something.
 	Heard time.Duration
+}
+
+// Measured tells whether what the snapshot says of an interface by its name is about
+// the interface that has this index. One that was made anew begins without figures.
+func (s *Snapshot) Measured(name string, index int) bool {
+	known, ok := s.Indexes[name]
+	return ok && known == index
 }
 
 // Destination returns the figures of the connections from a prefix to the

@@ -59,7 +59,8 @@ func newState(interval time.Duration, maxDestinations int) state {
 }
 
 // set takes a new set of prefixes and keeps the estimators of what remains. An
-// interface that was made anew, with another index, begins anew.
+// interface that was made anew, with another index, begins anew; what is known of
+// its prefixes stays.
 func (st *state) set(source *[]Prefix) {
 	st.source, st.prefixes = source, *source
 	old, oldLinks := st.paths, st.links
@@ -207,7 +208,8 @@ func (st *state) snapshot(now Instant) *Snapshot {
 		Paths:    make(map[policy.PrefixID]policy.PathStats, len(st.paths)),
 		Links:    make(map[string]policy.LinkStats, len(st.links)),
 		Flows:    make(map[policy.PrefixID]Flow, len(st.paths)),
-		Bytes:    make(map[string]uint64, len(st.links)),
+		Bytes:    make(map[int]uint64, len(st.links)),
+		Indexes:  make(map[string]int, len(st.links)),
 		tags:     st.tags,
 		dests:    st.dests.table,
 	}
@@ -220,8 +222,9 @@ func (st *state) snapshot(now Instant) *Snapshot {
 		}
 	}
 	for name, l := range st.links {
+		s.Indexes[name] = l.index
 		if l.seen {
-			s.Links[name], s.Bytes[name] = l.stats, l.bytes
+			s.Links[name], s.Bytes[l.index] = l.stats, l.bytes
 		}
 	}
 	return s
