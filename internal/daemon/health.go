@@ -36,11 +36,22 @@ type healthWatch struct {
 
 	mu       sync.Mutex
 	tracker  health.Tracker
+	stays    map[policy.PrefixID]stay // of each managed prefix
+	begun    uint64                   // how many stays
 	how      config.Probe
 	prefixes []probed
 	doubtful []policy.PrefixID
 	rejudge  time.Time // when time alone may change the judgement; zero: never
 	current  judgement
+}
+
+// stay is the time that a network has its prefix. The next one with the same prefix
+// begins another, as does the return of a link. What began in an earlier stay, such as
+// a probe, is no evidence about this one.
+type stay struct {
+	number  uint64
+	since   time.Time
+	offered time.Time // from when on requests are decided with it; zero: not yet
 }
 
 // judgement is what a healthWatch has concluded. Its maps must not be changed.
@@ -63,21 +74,45 @@ func (h *healthWatch) judgement() judgement {
 	return h.current
 }
 
-// networks takes over which prefixes are managed, and how to probe them.
+// networks takes over which prefixes are managed, and how to probe them. A View that
+// has them is published next, and then offered is called.
 func (h *healthWatch) networks(now time.Time, how config.Probe, list []managed, nets *netmon.Snapshot, lookups map[policy.PrefixID]mam.Resolver) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.how, h.prefixes = how, probable(list, lookups)
-	h.tracker.Networks(now, networks(list, nets))
+	stays := make(map[policy.PrefixID]stay, len(list))
+	for i := range list {
+		stays[list[i].prefix.ID] = h.stays[list[i].prefix.ID]
+	}
+	for _, id := range h.tracker.Networks(now, networks(list, nets)) {
+		h.begun++
+		stays[id] = stay{number: h.begun, since: now}
+	}
+	h.stays = stays
 	h.judgeLocked(now)
 	h.poke() // the probes may be others now
 }
 
-// flows takes what the kernel shows of connections.
-func (h *healthWatch) flows(now time.Time, flows map[policy.PrefixID]pathstat.Flow) {
+// offered notes that requests are decided with the networks as they are.
+func (h *healthWatch) offered(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, s := range h.stays {
+		if s.offered.IsZero() {
+			s.offered = now
+			h.stays[id] = s
+		}
+	}
+}
+
+// flows takes what the kernel showed of connections at a time.
+func (h *healthWatch) flows(now, seen time.Time, flows map[policy.PrefixID]pathstat.Flow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.prefixes {
+		if seen.Before(h.stays[p.id].since) {
+			continue
+		}
 		f, ok := flows[p.id]
 		if !ok {
 			f.Heard = -1
@@ -170,12 +205,8 @@ func (h *healthWatch) poke() {
 // ends.
 func (h *healthWatch) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	type result struct {
-		id  policy.PrefixID
-		err error
-	}
 	results := make(chan result)
-	last := map[policy.PrefixID]time.Time{} // zero: a probe is under way
+	last := map[policy.PrefixID]lastProbe{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -183,33 +214,25 @@ func (h *healthWatch) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return g.Wait()
 		case rec := <-h.reports:
-			h.update(func(now time.Time) {
-				for _, c := range connects(&rec) {
-					h.tracker.Connect(now, c)
-				}
-			})
+			h.heard(&rec)
 		case r := <-results:
-			last[r.id] = time.Now()
-			h.update(func(time.Time) {
-				p := health.Probe{OK: r.err == nil}
-				if r.err != nil {
-					p.Reason = r.err.Error()
-				}
-				h.tracker.Probe(r.id, p)
-			})
+			if last[r.id].stay == r.stay {
+				last[r.id] = lastProbe{r.stay, time.Now()}
+			}
+			h.took(r)
 		case <-timer.C:
 			h.update(func(time.Time) {})
 		case <-h.poked:
 		}
 		jobs, wait := h.probes(last)
 		for _, job := range jobs {
-			last[job.id] = time.Time{}
+			last[job.id] = lastProbe{stay: job.stay}
 			g.Go(func() error {
 				limited, cancel := context.WithTimeout(ctx, probeTimeout)
 				defer cancel()
 				err := job.run(limited)
 				select {
-				case results <- result{job.id, err}:
+				case results <- result{job, err}:
 				case <-ctx.Done():
 				}
 				return nil
@@ -217,6 +240,37 @@ func (h *healthWatch) run(ctx context.Context) error {
 		}
 		timer.Reset(wait)
 	}
+}
+
+// result is how a probe ended.
+type result struct {
+	job
+	err error
+}
+
+// took takes a probe's result, if its network is still there.
+func (h *healthWatch) took(r result) {
+	h.update(func(time.Time) {
+		if h.stays[r.id].number != r.stay {
+			return
+		}
+		p := health.Probe{OK: r.err == nil}
+		if r.err != nil {
+			p.Reason = r.err.Error()
+		}
+		h.tracker.Probe(r.id, p)
+	})
+}
+
+// heard takes a client's report, as far as it is about networks that are still there.
+func (h *healthWatch) heard(rec *mam.Record) {
+	h.update(func(now time.Time) {
+		for _, c := range connects(rec) {
+			if s := h.stays[c.Prefix]; !s.offered.IsZero() && !rec.Time.Before(s.offered) {
+				h.tracker.Connect(now, c)
+			}
+		}
+	})
 }
 
 // update changes the tracker and tells if the judgement is another one then.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/health"
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -77,6 +79,7 @@ func watch(t *testing.T, conf string) (*healthWatch, []managed) {
 	list := manage(cfg, nets)
 	h := newHealthWatch(lookup{resolvers.unbound}, func() {}, log)
 	h.networks(time.Now(), cfg.Probe, list, nets, resolvers.of(list))
+	h.offered(time.Now())
 	return h, list
 }
 
@@ -143,12 +146,12 @@ func TestProbes(t *testing.T) {
 			if tt.doubt {
 				h.doubtful = []policy.PrefixID{list[0].prefix.ID}
 			}
-			last := map[policy.PrefixID]time.Time{}
+			last := map[policy.PrefixID]lastProbe{}
 			jobs, _ := h.probes(last)
 			var got []string
 			for _, j := range jobs {
 				got = append(got, j.id.Interface)
-				last[j.id] = time.Time{}
+				last[j.id] = lastProbe{stay: j.stay}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
@@ -157,7 +160,7 @@ func TestProbes(t *testing.T) {
 				t.Errorf("%d probes beside those under way", len(again))
 			}
 			for id := range last {
-				last[id] = time.Now()
+				last[id] = lastProbe{last[id].stay, time.Now()}
 			}
 			again, wait := h.probes(last)
 			if len(again) > 0 || len(tt.want) > 0 && (wait <= 0 || wait > config.DefaultProbeInterval) {
@@ -180,7 +183,8 @@ func TestWatchHealth(t *testing.T) {
 		go func() { done <- h.run(ctx) }()
 		for range 3 {
 			h.reported(mam.Record{
-				App: policy.App{UID: 7}, Outcome: &mam.Outcome{Candidate: 1},
+				Time: time.Now(),
+				App:  policy.App{UID: 7}, Outcome: &mam.Outcome{Candidate: 1},
 				Decision: policy.Decision{Prefix: &wlan, Alternates: []*policy.Prefix{&wwan}},
 			})
 			synctest.Wait()
@@ -204,6 +208,70 @@ func TestWatchHealth(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// roamed is laptop after Wi-Fi has got into another network that gives the same
+// addresses.
+func roamed() netmon.State {
+	s := laptop()
+	s.Ways[unbound4] = way(2, "192.168.0.254", 600)
+	for _, from := range []string{"192.168.0.23", "10.64.3.9", "172.17.0.1"} {
+		s.Ways[source(from)] = way(2, "192.168.0.254", 600)
+	}
+	return s
+}
+
+// What was begun over a network says nothing of its successor, which has the same
+// prefix: neither what clients report, nor a probe, nor how connections fared.
+func TestEvidenceOfReplacedNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, list := watch(t, twoNetworks+"probe {\n when = \"always\"\n target = \"tcp://192.0.2.1:443\" \n}")
+		wlan, wwan := list[0].prefix, list[1].prefix
+		cfg := parse(t, twoNetworks+"probe {\n when = \"always\"\n target = \"tcp://192.0.2.1:443\" \n}")
+		last := map[policy.PrefixID]lastProbe{}
+		jobs, _ := h.probes(last)
+		probe := jobs[slices.IndexFunc(jobs, func(j job) bool { return j.id == wlan.ID })]
+		last[wlan.ID] = lastProbe{stay: probe.stay}
+		failed := mam.Record{
+			Time: time.Now(), App: policy.App{UID: 7}, Outcome: &mam.Outcome{Candidate: 1},
+			Decision: policy.Decision{Prefix: &wlan, Alternates: []*policy.Prefix{&wwan}},
+		}
+		stalled := map[policy.PrefixID]pathstat.Flow{wlan.ID: {Stalled: 3, Heard: time.Minute}}
+		seen := time.Now()
+
+		time.Sleep(time.Second) // of the bubble's time
+		h.networks(time.Now(), cfg.Probe, list, netmon.NewSnapshot(roamed()), nil)
+		during := failed
+		during.Time = time.Now() // decided on the View before, as the next one is not published
+		time.Sleep(time.Millisecond)
+		h.offered(time.Now())
+
+		for range 4 {
+			h.took(result{probe, errors.New("no answer")})
+			for _, rec := range []mam.Record{failed, during} {
+				h.heard(&rec)
+			}
+		}
+		h.flows(time.Now(), seen, stalled)
+		if j := h.judgement(); j.health[wlan.ID].State != policy.Up || len(j.avoid) > 0 {
+			t.Errorf("the new network is judged by the old one: %v, avoided %v", j.health[wlan.ID], j.avoid)
+		}
+		if again, _ := h.probes(last); !slices.ContainsFunc(again, func(j job) bool { return j.id == wlan.ID }) {
+			t.Error("the new network is not probed before the old one's probe ends")
+		}
+
+		failed.Time = time.Now()
+		for range 3 {
+			h.heard(&failed)
+		}
+		if got := h.judgement().avoid[7]; !slices.Equal(got, []policy.PrefixID{wlan.ID}) {
+			t.Errorf("avoided after three reports on the new network: %v", got)
+		}
+		h.flows(time.Now(), time.Now(), stalled)
+		if got := h.judgement().health[wlan.ID].State; got == policy.Up {
+			t.Error("connections over the new network stall, and it is up")
 		}
 	})
 }

@@ -43,13 +43,19 @@ func probable(list []managed, lookups map[policy.PrefixID]mam.Resolver) []probed
 
 // job is a probe to run.
 type job struct {
-	id  policy.PrefixID
-	run func(context.Context) error
+	id   policy.PrefixID
+	stay uint64 // number of the stay that it is about
+	run  func(context.Context) error
 }
 
-// probes tells what is to be probed now, last being when that happened, and
-// when to look again.
-func (h *healthWatch) probes(last map[policy.PrefixID]time.Time) (jobs []job, wait time.Duration) {
+// lastProbe is the latest probe of a prefix.
+type lastProbe struct {
+	stay  uint64
+	ended time.Time // zero: it is under way
+}
+
+// probes tells what is to be probed now, after the last ones, and when to look again.
+func (h *healthWatch) probes(last map[policy.PrefixID]lastProbe) (jobs []job, wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
@@ -63,20 +69,22 @@ func (h *healthWatch) probes(last map[policy.PrefixID]time.Time) (jobs []job, wa
 		if !h.wantedLocked(p.id) {
 			continue
 		}
-		at, known := last[p.id]
-		if known && at.IsZero() {
-			continue
-		}
-		if rest := at.Add(h.how.Interval).Sub(now); rest > 0 {
-			wait = min(wait, rest)
-			continue
+		stay := h.stays[p.id].number
+		if before, known := last[p.id]; known && before.stay == stay {
+			if before.ended.IsZero() {
+				continue
+			}
+			if rest := before.ended.Add(h.how.Interval).Sub(now); rest > 0 {
+				wait = min(wait, rest)
+				continue
+			}
 		}
 		if run := p.probe(h.how.Target, h.unbound); run != nil {
-			jobs = append(jobs, job{p.id, run})
+			jobs = append(jobs, job{p.id, stay, run})
 		}
 	}
-	for id, at := range last {
-		if !present[id] && !at.IsZero() {
+	for id := range last {
+		if !present[id] {
 			delete(last, id)
 		}
 	}

@@ -50,6 +50,8 @@ func (d *Daemon) follow(ctx context.Context) error {
 //     that a network is gone, or new, must not wait for the next pass.
 //   - The View comes last of what answers requests, and whole. MPTCP paths
 //     follow it, since the path manager asks the policy about it.
+//   - Health hears of the View, to tell reports on a network from those on the one
+//     before.
 //   - Routes come after it. They take the longest, and no request should get a
 //     network that is gone while they are changed.
 func (d *Daemon) renewLocked() *mam.View {
@@ -63,6 +65,7 @@ func (d *Daemon) renewLocked() *mam.View {
 	d.health.networks(now, d.cfg.Probe, list, nets, d.lookups)
 	d.budgets.networks(now, list, d.sampler.Snapshot().Bytes)
 	view := d.publishLocked()
+	d.health.offered(time.Now())
 	select {
 	case d.rerouted <- struct{}{}:
 	default:
@@ -79,7 +82,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	d.health.flows(now, s.Flows)
+	d.health.flows(now, s.Time, s.Flows)
 	d.budgets.count(now, s.Bytes)
 	d.publishLocked()
 }

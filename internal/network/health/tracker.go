@@ -121,8 +121,9 @@ type doubt struct {
 
 // Networks tells which prefixes there are now and what the kernel says of
 // them. When a network is replaced or its link comes back, the Tracker forgets all
-// evidence about it, except how often that happened.
-func (t *Tracker) Networks(now time.Time, list []Network) {
+// evidence about it, except how often that happened. These are returned, and with
+// them those that were not known: what began before is no evidence about them.
+func (t *Tracker) Networks(now time.Time, list []Network) (anew []policy.PrefixID) {
 	if t.prefixes == nil {
 		t.prefixes = map[policy.PrefixID]*prefix{}
 	}
@@ -134,7 +135,9 @@ func (t *Tracker) Networks(now time.Time, list []Network) {
 			p = &prefix{}
 			t.prefixes[n.ID] = p
 		}
-		p.set(now, n)
+		if p.set(now, n) {
+			anew = append(anew, n.ID)
+		}
 	}
 	for id, p := range t.prefixes {
 		switch {
@@ -149,6 +152,7 @@ func (t *Tracker) Networks(now time.Time, list []Network) {
 		}
 	}
 	t.forgetGone()
+	return anew
 }
 
 // forgetGone bounds the memory on a host that gets new prefixes again and again.
@@ -171,8 +175,10 @@ func (t *Tracker) forgetGone() {
 // usable tells whether the prefix can be used by the kernel's view alone.
 func (p *prefix) usable() bool { return p.net.Running && (p.net.Default || !p.hadDefault) }
 
-func (p *prefix) set(now time.Time, n Network) {
+// set takes what the kernel says now and tells whether evidence begins anew.
+func (p *prefix) set(now time.Time, n Network) (anew bool) {
 	was := p.known && p.gone.IsZero() && p.usable()
+	anew = !p.known
 	replaced := p.known && (!p.gone.IsZero() || p.net.Index != n.Index)
 	rerouted := p.known && n.Default && (!p.net.Default || p.net.Gateway != n.Gateway)
 	if replaced {
@@ -188,8 +194,10 @@ func (p *prefix) set(now time.Time, n Network) {
 		p.lost(now)
 	}
 	if replaced || rerouted || is && !was {
+		anew = true
 		p.users, p.stalled, p.proven, p.probeFails = nil, false, false, 0
 	}
+	return anew
 }
 
 // lost counts a loss of the link.
