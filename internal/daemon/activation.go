@@ -3,11 +3,13 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
@@ -66,4 +68,57 @@ func listen(handed *net.UnixListener, own func() (*unixsocket.Listener, error)) 
 		return unixsocket.Adopt(handed), nil
 	}
 	return own()
+}
+
+// requestSockets are the sockets that clients connect to.
+type requestSockets struct {
+	path           string // of own
+	own, originals *unixsocket.Listener
+}
+
+// openRequests makes those request sockets that were not handed over. The path is what
+// flag says, else the configuration, else the usual one.
+func openRequests(h Handed, flag string, cfg *config.Config, log *slog.Logger) (*requestSockets, error) {
+	s := &requestSockets{path: SocketPath(flag, cfg.Socket)}
+	if h.Request != nil {
+		s.path = h.Request.Addr().String()
+	}
+	// Whoever may run programs on this host may ask; what each of them may see is
+	// bounded by the peer credentials.
+	var err error
+	if s.own, err = listen(h.Request, func() (*unixsocket.Listener, error) { return unixsocket.Listen(s.path, 0o666) }); err != nil {
+		return nil, inUse(err)
+	}
+	if s.originals, err = listenForOriginals(h, cfg, log); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// all are those that there are.
+func (s *requestSockets) all() []*unixsocket.Listener {
+	if s.originals == nil {
+		return []*unixsocket.Listener{s.own}
+	}
+	return []*unixsocket.Listener{s.own, s.originals}
+}
+
+// close closes the sockets and removes those that openRequests made.
+func (s *requestSockets) close() (err error) {
+	for _, l := range s.all() {
+		err = errors.Join(err, l.Close())
+	}
+	return err
+}
+
+// inUse makes an error of unixsocket say what to do.
+func inUse(err error) error {
+	if e := (*unixsocket.InUseError)(nil); errors.As(err, &e) {
+		who := "another mamma"
+		if e.PID != 0 {
+			who = fmt.Sprintf("another mamma (pid %d)", e.PID)
+		}
+		return fmt.Errorf("%s: %s answers there; stop it first, or use --socket", e.Path, who)
+	}
+	return err
 }

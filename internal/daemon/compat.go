@@ -3,6 +3,8 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
@@ -38,20 +40,20 @@ func (o *Overrides) apply(cfg *config.Config) {
 // listenForOriginals makes the socket at which programs look that were built
 // against the original's library; nil if there is none to make. Where nobody asked
 // for that socket, what is in its way costs these programs this daemon, and nothing else.
-func (d *Daemon) listenForOriginals(cfg *config.Config) (*unixsocket.Listener, error) {
+func listenForOriginals(h Handed, cfg *config.Config, log *slog.Logger) (*unixsocket.Listener, error) {
 	switch {
-	case d.opts.Handed.Compat != nil:
-		return unixsocket.Adopt(d.opts.Handed.Compat), nil
+	case h.Compat != nil:
+		return unixsocket.Adopt(h.Compat), nil
 	case cfg.CompatSocket == "":
 		return nil, nil
-	case cfg.CompatAssumed && d.opts.Handed.Request != nil:
+	case cfg.CompatAssumed && h.Request != nil:
 		// A service may have a /tmp of its own, where no client looks.
-		d.log.Warn(originalsUnserved, "path", cfg.CompatSocket, "hint", "the service manager makes the sockets: enable mamma-compat.socket, too")
+		log.Warn(originalsUnserved, "path", cfg.CompatSocket, "hint", "the service manager makes the sockets: enable mamma-compat.socket, too")
 		return nil, nil
 	}
 	l, err := unixsocket.Listen(cfg.CompatSocket, 0o666)
 	if err != nil && cfg.CompatAssumed {
-		d.log.Warn(originalsUnserved, "path", cfg.CompatSocket, "err", err)
+		log.Warn(originalsUnserved, "path", cfg.CompatSocket, "err", err)
 		return nil, nil
 	}
 	return l, inUse(err)
@@ -59,17 +61,17 @@ func (d *Daemon) listenForOriginals(cfg *config.Config) (*unixsocket.Listener, e
 
 const originalsUnserved = "programs built against the original library do not reach this daemon"
 
-// announceSockets says where clients are served, if programs of the original are
-// though the configuration does not say so.
-func (d *Daemon) announceSockets(cfg *config.Config, socket string, originals *unixsocket.Listener) error {
+// announce says where clients are served, if programs of the original are though the
+// configuration does not say so.
+func (s *requestSockets) announce(out io.Writer, cfg *config.Config) error {
 	if !cfg.CompatAssumed {
 		return nil
 	}
 	where := "not at " + cfg.CompatSocket
-	if originals != nil {
-		where = "at " + originals.Path()
+	if s.originals != nil {
+		where = "at " + s.originals.Path()
 	}
-	_, err := fmt.Fprintf(d.opts.Stdout, "Listening at %s, and, as the configuration is in the original grammar, %s, where programs built against the original library look.\n", socket, where)
+	_, err := fmt.Fprintf(out, "Listening at %s, and, as the configuration is in the original grammar, %s, where programs built against the original library look.\n", s.path, where)
 	return err
 }
 

@@ -39,8 +39,7 @@ func TestOriginalsBesideHandedSockets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var logged, printed strings.Builder
-			d := &Daemon{opts: Options{Handed: tt.handed, Stdout: &printed}, log: slog.New(slog.NewTextHandler(&logged, nil))}
-			l, err := d.listenForOriginals(&tt.cfg)
+			l, err := listenForOriginals(tt.handed, &tt.cfg, slog.New(slog.NewTextHandler(&logged, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +54,8 @@ func TestOriginalsBesideHandedSockets(t *testing.T) {
 			if !strings.Contains(logged.String(), tt.logged) || tt.logged == "" && logged.Len() > 0 {
 				t.Errorf("logged %q, want %q", logged.String(), tt.logged)
 			}
-			if err := d.announceSockets(&tt.cfg, "/run/m.sock", l); err != nil {
+			s := requestSockets{path: "/run/m.sock", originals: l}
+			if err := s.announce(&printed, &tt.cfg); err != nil {
 				t.Fatal(err)
 			}
 			want := "at " + tt.want
@@ -71,11 +71,11 @@ func TestOriginalsBesideHandedSockets(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{log: slog.New(slog.DiscardHandler)}
-	if _, err := d.listenForOriginals(&config.Config{CompatSocket: path}); err == nil {
+	log := slog.New(slog.DiscardHandler)
+	if _, err := listenForOriginals(Handed{}, &config.Config{CompatSocket: path}, log); err == nil {
 		t.Error("no error where a file is in the way")
 	}
-	if l, err := d.listenForOriginals(&config.Config{CompatSocket: path, CompatAssumed: true}); err != nil || l != nil {
+	if l, err := listenForOriginals(Handed{}, &config.Config{CompatSocket: path, CompatAssumed: true}, log); err != nil || l != nil {
 		t.Errorf("%v, %v for a path that nobody asked for", l, err)
 	}
 }

@@ -2,18 +2,20 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 	"github.com/socket-intents/mamma/mam"
@@ -34,8 +36,8 @@ type Options struct {
 	Trace bool
 	// Profiling lets those who may change things take profiles at the control socket.
 	Profiling bool
-	// OnConfig is called with the configuration at start and after each reload,
-	// before it takes effect; may be nil.
+	// OnConfig is called with the configuration at the start, before its policy is made,
+	// and at each reload that succeeds, just before the new one is used; may be nil.
 	OnConfig func(*config.Config)
 	// OnReady is called once clients can connect; may be nil.
 	OnReady func()
@@ -50,40 +52,28 @@ type Options struct {
 	LinkKind func(name, kernel string) string
 }
 
-// Daemon is a Multi Access Manager with everything around it.
+// Daemon is a Multi Access Manager with everything around it. It only connects its
+// parts: each has its own state, what runs has a run method, and what one tells
+// another is written in this file.
 type Daemon struct {
 	opts    Options
 	log     *slog.Logger
-	nets    hostNetworks
-	sampler *pathstat.Sampler
-	manager *mam.Manager
-	server  *mam.Server
-	loader  loader
-	links   *linkDNS
-	health  *healthWatch
-	budgets *budgets
-	paths   *paths
-	logs    []*pathstat.Log // the original's measurement logs, if switched on
+	begun   *config.Config // of the start: what it says is in use until the end, where a reload changes nothing
+	started time.Time
 
+	nets     hostNetworks          // which networks there are
+	sampler  *pathstat.Sampler     // what they carry
+	links    *linkDNS              // their name servers
+	health   *healthWatch          // whether they work
+	budgets  *budgets              // what is left of their budgets
+	paths    *paths                // MPTCP's paths
+	current  *current              // all of that, and the configuration, as Views
+	manager  *mam.Manager          // decides on them
+	server   *mam.Server           // for clients
+	reloads  *reloader             // for the operator
+	logs     []*pathstat.Log       // the original's measurement logs, if switched on
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
 	metrics  *metrics.Metrics
-	started  time.Time
-	begun    *config.Config // of the start: what it says is in use until the end, where a reload changes nothing
-
-	reloading sync.Mutex // held for the length of a reload; before mu
-
-	mu        sync.Mutex // what Views are made from
-	cfg       *config.Config
-	loaded    loaded
-	runner    *mam.Runner
-	resolvers *resolvers
-	lookups   map[policy.PrefixID]mam.Resolver
-	list      []managed
-	snapshot  *netmon.Snapshot
-	routes    routes
-	local     func(netip.Addr) bool
-
-	rerouted chan struct{} // one slot: routes may have to change
 }
 
 // hostNetworks is what watches the host's networks: a *netmon.Monitor, described
@@ -108,7 +98,7 @@ func New(opts Options) (*Daemon, error) {
 }
 
 func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetworks, error)) (*Daemon, error) {
-	d := &Daemon{opts: opts, log: opts.Log, loader: loader{known: opts.Policies}, rerouted: make(chan struct{}, 1)}
+	d := &Daemon{opts: opts, log: opts.Log, started: time.Now()}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -118,7 +108,8 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 	if err := d.opts.absolute(); err != nil {
 		return nil, err
 	}
-	cfg, err := d.loadConfig()
+	load := &loader{known: opts.Policies}
+	cfg, err := load.configuration(&d.opts)
 	if err != nil {
 		return nil, err
 	}
@@ -126,16 +117,37 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	d.begun = cfg
+	d.connect(cfg)
+	d.reloads = &reloader{
+		log: d.log, loader: load, opts: &d.opts, begun: cfg, current: d.current, budgets: d.budgets,
+	}
+	if opts.OnConfig != nil {
+		opts.OnConfig(cfg)
+	}
+	d.paths.look()
+	d.links.look(d.nets.Snapshot())
+	if err := d.reloads.start(cfg); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// connect makes the parts and tells each of them of the others.
+func (d *Daemon) connect(cfg *config.Config) {
+	resolvers := newResolvers(d.log)
 	d.links = &linkDNS{}
-	d.resolvers = newResolvers(d.log)
 	d.budgets = &budgets{log: d.log, file: budgetPath(StateDir(cfg.StateDirectory))}
-	d.health = newHealthWatch(lookup{d.resolvers.unbound}, d.publish, d.log)
+	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
-	d.started = time.Now()
+	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: d.measured}, d.log)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
-		func() mam.PlainDials { return d.manager.PlainDials() }, opts.Version, d.started)
+		func() mam.PlainDials { return d.manager.PlainDials() }, d.opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
-	options := mam.Options{Logger: d.log, Trace: opts.Trace, Keep: cfg.Decisions.Keep, OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided}
+	options := mam.Options{
+		Logger: d.log, Trace: d.opts.Trace, Keep: cfg.Decisions.Keep,
+		OnReport: d.reported, OnReconfigure: d.paths.reconfigured, OnDecision: d.decided,
+	}
 	if path := cfg.Decisions.Record; path != "" {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
 		options.OnCall = d.recorder.Note
@@ -148,14 +160,10 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 	if cfg.Logs.Interfaces != "" {
 		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
 	}
-	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: d.measured}, d.log)
-	d.paths.look()
-	d.links.look(d.nets.Snapshot())
-	if err := d.adopt(cfg); err != nil {
-		d.close()
-		return nil, err
+	d.current = &current{
+		nets: d.nets, sampler: d.sampler, links: d.links, health: d.health, budgets: d.budgets, paths: d.paths,
+		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1),
 	}
-	return d, nil
 }
 
 // absolute makes the paths mean the same to whoever is told of them.
@@ -181,5 +189,120 @@ func (o *Options) absolute() error {
 
 func (d *Daemon) close() {
 	d.nets.Close()
-	d.resolvers.close()
+	d.current.resolvers.close()
+}
+
+// Reload reads the configuration again. Everything that can fail is done before
+// anything is replaced: after an error the old state runs on.
+func (d *Daemon) Reload() error { return d.reloads.reload() }
+
+// measured is called with what each pass of the sampler has found.
+func (d *Daemon) measured(s *pathstat.Snapshot) {
+	for _, l := range d.logs {
+		l.Record(s)
+	}
+	d.paths.look()
+	d.current.measured(s)
+}
+
+// published is called with every View, one call at a time. MPTCP paths follow it, as
+// the path manager asks the policy about them.
+func (d *Daemon) published(v *mam.View) {
+	d.manager.Publish(v)
+	d.paths.published(v)
+}
+
+// decided is called for every decision, on the request path.
+func (d *Daemon) decided(r *mam.Record) {
+	d.sampler.Wake()
+	d.metrics.Observe(r)
+}
+
+// reported is called with each report of a client, and must return at once.
+func (d *Daemon) reported(rec mam.Record) {
+	d.metrics.Reported(&rec)
+	d.paths.reported(rec)
+	d.health.reported(rec)
+}
+
+// state is what the control socket shows beside the View.
+func (d *Daemon) state() control.State {
+	clients := d.server.Clients()
+	s := d.current.state()
+	s.Clients = &clients
+	s.LoadError, s.LoadErrorTime = d.reloads.failure()
+	return s
+}
+
+// Run serves clients until ctx ends or something fails for good. After an
+// orderly end the error is nil. Sockets and FIFO are removed in any case.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	defer d.close()
+	cfg := d.begun
+	requests, err := openRequests(d.opts.Handed, d.opts.Socket, cfg, d.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, requests.close()) }()
+	input, err := openFIFO(cfg.CompatFIFO)
+	if err != nil {
+		return err
+	}
+	defer input.close()
+	serveControl, err := openControl(d.opts.Handed.Control, cfg, ControlPath(d.opts.Control, cfg.ControlSocket, requests.path), control.Options{
+		Manager: d.manager, State: d.state, Reload: func(context.Context) error { return d.Reload() },
+		Multipath: func() (control.Multipath, error) { return d.paths.multipath(d.manager) },
+		Metrics:   d.metrics.Handler(), Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, serveControl.close()) }()
+	router, err := openRouter(d.current, d.log)
+	if err != nil {
+		return err
+	}
+	if err := d.paths.open(cfg, d.manager); err != nil {
+		router.giveUp()
+		return err
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.paths.run(ctx) })
+	router.begin(ctx)
+	g.Go(func() error { return router.run(ctx) })
+	g.Go(func() error { return d.nets.Run(ctx) })
+	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
+	g.Go(func() error { return d.current.run(ctx) })
+	g.Go(func() error { return d.health.run(ctx) })
+	g.Go(func() error { return d.budgets.run(ctx) })
+	g.Go(func() error { return d.manager.Run(ctx) })
+	g.Go(func() error { return serveControl.run(ctx) })
+	for _, l := range requests.all() {
+		g.Go(func() error { return d.server.Serve(ctx, l.UnixListener) })
+	}
+	for _, l := range d.logs {
+		g.Go(func() error { return ended(ctx, l.Run(ctx)) })
+	}
+	if d.recorder != nil {
+		g.Go(func() error { return d.recorder.Run(ctx) })
+	}
+	g.Go(func() error { return input.run(ctx, d.log, d.manager.Reconfigure) })
+	g.Go(func() error { return d.beat(ctx) })
+	d.log.Info("serving", "socket", requests.path, "control", serveControl.socket.Path())
+	if err := requests.announce(d.opts.Stdout, cfg); err != nil {
+		d.log.Warn("announcement not written", "err", err)
+	}
+	if d.opts.OnReady != nil {
+		d.opts.OnReady()
+	}
+	return g.Wait()
+}
+
+// ended is the error of a task that returns its context's.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }

@@ -25,9 +25,13 @@ type fifo struct {
 	made bool // by us, so that we remove it
 }
 
-// openFIFO opens the FIFO at path and makes it if nothing is there. A link, or
-// anything else than a FIFO, or one of another user than root and us is refused.
+// openFIFO opens the FIFO at path and makes it if nothing is there; "" is none, and
+// nil. A link, or anything else than a FIFO, or one of another user than root and us is
+// refused.
 func openFIFO(path string) (*fifo, error) {
+	if path == "" {
+		return nil, nil
+	}
 	f := &fifo{path: path}
 	switch err := unix.Mkfifo(path, 0o660); {
 	case err == nil:
@@ -62,8 +66,11 @@ func checkFIFO(fd int) error {
 	return nil
 }
 
-// run hands every line to take until ctx ends.
+// run hands every line to take until ctx ends; of none, it returns at once.
 func (f *fifo) run(ctx context.Context, log *slog.Logger, take func(string) error) error {
+	if f == nil {
+		return nil
+	}
 	stop := context.AfterFunc(ctx, func() { _ = f.file.Close() })
 	defer stop()
 	r := bufio.NewReaderSize(f.file, maxFIFOLine)
@@ -92,6 +99,9 @@ func (f *fifo) run(ctx context.Context, log *slog.Logger, take func(string) erro
 
 // close closes the FIFO and removes it if openFIFO made it.
 func (f *fifo) close() {
+	if f == nil {
+		return
+	}
 	_ = f.file.Close()
 	if f.made {
 		_ = os.Remove(f.path)

@@ -29,6 +29,17 @@ type found struct {
 	make plugin.New
 }
 
+// configuration reads what the options name.
+func (l *loader) configuration(o *Options) (cfg *config.Config, err error) {
+	if cfg = config.Auto(); o.ConfigPath != "" {
+		if cfg, err = l.readConfig(o.ConfigPath); err != nil {
+			return nil, err
+		}
+	}
+	o.Overrides.apply(cfg)
+	return cfg, nil
+}
+
 // readConfig reads a configuration. Where it is wrong, what is wrong with its
 // policy is told as well.
 func (l *loader) readConfig(path string) (*config.Config, error) {

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -11,91 +13,118 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Reload reads the configuration again. Everything is built before anything is
-// replaced: after an error the old state runs on.
-func (d *Daemon) Reload() (err error) {
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
-	defer func() { d.reloaded(err) }()
-	cfg, err := d.loadConfig()
+// reloader puts configurations into use. It is safe for concurrent use.
+type reloader struct {
+	log     *slog.Logger
+	loader  *loader
+	opts    *Options
+	begun   *config.Config // of the start
+	current *current
+	budgets *budgets
+
+	reloading sync.Mutex // held for the length of a reload; before mu
+
+	mu     sync.Mutex
+	failed error // the latest reload; nil: it succeeded, or there was none
+	at     time.Time
+}
+
+// start puts the first configuration into use.
+func (r *reloader) start(cfg *config.Config) error {
+	p, err := r.prepare(cfg)
+	if err == nil {
+		r.adopt(cfg, p)
+	}
+	return err
+}
+
+// reload reads the configuration again. What can fail comes before anything has an
+// effect: after an error everything is as before.
+func (r *reloader) reload() (err error) {
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
+	defer func() { r.note(err) }()
+	cfg, err := r.loader.configuration(r.opts)
 	if err != nil {
 		return err
 	}
-	if err := d.adopt(cfg); err != nil {
+	p, err := r.prepare(cfg)
+	if err != nil {
 		return err
 	}
-	for _, s := range needRestart(d.begun, cfg) {
-		d.log.Warn("a changed setting takes effect at the next start only", "setting", s)
+	if r.opts.OnConfig != nil {
+		r.opts.OnConfig(cfg)
+	}
+	r.adopt(cfg, p)
+	for _, s := range needRestart(r.begun, cfg) {
+		r.log.Warn("a changed setting takes effect at the next start only", "setting", s)
 	}
 	return nil
 }
 
-func (d *Daemon) loadConfig() (cfg *config.Config, err error) {
-	if cfg = config.Auto(); d.opts.ConfigPath != "" {
-		if cfg, err = d.loader.readConfig(d.opts.ConfigPath); err != nil {
-			return nil, err
-		}
-	}
-	d.opts.Overrides.apply(cfg)
-	return cfg, nil
+// note keeps how a reload went.
+func (r *reloader) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed, r.at = err, time.Now()
 }
 
-// adopt makes cfg the configuration, once its policy could be made. That may take
-// seconds, in which the networks change as ever.
-func (d *Daemon) adopt(cfg *config.Config) error {
+// failure says why the latest reload failed, and when; "" if it did not.
+func (r *reloader) failure() (why string, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		return "", time.Time{}
+	}
+	return r.failed.Error(), r.at
+}
+
+// prepare does what can fail, above all makes the policy. That may take seconds, in
+// which the networks change as ever.
+func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 	if err := checkRouting(cfg); err != nil {
-		return err
+		return chosenPolicy{}, err
 	}
 	for _, w := range cfg.Warnings {
-		d.log.Warn(w.String())
+		r.log.Warn(w.String())
 	}
-	for _, w := range twoDefaults(manage(cfg, d.nets.Snapshot())) {
-		d.log.Warn(w)
+	for _, w := range twoDefaults(manage(cfg, r.current.nets.Snapshot())) {
+		r.log.Warn(w)
 	}
-	if d.opts.OnConfig != nil {
-		d.opts.OnConfig(cfg)
+	if cfg.Policy.Name == "" {
+		return chosenPolicy{name: "none", since: time.Now()}, nil
 	}
-	var runner *mam.Runner
-	var next loaded
-	name := "none"
-	if cfg.Policy.Name != "" {
-		c, err := d.loader.constructor(cfg)
-		if err != nil {
-			return err
-		}
-		name, next.file = c.name, c.file
-		if abs, err := filepath.Abs(c.file); err == nil && c.file != "" {
-			next.file = abs
-		}
-		next.fresh = func() (policy.Policy, error) {
-			return d.loader.makePolicy(cfg, c.make, measured(manage(cfg, d.nets.Snapshot()), d.sampler.Snapshot()))
-		}
-		p, err := next.fresh()
-		if err != nil {
-			return err
-		}
-		runner = mam.NewRunner(name, p, d.log)
+	c, err := r.loader.constructor(cfg)
+	if err != nil {
+		return chosenPolicy{}, err
 	}
-	d.budgets.open(cfg)
+	p := chosenPolicy{name: c.name, file: c.file, fresh: func() (policy.Policy, error) {
+		return r.loader.makePolicy(cfg, c.make, r.current.prefixes(cfg))
+	}}
+	if abs, err := filepath.Abs(c.file); err == nil && c.file != "" {
+		p.file = abs
+	}
+	made, err := p.fresh()
+	if err != nil {
+		return chosenPolicy{}, err
+	}
+	p.runner, p.since = mam.NewRunner(p.name, made, r.log), time.Now()
+	return p, nil
+}
 
-	d.nets.KeepRoutes(cfg.Routing == config.RoutingManage)
-
-	d.mu.Lock()
-	next.at = time.Now()
-	d.cfg, d.runner, d.loaded = cfg, runner, next
-	view := d.renewLocked()
-	d.mu.Unlock()
-
-	if err := d.announce(name, view); err != nil {
+// adopt makes cfg and its policy what is in use, and tells people.
+func (r *reloader) adopt(cfg *config.Config, p chosenPolicy) {
+	r.budgets.open(cfg)
+	view := r.current.adopt(cfg, p)
+	if err := r.announce(p.name, view); err != nil {
 		// The configuration is in use by now, whether somebody reads of it or not.
-		d.log.Warn("announcement not written", "err", err)
+		r.log.Warn("announcement not written", "err", err)
 	}
-	return nil
 }
 
 // announce writes what a person wants to see when a policy was loaded.
-func (d *Daemon) announce(name string, v *mam.View) error {
-	out := d.opts.Stdout
+func (r *reloader) announce(name string, v *mam.View) error {
+	out := r.opts.Stdout
 	if v.Runner == nil {
 		_, err := fmt.Fprintln(out, "No policy is configured: every request is answered without a suggestion.")
 		return err

@@ -51,30 +51,36 @@ func checkRouting(cfg *config.Config) error {
 	return nil
 }
 
-// openRouter makes the router; nil where this process may not change routes.
-func (d *Daemon) openRouter() (*router, error) {
+// openRouter makes the router; nil, which does nothing, where this process may not
+// change routes.
+func openRouter(c *current, log *slog.Logger) (*router, error) {
 	if !routing.Capable() {
 		return nil, nil
 	}
-	k, err := routing.Open(0, d.log)
+	k, err := routing.Open(0, log)
 	if err != nil {
 		return nil, err
 	}
 	tables := &routing.Tables{}
-	return &router{log: d.log, kernel: k, changed: d.rerouted, wanted: func() (routing.Plan, error) { return d.plan(tables) }}, nil
+	return &router{log: log, kernel: k, changed: c.rerouted, wanted: func() (routing.Plan, error) { return planNow(tables, c) }}, nil
 }
 
-// plan is what should be there now: nothing unless routes are to be managed, by
-// which what a crash left behind is removed as well. It is made without the lock
-// and may be outdated at once; then there is a value in d.rerouted.
-func (d *Daemon) plan(t *routing.Tables) (routing.Plan, error) {
-	d.mu.Lock()
-	manage, list, snapshot := d.cfg.Routing == config.RoutingManage, d.list, d.snapshot
-	d.mu.Unlock()
-	if !manage {
+// planNow is what should be there now: nothing unless routes are to be managed, by
+// which what a crash left behind is removed as well. The plan is made without the
+// lock of c and may be outdated at once; then there is a value in c.rerouted.
+func planNow(t *routing.Tables, c *current) (routing.Plan, error) {
+	managed, list, snapshot := c.networks()
+	if !managed {
 		return routing.Plan{}, nil
 	}
 	return planOf(t, list, snapshot)
+}
+
+// giveUp closes a router that has changed nothing yet.
+func (r *router) giveUp() {
+	if r != nil {
+		r.kernel.Close()
+	}
 }
 
 func planOf(t *routing.Tables, list []managed, snapshot *netmon.Snapshot) (routing.Plan, error) {
@@ -122,6 +128,9 @@ func (r *router) note(ctx context.Context, err error) {
 // begin carries out what is wanted as far as it can be done before the first
 // client asks.
 func (r *router) begin(ctx context.Context) {
+	if r == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, firstPass)
 	defer cancel()
 	r.apply(ctx, r.plan())
@@ -156,6 +165,9 @@ func (p *routePass) giveUp() {
 // still wanted is carried out to its end, and looked at once more then. That
 // the kernel tells of each change we make does not begin anything anew so.
 func (r *router) run(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
 	defer r.kernel.Close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

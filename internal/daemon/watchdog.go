@@ -5,10 +5,13 @@ import (
 	"time"
 )
 
-// beat tells that the daemon is alive as long as it is: as long as what requests,
+// beat, if OnAlive wants it, tells that the daemon is alive as long as it is: as long as what requests,
 // measurements and reloads wait for can be had. A policy that is stuck is dealt
 // with in package mam and does not count.
 func (d *Daemon) beat(ctx context.Context) error {
+	if d.opts.OnAlive == nil || d.opts.Heartbeat <= 0 {
+		return nil
+	}
 	tick := time.NewTicker(d.opts.Heartbeat)
 	defer tick.Stop()
 	for {

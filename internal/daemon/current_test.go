@@ -117,7 +117,7 @@ func TestNetworksChangeDuringReload(t *testing.T) {
 				defer d.close()
 				ctx, cancel := context.WithCancel(t.Context())
 				followed := make(chan error)
-				go func() { followed <- d.follow(ctx) }()
+				go func() { followed <- d.current.run(ctx) }()
 
 				configure("policy \"slow\" {}\ninterface \"*\" {}")
 				reloaded := make(chan error)
@@ -205,5 +205,43 @@ func TestReloadTellsWhatTakesARestart(t *testing.T) {
 		if got := strings.Contains(logged.String(), "at the next start only"); got != tt.want {
 			t.Errorf("%s: told %v, want %v: %s", tt.name, got, tt.want, logged.String())
 		}
+	}
+}
+
+// A reload that fails has no effect, not even on how the log is written.
+func TestFailedReloadTellsNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mamma.conf")
+	configure := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("policy \"sample\" {}")
+	entered, release := make(chan []string, 9), make(chan error, 1)
+	var told []slog.Level
+	d, err := newDaemon(Options{
+		ConfigPath: path, Policies: slow(entered, release), OnConfig: func(cfg *config.Config) { told = append(told, cfg.Log.Level) },
+	}, newScript(laptop()).watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	configure("policy \"slow\" {}\nlog { level = \"debug\" }")
+	release <- errors.New("no")
+	if err := d.Reload(); err == nil {
+		t.Fatal("the policy was refused, and the reload succeeded")
+	}
+	if why, at := d.reloads.failure(); !strings.Contains(why, "no") || at.IsZero() {
+		t.Errorf("failed by %q at %v", why, at)
+	}
+	release <- nil
+	if err := d.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []slog.Level{slog.LevelInfo, slog.LevelDebug}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v: of the start, and of the reload that succeeded", told, want)
+	}
+	if why, _ := d.reloads.failure(); why != "" {
+		t.Errorf("failed by %q", why)
 	}
 }

@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// current knows what is so at the moment, and publishes Views of it: the
+// configuration, the host's networks, what the other parts know of these. It is safe
+// for concurrent use.
+type current struct {
+	nets       hostNetworks
+	sampler    *pathstat.Sampler
+	links      *linkDNS
+	health     *healthWatch
+	budgets    *budgets
+	paths      *paths
+	measureAll bool            // all networks of the host, not the managed ones only
+	publishTo  func(*mam.View) // called with every View, one call at a time
+	rerouted   chan struct{}   // one slot: the kernel's routes may have to change
+
+	mu        sync.Mutex
+	cfg       *config.Config
+	policy    chosenPolicy
+	resolvers *resolvers
+	lookups   map[policy.PrefixID]mam.Resolver
+	list      []managed
+	snapshot  *netmon.Snapshot
+	routes    routes
+	local     func(netip.Addr) bool
+}
+
+// chosenPolicy is the policy of a configuration. The zero value is none.
+type chosenPolicy struct {
+	runner *mam.Runner
+	name   string                        // to show
+	file   string                        // of its plugin; "" if compiled in
+	fresh  func() (policy.Policy, error) // makes another one like it
+	since  time.Time                     // when it was made
+}
+
+// adopt makes cfg, with its policy, what is in use.
+func (c *current) adopt(cfg *config.Config, p chosenPolicy) *mam.View {
+	c.nets.KeepRoutes(cfg.Routing == config.RoutingManage)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg, c.policy = cfg, p
+	return c.renewLocked()
+}
+
+// run has everything follow the host's networks until ctx ends.
+func (c *current) run(ctx context.Context) error {
+	changes, cancel := c.nets.Subscribe()
+	defer cancel()
+	// A network manager tells its name servers some time after the addresses,
+	// and the files give no event that an unprivileged process could rely on.
+	tick := time.NewTicker(linkDNSInterval)
+	defer tick.Stop()
+	changed := true // there was nobody to tell until now
+	for {
+		nets := c.nets.Snapshot()
+		if c.links.look(nets) || changed {
+			c.mu.Lock()
+			c.renewLocked()
+			c.mu.Unlock()
+		}
+		select {
+		case <-tick.C:
+			changed = false
+		case <-changes:
+			changed = true
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// renewLocked makes everything follow from the configuration and the host's
+// networks as both are now, and publishes it. It is the one way by which a change
+// of either takes effect. Nothing in it waits for files or the kernel.
+//
+// The networks are taken under the lock: whatever was concluded from them before
+// may be outdated by a change that somebody else has taken over meanwhile, and
+// would undo it. The order is that of needs:
+//
+//   - Name servers of links come before resolvers, which are made for them.
+//   - Resolvers come before health, which probes through them.
+//   - Measuring and health come before the View, which shows what they know:
+//     that a network is gone, or new, must not wait for the next pass.
+//   - The View comes last of what answers requests, and whole.
+//   - Health hears of it, to tell the reports on a network from those on the one
+//     before.
+//   - Routes come after it. They take the longest, and no request should get a
+//     network that is gone while they are changed.
+func (c *current) renewLocked() *mam.View {
+	now, nets := time.Now(), c.nets.Snapshot()
+	list := manage(c.cfg, nets)
+	c.links.use(c.cfg, list)
+	c.snapshot, c.list, c.local = nets, list, local(nets)
+	c.routes = newRoutes(c.nets.Kernel(), c.cfg, nets, list)
+	c.lookups = c.resolvers.of(list)
+	c.sampler.Set(measurable(list, nets, c.measureAll))
+	c.health.networks(now, c.cfg.Probe, list, nets, c.lookups)
+	c.budgets.networks(now, list, c.sampler.Snapshot().Bytes)
+	view := c.publishLocked()
+	c.health.offered(time.Now())
+	select {
+	case c.rerouted <- struct{}{}:
+	default:
+	}
+	return view
+}
+
+// measured takes over and publishes what a pass of the sampler has found.
+func (c *current) measured(s *pathstat.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.health.flows(now, s.Time, s.Flows)
+	c.budgets.count(now, s.Bytes)
+	c.publishLocked()
+}
+
+// publish publishes what the parts know now.
+func (c *current) publish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.publishLocked()
+}
+
+func (c *current) publishLocked() *mam.View {
+	stats, judged := c.sampler.Snapshot(), c.health.judgement()
+	prefixes := measured(c.list, stats)
+	for _, p := range prefixes {
+		p.Health = judged.health[p.ID]
+	}
+	c.budgets.apply(prefixes)
+	v := &mam.View{
+		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, Prefixes: prefixes, Destinations: stats,
+		Routes: c.routes, Devices: map[policy.PrefixID]string{}, Extents: map[policy.PrefixID]mam.Extent{},
+		Resolver: lookup{c.resolvers.unbound}, Resolvers: c.lookups, NameServers: nameServers(c.list),
+		Avoid: judged.avoid, Local: c.local, AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
+	}
+	for i := range c.list {
+		if m := &c.list[i]; m.device != "" {
+			v.Devices[m.prefix.ID] = m.device
+		}
+		if m := &c.list[i]; m.extent != mam.Everywhere {
+			v.Extents[m.prefix.ID] = m.extent
+		}
+	}
+	c.publishTo(v)
+	return v
+}
+
+// prefixes are those that cfg has managed, as they are at the moment: what a policy is
+// made for.
+func (c *current) prefixes(cfg *config.Config) []*policy.Prefix {
+	return measured(manage(cfg, c.nets.Snapshot()), c.sampler.Snapshot())
+}
+
+// networks are what routes depend on, and whether they are to be managed.
+func (c *current) networks() (managed bool, list []managed, nets *netmon.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cfg.Routing == config.RoutingManage, c.list, c.snapshot
+}
+
+// state is what the control socket shows of the configuration in use.
+func (c *current) state() control.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return control.State{
+		PolicySince: c.policy.since, PolicyFile: c.policy.file, Settings: c.cfg.Policy.Settings,
+		ConfigFile: c.cfg.File, Loaded: c.policy.since,
+	}
+}
