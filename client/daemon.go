@@ -3,21 +3,16 @@ package client
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // Defaults of a Daemon's settings.
 const (
-	// A decision takes well below a millisecond; what takes 50 ms is stuck, and
-	// people begin to notice.
-	defaultDecisionTimeout = 50 * time.Millisecond
 	// As long as the resolver of the C library tries with its default settings,
 	// two rounds of 5 s.
 	defaultResolveTimeout = 10 * time.Second
@@ -38,7 +33,7 @@ const (
 
 // features are the extensions that this package announces.
 const features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials
 
 // Daemon is the way to the Multi Access Manager: a few connections to its
 // socket, each with one request at a time. The zero value is ready to use.
@@ -52,13 +47,20 @@ type Daemon struct {
 	Path string
 
 	// DecisionTimeout is how long to wait for a decision before dialling
-	// plainly, opening the connection to the daemon included; 0 means 50 ms,
-	// and a negative value never to ask. Of a dial that has less time, it takes
-	// half.
+	// plainly, opening the connection to the daemon included; a negative value
+	// means never to ask. Of a dial that has less time, it takes half.
+	//
+	// 0 means to go by how long answers took: sixteen times the slowest of the last
+	// half minute, but no less than 50 ms, and no more than the intents allow. That
+	// is 250 ms for what somebody waits for (by timeliness, else by category), a
+	// second for a transfer or a bulk transfer, two for background traffic, and half
+	// a second where neither is stated. The first answer of a daemon may take all
+	// of that.
 	//
 	// A daemon that let it pass is not asked again for a while: 100 ms first, a
-	// minute at last. A daemon that is not there is looked for again after
-	// 5 ms.
+	// minute at last, and until its late answer has come. That answer serves the
+	// next dial to the same destination with the same intents, for half a second. A
+	// daemon that is not there is looked for again after 5 ms.
 	//
 	// The original daemon serves one request after the other and measures in
 	// between, so it has ResolveTimeout for every answer once it is known.
@@ -75,8 +77,11 @@ type Daemon struct {
 	// lastFailure is when backoff was last raised.
 	lastFailure time.Time
 	backoff     time.Duration // 0: the daemon is well
-	outage      bool          // was announced by firstFailure
-	absence     error         // why the daemon was not there when it was last looked for
+	outage      bool          // was announced by wentPlain
+	patience    patience
+	spares      map[spareKey]spare
+	plain, told PlainDials // all, and those that the daemon was told of
+	absence     error      // why the daemon was not there when it was last looked for
 	lookAgain   time.Time
 	original    bool           // no extensions, when it last answered
 	late        map[*link]bool // wait for answers that nobody wants any more; true: of a daemon with extensions
@@ -119,11 +124,19 @@ func (d *Daemon) Close() error {
 	return nil
 }
 
-func (d *Daemon) decisionTimeout() time.Duration {
-	if d.DecisionTimeout == 0 {
-		return defaultDecisionTimeout
+// decisionTimeout is how long to wait for a decision about a connection with these
+// intents.
+func (d *Daemon) decisionTimeout(s intent.Set) time.Duration {
+	if d.DecisionTimeout != 0 {
+		return d.DecisionTimeout
 	}
-	return d.DecisionTimeout
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	most := allowed(s)
+	if !d.patience.met && d.backoff > 0 {
+		return min(minPatience, most) // what let all of it pass once costs no dial as much again
+	}
+	return d.patience.wait(most, time.Now())
 }
 
 func (d *Daemon) resolveTimeout() time.Duration {
@@ -133,9 +146,16 @@ func (d *Daemon) resolveTimeout() time.Duration {
 	return d.ResolveTimeout
 }
 
-// A question makes the request for a daemon with the features f, and says how
-// long its answer may take.
-type question func(f wire.Features) (req *wire.Message, wait time.Duration)
+// A question is what the daemon is asked.
+type question struct {
+	// request makes it for a daemon with the features f.
+	request func(f wire.Features) *wire.Message
+	intents intent.Set
+	// resolves tells that a daemon with the features f looks a name up before it
+	// answers, which may take long. Nil: never.
+	resolves func(f wire.Features) bool
+	key      *spareKey // a late answer serves the next question of the same kind; nil: nobody
+}
 
 // ask puts q and decodes the answer into ans. If a connection turns out to have
 // died while it was idle, as after a restart of the daemon, it asks once more on
@@ -145,31 +165,29 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.F
 	if err := d.mayAsk(start); err != nil {
 		return 0, err
 	}
-	soon := start.Add(d.decisionTimeout())
-	patient := start.Add(max(d.decisionTimeout(), d.resolveTimeout()))
-	if end, ok := ctx.Deadline(); ok {
-		// Leave the caller time to go on without us.
-		half := start.Add(end.Sub(start) / 2)
-		if half.Before(soon) {
-			soon = half
-		}
-		if half.Before(patient) {
-			patient = half
-		}
-	}
 	for {
-		l, reused, err := d.link(ctx, soon, patient)
+		limits := d.limits(ctx, q, start)
+		l, reused, err := d.link(ctx, limits)
 		if err != nil {
-			return 0, d.failed(ctx, err)
+			return 0, d.failed(ctx, start, err)
 		}
 		f := l.features
-		req, wait := q(f)
-		deadline := soon
+		req := q.request(f)
+		takeBack := func() {}
+		if f&wire.FeaturePlainDials != 0 {
+			takeBack = d.untold(req)
+		}
+		resolves := q.resolves != nil && q.resolves(f)
+		deadline := limits.soon
 		switch {
 		case f == 0:
-			deadline = patient
-		case wait > d.decisionTimeout():
-			deadline = start.Add(wait)
+			deadline = limits.patient
+		case resolves:
+			deadline = start.Add(d.resolveTimeout())
+		}
+		l.begun, l.key = start, q.key
+		if resolves {
+			l.begun, l.key = time.Time{}, nil
 		}
 		err = l.exchange(ctx, deadline, req, ans)
 		if err == nil {
@@ -177,16 +195,49 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.F
 			d.succeeded(l)
 			return f, nil
 		}
+		if !l.asked {
+			takeBack()
+		}
 		d.giveUp(ctx, l, err)
-		if f&wire.FeatureNoResolve != 0 && wait > d.decisionTimeout() && errors.Is(err, os.ErrDeadlineExceeded) {
+		if f&wire.FeatureNoResolve != 0 && resolves && isLate(err) {
 			return 0, err // a slow resolver; the daemon itself has answered before
 		}
 		var bad *wire.Error
-		if !reused || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &bad) {
-			return 0, d.failed(ctx, err)
+		if !reused || ctx.Err() != nil || isLate(err) || errors.As(err, &bad) {
+			return 0, d.failed(ctx, start, err)
 		}
 		d.dropIdle()
+		d.forgetPatience()
 	}
+}
+
+// limits are the times until when a daemon may answer: one with extensions, and one
+// that resolves names meanwhile.
+type limits struct{ soon, patient time.Time }
+
+// limits are those of a question that was put at start.
+func (d *Daemon) limits(ctx context.Context, q question, start time.Time) limits {
+	wait := d.decisionTimeout(q.intents)
+	l := limits{soon: start.Add(wait), patient: start.Add(max(wait, d.resolveTimeout()))}
+	if end, ok := ctx.Deadline(); ok {
+		// Leave the caller time to go on without us.
+		half := start.Add(end.Sub(start) / 2)
+		if half.Before(l.soon) {
+			l.soon = half
+		}
+		if half.Before(l.patient) {
+			l.patient = half
+		}
+	}
+	return l
+}
+
+// forgetPatience makes the next answer that of a first contact: the daemon has been
+// started anew, and may be starting still.
+func (d *Daemon) forgetPatience() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.patience = patience{}
 }
 
 // mayAsk tells why the daemon should not be asked now. After a back-off one
@@ -213,10 +264,9 @@ func (d *Daemon) mayAsk(now time.Time) error {
 	return nil
 }
 
-// link returns a connection to the daemon, an idle one if there is. The daemon has
-// time until patient to say what it is if it is known as the original, else until
-// soon.
-func (d *Daemon) link(ctx context.Context, soon, patient time.Time) (_ *link, reused bool, _ error) {
+// link returns a connection to the daemon, an idle one if there is. The daemon may
+// be patient in saying what it is if it is known as the original.
+func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool, _ error) {
 	d.mu.Lock()
 	if n := len(d.idle); n > 0 {
 		l := d.idle[n-1]
@@ -224,9 +274,9 @@ func (d *Daemon) link(ctx context.Context, soon, patient time.Time) (_ *link, re
 		d.mu.Unlock()
 		return l, true, nil
 	}
-	deadline := soon
+	deadline := limits.soon
 	if d.original {
-		deadline = patient
+		deadline = limits.patient
 	}
 	d.mu.Unlock()
 	connecting, cancel := context.WithDeadline(ctx, deadline)
@@ -239,10 +289,10 @@ func (d *Daemon) link(ctx context.Context, soon, patient time.Time) (_ *link, re
 	if err != nil {
 		return nil, false, err
 	}
-	l := &link{nc: nc, reader: wire.NewReader(nc)}
+	l := &link{nc: nc, reader: wire.NewReader(nc), begun: time.Now()}
 	if err := l.hello(ctx, deadline); err != nil {
 		d.giveUp(ctx, l, err)
-		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+		if isLate(err) && ctx.Err() == nil {
 			d.setOriginal(false) // another one may be there now, which hangs
 		}
 		return nil, false, err
@@ -262,43 +312,46 @@ func (d *Daemon) succeeded(l *link) {
 	defer d.mu.Unlock()
 	d.backoff, d.outage = 0, false
 	d.original = l.features == 0
+	d.timedLocked(l)
 	d.keepLocked(l)
 }
 
-// failed notes that the daemon failed, unless the caller gave up. Only waiting
+// timedLocked notes how long l's answer took, if that tells of the daemon: a name
+// server and the original daemon have their own pace.
+func (d *Daemon) timedLocked(l *link) {
+	if l.features == 0 || l.begun.IsZero() {
+		return
+	}
+	now := time.Now()
+	d.patience.answered(now.Sub(l.begun), now)
+}
+
+// failed notes that the daemon, asked at start, failed, unless the caller gave up. Only waiting
 // for nothing, and nonsense, make a reason to leave it alone for a while, and
 // that it is not there for a moment.
-func (d *Daemon) failed(ctx context.Context, err error) error {
+func (d *Daemon) failed(ctx context.Context, start time.Time, err error) error {
 	var bad *wire.Error
-	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
-	timeout := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
-	if ctx.Err() != nil || !absent && !timeout && !errors.As(err, &bad) && !errors.Is(err, errForeignID) {
+	absent, late := isAbsent(err), isLate(err)
+	now := time.Now()
+	if late {
+		err = &lateError{now.Sub(start), err}
+	}
+	if ctx.Err() != nil || !absent && !late && !errors.As(err, &bad) && !errors.Is(err, errForeignID) {
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
 	if absent {
 		d.absence, d.lookAgain = err, now.Add(lookEvery)
 		return err
 	}
-	if d.backoff > 0 && now.Sub(d.lastFailure) < d.decisionTimeout() {
+	if d.backoff > 0 && d.lastFailure.After(start) {
 		return err // it was asked at the same time as another one, and has seen the same outage
 	}
 	d.lastFailure = now
 	d.backoff = min(max(2*d.backoff, firstBackoff), maxBackoff)
 	d.notBefore = now.Add(d.backoff)
 	return err
-}
-
-// firstFailure tells whether this is the first dial without the daemon since it
-// was last well.
-func (d *Daemon) firstFailure() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	first := !d.outage
-	d.outage = true
-	return first
 }
 
 func (d *Daemon) dropIdle() {

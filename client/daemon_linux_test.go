@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -138,8 +139,8 @@ func TestDaemonBackoff(t *testing.T) {
 			_, err := d.decide(t.Context(), target{host: "h"}, false, nil)
 			return time.Since(start), err
 		}
-		if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != defaultDecisionTimeout {
-			t.Errorf("first: %v after %v, want a timeout after %v", err, took, defaultDecisionTimeout)
+		if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != allowed(intent.Set{}) {
+			t.Errorf("first: %v after %v, want a timeout after %v", err, took, allowed(intent.Set{}))
 		}
 		for _, wait := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000} {
 			if took, err := ask(); err != errBackingOff || took != 0 {
@@ -150,7 +151,7 @@ func TestDaemonBackoff(t *testing.T) {
 				t.Errorf("before %v ms: %v", wait, err)
 			}
 			time.Sleep(time.Nanosecond)
-			if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != defaultDecisionTimeout {
+			if took, err := ask(); !errors.Is(err, os.ErrDeadlineExceeded) || took != minPatience {
 				t.Errorf("after %v ms: %v after %v", wait, err, took)
 			}
 		}
@@ -176,13 +177,13 @@ func TestLateAnswer(t *testing.T) {
 		var delay atomic.Int64
 		asked := 0
 		connect := pipeDaemon(func() time.Duration { return time.Duration(delay.Load()) })
-		d := &Daemon{connect: func(ctx context.Context) (net.Conn, error) { asked++; return connect(ctx) }}
+		d := &Daemon{DecisionTimeout: 50 * time.Millisecond, connect: func(ctx context.Context) (net.Conn, error) { asked++; return connect(ctx) }}
 		ask := func(host string, takes time.Duration) (string, error) {
 			delay.Store(int64(takes))
 			var ans wire.Message
-			_, err := d.ask(t.Context(), func(wire.Features) (*wire.Message, time.Duration) {
-				return &wire.Message{Action: wire.ActionSocketConnectRequest, Context: wire.Context{Hostname: host}}, 0
-			}, &ans)
+			_, err := d.ask(t.Context(), question{request: func(wire.Features) *wire.Message {
+				return &wire.Message{Action: wire.ActionSocketConnectRequest, Context: wire.Context{Hostname: host}}
+			}}, &ans)
 			return ans.Context.Hostname, err
 		}
 		for _, tt := range []struct {

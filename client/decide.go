@@ -120,7 +120,8 @@ var (
 // decide asks for a decision. With members it may be to use one of them again.
 func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []wire.SetMember) (*plan, error) {
 	origin := originOf(ctx)
-	q := func(f wire.Features) (*wire.Message, time.Duration) {
+	q := question{intents: t.intents}
+	q.request = func(f wire.Features) *wire.Message {
 		m := &wire.Message{Action: wire.ActionSocketConnectRequest, Context: t.context(), Sockets: members}
 		if choose {
 			m.Action = wire.ActionSocketChooseRequest
@@ -132,18 +133,27 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 		if f&wire.FeatureOrigin != 0 {
 			m.Origin = origin
 		}
-		if f&wire.FeatureNoResolve != 0 {
-			m.NoResolve = true
-		} else if !t.literal.IsValid() {
-			return m, dm.resolveTimeout() // it is both in one
-		}
-		return m, dm.decisionTimeout()
+		m.NoResolve = f&wire.FeatureNoResolve != 0
+		return m
 	}
+	q.resolves = func(f wire.Features) bool { return f&wire.FeatureNoResolve == 0 && !t.literal.IsValid() } // it is both in one
 	var ans wire.Message
+	if !choose {
+		q.key = t.spareKey(origin)
+		if s, ok := dm.takeSpare(q.key, time.Now()); ok && dm.DecisionTimeout >= 0 {
+			return newDecision(t, choose, s.features, s.answer)
+		}
+	}
 	f, err := dm.ask(ctx, q, &ans)
 	if err != nil {
 		return nil, err
 	}
+	return newDecision(t, choose, f, &ans)
+}
+
+// newDecision is what an answer says, which may be to use a socket again if that
+// could be chosen.
+func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*plan, error) {
 	switch ans.Action {
 	case wire.ActionSocketConnectResponse, wire.ActionSocketChooseNew,
 		wire.ActionConnectResponse: // the original's fall-back (section 8.4)
@@ -158,7 +168,7 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 	default:
 		return nil, fmt.Errorf("unexpected answer %v", ans.Action)
 	}
-	return newPlan(t, f, &ans), nil
+	return newPlan(t, f, ans), nil
 }
 
 // context is what both kinds of request say about the target.

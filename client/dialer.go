@@ -122,12 +122,9 @@ func (d *Dialer) limit(ctx context.Context, now time.Time) (context.Context, con
 	return context.WithDeadline(ctx, deadline)
 }
 
-// without says, once, that the manager does not take part.
+// without counts a dial that goes without the manager, and says once that they do.
 func (d *Dialer) without(err error) {
-	if errors.Is(err, errNotResolved) || errors.Is(err, errDisabled) || errors.Is(err, context.Canceled) {
-		return
-	}
-	if d.daemon().firstFailure() && d.Logger != nil {
+	if d.daemon().wentPlain(err) && d.Logger != nil {
 		d.Logger.Warn("dialling without the Multi Access Manager", "err", err)
 	}
 }

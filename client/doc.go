@@ -14,7 +14,9 @@
 // # What happens in a dial
 //
 // The manager is asked for a decision, which takes some tens of microseconds
-// and is waited for 50 ms at most. The name is then resolved by the resolver of
+// and is waited for as long as answers took of late and the intents allow
+// ([Daemon].DecisionTimeout). [Info].Err tells why a dial went plain, and
+// [Daemon.PlainDials] and mammactl status tell how many did. The name is then resolved by the resolver of
 // the chosen network, with that resolver's own patience. The connection is bound
 // to the suggested source address and, where the manager says that the address
 // alone would not do, to the interface. If it fails, or is slow (RFC 8305), the

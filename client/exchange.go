@@ -15,7 +15,12 @@ var errNoSay = errors.New("the manager has no say in this")
 
 func init() {
 	raw.Exchange = func(ctx context.Context, daemon any, req, ans *wire.Message) error {
-		return daemon.(*Daemon).exchange(ctx, req, ans)
+		d := daemon.(*Daemon)
+		err := d.exchange(ctx, req, ans)
+		if err != nil && req.Action != wire.ActionResolveRequest {
+			d.wentPlain(err)
+		}
+		return err
 	}
 	raw.Report = func(daemon any, ans *wire.Message, took time.Duration, err error, localPort uint16) {
 		daemon.(*Daemon).reportFirst(ans, took, err, localPort)
@@ -34,18 +39,18 @@ func (d *Daemon) Ping(ctx context.Context) error {
 // exchange is what raw.Exchange says.
 func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	origin := originOf(ctx)
-	_, err := d.ask(ctx, func(f wire.Features) (*wire.Message, time.Duration) {
+	q := question{intents: req.Intents()}
+	q.request = func(f wire.Features) *wire.Message {
 		if f&wire.FeatureWideIntents == 0 {
 			req.WideIntents = nil
 		}
 		if req.Origin = nil; f&wire.FeatureOrigin != 0 {
 			req.Origin = origin
 		}
-		if req.Action == wire.ActionResolveRequest {
-			return req, d.resolveTimeout()
-		}
-		return req, d.decisionTimeout()
-	}, ans)
+		return req
+	}
+	q.resolves = func(wire.Features) bool { return req.Action == wire.ActionResolveRequest }
+	_, err := d.ask(ctx, q, ans)
 	return err
 }
 

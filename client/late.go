@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/wire"
@@ -40,7 +39,7 @@ func (d *Daemon) giveUp(ctx context.Context, l *link, err error) {
 	extended := l.features != 0
 	waiting := d.waitingLocked()
 	switch {
-	case !l.asked || !errors.Is(err, os.ErrDeadlineExceeded),
+	case !l.asked || !isLate(err),
 		extended && (ctx.Err() != nil || len(d.late)-waiting >= maxIdleLinks),
 		!extended && waiting >= maxLateAtOnce:
 		l.close()
@@ -80,6 +79,9 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.late, l)
+	if err == nil && l.features != 0 {
+		d.cameLate(l, &ans, d.closes == closes)
+	}
 	if err == nil && !met && l.features == 0 {
 		// It was given the time of a daemon with extensions. Now it is known.
 		d.original, d.backoff = true, 0
@@ -89,6 +91,25 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 		return
 	}
 	d.keepLocked(l)
+}
+
+// cameLate takes the late answer of a daemon with extensions: it shows how long to
+// wait, and serves the next dial of the same kind. A daemon that is merely slow is
+// asked again at once.
+func (d *Daemon) cameLate(l *link, ans *wire.Message, open bool) {
+	d.timedLocked(l)
+	now := time.Now()
+	if l.begun.IsZero() || now.Sub(l.begun) > maxPatience {
+		return
+	}
+	d.backoff = 0
+	if !open {
+		return
+	}
+	if l.key != nil {
+		d.keepSpareLocked(*l.key, spare{ans, l.features, now})
+	}
+	d.tellLocked()
 }
 
 // keepLocked keeps l for the next request. It is closed if it is of no more use.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -104,15 +105,15 @@ func TestOriginalHasMoreTime(t *testing.T) {
 // time, on the same connection.
 func TestLateGreeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &slowOriginal{greeting: 80 * time.Millisecond, answer: 80 * time.Millisecond}
+		s := &slowOriginal{greeting: 580 * time.Millisecond, answer: 580 * time.Millisecond}
 		d := &Daemon{connect: s.connect}
-		if took, err := s.ask(t.Context(), d); !errors.Is(err, os.ErrDeadlineExceeded) || took != defaultDecisionTimeout {
-			t.Errorf("%v after %v, want a timeout after %v", err, took, defaultDecisionTimeout)
+		if took, err := s.ask(t.Context(), d); !errors.Is(err, os.ErrDeadlineExceeded) || took != allowed(intent.Set{}) {
+			t.Errorf("%v after %v, want a timeout after %v", err, took, allowed(intent.Set{}))
 		}
-		time.Sleep(30 * time.Millisecond)
+		time.Sleep(80 * time.Millisecond)
 		synctest.Wait()
-		if took, err := s.ask(t.Context(), d); err != nil || took != 80*time.Millisecond {
-			t.Errorf("%v after %v, want an answer after 80 ms", err, took)
+		if took, err := s.ask(t.Context(), d); err != nil || took != 580*time.Millisecond {
+			t.Errorf("%v after %v, want an answer after 580 ms", err, took)
 		}
 		if links, _, unanswered := s.counts(); links != 1 || unanswered != 0 {
 			t.Errorf("%d connections, %d closed before their answer came", links, unanswered)

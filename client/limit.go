@@ -37,6 +37,14 @@ func (l *limit) begin(nc net.Conn, due time.Time) (turn int) {
 	return l.turn
 }
 
+// again gives the exchange under way more time, after it was interrupted.
+func (l *limit) again(nc net.Conn, due time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true // what is set here is taken back at the end
+	_ = nc.SetDeadline(due)
+}
+
 // cancel interrupts the exchange if it is still under way.
 func (l *limit) cancel(nc net.Conn, turn int) {
 	l.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,8 @@ type link struct {
 	met      bool          // a first answer was read: features are known
 	broken   bool          // not to be used again
 	limit    limit
+	begun    time.Time // when what its answer belongs to began; zero: its time tells nothing
+	key      *spareKey // of the question under way; nil: its answer serves nobody else
 }
 
 func (l *link) close() {
@@ -64,6 +67,11 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.
 		return err
 	}
 	l.calls, l.asked = req.Context.Calls, true
+	if err := l.receive(ans); !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !readable(l.nc) {
+		return err
+	}
+	// The answer is there. It was us who did not get the processor in time.
+	l.limit.again(l.nc, time.Now().Add(minPatience))
 	return l.receive(ans)
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -51,7 +50,8 @@ func (c *candidate) settle() {
 // answered if the manager leaves that to us, or is gone meanwhile.
 func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (answered bool, _ error) {
 	t, dm := &p.target, d.daemon()
-	q := func(wire.Features) (*wire.Message, time.Duration) {
+	q := question{intents: t.intents, resolves: func(wire.Features) bool { return true }}
+	q.request = func(wire.Features) *wire.Message {
 		m := &wire.Message{Action: wire.ActionResolveRequest, Context: t.context(), DecisionID: p.id}
 		m.Context.Calls = wire.CallGetaddrinfo
 		if c.local.IsValid() {
@@ -62,7 +62,7 @@ func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (an
 			}
 		}
 		m.SetIntents(t.intents)
-		return m, dm.resolveTimeout()
+		return m
 	}
 	var ans wire.Message
 	if _, err := dm.ask(ctx, q, &ans); err != nil {

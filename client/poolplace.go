@@ -73,7 +73,7 @@ func (p *Pool) wait(ctx context.Context, w *place) error {
 		return nil
 	}
 	// One that asks for longer holds up nobody: its name may be being resolved.
-	stuck := time.NewTimer(p.dialer().daemon().decisionTimeout())
+	stuck := time.NewTimer(p.dialer().daemon().decisionTimeout(w.target.intents))
 	defer stuck.Stop()
 	select {
 	case <-w.before:

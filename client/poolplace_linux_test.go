@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -288,7 +289,7 @@ func TestPoolDecidesInOrder(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if took := time.Since(begun); took != defaultDecisionTimeout {
+		if took := time.Since(begun); took != allowed(intent.Set{}) {
 			t.Errorf("held up for %v", took)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -372,7 +373,7 @@ func TestPoolReuseFirst(t *testing.T) {
 		if err != nil || !existing || s != want {
 			t.Errorf("existing %v, %v", existing, err)
 		}
-		if info, _ := InfoOf(s); info.Decided || info.Err != nil || !info.Reused || info.Reason != "" {
+		if info, _ := InfoOf(s); info.Decided || info.Err != nil || !info.Reused || info.Reason != "used again without asking the manager" {
 			t.Errorf("info %+v", info)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -15,11 +16,18 @@ const (
 	maxReports  = 128 // that wait; half of them do not wait for more
 )
 
+// unhurried are the intents of what nobody waits for.
+var unhurried = intent.Set{}.WithTimeliness(intent.TimelinessBackgroundTraffic)
+
 // report sends outcomes in the background, as long as the daemon keeps up: at
 // once, or, if nothing waits for them, a moment later.
 func (d *Daemon) report(later bool, outcomes ...*wire.Message) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.reportLocked(later, outcomes...)
+}
+
+func (d *Daemon) reportLocked(later bool, outcomes ...*wire.Message) {
 	d.reports = append(d.reports, outcomes[:min(len(outcomes), maxReports-len(d.reports))]...)
 	switch {
 	case len(d.reports) == 0, d.reporting:
@@ -63,8 +71,6 @@ func (d *Daemon) sendReports() {
 		d.reports = d.reports[1:]
 		d.mu.Unlock()
 		// Nobody can do anything about a report that does not get through.
-		_, _ = d.ask(context.Background(), func(wire.Features) (*wire.Message, time.Duration) {
-			return m, d.decisionTimeout()
-		}, &ans)
+		_, _ = d.ask(context.Background(), question{request: func(wire.Features) *wire.Message { return m }, intents: unhurried}, &ans)
 	}
 }

@@ -57,7 +57,7 @@ func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials,
 		}, []string{"kind", "result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mamma_decision_duration_seconds", Help: "Time from a request's arrival to the policy's answer.",
-			// Microseconds are usual, 50 ms is when clients give up.
+			// Microseconds are usual, 50 ms is when clients of a quick daemon give up.
 			Buckets: []float64{10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 50e-3, 1},
 		}),
 	}
