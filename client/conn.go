@@ -60,7 +60,7 @@ type Info struct {
 	Device    string     // the interface that the socket was bound to, "" if none
 	Multipath bool       // opened with MPTCP
 	PlainTCP  bool       // in spite of Multipath, which the peer or something in between does not speak
-	Reason    string     // what decided, in the manager's words; may be empty
+	Reason    string     // what decided, in the manager's words, or why a Pool used it again without those; may be empty
 	ID        DecisionID // zero if the manager gave none
 
 	Reused        bool // by a Pool

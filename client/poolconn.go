@@ -45,8 +45,13 @@ const (
 func (s *Conn) reused(pl *plan, err error, begun time.Time) {
 	i := &s.info
 	i.Reused, i.Decided, i.Err, i.Reason, i.ID = true, pl != nil, err, "", DecisionID{}
-	if pl != nil {
+	switch {
+	case pl != nil:
 		i.Reason, i.ID = pl.reason, DecisionID(pl.id)
+	case err != nil:
+		i.Reason = "used again without the manager"
+	default:
+		i.Reason = "used again without asking the manager"
 	}
 	i.Attempts, i.Duration = nil, time.Since(begun)
 }

@@ -138,7 +138,10 @@ func usualProtocol(typ int32) int32 {
 // putSocket makes m the answer that an idle socket is to be used again. The answer
 // has that socket's stored context, except for the context id, which is the
 // connection's.
-func (rq *request) putSocket(m *wire.Message) {
+func (rq *request) putSocket(m *wire.Message, features wire.Features) {
+	if features&wire.FeatureReason != 0 {
+		m.Reason = rq.decision.Reason
+	}
 	for i := range m.Sockets {
 		if m.Sockets[i].FD == rq.decision.Socket.FD {
 			m.Context, m.Sockets[i].Context = m.Sockets[i].Context, wire.Context{}

@@ -169,7 +169,7 @@ func (c *conn) finish() (goOn bool) {
 	rec := c.m.remember(rq)
 	c.decided = true
 	if msg.Action == wire.ActionSocketChooseExisting {
-		rq.putSocket(msg)
+		rq.putSocket(msg, c.features)
 		return c.answer(rec.ID)
 	}
 	rq.putDecision(msg, c.features)

@@ -168,7 +168,7 @@ func TestSocketChoose(t *testing.T) {
 		seen <- slices.Clone(r.Sockets)
 		for i := range r.Sockets {
 			if r.Sockets[i].Prefix != nil && r.Sockets[i].Prefix.Interface == "wwan0" {
-				return policy.Decision{Prefix: r.Sockets[i].Prefix, Socket: &r.Sockets[i]}
+				return policy.Decision{Prefix: r.Sockets[i].Prefix, Socket: &r.Sockets[i], Reason: "an idle one"}
 			}
 		}
 		return takeFirst(r)
@@ -202,6 +202,16 @@ func TestSocketChoose(t *testing.T) {
 	}, <-seen, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b *policy.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("offered sockets (-want +got):\n%s", diff)
 	}
+	if got.Reason != "" {
+		t.Errorf("an original client gets a reason, %q", got.Reason)
+	}
+	again := *req
+	again.Features = everything
+	if got := d.dial(t).ask(&again); got.Action != wire.ActionSocketChooseExisting || got.Reason != "an idle one" {
+		t.Errorf("answer %v because of %q", got.Action, got.Reason)
+	}
+	<-seen // of the connection
+	<-seen
 	req.Sockets = nil
 	if got := c.ask(req); got.Action != wire.ActionSocketChooseNew || got.Context.BindSuggested != sockAddr("10.77.1.1:0") || !got.Context.Remote.IsValid() {
 		t.Errorf("without idle sockets: %v, %+v", got.Action, got.Context)
