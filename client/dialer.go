@@ -280,7 +280,7 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 		}
 	}
 	if o.conn != nil {
-		m := report(o.winner.index, o.took, 0, addrPort(o.conn.LocalAddr()).Port())
+		m := report(o.winner.index, o.waited, 0, addrPort(o.conn.LocalAddr()).Port())
 		if declined {
 			m.Outcome.Flags = wire.OutcomePlainTCP
 		}

@@ -17,6 +17,7 @@ type driver struct {
 	// connect may be deaf to the end of its context, for a while.
 	deaf bool
 
+	begun   time.Time
 	results chan done
 	over    chan outcome  // of a race that goes on beside its first runner
 	closed  chan struct{} // closed when the race is over: losers close what they made
@@ -31,11 +32,11 @@ type done struct {
 
 // outcome is what a race ended with.
 type outcome struct {
-	conn   net.Conn   // the first one, nil if there is none
-	winner *candidate // that made it
-	took   time.Duration
-	failed []Attempt // until then
-	err    error     // why there is no connection, if it is not the attempts' fault
+	conn   net.Conn      // the first one, nil if there is none
+	winner *candidate    // that made it
+	waited time.Duration // from the beginning of the race: look-ups and attempts before count
+	failed []Attempt     // until then
+	err    error         // why there is no connection, if it is not the attempts' fault
 }
 
 // run runs the race until something connects or everything has failed.
@@ -43,6 +44,7 @@ func (d *driver) run(ctx context.Context, candidates []*candidate) outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.results, d.closed, d.over = make(chan done), make(chan struct{}), make(chan outcome, 1)
+	d.begun = time.Now()
 	d.race.enter(candidates)
 	return d.solo(ctx, cancel)
 }
@@ -107,7 +109,7 @@ func (d *driver) handIn(res done) {
 }
 
 func (d *driver) won(res done) outcome {
-	return outcome{conn: res.conn, winner: res.candidate, took: res.at.Sub(res.begun), failed: d.race.failed}
+	return outcome{conn: res.conn, winner: res.candidate, waited: res.at.Sub(d.begun), failed: d.race.failed}
 }
 
 // lost is the outcome when everything has failed, or ctx has ended.

@@ -294,6 +294,9 @@ func TestDriver(t *testing.T) {
 				} else if len(o.failed) == 0 {
 					t.Error("nothing won and nothing failed")
 				}
+				if o.conn != nil && o.waited != test.after {
+					t.Errorf("the caller is said to have waited for %v, want %v", o.waited, test.after)
+				}
 				if got != test.winner || took != test.after {
 					t.Errorf("%q won after %v, want %q after %v", got, took, test.winner, test.after)
 				}

@@ -22,7 +22,8 @@ policy took, and why. Proxies and "mammactl run" also say where the intents came
 from and for whom they ask. Both are claims of the caller.
 
 With -f, mammactl goes on to show decisions as they are made, until it is
-interrupted. With -f and --json, each line is one event.
+interrupted. While mamma is not there, as when it is started anew, it waits for
+it. With -f and --json, each line is one event.
 
 Decisions on the requests of others are shown to root, to the user that mamma
 runs as, and to the control group.`,
@@ -55,31 +56,6 @@ func (a *app) showDecisions(list []control.Decision) error {
 		t.add(plain(l.time, l.app, l.to, l.intents, "->", l.by, l.how, l.took, l.reason)...)
 	}
 	return t.write(a.out)
-}
-
-// follow prints the decisions in d, and then those that come.
-func (a *app) follow(ctx context.Context, c *control.Client, d *control.Decisions) error {
-	if !a.json {
-		for i := range d.Decisions {
-			if err := a.printf("%s\n", a.line(&d.Decisions[i])); err != nil {
-				return err
-			}
-		}
-	}
-	from := &d.Last
-	if n := len(d.Decisions); a.json && n > 0 {
-		first := d.Decisions[0].Seq - 1
-		from = &first
-	}
-	return c.Events(ctx, from, func(raw []byte, e *control.Event) error {
-		if a.json {
-			return a.rawEvent(raw)
-		}
-		if text := a.event(e); text != "" {
-			return a.printf("%s\n", text)
-		}
-		return nil
-	})
 }
 
 // event shows an event as a line.
@@ -298,11 +274,36 @@ func connectText(d *control.Decision, o *control.Outcome) string {
 		if o.Error != nil {
 			reason = clean(*o.Error)
 		}
-		return fmt.Sprintf("connect failed after %s: %s", span(o.TookMS), reason)
+		return fmt.Sprintf("connect%s failed after %s: %s", over(d, o.Candidate), span(o.TookMS), reason)
 	case o.Candidate > 0 && o.Candidate <= len(d.Alternates):
-		return fmt.Sprintf("connect failed over to %s after %s", clean(d.Alternates[o.Candidate-1].Interface), span(o.TookMS))
+		return failedOver(d, o)
 	case o.Candidate != 0:
 		return fmt.Sprintf("connected without the suggestion after %s", span(o.TookMS))
 	}
 	return ""
+}
+
+// over names the network of a candidate: the choice, or the n-th alternate.
+func over(d *control.Decision, candidate int) string {
+	switch {
+	case candidate == 0 && d.Chosen != nil:
+		return " over " + clean(d.Chosen.Interface)
+	case candidate > 0 && candidate <= len(d.Alternates):
+		return " over " + clean(d.Alternates[candidate-1].Interface)
+	}
+	return ""
+}
+
+// failedOver tells from which networks to which one a connection failed over. Two of
+// the same interface are told by their prefixes.
+func failedOver(d *control.Decision, o *control.Outcome) string {
+	to := &d.Alternates[o.Candidate-1]
+	if d.Chosen == nil {
+		return fmt.Sprintf("connect failed over to %s after %s", clean(to.Interface), span(o.TookMS))
+	}
+	name := func(p *control.PrefixRef) string { return clean(p.Interface) }
+	if d.Chosen.Interface == to.Interface {
+		name = func(p *control.PrefixRef) string { return clean(p.Prefix) + " on " + clean(p.Interface) }
+	}
+	return fmt.Sprintf("connect failed over from %s to %s after %s", name(d.Chosen), name(to), span(o.TookMS))
 }

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -170,7 +172,7 @@ func newFake() *fake {
 }
 
 // serve serves f at the returned path.
-func serve(t *testing.T, f *fake) string {
+func serve(t *testing.T, f http.Handler) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "control.sock")
 	l, err := net.Listen("unix", path)
@@ -335,8 +337,7 @@ func TestExplainAsks(t *testing.T) {
 	}
 }
 
-// Following ends quietly when it is interrupted, and with an error when the
-// daemon goes.
+// Following ends quietly when it is interrupted.
 func TestFollow(t *testing.T) {
 	f := newFake()
 	f.hold = true
@@ -367,10 +368,78 @@ func TestFollow(t *testing.T) {
 			golden(t, args[0]+"-follow", out.String())
 		})
 	}
-	ends := &fake{answers: f.answers, asked: f.asked, events: f.events}
-	code, _, errs := mammactl(t.Context(), serve(t, ends), "decisions", "-f", "--json")
-	if code != exitError || errs != "mammactl: read mamma's events: mamma has stopped: unexpected EOF\n" {
-		t.Errorf("code %d, %q", code, errs)
+}
+
+// Following goes on when the daemon was cut off, and with all that a new one has
+// decided when it was started anew.
+func TestFollowThroughRestart(t *testing.T) {
+	f := newFake()
+	list := decisions()
+	list[2].Seq = 7
+	var mu sync.Mutex // guards what follows, and f
+	var since []string
+	away := true // once
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case r.URL.Path == "/v1/events":
+			since = append(since, r.URL.RawQuery)
+			events := []control.Event{{Type: control.EventDecision, Time: now, Decision: &list[2]}}
+			switch len(since) {
+			case 2:
+				st := status
+				st.Started = now
+				f.answers["GET /v1/status"] = st
+				events[0].Decision = &list[0]
+			case 3:
+				events[0] = control.Event{Type: control.EventReload, Time: now, Reload: &control.Reload{Error: known("the end")}}
+			}
+			_ = json.NewEncoder(w).Encode(events[0])
+			_ = http.NewResponseController(w).Flush()
+			if len(since) == 3 {
+				mu.Unlock()
+				<-r.Context().Done()
+				mu.Lock()
+			}
+		case r.URL.Path == "/v1/status" && len(since) == 1 && away:
+			away = false
+			panic(http.ErrAbortHandler) // it is just ending
+		default:
+			f.ServeHTTP(w, r)
+		}
+	})
+	for _, format := range []string{"--json=false", "--json"} {
+		mu.Lock()
+		since, away = nil, true
+		f.answers["GET /v1/status"] = status
+		mu.Unlock()
+		path := serve(t, h)
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &until{marker: "the end", reached: cancel}
+		var errs bytes.Buffer
+		env := map[string]string{"MAMMA_CONTROL": path}
+		a := &app{in: strings.NewReader(""), out: out, err: &errs, getenv: func(k string) string { return env[k] }, location: time.UTC}
+		if code := a.run(ctx, []string{"decisions", "-f", "-n", "0", format}); code != exitOK {
+			t.Errorf("%s: exit code %d", format, code)
+		}
+		cancel()
+		first := "since=4"
+		if format == "--json" {
+			first = "since=0"
+		}
+		mu.Lock()
+		if want := []string{first, "since=7", "since=0"}; !slices.Equal(since, want) {
+			t.Errorf("%s: asked for events %q, want %q", format, since, want)
+		}
+		mu.Unlock()
+		const gone = "mammactl: mamma has stopped; waiting for it\n"
+		if want := gone + gone + "mammactl: mamma was started anew\n"; errs.String() != want {
+			t.Errorf("%s: said %q, want %q", format, errs.String(), want)
+		}
+		if n := strings.Count(out.String(), "192.0.2.7:443"); n == 0 {
+			t.Errorf("%s: shown\n%s", format, out.String())
+		}
 	}
 }
 

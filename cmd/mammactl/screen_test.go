@@ -133,7 +133,7 @@ func TestOutcomeReplacesDecision(t *testing.T) {
 	d.Outcome = &control.Outcome{Candidate: 1, TookMS: 250}
 	before := len(s.lines)
 	s.add(&control.Event{Type: control.EventOutcome, Decision: &d})
-	if len(s.lines) != before || !strings.HasSuffix(s.lines[0].text, "connect failed over to wlan0 after 250 ms") {
+	if len(s.lines) != before || !strings.HasSuffix(s.lines[0].text, "connect failed over from wwan0 to wlan0 after 250 ms") {
 		t.Errorf("line %q", s.lines[0].text)
 	}
 }

@@ -342,7 +342,7 @@ type Term struct {
 // Outcome is how a decision turned out, as the client reported it.
 type Outcome struct {
 	Candidate int     `json:"candidate"` // 0 the chosen prefix, n the n-th alternate, -1 neither
-	TookMS    float64 `json:"took_ms"`   // until connected or given up
+	TookMS    float64 `json:"took_ms"`   // until connected, since the client began to try; or until the attempt failed
 	Errno     int     `json:"errno"`     // 0: connected
 	Error     *string `json:"error"`     // Errno in words
 	// PlainTCP tells that MPTCP was asked for and that the connection became plain
