@@ -28,6 +28,10 @@ SBOM    := GOFLAGS=-trimpath $(GO) tool -modfile=internal/tools/cyclonedx/go.mod
 LINT    := $(GO) tool -modfile=internal/tools/go.mod golangci-lint
 VULN    := $(GO) tool -modfile=internal/tools/govulncheck/go.mod govulncheck
 
+# Runs go test, and notes what was skipped for the end of "make check".
+SKIPPED := $(BUILD)/skipped
+TALLY   := $(GO) run ./internal/testing/tally
+
 PROGRAMS := $(notdir $(wildcard cmd/*))
 TIMED    := ./internal/testing/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/packages ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
@@ -70,19 +74,19 @@ STAGES := verify format vet lint test timed evaluate-quick
 
 .PHONY: check
 check: ## everything that must hold: format, vet, linters, all tests
-	@table=; for s in $(STAGES); do \
+	@rm -rf $(SKIPPED); table=; for s in $(STAGES); do \
 		begun=$$(date +%s); echo "== $$s"; \
 		$(MAKE) --no-print-directory $$s || { echo "== $$s failed after $$(($$(date +%s) - begun)) s"; exit 1; }; \
 		table="$$table$$(printf '  %-15s %5d s' $$s $$(($$(date +%s) - begun)))\n"; done; \
-	printf "== all stages passed\n$$table"
+	printf "== all stages passed\n$$table"; $(TALLY) --total $(SKIPPED)
 
 # Without what builds packages, emulates links, races or loads the machine.
 .PHONY: test-quick
 test-quick: format ## what a change needs while it is written: format, vet, tests that are quick
 	@begun=$$(date +%s); \
 	$(GO) vet ./... && \
-	$(GO) test -short $$($(GO) list ./... | grep -vE '/tests/|/examples/|/internal/testing/') && \
-	echo "== quick tests passed in $$(($$(date +%s) - begun)) s; \"make check\" runs all"
+	rm -rf $(SKIPPED) && $(TALLY) --note $(SKIPPED)/quick -- $(GO) test -short $$($(GO) list ./... | grep -vE '/tests/|/examples/|/internal/testing/') && \
+	echo "== quick tests passed in $$(($$(date +%s) - begun)) s; \"make check\" runs all" && $(TALLY) --total $(SKIPPED)
 
 # A finding is a script that shows how something that mamma stands on behaves, where
 # that is not what one would say from memory. It fails once that changes. They load
@@ -122,14 +126,14 @@ lint: ## run the linters
 
 .PHONY: test
 test: build
-	$(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|packages)$$')
+	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|packages)$$')
 	$(MAKE) --no-print-directory -C examples/policy test
 
 # What is compared with an emulated link's own figures, or keeps the machine
 # busy, runs alone and without the race detector.
 .PHONY: timed
 timed:
-	$(GO) test -count=1 -p 1 $(TIMED)
+	$(TALLY) --note $(SKIPPED)/timed -- $(GO) test -count=1 -p 1 $(TIMED)
 
 .PHONY: bench
 bench: build ## run the benchmarks and the load generator

@@ -40,7 +40,7 @@ func ForTest(t TB, config Config) *Bed {
 func SkipOrFail(t TB, err error) {
 	t.Helper()
 	if errors.Is(err, ErrUnavailable) && os.Getenv(RequireEnv) == "" {
-		t.Skipf("test bed: %v", err)
+		t.Skipf("test bed: %v (%s=1 makes this a failure)", err, RequireEnv)
 	}
 	t.Fatalf("test bed: %v", err)
 }

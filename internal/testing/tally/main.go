@@ -1,0 +1,235 @@
+// Tally runs "go test -json" and shows what go test would, and what that does not
+// show: how many tests were skipped, and why. With --total it does not run anything
+// and adds up what runs before have noted in a folder.
+//
+//	tally --note build/skipped/test -- go test -race ./...
+//	tally --total build/skipped
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+func main() {
+	note := flag.String("note", "", "write what was skipped to this `file`")
+	total := flag.String("total", "", "add up what was noted in this `folder`")
+	flag.Parse()
+	var err error
+	switch {
+	case *total != "" && flag.NArg() == 0 && *note == "":
+		err = sum(os.Stdout, *total)
+	case *total == "" && flag.NArg() > 2:
+		err = test(os.Stdout, *note, flag.Args())
+	default:
+		err = errors.New("either --total FOLDER, or [--note FILE] -- go test [FLAG...] PACKAGE")
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		os.Exit(max(1, exit.ExitCode()))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tally:", err)
+		os.Exit(1)
+	}
+}
+
+// test runs a "go test" and passes on its exit status.
+func test(w io.Writer, note string, args []string) error {
+	args = slices.Insert(slices.Clone(args), 2, "-json")
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	r := &reader{out: w, outputs: map[id][]string{}}
+	readErr := r.read(out)
+	if readErr != nil {
+		_, _ = io.Copy(io.Discard, out) // so that it can end
+	}
+	if err := errors.Join(cmd.Wait(), readErr); err != nil {
+		return err
+	}
+	if note == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(note), 0o777); err != nil {
+		return err
+	}
+	b, err := json.Marshal(r.tally)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(note, b, 0o666)
+}
+
+// tally is what became of the tests of one or more runs.
+type tally struct {
+	Passed  int
+	Skipped []skip
+}
+
+type skip struct{ Package, Test, Reason string }
+
+// event is what "go doc test2json" says.
+type event struct{ Action, Package, Test, Output, ImportPath string }
+
+// id is a test, or a package if test is "".
+type id struct{ pkg, test string }
+
+type reader struct {
+	out     io.Writer
+	outputs map[id][]string // of what has not ended
+	tally   tally
+}
+
+func (r *reader) read(in io.Reader) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		var e event
+		if len(line) > 0 && (json.Unmarshal(line, &e) != nil || e.Action == "") {
+			_, _ = r.out.Write(line)
+		} else if len(line) > 0 {
+			r.take(&e)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *reader) take(e *event) {
+	at := id{e.Package, e.Test}
+	switch e.Action {
+	case "build-output":
+		r.print(e.Output)
+	case "output":
+		r.outputs[at] = append(r.outputs[at], e.Output)
+	case "pass", "skip", "fail":
+		r.end(at, e.Action)
+		delete(r.outputs, at)
+	}
+}
+
+// end shows what go test would show of what has ended.
+func (r *reader) end(at id, action string) {
+	lines := r.outputs[at]
+	if action == "fail" && at.test == "" { // a test that ended its process has no end of its own
+		for _, other := range slices.SortedFunc(maps.Keys(r.outputs), func(a, b id) int { return strings.Compare(a.test, b.test) }) {
+			if other.pkg == at.pkg && other.test != "" {
+				r.print(r.outputs[other]...)
+			}
+		}
+	}
+	switch {
+	case action == "fail":
+		r.print(lines...)
+	case at.test == "" && len(lines) > 0:
+		r.print(lines[len(lines)-1]) // "ok", or "no test files"
+	}
+	switch {
+	case at.test == "":
+	case action == "pass":
+		r.tally.Passed++
+	case action == "skip":
+		r.tally.Skipped = append(r.tally.Skipped, skip{at.pkg, at.test, reason(lines)})
+	}
+}
+
+func (r *reader) print(lines ...string) {
+	for _, l := range lines {
+		_, _ = io.WriteString(r.out, l)
+	}
+}
+
+// reason is the text that a test was skipped with: the last of what it logged,
+// behind the place in the source.
+func reason(lines []string) string {
+	for _, l := range slices.Backward(lines) {
+		l = strings.TrimSpace(l)
+		if strings.HasPrefix(l, "---") || strings.HasPrefix(l, "===") || l == "" {
+			continue
+		}
+		if place, text, ok := strings.Cut(l, ": "); ok && strings.Contains(place, ".go:") {
+			l = text
+		}
+		return l
+	}
+	return "no reason given"
+}
+
+// sum tells how many tests were skipped in all runs, and why.
+func sum(w io.Writer, folder string) error {
+	files, err := filepath.Glob(filepath.Join(folder, "*"))
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("nothing was noted in %s", folder)
+	}
+	var all tally
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		var t tally
+		if err := json.Unmarshal(b, &t); err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+		all.Passed += t.Passed
+		all.Skipped = append(all.Skipped, t.Skipped...)
+	}
+	_, err = io.WriteString(w, all.String())
+	return err
+}
+
+// String is one line with the numbers and the reasons, the most frequent first, and
+// one that names what makes skips fail where there are some.
+func (t tally) String() string {
+	if len(t.Skipped) == 0 {
+		return fmt.Sprintf("%d tests passed, none was skipped\n", t.Passed)
+	}
+	counts := map[string]int{}
+	for _, s := range t.Skipped {
+		counts[s.Reason]++
+	}
+	reasons := make([]string, 0, len(counts))
+	for why := range counts {
+		reasons = append(reasons, why)
+	}
+	slices.SortFunc(reasons, func(a, b string) int {
+		if n := counts[b] - counts[a]; n != 0 {
+			return n
+		}
+		return strings.Compare(a, b)
+	})
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d tests passed, %d SKIPPED:\n", t.Passed, len(t.Skipped))
+	bed := false
+	for _, why := range reasons {
+		fmt.Fprintf(&b, "  %5d  %s\n", counts[why], why)
+		bed = bed || strings.HasPrefix(why, "test bed: ")
+	}
+	if bed {
+		b.WriteString("With MAMMA_TESTBED_REQUIRED=1 a test fails where its namespaces cannot be made.\n")
+	}
+	return b.String()
+}
