@@ -1,9 +1,10 @@
 package oracle
 
 import (
-	"encoding/binary"
+	"cmp"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,11 +48,11 @@ func (v Verdict) Refused() bool { return v >= Prohibited }
 // Answer is what the kernel says. Only Verdict counts unless it is Sent or Local.
 type Answer struct {
 	Verdict Verdict
-	// Prefix is that of the route that matched; invalid in an answer of Kernel.Source.
+	// Prefix is that of the route that matched; invalid if the kernel does not tell.
 	Prefix netip.Prefix
 	Table  int
 	Metric int
-	Hop    // the next hop, or the first of several
+	Hop    // the next hop, or of several the one with the largest weight
 	// More are further next hops of the same route (ECMP), among which the kernel
 	// takes one by a hash of the connection.
 	More []Hop
@@ -61,7 +62,7 @@ type Answer struct {
 	// Expires is how long the route has still to live; zero: for ever. The kernel
 	// does not tell when that time is over.
 	Expires time.Duration
-	object  bool // the route names a next-hop object and does not say what is in it
+	object  int // the next-hop object that the route names without saying what is in it; 0: none
 }
 
 // Hop is a next hop.
@@ -99,67 +100,41 @@ func (a *Answer) Shared() bool {
 
 var errMalformed = errors.New("malformed rtnetlink message")
 
-// userHZ is the unit of times in rtnetlink, on all architectures that Go runs on.
-const userHZ = 100
-
-// decode reads the body of an RTM_NEWROUTE.
+// decode reads the body of an RTM_NEWROUTE that answers a question.
 func decode(b []byte) (Answer, error) {
-	var a Answer
-	if len(b) < rtMsgLen {
-		return a, errMalformed
-	}
-	family, bits := b[0], int(b[1])
-	a.Table = int(b[4])
-	a.Verdict = verdictOf(b[7])
-	hopFlags := binary.NativeEndian.Uint32(b[8:])
-	var dst netip.Addr
-	switch family {
-	case unix.AF_INET:
-		dst = netip.IPv4Unspecified()
-	case unix.AF_INET6:
-		dst = netip.IPv6Unspecified()
-	default:
-		return a, errMalformed
-	}
-	err := attributes(b[rtMsgLen:], func(kind uint16, data []byte) error {
-		var err error
-		switch kind {
-		case unix.RTA_DST:
-			dst, err = addr(data, dst.BitLen())
-		case unix.RTA_PREFSRC:
-			a.Source, err = addr(data, dst.BitLen())
-		case unix.RTA_GATEWAY, unix.RTA_VIA:
-			a.Gateway, err = gateway(kind, data, dst.BitLen())
-		case unix.RTA_OIF:
-			a.Index, err = index(data)
-		case unix.RTA_TABLE:
-			a.Table, err = index(data)
-		case unix.RTA_PRIORITY:
-			a.Metric, err = number(data)
-		case nextHopID:
-			a.object = true
-		case unix.RTA_CACHEINFO:
-			a.Expires, err = expiry(data)
-		case unix.RTA_MULTIPATH:
-			a.Hop, a.More, err = hops(data, dst.BitLen())
-		}
-		return err
-	})
+	r, err := decodeRoute(b)
 	if err != nil {
-		return a, err
+		return Answer{}, err
 	}
-	if bits > dst.BitLen() {
-		return a, errMalformed
+	a := Answer{
+		Verdict: verdictOf(r.Kind), Prefix: r.Prefix, Table: r.Table, Metric: r.Metric, Source: r.Source, Expires: r.Expires,
 	}
-	a.Prefix, err = dst.Prefix(bits)
-	if err != nil {
-		return a, errMalformed
+	if len(r.Hops) == 0 {
+		a.object = r.Object
 	}
-	a.object = a.object && a.Index == 0
-	if a.Verdict == Sent && (hopFlags&unix.RTNH_F_DEAD != 0 || a.Expires < 0 || a.Index == 0 && !a.object) {
+	a.lead(r.Hops)
+	if a.Verdict == Sent && (a.Expires < 0 || a.Index == 0 && a.object == 0) {
 		a.Verdict = NoRoute
 	}
 	return a, nil
+}
+
+// lead sets the next hops, those left out that are dead. The one that gets most
+// connections comes first.
+func (a *Answer) lead(list []Step) {
+	if len(list) == 1 && !list[0].Dead {
+		a.Hop = list[0].Hop
+		return
+	}
+	alive := slices.DeleteFunc(slices.Clone(list), func(s Step) bool { return s.Dead })
+	slices.SortStableFunc(alive, func(x, y Step) int { return cmp.Compare(y.Weight, x.Weight) })
+	for i := range alive {
+		if i == 0 {
+			a.Hop = alive[i].Hop
+		} else {
+			a.More = append(a.More, alive[i].Hop)
+		}
+	}
 }
 
 func verdictOf(kind byte) Verdict {
@@ -201,104 +176,4 @@ func verdictOfError(err error, q *Question) (Verdict, bool) {
 		return Dropped, true
 	}
 	return NoRoute, false
-}
-
-// attributes calls f for each attribute.
-func attributes(b []byte, f func(kind uint16, data []byte) error) error {
-	for len(b) > 0 {
-		if len(b) < attrLen {
-			return errMalformed
-		}
-		size := int(binary.NativeEndian.Uint16(b))
-		if size < attrLen || size > len(b) {
-			return errMalformed
-		}
-		if err := f(binary.NativeEndian.Uint16(b[2:])&attrType, b[attrLen:size]); err != nil {
-			return err
-		}
-		b = b[min(align(size), len(b)):]
-	}
-	return nil
-}
-
-// hops reads the next hops of a multipath route, those that are dead left out.
-func hops(b []byte, bitLen int) (first Hop, more []Hop, err error) {
-	for len(b) > 0 {
-		if len(b) < hopLen {
-			return first, more, errMalformed
-		}
-		size := int(binary.NativeEndian.Uint16(b))
-		if size < hopLen || size > len(b) {
-			return first, more, errMalformed
-		}
-		h := Hop{Index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
-		if h.Index <= 0 {
-			return first, more, errMalformed
-		}
-		err := attributes(b[hopLen:size], func(kind uint16, data []byte) (err error) {
-			if kind == unix.RTA_GATEWAY || kind == unix.RTA_VIA {
-				h.Gateway, err = gateway(kind, data, bitLen)
-			}
-			return err
-		})
-		switch {
-		case err != nil:
-			return first, more, err
-		case b[2]&unix.RTNH_F_DEAD != 0:
-		case first.Index == 0:
-			first = h
-		default:
-			more = append(more, h)
-		}
-		b = b[min(align(size), len(b)):]
-	}
-	return first, more, nil
-}
-
-// gateway reads a gateway, which as an RTA_VIA is of the other family (RFC 5549).
-func gateway(kind uint16, data []byte, bitLen int) (netip.Addr, error) {
-	if kind == unix.RTA_VIA {
-		if len(data) < 2 {
-			return netip.Addr{}, errMalformed
-		}
-		data, bitLen = data[2:], 8*(len(data)-2)
-	}
-	a, err := addr(data, bitLen)
-	if a.IsUnspecified() {
-		a = netip.Addr{}
-	}
-	return a, err
-}
-
-func addr(data []byte, bitLen int) (netip.Addr, error) {
-	a, ok := netip.AddrFromSlice(data)
-	if !ok || a.BitLen() != bitLen {
-		return netip.Addr{}, errMalformed
-	}
-	return a, nil
-}
-
-func number(data []byte) (int, error) {
-	if len(data) < 4 {
-		return 0, errMalformed
-	}
-	return int(binary.NativeEndian.Uint32(data)), nil
-}
-
-// index reads a number that must be positive, of 31 bits for interfaces.
-func index(data []byte) (int, error) {
-	n, err := number(data)
-	if err == nil && n <= 0 {
-		err = errMalformed
-	}
-	return n, err
-}
-
-// expiry reads rta_expires of struct rta_cacheinfo.
-func expiry(data []byte) (time.Duration, error) {
-	if len(data) < 12 {
-		return 0, errMalformed
-	}
-	ticks := int32(binary.NativeEndian.Uint32(data[8:]))
-	return time.Duration(ticks) * (time.Second / userHZ), nil
 }

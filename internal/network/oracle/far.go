@@ -65,8 +65,8 @@ type Way struct {
 	// Source is what the kernel gives to sockets that are not bound to an address;
 	// known only if that was not part of the question.
 	Source netip.Addr
-	// Shared tells that the kernel spreads connections over several interfaces, of
-	// which Index is one (ECMP).
+	// Shared tells that the kernel spreads connections over several interfaces (ECMP), of
+	// which Index is the one that gets most, or the first of those.
 	Shared bool
 	// Pieces tells that no default route leads there, nor half of one, but many
 	// routes to smaller networks.
@@ -152,11 +152,11 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 		return w, nil
 	}
 	q.Dst = dsts[0]
-	source, hop, err := k.Source(q)
-	w.Source = source
-	if w.Shared && hop.Index != 0 {
-		w.Hop = hop
+	if w.Shared { // which one it is, the kernel decides for each connection
+		q.Device = w.Index
 	}
+	source, _, err := k.Source(q)
+	w.Source = source
 	return w, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,9 +17,15 @@ import (
 // as many questions are under way at once as there are sockets.
 type Kernel struct {
 	idle   chan *socket // those that nobody uses
-	all    []*socket
+	tables chan *socket // the one for dumps, while nobody uses it
+	plain  chan chooser // likewise; empty where there is no IPv6
+	all    int          // how many are in idle, when nobody uses them
 	closed chan struct{}
 	epoch  atomic.Uint64
+
+	mu        sync.Mutex
+	objects   map[int][]Step // next-hop objects, as they were at an epoch
+	objectsAt uint64
 }
 
 // ErrClosed means that a Kernel was asked after Close.
@@ -33,23 +40,33 @@ const (
 	answerTime = time.Second
 	// answerSize takes any answer: a route with 256 next hops has less.
 	answerSize = 16 << 10
+	// dumpSize is what the kernel puts into a part of a dump at most.
+	dumpSize = 32 << 10
 )
 
 // Open opens the namespace with the descriptor, 0 for that of the calling
 // thread. The descriptor is not used after the call.
 func Open(namespace int) (*Kernel, error) {
 	n := max(minSockets, 2*runtime.GOMAXPROCS(0))
-	k := &Kernel{idle: make(chan *socket, n), closed: make(chan struct{})}
+	k := &Kernel{idle: make(chan *socket, n), tables: make(chan *socket, 1), plain: make(chan chooser, 1), closed: make(chan struct{})}
 	err := inNamespace(namespace, func() error {
 		for range n {
-			s, err := openSocket()
+			s, err := openSocket(answerSize)
 			if err != nil {
 				return err
 			}
-			k.all = append(k.all, s)
+			k.all++
 			k.idle <- s
 		}
-		return nil
+		if fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			k.plain <- chooser{fd}
+		}
+		s, err := openSocket(dumpSize)
+		if err == nil {
+			_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+			k.tables <- s
+		}
+		return err
 	})
 	if err != nil {
 		k.Close()
@@ -85,7 +102,17 @@ func (k *Kernel) Close() {
 		s := <-k.idle
 		_ = unix.Close(s.fd)
 	}
-	k.all = nil
+	k.all = 0
+	select {
+	case s := <-k.tables: // not there if Open has failed
+		_ = unix.Close(s.fd)
+	default:
+	}
+	select {
+	case c := <-k.plain:
+		_ = unix.Close(c.fd)
+	default:
+	}
 }
 
 // Epoch is a number that Void raises. An answer that was asked for in an earlier
@@ -102,21 +129,55 @@ func (k *Kernel) Match(q Question) (Answer, error) {
 	if err != nil {
 		return a, err
 	}
+	if a.Verdict == NoRoute {
+		// Where all routes are for certain sources the kernel has no route for a question
+		// without one, and yet finds a source for a socket that is not bound.
+		if src := k.chosen(&q); src.IsValid() {
+			q.Src = src
+			if a, err = k.ask(&q, true); err != nil {
+				return a, err
+			}
+		}
+	}
+	if a.Verdict == Sent && !a.Prefix.Contains(q.Dst.Unmap().WithZone("")) {
+		// Routes by the same next-hop object share what IPv6 remembers of it, and with it
+		// the route that it was made for. The next hop is that of all of them.
+		made, err := k.ask(&q, false)
+		if err != nil || made.Verdict != Sent {
+			return made, err
+		}
+		a.Hop, a.More, a.object, a.Prefix = made.Hop, nil, 0, netip.Prefix{}
+	}
+	if a.object != 0 {
+		// With nexthop_compat_mode = 0 a route does not say what its next-hop object
+		// holds.
+		list, err := k.object(a.object)
+		if err != nil {
+			return a, err
+		}
+		a.lead(list)
+		if a.Index == 0 {
+			return Answer{}, nil
+		}
+	}
 	a.bindTo(q.Device)
-	if !a.object {
-		return a, nil
-	}
-	// With nexthop_compat_mode = 0 a route does not say what its next-hop object
-	// holds. What comes of it does.
-	made, err := k.ask(&q, false)
-	if err != nil {
-		return a, err
-	}
-	if made.Verdict != Sent {
-		return made, nil
-	}
-	a.Hop, a.object = made.Hop, false
 	return a, nil
+}
+
+// chosen is the source that a socket gets which is not bound to anything; invalid if the
+// question is about another one.
+func (k *Kernel) chosen(q *Question) netip.Addr {
+	if q.Src.IsValid() || q.Device != 0 || q.Mark != 0 || q.User != nil || !q.Dst.Unmap().Is6() {
+		return netip.Addr{}
+	}
+	select {
+	case c := <-k.plain:
+		defer func() { k.plain <- c }()
+		return c.source(q.Dst)
+	case <-k.closed:
+	default: // no IPv6, or another one asks
+	}
+	return netip.Addr{}
 }
 
 // Source asks which source address the kernel gives to a socket that has none
@@ -125,6 +186,9 @@ func (k *Kernel) Match(q Question) (Answer, error) {
 func (k *Kernel) Source(q Question) (netip.Addr, Hop, error) {
 	a, err := k.ask(&q, false)
 	if err != nil || a.Verdict != Sent && a.Verdict != Local {
+		if a.Verdict == NoRoute && err == nil {
+			return k.chosen(&q), Hop{}, nil
+		}
 		return netip.Addr{}, Hop{}, err
 	}
 	return a.Source, a.Hop, nil
@@ -134,14 +198,11 @@ func (k *Kernel) ask(q *Question, match bool) (Answer, error) {
 	if !q.Dst.IsValid() || q.Src.IsValid() && q.Src.Unmap().Is4() != q.Dst.Unmap().Is4() {
 		return Answer{}, fmt.Errorf("no question about %v from %v", q.Dst, q.Src)
 	}
-	var s *socket
-	select {
-	case s = <-k.idle:
-	case <-k.closed:
-		return Answer{}, ErrClosed
-	}
-	defer func() { k.idle <- s }()
-	a, err := s.exchange(q, match)
+	var a Answer
+	err := k.exchange(func(b []byte, seq uint32) []byte { return q.appendTo(b, seq, match) }, func(m *reply) (err error) {
+		a, err = decode(m.body)
+		return err
+	})
 	if err == nil {
 		return a, nil
 	}
@@ -149,6 +210,18 @@ func (k *Kernel) ask(q *Question, match bool) (Answer, error) {
 		return Answer{Verdict: v}, nil
 	}
 	return Answer{}, fmt.Errorf("asking for the route to %v: %w", q.Dst, err)
+}
+
+// exchange sends a question and has its answer read.
+func (k *Kernel) exchange(question func(b []byte, seq uint32) []byte, read func(*reply) error) error {
+	var s *socket
+	select {
+	case s = <-k.idle:
+	case <-k.closed:
+		return ErrClosed
+	}
+	defer func() { k.idle <- s }()
+	return s.exchange(question, read)
 }
 
 // socket is used by one goroutine at a time.
@@ -159,7 +232,7 @@ type socket struct {
 	in  []byte
 }
 
-func openSocket() (*socket, error) {
+func openSocket(size int) (*socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
@@ -171,63 +244,92 @@ func openSocket() (*socket, error) {
 	}
 	// Errors without the question and without text; older kernels give both.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
-	return &socket{fd: fd, in: make([]byte, answerSize)}, nil
+	return &socket{fd: fd, in: make([]byte, size)}, nil
 }
 
 // exchange sends a question and receives its answer. The kernel has put the answer
 // into the socket when the question is sent.
-func (s *socket) exchange(q *Question, match bool) (Answer, error) {
+func (s *socket) exchange(question func(b []byte, seq uint32) []byte, read func(*reply) error) error {
 	s.seq++
-	s.out = q.appendTo(s.out[:0], s.seq, match)
+	s.out = question(s.out[:0], s.seq)
 	if _, err := unix.Write(s.fd, s.out); err != nil {
-		return Answer{}, err
+		return err
 	}
+	for {
+		b, err := s.receive()
+		if err != nil {
+			return err
+		}
+		if found, err := answerIn(b, s.seq, read); found || err != nil {
+			return err
+		}
+	}
+}
+
+// receive receives messages of the kernel, which are valid until the next ones.
+func (s *socket) receive() ([]byte, error) {
 	for {
 		n, from, err := unix.Recvfrom(s.fd, s.in, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
-			return Answer{}, fmt.Errorf("no answer: %v", err) //nolint:errorlint // its number would be taken for the kernel's answer
+			return nil, fmt.Errorf("no answer: %v", err) //nolint:errorlint // its number would be taken for the kernel's answer
 		}
 		// Only the kernel has port 0; others may send to us if they are root.
-		if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
-			continue
-		}
-		if a, found, err := answerIn(s.in[:n], s.seq); found || err != nil {
-			return a, err
+		if sa, ok := from.(*unix.SockaddrNetlink); ok && sa.Pid == 0 {
+			return s.in[:n], nil
 		}
 	}
 }
 
-// answerIn looks for the answer to the question seq among messages.
-func answerIn(b []byte, seq uint32) (a Answer, found bool, err error) {
-	for len(b) > 0 {
-		if len(b) < headerLen {
-			return a, false, errMalformed
-		}
-		size := int(binary.NativeEndian.Uint32(b))
-		if size < headerLen || size > len(b) {
-			return a, false, errMalformed
-		}
-		body := b[headerLen:size]
-		if binary.NativeEndian.Uint32(b[8:]) == seq {
-			switch binary.NativeEndian.Uint16(b[4:]) {
-			case unix.NLMSG_ERROR:
-				if len(body) < 4 {
-					return a, false, errMalformed
-				}
-				code := int32(binary.NativeEndian.Uint32(body))
-				if code >= 0 {
-					return a, false, errMalformed // there was no request for an acknowledgement
-				}
-				return a, true, unix.Errno(-code)
-			case unix.RTM_NEWROUTE:
-				a, err = decode(body)
-				return a, err == nil, err
-			}
-		}
-		b = b[min(align(size), len(b)):]
+// reply is a message of netlink(7).
+type reply struct {
+	kind, flags uint16
+	seq         uint32
+	body        []byte
+}
+
+// next takes the first message off.
+func next(b []byte) (m reply, rest []byte, err error) {
+	if len(b) < headerLen {
+		return m, nil, errMalformed
 	}
-	return a, false, nil
+	size := int(binary.NativeEndian.Uint32(b))
+	if size < headerLen || size > len(b) {
+		return m, nil, errMalformed
+	}
+	m = reply{binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:]), binary.NativeEndian.Uint32(b[8:]), b[headerLen:size]}
+	return m, b[min(align(size), len(b)):], nil
+}
+
+// errno is what an NLMSG_ERROR or NLMSG_DONE says; 0: no error.
+func (m *reply) errno() unix.Errno {
+	if len(m.body) < 4 {
+		return 0
+	}
+	return unix.Errno(-int32(binary.NativeEndian.Uint32(m.body)))
+}
+
+// answerIn looks for the answer to the question seq among messages, and has it read.
+func answerIn(b []byte, seq uint32, read func(*reply) error) (found bool, err error) {
+	for len(b) > 0 {
+		m, rest, err := next(b)
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case m.seq != seq:
+		case m.kind == unix.NLMSG_ERROR:
+			if errno := m.errno(); errno != 0 && errno < 4096 {
+				return true, errno
+			}
+			return false, errMalformed // there was no request for an acknowledgement
+		case m.kind == unix.RTM_NEWROUTE, m.kind == unix.RTM_NEWNEXTHOP:
+			err := read(&m)
+			return err == nil, err
+		}
+		b = rest
+	}
+	return false, nil
 }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -233,34 +232,94 @@ func TestNextHopObjects(t *testing.T) {
 	h.ip(`
 nexthop add id 10 via 192.168.0.1 dev wlan0
 nexthop add id 11 via 10.64.3.1 dev wwan0
-nexthop add id 12 group 10/11
+nexthop add id 12 group 10/11,3
 nexthop add id 13 blackhole
 -6 nexthop add id 14 via fe80::1 dev wlan0
+-6 nexthop add id 15 via fe80::2 dev wwan0
 -6 address add 2001:db8:1::23/64 dev wlan0 nodad
 route add 198.18.1.0/24 nhid 11
 route add 198.18.2.0/24 nhid 13
 route add 198.18.3.0/24 nhid 12
 -6 route add 2001:db8:7::/48 nhid 14
 `)
-	match := func(dst string) string {
-		a, err := h.Match(oracle.Question{Dst: netip.MustParseAddr(dst)})
+	h.ip("-6 nexthop add id 17 via fe80::1 dev wlan0")
+	h.ip("nexthop add id 16 group 17,2/15")
+	h.ip("-6 route add 2001:db8:8::/48 nhid 16")
+	match := func(dst string, device int) string {
+		a, err := h.Match(oracle.Question{Dst: netip.MustParseAddr(dst), Device: device})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h.shown(a)
 	}
-	for dst, want := range map[string][]string{
-		"198.18.1.1": {"198.18.1.0/24: 10.64.3.1 wwan0"}, "198.18.2.1": {"blackhole"},
-		"198.18.3.1":    {"198.18.3.0/24: 192.168.0.1 wlan0", "198.18.3.0/24: 10.64.3.1 wwan0"},
-		"2001:db8:7::1": {"2001:db8:7::/48: fe80::1 wlan0 metric 1024"},
+	for dst, want := range map[string]string{
+		"198.18.1.1": "198.18.1.0/24: 10.64.3.1 wwan0", "198.18.2.1": "blackhole",
+		"198.18.3.1":    "198.18.3.0/24: 10.64.3.1 wwan0, 192.168.0.1 wlan0", // the heavier one first
+		"2001:db8:7::1": "2001:db8:7::/48: fe80::1 wlan0 metric 1024",
+		"2001:db8:8::1": "2001:db8:8::/48: fe80::1 wlan0, fe80::2 wwan0 metric 1024",
 	} {
-		if got := match(dst); !slices.Contains(want, got) {
+		if got := match(dst, 0); got != want {
 			t.Errorf("%s: %q, want %q", dst, got, want)
 		}
 	}
+	for dst, want := range map[string]string{
+		"198.18.3.1": "198.18.3.0/24: 192.168.0.1 wlan0", "2001:db8:8::1": "2001:db8:8::/48: fe80::1 wlan0 metric 1024",
+	} {
+		if got := match(dst, h.index("wlan0")); got != want {
+			t.Errorf("%s bound to wlan0: %q, want %q", dst, got, want)
+		}
+	}
+	// What was learnt of an object holds until something is told to have changed.
+	h.ip("nexthop replace id 11 via 10.64.3.7 dev wwan0")
+	h.Void()
+	if got, want := match("198.18.1.1", 0), "198.18.1.0/24: 10.64.3.7 wwan0"; got != want {
+		t.Errorf("after the object changed: %q, want %q", got, want)
+	}
 	h.ip("nexthop del id 11")
-	if got := match("198.18.1.1"); got != "0.0.0.0/0: 192.168.0.1 wlan0 metric 100" {
+	h.Void()
+	if got := match("198.18.1.1", 0); got != "0.0.0.0/0: 192.168.0.1 wlan0 metric 100" {
 		t.Errorf("after the object went: %q", got)
+	}
+	if got, want := match("198.18.3.1", 0), "198.18.3.0/24: 192.168.0.1 wlan0"; got != want {
+		t.Errorf("after a member of the group went: %q, want %q", got, want)
+	}
+}
+
+// Of an IPv6 route by a next-hop object the kernel may name another route that has the
+// same object. Where it sends is right.
+func TestSharedObject(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, `
+-6 nexthop add id 14 via fe80::1 dev wlan0
+-6 nexthop add id 15 via fe80::2 dev wwan0
+-6 address add 2001:db8:1::23/64 dev wlan0 nodad
+-6 route add 2001:db8:7::/48 nhid 14
+-6 route add default nhid 14
+`)
+	h.ip("nexthop add id 16 group 14/15")
+	h.ip("-6 route add 2001:db8:8::/48 nhid 16")
+	wlan := h.index("wlan0")
+	for _, dst := range []string{"2001:db8:7::1", "2001:db8:8::1", "2001:db8:7::1", "2a00::1", "2001:db8:8::1", "2001:db8:7::1", "2a00::1"} {
+		for range 2 * runtime.NumCPU() {
+			a, err := h.Match(oracle.Question{Dst: netip.MustParseAddr(dst)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.Prefix.IsValid() && !a.Prefix.Contains(netip.MustParseAddr(dst)) {
+				t.Errorf("%s is said to match %v", dst, a.Prefix)
+			}
+			if dst != "2001:db8:8::1" && (a.Index != wlan || a.Shared()) {
+				t.Errorf("%s: %s", dst, h.shown(a))
+			}
+		}
+	}
+	w, err := oracle.Everywhere{}.Far(h, true, oracle.Question{})
+	if err != nil || w.Verdict != oracle.Sent || w.Index != wlan {
+		t.Errorf("the way to everywhere: %+v, %v", w, err)
+	}
+	r := oracle.NewReacher(h.Kernel, oracle.Scope{})
+	if got := r.Reach(oracle.Flow{Dst: netip.MustParseAddr("2600:7c0::9")}); got.Specific {
+		t.Errorf("a destination like others: %+v", got)
 	}
 }
 

@@ -160,7 +160,7 @@ func alike(dst netip.Addr, a *Answer, far *Way) bool {
 	if far.Shared || a.Shared() {
 		same = far.Shared == a.Shared() && a.Table == far.Table
 	}
-	return same && (wide(a.Prefix) || far.Pieces && !dst.IsPrivate())
+	return same && (wide(a.Prefix) || !a.Prefix.IsValid() || far.Pieces && !dst.IsPrivate())
 }
 
 // like is for destinations that are reached as most others are.
