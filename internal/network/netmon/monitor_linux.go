@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +37,8 @@ type Options struct {
 	// Everywhere are the destinations that stand for everywhere. Empty: a list that
 	// is spread over the address space.
 	Everywhere oracle.Everywhere
-	// Routes has the snapshots hold all routes, which costs time and memory on
-	// hosts with many of them; see also KeepRoutes.
+	// Routes has the snapshots hold routes, for which all must be read: that takes
+	// time on hosts with many of them; see also KeepRoutes.
 	Routes bool
 }
 
@@ -68,13 +69,16 @@ var groups = []uint{
 	// When a next-hop object goes, the kernel tells nothing of the IPv4 routes that
 	// go with it.
 	unix.RTNLGRP_NEXTHOP,
+	// A router that does not answer any more gives way to the next (RFC 4191); of the
+	// route the kernel tells nothing.
+	unix.RTNLGRP_NEIGH,
 	// Settings such as ignore_routes_with_linkdown change where packets go.
 	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
 }
 
 // refresh is how often the kernel is asked again without a reason. It changes some
-// of its answers without a word: a router that does not answer any more gives way
-// to the next (RFC 4191), a next-hop object of a group loses its link.
+// of its answers without a word: a next-hop object of a group loses its link, a route
+// gets a longer life by a router's message.
 const refresh = 5 * time.Second
 
 // New makes a monitor and reads the first snapshot. The caller must call Run or
@@ -136,7 +140,7 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 // closed. Its epoch rises with each event.
 func (m *Monitor) Kernel() *oracle.Kernel { return m.source.kernel }
 
-// KeepRoutes says whether further snapshots are to hold all routes.
+// KeepRoutes says whether further snapshots are to hold routes.
 func (m *Monitor) KeepRoutes(keep bool) {
 	if m.routes.Swap(keep) != keep {
 		m.wake(partRoutes)
@@ -213,6 +217,9 @@ func (m *Monitor) Run(ctx context.Context) error {
 		}
 		start := time.Now()
 		parts := part(m.changed.Swap(0))
+		if m.passing() {
+			parts |= partRoutes // the kernel tells neither that they live longer nor that they are over
+		}
 		again, err := m.update(parts)
 		pace.done(start, time.Now(), err != nil)
 		if err != nil {
@@ -222,6 +229,11 @@ func (m *Monitor) Run(ctx context.Context) error {
 			m.wake(parts)
 		}
 	}
+}
+
+// passing tells whether the snapshot holds routes with an end.
+func (m *Monitor) passing() bool {
+	return slices.ContainsFunc(m.Snapshot().Routes(), func(r oracle.Route) bool { return r.Expires != 0 })
 }
 
 // rest is how long to wait for an event before the kernel is asked again.
@@ -248,9 +260,15 @@ func (m *Monitor) listen(ctx context.Context) error {
 		parts := everything
 		switch {
 		case err == nil:
+			told := false
 			parts = 0
 			for i := range messages {
-				parts |= partOf(messages[i].Header.Type)
+				p, changes := partOf(messages[i].Header.Type, messages[i].Data)
+				parts |= p
+				told = told || changes
+			}
+			if !told {
+				continue
 			}
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -265,18 +283,37 @@ func (m *Monitor) listen(ctx context.Context) error {
 	}
 }
 
-// partOf tells what a message is about.
-func partOf(kind uint16) part {
+// partOf tells which part a message is about, and whether packets may go elsewhere.
+func partOf(kind uint16, body []byte) (p part, changes bool) {
 	switch kind {
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		return partRules
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE, unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
-		return partRoutes
+		return partRules, true
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		// A route that no snapshot holds changes where packets go, no more: hosts may
+		// have a million of them.
+		if r, err := oracle.ParseRoute(body); err == nil && !kept(&r) && (r.Object == 0 || !r.Wide()) {
+			return 0, true
+		}
+		return partRoutes, true
+	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+		return partRoutes, true
+	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+		return 0, router(body)
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
-		return 0 // only where packets go
+		return 0, true
 	}
 	// With a link or an address routes come and go, of which not all are told.
-	return partLinks | partRoutes
+	return partLinks | partRoutes, true
+}
+
+// router tells whether a message about a neighbour (struct ndmsg) may change the choice
+// of an IPv6 router: it is one, or it does not answer, so that nobody knows.
+func router(b []byte) bool {
+	const length, state, flags = 12, 8, 10
+	if len(b) < length || b[0] != unix.AF_INET6 {
+		return false
+	}
+	return b[flags]&unix.NTF_ROUTER != 0 || b[state]&unix.NUD_FAILED != 0
 }
 
 // wake has the parts read again; without any, the kernel asked.

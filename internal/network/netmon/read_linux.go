@@ -55,7 +55,7 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 	}{
 		{"links", partLinks, func() error { return r.readLinks(&state) }},
 		{"addresses", partLinks, func() error { return readAddrs(r.handle, &state) }},
-		{"routes", partRoutes, func() error { return readRoutes(r.handle, &state) }},
+		{"routes", partRoutes, func() error { return r.readRoutes(&state) }},
 		{"rules", partRules, func() error { return readRules(r.handle, &state) }},
 	} {
 		if parts&step.part == 0 {
@@ -72,6 +72,13 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 	until, err := r.askWays(&state)
 	if err != nil {
 		return nil, false, time.Time{}, err
+	}
+	for i := range state.Routes {
+		if e := state.Routes[i].Expires; e > 0 {
+			if end := time.Now().Add(e); until.IsZero() || end.Before(until) {
+				until = end
+			}
+		}
 	}
 	return NewSnapshot(state), interrupted, until, nil
 }
@@ -152,67 +159,29 @@ func scopeOf(a netip.Addr, kernel int) Scope {
 	return scope
 }
 
-func readRoutes(h *netlink.Handle, state *State) error {
+// readRoutes reads the routes that Snapshot.Routes are about.
+func (r *source) readRoutes(state *State) error {
 	state.Routes = nil
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		// Table 0 in the filter means all tables.
-		err := h.RouteListFilteredIter(family, &netlink.Route{}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
-			state.Routes = appendRoute(state.Routes, r)
+	var interrupted error
+	for _, v6 := range []bool{false, true} {
+		err := r.kernel.Routes(oracle.Filter{V6: v6}, func(route *oracle.Route) bool {
+			if kept(route) {
+				state.Routes = append(state.Routes, *route)
+			}
 			return true
 		})
-		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
-			continue // a kernel without IPv6
-		}
-		if err != nil {
+		if errors.Is(err, oracle.ErrInterrupted) {
+			interrupted = netlink.ErrDumpInterrupted
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return interrupted
 }
 
-func appendRoute(routes []Route, r netlink.Route) []Route {
-	p, ok := prefixOf(r.Dst)
-	if !ok {
-		p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if r.Family == netlink.FAMILY_V6 {
-			p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-		}
-	}
-	out := Route{Table: r.Table, Type: routeType(r.Type), Prefix: p, Index: r.LinkIndex, Gateway: gateway(r.Gw, r.Via), Metric: r.Priority, Metrics: MetricsOf(&r)}
-	if len(r.MultiPath) == 0 {
-		if r.Flags&unix.RTNH_F_DEAD != 0 {
-			return routes
-		}
-		return append(routes, out)
-	}
-	for _, hop := range r.MultiPath {
-		if hop.Flags&unix.RTNH_F_DEAD == 0 {
-			out.Index, out.Gateway = hop.LinkIndex, gateway(hop.Gw, hop.Via)
-			routes = append(routes, out)
-		}
-	}
-	return routes
-}
-
-func routeType(t int) RouteType {
-	switch t {
-	case unix.RTN_UNICAST:
-		return Unicast
-	case unix.RTN_LOCAL:
-		return Local
-	case unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_BLACKHOLE:
-		return Unreachable
-	}
-	return Other
-}
-
-// gateway reads the next hop, which may be of the other family (RFC 5549).
-func gateway(gw net.IP, via netlink.Destination) netip.Addr {
-	if v, ok := via.(*netlink.Via); ok {
-		gw = v.Addr
-	}
-	a, _ := netip.AddrFromSlice(gw) // invalid if there is none
-	return a.Unmap()
+// kept tells whether snapshots hold a route.
+func kept(r *oracle.Route) bool {
+	return r.Leads() && r.Expires >= 0 && (r.Wide() || r.Table == TableMain && r.Near())
 }
 
 func readRules(h *netlink.Handle, state *State) error {

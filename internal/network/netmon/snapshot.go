@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 // Snapshot is the state of the host's networks at one moment. It is immutable;
@@ -56,9 +58,9 @@ func (s *Snapshot) Links() []Link { return s.state.Links }
 // Addrs returns all addresses, those that cannot be used included.
 func (s *Snapshot) Addrs() []Addr { return s.state.Addrs }
 
-// Routes returns the routes of all tables; none unless they were asked for, see
-// Options.
-func (s *Snapshot) Routes() []Route { return s.state.Routes }
+// Routes returns the routes of all tables that lead to everywhere, and those of table
+// main that lead to neighbours; none unless they were asked for, see Options.
+func (s *Snapshot) Routes() []oracle.Route { return s.state.Routes }
 
 // Rules returns the policy rules, by family and priority.
 func (s *Snapshot) Rules() []Rule { return s.state.Rules }
@@ -114,7 +116,7 @@ func (s *Snapshot) PrefixOn(index int, prefix netip.Prefix) *Prefix {
 func (s *Snapshot) Equal(o *Snapshot) bool {
 	return slices.EqualFunc(s.state.Links, o.state.Links, Link.equal) &&
 		slices.Equal(s.state.Addrs, o.state.Addrs) &&
-		slices.Equal(s.state.Routes, o.state.Routes) &&
+		slices.EqualFunc(s.state.Routes, o.state.Routes, func(a, b oracle.Route) bool { return a.Equal(&b) }) &&
 		slices.Equal(s.state.Rules, o.state.Rules) &&
 		maps.Equal(s.state.Ways, o.state.Ways) &&
 		maps.Equal(s.state.Barred, o.state.Barred)

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
@@ -13,8 +11,9 @@ import (
 type State struct {
 	Links []Link
 	Addrs []Addr // in the kernel's order
-	// Routes are those of all tables; only if they were asked for, see Options.
-	Routes []Route
+	// Routes are those of all tables that lead to everywhere, and those of table main that lead to
+	// neighbours; only if they were asked for, see Options.
+	Routes []oracle.Route
 	Rules  []Rule
 	// Ways are where packets to destinations far away go. Missing: nowhere.
 	Ways map[Vantage]oracle.Way
@@ -117,73 +116,8 @@ func ScopeOf(a netip.Addr) Scope {
 	return ScopeGlobal
 }
 
-// Routing tables, as in rtnetlink(7).
-const (
-	TableMain  = 254
-	TableLocal = 255
-)
-
-// RouteType tells what the kernel does with packets that a route matches.
-type RouteType uint8
-
-// The types that matter here.
-const (
-	Unicast     RouteType = iota
-	Local                 // an address of this host
-	Unreachable           // refused or dropped: unreachable, prohibit, blackhole
-	Other                 // broadcast, multicast, throw and so on
-)
-
-// Route is an entry of a routing table. A multipath route is several of them,
-// one for each next hop.
-type Route struct {
-	Table   int
-	Type    RouteType
-	Prefix  netip.Prefix // 0.0.0.0/0 and ::/0 for default routes
-	Index   int          // of the interface, 0 if the type has none
-	Gateway netip.Addr   // invalid: on the link
-	Metric  int          // lower is better
-	Metrics Metrics
-}
-
-// Metrics are what connections by a route are told to heed, as ip-route(8) names
-// them; zero values are not set.
-type Metrics struct {
-	MTU, AdvMSS, InitCwnd, InitRwnd, QuickAck, Window, HopLimit int
-	CWnd, SSThresh, Reordering, Features                        int
-	RTT, RTTVar, RTOMin                                         int // in the kernel's units
-	Congestion                                                  string
-	MTULock                                                     bool // no path MTU discovery
-}
-
-// MetricsOf reads the metrics of a route.
-func MetricsOf(r *netlink.Route) Metrics {
-	return Metrics{
-		MTU: r.MTU, AdvMSS: r.AdvMSS, InitCwnd: r.InitCwnd, InitRwnd: r.InitRwnd, QuickAck: r.QuickACK, Window: r.Window, HopLimit: r.Hoplimit,
-		CWnd: r.Cwnd, SSThresh: r.Ssthresh, Reordering: r.Reordering, Features: r.Features,
-		RTT: r.Rtt, RTTVar: r.RttVar, RTOMin: r.RtoMin, Congestion: r.Congctl, MTULock: r.MTULock,
-	}
-}
-
-// Set writes the metrics into a route.
-func (m Metrics) Set(r *netlink.Route) {
-	r.MTU, r.AdvMSS, r.InitCwnd, r.InitRwnd, r.QuickACK, r.Window, r.Hoplimit = m.MTU, m.AdvMSS, m.InitCwnd, m.InitRwnd, m.QuickAck, m.Window, m.HopLimit
-	r.Cwnd, r.Ssthresh, r.Reordering, r.Features = m.CWnd, m.SSThresh, m.Reordering, m.Features
-	r.Rtt, r.RttVar, r.RtoMin, r.Congctl, r.MTULock = m.RTT, m.RTTVar, m.RTOMin, m.Congestion, m.MTULock
-}
-
-// Default tells whether the route leads to everywhere: a default route, one of
-// the two halves that VPNs install instead of it, or 2000::/3, all of IPv6 that
-// is in use.
-func (r Route) Default() bool {
-	p := r.Prefix
-	return p.IsValid() && (p.Bits() <= 1 || p == unicast6)
-}
-
-var unicast6 = netip.MustParsePrefix("2000::/3")
-
-// OnLink tells whether destinations of the route are neighbours.
-func (r Route) OnLink() bool { return r.Type == Unicast && !r.Gateway.IsValid() }
+// TableMain is the routing table that is looked into where no rule says otherwise.
+const TableMain = oracle.TableMain
 
 // Rule is a policy rule, as ip-rule(8) shows it; a simplified form.
 type Rule struct {

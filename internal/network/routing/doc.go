@@ -6,8 +6,13 @@
 // anything but a default route, so that neighbours, container bridges and split
 // tunnels are reached as ever; the second takes the table with the default routes.
 // Where another interface has the very same network, table main could lead to
-// the wrong one; the first rule then takes a table with what the address's own
-// interface has in table main, default routes excepted.
+// the wrong one's neighbours; then a rule before both takes a table with the neighbours of the
+// address's own interface. Where another interface has the very same address, the
+// rules are for sockets that are bound to the interface.
+//
+// A copy is made of what the route is made of: metrics, gateways and weights, next-hop
+// objects, the preference of a router and the end of its life (oracle.Route). Routers that
+// IPv6 keeps apart stay apart.
 //
 // So a route is copied once at most, whatever number of prefixes its interface
 // has, and an ordinary one not at all. Prefixes of an interface share its table

@@ -10,11 +10,12 @@ import (
 	"slices"
 	"time"
 
+	mdnetlink "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 // ErrCapability means that the process may not change routes.
@@ -25,8 +26,13 @@ var ErrCapability = errors.New("changing routes takes CAP_NET_ADMIN: run as root
 type Kernel struct {
 	log    *slog.Logger
 	handle *netlink.Handle
-	wrote  func() // for tests: called after each change; may be nil
+	tables *oracle.Kernel
+	conn   *mdnetlink.Conn // to change routes
+	wrote  func()          // for tests: called after each change; may be nil
 }
+
+// answerTime bounds the wait for an answer that was lost.
+const answerTime = 2 * time.Second
 
 // Open opens the namespace with the descriptor, 0 for that of the calling
 // thread. Close does not remove what was added; Apply an empty Plan for that.
@@ -39,15 +45,30 @@ func Open(namespace int, log *slog.Logger) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening rtnetlink: %w", err)
 	}
-	if err := h.SetSocketTimeout(2 * time.Second); err != nil {
+	if err := h.SetSocketTimeout(answerTime); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("setting the rtnetlink timeout: %w", err)
 	}
-	return &Kernel{log: log, handle: h}, nil
+	t, err := oracle.Open(namespace)
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	c, err := mdnetlink.Dial(unix.NETLINK_ROUTE, &mdnetlink.Config{NetNS: namespace})
+	if err != nil {
+		h.Close()
+		t.Close()
+		return nil, fmt.Errorf("opening rtnetlink: %w", err)
+	}
+	return &Kernel{log: log, handle: h, tables: t, conn: c}, nil
 }
 
 // Close releases what Open acquired.
-func (k *Kernel) Close() { k.handle.Close() }
+func (k *Kernel) Close() {
+	k.handle.Close()
+	k.tables.Close()
+	_ = k.conn.Close() // nothing is under way
+}
 
 // Capable tells whether this process may change routes.
 func Capable() bool {
@@ -72,18 +93,13 @@ func (k *Kernel) Apply(ctx context.Context, plan Plan) (changes int, err error) 
 	if err != nil {
 		return 0, err
 	}
-	hasRoute, hasRule := setOf(routes), setOf(rules)
-	wantRoute, wantRule := map[Route]bool{}, setOf(plan.Rules)
-	for _, r := range plan.Routes {
-		wantRoute[r.read()] = true
-	}
 	p := pass{ctx: ctx, kernel: k}
-	for _, r := range plan.Routes {
-		if !hasRoute[r.read()] {
-			// Replacing leaves no moment without, when a gateway changes.
-			p.do("adding route", r, func() error { return k.handle.RouteReplace(r.encode()) }, unix.EEXIST)
-		}
+	if err := p.objects(plan.Routes); err != nil {
+		return 0, err
 	}
+	wanted := p.possible(plan.Routes)
+	p.addRoutes(wanted, routes)
+	hasRule, wantRule := setOf(rules), setOf(plan.Rules)
 	for _, r := range plan.Rules {
 		if !hasRule[r] {
 			p.do("adding rule", r, func() error { return k.handle.RuleAdd(r.encode()) }, unix.EEXIST)
@@ -94,11 +110,8 @@ func (k *Kernel) Apply(ctx context.Context, plan Plan) (changes int, err error) 
 			p.do("removing rule", r, func() error { return k.handle.RuleDel(r.encode()) }, unix.ENOENT)
 		}
 	}
-	for _, r := range routes {
-		if !wantRoute[r] {
-			p.do("removing route", r, func() error { return k.handle.RouteDel(r.encode()) }, unix.ESRCH, unix.ENODEV)
-		}
-	}
+	p.removeRoutes(wanted, routes)
+	p.removeObjects()
 	if p.changes > 0 {
 		k.log.Info("routing changed", "changes", p.changes, "rules", len(plan.Rules), "routes", len(plan.Routes))
 	}
@@ -124,6 +137,11 @@ type pass struct {
 	failed  int
 	errs    []error
 	over    bool // ctx has ended
+
+	// Next-hop objects of ours, by what they lead to: those that are there, and those
+	// that are wanted.
+	present, wanted map[oracle.Hop]int
+	noObjects       bool // the kernel knows none
 }
 
 // do makes a change, unless the pass is over.
@@ -154,77 +172,36 @@ func (p *pass) do(what string, v any, change func() error, harmless ...error) {
 	}
 }
 
-// read is the route as the kernel gives it back: it drops the on-link flag
-// where it is not needed, and IPv6 turns metric 0 into its default.
-func (r Route) read() Route {
-	r.OnLink = false
-	if r.Prefix.Addr().Is6() && r.Metric == 0 {
-		r.Metric = defaultMetric6
-	}
-	return r
-}
-
-// defaultMetric6 is IP6_RT_PRIO_USER of linux/ipv6_route.h.
-const defaultMetric6 = 1024
-
-func (r Route) encode() *netlink.Route {
-	out := &netlink.Route{
-		Table: r.Table, LinkIndex: r.Index, Dst: ipNet(r.Prefix), Priority: r.Metric, Protocol: Protocol,
-		Family: family(r.Prefix.Addr()),
-	}
-	switch {
-	case !r.Gateway.IsValid():
-		out.Scope = netlink.SCOPE_LINK
-		if r.Prefix.Addr().Is6() {
-			out.Scope = netlink.SCOPE_UNIVERSE
-		}
-	case r.Gateway.Is4() != r.Prefix.Addr().Is4(): // RFC 5549
-		out.Via = &netlink.Via{AddrFamily: family(r.Gateway), Addr: r.Gateway.AsSlice()}
-	default:
-		out.Gw = r.Gateway.AsSlice()
-	}
-	r.Metrics.Set(out)
-	if r.OnLink {
-		out.SetFlag(netlink.FLAG_ONLINK)
-	}
-	return out
-}
-
 func (r Rule) encode() *netlink.Rule {
 	out := netlink.NewRule()
 	out.Family = family(r.Source)
 	out.Priority, out.Table, out.SuppressPrefixlen, out.Protocol = r.Priority, r.Table, r.Suppress, Protocol
-	out.Src = ipNet(netip.PrefixFrom(r.Source, r.Source.BitLen()))
+	out.Src, out.OifName = ipNet(netip.PrefixFrom(r.Source, r.Source.BitLen())), r.Device
 	return out
 }
 
-// routes lists what there is of ours.
-func (k *Kernel) routes() ([]Route, error) {
-	// Asked strictly (Linux 4.20) the kernel itself picks what carries our protocol number
-	// out of tables that may hold a million routes of others. The library's requests
-	// about rules are not strict enough.
-	if k.handle.SetStrictCheck(true) == nil {
-		defer k.handle.SetStrictCheck(false) //nolint:errcheck // it could be switched on
-	}
-	var out []Route
-	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		err := k.handle.RouteListFilteredIter(f, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
-			if r.Table < FirstTable || r.Table > LastTable {
-				return true // ours by number only
+// routes lists what there is of ours: the kernel itself picks it out of tables that may hold
+// a million routes of others.
+func (k *Kernel) routes() ([]oracle.Route, error) {
+	var out []oracle.Route
+	for _, v6 := range []bool{false, true} {
+		err := k.tables.Routes(oracle.Filter{V6: v6, Protocol: Protocol}, func(r *oracle.Route) bool {
+			if r.Table >= FirstTable && r.Table <= LastTable { // else ours by number only
+				out = append(out, *r)
 			}
-			out = append(out, Route{
-				Table: r.Table, Prefix: prefixOf(r.Dst, f), Index: r.LinkIndex, Gateway: gatewayOf(r), Metric: r.Priority, Metrics: netmon.MetricsOf(&r),
-			})
 			return true
 		})
 		// An interrupted dump lacks something at worst: the change that interrupted
 		// it leads to another call.
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) && !unsupported(err) {
-			return nil, fmt.Errorf("reading routes: %w", err)
+		if err != nil && !errors.Is(err, oracle.ErrInterrupted) {
+			return nil, err
 		}
 	}
 	return out, nil
 }
+
+// priorities are those of our rules.
+var priorities = []int{NearPriority, MainPriority, OwnPriority}
 
 func (k *Kernel) rules() ([]Rule, error) {
 	var out []Rule
@@ -234,10 +211,10 @@ func (k *Kernel) rules() ([]Rule, error) {
 			return nil, fmt.Errorf("reading rules: %w", err)
 		}
 		for _, r := range list {
-			if r.Protocol != Protocol || r.Src == nil || r.Priority != MainPriority && r.Priority != OwnPriority {
+			if r.Protocol != Protocol || r.Src == nil || !slices.Contains(priorities, r.Priority) {
 				continue
 			}
-			out = append(out, Rule{Priority: r.Priority, Source: prefixOf(r.Src, f).Addr(), Table: r.Table, Suppress: r.SuppressPrefixlen})
+			out = append(out, Rule{Priority: r.Priority, Source: prefixOf(r.Src, f).Addr(), Device: r.OifName, Table: r.Table, Suppress: r.SuppressPrefixlen})
 		}
 	}
 	return out, nil
@@ -246,15 +223,6 @@ func (k *Kernel) rules() ([]Rule, error) {
 // unsupported tells of a kernel without the family.
 func unsupported(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP)
-}
-
-func gatewayOf(r netlink.Route) netip.Addr {
-	gw := r.Gw
-	if v, ok := r.Via.(*netlink.Via); ok {
-		gw = v.Addr
-	}
-	a, _ := netip.AddrFromSlice(gw) // invalid if there is none
-	return a.Unmap()
 }
 
 // prefixOf converts; nil is the default route.

@@ -176,7 +176,8 @@ func TestApply(t *testing.T) {
 	// A second run, and one that starts without memory, change nothing.
 	n := w.ours()
 	counter := &counting{Handler: slog.DiscardHandler}
-	again := &Kernel{log: slog.New(counter), handle: w.kernel.handle}
+	again := *w.kernel
+	again.log = slog.New(counter)
 	w.tables = Tables{}
 	if _, err := again.Apply(t.Context(), w.plan()); err != nil || counter.n > 0 || w.ours() != n {
 		t.Errorf("not idempotent: %v, %d log lines, %d entries of %d", err, counter.n, w.ours(), n)
@@ -257,8 +258,8 @@ func TestApplyFollowsGateway(t *testing.T) {
 	}
 	var gateways []string
 	for _, r := range routes {
-		if r.Index == n.Index && r.Prefix == def {
-			gateways = append(gateways, r.Gateway.String())
+		if r.Hops[0].Index == n.Index && r.Prefix == def {
+			gateways = append(gateways, r.Hops[0].Gateway.String())
 		}
 	}
 	if !slices.Equal(gateways, []string{other.String()}) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -17,28 +18,29 @@ const (
 	Protocol = 77
 	// FirstTable and LastTable bound the routing tables.
 	FirstTable, LastTable = 7700, 8699
-	// MainPriority is that of the rules into table main, OwnPriority that of the
-	// rules into a prefix's own. Both come before main's (32766) and those that
-	// VPNs usually add just before it.
-	MainPriority, OwnPriority = 7700, 7701
+	// NearPriority is that of the rules into a link's routes to neighbours, where there are
+	// such, MainPriority that of the rules into table main, OwnPriority that of the rules
+	// into a prefix's own. All come before main's (32766) and those that VPNs usually
+	// add just before it.
+	NearPriority, MainPriority, OwnPriority = 7699, 7700, 7701
 )
 
-// Route is a route in a table of ours.
+// Route is a route in a table of ours, made of the same as the one that it is a copy of.
 type Route struct {
-	Table   int
-	Prefix  netip.Prefix
-	Index   int
-	Gateway netip.Addr // invalid: on the link
-	Metric  int
-	OnLink  bool // the gateway is reached though no route says so
-	Metrics netmon.Metrics
+	oracle.Route
+	// Apart has IPv6 keep it apart from others of the same destinations and metric,
+	// as it does with what routers announce: the kernel then takes the one whose router
+	// answers and is preferred (RFC 4191), and would else spread connections over all.
+	Apart bool
 }
 
 // Rule leads packets from an address to a table.
 type Rule struct {
 	Priority int
 	Source   netip.Addr
-	Table    int
+	// Device has the rule hold for sockets only that are bound to the interface; "": for all.
+	Device string
+	Table  int
 	// Suppress is up to which prefix length what the table says does not count;
 	// negative: all counts.
 	Suppress int
@@ -60,7 +62,7 @@ type Tables struct {
 // content says what is in a table.
 type content struct {
 	link link
-	// neighbours tells that it has the link's routes to anything but everywhere.
+	// neighbours tells that it has the link's routes to neighbours.
 	neighbours bool
 	// own has the prefix whose routes to everywhere are in it, if those are not
 	// all that the link has.
@@ -157,19 +159,26 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 			own.own = p.Prefix
 		}
 		own = table(own, defaults)
-		main := Rule{Priority: MainPriority, Table: netmon.TableMain, Suppress: 1} // default routes, and the halves of one
+		suppress := 1 // default routes, and the halves of one
 		if p.Prefix.Addr().Is6() {
-			main.Suppress = 3 // 2000::/3 too
+			suppress = 3 // 2000::/3 too
 		}
-		var neighbours content // zero: as table main has them
-		if len(networks[p.Prefix]) > 1 {
-			main.Suppress = -1
-			neighbours = table(content{link: linkOf(&p), neighbours: true}, l.others)
+		device := ""
+		if p.Twin { // the address alone does not tell where it belongs
+			device = p.Interface
 		}
 		for _, a := range p.Addrs {
-			main.Source = a
-			rule(main, neighbours)
-			rule(Rule{Priority: OwnPriority, Source: a, Suppress: -1}, own)
+			r := Rule{Source: a, Device: device, Suppress: -1}
+			if len(networks[p.Prefix]) > 1 {
+				// Table main may lead to the neighbours of the wrong one.
+				r.Priority = NearPriority
+				rule(r, table(content{link: linkOf(&p), neighbours: true}, l.near))
+			}
+			main := r
+			main.Priority, main.Table, main.Suppress = MainPriority, netmon.TableMain, suppress
+			rule(main, content{})
+			r.Priority = OwnPriority
+			rule(r, own)
 		}
 	}
 	numbers := t.of(order)
@@ -186,12 +195,8 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 		}
 		plan.Rules = append(plan.Rules, r.Rule)
 	}
-	slices.SortFunc(plan.Routes, compareRoutes)
-	// The kernel holds one route for a prefix and metric; the rest would replace
-	// each other.
-	plan.Routes = slices.CompactFunc(plan.Routes, func(a, b Route) bool {
-		return a.Table == b.Table && a.Prefix == b.Prefix && a.Metric == b.Metric
-	})
+	slices.SortStableFunc(plan.Routes, compareRoutes)
+	plan.Routes = onePerSlot(plan.Routes)
 	slices.SortFunc(plan.Rules, compareRules)
 	plan.Rules = slices.Compact(plan.Rules)
 	if len(numbers) < len(order) || len(plan.Routes)+len(plan.Rules) > MaxEntries {
@@ -202,13 +207,34 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 
 // Equal tells whether two plans say the same.
 func (p Plan) Equal(o Plan) bool {
-	return slices.Equal(p.Routes, o.Routes) && slices.Equal(p.Rules, o.Rules)
+	return slices.Equal(p.Rules, o.Rules) && slices.EqualFunc(p.Routes, o.Routes, func(a, b Route) bool {
+		return a.Apart == b.Apart && a.Equal(&b.Route)
+	})
+}
+
+// onePerSlot leaves of IPv4 routes the first of those in the same place, which is the one that counts,
+// and has such of IPv6 kept apart. The list is sorted.
+func onePerSlot(list []Route) []Route {
+	var out []Route
+	for _, r := range list {
+		last := len(out) - 1
+		if last < 0 || out[last].Slot() != r.Slot() {
+			out = append(out, r)
+			continue
+		}
+		if r.Prefix.Addr().Is4() || out[last].Key() == r.Key() {
+			continue
+		}
+		out[last].Apart, r.Apart = true, true
+		out = append(out, r)
+	}
+	return out
 }
 
 // linkRoutes are the routes of a link, without tables.
 type linkRoutes struct {
 	defaults []Route // to everywhere, and halves of it
-	others   []Route
+	near     []Route // to neighbours
 }
 
 // routesByLink copies the routes of each link from table main; the default
@@ -220,25 +246,33 @@ func routesByLink(nets *netmon.Snapshot) map[link]*linkRoutes {
 	}
 	links := map[link]*linkRoutes{}
 	elsewhere := map[link][]Route{}
-	for _, r := range nets.Routes() {
-		dev, known := nets.Link(r.Index)
-		if !known || r.Type != netmon.Unicast || r.Table >= FirstTable && r.Table <= LastTable {
+	list := nets.Routes()
+	for i := range list {
+		r := &list[i]
+		if r.Table >= FirstTable && r.Table <= LastTable {
 			continue
 		}
-		key := link{dev.Name, r.Prefix.Addr().Is6()}
-		l := links[key]
-		if l == nil {
-			l = &linkRoutes{}
-			links[key] = l
-		}
-		own := Route{Prefix: r.Prefix, Index: r.Index, Gateway: r.Gateway, Metric: r.Metric, Metrics: r.Metrics}
-		switch {
-		case r.Table == netmon.TableMain && !r.Default():
-			l.others = append(l.others, own)
-		case r.Table == netmon.TableMain:
-			l.defaults = append(l.defaults, own)
-		case r.Default() && ruled[r.Table]:
-			elsewhere[key] = append(elsewhere[key], own)
+		for _, index := range r.Devices() {
+			dev, known := nets.Link(index)
+			on, alive := r.On(index)
+			if !known || !alive {
+				continue
+			}
+			key := link{dev.Name, r.Prefix.Addr().Is6()}
+			l := links[key]
+			if l == nil {
+				l = &linkRoutes{}
+				links[key] = l
+			}
+			on.Protocol, on.Flags = Protocol, 0
+			switch {
+			case r.Table == netmon.TableMain && r.Wide():
+				l.defaults = append(l.defaults, Route{Route: on})
+			case r.Table == netmon.TableMain:
+				l.near = append(l.near, Route{Route: on})
+			case r.Wide() && ruled[r.Table]:
+				elsewhere[key] = append(elsewhere[key], Route{Route: on})
+			}
 		}
 	}
 	for key, l := range links {
@@ -253,24 +287,20 @@ func routesByLink(nets *netmon.Snapshot) map[link]*linkRoutes {
 // markOnLink marks the gateways that no route of the link leads to.
 func (l *linkRoutes) markOnLink() {
 	var near []netip.Prefix
-	byGateway := map[netip.Addr]bool{}
-	for _, r := range slices.Concat(l.others, l.defaults) {
-		if !r.Gateway.IsValid() {
+	for i := range l.near {
+		near = append(near, l.near[i].Prefix)
+	}
+	for i := range l.defaults {
+		if r := &l.defaults[i]; r.Near() {
 			near = append(near, r.Prefix)
 		}
 	}
-	for _, list := range [][]Route{l.others, l.defaults} {
-		for i := range list {
-			g := list[i].Gateway
-			if !g.IsValid() || g.IsLinkLocalUnicast() {
-				continue
+	for i := range l.defaults {
+		for j := range l.defaults[i].Hops {
+			h := &l.defaults[i].Hops[j] // On has made a list of its own
+			if h.Gateway.IsValid() && !h.Gateway.IsLinkLocalUnicast() && !slices.ContainsFunc(near, func(p netip.Prefix) bool { return p.Contains(h.Gateway) }) {
+				h.OnLink = true
 			}
-			on, known := byGateway[g]
-			if !known {
-				on = !slices.ContainsFunc(near, func(p netip.Prefix) bool { return p.Contains(g) })
-				byGateway[g] = on
-			}
-			list[i].OnLink = on
 		}
 	}
 }
@@ -279,10 +309,14 @@ func (l *linkRoutes) markOnLink() {
 // gateways in its own network, if there are any, and not those of others, since
 // with two providers on a link each drops the other's sources (RFC 8028).
 func defaultsOf(p *netmon.Prefix, all []Route) []Route {
-	if !slices.ContainsFunc(all, func(r Route) bool { return p.Prefix.Contains(r.Gateway) }) {
+	leads := func(r Route, wanted func(gateway netip.Addr) bool) bool {
+		return slices.ContainsFunc(r.Hops, func(s oracle.Step) bool { return wanted(s.Gateway) })
+	}
+	if !slices.ContainsFunc(all, func(r Route) bool { return leads(r, p.Prefix.Contains) }) {
 		return all
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(r Route) bool { return r.Gateway.IsGlobalUnicast() && !p.Prefix.Contains(r.Gateway) })
+	others := func(g netip.Addr) bool { return g.IsGlobalUnicast() && !p.Prefix.Contains(g) }
+	return slices.DeleteFunc(slices.Clone(all), func(r Route) bool { return leads(r, others) })
 }
 
 func linkOf(p *netmon.Prefix) link { return link{p.Interface, p.Prefix.Addr().Is6()} }
@@ -304,21 +338,14 @@ func compareRoutes(a, b Route) int {
 		cmp.Compare(a.Table, b.Table),
 		// Long prefixes first: those of the link, by which gateways are reached.
 		cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()), a.Prefix.Addr().Compare(b.Prefix.Addr()),
-		cmp.Compare(a.Metric, b.Metric), a.Gateway.Compare(b.Gateway), cmp.Compare(a.Index, b.Index),
-		cmp.Compare(bit(a.OnLink), bit(b.OnLink)),
+		a.From.Addr().Compare(b.From.Addr()), cmp.Compare(a.From.Bits(), b.From.Bits()),
+		cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.TOS, b.TOS),
 	)
 }
 
 func compareRules(a, b Rule) int {
 	return cmp.Or(
 		cmp.Compare(a.Priority, b.Priority), a.Source.Compare(b.Source),
-		cmp.Compare(a.Table, b.Table), cmp.Compare(a.Suppress, b.Suppress),
+		cmp.Compare(a.Device, b.Device), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Suppress, b.Suppress),
 	)
-}
-
-func bit(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -2,24 +2,27 @@ package routing
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/policy"
 )
 
-func route(table, index int, prefix, gateway string, metric int) netmon.Route {
-	r := netmon.Route{Table: table, Index: index, Prefix: netip.MustParsePrefix(prefix), Metric: metric}
+func route(table, index int, prefix, gateway string, metric int) oracle.Route {
+	hop := oracle.Step{Hop: oracle.Hop{Index: index}, Weight: 1}
 	if gateway != "" {
-		r.Gateway = netip.MustParseAddr(gateway)
+		hop.Gateway = netip.MustParseAddr(gateway)
 	}
-	return r
+	return oracle.Route{Table: table, Kind: unix.RTN_UNICAST, Prefix: netip.MustParsePrefix(prefix), Metric: metric, Hops: []oracle.Step{hop}}
 }
 
 // shown writes a plan as ip(8) would, roughly.
@@ -27,20 +30,46 @@ func shown(p Plan) []string {
 	var out []string
 	for _, r := range p.Routes {
 		line := strconv.Itoa(r.Table) + ": " + r.Prefix.String()
-		if r.Gateway.IsValid() {
-			line += " via " + r.Gateway.String()
+		onlink := false
+		for _, h := range r.Hops {
+			if len(r.Hops) > 1 {
+				line += fmt.Sprintf(" nexthop weight %d", h.Weight)
+			}
+			if h.Gateway.IsValid() {
+				line += " via " + h.Gateway.String()
+			}
+			line += " dev " + strconv.Itoa(h.Index)
+			onlink = onlink || h.OnLink
 		}
-		line += " dev " + strconv.Itoa(r.Index)
+		if r.Object != 0 {
+			line += " nhid " + strconv.Itoa(r.Object)
+		}
+		if r.From.IsValid() {
+			line += " from " + r.From.String()
+		}
 		if r.Metric != 0 {
 			line += " metric " + strconv.Itoa(r.Metric)
 		}
-		if r.OnLink {
+		if r.Preference != 0 {
+			line += " pref " + strconv.Itoa(int(r.Preference))
+		}
+		if r.Expires != 0 {
+			line += " expires " + r.Expires.String()
+		}
+		if onlink {
 			line += " onlink"
+		}
+		if r.Apart {
+			line += " apart"
 		}
 		out = append(out, line)
 	}
 	for _, r := range p.Rules {
-		line := strconv.Itoa(r.Priority) + ": from " + r.Source.String() + " lookup " + strconv.Itoa(r.Table)
+		line := strconv.Itoa(r.Priority) + ": from " + r.Source.String()
+		if r.Device != "" {
+			line += " oif " + r.Device
+		}
+		line += " lookup " + strconv.Itoa(r.Table)
 		if r.Suppress >= 0 {
 			line += " suppress_prefixlength " + strconv.Itoa(r.Suppress)
 		}
@@ -68,7 +97,7 @@ func TestPlanForOthers(t *testing.T) {
 			{Index: 2, Prefix: netip.MustParsePrefix("2a00:a::23/64"), Scope: netmon.ScopeGlobal},
 			{Index: 2, Prefix: netip.MustParsePrefix("2a00:b::9/64"), Scope: netmon.ScopeGlobal},
 		},
-		Routes: []netmon.Route{route(netmon.TableMain, 2, "::/0", "fe80::1", 512)},
+		Routes: []oracle.Route{route(netmon.TableMain, 2, "::/0", "fe80::1", 512)},
 	})
 	for v := range state.Ways {
 		if v.Source == netip.MustParseAddr("2a00:b::9") {
@@ -99,15 +128,15 @@ func TestPlan(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		addrs  []string
-		routes []netmon.Route
+		routes []oracle.Route
 		rules  []netmon.Rule
 		want   []string
 	}{
 		{
 			"on the link, by a gateway, by another", []string{"10.0.0.2/24"},
-			[]netmon.Route{
+			[]oracle.Route{
 				route(main, 2, "10.0.0.0/24", "", 100), route(main, 2, "0.0.0.0/0", "10.0.0.1", 600), route(main, 2, "172.16.0.0/12", "10.0.0.9", 5),
-				route(main, 3, "0.0.0.0/0", "10.9.0.1", 100), route(netmon.TableLocal, 2, "10.0.0.2/32", "", 0),
+				route(main, 3, "0.0.0.0/0", "10.9.0.1", 100), route(unix.RT_TABLE_LOCAL, 2, "10.0.0.2/32", "", 0),
 			}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 600",
@@ -116,7 +145,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"a link without gateway, as LTE has it", []string{"10.0.0.2/30"},
-			[]netmon.Route{route(main, 2, "10.0.0.0/30", "", 0), route(main, 2, "0.0.0.0/0", "", 700)}, nil,
+			[]oracle.Route{route(main, 2, "10.0.0.0/30", "", 0), route(main, 2, "0.0.0.0/0", "", 700)}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 dev 2 metric 700",
 				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
@@ -124,11 +153,11 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"no default route: nothing is gained", []string{"10.0.0.2/24"},
-			[]netmon.Route{route(main, 2, "10.0.0.0/24", "", 100)}, nil, nil,
+			[]oracle.Route{route(main, 2, "10.0.0.0/24", "", 100)}, nil, nil,
 		},
 		{
 			"a gateway beside the network", []string{"203.0.113.7/32"},
-			[]netmon.Route{route(main, 2, "0.0.0.0/0", "172.31.1.1", 0)}, nil,
+			[]oracle.Route{route(main, 2, "0.0.0.0/0", "172.31.1.1", 0)}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 via 172.31.1.1 dev 2 onlink",
 				"7700: from 203.0.113.7 lookup 254 suppress_prefixlength 1", "7701: from 203.0.113.7 lookup 7700",
@@ -136,7 +165,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"the default route is in a table that a rule names; our own does not count", []string{"10.0.0.2/24"},
-			[]netmon.Route{
+			[]oracle.Route{
 				route(main, 2, "10.0.0.0/24", "", 0), route(1001, 2, "0.0.0.0/0", "10.0.0.1", 0),
 				route(1002, 2, "0.0.0.0/0", "10.0.0.3", 0), route(7700, 2, "0.0.0.0/0", "10.0.0.4", 0),
 			},
@@ -148,7 +177,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"IPv6 with two addresses", []string{"2001:db8:1::2/64", "2001:db8:1::3/64"},
-			[]netmon.Route{route(main, 2, "2001:db8:1::/64", "", 256), route(main, 2, "::/0", "fe80::1", 1024)}, nil,
+			[]oracle.Route{route(main, 2, "2001:db8:1::/64", "", 256), route(main, 2, "::/0", "fe80::1", 1024)}, nil,
 			[]string{
 				"7700: ::/0 via fe80::1 dev 2 metric 1024",
 				"7700: from 2001:db8:1::2 lookup 254 suppress_prefixlength 3", "7700: from 2001:db8:1::3 lookup 254 suppress_prefixlength 3",
@@ -157,7 +186,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"two providers on one link, each with its gateway", []string{"10.0.1.2/24", "10.0.2.2/24"},
-			[]netmon.Route{
+			[]oracle.Route{
 				route(main, 2, "10.0.1.0/24", "", 0), route(main, 2, "10.0.2.0/24", "", 0),
 				route(main, 2, "0.0.0.0/0", "10.0.1.1", 100), route(main, 2, "0.0.0.0/0", "10.0.2.1", 200),
 			}, nil,
@@ -169,7 +198,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"two networks behind one gateway share a table", []string{"10.0.1.2/24", "10.0.2.2/24"},
-			[]netmon.Route{
+			[]oracle.Route{
 				route(main, 2, "10.0.1.0/24", "", 0), route(main, 2, "10.0.2.0/24", "", 0), route(main, 2, "0.0.0.0/0", "10.9.9.1", 100),
 			}, nil,
 			[]string{
@@ -201,6 +230,107 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// What a route is made of is in its copy.
+func TestPlanCopies(t *testing.T) {
+	const main = netmon.TableMain
+	with := func(r oracle.Route, change func(*oracle.Route)) oracle.Route { change(&r); return r }
+	many := func(prefix string, object int, hops ...oracle.Step) oracle.Route {
+		return oracle.Route{Table: main, Kind: unix.RTN_UNICAST, Prefix: netip.MustParsePrefix(prefix), Hops: hops, Object: object}
+	}
+	hop := func(index int, gateway string, weight int) oracle.Step {
+		return oracle.Step{Hop: oracle.Hop{Index: index, Gateway: netip.MustParseAddr(gateway)}, Weight: weight}
+	}
+	for _, tt := range []struct {
+		name   string
+		routes []oracle.Route
+		want   []string
+	}{
+		{
+			"weights of next hops on one link", []oracle.Route{many("0.0.0.0/0", 0, hop(2, "10.0.0.1", 3), hop(2, "10.0.0.9", 1))},
+			[]string{"7700: 0.0.0.0/0 nexthop weight 3 via 10.0.0.1 dev 2 nexthop weight 1 via 10.0.0.9 dev 2"},
+		},
+		{
+			"of several links, those of this one", []oracle.Route{many("0.0.0.0/0", 0, hop(3, "10.9.0.1", 5), hop(2, "10.0.0.1", 3), hop(2, "10.0.0.9", 1))},
+			[]string{"7700: 0.0.0.0/0 nexthop weight 3 via 10.0.0.1 dev 2 nexthop weight 1 via 10.0.0.9 dev 2"},
+		},
+		{
+			"a next-hop object by its number", []oracle.Route{many("0.0.0.0/0", 10, hop(2, "10.0.0.1", 1))},
+			[]string{"7700: 0.0.0.0/0 via 10.0.0.1 dev 2 nhid 10"},
+		},
+		{
+			"a group of which a part is here", []oracle.Route{many("0.0.0.0/0", 12, hop(2, "10.0.0.1", 1), hop(3, "10.9.0.1", 1))},
+			[]string{"7700: 0.0.0.0/0 via 10.0.0.1 dev 2"},
+		},
+		{
+			"a next hop that is dead is left out", []oracle.Route{many("0.0.0.0/0", 0, oracle.Step{Hop: oracle.Hop{Index: 2, Gateway: netip.MustParseAddr("10.0.0.7")}, Weight: 1, Dead: true}, hop(2, "10.0.0.1", 1))},
+			[]string{"7700: 0.0.0.0/0 via 10.0.0.1 dev 2"},
+		},
+		{
+			"routers with their preferences and ends",
+			[]oracle.Route{
+				with(route(main, 2, "::/0", "fe80::a", 1024), func(r *oracle.Route) { r.Preference, r.Expires = 3, 1800*time.Second }),
+				with(route(main, 2, "::/0", "fe80::1", 1024), func(r *oracle.Route) { r.Preference = 1 }),
+			},
+			[]string{"7700: ::/0 via fe80::a dev 2 metric 1024 pref 3 expires 30m0s apart", "7700: ::/0 via fe80::1 dev 2 metric 1024 pref 1 apart"},
+		},
+		{
+			"for certain sources", []oracle.Route{with(route(main, 2, "::/0", "fe80::1", 512), func(r *oracle.Route) { r.From = netip.MustParsePrefix("2a00:a::/56") })},
+			[]string{"7700: ::/0 via fe80::1 dev 2 from 2a00:a::/56 metric 512"},
+		},
+		{
+			"of two IPv4 routes in one place the first", []oracle.Route{route(main, 2, "0.0.0.0/0", "10.0.0.9", 100), route(main, 2, "0.0.0.0/0", "10.0.0.1", 100)},
+			[]string{"7700: 0.0.0.0/0 via 10.0.0.9 dev 2 metric 100"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			addr := "10.0.0.2/24"
+			if tt.routes[0].Prefix.Addr().Is6() {
+				addr = "2a00:a::23/64"
+			}
+			nets := netmon.NewSnapshot(farReaching(netmon.State{
+				Links:  []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}, {Index: 3, Name: "b", Up: true, Running: true}},
+				Addrs:  []netmon.Addr{{Index: 2, Prefix: netip.MustParsePrefix(addr), Scope: netmon.ScopeGlobal}},
+				Routes: append(tt.routes, route(main, 2, netip.MustParsePrefix(addr).Masked().String(), "", 0)),
+			}))
+			plan, err := new(Tables).Plan([]policy.PrefixID{{Interface: "a", Prefix: nets.Prefixes()[0].Prefix}}, nets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, shown(Plan{Routes: plan.Routes})); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// The same address on two interfaces: rules tell them apart by device.
+func TestPlanSameAddress(t *testing.T) {
+	nets := netmon.NewSnapshot(farReaching(netmon.State{
+		Links: []netmon.Link{{Index: 2, Name: "usb1", Up: true, Running: true}, {Index: 3, Name: "usb2", Up: true, Running: true}},
+		Addrs: []netmon.Addr{
+			{Index: 2, Prefix: netip.MustParsePrefix("192.168.8.100/24"), Scope: netmon.ScopeGlobal},
+			{Index: 3, Prefix: netip.MustParsePrefix("192.168.8.100/24"), Scope: netmon.ScopeGlobal},
+		},
+		Routes: []oracle.Route{
+			route(netmon.TableMain, 2, "192.168.8.0/24", "", 100), route(netmon.TableMain, 2, "0.0.0.0/0", "192.168.8.1", 100),
+			route(netmon.TableMain, 3, "192.168.8.0/24", "", 101), route(netmon.TableMain, 3, "0.0.0.0/0", "192.168.8.1", 101),
+		},
+	}))
+	// farReaching knows one way for the address; by device there are two.
+	plan, err := new(Tables).Plan([]policy.PrefixID{{Interface: "usb1", Prefix: nets.Prefixes()[0].Prefix}, {Interface: "usb2", Prefix: nets.Prefixes()[0].Prefix}}, nets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"7699: from 192.168.8.100 oif usb1 lookup 7701", "7699: from 192.168.8.100 oif usb2 lookup 7703",
+		"7700: from 192.168.8.100 oif usb1 lookup 254 suppress_prefixlength 1", "7700: from 192.168.8.100 oif usb2 lookup 254 suppress_prefixlength 1",
+		"7701: from 192.168.8.100 oif usb1 lookup 7700", "7701: from 192.168.8.100 oif usb2 lookup 7702",
+	}
+	if diff := cmp.Diff(want, shown(Plan{Rules: plan.Rules})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // Two interfaces in the same network: what is on the link is looked for in a
 // table of the link's own, where table main has the other's.
 func TestPlanTwins(t *testing.T) {
@@ -210,7 +340,7 @@ func TestPlanTwins(t *testing.T) {
 			{Index: 2, Prefix: netip.MustParsePrefix("10.0.0.2/24"), Scope: netmon.ScopeGlobal},
 			{Index: 3, Prefix: netip.MustParsePrefix("10.0.0.3/24"), Scope: netmon.ScopeGlobal},
 		},
-		Routes: []netmon.Route{
+		Routes: []oracle.Route{
 			route(netmon.TableMain, 2, "10.0.0.0/24", "", 100), route(netmon.TableMain, 2, "0.0.0.0/0", "10.0.0.1", 100),
 			route(netmon.TableMain, 3, "10.0.0.0/24", "", 600), route(netmon.TableMain, 3, "0.0.0.0/0", "10.0.0.1", 600),
 		},
@@ -223,7 +353,8 @@ func TestPlanTwins(t *testing.T) {
 	want := []string{
 		"7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 100", "7701: 10.0.0.0/24 dev 2 metric 100",
 		"7702: 0.0.0.0/0 via 10.0.0.1 dev 3 metric 600", "7703: 10.0.0.0/24 dev 3 metric 600",
-		"7700: from 10.0.0.2 lookup 7701", "7700: from 10.0.0.3 lookup 7703",
+		"7699: from 10.0.0.2 lookup 7701", "7699: from 10.0.0.3 lookup 7703",
+		"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7700: from 10.0.0.3 lookup 254 suppress_prefixlength 1",
 		"7701: from 10.0.0.2 lookup 7700", "7701: from 10.0.0.3 lookup 7702",
 	}
 	if diff := cmp.Diff(want, shown(got)); diff != "" {
@@ -243,14 +374,14 @@ func host(links, networks, routes int) (*netmon.Snapshot, []policy.PrefixID) {
 			addr := netip.AddrFrom4([4]byte{10, byte(l), byte(n), 2})
 			p := netip.PrefixFrom(addr, 24)
 			s.Addrs = append(s.Addrs, netmon.Addr{Index: index, Prefix: p, Scope: netmon.ScopeGlobal})
-			s.Routes = append(s.Routes, netmon.Route{Table: netmon.TableMain, Index: index, Prefix: p.Masked()})
+			s.Routes = append(s.Routes, route(netmon.TableMain, index, p.Masked().String(), "", 0))
 			ids = append(ids, policy.PrefixID{Interface: s.Links[l].Name, Prefix: p.Masked()})
 		}
 		gateway := netip.AddrFrom4([4]byte{10, byte(l), 0, 1})
-		s.Routes = append(s.Routes, netmon.Route{Table: netmon.TableMain, Index: index, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: gateway, Metric: index})
+		s.Routes = append(s.Routes, route(netmon.TableMain, index, "0.0.0.0/0", gateway.String(), index))
 		for r := range routes {
 			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{20 + byte(l), byte(r >> 8), byte(r), 0}), 24)
-			s.Routes = append(s.Routes, netmon.Route{Table: netmon.TableMain, Index: index, Prefix: p, Gateway: gateway})
+			s.Routes = append(s.Routes, route(netmon.TableMain, index, p.String(), gateway.String(), 0))
 		}
 	}
 	return netmon.NewSnapshot(farReaching(s)), ids

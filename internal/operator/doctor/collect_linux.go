@@ -54,7 +54,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		o.ReadFile = os.ReadFile
 	}
 	m, err := netmon.New(netmon.Options{
-		Namespace: o.Namespace, Kind: o.LinkKind, Everywhere: oracle.EverywhereOf(cfg.FarAway), Routes: true,
+		Namespace: o.Namespace, Kind: o.LinkKind, Everywhere: oracle.EverywhereOf(cfg.FarAway),
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return Facts{}, fmt.Errorf("read the host's networks: %w", err)
@@ -64,7 +64,10 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	f := Facts{
 		Policy: cfg.Policy.Name, ManageRouting: cfg.Routing == config.RoutingManage, MayRoute: o.mayRoute(),
 		BindDevice: cfg.BindDevice != config.BindNever && cfg.Routing != config.RoutingManage,
-		MPTCP:      o.mptcp(), Table: freeTable(nets),
+		MPTCP:      o.mptcp(),
+	}
+	if f.Table, err = freeTable(m.Kernel(), nets); err != nil {
+		return Facts{}, err
 	}
 	r, err := newRuler(o.Namespace, oracle.EverywhereOf(cfg.FarAway))
 	if err != nil {
@@ -75,7 +78,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		if l, ok := nets.DefaultEgress(v6); ok {
 			f.Unbound[i] = l.Name
 		}
-		f.Metrics[i] = largestMetric(nets, v6)
+		if f.Metrics[i], err = largestMetric(m.Kernel(), v6); err != nil {
+			return Facts{}, err
+		}
 	}
 	managed := map[policy.PrefixID]bool{}
 	var chosen []netmon.Prefix
@@ -319,31 +324,25 @@ func (o *Options) tryDevice(iface string) string {
 
 // largestMetric is that of the default routes in table main. IPv6 gives 1024 to those that
 // have none (IP6_RT_PRIO_USER).
-func largestMetric(nets *netmon.Snapshot, v6 bool) int {
-	largest := 600 // as managers give to Wi-Fi
+func largestMetric(k *oracle.Kernel, v6 bool) (int, error) {
+	usual := 600 // as managers give to Wi-Fi
 	if v6 {
-		largest = 1024
+		usual = 1024
 	}
-	for _, r := range nets.Routes() {
-		if r.Table == netmon.TableMain && r.Default() && r.Prefix.Addr().Is6() == v6 {
-			largest = max(largest, r.Metric)
-		}
-	}
-	return largest
+	n, err := k.LargestMetric(v6)
+	return max(n, usual), err
 }
 
-// freeTable is a routing table to propose.
-func freeTable(nets *netmon.Snapshot) int {
-	used := map[int]bool{}
-	for _, r := range nets.Routes() {
-		used[r.Table] = true
-	}
-	for _, r := range nets.Rules() {
-		used[r.Table] = true
-	}
+// freeTable is a routing table to propose: one that has no routes, and that no rule looks
+// into.
+func freeTable(k *oracle.Kernel, nets *netmon.Snapshot) (int, error) {
 	for n := 101; ; n++ {
-		if !used[n] {
-			return n
+		free, err := k.FreeTable(n)
+		if err != nil {
+			return 0, err
+		}
+		if n = free; !slices.ContainsFunc(nets.Rules(), func(r netmon.Rule) bool { return r.Table == n }) {
+			return n, nil
 		}
 	}
 }
