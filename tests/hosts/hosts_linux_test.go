@@ -83,7 +83,7 @@ func TestHosts(t *testing.T) {
 }
 
 // verbs are what is compared.
-var verbs = []string{"managed", "connect", "kernel", "doctor"}
+var verbs = []string{"managed", "connect", "unbound", "kernel", "doctor"}
 
 // compare gives a difference for each verb about which the host says something; ""
 // for none.
@@ -105,7 +105,9 @@ func compare(h *hostfile.Host, got *outcome) map[string]string {
 			g = slices.Sorted(slices.Values(got.Managed))
 			w = slices.Sorted(slices.Values(w))
 		case "connect":
-			w, g = connects(h, got.Connect)
+			w, g = connects(h, verb, got.Connect)
+		case "unbound":
+			w, g = connects(h, verb, got.Unbound)
 		case "kernel":
 			w, g = kernels(h, got.Kernel)
 		case "doctor":
@@ -119,11 +121,11 @@ func compare(h *hostfile.Host, got *outcome) map[string]string {
 
 // connects puts what was asked for in front of what came of it. A source that is
 // wanted by its prefix only is shown so.
-func connects(h *hostfile.Host, came []string) (want, got []string) {
+func connects(h *hostfile.Host, verb string, came []string) (want, got []string) {
 	i := 0
 	for j := range h.Want {
 		s := &h.Want[j]
-		if s.Verb != "connect" {
+		if s.Verb != verb {
 			continue
 		}
 		question := s.Args[0].Value

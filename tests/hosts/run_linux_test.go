@@ -34,6 +34,7 @@ type outcome struct {
 	Unavailable string // what the kernel lacks; then nothing else is set
 	Managed     []string
 	Connect     []string
+	Unbound     []string
 	Kernel      []string
 	Doctor      []string
 }
@@ -77,6 +78,8 @@ func act(path string) (out outcome, err error) {
 		switch s.Verb {
 		case "connect":
 			out.Connect = append(out.Connect, r.connect(ctx, s, i))
+		case "unbound":
+			out.Unbound = append(out.Unbound, r.unbound(ctx, s, i))
 		case "kernel":
 			out.Kernel = append(out.Kernel, kernel(s))
 		}
@@ -194,12 +197,7 @@ func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) st
 	// A daemon that is asked on a busy machine may take its time.
 	d := client.Dialer{Daemon: &client.Daemon{Path: r.path("s"), DecisionTimeout: 10 * time.Second}}
 	defer func() { _ = d.Daemon.Close() }()
-	const firstPort = 20000
-	dst := netip.AddrPortFrom(netip.MustParseAddr(s.Args[0].Value), uint16(firstPort+number)) //nolint:gosec // few lines
-	network := "tcp"
-	if s.Has("udp") {
-		network = "udp"
-	}
+	dst, network := destination(s, number)
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	dec, err := d.Decide(ctx, network, dst.String())
@@ -210,6 +208,29 @@ func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) st
 		return "the daemon was not asked: " + err.Error()
 	}
 	conn, err := dec.Dial(ctx)
+	return r.came(s, dst, conn, err)
+}
+
+// destination of the statement with a number: each has a port of its own.
+func destination(s *hostfile.Statement, number int) (dst netip.AddrPort, network string) {
+	const firstPort = 20000
+	dst = netip.AddrPortFrom(netip.MustParseAddr(s.Args[0].Value), uint16(firstPort+number)) //nolint:gosec // few lines
+	if s.Has("udp") {
+		return dst, "udp"
+	}
+	return dst, "tcp"
+}
+
+// unbound dials as a program would that knows nothing of mamma.
+func (r *run) unbound(ctx context.Context, s *hostfile.Statement, number int) string {
+	dst, network := destination(s, number)
+	d := net.Dialer{Timeout: 4 * time.Second}
+	conn, err := d.DialContext(ctx, network, dst.String())
+	return r.came(s, dst, conn, err)
+}
+
+// came tells where the first packet of a connection went.
+func (r *run) came(s *hostfile.Statement, dst netip.AddrPort, conn net.Conn, err error) string {
 	if err == nil {
 		if s.Has("udp") {
 			_, err = conn.Write([]byte("x"))

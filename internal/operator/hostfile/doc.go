@@ -25,6 +25,9 @@
 // listed only, the link-local ones included, in the order in which the kernel lists
 // those of an interface: the newest first where they are of IPv6.
 //
+// A line "mark NUMBER" has the packet filter set that mark on all that the host sends. It
+// is not found in a running host.
+//
 // A line "config TEXT" is a line of mamma's configuration; without one the host has
 // the automatic one. What the host should do is said by lines that the package reads
 // and leaves to tests:
@@ -33,12 +36,14 @@
 //	connect 198.51.100.7 from 192.168.0.23 dev wlan0
 //	connect 198.51.100.7 by wwan0 from 10.64.3.9 dev wwan0
 //	connect 203.0.113.9 refused
+//	unbound 198.51.100.7 from 192.168.0.23 dev wlan0
 //	kernel 198.51.100.7 from 10.64.3.9 has dev wwan0 mtu 1300
 //	doctor warning duplicate 192.168.8.0/24 on usb1
 //
 // Managed are all the networks that mamma offers. A connect names a
 // destination and the source and device of the first packet to it; with "by", where
-// a policy chooses the network of that device. What kernel has must be found in the
+// a policy chooses the network of that device; unbound is the same for a program that
+// knows nothing of mamma. What kernel has must be found in the
 // kernel's own answer for that destination and source. "managed none" and "doctor
 // none" say that there are none.
 package hostfile

@@ -186,9 +186,9 @@ func (p *parser) complete(s *Statement) error {
 		}
 	case "route", "rule":
 		return families(s)
-	case "connect":
+	case "connect", "unbound":
 		if s.Has("refused") == s.Has("from") || s.Has("from") != s.Has("dev") {
-			return errors.New("connect wants from and dev, or refused")
+			return errors.New(s.Verb + " wants from and dev, or refused")
 		}
 	case "kernel":
 		if !s.Has("has") {

@@ -80,17 +80,19 @@ var grammars = map[string]grammar{
 	"norule6":  {first: []kind{number}},
 	"route":    {first: []kind{selector}, types: routeTypes, words: routeWords},
 	"route6":   {first: []kind{selector}, types: routeTypes, words: routeWords},
+	"mark":     {first: []kind{number}},
 	"config":   {first: []kind{rest}},
 	"managed":  {first: []kind{name, selector}, words: map[string]kind{"default": flag}},
 	"connect": {first: []kind{address}, words: map[string]kind{
 		"by": device, "udp": flag, "from": prefix, "dev": device, "refused": flag,
 	}},
-	"kernel": {first: []kind{address}, words: map[string]kind{"from": address, "mark": mark, "has": rest}},
-	"doctor": {first: []kind{word, rest}},
+	"unbound": {first: []kind{address}, words: map[string]kind{"udp": flag, "from": prefix, "dev": device, "refused": flag}},
+	"kernel":  {first: []kind{address}, words: map[string]kind{"from": address, "mark": mark, "has": rest}},
+	"doctor":  {first: []kind{word, rest}},
 }
 
 // wanted are the verbs of what a host should do.
-const wanted = "managed connect kernel doctor"
+const wanted = "managed connect unbound kernel doctor"
 
 // check tells what is wrong with a value; nil if nothing is. Whether a device is there
 // is left to the parser.

@@ -91,7 +91,7 @@ func (w *World) load(h *hostfile.Host) (err error) {
 	if err := w.raise(h.All("link")); err != nil {
 		return err
 	}
-	return addRest(h)
+	return w.addRest(h)
 }
 
 // setParameter sets a parameter below /proc/sys.
@@ -208,12 +208,13 @@ func (w *World) Close() {
 
 // addRest adds addresses, neighbours, next hops, rules and routes by ip(8), whose
 // words they are in: the IPv4 ones first.
-func addRest(h *hostfile.Host) error {
+func (w *World) addRest(h *hostfile.Host) error {
+	announced := announcements(h)
 	for _, object := range []string{"norule", "addr", "neigh", "nexthop", "rule", "route"} {
 		for _, family := range []string{"-4", "-6", "-0"} { // the last is none in particular
 			var batch []hostfile.Statement
 			for _, s := range h.State {
-				if s.Object() == object && familyOf(&s) == family {
+				if s.Object() == object && familyOf(&s) == family && !announced[s.Line] {
 					batch = append(batch, s)
 				}
 			}
@@ -231,6 +232,15 @@ func addRest(h *hostfile.Host) error {
 			if err := awaitAddresses(); err != nil {
 				return err
 			}
+		}
+	}
+	if err := w.announce(h, announced); err != nil {
+		return err
+	}
+	for _, s := range h.All("mark") {
+		n, _ := strconv.ParseUint(s.Args[0].Value, 0, 32) // checked by the parser
+		if err := testbed.Mark(0, uint32(n)); err != nil {
+			return fmt.Errorf("line %d: %w", s.Line, err)
 		}
 	}
 	return awaitExpiry(h)

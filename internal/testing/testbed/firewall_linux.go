@@ -91,8 +91,11 @@ type nftRequest struct {
 }
 
 // nft sends requests as one transaction: all of them take effect or none.
-func (n *Namespace) nft(requests ...nftRequest) error {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: n.FD()})
+func (n *Namespace) nft(requests ...nftRequest) error { return nft(n.FD(), requests...) }
+
+// nft is that of the namespace with the descriptor, 0 for that of the calling thread.
+func nft(namespace int, requests ...nftRequest) error {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: namespace})
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,15 @@ const (
 // namespace sends, while the route can still change. Without nf_tables in the kernel
 // the error wraps ErrUnavailable.
 func (n *Namespace) Mark(mark uint32) error {
+	if err := Mark(n.FD(), mark); err != nil {
+		return fmt.Errorf("%s: %w", n.name, err)
+	}
+	return nil
+}
+
+// Mark is Namespace.Mark for the namespace with the descriptor, 0 for that of the calling
+// thread.
+func Mark(namespace int, mark uint32) error {
 	chain := func(name string, more func(*netlink.AttributeEncoder)) nftRequest {
 		return nftRequest{unix.NFT_MSG_NEWCHAIN, netlink.Create, func(a *netlink.AttributeEncoder) {
 			a.String(unix.NFTA_CHAIN_TABLE, markTable)
@@ -34,7 +43,7 @@ func (n *Namespace) Mark(mark uint32) error {
 			nest(a, unix.NFTA_RULE_EXPRESSIONS, expressions)
 		}}
 	}
-	err := n.nft(
+	err := nft(namespace,
 		nftRequest{unix.NFT_MSG_NEWTABLE, netlink.Create, func(a *netlink.AttributeEncoder) { a.String(unix.NFTA_TABLE_NAME, markTable) }},
 		chain(markTable, func(a *netlink.AttributeEncoder) {
 			a.String(unix.NFTA_CHAIN_TYPE, "route")
@@ -70,7 +79,7 @@ func (n *Namespace) Mark(mark uint32) error {
 		return fmt.Errorf("%w: no nf_tables in the kernel: %w", ErrUnavailable, err)
 	}
 	if err != nil {
-		return fmt.Errorf("packet filter of %s: %w", n.name, err)
+		return fmt.Errorf("packet filter: %w", err)
 	}
 	return nil
 }
