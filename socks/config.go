@@ -50,6 +50,10 @@ type Config struct {
 	// clients offer a name and a password without having them, and fail or ask their
 	// user when the Server accepts the offer.
 	IgnoreNames bool
+	// Nameless tells of a client that it offers a name and a password but has none, so
+	// that it is not asked where Auth is nil. It is called before the request is read,
+	// for clients that offer to go without as well; nil: every client is asked.
+	Nameless func(r *Request) bool
 	// Rules say who may connect where; nil: everybody everywhere.
 	Rules Rules
 
@@ -101,6 +105,10 @@ type Hooks struct {
 	// Rejected tells of a client whose connection ended without a request: there were
 	// too many clients, or it sent nothing, no valid message, or a wrong password.
 	Rejected func(client netip.AddrPort, err error)
+	// NoName tells of a client that had offered a name, besides going without, and ended
+	// the connection or sent something else when it was asked for the name. Its
+	// request is as far as it was known then. Rejected is called as well.
+	NoName func(*Request)
 	// Established tells that the destination was connected. It counts as
 	// before Ended.
 	Established func(*Session)
@@ -171,6 +179,12 @@ func (c Config) withDefaults() *Config {
 	}
 	if c.Hooks.Rejected == nil {
 		c.Hooks.Rejected = func(netip.AddrPort, error) {}
+	}
+	if c.Nameless == nil {
+		c.Nameless = func(*Request) bool { return false }
+	}
+	if c.Hooks.NoName == nil {
+		c.Hooks.NoName = func(*Request) {}
 	}
 	if c.Hooks.Established == nil {
 		c.Hooks.Established = func(*Session) {}

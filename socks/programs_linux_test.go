@@ -119,6 +119,9 @@ func TestCurl(t *testing.T) {
 // A shell session goes through the proxy by way of netcat, as ssh(1) documents
 // for ProxyCommand.
 func TestSSH(t *testing.T) {
+	if readme, err := os.ReadFile("README.md"); err != nil || !bytes.Contains(readme, []byte("| ssh | `ProxyCommand nc -X 5` | socks5 | CONNECT | yes |\n")) {
+		t.Errorf("README.md lacks what this shows: %v", err)
+	}
 	ssh, sshd, keygen := program(t, "ssh"), program(t, "sshd"), program(t, "ssh-keygen")
 	me, err := user.Current()
 	if err != nil {

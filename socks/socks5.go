@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"syscall"
 )
 
 const (
@@ -14,7 +15,10 @@ const (
 	passwordVersion = 1 // RFC 1929
 )
 
-var errPassword = errors.New("wrong name or password")
+var (
+	errPassword = errors.New("wrong name or password")
+	errNoName   = errors.New("no name and password")
+)
 
 // readSOCKS5 negotiates the method and reads the request (RFC 1928 sections 3
 // and 4). A request comes with an error if the error can be a reply to it.
@@ -23,17 +27,21 @@ func readSOCKS5(c *conn, br *bufio.Reader) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	method := chooseMethod(m, c.cfg.Auth != nil, c.cfg.IgnoreNames)
+	r := c.request(SOCKS5)
+	spared := c.cfg.Auth == nil && slices.Contains(m, MethodNone) && slices.Contains(m, MethodPassword) // could go without
+	method := chooseMethod(m, c.cfg.Auth != nil, c.cfg.IgnoreNames || spared && c.cfg.Nameless(r))
 	if _, err := c.Write([]byte{socks5Version, byte(method)}); err != nil {
 		return nil, err
 	}
-	r := c.request(SOCKS5)
 	switch method {
 	case MethodUnacceptable:
 		c.farewell()
 		return nil, fmt.Errorf("%v among %v", method, m)
 	case MethodPassword:
 		if err := readPassword(c, br, r); err != nil {
+			if spared && (errors.Is(err, errNoName) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)) {
+				c.cfg.Hooks.NoName(r)
+			}
 			return nil, err
 		}
 	}
@@ -67,8 +75,8 @@ func readMethods(r io.Reader) ([]Method, error) {
 }
 
 // chooseMethod prefers a password even where none is needed, because a name is
-// a hint. There is no telling who has one: clients that do offer the same as some
-// that do not.
+// a hint. By what is offered there is no telling who has one: clients that do offer
+// the same as some that do not. See Config.Nameless.
 func chooseMethod(offered []Method, needed, ignore bool) Method {
 	switch {
 	case !needed && ignore && slices.Contains(offered, MethodNone):
@@ -112,7 +120,7 @@ func readUserPassword(r io.Reader) (user, password string, err error) {
 		return "", "", noEOF(err)
 	}
 	if b[0] != passwordVersion {
-		return "", "", fmt.Errorf("password negotiation version %d", b[0])
+		return "", "", fmt.Errorf("%w: version %d", errNoName, b[0])
 	}
 	var text [2]string
 	for i := range text {

@@ -117,25 +117,36 @@ func processWithSocket(uid, inode uint32) (pid int, executable string) {
 	if err != nil {
 		return 0, ""
 	}
+	var pids []int
 	for _, p := range procs {
-		pid, err := strconv.Atoi(p.Name())
-		if err != nil {
-			continue
+		if pid, err := strconv.Atoi(p.Name()); err == nil {
+			pids = append(pids, pid)
 		}
-		dir := filepath.Join("/proc", p.Name())
-		exe, ok := executableOf(dir, uid)
-		if !ok {
-			continue
-		}
-		fds, err := os.ReadDir(filepath.Join(dir, "fd"))
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			if link, err := os.Readlink(filepath.Join(dir, "fd", fd.Name())); err == nil && link == want {
-				return pid, exe
-			}
+	}
+	slices.Sort(pids)
+	for _, pid := range slices.Backward(pids) { // programs that have just been started connect more often
+		if exe, ok := hasOpen(pid, uid, want); ok {
+			return pid, exe
 		}
 	}
 	return 0, ""
+}
+
+// hasOpen tells whether a process of the user has a file open.
+func hasOpen(pid int, uid uint32, want string) (executable string, ok bool) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	exe, ok := executableOf(dir, uid)
+	if !ok {
+		return "", false
+	}
+	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
+	if err != nil {
+		return "", false
+	}
+	for _, fd := range fds {
+		if link, err := os.Readlink(filepath.Join(dir, "fd", fd.Name())); err == nil && link == want {
+			return exe, true
+		}
+	}
+	return "", false
 }

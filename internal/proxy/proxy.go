@@ -30,6 +30,7 @@ type Proxy struct {
 	metrics  *metrics
 	mistakes *mistakes
 	unknown  *undecided
+	nameless *nameless
 	learner  *habits.Learner
 	out      atomic.Pointer[outgoing]
 	access   atomic.Bool // log requests
@@ -50,6 +51,7 @@ func New(options Options, log *slog.Logger) (*Proxy, error) {
 	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.present() })
 	p.mistakes = newMistakes(log, p.metrics.mistakes)
 	p.unknown = newUndecided(log)
+	p.nameless = newNameless(log, who)
 	c, err := options.load()
 	if err != nil {
 		return nil, err
@@ -151,7 +153,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 	return socks.Config{
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve, ResolvePTR: out.resolvePTR,
 		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: kindOf, sender: senderOf, unknown: p.unknown.note},
-		IgnoreNames: !c.names, Via: c.via, AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
+		IgnoreNames: !c.names, Nameless: p.nameless.is, Via: c.via, AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
 		MaxConns: p.affordable(c.conns), MaxConnsPerClient: c.perClient,
 		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,
 		Logger: p.log,
@@ -160,6 +162,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 				p.metrics.rejected.Inc()
 				p.log.Debug("client rejected", "client", client, "err", err)
 			},
+			NoName:      p.nameless.note,
 			Established: p.metrics.established,
 			Ended: func(ss *socks.Session, err error) {
 				p.metrics.ended(ss, replyOf(ss, err))

@@ -19,8 +19,9 @@ header = "Socket-Intents"
 # via = "proxy"
 
 # Whether SOCKS clients that offer a name and a password are asked for them where
-# none is needed, as names carry intents. Clients that offer them without having
-# any (tsocks, connect-proxy, torsocks) want false, or a name.
+# none is needed, as names carry intents. Some offer them without having any: tsocks
+# and connect-proxy, where muacsocksd may look at the process, and whoever had none
+# when it was asked, for an hour, are not asked. false asks nobody.
 ask_names = true
 
 # Whether well-known ports (SSH, DNS, mail, ...) stand for intents where nothing
