@@ -44,7 +44,26 @@ func (v *View) WriteAnnouncement(out io.Writer) error {
 			}
 		}
 	}
+	for _, line := range v.remarks() {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// remarks are what the policy has to say besides the addresses.
+func (v *View) remarks() (lines []string) {
+	if v.Runner == nil {
+		return nil
+	}
+	if l, ok := v.Runner.policy.(policy.LineLogger); ok && l.LogFile() != "" {
+		lines = append(lines, "Logging to "+l.LogFile())
+	}
+	if a, ok := v.Runner.policy.(policy.Announcer); ok {
+		lines = append(lines, a.Announcement()...)
+	}
+	return lines
 }
 
 func (v *View) annotator() (policy.Annotator, bool) {

@@ -22,13 +22,17 @@ func (v *View) WriteDump(w io.Writer, now time.Time) error {
 	d := dump{out: bufio.NewWriter(w), now: now}
 	d.state(v)
 	d.line("", "-- end of state --")
+	loops := map[string]bool{}
 	for _, p := range v.Prefixes {
-		if !strings.HasPrefix(p.Interface, "lo") {
+		loops[p.Interface] = loops[p.Interface] || p.CIDR.Addr().IsLoopback()
+	}
+	for _, p := range v.Prefixes {
+		if !loops[p.Interface] {
 			d.prefixSummary(p)
 		}
 	}
 	for _, p := range interfaces(v.Prefixes) {
-		if !strings.HasPrefix(p.Interface, "lo") {
+		if !loops[p.Interface] {
 			d.interfaceSummary(p)
 		}
 	}
@@ -65,7 +69,13 @@ func (d *dump) state(v *View) {
 		if err := v.Runner.Err(); err != nil {
 			d.line("  ", "out of service: %v", err)
 		}
+		if v.PolicyFile != "" {
+			d.line("  ", "file: %s", v.PolicyFile)
+		}
 		d.line("  ", "panics: %d", v.Runner.Panics())
+		for _, s := range v.PolicySettings {
+			d.line("  ", "setting: %s -> %s", s.Name, settingText(s))
+		}
 	}
 	d.line("", "prefixes: %d", len(v.Prefixes))
 	for _, p := range v.Prefixes {
@@ -79,8 +89,19 @@ func (d *dump) state(v *View) {
 			kind = ", wireless"
 		}
 		d.line("  ", "%s: index %d%s", p.Interface, p.Index, kind)
-		d.values(p, linkLines)
+		d.values(p, true)
 	}
+}
+
+// settingText is a setting's value as it was meant, an expression as it was written.
+func settingText(s policy.Setting) string {
+	switch {
+	case !s.Constant:
+		return s.Expr
+	case s.List != nil:
+		return strings.Join(s.List, ", ")
+	}
+	return s.Value
 }
 
 func (d *dump) prefix(v *View, p *policy.Prefix) {
@@ -104,23 +125,19 @@ func (d *dump) prefix(v *View, p *policy.Prefix) {
 	for _, name := range slices.Sorted(maps.Keys(p.Options)) {
 		d.line("    ", "setting: %s -> %s", name, p.Options[name].Text)
 	}
-	d.values(p, prefixLines)
+	d.values(p, false)
 }
 
-// dumped is a metric that the dump shows, with what the summary calls it; ""
-// where the summary leaves it out.
+// dumped is a metric of the summary, with what it is called there.
 type dumped struct {
 	policy.Metric
 	summary string
 }
 
 var prefixLines = []dumped{
-	{policy.MetricConns, ""},
 	{policy.MetricSRTTMean, "mean SRTT"},
 	{policy.MetricSRTTVariance, "SRTT variance"},
 	{policy.MetricSRTTMedian, "median SRTT"},
-	{policy.MetricSRTTMin, ""},
-	{policy.MetricSRTTCurrent, ""},
 	{policy.MetricRTTVarMedian, "median variation within a connection"},
 	{policy.MetricRTTVarMean, "mean variation within a connection"},
 	{policy.MetricLossUp, "median upstream loss"},
@@ -131,13 +148,9 @@ var linkLines = []dumped{
 	{policy.MetricDownRateMax, "maximum download rate, last 10 min"},
 	{policy.MetricUpRate, "upload rate"},
 	{policy.MetricUpRateMax, "maximum upload rate, last 10 min"},
-	{policy.MetricDownSMA, ""},
-	{policy.MetricDownBytes, ""},
-	{policy.MetricUpBytes, ""},
 	{policy.MetricRxErrors, "receive errors"},
 	{policy.MetricTxErrors, "transmit errors"},
 	{policy.MetricSignal, "signal strength"},
-	{policy.MetricSignalAvg, ""},
 	{policy.MetricTxRate, "transmit bit rate"},
 	{policy.MetricRxRate, "receive bit rate"},
 	{policy.MetricStations, "stations"},
@@ -145,17 +158,18 @@ var linkLines = []dumped{
 	{policy.MetricAdmissionCapacity, "available admission capacity"},
 }
 
-func (d *dump) values(p *policy.Prefix, list []dumped) {
-	for _, m := range list {
-		if v, ok := m.Measured(p); ok {
-			d.line("    ", "%v -> %s", m.Metric, text(m.Metric, v))
+// values writes all that was measured of a prefix, or of its interface.
+func (d *dump) values(p *policy.Prefix, ofLink bool) {
+	for _, m := range policy.Metrics() {
+		if v, ok := m.Measured(p); ok && m.OfLink() == ofLink {
+			d.line("    ", "%v -> %s", m, text(m, v))
 		}
 	}
 }
 
 func (d *dump) summary(p *policy.Prefix, list []dumped) {
 	for _, m := range list {
-		if v, ok := m.Measured(p); ok && m.summary != "" {
+		if v, ok := m.Measured(p); ok {
 			d.line("    ", "%s: %s", m.summary, text(m.Metric, v))
 		}
 	}

@@ -25,10 +25,17 @@ func TestDump(t *testing.T) {
 		SRTTMean: 12100 * time.Microsecond, SRTTMedian: 11 * time.Millisecond, SRTTMin: 9800 * time.Microsecond,
 		SRTTVariance: 2.25, RTTVarMedian: 3 * time.Millisecond, RTTVarMean: 4 * time.Millisecond, LossUp: 0.0125,
 	}
-	p.Link = policy.LinkStats{Time: now, DownRate: 125000, UpRateMax: 1e9, DownBytes: 1 << 40, RxErrors: 2}
+	p.Link = policy.LinkStats{
+		DownSMAMax: policy.Windowed{Short: 4, Mid: 5, Long: 6, VeryLong: 7}, DownSMAMin: policy.Windowed{Short: 1, Mid: 2, Long: 3}, DownSMAQuantile: policy.Windowed{Short: 8, Mid: 9, Long: 10},
+		Time: now, DownRate: 125000, UpRateMax: 1e9, DownBytes: 1 << 40, RxErrors: 2}
 	p.Wifi = &policy.WifiStats{Signal: -61, TxRate: 30e6, BSSLoad: true, Stations: 7, ChannelUtilization: 40.4, AvailableAdmissionCapacity: 31250}
 	v.Devices = map[policy.PrefixID]string{v.Prefixes[1].ID: "wwan0"}
-	v.Prefixes = append(v.Prefixes, prefix("lo", 1, "127.0.0.1/8"))
+	// What is named like the loopback interface need not be it.
+	v.Prefixes = append(v.Prefixes, prefix("lo", 1, "127.0.0.1/8"), prefix("lo", 1, "::1/128"), prefix("lowpan0", 4, "fd77:4::1/64"))
+	v.PolicyFile = "/usr/lib/mam-policies/test.so"
+	v.PolicySettings = []policy.Setting{
+		{Name: "logfile", Value: "a.log", Constant: true}, {Name: "order", List: []string{"a", "b"}, Constant: true}, {Name: "minimize", Expr: "rtt * 2"},
+	}
 
 	var b bytes.Buffer
 	if err := v.WriteDump(&b, now); err != nil {

@@ -316,9 +316,17 @@ type annotated struct{ chooser }
 
 func (annotated) Annotate(p *policy.Prefix) string { return policy.AnnotateDefault(p) }
 
+// talkative has all that an announcement can have.
+type talkative struct{ annotated }
+
+func (talkative) LogFile() string                                 { return "some.log" }
+func (talkative) LogLine(*policy.Request, policy.Decision) string { return "" }
+func (talkative) Announcement() []string                          { return []string{"one", "two"} }
+
 func TestAnnouncement(t *testing.T) {
 	v := host(annotated{takeFirst})
 	v.Prefixes = v.Prefixes[:2]
+	v.Runner = NewRunner("test", talkative{annotated: annotated{takeFirst}}, nil)
 	var out strings.Builder
 	if err := v.WriteAnnouncement(&out); err != nil {
 		t.Fatal(err)
@@ -329,6 +337,9 @@ func TestAnnouncement(t *testing.T) {
         10.77.2.1
     AF_INET6:
         (none)
+Logging to some.log
+one
+two
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)

@@ -91,6 +91,10 @@ type View struct {
 	Prefixes []*policy.Prefix
 	// Runner is the policy; nil for none, then requests are echoed.
 	Runner *Runner
+	// PolicyFile and PolicySettings are where the policy comes from, "" if it is
+	// compiled in, and what it was made with; for people.
+	PolicyFile     string
+	PolicySettings []policy.Setting
 	// Fresh makes another instance of the policy as configured, for Explain, so
 	// that hypothetical requests leave no trace in the one that decides. It may
 	// be nil, and is safe for concurrent use.

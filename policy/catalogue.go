@@ -15,7 +15,10 @@ type Entry struct {
 	// Module is the file name, without ".so", of the original system's module
 	// with this policy; "" if it had none.
 	Module string
-	New    func(Config) (Policy, error)
+	// Title is what that module called itself when it was loaded, which is printed
+	// where the configuration is the original's; "" means Name.
+	Title string
+	New   func(Config) (Policy, error)
 }
 
 // Catalogue is a list of policies, sorted by name. A program hands its own to
@@ -40,6 +43,17 @@ func (c Catalogue) Names() []string {
 		names = append(names, e.Name)
 	}
 	return names
+}
+
+// Title returns the title of the policy of the given name, which is the name where
+// there is no other.
+func (c Catalogue) Title(name string) string {
+	for _, e := range c {
+		if e.Name == name && e.Title != "" {
+			return e.Title
+		}
+	}
+	return name
 }
 
 // Readers returns the names of the policies that know a setting of this name, in

@@ -1,6 +1,7 @@
 package policy
 
-// This file has what serves only the logs of the Socket Intents prototype.
+// This file has what serves only the logs and the output of the Socket Intents
+// prototype.
 
 // LineLogger is implemented by policies that keep the original's log. LogLine
 // gives the line for the decision just made, without the newline, which the
@@ -18,6 +19,12 @@ type LineLogger interface {
 // the policy is loaded, for instance " (default)". See AnnotateDefault.
 type Annotator interface {
 	Annotate(*Prefix) string
+}
+
+// Announcer adds lines to what the daemon prints when the policy is loaded, behind
+// the addresses and the log's name. The lines have no newline; none is allowed.
+type Announcer interface {
+	Announcement() []string
 }
 
 // AnnotateDefault is the annotation that most policies use: " (default)" behind

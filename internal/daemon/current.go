@@ -43,18 +43,26 @@ type current struct {
 type chosenPolicy struct {
 	runner *mam.Runner
 	name   string                        // to show
+	title  string                        // as announced at start and end; "" if there is none
 	file   string                        // of its plugin; "" if compiled in
 	fresh  func() (policy.Policy, error) // makes another one like it
 	since  time.Time                     // when it was made
 }
 
-// adopt makes cfg, with its policy, what is in use.
-func (c *current) adopt(cfg *config.Config, p chosenPolicy) *mam.View {
+// adopt makes cfg, with its policy, what is in use, and returns the policy that was.
+func (c *current) adopt(cfg *config.Config, p chosenPolicy) (view *mam.View, last chosenPolicy) {
 	c.nets.KeepRoutes(cfg.Routing == config.RoutingManage)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cfg, c.policy = cfg, p
-	return c.renewLocked()
+	last, c.cfg, c.policy = c.policy, cfg, p
+	return c.renewLocked(), last
+}
+
+// chosen is the policy in use.
+func (c *current) chosen() chosenPolicy {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.policy
 }
 
 // run has everything follow the host's networks until ctx ends.
@@ -145,7 +153,7 @@ func (c *current) publishLocked() *mam.View {
 	}
 	c.budgets.apply(prefixes)
 	v := &mam.View{
-		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, Prefixes: prefixes, Destinations: stats,
+		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats,
 		Routes: c.routes, Devices: map[policy.PrefixID]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: lookup{c.resolvers.unbound}, Resolvers: c.lookups, NameServers: nameServers(c.list),
 		Avoid: judged.avoid, Local: c.local, AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),

@@ -296,7 +296,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if d.opts.OnReady != nil {
 		d.opts.OnReady()
 	}
-	return g.Wait()
+	err = g.Wait()
+	_ = announceEnd(d.opts.Stdout, d.current.chosen()) // who read of the start may be gone
+	return err
 }
 
 // ended is the error of a task that returns its context's.

@@ -24,9 +24,10 @@ type loader struct {
 
 // found is a policy that a configuration names.
 type found struct {
-	name string // to show
-	file string // of a plugin; "" if compiled in
-	make plugin.New
+	name  string // to show
+	title string // the same where the original's words are expected
+	file  string // of a plugin; "" if compiled in
+	make  plugin.New
 }
 
 // configuration reads what the options name.
@@ -73,13 +74,15 @@ func (l *loader) constructor(cfg *config.Config) (found, error) {
 	case err != nil:
 		return found{}, err
 	case own != "":
-		return found{own, "", func(c policy.Config) (policy.Policy, error) { return l.known.New(own, c) }}, nil
+		make := func(c policy.Config) (policy.Policy, error) { return l.known.New(own, c) }
+		return found{name: own, title: l.known.Title(own), make: make}, nil
 	}
 	newPolicy, err := l.plugins.Open(path)
 	if err != nil {
 		return found{}, refused(cfg, err)
 	}
-	return found{strings.TrimSuffix(filepath.Base(path), ".so"), path, newPolicy}, nil
+	name := strings.TrimSuffix(filepath.Base(path), ".so")
+	return found{name: name, title: name, file: path, make: newPolicy}, nil
 }
 
 // locate gives the compiled-in policy's own name or the plugin's path; neither if

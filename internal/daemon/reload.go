@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -98,9 +100,12 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 	if err != nil {
 		return chosenPolicy{}, err
 	}
-	p := chosenPolicy{name: c.name, file: c.file, fresh: func() (policy.Policy, error) {
+	p := chosenPolicy{name: c.name, title: c.name, file: c.file, fresh: func() (policy.Policy, error) {
 		return r.loader.makePolicy(cfg, c.make, r.current.prefixes(cfg))
 	}}
+	if cfg.Original { // as those expect who know the original
+		p.title = c.title
+	}
 	if abs, err := filepath.Abs(c.file); err == nil && c.file != "" {
 		p.file = abs
 	}
@@ -115,8 +120,8 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 // adopt makes cfg and its policy what is in use, and tells people.
 func (r *reloader) adopt(cfg *config.Config, p chosenPolicy) {
 	r.budgets.open(cfg)
-	view := r.current.adopt(cfg, p)
-	if err := r.announce(p.name, view); err != nil {
+	view, last := r.current.adopt(cfg, p)
+	if err := errors.Join(announceEnd(r.opts.Stdout, last), r.announce(p.title, view)); err != nil {
 		// The configuration is in use by now, whether somebody reads of it or not.
 		r.log.Warn("announcement not written", "err", err)
 	}
@@ -136,6 +141,15 @@ func (r *reloader) announce(name string, v *mam.View) error {
 		return err
 	}
 	_, err := fmt.Fprintf(out, "Policy module %q has been loaded.\n", name)
+	return err
+}
+
+// announceEnd writes that a policy is no longer in use, if there was one.
+func announceEnd(out io.Writer, p chosenPolicy) error {
+	if p.title == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "Policy module %q cleaned up.\n", p.title)
 	return err
 }
 

@@ -12,20 +12,23 @@ import (
 )
 
 // Policy is the mptcp_filesize policy. It has no state.
-type Policy struct{}
+type Policy struct {
+	foo *int64 // nil: not set
+}
 
 var (
 	_ policy.Policy         = (*Policy)(nil)
 	_ policy.ResolveChooser = (*Policy)(nil)
 	_ policy.SubflowChooser = (*Policy)(nil)
 	_ policy.Annotator      = (*Policy)(nil)
+	_ policy.Announcer      = (*Policy)(nil)
 )
 
-// New makes the policy. Its setting foo is the original's and means nothing;
+// New makes the policy. Its setting foo is the original's and is only printed;
 // prefixes have minfilesize and maxfilesize, and id, which is only printed.
 func New(cfg policy.Config) (policy.Policy, error) {
 	var opts struct {
-		Foo int64 `mam:"foo"`
+		Foo *int64 `mam:"foo"`
 	}
 	if err := cfg.Decode(&opts); err != nil && !cfg.Lenient { // the original takes any text for a number
 		return nil, err
@@ -38,7 +41,15 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.CheckPrefixes(&prefix); err != nil {
 		return nil, err
 	}
-	return &Policy{}, nil
+	return &Policy{foo: opts.Foo}, nil
+}
+
+// Announcement prints the setting that means nothing else.
+func (p *Policy) Announcement() []string {
+	if p.foo == nil {
+		return nil
+	}
+	return []string{"foo: " + strconv.FormatInt(*p.foo, 10)}
 }
 
 // Choose suggests by file size as policy filesize does for a connect. Idle

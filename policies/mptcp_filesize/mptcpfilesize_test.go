@@ -1,6 +1,7 @@
 package mptcpfilesize
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/socket-intents/mamma/policies/internal/shape"
@@ -27,6 +28,23 @@ func TestChoose(t *testing.T) {
 	})
 	if d := Make(New)(t).(policy.ResolveChooser).ChooseResolver(Request(policy.Resolve, small)); d.Resolution != policy.ResolveNever {
 		t.Errorf("ChooseResolver: %+v", d)
+	}
+}
+
+// The original prints a setting that has no other use.
+func TestAnnouncement(t *testing.T) {
+	for value, want := range map[string]string{"": "", "7": "foo: 7", "0": "foo: 0"} {
+		var settings []policy.Setting
+		if value != "" {
+			settings = []policy.Setting{{Name: "foo", Value: value, Constant: true}}
+		}
+		p, err := New(policy.Config{Settings: settings})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(p.(policy.Announcer).Announcement(), "\n"); got != want {
+			t.Errorf("foo %q: announces %q, want %q", value, got, want)
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ var (
 	_ policy.ResolveChooser = (*Policy)(nil)
 	_ policy.LineLogger     = (*Policy)(nil)
 	_ policy.Annotator      = (*Policy)(nil)
+	_ policy.Announcer      = (*Policy)(nil)
 )
 
 // New makes the policy. Its settings are logfile and be_pessimist, false by
@@ -77,6 +78,14 @@ func settingNamed(list []policy.Setting, name string) policy.Setting {
 		}
 	}
 	return found
+}
+
+// Announcement says which of the two kinds it is.
+func (p *Policy) Announcement() []string {
+	if p.pessimist {
+		return []string{"Being pessimist"}
+	}
+	return []string{"Not being pessimist"}
 }
 
 // NotPicked returns how many segments went elsewhere since the prefix was last

@@ -113,6 +113,10 @@ func TestNew(t *testing.T) {
 		if err != nil || p.(*Policy).pessimist != tt.want {
 			t.Errorf("be_pessimist = %s (lenient %v): %v, %v", tt.value, tt.lenient, p, err)
 		}
+		said := map[bool]string{true: "Being pessimist", false: "Not being pessimist"}[tt.want]
+		if got := p.(policy.Announcer).Announcement(); len(got) != 1 || got[0] != said {
+			t.Errorf("be_pessimist = %s: announces %q, want %q", tt.value, got, said)
+		}
 	}
 	_, err := New(policy.Config{Settings: Settings(`policy "video"`, "logfile=x", "be_pessimist=very")})
 	Refused(t, err, "test.conf:2,3", "be_pessimist", `"very"`)

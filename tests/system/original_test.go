@@ -29,11 +29,12 @@ func oneDefault(t *testing.T) *testbed.Bed {
 // them (captured from it): the connection really arrives from the chosen network.
 func TestOriginalClient(t *testing.T) {
 	bed := oneDefault(t)
+	log := filepath.Join(t.TempDir(), "samplepolicy.log")
 	// The sample file of the original, with this host's networks; the second one
 	// is the default, which the host's routes do not prefer.
 	conf := write(t, "policy_sample.conf", `
 policy "/usr/local/lib/mam-policies/policy_sample.so" {
-	set logfile = "`+filepath.Join(t.TempDir(), "samplepolicy.log")+`";
+	set logfile = "`+log+`";
 };
 prefix 10.77.0.2/24 {
 	enabled 1;
@@ -53,6 +54,7 @@ Configured addresses:
         10.78.0.2 (default)
     AF_INET6:
         (none)
+Logging to `+log+`
 Policy module "sample" has been loaded.
 `, 1)
 	service, err := bed.Service.Listen("tcp4", "192.0.2.1:8080")
