@@ -4,7 +4,10 @@ GO      ?= go
 BUILD   ?= build
 PREFIX  ?= /usr/local
 DESTDIR ?=
-VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo v0.0.0-0-g$$(git rev-parse --short HEAD 2>/dev/null || echo unknown))
+
+# Where no tag is behind it, as Go calls such a version: by the time of the commit.
+UNTAGGED = v0.0.0-$$(TZ=UTC git log -1 --abbrev=12 --date=format-local:%Y%m%d%H%M%S --format=%cd-%h 2>/dev/null || echo 0-unknown)$$(git diff --quiet HEAD 2>/dev/null || echo -dirty)
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo $(UNTAGGED))
 ARCH    ?= $(shell $(GO) env GOARCH)
 
 # How long each fuzz test, and the soak of "make check-long", may take.
@@ -207,7 +210,7 @@ man:
 SHARE := $(DESTDIR)$(PREFIX)/share
 
 .PHONY: install
-install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below DESTDIR and PREFIX
+install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below DESTDIR and PREFIX; without DESTDIR make the user and tell systemd
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/mamma
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/bin
 	for u in init/*.service init/*.socket; do sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
@@ -225,6 +228,9 @@ install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below D
 ifneq ($(CGO_ENABLED),0)
 	install -d $(DESTDIR)$(PREFIX)/lib/mam-policies
 	install -m 0644 $(POLICIES:%=$(BUILD)/policies/%.so) $(DESTDIR)$(PREFIX)/lib/mam-policies
+endif
+ifeq ($(DESTDIR),)
+	sh init/package/postinstall.sh install $(PREFIX)/lib/sysusers.d/mamma.conf
 endif
 
 .PHONY: clean

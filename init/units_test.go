@@ -1,5 +1,6 @@
-// Package units tests that the units for systemd are as hard as they are said to
-// be, where there is no systemd to ask.
+// Package units tests what is installed beside the programs: that the units for
+// systemd are as hard as they are said to be, where there is no systemd to ask, the
+// script that ends an installation, and the versions that packages sort by.
 package units
 
 import (
