@@ -21,11 +21,15 @@ import (
 )
 
 func main() {
-	category := pflag.StringP("category", "C", "query", "what the connection is for")
+	category := pflag.StringP("category", "C", "", "what the connection is for: query, bulktransfer, controltraffic, keepalives or stream (default: not said)")
 	noConnect := pflag.BoolP("no-connect", "n", false, "do not connect")
 	service := pflag.StringP("port", "p", "80", "service or port")
 	pflag.Parse()
-	intents, err := intent.Parse("category=" + *category)
+	var intents intent.Set
+	var err error
+	if *category != "" {
+		intents, err = intent.Parse("category=" + *category)
+	}
 	if err == nil && pflag.NArg() != 1 {
 		err = errors.New("exactly one host is needed; see --help")
 	}

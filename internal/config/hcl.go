@@ -157,7 +157,7 @@ func (h *hclFile) iface(b *hclsyntax.Block) {
 }
 
 func (h *hclFile) network(b *hclsyntax.Block, to Block, err error) {
-	to.Pos = position(b.LabelRanges[0])
+	to.Written, to.Pos = b.Labels[0], position(b.LabelRanges[0])
 	if err != nil {
 		h.errorf(to.Pos, "%v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // parseOriginal reads a file in the original grammar (doc/original/daemon.md 12). All
@@ -243,7 +244,7 @@ func (p *original) prefix() bool {
 		p.unexpected("{")
 		return false
 	}
-	b := Block{Prefix: netip.PrefixFrom(addr, addr.BitLen()), Pos: at}
+	b := Block{Prefix: netip.PrefixFrom(addr, addr.BitLen()), Written: strings.TrimPrefix(where, "prefix "), Pos: at}
 	ok = p.statements(where, true, func() bool { return p.prefixStatement(where, &b) })
 	if ok && addr.IsValid() {
 		p.add(b)

@@ -19,6 +19,8 @@ type Block struct {
 	Prefix netip.Prefix
 	// Interface is the pattern of an interface block, as path.Match takes it.
 	Interface string
+	// Written is the network or pattern as the file has it, for messages.
+	Written string
 
 	Enabled     *bool
 	Default     *bool

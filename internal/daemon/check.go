@@ -49,10 +49,11 @@ func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 }
 
 func blockName(b *config.Block) string {
+	kind := "prefix"
 	if !b.Prefix.IsValid() {
-		return fmt.Sprintf("interface %q", b.Interface)
+		kind = "interface"
 	}
-	return fmt.Sprintf("prefix %q", b.Prefix)
+	return fmt.Sprintf("%s %q", kind, b.Written)
 }
 
 // doubts tells of what a configuration says and hardly anybody means.

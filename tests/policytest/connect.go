@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"time"
@@ -20,25 +19,44 @@ import (
 	"github.com/socket-intents/mamma/client/bsd"
 )
 
+// report says what happens: a line for each step, and contexts unless they are not
+// wanted.
+type report struct {
+	out      io.Writer
+	contexts bool
+}
+
+func (r report) step(format string, args ...any) { _, _ = fmt.Fprintf(r.out, format+"\n", args...) }
+
+func (r report) context(when string, c *bsd.Context) {
+	if r.contexts {
+		r.step("--- context %s\n%v", when, c)
+	}
+}
+
 // connect takes all steps, until one of the addresses is connected to.
-func (o *options) connect(ctx context.Context, out io.Writer) error {
+func (o *options) connect(ctx context.Context, r report) error {
 	daemon := &client.Daemon{Path: o.socket}
 	defer func() { _ = daemon.Close() }()
 	c := &bsd.Context{Daemon: daemon}
 	if err := c.SetIntents(o.intents); err != nil {
 		return err
 	}
-	list, err := o.resolve(ctx, c)
+	local, err := o.resolveLocal(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	list, err := o.resolve(ctx, c, r)
 	if err != nil {
 		return err
 	}
 	if o.resolveOnly {
-		_, err := fmt.Fprintf(out, "--- resolved\n%v", c)
-		return err
+		r.step("Resolve-only mode: not connecting")
+		return nil
 	}
 	var failed []error
 	for i := range list {
-		err := o.connectTo(ctx, c.Clone(), &list[i], out)
+		err := o.connectTo(ctx, c.Clone(), &list[i], local, r)
 		if err == nil {
 			return nil
 		}
@@ -47,41 +65,67 @@ func (o *options) connect(ctx context.Context, out io.Writer) error {
 	return errors.Join(failed...)
 }
 
+// resolveLocal finds what to bind to where a local port is wanted: an address to
+// listen at, of each family.
+func (o *options) resolveLocal(ctx context.Context, c *bsd.Context, r report) ([]bsd.AddrInfo, error) {
+	if o.local == 0 {
+		return nil, nil
+	}
+	r.step("Local port %d: doing local name resolution", o.local)
+	hints := o.hints
+	hints.Flags |= bsd.AIPassive
+	list, err := c.Getaddrinfo(ctx, "", strconv.Itoa(int(o.local)), &hints)
+	r.context("after local resolution", c)
+	return list, err
+}
+
 // resolve finds what to connect to.
-func (o *options) resolve(ctx context.Context, c *bsd.Context) ([]bsd.AddrInfo, error) {
+func (o *options) resolve(ctx context.Context, c *bsd.Context, r report) ([]bsd.AddrInfo, error) {
 	host, hints := o.host, o.hints
 	if o.literal.IsValid() {
 		host, hints.Flags = o.address, bsd.AINumericHost
 	}
+	asked := c
 	if o.connectOnly {
-		c = nil
+		asked = nil
+	} else {
+		r.context("before the resolve request", c)
+		r.step("Sending a resolve request to the manager")
 	}
-	return c.Getaddrinfo(ctx, host, strconv.Itoa(int(o.remote)), &hints)
+	list, err := asked.Getaddrinfo(ctx, host, strconv.Itoa(int(o.remote)), &hints)
+	if err == nil && asked != nil {
+		r.context("after the resolve request", c)
+	}
+	return list, err
 }
 
-// connectTo connects to one address and does the transfer.
-func (o *options) connectTo(ctx context.Context, c *bsd.Context, to *bsd.AddrInfo, out io.Writer) (err error) {
+// connectTo connects to one address, from the local one of its family if there are
+// some, and does the transfer.
+func (o *options) connectTo(ctx context.Context, c *bsd.Context, to *bsd.AddrInfo, local []bsd.AddrInfo, r report) (err error) {
 	fd, err := c.Socket(to.Family, to.Type, to.Protocol)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close(fd)) }()
-	if o.local != 0 {
-		local := netip.IPv4Unspecified()
-		if to.Family == bsd.AFInet6 {
-			local = netip.IPv6Unspecified()
+	for _, from := range local {
+		if from.Family != to.Family {
+			continue
 		}
-		if err := c.Bind(fd, netip.AddrPortFrom(local, o.local)); err != nil {
+		if err := c.Bind(fd, from.Addr); err != nil {
 			return err
 		}
+		break
 	}
-	_, _ = fmt.Fprintf(out, "--- before connecting\n%v", c)
+	r.context("before the connect request", c)
+	r.step("Remote address to connect to: %v", to.Addr)
+	r.step("Sending a connect request to the manager")
 	begun := time.Now()
 	if err := c.Connect(ctx, fd, to.Addr); err != nil {
 		return err
 	}
 	connected := time.Now()
-	_, _ = fmt.Fprintf(out, "--- connected\n%v", c)
+	r.context("after the connect request", c)
+	r.step("Connection successful")
 	if err := o.transfer(fd); err != nil {
 		return err
 	}

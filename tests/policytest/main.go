@@ -63,14 +63,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	fs.StringVarP(&o.address, "address", "a", "", "connect to this address, resolving nothing")
 	fs.StringVarP(&o.host, "hostname", "h", "localhost", "resolve this name")
 	fs.Uint16VarP(&o.remote, "remoteport", "p", 80, "port to connect to")
-	fs.Uint16Var(&o.local, "localport", 0, "first bind to this port of any address (default: do not)")
+	fs.Uint16Var(&o.local, "localport", 0, "first resolve a passive local address for this port, and bind to it (default: do not)")
 	fs.IntVar(&o.ipversion, "ipversion", 0, "4 or 6 (default: either)")
 	fs.IntVar(&o.protocol, "protocol", 0, "protocol number (default: that of the transport)")
 	fs.StringVar(&o.transport, "transport", "TCP", "TCP or UDP")
 	fs.Int64VarP(&o.filesize, "filesize", "F", 0, "file size intent in bytes (default: not stated)")
 	fs.StringVarP(&o.category, "category", "C", "", "category intent: query, bulktransfer, controltraffic, keepalives or stream")
-	fs.BoolVarP(&o.verbose, "verbose", "v", true, "print the context after each step")
-	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print failures only")
+	fs.BoolVarP(&o.verbose, "verbose", "v", true, "print the context before and after every request")
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, "do not print contexts")
 	fs.BoolVar(&o.resolveOnly, "resolve-only", false, "end after resolving")
 	fs.BoolVar(&o.connectOnly, "connect-only", false, "resolve without the manager")
 	fs.BoolVarP(&o.download, "download", "D", false, "receive as many bytes as --filesize says after connecting")
@@ -90,10 +90,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		_, _ = fmt.Fprintf(stderr, "policytest: %v\nTry --help.\n", err)
 		return 2
 	}
-	if o.quiet || !o.verbose {
-		stdout = io.Discard
-	}
-	if err := o.connect(ctx, stdout); err != nil {
+	r := report{out: stdout, contexts: o.verbose && !o.quiet}
+	if err := o.connect(ctx, r); err != nil {
 		_, _ = fmt.Fprintf(stderr, "policytest: %v\n", err)
 		return 1
 	}

@@ -107,7 +107,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		}
 	}
 	for _, b := range selection.Unmatched(cfg, nets) {
-		name := fmt.Sprintf("prefix %q", b.Prefix)
+		name := fmt.Sprintf("prefix %q", b.Written)
 		if !b.Prefix.IsValid() {
 			name = fmt.Sprintf("interface %q", b.Interface)
 		}
