@@ -90,6 +90,7 @@ type Daemon struct {
 	reportTimer *time.Timer // nil: none was deferred yet
 	deferred    bool        // reportTimer runs
 	reporting   bool
+	sent        chan struct{} // closed when reporting is false again
 	reporter    sync.WaitGroup
 	reading     sync.WaitGroup // of late answers of daemons with extensions
 }

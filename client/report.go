@@ -53,8 +53,38 @@ func (d *Daemon) reportNow() {
 	}
 }
 
+// Flush sends the reports that wait, of connections made or given up so far, and
+// returns when the daemon has them, or with the error of ctx. A program that ends
+// just after it has connected calls it, or the manager does not learn how that went.
+// What the daemon does not take in time is lost, which is no error.
+func (d *Daemon) Flush(ctx context.Context) error {
+	d.mu.Lock()
+	if d.deferred {
+		d.reportTimer.Stop()
+		d.deferred = false
+	}
+	if len(d.reports) > 0 && !d.reporting {
+		d.startReporting()
+	}
+	sent := d.sent
+	if !d.reporting {
+		sent = nil
+	}
+	d.mu.Unlock()
+	if sent == nil {
+		return nil
+	}
+	select {
+	case <-sent: // each report has its deadline
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (d *Daemon) startReporting() {
 	d.reporting = true
+	d.sent = make(chan struct{})
 	d.reporter.Go(d.sendReports)
 }
 
@@ -64,6 +94,7 @@ func (d *Daemon) sendReports() {
 		d.mu.Lock()
 		if len(d.reports) == 0 {
 			d.reporting = false
+			close(d.sent)
 			d.mu.Unlock()
 			return
 		}

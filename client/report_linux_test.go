@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,4 +60,43 @@ func TestReportsWait(t *testing.T) {
 		want("after Close, on a new connection", 5+maxReports/2+2, time.Since(begun))
 		_ = d.Close()
 	})
+}
+
+// A program that ends at once has its reports sent first.
+func TestFlush(t *testing.T) {
+	s := startServer(t)
+	hold := make(chan struct{})
+	answer := suggest("127.0.0.2")
+	var f *fakeDaemon
+	f = startFake(t, "", false, func(m *wire.Message) bool {
+		if m.Action == wire.ActionReportRequest {
+			f.mu.Unlock()
+			<-hold
+			f.mu.Lock()
+		}
+		return answer(m)
+	})
+	d := dialer(t, f.path)
+	if err := d.Daemon.Flush(t.Context()); err != nil {
+		t.Errorf("with nothing to report: %v", err)
+	}
+	dialServer(t, d, s, "host.test")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := d.Daemon.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a daemon that takes no reports: %v", err)
+	}
+	close(hold)
+	if err := d.Daemon.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	reports := 0
+	for _, m := range f.requests() {
+		if m.Action == wire.ActionReportRequest {
+			reports++
+		}
+	}
+	if reports != 1 {
+		t.Errorf("%d reports", reports)
+	}
 }
