@@ -2,8 +2,10 @@ package placement
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,6 +134,17 @@ func (f *follower) measure(a *attempt, local netip.AddrPort) {
 		return
 	}
 	f.meter.add(&carried{learner: a.learner, local: local, remote: a.dest, cookie: a.cookie, begun: a.begun})
+}
+
+// end looks at all connections once more: what has become of them is known now or
+// never.
+func (f *follower) end(now time.Time) {
+	f.mu.Lock()
+	left := slices.Collect(maps.Keys(f.under))
+	f.mu.Unlock()
+	for _, fd := range left {
+		f.look(fd, now)
+	}
 }
 
 // drop forgets an attempt. The copy is closed after that, so that its number is

@@ -90,8 +90,15 @@ func (p *placer) save() {
 	}
 }
 
-// end keeps what was learnt of connections when the last process is gone.
+// flushPatience bounds the wait for the manager when all is over.
+const flushPatience = 250 * time.Millisecond
+
+// end reports and keeps what is known of connections when the last process is gone.
 func (p *placer) end() {
+	p.follow.end(time.Now())
+	ctx, cancel := context.WithTimeout(context.Background(), flushPatience)
+	defer cancel()
+	_ = p.dialer.Daemon.Flush(ctx) // a manager that is gone is told nothing
 	if p.follow.meter != nil {
 		p.follow.meter.end(time.Now())
 	}

@@ -2,15 +2,21 @@ package run
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 func TestExitStatus(t *testing.T) {
@@ -230,4 +236,49 @@ func TestStopAndContinue(t *testing.T) {
 	if ws := p.wait(); ws.ExitStatus() != 0 {
 		t.Errorf("status %v\n%s", ws, p.errs.String())
 	}
+}
+
+// What became of a connection is told to the manager, as a client of its own would
+// tell: mammactl decisions shows it.
+func TestOutcomes(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		dest  string
+		errno syscall.Errno
+	}{
+		{"192.0.2.1:7000", 0},
+		{"192.0.2.1:9", unix.ECONNREFUSED},
+	} {
+		_, _, _ = w.output(t, w.command(root, "--intents", "category=bulktransfer", "--", bin+"/dialer", "tcp", tt.dest))
+		for deadline := time.Now().Add(patience); ; {
+			got := w.decision(t, tt.dest)
+			if got != nil && got.Outcome != nil {
+				if syscall.Errno(got.Outcome.Errno) != tt.errno || got.Outcome.Candidate != 0 || //nolint:gosec // small
+					got.Origin == nil || got.Origin.Command == nil || *got.Origin.Command != "dialer" || got.Origin.Source == nil || *got.Origin.Source != "run" {
+					t.Errorf("%s: %+v, %+v", tt.dest, got.Origin, got.Outcome)
+				}
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: no outcome in %+v", tt.dest, got)
+			}
+		}
+	}
+}
+
+// decision asks for the last decision about a destination, nil if there is none.
+func (w *world) decision(t *testing.T, dest string) *control.Decision {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "mammactl"), "--control", filepath.Join(filepath.Dir(w.daemon.Socket), "control.sock"), "--json", "decisions", "-n", "10")
+	out, errs, status := w.output(t, cmd)
+	var list control.Decisions
+	if err := json.Unmarshal([]byte(out), &list); err != nil || status != 0 {
+		t.Fatalf("status %d: %s%s, %v", status, out, errs, err)
+	}
+	for _, d := range slices.Backward(list.Decisions) {
+		if d.Host != nil && d.Service != nil && net.JoinHostPort(*d.Host, *d.Service) == dest {
+			return &d
+		}
+	}
+	return nil
 }
