@@ -28,9 +28,15 @@ const (
 // startOpen starts a proxy, without a manager, on the address in wlan0.
 func startOpen(t *testing.T, bed *testbed.Bed, rules string) {
 	t.Helper()
+	startAt(t, bed, openAddress, rules)
+}
+
+// startAt starts it on another address.
+func startAt(t *testing.T, bed *testbed.Bed, address, rules string) {
+	t.Helper()
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "socks.conf")
-	if err := os.WriteFile(conf, []byte("listen = [\""+openAddress+"\"]\n"+rules), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte("listen = [\""+address+"\"]\n"+rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := stage.Launch(t, bed.Client, exec.Command(filepath.Join(bin, "muacsocksd"), "--socket", filepath.Join(dir, "none"), "--config", conf))
