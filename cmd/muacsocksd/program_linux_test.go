@@ -357,3 +357,45 @@ func TestActivation(t *testing.T) {
 	}
 	p.exit(t)
 }
+
+// The program of systemd hands in a Unix socket, and whoever connects to it is
+// served by the rights of the user it is.
+func TestUnixSocketActivation(t *testing.T) {
+	activate, err := exec.LookPath("systemd-socket-activate")
+	if err != nil {
+		t.Skip("needs systemd-socket-activate to be installed")
+	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }))
+	defer web.Close()
+	conf := filepath.Join(t.TempDir(), "socks.conf")
+	text := fmt.Sprintf("rule \"me\" {\n  action = \"allow\"\n  uid = [\"%d\"]\n}\nrule \"others\" {\n  action = \"deny\"\n}\n", os.Getuid())
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inner := command(t, "--config", conf)
+	path := filepath.Join(t.TempDir(), "s")
+	cmd := exec.Command(activate, append([]string{"--listen=" + path, "--setenv=MAMMA_SOCKET=/nonexistent", inner.Path}, inner.Args[1:]...)...)
+	output := &logLines{more: make(chan struct{})}
+	cmd.Stderr = output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	}()
+	output.await(t, "Listening on", 1)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"}),
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		}}}
+	resp, err := client.Get(web.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || string(b) != "served" {
+		t.Errorf("%s, %q, %v", resp.Status, b, err)
+	}
+}

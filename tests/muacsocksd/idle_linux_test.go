@@ -128,7 +128,10 @@ func quiet(t *testing.T) string {
 }
 
 // serveOneByte sends each byte back.
-func serveOneByte(t *testing.T) netip.AddrPort {
+func serveOneByte(t *testing.T) netip.AddrPort { return serveBack(t, 1) }
+
+// serveBack sends back what it gets, so much at a time.
+func serveBack(t *testing.T, size int) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -143,12 +146,13 @@ func serveOneByte(t *testing.T) netip.AddrPort {
 			}
 			running.Go(func() {
 				defer func() { _ = c.Close() }()
-				var b [1]byte // io.Copy would open pipes to splice
+				b := make([]byte, size) // io.Copy would open pipes to splice
 				for {
-					if _, err := c.Read(b[:]); err != nil {
+					n, err := c.Read(b)
+					if err != nil {
 						return
 					}
-					if _, err := c.Write(b[:]); err != nil {
+					if _, err := c.Write(b[:n]); err != nil {
 						return
 					}
 				}

@@ -51,9 +51,10 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	origin := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "a small answer\n")
-	})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a small answer\n") })
+	mux.HandleFunc("/slowly", slowly)
+	origin := &http.Server{ReadHeaderTimeout: time.Minute, Handler: mux}
 	go func() { _ = origin.Serve(l) }() // ends with Close
 	defer func() { _ = origin.Close() }()
 
@@ -93,7 +94,10 @@ func run(ctx context.Context) error {
 			}
 		}
 	}
-	return report(list, ways, rates)
+	if err := report(list, ways, rates); err != nil {
+		return err
+	}
+	return firstBytes(ctx, list, "http://"+l.Addr().String()+"/slowly", 40**rounds)
 }
 
 // proxies lists what can be measured, ours first.
