@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -73,8 +74,17 @@ func exported(t *testing.T, dir string) map[string]bool {
 	for _, f := range p.Funcs {
 		add("", f.Name)
 	}
+	consts := func(list []*doc.Value) {
+		for _, v := range list {
+			for _, name := range v.Names {
+				add("", name)
+			}
+		}
+	}
+	consts(p.Consts)
 	for _, typ := range p.Types {
 		add("", typ.Name)
+		consts(typ.Consts)
 		for _, f := range typ.Funcs {
 			add("", f.Name)
 		}
@@ -122,7 +132,7 @@ func TestMappingIdentifiers(t *testing.T) {
 			continue
 		}
 		for _, m := range word.FindAllStringSubmatch(cells[len(cells)-2], -1) {
-			if m[1] == "Makefile" || m[1] == "New" { // a file; what a plugin exports
+			if m[1] == "Makefile" || m[1] == "LICENSE" || m[1] == "New" { // files; what a plugin exports
 				continue
 			}
 			if seen++; !known(m[1]) {
@@ -135,41 +145,88 @@ func TestMappingIdentifiers(t *testing.T) {
 	}
 }
 
-// originals are the files of the original that its description names
-// (doc/original), and those that any project of its kind has.
-const originals = `
-	CMakeLists.txt mam/CMakeLists.txt cmake/Findlibnl.cmake config.h.in README Doxyfile
-	clib/client_addrinfo.c clib/client_addrinfo.h clib/client_socketapi.c clib/client_socketapi.h clib/client_socketconnect.c clib/client_socketconnect.h
-	clib/client_socketconnect_async.c clib/client_socketconnect_async.h clib/client_socketconnect_emulated.c clib/client_socketconnect_emulated.h
-	clib/client_util.c clib/dlog.h clib/muacc.h clib/muacc_client.h
-	lib/intents.h lib/muacc.h lib/muacc_ctx.c lib/muacc_tlv.c lib/muacc_util.c lib/socketset.c libintents/intents.h libintents/libintents.c libintents/libintents.h
-	mam/mam_iface.c mam/mam_master.c mam/mam_pmeasure.c mam/mam_pmeasure.h mam/mam_util.c mam/mptcp_netlink_types.h
-	policies/policy_util.c policies/policy_util.h policies/policy_earliest_arrival_base.c policies/policy_earliest_arrival_util.c policies/policy_earliest_arrival.h
-	policies/policy_earliest_arrival.conf policies/policy_category.conf policies/policy_rr_naive.conf policies/policy_rr_pipelining.conf policies/policy_sample.conf
-	policies/threshold_policy.c policies/threshold_policy.conf
-	examples/muacsocks/muacsocksd.c tests/addrinfo.c tests/ifaceinfo.c tests/policy_sample.conf tests/policy_test.sh tests/test_policy_generic.c
-	tests/test_socketconnect.c tests/test_util.c`
-
-// Every file of the original has a row, which names it or a pattern that it fits.
-func TestMappingFiles(t *testing.T) {
+// first gives the names that the first cells of MAPPING.md's tables have, as patterns
+// for path.Match.
+func first(t *testing.T) (names []string) {
+	t.Helper()
 	b, err := os.ReadFile("../MAPPING.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var named []string
+	code := regexp.MustCompile("`([^`]+)`")
 	for l := range strings.Lines(string(b)) {
-		if cells := strings.Split(l, "|"); len(cells) >= 4 {
-			named = append(named, regexp.MustCompile("[A-Za-z0-9_./*]+").FindAllString(cells[1], -1)...)
+		cells := strings.Split(l, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		for _, m := range code.FindAllStringSubmatch(cells[1], -1) {
+			for _, name := range strings.Fields(strings.ReplaceAll(m[1], "…", "*")) {
+				if name != "*" { // of a grammar, as in { … }
+					names = append(names, name)
+				}
+			}
 		}
 	}
-	for _, file := range strings.Fields(originals) {
-		found := false
-		for _, pattern := range named {
-			ok, err := filepath.Match(pattern, file)
-			found = found || err == nil && ok
+	return names
+}
+
+// What the original had, by doc/original/names.md, has a row that names it, or a
+// pattern that it fits.
+func TestMappingNames(t *testing.T) {
+	b, err := os.ReadFile("original/names.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := first(t)
+	named := func(name string) bool {
+		for _, pattern := range rows {
+			if ok, err := path.Match(pattern, name); err == nil && ok {
+				return true
+			}
 		}
-		if !found {
-			t.Errorf("%s has no row", file)
+		return false
+	}
+	counts := map[string]int{}
+	section := ""
+	for i, part := range strings.Split(string(b), "```") {
+		if i%2 == 0 {
+			for _, m := range regexp.MustCompile(`(?m)^## (\w+)`).FindAllStringSubmatch(part, -1) {
+				section = m[1]
+			}
+			continue
+		}
+		for l := range strings.Lines(part) {
+			names := strings.Fields(l)
+			if section == "Options" && len(names) > 0 {
+				names = names[1:] // behind whose they are
+			}
+			for _, name := range names {
+				if counts[section]++; !named(name) {
+					t.Errorf("%s: %s has no row", section, name)
+				}
+			}
+		}
+	}
+	if counts["Files"] < 100 || counts["Functions"] < 120 || counts["Options"] < 70 {
+		t.Errorf("only %v names found", counts)
+	}
+	if named("clib/client_nonsense.c") || named("muacc_nonsense") || named("--nonsense") {
+		t.Error("what never was has a row")
+	}
+}
+
+// The files that are said to be somewhere here are there.
+func TestMappingFolders(t *testing.T) {
+	b, err := os.ReadFile("../MAPPING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`((?:examples|internal|doc)/[a-z0-9_./]+)`").FindAllStringSubmatch(string(b), -1) {
+		if strings.Contains(m[1], "_demo") || regexp.MustCompile(`\.(c|h)$`).MatchString(m[1]) || regexp.MustCompile(`examples/(minimal_examples|muacsocks|curl-multi)`).MatchString(m[1]) {
+			continue // the original's
+		}
+		if _, err := os.Stat("../" + m[1]); err != nil {
+			t.Error(err)
 		}
 	}
 }
