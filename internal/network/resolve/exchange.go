@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -199,7 +200,23 @@ func (r *Resolver) dial(ctx context.Context, network string, server netip.AddrPo
 		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	if device != "" {
-		d.Control = func(_, _ string, c syscall.RawConn) error { return bindToDevice(c, device) }
+		d.Control = func(_, _ string, c syscall.RawConn) error {
+			if ofThisHost(server.Addr()) {
+				return nil
+			}
+			return bindToDevice(c, device)
+		}
 	}
 	return r.open(ctx, &d, network, server.String())
+}
+
+// ofThisHost tells whether a is an address of this host, of whatever interface. What a
+// socket that is bound to a device sends there leaves by the device: the kernel sees
+// the routes of that one only, and takes the one by its gateway.
+func ofThisHost(a netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	return err == nil && !a.IsLinkLocalUnicast() && slices.ContainsFunc(addrs, func(own net.Addr) bool {
+		n, ok := own.(*net.IPNet)
+		return ok && n.IP.Equal(a.AsSlice())
+	})
 }

@@ -172,3 +172,31 @@ func TestNetworksAnswerDifferently(t *testing.T) {
 		}
 	}
 }
+
+// TestServerOfThisHost asks a name server that this host runs at the address of
+// another network, as it runs one for the machines behind it. A socket that is bound
+// to a device would send the query to that device's gateway.
+func TestServerOfThisHost(t *testing.T) {
+	b := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
+	wlan, wwan := b.Networks[0], b.Networks[1]
+	server := netip.AddrPortFrom(wwan.Client4, 53)
+	pc, err := b.Client.ListenPacket("udp4", server.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := zone(t, "www.example.com. 300 IN A 192.0.2.1")
+	d := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { answer(w, q) })}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = d.ActivateAndServe() })
+	t.Cleanup(func() {
+		if err := pc.Close(); err != nil {
+			t.Error(err)
+		}
+		serving.Wait()
+	})
+	r := resolver(t, Config{BindTo: wlan.Client4, Device: wlan.Name, Servers: []netip.AddrPort{server}})
+	r.open = b.Client.Dial
+	if a := lookup(t, r, "www.example.com", policy.IPv4); len(a.Addrs) != 1 {
+		t.Errorf("found %v", a.Addrs)
+	}
+}
