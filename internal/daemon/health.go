@@ -79,7 +79,7 @@ func (h *healthWatch) judgement() judgement {
 func (h *healthWatch) networks(now time.Time, how config.Probe, list []managed, nets *netmon.Snapshot, lookups map[policy.PrefixID]mam.Resolver) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.how, h.prefixes = how, probable(list, lookups)
+	h.how, h.prefixes = how, probable(list, lookups, local(nets))
 	stays := make(map[policy.PrefixID]stay, len(list))
 	for i := range list {
 		stays[list[i].prefix.ID] = h.stays[list[i].prefix.ID]

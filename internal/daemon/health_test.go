@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -167,6 +168,17 @@ func TestProbes(t *testing.T) {
 				t.Errorf("%d probes at once after the last ones, the next in %v", len(again), wait)
 			}
 		})
+	}
+}
+
+// A name server that this host runs itself answers whatever the network does, and one
+// at the address of another device cannot be reached by a bound socket.
+func TestProbeNotByOwnNameServer(t *testing.T) {
+	for _, server := range []string{"192.168.0.23", "172.17.0.1"} {
+		h, _ := watch(t, strings.Replace(twoNetworks, "192.168.0.1\"", server+"\"", 1)+`probe { when = "always" }`)
+		if jobs, _ := h.probes(map[policy.PrefixID]lastProbe{}); len(jobs) > 0 {
+			t.Errorf("%v is probed by %s, which is this host", jobs[0].id, server)
+		}
 	}
 }
 

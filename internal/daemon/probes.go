@@ -26,14 +26,16 @@ type probed struct {
 	source netip.Addr
 	device string
 	own    *lookup // its resolver; nil: the default one
+	local  func(netip.Addr) bool
 }
 
-// probable lists the prefixes, with their resolvers.
-func probable(list []managed, lookups map[policy.PrefixID]mam.Resolver) []probed {
+// probable lists the prefixes, with their resolvers. local tells which addresses are
+// the host's.
+func probable(list []managed, lookups map[policy.PrefixID]mam.Resolver, local func(netip.Addr) bool) []probed {
 	out := make([]probed, len(list))
 	for i := range list {
 		p := &list[i].prefix
-		out[i] = probed{id: p.ID, source: p.Addr(), device: list[i].device}
+		out[i] = probed{id: p.ID, source: p.Addr(), device: list[i].device, local: local}
 		if own, ok := lookups[p.ID].(lookup); ok {
 			out[i].own = &own
 		}
@@ -129,8 +131,9 @@ func (p *probed) probe(target config.ProbeTarget, unbound lookup) func(context.C
 	if p.own == nil {
 		return nil
 	}
+	// A server that runs on this host answers whatever the network does.
 	servers := slices.DeleteFunc(slices.Clone(p.own.Servers()), func(s netip.AddrPort) bool {
-		return s.Addr().Is4() != via.Source.Is4() || s.Addr().IsLoopback() != via.Source.IsLoopback()
+		return s.Addr().Is4() != via.Source.Is4() || p.local(s.Addr()) != via.Source.IsLoopback()
 	})
 	if len(servers) == 0 {
 		return nil
