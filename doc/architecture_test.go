@@ -78,6 +78,43 @@ func TestArchitecturePaths(t *testing.T) {
 	}
 }
 
+// The drawing has each room once, below all that may import it.
+func TestDrawingPointsDown(t *testing.T) {
+	_, drawing, _ := strings.Cut(architecture(t), "```\n")
+	drawing, _, _ = strings.Cut(drawing, "```")
+	name := regexp.MustCompile(`\b(?:(?:cmd|internal)/[a-z]+|policies|client|mam|policy|intent|socks)\b(?:/NAME)?`)
+	depth := map[string]int{}
+	for i, l := range strings.Split(drawing, "\n") {
+		for _, m := range name.FindAllString(l, -1) {
+			m = strings.TrimSuffix(m, "/NAME")
+			if _, twice := depth[m]; twice {
+				t.Errorf("%s is there twice", m)
+			}
+			depth[m] = i
+		}
+	}
+	arrows := 0
+	for _, r := range rooms(t) {
+		from, drawn := depth[r.name]
+		for _, m := range quoted.FindAllStringSubmatch(r.may, -1) {
+			to, ok := depth[m[1]]
+			if !drawn || !ok || m[1] == r.name {
+				continue
+			}
+			arrows++
+			if to <= from {
+				t.Errorf("%s may import %s, which is not below it", r.name, m[1])
+			}
+		}
+		if !drawn && within(r.name, "internal") && r.name != "internal/testing" {
+			t.Errorf("%s is not in the drawing", r.name)
+		}
+	}
+	if arrows < 40 {
+		t.Errorf("only %d arrows looked at", arrows)
+	}
+}
+
 // room is a row of the table of rooms.
 type room struct{ name, may string }
 
@@ -85,12 +122,17 @@ type room struct{ name, may string }
 func rooms(t *testing.T) []room {
 	t.Helper()
 	_, rest, _ := strings.Cut(architecture(t), "## Who may import whom")
-	rest, _, _ = strings.Cut(rest, "Within a wing")
 	var list []room
 	for l := range strings.Lines(rest) {
 		cells := strings.Split(l, "|")
-		if len(cells) == 5 && quoted.MatchString(cells[1]) {
-			list = append(list, room{quoted.FindStringSubmatch(cells[1])[1], cells[3]})
+		if len(cells) != 5 {
+			continue
+		}
+		if leaf := strings.HasPrefix(cells[2], " leaf:"); leaf != (strings.TrimSpace(cells[3]) == "nothing") {
+			t.Errorf("%s is called a leaf: %v; it may import%s", cells[1], leaf, cells[3])
+		}
+		for _, m := range quoted.FindAllStringSubmatch(cells[1], -1) {
+			list = append(list, room{m[1], cells[3]})
 		}
 	}
 	if len(list) < 15 {
