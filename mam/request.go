@@ -98,7 +98,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 		if n, err := strconv.ParseUint(c.Service, 10, 16); err == nil {
 			r.Port = uint16(n)
 		}
-		if a, err := netip.ParseAddr(c.Hostname); err == nil {
+		if a, ok := v.literal(c.Hostname); ok {
 			dst = a.Unmap()
 		}
 	}

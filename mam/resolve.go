@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/socket-intents/mamma/policy"
@@ -53,18 +54,27 @@ func (c *conn) resolve() (mine bool, err error) {
 	return true, nil
 }
 
-// literal parses an address in place of a name. One with a zone is none, as for
-// the original: only the client knows its interfaces by that name.
-func literal(host string) (netip.Addr, bool) {
+// literal parses an address in place of a name. Its zone, if any, is given as a
+// number: as for the original, it is the name of an interface of this host, or a number.
+func (v *View) literal(host string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(host)
-	return a, err == nil && a.Zone() == ""
+	if err != nil || a.Zone() == "" {
+		return a, err == nil
+	}
+	if v.Zone != nil {
+		if index, ok := v.Zone(a.Zone()); ok {
+			return a.WithZone(strconv.Itoa(index)), true
+		}
+	}
+	n, err := strconv.ParseUint(a.Zone(), 10, 32)
+	return a.WithZone(strconv.FormatUint(n, 10)), err == nil
 }
 
 // resolve looks up the request's name over p, and leaves what was found in rq. For a
 // name that p's own resolver does not know, the default resolver is asked as well: it
 // may know names of the local network.
 func (m *Manager) resolve(ctx context.Context, rq *request, p *policy.Prefix, f policy.Family) error {
-	if a, ok := literal(rq.asked.Host); ok {
+	if a, ok := rq.view.literal(rq.asked.Host); ok {
 		if f != policy.IPv6 {
 			a = a.Unmap()
 		}
@@ -75,7 +85,7 @@ func (m *Manager) resolve(ctx context.Context, rq *request, p *policy.Prefix, f 
 		return nil
 	}
 	if strings.Contains(rq.asked.Host, "%") {
-		return fmt.Errorf("resolve %s: address with a zone: %w", rq.asked.Host, ErrNotFound)
+		return fmt.Errorf("resolve %s: no such zone: %w", rq.asked.Host, ErrNotFound)
 	}
 	first, own := rq.view.resolverOf(p)
 	if rq.decision.Resolution == policy.ResolveDefault {

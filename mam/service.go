@@ -112,7 +112,7 @@ func (rq *request) checkName(c *wire.Context) error {
 			return fmt.Errorf("address family %d", f)
 		}
 	}
-	if _, literal := literal(rq.asked.Host); h.Flags&aiNumericHost != 0 && !literal {
+	if _, literal := rq.view.literal(rq.asked.Host); h.Flags&aiNumericHost != 0 && !literal {
 		return fmt.Errorf("%q is no address, and nothing else is wanted", rq.asked.Host)
 	}
 	if c.Service == "" && !c.EmptyService {

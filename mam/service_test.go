@@ -61,7 +61,9 @@ func FuzzPort(f *testing.F) {
 // Services are looked up for what the client asks for; what is none is refused with
 // the error of the original, by all actions that resolve.
 func TestServicesOnTheWire(t *testing.T) {
-	d := start(t, host(takeFirst), Options{})
+	v := host(takeFirst)
+	v.Zone = func(name string) (int, bool) { return 3, name == "wwan0" }
+	d := start(t, v, Options{})
 	answer := map[wire.Action]wire.Action{
 		wire.ActionResolveRequest:       wire.ActionResolveResponse,
 		wire.ActionSocketConnectRequest: wire.ActionSocketConnectResponse,
@@ -74,7 +76,8 @@ func TestServicesOnTheWire(t *testing.T) {
 		protocol int32
 		flags    int32
 		host     string
-		want     int // port; -1: action 11
+		zone     string // of the result
+		want     int    // port; -1: action 11
 	}{
 		{service: "http", typ: wire.SockStream, want: 80},
 		{service: "https", want: 443},
@@ -97,6 +100,9 @@ func TestServicesOnTheWire(t *testing.T) {
 		{service: "http", typ: wire.SockStream, host: "192.0.2.7", want: 80},
 		{service: "bogus", typ: wire.SockStream, host: "192.0.2.7", want: -1},
 		{service: "80", typ: wire.SockStream, host: "fe80::1%net0", want: -1},
+		{service: "80", typ: wire.SockStream, host: "fe80::1%4294967296", want: -1},
+		{service: "80", typ: wire.SockStream, host: "fe80::1%wwan0", zone: "3", want: 80},
+		{service: "80", typ: wire.SockStream, host: "fe80::1%007", flags: aiNumericHost, zone: "7", want: 80},
 	} {
 		for action, good := range answer {
 			t.Run(fmt.Sprint(action, tt), func(t *testing.T) {
@@ -120,6 +126,9 @@ func TestServicesOnTheWire(t *testing.T) {
 				}
 				if p := int(got.Context.Result[0].Addr.AddrPort.Port()); p != tt.want || got.Context.Remote != got.Context.Result[0].Addr {
 					t.Errorf("port %d, remote %v, want port %d", p, got.Context.Remote, tt.want)
+				}
+				if zone := got.Context.Remote.AddrPort.Addr().Zone(); zone != tt.zone {
+					t.Errorf("zone %q, want %q", zone, tt.zone)
 				}
 				if got.Context.Service != tt.service || got.Context.EmptyService != tt.empty {
 					t.Errorf("service %q is echoed", got.Context.Service)

@@ -126,6 +126,9 @@ type View struct {
 	// is the one for everything else, and may be nil.
 	Resolvers map[policy.PrefixID]Resolver
 	Resolver  Resolver
+	// Zone gives the index of the interface that an IPv6 zone names, if there is
+	// one; nil: there is none of any name.
+	Zone func(name string) (index int, ok bool)
 	// NameServers are the prefixes whose name server has this address. What is
 	// sent there on a port of DNS leaves by one of them: a server of an access
 	// network answers to nobody else.

@@ -188,6 +188,14 @@ func local(nets *netmon.Snapshot) func(netip.Addr) bool {
 	}
 }
 
+// zones gives the interfaces' indexes by name.
+func zones(nets *netmon.Snapshot) func(string) (int, bool) {
+	return func(name string) (int, bool) {
+		l, ok := nets.LinkByName(name)
+		return l.Index, ok
+	}
+}
+
 // routes answers mam.Routes by asking the kernel; the zero value knows nothing.
 type routes struct{ *oracle.Reacher }
 

@@ -156,7 +156,7 @@ func (c *current) publishLocked() *mam.View {
 		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats,
 		Routes: c.routes, Devices: map[policy.PrefixID]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: lookup{c.resolvers.unbound}, Resolvers: c.lookups, NameServers: nameServers(c.list),
-		Avoid: judged.avoid, Local: c.local, AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
+		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
 	}
 	for i := range c.list {
 		if m := &c.list[i]; m.device != "" {

@@ -3,7 +3,7 @@
 //
 // A message is a list of TLVs (tag uint32, length int64, value; little endian,
 // no alignment) closed by the EOF TLV, twelve zero bytes. doc/protocol.md
-// describes it in full; this package speaks it byte for byte, so that original
+// describes it in full; this package speaks it, so that original
 // C peers can be talked to. [Message] is one request or answer, [Message.Append]
 // encodes it, [Decode] and [Reader] decode.
 //
