@@ -13,13 +13,16 @@ import (
 )
 
 const (
-	udpReopenEvery = time.Second // where sending fails
-	udpSenderEvery = time.Second // that the rules are asked about the client's port
+	// udpReopenEvery is how often, at most, another socket is opened where sending fails.
+	udpReopenEvery = time.Second
+	// udpSenderEvery is how often the rules are asked whether the client's port still
+	// belongs to the client.
+	udpSenderEvery = time.Second
 
-	// A network that died somewhere else takes datagrams without an error. When
-	// nothing has come for the first of these times, though something was sent,
-	// there may be a better network, and again when twice as long has gone by, and
-	// so on. Few answers take longer.
+	// A network that has died beyond the first hop takes datagrams without an error.
+	// If something was sent and nothing has come for defaultUDPSilence, another network
+	// is asked for; if still nothing comes, again after twice that time, and so on up
+	// to maxUDPSilence. Few answers take longer than the first of these times.
 	defaultUDPSilence = time.Second
 	maxUDPSilence     = 2 * time.Minute
 )
@@ -56,8 +59,8 @@ func (ss *Session) associate(reply replier) {
 	c.cfg.Hooks.Ended(ss, err)
 }
 
-// listenForClient opens the side of an association that the client sends to: at
-// the address that it reached, which may be one of a link and need its zone.
+// listenForClient opens the socket that the client sends to. Its address is the one
+// at which the client reached the proxy; a link-local one needs its zone.
 func (ss *Session) listenForClient(ctx context.Context) (*net.UDPConn, error) {
 	c := ss.c
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -74,10 +77,10 @@ func (ss *Session) listenForClient(ctx context.Context) (*net.UDPConn, error) {
 	return pc.(*net.UDPConn), nil
 }
 
-// announcedPort is the only one that the client is going to send from, 0 if it
-// did not say. Clients also announce where they are going to send to, which is no
-// use; on one host the two look the same, but there SenderRules tell whose
-// datagrams are whose.
+// announcedPort is the only port that the client is going to send from; 0 if the
+// client did not announce one. Some clients announce the address that they are going
+// to send to instead, which is of no use here. For a client on this host the two cannot
+// be told apart; there SenderRules tell which datagrams are the client's.
 func (ss *Session) announcedPort() uint16 {
 	r := ss.Request
 	ip := r.Dest.IP()
@@ -94,23 +97,23 @@ type association struct {
 	cancel context.CancelFunc
 	inside *net.UDPConn   // towards the client
 	bound  netip.AddrPort // its address
-	// client is the address that datagrams are taken from and sent to: where the
-	// first one came from. It may have a zone.
+	// client is where the first datagram came from: the address that datagrams are
+	// taken from and sent to. It may have a zone.
 	client    atomic.Pointer[netip.AddrPort]
 	datagrams atomic.Int64
-	// asked is when the first datagram was sent since one came, as time since the
-	// request; 0 if none was.
+	// asked is when the oldest datagram was sent that nothing has come after, counted
+	// from the request; 0 if nothing is outstanding.
 	asked   atomic.Int64
 	readers sync.WaitGroup
 
 	// Of the goroutine that reads from the client.
-	announced uint16    // the only port that is the client's, 0 if not known
-	checked   time.Time // last, that client is its
-	warned    bool      // of datagrams that are not the client's
+	announced uint16    // the only port that is the client's; 0 if not known
+	checked   time.Time // when the rules last said that the address is the client's
+	warned    bool      // the log has told of datagrams that are not the client's
 
-	sending sync.Mutex    // and for
-	moved   time.Time     // last, to another network
-	silence time.Duration // since asked, that is not borne any more
+	sending sync.Mutex    // held while datagrams are sent; guards the next two
+	moved   time.Time     // when another network was taken last
+	silence time.Duration // for how long nothing may come before the next one is
 
 	mu      sync.Mutex
 	outside map[bool]net.PacketConn // by Is4
