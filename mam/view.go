@@ -107,6 +107,8 @@ type View struct {
 	// to (SO_BINDTODEVICE) so that its packets leave by it. Prefixes for which
 	// the source address alone is enough are absent.
 	Devices map[policy.PrefixID]string
+	// AltNames are further names of interfaces (ip-link(8), "altname"), by their name.
+	AltNames map[string][]string
 	// Extents are of those prefixes that do not lead to everywhere.
 	Extents map[policy.PrefixID]Extent
 	// Avoid lists, by user id, prefixes that this user is not offered unless

@@ -41,7 +41,7 @@ var (
 		Wifi: &control.Wifi{Signal: known(-61), Tx: known(3e7), Stations: known(7), ChannelUtilization: known(0.4)},
 	}
 	wwan = control.Prefix{
-		Prefix: "10.64.0.0/10", Interface: "wwan0", Index: 3, Family: "IPv4", Addresses: []string{"10.64.3.9"},
+		Prefix: "10.64.0.0/10", Interface: "wwan0", AltNames: []string{"uplink-lte"}, Index: 3, Family: "IPv4", Addresses: []string{"10.64.3.9"},
 		Health: control.Health{State: "up"}, Cost: "metered", Budget: &control.Budget{Limit: 5e9, Used: 12e8, Reset: now.AddDate(0, 0, 31)}, Options: map[string]string{}, Resolvers: []string{"10.64.0.1:53"}, OwnResolvers: true,
 		Path: control.Path{AgeMS: known(50.0), SampleAgeMS: known(50.0), Connections: known(2), SRTTMinMS: known(41.0), SRTTMedianMS: known(55.3)},
 		Link: control.Link{AgeMS: known(50.0), Down: known(0.0), Up: known(0.0), DownMax: known(2712500.0), UpMax: known(5e5)},

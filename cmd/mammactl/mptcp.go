@@ -75,6 +75,13 @@ func (a *app) showMultipath(m *control.Multipath) error {
 	for _, e := range m.Endpoints {
 		fmt.Fprintf(&b, "Endpoint %d: %s %s\n", e.ID, clean(e.Addr), clean(strings.Join(e.Flags, " ")))
 	}
+	if len(m.Without) > 0 {
+		var names []string
+		for _, p := range m.Without {
+			names = append(names, clean(p.Prefix+" on "+p.Interface))
+		}
+		fmt.Fprintf(&b, "Without an endpoint, as the kernel has room for no more: %s\n", strings.Join(names, ", "))
+	}
 	n := &m.Counters
 	fmt.Fprintf(&b, "Since the host began: %d connections opened, %d accepted; %d subflows asked for, %d by peers; %d connections had a peer without MPTCP.\n",
 		n.Opened, n.Accepted, n.JoinsSent, n.JoinsReceived, n.NoPeer)

@@ -49,6 +49,7 @@ func TestMultipathOfTheKernel(t *testing.T) {
 	f.answers["GET /v1/mptcp"] = control.Multipath{
 		Now: now, PathManager: known("kernel"), Managed: true, Complete: true,
 		Endpoints: []control.MultipathEndpoint{{ID: 1, Addr: "192.168.0.23", Flags: []string{"subflow"}}},
+		Without:   []control.PrefixRef{{Prefix: "10.8.0.0/24", Interface: "usb8"}, {Prefix: "10.9.0.0/24", Interface: "usb9"}},
 	}
 	code, out, errs := mammactl(t.Context(), serve(t, f), "mptcp")
 	if code != exitOK || errs != "" {

@@ -49,7 +49,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		if x.Default {
 			name += " *"
 		}
-		cells := plain(clean(name), clean(x.Interface), "", clean(x.Cost), budget(x.Budget),
+		cells := plain(clean(name), clean(strings.Join(append([]string{x.Interface}, x.AltNames...), ", ")), "", clean(x.Cost), budget(x.Budget),
 			pair(msec(x.Path.SRTTMinMS), msec(x.Path.SRTTMedianMS)), pair(mbps(x.Link.Down), mbps(x.Link.Up)),
 			mbps(x.Link.DownMax), count(x.Path.Connections), servers(x.Resolvers))
 		cells[2] = a.health(x.Health.State)

@@ -25,6 +25,7 @@ type managed struct {
 	// those that the network manager has for the link.
 	fromLink bool
 	extent   mam.Extent
+	altNames []string // of the interface
 }
 
 // manage makes the managed prefixes of those that cfg selects.
@@ -37,6 +38,9 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 			ID:        policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix},
 			Interface: p.Interface, Index: p.Index, CIDR: p.Prefix, Addrs: p.Addrs,
 			Default: s.Default != nil && *s.Default, Cost: s.Cost, Options: s.Options,
+		}
+		if l, ok := nets.Link(p.Index); ok {
+			m.altNames = l.AltNames
 		}
 		if !p.Running {
 			m.prefix.Health = policy.Health{State: policy.Down, Reason: "the link has no carrier"}

@@ -154,13 +154,16 @@ func (c *current) publishLocked() *mam.View {
 	c.budgets.apply(prefixes)
 	v := &mam.View{
 		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats,
-		Routes: c.routes, Devices: map[policy.PrefixID]string{}, Extents: map[policy.PrefixID]mam.Extent{},
+		Routes: c.routes, Devices: map[policy.PrefixID]string{}, AltNames: map[string][]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: lookup{c.resolvers.unbound}, Resolvers: c.lookups, NameServers: nameServers(c.list),
 		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
 	}
 	for i := range c.list {
 		if m := &c.list[i]; m.device != "" {
 			v.Devices[m.prefix.ID] = m.device
+		}
+		if m := &c.list[i]; len(m.altNames) > 0 {
+			v.AltNames[m.prefix.Interface] = m.altNames
 		}
 		if m := &c.list[i]; m.extent != mam.Everywhere {
 			v.Extents[m.prefix.ID] = m.extent

@@ -122,6 +122,9 @@ func (p *paths) multipath(decide pathmanager.Policy) (control.Multipath, error) 
 	m := encodeMultipath(&s)
 	if manager := p.manager.Load(); manager != nil {
 		m.Managed, m.PerConnection = true, manager.PerConnection()
+		for _, id := range manager.Without() {
+			m.Without = append(m.Without, control.PrefixRef{Prefix: id.Prefix.String(), Interface: id.Interface})
+		}
 	}
 	return m, nil
 }
@@ -138,7 +141,7 @@ func mptcpCounters() (mptcp.Counters, error) {
 
 func encodeMultipath(s *pathmanager.Snapshot) control.Multipath {
 	m := control.Multipath{
-		PathManager: orNil(string(s.Selected)), Connections: []control.MultipathConn{}, Endpoints: []control.MultipathEndpoint{},
+		PathManager: orNil(string(s.Selected)), Connections: []control.MultipathConn{}, Endpoints: []control.MultipathEndpoint{}, Without: []control.PrefixRef{},
 		Counters: control.MultipathCounters{
 			Opened: s.Counters.Opened, Accepted: s.Counters.Accepted, NoPeer: s.Counters.NoPeer, Fallbacks: s.Counters.Fallbacks,
 			JoinsSent: s.Counters.JoinsSent, JoinsReceived: s.Counters.JoinsReceived,

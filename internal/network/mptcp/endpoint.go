@@ -67,6 +67,9 @@ type Limits struct {
 // endpoints, not for subflows.
 const MaxSubflows = 8
 
+// MaxEndpoints is how many endpoints the kernel holds (MPTCP_PM_ADDR_MAX).
+const MaxEndpoints = 8
+
 // Attributes of an address (MPTCP_PM_ADDR_ATTR_*).
 const (
 	addrFamily = iota + 1

@@ -13,6 +13,10 @@ import (
 // something. The error itself is a *FeatureError.
 var ErrUnsupported = errors.New("not supported by this kernel")
 
+// ErrFull is wrapped by the error of adding an endpoint for which the kernel has no
+// room.
+var ErrFull = errors.New("the kernel holds no more MPTCP endpoints")
+
 // FeatureError names what the kernel lacks and what has it.
 type FeatureError struct {
 	Feature string
@@ -74,6 +78,8 @@ func explain(doing string, f feature, err error) error {
 	case errors.Is(err, os.ErrNotExist) && f == featureFamily,
 		errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
 		return fmt.Errorf("%s: %w", doing, f.missing(err))
+	case errors.Is(err, unix.ERANGE) && f == featureManagement:
+		return fmt.Errorf("%s: %w: %w", doing, ErrFull, err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%s: needs CAP_NET_ADMIN: %w", doing, err)
 	}

@@ -137,6 +137,17 @@ func TestLimitsOfTheKernel(t *testing.T) {
 	}
 }
 
+// The kernel says so when it has room for no more endpoints.
+func TestEndpointsFull(t *testing.T) {
+	c := in(t, bed(t), mptcp.Dial)
+	for i := range mptcp.MaxEndpoints + 2 {
+		err := c.AddEndpoint(mptcp.Endpoint{Addr: netip.AddrFrom4([4]byte{10, 99, byte(i), 2}), Flags: mptcp.FlagSubflow})
+		if full := i >= mptcp.MaxEndpoints; full != errors.Is(err, mptcp.ErrFull) || !full && err != nil {
+			t.Errorf("endpoint %d: %v", i, err)
+		}
+	}
+}
+
 func TestSelector(t *testing.T) {
 	b := bed(t)
 	s := in(t, b, mptcp.OpenSelector)

@@ -67,7 +67,8 @@ func prefixes(v *mam.View, list []*policy.Prefix, now time.Time) []Prefix {
 
 func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 	out := Prefix{
-		Prefix: p.CIDR.String(), Interface: p.Interface, Index: p.Index, Family: p.Family().String(), Addresses: []string{},
+		Prefix: p.CIDR.String(), Interface: p.Interface, AltNames: append([]string{}, v.AltNames[p.Interface]...), Index: p.Index,
+		Family: p.Family().String(), Addresses: []string{},
 		Default: p.Default, Cost: p.Cost.String(), Budget: budget(p.Budget), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
 		Health: Health{State: p.Health.State.String(), Reason: text(p.Health.Reason), Since: stamp(p.Health.Since)},
 		Path:   path(p, now), Link: link(p, now), Wifi: wifi(p, now),

@@ -20,7 +20,10 @@ type Multipath struct {
 	Complete      bool                `json:"complete"` // false: only the asker's own connections are shown
 	Connections   []MultipathConn     `json:"connections"`
 	Endpoints     []MultipathEndpoint `json:"endpoints"`
-	Counters      MultipathCounters   `json:"counters"`
+	// Without are the networks that have no endpoint although they should, as the kernel
+	// has room for no more: connections get no subflows over them.
+	Without  []PrefixRef       `json:"without_endpoint"`
+	Counters MultipathCounters `json:"counters"`
 }
 
 // MultipathConn is one connection. Bytes are those of the connection, each

@@ -123,6 +123,7 @@ type Prefixes struct {
 type Prefix struct {
 	Prefix    string   `json:"prefix"`
 	Interface string   `json:"interface"`
+	AltNames  []string `json:"altnames"`  // further names of the interface (ip-link(8))
 	Index     int      `json:"index"`     // of the interface in the kernel
 	Family    string   `json:"family"`    // IPv4 or IPv6
 	Addresses []string `json:"addresses"` // sockets are bound to the first one

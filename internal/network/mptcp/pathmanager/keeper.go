@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/network/mptcp"
@@ -38,6 +39,9 @@ type keeper struct {
 	// before and raised are the limits that were found and those set instead;
 	// equal if nothing was changed.
 	before, raised mptcp.Limits
+	// without are the networks that have no endpoint, as the kernel has room for no
+	// more; read by others.
+	without atomic.Pointer[[]policy.PrefixID]
 }
 
 // newKeeper makes a keeper that owns what mem remembers, as far as it is still
@@ -94,6 +98,7 @@ func (k *keeper) sync(now time.Time) error {
 		return err
 	}
 	wanted := map[netip.Addr]mptcp.Endpoint{}
+	networks := map[netip.Addr]policy.PrefixID{}
 	var order []netip.Addr
 	view := k.policy.View()
 	if r := view.Runner; r != nil && r != k.told && r.ChoosesSubflows() {
@@ -103,7 +108,7 @@ func (k *keeper) sync(now time.Time) error {
 	}
 	for _, s := range chosen {
 		e := endpoint(view, s)
-		wanted[e.Addr] = e
+		wanted[e.Addr], networks[e.Addr] = e, s.Prefix.ID
 		order = append(order, e.Addr)
 	}
 	var errs []error
@@ -112,6 +117,7 @@ func (k *keeper) sync(now time.Time) error {
 			errs = append(errs, k.remove(e, present))
 		}
 	}
+	var without []policy.PrefixID
 	for _, addr := range order {
 		w := wanted[addr]
 		own, ours := k.own[addr]
@@ -129,11 +135,30 @@ func (k *keeper) sync(now time.Time) error {
 		case found && there.Flags&mptcp.FlagImplicit == 0:
 			// Somebody else's.
 		default:
-			errs = append(errs, k.add(w))
+			err := k.add(w)
+			if errors.Is(err, mptcp.ErrFull) {
+				without, err = append(without, networks[addr]), nil
+			}
+			errs = append(errs, err)
 		}
 	}
+	k.tell(without)
 	errs = append(errs, k.limits())
 	return errors.Join(errs...)
+}
+
+// tell keeps which networks have no endpoint, and says so when that changes.
+func (k *keeper) tell(without []policy.PrefixID) {
+	before := k.without.Swap(&without)
+	if before != nil && slices.Equal(*before, without) || before == nil && len(without) == 0 {
+		return
+	}
+	if len(without) == 0 {
+		k.log.Info("all networks have MPTCP endpoints again")
+		return
+	}
+	k.log.Warn("the kernel has room for no more MPTCP endpoints: connections get no subflows over some networks",
+		"without", without, "most", mptcp.MaxEndpoints, "all_networks", `path_manager = "userspace"`)
 }
 
 // endpoint is the one that a chosen subflow needs.

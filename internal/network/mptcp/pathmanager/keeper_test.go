@@ -2,8 +2,10 @@ package pathmanager
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,6 +129,49 @@ func TestKeeperRefused(t *testing.T) {
 	k.refuse = nil
 	if err := keep.sync(start); err != nil || len(k.endpoints) != 1 {
 		t.Errorf("%v, %v", err, k.endpoints)
+	}
+}
+
+// Where the kernel has room for no more endpoints, the networks that have none are named, once,
+// and the others have theirs.
+func TestKeeperFull(t *testing.T) {
+	var log strings.Builder
+	var nets []*policy.Prefix
+	for i := range 10 {
+		nets = append(nets, prefix(fmt.Sprintf("usb%d", i), i+2, fmt.Sprintf("10.%d.0.2/24", i)))
+	}
+	h := newHost(nets...)
+	fake := &kernel{room: mptcp.MaxEndpoints}
+	k, err := newKeeper(fake, h, &memory{}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := k.sync(start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(fake.endpoints) != mptcp.MaxEndpoints || fake.limits.Subflows != mptcp.MaxSubflows {
+		t.Errorf("%d endpoints, limits %+v", len(fake.endpoints), fake.limits)
+	}
+	want := []policy.PrefixID{nets[8].ID, nets[9].ID}
+	if got := *k.without.Load(); !slices.Equal(got, want) {
+		t.Errorf("without endpoint: %v, want %v", got, want)
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), want[0].String()) || !strings.Contains(log.String(), want[1].String()) {
+		t.Errorf("said:\n%s", log.String())
+	}
+	// One network goes: another takes its place.
+	h.set(nets[1:]...)
+	if err := k.sync(start); err != nil {
+		t.Fatal(err)
+	}
+	if got := *k.without.Load(); !slices.Equal(got, want[1:]) {
+		t.Errorf("without endpoint after one has gone: %v", got)
+	}
+	h.set(nets[2:]...)
+	if err := k.sync(start); err != nil || len(*k.without.Load()) > 0 || !strings.Contains(log.String(), "all networks have") {
+		t.Errorf("%v, without endpoint: %v\n%s", err, *k.without.Load(), log.String())
 	}
 }
 

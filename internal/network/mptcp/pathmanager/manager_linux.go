@@ -217,6 +217,18 @@ func (m *Manager) close() error {
 // than about all at once: then its vetoes hold.
 func (m *Manager) PerConnection() bool { return m.mode == mptcp.Userspace }
 
+// Without lists the networks that have no endpoint, as the kernel has room for no more of
+// them. It is safe for concurrent use.
+func (m *Manager) Without() []policy.PrefixID {
+	if m.keeper == nil {
+		return nil
+	}
+	if list := m.keeper.without.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
 // Changed says that networks, policy or its configuration have changed. It does
 // not block and is safe for concurrent use.
 func (m *Manager) Changed() {

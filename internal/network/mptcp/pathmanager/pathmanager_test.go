@@ -84,6 +84,7 @@ func (h *host) set(prefixes ...*policy.Prefix) {
 // kernel is a fake one: endpoints, limits, and a list of what was asked for
 // single connections.
 type kernel struct {
+	room      int // for endpoints; 0: any number
 	endpoints []mptcp.Endpoint
 	limits    mptcp.Limits
 	refuse    error
@@ -95,6 +96,9 @@ func (k *kernel) Endpoints() ([]mptcp.Endpoint, error) { return slices.Clone(k.e
 func (k *kernel) AddEndpoint(e mptcp.Endpoint) error {
 	if k.refuse != nil {
 		return k.refuse
+	}
+	if k.room > 0 && len(k.endpoints) == k.room {
+		return mptcp.ErrFull
 	}
 	for i, o := range k.endpoints {
 		if o.Addr == e.Addr && o.Flags&mptcp.FlagImplicit != 0 {
