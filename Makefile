@@ -36,7 +36,7 @@ SKIPPED := $(BUILD)/skipped
 TALLY   := $(GO) run ./internal/testing/tally
 
 PROGRAMS := $(notdir $(wildcard cmd/*))
-TIMED    := ./internal/testing/testbed ./tests/evaluate/live ./tests/faults ./tests/mptcp ./tests/muacsocksd ./tests/packages ./tests/system
+TIMED    := ./internal/testing/testbed ./tests/evaluate/live ./tests/faults ./tests/hosts ./tests/mptcp ./tests/muacsocksd ./tests/packages ./tests/system
 POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/main.go))))
 
 .DEFAULT_GOAL := help
@@ -129,7 +129,7 @@ lint: ## run the linters
 
 .PHONY: test
 test: build
-	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|packages)$$')
+	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|hosts|packages)$$')
 	$(MAKE) --no-print-directory -C examples/policy test
 
 # What is compared with an emulated link's own figures, or keeps the machine

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -245,6 +246,52 @@ func TestRoomsAreLayers(t *testing.T) {
 			if name != "internal/tools" && !strings.Contains(text, "`"+name+"`") {
 				t.Errorf("doc/architecture.md does not say what %s is", name)
 			}
+		}
+	}
+}
+
+// onlyPlace are words of reading routes, and where they may stand: the kernel's answers and
+// tables are interpreted in one place, so that two never conclude different things.
+var (
+	readsRoutes = regexp.MustCompile(`RTM_GETROUTE|RouteList|RouteGet|RouteSubscribe|/net/route\b|/net/ipv6_route|\bRTA_(GATEWAY|OIF|MULTIPATH|VIA)\b`)
+	onlyPlace   = map[string]string{
+		"internal/network/oracle":    "the place",
+		"internal/operator/hostfile": "writes routes down as text, and concludes nothing",
+	}
+)
+
+// One place reads routes.
+func TestOnePlaceReadsRoutes(t *testing.T) {
+	cmd := exec.Command("git", "ls-files", "*.go")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skip("needs a checkout and git: ", err)
+	}
+	found := map[string]bool{}
+	for file := range strings.Lines(string(out)) {
+		file = strings.TrimSpace(file)
+		if strings.HasSuffix(file, "_test.go") || within(file, "internal/testing") || within(file, "tests") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join("..", file))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed, and not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if word := readsRoutes.Find(b); word != nil {
+			dir := filepath.Dir(file)
+			found[dir] = true
+			if onlyPlace[dir] == "" {
+				t.Errorf("%s has %s: routes are read and interpreted by internal/network/oracle", file, word)
+			}
+		}
+	}
+	for dir := range onlyPlace {
+		if !found[dir] {
+			t.Errorf("%s reads no routes", dir)
 		}
 	}
 }

@@ -1,11 +1,11 @@
 package proxy
 
 import (
-	"errors"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 // addrKind says who is reached by an address.
@@ -29,18 +29,20 @@ func kindOf(ip netip.Addr) addrKind {
 	case ip.IsLoopback(), ip.IsLinkLocalUnicast(), ip.IsUnspecified():
 		return ownHost
 	}
-	routes, err := netlink.RouteGet(ip.WithZone("").AsSlice())
-	switch {
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EACCES), errors.Is(err, unix.EINVAL):
-		return others // and no route, or one that forbids
-	case err != nil || len(routes) == 0:
+	k, err := oracle.Open(0)
+	if err != nil {
 		return ownHost
 	}
-	switch routes[0].Type {
+	defer k.Close()
+	a, err := k.Match(oracle.Question{Dst: ip})
+	if err != nil {
+		return ownHost
+	}
+	switch a.Kind {
 	case unix.RTN_LOCAL, unix.RTN_ANYCAST:
 		return ownHost
 	case unix.RTN_BROADCAST, unix.RTN_MULTICAST:
 		return group
 	}
-	return others
+	return others // and no route, or one that forbids
 }

@@ -48,6 +48,9 @@ func (v Verdict) Refused() bool { return v >= Prohibited }
 // Answer is what the kernel says. Only Verdict counts unless it is Sent or Local.
 type Answer struct {
 	Verdict Verdict
+	// Kind is that of the route, such as unix.RTN_BROADCAST; 0 if there is none, or the kernel
+	// only said what becomes of the packet.
+	Kind uint8
 	// Prefix is that of the route that matched; invalid if the kernel does not tell.
 	Prefix netip.Prefix
 	Table  int
@@ -107,7 +110,7 @@ func decode(b []byte) (Answer, error) {
 		return Answer{}, err
 	}
 	a := Answer{
-		Verdict: verdictOf(r.Kind), Prefix: r.Prefix, Table: r.Table, Metric: r.Metric, Source: r.Source, Expires: r.Expires,
+		Verdict: verdictOf(r.Kind), Kind: r.Kind, Prefix: r.Prefix, Table: r.Table, Metric: r.Metric, Source: r.Source, Expires: r.Expires,
 	}
 	if len(r.Hops) == 0 {
 		a.object = r.Object
