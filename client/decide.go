@@ -90,6 +90,7 @@ type candidate struct {
 
 	rtt     time.Duration // round-trip time of its path; 0: unknown
 	suspect bool          // it may not work at present
+	race    bool          // the next one is to be tried at the same moment
 }
 
 // measured takes what the manager knows of c's path.
@@ -252,6 +253,7 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	for i := range ans.Paths[:min(len(ans.Paths), len(p.candidates))] {
 		p.candidates[i].measured(ans.Paths[i])
 	}
+	first.race = ans.Race && len(p.candidates) > 1
 	p.choose()
 	return p
 }

@@ -28,6 +28,9 @@ func (p pace) attempt(c *candidate) time.Duration {
 	if p.fixed {
 		return p.delay
 	}
+	if c.race {
+		return 0
+	}
 	d := defaultAttemptDelay
 	if c.rtt > 0 {
 		d = max(minAttemptDelay, min(3*c.rtt, maxAttemptDelay))

@@ -22,6 +22,7 @@ func TestPace(t *testing.T) {
 		{"suspect", pace{}, candidate{suspect: true}, 250 * ms, 250 * ms},
 		{"suspect, long way", pace{}, candidate{suspect: true, rtt: 600 * ms}, 250 * ms, 250 * ms},
 		{"suspect, short way", pace{}, candidate{suspect: true, rtt: 10 * ms}, 100 * ms, 250 * ms},
+		{"raced", pace{}, candidate{race: true, rtt: 600 * ms}, 0, 250 * ms},
 		{"set", pace{true, 70 * ms}, candidate{rtt: 600 * ms}, 70 * ms, 70 * ms},
 		{"not to wait", pace{true, 0}, candidate{suspect: true}, 0, 0},
 	} {

@@ -147,6 +147,7 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 	if err == nil && pl.reuse {
 		if s := p.take(w, pl.existing); s != nil {
 			s.reused(pl, nil, begun)
+			p.begin(s, pl, begun)
 			return s, nil
 		}
 		// Somebody else took it, or the peer closed it meanwhile.
@@ -170,7 +171,9 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.add(w, pl.linkID, conn), nil
+	s := p.add(w, pl.linkID, conn)
+	p.begin(s, pl, begun)
+	return s, nil
 }
 
 // offer lists the idle sockets of the place's set, and tells whether the set has

@@ -28,6 +28,7 @@ type Conn struct {
 
 	// Guarded by pool.mu.
 	state socketState
+	use   poolUse
 	timer *time.Timer // closes it when idle for long
 	turn  uint64      // of the last release
 }
@@ -76,7 +77,7 @@ func (s *Conn) Release() error {
 	case isIdle:
 		return nil
 	}
-	p.idleLocked(s)
+	p.idleLocked(s, false)
 	timeout := p.IdleTimeout
 	if timeout == 0 {
 		timeout = defaultIdleTimeout
@@ -135,7 +136,7 @@ func (p *Pool) closeLocked(s *Conn) error {
 	if s.state == isClosed {
 		return net.ErrClosed
 	}
-	p.idleLocked(s)
+	p.idleLocked(s, true)
 	s.state = isClosed
 	if s.timer != nil {
 		s.timer.Stop()
@@ -146,9 +147,11 @@ func (p *Pool) closeLocked(s *Conn) error {
 	return s.Conn.Close()
 }
 
-// idleLocked ends the use of a socket, whose place is free then.
-func (p *Pool) idleLocked(s *Conn) {
+// idleLocked ends the use of a socket, whose place is free then. Partial tells that it
+// is closed, so that what it was used for may not have come as a whole.
+func (p *Pool) idleLocked(s *Conn, partial bool) {
 	if s.state == inUse {
+		p.tell(s, partial)
 		p.sets[s.key].busy--
 		p.busy--
 		p.turn++
@@ -166,7 +169,7 @@ func (s *Conn) CloseIdle() error {
 	if s.state == isClosed {
 		return net.ErrClosed
 	}
-	p.idleLocked(s)
+	p.idleLocked(s, false)
 	for _, o := range slices.Clone(p.sets[s.key].sockets) {
 		if o.state == isIdle {
 			_ = p.closeLocked(o)

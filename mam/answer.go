@@ -42,6 +42,7 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 			})
 		}
 	}
+	m.Race = d.Race && len(m.Alternates) > 0
 	if features&wire.FeaturePaths != 0 {
 		p, alternates := d.Prefix, d.Alternates
 		if rq.asked.Bound.IsValid() {

@@ -108,7 +108,7 @@ func errorText(err error) string {
 func (c *conn) handle(now time.Time) (goOn bool) {
 	msg := &c.msg
 	c.features = msg.Features
-	msg.Paths = msg.Paths[:0] // it is for us to fill
+	msg.Paths, msg.Race = msg.Paths[:0], false // they are for us to fill
 	c.decided = false
 	c.plainDials()
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
@@ -229,6 +229,11 @@ func (c *conn) report() (goOn bool) {
 			c.m.opts.OnReport(rec)
 		}
 	}
+	if t := msg.Transfer; t != nil {
+		if rec, ok := c.m.ring.Get(msg.DecisionID); ok && rec.App.UID == c.app.UID {
+			c.m.ended(&rec, t, time.Now())
+		}
+	}
 	msg.Action = wire.ActionReportResponse
 	return c.answer(msg.DecisionID)
 }
@@ -279,12 +284,13 @@ const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureRe
 func (c *conn) send() (goOn bool) {
 	msg := &c.msg
 	msg.Context.ID = c.id
-	msg.NoResolve, msg.Outcome, msg.Origin, msg.WideIntents = false, nil, nil, msg.WideIntents[:0]
+	msg.NoResolve, msg.Outcome, msg.Transfer, msg.Origin, msg.WideIntents = false, nil, nil, nil, msg.WideIntents[:0]
 	msg.Features = 0
 	if c.features != 0 {
 		msg.Features = ourFeatures
 	} else {
 		msg.Alternates, msg.Reason, msg.DecisionID, msg.Paths = msg.Alternates[:0], "", uuid.Nil, msg.Paths[:0]
+		msg.Race = false
 	}
 	if msg.Action != wire.ActionSocketChooseExisting {
 		msg.Sockets = msg.Sockets[:0]

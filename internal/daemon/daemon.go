@@ -203,6 +203,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	}
 	d.paths.look()
 	d.current.measured(s)
+	d.manager.Measured(time.Now())
 }
 
 // published is called with every View, one call at a time. MPTCP paths follow it, as

@@ -74,6 +74,7 @@ func TestBadValues(t *testing.T) {
 		{"decision id short", TagDecisionID, zeros(15, nil), errLength},
 		{"outcome short", TagOutcome, zeros(13, nil), errLength},
 		{"paths with half an entry", TagPaths, zeros(12, nil), errLength},
+		{"transfer short", TagTransfer, zeros(31, nil), errLength},
 		{"plain dials short", TagPlainDials, zeros(15, nil), errLength},
 		{"origin short", TagOrigin, zeros(9, nil), errLength},
 		{"origin without its command", TagOrigin, zeros(12, map[int]byte{8: 3}), errTruncated},

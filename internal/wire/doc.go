@@ -59,4 +59,13 @@
 //	                   last told, because an answer was late, because the daemon
 //	                   was left alone after that, because it was not there, and
 //	                   for other reasons
+//	0x4c transfer      int32  candidate
+//	                   uint32 mask of TransferFlags
+//	                   uint64 bytes received
+//	                   uint32 microseconds until the last byte
+//	                   uint32 microseconds until the connection was there
+//	                   uint32 round-trip time in microseconds
+//	                   uint32 least round-trip time in microseconds; of the last
+//	                          three 0 is unknown
+//	0x4d race          empty; try the first two candidates at once
 package wire

@@ -23,6 +23,7 @@ const (
 	originSize    = 10 // fixed part of an origin
 	// four counts; later peers may send more
 	plainDialsSize = 16
+	transferSize   = 32
 
 	maxDevice     = 15 // IFNAMSIZ less the NUL
 	maxOriginText = 255
@@ -196,6 +197,18 @@ func (e *encoder) extensions(m *Message) {
 	if p := m.PlainDials; p != nil {
 		e.header(TagPlainDials, plainDialsSize)
 		for _, n := range []uint32{p.Late, p.LeftAlone, p.Absent, p.Failed} {
+			e.b = le.AppendUint32(e.b, n)
+		}
+	}
+	if m.Race {
+		e.header(TagRace, 0)
+	}
+	if t := m.Transfer; t != nil {
+		e.header(TagTransfer, transferSize)
+		e.b = le.AppendUint32(e.b, uint32(t.Candidate))
+		e.b = le.AppendUint32(e.b, uint32(t.Flags))
+		e.b = le.AppendUint64(e.b, t.Bytes)
+		for _, n := range []uint32{t.Microseconds, t.Connect, t.RTT, t.MinRTT} {
 			e.b = le.AppendUint32(e.b, n)
 		}
 	}

@@ -66,6 +66,16 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 			return errLength
 		}
 		m.PlainDials = &PlainDials{Late: le.Uint32(v), LeftAlone: le.Uint32(v[4:]), Absent: le.Uint32(v[8:]), Failed: le.Uint32(v[12:])}
+	case TagRace:
+		m.Race = true
+	case TagTransfer:
+		if len(v) < transferSize {
+			return errLength
+		}
+		m.Transfer = &Transfer{
+			Candidate: int32(le.Uint32(v)), Flags: TransferFlags(le.Uint32(v[4:])), Bytes: le.Uint64(v[8:]),
+			Microseconds: le.Uint32(v[16:]), Connect: le.Uint32(v[20:]), RTT: le.Uint32(v[24:]), MinRTT: le.Uint32(v[28:]),
+		}
 	}
 	return err
 }

@@ -46,6 +46,8 @@ const (
 	TagPaths            Tag = 0x47
 	TagOrigin           Tag = 0x48
 	TagPlainDials       Tag = 0x49
+	TagTransfer         Tag = 0x4c // 0x4a and 0x4b are kept free
+	TagRace             Tag = 0x4d
 )
 
 // Action is the code of a request or an answer (section 6).
@@ -136,6 +138,8 @@ type Message struct {
 	Paths       []Path // of the chosen prefix, then of each alternate
 	Origin      *Origin
 	PlainDials  *PlainDials
+	Transfer    *Transfer
+	Race        bool // the first two candidates at once
 }
 
 // SetMember is an idle socket of a socket set.
@@ -232,6 +236,27 @@ type Outcome struct {
 	LocalPort    uint16
 	Flags        OutcomeFlags
 }
+
+// Transfer reports what a connection brought from the moment that a decision led to
+// it, or to its use again, until its last byte. Times of 0 are unknown.
+type Transfer struct {
+	Candidate    int32 // as in Outcome
+	Flags        TransferFlags
+	Bytes        uint64 // received
+	Microseconds uint32 // until the last byte
+	Connect      uint32 // until the connection was there, in microseconds
+	RTT          uint32 // smoothed round-trip time as it ended, in microseconds
+	MinRTT       uint32 // the least of the connection, in microseconds
+}
+
+// TransferFlags are the flags of a Transfer.
+type TransferFlags uint32
+
+// The flags of a Transfer.
+const (
+	TransferReused  TransferFlags = 1 // the connection was open before
+	TransferPartial TransferFlags = 2 // it was closed by the client, perhaps before its end
+)
 
 // OutcomeFlags are the flags of an Outcome.
 type OutcomeFlags uint16

@@ -35,6 +35,8 @@ var tagNames = map[Tag]string{
 	TagPaths:            "paths",
 	TagOrigin:           "origin",
 	TagPlainDials:       "plain_dials",
+	TagTransfer:         "transfer",
+	TagRace:             "race",
 }
 
 // String gives the name used in doc/protocol.md.

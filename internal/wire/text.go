@@ -50,6 +50,11 @@ func (m *Message) LogValue() slog.Value {
 	if p := m.PlainDials; p != nil {
 		add(TagPlainDials, true, fmt.Sprintf("%d late, %d left alone, %d absent, %d failed", p.Late, p.LeftAlone, p.Absent, p.Failed))
 	}
+	add(TagRace, m.Race, true)
+	if t := m.Transfer; t != nil {
+		add(TagTransfer, true, fmt.Sprintf("candidate %d, %d bytes in %d us, connect %d us, rtt %d us, least %d us, flags %#x",
+			t.Candidate, t.Bytes, t.Microseconds, t.Connect, t.RTT, t.MinRTT, uint32(t.Flags)))
+	}
 	return slog.GroupValue(attrs...)
 }
 

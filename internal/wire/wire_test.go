@@ -154,6 +154,10 @@ func everything() *Message {
 		Paths:      []Path{{12_300, PathUp}, {0, PathSuspect}, {math.MaxUint32, PathDown}},
 		Origin:     &Origin{UID: 1000, PID: 4121, Command: "curl", Source: "rule downloads"},
 		PlainDials: &PlainDials{Late: 3, LeftAlone: 2, Absent: 1, Failed: 4},
+		Race:       true,
+		Transfer: &Transfer{
+			Candidate: 2, Flags: TransferReused | TransferPartial, Bytes: 1 << 40, Microseconds: 7, Connect: 8, RTT: 9, MinRTT: 10,
+		},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 const (
 	reasonOnly     = "the only prefix"
 	reasonEarliest = "shortest predicted time"
+	reasonExplore  = "to see whether this network has become better"
 	reasonWeighed  = "short predicted time, weighing other transfers, slow links and the default"
 )
 
@@ -23,7 +24,7 @@ const (
 	// slowness is by how much less a prefix counts that has hardly any of the best
 	// prefix's capacity. On such a prefix short queues drop bursts, and a mistake
 	// lasts longer.
-	slowness = 0.5
+	slowness = 0.3
 	// loyalty is by how much another prefix must be better than the default one.
 	loyalty = 0.05
 	// suspicion is the time that a connection over a suspect prefix may cost: if the
@@ -38,6 +39,10 @@ const maxPrefixes = 256
 // believes to be under way.
 type Policy struct {
 	links   *recent.Map[policy.PrefixID, *link]
+	hosts   *recent.Map[hostKey, *host]
+	sizes   sizes // of all hosts
+	account account
+	token   uint64
 	cands   []candidate
 	sharing sharing
 }
@@ -45,6 +50,7 @@ type Policy struct {
 var (
 	_ policy.Policy    = (*Policy)(nil)
 	_ policy.Annotator = (*Policy)(nil)
+	_ policy.Observer  = (*Policy)(nil)
 )
 
 // New makes the policy. It has no settings; prefixes may override metrics.
@@ -55,7 +61,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...); err != nil {
 		return nil, err
 	}
-	return &Policy{links: recent.New[policy.PrefixID, *link](maxPrefixes)}, nil
+	return &Policy{links: recent.New[policy.PrefixID, *link](maxPrefixes), hosts: recent.New[hostKey, *host](maxHosts)}, nil
 }
 
 // Annotate marks default prefixes.
@@ -69,7 +75,12 @@ type candidate struct {
 	transfer transfer
 	outlook  outlook
 	unproven bool
+	trips    int
+	window   float64 // that an idle connection opened, bytes; 0: none
 	cost     float64 // seconds; the lowest wins
+	risk     float64 // seconds that choosing it to explore may cost, 0: it is not
+	once     float64 // capacity, before it was doubted
+	hope     float64 // the cost if the prefix is as good as it ever was; below cost only where that was not seen lately
 }
 
 // Choose suggests the prefix on which the transfer costs least time, its own and
@@ -82,23 +93,56 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if len(r.Prefixes) == 0 {
 		return policy.Decision{Reason: shape.ReasonNoPrefix}
 	}
-	n := needOf(r.Intents)
+	n := p.needOf(r)
 	p.cands = p.cands[:0]
 	for i := range r.Prefixes {
 		p.cands = append(p.cands, p.candidate(r, i, n))
 	}
 	best := p.weigh(n)
-	best.link.add(best.transfer)
-	d := policy.Decision{Prefix: best.prefix, Reason: p.reason(best), Scores: p.scores(best)}
-	d.Alternates = shape.Ranked(r, best.prefix, func(i int) float64 { return p.cands[i].cost })
+	chosen := p.explore(best)
+	p.token++
+	x := chosen.transfer
+	x.token, x.asked, x.host = p.token, chosen.link.now, n.host
+	x.came, x.alone = chosen.prefix.Link.DownBytes, best.cost
+	x.risk = chosen.risk
+	x.others = chosen.outlook.others
+	x.capacity, x.loose = chosen.link.capacity, !n.sure
+	x.stated, x.kind = n.stated, n.kind
+	chosen.link.add(x)
+	d := policy.Decision{Prefix: chosen.prefix, Reason: p.reason(chosen), Scores: p.scores(chosen), Token: p.token}
+	if chosen != best {
+		d.Reason = reasonExplore
+	}
+	d.Alternates = shape.Ranked(r, chosen.prefix, func(i int) float64 { return p.cands[i].cost })
 	shape.Reuse(r, &d, nil)
+	d.Race = d.Socket == nil && p.race(chosen, d.Alternates)
 	return d
+}
+
+// race tells whether handshakes over the chosen network and the next one are to be
+// raced: the time of one of them is not known, and neither costs money.
+func (p *Policy) race(chosen *candidate, alternates []*policy.Prefix) bool {
+	if len(alternates) == 0 || chosen.prefix.Cost != policy.Free || alternates[0].Cost != policy.Free {
+		return false
+	}
+	for i := range p.cands {
+		c := &p.cands[i]
+		if (c == chosen || c.prefix == alternates[0]) && !c.estimate.rttKnown {
+			return true
+		}
+	}
+	return false
 }
 
 // need is what a request is about.
 type need struct {
 	size float64 // bytes
 	harm float64 // weight of the delay of others, relative to its own
+	sure bool    // the size is told
+	kind bool    // it follows from what the transfer is for
+	host *host
+	// stated is the size before it was corrected.
+	stated float64
 }
 
 // Assumptions about a transfer that states no size.
@@ -115,16 +159,16 @@ func needOf(s intent.Set) need {
 	if _, given := s.Category(); given {
 		switch category {
 		case intent.CategoryQuery, intent.CategoryKeepAlives:
-			n.size = assumedQuery
+			n.size, n.kind = assumedQuery, true
 		case intent.CategoryBulkTransfer, intent.CategoryStream:
 			n.size = assumedBulk
 			if rate, ok := s.Bitrate(); ok && rate > 0 {
-				n.size = float64(rate) / 8 * segment
+				n.size, n.kind = float64(rate)/8*segment, true
 			}
 		}
 	}
 	if size, ok := s.FileSize(); ok && size >= 0 {
-		n.size = float64(size)
+		n.size, n.sure = float64(size), true
 	}
 	if t, ok := s.Timeliness(); ok && t == intent.TimelinessBackgroundTraffic {
 		n.harm = 4
@@ -137,11 +181,18 @@ func (p *Policy) candidate(r *policy.Request, i int, n need) candidate {
 	q := r.Prefixes[i]
 	l := p.link(q)
 	c := candidate{prefix: q, link: l, estimate: estimateOf(q)}
-	if i < len(r.DestStats) && r.DestStats[i].SRTTMin > 0 {
-		c.estimate.rtt = r.DestStats[i].SRTTMin
+	dest := i < len(r.DestStats) && r.DestStats[i].SRTTMin > 0
+	if dest {
+		c.estimate.rtt, c.estimate.rttKnown = r.DestStats[i].SRTTMin, true
 	}
+	c.once = c.estimate.capacity
 	l.observe(q, &c.estimate, r.Now, &p.sharing)
-	c.transfer = l.transfer(n.size, c.estimate.rtt, setup(r, q))
+	c.estimate.rtt = l.roundTrip(q, &c.estimate, dest)
+	c.trips = setup(r, q)
+	if c.trips == 1 {
+		c.window = n.host.windowOf(q.ID, l.now, c.estimate.rtt)
+	}
+	c.transfer = l.transfer(n.size, c.estimate.rtt, c.trips, c.window)
 	c.outlook = l.preview(c.transfer, &p.sharing)
 	return c
 }
@@ -177,10 +228,10 @@ func (p *Policy) weigh(n need) *candidate {
 	best := &p.cands[0]
 	for i := range p.cands {
 		c := &p.cands[i]
-		c.cost = c.outlook.finish.Seconds() + n.harm*c.outlook.harm.Seconds()
-		c.cost *= 1 + slowness*(1-c.estimate.capacity/top)
-		if !c.prefix.Default {
-			c.cost *= 1 + loyalty
+		c.cost = c.weighed(c.outlook, c.estimate.capacity, top, n)
+		c.hope = c.cost
+		if c.link.doubted() {
+			c.hope = (time.Duration(c.trips) * c.estimate.rtt).Seconds() + c.transfer.wire/min(c.once, c.transfer.most)
 		}
 		if c.prefix.Health.State != policy.Up {
 			c.cost += suspicion.Seconds()
@@ -193,6 +244,18 @@ func (p *Policy) weigh(n need) *candidate {
 		}
 	}
 	return best
+}
+
+// weighed is what a transfer costs in seconds. The preferences for fast networks and
+// for the default one concern the part of the time that depends on capacity.
+func (c *candidate) weighed(o outlook, capacity, top float64, n need) float64 {
+	distance := (time.Duration(c.trips) * c.estimate.rtt).Seconds()
+	load := max(0, o.finish.Seconds()*c.link.bias()-distance) + n.harm*o.harm.Seconds()
+	load *= 1 + slowness*(1-capacity/top)
+	if !c.prefix.Default {
+		load *= 1 + loyalty
+	}
+	return distance + load
 }
 
 // trusted tells that c is a default network, and that no evidence against c exists yet.

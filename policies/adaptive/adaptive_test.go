@@ -48,8 +48,8 @@ func TestChoose(t *testing.T) {
 		{"small", Size(Request(open, b, a), 1000), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
 		{"large", Size(Request(connect, a, b), 1e6), Answer{Prefix: "far", Alternates: "near", Reason: reasonEarliest}, ""},
 		{"plain", Size(Request(open, a, b), 60_000), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
-		{"TLS keeps more on the near one", OverTLS(Size(Request(open, a, b), 90_000)), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
-		{"the same without TLS", Size(Request(open, a, b), 90_000), Answer{Prefix: "far", Alternates: "near", Reason: reasonWeighed}, ""},
+		{"TLS keeps more on the near one", OverTLS(Size(Request(open, a, b), 130_000)), Answer{Prefix: "near", Alternates: "far", Reason: reasonEarliest}, ""},
+		{"the same without TLS", Size(Request(open, a, b), 130_000), Answer{Prefix: "far", Alternates: "near", Reason: reasonWeighed}, ""},
 		{"an idle socket makes the far one nearer", Size(Offer(Request(choose, a, b), b), 100_000), Answer{Prefix: "far", FD: 5, Alternates: "near", Reason: reasonEarliest}, ""},
 		{"idle sockets on both", Size(Offer(Request(choose, a, b), b, a), 1000), Answer{Prefix: "near", FD: 6, Alternates: "far", Reason: reasonEarliest}, ""},
 		{"hardly better than the default", Size(Request(open, a, far(RTT(10, 12, 0), Down(250e3, 0)), near()), 1000), Answer{Prefix: "near", Alternates: "near far", Reason: reasonEarliest}, ""},
@@ -244,7 +244,7 @@ func BenchmarkChoose(b *testing.B) {
 		for _, q := range list {
 			l := p.(*Policy).link(q)
 			for len(l.transfers) < 17 {
-				l.add(l.transfer(float64(1000*len(l.transfers)), 20*time.Millisecond, 2))
+				l.add(l.transfer(float64(1000*len(l.transfers)), 20*time.Millisecond, 2, 0))
 			}
 			l.transfers = l.transfers[:17]
 		}

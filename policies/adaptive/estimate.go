@@ -81,12 +81,11 @@ func expected(shown float64, isDefault bool) float64 {
 const ramp = 1.5
 
 // slowStart is how long a transfer takes, from the first byte to the last, over a link
-// of unlimited capacity. The window of a reused connection is not known, and is taken
-// for that of a new one.
-func slowStart(size float64, rtt time.Duration) time.Duration {
+// of unlimited capacity, with the window that the connection has.
+func slowStart(size float64, rtt time.Duration, window float64) time.Duration {
 	const maxRounds = 30 // more than any size has
 	rounds := 0
-	for window := float64(predict.InitialWindow); size > window && rounds < maxRounds; rounds++ {
+	for window := max(window, predict.InitialWindow); size > window && rounds < maxRounds; rounds++ {
 		size -= window
 		window *= 2
 	}

@@ -18,8 +18,8 @@ const (
 	// wireShare and wireExtra turn a size into bytes on the wire: headers of full
 	// segments, handshake and response header.
 	wireShare, wireExtra = 1.036, 250
-	// maxCross is the share of a link that others are believed to keep.
-	maxCross = 0.7
+	// leastShare is the part of a link that is there for us beside what does not give way.
+	leastShare = 0.05
 	// recently is how long ago the last measurement may have been seen for what came
 	// since to tell how much others use now.
 	recently = 300 * time.Millisecond
@@ -27,9 +27,12 @@ const (
 	// second.
 	quiet = 15e3
 	// lateness is how long a link must have been behind for its rate to count as
-	// its capacity, and relief how long it takes for that to double.
+	// its capacity.
 	lateness = time.Second
-	relief   = 8 * time.Second
+	// doubtful is how long ago a link was seen to be slow for it to be worth a try.
+	doubtful = 30 * time.Second
+	// burst is the share of a rate of a tenth of a second that a link is believed to keep.
+	burst = 0.8
 	// flowing is the share of the highest rate of a tenth of a second that the mean
 	// of a second shows when that went on for one and a half of them.
 	flowing = 0.15
@@ -58,6 +61,13 @@ type link struct {
 	cross     float64       // rate that others use
 	rttKnown  bool
 	assumed   bool // the capacity was
+
+	// What transfers taught that ended.
+	ended   []transfer    // should have, not told of yet
+	present time.Duration // round-trip time of the last connections; 0: unknown
+	most    float64       // rate that one connection gets, bytes per second; 0: no limit found
+	error   float64       // logarithm of how much longer transfers take than predicted
+	erred   time.Duration // when that was last seen
 }
 
 // observe brings the picture up to date, first with the newest measurement, then
@@ -86,16 +96,31 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing)
 	if l.warned > 0 && l.now-l.warned < warning && e.sustained > 0 {
 		e.capacity = min(e.capacity, max(e.sustained, l.ceiling))
 	}
-	if l.ceiling > 0 {
-		l.capacity = l.recovering(l.now)
-		if l.capacity < e.capacity {
-			e.capacity = l.capacity
-		} else {
-			l.ceiling = 0
-		}
+	if l.ceiling >= e.capacity {
+		l.ceiling = 0
 	}
-	e.capacity = max(e.capacity-l.cross, e.capacity*(1-maxCross), leastCapacity)
+	if l.ceiling > 0 {
+		e.capacity = l.ceiling
+	}
+	e.capacity = max(e.capacity-l.cross, e.capacity*l.floor(p), leastCapacity)
 	l.capacity = e.capacity
+}
+
+// loose tells that a transfer goes on that is larger than it was thought to be: its
+// client stated no size, and has not told that it has ended.
+func (l *link) loose() bool {
+	is := func(x transfer) bool { return x.loose }
+	return slices.ContainsFunc(l.transfers, is) || slices.ContainsFunc(l.ended, is)
+}
+
+// floor is the share of a link that is there for us whatever others load. TCP gives
+// way to one connection more; what does not wait for acknowledgements does not.
+func (l *link) floor(p *policy.Prefix) float64 {
+	others := p.Stats.Conns - len(l.transfers) - len(l.ended)
+	if others <= 0 {
+		return leastShare
+	}
+	return 0.5 / float64(others+1)
 }
 
 func (l *link) at(t time.Time) time.Duration { return t.Sub(l.epoch) }
@@ -127,8 +152,29 @@ func (l *link) advance(to time.Duration, s *sharing) {
 	s.run((to - l.now).Seconds())
 	s.note()
 	l.drained += before - rest(l.transfers)
+	for i := range l.transfers {
+		if t := s.ends[i]; t <= s.at {
+			l.transfers[i].over = l.now + seconds(t)
+		}
+	}
 	l.now = to
-	l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool { return x.left < done || x.until <= to })
+	l.transfers = slices.DeleteFunc(l.transfers, func(x transfer) bool {
+		if x.left < done {
+			l.drop(x)
+		}
+		return x.left < done || x.until <= to
+	})
+}
+
+// drop remembers a transfer that should have ended until it is known when it did.
+func (l *link) drop(x transfer) {
+	if x.token == 0 {
+		return
+	}
+	if len(l.ended) == maxTransfers {
+		l.ended = slices.Delete(l.ended, 0, 1)
+	}
+	l.ended = append(l.ended, x)
 }
 
 // rest is how many bytes of all transfers together are left.
@@ -162,6 +208,9 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 		b := min(surplus, l.transfers[i].left-done)
 		l.transfers[i].left -= b
 		surplus -= b
+	}
+	if surplus > 0 && l.loose() {
+		surplus = 0
 	}
 	l.cross = max(0, surplus) / length
 	if length > recently.Seconds() { // what others did long ago says nothing
@@ -198,7 +247,8 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 	if l.assumed {
 		shown = highest
 	}
-	if l.ceiling > 0 && shown > l.recovering(l.seen) {
+	shown = max(shown, burst*float64(p.Link.DownRate))
+	if l.ceiling > 0 && shown > l.ceiling {
 		l.ceiling, l.ceilingAt = shown, l.seen
 	}
 	if l.behind < margin {
@@ -245,19 +295,25 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 	}
 }
 
-// recovering is the ceiling at a time.
-func (l *link) recovering(at time.Duration) float64 {
-	return l.ceiling * math.Exp2(float64(at-l.ceilingAt)/float64(relief))
+// doubted tells that the link is thought to be worse than it once was, by what was
+// seen a while ago.
+func (l *link) doubted() bool {
+	return l.ceiling > 0 && l.now-l.ceilingAt > doubtful || l.bias() > 1 && l.now-l.erred > doubtful
 }
 
 // transfer describes a new one; it begins after the given number of round trips.
-func (l *link) transfer(size float64, rtt time.Duration, roundTrips int) transfer {
-	growth := slowStart(size, rtt)
+func (l *link) transfer(size float64, rtt time.Duration, roundTrips int, window float64) transfer {
+	growth := slowStart(size, rtt, window)
 	wire := size*wireShare + wireExtra
 	x := transfer{trips: roundTrips, begin: l.now + time.Duration(roundTrips)*rtt, left: wire, most: math.Inf(1)}
 	if growth > 0 {
 		x.most = wire / growth.Seconds()
 	}
+	if l.most > 0 {
+		x.most = min(x.most, l.most)
+	}
+	x.wire = wire
+	x.trips0 = time.Duration(roundTrips) * rtt
 	x.until = x.begin + growth + 4*seconds(wire/l.capacity) + patience
 	return x
 }

@@ -113,12 +113,12 @@ func TestPreview(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := link{now: time.Second, capacity: rapid.Float64Range(leastCapacity, 1e10).Draw(t, "capacity")}
 		for range rapid.IntRange(0, maxTransfers+3).Draw(t, "n") {
-			l.add(l.transfer(rapid.Float64Range(0, 1e19).Draw(t, "size"), time.Duration(rapid.Int64Range(1, 1e10).Draw(t, "rtt")), rapid.IntRange(1, 4).Draw(t, "trips")))
+			l.add(l.transfer(rapid.Float64Range(0, 1e19).Draw(t, "size"), time.Duration(rapid.Int64Range(1, 1e10).Draw(t, "rtt")), rapid.IntRange(1, 4).Draw(t, "trips"), 0))
 		}
 		if len(l.transfers) > maxTransfers {
 			t.Fatalf("%d transfers", len(l.transfers))
 		}
-		x := l.transfer(rapid.Float64Range(0, 1e12).Draw(t, "new"), 10*ms, 2)
+		x := l.transfer(rapid.Float64Range(0, 1e12).Draw(t, "new"), 10*ms, 2, 0)
 		o := l.preview(x, new(sharing))
 		if o.finish < 20*ms || o.harm < 0 || o.others != len(l.transfers) {
 			t.Fatalf("%+v", o)
@@ -141,11 +141,11 @@ func observe(l *link, d time.Duration, p *policy.Prefix) estimate {
 }
 
 // A link that delivers a tenth of what it used to is found out, and believed to
-// have recovered after a while.
+// have recovered when it shows that.
 func TestCollapse(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
-	l.add(l.transfer(5e6, 10*ms, 1))
+	l.add(l.transfer(5e6, 10*ms, 1, 0))
 	var e estimate
 	for i := 1; i <= 20; i++ {
 		d := time.Duration(i) * 200 * ms
@@ -154,13 +154,13 @@ func TestCollapse(t *testing.T) {
 	if e.capacity > 1.3e5 {
 		t.Errorf("after 4 s at a tenth of the rate the capacity is %.0f", e.capacity)
 	}
-	d := 4*time.Second + relief
-	if e = observe(l, d, at(4*time.Second, 400e3, 0)); e.capacity < 1.8e5 || e.capacity > 2.6e5 {
-		t.Errorf("%v later it is %.0f", relief, e.capacity)
+	// That it is not asked of for a while is no evidence; that more comes is.
+	d := 10 * time.Minute
+	if e = observe(l, d, at(d, 400e3, 0)); e.capacity > 1.3e5 {
+		t.Errorf("%v later it is %.0f", d, e.capacity)
 	}
-	d = time.Minute
-	if e = observe(l, d, at(d, 5e6, 0)); e.capacity != 1e6 {
-		t.Errorf("a minute later it is %.0f", e.capacity)
+	if e = observe(l, d+time.Second, at(d+time.Second, 1200e3, 8e5)); e.capacity+l.cross < 7e5 {
+		t.Errorf("where 800 kB came in a second it is %.0f", e.capacity)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestCollapse(t *testing.T) {
 func TestNothingComesOverSlowLink(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
-	l.add(l.transfer(5e6, 10*ms, 1))
+	l.add(l.transfer(5e6, 10*ms, 1, 0))
 	var e estimate
 	for i := 1; i <= 4; i++ {
 		d := time.Duration(i) * time.Second
@@ -187,11 +187,11 @@ func TestNothingComesOverSlowLink(t *testing.T) {
 func TestRecovered(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
-	l.add(l.transfer(5e6, 10*ms, 1))
+	l.add(l.transfer(5e6, 10*ms, 1, 0))
 	if e := observe(l, 3*time.Second, at(3*time.Second, 3e4, 1e4)); e.capacity > 2e4 {
 		t.Fatalf("at 10 kB/s the capacity is %.0f", e.capacity)
 	}
-	if e := observe(l, 5*time.Second, at(5*time.Second, 1e6, 8e5)); e.capacity < 7e5 {
+	if e := observe(l, 5*time.Second, at(5*time.Second, 1e6, 8e5)); e.capacity+l.cross < 7e5 {
 		t.Errorf("after a second at 800 kB/s it is %.0f", e.capacity)
 	}
 }
@@ -202,7 +202,7 @@ func TestCollapseBetweenDecisions(t *testing.T) {
 	for _, pause := range []time.Duration{time.Second, 2900 * ms, 3100 * ms, 10 * time.Second} {
 		l := &link{}
 		observe(l, 0, at(0, 0, 0))
-		l.add(l.transfer(5e6, 10*ms, 1))
+		l.add(l.transfer(5e6, 10*ms, 1, 0))
 		came := uint64((pause-time.Second/2).Seconds()*1e6) + 20e3 // it collapsed half a second ago
 		p := at(pause, min(came, 4e6), 4e4)
 		p.Link.DownSMA = 5e5
@@ -214,7 +214,7 @@ func TestCollapseBetweenDecisions(t *testing.T) {
 			if e := observe(l, d, at(d, min(came, 4e6)+uint64((d-pause).Seconds()*4e4), 4e4)); i == 1 && e.capacity > 5e4 {
 				t.Errorf("%v: at the next decision it is %.0f", pause, e.capacity)
 			}
-			l.add(l.transfer(2e5, 10*ms, 1))
+			l.add(l.transfer(2e5, 10*ms, 1, 0))
 		}
 	}
 }
@@ -247,7 +247,7 @@ func TestDoubt(t *testing.T) {
 	} {
 		l := &link{}
 		observe(l, 0, fresh(0, 0, 0))
-		l.add(l.transfer(30e3, 10*ms, 2))
+		l.add(l.transfer(30e3, 10*ms, 2, 0))
 		if e := observe(l, tt.at, fresh(tt.at, tt.bytes, tt.rates...)); e.capacity < tt.least || e.capacity > tt.most || l.warned != 0 {
 			t.Errorf("%s: capacity %.0f, warned at %v", tt.name, e.capacity, l.warned)
 		}
@@ -258,7 +258,7 @@ func TestDoubt(t *testing.T) {
 func TestDoubtRefuted(t *testing.T) {
 	l := &link{}
 	observe(l, 0, fresh(0, 0, 0))
-	l.add(l.transfer(100e3, 10*ms, 2))
+	l.add(l.transfer(100e3, 10*ms, 2, 0))
 	if e := observe(l, 300*ms, fresh(300*ms, 12e3, 6e4, 6e4)); e.capacity > 7e4 {
 		t.Errorf("capacity %.0f", e.capacity)
 	}
@@ -283,13 +283,13 @@ func TestRetime(t *testing.T) {
 	}
 	observe(l, 0, unknown(0))
 	begun := l.now
-	l.add(l.transfer(100e3, assumedRTT, 2))
+	l.add(l.transfer(100e3, assumedRTT, 2, 0))
 	if e := observe(l, 300*ms, unknown(300*ms)); l.behind != 0 || e.capacity < 9e5 || l.transfers[0].begin != l.now+assumedRTT {
 		t.Errorf("%.0f bytes behind, capacity %.0f, begin %v", l.behind, e.capacity, l.transfers[0].begin)
 	}
 	l = &link{}
 	observe(l, 0, unknown(0))
-	l.add(l.transfer(100e3, assumedRTT, 2))
+	l.add(l.transfer(100e3, assumedRTT, 2, 0))
 	most := l.transfers[0].most
 	p := fresh(100*ms, 600, 6e3)
 	p.Stats.SRTTMin = 200 * ms
@@ -318,7 +318,7 @@ func TestBurst(t *testing.T) {
 	few := burst(1e5)
 	l := &link{}
 	observe(l, 0, few(0, 0))
-	l.add(l.transfer(5e6, 10*ms, 1))
+	l.add(l.transfer(5e6, 10*ms, 1, 0))
 	var e estimate
 	for i := 1; i <= 600; i++ {
 		d := time.Duration(i) * 100 * ms
@@ -336,8 +336,8 @@ func TestCrossTraffic(t *testing.T) {
 	if e := observe(l, 100*ms, at(100*ms, 50e3, 5e5)); math.Abs(e.capacity-5e5) > 1 {
 		t.Errorf("capacity %.0f beside 500 kB/s of others", e.capacity)
 	}
-	if e := observe(l, 200*ms, at(200*ms, 150e3, 1e6)); math.Abs(e.capacity-(1-maxCross)*1e6) > 1 {
-		t.Errorf("capacity %.0f beside others that use it all", e.capacity)
+	if e := observe(l, 200*ms, at(200*ms, 150e3, 1e6)); math.Abs(e.capacity-0.25e6) > 1 {
+		t.Errorf("capacity %.0f beside one TCP connection that uses it all", e.capacity)
 	}
 	if e := observe(l, 300*ms, at(300*ms, 150e3, 0)); e.capacity != 1e6 {
 		t.Errorf("capacity %.0f when they have gone", e.capacity)
@@ -357,7 +357,7 @@ func TestCrossTrafficLongAgo(t *testing.T) {
 	if e := observe(l, 20*time.Second, p); math.Abs(e.capacity-4e5) > 1 {
 		t.Errorf("capacity %.0f beside others that use 600 kB/s now", e.capacity)
 	}
-	l.add(l.transfer(10e6, 10*ms, 1))
+	l.add(l.transfer(10e6, 10*ms, 1, 0))
 	p = at(30*time.Second, 17e6, 0)
 	p.Link.DownRate = 1e6
 	if e := observe(l, 30*time.Second, p); e.capacity < 9.9e5 {
@@ -373,7 +373,7 @@ func TestOverratedSizes(t *testing.T) {
 	for page := range 100 {
 		d := time.Duration(page) * time.Second
 		for range 10 {
-			l.add(l.transfer(1000, 10*ms, 1))
+			l.add(l.transfer(1000, 10*ms, 1, 0))
 			bytes += 1100
 		}
 		observe(l, d+100*ms, at(d+100*ms, bytes, 1e5))
@@ -388,7 +388,7 @@ func TestOverratedSizes(t *testing.T) {
 func TestSurplus(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
-	l.add(l.transfer(300e3, 100*ms, 2)) // not begun for 200 ms
+	l.add(l.transfer(300e3, 100*ms, 2, 0)) // not begun for 200 ms
 	observe(l, 100*ms, at(100*ms, 100e3, 1e6))
 	if got := l.transfers[0].left; math.Abs(got-(300e3*wireShare+wireExtra-100e3)) > 1 || l.cross != 0 {
 		t.Errorf("%.0f bytes left, cross traffic %.0f", got, l.cross)
@@ -399,7 +399,7 @@ func TestSurplus(t *testing.T) {
 func TestGivenUp(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
-	l.add(l.transfer(1e6, 10*ms, 2))
+	l.add(l.transfer(1e6, 10*ms, 2, 0))
 	for i := 1; i <= 600; i++ {
 		d := time.Duration(i) * 100 * ms
 		observe(l, d, at(d, 0, 0))
@@ -427,7 +427,7 @@ func TestNothingComes(t *testing.T) {
 	} {
 		l := &link{}
 		observe(l, 0, at(0, 0, 0))
-		l.add(l.transfer(5e6, 10*ms, 1))
+		l.add(l.transfer(5e6, 10*ms, 1, 0))
 		p := at(1500*ms, uint64(tt.average), tt.rate)
 		p.Stats.Conns, p.Link.DownSMA = tt.conns, tt.average
 		e := observe(l, 1500*ms, p)
@@ -440,7 +440,7 @@ func TestNothingComes(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
-	l.add(l.transfer(1e6, 10*ms, 2))
+	l.add(l.transfer(1e6, 10*ms, 2, 0))
 	if observe(l, -time.Hour, at(-time.Hour, 0, 0)); len(l.transfers) != 0 || l.now <= 0 {
 		t.Errorf("%+v", l)
 	}

@@ -14,6 +14,22 @@ type transfer struct {
 	left  float64       // bytes
 	most  float64       // rate that its window allows, bytes per second
 	until time.Duration // forgotten then
+
+	// What is needed to judge the prediction when it has ended.
+	token    uint64
+	asked    time.Duration // when it was decided on
+	over     time.Duration // when it should have ended; 0: not yet
+	wire     float64       // bytes, headers included
+	stated   float64       // by the client, or by what it is for
+	capacity float64       // of the link, as believed then
+	came     uint64        // the interface's counter
+	alone    float64       // seconds that the best network was thought to take
+	host     *host
+	others   int           // that were under way
+	trips0   time.Duration // how long the set-up was thought to take
+	loose    bool          // the client stated no size
+	kind     bool          // but what it is for
+	risk     float64       // seconds that placing it to explore may cost; 0: it was not
 }
 
 // done is the rest in bytes of a transfer that is over.

@@ -1,0 +1,55 @@
+package client
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/wire"
+)
+
+// What a connection of a Pool brought is reported when its use ends, each use for
+// itself.
+func TestPoolReportsTransfers(t *testing.T) {
+	srv := startServer(t)
+	p, f := startPool(t, func(m *wire.Message) bool {
+		report := m.Action == wire.ActionReportRequest
+		ok := reuseFirst(m)
+		if !report {
+			m.DecisionID = decisionID
+		}
+		return ok
+	})
+	address := "127.0.0.1:" + srv.port
+	bring := func(c *Conn, n int) {
+		t.Helper()
+		if _, err := c.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := must(t, p, address, false)
+	bring(a, 1000)
+	_ = a.Release()
+	bring(must(t, p, address, true), 300)
+	_ = a.Close()
+	p.Dialer.Daemon.reportNow()
+	p.Dialer.Daemon.reporter.Wait()
+
+	var got []wire.Transfer
+	for _, m := range f.requests() {
+		if m.Transfer != nil {
+			x := *m.Transfer
+			if m.DecisionID != decisionID || x.RTT == 0 || x.MinRTT == 0 || x.Microseconds > uint32(time.Minute/time.Microsecond) {
+				t.Errorf("decision %v: %+v", m.DecisionID, x)
+			}
+			got = append(got, wire.Transfer{Bytes: x.Bytes, Flags: x.Flags})
+		}
+	}
+	want := []wire.Transfer{{Bytes: 1000}, {Bytes: 300, Flags: wire.TransferReused | wire.TransferPartial}}
+	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
+		t.Errorf("reported %+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,70 @@
+package mam
+
+import (
+	"time"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// Measured tells the policy, if it is an Observer, of the measurements of the newest
+// View. It returns when the policy has heard it.
+func (m *Manager) Measured(now time.Time) {
+	v := m.View()
+	m.observe(v, func(o policy.Observer) { o.Measured(v.Prefixes, now) })
+}
+
+// observe calls the policy in its turn if it is an Observer. Errors are those of every
+// call, and show where one matters: when it decides.
+func (m *Manager) observe(v *View, tell func(policy.Observer)) {
+	if v == nil || v.Runner == nil {
+		return
+	}
+	if _, ok := v.Runner.policy.(policy.Observer); !ok {
+		return
+	}
+	_, _ = v.Runner.call(nil, func(p policy.Policy) {
+		if o, ok := p.(policy.Observer); ok {
+			tell(o)
+		}
+	})
+}
+
+// ended tells the policy what a client reports of a transfer.
+func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
+	v := m.View()
+	x := transferOf(rec, t, v.Prefixes)
+	x.End = now
+	m.observe(v, func(o policy.Observer) { o.Ended(x) })
+}
+
+// transferOf joins what a client reports with the decision it is about.
+func transferOf(rec *Record, t *wire.Transfer, prefixes []*policy.Prefix) *policy.Transfer {
+	x := &policy.Transfer{
+		Token: rec.Decision.Token, Kind: rec.Kind, Intents: rec.Intents, Host: rec.Host, Remote: rec.Remote.Addr(), Port: rec.Remote.Port(),
+		Reused: t.Flags&wire.TransferReused != 0, Partial: t.Flags&wire.TransferPartial != 0, Bytes: t.Bytes,
+		Duration: ofMicroseconds(t.Microseconds), Connect: ofMicroseconds(t.Connect), RTT: ofMicroseconds(t.RTT), MinRTT: ofMicroseconds(t.MinRTT),
+	}
+	over := rec.Decision.Prefix
+	if n := int(t.Candidate) - 1; n >= 0 {
+		if over = nil; n < len(rec.Decision.Alternates) {
+			over = rec.Decision.Alternates[n]
+		}
+	}
+	if over == nil || t.Candidate < 0 {
+		return x
+	}
+	for _, p := range prefixes {
+		if p.ID == over.ID {
+			x.Prefix = p
+		}
+	}
+	for i := range rec.Decision.Scores {
+		if s := &rec.Decision.Scores[i]; s.Prefix != nil && s.Prefix.ID == over.ID {
+			x.Predicted = s.Predicted
+		}
+	}
+	return x
+}
+
+func ofMicroseconds(n uint32) time.Duration { return time.Duration(n) * time.Microsecond }

@@ -1,0 +1,74 @@
+package mam
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// pupil is a policy that notes what it is told.
+type pupil struct {
+	measured []int // prefixes each time
+	ended    []policy.Transfer
+}
+
+func (p *pupil) Choose(r *policy.Request) policy.Decision {
+	return policy.Decision{
+		Prefix: r.Prefixes[0], Alternates: r.Prefixes[1:2], Token: 42, Race: true,
+		Scores: []policy.Score{{Prefix: r.Prefixes[0], Predicted: time.Second}, {Prefix: r.Prefixes[1], Predicted: time.Minute}},
+	}
+}
+func (p *pupil) Measured(list []*policy.Prefix, _ time.Time) {
+	p.measured = append(p.measured, len(list))
+}
+func (p *pupil) Ended(t *policy.Transfer) { p.ended = append(p.ended, *t) }
+
+// A policy that observes is told of measurements, and of the transfers that its own
+// decisions led to; clients are told to race.
+func TestObserver(t *testing.T) {
+	p := &pupil{}
+	v := host(p)
+	d := start(t, v, Options{})
+	d.Measured(time.Now())
+	c := d.dial(t)
+	m := socketConnectTo("four.test", "443")
+	m.Features = wire.FeatureReports | wire.FeatureAlternates
+	answer := c.ask(m)
+	if !answer.Race {
+		t.Error("the client is not told to race")
+	}
+	id := answer.DecisionID
+	report := func(x wire.Transfer) {
+		c.ask(&wire.Message{Action: wire.ActionReportRequest, Features: wire.FeatureReports, DecisionID: id, Transfer: &x})
+	}
+	report(wire.Transfer{Bytes: 1000, Microseconds: 2000, Connect: 30, RTT: 40, MinRTT: 50})
+	report(wire.Transfer{Candidate: 1, Bytes: 5, Flags: wire.TransferReused | wire.TransferPartial})
+	report(wire.Transfer{Candidate: 7})
+	report(wire.Transfer{Candidate: -1})
+	id[15]++ // nobody's
+	report(wire.Transfer{Bytes: 1})
+	_, _ = v.Runner.call(nil, func(policy.Policy) {}) // nothing is under way any more
+	same := func(x policy.Transfer) policy.Transfer {
+		x.Token, x.Host, x.Kind, x.Port = 42, "four.test", policy.SocketConnect, 0
+		return x
+	}
+	const us = time.Microsecond
+	want := []policy.Transfer{
+		same(policy.Transfer{Prefix: v.Prefixes[0], Bytes: 1000, Duration: 2000 * us, Connect: 30 * us, RTT: 40 * us, MinRTT: 50 * us, Predicted: time.Second}),
+		same(policy.Transfer{Prefix: v.Prefixes[1], Bytes: 5, Reused: true, Partial: true, Predicted: time.Minute}),
+		same(policy.Transfer{}), same(policy.Transfer{}),
+	}
+	byID := cmp.Comparer(func(a, b *policy.Prefix) bool { return a == b })
+	if diff := cmp.Diff(want, p.ended, byID, cmpopts.IgnoreFields(policy.Transfer{}, "End", "Intents", "Remote"), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("user %d: (-want +got)\n%s", os.Getuid(), diff)
+	}
+	if diff := cmp.Diff([]int{4}, p.measured); diff != "" {
+		t.Errorf("measured (-want +got)\n%s", diff)
+	}
+}

@@ -1,0 +1,215 @@
+package adaptive
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// Measured compares what came with what was expected, for each prefix that was
+// decided on before.
+func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
+	for _, q := range prefixes {
+		l, ok := p.links.Get(q.ID)
+		if !ok {
+			continue
+		}
+		e := estimateOf(q)
+		l.observe(q, &e, now, &p.sharing)
+		l.listen(q)
+	}
+}
+
+// Ended learns from a transfer.
+func (p *Policy) Ended(t *policy.Transfer) {
+	if t.Prefix == nil {
+		return
+	}
+	l := p.link(t.Prefix)
+	if l.epoch.IsZero() {
+		e := estimateOf(t.Prefix)
+		l.observe(t.Prefix, &e, t.End, &p.sharing)
+	}
+	end := l.at(t.End)
+	if t.Token == 0 || t.Bytes == 0 && !t.Partial {
+		l.hear(t.MinRTT, true)
+		return
+	}
+	x, home := p.take(l, t.Token)
+	if home == nil {
+		return
+	}
+	l.hear(t.MinRTT, home == l && x.others == 0 && !t.Reused)
+	bytes := float64(t.Bytes)
+	if !t.Partial {
+		p.learnSize(&x, bytes)
+	}
+	if home == l {
+		l.judgeTransfer(&x, t, end)
+		if x.host != nil {
+			x.host.opened(t.Prefix.ID, min(bytes+14480, max(l.capacity*l.rtt(t).Seconds()*1.2, 14480)), end)
+		}
+	}
+	p.account.settle(t.Duration, x.alone, x.risk)
+}
+
+// rtt is the round-trip time of a transfer that ended.
+func (l *link) rtt(t *policy.Transfer) time.Duration {
+	if t.RTT > 0 {
+		return t.RTT
+	}
+	return l.present
+}
+
+func (p *Policy) learnSize(x *transfer, bytes float64) {
+	stated := x.stated
+	if x.loose && !x.kind {
+		stated = 0
+	}
+	if x.loose && x.kind {
+		return
+	}
+	if x.host != nil {
+		x.host.learn(bytes, stated)
+	}
+	p.sizes.learn(bytes, stated)
+}
+
+// take finds the transfer of a token, on a link if it is there, and removes it.
+func (p *Policy) take(l *link, token uint64) (transfer, *link) {
+	if x, ok := l.take(token); ok {
+		return x, l
+	}
+	for i := range p.cands { // it was decided for another network, and lost the race there
+		if other := p.cands[i].link; other != l {
+			if x, ok := other.take(token); ok {
+				return x, other
+			}
+		}
+	}
+	return transfer{}, nil
+}
+
+func (l *link) take(token uint64) (transfer, bool) {
+	for _, list := range []*[]transfer{&l.transfers, &l.ended} {
+		for i, x := range *list {
+			if x.token == token {
+				*list = slices.Delete(*list, i, i+1)
+				return x, true
+			}
+		}
+	}
+	return transfer{}, false
+}
+
+// hear takes the least round-trip time of a connection: it is what there is now,
+// with the queues that others fill.
+func (l *link) hear(rtt time.Duration, alone bool) {
+	if rtt <= 0 {
+		return
+	}
+	if l.present == 0 {
+		l.present = rtt
+	}
+	// What else was under way made it longer.
+	if rtt > l.present && !alone {
+		return
+	}
+	l.present += (rtt - l.present) / 2
+}
+
+// listen takes the round-trip time of the connections there are, while nothing of
+// ours is under way that could make it longer.
+func (l *link) listen(q *policy.Prefix) {
+	if q.Stats.Conns == 0 || q.Stats.SRTTCurrent <= 0 || len(l.transfers) > 0 || l.behind > 0 {
+		return
+	}
+	if l.present == 0 {
+		l.present = q.Stats.SRTTCurrent
+	}
+	l.present += (q.Stats.SRTTCurrent - l.present) / 4
+}
+
+// roundTrip is the round-trip time of a new connection.
+func (l *link) roundTrip(q *policy.Prefix, e *estimate, dest bool) time.Duration {
+	if dest || l.present == 0 {
+		return e.rtt
+	}
+	if _, configured := q.Options.Number(policy.MetricSRTTMin.String()); configured {
+		return e.rtt
+	}
+	e.rttKnown = true
+	return l.present
+}
+
+// bias is by how much longer transfers take than is predicted.
+func (l *link) bias() float64 { return math.Exp(max(0, l.error-usual)) }
+
+// judgeTransfer compares a transfer with what was predicted.
+func (l *link) judgeTransfer(x *transfer, t *policy.Transfer, end time.Duration) {
+	l.correct(x, t, end)
+	took := t.Duration - x.trips0
+	bytes := float64(t.Bytes)*wireShare + wireExtra
+	if took <= 0 || t.Bytes < 30_000 || t.Partial {
+		return
+	}
+	rate := bytes / took.Seconds()
+	// Where the link was not full a connection got less for itself.
+	passed := 0.0
+	if t.Prefix.Link.DownBytes > x.came {
+		passed = float64(t.Prefix.Link.DownBytes-x.came) / t.Duration.Seconds()
+	}
+	if l.most > 0 && rate > l.most {
+		l.most = rate
+	}
+	if passed < 0.5*l.capacity && rate < 0.7*min(x.most, l.capacity) {
+		if l.most == 0 {
+			l.most = rate
+		}
+		l.most += (rate - l.most) / 2
+	} else if l.most > 0 && rate > 0.9*l.most {
+		l.most *= 1.1
+		if l.most > l.capacity {
+			l.most = 0
+		}
+	}
+}
+
+// Bounds of the correction, as logarithms.
+const (
+	leastError = -0.3
+	mostError  = 3
+	// usual is what predictions miss by where nothing is wrong: it says nothing.
+	usual = 0.5
+)
+
+// correct learns by how much longer transfers take than predicted, over what the
+// capacity explains that is known by now.
+func (l *link) correct(x *transfer, t *policy.Transfer, end time.Duration) {
+	over := x.over
+	if over == 0 {
+		over = end // it ended before it should have
+		if t.Partial {
+			return
+		}
+	}
+	load := (over - x.asked - x.trips0).Seconds()
+	if x.capacity > l.capacity {
+		load *= x.capacity / l.capacity
+	}
+	expected := x.trips0.Seconds() + max(0, load)
+	ratio := t.Duration.Seconds() / max(expected, 1e-3)
+	error := min(max(math.Log(ratio), leastError), mostError)
+	if t.Partial && error < l.error {
+		return
+	}
+	// Milliseconds more say little about what takes milliseconds.
+	weight := 0.3
+	if t.Duration-time.Duration(expected*float64(time.Second)) > 100*time.Millisecond {
+		weight = 0.5
+	}
+	l.error += weight * (error - l.error)
+	l.erred = end
+}

@@ -1,0 +1,127 @@
+package adaptive
+
+import (
+	"math"
+	"time"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// maxHosts bounds the destinations remembered.
+const maxHosts = 256
+
+// hostKey is a destination: a name or, without one, an address, and a port.
+type hostKey struct {
+	name string
+	port uint16
+}
+
+func keyOf(r *policy.Request) hostKey {
+	k := hostKey{r.Host, r.Port}
+	if k.name == "" && r.Remote.IsValid() {
+		k.name = r.Remote.Addr().String()
+		k.port = r.Remote.Port()
+	}
+	return k
+}
+
+// host is what is remembered of a destination.
+type host struct {
+	sizes
+	// The window that connections opened, by prefix: the last few.
+	windows [4]window
+}
+
+type window struct {
+	prefix policy.PrefixID
+	bytes  float64
+	at     time.Duration // of the link
+}
+
+// sizes are those of transfers that told none, and how wrong those were that did.
+type sizes struct {
+	mean   float64 // of transfers without a size, bytes
+	count  float64 // of those, up to memory
+	factor float64 // logarithm of true to stated size
+	stated float64 // how many of those, up to memory
+}
+
+// memory is how many transfers count when sizes are averaged: the older ones fade.
+const memory = 12
+
+// learn takes the true size of a transfer, with the one that was stated, 0 if none.
+func (s *sizes) learn(bytes, stated float64) {
+	if stated > 0 {
+		s.stated = min(s.stated+1, memory)
+		s.factor += (math.Log(max(bytes, 1)/stated) - s.factor) / s.stated
+		return
+	}
+	s.count = min(s.count+1, memory)
+	s.mean += (bytes - s.mean) / s.count
+}
+
+// wrong is the factor below which stated sizes count as right: they leave out
+// headers, or what a connection needs.
+const wrong = 1.5
+
+// correct returns what a stated size means.
+func (s *sizes) correct(size float64) float64 {
+	if s.stated < 1 || math.Abs(s.factor) < math.Log(wrong) {
+		return size
+	}
+	return size * math.Exp(s.factor)
+}
+
+// needOf reads the request, with what is known of its destination.
+func (p *Policy) needOf(r *policy.Request) need {
+	n := needOf(r.Intents)
+	k := keyOf(r)
+	h, ok := p.hosts.Get(k)
+	if !ok {
+		h = &host{}
+		p.hosts.Put(k, h)
+	}
+	n.host = h
+	n.stated = n.size
+	switch {
+	case n.sure && h.stated > 0:
+		n.size = h.correct(n.size)
+	case n.sure:
+		n.size = p.sizes.correct(n.size)
+	case n.kind:
+	case h.count > 0:
+		n.size = h.mean
+	case p.sizes.count > 0:
+		n.size = p.sizes.mean
+	}
+	return n
+}
+
+// opened notes how far a connection opened its window.
+func (h *host) opened(id policy.PrefixID, bytes float64, at time.Duration) {
+	oldest := 0
+	for i := range h.windows {
+		if h.windows[i].prefix == id {
+			oldest = i
+			break
+		}
+		if h.windows[i].at < h.windows[oldest].at {
+			oldest = i
+		}
+	}
+	h.windows[oldest] = window{id, bytes, at}
+}
+
+// windowOf returns what is left of the window of idle connections: senders halve it
+// for every retransmission timeout that nothing was sent (RFC 5681 section 4.1).
+func (h *host) windowOf(id policy.PrefixID, now, rtt time.Duration) float64 {
+	for i := range h.windows {
+		w := &h.windows[i]
+		if w.prefix != id || w.bytes == 0 {
+			continue
+		}
+		timeouts := float64(now-w.at) / float64(rtt+200*time.Millisecond)
+		return w.bytes / math.Exp2(math.Floor(max(0, timeouts)))
+	}
+	return 0
+}
