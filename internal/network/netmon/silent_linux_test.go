@@ -1,0 +1,190 @@
+package netmon_test
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	mdnetlink "github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// What follows are changes of which the kernel tells nothing, or tells it elsewhere than
+// one would look. Each is seen all the same.
+
+// gatewayOf tells by which router the network of an address leads to everywhere; invalid if
+// it does not.
+func gatewayOf(s *netmon.Snapshot, a netip.Addr) netip.Addr {
+	p := s.PrefixWith(a)
+	if p == nil || !p.HasDefault {
+		return netip.Addr{}
+	}
+	return p.Gateway
+}
+
+// default6 adds a default route of IPv6 that ends by itself.
+func default6(t *testing.T, ns *testbed.Namespace, index int, gateway string, metric, seconds int) {
+	t.Helper()
+	r := oracle.Route{
+		Table: oracle.TableMain, Kind: unix.RTN_UNICAST, Prefix: netip.MustParsePrefix("::/0"), Metric: metric, Protocol: unix.RTPROT_STATIC,
+		Hops: []oracle.Step{{Hop: oracle.Hop{Index: index, Gateway: netip.MustParseAddr(gateway)}, Weight: 1}}, Expires: time.Duration(seconds) * time.Second,
+	}
+	c := dialRoute(t, ns)
+	defer func() { _ = c.Close() }()
+	must(t, request(c, unix.RTM_NEWROUTE, r.Append(nil)))
+}
+
+// An IPv6 route that has expired stays in the dump for up to half a minute; then only its
+// removal is told. It is not used from the moment of its end.
+func TestRouteExpires(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	n := b.Networks[0]
+	m.KeepRoutes(true)
+	const better = 1 // than any other
+	default6(t, b.Client, n.Index, "fe80::77", better, 1)
+	router := netip.MustParseAddr("fe80::77")
+	held := func(s *netmon.Snapshot) bool {
+		return slices.ContainsFunc(s.Routes(), func(r oracle.Route) bool { return r.Metric == better })
+	}
+	await(t, m, "the route that ends", func(s *netmon.Snapshot) bool { return gatewayOf(s, n.Client6) == router && held(s) })
+	start := time.Now()
+	await(t, m, "its end", func(s *netmon.Snapshot) bool { return gatewayOf(s, n.Client6) != router && !held(s) })
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("its end was seen after %v", took)
+	}
+}
+
+// A router that does not answer gives way to the next one of the same metric, or to nobody:
+// of the route nothing is told, of the neighbour it is.
+func TestRouterDies(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	n := b.Networks[0]
+	for i, gateway := range []string{"fe80::a", "fe80::b"} {
+		object := oracle.Object{ID: 70 + i, Protocol: unix.RTPROT_STATIC, Step: oracle.Step{Hop: oracle.Hop{Index: n.Index, Gateway: netip.MustParseAddr(gateway)}}}
+		r := oracle.Route{
+			Table: oracle.TableMain, Kind: unix.RTN_UNICAST, Prefix: netip.MustParsePrefix("::/0"), Metric: 1, Protocol: unix.RTPROT_STATIC,
+			Object: object.ID, Preference: []uint8{1, 3}[i], // high, low
+		}
+		c := dialRoute(t, b.Client)
+		must(t, request(c, unix.RTM_NEWNEXTHOP, object.Append(nil)))
+		must(t, request(c, unix.RTM_NEWROUTE, r.Append(nil)))
+		_ = c.Close()
+	}
+	by := func(router string) func(*netmon.Snapshot) bool {
+		return func(s *netmon.Snapshot) bool { return gatewayOf(s, n.Client6) == netip.MustParseAddr(router) }
+	}
+	await(t, m, "the preferred router", by("fe80::a"))
+	// The kernel tells of a neighbour that fails only if it was one before.
+	must(t, b.Client.Handle().NeighSet(&netlink.Neigh{
+		LinkIndex: n.Index, Family: netlink.FAMILY_V6, State: netlink.NUD_REACHABLE, IP: netip.MustParseAddr("fe80::a").AsSlice(),
+		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9},
+	}))
+	dead := &netlink.Neigh{LinkIndex: n.Index, Family: netlink.FAMILY_V6, State: netlink.NUD_FAILED, IP: netip.MustParseAddr("fe80::a").AsSlice()}
+	start := time.Now()
+	must(t, b.Client.Handle().NeighSet(dead))
+	await(t, m, "the other router", by("fe80::b"))
+	// The kernel is asked every 5 s in any case; an event says so earlier.
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("that a router has failed was seen after %v", took)
+	}
+	must(t, b.Client.Handle().NeighDel(dead))
+	await(t, m, "the preferred router again", by("fe80::a"))
+}
+
+// An address past its preferred life is for old connections only, and past its valid life
+// gone.
+func TestAddressLifetime(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	n := b.Networks[0]
+	l := link(t, b.Client, n.Name)
+	a := address(t, "2001:db8:77::5/64")
+	a.Flags, a.PreferedLft, a.ValidLft = unix.IFA_F_NODAD, 1, 3
+	must(t, b.Client.Handle().AddrAdd(l, a))
+	state := func(deprecated bool) func(*netmon.Snapshot) bool {
+		return func(s *netmon.Snapshot) bool {
+			return slices.ContainsFunc(s.Addrs(), func(x netmon.Addr) bool {
+				return x.Prefix.String() == "2001:db8:77::5/64" && x.Deprecated == deprecated
+			})
+		}
+	}
+	await(t, m, "the preferred address", state(false))
+	await(t, m, "the deprecated address", state(true))
+	await(t, m, "its end", func(s *netmon.Snapshot) bool { return !state(true)(s) && !state(false)(s) })
+}
+
+// When a next-hop object changes or goes, nothing is told of the IPv4 routes that use it.
+func TestNextHopObjectChanges(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	n := b.Networks[0]
+	c := dialRoute(t, b.Client)
+	defer func() { _ = c.Close() }()
+	object := oracle.Object{ID: 70, Protocol: unix.RTPROT_STATIC, Step: oracle.Step{Hop: oracle.Hop{Index: n.Index, Gateway: n.Client4.Next().Next()}}}
+	must(t, request(c, unix.RTM_NEWNEXTHOP, object.Append(nil)))
+	r := oracle.Route{
+		Table: oracle.TableMain, Kind: unix.RTN_UNICAST, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Metric: 1, Protocol: unix.RTPROT_STATIC, Object: object.ID,
+	}
+	must(t, request(c, unix.RTM_NEWROUTE, r.Append(nil)))
+	by := func(g netip.Addr) func(*netmon.Snapshot) bool {
+		return func(s *netmon.Snapshot) bool { return gatewayOf(s, n.Client4) == g }
+	}
+	await(t, m, "the route by an object", by(object.Gateway))
+	object.Gateway = object.Gateway.Next()
+	must(t, replace(c, unix.RTM_NEWNEXTHOP, object.Append(nil)))
+	await(t, m, "the object's other gateway", by(object.Gateway))
+	must(t, request(c, unix.RTM_DELNEXTHOP, object.Name()))
+	await(t, m, "the gateway from before", by(n.Gateway4))
+}
+
+// Attributes of a link change without its addresses and routes.
+func TestLinkAttributes(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	n := b.Networks[0]
+	l := link(t, b.Client, n.Name)
+	must(t, b.Client.Handle().LinkAddAltName(l, "uplink-fibre"))
+	await(t, m, "an altname", func(s *netmon.Snapshot) bool { x, ok := s.LinkByName("uplink-fibre"); return ok && x.Index == n.Index })
+	must(t, b.Client.Handle().LinkDelAltName(l, "uplink-fibre"))
+	await(t, m, "its end", func(s *netmon.Snapshot) bool { _, ok := s.LinkByName("uplink-fibre"); return !ok })
+	must(t, b.Client.Handle().LinkSetMulticastOff(l)) // a flag that does not matter
+	must(t, b.Client.Handle().LinkSetDown(l))
+	must(t, b.Client.Handle().LinkSetName(l, "renamed0"))
+	must(t, b.Client.Handle().LinkSetUp(l))
+	await(t, m, "another name", func(s *netmon.Snapshot) bool {
+		p := s.PrefixWith(n.Client4)
+		return p != nil && p.Interface == "renamed0"
+	})
+}
+
+func dialRoute(t *testing.T, ns *testbed.Namespace) *mdnetlink.Conn {
+	t.Helper()
+	c, err := mdnetlink.Dial(unix.NETLINK_ROUTE, &mdnetlink.Config{NetNS: ns.FD()})
+	must(t, err)
+	return c
+}
+
+func request(c *mdnetlink.Conn, kind mdnetlink.HeaderType, body []byte) error {
+	return send(c, kind, mdnetlink.Create|mdnetlink.Append, body)
+}
+
+func replace(c *mdnetlink.Conn, kind mdnetlink.HeaderType, body []byte) error {
+	return send(c, kind, mdnetlink.Create|mdnetlink.Replace, body)
+}
+
+func send(c *mdnetlink.Conn, kind mdnetlink.HeaderType, flags mdnetlink.HeaderFlags, body []byte) error {
+	if kind == unix.RTM_DELNEXTHOP {
+		flags = 0
+	}
+	_, err := c.Execute(mdnetlink.Message{Header: mdnetlink.Header{Type: kind, Flags: mdnetlink.Request | mdnetlink.Acknowledge | flags}, Data: body})
+	return err
+}
