@@ -37,12 +37,12 @@ const (
 // for concurrent use.
 type users struct {
 	hashes map[string]passwordHash
-	nobody passwordHash // checked for names that are not there
+	nobody passwordHash // checked for unknown names, so that they take as long as known ones
 	checks chan struct{}
-	key    [32]byte // of verified, made anew at each start
+	key    [32]byte // keys the digests in verified; another one at each start
 
 	mu       sync.Mutex
-	verified map[[sha256.Size]byte]struct{} // what was right, so that only the first check is slow
+	verified map[[sha256.Size]byte]struct{} // digests of names and passwords that were right: only the first check is slow
 }
 
 var _ socks.Authenticator = (*users)(nil)

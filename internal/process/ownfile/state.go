@@ -2,7 +2,8 @@
 // have put there: state that must survive a restart, replaced whole, and logs that
 // may be rotated meanwhile.
 //
-// What is in them, queues, and what to do without, are the caller's.
+// Callers decide what the files hold, how lines are queued, and what to do where a file
+// cannot be had.
 package ownfile
 
 import (
@@ -19,7 +20,7 @@ import (
 )
 
 // Open opens a file for reading. It follows no link, does not wait for a FIFO's
-// writer, and takes what CheckOwn takes only. An error that wraps
+// writer, and refuses what CheckOwn refuses. An error that wraps
 // fs.ErrNotExist says that there is none.
 func Open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
@@ -49,10 +50,10 @@ func CheckOwn(f *os.File) error {
 	return nil
 }
 
-// Write replaces the file by what fill writes: whoever reads it sees the old one
-// or the new one, also after a crash, and nobody else can read it. Of the
-// directories on its path, those missing are made. What a process has left that
-// was killed while it wrote the file is removed.
+// Write replaces the file by what fill writes. A reader sees the old file or the new
+// one, also after a crash; users other than this process's and root cannot read it.
+// Missing directories are made. Temporary files of processes that were killed while
+// they wrote are removed.
 func Write(path string, fill func(io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
