@@ -12,7 +12,7 @@ ARCH    ?= $(shell $(GO) env GOARCH)
 
 # How long each fuzz test, and the soak of "make check-long", may take.
 FUZZTIME ?= 10s
-SOAK     ?= 10m
+SOAK     ?= 1h
 
 # Where known vulnerabilities are listed.
 VULNDB ?= https://vuln.go.dev

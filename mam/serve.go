@@ -105,6 +105,8 @@ func (s *Server) admit(ctx context.Context, serving *sync.WaitGroup, nc *net.Uni
 	if err != nil || !s.enter(cred.UID) {
 		if err == nil {
 			s.tellRefused(cred.UID, time.Now())
+		} else {
+			s.m.log.Warn("a client is refused, as the kernel does not say who it is", "err", err)
 		}
 		_ = nc.Close()
 		return

@@ -97,7 +97,7 @@ func (a *access) reachable(r *socks.Request, ip netip.Addr, why string) error {
 	if !ip.IsValid() {
 		return nil
 	}
-	switch k := a.kind(ip); {
+	switch k := detailsOf(r).kindOf(ip, a.kind); {
 	case k == group:
 		return fmt.Errorf("%w: %v is a broadcast or multicast address%s", socks.ErrNotAllowed, ip, why)
 	case k == ownHost && !r.Loopback():

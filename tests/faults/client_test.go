@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -189,6 +190,26 @@ type dials struct {
 
 	chosen, plain atomic.Int64 // by the manager, and without it
 	slowest       atomic.Int64 // nanoseconds
+
+	mu    sync.Mutex
+	times []time.Duration // since quantile was last asked
+}
+
+// maxDialTimes is how many are kept for quantile, the first ones.
+const maxDialTimes = 1 << 20
+
+// quantile is what this share of the dials since the last call took at most; 0 if
+// there was none.
+func (d *dials) quantile(q float64) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.times) == 0 {
+		return 0
+	}
+	slices.Sort(d.times)
+	x := d.times[int(q*float64(len(d.times)-1))]
+	d.times = d.times[:0]
+	return x
 }
 
 // dial connects once and hears the service.
@@ -206,6 +227,11 @@ func (d *dials) dial() error {
 		_ = l.SetLinger(0)
 	}
 	defer func() { _ = c.Close() }()
+	d.mu.Lock()
+	if len(d.times) < maxDialTimes {
+		d.times = append(d.times, took)
+	}
+	d.mu.Unlock()
 	for {
 		was := d.slowest.Load()
 		if int64(took) <= was || d.slowest.CompareAndSwap(was, int64(took)) {

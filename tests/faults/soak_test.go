@@ -25,7 +25,7 @@ const (
 	// longEnv, set to anything, lets tests take long.
 	longEnv = "MAMMA_LONG"
 
-	shortSoak, longSoak = 12 * time.Second, 10 * time.Minute
+	shortSoak, longSoak = 12 * time.Second, time.Hour
 )
 
 // soakLength is how long to soak.
@@ -56,8 +56,9 @@ interface "wlan0" {
 }
 `
 
-// Under mixed load for as long as asked, memory, descriptors, threads and
-// goroutines of daemon and proxy stay what they were.
+// With all attackers of these tests beside clients, for as long as asked, memory,
+// descriptors, threads and goroutines of daemon and proxy stay what they were, and the
+// clients' connections take as long, by as many decisions.
 func TestSoak(t *testing.T) {
 	length := soakLength(t)
 	zone := testbed.Zone{}
@@ -121,6 +122,8 @@ func TestSoak(t *testing.T) {
 	defer said.Stop()
 	end := time.After(length)
 	warm := time.After(length / 4)
+	half, last := time.After(length/2), time.After(length*3/4)
+	var early, late fare
 	for soaking := true; soaking; {
 		select {
 		case <-reload.C:
@@ -130,23 +133,34 @@ func TestSoak(t *testing.T) {
 				w.look(t)
 			}
 		case <-said.C:
-			t.Logf("%v", watched)
+			t.Logf("%v; %d dials", watched, load.chosen.Load()+load.plain.Load())
 		case <-warm:
 			for _, w := range watched {
 				w.before, w.most = w.most, usage{}
 			}
 			t.Logf("after %v: %v", length/4, watched)
+			_ = load.rest()
+		case <-half:
+			early = load.rest()
+		case <-last:
+			_ = load.rest()
 		case <-end:
 			soaking = false
 		}
 	}
+	late = load.rest()
 	for name, stop := range loads {
 		if err := stop(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	t.Logf("%d dials by the manager's decision, %d without, %d through the proxy; %d names resolved, %d control requests, %d addresses",
-		load.chosen.Load(), load.plain.Load(), relayed.Load(), resolved.Load(), shown.Load(), churned.Load())
+	t.Logf("%d connections through the proxy; %d names resolved, %d control requests, %d addresses",
+		relayed.Load(), resolved.Load(), shown.Load(), churned.Load())
+	t.Logf("dials of the second quarter: %v; of the last: %v", early, late)
+	// What other programs on this host explain.
+	if late.p99 > 4*early.p99+20*time.Millisecond || late.decided < early.decided/2 {
+		t.Errorf("clients were served worse at the end: %v, before %v", late, early)
+	}
 	for _, w := range watched {
 		t.Log(w)
 		// What a garbage collector's pace and a busy moment explain.
@@ -163,6 +177,23 @@ func TestSoak(t *testing.T) {
 		})
 		t.Logf("at rest: %s: %v", w.name, w.now)
 	}
+}
+
+// fare is how clients fared for a while.
+type fare struct {
+	p99     time.Duration // of the time until a connection was there, decision included
+	decided float64       // the share of those by a decision
+	n       int64
+}
+
+func (s fare) String() string {
+	return fmt.Sprintf("%d, p99 %v, %.1f %% by decision", s.n, s.p99, 100*s.decided)
+}
+
+// rest is how the dials since the last call fared.
+func (d *dials) rest() fare {
+	chosen, plain := d.chosen.Swap(0), d.plain.Swap(0)
+	return fare{d.quantile(0.99), float64(chosen) / float64(max(1, chosen+plain)), chosen + plain}
 }
 
 // allAttacks makes each attack once, but for those that take their time.

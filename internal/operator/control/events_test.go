@@ -1,14 +1,18 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -188,7 +192,7 @@ func TestDecisionsWindow(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	l := newListener(nil, guard{owner: 900}, nil)
+	l := newListener(nil, guard{owner: 900}, nil, nil)
 	enter := func(p peer, n int) {
 		t.Helper()
 		for range n {
@@ -329,4 +333,43 @@ func TestEventCutOff(t *testing.T) {
 	if !errors.Is(err, io.ErrUnexpectedEOF) || len(got) != 1 {
 		t.Errorf("events %v, error %v", got, err)
 	}
+}
+
+// Whoever the kernel says nothing about is not served, which is logged.
+func TestUnknownPeerIsRefused(t *testing.T) {
+	var said lockedBuffer
+	d := start(t, view(), func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		o.peer = func(*net.UnixConn) (peer, error) { return peer{}, errors.New("no credentials") }
+	})
+	c, err := net.Dial("unix", filepath.Join(d.dir, "control.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if b, err := io.ReadAll(c); len(b) > 0 || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if !strings.Contains(said.String(), "does not say who it is") {
+		t.Errorf("logged: %s", said.String())
+	}
+}
+
+// lockedBuffer is a buffer that may be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"log/slog"
 	"net"
 	"sync"
 )
@@ -21,14 +22,15 @@ type listener struct {
 	net.Listener
 	guard guard
 	who   func(*net.UnixConn) (peer, error)
+	log   *slog.Logger
 
 	mu    sync.Mutex
 	count int
 	users map[uint32]int
 }
 
-func newListener(l net.Listener, g guard, who func(*net.UnixConn) (peer, error)) *listener {
-	return &listener{Listener: l, guard: g, who: who, users: map[uint32]int{}}
+func newListener(l net.Listener, g guard, who func(*net.UnixConn) (peer, error), log *slog.Logger) *listener {
+	return &listener{Listener: l, guard: g, who: who, log: log, users: map[uint32]int{}}
 }
 
 // Accept returns the next connection that is within the limits. Others are
@@ -45,6 +47,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		p, err := l.who(uc)
+		if err != nil {
+			l.log.Warn("a client of the control socket is refused, as the kernel does not say who it is", "err", err)
+		}
 		if err != nil || !l.enter(p) {
 			_ = c.Close()
 			continue

@@ -113,7 +113,7 @@ func New(opts Options) *Server {
 // Then it closes l, leaves running requests a second to finish, and closes all
 // connections. The error is nil after an orderly end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return serve(ctx, newListener(l, s.guard, s.opts.peer), s.handler(), s.log)
+	return serve(ctx, newListener(l, s.guard, s.opts.peer, s.log), s.handler(), s.log)
 }
 
 // ServeMetrics serves GET /metrics, and nothing else, at l until ctx ends. It is
