@@ -7,12 +7,14 @@ import (
 	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -56,20 +58,26 @@ func withPackages(f func() int) int {
 // makePackages runs "make packages" as written, but for the policies: one of them
 // as a plugin shows what is to be shown, and all take half a minute.
 func makePackages(dir string) error {
+	cmd := packagesCommand("../..", dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
+
+// packagesCommand builds the sources in a directory.
+func packagesCommand(source, dir string) *exec.Cmd {
 	policies := "POLICIES=sample"
 	if os.Getenv("MAMMA_LONG") != "" {
 		policies = "VERSION=" + version // no other
 	}
-	cmd := exec.Command("make", "-C", "../..", "packages", "BUILD="+dir, "VERSION="+version, policies)
+	cmd := exec.Command("make", "-C", source, "packages", "BUILD="+dir, "VERSION="+version, policies)
 	// What a make around this test was told is not for this one.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.Contains([]string{"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "BUILD", "DESTDIR", "PREFIX", "ARCH", "CGO_ENABLED"}, name)
 	})
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%v: %w\n%s", cmd, err, out)
-	}
-	return nil
+	return cmd
 }
 
 // file is the one file that a pattern below built means.
@@ -244,9 +252,34 @@ func TestReproducible(t *testing.T) {
 	if os.Getenv("MAMMA_LONG") == "" {
 		t.Skip("needs MAMMA_LONG=1 (make check-long): builds everything again")
 	}
-	again := t.TempDir()
-	if err := makePackages(again); err != nil {
+	// Another directory for the sources as for what is built, and another user: one of
+	// a user namespace, who may read what this one may.
+	source := filepath.Join(t.TempDir(), "elsewhere", "sources")
+	if err := os.MkdirAll(filepath.Dir(source), 0o755); err != nil { //nolint:gosec // as sources are
 		t.Fatal(err)
+	}
+	output(t, "cp", "-a", "../..", source)
+	again := t.TempDir()
+	cmd := packagesCommand(source, again)
+	cmd.Env = append(slices.DeleteFunc(cmd.Env, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains([]string{"USER", "LOGNAME", "HOME"}, name)
+	}), "USER=builder", "LOGNAME=builder", "HOME="+t.TempDir(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+	for _, v := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} { // which are below the old HOME
+		cmd.Env = append(cmd.Env, v+"="+strings.TrimSpace(output(t, "go", "env", v)))
+	}
+	const builder = 1234
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: builder, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: builder, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) {
+		lacking(t, "user namespaces: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	names, err := filepath.Glob(filepath.Join(built, "packages/*"))
 	if err != nil || len(names) != 4+3 { // packages, and the programs' bills of materials
