@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
@@ -17,7 +18,9 @@ import (
 // request says what is known about it.
 func ExampleDialer() {
 	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.CategoryQuery)}
-	web := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true}}
+	transport := http.DefaultTransport.(*http.Transport).Clone() // with its proxy, time-outs and HTTP/2
+	transport.DialContext = dialer.DialContext
+	web := &http.Client{Transport: transport}
 
 	ctx := intent.NewContext(context.Background(),
 		intent.Set{}.WithCategory(intent.CategoryBulkTransfer).WithFileSize(300_000_000))
@@ -70,7 +73,9 @@ func ExampleDialer_tls() {
 		return
 	}
 	secure := tls.Client(conn, &tls.Config{ServerName: "www.example.net"})
-	if err := secure.HandshakeContext(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
 		fmt.Println(err)
 	}
 	_ = secure.Close()

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
@@ -28,6 +29,9 @@ func main() {
 	}
 }
 
+// handshakeTimeout is that of http.DefaultTransport.
+const handshakeTimeout = 10 * time.Second
+
 func shake(ctx context.Context, address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -38,6 +42,9 @@ func shake(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
+	// Neither dialling nor this has a time-out of its own for the handshake.
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
 	conn := tls.Client(nc, &tls.Config{ServerName: host})
 	defer func() { _ = conn.Close() }()
 	if err := conn.HandshakeContext(ctx); err != nil {
