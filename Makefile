@@ -131,6 +131,14 @@ lint: ## run the linters
 test: build
 	$(TALLY) --note $(SKIPPED)/test -- $(GO) test -race $$($(GO) list ./... | grep -vE '/tests/(faults|hosts|packages)$$')
 	$(MAKE) --no-print-directory -C examples/policy test
+	$(MAKE) --no-print-directory examples
+
+# Those that are modules of their own because of the libraries they need.
+EXAMPLES := $(filter-out examples/policy/,$(dir $(wildcard examples/*/go.mod)))
+
+.PHONY: examples
+examples: ## test the examples with libraries of others
+	@for d in $(EXAMPLES); do (cd $$d && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
 
 # What is compared with an emulated link's own figures, or keeps the machine
 # busy, runs alone and without the race detector.
