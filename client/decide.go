@@ -33,6 +33,7 @@ type target struct {
 	bound     netip.AddrPort
 	intents   intent.Set
 	selection SelectionProperties
+	only      bool // nothing but the candidates may be used
 }
 
 // newTarget parses what DialContext gets. It is not ok for what the manager has
@@ -155,6 +156,9 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 // newDecision is what an answer says, which may be to use a socket again if that
 // could be chosen.
 func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*plan, error) {
+	if ans.Only&wire.OnlyNone != 0 {
+		return nil, refusal(ans.Reason)
+	}
 	switch ans.Action {
 	case wire.ActionSocketConnectResponse, wire.ActionSocketChooseNew,
 		wire.ActionConnectResponse: // the original's fall-back (section 8.4)
@@ -165,6 +169,9 @@ func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*pl
 		return &plan{target: t, id: ans.DecisionID, linkID: ans.Context.ID, features: f, reason: ans.Reason,
 			existing: ans.Sockets[0].FD, reuse: true}, nil
 	case wire.ActionErrorResolve:
+		if ans.Only != 0 {
+			return nil, fmt.Errorf("%w; %w", errOutside, errNotResolved)
+		}
 		return nil, errNotResolved
 	default:
 		return nil, fmt.Errorf("unexpected answer %v", ans.Action)
@@ -196,6 +203,7 @@ func sockAddr(a netip.AddrPort) wire.SockAddr {
 // newPlan makes candidates of an answer.
 func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	c := &ans.Context
+	t.only = ans.Only&wire.OnlyThese != 0
 	p := &plan{target: t, id: ans.DecisionID, linkID: c.ID, features: f, reason: ans.Reason}
 	first := &candidate{
 		local:     c.BindSuggested.AddrPort.Addr().Unmap(),

@@ -31,7 +31,8 @@ type Decision struct {
 // of DialContext. The idle ones are connections to the same address, made by
 // this package, that the manager may name for reuse.
 //
-// That the manager is not there, or has no say, is not an error; Err tells so.
+// That the manager is not there, or has no say, is not an error; Err tells so. That
+// the policy refuses the connection is one, in which errors.Is finds ErrRefused.
 func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...net.Conn) (*Decision, error) {
 	t, ok, err := d.newTarget(ctx, network, address)
 	dec := &Decision{dialer: d, target: t}
@@ -55,6 +56,9 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 		} else {
 			err = fmt.Errorf("the manager named socket %d, which was not offered", p.existing)
 		}
+	}
+	if errors.Is(err, ErrRefused) {
+		return nil, &DialError{Network: network, Address: address, Err: err}
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -116,8 +120,12 @@ func (dec *Decision) Device() string { return dec.first().device }
 
 // Multipath tells whether a new connection is to be opened with MPTCP.
 func (dec *Decision) Multipath() bool {
-	return dec.first().multipath && !dec.target.selection.Strict()
+	return dec.first().multipath && !dec.target.selection.Strict() && !dec.Only()
 }
+
+// Only tells that the policy permits nothing but what it has suggested: no plain
+// connection, and none that is not bound to Device.
+func (dec *Decision) Only() bool { return dec.plan != nil && dec.plan.target.only }
 
 // Reason is what decided, in the manager's words; it may be empty.
 func (dec *Decision) Reason() string {
@@ -162,9 +170,12 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	if p != nil && p.reuse {
 		p, err = dec.dialer.daemon().decide(ctx, p.target, false, nil)
 	}
+	if errors.Is(err, ErrRefused) {
+		return nil, &DialError{Network: dec.target.network, Address: dec.target.address, Err: err}
+	}
 	if err != nil {
 		if !dec.target.plainly() {
-			return nil, dec.target.selection.permits("")
+			return nil, dec.target.permits("")
 		}
 		t, ok, err := dec.dialer.newTarget(ctx, dec.target.network, dec.target.address)
 		if err != nil {
@@ -191,7 +202,7 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 		list = t.endpoints(&candidate{index: plain, addrs: remotes(list)}, list)
 	}
 	if len(list) == 0 {
-		return nil, t.selection.permits("")
+		return nil, t.permits("")
 	}
 	return list, nil
 }
@@ -223,11 +234,11 @@ func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
 // endpoints appends those of c's addresses, as far as they are known and permitted.
 func (t *target) endpoints(c *candidate, list []Endpoint) []Endpoint {
 	for _, remote := range c.addrs {
-		if !t.selection.Strict() {
+		if !t.strict() {
 			list = append(list, endpoint(c, remote, c.options))
 			continue
 		}
-		if name := t.interfaceOf(c, remote.Addr()); t.selection.permits(name) == nil {
+		if name := t.interfaceOf(c, remote.Addr()); t.permits(name) == nil {
 			e := endpoint(c, remote, c.held(name, remote.Addr()))
 			e.Multipath = false
 			list = append(list, e)

@@ -131,11 +131,14 @@ func (d *Dialer) without(err error) {
 
 // dialPlainly dials without the manager; why is nil where it has no say.
 func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, why error) (net.Conn, error) {
+	if errors.Is(why, ErrRefused) {
+		return nil, &DialError{Network: t.network, Address: t.address, Err: why}
+	}
 	if !t.plainly() {
-		return nil, &DialError{Network: t.network, Address: t.address, Err: t.selection.permits(""), Without: why}
+		return nil, &DialError{Network: t.network, Address: t.address, Err: t.permits(""), Without: why}
 	}
 	nd := d.plainDialer()
-	if t.selection.Strict() {
+	if t.strict() {
 		nd.SetMultipathTCP(false)
 	}
 	conn, err := nd.DialContext(ctx, t.network, t.address)
@@ -168,14 +171,14 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 	if errors.Is(o.err, errNothing) && len(p.refused) > 0 {
 		o.err = nil
 	}
-	declined := o.conn != nil && o.winner.multipath && !t.selection.Strict() && becamePlain(o.conn)
+	declined := o.conn != nil && o.winner.multipath && !t.strict() && becamePlain(o.conn)
 	d.report(p, &o, declined)
 	if o.conn == nil {
 		return nil, &DialError{Network: t.network, Address: t.address, Attempts: o.failed, Err: o.err}
 	}
 	w := o.winner
 	return withInfo(o.conn, Info{
-		Decided: true, Candidate: w.index, Source: w.local, Device: w.device, Multipath: w.multipath && !t.selection.Strict(), PlainTCP: declined,
+		Decided: true, Candidate: w.index, Source: w.local, Device: w.device, Multipath: w.multipath && !t.strict(), PlainTCP: declined,
 		Reason: p.reason, ID: DecisionID(p.id), Attempts: o.failed, Duration: time.Since(begun),
 	}), nil
 }
@@ -205,10 +208,10 @@ func delay(set, standard time.Duration) time.Duration {
 // connect makes one attempt.
 func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote netip.AddrPort) (net.Conn, error) {
 	options := c.options
-	strict := t.selection.Strict()
+	strict := t.strict()
 	if strict {
 		name := t.interfaceOf(c, remote.Addr())
-		if err := t.selection.permits(name); err != nil {
+		if err := t.permits(name); err != nil {
 			return nil, err
 		}
 		options = c.held(name, remote.Addr())

@@ -44,12 +44,27 @@ func cause(err error) error {
 	return err
 }
 
+// ErrRefused is found by errors.Is in the error of a dial that the manager's policy
+// refuses. Nothing was dialled then, also not plainly.
+var ErrRefused = errors.New("refused by the policy")
+
+// refusal makes the error of a refusal for a reason, which may be empty.
+func refusal(reason string) error {
+	if reason == "" {
+		return ErrRefused
+	}
+	return fmt.Errorf("%w: %s", ErrRefused, reason)
+}
+
+// errOutside says that a connection would leave what the policy confines it to.
+var errOutside = fmt.Errorf("%w: it permits its own candidates only", ErrRefused)
+
 // DialError says why a dial failed, attempt by attempt. errors.Is and errors.As
 // find the causes. It is a net.Error.
 type DialError struct {
 	Network, Address string
 	Attempts         []Attempt
-	Err              error // the end of the context, or ErrNotPermitted, if that is what ended it
+	Err              error // the end of the context, ErrNotPermitted or ErrRefused, if that is what ended it
 	Without          error // why the manager had no say, where that left no network
 }
 

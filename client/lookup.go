@@ -101,8 +101,8 @@ func (c *candidate) unbind() {
 
 // lookupPlainly resolves the name without the manager.
 func (d *Dialer) lookupPlainly(ctx context.Context, t *target, local netip.Addr) ([]netip.AddrPort, error) {
-	if t.selection.Strict() && t.host != "localhost" {
-		return nil, fmt.Errorf("%w: the host's resolver may ask over any", ErrNotPermitted)
+	if t.strict() && t.host != "localhost" {
+		return nil, fmt.Errorf("%w: the host's resolver may ask over any network", t.permits(""))
 	}
 	network := "ip"
 	switch t.family {

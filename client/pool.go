@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -152,6 +153,9 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 		}
 		// Somebody else took it, or the peer closed it meanwhile.
 		pl, err = d.daemon().decide(ctx, *t, false, nil)
+	}
+	if errors.Is(err, ErrRefused) {
+		return nil, &DialError{Network: t.network, Address: t.address, Err: err}
 	}
 	if err != nil {
 		d.without(err)

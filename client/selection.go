@@ -253,6 +253,20 @@ func (c *candidate) held(name string, remote netip.Addr) []wire.SockOpt {
 	return append(options, wire.SockOpt{Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: []byte(name)})
 }
 
+// strict tells whether a network has to be known before it may be used.
+func (t *target) strict() bool { return t.only || t.selection.Strict() }
+
+// permits tells why an interface may not be used; "" is an unknown one.
+func (t *target) permits(name string) error {
+	if err := t.selection.permits(name); err != nil {
+		return err
+	}
+	if t.only && name == "" {
+		return errOutside
+	}
+	return nil
+}
+
 // permitsConn tells whether an existing connection may be used.
 func (t *target) permitsConn(info *Info) bool {
 	return !t.selection.Strict() || !info.Multipath && t.selection.permits(interfaceOf(info.Device, info.Local.Addr(), info.Remote.Addr())) == nil
@@ -261,5 +275,5 @@ func (t *target) permitsConn(info *Info) bool {
 // plainly tells whether the last resort may be tried: for addresses of this host
 // only, if it matters.
 func (t *target) plainly() bool {
-	return !t.selection.Strict() || t.literal.IsLoopback() && t.selection.permits(interfaceOf("", t.literal, t.literal)) == nil
+	return !t.strict() || !t.only && t.literal.IsLoopback() && t.selection.permits(interfaceOf("", t.literal, t.literal)) == nil
 }

@@ -24,11 +24,9 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 		if !rq.mapped {
 			c.Domain = domain(d.Prefix.Family())
 		}
-		if dev := rq.view.Devices[d.Prefix.ID]; dev != "" {
-			c.OptionsSuggested = append(c.OptionsSuggested, wire.SockOpt{
-				Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: append([]byte(dev), 0), Flags: optionFlags(features, true),
-			})
-		}
+		c.OptionsSuggested = rq.appendDevice(c.OptionsSuggested, d.Prefix, features)
+	} else if d.Only && rq.asked.BoundPrefix != nil && !rq.refused {
+		c.OptionsSuggested = rq.appendDevice(c.OptionsSuggested, rq.asked.BoundPrefix, features)
 	}
 	for _, o := range d.Options {
 		c.OptionsSuggested = append(c.OptionsSuggested, wire.SockOpt{
@@ -38,7 +36,7 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 	if features&wire.FeatureAlternates != 0 && !rq.asked.Bound.IsValid() {
 		for _, p := range d.Alternates {
 			m.Alternates = append(m.Alternates, wire.Alternate{
-				Local: rq.local(p), Device: rq.view.Devices[p.ID], Protocol: protocol(c.Type, d.Multipath),
+				Local: rq.local(p), Device: rq.device(p), Protocol: protocol(c.Type, d.Multipath),
 			})
 		}
 	}
@@ -50,6 +48,12 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 		}
 		m.Paths = rq.paths(m.Paths, p, alternates)
 	}
+	if d.Only {
+		m.Only = wire.OnlyThese
+		if rq.refused {
+			m.Only |= wire.OnlyNone
+		}
+	}
 	if features&wire.FeatureReason != 0 {
 		m.Reason = d.Reason
 		if rq.fallback != "" {
@@ -58,11 +62,32 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 	}
 }
 
+// appendDevice appends the option that binds a socket to p's interface, if it is to be.
+func (rq *request) appendDevice(list []wire.SockOpt, p *policy.Prefix, features wire.Features) []wire.SockOpt {
+	dev := rq.device(p)
+	if dev == "" {
+		return list
+	}
+	return append(list, wire.SockOpt{
+		Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: append([]byte(dev), 0), Flags: optionFlags(features, !rq.decision.Only),
+	})
+}
+
 func optionFlags(features wire.Features, optional bool) wire.SockOptFlags {
 	if features != 0 && optional {
 		return wire.SockOptOptional
 	}
 	return 0
+}
+
+// device is the interface that a socket of the prefix is to be bound to, "" if its
+// source address is enough. Where nothing else may be used it never is: routes may
+// lead elsewhere by the time of the connect.
+func (rq *request) device(p *policy.Prefix) string {
+	if dev := rq.view.Devices[p.ID]; dev != "" || !rq.decision.Only {
+		return dev
+	}
+	return p.Interface
 }
 
 // local is a prefix's address as a client binds to it, with port 0. Where the kernel

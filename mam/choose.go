@@ -15,7 +15,7 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 	for {
 		r := rq.view.Runner
 		if r == nil {
-			rq.decision = policy.Decision{Reason: "no policy"}
+			rq.decision, rq.refused = policy.Decision{Reason: "no policy"}, false
 			return true
 		}
 		var d policy.Decision
@@ -50,16 +50,31 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 		if err == nil {
 			err = rq.check(&d)
 		}
-		if err != nil {
-			rq.useDefault(err.Error())
+		if rq.conclude(d, err); err != nil {
 			return true
 		}
-		rq.decision = d
 		if line != "" {
 			m.logs.write(logFile, line, rq.asked.Now)
 		}
 		return true
 	}
+}
+
+// conclude makes d the decision, unless err says that the policy failed or answered
+// with nonsense. Then it is the default, or a refusal if the policy has said that not
+// everything may be used.
+func (rq *request) conclude(d policy.Decision, err error) {
+	switch {
+	case err == nil:
+		d.Multipath = d.Multipath && !d.Only
+		rq.decision, rq.fallback = d, ""
+	case d.Only:
+		rq.decision = policy.Decision{Only: true, Reason: err.Error()}
+		rq.fallback = err.Error()
+	default:
+		rq.useDefault(err.Error())
+	}
+	rq.refused = rq.decision.Refuses(&rq.asked)
 }
 
 // called tells OnCall.
@@ -115,5 +130,5 @@ func (rq *request) offered(p *policy.Prefix) bool {
 // useDefault decides without the policy.
 func (rq *request) useDefault(why string) {
 	rq.decision = policy.Decision{Prefix: rq.asked.DefaultPrefix(), Reason: "default"}
-	rq.fallback = why
+	rq.fallback, rq.refused = why, false
 }

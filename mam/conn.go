@@ -108,7 +108,7 @@ func errorText(err error) string {
 func (c *conn) handle(now time.Time) (goOn bool) {
 	msg := &c.msg
 	c.features = msg.Features
-	msg.Paths, msg.Race = msg.Paths[:0], false // they are for us to fill
+	msg.Paths, msg.Race, msg.Only = msg.Paths[:0], false, 0 // they are for us to fill
 	c.decided = false
 	c.plainDials()
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
@@ -149,6 +149,8 @@ func (c *conn) finish() (goOn bool) {
 	rq, msg := c.req, &c.msg
 	msg.Action = answerTo(rq.asked.Kind)
 	switch {
+	case rq.refused:
+		return c.refuse()
 	case rq.asked.Kind == policy.Resolve:
 		return c.finishResolve()
 	case rq.asked.Kind == policy.Connect:
@@ -160,6 +162,9 @@ func (c *conn) finish() (goOn bool) {
 		mine, err := c.resolve()
 		if !mine {
 			return false
+		}
+		if rq.refused {
+			return c.refuse()
 		}
 		if err != nil {
 			msg.Action = wire.ActionErrorResolve
@@ -177,6 +182,26 @@ func (c *conn) finish() (goOn bool) {
 		rq.putResult(msg)
 	}
 	return c.answer(rec.ID)
+}
+
+// refuse answers that there is to be no connection. A client that knows no such
+// answer is told that the name has no addresses, if it has asked for any: that
+// ends its attempt too. Nothing stops a classic connect of such a client.
+func (c *conn) refuse() (goOn bool) {
+	rq, msg := c.req, &c.msg
+	id := msg.DecisionID
+	if !rq.resolves() {
+		id = c.m.remember(rq).ID
+		c.decided = true
+	}
+	rq.decision.Prefix, rq.decision.Alternates = nil, nil
+	rq.putDecision(msg, c.features)
+	msg.Context.Result = msg.Context.Result[:0]
+	if c.features&wire.FeatureOnly == 0 && rq.asked.Kind != policy.Connect {
+		msg.Action = wire.ActionErrorResolve
+		msg.Context.Remote = wire.SockAddr{}
+	}
+	return c.answer(id)
 }
 
 // finishResolve answers a request that only resolves. A client that has asked
@@ -277,7 +302,7 @@ func (c *conn) writeSome(fd uintptr) (done bool) {
 
 // ourFeatures are the extensions that this daemon understands.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly
 
 // send encodes c.msg and writes it in one piece. It tells whether the
 // connection goes on; if not, it is ended.
@@ -286,6 +311,9 @@ func (c *conn) send() (goOn bool) {
 	msg.Context.ID = c.id
 	msg.NoResolve, msg.Outcome, msg.Transfer, msg.Origin, msg.WideIntents = false, nil, nil, nil, msg.WideIntents[:0]
 	msg.Features = 0
+	if c.features&wire.FeatureOnly == 0 {
+		msg.Only = 0
+	}
 	if c.features != 0 {
 		msg.Features = ourFeatures
 	} else {

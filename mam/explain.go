@@ -155,11 +155,7 @@ func (rq *request) ask() error {
 	if err == nil {
 		err = rq.check(&d)
 	}
-	if err != nil {
-		rq.useDefault(err.Error())
-		return nil
-	}
-	rq.decision = d
+	rq.conclude(d, err)
 	return nil
 }
 
@@ -167,7 +163,7 @@ func (rq *request) explanation() Explanation {
 	e := Explanation{Record: rq.record(), Candidates: rq.asked.Prefixes}
 	d := &e.Record.Decision
 	if d.Prefix != nil && !rq.asked.Bound.IsValid() {
-		e.Device = rq.view.Devices[d.Prefix.ID]
+		e.Device = rq.device(d.Prefix)
 	}
 	if _, err := netip.ParseAddr(rq.asked.Host); rq.asked.Host == "" || err == nil || d.Resolution == policy.ResolveNever {
 		return e

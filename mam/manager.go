@@ -182,7 +182,7 @@ func (rq *request) record() Record {
 	rec := Record{
 		Time: rq.asked.Now, Took: rq.took, Kind: rq.asked.Kind, App: rq.asked.App, Network: rq.asked.Network,
 		Host: rq.asked.Host, Service: rq.asked.Service, Remote: rq.asked.Remote, Bound: rq.asked.Bound, Intents: rq.asked.Intents,
-		Decision: rq.decision, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode,
+		Decision: rq.decision, Refused: rq.refused, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode,
 	}
 	if rq.view.Runner != nil {
 		rec.Policy = rq.view.Runner.Name

@@ -48,6 +48,7 @@ type request struct {
 
 	decision policy.Decision
 	fallback string        // why the decision is not the policy's; "" if it is
+	refused  bool          // the decision refuses the connection
 	took     time.Duration // from the request's arrival to the decision
 	result   Result        // of the resolver, once asked
 }
@@ -58,6 +59,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	rq.view = v
 	rq.mapped = false
 	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
+	rq.refused = false
 	rq.origin, rq.inode = nil, c.Inode
 	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
 		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}

@@ -30,6 +30,7 @@ type Record struct {
 	Intents  intent.Set
 	Policy   string
 	Decision policy.Decision // Socket is nil, see Reused
+	Refused  bool            // there is to be no connection, as Decision.Only says
 	Reused   bool            // an idle socket is used again
 	FD       int32           // the client's number of it
 	Inode    uint64          // of the socket to connect, as the client says (its ctxino); 0: unknown

@@ -80,12 +80,21 @@ func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowReq
 		}
 	}
 	if rec := c.Decision; rec != nil {
+		if rec.Decision.Only {
+			r.Prefixes = slices.DeleteFunc(r.Prefixes, func(p *policy.Prefix) bool { return !rec.permits(p) })
+		}
 		r.Request = &policy.Request{
 			Kind: rec.Kind, Intents: rec.Intents, Network: rec.Network, Host: rec.Host, Service: rec.Service,
 			Port: rec.port(), Remote: rec.Remote, Bound: rec.Bound, App: rec.App, Now: rec.Time,
 		}
 	}
 	return r
+}
+
+// permits tells whether a decision that says so permits a prefix.
+func (r *Record) permits(p *policy.Prefix) bool {
+	is := func(q *policy.Prefix) bool { return q.ID == p.ID } // perhaps of another snapshot
+	return r.Decision.Prefix != nil && is(r.Decision.Prefix) || slices.ContainsFunc(r.Decision.Alternates, is)
 }
 
 // reaches tells whether p can be used towards a destination.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
@@ -153,12 +154,23 @@ type App struct {
 }
 
 // Decision is a policy's answer. The zero value means no preference: nothing is
-// bound, and the kernel chooses.
+// bound, and the kernel chooses among all networks of the host, also among those
+// that the policy would not choose. To forbid a network, set Only.
 type Decision struct {
 	Prefix     *Prefix   // bind to this prefix's first address
 	Socket     *Socket   // reuse this one; it points into Request.Sockets
 	Alternates []*Prefix // what to try next, best first
-	Multipath  bool      // open the connection with MPTCP
+	// Only means that nothing but Prefix and Alternates may be used: not the default
+	// prefix or what stands in for it, not the kernel's choice, not a plain dial
+	// after the others have failed. Sockets are bound to the interface, and Multipath is
+	// ignored, because subflows could take other networks. With neither Prefix nor
+	// Socket the connection is refused, and Reason says why; so it is if the
+	// application bound its socket to another prefix than these. A client turns a
+	// refusal into an error, a proxy into its reply. Clients of the prototype, and
+	// others that do not know of Only, go by it as far as they can: see
+	// mamma-policy(7).
+	Only       bool
+	Multipath  bool // open the connection with MPTCP
 	Resolution Resolution
 	Options    []SocketOption // to be set on the new socket
 	// Race asks for handshakes over Prefix and the first Alternate at the same
@@ -171,6 +183,18 @@ type Decision struct {
 	Token  uint64
 	Reason string  // one line for people: what decided
 	Scores []Score // what was compared, in candidate order
+}
+
+// Refuses tells whether d, a decision on r, refuses the connection: it has Only set,
+// and names nothing that could be used.
+func (d *Decision) Refuses(r *Request) bool {
+	switch {
+	case !d.Only || d.Socket != nil:
+		return false
+	case r.Bound.IsValid():
+		return r.BoundPrefix == nil || d.Prefix != r.BoundPrefix && !slices.Contains(d.Alternates, r.BoundPrefix)
+	}
+	return d.Prefix == nil
 }
 
 // Resolution says which resolver a decision wants for the request's name.

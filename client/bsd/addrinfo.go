@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/internal/raw"
@@ -101,7 +102,11 @@ func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *
 			return nil, err
 		}
 		var ans wire.Message
-		if err := raw.Exchange(ctx, daemon, req, &ans); err == nil && ans.Action == wire.ActionResolveResponse {
+		err = raw.Exchange(ctx, daemon, req, &ans)
+		switch {
+		case err == nil && ans.Only&wire.OnlyNone != 0:
+			return nil, refused(&ans)
+		case err == nil && ans.Action == wire.ActionResolveResponse:
 			list = hints.suiting(ans.Context.Result, port)
 		}
 	}
@@ -115,6 +120,14 @@ func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *
 	defer c.mu.Unlock()
 	st.Result = onWire(list)
 	return list, nil
+}
+
+// refused is the error of a call that the policy refuses: EACCES, and why.
+func refused(ans *wire.Message) error {
+	if ans.Reason == "" {
+		return fmt.Errorf("%w: %w", client.ErrRefused, syscall.EACCES)
+	}
+	return fmt.Errorf("%w: %s: %w", client.ErrRefused, ans.Reason, syscall.EACCES)
 }
 
 // unrestricted refuses what SelectionProperties of ctx restrict: the classic calls

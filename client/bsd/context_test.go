@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/clienttest"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -170,6 +171,25 @@ func TestConstants(t *testing.T) {
 	want := []int{wire.AFUnspec, wire.AFInet, wire.AFInet6, wire.SockStream, wire.SockDgram, wire.ProtoTCP, wire.ProtoUDP, wire.ProtoMPTCP, intent.Level}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// What the policy refuses, the classic calls and the extended one do not do.
+func TestRefused(t *testing.T) {
+	m := clienttest.Start(t, func(clienttest.Request) clienttest.Answer {
+		return clienttest.Answer{Refused: true, Reason: "not today"}
+	})
+	daemon := &client.Daemon{Path: m.Path}
+	defer func() { _ = daemon.Close() }()
+	c := &Context{Daemon: daemon}
+	if _, err := c.Getaddrinfo(t.Context(), "host.test", "80", nil); !errors.Is(err, client.ErrRefused) || !strings.Contains(err.Error(), "not today") {
+		t.Errorf("Getaddrinfo: %v", err)
+	}
+	if err := c.Connect(t.Context(), -1, netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, errors.ErrUnsupported) && (!errors.Is(err, client.ErrRefused) || !errors.Is(err, syscall.EACCES)) {
+		t.Errorf("Connect: %v", err)
+	}
+	if _, err := Getaddrinfo(t.Context(), &client.Dialer{Daemon: daemon}, "host.test", "80", nil); !errors.Is(err, client.ErrRefused) {
+		t.Errorf("extended: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package bsd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/internal/raw"
 	"github.com/socket-intents/mamma/internal/wire"
 	"golang.org/x/sys/unix"
@@ -63,7 +65,9 @@ func (c *Context) Bind(fd int, addr netip.AddrPort) error {
 
 // Connect connects a socket: the manager is asked, the socket is bound to the
 // address that it suggests, unless Bind was called, its options are set, and
-// then it is connected. What of the suggestions fails is left out. ctx bounds the
+// then it is connected. What of the suggestions fails is left out. If
+// the policy refuses the connection, or permits what it suggests only and the socket
+// cannot be bound to that, the error has client.ErrRefused in it. ctx bounds the
 // question only; a blocking socket connects for as long as the system lets it, a
 // non-blocking one gives EINPROGRESS.
 func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) error {
@@ -87,6 +91,10 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	if err := raw.Exchange(ctx, daemon, req, &ans); err != nil || ans.Action != wire.ActionConnectResponse {
 		return connect(fd, addr)
 	}
+	if ans.Only&wire.OnlyNone != 0 {
+		return refused(&ans)
+	}
+	only := ans.Only != 0
 	said := ans.Context.Clone()
 	if r := said.Remote.AddrPort; r.IsValid() {
 		addr = r // the manager may send us elsewhere
@@ -103,8 +111,12 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 		bindSource(fd, source.Addr())
 	}
 	for _, o := range said.OptionsSuggested {
-		if o.Level != SolIntents && (!apart || o.Level != wire.SolSocket || o.Name != wire.SoBindToDevice) {
-			_ = setsockopt(fd, int(o.Level), int(o.Name), o.Value)
+		device := o.Level == wire.SolSocket && o.Name == wire.SoBindToDevice
+		if o.Level == SolIntents || apart && device {
+			continue
+		}
+		if err := setsockopt(fd, int(o.Level), int(o.Name), o.Value); err != nil && device && only {
+			return fmt.Errorf("%w: the socket cannot be bound to the only permitted network: %w", client.ErrRefused, err)
 		}
 	}
 	begun := time.Now()

@@ -100,6 +100,12 @@ func Silent(Request) Answer { return Answer{Silent: true} }
 // fill makes m, which is the request, into the answer.
 func (a *Answer) fill(m *wire.Message, r Request) {
 	c := &m.Context
+	switch {
+	case a.Refused:
+		m.Only, m.Reason = wire.OnlyThese|wire.OnlyNone, a.Reason
+	case a.Only:
+		m.Only = wire.OnlyThese
+	}
 	switch r.Kind {
 	case Resolve:
 		m.Action = wire.ActionResolveResponse

@@ -72,6 +72,10 @@ type Answer struct {
 	Reason     string
 	Alternates []Alternate
 
+	// Only permits nothing but Source and the Alternates; Refused, nothing at all, and
+	// Reason says why.
+	Only, Refused bool
+
 	// Addrs answer Resolve requests, in order. None leaves resolving to the
 	// client's own resolver; NotResolved says that there are none.
 	Addrs       []netip.Addr

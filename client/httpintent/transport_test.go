@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -588,6 +589,31 @@ func TestManyAtOnce(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	}
+}
+
+// A request that the policy refuses fails, also where an idle connection is there.
+func TestRefused(t *testing.T) {
+	s := startSources(t, false)
+	var refuse atomic.Bool
+	m := clienttest.Start(t, func(clienttest.Request) clienttest.Answer {
+		return clienttest.Answer{Source: netip.MustParseAddr("127.0.0.2"), Refused: refuse.Load(), Reason: "not today"}
+	})
+	daemon := &client.Daemon{Path: m.Path}
+	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}
+	t.Cleanup(func() { tr.CloseIdleConnections(); _ = daemon.Close() })
+	get(t, tr, s.URL+"/5", small())
+	refuse.Store(true)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/5", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if !errors.Is(err, client.ErrRefused) || s.conns() != 1 {
+		t.Errorf("error %v over %d connections", err, s.conns())
 	}
 }
 

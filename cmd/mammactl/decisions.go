@@ -122,7 +122,10 @@ func (a *app) line(d *control.Decision) line {
 	if d.Reused {
 		l.how = "reuse"
 	}
-	if d.Fallback != nil {
+	if d.Refused {
+		l.by, l.how = "none", "deny"
+	}
+	if d.Fallback != nil && !d.Refused {
 		l.reason = "default: " + clean(*d.Fallback)
 	}
 	if o := outcomeText(d); o != "" {

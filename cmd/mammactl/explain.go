@@ -185,6 +185,8 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 		use, is, was = "chose", "was", "was"
 	}
 	switch {
+	case d.Refused:
+		fmt.Fprintf(&b, "%s refuses the connection\n", name)
 	case d.Fallback != nil:
 		fmt.Fprintf(&b, "%s %s not followed: %s\n", name, is, clean(*d.Fallback))
 		if d.Chosen != nil {
@@ -225,6 +227,9 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 		parts = append(parts, "With Multipath TCP, which became plain TCP.")
 	case d.Multipath:
 		parts = append(parts, "With Multipath TCP.")
+	}
+	if d.Only && !d.Refused {
+		parts = append(parts, "Nothing else may be used.")
 	}
 	if len(d.Alternates) > 0 {
 		var alts []string

@@ -141,7 +141,7 @@ func (p *placer) handle(l *notify.Listener, c notify.Call) {
 	var refused *refusal
 	if err := p.place(l, c); errors.As(err, &refused) {
 		p.say.line("%v", refused)
-		_ = l.Fail(c, unix.ENETUNREACH)
+		_ = l.Fail(c, refused.errno())
 		return
 	}
 	_ = l.Continue(c)
@@ -159,6 +159,15 @@ func (r *refusal) Error() string {
 }
 
 func (r *refusal) Unwrap() error { return r.why }
+
+// errno is what the program's call fails with: EACCES if the policy has refused the
+// connection, as connect(2) says of what is forbidden, else ENETUNREACH.
+func (r *refusal) errno() unix.Errno {
+	if errors.Is(r.why, client.ErrRefused) {
+		return unix.EACCES
+	}
+	return unix.ENETUNREACH
+}
 
 // errNoManager says that nobody decided.
 var errNoManager = errors.New("no Multi Access Manager answers")
@@ -210,7 +219,9 @@ func (p *placer) place(l *notify.Listener, c notify.Call) error {
 	begun := time.Now()
 	ch, err := p.decide(&s, dest, who, o)
 	if err == nil {
-		err = p.bind(&s, ch, how)
+		if err = p.bind(&s, ch, how); err != nil && ch.decision.Only() {
+			err = fmt.Errorf("%w: nothing but %v is permitted: %w", client.ErrRefused, ch.endpoint.Source, err)
+		}
 	}
 	if err != nil {
 		if errors.Is(err, errNoManager) {
@@ -238,9 +249,9 @@ func (p *placer) optionsOf(who caller) *stated {
 }
 
 // unplaced is for a connection that could not be placed: it goes on, or is refused
-// if that is asked for.
+// if that is asked for, or if the policy says so.
 func (o *Options) unplaced(dest netip.AddrPort, who caller, err error) error {
-	if !o.Require {
+	if !o.Require && !errors.Is(err, client.ErrRefused) {
 		return err
 	}
 	return &refusal{dest, who, err}
@@ -311,6 +322,9 @@ func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *stated) (
 		return nil, fmt.Errorf("%w: %w", errNoManager, err)
 	}
 	list, err := dec.Endpoints(ctx)
+	if err != nil && dec.Only() {
+		err = fmt.Errorf("%w: %w", client.ErrRefused, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,10 @@ func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch 
 	ctx = client.WithOrigin(intent.NewContext(ctx, ch.set), o.chooser.origin(r, d, ch.from))
 	dec, err := o.dialer.Decide(ctx, network, address)
 	if err != nil {
-		return nil, err
+		if errors.Is(err, client.ErrRefused) {
+			o.manager.note(nil, time.Now()) // it is there, and has decided
+		}
+		return nil, replyable(err)
 	}
 	d.mu.Lock()
 	d.err = dec.Err()
@@ -177,8 +180,12 @@ func (o *outgoing) dial(ctx context.Context, network, address string) (net.Conn,
 	return conn, nil
 }
 
-// replyable finds the reply where every attempt failed to resolve the name.
+// replyable finds the reply to what package socks does not know: a refusal by the
+// policy, and a dial whose every attempt failed to resolve the name.
 func replyable(err error) error {
+	if errors.Is(err, client.ErrRefused) {
+		return &socks.Error{Reply: socks.NotAllowed, Err: err}
+	}
 	de, ok := errors.AsType[*client.DialError](err)
 	if !ok || de.Err != nil {
 		return err

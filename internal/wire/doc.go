@@ -59,6 +59,7 @@
 //	                   last told, because an answer was late, because the daemon
 //	                   was left alone after that, because it was not there, and
 //	                   for other reasons
+//	0x4a only          uint32 mask of Only
 //	0x4c transfer      int32  candidate
 //	                   uint32 mask of TransferFlags
 //	                   uint64 bytes received

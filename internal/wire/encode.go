@@ -212,6 +212,9 @@ func (e *encoder) extensions(m *Message) {
 			e.b = le.AppendUint32(e.b, n)
 		}
 	}
+	if m.Only != 0 {
+		e.int32(TagOnly, int32(m.Only))
+	}
 }
 
 func (e *encoder) origin(o *Origin) {

@@ -59,6 +59,11 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		for ; len(v) > 0; v = v[pathSize:] {
 			m.Paths = append(m.Paths, Path{le.Uint32(v), le.Uint32(v[4:])})
 		}
+	case TagOnly:
+		if len(v) < 4 {
+			return errLength
+		}
+		m.Only = Only(le.Uint32(v))
 	case TagOrigin:
 		m.Origin, err = decodeOrigin(v)
 	case TagPlainDials:

@@ -46,7 +46,8 @@ const (
 	TagPaths            Tag = 0x47
 	TagOrigin           Tag = 0x48
 	TagPlainDials       Tag = 0x49
-	TagTransfer         Tag = 0x4c // 0x4a and 0x4b are kept free
+	TagOnly             Tag = 0x4a
+	TagTransfer         Tag = 0x4c // 0x4b is kept free
 	TagRace             Tag = 0x4d
 )
 
@@ -96,6 +97,7 @@ const (
 	FeaturePaths       Features = 32
 	FeatureOrigin      Features = 64
 	FeaturePlainDials  Features = 128
+	FeatureOnly        Features = 256
 )
 
 // Address families, socket types and protocols as they stand in messages: the
@@ -140,6 +142,7 @@ type Message struct {
 	PlainDials  *PlainDials
 	Transfer    *Transfer
 	Race        bool // the first two candidates at once
+	Only        Only
 }
 
 // SetMember is an idle socket of a socket set.
@@ -286,6 +289,16 @@ type Origin struct {
 	Command string // name of the process; "": unknown
 	Source  string // where the intents are from, for people; "": unknown
 }
+
+// Only is the mask of an answer that forbids something. The zero value forbids
+// nothing.
+type Only uint32
+
+// The bits of Only.
+const (
+	OnlyThese Only = 1 // nothing but the suggestion and the alternates may be used
+	OnlyNone  Only = 2 // there is to be no connection; the reason says why
+)
 
 // PlainDials counts the dials of a client that went without the manager, by the
 // reason, since it last told.

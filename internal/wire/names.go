@@ -35,6 +35,7 @@ var tagNames = map[Tag]string{
 	TagPaths:            "paths",
 	TagOrigin:           "origin",
 	TagPlainDials:       "plain_dials",
+	TagOnly:             "only",
 	TagTransfer:         "transfer",
 	TagRace:             "race",
 }
@@ -80,8 +81,11 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only")
 }
+
+// String lists the bits by name: "these", "these+none".
+func (o Only) String() string { return bits(uint32(o), "these", "none") }
 
 func bits(mask uint32, names ...string) string {
 	if mask == 0 {

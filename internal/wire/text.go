@@ -55,6 +55,7 @@ func (m *Message) LogValue() slog.Value {
 		add(TagTransfer, true, fmt.Sprintf("candidate %d, %d bytes in %d us, connect %d us, rtt %d us, least %d us, flags %#x",
 			t.Candidate, t.Bytes, t.Microseconds, t.Connect, t.RTT, t.MinRTT, uint32(t.Flags)))
 	}
+	add(TagOnly, m.Only != 0, m.Only.String())
 	return slog.GroupValue(attrs...)
 }
 

@@ -158,6 +158,7 @@ func everything() *Message {
 		Transfer: &Transfer{
 			Candidate: 2, Flags: TransferReused | TransferPartial, Bytes: 1 << 40, Microseconds: 7, Connect: 8, RTT: 9, MinRTT: 10,
 		},
+		Only: OnlyThese | OnlyNone,
 	}
 }
 

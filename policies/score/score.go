@@ -11,6 +11,7 @@ package score
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/shape"
@@ -21,6 +22,8 @@ const (
 	reasonLowest  = "lowest score"
 	reasonHighest = "highest score"
 	reasonNothing = "no prefix can be scored: default"
+	reasonFirst   = "no prefix that meets the requirement can be scored: the first of them"
+	reasonRefused = "no prefix meets the requirement"
 )
 
 // Policy is the score policy. It has no state but buffers.
@@ -31,6 +34,7 @@ type Policy struct {
 	inputs  []policy.Metric // that the figure reads of a candidate
 	names   []string        // of inputs, as written
 	scores  []float64       // per candidate; not a number: unscored
+	barred  []bool          // per candidate: it does not meet the requirement
 	env     env             // of the call
 }
 
@@ -85,27 +89,99 @@ func New(cfg policy.Config) (policy.Policy, error) {
 
 // Choose suggests the candidate with the best score, the first of equal ones, and
 // the default one if none has a score. An idle socket on it is reused. A socket
-// that the application bound stays as it is.
+// that the application bound stays as it is. What does not meet the requirement is
+// not used, whoever would choose it.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if r.Bound.IsValid() {
-		return shape.Bound(r, policy.ResolveOnPrefix, true)
+		return p.chooseBound(r)
 	}
 	best := p.score(r)
+	if p.require != nil && len(r.Prefixes) > 0 {
+		return p.chooseOnly(r, best)
+	}
 	if best < 0 {
 		d := shape.Default(r, r.DefaultPrefix(), reasonNothing)
 		p.explain(&d)
 		shape.Reuse(r, &d, nil)
 		return d
 	}
-	reason, note := reasonLowest, "lowest"
-	if p.highest {
-		reason, note = reasonHighest, "highest"
-	}
+	reason, note := p.winner()
 	d := shape.Plain(r, r.Prefixes[best], reason, note)
 	d.Alternates = shape.Ranked(r, d.Prefix, p.rank)
 	p.explain(&d)
 	shape.Reuse(r, &d, nil)
 	return d
+}
+
+// winner is why the best candidate is taken.
+func (p *Policy) winner() (reason, note string) {
+	if p.highest {
+		return reasonHighest, "highest"
+	}
+	return reasonLowest, "lowest"
+}
+
+// chooseOnly decides where there is a requirement, as Choose does where there is
+// none; best is the index of the best candidate, -1 if none has a score. Where there
+// is no candidate at all, nothing can be required of it: such destinations are not
+// reached over a managed network.
+func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
+	reason, note := p.winner()
+	if best < 0 {
+		reason, note = reasonNothing, "default"
+		best = slices.Index(r.Prefixes, r.DefaultPrefix())
+	}
+	if best < 0 || p.barred[best] {
+		reason, note = reasonFirst, "first"
+		best = slices.Index(p.barred, false)
+	}
+	if best < 0 {
+		d := shape.Plain(r, nil, reasonRefused, "")
+		d.Only = true
+		p.explain(&d)
+		return d
+	}
+	d := shape.Plain(r, r.Prefixes[best], reason, note)
+	d.Only = true
+	d.Alternates = slices.DeleteFunc(shape.Ranked(r, d.Prefix, p.rank), func(q *policy.Prefix) bool {
+		return p.barred[slices.Index(r.Prefixes, q)]
+	})
+	p.explain(&d)
+	shape.Reuse(r, &d, nil)
+	return d
+}
+
+// chooseBound decides about a socket that the application has bound. It may go on
+// unless it is bound to a prefix that does not meet the requirement.
+func (p *Policy) chooseBound(r *policy.Request) policy.Decision {
+	if p.require == nil || r.BoundPrefix == nil {
+		return shape.Bound(r, policy.ResolveOnPrefix, true)
+	}
+	e := &p.env
+	*e = env{r: r}
+	defer func() { *e = env{} }()
+	p.compare(r)
+	if !p.meets(r, r.BoundPrefix) {
+		return policy.Decision{Only: true, Reason: reasonRefused}
+	}
+	return shape.Bound(r, policy.ResolveOnPrefix, true)
+}
+
+// compare sets what expressions compare a candidate with.
+func (p *Policy) compare(r *policy.Request) {
+	if low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin); low != nil {
+		p.env.low = subject{low, shape.Count(r.Sockets, low)}
+	}
+}
+
+// meets tells whether q is known to meet the requirement. It leaves the environment
+// ready for the score of q.
+func (p *Policy) meets(r *policy.Request, q *policy.Prefix) bool {
+	e := &p.env
+	e.own, e.unknown = subject{q, shape.Count(r.Sockets, q)}, false
+	ok := p.require == nil || p.require(e) && !e.unknown
+	e.unknown = false
+	return ok
 }
 
 // score scores all candidates and returns the index of the best, -1 if none has
@@ -114,17 +190,16 @@ func (p *Policy) score(r *policy.Request) int {
 	e := &p.env
 	*e = env{r: r}
 	defer func() { *e = env{} }() // the request is the caller's
-	if low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin); low != nil {
-		e.low = subject{low, shape.Count(r.Sockets, low)}
-	}
+	p.compare(r)
 	best := -1
-	p.scores = p.scores[:0]
+	p.scores, p.barred = p.scores[:0], p.barred[:0]
 	for i, q := range r.Prefixes {
-		e.own, e.unknown = subject{q, shape.Count(r.Sockets, q)}, false
 		v := math.NaN()
-		if p.require == nil || p.require(e) {
+		meets := p.meets(r, q)
+		if meets {
 			v = p.figure(e)
 		}
+		p.barred = append(p.barred, !meets)
 		if e.unknown || math.IsInf(v, 0) {
 			v = math.NaN()
 		}
@@ -164,6 +239,9 @@ func (p *Policy) explain(d *policy.Decision) {
 			terms = append(terms, policy.Term{Name: p.names[j], Unit: m.Unit(), Value: v, Time: m.Time(s.Prefix)})
 		}
 		s.Terms = terms[len(terms)-n : len(terms) : len(terms)]
+		if p.barred[i] {
+			s.Note = "barred"
+		}
 		if math.IsNaN(p.scores[i]) && s.Note == "" {
 			s.Note = "no score"
 		}

@@ -2,6 +2,7 @@ package score
 
 import (
 	"math"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -176,15 +177,50 @@ func TestChoose(t *testing.T) {
 	})
 	Run(t, Make(New, "maximize=link.download_rate_max_recent", `require=prefix.interface != "b"`), []Case{
 		{"highest that is allowed", Request(open, b, bare, a, Prefix("d", "10.0.4.2/24", Down(1000, 0))),
-			Answer{Prefix: "a", Alternates: "d c b", Reason: reasonHighest}, ""},
-		{"none is allowed", Request(open, b), Answer{Reason: shape.ReasonNoDefault}, ""},
+			Answer{Prefix: "a", Alternates: "d c", Only: true, Reason: reasonHighest}, ""},
+		{"none is allowed", Request(open, b), Answer{Only: true, Reason: reasonRefused}, ""},
+		{"not the default, if that is not allowed", Request(open, B(Default), bare), Answer{Prefix: "c", Only: true, Reason: reasonFirst}, ""},
+		{"not what stands in for the default", standIn(Request(open, b, Prefix("c", "10.0.3.2/24")), b), Answer{Prefix: "c", Only: true, Reason: reasonFirst}, ""},
+		{"the default, without a score", Request(open, Prefix("d", "10.0.4.2/24"), b, Prefix("c", "10.0.3.2/24", Default)),
+			Answer{Prefix: "c", Alternates: "d", Only: true, Reason: reasonNothing}, ""},
+		{"no candidate", Request(open), Answer{Reason: shape.ReasonNoDefault}, ""},
+		{"no idle socket that is not allowed", Offer(Request(choose, b, a), b), Answer{Prefix: "a", Only: true, Reason: reasonHighest}, ""},
+		{"bound to what is allowed", Bind(Request(open, b, a), a), Answer{Reason: shape.ReasonBound}, ""},
+		{"bound to what is not", Bind(Offer(Request(choose, b, a), b), b), Answer{Only: true, Reason: reasonRefused}, ""},
+		{"bound elsewhere", elsewhere(Request(open, b, a)), Answer{Reason: shape.ReasonBound}, ""},
+	})
+	// One user must not use one network, as the README shows.
+	wlan, wwan := Prefix("wlan0", "10.0.8.2/24", RTT(900, 900, 1)), Prefix("wwan0", "10.0.9.2/24", Default, RTT(1, 1, 1))
+	Run(t, Make(New, "minimize=prefix.srtt_median_recent", `require=!(request.uid == 1000 && prefix.interface == "wwan0")`), []Case{
+		{"this user", Request(open, wlan, wwan), Answer{Prefix: "wlan0", Only: true, Reason: reasonLowest}, ""},
+		{"this user, nothing else there", Request(open, wwan), Answer{Only: true, Reason: reasonRefused}, ""},
+		{"another user", by(1001, Request(open, wlan, wwan)), Answer{Prefix: "wwan0", Alternates: "wlan0", Only: true, Reason: reasonLowest}, ""},
 	})
 	Run(t, Make(New, "minimize=1", "require=prefix.srtt_minimum_recent < 30"), []Case{
-		{"an unknown requirement is not met", Request(open, bare, b, a), Answer{Prefix: "a", Alternates: "c b", Reason: reasonLowest}, ""},
+		{"an unknown requirement is not met", Request(open, bare, b, a), Answer{Prefix: "a", Only: true, Reason: reasonLowest}, ""},
+		{"known by another name", Request(open, bare, B(Default)), Answer{Only: true, Reason: reasonRefused}, ""},
+	})
+	Run(t, Make(New, "minimize=1", "require=!known(prefix.srtt_minimum_recent) || prefix.srtt_minimum_recent < 30"), []Case{
+		{"unless it says so", Request(open, b, bare, a), Answer{Prefix: "c", Alternates: "a", Only: true, Reason: reasonLowest}, ""},
 	})
 	Run(t, Make(New, "minimize=1"), []Case{
 		{"first of equal ones", Request(open, b, a), Answer{Prefix: "b", Alternates: "a", Reason: reasonLowest}, ""},
 	})
+}
+
+func standIn(r *policy.Request, p *policy.Prefix) *policy.Request {
+	r.StandIn = p
+	return r
+}
+
+func by(uid uint32, r *policy.Request) *policy.Request {
+	r.App.UID = uid
+	return r
+}
+
+func elsewhere(r *policy.Request) *policy.Request {
+	r.Bound = netip.MustParseAddr("127.0.0.1")
+	return r
 }
 
 func TestSizes(t *testing.T) {

@@ -51,7 +51,7 @@ func ExampleSound() {
 	d.Alternates = append(d.Alternates, wlan)
 	fmt.Println(policytest.Sound(r, d))
 	// Output:
-	// {Prefix:wlan0 FD:0 Alternates: Multipath:false Resolution:0 Reason:free of charge}
+	// {Prefix:wlan0 FD:0 Alternates: Only:false Multipath:false Resolution:0 Reason:free of charge}
 	// the alternate 192.0.2.0/24%wlan0 is named twice
 }
 

@@ -64,6 +64,7 @@ type Answer struct {
 	Prefix     string // its interface; "": none
 	FD         int32  // of the socket that is used again, 0 for none
 	Alternates string // their interfaces, best first, joined by spaces
+	Only       bool
 	Multipath  bool
 	Resolution policy.Resolution
 	Reason     string
@@ -71,7 +72,7 @@ type Answer struct {
 
 // AnswerOf extracts the Answer from a decision.
 func AnswerOf(d policy.Decision) Answer {
-	a := Answer{Prefix: Name(d.Prefix), Alternates: Names(d.Alternates), Multipath: d.Multipath, Resolution: d.Resolution, Reason: d.Reason}
+	a := Answer{Prefix: Name(d.Prefix), Alternates: Names(d.Alternates), Only: d.Only, Multipath: d.Multipath, Resolution: d.Resolution, Reason: d.Reason}
 	if d.Socket != nil {
 		a.FD = d.Socket.FD
 	}

@@ -209,7 +209,7 @@ func decision(r *mam.Record) Decision {
 		Seq: r.Seq, Time: r.Time, TookMS: millis(r.Took), Kind: r.Kind.String(), App: app(r.App), Origin: origin(r.Origin),
 		Transport: r.Network.Transport.String(), Family: r.Network.Family.String(),
 		Host: text(r.Host), Service: text(r.Service), Intents: intents(r.Intents), Policy: text(r.Policy),
-		Chosen: ref(d.Prefix), Alternates: []PrefixRef{}, Reused: r.Reused, Multipath: d.Multipath,
+		Chosen: ref(d.Prefix), Alternates: []PrefixRef{}, Only: d.Only, Refused: r.Refused, Reused: r.Reused, Multipath: d.Multipath,
 		Resolution: resolution(d.Resolution), Reason: d.Reason, Scores: []Score{}, Fallback: text(r.Fallback),
 	}
 	if r.ID != uuid.Nil {

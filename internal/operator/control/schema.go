@@ -275,7 +275,9 @@ type Decision struct {
 
 	Chosen     *PrefixRef  `json:"chosen"` // null: no preference
 	Alternates []PrefixRef `json:"alternates"`
-	Reused     bool        `json:"reused"` // an idle connection is used again
+	Only       bool        `json:"only"`    // nothing but chosen and alternates may be used
+	Refused    bool        `json:"refused"` // the policy permits no connection
+	Reused     bool        `json:"reused"`  // an idle connection is used again
 	Multipath  bool        `json:"multipath"`
 	Resolution string      `json:"resolution"` // whose resolver is asked: prefix, default or never
 	Reason     string      `json:"reason"`

@@ -161,7 +161,7 @@ func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decisio
 }
 
 func encodeAnswer(r *policy.Request, d policy.Decision, number func(*policy.Prefix) *int) answer {
-	out := answer{Prefix: number(d.Prefix), Multipath: d.Multipath, Resolution: word(resolutions, d.Resolution), Reason: text(d.Reason)}
+	out := answer{Prefix: number(d.Prefix), Only: d.Only, Multipath: d.Multipath, Race: d.Race, Token: d.Token, Resolution: word(resolutions, d.Resolution), Reason: text(d.Reason)}
 	for i := range r.Sockets {
 		if d.Socket == &r.Sockets[i] {
 			out.Socket = &i

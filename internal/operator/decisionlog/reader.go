@@ -252,7 +252,7 @@ func intentOf(name string) (intent.Option, bool) {
 }
 
 func (r *Reader) decodeAnswer(in *answer, request *policy.Request) (policy.Decision, error) {
-	d := policy.Decision{Multipath: in.Multipath, Reason: string(in.Reason)}
+	d := policy.Decision{Only: in.Only, Multipath: in.Multipath, Race: in.Race, Token: in.Token, Reason: string(in.Reason)}
 	var errs [3]error
 	d.Prefix, errs[0] = r.prefix(in.Prefix)
 	d.Alternates, errs[1] = r.prefixesOf(in.Alternates)

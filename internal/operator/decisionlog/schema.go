@@ -174,9 +174,12 @@ type answer struct {
 	Prefix     *int           `json:"prefix,omitempty"`
 	Socket     *int           `json:"socket,omitempty"`
 	Alternates []int          `json:"alternates,omitempty"`
+	Only       bool           `json:"only,omitempty"`
 	Multipath  bool           `json:"multipath,omitempty"`
 	Resolution string         `json:"resolution,omitempty"`
 	Options    []socketOption `json:"options,omitempty"`
+	Race       bool           `json:"race,omitempty"`
+	Token      uint64         `json:"token,omitempty"`
 	Reason     text           `json:"reason,omitempty"`
 	Scores     []score        `json:"scores,omitempty"`
 }

@@ -36,6 +36,7 @@ type jsonChoice struct {
 	Policy      string  `json:"policy"`
 	Prefix      string  `json:"prefix,omitempty"`
 	Reuse       *int32  `json:"reuse_fd,omitempty"`
+	Refused     bool    `json:"refused,omitempty"`
 	Multipath   bool    `json:"multipath,omitempty"`
 	Resolver    string  `json:"resolver,omitempty"`
 	Reason      string  `json:"reason,omitempty"`
@@ -96,7 +97,7 @@ func (p jsonPrinter) result(r *Result) error {
 }
 
 func jsonOf(c *Choice) jsonChoice {
-	out := jsonChoice{Policy: c.Policy, Prefix: jsonName(prefixName(c.Prefix)), Multipath: c.Multipath, Resolver: c.Resolver, Reason: c.Reason, PredictedMS: millis(c.Predicted)}
+	out := jsonChoice{Policy: c.Policy, Prefix: jsonName(prefixName(c.Prefix)), Refused: c.Refused, Multipath: c.Multipath, Resolver: c.Resolver, Reason: c.Reason, PredictedMS: millis(c.Predicted)}
 	if c.Reused {
 		out.Reuse = &c.FD
 	}

@@ -17,7 +17,7 @@ type Result struct {
 	Recorded Choice
 	Replayed Choice
 	// Same tells that both do the same: bind to the same prefix, reuse the same
-	// socket, use MPTCP or not, ask the same resolver. Alternates, reasons and scores
+	// socket, refuse the connection or not, use MPTCP or not, ask the same resolver. Alternates, reasons and scores
 	// do not count.
 	Same bool
 	// How long the transfer takes with either choice. Both times are predicted by the
@@ -32,6 +32,7 @@ type Choice struct {
 	Prefix    policy.PrefixID // that was chosen; zero: no preference
 	Reused    bool            // an idle socket,
 	FD        int32           // the client's number of it
+	Refused   bool            // no connection
 	Multipath bool
 	Resolver  string // "default", "never", or the prefix whose resolver is asked
 	Reason    string
@@ -76,7 +77,7 @@ func compare(e *decisionlog.Entry, asked *policy.Request, d policy.Decision, nam
 		Recorded: choiceOf(e.Policy, e.Request, e.Decision), Replayed: choiceOf(name, asked, d),
 	}
 	a, b := &r.Recorded, &r.Replayed
-	r.Same = a.Prefix == b.Prefix && a.Reused == b.Reused && a.FD == b.FD && a.Multipath == b.Multipath && a.Resolver == b.Resolver
+	r.Same = a.Prefix == b.Prefix && a.Reused == b.Reused && a.FD == b.FD && a.Refused == b.Refused && a.Multipath == b.Multipath && a.Resolver == b.Resolver
 	for _, scores := range [][]policy.Score{d.Scores, e.Decision.Scores} {
 		x, y := predicted(scores, a.Prefix), predicted(scores, b.Prefix)
 		if x > 0 && y > 0 {
@@ -89,6 +90,10 @@ func compare(e *decisionlog.Entry, asked *policy.Request, d policy.Decision, nam
 
 func choiceOf(name string, r *policy.Request, d policy.Decision) Choice {
 	c := Choice{Policy: name, Multipath: d.Multipath, Resolver: resolver(r, d), Reason: d.Reason}
+	if c.Refused = d.Refuses(r); c.Refused {
+		c.Resolver = ""
+		return c
+	}
 	if d.Prefix != nil {
 		c.Prefix = d.Prefix.ID
 		c.Predicted = predicted(d.Scores, c.Prefix)

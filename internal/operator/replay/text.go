@@ -132,6 +132,9 @@ func byteSize(n int64) string {
 }
 
 func choice(c *Choice) string {
+	if c.Refused {
+		return "refused"
+	}
 	text := prefixName(c.Prefix)
 	if c.Reused {
 		text += fmt.Sprintf(" reuse %d", c.FD)
