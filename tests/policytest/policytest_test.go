@@ -50,7 +50,7 @@ func TestRun(t *testing.T) {
 		name   string
 		args   []string
 		status int
-		sent   int64 // -1: not connected
+		sent   int64  // -1: not connected
 		out    string // "!" in front: must not be there
 	}{
 		{"by name", []string{"-h", "www.example.test", "-p", port, "-C", "QUERY", "-F", "4096"}, 0, 0, "suggested            127.0.0.2:0"},
