@@ -21,7 +21,8 @@ type chooser struct {
 	ports  bool
 	who    func(*socks.Request) rules.Caller
 	// identify tells to look for each client's process. Without it, the process is
-	// looked for only if a rule names processes or users.
+	// looked for only if a rule names processes or users, or if the client offers a
+	// password (nameless).
 	identify bool
 }
 
