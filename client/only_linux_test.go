@@ -68,7 +68,7 @@ func TestRefusedReuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Release()
+	_ = c.Release()
 	refuse = true
 	if c, err = p.Get(t.Context(), "tcp", "127.0.0.1:"+srv.port); !errors.Is(err, ErrRefused) {
 		t.Errorf("got %v, %v", c, err)

@@ -8,8 +8,8 @@ import (
 )
 
 // Observer is implemented by policies that learn while nobody asks them. Its
-// methods are called in the policy's turn, as Choose is: never two at once. What
-// is recorded of decisions holds these calls too, so that a replay makes them again.
+// methods are called in the policy's turn, as Choose is: never two at once. Recordings
+// hold decisions, not these calls: in a replay a policy learns only at decisions.
 type Observer interface {
 	// Measured tells of new measurements, some ten times a second while something
 	// changes. The prefixes are those managed, usable or not; the slice is the
@@ -22,8 +22,7 @@ type Observer interface {
 // Transfer is what a connection brought from the moment it was asked for, or used
 // again, until its last byte.
 type Transfer struct {
-	// Token is that of the Decision it followed, 0 where none is known: the
-	// connection was found in the kernel, or another policy decided.
+	// Token is that of the Decision it followed; 0: another policy decided.
 	Token  uint64
 	Prefix *Prefix // it went over; nil if that is gone
 	// What it was for, as in the request.
@@ -34,9 +33,8 @@ type Transfer struct {
 	Port    uint16
 
 	Reused   bool          // the connection was open before
-	Sampled  bool          // the figures are from samples of the kernel's, a tenth of a second coarse
 	Partial  bool          // it was given up before its end
-	Bytes    uint64        // received; 0 is unknown where Sampled is not set
+	Bytes    uint64        // received; 0: unknown
 	Duration time.Duration // until the last byte
 	Connect  time.Duration // until the connection was there; 0: unknown, or Reused
 	RTT      time.Duration // smoothed, as it ended; 0: unknown

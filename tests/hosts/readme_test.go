@@ -17,7 +17,7 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := 0
-	for _, m := range regexp.MustCompile("(?m)^\\| .* \\|$").FindAll(b, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| .* \|$`).FindAll(b, -1) {
 		names := regexp.MustCompile("`([a-z0-9-]+\\.host|Test[A-Za-z]+)`").FindAllSubmatch(m, -1)
 		if len(names) > 0 {
 			rows++
