@@ -6,7 +6,8 @@ import (
 	"net/netip"
 )
 
-// datagramHeader is the longest header that this package writes: of IPv6.
+// datagramHeader is the length of the longest header that this package writes: two
+// reserved bytes, the fragment number, the address type, an IPv6 address, the port.
 const datagramHeader = 3 + 1 + 16 + 2
 
 var (
@@ -14,8 +15,9 @@ var (
 	errShortDatagram = errors.New("datagram is too short")
 )
 
-// parseDatagram splits what a client of a UDP association sends (RFC 1928
-// section 7). Fragments give errFragment.
+// parseDatagram splits a datagram of an association's client into destination and
+// data (RFC 1928 section 7). A fragment gives errFragment: the RFC makes support of
+// fragments optional, and without support they must be dropped.
 func parseDatagram(b []byte) (Addr, []byte, error) {
 	if len(b) < 4 {
 		return Addr{}, nil, errShortDatagram

@@ -7,17 +7,21 @@ import (
 	"time"
 )
 
-// errLeft ends a request whose client has not waited for the reply.
+// errLeft ends a request whose client went before the reply.
 var errLeft = errors.New("the client left before it was connected")
 
 // defaultWatchAfter is how long a request is under way before its client is
-// looked at. Most are served sooner, and pay a timer only.
+// watched. Most requests are served sooner and cost no more than a timer.
 const defaultWatchAfter = 200 * time.Millisecond
 
-// watch calls leave if the client goes, until stop is called. stop tells whether the
-// client went. A client that ends its direction without having sent anything for the
-// destination has gone. A client that has sent something may just have sent all of
-// its part. watch does not read what the client sends. It changes the read deadline.
+// watch calls leave if the client goes while its request is served. The caller must
+// call stop, which ends the watch and tells whether the client went.
+//
+// early is what the client has sent for the destination so far. A client that sent
+// nothing and ends its direction has gone. One that did send something may only
+// have sent all that it has to say, so it is not watched.
+//
+// watch reads nothing of what the client sends, but changes the read deadline.
 func (c *conn) watch(early []byte, leave func()) (stop func() bool) {
 	if len(early) > 0 {
 		return func() bool { return false }
@@ -26,7 +30,7 @@ func (c *conn) watch(early []byte, leave func()) (stop func() bool) {
 	timer := time.AfterFunc(c.cfg.watchAfter, func() { w.run(c.Conn, leave) })
 	return func() bool {
 		if timer.Stop() {
-			return false // it did not even begin
+			return false // the watch had not begun
 		}
 		return w.end(c.Conn)
 	}
@@ -36,8 +40,8 @@ func (c *conn) watch(early []byte, leave func()) (stop func() bool) {
 type departure struct {
 	mu      sync.Mutex
 	ended   bool
-	running chan struct{} // closed when run returns; nil if it did not begin
-	gone    bool          // to be read after that
+	running chan struct{} // closed when run returns; nil if run did not begin
+	gone    bool          // the client went; to be read after running is closed
 }
 
 func (w *departure) run(nc net.Conn, leave func()) {
@@ -47,7 +51,7 @@ func (w *departure) run(nc net.Conn, leave func()) {
 		return
 	}
 	w.running = make(chan struct{})
-	_ = nc.SetReadDeadline(time.Time{}) // that of the handshake
+	_ = nc.SetReadDeadline(time.Time{}) // the deadline of the handshake does not end the watch
 	w.mu.Unlock()
 	defer close(w.running)
 	if w.gone = waitGone(nc); w.gone {
@@ -60,7 +64,7 @@ func (w *departure) end(nc net.Conn) (gone bool) {
 	w.ended = true
 	running := w.running
 	if running != nil {
-		_ = nc.SetReadDeadline(time.Unix(1, 0)) // wakes it
+		_ = nc.SetReadDeadline(time.Unix(1, 0)) // wakes run
 	}
 	w.mu.Unlock()
 	if running == nil {

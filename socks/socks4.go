@@ -11,8 +11,9 @@ import (
 
 const socks4Version = 4
 
-// readSOCKS4 reads a request of SOCKS 4 or 4a, which is the first thing that
-// the client sends.
+// readSOCKS4 reads a request of SOCKS 4 or 4a. These protocols have no greeting: the
+// request comes first. A request is returned with an error if a reply can tell the
+// client of that error.
 func readSOCKS4(c *conn, br *bufio.Reader) (*Request, error) {
 	r := c.request(SOCKS4)
 	if err := readSOCKS4Request(br, r); err != nil {
@@ -27,6 +28,7 @@ func readSOCKS4(c *conn, br *bufio.Reader) (*Request, error) {
 	return r, nil
 }
 
+// readSOCKS4Request reads command, destination and user into r.
 func readSOCKS4Request(br *bufio.Reader, r *Request) error {
 	var b [8]byte
 	if _, err := io.ReadFull(br, b[:]); err != nil {
@@ -45,7 +47,7 @@ func readSOCKS4Request(br *bufio.Reader, r *Request) error {
 	if r.User, err = readString(br); err != nil {
 		return fmt.Errorf("user ID: %w", err)
 	}
-	// 0.0.0.x with x not zero says that a name follows.
+	// In SOCKS 4a the address 0.0.0.x, with x not zero, says that a name follows.
 	if b[4] != 0 || b[5] != 0 || b[6] != 0 || b[7] == 0 {
 		return nil
 	}
@@ -60,8 +62,8 @@ func readSOCKS4Request(br *bufio.Reader, r *Request) error {
 	return nil
 }
 
-// readString reads a string that ends with a zero byte, of a length that SOCKS
-// 5 would take too.
+// readString reads a string that ends with a zero byte. SOCKS 4 sets no bound on its
+// length; the bound here is that of SOCKS 5.
 func readString(br *bufio.Reader) (string, error) {
 	var b [maxName]byte
 	for n := 0; ; n++ {
@@ -78,6 +80,8 @@ func readString(br *bufio.Reader) (string, error) {
 	}
 }
 
+// replySOCKS4 writes a reply. The protocol has no room for an IPv6 address, in place of
+// which the client gets 0.0.0.0.
 func replySOCKS4(w io.Writer, reply Reply, bound netip.AddrPort) error {
 	b := [8]byte{1: reply.socks4()}
 	binary.BigEndian.PutUint16(b[2:], bound.Port())

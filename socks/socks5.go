@@ -21,14 +21,16 @@ var (
 )
 
 // readSOCKS5 negotiates the method and reads the request (RFC 1928 sections 3
-// and 4). A request comes with an error if the error can be a reply to it.
+// and 4). A request is returned with an error if a reply can tell the client of that
+// error.
 func readSOCKS5(c *conn, br *bufio.Reader) (*Request, error) {
 	m, err := readMethods(br)
 	if err != nil {
 		return nil, err
 	}
 	r := c.request(SOCKS5)
-	spared := c.cfg.Auth == nil && slices.Contains(m, MethodNone) && slices.Contains(m, MethodPassword) // could go without
+	// spared means that the client offers a password and that none is needed.
+	spared := c.cfg.Auth == nil && slices.Contains(m, MethodNone) && slices.Contains(m, MethodPassword)
 	method := chooseMethod(m, c.cfg.Auth != nil, c.cfg.IgnoreNames || spared && c.cfg.Nameless(r))
 	if _, err := c.Write([]byte{socks5Version, byte(method)}); err != nil {
 		return nil, err
@@ -54,7 +56,7 @@ func readSOCKS5(c *conn, br *bufio.Reader) (*Request, error) {
 	return r, nil
 }
 
-// readMethods reads a greeting: the methods that the client offers.
+// readMethods reads the greeting and returns the methods that the client offers.
 func readMethods(r io.Reader) ([]Method, error) {
 	var b [2 + 255]byte
 	if _, err := io.ReadFull(r, b[:2]); err != nil {
@@ -74,9 +76,10 @@ func readMethods(r io.Reader) ([]Method, error) {
 	return m, nil
 }
 
-// chooseMethod prefers a password even where none is needed, because a name is
-// a hint. By what is offered there is no telling who has one: clients that do offer
-// the same as some that do not. See Config.Nameless.
+// chooseMethod prefers a password even where none is needed, because the user name
+// may hold intents. Some clients offer a password and have no name to send. Their
+// offer looks the same as that of clients that have one; ignore is true for those
+// that are known to have none (see Config.Nameless).
 func chooseMethod(offered []Method, needed, ignore bool) Method {
 	switch {
 	case !needed && ignore && slices.Contains(offered, MethodNone):
@@ -112,8 +115,8 @@ func readPassword(c *conn, br *bufio.Reader, r *Request) error {
 	return nil
 }
 
-// readUserPassword reads version, name and password. The RFC wants both to have
-// a byte at least, but clients send empty ones.
+// readUserPassword reads version, name and password. RFC 1929 asks for at least one
+// byte in each. Empty ones are taken all the same, because clients send them.
 func readUserPassword(r io.Reader) (user, password string, err error) {
 	var b [1 + 255]byte
 	if _, err := io.ReadFull(r, b[:1]); err != nil {
@@ -151,6 +154,7 @@ func readSOCKS5Request(br io.Reader, r *Request) error {
 	return noEOF(err)
 }
 
+// replySOCKS5 writes a reply (RFC 1928 section 6).
 func replySOCKS5(w io.Writer, reply Reply, bound netip.AddrPort) error {
 	b := make([]byte, 0, 22)
 	b = append(b, socks5Version, byte(reply), 0)

@@ -13,16 +13,18 @@ import (
 )
 
 const (
-	// udpReopenEvery is how often, at most, another socket is opened where sending fails.
+	// udpReopenEvery is the least time between two new sockets that replace one whose
+	// sending failed. Each new socket costs a question to the manager.
 	udpReopenEvery = time.Second
 	// udpSenderEvery is how often the rules are asked whether the client's port still
 	// belongs to the client.
 	udpSenderEvery = time.Second
 
-	// A network that has died beyond the first hop takes datagrams without an error.
-	// If something was sent and nothing has come for defaultUDPSilence, another network
-	// is asked for; if still nothing comes, again after twice that time, and so on up
-	// to maxUDPSilence. Few answers take longer than the first of these times.
+	// A network that has died beyond the first hop takes datagrams without an error:
+	// only the lack of answers shows it. ListenPacket is called for another network
+	// when nothing has come for defaultUDPSilence since something was sent. If still
+	// nothing comes, ListenPacket is called again, each time after twice as long, up to
+	// maxUDPSilence. Few answers take longer than a second.
 	defaultUDPSilence = time.Second
 	maxUDPSilence     = 2 * time.Minute
 )
@@ -59,8 +61,8 @@ func (ss *Session) associate(reply replier) {
 	c.cfg.Hooks.Ended(ss, err)
 }
 
-// listenForClient opens the socket that the client sends to. Its address is the one
-// at which the client reached the proxy; a link-local one needs its zone.
+// listenForClient opens the socket that the client sends to. The socket has the
+// address at which the client reached the proxy, with the zone if that is link-local.
 func (ss *Session) listenForClient(ctx context.Context) (*net.UDPConn, error) {
 	c := ss.c
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -77,10 +79,10 @@ func (ss *Session) listenForClient(ctx context.Context) (*net.UDPConn, error) {
 	return pc.(*net.UDPConn), nil
 }
 
-// announcedPort is the only port that the client is going to send from; 0 if the
-// client did not announce one. Some clients announce the address that they are going
-// to send to instead, which is of no use here. For a client on this host the two cannot
-// be told apart; there SenderRules tell which datagrams are the client's.
+// announcedPort returns the port that the client says it will send from; 0 if any
+// port will do. Some clients announce the address that they will send to instead. On
+// this host the two cannot be told apart, as both have the same address: there the
+// announcement is ignored, and SenderRules say which datagrams are the client's.
 func (ss *Session) announcedPort() uint16 {
 	r := ss.Request
 	ip := r.Dest.IP()
@@ -93,36 +95,37 @@ func (ss *Session) announcedPort() uint16 {
 // association is a running UDP association.
 type association struct {
 	ss     *Session
-	ctx    context.Context // of the association; outlives no call of run
+	ctx    context.Context // ends with run
 	cancel context.CancelFunc
-	inside *net.UDPConn   // towards the client
-	bound  netip.AddrPort // its address
-	// client is where the first datagram came from: the address that datagrams are
-	// taken from and sent to. It may have a zone.
+	inside *net.UDPConn   // the socket towards the client
+	bound  netip.AddrPort // the address of inside
+	// client is the address that the client's first datagram came from. Datagrams are
+	// taken from this address only, and sent to it. It may have a zone.
 	client    atomic.Pointer[netip.AddrPort]
-	datagrams atomic.Int64
-	// asked is when the oldest datagram was sent that nothing has come after, counted
-	// from the request; 0 if nothing is outstanding.
+	datagrams atomic.Int64 // number of datagrams in both directions
+	// asked is the time of the oldest datagram that was sent after the latest answer,
+	// as a time.Duration since the request; 0 if an answer has come since.
 	asked   atomic.Int64
-	readers sync.WaitGroup
+	readers sync.WaitGroup // all goroutines of the association but that of run
 
-	// Of the goroutine that reads from the client.
-	announced uint16    // the only port that is the client's; 0 if not known
-	checked   time.Time // when the rules last said that the address is the client's
-	warned    bool      // the log has told of datagrams that are not the client's
+	// Only fromClient's goroutine uses these.
+	announced uint16    // see announcedPort
+	checked   time.Time // when the rules last said that client belongs to the client
+	warned    bool      // foreign datagrams were logged once, which is enough
 
 	sending sync.Mutex    // held while datagrams are sent; guards the next two
-	moved   time.Time     // when another network was taken last
-	silence time.Duration // for how long nothing may come before the next one is
+	moved   time.Time     // when a socket was last replaced because sending failed
+	silence time.Duration // how long after asked the next network is taken
 
-	mu      sync.Mutex
-	outside map[bool]net.PacketConn // by Is4
+	mu      sync.Mutex              // guards the fields below
+	outside map[bool]net.PacketConn // the sockets towards destinations: true for IPv4, false for IPv6
 	names   udpNames
 	peers   udpPeers
-	closed  bool
+	closed  bool // no socket may be added to outside any more
 }
 
-// run moves datagrams until the client's connection ends.
+// run moves datagrams until the client's connection ends (RFC 1928 section 7), or
+// until no datagram has come from either side for UDPIdle.
 func (a *association) run() error {
 	c := a.ss.c
 	_ = c.SetDeadline(time.Time{})
@@ -146,9 +149,9 @@ func (a *association) run() error {
 	defer timer.Stop()
 
 	a.readers.Go(a.fromClient)
-	_, err := io.Copy(io.Discard, c.Conn) // nothing is expected
+	_, err := io.Copy(io.Discard, c.Conn) // the client sends nothing here; the end of the connection is awaited
 	_ = a.inside.Close()
-	a.cancel() // look-ups under way
+	a.cancel() // ends look-ups
 	a.close()
 	a.readers.Wait()
 	select {
@@ -159,6 +162,7 @@ func (a *association) run() error {
 	}
 }
 
+// close closes the sockets towards destinations, which ends their goroutines.
 func (a *association) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -186,7 +190,8 @@ func (a *association) fromClient() {
 	}
 }
 
-// forward sends one datagram on. What cannot be sent is dropped, as datagrams are.
+// forward sends one datagram of the client on. Where sending fails the datagram is
+// lost: UDP has no way to say so.
 func (a *association) forward(b []byte, from netip.AddrPort) {
 	dest, data, err := parseDatagram(b)
 	if err != nil || !a.isClients(from) {
@@ -199,8 +204,8 @@ func (a *association) forward(b []byte, from netip.AddrPort) {
 	a.byName(data, dest)
 }
 
-// isClients tells whether a datagram is the client's. The first one that is says
-// which port the client uses.
+// isClients tells whether a datagram from that address is the client's. The first
+// one that is settles the address for the rest of the association.
 func (a *association) isClients(from netip.AddrPort) bool {
 	own := a.ss.c.client.Addr()
 	client := a.client.Load()
@@ -210,7 +215,8 @@ func (a *association) isClients(from netip.AddrPort) bool {
 	case own.IsValid() && from.Addr().WithZone("") != own, !own.IsValid() && !from.Addr().IsLoopback(), a.announced != 0 && from.Port() != a.announced:
 		return false
 	}
-	// The port may become another program's while the association goes on.
+	// The client may close its socket, and another program may get the port while the
+	// association goes on. So the rules are asked more than once.
 	if rules, ok := a.ss.c.cfg.Rules.(SenderRules); ok && (client == nil || time.Since(a.checked) >= udpSenderEvery) {
 		if err := rules.AllowSender(a.ctx, a.ss.Request, netip.AddrPortFrom(from.Addr().WithZone(""), from.Port()), a.bound); err != nil {
 			if !a.warned {
@@ -227,7 +233,7 @@ func (a *association) isClients(from netip.AddrPort) bool {
 	return true
 }
 
-// transmit sends data to an address of dest, if the rules allow it.
+// transmit sends data to ip, an address of dest, if the rules allow that.
 func (a *association) transmit(data []byte, dest Addr, ip netip.Addr) {
 	ap := netip.AddrPortFrom(ip.Unmap(), dest.Port)
 	if a.allow(dest, ap) != nil {
@@ -241,7 +247,7 @@ func (a *association) transmit(data []byte, dest Addr, ip netip.Addr) {
 	}
 }
 
-// toClient passes on what comes for the client, from those that it has sent to.
+// toClient passes on what arrives at one socket towards destinations.
 func (a *association) toClient(o net.PacketConn) {
 	for {
 		if waitReadable(o) != nil {
@@ -259,7 +265,8 @@ func (a *association) toClient(o net.PacketConn) {
 	}
 }
 
-// deliver sends the n bytes behind the room for a header to the client.
+// deliver sends a datagram to the client, unless the client never sent to its sender.
+// b holds n bytes of data behind room for a header.
 func (a *association) deliver(b *[bufferSize]byte, n int, from netip.AddrPort) {
 	client := a.client.Load()
 	if client == nil {

@@ -9,40 +9,45 @@ import (
 )
 
 const (
-	// Those used last are remembered.
+	// An association remembers the names that it used last, each for a while: asking
+	// the resolver for each datagram would delay all of them.
 	maxUDPNames = 64
 	udpNameTTL  = 30 * time.Second
 
-	// While a name is looked up, what is to be sent there waits; the rest is dropped.
-	// So many names are looked up at once: each takes a goroutine and its questions.
-	maxUDPWaiting      = 16 // datagrams for one name
-	maxUDPWaitingBytes = 128 << 10
-	maxUDPLookUps      = 16
+	// Datagrams for a name wait while the name is looked up. What is beyond these
+	// bounds is dropped, so that a client cannot take memory without end.
+	maxUDPWaiting      = 16        // datagrams for one name
+	maxUDPWaitingBytes = 128 << 10 // of all names together
+	// maxUDPLookUps is how many names are looked up at the same time, each by a
+	// goroutine of its own. Datagrams for further names are dropped.
+	maxUDPLookUps = 16
 )
 
-// udpNames are the names in an association's datagrams. The zero value has none.
+// udpNames are the names that stood in an association's datagrams, with their
+// addresses. The zero value is empty.
 type udpNames struct {
-	byHost  map[string]*list.Element // of *udpName
-	recent  list.List
-	lookUps int
-	bytes   int // that wait
+	byHost  map[string]*list.Element // the elements hold a *udpName
+	recent  list.List                // the same; the name used last is in front
+	lookUps int                      // number under way
+	bytes   int                      // data of all waiting datagrams
 }
 
 type udpName struct {
 	host    string
-	addr    netip.Addr // invalid: there is none
-	until   time.Time
-	pending bool
+	addr    netip.Addr // invalid: the name has no address
+	until   time.Time  // end of the time for which addr holds
+	pending bool       // the look-up is under way, and addr and until are not set
 	waiting []udpWaiting
 }
 
+// udpWaiting is a datagram that waits until its name is looked up.
 type udpWaiting struct {
 	dest Addr
 	data []byte
 }
 
-// use returns what is known of a name, nil if it has to be looked up. The name
-// counts as used now.
+// use returns the entry of a name and notes that the name was used. It returns nil
+// if the name has to be looked up.
 func (n *udpNames) use(host string, now time.Time) *udpName {
 	e, ok := n.byHost[host]
 	if !ok {
@@ -57,7 +62,8 @@ func (n *udpNames) use(host string, now time.Time) *udpName {
 	return name
 }
 
-// begin notes a name that is going to be looked up, nil if too many are.
+// begin adds an entry for a name that the caller looks up next. It returns nil if
+// too many look-ups are under way.
 func (n *udpNames) begin(host string) *udpName {
 	if n.lookUps >= maxUDPLookUps {
 		return nil
@@ -82,7 +88,8 @@ func (n *udpNames) forget(e *list.Element) {
 	delete(n.byHost, n.recent.Remove(e).(*udpName).host)
 }
 
-// byName sends data to a name, at once if it is known.
+// byName sends data to a name: at once if the address is known, else after the
+// look-up.
 func (a *association) byName(data []byte, dest Addr) {
 	a.mu.Lock()
 	name := a.names.use(dest.Host, time.Now())
@@ -107,7 +114,7 @@ func (a *association) byName(data []byte, dest Addr) {
 	a.mu.Unlock()
 }
 
-// lookUp resolves a name, and sends what has waited for it.
+// lookUp resolves a name, and sends the datagrams that waited for the address.
 func (a *association) lookUp(name *udpName) {
 	ctx, cancel := context.WithTimeout(a.ctx, a.ss.c.cfg.Connect)
 	addrs, err := a.ss.c.cfg.Resolve(ctx, "ip", name.host)
@@ -115,7 +122,8 @@ func (a *association) lookUp(name *udpName) {
 	a.mu.Lock()
 	a.names.lookUps--
 	name.pending, name.until = false, time.Now().Add(udpNameTTL)
-	if err == nil && len(addrs) > 0 { // else it is not asked for again for each datagram
+	// A failure is remembered too, so that not every datagram asks again.
+	if err == nil && len(addrs) > 0 {
 		name.addr = addrs[0].Unmap()
 	}
 	waiting, ip := name.waiting, name.addr

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// send sends data to ap. If the network that the association is on has gone, it
-// moves to another one.
+// send sends data to ap. If sending fails or no answers come, the association moves
+// to a new socket, which may be on another network.
 func (a *association) send(data []byte, ap netip.AddrPort) error {
 	o, err := a.open(ap, nil)
 	if err != nil {
@@ -32,13 +32,15 @@ func (a *association) send(data []byte, ap netip.AddrPort) error {
 	return err
 }
 
-// aboutDatagram tells that an error concerns what was sent, not where from.
+// aboutDatagram tells whether a failure is due to the datagram (its size, a firewall,
+// a full queue). Another network would not help then.
 func aboutDatagram(err error) bool {
 	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOBUFS)
 }
 
-// isSilent tells that nothing has come for too long. It is asked with each
-// datagram and says so now and then only.
+// isSilent tells whether the time has come to take another network because no answer
+// arrives. It is called for each datagram. After it has returned true, it does so
+// again only after twice the time (see defaultUDPSilence).
 func (a *association) isSilent() bool {
 	now := time.Since(a.ss.Begun)
 	if a.asked.CompareAndSwap(0, int64(now)) {
@@ -55,15 +57,16 @@ func (a *association) isSilent() bool {
 
 type silenceKey struct{}
 
-// SilentSince tells a Config's ListenPacket why it is called again: since when
-// the association has sent and heard nothing. It is zero if that is not why.
+// SilentSince is for a Config's ListenPacket. If the function is called because an
+// association sends and gets no answers, SilentSince returns when the first datagram
+// without an answer was sent. Otherwise it returns the zero time.
 func SilentSince(ctx context.Context) time.Time {
 	since, _ := ctx.Value(silenceKey{}).(time.Time)
 	return since
 }
 
-// reconsider has another network chosen in place of the one that o is on. If it is
-// the same one, o stays: a new port would undo what is on the way.
+// reconsider has a network chosen again, and returns the socket to use. If the new
+// socket has the same address, o stays in use: answers under way go to its port.
 func (a *association) reconsider(ap netip.AddrPort, o net.PacketConn) net.PacketConn {
 	ctx := a.ctx
 	if asked := a.asked.Load(); asked != 0 {
@@ -84,8 +87,8 @@ func (a *association) reconsider(ap netip.AddrPort, o net.PacketConn) net.Packet
 	return n
 }
 
-// open returns the socket for ap's family. It opens one if there is none, or
-// only broken.
+// open returns the socket for ap's family. It opens a new one if there is none, or if
+// the one that exists is broken, which it closes.
 func (a *association) open(ap netip.AddrPort, broken net.PacketConn) (net.PacketConn, error) {
 	a.mu.Lock()
 	o := a.outside[ap.Addr().Is4()]
@@ -106,7 +109,7 @@ func (a *association) open(ap netip.AddrPort, broken net.PacketConn) (net.Packet
 	return o, nil
 }
 
-// listen opens a socket for ap's family.
+// listen has ListenPacket open a socket for datagrams to ap.
 func (a *association) listen(ctx context.Context, ap netip.AddrPort) (net.PacketConn, error) {
 	network := "udp6"
 	if ap.Addr().Is4() {
@@ -117,7 +120,8 @@ func (a *association) listen(ctx context.Context, ap netip.AddrPort) (net.Packet
 	return a.ss.c.cfg.ListenPacket(ctx, network, ap.String())
 }
 
-// adopt makes o the socket for ap's family.
+// adopt makes o the socket for ap's family, and starts the goroutine that reads from
+// it. If the association has ended, adopt closes o instead.
 func (a *association) adopt(ap netip.AddrPort, o net.PacketConn) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

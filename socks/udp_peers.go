@@ -10,28 +10,29 @@ import (
 // distributed hash table has a thousand or two under way.
 const maxUDPPeers = 4096
 
-// udpPeers are the destinations of an association, those used last. The zero value
-// has none.
+// udpPeers are the destinations that an association used last, with what the rules
+// said of each. The zero value is empty.
 type udpPeers struct {
-	byPeer map[udpPeer]*list.Element // of *udpVerdict
-	recent list.List
-	known  map[netip.Addr]int // that may answer: how many destinations have the address
+	byPeer map[udpPeer]*list.Element // the elements hold a *udpVerdict
+	recent list.List                 // the same; the destination used last is in front
+	known  map[netip.Addr]int        // number of allowed destinations, by address; these may answer
 }
 
-// udpPeer is an address, and how the client asked for it: rules may see a
-// difference.
+// udpPeer is a destination: an address, and the name by which the client asked for
+// it. The name is part of the key because rules may depend on it.
 type udpPeer struct {
-	name string // "" if by the address
+	name string // "" if the client gave the address
 	addr netip.AddrPort
 }
 
-// udpVerdict is what the rules say.
+// udpVerdict is what the rules said of a destination.
 type udpVerdict struct {
 	peer udpPeer
-	err  error
+	err  error // nil: allowed
 }
 
-// verdict returns what was noted about a peer, which counts as used now.
+// verdict returns what the rules said of a destination and notes that it was used.
+// known is false if the rules have not been asked.
 func (p *udpPeers) verdict(peer udpPeer) (err error, known bool) { //nolint:revive // the error is a value here
 	e, ok := p.byPeer[peer]
 	if !ok {
@@ -41,6 +42,8 @@ func (p *udpPeers) verdict(peer udpPeer) (err error, known bool) { //nolint:revi
 	return e.Value.(*udpVerdict).err, true
 }
 
+// note adds a destination. If there are too many, the one that was not used for the
+// longest time is forgotten.
 func (p *udpPeers) note(peer udpPeer, err error) {
 	if _, known := p.byPeer[peer]; known {
 		return
@@ -69,10 +72,11 @@ func (p *udpPeers) forget(e *list.Element) {
 	}
 }
 
-// mayAnswer tells whether something was sent to the address.
+// mayAnswer tells whether the association sent something to ip. The port does not
+// count: servers may answer from another one.
 func (p *udpPeers) mayAnswer(ip netip.Addr) bool { return p.known[ip] > 0 }
 
-// allow asks the rules once per destination, and remembers who may answer.
+// allow returns what the rules say of a destination. They are asked once for each.
 func (a *association) allow(dest Addr, ap netip.AddrPort) error {
 	peer := udpPeer{addr: ap}
 	if !dest.IP().IsValid() {

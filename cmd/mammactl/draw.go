@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// render gives at most height lines of at most width characters. Colours do not
-// count as characters.
+// render returns the screen as at most height lines of at most width characters
+// each. The escape sequences of colours do not count as characters.
 func (s *screen) render(width, height int) []string {
 	colored := s.a.colored()
 	paint := func(text, color string) string {
@@ -40,6 +40,8 @@ func (s *screen) render(width, height int) []string {
 	return lines[:min(len(lines), max(height, 0))]
 }
 
+// title is the first line: version, policy, uptime, rate and delay of decisions, and
+// the clock at the right edge.
 func (s *screen) title(width int) string {
 	st := s.status
 	if st == nil {
@@ -60,7 +62,8 @@ func (s *screen) title(width int) string {
 	if s.paused {
 		now = "paused " + now
 	}
-	// What does not fit beside the clock is left out, the least important first.
+	// Parts that do not fit beside the clock are left out. The last is the least
+	// important.
 	for ; len(parts) > 1; parts = parts[:len(parts)-1] {
 		text := strings.Join(parts, "   ")
 		if pad := width - utf8.RuneCountInString(text) - len(now); pad > 1 {
@@ -70,11 +73,13 @@ func (s *screen) title(width int) string {
 	return parts[0]
 }
 
-// leastGraph is the least width of a graph that tells anything; for it, budgets
-// are left out.
+// leastGraph is the least width at which a graph is worth its place. Where the graphs
+// would be narrower, budgets are left out to make room.
 const leastGraph = 4
 
-// networks is a heading and a line per prefix, at most n of them.
+// networks returns a heading and a line per prefix: figures, their graphs, number of
+// connections, health and cost. Of more than n prefixes the last line tells how many
+// are left out.
 func (s *screen) networks(width, n int, paint func(text, color string) string) []string {
 	heads := []string{"RTT ms", "down Mbit/s", "up Mbit/s"}
 	figures := make([][]string, len(s.nets))
@@ -124,8 +129,9 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 	return lines
 }
 
-// graph is the width that is left for each of the three graphs beside figures of
-// so many characters, the connections and what tell says.
+// graph returns the width of each of the three graphs: a third of what is left of the
+// line beside a label and figures of that many characters, the number of connections
+// and the text of tell.
 func (s *screen) graph(width, label, number int, tell func(*control.Prefix) string) int {
 	tail := 0
 	for i := range s.nets {
@@ -136,7 +142,7 @@ func (s *screen) graph(width, label, number int, tell func(*control.Prefix) stri
 
 func name(p *control.Prefix) string { return clean(p.Interface + " " + p.Prefix) }
 
-// briefly is health and, unless it is free, cost.
+// briefly returns health and cost of a prefix; a cost of free is not worth a word.
 func briefly(p *control.Prefix) string {
 	text := clean(p.Health.State)
 	if p.Cost != "free" && p.Cost != "" {
@@ -145,7 +151,7 @@ func briefly(p *control.Prefix) string {
 	return text
 }
 
-// state is briefly, with what is used of the budget.
+// state returns health, cost and how much of the budget is used.
 func state(p *control.Prefix) string {
 	if p.Budget == nil {
 		return briefly(p)
@@ -155,9 +161,10 @@ func state(p *control.Prefix) string {
 
 var bars = []rune("▁▂▃▄▅▆▇█")
 
-// spark draws the last n values, and blanks where nothing is known. Rates are
-// drawn from 0 to the highest. Round-trip times never come near 0: they are drawn
-// from half the least to twice the least or the highest, so that an even one is a low line.
+// spark draws the last n values, a character each; unknown ones are blank. The scale
+// of rates reaches from 0 to the highest value. Round-trip times never come near 0:
+// their scale begins at half the least value and ends at the highest, but not below
+// twice the least. A steady round-trip time is thus a low line.
 func spark(values []float64, n int, rtt bool) string {
 	if len(values) > n {
 		values = values[len(values)-n:]
@@ -187,8 +194,8 @@ func spark(values []float64, n int, rtt bool) string {
 	return string(out)
 }
 
-// events are the last n lines that the filter lets pass, or those around the
-// chosen one.
+// events returns n lines that the filter lets pass: the last ones, or those around the
+// chosen decision if the user has chosen one.
 func (s *screen) events(width, n int, paint func(text, color string) string) []string {
 	if n <= 0 {
 		return nil
@@ -219,7 +226,7 @@ func (s *screen) events(width, n int, paint func(text, color string) string) []s
 	return lines
 }
 
-// details explains the chosen decision.
+// details explains the chosen decision as the command explain does, below a rule.
 func (s *screen) details(width int) []string {
 	d := s.chosen()
 	if d == nil {
@@ -230,7 +237,7 @@ func (s *screen) details(width int) []string {
 		e.Candidates = append(e.Candidates, control.Prefix{Prefix: sc.Prefix, Interface: sc.Interface})
 	}
 	var b strings.Builder
-	_ = s.a.showExplanation(&b, &e) // a Builder takes everything
+	_ = s.a.showExplanation(&b, &e) // writing to a Builder does not fail
 	lines := []string{strings.Repeat("-", width)}
 	for l := range strings.Lines(b.String()) {
 		if l = strings.TrimRight(l, "\n"); l != "" {
@@ -240,6 +247,8 @@ func (s *screen) details(width int) []string {
 	return lines
 }
 
+// bottom is the last line: the filter that is being typed, else why nothing new comes,
+// else the keys.
 func (s *screen) bottom(width int) string {
 	switch {
 	case s.typing:

@@ -8,38 +8,38 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// screen is what watch shows: a value that is fed with answers, events and keys
-// and rendered as lines. It knows nothing of terminals.
+// screen is the state of what watch shows. It takes the daemon's answers (update),
+// events (add) and keys (press), and render turns it into lines. It knows nothing of
+// terminals, so that tests need none.
 type screen struct {
 	a       *app
-	status  *control.Status
+	status  *control.Status // nil until the first answer
 	nets    []control.Prefix
-	past    map[string]*histories // by prefix and interface
-	lines   []entry               // oldest first
-	trouble string                // why nothing new comes; "" if it does
+	past    map[string]*histories // by key of the prefix
+	lines   []entry               // decisions and other events, oldest first
+	trouble string                // why no answers come; "" if they do
 
 	paused  bool
 	filter  string
-	typing  bool // the filter is being typed
-	before  string
+	typing  bool   // the filter is being typed
+	before  string // the filter to go back to if typing is cancelled
 	detail  bool   // the chosen decision is explained
-	seq     uint64 // of the chosen decision; 0: the latest that is shown
-	leaving bool
-	suspend bool
+	seq     uint64 // Seq of the decision that the user chose; 0: none, the latest is meant
+	leaving bool   // the user wants to quit
+	suspend bool   // the user wants to stop the process for a while
 }
 
-// entry is a line of the lower part, as it is at full length; decision is nil
-// for other events.
+// entry is a line of the lower part.
 type entry struct {
-	text     string
-	decision *control.Decision
+	text     string            // at full length
+	decision *control.Decision // nil if the line is about another event
 }
 
-// wideEnough is the width from which on decisions have their usual columns, the
-// time that they took among them.
+// wideEnough is the least width at which a line of a decision has all its columns.
+// Narrower screens get a shorter form.
 const wideEnough = 113
 
-// fit is the line in at most width characters.
+// fit returns the text of e in at most width characters.
 func (s *screen) fit(e *entry, width int) string {
 	if e.decision == nil || width >= wideEnough {
 		return cut(e.text, width)
@@ -48,15 +48,18 @@ func (s *screen) fit(e *entry, width int) string {
 }
 
 const (
-	// maxLines bounds the decisions that can be scrolled back to.
+	// maxLines is how many lines the user can scroll back.
 	maxLines = 500
 	// historyLen is how many samples a sparkline can show, one a second.
 	historyLen = 60
 )
 
-// histories are the last samples of a prefix; a negative one was unknown.
+// histories are the last samples of a prefix, oldest first; a negative one means
+// unknown.
 type histories struct{ rtt, down, up []float64 }
 
+// push appends a sample, unknown if nil, and drops the oldest where there are
+// historyLen already.
 func push(list []float64, v *float64) []float64 {
 	x := -1.0
 	if v != nil {
@@ -68,9 +71,11 @@ func push(list []float64, v *float64) []float64 {
 	return append(list, x)
 }
 
+// key tells prefixes apart: two interfaces may have the same one.
 func key(p *control.Prefix) string { return p.Prefix + "%" + p.Interface }
 
-// update takes the answers of one second.
+// update takes the answers of the daemon, which watch asks for each second. While
+// paused, samples are kept and the screen stays as it is.
 func (s *screen) update(st *control.Status, p *control.Prefixes) {
 	s.trouble = ""
 	past := map[string]*histories{}
@@ -83,13 +88,14 @@ func (s *screen) update(st *control.Status, p *control.Prefixes) {
 		h.rtt, h.down, h.up = push(h.rtt, x.Path.SRTTMedianMS), push(h.down, x.Link.Down), push(h.up, x.Link.Up)
 		past[key(x)] = h
 	}
-	s.past = past // histories of prefixes that are gone go as well
+	s.past = past // histories of removed prefixes are dropped here
 	if !s.paused {
 		s.status, s.nets = st, p.Prefixes
 	}
 }
 
-// add takes an event.
+// add takes an event. An outcome changes the line of its decision; all other events
+// add a line.
 func (s *screen) add(e *control.Event) {
 	if s.paused {
 		return
@@ -112,7 +118,7 @@ func (s *screen) add(e *control.Event) {
 	s.lines = append(s.lines, entry{text, e.Decision})
 }
 
-// visible are the lines that the filter lets pass.
+// visible returns the lines that contain the filter, in upper or lower case.
 func (s *screen) visible() []entry {
 	if s.filter == "" {
 		return s.lines
@@ -126,7 +132,8 @@ func (s *screen) visible() []entry {
 	return out
 }
 
-// chosen is the decision that keys refer to, nil if there is none.
+// chosen returns the decision that keys act on: the one that the user chose, else the
+// latest visible one. It returns nil if there is none.
 func (s *screen) chosen() *control.Decision {
 	list := s.visible()
 	for _, l := range slices.Backward(list) {
@@ -137,7 +144,8 @@ func (s *screen) chosen() *control.Decision {
 	return nil
 }
 
-// move chooses the decision before or after the chosen one.
+// move chooses the visible decision that stands by lines below the chosen one, above
+// it if by is negative.
 func (s *screen) move(by int) {
 	var seqs []uint64
 	at := -1
@@ -157,11 +165,12 @@ func (s *screen) move(by int) {
 	at = max(0, min(len(seqs)-1, at+by))
 	s.seq = seqs[at]
 	if at == len(seqs)-1 && !s.paused {
-		s.seq = 0 // follow the latest again
+		s.seq = 0 // at the end of the list the screen follows the latest again
 	}
 }
 
-// Keys that are more than a character, as terminals send them.
+// The keys that terminals send as an escape sequence or a control character. A cursor
+// key has two sequences: the second is that of application mode.
 const (
 	keyUp, keyUpApp     = "\x1b[A", "\x1bOA"
 	keyDown, keyDownApp = "\x1b[B", "\x1bOB"
@@ -171,7 +180,8 @@ const (
 	keySuspend          = "\x1a"
 )
 
-// press takes what was read from the keyboard at once.
+// press takes what one read from the keyboard returned: a sequence of one key, or
+// characters.
 func (s *screen) press(in string) {
 	switch in {
 	case keyUp, keyUpApp:
@@ -196,6 +206,8 @@ func (s *screen) press(in string) {
 	}
 }
 
+// character takes one character: as part of the filter while that is typed, else as a
+// command.
 func (s *screen) character(r rune) {
 	switch string(r) {
 	case keyInterrupt, keyEndOfFile:
@@ -227,7 +239,7 @@ func (s *screen) character(r rune) {
 	case '\r', '\n':
 		s.detail = !s.detail
 		if d := s.chosen(); d != nil && s.detail && s.seq == 0 {
-			s.seq = d.Seq // stay with it while others come
+			s.seq = d.Seq // the explained decision stays while new ones come
 		} else if !s.detail {
 			s.seq = 0
 		}

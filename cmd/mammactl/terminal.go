@@ -15,7 +15,8 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// The colours, and what ends them (ECMA-48 SGR).
+// The escape sequences that begin a colour or style, and the one that ends all of them
+// (ECMA-48, SGR).
 const (
 	red    = "\x1b[31m"
 	yellow = "\x1b[33m"
@@ -24,7 +25,8 @@ const (
 	reset  = "\x1b[0m"
 )
 
-// terminalOf returns the descriptor of v and whether it is a terminal.
+// terminalOf returns the file descriptor behind the reader or writer v. ok is false if
+// v has none, or if it is not a terminal.
 func terminalOf(v any) (fd int, ok bool) {
 	if w, ok := v.(*display.Writer); ok {
 		v = w.Unwrap()
@@ -38,13 +40,14 @@ func terminalOf(v any) (fd int, ok bool) {
 	return fd, err == nil
 }
 
-// colored tells whether the output takes colours (no-color.org).
+// colored tells whether to write colours: only to a terminal that has them, and not
+// against the user's wish (no-color.org).
 func (a *app) colored() bool {
 	_, tty := terminalOf(a.out)
 	return tty && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 }
 
-// health is the cell of a state of health.
+// health returns a table cell with a state of health.
 func (a *app) health(state string) cell {
 	c := cell{text: clean(state)}
 	if a.colored() {
@@ -63,8 +66,8 @@ func healthColor(state string) string {
 	return ""
 }
 
-// fullScreen is a terminal in the mode that watch needs: keys one by one and
-// without echo, the other screen, no cursor.
+// fullScreen is a terminal in the mode that watch needs: keys come one by one and
+// without echo, the alternate screen is shown, the cursor is hidden.
 type fullScreen struct {
 	in, out int
 	w       io.Writer
@@ -73,19 +76,21 @@ type fullScreen struct {
 	before *unix.Termios // the mode to go back to; nil while the screen is left
 }
 
-// Escape sequences (XTerm control sequences): the other screen and no cursor;
-// back; home; erase to the end of line, and of the screen.
+// The escape sequences of the screen (XTerm Control Sequences).
 const (
-	enterScreen = "\x1b[?1049h\x1b[?25l"
-	leaveScreen = "\x1b[?25h\x1b[?1049l"
-	home        = "\x1b[H"
-	eraseLine   = "\x1b[K"
-	eraseBelow  = "\x1b[J"
+	enterScreen = "\x1b[?1049h\x1b[?25l" // shows the alternate screen, hides the cursor
+	leaveScreen = "\x1b[?25h\x1b[?1049l" // undoes both
+	home        = "\x1b[H"               // moves the cursor to the first line
+	eraseLine   = "\x1b[K"               // erases to the end of the line
+	eraseBelow  = "\x1b[J"               // erases to the end of the screen
 )
 
-// sequences is all that mammactl writes to a terminal and that is no text.
+// sequences are all control sequences that mammactl writes to a terminal. Whatever
+// else looks like one comes from outside and must not pass.
 var sequences = []string{red, yellow, bold, dim, reset, enterScreen, leaveScreen, home, eraseLine, eraseBelow, "\r\n"}
 
+// openScreen enters the mode on the terminal with the descriptors in and out; w writes
+// to out. The caller must call leave.
 func openScreen(in, out int, w io.Writer) (*fullScreen, error) {
 	s := &fullScreen{in: in, out: out, w: w}
 	if err := s.enter(); err != nil {
@@ -107,7 +112,7 @@ func (s *fullScreen) enter() error {
 	// the screen can be left first.
 	raw.Lflag &^= unix.ICANON | unix.ECHO | unix.ISIG | unix.IEXTEN
 	raw.Iflag &^= unix.IXON | unix.ICRNL
-	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 0, 0 // reads do not wait
+	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 0, 0 // a read without input returns at once
 	if err := unix.IoctlSetTermios(s.in, unix.TCSETS, &raw); err != nil {
 		return fmt.Errorf("terminal: %w", err)
 	}
@@ -115,7 +120,7 @@ func (s *fullScreen) enter() error {
 	return err
 }
 
-// leave makes the terminal what it was. It may be called again.
+// leave restores the terminal. Calling it a second time does nothing.
 func (s *fullScreen) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,12 +132,13 @@ func (s *fullScreen) leave() {
 	s.before = nil
 }
 
-// suspendTime is how long a stop may take to happen. It never does where no shell
-// looks after the process.
+// suspendTime is how long suspend waits for the process to be stopped and continued.
+// A process that no shell controls is never stopped (its process group is orphaned),
+// and watch then goes on after this time.
 const suspendTime = 300 * time.Millisecond
 
-// suspend stops the process, as the key for that does elsewhere, and comes back
-// when it is continued.
+// suspend restores the terminal and stops the process, as ^Z does in other programs.
+// It returns when the process was continued and the screen is entered again.
 func (s *fullScreen) suspend() error {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
@@ -148,7 +154,8 @@ func (s *fullScreen) suspend() error {
 	return s.enter()
 }
 
-// size is the terminal's, 80 by 24 if it does not know.
+// size returns the size of the terminal; 80 by 24 if the terminal does not know its
+// own.
 func (s *fullScreen) size() (width, height int) {
 	ws, err := unix.IoctlGetWinsize(s.out, unix.TIOCGWINSZ)
 	if err != nil || ws.Col == 0 || ws.Row == 0 {
@@ -157,12 +164,12 @@ func (s *fullScreen) size() (width, height int) {
 	return int(ws.Col), int(ws.Row)
 }
 
-// keys reads keys and sends what was read at once, until ctx ends or the
-// terminal is gone; then it closes the channel.
+// keys sends what each read from the keyboard returns, until ctx ends or the terminal
+// is gone. Then it closes the channel.
 func (s *fullScreen) keys(ctx context.Context, to chan<- string) {
 	defer close(to)
 	for ctx.Err() == nil {
-		// A wait of a tenth of a second, so that the end of ctx is noticed.
+		// The wait is a tenth of a second, so that the end of ctx is noticed.
 		p := []unix.PollFd{{Fd: int32(s.in), Events: unix.POLLIN}}
 		if _, err := unix.Poll(p, 100); err != nil && !errors.Is(err, unix.EINTR) || p[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
 			return
@@ -184,8 +191,8 @@ func (s *fullScreen) keys(ctx context.Context, to chan<- string) {
 	}
 }
 
-// read reads what is there. It reads nothing while the screen is left: in the
-// terminal's usual mode it would wait for a whole line.
+// read returns the input that is there. While the screen is left it reads nothing: the
+// terminal is in its usual mode then, in which a read waits for a whole line.
 func (s *fullScreen) read() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,8 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// Proxy is the server with everything around it.
+// Proxy is the SOCKS and HTTP server with what surrounds it: settings that can be
+// reloaded, listeners, the connection to mamma, metrics and what is learnt.
 type Proxy struct {
 	options Options
 	log     *slog.Logger
@@ -33,18 +34,19 @@ type Proxy struct {
 	nameless *nameless
 	learner  *habits.Learner
 	out      atomic.Pointer[outgoing]
-	access   atomic.Bool // log requests
+	access   atomic.Bool // whether each request is logged
 
-	mu        sync.Mutex // of what a reload changes; one at a time
+	mu        sync.Mutex // held for the length of a reload; guards the fields below
 	settings  *settings
-	activated bool // the listeners were handed in
-	listeners map[string]net.Listener
-	web       *http.Server // of the metrics
-	webAddr   string
-	serving   sync.WaitGroup
+	activated bool                    // the service manager handed the listeners in, and no others are opened
+	listeners map[string]net.Listener // by address as configured; without those handed in
+	web       *http.Server            // serves the metrics; nil if they are not served
+	webAddr   string                  // where web listens
+	serving   sync.WaitGroup          // the goroutines of listeners and web
 }
 
-// New reads the configuration and listens. A Proxy that New returned must be Run.
+// New reads the configuration and opens the listeners. The caller must call Run,
+// which closes them.
 func New(options Options, log *slog.Logger) (*Proxy, error) {
 	p := &Proxy{options: options, log: log, listeners: map[string]net.Listener{}}
 	p.server = socks.New(socks.Config{})
@@ -81,12 +83,11 @@ func New(options Options, log *slog.Logger) (*Proxy, error) {
 	return p, nil
 }
 
-// CheckManager says why the Multi Access Manager does not answer, nil if it does.
-// The proxy works without one: the host's routes then choose the network.
+// CheckManager says why the Multi Access Manager does not answer; nil if it does.
+// The proxy works without an answer: the host's routes then choose the network.
 func (p *Proxy) CheckManager(ctx context.Context) error { return p.out.Load().check(ctx) }
 
-// Reload reads the configuration again. If anything is wrong with it, nothing
-// changes.
+// Reload reads the configuration again. After an error the old settings stay.
 func (p *Proxy) Reload() error {
 	c, err := p.options.load()
 	if err != nil {
@@ -97,7 +98,8 @@ func (p *Proxy) Reload() error {
 	return p.adoptLocked(c)
 }
 
-// adoptLocked makes c count for clients that come from now on.
+// adoptLocked applies c to the clients that connect from now on. What can fail is
+// done first, so that an error leaves the old settings in use.
 func (p *Proxy) adoptLocked(c *settings) error {
 	var auth socks.Authenticator
 	if c.users != "" {
@@ -177,7 +179,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 	}
 }
 
-// warn says what is allowed but was perhaps not meant.
+// warn logs settings that are valid but may not be what the operator meant.
 func (p *Proxy) warn(c *settings, auth socks.Authenticator) {
 	if open := c.open(); len(open) > 0 && auth == nil {
 		allows := false
@@ -193,7 +195,8 @@ func (p *Proxy) warn(c *settings, auth socks.Authenticator) {
 	}
 }
 
-// openLocked opens the listeners that are not open yet.
+// openLocked opens the configured listeners that are not open yet, and returns
+// these. An address that the host lacks is skipped, unless no listener is left.
 func (p *Proxy) openLocked(c *settings) (map[string]net.Listener, error) {
 	opened := map[string]net.Listener{}
 	if p.activated {
@@ -237,7 +240,7 @@ func (p *Proxy) serve(l net.Listener) {
 	p.log.Info("listening", "addr", l.Addr().String())
 }
 
-// exposeLocked serves the metrics at addr, nowhere if it is "".
+// exposeLocked serves the metrics at addr; "" stops serving them.
 func (p *Proxy) exposeLocked(addr string) error {
 	if addr == p.webAddr {
 		return nil
@@ -262,8 +265,9 @@ func (p *Proxy) exposeLocked(addr string) error {
 	return nil
 }
 
-// Run saves what was learnt from time to time, and serves until ctx ends; then it
-// waits for the clients, but no longer than configured or until hurry is closed.
+// Run serves until ctx ends, and saves what was learnt from time to time. After ctx
+// has ended, Run waits for the clients. The wait ends when the configured time is
+// over or hurry is closed; the clients that are left are cut off.
 func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 	tick := time.NewTicker(habits.SaveEvery)
 	defer tick.Stop()
@@ -296,8 +300,9 @@ func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 	p.saveTo(p.settings.learning.File)
 }
 
-// Beat tells the service manager that the proxy is alive as long as it is: as
-// long as what every request waits for can be had.
+// Beat tells the service manager at every interval that the proxy is alive, until
+// done is closed. Before it does, it takes the locks that every request takes: a
+// proxy that hangs on one of them sends no sign of life and is restarted.
 func (p *Proxy) Beat(every time.Duration, done <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

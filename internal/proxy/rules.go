@@ -9,24 +9,28 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// access are the rules on who may connect where: the first that matches counts.
-// A rule that depends on who asks, where that cannot be found out, does not let
-// in if it allows, and keeps out if it denies.
+// access decides who may connect where. The first rule that matches decides. A rule
+// may depend on who asks, and the asking process cannot always be found: then a rule
+// that allows is skipped, and a rule that denies refuses the request.
 //
-// Where none matches, clients on this host and those with a password may, others
-// may not. And a client elsewhere does not get at this host itself, by any of its
-// addresses, nor at its links, unless a rule names that address: else a rule that
-// lets a network in would open every local service to it, from inside the host's
-// firewall. Nobody sends to broadcast and multicast addresses unless a rule names
-// them.
+// If no rule matches, clients on this host and clients with a password are let in,
+// and all others refused.
+//
+// Two kinds of destination need a rule that names the address. The first are this
+// host's own addresses, for clients on other hosts: otherwise a rule that lets in a
+// network would open every local service to that network, from behind the host's
+// firewall. The second are broadcast and multicast addresses, for everybody.
 type access struct {
 	rules []rule
 	who   func(*socks.Request) rules.Caller
-	// kind tells what the kernel takes an address for.
+	// kind says whether the kernel takes an address for the host's own, for a group
+	// of hosts, or for another host.
 	kind func(netip.Addr) addrKind
-	// sender finds the user whose datagrams come from a local address.
+	// sender returns the user whose socket on this host sends datagrams from one
+	// address to the other.
 	sender func(from, to netip.AddrPort) (uid uint32, err error)
-	// unknown is told of rules that could not be decided; may be nil.
+	// unknown is called for each rule that depends on a client who cannot be found;
+	// nil: nothing is called.
 	unknown func(r *socks.Request, rule string)
 }
 
@@ -35,23 +39,24 @@ var (
 	_ socks.SenderRules = (*access)(nil)
 )
 
-// Allow decides as far as is possible without knowing the address.
+// Allow decides before the destination's name is resolved. A request whose decision
+// depends on the address passes here; AllowAddr decides it.
 func (a *access) Allow(_ context.Context, r *socks.Request) error {
-	detailsOf(r) // before the request is under way, when the metrics look at it
+	detailsOf(r) // made here, because the metrics read them as soon as the request is under way
 	s := newSubject(r, netip.AddrPort{}, socks.Addr{}, func() rules.Caller { return a.who(r) })
 	return a.decide(r, s, true)
 }
 
-// AllowAddr decides.
+// AllowAddr decides about one address of the destination.
 func (a *access) AllowAddr(ctx context.Context, r *socks.Request, addr netip.AddrPort) error {
 	s := newSubject(r, addr, socks.DestFrom(ctx), func() rules.Caller { return a.who(r) })
 	return a.decide(r, s, false)
 }
 
-// decide applies the rules. early tells that the address may still be unknown.
+// decide applies the rules. early means that the address may still be unknown.
 func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
 	ip := s.Addr.Addr()
-	undecided := "" // a rule that would have allowed
+	undecided := "" // why a rule that allows was skipped, for the error
 	for i := range a.rules {
 		rule := &a.rules[i]
 		switch rule.match.Matches(&s) {
@@ -65,7 +70,7 @@ func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
 			return a.reachable(r, ip, fmt.Sprintf(", and rule %q does not name it", rule.name))
 		case rules.Maybe:
 			if early {
-				return nil // AllowAddr will tell
+				return nil // AllowAddr decides when the address is known
 			}
 		case rules.Unknown:
 			if a.unknown != nil {
@@ -83,7 +88,7 @@ func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
 	return a.reachable(r, ip, "")
 }
 
-// clientOf names the client, for people.
+// clientOf names the client in error messages.
 func clientOf(r *socks.Request) string {
 	if !r.Client.IsValid() {
 		return "a client of the Unix socket"
@@ -91,8 +96,8 @@ func clientOf(r *socks.Request) string {
 	return r.Client.Addr().String()
 }
 
-// reachable tells whether a client gets at an address that no rule names. An
-// address that is not known yet is decided about later.
+// reachable refuses the addresses that need a rule which names them (see access); why
+// ends the error. An address that is not known yet passes: AllowAddr decides later.
 func (a *access) reachable(r *socks.Request, ip netip.Addr, why string) error {
 	if !ip.IsValid() {
 		return nil
@@ -106,8 +111,9 @@ func (a *access) reachable(r *socks.Request, ip netip.Addr, why string) error {
 	return nil
 }
 
-// AllowSender lets an association take datagrams of its client only: on this host
-// of the same user, else of the same address.
+// AllowSender lets an association take datagrams of its client only. On this host the
+// sender's socket must belong to the client's user, because an address is shared by
+// all users. From elsewhere the address must be the client's.
 func (a *access) AllowSender(_ context.Context, r *socks.Request, from, to netip.AddrPort) error {
 	who := a.who(r)
 	if who.Elsewhere {

@@ -28,26 +28,28 @@
 //
 // # Who may do what
 //
-// Who may connect at all is decided by the socket's mode. Of those, root, the
-// user that the daemon runs as, and members of the control group see all
-// decisions; others see the decisions on requests of their own user only. Set
-// and reload are for root and the daemon's user.
+// The mode of the socket decides who may connect. Root, the user that the daemon
+// runs as, and members of the control group see all decisions. Other peers see only
+// the decisions on requests of their own user. Only root and the daemon's user may
+// set and reload.
 //
-// User, group and supplementary groups are asked from the kernel, which noted
-// them when the peer connected (SO_PEERCRED, SO_PEERGROUPS). They are not looked
-// up in /proc, where the peer's process id may be another process's by now, nor
-// in the user database, which tells what the user could have. The reverse of
-// this: a connection keeps the rights that it was opened with, also when it is
-// handed on. Kernels before 4.13 tell the primary group only.
+// The kernel says which user, group and supplementary groups a peer has; it noted
+// them when the peer connected (SO_PEERCRED, SO_PEERGROUPS). /proc is not asked,
+// because the peer's process id may belong to another process by now. The user
+// database is not asked, because it has the groups that a user could have, not
+// those that the process has. As a consequence a connection keeps the rights that
+// its opener had, even after it was passed to another process. Kernels before 4.13
+// name the primary group only.
 //
-// The other way round, a client that was not told the path believes a server only
-// if that runs as root, as the client's own user or as the service's (see Find).
+// Clients check the server in turn: one that was not given a path believes a server
+// only if the server runs as root, as the client's own user or as the service's
+// user (see Find).
 //
 // # Explaining policies that count
 //
-// /v1/explain asks an instance of the policy made for that question. A policy
-// that keeps counters (which prefix had the last turn, what was sent where) thus
-// answers as if it had just been started, and the one in charge notices
-// nothing. Names are not resolved: where the address would exclude prefixes,
-// the real decision may differ.
+// /v1/explain makes an instance of the policy for each question and asks that. The
+// instance in use therefore notices nothing. A policy that keeps counters (whose
+// turn is next, what was sent where) answers as if it had just been started. Names
+// are not resolved: where the address would exclude prefixes, the real decision may
+// differ.
 package control

@@ -2,10 +2,11 @@ package control
 
 import "time"
 
-// SchemaVersion is the version in the paths.
+// SchemaVersion is the version that stands in the paths and in [Status]. It grows
+// only when a field is removed or changes its meaning.
 const SchemaVersion = 1
 
-// Status tells how the daemon is.
+// Status is the answer to /v1/status: the state of the daemon.
 type Status struct {
 	Schema     int            `json:"schema"` // SchemaVersion
 	Now        time.Time      `json:"now"`    // the daemon's clock
@@ -17,13 +18,13 @@ type Status struct {
 	Policy     PolicyState    `json:"policy"`
 	Config     ConfigState    `json:"config"`
 	Prefixes   PrefixCounts   `json:"prefixes"`
-	Interfaces int            `json:"interfaces"` // that have a managed prefix
-	Clients    *int           `json:"clients"`    // connections of the request sockets
+	Interfaces int            `json:"interfaces"` // number of interfaces that have a managed prefix
+	Clients    *int           `json:"clients"`    // number of connections to the request sockets
 	Decisions  DecisionCounts `json:"decisions"`
 	PlainDials PlainDials     `json:"plain_dials"`
-	Rights     Rights         `json:"rights"` // of the one who asks
-	// AvoidMetered tells that policies are offered what costs more only where
-	// nothing cheaper is left.
+	Rights     Rights         `json:"rights"` // of the peer that asks
+	// AvoidMetered is true if policies are offered a costlier prefix only where
+	// no cheaper one is left.
 	AvoidMetered bool `json:"avoid_metered"`
 }
 
@@ -34,26 +35,28 @@ type Build struct {
 	Modified *bool   `json:"modified"` // the sources differed from the revision
 }
 
-// PolicyState tells whether the policy works.
+// PolicyState says which policy is loaded and whether it answers.
 type PolicyState struct {
 	Name      *string    `json:"name"` // null: no policy is loaded
 	Since     *time.Time `json:"since"`
-	InService bool       `json:"in_service"`
-	WhyNot    *string    `json:"why_not"` // null while in service
-	Panics    uint64     `json:"panics"`  // calls that panicked
+	InService bool       `json:"in_service"` // false: requests are answered without the policy
+	WhyNot    *string    `json:"why_not"`    // null while in service
+	Panics    uint64     `json:"panics"`     // calls that panicked
 }
 
-// ConfigState tells which configuration is in use.
+// ConfigState says which configuration is in use, and what came of the latest
+// reload.
 type ConfigState struct {
 	File   *string    `json:"file"`   // null: none, every network is managed
 	Loaded *time.Time `json:"loaded"` // when the one in use was read
-	// Error is why the latest reload failed, null if it did not; then the
-	// configuration of before is still in use.
+	// Error says why the latest reload failed; null if it succeeded. After a failed
+	// reload the previous configuration stays in use.
 	Error     *string    `json:"error"`
 	ErrorTime *time.Time `json:"error_time"`
 }
 
-// PrefixCounts counts the managed prefixes by health, and by cost.
+// PrefixCounts counts the managed prefixes: once by health (Up, Suspect, Down) and
+// once by cost.
 type PrefixCounts struct {
 	Total   int `json:"total"`
 	Up      int `json:"up"`
@@ -61,54 +64,55 @@ type PrefixCounts struct {
 	Down    int `json:"down"`
 
 	Metered   int `json:"metered"`
-	Expensive int `json:"expensive"` // those beyond their budget among them
-	// OverBudget counts those that have used up their budget.
+	Expensive int `json:"expensive"` // including those counted in OverBudget
+	// OverBudget counts the prefixes that have used up their budget.
 	OverBudget int `json:"over_budget"`
 }
 
-// DecisionCounts tells about decisions. All but Total are about those still
-// remembered.
+// DecisionCounts sums up the decisions. All fields but Total cover only the
+// decisions that the daemon still remembers.
 type DecisionCounts struct {
 	Total      uint64 `json:"total"` // since the start
 	Remembered int    `json:"remembered"`
-	// PerMinute counts the last minute, or as much of it as is remembered,
-	// scaled to a minute.
+	// PerMinute is the rate of the last minute. Where less than a minute is
+	// remembered, the count is scaled up to a minute.
 	PerMinute float64  `json:"per_minute"`
-	TookP50MS *float64 `json:"took_p50_ms"` // half took at most this long, from request to policy's answer
-	TookP99MS *float64 `json:"took_p99_ms"`
-	Fallbacks int      `json:"fallbacks"` // made without the policy
+	TookP50MS *float64 `json:"took_p50_ms"` // median time from the request to the policy's answer
+	TookP99MS *float64 `json:"took_p99_ms"` // 99th percentile of the same
+	Fallbacks int      `json:"fallbacks"`   // decisions made without the policy
 }
 
-// PlainDials counts the dials that programs made without mamma since it started.
-// All but Unread are what clients of package client tell as soon as they are in
-// touch again.
+// PlainDials counts the dials since the daemon's start that programs made without
+// an answer of the daemon. All fields but Unread are reported by programs that use
+// package client, when they next reach the daemon.
 type PlainDials struct {
-	Late      uint64 `json:"late"`       // mamma's answer did not come in time
-	LeftAlone uint64 `json:"left_alone"` // mamma was not asked, because an answer had been late a moment before
-	Absent    uint64 `json:"absent"`     // mamma was not there
-	Failed    uint64 `json:"failed"`     // other reasons, such as a socket of a user who is not trusted
-	// Unread counts decisions that their client had left before it read them,
-	// because it had waited for long enough or did not want to connect any more.
+	Late      uint64 `json:"late"`       // the daemon's answer did not come in time
+	LeftAlone uint64 `json:"left_alone"` // the daemon was not asked, because its previous answer had been late
+	Absent    uint64 `json:"absent"`     // nothing listened at the request socket
+	Failed    uint64 `json:"failed"`     // other reasons, such as a request socket of a user who is not trusted
+	// Unread counts the decisions that no client read: the client had closed its
+	// connection, because it waited no longer or did not want to dial any more.
 	Unread uint64 `json:"unread"`
 }
 
-// Rights tell what the peer may do beyond looking at the networks.
+// Rights say what the peer may do besides looking at the networks, which everybody
+// may who can connect.
 type Rights struct {
-	ReadAll bool `json:"read_all"` // see decisions on the requests of others
-	Change  bool `json:"change"`   // set and reload
+	ReadAll bool `json:"read_all"` // may see the decisions on requests of other users
+	Change  bool `json:"change"`   // may set and reload
 }
 
 // Interfaces is the answer to /v1/interfaces.
 type Interfaces struct {
 	Now        time.Time   `json:"now"`
-	Interfaces []Interface `json:"interfaces"` // that have a managed prefix, in prefix-list order
+	Interfaces []Interface `json:"interfaces"` // those that have a managed prefix, in the order of the prefix list
 }
 
 // Interface is a network interface.
 type Interface struct {
 	Name     string   `json:"name"`
-	Index    int      `json:"index"`    // in the kernel
-	Prefixes []string `json:"prefixes"` // that are managed
+	Index    int      `json:"index"`    // the kernel's number of the interface
+	Prefixes []string `json:"prefixes"` // the managed ones
 	Link     Link     `json:"link"`
 	Wifi     *Wifi    `json:"wifi"` // null: not wireless, or nothing known
 }
@@ -116,7 +120,7 @@ type Interface struct {
 // Prefixes is the answer to /v1/prefixes.
 type Prefixes struct {
 	Now      time.Time `json:"now"`
-	Prefixes []Prefix  `json:"prefixes"` // managed, in prefix-list order
+	Prefixes []Prefix  `json:"prefixes"` // the managed ones, in the order of the prefix list
 }
 
 // Prefix is a managed prefix.
@@ -124,104 +128,108 @@ type Prefix struct {
 	Prefix    string   `json:"prefix"`
 	Interface string   `json:"interface"`
 	AltNames  []string `json:"altnames"`  // further names of the interface (ip-link(8))
-	Index     int      `json:"index"`     // of the interface in the kernel
+	Index     int      `json:"index"`     // the kernel's number of the interface
 	Family    string   `json:"family"`    // IPv4 or IPv6
-	Addresses []string `json:"addresses"` // sockets are bound to the first one
-	Default   bool     `json:"default"`
+	Addresses []string `json:"addresses"` // the host's own in the prefix; sockets are bound to the first one
+	Default   bool     `json:"default"`   // the configuration marks the prefix as default
 	Health    Health   `json:"health"`
-	// Cost is free, metered or expensive, as configured; a prefix beyond its
-	// budget is expensive.
+	// Cost is free, metered or expensive. It is the configured cost, but expensive
+	// once the budget is used up.
 	Cost   string  `json:"cost"`
 	Budget *Budget `json:"budget"` // null: no limit
-	// Options are the policy's settings of this prefix, as text.
+	// Options are the settings that the configuration gives the policy for this
+	// prefix, by name, as text.
 	Options map[string]string `json:"options"`
-	// Device is the interface that sockets are bound to besides the address;
-	// null where the address is enough.
+	// Device is the interface that sockets are bound to in addition to the address.
+	// It is null where the address alone leads traffic over this prefix.
 	Device *string `json:"device"`
 	// Resolvers are the name servers asked for connections over this prefix,
 	// each with its port; null if unknown.
 	Resolvers []string `json:"resolvers"`
-	// OwnResolvers is false where Resolvers are those of the host.
+	// OwnResolvers is false if the prefix has no resolvers of its own, and Resolvers
+	// are therefore the host's.
 	OwnResolvers bool  `json:"own_resolvers"`
 	Path         Path  `json:"path"`
 	Link         Link  `json:"link"` // of the interface
 	Wifi         *Wifi `json:"wifi"` // null: not wireless, or nothing known
 }
 
-// Budget is how much may be transferred over an interface in a month, both
-// directions together and whoever transfers it, and how much was. Prefixes of
-// one interface share what was used.
+// Budget says how much may be transferred over an interface in a month and how
+// much was. Traffic of all programs and both directions counts. The prefixes of
+// one interface share one Used.
 type Budget struct {
 	Limit uint64    `json:"limit_bytes"`
 	Used  uint64    `json:"used_bytes"`
 	Reset time.Time `json:"reset"` // when Used begins anew
-	// Exceeded tells that all of it is used: then the prefix is expensive.
+	// Exceeded is true if the budget is used up. The prefix's Cost is then expensive.
 	Exceeded bool `json:"exceeded"`
 }
 
-// Health tells whether a prefix can be expected to work.
+// Health says whether connections over a prefix can be expected to work.
 type Health struct {
-	State  string     `json:"state"` // up, suspect or down
-	Reason *string    `json:"reason"`
-	Since  *time.Time `json:"since"`
+	State  string     `json:"state"`  // up, suspect or down
+	Reason *string    `json:"reason"` // why State is what it is
+	Since  *time.Time `json:"since"`  // when State began
 }
 
-// Path is what the TCP connections over a prefix tell.
+// Path holds what was measured of the TCP connections over a prefix. The daemon
+// looks at all of them in passes (see [Path.AgeMS]).
 type Path struct {
-	AgeMS       *float64 `json:"age_ms"`        // since the latest look at the connections; null: there was none, and all is unknown
-	SampleAgeMS *float64 `json:"sample_age_ms"` // since there was a connection to learn from: the age of what follows
-	Connections *int     `json:"connections"`   // with a round-trip time, in the latest pass
+	AgeMS       *float64 `json:"age_ms"`        // age of the latest pass; null: there was none, and every figure is unknown
+	SampleAgeMS *float64 `json:"sample_age_ms"` // age of the latest pass that found a connection: the age of the figures below
+	Connections *int     `json:"connections"`   // number with a round-trip time in the latest pass
 
 	SRTTMeanMS    *float64 `json:"srtt_mean_ms"`
 	SRTTMedianMS  *float64 `json:"srtt_median_ms"`
-	SRTTMinMS     *float64 `json:"srtt_min_ms"`       // of the last 10 minutes
+	SRTTMinMS     *float64 `json:"srtt_min_ms"`       // minimum of the last 10 minutes
 	SRTTCurrentMS *float64 `json:"srtt_current_ms"`   // minimum of the latest pass
-	SRTTVariance  *float64 `json:"srtt_variance_ms2"` // across the connections, squared milliseconds
-	RTTVarMedian  *float64 `json:"rttvar_median_ms"`  // of the variation within the connections
+	SRTTVariance  *float64 `json:"srtt_variance_ms2"` // across the connections, in squared milliseconds
+	RTTVarMedian  *float64 `json:"rttvar_median_ms"`  // of each connection's own variation (RFC 6298)
 	RTTVarMean    *float64 `json:"rttvar_mean_ms"`
-	LossUp        *float64 `json:"loss_up_ratio"`        // median of lost to sent segments
-	RetransUp     *float64 `json:"retransmits_up_ratio"` // median of retransmitted to sent segments
+	LossUp        *float64 `json:"loss_up_ratio"`        // lost per sent segment, median of the connections
+	RetransUp     *float64 `json:"retransmits_up_ratio"` // retransmitted per sent segment, median of the connections
 }
 
-// Link is what the counters of an interface tell. Rates are bytes per second.
+// Link holds what was measured by the counters of an interface. Rates are in bytes
+// per second. Down is what the interface receives, Up what it sends.
 type Link struct {
-	AgeMS *float64 `json:"age_ms"` // since the counters were read; null: never, and all is unknown
+	AgeMS *float64 `json:"age_ms"` // since the counters were read; null: they were not, and every figure is unknown
 
 	Down         *float64 `json:"down_bytes_per_second"`
 	Up           *float64 `json:"up_bytes_per_second"`
-	DownMax      *float64 `json:"down_max_bytes_per_second"` // of the last 10 minutes
-	DownMaxAgeMS *float64 `json:"down_max_age_ms"`           // since it was seen
+	DownMax      *float64 `json:"down_max_bytes_per_second"` // maximum of the last 10 minutes
+	DownMaxAgeMS *float64 `json:"down_max_age_ms"`           // since the maximum was seen
 	UpMax        *float64 `json:"up_max_bytes_per_second"`
 	UpMaxAgeMS   *float64 `json:"up_max_age_ms"`
 
 	DownAverage         *float64 `json:"down_average_bytes_per_second"` // moving average over 1 s
 	DownAverageMax      Windowed `json:"down_average_max_bytes_per_second"`
 	DownAverageMin      Windowed `json:"down_average_min_bytes_per_second"`
-	DownAverageQuantile Windowed `json:"down_average_quantile_bytes_per_second"` // 10th percentile of those above 0
+	DownAverageQuantile Windowed `json:"down_average_quantile_bytes_per_second"` // 10th percentile of the averages above 0
 
-	DownBytes *uint64 `json:"down_bytes"` // received so far
-	UpBytes   *uint64 `json:"up_bytes"`   // sent so far
+	DownBytes *uint64 `json:"down_bytes"` // the kernel's counter of received bytes
+	UpBytes   *uint64 `json:"up_bytes"`   // the kernel's counter of sent bytes
 	RxErrors  *uint64 `json:"rx_errors"`
 	TxErrors  *uint64 `json:"tx_errors"`
 }
 
-// Windowed is one figure over several windows.
+// Windowed is one figure over several windows, each of which ends now.
 type Windowed struct {
 	Short    *float64 `json:"1s"`
 	Mid      *float64 `json:"10s"`
 	Long     *float64 `json:"1min"`
-	VeryLong *float64 `json:"10min"` // only for maxima
+	VeryLong *float64 `json:"10min"` // null but for maxima
 }
 
-// Wifi is what is known of a wireless link.
+// Wifi holds what the driver and the access point say of a wireless link.
 type Wifi struct {
-	AgeMS     *float64 `json:"age_ms"`
+	AgeMS     *float64 `json:"age_ms"` // since the driver was asked
 	Signal    *int     `json:"signal_dbm"`
 	SignalAvg *int     `json:"signal_average_dbm"`
-	Tx        *float64 `json:"tx_bytes_per_second"` // of the link layer
+	Tx        *float64 `json:"tx_bytes_per_second"` // bit rate of the link layer, not what programs send
 	Rx        *float64 `json:"rx_bytes_per_second"`
 
-	// From the access point's BSS Load element.
+	// These are from the access point's BSS Load element (IEEE 802.11).
 	Stations           *int     `json:"stations"`
 	ChannelUtilization *float64 `json:"channel_utilization_ratio"`
 	AdmissionCapacity  *int     `json:"admission_capacity"` // units of 32 us/s
@@ -232,17 +240,17 @@ type Policy struct {
 	Now      time.Time       `json:"now"`
 	State    PolicyState     `json:"state"`
 	File     *string         `json:"file"`     // the plugin; null: compiled in
-	Settings []PolicySetting `json:"settings"` // in the order written
+	Settings []PolicySetting `json:"settings"` // in the order of the configuration
 	Config   ConfigState     `json:"config"`
 }
 
-// PolicySetting is one of the policy's settings as configured.
+// PolicySetting is one setting that the configuration gives the policy.
 type PolicySetting struct {
 	Name  string   `json:"name"`
-	Value *string  `json:"value"` // null for lists and expressions
-	List  []string `json:"list"`  // null for what is no list
-	Text  string   `json:"text"`  // the value as written
-	Block string   `json:"block"` // that holds it
+	Value *string  `json:"value"` // null if the value is a list or an expression
+	List  []string `json:"list"`  // null if the value is no list
+	Text  string   `json:"text"`  // the value as the configuration has it
+	Block string   `json:"block"` // the block that holds the setting
 	File  string   `json:"file"`
 	Line  int      `json:"line"`
 }
@@ -250,43 +258,43 @@ type PolicySetting struct {
 // Decisions is the answer to /v1/decisions.
 type Decisions struct {
 	Now       time.Time  `json:"now"`
-	Last      uint64     `json:"last"`     // number of the latest decision, also if it is not shown
-	Complete  bool       `json:"complete"` // false: only the asker's own are shown
+	Last      uint64     `json:"last"`     // Seq of the latest decision, even if that one is not shown
+	Complete  bool       `json:"complete"` // false: only decisions on requests of the peer's own user are shown
 	Decisions []Decision `json:"decisions"`
 }
 
 // Decision is one decision of the policy.
 type Decision struct {
-	Seq       uint64    `json:"seq"` // from 1 in order of time; 0 for a hypothetical one
-	ID        string    `json:"id"`  // "" for a hypothetical one
+	Seq       uint64    `json:"seq"` // from 1 in order of time; 0 for the answer to a Question
+	ID        string    `json:"id"`  // "" for the answer to a Question
 	Time      time.Time `json:"time"`
 	TookMS    float64   `json:"took_ms"` // from the request to the policy's answer
 	Kind      string    `json:"kind"`    // connect, socketconnect or socketchoose
 	App       App       `json:"app"`
-	Origin    *Origin   `json:"origin"`    // null: the client does not say
+	Origin    *Origin   `json:"origin"`    // null: the client claims none
 	Transport string    `json:"transport"` // stream or datagram
 	Family    string    `json:"family"`    // IPv4, IPv6 or unspecified
 	Host      *string   `json:"host"`
 	Service   *string   `json:"service"`
-	Remote    *string   `json:"remote"` // address and port, with kind connect
-	Bound     *string   `json:"bound"`  // address that the application bound itself
+	Remote    *string   `json:"remote"` // address and port; only for kind connect
+	Bound     *string   `json:"bound"`  // the address that the application itself had bound its socket to
 	Intents   Intents   `json:"intents"`
-	Policy    *string   `json:"policy"`
+	Policy    *string   `json:"policy"` // its name
 
-	Chosen     *PrefixRef  `json:"chosen"` // null: no preference
-	Alternates []PrefixRef `json:"alternates"`
-	Only       bool        `json:"only"`    // nothing but chosen and alternates may be used
-	Refused    bool        `json:"refused"` // the policy permits no connection
-	Reused     bool        `json:"reused"`  // an idle connection is used again
-	Multipath  bool        `json:"multipath"`
+	Chosen     *PrefixRef  `json:"chosen"`     // null: no preference
+	Alternates []PrefixRef `json:"alternates"` // to be tried after Chosen, in this order
+	Only       bool        `json:"only"`       // no network but Chosen and Alternates may be used
+	Refused    bool        `json:"refused"`    // the policy permits no connection
+	Reused     bool        `json:"reused"`     // the client is told to use an idle connection of its own again
+	Multipath  bool        `json:"multipath"`  // the client is told to use MPTCP
 	Resolution string      `json:"resolution"` // whose resolver is asked: prefix, default or never
-	Reason     string      `json:"reason"`
-	Scores     []Score     `json:"scores"`
-	Fallback   *string     `json:"fallback"` // why the policy was not followed; null: it was
-	Outcome    *Outcome    `json:"outcome"`  // null: not reported (yet)
+	Reason     string      `json:"reason"`     // the policy's, for people
+	Scores     []Score     `json:"scores"`     // what the policy compared
+	Fallback   *string     `json:"fallback"`   // why the policy was not followed; null: it was
+	Outcome    *Outcome    `json:"outcome"`    // null: the client has not reported any
 }
 
-// App is who asked.
+// App is the process that asked, as the kernel names it.
 type App struct {
 	UID        uint32  `json:"uid"`
 	PID        *uint32 `json:"pid"`
@@ -294,20 +302,22 @@ type App struct {
 	Executable *string `json:"executable"`
 }
 
-// Origin is on whose behalf a proxy or a library asked and where the intents come
-// from. It is what the client claims: who may see the decision goes by App.
+// Origin says on whose behalf a proxy or a library asked, and where the intents
+// come from. The client claims all of it, and nothing is verified: App, not Origin,
+// decides who may see the decision.
 type Origin struct {
 	UID     *uint32 `json:"uid"`
 	PID     *uint32 `json:"pid"`
 	Command *string `json:"command"`
-	// Source is where the intents are from: client, rule NAME, learnt or port N,
-	// or what else a client says.
+	// Source says where the intents come from. Programs of this project say client,
+	// rule NAME, learnt or port N; other clients may say something else.
 	Source *string `json:"source"`
 }
 
-// Intents are what an application said. The first, and the last three, are
-// words, or "category(9)" for a number without a name; the others are raw numbers, whose
-// unit is a matter of policies.
+// Intents are what an application stated; null is an intent that it did not state.
+// Category, burstiness, timeliness and resilience are words, or "category(9)" for a
+// number without a name. The others are plain numbers; where no unit stands here,
+// the policy decides what the unit is.
 type Intents struct {
 	Category   *string `json:"category"`
 	FileSize   *int64  `json:"filesize"` // bytes
@@ -322,34 +332,35 @@ type Intents struct {
 type PrefixRef struct {
 	Prefix    string `json:"prefix"`
 	Interface string `json:"interface"`
-	Address   string `json:"address"` // to bind to
+	Address   string `json:"address"` // the one to bind a socket to
 }
 
 // Score is what a policy compared for one candidate.
 type Score struct {
 	Prefix      string   `json:"prefix"`
 	Interface   string   `json:"interface"`
-	PredictedMS *float64 `json:"predicted_ms"` // until the transfer is complete
+	PredictedMS *float64 `json:"predicted_ms"` // predicted time until the transfer is complete
 	Terms       []Term   `json:"terms"`
-	Note        *string  `json:"note"`
+	Note        *string  `json:"note"` // what else the policy says of the candidate
 }
 
-// Term is one input or part of a Score.
+// Term is one figure that a Score was made of: a measurement or a step of the
+// calculation.
 type Term struct {
 	Name  string   `json:"name"`
 	Unit  string   `json:"unit"` // ms, bytes_per_second, bytes, count, probability or ""
 	Value *float64 `json:"value"`
-	AgeMS *float64 `json:"age_ms"` // of an input, when the decision was made; null for what was computed
+	AgeMS *float64 `json:"age_ms"` // of a measurement, when the decision was made; null for a step of the calculation
 }
 
-// Outcome is how a decision turned out, as the client reported it.
+// Outcome is what the client reported of the attempt to follow a decision.
 type Outcome struct {
-	Candidate int     `json:"candidate"` // 0 the chosen prefix, n the n-th alternate, -1 neither
-	TookMS    float64 `json:"took_ms"`   // until connected, since the client began to try; or until the attempt failed
+	Candidate int     `json:"candidate"` // 0: the chosen prefix, n: the n-th alternate, -1: a plain dial without either
+	TookMS    float64 `json:"took_ms"`   // from the client's first attempt until one connected or failed
 	Errno     int     `json:"errno"`     // 0: connected
 	Error     *string `json:"error"`     // Errno in words
-	// PlainTCP tells that MPTCP was asked for and that the connection became plain
-	// TCP, as the peer or something on the path does not speak it.
+	// PlainTCP is true if MPTCP was asked for and the connection became plain TCP,
+	// because the peer or something on the path does not speak MPTCP.
 	PlainTCP bool `json:"plain_tcp"`
 }
 
@@ -361,7 +372,7 @@ type Question struct {
 	Family    string  `json:"family"`    // IPv4, IPv6 or unspecified (the default)
 	Host      string  `json:"host"`      // name or address; an address with connect
 	Service   string  `json:"service"`   // port number or service name; a number with connect
-	Bound     string  `json:"bound"`     // address that the application bound
+	Bound     string  `json:"bound"`     // the address that the application bound its socket to
 	Intents   Intents `json:"intents"`
 }
 
@@ -369,13 +380,13 @@ type Question struct {
 type Explanation struct {
 	Now        time.Time `json:"now"`
 	Decision   Decision  `json:"decision"`
-	Candidates []Prefix  `json:"candidates"` // that the policy was offered
-	Device     *string   `json:"device"`     // that the socket would be bound to
-	// Resolver would be asked for the name, null if none.
+	Candidates []Prefix  `json:"candidates"` // the prefixes that the policy was offered
+	Device     *string   `json:"device"`     // the interface that the socket would be bound to
+	// Resolver is where the name would be resolved; null: nowhere.
 	Resolver *ResolverRef `json:"resolver"`
 }
 
-// ResolverRef says who is asked for a name.
+// ResolverRef says where a name is resolved.
 type ResolverRef struct {
 	Servers []string   `json:"servers"` // null if unknown
 	Prefix  *PrefixRef `json:"prefix"`  // null: the host's default resolver
@@ -395,32 +406,32 @@ const (
 	EventDropped  = "dropped"  // the client reads too slowly
 )
 
-// Event is one line of the event stream. Decisions come in order; changes of
-// prefixes that follow each other within a quarter of a second may be merged.
-// Exactly one field besides the first two is set.
+// Event is one line of the event stream. Besides Type and Time exactly one field is
+// set. Decisions come in the order of Seq. Changes of a prefix within a quarter of
+// a second may be merged into one event.
 type Event struct {
 	Type     string        `json:"type"`
-	Time     time.Time     `json:"time"` // when it was noticed
+	Time     time.Time     `json:"time"` // when the daemon noticed the event
 	Decision *Decision     `json:"decision,omitempty"`
 	Prefix   *PrefixChange `json:"prefix,omitempty"`
 	Reload   *Reload       `json:"reload,omitempty"`
 	Dropped  *uint64       `json:"dropped,omitempty"` // decisions that were forgotten before they could be sent
 }
 
-// PrefixChange tells what became of a prefix.
+// PrefixChange says what changed about a prefix.
 type PrefixChange struct {
 	Change string `json:"change"` // added, removed, health or changed
-	Prefix Prefix `json:"prefix"` // as it is now, or was last
+	Prefix Prefix `json:"prefix"` // the new state; the last one if the prefix was removed
 }
 
-// Reload tells about a reload.
+// Reload says what came of reading the configuration again.
 type Reload struct {
-	Policy *string `json:"policy"`
-	File   *string `json:"file"`
-	Error  *string `json:"error"` // null: it worked
+	Policy *string `json:"policy"` // the name of the policy that is now in use
+	File   *string `json:"file"`   // the configuration file
+	Error  *string `json:"error"`  // why the old configuration stays; null: the reload succeeded
 }
 
-// Failure is the answer to what went wrong.
+// Failure is the body of every answer whose status is not 200.
 type Failure struct {
 	Error string `json:"error"` // for people
 	Code  string `json:"code"`  // bad_request, forbidden, not_found, busy, refused, unsupported or internal

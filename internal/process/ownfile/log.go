@@ -10,34 +10,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Log is a log file: it may be rotated, removed or on a full disk, and others may
-// try to turn it into something else. It writes when it is told to, on the
-// caller's goroutine. It is opened at the first line, and again when it was
-// renamed or removed. Links are not followed, and only regular files of root or of
-// this process's user are written to: whoever owns a file can read it. It is not
-// safe for concurrent use.
+// Log appends lines to a file that others may rotate, remove or replace meanwhile,
+// and whose disk may be full. The file is opened at the first line, and opened again
+// after it was renamed or removed. Lines are written at once, on the caller's
+// goroutine.
+//
+// Links are not followed. Only regular files of root or of this process's user are
+// written to, because the owner of a file can read what is written.
+//
+// A Log is not safe for concurrent use.
 type Log struct {
 	path    string
 	private bool
 	file    *os.File
-	size    int64 // when it was looked at last
-	opened  bool  // since Prepare told so
-	torn    bool  // the last line in the file has no end
+	size    int64 // the file's size at the latest look
+	opened  bool  // the file was opened after the latest call of Prepare
+	torn    bool  // the last line in the file lacks its newline
 }
 
-// NewLog makes a Log; nothing is opened yet.
+// NewLog makes a Log. It opens nothing yet.
 func NewLog(path string) *Log { return &Log{path: path} }
 
-// NewPrivateLog makes a Log that only its owner may read. One that exists must
-// belong to the process's user and be closed to all others.
+// NewPrivateLog makes a Log whose file only its owner may read. A file that exists
+// already must belong to the process's user and give no rights to others.
 func NewPrivateLog(path string) *Log { return &Log{path: path, private: true} }
 
-// Path is where the file is.
+// Path returns the path that the Log was made with.
 func (f *Log) Path() string { return f.path }
 
-// Prepare opens the file if that is needed, and returns its size. opened tells
-// that since the last call the file was opened, for the first time or again: it
-// may be another one.
+// Prepare opens the file if necessary, and returns its size. opened is true if the
+// file was opened since the previous call of Prepare; the name may then belong to
+// another file than before.
 func (f *Log) Prepare() (size int64, opened bool, err error) {
 	if err := f.reopen(); err != nil {
 		return 0, false, err
@@ -46,14 +49,15 @@ func (f *Log) Prepare() (size int64, opened bool, err error) {
 	return f.size, opened, nil
 }
 
-// WriteLine appends a line, whose newline is part of it, in one write. After an
-// error the line is lost, whole or in part; the next one begins on a line of its own.
+// WriteLine appends line, which must end with a newline, in one write. After an
+// error the line is lost, whole or in part. The next call begins a new line in any
+// case.
 func (f *Log) WriteLine(line []byte) error {
 	if err := f.reopen(); err != nil {
 		return err
 	}
 	if f.torn {
-		// End the piece of a line that a full disk has left.
+		// A full disk has left part of a line, which is ended here.
 		if _, err := f.file.Write([]byte("\n")); err != nil {
 			return err
 		}
@@ -66,7 +70,7 @@ func (f *Log) WriteLine(line []byte) error {
 	return err
 }
 
-// reopen opens the file if it is not open or no longer the one of that name.
+// reopen opens the file if none is open, or if the name belongs to another file now.
 func (f *Log) reopen() error {
 	if f.file != nil {
 		open, err := f.file.Stat()
@@ -83,7 +87,7 @@ func (f *Log) reopen() error {
 		}
 		f.Close()
 	}
-	// Without O_NONBLOCK a FIFO of that name would hold us up for ever.
+	// Without O_NONBLOCK, opening a FIFO of that name would wait for a reader.
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	mode := fs.FileMode(0o644)
 	if f.private {
@@ -108,8 +112,8 @@ func (f *Log) reopen() error {
 	return nil
 }
 
-// checkPrivate refuses a file that others can read: one that they own, or that
-// its mode opens to them.
+// checkPrivate refuses a file that others can read, because they own the file or
+// because its mode permits it.
 func (f *Log) checkPrivate(info fs.FileInfo) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("%s belongs to user %d, who could read what is written", f.path, st.Uid)
@@ -123,7 +127,7 @@ func (f *Log) checkPrivate(info fs.FileInfo) error {
 // Close closes the file; a later WriteLine opens it again.
 func (f *Log) Close() {
 	if f.file != nil {
-		_ = f.file.Close() // every line was written by then
+		_ = f.file.Close() // an error would tell of no line: each was written, or its error returned
 		f.file, f.torn = nil, false
 	}
 }

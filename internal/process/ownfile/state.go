@@ -1,9 +1,10 @@
-// Package ownfile keeps a daemon's files, and takes none that somebody else could
-// have put there: state that must survive a restart, replaced whole, and logs that
-// may be rotated meanwhile.
+// Package ownfile reads and writes a daemon's files. There are two kinds: state that
+// must survive a restart (replaced as a whole, see [Write]) and logs that may be
+// rotated meanwhile (see [Log]). The package refuses files that another user could
+// have put in place.
 //
-// Callers decide what the files hold, how lines are queued, and what to do where a file
-// cannot be had.
+// Callers decide what the files hold, how lines are queued, and what to do if a file
+// cannot be opened.
 package ownfile
 
 import (
@@ -19,9 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open opens a file for reading. It follows no link, does not wait for a FIFO's
-// writer, and refuses what CheckOwn refuses. An error that wraps
-// fs.ErrNotExist says that there is none.
+// Open opens a file for reading. It follows no link, does not wait for the writer of
+// a FIFO, and refuses what CheckOwn refuses. An error that wraps fs.ErrNotExist says
+// that there is no such file.
 func Open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -34,8 +35,8 @@ func Open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// CheckOwn says what is wrong with an open file if it is not a regular one of
-// root or of this process's user.
+// CheckOwn returns an error unless f is a regular file that belongs to root or to
+// this process's user.
 func CheckOwn(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -51,9 +52,9 @@ func CheckOwn(f *os.File) error {
 }
 
 // Write replaces the file by what fill writes. A reader sees the old file or the new
-// one, also after a crash; users other than this process's and root cannot read it.
-// Missing directories are made. Temporary files of processes that were killed while
-// they wrote are removed.
+// one, never a part; that holds after a crash too. Only root and this process's user
+// can read the new file. Write makes missing directories, and removes the temporary
+// files of processes that were killed while they wrote.
 func Write(path string, fill func(io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -64,7 +65,7 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	if err != nil {
 		return err
 	}
-	// Closed at last, as that ends the lock which says that it is in use.
+	// Close comes last, because it ends the lock that says that the file is in use.
 	defer func() {
 		if err != nil {
 			_ = os.Remove(f.Name())
@@ -77,11 +78,11 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// tempSuffix ends the names of files that are being written.
+// tempSuffix ends the names of files that are not complete yet.
 const tempSuffix = ".tmp"
 
-// createTemp makes a file beside path, of mode 0600, with a lock that ends with
-// this process.
+// createTemp makes a file of mode 0600 in the directory of path and locks the file.
+// The kernel ends the lock when this process ends, however that happens.
 func createTemp(path string) (*os.File, error) {
 	for {
 		f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*"+tempSuffix)
@@ -91,16 +92,17 @@ func createTemp(path string) (*os.File, error) {
 		if err := lock(f); err == nil && isAt(f, f.Name()) {
 			return f, nil
 		}
-		// Another process took it for abandoned before it was locked.
+		// Another process took the file for abandoned before the lock was set.
 		_ = f.Close()
 	}
 }
 
-// removeAbandoned removes the files of createTemp that nobody holds a lock on.
+// removeAbandoned removes the files of createTemp that no process holds a lock on:
+// their writers ended before they were complete.
 func removeAbandoned(path string) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
-		return // the write itself says why
+		return // the write fails for the same reason, and returns it
 	}
 	for _, e := range entries {
 		number, begins := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
@@ -114,7 +116,7 @@ func removeAbandoned(path string) {
 			continue // not ours
 		}
 		if lock(f) == nil && isAt(f, name) {
-			_ = os.Remove(name) // what cannot be removed is looked at again next time
+			_ = os.Remove(name) // after an error the next Write tries again
 		}
 		_ = f.Close()
 	}
@@ -122,7 +124,7 @@ func removeAbandoned(path string) {
 
 func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
-// isAt tells whether the name still is that of the open file.
+// isAt tells whether name still belongs to the open file.
 func isAt(f *os.File, name string) bool {
 	open, err := f.Stat()
 	if err != nil {
@@ -132,7 +134,8 @@ func isAt(f *os.File, name string) bool {
 	return err == nil && os.SameFile(open, there)
 }
 
-// ReadAll reads a file of max bytes at most, as Open does.
+// ReadAll reads a whole file, which it opens by Open. A file of more than max bytes
+// is an error.
 func ReadAll(path string, max int64) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -146,9 +149,9 @@ func ReadAll(path string, max int64) ([]byte, error) {
 	return b, err
 }
 
-// BootID identifies this run of the kernel, so that state which does not outlive
-// it can be told from the present (/proc/sys/kernel/random/boot_id, random(4)).
-// It is "" where the kernel does not tell.
+// BootID returns a name for this run of the kernel (/proc/sys/kernel/random/boot_id,
+// random(4)). A file that holds the name tells its reader whether the host was
+// restarted since. BootID returns "" if the kernel gives no name.
 func BootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
