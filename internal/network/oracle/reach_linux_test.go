@@ -119,8 +119,8 @@ func TestReach(t *testing.T) {
 // What rules look at besides addresses counts where they do.
 func TestReachSelectors(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, uplinks+`
-		rule add uidrange 1000-1000 lookup 54
+	users := userRule(t, "lookup 54")
+	h := newHost(t, uplinks+users+`
 		rule add ipproto tcp dport 443 lookup 55
 		route add default via 10.64.3.1 dev wwan0 table 54
 		route add default via 10.64.3.7 dev wwan0 table 55`)
@@ -132,11 +132,14 @@ func TestReachSelectors(t *testing.T) {
 		want string
 	}{
 		{"nobody", oracle.Flow{Dst: dst}, "any"},
-		{"a user", oracle.Flow{Dst: dst, User: 1000}, "wwan0 from 10.64.3.9"},
-		{"another", oracle.Flow{Dst: dst, User: 1001}, "any"},
-		{"a port", oracle.Flow{Dst: dst, User: 1001, Protocol: 6, Port: 443}, "wwan0 from 10.64.3.9"},
-		{"another", oracle.Flow{Dst: dst, User: 1001, Protocol: 17, Port: 443}, "any"},
+		{"a user", oracle.Flow{Dst: dst, User: user}, "wwan0 from 10.64.3.9"},
+		{"another", oracle.Flow{Dst: dst, User: other}, "any"},
+		{"a port", oracle.Flow{Dst: dst, User: other, Protocol: 6, Port: 443}, "wwan0 from 10.64.3.9"},
+		{"another", oracle.Flow{Dst: dst, User: other, Protocol: 17, Port: 443}, "any"},
 	} {
+		if tt.flow.User == user && users == "" {
+			continue
+		}
 		if got := h.reach(r, tt.flow); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
