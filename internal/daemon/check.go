@@ -25,26 +25,14 @@ func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range cfg.Warnings {
-		warnings = append(warnings, w.String())
-	}
 	_, groupErr := control.LookupGroup(cfg.ControlGroup)
 	nets, err := netmon.New(netmon.Options{Everywhere: oracle.EverywhereOf(cfg.FarAway)}, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return warnings, fmt.Errorf("read the host's networks: %w", err)
+		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	defer nets.Close()
-	for _, b := range selection.Unmatched(cfg, nets.Snapshot()) {
-		hint := ""
-		if a, err := netip.ParseAddr(b.Interface); err == nil {
-			hint = fmt.Sprintf("; if an address is meant: prefix %q { ... }", a)
-		}
-		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment%s", blockName(&b), hint).Error())
-	}
 	list := manage(cfg, nets.Snapshot())
-	warnings = append(warnings, doubts(cfg)...)
-	warnings = append(warnings, twoDefaults(list)...)
-	warnings = append(warnings, originalsServed(cfg)...)
+	warnings = append(unintended(cfg, nets.Snapshot(), list), originalsServed(cfg)...)
 	return warnings, (*config.Error)(nil).Join(groupErr, l.checkPolicy(cfg, list))
 }
 
@@ -54,6 +42,23 @@ func blockName(b *config.Block) string {
 		kind = "interface"
 	}
 	return fmt.Sprintf("%s %q", kind, b.Written)
+}
+
+// unintended tells of what a configuration says that was probably not meant, on
+// this host. list is what it has managed.
+func unintended(cfg *config.Config, nets *netmon.Snapshot, list []managed) (warnings []string) {
+	for _, w := range cfg.Warnings {
+		warnings = append(warnings, w.String())
+	}
+	for _, b := range selection.Unmatched(cfg, nets) {
+		hint := ""
+		if a, err := netip.ParseAddr(b.Interface); err == nil {
+			hint = fmt.Sprintf("; if an address is meant: prefix %q { ... }", a)
+		}
+		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment%s", blockName(&b), hint).Error())
+	}
+	warnings = append(warnings, doubts(cfg)...)
+	return append(warnings, twoDefaults(list)...)
 }
 
 // doubts tells of what a configuration says and hardly anybody means.

@@ -208,6 +208,46 @@ func TestReloadTellsWhatTakesARestart(t *testing.T) {
 	}
 }
 
+// What --check warns of is logged by a start and by each reload.
+func TestWarningsAreLogged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mamma.conf")
+	configure := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("policy \"sample\" {}\nprefix \"127.0.0.1/8\" {}\ninterface \"192.168.0.7\" {\n  default = true\n  enabled = false\n}\n")
+	var logged strings.Builder
+	d, err := newDaemon(Options{
+		ConfigPath: path, Policies: policies.All(), Log: slog.New(slog.NewTextHandler(&logged, nil)),
+	}, newScript(laptop()).watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	check := func(when string) {
+		t.Helper()
+		for _, want := range []string{
+			"is this host's loopback", "matches no network of this host at the moment; if an address is meant: prefix",
+			"is the default and disabled", "no network is the default",
+		} {
+			if n := strings.Count(logged.String(), want); n != 1 {
+				t.Errorf("%s: %q is there %d times:\n%s", when, want, n, logged.String())
+			}
+		}
+		logged.Reset()
+	}
+	check("start")
+	if err := d.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	check("reload")
+	configure("policy \"sample\" {}\ninterface \"wlan0\" {\n  default = true\n}\n")
+	if err := d.Reload(); err != nil || strings.Contains(logged.String(), "WARN") {
+		t.Errorf("mended: %v\n%s", err, logged.String())
+	}
+}
+
 // A reload that fails has no effect, not even on how the log is written.
 func TestFailedReloadTellsNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")

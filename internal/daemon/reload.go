@@ -87,10 +87,8 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 	if err := checkRouting(cfg); err != nil {
 		return chosenPolicy{}, err
 	}
-	for _, w := range cfg.Warnings {
-		r.log.Warn(w.String())
-	}
-	for _, w := range twoDefaults(manage(cfg, r.current.nets.Snapshot())) {
+	nets := r.current.nets.Snapshot()
+	for _, w := range unintended(cfg, nets, manage(cfg, nets)) {
 		r.log.Warn(w)
 	}
 	if cfg.Policy.Name == "" {
