@@ -40,7 +40,8 @@ Figures have units. "-" stands for what mamma does not know. --json prints each
 answer as the daemon sends it.
 
 The control socket is the one given by --control, or else by $MAMMA_CONTROL, or else
-$XDG_RUNTIME_DIR/mamma/control.sock if it exists, or else /run/mamma/control.sock.
+that of your own mamma if it exists: $XDG_RUNTIME_DIR/mamma/control.sock, or
+/tmp/mamma-UID/control.sock without that variable; or else /run/mamma/control.sock.
 At the last two, which nobody has named, mammactl trusts only a mamma that runs as
 root, as you, or as the user "mamma".
 
@@ -66,7 +67,7 @@ func (a *app) root() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentFlags().StringVar(&a.path, "control", "", "path of the control socket")
+	root.PersistentFlags().StringVar(&a.path, "control", "", "path of the control socket (default: your own mamma's, else "+control.SystemPath+"; see mammactl --help)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),

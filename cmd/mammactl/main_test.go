@@ -266,6 +266,29 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// A policy that permits no connection is seen to do so, with its reason.
+func TestRefusalIsShown(t *testing.T) {
+	d := decisions()[0]
+	d.Refused, d.Only, d.Chosen, d.Alternates, d.Scores = true, true, nil, nil, nil
+	d.Policy, d.Reason = known("score"), "no prefix meets require"
+	kept := decisions()[0]
+	kept.Seq, kept.Only, kept.Alternates = 2, true, nil
+	f := newFake()
+	f.answers["GET /v1/decisions"] = control.Decisions{Now: now, Last: 2, Complete: true, Decisions: []control.Decision{d, kept}}
+	f.answers["POST /v1/explain"] = control.Explanation{Now: now, Decision: d, Candidates: []control.Prefix{wlan4, wwan}}
+	path := serve(t, f)
+	for name, args := range map[string][]string{
+		"decisions-refused": {"decisions"},
+		"explain-refused":   {"explain", "www.example.net:443", "--category", "bulktransfer"},
+	} {
+		code, out, errs := mammactl(t.Context(), path, args...)
+		if code != exitOK || errs != "" {
+			t.Errorf("exit code %d, %s", code, errs)
+		}
+		golden(t, name, out)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	f := newFake()
 	f.answers["POST /v1/reload"] = control.RemoteError{Status: 422, Failure: control.Failure{Code: "refused", Error: "policy.conf:7,3-12: unknown\tsetting\n    7 | x\x1b[2J"}}

@@ -7,12 +7,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/internal/operator/replay"
+	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/policies"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // replayCommand works on files alone: no daemon is asked.
 func (a *app) replayCommand() *cobra.Command {
-	c := replay.Command{Policies: policies.All()}
+	c := &replay.Command{Policies: policies.All()}
 	cmd := &cobra.Command{
 		Use: "replay FILE... [--policy NAME] [--config FILE]", Short: "Put recorded decisions to another policy", Long: strings.TrimSpace(`
 Puts the requests that mamma has recorded to another policy, or to the same policy
@@ -21,7 +23,9 @@ shows how often the policies differ, and for each difference both choices, both
 reasons and the predicted times. mamma need not run. It records with
 decisions { record = "FILE" } in its configuration.
 
-The policy is one that is compiled in. --config names a configuration file with its
+The policy is one that is compiled in, or a plugin: a path, or a name that is looked
+for in the policy_path of --config, or else where mamma looks. It must be built as
+for mamma, and only root and you may be able to write to it. --config names a configuration file with its
 settings. If that file has blocks for the recorded networks, their options, cost and
 default replace the recorded ones. Several recordings are read one after the other;
 "-" is the standard input.
@@ -31,6 +35,7 @@ fared under the other choices is not known. A policy that counts starts from
 nothing, as after a restart. With --json there is a line for each decision, then
 one for the summary.`) + "\n\n" + exitCodesHelp,
 		Example: `  mammactl replay /var/log/mamma/decisions.jsonl --policy earliest_arrival
+  mammactl replay decisions.jsonl --policy build/ports.so
   mammactl replay decisions.jsonl --config new.conf --json | jq 'select(.decision.same == false)'`,
 		Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,10 +49,27 @@ one for the summary.`) + "\n\n" + exitCodesHelp,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&c.Policy, "policy", "", "name of the policy")
-	_ = cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions(c.Policies.Names(), cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
+	cmd.Flags().StringVar(&c.Policy, "policy", "", "name of the policy, or path of a plugin")
+	_ = cmd.RegisterFlagCompletionFunc("policy", completePolicy(c.Policies, plugin.Directories())) // fails for unknown flags only
 	cmd.Flags().StringVar(&c.Config, "config", "", "configuration file with its settings")
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "seed of the policy's random choices")
 	cmd.Flags().IntVarP(&c.Differences, "differences", "n", 20, "how many decisions that differ to list; -1: all")
 	return cmd
+}
+
+// completePolicy completes the names of policies, those of plugins in dirs included,
+// and the paths of plugins.
+func completePolicy(known policy.Catalogue, dirs []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if strings.ContainsRune(begun, '/') || strings.HasPrefix(begun, ".") {
+			return []cobra.Completion{"so"}, cobra.ShellCompDirectiveFilterFileExt
+		}
+		names := known.Names()
+		for _, n := range plugin.Names(dirs) {
+			if _, compiled := known.Find(n); !compiled {
+				names = append(names, n)
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -88,17 +87,13 @@ func (l *loader) constructor(cfg *config.Config) (found, error) {
 // locate gives the compiled-in policy's own name or the plugin's path; neither if
 // no policy is named.
 func (l *loader) locate(cfg *config.Config) (own, path string, err error) {
-	name := cfg.Policy.Name
-	if name == "" || isPath(name) && plugin.IsPlugin(name) {
-		return "", name, nil
+	if own, path, err = plugin.Locate(l.known, cfg.Policy.Name, cfg.PolicyPath); err != nil {
+		if name := cfg.Policy.Name; !plugin.IsPath(name) {
+			err = config.UnknownPolicy(name, l.known.Names(), err)
+		}
+		return "", "", refused(cfg, err)
 	}
-	if own, ok := l.known.Find(name); ok {
-		return own, "", nil
-	}
-	if path, err = plugin.Find(name, strings.Join(policyPath(cfg), string(filepath.ListSeparator))); err != nil {
-		return "", "", refused(cfg, l.unknownPolicy(name, err))
-	}
-	return "", path, nil
+	return own, path, nil
 }
 
 // refused says where the policy is named, why it is not loaded, and what to do.
@@ -108,51 +103,6 @@ func refused(cfg *config.Config, err error) error {
 		hint = "\n    " + e.Hint
 	}
 	return cfg.ErrorAt(cfg.Policy.Pos, "%v%s", err, hint)
-}
-
-func isPath(name string) bool {
-	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".so")
-}
-
-// unknownPolicy adds to the error of a name that leads nowhere what could have
-// been meant.
-func (l *loader) unknownPolicy(name string, err error) error {
-	if isPath(name) {
-		return err
-	}
-	return &unknownPolicyError{name: name, known: l.known.Names(), err: err}
-}
-
-type unknownPolicyError struct {
-	name  string
-	known []string // names that a policy may have
-	err   error
-}
-
-func (e *unknownPolicyError) Error() string {
-	known := config.Suggest(e.name, e.known)
-	text := fmt.Sprintf("unknown policy %q%s", e.name, known)
-	if strings.HasSuffix(known, "?") {
-		return text
-	}
-	return fmt.Sprintf("%s; and %v", text, e.err)
-}
-
-func (e *unknownPolicyError) Unwrap() error { return e.err }
-
-// policyPath lists where plugins are looked for: where the configuration says,
-// else PREFIX/lib/mam-policies, PREFIX being where the program is installed.
-func policyPath(cfg *config.Config) []string {
-	if len(cfg.PolicyPath) > 0 {
-		return cfg.PolicyPath
-	}
-	dirs := []string{"/usr/local/lib/mam-policies"}
-	if exe, err := os.Executable(); err == nil {
-		if dir := filepath.Join(filepath.Dir(exe), "..", "lib", "mam-policies"); dir != dirs[0] {
-			dirs = append([]string{dir}, dirs...)
-		}
-	}
-	return dirs
 }
 
 // make makes the policy for the prefixes managed now.

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/socket-intents/mamma/policy"
 )
 
 // extension ends the names of plugins.
@@ -46,6 +49,58 @@ func Find(name, searchPath string) (string, error) {
 		where = "looked in " + strings.Join(looked, ", ")
 	}
 	return "", &Error{Kind: Missing, Path: file, Reason: fmt.Sprintf("does not exist; %s", where)}
+}
+
+// Locate tells what the name of a policy in a configuration means: the name that one
+// of known has for itself, or the path of a plugin; neither for "". A path that
+// leads to a plugin is that plugin. Any other name is one of known, or else NAME.so
+// in dirs, or where dirs is empty in Directories. The error is that of Find.
+func Locate(known policy.Catalogue, name string, dirs []string) (own, path string, err error) {
+	if name == "" || IsPath(name) && IsPlugin(name) {
+		return "", name, nil
+	}
+	if own, ok := known.Find(name); ok {
+		return own, "", nil
+	}
+	if len(dirs) == 0 {
+		dirs = Directories()
+	}
+	path, err = Find(name, strings.Join(dirs, string(filepath.ListSeparator)))
+	return "", path, err
+}
+
+// IsPath tells whether the name of a policy says in which file it is.
+func IsPath(name string) bool {
+	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, extension)
+}
+
+// Directories lists where plugins are looked for where no configuration says it:
+// PREFIX/lib/mam-policies, PREFIX being where the program is installed, and
+// /usr/local/lib/mam-policies.
+func Directories() []string {
+	dirs := []string{"/usr/local/lib/mam-policies"}
+	if exe, err := os.Executable(); err == nil {
+		if dir := filepath.Join(filepath.Dir(exe), "..", "lib", "mam-policies"); dir != dirs[0] {
+			dirs = append([]string{dir}, dirs...)
+		}
+	}
+	return dirs
+}
+
+// Names lists what Find finds in dirs, sorted and without extension. Directories
+// that cannot be read have none.
+func Names(dirs []string) []string {
+	var names []string
+	for _, dir := range dirs {
+		entries, _ := os.ReadDir(dir) // the list is for people who complete a word
+		for _, e := range entries {
+			if name, ok := strings.CutSuffix(e.Name(), extension); ok && name != "" && !e.IsDir() {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // IsPlugin tells whether a Go plugin lies at path, whoever may write to it and

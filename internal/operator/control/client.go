@@ -112,6 +112,9 @@ func (c *Client) Path() string { return c.path }
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// SystemPath is where the control socket of the system's mamma is.
+const SystemPath = "/run/mamma/control.sock"
+
 // defaultPath is where the control socket of this user's mamma is, if it exists,
 // else the one of the system's, and whether somebody named it.
 func defaultPath(getenv func(string) string) (path string, named bool) {
@@ -126,7 +129,7 @@ func defaultPath(getenv func(string) string) (path string, named bool) {
 	if fi, err := os.Stat(p); err == nil && fi.Mode().Type() == fs.ModeSocket {
 		return p, false
 	}
-	return "/run/mamma/control.sock", false
+	return SystemPath, false
 }
 
 // NotRunningError says that nobody answers at the path.

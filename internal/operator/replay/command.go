@@ -9,14 +9,15 @@ import (
 	"os"
 
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
+	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/policy"
 )
 
 // Command is the command "mammactl replay".
 type Command struct {
-	Policies policy.Catalogue // those that can be named
+	Policies policy.Catalogue // those that are compiled in
 	Files    []string         // read in this order; "-" is In
-	Policy   string           // name; "": the one that Config configures
+	Policy   string           // name, or that of a plugin; "": the one that Config configures
 	Config   string           // file with its settings; "": none
 	Seed     uint64           // for its random choices
 	JSON     bool
@@ -40,7 +41,8 @@ func (c *Command) Run(ctx context.Context) error {
 	if c.Policy == "" && c.Config == "" {
 		return errors.New("neither a policy nor a configuration is given")
 	}
-	s, err := Load(c.Policies, c.Policy, c.Config, c.Seed)
+	var plugins plugin.Loader // of which a process should have one: it runs one command
+	s, err := Load(c.Policies, &plugins, c.Policy, c.Config, c.Seed)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
+	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -109,6 +110,10 @@ prefix "192.0.2.0/24" {
 		{"name in the file", "", `policy "score" {
   maximize = prefix.srtt_minimum_recent
 }`, 20, "score.txt"},
+		{"refused", "score", `policy "score" {
+  minimize = 1
+  require  = prefix.interface == "wwan0" && intent.category != "query"
+}`, 20, "refused.txt"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out, complaints bytes.Buffer
@@ -209,7 +214,7 @@ func TestSamePolicySameDecisions(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			s, err := Load(policies.All(), name, "", 7)
+			s, err := Load(policies.All(), new(plugin.Loader), name, "", 7)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -279,7 +284,7 @@ func TestStandIn(t *testing.T) {
 	recorded := record(t, "sample", 1, r)
 	conf := write(t, "policy.conf", []byte("policy \"sample\" {}\ninterface \"wwan0\" {\n  cost = \"metered\"\n}\n"))
 	for _, config := range []string{"", conf} {
-		s, err := Load(policies.All(), "sample", config, 1)
+		s, err := Load(policies.All(), new(plugin.Loader), "sample", config, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +319,7 @@ func TestPolicyFailures(t *testing.T) {
 		}
 	}
 	stop := errors.New("enough")
-	s, err := Load(policies.All(), "sample", "", 1)
+	s, err := Load(policies.All(), new(plugin.Loader), "sample", "", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,15 @@
 package replay
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -21,48 +26,104 @@ type Subject struct {
 }
 
 // Load makes the policy of that name. The name is one of known, or the module's name
-// in the Socket Intents prototype. A configuration file, if given, must be for this
+// in the Socket Intents prototype, or a plugin as a configuration of mamma names it,
+// which is opened by plugins. A configuration file, if given, must be for this
 // policy and has its settings; name may be "" then. If a block of the file names a
 // recorded prefix, the block's options, cost and default replace the recorded ones.
 // seed is for random choices.
-func Load(known policy.Catalogue, name, file string, seed uint64) (*Subject, error) {
+func Load(known policy.Catalogue, plugins *plugin.Loader, name, file string, seed uint64) (*Subject, error) {
 	if file == "" {
-		return makeSubject(known, name, policy.Config{}, seed)
+		s := source{known: known, plugins: plugins}
+		if err := s.locate(name, nil); err != nil {
+			return nil, err
+		}
+		return s.subject(policy.Config{Seed: seed})
 	}
 	cfg, err := config.Load(file)
 	if err != nil {
 		return nil, err
 	}
-	own, _ := known.Find(cfg.Policy.Name)
-	switch wanted, _ := known.Find(name); {
-	case cfg.Policy.Name == "":
+	if cfg.Policy.Name == "" {
 		return nil, fmt.Errorf("%s configures no policy", file)
-	case name != "" && name != cfg.Policy.Name && (own == "" || own != wanted):
-		return nil, fmt.Errorf("%s configures policy %q, not %q", file, cfg.Policy.Name, name)
 	}
-	s, err := makeSubject(known, cfg.Policy.Name, cfg.PolicyConfig(), seed)
+	s := source{known: known, plugins: plugins}
+	if err := s.locate(cfg.Policy.Name, cfg.PolicyPath); err != nil {
+		return nil, cfg.ErrorAt(cfg.Policy.Pos, "%v", err)
+	}
+	if name != "" && name != cfg.Policy.Name {
+		wanted := source{known: known}
+		if err := wanted.locate(name, cfg.PolicyPath); err != nil || wanted.own != s.own || !sameFile(wanted.path, s.path) {
+			return nil, fmt.Errorf("%s configures policy %q, not %q", file, cfg.Policy.Name, name)
+		}
+	}
+	pc := cfg.PolicyConfig()
+	pc.Seed = seed
+	subject, err := s.subject(pc)
 	if err != nil {
 		return nil, cfg.Explain(err)
 	}
 	if len(cfg.Blocks) > 0 {
-		s.config = cfg
+		subject.config = cfg
 	}
-	return s, nil
+	return subject, nil
 }
 
-func makeSubject(known policy.Catalogue, name string, pc policy.Config, seed uint64) (*Subject, error) {
-	own, ok := known.Find(name)
-	if !ok {
-		return nil, fmt.Errorf("unknown policy %q%s", name, config.Suggest(name, known.Names()))
+func sameFile(a, b string) bool {
+	if a == b {
+		return true
 	}
-	pc.Name, pc.Seed = own, seed
-	s := &Subject{Name: own, remake: func(list []*policy.Prefix) (policy.Policy, error) {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// source is where a policy comes from.
+type source struct {
+	known     policy.Catalogue
+	plugins   *plugin.Loader
+	own, path string // name of a known policy, or file of a plugin
+}
+
+// locate finds the policy of that name. Plugins are looked for in dirs, or where
+// mamma looks if there are none.
+func (s *source) locate(name string, dirs []string) (err error) {
+	if s.own, s.path, err = plugin.Locate(s.known, name, dirs); err != nil && !plugin.IsPath(name) {
+		return config.UnknownPolicy(name, s.known.Names(), err)
+	}
+	return err
+}
+
+// subject makes the policy.
+func (s *source) subject(pc policy.Config) (*Subject, error) {
+	name, construct := s.own, func(pc policy.Config) (policy.Policy, error) { return s.known.New(s.own, pc) }
+	if s.path != "" {
+		name = strings.TrimSuffix(filepath.Base(s.path), ".so")
+		var err error
+		if construct, err = s.plugins.Open(s.path); err != nil {
+			if e := (*plugin.Error)(nil); errors.As(err, &e) && e.Hint != "" {
+				err = fmt.Errorf("%w\n    %s", err, e.Hint)
+			}
+			return nil, err
+		}
+	}
+	if s.path == "" || pc.Name == "" {
+		pc.Name = name
+	}
+	subject := &Subject{Name: name, remake: func(list []*policy.Prefix) (p policy.Policy, err error) {
+		defer func() { // a plugin may do anything
+			if v := recover(); v != nil {
+				p, err = nil, fmt.Errorf("policy %s: New panicked: %v", name, v)
+			}
+		}()
 		pc.Prefixes = list
-		return known.New(own, pc)
+		if p, err = construct(pc); p == nil && err == nil {
+			err = fmt.Errorf("policy %s: New returned neither a policy nor an error", name)
+		}
+		return p, err
 	}}
 	var err error
-	s.policy, err = s.remake(nil)
-	return s, err
+	subject.policy, err = subject.remake(nil)
+	return subject, err
 }
 
 // Close closes the policy if it is an io.Closer.
