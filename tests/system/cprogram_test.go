@@ -1,74 +1,198 @@
 package system
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// C programs that speak and read as those of the original do, many at once, find the
-// daemon that was given a file of the original, and reach the network that it names.
-func TestOriginalPrograms(t *testing.T) {
+// arrivals counts the connections that arrive, by network, and the bytes in them.
+type arrivals struct {
+	listener net.Listener
+	done     chan struct{}
+
+	mu    sync.Mutex
+	conns map[string]int
+	bytes int64
+}
+
+func countArrivals(t *testing.T, bed *testbed.Bed, addr string) *arrivals {
+	t.Helper()
+	l, err := bed.Service.Listen("tcp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &arrivals{listener: l, done: make(chan struct{}), conns: map[string]int{}}
+	go a.serve(bed)
+	t.Cleanup(a.close)
+	return a
+}
+
+func (a *arrivals) serve(bed *testbed.Bed) {
+	defer close(a.done)
+	var open sync.WaitGroup
+	defer open.Wait()
+	for {
+		c, err := a.listener.Accept()
+		if err != nil {
+			return
+		}
+		name := "?"
+		if n := bed.NetworkOf(netip.MustParseAddrPort(c.RemoteAddr().String()).Addr()); n != nil {
+			name = n.Name
+		}
+		a.mu.Lock()
+		a.conns[name]++
+		a.mu.Unlock()
+		open.Go(func() {
+			n, _ := io.Copy(io.Discard, c) // until the program closes it
+			_ = c.Close()
+			a.mu.Lock()
+			a.bytes += n
+			a.mu.Unlock()
+		})
+	}
+}
+
+func (a *arrivals) close() {
+	_ = a.listener.Close()
+	<-a.done
+}
+
+// total is how many connections have arrived.
+func (a *arrivals) total() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, one := range a.conns {
+		n += one
+	}
+	return n
+}
+
+// allBy ends the counting and checks that the connections arrived by one network.
+func (a *arrivals) allBy(t *testing.T, network string, conns int, bytes int64) {
+	t.Helper()
+	stage.Until(t, "all connections have arrived", func() bool { return a.total() >= conns })
+	a.close()
+	if len(a.conns) != 1 || a.conns[network] < conns || a.bytes != bytes {
+		t.Errorf("connections by network: %v with %d bytes, want %d with %d bytes by %s only", a.conns, a.bytes, conns, bytes, network)
+	}
+}
+
+// originalPrograms is a host whose daemon has a file of the original, and the C
+// program beside it.
+func originalPrograms(t *testing.T) (*testbed.Bed, tmp) {
+	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("needs gcc:", err)
 	}
 	bed := oneDefault(t)
 	dir := newTmp(t)
-	if out, err := exec.Command("gcc", "-Wall", "-O1", "-o", dir.path("original_client"), "testdata/original_client.c").CombinedOutput(); err != nil {
+	source, err := os.ReadFile("testdata/original_client.c") // here, so that go test sees when it changes
+	if err != nil {
+		t.Fatal(err)
+	}
+	gcc := exec.Command("gcc", "-Wall", "-O1", "-pthread", "-o", dir.path("original_client"), "-x", "c", "-")
+	gcc.Stdin = bytes.NewReader(source)
+	if out, err := gcc.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	dir.write(t, "policy.conf", `policy "/usr/local/lib/mam-policies/policy_sample.so" { };
 prefix 10.77.0.2/24 { enabled 1; };
 prefix 10.78.0.2/24 { enabled 1; set default 1; };
 `)
+	return bed, dir
+}
+
+// C programs that speak and read as those of the original do, many at once and with
+// threads, find the daemon that was given a file of the original, and reach the
+// network that it names.
+func TestOriginalPrograms(t *testing.T) {
+	bed, dir := originalPrograms(t)
 	dir.mamma(t, bed.Client, "--socket", "/tmp/own.sock", "policy.conf")
-	service, err := bed.Service.Listen("tcp4", "192.0.2.1:8080")
-	if err != nil {
-		t.Fatal(err)
+	for i, tt := range []struct {
+		name, action            string
+		clients, threads, times int
+		once                    bool // a thread opens one socket, and uses it again
+	}{
+		{"connect", "0", 15, 1, 20, false},
+		{"socketconnect", "4", 15, 1, 20, false},
+		{"getaddrinfo", "2", 5, 1, 20, false},
+		{"socketchoose", "7", 5, 1, 20, true},
+		{"connect by threads", "0", 2, 8, 10, false},
+		{"getaddrinfo by threads", "2", 2, 8, 10, false},
+		{"socketconnect by threads", "4", 2, 8, 10, false},
+		{"socketchoose by threads", "7", 2, 8, 10, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			port := strconv.Itoa(8080 + i)
+			service := countArrivals(t, bed, "192.0.2.1:"+port)
+			var programs []*stage.Process
+			for range tt.clients {
+				programs = append(programs, stage.Launch(t, bed.Client, dir.in(nil, "/tmp/original_client", tt.action, "192.0.2.1", port, strconv.Itoa(tt.times), strconv.Itoa(tt.threads))))
+			}
+			for _, p := range programs {
+				if status := p.Wait(t); status != 0 {
+					t.Fatalf("exit status %d: %v", status, p.Log)
+				}
+			}
+			conns, sent := tt.clients*tt.threads*tt.times, 0
+			if tt.once {
+				conns = tt.clients * tt.threads
+				sent = conns * (tt.times - 1) * len("again")
+			}
+			service.allBy(t, "wwan0", conns, int64(sent))
+		})
 	}
-	var mu sync.Mutex
-	seen := map[string]int{}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := service.Accept()
-			if err != nil {
-				return
-			}
-			name := "?"
-			if n := bed.NetworkOf(netip.MustParseAddrPort(c.RemoteAddr().(*net.TCPAddr).String()).Addr()); n != nil {
-				name = n.Name
-			}
-			_ = c.Close()
-			mu.Lock()
-			seen[name]++
-			mu.Unlock()
-		}
-	}()
-	const clients, times = 30, 20
+}
+
+// A daemon that ends while it is asked answers a request or closes the connection,
+// and never sends a part of an answer; the next daemon answers the same programs.
+func TestOriginalProgramsOverRestarts(t *testing.T) {
+	bed, dir := originalPrograms(t)
+	daemon := dir.mamma(t, bed.Client, "--socket", "/tmp/own.sock", "policy.conf")
+	service := countArrivals(t, bed, "192.0.2.1:8080")
 	var programs []*stage.Process
-	for i := range clients {
-		programs = append(programs, stage.Launch(t, bed.Client, dir.in(nil, "/tmp/original_client", []string{"0", "4"}[i%2], "192.0.2.1", "8080", strconv.Itoa(times))))
+	for _, action := range []string{"0", "2", "4"} {
+		programs = append(programs, stage.Launch(t, bed.Client, dir.in(nil, "/tmp/original_client", action, "192.0.2.1", "8080", "0", "2", "/tmp/enough")))
 	}
+	wait := func() {
+		before := service.total()
+		stage.Until(t, "the programs go on", func() bool {
+			for _, p := range programs {
+				select {
+				case <-p.Exited():
+					t.Fatalf("a program ended: %v", p.Log)
+				default:
+				}
+			}
+			return service.total() >= before+30
+		})
+	}
+	wait()
+	for range 3 {
+		daemon.Signal(t, syscall.SIGTERM)
+		if status := daemon.Wait(t); status != 0 {
+			t.Fatalf("exit status %d: %v", status, daemon.Log)
+		}
+		daemon = dir.mamma(t, bed.Client, "--socket", "/tmp/own.sock", "policy.conf")
+		wait()
+	}
+	dir.write(t, "enough", "")
 	for _, p := range programs {
 		if status := p.Wait(t); status != 0 {
-			t.Fatalf("exit status %d: %v", status, p.Log)
+			t.Errorf("exit status %d: %v", status, p.Log)
 		}
 	}
-	stage.Until(t, "all connections have arrived", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return seen["wwan0"]+seen["wlan0"]+seen["?"] == clients*times
-	})
-	_ = service.Close()
-	<-done
-	if seen["wwan0"] != clients*times {
-		t.Errorf("connections by network: %v, want all by the default, wwan0", seen)
-	}
+	service.allBy(t, "wwan0", 4*30, 0)
 }
