@@ -182,7 +182,7 @@ const (
 	leastError = -0.3
 	mostError  = 3
 	// usual is what predictions miss by where nothing is wrong: it says nothing.
-	usual = 0.5
+	usual = 0.7
 )
 
 // correct learns by how much longer transfers take than predicted, over what the
