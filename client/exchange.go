@@ -13,30 +13,34 @@ import (
 // errNoSay is for what is dialled plainly by nature.
 var errNoSay = errors.New("the manager has no say in this")
 
-func init() {
-	raw.Exchange = func(ctx context.Context, daemon any, req, ans *wire.Message) error {
-		d := daemon.(*Daemon)
-		err := d.exchange(ctx, req, ans)
-		if err != nil && req.Action != wire.ActionResolveRequest {
-			d.wentPlain(err)
-		}
-		return err
+// rawLink is what package bsd has of a Daemon.
+type rawLink struct{ daemon *Daemon }
+
+func (l rawLink) Exchange(ctx context.Context, req, ans *wire.Message) error {
+	err := l.daemon.exchange(ctx, req, ans)
+	if err != nil && req.Action != wire.ActionResolveRequest {
+		l.daemon.wentPlain(err)
 	}
-	raw.Report = func(daemon any, ans *wire.Message, took time.Duration, err error, localPort uint16) {
-		daemon.(*Daemon).reportFirst(ans, took, err, localPort)
-	}
+	return err
+}
+
+func (l rawLink) Report(ans *wire.Message, took time.Duration, err error, localPort uint16) {
+	l.daemon.reportFirst(ans, took, err, localPort)
 }
 
 // Ping asks whether the manager is there, and returns nil if it answers within
 // DecisionTimeout, or the original within ResolveTimeout. An error says why it cannot be asked now, which errors.Is finds
 // the cause in: fs.ErrNotExist where no manager runs. Dials go plainly then.
 func (d *Daemon) Ping(ctx context.Context) error {
+	if raw.Welcome(ctx, rawLink{d}) {
+		return nil
+	}
 	// No manager knows this as a request; each that is there says so.
 	var ans wire.Message
 	return d.exchange(ctx, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans)
 }
 
-// exchange is what raw.Exchange says.
+// exchange is what Exchange of raw.Link says.
 func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	origin := originOf(ctx)
 	q := question{intents: req.Intents()}
@@ -54,7 +58,7 @@ func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	return err
 }
 
-// reportFirst is what raw.Report says.
+// reportFirst is what Report of raw.Link says.
 func (d *Daemon) reportFirst(ans *wire.Message, took time.Duration, err error, localPort uint16) {
 	if ans.Features&wire.FeatureReports == 0 || ans.DecisionID == uuid.Nil {
 		return

@@ -295,3 +295,104 @@ func TestOnePlaceReadsRoutes(t *testing.T) {
 		}
 	}
 }
+
+// hooks finds what lets one package change what another one does behind its back: an
+// init function, a variable of a package that holds a function put there later, and
+// an assignment to a variable of another package of ours.
+func hooks(f *ast.File) (found []string) {
+	ours := map[string]bool{}
+	for _, i := range f.Imports {
+		path := strings.Trim(i.Path.Value, `"`)
+		if !within(path, module) {
+			continue
+		}
+		name := path[strings.LastIndex(path, "/")+1:]
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		ours[name] = true
+	}
+	for _, d := range f.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Recv == nil && d.Name.Name == "init" {
+				found = append(found, "init")
+			}
+		case *ast.GenDecl:
+			for _, s := range d.Specs {
+				v, ok := s.(*ast.ValueSpec)
+				if !ok {
+					continue
+				}
+				if _, ok := v.Type.(*ast.FuncType); ok && d.Tok == token.VAR && len(v.Values) == 0 {
+					found = append(found, v.Names[0].Name)
+				}
+			}
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		a, ok := n.(*ast.AssignStmt)
+		if !ok {
+			return true
+		}
+		for _, left := range a.Lhs {
+			s, ok := left.(*ast.SelectorExpr)
+			if !ok {
+				continue
+			}
+			// A variable of that name in a function is resolved to its declaration.
+			if x, ok := s.X.(*ast.Ident); ok && ours[x.Name] && x.Obj == nil { //nolint:staticcheck // enough here, and needs no types
+				found = append(found, x.Name+"."+s.Sel.Name)
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// Packages have no hooks: what one needs of another is handed to it.
+func TestNoHooks(t *testing.T) {
+	for _, tt := range []struct {
+		source string
+		want   []string
+	}{
+		{"package p\nimport \"" + module + "/client/internal/raw\"\nfunc init() { raw.Exchange = nil }", []string{"init", "raw.Exchange"}},
+		{"package p\nvar Exchange func()", []string{"Exchange"}},
+		{"package p\nimport \"" + module + "/intent\"\nvar now = func() int { return 1 }\nfunc f(intent *struct{ n int }) { intent.n = now() }", nil},
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "p.go", tt.source, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hooks(f); !slices.Equal(got, tt.want) {
+			t.Errorf("%q has the hooks %q, want %q", tt.source, got, tt.want)
+		}
+	}
+	cmd := exec.Command("git", "ls-files", "*.go")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skip("needs a checkout and git: ", err)
+	}
+	seen := 0
+	for file := range strings.Lines(string(out)) {
+		file = strings.TrimSpace(file)
+		if strings.HasSuffix(file, "_test.go") || strings.Contains(file, "testdata/") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", file), nil, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed, and not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		for _, name := range hooks(f) {
+			t.Errorf("%s: %s is a hook; hand over what is needed", file, name)
+		}
+	}
+	if seen < 300 {
+		t.Errorf("only %d files looked at", seen)
+	}
+}

@@ -102,7 +102,7 @@ func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *
 			return nil, err
 		}
 		var ans wire.Message
-		err = raw.Exchange(ctx, daemon, req, &ans)
+		err = raw.Of(daemon).Exchange(ctx, req, &ans)
 		switch {
 		case err == nil && ans.Only&wire.OnlyNone != 0:
 			return nil, refused(&ans)

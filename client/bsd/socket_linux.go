@@ -88,7 +88,7 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	c.mu.Unlock()
 
 	var ans wire.Message
-	if err := raw.Exchange(ctx, daemon, req, &ans); err != nil || ans.Action != wire.ActionConnectResponse {
+	if err := raw.Of(daemon).Exchange(ctx, req, &ans); err != nil || ans.Action != wire.ActionConnectResponse {
 		return connect(fd, addr)
 	}
 	if ans.Only&wire.OnlyNone != 0 {
@@ -122,7 +122,7 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	begun := time.Now()
 	err := connect(fd, addr)
 	if !errors.Is(err, unix.EINPROGRESS) && req.Context.Type == unix.SOCK_STREAM {
-		raw.Report(daemon, &ans, time.Since(begun), err, localPort(fd))
+		raw.Of(daemon).Report(&ans, time.Since(begun), err, localPort(fd))
 	}
 	return err
 }
