@@ -74,7 +74,7 @@ func list(t *testing.T) string {
 			out.WriteString("no settings\n")
 		}
 	}
-	fmt.Fprintf(&out, ".PP\nThe measurements, for where one is to be given in place of what is measured, are\n%s.\n", roff(strings.Join(withUnits(t, measurements), ", ")))
+	fmt.Fprintf(&out, ".PP\nA prefix may be given figures that replace what is measured. Their names are\n%s.\n", roff(strings.Join(withUnits(t, measurements), ", ")))
 	return out.String()
 }
 

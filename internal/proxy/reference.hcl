@@ -3,35 +3,37 @@
 # Addresses and ports to serve. Only this host can reach these two.
 listen = ["127.0.0.1:9050", "[::1]:9050"]
 
-# mamma's request socket. By default it is looked for where mamma usually has it.
+# The request socket of mamma. By default muacsocksd looks in the usual places.
 # socket = "/run/mamma/mamma.sock"
 
-# Names and passwords, a line NAME:HASH for each user; "muacsocksd --hash-password"
-# makes a HASH. With it, everybody needs a password; SOCKS 4 has none and is
-# refused. Without it, a name that a client gives is just noted.
+# A file with names and passwords, a line NAME:HASH for each user; "muacsocksd
+# --hash-password" makes a HASH. With this file everybody needs a password. SOCKS 4 has
+# no passwords and is refused. Without the file, the name that a client gives is
+# noted and not checked.
 # users = "/etc/mamma/socks-users"
 
-# The header by which HTTP clients state intents. It is not passed on.
+# The header in which HTTP clients state intents. The proxy does not pass it on.
 header = "Socket-Intents"
 
-# The name by which plain HTTP messages tell of this proxy, in the header Via (RFC
-# 9110). By default nothing is added to them.
+# The name of this proxy in the header Via (RFC 9110) of plain HTTP messages. By default
+# the proxy adds no such header.
 # via = "proxy"
 
-# Whether SOCKS clients that offer a name and a password are asked for them where
-# none is needed, as names carry intents. Some offer them without having any: tsocks
-# and connect-proxy, where muacsocksd may look at the process, and whoever had none
-# when it was asked, for an hour, are not asked. false asks nobody.
+# Whether SOCKS clients that offer a name and a password are asked for them even if no
+# password is needed: a name may carry intents. Some clients offer a name and have none.
+# Not asked are therefore tsocks and connect-proxy, if muacsocksd may look at the
+# process, and for an hour any client that had none when it was asked. false: no client
+# is asked.
 ask_names = true
 
-# Whether well-known ports (SSH, DNS, mail, ...) stand for intents where nothing
-# else is known.
+# Whether a well-known port (SSH, DNS, mail, ...) stands for intents if nothing else is
+# known about a connection.
 port_intents = true
 
-# Whether the local process behind each request is looked for, for the log and
-# for "mammactl decisions". It takes from a tenth of a millisecond to some, the
-# more the more processes and files its user has. Rules that name users or
-# processes look anyway.
+# Whether muacsocksd looks for the local process behind each request, to name the
+# process in the log and in "mammactl decisions". The search takes a tenth of a
+# millisecond to some milliseconds, depending on how many processes and files the user
+# has. Rules that name users or processes make muacsocksd search in any case.
 identify = false
 
 log {
@@ -64,8 +66,9 @@ timeouts {
   drain       = "30s"    # for clients to finish when the proxy is stopped
 }
 
-# How much is transferred over connections to each host and port, and for how
-# long, is remembered: where it is much the same each time, it is an intent.
+# The proxy learns how much is transferred over connections to each host and port, and
+# for how long. Where that is much the same each time, it becomes the intent of the next
+# connection.
 learning {
   enabled   = true
   hosts     = 4096
@@ -73,17 +76,18 @@ learning {
   # file = "/var/lib/mamma/socks-learnt.json"   # by default it is forgotten at the end
 }
 
-# Rules allow or deny; the first that matches counts. If none does, clients on
-# this host and those with a password may connect everywhere, others nowhere.
-# Clients elsewhere do not get at this host, by whichever of its addresses, nor at
-# its links' own addresses, unless a rule names them; nobody sends to broadcast and
-# multicast addresses unless a rule names them. 0.0.0.0/0 and ::/0 name nothing.
+# Rules allow or deny. The first rule that matches decides. If none matches, clients on
+# this host and clients with a password may connect everywhere, all others nowhere.
 #
-# Of each kind that is given, one entry must match: client (network), destination
-# (network, name, or pattern), port (or range), user, uid and process (of a local
-# client). Where the uid or the process cannot be found out, a rule that allows does
-# not apply and one that denies does. To read processes of others, muacsocksd needs
-# the right (CAP_SYS_PTRACE, proc(5)).
+# Some addresses can be reached only if a rule names them: for clients on other hosts,
+# this host's own addresses and those of its links; for everybody, broadcast and
+# multicast addresses. 0.0.0.0/0 and ::/0 name no address in this sense.
+#
+# A rule may have these lists: client (networks), destination (networks, names or
+# patterns), port (numbers or ranges), user, and for local clients uid and process. In
+# each list that the rule has, one entry must match. If the uid or the process cannot be
+# found, a rule that allows does not apply, and a rule that denies does. To look at the
+# processes of other users, muacsocksd needs CAP_SYS_PTRACE (proc(5)).
 rule "no mail" {
   action = "deny"
   port   = ["25"]
@@ -96,8 +100,9 @@ rule "home" {
   port        = ["443", "8000-8999"]
 }
 
-# Intents for what matches. Networks match here where a client asks for an
-# address, not for a name. What the client states itself counts before.
+# Intents for the connections that match. A network matches only if the client asks for
+# an address; names are not resolved for this. Intents that the client itself states
+# come first.
 intents "backup" {
   process = ["restic", "/usr/bin/borg"]
   uid     = ["1000"]
