@@ -9,30 +9,34 @@ import (
 )
 
 const (
-	// The original's resolver gives up after three tries of 5 s for each of at
-	// most three name servers. What is not answered long after that never is: some
-	// of its policies answer nothing to what they cannot do.
+	// lateWaitOriginal is how long a late answer of the original prototype's daemon is
+	// waited for. Its resolver gives up after three tries of 5 s for each of at most
+	// three name servers. An answer that is not there long after that never comes: some
+	// of its policies do not answer requests that they cannot serve.
 	lateWaitOriginal = 10 * time.Minute
 
-	// A daemon with extensions has a dead name server behind it by then.
+	// lateWait is the same for a daemon with extensions. By then it has given up on a
+	// name server that does not answer.
 	lateWait = 10 * time.Second
 
-	// With so many answers outstanding, the daemon is asked nothing more.
+	// maxLate is how many late answers may be outstanding before the daemon is asked
+	// nothing more.
 	maxLate = 32
-	// Requests that were under way at once can be given up at once. The original
-	// serves no more connections than this.
+	// maxLateAtOnce bounds the answers that are waited for: many requests that were
+	// under way together may all be given up together. The original's daemon serves no
+	// more connections than this.
 	maxLateAtOnce = 1024
 )
 
 var errLate = errors.New("has not answered earlier requests yet")
 
-// giveUp takes l after an exchange for ctx that failed with err.
+// giveUp decides what becomes of l after an exchange for ctx that failed with err.
 //
-// The original, on which every program of the host depends, must not find the
-// connection closed when it answers: the answer is waited for in the background,
-// and then l is used again. A daemon with extensions ends what it does for a
-// connection that is closed, so l is kept only to save a busy one a connection for
-// each late answer.
+// The original prototype's daemon, on which every program of the host depends, must
+// not find the connection closed when it answers. So the answer is waited for in the
+// background, and then l is used again. A daemon with extensions copes with a closed
+// connection: it stops working for that. There, l is kept only so that a busy daemon
+// need not accept a new connection after each late answer.
 func (d *Daemon) giveUp(ctx context.Context, l *link, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -68,8 +72,9 @@ func (d *Daemon) waitingLocked() (n int) {
 	return n
 }
 
-// awaitLate reads the answer that nobody waits for any more. Closes is how often d
-// was closed before.
+// awaitLate reads an answer whose request was given up, and then keeps l for further
+// requests. closes is d.closes at the time of the request: if d was closed since, l is
+// closed instead.
 func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 	met := l.met
 	_ = l.nc.SetReadDeadline(time.Now().Add(wait))
@@ -83,7 +88,8 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 		d.cameLate(l, &ans, d.closes == closes)
 	}
 	if err == nil && !met && l.features == 0 {
-		// It was given the time of a daemon with extensions. Now it is known.
+		// The daemon had been given the time of one with extensions. Its answer shows that
+		// it is the original.
 		d.original, d.backoff = true, 0
 	}
 	if err != nil || d.closes != closes {
@@ -93,9 +99,9 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 	d.keepLocked(l)
 }
 
-// cameLate takes the late answer of a daemon with extensions: it shows how long to
-// wait, and serves the next dial of the same kind. A daemon that is merely slow is
-// asked again at once.
+// cameLate uses the late answer of a daemon with extensions in three ways. It shows how
+// long to wait for answers from now on. It serves the next dial of the same kind. And
+// it shows that the daemon is merely slow, so that the daemon may be asked again.
 func (d *Daemon) cameLate(l *link, ans *wire.Message, open bool) {
 	d.timedLocked(l)
 	now := time.Now()
@@ -112,7 +118,8 @@ func (d *Daemon) cameLate(l *link, ans *wire.Message, open bool) {
 	d.tellLocked()
 }
 
-// keepLocked keeps l for the next request. It is closed if it is of no more use.
+// keepLocked keeps l for the next request, or closes l if it is broken or there are
+// enough already.
 func (d *Daemon) keepLocked(l *link) {
 	if l.broken || len(d.idle) >= maxIdleLinks {
 		l.close()

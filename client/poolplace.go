@@ -8,28 +8,28 @@ import (
 	"time"
 )
 
-// socketSet is the sockets of a set and the places in it. It is forgotten when it
-// has neither.
+// socketSet is a set of sockets to one destination, and the places taken in the set.
+// The Pool forgets a set without sockets and places.
 type socketSet struct {
 	sockets []*Conn // the longest idle first
-	busy    int     // places: for each socket in use, and for who is about to have one
-	making  int     // places with connections that are being made
+	busy    int     // number of places taken: one for each socket in use or about to be
+	making  int     // number of these whose connection is being made
 }
 
-// place is the right to a connection of a set, or the wait for it. It is the
-// socket's in the end.
+// place is the right to use a connection of a set; until admitted is closed, a wait
+// for that right. Whoever has a place hands it to the socket, or gives it back (leave).
 type place struct {
 	target target
 	key    setKey
 	reuse  bool // an idle socket will do
 
-	admitted chan struct{}   // closed when it may be had; nil: it was there at once
-	before   <-chan struct{} // closed when who was admitted before has decided; nil: nobody, or it does not matter
-	decided  chan struct{}   // what the next one waits for; nil: nothing, or closed
-	making   bool            // makes a connection
+	admitted chan struct{}   // closed when the place is free; nil: there was no wait
+	before   <-chan struct{} // closed when the previous holder has decided which socket to use; nil: nobody to wait for
+	decided  chan struct{}   // the next one's before; nil: nobody waits, or it is closed
+	making   bool            // a new connection is being made for this place
 }
 
-// enter queues up for a place.
+// enter takes a place if one is free, and queues up otherwise.
 func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (*place, error) {
 	t, ok, err := p.dialer().newTarget(ctx, network, address)
 	if err != nil {
@@ -50,8 +50,8 @@ func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (
 	return w, nil
 }
 
-// wait returns when the place is there, and those before have decided. After an
-// error it is gone.
+// wait returns when the place is free and the previous holder has decided. After an
+// error w must not be used any more.
 func (p *Pool) wait(ctx context.Context, w *place) error {
 	if w.admitted == nil && w.before == nil {
 		return nil
@@ -72,7 +72,8 @@ func (p *Pool) wait(ctx context.Context, w *place) error {
 	if w.before == nil {
 		return nil
 	}
-	// One that asks for longer holds up nobody: its name may be being resolved.
+	// A holder that takes longer to decide is not waited for: a slow name server may be
+	// the cause, which concerns nobody else.
 	stuck := time.NewTimer(p.dialer().daemon().decisionTimeout(w.target.intents))
 	defer stuck.Stop()
 	select {
@@ -90,15 +91,15 @@ func (p *Pool) giveUp(w *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
-	case <-w.admitted: // at the same time
+	case <-w.admitted: // the place came free at the same time, and is given back
 		p.leaveLocked(w)
 	default:
 		p.queue = slices.DeleteFunc(p.queue, func(o *place) bool { return o == w })
 	}
 }
 
-// admitLocked lets in who fits, in order of arrival. It must follow whatever
-// frees a place.
+// admitLocked gives free places to those that wait, in order of arrival. Whatever frees
+// a place must call it.
 func (p *Pool) admitLocked() {
 	p.queue = slices.DeleteFunc(p.queue, func(w *place) bool {
 		if !p.fitsLocked(w) {
@@ -138,7 +139,7 @@ func (p *Pool) letInLocked(w *place) {
 	}
 }
 
-// decide lets the next one decide.
+// decide tells the next holder of a place that this one has decided.
 func (w *place) decide() {
 	if w.decided != nil {
 		close(w.decided)
@@ -146,9 +147,8 @@ func (w *place) decide() {
 	}
 }
 
-// makeRoom turns a place into that of a new connection, and closes idle sockets
-// if there would be too many connections. There are enough idle ones: those in
-// use or being made have places, and this one has none of these.
+// makeRoom notes that a new connection is made for the place, and closes an idle
+// socket if there would be too many connections.
 func (p *Pool) makeRoom(ctx context.Context, w *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,8 +170,8 @@ func (p *Pool) makeRoom(ctx context.Context, w *place) {
 	w.decide()
 }
 
-// closeOldestLocked closes the socket that is idle for longest of those that are
-// eligible, and tells whether there was one.
+// closeOldestLocked closes the eligible socket that has been idle for the longest time,
+// and tells whether there was one.
 func (p *Pool) closeOldestLocked(eligible func(*Conn) bool) bool {
 	var oldest *Conn
 	for _, set := range p.sets {
@@ -188,7 +188,7 @@ func (p *Pool) closeOldestLocked(eligible func(*Conn) bool) bool {
 	return true
 }
 
-// leave gives a place back that came to nothing.
+// leave gives back a place that no socket took.
 func (p *Pool) leave(w *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -207,7 +207,7 @@ func (p *Pool) leaveLocked(w *place) {
 	p.admitLocked()
 }
 
-// forgetLocked drops a set that nobody has anything to do with.
+// forgetLocked drops a set without sockets and places.
 func (p *Pool) forgetLocked(key setKey) {
 	if set := p.sets[key]; len(set.sockets) == 0 && set.busy == 0 {
 		delete(p.sets, key)

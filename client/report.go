@@ -9,18 +9,20 @@ import (
 )
 
 const (
-	// A report costs both processes as much as a decision, and would compete with
-	// what the new connection is wanted for. Those that nothing waits for go
-	// together, a moment later.
+	// reportDelay is how long reports wait that nobody needs at once, so that several
+	// are sent together. A report costs both processes as much as a decision. Sent at
+	// once, it would delay the first bytes on the new connection.
 	reportDelay = 20 * time.Millisecond
-	maxReports  = 128 // that wait; half of them do not wait for more
+	// maxReports is how many reports may wait; further ones are dropped. At half of it
+	// the delay is cut short.
+	maxReports = 128
 )
 
-// unhurried are the intents of what nobody waits for.
+// unhurried are the intents of exchanges that nobody waits for.
 var unhurried = intent.Set{}.WithTimeliness(intent.TimelinessBackgroundTraffic)
 
-// report sends outcomes in the background, as long as the daemon keeps up: at
-// once, or, if nothing waits for them, a moment later.
+// report sends outcomes in the background: at once, or after reportDelay if later is
+// true. If the daemon does not keep up, outcomes are dropped.
 func (d *Daemon) report(later bool, outcomes ...*wire.Message) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -43,7 +45,7 @@ func (d *Daemon) reportLocked(later bool, outcomes ...*wire.Message) {
 	}
 }
 
-// reportNow sends what was deferred.
+// reportNow sends the reports whose delay is over.
 func (d *Daemon) reportNow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -101,7 +103,7 @@ func (d *Daemon) sendReports() {
 		m := d.reports[0]
 		d.reports = d.reports[1:]
 		d.mu.Unlock()
-		// Nobody can do anything about a report that does not get through.
+		// A report that does not get through is lost: nobody could do anything about it.
 		_, _ = d.ask(context.Background(), question{request: func(wire.Features) *wire.Message { return m }, intents: unhurried}, &ans)
 	}
 }

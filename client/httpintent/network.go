@@ -12,19 +12,21 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// network has the connections that were decided to go one way.
+// network holds the connections that the manager's decisions led to one network: an
+// http.Transport of its own, so that a request never gets a connection of another.
 type network struct {
 	transport *Transport
 	key       networkKey
 	http      *http.Transport
 
 	// Guarded by transport.mu.
-	exchanges int // under way
+	exchanges int // number under way
 	used      time.Time
 	retired   bool // takes no more requests
 }
 
-// network returns that of the key and counts an exchange in it.
+// network returns the network of the key, made if necessary, and counts an exchange
+// in it. The caller must call leave.
 func (t *Transport) network(key networkKey) *network {
 	base := t.settings()
 	t.mu.Lock()
@@ -55,15 +57,15 @@ func (t *Transport) oldestLocked() (oldest *network) {
 	return oldest
 }
 
-// retireLocked makes further requests go to new connections. Those of n are
-// closed once its last exchange has ended.
+// retireLocked has n take no more requests: they go to new connections. The
+// connections of n are closed once its last exchange has ended.
 func (t *Transport) retireLocked(n *network) {
 	n.retired = true
 	if t.networks[n.key] == n {
 		delete(t.networks, n.key)
 	}
 	if n.exchanges == 0 {
-		go n.http.CloseIdleConnections() // it closes conns, which take the lock
+		go n.http.CloseIdleConnections() // not here: closing a conn takes the lock that is held
 	}
 }
 
@@ -84,8 +86,8 @@ func withDecision(ctx context.Context, d *client.Decision) context.Context {
 	return context.WithValue(ctx, decisionKey{}, d)
 }
 
-// dial is the dial function of n.http. Its context has the values of the request
-// that it is for.
+// dial is the dial function of n.http. ctx holds the decision about the request that
+// needs the connection (see withDecision).
 func (n *network) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	decision, _ := ctx.Value(decisionKey{}).(*client.Decision)
 	if decision == nil {
@@ -124,10 +126,10 @@ type conn struct {
 	multiplexed bool
 }
 
-// NetConn returns the connection below, for client.InfoOf.
+// NetConn returns the wrapped connection, for client.InfoOf.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
-// ReadFrom lets files be sent without copying, where the connection below can.
+// ReadFrom lets files be sent without copying, if the wrapped connection can do that.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 // Close closes the connection and forgets it.
@@ -142,8 +144,9 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// idleLocked lists connections to address that could take a request: those that were
-// made for the same selection, so that none is used that it does not permit.
+// idleLocked lists connections to address that could take a request. Only those that
+// were made for the same selection count: another selection may permit networks that
+// this one does not.
 func (t *Transport) idleLocked(address string, selection client.SelectionProperties) (idle []net.Conn) {
 	for c := range t.conns[address] {
 		if (c.exchanges == 0 || c.multiplexed) && !c.network.retired && c.network.key.selection == selection && len(idle) < maxOffered {
@@ -179,7 +182,8 @@ func (x *exchange) releaseLocked() {
 	}
 }
 
-// multiplexed notes that the connection takes further requests meanwhile.
+// multiplexed notes that the connection (HTTP/2) can take further requests while this
+// one is under way.
 func (x *exchange) multiplexed() {
 	x.transport.mu.Lock()
 	defer x.transport.mu.Unlock()

@@ -72,7 +72,7 @@ reaches. To consider that, give an address in place of a name.`,
 	return cmd
 }
 
-// body makes the request's body.
+// body checks the flags and makes the body of the request of them.
 func (q *question) body(target string) (control.Question, error) {
 	var b control.Question
 	var err error
@@ -141,8 +141,8 @@ func (q *question) body(target string) (control.Question, error) {
 	return b, nil
 }
 
-// splitURL splits a URL, whose scheme tells the port where there is none, or
-// HOST[:PORT].
+// splitURL splits a URL or HOST[:PORT]. The scheme of a URL without a port stands for
+// the service.
 func splitURL(target string) (host, service string, err error) {
 	if !strings.Contains(target, "://") {
 		host, service = splitTarget(target)
@@ -248,7 +248,7 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 	return err
 }
 
-// scores is what was compared, a line per candidate.
+// scores returns a table of the figures that the policy compared, a line per candidate.
 func scores(e *control.Explanation) *table {
 	var terms []string
 	predicted := false
@@ -322,7 +322,7 @@ func termText(t *control.Term) string {
 	return fmt.Sprintf("%.4g", *t.Value)
 }
 
-// estimates tells how old the inputs about the chosen candidate are.
+// estimates says how old the measurements of the chosen candidate are.
 func estimates(d *control.Decision) string {
 	var parts []string
 	for _, s := range d.Scores {

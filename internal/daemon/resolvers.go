@@ -14,16 +14,16 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// resolvers keeps the resolvers, and with them their caches, from one View to
-// the next. It is not safe for concurrent use.
+// resolvers makes the resolvers of prefixes. It keeps them, with their caches, from one
+// View to the next if their setup stays the same. It is not safe for concurrent use.
 type resolvers struct {
 	log     *slog.Logger
-	unbound *resolve.Resolver
-	bySetup map[string]*resolve.Resolver
+	unbound *resolve.Resolver            // the host's own, of no prefix
+	bySetup map[string]*resolve.Resolver // those of prefixes; prefixes of equal setup share one
 }
 
-// closeDelay is how long a resolver that is not in use any more lives on, for
-// the lookups that were on their way.
+// closeDelay is how long an unused resolver stays open, for look-ups that began
+// before.
 const closeDelay = mam.DefaultResolveTimeout
 
 func newResolvers(log *slog.Logger) *resolvers {
@@ -47,8 +47,8 @@ func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
 		if !cfg.BindTo.IsValid() {
 			cfg.BindTo = list[i].prefix.Addr()
 		}
-		// Servers that are all of the other family are held on the link by the
-		// device in place of the address.
+		// No server can be asked from the prefix's address if all are of the other family.
+		// Binding to the device then makes the queries leave by the right link.
 		if s.ResolvConf == "" && !slices.ContainsFunc(cfg.Servers, func(a netip.AddrPort) bool {
 			return a.Addr().Is4() == cfg.BindTo.Is4() || a.Addr().IsLoopback()
 		}) && len(cfg.Servers) > 0 {
@@ -74,8 +74,8 @@ func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
 	return out
 }
 
-// nameServers tells which managed prefixes a name server belongs to: those for
-// which it is configured, or known to the host's network manager.
+// nameServers returns the managed prefixes that each name server belongs to. The
+// server was configured for them, or the host's network manager knows it for them.
 func nameServers(list []managed) map[netip.Addr][]policy.PrefixID {
 	out := map[netip.Addr][]policy.PrefixID{}
 	for i := range list {
@@ -109,5 +109,5 @@ func (l lookup) Lookup(ctx context.Context, host string, f policy.Family) (mam.R
 	return mam.Result{Addrs: a.Addrs, Canonical: a.Name}, nil
 }
 
-// Servers lists whom the resolver asks, for people.
+// Servers returns the servers that the resolver asks. It is for showing them.
 func (l lookup) Servers() []netip.AddrPort { return l.r.Servers() }
