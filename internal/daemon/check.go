@@ -33,7 +33,8 @@ func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 	defer nets.Close()
 	list := manage(cfg, nets.Snapshot())
 	warnings = append(unintended(cfg, nets.Snapshot(), list), originalsServed(cfg)...)
-	return warnings, (*config.Error)(nil).Join(groupErr, l.checkPolicy(cfg, list))
+	unheeded, err := l.checkPolicy(cfg, list)
+	return append(warnings, unheeded...), (*config.Error)(nil).Join(groupErr, err)
 }
 
 func blockName(b *config.Block) string {
@@ -89,23 +90,24 @@ func doubts(cfg *config.Config) (warnings []string) {
 	return warnings
 }
 
-// checkPolicy makes the policy and closes it.
-func (l *loader) checkPolicy(cfg *config.Config, list []managed) error {
+// checkPolicy makes the policy and closes it. It returns what of it would have no effect.
+func (l *loader) checkPolicy(cfg *config.Config, list []managed) (warnings []string, err error) {
 	if cfg.Policy.Name == "" {
-		return nil
+		return nil, nil
 	}
 	c, err := l.constructor(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p, err := l.makePolicy(cfg, c.make, measured(list, &pathstat.Snapshot{}))
 	if err != nil {
-		return err
+		return nil, err
 	}
+	warnings = unopened(cfg, p)
 	if closer, ok := p.(io.Closer); ok {
-		return closer.Close()
+		return warnings, closer.Close()
 	}
-	return nil
+	return warnings, nil
 }
 
 // Init gives a configuration for this host to start from.

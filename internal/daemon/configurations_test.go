@@ -114,3 +114,38 @@ func TestShippedConfigurations(t *testing.T) {
 		})
 	}
 }
+
+// A policy that chooses subflows has an effect only where something opens them, which
+// a file of the original cannot ask for.
+func TestSubflowsThatNobodyOpens(t *testing.T) {
+	const told = "chooses the subflows of MPTCP connections, and this daemon opens none"
+	for _, tt := range []struct {
+		name, conf string
+		want       []string // what the warning holds; nil: there is none
+	}{
+		{"original", `policy "/usr/local/lib/mam-policies/policy_mptcp_simple.so" { };`, []string{told, "mamma.conf:1", `path_manager = "kernel"`, "--convert"}},
+		{"hcl", `policy "mptcp_selective" {}`, []string{told, `path_manager = "kernel"`}},
+		{"managed", "policy \"mptcp_simple\" {}\nmptcp { path_manager = \"kernel\" }", nil},
+		{"another policy", `policy "sample" { };`, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "mamma.conf")
+			if err := os.WriteFile(file, []byte(tt.conf), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			warnings, err := Check(file, policies.All())
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := strings.Join(warnings, "\n")
+			for _, want := range tt.want {
+				if !strings.Contains(all, want) {
+					t.Errorf("%q does not say %q", all, want)
+				}
+			}
+			if tt.want == nil && strings.Contains(all, told) {
+				t.Errorf("it says %q", all)
+			}
+		})
+	}
+}

@@ -120,6 +120,19 @@ func (l *loader) makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes [
 	return p, nil
 }
 
+// unopened tells of a policy that chooses subflows while nobody opens them. The
+// original had its kernel do so; a file in its grammar has no word for it.
+func unopened(cfg *config.Config, p policy.Policy) (warnings []string) {
+	if _, ok := p.(policy.SubflowChooser); !ok || cfg.MPTCP.PathManager != config.PathManagerOff {
+		return nil
+	}
+	how := `mptcp { path_manager = "kernel" }`
+	if cfg.Original {
+		how += ", in HCL only (mamma --convert makes it of this file)"
+	}
+	return []string{cfg.ErrorAt(cfg.Policy.Pos, "policy %q chooses the subflows of MPTCP connections, and this daemon opens none: each has its first one only, unless something else on this host opens more; to have them opened: %s", cfg.Policy.Name, how).Error()}
+}
+
 // addReaders adds to errors about unknown settings which compiled-in policies know
 // them.
 func (l *loader) addReaders(err error) {

@@ -111,6 +111,9 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 	if err != nil {
 		return chosenPolicy{}, err
 	}
+	for _, w := range unopened(cfg, made) {
+		r.log.Warn(w)
+	}
 	p.runner, p.since = mam.NewRunner(p.name, made, r.log), time.Now()
 	return p, nil
 }
