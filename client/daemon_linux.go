@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // serviceUser is whom the daemon runs as where it is installed as a service.
@@ -99,7 +101,7 @@ func checkPeer(nc *net.UnixConn) error {
 
 // trusted tells whether a daemon of this user may learn what we connect to.
 func trusted(uid uint32) bool {
-	if uid == 0 || int(uid) == os.Geteuid() {
+	if userid.Trusted(uid) {
 		return true
 	}
 	u, err := user.Lookup(serviceUser)

@@ -255,7 +255,7 @@ func (c *conn) report() (goOn bool) {
 		}
 	}
 	if t := msg.Transfer; t != nil {
-		if rec, ok := c.m.ring.Get(msg.DecisionID); ok && rec.App.UID == c.app.UID {
+		if rec, ok := c.m.ring.Get(msg.DecisionID); ok && rec.of(c.app.UID) {
 			c.m.ended(&rec, t, time.Now())
 		}
 	}

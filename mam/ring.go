@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/userid"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -121,13 +122,16 @@ func (r *Ring) Get(id uuid.UUID) (Record, bool) {
 	return Record{}, false
 }
 
+// of tells whether a decision is known to be this user's.
+func (rec *Record) of(uid uint32) bool { return rec.App.UID == uid && userid.Known(uid) }
+
 // report notes the outcome of a decision that uid asked for, and returns the
 // decision. It tells false for decisions that are forgotten or somebody else's.
 func (r *Ring) report(id uuid.UUID, uid uint32, o Outcome) (Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.findLocked(id)
-	if rec == nil || rec.App.UID != uid {
+	if rec == nil || !rec.of(uid) {
 		return Record{}, false
 	}
 	rec.Outcome = &o

@@ -21,6 +21,9 @@ type MultipathConn struct {
 	// Decision is what the connection was opened by, nil if unknown; see
 	// DecisionFor.
 	Decision *Record
+	// User is whose connection it is, if UserKnown. Decision tells it as well.
+	User      uint32
+	UserKnown bool
 }
 
 // ChooseSubflows asks the policy which subflows c should have besides its first.
@@ -68,13 +71,13 @@ func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowReq
 	if !c.FirstGone {
 		r.First = v.prefixOf(c.Local.Addr())
 	}
-	uid := uint32(0)
+	user, known := c.User, c.UserKnown
 	if c.Decision != nil {
-		uid = c.Decision.App.UID
+		user, known = c.Decision.App.UID, true
 	}
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		for _, p := range v.offered[f] {
-			if slices.ContainsFunc(c.Remotes, func(to netip.AddrPort) bool { return v.reaches(p, to, uid) }) {
+			if slices.ContainsFunc(c.Remotes, func(to netip.AddrPort) bool { return v.reaches(p, to, user, known) }) {
 				r.Prefixes = append(r.Prefixes, p)
 			}
 		}
@@ -97,13 +100,13 @@ func (r *Record) permits(p *policy.Prefix) bool {
 	return r.Decision.Prefix != nil && is(r.Decision.Prefix) || slices.ContainsFunc(r.Decision.Alternates, is)
 }
 
-// reaches tells whether p can be used towards a destination.
-func (v *View) reaches(p *policy.Prefix, to netip.AddrPort, uid uint32) bool {
+// reaches tells whether p can be used towards a destination by a user.
+func (v *View) reaches(p *policy.Prefix, to netip.AddrPort, user uint32, known bool) bool {
 	dst := to.Addr().Unmap()
 	if p.Family() != policy.FamilyOf(dst) {
 		return false
 	}
-	return v.leads(p, dst, v.reach(Flow{Dst: dst, User: uid, Transport: policy.Stream, Port: to.Port()}))
+	return v.leads(p, dst, v.reach(Flow{Dst: dst, User: user, UserUnknown: !known, Transport: policy.Stream, Port: to.Port()}))
 }
 
 // checkSubflows drops what was not offered or is named twice, and fills in the

@@ -132,6 +132,58 @@ func TestSubflowRequest(t *testing.T) {
 	}
 }
 
+// byUser is a host whose routing depends on the user: 1000 alone has a way.
+type byUser struct{}
+
+func (byUser) Reach(f Flow) Reach {
+	if f.User == 1000 && !f.UserUnknown {
+		return Reach{}
+	}
+	return Reach{Specific: true}
+}
+
+// Where routing depends on the user, a connection whose user is not known has no way of
+// its own, root's neither.
+func TestSubflowsByUser(t *testing.T) {
+	to := netip.MustParseAddrPort("192.0.2.1:80")
+	for _, tt := range []struct {
+		name string
+		conn MultipathConn
+		want int
+	}{
+		{"nobody knows", MultipathConn{}, 0},
+		{"nobody knows, and an id is left over", MultipathConn{User: 1000}, 0},
+		{"the kernel knows", MultipathConn{User: 1000, UserKnown: true}, 1},
+		{"root, as the kernel knows", MultipathConn{UserKnown: true}, 0},
+		{"by the decision", MultipathConn{Decision: &Record{App: policy.App{UID: 1000}}}, 1},
+	} {
+		v := host(takeFirst)
+		v.Routes = byUser{}
+		m := New(Options{})
+		m.Publish(v)
+		tt.conn.Local, tt.conn.Remote, tt.conn.Remotes = netip.MustParseAddrPort("10.77.1.1:4711"), to, []netip.AddrPort{to}
+		if got, err := m.ChooseSubflows(tt.conn, time.Now()); err != nil || len(got) != tt.want {
+			t.Errorf("%s: %v, %v; want %d", tt.name, names(got), err, tt.want)
+		}
+	}
+	// Root's routing is not taken for somebody's.
+	v := host(takeFirst)
+	v.Routes = byRoot{}
+	m := New(Options{})
+	m.Publish(v)
+	c := MultipathConn{Local: netip.MustParseAddrPort("10.77.1.1:4711"), Remote: to, Remotes: []netip.AddrPort{to}}
+	if got, err := m.ChooseSubflows(c, time.Now()); err != nil || len(got) != 0 {
+		t.Errorf("root's: %v, %v", names(got), err)
+	}
+}
+
+// byRoot leads root alone somewhere.
+type byRoot struct{}
+
+func (byRoot) Reach(f Flow) Reach {
+	return Reach{Specific: f.User != 0 || f.UserUnknown}
+}
+
 func TestDecisionFor(t *testing.T) {
 	now := time.Unix(10000, 0)
 	wlan, wwan := prefix("wlan0", 2, "10.77.1.1/24"), prefix("wwan0", 3, "10.77.2.1/24")

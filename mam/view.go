@@ -31,10 +31,13 @@ type Result struct {
 
 // Flow is a connection to be opened, as far as routing may depend on it.
 type Flow struct {
-	Dst       netip.Addr // an IPv6 zone counts
-	User      uint32
-	Transport policy.Transport
-	Port      uint16 // of the destination; 0: unknown
+	Dst  netip.Addr // an IPv6 zone counts
+	User uint32
+	// UserUnknown tells that User is not known: where routing depends on it, nothing
+	// leads to the destination.
+	UserUnknown bool
+	Transport   policy.Transport
+	Port        uint16 // of the destination; 0: unknown
 }
 
 // Routes tells where the kernel's routes lead. It is safe for concurrent use and

@@ -230,7 +230,7 @@ func (r routes) Reach(f mam.Flow) mam.Reach {
 	if r.Reacher == nil {
 		return mam.Reach{}
 	}
-	flow := oracle.Flow{Dst: f.Dst, User: f.User, Port: f.Port}
+	flow := oracle.Flow{Dst: f.Dst, User: f.User, UserUnknown: f.UserUnknown, Port: f.Port}
 	switch f.Transport {
 	case policy.Stream:
 		flow.Protocol = unix.IPPROTO_TCP

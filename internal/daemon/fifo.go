@@ -11,6 +11,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // maxFIFOLine bounds a run-time configuration string. The original took 255
@@ -60,7 +62,7 @@ func checkFIFO(fd int) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return errors.New("something else than a FIFO is there; it is left alone")
 	}
-	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+	if !userid.Trusted(st.Uid) {
 		return errors.New("the FIFO there belongs to another user")
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/health"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/testing/unmapped"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -68,6 +69,21 @@ func TestConnects(t *testing.T) {
 			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
 		}
 	}
+}
+
+// Users whom the kernel does not tell apart do not speak for each other.
+func TestConnectsOfUsersWithoutID(t *testing.T) {
+	unmapped.Run(t, func(t *testing.T) {
+		wifi := &policy.Prefix{ID: policy.PrefixID{Interface: "wlan0"}}
+		rec := mam.Record{Outcome: &mam.Outcome{Errno: int32(unix.ETIMEDOUT)}, Decision: policy.Decision{Prefix: wifi}}
+		if got := connects(&rec); len(got) != 1 {
+			t.Errorf("root's: %+v", got)
+		}
+		rec.App.UID = unmapped.UID
+		if got := connects(&rec); got != nil {
+			t.Errorf("%+v", got)
+		}
+	})
 }
 
 // watch is a healthWatch on the networks of laptop.

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/network/health"
+	"github.com/socket-intents/mamma/internal/userid"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -17,10 +18,11 @@ const slowRTT = 200 * time.Millisecond
 
 // connects tells what a report says about prefixes. Clients report each attempt
 // that failed and the one that won. A failure alone may be the destination's;
-// that another prefix won where one did not counts against the latter.
+// that another prefix won where one did not counts against the latter. Of users
+// that the kernel does not tell apart, one must not speak for the others.
 func connects(rec *mam.Record) []health.Connect {
 	o := rec.Outcome
-	if o == nil || rec.Decision.Prefix == nil || rec.Reused || rec.Bound.IsValid() {
+	if o == nil || rec.Decision.Prefix == nil || rec.Reused || rec.Bound.IsValid() || !userid.Known(rec.App.UID) {
 		return nil
 	}
 	candidates := append([]*policy.Prefix{rec.Decision.Prefix}, rec.Decision.Alternates...)

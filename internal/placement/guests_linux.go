@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // outerName is the environment variable by which the programs of a run know where
@@ -144,7 +146,7 @@ func (p *placer) hear(c *net.UnixConn) {
 		_ = json.NewEncoder(c).Encode(a)
 	}
 	who, err := peer(c)
-	if err != nil || int(who.Uid) != os.Getuid() {
+	if err != nil || !userid.Own(who.Uid) {
 		reply(errors.New("this run is another user's"))
 		return
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // maxLinks bounds the symbolic links on a path, as the kernel does.
@@ -170,7 +172,7 @@ func (w *walk) file(step string) (*os.File, string, *Error) {
 }
 
 func (w *walk) check(full string, st *unix.Stat_t) *Error {
-	if st.Uid != 0 && st.Uid != w.uid {
+	if st.Uid != 0 && (st.Uid != w.uid || !userid.Known(st.Uid)) {
 		return &Error{Kind: Permissions,
 			Reason: fmt.Sprintf("is not safe to open: %s belongs to uid %d, not to root or to this process (uid %d)", full, st.Uid, w.uid),
 			Hint:   "If you trust what is in it:  chown " + fmt.Sprint(w.uid) + " " + full}

@@ -17,6 +17,7 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/internal/sockdiag"
+	"github.com/socket-intents/mamma/internal/userid"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -45,7 +46,7 @@ func peerOf(r *socks.Request) rules.Caller {
 		return rules.Caller{}
 	}
 	cred, err := unixsocket.PeerCred(conn)
-	if err != nil {
+	if err != nil || !userid.Known(cred.UID) {
 		return rules.Caller{}
 	}
 	c := rules.Caller{Known: true, UID: cred.UID}
@@ -92,6 +93,10 @@ func senderOf(from, to netip.AddrPort) (uid uint32, err error) {
 // root's.
 var errNoOwner = errors.New("the socket has no owner any more")
 
+// errOutside is about the socket of a user who has no id in the proxy's user namespace,
+// whom the kernel does not tell from other such users.
+var errOutside = errors.New("the socket's user has no id in this user namespace")
+
 // socketOwner asks the kernel who has a socket of this host.
 func socketOwner(protocol byte, local, remote netip.AddrPort) (uid, inode uint32, err error) {
 	conn, err := sockdiag.Dial()
@@ -105,6 +110,8 @@ func socketOwner(protocol byte, local, remote netip.AddrPort) (uid, inode uint32
 		return 0, 0, err
 	case s.Inode == 0:
 		return 0, 0, errNoOwner
+	case !userid.Known(s.UID):
+		return 0, 0, errOutside
 	}
 	return s.UID, s.Inode, nil
 }

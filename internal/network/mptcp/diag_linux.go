@@ -10,6 +10,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // Connection is an MPTCP socket of this host that is connected.
@@ -18,8 +20,8 @@ type Connection struct {
 	// Local and Remote are those of the socket, the first subflow's at first.
 	// They are IPv4-mapped on an IPv6 socket that speaks IPv4.
 	Local, Remote netip.AddrPort
-	UID           uint32
-	Inode         uint64
+	UID           uint32 // of its owner; 0 as well where Inode is 0
+	Inode         uint64 // of its file; 0: its process has closed it, so it has no owner
 	// Fallback is set if the connection became plain TCP.
 	Fallback bool
 	// Server is set if the peer opened the connection. It is known only while
@@ -161,8 +163,15 @@ func (d *Diag) Connections() ([]Connection, error) {
 	return list, nil
 }
 
+// Owner tells whose connection it is, and false where nobody in particular has it:
+// its process has closed it, or the kernel does not tell the user from others.
+func (c *Connection) Owner() (uid uint32, ok bool) {
+	return c.UID, c.Inode != 0 && userid.Known(c.UID)
+}
+
 // UID tells whose connection it is. The error wraps os.ErrNotExist if there is
-// no connection with this token, or no longer. The question costs little.
+// no connection with this token, or no longer, or none that has an owner. The
+// question costs little.
 func (d *Diag) UID(t Token) (uint32, error) {
 	b := diagRequest(unix.AF_INET, protoMPTCP)
 	binary.NativeEndian.PutUint32(b[diagReqCookie:], uint32(t)) // where mptcp_diag_dump_one looks
@@ -172,7 +181,10 @@ func (d *Diag) UID(t Token) (uint32, error) {
 	}
 	for _, m := range answers {
 		if c, ok := decodeConnection(m.Data); ok && c.Token == t {
-			return c.UID, nil
+			if uid, ok := c.Owner(); ok {
+				return uid, nil
+			}
+			return 0, fmt.Errorf("owner of MPTCP connection %v: %w", t, os.ErrNotExist)
 		}
 	}
 	return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, os.ErrNotExist)

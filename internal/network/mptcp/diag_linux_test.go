@@ -41,3 +41,20 @@ func TestDecodeSubflow(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// A connection that its process has closed is nobody's, and not root's.
+func TestOwner(t *testing.T) {
+	for _, tt := range []struct {
+		conn Connection
+		ok   bool
+	}{
+		{Connection{UID: 1000, Inode: 7}, true},
+		{Connection{Inode: 7}, true},
+		{Connection{}, false},
+		{Connection{UID: 1000}, false},
+	} {
+		if uid, ok := tt.conn.Owner(); ok != tt.ok || ok && uid != tt.conn.UID {
+			t.Errorf("%+v: user %d, %v", tt.conn, uid, ok)
+		}
+	}
+}

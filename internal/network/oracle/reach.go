@@ -9,10 +9,13 @@ import (
 
 // Flow is what a connection that is to be opened looks like to ip-rule(8).
 type Flow struct {
-	Dst      netip.Addr // an IPv6 zone counts
-	User     uint32     // the user id of the program
-	Protocol uint8      // of IP; 0: unknown
-	Port     uint16     // of the destination; 0: unknown
+	Dst  netip.Addr // an IPv6 zone counts
+	User uint32     // the user id of the program
+	// UserUnknown tells that User is not known: where rules depend on it, nothing
+	// leads to the destination.
+	UserUnknown bool
+	Protocol    uint8  // of IP; 0: unknown
+	Port        uint16 // of the destination; 0: unknown
 }
 
 // Reach is by which interfaces a destination can be reached. The zero value
@@ -81,7 +84,10 @@ func (r *Reacher) Reach(f Flow) Reach {
 		return known
 	}
 	if !r.scope.User {
-		f.User = 0
+		f.User, f.UserUnknown = 0, false
+	}
+	if f.UserUnknown {
+		return Reach{Specific: true}
 	}
 	if !r.scope.Protocol {
 		f.Protocol = 0

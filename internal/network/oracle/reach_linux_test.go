@@ -136,6 +136,7 @@ func TestReachSelectors(t *testing.T) {
 		{"another", oracle.Flow{Dst: dst, User: other}, "any"},
 		{"a port", oracle.Flow{Dst: dst, User: other, Protocol: 6, Port: 443}, "wwan0 from 10.64.3.9"},
 		{"another", oracle.Flow{Dst: dst, User: other, Protocol: 17, Port: 443}, "any"},
+		{"somebody", oracle.Flow{Dst: dst, UserUnknown: true}, "-"},
 	} {
 		if tt.flow.User == user && users == "" {
 			continue
@@ -143,6 +144,15 @@ func TestReachSelectors(t *testing.T) {
 		if got := h.reach(r, tt.flow); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
+	}
+}
+
+// Who it is does not matter where no rule asks.
+func TestReachOfAnybody(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, uplinks)
+	if got := h.reach(h.reacher(nil), oracle.Flow{Dst: netip.MustParseAddr("198.18.0.1"), UserUnknown: true}); got != "any" {
+		t.Error(got)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // maxAnswer bounds what a client reads of an answer, and maxEvent of an event.
@@ -68,7 +69,7 @@ func Find(getenv func(string) string) *Client {
 }
 
 func trusted(uid uint32) bool {
-	if uid == 0 || int(uid) == os.Geteuid() {
+	if userid.Trusted(uid) {
 		return true
 	}
 	u, err := user.Lookup(serviceUser)

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // Log appends lines to a file that others may rotate, remove or replace meanwhile,
@@ -115,7 +117,7 @@ func (f *Log) reopen() error {
 // checkPrivate refuses a file that others can read, because they own the file or
 // because its mode permits it.
 func (f *Log) checkPrivate(info fs.FileInfo) error {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && !userid.Own(st.Uid) {
 		return fmt.Errorf("%s belongs to user %d, who could read what is written", f.path, st.Uid)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/testing/unmapped"
 )
 
 func text(s string) func(io.Writer) error {
@@ -127,4 +129,25 @@ func TestBootID(t *testing.T) {
 	if id := BootID(); len(id) != 36 || id != BootID() {
 		t.Errorf("boot id %q, then %q", id, BootID())
 	}
+}
+
+// Where a file's owner cannot be told from others, somebody else may have put it there.
+func TestOwnerWithoutID(t *testing.T) {
+	unmapped.Run(t, func(t *testing.T) {
+		f, err := os.CreateTemp("", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = os.Remove(f.Name()) }()
+		_ = f.Close()
+		if _, err := Open(f.Name()); err == nil {
+			t.Error("opened for reading")
+		}
+		if err := NewLog(f.Name()).WriteLine([]byte("x\n")); err == nil {
+			t.Error("a line was written")
+		}
+		if err := NewPrivateLog(f.Name()).WriteLine([]byte("x\n")); err == nil {
+			t.Error("a private line was written")
+		}
+	})
 }

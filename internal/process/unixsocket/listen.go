@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/userid"
 )
 
 // InUseError says that a live process serves the path.
@@ -125,7 +127,7 @@ func trustDir(dir string) error {
 	if err := unix.Stat(dir, &st); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+	if !userid.Trusted(st.Uid) {
 		return fmt.Errorf("%s belongs to user %d, who could replace the socket", dir, st.Uid)
 	}
 	return nil
@@ -136,7 +138,7 @@ func trustDir(dir string) error {
 // anybody could hold the lock, so lockDir takes none there.
 func lockDir(dir string) (unlock func()) {
 	var st unix.Stat_t
-	if unix.Stat(dir, &st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+	if unix.Stat(dir, &st) != nil || !userid.Own(st.Uid) || st.Mode&0o022 != 0 {
 		return func() {}
 	}
 	f, err := os.Open(dir)

@@ -104,8 +104,10 @@ func (o *Observer) Snapshot(now time.Time) (Snapshot, error) {
 		for _, f := range c.Subflows {
 			state.Prefixes = append(state.Prefixes, prefixOf(view, f.Local.Addr().Unmap()))
 		}
-		if rec, ok := o.policy.DecisionFor(c.Local, c.Remote, c.UID, now); ok {
-			state.Decision = &rec
+		if uid, ok := c.Owner(); ok {
+			if rec, ok := o.policy.DecisionFor(c.Local, c.Remote, uid, now); ok {
+				state.Decision = &rec
+			}
 		}
 		s.Connections = append(s.Connections, state)
 	}

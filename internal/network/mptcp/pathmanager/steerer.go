@@ -114,7 +114,9 @@ func (s *steerer) adopt(list []mptcp.Connection, now time.Time) time.Duration {
 		if c == nil {
 			c = &connection{token: l.Token, local: l.Local, remote: l.Remote}
 		}
-		c.uid, c.owned = l.UID, true
+		if uid, ok := l.Owner(); ok {
+			c.uid, c.owned = uid, true
+		}
 		c.subflows = nil
 		for _, i := range l.Subflows {
 			c.established = c.established || i.Established
@@ -185,7 +187,7 @@ func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 		c.decision = s.decisionOn(c, now)
 	}
 	chosen, err := s.policy.ChooseSubflows(mam.MultipathConn{
-		Local: c.local, Remote: c.remote, Remotes: c.remotes(), Decision: c.decision,
+		Local: c.local, Remote: c.remote, Remotes: c.remotes(), Decision: c.decision, User: c.uid, UserKnown: c.owned,
 		FirstGone: c.find(pathOf(c.local.Addr(), c.remote)) == nil,
 	}, now)
 	if err != nil {

@@ -252,6 +252,33 @@ func (u users) DecisionFor(_, _ netip.AddrPort, uid uint32, _ time.Time) (mam.Re
 	return mam.Record{Host: "host.test"}, uid == 1000
 }
 
+// A connection that its process has closed is not root's, nor does it take the decision
+// of a user who has none.
+func TestSteererOwnerGone(t *testing.T) {
+	h := newHost(wlan, eth)
+	s := newSteerer(&kernel{}, rootOnly{h}, func(mptcp.Token) (uint32, error) { return 0, errRefused }, quiet)
+	h.chooser.choose = func(r *policy.SubflowRequest) []policy.Subflow {
+		if r.Request != nil {
+			t.Errorf("root's decision was taken: %+v", r.Request)
+		}
+		return nil
+	}
+	s.adopt([]mptcp.Connection{{
+		Token: 1, Local: created.Local, Remote: created.Remote,
+		Subflows: []mptcp.SubflowInfo{{Local: created.Local, Remote: created.Remote, First: true, Established: true}},
+	}}, start)
+	if len(s.conns) != 1 || s.conns[1].owned {
+		t.Errorf("%+v", s.conns)
+	}
+}
+
+// rootOnly is a host with one decision, for a connection of root.
+type rootOnly struct{ *host }
+
+func (r rootOnly) DecisionFor(_, _ netip.AddrPort, uid uint32, _ time.Time) (mam.Record, bool) {
+	return mam.Record{Host: "root.test"}, uid == 0
+}
+
 // Another user's connection does not take a request's decision, whatever its
 // addresses.
 func TestSteererUsers(t *testing.T) {
@@ -279,7 +306,7 @@ func TestSteererUsers(t *testing.T) {
 			}
 			// The kernel's list tells it as well.
 			s.adopt([]mptcp.Connection{{
-				Token: 1, Local: created.Local, Remote: created.Remote, UID: 1000,
+				Token: 1, Local: created.Local, Remote: created.Remote, UID: 1000, Inode: 7,
 				Subflows: []mptcp.SubflowInfo{{Local: created.Local, Remote: created.Remote, First: true, Established: true}},
 			}}, start)
 			if !known {

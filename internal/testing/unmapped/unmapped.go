@@ -1,0 +1,41 @@
+// Package unmapped runs tests in a user namespace without user ids, where everybody is
+// 65534 (user_namespaces(7)).
+package unmapped
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+// inside is set in the environment of the process in the namespace.
+const inside = "MAMMA_TEST_UNMAPPED"
+
+// UID is everybody's user id in there.
+const UID = 65534
+
+// Run runs f in a process of its own in such a namespace. t must be a test, not a
+// subtest, as it is begun anew there. The test is skipped where the kernel permits no
+// user namespaces.
+func Run(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	if os.Getenv(inside) != "" {
+		if uid := os.Geteuid(); uid != UID {
+			t.Fatalf("user %d, not %d", uid, UID)
+		}
+		f(t)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Skipf("needs user namespaces: %v", err)
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
