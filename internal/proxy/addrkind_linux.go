@@ -24,7 +24,7 @@ const (
 func kindOf(ip netip.Addr) addrKind {
 	ip = ip.Unmap()
 	switch {
-	case ip.IsMulticast():
+	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}): // of which the kernel knows nothing without a default route
 		return group
 	case ip.IsLoopback(), ip.IsLinkLocalUnicast(), ip.IsUnspecified():
 		return ownHost

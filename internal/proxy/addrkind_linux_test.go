@@ -1,0 +1,34 @@
+package proxy
+
+import (
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A host without a default route has no route to the broadcast address either, and yet
+// sends there by a socket that is bound to a device.
+func TestKindOfBroadcastWithoutRoute(t *testing.T) {
+	type result struct {
+		kind addrKind
+		err  error
+	}
+	got := make(chan result)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with its namespace
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			got <- result{err: err}
+			return
+		}
+		got <- result{kind: kindOf(netip.MustParseAddr("255.255.255.255"))}
+	}()
+	r := <-got
+	if r.err != nil {
+		t.Skipf("needs a network namespace: %v", r.err)
+	}
+	if r.kind != group {
+		t.Errorf("kind %v, want %v", r.kind, group)
+	}
+}
