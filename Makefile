@@ -185,11 +185,11 @@ static: ## build without cgo and plugins, for amd64 and arm64
 # ARCH needs its C compiler in CC, or CGO_ENABLED=0, which leaves the plugins out.
 .PHONY: packages
 packages: ## make debs and rpms, of mamma and of its policies as plugins, and bills of materials
-	rm -rf $(BUILD)/root $(BUILD)/packages
+	rm -rf $(BUILD)/staging $(BUILD)/packages
 	mkdir -p $(BUILD)/packages
-	GOARCH=$(ARCH) $(MAKE) --no-print-directory install BUILD=$(BUILD)/release STRIP='-s -w' DESTDIR=$(abspath $(BUILD))/root PREFIX=/usr
+	GOARCH=$(ARCH) $(MAKE) --no-print-directory install BUILD=$(BUILD)/release STRIP='-s -w' DESTDIR=$(abspath $(BUILD))/staging PREFIX=/usr
 	for n in mamma $(if $(filter 0,$(CGO_ENABLED)),,mamma-policies); do for p in deb rpm; do \
-		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) VERSION=$(PACKAGE_VERSION) ARCH=$(ARCH) ROOT=$(BUILD)/root \
+		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) VERSION=$(PACKAGE_VERSION) ARCH=$(ARCH) ROOT=$(BUILD)/staging \
 		$(NFPM) package -f init/package/$$n.yaml -p $$p -t $(BUILD)/packages || exit 1; done; done
 	@$(MAKE) --no-print-directory sbom BUILD=$(BUILD)
 
@@ -198,7 +198,7 @@ packages: ## make debs and rpms, of mamma and of its policies as plugins, and bi
 .PHONY: sbom
 sbom:
 	for p in $(PROGRAMS); do \
-		$(SBOM) bin -json -noserial -notimestamp -version $(VERSION) -output $(BUILD)/packages/$${p}_$(PACKAGE_VERSION)_$(ARCH).cdx.json $(BUILD)/root/usr/bin/$$p || exit 1; done
+		$(SBOM) bin -json -noserial -notimestamp -version $(VERSION) -output $(BUILD)/packages/$${p}_$(PACKAGE_VERSION)_$(ARCH).cdx.json $(BUILD)/staging/usr/bin/$$p || exit 1; done
 
 # What lies in the module cache is what go.sum says.
 .PHONY: verify
