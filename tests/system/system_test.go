@@ -71,6 +71,7 @@ func startBy(t *testing.T, in *testbed.Namespace, by []string, args ...string) *
 		}
 		return err == nil
 	})
+	d.Log.Await(t, "msg=serving", 1) // the other sockets and the FIFO, too
 	return d
 }
 
