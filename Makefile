@@ -151,6 +151,7 @@ bench: build ## run the benchmarks and the load generator
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --established 0,1000,5000
 	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --time-wait 40000
+	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --routes 300000,1000000 --changes 0,10,1000 --clients 1
 	$(GO) run ./tests/socksbench --muacsocksd $(BUILD)/muacsocksd
 
 .PHONY: evaluate evaluate-quick evaluate-full

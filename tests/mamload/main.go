@@ -1,11 +1,13 @@
 // Mamload measures how fast a Multi Access Manager decides: connect requests
 // over real Unix sockets, one at a time per client, over several numbers of
 // clients. It prints decisions per second and latency percentiles, and, for a
-// daemon that it started itself, in a namespace of its own, the processor time
-// that measuring takes it while nobody asks.
+// daemon that it started itself, in a namespace of its own, the time until it
+// answers for the first time, its memory, and the processor time that it takes
+// while nobody asks.
 //
 //	mamload --mamma build/mamma                          # starts that daemon itself
 //	mamload --mamma build/mamma --established 1000,5000  # beside TCP connections
+//	mamload --mamma build/mamma --routes 1000000 --changes 10  # beside routes that change
 //	mamload --socket /run/mamma/mamma.sock               # measures a running one
 //
 // It speaks the original protocol only, so it can measure the original daemon as well.
@@ -47,6 +49,7 @@ func main() {
 type options struct {
 	socket, mamma, config string
 	clients, established  []int
+	routes, changes       []int
 	timeWait              int
 	duration              time.Duration
 }
@@ -60,6 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntSliceVar(&o.clients, "clients", []int{1, 8, 64}, "numbers of clients")
 	fs.IntSliceVar(&o.established, "established", []int{0}, "numbers of TCP connections on the host")
 	fs.IntVar(&o.timeWait, "time-wait", 0, "TCP connections in TIME_WAIT, besides")
+	fs.IntSliceVar(&o.routes, "routes", []int{0}, "numbers of routes of the host, beside its own few")
+	fs.IntSliceVar(&o.changes, "changes", []int{0}, "numbers of routes that change in a second")
 	fs.DurationVar(&o.duration, "duration", 2*time.Second, "time per figure")
 	switch err := fs.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
@@ -70,51 +75,92 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.New("say --mamma PROGRAM or --socket PATH")
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "established\ttime-wait\tidle cpu %\tclients\tdecisions/s\tp50 us\tp99 us\tp99.9 us\tmax us\t")
+	_, _ = fmt.Fprintln(w, "established\ttime-wait\troutes\tchanges/s\tstart ms\tMB\tpeak MB\tidle cpu %\tclients\tdecisions/s\tp50 us\tp99 us\tp99.9 us\tmax us\t")
 	for _, n := range o.established {
-		if err := o.round(ctx, n, w, stderr); err != nil {
-			return err
+		for _, routes := range o.routes {
+			if err := o.round(ctx, n, routes, w, stderr); err != nil {
+				return err
+			}
 		}
 	}
 	return w.Flush()
 }
 
-// round measures beside a number of established connections.
-func (o *options) round(ctx context.Context, established int, w, stderr io.Writer) error {
-	socket, cpu := o.socket, "-"
-	if o.mamma != "" {
-		bed, err := testbed.New(testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
-		if err != nil {
-			return err
+// round measures beside a number of established connections and of routes.
+func (o *options) round(ctx context.Context, established, routes int, w, stderr io.Writer) error {
+	if o.mamma == "" {
+		return o.ask(ctx, o.socket, fmt.Sprintf("%d\t%d\t-\t-\t-\t-\t-\t-", established, o.timeWait), w)
+	}
+	bed, err := testbed.New(testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
+	if err != nil {
+		return err
+	}
+	defer bed.Close()
+	dir, err := os.MkdirTemp("", "mamload")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	table, err := fill(ctx, bed, routes)
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join(dir, "mamma.sock")
+	begin := time.Now()
+	pid, stop, err := o.start(ctx, bed.Client, socket, stderr)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	started := time.Since(begin)
+	b, err := establish(ctx, bed, established, o.timeWait)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	for _, n := range o.changes {
+		if n > 0 && routes == 0 {
+			continue // nothing to change
 		}
-		defer bed.Close()
-		dir, err := os.MkdirTemp("", "mamload")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		socket = filepath.Join(dir, "mamma.sock")
-		pid, stop, err := o.start(ctx, bed.Client, socket, stderr)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		b, err := establish(ctx, bed, established, o.timeWait)
-		if err != nil {
-			return err
-		}
-		defer b.close()
-		if cpu, err = idleCPU(ctx, pid, o.duration); err != nil {
+		before := fmt.Sprintf("%d\t%d\t%d\t%d\t%d", established, o.timeWait, routes, n, started.Milliseconds())
+		if err := o.beside(ctx, table, n, pid, socket, before, w); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// beside measures while so many routes a second change; the line begins with before.
+func (o *options) beside(ctx context.Context, t *table, changes, pid int, socket, before string, w io.Writer) (err error) {
+	begin := time.Now()
+	stop := t.change(changes)
+	defer func() {
+		n, e := stop()
+		if want := int(float64(changes) * time.Since(begin).Seconds()); e == nil && n < want*9/10 {
+			e = fmt.Errorf("%d routes have changed in place of %d: the kernel or this program is too slow", n, want)
+		}
+		err = errors.Join(err, e)
+	}()
+	cpu, err := idleCPU(ctx, pid, o.duration)
+	if err != nil {
+		return err
+	}
+	now, peak, err := resident(pid)
+	if err != nil {
+		return err
+	}
+	return o.ask(ctx, socket, fmt.Sprintf("%s\t%.0f\t%.0f\t%s", before, now, peak, cpu), w)
+}
+
+// ask measures with each number of clients; each line begins with before.
+func (o *options) ask(ctx context.Context, socket, before string, w io.Writer) error {
 	for _, n := range o.clients {
 		r, err := measure(ctx, socket, n, o.duration)
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(w, "%d\t%d\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n",
-			established, o.timeWait, cpu, n, r.rate, r.at(0.5), r.at(0.99), r.at(0.999), r.at(1))
+		_, _ = fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n",
+			before, n, r.rate, r.at(0.5), r.at(0.99), r.at(0.999), r.at(1))
 	}
 	return nil
 }
@@ -136,7 +182,7 @@ func idleCPU(ctx context.Context, pid int, d time.Duration) (string, error) {
 	return fmt.Sprintf("%.1f", 100*float64(after-before)/float64(time.Since(begin))), err
 }
 
-// start starts the daemon in a namespace and waits until its socket is there.
+// start starts the daemon in a namespace and waits until it answers.
 func (o *options) start(ctx context.Context, in *testbed.Namespace, socket string, stderr io.Writer) (pid int, stop func(), err error) {
 	args := []string{"--socket", socket, "--log-level", "warn"}
 	if o.config != "" {
@@ -153,12 +199,11 @@ func (o *options) start(ctx context.Context, in *testbed.Namespace, socket strin
 		_ = cmd.Wait()
 		close(exited)
 	}()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
-		if c, err := net.Dial("unix", socket); err == nil {
-			_ = c.Close()
+		if r, err := measure(ctx, socket, 1, 0); err == nil && len(r.took) > 0 {
 			return cmd.Process.Pid, func() {
 				_ = cmd.Process.Signal(syscall.SIGTERM)
 				<-exited
@@ -236,7 +281,7 @@ func client(ctx context.Context, socket string, req []byte, until time.Time) ([]
 	var took []time.Duration
 	for {
 		sent := time.Now()
-		if sent.After(until) {
+		if len(took) > 0 && sent.After(until) {
 			return took, nil
 		}
 		if _, err := c.Write(req); err != nil {

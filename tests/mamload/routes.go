@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// table is routes of the host, by the gateway of one of its networks.
+type table struct {
+	handle *netlink.Handle
+	routes []netlink.Route
+}
+
+// fill adds n routes to the host, each to one address of 44.0.0.0/8.
+func fill(ctx context.Context, bed *testbed.Bed, n int) (*table, error) {
+	h := bed.Client.Handle()
+	via, err := gateway(h)
+	if err != nil || n == 0 {
+		return &table{handle: h}, err
+	}
+	t := &table{handle: h, routes: make([]netlink.Route, 0, n)}
+	for i := range n {
+		if i%1000 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		// Neighbouring destinations differ in their next hop in real tables, so
+		// nothing could join them: a hole after each says the same.
+		a := i << 1
+		r := netlink.Route{
+			Dst:       &net.IPNet{IP: net.IPv4(44, byte(a>>16), byte(a>>8), byte(a)), Mask: net.CIDRMask(32, 32)},
+			LinkIndex: via.LinkIndex, Gw: via.Gw, MTU: 1400,
+		}
+		if err := h.RouteAdd(&r); err != nil {
+			return nil, fmt.Errorf("add route %d: %w", i, err)
+		}
+		t.routes = append(t.routes, r)
+	}
+	return t, nil
+}
+
+// gateway is the route to everywhere that the kernel prefers.
+func gateway(h *netlink.Handle) (netlink.Route, error) {
+	all, err := h.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return netlink.Route{}, err
+	}
+	all = slices.DeleteFunc(all, func(r netlink.Route) bool { return r.Gw == nil || r.Dst != nil && !r.Dst.IP.IsUnspecified() })
+	if len(all) == 0 {
+		return netlink.Route{}, errors.New("the host has no default route")
+	}
+	return slices.MinFunc(all, func(a, b netlink.Route) int { return a.Priority - b.Priority }), nil
+}
+
+// change changes so many routes a second until the returned function is called,
+// which tells how many it were. Each change is one message of the kernel.
+func (t *table) change(perSecond int) (stop func() (int, error)) {
+	if perSecond == 0 || len(t.routes) == 0 {
+		return func() (int, error) { return 0, nil }
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	changed := 0
+	var err error
+	done.Go(func() {
+		const tick = 10 * time.Millisecond
+		pace := time.NewTicker(max(tick, time.Second/time.Duration(perSecond)))
+		defer pace.Stop()
+		for begin := time.Now(); err == nil; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-pace.C:
+			}
+			for due := int(time.Since(begin).Seconds() * float64(perSecond)); changed < due && err == nil; changed++ {
+				r := &t.routes[changed%len(t.routes)]
+				r.MTU ^= 4 // 1400 and 1404 in turn
+				err = t.handle.RouteReplace(r)
+			}
+		}
+	})
+	return func() (int, error) {
+		cancel()
+		done.Wait()
+		return changed, err
+	}
+}
+
+// resident is the memory of a process in the machine's own, in MB of a million bytes
+// (proc(5), VmRSS), and the most that it has ever been (VmHWM).
+func resident(pid int) (now, peak float64, err error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = f.Close() }()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		name, value, _ := strings.Cut(s.Text(), ":")
+		to, ok := map[string]*float64{"VmRSS": &now, "VmHWM": &peak}[name]
+		if !ok {
+			continue
+		}
+		kB, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+		if err != nil {
+			return 0, 0, fmt.Errorf("/proc/%d/status: %w", pid, err)
+		}
+		*to = kB * 1024 / 1e6
+	}
+	return now, peak, nil
+}
