@@ -44,18 +44,26 @@ type jsonChoice struct {
 }
 
 type jsonSummary struct {
-	Decisions  int          `json:"decisions"`
-	Same       int          `json:"same"`
-	Predicted  int          `json:"predicted"`
-	RecordedMS float64      `json:"recorded_mean_ms,omitempty"`
-	ReplayedMS float64      `json:"replayed_mean_ms,omitempty"`
-	Prefixes   []jsonPrefix `json:"prefixes"`
-	Classes    []jsonClass  `json:"classes"`
-	Moves      []jsonMove   `json:"differences"`
+	Decisions  int           `json:"decisions"`
+	Same       int           `json:"same"`
+	Predicted  int           `json:"predicted"`
+	RecordedMS float64       `json:"recorded_mean_ms,omitempty"`
+	ReplayedMS float64       `json:"replayed_mean_ms,omitempty"`
+	Prefixes   []jsonPrefix  `json:"prefixes"`
+	Refusals   []jsonRefusal `json:"refusals,omitempty"`
+	Classes    []jsonClass   `json:"classes"`
+	Moves      []jsonMove    `json:"differences"`
+}
+
+type jsonRefusal struct {
+	Reason   string `json:"reason"`
+	Recorded int    `json:"recorded"`
+	Replayed int    `json:"replayed"`
 }
 
 type jsonPrefix struct {
 	Prefix   string `json:"prefix,omitempty"`
+	Refused  bool   `json:"refused,omitempty"`
 	Recorded int    `json:"recorded"`
 	Replayed int    `json:"replayed"`
 	Both     int    `json:"both"`
@@ -71,7 +79,9 @@ type jsonClass struct {
 type jsonMove struct {
 	Count          int    `json:"count"`
 	From           string `json:"from,omitempty"`
+	FromRefused    bool   `json:"from_refused,omitempty"`
 	To             string `json:"to,omitempty"`
+	ToRefused      bool   `json:"to_refused,omitempty"`
 	Category       string `json:"category,omitempty"`
 	Size           string `json:"size,omitempty"`
 	Line           int    `json:"first_line"`
@@ -120,14 +130,17 @@ func (p jsonPrinter) summary(s *Summary) error {
 		Prefixes: []jsonPrefix{}, Classes: []jsonClass{}, Moves: []jsonMove{},
 	}
 	for _, n := range s.Prefixes() {
-		out.Prefixes = append(out.Prefixes, jsonPrefix{jsonName(prefixName(n.Prefix)), n.Recorded, n.Replayed, n.Both})
+		out.Prefixes = append(out.Prefixes, jsonPrefix{jsonName(prefixName(n.Prefix)), n.Refused, n.Recorded, n.Replayed, n.Both})
+	}
+	for _, n := range s.Refusals() {
+		out.Refusals = append(out.Refusals, jsonRefusal(n))
 	}
 	for _, n := range s.Classes() {
 		out.Classes = append(out.Classes, jsonClass{n.Class.Category, n.Class.Size.String(), n.Decisions, n.Same})
 	}
 	for _, m := range s.Moves() {
 		out.Moves = append(out.Moves, jsonMove{
-			m.Count, jsonName(prefixName(m.From)), jsonName(prefixName(m.To)), m.Class.Category, m.Class.Size.String(), m.Line, m.RecordedReason, m.ReplayedReason,
+			m.Count, jsonName(prefixName(m.From.Prefix)), m.From.Refused, jsonName(prefixName(m.To.Prefix)), m.To.Refused, m.Class.Category, m.Class.Size.String(), m.Line, m.RecordedReason, m.ReplayedReason,
 		})
 	}
 	return p.Encode(map[string]any{"summary": out})

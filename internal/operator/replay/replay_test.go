@@ -167,9 +167,42 @@ func TestCommandJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[3]), &s); err != nil {
 		t.Fatal(err)
 	}
-	want := []jsonPrefix{{"192.0.2.0/24%wlan0", 1, 3, 1}, {"10.64.0.0/10%wwan0", 2, 0, 0}}
+	want := []jsonPrefix{{"192.0.2.0/24%wlan0", false, 1, 3, 1}, {"10.64.0.0/10%wwan0", false, 2, 0, 0}}
 	if diff := cmp.Diff(want, s.Summary.Prefixes); diff != "" || s.Summary.Same != 1 || s.Summary.Decisions != 3 || s.Summary.Predicted != 3 {
 		t.Errorf("summary %+v\n%s", s.Summary, diff)
+	}
+}
+
+// A refusal is told from no preference, with its reason, in JSON too.
+func TestRefusalsJSON(t *testing.T) {
+	near := network("wlan0", "192.0.2.23/24", 10*time.Millisecond, 250e3, true)
+	var e decisionlog.Encoder
+	var file []byte
+	for i, d := range []policy.Decision{{Only: true, Reason: "not now"}, {Reason: "no preference"}, {Only: true, Reason: "not now"}} {
+		var err error
+		if file, err = e.Append(file, "guard", request(i, intent.CategoryQuery, 1, near), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	c := Command{Policies: policies.All(), Files: []string{"-"}, Policy: "sample", JSON: true, In: bytes.NewReader(file), Out: &out, Err: io.Discard}
+	if err := c.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	var s struct{ Summary jsonSummary }
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &s); err != nil {
+		t.Fatal(err)
+	}
+	const name = "192.0.2.0/24%wlan0"
+	if diff := cmp.Diff([]jsonPrefix{{name, false, 0, 3, 0}, {"", true, 2, 0, 0}, {"", false, 1, 0, 0}}, s.Summary.Prefixes); diff != "" {
+		t.Errorf("prefixes (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]jsonRefusal{{"not now", 2, 0}}, s.Summary.Refusals); diff != "" {
+		t.Errorf("refusals (-want +got)\n%s", diff)
+	}
+	if m := s.Summary.Moves; len(m) != 2 || !m[0].FromRefused || m[0].From != "" || m[0].To != name || m[1].FromRefused {
+		t.Errorf("differences %+v", m)
 	}
 }
 

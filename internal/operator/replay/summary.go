@@ -17,7 +17,8 @@ type Summary struct {
 	Predicted int
 
 	recorded, replayed float64 // sums of those times, in nanoseconds
-	prefixes           map[policy.PrefixID]*PrefixCount
+	prefixes           map[Target]*PrefixCount
+	refusals           map[string]*RefusalCount
 	classes            map[Class]*ClassCount
 	moves              map[move]*Move
 }
@@ -62,11 +63,22 @@ func sizeOf(r *policy.Request) Size {
 	return Above10MB
 }
 
-// PrefixCount is how often a prefix was chosen; the zero PrefixID stands for no
-// preference.
+// Target is where a decision leads. The zero Target stands for no preference.
+type Target struct {
+	Prefix  policy.PrefixID
+	Refused bool // nowhere: there is to be no connection
+}
+
+// PrefixCount is how often something was chosen.
 type PrefixCount struct {
-	Prefix                   policy.PrefixID
+	Target
 	Recorded, Replayed, Both int
+}
+
+// RefusalCount is how often connections were refused for a reason.
+type RefusalCount struct {
+	Reason             string
+	Recorded, Replayed int
 }
 
 // ClassCount is how often the policies agree about a kind of transfer.
@@ -77,7 +89,7 @@ type ClassCount struct {
 
 // Move is a way in which decisions differ.
 type Move struct {
-	From, To policy.PrefixID // equal where the socket, MPTCP or the resolver differs
+	From, To Target // equal where the socket, MPTCP or the resolver differs
 	Class    Class
 	Count    int
 	// The first of them.
@@ -86,7 +98,7 @@ type Move struct {
 }
 
 type move struct {
-	from, to policy.PrefixID
+	from, to Target
 	class    Class
 }
 
@@ -123,12 +135,19 @@ func (s *Summary) Add(r *Result) {
 		s.recorded += float64(r.RecordedTime)
 		s.replayed += float64(r.ReplayedTime)
 	}
-	a, b := row(&s.prefixes, r.Recorded.Prefix), row(&s.prefixes, r.Replayed.Prefix)
-	a.Prefix, b.Prefix = r.Recorded.Prefix, r.Replayed.Prefix
+	from, to := r.Recorded.target(), r.Replayed.target()
+	a, b := row(&s.prefixes, from), row(&s.prefixes, to)
+	a.Target, b.Target = from, to
 	a.Recorded++
 	b.Replayed++
 	if a == b {
 		a.Both++
+	}
+	if from.Refused {
+		s.refusal(r.Recorded.Reason).Recorded++
+	}
+	if to.Refused {
+		s.refusal(r.Replayed.Reason).Replayed++
 	}
 	class := Class{Size: sizeOf(r.Request)}
 	if c, given := r.Request.Intents.Category(); given {
@@ -139,10 +158,10 @@ func (s *Summary) Add(r *Result) {
 	c.Decisions++
 	c.Same += same
 	if !r.Same {
-		m := row(&s.moves, move{r.Recorded.Prefix, r.Replayed.Prefix, class})
+		m := row(&s.moves, move{from, to, class})
 		if m.Count == 0 {
 			*m = Move{
-				From: r.Recorded.Prefix, To: r.Replayed.Prefix, Class: class, Line: r.Line,
+				From: from, To: to, Class: class, Line: r.Line,
 				RecordedReason: r.Recorded.Reason, ReplayedReason: r.Replayed.Reason,
 			}
 		}
@@ -150,12 +169,41 @@ func (s *Summary) Add(r *Result) {
 	}
 }
 
-// Prefixes lists how often each prefix was chosen, the most frequent first.
+// maxReason is how many bytes of a reason are kept; a line of a recording may have a
+// long one.
+const maxReason = 256
+
+func (s *Summary) refusal(reason string) *RefusalCount {
+	reason = reason[:min(len(reason), maxReason)]
+	n := row(&s.refusals, reason)
+	n.Reason = reason
+	return n
+}
+
+// Prefixes lists how often each prefix was chosen, or the connection refused, the most
+// frequent first.
 func (s *Summary) Prefixes() []PrefixCount {
 	return sorted(s.prefixes, func(a, b *PrefixCount) int {
-		return cmp.Or(cmp.Compare(b.Recorded+b.Replayed, a.Recorded+a.Replayed), cmp.Compare(a.Prefix.String(), b.Prefix.String()))
+		return cmp.Or(cmp.Compare(b.Recorded+b.Replayed, a.Recorded+a.Replayed), cmp.Compare(a.String(), b.String()))
 	})
 }
+
+// Refusals lists why connections were refused, the most frequent reason first.
+func (s *Summary) Refusals() []RefusalCount {
+	return sorted(s.refusals, func(a, b *RefusalCount) int {
+		return cmp.Or(cmp.Compare(b.Recorded+b.Replayed, a.Recorded+a.Replayed), cmp.Compare(a.Reason, b.Reason))
+	})
+}
+
+// String is "refused", the prefix, or "-" for no preference.
+func (t Target) String() string {
+	if t.Refused {
+		return "refused"
+	}
+	return prefixName(t.Prefix)
+}
+
+func (c *Choice) target() Target { return Target{c.Prefix, c.Refused} }
 
 // Classes lists how often the policies agree, by category and size.
 func (s *Summary) Classes() []ClassCount {

@@ -68,10 +68,21 @@ func (p *textPrinter) summary(s *Summary) error {
 	}
 	var rows [][]string
 	for _, n := range s.Prefixes() {
-		rows = append(rows, []string{prefixName(n.Prefix), strconv.Itoa(n.Recorded), strconv.Itoa(n.Replayed), strconv.Itoa(n.Both)})
+		rows = append(rows, []string{n.String(), strconv.Itoa(n.Recorded), strconv.Itoa(n.Replayed), strconv.Itoa(n.Both)})
 	}
 	w.printf("\n")
 	w.table("PREFIX RECORDED> REPLAYED> BOTH>", rows)
+	rows = nil
+	for i, n := range s.Refusals() {
+		if i == maxRefusals {
+			break
+		}
+		rows = append(rows, []string{orNone(clean(n.Reason)), strconv.Itoa(n.Recorded), strconv.Itoa(n.Replayed)})
+	}
+	if len(rows) > 0 {
+		w.printf("\n")
+		w.table("WHY-REFUSED RECORDED> REPLAYED>", rows)
+	}
 	rows = nil
 	for _, n := range s.Classes() {
 		rows = append(rows, []string{orNone(n.Class.Category), orNone(n.Class.Size.String()), strconv.Itoa(n.Decisions), strconv.Itoa(n.Same), percent(n.Same, n.Decisions)})
@@ -84,7 +95,7 @@ func (p *textPrinter) summary(s *Summary) error {
 			break
 		}
 		rows = append(rows, []string{
-			strconv.Itoa(m.Count), prefixName(m.From), prefixName(m.To), orNone(m.Class.Category), orNone(m.Class.Size.String()),
+			strconv.Itoa(m.Count), m.From.String(), m.To.String(), orNone(m.Class.Category), orNone(m.Class.Size.String()),
 			strconv.Itoa(m.Line), clean(m.RecordedReason), clean(m.ReplayedReason),
 		})
 	}
@@ -94,6 +105,9 @@ func (p *textPrinter) summary(s *Summary) error {
 	}
 	return w.err
 }
+
+// maxRefusals is how many reasons for refusals are shown.
+const maxRefusals = 10
 
 // maxMoves is how many ways to differ are shown.
 const maxMoves = 10
