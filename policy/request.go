@@ -117,6 +117,11 @@ type Request struct {
 	// zero where nothing is known. It is nil if the address is not known yet or
 	// nothing measures by destination.
 	DestStats []PathStats
+	// Connections holds, for each of Prefixes at the same index, how many live TCP
+	// connections the user and the program who ask have there; see ConnectionsOn. It is
+	// nil if the user is not known, as a user without an id in the daemon's user
+	// namespace is not, or nothing counts.
+	Connections []Connections
 	// BoundPrefix is the prefix that Bound lies in, nil if there is none.
 	BoundPrefix *Prefix
 	// Sockets are the idle sockets offered for reuse, SocketChoose only.

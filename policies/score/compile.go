@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -52,11 +53,18 @@ type node struct {
 // maxDepth bounds how deep expressions nest.
 const maxDepth = 200
 
-// compiler compiles an expression, and collects the metrics that the expression reads.
+// compiler compiles an expression, and collects what the expression reads of a candidate.
 type compiler struct {
-	inputs []policy.Metric
-	names  []string
+	inputs []input
 	depth  int
+}
+
+// input is a figure of a candidate that an expression reads.
+type input struct {
+	name  string // as written
+	unit  policy.Unit
+	value func(*policy.Request, *policy.Prefix) (value float64, known bool)
+	time  func(*policy.Prefix) time.Time
 }
 
 // compile compiles the value of a setting, which must be of the given kind.

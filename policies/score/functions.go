@@ -78,7 +78,7 @@ func (c *compiler) function(name string, args []func(*env) float64) func(*env) f
 		}
 	}
 	if len(args) == 0 {
-		c.reads(policy.MetricSRTTMedian, "prefix."+policy.MetricSRTTMedian.String())
+		c.reads(measured(policy.MetricSRTTMedian, "prefix."+policy.MetricSRTTMedian.String()))
 		return func(v *env) float64 {
 			size, given := v.r.Intents.FileSize()
 			v.unknown = v.unknown || !given

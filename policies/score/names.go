@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -40,7 +41,9 @@ func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 	default:
 		n, ok = subjectName(root, attr, func(v *env) subject { return v.own })
 		if m, isMetric := policy.ParseMetric(attr); ok && isMetric {
-			c.reads(m, root+"."+attr)
+			c.reads(measured(m, root+"."+attr))
+		} else if count := connections[attr]; count != nil {
+			c.reads(counted(count, root+"."+attr))
 		}
 	}
 	if !ok {
@@ -49,20 +52,37 @@ func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 	return n, nil
 }
 
-// reads notes a metric of the candidate, to be shown with the score.
-func (c *compiler) reads(m policy.Metric, name string) {
-	if !slices.Contains(c.inputs, m) {
-		c.inputs, c.names = append(c.inputs, m), append(c.names, name)
+// reads notes a figure of the candidate, to be shown with the score.
+func (c *compiler) reads(in input) {
+	if !slices.ContainsFunc(c.inputs, func(i input) bool { return i.name == in.name }) {
+		c.inputs = append(c.inputs, in)
 	}
+}
+
+func measured(m policy.Metric, name string) input {
+	return input{name, m.Unit(), func(_ *policy.Request, p *policy.Prefix) (float64, bool) { return m.Known(p) }, m.Time}
+}
+
+func counted(count func(policy.Connections) int, name string) input {
+	return input{name, policy.Count, func(r *policy.Request, p *policy.Prefix) (float64, bool) {
+		c, known := r.ConnectionsOn(p)
+		return float64(count(c)), known
+	}, func(*policy.Prefix) time.Time { return time.Time{} }}
+}
+
+// connections are the names of counts of connections of those who ask.
+var connections = map[string]func(policy.Connections) int{
+	"program_connections": func(c policy.Connections) int { return c.Program },
+	"user_connections":    func(c policy.Connections) int { return c.User },
 }
 
 // attributes lists what can follow a root.
 func attributes(root string) []string {
 	list := map[string][]string{
 		"request":    {"command", "family", "host", "kind", "port", "service", "sockets", "tls", "transport", "uid"},
-		"prefix":     {"cost", "default", "family", "health", "idle_sockets", "interface", "is_lowest_rtt", "network"},
+		"prefix":     {"cost", "default", "family", "health", "idle_sockets", "interface", "is_lowest_rtt", "network", "program_connections", "user_connections"},
 		"link":       {"free_capacity", "free_or_busy_capacity"},
-		"lowest_rtt": {"cost", "default", "family", "free_capacity", "free_or_busy_capacity", "health", "idle_sockets", "interface", "network"},
+		"lowest_rtt": {"cost", "default", "family", "free_capacity", "free_or_busy_capacity", "health", "idle_sockets", "interface", "network", "program_connections", "user_connections"},
 	}[root]
 	if root == "intent" {
 		for _, o := range intent.Options() {
@@ -138,6 +158,13 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 	}
 	if m, ok := policy.ParseMetric(attr); ok {
 		return figure(of, func(s subject) (float64, bool) { return m.Known(s.p) }), true
+	}
+	if count := connections[attr]; count != nil {
+		return node{kind: number, number: func(v *env) float64 {
+			c, known := v.r.ConnectionsOn(of(v).p)
+			v.unknown = v.unknown || !known
+			return float64(count(c))
+		}}, true
 	}
 	switch attr {
 	case "idle_sockets":

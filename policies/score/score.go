@@ -31,8 +31,7 @@ type Policy struct {
 	figure  func(*env) float64
 	highest bool            // wins, else the lowest
 	require func(*env) bool // nil: nothing is required
-	inputs  []policy.Metric // that the figure reads of a candidate
-	names   []string        // of inputs, as written
+	inputs  []input         // that the figure reads of a candidate
 	scores  []float64       // per candidate; not a number: unscored
 	barred  []bool          // per candidate: it does not meet the requirement
 	env     env             // of the call
@@ -62,7 +61,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 				errs = append(errs, err)
 				continue
 			}
-			p.figure, p.highest, p.inputs, p.names = n.number, s.Name == "maximize", c.inputs, c.names
+			p.figure, p.highest, p.inputs = n.number, s.Name == "maximize", c.inputs
 		case "require":
 			n, _, err := compile(*s, boolean)
 			if err != nil {
@@ -101,14 +100,14 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	}
 	if best < 0 {
 		d := shape.Default(r, r.DefaultPrefix(), reasonNothing)
-		p.explain(&d)
+		p.explain(r, &d)
 		shape.Reuse(r, &d, nil)
 		return d
 	}
 	reason, note := p.winner()
 	d := shape.Plain(r, r.Prefixes[best], reason, note)
 	d.Alternates = shape.Ranked(r, d.Prefix, p.rank)
-	p.explain(&d)
+	p.explain(r, &d)
 	shape.Reuse(r, &d, nil)
 	return d
 }
@@ -138,7 +137,7 @@ func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
 	if best < 0 {
 		d := shape.Plain(r, nil, reasonRefused, "")
 		d.Only = true
-		p.explain(&d)
+		p.explain(r, &d)
 		return d
 	}
 	d := shape.Plain(r, r.Prefixes[best], reason, note)
@@ -146,7 +145,7 @@ func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
 	d.Alternates = slices.DeleteFunc(shape.Ranked(r, d.Prefix, p.rank), func(q *policy.Prefix) bool {
 		return p.barred[slices.Index(r.Prefixes, q)]
 	})
-	p.explain(&d)
+	p.explain(r, &d)
 	shape.Reuse(r, &d, nil)
 	return d
 }
@@ -225,18 +224,19 @@ func (p *Policy) rank(i int) float64 {
 
 // explain adds score and inputs to the scores of a decision; all terms share one
 // allocation.
-func (p *Policy) explain(d *policy.Decision) {
+func (p *Policy) explain(r *policy.Request, d *policy.Decision) {
 	n := 1 + len(p.inputs)
 	terms := make([]policy.Term, 0, n*len(d.Scores))
 	for i := range d.Scores {
 		s := &d.Scores[i]
 		terms = append(terms, policy.Term{Name: "score", Value: p.scores[i]})
-		for j, m := range p.inputs {
-			v, known := m.Known(s.Prefix)
+		for j := range p.inputs {
+			in := &p.inputs[j]
+			v, known := in.value(r, s.Prefix)
 			if !known {
 				v = math.NaN()
 			}
-			terms = append(terms, policy.Term{Name: p.names[j], Unit: m.Unit(), Value: v, Time: m.Time(s.Prefix)})
+			terms = append(terms, policy.Term{Name: in.name, Unit: in.unit, Value: v, Time: in.time(s.Prefix)})
 		}
 		s.Terms = terms[len(terms)-n : len(terms) : len(terms)]
 		if p.barred[i] {

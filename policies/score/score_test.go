@@ -81,7 +81,13 @@ func TestExpressions(t *testing.T) {
 		{"completion_time(1000, 1250000, 50)", nil, 100},
 		{"completion_time(1000, 1250000, 50)", func(r *policy.Request) { OverTLS(r) }, 200},
 
+		{"prefix.user_connections * 10 + prefix.program_connections", func(r *policy.Request) { Carry(r, r.Prefixes[0], 5, 2) }, 52},
+		{"lowest_rtt.user_connections", func(r *policy.Request) { Carry(r, r.Prefixes[1], 5, 2) }, 0},
+
 		// Unknown.
+		{"prefix.user_connections", nil, nan},
+		{"prefix.program_connections", nil, nan},
+		{"or_else(prefix.user_connections, 7)", nil, 7},
 		{"intent.bitrate", nil, nan},
 		{"intent.bitrate * 0", nil, nan},
 		{`intent.timeliness == "stream" ? 1 : 0`, nil, nan},
@@ -276,5 +282,40 @@ func BenchmarkChoose(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Choose(r)
+	}
+}
+
+// The network with the fewest connections of the user's own wins, and the count is
+// shown as what decided. Of a user who is not known nothing is counted, and the
+// default is taken.
+func TestFewestOfMyOwn(t *testing.T) {
+	p := makePolicy(t, "minimize=prefix.user_connections", "require=prefix.user_connections < 4")
+	a, b := A(), B()
+	for _, tt := range []struct {
+		name string
+		r    *policy.Request
+		want Answer
+	}{
+		{"equal", Carry(Carry(Request(open, a, b), a, 2, 0), b, 2, 1), Answer{Prefix: "a", Alternates: "b", Only: true, Reason: reasonLowest}},
+		{"fewer", Carry(Carry(Request(open, a, b), a, 2, 2), b, 1, 0), Answer{Prefix: "b", Alternates: "a", Only: true, Reason: reasonLowest}},
+		{"too many on one", Carry(Carry(Request(open, a, b), a, 4, 2), b, 3, 0), Answer{Prefix: "b", Only: true, Reason: reasonLowest}},
+		{"too many on all", Carry(Carry(Request(open, a, b), a, 4, 2), b, 5, 0), Answer{Only: true, Reason: reasonRefused}},
+		{"unknown user", Request(open, a, b), Answer{Only: true, Reason: reasonRefused}},
+	} {
+		d := p.Choose(tt.r)
+		if got := AnswerOf(d); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+		for i, s := range d.Scores {
+			term := s.Terms[1]
+			c, known := tt.r.ConnectionsOn(tt.r.Prefixes[i])
+			if term.Name != "prefix.user_connections" || term.Unit != policy.Count || known && term.Value != float64(c.User) || !known && !math.IsNaN(term.Value) {
+				t.Errorf("%s: shown as %+v", tt.name, term)
+			}
+		}
+	}
+	free := makePolicy(t, "minimize=prefix.user_connections")
+	if got := AnswerOf(free.Choose(Request(open, b, a))); got != (Answer{Prefix: "a", Alternates: "b", Reason: reasonNothing}) {
+		t.Errorf("unknown user, nothing required: %+v", got)
 	}
 }

@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,6 +130,18 @@ func Offer(r *policy.Request, on ...*policy.Prefix) *policy.Request {
 	for i, p := range on {
 		r.Sockets = append(r.Sockets, policy.Socket{FD: int32(5 + i), Local: p.Addr(), Prefix: p})
 	}
+	return r
+}
+
+// Carry states that p, one of the candidates, carries so many live connections of the
+// user who asks, and so many of them of the program that asks. It returns r. The
+// other candidates carry none, unless it is called for them too. It panics if p is no
+// candidate.
+func Carry(r *policy.Request, p *policy.Prefix, user, program int) *policy.Request {
+	if r.Connections == nil {
+		r.Connections = make([]policy.Connections, len(r.Prefixes))
+	}
+	r.Connections[slices.Index(r.Prefixes, p)] = policy.Connections{User: user, Program: program}
 	return r
 }
 

@@ -144,6 +144,7 @@ func TestReadErrors(t *testing.T) {
 		{"bound", decision(`"bound_prefix":-1`), "prefix number -1 is not described"},
 		{"socket's prefix", decision(`"sockets":[{"fd":1,"prefix":9}]`), "prefix number 9 is not described"},
 		{"destinations", decision(`"prefixes":[0],"dest_stats":[{},{}]`), "2 destination statistics for 1 prefixes"},
+		{"connections", decision(`"prefixes":[0],"connections":[{"user":1},{}]`), "2 counts of connections for 1 prefixes"},
 		{"answer", decision(`"answer":{"prefix":3}`), "answer: prefix number 3 is not described"},
 		{"reused socket", decision(`"sockets":[{"fd":1}],"answer":{"socket":1}`), "answer: socket 1 of 1"},
 		{"score", decision(`"answer":{"scores":[{"prefix":3}]}`), "answer: prefix number 3"},

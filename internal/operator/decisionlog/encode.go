@@ -153,6 +153,9 @@ func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decisio
 	for _, s := range r.DestStats {
 		out.DestStats = append(out.DestStats, pathStats(s))
 	}
+	for _, c := range r.Connections {
+		out.Connections = append(out.Connections, connections(c))
+	}
 	out.BoundPrefix = number(r.BoundPrefix)
 	for _, s := range r.Sockets {
 		out.Sockets = append(out.Sockets, socket{FD: s.FD, Local: s.Local, Prefix: number(s.Prefix), Multipath: s.Multipath})

@@ -133,7 +133,7 @@ func draw(t *rapid.T, host []*policy.Prefix) (*policy.Request, policy.Decision) 
 	r, d := &policy.Request{}, policy.Decision{}
 	fill(t, reflect.ValueOf(r).Elem())
 	fill(t, reflect.ValueOf(&d).Elem())
-	r.DestStats = nil
+	r.DestStats, r.Connections = nil, nil
 	some := append([]*policy.Prefix{nil}, host...)
 	for _, p := range host {
 		if rapid.Bool().Draw(t, "candidate") {
@@ -145,6 +145,13 @@ func draw(t *rapid.T, host []*policy.Prefix) (*policy.Request, policy.Decision) 
 			var s policy.PathStats
 			fill(t, reflect.ValueOf(&s).Elem())
 			r.DestStats = append(r.DestStats, s)
+		}
+	}
+	if rapid.Bool().Draw(t, "counted") {
+		for range r.Prefixes {
+			var c policy.Connections
+			fill(t, reflect.ValueOf(&c).Elem())
+			r.Connections = append(r.Connections, c)
 		}
 	}
 	r.BoundPrefix = rapid.SampledFrom(some).Draw(t, "bound")

@@ -232,6 +232,12 @@ func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
 	for _, s := range in.DestStats {
 		out.DestStats = append(out.DestStats, policy.PathStats(s))
 	}
+	if n := len(in.Connections); n != 0 && n != len(in.Prefixes) {
+		return nil, fmt.Errorf("%d counts of connections for %d prefixes", n, len(in.Prefixes))
+	}
+	for _, c := range in.Connections {
+		out.Connections = append(out.Connections, policy.Connections(c))
+	}
 	for _, s := range in.Sockets {
 		p, err := r.prefix(s.Prefix)
 		if err != nil {

@@ -68,6 +68,7 @@ func (r *Recorder) Note(name string, request *policy.Request, d policy.Decision)
 	n := noted{name, *request, d}
 	n.request.Prefixes = slices.Clone(request.Prefixes)
 	n.request.DestStats = slices.Clone(request.DestStats)
+	n.request.Connections = slices.Clone(request.Connections)
 	n.request.Sockets = slices.Clone(request.Sockets)
 	n.decision.Socket = nil
 	for i := range request.Sockets {

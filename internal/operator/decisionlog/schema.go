@@ -150,10 +150,17 @@ type decision struct {
 	Intents     map[string]int64 `json:"intents,omitempty"`
 	Prefixes    []int            `json:"prefixes,omitempty"`
 	StandIn     *int             `json:"stand_in,omitempty"`
-	DestStats   []pathStats      `json:"dest_stats,omitempty"` // of the prefixes, in their order
+	DestStats   []pathStats      `json:"dest_stats,omitempty"`  // of the prefixes, in their order
+	Connections []connections    `json:"connections,omitempty"` // likewise
 	Sockets     []socket         `json:"sockets,omitempty"`
 	App         app              `json:"app,omitzero"`
 	Answer      answer           `json:"answer"`
+}
+
+// connections has the fields of policy.Connections.
+type connections struct {
+	User    int `json:"user,omitempty"`
+	Program int `json:"program,omitempty"`
 }
 
 type socket struct {
