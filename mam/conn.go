@@ -87,8 +87,8 @@ func (c *conn) trace(direction string, m *wire.Message, err error) {
 func (c *conn) resume() {
 	rq := &request{}
 	*rq = *c.req
-	rq.sockets, rq.list, rq.dests = nil, nil, nil
-	rq.asked.Sockets, rq.asked.DestStats = nil, nil
+	rq.sockets, rq.list, rq.dests, rq.conns = nil, nil, nil, nil
+	rq.asked.Sockets, rq.asked.DestStats, rq.asked.Connections = nil, nil, nil
 	c.req = rq
 	rq.useDefault(errorText(rq.view.Runner.Err()))
 	if c.finish() {

@@ -182,10 +182,13 @@ func (rq *request) record() Record {
 	rec := Record{
 		Time: rq.asked.Now, Took: rq.took, Kind: rq.asked.Kind, App: rq.asked.App, Network: rq.asked.Network,
 		Host: rq.asked.Host, Service: rq.asked.Service, Remote: rq.asked.Remote, Bound: rq.asked.Bound, Intents: rq.asked.Intents,
-		Decision: rq.decision, Refused: rq.refused, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode,
+		Decision: rq.decision, Refused: rq.refused, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode, Reports: rq.reports,
 	}
 	if rq.view.Runner != nil {
 		rec.Policy = rq.view.Runner.Name
+	}
+	if p := rq.asked.BoundPrefix; p != nil {
+		rec.BoundPrefix = p.ID
 	}
 	if s := rq.decision.Socket; s != nil {
 		rec.Reused, rec.FD, rec.Decision.Socket = true, s.FD, nil

@@ -11,22 +11,40 @@ import (
 // View. It returns when the policy has heard it.
 func (m *Manager) Measured(now time.Time) {
 	v := m.View()
-	m.observe(v, func(o policy.Observer) { o.Measured(v.Prefixes, now) })
+	observe(v, func(o policy.Observer) { o.Measured(v.Prefixes, now) })
 }
 
-// observe calls the policy in its turn if it is an Observer. Errors are those of every
+// observe calls the policy in its turn if it is an O. Errors are those of every
 // call, and show where one matters: when it decides.
-func (m *Manager) observe(v *View, tell func(policy.Observer)) {
+func observe[O any](v *View, tell func(O)) {
 	if v == nil || v.Runner == nil {
 		return
 	}
-	if _, ok := v.Runner.policy.(policy.Observer); !ok {
+	if _, ok := v.Runner.policy.(O); !ok {
 		return
 	}
 	_, _ = v.Runner.call(nil, func(p policy.Policy) {
-		if o, ok := p.(policy.Observer); ok {
+		if o, ok := p.(O); ok {
 			tell(o)
 		}
+	})
+}
+
+// ConnectionEnded tells the policy, if it is a ConnectionObserver, that a connection has
+// ended that went over the prefix of that ID. policyName is of the policy whose decision
+// it followed; c.Prefix is filled in. It returns when the policy has heard it.
+func (m *Manager) ConnectionEnded(c policy.Connection, over policy.PrefixID, policyName string) {
+	v := m.View()
+	observe(v, func(o policy.ConnectionObserver) {
+		if v.Runner.Name != policyName {
+			c.Token = 0
+		}
+		for _, p := range v.Prefixes {
+			if p.ID == over {
+				c.Prefix = p
+			}
+		}
+		o.ConnectionEnded(&c)
 	})
 }
 
@@ -35,7 +53,7 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	v := m.View()
 	x := transferOf(rec, t, v.Prefixes)
 	x.End = now
-	m.observe(v, func(o policy.Observer) { o.Ended(x) })
+	observe(v, func(o policy.Observer) { o.Ended(x) })
 }
 
 // transferOf joins what a client reports with the decision it is about.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/userid"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -34,8 +35,9 @@ type request struct {
 	view    *View
 	asked   policy.Request
 	sockets []policy.Socket
-	list    []*policy.Prefix   // memory for narrowed candidates
-	dests   []policy.PathStats // memory for what is known of the destination
+	list    []*policy.Prefix     // memory for narrowed candidates
+	dests   []policy.PathStats   // memory for what is known of the destination
+	conns   []policy.Connections // memory for what there is of who asks
 	// mapped: the socket is IPv6 and speaks to an IPv4-mapped address, so that
 	// suggestions are given in that form.
 	mapped bool
@@ -43,8 +45,9 @@ type request struct {
 	// that is reached in a way of its own; else invalid.
 	source netip.Addr
 
-	origin *Origin // as claimed, nil if not said
-	inode  uint64  // of the socket, as claimed; 0 if not said
+	origin  *Origin // as claimed, nil if not said
+	inode   uint64  // of the socket, as claimed; 0 if not said
+	reports bool    // the client will report how it went
 
 	decision policy.Decision
 	fallback string        // why the decision is not the policy's; "" if it is
@@ -60,7 +63,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	rq.mapped = false
 	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
 	rq.refused = false
-	rq.origin, rq.inode = nil, c.Inode
+	rq.origin, rq.inode, rq.reports = nil, c.Inode, m.Features&wire.FeatureReports != 0
 	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
 		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
 	}
@@ -154,7 +157,17 @@ func (rq *request) narrow(f policy.Family, dst netip.Addr) {
 		}
 		r.DestStats = rq.dests
 	}
+	r.Connections = nil
+	if rq.view.Connections != nil && len(r.Prefixes) > 0 && knownUser(r.App) {
+		rq.conns = rq.view.Connections.Count(rq.conns[:0], r.Prefixes, r.App)
+		if len(rq.conns) == len(r.Prefixes) {
+			r.Connections = rq.conns
+		}
+	}
 }
+
+// knownUser tells whether it is known which user asks.
+func knownUser(a policy.App) bool { return (a.UID != 0 || a.PID != 0) && userid.Known(a.UID) }
 
 // The kernel of the original's Multipath TCP switched it on by this option; an
 // original client's stored socket may still carry it.

@@ -35,6 +35,9 @@ type Record struct {
 	Reused   bool            // an idle socket is used again
 	FD       int32           // the client's number of it
 	Inode    uint64          // of the socket to connect, as the client says (its ctxino); 0: unknown
+	Reports  bool            // the client has said that it reports the outcome
+	// BoundPrefix is the prefix that Bound lies in; zero: none.
+	BoundPrefix policy.PrefixID
 	// Fallback says why the default was used in place of a policy's decision; "" if not.
 	Fallback string
 	// Outcome is the client's report; nil if there is none (yet).

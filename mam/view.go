@@ -86,6 +86,14 @@ type Destinations interface {
 	Destination(policy.PrefixID, netip.Addr) policy.PathStats
 }
 
+// Connections tells how many live connections of those who ask there are on a prefix.
+// It is safe for concurrent use, and must answer at once.
+type Connections interface {
+	// Count returns the figures of prefixes for app, whose user is known. It appends
+	// them to buf, one for each; none if nothing is known.
+	Count(buf []policy.Connections, prefixes []*policy.Prefix, app policy.App) []policy.Connections
+}
+
 // View is what decisions are made on: one state of networks, measurements,
 // policy and resolvers. It must not be changed once it is published.
 type View struct {
@@ -106,6 +114,8 @@ type View struct {
 	Routes Routes
 	// Destinations has figures of single destinations' networks; nil: none.
 	Destinations Destinations
+	// Connections counts those of users and programs; nil: nobody does.
+	Connections Connections
 	// Devices names for each prefix the interface that a socket must be bound
 	// to (SO_BINDTODEVICE) so that its packets leave by it. Prefixes for which
 	// the source address alone is enough are absent.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/census"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control"
@@ -20,6 +21,7 @@ import (
 type current struct {
 	nets       hostNetworks
 	sampler    *pathstat.Sampler
+	census     *census.Census
 	links      *linkDNS
 	health     *healthWatch
 	budgets    *budgets
@@ -153,7 +155,7 @@ func (c *current) publishLocked() *mam.View {
 	}
 	c.budgets.apply(prefixes)
 	v := &mam.View{
-		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats,
+		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats, Connections: c.census,
 		Routes: c.routes, Devices: map[policy.PrefixID]string{}, AltNames: map[string][]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: lookup{c.resolvers.unbound}, Resolvers: c.lookups, NameServers: nameServers(c.list),
 		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/census"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
@@ -63,6 +64,7 @@ type Daemon struct {
 
 	nets     hostNetworks          // which networks there are
 	sampler  *pathstat.Sampler     // what they carry
+	census   *census.Census        // and whose connections
 	links    *linkDNS              // their name servers
 	health   *healthWatch          // whether they work
 	budgets  *budgets              // what is left of their budgets
@@ -140,7 +142,8 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.budgets = &budgets{log: d.log, file: budgetPath(StateDir(cfg.StateDirectory))}
 	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
-	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: d.measured}, d.log)
+	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Policy) })
+	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: d.measured, Watcher: d.census}, d.log)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
 		func() mam.PlainDials { return d.manager.PlainDials() }, d.opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
@@ -161,7 +164,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
 	}
 	d.current = &current{
-		nets: d.nets, sampler: d.sampler, links: d.links, health: d.health, budgets: d.budgets, paths: d.paths,
+		nets: d.nets, sampler: d.sampler, census: d.census, links: d.links, health: d.health, budgets: d.budgets, paths: d.paths,
 		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1),
 	}
 }
@@ -216,12 +219,14 @@ func (d *Daemon) published(v *mam.View) {
 // decided is called for every decision, on the request path.
 func (d *Daemon) decided(r *mam.Record) {
 	d.sampler.Wake()
+	d.census.Decided(r)
 	d.metrics.Observe(r)
 }
 
 // reported is called with each report of a client, and must return at once.
 func (d *Daemon) reported(rec mam.Record) {
 	d.metrics.Reported(&rec)
+	d.census.Reported(&rec)
 	d.paths.reported(rec)
 	d.health.reported(rec)
 }

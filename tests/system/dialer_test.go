@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +19,8 @@ import (
 )
 
 // dialerEnv makes this program a client: it dials the addresses that it reads,
-// one a line, through the daemon at the socket that the variable names.
+// one a line, through the daemon at the socket that the variable names. A connection to
+// an address after "keep " stays open until the line "drop".
 const dialerEnv = "MAMMA_SYSTEM_DIALER"
 
 // dialed is a line that the client prints.
@@ -31,19 +34,31 @@ type dialed struct {
 func serveDials(socket string, in io.Reader, out io.Writer) int {
 	d := client.Dialer{Daemon: &client.Daemon{Path: socket, DecisionTimeout: 2 * time.Second}}
 	defer func() { _ = d.Daemon.Close() }()
+	var kept []net.Conn
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		var r dialed
+		if lines.Text() == "drop" {
+			for _, c := range kept {
+				_ = c.Close()
+			}
+			kept = nil
+			continue
+		}
+		address, keep := strings.CutPrefix(lines.Text(), "keep ")
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		begun := time.Now()
-		c, err := d.DialContext(ctx, "tcp", lines.Text())
+		c, err := d.DialContext(ctx, "tcp", address)
 		r.Took = time.Since(begun)
 		cancel()
 		if err == nil {
 			if a, err := netip.ParseAddrPort(c.LocalAddr().String()); err == nil {
 				r.Local = a.Addr().Unmap()
 			}
-			_ = c.Close()
+			if kept = append(kept, c); !keep {
+				kept = kept[:len(kept)-1]
+				_ = c.Close()
+			}
 		} else {
 			r.Err = err.Error()
 		}
@@ -101,4 +116,12 @@ func (d *dialer) dial(address string) (network string, took time.Duration) {
 		return n.Name, r.Took
 	}
 	return r.Err, r.Took
+}
+
+// drop closes the connections that are kept.
+func (d *dialer) drop() {
+	d.t.Helper()
+	if _, err := fmt.Fprintln(d.in, "drop"); err != nil {
+		d.t.Fatal(err)
+	}
 }

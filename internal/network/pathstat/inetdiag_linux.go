@@ -49,8 +49,10 @@ const (
 type tcpSocket struct {
 	// Local and Remote are in 16-byte form, IPv4 mapped: a connection over IPv4
 	// on an IPv6 socket looks like one on an IPv4 socket (M6).
-	Local, Remote [16]byte
-	Device        uint32 // interface the socket is bound to, 0: none
+	Local, Remote         [16]byte
+	LocalPort, RemotePort uint16
+	UID, Inode            uint32 // as in Connection
+	Device                uint32 // interface the socket is bound to, 0: none
 	// Stalled tells that the socket has retransmitted at least twice in a row
 	// and still waits for an acknowledgement.
 	Stalled bool
@@ -76,6 +78,8 @@ func parseSocket(b []byte, s *tcpSocket) bool {
 	default:
 		return false
 	}
+	s.LocalPort, s.RemotePort = binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	s.UID, s.Inode = binary.NativeEndian.Uint32(b[64:]), binary.NativeEndian.Uint32(b[68:])
 	s.Device = binary.NativeEndian.Uint32(b[40:])
 	s.Stalled = b[2] == timerRetransmit && b[3] >= stallRetransmits
 	for rest := b[inetDiagMsgLen:]; ; {

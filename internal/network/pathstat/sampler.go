@@ -29,6 +29,29 @@ type Options struct {
 	// OnSnapshot, if set, is called with each snapshot after it was published,
 	// in the sampler's goroutine: it must not block.
 	OnSnapshot func(*Snapshot)
+	// Watcher, if set, is told of each connection that a pass finds, in the sampler's
+	// goroutine: it must not block.
+	Watcher Watcher
+}
+
+// Watcher is told of connections.
+type Watcher interface {
+	// Begin says that a pass begins, or begins anew: what it has found so far is void.
+	Begin()
+	// Connection tells of a connection of a prefix. It is valid during the call only.
+	Connection(over policy.PrefixID, c *Connection)
+	// End says that the pass has ended. If it is not complete, connections may be missing.
+	End(now time.Time, complete bool)
+	// Fail says that connections cannot be read.
+	Fail()
+}
+
+// Connection is a TCP connection that the kernel lists. Those that are being opened, and
+// those in TIME_WAIT, are not.
+type Connection struct {
+	Local, Remote netip.AddrPort // IPv4 not mapped
+	UID           uint32         // its owner's, valid unless Inode is 0
+	Inode         uint32         // of its file; 0: no process has it, as it is closed or not accepted yet
 }
 
 // MinInterval is the shortest interval: the histories would take ten times the
@@ -105,7 +128,7 @@ func New(o Options, log *slog.Logger) *Sampler {
 		links:    newLinkReader(),
 		wireless: newWifiReader(o.Clock),
 		pace:     newPace(o.Interval, o.MaxInterval),
-		state:    newState(o.Interval, o.MaxDestinations),
+		state:    newState(o.Interval, o.MaxDestinations, o.Watcher),
 		failed:   map[string]bool{},
 	}
 	s.snapshot.Store(&Snapshot{dests: s.state.dests.table})
@@ -235,15 +258,22 @@ func (s *Sampler) readSockets(now Instant) (active bool) {
 	st := &s.state
 	// One more attempt if the table changed under the dump; a second time the
 	// picture is taken as it is, at worst a connection short.
+	complete := false
 	for range 2 {
 		interrupted, err := s.sockets.Read(st.addrs, st.begin, func(sock *tcpSocket) { st.add(now, sock) })
 		s.report("TCP connections", err)
 		if err != nil {
+			if st.watcher != nil {
+				st.watcher.Fail()
+			}
 			return false
 		}
-		if !interrupted {
+		if complete = !interrupted; complete {
 			break
 		}
+	}
+	if st.watcher != nil {
+		st.watcher.End(now.Wall, complete)
 	}
 	return st.end(now)
 }

@@ -11,7 +11,9 @@ import (
 // state is what the sampler remembers from pass to pass.
 type state struct {
 	interval time.Duration
-	source   *[]Prefix // what set was called with last
+	watcher  Watcher    // nil: none
+	told     Connection // to it, last
+	source   *[]Prefix  // what set was called with last
 	prefixes []Prefix
 
 	paths   map[policy.PrefixID]*path
@@ -33,6 +35,7 @@ type activity struct {
 }
 
 type path struct {
+	id        policy.PrefixID
 	tag       int // of its destinations
 	index     int // interface
 	estimator PathEstimator
@@ -49,9 +52,10 @@ type link struct {
 	stats     policy.LinkStats
 }
 
-func newState(interval time.Duration, maxDestinations int) state {
+func newState(interval time.Duration, maxDestinations int, w Watcher) state {
 	return state{
 		interval: interval,
+		watcher:  w,
 		paths:    map[policy.PrefixID]*path{},
 		links:    map[string]*link{},
 		dests:    newDestTracker(maxDestinations),
@@ -83,7 +87,7 @@ func (st *state) set(source *[]Prefix) {
 			known = old[p.ID]
 		}
 		if known == nil {
-			known = &path{tag: freeTag(used)}
+			known = &path{id: p.ID, tag: freeTag(used)}
 		}
 		known.index = p.Index
 		st.paths[p.ID] = known
@@ -152,6 +156,9 @@ func (l *link) add(after, before Instant, c LinkCounters, planned time.Duration)
 func (st *state) begin() {
 	st.activity = activity{}
 	st.dests.begin()
+	if st.watcher != nil {
+		st.watcher.Begin()
+	}
 	for _, p := range st.paths {
 		p.samples, p.flow = p.samples[:0], Flow{}
 	}
@@ -170,12 +177,24 @@ func (st *state) add(now Instant, s *tcpSocket) {
 		if len(paths) > 1 && s.Device != 0 && int(s.Device) != p.index {
 			continue
 		}
+		if st.watcher != nil {
+			st.told = s.connection()
+			st.watcher.Connection(p.id, &st.told)
+		}
 		p.hear(s)
 		p.samples = append(p.samples, s.Sample)
 		if s.Sample.RTT > 0 {
 			st.dests.add(now, keyOf(p.tag, s.Remote), s.Sample)
 		}
 	}
+}
+
+// connection is s for a Watcher.
+func (s *tcpSocket) connection() Connection {
+	at := func(addr [16]byte, port uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
+	}
+	return Connection{Local: at(s.Local, s.LocalPort), Remote: at(s.Remote, s.RemotePort), UID: s.UID, Inode: s.Inode}
 }
 
 // hear adds a connection to the flow; to be called before its sample is added.

@@ -1,0 +1,432 @@
+package census
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/userid"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+const (
+	// maxTracked and maxTrackedOfUser bound the connections that are known one by one,
+	// with about 400 bytes each.
+	maxTracked       = 16384
+	maxTrackedOfUser = 4096
+	// maxOwners bounds the users that are counted on one network. Users without
+	// rights have 65536 ids to take (subuid(5)).
+	maxOwners = 4096
+	// maxOfPort bounds the connections of a user that are looked for by one local port.
+	// The kernel gives a port again only for another destination.
+	maxOfPort = 64
+	// expectedFor is how long after a decision its connection is expected. Most are
+	// there within a second. One that comes later counts from its report on.
+	expectedFor = 10 * time.Second
+)
+
+// Ended is a connection that has ended.
+type Ended struct {
+	policy.Connection // without Prefix
+	Over              policy.PrefixID
+	Policy            string // whose decision it followed
+}
+
+// Census counts connections. It is safe for concurrent use; Begin, Connection and End
+// belong to one goroutine at a time.
+type Census struct {
+	mu       sync.Mutex
+	networks map[policy.PrefixID]*network
+	tracked  map[uuid.UUID]*connection // by decision
+	ofUser   map[uint32]int            // how many of these
+	byPort   map[end][]*connection     // reported, to be seen; never more than maxOfPort of a key
+	byInode  map[socket]*connection    // seen, or named by the client
+	pass     uint64                    // the pass under way, or the last one
+	known    bool                      // a pass has succeeded, and none has failed since
+	ended    func(Ended)
+}
+
+// end is a user's end of a connection, and socket one of a user's. Who names those of
+// others finds nothing.
+type (
+	end struct {
+		uid  uint32
+		port uint16
+	}
+	socket struct{ uid, inode uint32 }
+)
+
+// network is a prefix with what it carries.
+type network struct {
+	listed   map[uint32]int // by user, as the kernel lists them
+	next     map[uint32]int // the same of the pass under way
+	expected map[uint32]int // by user: decided, and not listed yet
+	programs map[program]int
+
+	// Of those listed the ones that are no tracked connection, by user: of the last pass
+	// and of the one under way.
+	others, nextOthers map[uint32]int
+}
+
+type program struct {
+	uid     uint32
+	command string
+}
+
+// connection is one that is known to have followed a decision.
+type connection struct {
+	id       uuid.UUID
+	app      policy.App
+	policy   string
+	token    uint64
+	host     string
+	remote   netip.AddrPort
+	asked    time.Time
+	over     policy.PrefixID // zero: not known yet
+	port     uint16          // 0: not reported yet
+	inode    uint32          // 0: not known yet
+	reported uint64          // the pass that was the last when it was reported
+	pass     uint64          // the last one that listed it; 0: none
+	// shown: it is taken for one of those listed, so it is not expected in addition.
+	shown bool
+}
+
+// New makes a Census, which calls ended for each connection that has ended, in the
+// goroutine that calls End.
+func New(ended func(Ended)) *Census {
+	c := &Census{ended: ended}
+	c.resetLocked()
+	return c
+}
+
+// resetLocked forgets everything.
+func (c *Census) resetLocked() {
+	c.networks, c.tracked, c.ofUser = map[policy.PrefixID]*network{}, map[uuid.UUID]*connection{}, map[uint32]int{}
+	c.byPort, c.byInode = map[end][]*connection{}, map[socket]*connection{}
+	c.known = false
+}
+
+// Count implements mam.Connections. Before the first pass, and while the kernel's list
+// cannot be read, it appends nothing.
+func (c *Census) Count(buf []policy.Connections, prefixes []*policy.Prefix, app policy.App) []policy.Connections {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known {
+		return buf
+	}
+	for _, p := range prefixes {
+		var n policy.Connections
+		if net := c.networks[p.ID]; net != nil {
+			n = policy.Connections{
+				User:    net.listed[app.UID] + net.expected[app.UID],
+				Program: net.programs[program{app.UID, app.Command}],
+			}
+		}
+		buf = append(buf, n)
+	}
+	return buf
+}
+
+// Decided takes note of a decision that a client was told of. It keeps of it only
+// what it copies.
+func (c *Census) Decided(rec *mam.Record) {
+	if !opens(rec) || !rec.Reports && rec.Inode == 0 {
+		return // how it went would never be known
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	over := rec.BoundPrefix
+	if !rec.Bound.IsValid() && rec.Decision.Prefix != nil {
+		over = rec.Decision.Prefix.ID
+	}
+	at := socket{rec.App.UID, uint32(rec.Inode)}
+	if before := c.byInode[at]; at.inode != 0 && before != nil && before.pass == 0 {
+		c.forgetLocked(before) // the client asks again for a socket that is not connected yet
+	}
+	if k := c.trackLocked(rec, over); k != nil && at.inode != 0 && c.byInode[at] == nil {
+		k.inode = at.inode
+		c.byInode[at] = k
+	}
+}
+
+// opens tells whether a decision leads to a new connection of a known user.
+func opens(rec *mam.Record) bool {
+	return rec.Kind != policy.Resolve && rec.Network.Transport == policy.Stream && !rec.Refused && !rec.Reused &&
+		(rec.App.UID != 0 || rec.App.PID != 0) && userid.Known(rec.App.UID)
+}
+
+// Reported takes note of a client's report on a decision.
+func (c *Census) Reported(rec *mam.Record) {
+	o := rec.Outcome
+	if o == nil || !opens(rec) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.tracked[rec.ID]
+	n := int(o.Candidate)
+	switch {
+	case o.Errno != 0 && k == nil:
+	case o.Errno != 0 && n >= 0 && n < len(rec.Decision.Alternates):
+		if next := rec.Decision.Alternates[n].ID; k.port == 0 && k.over == candidate(rec, n) {
+			c.moveLocked(k, next)
+		}
+	case o.Errno != 0: // the last candidate, or none of them
+		if k.port == 0 {
+			c.forgetLocked(k)
+		}
+	case o.LocalPort == 0 || k != nil && k.port != 0:
+	default:
+		over := candidate(rec, n)
+		if k == nil {
+			if k = c.trackLocked(rec, over); k == nil {
+				return
+			}
+		}
+		k.port, k.reported = o.LocalPort, c.pass
+		if k.pass != 0 {
+			return // known by its inode
+		}
+		c.moveLocked(k, over)
+		if at := k.end(); len(c.byPort[at]) < maxOfPort {
+			c.byPort[at] = append(c.byPort[at], k)
+		} else {
+			c.forgetLocked(k)
+		}
+	}
+}
+
+// candidate is the network of the n-th candidate of a decision; zero if that is none.
+func candidate(rec *mam.Record, n int) policy.PrefixID {
+	switch {
+	case rec.Bound.IsValid():
+		return rec.BoundPrefix
+	case n == 0 && rec.Decision.Prefix != nil:
+		return rec.Decision.Prefix.ID
+	case n > 0 && n <= len(rec.Decision.Alternates):
+		return rec.Decision.Alternates[n-1].ID
+	}
+	return policy.PrefixID{}
+}
+
+// trackLocked begins to track a decision's connection; nil if there are too many.
+func (c *Census) trackLocked(rec *mam.Record, over policy.PrefixID) *connection {
+	uid := rec.App.UID
+	if !c.known || len(c.tracked) >= maxTracked || c.ofUser[uid] >= maxTrackedOfUser || c.tracked[rec.ID] != nil {
+		return nil
+	}
+	k := &connection{
+		id: rec.ID, app: rec.App, policy: rec.Policy, token: rec.Decision.Token, host: rec.Host, remote: rec.Remote, asked: rec.Time,
+	}
+	c.tracked[k.id] = k
+	c.ofUser[uid]++
+	c.moveLocked(k, over)
+	return k
+}
+
+// moveLocked has k count on another network.
+func (c *Census) moveLocked(k *connection, over policy.PrefixID) {
+	if k.over == over {
+		return
+	}
+	c.countLocked(k, -1)
+	k.over, k.shown = over, false
+	c.countLocked(k, 1)
+}
+
+// countLocked adds k, or takes it away, where it counts.
+func (c *Census) countLocked(k *connection, n int) {
+	if k.over == (policy.PrefixID{}) {
+		return
+	}
+	net := c.networkLocked(k.over)
+	add(net.programs, program{k.app.UID, k.app.Command}, n)
+	if k.pass == 0 && !k.shown {
+		add(net.expected, k.app.UID, n)
+	}
+}
+
+func (c *Census) networkLocked(id policy.PrefixID) *network {
+	net := c.networks[id]
+	if net == nil {
+		net = &network{
+			listed: map[uint32]int{}, next: map[uint32]int{}, expected: map[uint32]int{}, programs: map[program]int{},
+			others: map[uint32]int{}, nextOthers: map[uint32]int{},
+		}
+		c.networks[id] = net
+	}
+	return net
+}
+
+// add adds n, and drops what is zero then.
+func add[K comparable](m map[K]int, k K, n int) {
+	if m[k] += n; m[k] == 0 {
+		delete(m, k)
+	}
+}
+
+// setShownLocked has k counted as expected no longer, as it is among those listed.
+func (c *Census) setShownLocked(k *connection) {
+	if !k.shown && k.pass == 0 && k.over != (policy.PrefixID{}) {
+		add(c.networks[k.over].expected, k.app.UID, -1)
+	}
+	k.shown = true
+}
+
+func (c *Census) forgetLocked(k *connection) {
+	c.countLocked(k, -1)
+	delete(c.tracked, k.id)
+	add(c.ofUser, k.app.UID, -1)
+	if c.byInode[k.socket()] == k {
+		delete(c.byInode, k.socket())
+	}
+	c.unawaitLocked(k)
+}
+
+func (k *connection) end() end       { return end{k.app.UID, k.port} }
+func (k *connection) socket() socket { return socket{k.app.UID, k.inode} }
+
+// unawaitLocked takes k out of those that are looked for by their port.
+func (c *Census) unawaitLocked(k *connection) {
+	list := slices.DeleteFunc(c.byPort[k.end()], func(o *connection) bool { return o == k })
+	if len(list) == 0 {
+		delete(c.byPort, k.end())
+	} else {
+		c.byPort[k.end()] = list
+	}
+}
+
+// Begin begins a pass of the kernel's list, or begins it anew.
+func (c *Census) Begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pass++
+	for _, net := range c.networks {
+		clear(net.next)
+		clear(net.nextOthers)
+	}
+}
+
+// Connection takes note of a connection that the kernel lists.
+func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
+	if s.Inode == 0 || !userid.Known(s.UID) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	net := c.networkLocked(over)
+	if net.next[s.UID] == 0 && len(net.next) >= maxOwners {
+		return
+	}
+	net.next[s.UID]++
+	k := c.findLocked(over, s)
+	if k == nil {
+		net.nextOthers[s.UID]++
+		return
+	}
+	if k.pass == 0 { // seen for the first time
+		if others := c.networkLocked(k.over).others; k.shown && others[s.UID] > 0 {
+			add(others, s.UID, -1) // it was one of these
+		}
+		c.unawaitLocked(k)
+		c.setShownLocked(k)
+		k.inode = s.Inode
+		c.byInode[k.socket()] = k
+	}
+	k.pass = c.pass
+	c.moveLocked(k, over)
+	k.shown = true
+}
+
+// findLocked finds the tracked connection that the kernel's is.
+func (c *Census) findLocked(over policy.PrefixID, s *pathstat.Connection) *connection {
+	if k := c.byInode[socket{s.UID, s.Inode}]; k != nil {
+		return k
+	}
+	for _, k := range c.byPort[end{s.UID, s.Local.Port()}] {
+		switch {
+		case k.over != (policy.PrefixID{}) && k.over != over:
+		case k.remote.IsValid() && (k.remote.Addr().Unmap().WithZone("") != s.Remote.Addr().Unmap() || k.remote.Port() != s.Remote.Port()):
+		default:
+			return k
+		}
+	}
+	return nil
+}
+
+// Fail says that the kernel's list could not be read: nothing is known any more.
+func (c *Census) Fail() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resetLocked()
+}
+
+// End ends a pass. From what is missing in one that is not complete nothing is
+// concluded.
+func (c *Census) End(now time.Time, complete bool) {
+	for _, e := range c.end(now, complete) {
+		c.ended(e)
+	}
+}
+
+func (c *Census) end(now time.Time, complete bool) (ended []Ended) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = true
+	c.claimLocked()
+	for id, net := range c.networks {
+		net.listed, net.next = net.next, net.listed
+		net.others, net.nextOthers = net.nextOthers, net.others
+		if len(net.listed)+len(net.expected)+len(net.programs) == 0 {
+			delete(c.networks, id)
+		}
+	}
+	for _, k := range c.tracked {
+		switch {
+		case k.pass == c.pass:
+		case k.pass == 0 && k.port == 0: // not reported
+			if now.Sub(k.asked) >= expectedFor {
+				c.forgetLocked(k)
+			}
+		case !complete, k.pass == 0 && k.reported >= c.pass: // its place in the list may have been passed by then
+		default:
+			ended = append(ended, Ended{
+				policy.Connection{Token: k.token, App: k.app, Host: k.host, Remote: k.remote, Began: k.asked, Ended: now}, k.over, k.policy,
+			})
+			c.forgetLocked(k)
+		}
+	}
+	return ended
+}
+
+// claimLocked takes those that the kernel lists for the first time, and nobody has
+// reported, for expected ones.
+func (c *Census) claimLocked() {
+	type user struct {
+		net *network
+		uid uint32
+	}
+	anew := map[user]int{}
+	for _, net := range c.networks {
+		for uid := range net.expected {
+			if more := net.nextOthers[uid] - net.others[uid]; more > 0 {
+				anew[user{net, uid}] = more
+			}
+		}
+	}
+	if len(anew) == 0 {
+		return
+	}
+	for _, k := range c.tracked {
+		at := user{c.networks[k.over], k.app.UID}
+		if k.pass == 0 && !k.shown && anew[at] > 0 {
+			anew[at]--
+			c.setShownLocked(k)
+		}
+	}
+}
