@@ -96,6 +96,10 @@ func manPage(c *cobra.Command) string {
 		}
 		b.WriteString(".fi\n")
 	}
+	section("STATUS")
+	b.WriteString("Stable from version 0.9.0 on: the commands, their flags and exit status, and what \\-\\-json prints. The text for people may change.\n")
+	section("LICENCE")
+	b.WriteString("BSD 3\\-Clause: the file LICENSE of the sources, and of\n.IR PREFIX/share/doc/mamma .\n")
 	section("SEE ALSO")
 	if c.HasParent() {
 		b.WriteString(".BR mammactl (1),\n")

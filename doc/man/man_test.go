@@ -238,3 +238,32 @@ func TestFormat(t *testing.T) {
 		}
 	}
 }
+
+// Every page says what of it is stable, from which version on, and under which licence
+// it is, as README does.
+func TestStatus(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`Version ([0-9.]+) is being prepared\. Stable from then on`).FindSubmatch(readme)
+	if m == nil || !strings.Contains(string(readme), "BSD 3-Clause") {
+		t.Fatal("README says otherwise")
+	}
+	pages, err := filepath.Glob("*.[1-8]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages = append(pages, "../../cmd/mammactl/testdata/mammactl.1.golden", "../../cmd/mammactl/testdata/mammactl-explain.1.golden")
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"\n.SH STATUS\nStable from version " + string(m[1]) + " on: ", "\n.SH LICENCE\nBSD 3\\-Clause"} {
+			if !strings.Contains(string(b), want) {
+				t.Errorf("%s: no %q", page, want)
+			}
+		}
+	}
+}
