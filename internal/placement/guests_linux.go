@@ -26,8 +26,14 @@ const outerName = "MAMMA_RUN"
 // count for them and their descendants. The zero value is ready.
 type guests struct {
 	mu   sync.Mutex
-	list map[int]*stated // by process
-	left []*stated       // of those that are gone, until what they learnt is saved
+	list map[int]guest // by process
+	left []*stated     // of those that are gone, until what they learnt is saved
+}
+
+// guest is a process with what was stated for it.
+type guest struct {
+	*stated
+	begun uint64 // when the process began: another one may have its number later
 }
 
 // all gives what was announced, and forgets those that are gone.
@@ -37,7 +43,7 @@ func (g *guests) all() []*stated {
 	list := g.left
 	g.left = nil
 	for _, o := range g.list {
-		list = append(list, o)
+		list = append(list, o.stated)
 	}
 	return list
 }
@@ -53,31 +59,53 @@ func (g *guests) of(pid int) (*stated, bool) {
 	if len(g.list) == 0 {
 		return nil, false
 	}
-	for range 64 { // deeper than any tree of processes that people make
-		if o, ok := g.list[pid]; ok {
-			return o, true
+	for range maxAncestors {
+		parent, begun := parentOf(pid)
+		if o, ok := g.list[pid]; ok && o.begun == begun {
+			return o.stated, true
 		}
-		if pid = parentOf(pid); pid <= 1 {
+		if pid = parent; pid <= 1 {
 			break
 		}
 	}
 	return nil, false
 }
 
-// parentOf reads the parent of a process, 0 if it is gone (proc_pid_stat(5)).
-func parentOf(pid int) int {
+// maxAncestors is deeper than any tree of processes that people make.
+const maxAncestors = 64
+
+// descends tells whether a process descends from another one.
+func descends(pid, from int) bool {
+	for range maxAncestors {
+		if pid == from {
+			return true
+		}
+		if pid, _ = parentOf(pid); pid <= 1 {
+			break
+		}
+	}
+	return false
+}
+
+// parentOf reads the parent of a process and when the process began, in ticks since
+// the host did; 0 if it is gone (proc_pid_stat(5)).
+func parentOf(pid int) (parent int, begun uint64) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	// The name, in brackets, may hold anything.
 	_, rest, ok := strings.Cut(string(b[max(0, strings.LastIndexByte(string(b), ')')):]), ") ")
-	f := strings.Fields(rest)
-	if !ok || len(f) < 2 {
-		return 0
+	f := strings.Fields(rest) // from the third on
+	if !ok || len(f) < 20 {
+		return 0, 0
 	}
-	n, _ := strconv.Atoi(f[1])
-	return n
+	parent, err1 := strconv.Atoi(f[1])
+	begun, err2 := strconv.ParseUint(f[19], 10, 64)
+	if err1 != nil || err2 != nil {
+		return 0, 0
+	}
+	return parent, begun
 }
 
 // add notes what counts for a process, and forgets those that are gone.
@@ -85,33 +113,43 @@ func (g *guests) add(pid int, o *stated) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for p, o := range g.list {
-		if parentOf(p) == 0 {
+		if _, begun := parentOf(p); begun != o.begun {
 			delete(g.list, p)
-			g.left = append(g.left, o)
+			g.left = append(g.left, o.stated)
 		}
 	}
 	if len(g.list)+len(g.left) >= maxGuests {
 		return errors.New("too many runs inside of this one")
 	}
 	if g.list == nil {
-		g.list = map[int]*stated{}
+		g.list = map[int]guest{}
 	}
-	g.list[pid] = o
+	_, begun := parentOf(pid)
+	g.list[pid] = guest{o, begun}
 	return nil
 }
 
 // announcement is what an inner run tells the outer one's supervisor, and answer
-// what it hears.
+// what it hears. Outside tells that it is not inside: only the variable came there.
 type (
 	announcement struct{ Options Options }
-	answer       struct{ Error string }
+	answer       struct {
+		Error   string
+		Outside bool
+	}
 )
 
 // maxAnnouncement bounds what is read of an announcement, in bytes.
 const maxAnnouncement = 1 << 20
 
-// guestPatience bounds how long an exchange between two runs takes.
-const guestPatience = 5 * time.Second
+const (
+	// guestPatience bounds how long an exchange between two runs takes.
+	guestPatience = 5 * time.Second
+	// maxHeard is how many are heard at once; others wait.
+	maxHeard = 16
+	// acceptPause is the wait after the process ran out of descriptors.
+	acceptPause = 50 * time.Millisecond
+)
 
 // listenForInner listens for runs inside this one, on a socket without a file, and
 // returns the environment that tells them where.
@@ -122,45 +160,65 @@ func (p *placer) listenForInner() (environment string, err error) {
 		return "", fmt.Errorf("listen for runs inside this one: %w", err)
 	}
 	go func() {
+		places := make(chan struct{}, maxHeard)
 		for {
 			c, err := l.AcceptUnix()
-			if err != nil {
+			switch {
+			case errors.Is(err, net.ErrClosed):
 				return
+			case err != nil: // no descriptors, for now
+				time.Sleep(acceptPause)
+				continue
 			}
-			go p.hear(c)
+			// Everybody can connect to a socket without a file. Nobody else than this
+			// user takes a place, or makes others wait.
+			who, err := peer(c)
+			if err != nil || !userid.Own(who.Uid) {
+				say(c, answer{Error: "this run is another user's"})
+				_ = c.Close()
+				continue
+			}
+			places <- struct{}{}
+			go func() {
+				defer func() { <-places }()
+				p.hear(c, int(who.Pid))
+			}()
 		}
 	}()
 	return outerName + "=" + name, nil
 }
 
-// hear takes one announcement. It counts for the process that makes it, and only
-// if that is of this user: nobody states intents for others.
-func (p *placer) hear(c *net.UnixConn) {
-	defer func() { _ = c.Close() }()
+// say sends an answer, which fits the socket's buffer.
+func say(c *net.UnixConn, a answer) {
 	_ = c.SetDeadline(time.Now().Add(guestPatience))
-	reply := func(err error) {
-		var a answer
-		if err != nil {
-			a.Error = err.Error()
-		}
-		_ = json.NewEncoder(c).Encode(a)
-	}
-	who, err := peer(c)
-	if err != nil || !userid.Own(who.Uid) {
-		reply(errors.New("this run is another user's"))
+	_ = json.NewEncoder(c).Encode(a)
+}
+
+// hear takes one announcement of this user's. It counts for the process that makes
+// it, if that is in this run: nobody states intents for others, and what is not in
+// this run is not placed by it.
+func (p *placer) hear(c *net.UnixConn, pid int) {
+	defer func() { _ = c.Close() }()
+	if !descends(pid, os.Getpid()) {
+		say(c, answer{Outside: true})
 		return
 	}
+	_ = c.SetDeadline(time.Now().Add(guestPatience))
 	var a announcement
-	if err := json.NewDecoder(io.LimitReader(c, maxAnnouncement)).Decode(&a); err != nil {
-		reply(fmt.Errorf("the announcement makes no sense: %w", err))
+	err := json.NewDecoder(io.LimitReader(c, maxAnnouncement)).Decode(&a)
+	if err != nil {
+		say(c, answer{Error: fmt.Sprintf("the announcement makes no sense: %v", err)})
 		return
 	}
 	s, err := newStated(a.Options, p.say)
+	if err == nil {
+		err = p.guests.add(pid, s)
+	}
 	if err != nil {
-		reply(err)
+		say(c, answer{Error: err.Error()})
 		return
 	}
-	reply(p.guests.add(int(who.Pid), s))
+	say(c, answer{})
 }
 
 func peer(c *net.UnixConn) (*unix.Ucred, error) {
@@ -193,15 +251,21 @@ func joinOuter(o Options) (joined bool, err error) {
 		return false, fmt.Errorf("reach the run that this is in: %w", err)
 	}
 	defer func() { _ = c.Close() }()
+	// When that run is over, anybody can listen by its name: who does is told nothing,
+	// and not believed.
+	if who, err := peer(c); err != nil || !userid.Trusted(who.Uid) {
+		return false, nil //nolint:nilerr // as if nobody listened
+	}
 	_ = c.SetDeadline(time.Now().Add(guestPatience))
-	if err := json.NewEncoder(c).Encode(announcement{o}); err != nil {
-		return false, fmt.Errorf("tell the run that this is in: %w", err)
-	}
+	sent := json.NewEncoder(c).Encode(announcement{o})
 	var a answer
-	if err := json.NewDecoder(c).Decode(&a); err != nil {
-		return false, fmt.Errorf("hear from the run that this is in: %w", err)
-	}
-	if a.Error != "" {
+	err = json.NewDecoder(io.LimitReader(c, maxAnnouncement)).Decode(&a)
+	switch { // an answer counts though it came before all was sent
+	case err != nil:
+		return false, fmt.Errorf("hear from the run that this is in: %w", errors.Join(sent, err))
+	case a.Outside:
+		return false, nil // the variable came to a process that is not in that run
+	case a.Error != "":
 		return false, fmt.Errorf("the run that this is in refuses: %s", a.Error)
 	}
 	return true, nil

@@ -34,6 +34,7 @@ type placer struct {
 	say     *speaker
 	dialer  *client.Dialer
 	netns   uint64
+	self    maker
 	guests  guests
 	follow  *follower
 
@@ -46,6 +47,10 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out about this network namespace: %w", err)
 	}
+	self, err := makerOf("/proc/self")
+	if err != nil && o.MPTCP {
+		return nil, fmt.Errorf("find out who this process is: %w", err)
+	}
 	s, err := newStated(o, say)
 	if err != nil {
 		return nil, err
@@ -54,7 +59,7 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &placer{options: s, say: say, netns: netns, follow: f, placed: map[uint64]struct{}{}}
+	p := &placer{options: s, say: say, netns: netns, self: self, follow: f, placed: map[uint64]struct{}{}}
 	p.dialer = &client.Dialer{Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: decisionTimeout}}
 	f.meter, err = newMeter()
 	if err != nil {

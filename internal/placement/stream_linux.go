@@ -9,8 +9,14 @@ import (
 // makeStream answers a call of socket(2) for TCP with a Multipath TCP socket: the
 // program uses it like the other, and talks plain TCP with servers that know no
 // better (RFC 8684). It is made for the program here, since a call's arguments
-// cannot be changed. Where that fails the program makes its own.
+// cannot be changed. Where that fails the program makes its own. So do programs of
+// another user, network namespace or control group, as those in a sandbox: the socket
+// would have this process's rights and ways out.
 func (p *placer) makeStream(l *notify.Listener, c notify.Call) {
+	if !p.makesAs(c) {
+		_ = l.Continue(c)
+		return
+	}
 	typ := int(int32(c.Args[1]))
 	fd, err := unix.Socket(int(int32(c.Args[0])), typ|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
 	if err != nil {

@@ -57,6 +57,8 @@ func run(how string, to netip.AddrPort, rest []string) error {
 		return measure(to, rest)
 	case "bulk":
 		return bulk(to)
+	case "maker":
+		return maker()
 	}
 	return raw(how, to, rest)
 }
@@ -130,6 +132,36 @@ func raw(how string, to netip.AddrPort, rest []string) error {
 		return err
 	}
 	_, err = fmt.Println(strings.TrimSpace(string(b[:n])) + suffix)
+	return err
+}
+
+// maker prints whose a TCP socket is for the kernel, and whether it is of the network
+// namespace that this process is in, as a UDP socket is.
+func maker() error {
+	var cookies [2]uint64
+	var st unix.Stat_t
+	text := ""
+	for i, typ := range []int{unix.SOCK_DGRAM, unix.SOCK_STREAM} {
+		fd, err := unix.Socket(unix.AF_INET, typ, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		cookies[i], err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		if err = errors.Join(err, unix.Fstat(fd, &st)); err != nil {
+			return err
+		}
+		protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		if err != nil {
+			return err
+		}
+		text = fmt.Sprint("protocol ", protocol)
+	}
+	where := "here"
+	if cookies[0] != cookies[1] {
+		where = "elsewhere"
+	}
+	_, err := fmt.Printf("uid %d %s %s\n", st.Uid, where, text)
 	return err
 }
 

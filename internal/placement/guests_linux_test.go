@@ -1,0 +1,153 @@
+package placement
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// stranger is a user that need not exist.
+const stranger = 4711
+
+// asStranger calls f on a thread that is another user's meanwhile. The test is skipped
+// where there can be no other user.
+func asStranger(t *testing.T, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	set := func(uid int) error {
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), 0)
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to be another user for a moment")
+	}
+	if err := set(stranger); err != nil {
+		t.Skipf("needs a second user: %v", err)
+	}
+	defer func() {
+		if err := set(0); err != nil {
+			panic(fmt.Sprintf("this thread stays another user's: %v", err))
+		}
+	}()
+	f()
+}
+
+// Once a run is over, anybody can listen by its name. That listener is told nothing,
+// and what it says does not count.
+func TestOuterOfAStranger(t *testing.T) {
+	name := fmt.Sprintf("@mamma-test-%d", os.Getpid())
+	var l *net.UnixListener
+	var err error
+	asStranger(t, func() { l, err = net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan string, 1)
+	go func() {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			heard <- err.Error()
+			return
+		}
+		_ = json.NewEncoder(c).Encode(answer{})
+		_ = c.CloseWrite()
+		b, _ := io.ReadAll(c)
+		_ = c.Close()
+		heard <- string(b)
+	}()
+	t.Setenv(outerName, name)
+	joined, err := joinOuter(Options{Rules: RulesFile{Text: "secret"}})
+	if joined || err != nil {
+		t.Errorf("joined %v, %v", joined, err)
+	}
+	if text := <-heard; text != "" {
+		t.Errorf("the stranger heard %q", text)
+	}
+	_ = l.Close()
+}
+
+// Others than this run's processes of this user state nothing, and make nobody wait.
+func TestGuests(t *testing.T) {
+	p := &placer{say: &speaker{}}
+	env, err := p.listenForInner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, name, _ := strings.Cut(env, "=")
+	dial := func() *net.UnixConn {
+		c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	t.Run("stranger", func(t *testing.T) {
+		var all []*net.UnixConn
+		asStranger(t, func() {
+			for range 4 * maxHeard { // none of them says anything
+				all = append(all, dial())
+			}
+		})
+		for _, c := range all {
+			var a answer
+			if err := json.NewDecoder(c).Decode(&a); err != nil || a.Error == "" {
+				t.Errorf("answered %+v, %v", a, err)
+			}
+		}
+	})
+	t.Setenv(outerName, name)
+	if joined, err := joinOuter(Options{Require: true}); !joined || err != nil {
+		t.Errorf("this process: joined %v, %v", joined, err)
+	}
+	if o, ok := p.guests.of(os.Getpid()); !ok || !o.Require {
+		t.Errorf("for this process %+v, %v", o, ok)
+	}
+	// A later process with the number of one that has announced something.
+	p.guests.list[os.Getpid()] = guest{p.guests.list[os.Getpid()].stated, 1}
+	if o, ok := p.guests.of(os.Getpid()); ok {
+		t.Errorf("for another process of the same number %+v", o)
+	}
+}
+
+func TestDescends(t *testing.T) {
+	child := exec.Command("cat")
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Skip("needs cat: ", err)
+	}
+	for _, tt := range []struct {
+		pid, from int
+		want      bool
+	}{
+		{child.Process.Pid, os.Getpid(), true},
+		{os.Getpid(), os.Getpid(), true},
+		{os.Getppid(), os.Getpid(), false},
+		{1, os.Getpid(), false},
+		{0, os.Getpid(), false},
+	} {
+		if got := descends(tt.pid, tt.from); got != tt.want {
+			t.Errorf("%d descends from %d: %v", tt.pid, tt.from, got)
+		}
+	}
+	_ = in.Close()
+	_ = child.Wait()
+	if descends(child.Process.Pid, os.Getpid()) {
+		t.Error("a process that has ended descends from this one")
+	}
+}
