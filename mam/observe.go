@@ -59,7 +59,7 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 // transferOf joins what a client reports with the decision it is about.
 func transferOf(rec *Record, t *wire.Transfer, prefixes []*policy.Prefix) *policy.Transfer {
 	x := &policy.Transfer{
-		Token: rec.Decision.Token, Kind: rec.Kind, Intents: rec.Intents, Host: rec.Host, Remote: rec.Remote.Addr(), Port: rec.Remote.Port(),
+		Token: rec.Decision.Token, App: rec.App, Kind: rec.Kind, Intents: rec.Intents, Host: rec.Host, Remote: rec.Remote.Addr(), Port: rec.Remote.Port(),
 		Reused: t.Flags&wire.TransferReused != 0, Partial: t.Flags&wire.TransferPartial != 0, Bytes: t.Bytes,
 		Duration: ofMicroseconds(t.Microseconds), Connect: ofMicroseconds(t.Connect), RTT: ofMicroseconds(t.RTT), MinRTT: ofMicroseconds(t.MinRTT),
 	}

@@ -65,8 +65,13 @@ func TestObserver(t *testing.T) {
 		same(policy.Transfer{}), same(policy.Transfer{}),
 	}
 	byID := cmp.Comparer(func(a, b *policy.Prefix) bool { return a == b })
-	if diff := cmp.Diff(want, p.ended, byID, cmpopts.IgnoreFields(policy.Transfer{}, "End", "Intents", "Remote"), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, p.ended, byID, cmpopts.IgnoreFields(policy.Transfer{}, "App", "End", "Intents", "Remote"), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("user %d: (-want +got)\n%s", os.Getuid(), diff)
+	}
+	for i := range p.ended {
+		if app := p.ended[i].App; app.UID != uint32(os.Getuid()) || app.PID != uint32(os.Getpid()) {
+			t.Errorf("transfer %d is of %+v", i, app)
+		}
 	}
 	if diff := cmp.Diff([]int{4}, p.measured); diff != "" {
 		t.Errorf("measured (-want +got)\n%s", diff)

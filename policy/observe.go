@@ -25,6 +25,9 @@ type Transfer struct {
 	// Token is that of the Decision it followed; 0: another policy decided.
 	Token  uint64
 	Prefix *Prefix // it went over; nil if that is gone
+	// App asked for it, and tells all that follows: it may tell anything, so that what
+	// is learnt of it should count for that user only.
+	App App
 	// What it was for, as in the request.
 	Kind    Kind
 	Intents intent.Set

@@ -31,18 +31,18 @@ func (a *account) settle(took time.Duration, alone, risk float64) {
 }
 
 // explore returns the candidate to choose: the best, or one that may be better than
-// it is thought to be, if the account allows the loss that is to be expected.
-func (p *Policy) explore(best *candidate) *candidate {
+// it is thought to be, if the user's account allows the loss that is to be expected.
+func (p *Policy) explore(best *candidate, account *account) *candidate {
 	if best.prefix.Cost != policy.Free {
 		return best
 	}
 	for i := range p.cands {
 		c := &p.cands[i]
-		if c == best || c.prefix.Cost != policy.Free || c.hope >= best.cost || !p.account.allows(c.cost-best.cost) {
+		if c == best || c.prefix.Cost != policy.Free || c.hope >= best.cost || !account.allows(c.cost-best.cost) {
 			continue
 		}
 		c.risk = max(c.cost-best.cost, 1e-3)
-		p.account.risk += c.risk
+		account.risk += c.risk
 		return c
 	}
 	return best

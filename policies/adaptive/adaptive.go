@@ -36,12 +36,10 @@ const (
 const maxPrefixes = 256
 
 // Policy is the adaptive policy. Its state is, per prefix, the transfers that it
-// believes to be under way.
+// believes to be under way, and, per user, what reports of transfers taught.
 type Policy struct {
 	links   *recent.Map[policy.PrefixID, *link]
-	hosts   *recent.Map[hostKey, *host]
-	sizes   sizes // of all hosts
-	account account
+	users   *recent.Map[uint32, *lore]
 	token   uint64
 	cands   []candidate
 	sharing sharing
@@ -61,7 +59,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...); err != nil {
 		return nil, err
 	}
-	return &Policy{links: recent.New[policy.PrefixID, *link](maxPrefixes), hosts: recent.New[hostKey, *host](maxHosts)}, nil
+	return &Policy{links: recent.New[policy.PrefixID, *link](maxPrefixes), users: recent.New[uint32, *lore](maxUsers)}, nil
 }
 
 // Annotate marks default prefixes.
@@ -93,16 +91,17 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if len(r.Prefixes) == 0 {
 		return policy.Decision{Reason: shape.ReasonNoPrefix}
 	}
-	n := p.needOf(r)
+	user := p.of(r.App.UID)
+	n := user.needOf(r)
 	p.cands = p.cands[:0]
 	for i := range r.Prefixes {
 		p.cands = append(p.cands, p.candidate(r, i, n))
 	}
 	best := p.weigh(n)
-	chosen := p.explore(best)
+	chosen := p.explore(best, &user.account)
 	p.token++
 	x := chosen.transfer
-	x.token, x.asked, x.host = p.token, chosen.link.now, n.host
+	x.token, x.user, x.asked, x.host = p.token, r.App.UID, chosen.link.now, n.host
 	x.came, x.alone = chosen.prefix.Link.DownBytes, best.cost
 	x.risk = chosen.risk
 	x.others = chosen.outlook.others
@@ -187,6 +186,7 @@ func (p *Policy) candidate(r *policy.Request, i int, n need) candidate {
 	}
 	c.once = c.estimate.capacity
 	l.observe(q, &c.estimate, r.Now, &p.sharing)
+	l.as(r.App.UID)
 	c.estimate.rtt = l.roundTrip(q, &c.estimate, dest)
 	c.trips = setup(r, q)
 	if c.trips == 1 {

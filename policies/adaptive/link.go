@@ -62,12 +62,9 @@ type link struct {
 	rttKnown  bool
 	assumed   bool // the capacity was
 
-	// What transfers taught that ended.
-	ended   []transfer    // should have, not told of yet
-	present time.Duration // round-trip time of the last connections; 0: unknown
-	most    float64       // rate that one connection gets, bytes per second; 0: no limit found
-	error   float64       // logarithm of how much longer transfers take than predicted
-	erred   time.Duration // when that was last seen
+	ended []transfer // should have, not told of yet
+	taught
+	by by
 }
 
 // observe brings the picture up to date, first with the newest measurement, then
@@ -319,19 +316,31 @@ func (l *link) transfer(size float64, rtt time.Duration, roundTrips int, window 
 }
 
 // add notes a transfer. If there are too many, the one with the smallest rest is
-// forgotten.
+// forgotten of those of the user who has most of them.
 func (l *link) add(x transfer) {
 	if len(l.transfers) < maxTransfers {
 		l.transfers = append(l.transfers, x)
 		return
 	}
-	least := 0
+	most, least := 0, -1
 	for i := range l.transfers {
-		if l.transfers[i].left < l.transfers[least].left {
+		if n := l.count(l.transfers[i].user); n > most {
+			most, least = n, i
+		} else if n == most && l.transfers[i].left < l.transfers[least].left {
 			least = i
 		}
 	}
 	l.transfers[least] = x
+}
+
+// count is how many transfers of a user are under way.
+func (l *link) count(user uint32) (n int) {
+	for i := range l.transfers {
+		if l.transfers[i].user == user {
+			n++
+		}
+	}
+	return n
 }
 
 // outlook says what a new transfer would mean.

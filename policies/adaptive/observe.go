@@ -22,7 +22,7 @@ func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
 	}
 }
 
-// Ended learns from a transfer.
+// Ended learns from a transfer, for the decisions of the user who reports it.
 func (p *Policy) Ended(t *policy.Transfer) {
 	if t.Prefix == nil {
 		return
@@ -32,6 +32,8 @@ func (p *Policy) Ended(t *policy.Transfer) {
 		e := estimateOf(t.Prefix)
 		l.observe(t.Prefix, &e, t.End, &p.sharing)
 	}
+	l.as(t.App.UID)
+	user := p.of(t.App.UID)
 	end := l.at(t.End)
 	if t.Token == 0 || t.Bytes == 0 && !t.Partial {
 		l.hear(t.MinRTT, true)
@@ -44,7 +46,7 @@ func (p *Policy) Ended(t *policy.Transfer) {
 	l.hear(t.MinRTT, home == l && x.others == 0 && !t.Reused)
 	bytes := float64(t.Bytes)
 	if !t.Partial {
-		p.learnSize(&x, bytes)
+		user.learnSize(&x, bytes)
 	}
 	if home == l {
 		l.judgeTransfer(&x, t, end)
@@ -52,7 +54,7 @@ func (p *Policy) Ended(t *policy.Transfer) {
 			x.host.opened(t.Prefix.ID, min(bytes+14480, max(l.capacity*l.rtt(t).Seconds()*1.2, 14480)), end)
 		}
 	}
-	p.account.settle(t.Duration, x.alone, x.risk)
+	user.account.settle(t.Duration, x.alone, x.risk)
 }
 
 // rtt is the round-trip time of a transfer that ended.
@@ -63,7 +65,7 @@ func (l *link) rtt(t *policy.Transfer) time.Duration {
 	return l.present
 }
 
-func (p *Policy) learnSize(x *transfer, bytes float64) {
+func (u *lore) learnSize(x *transfer, bytes float64) {
 	stated := x.stated
 	if x.loose && !x.kind {
 		stated = 0
@@ -74,7 +76,7 @@ func (p *Policy) learnSize(x *transfer, bytes float64) {
 	if x.host != nil {
 		x.host.learn(bytes, stated)
 	}
-	p.sizes.learn(bytes, stated)
+	u.sizes.learn(bytes, stated)
 }
 
 // take finds the transfer of a token, on a link if it is there, and removes it.
@@ -126,10 +128,7 @@ func (l *link) listen(q *policy.Prefix) {
 	if q.Stats.Conns == 0 || q.Stats.SRTTCurrent <= 0 || len(l.transfers) > 0 || l.behind > 0 {
 		return
 	}
-	if l.present == 0 {
-		l.present = q.Stats.SRTTCurrent
-	}
-	l.present += (q.Stats.SRTTCurrent - l.present) / 4
+	l.measured(q.Stats.SRTTCurrent)
 }
 
 // roundTrip is the round-trip time of a new connection.

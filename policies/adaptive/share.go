@@ -17,6 +17,7 @@ type transfer struct {
 
 	// What is needed to judge the prediction when it has ended.
 	token    uint64
+	user     uint32        // who asked for it
 	asked    time.Duration // when it was decided on
 	over     time.Duration // when it should have ended; 0: not yet
 	wire     float64       // bytes, headers included

@@ -7,7 +7,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// maxHosts bounds the destinations remembered.
+// maxHosts bounds the destinations remembered of a user.
 const maxHosts = 256
 
 // hostKey is a destination: a name or, without one, an address, and a port.
@@ -73,13 +73,13 @@ func (s *sizes) correct(size float64) float64 {
 }
 
 // needOf reads the request, with what is known of its destination.
-func (p *Policy) needOf(r *policy.Request) need {
+func (u *lore) needOf(r *policy.Request) need {
 	n := needOf(r.Intents)
 	k := keyOf(r)
-	h, ok := p.hosts.Get(k)
+	h, ok := u.hosts.Get(k)
 	if !ok {
 		h = &host{}
-		p.hosts.Put(k, h)
+		u.hosts.Put(k, h)
 	}
 	n.host = h
 	n.stated = n.size
@@ -87,12 +87,12 @@ func (p *Policy) needOf(r *policy.Request) need {
 	case n.sure && h.stated > 0:
 		n.size = h.correct(n.size)
 	case n.sure:
-		n.size = p.sizes.correct(n.size)
+		n.size = u.sizes.correct(n.size)
 	case n.kind:
 	case h.count > 0:
 		n.size = h.mean
-	case p.sizes.count > 0:
-		n.size = p.sizes.mean
+	case u.sizes.count > 0:
+		n.size = u.sizes.mean
 	}
 	return n
 }

@@ -37,5 +37,12 @@ func (m *Map[K, V]) Put(k K, v V) {
 	m.values[k] = v
 }
 
+// Each replaces each value by what f makes of it.
+func (m *Map[K, V]) Each(f func(V) V) {
+	for k, v := range m.values {
+		m.values[k] = f(v)
+	}
+}
+
 // Len is the number of keys.
 func (m *Map[K, V]) Len() int { return len(m.values) }

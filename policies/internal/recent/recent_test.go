@@ -32,3 +32,15 @@ func TestMapHoldsAtLeastOne(t *testing.T) {
 		t.Error("the only key is not the last one")
 	}
 }
+
+func TestEach(t *testing.T) {
+	m := New[string, int](2)
+	m.Put("a", 1)
+	m.Put("b", 2)
+	m.Each(func(v int) int { return 10 * v })
+	for k, want := range map[string]int{"a": 10, "b": 20} {
+		if v, ok := m.Get(k); v != want || !ok {
+			t.Errorf("Get(%q) = %d, %v; want %d", k, v, ok, want)
+		}
+	}
+}

@@ -23,13 +23,16 @@ type use struct {
 	predicted time.Duration
 }
 
+// browser is who asks, and so reports.
+func browser() policy.App { return policy.App{UID: 1000, PID: 4711, Command: "browser"} }
+
 func hostName(host int) string { return "h" + strconv.Itoa(host) + ".example.net" }
 
 // transfer is what is reported of what a flow of a connection did.
 func (h *Host) transfer(c *conn, f *flow) policy.Transfer {
 	u := &c.use
 	t := policy.Transfer{
-		Token: u.token, Prefix: h.measures[h.indexOf(f.path)].prefix, Kind: u.kind, Intents: u.intents, Host: hostName(u.host),
+		Token: u.token, App: browser(), Prefix: h.measures[h.indexOf(f.path)].prefix, Kind: u.kind, Intents: u.intents, Host: hostName(u.host),
 		Remote: netip.AddrFrom4([4]byte{192, 0, 2, byte(u.host + 1)}), Port: u.port, Predicted: u.predicted,
 		RTT: f.client.srtt, MinRTT: f.least, End: start().Add(h.now),
 	}

@@ -350,7 +350,7 @@ func (h *Host) decide(u *use, idle []*conn) policy.Decision {
 	r := policy.Request{
 		Kind: policy.SocketConnect, Intents: u.intents, Network: policy.Network{Family: policy.IPv4},
 		Host: hostName(u.host), Service: "80", Port: 80,
-		App: policy.App{UID: 1000, PID: 4711, Command: "browser"}, Now: start().Add(h.now),
+		App: browser(), Now: start().Add(h.now),
 	}
 	if h.tls {
 		r.Service, r.Port = "443", 443
