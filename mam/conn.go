@@ -114,6 +114,10 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
 		return c.report()
 	}
+	if len(msg.Context.Hostname) > maxName || len(msg.Context.Service) > maxName {
+		msg.Action = wire.ActionErrorResolve // there can be no such name
+		return c.send()
+	}
 	kind, known := kindOf(msg.Action)
 	if !known || !msg.HasAction {
 		msg.Action = wire.ActionErrorUnknownRequest
@@ -300,6 +304,14 @@ func (c *conn) writeSome(fd uintptr) (done bool) {
 	return true
 }
 
+// maxName bounds host names (RFC 1035 section 2.3.4, and a final dot) and names of
+// services: decisions and policies remember them.
+const maxName = 255
+
+// keptAnswer bounds the memory of answers that a client keeps between its requests.
+// Ordinary answers are a few hundred bytes long.
+const keptAnswer = 4 << 10
+
 // ourFeatures are the extensions that this daemon understands.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
 	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly
@@ -338,6 +350,9 @@ func (c *conn) send() (goOn bool) {
 	if err == nil {
 		c.trace("answer", msg, nil)
 		err = c.write(c.out)
+	}
+	if c.rest = nil; cap(c.out) > keptAnswer {
+		c.out = nil
 	}
 	if err != nil {
 		c.unread(err)

@@ -13,16 +13,26 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/socket-intents/mamma/internal/process/limits"
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
 
 const (
-	// maxClients and maxClientsPerUser bound the connections that are served.
-	// Each costs one descriptor and some 10 kB. Root is bound by maxClients only.
-	maxClients        = 16384
-	maxClientsPerUser = 8192
+	// maxClients bounds the connections that are served; one user has half of what
+	// there may be, but for root. Each costs one descriptor and some 10 kB.
+	maxClients = 16384
+	// What descriptors and memory allow is less on a small host. A client takes a
+	// descriptor, and two more while a name is looked up for it; otherFiles are for all
+	// else, at most half of all. A hostile client takes up to clientMemory; a quarter of
+	// the memory and otherMemory are for all else.
+	filesOfClient = 3
+	otherFiles    = 256
+	clientMemory  = 64 << 10
+	otherMemory   = 32 << 20
+	// So many clients are served, however low the limits are.
+	leastClients = 8
 	// writeTimeout is how long a client may take to read its answer, which fits
 	// the socket's buffer, before it is dropped.
 	writeTimeout = 10 * time.Second
@@ -35,7 +45,8 @@ const (
 
 // Server serves the clients of one Manager on any number of sockets.
 type Server struct {
-	m *Manager
+	m    *Manager
+	most int // clients
 
 	mu    sync.Mutex
 	count int
@@ -45,8 +56,19 @@ type Server struct {
 	refusedTold time.Time
 }
 
-// NewServer makes a Server.
-func NewServer(m *Manager) *Server { return &Server{m: m, users: map[uint32]int{}} }
+// NewServer makes a Server, for as many clients as the process's limits of descriptors
+// and memory allow.
+func NewServer(m *Manager) *Server {
+	return &Server{m: m, most: affordable(limits.Files(), min(limits.Memory(), limits.Host()/2)), users: map[uint32]int{}}
+}
+
+// affordable is how many clients numbers of descriptors and bytes allow.
+func affordable(files uint64, memory int64) int {
+	files = min(files, 1<<30)
+	byFiles := int(files-min(otherFiles, files/2)) / filesOfClient
+	byMemory := int(min((memory-memory/4-otherMemory)/clientMemory, maxClients))
+	return max(leastClients, min(maxClients, byFiles, byMemory))
+}
 
 // Clients tells how many connections are being served.
 func (s *Server) Clients() int {
@@ -131,7 +153,7 @@ func (s *Server) admit(ctx context.Context, serving *sync.WaitGroup, nc *net.Uni
 func (s *Server) enter(uid uint32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count >= maxClients || uid != 0 && s.users[uid] >= maxClientsPerUser {
+	if s.count >= s.most || uid != 0 && s.users[uid] >= s.most/2 {
 		return false
 	}
 	s.count++
@@ -150,7 +172,7 @@ func (s *Server) tellRefused(uid uint32, now time.Time) {
 	}
 	s.mu.Unlock()
 	if tell {
-		s.m.log.Warn("too many clients; some are refused", "uid", uid, "n", n)
+		s.m.log.Warn("too many clients; some are refused", "uid", uid, "n", n, "at_most", s.most, "of_a_user", s.most/2)
 	}
 }
 

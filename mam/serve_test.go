@@ -3,10 +3,12 @@ package mam
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -457,7 +459,8 @@ func TestDestinationStats(t *testing.T) {
 // The server stays within its limit per user.
 func TestAdmission(t *testing.T) {
 	s := NewServer(New(Options{}))
-	for range maxClientsPerUser {
+	s.most = 100
+	for range 50 {
 		if !s.enter(1000) {
 			t.Fatal("refused below the limit")
 		}
@@ -471,6 +474,49 @@ func TestAdmission(t *testing.T) {
 	s.leave(1000)
 	if !s.enter(1000) {
 		t.Error("not admitted after one has left")
+	}
+}
+
+// However little there is, some clients are served; nobody's limit is negative, which
+// would be none.
+func TestAffordable(t *testing.T) {
+	for _, tt := range []struct {
+		files  uint64
+		memory int64
+		want   int
+	}{
+		{math.MaxUint64, math.MaxInt64, maxClients},
+		{524_288, 16 << 30, maxClients},
+		{0, 0, leastClients},
+		{1, 1, leastClients},
+		{64, math.MaxInt64, 10},
+		{256, math.MaxInt64, 42},
+		{1024, math.MaxInt64, 256},
+		{4096, math.MaxInt64, 1280},
+		{math.MaxUint64, 32 << 20, leastClients},
+		{math.MaxUint64, 64 << 20, 256},
+		{math.MaxUint64, 1 << 30, 11_776},
+	} {
+		if got := affordable(tt.files, tt.memory); got != tt.want {
+			t.Errorf("%d files, %d bytes: %d clients, want %d", tt.files, tt.memory, got, tt.want)
+		}
+	}
+}
+
+// A name that cannot exist is not resolved, and takes no memory afterwards.
+func TestNamesThatCannotExist(t *testing.T) {
+	d := start(t, host(takeFirst), Options{})
+	c := d.dial(t)
+	for _, m := range []*wire.Message{socketConnectTo(strings.Repeat("x", maxName+1), "443"), socketConnectTo("four.test", strings.Repeat("9", maxName+1))} {
+		if a := c.ask(m); a.Action != wire.ActionErrorResolve {
+			t.Errorf("answered with %v", a.Action)
+		}
+	}
+	if n := d.Decisions().Count(); n != 0 {
+		t.Errorf("%d decisions are remembered", n)
+	}
+	if a := c.ask(socketConnectTo("four.test", "443")); a.Action != wire.ActionSocketConnectResponse {
+		t.Errorf("then answered with %v", a.Action)
 	}
 }
 

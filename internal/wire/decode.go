@@ -73,8 +73,12 @@ func decode(b []byte, m *Message) error {
 	return nil
 }
 
-// reset makes m the zero value but for the memory of its slices.
+// reset makes m the zero value but for the memory of its slices, unless that is a lot.
 func (m *Message) reset() {
+	if m.kept() > maxKept {
+		*m = Message{}
+		return
+	}
 	*m = Message{
 		Context:     m.Context,
 		Sockets:     m.Sockets[:0],

@@ -10,8 +10,8 @@ const (
 )
 
 // Reader reads messages from a stream that may be split anywhere and may hold
-// several messages at once. It never holds more than MaxMessage bytes. It is not
-// safe for concurrent use.
+// several messages at once. It never holds more than MaxMessage bytes, and between
+// messages no more than short ones need. It is not safe for concurrent use.
 type Reader struct {
 	r    io.Reader
 	buf  []byte
@@ -50,7 +50,11 @@ func (r *Reader) Read(m *Message) error {
 		if n >= 0 {
 			r.from += n
 			r.scan = 0
-			return decode(b[:n], m)
+			err := decode(b[:n], m)
+			if r.Buffered() == 0 && len(r.buf) > readSize {
+				r.buf, r.from, r.to = nil, 0, 0 // few messages are so long
+			}
+			return err
 		}
 		r.scan = ^n
 		if err := r.fill(); err != nil {

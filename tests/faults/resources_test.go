@@ -17,7 +17,11 @@ import (
 // there are some again, everybody is served. The log does not fill meanwhile.
 func TestOutOfDescriptors(t *testing.T) {
 	const limit = 64
-	d := start(t, options{file: limit}, write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf))
+	d := start(t, options{}, write(t, filepath.Join(t.TempDir(), "policy.conf"), loopbackConf))
+	// The daemon has begun with more of them, so that it does not refuse clients in time.
+	if err := unix.Prlimit(d.Cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
+		t.Fatal(err)
+	}
 	served := connect(t, d.socket)
 	if _, err := served.ask(toLoopback); err != nil {
 		t.Fatal(err)
@@ -46,6 +50,32 @@ func TestOutOfDescriptors(t *testing.T) {
 	if a := suggestion(t, d.socket, toLoopback); a != netip.MustParseAddr("127.0.0.1") {
 		t.Errorf("afterwards suggested %v", a)
 	}
+}
+
+// Where there are few descriptors, clients get a part of them: who is served has names
+// resolved, other users are served, and the control socket answers.
+func TestFewDescriptors(t *testing.T) {
+	bed, _ := oneNetwork(t)
+	d := start(t, options{in: bed.Client, dir: newDir(t), file: 128}, write(t, filepath.Join(t.TempDir(), "policy.conf"), soakConf))
+	hog := startRole(t, userA, userA, "hog", d.socket, "500")
+	if kept := hog.line(t); kept == "0" {
+		t.Errorf("%s connections are kept", kept)
+	}
+	if got := startRole(t, userB, userB, "ask", d.socket).line(t); got != "127.0.0.1" {
+		t.Errorf("another user is told %q", got)
+	}
+	for range 50 {
+		if err := served(d.socket); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.get("/v1/status"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Contains(d.Log.String(), "no client can be accepted") || strings.Contains(d.Log.String(), "too many open files") {
+		t.Errorf("the daemon has no descriptors left:\n%s", d.Log)
+	}
+	hog.end(t)
 }
 
 // tmpfs is a file system of that size.

@@ -1,0 +1,44 @@
+package wire
+
+import "unsafe"
+
+// maxKept bounds the memory in bytes that a Message keeps from one decoding to the
+// next. Ordinary ones need a tenth of it. Without a bound, messages that are large in
+// one place each would fill all places in turn.
+const maxKept = 32 << 10
+
+// kept is roughly how many bytes the slices and strings of m take, those included
+// that only a former message has filled.
+func (m *Message) kept() int {
+	n := m.Context.kept() + size(m.Sockets) + size(m.WideIntents) + size(m.Alternates) + size(m.Paths) + len(m.Reason)
+	for _, s := range m.Sockets[:cap(m.Sockets)] {
+		n += s.Context.kept()
+	}
+	for _, a := range m.Alternates[:cap(m.Alternates)] {
+		n += size(a.Remotes) + len(a.Device)
+	}
+	return n
+}
+
+func (c *Context) kept() int {
+	n := len(c.Hostname) + len(c.Service)
+	for _, list := range [...][]AddrInfo{c.Hint, c.Result} {
+		n += size(list)
+		for _, a := range list[:cap(list)] {
+			n += len(a.CanonName)
+		}
+	}
+	for _, list := range [...][]SockOpt{c.OptionsCurrent, c.OptionsSuggested} {
+		n += size(list)
+		for _, o := range list[:cap(list)] {
+			n += cap(o.Value)
+		}
+	}
+	return n
+}
+
+// size is how many bytes the elements of s take, its spare ones included.
+func size[T any](s []T) int {
+	var element T
+	return cap(s) * int(unsafe.Sizeof(element))
+}

@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"runtime"
+	"testing"
+)
+
+// swollen are messages each of which is large in another place. What they leave behind
+// must not add up.
+func swollen(t *testing.T) (list [][]byte) {
+	t.Helper()
+	const large = MaxMessage - 4096
+	for place := range 2 * maxMembers {
+		m := &Message{Action: ActionSocketChooseRequest, HasAction: true, Context: Context{Hostname: "x"}}
+		var c *Context
+		if place < maxMembers {
+			b := bytes.Repeat(tlv(TagSocketFile, 1, 0, 0, 0), place+1)
+			o := append(zeros(sockOptSize, map[int]byte{8: 1, 16: 0, 17: large >> 8}), make([]byte, large)...)
+			list = append(list, message(append(b, tlv(TagOptionsCurrent, o...)...)))
+			continue
+		}
+		c = &m.Context
+		switch place % 4 {
+		case 0:
+			c.Hostname = string(bytes.Repeat([]byte("h"), large))
+		case 1:
+			c.Result = make([]AddrInfo, large/addrInfoSize)
+		case 2:
+			c.OptionsSuggested = make([]SockOpt, large/sockOptSize)
+		case 3:
+			m.Alternates = make([]Alternate, 50)
+			for i := range m.Alternates {
+				m.Alternates[i].Remotes = []SockAddr{{}, {}}[:0]
+			}
+		}
+		b, err := m.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, b)
+	}
+	return list
+}
+
+// However large its messages were, a client that says nothing more takes little.
+func TestSwollenMessages(t *testing.T) {
+	list := swollen(t)
+	const clients = 64
+	memory := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	before := memory()
+	all := make([]Message, clients)
+	readers := make([]*Reader, clients)
+	for i := range all {
+		in, out := io.Pipe()
+		readers[i] = NewReader(in)
+		go func() {
+			for _, b := range append(list, message(nil)) { // a short one comes last
+				_, _ = out.Write(b)
+			}
+		}()
+		for range len(list) + 1 {
+			if err := readers[i].Read(&all[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	per := (int64(memory()) - int64(before)) / clients
+	runtime.KeepAlive(all)
+	runtime.KeepAlive(readers)
+	if per > 64<<10 {
+		t.Errorf("%d bytes for a client", per)
+	}
+}
