@@ -162,7 +162,7 @@ func (c *conn) finish() (goOn bool) {
 		msg.Action = wire.ActionSocketChooseExisting
 	case msg.NoResolve && c.features&wire.FeatureNoResolve != 0:
 		msg.Context.Protocol = protocol(msg.Context.Type, rq.decision.Multipath)
-	case rq.decision.Resolution != policy.ResolveNever && rq.asked.Host != "" && len(rq.result.Addrs) == 0:
+	case rq.decision.Resolution != policy.ResolveNever && len(rq.result.Addrs) == 0:
 		mine, err := c.resolve()
 		if !mine {
 			return false
@@ -213,7 +213,7 @@ func (c *conn) refuse() (goOn bool) {
 // what was found cannot be reached from there, the answer names none.
 func (c *conn) finishResolve() (goOn bool) {
 	rq, msg := c.req, &c.msg
-	if rq.decision.Resolution == policy.ResolveNever || rq.asked.Host == "" {
+	if rq.decision.Resolution == policy.ResolveNever {
 		return c.answer(msg.DecisionID)
 	}
 	p := rq.decision.Prefix

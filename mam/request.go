@@ -38,6 +38,7 @@ type request struct {
 	list    []*policy.Prefix     // memory for narrowed candidates
 	dests   []policy.PathStats   // memory for what is known of the destination
 	conns   []policy.Connections // memory for what there is of who asks
+	passive bool                 // the hint says so
 	// mapped: the socket is IPv6 and speaks to an IPv4-mapped address, so that
 	// suggestions are given in that form.
 	mapped bool
@@ -78,6 +79,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 		Now:     now,
 	}
 	r := &rq.asked
+	rq.passive = hint(c).Flags&aiPassive != 0
 	if len(c.Hint) > 0 {
 		if f := family(c.Hint[0].Family); r.Network.Family == policy.Unspecified || kind == policy.Resolve {
 			r.Network.Family = f

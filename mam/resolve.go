@@ -47,6 +47,9 @@ func (c *conn) resolve() (mine bool, err error) {
 		return true, err
 	}
 	dst := rq.result.Addrs[0]
+	if dst.IsUnspecified() { // to connect to it is to connect to this host
+		dst = nameless(policy.FamilyOf(dst), false)[0]
+	}
 	rq.narrow(policy.FamilyOf(dst), dst)
 	if rq.decision.Prefix != nil && !rq.offered(rq.decision.Prefix) {
 		return c.m.choose(rq, c.takeover), nil
@@ -74,6 +77,10 @@ func (v *View) literal(host string) (netip.Addr, bool) {
 // name that p's own resolver does not know, the default resolver is asked as well: it
 // may know names of the local network.
 func (m *Manager) resolve(ctx context.Context, rq *request, p *policy.Prefix, f policy.Family) error {
+	if rq.asked.Host == "" {
+		rq.result = Result{Addrs: nameless(f, rq.passive)}
+		return nil
+	}
 	if a, ok := rq.view.literal(rq.asked.Host); ok {
 		if f != policy.IPv6 {
 			a = a.Unmap()

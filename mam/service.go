@@ -1,11 +1,14 @@
 package mam
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // maxService is longer than any registered service name (RFC 6335 section 5.1
@@ -64,7 +67,7 @@ func isServiceName(s string) bool {
 
 // Flags of struct addrinfo, as on Linux. What becomes of each in a hint:
 //
-//	AI_PASSIVE      nothing: without a name nothing is resolved here
+//	AI_PASSIVE      without a name the results are addresses to listen at
 //	AI_CANONNAME    the first result has the canonical name
 //	AI_NUMERICHOST  a name is not resolved: error
 //	AI_V4MAPPED     nothing: results are of the family asked for, as in the original
@@ -73,6 +76,7 @@ func isServiceName(s string) bool {
 //	AI_NUMERICSERV  a service by name is not looked up: error
 //	AI_IDN, …       nothing: names are ASCII
 const (
+	aiPassive     = 0x1
 	aiCanonName   = 0x2
 	aiNumericHost = 0x4
 	aiNumericServ = 0x400
@@ -112,7 +116,12 @@ func (rq *request) checkName(c *wire.Context) error {
 			return fmt.Errorf("address family %d", f)
 		}
 	}
-	if _, literal := rq.view.literal(rq.asked.Host); h.Flags&aiNumericHost != 0 && !literal {
+	switch _, literal := rq.view.literal(rq.asked.Host); {
+	case c.EmptyHostname:
+		return errors.New("the name is empty")
+	case c.Hostname == "" && c.Service == "" && !c.EmptyService:
+		return errors.New("neither a name nor a service")
+	case c.Hostname != "" && h.Flags&aiNumericHost != 0 && !literal:
 		return fmt.Errorf("%q is no address, and nothing else is wanted", rq.asked.Host)
 	}
 	if c.Service == "" && !c.EmptyService {
@@ -128,4 +137,21 @@ func (rq *request) checkName(c *wire.Context) error {
 	n, err := port(network, c.Service, h.Flags&aiNumericServ != 0)
 	rq.asked.Port = n
 	return err
+}
+
+// nameless is what getaddrinfo(3) gives for a service without a name: this host's
+// loopback addresses, or with AI_PASSIVE those to listen at, IPv4 first as in the
+// original.
+func nameless(f policy.Family, passive bool) (list []netip.Addr) {
+	four, six := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
+	if passive {
+		four, six = netip.IPv4Unspecified(), netip.IPv6Unspecified()
+	}
+	if f != policy.IPv6 {
+		list = append(list, four)
+	}
+	if f != policy.IPv4 {
+		list = append(list, six)
+	}
+	return list
 }

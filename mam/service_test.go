@@ -2,9 +2,12 @@ package mam
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -142,5 +145,61 @@ func TestServicesOnTheWire(t *testing.T) {
 		if got := d.dial(t).ask(req); got.Action != wire.ActionErrorResolve {
 			t.Errorf("family %d: %v", f, got.Action)
 		}
+	}
+}
+
+// A service without a name is one of this host, as getaddrinfo(3) has it; neither is an
+// error, as is a name that is there and empty.
+func TestNameless(t *testing.T) {
+	v := host(takeFirst)
+	v.Routes.(nets)[netip.MustParsePrefix("::1/128")] = 0
+	d := start(t, v, Options{})
+	for _, tt := range []struct {
+		action  wire.Action
+		family  int32
+		flags   int32
+		service string
+		emptied bool     // the name is there, as ""
+		want    []string // nil: action 11
+	}{
+		{action: wire.ActionResolveRequest, service: "http", want: []string{"127.0.0.1:80", "[::1]:80"}},
+		{action: wire.ActionResolveRequest, service: "80", flags: aiPassive, want: []string{"0.0.0.0:80", "[::]:80"}},
+		{action: wire.ActionResolveRequest, service: "80", flags: aiPassive | aiNumericHost, family: wire.AFInet6, want: []string{"[::]:80"}},
+		{action: wire.ActionResolveRequest, service: "80", family: wire.AFInet, want: []string{"127.0.0.1:80"}},
+		{action: wire.ActionSocketConnectRequest, service: "80", want: []string{"127.0.0.1:80"}},
+		{action: wire.ActionSocketConnectRequest, service: "80", flags: aiPassive, want: []string{"0.0.0.0:80"}},
+		{action: wire.ActionSocketConnectRequest, service: "80", family: wire.AFInet6, want: []string{"[::1]:80"}},
+		{action: wire.ActionSocketChooseRequest, service: "80", want: []string{"127.0.0.1:80"}},
+		{action: wire.ActionResolveRequest},
+		{action: wire.ActionSocketConnectRequest},
+		{action: wire.ActionResolveRequest, service: "bogus"},
+		{action: wire.ActionResolveRequest, service: "80", emptied: true},
+		{action: wire.ActionSocketConnectRequest, service: "80", emptied: true},
+	} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			got := d.dial(t).ask(&wire.Message{Action: tt.action, Context: wire.Context{
+				Service: tt.service, EmptyHostname: tt.emptied, Domain: tt.family, Type: wire.SockStream,
+				Hint: []wire.AddrInfo{{Family: tt.family, Type: wire.SockStream, Flags: tt.flags}},
+			}})
+			if failed := got.Action == wire.ActionErrorResolve; failed != (tt.want == nil) {
+				t.Fatalf("answer %v", got.Action)
+			}
+			var list []string
+			for _, r := range got.Context.Result {
+				list = append(list, r.Addr.AddrPort.String())
+			}
+			if diff := cmp.Diff(tt.want, list); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if tt.want != nil && got.Context.Remote.AddrPort.String() != tt.want[0] {
+				t.Errorf("remote %v", got.Context.Remote)
+			}
+			if got.Context.BindSuggested.IsValid() {
+				t.Errorf("suggested %v", got.Context.BindSuggested)
+			}
+			if got.Context.EmptyHostname != tt.emptied {
+				t.Error("the name is not echoed as it came")
+			}
+		})
 	}
 }

@@ -154,6 +154,7 @@ func (d *decoder) tlv(tag Tag, v []byte) (err error) {
 		c.Remote, err = decodeSockAddr(v)
 	case TagHostname:
 		c.Hostname, err = decodeString(v, d.host)
+		c.EmptyHostname = c.Hostname == "" && err == nil
 	case TagService:
 		c.Service, err = decodeString(v, d.service)
 		c.EmptyService = c.Service == "" && err == nil

@@ -142,12 +142,8 @@ func (e *encoder) context(c *Context) {
 	e.sockAddr(TagBindRequested, c.BindRequested)
 	e.sockAddr(TagBindSuggested, c.BindSuggested)
 	e.sockAddr(TagRemote, c.Remote)
-	e.string(TagHostname, c.Hostname)
-	e.string(TagService, c.Service)
-	if c.Service == "" && c.EmptyService {
-		e.header(TagService, 1)
-		e.b = append(e.b, 0)
-	}
+	e.name(TagHostname, c.Hostname, c.EmptyHostname)
+	e.name(TagService, c.Service, c.EmptyService)
 	e.addrInfos(TagHint, c.Hint)
 	e.addrInfos(TagResult, c.Result)
 	e.sockOpts(TagOptionsCurrent, c.OptionsCurrent)
@@ -253,6 +249,16 @@ func (e *encoder) alternate(a *Alternate) {
 		e.rawAddr(TagAlternate, r)
 	}
 	e.close(mark)
+}
+
+// name is string for one that may be there and empty.
+func (e *encoder) name(t Tag, s string, empty bool) {
+	if s == "" && empty {
+		e.header(t, 1)
+		e.b = append(e.b, 0)
+		return
+	}
+	e.string(t, s)
 }
 
 func (e *encoder) string(t Tag, s string) {

@@ -166,11 +166,12 @@ type Context struct {
 	BindSuggested SockAddr
 	Remote        SockAddr
 
-	// "" is an absent string. A service that is there and empty, which
-	// getaddrinfo(3) refuses, has EmptyService set.
-	Hostname     string
-	Service      string
-	EmptyService bool
+	// "" is an absent string. One that is there and empty, which getaddrinfo(3)
+	// refuses, has EmptyHostname or EmptyService set.
+	Hostname      string
+	Service       string
+	EmptyHostname bool
+	EmptyService  bool
 
 	Hint             []AddrInfo
 	Result           []AddrInfo
