@@ -25,8 +25,16 @@ type rule struct {
 	kinds    []policy.Kind   // nil: all three
 	unbound  bool            // what a bound request gets is not told
 	services []string
-	network  func(*rand.Rand, *policy.Prefix) // more of a network
-	make     func(t *testing.T, p policy.Policy, draw *float64) func(*policy.Request) wanted
+	network  func(*rand.Rand, *policy.Prefix)       // more of a network
+	more     func(*rand.Rand, *policy.Request, int) // more of the request of a step
+	needs    []string                               // what must have happened in some step
+	make     func(t *testing.T, p policy.Policy, aid *aid) func(*policy.Request) wanted
+}
+
+// aid is what test and reference tell each other.
+type aid struct {
+	draw   float64        // the next random number, for the policy too
+	events map[string]int // by name, how often it happened
 }
 
 var (
@@ -35,15 +43,15 @@ var (
 	noChoice  = []policy.Kind{policy.Connect, policy.SocketConnect}
 )
 
-func plain(choose func(*policy.Request) wanted) func(*testing.T, policy.Policy, *float64) func(*policy.Request) wanted {
-	return func(*testing.T, policy.Policy, *float64) func(*policy.Request) wanted { return choose }
+func plain(choose func(*policy.Request) wanted) func(*testing.T, policy.Policy, *aid) func(*policy.Request) wanted {
+	return func(*testing.T, policy.Policy, *aid) func(*policy.Request) wanted { return choose }
 }
 
 // arriving is a rule of the family of section 9.
 func arriving(a arrivalRule) func(*policy.Request) wanted {
 	return func(r *policy.Request) wanted {
 		a.times = map[*policy.Prefix]float64{}
-		return shapeA(r, func() (*policy.Prefix, bool) { return a.choose(r), false })
+		return shapeA(r, func() (*policy.Prefix, bool) { return a.choose(r), false }, nil)
 	}
 }
 
@@ -58,57 +66,6 @@ func circle() func([]*policy.Prefix) *policy.Prefix {
 		next[f]++
 		return p
 	}
-}
-
-// counting is section 12's, and 14's where draw is given; the policy's own counts are
-// compared after each decision by the test of these two.
-func counting(noTLS bool, draw *float64, counts map[*policy.Prefix][2]int) func(*policy.Request) wanted {
-	a := arrivalRule{noTLS: noTLS}
-	a.capacity = func(p *policy.Prefix) float64 {
-		if c := float64(p.Link.DownRateMax) / float64(counts[p][0]+counts[p][1]+1); c >= eps {
-			return c
-		}
-		return -1
-	}
-	a.chose = func(p *policy.Prefix, big bool) {
-		n := counts[p]
-		if big {
-			n[0]++
-		} else {
-			n[1]++
-		}
-		counts[p] = n
-	}
-	return func(r *policy.Request) wanted {
-		a.times = map[*policy.Prefix]float64{}
-		if draw != nil {
-			a.pick = func(able []*policy.Prefix) *policy.Prefix { return byChance(able, a.times, *draw) }
-		}
-		return shapeA(r, func() (*policy.Prefix, bool) { return a.choose(r), false })
-	}
-}
-
-// byChance is the choice of section 14, with the default penalty.
-func byChance(able []*policy.Prefix, times map[*policy.Prefix]float64, r float64) *policy.Prefix {
-	if len(able) == 1 {
-		return able[0]
-	}
-	shares := make([]float64, len(able))
-	sum := 0.0
-	for i, p := range able {
-		shares[i] = 1 / times[p]
-		if v := p.Stats.RTTVarMean.Seconds() * 1000; v > 0 {
-			shares[i] /= v
-		}
-		sum += shares[i]
-	}
-	reached := 0.0
-	for i, p := range able {
-		if reached += shares[i] / sum; reached > r {
-			return p
-		}
-	}
-	return able[len(able)-1]
 }
 
 // network makes one of several networks: some figures are not known, some alike.
@@ -140,7 +97,7 @@ var rules = []rule{
 	{policy: "sample", make: plain(func(r *policy.Request) wanted {
 		return shapeB(r, func() *policy.Prefix { return firstDefault(r.Prefixes) })
 	})},
-	{policy: "rr_naive", families: oneFamily, kinds: connects, make: func(*testing.T, policy.Policy, *float64) func(*policy.Request) wanted {
+	{policy: "rr_naive", families: oneFamily, kinds: connects, make: func(*testing.T, policy.Policy, *aid) func(*policy.Request) wanted {
 		next := circle()
 		return func(r *policy.Request) (w wanted) {
 			if !r.Bound.IsValid() {
@@ -149,7 +106,7 @@ var rules = []rule{
 			return w
 		}
 	}},
-	{policy: "rr_pipelining", families: oneFamily, kinds: []policy.Kind{policy.SocketConnect, policy.SocketChoose}, make: func(*testing.T, policy.Policy, *float64) func(*policy.Request) wanted {
+	{policy: "rr_pipelining", families: oneFamily, kinds: []policy.Kind{policy.SocketConnect, policy.SocketChoose}, make: func(*testing.T, policy.Policy, *aid) func(*policy.Request) wanted {
 		next, last := circle(), map[string]int32{} // by service: the host is always the same
 		return func(r *policy.Request) (w wanted) {
 			if len(r.Sockets) >= 2 {
@@ -221,21 +178,16 @@ var rules = []rule{
 		capacity, _ = p.Options.Number("download_max_rate")
 		return rtt, capacity
 	}}))},
-	{policy: "earliest_arrival_countconns", kinds: connects, make: func(t *testing.T, p policy.Policy, _ *float64) func(*policy.Request) wanted {
-		counts := map[*policy.Prefix][2]int{}
-		return sameCounts(t, counting(false, nil, counts), counts, func(q *policy.Prefix) [2]int {
-			s := p.(*countconns.Policy).Counts.State(q.ID)
-			return [2]int{s.Big, s.Small}
-		})
+	{policy: "earliest_arrival_countconns", more: clients, needs: countEvents, make: func(t *testing.T, p policy.Policy, aid *aid) func(*policy.Request) wanted {
+		return newCounting(t, aid, p.(*countconns.Policy).Counts).decide
 	}},
-	{policy: "earliest_arrival_probabilities", kinds: connects, make: func(t *testing.T, p policy.Policy, draw *float64) func(*policy.Request) wanted {
+	{policy: "earliest_arrival_probabilities", more: clients, needs: countEvents, make: func(t *testing.T, p policy.Policy, aid *aid) func(*policy.Request) wanted {
 		own := p.(*probabilities.Policy)
-		own.Random = func() float64 { return *draw }
-		counts := map[*policy.Prefix][2]int{}
-		return sameCounts(t, counting(true, draw, counts), counts, func(q *policy.Prefix) [2]int {
-			s := own.Counts.State(q.ID)
-			return [2]int{s.Big, s.Small}
-		})
+		own.Random = func() float64 { return aid.draw }
+		c := newCounting(t, aid, own.Counts)
+		c.noTLS = true
+		c.pick = func(able []*policy.Prefix) *policy.Prefix { return byChance(able, c.times, aid.draw) }
+		return c.decide
 	}},
 	{policy: "video", make: videoOf(false)},
 	{policy: "video", settings: []string{"be_pessimist=true"}, make: videoOf(true)},
@@ -265,8 +217,8 @@ func ranged(rnd *rand.Rand, p *policy.Prefix) {
 	}
 }
 
-func videoOf(pessimist bool) func(*testing.T, policy.Policy, *float64) func(*policy.Request) wanted {
-	return func(t *testing.T, p policy.Policy, _ *float64) func(*policy.Request) wanted {
+func videoOf(pessimist bool) func(*testing.T, policy.Policy, *aid) func(*policy.Request) wanted {
+	return func(t *testing.T, p policy.Policy, _ *aid) func(*policy.Request) wanted {
 		v := videoRule{pessimist: pessimist, passed: map[*policy.Prefix]int{}}
 		known := map[*policy.Prefix]bool{}
 		return func(r *policy.Request) wanted {
@@ -278,21 +230,8 @@ func videoOf(pessimist bool) func(*testing.T, policy.Policy, *float64) func(*pol
 			for _, q := range r.Prefixes {
 				known[q] = true
 			}
-			return shapeA(r, func() (*policy.Prefix, bool) { return v.choose(r), false })
+			return shapeA(r, func() (*policy.Prefix, bool) { return v.choose(r), false }, nil)
 		}
-	}
-}
-
-// sameCounts compares the counts that the policy and the reference keep, as they are
-// before each request.
-func sameCounts(t *testing.T, decide func(*policy.Request) wanted, want map[*policy.Prefix][2]int, got func(*policy.Prefix) [2]int) func(*policy.Request) wanted {
-	return func(r *policy.Request) wanted {
-		for p, n := range want {
-			if g := got(p); g != n {
-				t.Errorf("counts of %s are %v, want %v", p.Interface, g, n)
-			}
-		}
-		return decide(r)
 	}
 }
 
@@ -301,7 +240,7 @@ func sameCounts(t *testing.T, decide func(*policy.Request) wanted, want map[*pol
 func TestManyNetworks(t *testing.T) {
 	for _, ru := range rules {
 		t.Run(fmt.Sprint(ru.policy, ru.settings), func(t *testing.T) {
-			chosen, reused := map[string]int{}, 0
+			chosen, reused, events := map[string]int{}, 0, map[string]int{}
 			for seed := range uint64(150) {
 				rnd := rand.New(rand.NewPCG(seed, 8)) //nolint:gosec // situations that come again
 				var all []*policy.Prefix
@@ -314,12 +253,15 @@ func TestManyNetworks(t *testing.T) {
 					}
 					all = append(all, p)
 				}
-				draw := 0.0
+				aid := &aid{events: events}
 				p := newPolicy(t, ru.policy, ru.settings...)
-				decide := ru.make(t, p, &draw)
+				decide := ru.make(t, p, aid)
 				for step := range 15 {
 					r := ru.request(rnd, all)
-					draw = rnd.Float64()
+					if ru.more != nil {
+						ru.more(rnd, r, step)
+					}
+					aid.draw = rnd.Float64()
 					want := decide(r) // before, as it compares the states
 					d := p.Choose(r)
 					got := wanted{prefix: d.Prefix, mptcp: d.Multipath}
@@ -345,6 +287,11 @@ func TestManyNetworks(t *testing.T) {
 			}
 			if slices.Contains(ru.kinds, policy.SocketChoose) != (reused > 0) && ru.kinds != nil || ru.kinds == nil && reused == 0 {
 				t.Errorf("%d sockets were used again", reused)
+			}
+			for _, name := range ru.needs {
+				if events[name] == 0 {
+					t.Errorf("it never happened: %s (%v)", name, events)
+				}
 			}
 		})
 	}

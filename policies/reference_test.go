@@ -104,8 +104,9 @@ func offeredOn(r *policy.Request, p *policy.Prefix) (n int) {
 	return n
 }
 
-// shapeA is section 3.9's for a request for which choose decides.
-func shapeA(r *policy.Request, choose func() (*policy.Prefix, bool)) (w wanted) {
+// shapeA is section 3.9's for a request for which choose decides; descriptors that
+// inUse has when it returns are passed over.
+func shapeA(r *policy.Request, choose func() (*policy.Prefix, bool), inUse map[int32]bool) (w wanted) {
 	on := r.BoundPrefix
 	if !r.Bound.IsValid() {
 		w.prefix, w.mptcp = choose()
@@ -113,7 +114,7 @@ func shapeA(r *policy.Request, choose func() (*policy.Prefix, bool)) (w wanted) 
 	}
 	if r.Kind == policy.SocketChoose && on != nil {
 		for _, s := range r.Sockets {
-			if on.CIDR.Contains(s.Local) && s.Multipath == w.mptcp {
+			if on.CIDR.Contains(s.Local) && s.Multipath == w.mptcp && !inUse[s.FD] {
 				w.fd = s.FD
 				break
 			}
@@ -140,6 +141,7 @@ type arrivalRule struct {
 	noTLS    bool                         // in the latency part
 	pick     func([]*policy.Prefix) *policy.Prefix
 	chose    func(p *policy.Prefix, big bool)
+	update   func(*policy.Request) func(*policy.Prefix) int // before the choice; gives the sockets on a prefix
 	figures  func(*policy.Prefix) (rtt, capacity float64)
 }
 
@@ -148,11 +150,15 @@ func (a arrivalRule) choose(r *policy.Request) *policy.Prefix {
 	if !given {
 		return firstDefault(r.Prefixes)
 	}
+	offered := func(p *policy.Prefix) int { return offeredOn(r, p) }
+	if a.update != nil {
+		offered = a.update(r)
+	}
 	tls := r.Service == "443"
 	if low := lowestRTT(r.Prefixes); a.capacity != nil && low != nil {
 		latency := 2 * ms(low, false)
 		switch {
-		case offeredOn(r, low) > 0:
+		case offered(low) > 0:
 			latency = ms(low, false)
 		case tls && !a.noTLS:
 			latency *= 2
@@ -170,7 +176,7 @@ func (a arrivalRule) choose(r *policy.Request) *policy.Prefix {
 		if a.figures != nil {
 			rtt, capacity = a.figures(p)
 		}
-		a.times[p] = predicted(size, capacity, rtt, offeredOn(r, p) > 0, tls)
+		a.times[p] = predicted(size, capacity, rtt, offered(p) > 0, tls)
 		if a.times[p] < unknown {
 			able = append(able, p)
 		}

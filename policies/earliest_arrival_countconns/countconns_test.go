@@ -80,6 +80,41 @@ func TestTransfersBeginAndEnd(t *testing.T) {
 	}
 }
 
+// A socket carries what it was suggested for. The original tells by whether the count
+// of large transfers is above what it was before the last one, which stays so until one
+// ends: there, the small transfer of the third step was taken for the large one's end in
+// the fourth, with 3 small and no large ones left.
+func TestMarkedByTheDecision(t *testing.T) {
+	p := Make(New)(t).(*Policy)
+	a := A()
+	now := Now()
+	for i, step := range []struct {
+		size int64
+		idle []int32
+		took int32
+		want arrival.State
+	}{
+		{1000, []int32{5, 6, 7}, 5, arrival.State{Small: 1, Reuse: 2}},
+		{1000000, []int32{6, 7}, 6, arrival.State{Small: 1, Big: 1, Reuse: 1}},
+		{1000, []int32{7}, 7, arrival.State{Small: 2, Big: 1}},
+		{1000, []int32{7}, 7, arrival.State{Small: 2, Big: 1}},
+		{1000, []int32{6}, 6, arrival.State{Small: 3}},
+	} {
+		r := Size(Request(choose, a), step.size)
+		for _, fd := range step.idle {
+			r.Sockets = append(r.Sockets, policy.Socket{FD: fd, Local: a.Addr(), Prefix: a})
+		}
+		now = now.Add(time.Second)
+		r.Now = now
+		if d := p.Choose(r); d.Socket == nil || d.Socket.FD != step.took {
+			t.Errorf("step %d: %+v", i, d.Socket)
+		}
+		if diff := cmp.Diff(step.want, p.Counts.State(a.ID)); diff != "" {
+			t.Errorf("step %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
 // Clients have descriptors of their own.
 func TestClientsAreKeptApart(t *testing.T) {
 	p := Make(New)(t).(*Policy)
