@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,56 @@ Policy module "sample" has been loaded.
 				t.Errorf("the server sees %v, which is not in the chosen network", peer)
 			}
 		})
+	}
+}
+
+// The original's measurement logs hold the whole host but loopback, though the file
+// manages one network only: what reads them indexes both interfaces.
+func TestOriginalLogsOfTheWholeHost(t *testing.T) {
+	bed := oneDefault(t)
+	dir := t.TempDir()
+	prefixes, interfaces := filepath.Join(dir, "metrics_prefix.log"), filepath.Join(dir, "metrics_interface.log")
+	conf := write(t, "policy.conf", `policy "policy_sample.so" {
+	set log_prefixes = "`+prefixes+`";
+	set log_interfaces = "`+interfaces+`";
+};
+prefix 10.78.0.2/24 { enabled 1; set default 1; };
+`)
+	start(t, bed.Client, "--compat-socket=off", conf)
+	hold, err := bed.Client.Listen("tcp4", "127.0.0.1:0") // a connection over loopback is measured by nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hold.Close() })
+	self, err := bed.Client.Dial(t.Context(), &net.Dialer{}, "tcp", hold.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = self.Close() })
+	for _, log := range []struct {
+		path    string
+		columns int
+		name    int // column of the interface
+	}{{prefixes, 11, 2}, {interfaces, 27, 1}} {
+		seen := map[string]int{}
+		stage.Until(t, "both networks are in "+filepath.Base(log.path), func() bool {
+			b, _ := os.ReadFile(log.path) // there is none at first
+			clear(seen)
+			for line := range strings.Lines(string(b)) {
+				if cells := strings.Split(line, ","); strings.HasSuffix(line, "\n") {
+					if len(cells) != log.columns {
+						t.Fatalf("%d columns: %s", len(cells), line)
+					}
+					seen[cells[log.name]]++
+				}
+			}
+			return seen["wlan0"] > 1 && seen["wwan0"] > 1
+		})
+		for name := range seen {
+			if name != "wlan0" && name != "wwan0" {
+				t.Errorf("%s is in %s", name, filepath.Base(log.path))
+			}
+		}
 	}
 }
 
