@@ -23,8 +23,9 @@ const (
 // at, and else what became of asking it before. It is safe for concurrent use.
 type nameless struct {
 	who func(*socks.Request) rules.Caller
-	// offersBlindly tells of a process that it offers a name always, and has none.
-	offersBlindly func(pid int) bool
+	// offersBlindly tells of a process that it offers a name always, and has none for the
+	// proxy at this address.
+	offersBlindly func(pid int, proxy netip.AddrPort) bool
 	log           *slog.Logger
 
 	mu   sync.Mutex
@@ -46,7 +47,7 @@ func newNameless(log *slog.Logger, who func(*socks.Request) rules.Caller) *namel
 // is is a socks.Config's Nameless.
 func (n *nameless) is(r *socks.Request) bool {
 	who := n.who(r)
-	if who.PID != 0 && n.offersBlindly(who.PID) {
+	if who.PID != 0 && n.offersBlindly(who.PID, r.Listener) {
 		return true
 	}
 	key, ok := n.key(r, who)

@@ -1,39 +1,57 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
+	"errors"
 	"io"
+	"io/fs"
+	"net/netip"
 	"os"
+	"os/user"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// maxProcText is how much is read of what a process says about itself.
+// maxProcText is how much is read of what a process says about itself, and of its
+// configuration.
 const maxProcText = 1 << 20
 
 // offersBlindly tells that a process always offers a name and a password, as tsocks
-// and connect-proxy do, and was given none: by what it has mapped, its arguments and its
-// environment (proc(5)), which can be read of processes of the same user, or by root.
-func offersBlindly(pid int) bool {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	exe, err := os.Readlink(filepath.Join(dir, "exe"))
-	if err != nil {
+// and connect-proxy do, and was given none for the proxy at this address: by what it
+// has mapped, its arguments, its environment (proc(5)) and its configuration, as far as
+// they can be read. What is not known may hold a name.
+func offersBlindly(pid int, proxy netip.AddrPort) bool {
+	p := process{dir: filepath.Join("/proc", strconv.Itoa(pid)), proxy: proxy}
+	exe, err := os.Readlink(filepath.Join(p.dir, "exe"))
+	if err != nil || unix.Stat(p.dir, &p.stat) != nil {
 		return false
 	}
 	switch path.Base(strings.TrimSuffix(exe, " (deleted)")) {
-	case "connect-proxy", "connect": // connect.c, determine_relay_user
-		args, ok := procText(dir, "cmdline")
-		return ok && !bytes.Contains(args, []byte("@")) && !inEnvironment(dir, "SOCKS5_USER", "CONNECT_USER")
+	case "connect-proxy", "connect":
+		args, ok := p.text("cmdline")
+		return ok && !bytes.Contains(args, []byte("@")) && p.readEnvironment() && !p.connectName()
 	}
-	maps, ok := procText(dir, "maps")
-	return ok && bytes.Contains(maps, []byte("/libtsocks.so")) && !inEnvironment(dir, "TSOCKS_PASSWORD") // tsocks(8)
+	maps, ok := p.text("maps")
+	return ok && bytes.Contains(maps, []byte("/libtsocks.so")) && p.readEnvironment() && !p.tsocksPassword()
 }
 
-func procText(dir, name string) ([]byte, bool) {
-	f, err := os.Open(filepath.Join(dir, name)) //nolint:gosec // the kernel's
+// process is one that is looked at.
+type process struct {
+	dir   string // in /proc
+	stat  unix.Stat_t
+	proxy netip.AddrPort // that it connected to
+	env   map[string]string
+}
+
+func (p *process) text(name string) ([]byte, bool) {
+	f, err := os.Open(filepath.Join(p.dir, name)) //nolint:gosec // the kernel's
 	if err != nil {
 		return nil, false
 	}
@@ -42,16 +60,159 @@ func procText(dir, name string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// inEnvironment tells whether one of these variables is set, or may be.
-func inEnvironment(dir string, names ...string) bool {
-	b, ok := procText(dir, "environ")
-	if !ok {
-		return true
-	}
+func (p *process) readEnvironment() bool {
+	b, ok := p.text("environ")
+	p.env = map[string]string{}
 	for v := range bytes.SplitSeq(b, []byte{0}) {
-		if name, _, _ := bytes.Cut(v, []byte("=")); slices.Contains(names, string(name)) {
+		if name, value, ok := strings.Cut(string(v), "="); ok {
+			if _, twice := p.env[name]; !twice { // the first one counts, as for getenv(3)
+				p.env[name] = value
+			}
+		}
+	}
+	return ok
+}
+
+// connectName tells whether connect-proxy may have a name for the proxy
+// (determine_relay_user and getparam of connect.c).
+func (p *process) connectName() bool {
+	names := []string{"SOCKS5_USER", "CONNECT_USER"}
+	for _, name := range names {
+		if _, ok := p.env[name]; ok {
 			return true
 		}
 	}
-	return false
+	sets := func(lines *bufio.Scanner) bool {
+		for lines.Scan() {
+			if name, value := directive(lines.Text()); slices.Contains(names, name) && value != "" {
+				return true
+			}
+		}
+		return false
+	}
+	return p.states("/etc/connectrc", sets) || p.states(p.atHome(".connectrc"), sets)
+}
+
+// tsocksPassword tells whether tsocks may have a password for the proxy (tsocks(8),
+// tsocks.conf(5)).
+func (p *process) tsocksPassword() bool {
+	if _, ok := p.env["TSOCKS_PASSWORD"]; ok {
+		return true
+	}
+	sets := func(lines *bufio.Scanner) bool { return tsocksPassword(lines, p.proxy) }
+	if conf := p.env["TSOCKS_CONF_FILE"]; conf != "" {
+		return p.states(conf, sets)
+	}
+	if own := p.atHome(".tsocks.conf"); p.exists(own) {
+		return p.states(own, sets)
+	}
+	return p.states("/etc/tsocks.conf", sets)
+}
+
+// tsocksServer is one that a tsocks.conf declares, by default or for a path.
+type tsocksServer struct{ host, port, password string }
+
+// at tells whether the server may be the proxy at this address: the host may be a name.
+func (s tsocksServer) at(proxy netip.AddrPort) bool {
+	port := cmp.Or(s.port, "1080")
+	ip, err := netip.ParseAddr(s.host)
+	return s.host != "" && port == strconv.Itoa(int(proxy.Port())) && (err != nil || ip == proxy.Addr())
+}
+
+// tsocksPassword tells whether the lines have a password for the proxy.
+func tsocksPassword(lines *bufio.Scanner, proxy netip.AddrPort) bool {
+	var whole, ofPath tsocksServer
+	inPath := false
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		name, value := directive(line)
+		to := &whole
+		if inPath {
+			to = &ofPath
+		}
+		switch {
+		case strings.HasPrefix(name, "path"):
+			inPath, ofPath = true, tsocksServer{}
+		case name == "}":
+			if inPath && ofPath.password != "" && ofPath.at(proxy) {
+				return true
+			}
+			inPath = false
+		case strings.EqualFold(name, "server"):
+			to.host = value
+		case strings.EqualFold(name, "server_port"):
+			to.port = value
+		case strings.EqualFold(name, "default_pass"):
+			to.password = value
+		}
+	}
+	return whole.password != "" && whole.at(proxy)
+}
+
+// directive splits a line of the form name = value.
+func directive(line string) (name, value string) {
+	name, value, _ = strings.Cut(line, "=")
+	return strings.TrimSpace(name), strings.TrimSpace(value)
+}
+
+// atHome is a file in the home of the process's user, "" if there is none. Both
+// programs ask the user database, not the environment.
+func (p *process) atHome(name string) string {
+	u, err := user.LookupId(strconv.FormatUint(uint64(p.stat.Uid), 10))
+	if err != nil || u.HomeDir == "" {
+		return ""
+	}
+	return path.Join(u.HomeDir, name)
+}
+
+// file is where one is that the process calls so.
+func (p *process) file(name string) string {
+	if path.IsAbs(name) {
+		return filepath.Join(p.dir, "root", name)
+	}
+	return filepath.Join(p.dir, "cwd", name)
+}
+
+func (p *process) exists(name string) bool {
+	if name == "" {
+		return false
+	}
+	_, err := os.Stat(p.file(name))
+	return err == nil
+}
+
+// states tells what sets says of a configuration file's lines. One that is not there
+// says nothing, and one that cannot be read may.
+func (p *process) states(file string, sets func(*bufio.Scanner) bool) bool {
+	if file == "" {
+		return false
+	}
+	f, err := p.open(file)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(io.LimitReader(f, maxProcText))
+	return sets(lines) || lines.Err() != nil
+}
+
+var errNotTheirs = errors.New("not a file that the process may read")
+
+// open opens a file for reading that the process could read itself: its user names it.
+// Nothing else is touched, as opening a device may do something.
+func (p *process) open(name string) (*os.File, error) {
+	fd, err := unix.Open(p.file(name), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var file unix.Stat_t
+	if err := unix.Fstat(fd, &file); err != nil {
+		return nil, err
+	}
+	theirs := file.Uid == p.stat.Uid && file.Mode&unix.S_IRUSR != 0 || file.Mode&unix.S_IROTH != 0 || p.stat.Uid == 0
+	if file.Mode&unix.S_IFMT != unix.S_IFREG || !theirs {
+		return nil, errNotTheirs
+	}
+	return os.Open(filepath.Join("/proc/self/fd", strconv.Itoa(fd)))
 }

@@ -6,10 +6,14 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
@@ -31,7 +35,7 @@ func TestNameless(t *testing.T) {
 			"192.0.2.2:1": {Elsewhere: true},
 		}
 		n := newNameless(slog.New(slog.DiscardHandler), func(r *socks.Request) rules.Caller { return callers[r.Client.String()] })
-		n.offersBlindly = func(pid int) bool { return pid == 7 }
+		n.offersBlindly = func(pid int, _ netip.AddrPort) bool { return pid == 7 }
 		request := func(client string) *socks.Request { return &socks.Request{Client: netip.MustParseAddrPort(client)} }
 		check := func(when string, want ...string) {
 			t.Helper()
@@ -76,6 +80,26 @@ func TestOffersBlindly(t *testing.T) {
 		t.Fatal(err)
 	}
 	library, _ := filepath.Glob("/usr/lib/*/libtsocks.so")
+	home := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(home, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const ours = "server = 127.0.0.1\nserver_port = 9050\n"
+	with := file("with.conf", ours+"\tDefault_Pass = x\n")
+	inPath := file("path.conf", "path {\nreaches = 192.0.2.0/255.255.255.0\ndefault_pass=x # it\nserver = localhost\nserver_port = 9050\n}\n")
+	without := file("without.conf", ours+"# default_pass = x\ndefault_user = a\ndefault_pass =\n")
+	elsewhere := file("elsewhere.conf", "path {\n"+ours+"}\npath {\n\tserver = 127.0.0.2\n\tserver_port = 9050\n\tdefault_pass = x\n}\nserver = 127.0.0.1\ndefault_pass = y\n") // at port 1080
+	fifo := filepath.Join(home, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name    string
 		path    string
@@ -84,6 +108,13 @@ func TestOffersBlindly(t *testing.T) {
 		args    []string
 		want    bool
 	}{
+		{name: "tsocks with a password in its file", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + with},
+		{name: "tsocks with a password for a path", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + inPath},
+		{name: "tsocks with a file without password", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + without, want: true},
+		{name: "tsocks with a file that is not there", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + home + "/none", want: true},
+		{name: "tsocks with a file from where it runs", path: cat, preload: true, env: "TSOCKS_CONF_FILE=with.conf"},
+		{name: "tsocks with a password for another proxy", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + elsewhere, want: true},
+		{name: "tsocks with what is no file", path: cat, preload: true, env: "TSOCKS_CONF_FILE=" + fifo},
 		{name: "another program", path: cat},
 		{name: "connect-proxy", path: connect, want: true},
 		{name: "connect-proxy with a name", path: connect, args: []string{"-", "name@proxy"}},
@@ -93,7 +124,7 @@ func TestOffersBlindly(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd := exec.Command(tt.path, tt.args...)
-			cmd.Env = []string{"A=b", tt.env}
+			cmd.Env, cmd.Dir = []string{"A=b", tt.env}, home
 			if tt.preload {
 				if len(library) == 0 {
 					t.Skip("needs tsocks to be installed")
@@ -121,8 +152,59 @@ func TestOffersBlindly(t *testing.T) {
 			if _, err := io.ReadFull(out, make([]byte, 1)); err != nil { // all is loaded
 				t.Fatal(err)
 			}
-			if got := offersBlindly(cmd.Process.Pid); got != tt.want {
+			if got := offersBlindly(cmd.Process.Pid, netip.MustParseAddrPort("127.0.0.1:9050")); got != tt.want {
 				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Both programs read a file of their user's home, wherever HOME points, and that of the
+// host.
+func TestFilesOfHome(t *testing.T) {
+	me, err := user.Current()
+	if err != nil || me.HomeDir == "" {
+		t.Skip("needs a user with a home")
+	}
+	const password, none = "server = 127.0.0.1\nserver_port = 9050\ndefault_pass = x\n", "server = 127.0.0.1\nserver_port = 9050\n"
+	const name = "# who\nSOCKS5_USER = category=query\n"
+	for _, tt := range []struct {
+		what            string
+		home, etc       string // texts
+		tsocks, connect bool
+	}{
+		{"no files", "", "", false, false},
+		{"at home", password + name, "", true, true},
+		{"of the host", "", password + name, true, true},
+		{"at home in place of the host's", none, password + name, false, true}, // connect-proxy reads both
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			dir := t.TempDir() // in place of /proc/PID
+			for _, f := range []struct{ folder, tsocks, connect, text string }{
+				{me.HomeDir, ".tsocks.conf", ".connectrc", tt.home}, {"/etc", "tsocks.conf", "connectrc", tt.etc},
+			} {
+				folder := filepath.Join(dir, "root", f.folder)
+				if err := os.MkdirAll(folder, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{f.tsocks, f.connect} {
+					if f.text == "" {
+						continue
+					}
+					if err := os.WriteFile(filepath.Join(folder, name), []byte(f.text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			p := process{dir: dir, proxy: netip.MustParseAddrPort("127.0.0.1:9050"), env: map[string]string{"HOME": "/nowhere"}}
+			if err := unix.Stat(dir, &p.stat); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.tsocksPassword(); got != tt.tsocks {
+				t.Errorf("tsocks has a password: %v", got)
+			}
+			if got := p.connectName(); got != tt.connect {
+				t.Errorf("connect-proxy has a name: %v", got)
 			}
 		})
 	}

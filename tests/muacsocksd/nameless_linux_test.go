@@ -27,6 +27,10 @@ func TestClientsWithoutNames(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("local = 127.0.0.0/255.0.0.0\nserver = 127.0.0.1\nserver_type = 5\nserver_port = 9050\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	named := filepath.Join(dir, "named.conf")
+	if err := os.WriteFile(named, []byte("local = 127.0.0.0/255.0.0.0\nserver = 127.0.0.1\nserver_type = 5\nserver_port = 9050\ndefault_user = category=query\ndefault_pass = x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	url := fmt.Sprintf("http://%v/bytes/1000", testbed.ServiceAddr4)
 	for _, tt := range []struct {
 		name, stdin string
@@ -38,6 +42,7 @@ func TestClientsWithoutNames(t *testing.T) {
 		{name: "connect-proxy", stdin: "GET /bytes/1000 HTTP/1.0\r\n\r\n", command: []string{"connect-proxy", "-S", listen, testbed.ServiceAddr4.String(), "80"}},
 		{name: "connect-proxy with a name", env: []string{"SOCKS5_PASSWORD=x"}, stdin: "GET /bytes/1000 HTTP/1.0\r\n\r\n", asked: true,
 			command: []string{"connect-proxy", "-S", "category=query@" + listen, testbed.ServiceAddr4.String(), "80"}},
+		{name: "tsocks with a name in its file", env: []string{"TSOCKS_CONF_FILE=" + named}, asked: true, command: []string{"tsocks", "curl", "-sS", "--fail", url}},
 		{name: "tsocks with a name", env: []string{"TSOCKS_USERNAME=category=query", "TSOCKS_PASSWORD=x"}, asked: true, command: []string{"tsocks", "curl", "-sS", "--fail", url}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
