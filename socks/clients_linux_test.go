@@ -159,6 +159,10 @@ func TestClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const byOthers = 1 // TestSSH
+	if rows := bytes.Count(readme, []byte("\n| ")) - 1; rows != len(clientCases)+byOthers {
+		t.Errorf("README.md has %d rows, of which %d are tried", rows, len(clientCases)+byOthers)
+	}
 	for i, tt := range clientCases {
 		works := "yes"
 		if tt.nameless {
