@@ -72,13 +72,16 @@ var groups = []uint{
 	// A router that does not answer any more gives way to the next (RFC 4191); of the
 	// route the kernel tells nothing.
 	unix.RTNLGRP_NEIGH,
+	// A router's message may give its route another life or preference, of which the
+	// kernel tells nothing; it tells of the prefixes and name servers in that message.
+	unix.RTNLGRP_IPV6_PREFIX, unix.RTNLGRP_ND_USEROPT,
 	// Settings such as ignore_routes_with_linkdown change where packets go.
 	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
 }
 
 // refresh is how often the kernel is asked again without a reason. It changes some
-// of its answers without a word: a next-hop object of a group loses its link, a route
-// gets a longer life by a router's message.
+// of its answers without a word: a next-hop object of a group loses its link, a router's
+// message with neither prefix nor name server gives its route another life.
 const refresh = 5 * time.Second
 
 // New makes a monitor and reads the first snapshot. The caller must call Run or
@@ -295,7 +298,7 @@ func partOf(kind uint16, body []byte) (p part, changes bool) {
 			return 0, true
 		}
 		return partRoutes, true
-	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP, unix.RTM_NEWPREFIX, unix.RTM_NEWNDUSEROPT:
 		return partRoutes, true
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		return 0, router(body)

@@ -1,6 +1,7 @@
 package netmon_test
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	mdnetlink "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
@@ -59,6 +61,72 @@ func TestRouteExpires(t *testing.T) {
 	await(t, m, "its end", func(s *netmon.Snapshot) bool { return gatewayOf(s, n.Client6) != router && !held(s) })
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("its end was seen after %v", took)
+	}
+}
+
+// advertise has the router of a network tell all hosts of itself (RFC 4861, section 4.2),
+// with an option that follows.
+func advertise(t *testing.T, n *testbed.Network, preference uint8, life uint16, option []byte) {
+	t.Helper()
+	c, err := n.Server.ListenPacket("ip6:ipv6-icmp", "::")
+	must(t, err)
+	defer func() { _ = c.Close() }()
+	p := ipv6.NewPacketConn(c)
+	must(t, p.SetMulticastHopLimit(255)) // what else comes from beyond the link
+	links, err := n.Server.Handle().LinkList()
+	must(t, err)
+	near := slices.IndexFunc(links, func(l netlink.Link) bool {
+		list, err := n.Server.Handle().AddrList(l, netlink.FAMILY_V6)
+		return err == nil && slices.ContainsFunc(list, func(a netlink.Addr) bool { return a.IP.Equal(n.Gateway6.AsSlice()) })
+	})
+	if near < 0 {
+		t.Fatal("the router has no link to the client")
+	}
+	b := binary.BigEndian.AppendUint16([]byte{134, 0, 0, 0, 64, preference << 3}, life)
+	b = append(append(b, make([]byte, 8)...), option...)
+	_, err = p.WriteTo(b, &ipv6.ControlMessage{IfIndex: links[near].Attrs().Index}, &net.IPAddr{IP: netip.IPv6LinkLocalAllNodes().AsSlice()})
+	must(t, err)
+}
+
+// A router's message gives its route another life and another preference (RFC 4191); the
+// kernel tells of the prefix or the name server in it, of the route only that it came.
+func TestRouterAnnounces(t *testing.T) {
+	t.Parallel()
+	b, m := watch(t, networks(false))
+	m.KeepRoutes(true)
+	n := b.Networks[0]
+	must(t, b.Client.Sysctl("net/ipv6/conf/"+n.Name+"/accept_ra", "2"))
+	prefix := append([]byte{3, 4, 64, 0x80, 0, 0, 0x70, 0x80, 0, 0, 0x38, 0x40, 0, 0, 0, 0}, netip.MustParseAddr("2001:db8:99::").AsSlice()...)
+	server := append([]byte{25, 3, 0, 0, 0, 0, 0x70, 0x80}, netip.MustParseAddr("2001:db8:99::53").AsSlice()...)
+	const high, medium, low = 1, 0, 3
+	announced := func(preference uint8, least, most time.Duration) func(*netmon.Snapshot) bool {
+		return func(s *netmon.Snapshot) bool {
+			return slices.ContainsFunc(s.Routes(), func(r oracle.Route) bool {
+				return r.Protocol == unix.RTPROT_RA && r.Wide() && r.Preference == preference && r.Expires > least && r.Expires <= most
+			})
+		}
+	}
+	advertise(t, n, medium, 600, prefix)
+	await(t, m, "the router", announced(medium, 500*time.Second, 600*time.Second))
+	start := time.Now()
+	for _, step := range []struct {
+		name       string
+		preference uint8
+		life       uint16
+		option     []byte
+	}{
+		{"a longer life", medium, 3000, prefix},
+		{"a shorter one", medium, 900, server},
+		{"high preference", high, 900, prefix},
+		{"low preference", low, 900, server},
+	} {
+		advertise(t, n, step.preference, step.life, step.option)
+		life := time.Duration(step.life) * time.Second
+		await(t, m, step.name, announced(step.preference, life-100*time.Second, life))
+	}
+	// The kernel is asked every 5 s in any case, which would see the four in 10 s or more.
+	if took := time.Since(start); took > 6*time.Second {
+		t.Errorf("what a router told four times was seen in %v", took)
 	}
 }
 
