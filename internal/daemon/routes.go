@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -38,9 +39,12 @@ type router struct {
 	kernel  kernelRoutes
 	changed chan struct{} // one slot: the networks or the configuration
 	// wanted is what should be there now; nothing if it is an error.
-	wanted  func() (routing.Plan, error)
-	failing bool
-	refused string // why there is no plan, as logged last
+	wanted func() (routing.Plan, error)
+	// preceding are the networks for which rules of others come before ours.
+	preceding func() []routing.Preceded
+	failing   bool
+	refused   string             // why there is no plan, as logged last
+	preceded  []routing.Preceded // as logged last
 }
 
 // checkRouting refuses a configuration that cannot be carried out.
@@ -62,7 +66,20 @@ func openRouter(c *current, log *slog.Logger) (*router, error) {
 		return nil, err
 	}
 	tables := &routing.Tables{}
-	return &router{log: log, kernel: k, changed: c.rerouted, wanted: func() (routing.Plan, error) { return planNow(tables, c) }}, nil
+	return &router{
+		log: log, kernel: k, changed: c.rerouted,
+		wanted:    func() (routing.Plan, error) { return planNow(tables, c) },
+		preceding: func() []routing.Preceded { return precedingNow(c) },
+	}, nil
+}
+
+// precedingNow are the networks whose rules do not hold.
+func precedingNow(c *current) []routing.Preceded {
+	managed, list, snapshot := c.networks()
+	if !managed {
+		return nil
+	}
+	return routing.Preceding(idsOf(list), snapshot)
 }
 
 // planNow is what should be there now: nothing unless routes are to be managed, by
@@ -84,11 +101,15 @@ func (r *router) giveUp() {
 }
 
 func planOf(t *routing.Tables, list []managed, snapshot *netmon.Snapshot) (routing.Plan, error) {
+	return t.Plan(idsOf(list), snapshot)
+}
+
+func idsOf(list []managed) []policy.PrefixID {
 	ids := make([]policy.PrefixID, len(list))
 	for i := range list {
 		ids[i] = list[i].prefix.ID
 	}
-	return t.Plan(ids, snapshot)
+	return ids
 }
 
 // plan is what is wanted. Where that cannot be had, nothing is: rules of a state
@@ -103,7 +124,20 @@ func (r *router) plan() routing.Plan {
 		r.refused = err.Error()
 		r.log.Warn(`routing = "manage" is not carried out`, "err", err)
 	}
+	r.notePreceded()
 	return p
+}
+
+// notePreceded logs for which networks rules of others come before ours, once for each.
+// The owner of such a rule may mean it, so it is left alone.
+func (r *router) notePreceded() {
+	now := r.preceding()
+	for _, p := range now {
+		if !slices.Contains(r.preceded, p) {
+			r.log.Warn(`routing = "manage" does not hold for a network, as a rule of somebody else comes before those of mamma; "mammactl doctor" says what to do`, "network", p.String())
+		}
+	}
+	r.preceded = now
 }
 
 // apply carries out a plan and tells whether all of it succeeded. Of failures

@@ -14,7 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/routing"
+	"github.com/socket-intents/mamma/policy"
 )
 
 // passes is a kernel in which a pass ends when the test says so, or gives up when
@@ -71,9 +73,11 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 		var logged strings.Builder
 		var want routing.Plan
 		var refuse error
+		var before []routing.Preceded
 		r := &router{
 			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1),
-			wanted: func() (routing.Plan, error) { return want, refuse },
+			wanted:    func() (routing.Plan, error) { return want, refuse },
+			preceding: func() []routing.Preceded { return before },
 		}
 		become := func(source string) {
 			want = routing.Plan{Rules: []routing.Rule{{Source: netip.MustParseAddr(source)}}}
@@ -108,15 +112,19 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 
 		become("10.0.0.3")
 		refuse = nil
+		before = []routing.Preceded{{Prefix: policy.PrefixID{Interface: "wwan0"}, Rule: netmon.Rule{Priority: 100, Table: 77}, Interface: "wlan0"}}
 		r.changed <- struct{}{}
 		expect("it can again", "begin 10.0.0.3")
+		r.changed <- struct{}{}
+		expect("a change that leaves this plan")
 
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		expect("at the end", "give up 10.0.0.3", "begin nothing", "close")
-		if got := logged.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "too large") {
+		got := logged.String()
+		if strings.Count(got, "\n") != 2 || !strings.Contains(got, "too large") || !strings.Contains(got, "on wwan0 leaves by wlan0: rule 100, from all lookup 77") {
 			t.Errorf("logged: %s", got)
 		}
 	})
@@ -129,6 +137,7 @@ func TestRouterTriesAgain(t *testing.T) {
 		var logged strings.Builder
 		r := &router{
 			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1),
+			preceding: func() []routing.Preceded { return nil },
 			wanted: func() (routing.Plan, error) {
 				return routing.Plan{Rules: []routing.Rule{{Source: netip.MustParseAddr("10.0.0.1")}}}, nil
 			},

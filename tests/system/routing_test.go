@@ -121,6 +121,26 @@ func TestManagedRouting(t *testing.T) {
 	awaitMarked(t, bed, 0)
 }
 
+// Where somebody's rule comes before ours the daemon says which, and leaves it alone.
+func TestManagedRoutingPreceded(t *testing.T) {
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
+	d := start(t, bed.Client, write(t, "policy.conf", "routing = \"manage\"\n"+plainConf))
+	awaitMarked(t, bed, 8)
+	h, table := bed.Client.Handle(), 4711
+	if err := h.RouteAdd(&netlink.Route{LinkIndex: bed.Networks[0].Index, Gw: bed.Networks[0].Gateway4.AsSlice(), Table: table}); err != nil {
+		t.Fatal(err)
+	}
+	r := netlink.NewRule()
+	r.Priority, r.Family, r.Table, r.Src = 100, netlink.FAMILY_V4, table, &net.IPNet{IP: net.IPv4(10, 2, 0, 0), Mask: net.CIDRMask(16, 32)}
+	if err := h.RuleAdd(r); err != nil {
+		t.Fatal(err)
+	}
+	d.Log.Await(t, "10.2.0.0/24 on wwan0 leaves by wlan0: rule 100, from 10.2.0.0/16 lookup 4711", 1)
+	if rules, err := h.RuleListFiltered(netlink.FAMILY_V4, &netlink.Rule{Table: table}, netlink.RT_FILTER_TABLE); err != nil || len(rules) != 1 {
+		t.Errorf("somebody's rule is now %v, %v", rules, err)
+	}
+}
+
 // Without the capability the daemon says what it lacks.
 func TestManagedRoutingNeedsCapability(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -87,9 +87,11 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	for _, n := range selection.Select(cfg, nets) {
 		p := o.prefix(&n.Prefix, nets)
 		if p.Far && !n.Refused.Refused() {
-			if p.Priority, p.Suppress, err = r.place(&n.Prefix); err != nil {
+			at, err := r.place(&n.Prefix)
+			if err != nil {
 				return Facts{}, err
 			}
+			p.Priority, p.Suppress, p.Foreign = at.priority, at.suppress, at.foreign()
 			chosen = append(chosen, n.Prefix)
 		}
 		for _, s := range o.servers(cfg, &n) {

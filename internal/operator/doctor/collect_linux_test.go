@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
@@ -132,6 +134,26 @@ func TestDefects(t *testing.T) {
 	}{
 		{"none", soundConf, func(*testing.T, *testbed.Bed) {}, nil, false},
 		{"no source route", soundConf, func(t *testing.T, b *testbed.Bed) { dropRules(t, b, 1) }, []string{"problem source-route " + wwan, "problem source-route 2001:db8:2::/64 on wwan0"}, true},
+		{"somebody's rule before those of mamma", `routing = "manage"` + "\n" + soundConf, func(t *testing.T, b *testbed.Bed) {
+			dropRules(t, b, 1)
+			for i, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+				a := []netip.Addr{b.Networks[1].Client4, b.Networks[1].Client6}[i]
+				src := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
+				own := netlink.NewRule()
+				own.Priority, own.Family, own.Src, own.Table, own.Protocol = routing.OwnPriority, f, src, b.Networks[1].Table, routing.Protocol
+				must(t, b.Client.Handle().RuleAdd(own))
+			}
+			r := netlink.NewRule()
+			r.Priority, r.Family, r.Table = 100, netlink.FAMILY_V4, b.Networks[0].Table
+			r.Src = &net.IPNet{IP: net.IPv4(10, 2, 0, 0), Mask: net.CIDRMask(16, 32)}
+			must(t, b.Client.Handle().RuleAdd(r))
+			want := fmt.Sprintf(", by rule 100: from 10.2.0.0/16 lookup %d", b.Networks[0].Table)
+			for _, x := range look(t, b, `routing = "manage"`+"\n"+soundConf) {
+				if x.Check == "source-route" && !strings.HasSuffix(x.Evidence, want) {
+					t.Errorf("the rule is not told: %+v", x)
+				}
+			}
+		}, []string{"problem source-route " + wwan}, true},
 		// With a rule by source the filter asks the right table, whatever is preferred.
 		{"strict reverse path filter, and a rule by source", soundConf, func(t *testing.T, b *testbed.Bed) {
 			must(t, b.Client.Sysctl("net.ipv4.conf.wwan0.rp_filter", "1"))

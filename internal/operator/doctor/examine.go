@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -137,8 +138,13 @@ func (e *examination) sourceRoute(p *Prefix) {
 	}
 	var fix []string
 	copes, lasts := "", ""
+	text := "what is bound to it would leave elsewhere (no rule leads from its address to its default route)"
 	switch {
 	case !wrong:
+	case e.facts.ManageRouting && p.Foreign.Words != "":
+		text = fmt.Sprintf("what is bound to it leaves elsewhere, as a rule of somebody else comes before those of mamma (priority %d on)", routing.NearPriority)
+		evidence += fmt.Sprintf(", by rule %d: %s", p.Foreign.Priority, p.Foreign.Words)
+		fix = []string{move(p) + "    # unless that is meant, as with a VPN: then no block for this network"}
 	case e.facts.ManageRouting:
 		fix = []string{"systemctl restart mamma    # routes are to be managed, and are not"}
 	case p.Twin:
@@ -154,9 +160,17 @@ func (e *examination) sourceRoute(p *Prefix) {
 	}
 	e.add(wrong, Finding{
 		Severity: Problem, Check: "source-route", Subject: subject(p),
-		Text:     "what is bound to it would leave elsewhere (no rule leads from its address to its default route)",
+		Text:     text,
 		Evidence: evidence, Copes: copes, Fix: fix, Lasts: lasts,
 	})
+}
+
+// move is the command by which somebody's rule comes behind those of mamma.
+func move(p *Prefix) string {
+	after := fmt.Sprintf("%s rule add %s priority %d", ip(p), p.Foreign.Words, routing.OwnPriority+1)
+	before := fmt.Sprintf("%s rule del %s priority %d", ip(p), p.Foreign.Words, p.Foreign.Priority)
+	undo := fmt.Sprintf("%s rule del %s priority %d", ip(p), p.Foreign.Words, routing.OwnPriority+1)
+	return inTurn([]step{{after, undo}, {do: before}})
 }
 
 // reversePath matters where routes lead elsewhere: then strict filtering drops

@@ -107,6 +107,8 @@ type Prefix struct {
 	// before what leads elsewhere. Suppress is the longest prefix of table main that
 	// does so.
 	Priority, Suppress int
+	// Foreign is a rule that comes before those which mamma adds where it manages routes.
+	Foreign Foreign
 	// Manager is what configures the interface.
 	Manager Manager
 	// ReversePath is the value of rp_filter that counts, the larger one of that
@@ -115,6 +117,12 @@ type Prefix struct {
 	GatewayState GatewayState
 	GatewayError string // what the kernel said
 	Servers      []Server
+}
+
+// Foreign is a rule of somebody else. The zero value is none.
+type Foreign struct {
+	Priority int
+	Words    string // what ip-rule(8) takes to make it, but for the priority
 }
 
 // Server is a name server of a prefix.

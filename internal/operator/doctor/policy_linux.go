@@ -2,14 +2,18 @@ package doctor
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
+	"github.com/socket-intents/mamma/internal/network/routing"
 )
 
 // priorityMain is that of the rule that leads to table main (ip-rule(8)).
@@ -48,10 +52,18 @@ func newRuler(namespace int, e oracle.Everywhere) (*ruler, error) {
 
 func (r *ruler) close() { r.kernel.Close() }
 
-// place finds where a rule by source must come to lead what is sent from the prefix
-// to its own default route: before the rule that leads it elsewhere. suppress is the longest
-// prefix of table main by which that happens: 0 for default routes, 1 for halves.
-func (r *ruler) place(p *netmon.Prefix) (priority, suppress int, err error) {
+// place is where a rule by source must come to lead what is sent from a prefix to its
+// own default route.
+type place struct {
+	priority int // directly before the rule that leads it elsewhere
+	// suppress is the longest prefix of table main by which that happens: 0 for default
+	// routes, 1 for halves.
+	suppress int
+	before   *netlink.Rule // that rule; nil if none was found
+}
+
+// place finds the place of rules for a prefix.
+func (r *ruler) place(p *netmon.Prefix) (place, error) {
 	v6 := p.Addrs[0].Is6()
 	list := r.everywhere.V4
 	if v6 {
@@ -62,27 +74,38 @@ func (r *ruler) place(p *netmon.Prefix) (priority, suppress int, err error) {
 	} else if len(list) == 0 {
 		list = d.V4
 	}
+	x := place{priority: priorityMain - 1}
 	tables := map[int]bool{}
 	for _, dst := range list {
 		a, err := r.kernel.Match(oracle.Question{Dst: dst, Src: p.Addrs[0]})
 		if err != nil {
-			return 0, 0, err
+			return place{}, err
 		}
 		if a.Verdict != oracle.Sent || a.Index == p.Index {
 			continue
 		}
 		tables[a.Table] = true
 		if a.Table == netmon.TableMain {
-			suppress = max(suppress, a.Prefix.Bits())
+			x.suppress = max(x.suppress, a.Prefix.Bits())
 		}
 	}
 	for i := range r.rules {
 		rule := &r.rules[i]
 		if (rule.Family == netlink.FAMILY_V6) == v6 && tables[rule.Table] && (rule.Src == nil || rule.Src.Contains(net.IP(p.Addrs[0].AsSlice()))) && rule.Priority > 0 {
-			return rule.Priority - 1, suppress, nil
+			x.priority, x.before = rule.Priority-1, rule
+			break
 		}
 	}
-	return priorityMain - 1, suppress, nil
+	return x, nil
+}
+
+// foreign is the rule of somebody else that leads elsewhere what mamma's rules would lead
+// to the prefix's default route; the zero value if it does not come before them.
+func (x *place) foreign() Foreign {
+	if x.before == nil || x.before.Priority > routing.OwnPriority || x.before.Protocol == routing.Protocol {
+		return Foreign{}
+	}
+	return Foreign{Priority: x.before.Priority, Words: words(x.before)}
 }
 
 // diversions are the rules by marks or by users that send what comes from one of the
@@ -129,20 +152,41 @@ func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, 
 	return marks, users, nil
 }
 
-// describe shows a rule in the words of ip-rule(8), as far as they tell which it is.
-func describe(r *netlink.Rule) string {
-	s := fmt.Sprintf("rule %d:", r.Priority)
-	if r.Mark != 0 {
-		s += fmt.Sprintf(" fwmark %#x", r.Mark)
-		if r.Mask != nil {
-			s += fmt.Sprintf("/%#x", *r.Mask)
+// describe shows a rule as ip-rule(8) lists it.
+func describe(r *netlink.Rule) string { return fmt.Sprintf("rule %d: %s", r.Priority, words(r)) }
+
+// words are what ip-rule(8) takes to make the same rule, but for its priority.
+func words(r *netlink.Rule) string {
+	var list []string
+	add := func(holds bool, format string, v ...any) {
+		if holds {
+			list = append(list, fmt.Sprintf(format, v...))
 		}
 	}
+	add(r.Invert, "not")
+	add(r.Src == nil, "from all")
+	add(r.Src != nil, "from %v", r.Src)
+	add(r.Dst != nil, "to %v", r.Dst)
+	add(r.Tos != 0, "tos %#x", r.Tos)
+	switch {
+	case r.Mark != 0 && r.Mask != nil && *r.Mask != math.MaxUint32:
+		add(true, "fwmark %#x/%#x", r.Mark, *r.Mask)
+	default:
+		add(r.Mark != 0, "fwmark %#x", r.Mark)
+	}
+	add(r.IifName != "", "iif %s", display.ShellQuote(r.IifName))
+	add(r.OifName != "", "oif %s", display.ShellQuote(r.OifName))
 	if r.UIDRange != nil {
-		s += fmt.Sprintf(" uidrange %d-%d", r.UIDRange.Start, r.UIDRange.End)
+		add(true, "uidrange %d-%d", r.UIDRange.Start, r.UIDRange.End)
 	}
-	if r.Table > 0 {
-		s += fmt.Sprintf(" lookup %d", r.Table)
+	add(r.IPProto > 0, "ipproto %d", r.IPProto)
+	if r.Sport != nil {
+		add(true, "sport %d-%d", r.Sport.Start, r.Sport.End)
 	}
-	return s
+	if r.Dport != nil {
+		add(true, "dport %d-%d", r.Dport.Start, r.Dport.End)
+	}
+	add(r.Table > 0, "lookup %d", r.Table)
+	add(r.SuppressPrefixlen >= 0, "suppress_prefixlength %d", r.SuppressPrefixlen)
+	return strings.Join(list, " ")
 }
