@@ -29,23 +29,17 @@ type contents struct {
 	jumps []chain
 }
 
-// markers are the chains of nftables, that of iptables-nft included, which set marks on packets that this host
-// sends while their route can still change: those of the type "route" at the hook output, and
-// what they jump to. known is false where the filter cannot be read, or
-// there may be another, iptables-legacy, that does not show what it has.
+// markers are the chains of nftables, those of iptables-nft included, which set marks on
+// packets that this host sends while their route can still change: those of the type "route"
+// at the hook output, and what they jump to. known is false where the filter cannot be
+// read, or there may be another, iptables-legacy, that does not show what it has.
 func (o *Options) markers() (list []string, known bool) {
 	c, err := mdnetlink.Dial(unix.NETLINK_NETFILTER, &mdnetlink.Config{NetNS: o.Namespace})
 	if err != nil {
 		return nil, false
 	}
 	defer func() { _ = c.Close() }()
-	starts, err := outputChains(c)
-	if err == nil && len(starts) > 0 {
-		var all map[chain]*contents
-		if all, err = chainContents(c); err == nil {
-			list = reached(all, starts)
-		}
-	}
+	list, err = nftMarkers(c)
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOENT):
 		// The kernel has no nf_tables.
@@ -62,6 +56,27 @@ func (o *Options) markers() (list []string, known bool) {
 		}
 	}
 	return list, true
+}
+
+// nftMarkers are those of nf_tables.
+func nftMarkers(c *mdnetlink.Conn) ([]string, error) {
+	chains, err := dump(c, unix.NFT_MSG_GETCHAIN)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := outputChains(chains)
+	if err != nil || len(starts) == 0 {
+		return nil, err
+	}
+	rules, err := dump(c, unix.NFT_MSG_GETRULE)
+	if err != nil {
+		return nil, err
+	}
+	all, err := chainContents(rules)
+	if err != nil {
+		return nil, err
+	}
+	return reached(all, starts), nil
 }
 
 // reached are the chains that set marks, of those that the given ones lead to.
@@ -84,15 +99,16 @@ func reached(all map[chain]*contents, from []chain) []string {
 	return list
 }
 
-// dump asks for all objects of a kind; each is given with the family of its table.
-func dump(c *mdnetlink.Conn, kind uint16, each func(family uint8, a *mdnetlink.AttributeDecoder) error) error {
-	list, err := c.Execute(mdnetlink.Message{
+// dump asks for all objects of a kind.
+func dump(c *mdnetlink.Conn, kind uint16) ([]mdnetlink.Message, error) {
+	return c.Execute(mdnetlink.Message{
 		Header: mdnetlink.Header{Type: mdnetlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: mdnetlink.Request | mdnetlink.Dump},
 		Data:   []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, 0},
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// decode has each read the objects of a dump, with the family of its table.
+func decode(list []mdnetlink.Message, each func(family uint8, a *mdnetlink.AttributeDecoder) error) error {
 	for _, m := range list {
 		if len(m.Data) < 4 {
 			return errors.New("short answer of nf_tables")
@@ -109,8 +125,8 @@ func dump(c *mdnetlink.Conn, kind uint16, each func(family uint8, a *mdnetlink.A
 }
 
 // outputChains are the chains of the type "route" at the hook output.
-func outputChains(c *mdnetlink.Conn) (list []chain, err error) {
-	err = dump(c, unix.NFT_MSG_GETCHAIN, func(family uint8, a *mdnetlink.AttributeDecoder) error {
+func outputChains(dump []mdnetlink.Message) (list []chain, err error) {
+	err = decode(dump, func(family uint8, a *mdnetlink.AttributeDecoder) error {
 		x := chain{family: family}
 		kind := ""
 		for a.Next() {
@@ -131,9 +147,10 @@ func outputChains(c *mdnetlink.Conn) (list []chain, err error) {
 	return list, err
 }
 
-func chainContents(c *mdnetlink.Conn) (map[chain]*contents, error) {
+// chainContents are what the rules of a dump do, by chain.
+func chainContents(dump []mdnetlink.Message) (map[chain]*contents, error) {
 	all := map[chain]*contents{}
-	err := dump(c, unix.NFT_MSG_GETRULE, func(family uint8, a *mdnetlink.AttributeDecoder) error {
+	err := decode(dump, func(family uint8, a *mdnetlink.AttributeDecoder) error {
 		at := chain{family: family}
 		var rule contents
 		for a.Next() {
