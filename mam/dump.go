@@ -110,6 +110,9 @@ func (d *dump) prefix(v *View, p *policy.Prefix) {
 	if p.Default {
 		flags = append(flags, "default")
 	}
+	if p.Name != "" {
+		d.line("    ", "name: %s", p.Name)
+	}
 	d.line("    ", "flags: %s", strings.Join(flags, " "))
 	if p.Health.Reason != "" {
 		d.line("    ", "reason: %s", p.Health.Reason)

@@ -15,6 +15,9 @@ type Prefix struct {
 	Interface string
 	Index     int          // interface index in the kernel
 	CIDR      netip.Prefix // masked
+	// Name is what the configuration calls the network, "" if it has no name. The
+	// prefixes of one network share it.
+	Name string
 	// Addrs are the host's addresses in the prefix, best first: policies bind
 	// to the first one. Never empty.
 	Addrs []netip.Addr

@@ -146,6 +146,7 @@ func (w *writer) block(b Block, original bool) {
 	default:
 		w.open("prefix %s {", quote(b.Prefix.String()))
 	}
+	w.text("name", b.Name)
 	switch {
 	case b.Enabled != nil && *b.Enabled && original:
 		// What HCL names is enabled.

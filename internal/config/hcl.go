@@ -119,6 +119,10 @@ func (h *hclFile) groups() map[string]map[string]setter {
 // networkSettings are those of prefix and interface blocks.
 func (h *hclFile) networkSettings(to *Block) map[string]setter {
 	return map[string]setter{
+		"name": func(a *hclsyntax.Attribute, where string) {
+			into(h, &to.Name, parseNetworkName)(a, where)
+			h.named(to, position(a.Expr.Range()))
+		},
 		"enabled": func(a *hclsyntax.Attribute, where string) { to.Enabled = new(bool); h.boolean(to.Enabled)(a, where) },
 		"default": func(a *hclsyntax.Attribute, where string) { to.Default = new(bool); h.boolean(to.Default)(a, where) },
 		"cost": func(a *hclsyntax.Attribute, where string) {
@@ -137,6 +141,20 @@ func (h *hclFile) networkSettings(to *Block) map[string]setter {
 		"nameserver": listInto(h, &to.Nameservers, parseNameserver),
 		"resolvconf": into(h, &to.ResolvConf, parsePath),
 		"dnsbindto":  into(h, &to.DNSBindTo, parseAddr),
+	}
+}
+
+// named reports a name that another block gives. Two prefix blocks of different
+// families may share one, because a network often has a prefix of each.
+func (h *hclFile) named(b *Block, at Pos) {
+	for i := range h.c.Blocks {
+		other := &h.c.Blocks[i]
+		both := b.Prefix.IsValid() && other.Prefix.IsValid()
+		if b.Name == "" || other.Name != b.Name || both && b.Prefix.Addr().Is4() != other.Prefix.Addr().Is4() {
+			continue
+		}
+		h.errorf(at, "name %q is that of %q in line %d already: a name stands for one network, which can have one prefix block of IPv4 and one of IPv6", b.Name, other.Written, other.Pos.Line)
+		return
 	}
 }
 

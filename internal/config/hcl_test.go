@@ -102,6 +102,10 @@ func TestHCLSettings(t *testing.T) {
 		{"prefix \"192.0.2.0/24\" {\n  enabled = false\n}", block(Block{Prefix: network, Enabled: &no})},
 		{"prefix \"192.0.2.0/24\" {\n  default = false\n}", block(Block{Prefix: network, Default: &no})},
 		{"prefix \"192.0.2.0/24\" {\n  cost = \"metered\"\n}", block(Block{Prefix: network, Cost: &metered})},
+		{"prefix \"192.0.2.0/24\" {\n  name = \"café_2.4-GHz\"\n}", block(Block{Prefix: network, Name: "café_2.4-GHz"})},
+		{"prefix \"192.0.2.0/24\" {\n  name = \"home\"\n}\nprefix \"2001:db8::/56\" {\n  name = \"home\"\n}", func(c *Config) {
+			c.Blocks = []Block{{Prefix: network, Name: "home"}, {Prefix: netip.MustParsePrefix("2001:db8::/56"), Name: "home"}}
+		}},
 		{"prefix \"192.0.2.0/24\" {\n  nameserver = [\"192.0.2.1\", \"192.0.2.1:5353\", \"::1\", \"fe80::1%eth0\", \"::ffff:192.0.2.1\"]\n}", block(Block{
 			Prefix: network,
 			Nameservers: []netip.AddrPort{

@@ -145,6 +145,11 @@ policy "threshold" {
 # address, whatever its length. If several blocks are about a prefix, each setting is
 # taken from the one with the longest prefix among those that have the setting.
 prefix "192.0.2.0/24" {
+  # What the network is called. Programs select networks by this name, policy "score"
+  # knows it, and mammactl shows it: letters, digits, "-", "_" and ".", at most 63
+  # bytes. A name stands for one network: no other block may have it, but for a prefix
+  # block of the other address family. Default: none.
+  name = "home"
   # Whether the network may be used. Default: true, because the block names it.
   enabled = true
   # Whether the network is used where nothing speaks for another one. Default: false;

@@ -22,6 +22,8 @@ type Block struct {
 	// Written is the network or pattern as the file has it, for messages.
 	Written string
 
+	// Name is what the network is called, for people and programs.
+	Name        string
 	Enabled     *bool
 	Default     *bool
 	Cost        *policy.Cost
@@ -75,6 +77,8 @@ type PrefixSettings struct {
 	Named bool
 	// Enabled tells that the prefix is to be managed because a block says so.
 	Enabled bool
+	// Name is what the network is called; "" where nothing is said.
+	Name string
 	// Default is nil where nothing is said. Auto then chooses the default.
 	Default *bool
 	Cost    policy.Cost
@@ -138,6 +142,9 @@ func (c *Config) Settings(iface string, p netip.Prefix, altNames ...string) Pref
 func (s *PrefixSettings) merge(b *Block) {
 	if b.Enabled != nil {
 		s.Enabled = *b.Enabled
+	}
+	if b.Name != "" {
+		s.Name = b.Name
 	}
 	if b.Default != nil {
 		s.Default = b.Default

@@ -70,6 +70,7 @@ func TestSettings(t *testing.T) {
 			  }
 			}
 			interface "wwan*" {
+			  name       = "mobile"
 			  cost       = "metered"
 			  resolvconf = "r"
 			  options {
@@ -78,12 +79,13 @@ func TestSettings(t *testing.T) {
 			  }
 			}
 			interface "w*" {
+			  name       = "radio"
 			  resolvconf = "s"
 			  dnsbindto  = "10.1.2.9"
 			}`,
 			"wwan0", "10.1.2.0/24",
 			PrefixSettings{
-				Named: true, Enabled: true, Default: &yes, Cost: policy.Expensive, Nameservers: servers("10.1.2.1"),
+				Named: true, Enabled: true, Name: "mobile", Default: &yes, Cost: policy.Expensive, Nameservers: servers("10.1.2.1"),
 				ResolvConf: "r", DNSBindTo: netip.MustParseAddr("10.1.2.9"),
 				Options: policy.Options{"a": policy.NewOption("1"), "b": policy.NewOption("2"), "c": policy.NewOption("x")},
 			},

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policy"
@@ -177,6 +179,27 @@ func parsePattern(text string) (string, error) {
 	}
 	if _, err := netip.ParsePrefix(text); err == nil { // no interface has a slash in its name
 		return "", fmt.Errorf("%q is a network, which is named by prefix %q { ... }", text, text)
+	}
+	return text, nil
+}
+
+// maxNetworkName is as long as a label of a host name may be (RFC 1035 section 2.3.4),
+// and fits a column of output.
+const maxNetworkName = 63
+
+// parseNetworkName reads what a network is called. The characters need no quotes in a
+// shell, in a rule or in a list.
+func parseNetworkName(text string) (string, error) {
+	good := func(r rune) bool {
+		return r == '-' || r == '_' || r == '.' || unicode.IsLetter(r) || unicode.IsDigit(r)
+	}
+	switch bad := strings.IndexFunc(text, func(r rune) bool { return !good(r) }); {
+	case text == "", text[0] == '-', text[0] == '.':
+		return "", fmt.Errorf("must be a name such as \"home\", not %q", text)
+	case bad >= 0 || !utf8.ValidString(text):
+		return "", fmt.Errorf("must have letters, digits, \"-\", \"_\" and \".\" only, not %q", text)
+	case len(text) > maxNetworkName:
+		return "", fmt.Errorf("must have at most %d bytes, not %d", maxNetworkName, len(text))
 	}
 	return text, nil
 }

@@ -37,7 +37,7 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 		m.prefix = policy.Prefix{
 			ID:        policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix},
 			Interface: p.Interface, Index: p.Index, CIDR: p.Prefix, Addrs: p.Addrs,
-			Default: s.Default != nil && *s.Default, Cost: s.Cost, Options: s.Options,
+			Name: s.Name, Default: s.Default != nil && *s.Default, Cost: s.Cost, Options: s.Options,
 		}
 		if l, ok := nets.Link(p.Index); ok {
 			m.altNames = l.AltNames

@@ -80,9 +80,9 @@ var connections = map[string]func(policy.Connections) int{
 func attributes(root string) []string {
 	list := map[string][]string{
 		"request":    {"command", "family", "host", "kind", "port", "service", "sockets", "tls", "transport", "uid"},
-		"prefix":     {"cost", "default", "family", "health", "idle_sockets", "interface", "is_lowest_rtt", "network", "program_connections", "user_connections"},
+		"prefix":     {"cost", "default", "family", "health", "idle_sockets", "interface", "is_lowest_rtt", "name", "network", "program_connections", "user_connections"},
 		"link":       {"free_capacity", "free_or_busy_capacity"},
-		"lowest_rtt": {"cost", "default", "family", "free_capacity", "free_or_busy_capacity", "health", "idle_sockets", "interface", "network", "program_connections", "user_connections"},
+		"lowest_rtt": {"cost", "default", "family", "free_capacity", "free_or_busy_capacity", "health", "idle_sockets", "interface", "name", "network", "program_connections", "user_connections"},
 	}[root]
 	if root == "intent" {
 		for _, o := range intent.Options() {
@@ -183,6 +183,7 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 		"family":    func(p *policy.Prefix) string { return p.Family().String() },
 		"health":    func(p *policy.Prefix) string { return p.Health.State.String() },
 		"interface": func(p *policy.Prefix) string { return p.Interface },
+		"name":      func(p *policy.Prefix) string { return p.Name },
 		"network":   func(p *policy.Prefix) string { return p.CIDR.String() },
 	}
 	f, ok := texts[attr]

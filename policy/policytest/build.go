@@ -46,6 +46,11 @@ func Health(state policy.HealthState) func(*policy.Prefix) {
 	}
 }
 
+// Named is an edit that sets what the configuration calls the prefix's network.
+func Named(name string) func(*policy.Prefix) {
+	return func(p *policy.Prefix) { p.Name = name }
+}
+
 // Cost is an edit that sets what the prefix costs.
 func Cost(c policy.Cost) func(*policy.Prefix) {
 	return func(p *policy.Prefix) { p.Cost = c }

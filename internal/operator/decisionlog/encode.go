@@ -102,7 +102,7 @@ func appendLine(b []byte, l line, limit int) ([]byte, error) {
 
 func encodePrefix(n int, p *policy.Prefix) *prefix {
 	out := &prefix{
-		N: n, Interface: text(p.Interface), Index: p.Index, Prefix: p.CIDR, Addrs: p.Addrs, Default: p.Default,
+		N: n, Interface: text(p.Interface), Index: p.Index, Prefix: p.CIDR, Name: text(p.Name), Addrs: p.Addrs, Default: p.Default,
 		Cost: word(costs, p.Cost), Budget: budget(p.Budget), Stats: pathStats(p.Stats), Link: encodeLink(p.Link), Wifi: (*wifiStats)(p.Wifi),
 	}
 	if p.ID.Interface != p.Interface || p.ID.Prefix != p.CIDR {

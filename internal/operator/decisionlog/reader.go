@@ -133,7 +133,7 @@ func (r *Reader) decodePrefix(in *prefix) error {
 	}
 	p := &policy.Prefix{
 		ID:        policy.PrefixID{Interface: string(in.Interface), Prefix: in.Prefix},
-		Interface: string(in.Interface), Index: in.Index, CIDR: in.Prefix, Addrs: in.Addrs, Default: in.Default, Cost: cost,
+		Interface: string(in.Interface), Index: in.Index, CIDR: in.Prefix, Name: string(in.Name), Addrs: in.Addrs, Default: in.Default, Cost: cost,
 		Budget: policy.Budget(in.Budget), Stats: policy.PathStats(in.Stats), Link: decodeLink(in.Link), Wifi: (*policy.WifiStats)(in.Wifi),
 	}
 	if in.ID != nil {

@@ -43,6 +43,7 @@ type prefix struct {
 	Interface text         `json:"interface,omitempty"`
 	Index     int          `json:"index,omitempty"`
 	Prefix    netip.Prefix `json:"prefix,omitzero"`
+	Name      text         `json:"name,omitempty"`
 	Addrs     []netip.Addr `json:"addrs,omitempty"`
 	Default   bool         `json:"default,omitempty"`
 	Health    *health      `json:"health,omitempty"`

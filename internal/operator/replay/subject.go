@@ -199,7 +199,7 @@ func (s *Subject) prefix(p *policy.Prefix) *policy.Prefix {
 	q := p
 	if set := s.config.Settings(p.Interface, p.CIDR); set.Named {
 		changed := *p
-		changed.Options, changed.Cost = set.Options, set.Cost
+		changed.Name, changed.Options, changed.Cost = set.Name, set.Options, set.Cost
 		if set.Default != nil {
 			changed.Default = *set.Default
 		} else if !s.config.Auto {
