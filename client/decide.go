@@ -34,12 +34,16 @@ type target struct {
 	intents   intent.Set
 	selection SelectionProperties
 	only      bool // nothing but the candidates may be used
+	vouched   bool // the manager knows the selection: what it suggests is permitted
 }
 
 // newTarget parses what DialContext gets. It is not ok for what the manager has
 // no say in: other networks, and this host itself.
 func (d *Dialer) newTarget(ctx context.Context, network, address string) (t target, ok bool, err error) {
 	t = target{network: network, address: address, typ: wire.SockStream, selection: d.selection(ctx)}
+	if err := t.selection.check(); err != nil {
+		return t, false, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
 	switch {
 	case strings.HasPrefix(network, "udp"):
 		t.typ = wire.SockDgram
@@ -136,6 +140,9 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 			m.Origin = origin
 		}
 		m.NoResolve = f&wire.FeatureNoResolve != 0
+		if f&wire.FeatureSelection != 0 {
+			m.Selection = t.selection.onWire()
+		}
 		return m
 	}
 	q.resolves = func(f wire.Features) bool { return f&wire.FeatureNoResolve == 0 && !t.literal.IsValid() } // it is both in one
@@ -156,7 +163,12 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 // newDecision is what an answer says, which may be to use a socket again if that
 // could be chosen.
 func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*plan, error) {
-	if ans.Only&wire.OnlyNone != 0 {
+	t.vouched = f&wire.FeatureSelection != 0
+	switch {
+	case ans.Only&wire.OnlyNone == 0:
+	case ans.Only&wire.OnlySelected != 0:
+		return nil, fmt.Errorf("%w: the manager knows none (%v)", ErrNotPermitted, t.selection)
+	default:
 		return nil, refusal(ans.Reason)
 	}
 	switch ans.Action {
@@ -166,10 +178,13 @@ func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*pl
 		if !choose || len(ans.Sockets) == 0 {
 			return nil, fmt.Errorf("unexpected answer %v", ans.Action)
 		}
+		if !t.vouched && t.selection.needsManager() {
+			return nil, fmt.Errorf("%w: the manager does not tell names and costs (%v)", ErrNotPermitted, t.selection)
+		}
 		return &plan{target: t, id: ans.DecisionID, linkID: ans.Context.ID, features: f, reason: ans.Reason,
 			existing: ans.Sockets[0].FD, reuse: true}, nil
 	case wire.ActionErrorResolve:
-		if ans.Only != 0 {
+		if ans.Only != 0 && ans.Only&wire.OnlySelected == 0 {
 			return nil, fmt.Errorf("%w; %w", errOutside, errNotResolved)
 		}
 		return nil, errNotResolved
@@ -203,7 +218,7 @@ func sockAddr(a netip.AddrPort) wire.SockAddr {
 // newPlan makes candidates of an answer.
 func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	c := &ans.Context
-	t.only = ans.Only&wire.OnlyThese != 0
+	t.only = ans.Only&wire.OnlyThese != 0 && ans.Only&wire.OnlySelected == 0 // the selection is kept anyway
 	p := &plan{target: t, id: ans.DecisionID, linkID: c.ID, features: f, reason: ans.Reason}
 	first := &candidate{
 		local:     c.BindSuggested.AddrPort.Addr().Unmap(),

@@ -32,7 +32,9 @@ type Decision struct {
 // this package, that the manager may name for reuse.
 //
 // That the manager is not there, or has no say, is not an error; Err tells so. That
-// the policy refuses the connection is one, in which errors.Is finds ErrRefused.
+// the policy refuses the connection is one, in which errors.Is finds ErrRefused; so is
+// that the manager knows no network that the SelectionProperties permit, with
+// ErrNotPermitted.
 func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...net.Conn) (*Decision, error) {
 	t, ok, err := d.newTarget(ctx, network, address)
 	dec := &Decision{dialer: d, target: t}
@@ -57,7 +59,7 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 			err = fmt.Errorf("the manager named socket %d, which was not offered", p.existing)
 		}
 	}
-	if errors.Is(err, ErrRefused) {
+	if forbidden(err) {
 		return nil, &DialError{Network: network, Address: address, Err: err}
 	}
 	if err != nil {
@@ -170,12 +172,12 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	if p != nil && p.reuse {
 		p, err = dec.dialer.daemon().decide(ctx, p.target, false, nil)
 	}
-	if errors.Is(err, ErrRefused) {
+	if forbidden(err) {
 		return nil, &DialError{Network: dec.target.network, Address: dec.target.address, Err: err}
 	}
 	if err != nil {
 		if !dec.target.plainly() {
-			return nil, dec.target.permits("")
+			return nil, dec.target.permits(site{})
 		}
 		t, ok, err := dec.dialer.newTarget(ctx, dec.target.network, dec.target.address)
 		if err != nil {
@@ -202,7 +204,7 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 		list = t.endpoints(&candidate{index: plain, addrs: remotes(list)}, list)
 	}
 	if len(list) == 0 {
-		return nil, t.permits("")
+		return nil, t.permits(site{})
 	}
 	return list, nil
 }
@@ -238,8 +240,8 @@ func (t *target) endpoints(c *candidate, list []Endpoint) []Endpoint {
 			list = append(list, endpoint(c, remote, c.options))
 			continue
 		}
-		if name := t.interfaceOf(c, remote.Addr()); t.permits(name) == nil {
-			e := endpoint(c, remote, c.held(name, remote.Addr()))
+		if at := t.siteOf(c, remote.Addr()); t.permits(at) == nil {
+			e := endpoint(c, remote, c.held(at.device, remote.Addr()))
 			e.Multipath = false
 			list = append(list, e)
 		}

@@ -26,7 +26,7 @@ type Dialer struct {
 	Intents intent.Set
 
 	// Selection holds for every dial, completed by what its context says of other
-	// interfaces; what that says of the same one counts.
+	// interfaces, networks and costs; what that says of the same one counts.
 	Selection SelectionProperties
 
 	// Net has what a plain dial is governed by, all of which holds for
@@ -131,11 +131,11 @@ func (d *Dialer) without(err error) {
 
 // dialPlainly dials without the manager; why is nil where it has no say.
 func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, why error) (net.Conn, error) {
-	if errors.Is(why, ErrRefused) {
+	if forbidden(why) {
 		return nil, &DialError{Network: t.network, Address: t.address, Err: why}
 	}
 	if !t.plainly() {
-		return nil, &DialError{Network: t.network, Address: t.address, Err: t.permits(""), Without: why}
+		return nil, &DialError{Network: t.network, Address: t.address, Err: t.permits(site{}), Without: why}
 	}
 	nd := d.plainDialer()
 	if t.strict() {
@@ -210,11 +210,11 @@ func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote ne
 	options := c.options
 	strict := t.strict()
 	if strict {
-		name := t.interfaceOf(c, remote.Addr())
-		if err := t.permits(name); err != nil {
+		at := t.siteOf(c, remote.Addr())
+		if err := t.permits(at); err != nil {
 			return nil, err
 		}
-		options = c.held(name, remote.Addr())
+		options = c.held(at.device, remote.Addr())
 	}
 	nd := d.plainDialer()
 	network := t.network[:3] + "6"

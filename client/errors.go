@@ -56,6 +56,9 @@ func refusal(reason string) error {
 	return fmt.Errorf("%w: %s", ErrRefused, reason)
 }
 
+// forbidden tells whether err is that a connection must not be made, over whatever.
+func forbidden(err error) bool { return errors.Is(err, ErrRefused) || errors.Is(err, ErrNotPermitted) }
+
 // errOutside says that a connection would leave what the policy confines it to.
 var errOutside = fmt.Errorf("%w: it permits its own candidates only", ErrRefused)
 

@@ -52,15 +52,17 @@ func ExampleDialer_grpc() {
 	_ = dial
 }
 
-// Connections that must not cost money, and rather take the wireless network.
+// Connections that must not cost money, and rather take the wireless network, or
+// what the manager's configuration calls "home".
 func ExampleSelectionProperties() {
-	properties := client.SelectionProperties{}.WithInterface("wwan0", client.Prohibit).WithInterface("wlan0", client.Prefer)
+	properties := client.SelectionProperties{}.WithInterface("wlan0", client.Prefer).WithNetwork("home", client.Prefer).
+		WithCost(client.CostMetered, client.Prohibit).WithCost(client.CostExpensive, client.Prohibit)
 	fmt.Println(properties)
 	dialer := client.Dialer{Selection: properties, Daemon: &client.Daemon{DecisionTimeout: -1}} // no manager
 	_, err := dialer.Dial("tcp", "www.example.net:443")
 	fmt.Println(errors.Is(err, client.ErrNotPermitted))
 	// Output:
-	// prefer wlan0, prohibit wwan0
+	// prefer wlan0, prefer network home, prohibit cost expensive, prohibit cost metered
 	// true
 }
 

@@ -23,7 +23,8 @@ type fakeDaemon struct {
 	// answer turns a request into its answer, or says false not to answer. The
 	// greeting and the context id are seen to before.
 	answer   func(m *wire.Message) bool
-	original bool // speaks no extensions
+	original bool          // speaks no extensions
+	lacks    wire.Features // extensions that it does not speak
 
 	ln    net.Listener
 	wg    sync.WaitGroup
@@ -104,9 +105,9 @@ func (f *fakeDaemon) serve(nc net.Conn) {
 		}
 		f.mu.Unlock()
 		m.Context.ID = id
-		m.Features, m.NoResolve, m.Origin = 0, false, nil
+		m.Features, m.NoResolve, m.Origin, m.Selection = 0, false, nil, nil
 		if !f.original {
-			m.Features = features
+			m.Features = features &^ f.lacks
 		}
 		b, err := m.Append(nil)
 		if err != nil {

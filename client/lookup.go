@@ -102,7 +102,7 @@ func (c *candidate) unbind() {
 // lookupPlainly resolves the name without the manager.
 func (d *Dialer) lookupPlainly(ctx context.Context, t *target, local netip.Addr) ([]netip.AddrPort, error) {
 	if t.strict() && t.host != "localhost" {
-		return nil, fmt.Errorf("%w: the host's resolver may ask over any network", t.permits(""))
+		return nil, fmt.Errorf("%w: the host's resolver may ask over any network", t.permits(site{}))
 	}
 	network := "ip"
 	switch t.family {

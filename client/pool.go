@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -55,8 +54,9 @@ type Pool struct {
 	MaxPerSet, MaxConns int
 
 	// ReuseFirst uses an idle connection of the set again, the one that became idle
-	// last, without asking the manager; it then decides about new connections
-	// only.
+	// last, without asking the manager, which then decides about new connections
+	// only. It is asked nevertheless where the SelectionProperties require or prohibit
+	// networks by name or cost, which the manager alone knows.
 	ReuseFirst bool
 
 	own Dialer
@@ -137,7 +137,8 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 	ctx, cancel := d.limit(ctx, begun)
 	defer cancel()
 	members, choose := p.offer(w)
-	if p.ReuseFirst {
+	judged := t.selection.needsManager() // then no connection is used again without its word
+	if p.ReuseFirst && !judged {
 		if s := p.takeLast(w, members); s != nil {
 			s.reused(nil, nil, begun)
 			return s, nil
@@ -154,11 +155,14 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 		// Somebody else took it, or the peer closed it meanwhile.
 		pl, err = d.daemon().decide(ctx, *t, false, nil)
 	}
-	if errors.Is(err, ErrRefused) {
+	if forbidden(err) {
 		return nil, &DialError{Network: t.network, Address: t.address, Err: err}
 	}
 	if err != nil {
 		d.without(err)
+		if judged {
+			members = nil
+		}
 		if s := p.takeLast(w, members); s != nil {
 			s.reused(nil, err, begun)
 			return s, nil

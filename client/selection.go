@@ -1,12 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/socket-intents/mamma/internal/wire"
@@ -37,62 +39,139 @@ func (p Preference) String() string {
 // SelectionProperties leave no network for.
 var ErrNotPermitted = errors.New("no network that the selection properties permit")
 
-// SelectionProperties say which networks a connection may take, by the name of the
-// interface. Prefer and Avoid order what the manager suggests. Require and Prohibit
-// are kept or the dial fails with ErrNotPermitted, also where there is no manager:
-// an unknown network is not permitted then, so there is no plain dial, names are
-// resolved by the manager only, sockets are bound to the interface, and
-// Multipath TCP, which may add networks later, is not used. With several Require,
-// one of them will do. This host itself is reached over its loopback interface.
+// Cost is what traffic over a network costs its user, as the manager's configuration
+// and the network's budget say.
+type Cost uint8
+
+// The costs, cheapest first.
+const (
+	CostFree      Cost = 0
+	CostMetered   Cost = 1
+	CostExpensive Cost = 2 // also what has used up its budget
+)
+
+// String gives the word of the manager's configuration: "free", "metered" or
+// "expensive".
+func (c Cost) String() string {
+	switch c {
+	case CostFree:
+		return "free"
+	case CostMetered:
+		return "metered"
+	case CostExpensive:
+		return "expensive"
+	}
+	return fmt.Sprintf("cost %d", uint8(c))
+}
+
+// SelectionProperties say which networks a connection may take: by the name of the
+// interface, by the name that the manager's configuration gives the network, and by
+// cost. "mammactl prefixes" shows all three.
+//
+// Prefer and Avoid order what the manager suggests. A network that several
+// preferences speak for comes before one that a single preference speaks for.
+//
+// Require and Prohibit are kept, or the dial fails with ErrNotPermitted, also where
+// there is no manager. An unknown network is not permitted then: there is no plain
+// dial, names are resolved by the manager only, sockets are bound to the interface,
+// and Multipath TCP, which may add networks later, is not used. Of several interfaces
+// that are required one will do, and so it is with names and with costs; where
+// interfaces and costs are required, a network needs both. This host itself is reached
+// over its loopback interface, which is free and has no name.
+//
+// The manager alone knows names and costs. Where it is not there, or is one that does
+// not tell, such as the daemon of the Socket Intents prototype, what is preferred by
+// name or cost has no effect, and what is required or prohibited by name or cost fails
+// with ErrNotPermitted. Preferences by interface are kept nevertheless.
+//
+// There can be 32 preferences, with names of at most 255 bytes; dials with more fail.
 //
 // The zero value says nothing. Values can be compared, and do not change.
 type SelectionProperties struct {
-	rules string // name, "/", a letter, "/" for each, by name
+	rules string // those of rule.append, sorted
 }
 
-// letters stand for Preferences from Prohibit on.
-const letters = "xa-pr"
-
-// WithInterface returns p with a preference for the interface of that name, which
-// replaces an earlier one; NoPreference takes it back.
-func (p SelectionProperties) WithInterface(name string, want Preference) SelectionProperties {
-	rules := map[string]Preference{}
-	for n, w := range p.all {
-		rules[n] = w
-	}
-	if rules[name] = want; want == NoPreference || want < Prohibit || want > Require {
-		delete(rules, name)
-	}
-	var names []string
-	for n := range rules {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	var b strings.Builder
-	for _, n := range names {
-		b.WriteString(n + "/" + letters[rules[n]-Prohibit:][:1] + "/") // no name of an interface has a slash
-	}
-	return SelectionProperties{b.String()}
+// rule is one preference.
+type rule struct {
+	kind wire.PreferenceKind
+	name string
+	want Preference
 }
 
-// all yields the preferences by name.
-func (p SelectionProperties) all(yield func(string, Preference) bool) {
-	rest := p.rules
-	for rest != "" {
-		var name, letter string
-		name, rest, _ = strings.Cut(rest, "/")
-		letter, rest, _ = strings.Cut(rest, "/")
-		if !yield(name, Preference(strings.Index(letters, letter))+Prohibit) {
+// append encodes r, so that equal SelectionProperties are equal strings. A name may
+// hold any byte.
+func (r *rule) append(b []byte) []byte {
+	b = append(b, byte(r.kind), byte(r.want))
+	b = strconv.AppendInt(b, int64(len(r.name)), 10)
+	return append(append(b, ':'), r.name...)
+}
+
+// all yields the preferences, by kind and name.
+func (p SelectionProperties) all(yield func(rule) bool) {
+	for rest := p.rules; rest != ""; {
+		r := rule{kind: wire.PreferenceKind(rest[0]), want: Preference(int8(rest[1]))}
+		length, after, _ := strings.Cut(rest[2:], ":")
+		n, _ := strconv.Atoi(length)
+		r.name, rest = after[:n], after[n:]
+		if !yield(r) {
 			return
 		}
 	}
 }
 
+// with returns p with one preference replaced.
+func (p SelectionProperties) with(kind wire.PreferenceKind, name string, want Preference) SelectionProperties {
+	var rules []rule
+	for r := range p.all {
+		if r.kind != kind || r.name != name {
+			rules = append(rules, r)
+		}
+	}
+	if want != NoPreference && want >= Prohibit && want <= Require {
+		rules = append(rules, rule{kind, name, want})
+	}
+	slices.SortFunc(rules, func(a, b rule) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name))
+	})
+	var b []byte
+	for i := range rules {
+		b = rules[i].append(b)
+	}
+	return SelectionProperties{string(b)}
+}
+
+// WithInterface returns p with a preference for the interface of that name, which
+// replaces an earlier one; NoPreference takes it back.
+func (p SelectionProperties) WithInterface(name string, want Preference) SelectionProperties {
+	return p.with(wire.ByInterface, name, want)
+}
+
+// WithNetwork returns p with a preference for the network that the manager's
+// configuration gives this name, which replaces an earlier one; NoPreference takes it
+// back.
+func (p SelectionProperties) WithNetwork(name string, want Preference) SelectionProperties {
+	return p.with(wire.ByNetwork, name, want)
+}
+
+// WithCost returns p with a preference for the networks of this cost, which replaces an
+// earlier one; NoPreference takes it back.
+func (p SelectionProperties) WithCost(c Cost, want Preference) SelectionProperties {
+	return p.with(wire.ByCost, c.String(), want)
+}
+
 // Interface returns the preference for the interface of that name.
-func (p SelectionProperties) Interface(name string) Preference {
-	for n, want := range p.all {
-		if n == name {
-			return want
+func (p SelectionProperties) Interface(name string) Preference { return p.get(wire.ByInterface, name) }
+
+// Network returns the preference for the network of that name.
+func (p SelectionProperties) Network(name string) Preference { return p.get(wire.ByNetwork, name) }
+
+// Cost returns the preference for networks of this cost.
+func (p SelectionProperties) Cost(c Cost) Preference { return p.get(wire.ByCost, c.String()) }
+
+func (p SelectionProperties) get(kind wire.PreferenceKind, name string) Preference {
+	for r := range p.all {
+		if r.kind == kind && r.name == name {
+			return r.want
 		}
 	}
 	return NoPreference
@@ -103,31 +182,82 @@ func (p SelectionProperties) IsZero() bool { return p.rules == "" }
 
 // Strict tells whether p requires or prohibits something.
 func (p SelectionProperties) Strict() bool {
-	for _, want := range p.all {
-		if want == Require || want == Prohibit {
+	for r := range p.all {
+		if r.strict() {
 			return true
 		}
 	}
 	return false
 }
 
-// Merge returns p, completed by what other says about further interfaces.
+// needsManager tells whether p requires or prohibits what the manager alone knows.
+func (p SelectionProperties) needsManager() bool {
+	for r := range p.all {
+		if r.strict() && r.kind != wire.ByInterface {
+			return true
+		}
+	}
+	return false
+}
+
+// ranksByManager tells whether p prefers or avoids what the manager alone knows.
+func (p SelectionProperties) ranksByManager() bool {
+	for r := range p.all {
+		if !r.strict() && r.kind != wire.ByInterface {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *rule) strict() bool { return r.want == Require || r.want == Prohibit }
+
+// Merge returns p, completed by what other says about further interfaces, networks and
+// costs.
 func (p SelectionProperties) Merge(other SelectionProperties) SelectionProperties {
-	for n, want := range other.all {
-		if p.Interface(n) == NoPreference {
-			p = p.WithInterface(n, want)
+	for r := range other.all {
+		if p.get(r.kind, r.name) == NoPreference {
+			p = p.with(r.kind, r.name, r.want)
 		}
 	}
 	return p
 }
 
-// String lists the preferences, as "prefer wlan0, prohibit wwan0".
+// String lists the preferences, as "prefer wlan0, require network home, prohibit cost
+// expensive".
 func (p SelectionProperties) String() string {
 	var parts []string
-	for n, want := range p.all {
-		parts = append(parts, want.String()+" "+n)
+	for r := range p.all {
+		if r.kind == wire.ByInterface {
+			parts = append(parts, r.want.String()+" "+r.name)
+			continue
+		}
+		parts = append(parts, r.want.String()+" "+r.kind.String()+" "+r.name)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// onWire is what the manager is told.
+func (p SelectionProperties) onWire() []wire.Preference {
+	var list []wire.Preference
+	for r := range p.all {
+		list = append(list, wire.Preference{Kind: r.kind, Want: wire.Want(r.want), Name: r.name})
+	}
+	return list
+}
+
+// check tells why the manager cannot be told.
+func (p SelectionProperties) check() error {
+	n := 0
+	for r := range p.all {
+		if n++; n > wire.MaxPreferences {
+			return fmt.Errorf("selection properties: more than %d preferences", wire.MaxPreferences)
+		}
+		if len(r.name) > wire.MaxPreferenceName {
+			return fmt.Errorf("selection properties: a name of more than %d bytes", wire.MaxPreferenceName)
+		}
+	}
+	return nil
 }
 
 type selectionKey struct{}
@@ -149,48 +279,76 @@ func (d *Dialer) selection(ctx context.Context) SelectionProperties {
 	return Selection(ctx).Merge(d.Selection)
 }
 
-// permits tells why an interface may not be used; "" is an unknown one.
-func (p SelectionProperties) permits(name string) error {
-	required := false
-	for n, want := range p.all {
-		switch {
-		case want == Prohibit && n == name:
-			return fmt.Errorf("%w: %s is prohibited", ErrNotPermitted, name)
-		case want == Require && n == name:
-			return nil
-		}
-		required = required || want == Require
-	}
-	switch {
-	case !p.Strict():
+// site is the network that a socket is on, as far as it is known here.
+type site struct {
+	device   string // the interface; "": not known
+	loopback bool
+	// vouched tells that the manager has seen to it that name and cost of the network
+	// are permitted.
+	vouched bool
+}
+
+// permits tells why a site may not be used.
+func (p SelectionProperties) permits(at site) error {
+	if !p.Strict() {
 		return nil
-	case name == "":
+	}
+	if at.device == "" {
 		return fmt.Errorf("%w: the network is not known (%v)", ErrNotPermitted, p)
-	case required:
-		return fmt.Errorf("%w: %s is not what is required (%v)", ErrNotPermitted, name, p)
+	}
+	var required, met [wire.ByCost + 1]bool
+	for r := range p.all {
+		if !r.strict() {
+			continue
+		}
+		is, known := at.is(r)
+		switch {
+		case !known:
+			return fmt.Errorf("%w: the manager has not said what %s is (%v)", ErrNotPermitted, at.device, p)
+		case is && r.want == Prohibit:
+			return fmt.Errorf("%w: %s is prohibited (%v)", ErrNotPermitted, at.device, p)
+		case r.want == Require:
+			required[r.kind] = true
+			met[r.kind] = met[r.kind] || is
+		}
+	}
+	if required != met {
+		return fmt.Errorf("%w: %s is not what is required (%v)", ErrNotPermitted, at.device, p)
 	}
 	return nil
 }
 
-// interfaceOf is the interface that a socket uses which is bound to device or to
-// local, and connected to remote; "" if it is not known.
-func interfaceOf(device string, local, remote netip.Addr) string {
+// is tells whether a preference that restricts is about the site, and whether that is
+// known. What the manager vouches for is as required, and is not what is prohibited.
+func (at site) is(r rule) (is, known bool) {
+	switch {
+	case r.kind == wire.ByInterface:
+		return r.name == at.device, true
+	case at.loopback:
+		return r.kind == wire.ByCost && r.name == CostFree.String(), true
+	}
+	return r.want == Require, at.vouched
+}
+
+// siteOf is where a socket is that is bound to device or to local, and connected to
+// remote.
+func siteOf(device string, local, remote netip.Addr) site {
 	local = local.Unmap().WithZone("")
 	loopback := remote.IsLoopback() || local.IsLoopback()
 	if device != "" {
-		return device
+		return site{device: device}
 	}
 	if !loopback && (!local.IsValid() || local.IsUnspecified()) {
-		return ""
+		return site{}
 	}
 	list, err := net.Interfaces()
 	if err != nil {
-		return ""
+		return site{}
 	}
 	for _, i := range list {
 		if loopback {
 			if i.Flags&net.FlagLoopback != 0 {
-				return i.Name
+				return site{device: i.Name, loopback: true}
 			}
 			continue
 		}
@@ -199,14 +357,14 @@ func interfaceOf(device string, local, remote netip.Addr) string {
 			prefix, err := netip.ParsePrefix(a.String())
 			return err == nil && prefix.Addr().Unmap() == local
 		}) {
-			return i.Name
+			return site{device: i.Name}
 		}
 	}
-	return ""
+	return site{}
 }
 
-// choose leaves the candidates that are permitted, the preferred ones first, and
-// notes the others.
+// choose leaves the candidates that are permitted, and notes the others. The preferred
+// ones come first. Where names and costs count too, that is the manager's order.
 func (p *plan) choose() {
 	s := p.target.selection
 	if s.IsZero() {
@@ -215,27 +373,39 @@ func (p *plan) choose() {
 	ranks := make(map[*candidate]Preference)
 	var kept []*candidate
 	for _, c := range p.candidates {
-		name := p.target.interfaceOf(c, netip.Addr{})
+		remote := netip.Addr{}
 		if len(c.addrs) > 0 {
-			name = p.target.interfaceOf(c, c.addrs[0].Addr())
+			remote = c.addrs[0].Addr()
 		}
-		if err := s.permits(name); err != nil {
+		at := p.target.siteOf(c, remote)
+		if err := s.permits(at); err != nil {
 			p.refused = append(p.refused, Attempt{Candidate: c.index, Source: c.local, Device: c.device, Err: err})
 			continue
 		}
-		ranks[c] = s.Interface(name)
+		ranks[c] = s.Interface(at.device)
 		kept = append(kept, c)
 	}
-	slices.SortStableFunc(kept, func(a, b *candidate) int { return int(ranks[b]) - int(ranks[a]) })
+	if !p.target.vouched || !s.ranksByManager() {
+		slices.SortStableFunc(kept, func(a, b *candidate) int { return int(ranks[b]) - int(ranks[a]) })
+	}
 	p.candidates = kept
 }
 
-func (t *target) interfaceOf(c *candidate, remote netip.Addr) string {
+// siteOf is where a socket for c would be.
+func (t *target) siteOf(c *candidate, remote netip.Addr) site {
 	local := c.local
 	if t.bound.IsValid() {
 		local = t.bound.Addr()
 	}
-	return interfaceOf(c.device, local, remote)
+	at := siteOf(c.device, local, remote)
+	switch {
+	case !t.vouched || c.index == plain:
+	case c.local.IsValid():
+		at.vouched, at.loopback = true, false // it has a network there, be it loopback
+	default:
+		at.vouched = !at.loopback
+	}
+	return at
 }
 
 // held are c's options with a binding to the interface that may not fail. What
@@ -256,24 +426,30 @@ func (c *candidate) held(name string, remote netip.Addr) []wire.SockOpt {
 // strict tells whether a network has to be known before it may be used.
 func (t *target) strict() bool { return t.only || t.selection.Strict() }
 
-// permits tells why an interface may not be used; "" is an unknown one.
-func (t *target) permits(name string) error {
-	if err := t.selection.permits(name); err != nil {
+// permits tells why a site may not be used.
+func (t *target) permits(at site) error {
+	if err := t.selection.permits(at); err != nil {
 		return err
 	}
-	if t.only && name == "" {
+	if t.only && at.device == "" {
 		return errOutside
 	}
 	return nil
 }
 
-// permitsConn tells whether an existing connection may be used.
+// permitsConn tells whether an existing connection may be offered for use again. What
+// its network costs now, and its name, the manager judges.
 func (t *target) permitsConn(info *Info) bool {
-	return !t.selection.Strict() || !info.Multipath && t.selection.permits(interfaceOf(info.Device, info.Local.Addr(), info.Remote.Addr())) == nil
+	if !t.selection.Strict() {
+		return true
+	}
+	at := siteOf(info.Device, info.Local.Addr(), info.Remote.Addr())
+	at.vouched, at.loopback = true, false
+	return !info.Multipath && t.selection.permits(at) == nil
 }
 
 // plainly tells whether the last resort may be tried: for addresses of this host
 // only, if it matters.
 func (t *target) plainly() bool {
-	return !t.strict() || !t.only && t.literal.IsLoopback() && t.selection.permits(interfaceOf("", t.literal, t.literal)) == nil
+	return !t.strict() || !t.only && t.literal.IsLoopback() && t.selection.permits(siteOf("", t.literal, t.literal)) == nil
 }

@@ -2,7 +2,10 @@ package client
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/wire"
@@ -147,5 +150,256 @@ func TestSelectionProperties(t *testing.T) {
 	}
 	if selected("eth0", Avoid).Strict() || !selected().IsZero() {
 		t.Error("what is strict, and what is nothing")
+	}
+}
+
+// names are preferences that the manager alone can judge.
+func names(pairs ...any) (s SelectionProperties) {
+	for i := 0; i < len(pairs); i += 2 {
+		switch x := pairs[i].(type) {
+		case string:
+			s = s.WithNetwork(x, pairs[i+1].(Preference))
+		case Cost:
+			s = s.WithCost(x, pairs[i+1].(Preference))
+		}
+	}
+	return s
+}
+
+// What goes by name or cost is for the manager. One that does not know it, be it the
+// prototype's, an older one or none, leaves nothing that is permitted, and preferences
+// without effect.
+func TestSelectionByManager(t *testing.T) {
+	srv := startServer(t)
+	newest := startFake(t, "", false, twoNetworks)
+	older := startFake(t, "", false, twoNetworks)
+	older.lacks = wire.FeatureSelection
+	prototype := startFake(t, "", true, twoNetworks)
+	none := filepath.Join(t.TempDir(), "none")
+	for _, test := range []struct {
+		name      string
+		path      string
+		host      string
+		selection SelectionProperties
+		from      string // "": refused
+	}{
+		{"require", newest.path, "host.test", names("home", Require), "127.0.0.2"},
+		{"prohibit", newest.path, "127.0.0.1", names(CostMetered, Prohibit), "127.0.0.2"},
+		{"prefer", newest.path, "127.0.0.1", names("home", Prefer), "127.0.0.2"},
+		{"require, with an interface", newest.path, "127.0.0.1", names("home", Require).WithInterface("b", Require), "127.0.0.3"},
+		{"require, an older manager", older.path, "127.0.0.1", names("home", Require), ""},
+		{"prohibit, an older manager", older.path, "host.test", names(CostExpensive, Prohibit), ""},
+		{"prefer, an older manager", older.path, "127.0.0.1", names("home", Prefer, CostMetered, Avoid), "127.0.0.2"},
+		{"prefer an interface, an older manager", older.path, "127.0.0.1", names("home", Avoid).WithInterface("b", Prefer), "127.0.0.3"},
+		{"require, the prototype", prototype.path, "127.0.0.1", names("home", Require), ""},
+		{"prohibit, the prototype", prototype.path, "host.test", names(CostMetered, Prohibit), ""},
+		{"this host is free, the prototype", prototype.path, "127.0.0.1", names(CostMetered, Prohibit), "127.0.0.1"},
+		{"prefer, the prototype", prototype.path, "127.0.0.1", names("home", Prefer), "127.0.0.2"},
+		{"require, no manager", none, "127.0.0.1", names("home", Require), ""},
+		{"require a name, no manager", none, "host.test", names("home", Require), ""},
+		{"avoid, no manager", none, "127.0.0.1", names(CostMetered, Avoid), "127.0.0.1"},
+		{"this host is free, no manager", none, "127.0.0.1", names(CostFree, Require, CostExpensive, Prohibit), "127.0.0.1"},
+		{"this host has no name, no manager", none, "127.0.0.1", names("home", Prohibit), "127.0.0.1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := dialer(t, test.path)
+			d.Selection = test.selection
+			from := func(nc net.Conn, err error) (string, error) {
+				if err != nil {
+					return "", err
+				}
+				_ = nc.Close()
+				return (<-srv.peers).String(), nil
+			}
+			address := test.host + ":" + srv.port
+			for name, connect := range map[string]func() (string, error){
+				"Dialer": func() (string, error) { return from(d.DialContext(t.Context(), "tcp", address)) },
+				"Pool": func() (string, error) {
+					c, err := (&Pool{Dialer: d}).Get(t.Context(), "tcp", address)
+					if err != nil {
+						return "", err
+					}
+					return from(c, nil)
+				},
+				"Endpoints": func() (string, error) {
+					dec, err := d.Decide(t.Context(), "tcp", address)
+					if err != nil {
+						return "", err
+					}
+					list, err := dec.Endpoints(t.Context())
+					if err != nil {
+						return "", err
+					}
+					for _, e := range list {
+						if test.selection.Strict() && e.Source.IsValid() && len(e.Options) == 0 {
+							t.Errorf("%v is not bound to an interface", e.Source)
+						}
+					}
+					if !list[0].Source.IsValid() {
+						return "127.0.0.1", nil
+					}
+					return list[0].Source.String(), nil
+				},
+			} {
+				got, err := connect()
+				if got != test.from || (test.from == "") != errors.Is(err, ErrNotPermitted) {
+					t.Errorf("%s: from %q (%v), want %q", name, got, err, test.from)
+				}
+			}
+		})
+	}
+	select {
+	case peer := <-srv.peers:
+		t.Errorf("a connection from %v", peer)
+	default:
+	}
+	// Who does not know the tag is not sent it: the prototype would lose its place in
+	// the stream.
+	for name, f := range map[string]*fakeDaemon{"older": older, "prototype": prototype, "newest": newest} {
+		for _, m := range f.requests() {
+			if len(m.Selection) > 0 != (f == newest && m.Action != wire.ActionResolveRequest && m.Action != wire.ActionReportRequest) {
+				t.Errorf("%s: %v with %v", name, m.Action, m.Selection)
+			}
+		}
+	}
+}
+
+// That the manager knows no permitted network ends every call, is not a refusal by the
+// policy, and is no plain dial.
+func TestSelectionLeavesNone(t *testing.T) {
+	srv := startServer(t)
+	f := startFake(t, "", false, func(m *wire.Message) bool {
+		refuses(m)
+		m.Only |= wire.OnlySelected
+		return true
+	})
+	d := dialer(t, f.path)
+	d.Selection = names("home", Require)
+	pool := &Pool{Dialer: d}
+	for name, call := range map[string]func(address string) error{
+		"DialContext": func(a string) error { _, err := d.DialContext(t.Context(), "tcp", a); return err },
+		"Decide":      func(a string) error { _, err := d.Decide(t.Context(), "tcp", a); return err },
+		"Pool.Get":    func(a string) error { _, err := pool.Get(t.Context(), "tcp", a); return err },
+	} {
+		err := call("host.test:" + srv.port)
+		var failed *DialError
+		if !errors.Is(err, ErrNotPermitted) || errors.Is(err, ErrRefused) || !errors.As(err, &failed) || !strings.Contains(err.Error(), "require network home") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := d.Daemon.PlainDials(); n != (PlainDials{}) {
+		t.Errorf("plain dials: %+v", n)
+	}
+}
+
+// A Pool uses a connection again under a selection by name or cost only if the manager
+// says so: what a network costs can have changed.
+func TestSelectionReuse(t *testing.T) {
+	srv := startServer(t)
+	home := names("home", Require)
+	reuse := false
+	f := startFake(t, "", false, func(m *wire.Message) bool {
+		if reuse && m.Action == wire.ActionSocketChooseRequest && len(m.Sockets) > 0 {
+			return reuseFirst(m)
+		}
+		return twoNetworks(m)
+	})
+	p := &Pool{Dialer: dialer(t, f.path), ReuseFirst: true}
+	defer p.CloseIdle()
+	get := func(p *Pool, want bool) {
+		t.Helper()
+		c, err := p.Get(WithSelection(t.Context(), home), "tcp", "127.0.0.1:"+srv.port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Reused() != want {
+			t.Errorf("reused %v, want %v", c.Reused(), want)
+		}
+		_ = c.Release()
+	}
+	get(p, false)
+	get(p, false) // the manager would rather have another one
+	reuse = true
+	get(p, true)
+	f.stop()
+	_ = p.Dialer.Daemon.Close()
+	if c, err := p.Get(WithSelection(t.Context(), home), "tcp", "127.0.0.1:"+srv.port); !errors.Is(err, ErrNotPermitted) {
+		t.Errorf("without the manager: %v, %v", c, err)
+	}
+
+	// One that does not know the selection cannot say that it is kept to.
+	old := startFake(t, "", false, func(m *wire.Message) bool {
+		if m.Action == wire.ActionSocketChooseRequest && len(m.Sockets) > 0 {
+			return reuseFirst(m)
+		}
+		return twoNetworks(m)
+	})
+	old.lacks = wire.FeatureSelection
+	q := &Pool{Dialer: dialer(t, old.path)}
+	defer q.CloseIdle()
+	_ = must(t, q, "127.0.0.1:"+srv.port, false).Release()
+	if c, err := q.Get(WithSelection(t.Context(), home), "tcp", "127.0.0.1:"+srv.port); !errors.Is(err, ErrNotPermitted) {
+		t.Errorf("an older manager: %v, %v", c, err)
+	}
+}
+
+func TestSelectionPropertiesByManager(t *testing.T) {
+	s := names("home", Require, CostExpensive, Prohibit, CostMetered, Avoid).WithInterface("home", Prefer)
+	if got, want := s.String(), "prefer home, require network home, prohibit cost expensive, avoid cost metered"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if s.Network("home") != Require || s.Interface("home") != Prefer || s.Cost(CostExpensive) != Prohibit || s.Cost(CostFree) != NoPreference || s.Network("x") != NoPreference {
+		t.Errorf("%v", s)
+	}
+	if s != s.WithNetwork("x", Prefer).WithNetwork("x", NoPreference) || s == s.WithNetwork("x", Prefer) {
+		t.Error("the same is not equal, or another is")
+	}
+	if got := names("home", Avoid, CostFree, Prefer).Merge(s).String(); got != "prefer home, avoid network home, prohibit cost expensive, prefer cost free, avoid cost metered" {
+		t.Errorf("merged: %q", got)
+	}
+	// A name may be anything: one with the signs of the encoding is no other one.
+	for _, odd := range []string{"a/b", "1:a", "", "\x00\xff:", strings.Repeat("9", 300)} {
+		s := selected(odd, Require).WithNetwork(odd, Prohibit)
+		if s.Interface(odd) != Require || s.Network(odd) != Prohibit || !s.Strict() || s.permits(site{device: "eth0", vouched: true}) == nil {
+			t.Errorf("%q: %v", odd, s)
+		}
+	}
+}
+
+// What the manager cannot be told is an error, and nothing is dialled.
+func TestSelectionTooLarge(t *testing.T) {
+	srv := startServer(t)
+	f := startFake(t, "", false, twoNetworks)
+	var many SelectionProperties
+	for i := range wire.MaxPreferences + 1 {
+		many = many.WithNetwork(fmt.Sprint(i), Avoid)
+	}
+	for want, s := range map[string]SelectionProperties{
+		"selection properties: more than 32 preferences":      many,
+		"selection properties: a name of more than 255 bytes": names(strings.Repeat("x", 256), Require),
+	} {
+		_, err := dialer(t, f.path).DialContext(WithSelection(t.Context(), s), "tcp", "127.0.0.1:"+srv.port)
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if len(f.requests()) > 0 {
+		t.Error("the manager was asked")
+	}
+}
+
+// A late answer serves a dial with the same selection alone.
+func TestSelectionIsOfTheSpare(t *testing.T) {
+	d := &Dialer{}
+	keys := map[spareKey]bool{}
+	for _, s := range []SelectionProperties{{}, names("home", Require), names("home", Prefer), names(CostFree, Require), selected("home", Require)} {
+		target, ok, err := d.newTarget(WithSelection(t.Context(), s), "tcp", "192.0.2.1:80")
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		keys[*target.spareKey(nil)] = true
+	}
+	if len(keys) != 5 {
+		t.Errorf("%d keys of 5 questions", len(keys))
 	}
 }

@@ -19,6 +19,7 @@ type spareKey struct {
 	bound         netip.AddrPort
 	intents       intent.Set
 	origin        wire.Origin
+	selection     SelectionProperties
 }
 
 // spare is an answer that came when its dial had gone plain already. The next
@@ -30,7 +31,7 @@ type spare struct {
 }
 
 func (t *target) spareKey(origin *wire.Origin) *spareKey {
-	k := &spareKey{typ: t.typ, family: t.family, host: t.host, service: t.context().Service, bound: t.bound, intents: t.intents}
+	k := &spareKey{typ: t.typ, family: t.family, host: t.host, service: t.context().Service, bound: t.bound, intents: t.intents, selection: t.selection}
 	if origin != nil {
 		k.origin = *origin
 	}

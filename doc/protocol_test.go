@@ -100,11 +100,14 @@ var extended = map[string]wire.Message{
 	"request": {
 		Action: wire.ActionSocketConnectRequest, HasAction: true,
 		Features: wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly,
+			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection,
 		WideIntents: []wire.WideIntent{{Option: 2, Value: 5_000_000_000}},
 		NoResolve:   true,
 		Origin:      &wire.Origin{UID: 1000, PID: 4711, Command: "curl", Source: "rule web"},
 		PlainDials:  &wire.PlainDials{Late: 2, LeftAlone: 1, Absent: 3},
+		Selection: []wire.Preference{
+			{Kind: wire.ByNetwork, Want: wire.WantRequire, Name: "home"}, {Kind: wire.ByCost, Want: wire.WantAvoid, Name: "metered"},
+		},
 	},
 	"answer": {
 		Action: wire.ActionSocketConnectResponse, HasAction: true,

@@ -53,10 +53,13 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 		if rq.refused {
 			m.Only |= wire.OnlyNone
 		}
+		if rq.selected {
+			m.Only |= wire.OnlySelected
+		}
 	}
 	if features&wire.FeatureReason != 0 {
 		m.Reason = d.Reason
-		if rq.fallback != "" {
+		if rq.fallback != "" && (!rq.refused || !rq.selected) {
 			m.Reason = rq.fallback
 		}
 	}

@@ -15,7 +15,8 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 	for {
 		r := rq.view.Runner
 		if r == nil {
-			rq.decision, rq.refused = policy.Decision{Reason: "no policy"}, false
+			rq.decision = policy.Decision{Reason: "no policy"}
+			rq.settle()
 			return true
 		}
 		var d policy.Decision
@@ -43,7 +44,7 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 		rq.took = time.Since(rq.asked.Now)
 		if errors.Is(err, errReplaced) {
 			if v := m.view.Load(); v.Runner != r {
-				rq.view = v // the candidates were current a moment ago; the new policy may use them
+				rq.look(v) // the candidates were current a moment ago; the new policy may use them
 				continue
 			}
 		}
@@ -73,8 +74,9 @@ func (rq *request) conclude(d policy.Decision, err error) {
 		rq.fallback = err.Error()
 	default:
 		rq.useDefault(err.Error())
+		return
 	}
-	rq.refused = rq.decision.Refuses(&rq.asked)
+	rq.settle()
 }
 
 // called tells OnCall.
@@ -130,5 +132,6 @@ func (rq *request) offered(p *policy.Prefix) bool {
 // useDefault decides without the policy.
 func (rq *request) useDefault(why string) {
 	rq.decision = policy.Decision{Prefix: rq.asked.DefaultPrefix(), Reason: "default"}
-	rq.fallback, rq.refused = why, false
+	rq.fallback = why
+	rq.settle()
 }

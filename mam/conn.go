@@ -124,7 +124,7 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 		return c.send()
 	}
 	c.req.fill(msg, kind, c.app, c.m.View(), now)
-	if c.req.view.Runner == nil {
+	if c.req.view.Runner == nil && c.req.selection == nil {
 		msg.Action = answerTo(kind)
 		return c.send()
 	}
@@ -314,7 +314,7 @@ const keptAnswer = 4 << 10
 
 // ourFeatures are the extensions that this daemon understands.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection
 
 // send encodes c.msg and writes it in one piece. It tells whether the
 // connection goes on; if not, it is ended.
@@ -322,6 +322,7 @@ func (c *conn) send() (goOn bool) {
 	msg := &c.msg
 	msg.Context.ID = c.id
 	msg.NoResolve, msg.Outcome, msg.Transfer, msg.Origin, msg.WideIntents = false, nil, nil, nil, msg.WideIntents[:0]
+	msg.Selection = msg.Selection[:0]
 	msg.Features = 0
 	if c.features&wire.FeatureOnly == 0 {
 		msg.Only = 0

@@ -24,6 +24,8 @@ type Question struct {
 	Bound   netip.Addr     // address that the application bound; invalid: none
 	Intents intent.Set
 	App     policy.App // who would ask
+	// Selection is which networks the application itself permits and prefers.
+	Selection []wire.Preference
 }
 
 // message is the request that a client would send.
@@ -39,7 +41,7 @@ func (q *Question) message() *wire.Message {
 		c.Hostname, c.Service = "", ""
 		c.Remote = wire.SockAddr{AddrPort: q.Remote}
 	}
-	m := &wire.Message{HasAction: true, Context: c}
+	m := &wire.Message{HasAction: true, Context: c, Features: wire.FeatureSelection, Selection: q.Selection}
 	m.SetIntents(q.Intents)
 	return m
 }

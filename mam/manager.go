@@ -182,6 +182,7 @@ func (rq *request) record() Record {
 	rec := Record{
 		Time: rq.asked.Now, Took: rq.took, Kind: rq.asked.Kind, App: rq.asked.App, Network: rq.asked.Network,
 		Host: rq.asked.Host, Service: rq.asked.Service, Remote: rq.asked.Remote, Bound: rq.asked.Bound, Intents: rq.asked.Intents,
+		Selection: rq.selection.String(), Selected: rq.selected,
 		Decision: rq.decision, Refused: rq.refused, Fallback: rq.fallback, Origin: rq.origin, Inode: rq.inode, Reports: rq.reports,
 	}
 	if rq.view.Runner != nil {

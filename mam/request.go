@@ -28,9 +28,8 @@ func kindOf(a wire.Action) (policy.Kind, bool) {
 }
 
 // request is one request of a client on its way to its answer: the message that came,
-// what the policy is asked about it, and what became of that. Its memory is used
-// for the next
-// one of the same client.
+// what the policy is asked about it, and what became of that. Its memory is used for
+// the next one of the same client.
 type request struct {
 	view    *View
 	asked   policy.Request
@@ -55,12 +54,20 @@ type request struct {
 	refused  bool          // the decision refuses the connection
 	took     time.Duration // from the request's arrival to the decision
 	result   Result        // of the resolver, once asked
+
+	selection *selection // of networks, by the application; nil: it has none
+	selected  bool       // the decision has Only set because of the selection
 }
 
 // fill makes the policy's request of a client's message.
 func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, now time.Time) {
 	c := &m.Context
-	rq.view = v
+	rq.selection, rq.selected = nil, false
+	if kind != policy.Resolve { // which names a network that was decided on
+		rq.selection = selectionOf(m)
+	}
+	rq.look(v)
+	v = rq.view
 	rq.mapped = false
 	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
 	rq.refused = false
@@ -133,6 +140,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 		f = policy.FamilyOf(dst)
 	}
 	rq.narrow(f, dst)
+	rq.selectSockets()
 }
 
 // resolves tells whether a name is all that the client wants to know about.

@@ -17,18 +17,24 @@ import (
 // Record is one decision as it is remembered. Its Decision points to immutable
 // prefixes only.
 type Record struct {
-	Seq      uint64 // 1 for the first decision of this process
-	ID       uuid.UUID
-	Time     time.Time
-	Took     time.Duration // from the request's arrival to the policy's decision
-	Kind     policy.Kind
-	App      policy.App
-	Network  policy.Network
-	Host     string
-	Service  string
-	Remote   netip.AddrPort
-	Bound    netip.Addr
-	Intents  intent.Set
+	Seq     uint64 // 1 for the first decision of this process
+	ID      uuid.UUID
+	Time    time.Time
+	Took    time.Duration // from the request's arrival to the policy's decision
+	Kind    policy.Kind
+	App     policy.App
+	Network policy.Network
+	Host    string
+	Service string
+	Remote  netip.AddrPort
+	Bound   netip.Addr
+	Intents intent.Set
+	// Selection is which networks the application itself permits and prefers, in
+	// words; "" if it does not say.
+	Selection string
+	// Selected tells that the decision has Only set, and perhaps is a refusal, because
+	// of Selection and not because of the policy.
+	Selected bool
 	Policy   string
 	Decision policy.Decision // Socket is nil, see Reused
 	Refused  bool            // there is to be no connection, as Decision.Only says

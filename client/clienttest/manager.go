@@ -101,6 +101,8 @@ func Silent(Request) Answer { return Answer{Silent: true} }
 func (a *Answer) fill(m *wire.Message, r Request) {
 	c := &m.Context
 	switch {
+	case a.NotPermitted:
+		m.Only, m.Reason = wire.OnlyThese|wire.OnlyNone|wire.OnlySelected, a.Reason
 	case a.Refused:
 		m.Only, m.Reason = wire.OnlyThese|wire.OnlyNone, a.Reason
 	case a.Only:

@@ -1,6 +1,7 @@
 package clienttest_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -115,6 +116,28 @@ func TestRequests(t *testing.T) {
 	equal := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	if diff := cmp.Diff(want, m.Requests(), equal, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b intent.Set) bool { return a == b })); diff != "" {
 		t.Errorf("requests (-want +got)\n%s", diff)
+	}
+}
+
+// The script sees which networks a connection may take, and can say that there is none.
+func TestSelection(t *testing.T) {
+	port, from := listen(t)
+	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
+		a := clienttest.From("127.0.0.2")(r)
+		a.NotPermitted = r.Selection == "require network work"
+		return a
+	})
+	for name, permitted := range map[string]bool{"home": true, "work": false} {
+		d := dialer(t, m)
+		d.Selection = client.SelectionProperties{}.WithNetwork(name, client.Require)
+		nc, err := d.DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
+		if permitted != (err == nil) || permitted == errors.Is(err, client.ErrNotPermitted) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			_ = nc.Close()
+			<-from
+		}
 	}
 }
 

@@ -37,11 +37,14 @@ type Request struct {
 	Port     uint16
 	Datagram bool       // UDP
 	Intents  intent.Set // what is known about the connection
-	Bound    netip.Addr // that the program binds to itself; invalid: none
-	Source   netip.Addr // Resolve: of the network to ask on; invalid: any
-	Remote   netip.AddrPort
-	Idle     []Idle  // Choose: the connections on offer
-	Outcome  Outcome // Report
+	// Selection is which networks the connection may take, as in "require network
+	// home, avoid cost metered"; "" if the client does not say.
+	Selection string
+	Bound     netip.Addr // that the program binds to itself; invalid: none
+	Source    netip.Addr // Resolve: of the network to ask on; invalid: any
+	Remote    netip.AddrPort
+	Idle      []Idle  // Choose: the connections on offer
+	Outcome   Outcome // Report
 }
 
 // Idle is a connection that may be used again.
@@ -73,8 +76,9 @@ type Answer struct {
 	Alternates []Alternate
 
 	// Only permits nothing but Source and the Alternates; Refused, nothing at all, and
-	// Reason says why.
-	Only, Refused bool
+	// Reason says why. NotPermitted says that Request.Selection leaves no network.
+	// What the manager suggests is taken to be what Request.Selection permits.
+	Only, Refused, NotPermitted bool
 
 	// Addrs answer Resolve requests, in order. None leaves resolving to the
 	// client's own resolver; NotResolved says that there are none.
@@ -106,7 +110,7 @@ func request(m *wire.Message) Request {
 	port, _ := strconv.ParseUint(c.Service, 10, 16) // 0 for what is no number
 	r := Request{
 		Kind: Other, Host: c.Hostname, Port: uint16(port), Datagram: c.Type == wire.SockDgram, Intents: m.Intents(),
-		Bound: c.BindRequested.AddrPort.Addr(), Source: c.BindSuggested.AddrPort.Addr(), Remote: c.Remote.AddrPort,
+		Selection: wire.SelectionText(m.Selection), Bound: c.BindRequested.AddrPort.Addr(), Source: c.BindSuggested.AddrPort.Addr(), Remote: c.Remote.AddrPort,
 	}
 	switch m.Action {
 	case wire.ActionSocketConnectRequest:

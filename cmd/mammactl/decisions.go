@@ -114,7 +114,7 @@ func (a *app) line(d *control.Decision) line {
 		by: "any", how: "new", took: took(d.TookMS), reason: clean(d.Reason),
 	}
 	if d.Chosen != nil {
-		l.by = clean(d.Chosen.Interface)
+		l.by = interfaceText(d.Chosen)
 	}
 	if d.Bound != nil {
 		l.by = "bound"
@@ -128,6 +128,9 @@ func (a *app) line(d *control.Decision) line {
 	if d.Fallback != nil && !d.Refused {
 		l.reason = "default: " + clean(*d.Fallback)
 	}
+	if d.Selection != nil {
+		l.reason += "; " + selectionText(d)
+	}
 	if o := outcomeText(d); o != "" {
 		l.reason += "; " + o
 	}
@@ -135,6 +138,19 @@ func (a *app) line(d *control.Decision) line {
 		l.reason += "; " + o
 	}
 	return l
+}
+
+// interfaceText is the interface of a prefix, with the name of the network if it has one.
+func interfaceText(p *control.PrefixRef) string {
+	if p.Name == nil {
+		return clean(p.Interface)
+	}
+	return clean(p.Interface) + " (" + clean(*p.Name) + ")"
+}
+
+// selectionText tells which networks the application itself permits and prefers.
+func selectionText(d *control.Decision) string {
+	return "the application asks to " + clean(*d.Selection)
 }
 
 // String is the line with columns of usual widths, for lines that come one by one.

@@ -140,7 +140,13 @@ func (s *screen) graph(width, label, number int, tell func(*control.Prefix) stri
 	return max(0, min(12, (width-label-3*(1+number+1)-1-6-2-tail)/3))
 }
 
-func name(p *control.Prefix) string { return clean(p.Interface + " " + p.Prefix) }
+func name(p *control.Prefix) string {
+	text := clean(p.Interface + " " + p.Prefix)
+	if p.Name != nil {
+		text = clean(*p.Name) + " " + text
+	}
+	return text
+}
 
 // briefly returns health and cost of a prefix; a cost of free is not worth a word.
 func briefly(p *control.Prefix) string {

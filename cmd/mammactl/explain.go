@@ -22,14 +22,21 @@ type question struct {
 	filesize, duration, bitrate                  string
 	udp, ipv4, ipv6                              bool
 	bound                                        string
+	selection                                    selection
 }
 
 func (a *app) explainCommand() *cobra.Command {
 	var q question
 	cmd := a.command("explain HOST[:PORT]|URL", "Show what would be decided, and why", `
-Asks what the policy would decide about a connection to HOST, or to that
-of a URL, with the given intents. There are no side effects: nothing is connected, resolved or counted. Each
-candidate is shown with the figures that the policy compared.
+Asks what the policy would decide about a connection to HOST, or to the host of a
+URL, with the given intents. There are no side effects: nothing is connected,
+resolved or counted. Each candidate is shown with the figures that the policy
+compared.
+
+A program can say which networks its connections may take. --require, --prefer,
+--avoid and --prohibit ask as such a program does. Networks are meant by interface
+(interface=wlan0), by the name that the configuration gives them (network=home) or by
+cost (cost=metered). The four flags can be repeated.
 
 A policy that counts its decisions answers as if it had just been started. The
 name is not resolved, so the answer does not consider which addresses a network
@@ -69,6 +76,7 @@ reaches. To consider that, give an address in place of a name.`,
 	f.BoolVarP(&q.ipv6, "ipv6", "6", false, "IPv6 only")
 	f.StringVar(&q.bound, "bound", "", "local address that the application binds to itself")
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
+	a.selectionFlags(cmd, &q.selection)
 	return cmd
 }
 
@@ -102,6 +110,7 @@ func (q *question) body(target string) (control.Question, error) {
 	case q.ipv6:
 		b.Family = "IPv6"
 	}
+	b.Selection = q.selection
 	in := &b.Intents
 	for _, w := range []struct {
 		o     intent.Option
@@ -185,19 +194,21 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 		use, is, was = "chose", "was", "was"
 	}
 	switch {
+	case d.Refused && d.Selected:
+		fmt.Fprintf(&b, "there %s no connection: the application does not permit it\n", was)
 	case d.Refused:
 		fmt.Fprintf(&b, "%s refuses the connection\n", name)
 	case d.Fallback != nil:
 		fmt.Fprintf(&b, "%s %s not followed: %s\n", name, is, clean(*d.Fallback))
 		if d.Chosen != nil {
-			fmt.Fprintf(&b, "the default %s used: %s on %s\n", was, clean(d.Chosen.Prefix), clean(d.Chosen.Interface))
+			fmt.Fprintf(&b, "the default %s used: %s on %s\n", was, clean(d.Chosen.Prefix), interfaceText(d.Chosen))
 		} else {
 			b.WriteString("there is no default: the kernel chooses\n")
 		}
 	case d.Bound != nil:
 		fmt.Fprintf(&b, "%s leaves the socket as the application bound it, to %s\n", name, clean(*d.Bound))
 	case d.Chosen != nil:
-		fmt.Fprintf(&b, "%s %s %s on %s\n", name, use, clean(d.Chosen.Prefix), clean(d.Chosen.Interface))
+		fmt.Fprintf(&b, "%s %s %s on %s\n", name, use, clean(d.Chosen.Prefix), interfaceText(d.Chosen))
 	default:
 		fmt.Fprintf(&b, "%s has no preference: the kernel chooses\n", name)
 	}
@@ -240,6 +251,9 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 	}
 	if len(parts) > 0 {
 		fmt.Fprintf(&b, "  %s\n", strings.Join(parts, "   "))
+	}
+	if d.Selection != nil {
+		fmt.Fprintf(&b, "  The application asks to %s.\n", clean(*d.Selection))
 	}
 	if o := originText(d); o != "" {
 		fmt.Fprintf(&b, "  As %s says: %s.\n", caller(&d.App), o)

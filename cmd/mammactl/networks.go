@@ -17,7 +17,8 @@ func (a *app) prefixesCommand() *cobra.Command {
 Shows the managed prefixes. RTT is the minimum of the last 10 minutes and the
 median of the current connections. LOAD is the current rate of the interface. MAX
 SEEN is the highest receive rate of the interface within the last 10 minutes;
-policies take this rate for the capacity. BUDGET, shown if there is one, is how much
+policies take this rate for the capacity. NAME, shown if a network has one, is what
+the configuration calls the network. BUDGET, shown if there is one, is how much
 of its monthly budget the interface has transferred. DNS are the name servers that
 are asked for connections over the prefix. "*" marks default prefixes. --json shows
 all other figures, and the age of each.`,
@@ -35,13 +36,18 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 	if len(p.Prefixes) == 0 {
 		return a.printf("mamma manages no prefix.\n")
 	}
-	heads := []string{"PREFIX", "INTERFACE", "HEALTH", "COST", ">BUDGET", ">RTT min/med ms", ">LOAD down/up Mbit/s", ">MAX SEEN Mbit/s", ">CONNS", "DNS"}
-	const budgetColumn = 4
+	heads := []string{"NAME", "PREFIX", "INTERFACE", "HEALTH", "COST", ">BUDGET", ">RTT min/med ms", ">LOAD down/up Mbit/s", ">MAX SEEN Mbit/s", ">CONNS", "DNS"}
+	const nameColumn, healthColumn, budgetColumn = 0, 3, 5
+	named := slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Name != nil })
 	limited := slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Budget != nil })
+	var hidden []int // columns, the last one first
 	if !limited {
-		heads = slices.Delete(heads, budgetColumn, budgetColumn+1)
+		hidden = append(hidden, budgetColumn)
 	}
-	t := newTable(heads...)
+	if !named {
+		hidden = append(hidden, nameColumn)
+	}
+	t := newTable(without(heads, hidden)...)
 	var notes strings.Builder
 	for i := range p.Prefixes {
 		x := &p.Prefixes[i]
@@ -49,14 +55,11 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		if x.Default {
 			name += " *"
 		}
-		cells := plain(clean(name), clean(strings.Join(append([]string{x.Interface}, x.AltNames...), ", ")), "", clean(x.Cost), budget(x.Budget),
+		cells := plain(orUnknown(x.Name), clean(name), clean(strings.Join(append([]string{x.Interface}, x.AltNames...), ", ")), "", clean(x.Cost), budget(x.Budget),
 			pair(msec(x.Path.SRTTMinMS), msec(x.Path.SRTTMedianMS)), pair(mbps(x.Link.Down), mbps(x.Link.Up)),
 			mbps(x.Link.DownMax), count(x.Path.Connections), servers(x.Resolvers))
-		cells[2] = a.health(x.Health.State)
-		if !limited {
-			cells = slices.Delete(cells, budgetColumn, budgetColumn+1)
-		}
-		t.add(cells...)
+		cells[healthColumn] = a.health(x.Health.State)
+		t.add(without(cells, hidden)...)
 		if x.Health.Reason != nil {
 			fmt.Fprintf(&notes, "%s on %s is %s: %s%s\n", x.Prefix, clean(x.Interface), clean(x.Health.State), clean(*x.Health.Reason), since(p.Now, x.Health.Since))
 		}
@@ -72,6 +75,15 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		}
 	}
 	return a.printf("%s", notes.String())
+}
+
+// without returns list without the elements at some indexes, of which the highest comes
+// first.
+func without[T any](list []T, indexes []int) []T {
+	for _, i := range indexes {
+		list = slices.Delete(list, i, i+1)
+	}
+	return list
 }
 
 // budget shows what was used of a budget.

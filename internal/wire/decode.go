@@ -85,6 +85,7 @@ func (m *Message) reset() {
 		WideIntents: m.WideIntents[:0],
 		Alternates:  m.Alternates[:0],
 		Paths:       m.Paths[:0],
+		Selection:   m.Selection[:0],
 	}
 }
 

@@ -60,6 +60,11 @@
 //	                   was left alone after that, because it was not there, and
 //	                   for other reasons
 //	0x4a only          uint32 mask of Only
+//	0x4b selection     entries, 32 at most, of:
+//	                   uint8  kind: 1 interface, 2 network, 3 cost
+//	                   int8   want: -2 prohibit, -1 avoid, 1 prefer, 2 require
+//	                   uint16 length of the name: 0 to 255
+//	                   the name
 //	0x4c transfer      int32  candidate
 //	                   uint32 mask of TransferFlags
 //	                   uint64 bytes received

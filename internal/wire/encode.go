@@ -10,17 +10,18 @@ import (
 
 // Sizes of the parts (doc/original/wire-protocol.md sections 2 and 4).
 const (
-	headerSize    = 12
-	inetSize      = 16  // struct sockaddr_in
-	inet6Size     = 28  // struct sockaddr_in6
-	addrInfoSize  = 48  // struct addrinfo
-	sockOptSize   = 40  // struct socketopt
-	fixedSize     = 128 // the seven TLVs that each context has
-	alternateSize = 12  // fixed part of an alternate
-	outcomeSize   = 14  // without the flags, which older peers do not send
-	wideSize      = 12  // one wide intent
-	pathSize      = 8
-	originSize    = 10 // fixed part of an origin
+	headerSize     = 12
+	inetSize       = 16  // struct sockaddr_in
+	inet6Size      = 28  // struct sockaddr_in6
+	addrInfoSize   = 48  // struct addrinfo
+	sockOptSize    = 40  // struct socketopt
+	fixedSize      = 128 // the seven TLVs that each context has
+	alternateSize  = 12  // fixed part of an alternate
+	outcomeSize    = 14  // without the flags, which older peers do not send
+	wideSize       = 12  // one wide intent
+	pathSize       = 8
+	originSize     = 10 // fixed part of an origin
+	preferenceSize = 4  // fixed part of an entry of a selection
 	// four counts; later peers may send more
 	plainDialsSize = 16
 	transferSize   = 32
@@ -211,6 +212,26 @@ func (e *encoder) extensions(m *Message) {
 	if m.Only != 0 {
 		e.int32(TagOnly, int32(m.Only))
 	}
+	if len(m.Selection) > 0 {
+		e.selection(m.Selection)
+	}
+}
+
+func (e *encoder) selection(list []Preference) {
+	if len(list) > MaxPreferences {
+		e.fail(TagSelection, errSelection)
+	}
+	mark := e.open(TagSelection)
+	for i := range list {
+		p := &list[i]
+		if len(p.Name) > MaxPreferenceName {
+			e.fail(TagSelection, errSelection)
+		}
+		e.b = append(e.b, byte(p.Kind), byte(p.Want))
+		e.b = le.AppendUint16(e.b, uint16(len(p.Name)))
+		e.b = append(e.b, p.Name...)
+	}
+	e.close(mark)
 }
 
 func (e *encoder) origin(o *Origin) {

@@ -21,6 +21,7 @@ var (
 	errMembers      = errors.New("too many sockets")
 	errRemotes      = errors.New("too many remote addresses")
 	errOrigin       = errors.New("command or source too long")
+	errSelection    = errors.New("too many preferences, or one with too long a name")
 )
 
 // Error says what is wrong with a message.

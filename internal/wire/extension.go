@@ -64,6 +64,10 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 			return errLength
 		}
 		m.Only = Only(le.Uint32(v))
+	case TagSelection:
+		if m.Selection, err = decodeSelection(m.Selection[:0], v); err != nil {
+			m.Selection = m.Selection[:0]
+		}
 	case TagOrigin:
 		m.Origin, err = decodeOrigin(v)
 	case TagPlainDials:
@@ -83,6 +87,27 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		}
 	}
 	return err
+}
+
+// decodeSelection appends the preferences to list. Kinds and wants that are not known
+// are for the reader to judge.
+func decodeSelection(list []Preference, v []byte) ([]Preference, error) {
+	for len(v) > 0 {
+		if len(v) < preferenceSize {
+			return list, errLength
+		}
+		p, n := Preference{Kind: PreferenceKind(v[0]), Want: Want(v[1])}, int(le.Uint16(v[2:]))
+		v = v[preferenceSize:]
+		switch {
+		case n > len(v):
+			return list, errTruncated
+		case n > MaxPreferenceName, len(list) == MaxPreferences:
+			return list, errSelection
+		}
+		p.Name, v = string(v[:n]), v[n:]
+		list = append(list, p)
+	}
+	return list, nil
 }
 
 func decodeOrigin(v []byte) (*Origin, error) {

@@ -47,7 +47,8 @@ const (
 	TagOrigin           Tag = 0x48
 	TagPlainDials       Tag = 0x49
 	TagOnly             Tag = 0x4a
-	TagTransfer         Tag = 0x4c // 0x4b is kept free
+	TagSelection        Tag = 0x4b
+	TagTransfer         Tag = 0x4c
 	TagRace             Tag = 0x4d
 )
 
@@ -98,6 +99,7 @@ const (
 	FeatureOrigin      Features = 64
 	FeaturePlainDials  Features = 128
 	FeatureOnly        Features = 256
+	FeatureSelection   Features = 512
 )
 
 // Address families, socket types and protocols as they stand in messages: the
@@ -143,6 +145,7 @@ type Message struct {
 	Transfer    *Transfer
 	Race        bool // the first two candidates at once
 	Only        Only
+	Selection   []Preference
 }
 
 // SetMember is an idle socket of a socket set.
@@ -297,9 +300,47 @@ type Only uint32
 
 // The bits of Only.
 const (
-	OnlyThese Only = 1 // nothing but the suggestion and the alternates may be used
-	OnlyNone  Only = 2 // there is to be no connection; the reason says why
+	OnlyThese    Only = 1 // nothing but the suggestion and the alternates may be used
+	OnlyNone     Only = 2 // there is to be no connection; the reason says why
+	OnlySelected Only = 4 // that is so because of the request's own selection
 )
+
+// Preference says how much the networks of one kind are wanted for a connection
+// (RFC 9622, section 6.2).
+type Preference struct {
+	Kind PreferenceKind
+	Want Want
+	Name string // of the interface or network; the word of the cost
+}
+
+// PreferenceKind is what a Preference goes by. A peer may send kinds that are not
+// known here.
+type PreferenceKind uint8
+
+// The kinds of Preference.
+const (
+	ByInterface PreferenceKind = 1
+	ByNetwork   PreferenceKind = 2 // the name that the daemon's configuration gives a network
+	ByCost      PreferenceKind = 3 // "free", "metered" or "expensive"
+)
+
+// Want is how much something is wanted. A peer may send values that are not known
+// here.
+type Want int8
+
+// The values of Want.
+const (
+	WantProhibit Want = -2
+	WantAvoid    Want = -1
+	WantPrefer   Want = 1
+	WantRequire  Want = 2
+)
+
+// MaxPreferences is how many Preferences a message can hold.
+const MaxPreferences = 32
+
+// MaxPreferenceName is the length in bytes of the longest name in a Preference.
+const MaxPreferenceName = 255
 
 // PlainDials counts the dials of a client that went without the manager, by the
 // reason, since it last told.

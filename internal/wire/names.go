@@ -36,6 +36,7 @@ var tagNames = map[Tag]string{
 	TagOrigin:           "origin",
 	TagPlainDials:       "plain_dials",
 	TagOnly:             "only",
+	TagSelection:        "selection",
 	TagTransfer:         "transfer",
 	TagRace:             "race",
 }
@@ -81,11 +82,51 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection")
 }
 
 // String lists the bits by name: "these", "these+none".
-func (o Only) String() string { return bits(uint32(o), "these", "none") }
+func (o Only) String() string { return bits(uint32(o), "these", "none", "selected") }
+
+// String gives the words of the preference: "require network home", "avoid cost metered".
+func (p Preference) String() string { return p.Want.String() + " " + p.Kind.String() + " " + p.Name }
+
+// SelectionText lists preferences: "require network home, avoid cost metered".
+func SelectionText(list []Preference) string {
+	words := make([]string, len(list))
+	for i := range list {
+		words[i] = list[i].String()
+	}
+	return strings.Join(words, ", ")
+}
+
+// String gives the kind's word: "interface", "network", "cost".
+func (k PreferenceKind) String() string {
+	switch k {
+	case ByInterface:
+		return "interface"
+	case ByNetwork:
+		return "network"
+	case ByCost:
+		return "cost"
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// String gives the word of RFC 9622 in lower case.
+func (w Want) String() string {
+	switch w {
+	case WantProhibit:
+		return "prohibit"
+	case WantAvoid:
+		return "avoid"
+	case WantPrefer:
+		return "prefer"
+	case WantRequire:
+		return "require"
+	}
+	return fmt.Sprintf("want(%d)", int8(w))
+}
 
 func bits(mask uint32, names ...string) string {
 	if mask == 0 {

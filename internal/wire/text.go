@@ -56,6 +56,7 @@ func (m *Message) LogValue() slog.Value {
 			t.Candidate, t.Bytes, t.Microseconds, t.Connect, t.RTT, t.MinRTT, uint32(t.Flags)))
 	}
 	add(TagOnly, m.Only != 0, m.Only.String())
+	add(TagSelection, len(m.Selection) > 0, selectionText(m.Selection))
 	return slog.GroupValue(attrs...)
 }
 
@@ -117,6 +118,14 @@ func optionsText(list []SockOpt) string {
 			s += fmt.Sprintf(" flags %#x", uint32(o.Flags))
 		}
 		parts = append(parts, s)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func selectionText(list []Preference) string {
+	parts := make([]string, len(list))
+	for i := range list {
+		parts[i] = fmt.Sprintf("%v %v %q", list[i].Want, list[i].Kind, list[i].Name)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -158,7 +158,10 @@ func everything() *Message {
 		Transfer: &Transfer{
 			Candidate: 2, Flags: TransferReused | TransferPartial, Bytes: 1 << 40, Microseconds: 7, Connect: 8, RTT: 9, MinRTT: 10,
 		},
-		Only: OnlyThese | OnlyNone,
+		Only: OnlyThese | OnlyNone | OnlySelected,
+		Selection: []Preference{
+			{ByInterface, WantPrefer, "wlan0"}, {ByNetwork, WantRequire, "home"}, {ByCost, WantProhibit, "expensive"}, {9, 3, ""},
+		},
 	}
 }
 
@@ -199,6 +202,8 @@ func TestAppendErrors(t *testing.T) {
 		{"NUL in device name", Message{Alternates: []Alternate{{Device: "a\x00b"}}}, errNUL},
 		{"absent remote", Message{Alternates: []Alternate{{Remotes: make([]SockAddr, 1)}}}, errFamily},
 		{"long command", Message{Origin: &Origin{Command: strings.Repeat("x", 256)}}, errOrigin},
+		{"long name in a preference", Message{Selection: []Preference{{ByNetwork, WantAvoid, strings.Repeat("x", 256)}}}, errSelection},
+		{"many preferences", Message{Selection: make([]Preference, MaxPreferences+1)}, errSelection},
 		{"long source", Message{Origin: &Origin{Source: strings.Repeat("x", 256)}}, errOrigin},
 		{"many remotes", Message{Alternates: []Alternate{{Remotes: make([]SockAddr, MaxMessage)}}}, errRemotes},
 	} {
@@ -275,8 +280,11 @@ func TestNames(t *testing.T) {
 		{Action(99).String(), "action(99)"},
 		{(CallSocket | CallConnect).String(), "socket+connect"},
 		{Calls(0).String(), "none"},
-		{(FeatureReason | 1<<9).String(), "reason+0x200"},
+		{(FeatureReason | 1<<10).String(), "reason+0x400"},
 		{(FeaturePaths | FeatureOrigin).String(), "paths+origin"},
+		{SelectionText([]Preference{{ByNetwork, WantRequire, "home"}, {ByCost, WantProhibit, "expensive"}, {ByInterface, WantPrefer, "wlan0"}}),
+			"require network home, prohibit cost expensive, prefer interface wlan0"},
+		{Preference{8, -7, "x"}.String(), "want(-7) kind(8) x"},
 	} {
 		if test.got != test.want {
 			t.Errorf("%q, want %q", test.got, test.want)

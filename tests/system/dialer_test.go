@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,8 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -20,14 +24,19 @@ import (
 
 // dialerEnv makes this program a client: it dials the addresses that it reads,
 // one a line, through the daemon at the socket that the variable names. A connection to
-// an address after "keep " stays open until the line "drop".
+// an address after "keep " stays open until the line "drop". Behind an address can
+// stand which networks the connection may take: "require network home".
 const dialerEnv = "MAMMA_SYSTEM_DIALER"
 
 // dialed is a line that the client prints.
 type dialed struct {
 	Took  time.Duration
 	Local netip.Addr
-	Err   string
+	// Device is the interface that the socket is bound to, "" if none.
+	Device string
+	// NotPermitted tells that the error is client.ErrNotPermitted.
+	NotPermitted bool
+	Err          string
 }
 
 // serveDials is the client's main function.
@@ -45,8 +54,10 @@ func serveDials(socket string, in io.Reader, out io.Writer) int {
 			kept = nil
 			continue
 		}
-		address, keep := strings.CutPrefix(lines.Text(), "keep ")
+		line, keep := strings.CutPrefix(lines.Text(), "keep ")
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		address, selection, _ := strings.Cut(line, " ")
+		ctx = client.WithSelection(ctx, selectionOf(selection))
 		begun := time.Now()
 		c, err := d.DialContext(ctx, "tcp", address)
 		r.Took = time.Since(begun)
@@ -55,18 +66,60 @@ func serveDials(socket string, in io.Reader, out io.Writer) int {
 			if a, err := netip.ParseAddrPort(c.LocalAddr().String()); err == nil {
 				r.Local = a.Addr().Unmap()
 			}
+			r.Device = boundTo(c)
 			if kept = append(kept, c); !keep {
 				kept = kept[:len(kept)-1]
 				_ = c.Close()
 			}
 		} else {
-			r.Err = err.Error()
+			r.Err, r.NotPermitted = err.Error(), errors.Is(err, client.ErrNotPermitted)
 		}
 		if err := json.NewEncoder(out).Encode(r); err != nil {
 			return 1
 		}
 	}
 	return 0
+}
+
+// selectionOf reads preferences such as "require network home, avoid cost metered".
+func selectionOf(text string) (s client.SelectionProperties) {
+	for one := range strings.SplitSeq(text, ", ") {
+		words := strings.Fields(one)
+		if len(words) != 3 {
+			continue
+		}
+		want := map[string]client.Preference{"require": client.Require, "prefer": client.Prefer, "avoid": client.Avoid, "prohibit": client.Prohibit}[words[0]]
+		switch words[1] {
+		case "interface":
+			s = s.WithInterface(words[2], want)
+		case "network":
+			s = s.WithNetwork(words[2], want)
+		case "cost":
+			cost := map[string]client.Cost{"free": client.CostFree, "metered": client.CostMetered, "expensive": client.CostExpensive}[words[2]]
+			s = s.WithCost(cost, want)
+		}
+	}
+	return s
+}
+
+// boundTo asks the kernel which interface a connection is bound to.
+func boundTo(c net.Conn) (device string) {
+	inner, ok := c.(interface{ NetConn() net.Conn })
+	if !ok {
+		return ""
+	}
+	sc, ok := inner.NetConn().(syscall.Conn)
+	if !ok {
+		return ""
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	_ = raw.Control(func(fd uintptr) {
+		device, _ = unix.GetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+	})
+	return device
 }
 
 // dialer is a client that runs on the bed's client host. It stays, as programs
@@ -105,13 +158,7 @@ func startDialer(t *testing.T, bed *testbed.Bed, socket string) *dialer {
 // took.
 func (d *dialer) dial(address string) (network string, took time.Duration) {
 	d.t.Helper()
-	if _, err := fmt.Fprintln(d.in, address); err != nil {
-		d.t.Fatal(err)
-	}
-	var r dialed
-	if err := d.out.Decode(&r); err != nil {
-		d.t.Fatalf("the client ended: %v", err)
-	}
+	r := d.ask(address)
 	if n := d.bed.NetworkOf(r.Local); n != nil {
 		return n.Name, r.Took
 	}
@@ -124,4 +171,16 @@ func (d *dialer) drop() {
 	if _, err := fmt.Fprintln(d.in, "drop"); err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// ask has the client dial, and returns what it says.
+func (d *dialer) ask(line string) (r dialed) {
+	d.t.Helper()
+	if _, err := fmt.Fprintln(d.in, line); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.out.Decode(&r); err != nil {
+		d.t.Fatalf("the client ended: %v", err)
+	}
+	return r
 }

@@ -67,7 +67,7 @@ func prefixes(v *mam.View, list []*policy.Prefix, now time.Time) []Prefix {
 
 func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 	out := Prefix{
-		Prefix: p.CIDR.String(), Interface: p.Interface, AltNames: append([]string{}, v.AltNames[p.Interface]...), Index: p.Index,
+		Prefix: p.CIDR.String(), Name: text(p.Name), Interface: p.Interface, AltNames: append([]string{}, v.AltNames[p.Interface]...), Index: p.Index,
 		Family: p.Family().String(), Addresses: []string{},
 		Default: p.Default, Cost: p.Cost.String(), Budget: budget(p.Budget), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
 		Health: Health{State: p.Health.State.String(), Reason: text(p.Health.Reason), Since: stamp(p.Health.Since)},
@@ -196,7 +196,7 @@ func ref(p *policy.Prefix) *PrefixRef {
 	if p == nil {
 		return nil
 	}
-	out := &PrefixRef{Prefix: p.CIDR.String(), Interface: p.Interface}
+	out := &PrefixRef{Prefix: p.CIDR.String(), Name: text(p.Name), Interface: p.Interface}
 	if a := p.Addr(); a.IsValid() {
 		out.Address = a.String()
 	}
@@ -208,7 +208,7 @@ func decision(r *mam.Record) Decision {
 	out := Decision{
 		Seq: r.Seq, Time: r.Time, TookMS: millis(r.Took), Kind: r.Kind.String(), App: app(r.App), Origin: origin(r.Origin),
 		Transport: r.Network.Transport.String(), Family: r.Network.Family.String(),
-		Host: text(r.Host), Service: text(r.Service), Intents: intents(r.Intents), Policy: text(r.Policy),
+		Host: text(r.Host), Service: text(r.Service), Intents: intents(r.Intents), Selection: text(r.Selection), Selected: r.Selected, Policy: text(r.Policy),
 		Chosen: ref(d.Prefix), Alternates: []PrefixRef{}, Only: d.Only, Refused: r.Refused, Reused: r.Reused, Multipath: d.Multipath,
 		Resolution: resolution(d.Resolution), Reason: d.Reason, Scores: []Score{}, Fallback: text(r.Fallback),
 	}

@@ -198,6 +198,6 @@ func (st *stream) changes() {
 
 // sameSettings compares all but measurements and health.
 func sameSettings(p, q *policy.Prefix) bool {
-	return p.Index == q.Index && p.Default == q.Default && p.Cost == q.Cost &&
+	return p.Index == q.Index && p.Name == q.Name && p.Default == q.Default && p.Cost == q.Cost &&
 		slices.Equal(p.Addrs, q.Addrs) && maps.Equal(p.Options, q.Options)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -44,8 +45,39 @@ func (q *Question) question() (mam.Question, error) {
 		}
 		out.Remote = netip.AddrPortFrom(a, uint16(port))
 	}
+	if out.Selection, err = preferences(q.Selection); err != nil {
+		return out, err
+	}
 	out.Intents, err = q.Intents.set()
 	return out, err
+}
+
+// preferences checks what a question says about networks.
+func preferences(list []Preference) ([]wire.Preference, error) {
+	if len(list) > wire.MaxPreferences {
+		return nil, fmt.Errorf("selection must not have more than %d preferences", wire.MaxPreferences)
+	}
+	var out []wire.Preference
+	for _, p := range list {
+		var x wire.Preference
+		var err error
+		if x.Want, err = choice("want", p.Want, wire.Want(0), wire.WantRequire, wire.WantPrefer, wire.WantAvoid, wire.WantProhibit); err != nil {
+			return nil, err
+		}
+		if x.Kind, err = choice("kind", p.Kind, wire.PreferenceKind(0), wire.ByInterface, wire.ByNetwork, wire.ByCost); err != nil {
+			return nil, err
+		}
+		if x.Name = p.Name; x.Want == 0 || x.Kind == 0 || x.Name == "" || len(x.Name) > wire.MaxPreferenceName {
+			return nil, fmt.Errorf("a preference needs want, kind and a name of at most %d bytes", wire.MaxPreferenceName)
+		}
+		if x.Kind == wire.ByCost {
+			if _, err := choice("cost", x.Name, policy.Free, policy.Free, policy.Metered, policy.Expensive); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }
 
 // choice finds the value whose name is s, or gives def if s is empty.

@@ -126,6 +126,7 @@ type Prefixes struct {
 // Prefix is a managed prefix.
 type Prefix struct {
 	Prefix    string   `json:"prefix"`
+	Name      *string  `json:"name"` // what the configuration calls the network; null: it has no name
 	Interface string   `json:"interface"`
 	AltNames  []string `json:"altnames"`  // further names of the interface (ip-link(8))
 	Index     int      `json:"index"`     // the kernel's number of the interface
@@ -279,12 +280,18 @@ type Decision struct {
 	Remote    *string   `json:"remote"` // address and port; only for kind connect
 	Bound     *string   `json:"bound"`  // the address that the application itself had bound its socket to
 	Intents   Intents   `json:"intents"`
-	Policy    *string   `json:"policy"` // its name
+	// Selection is which networks the application itself permits and prefers, as in
+	// "require network home, avoid cost metered"; null: it does not say.
+	Selection *string `json:"selection"`
+	// Selected is true if Only, and perhaps Refused, are true because of Selection and
+	// not because of the policy.
+	Selected bool    `json:"selected"`
+	Policy   *string `json:"policy"` // its name
 
 	Chosen     *PrefixRef  `json:"chosen"`     // null: no preference
 	Alternates []PrefixRef `json:"alternates"` // to be tried after Chosen, in this order
 	Only       bool        `json:"only"`       // no network but Chosen and Alternates may be used
-	Refused    bool        `json:"refused"`    // the policy permits no connection
+	Refused    bool        `json:"refused"`    // the policy, or Selection, permits no connection
 	Reused     bool        `json:"reused"`     // the client is told to use an idle connection of its own again
 	Multipath  bool        `json:"multipath"`  // the client is told to use MPTCP
 	Resolution string      `json:"resolution"` // whose resolver is asked: prefix, default or never
@@ -330,9 +337,10 @@ type Intents struct {
 
 // PrefixRef names a prefix.
 type PrefixRef struct {
-	Prefix    string `json:"prefix"`
-	Interface string `json:"interface"`
-	Address   string `json:"address"` // the one to bind a socket to
+	Prefix    string  `json:"prefix"`
+	Name      *string `json:"name"` // what the configuration calls the network; null: it has no name
+	Interface string  `json:"interface"`
+	Address   string  `json:"address"` // the one to bind a socket to
 }
 
 // Score is what a policy compared for one candidate.
@@ -374,6 +382,15 @@ type Question struct {
 	Service   string  `json:"service"`   // port number or service name; a number with connect
 	Bound     string  `json:"bound"`     // the address that the application bound its socket to
 	Intents   Intents `json:"intents"`
+	// Selection is which networks the application itself permits and prefers.
+	Selection []Preference `json:"selection"`
+}
+
+// Preference is how much an application wants the networks of one interface, name or cost.
+type Preference struct {
+	Want string `json:"want"` // require, prefer, avoid or prohibit
+	Kind string `json:"kind"` // interface, network or cost
+	Name string `json:"name"` // the interface, the network's name, or free, metered or expensive
 }
 
 // Explanation is the answer to a Question.

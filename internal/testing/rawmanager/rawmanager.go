@@ -19,7 +19,7 @@ import (
 
 // Features are all extensions.
 const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection
 
 // Daemon answers on a Unix socket.
 type Daemon struct {
@@ -137,7 +137,7 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 			}
 		}
 		m.Context.ID = id
-		m.Features, m.NoResolve, m.Origin = 0, false, nil
+		m.Features, m.NoResolve, m.Origin, m.Selection = 0, false, nil, nil
 		if !d.original {
 			m.Features = Features
 		}
