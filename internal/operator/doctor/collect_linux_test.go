@@ -49,12 +49,18 @@ interface "wwan0" { nameserver = ["10.2.0.1"] }
 // look makes the checks in the client's namespace.
 func look(t *testing.T, bed *testbed.Bed, conf string) []Finding {
 	t.Helper()
+	return lookWith(t, bed, conf, t.TempDir())
+}
+
+// lookWith is look with a folder for /run.
+func lookWith(t *testing.T, bed *testbed.Bed, conf, run string) []Finding {
+	t.Helper()
 	cfg, err := config.Parse([]byte(conf), "policy.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f, err := Collect(t.Context(), cfg, Options{
-		Run: t.TempDir(), Namespace: bed.Client.FD(), Dial: bed.Client.Dial,
+		Run: run, Namespace: bed.Client.FD(), Dial: bed.Client.Dial,
 		ReadFile: func(path string) (b []byte, err error) {
 			err = bed.Client.Do(func() error { b, err = os.ReadFile(path); return err })
 			return b, err
