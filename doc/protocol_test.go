@@ -100,7 +100,7 @@ var extended = map[string]wire.Message{
 	"request": {
 		Action: wire.ActionSocketConnectRequest, HasAction: true,
 		Features: wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection,
+			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts,
 		WideIntents: []wire.WideIntent{{Option: 2, Value: 5_000_000_000}},
 		NoResolve:   true,
 		Origin:      &wire.Origin{UID: 1000, PID: 4711, Command: "curl", Source: "rule web"},
@@ -116,6 +116,7 @@ var extended = map[string]wire.Message{
 		Reason:     "lowest RTT",
 		DecisionID: uuid.MustParse("5f2a91c3-7be4-408d-0000-00000000002a"),
 		Paths:      []wire.Path{{Microseconds: 12_000}, {Microseconds: 48_000, Health: 1}},
+		Costs:      []wire.Cost{{Left: wire.NoBudget}, {Cost: wire.CostMetered, Left: 3_000_000_000}},
 		Race:       true,
 		Only:       1,
 	},

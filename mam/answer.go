@@ -41,12 +41,15 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 		}
 	}
 	m.Race = d.Race && len(m.Alternates) > 0
+	p, alternates := d.Prefix, d.Alternates
+	if rq.asked.Bound.IsValid() {
+		p, alternates = rq.asked.BoundPrefix, nil
+	}
 	if features&wire.FeaturePaths != 0 {
-		p, alternates := d.Prefix, d.Alternates
-		if rq.asked.Bound.IsValid() {
-			p, alternates = rq.asked.BoundPrefix, nil
-		}
 		m.Paths = rq.paths(m.Paths, p, alternates)
+	}
+	if features&wire.FeatureCosts != 0 {
+		m.Costs = costs(m.Costs, p, alternates)
 	}
 	if d.Only {
 		m.Only = wire.OnlyThese

@@ -108,7 +108,7 @@ func errorText(err error) string {
 func (c *conn) handle(now time.Time) (goOn bool) {
 	msg := &c.msg
 	c.features = msg.Features
-	msg.Paths, msg.Race, msg.Only = msg.Paths[:0], false, 0 // they are for us to fill
+	msg.Paths, msg.Costs, msg.Race, msg.Only = msg.Paths[:0], msg.Costs[:0], false, 0 // they are for us to fill
 	c.decided = false
 	c.plainDials()
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
@@ -314,7 +314,7 @@ const keptAnswer = 4 << 10
 
 // ourFeatures are the extensions that this daemon understands.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts
 
 // send encodes c.msg and writes it in one piece. It tells whether the
 // connection goes on; if not, it is ended.
@@ -331,6 +331,7 @@ func (c *conn) send() (goOn bool) {
 		msg.Features = ourFeatures
 	} else {
 		msg.Alternates, msg.Reason, msg.DecisionID, msg.Paths = msg.Alternates[:0], "", uuid.Nil, msg.Paths[:0]
+		msg.Costs = msg.Costs[:0]
 		msg.Race = false
 	}
 	if msg.Action != wire.ActionSocketChooseExisting {

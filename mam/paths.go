@@ -48,6 +48,27 @@ func (rq *request) path(p *policy.Prefix) wire.Path {
 	return path
 }
 
+// costs tells what traffic by p and by each of the alternates costs. Where the kernel
+// chooses nothing is known.
+func costs(list []wire.Cost, p *policy.Prefix, alternates []*policy.Prefix) []wire.Cost {
+	if p == nil {
+		return list
+	}
+	list = append(list, cost(p))
+	for _, a := range alternates {
+		list = append(list, cost(a))
+	}
+	return list
+}
+
+func cost(p *policy.Prefix) wire.Cost {
+	c := wire.Cost{Cost: uint32(p.Cost), Left: wire.NoBudget}
+	if b := p.Budget; b.Limit > 0 {
+		c.Left = b.Limit - min(b.Limit, b.Used)
+	}
+	return c
+}
+
 // microseconds is the median of the round-trip times, the minimum where there is
 // none, 0 if neither is known or both are old.
 func microseconds(s *policy.PathStats, now time.Time) uint32 {

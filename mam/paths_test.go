@@ -97,6 +97,41 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// Clients that ask for it are told what each candidate costs.
+func TestCosts(t *testing.T) {
+	v := measured()
+	v.Prefixes[1].Cost, v.Prefixes[1].Budget = policy.Metered, policy.Budget{Limit: 5e9, Used: 2e9}
+	v.Prefixes[2].Cost, v.Prefixes[2].Budget = policy.Expensive, policy.Budget{Limit: 5e9, Used: 6e9}
+	d := start(t, v, Options{})
+	free := wire.Cost{Left: wire.NoBudget}
+	metered, expensive := wire.Cost{Cost: wire.CostMetered, Left: 3e9}, wire.Cost{Cost: wire.CostExpensive}
+	for _, test := range []struct {
+		name     string
+		features wire.Features
+		host     string
+		bound    string
+		want     []wire.Cost
+	}{
+		{"all", wire.FeatureAlternates | wire.FeatureCosts, "four.test", "", []wire.Cost{free, metered, expensive}},
+		{"bound by the application", wire.FeatureAlternates | wire.FeatureCosts, "four.test", "10.77.2.1:0", []wire.Cost{metered}},
+		{"no choice", wire.FeatureAlternates | wire.FeatureCosts, "127.0.0.1", "", nil},
+		{"not asked for", wire.FeatureAlternates, "four.test", "", nil},
+		{"no extensions", 0, "four.test", "", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := socketConnectTo(test.host, "443")
+			m.NoResolve, m.Features = true, test.features
+			m.Costs = []wire.Cost{{Cost: 1, Left: 1}} // what a client says itself is dropped
+			if test.bound != "" {
+				m.Context.BindRequested = sockAddr(test.bound)
+			}
+			if diff := cmp.Diff(test.want, d.dial(t).ask(m).Costs); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
 // Whom a client asks for is remembered with the decision, and that it got plain
 // TCP with the outcome.
 func TestOrigin(t *testing.T) {

@@ -86,6 +86,7 @@ func (m *Message) reset() {
 		Alternates:  m.Alternates[:0],
 		Paths:       m.Paths[:0],
 		Selection:   m.Selection[:0],
+		Costs:       m.Costs[:0],
 	}
 }
 

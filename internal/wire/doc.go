@@ -74,4 +74,7 @@
 //	                   uint32 least round-trip time in microseconds; of the last
 //	                          three 0 is unknown
 //	0x4d race          empty; try the first two candidates at once
+//	0x4e costs         entries of 12 bytes, in the order of paths:
+//	                   uint32 cost: 0 free, 1 metered, 2 expensive
+//	                   uint64 bytes left of the budget; 64 ones: there is none
 package wire

@@ -20,6 +20,7 @@ const (
 	outcomeSize    = 14  // without the flags, which older peers do not send
 	wideSize       = 12  // one wide intent
 	pathSize       = 8
+	costSize       = 12
 	originSize     = 10 // fixed part of an origin
 	preferenceSize = 4  // fixed part of an entry of a selection
 	// four counts; later peers may send more
@@ -186,6 +187,13 @@ func (e *encoder) extensions(m *Message) {
 		for _, p := range m.Paths {
 			e.b = le.AppendUint32(e.b, p.Microseconds)
 			e.b = le.AppendUint32(e.b, p.Health)
+		}
+	}
+	if len(m.Costs) > 0 {
+		e.header(TagCosts, costSize*len(m.Costs))
+		for _, c := range m.Costs {
+			e.b = le.AppendUint32(e.b, c.Cost)
+			e.b = le.AppendUint64(e.b, c.Left)
 		}
 	}
 	if m.Origin != nil {

@@ -59,6 +59,14 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		for ; len(v) > 0; v = v[pathSize:] {
 			m.Paths = append(m.Paths, Path{le.Uint32(v), le.Uint32(v[4:])})
 		}
+	case TagCosts:
+		m.Costs = m.Costs[:0]
+		if len(v)%costSize != 0 {
+			return errLength
+		}
+		for ; len(v) > 0; v = v[costSize:] {
+			m.Costs = append(m.Costs, Cost{le.Uint32(v), le.Uint64(v[4:])})
+		}
 	case TagOnly:
 		if len(v) < 4 {
 			return errLength

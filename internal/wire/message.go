@@ -50,6 +50,7 @@ const (
 	TagSelection        Tag = 0x4b
 	TagTransfer         Tag = 0x4c
 	TagRace             Tag = 0x4d
+	TagCosts            Tag = 0x4e
 )
 
 // Action is the code of a request or an answer (section 6).
@@ -100,6 +101,7 @@ const (
 	FeaturePlainDials  Features = 128
 	FeatureOnly        Features = 256
 	FeatureSelection   Features = 512
+	FeatureCosts       Features = 1024
 )
 
 // Address families, socket types and protocols as they stand in messages: the
@@ -140,6 +142,7 @@ type Message struct {
 	DecisionID  uuid.UUID // zero: absent
 	Outcome     *Outcome
 	Paths       []Path // of the chosen prefix, then of each alternate
+	Costs       []Cost // of the same
 	Origin      *Origin
 	PlainDials  *PlainDials
 	Transfer    *Transfer
@@ -284,6 +287,23 @@ const (
 	PathSuspect = 1
 	PathDown    = 2
 )
+
+// Cost is what traffic over the network of one candidate costs.
+type Cost struct {
+	Cost uint32 // 0 free, 1 metered, 2 expensive; what is above counts as expensive
+	// Left is how many bytes of the budget are left; NoBudget: there is none.
+	Left uint64
+}
+
+// The costs of a Cost.
+const (
+	CostFree      = 0
+	CostMetered   = 1
+	CostExpensive = 2
+)
+
+// NoBudget is the Left of a network without a budget.
+const NoBudget = 1<<64 - 1
 
 // Origin is on whose behalf a client asks, for instance a proxy, as that client
 // claims.

@@ -39,6 +39,7 @@ var tagNames = map[Tag]string{
 	TagSelection:        "selection",
 	TagTransfer:         "transfer",
 	TagRace:             "race",
+	TagCosts:            "costs",
 }
 
 // String gives the name used in doc/protocol.md.
@@ -82,7 +83,7 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection", "costs")
 }
 
 // String lists the bits by name: "these", "these+none".

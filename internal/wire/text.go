@@ -44,6 +44,15 @@ func (m *Message) LogValue() slog.Value {
 		paths = append(paths, fmt.Sprintf("%d us, health %d", p.Microseconds, p.Health))
 	}
 	add(TagPaths, len(paths) > 0, strings.Join(paths, "; "))
+	var costs []string
+	for _, c := range m.Costs {
+		left := ""
+		if c.Left != NoBudget {
+			left = fmt.Sprintf(", %d bytes left", c.Left)
+		}
+		costs = append(costs, fmt.Sprintf("cost %d%s", c.Cost, left))
+	}
+	add(TagCosts, len(costs) > 0, strings.Join(costs, "; "))
 	if o := m.Origin; o != nil {
 		add(TagOrigin, true, fmt.Sprintf("user %d, process %d, command %q, source %q", int32(o.UID), o.PID, o.Command, o.Source))
 	}

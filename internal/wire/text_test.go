@@ -38,6 +38,7 @@ func TestLogValue(t *testing.T) {
 		Action: ActionSocketChooseExisting, Features: FeatureReason | FeaturePaths, NoResolve: true, Reason: "a\nb",
 		DecisionID: uuid.UUID{15: 9}, WideIntents: []WideIntent{{2, 5e9}}, Outcome: &Outcome{Candidate: 1, Milliseconds: 20, LocalPort: 4711},
 		Paths:      []Path{{9800, PathUp}, {0, PathDown}},
+		Costs:      []Cost{{CostFree, NoBudget}, {CostMetered, 5}},
 		Origin:     &Origin{UID: UnknownUID, PID: 7, Command: "curl", Source: "rule web"},
 		PlainDials: &PlainDials{Late: 3, LeftAlone: 2, Absent: 1, Failed: 4},
 		Race:       true,
@@ -63,7 +64,7 @@ func TestLogValue(t *testing.T) {
 		{
 			"extensions", &all, `m.action=socketchoose_resp_existing m.socketset_file_0.fd=7 m.socketset_file_0.type=1 m.features=reason+paths m.wide_intents="intent filesize 5000000000" ` +
 				`m.no_resolve=true m.alternate_0="protocol 6 from 10.64.3.9:0 device \"wwan0\" to 192.0.2.1:443" m.reason="a\nb" m.decision_id=00000000-0000-0000-0000-000000000009 ` +
-				`m.outcome="candidate 1, 20 ms, errno 0, port 4711, flags 0x0" m.paths="9800 us, health 0; 0 us, health 2" m.origin="user -1, process 7, command \"curl\", source \"rule web\"" m.plain_dials="3 late, 2 left alone, 1 absent, 4 failed" ` +
+				`m.outcome="candidate 1, 20 ms, errno 0, port 4711, flags 0x0" m.paths="9800 us, health 0; 0 us, health 2" m.costs="cost 0; cost 1, 5 bytes left" m.origin="user -1, process 7, command \"curl\", source \"rule web\"" m.plain_dials="3 late, 2 left alone, 1 absent, 4 failed" ` +
 				`m.race=true m.transfer="candidate 2, 1099511627776 bytes in 7 us, connect 8 us, rtt 9 us, least 10 us, flags 0x3" m.only=these+none+selected m.selection="require network \"home\"; avoid interface \"a b\"; want(3) kind(9) \"\""`,
 		},
 	} {
