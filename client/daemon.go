@@ -33,7 +33,7 @@ const (
 
 // features are the extensions that this package announces.
 const features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts
 
 // Daemon is the way to the Multi Access Manager: a few connections to its
 // socket, each with one request at a time. The zero value is ready to use.

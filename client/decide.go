@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -35,6 +36,7 @@ type target struct {
 	selection SelectionProperties
 	only      bool // nothing but the candidates may be used
 	vouched   bool // the manager knows the selection: what it suggests is permitted
+	sole      bool // a single candidate is to be used, or nothing
 }
 
 // newTarget parses what DialContext gets. It is not ok for what the manager has
@@ -96,12 +98,32 @@ type candidate struct {
 	rtt     time.Duration // round-trip time of its path; 0: unknown
 	suspect bool          // it may not work at present
 	race    bool          // the next one is to be tried at the same moment
+	cost    Cost          // if it is priced
+	priced  bool
+	// budget is how many bytes are left where it is limited.
+	limited bool
+	budget  int64
 }
 
 // measured takes what the manager knows of c's path.
 func (c *candidate) measured(p wire.Path) {
 	c.rtt = time.Duration(p.Microseconds) * time.Microsecond
 	c.suspect = p.Health != wire.PathUp
+}
+
+// costs takes what the manager knows of c's price.
+func (c *candidate) costs(w wire.Cost) {
+	c.cost, c.priced = CostExpensive, true
+	switch w.Cost {
+	case wire.CostFree:
+		c.cost = CostFree
+	case wire.CostMetered:
+		c.cost = CostMetered
+	}
+	if w.Left != wire.NoBudget {
+		c.limited = true
+		c.budget = int64(min(w.Left, math.MaxInt64))
+	}
 }
 
 // plan is the manager's answer.
@@ -275,6 +297,9 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	}
 	for i := range ans.Paths[:min(len(ans.Paths), len(p.candidates))] {
 		p.candidates[i].measured(ans.Paths[i])
+	}
+	for i := range ans.Costs[:min(len(ans.Costs), len(p.candidates))] {
+		p.candidates[i].costs(ans.Costs[i])
 	}
 	first.race = ans.Race && len(p.candidates) > 1
 	p.choose()

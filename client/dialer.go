@@ -190,7 +190,13 @@ func (d *Dialer) driver(p *plan, connect func(context.Context, *candidate, netip
 			pace:            pace{fixed: d.ConnectionAttemptDelay != 0, delay: max(0, d.ConnectionAttemptDelay)},
 			resolutionDelay: delay(d.ResolutionDelay, defaultResolutionDelay),
 		},
-		lookup:  func(ctx context.Context, c *candidate) (*candidate, error) { return d.lookup(ctx, p, c) },
+		lookup: func(ctx context.Context, c *candidate) (*candidate, error) {
+			found, err := d.lookup(ctx, p, c)
+			if err == nil && p.target.sole && !found.local.IsValid() && found.device == "" {
+				err = errNoAddress // none that can be reached over this network
+			}
+			return found, err
+		},
 		connect: connect,
 	}
 }
@@ -282,7 +288,9 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 			later = false
 		}
 	}
-	if o.conn != nil {
+	// Where each candidate is dialled by itself, that one connected does not mean that
+	// those before it were slow.
+	if o.conn != nil && (!p.target.sole || o.winner.index == FirstChoice) {
 		m := report(o.winner.index, o.waited, 0, addrPort(o.conn.LocalAddr()).Port())
 		if declined {
 			m.Outcome.Flags = wire.OutcomePlainTCP

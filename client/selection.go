@@ -451,5 +451,5 @@ func (t *target) permitsConn(info *Info) bool {
 // plainly tells whether the last resort may be tried: for addresses of this host
 // only, if it matters.
 func (t *target) plainly() bool {
-	return !t.strict() || !t.only && t.literal.IsLoopback() && t.selection.permits(siteOf("", t.literal, t.literal)) == nil
+	return !t.sole && (!t.strict() || !t.only && t.literal.IsLoopback() && t.selection.permits(siteOf("", t.literal, t.literal)) == nil)
 }

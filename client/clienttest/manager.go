@@ -153,9 +153,31 @@ func (a *Answer) fill(m *wire.Message, r Request) {
 		c.OptionsSuggested = append(c.OptionsSuggested, option)
 	}
 	m.Reason, m.DecisionID = a.Reason, uuid.New()
+	m.Costs = a.costs()
 	for _, alt := range a.Alternates {
 		m.Alternates = append(m.Alternates, wire.Alternate{Local: sockAddr(alt.Source), Device: alt.Device, Protocol: protocol(alt.Multipath)})
 	}
+}
+
+// costs is what the answer tells of its networks.
+func (a *Answer) costs() []wire.Cost {
+	all := []Cost{a.Cost}
+	for _, alt := range a.Alternates {
+		all = append(all, alt.Cost)
+	}
+	told := false
+	list := make([]wire.Cost, len(all))
+	for i, c := range all {
+		told = told || c != Cost{}
+		list[i] = wire.Cost{Cost: uint32(max(0, c.Level-Free)), Left: wire.NoBudget}
+		if c.Budget > 0 {
+			list[i].Left = uint64(c.Budget)
+		}
+	}
+	if !told {
+		return nil
+	}
+	return list
 }
 
 func protocol(multipath bool) int32 {

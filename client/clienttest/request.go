@@ -71,6 +71,7 @@ type Answer struct {
 	Source     netip.Addr // to bind to; invalid: none
 	Device     string     // interface to bind to, "": none. It may need a privilege.
 	Multipath  bool
+	Cost       Cost
 	Options    []Option
 	Reason     string
 	Alternates []Alternate
@@ -102,7 +103,26 @@ type Alternate struct {
 	Source    netip.Addr
 	Device    string // interface to bind to, "": none
 	Multipath bool
+	Cost      Cost
 }
+
+// Cost is what traffic over a network costs. The zero value is that of a manager
+// that does not tell; it counts only if all of an Answer have it.
+type Cost struct {
+	Level  Level
+	Budget int64 // bytes left of the budget; 0: there is none
+}
+
+// Level is how much that is.
+type Level int
+
+// The levels of a Cost. Unknown becomes free where another one is known.
+const (
+	Unknown   Level = 0
+	Free      Level = 1
+	Metered   Level = 2
+	Expensive Level = 3
+)
 
 // request reads a message.
 func request(m *wire.Message) Request {
