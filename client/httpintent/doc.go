@@ -26,4 +26,11 @@
 // latest with a weight of a quarter, and the power of two next to that is stated,
 // so that requests of about one size are one question to the manager. The least
 // recently used patterns are forgotten (Transport.MaxPatterns).
+//
+// # Several networks at once
+//
+// With Transport.Split a large response comes over several networks, by ranges, and is
+// read as one. The server need not know of it: it takes byte ranges and a strong
+// validator, as most servers of files have. [Save] writes such a response to a file in
+// the order in which it comes, [ProgressOf] tells what each network has brought.
 package httpintent

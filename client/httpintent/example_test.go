@@ -2,10 +2,12 @@ package httpintent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
@@ -29,6 +31,38 @@ func ExampleTransport() {
 		return
 	}
 	_ = resp.Body.Close()
+}
+
+// A file over all networks at once, saved as its parts come.
+func ExampleSave() {
+	web := &http.Client{Transport: &httpintent.Transport{Split: new(httpintent.Split)}}
+	defer web.CloseIdleConnections()
+
+	ctx := intent.NewContext(context.Background(), intent.Set{}.WithCategory(intent.CategoryBulkTransfer))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://www.example.net/image.iso", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp, err := web.Do(req)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	file, err := os.Create("image.iso")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := errors.Join(httpintent.Save(file, resp), file.Close()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if p, split := httpintent.ProgressOf(resp); split {
+		for _, n := range p.Networks {
+			fmt.Println(n.Name, n.Bytes)
+		}
+	}
 }
 
 // The Transport goes where an http.RoundTripper goes, and is well without a

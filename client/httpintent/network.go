@@ -182,6 +182,16 @@ func (x *exchange) releaseLocked() {
 	}
 }
 
+// info tells of the connection that the request was sent over.
+func (x *exchange) info() (client.Info, bool) {
+	x.transport.mu.Lock()
+	defer x.transport.mu.Unlock()
+	if x.conn == nil {
+		return client.Info{}, false
+	}
+	return client.InfoOf(x.conn.Conn)
+}
+
 // multiplexed notes that the connection (HTTP/2) can take further requests while this
 // one is under way.
 func (x *exchange) multiplexed() {

@@ -56,6 +56,10 @@ type Transport struct {
 	// negative value none: only what the context states is told then.
 	MaxPatterns int
 
+	// Split has large responses to GET requests fetched over several networks at
+	// once; nil means over one.
+	Split *Split
+
 	own  client.Dialer
 	once sync.Once
 	base *http.Transport
@@ -110,37 +114,64 @@ func (t *Transport) settings() *http.Transport {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.Split != nil && divisible(req) {
+		return t.roundTripSplit(req)
+	}
+	resp, _, err := t.roundTrip(req, true)
+	return resp, err
+}
+
+// roundTrip makes one request over one network. The exchange ends with the response's
+// body. It is nil where http.Transport was left alone. With learn, the response's size
+// is remembered.
+func (t *Transport) roundTrip(req *http.Request, learn bool) (*http.Response, *exchange, error) {
 	selection := client.Selection(req.Context()).Merge(t.dialer().Selection)
 	address, direct := t.address(req)
 	if address == "" { // http.Transport has the right words for it
 		n := t.network(networkKey{selection: selection})
 		defer t.leave(n)
-		return n.http.RoundTrip(req)
+		resp, err := n.http.RoundTrip(req)
+		return resp, nil, err
 	}
-	ctx := req.Context()
 	pattern := t.sizes.pattern(req, t.MaxPatterns)
-	q := question{address, intent.FromContext(ctx).Merge(t.dialer().Intents), selection}
+	q := t.question(req, address, pattern)
+	decision, key, err := t.decide(req.Context(), q, direct)
+	if err != nil {
+		closeBody(req)
+		return nil, nil, err
+	}
+	if !learn {
+		pattern = ""
+	}
+	return t.exchange(req, decision, key, pattern)
+}
+
+// question is what the manager is asked about req, whose connection goes to address.
+func (t *Transport) question(req *http.Request, address, pattern string) question {
+	ctx := req.Context()
+	q := question{address, intent.FromContext(ctx).Merge(t.dialer().Intents), client.Selection(ctx).Merge(t.dialer().Selection)}
 	if _, stated := q.intents.FileSize(); !stated {
 		if size, ok := t.sizes.expected(pattern); ok {
 			q.intents = q.intents.WithFileSize(size)
 		}
 	}
-	decision, key, err := t.decide(ctx, q, direct)
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
+	return q
+}
+
+// exchange makes a request over the network of that key, whose new connections the
+// decision makes.
+func (t *Transport) exchange(req *http.Request, decision *client.Decision, key networkKey, pattern string) (*http.Response, *exchange, error) {
 	n := t.network(key)
 	x := &exchange{transport: t, network: n}
-	inner := httptrace.WithClientTrace(withDecision(ctx, decision), &httptrace.ClientTrace{GotConn: x.gotConn})
+	inner := httptrace.WithClientTrace(withDecision(req.Context(), decision), &httptrace.ClientTrace{GotConn: x.gotConn})
 	resp, err := n.http.RoundTrip(req.WithContext(inner))
 	if err != nil {
 		x.finish()
-		return nil, err
+		return nil, nil, err
 	}
 	resp.Request = req
 	t.follow(resp, x, pattern)
-	return resp, nil
+	return resp, x, nil
 }
 
 // address is where req's connection goes to, "" if it cannot be told. It is

@@ -1,0 +1,544 @@
+package httpintent
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/client/clienttest"
+	"github.com/socket-intents/mamma/intent"
+)
+
+// content is what servers of these tests have: no two stretches of it are the same.
+func content(size int) []byte {
+	b := make([]byte, size)
+	random := rand.NewChaCha8([32]byte{byte(size)})
+	_, _ = random.Read(b)
+	return b
+}
+
+// origin is a server of ranges, by http.ServeContent, that notes who asked for what.
+type origin struct {
+	*httptest.Server
+	data []byte
+
+	mu     sync.Mutex
+	header http.Header // of all responses
+	odd    func(n int, from string, w http.ResponseWriter, r *http.Request) bool
+	asked  map[string]int // requests by network
+	n      int
+}
+
+func startOrigin(t testing.TB, size int, h2 bool) *origin {
+	o := &origin{data: content(size), header: http.Header{"Etag": {`"one"`}}, asked: map[string]int{}}
+	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(o.serve))
+	if h2 {
+		o.EnableHTTP2 = true
+		o.StartTLS()
+	} else {
+		o.Start()
+	}
+	t.Cleanup(o.Close)
+	return o
+}
+
+func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
+	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	o.mu.Lock()
+	o.asked[from]++
+	o.n++
+	n, odd := o.n, o.odd
+	for name, values := range o.header {
+		w.Header()[name] = values
+	}
+	o.mu.Unlock()
+	if odd != nil && odd(n, from, w, r) {
+		return
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(o.data))
+}
+
+func (o *origin) networks() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.asked)
+}
+
+var twoNetworks = clienttest.From("127.0.0.2", "127.0.0.3")
+
+// splitting returns a Transport that splits, and asks a manager with that script.
+func splitting(t testing.TB, o *origin, script clienttest.Script) *Transport {
+	tr, _ := start(t, script)
+	tr.Base = o.Client().Transport.(*http.Transport).Clone()
+	tr.Split = &Split{MinSize: 1000}
+	return tr
+}
+
+func wanted(ctx context.Context, t testing.TB, url string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func bulk(ctx context.Context) context.Context {
+	return intent.NewContext(ctx, intent.Set{}.WithCategory(intent.CategoryBulkTransfer))
+}
+
+// Both networks bring the whole, in order and in any order, whatever the request.
+func TestSplit(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		for _, expected := range []bool{false, true} {
+			for _, save := range []bool{false, true} {
+				t.Run(fmt.Sprintf("HTTP/2 %v, expected %v, saved %v", h2, expected, save), func(t *testing.T) {
+					o := startOrigin(t, 4_000_001, h2)
+					tr := splitting(t, o, twoNetworks)
+					ctx := t.Context()
+					if expected {
+						ctx = bulk(ctx)
+					}
+					resp, err := (&http.Client{Transport: tr}).Do(wanted(ctx, t, o.URL+"/file"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if resp.StatusCode != http.StatusOK || resp.ContentLength != int64(len(o.data)) || resp.Header.Get("Content-Range") != "" {
+						t.Errorf("status %s, length %d, header %v", resp.Status, resp.ContentLength, resp.Header)
+					}
+					var got []byte
+					if save {
+						f := tempFile(t)
+						if err := Save(f, resp); err != nil {
+							t.Fatal(err)
+						}
+						got, _ = os.ReadFile(f.Name())
+					} else if got, err = io.ReadAll(resp.Body); err != nil {
+						t.Fatal(err)
+					}
+					if !bytes.Equal(got, o.data) {
+						t.Errorf("%d bytes, not those of the server", len(got))
+					}
+					if o.networks() != 2 {
+						t.Errorf("asked over %v", o.asked)
+					}
+					p, ok := ProgressOf(resp)
+					if !ok || p.Received != int64(len(o.data)) || len(p.Networks) != 2 || p.Networks[0].Bytes == 0 {
+						t.Errorf("progress %+v", p)
+					}
+					if err := resp.Body.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
+}
+
+func tempFile(t testing.TB) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// What a server does that is odd costs nothing and doubles nothing.
+func TestSplitOdd(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		header http.Header
+		odd    func(o *origin) func(n int, from string, w http.ResponseWriter, r *http.Request) bool
+		err    error // of reading; nil: all comes
+		plain  bool  // it is not split
+		either bool  // that depends on what was expected
+	}{
+		{name: "no validator", header: http.Header{}, plain: true},
+		{name: "weak tag", header: http.Header{"Etag": {`W/"one"`}}, plain: true},
+		{name: "fresh date", header: http.Header{"Last-Modified": {time.Now().UTC().Format(http.TimeFormat)}}, plain: true},
+		{name: "old date", header: http.Header{"Last-Modified": {"Sat, 01 Jan 2022 00:00:00 GMT"}}},
+		{name: "encoded", header: http.Header{"Etag": {`"one"`}, "Content-Encoding": {"br"}}, plain: true},
+		{name: "ranges are ignored", either: true, odd: func(*origin) func(int, string, http.ResponseWriter, *http.Request) bool {
+			return func(_ int, _ string, _ http.ResponseWriter, r *http.Request) bool {
+				r.Header.Del("Range")
+				return false
+			}
+		}},
+		{name: "ranges are ignored later", odd: later(func(_ *origin, _ http.ResponseWriter, r *http.Request) bool {
+			r.Header.Del("Range")
+			return false
+		})},
+		{name: "another length later", odd: later(func(o *origin, w http.ResponseWriter, r *http.Request) bool {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(o.data[:len(o.data)-1]))
+			return true
+		}), err: ErrChanged},
+		{name: "another tag later", odd: later(func(_ *origin, w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("ETag", `"two"`)
+			return false
+		}), err: ErrChanged},
+		{name: "tag without a condition", odd: later(func(o *origin, w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("ETag", `"two"`)
+			r.Header.Del("If-Range")
+			return false
+		}), err: ErrChanged},
+		{name: "several parts later", odd: later(func(_ *origin, w http.ResponseWriter, r *http.Request) bool {
+			if v := r.Header.Get("Range"); v != "" {
+				r.Header.Set("Range", v+",0-0")
+			}
+			return false
+		})},
+		{name: "another range later", odd: later(func(o *origin, w http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Range") != "" {
+				r.Header.Set("Range", "bytes=0-9")
+			}
+			return false
+		})},
+		{name: "less than the range", odd: later(func(o *origin, w http.ResponseWriter, r *http.Request) bool {
+			var from, to int
+			if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); n == 2 {
+				r.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, (from+to)/2))
+			}
+			return false
+		})},
+		{name: "not now", odd: func(*origin) func(int, string, http.ResponseWriter, *http.Request) bool {
+			return func(n int, _ string, w http.ResponseWriter, _ *http.Request) bool {
+				if n%3 != 2 {
+					return false
+				}
+				http.Error(w, "busy", http.StatusServiceUnavailable)
+				return true
+			}
+		}},
+		{name: "connections break", odd: func(*origin) func(int, string, http.ResponseWriter, *http.Request) bool {
+			return func(n int, _ string, w http.ResponseWriter, r *http.Request) bool {
+				if n%3 == 2 {
+					panic(http.ErrAbortHandler)
+				}
+				return false
+			}
+		}},
+		{name: "the second network is odd", odd: func(*origin) func(int, string, http.ResponseWriter, *http.Request) bool {
+			return func(_ int, from string, w http.ResponseWriter, _ *http.Request) bool {
+				if from != "127.0.0.3" {
+					return false
+				}
+				http.Error(w, "please log in", http.StatusOK)
+				return true
+			}
+		}},
+	} {
+		for _, expected := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, expected %v", test.name, expected), func(t *testing.T) {
+				o := startOrigin(t, 2_500_001, false)
+				if test.header != nil {
+					o.header = test.header
+				}
+				if test.odd != nil {
+					o.odd = test.odd(o)
+				}
+				tr := splitting(t, o, twoNetworks)
+				ctx := t.Context()
+				if expected {
+					ctx = bulk(ctx)
+				}
+				resp, err := tr.RoundTrip(wanted(ctx, t, o.URL+"/file"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				_, split := ProgressOf(resp)
+				if split == test.plain && !test.either {
+					t.Errorf("split %v", split)
+				}
+				if !bytes.HasPrefix(o.data, got) {
+					t.Fatalf("%d bytes that are not the server's", len(got))
+				}
+				if test.err == nil && (err != nil || len(got) != len(o.data)) || test.err != nil && split && len(got) < len(o.data) && !errors.Is(err, test.err) {
+					t.Errorf("%d bytes of %d, %v", len(got), len(o.data), err)
+				}
+				if test.err != nil && expected && err == nil {
+					t.Error("another representation was put into this one")
+				}
+			})
+		}
+	}
+}
+
+// later is oddness from the second request on.
+func later(odd func(*origin, http.ResponseWriter, *http.Request) bool) func(*origin) func(int, string, http.ResponseWriter, *http.Request) bool {
+	return func(o *origin) func(int, string, http.ResponseWriter, *http.Request) bool {
+		return func(n int, _ string, w http.ResponseWriter, r *http.Request) bool { return n > 1 && odd(o, w, r) }
+	}
+}
+
+// What is not divisible, or has one network, is one ordinary request.
+func TestNotSplit(t *testing.T) {
+	costly := func(r clienttest.Request) clienttest.Answer {
+		a := twoNetworks(r)
+		a.Cost.Level, a.Alternates[0].Cost.Level = clienttest.Free, clienttest.Metered
+		return a
+	}
+	multipath := func(r clienttest.Request) clienttest.Answer {
+		a := twoNetworks(r)
+		a.Multipath = true
+		return a
+	}
+	for _, test := range []struct {
+		name    string
+		script  clienttest.Script
+		prepare func(*http.Request) *http.Request
+		size    int
+	}{
+		{"one network", clienttest.From("127.0.0.2"), nil, 5e6},
+		{"the other one is metered", costly, nil, 5e6},
+		{"Multipath TCP", multipath, nil, 5e6},
+		{"small", twoNetworks, nil, 500},
+		{"empty", twoNetworks, nil, 0},
+		{"a condition", twoNetworks, func(r *http.Request) *http.Request { r.Header.Set("If-None-Match", `"other"`); return r }, 5e6},
+		{"a range", twoNetworks, func(r *http.Request) *http.Request { r.Header.Set("Range", "bytes=5-9"); return r }, 5e6},
+		{"HEAD", twoNetworks, func(r *http.Request) *http.Request { r.Method = http.MethodHead; return r }, 5e6},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := startOrigin(t, test.size, false)
+			tr := splitting(t, o, test.script)
+			req := wanted(bulk(t.Context()), t, o.URL)
+			if test.prepare != nil {
+				req = test.prepare(req)
+			}
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if _, split := ProgressOf(resp); split || err != nil || o.networks() > 1 {
+				t.Errorf("split %v over %v, %v", split, o.asked, err)
+			}
+			if test.prepare == nil && (!bytes.Equal(b, o.data) || resp.StatusCode != http.StatusOK) {
+				t.Errorf("%s, %d bytes", resp.Status, len(b))
+			}
+		})
+	}
+}
+
+// A metered network takes part for those in a hurry, and with no more than its budget.
+func TestSplitOverMetered(t *testing.T) {
+	o := startOrigin(t, 9e6, false)
+	tr := splitting(t, o, func(r clienttest.Request) clienttest.Answer {
+		a := twoNetworks(r)
+		a.Cost.Level, a.Alternates[0].Cost = clienttest.Free, clienttest.Cost{Level: clienttest.Metered, Budget: 1e6}
+		return a
+	})
+	ctx := intent.NewContext(t.Context(), intent.Set{}.WithFileSize(9e6).WithTimeliness(intent.TimelinessStreaming))
+	resp, err := tr.RoundTrip(wanted(ctx, t, o.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	p, _ := ProgressOf(resp)
+	if err != nil || !bytes.Equal(b, o.data) || len(p.Networks) != 2 || p.Networks[1].Bytes == 0 || p.Networks[1].Bytes > 1e6 {
+		t.Errorf("%d bytes, %v, %+v", len(b), err, p.Networks)
+	}
+}
+
+// A reader that takes its time holds the others up, with bounded memory, and one that
+// goes ends them.
+func TestSplitBackpressure(t *testing.T) {
+	o := startOrigin(t, 20e6, false)
+	tr := splitting(t, o, twoNetworks)
+	tr.Split.Memory = 2 << 20
+	resp, err := tr.RoundTrip(wanted(bulk(t.Context()), t, o.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := sha256.New()
+	buf := make([]byte, 100_000)
+	for range 60 {
+		n, err := io.ReadFull(resp.Body, buf)
+		hash.Write(buf[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := resp.Body.(*splitBody).download
+		d.mu.Lock()
+		kept := (len(d.store.chunks) + len(d.store.free)) * chunkSize
+		d.mu.Unlock()
+		if kept > 2<<20+2*chunkSize {
+			t.Fatalf("%d bytes kept", kept)
+		}
+	}
+	if hash.Sum(nil); !bytes.Equal(hash.Sum(nil), sum(o.data[:6_000_000])) {
+		t.Error("not what the server has")
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := resp.Body.Read(buf); err == nil {
+		t.Error("read after close")
+	}
+	resp.Body.(*splitBody).download.tasks.Wait()
+}
+
+func sum(b []byte) []byte {
+	s := sha256.Sum256(b)
+	return s[:]
+}
+
+// The request's context ends all of it.
+func TestSplitCancel(t *testing.T) {
+	o := startOrigin(t, 40e6, false)
+	tr := splitting(t, o, twoNetworks)
+	ctx, cancel := context.WithCancel(bulk(t.Context()))
+	resp, err := tr.RoundTrip(wanted(ctx, t, o.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := io.Copy(io.Discard, resp.Body); !errors.Is(err, context.Canceled) {
+		t.Errorf("read: %v", err)
+	}
+	_ = resp.Body.Close()
+	resp.Body.(*splitBody).download.tasks.Wait()
+}
+
+// A download goes on where an earlier one ended, and fetches what is missing only.
+func TestSplitResume(t *testing.T) {
+	o := startOrigin(t, 9e6, false)
+	tr := splitting(t, o, twoNetworks)
+	f := tempFile(t)
+	have := []Range{{0, 2_000_000}, {4_000_000, 7_000_000}}
+	for _, r := range have {
+		if _, err := f.WriteAt(o.data[r.From:r.To], r.From); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req := wanted(bulk(t.Context()), t, o.URL)
+	req.Header.Set("Range", "bytes=2000000-")
+	req.Header.Set("If-Range", `"one"`)
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "bytes 2000000-8999999/9000000"; resp.StatusCode != http.StatusPartialContent || resp.Header.Get("Content-Range") != want || resp.ContentLength != 7e6 {
+		t.Errorf("%s, %v", resp.Status, resp.Header)
+	}
+	if err := Save(f, resp, have...); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(f.Name()); !bytes.Equal(got, o.data) {
+		t.Error("not what the server has")
+	}
+	p, _ := ProgressOf(resp)
+	if n := p.Networks[0].Bytes + p.Networks[1].Bytes; n > 5e6 {
+		t.Errorf("%d bytes fetched, 4 MB were missing", n)
+	}
+
+	o.header = http.Header{"Etag": {`"two"`}}
+	req = wanted(bulk(t.Context()), t, o.URL)
+	req.Header.Set("Range", "bytes=2000000-")
+	req.Header.Set("If-Range", `"one"`)
+	if resp, err = tr.RoundTrip(req); err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("changed meanwhile: %s", resp.Status)
+	}
+}
+
+// That nothing can be written ends the download with that error.
+func TestSaveFails(t *testing.T) {
+	o := startOrigin(t, 9e6, false)
+	tr := splitting(t, o, twoNetworks)
+	resp, err := tr.RoundTrip(wanted(bulk(t.Context()), t, o.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := tempFile(t)
+	_ = f.Close()
+	if err := Save(f, resp); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("saved: %v", err)
+	}
+}
+
+// Without ranges Save writes in order.
+func TestSavePlain(t *testing.T) {
+	o := startOrigin(t, 5000, false)
+	tr := splitting(t, o, clienttest.From("127.0.0.2"))
+	resp, err := tr.RoundTrip(wanted(t.Context(), t, o.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := tempFile(t)
+	if err := Save(f, resp); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(f.Name()); !bytes.Equal(got, o.data) {
+		t.Error("not what the server has")
+	}
+}
+
+func TestValidatorOf(t *testing.T) {
+	date := func(s string) http.Header {
+		return http.Header{"Last-Modified": {"Sat, 01 Jan 2022 00:00:00 GMT"}, "Date": {s}}
+	}
+	for _, test := range []struct {
+		header http.Header
+		want   string
+	}{
+		{http.Header{"Etag": {`"a"`}}, `"a"`},
+		{http.Header{"Etag": {`W/"a"`}}, ""},
+		{http.Header{"Etag": {`a`}}, ""},
+		{http.Header{"Etag": {`"a"b"`}}, ""},
+		{http.Header{"Etag": {`"`}}, ""},
+		{http.Header{"Etag": {`"a"`, `"b"`}}, ""},
+		{http.Header{"Etag": {`W/"a"`}, "Last-Modified": {"Sat, 01 Jan 2022 00:00:00 GMT"}, "Date": {"Sat, 01 Jan 2022 01:00:00 GMT"}}, ""},
+		{date("Sat, 01 Jan 2022 00:01:00 GMT"), "Sat, 01 Jan 2022 00:00:00 GMT"},
+		{date("Sat, 01 Jan 2022 00:00:59 GMT"), ""},
+		{date("now"), ""},
+		{http.Header{}, ""},
+	} {
+		if got, _ := validatorOf(test.header); got != test.want {
+			t.Errorf("%v: %q, want %q", test.header, got, test.want)
+		}
+	}
+}
+
+func FuzzContentRange(f *testing.F) {
+	for _, s := range []string{"bytes 0-99/1234", "bytes 5-5/6", "bytes 0-9/*", "bytes */10", "bytes 9-5/20", "items 0-1/2", "bytes 0-10/10", "bytes +1-2/3", "", "bytes 1-2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		s, size, ok := parseContentRange(v)
+		if !ok {
+			return
+		}
+		if s.From < 0 || s.From >= s.To || s.To > size {
+			t.Errorf("%q: %v of %d", v, s, size)
+		}
+		again := fmt.Sprintf("bytes %d-%d/%d", s.From, s.To-1, size)
+		if t2, size2, ok := parseContentRange(again); !ok || t2 != s || size2 != size || !strings.HasPrefix(strings.ToLower(v), "bytes ") {
+			t.Errorf("%q is %q", v, again)
+		}
+	})
+}
