@@ -21,9 +21,9 @@ func (ss *Session) bind(early []byte, reply replier) {
 		ss.refuse(&Error{CommandNotSupported, fmt.Errorf("%v is switched off", CommandBind)}, reply)
 		return
 	}
-	stop := c.watch(early, cancel)
+	watched := c.watch(early, cancel)
 	remote, err := ss.await(ctx, reply)
-	if stop() {
+	if watched.stop() {
 		if err == nil {
 			reset(remote)
 		}

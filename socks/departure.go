@@ -11,40 +11,51 @@ import (
 var errLeft = errors.New("the client left before it was connected")
 
 // defaultWatchAfter is how long a request is under way before its client is
-// watched. Most requests are served sooner and cost no more than a timer.
+// watched. Most requests are served sooner and cost no more than an entry in a list.
 const defaultWatchAfter = 200 * time.Millisecond
 
 // watch calls leave if the client goes while its request is served. The caller must
-// call stop, which ends the watch and tells whether the client went.
+// call stop of what it returns, which ends the watch and tells whether the client went.
 //
 // early is what the client has sent for the destination so far. A client that sent
 // nothing and ends its direction has gone. One that did send something may only
 // have sent all that it has to say, so it is not watched.
 //
 // watch reads nothing of what the client sends, but changes the read deadline.
-func (c *conn) watch(early []byte, leave func()) (stop func() bool) {
-	if len(early) > 0 {
-		return func() bool { return false }
+func (c *conn) watch(early []byte, leave func()) *departure {
+	w := &departure{conn: c, leave: leave}
+	if len(early) == 0 {
+		c.s.patrol.add(w)
 	}
-	w := &departure{}
-	timer := time.AfterFunc(c.cfg.watchAfter, func() { w.run(c.Conn, leave) })
-	return func() bool {
-		if timer.Stop() {
-			return false // the watch had not begun
-		}
-		return w.end(c.Conn)
-	}
+	return w
 }
 
 // departure is the state of a watch.
 type departure struct {
+	conn  *conn
+	leave func()
+	slow  func()    // called when the watch begins; nil: nothing is
+	due   time.Time // when it does
+
 	mu      sync.Mutex
 	ended   bool
 	running chan struct{} // closed when run returns; nil if run did not begin
 	gone    bool          // the client went; to be read after running is closed
 }
 
-func (w *departure) run(nc net.Conn, leave func()) {
+// stop ends the watch.
+func (w *departure) stop() (gone bool) {
+	if w.conn.s.patrol.remove(w) || w.due.IsZero() {
+		return false // the watch had not begun
+	}
+	return w.end(w.conn.Conn)
+}
+
+// begun tells, after stop, whether the watch had begun, and changed the deadline.
+func (w *departure) begun() bool { return w.running != nil }
+
+func (w *departure) run() {
+	nc := w.conn.Conn
 	w.mu.Lock()
 	if w.ended {
 		w.mu.Unlock()
@@ -54,8 +65,11 @@ func (w *departure) run(nc net.Conn, leave func()) {
 	_ = nc.SetReadDeadline(time.Time{}) // the deadline of the handshake does not end the watch
 	w.mu.Unlock()
 	defer close(w.running)
+	if w.slow != nil {
+		w.slow()
+	}
 	if w.gone = waitGone(nc); w.gone {
-		leave()
+		w.leave()
 	}
 }
 
@@ -72,4 +86,70 @@ func (w *departure) end(nc net.Conn) (gone bool) {
 	}
 	<-running
 	return w.gone
+}
+
+// patrol has watches begin when they are due. One timer serves all: setting a timer
+// wakes a sleeping thread, and nearly all watches end before they begin. The zero value
+// works.
+type patrol struct {
+	mu      sync.Mutex
+	waiting map[*departure]struct{}
+	timer   *time.Timer // made for the first one
+	next    time.Time   // when it fires; zero: not set
+}
+
+func (p *patrol) add(w *departure) {
+	after := w.conn.cfg.watchAfter
+	if after == forever {
+		return
+	}
+	w.due = time.Now().Add(after)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting == nil {
+		p.waiting = map[*departure]struct{}{}
+	}
+	p.waiting[w] = struct{}{}
+	if p.next.IsZero() || w.due.Before(p.next) {
+		p.setLocked(w.due)
+	}
+}
+
+func (p *patrol) setLocked(due time.Time) {
+	p.next = due
+	if p.timer == nil {
+		p.timer = time.AfterFunc(time.Until(due), p.round)
+		return
+	}
+	p.timer.Reset(time.Until(due))
+}
+
+// remove tells whether w had not begun.
+func (p *patrol) remove(w *departure) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.waiting[w]
+	delete(p.waiting, w)
+	return ok
+}
+
+// round begins what is due, and sets the timer for what is not.
+func (p *patrol) round() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = time.Time{}
+	var next time.Time
+	now := time.Now()
+	for w := range p.waiting {
+		switch {
+		case !now.Before(w.due):
+			delete(p.waiting, w)
+			go w.run()
+		case next.IsZero() || w.due.Before(next):
+			next = w.due
+		}
+	}
+	if !next.IsZero() {
+		p.setLocked(next)
+	}
 }

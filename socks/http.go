@@ -35,6 +35,8 @@ type httpClient struct {
 	fields  []httpField // room
 	out     []byte      // room for what is written
 	written time.Time   // when the write deadline was moved
+	kept    time.Time   // when the read deadline was set to httpKeepAlive; zero: it is another one
+	counted bool        // as a client that has made a request
 	servers []*upstream // that may get another request, the last one used last
 }
 
@@ -53,7 +55,11 @@ func (s *Server) serveHTTP(c *conn, early []byte) {
 	}()
 	c.http.Store(h)
 	for first := true; h.next(first); first = false {
-		_ = c.SetReadDeadline(time.Now().Add(httpKeepAlive))
+		h.in.limit = c.cfg.Handshake
+		if now := time.Now(); now.Sub(h.kept) > httpKeepAlive/8 {
+			h.kept = now
+			_ = c.SetReadDeadline(now.Add(httpKeepAlive))
+		}
 		h.waiting.Store(true)
 		if s.isClosing() {
 			return
@@ -64,14 +70,26 @@ func (s *Server) serveHTTP(c *conn, early []byte) {
 			}
 		}
 		h.waiting.Store(false)
-		_ = c.SetReadDeadline(deadline(time.Now(), c.cfg.Handshake))
 	}
+}
+
+// requested is conn's for the first request; later ones need not be noted.
+func (h *httpClient) requested() error {
+	if h.counted {
+		return nil
+	}
+	err := h.conn.requested()
+	h.counted = err == nil
+	return err
 }
 
 // next serves one request. It tells whether there may be another one.
 func (h *httpClient) next(first bool) (more bool) {
 	h.in.idle = 0
 	head, err := h.in.head()
+	if h.in.limit == 0 {
+		h.kept = time.Time{}
+	}
 	var req *httpRequest
 	if err == nil {
 		req, err = parseHTTPRequest(head, h.fields)
@@ -89,8 +107,10 @@ func (h *httpClient) next(first bool) (more bool) {
 		return false
 	}
 	h.fields = req.fields
-	_ = h.SetReadDeadline(time.Time{})
-	h.in.idle, h.in.renewed = h.cfg.Idle, time.Time{}
+	h.in.idle, h.in.renewed = h.cfg.Idle, time.Time{} // who reads on sets a deadline
+	if !req.body.empty() {
+		h.kept = time.Time{}
+	}
 	r := h.request(HTTP)
 	r.Command, r.Header = CommandConnect, req.header()
 	switch passed, err := h.authenticate(req, r); {
@@ -233,15 +253,28 @@ func (h *httpClient) write(b []byte) error {
 }
 
 // watched calls f while watching whether the client leaves; then leave is called,
-// and f's error is errLeft.
-func (h *httpClient) watched(leave func(), f func() error) error {
-	stop := h.watch(h.in.ahead(), leave)
+// and f's error is errLeft. slow is called when f takes long; it may be nil.
+func (h *httpClient) watched(slow, leave func(), f func() error) error {
+	w := &departure{conn: h.conn, slow: slow, leave: leave}
+	if len(h.in.ahead()) == 0 {
+		h.s.patrol.add(w)
+	}
 	err := f()
-	if stop() {
+	if w.stop() {
 		err = errLeft
 	}
-	h.in.renewed = time.Time{} // the deadline is not what it was
+	if w.begun() { // the deadline is not what it was
+		h.in.renewed, h.kept = time.Time{}, time.Time{}
+	}
 	return err
+}
+
+// part ends a connection whose last request was answered. A client that has said that
+// it sends no more, and has not, needs no care.
+func (h *httpClient) part(req *httpRequest) {
+	if req.keep || !req.body.empty() || len(h.in.ahead()) > 0 || unread(h.Conn) != 0 {
+		h.farewell()
+	}
 }
 
 // serverFor gives a connection to the request's destination: one that is there, or a
@@ -261,7 +294,7 @@ func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) 
 	ctx, cancel := context.WithTimeout(ss.context(h.s.ctx), h.cfg.Connect)
 	defer cancel()
 	var nc net.Conn
-	if err := h.watched(cancel, func() error {
+	if err := h.watched(nil, cancel, func() error {
 		var err error
 		nc, err = ss.dial(ctx)
 		return err

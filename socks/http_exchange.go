@@ -50,7 +50,7 @@ func (h *httpClient) plain(req *httpRequest, ss *Session) (more bool) {
 		case err == nil:
 			u.close(nil)
 			if !x.keep {
-				h.farewell()
+				h.part(req)
 			}
 			return x.keep
 		case errors.Is(err, errStale) && req.repeatable() && !again:
@@ -129,7 +129,7 @@ func (x *exchange) run() error {
 		}
 		var err error
 		if x.sending == nil && len(u.in.ahead()) == 0 {
-			err = h.watched(func() { _ = u.conn.SetReadDeadline(time.Unix(1, 0)) }, read)
+			err = h.watched(u.lasting, func() { _ = u.conn.SetReadDeadline(time.Unix(1, 0)) }, read)
 		} else {
 			err = read()
 		}
@@ -174,6 +174,7 @@ func (x *exchange) sendRequest() error {
 	in.take(n)
 	err = x.u.write(x.h.out)
 	if !b.done {
+		x.u.lasting()
 		x.sending = make(chan error, 1)
 		go func() { x.sending <- x.sendBody(b) }()
 	}
@@ -230,7 +231,7 @@ func (x *exchange) ended(err error) error {
 		_ = x.h.SetReadDeadline(time.Unix(1, 0))
 		_ = x.u.conn.SetWriteDeadline(time.Unix(1, 0))
 		sent := <-x.sending
-		x.h.in.renewed, x.u.written = time.Time{}, time.Time{}
+		x.h.in.renewed, x.h.kept, x.u.written = time.Time{}, time.Time{}, time.Time{}
 		if errors.Is(sent, errClientBody) && !x.answered && !isTimeout(sent) {
 			return sent
 		}
@@ -346,6 +347,7 @@ func (x *exchange) upgraded(resp *httpResponse) error {
 	h.in.release()
 	u.in.release()
 	x.answered = true
+	u.lasting()
 	if err := h.write(b); err != nil {
 		return err
 	}

@@ -103,12 +103,31 @@ func isToken(b []byte) bool {
 
 // header makes what Rules and dial functions see.
 func (h *httpHead) header() http.Header {
-	m := make(http.Header, len(h.fields))
+	size := 0
 	for _, f := range h.fields {
-		if !f.is("Proxy-Authorization") {
-			name := textproto.CanonicalMIMEHeaderKey(string(f.name))
-			m[name] = append(m[name], string(f.value))
+		size += len(f.name) + len(f.value)
+	}
+	var text strings.Builder // one text for all, and one list
+	text.Grow(size)
+	for _, f := range h.fields {
+		text.Write(f.name)
+		text.Write(f.value)
+	}
+	rest, values := text.String(), make([]string, len(h.fields))
+	m := make(http.Header, len(h.fields))
+	for i, f := range h.fields {
+		name, value := rest[:len(f.name)], rest[len(f.name):len(f.name)+len(f.value)]
+		rest = rest[len(f.name)+len(f.value):]
+		if f.is("Proxy-Authorization") {
+			continue
 		}
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if m[name] != nil {
+			m[name] = append(m[name], value)
+			continue
+		}
+		values[i] = value
+		m[name] = values[i : i+1 : i+1]
 	}
 	return m
 }

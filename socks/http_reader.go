@@ -19,6 +19,7 @@ type httpReader struct {
 	start    int               // of what was not taken yet; the end is buf's
 
 	idle    time.Duration // for each read; 0: who reads sets the deadline
+	limit   time.Duration // for a head that does not come in one piece; 0: there is one, or idle holds
 	renewed time.Time     // the deadline, last
 }
 
@@ -116,6 +117,10 @@ func (r *httpReader) head() ([]byte, error) {
 		seen = len(b)
 		if seen >= maxHTTPHead {
 			return nil, errHTTPHeadSize
+		}
+		if r.limit > 0 && r.idle == 0 {
+			_ = r.conn.SetReadDeadline(deadline(time.Now(), r.limit))
+			r.limit = 0
 		}
 		if _, err := r.fill(); err != nil {
 			if errors.Is(err, io.EOF) && seen > 0 {

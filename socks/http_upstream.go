@@ -3,6 +3,7 @@ package socks
 import (
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type upstream struct {
 	used    time.Time // last
 	written time.Time // when the write deadline was moved
 	fields  []httpField
+	lasts   atomic.Bool // lasting was called
 }
 
 func newUpstream(ss *Session, nc net.Conn) *upstream {
@@ -57,8 +59,20 @@ func (u *upstream) head(method string) (*httpResponse, error) {
 	return resp, err
 }
 
+// lasting has the kernel look whether the server is there. A dial function need not ask
+// for that, as most exchanges are over before it matters.
+func (u *upstream) lasting() {
+	c, ok := u.conn.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	})
+	if ok && u.lasts.CompareAndSwap(false, true) {
+		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	}
+}
+
 // fill reads more of a response.
 func (u *upstream) fill() error {
+	u.lasting()
 	n, err := u.in.fill()
 	u.ss.received.Add(int64(n))
 	return err

@@ -16,9 +16,9 @@ func (ss *Session) lookUp(reply replier) {
 	c := ss.c
 	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), c.cfg.Connect)
 	defer cancel()
-	stop := c.watch(nil, cancel)
+	watched := c.watch(nil, cancel)
 	answer, err := ss.answer(ctx)
-	if stop() {
+	if watched.stop() {
 		err = errLeft
 	}
 	if err != nil {

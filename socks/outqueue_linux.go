@@ -28,6 +28,23 @@ func unacknowledged(nc net.Conn) (n int, err error) {
 	return n, err
 }
 
+// unread counts the bytes that have come and were not read (SIOCINQ, tcp(7)); -1 where
+// that is not known.
+func unread(nc net.Conn) int {
+	raw, ok := nc.(syscall.Conn)
+	if !ok {
+		return -1
+	}
+	n := -1
+	if control(raw, func(fd uintptr) (err error) {
+		n, err = unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+		return err
+	}) != nil {
+		return -1
+	}
+	return n
+}
+
 // hungUp tells that a connection can neither send nor receive any more.
 func hungUp(nc net.Conn) bool {
 	gone := false

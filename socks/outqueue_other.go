@@ -7,4 +7,6 @@ import "net"
 // These kernels do not say.
 func unacknowledged(net.Conn) (int, error) { return 0, nil }
 
+func unread(net.Conn) int { return -1 }
+
 func hungUp(net.Conn) bool { return false }

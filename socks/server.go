@@ -30,8 +30,10 @@ type Server struct {
 	config atomic.Pointer[Config]
 	bytes  resources
 	lot    lot
+	patrol patrol
 
-	running sync.WaitGroup // a task for each client
+	running  sync.WaitGroup // a task for each client
+	stopping atomic.Bool    // as closing, for those who need no lock
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -113,11 +115,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-func (s *Server) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing
-}
+func (s *Server) isClosing() bool { return s.stopping.Load() }
 
 // growStack makes the stack as large as serving needs, at once and while there
 // is nothing on it. Doubling it step by step, with all that must be moved then,
@@ -254,6 +252,7 @@ func (s *Server) stopAccepting() {
 		return
 	}
 	s.closing = true
+	s.stopping.Store(true)
 	for l := range s.listeners {
 		_ = l.Close()
 	}

@@ -112,6 +112,9 @@ func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
 	dial := ss.c.cfg.Dial
 	if dial == nil {
 		d := net.Dialer{ControlContext: CheckDial}
+		if ss.Request.Protocol == HTTP {
+			d.KeepAlive = -1 // see upstream.lasting
+		}
 		dial = d.DialContext
 	}
 	nc, err := dial(ctx, "tcp", ss.Request.Dest.String())
@@ -133,9 +136,9 @@ func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
 func (ss *Session) connect(early []byte, reply replier) {
 	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), ss.c.cfg.Connect)
 	defer cancel()
-	stop := ss.c.watch(early, cancel)
+	watched := ss.c.watch(early, cancel)
 	remote, err := ss.dial(ctx)
-	if stop() {
+	if watched.stop() {
 		if err == nil {
 			reset(remote)
 		}

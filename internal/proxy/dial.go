@@ -21,6 +21,7 @@ import (
 // Multi Access Manager chooses.
 type outgoing struct {
 	dialer  *client.Dialer
+	plain   *client.Dialer // for plain HTTP: package socks sets keep-alive where it matters
 	chooser *chooser
 	mistake func(*socks.Request, *mistake) // is told of intents that make no sense
 	manager attendance
@@ -29,8 +30,10 @@ type outgoing struct {
 // newOutgoing makes an outgoing that asks the manager at the path socket; "" stands
 // for the usual places.
 func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {
+	daemon := &client.Daemon{Path: socket}
 	return &outgoing{
-		dialer:  &client.Dialer{Daemon: &client.Daemon{Path: socket}, Net: net.Dialer{ControlContext: socks.CheckDial}},
+		dialer:  &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial}},
+		plain:   &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial, KeepAlive: -1}},
 		chooser: c,
 		mistake: mistake,
 		manager: attendance{log: log},
@@ -58,7 +61,11 @@ func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) choice 
 // decide asks the manager. The error tells that the request is over.
 func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch choice, network, address string) (*client.Decision, error) {
 	ctx = client.WithOrigin(intent.NewContext(ctx, ch.set), o.chooser.origin(r, d, ch.from))
-	dec, err := o.dialer.Decide(ctx, network, address)
+	dialer := o.dialer
+	if r.Protocol == socks.HTTP {
+		dialer = o.plain
+	}
+	dec, err := dialer.Decide(ctx, network, address)
 	if err != nil {
 		if errors.Is(err, client.ErrRefused) {
 			o.manager.note(nil, time.Now()) // it is there, and has decided
