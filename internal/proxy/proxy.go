@@ -202,13 +202,12 @@ func (p *Proxy) openLocked(c *settings) (map[string]net.Listener, error) {
 	if p.activated {
 		return opened, nil
 	}
-	var lc net.ListenConfig
 	var skipped error
 	for _, addr := range c.listen {
 		if p.listeners[addr] != nil || opened[addr] != nil {
 			continue
 		}
-		l, err := lc.Listen(context.Background(), "tcp", addr)
+		l, err := listen(addr)
 		switch {
 		case err == nil:
 			opened[addr] = l
