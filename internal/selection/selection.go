@@ -18,13 +18,14 @@ type Network struct {
 //
 // An interface block means the prefixes with global addresses: link-local ones
 // reach nothing beyond the link, where the interface is given by the address
-// anyway. A prefix block means what it names. Auto means what leads to everywhere; beside
-// a VPN that takes all traffic it means the VPN only: going around it must be configured.
+// anyway. A prefix block means what it names. Auto means what leads to everywhere, or
+// will when its routes are managed; beside a VPN that takes all traffic it means the VPN only: going around it must be configured.
 func Select(cfg *config.Config, nets *netmon.Snapshot) []Network {
 	var list []Network
 	for _, p := range nets.Prefixes() {
 		s := settings(cfg, nets, &p)
-		auto := cfg.Auto && !s.Named && p.HasDefault && !nets.Beside(&p)
+		leads := p.HasDefault || p.Hidden && cfg.Routing == config.RoutingManage
+		auto := cfg.Auto && !s.Named && leads && !nets.Beside(&p)
 		if !s.Enabled && !auto {
 			continue
 		}

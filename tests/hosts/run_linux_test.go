@@ -164,15 +164,23 @@ func (r *run) managed(ctx context.Context) ([]string, error) {
 type chooser struct {
 	mu     sync.Mutex
 	device string
+	gone   bool // it was not offered last time
+}
+
+func (c *chooser) missed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
 }
 
 func (c *chooser) Choose(r *policy.Request) policy.Decision {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first := r.DefaultPrefix()
+	c.gone = c.device != ""
 	for _, p := range r.Prefixes {
 		if c.device != "" && p.Interface == c.device {
-			first = p
+			first, c.gone = p, false
 			break
 		}
 	}
@@ -201,6 +209,14 @@ func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) st
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	dec, err := d.Decide(ctx, network, dst.String())
+	// With routes that are managed a network may lead there only when the daemon has seen
+	// its own rules.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for err == nil && ctx.Err() == nil && r.chooser.missed() && slices.Contains(r.host.Config, `routing = "manage"`) {
+		<-tick.C
+		dec, err = d.Decide(ctx, network, dst.String())
+	}
 	if err == nil {
 		err = dec.Err()
 	}

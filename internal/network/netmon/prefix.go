@@ -36,6 +36,13 @@ type Prefix struct {
 	Metric     int
 	Gateway    netip.Addr
 
+	// Hidden tells that table main has a route to everywhere by the interface which the
+	// kernel does not find for sockets bound to it: of IPv4 routes to one destination it
+	// looks at none behind one that leads to a next-hop object of another interface.
+	// A rule by source to a table of its own leads there. Gateway and Metric are those of the
+	// route. Known only where the snapshot holds routes.
+	Hidden bool
+
 	// OwnLink tells that the prefix is for the destinations of its link, although the kernel
 	// would send from it to everywhere: it is unique local (RFC 4193), or the
 	// gateway belongs to another prefix of the interface.

@@ -42,6 +42,7 @@ func (s *Snapshot) judge() {
 			p.Ruled = own.Table != s.state.Ways[Vantage{Source: unspecified(p.Addrs[0])}].Table
 		}
 		if w.Verdict != oracle.Sent || w.Index != p.Index {
+			s.hidden(p)
 			continue
 		}
 		if p.OwnLink = s.linkOnly(p, &w); !p.OwnLink {
@@ -50,6 +51,29 @@ func (s *Snapshot) judge() {
 			if d := s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}]; p.Ruled && d.Verdict == oracle.Sent && d.Index == p.Index {
 				p.Metric = d.Metric
 			}
+		}
+	}
+}
+
+// hidden looks for a route of the prefix's interface that the kernel does not find.
+func (s *Snapshot) hidden(p *Prefix) {
+	if p.Addrs[0].Is6() { // of which it looks at all
+		return
+	}
+	objects := false
+	for i := range s.state.Routes {
+		r := &s.state.Routes[i]
+		if r.Table != TableMain || !r.Leads() || !r.Wide() || r.Prefix.Addr().Is6() {
+			continue
+		}
+		on, here := r.On(p.Index)
+		if !here {
+			objects = objects || r.Object != 0
+			continue
+		}
+		way := oracle.Way{Verdict: oracle.Sent, Hop: on.Hops[0].Hop}
+		if objects && !p.Hidden && !s.linkOnly(p, &way) {
+			p.Hidden, p.Gateway, p.Metric = true, way.Gateway, r.Metric
 		}
 	}
 }

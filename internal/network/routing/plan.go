@@ -150,7 +150,7 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 	}
 	for _, p := range nets.Prefixes() {
 		l := links[linkOf(&p)]
-		if !managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] || !p.HasDefault && !p.OwnLink || l == nil || len(l.defaults) == 0 {
+		if !managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] || !p.HasDefault && !p.Hidden && !p.OwnLink || l == nil || len(l.defaults) == 0 {
 			continue
 		}
 		own := content{link: linkOf(&p)}

@@ -54,7 +54,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		o.ReadFile = os.ReadFile
 	}
 	m, err := netmon.New(netmon.Options{
-		Namespace: o.Namespace, Kind: o.LinkKind, Everywhere: oracle.EverywhereOf(cfg.FarAway),
+		Namespace: o.Namespace, Kind: o.LinkKind, Everywhere: oracle.EverywhereOf(cfg.FarAway), Routes: true,
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return Facts{}, fmt.Errorf("read the host's networks: %w", err)
@@ -146,7 +146,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	out := Prefix{
 		ID: policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}, Addr: p.Addrs[0], Link: p.Running,
-		Far: p.Scope == netmon.ScopeGlobal && !p.Loopback && !p.OwnLink, Default: p.HasDefault, Gateway: p.Gateway, Metric: p.Metric,
+		Far: p.Scope == netmon.ScopeGlobal && !p.Loopback && !p.OwnLink, Default: p.HasDefault, Hidden: p.Hidden, Gateway: p.Gateway, Metric: p.Metric,
 		FarAway: oracle.Destinations().V4[0], ReversePath: -1,
 	}
 	if out.Addr.Is6() {

@@ -94,6 +94,10 @@ func (e *examination) defaultRoute(p *Prefix) {
 	}
 	q.Gateway = example(p)
 	metric := e.facts.Metrics[v6] + 100 // so that none of those that are there is passed over
+	if p.Hidden {
+		e.add(false, Finding{})
+		return
+	}
 	if !p.Default {
 		e.facts.Metrics[v6] = metric
 	}
@@ -128,7 +132,7 @@ func example(p *Prefix) netip.Addr {
 }
 
 func (e *examination) sourceRoute(p *Prefix) {
-	if !p.Default {
+	if !p.Default && !p.Hidden {
 		return
 	}
 	wrong := p.Egress != p.ID.Interface
@@ -155,7 +159,10 @@ func (e *examination) sourceRoute(p *Prefix) {
 		lasts = b.last()
 		e.table++
 	}
-	if wrong && e.facts.BindDevice {
+	if p.Hidden {
+		text = "what is bound to it would leave elsewhere, also if it is bound to the device: behind routes to next-hop objects the kernel does not look for its default route"
+	}
+	if wrong && e.facts.BindDevice && !p.Hidden {
 		copes = "it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped"
 	}
 	e.add(wrong, Finding{

@@ -89,6 +89,8 @@ type Prefix struct {
 	// Far tells that destinations beyond the link are to be reached by it.
 	Far     bool
 	Default bool // it has a default route
+	// Hidden tells that it has one which the kernel does not find (netmon.Prefix).
+	Hidden  bool
 	Gateway netip.Addr
 	Metric  int
 	// Egress is the interface by which the kernel would send from Addr to
