@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	_ = testbed.Enter() // New says what is missing
+	_ = testbed.Enter(stage.Fetch) // New says what is missing
 	os.Exit(withPrograms(m.Run))
 }
 

@@ -41,7 +41,7 @@ func main() {
 	if actor, err := stage.Act(jobs()); actor {
 		exit(err)
 	}
-	_ = testbed.Enter() // New says what is missing if this does not help
+	_ = testbed.Enter(stage.Fetch) // New says what is missing if this does not help
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if actor, err := stage.Act(live.Jobs()); actor {
 		exit(err)
 	}
-	_ = testbed.Enter() // New says what is missing
+	_ = testbed.Enter(stage.Fetch) // New says what is missing
 	os.Exit(m.Run())
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // bin is where the programs under test are.
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
 		os.Exit(play(role))
 	}
-	_ = testbed.Enter() // New says what is missing
+	_ = testbed.Enter(stage.Fetch) // New says what is missing
 	os.Exit(withPrograms(m.Run))
 }
 

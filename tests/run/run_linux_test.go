@@ -25,7 +25,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	_ = testbed.Enter() // New says what is missing
+	_ = testbed.Enter(stage.Fetch) // New says what is missing
 	os.Exit(withPrograms(m.Run))
 }
 

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(dialerEnv); socket != "" {
 		os.Exit(serveDials(socket, os.Stdin, os.Stdout))
 	}
-	_ = testbed.Enter() // New says what is missing
+	_ = testbed.Enter(stage.Fetch) // New says what is missing
 	os.Exit(withPrograms(m.Run))
 }
 

@@ -28,9 +28,12 @@ const enteredEnv = "MAMMA_TESTBED_ENTERED"
 // which only loopback is up. A multi-threaded process cannot enter a user
 // namespace (user_namespaces(7)), hence the second process.
 //
+// The network is out of reach then. What needs it is done before: before, if given,
+// is called first, and only where Enter starts the program again.
+//
 // The error wraps ErrUnavailable; callers may ignore it, since New gives the
 // same one.
-func Enter() error {
+func Enter(before ...func()) error {
 	err := probe()
 	if os.Getenv(enteredEnv) != "" {
 		if err == nil {
@@ -40,6 +43,9 @@ func Enter() error {
 	}
 	if err == nil || !errors.Is(err, ErrUnavailable) {
 		return err
+	}
+	for _, f := range before {
+		f()
 	}
 	cmd, startErr := startEntered()
 	if startErr != nil {

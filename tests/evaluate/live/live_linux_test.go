@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	_ = testbed.Enter() // New says what is missing
+	_ = testbed.Enter(stage.Fetch) // New says what is missing
 	os.Exit(m.Run())
 }
 

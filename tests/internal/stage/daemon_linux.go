@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,18 @@ const (
 	stopPatience  = 5 * time.Second  // until the daemon is killed
 	startPause    = 5 * time.Millisecond
 )
+
+// Fetch has the modules of others that mamma's programs are made of in the module
+// cache, for testbed.Enter: a program that builds them in there cannot load any. Where
+// that fails it says so, and the build will say what is missing.
+func Fetch() {
+	cmd := exec.Command("go", "list", "-deps", "github.com/socket-intents/mamma/cmd/...")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, &log)
+	}
+}
 
 // Build builds the daemon into dir and returns the program's path. It works
 // anywhere inside the module.
