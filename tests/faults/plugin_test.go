@@ -49,6 +49,7 @@ func to(port uint16) []byte { return request(netip.AddrPortFrom(loopback, port))
 // only; and where it does that, clients dial plainly until the service manager
 // has started another one.
 func TestUnrulyPlugin(t *testing.T) {
+	stage.NeedsPlugins(t)
 	plugin := buildUnruly(t)
 	dir := newDir(t)
 	text := func(block string) string {

@@ -143,6 +143,7 @@ const originalsUnserved = "programs built against the original library do not re
 // All paths of the original can be had with a file in its grammar, by settings
 // of the policy block, which the policy does not get, and by flags.
 func TestOriginalPaths(t *testing.T) {
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}}) // there is something to log
 	for _, tt := range []struct {
 		name  string
 		block string // settings in the policy block
@@ -159,7 +160,7 @@ func TestOriginalPaths(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := newTmp(t)
 			dir.write(t, "policy.conf", strings.Replace(originalConf, "{ }", "{ "+tt.block+" }", 1))
-			d := dir.mamma(t, nil, append(append([]string{"--socket", "/tmp/own.sock"}, tt.args...), "policy.conf")...)
+			d := dir.mamma(t, bed.Client, append(append([]string{"--socket", "/tmp/own.sock"}, tt.args...), "policy.conf")...)
 			wanted := map[string]bool{"mamma": true, "policy.conf": true, "own.sock": true, "control.sock": true}
 			for _, name := range strings.Fields(tt.want) {
 				wanted[name] = true

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // buildPlugin builds the policy of examples/policy as its README says, and
@@ -33,6 +35,7 @@ func buildPlugin(t *testing.T) string {
 // A third party's plugin, by its path and by its name in the policy path; one
 // that others can write to is refused with what to do about it.
 func TestThirdPartyPlugin(t *testing.T) {
+	stage.NeedsPlugins(t)
 	path := buildPlugin(t)
 	settings := `{
   ports     = ["80", "443"]

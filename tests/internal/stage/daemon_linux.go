@@ -34,6 +34,19 @@ func Fetch() {
 	}
 }
 
+// NeedsPlugins skips a test that has mamma open a plugin where mamma opens none: in a
+// user namespace of an ordinary user's, the directories above every file are nobody's.
+func NeedsPlugins(t testbed.TB) {
+	t.Helper()
+	info, err := os.Stat("/")
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && st.Uid != uint32(os.Geteuid()) {
+		t.Skipf("needs root's directories to be root's: mamma opens no plugin in the user namespace of an ordinary user")
+	}
+}
+
 // Build builds the daemon into dir and returns the program's path. It works
 // anywhere inside the module.
 func Build(ctx context.Context, dir string) (string, error) { return BuildProgram(ctx, dir, "mamma") }
