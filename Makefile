@@ -138,7 +138,7 @@ EXAMPLES := $(filter-out examples/policy/,$(dir $(wildcard examples/*/go.mod)))
 
 .PHONY: examples
 examples: ## test the examples with libraries of others
-	@for d in $(EXAMPLES); do (cd $$d && $(GO) vet ./... && $(GO) test ./...) || exit 1; done
+	@for d in $(EXAMPLES); do (cd $$d && $(GO) vet ./...) && $(TALLY) --note $(SKIPPED)/$$(basename $$d) -- $(GO) test -C $$d ./... || exit 1; done
 
 # What is compared with an emulated link's own figures, or keeps the machine
 # busy, runs alone and without the race detector.
@@ -159,7 +159,7 @@ evaluate: ## compare the policies on emulated links, in an hour at most
 	$(GO) run ./tests/evaluate
 
 evaluate-quick: ## a part of it in a minute, with limits that must hold
-	$(GO) run ./tests/evaluate --quick
+	$(TALLY) --note $(SKIPPED)/evaluate --program -- $(GO) run ./tests/evaluate --quick
 
 evaluate-full: ## the same with 30 repetitions; can be interrupted and goes on
 	$(GO) run ./tests/evaluate --full --out evaluation-full

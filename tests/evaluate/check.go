@@ -52,7 +52,7 @@ func (e *evaluation) quickly(ctx context.Context, out io.Writer) error {
 		e.plan.scenarios = todo
 		err := e.once(ctx)
 		if errors.Is(err, testbed.ErrUnavailable) && os.Getenv(testbed.RequireEnv) == "" {
-			_, err = fmt.Fprintf(out, "Nothing was measured: %v\n", err)
+			_, err = fmt.Fprintf(out, "SKIPPED: evaluation: nothing was measured: %v\n", err)
 			return err
 		}
 		if err != nil && (try == quickTries || ctx.Err() != nil) {
@@ -67,7 +67,7 @@ func (e *evaluation) quickly(ctx context.Context, out io.Writer) error {
 			switch {
 			case over == nil:
 			case late > tooLate:
-				if _, err := fmt.Fprintf(out, "%s is not judged: the machine was too busy, links were late for %s of the time.\n", s.name, report.Percent(late)); err != nil {
+				if _, err := fmt.Fprintf(out, "SKIPPED: evaluation: the machine was too busy to judge %s\nLinks were late for %s of the time.\n", s.name, report.Percent(late)); err != nil {
 					return err
 				}
 			case try < quickTries:

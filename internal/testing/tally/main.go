@@ -3,7 +3,11 @@
 // and adds up what runs before have noted in a folder.
 //
 //	tally --note build/skipped/test -- go test -race ./...
+//	tally --note build/skipped/evaluate --program -- go run ./tests/evaluate --quick
 //	tally --total build/skipped
+//
+// With --program it runs any program. Each line of its output that begins with
+// "SKIPPED: " counts as something skipped, with the reason that follows.
 package main
 
 import (
@@ -23,16 +27,19 @@ import (
 
 func main() {
 	note := flag.String("note", "", "write what was skipped to this `file`")
+	program := flag.Bool("program", false, "what follows is no go test")
 	total := flag.String("total", "", "add up what was noted in this `folder`")
 	flag.Parse()
 	var err error
 	switch {
 	case *total != "" && flag.NArg() == 0 && *note == "":
 		err = sum(os.Stdout, *total)
+	case *total == "" && *program && flag.NArg() > 0:
+		err = perform(os.Stdout, *note, flag.Args())
 	case *total == "" && flag.NArg() > 2:
 		err = test(os.Stdout, *note, flag.Args())
 	default:
-		err = errors.New("either --total FOLDER, or [--note FILE] -- go test [FLAG...] PACKAGE")
+		err = errors.New("either --total FOLDER, or [--note FILE] -- go test [FLAG...] PACKAGE, or [--note FILE] --program -- PROGRAM [ARGUMENT...]")
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		os.Exit(max(1, exit.ExitCode()))
@@ -45,7 +52,47 @@ func main() {
 
 // test runs a "go test" and passes on its exit status.
 func test(w io.Writer, note string, args []string) error {
-	args = slices.Insert(slices.Clone(args), 2, "-json")
+	at := 2
+	if len(args) > 4 && args[2] == "-C" { // must be the first flag
+		at = 4
+	}
+	r := &reader{out: w, outputs: map[id][]string{}}
+	if err := pipe(slices.Insert(slices.Clone(args), at, "-json"), r.read); err != nil {
+		return err
+	}
+	return r.tally.write(note)
+}
+
+// skipMark is what a program's line begins with that tells what it leaves out.
+const skipMark = "SKIPPED: "
+
+// perform runs a program, shows what it says and passes on its exit status.
+func perform(w io.Writer, note string, args []string) error {
+	var t tally
+	err := pipe(args, func(in io.Reader) error {
+		lines := bufio.NewReader(in)
+		for {
+			line, err := lines.ReadString('\n')
+			if reason, ok := strings.CutPrefix(line, skipMark); ok {
+				t.Skipped = append(t.Skipped, skip{Test: strings.Join(args, " "), Reason: strings.TrimSpace(reason)})
+			}
+			_, writeErr := io.WriteString(w, line)
+			switch {
+			case err == io.EOF:
+				return writeErr
+			case err != nil || writeErr != nil:
+				return errors.Join(err, writeErr)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return t.write(note)
+}
+
+// pipe runs a program and has read read its standard output.
+func pipe(args []string, read func(io.Reader) error) error {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -55,21 +102,22 @@ func test(w io.Writer, note string, args []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	r := &reader{out: w, outputs: map[id][]string{}}
-	readErr := r.read(out)
+	readErr := read(out)
 	if readErr != nil {
 		_, _ = io.Copy(io.Discard, out) // so that it can end
 	}
-	if err := errors.Join(cmd.Wait(), readErr); err != nil {
-		return err
-	}
+	return errors.Join(cmd.Wait(), readErr)
+}
+
+// write writes t to a file; "": nowhere.
+func (t tally) write(note string) error {
 	if note == "" {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(note), 0o777); err != nil {
 		return err
 	}
-	b, err := json.Marshal(r.tally)
+	b, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}

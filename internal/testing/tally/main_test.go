@@ -95,12 +95,16 @@ func TestTally(t *testing.T) {
 			t.Errorf("%s: %q is in\n%s", tt.pkg, tt.hasNot, &out)
 		}
 	}
+	t.Chdir("..") // a test elsewhere
+	if err := test(new(bytes.Buffer), filepath.Join(notes, "elsewhere"), []string{"go", "test", "-C", dir, "-run", "Good", "./good"}); err != nil {
+		t.Error(err)
+	}
 	// What failed has left no note.
 	var out bytes.Buffer
 	if err := sum(&out, notes); err != nil {
 		t.Fatal(err)
 	}
-	want := `2 tests passed, 4 SKIPPED:
+	want := `3 tests passed, 4 SKIPPED:
       2  needs root
       1  no reason given
       1  test bed: namespace: no
@@ -119,6 +123,27 @@ With MAMMA_TESTBED_REQUIRED=1 a test fails where its namespaces cannot be made.
 	}
 	out.Reset()
 	if err := sum(&out, alone); err != nil || out.String() != "3 tests passed, none was skipped\n" {
+		t.Errorf("%v, %q", err, &out)
+	}
+}
+
+// Programs that are no tests say what they leave out; what they print is passed on.
+func TestProgram(t *testing.T) {
+	notes := t.TempDir()
+	const script = `echo begun; echo "SKIPPED: E1: too busy"; echo "NOT SKIPPED: x"; echo "SKIPPED: E1: too busy"; printf end`
+	var out bytes.Buffer
+	if err := perform(&out, filepath.Join(notes, "a"), []string{"sh", "-c", script}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "begun\nSKIPPED: E1: too busy\nNOT SKIPPED: x\nSKIPPED: E1: too busy\nend"; out.String() != want {
+		t.Errorf("%q is shown, want %q", &out, want)
+	}
+	err := perform(&out, filepath.Join(notes, "failed"), []string{"sh", "-c", "echo SKIPPED: all; exit 3"})
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 3 {
+		t.Errorf("%v", err)
+	}
+	out.Reset()
+	if err := sum(&out, notes); err != nil || out.String() != "0 tests passed, 2 SKIPPED:\n      2  E1: too busy\n" {
 		t.Errorf("%v, %q", err, &out)
 	}
 }
