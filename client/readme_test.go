@@ -64,7 +64,7 @@ func TestReadmeRecipe(t *testing.T) {
 	cmd := exec.Command("sh", "-e", "-x", "-c", recipe)
 	cmd.Dir = module
 	// As on the machine of somebody who begins, but for the network.
-	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOSUMDB=off", "GOWORK=off", "GOFLAGS=")
 	out, err := cmd.CombinedOutput()
 	if missing := regexp.MustCompile(`(?m)^.*module lookup disabled by GOPROXY=off.*$`).Find(out); err != nil && missing != nil {
 		t.Skipf("missing capability: a module in the cache, which go mod tidy asks for: %s", missing)
