@@ -29,8 +29,8 @@ var version = ""
 const usage = `Usage: mamma [FLAGS] [POLICY.CONF]
 
 Mamma picks, for every connection, which of this host's networks to use. It
-answers programs over a Unix socket. Without POLICY.CONF it manages every network
-that has a default route.
+answers programs over a Unix socket. Without POLICY.CONF it manages every
+network that has a default route.
 
   mamma                          run with the automatic configuration
   mamma --init > policy.conf     write a file to start from
@@ -42,7 +42,8 @@ Flags:
 
 const usageEnd = `
 Signals: HUP reads the file again; if anything in it is wrong, the old
-configuration stays. USR1 writes the state to standard output. TERM and INT stop.
+configuration stays. USR1 writes the state to standard output. TERM and INT
+stop.
 
 Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
 `
@@ -118,12 +119,14 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 	help := fs.BoolP("help", "h", false, "print this and exit")
 	if err := fs.Parse(args); err != nil {
-		return service.Usage(err)
+		return service.Usage(config.SuggestFlag(err, fs))
 	}
 	if *help {
-		service.PlainSwitches(fs)
-		_, err := fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
+		_, err := fmt.Fprint(stdout, usage, service.FlagHelp(fs), usageEnd)
 		return err
+	}
+	if err := service.OneOf(fs, "version", "check", "convert", "init"); err != nil {
+		return service.Usage(err)
 	}
 	if instead := f.instead(); instead != "" && fs.NArg() > 0 {
 		return service.Usage(fmt.Errorf("%s takes no further argument, but there is %q", instead, fs.Arg(0)))
@@ -133,7 +136,13 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case 0:
 	case 1:
 		path = fs.Arg(0)
+		if hint := instead(path); hint != "" {
+			return service.Usage(fmt.Errorf("there is no file %q; %s", path, hint))
+		}
 	default:
+		if hint := instead(fs.Arg(0)); hint != "" {
+			return service.Usage(fmt.Errorf("%d arguments, where one configuration file is taken at most; %s", fs.NArg(), hint))
+		}
 		return service.Usage(fmt.Errorf("one configuration file at most, not %d arguments", fs.NArg()))
 	}
 	if err := f.log.Validate(); err != nil {
@@ -154,6 +163,25 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return initial(stdout)
 	}
 	return serve(ctx, path, f, stdout, stderr)
+}
+
+// instead says what was probably meant by a word in place of a configuration file, as
+// other programs take it; "" if there is a file of that name, or nothing comes to mind.
+func instead(word string) string {
+	if _, err := os.Lstat(word); err == nil {
+		return ""
+	}
+	switch word {
+	case "check", "convert", "init", "version", "help":
+		return fmt.Sprintf("did you mean --%s?", word)
+	case "run", "start", "serve":
+		return "mamma runs without being told so: leave the word out"
+	case "status", "prefixes", "interfaces", "policy", "explain", "decisions", "watch", "replay", "set", "reload", "doctor":
+		return fmt.Sprintf("did you mean mammactl %s?", word)
+	case "stop", "restart":
+		return fmt.Sprintf("did you mean systemctl %s mamma?", word)
+	}
+	return ""
 }
 
 func check(path string, stdout io.Writer) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/placement"
@@ -66,8 +67,8 @@ func (a *app) root() *cobra.Command {
 		Args: knownCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(flagError)
-	root.PersistentFlags().StringVar(&a.path, "control", "", "path of the control socket (default: your own mamma's, else "+control.SystemPath+"; see mammactl --help)")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return config.SuggestFlag(err, c.Flags()) })
+	root.PersistentFlags().StringVar(&a.path, "control", "", "`path` of the control socket (default: your own mamma's, else "+control.SystemPath+"; see mammactl --help)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),
@@ -75,6 +76,7 @@ func (a *app) root() *cobra.Command {
 		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.hostsCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)
 	plainSwitches(root)
+	narrow(root)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

@@ -41,7 +41,7 @@ func (e foundError) Error() string { return fmt.Sprintf("exit status %d", e.code
 func (a *app) doctorCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Find what would defeat a choice between networks, and how to mend it", Long: doctorHelp,
+		Use: "doctor", Short: "Find what would defeat a choice of networks, and how to mend it", Long: doctorHelp,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := a.examine(cmd.Context(), file)

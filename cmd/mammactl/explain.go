@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -41,7 +42,7 @@ cost (cost=metered). The four flags can be repeated.
 A policy that counts its decisions answers as if it had just been started. The
 name is not resolved, so the answer does not consider which addresses a network
 reaches. To consider that, give an address in place of a name.`,
-		cobra.ExactArgs(1), func(ctx context.Context, c *control.Client, args []string) error {
+		oneArg("a host, such as www.example.net:443", "; a port follows its host and a colon"), func(ctx context.Context, c *control.Client, args []string) error {
 			body, err := q.body(args[0])
 			if err != nil {
 				return usageError{err}
@@ -68,14 +69,13 @@ reaches. To consider that, give an address in place of a name.`,
 		f.StringVar(w.to, w.o.String(), "", w.what+": "+strings.Join(words, ", "))
 		_ = cmd.RegisterFlagCompletionFunc(w.o.String(), cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	}
-	f.StringVar(&q.filesize, "filesize", "", "bytes to transfer, such as 300M or 64KiB")
-	f.StringVar(&q.duration, "duration", "", "seconds between first and last packet, or 5m (policies may read it otherwise)")
-	f.StringVar(&q.bitrate, "bitrate", "", "bytes per second, such as 1.5M (policies may read it otherwise)")
+	f.StringVar(&q.filesize, "filesize", "", "`bytes` to transfer, such as 300M or 64KiB")
+	f.StringVar(&q.duration, "duration", "", "`seconds` between first and last packet, or 5m (policies may read it otherwise)")
+	f.StringVar(&q.bitrate, "bitrate", "", "`bytes` per second, such as 1.5M (policies may read it otherwise)")
 	f.BoolVar(&q.udp, "udp", false, "datagrams in place of a stream")
 	f.BoolVarP(&q.ipv4, "ipv4", "4", false, "IPv4 only")
 	f.BoolVarP(&q.ipv6, "ipv6", "6", false, "IPv6 only")
-	f.StringVar(&q.bound, "bound", "", "local address that the application binds to itself")
-	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
+	f.StringVar(&q.bound, "bound", "", "local `address` that the application binds to itself")
 	a.selectionFlags(cmd, &q.selection)
 	return cmd
 }
@@ -105,6 +105,8 @@ func (q *question) body(target string) (control.Question, error) {
 		b.Transport = "datagram"
 	}
 	switch {
+	case q.ipv4 && q.ipv6:
+		return b, errors.New("--ipv4 and --ipv6 exclude each other; without either, both will do")
 	case q.ipv4:
 		b.Family = "IPv4"
 	case q.ipv6:

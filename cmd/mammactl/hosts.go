@@ -42,7 +42,8 @@ func (a *app) hostsDumpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dump [--as-is]", Short: "Describe this host's networks, with private details replaced", Long: hostsDumpHelp + "\n\n" + exitCodesHelp,
 		Example: `  mammactl hosts dump > my.host
-  mammactl hosts dump --json | jq -r '.state[] | select(.verb == "route").args[0].value'`,
+  mammactl hosts dump --json |
+    jq -r '.state[] | select(.verb == "route").args[0].value'`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
 			h, err := hostfile.Read()

@@ -15,11 +15,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/process/service"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -247,6 +249,38 @@ func TestScreens(t *testing.T) {
 	}
 }
 
+// The help of every command fits into a terminal of the usual width.
+func TestHelpWidth(t *testing.T) {
+	root := (&app{}).root()
+	for _, c := range withPages(root) {
+		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		code, out, errs := mammactl(t.Context(), "", args...)
+		if code != exitOK || errs != "" || !strings.Contains(out, "Usage:") {
+			t.Fatalf("%q: exit code %d, %s", args, code, errs)
+		}
+		for l := range strings.Lines(out) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); n > service.HelpWidth {
+				t.Errorf("%q: %d columns: %s", args, n, l)
+			}
+		}
+	}
+}
+
+// What is behind the program is the program's; of flags that only run has that is said.
+func TestMisplaced(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                                 "",
+		"-v --intents category=query URL":  "--intents",
+		"--intents-for=443=category=query": "--intents-for",
+		"-- --intents x":                   "",
+		"--json x":                         "",
+	} {
+		if got := misplaced(strings.Fields(args)); got != want {
+			t.Errorf("%q: %q, want %q", args, got, want)
+		}
+	}
+}
+
 // --json gives what the daemon sent, whatever else this program knows of it.
 func TestJSON(t *testing.T) {
 	f := newFake()
@@ -313,14 +347,19 @@ func TestExitCodes(t *testing.T) {
 		{"a profile without time", path, []string{"profile", "heap", "--for", "1s"}, exitUsage, "mammactl: profile heap takes no time, so --for has no meaning\nTry 'mammactl profile --help'.\n"},
 		{"a profile for too long", path, []string{"profile", "cpu", "--for", "1h"}, exitUsage, "mammactl: --for must be above 0 and at most 5m0s, not 1h0m0s\nTry 'mammactl profile --help'.\n"},
 		{"far from any command", path, []string{"xyzzy"}, exitUsage, "mammactl: unknown command \"xyzzy\"; known: completion, decisions, doctor, explain, hosts, interfaces, mptcp, policy, prefixes, profile, reload, replay, run, set, status, version, watch\nTry 'mammactl --help'.\n"},
-		{"argument for nothing", path, []string{"prefixes", "wlan0"}, exitUsage, "mammactl: mammactl prefixes takes no argument, but there is \"wlan0\"\nTry 'mammactl prefixes --help'.\n"},
+		{"argument for nothing", path, []string{"prefixes", "wlan0"}, exitUsage, "mammactl: prefixes takes no argument, but there is \"wlan0\"\nTry 'mammactl prefixes --help'.\n"},
 		{"unknown flag", path, []string{"status", "--jsn"}, exitUsage, "mammactl: unknown flag: --jsn; did you mean \"--json\"?\nTry 'mammactl status --help'.\n"},
-		{"no host", path, []string{"explain"}, exitUsage, "mammactl: accepts 1 arg(s), received 0\nTry 'mammactl explain --help'.\n"},
+		{"no host", path, []string{"explain"}, exitUsage, "mammactl: explain needs a host, such as www.example.net:443\nTry 'mammactl explain --help'.\n"},
+		{"host and port apart", path, []string{"explain", "a", "443"}, exitUsage,
+			"mammactl: explain takes one argument, but \"443\" follows \"a\"; a port follows its host and a colon\nTry 'mammactl explain --help'.\n"},
+		{"no recording", path, []string{"replay", "--policy", "sample"}, exitUsage,
+			"mammactl: replay needs a file of decisions, which mamma writes with decisions { record = \"FILE\" }\nTry 'mammactl replay --help'.\n"},
+		{"no program", path, []string{"run"}, exitUsage, "mammactl: run needs a program: mammactl run --intents category=query -- curl URL\nTry 'mammactl run --help'.\n"},
 		{"size", path, []string{"explain", "a", "--filesize", "3X"}, exitUsage, "mammactl: --filesize: \"3X\" is not a number or a size such as 300M, 1.5G or 64KiB\nTry 'mammactl explain --help'.\n"},
 		{"category", path, []string{"explain", "a", "--category", "fast"}, exitUsage,
 			"mammactl: --category must be one of query, bulktransfer, controltraffic, keepalives, stream, not \"fast\"\nTry 'mammactl explain --help'.\n"},
 		{"both families", path, []string{"explain", "a", "-4", "-6"}, exitUsage,
-			"mammactl: if any flags in the group [ipv4 ipv6] are set none of the others can be; [ipv4 ipv6] were all set\nTry 'mammactl explain --help'.\n"},
+			"mammactl: --ipv4 and --ipv6 exclude each other; without either, both will do\nTry 'mammactl explain --help'.\n"},
 		{"bound", path, []string{"explain", "a", "--bound", "b"}, exitUsage, "mammactl: --bound must be an address, not \"b\"\nTry 'mammactl explain --help'.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -36,8 +36,9 @@ nothing, as after a restart. With --json there is a line for each decision, then
 one for the summary.`) + "\n\n" + exitCodesHelp,
 		Example: `  mammactl replay /var/log/mamma/decisions.jsonl --policy earliest_arrival
   mammactl replay decisions.jsonl --policy build/ports.so
-  mammactl replay decisions.jsonl --config new.conf --json | jq 'select(.decision.same == false)'`,
-		Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
+  mammactl replay decisions.jsonl --config new.conf --json |
+    jq 'select(.decision.same == false)'`,
+		Args: someArgs(`a file of decisions, which mamma writes with decisions { record = "FILE" }`), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if c.Policy == "" && c.Config == "" {
 				return usageError{errors.New("replay needs --policy or --config")}

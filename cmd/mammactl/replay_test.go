@@ -32,7 +32,7 @@ func TestReplay(t *testing.T) {
 		{[]string{file, "--policy", "smaple"}, exitError, "", `did you mean "sample"?`},
 		{[]string{"none", "--policy", "sample"}, exitError, "", "no such file"},
 		{[]string{file}, exitUsage, "", "replay needs --policy or --config"},
-		{nil, exitUsage, "", "requires at least 1 arg"},
+		{nil, exitUsage, "", "replay needs a file of decisions"},
 	} {
 		code, out, errs := mammactl(t.Context(), "no daemon", append([]string{"replay"}, tt.args...)...)
 		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errs, tt.err) {

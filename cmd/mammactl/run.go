@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ Of each kind that a block gives (destination, port, uid, process) one entry must
 All blocks that match count, the first one first; then --intents. What usually goes
 to a destination is learnt, and counts for connections of which nothing states the
 category: in memory, and in the file if the block "learning" names one (enabled,
-hosts and half_life are as in muacsocksd.conf(5)). port_intents = true gives
+hosts and half_life are as in muacsocksd(8)). port_intents = true gives
 well-known ports their usual intents. Destinations are seen as addresses, so rules
 by host name do not apply.
 
@@ -57,17 +58,32 @@ fails with "Function not implemented".
 Exit status: that of the program; 125 if mammactl itself failed, 126 if the program
 could not be executed, 127 if it was not found.`
 
-const runExample = `  mammactl run --intents category=bulktransfer,filesize=300M -- rsync -a host:big/ big/
-  mammactl run --intents-for 443=category=query --intents-for rsync=category=bulktransfer -- ./backup.sh
+const runExample = `  mammactl run --intents category=bulktransfer,filesize=300M -- rsync -a h:big .
+  mammactl run --intents-for rsync=category=bulktransfer -- ./backup.sh
   mammactl run --verbose --mptcp -- curl -O http://www.example.net/file`
+
+// misplaced finds a flag of run among the arguments of the program, of those that hardly
+// any other program has; "" if there is none.
+func misplaced(args []string) string {
+	for _, arg := range args {
+		name, _, _ := strings.Cut(arg, "=")
+		switch name {
+		case "--":
+			return ""
+		case "--intents", "--intents-for", "--allow-io-uring", "--no-messages":
+			return name
+		}
+	}
+	return ""
+}
 
 func (a *app) runCommand() *cobra.Command {
 	var o placement.Options
 	var parts []string
 	var file string
 	cmd := &cobra.Command{
-		Use: "run [--intents INTENTS] [--] PROGRAM [ARGUMENT...]", Short: "Run a program with its connections on the networks that its intents ask for",
-		Long: runHelp, Example: runExample, Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
+		Use: "run [--intents INTENTS] [--] PROGRAM [ARGUMENT...]", Short: "Run a program and have its connections placed by intents",
+		Long: runHelp, Example: runExample, Args: someArgs("a program: mammactl run --intents category=query -- curl URL"), DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, text := range parts {
 				p, err := placement.ParsePart(text)
@@ -75,6 +91,9 @@ func (a *app) runCommand() *cobra.Command {
 					return usageError{err}
 				}
 				o.Parts = append(o.Parts, p)
+			}
+			if own := misplaced(args[1:]); own != "" {
+				a.complain(fmt.Errorf("run: %s stands behind %s, so it is an argument of that; what is for mammactl comes before the program", own, args[0]))
 			}
 			status, err := 0, error(nil)
 			if file != "" {
@@ -98,7 +117,7 @@ func (a *app) runCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the program is the program's
 	f.Var(&o.Intents, "intents", "what is known of the connections, such as category=bulktransfer,filesize=300M")
-	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `PORT|NETWORK|COMMAND=INTENTS`; may be repeated")
+	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `WHICH=INTENTS`: of those to a port, to a network, or of a command; may be repeated")
 	f.StringVar(&file, "rules", "", "`FILE` with intents by destination, port, user and program")
 	f.BoolVar(&o.Require, "require", false, "refuse connections that could not be placed")
 	f.BoolVar(&o.MPTCP, "mptcp", false, "open TCP connections with Multipath TCP where the kernel and the server have it")

@@ -198,7 +198,7 @@ func (a *app) setCommand() *cobra.Command {
 Hands a text to the policy. The README of each policy says which texts it
 understands. Several arguments are joined with blanks. The setting holds until the
 next reload. Only root and the user that mamma runs as may do this.`,
-		cobra.MinimumNArgs(1), func(ctx context.Context, c *control.Client, args []string) error {
+		someArgs("the text that the policy is to be given"), func(ctx context.Context, c *control.Client, args []string) error {
 			var p control.Policy
 			raw, err := c.Post(ctx, "/v1/set", control.Setting{Text: strings.Join(args, " ")}, &p)
 			if err != nil {

@@ -1,8 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,21 +26,6 @@ func knownCommand(c *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q%s", args[0], config.Suggest(args[0], names))
 }
 
-// flagError adds to the error of an unknown flag which one was probably meant.
-func flagError(c *cobra.Command, err error) error {
-	unknown := (*pflag.NotExistError)(nil)
-	if !errors.As(err, &unknown) {
-		return err
-	}
-	var names []string
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden {
-			names = append(names, "--"+f.Name)
-		}
-	})
-	return fmt.Errorf("%w%s", err, config.Suggest("--"+unknown.GetSpecifiedName(), names))
-}
-
 // plainSwitches has the flags that take no value shown without one, in the help
 // of c and the commands below it.
 func plainSwitches(c *cobra.Command) {
@@ -52,9 +38,73 @@ func plainSwitches(c *cobra.Command) {
 	}
 }
 
+// narrow has the help of c and the commands below it fit into service.HelpWidth columns.
+func narrow(c *cobra.Command) {
+	if !c.HasParent() { // those below take it from there
+		c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", service.HelpWidth)))
+	}
+	c.Long = fill(c.Long, service.HelpWidth)
+	for _, sub := range c.Commands() {
+		narrow(sub)
+	}
+}
+
+// fill breaks the lines of paragraphs anew so that each has at most width columns.
+// Paragraphs with lines that are indented stay as they are.
+func fill(text string, width int) string {
+	paragraphs := strings.Split(strings.TrimSpace(text), "\n\n")
+	for i, p := range paragraphs {
+		if strings.HasPrefix(p, " ") || strings.Contains(p, "\n ") {
+			continue
+		}
+		var b strings.Builder
+		column := 0
+		for _, word := range strings.Fields(p) {
+			n := utf8.RuneCountInString(word)
+			switch {
+			case column == 0:
+			case column+1+n > width:
+				b.WriteByte('\n')
+				column = 0
+			default:
+				b.WriteByte(' ')
+				column++
+			}
+			b.WriteString(word)
+			column += n
+		}
+		paragraphs[i] = b.String()
+	}
+	return strings.Join(paragraphs, "\n\n")
+}
+
+// oneArg is for commands that take exactly one argument, which is described as in
+// `a host, such as www.example.net:443`. more says what to do about another.
+func oneArg(what, more string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return fmt.Errorf("%s needs %s", c.Name(), what)
+		case 1:
+			return nil
+		}
+		return fmt.Errorf("%s takes one argument, but %q follows %q%s", c.Name(), args[1], args[0], more)
+	}
+}
+
+// someArgs is the same for commands that take one or more.
+func someArgs(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s needs %s", c.Name(), what)
+		}
+		return nil
+	}
+}
+
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%s takes no argument, but there is %q", c.CommandPath(), args[0])
+		return fmt.Errorf("%s takes no argument, but there is %q", c.Name(), args[0])
 	}
 	return nil
 }

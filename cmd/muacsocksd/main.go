@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/internal/proxy"
@@ -28,10 +29,11 @@ var version = ""
 
 const usage = `Usage: muacsocksd [FLAGS]
 
-Muacsocksd is a SOCKS 4, SOCKS 5 and HTTP proxy. Each connection takes the network
-that the Multi Access Manager (mamma) chooses; without it, the host's routes do.
+Muacsocksd is a SOCKS 4, SOCKS 5 and HTTP proxy. Each connection takes the
+network that the Multi Access Manager (mamma) chooses; without it, the host's
+routes do.
 
-  muacsocksd                                        serve 127.0.0.1:9050 and [::1]:9050
+  muacsocksd                         serve 127.0.0.1:9050 and [::1]:9050
   curl -x socks5h://localhost:9050 http://example.org/
   curl -x socks5h://category=bulktransfer,filesize=300M:x@localhost:9050 ...
 
@@ -42,9 +44,9 @@ Flags:
 `
 
 const usageEnd = `
-Signals: HUP reads the file again; if anything is wrong with it, the old settings
-stay. TERM and INT stop accepting and wait for the clients; a second one does not
-wait.
+Signals: HUP reads the file again; if anything is wrong with it, the old
+settings stay. TERM and INT stop accepting and wait for the clients; a second
+one does not wait.
 
 Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
 `
@@ -87,15 +89,17 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 	help := fs.BoolP("help", "h", false, "print this and exit")
 	if err := fs.Parse(args); err != nil {
-		return service.Usage(err)
+		return service.Usage(config.SuggestFlag(err, fs))
 	}
 	if *help {
-		service.PlainSwitches(fs)
-		_, err := fmt.Fprint(stdout, usage, fs.FlagUsages(), usageEnd)
+		_, err := fmt.Fprint(stdout, usage, service.FlagHelp(fs), usageEnd)
 		return err
 	}
 	if fs.NArg() > 0 {
 		return service.Usage(fmt.Errorf("unexpected argument %q; the configuration file is given by --config", fs.Arg(0)))
+	}
+	if err := service.OneOf(fs, "version", "init", "hash-password", "check"); err != nil {
+		return service.Usage(err)
 	}
 	if err := errors.Join(f.proxy.Validate(), f.log.Validate()); err != nil {
 		return service.Usage(err)

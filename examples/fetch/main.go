@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	var intents intent.Set
 	fs := pflag.NewFlagSet("fetch", pflag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.Usage = func() { _, _ = fmt.Fprint(stderr, usage+fs.FlagUsages()) }
+	fs.Usage = func() { _, _ = fmt.Fprint(stderr, usage+fs.FlagUsagesWrapped(80)) }
 	fs.Var(&intents, "intent", "what is known about the transfer")
 	output := fs.String("output", "", "file to write the content to (default: it is counted only)")
 	socket := fs.String("socket", "", "request socket of the manager (default: where it usually is)")

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/agext/levenshtein"
+	"github.com/spf13/pflag"
 )
 
 // Suggest completes a message about an unknown name: it gives `; did you mean
@@ -36,4 +39,20 @@ func suggestOrNone(known []string, name string) string {
 		return "; known: none"
 	}
 	return Suggest(name, known)
+}
+
+// SuggestFlag adds to the error of an unknown flag of a program which of its flags was
+// probably meant. Other errors stay as they are.
+func SuggestFlag(err error, flags *pflag.FlagSet) error {
+	unknown := (*pflag.NotExistError)(nil)
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	var names []string
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, "--"+f.Name)
+		}
+	})
+	return fmt.Errorf("%w%s", err, Suggest("--"+unknown.GetSpecifiedName(), names))
 }

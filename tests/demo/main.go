@@ -32,8 +32,8 @@ and a fast one that answers late, and a page loaded four ways.
   --simple   two networks without emulated links: the same URL is fetched as a
              query and as a bulk transfer. This is also what you see where links
              cannot be emulated; they need access to /dev/net/tun.
-  --shell    a shell on a host with these two networks; start mamma, muacsocksd and
-             mammactl there yourself. A COMMAND is run in its place.
+  --shell    a shell on a host with these two networks; start mamma, muacsocksd
+             and mammactl there yourself. A COMMAND is run in its place.
 `
 
 func main() {

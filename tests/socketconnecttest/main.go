@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	help := fs.Bool("help", false, "print this")
 	err := fs.Parse(args)
 	if err == nil && *help {
-		_, _ = fmt.Fprint(stdout, usage+fs.FlagUsages())
+		_, _ = fmt.Fprint(stdout, usage+fs.FlagUsagesWrapped(80))
 		return 0
 	}
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -60,6 +61,31 @@ func PlainSwitches(fs *pflag.FlagSet) {
 			f.Value = plainSwitch{f.Value}
 		}
 	})
+}
+
+// OneOf returns an error if more than one of the named flags was given: each has
+// something else done.
+func OneOf(fs *pflag.FlagSet, names ...string) error {
+	var given []string
+	for _, name := range names {
+		if fs.Changed(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	if len(given) > 1 {
+		return fmt.Errorf("one at a time: %s", strings.Join(given, ", "))
+	}
+	return nil
+}
+
+// HelpWidth is how many columns the help of a program takes: a terminal is rarely
+// narrower.
+const HelpWidth = 80
+
+// FlagHelp is the part of a program's help that tells of its flags.
+func FlagHelp(fs *pflag.FlagSet) string {
+	PlainSwitches(fs)
+	return fs.FlagUsagesWrapped(HelpWidth)
 }
 
 // LogFlags are the flags about the log. An empty flag leaves its setting to the
