@@ -48,11 +48,12 @@ func scrape(t *testing.T, m *Metrics) []string {
 	return ours
 }
 
-func TestMetrics(t *testing.T) {
+// full has a sample of every metric but those of MPTCP.
+func full() *Metrics {
 	at := time.Unix(1_700_000_000, 0)
 	p := prefix("wlan0", "192.168.0.0/24")
 	p.Default, p.Health.State = true, policy.Suspect
-	p.Stats = policy.PathStats{Time: at, SampleTime: at, Conns: 3, SRTTMin: 10 * time.Millisecond, LossUp: 0.01}
+	p.Stats = policy.PathStats{Time: at, SampleTime: at, Conns: 3, SRTTMin: 10 * time.Millisecond, SRTTMedian: 20 * time.Millisecond, LossUp: 0.01}
 	p.Link = policy.LinkStats{Time: at, DownRate: 125000, DownBytes: 1 << 30, RxErrors: 2}
 	p.Cost, p.Budget = policy.Expensive, policy.Budget{Limit: 5e9, Used: 6e9, Reset: at.Add(time.Hour)}
 	p.Wifi = &policy.WifiStats{Signal: -60}
@@ -67,7 +68,11 @@ func TestMetrics(t *testing.T) {
 	for _, o := range []*mam.Outcome{nil, {}, {PlainTCP: true}, {PlainTCP: true}, {PlainTCP: true, Errno: 111}} {
 		m.Reported(&mam.Record{Outcome: o})
 	}
+	return m
+}
 
+func TestMetrics(t *testing.T) {
+	m := full()
 	got := strings.Join(scrape(t, m), "")
 	got = strings.ReplaceAll(got, fmt.Sprintf("goversion=%q", buildVersion(got)), `goversion="go1.x"`)
 	const file = "testdata/metrics.golden"
