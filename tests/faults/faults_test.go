@@ -8,9 +8,7 @@
 package faults
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -25,27 +23,10 @@ func TestMain(m *testing.M) {
 		os.Exit(play(role))
 	}
 	_ = testbed.Enter(stage.Fetch) // New says what is missing
-	os.Exit(withPrograms(m.Run))
-}
-
-// withPrograms builds the programs, as the Makefile does, and removes them afterwards.
-func withPrograms(f func() int) int {
-	var err error
-	if bin, err = os.MkdirTemp("", "mamma-faults"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	if err := os.Chmod(bin, 0o755); err != nil { // other users run them too
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
-		return 1
-	}
-	return f()
+	os.Exit(stage.WithPrograms(func(dir string) int {
+		bin = dir
+		return m.Run()
+	}, "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd"))
 }
 
 // loopbackConf manages the one network that is everywhere.

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -41,23 +40,10 @@ func TestMain(m *testing.M) {
 		return
 	}
 	_ = testbed.Enter(stage.Fetch) // New says what is missing
-	os.Exit(withProgram(m.Run))
-}
-
-func withProgram(f func() int) int {
-	dir, err := os.MkdirTemp("", "mamma-mptcp")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", "../../cmd/mamma", "../../cmd/muacsocksd")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
-		return 1
-	}
-	program, socksd = filepath.Join(dir, "mamma"), filepath.Join(dir, "muacsocksd")
-	return f()
+	os.Exit(stage.WithPrograms(func(dir string) int {
+		program, socksd = filepath.Join(dir, "mamma"), filepath.Join(dir, "muacsocksd")
+		return m.Run()
+	}, "../../cmd/mamma", "../../cmd/muacsocksd"))
 }
 
 // order is what an actor is to download.

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,45 +29,17 @@ var bin string
 
 func TestMain(m *testing.M) {
 	_ = testbed.Enter(stage.Fetch) // New says what is missing
-	os.Exit(withPrograms(m.Run))
-}
-
-// withPrograms builds the programs, as the Makefile does, and removes them afterwards.
-func withPrograms(f func() int) int {
-	var err error
-	if bin, err = os.MkdirTemp("", "muacsocksd"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
-		return 1
-	}
-	return f()
+	os.Exit(stage.WithPrograms(func(dir string) int {
+		bin = dir
+		return m.Run()
+	}, "../../cmd/mamma", "../../cmd/mammactl", "../../cmd/muacsocksd"))
 }
 
 // patience is how long anything may take that should happen at once.
 const patience = 30 * time.Second
 
 // policy prefers wwan0 for what is large.
-const policy = `policy "intents" {
-}
-interface "wlan0" {
-  default    = true
-  nameserver = ["10.1.0.1"]
-  options {
-    category = "query"
-  }
-}
-interface "wwan0" {
-  nameserver = ["10.2.0.1"]
-  options {
-    category = "bulktransfer"
-  }
-}
-`
+const policy = stage.LargeByWWAN
 
 // socksConf states intents for what cannot do so itself.
 const socksConf = `

@@ -26,57 +26,21 @@ var bin string
 
 func TestMain(m *testing.M) {
 	_ = testbed.Enter(stage.Fetch) // New says what is missing
-	os.Exit(withPrograms(m.Run))
-}
-
-// withPrograms builds the programs, and removes them afterwards. Everybody may
-// execute them.
-func withPrograms(f func() int) int {
-	var err error
-	if bin, err = os.MkdirTemp("", "run"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	if err := os.Chmod(bin, 0o755); err != nil { //nolint:gosec // see above
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	for _, cmd := range []*exec.Cmd{
-		exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl"),
-		exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "./testdata/dialer"),
-	} {
-		if strings.Contains(cmd.String(), "dialer") {
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // a static program
-		}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
+	os.Exit(stage.WithPrograms(func(dir string) int {
+		bin = dir
+		if err := stage.BuildStatic(bin, "./testdata/dialer"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-	}
-	return f()
+		return m.Run()
+	}, "../../cmd/mamma", "../../cmd/mammactl"))
 }
 
 // patience is how long anything may take that should happen at once.
 const patience = 60 * time.Second
 
 // policy prefers wwan0 for what is large.
-const policy = `policy "intents" {
-}
-interface "wlan0" {
-  default    = true
-  nameserver = ["10.1.0.1"]
-  options {
-    category = "query"
-  }
-}
-interface "wwan0" {
-  nameserver = ["10.2.0.1"]
-  options {
-    category = "bulktransfer"
-  }
-}
-`
+const policy = stage.LargeByWWAN
 
 // user is who runs the programs: one without any rights.
 type user uint32

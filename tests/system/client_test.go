@@ -13,6 +13,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // A Go program on a host whose routes prefer wlan0 and have no source rules:
@@ -23,22 +24,7 @@ func TestGoClient(t *testing.T) {
 		Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}},
 		Zone:     testbed.Zone{"www.example.net": {"A 192.0.2.1"}},
 	})
-	conf := write(t, "policy.conf", `policy "intents" {
-}
-interface "wlan0" {
-  default    = true
-  nameserver = ["10.1.0.1"]
-  options {
-    category = "query"
-  }
-}
-interface "wwan0" {
-  nameserver = ["10.2.0.1"]
-  options {
-    category = "bulktransfer"
-  }
-}
-`)
+	conf := write(t, "policy.conf", stage.LargeByWWAN)
 	d := start(t, bed.Client, conf)
 	for _, tt := range []struct {
 		intents, network string

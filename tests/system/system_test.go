@@ -3,7 +3,6 @@
 package system
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -23,23 +22,10 @@ func TestMain(m *testing.M) {
 		os.Exit(serveDials(socket, os.Stdin, os.Stdout))
 	}
 	_ = testbed.Enter(stage.Fetch) // New says what is missing
-	os.Exit(withPrograms(m.Run))
-}
-
-// withPrograms builds the programs, as the Makefile does, and removes them afterwards.
-func withPrograms(f func() int) int {
-	var err error
-	if bin, err = os.MkdirTemp("", "mamma-system"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(bin) }()
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "../../cmd/mamma", "../../cmd/mammactl", "../../examples/fetch")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v: %v\n%s", cmd, err, out)
-		return 1
-	}
-	return f()
+	os.Exit(stage.WithPrograms(func(dir string) int {
+		bin = dir
+		return m.Run()
+	}, "../../cmd/mamma", "../../cmd/mammactl", "../../examples/fetch"))
 }
 
 // daemon is a running mamma.
