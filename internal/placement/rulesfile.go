@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
@@ -132,7 +131,7 @@ func (s *stated) save(say *speaker) {
 // all connections.
 func (s *stated) intents(dest netip.AddrPort, who caller) (set intent.Set, from string) {
 	subject := rules.Subject{Addr: dest, Caller: func() rules.Caller {
-		return rules.Caller{Known: true, UID: who.uid, PID: who.pid, Executable: executableOf(who.pid)}
+		return rules.Caller{Known: true, UID: who.uid, PID: who.pid, Executable: rules.Executable(who.pid)}
 	}}
 	var usual func() intent.Set
 	if s.learnt != nil {
@@ -155,13 +154,4 @@ func (s *stated) intents(dest netip.AddrPort, who caller) (set intent.Set, from 
 // destOf is how a destination is remembered: by address, as it is seen.
 func destOf(dest netip.AddrPort) habits.Dest {
 	return habits.Dest{Host: dest.Addr().String(), Port: dest.Port()}
-}
-
-// executableOf reads which program a process runs, "" if it may not be known.
-func executableOf(pid int) string {
-	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSuffix(exe, " (deleted)")
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,22 +49,16 @@ func peerOf(r *socks.Request) rules.Caller {
 		return rules.Caller{}
 	}
 	c := rules.Caller{Known: true, UID: cred.UID}
-	dir := filepath.Join("/proc", strconv.Itoa(int(cred.PID)))
-	if exe, ok := executableOf(dir, cred.UID); ok {
-		c.PID, c.Executable = int(cred.PID), exe
+	if pid := int(cred.PID); hasProcess(cred.UID, pid) {
+		c.PID, c.Executable = pid, rules.Executable(pid)
 	}
 	return c
 }
 
-// executableOf reads which program a process of the user runs; "" without
-// permission. The second result tells whether the user has such a process.
-func executableOf(dir string, uid uint32) (string, bool) {
+// hasProcess tells whether a process is the user's.
+func hasProcess(uid uint32, pid int) bool {
 	var st syscall.Stat_t
-	if syscall.Stat(dir, &st) != nil || st.Uid != uid {
-		return "", false
-	}
-	exe, _ := os.Readlink(filepath.Join(dir, "exe"))
-	return strings.TrimSuffix(exe, " (deleted)"), true
+	return syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &st) == nil && st.Uid == uid
 }
 
 // isOwnAddress tells whether this host has the address. If the interfaces cannot be
@@ -132,28 +125,22 @@ func processWithSocket(uid, inode uint32) (pid int, executable string) {
 	}
 	slices.Sort(pids)
 	for _, pid := range slices.Backward(pids) { // programs that have just been started connect more often
-		if exe, ok := hasOpen(pid, uid, want); ok {
-			return pid, exe
+		if hasProcess(uid, pid) && hasOpen(pid, want) {
+			return pid, rules.Executable(pid)
 		}
 	}
 	return 0, ""
 }
 
-// hasOpen tells whether a process of the user has a file open.
-func hasOpen(pid int, uid uint32, want string) (executable string, ok bool) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	exe, ok := executableOf(dir, uid)
-	if !ok {
-		return "", false
-	}
-	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
+// hasOpen tells whether a process has a file open.
+func hasOpen(pid int, want string) bool {
+	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	fds, err := os.ReadDir(dir)
 	if err != nil {
-		return "", false
+		return false
 	}
-	for _, fd := range fds {
-		if link, err := os.Readlink(filepath.Join(dir, "fd", fd.Name())); err == nil && link == want {
-			return exe, true
-		}
-	}
-	return "", false
+	return slices.ContainsFunc(fds, func(fd os.DirEntry) bool {
+		link, err := os.Readlink(filepath.Join(dir, fd.Name()))
+		return err == nil && link == want
+	})
 }

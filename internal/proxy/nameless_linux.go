@@ -17,6 +17,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/rules"
 )
 
 // maxProcText is how much is read of what a process says about itself, and of its
@@ -29,11 +31,11 @@ const maxProcText = 1 << 20
 // they can be read. What is not known may hold a name.
 func offersBlindly(pid int, proxy netip.AddrPort) bool {
 	p := process{dir: filepath.Join("/proc", strconv.Itoa(pid)), proxy: proxy}
-	exe, err := os.Readlink(filepath.Join(p.dir, "exe"))
-	if err != nil || unix.Stat(p.dir, &p.stat) != nil {
+	exe := rules.Executable(pid)
+	if exe == "" || unix.Stat(p.dir, &p.stat) != nil {
 		return false
 	}
-	switch path.Base(strings.TrimSuffix(exe, " (deleted)")) {
+	switch path.Base(exe) {
 	case "connect-proxy", "connect":
 		args, ok := p.text("cmdline")
 		return ok && !bytes.Contains(args, []byte("@")) && p.readEnvironment() && !p.connectName()
