@@ -3,18 +3,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
-	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/daemon"
@@ -101,9 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var f flags
-	fs := pflag.NewFlagSet("mamma", pflag.ContinueOnError)
-	fs.SortFlags = false
-	fs.SetOutput(io.Discard) // errors are said below, once
+	fs := service.NewFlags("mamma")
 	fs.StringVar(&f.socket, "socket", "", "`path` of the request socket (default "+daemon.SocketPath("", "")+")")
 	fs.StringVar(&f.control, "control", "", "`path` of the control socket (default control.sock beside it)")
 	fs.StringVar(&f.original.CompatSocket, "compat-socket", "", "`path` of a second request socket, for programs of the original (default: "+config.OriginalSocket+" with a configuration in its grammar), or off")
@@ -117,13 +112,8 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.StringVar(&f.convert, "convert", "", "print `file`, a configuration of the Socket Intents prototype, as HCL, and exit")
 	fs.BoolVar(&f.init, "init", false, "print a configuration for this host to start from, and exit")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
-	help := fs.BoolP("help", "h", false, "print this and exit")
-	if err := fs.Parse(args); err != nil {
-		return service.Usage(config.SuggestFlag(err, fs))
-	}
-	if *help {
-		_, err := fmt.Fprint(stdout, usage, service.FlagHelp(fs), usageEnd)
-		return err
+	if helped, err := service.Parse(fs, args, stdout, usage, usageEnd); helped || err != nil {
+		return config.SuggestFlag(err, fs)
 	}
 	if err := service.OneOf(fs, "version", "check", "convert", "init"); err != nil {
 		return service.Usage(err)
@@ -216,9 +206,6 @@ func initial(stdout io.Writer) error {
 	return err
 }
 
-// flushLimit bounds how long the end waits for whoever reads the log.
-const flushLimit = time.Second
-
 // serve runs the daemon until a signal ends it.
 func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
@@ -228,21 +215,14 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 
-	// A journal that is gone, or hangs, costs messages and nothing else.
-	signal.Ignore(syscall.SIGPIPE)
-	printed := service.NewSpool()
-	defer printed.Close(flushLimit)
-	stdout = printed.Writer(stdout)
+	log := service.NewLog(stderr)
+	defer log.Close()
+	stdout = log.Spool.Writer(stdout)
 
 	if path == "" {
 		_, _ = fmt.Fprintf(stdout, "No configuration given: managing every network that has a default route (policy %q). \"mamma --init\" writes a file to start from.\n", config.Auto().Policy.Name)
 	}
-	level := new(slog.LevelVar)
-	if f.log.Level != "" {
-		_ = level.UnmarshalText([]byte(f.log.Level)) // checked before
-	}
-	handler := printed.Handler(stderr, level)
-	log := slog.New(handler)
+	log.Set(f.log.Level, f.log.Format == "json")
 	handed, err := daemon.TakeHanded()
 	if err != nil {
 		return err
@@ -253,12 +233,9 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 	}
 	d, err := daemon.New(daemon.Options{
 		Policies:   policies.All(),
-		ConfigPath: path, Socket: f.socket, Control: f.control, Overrides: f.original, Stdout: stdout, Log: log, Trace: f.trace, Profiling: f.profiling, Version: service.Version(version),
+		ConfigPath: path, Socket: f.socket, Control: f.control, Overrides: f.original, Stdout: stdout, Log: log.Logger, Trace: f.trace, Profiling: f.profiling, Version: service.Version(version),
 		OnConfig: func(cfg *config.Config) {
-			if f.log.Level == "" {
-				level.Set(cfg.Log.Level)
-			}
-			handler.SetJSON(f.log.Format == "json" || f.log.Format == "" && cfg.Log.Format == config.LogJSON)
+			log.Set(cmp.Or(f.log.Level, cfg.Log.Level.String()), cmp.Or(f.log.Format, cfg.Log.Format.String()) == "json")
 		},
 		OnReady: service.Ready, OnAlive: service.Alive, Handed: handed, Heartbeat: heartbeat,
 	})
@@ -271,7 +248,7 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 		select {
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				service.Reload(log, d.Reload, "the old state keeps running")
+				service.Reload(log.Logger, d.Reload, "the old state keeps running")
 			} else if err := d.Dump(stdout); err != nil {
 				log.Error("state not written", "err", err)
 			}

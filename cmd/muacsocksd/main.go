@@ -9,14 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/display"
@@ -75,9 +71,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var f flags
-	fs := pflag.NewFlagSet("muacsocksd", pflag.ContinueOnError)
-	fs.SortFlags = false
-	fs.SetOutput(io.Discard) // errors are said below, once
+	fs := service.NewFlags("muacsocksd")
 	fs.StringArrayVar(&f.proxy.Listen, "listen", nil, "`address` and port to serve, may be repeated (default 127.0.0.1:9050 and [::1]:9050)")
 	fs.StringVar(&f.proxy.Config, "config", "", "read `file`")
 	fs.StringVar(&f.proxy.Socket, "socket", "", "`path` of mamma's request socket (default where it usually is)")
@@ -87,13 +81,8 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	fs.BoolVar(&f.init, "init", false, "print a configuration that explains every setting, and exit")
 	fs.BoolVar(&f.hashPassword, "hash-password", false, "read a password, print its hash for the users file, and exit")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
-	help := fs.BoolP("help", "h", false, "print this and exit")
-	if err := fs.Parse(args); err != nil {
-		return service.Usage(config.SuggestFlag(err, fs))
-	}
-	if *help {
-		_, err := fmt.Fprint(stdout, usage, service.FlagHelp(fs), usageEnd)
-		return err
+	if helped, err := service.Parse(fs, args, stdout, usage, usageEnd); helped || err != nil {
+		return config.SuggestFlag(err, fs)
 	}
 	if fs.NArg() > 0 {
 		return service.Usage(fmt.Errorf("unexpected argument %q; the configuration file is given by --config", fs.Arg(0)))
@@ -144,9 +133,6 @@ func printHash(stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
-// flushLimit bounds how long the end waits for whoever reads the log.
-const flushLimit = time.Second
-
 // serve runs the proxy until a signal ends it.
 func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
@@ -156,23 +142,15 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	// A journal that is gone, or hangs, costs messages and no connections.
-	signal.Ignore(syscall.SIGPIPE)
-	printed := service.NewSpool()
-	defer printed.Close(flushLimit)
-	level := new(slog.LevelVar)
-	handler := printed.Handler(stderr, level)
-	log := slog.New(handler)
+	log := service.NewLog(stderr)
+	defer log.Close()
 	heartbeat, err := service.Heartbeat()
 	if err != nil {
 		return err
 	}
 	f.proxy.LogLevel, f.proxy.LogFormat = f.log.Level, f.log.Format
-	f.proxy.OnLog = func(l, format string) {
-		_ = level.UnmarshalText([]byte(l)) // checked before
-		handler.SetJSON(format == "json")
-	}
-	p, err := proxy.New(f.proxy, log)
+	f.proxy.OnLog = func(level, format string) { log.Set(level, format == "json") }
+	p, err := proxy.New(f.proxy, log.Logger)
 	if err != nil {
 		return err
 	}
@@ -196,7 +174,7 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGHUP && !ending:
-				service.Reload(log, p.Reload, "the old settings stay")
+				service.Reload(log.Logger, p.Reload, "the old settings stay")
 			case s != syscall.SIGHUP && !ending:
 				ending = true
 				service.Stopping()

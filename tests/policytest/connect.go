@@ -36,10 +36,10 @@ func (r report) context(when string, c *bsd.Context) {
 
 // connect takes all steps, until one of the addresses is connected to.
 func (o *options) connect(ctx context.Context, r report) error {
-	daemon := &client.Daemon{Path: o.socket}
+	daemon := &client.Daemon{Path: o.Socket}
 	defer func() { _ = daemon.Close() }()
 	c := &bsd.Context{Daemon: daemon}
-	if err := c.SetIntents(o.intents); err != nil {
+	if err := c.SetIntents(o.Intents); err != nil {
 		return err
 	}
 	local, err := o.resolveLocal(ctx, c, r)
@@ -134,7 +134,7 @@ func (o *options) connectTo(ctx context.Context, c *bsd.Context, to *bsd.AddrInf
 
 // transfer sends and receives what was asked for.
 func (o *options) transfer(fd int) error {
-	if !o.download && !o.upload || o.filesize <= 1 {
+	if !o.download && !o.upload || o.FileSize() <= 1 {
 		return nil
 	}
 	twin, err := unix.Dup(fd)
@@ -149,12 +149,12 @@ func (o *options) transfer(fd int) error {
 	}
 	defer func() { _ = nc.Close() }()
 	if o.upload {
-		if _, err := io.CopyN(nc, zeros{}, o.filesize); err != nil {
+		if _, err := io.CopyN(nc, zeros{}, o.FileSize()); err != nil {
 			return fmt.Errorf("upload: %w", err)
 		}
 	}
 	if o.download {
-		if _, err := io.CopyN(io.Discard, nc, o.filesize); err != nil {
+		if _, err := io.CopyN(io.Discard, nc, o.FileSize()); err != nil {
 			return fmt.Errorf("download: %w", err)
 		}
 	}

@@ -14,12 +14,12 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/client/bsd"
-	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/process/service"
+	"github.com/socket-intents/mamma/tests/internal/wanted"
 )
 
 const usage = `Usage: policytest [OPTION]...
@@ -40,35 +40,30 @@ func main() {
 
 // options are what the flags say.
 type options struct {
+	wanted.Connection
 	address, host            string
 	remote, local            uint16
-	ipversion, protocol      int
-	transport, category      string
-	filesize                 int64
 	verbose, quiet           bool
 	resolveOnly, connectOnly bool
 	download, upload         bool
-	logfile, socket          string
+	logfile                  string
 
 	hints   bsd.Hints // of these, for the calls
 	literal netip.Addr
-	intents intent.Set
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	return service.ExitStatus("policytest", stderr, do(ctx, args, stdout))
+}
+
+func do(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
-	fs := pflag.NewFlagSet("policytest", pflag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	fs.SortFlags = false
+	fs := service.NewFlags("policytest")
 	fs.StringVarP(&o.address, "address", "a", "", "connect to this address, resolving nothing")
 	fs.StringVarP(&o.host, "hostname", "h", "localhost", "resolve this name")
 	fs.Uint16VarP(&o.remote, "remoteport", "p", 80, "port to connect to")
 	fs.Uint16Var(&o.local, "localport", 0, "first resolve a passive local address for this port, and bind to it (default: do not)")
-	fs.IntVar(&o.ipversion, "ipversion", 0, "4 or 6 (default: either)")
-	fs.IntVar(&o.protocol, "protocol", 0, "protocol number (default: that of the transport)")
-	fs.StringVar(&o.transport, "transport", "TCP", "TCP or UDP")
-	fs.Int64VarP(&o.filesize, "filesize", "F", 0, "file size intent in bytes (default: not stated)")
-	fs.StringVarP(&o.category, "category", "C", "", "category intent: query, bulktransfer, controltraffic, keepalives or stream")
+	o.AddTo(fs, "")
 	fs.BoolVarP(&o.verbose, "verbose", "v", true, "print the context before and after every request")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "do not print contexts")
 	fs.BoolVar(&o.resolveOnly, "resolve-only", false, "end after resolving")
@@ -76,26 +71,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	fs.BoolVarP(&o.download, "download", "D", false, "receive as many bytes as --filesize says after connecting")
 	fs.BoolVarP(&o.upload, "upload", "U", false, "send as many bytes as --filesize says after connecting")
 	fs.StringVarP(&o.logfile, "logfile", "l", "", "file to append a line to: a UUID, ms for connecting, ms for the transfer")
-	fs.StringVar(&o.socket, "socket", "", "request socket of the manager (default: where it usually is)")
-	help := fs.Bool("help", false, "print this")
-	err := fs.Parse(args)
-	if err == nil && *help {
-		_, _ = fmt.Fprint(stdout, usage+fs.FlagUsagesWrapped(80))
-		return 0
+	if helped, err := service.Parse(fs, args, stdout, usage, ""); helped || err != nil {
+		return err
 	}
-	if err == nil {
-		err = o.settle(fs)
+	if err := o.settle(fs); err != nil {
+		return service.Usage(err)
 	}
-	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "policytest: %v\nTry --help.\n", err)
-		return 2
-	}
-	r := report{out: stdout, contexts: o.verbose && !o.quiet}
-	if err := o.connect(ctx, r); err != nil {
-		_, _ = fmt.Fprintf(stderr, "policytest: %v\n", err)
-		return 1
-	}
-	return 0
+	return o.connect(ctx, report{out: stdout, contexts: o.verbose && !o.quiet})
 }
 
 // settle checks the options and makes of them what the calls need.
@@ -111,24 +93,11 @@ func (o *options) settle(fs *pflag.FlagSet) (err error) {
 			return fmt.Errorf("--address: %w", err)
 		}
 	}
-	types := map[string]int{"TCP": bsd.SockStream, "UDP": bsd.SockDgram}
-	typ, ok := types[strings.ToUpper(o.transport)]
-	if !ok {
-		return fmt.Errorf("--transport %s: neither TCP nor UDP", o.transport)
+	if err := o.Settle(fs); err != nil {
+		return err
 	}
+	types := map[string]int{"tcp": bsd.SockStream, "udp": bsd.SockDgram}
 	families := map[int]int{0: bsd.AFUnspec, 4: bsd.AFInet, 6: bsd.AFInet6}
-	family, ok := families[o.ipversion]
-	if !ok {
-		return fmt.Errorf("--ipversion %d: neither 4 nor 6", o.ipversion)
-	}
-	o.hints = bsd.Hints{Family: family, Type: typ, Protocol: o.protocol}
-	if o.category != "" {
-		if o.intents, err = intent.Parse("category=" + o.category); err != nil {
-			return err
-		}
-	}
-	if fs.Changed("filesize") {
-		o.intents = o.intents.WithFileSize(o.filesize)
-	}
+	o.hints = bsd.Hints{Family: families[o.IPVersion], Type: types[o.Transport], Protocol: o.Protocol}
 	return nil
 }

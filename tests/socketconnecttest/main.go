@@ -13,13 +13,13 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/client"
-	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/process/service"
+	"github.com/socket-intents/mamma/tests/internal/wanted"
 )
 
 const usage = `Usage: socketconnecttest [OPTION]...
@@ -40,23 +40,21 @@ func main() {
 
 // options are what the flags say.
 type options struct {
+	wanted.Connection
 	verbose, quiet, clear bool
 	times, threads        int
 	url, host, service    string
-	protocol, ipversion   int
-	transport, category   string
-	filesize              int64
-	socket                string
 
 	network, address string // of these, for the pool
-	intents          intent.Set
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	return service.ExitStatus("socketconnecttest", stderr, do(ctx, args, stdout))
+}
+
+func do(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
-	fs := pflag.NewFlagSet("socketconnecttest", pflag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	fs.SortFlags = false
+	fs := service.NewFlags("socketconnecttest")
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "print how each connection came about")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print failures only")
 	fs.IntVarP(&o.times, "times", "t", 4, "how often to connect, in each thread")
@@ -65,30 +63,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	fs.StringVarP(&o.url, "url", "u", "http://localhost:80", "where to connect to: scheme, host and port")
 	fs.StringVarP(&o.host, "hostname", "h", "", "host to connect to, instead of --url")
 	fs.StringVarP(&o.service, "service", "s", "", "service or port, with --hostname")
-	fs.IntVar(&o.protocol, "protocol", 0, "protocol number: 6, 17, or 262 for Multipath TCP (default: that of the transport)")
-	fs.IntVar(&o.ipversion, "ipversion", 0, "4 or 6 (default: either)")
-	fs.StringVar(&o.transport, "transport", "TCP", "TCP or UDP")
-	fs.Int64VarP(&o.filesize, "filesize", "F", 0, "file size intent in bytes (default: not stated)")
-	fs.StringVarP(&o.category, "category", "C", "", "category intent: query, bulktransfer, controltraffic, keepalives or stream")
-	fs.StringVar(&o.socket, "socket", "", "request socket of the manager (default: where it usually is)")
-	help := fs.Bool("help", false, "print this")
-	err := fs.Parse(args)
-	if err == nil && *help {
-		_, _ = fmt.Fprint(stdout, usage+fs.FlagUsagesWrapped(80))
-		return 0
+	o.AddTo(fs, ": 6, 17, or 262 for Multipath TCP")
+	if helped, err := service.Parse(fs, args, stdout, usage, ""); helped || err != nil {
+		return err
 	}
-	if err == nil {
-		err = o.settle(fs)
+	if err := o.settle(fs); err != nil {
+		return service.Usage(err)
 	}
-	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "socketconnecttest: %v\nTry --help.\n", err)
-		return 2
-	}
-	if err := o.connect(ctx, stdout); err != nil {
-		_, _ = fmt.Fprintf(stderr, "socketconnecttest: %v\n", err)
-		return 1
-	}
-	return 0
+	return o.connect(ctx, stdout)
 }
 
 // settle checks the options and makes of them what the pool needs.
@@ -110,37 +92,23 @@ func (o *options) settle(fs *pflag.FlagSet) error {
 		}
 		o.address = u.Host
 	}
-	o.network = strings.ToLower(o.transport)
-	if o.network != "tcp" && o.network != "udp" {
-		return fmt.Errorf("--transport %s: neither TCP nor UDP", o.transport)
+	if err := o.Settle(fs); err != nil {
+		return err
 	}
-	suits := map[int]string{0: o.network, 6: "tcp", 262: "tcp", 17: "udp"}
-	if suits[o.protocol] != o.network {
-		return fmt.Errorf("--protocol %d: not one of %s", o.protocol, o.network)
+	suits := map[int]string{0: o.Transport, 6: "tcp", 262: "tcp", 17: "udp"}
+	if suits[o.Protocol] != o.Transport {
+		return fmt.Errorf("--protocol %d: not one of %s", o.Protocol, o.Transport)
 	}
-	switch o.ipversion {
-	case 0:
-	case 4, 6:
-		o.network += fmt.Sprint(o.ipversion)
-	default:
-		return fmt.Errorf("--ipversion %d: neither 4 nor 6", o.ipversion)
-	}
-	if o.category != "" {
-		var err error
-		if o.intents, err = intent.Parse("category=" + o.category); err != nil {
-			return err
-		}
-	}
-	if fs.Changed("filesize") {
-		o.intents = o.intents.WithFileSize(o.filesize)
+	if o.network = o.Transport; o.IPVersion != 0 {
+		o.network += fmt.Sprint(o.IPVersion)
 	}
 	return nil
 }
 
 // connect makes all tries and returns the first failure.
 func (o *options) connect(ctx context.Context, stdout io.Writer) error {
-	d := &client.Dialer{Intents: o.intents, Daemon: &client.Daemon{Path: o.socket}}
-	if o.protocol == 262 {
+	d := &client.Dialer{Intents: o.Intents, Daemon: &client.Daemon{Path: o.Socket}}
+	if o.Protocol == 262 {
 		d.Net.SetMultipathTCP(true)
 	}
 	t := &tester{options: o, pool: &client.Pool{Dialer: d, MaxIdle: max(o.threads, 1)}, out: stdout}
