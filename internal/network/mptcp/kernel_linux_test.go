@@ -22,14 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	_ = testbed.Enter() // New says what is missing
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			_, _ = os.Stderr.WriteString(err.Error() + "\n")
-			code = 1
-		}
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m)
 }
 
 var comparer = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})

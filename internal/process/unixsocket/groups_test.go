@@ -2,30 +2,13 @@ package unixsocket
 
 import (
 	"errors"
-	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 )
 
 func TestPeerGroups(t *testing.T) {
-	l, err := Listen(filepath.Join(t.TempDir(), "s"), 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	c, err := net.Dial("unix", l.Path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	s, err := l.AcceptUnix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Close() }()
-	got, err := PeerGroups(s)
+	got, err := PeerGroups(accepted(t))
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("needs SO_PEERGROUPS (Linux 4.13):", err)
 	}

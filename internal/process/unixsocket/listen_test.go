@@ -88,23 +88,29 @@ func TestListenNotInOthersDirectories(t *testing.T) {
 	}
 }
 
-func TestPeerCred(t *testing.T) {
+// accepted is the server's end of a connection of this process to itself.
+func accepted(t *testing.T) *net.UnixConn {
+	t.Helper()
 	l, err := Listen(filepath.Join(t.TempDir(), "s"), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
+	t.Cleanup(func() { _ = l.Close() })
 	c, err := net.Dial("unix", l.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = c.Close() }()
+	t.Cleanup(func() { _ = c.Close() })
 	s, err := l.AcceptUnix()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = s.Close() }()
-	got, err := PeerCred(s)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestPeerCred(t *testing.T) {
+	got, err := PeerCred(accepted(t))
 	if err != nil {
 		t.Fatal(err)
 	}

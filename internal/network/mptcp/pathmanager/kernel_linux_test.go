@@ -22,12 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	_ = testbed.Enter() // New says what is missing
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		_, _ = os.Stderr.WriteString(err.Error() + "\n")
-		code = 1
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m)
 }
 
 // world is a host with two networks and an echo service.
