@@ -39,10 +39,10 @@ const (
 	AINumericServ = 0x400
 )
 
-// maxResults bounds what is kept and sent of a list; a longer one is cut.
+// maxResults is how many entries of a list are kept and sent.
 const maxResults = 64
 
-// Hints narrow what getaddrinfo returns. The zero value, and a nil *Hints, say
+// Hints narrow what getaddrinfo returns. The zero value and a nil *Hints narrow
 // nothing.
 type Hints struct {
 	Flags    int
@@ -63,17 +63,18 @@ type AddrInfo struct {
 	Addr      netip.AddrPort
 	CanonName string // of the first entry only, and only if asked for
 
-	// Bind is the address to bind to and Options are those to set before
-	// connecting; SimpleConnect does both. They are for results of Getaddrinfo
-	// without a Context, and empty where there is no preference.
+	// Bind is the address to bind a socket to, and Options are to be set before it is
+	// connected; SimpleConnect does both. Results of Context.Getaddrinfo have neither.
+	// Both are empty if the manager has no preference.
 	Bind    netip.Addr
 	Options []client.SocketOption
 }
 
-// Getaddrinfo resolves a name, or an address, and a service, or a port, of which
-// one may be empty. The manager resolves the name, on the network that its policy
-// picks; without its answer, or with one that does not suit the hints, the host's
-// own resolver does. The error is a *net.DNSError.
+// Getaddrinfo returns the addresses for a node, which is a name or an address, and a
+// service, which is a name or a port. One of both may be empty. The manager resolves
+// names, on the network that its policy picks. The host's own resolver does so if the
+// manager does not answer, or if its answer does not suit the hints. The error is a
+// *net.DNSError.
 func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *Hints) ([]AddrInfo, error) {
 	var hint []wire.AddrInfo
 	if hints == nil {
@@ -122,7 +123,8 @@ func (c *Context) Getaddrinfo(ctx context.Context, node, service string, hints *
 	return list, nil
 }
 
-// refused is the error of a call that the policy refuses: EACCES, and why.
+// refused makes the error of a call that the policy refuses: EACCES, with the policy's
+// reason.
 func refused(ans *wire.Message) error {
 	if ans.Reason == "" {
 		return fmt.Errorf("%w: %w", client.ErrRefused, syscall.EACCES)
@@ -130,8 +132,9 @@ func refused(ans *wire.Message) error {
 	return fmt.Errorf("%w: %s: %w", client.ErrRefused, ans.Reason, syscall.EACCES)
 }
 
-// unrestricted refuses what SelectionProperties of ctx restrict: the classic calls
-// cannot hold to them, because they go on plainly where the manager is not there.
+// unrestricted returns an error if the SelectionProperties of ctx require or prohibit
+// something. The classic calls cannot keep to that, because they go on plainly if the
+// manager is not there.
 func unrestricted(ctx context.Context) error {
 	if s := client.Selection(ctx); s.Strict() {
 		return fmt.Errorf("%w: the classic calls cannot keep to %v", client.ErrNotPermitted, s)
@@ -188,7 +191,7 @@ func (h *Hints) port(ctx context.Context, service string) (uint16, error) {
 	return uint16(port), err
 }
 
-// lookup is getaddrinfo without the manager.
+// lookup does what getaddrinfo(3) does, without the manager.
 func (h *Hints) lookup(ctx context.Context, node, service string) ([]AddrInfo, error) {
 	if node == "" && service == "" || h.Flags&AINumericHost != 0 && isName(node) ||
 		h.Flags&AINumericServ != 0 && strings.Trim(service, "0123456789") != "" {
@@ -227,7 +230,7 @@ func (h *Hints) lookup(ctx context.Context, node, service string) ([]AddrInfo, e
 	return list, nil
 }
 
-// addresses is never empty without an error.
+// addresses returns at least one address, or an error.
 func (h *Hints) addresses(ctx context.Context, node string) ([]netip.Addr, error) {
 	var addrs []netip.Addr
 	switch {
@@ -277,7 +280,7 @@ func familyOf(a netip.Addr) int {
 
 func nativeInt(v int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(v)) }
 
-// sockAddr drops a zone that is not a number, which cannot travel.
+// sockAddr drops a zone that is not a number: the protocol has no place for it.
 func sockAddr(a netip.AddrPort) wire.SockAddr {
 	if zone := a.Addr().Zone(); zone != "" {
 		if _, err := strconv.ParseUint(zone, 10, 32); err != nil {

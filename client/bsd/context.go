@@ -14,13 +14,13 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// SolIntents is the level of the socket options that are intents, SOL_INTENTS in
-// the original's headers. Their names are those of package intent, 1 to 7; a
-// value is 4 bytes in the host's order. Nothing checks either.
+// SolIntents is the level of the socket options that are intents, SOL_INTENTS in the
+// headers of the Socket Intents prototype. Their names are the numbers 1 to 7 of package
+// intent. A value has 4 bytes in the host's order. Neither name nor value is checked.
 const SolIntents = 300
 
-// maxOptions bounds the memory for options, in bytes with 40 for each entry, so
-// that they fit a message (16 kB) beside everything else.
+// maxOptions is how many bytes of options are stored, where each entry counts as 40
+// bytes more. That much fits a message (16 kB) beside everything else.
 const maxOptions = 8 << 10
 
 // Context is what is known about one flow. The zero value is ready to use; a nil
@@ -39,7 +39,7 @@ type Context struct {
 	wide  []wire.WideIntent
 }
 
-// use locks c and makes it a used one. The caller unlocks it.
+// use locks c, which has a user from then on. The caller unlocks it.
 func (c *Context) use() *wire.Context {
 	c.mu.Lock()
 	if c.users == 0 {
@@ -78,9 +78,9 @@ func (c *Context) Retain() int {
 	return c.users
 }
 
-// Release counts one user less and returns how many are left, -1 if c is nil.
-// With the last one the own connection to the manager is closed and everything
-// is forgotten; c can then be used anew.
+// Release counts one user less and returns how many are left, -1 if c is nil. When none
+// is left, c forgets everything and closes its own connection to the manager. It can be
+// used again.
 func (c *Context) Release() int {
 	if c == nil {
 		return -1
@@ -100,8 +100,8 @@ func (c *Context) Release() int {
 	return left
 }
 
-// Clone returns a copy of c with one user, which shares nothing with it but
-// Daemon. That of a nil or unused Context is unused.
+// Clone returns a copy of c that has one user and shares nothing with c but Daemon. The
+// clone of a nil or unused Context is unused.
 func (c *Context) Clone() *Context {
 	d := new(Context)
 	if c == nil {
@@ -116,8 +116,8 @@ func (c *Context) Clone() *Context {
 	return d
 }
 
-// SetIntents states s, replacing all intents stated before. It cannot fail but
-// for want of room (ENOBUFS).
+// SetIntents states s in place of all intents stated before. Its only error is ENOBUFS,
+// if there is no room.
 func (c *Context) SetIntents(s intent.Set) error {
 	st := c.use()
 	defer c.mu.Unlock()
@@ -130,8 +130,8 @@ func (c *Context) SetIntents(s intent.Set) error {
 	return nil
 }
 
-// Intents returns what is stated, as the manager reads it: options of another
-// width than 4 bytes are not among them.
+// Intents returns what is stated, as the manager reads it: options that do not have 4
+// bytes are left out.
 func (c *Context) Intents() intent.Set {
 	if c == nil {
 		return intent.Set{}
@@ -141,7 +141,7 @@ func (c *Context) Intents() intent.Set {
 	return c.requestLocked(0).Intents()
 }
 
-// store remembers an option. Its identity is level and name
+// store remembers an option, in place of an earlier one of the same level and name
 // (doc/original/client-and-socks.md defects 12 and 13).
 func (c *Context) store(level, name int, value []byte, flags wire.SockOptFlags) error {
 	st := c.use()
@@ -201,10 +201,10 @@ func (c *Context) stored(name int, value []byte) (n int, err error) {
 	return 0, os.NewSyscallError("getsockopt", syscall.ENOPROTOOPT)
 }
 
-// Setsockopt sets a socket option. One of level SolIntents is only stored, so fd
-// may be anything, such as -1 before there is a socket; a nil value is EFAULT.
-// One of another level goes to the kernel first and is stored if that takes it,
-// for the manager to know. Setting an option again replaces its value.
+// Setsockopt sets a socket option. An option of level SolIntents is stored only: fd may
+// be anything, such as -1 before there is a socket, and a nil value is EFAULT. An option
+// of another level goes to the kernel. If the kernel takes it, it is stored as well, and
+// the manager is told of it. Setting an option again replaces its value.
 func (c *Context) Setsockopt(fd, level, name int, value []byte) error {
 	if c == nil || level != SolIntents {
 		if err := setsockopt(fd, level, name, value); err != nil || c == nil {
@@ -227,9 +227,9 @@ func (c *Context) SetsockoptInt(fd, level, name int, value int32) error {
 	return c.Setsockopt(fd, level, name, nativeInt(value))
 }
 
-// Getsockopt copies the value of a socket option into value and returns how many
-// bytes that are; what does not fit is cut off. Those of level SolIntents are
-// read from c: ENOPROTOOPT if it was not set, EFAULT if value is nil.
+// Getsockopt copies the value of a socket option into value, as far as it fits, and
+// returns how many bytes it has copied. Options of level SolIntents are read from c; the
+// error is ENOPROTOOPT if the option was not set, and EFAULT if value is nil.
 func (c *Context) Getsockopt(fd, level, name int, value []byte) (n int, err error) {
 	switch {
 	case c == nil || level != SolIntents:

@@ -12,17 +12,17 @@
 //	err = c.Connect(ctx, fd, list[0].Addr) // bound as the manager says
 //	err = c.Close(fd)
 //
-// Intents are options of level [SolIntents], which never reach the kernel. All
-// else is what the system call of the same name does, with its errors, which
-// errors.Is finds below an *os.SyscallError. Where the manager is not there, or
-// does not answer in time, or knows nothing to say, the calls are the plain
-// ones: resolution by the host's own resolver, connecting unbound
-// (doc/original/client-and-socks.md 6 and 12).
+// Intents are options of level [SolIntents], which never reach the kernel. Otherwise
+// each call does what the system call of its name does, and returns its errors, which
+// errors.Is finds below an *os.SyscallError. If the manager is not there, does not answer
+// in time, or has no preference, the calls are the plain ones: names are resolved by the
+// host's own resolver, and sockets are not bound (doc/original/client-and-socks.md 6 and
+// 12).
 //
 // [Getaddrinfo] needs no Context. Its results say what to bind to, which options
 // to set and which protocol to use (262 is Multipath TCP); [AddrInfo.Socket] and
 // [AddrInfo.SimpleConnect] do it.
 //
-// Elsewhere than on Linux names are resolved and intents stored, but the calls
-// on descriptors fail with errors.ErrUnsupported.
+// On other systems than Linux names are resolved and intents stored. The calls on
+// descriptors fail there with errors.ErrUnsupported.
 package bsd

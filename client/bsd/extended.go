@@ -8,17 +8,16 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// Getaddrinfo is the extended getaddrinfo: it asks the manager for a decision on
-// a connection to host and resolves the name on the network chosen. The results
-// say how to make their sockets. The best comes first; further networks follow
-// as far as the manager named them, at last the addresses without any
-// suggestion, which are all there is without the manager.
+// Getaddrinfo is the extended getaddrinfo: it asks the manager for a decision on a
+// connection to host, and resolves the name on the chosen network. The results say how
+// to make their sockets. The best one comes first. Results for the other networks that
+// the manager has named follow, and last the addresses without any suggestion. Without
+// the manager there are only the latter.
 //
-// A nil dialer stands for the zero Dialer. Of it are used the way to the manager,
-// its resolver, its limits of time, and its intents where hints has none. The
-// service may be empty, which is port 0; without a host, or where the manager
-// has no say, the results are those of the host's own resolver. The socket type
-// is SockStream unless hints says SockDgram.
+// Getaddrinfo uses the dialer's way to the manager, its resolver, its time limits, and
+// its intents if hints has none. A nil dialer stands for the zero Dialer. An empty
+// service is port 0. Without a host, or if the manager has no say, the host's own
+// resolver gives the results. The socket type is SockStream unless hints says SockDgram.
 func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service string, hints *Hints) ([]AddrInfo, error) {
 	h := Hints{}
 	if hints != nil {

@@ -63,13 +63,12 @@ func (c *Context) Bind(fd int, addr netip.AddrPort) error {
 	return err
 }
 
-// Connect connects a socket: the manager is asked, the socket is bound to the
-// address that it suggests, unless Bind was called, its options are set, and
-// then it is connected. What of the suggestions fails is left out. If
-// the policy refuses the connection, or permits what it suggests only and the socket
-// cannot be bound to that, the error has client.ErrRefused in it. ctx bounds the
-// question only; a blocking socket connects for as long as the system lets it, a
-// non-blocking one gives EINPROGRESS.
+// Connect connects a socket as the manager suggests. Connect asks the manager, binds the
+// socket to the suggested address unless Bind was called, sets the suggested options, and
+// connects. A suggestion that fails is left out. The error has client.ErrRefused in it if
+// the policy refuses the connection, and if the policy permits nothing but its suggestion
+// and the socket cannot be bound to that. ctx bounds the question only: a blocking socket
+// connects for as long as the system lets it, and a non-blocking one gives EINPROGRESS.
 func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) error {
 	if !addr.IsValid() {
 		return os.NewSyscallError("connect", unix.EFAULT)
@@ -146,7 +145,7 @@ func setsockopt(fd, level, name int, value []byte) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptString(fd, level, name, string(value)))
 }
 
-// getsockopt is here because package unix has it for known options only.
+// getsockopt reads any option. Package unix has functions for known options only.
 func getsockopt(fd, level, name int, value []byte) (n int, err error) {
 	size := uint32(len(value))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
@@ -165,7 +164,7 @@ func bind(fd int, addr netip.AddrPort) error {
 	return os.NewSyscallError("bind", err)
 }
 
-// bindSource binds to a suggested address, if that can be done.
+// bindSource binds a socket to a suggested address, if that can be done.
 func bindSource(fd int, source netip.Addr) {
 	// The port is then chosen when connecting, where it need be unique per
 	// destination only (ip(7), Linux 4.2).
@@ -184,7 +183,7 @@ func connect(fd int, addr netip.AddrPort) error {
 	return os.NewSyscallError("connect", err)
 }
 
-// await waits for the end of connecting.
+// await waits until a socket that connects is connected or has failed.
 func await(fd int) error {
 	for {
 		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
@@ -234,8 +233,8 @@ func localPort(fd int) uint16 {
 	return 0
 }
 
-// Socket makes a socket for the result, blocking, with its protocol; where the
-// kernel has no Multipath TCP, with that of plain TCP.
+// Socket makes a blocking socket for the result, with its protocol. If the kernel has no
+// Multipath TCP, the socket is a plain TCP socket.
 func (a *AddrInfo) Socket() (fd int, err error) {
 	typ := a.Type | unix.SOCK_CLOEXEC
 	fd, err = unix.Socket(a.Family, typ, a.Protocol)
@@ -248,8 +247,9 @@ func (a *AddrInfo) Socket() (fd int, err error) {
 	return fd, nil
 }
 
-// SetSockopts sets the options of the result, in order. One that fails is an
-// error unless it is optional; one of level SolIntents always is.
+// SetSockopts sets the options of the result, in their order. It returns an error if an
+// option fails that is not optional. An option of level SolIntents always fails, because
+// the kernel does not know that level.
 func (a *AddrInfo) SetSockopts(fd int) error {
 	for _, o := range a.Options {
 		if o.Level == SolIntents {
@@ -277,9 +277,9 @@ func (a *AddrInfo) SimpleConnect(fd int) error {
 	return connect(fd, a.Addr)
 }
 
-// SimpleConnectNonblock is SimpleConnect after making fd non-blocking. In
-// progress means that fd becomes writable once it is connected, or has failed,
-// which SO_ERROR then tells.
+// SimpleConnectNonblock makes fd non-blocking, and then does what SimpleConnect does.
+// After EINPROGRESS, fd becomes writable when it is connected or has failed; SO_ERROR
+// tells which.
 func (a *AddrInfo) SimpleConnectNonblock(fd int) (inProgress bool, err error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return false, os.NewSyscallError("fcntl", err)

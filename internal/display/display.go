@@ -87,9 +87,9 @@ func (w jsonWriter) Write(b []byte) (int, error) {
 }
 
 // ShellQuote makes s one word of a POSIX shell that stands for s itself. What
-// needs no quotes gets none. Quotes do not make a word fit for a terminal, so the
-// command is to be cleaned as well; a cleaned word no longer names the thing, but
-// does no harm.
+// needs no quotes gets none. Quotes do not make a word fit for a terminal: clean the
+// command before it is shown. A word that cleaning changes no longer names what it
+// named, but does no harm.
 func ShellQuote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%_+:,./-", r)

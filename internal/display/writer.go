@@ -9,11 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// Writer passes text on to a terminal or a log, without what could make a terminal
-// do something: of all that is not printable only line ends, tabs and the given
-// escape sequences pass, and question marks stand for the rest. A program whose
-// whole output goes through it need not trust that each part of it was cleaned.
-// It is safe for concurrent use.
+// Writer passes text on to a terminal or a log. Line ends, tabs and the given escape
+// sequences pass; a question mark takes the place of anything else that is not
+// printable, so that text from outside cannot control the terminal. A program whose
+// whole output goes through a Writer need not clean each part. A Writer is safe for
+// concurrent use.
 type Writer struct {
 	to      io.Writer
 	allowed []string
@@ -59,8 +59,8 @@ func (w *Writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// next returns the length of what text begins with, and whether it may pass; 0 if
-// that takes more text.
+// next returns the length of the character or sequence that text begins with, and
+// whether that may pass. The length is 0 if more text is needed to tell.
 func (w *Writer) next(text []byte) (n int, ok bool) {
 	if c := text[0]; c < utf8.RuneSelf {
 		if c >= ' ' && c != 0x7f || c == '\n' || c == '\t' {

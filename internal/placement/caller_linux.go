@@ -20,7 +20,7 @@ import (
 // errNoSocket says that a call is not about a socket with a destination.
 var errNoSocket = errors.New("no destination")
 
-// wish is what a call wants: a descriptor and where it is to lead.
+// wish is what a call asks for: that a socket be connected to a destination.
 type wish struct {
 	fd   int
 	dest netip.AddrPort // as the program gave it: IPv4 in IPv6 is not unmapped
@@ -29,7 +29,7 @@ type wish struct {
 	datagram bool
 }
 
-// readWish finds out what a call wants. It is errNoSocket for what has no
+// readWish finds out what a call asks for. The error is errNoSocket if that has no
 // destination of IPv4 or IPv6.
 func readWish(c notify.Call) (wish, error) {
 	w := wish{fd: int(int32(c.Args[0])), datagram: c.NR != unix.SYS_CONNECT}
@@ -64,8 +64,8 @@ func readWish(c notify.Call) (wish, error) {
 	return w, err
 }
 
-// maxControl bounds what is read of a message's control data. What is longer than
-// that holds other things than a datagram's source.
+// maxControl bounds what is read of a message's control data. The data that give a
+// source take less than 100 bytes.
 const maxControl = 1024
 
 // saysWhere tells whether a message's control data say from where it is to be sent
@@ -89,8 +89,8 @@ func hasPacketInfo(control []byte) bool {
 	})
 }
 
-// parseSockaddr reads a socket address of IPv4 or IPv6 (ip(7), ipv6(7)). All else
-// is errNoSocket: the kernel says what is wrong with it.
+// parseSockaddr reads a socket address of IPv4 or IPv6 (ip(7), ipv6(7)). Anything else
+// is errNoSocket: the call goes on, and the kernel tells the program what is wrong.
 func parseSockaddr(b []byte) (netip.AddrPort, error) {
 	if len(b) < 2 {
 		return netip.AddrPort{}, errNoSocket
@@ -126,12 +126,13 @@ func readMemory(tid uint32, from uint64, b []byte) error {
 	return nil
 }
 
-// pidfdThread asks pidfd_open(2) for a thread rather than a process (Linux 6.9).
-// By process, the descriptor of a thread that does not share its table would
-// silently be another one.
+// pidfdThread asks pidfd_open(2) for a thread rather than a process (Linux 6.9). A
+// thread can have a table of descriptors of its own. Asked for the process, the kernel
+// would silently take the descriptor from another table.
 const pidfdThread = unix.O_EXCL
 
-// thread is a thread that makes a call, by a descriptor.
+// thread is the thread that makes a call. A descriptor stands for it, because its
+// number may be given to another thread.
 type thread struct {
 	tid   uint32
 	pidfd int

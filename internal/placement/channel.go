@@ -38,9 +38,9 @@ func newChannel(f *os.File) *channel {
 	return &channel{file: f, enc: json.NewEncoder(f), dec: json.NewDecoder(f)}
 }
 
-// socketPair makes both ends of a channel. The second one outlives an execution,
-// under its number: the program's own descriptors keep theirs, so that it can go
-// to a new process only beside them.
+// socketPair makes both ends of a channel. The second end stays open, under the same
+// number, when this process executes another program. It is handed over in this way
+// because all other numbers may be those of the program's own descriptors.
 func socketPair() (own, other *os.File, err error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {

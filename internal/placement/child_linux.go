@@ -14,8 +14,9 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// A child tells on a pipe, which closes when it becomes the program: the number
-// of its listener, or why it has none, and why it could not become the program.
+// What the child writes to a pipe, a word before each line. First comes the number of
+// its listener, or why it has none; then, if it could not become the program, why. The
+// pipe closes when the child becomes the program.
 const (
 	saysListener = "listener "
 	saysNone     = "none "
@@ -26,7 +27,7 @@ const (
 // Its arguments are the descriptors of two pipes, the calls that are placed, and
 // the program with its arguments.
 func becomeProgram(args []string) int {
-	// The filter is the thread's.
+	// The filter is one of the thread that installs it.
 	runtime.LockOSThread()
 	hear, err1 := inherited(args[0])
 	tell, err2 := inherited(args[1])

@@ -10,10 +10,11 @@
 // gone. The child installs the filter and becomes the program. The manager
 // (mamma) decides.
 //
-// The supervisor is an ancestor of all of them, and adopts those that lose their
-// parent: with Yama's ptrace_scope 1 nobody else may look at their sockets.
+// The supervisor is an ancestor of the program's processes, and adopts those that lose
+// their parent: where Yama's ptrace_scope is 1, only an ancestor may look at a process's
+// sockets.
 //
-// Placement is best effort. Whatever goes wrong on this side, the program's call
-// goes on as if nobody was there; Options.Require turns that into a refusal. It is
-// no sandbox: a program that wants to can get around it.
+// Placement is best effort. Where it fails, the program's call goes on as it would
+// without placement; with Options.Require the call is refused instead. Placement is no
+// sandbox: a program can get around it on purpose.
 package placement

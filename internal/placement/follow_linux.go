@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// maxFollowed bounds the copies of sockets that are kept; more connections
-	// under way than that are not reported.
+	// maxFollowed bounds how many copies of sockets are kept. Connections beyond that
+	// are not reported.
 	maxFollowed = 4096
-	// patience is how long a connection may take. Whoever waits longer has given
-	// up, as nearly all programs do; what a copy is kept for is over.
+	// patience is how long a connection is followed. Nearly all programs have given
+	// up by then.
 	patience = 30 * time.Second
 	// synRetransmission is when the first SYN is sent again (RFC 6298 section 2.1).
 	// A connection that ended without an answer after that has timed out.
@@ -136,8 +136,8 @@ func (f *follower) measure(a *attempt, local netip.AddrPort) {
 	f.meter.add(&carried{learner: a.learner, local: local, remote: a.dest, cookie: a.cookie, begun: a.begun})
 }
 
-// end looks at all connections once more: what has become of them is known now or
-// never.
+// end looks at all connections for the last time, and reports those whose outcome is
+// known.
 func (f *follower) end(now time.Time) {
 	f.mu.Lock()
 	left := slices.Collect(maps.Keys(f.under))
@@ -147,8 +147,8 @@ func (f *follower) end(now time.Time) {
 	}
 }
 
-// drop forgets an attempt. The copy is closed after that, so that its number is
-// not another one's meanwhile.
+// drop forgets an attempt, and closes its copy after that: a number that was closed
+// could be given to another socket before the attempt is forgotten.
 func (f *follower) drop(a *attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -227,8 +227,8 @@ func localOf(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// becamePlain tells that an MPTCP socket has fallen back to TCP: it has no
-// MPTCP_INFO then (linux/mptcp.h). TCP sockets are what they are.
+// becamePlain tells that an MPTCP socket has fallen back to TCP: the kernel has no
+// MPTCP_INFO of it then (linux/mptcp.h).
 func becamePlain(fd int) bool {
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || protocol != unix.IPPROTO_MPTCP {

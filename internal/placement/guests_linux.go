@@ -108,7 +108,7 @@ func parentOf(pid int) (parent int, begun uint64) {
 	return parent, begun
 }
 
-// add notes what counts for a process, and forgets those that are gone.
+// add notes what was stated for a process, and forgets processes that are gone.
 func (g *guests) add(pid int, o *stated) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -188,15 +188,15 @@ func (p *placer) listenForInner() (environment string, err error) {
 	return outerName + "=" + name, nil
 }
 
-// say sends an answer, which fits the socket's buffer.
+// say sends an answer. It does not wait: an answer fits the socket's buffer.
 func say(c *net.UnixConn, a answer) {
 	_ = c.SetDeadline(time.Now().Add(guestPatience))
 	_ = json.NewEncoder(c).Encode(a)
 }
 
-// hear takes one announcement of this user's. It counts for the process that makes
-// it, if that is in this run: nobody states intents for others, and what is not in
-// this run is not placed by it.
+// hear takes an announcement from a process of this user. It holds for the process that
+// makes it, and if that process belongs to this run: nobody states intents for the
+// programs of others, and this run places its own processes only.
 func (p *placer) hear(c *net.UnixConn, pid int) {
 	defer func() { _ = c.Close() }()
 	if !descends(pid, os.Getpid()) {

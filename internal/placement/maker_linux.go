@@ -10,9 +10,9 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// maker is what the kernel keeps of who makes a socket, for as long as there is the
-// socket: its user, network namespace and control group, and the label of a security
-// module. Rules, filters and what the user may do go by them.
+// maker is what the kernel notes in a socket about who makes it: user, network
+// namespace, control group, and the label of a security module. Routing rules, filters
+// and permissions go by that for as long as the socket exists.
 type maker struct {
 	users  string // the lines Uid and Gid of proc_pid_status(5)
 	netns  string
@@ -20,7 +20,8 @@ type maker struct {
 	label  string // "" without a security module that has labels
 }
 
-// makerOf reads it of a process or thread, of which /proc is dir.
+// makerOf reads what the kernel would note for a process or thread. dir is its folder
+// in /proc.
 func makerOf(dir string) (m maker, err error) {
 	status, err := os.ReadFile(filepath.Join(dir, "status"))
 	if err != nil {
@@ -49,8 +50,9 @@ func makerOf(dir string) (m maker, err error) {
 	return m, nil
 }
 
-// makesAs tells whether a socket that this process makes for the caller is what the
-// caller would make. The caller waits meanwhile, so that it stays who it is.
+// makesAs tells whether a socket that this process makes for the caller is the same as
+// one that the caller would make itself. The caller is waiting, so none of that changes
+// meanwhile.
 func (p *placer) makesAs(c notify.Call) bool {
 	theirs, err := makerOf("/proc/" + strconv.FormatUint(uint64(c.PID), 10))
 	return err == nil && theirs == p.self

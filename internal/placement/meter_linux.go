@@ -13,26 +13,26 @@ import (
 )
 
 const (
-	// maxMetered bounds the connections that are looked at; what others carry is
-	// not learnt.
+	// maxMetered bounds how many connections are looked at. Nothing is learnt of
+	// others.
 	maxMetered = 4096
-	// A connection is looked at after meterFirst, and then again each time that it
-	// has become a quarter older, but not less often than each meterMost: what is
-	// known when it ends is at most a fifth of its time old.
+	// A connection is looked at after meterFirst, and then each time that its age has
+	// grown by a quarter, but every meterMost at least. The figures that are there when
+	// it ends are thus older than its end by at most a fifth of its duration.
 	meterFirst  = 10 * time.Millisecond
 	meterGrowth = 4
 	meterMost   = time.Minute
 )
 
-// meter finds out how much established connections carry and how long they last,
-// from the kernel's figures, and lets it be learnt. A copy of the socket would tell
-// as much, and keep the connection open after the program has closed it.
+// meter learns how much established connections carry and how long they last. It asks
+// the kernel by address. A copy of the socket would tell as much, but would keep the
+// connection open after the program has closed it.
 type meter struct {
 	get func(local, remote netip.AddrPort, cookie uint64) (sockdiag.Socket, error)
 
 	mu    sync.Mutex
 	list  metered
-	wake  chan struct{} // an earlier time than before
+	wake  chan struct{} // receives when the next look is due earlier than before
 	ended bool
 }
 

@@ -19,13 +19,14 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// receivers is how many calls are handled at once. Each waits for the manager
-// most of its time; with less of them than that, callers would wait for others.
+// receivers is how many calls are handled at once. Handling a call is mostly waiting
+// for the manager. With fewer receivers, the call of one thread would wait for that of
+// another.
 const receivers = 16
 
-// decisionTimeout is how long a program waits for the manager at most. A dialler
-// that is late tries the alternates; here the one connection would go wrong. As
-// long as a connection attempt is waited for (RFC 8305 section 5) nobody minds.
+// decisionTimeout is how long a program waits for the manager at most. Programs wait as
+// long for a connection attempt before they begin another one (RFC 8305 section 5), so
+// nobody notices.
 const decisionTimeout = 250 * time.Millisecond
 
 // placer answers calls: it binds the sockets that they are about.
@@ -39,7 +40,7 @@ type placer struct {
 	follow  *follower
 
 	mu     sync.Mutex
-	placed map[uint64]struct{} // by cookie: sockets that were seen to
+	placed map[uint64]struct{} // by cookie: sockets that were placed
 }
 
 func newPlacer(o Options, say *speaker) (*placer, error) {
@@ -76,9 +77,9 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	return p, nil
 }
 
-// warm opens the way to the manager before the program runs: else the first
-// connection would pay for it. It asks for no decision, which mammactl decisions
-// would show as one of the program's.
+// warm connects to the manager before the program runs, so that the program's first
+// connection does not wait for that. It does not ask for a decision: "mammactl
+// decisions" would show one that the program has not asked for.
 func (p *placer) warm() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -244,8 +245,8 @@ func (p *placer) place(l *notify.Listener, c notify.Call) error {
 	return nil
 }
 
-// optionsOf gives what counts for a process: what an inner run has stated, else
-// what this one has.
+// optionsOf returns what was stated for a process: by the run inside this one that the
+// process belongs to, else by this run.
 func (p *placer) optionsOf(who caller) *stated {
 	if o, ok := p.guests.of(who.pid); ok {
 		return o
@@ -253,8 +254,8 @@ func (p *placer) optionsOf(who caller) *stated {
 	return p.options
 }
 
-// unplaced is for a connection that could not be placed: it goes on, or is refused
-// if that is asked for, or if the policy says so.
+// unplaced says what happens to a connection that could not be placed. It is refused
+// if Options.Require or the policy says so; else the program's call goes on.
 func (o *Options) unplaced(dest netip.AddrPort, who caller, err error) error {
 	if !o.Require && !errors.Is(err, client.ErrRefused) {
 		return err
@@ -262,8 +263,8 @@ func (o *Options) unplaced(dest netip.AddrPort, who caller, err error) error {
 	return &refusal{dest, who, err}
 }
 
-// far tells whether an address is one that networks differ about. Loopback,
-// link-local and multicast destinations have their interface already.
+// far tells whether it matters for a destination which network is taken. Loopback,
+// link-local and multicast destinations belong to one interface.
 func far(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast() && a.Zone() == "" &&
 		a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
@@ -277,10 +278,9 @@ const (
 	byDevice
 )
 
-// way tells how a socket can be placed, and whether it is to be placed at all:
-// those that the program has bound, or that are connected, are left alone, and so
-// are those of another network namespace, where names and addresses mean something
-// else.
+// way tells how a socket can be placed, and whether it is to be placed at all. A socket
+// is left alone that the program has bound itself, or that is connected. So is a socket
+// of another network namespace, where the same names and addresses mean other networks.
 func (p *placer) way(s *socket) (binding, bool) {
 	switch {
 	case s.netns != p.netns, s.device != "", !s.closed, !s.source.Addr().Unmap().IsUnspecified() && s.source.Addr().IsValid():
@@ -340,7 +340,7 @@ func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *stated) (
 	return &choice{list[i], dec.Device(), dec}, nil
 }
 
-// bind does to the socket what was decided.
+// bind binds the socket as was decided.
 func (p *placer) bind(s *socket, c *choice, how binding) error {
 	if !c.endpoint.Source.IsValid() && c.device == "" {
 		return nil
@@ -380,12 +380,12 @@ func interfaceOf(a netip.Addr) string {
 	return ""
 }
 
-// maxPlaced bounds the memory of sockets that were seen to. One that was forgotten
-// is looked at once more, and found bound.
+// maxPlaced bounds how many placed sockets are remembered. A socket that was forgotten
+// is looked at once more, and found to be bound.
 const maxPlaced = 65536
 
-// seen tells whether the socket was seen to before: one call can notify more than
-// once, and a datagram socket calls again and again.
+// seen tells whether the socket was placed before. The kernel can notify of the same
+// call more than once, and a program sends many datagrams from one socket.
 func (p *placer) seen(cookie uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,15 +12,15 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// Obstacle is what keeps Run from placing connections on this host, and what to do
+// Obstacle says why Run cannot place connections on this host, and what can be done
 // about it.
 type Obstacle struct {
 	Err    error
 	Remedy string // for people; "" if there is none
 }
 
-// Probe finds out whether Run can place connections here, by doing to a process of
-// its own what it does to a program. self is as for Run. It returns nil if it can.
+// Probe tries whether Run can place connections on this host: it starts a process and
+// treats it as Run treats a program. self is as for Run. Probe returns nil if Run can.
 func Probe(self string) *Obstacle {
 	s := &supervisor{self: self, plan: plan{Path: "/proc/self/exe", Args: []string{self, probeName, ""}, Group: unix.Getpgrp()}}
 	c, err := s.startChild(nil)

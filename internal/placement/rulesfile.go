@@ -16,7 +16,7 @@ import (
 
 // RulesFile is a file of rules in the syntax of the proxy's configuration: blocks
 // "intents", "learning" and the setting port_intents. The zero value has none. It
-// goes to the supervisor as text: what counts is what was there when the run began.
+// goes to the supervisor as text, so that a change of the file does not change a run.
 type RulesFile struct {
 	Name string
 	Text string
@@ -66,8 +66,8 @@ func (f RulesFile) parse() (*ruleset, error) {
 	return r, err
 }
 
-// byName lists the rules that name a destination only by patterns of host names.
-// Connections are seen by their addresses, so that such a rule never applies.
+// byName lists the rules that name destinations by patterns of host names only. Such a
+// rule never applies to a run, which sees addresses and no names.
 func (r *ruleset) byName() (names []string) {
 	for _, i := range r.intents {
 		named, addressed := false, false
@@ -82,14 +82,14 @@ func (r *ruleset) byName() (names []string) {
 	return names
 }
 
-// stated is what counts for the connections of a run.
+// stated is all that is stated about the connections of a run.
 type stated struct {
 	Options
 	rules  *ruleset
 	learnt *habits.Learner // nil: nothing is learnt
 }
 
-// newStated makes what counts of o, with what was learnt earlier.
+// newStated reads the rules of o, and what earlier runs have learnt.
 func newStated(o Options, say *speaker) (*stated, error) {
 	r, err := o.Rules.parse()
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *stated) load(say *speaker) {
 	}
 }
 
-// save keeps what was learnt, beside what other runs have kept meanwhile.
+// save writes what was learnt to its file, beside what other runs have written since.
 func (s *stated) save(say *speaker) {
 	if s.learnt == nil || s.rules.learning.File == "" {
 		return

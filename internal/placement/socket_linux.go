@@ -24,8 +24,8 @@ type socket struct {
 	closed   bool // a TCP socket that neither is connected nor connects
 }
 
-// inspect looks at a socket. An error says that it is none, or one of a kind that
-// is not placed.
+// inspect looks at a socket. An error says that the descriptor is no socket, or a
+// socket of a kind that is not placed.
 func inspect(fd int) (s socket, err error) {
 	s.fd = fd
 	get := func(level, option int) int {
@@ -74,9 +74,8 @@ const (
 	tcpClose       = 7
 )
 
-// tcpState is the state of a TCP socket, or of the first subflow of an MPTCP one.
-// It is tcpClose where it is not known: an MPTCP socket that has no subflow yet
-// has no state.
+// tcpState is the state of a TCP socket, or of the first subflow of an MPTCP socket. It
+// is tcpClose for an MPTCP socket without a subflow, which has no state.
 func tcpState(fd int) uint8 {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
@@ -96,8 +95,8 @@ func ownNetns() (uint64, error) {
 	return c, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
 }
 
-// bind does to the socket what an endpoint says. A socket that has a source already was placed by an earlier notification of the
-// same call.
+// bind binds the socket as an endpoint says. A socket that has a source already was
+// placed by an earlier notification of the same call.
 func (s *socket) bind(e client.Endpoint) error {
 	if err := e.Control(s.network(), "", raw(s.fd)); err != nil {
 		return err

@@ -6,12 +6,12 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// makeStream answers a call of socket(2) for TCP with a Multipath TCP socket: the
-// program uses it like the other, and talks plain TCP with servers that know no
-// better (RFC 8684). It is made for the program here, since a call's arguments
-// cannot be changed. Where that fails the program makes its own. So do programs of
-// another user, network namespace or control group, as those in a sandbox: the socket
-// would have this process's rights and ways out.
+// makeStream answers a call of socket(2) for TCP with a Multipath TCP socket. The
+// program uses the socket as it uses a TCP socket; with servers that do not speak MPTCP
+// the socket falls back to TCP (RFC 8684). The supervisor makes the socket, because the
+// arguments of the program's call cannot be changed. Where that fails, the call goes on.
+// The call also goes on for programs of another user, network namespace or control
+// group, as in a sandbox: the socket would have the supervisor's rights and routes.
 func (p *placer) makeStream(l *notify.Listener, c notify.Call) {
 	if !p.makesAs(c) {
 		_ = l.Continue(c)

@@ -33,8 +33,8 @@ type supervisor struct {
 // supervise is the process that Run starts. Its argument is the descriptor of the
 // channel to the front.
 func supervise(args []string) int {
-	// It runs from /proc/self/exe, which the kernel takes its name from: mamma, ps
-	// and people would see "exe". Without /proc the name stays.
+	// The process was started as /proc/self/exe, so the kernel calls it "exe". It gets
+	// its own name, which mamma and ps show. Without /proc the name stays.
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	theirs := openDescriptors()
 	f, err := inherited(args[0])
@@ -118,8 +118,8 @@ func (s *supervisor) start(theirs []int) error {
 	return child.proceed()
 }
 
-// leaveOpen leaves to the program alone what it has open: who waits for the other
-// end is to see that the program closes it.
+// leaveOpen closes this process's copies of the program's descriptors. Who reads the
+// other end of a pipe is to see its end when the program closes it.
 func leaveOpen(theirs []int) {
 	for _, fd := range theirs {
 		_ = unix.Close(fd)
@@ -127,8 +127,8 @@ func leaveOpen(theirs []int) {
 	silence(0, 1)
 }
 
-// silence points descriptors to nowhere, so that who waits for the other end of
-// them does not wait for this process.
+// silence points descriptors to /dev/null, so that who waits for the other end of a
+// pipe does not wait for this process.
 func silence(fds ...int) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // bodies of functions that may be inlined.
 const hashPrefix = "go:link.pkghashbytes."
 
-// fingerprint is that of a package.
+// fingerprint is the linker's fingerprint of a package.
 type fingerprint [8]byte
 
 // build is how a program or plugin was built.
@@ -40,15 +40,15 @@ func (b *build) setting(key string) string {
 	return ""
 }
 
-// samePlugin tells whether the runtime would take the two for the same plugin,
-// of which it opens one only: those of equal import path. Plugins built from a
-// list of files have none.
+// samePlugin tells whether the runtime would take the two for the same plugin. It
+// opens one plugin for each import path. Plugins that are built from a list of files
+// have no import path.
 func (b *build) samePlugin(other *build) bool {
 	return b.info.Path == other.info.Path && b.info.Path != "command-line-arguments"
 }
 
-// readSelf reads the build of the running program. The link in /proc leads to
-// the file that was started, even if another took its place since.
+// readSelf reads the build of the running program. The link in /proc leads to the file
+// that was started, even if another file has its name now.
 func readSelf() (*build, error) {
 	f, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -75,7 +75,7 @@ func readPlugin(f io.ReaderAt) (*build, *Error) {
 		return nil, &Error{Kind: NotPlugin, Reason: "is not a Go plugin: it is not an ELF file"}
 	}
 	b, err := readBuild(f)
-	if err != nil { // so end the modules of the original C daemon
+	if err != nil { // the modules of the prototype's C daemon end here
 		return nil, &Error{Kind: NotPlugin, Reason: "is not a Go plugin", Err: err}
 	}
 	if mode := b.setting("-buildmode"); mode != "plugin" {
@@ -86,8 +86,8 @@ func readPlugin(f io.ReaderAt) (*build, *Error) {
 	return b, nil
 }
 
-// readBuild reads the build of an ELF file made by Go. Files without package
-// fingerprints have none in the result.
+// readBuild reads the build of an ELF file made by Go. The result has no hashes if the
+// file has no fingerprints of packages.
 func readBuild(f io.ReaderAt) (*build, error) {
 	info, err := buildinfo.Read(f)
 	if err != nil {

@@ -13,26 +13,27 @@ import (
 // module is the main module, whose path is left out of messages.
 const module = "github.com/socket-intents/mamma"
 
-// settings are the build settings that must be equal. Some would go unnoticed by
-// the fingerprints and crash later (GOAMD64, tags, -msan), the others differ in
-// every fingerprint, and the setting explains it better. Linker flags are not
-// among them, nor is the version control state: neither changes a package.
+// settings are the build settings that must be equal. The fingerprints do not show a
+// difference in GOAMD64, tags or -msan, and the program would crash later. A difference
+// in one of the others shows in every fingerprint, but the name of the setting explains
+// more. Linker flags and the state of version control are left out, because they do not
+// change a package.
 var settings = []string{
 	"GOOS", "GOARCH", "-compiler", "CGO_ENABLED", "GOEXPERIMENT", "GOFIPS140",
 	"GO386", "GOAMD64", "GOARM", "GOARM64", "GOMIPS", "GOMIPS64", "GOPPC64", "GORISCV64",
 	"-trimpath", "-tags", "-race", "-msan", "-asan",
 }
 
-// moved are import paths below the main module that plugins were written for, and
-// those that have taken their place.
+// moved has, for import paths of earlier versions of the main module, the import paths
+// that have taken their place.
 var moved = []struct{ from, to string }{
 	{"client/intent", "intent"},
 	{"mam/policy", "policy"},
 }
 
-// movedPackages says which packages the plugin imports by a path that they no
-// longer have, "" if none. To build it again is not enough then: its source has to
-// change.
+// movedPackages says which packages the plugin imports by a path that they no longer
+// have, "" if none. The source of such a plugin has to change: building it again is not
+// enough.
 func movedPackages(self, plugin *build) string {
 	var parts []string
 	for _, m := range moved {
@@ -48,9 +49,9 @@ func movedPackages(self, plugin *build) string {
 	return "imports " + strings.Join(parts, ", and ")
 }
 
-// compare says what keeps a plugin from being opened by the program self, ""
-// if nothing does: moved packages, toolchain, build settings, shared modules, shared packages,
-// in this order, because each explains all that come after it.
+// compare says why the program self cannot open a plugin, "" if it can. It looks at
+// moved packages, toolchain, build settings, shared modules and shared packages, in this
+// order, because a difference in one of them causes differences in all that follow.
 func compare(self, plugin *build) string {
 	if m := movedPackages(self, plugin); m != "" {
 		return m
@@ -70,10 +71,9 @@ func compare(self, plugin *build) string {
 	return compareShared(self, plugin)
 }
 
-// compareShared compares the packages that both contain, and the modules these
-// packages come from. The modules are compared although the runtime does not:
-// fingerprints do not cover unexported variables, whose layout the two would
-// then disagree on.
+// compareShared compares the packages that both contain, and the modules of these
+// packages. The runtime does not compare modules. Fingerprints, however, leave out
+// unexported variables, so two versions of a module could lay them out differently.
 func compareShared(have, plugin *build) string {
 	var packages []string
 	modules := map[string]string{}
@@ -108,9 +108,9 @@ func moduleOf(b *build, pkg string) *debug.Module {
 	return found
 }
 
-// compareModule says how two versions of one module differ. Of the main module,
-// and of any other that is built from a directory, no sum is known and the
-// version is that of a working copy: there the fingerprints decide alone.
+// compareModule says how two versions of one module differ. The main module, and any
+// other that is built from a directory, has no known sum, and its version is that of a
+// working copy. Such modules are told apart by the fingerprints alone.
 func compareModule(want, got *debug.Module) string {
 	if want == nil || got == nil || want.Path != got.Path {
 		return ""
@@ -137,8 +137,8 @@ func compareModule(want, got *debug.Module) string {
 	return ""
 }
 
-// packagesDiffer names packages, those of the main module first because the
-// others may differ only as a consequence.
+// packagesDiffer names packages that differ. Those of the main module come first,
+// because the others may differ only as a consequence.
 func packagesDiffer(packages []string) string {
 	ours := func(p string) int {
 		if strings.HasPrefix(p, module+"/") {
@@ -172,7 +172,7 @@ func orUnset(value string) string {
 	return value
 }
 
-// rebuildHint says how to build a plugin so that it fits to self.
+// rebuildHint says how to build a plugin that self can open.
 func rebuildHint(self, plugin *build) string {
 	path := plugin.info.Path
 	if strings.HasPrefix(path, module+"/policies/") {

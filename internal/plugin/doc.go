@@ -6,6 +6,6 @@
 // plugin, and that toolchain, build settings, shared modules and shared packages
 // are the daemon's (compare.go). The errors say what to do.
 //
-// What a policy is, and what New must look like, is package policy's business;
-// which policies are compiled in is package policies'.
+// Package policy says what a policy is and what New must look like; package policies,
+// which policies are compiled in.
 package plugin

@@ -3,8 +3,8 @@ package plugin
 // Kind says what is wrong with a plugin.
 type Kind uint8
 
-// The kinds of error. Only Changed, WrongSymbol and Failed need a restart to
-// mend, because only then the file was opened.
+// The kinds of error. Changed, WrongSymbol and Failed need a restart of the daemon once
+// the cause is mended, because the file was opened. The others do not.
 const (
 	Missing     Kind = iota + 1 // there is no such file, or it cannot be read
 	Permissions                 // others can write to the file, or to a directory on its path
@@ -59,7 +59,7 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// at returns a copy of e for the path that was asked for.
+// at returns a copy of e with the path that was asked for.
 func (e *Error) at(path string) *Error {
 	c := *e
 	c.Path = path

@@ -15,12 +15,12 @@ import (
 // extension ends the names of plugins.
 const extension = ".so"
 
-// Find gives the path of the plugin called name. A name with a slash is a path
-// already and is returned as it is. Any other is looked for as NAME.so, or as
-// NAME if it ends in .so, in the directories of searchPath, which are separated
-// by colons; the first that has it wins. Nothing is opened or checked; an empty
-// element of searchPath is skipped and does not mean the working directory. The
-// error is an *Error of kind Missing that says where the plugin was looked for.
+// Find returns the path of the plugin called name. A name with a slash is a path
+// already, and Find returns it as it is. For any other name Find looks for NAME.so, or
+// for NAME if it ends in .so, in the directories of searchPath, which are separated by
+// colons. The first directory that has the file counts. An empty element of searchPath
+// is skipped and does not mean the working directory. Nothing is opened or checked. The
+// error is an *Error of kind Missing that says where Find has looked.
 func Find(name, searchPath string) (string, error) {
 	if strings.ContainsRune(name, '/') {
 		return name, nil
@@ -51,10 +51,11 @@ func Find(name, searchPath string) (string, error) {
 	return "", &Error{Kind: Missing, Path: file, Reason: fmt.Sprintf("does not exist; %s", where)}
 }
 
-// Locate tells what the name of a policy in a configuration means: the name that one
-// of known has for itself, or the path of a plugin; neither for "". A path that
-// leads to a plugin is that plugin. Any other name is one of known, or else NAME.so
-// in dirs, or where dirs is empty in Directories. The error is that of Find.
+// Locate tells what the name of a policy in a configuration means: the name of a policy
+// of known, or the path of a plugin; neither for "". A name that is the path of a plugin
+// means that plugin. Any other name means the policy of that name in known. If there is
+// none, it means NAME.so in one of dirs, or of Directories if dirs is empty. The error
+// is that of Find.
 func Locate(known policy.Catalogue, name string, dirs []string) (own, path string, err error) {
 	if name == "" || IsPath(name) && IsPlugin(name) {
 		return "", name, nil
@@ -74,9 +75,9 @@ func IsPath(name string) bool {
 	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, extension)
 }
 
-// Directories lists where plugins are looked for where no configuration says it:
-// PREFIX/lib/mam-policies, PREFIX being where the program is installed, and
-// /usr/local/lib/mam-policies.
+// Directories lists where plugins are looked for unless a configuration says it:
+// PREFIX/lib/mam-policies, where PREFIX is the folder that the program is installed in,
+// and /usr/local/lib/mam-policies.
 func Directories() []string {
 	dirs := []string{"/usr/local/lib/mam-policies"}
 	if exe, err := os.Executable(); err == nil {
@@ -87,8 +88,8 @@ func Directories() []string {
 	return dirs
 }
 
-// Names lists what Find finds in dirs, sorted and without extension. Directories
-// that cannot be read have none.
+// Names lists the plugins that Find finds in dirs, sorted and without extension.
+// Directories that cannot be read are left out.
 func Names(dirs []string) []string {
 	var names []string
 	for _, dir := range dirs {

@@ -17,16 +17,17 @@ const Symbol = "New"
 // New is the type that the plugin's constructor has.
 type New = func(policy.Config) (policy.Policy, error)
 
-// Loader opens plugins and remembers them, because Go cannot unload one. The
-// zero value is ready. A process should have one Loader only: what another one
-// opened, this one does not know. It may be used concurrently.
+// Loader opens plugins and remembers them, because Go cannot unload a plugin. The zero
+// value is ready. A process should have one Loader only: a second one does not know what
+// the first one has opened. A Loader may be used concurrently.
 type Loader struct {
 	mu     sync.Mutex
 	self   *build // the running program's; nil until first needed
 	opened []opened
 }
 
-// opened is a plugin that is part of this process for good, or tried to be.
+// opened is a plugin that was opened, with success or not. It stays part of this
+// process.
 type opened struct {
 	file  string // canonical path
 	sum   [sha256.Size]byte
@@ -35,10 +36,10 @@ type opened struct {
 	err   *Error // why it is of no use although it was opened
 }
 
-// Open checks the plugin at path and opens it, or returns what the same file
-// gave before. Errors are of type *Error, which tells them apart by Kind. A file
-// that fails a check was not opened: once mended, it can be opened without a
-// restart. A file that changed after it was opened cannot.
+// Open checks the plugin at path and opens it. If the same file was opened before, Open
+// returns the result of that. Errors are of type *Error, whose Kind tells them apart. A
+// file that fails a check is not opened; once it is mended, Open can open it without a
+// restart. A file that has changed after it was opened needs a restart.
 func (l *Loader) Open(path string) (New, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,8 +87,8 @@ func (l *Loader) openLocked(path string) (New, *Error) {
 		if o.file == canonical || o.build.samePlugin(b) {
 			return nil, replaced(o.file, canonical)
 		}
-		// Packages that the daemon lacks come from the plugin that brought them
-		// first, and the next one must fit to it.
+		// A package that the daemon lacks comes from the first plugin that has it, so
+		// the next plugin must have been built with the same one.
 		if d := compareShared(o.build, b); d != "" {
 			return nil, &Error{Kind: OtherBuild, Hint: rebuildHint(l.self, b),
 				Reason: fmt.Sprintf("does not fit to %s, which is open already (%s)", o.file, d)}

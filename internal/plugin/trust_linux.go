@@ -27,8 +27,8 @@ const maxLinks = 40
 // change what the returned path leads to, so that the plugin package may open it
 // by name (it cannot open a descriptor: it resolves /proc/self/fd/N to the name).
 //
-// Not defended against: root and uid themselves, and file systems that lie about
-// owners, such as a FUSE mount of another user.
+// It does not defend against root and uid themselves, nor against file systems that lie
+// about owners, such as a FUSE mount of another user.
 func openTrusted(name string, uid int) (*os.File, string, *Error) {
 	if !path.IsAbs(name) {
 		wd, err := os.Getwd()
@@ -127,14 +127,15 @@ func (w *walk) root() *Error {
 	return w.check("/", &st)
 }
 
-// enter makes the directory fd, found under the name step, the current one.
+// enter makes a directory the current one. fd is its descriptor, step its name in the
+// directory before.
 func (w *walk) enter(fd int, step string) {
 	w.close()
 	w.dir, w.path = fd, path.Join(w.path, step) // Join handles ".."
 }
 
-// open opens what step names in the current directory, no link followed, and
-// checks who can write to it. The caller closes the descriptor.
+// open opens the file or directory that step names in the current directory, and checks
+// who can write to it. It follows no link. The caller closes the descriptor.
 func (w *walk) open(step string, flags int) (int, *unix.Stat_t, *Error) {
 	fd, err := unix.Openat(w.dir, step, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	switch {
@@ -156,8 +157,9 @@ func (w *walk) open(step string, flags int) (int, *unix.Stat_t, *Error) {
 	return fd, &st, nil
 }
 
-// file opens the regular file that step names, and checks what was opened rather
-// than what was there a moment ago. O_NONBLOCK: a FIFO must not hold us up.
+// file opens the regular file that step names, and checks the file that was opened: what
+// was checked before could have been replaced. It opens with O_NONBLOCK, so that it does
+// not wait for the writer of a FIFO.
 func (w *walk) file(step string) (*os.File, string, *Error) {
 	fd, st, fail := w.open(step, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if fail != nil {
@@ -199,7 +201,7 @@ func (w *walk) check(full string, st *unix.Stat_t) *Error {
 		Hint:   fmt.Sprintf("If you trust what is in it:  chmod %s-w %s", flag, full)}
 }
 
-// readLink reads the symbolic link that fd is, and closes fd.
+// readLink reads the symbolic link that fd was opened from, and closes fd.
 func readLink(fd int) (string, error) {
 	defer func() { _ = unix.Close(fd) }()
 	buf := make([]byte, unix.PathMax)

@@ -1,6 +1,6 @@
-// Package limits says how much of what a daemon needs for each client the host lets it
-// have. Callers decide how many clients follow from that; they have a floor, as no limit
-// must become none.
+// Package limits says how many descriptors and how much memory the host lets a daemon
+// have. Callers decide how many clients that is enough for. They serve a few in any
+// case: a limit that is very low must not stop a daemon.
 package limits
 
 import (
@@ -14,7 +14,8 @@ import (
 	"syscall"
 )
 
-// Files is how many descriptors this process may have, the maximum if that is not known.
+// Files is how many descriptors this process may have; the largest number if that is not
+// known.
 func Files() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

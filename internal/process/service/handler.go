@@ -11,11 +11,10 @@ import (
 
 // Handler is a slog.Handler that writes to a Spool, in a form that a reload can
 // change. Loggers derived from it keep the form that they were made with; the
-// daemons derive none. It says how many messages were lost as soon as there is
-// room again. A message that is said again and again, with whatever details, is
-// said 20 times in a minute; what comes in addition is counted, and its last line
-// told at the end of the minute. Messages at debug level, those of [AccessMessage]
-// and those about reloads are said always.
+// daemons derive none. A Handler says how many messages were lost as soon as there is
+// room again. It logs the same message, whatever its details are, 20 times in a minute;
+// it counts further ones, and logs the last of them at the end of the minute. Messages at
+// debug level, those of [AccessMessage] and those about reloads are always logged.
 type Handler struct {
 	spool   *Spool
 	to      io.Writer

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// A message is said so often in each period, with whatever details; what
-	// comes in addition is counted. An operator who changes something sees each
-	// line, and whoever makes a daemon complain fills no disk.
+	// The same message is logged so often in a period, whatever its details are;
+	// further ones are counted. That is enough for an operator who tries something out
+	// to see every line. It is too little to fill a disk by making a daemon complain.
 	repeatsSaid   = 20
 	repeatsPeriod = time.Minute
-	// So many messages are told apart. The programs have some hundred, whose texts
-	// do not depend on anything; more are said without being counted.
+	// So many different messages are counted. The programs have some hundred, whose
+	// texts are fixed. Others are logged without being counted.
 	maxMessages = 1024
 )
 
-// repeats counts messages that are said again and again. At the end of a period it
-// gives the last of those that were not said, with their number: what a message
-// said last is what holds.
+// repeats counts messages that come again and again. At the end of a period it logs the
+// last of those that were held back, with their number: the latest message says how
+// things are now.
 type repeats struct {
 	say func(context.Context, slog.Record) error
 
@@ -33,7 +33,8 @@ type repeats struct {
 	turn     int  // of the latest line
 }
 
-// message is what makes two lines the same: their details change.
+// message is what two lines must have in common to count as repeated. Their details
+// differ.
 type message struct {
 	level slog.Level
 	text  string
@@ -50,7 +51,7 @@ func newRepeats(say func(context.Context, slog.Record) error) *repeats {
 	return &repeats{say: say, messages: map[message]*repeated{}}
 }
 
-// take says r now, or counts it to be told of later.
+// take logs r now, or counts it, to be logged later.
 func (p *repeats) take(ctx context.Context, r slog.Record) error {
 	if !countable(r) || !p.count(r) {
 		return p.say(ctx, r)
@@ -58,18 +59,17 @@ func (p *repeats) take(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// countable tells whether r may be held back. What somebody wants to see at debug
-// level is wanted whole, and so are the log of accesses and how a reload went, of
-// which an operator has asked for each.
+// countable tells whether r may be held back. Messages at debug level, of the access log
+// and about reloads may not: an operator has asked for every one of them.
 func countable(r slog.Record) bool {
 	return r.Level > slog.LevelDebug && r.Message != AccessMessage && r.Message != reloaded && !strings.HasPrefix(r.Message, notReloaded)
 }
 
-// AccessMessage is the message of lines that are told of each request, where the
+// AccessMessage is the message of the lines that are logged for each request, if the
 // operator has asked for them.
 const AccessMessage = "request"
 
-// count tells whether r was counted instead of being said.
+// count tells whether r was counted instead of logged.
 func (p *repeats) count(r slog.Record) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,7 +101,7 @@ func (p *repeats) count(r slog.Record) bool {
 	return true
 }
 
-// tell ends a period.
+// tell ends a period: it logs what was held back.
 func (p *repeats) tell() {
 	p.mu.Lock()
 	var kept []repeated
@@ -121,7 +121,7 @@ func (p *repeats) tell() {
 	}
 }
 
-// stop tells what was counted, and counts no more.
+// stop logs what was held back, and holds nothing back from now on.
 func (p *repeats) stop() {
 	p.mu.Lock()
 	if p.timer != nil {
