@@ -24,6 +24,14 @@ type representation struct {
 	size      int64  // complete length
 }
 
+// Validator returns what an If-Range header may be sent with to get more of the
+// representation that h is the header of, "" if there is no such validator: it must be
+// strong (RFC 9110 section 13.1.5).
+func Validator(h http.Header) string {
+	v, _ := validatorOf(h)
+	return v
+}
+
 // validatorOf returns the validator that If-Range may be sent with, "" if there is
 // none (RFC 9110 section 13.1.5).
 func validatorOf(h http.Header) (validator string, tag bool) {

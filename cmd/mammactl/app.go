@@ -34,8 +34,8 @@ type app struct {
 const longHelp = `mammactl shows what a running mamma sees and decides: the networks with their
 round-trip times, load and capacity, and each decision with its reason. It also
 asks what would be decided (explain), follows everything live (watch), runs
-programs with their connections placed (run), and changes what can be changed while
-mamma runs (set, reload).
+programs with their connections placed (run), fetches files over several networks
+at once (get), and changes what can be changed while mamma runs (set, reload).
 
 Figures have units. "-" stands for what mamma does not know. --json prints each
 answer as the daemon sends it.
@@ -72,7 +72,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),
-		a.explainCommand(), a.runCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
+		a.explainCommand(), a.runCommand(), a.getCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.hostsCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)
 	plainSwitches(root)

@@ -87,7 +87,7 @@ const (
 
 // sequences are all control sequences that mammactl writes to a terminal. Whatever
 // else looks like one comes from outside and must not pass.
-var sequences = []string{red, yellow, bold, dim, reset, enterScreen, leaveScreen, home, eraseLine, eraseBelow, "\r\n"}
+var sequences = []string{red, yellow, bold, dim, reset, enterScreen, leaveScreen, home, eraseLine, eraseBelow, cursorUp, "\r\n"}
 
 // openScreen enters the mode on the terminal with the descriptors in and out; w writes
 // to out. The caller must call leave.

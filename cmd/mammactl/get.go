@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/httpintent"
+	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/display"
+)
+
+const getHelp = `Fetch a file by HTTP over several networks at once, without the server's help. mamma
+says which networks there are: its first choice for the intents, and the alternates
+that cost no more. A metered network takes part beside a free one only with the intents
+timeliness=streaming or timeliness=interactive, or with --prefer, and with no more bytes
+than its budget has left. Each network fetches ranges, as many as it has the time for; one
+that dies costs nothing but its range.
+
+The server must have byte ranges and a strong validator (an entity tag, or a date of
+modification that is a minute old), and must not compress. Otherwise, and without a mamma
+that answers, one network is used. What the server answers to each range is compared;
+nothing of another version of the file is taken.
+
+Without -o the file is named after the last part of the URL. "-o -" writes to standard
+output, in order. Until it is complete the file is FILE.part, and FILE.part.json beside it
+says which version of the file it is of and what is there. The same command goes on from
+there, if the server still has that version. Without a strong validator nothing is kept.
+
+The length is verified, and the digest that --digest gives; without one, that of the
+server if it sends one (Repr-Digest, RFC 9530). --digest takes sha-256 and sha-512, as
+"sha-256:" and hexadecimal digits or as "sha-256=:" and Base64 and ":".
+
+Proxies are those of $http_proxy, $https_proxy and $no_proxy. Redirections are followed,
+ten at most. On a terminal a line for each network shows what it brings.
+
+Exit status: as curl's: 0 done, 1 unknown kind of URL, 2 wrong usage, 3 malformed URL,
+6 name not resolved, 7 not connected, 18 incomplete, 22 the server says 400 or more, 23 not
+written, 28 too late, 35 TLS failed, 47 too many redirections, 52 no answer, 56 the
+connection broke, 60 the certificate is not trusted; besides, 120 for another digest, 130 if
+interrupted.`
+
+const getExample = `  mammactl get https://www.example.net/image.iso
+  mammactl get --digest "sha-256:$(cat SUM)" http://www.example.net/image.iso
+  mammactl get --prohibit cost=expensive -o film http://www.example.net/f.mp4
+  mammactl get -o - http://www.example.net/backup.tar.gz | tar xz
+  mammactl get --json http://www.example.net/image.iso | jq .networks`
+
+// getting is one run of get.
+type getting struct {
+	app *app
+
+	output   string
+	intents  intent.Set
+	selected selection
+	digest   string
+	header   []string
+	socket   string
+	cacert   string
+	one      bool
+	quiet    bool
+	restart  bool
+	maxTime  time.Duration
+
+	url     *url.URL
+	check   *digest
+	manager bool
+	begun   time.Time
+}
+
+func (a *app) getCommand() *cobra.Command {
+	g := &getting{app: a}
+	cmd := &cobra.Command{
+		Use: "get [-o FILE] [--intents INTENTS] [flags] URL", Short: "Fetch a file over several networks at once",
+		Long: getHelp, Example: getExample, Args: oneArg("a URL, such as https://www.example.net/image.iso", ""), DisableFlagsInUseLine: true,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := g.prepare(args[0]); err != nil {
+				return err
+			}
+			return g.exit(cmd.Context(), g.run(cmd.Context()))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&g.output, "output", "o", "", "`FILE` to write; - for standard output (default: the last part of the URL)")
+	f.Var(&g.intents, "intents", "what is known of the transfer, such as category=bulktransfer,filesize=300M")
+	f.StringVar(&g.digest, "digest", "", "what the file must have, as sha-256:`HEX`")
+	f.StringArrayVarP(&g.header, "header", "H", nil, "`FIELD: VALUE` to send; may be repeated")
+	f.BoolVar(&g.one, "one-network", false, "use the network of mamma's choice only")
+	f.BoolVar(&g.restart, "restart", false, "begin anew, even if a part is there")
+	f.BoolVarP(&g.quiet, "quiet", "q", false, "show nothing but errors")
+	f.DurationVar(&g.maxTime, "max-time", 0, "give up after this `TIME`, such as 10m; 0: never")
+	f.StringVar(&g.cacert, "cacert", "", "trust the certificates in this `FILE` (PEM) instead of the host's")
+	f.StringVar(&g.socket, "socket", "", "path of mamma's request socket (default where it usually is)")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)) // fails for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("digest", cobra.FixedCompletions([]cobra.Completion{"sha-256:", "sha-512:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	a.selectionFlags(cmd, &g.selected)
+	return cmd
+}
+
+// prepare checks what was given.
+func (g *getting) prepare(target string) error {
+	u, err := url.Parse(target)
+	switch {
+	case err != nil:
+		return g.fail(exitMalformed, fmt.Errorf("%q is no URL", target))
+	case u.Scheme == "" || u.Host == "" && u.Opaque == "":
+		return g.fail(exitMalformed, fmt.Errorf("%q is no URL; it begins with http:// or https://", target))
+	case u.Scheme != "http" && u.Scheme != "https":
+		return g.fail(exitProtocol, fmt.Errorf("%q: neither http nor https", target))
+	case u.Hostname() == "":
+		return g.fail(exitMalformed, fmt.Errorf("%q names no host", target))
+	}
+	g.url = u
+	if g.output == "" {
+		name := path.Base(u.Path)
+		if strings.HasSuffix(u.Path, "/") || name == "." || name == "/" || name == ".." || name != clean(name) {
+			return usageError{fmt.Errorf("the URL gives no name for the file; give one by -o")}
+		}
+		g.output = name
+	}
+	if _, tty := terminalOf(g.app.out); g.output == "-" && tty {
+		return usageError{errors.New("standard output is a terminal; name a file by -o")}
+	}
+	if g.output == "-" && g.app.json {
+		return usageError{errors.New("--json and the file cannot both go to standard output")}
+	}
+	if g.digest != "" {
+		if g.check, err = parseDigest(g.digest); err != nil {
+			return usageError{err}
+		}
+	}
+	for _, h := range g.header {
+		if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" {
+			return usageError{fmt.Errorf("--header takes FIELD: VALUE, not %q", h)}
+		}
+	}
+	if g.maxTime < 0 {
+		return usageError{errors.New("--max-time must not be negative")}
+	}
+	return nil
+}
+
+// run fetches the file.
+func (g *getting) run(ctx context.Context) error {
+	g.begun = time.Now()
+	if g.maxTime > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, g.maxTime, errTooLate)
+		defer cancel()
+	}
+	transport, err := g.transport()
+	if err != nil {
+		return err
+	}
+	defer transport.CloseIdleConnections()
+	daemon := transport.Dialer.Daemon
+	defer func() { _ = daemon.Close() }()
+	g.manager = daemon.Ping(ctx) == nil
+	if !g.manager && !g.quiet {
+		g.say("no mamma answers: over one network")
+	}
+	ctx = intent.NewContext(ctx, g.intents.Merge(intent.Set{}.WithCategory(intent.CategoryBulkTransfer)))
+	ctx = client.WithSelection(ctx, g.selected.properties())
+	web := &http.Client{Transport: transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+		if len(via) > maxRedirects {
+			return errRedirects
+		}
+		return nil
+	}}
+	if g.output == "-" {
+		return g.toOutput(ctx, web)
+	}
+	return g.toFile(ctx, web)
+}
+
+func (g *getting) transport() (*httpintent.Transport, error) {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
+	}
+	base = base.Clone()
+	if g.cacert != "" {
+		pem, err := os.ReadFile(g.cacert)
+		if err != nil {
+			return nil, err
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM", g.cacert)
+		}
+		base.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+	t := &httpintent.Transport{Dialer: &client.Dialer{Daemon: &client.Daemon{Path: g.socket}}, Base: base, MaxPatterns: -1}
+	if !g.one {
+		t.Split = new(httpintent.Split)
+	}
+	return t, nil
+}
+
+// request asks for what follows offset of the representation with the validator; for all
+// of any if that is "".
+func (g *getting) request(ctx context.Context, web *http.Client, offset int64, validator string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "mammactl/"+g.app.version)
+	req.Header.Set("Accept-Encoding", "identity")
+	for _, h := range g.header {
+		name, value, _ := strings.Cut(h, ":")
+		req.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
+	}
+	if validator != "" {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		req.Header.Set("If-Range", validator)
+	}
+	resp, err := web.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 400 && (resp.StatusCode != http.StatusRequestedRangeNotSatisfiable || validator == "") {
+		_ = resp.Body.Close()
+		return nil, &statusError{resp.Status}
+	}
+	return resp, nil
+}
+
+// toOutput writes the file to standard output.
+func (g *getting) toOutput(ctx context.Context, web *http.Client) error {
+	resp, err := g.request(ctx, web, 0, "")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	check := g.digestOf(resp)
+	p := g.newProgress(resp, 0)
+	out := &counting{to: g.app.out}
+	if w, ok := out.to.(*display.Writer); ok {
+		out.to = w.Unwrap() // it is not text
+	}
+	stop := p.show(func() int64 { return out.n.Load() })
+	_, err = io.Copy(io.MultiWriter(out, check.writer()), resp.Body)
+	stop()
+	if err != nil {
+		return err
+	}
+	return check.verify()
+}
+
+// toFile writes it to a file, which has its name once it is complete.
+func (g *getting) toFile(ctx context.Context, web *http.Client) error {
+	part, err := openPart(g.output)
+	if err != nil {
+		return &writeError{err}
+	}
+	defer part.close()
+	kept, known := part.known(g.url.String())
+	if g.restart || !known {
+		kept = partState{}
+	}
+	resp, err := g.request(ctx, web, kept.missing(), kept.Validator)
+	if err == nil && kept.Validator != "" && !kept.continues(resp) {
+		switch resp.StatusCode {
+		case http.StatusOK: // it is another version now
+		default:
+			_ = resp.Body.Close()
+			resp, err = g.request(ctx, web, 0, "")
+		}
+		kept = partState{}
+	}
+	if err != nil {
+		return err
+	}
+	state, err := part.begin(g.url.String(), resp, kept)
+	if err != nil {
+		_ = resp.Body.Close()
+		return &writeError{err}
+	}
+	p := g.newProgress(resp, kept.bytes())
+	if _, split := httpintent.ProgressOf(resp); !split {
+		p.kept = part.offset // what is there behind comes once more
+	}
+	stop := p.show(part.written)
+	keep := part.keepUp(state, p)
+	err = httpintent.Save(part, resp, kept.Ranges...)
+	keep()
+	stop()
+	if err != nil {
+		if note := part.keep(state, p); !g.quiet && note != "" {
+			g.say(note)
+		}
+		return err
+	}
+	if err := part.complete(p.size(), g.digestOf(resp)); err != nil {
+		return err
+	}
+	return g.report(p, resp)
+}
+
+// report prints what became of it.
+func (g *getting) report(p *progress, resp *http.Response) error {
+	took := time.Since(g.begun)
+	if g.app.json {
+		return g.app.printJSON(g.result(p, resp, took))
+	}
+	if g.quiet {
+		return nil
+	}
+	g.say(p.summary(took))
+	return nil
+}
+
+// say tells something on standard error.
+func (g *getting) say(text string) {
+	_, _ = fmt.Fprintf(g.app.err, "mammactl: %s\n", cleanLines(text))
+}
+
+// printJSON prints v, as other commands print what the daemon answers.
+func (a *app) printJSON(v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(append(display.JSON(b), '\n'))
+	return err
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/httpintent"
+)
+
+// The exit codes of get: those of curl(1), and two of its own.
+const (
+	exitProtocol    = 1
+	exitMalformed   = 3
+	exitResolve     = 6
+	exitConnect     = 7
+	exitPartial     = 18
+	exitStatus      = 22
+	exitWrite       = 23
+	exitTooLate     = 28
+	exitTLS         = 35
+	exitRedirects   = 47
+	exitNothing     = 52
+	exitReceive     = 56
+	exitCertificate = 60
+	exitDigest      = 120
+	exitInterrupted = 130 // as a shell has it of SIGINT
+)
+
+// maxRedirects is how many redirections are followed.
+const maxRedirects = 10
+
+var (
+	errTooLate   = errors.New("it took longer than --max-time")
+	errRedirects = fmt.Errorf("more than %d redirections", maxRedirects)
+)
+
+// statusError is an answer of the server that is an error.
+type statusError struct{ status string }
+
+func (e *statusError) Error() string { return "the server answers " + e.status }
+
+// writeError is about the file.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }
+
+// fail says what is wrong and has the program end with the code.
+func (g *getting) fail(code int, err error) error {
+	g.app.complain(fmt.Errorf("get: %w", err))
+	return foundError{code}
+}
+
+// exit makes the program's end of that of run.
+func (g *getting) exit(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return g.fail(exitInterrupted, errors.New("interrupted"))
+	}
+	code := exitOf(err)
+	if request := (*url.Error)(nil); errors.As(err, &request) {
+		err = request.Err // the URL is the user's own
+	}
+	return g.fail(code, err)
+}
+
+// exitOf is curl's code for an error.
+func exitOf(err error) int {
+	var status *statusError
+	var written *writeError
+	var digest *digestError
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var dialled *client.DialError
+	var name *net.DNSError
+	var op *net.OpError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &status):
+		return exitStatus
+	case errors.As(err, &written):
+		return exitWrite
+	case errors.As(err, &digest):
+		return exitDigest
+	case errors.Is(err, errTooLate):
+		return exitTooLate
+	case errors.Is(err, errRedirects):
+		return exitRedirects
+	case errors.As(err, &certificate):
+		return exitCertificate
+	case errors.As(err, &record), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
+		return exitTLS
+	case errors.Is(err, httpintent.ErrChanged), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errIncomplete):
+		return exitPartial
+	case errors.As(err, &name):
+		return exitResolve
+	case errors.As(err, &dialled):
+		return exitOfDial(dialled)
+	case errors.As(err, &op) && op.Op == "dial":
+		return exitConnect
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return exitTooLate
+	case errors.Is(err, io.EOF):
+		return exitNothing
+	}
+	return exitReceive
+}
+
+// exitOfDial tells a name that was not resolved from an address that was not reached.
+func exitOfDial(e *client.DialError) int {
+	switch {
+	case errors.Is(e, client.ErrRefused), errors.Is(e, client.ErrNotPermitted), len(e.Attempts) == 0:
+		return exitConnect
+	case e.Timeout():
+		return exitTooLate
+	}
+	for _, a := range e.Attempts {
+		if a.Remote.IsValid() {
+			return exitConnect
+		}
+	}
+	return exitResolve
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/client/httpintent"
+	"github.com/socket-intents/mamma/internal/process/ownfile"
+)
+
+// keepEvery is how often it is written down what of a file is there. What came since is
+// fetched again if the host goes down.
+const keepEvery = 5 * time.Second
+
+// maxState bounds the file of it.
+const maxState = 1 << 20
+
+// errIncomplete is in the error of a file that has not the length it should have.
+var errIncomplete = errors.New("incomplete")
+
+// partState is what is known of an incomplete file.
+type partState struct {
+	URL       string             `json:"url"`
+	Validator string             `json:"validator"` // strong
+	Size      int64              `json:"size"`      // of the complete file
+	Ranges    []httpintent.Range `json:"ranges"`    // what is there
+}
+
+// missing is where to go on: the first byte that is missing, or the last one of all.
+func (s *partState) missing() int64 {
+	if len(s.Ranges) == 0 || s.Ranges[0].From > 0 {
+		return 0
+	}
+	return min(s.Ranges[0].To, s.Size-1)
+}
+
+func (s *partState) bytes() (n int64) {
+	for _, r := range s.Ranges {
+		n += r.To - r.From
+	}
+	return n
+}
+
+// valid tells whether it makes sense.
+func (s *partState) valid(length int64) bool {
+	if s.Validator == "" || s.Size <= 0 || length > s.Size {
+		return false
+	}
+	before := int64(0)
+	for i, r := range s.Ranges {
+		if r.From < before || r.From >= r.To || r.To > length || i > 0 && r.From == before {
+			return false
+		}
+		before = r.To
+	}
+	return true
+}
+
+// continues tells whether a response is of the same file.
+func (s *partState) continues(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusPartialContent &&
+		resp.Header.Get("Content-Range") == fmt.Sprintf("bytes %d-%d/%d", s.missing(), s.Size-1, s.Size) &&
+		(resp.Header.Get("ETag") == "" || resp.Header.Get("ETag") == s.Validator || s.Validator[0] != '"')
+}
+
+// part is a file that is not complete.
+type part struct {
+	file   *os.File
+	name   string // of the complete file
+	offset int64  // where a response that is not split begins
+	count  atomic.Int64
+	done   bool
+	fresh  bool // nothing of it can be used again
+}
+
+func (p *part) path() string  { return p.name + ".part" }
+func (p *part) state() string { return p.path() + ".json" }
+
+// openPart opens the part of a file, for this process alone. Only a regular file of this
+// user's is taken: in a folder that others can write to, somebody could have put one there.
+func openPart(name string) (*part, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory", name)
+	}
+	p := &part{name: name}
+	f, err := os.OpenFile(p.path(), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	p.file = f
+	if err := ownfile.CheckOwn(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s is being fetched by another process: %w", name, err)
+	}
+	return p, nil
+}
+
+// known reads what is known of an earlier attempt at the URL.
+func (p *part) known(url string) (s partState, ok bool) {
+	b, err := ownfile.ReadAll(p.state(), maxState)
+	info, err2 := p.file.Stat()
+	if err != nil || err2 != nil || json.Unmarshal(b, &s) != nil || s.URL != url || !s.valid(info.Size()) {
+		return partState{}, false
+	}
+	return s, true
+}
+
+// begin prepares the file for a response, which goes on from what is kept. The state that
+// it returns is to be written down if it has a validator.
+func (p *part) begin(url string, resp *http.Response, kept partState) (partState, error) {
+	if kept.Validator != "" {
+		p.offset = kept.missing()
+		return kept, nil
+	}
+	_ = os.Remove(p.state())
+	if err := p.file.Truncate(0); err != nil {
+		return partState{}, err
+	}
+	s := partState{URL: url, Validator: httpintent.Validator(resp.Header), Size: resp.ContentLength}
+	if s.Size <= 0 || resp.StatusCode != http.StatusOK || resp.Uncompressed {
+		s.Validator = ""
+	}
+	return s, nil
+}
+
+// WriteAt implements io.WriterAt.
+func (p *part) WriteAt(b []byte, offset int64) (int, error) {
+	n, err := p.file.WriteAt(b, offset)
+	p.count.Add(int64(n))
+	if err != nil {
+		err = &writeError{err}
+	}
+	return n, err
+}
+
+// written is how many bytes were written.
+func (p *part) written() int64 { return p.count.Load() }
+
+// keepUp writes the state down every now and then, until the function that it returns is
+// called.
+func (p *part) keepUp(s partState, now *progress) func() {
+	if s.Validator == "" {
+		return func() {}
+	}
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(keepEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = p.write(s, now) // the next one may work; the file itself tells
+			case <-stop:
+				return
+			}
+		}
+	})
+	return func() { close(stop); done.Wait() }
+}
+
+// write writes down what is there. The bytes themselves are on the disk before.
+func (p *part) write(s partState, now *progress) error {
+	s.Ranges = now.ranges(p.offset, p.written())
+	if err := unix.Fdatasync(int(p.file.Fd())); err != nil {
+		return err
+	}
+	return ownfile.Write(p.state(), func(w io.Writer) error { return json.NewEncoder(w).Encode(s) })
+}
+
+// keep keeps what there is of a file that was not completed, and tells what to do.
+func (p *part) keep(s partState, now *progress) (note string) {
+	if s.Validator == "" {
+		p.fresh = true
+		return ""
+	}
+	if err := p.write(s, now); err != nil {
+		p.fresh = true
+		return "what came is not kept: " + err.Error()
+	}
+	p.done = true
+	return fmt.Sprintf("%s of %s are in %s; the same command goes on from there", byteSize(now.received()), byteSize(s.Size), p.path())
+}
+
+// complete verifies the file and gives it its name.
+func (p *part) complete(size int64, d *digest) error {
+	info, err := p.file.Stat()
+	if err != nil {
+		return &writeError{err}
+	}
+	p.fresh = true // another version than it should be is of no use
+	if size >= 0 && info.Size() != size {
+		return fmt.Errorf("%w: %d bytes of %d", errIncomplete, info.Size(), size)
+	}
+	if d != nil {
+		if _, err := io.Copy(d.writer(), io.NewSectionReader(p.file, 0, info.Size())); err != nil {
+			return &writeError{err}
+		}
+		if err := d.verify(); err != nil {
+			return err
+		}
+	}
+	if err := p.file.Sync(); err != nil {
+		return &writeError{err}
+	}
+	if err := os.Rename(p.path(), p.name); err != nil {
+		return &writeError{err}
+	}
+	p.done, p.fresh = true, false
+	_ = os.Remove(p.state())
+	return nil
+}
+
+// close ends the use of the part, and removes it if it is of no use.
+func (p *part) close() {
+	info, err := p.file.Stat()
+	if p.fresh || !p.done && err == nil && info.Size() == 0 {
+		_ = os.Remove(p.path())
+		_ = os.Remove(p.state())
+	}
+	_ = p.file.Close()
+}
+
+// counting counts what is written.
+type counting struct {
+	to io.Writer
+	n  atomic.Int64
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	n, err := c.to.Write(b)
+	c.n.Add(int64(n))
+	if err != nil {
+		err = &writeError{err}
+	}
+	return n, err
+}

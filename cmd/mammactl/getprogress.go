@@ -1,0 +1,300 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/httpintent"
+)
+
+const (
+	// drawEvery is how often the progress is drawn anew.
+	drawEvery = 200 * time.Millisecond
+	// rateSpan is over how long the shown rate of all networks together is a mean.
+	rateSpan = 3 * time.Second
+	maxBar   = 30
+)
+
+// cursorUp moves the cursor to the line above (ECMA-48, CUU).
+const cursorUp = "\x1b[A"
+
+// progress follows one response.
+type progress struct {
+	g        *getting
+	resp     *http.Response
+	total    int64 // complete length; -1: unknown
+	kept     int64 // bytes that were there before
+	count    func() int64
+	recent   []moment
+	lines    int // on the screen
+	terminal int // its file descriptor; -1: none
+}
+
+// moment is how much was there at a time.
+type moment struct {
+	at    time.Time
+	bytes int64
+}
+
+func (g *getting) newProgress(resp *http.Response, kept int64) *progress {
+	p := &progress{g: g, resp: resp, total: resp.ContentLength, kept: kept, count: func() int64 { return 0 }, terminal: -1}
+	split, ok := httpintent.ProgressOf(resp)
+	switch {
+	case ok:
+		p.total = split.Size
+	case resp.StatusCode == http.StatusPartialContent && resp.ContentLength >= 0:
+		var from, to int64
+		if n, _ := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &p.total); n != 3 {
+			p.total = -1
+		}
+	}
+	return p
+}
+
+// size is the complete length, -1 if it is not known.
+func (p *progress) size() int64 { return p.total }
+
+// received is how many bytes are there.
+func (p *progress) received() int64 {
+	if split, ok := httpintent.ProgressOf(p.resp); ok {
+		return split.Received + p.before()
+	}
+	return p.kept + p.count()
+}
+
+// before is how many bytes come before those that a split response is about.
+func (p *progress) before() int64 {
+	if p.kept == 0 {
+		return 0
+	}
+	return max(0, p.total-p.resp.ContentLength)
+}
+
+// ranges are those that are there, where a response that is not split began at offset and
+// so many bytes of it were written.
+func (p *progress) ranges(offset, written int64) (list []httpintent.Range) {
+	add := func(r httpintent.Range) {
+		if n := len(list); n > 0 && list[n-1].To >= r.From {
+			list[n-1].To = max(list[n-1].To, r.To)
+		} else if r.From < r.To {
+			list = append(list, r)
+		}
+	}
+	add(httpintent.Range{From: 0, To: offset})
+	split, ok := httpintent.ProgressOf(p.resp)
+	if !ok {
+		add(httpintent.Range{From: offset, To: offset + written})
+	}
+	for _, r := range split.Ranges {
+		add(r)
+	}
+	return list
+}
+
+// show draws the progress on a terminal until the function that it returns is called.
+// count is how many bytes were taken.
+func (p *progress) show(count func() int64) (stop func()) {
+	p.count = count
+	fd, tty := terminalOf(p.g.app.err)
+	if !tty || p.g.quiet || p.g.app.getenv("TERM") == "dumb" {
+		return func() {}
+	}
+	p.terminal = fd
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(drawEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case now := <-tick.C:
+				p.draw(now)
+			case <-end:
+				p.draw(time.Now())
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
+
+// draw replaces what was drawn before.
+func (p *progress) draw(now time.Time) {
+	width := 80
+	if ws, err := unix.IoctlGetWinsize(p.terminal, unix.TIOCGWINSZ); err == nil && ws.Col > 0 {
+		width = int(ws.Col)
+	}
+	split, _ := httpintent.ProgressOf(p.resp)
+	lines := p.text(now, split.Networks, width)
+	var b strings.Builder
+	b.WriteString(strings.Repeat(cursorUp, p.lines))
+	for _, l := range lines {
+		b.WriteString(eraseLine + l + "\n")
+	}
+	for i := len(lines); i < p.lines; i++ {
+		b.WriteString(eraseLine + "\n")
+	}
+	p.lines = max(p.lines, len(lines))
+	_, _ = io.WriteString(p.g.app.err, b.String())
+}
+
+// text is what is drawn: a line for the file, and one for each network. No line is
+// longer than the terminal is wide, less a column, as one that is full may wrap.
+func (p *progress) text(now time.Time, networks []httpintent.NetworkProgress, width int) []string {
+	got := p.received()
+	rate := p.rate(now, got)
+	name := clean(p.g.output)
+	if name == "-" {
+		name = "(standard output)"
+	}
+	head := name + "  " + byteSize(got)
+	if p.total > 0 {
+		head = fmt.Sprintf("%s  %3.0f %%  %s of %s", name, 100*float64(got)/float64(p.total), byteSize(got), byteSize(p.total))
+	}
+	head += "  " + mbps(&rate) + " Mbit/s"
+	if p.total > got && rate > 0 {
+		head += "  " + ago(1000*float64(p.total-got)/rate) + " left"
+	}
+	lines := []string{cut(head, width-1)}
+	longest, most := 0, 1.0
+	for _, n := range networks {
+		longest = max(longest, utf8.RuneCountInString(clean(n.Name)))
+		most = max(most, n.Rate)
+	}
+	for _, n := range networks {
+		label := clean(n.Name)
+		l := fmt.Sprintf("  %s%s  %8s  %6s Mbit/s  ", label, strings.Repeat(" ", longest-utf8.RuneCountInString(label)), byteSize(n.Bytes), mbps(&n.Rate))
+		switch {
+		case n.Ended:
+			l += "not used any more"
+		case n.Failures > 0:
+			l += "failed, is tried again"
+		default:
+			room := min(maxBar, width-1-utf8.RuneCountInString(l))
+			l += strings.Repeat("█", max(0, int(n.Rate/most*float64(room)+0.5)))
+		}
+		lines = append(lines, cut(strings.TrimRight(l, " "), width-1))
+	}
+	return lines
+}
+
+// rate is the mean of the last seconds, in bytes per second.
+func (p *progress) rate(now time.Time, got int64) float64 {
+	p.recent = append(p.recent, moment{now, got})
+	for len(p.recent) > 2 && now.Sub(p.recent[0].at) > rateSpan {
+		p.recent = p.recent[1:]
+	}
+	first := p.recent[0]
+	if span := now.Sub(first.at).Seconds(); span > 0 {
+		return float64(got-first.bytes) / span
+	}
+	return 0
+}
+
+// summary is one line about a file that has come.
+func (p *progress) summary(took time.Duration) string {
+	fetched := p.received() - p.kept
+	rate := float64(fetched) / max(took.Seconds(), 1e-3)
+	text := fmt.Sprintf("%s: %s in %s, %s Mbit/s", clean(p.g.output), byteSize(p.received()), span(1000*took.Seconds()), mbps(&rate))
+	if p.kept > 0 {
+		text = fmt.Sprintf("%s: %s, of which %s were there; the rest in %s, %s Mbit/s", clean(p.g.output), byteSize(p.received()), byteSize(p.kept), span(1000*took.Seconds()), mbps(&rate))
+	}
+	split, _ := httpintent.ProgressOf(p.resp)
+	var parts []string
+	for _, n := range split.Networks {
+		parts = append(parts, clean(n.Name)+" "+byteSize(n.Bytes))
+	}
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	if p.g.check != nil {
+		text += "; the digest is right"
+	}
+	return text
+}
+
+// gotten is what --json prints.
+type gotten struct {
+	URL            string          `json:"url"` // after redirections
+	File           string          `json:"file"`
+	Size           int64           `json:"size"`
+	Fetched        int64           `json:"fetched"` // bytes, without those that were there before
+	Seconds        float64         `json:"seconds"`
+	BytesPerSecond float64         `json:"bytes_per_second"`
+	Protocol       string          `json:"protocol"`
+	Validator      *string         `json:"validator"` // null: none that is strong
+	Digest         *gottenDigest   `json:"digest"`    // that was verified; null: none was given
+	Manager        bool            `json:"manager"`   // a mamma answers
+	Split          bool            `json:"split"`
+	Networks       []gottenNetwork `json:"networks"` // null if it is not split
+}
+
+type gottenDigest struct {
+	Algorithm string `json:"algorithm"`
+	Value     string `json:"value"` // hexadecimal
+	Source    string `json:"source"`
+}
+
+type gottenNetwork struct {
+	Name   string  `json:"name"`
+	Source *string `json:"source"`
+	Cost   string  `json:"cost"`
+	Bytes  int64   `json:"bytes"` // those that came over another one too included
+	Ended  bool    `json:"ended"` // it was not used any more at the end
+	Error  *string `json:"error"` // the latest failure
+}
+
+func (g *getting) result(p *progress, resp *http.Response, took time.Duration) gotten {
+	split, ok := httpintent.ProgressOf(resp)
+	r := gotten{
+		URL: resp.Request.URL.Redacted(), File: g.output, Size: p.received(), Fetched: p.received() - p.kept, Seconds: took.Seconds(),
+		Protocol: resp.Proto, Manager: g.manager, Split: ok,
+	}
+	r.BytesPerSecond = float64(r.Fetched) / max(r.Seconds, 1e-3)
+	if v := httpintent.Validator(resp.Header); v != "" {
+		r.Validator = &v
+	}
+	if d := g.check; d != nil {
+		r.Digest = &gottenDigest{d.algorithm, fmt.Sprintf("%x", d.want), d.source}
+	}
+	for _, n := range split.Networks {
+		out := gottenNetwork{Name: n.Name, Cost: n.Cost.String(), Bytes: n.Bytes, Ended: n.Ended}
+		if n.Source.IsValid() {
+			s := n.Source.String()
+			out.Source = &s
+		}
+		if n.Err != nil {
+			s := n.Err.Error()
+			out.Error = &s
+		}
+		r.Networks = append(r.Networks, out)
+	}
+	return r
+}
+
+// properties is the selection as the client library takes it.
+func (s selection) properties() (p client.SelectionProperties) {
+	wants := map[string]client.Preference{"require": client.Require, "prefer": client.Prefer, "avoid": client.Avoid, "prohibit": client.Prohibit}
+	for _, x := range s {
+		switch want := wants[x.Want]; x.Kind {
+		case "interface":
+			p = p.WithInterface(x.Name, want)
+		case "network":
+			p = p.WithNetwork(x.Name, want)
+		case "cost":
+			for _, c := range []client.Cost{client.CostFree, client.CostMetered, client.CostExpensive} {
+				if c.String() == x.Name {
+					p = p.WithCost(c, want)
+				}
+			}
+		}
+	}
+	return p
+}
