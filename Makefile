@@ -133,11 +133,11 @@ test: build
 	$(MAKE) --no-print-directory -C examples/policy test
 	$(MAKE) --no-print-directory examples
 
-# Those that are modules of their own because of the libraries they need.
-EXAMPLES := $(filter-out examples/policy/,$(dir $(wildcard examples/*/go.mod)))
+# Modules of their own because of the libraries they need.
+EXAMPLES := $(filter-out examples/policy/,$(dir $(wildcard examples/*/go.mod))) otelintent/
 
 .PHONY: examples
-examples: ## test the examples with libraries of others
+examples: ## test the examples and modules that need libraries of others
 	@for d in $(EXAMPLES); do (cd $$d && $(GO) vet ./...) && $(TALLY) --note $(SKIPPED)/$$(basename $$d) -- $(GO) test -C $$d ./... || exit 1; done
 
 # What is compared with an emulated link's own figures, or keeps the machine
