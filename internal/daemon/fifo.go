@@ -1,7 +1,7 @@
 package daemon
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,10 @@ import (
 // maxFIFOLine bounds a run-time configuration string. The original took 255
 // bytes; longer lines are dropped whole.
 const maxFIFOLine = 4096
+
+// fifoPause is how long the end of a line is waited for. Texts without one are as good
+// to the original, which takes what it reads at once.
+const fifoPause = time.Second
 
 // fifo reads run-time configuration strings, a line each, as the original's
 // FIFO takes them (doc/original/daemon.md section 7).
@@ -68,35 +73,74 @@ func checkFIFO(fd int) error {
 	return nil
 }
 
-// run hands every line to take until ctx ends; of none, it returns at once.
+// run hands every line to take until ctx ends, and what has no end after a while; of
+// none, it returns at once.
 func (f *fifo) run(ctx context.Context, log *slog.Logger, take func(string) error) error {
 	if f == nil {
 		return nil
 	}
 	stop := context.AfterFunc(ctx, func() { _ = f.file.Close() })
 	defer stop()
-	r := bufio.NewReaderSize(f.file, maxFIFOLine)
+	l := fifoLine{path: f.path, log: log, take: take}
+	buf := make([]byte, maxFIFOLine)
 	for {
-		line, err := r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			log.Warn("configuration string is too long and was dropped", "path", f.path, "max", maxFIFOLine)
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = r.ReadSlice('\n')
-			}
-			line = nil
-		}
+		n, err := f.file.Read(buf)
+		l.add(buf[:n])
 		switch {
-		case err == nil && len(line) > 1:
-			if err := take(string(line[:len(line)-1])); err != nil {
-				log.Warn("configuration string was refused", "path", f.path, "err", err)
-			}
-		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			l.end()
 		case ctx.Err() != nil:
 			return nil
-		case !errors.Is(err, io.EOF):
+		case err != nil && !errors.Is(err, io.EOF):
+			return fmt.Errorf("read FIFO %s: %w", f.path, err)
+		}
+		var wait time.Time
+		if l.begun() {
+			wait = time.Now().Add(fifoPause)
+		}
+		if err := f.file.SetReadDeadline(wait); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("read FIFO %s: %w", f.path, err)
 		}
 	}
+}
+
+// fifoLine puts a line together.
+type fifoLine struct {
+	path string
+	log  *slog.Logger
+	take func(string) error
+
+	text    []byte // that has come of it
+	dropped bool   // it was too long
+}
+
+func (l *fifoLine) begun() bool { return len(l.text) > 0 || l.dropped }
+
+// add takes what was read.
+func (l *fifoLine) add(b []byte) {
+	for len(b) > 0 {
+		line, rest, ended := bytes.Cut(b, []byte{'\n'})
+		if l.dropped = l.dropped || len(l.text)+len(line) > maxFIFOLine; !l.dropped {
+			l.text = append(l.text, line...)
+		}
+		if ended {
+			l.end()
+		}
+		b = rest
+	}
+}
+
+// end hands the line in.
+func (l *fifoLine) end() {
+	switch {
+	case l.dropped:
+		l.log.Warn("configuration string is too long and was dropped", "path", l.path, "max", maxFIFOLine)
+	case len(l.text) > 0:
+		if err := l.take(string(l.text)); err != nil {
+			l.log.Warn("configuration string was refused", "path", l.path, "err", err)
+		}
+	}
+	l.text, l.dropped = l.text[:0], false
 }
 
 // close closes the FIFO and removes it if openFIFO made it.

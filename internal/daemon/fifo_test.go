@@ -42,6 +42,15 @@ func TestFIFO(t *testing.T) {
 			t.Errorf("got %.20q, want %q", s, want)
 		}
 	}
+	// Texts without an end, from writers of their own.
+	for _, want := range []string{"five", "six"} {
+		if err := os.WriteFile(path, []byte(want), 0); err != nil {
+			t.Fatal(err)
+		}
+		if s := <-got; s != want {
+			t.Errorf("got %.20q, want %q", s, want)
+		}
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("run: %v", err)
