@@ -118,6 +118,9 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	}
 	if r.Bound.IsValid() {
 		r.BoundPrefix = v.prefixOf(r.Bound)
+		if r.Network.Family == policy.Unspecified && !r.Bound.IsUnspecified() {
+			r.Network.Family = policy.FamilyOf(r.Bound.Unmap()) // what else is found cannot be connected to
+		}
 	}
 	rq.sockets = rq.sockets[:0]
 	if kind == policy.SocketChoose {

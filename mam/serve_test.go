@@ -246,6 +246,25 @@ func TestResolve(t *testing.T) {
 	if got := c.ask(req); len(got.Context.Result) != 4 {
 		t.Errorf("without a type: %d results, want stream and datagram of both families", len(got.Context.Result))
 	}
+	req.Context.Hint, req.Context.Type = []wire.AddrInfo{{}}, wire.SockStream // of a socket that was made before
+	if got := c.ask(req); len(got.Context.Result) != 4 || got.Context.Type != wire.SockStream {
+		t.Errorf("with a hint without a type: %d results of type %d", len(got.Context.Result), got.Context.Type)
+	}
+	req.Context.Hint = []wire.AddrInfo{{Protocol: wire.ProtoUDP}}
+	if got := c.ask(req); len(got.Context.Result) != 2 || got.Context.Result[0].Type != wire.SockDgram || got.Context.Type != wire.SockDgram {
+		t.Errorf("with a hint for UDP: %+v", got.Context.Result)
+	}
+	req.Context.Hint, req.Context.Type = nil, 0
+	for bound, want := range map[string]string{"10.77.1.1:0": "192.0.2.1:80", "[fd77:1::1]:0": "[2001:db8::1]:80", "[2001:db8::7]:0": "[2001:db8::1]:80"} {
+		req.Context.BindRequested = sockAddr(bound)
+		for _, action := range []wire.Action{wire.ActionResolveRequest, wire.ActionSocketConnectRequest} {
+			req.Action = action
+			if got := c.ask(req); got.Context.Remote != sockAddr(want) {
+				t.Errorf("%v, bound to %s: remote %v", action, bound, got.Context.Remote)
+			}
+		}
+	}
+	req.Action, req.Context.BindRequested = wire.ActionResolveRequest, wire.SockAddr{}
 	req.Context.Hostname = "nope.test"
 	if got := c.ask(req); got.Action != wire.ActionErrorResolve || len(got.Context.Result) != 0 {
 		t.Errorf("got %v %+v", got.Action, got.Context.Result)

@@ -94,7 +94,7 @@ func hint(c *wire.Context) wire.AddrInfo {
 func (rq *request) socketType(c *wire.Context) int32 {
 	h := hint(c)
 	switch {
-	case c.Type != 0 && (!rq.resolves() || h.Type == 0):
+	case c.Type != 0 && !rq.resolves():
 		return c.Type
 	case h.Type != 0:
 		return h.Type
