@@ -25,8 +25,9 @@ type Socket struct {
 	State uint8  // as net/tcp_states.h numbers them
 	UID   uint32 // of its owner; 0 as well where Inode is 0
 	Inode uint32 // of its file; 0: its process has closed it, so it has no owner
-	// Sent and Received are the bytes that went over a TCP connection in order:
-	// sent and acknowledged, and received. They are valid if Counted is set.
+	// Sent and Received are the bytes of data that went over a TCP connection in order:
+	// sent and acknowledged, and received. Sent is one too many while others are under
+	// way. They are valid if Counted is set.
 	Sent, Received uint64
 	Counted        bool
 }
@@ -41,6 +42,15 @@ const (
 	infoType     = 2  // INET_DIAG_INFO: an attribute with a struct tcp_info
 	offsetAcked  = 120
 	offsetGot    = 128 // tcpi_bytes_received; tcpi_bytes_acked is before it (Linux 4.1)
+	offsetSent   = 200 // tcpi_bytes_sent, and tcpi_bytes_retrans after it (Linux 4.19)
+)
+
+// The states in which the peer has ended, and the kernel still tells figures
+// (net/tcp_states.h).
+const (
+	tcpCloseWait = 8
+	tcpLastACK   = 9
+	tcpClosing   = 11
 )
 
 // Conn is a netlink socket to ask by. It is safe for concurrent use.
@@ -114,7 +124,7 @@ func parse(b []byte) (Socket, error) {
 			continue
 		}
 		if info := ad.Bytes(); len(info) >= offsetGot+8 {
-			s.Sent, s.Received = binary.NativeEndian.Uint64(info[offsetAcked:]), binary.NativeEndian.Uint64(info[offsetGot:])
+			s.Sent, s.Received = carried(info, s.State)
 			s.Counted = true
 		}
 	}
@@ -122,4 +132,19 @@ func parse(b []byte) (Socket, error) {
 		return Socket{}, fmt.Errorf("sock_diag: %w", err)
 	}
 	return s, nil
+}
+
+// carried gives the bytes of data from a struct tcp_info. The kernel counts SYN and FIN
+// among what was acknowledged, and the peer's FIN among what was received.
+func carried(info []byte, state uint8) (sent, received uint64) {
+	sent, received = binary.NativeEndian.Uint64(info[offsetAcked:]), binary.NativeEndian.Uint64(info[offsetGot:])
+	if len(info) >= offsetSent+16 {
+		all, again := binary.NativeEndian.Uint64(info[offsetSent:]), binary.NativeEndian.Uint64(info[offsetSent+8:])
+		sent = min(sent, all-min(all, again))
+	}
+	switch state {
+	case tcpCloseWait, tcpLastACK, tcpClosing: // the peer's FIN has come
+		received -= min(received, 1)
+	}
+	return sent, received
 }

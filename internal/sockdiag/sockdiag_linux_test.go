@@ -89,6 +89,66 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// The kernel counts SYN and FIN as one byte each; a connection that carried nothing has
+// carried nothing.
+func TestGetCountsDataOnly(t *testing.T) {
+	c, err := Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	client, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	local, remote := ends(t, client)
+	check := func(when string, sent, received uint64) {
+		t.Helper()
+		s, err := c.Get(unix.IPPROTO_TCP, local, remote, AnyCookie)
+		if err != nil || !s.Counted || s.Sent != sent || s.Received != received {
+			t.Errorf("%s: %+v, %v; want %d sent, %d received", when, s, err, sent, received)
+		}
+	}
+	check("connected", 0, 0)
+	if _, err := client.Write(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(server, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Write(make([]byte, 7)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, 7)); err != nil {
+		t.Fatal(err)
+	}
+	check("both have sent", 100, 7)
+	if err := server.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+	check("the server has no more", 100, 7)
+	if err := client.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(make([]byte, messageSize))
 	f.Fuzz(func(t *testing.T, b []byte) {
