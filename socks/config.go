@@ -74,6 +74,11 @@ type Config struct {
 	// its first request makes room; if there is none, the new one is closed.
 	MaxConns, MaxConnsPerClient int
 
+	// MaxFiles limits the descriptors that connections take: two each, more of
+	// associations and of HTTP clients that talk to several servers; 0 means no limit.
+	// At the limit it is as with MaxConns, and an association is refused.
+	MaxFiles int
+
 	// Time-outs; 0 means the default, a negative value none.
 	Handshake  time.Duration // until the request is read: 10 s
 	Connect    time.Duration // to connect, or be connected to: 30 s
@@ -149,6 +154,9 @@ func (c Config) withDefaults() *Config {
 	}
 	set(&c.MaxConns, defaultMaxConns)
 	set(&c.MaxConnsPerClient, defaultMaxConnsPerClient)
+	if c.MaxFiles <= 0 {
+		c.MaxFiles = forever
+	}
 	wait(&c.Handshake, defaultHandshake)
 	wait(&c.Connect, defaultConnect)
 	wait(&c.Idle, defaultIdle)

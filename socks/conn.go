@@ -34,7 +34,7 @@ func (s *Server) admit(nc net.Conn) *conn {
 	s.mu.Lock()
 	full := s.closing || ip.IsValid() && !ip.IsLoopback() && s.perClient[ip] >= c.cfg.MaxConnsPerClient
 	var oldest *conn
-	if !full && len(s.conns) >= c.cfg.MaxConns {
+	if !full && (len(s.conns) >= c.cfg.MaxConns || !s.haveFilesLocked(1, 0, c.cfg)) {
 		if e := s.pending.Front(); e != nil {
 			oldest = e.Value.(*conn)
 			oldest.evicted = true

@@ -43,7 +43,7 @@ type httpClient struct {
 // serveHTTP serves a client; early is the beginning.
 func (s *Server) serveHTTP(c *conn, early []byte) {
 	h := &httpClient{conn: c, s: s}
-	h.in.init(s, c.Conn, early)
+	h.in.init(s, c.Conn, early, c.cfg.mostHeads())
 	defer func() {
 		h.in.release()
 		for _, u := range h.servers {
@@ -60,6 +60,7 @@ func (s *Server) serveHTTP(c *conn, early []byte) {
 			h.kept = now
 			_ = c.SetReadDeadline(now.Add(httpKeepAlive))
 		}
+		h.tidy()
 		h.waiting.Store(true)
 		if s.isClosing() {
 			return
@@ -83,6 +84,29 @@ func (h *httpClient) requested() error {
 	return err
 }
 
+// Room for requests that stays while another one is awaited.
+const (
+	keptFields = 64
+	keptOut    = 4 << 10
+)
+
+// tidy keeps nothing of the last request but a little room.
+func (h *httpClient) tidy() {
+	h.fields = tidied(h.fields)
+	if cap(h.out) > keptOut {
+		h.out = nil
+	}
+}
+
+// tidied is the room that stays of a header's fields.
+func tidied(fields []httpField) []httpField {
+	if cap(fields) > keptFields {
+		return nil
+	}
+	clear(fields[:cap(fields)])
+	return fields[:0]
+}
+
 // next serves one request. It tells whether there may be another one.
 func (h *httpClient) next(first bool) (more bool) {
 	h.in.idle = 0
@@ -93,6 +117,16 @@ func (h *httpClient) next(first bool) (more bool) {
 	var req *httpRequest
 	if err == nil {
 		req, err = parseHTTPRequest(head, h.fields)
+	}
+	if err == nil {
+		if held := req.cost() - freeHead; held > 0 {
+			// A tunnel would keep what it began with for as long as it lasts.
+			if req.method == http.MethodConnect || !h.s.heads.take(held, h.in.most) {
+				err = errHTTPHeadSize
+			} else {
+				defer h.s.heads.give(held)
+			}
+		}
 	}
 	if err != nil {
 		if h.requested() != nil {
@@ -163,7 +197,7 @@ func (h *httpClient) authenticate(req *httpRequest, r *Request) (passed bool, er
 		return true, nil
 	}
 	if given {
-		if r.Authenticated = h.cfg.Auth.Authenticate(user, password); !r.Authenticated {
+		if r.Authenticated = h.s.authenticate(h.conn, user, password); !r.Authenticated {
 			return false, fmt.Errorf("%w: user %q", errPassword, user)
 		}
 	}
@@ -174,6 +208,7 @@ func (h *httpClient) authenticate(req *httpRequest, r *Request) (passed bool, er
 func (h *httpClient) tunnel(req *httpRequest, ss *Session) {
 	early := append([]byte(nil), h.in.ahead()...)
 	h.in.release()
+	h.tidy()
 	h.in.idle = 0
 	h.http.Store(nil) // not to be kept as long as the tunnel
 	var err error
@@ -284,6 +319,7 @@ func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) 
 	for i := len(h.servers) - 1; i >= 0 && !anew; i-- {
 		if u := h.servers[i]; u.dest == dest && u.ss.Request.User == ss.Request.User {
 			h.servers = append(h.servers[:i], h.servers[i+1:]...)
+			u.taken()
 			if time.Since(u.used) < httpKeepAlive && len(u.in.ahead()) == 0 {
 				u.reused = true
 				return u, nil
@@ -317,6 +353,13 @@ func (h *httpClient) keep(u *upstream) {
 		h.servers = append(h.servers[:0], h.servers[1:]...)
 	}
 	u.used, u.reused = time.Now(), false
+	u.ss.Request.Header, u.fields = nil, tidied(u.fields) // of a request that is over
+	if len(h.servers) > 0 {
+		if u.kept = h.s.takeFiles(1, h.cfg); !u.kept {
+			h.servers[0].close(nil)
+			h.servers = h.servers[1:]
+		}
+	}
 	h.servers = append(h.servers, u)
 }
 

@@ -19,7 +19,7 @@ const maxHTTPHead = 1 << 20
 var (
 	errHTTPSyntax   = errors.New("malformed HTTP")
 	errHTTPFraming  = errors.New("where the HTTP message ends is unclear")
-	errHTTPHeadSize = fmt.Errorf("HTTP header longer than %d bytes", maxHTTPHead)
+	errHTTPHeadSize = fmt.Errorf("HTTP header longer than %d bytes or %d lines, or than there is room for", maxHTTPHead, maxFields)
 	errHTTPVersion  = errors.New("HTTP version not supported")
 )
 
@@ -85,8 +85,20 @@ func parseHTTPHead(b []byte, request bool, fields []httpField) (httpHead, error)
 			}
 			continue
 		}
+		if len(h.fields) == maxFields {
+			return h, errHTTPHeadSize
+		}
 		h.fields = append(h.fields, httpField{name, bytes.Trim(value, " \t")})
 	}
+}
+
+// cost is roughly how many bytes a header takes, with what is made of it.
+func (h *httpHead) cost() int64 {
+	n := int64(len(h.start))
+	for _, f := range h.fields {
+		n += int64(len(f.name)+len(f.value)) + fieldCost
+	}
+	return n
 }
 
 // isToken tells whether b is a token (RFC 9110 section 5.6.2).

@@ -17,14 +17,16 @@ type httpReader struct {
 	borrowed *[bufferSize]byte // what buf is of; nil if it was made for a long header
 	buf      []byte            // nil if nothing is there
 	start    int               // of what was not taken yet; the end is buf's
+	most     int64             // of Server.heads
+	held     int64             // of that
 
 	idle    time.Duration // for each read; 0: who reads sets the deadline
 	limit   time.Duration // for a head that does not come in one piece; 0: there is one, or idle holds
 	renewed time.Time     // the deadline, last
 }
 
-func (r *httpReader) init(s *Server, nc net.Conn, ahead []byte) {
-	r.s, r.conn = s, nc
+func (r *httpReader) init(s *Server, nc net.Conn, ahead []byte, most int64) {
+	r.s, r.conn, r.most = s, nc, most
 	r.lazy.init(s, nc)
 	if len(ahead) > 0 {
 		r.borrowed = s.bytes.buffer()
@@ -46,7 +48,31 @@ func (r *httpReader) release() {
 	if r.borrowed != nil {
 		r.s.bytes.putBuffer(r.borrowed)
 	}
-	r.borrowed, r.buf, r.start = nil, nil, 0
+	r.s.heads.give(r.held)
+	r.borrowed, r.buf, r.start, r.held = nil, nil, 0, 0
+}
+
+// grow makes the buffer twice as large, if all headers together do not take too much.
+func (r *httpReader) grow() error {
+	rest, size := r.ahead(), 2*cap(r.buf)
+	held := max(0, int64(size)-freeHead)
+	if !r.s.heads.take(held, r.most) {
+		return errHTTPHeadSize
+	}
+	grown := append(make([]byte, 0, size), rest...)
+	r.release()
+	r.buf, r.held = grown, held
+	return nil
+}
+
+// settle gives the borrowed buffer back while the rest of a header is awaited, which a
+// hostile client never sends.
+func (r *httpReader) settle() {
+	if rest := r.ahead(); r.borrowed != nil && len(rest) <= freeHead/2 {
+		own := append(make([]byte, 0, max(2*len(rest), 1024)), rest...)
+		r.release()
+		r.buf = own
+	}
 }
 
 // fill reads more. A buffer that is full grows.
@@ -60,13 +86,10 @@ func (r *httpReader) fill() (n int, err error) {
 		return n, err
 	}
 	if len(r.buf) == cap(r.buf) {
-		rest := r.ahead()
 		if r.start > 0 {
-			r.buf = r.buf[:copy(r.buf, rest)]
-		} else {
-			grown := append(make([]byte, 0, 2*cap(r.buf)), rest...)
-			r.release()
-			r.buf = grown
+			r.buf = r.buf[:copy(r.buf, r.ahead())]
+		} else if err := r.grow(); err != nil {
+			return 0, err
 		}
 		r.start = 0
 	}
@@ -121,6 +144,9 @@ func (r *httpReader) head() ([]byte, error) {
 		if r.limit > 0 && r.idle == 0 {
 			_ = r.conn.SetReadDeadline(deadline(time.Now(), r.limit))
 			r.limit = 0
+		}
+		if seen > 0 {
+			r.settle()
 		}
 		if _, err := r.fill(); err != nil {
 			if errors.Is(err, io.EOF) && seen > 0 {

@@ -18,11 +18,12 @@ type upstream struct {
 	written time.Time // when the write deadline was moved
 	fields  []httpField
 	lasts   atomic.Bool // lasting was called
+	kept    bool        // it counts in Server.extra
 }
 
 func newUpstream(ss *Session, nc net.Conn) *upstream {
 	u := &upstream{conn: nc, ss: ss, dest: ss.Request.Dest}
-	u.in.init(ss.s, nc, nil)
+	u.in.init(ss.s, nc, nil, ss.c.cfg.mostHeads())
 	u.in.idle = ss.c.cfg.Idle
 	return u
 }
@@ -30,8 +31,17 @@ func newUpstream(ss *Session, nc net.Conn) *upstream {
 // close ends the connection, which err broke, and with it the session.
 func (u *upstream) close(err error) {
 	u.in.release()
+	u.taken()
 	_ = u.conn.Close()
 	u.ss.c.cfg.Hooks.Ended(u.ss, err)
+}
+
+// taken notes that it is no longer one that is kept beside another one.
+func (u *upstream) taken() {
+	if u.kept {
+		u.kept = false
+		u.ss.s.giveFiles(1)
+	}
 }
 
 func (u *upstream) write(b []byte) error {

@@ -29,6 +29,7 @@ var (
 type Server struct {
 	config atomic.Pointer[Config]
 	bytes  resources
+	heads  budget // bytes of headers
 	lot    lot
 	patrol patrol
 
@@ -45,6 +46,8 @@ type Server struct {
 	pending   *list.List // of *conn: those without a request yet, oldest first
 	closing   bool
 	bound     map[bindKey]struct{} // ports that clients were given by BIND
+	turns     map[netip.Addr]*turn // of clients whose passwords are checked
+	extra     int                  // descriptors beyond two for each connection
 	empty     chan struct{}        // closed when closing and the last connection went
 }
 

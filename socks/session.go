@@ -163,6 +163,9 @@ func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
+		if ss.s.ctx.Err() != nil {
+			err = ErrServerClosed // which has closed the connection
+		}
 		reset(remote)
 		_ = c.Close()
 		c.cfg.Hooks.Ended(ss, err)

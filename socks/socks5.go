@@ -100,8 +100,8 @@ func readPassword(c *conn, br *bufio.Reader, r *Request) error {
 	}
 	r.User = user
 	status := byte(0)
-	if auth := c.cfg.Auth; auth != nil {
-		if r.Authenticated = auth.Authenticate(user, password); !r.Authenticated {
+	if c.cfg.Auth != nil {
+		if r.Authenticated = c.s.authenticate(c, user, password); !r.Authenticated {
 			status = 1
 		}
 	}

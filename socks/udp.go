@@ -27,7 +27,13 @@ const (
 	// maxUDPSilence. Few answers take longer than a second.
 	defaultUDPSilence = time.Second
 	maxUDPSilence     = 2 * time.Minute
+
+	// associationExtra is how many descriptors an association takes beyond two: one
+	// towards the client, and one towards each family's destinations.
+	associationExtra = 2
 )
+
+var errAssociations = errors.New("too many associations")
 
 // associate serves UDP ASSOCIATE. The association lives as long as the client's
 // connection.
@@ -43,6 +49,11 @@ func (ss *Session) associate(reply replier) {
 		ss.refuse(err, reply)
 		return
 	}
+	if !ss.s.takeFiles(associationExtra, c.cfg) {
+		ss.refuse(errAssociations, reply)
+		return
+	}
+	defer ss.s.giveFiles(associationExtra)
 	pc, err := ss.listenForClient(ctx)
 	if err != nil {
 		ss.refuse(err, reply)
@@ -109,9 +120,12 @@ type association struct {
 	readers sync.WaitGroup // all goroutines of the association but that of run
 
 	// Only fromClient's goroutine uses these.
-	announced uint16    // see announcedPort
-	checked   time.Time // when the rules last said that client belongs to the client
-	warned    bool      // foreign datagrams were logged once, which is enough
+	announced uint16 // see announcedPort
+
+	asking  sync.Mutex // held while the rules are asked whose a port is; guards the next three
+	checked time.Time  // when they last were about client
+	foreign bool       // client was not the client's then
+	warned  bool       // foreign datagrams were logged once, which is enough
 
 	sending sync.Mutex    // held while datagrams are sent; guards the next two
 	moved   time.Time     // when a socket was last replaced because sending failed
@@ -215,22 +229,39 @@ func (a *association) isClients(from netip.AddrPort) bool {
 	case own.IsValid() && from.Addr().WithZone("") != own, !own.IsValid() && !from.Addr().IsLoopback(), a.announced != 0 && from.Port() != a.announced:
 		return false
 	}
-	// The client may close its socket, and another program may get the port while the
-	// association goes on. So the rules are asked more than once.
-	if rules, ok := a.ss.c.cfg.Rules.(SenderRules); ok && (client == nil || time.Since(a.checked) >= udpSenderEvery) {
-		if err := rules.AllowSender(a.ctx, a.ss.Request, netip.AddrPortFrom(from.Addr().WithZone(""), from.Port()), a.bound); err != nil {
-			if !a.warned {
-				a.warned = true
-				a.ss.c.cfg.Logger.Warn("a datagram for somebody else's association is dropped, and so are others for it", "err", err)
-			}
-			return false
-		}
-		a.checked = time.Now()
+	if !a.owned(from, client == nil) {
+		return false
 	}
 	if client == nil {
 		a.client.Store(&from)
 	}
 	return true
+}
+
+// owned tells whether a port of the client's address belongs to the client. The client
+// may close its socket, and another program may get the port while the association goes
+// on. So the rules are asked now and then, and anew if the port was not the client's yet.
+func (a *association) owned(port netip.AddrPort, anew bool) bool {
+	rules, ok := a.ss.c.cfg.Rules.(SenderRules)
+	if !ok {
+		return true
+	}
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	if !anew && time.Since(a.checked) < udpSenderEvery {
+		return !a.foreign
+	}
+	err := rules.AllowSender(a.ctx, a.ss.Request, netip.AddrPortFrom(port.Addr().WithZone(""), port.Port()), a.bound)
+	if a.foreign = err != nil; !anew {
+		a.checked = time.Now()
+	}
+	if err == nil {
+		a.checked = time.Now()
+	} else if !a.warned {
+		a.warned = true
+		a.ss.c.cfg.Logger.Warn("a datagram for somebody else's association is dropped, and so are others for it", "err", err)
+	}
+	return err == nil
 }
 
 // transmit sends data to ip, an address of dest, if the rules allow that.
@@ -275,7 +306,7 @@ func (a *association) deliver(b *[bufferSize]byte, n int, from netip.AddrPort) {
 	a.mu.Lock()
 	ok := a.peers.mayAnswer(from.Addr())
 	a.mu.Unlock()
-	if !ok {
+	if !ok || !a.owned(*client, false) {
 		return
 	}
 	a.asked.Store(0)

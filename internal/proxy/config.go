@@ -39,6 +39,7 @@ type settings struct {
 // rule allows or denies what it matches.
 type rule struct {
 	name  string
+	at    config.Pos
 	allow bool
 	match rules.Match
 }
@@ -103,11 +104,18 @@ func (c *settings) describe(b *config.Body) {
 	})
 	b.Group("learning", c.learning.Describe)
 	b.Named("rule", "name", c.describeRule)
+	b.After(func() {
+		for i := range c.rules {
+			if r := &c.rules[i]; len(r.match.Users) > 0 && c.users == "" {
+				b.Errorf(r.at, "rule %q goes by user, and without \"users\", the file with passwords, nobody checks the names that clients give", r.name)
+			}
+		}
+	})
 	rules.DescribeIntents(b, &c.intents, (*rules.Match).DescribeClient)
 }
 
 func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {
-	r := rule{name: name}
+	r := rule{name: name, at: at}
 	action := ""
 	config.Text(b, "action", &action, config.OneOf("allow", "deny"))
 	r.match.DescribeClient(b)

@@ -36,11 +36,13 @@ func (p *Proxy) affordable(conns int) int {
 	return conns
 }
 
-// byFiles is how many connections a number of descriptors allows. Each takes two, and
-// socks.Server has one more for each to share: associations and HTTP clients take more.
-func byFiles(files uint64) int {
+// byFiles is how many connections a number of descriptors allows. Each takes two.
+func byFiles(files uint64) int { return max(leastConns, forConns(files)/2) }
+
+// forConns is how many of a number of descriptors connections may take.
+func forConns(files uint64) int {
 	files = min(files, 1<<30)
-	return max(leastConns, int(files-min(otherFiles, files/4))/3)
+	return max(2*leastConns, int(files-min(otherFiles, files/4)))
 }
 
 // byMemory is how many connections an amount of memory allows. A part stays free for

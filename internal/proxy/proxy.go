@@ -17,6 +17,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"github.com/socket-intents/mamma/internal/habits"
+	"github.com/socket-intents/mamma/internal/process/limits"
 	"github.com/socket-intents/mamma/internal/process/service"
 	"github.com/socket-intents/mamma/socks"
 )
@@ -156,7 +157,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve, ResolvePTR: out.resolvePTR,
 		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: kindOf, sender: senderOf, unknown: p.unknown.note},
 		IgnoreNames: !c.names, Nameless: p.nameless.is, Via: c.via, AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
-		MaxConns: p.affordable(c.conns), MaxConnsPerClient: c.perClient,
+		MaxConns: p.affordable(c.conns), MaxFiles: forConns(limits.Files()), MaxConnsPerClient: c.perClient,
 		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,
 		Logger: p.log,
 		Hooks: socks.Hooks{

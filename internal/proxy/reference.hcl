@@ -84,10 +84,11 @@ learning {
 # multicast addresses. 0.0.0.0/0 and ::/0 name no address in this sense.
 #
 # A rule may have these lists: client (networks), destination (networks, names or
-# patterns), port (numbers or ranges), user, and for local clients uid and process. In
-# each list that the rule has, one entry must match. If the uid or the process cannot be
-# found, a rule that allows does not apply, and a rule that denies does. To look at the
-# processes of other users, muacsocksd needs CAP_SYS_PTRACE (proc(5)).
+# patterns), port (numbers or ranges), user (only with a password file, see users), and
+# for local clients uid and process. In each list that the rule has, one entry must
+# match. If the uid or the process cannot be found, a rule that allows does not apply,
+# and a rule that denies does. To look at the processes of other users, muacsocksd needs
+# CAP_SYS_PTRACE (proc(5)).
 rule "no mail" {
   action = "deny"
   port   = ["25"]

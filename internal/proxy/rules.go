@@ -53,13 +53,24 @@ func (a *access) AllowAddr(ctx context.Context, r *socks.Request, addr netip.Add
 	return a.decide(r, s, false)
 }
 
+// matches tells whether the rule applies. A name that nobody has checked is nobody's: a
+// rule by name then depends on who asks, which cannot be found out.
+func (rule *rule) matches(r *socks.Request, s *rules.Subject) rules.Verdict {
+	if len(rule.match.Users) == 0 || r.Authenticated {
+		return rule.match.Matches(s)
+	}
+	anybody := rule.match
+	anybody.Users = nil
+	return min(anybody.Matches(s), rules.Unknown)
+}
+
 // decide applies the rules. early means that the address may still be unknown.
 func (a *access) decide(r *socks.Request, s rules.Subject, early bool) error {
 	ip := s.Addr.Addr()
 	undecided := "" // why a rule that allows was skipped, for the error
 	for i := range a.rules {
 		rule := &a.rules[i]
-		switch rule.match.Matches(&s) {
+		switch rule.matches(r, &s) {
 		case rules.Yes:
 			if !rule.allow {
 				return fmt.Errorf("%w: rule %q", socks.ErrNotAllowed, rule.name)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -145,7 +146,7 @@ func TestRulesByPort(t *testing.T) {
 }
 
 func TestRulesByCaller(t *testing.T) {
-	a := &access{rules: parse(t, `
+	a := &access{rules: parse(t, `users = "/passwords"
 rule "root" {
   action = "deny"
   uid = "0"
@@ -175,10 +176,54 @@ rule "alice" {
 		{rules.Caller{Elsewhere: true}, "category=query", true},
 	} {
 		a.who = func(*socks.Request) rules.Caller { return tt.who }
-		r := &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: 443}, Client: netip.MustParseAddrPort("127.0.0.1:1"), User: tt.user}
+		r := &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: 443}, Client: netip.MustParseAddrPort("127.0.0.1:1"), User: tt.user, Authenticated: true}
 		if err := a.Allow(t.Context(), r); (err == nil) != tt.allowed {
 			t.Errorf("%+v, user %q: %v", tt.who, tt.user, err)
 		}
+	}
+}
+
+// A name that nobody has checked is nobody's: it lets nobody in, and another name does
+// not get around a rule that denies.
+func TestRulesByUncheckedName(t *testing.T) {
+	for _, tt := range []struct {
+		action, user           string
+		authenticated, allowed bool
+	}{
+		{"allow", "alice", true, true},
+		{"allow", "alice", false, false},
+		{"allow", "bob", false, false},
+		{"allow", "", false, false},
+		{"deny", "alice", true, false},
+		{"deny", "alice", false, false},
+		{"deny", "bob", true, true},
+		{"deny", "bob", false, false},
+		{"deny", "", false, false},
+	} {
+		told := 0
+		a := &access{
+			rules: parse(t, "users = \"/passwords\"\nrule \"x\" {\n action = \""+tt.action+"\"\n user = \"alice\"\n}").rules, kind: fakeKind,
+			who: func(*socks.Request) rules.Caller { return rules.Caller{Elsewhere: true} }, unknown: func(*socks.Request, string) { told++ },
+		}
+		r := &socks.Request{
+			Command: socks.CommandConnect, Dest: socks.Addr{Host: "example.org", Port: 443},
+			Client: netip.MustParseAddrPort("192.0.2.7:4000"), User: tt.user, Authenticated: tt.authenticated,
+		}
+		before, after := a.Allow(t.Context(), r), a.AllowAddr(t.Context(), r, netip.MustParseAddrPort("198.51.100.1:443"))
+		if (before == nil) != tt.allowed || (after == nil) != tt.allowed {
+			t.Errorf("%s alice, who is %q, checked %v: %v, %v", tt.action, tt.user, tt.authenticated, before, after)
+		}
+		if (told > 0) == tt.authenticated {
+			t.Errorf("%s alice, who is %q, checked %v: told %d times", tt.action, tt.user, tt.authenticated, told)
+		}
+	}
+}
+
+// Such a rule is a mistake where nobody checks names.
+func TestRuleByNameWithoutPasswords(t *testing.T) {
+	err := config.ParseFile([]byte("rule \"x\" {\n  action = \"allow\"\n  user   = \"alice\"\n}\n"), "test.conf", defaults().describe)
+	if err == nil || !strings.Contains(err.Error(), "nobody checks the names") || !strings.Contains(err.Error(), "test.conf:1,") {
+		t.Errorf("%v", err)
 	}
 }
 
