@@ -159,13 +159,14 @@ func (m *Manager) DecisionFor(local, remote netip.AddrPort, uid uint32, now time
 	})
 }
 
-// DecisionByInode finds the latest decision on a socket that its client named by
-// this inode, as those of the original do (doc/original/daemon.md 14).
-func (m *Manager) DecisionByInode(inode uint64) (Record, bool) {
+// DecisionByInode finds the latest decision on a user's socket that its client named
+// by this inode, as those of the original do (doc/original/daemon.md 14). Others can
+// name the inode too, so whose the socket is must be the kernel's word.
+func (m *Manager) DecisionByInode(inode uint64, uid uint32) (Record, bool) {
 	if inode == 0 {
 		return Record{}, false
 	}
-	return m.ring.latest(func(rec *Record) bool { return rec.Inode == inode })
+	return m.ring.latest(func(rec *Record) bool { return rec.Inode == inode && rec.of(uid) })
 }
 
 // fits tells whether a connection may be the decision's, by its addresses.

@@ -2,6 +2,7 @@ package mam
 
 import (
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -247,8 +248,11 @@ func TestDecisionByInode(t *testing.T) {
 		}})
 	}
 	for inode, want := range map[uint64]uint64{50370: 4, 50371: 3, 1: 0, 0: 0} {
-		if rec, ok := d.DecisionByInode(inode); rec.Seq != want || ok != (want != 0) {
+		if rec, ok := d.DecisionByInode(inode, uint32(os.Getuid())); rec.Seq != want || ok != (want != 0) {
 			t.Errorf("inode %d: decision %d, %v, want %d", inode, rec.Seq, ok, want)
+		}
+		if rec, ok := d.DecisionByInode(inode, uint32(os.Getuid()+1)); ok {
+			t.Errorf("inode %d of another user: decision %d", inode, rec.Seq)
 		}
 	}
 }

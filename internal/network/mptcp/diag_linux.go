@@ -190,6 +190,29 @@ func (d *Diag) UID(t Token) (uint32, error) {
 	return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, os.ErrNotExist)
 }
 
+// SocketOwner tells whose the TCP socket with an inode is. The error wraps os.ErrNotExist
+// if there is none that has the inode and an owner. It asks for all sockets: the
+// original's kernel names one by nothing else.
+func SocketOwner(inode uint64) (uid uint32, err error) {
+	d, err := OpenDiag()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = d.Close() }()
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		list, err := d.dump(family, unix.IPPROTO_TCP)
+		if err != nil {
+			return 0, fmt.Errorf("look up the socket with inode %d: %w", inode, err)
+		}
+		for _, m := range list {
+			if s, _, ok := decodeSocket(m.Data); ok && inode != 0 && uint64(s.inode) == inode && userid.Known(s.uid) {
+				return s.uid, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("look up the socket with inode %d: %w", inode, os.ErrNotExist)
+}
+
 // dump asks for the sockets of a family and protocol.
 func (d *Diag) dump(family byte, protocol uint32) ([]netlink.Message, error) {
 	return d.c.Execute(netlink.Message{

@@ -387,3 +387,45 @@ func TestFallback(t *testing.T) {
 	}
 	t.Logf("%+v", list)
 }
+
+// A socket's owner is found by its inode as long as a process has it.
+func TestSocketOwner(t *testing.T) {
+	for _, network := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", network)
+		if err != nil {
+			t.Logf("%s: %v", network, err)
+			continue
+		}
+		defer func() { _ = l.Close() }()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = server.Close() }()
+		f, err := c.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+		if uid, err := mptcp.SocketOwner(st.Ino); uid != uint32(os.Getuid()) || err != nil {
+			t.Errorf("%s: user %d, %v", network, uid, err)
+		}
+		_ = c.Close()
+		if uid, err := mptcp.SocketOwner(st.Ino); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s, closed: user %d, %v", network, uid, err)
+		}
+	}
+	for _, inode := range []uint64{0, 1 << 40} {
+		if uid, err := mptcp.SocketOwner(inode); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("inode %d: user %d, %v", inode, uid, err)
+		}
+	}
+}

@@ -23,7 +23,7 @@ import (
 // Policy is what decides: a *mam.Manager.
 type Policy interface {
 	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
-	DecisionByInode(inode uint64) (mam.Record, bool)
+	DecisionByInode(inode uint64, uid uint32) (mam.Record, bool)
 }
 
 // maxRefused is how many refused flows are remembered. The family does not tell
@@ -34,6 +34,7 @@ const maxRefused = 1024
 type Service struct {
 	log    *slog.Logger
 	policy Policy
+	owner  func(inode uint64) (uid uint32, err error)
 	conn   *genetlink.Conn
 	family uint16
 
@@ -51,11 +52,11 @@ func Open(p Policy, log *slog.Logger) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open generic netlink: %w", err)
 	}
-	return open(c, p, log)
+	return open(c, p, mptcp.SocketOwner, log)
 }
 
-func open(c *genetlink.Conn, p Policy, log *slog.Logger) (*Service, error) {
-	s := &Service{log: log, policy: p, conn: c}
+func open(c *genetlink.Conn, p Policy, owner func(uint64) (uint32, error), log *slog.Logger) (*Service, error) {
+	s := &Service{log: log, policy: p, owner: owner, conn: c}
 	if err := s.init(); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -171,10 +172,16 @@ func (s *Service) decide(f flow, now time.Time) {
 func (s *Service) ask(f flow, now time.Time) (wanted, backup bool) {
 	remote := netip.AddrPortFrom(f.remote, f.remotePort)
 	c := mam.MultipathConn{Remote: remote, Remotes: []netip.AddrPort{remote}}
-	if rec, ok := s.policy.DecisionByInode(f.inode); ok {
-		c.Decision = &rec
-		if p := rec.Decision.Prefix; p != nil { // what the first subflow was bound to
-			c.Local = netip.AddrPortFrom(p.Addr(), 0)
+	uid, err := s.owner(f.inode)
+	if err != nil {
+		s.log.Debug("nobody is known to own an MPTCP connection", "token", mptcp.Token(f.token), "err", err)
+	} else {
+		c.User, c.UserKnown = uid, true
+		if rec, ok := s.policy.DecisionByInode(f.inode, uid); ok {
+			c.Decision = &rec
+			if p := rec.Decision.Prefix; p != nil { // what the first subflow was bound to
+				c.Local = netip.AddrPortFrom(p.Addr(), 0)
+			}
 		}
 	}
 	chosen, err := s.policy.ChooseSubflows(c, now)

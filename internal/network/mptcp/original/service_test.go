@@ -63,11 +63,24 @@ func newKernel(family uint16) *kernel {
 // open opens a Service that ends with the test.
 func (k *kernel) open(t *testing.T, p Policy) *Service {
 	t.Helper()
-	s, err := open(k.dial(), p, slog.New(slog.DiscardHandler))
+	s, err := open(k.dial(), p, ownerOf, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// user owns the sockets that there are; of gone nobody knows whose it was.
+const (
+	user = 1000
+	gone = 4711
+)
+
+func ownerOf(inode uint64) (uint32, error) {
+	if inode == gone {
+		return 0, os.ErrNotExist
+	}
+	return user, nil
 }
 
 func (k *kernel) dial() *genetlink.Conn { return genetlink.NewConn(netlink.NewConn(k, 4711)) }
@@ -228,9 +241,9 @@ func (c *chooser) ChooseSubflows(conn mam.MultipathConn, _ time.Time) ([]policy.
 	return list, nil
 }
 
-func (c *chooser) DecisionByInode(inode uint64) (mam.Record, bool) {
+func (c *chooser) DecisionByInode(inode uint64, uid uint32) (mam.Record, bool) {
 	rec, ok := c.known[inode]
-	return rec, ok
+	return rec, ok && rec.App.UID == uid
 }
 
 // run has a Service work until the test ends, in a bubble.
@@ -252,7 +265,7 @@ func TestService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKernel(28)
 		wlan := &policy.Prefix{Addrs: []netip.Addr{netip.MustParseAddr("10.7.0.2")}}
-		p := &chooser{want: four.local, known: map[uint64]mam.Record{four.inode: {Host: "host.test", Decision: policy.Decision{Prefix: wlan}}}}
+		p := &chooser{want: four.local, known: map[uint64]mam.Record{four.inode: {App: policy.App{UID: user}, Host: "host.test", Decision: policy.Decision{Prefix: wlan}}}}
 		s := k.open(t, p)
 		// What was said to the kernel to begin with.
 		var gm genetlink.Message
@@ -273,7 +286,7 @@ func TestService(t *testing.T) {
 		k.check(t, four)
 		remote := netip.AddrPortFrom(four.remote, four.remotePort)
 		rec := p.known[four.inode]
-		want := []mam.MultipathConn{{Local: netip.MustParseAddrPort("10.7.0.2:0"), Remote: remote, Remotes: []netip.AddrPort{remote}, Decision: &rec}}
+		want := []mam.MultipathConn{{Local: netip.MustParseAddrPort("10.7.0.2:0"), Remote: remote, Remotes: []netip.AddrPort{remote}, User: user, UserKnown: true, Decision: &rec}}
 		if diff := cmp.Diff(want, p.asked, comparer, cmpopts.EquateComparable(policy.PrefixID{}, mam.Record{}.Intents), cmpopts.IgnoreTypes(netip.Prefix{})); diff != "" {
 			t.Errorf("asked (-want +got)\n%s", diff)
 		}
@@ -303,6 +316,23 @@ func TestService(t *testing.T) {
 		synctest.Wait()
 		k.check(t)
 	})
+}
+
+// A connection has nobody's decision, and nobody's ways, unless the kernel says whose
+// its socket is: whoever asks for a decision can name the socket of another one.
+func TestOwnerOfSocket(t *testing.T) {
+	k := newKernel(28)
+	rec := mam.Record{App: policy.App{UID: user + 1}, Host: "host.test"}
+	p := &chooser{want: four.local, known: map[uint64]mam.Record{four.inode: rec, gone: rec}}
+	s := k.open(t, p)
+	for _, inode := range []uint64{four.inode, gone} {
+		f := four
+		f.inode = inode
+		s.decide(f, time.Time{})
+		if c := p.asked[len(p.asked)-1]; c.Decision != nil || c.UserKnown != (inode != gone) || c.Local.IsValid() {
+			t.Errorf("inode %d: asked %+v", inode, c)
+		}
+	}
 }
 
 // Whatever else comes changes nothing, and the service goes on.
@@ -373,7 +403,7 @@ func TestOpen(t *testing.T) {
 	} {
 		k := newKernel(28)
 		tt.edit(k)
-		if _, err := open(k.dial(), &chooser{}, slog.New(slog.DiscardHandler)); !errors.Is(err, tt.is) {
+		if _, err := open(k.dial(), &chooser{}, ownerOf, slog.New(slog.DiscardHandler)); !errors.Is(err, tt.is) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		if len(k.joined) > 0 {

@@ -19,7 +19,7 @@ import (
 type Policy interface {
 	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
 	DecisionFor(local, remote netip.AddrPort, uid uint32, now time.Time) (mam.Record, bool)
-	DecisionByInode(inode uint64) (mam.Record, bool)
+	DecisionByInode(inode uint64, uid uint32) (mam.Record, bool)
 	View() *mam.View
 }
 
