@@ -137,7 +137,13 @@ func (d *daemon) set(f func(*State)) {
 
 func start(t *testing.T, v *mam.View, change func(*Options)) *daemon {
 	t.Helper()
-	d := &daemon{Manager: mam.New(mam.Options{Keep: 64}), dir: t.TempDir(), who: root}
+	return startKeeping(t, 64, v, change)
+}
+
+// startKeeping starts a daemon that remembers so many decisions.
+func startKeeping(t *testing.T, keep int, v *mam.View, change func(*Options)) *daemon {
+	t.Helper()
+	d := &daemon{Manager: mam.New(mam.Options{Keep: keep}), dir: t.TempDir(), who: root}
 	if v.Runner == nil {
 		v.Runner = mam.NewRunner("scripted", &scripted{}, discard())
 	}

@@ -1,11 +1,14 @@
 package control
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,49 +26,107 @@ const (
 )
 
 // decisions lists the decisions above since, oldest first; without since the
-// latest. limit bounds how many.
-func (s *Server) decisions(r *http.Request) (any, error) {
+// latest. limit bounds how many. They are written as they are read: many clients that ask
+// for much, or read slowly, take a part of the list each and not all of it.
+func (s *Server) decisions(w http.ResponseWriter, r *http.Request) {
 	limit, err := parameter(r, "limit", defaultLimit)
 	if err != nil {
-		return nil, err
-	}
-	limit = min(limit, maxLimit)
-	if limit == 0 {
-		return Decisions{Now: s.opts.now(), Last: s.opts.Manager.Decisions().Count(), Complete: s.guard.rights(peerFrom(r.Context())).ReadAll, Decisions: []Decision{}}, nil
+		writeFailure(w, err)
+		return
 	}
 	since, err := parameter(r, "since", 0)
 	if err != nil {
-		return nil, err
+		writeFailure(w, err)
+		return
 	}
-	p := peerFrom(r.Context())
-	ring := s.opts.Manager.Decisions()
+	limit = min(limit, maxLimit)
+	p, ring := peerFrom(r.Context()), s.opts.Manager.Decisions()
 	out := Decisions{Now: s.opts.now(), Last: ring.Count(), Complete: s.guard.rights(p).ReadAll, Decisions: []Decision{}}
-	latest := !r.URL.Query().Has("since")
-	if latest && out.Complete && out.Last > limit {
-		since = out.Last - limit
+	sees := func(rec *mam.Record) bool { return s.guard.sees(p, rec) }
+	switch latest := !r.URL.Query().Has("since"); {
+	case latest && out.Complete:
+		since = max(out.Last, limit) - limit
+	case latest:
+		since = sinceLatest(ring, sees, out.Last, limit)
 	}
-	// Keep the records, not their JSON form, which is several times as large. Of the
-	// latest records, keep hardly more than will be shown.
-	var list []mam.Record
+	frame, err := json.Marshal(out)
+	before, after, ok := strings.Cut(string(frame), "[]")
+	if err != nil || !ok {
+		writeFailure(w, fmt.Errorf("encode the decisions: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	list := listWriter{w: bufio.NewWriterSize(w, listBuffer)}
+	list.text(before + "[")
 	for rec := range remembered(ring, since) {
-		if rec.Seq > out.Last || !latest && uint64(len(list)) == limit {
+		if limit == 0 || rec.Seq > out.Last || list.err != nil {
 			break
 		}
-		if !s.guard.sees(p, rec) {
-			continue
+		if sees(rec) {
+			list.add(decision(rec))
+			limit--
 		}
-		if latest && uint64(len(list)) >= 2*limit {
-			list = append(list[:0], list[limit:]...)
+	}
+	list.text("]" + after + "\n")
+	_ = list.w.Flush() // an error means that the client has gone
+}
+
+// sinceLatest is since when there are limit decisions that may be seen, up to last.
+func sinceLatest(ring *mam.Ring, sees func(*mam.Record) bool, last, limit uint64) uint64 {
+	if limit == 0 {
+		return last
+	}
+	seen := make([]uint64, 0, limit) // a ring of the last ones
+	n := uint64(0)
+	for rec := range remembered(ring, 0) {
+		switch {
+		case rec.Seq > last || !sees(rec):
+		case n < limit:
+			seen = append(seen, rec.Seq)
+			n++
+		default:
+			seen[n%limit] = rec.Seq
+			n++
 		}
-		list = append(list, *rec)
 	}
-	if n := uint64(len(list)); latest && n > limit {
-		list = list[n-limit:]
+	switch {
+	case n == 0:
+		return last
+	case n < limit:
+		return seen[0] - 1
 	}
-	for i := range list {
-		out.Decisions = append(out.Decisions, decision(&list[i]))
+	return seen[n%limit] - 1
+}
+
+// listBuffer is how much of a list is put together before it is written.
+const listBuffer = 16 << 10
+
+// listWriter writes a list in JSON.
+type listWriter struct {
+	w    *bufio.Writer
+	some bool // it is not empty
+	err  error
+}
+
+func (l *listWriter) text(s string) {
+	if _, err := l.w.WriteString(s); err != nil {
+		l.err = err
 	}
-	return out, nil
+}
+
+func (l *listWriter) add(v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		l.err = err
+		return
+	}
+	if l.some {
+		l.text(",")
+	}
+	l.some = true
+	if _, err := l.w.Write(b); err != nil {
+		l.err = err
+	}
 }
 
 func parameter(r *http.Request, name string, def uint64) (uint64, error) {

@@ -165,7 +165,6 @@ func (s *Server) handler() http.Handler {
 		"GET /v1/interfaces": s.interfaces,
 		"GET /v1/prefixes":   s.prefixes,
 		"GET /v1/policy":     s.policy,
-		"GET /v1/decisions":  s.decisions,
 		"GET /v1/mptcp":      s.mptcp,
 		"POST /v1/explain":   s.explain,
 		"POST /v1/set":       s.set,
@@ -173,6 +172,7 @@ func (s *Server) handler() http.Handler {
 	} {
 		mux.Handle(pattern, answer(f))
 	}
+	mux.HandleFunc("GET /v1/decisions", s.decisions)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("GET /v1/profile/{kind}", s.profile)
 	if s.opts.Metrics != nil {
