@@ -10,7 +10,8 @@
 // A policy must implement [Policy]. It becomes known by a function New in package
 // main of a plugin, or by an entry of a [Catalogue]. A policy that wants to decide
 // more implements [ResolveChooser], [SubflowChooser] or [Reconfigurer] besides, one
-// that learns while nobody asks [Observer] or [ConnectionObserver]; one
+// that learns while nobody asks [Observer], [ConnectionObserver], [LeaseObserver] and
+// [Revoker]; one
 // that holds resources has a method Close() error. Package policytest helps to test
 // a policy.
 //

@@ -19,6 +19,24 @@ type Observer interface {
 	Ended(*Transfer)
 }
 
+// LeaseObserver is implemented by policies that count what is under way. Its method is
+// called in the policy's turn.
+type LeaseObserver interface {
+	// Leased tells that so many further connections were made by the lease of the
+	// decision with this Token, in the second or so before now. Candidates, or what is
+	// known of them, may have changed since that decision.
+	Leased(token uint64, uses uint32, now time.Time)
+}
+
+// Revoker is implemented by policies that may find, while nobody asks them, that they
+// would decide otherwise than a lease says. Its method is called in the policy's turn,
+// after each other call but that of Choose and ChooseResolver.
+type Revoker interface {
+	// Revoke tells whether the leases granted so far with Lease.Measured are to be
+	// void, once for each reason to.
+	Revoke() bool
+}
+
 // Transfer is what a connection brought from the moment it was asked for, or used
 // again, until its last byte.
 type Transfer struct {

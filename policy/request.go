@@ -185,7 +185,9 @@ type Decision struct {
 	Race bool
 	// Token is the policy's own number for the decision, which Transfer brings
 	// back. 0 is none.
-	Token  uint64
+	Token uint64
+	// Lease says for which further requests the decision holds; zero: for none.
+	Lease  Lease
 	Reason string  // one line for people: what decided
 	Scores []Score // what was compared, in candidate order
 }

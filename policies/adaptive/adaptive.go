@@ -41,14 +41,17 @@ type Policy struct {
 	links   *recent.Map[policy.PrefixID, *link]
 	users   *recent.Map[uint32, *lore]
 	token   uint64
+	learnt  bool // since Revoke was asked, from a transfer that ended
 	cands   []candidate
 	sharing sharing
 }
 
 var (
-	_ policy.Policy    = (*Policy)(nil)
-	_ policy.Annotator = (*Policy)(nil)
-	_ policy.Observer  = (*Policy)(nil)
+	_ policy.Policy        = (*Policy)(nil)
+	_ policy.Annotator     = (*Policy)(nil)
+	_ policy.Observer      = (*Policy)(nil)
+	_ policy.LeaseObserver = (*Policy)(nil)
+	_ policy.Revoker       = (*Policy)(nil)
 )
 
 // New makes the policy. It has no settings; prefixes may override metrics.
@@ -99,6 +102,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	}
 	best := p.weigh(n)
 	chosen := p.explore(best, &user.account)
+	lease := p.lease(chosen, best, n) // before it counts as under way
 	p.token++
 	x := chosen.transfer
 	x.token, x.user, x.asked, x.host = p.token, r.App.UID, chosen.link.now, n.host
@@ -108,13 +112,15 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	x.capacity, x.loose = chosen.link.capacity, !n.sure
 	x.stated, x.kind = n.stated, n.kind
 	chosen.link.add(x)
-	d := policy.Decision{Prefix: chosen.prefix, Reason: p.reason(chosen), Scores: p.scores(chosen), Token: p.token}
+	d := policy.Decision{Prefix: chosen.prefix, Reason: p.reason(chosen), Scores: p.scores(chosen), Token: p.token, Lease: lease}
 	if chosen != best {
 		d.Reason = reasonExplore
 	}
 	d.Alternates = shape.Ranked(r, chosen.prefix, func(i int) float64 { return p.cands[i].cost })
 	shape.Reuse(r, &d, nil)
-	d.Race = d.Socket == nil && p.race(chosen, d.Alternates)
+	if d.Race = d.Socket == nil && p.race(chosen, d.Alternates); d.Race {
+		d.Lease = policy.Lease{} // it will be known which is nearer
+	}
 	return d
 }
 

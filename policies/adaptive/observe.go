@@ -27,6 +27,7 @@ func (p *Policy) Ended(t *policy.Transfer) {
 	if t.Prefix == nil {
 		return
 	}
+	p.learnt = true
 	l := p.link(t.Prefix)
 	if l.epoch.IsZero() {
 		e := estimateOf(t.Prefix)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -47,12 +48,45 @@ func New(cfg policy.Config) (policy.Policy, error) {
 // one. A new socket by name, for a file of unknown size, is left alone.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if d, ok := shape.FirstSocket(r); ok {
+		d.Lease = shape.Lease()
 		return d
 	}
-	if _, given := r.Intents.FileSize(); !given && r.Kind != policy.Connect {
-		return policy.Decision{Resolution: policy.ResolveDefault, Reason: reasonSilent}
+	size, given := r.Intents.FileSize()
+	d := policy.Decision{Resolution: policy.ResolveDefault, Reason: reasonSilent}
+	if given || r.Kind == policy.Connect {
+		d = Select(r)
 	}
-	return Select(r)
+	d.Lease = shape.Lease(intent.OptFileSize)
+	if given && !r.Bound.IsValid() {
+		d.Lease.Sizes = alike(r.Prefixes, size)
+	}
+	return d
+}
+
+// exact is the number up to which each integer is a float64 of its own.
+const exact = 1 << 53
+
+// alike is the range of sizes around one of them for which Select chooses the same
+// among the prefixes.
+func alike(prefixes []*policy.Prefix, size int64) policy.SizeRange {
+	if size < -exact || size > exact {
+		return policy.SizeRange{From: size, To: size}
+	}
+	s, from, to := float64(size), -float64(exact), float64(exact)
+	for _, q := range prefixes {
+		low, high := bounds(q)
+		switch {
+		case high < low: // it holds nothing
+		case s < low:
+			to = min(to, math.Ceil(low)-1)
+		case s > high:
+			from = max(from, math.Floor(high)+1)
+		default:
+			from, to = max(from, math.Ceil(low)), min(to, math.Floor(high))
+			return policy.SizeRange{From: int64(from), To: int64(to)}
+		}
+	}
+	return policy.SizeRange{From: int64(from), To: int64(to)}
 }
 
 // ChooseResolver asks the resolver of the prefix that Choose would suggest for a

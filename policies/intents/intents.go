@@ -53,11 +53,14 @@ func New(cfg policy.Config) (policy.Policy, error) {
 // the last default one. A socket that the application bound stays as it is. An
 // idle socket on the suggested prefix is reused.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
+	d := policy.Decision{}
 	if r.Bound.IsValid() {
-		return shape.Bound(r, policy.ResolveDefault, true)
+		d = shape.Bound(r, policy.ResolveDefault, true)
+	} else {
+		d = choose(r)
+		shape.Reuse(r, &d, nil)
 	}
-	d := choose(r)
-	shape.Reuse(r, &d, nil)
+	d.Lease = shape.Lease(intent.OptCategory)
 	return d
 }
 

@@ -41,13 +41,16 @@ func New(cfg policy.Config) (policy.Policy, error) {
 // Choose reuses the first offered socket, whatever its prefix, and else
 // suggests the first default prefix.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
-	if d, ok := shape.FirstSocket(r); ok {
-		return d
+	d, ok := shape.FirstSocket(r)
+	switch {
+	case ok:
+	case r.Bound.IsValid():
+		d = shape.Bound(r, policy.ResolveOnPrefix, false)
+	default:
+		d = shape.Default(r, r.DefaultPrefix(), shape.ReasonDefault)
 	}
-	if r.Bound.IsValid() {
-		return shape.Bound(r, policy.ResolveOnPrefix, false)
-	}
-	return shape.Default(r, r.DefaultPrefix(), shape.ReasonDefault)
+	d.Lease = shape.Lease()
+	return d
 }
 
 // ChooseResolver asks the resolver of the prefix that the application bound to,

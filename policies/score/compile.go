@@ -57,6 +57,17 @@ const maxDepth = 200
 type compiler struct {
 	inputs []input
 	depth  int
+	lease  inputs
+}
+
+// inputs are what an expression reads of a request, as far as that matters for how long
+// a decision holds.
+type inputs struct {
+	intents []intent.Option
+	host    bool
+	sockets bool // how many idle ones there are, not only where
+	// connections of who asks, of which each makes one more
+	connections bool
 }
 
 // input is a figure of a candidate that an expression reads.

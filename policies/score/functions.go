@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -78,6 +79,7 @@ func (c *compiler) function(name string, args []func(*env) float64) func(*env) f
 		}
 	}
 	if len(args) == 0 {
+		c.lease.intents = append(c.lease.intents, intent.OptFileSize)
 		c.reads(measured(policy.MetricSRTTMedian, "prefix."+policy.MetricSRTTMedian.String()))
 		return func(v *env) float64 {
 			size, given := v.r.Intents.FileSize()

@@ -29,6 +29,7 @@ func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 			attr = a.Name
 		}
 	}
+	c.note(root, attr)
 	var n node
 	var ok bool
 	switch root {
@@ -50,6 +51,22 @@ func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 		return node{}, wrong(e, "unknown name \"%s.%s\"; known in %s: %s", root, attr, root, strings.Join(attributes(root), ", "))
 	}
 	return n, nil
+}
+
+// note notes what a name reads of the request.
+func (c *compiler) note(root, attr string) {
+	switch {
+	case root == "intent":
+		if o, err := intent.ParseOption(attr); err == nil {
+			c.lease.intents = append(c.lease.intents, o)
+		}
+	case root == "request" && attr == "host":
+		c.lease.host = true
+	case attr == "sockets", attr == "idle_sockets":
+		c.lease.sockets = true
+	case connections[attr] != nil:
+		c.lease.connections = true
+	}
 }
 
 // reads notes a figure of the candidate, to be shown with the score.

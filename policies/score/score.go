@@ -13,6 +13,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
@@ -32,6 +33,8 @@ type Policy struct {
 	highest bool            // wins, else the lowest
 	require func(*env) bool // nil: nothing is required
 	inputs  []input         // that the figure reads of a candidate
+	lease   policy.Lease    // of every decision, if counted is false
+	counted bool            // idle sockets are, so a lease needs that there is none
 	scores  []float64       // per candidate; not a number: unscored
 	barred  []bool          // per candidate: it does not meet the requirement
 	env     env             // of the call
@@ -47,6 +50,7 @@ var (
 func New(cfg policy.Config) (policy.Policy, error) {
 	p := &Policy{}
 	var figure *policy.Setting
+	var reads []inputs
 	var errs []error
 	for i := range cfg.Settings {
 		s := &cfg.Settings[i]
@@ -62,13 +66,15 @@ func New(cfg policy.Config) (policy.Policy, error) {
 				continue
 			}
 			p.figure, p.highest, p.inputs = n.number, s.Name == "maximize", c.inputs
+			reads = append(reads, c.lease)
 		case "require":
-			n, _, err := compile(*s, boolean)
+			n, c, err := compile(*s, boolean)
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
 			p.require = n.boolean
+			reads = append(reads, c.lease)
 		default:
 			if !cfg.Lenient {
 				unknown := &policy.UnknownSettingError{Name: s.Name, Block: s.Block, Known: []string{"maximize", "minimize", "require"}}
@@ -83,7 +89,25 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	p.grant(reads)
 	return p, nil
+}
+
+// grant makes the lease of every decision: it holds as long as nothing changes that one
+// of the expressions reads. There is none where connections are counted.
+func (p *Policy) grant(reads []inputs) {
+	var intents []intent.Option
+	anyName := true
+	for _, r := range reads {
+		if r.connections {
+			return
+		}
+		intents = append(intents, r.intents...)
+		anyName = anyName && !r.host
+		p.counted = p.counted || r.sockets
+	}
+	p.lease = shape.MeasuredLease(intents...)
+	p.lease.AnyName = anyName
 }
 
 // Choose suggests the candidate with the best score, the first of equal ones, and
@@ -91,6 +115,14 @@ func New(cfg policy.Config) (policy.Policy, error) {
 // that the application bound stays as it is. What does not meet the requirement is
 // not used, whoever would choose it.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
+	d := p.choose(r)
+	if !p.counted || len(r.Sockets) == 0 {
+		d.Lease = p.lease
+	}
+	return d
+}
+
+func (p *Policy) choose(r *policy.Request) policy.Decision {
 	if r.Bound.IsValid() {
 		return p.chooseBound(r)
 	}

@@ -7,6 +7,7 @@
 package arrival
 
 import (
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policies/internal/predict"
 	"github.com/socket-intents/mamma/policies/internal/shape"
 	"github.com/socket-intents/mamma/policy"
@@ -240,7 +241,20 @@ func (b *Base) answer(r *policy.Request, reason string) policy.Decision {
 	if b.Counts != nil {
 		b.Counts.chosen(r, b.result, chosen, b.inUse)
 	}
+	d.Lease = b.lease()
 	return d
+}
+
+// lease is that of the last decision: none where it was drawn, or where the next one
+// counts on it.
+func (b *Base) lease() policy.Lease {
+	switch {
+	case b.Counts != nil, b.Draw != nil:
+		return policy.Lease{}
+	case b.result.Rule == NoSize:
+		return shape.Lease(intent.OptFileSize)
+	}
+	return shape.MeasuredLease(intent.OptFileSize)
 }
 
 func (b *Base) defaultCandidate() *Candidate {
