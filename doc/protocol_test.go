@@ -100,7 +100,7 @@ var extended = map[string]wire.Message{
 	"request": {
 		Action: wire.ActionSocketConnectRequest, HasAction: true,
 		Features: wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts,
+			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases,
 		WideIntents: []wire.WideIntent{{Option: 2, Value: 5_000_000_000}},
 		NoResolve:   true,
 		Origin:      &wire.Origin{UID: 1000, PID: 4711, Command: "curl", Source: "rule web"},
@@ -108,6 +108,7 @@ var extended = map[string]wire.Message{
 		Selection: []wire.Preference{
 			{Kind: wire.ByNetwork, Want: wire.WantRequire, Name: "home"}, {Kind: wire.ByCost, Want: wire.WantAvoid, Name: "metered"},
 		},
+		Leased: []wire.LeaseUse{{ID: uuid.MustParse("5f2a91c3-7be4-408d-0000-000000000029"), Uses: 12, Connected: 11, Milliseconds: 31}},
 	},
 	"answer": {
 		Action: wire.ActionSocketConnectResponse, HasAction: true,
@@ -119,6 +120,10 @@ var extended = map[string]wire.Message{
 		Costs:      []wire.Cost{{Left: wire.NoBudget}, {Cost: wire.CostMetered, Left: 3_000_000_000}},
 		Race:       true,
 		Only:       1,
+		Lease: &wire.Lease{
+			Milliseconds: 10_000, Uses: 16, Flags: wire.LeaseAnyName, Ignored: 0xf8, SizeTo: 100_000, View: 7, Measurements: 4711,
+			Networks: []wire.Generation{{Index: 2, Value: 1}, {Index: 3, Value: 5}},
+		},
 	},
 	"report": {
 		Action: wire.ActionReportRequest, HasAction: true,

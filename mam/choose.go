@@ -54,7 +54,7 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 		if rq.conclude(d, err); err != nil {
 			return true
 		}
-		if line != "" {
+		if rq.logged = line != ""; rq.logged {
 			m.logs.write(logFile, line, rq.asked.Now)
 		}
 		return true

@@ -32,6 +32,7 @@ type conn struct {
 	raw      syscall.RawConn
 	tryWrite func(fd uintptr) bool // c.writeSome, made once
 	req      *request
+	handed   bool   // the client has the page of generations
 	decided  bool   // the latest answer is a decision
 	takeover func() // c.resume, made once
 }
@@ -111,6 +112,7 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 	msg.Paths, msg.Costs, msg.Race, msg.Only = msg.Paths[:0], msg.Costs[:0], false, 0 // they are for us to fill
 	c.decided = false
 	c.plainDials()
+	c.leased()
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
 		return c.report()
 	}
@@ -123,7 +125,9 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 		msg.Action = wire.ActionErrorUnknownRequest
 		return c.send()
 	}
+	began := c.m.leases.now()
 	c.req.fill(msg, kind, c.app, c.m.View(), now)
+	c.req.seen = began
 	if c.req.view.Runner == nil && c.req.selection == nil {
 		msg.Action = answerTo(kind)
 		return c.send()
@@ -179,9 +183,12 @@ func (c *conn) finish() (goOn bool) {
 	c.decided = true
 	if msg.Action == wire.ActionSocketChooseExisting {
 		rq.putSocket(msg, c.features)
+		msg.Alternates = msg.Alternates[:0]
+		c.grant()
 		return c.answer(rec.ID)
 	}
 	rq.putDecision(msg, c.features)
+	c.grant()
 	if len(rq.result.Addrs) > 0 {
 		rq.putResult(msg)
 	}
@@ -295,6 +302,20 @@ func (c *conn) write(b []byte) error {
 	return c.nc.SetWriteDeadline(time.Time{})
 }
 
+// writeWith writes an answer with a control message, which is the page that tells when
+// leases end.
+func (c *conn) writeWith(b, control []byte) error {
+	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	n, _, err := c.nc.WriteMsgUnix(b, control, nil)
+	if err == nil && n < len(b) {
+		_, err = c.nc.Write(b[n:])
+	}
+	if err != nil {
+		return err
+	}
+	return c.nc.SetWriteDeadline(time.Time{})
+}
+
 // writeSome writes what of c.rest the socket takes at once. An error shows again
 // when the remainder is written.
 func (c *conn) writeSome(fd uintptr) (done bool) {
@@ -314,7 +335,7 @@ const keptAnswer = 4 << 10
 
 // ourFeatures are the extensions that this daemon understands.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases
 
 // send encodes c.msg and writes it in one piece. It tells whether the
 // connection goes on; if not, it is ended.
@@ -329,6 +350,9 @@ func (c *conn) send() (goOn bool) {
 	}
 	if c.features != 0 {
 		msg.Features = ourFeatures
+		if c.m.leases.page == nil {
+			msg.Features &^= wire.FeatureLeases
+		}
 	} else {
 		msg.Alternates, msg.Reason, msg.DecisionID, msg.Paths = msg.Alternates[:0], "", uuid.Nil, msg.Paths[:0]
 		msg.Costs = msg.Costs[:0]
@@ -344,6 +368,10 @@ func (c *conn) send() (goOn bool) {
 		msg.Context.Result = msg.Context.Result[:1]
 		c.out, err = msg.Append(c.out[:0])
 	}
+	if errors.Is(err, wire.ErrTooLong) && msg.Lease != nil {
+		msg.Lease = nil
+		c.out, err = msg.Append(c.out[:0])
+	}
 	if err != nil {
 		c.m.log.Debug("answer cannot be encoded", "pid", c.app.PID, "err", err)
 		msg = &wire.Message{Action: wire.ActionErrorUnknownRequest, Context: wire.Context{ID: c.id}}
@@ -351,7 +379,12 @@ func (c *conn) send() (goOn bool) {
 	}
 	if err == nil {
 		c.trace("answer", msg, nil)
-		err = c.write(c.out)
+		if page := c.m.leases.page; page != nil && !c.handed && c.features&wire.FeatureLeases != 0 {
+			c.handed = true
+			err = c.writeWith(c.out, page.Rights())
+		} else {
+			err = c.write(c.out)
+		}
 	}
 	if c.rest = nil; cap(c.out) > keptAnswer {
 		c.out = nil

@@ -23,6 +23,7 @@
 //	Manager.remember        keeps the decision, for people and for reports
 //	request.putDecision     turns the message into the answer; putResult and putSocket
 //	                        put in what a name resolved to, or the idle socket to use
+//	conn.grant              puts the decision's lease into the answer, if it has one
 //	conn.send               encodes and writes the answer
 //
 // The decision on a name may have to be made again when its address is known; then
@@ -62,6 +63,16 @@
 // configuration publish a new one. Nothing on the walk waits for a measurement,
 // a log file, the resolver of another prefix, or another client, but for the
 // policy's turn.
+//
+// # Leases
+//
+// A decision may hold for further requests of the same client (policy.Lease). That
+// client then does not ask, so nothing of the walk happens; a page of shared memory
+// (internal/generation) tells it when to ask again. Publish compares the Views and
+// raises the generations of what has changed, when the new one is the current one.
+// A request takes the generations before it takes its View: if both change in between,
+// its lease is void from the start. Later the client tells how many connections there
+// were; they count with the decision, and have no records of their own.
 //
 // What the package needs from others it declares as small interfaces (Resolver,
 // Routes, Destinations); the programs pass the implementations in.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -44,6 +45,14 @@ type Options struct {
 	// OnReport is called with the decision that a client reported an outcome
 	// of. May be nil.
 	OnReport func(Record)
+	// OnLeased is called with the decision by whose lease a client has made so many
+	// further connections. It must return at once and keep no pointer to the record.
+	// May be nil.
+	OnLeased func(rec *Record, uses uint32)
+	// Generations is the page that tells clients when leases end. The Manager writes
+	// it from New on, and does not close it. If it is nil, no leases are granted; nor
+	// are they with OnCall, which is to see what leases would leave out.
+	Generations *generation.Own
 	// OnReconfigure is called after the policy took a configuration string. May
 	// be nil.
 	OnReconfigure func()
@@ -58,7 +67,8 @@ type Manager struct {
 	ring *Ring
 	logs policyLog
 
-	plain plainDials
+	plain  plainDials
+	leases leases
 
 	explaining atomic.Bool // a question is with a fresh policy
 
@@ -77,6 +87,7 @@ func New(opts Options) *Manager {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := &Manager{log: opts.Logger, opts: opts, ring: NewRing(opts.Keep), logs: newPolicyLog(opts.Logger)}
+	m.leases.page = opts.Generations
 	m.view.Store(&View{})
 	return m
 }
@@ -92,7 +103,11 @@ func (m *Manager) Decisions() *Ring { return m.ring }
 // Publish does not wait for.
 func (m *Manager) Publish(v *View) {
 	v.prepare()
+	m.leases.publishing.Lock()
+	ended := m.leases.prepare(m.view.Load(), v)
 	old := m.view.Swap(v)
+	m.leases.tell(ended)
+	m.leases.publishing.Unlock()
 	if old.Runner != nil && old.Runner != v.Runner {
 		m.closing.Go(func() { m.closePolicy(old.Runner) })
 	}
@@ -117,10 +132,11 @@ func (m *Manager) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-t.C:
-			if r := m.view.Load().Runner; r != nil {
-				r.check(callLimit)
+			if r := m.view.Load().Runner; r != nil && r.check(callLimit) {
+				m.VoidLeases()
 			}
 		case <-ctx.Done():
+			m.VoidLeases() // nobody would make them void from now on
 			if r := m.view.Load().Runner; r != nil {
 				m.closePolicy(r)
 			}
@@ -161,6 +177,7 @@ func (m *Manager) Reconfigure(text string) error {
 		}
 	}()
 	err := <-done
+	m.VoidLeases()
 	if err == nil && m.opts.OnReconfigure != nil {
 		m.opts.OnReconfigure()
 	}

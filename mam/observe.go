@@ -11,23 +11,30 @@ import (
 // View. It returns when the policy has heard it.
 func (m *Manager) Measured(now time.Time) {
 	v := m.View()
-	observe(v, func(o policy.Observer) { o.Measured(v.Prefixes, now) })
+	observe(m, v, func(o policy.Observer) { o.Measured(v.Prefixes, now) })
 }
 
 // observe calls the policy in its turn if it is an O. Errors are those of every
 // call, and show where one matters: when it decides.
-func observe[O any](v *View, tell func(O)) {
+func observe[O any](m *Manager, v *View, tell func(O)) {
 	if v == nil || v.Runner == nil {
 		return
 	}
 	if _, ok := v.Runner.policy.(O); !ok {
 		return
 	}
+	revoked := false
 	_, _ = v.Runner.call(nil, func(p policy.Policy) {
 		if o, ok := p.(O); ok {
 			tell(o)
 		}
+		if r, ok := p.(policy.Revoker); ok {
+			revoked = r.Revoke()
+		}
 	})
+	if revoked {
+		m.revoke()
+	}
 }
 
 // ConnectionEnded tells the policy, if it is a ConnectionObserver, that a connection has
@@ -35,7 +42,7 @@ func observe[O any](v *View, tell func(O)) {
 // it followed; c.Prefix is filled in. It returns when the policy has heard it.
 func (m *Manager) ConnectionEnded(c policy.Connection, over policy.PrefixID, policyName string) {
 	v := m.View()
-	observe(v, func(o policy.ConnectionObserver) {
+	observe(m, v, func(o policy.ConnectionObserver) {
 		if v.Runner.Name != policyName {
 			c.Token = 0
 		}
@@ -53,7 +60,7 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	v := m.View()
 	x := transferOf(rec, t, v.Prefixes)
 	x.End = now
-	observe(v, func(o policy.Observer) { o.Ended(x) })
+	observe(m, v, func(o policy.Observer) { o.Ended(x) })
 }
 
 // transferOf joins what a client reports with the decision it is about.

@@ -45,6 +45,10 @@ type request struct {
 	// that is reached in a way of its own; else invalid.
 	source netip.Addr
 
+	seen   seen // when it was begun with
+	named  bool // its destination is a name
+	logged bool // a line was logged of the decision
+
 	origin  *Origin // as claimed, nil if not said
 	inode   uint64  // of the socket, as claimed; 0 if not said
 	reports bool    // the client will report how it went
@@ -70,7 +74,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	v = rq.view
 	rq.mapped = false
 	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
-	rq.refused = false
+	rq.refused, rq.named, rq.logged = false, false, false
 	rq.origin, rq.inode, rq.reports = nil, c.Inode, m.Features&wire.FeatureReports != 0
 	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
 		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}
@@ -112,9 +116,11 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 		if n, err := strconv.ParseUint(c.Service, 10, 16); err == nil {
 			r.Port = uint16(n)
 		}
-		if a, ok := v.literal(c.Hostname); ok {
+		a, literal := v.literal(c.Hostname)
+		if literal {
 			dst = a.Unmap()
 		}
+		rq.named = !literal
 	}
 	if r.Bound.IsValid() {
 		r.BoundPrefix = v.prefixOf(r.Bound)

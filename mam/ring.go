@@ -11,6 +11,7 @@ import (
 
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/userid"
+	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -48,6 +49,9 @@ type Record struct {
 	Fallback string
 	// Outcome is the client's report; nil if there is none (yet).
 	Outcome *Outcome
+	// Uses is how many further connections its client has made by the lease that came
+	// with it, as far as it has told. Outcome is that of the latest it told of.
+	Uses uint64
 	// Origin is on whose behalf the client asked, as it claims; nil if it does
 	// not say. It is for people, and must not decide what anybody may do.
 	Origin *Origin
@@ -144,6 +148,23 @@ func (r *Ring) report(id uuid.UUID, uid uint32, o Outcome) (Record, bool) {
 		return Record{}, false
 	}
 	rec.Outcome = &o
+	r.wakeLocked()
+	return *rec, true
+}
+
+// used notes connections by the lease of a decision that uid asked for, and returns the
+// decision, as report does.
+func (r *Ring) used(u *wire.LeaseUse, uid uint32) (Record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.findLocked(u.ID)
+	if rec == nil || !rec.of(uid) {
+		return Record{}, false
+	}
+	rec.Uses += uint64(u.Uses)
+	if u.Connected > 0 {
+		rec.Outcome = &Outcome{Took: milliseconds(u.Milliseconds)}
+	}
 	r.wakeLocked()
 	return *rec, true
 }

@@ -133,14 +133,14 @@ func (r *Runner) contain(f func(policy.Policy)) (err error) {
 
 // check abandons a call that has run for longer than limit, puts the policy out
 // of service, and lets the call's takeover go on. Manager.Run calls it every
-// watchInterval.
-func (r *Runner) check(limit time.Duration) {
+// watchInterval. It tells whether it did so.
+func (r *Runner) check(limit time.Duration) (retired bool) {
 	s := r.state.Load()
 	if s%2 == 0 || s&abandoned != 0 || time.Since(r.epoch)-time.Duration(r.started.Load()) < limit {
-		return
+		return false
 	}
 	if !r.state.CompareAndSwap(s, s|abandoned) {
-		return
+		return false
 	}
 	why := errRetired{fmt.Sprintf("policy %s is out of service: a call took more than %v", r.Name, limit)}
 	r.log.Error(why.reason+"; the default prefix is used until the configuration is reloaded", "policy", r.Name)
@@ -148,6 +148,7 @@ func (r *Runner) check(limit time.Duration) {
 	if r.takeover != nil {
 		go r.takeover()
 	}
+	return true
 }
 
 // Close takes the policy out of service, waits for a running call to finish or

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -98,6 +99,9 @@ type Connections interface {
 // policy and resolvers. It must not be changed once it is published.
 type View struct {
 	Time time.Time
+	// Epoch is that of the host's networks and of the configuration: Views of the same
+	// differ by what was measured and by what works only. It matters to leases.
+	Epoch uint64
 	// Prefixes are the managed prefixes, usable or not, in prefix-list order.
 	Prefixes []*policy.Prefix
 	// Runner is the policy; nil for none, then requests are echoed.
@@ -152,6 +156,8 @@ type View struct {
 	// usable are, by family, the prefixes that are not down; offered are those of them
 	// that cost least where that matters, else the same. Made by prepare.
 	usable, offered [3][]*policy.Prefix
+	// generations are those of the prefixes; set when it is published.
+	generations map[policy.PrefixID]wire.Generation
 }
 
 // prepare fills in what is derived: candidates are the prefixes that are not

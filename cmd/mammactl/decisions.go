@@ -273,7 +273,7 @@ func intentsText(in *control.Intents) string {
 func outcomeText(d *control.Decision) string {
 	o := d.Outcome
 	if o == nil {
-		return ""
+		return leasedText(d)
 	}
 	text := connectText(d, o)
 	switch {
@@ -283,7 +283,22 @@ func outcomeText(d *control.Decision) string {
 	default:
 		text += ", by plain TCP"
 	}
-	return text
+	more := leasedText(d)
+	if text != "" && more != "" {
+		return text + "; " + more
+	}
+	return text + more
+}
+
+// leasedText tells of further connections that were made by the same decision.
+func leasedText(d *control.Decision) string {
+	switch d.Leased {
+	case 0:
+		return ""
+	case 1:
+		return "1 more connection by its lease"
+	}
+	return fmt.Sprintf("%d more connections by its lease", d.Leased)
 }
 
 func connectText(d *control.Decision, o *control.Outcome) string {

@@ -63,7 +63,7 @@ var (
 		Policy:   control.PolicyState{Name: known("threshold"), Since: known(now.Add(-time.Hour)), InService: true},
 		Config:   control.ConfigState{File: known("/etc/mamma/policy.conf"), Loaded: known(now.Add(-time.Hour))},
 		Prefixes: control.PrefixCounts{Total: 3, Up: 2, Suspect: 1, Metered: 1}, Interfaces: 2, Clients: known(3),
-		Decisions:  control.DecisionCounts{Total: 120344, Remembered: 1024, PerMinute: 1204.2, TookP50MS: known(0.02), TookP99MS: known(0.1)},
+		Decisions:  control.DecisionCounts{Total: 120344, Remembered: 1024, PerMinute: 1204.2, TookP50MS: known(0.02), TookP99MS: known(0.1), Leased: 45210},
 		PlainDials: control.PlainDials{Late: 3, LeftAlone: 1204, Unread: 2},
 		Rights:     control.Rights{ReadAll: true, Change: true},
 	}

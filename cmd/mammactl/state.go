@@ -53,6 +53,9 @@ func (a *app) showStatus(s *control.Status) error {
 	if d.Remembered > 0 && d.TookP50MS != nil && d.TookP99MS != nil {
 		row("", "of the last %d: half within %s, 99 %% within %s; %d without the policy", d.Remembered, took(*d.TookP50MS), took(*d.TookP99MS), d.Fallbacks)
 	}
+	if d.Leased > 0 {
+		row("", "%s more connections by their leases", group(d.Leased))
+	}
 	row("plain dials", "%s", plainDials(&s.PlainDials))
 	row("you may", "%s", rights(s.Rights))
 	return t.write(a.out)

@@ -39,6 +39,7 @@ type current struct {
 	snapshot  *netmon.Snapshot
 	routes    routes
 	local     func(netip.Addr) bool
+	epoch     uint64 // of the configuration and the host's networks
 }
 
 // chosenPolicy is the policy of a configuration. The zero value is none.
@@ -115,6 +116,7 @@ func (c *current) renewLocked() *mam.View {
 	now, nets := time.Now(), c.nets.Snapshot()
 	list := manage(c.cfg, nets)
 	c.links.use(c.cfg, list)
+	c.epoch++
 	c.snapshot, c.list, c.local = nets, list, local(nets)
 	c.routes = newRoutes(c.nets.Kernel(), c.cfg, nets, list)
 	c.lookups = c.resolvers.of(list)
@@ -155,7 +157,7 @@ func (c *current) publishLocked() *mam.View {
 	}
 	c.budgets.apply(prefixes)
 	v := &mam.View{
-		Time: time.Now(), Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats, Connections: c.census,
+		Time: time.Now(), Epoch: c.epoch, Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats, Connections: c.census,
 		Routes: c.routes, Devices: map[policy.PrefixID]string{}, AltNames: map[string][]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: lookup{c.resolvers.unbound}, Resolvers: c.lookups, NameServers: nameServers(c.list),
 		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),

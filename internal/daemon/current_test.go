@@ -40,6 +40,7 @@ func (n *script) Subscribe() (<-chan struct{}, func()) { return n.changes, func(
 func (n *script) Run(ctx context.Context) error        { <-ctx.Done(); return nil }
 func (n *script) Close()                               {}
 func (n *script) Kernel() *oracle.Kernel               { return nil }
+func (n *script) OnEvent(func())                       {}
 func (n *script) KeepRoutes(bool)                      {}
 
 func (n *script) watch(*config.Config, *slog.Logger) (hostNetworks, error) { return n, nil }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/internal/network/census"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
@@ -76,6 +77,7 @@ type Daemon struct {
 	logs     []*pathstat.Log       // the original's measurement logs, if switched on
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
 	metrics  *metrics.Metrics
+	page     *generation.Own // nil: no leases are granted
 }
 
 // hostNetworks is what watches the host's networks: a *netmon.Monitor, described
@@ -85,6 +87,7 @@ type hostNetworks interface {
 	Subscribe() (changes <-chan struct{}, cancel func())
 	Kernel() *oracle.Kernel
 	KeepRoutes(bool)
+	OnEvent(func())
 	Run(context.Context) error
 	Close()
 }
@@ -155,7 +158,9 @@ func (d *Daemon) connect(cfg *config.Config) {
 		d.recorder = decisionlog.NewRecorder(path, int64(cfg.Decisions.RecordMax), d.log)
 		options.OnCall = d.recorder.Note
 	}
+	options.Generations, options.OnLeased = d.openPage(), d.leased
 	d.manager = mam.New(options)
+	d.nets.OnEvent(d.manager.VoidLeases)
 	d.server = mam.NewServer(d.manager)
 	if cfg.Logs.Prefixes != "" {
 		d.logs = append(d.logs, pathstat.NewPrefixLog(cfg.Logs.Prefixes, d.log))
@@ -167,6 +172,18 @@ func (d *Daemon) connect(cfg *config.Config) {
 		nets: d.nets, sampler: d.sampler, census: d.census, links: d.links, health: d.health, budgets: d.budgets, paths: d.paths,
 		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1),
 	}
+}
+
+// openPage makes the page that tells clients how long their leases hold. Without one
+// they ask about each connection.
+func (d *Daemon) openPage() *generation.Own {
+	page, err := generation.Make()
+	if err != nil {
+		d.log.Warn("decisions hold for one connection each", "err", err)
+		return nil
+	}
+	d.page = page
+	return page
 }
 
 // absolute makes the paths mean the same to whoever is told of them.
@@ -191,6 +208,9 @@ func (o *Options) absolute() error {
 }
 
 func (d *Daemon) close() {
+	if d.page != nil {
+		_ = d.page.Close()
+	}
 	d.nets.Close()
 	d.current.resolvers.close()
 }
@@ -221,6 +241,12 @@ func (d *Daemon) decided(r *mam.Record) {
 	d.sampler.Wake()
 	d.census.Decided(r)
 	d.metrics.Observe(r)
+}
+
+// leased is called with what clients tell of connections by leases.
+func (d *Daemon) leased(r *mam.Record, uses uint32) {
+	d.sampler.Wake()
+	d.metrics.Leased(r, uses)
 }
 
 // reported is called with each report of a client, and must return at once.

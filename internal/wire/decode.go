@@ -87,6 +87,7 @@ func (m *Message) reset() {
 		Paths:       m.Paths[:0],
 		Selection:   m.Selection[:0],
 		Costs:       m.Costs[:0],
+		Leased:      m.Leased[:0],
 	}
 }
 

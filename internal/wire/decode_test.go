@@ -210,6 +210,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(message(tlv(TagPaths, zeros(16, map[int]byte{4: 2})...), tlv(TagOrigin, append(zeros(10, map[int]byte{8: 4}), "curlrule x"...)...)))
 	f.Add(message(tlv(TagOutcome, zeros(14, nil)...), tlv(TagOutcome, zeros(16, map[int]byte{14: 1})...)))
 	f.Add(message(tlv(TagAlternate, zeros(12, map[int]byte{8: 2})...), tlv(TagSocketFile, 1, 0, 0, 0)))
+	f.Add(message(tlv(TagLease, zeros(72, map[int]byte{56: 1, 60: 2})...), tlv(TagLease, zeros(60, map[int]byte{59: 255})...), tlv(TagLeased, zeros(56, map[int]byte{16: 3})...)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := everything() // something to leave traces of
 		err := Decode(b, m)

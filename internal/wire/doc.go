@@ -77,4 +77,18 @@
 //	0x4e costs         entries of 12 bytes, in the order of paths:
 //	                   uint32 cost: 0 free, 1 metered, 2 expensive
 //	                   uint64 bytes left of the budget; 64 ones: there is none
+//	0x4f lease         uint32 milliseconds
+//	                   uint32 uses, 0 for any number
+//	                   uint64 bytes, 0 for any number
+//	                   uint32 mask of LeaseFlags
+//	                   uint32 mask of the intents that may differ, 1 << option
+//	                   int64  smallest file size
+//	                   int64  largest file size; both 0 for no range
+//	                   uint64 generation of the view
+//	                   uint64 generation of measurements, 0 for none
+//	                   uint32 number of networks
+//	                   for the choice, then for each alternate: uint32 index,
+//	                   0 for none, uint64 generation
+//	0x50 leased        entries of 28 bytes: 16 bytes decision id, uint32 uses,
+//	                   uint32 connected, uint32 milliseconds of the latest
 package wire

@@ -26,6 +26,9 @@ const (
 	// four counts; later peers may send more
 	plainDialsSize = 16
 	transferSize   = 32
+	leaseSize      = 60 // without the networks
+	generationSize = 12
+	leaseUseSize   = 28
 
 	maxDevice     = 15 // IFNAMSIZ less the NUL
 	maxOriginText = 255
@@ -223,6 +226,19 @@ func (e *encoder) extensions(m *Message) {
 	if len(m.Selection) > 0 {
 		e.selection(m.Selection)
 	}
+	if m.Lease != nil {
+		e.lease(m.Lease)
+	}
+	if len(m.Leased) > 0 {
+		e.header(TagLeased, leaseUseSize*len(m.Leased))
+		for i := range m.Leased {
+			u := &m.Leased[i]
+			e.b = append(e.b, u.ID[:]...)
+			for _, n := range []uint32{u.Uses, u.Connected, u.Milliseconds} {
+				e.b = le.AppendUint32(e.b, n)
+			}
+		}
+	}
 }
 
 func (e *encoder) selection(list []Preference) {
@@ -240,6 +256,23 @@ func (e *encoder) selection(list []Preference) {
 		e.b = append(e.b, p.Name...)
 	}
 	e.close(mark)
+}
+
+func (e *encoder) lease(l *Lease) {
+	e.header(TagLease, leaseSize+generationSize*len(l.Networks))
+	e.b = le.AppendUint32(e.b, l.Milliseconds)
+	e.b = le.AppendUint32(e.b, l.Uses)
+	e.b = le.AppendUint64(e.b, l.Bytes)
+	e.b = le.AppendUint32(e.b, uint32(l.Flags))
+	e.b = le.AppendUint32(e.b, l.Ignored)
+	for _, n := range []uint64{uint64(l.SizeFrom), uint64(l.SizeTo), l.View, l.Measurements} {
+		e.b = le.AppendUint64(e.b, n)
+	}
+	e.b = le.AppendUint32(e.b, uint32(len(l.Networks)))
+	for _, g := range l.Networks {
+		e.b = le.AppendUint32(e.b, g.Index)
+		e.b = le.AppendUint64(e.b, g.Value)
+	}
 }
 
 func (e *encoder) origin(o *Origin) {

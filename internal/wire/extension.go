@@ -85,6 +85,16 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		m.PlainDials = &PlainDials{Late: le.Uint32(v), LeftAlone: le.Uint32(v[4:]), Absent: le.Uint32(v[8:]), Failed: le.Uint32(v[12:])}
 	case TagRace:
 		m.Race = true
+	case TagLease:
+		m.Lease, err = decodeLease(v)
+	case TagLeased:
+		m.Leased = m.Leased[:0]
+		if len(v)%leaseUseSize != 0 {
+			return errLength
+		}
+		for ; len(v) > 0; v = v[leaseUseSize:] {
+			m.Leased = append(m.Leased, LeaseUse{uuid.UUID(v[:16]), le.Uint32(v[16:]), le.Uint32(v[20:]), le.Uint32(v[24:])})
+		}
 	case TagTransfer:
 		if len(v) < transferSize {
 			return errLength
@@ -116,6 +126,28 @@ func decodeSelection(list []Preference, v []byte) ([]Preference, error) {
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+func decodeLease(v []byte) (*Lease, error) {
+	if len(v) < leaseSize {
+		return nil, errLength
+	}
+	l := &Lease{
+		Milliseconds: le.Uint32(v), Uses: le.Uint32(v[4:]), Bytes: le.Uint64(v[8:]),
+		Flags: LeaseFlags(le.Uint32(v[16:])), Ignored: le.Uint32(v[20:]),
+		SizeFrom: int64(le.Uint64(v[24:])), SizeTo: int64(le.Uint64(v[32:])),
+		View: le.Uint64(v[40:]), Measurements: le.Uint64(v[48:]),
+	}
+	n := int(le.Uint32(v[56:]))
+	v = v[leaseSize:]
+	if n > len(v)/generationSize {
+		return nil, errTruncated
+	}
+	for range n {
+		l.Networks = append(l.Networks, Generation{le.Uint32(v), le.Uint64(v[4:])})
+		v = v[generationSize:]
+	}
+	return l, nil
 }
 
 func decodeOrigin(v []byte) (*Origin, error) {

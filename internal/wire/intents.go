@@ -82,3 +82,28 @@ func (c *Context) Device() string {
 	}
 	return ""
 }
+
+// Alike tells whether a request with the intents b is like the one with the intents a
+// that was answered with the lease, as far as intents go.
+func (l *Lease) Alike(a, b intent.Set) bool {
+	sized := l.SizeFrom != 0 || l.SizeTo != 0
+	if a == b && !sized {
+		return true
+	}
+	for o := intent.OptCategory; o.Valid(); o++ {
+		switch {
+		case o == intent.OptFileSize && sized:
+			if n, stated := b.FileSize(); !stated || n < l.SizeFrom || n > l.SizeTo {
+				return false
+			}
+		case l.Ignored&(1<<o) != 0:
+		default:
+			va, oka := a.Get(o)
+			vb, okb := b.Get(o)
+			if va != vb || oka != okb {
+				return false
+			}
+		}
+	}
+	return true
+}

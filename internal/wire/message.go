@@ -51,6 +51,8 @@ const (
 	TagTransfer         Tag = 0x4c
 	TagRace             Tag = 0x4d
 	TagCosts            Tag = 0x4e
+	TagLease            Tag = 0x4f
+	TagLeased           Tag = 0x50
 )
 
 // Action is the code of a request or an answer (section 6).
@@ -102,6 +104,7 @@ const (
 	FeatureOnly        Features = 256
 	FeatureSelection   Features = 512
 	FeatureCosts       Features = 1024
+	FeatureLeases      Features = 2048
 )
 
 // Address families, socket types and protocols as they stand in messages: the
@@ -149,6 +152,8 @@ type Message struct {
 	Race        bool // the first two candidates at once
 	Only        Only
 	Selection   []Preference
+	Lease       *Lease
+	Leased      []LeaseUse
 }
 
 // SetMember is an idle socket of a socket set.
@@ -369,6 +374,42 @@ type PlainDials struct {
 	LeftAlone uint32 // not asked, because it had not answered in time a moment before
 	Absent    uint32 // it was not there
 	Failed    uint32 // anything else, such as an answer that made no sense
+}
+
+// Lease says for which further requests of the same client an answer holds. All
+// generations are those of package generation, as they were before the decision.
+type Lease struct {
+	Milliseconds uint32 // it holds at most
+	Uses         uint32 // further connections; 0: any number
+	Bytes        uint64 // that these may state together; 0: any number
+	Flags        LeaseFlags
+	Ignored      uint32 // intents that may differ, as a mask of 1<<option
+	SizeFrom     int64  // file sizes for which it holds, both included; both 0: no range
+	SizeTo       int64
+	View         uint64
+	Measurements uint64       // 0: it does not depend on them
+	Networks     []Generation // of the choice, then of each alternate
+}
+
+// LeaseFlags are the flags of a Lease.
+type LeaseFlags uint32
+
+// LeaseAnyName tells that the lease is for every name, not for that of the request only.
+const LeaseAnyName LeaseFlags = 1
+
+// Generation is the generation of one network. Index 0 is of nothing: the suggestion is
+// no network.
+type Generation struct {
+	Index uint32
+	Value uint64
+}
+
+// LeaseUse tells of the connections that a client made by a lease since it last told.
+type LeaseUse struct {
+	ID           uuid.UUID // of the decision
+	Uses         uint32    // connections that were begun
+	Connected    uint32    // of these, those that its first suggestion connected, not counting those reported singly
+	Milliseconds uint32    // that the latest of these took
 }
 
 // UnknownUID stands for an Origin's user that is not known.

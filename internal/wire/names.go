@@ -40,6 +40,8 @@ var tagNames = map[Tag]string{
 	TagTransfer:         "transfer",
 	TagRace:             "race",
 	TagCosts:            "costs",
+	TagLease:            "lease",
+	TagLeased:           "leased",
 }
 
 // String gives the name used in doc/protocol.md.
@@ -83,7 +85,7 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection", "costs")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection", "costs", "leases")
 }
 
 // String lists the bits by name: "these", "these+none".

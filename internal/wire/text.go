@@ -66,6 +66,13 @@ func (m *Message) LogValue() slog.Value {
 	}
 	add(TagOnly, m.Only != 0, m.Only.String())
 	add(TagSelection, len(m.Selection) > 0, selectionText(m.Selection))
+	if l := m.Lease; l != nil {
+		add(TagLease, true, l.text())
+	}
+	for i := range m.Leased {
+		u := &m.Leased[i]
+		attrs = append(attrs, slog.String(fmt.Sprintf("%v_%d", TagLeased, i), fmt.Sprintf("%v: %d uses, %d connected, latest in %d ms", u.ID, u.Uses, u.Connected, u.Milliseconds)))
+	}
 	return slog.GroupValue(attrs...)
 }
 
@@ -145,6 +152,18 @@ func wideText(list []WideIntent) string {
 		parts = append(parts, fmt.Sprintf("intent %v %d", intent.Option(int32(w.Option)), w.Value)) //nolint:gosec // a number for people
 	}
 	return strings.Join(parts, "; ")
+}
+
+func (l *Lease) text() string {
+	s := fmt.Sprintf("%d ms, %d uses, %d bytes, flags %#x, ignored intents %#x", l.Milliseconds, l.Uses, l.Bytes, uint32(l.Flags), l.Ignored)
+	if l.SizeFrom != 0 || l.SizeTo != 0 {
+		s += fmt.Sprintf(", sizes %d to %d", l.SizeFrom, l.SizeTo)
+	}
+	s += fmt.Sprintf(", view %d, measurements %d", l.View, l.Measurements)
+	for _, g := range l.Networks {
+		s += fmt.Sprintf(", network %d at %d", g.Index, g.Value)
+	}
+	return s
 }
 
 func (a *Alternate) text() string {

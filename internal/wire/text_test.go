@@ -47,6 +47,8 @@ func TestLogValue(t *testing.T) {
 		},
 		Only:       OnlyThese | OnlyNone | OnlySelected,
 		Selection:  []Preference{{ByNetwork, WantRequire, "home"}, {ByInterface, WantAvoid, "a b"}, {9, 3, ""}},
+		Lease:      &Lease{Milliseconds: 10, Uses: 2, Bytes: 3, Flags: LeaseAnyName, Ignored: 8, SizeTo: 9, View: 4, Measurements: 5, Networks: []Generation{{2, 6}}},
+		Leased:     []LeaseUse{{uuid.UUID{15: 1}, 3, 2, 20}},
 		Alternates: []Alternate{{Local: SockAddr{AddrPort: netip.MustParseAddrPort("10.64.3.9:0")}, Device: "wwan0", Protocol: ProtoTCP, Remotes: []SockAddr{{AddrPort: netip.MustParseAddrPort("192.0.2.1:443")}}}},
 		Sockets:    []SetMember{{FD: 7, Context: Context{Type: SockStream}}},
 	}
@@ -65,7 +67,9 @@ func TestLogValue(t *testing.T) {
 			"extensions", &all, `m.action=socketchoose_resp_existing m.socketset_file_0.fd=7 m.socketset_file_0.type=1 m.features=reason+paths m.wide_intents="intent filesize 5000000000" ` +
 				`m.no_resolve=true m.alternate_0="protocol 6 from 10.64.3.9:0 device \"wwan0\" to 192.0.2.1:443" m.reason="a\nb" m.decision_id=00000000-0000-0000-0000-000000000009 ` +
 				`m.outcome="candidate 1, 20 ms, errno 0, port 4711, flags 0x0" m.paths="9800 us, health 0; 0 us, health 2" m.costs="cost 0; cost 1, 5 bytes left" m.origin="user -1, process 7, command \"curl\", source \"rule web\"" m.plain_dials="3 late, 2 left alone, 1 absent, 4 failed" ` +
-				`m.race=true m.transfer="candidate 2, 1099511627776 bytes in 7 us, connect 8 us, rtt 9 us, least 10 us, flags 0x3" m.only=these+none+selected m.selection="require network \"home\"; avoid interface \"a b\"; want(3) kind(9) \"\""`,
+				`m.race=true m.transfer="candidate 2, 1099511627776 bytes in 7 us, connect 8 us, rtt 9 us, least 10 us, flags 0x3" m.only=these+none+selected m.selection="require network \"home\"; avoid interface \"a b\"; want(3) kind(9) \"\"" ` +
+				`m.lease="10 ms, 2 uses, 3 bytes, flags 0x1, ignored intents 0x8, sizes 0 to 9, view 4, measurements 5, network 2 at 6" ` +
+				`m.leased_0="00000000-0000-0000-0000-000000000001: 3 uses, 2 connected, latest in 20 ms"`,
 		},
 	} {
 		if got := logged(tt.m); got != tt.want {

@@ -163,6 +163,11 @@ func everything() *Message {
 		Selection: []Preference{
 			{ByInterface, WantPrefer, "wlan0"}, {ByNetwork, WantRequire, "home"}, {ByCost, WantProhibit, "expensive"}, {9, 3, ""},
 		},
+		Lease: &Lease{
+			Milliseconds: 10_000, Uses: 16, Bytes: 1 << 40, Flags: LeaseAnyName, Ignored: 0xf0, SizeFrom: -1, SizeTo: 1 << 41, View: 1 << 42, Measurements: 1 << 43,
+			Networks: []Generation{{2, 1 << 44}, {}, {503, 1}},
+		},
+		Leased: []LeaseUse{{uuid.UUID{9}, 5, 4, 30}, {uuid.UUID{8}, 1, 0, 0}},
 	}
 }
 
@@ -281,7 +286,7 @@ func TestNames(t *testing.T) {
 		{Action(99).String(), "action(99)"},
 		{(CallSocket | CallConnect).String(), "socket+connect"},
 		{Calls(0).String(), "none"},
-		{(FeatureReason | 1<<11).String(), "reason+0x800"},
+		{(FeatureReason | 1<<12).String(), "reason+0x1000"},
 		{(FeaturePaths | FeatureOrigin).String(), "paths+origin"},
 		{SelectionText([]Preference{{ByNetwork, WantRequire, "home"}, {ByCost, WantProhibit, "expensive"}, {ByInterface, WantPrefer, "wlan0"}}),
 			"require network home, prohibit cost expensive, prefer interface wlan0"},

@@ -53,6 +53,7 @@ type Monitor struct {
 	changed  atomic.Uint32 // the parts to be read again
 	routes   atomic.Bool   // snapshots hold the routes
 	current  atomic.Pointer[Snapshot]
+	onEvent  func()    // never nil
 	until    time.Time // when the kernel will change its mind by itself; of Run
 	closing  sync.Once
 
@@ -89,7 +90,7 @@ const refresh = 5 * time.Second
 func New(options Options, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{
 		debounce: options.Debounce, log: log,
-		poke: make(chan struct{}, 1), subscribers: map[chan struct{}]bool{},
+		onEvent: func() {}, poke: make(chan struct{}, 1), subscribers: map[chan struct{}]bool{},
 	}
 	if m.debounce == 0 {
 		m.debounce = 20 * time.Millisecond
@@ -142,6 +143,11 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 // Kernel answers questions about the monitored namespace, until the monitor is
 // closed. Its epoch rises with each event.
 func (m *Monitor) Kernel() *oracle.Kernel { return m.source.kernel }
+
+// OnEvent has f called as soon as the kernel tells of a change, before anything is read
+// again, and when a change is found that it has not told of. By then Kernel answers
+// anew. To be called before Run; f must return at once.
+func (m *Monitor) OnEvent(f func()) { m.onEvent = f }
 
 // KeepRoutes says whether further snapshots are to hold routes.
 func (m *Monitor) KeepRoutes(keep bool) {
@@ -322,6 +328,7 @@ func router(b []byte) bool {
 // wake has the parts read again; without any, the kernel asked.
 func (m *Monitor) wake(parts part) {
 	m.source.kernel.Void()
+	m.onEvent()
 	m.changed.Or(uint32(parts))
 	select {
 	case m.poke <- struct{}{}:
@@ -342,6 +349,7 @@ func (m *Monitor) update(parts part) (again bool, err error) {
 	}
 	m.source.kernel.Void() // it may have changed without an event
 	m.current.Store(s)
+	m.onEvent()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for c := range m.subscribers {

@@ -210,7 +210,7 @@ func decision(r *mam.Record) Decision {
 		Transport: r.Network.Transport.String(), Family: r.Network.Family.String(),
 		Host: text(r.Host), Service: text(r.Service), Intents: intents(r.Intents), Selection: text(r.Selection), Selected: r.Selected, Policy: text(r.Policy),
 		Chosen: ref(d.Prefix), Alternates: []PrefixRef{}, Only: d.Only, Refused: r.Refused, Reused: r.Reused, Multipath: d.Multipath,
-		Resolution: resolution(d.Resolution), Reason: d.Reason, Scores: []Score{}, Fallback: text(r.Fallback),
+		Resolution: resolution(d.Resolution), Reason: d.Reason, Scores: []Score{}, Fallback: text(r.Fallback), Leased: r.Uses,
 	}
 	if r.ID != uuid.Nil {
 		out.ID = r.ID.String()

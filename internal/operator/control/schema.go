@@ -69,7 +69,7 @@ type PrefixCounts struct {
 	OverBudget int `json:"over_budget"`
 }
 
-// DecisionCounts sums up the decisions. All fields but Total cover only the
+// DecisionCounts sums up the decisions. All fields but Total and Leased cover only the
 // decisions that the daemon still remembers.
 type DecisionCounts struct {
 	Total      uint64 `json:"total"` // since the start
@@ -80,6 +80,9 @@ type DecisionCounts struct {
 	TookP50MS *float64 `json:"took_p50_ms"` // median time from the request to the policy's answer
 	TookP99MS *float64 `json:"took_p99_ms"` // 99th percentile of the same
 	Fallbacks int      `json:"fallbacks"`   // decisions made without the policy
+	// Leased is how many further connections programs have made since the start by
+	// decisions that hold for more than one, without asking. They report it.
+	Leased uint64 `json:"leased"`
 }
 
 // PlainDials counts the dials since the daemon's start that programs made without
@@ -299,6 +302,9 @@ type Decision struct {
 	Scores     []Score     `json:"scores"`     // what the policy compared
 	Fallback   *string     `json:"fallback"`   // why the policy was not followed; null: it was
 	Outcome    *Outcome    `json:"outcome"`    // null: the client has not reported any
+	// Leased is how many further connections the client has made by this decision
+	// without asking, as it was permitted to. Outcome is that of the latest reported.
+	Leased uint64 `json:"leased"`
 }
 
 // App is the process that asked, as the kernel names it.

@@ -26,6 +26,7 @@ func (s *Server) status(r *http.Request) (any, error) {
 		PlainDials: PlainDials(s.opts.Manager.PlainDials()),
 		Rights:     s.guard.rights(peerFrom(r.Context())), AvoidMetered: v.AvoidMetered,
 	}
+	out.Decisions.Leased = s.opts.Manager.LeasedConnections()
 	for _, p := range v.Prefixes {
 		out.Prefixes.Total++
 		switch p.Health.State {

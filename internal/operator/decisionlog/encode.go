@@ -165,6 +165,9 @@ func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decisio
 
 func encodeAnswer(r *policy.Request, d policy.Decision, number func(*policy.Prefix) *int) answer {
 	out := answer{Prefix: number(d.Prefix), Only: d.Only, Multipath: d.Multipath, Race: d.Race, Token: d.Token, Resolution: word(resolutions, d.Resolution), Reason: text(d.Reason)}
+	if l := d.Lease; l != (policy.Lease{}) {
+		out.Lease = &lease{l.For, l.Uses, l.Bytes, l.Measured, l.AnyName, uint32(l.Ignored), l.Sizes.From, l.Sizes.To}
+	}
 	for i := range r.Sockets {
 		if d.Socket == &r.Sockets[i] {
 			out.Socket = &i

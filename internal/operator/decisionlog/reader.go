@@ -259,6 +259,12 @@ func intentOf(name string) (intent.Option, bool) {
 
 func (r *Reader) decodeAnswer(in *answer, request *policy.Request) (policy.Decision, error) {
 	d := policy.Decision{Only: in.Only, Multipath: in.Multipath, Race: in.Race, Token: in.Token, Reason: string(in.Reason)}
+	if l := in.Lease; l != nil {
+		d.Lease = policy.Lease{
+			For: l.For, Uses: l.Uses, Bytes: l.Bytes, Measured: l.Measured, AnyName: l.AnyName,
+			Ignored: policy.IntentMask(l.Ignored), Sizes: policy.SizeRange{From: l.SizeFrom, To: l.SizeTo},
+		}
+	}
 	var errs [3]error
 	d.Prefix, errs[0] = r.prefix(in.Prefix)
 	d.Alternates, errs[1] = r.prefixesOf(in.Alternates)

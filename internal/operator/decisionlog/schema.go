@@ -188,8 +188,20 @@ type answer struct {
 	Options    []socketOption `json:"options,omitempty"`
 	Race       bool           `json:"race,omitempty"`
 	Token      uint64         `json:"token,omitempty"`
+	Lease      *lease         `json:"lease,omitempty"`
 	Reason     text           `json:"reason,omitempty"`
 	Scores     []score        `json:"scores,omitempty"`
+}
+
+type lease struct {
+	For      time.Duration `json:"for_ns,omitempty"`
+	Uses     uint32        `json:"uses,omitempty"`
+	Bytes    uint64        `json:"bytes,omitempty"`
+	Measured bool          `json:"measured,omitempty"`
+	AnyName  bool          `json:"any_name,omitempty"`
+	Ignored  uint32        `json:"ignored,omitempty"` // mask of 1 << intent
+	SizeFrom int64         `json:"size_from,omitempty"`
+	SizeTo   int64         `json:"size_to,omitempty"`
 }
 
 type socketOption struct {

@@ -30,6 +30,7 @@ type Metrics struct {
 	decisions *prometheus.CounterVec
 	duration  prometheus.Histogram
 	declined  prometheus.Counter
+	leased    *prometheus.CounterVec
 	// byKind are the counters of each kind and result, found once: looking a
 	// label up costs more than counting.
 	byKind [4][numResults]prometheus.Counter
@@ -64,6 +65,9 @@ func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials,
 	m.declined = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "mamma_reported_plain_tcp_total", Help: "Connections that became plain TCP although MPTCP was asked for, as clients report.",
 	})
+	m.leased = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mamma_leased_connections_total", Help: "Connections by the lease of a decision, without a question, by the kind of its request and by its result, as clients report.",
+	}, []string{"kind", "result"})
 	for _, k := range []policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose} {
 		for r, name := range results {
 			m.byKind[k][r] = m.decisions.WithLabelValues(k.String(), name)
@@ -74,7 +78,7 @@ func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials,
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	}, func() float64 { return 1 })
 	m.registry.MustRegister(
-		m.decisions, m.duration, m.declined, info, &state{view: view, clients: clients, plain: plain, started: started},
+		m.decisions, m.duration, m.declined, m.leased, info, &state{view: view, clients: clients, plain: plain, started: started},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -86,16 +90,25 @@ func (m *Metrics) Observe(r *mam.Record) {
 	if int(r.Kind) >= len(m.byKind) || r.Kind == policy.Resolve { // to resolve is no decision
 		return
 	}
-	result := resultNone
+	m.byKind[r.Kind][resultOf(r)].Inc()
+}
+
+// resultOf is the result of a decision.
+func resultOf(r *mam.Record) int {
 	switch {
 	case r.Fallback != "":
-		result = resultFallback
+		return resultFallback
 	case r.Reused:
-		result = resultReuse
+		return resultReuse
 	case r.Decision.Prefix != nil:
-		result = resultPrefix
+		return resultPrefix
 	}
-	m.byKind[r.Kind][result].Inc()
+	return resultNone
+}
+
+// Leased counts connections that a client made by the lease of a decision. It is quick.
+func (m *Metrics) Leased(r *mam.Record, uses uint32) {
+	m.leased.WithLabelValues(r.Kind.String(), results[resultOf(r)]).Add(float64(uses))
 }
 
 // Reported counts what a client reports of a decision. It is quick.
