@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -33,7 +34,7 @@ const (
 
 // features are the extensions that this package announces.
 const features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases
 
 // Daemon is the way to the Multi Access Manager: a few connections to its
 // socket, each with one request at a time. The zero value is ready to use.
@@ -69,6 +70,14 @@ type Daemon struct {
 	// ResolveTimeout is how long to wait for a name to be resolved; 0 means 10 s.
 	ResolveTimeout time.Duration
 
+	// MaxLeases is how many decisions are kept that the manager says hold for further
+	// connections of the same kind; 0 means 1024, a negative value none: then the
+	// manager is asked about each connection. It says for how long, how many and which
+	// ones. Those that follow a kept decision are reported together, within a second,
+	// and the kept ones end the moment that a network fails or returns, routes change,
+	// or the manager is reloaded or gone.
+	MaxLeases int
+
 	connect func(context.Context) (net.Conn, error) // replaced by tests; nil: dialDaemon
 
 	mu        sync.Mutex
@@ -93,6 +102,9 @@ type Daemon struct {
 	sent        chan struct{} // closed when reporting is false again
 	reporter    sync.WaitGroup
 	reading     sync.WaitGroup // of late answers of daemons with extensions
+
+	page   *generation.Page // of the daemon that last answered; nil: it gave none
+	leases leases           // has its own lock, which comes before mu
 }
 
 // Reasons not to ask the daemon.
@@ -106,6 +118,7 @@ var (
 // not sent yet. A connection on which the original daemon still owes an answer is
 // closed when that came, ten minutes later at most. The Daemon can still be used.
 func (d *Daemon) Close() error {
+	d.stopLeases()
 	d.mu.Lock()
 	d.closes++
 	d.reports = nil
@@ -158,25 +171,34 @@ type question struct {
 	key      *spareKey // a late answer serves the next question of the same kind; nil: nobody
 }
 
+// answerer is the daemon that has answered.
+type answerer struct {
+	features wire.Features
+	page     *generation.Page // that it gave; nil: none
+}
+
 // ask puts q and decodes the answer into ans. If a connection turns out to have
 // died while it was idle, as after a restart of the daemon, it asks once more on
 // a new one.
-func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.Features, error) {
+func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (answerer, error) {
 	start := time.Now()
 	if err := d.mayAsk(start); err != nil {
-		return 0, err
+		return answerer{}, err
 	}
 	for {
 		limits := d.limits(ctx, q, start)
 		l, reused, err := d.link(ctx, limits)
 		if err != nil {
-			return 0, d.failed(ctx, start, err)
+			return answerer{}, d.failed(ctx, start, err)
 		}
 		f := l.features
 		req := q.request(f)
-		takeBack := func() {}
+		takeBack, takeBackLeases := func() {}, func() {}
 		if f&wire.FeaturePlainDials != 0 {
 			takeBack = d.untold(req)
+		}
+		if f&wire.FeatureLeases != 0 {
+			takeBackLeases = d.untoldLeases(req)
 		}
 		resolves := q.resolves != nil && q.resolves(f)
 		deadline := limits.soon
@@ -192,23 +214,25 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (wire.F
 		}
 		err = l.exchange(ctx, deadline, req, ans)
 		if err == nil {
-			f = l.features
+			from := answerer{l.features, l.page}
 			d.succeeded(l)
-			return f, nil
+			return from, nil
 		}
 		if !l.asked {
 			takeBack()
+			takeBackLeases()
 		}
 		d.giveUp(ctx, l, err)
 		if f&wire.FeatureNoResolve != 0 && resolves && isLate(err) {
-			return 0, err // a slow resolver; the daemon itself has answered before
+			return answerer{}, err // a slow resolver; the daemon itself has answered before
 		}
 		var bad *wire.Error
 		if !reused || ctx.Err() != nil || isLate(err) || errors.As(err, &bad) {
-			return 0, d.failed(ctx, start, err)
+			return answerer{}, d.failed(ctx, start, err)
 		}
 		d.dropIdle()
 		d.forgetPatience()
+		d.voidLeases()
 	}
 }
 
@@ -290,7 +314,7 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 	if err != nil {
 		return nil, false, err
 	}
-	l := &link{nc: nc, reader: wire.NewReader(nc), begun: time.Now()}
+	l := newLink(nc, d.MaxLeases >= 0)
 	if err := l.hello(ctx, deadline); err != nil {
 		d.giveUp(ctx, l, err)
 		if isLate(err) && ctx.Err() == nil {
@@ -299,7 +323,24 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 		return nil, false, err
 	}
 	d.setOriginal(l.features == 0)
+	d.met(l)
 	return l, false, nil
+}
+
+// met takes the page that a new connection has brought. Leases of another run of the
+// daemon are void.
+func (d *Daemon) met(l *link) {
+	l.takePage()
+	d.mu.Lock()
+	before := d.page
+	if before.Same(l.page) {
+		l.page = before
+	}
+	d.page = l.page
+	d.mu.Unlock()
+	if before != nil && before != l.page {
+		d.voidLeases()
+	}
 }
 
 func (d *Daemon) setOriginal(is bool) {

@@ -135,6 +135,7 @@ type plan struct {
 	reason     string
 	candidates []*candidate
 	refused    []Attempt // those that the selection does not permit
+	lease      *lease    // that it follows; nil: the manager was asked
 	existing   int32     // the socket to use again
 	reuse      bool      // existing is set
 }
@@ -143,17 +144,25 @@ type plan struct {
 var (
 	errNotResolved = errors.New("the manager could not resolve the name")
 	errNoAddress   = errors.New("no suitable address")
+	errNoMember    = errors.New("the connection to be used again was not offered")
 )
 
 // decide asks for a decision. With members it may be to use one of them again.
 func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []wire.SetMember) (*plan, error) {
 	origin := originOf(ctx)
+	action := wire.ActionSocketConnectRequest
+	if choose {
+		action = wire.ActionSocketChooseRequest
+	}
+	key, asked := t.leaseKey(action, origin, members), time.Now()
+	if l := dm.leased(key, !t.literal.IsValid(), t.intents, asked); l != nil {
+		if p, err := l.plan(t, choose, members); err == nil {
+			return p, nil
+		}
+	}
 	q := question{intents: t.intents}
 	q.request = func(f wire.Features) *wire.Message {
-		m := &wire.Message{Action: wire.ActionSocketConnectRequest, Context: t.context(), Sockets: members}
-		if choose {
-			m.Action = wire.ActionSocketChooseRequest
-		}
+		m := &wire.Message{Action: action, Context: t.context(), Sockets: members}
 		m.SetIntents(t.intents)
 		if f&wire.FeatureWideIntents == 0 {
 			m.WideIntents = nil
@@ -175,11 +184,15 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 			return newDecision(t, choose, s.features, s.answer)
 		}
 	}
-	f, err := dm.ask(ctx, q, &ans)
+	from, err := dm.ask(ctx, q, &ans)
 	if err != nil {
 		return nil, err
 	}
-	return newDecision(t, choose, f, &ans)
+	p, err := newDecision(t, choose, from.features, &ans)
+	if err == nil {
+		dm.keepLease(key, t.intents, &ans, from, asked)
+	}
+	return p, err
 }
 
 // newDecision is what an answer says, which may be to use a socket again if that

@@ -270,6 +270,9 @@ func becamePlain(conn net.Conn) bool {
 // report tells the manager how its suggestions fared. Datagram sockets connect
 // whatever the network does, so there is nothing to tell.
 func (d *Dialer) report(p *plan, o *outcome, declined bool) {
+	if p.lease != nil && (o.conn == nil || len(p.candidates) == 0 || o.winner.index != p.candidates[0].index) {
+		d.daemon().doubt(p.lease)
+	}
 	if p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
 		return
 	}
@@ -281,6 +284,10 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 	// What went as the manager expects can wait, but for Multipath TCP: it is told
 	// of a connection by the kernel, and looks for the decision.
 	later := o.conn != nil && o.winner.index == 0 && !o.winner.multipath
+	if later && len(o.failed) == 0 && p.lease != nil && !declined {
+		d.daemon().connected(p.id, o.waited)
+		return
+	}
 	var reports []*wire.Message
 	for _, a := range o.failed {
 		if errno := errnoOf(a.Err); errno != 0 && a.Remote.IsValid() {

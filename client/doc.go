@@ -15,7 +15,9 @@
 //
 // The manager is asked for a decision, which takes some tens of microseconds
 // and is waited for as long as answers took of late and the intents allow
-// ([Daemon].DecisionTimeout). [Info].Err tells why a dial went plain, and
+// ([Daemon].DecisionTimeout). Where it says that its decision holds for further
+// connections of the same kind, these follow it without asking, until it says
+// otherwise by a page of shared memory ([Daemon].MaxLeases). [Info].Err tells why a dial went plain, and
 // [Daemon.PlainDials] and mammactl status tell how many did. The name is then resolved by the resolver of
 // the chosen network, with that resolver's own patience. The connection is bound
 // to the suggested source address and, where the manager says that the address

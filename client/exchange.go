@@ -54,7 +54,23 @@ func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 		return req
 	}
 	q.resolves = func(wire.Features) bool { return req.Action == wire.ActionResolveRequest }
-	_, err := d.ask(ctx, q, ans)
+	if req.Action != wire.ActionConnectRequest {
+		_, err := d.ask(ctx, q, ans)
+		return err
+	}
+	key, asked := exchangeKey(req, origin), time.Now()
+	if l := d.leased(key, false, q.intents, asked); l != nil {
+		*ans = *l.answer
+		ans.Context = l.answer.Context.Clone()
+		ans.Lease, ans.Leased = nil, []wire.LeaseUse{{ID: ans.DecisionID}}
+		return nil
+	}
+	from, err := d.ask(ctx, q, ans)
+	if err == nil && ans.Lease != nil && ans.Action == wire.ActionConnectResponse {
+		kept := *ans
+		kept.Context = ans.Context.Clone()
+		d.keepLease(key, q.intents, &kept, from, asked)
+	}
 	return err
 }
 
@@ -68,6 +84,10 @@ func (d *Daemon) reportFirst(ans *wire.Message, took time.Duration, err error, l
 		return
 	}
 	later := err == nil && ans.Context.Protocol != wire.ProtoMPTCP
+	if later && len(ans.Leased) > 0 {
+		d.connected(ans.DecisionID, took)
+		return
+	}
 	d.report(later, &wire.Message{Action: wire.ActionReportRequest, DecisionID: ans.DecisionID, Outcome: &wire.Outcome{
 		Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: localPort,
 	}})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
@@ -16,6 +17,9 @@ import (
 type link struct {
 	nc       net.Conn
 	reader   *wire.Reader
+	source   *pageReader      // of reader
+	page     *generation.Page // that the daemon gave; nil: none
+	announce wire.Features    // to the daemon
 	out      []byte
 	id       uuid.UUID     // of the connection, from the first answer
 	features wire.Features // of the daemon
@@ -26,6 +30,23 @@ type link struct {
 	limit    limit
 	begun    time.Time // when what its answer belongs to began; zero: its time tells nothing
 	key      *spareKey // of the question under way; nil: its answer serves nobody else
+}
+
+// newLink is a link that has said nothing yet. With leases, the daemon is told that they
+// are understood.
+func newLink(nc net.Conn, leases bool) *link {
+	l := &link{nc: nc, source: &pageReader{nc: nc}, announce: features, begun: time.Now()}
+	if !leases {
+		l.announce &^= wire.FeatureLeases
+		l.source.plain = true
+	}
+	l.reader = wire.NewReader(l.source)
+	return l
+}
+
+// takePage takes what came with the first answer.
+func (l *link) takePage() {
+	l.page, l.source.page, l.source.plain = l.source.page, nil, true
 }
 
 func (l *link) close() {
@@ -51,7 +72,7 @@ func (l *link) hello(ctx context.Context, deadline time.Time) error {
 // to do with the connection.
 func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) error {
 	req.Context.ID = l.id
-	req.Features = features
+	req.Features = l.announce
 	out, _, err := req.AppendFit(l.out[:0])
 	if err != nil {
 		return fmt.Errorf("cannot encode the request: %w", err)

@@ -30,8 +30,15 @@ func (dec *Decision) Report(o Outcome) {
 	m := &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
 		Milliseconds: uint32(o.Duration.Milliseconds()), Errno: errnoOf(o.Err), LocalPort: o.Local.Port(),
 	}}
+	if o.Err != nil && p.lease != nil {
+		dec.dialer.daemon().doubt(p.lease)
+	}
 	if o.Err != nil && m.Outcome.Errno == 0 {
 		return // it was given up, which says nothing of the network
+	}
+	if o.Err == nil && !o.PlainTCP && p.lease != nil && !p.reuse && !p.candidates[0].multipath {
+		dec.dialer.daemon().connected(p.id, o.Duration)
+		return
 	}
 	if o.PlainTCP {
 		m.Outcome.Flags = wire.OutcomePlainTCP

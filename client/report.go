@@ -60,6 +60,7 @@ func (d *Daemon) reportNow() {
 // just after it has connected calls it, or the manager does not learn how that went.
 // What the daemon does not take in time is lost, which is no error.
 func (d *Daemon) Flush(ctx context.Context) error {
+	d.tellLeases()
 	d.mu.Lock()
 	if d.deferred {
 		d.reportTimer.Stop()

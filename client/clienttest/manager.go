@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -40,7 +41,10 @@ func Start(t testing.TB, script Script) *Manager {
 // StartAt is Start with a socket at path, which must not exist.
 func StartAt(t testing.TB, path string, script Script) *Manager {
 	t.Helper()
-	raw := rawmanager.Start(t, path, false, func(m *wire.Message) bool {
+	mgr := &Manager{}
+	ready := make(chan struct{}) // a client may be there before Start has returned
+	mgr.raw = rawmanager.Start(t, path, false, func(m *wire.Message) bool {
+		<-ready
 		r := request(m)
 		if r.Kind == Report {
 			m.Action = wire.ActionReportResponse
@@ -48,9 +52,23 @@ func StartAt(t testing.TB, path string, script Script) *Manager {
 		}
 		a := script(r)
 		a.fill(m, r)
+		if a.Lease > 0 && r.Kind != Resolve && !a.Refused && mgr.raw.Page != nil {
+			m.Lease = mgr.raw.Lease(a.Lease)
+			m.Lease.Uses = uint32(max(0, a.Uses))
+		}
 		return !a.Silent
 	})
-	return &Manager{Path: raw.Path, raw: raw}
+	mgr.Path = mgr.raw.Path
+	close(ready)
+	return mgr
+}
+
+// VoidLeases ends all leases granted so far, as a manager does when a network fails or
+// its configuration is reloaded. Where there is no shared memory there are no leases.
+func (m *Manager) VoidLeases() {
+	if m.raw.Page != nil {
+		m.raw.Page.Raise(generation.View)
+	}
 }
 
 // Stop ends the manager as if it were killed: connections break, and the socket

@@ -45,6 +45,9 @@ type Request struct {
 	Remote    netip.AddrPort
 	Idle      []Idle  // Choose: the connections on offer
 	Outcome   Outcome // Report
+	// Leased is how many connections have followed earlier answers (Answer.Lease), as
+	// far as they are told of with this request, which may be any.
+	Leased int
 }
 
 // Idle is a connection that may be used again.
@@ -85,6 +88,12 @@ type Answer struct {
 	// client's own resolver; NotResolved says that there are none.
 	Addrs       []netip.Addr
 	NotResolved bool
+
+	// Lease is for how long the client may follow the answer again without asking, for
+	// connections to the same address with the same intents; 0: it is to ask. Uses is
+	// how often; 0: any number of times. See client.Daemon.MaxLeases.
+	Lease time.Duration
+	Uses  int
 
 	// Reuse answers Choose requests: n is to use the n-th of Request.Idle, counted
 	// from 1; 0 is to make a new connection.
@@ -147,6 +156,9 @@ func request(m *wire.Message) Request {
 	for i := range m.Sockets {
 		s := &m.Sockets[i].Context
 		r.Idle = append(r.Idle, Idle{s.BindSuggested.AddrPort.Addr(), s.Remote.AddrPort, s.Protocol == wire.ProtoMPTCP})
+	}
+	for i := range m.Leased {
+		r.Leased += int(m.Leased[i].Uses)
 	}
 	if o := m.Outcome; o != nil {
 		r.Outcome = Outcome{

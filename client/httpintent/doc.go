@@ -7,7 +7,8 @@
 // choose for connections; whatever is requested over one that is idle follows
 // the choice made for an earlier request. A [Transport] asks for every request:
 // about its host and what the context says of it (intent.NewContext), with the
-// idle connections on offer for reuse. It keeps an http.Transport for each
+// idle connections on offer for reuse. Where the manager says that its answer holds for
+// more requests of the kind, those are not asked about. It keeps an http.Transport for each
 // network that was chosen, which does all the rest: HTTP/1.1 and HTTP/2, TLS,
 // proxies, retries, limits.
 //

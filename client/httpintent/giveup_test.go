@@ -15,7 +15,7 @@ import (
 func TestNoConnectionIsClosedBeforeItsAnswer(t *testing.T) {
 	s := rawmanager.StartSlow(t)
 	daemon := &client.Daemon{Path: s.Path, DecisionTimeout: 5 * time.Second}
-	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}
+	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}}
 	s.GiveUp(t, func(ctx context.Context) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:1/", nil)
 		if err != nil {

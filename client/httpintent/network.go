@@ -1,11 +1,13 @@
 package httpintent
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,6 +104,8 @@ func (n *network) dial(ctx context.Context, network, address string) (net.Conn, 
 	c := &conn{Conn: nc, network: n, address: address}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.made++
+	c.number = t.made
 	if elsewhere := info.Candidate != decision.Candidate() && decision.Err() == nil || decision.Existing() != nil && info.Source != n.key.source; elsewhere {
 		t.retireLocked(n)
 	}
@@ -120,6 +124,7 @@ type conn struct {
 	net.Conn
 	network *network
 	address string
+	number  uint64 // in the order they were made
 
 	// Guarded by network.transport.mu.
 	exchanges   int
@@ -146,12 +151,19 @@ func (c *conn) Close() error {
 
 // idleLocked lists connections to address that could take a request. Only those that
 // were made for the same selection count: another selection may permit networks that
-// this one does not.
-func (t *Transport) idleLocked(address string, selection client.SelectionProperties) (idle []net.Conn) {
+// this one does not. The oldest come first, so that the same ones make the same
+// question.
+func (t *Transport) idleLocked(address string, selection client.SelectionProperties) []net.Conn {
+	var free []*conn
 	for c := range t.conns[address] {
-		if (c.exchanges == 0 || c.multiplexed) && !c.network.retired && c.network.key.selection == selection && len(idle) < maxOffered {
-			idle = append(idle, c)
+		if (c.exchanges == 0 || c.multiplexed) && !c.network.retired && c.network.key.selection == selection {
+			free = append(free, c)
 		}
+	}
+	slices.SortFunc(free, func(a, b *conn) int { return cmp.Compare(a.number, b.number) })
+	var idle []net.Conn
+	for _, c := range free[:min(len(free), maxOffered)] {
+		idle = append(idle, c)
 	}
 	return idle
 }

@@ -290,7 +290,6 @@ func TestManyAtOnce(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		s := startSources(t, h2)
 		tr, _ := start(t, bySize)
-		tr.DecisionTTL = time.Millisecond
 		tr.Base = s.Client().Transport.(*http.Transport)
 		var wg sync.WaitGroup
 		for i := range 8 {

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/net/idna"
 
@@ -18,10 +17,6 @@ import (
 )
 
 const (
-	// The manager measures every 100 ms; before that it has nothing new to say.
-	defaultDecisionTTL = 100 * time.Millisecond
-	maxDecisions       = 256
-
 	// More networks than this at a time have no host; addresses that were given
 	// up, as temporary IPv6 ones are, make room by and by.
 	maxNetworks = 32
@@ -48,10 +43,6 @@ type Transport struct {
 	// first use.
 	Base *http.Transport
 
-	// DecisionTTL is how long a decision serves further requests to the same host
-	// with the same intents; 0 means 100 ms, a negative value to ask each time.
-	DecisionTTL time.Duration
-
 	// MaxPatterns is for how many URL patterns a size is kept; 0 means 1024, a
 	// negative value none: only what the context states is told then.
 	MaxPatterns int
@@ -66,10 +57,10 @@ type Transport struct {
 
 	sizes sizes
 
-	mu        sync.Mutex
-	networks  map[networkKey]*network
-	decisions map[question]decided
-	conns     map[string]map[*conn]bool // open ones, by the address dialled
+	mu       sync.Mutex
+	networks map[networkKey]*network
+	conns    map[string]map[*conn]bool // open ones, by the address dialled
+	made     uint64                    // number of connections so far
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -79,12 +70,6 @@ type question struct {
 	address   string
 	intents   intent.Set
 	selection client.SelectionProperties
-}
-
-type decided struct {
-	decision *client.Decision
-	network  networkKey
-	at       time.Time
 }
 
 func (t *Transport) dialer() *client.Dialer {
@@ -207,24 +192,16 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// decide asks the manager, unless the answer is known from a moment ago. Through
-// a proxy no connections are offered: they may be tunnels to somewhere else.
+// decide asks the manager, unless it has said that an answer from before holds on (see
+// client.Daemon.MaxLeases). Through a proxy no connections are offered: they may be
+// tunnels to somewhere else.
 func (t *Transport) decide(ctx context.Context, q question, direct bool) (*client.Decision, networkKey, error) {
-	ttl := t.DecisionTTL
-	if ttl == 0 {
-		ttl = defaultDecisionTTL
-	}
-	now := time.Now()
 	var idle []net.Conn
-	t.mu.Lock()
-	if d, ok := t.decisions[q]; ok && now.Sub(d.at) < ttl {
-		t.mu.Unlock()
-		return d.decision, d.network, nil
-	}
 	if direct {
+		t.mu.Lock()
 		idle = t.idleLocked(q.address, q.selection)
+		t.mu.Unlock()
 	}
-	t.mu.Unlock()
 	decision, err := t.dialer().Decide(intent.NewContext(ctx, q.intents), "tcp", q.address, idle...)
 	if err != nil {
 		return nil, networkKey{}, err
@@ -233,17 +210,6 @@ func (t *Transport) decide(ctx context.Context, q question, direct bool) (*clien
 	if c, ok := decision.Existing().(*conn); ok {
 		key = c.network.key
 	}
-	if decision.Err() == nil && ttl > 0 {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if len(t.decisions) >= maxDecisions {
-			clear(t.decisions) // they are worth a question each at most
-		}
-		if t.decisions == nil {
-			t.decisions = make(map[question]decided)
-		}
-		t.decisions[q] = decided{decision, key, now}
-	}
 	return decision, key, nil
 }
 
@@ -251,7 +217,6 @@ func (t *Transport) decide(ctx context.Context, q question, direct bool) (*clien
 // and those to the manager if they are the Transport's own.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
-	clear(t.decisions)
 	var all []*network
 	for _, n := range t.networks {
 		all = append(all, n)

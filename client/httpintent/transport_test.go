@@ -40,12 +40,12 @@ func bySize(r clienttest.Request) clienttest.Answer {
 	return a
 }
 
-// start returns a Transport that asks a manager with that script each time.
+// start returns a Transport that asks a manager with that script.
 func start(t testing.TB, script clienttest.Script) (*Transport, *clienttest.Manager) {
 	t.Helper()
 	d := clienttest.Start(t, script)
 	daemon := &client.Daemon{Path: d.Path, DecisionTimeout: 5 * time.Second}
-	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}
+	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}}
 	t.Cleanup(func() { tr.CloseIdleConnections(); _ = daemon.Close() })
 	return tr, d
 }
@@ -160,28 +160,26 @@ func TestEachRequestGoesItsWay(t *testing.T) {
 	}
 }
 
-func TestDecisionsServeForAMoment(t *testing.T) {
+func TestDecisionsServeAsLongAsTheManagerSays(t *testing.T) {
 	s := startSources(t, false)
-	tr, d := start(t, bySize)
-	tr.DecisionTTL = time.Hour
+	tr, d := start(t, func(r clienttest.Request) clienttest.Answer {
+		a := bySize(r)
+		a.Lease = time.Hour
+		return a
+	})
 	tr.MaxPatterns = -1
 	for range 3 {
 		get(t, tr, s.URL+"/5", small())
 		get(t, tr, s.URL+"/5", large())
 	}
-	if diff := cmp.Diff([]int64{10, 1e6}, asked(d)); diff != "" {
+	// The first of each; then with a connection on offer, then with both.
+	if diff := cmp.Diff([]int64{10, 1e6, 10, 1e6}, asked(d)); diff != "" {
 		t.Errorf("questions (-want +got)\n%s", diff)
 	}
-	tr.CloseIdleConnections() // forgets them
+	d.VoidLeases()
 	get(t, tr, s.URL+"/5", small())
-	if n := len(asked(d)); n != 3 {
+	if n := len(asked(d)); n != 5 {
 		t.Errorf("%d questions", n)
-	}
-	for i := range maxDecisions + 10 {
-		get(t, tr, s.URL+"/5", intent.Set{}.WithFileSize(int64(i)))
-	}
-	if n := len(tr.decisions); n > maxDecisions {
-		t.Errorf("%d decisions are kept", n)
 	}
 }
 
@@ -309,7 +307,7 @@ func TestRefused(t *testing.T) {
 		return clienttest.Answer{Source: netip.MustParseAddr("127.0.0.2"), Refused: refuse.Load(), Reason: "not today"}
 	})
 	daemon := &client.Daemon{Path: m.Path}
-	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}
+	tr := &Transport{Dialer: &client.Dialer{Daemon: daemon}}
 	t.Cleanup(func() { tr.CloseIdleConnections(); _ = daemon.Close() })
 	get(t, tr, s.URL+"/5", small())
 	refuse.Store(true)

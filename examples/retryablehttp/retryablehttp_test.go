@@ -40,7 +40,6 @@ func TestNewClient(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	c.Logger = nil
 	c.RetryWaitMin, c.RetryWaitMax = time.Millisecond, time.Millisecond
-	transport.DecisionTTL = -1 // the tries follow each other that quickly here only
 	resp, err := c.Get("http://web.test:" + port)
 	if err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func httpTransport(ctx context.Context, daemon *client.Daemon, a args) ([]testbe
 }
 
 func perRequest(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
-	return alternately(ctx, &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}, DecisionTTL: -1}, "http", a)
+	return alternately(ctx, &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}}, "http", a)
 }
 
 // alternately makes requests of two categories in turn.
@@ -142,7 +142,7 @@ func secure(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen,
 
 func perRequest2(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
 	base := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
-	return alternately(ctx, &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}, Base: base, DecisionTTL: -1}, "https", a)
+	return alternately(ctx, &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}, Base: base}, "https", a)
 }
 
 // datagram asks the service's echo where from it was asked.

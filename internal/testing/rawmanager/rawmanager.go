@@ -5,6 +5,7 @@
 package rawmanager
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -12,18 +13,23 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/socket-intents/mamma/internal/generation"
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
 // Features are all extensions.
 const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureLeases
 
 // Daemon answers on a Unix socket.
 type Daemon struct {
 	Path string
+	// Page is what clients are handed that know leases; nil where that cannot be made.
+	// Leases that a script grants refer to it.
+	Page *generation.Own
 
 	answer   func(m *wire.Message) bool
 	original bool
@@ -55,6 +61,9 @@ func start(t testing.TB, path string, original bool, script func(m *wire.Message
 		t.Fatal(err)
 	}
 	d := &Daemon{Path: path, answer: script, original: original, sent: sent, ln: ln, conns: make(map[net.Conn]bool)}
+	if d.Page, err = generation.Make(); err != nil && !errors.Is(err, generation.ErrUnsupported) {
+		t.Fatal(err)
+	}
 	d.wg.Go(d.accept)
 	t.Cleanup(d.Stop)
 	return d
@@ -70,6 +79,14 @@ func (d *Daemon) Stop() {
 	d.conns = nil
 	d.mu.Unlock()
 	d.wg.Wait()
+	if d.Page != nil {
+		_ = d.Page.Close()
+	}
+}
+
+// Lease is a lease of everything that is suggested, for so long.
+func (d *Daemon) Lease(length time.Duration) *wire.Lease {
+	return &wire.Lease{Milliseconds: uint32(length.Milliseconds()), View: d.Page.Load(generation.View)}
 }
 
 // Requests returns what was asked so far, without greetings and reports.
@@ -119,6 +136,10 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 		d.mu.Unlock()
 	}()
 	r := wire.NewReader(nc)
+	var rights []byte // to be handed over
+	if d.Page != nil && !d.original {
+		rights = d.Page.Rights()
+	}
 	for {
 		var m wire.Message
 		if err := r.Read(&m); err != nil {
@@ -136,8 +157,11 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 				continue
 			}
 		}
+		if m.Features&wire.FeatureLeases == 0 {
+			rights, m.Lease = nil, nil
+		}
 		m.Context.ID = id
-		m.Features, m.NoResolve, m.Origin, m.Selection = 0, false, nil, nil
+		m.Features, m.NoResolve, m.Origin, m.Selection, m.Leased = 0, false, nil, nil, nil
 		if !d.original {
 			m.Features = Features
 		}
@@ -145,7 +169,8 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 		if err != nil {
 			return
 		}
-		_, err = nc.Write(b)
+		_, _, err = nc.(*net.UnixConn).WriteMsgUnix(b, rights, nil)
+		rights = nil
 		if request && d.sent != nil {
 			d.sent(err)
 		}
