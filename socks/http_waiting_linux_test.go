@@ -130,6 +130,42 @@ func TestLastRequestWithMoreBehindIt(t *testing.T) {
 	}
 }
 
+// A server that takes too long is told from one that fails: to be connected to, to
+// answer, and to answer on.
+func TestHTTPTimeouts(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		config Config
+		answer string // before the silence
+		want   string
+	}{
+		{"to be connected to", Config{Connect: 20 * time.Millisecond, Dial: newHangingDial().dial}, "", "504 Gateway Timeout"},
+		{"to answer", Config{Idle: 20 * time.Millisecond}, "", "504 Gateway Timeout"},
+		{"to answer, once it is watched", Config{Idle: 500 * time.Millisecond, watchAfter: 1}, "", "504 Gateway Timeout"},
+		{"to answer on", Config{Idle: 2000 * time.Millisecond}, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na", "200 OK"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dest := serveTCP(t, func(c *net.TCPConn) {
+				_, _ = c.Read(make([]byte, 4096))
+				_, _ = io.WriteString(c, tt.answer)
+				_, _ = io.Copy(io.Discard, c)
+			})
+			p := newProxy(t, tt.config)
+			c := p.dial(t)
+			if _, err := io.WriteString(c, "GET http://"+dest.String()+"/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(c)
+			if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 "+tt.want+"\r\n") {
+				t.Errorf("answer %q, %v", got, err)
+			}
+			if e := p.wait(t); ReplyOf(e.err) != TTLExpired {
+				t.Errorf("ended with %v", e.err)
+			}
+		})
+	}
+}
+
 // Watches begin when they are due, each by its own time, and those that have ended
 // never do.
 func TestPatrol(t *testing.T) {
