@@ -93,7 +93,6 @@ type details struct {
 	moving func()
 
 	mu        sync.Mutex // of what an association changes while it runs
-	judged    judgement
 	choice    choice
 	err       error // why the manager had no say
 	source    netip.Addr
@@ -102,32 +101,6 @@ type details struct {
 	candidate client.Candidate
 	decided   bool
 	multipath string // "yes", or what became of it; "" if it was not asked for
-}
-
-// judgement is what the kernel took an address for a moment ago. A connection's
-// address is checked up to three times.
-type judgement struct {
-	ip   netip.Addr
-	kind addrKind
-	at   time.Time
-}
-
-// judgedFor is how long it counts: networks may change.
-const judgedFor = time.Second
-
-// kindOf is kind, or what it said of the same address a moment ago.
-func (d *details) kindOf(ip netip.Addr, kind func(netip.Addr) addrKind) addrKind {
-	d.mu.Lock()
-	j := d.judged
-	d.mu.Unlock()
-	if j.ip == ip && time.Since(j.at) < judgedFor {
-		return j.kind
-	}
-	j = judgement{ip, kind(ip), time.Now()}
-	d.mu.Lock()
-	d.judged = j
-	d.mu.Unlock()
-	return j.kind
 }
 
 // detailsOf returns the details of a request, and makes them at the first call. No

@@ -33,6 +33,7 @@ type Proxy struct {
 	mistakes *mistakes
 	unknown  *undecided
 	nameless *nameless
+	kinds    *addrKinds
 	learner  *habits.Learner
 	out      atomic.Pointer[outgoing]
 	access   atomic.Bool // whether each request is logged
@@ -55,6 +56,7 @@ func New(options Options, log *slog.Logger) (*Proxy, error) {
 	p.mistakes = newMistakes(log, p.metrics.mistakes)
 	p.unknown = newUndecided(log)
 	p.nameless = newNameless(log, who)
+	p.kinds = newAddrKinds(kindOf)
 	c, err := options.load()
 	if err != nil {
 		return nil, err
@@ -155,7 +157,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 	learn := c.learning.On
 	return socks.Config{
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve, ResolvePTR: out.resolvePTR,
-		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: kindOf, sender: senderOf, unknown: p.unknown.note},
+		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: p.kinds.of, sender: senderOf, unknown: p.unknown.note},
 		IgnoreNames: !c.names, Nameless: p.nameless.is, Via: c.via, AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
 		MaxConns: p.affordable(c.conns), MaxFiles: forConns(limits.Files()), MaxConnsPerClient: c.perClient,
 		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,

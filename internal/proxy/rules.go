@@ -113,7 +113,7 @@ func (a *access) reachable(r *socks.Request, ip netip.Addr, why string) error {
 	if !ip.IsValid() {
 		return nil
 	}
-	switch k := detailsOf(r).kindOf(ip, a.kind); {
+	switch k := a.kind(ip); {
 	case k == group:
 		return fmt.Errorf("%w: %v is a broadcast or multicast address%s", socks.ErrNotAllowed, ip, why)
 	case k == ownHost && !r.Loopback():
