@@ -115,6 +115,61 @@ var attacks = []attack{
 		}
 		return nil
 	}},
+	{"messages that are large in another place each", func(c net.Conn) error {
+		l := &link{c, wire.NewReader(c)}
+		for i := range 90 {
+			b := append([]byte(nil), toLoopback[:len(toLoopback)-len(header(0, 0))]...)
+			for range i + 1 { // idle sockets, the last of which has much to say
+				b = append(b, header(uint32(wire.TagSocketFile), 4)...)
+				b = append(b, 1, 0, 0, 0)
+			}
+			host := strings.Repeat("h", 12<<10) + "\x00"
+			b = append(append(append(b, header(uint32(wire.TagHostname), uint64(len(host)))...), host...), header(0, 0)...)
+			send(c, b)
+			var m wire.Message
+			_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
+			if err := l.reader.Read(&m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"names that cannot exist", func(c net.Conn) error {
+		l := &link{c, wire.NewReader(c)}
+		for _, n := range []int{256, 4 << 10, 15 << 10} {
+			m, err := l.exchange(&wire.Message{Action: wire.ActionResolveRequest, HasAction: true, Context: wire.Context{
+				Type: wire.SockStream, Hostname: strings.Repeat("n", n),
+			}})
+			if err != nil || m.Action != wire.ActionErrorResolve {
+				return fmt.Errorf("a name of %d bytes is answered with %v, %w", n, m.Action, err)
+			}
+		}
+		return nil
+	}},
+	{"reports of what never was", func(c net.Conn) error {
+		l := &link{c, wire.NewReader(c)}
+		id, err := l.decision(netip.MustParseAddrPort("127.0.0.1:9"))
+		if err != nil {
+			return err
+		}
+		r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // nothing secret
+		for range 200 {
+			_, err := l.exchange(&wire.Message{
+				Action: wire.ActionReportRequest, HasAction: true, Features: wire.FeatureReports, DecisionID: id,
+				Outcome: &wire.Outcome{Candidate: int32(r.IntN(5) - 2), Errno: int32(r.IntN(140))},
+				Transfer: &wire.Transfer{
+					Candidate: int32(r.IntN(5) - 2), Flags: wire.TransferFlags(r.Uint32()), Bytes: r.Uint64(), Microseconds: r.Uint32(),
+					Connect: r.Uint32(), RTT: r.Uint32(), MinRTT: r.Uint32(),
+				},
+				PlainDials: &wire.PlainDials{Late: r.Uint32(), Absent: r.Uint32()},
+			})
+			if err != nil {
+				return err
+			}
+			id[8+r.IntN(8)] ^= byte(r.IntN(2)) // somebody else's, now and then
+		}
+		return nil
+	}},
 	{"a request again and again", func(c net.Conn) error {
 		l := &link{c, wire.NewReader(c)}
 		for range 1000 {

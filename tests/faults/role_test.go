@@ -40,6 +40,8 @@ func play(role string) int {
 		said, err = hog(args[1], args[2])
 	case "replay":
 		said, err = replay(args[1], args[2])
+	case "torment":
+		return torment(args[1])
 	default:
 		err = fmt.Errorf("unknown role %q", args[0])
 	}
@@ -116,6 +118,40 @@ func hog(socket, n string) (string, error) {
 	return strconv.Itoa(kept), nil
 }
 
+// torment makes all attacks until its input ends, and takes as many connections as it
+// gets meanwhile.
+func torment(socket string) int {
+	fmt.Println("begun")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	}()
+	for {
+		select {
+		case <-ended:
+			return 0
+		default:
+		}
+		if len(hoard) == tormentors {
+			for _, c := range hoard {
+				_ = c.Close()
+			}
+			hoard = hoard[:0]
+		}
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			continue // the queue is full, or the daemon has refused it
+		}
+		hoard = append(hoard, c)
+		_ = attacks[len(hoard)%len(attacks)].do(c) // whoever is refused has no answer either
+	}
+}
+
+// tormentors is how many connections torment holds, each with what its attack left.
+// More would come and go by more than what counts as growth in TestSoak.
+const tormentors = 40
+
 // role is this program playing a part.
 type role struct {
 	cmd *exec.Cmd
@@ -126,6 +162,16 @@ type role struct {
 // startRole lets a user play a part. The test is skipped if there can be no
 // other user.
 func startRole(t *testing.T, uid, gid uint32, args ...string) *role {
+	t.Helper()
+	r, err := tryRole(t, uid, gid, args...)
+	if err != nil {
+		t.Skipf("needs CAP_SETUID and a second user: %v", err)
+	}
+	return r
+}
+
+// tryRole is startRole that leaves it to the caller what to do without another user.
+func tryRole(t *testing.T, uid, gid uint32, args ...string) (*role, error) {
 	t.Helper()
 	r := &role{cmd: exec.Command("/proc/self/exe")}
 	r.cmd.Env = append(os.Environ(), roleEnv+"="+strings.Join(args, " "))
@@ -141,10 +187,10 @@ func startRole(t *testing.T, uid, gid uint32, args ...string) *role {
 	}
 	r.out = bufio.NewScanner(out)
 	if err := r.cmd.Start(); err != nil {
-		t.Skipf("needs CAP_SETUID and a second user: %v", err)
+		return nil, err
 	}
 	t.Cleanup(func() { r.end(t) })
-	return r
+	return r, nil
 }
 
 func (r *role) line(t *testing.T) string {

@@ -73,10 +73,17 @@ func TestSoak(t *testing.T) {
 	logs := t.TempDir()
 	conf := write(t, filepath.Join(logs, "policy.conf"), soakConf+
 		"decisions {\n  record = \""+filepath.Join(logs, "decisions.jsonl")+"\"\n  record_max = \"1MB\"\n}\n")
-	d := start(t, options{in: bed.Client}, conf)
+	d := start(t, options{in: bed.Client, dir: newDir(t)}, conf)
 	to := service(t)
 	load := &dials{dialer: &client.Dialer{Daemon: &client.Daemon{Path: d.socket}}, address: to}
 	defer func() { _ = load.dialer.Daemon.Close() }()
+	plain := &dials{dialer: &client.Dialer{Daemon: &client.Daemon{Path: filepath.Join(logs, "none")}}, address: to}
+	other, err := tryRole(t, userA, userA, "torment", d.socket)
+	if err != nil {
+		t.Logf("attacked by this user only: there is no other one: %v", err)
+	} else {
+		other.line(t)
+	}
 	proxy, proxyAddress := startProxy(t, "socket = \""+d.socket+"\"\nlog {\n  access = false\n}\n")
 	watched := []*watched{{name: "mamma", process: d.Process}, {name: "muacsocksd", process: proxy}}
 	watched[0].goroutines = func() int64 { return goroutines(t, d) }
@@ -87,6 +94,7 @@ func TestSoak(t *testing.T) {
 	defer pace.Stop()
 	loads := map[string]func() error{
 		"dials":      inLoop(2, load.dial),
+		"yardstick":  inLoop(1, plain.dial),
 		"strangers":  inLoop(1, func() error { return served(d.socket) }),
 		"attacks":    inLoop(1, func() error { return allAttacks(d.socket) }),
 		"resolution": inLoop(1, func() error { return resolveOne(d.socket, bed.Networks[0].Client4, n.Add(1), &resolved) }),
@@ -123,7 +131,7 @@ func TestSoak(t *testing.T) {
 	end := time.After(length)
 	warm := time.After(length / 4)
 	half, last := time.After(length/2), time.After(length*3/4)
-	var early, late fare
+	var early, late, earlyPlain, latePlain fare
 	for soaking := true; soaking; {
 		select {
 		case <-reload.C:
@@ -139,27 +147,33 @@ func TestSoak(t *testing.T) {
 				w.before, w.most = w.most, usage{}
 			}
 			t.Logf("after %v: %v", length/4, watched)
-			_ = load.rest()
+			_, _ = load.rest(), plain.rest()
 		case <-half:
-			early = load.rest()
+			early, earlyPlain = load.rest(), plain.rest()
 		case <-last:
-			_ = load.rest()
+			_, _ = load.rest(), plain.rest()
 		case <-end:
 			soaking = false
 		}
 	}
-	late = load.rest()
+	late, latePlain = load.rest(), plain.rest()
 	for name, stop := range loads {
 		if err := stop(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if other != nil {
+		other.end(t)
+	}
 	t.Logf("%d connections through the proxy; %d names resolved, %d control requests, %d addresses",
 		relayed.Load(), resolved.Load(), shown.Load(), churned.Load())
+	if length >= time.Minute && (resolved.Load() == 0 || relayed.Load() == 0 || shown.Load() == 0 || churned.Load() == 0) {
+		t.Error("something of this was not tried")
+	}
 	t.Logf("dials of the second quarter: %v; of the last: %v", early, late)
-	// What other programs on this host explain.
-	if late.p99 > 4*early.p99+20*time.Millisecond || late.decided < early.decided/2 {
-		t.Errorf("clients were served worse at the end: %v, before %v", late, early)
+	t.Logf("without mamma: %v; of the last: %v", earlyPlain.p99, latePlain.p99)
+	if servedWorse(early, late, earlyPlain.p99, latePlain.p99) {
+		t.Errorf("clients were served worse at the end: %v, before %v; without mamma %v, before %v", late, early, latePlain.p99, earlyPlain.p99)
 	}
 	for _, w := range watched {
 		t.Log(w)
@@ -176,6 +190,39 @@ func TestSoak(t *testing.T) {
 			return w.now.files < 64 && w.now.goroutines < 100
 		})
 		t.Logf("at rest: %s: %v", w.name, w.now)
+	}
+}
+
+// servedWorse tells whether dials fared worse later on, beyond what other programs on
+// this host explain: these make dials without a manager slower too.
+func servedWorse(early, late fare, earlyPlain, latePlain time.Duration) bool {
+	slower := max(1, float64(latePlain)/float64(max(earlyPlain, time.Millisecond)))
+	most := 4*float64(early.p99) + float64(20*time.Millisecond)
+	return float64(late.p99) > slower*most || late.decided < early.decided/(2*slower)
+}
+
+// What a busy machine explains is no fault of the daemon, what it does not is one.
+func TestServedWorse(t *testing.T) {
+	const ms = time.Millisecond
+	good := fare{p99: 5 * ms, decided: 0.99}
+	for _, tt := range []struct {
+		late                  fare
+		earlyPlain, latePlain time.Duration
+		want                  bool
+	}{
+		{good, ms, ms, false},
+		{fare{p99: 39 * ms, decided: 0.9}, ms, ms, false},
+		{fare{p99: 41 * ms, decided: 0.9}, ms, ms, true},
+		{fare{p99: 41 * ms, decided: 0.9}, 0, ms / 2, true},
+		{fare{p99: 41 * ms, decided: 0.9}, 2 * ms, 8 * ms, false},
+		{fare{p99: 200 * ms, decided: 0.9}, 2 * ms, 8 * ms, true},
+		{fare{p99: 5 * ms, decided: 0.4}, ms, ms, true},
+		{fare{p99: 5 * ms, decided: 0.4}, 2 * ms, 8 * ms, false},
+		{fare{p99: 5 * ms, decided: 0.01}, 2 * ms, 8 * ms, true},
+	} {
+		if got := servedWorse(good, tt.late, tt.earlyPlain, tt.latePlain); got != tt.want {
+			t.Errorf("%v, without mamma %v, before %v: %v", tt.late, tt.latePlain, tt.earlyPlain, got)
+		}
 	}
 }
 
@@ -253,6 +300,27 @@ func controlAttacks(d *daemon) error {
 		_ = c.Close()
 		if err != nil {
 			return fmt.Errorf("control socket, %.20q: %w", text, err)
+		}
+	}
+	// Some ask for much and read nothing of it, some do not end what they ask.
+	var unread []net.Conn
+	defer func() {
+		for _, c := range unread {
+			_ = c.Close()
+		}
+	}()
+	for range 8 {
+		for _, text := range []string{
+			"GET /v1/events?since=0 HTTP/1.1\r\nHost: x\r\n\r\n",
+			"GET /v1/decisions?limit=10000 HTTP/1.1\r\nHost: x\r\n\r\n",
+			"POST /v1/explain HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{",
+		} {
+			c, err := net.Dial("unix", filepath.Join(d.dir, "control.sock"))
+			if err != nil {
+				return err
+			}
+			unread = append(unread, c)
+			send(c, []byte(text))
 		}
 	}
 	return nil

@@ -104,6 +104,34 @@ func proxyAttacks(question []byte) []attack {
 			send(c, append([]byte{5, 1, 0, 5, 1, 0, 3, byte(len(name))}, name+"\x00\x50"...))
 			return dropped(c)
 		}},
+		{"header without end", func(c net.Conn) error {
+			send(c, []byte("GET / HTTP/1.1\r\n"), bytes.Repeat([]byte("a:\r\n"), 900))
+			return nil
+		}},
+		{"tunnel with a thousand lines", func(c net.Conn) error {
+			send(c, []byte("CONNECT x:1 HTTP/1.1\r\n"), bytes.Repeat([]byte("a:\r\n"), 999), []byte("\r\n"))
+			return dropped(c)
+		}},
+		{"association with rubbish", func(c net.Conn) error {
+			send(c, []byte{5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0})
+			b := make([]byte, 12)
+			_ = c.SetReadDeadline(time.Now().Add(stage.Patience))
+			if _, err := io.ReadFull(c, b); err != nil || b[3] != 0 {
+				return err // there may be too many
+			}
+			u, err := net.Dial("udp", netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[6:10])), uint16(b[10])<<8|uint16(b[11])).String())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = u.Close() }()
+			for i := range 200 {
+				datagram := append([]byte{0, 0, byte(i % 3), byte(i % 6)}, bytes.Repeat([]byte{byte(i)}, i)...)
+				if _, err := u.Write(datagram); err != nil {
+					return nil //nolint:nilerr // the association has ended
+				}
+			}
+			return nil
+		}},
 		{"neither protocol", func(c net.Conn) error {
 			send(c, bytes.Repeat([]byte{0xff, 0}, 32<<10))
 			return dropped(c)
