@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -61,7 +62,7 @@ func (d *Daemon) findSocket(getenv func(string) string) (string, error) {
 		}
 		return path, nil
 	}
-	return "", fmt.Errorf("no socket at %q: %w", paths, fs.ErrNotExist)
+	return "", fmt.Errorf("no socket at %s: %w", strings.Join(paths, " or "), fs.ErrNotExist)
 }
 
 // socketPaths lists where to look.

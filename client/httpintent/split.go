@@ -303,12 +303,12 @@ type NetworkProgress struct {
 	Name     string // of its interface, or its address
 	Source   netip.Addr
 	Cost     client.Cost // free where the manager does not tell
-	Bytes    int64   // that came over it, those that came over another one too included
-	Rate     float64 // bytes per second, of late
-	Requests int     // under way
-	Failures int     // in a row
-	Ended    bool    // it is not used any more
-	Err      error   // the latest failure; nil if there was none
+	Bytes    int64       // that came over it, those that came over another one too included
+	Rate     float64     // bytes per second, of late
+	Requests int         // under way
+	Failures int         // in a row
+	Ended    bool        // it is not used any more
+	Err      error       // the latest failure; nil if there was none
 }
 
 // ProgressOf tells how far resp has come. It is not ok if resp is not split. It may be

@@ -80,12 +80,8 @@ func doubts(cfg *config.Config) (warnings []string) {
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is link-local: connections to anywhere beyond the link that are sent by it fail", blockName(b)).Error())
 		}
 	}
-	if !hasDefault && !cfg.Auto && cfg.Policy.Name != "" {
-		what := "no network is the default (default = true)"
-		if len(cfg.Blocks) == 0 {
-			what = "no network is named, nor auto = true: none is managed"
-		}
-		warnings = append(warnings, fmt.Sprintf("%s: %s; the host's routes choose where nothing speaks for a network", cfg.File, what))
+	if !hasDefault && !cfg.Auto && cfg.Policy.Name != "" && len(cfg.Blocks) > 0 { // without any, reading it has warned of that
+		warnings = append(warnings, cfg.File+": no network is the default (default = true); the host's routes choose where nothing speaks for a network")
 	}
 	return warnings
 }

@@ -41,6 +41,7 @@ type Client struct {
 	http http.Client
 	// trusts tells whether a server of that user is to be believed; nil: all are.
 	trusts func(uid uint32) bool
+	absent string // as NotRunningError.Own
 }
 
 // NewClient makes a Client of the server at path, which somebody has named and so
@@ -60,11 +61,12 @@ func NewClient(path string) *Client {
 // service's user. Other users could have put a socket there before, to receive
 // settings and to choose what the doctor reads.
 func Find(getenv func(string) string) *Client {
-	path, named := defaultPath(getenv)
+	path, own, named := defaultPath(getenv)
 	c := NewClient(path)
 	if !named {
 		c.trusts = trusted
 	}
+	c.absent = own
 	return c
 }
 
@@ -118,9 +120,9 @@ const SystemPath = "/run/mamma/control.sock"
 
 // defaultPath is where the control socket of this user's mamma is, if it exists,
 // else the one of the system's, and whether somebody named it.
-func defaultPath(getenv func(string) string) (path string, named bool) {
+func defaultPath(getenv func(string) string) (path, absent string, named bool) {
 	if p := getenv("MAMMA_CONTROL"); p != "" {
-		return p, true
+		return p, "", true
 	}
 	own := filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()))
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
@@ -128,18 +130,22 @@ func defaultPath(getenv func(string) string) (path string, named bool) {
 	}
 	p := filepath.Join(own, "control.sock")
 	if fi, err := os.Stat(p); err == nil && fi.Mode().Type() == fs.ModeSocket {
-		return p, false
+		return p, "", false
 	}
-	return SystemPath, false
+	return SystemPath, p, false
 }
 
 // NotRunningError says that nobody answers at the path.
 type NotRunningError struct {
 	Path string
+	Own  string // where the user's own would be, and no socket is; "": that was not looked for, or is Path
 	Err  error
 }
 
 func (e *NotRunningError) Error() string {
+	if e.Own != "" {
+		return fmt.Sprintf("no mamma answers at %s, and you run none of your own at %s; is it running?  systemctl status mamma", e.Path, e.Own)
+	}
 	return fmt.Sprintf("no mamma answers at %s; is it running?  systemctl status mamma", e.Path)
 }
 
@@ -238,7 +244,7 @@ func (c *Client) dialError(err error) error {
 	}
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOTSOCK):
-		return &NotRunningError{Path: c.path, Err: err}
+		return &NotRunningError{Path: c.path, Own: c.absent, Err: err}
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: permission denied; it is for root, mamma's user and its control group", c.path)
 	}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -524,8 +525,15 @@ func TestNotRunning(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.sock")
 	_, err := NewClient(path).Get(ctx(t), "/v1/status", &Status{})
 	var not *NotRunningError
-	if !errors.As(err, &not) || not.Path != path {
+	if !errors.As(err, &not) || not.Path != path || not.Own != "" {
 		t.Errorf("got %v", err)
+	}
+	// Where nobody has named a socket, the user's own is looked for first.
+	dir := t.TempDir()
+	c := Find(func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": dir}[name] })
+	want := "no mamma answers at " + SystemPath + ", and you run none of your own at " + dir + "/mamma/control.sock; is it running?"
+	if err := c.dialError(syscall.ENOENT); !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

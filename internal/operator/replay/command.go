@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
@@ -64,6 +65,9 @@ func (c *Command) Run(ctx context.Context) error {
 				_, _ = fmt.Fprintf(c.Err, "%s\n", clean(fmt.Sprintf("%s:%d: %v", file, e.Line, e.Err)))
 			}
 		})
+		if errors.As(err, new(*fs.PathError)) { // it names the file
+			return err
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}

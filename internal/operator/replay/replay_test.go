@@ -221,7 +221,7 @@ func TestCommandErrors(t *testing.T) {
 		{"no file", Command{Policies: policies.All(), Policy: "sample"}, "no file", ""},
 		{"no policy", Command{Policies: policies.All(), Files: []string{file}}, "neither a policy nor a configuration", ""},
 		{"unknown policy", Command{Policies: policies.All(), Files: []string{file}, Policy: "treshold"}, `did you mean "threshold"?`, ""},
-		{"absent file", Command{Policies: policies.All(), Files: []string{"absent"}, Policy: "sample"}, "absent: ", ""},
+		{"absent file", Command{Policies: policies.All(), Files: []string{"absent"}, Policy: "sample"}, "open absent: no such file", ""},
 		{"absent configuration", Command{Policies: policies.All(), Files: []string{file}, Policy: "sample", Config: "absent"}, "read configuration", ""},
 		{"wrong setting", Command{Policies: policies.All(), Files: []string{file}, Policy: "threshold", Config: threshold}, "threshold.conf:2,3", ""},
 		{"other policy", Command{Policies: policies.All(), Files: []string{file}, Policy: "sample", Config: threshold}, `configures policy "threshold", not "sample"`, ""},
