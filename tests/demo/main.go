@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/live"
@@ -62,6 +64,12 @@ func jobs() map[string]stage.Job {
 	return list
 }
 
+// terminal tells whether somebody types into f.
+func terminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("demo", pflag.ContinueOnError)
 	flags.Usage = func() { _, _ = fmt.Fprint(out, usage) }
@@ -79,7 +87,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if *interactive {
-		return shell(ctx, dir, strings.Join(flags.Args(), " "), os.Stdin, out, os.Stderr)
+		command := strings.Join(flags.Args(), " ")
+		err := shell(ctx, dir, command, os.Stdin, out, os.Stderr)
+		if exit := (*exec.ExitError)(nil); command == "" && terminal(os.Stdin) && errors.As(err, &exit) && exit.Exited() {
+			return nil // that of the last command that somebody typed
+		}
+		return err
 	}
 	program, err := stage.Build(ctx, dir)
 	if err != nil {
