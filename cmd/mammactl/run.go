@@ -117,6 +117,7 @@ func (a *app) runCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the program is the program's
 	f.Var(&o.Intents, "intents", "what is known of the connections, such as category=bulktransfer,filesize=300M")
+	_ = cmd.RegisterFlagCompletionFunc("intents", completeIntents) // fails for unknown flags only
 	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `WHICH=INTENTS`: of those to a port, to a network, or of a command; may be repeated")
 	f.StringVar(&file, "rules", "", "`FILE` with intents by destination, port, user and program")
 	f.BoolVar(&o.Require, "require", false, "refuse connections that could not be placed")
