@@ -36,6 +36,7 @@ type args struct {
 	Times    int
 	Echo     string // socket of another process that sends back what it gets
 	Bind     netip.Addr
+	Routes   []route // of the network that goes down
 }
 
 // apis are the ways under test. Each connects once, or Times times where

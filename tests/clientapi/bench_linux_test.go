@@ -60,6 +60,7 @@ var benchmarks = map[string]stage.Job{
 	"bench dial": stage.Typed(benchDial),
 	"bench pool": stage.Typed(benchPool),
 	"bench http": stage.Typed(benchHTTP),
+	"link down":  stage.Typed(linkDown),
 }
 
 // daemons are two ways to the manager: one that asks about each connection, and one that
