@@ -10,12 +10,16 @@ const maxKept = 32 << 10
 // kept is roughly how many bytes the slices and strings of m take, those included
 // that only a former message has filled.
 func (m *Message) kept() int {
-	n := m.Context.kept() + size(m.Sockets) + size(m.WideIntents) + size(m.Alternates) + size(m.Paths) + len(m.Reason)
+	n := m.Context.kept() + size(m.Sockets) + size(m.WideIntents) + size(m.Alternates) + size(m.Paths) + len(m.Reason) +
+		size(m.Costs) + size(m.Selection) + size(m.Leased)
 	for _, s := range m.Sockets[:cap(m.Sockets)] {
 		n += s.Context.kept()
 	}
 	for _, a := range m.Alternates[:cap(m.Alternates)] {
 		n += size(a.Remotes) + len(a.Device)
+	}
+	for _, p := range m.Selection[:cap(m.Selection)] {
+		n += len(p.Name)
 	}
 	return n
 }

@@ -3,7 +3,9 @@ package wire
 import (
 	"bytes"
 	"io"
+	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -78,4 +80,42 @@ func TestSwollenMessages(t *testing.T) {
 	if per > 64<<10 {
 		t.Errorf("%d bytes for a client", per)
 	}
+}
+
+// Whatever can be large in a Message, and stays in it, counts.
+func TestEveryPlaceCounts(t *testing.T) {
+	const much = 1000
+	var visit func(path string, at func(*Message) reflect.Value)
+	visit = func(path string, at func(*Message) reflect.Value) {
+		v := at(&Message{})
+		switch v.Kind() {
+		case reflect.String:
+			m := &Message{}
+			at(m).SetString(strings.Repeat("x", much))
+			if n := m.kept(); n < much {
+				t.Errorf("%s: %d bytes, of %d", path, n, much)
+			}
+		case reflect.Slice:
+			m := &Message{}
+			at(m).Set(reflect.MakeSlice(v.Type(), 0, much)) // spare elements count as well
+			if n, least := m.kept(), much*int(v.Type().Elem().Size()); n < least {
+				t.Errorf("%s: %d bytes, of %d", path, n, least)
+			}
+			visit(path+"[]", func(m *Message) reflect.Value {
+				s := at(m)
+				if s.Len() == 0 {
+					s.Set(reflect.MakeSlice(s.Type(), 1, 1))
+				}
+				return s.Index(0)
+			})
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if v.Type().Field(i).IsExported() {
+					visit(path+"."+v.Type().Field(i).Name, func(m *Message) reflect.Value { return at(m).Field(i) })
+				}
+			}
+		default: // numbers; what is behind pointers is made anew for each message
+		}
+	}
+	visit("Message", func(m *Message) reflect.Value { return reflect.ValueOf(m).Elem() })
 }
