@@ -49,7 +49,7 @@ func linkDown(a args) (got avoidance, err error) {
 			return got, err
 		}
 		for u := range updates {
-			if u.Attrs().Index == link.Attrs().Index && u.IfInfomsg.Flags&unix.IFF_UP == 0 {
+			if u.Attrs().Index == link.Attrs().Index && u.Flags&unix.IFF_UP == 0 {
 				break
 			}
 		}

@@ -2,6 +2,7 @@ package netmon
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,8 +25,8 @@ type Options struct {
 	// by New only. Zero: that of the calling thread.
 	Namespace int
 	// Debounce is how long to wait after an event for more. Zero: 20 ms, a few
-	// times what a network manager needs to set an interface up; a link that
-	// goes down is known within 50 ms all the same.
+	// times what a network manager needs to set an interface up. A link that goes
+	// down or loses its carrier is not waited with.
 	Debounce time.Duration
 	// ReceiveBuffer is the size in bytes of the socket buffer for events. Zero:
 	// 1 MiB, capped by net.core.rmem_max. Overruns do no harm, see Run.
@@ -50,6 +51,7 @@ type Monitor struct {
 	source   source
 	events   *nl.NetlinkSocket
 	poke     chan struct{} // one slot: the state is to be read again
+	hurry    chan struct{} // one slot: at once
 	changed  atomic.Uint32 // the parts to be read again
 	routes   atomic.Bool   // snapshots hold the routes
 	current  atomic.Pointer[Snapshot]
@@ -90,7 +92,7 @@ const refresh = 5 * time.Second
 func New(options Options, log *slog.Logger) (*Monitor, error) {
 	m := &Monitor{
 		debounce: options.Debounce, log: log,
-		onEvent: func() {}, poke: make(chan struct{}, 1), subscribers: map[chan struct{}]bool{},
+		onEvent: func() {}, poke: make(chan struct{}, 1), hurry: make(chan struct{}, 1), subscribers: map[chan struct{}]bool{},
 	}
 	if m.debounce == 0 {
 		m.debounce = 20 * time.Millisecond
@@ -211,12 +213,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 			return runError(ctx)
 		case <-m.poke:
 			idle.Stop()
-			wait := time.NewTimer(pace.wait(time.Now(), m.debounce))
-			select {
-			case <-ctx.Done():
-				wait.Stop()
+			if !m.settle(ctx, &pace) {
 				return runError(ctx)
-			case <-wait.C:
 			}
 		case <-idle.C:
 		}
@@ -237,6 +235,27 @@ func (m *Monitor) Run(ctx context.Context) error {
 		if again || err != nil {
 			m.wake(parts)
 		}
+	}
+}
+
+// settle waits for more events after one, but not after one that ends connections, and
+// as long as it takes to leave the processor to others. It tells false if ctx ended.
+func (m *Monitor) settle(ctx context.Context, p *pace) bool {
+	wait := time.NewTimer(p.wait(time.Now(), m.debounce))
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-wait.C:
+		return true
+	case <-m.hurry:
+	}
+	wait.Reset(p.wait(time.Now(), 0))
+	select {
+	case <-ctx.Done():
+		return false
+	case <-wait.C:
+		return true
 	}
 }
 
@@ -269,14 +288,23 @@ func (m *Monitor) listen(ctx context.Context) error {
 		parts := everything
 		switch {
 		case err == nil:
-			told := false
+			told, down := false, false
 			parts = 0
 			for i := range messages {
 				p, changes := partOf(messages[i].Header.Type, messages[i].Data)
 				parts |= p
 				told = told || changes
+				down = down || linkDown(messages[i].Header.Type, messages[i].Data)
 			}
 			if !told {
+				continue
+			}
+			if down {
+				m.wake(parts)
+				select {
+				case m.hurry <- struct{}{}:
+				default:
+				}
 				continue
 			}
 		case ctx.Err() != nil:
@@ -313,6 +341,20 @@ func partOf(kind uint16, body []byte) (p part, changes bool) {
 	}
 	// With a link or an address routes come and go, of which not all are told.
 	return partLinks | partRoutes, true
+}
+
+// linkDown tells whether a message (struct ifinfomsg) says that a link carries nothing
+// any more. Those of another family are of the ports of a bridge.
+func linkDown(kind uint16, b []byte) bool {
+	const length, flags = 16, 8
+	switch {
+	case kind != unix.RTM_NEWLINK && kind != unix.RTM_DELLINK, len(b) < length || b[0] != unix.AF_UNSPEC:
+		return false
+	case kind == unix.RTM_DELLINK:
+		return true
+	}
+	const both = unix.IFF_UP | unix.IFF_RUNNING
+	return binary.NativeEndian.Uint32(b[flags:])&both != both
 }
 
 // router tells whether a message about a neighbour (struct ndmsg) may change the choice

@@ -424,3 +424,22 @@ func (r *recorder) saw(text string) bool {
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.messages, func(m string) bool { return strings.Contains(m, text) })
 }
+
+// A link that goes down is not waited with, however long other events are.
+func TestLinkDownIsNotWaitedWith(t *testing.T) {
+	t.Parallel()
+	b := testbed.ForTest(t, networks(false))
+	m, err := netmon.New(netmon.Options{Namespace: b.Client.FD(), Debounce: time.Hour}, quiet())
+	must(t, err)
+	voided := make(chan struct{}, 1)
+	m.OnEvent(func() {
+		select {
+		case voided <- struct{}{}:
+		default:
+		}
+	})
+	run(t, m)
+	must(t, b.Client.Handle().LinkSetDown(link(t, b.Client, "wwan0")))
+	<-voided
+	await(t, m, "link down", not(has("10.2.0.0/24", "wwan0")))
+}
