@@ -17,8 +17,8 @@ import (
 // dialled, for programs that keep connections of their own and for those that
 // make their sockets themselves. It is safe for concurrent use.
 //
-// A Decision is about the moment it was made in. One that is kept for more than
-// a few tenths of a second stands for nothing any more.
+// A Decision is about the moment in which it was made. Networks change: after a few
+// tenths of a second the Decision should not be used any more.
 type Decision struct {
 	dialer   *Dialer
 	target   target
@@ -31,10 +31,10 @@ type Decision struct {
 // of DialContext. The idle ones are connections to the same address, made by
 // this package, that the manager may name for reuse.
 //
-// That the manager is not there, or has no say, is not an error; Err tells so. That
-// the policy refuses the connection is one, in which errors.Is finds ErrRefused; so is
-// that the manager knows no network that the SelectionProperties permit, with
-// ErrNotPermitted.
+// If the manager is not there, or has no say, Decide returns no error; Err of the
+// Decision tells so. Decide returns an error if the policy refuses the connection
+// (errors.Is finds ErrRefused), and if the manager knows no network that the
+// SelectionProperties permit (ErrNotPermitted).
 func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...net.Conn) (*Decision, error) {
 	t, ok, err := d.newTarget(ctx, network, address)
 	dec := &Decision{dialer: d, target: t}
@@ -48,7 +48,7 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 	var members []wire.SetMember
 	for i, conn := range idle {
 		if info, ok := InfoOf(conn); ok && t.permitsConn(&info) {
-			members = append(members, wire.SetMember{FD: int32(i + 1), Context: t.offered(&info)}) // 0 is no socket to the original
+			members = append(members, wire.SetMember{FD: int32(i + 1), Context: t.offered(&info)}) // to the prototype's daemon, 0 is no socket
 		}
 	}
 	p, err := d.daemon().decide(ctx, t, len(members) > 0, members)
@@ -74,7 +74,7 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 	return dec, nil
 }
 
-// offered is the context that the manager sees of an idle connection.
+// offered is the context by which the manager is told of an idle connection.
 func (t *target) offered(info *Info) wire.Context {
 	c := t.context()
 	c.Remote = sockAddr(info.Remote)
@@ -97,11 +97,12 @@ func (t *target) offered(info *Info) wire.Context {
 // Err tells why the manager did not decide, nil if it did.
 func (dec *Decision) Err() error { return dec.err }
 
-// Existing is the connection that the manager named for reuse, nil if a new one
-// is to be made.
+// Existing is the idle connection that the manager wants used again, nil if a new one is
+// to be made.
 func (dec *Decision) Existing() net.Conn { return dec.existing }
 
-// first is the manager's first choice, without anything where it has none.
+// first is the manager's first choice. If there is none, it is a candidate that
+// suggests nothing.
 func (dec *Decision) first() *candidate {
 	if dec.plan == nil || len(dec.plan.candidates) == 0 {
 		return &candidate{index: plain}
@@ -129,7 +130,7 @@ func (dec *Decision) Multipath() bool {
 // connection, and none that is not bound to Device.
 func (dec *Decision) Only() bool { return dec.plan != nil && dec.plan.target.only }
 
-// Reason is what decided, in the manager's words; it may be empty.
+// Reason is why the manager decided so, in its words. It may be empty.
 func (dec *Decision) Reason() string {
 	if dec.plan == nil {
 		return ""
@@ -160,11 +161,11 @@ func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
 	return d.dialPlan(ctx, &again, begun)
 }
 
-// Endpoints resolves the name, on the network that was decided on, for a program
-// that makes its sockets itself. The best comes first; alternates follow as far
-// as their addresses are known, at last the addresses without any suggestion.
-// Where the resolver is slow or fails, the other networks' are asked as in a
-// dial, and the one that answers is the best.
+// Endpoints resolves the name on the chosen network, for a program that makes its sockets
+// itself. The best endpoint comes first. Endpoints of the alternates follow, as far as
+// their addresses are known, and last the addresses without any suggestion. If the
+// resolver of the chosen network is slow or fails, those of the other networks are asked
+// as in a dial, and the network whose resolver answers becomes the best.
 func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	ctx, cancel := dec.dialer.limit(ctx, time.Now())
 	defer cancel()
@@ -214,7 +215,7 @@ type found struct{ net.Conn }
 
 func (found) Close() error { return nil }
 
-// resolve returns the candidate that has addresses first.
+// resolve returns the candidate whose addresses are known first.
 func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
 	r := d.driver(p, func(context.Context, *candidate, netip.AddrPort) (net.Conn, error) { return found{}, nil })
 	candidates := slices.Clip(p.candidates)

@@ -8,9 +8,9 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Origin is on whose behalf a connection is made, where that is not the process
-// that makes it: a proxy says it of its clients. The manager shows it beside the
-// decision. It believes nothing of it, and it decides nothing.
+// Origin says for whom a connection is made, if not for the process that makes it. A
+// proxy, for instance, names its client. The manager shows the Origin beside the
+// decision. It does not rely on it, because anybody can claim anything.
 type Origin struct {
 	UID     uint32 // UnknownUID if it is not known; zero is root
 	PID     uint32 // 0 if it is not known
@@ -32,10 +32,11 @@ func WithOrigin(ctx context.Context, o Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, o)
 }
 
-// maxOrigin bounds the texts of an Origin; a command name of Linux has 15 bytes.
+// maxOrigin is how many bytes of a text of an Origin are sent. Linux's names of commands
+// have 15.
 const maxOrigin = 64
 
-// originOf returns what WithOrigin put into ctx as it travels, nil if nothing.
+// originOf returns the Origin of ctx in the form of the protocol, nil if there is none.
 func originOf(ctx context.Context) *wire.Origin {
 	o, ok := ctx.Value(originKey{}).(Origin)
 	if !ok {

@@ -13,17 +13,17 @@ const (
 	lastResortDelay = maxAttemptDelay
 )
 
-// pace is how long a race waits for what is under way before it starts something
+// pace says how long a race waits for an attempt or a lookup before it starts another one
 // beside it. The zero value goes by what is known of each candidate's path.
 type pace struct {
-	fixed bool // by the caller, for everything
+	fixed bool // the caller has set delay, for everything
 	delay time.Duration
 }
 
-// attempt is how long to wait for a connection of c: until the first segment
-// would be sent again (RFC 8305 section 5), which for one round-trip time R is
-// after 3 R, SRTT and four times RTTVAR of R/2 (RFC 6298 section 2.2). A
-// candidate that there is doubt about is not given more than any unknown one.
+// attempt is how long to wait for a connection of c: until TCP would send its first
+// segment again (RFC 8305 section 5). If R is the only round-trip time that was measured,
+// that is after 3 R: SRTT is R, and RTTVAR, which counts four times, is R/2 (RFC 6298
+// section 2.2). A candidate in doubt gets no more time than one whose path is unknown.
 func (p pace) attempt(c *candidate) time.Duration {
 	if p.fixed {
 		return p.delay
@@ -41,8 +41,8 @@ func (p pace) attempt(c *candidate) time.Duration {
 	return d
 }
 
-// lookup is how long to wait for c's name to be resolved. A resolver asks others
-// in turn, so a short way to it does not make it quick; a long one makes it slow.
+// lookup is how long to wait for c's name to be resolved. A long round-trip time makes
+// a resolver slow. A short one does not make it quick, because a resolver asks others.
 func (p pace) lookup(c *candidate) time.Duration {
 	if p.fixed {
 		return p.delay
@@ -50,7 +50,7 @@ func (p pace) lookup(c *candidate) time.Duration {
 	return max(defaultAttemptDelay, p.attempt(c))
 }
 
-// lastResort is how long a plain dial waits while something else is under way.
+// lastResort is how long a plain dial waits while another attempt is under way.
 func (p pace) lastResort() time.Duration {
 	return max(lastResortDelay, p.delay)
 }

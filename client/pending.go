@@ -36,8 +36,8 @@ func (p *Pool) Start(ctx context.Context, network, address string) *Pending {
 	return q
 }
 
-// Done is closed as soon as Result does not block. Waiting for several is a
-// select over their channels.
+// Done is closed as soon as Result does not block. To wait for one of several, select
+// over their channels.
 func (q *Pending) Done() <-chan struct{} { return q.done }
 
 // Result waits for the end and returns what Get returned. After Cancel
@@ -55,8 +55,8 @@ func (q *Pending) Result() (*Conn, error) {
 	return c, q.err
 }
 
-// Cancel gives up and waits for the end. A connection that was there already is
-// released into the pool, unless Result has returned it.
+// Cancel gives the Get up and waits until it has ended. A connection that the Get has
+// made or found goes to the pool, unless Result has returned it.
 func (q *Pending) Cancel() {
 	q.cancel()
 	<-q.done

@@ -27,7 +27,7 @@ func scoreExamples(t *testing.T) map[string]policy.Config {
 		text, _, _ := strings.Cut(part, "```")
 		examples = append(examples, parse(t, "score", text))
 	}
-	if len(examples) != 3 {
+	if len(examples) != 4 {
 		t.Fatalf("%d examples", len(examples))
 	}
 	return map[string]policy.Config{"earliest_arrival": examples[1], "threshold": examples[2]}

@@ -38,7 +38,7 @@ func (c *Context) Socket(domain, typ, protocol int) (fd int, err error) {
 	return fd, err
 }
 
-// inode is 0 if it cannot be told.
+// inode is the number of the socket's inode, 0 if it is not known.
 func inode(fd int) uint64 {
 	var s unix.Stat_t
 	if err := unix.Fstat(fd, &s); err != nil {
@@ -96,7 +96,7 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	only := ans.Only != 0
 	said := ans.Context.Clone()
 	if r := said.Remote.AddrPort; r.IsValid() {
-		addr = r // the manager may send us elsewhere
+		addr = r // the manager may name another address
 	}
 	st = c.use()
 	st.BindSuggested, st.OptionsSuggested, st.Remote = said.BindSuggested, said.OptionsSuggested, sockAddr(addr)
@@ -104,7 +104,7 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	c.mu.Unlock()
 
 	source := said.BindSuggested.AddrPort
-	// What is bound to a network only times out towards this host itself.
+	// A socket that is bound to a network would time out towards this host itself.
 	apart := addr.Addr().Unmap().IsLoopback() && !source.Addr().Unmap().IsLoopback()
 	if source.IsValid() && !bound && !apart {
 		bindSource(fd, source.Addr())
@@ -166,8 +166,8 @@ func bind(fd int, addr netip.AddrPort) error {
 
 // bindSource binds a socket to a suggested address, if that can be done.
 func bindSource(fd int, source netip.Addr) {
-	// The port is then chosen when connecting, where it need be unique per
-	// destination only (ip(7), Linux 4.2).
+	// The kernel then chooses the port when the socket is connected, so that the port
+	// has to be unique for the destination only (ip(7), since Linux 4.2).
 	_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	_ = bind(fd, netip.AddrPortFrom(source, 0))
 }
@@ -177,7 +177,7 @@ func connect(fd int, addr netip.AddrPort) error {
 	if err == nil {
 		err = unix.Connect(fd, sa)
 	}
-	if errors.Is(err, unix.EINTR) { // it goes on in the background (connect(2))
+	if errors.Is(err, unix.EINTR) { // connecting goes on in the background (connect(2))
 		err = await(fd)
 	}
 	return os.NewSyscallError("connect", err)

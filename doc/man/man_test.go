@@ -98,7 +98,7 @@ func withUnits(t *testing.T, names []string) []string {
 	return list
 }
 
-// options are those of resolv.conf(5), each with what becomes of it.
+// options are the options of resolv.conf(5), each with its effect.
 func options() string {
 	var out strings.Builder
 	for _, o := range resolve.ConfOptions() {
@@ -111,15 +111,15 @@ func options() string {
 	return out.String()
 }
 
-// specialNames are the domains that name servers are not asked for.
+// specialNames are the domains about which name servers are not asked.
 func specialNames() string {
 	var out strings.Builder
 	for _, n := range resolve.SpecialNames() {
-		what := "Nothing is there"
+		what := "No name in the domain exists"
 		if n.Loopback {
-			what = "It is this host"
+			what = "Every name in the domain is this host"
 		}
-		fmt.Fprintf(&out, ".TP\n.I %s\n%s (%s). Ordinary: %s.\n", roff(n.Domain), what, roff(n.Source), roff(n.Unless))
+		fmt.Fprintf(&out, ".TP\n.I %s\n%s (%s). Servers are asked: %s.\n", roff(n.Domain), what, roff(n.Source), roff(n.Unless))
 	}
 	return out.String()
 }

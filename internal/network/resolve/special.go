@@ -5,26 +5,28 @@ import (
 	"strings"
 )
 
-// SpecialName is a domain whose names are not asked of name servers.
+// SpecialName is a domain about which name servers are not asked, nor about the names in
+// it.
 type SpecialName struct {
 	Domain   string
 	Loopback bool   // its names are those of this host; else they do not exist
-	Unless   string // what makes its names ordinary ones, after "Ordinary: "
+	Unless   string // when servers are asked nevertheless, after "Servers are asked: "
 	Source   string
 }
 
-// SpecialNames lists them. A name in the hosts file counts before all of these,
-// and names that other documents reserve, as "test", "example", "internal" and
-// "home.arpa", are ordinary: the RFCs want resolvers to ask for them.
+// SpecialNames lists the special domains. A name in the hosts file has the address there
+// in any case. Servers are asked about other reserved domains, such as "test",
+// "example", "internal" and "home.arpa": the RFCs want resolvers to do so.
 func SpecialNames() []SpecialName { return slices.Clone(specialNames) }
 
-// inSearch is how configuration wins over each special domain but localhost.
-const inSearch = "if the search list of resolv.conf has it, or a domain below it"
+// inSearch is the configuration that has servers asked about a special domain other
+// than localhost.
+const inSearch = "if the search list of resolv.conf contains the domain or one below it"
 
 // specialNames is immutable.
 var specialNames = []SpecialName{
 	{Domain: "localhost", Loopback: true, Unless: "never", Source: "RFC 6761 section 6.3"},
-	{Domain: "local", Unless: "if the network's nameserver or resolvconf is configured, or " + inSearch, Source: "RFC 6762 section 3, multicast DNS"},
+	{Domain: "local", Unless: "if the network has a nameserver or resolvconf setting, or " + inSearch, Source: "RFC 6762 section 3, multicast DNS"},
 	{Domain: "invalid", Unless: inSearch, Source: "RFC 6761 section 6.4"},
 	{Domain: "onion", Unless: inSearch, Source: "RFC 7686 section 2"},
 	{Domain: "alt", Unless: inSearch, Source: "RFC 9476 section 2"},
@@ -41,8 +43,8 @@ func specialDomain(name string) *SpecialName {
 	return nil
 }
 
-// asks tells whether names in a special domain are asked of servers all the same,
-// because somebody configured so.
+// asks tells whether servers are asked about a special domain nevertheless, because the
+// configuration says so.
 func (r *Resolver) asks(s *SpecialName, st *settings) bool {
 	switch {
 	case s.Loopback:

@@ -145,7 +145,7 @@ func (st *stream) send() error {
 	return nil
 }
 
-// look notes the state that changes are told against.
+// look notes the present state. Changes are the differences from it.
 func (st *stream) look() {
 	st.view = st.s.opts.Manager.View()
 	st.runner = st.view.Runner

@@ -11,8 +11,8 @@ const (
 	// 40 kB each. People and dashboards need a handful.
 	maxConns = 128
 	// maxConnsPerUser keeps one user from taking all connections. reservedConns are
-	// for root and the daemon's user only, who have to find out what is wrong and
-	// must not be shut out. Only maxConns limits these two.
+	// for root and the daemon's user only, so that they can find out what is wrong.
+	// Only maxConns limits these two.
 	maxConnsPerUser = 32
 	reservedConns   = 16
 )

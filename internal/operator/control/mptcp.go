@@ -15,13 +15,14 @@ type Multipath struct {
 	PathManager *string `json:"path_manager"`
 	Managed     bool    `json:"managed"` // the daemon does, or sets the kernel's up
 	// PerConnection tells that the policy is asked about each connection, so that
-	// its vetoes hold. False where mamma manages: it is asked about all at once.
+	// its vetoes hold. If it is false although mamma manages subflows, the policy is
+	// asked about all connections at once.
 	PerConnection bool                `json:"per_connection"`
 	Complete      bool                `json:"complete"` // false: only the asker's own connections are shown
 	Connections   []MultipathConn     `json:"connections"`
 	Endpoints     []MultipathEndpoint `json:"endpoints"`
-	// Without are the networks that have no endpoint although they should, as the kernel
-	// has room for no more: connections get no subflows over them.
+	// Without are the networks that should have an endpoint and have none, because the
+	// kernel has no room for more. Connections get no subflows over them.
 	Without  []PrefixRef       `json:"without_endpoint"`
 	Counters MultipathCounters `json:"counters"`
 }
@@ -73,7 +74,8 @@ type MultipathCounters struct {
 	JoinsReceived uint64            `json:"joins_received"` // those that peers asked for
 }
 
-// mptcp shows the connections, of others only to those who may read everything.
+// mptcp answers /v1/mptcp. A peer that may not read everything is shown its own
+// connections only.
 func (s *Server) mptcp(r *http.Request) (any, error) {
 	if s.opts.Multipath == nil {
 		return nil, failure(http.StatusNotImplemented, "unsupported", errors.New("MPTCP connections are not looked at"))

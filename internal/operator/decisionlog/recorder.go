@@ -12,8 +12,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// MinSize is the smallest size that a Recorder keeps to: half of it holds a
-// dozen decisions with all that they refer to.
+// MinSize is the smallest size that a Recorder can be given. Half of it holds a dozen
+// decisions with all that they refer to.
 const MinSize = 128 << 10
 
 // queueLength is how many decisions may wait for the file. At 10 000 decisions a
@@ -48,8 +48,9 @@ type noted struct {
 	decision policy.Decision
 }
 
-// NewRecorder makes a Recorder to the file at path that keeps to size bytes, at
-// least MinSize; Run writes. A nil logger discards.
+// NewRecorder makes a Recorder that writes to the file at path, and keeps to size bytes
+// or to MinSize if that is more. Run does the writing. Without a logger, failures are not
+// reported.
 func NewRecorder(path string, size int64, log *slog.Logger) *Recorder {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -57,9 +58,9 @@ func NewRecorder(path string, size int64, log *slog.Logger) *Recorder {
 	return &Recorder{log: log, size: max(size, MinSize) / 2, queue: make(chan noted, queueLength), file: ownfile.NewPrivateLog(path)}
 }
 
-// Note records a call of the policy of that name. It returns at once, keeps of
-// r only copies and the prefixes, and is safe for concurrent use; d must not
-// be changed afterwards.
+// Note records a call of the policy of that name. It returns at once. It keeps the
+// prefixes of r, and copies everything else. The caller must not change d afterwards.
+// Note is safe for concurrent use.
 func (r *Recorder) Note(name string, request *policy.Request, d policy.Decision) {
 	if len(r.queue) == cap(r.queue) { // spares the copies
 		r.dropped.Add(1)
@@ -116,7 +117,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) write(n *noted) {
 	err := r.tryWrite(n)
 	if err != nil {
-		r.encoder.Reset() // what of the lines arrived is not known
+		r.encoder.Reset() // nobody knows which of the lines were written
 		r.dropped.Add(1)
 		if !r.failed {
 			r.log.Error("decisions cannot be recorded; they are lost until they can", "path", r.file.Path(), "err", err)
@@ -131,7 +132,7 @@ func (r *Recorder) tryWrite(n *noted) error {
 		if err != nil {
 			return err
 		}
-		if opened { // somebody may have rotated it
+		if opened { // somebody may have rotated the file
 			r.encoder.Reset()
 		}
 		r.buf = r.buf[:0]

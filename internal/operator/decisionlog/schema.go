@@ -73,8 +73,8 @@ type budget struct {
 	Reset time.Time `json:"reset,omitzero"`
 }
 
-// option is a setting of a prefix. Value is its number where the text has
-// another one, or none.
+// option is a setting of a prefix. Value is its number, if that is not the number that
+// the text would give.
 type option struct {
 	Name  text    `json:"name"`
 	Text  text    `json:"text"`
@@ -225,8 +225,8 @@ type term struct {
 	Time  time.Time `json:"time,omitzero"`
 }
 
-// A names is the words for the values of an enumeration; "" stands for the
-// value that is left out.
+// A names has the words for the values of an enumeration. The value whose word is "" is
+// left out of the file.
 type names []string
 
 var (
@@ -239,8 +239,8 @@ var (
 	units       = names{policy.None: "", policy.Milliseconds: "ms", policy.ByteRate: "B/s", policy.Bytes: "B", policy.Count: "count", policy.Probability: "probability"}
 )
 
-// word is the word for a value; one that has none is written as a number, which
-// the reader refuses.
+// word returns the word for a value. A value without a word is written as a number,
+// which the reader refuses.
 func word[T ~uint8](n names, v T) string {
 	if int(v) < len(n) {
 		return n[v]

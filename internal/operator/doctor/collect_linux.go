@@ -32,7 +32,7 @@ type Options struct {
 	// Run is where run-time files are; "": /run.
 	Run string
 
-	// The following are for other namespaces than the process's own.
+	// The following lead to another network namespace than the process's own.
 
 	Namespace int // descriptor
 	Dial      func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
@@ -139,7 +139,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			g.Go(func() error { o.askServer(ctx, p, &p.Servers[j]); return nil })
 		}
 	}
-	_ = g.Wait() // what fails is a fact
+	_ = g.Wait() // a failure is a fact, too
 	return f, ctx.Err()
 }
 
@@ -164,7 +164,7 @@ func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	return out
 }
 
-// servers are the name servers of a prefix that can be asked from it.
+// servers are the name servers of a prefix that can be asked from its address.
 func (o *Options) servers(cfg *config.Config, n *selection.Network) []netip.AddrPort {
 	s := &n.Settings
 	list := slices.Clone(s.Nameservers)
@@ -197,9 +197,9 @@ func (o *Options) askServer(ctx context.Context, p *Prefix, s *Server) {
 	}
 }
 
-// askGateway sends a datagram, which shows whether a packet filter of this host
-// lets it out, and tries to connect to the port that gateways most often serve; to
-// be refused is as good.
+// askGateway tells whether a gateway answers. It sends a datagram, which shows whether a
+// packet filter of this host lets packets out. Then it tries to connect to the port that
+// gateways serve most often; a gateway that refuses the connection has answered.
 func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapshot) {
 	if !p.Gateway.IsValid() || p.Gateway.Is4() != p.Addr.Is4() {
 		return
@@ -240,8 +240,7 @@ func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapsh
 	p.GatewayError = reason(err)
 }
 
-// reason is the end of an error's text, without the addresses that are shown
-// beside it.
+// reason is the end of an error's text. The addresses before it are shown elsewhere.
 func reason(err error) string {
 	var e *net.OpError
 	if errors.As(err, &e) {
@@ -256,8 +255,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// reversePath reads the rp_filter that counts: the larger of two (ip-sysctl of
-// the kernel's documentation).
+// reversePath reads the rp_filter in force for an interface: the larger value of that of
+// the interface and that of all (ip-sysctl in the kernel's documentation).
 func (o *Options) reversePath(iface string) int {
 	largest := -1
 	for _, name := range []string{"all", iface} {
@@ -288,7 +287,7 @@ func (o *Options) number(name string) (int, bool) {
 	return n, err == nil
 }
 
-// mayRoute reads whether the effective capabilities hold CAP_NET_ADMIN.
+// mayRoute tells whether CAP_NET_ADMIN is among the effective capabilities.
 func (o *Options) mayRoute() bool {
 	who := "self"
 	if o.PID > 0 {
@@ -296,7 +295,7 @@ func (o *Options) mayRoute() bool {
 	}
 	b, err := os.ReadFile("/proc/" + who + "/status")
 	if err != nil {
-		return true // nothing is known against it
+		return true // nothing speaks against it
 	}
 	for line := range strings.Lines(string(b)) {
 		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
@@ -324,8 +323,8 @@ func (o *Options) tryDevice(iface string) string {
 	return ""
 }
 
-// largestMetric is that of the default routes in table main. IPv6 gives 1024 to those that
-// have none (IP6_RT_PRIO_USER).
+// largestMetric is the largest metric of the default routes in table main. IPv6 gives
+// 1024 to routes without a metric (IP6_RT_PRIO_USER).
 func largestMetric(k *oracle.Kernel, v6 bool) (int, error) {
 	usual := 600 // as managers give to Wi-Fi
 	if v6 {
@@ -335,8 +334,8 @@ func largestMetric(k *oracle.Kernel, v6 bool) (int, error) {
 	return max(n, usual), err
 }
 
-// freeTable is a routing table to propose: one that has no routes, and that no rule looks
-// into.
+// freeTable is a routing table that can be proposed: it has no routes, and no rule leads
+// to it.
 func freeTable(k *oracle.Kernel, nets *netmon.Snapshot) (int, error) {
 	for n := 101; ; n++ {
 		free, err := k.FreeTable(n)

@@ -7,12 +7,12 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// step is a command and the one that takes its effect back.
+// step is a command, and the command that undoes it.
 type step struct{ do, undo string }
 
-// inTurn makes one command of steps: each is run if those before it have worked, and
-// if one fails those before it are taken back. What was there before stays, so that
-// nothing happens if the command is run again.
+// inTurn makes one command of steps. A step is run if all steps before it have worked.
+// If a step fails, the steps before it are undone. A step that finds its effect there
+// already fails, so running the command a second time leaves everything as it is.
 func inTurn(steps []step) string {
 	first := steps[0]
 	if len(steps) == 1 {
@@ -24,22 +24,23 @@ func inTurn(steps []step) string {
 // tableMain is the number of the table of that name (rtnetlink(7)).
 const tableMain = 254
 
-// bypass is how what is sent from a prefix's address is led to its own default
-// route: a table with that route, and rules. Those come directly before the rule that
-// leads it elsewhere, hence behind whatever else somebody wants to be done or
-// refused, such as a rule that prohibits.
+// bypass is a table with a prefix's own default route, and rules that lead packets from
+// the prefix's address to that table. The rules come directly before the rule that leads
+// the packets elsewhere. They come thus behind all other rules that somebody has made,
+// such as one that prohibits.
 type bypass struct {
 	p        *Prefix
 	table    int
 	priority int
-	// suppress is the length of the prefixes of table main which are passed over, as they
-	// lead elsewhere; longer ones hold, so that neighbours stay neighbours.
+	// suppress is a length of prefix. Routes of table main to prefixes of that length or
+	// less are passed over, because they lead elsewhere. Longer ones, such as that to
+	// the neighbours, stay in force.
 	suppress int
 }
 
 func (b *bypass) route() string { return "default " + hop(b.p) + " table " + fmt.Sprint(b.table) }
 
-// link is the route to the neighbours, "" where table main has it.
+// link is the route to the neighbours, "" if table main has it.
 func (b *bypass) link() string {
 	if n := b.p.ID.Prefix; n.Bits() <= b.suppress && !n.IsSingleIP() {
 		return fmt.Sprintf("%s dev %s table %d", n.Masked(), dev(b.p), b.table)
@@ -67,7 +68,7 @@ func (b *bypass) steps() []step {
 	return list
 }
 
-// hop is where a default route of a prefix leads to, for ip-route(8).
+// hop is the next hop of a prefix's default route, as ip-route(8) takes it.
 func hop(p *Prefix) string {
 	g := p.Gateway
 	if !g.IsValid() {
@@ -75,7 +76,7 @@ func hop(p *Prefix) string {
 	}
 	via := "via "
 	if g.Is6() && p.Addr.Is4() {
-		via = "via inet6 " // ip takes the family of the route from its gateway otherwise
+		via = "via inet6 " // without the word, ip(8) takes the gateway for one of the route's own family
 	}
 	text := via + g.WithZone("").String() + " dev " + dev(p)
 	if onlink(p) {
@@ -84,20 +85,21 @@ func hop(p *Prefix) string {
 	return text
 }
 
-// onlink tells that the kernel must be told that the gateway is a neighbour, as no
-// prefix of the interface says so.
+// onlink tells whether the route must say that its gateway is a neighbour. It must if no
+// prefix of the interface contains the gateway.
 func onlink(p *Prefix) bool {
 	return p.Gateway.IsValid() && !p.Gateway.IsLinkLocalUnicast() && !p.ID.Prefix.Contains(p.Gateway)
 }
 
-// sysctl is a command that sets a parameter, and one that makes that last.
+// sysctl is a command that sets a parameter, and a command that sets it at each start of
+// the host.
 func sysctl(key, value string) (set, last string) {
 	word := display.ShellQuote(key) + "=" + value
 	return "sysctl -w " + word, "echo " + word + " >> /etc/sysctl.d/90-mamma.conf"
 }
 
-// filterKey is that of an interface's reverse path filter. A slash stands for a dot
-// in its name (sysctl(8)).
+// filterKey is the parameter of an interface's reverse path filter. A slash stands for a
+// dot in the interface's name (sysctl(8)).
 func filterKey(iface string) string {
 	return "net.ipv4.conf." + strings.ReplaceAll(iface, ".", "/") + ".rp_filter"
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Examine makes all checks.
+// Examine makes all checks, and reports what they have found.
 func Examine(f Facts) Report {
 	e := &examination{facts: &f, table: f.Table, report: Report{Findings: []Finding{}}}
 	for i := range f.Prefixes {
@@ -58,11 +58,11 @@ func (e *examination) add(found bool, f Finding) {
 	e.report.Findings = append(e.report.Findings, f)
 }
 
-// dev is the interface as a word of a shell.
+// dev is the name of the prefix's interface as a word of a shell.
 func dev(p *Prefix) string { return display.ShellQuote(p.ID.Interface) }
 
-// setting is s as a string of the configuration. A shell takes it for text too:
-// settings stand beside commands, and somebody will paste one.
+// setting is s as a string of the configuration. A shell takes the string for text, too:
+// settings are shown beside commands, so somebody will paste one into a shell.
 func setting(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -79,7 +79,7 @@ func subject(p *Prefix) string { return subjectOf(p.ID) }
 
 func subjectOf(id policy.PrefixID) string { return id.Prefix.String() + " on " + id.Interface }
 
-// ip is the command for the prefix's family.
+// ip is the ip(8) command with the option for the prefix's family.
 func ip(p *Prefix) string {
 	if p.Addr.Is6() {
 		return "ip -6"
@@ -93,7 +93,7 @@ func (e *examination) defaultRoute(p *Prefix) {
 		v6 = 1
 	}
 	q.Gateway = example(p)
-	metric := e.facts.Metrics[v6] + 100 // so that none of those that are there is passed over
+	metric := e.facts.Metrics[v6] + 100 // larger than all, so that the host's own default stays preferred
 	if p.Hidden {
 		e.add(false, Finding{})
 		return
@@ -118,8 +118,8 @@ func everywhere(p *Prefix) string {
 	return "0.0.0.0/0"
 }
 
-// example is the gateway, or the address that gateways mostly have; none where there
-// is one neighbour at most.
+// example is the gateway to show in a command: the prefix's, or the address that gateways
+// mostly have. There is none if the prefix has room for one neighbour at most.
 func example(p *Prefix) netip.Addr {
 	first := p.ID.Prefix.Masked().Addr().Next()
 	switch {
@@ -172,7 +172,7 @@ func (e *examination) sourceRoute(p *Prefix) {
 	})
 }
 
-// move is the command by which somebody's rule comes behind those of mamma.
+// move is the command that puts a rule of somebody else behind the rules of mamma.
 func move(p *Prefix) string {
 	after := fmt.Sprintf("%s rule add %s priority %d", ip(p), p.Foreign.Words, routing.OwnPriority+1)
 	before := fmt.Sprintf("%s rule del %s priority %d", ip(p), p.Foreign.Words, p.Foreign.Priority)
@@ -180,8 +180,10 @@ func move(p *Prefix) string {
 	return inTurn([]step{{after, undo}, {do: before}})
 }
 
-// reversePath matters where routes lead elsewhere: then strict filtering drops
-// what comes back (RFC 3704). With a route by source it asks that one.
+// reversePath reports a strict reverse path filter on an interface with a default route.
+// Where another default route is preferred, the filter drops the answers that come in by
+// this interface (RFC 3704). Where a rule by source leads to the interface, the filter
+// follows that rule and drops nothing.
 func (e *examination) reversePath(p *Prefix) {
 	if p.ReversePath < 0 || !p.Default || p.Ruled {
 		return
@@ -217,7 +219,7 @@ func (e *examination) gateway(p *Prefix) {
 		if p.Addr.Is6() {
 			tables = "ip6tables"
 		}
-		// What is forbidden may be forbidden on purpose: that is not undone blindly.
+		// Somebody may have forbidden it on purpose, so no command that permits it is proposed.
 		f.Fix = []string{
 			"nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
 			tables + " -S OUTPUT    # shows it where the program is another one",
@@ -260,8 +262,8 @@ func (e *examination) servers(p *Prefix) {
 	})
 }
 
-// duplicate finds a network that other interfaces have as well, and reports it
-// at the first of them.
+// duplicate finds a network that several interfaces have, and reports it once, at the
+// first of them.
 func (e *examination) duplicate(i int) {
 	p := &e.facts.Prefixes[i]
 	var twins []string
@@ -284,7 +286,7 @@ func (e *examination) duplicate(i int) {
 	var fix []string
 	if len(twins) > 0 {
 		spare := twins[0]
-		if e.carriesDefault(spare) { // what is not bound keeps its way
+		if e.carriesDefault(spare) { // connections that are not bound keep their route
 			spare = p.ID.Interface
 		}
 		fix = []string{
@@ -300,12 +302,14 @@ func (e *examination) duplicate(i int) {
 	})
 }
 
-// carriesDefault tells whether what is not bound leaves by the interface.
+// carriesDefault tells whether packets of sockets that are not bound leave by the
+// interface.
 func (e *examination) carriesDefault(iface string) bool {
 	return e.facts.Unbound[0] == iface || e.facts.Unbound[1] == iface
 }
 
-// reconnect has what configures the interface do so anew.
+// reconnect is the command by which the program that configures an interface does so
+// again.
 func reconnect(p *Prefix) []string {
 	switch p.Manager.Kind {
 	case Networkd:
@@ -319,8 +323,8 @@ func reconnect(p *Prefix) []string {
 	return nil
 }
 
-// diversions tells of rules that hold for some packets of a socket only, so that they
-// can undo a choice.
+// diversions reports rules that hold for some packets of a socket only. Such a rule can
+// send packets over another network than the chosen one.
 func (e *examination) diversions() {
 	var rules []string
 	for _, d := range e.facts.Marks {
@@ -346,8 +350,8 @@ func (e *examination) diversions() {
 	}
 }
 
-// refused tells of prefixes that somebody has forbidden. To undo that is not ours
-// to propose.
+// refused reports prefixes that somebody has forbidden. It proposes no command against
+// that.
 func (e *examination) refused() {
 	for i := range e.facts.Refused {
 		p := &e.facts.Refused[i]
@@ -383,7 +387,8 @@ func (e *examination) unmatched() {
 	}
 }
 
-// run looks at what "mammactl run" needs. Whoever does not use that lacks nothing.
+// run reports what keeps "mammactl run" from working. That is a note only, because mamma
+// works without it.
 func (e *examination) run() {
 	r := e.facts.Run
 	if r == nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Facts are what the checks are made on.
+// Facts are all that the checks look at.
 type Facts struct {
 	Prefixes []Prefix // those to be managed, in prefix-list order
 	// Others are further prefixes of the host.
@@ -17,13 +17,13 @@ type Facts struct {
 	// Unmatched are blocks of the configuration that are about no prefix of the
 	// host, as written there.
 	Unmatched []Block
-	// Policy is its name, "" for none.
+	// Policy is the name of the policy, "" if there is none.
 	Policy string
-	// ManageRouting tells that routing = "manage" is configured, MayRoute that the
-	// daemon, or this process if none runs, has CAP_NET_ADMIN.
+	// ManageRouting tells that routing = "manage" is configured. MayRoute tells that the
+	// daemon has CAP_NET_ADMIN, or this process if no daemon runs.
 	ManageRouting, MayRoute bool
-	// BindDevice tells that sockets may be bound to devices by configuration;
-	// DeviceError is why the kernel does not let this process do so, "" if it does.
+	// BindDevice tells that the configuration permits binding sockets to devices.
+	// DeviceError is why the kernel does not permit it, "" if it does.
 	BindDevice  bool
 	DeviceError string
 	// MPTCP is net.mptcp.enabled.
@@ -31,22 +31,24 @@ type Facts struct {
 	// Run is whether "mammactl run" can place the connections of programs; nil if
 	// that was not tried.
 	Run *Run
-	// Table is the first routing table from 101 that nothing uses.
+	// Table is the first routing table, from 101 on, that nothing uses.
 	Table int
-	// Unbound are the interfaces by which what is not bound leaves, of IPv4 and IPv6.
+	// Unbound are the interfaces by which packets of sockets that are not bound leave,
+	// for IPv4 and for IPv6.
 	Unbound [2]string
-	// Metrics are the largest metrics of default routes in table main, of IPv4 and IPv6.
+	// Metrics are the largest metrics of default routes in table main, for IPv4 and for
+	// IPv6.
 	Metrics [2]int
-	// Marks are rules by mark, and Users rules by user, that send elsewhere what would
-	// leave by a prefix to be managed.
+	// Marks are rules by mark, and Users rules by user, that send packets elsewhere which
+	// would otherwise leave by a prefix to be managed.
 	Marks, Users []Diversion
-	// Markers are the chains of the packet filter that set marks on what this host
-	// sends. MarkersKnown tells that there are no others.
+	// Markers are the chains of the packet filter that set marks on packets which this
+	// host sends. MarkersKnown tells that all such chains are among them.
 	Markers      []string
 	MarkersKnown bool
 }
 
-// Diversion is a rule that holds for some packets only and sends them elsewhere.
+// Diversion is a rule that sends some packets of a socket elsewhere.
 type Diversion struct {
 	Rule     string
 	Users    string // a range of user identifiers; "" for rules by mark
@@ -63,9 +65,9 @@ type Run struct {
 type Block struct {
 	Name string // such as prefix "10.0.0.0/8"
 	At   string // file and line
-	// Off is the interface that it is about, if that is there and switched off.
+	// Off is the interface that the block is about, if that exists and is switched off.
 	Off string
-	// Manager is what configures that interface.
+	// Manager is the program that configures that interface.
 	Manager Manager
 }
 
@@ -83,10 +85,10 @@ const (
 // Prefix is a prefix to be managed.
 type Prefix struct {
 	ID   policy.PrefixID
-	Addr netip.Addr // the one that is bound to
+	Addr netip.Addr // that sockets are bound to
 	// Link tells that the link can carry packets.
 	Link bool
-	// Far tells that destinations beyond the link are to be reached by it.
+	// Far tells that the prefix is to be used for destinations beyond the link.
 	Far     bool
 	Default bool // it has a default route
 	// Hidden tells that it has one which the kernel does not find (netmon.Prefix).
@@ -97,7 +99,8 @@ type Prefix struct {
 	// destinations such as FarAway; "" if it would not send, or nothing is known.
 	Egress  string
 	FarAway netip.Addr
-	// Ruled tells that a rule by source leads there, not the preferred route alone.
+	// Ruled tells that a rule by source leads to Egress. Otherwise only the preferred
+	// route does.
 	Ruled bool
 	// Refused is what a route or a rule does with packets from Addr to FarAway, such as
 	// "prohibited"; "" if it lets them pass.
@@ -105,26 +108,27 @@ type Prefix struct {
 	// Twin tells that another interface has the same address, so that no rule by source
 	// can tell them apart.
 	Twin bool
-	// Priority is that of rules that lead to the prefix's default route: directly
-	// before what leads elsewhere. Suppress is the longest prefix of table main that
-	// does so.
+	// Priority is the priority to propose for rules that lead to the prefix's default
+	// route: directly before the rule that leads elsewhere. Suppress is the length of the
+	// longest prefix in table main that leads elsewhere.
 	Priority, Suppress int
-	// Foreign is a rule that comes before those which mamma adds where it manages routes.
+	// Foreign is a rule of somebody else that comes before the rules which mamma adds if
+	// it manages routes.
 	Foreign Foreign
 	// Manager is what configures the interface.
 	Manager Manager
-	// ReversePath is the value of rp_filter that counts, the larger one of that
-	// of the interface and of all; -1: there is none, as for IPv6.
+	// ReversePath is the value of rp_filter in force, the larger one of that of the
+	// interface and that of all; -1 if there is none, as for IPv6.
 	ReversePath  int
 	GatewayState GatewayState
 	GatewayError string // what the kernel said
 	Servers      []Server
 }
 
-// Foreign is a rule of somebody else. The zero value is none.
+// Foreign is a rule of somebody else. The zero value stands for none.
 type Foreign struct {
 	Priority int
-	Words    string // what ip-rule(8) takes to make it, but for the priority
+	Words    string // arguments of ip-rule(8) that make it, without the priority
 }
 
 // Server is a name server of a prefix.
@@ -133,14 +137,14 @@ type Server struct {
 	Error string // "" if it answers
 }
 
-// GatewayState is what came of an attempt to reach a gateway.
+// GatewayState is the result of an attempt to reach a gateway.
 type GatewayState uint8
 
 // The states.
 const (
-	GatewayUnknown     GatewayState = iota // there is none, or it was not asked
-	GatewayAnswers                         // to a connection, or by refusing it
+	GatewayUnknown     GatewayState = iota // there is no gateway, or it was not asked
+	GatewayAnswers                         // by accepting a connection or refusing it
 	GatewaySilent                          // it is a neighbour, but does not answer
 	GatewayUnreachable                     // it is no neighbour (ARP, neighbour discovery)
-	GatewayFiltered                        // this host does not let the packets out
+	GatewayFiltered                        // a filter of this host does not let packets out
 )

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// chain is one of the packet filter, by what rules refer to it.
+// chain identifies a chain of the packet filter, as rules refer to it.
 type chain struct {
 	family      uint8
 	table, name string
@@ -23,16 +23,17 @@ func (c chain) String() string {
 	return fmt.Sprintf("%s %s %s", family, c.table, c.name)
 }
 
-// contents are what rules of a chain do, as far as it matters.
+// contents says what the rules of a chain do, as far as that matters here.
 type contents struct {
 	marks bool // they set the mark of packets
 	jumps []chain
 }
 
-// markers are the chains of nftables, those of iptables-nft included, which set marks on
-// packets that this host sends while their route can still change: those of the type "route"
-// at the hook output, and what they jump to. known is false where the filter cannot be
-// read, or there may be another, iptables-legacy, that does not show what it has.
+// markers are the chains of nftables that set marks on packets which this host sends,
+// while their route can still change: chains of the type "route" at the hook output, and
+// chains that these jump to. Chains of iptables-nft are among them. known is false if the
+// filter cannot be read, and if there may be rules of iptables-legacy, which cannot be
+// read here.
 func (o *Options) markers() (list []string, known bool) {
 	c, err := mdnetlink.Dial(unix.NETLINK_NETFILTER, &mdnetlink.Config{NetNS: o.Namespace})
 	if err != nil {
@@ -58,7 +59,7 @@ func (o *Options) markers() (list []string, known bool) {
 	return list, true
 }
 
-// nftMarkers are those of nf_tables.
+// nftMarkers are the chains of nf_tables that set marks.
 func nftMarkers(c *mdnetlink.Conn) ([]string, error) {
 	chains, err := dump(c, unix.NFT_MSG_GETCHAIN)
 	if err != nil {
@@ -79,7 +80,7 @@ func nftMarkers(c *mdnetlink.Conn) ([]string, error) {
 	return reached(all, starts), nil
 }
 
-// reached are the chains that set marks, of those that the given ones lead to.
+// reached are the chains that set marks, among those that the given chains lead to.
 func reached(all map[chain]*contents, from []chain) []string {
 	var list []string
 	seen := map[chain]bool{}
@@ -107,7 +108,7 @@ func dump(c *mdnetlink.Conn, kind uint16) ([]mdnetlink.Message, error) {
 	})
 }
 
-// decode has each read the objects of a dump, with the family of its table.
+// decode calls each for every object of a dump, with the family of its table.
 func decode(list []mdnetlink.Message, each func(family uint8, a *mdnetlink.AttributeDecoder) error) error {
 	for _, m := range list {
 		if len(m.Data) < 4 {
@@ -147,7 +148,7 @@ func outputChains(dump []mdnetlink.Message) (list []chain, err error) {
 	return list, err
 }
 
-// chainContents are what the rules of a dump do, by chain.
+// chainContents says for each chain of a dump what its rules do.
 func chainContents(dump []mdnetlink.Message) (map[chain]*contents, error) {
 	all := map[chain]*contents{}
 	err := decode(dump, func(family uint8, a *mdnetlink.AttributeDecoder) error {
@@ -180,8 +181,8 @@ func chainContents(dump []mdnetlink.Message) (map[chain]*contents, error) {
 	return all, err
 }
 
-// expression reads one of a rule: "meta" that sets a mark, the targets of iptables that
-// do, and jumps.
+// expression reads an expression of a rule: "meta" that sets a mark, a target of iptables
+// that sets a mark, or a jump.
 func (x *contents) expression(a *mdnetlink.AttributeDecoder) error {
 	name := ""
 	for a.Next() {

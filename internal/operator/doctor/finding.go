@@ -13,9 +13,9 @@ type Severity uint8
 
 // The severities. They are also exit codes.
 const (
-	Note    Severity = iota // works, but somebody may want it otherwise
-	Warning                 // works less well than it could
-	Problem                 // defeats choices
+	Note    Severity = iota // everything works, but somebody may want it otherwise
+	Warning                 // something works less well than it could
+	Problem                 // choices have no effect
 )
 
 func (s Severity) String() string {
@@ -30,7 +30,7 @@ func (s Severity) String() string {
 	return "unknown"
 }
 
-// MarshalText makes it a word in JSON.
+// MarshalText gives the severity's word, which stands in JSON.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Finding is something that is not as it should be.
@@ -42,11 +42,11 @@ type Finding struct {
 	Evidence string   `json:"evidence,omitempty"`
 	// Copes says what mamma does about it meanwhile; "" for nothing.
 	Copes string `json:"copes,omitempty"`
-	// Fix are commands for a shell, or settings, that mend it; any one of them
-	// is enough. A command with the comment "shows" changes nothing.
+	// Fix are commands for a shell, or settings, that mend the finding. One of them is
+	// enough. A command with the comment "shows" changes nothing.
 	Fix []string `json:"fix"`
-	// Lasts tells how to keep what the first of them does, which else ends with the
-	// next start of the host; "" if it lasts.
+	// Lasts tells how to make the effect of the first Fix outlive the next start of the
+	// host; "" if it does so by itself.
 	Lasts string `json:"lasts,omitempty"`
 }
 
@@ -66,8 +66,8 @@ func (r Report) ExitCode() int {
 	return int(worst)
 }
 
-// Write writes the report for people, cleaned for a terminal: interfaces and
-// programs are named by whom they belong to.
+// Write writes the report for people. Text is cleaned for a terminal, because the owners
+// of interfaces and programs can give them any name.
 func (r Report) Write(w io.Writer) error {
 	var b strings.Builder
 	const indent = "         "

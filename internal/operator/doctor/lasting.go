@@ -7,11 +7,12 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// Manager is what configures an interface.
+// Manager is the program that configures an interface.
 type Manager struct {
 	Kind ManagerKind
-	// Profile is what it has of the interface: the file's name without its folder for
-	// systemd-networkd, the connection's UUID for NetworkManager.
+	// Profile is the manager's name for the interface's settings: the name of a file
+	// without its folder for systemd-networkd, the UUID of a connection for
+	// NetworkManager.
 	Profile string
 }
 
@@ -26,8 +27,8 @@ const (
 	Ifupdown
 )
 
-// last tells how to have the routes and rules again whenever the interface is
-// configured.
+// last tells how to have the manager make the routes and rules whenever it configures the
+// interface.
 func (b *bypass) last() string {
 	p := b.p
 	switch p.Manager.Kind {
@@ -57,7 +58,7 @@ func (b *bypass) last() string {
 	return unmanaged(p.ID.Interface)
 }
 
-// lastDefault tells how to make a default route of table main last.
+// lastDefault tells how to have the manager make a default route of table main.
 func lastDefault(p *Prefix, metric int) string {
 	switch p.Manager.Kind {
 	case Networkd:
@@ -99,7 +100,7 @@ func nmFamily(p *Prefix) string {
 	return "ipv4"
 }
 
-// nmRoute is a default route (nm-settings-nmcli(5)); the metric comes next, then
+// nmRoute is a default route as nm-settings-nmcli(5) has it. The metric follows, then
 // attributes.
 func nmRoute(p *Prefix) string {
 	s := everywhere(p)
@@ -109,8 +110,8 @@ func nmRoute(p *Prefix) string {
 	return s
 }
 
-// nmcli changes the connection. It holds when that is activated again, which keeps
-// what is there until then.
+// nmcli is a command that changes the connection. The change takes effect when the
+// connection is activated the next time.
 func nmcli(p *Prefix, words []string) string {
 	for i, w := range words {
 		if onlink(p) && strings.HasPrefix(w, nmRoute(p)) {
@@ -121,7 +122,7 @@ func nmcli(p *Prefix, words []string) string {
 	return "nmcli connection modify " + display.ShellQuote(p.Manager.Profile) + " " + strings.Join(words, " ")
 }
 
-// ifupdown has lines for the interface's stanza (interfaces(5)).
+// ifupdown gives lines for the interface's stanza (interfaces(5)).
 func ifupdown(p *Prefix, steps []step) string {
 	family := "inet"
 	if p.Addr.Is6() {

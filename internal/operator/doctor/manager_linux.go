@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// manager finds out what configures an interface, from what these programs leave
-// below /run. What does not look as expected is passed over.
+// manager finds out which program configures an interface, from the files that these
+// programs keep below /run. Files that do not look as expected are passed over.
 func (o *Options) manager(index int, name string) Manager {
 	run := o.Run
 	if run == "" {
@@ -24,8 +24,8 @@ func (o *Options) manager(index int, name string) Manager {
 	if id := assigned(readSmall(filepath.Join(run, "NetworkManager/devices", number)), "connection-uuid"); id != "" {
 		return Manager{NetworkManager, id}
 	}
-	// ifupdown has a file with a line for each interface that is up, ifupdown-ng its
-	// own elsewhere.
+	// ifupdown and ifupdown-ng keep a file with a line for each interface that is up,
+	// in different places.
 	for _, f := range []string{"network/ifstate", "ifstate"} {
 		if assigned(readSmall(filepath.Join(run, f)), name) != "" {
 			return Manager{Kind: Ifupdown}
@@ -37,7 +37,7 @@ func (o *Options) manager(index int, name string) Manager {
 	return Manager{}
 }
 
-// assigned gives the value of the first line KEY=VALUE.
+// assigned returns the value of the first line KEY=VALUE.
 func assigned(text, key string) string {
 	for line := range strings.Lines(text) {
 		if v, ok := strings.CutPrefix(line, key+"="); ok {
@@ -47,7 +47,7 @@ func assigned(text, key string) string {
 	return ""
 }
 
-// readSmall reads a file of at most 64 KiB; what cannot be read is empty.
+// readSmall reads a file of at most 64 KiB. It returns nothing if that fails.
 func readSmall(path string) string {
 	f, err := os.Open(path)
 	if err != nil {

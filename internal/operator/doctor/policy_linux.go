@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/routing"
 )
 
-// priorityMain is that of the rule that leads to table main (ip-rule(8)).
+// priorityMain is the priority of the rule that leads to table main (ip-rule(8)).
 const priorityMain = 32766
 
 // ruler looks at the policy rules of a host, and asks the kernel what they do.
@@ -52,12 +52,12 @@ func newRuler(namespace int, e oracle.Everywhere) (*ruler, error) {
 
 func (r *ruler) close() { r.kernel.Close() }
 
-// place is where a rule by source must come to lead what is sent from a prefix to its
-// own default route.
+// place is where a rule by source has to be, so that packets from a prefix take the
+// prefix's own default route.
 type place struct {
 	priority int // directly before the rule that leads it elsewhere
-	// suppress is the longest prefix of table main by which that happens: 0 for default
-	// routes, 1 for halves.
+	// suppress is the length of the longest prefix in table main that leads elsewhere: 0
+	// for a default route, 1 for two routes to half of all addresses each.
 	suppress int
 	before   *netlink.Rule // that rule; nil if none was found
 }
@@ -99,8 +99,9 @@ func (r *ruler) place(p *netmon.Prefix) (place, error) {
 	return x, nil
 }
 
-// foreign is the rule of somebody else that leads elsewhere what mamma's rules would lead
-// to the prefix's default route; the zero value if it does not come before them.
+// foreign is a rule of somebody else that comes before mamma's rules, and leads packets
+// elsewhere that mamma's rules would lead to the prefix's default route. The zero value
+// says that there is none.
 func (x *place) foreign() Foreign {
 	if x.before == nil || x.before.Priority > routing.OwnPriority || x.before.Protocol == routing.Protocol {
 		return Foreign{}
@@ -108,8 +109,8 @@ func (x *place) foreign() Foreign {
 	return Foreign{Priority: x.before.Priority, Words: words(x.before)}
 }
 
-// diversions are the rules by marks or by users that send what comes from one of the
-// prefixes elsewhere than it would go otherwise.
+// diversions are the rules by mark or by user that send packets from one of the prefixes
+// another way than other rules would.
 func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, err error) {
 	for i := range r.rules {
 		rule := &r.rules[i]
@@ -155,7 +156,7 @@ func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, 
 // describe shows a rule as ip-rule(8) lists it.
 func describe(r *netlink.Rule) string { return fmt.Sprintf("rule %d: %s", r.Priority, words(r)) }
 
-// words are what ip-rule(8) takes to make the same rule, but for its priority.
+// words are the arguments of ip-rule(8) that make the same rule, without its priority.
 func words(r *netlink.Rule) string {
 	var list []string
 	add := func(holds bool, format string, v ...any) {
