@@ -83,9 +83,11 @@ check: ## everything that must hold: format, vet, linters, all tests
 		table="$$table$$(printf '  %-15s %5d s' $$s $$(($$(date +%s) - begun)))\n"; done; \
 	printf "== all stages passed\n$$table"; $(TALLY) --total $(SKIPPED)
 
-# Without what builds packages, emulates links, races or loads the machine.
+# Without the folders that build packages, emulate links or load the machine, and without
+# tests that take seconds (-short): those that build programs, make hosts in namespaces,
+# start programs of others or read the largest files. "make check" runs all of them.
 .PHONY: test-quick
-test-quick: format ## what a change needs while it is written: format, vet, tests that are quick
+test-quick: format ## what a change needs while it is written: format, vet, tests that take no seconds
 	@begun=$$(date +%s); \
 	$(GO) vet ./... && \
 	rm -rf $(SKIPPED) && $(TALLY) --note $(SKIPPED)/quick -- $(GO) test -short $$($(GO) list ./... | grep -vE '/tests/|/examples/|/internal/testing/') && \

@@ -11,6 +11,9 @@ import (
 
 // The program that the README begins with is complete and compiles.
 func TestReadmeProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: builds a program in a module of its own")
+	}
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +38,9 @@ func TestReadmeProgram(t *testing.T) {
 // What the README says of a module beside a checkout of this one works, line by line,
 // with what is in the module cache.
 func TestReadmeRecipe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: builds a program in a module of its own")
+	}
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)

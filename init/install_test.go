@@ -81,6 +81,9 @@ func TestMakeInstall(t *testing.T) {
 // Versions of builds without a tag sort by time, those of packages too, and below
 // any tag.
 func TestVersionsSort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts make for each version")
+	}
 	makefile, err := os.ReadFile("../Makefile")
 	if err != nil {
 		t.Fatal(err)

@@ -182,6 +182,9 @@ func flags(text string, form *regexp.Regexp) []string {
 }
 
 func TestFlags(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: builds two programs")
+	}
 	bin := t.TempDir()
 	programs := []string{"mamma", "muacsocksd"}
 	for _, name := range programs {

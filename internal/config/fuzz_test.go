@@ -40,6 +40,9 @@ func FuzzParse(f *testing.F) {
 // TestHostile feeds what could overflow the stack, take long or fill the memory
 // of a parser without bounds.
 func TestHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: parses files of the largest size")
+	}
 	// Enough for more tokens than are allowed, if they are one byte each.
 	fill := func(unit string) string { return strings.Repeat(unit, 70_000/len(unit)) }
 	for name, src := range map[string]string{

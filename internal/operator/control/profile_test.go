@@ -16,6 +16,9 @@ import (
 
 // Every kind of profile is one that its tool reads.
 func TestProfile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: takes a profile of every kind")
+	}
 	d := start(t, view(), func(o *Options) { o.Profiling = true })
 	c := d.client(t)
 	for kind, takesTime := range ProfileKinds() {

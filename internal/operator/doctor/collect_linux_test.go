@@ -125,6 +125,9 @@ func dropRules(t *testing.T, b *testbed.Bed, network int) {
 }
 
 func TestDefects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: makes a host for each defect")
+	}
 	const wwan = "10.2.0.0/24 on wwan0"
 	must := func(t *testing.T, err error) {
 		t.Helper()

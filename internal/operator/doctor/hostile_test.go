@@ -47,6 +47,9 @@ func everything(name string) []Facts {
 // Whoever may name an interface gets neither a command into what people are told
 // to paste, nor an escape sequence onto their terminals.
 func TestNamesAreNoCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts a shell for each command")
+	}
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Skip("needs a shell: ", err)

@@ -81,6 +81,9 @@ func runNetworkd(t *testing.T, bed *testbed.Bed, run string) (stop func()) {
 // What the doctor says is to last is taken by systemd-networkd as it stands there, for the
 // interface that it says is its own.
 func TestLastingByNetworkd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts systemd-networkd")
+	}
 	owner, err := user.Lookup("systemd-network")
 	if _, e := os.Stat(networkdProgram); e != nil || err != nil {
 		t.Skip("needs systemd-networkd and its user: ", e, err)
@@ -147,6 +150,9 @@ func TestLastingByNetworkd(t *testing.T) {
 // The lines for interfaces(5) do their work when ifupdown switches the interface on, and
 // undo it when it is switched off.
 func TestLastingByIfupdown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: starts ifupdown")
+	}
 	for _, program := range []string{"ifup", "ifdown"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip("needs ifupdown: ", err)
