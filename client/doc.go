@@ -7,28 +7,28 @@
 // decided for a connection. A [Pool] keeps connections for reuse and lets the
 // manager choose among the idle ones.
 //
-// Intents are hints, and so is the manager: without it, or when it does not
-// answer in time, connections are dialled plainly. A [Daemon] is the way to it;
-// it needs to be named only to change its settings or to share it.
+// Intents are hints, and so is what the manager says: if the manager is not there, or does
+// not answer in time, connections are dialled plainly. A [Daemon] is the way to the
+// manager. Programs need one only to change its settings or to share it.
 //
 // # What happens in a dial
 //
-// The manager is asked for a decision, which takes some tens of microseconds
-// and is waited for as long as answers took of late and the intents allow
-// ([Daemon].DecisionTimeout). Where it says that its decision holds for further
-// connections of the same kind, these follow it without asking, until it says
-// otherwise by a page of shared memory ([Daemon].MaxLeases). [Info].Err tells why a dial went plain, and
-// [Daemon.PlainDials] and mammactl status tell how many did. The name is then resolved by the resolver of
-// the chosen network, with that resolver's own patience. The connection is bound
-// to the suggested source address and, where the manager says that the address
-// alone would not do, to the interface. If it fails, or is slow (RFC 8305), the
-// alternates that the manager named are raced against it, and at last a plain
-// dial; a resolver that is slow is not waited for either. What slow means
-// depends on what the manager knows of the way. How it turned out is reported
-// back.
+// The dial asks the manager for a decision, which takes some tens of microseconds. It
+// waits for the answer according to the intents and to how long answers took lately
+// ([Daemon].DecisionTimeout). If the manager says that its decision holds for further
+// connections of the same kind, these follow the decision without asking, until the
+// manager ends it through a page of shared memory ([Daemon].MaxLeases). [Info].Err tells
+// why a dial went plain; [Daemon.PlainDials] and mammactl status tell how many did.
 //
-// The daemon of the original Socket Intents is spoken to as well: decision and
-// resolution are one exchange then, and there are no alternates.
+// Then the resolver of the chosen network resolves the name. The connection is bound to
+// the suggested source address, and to the interface if the manager says that the address
+// alone is not enough. If the connection fails, or is slow (RFC 8305), the alternates that
+// the manager has named are raced against it, and in the end a plain dial. If a resolver
+// is slow, the race goes on in the same way. What counts as slow depends on what the
+// manager knows of the path. The manager is told how the connection came about.
 //
-// Elsewhere than on Linux everything builds and dials plainly.
+// The package also speaks to the daemon of the Socket Intents prototype. One exchange
+// then brings both decision and addresses, and there are no alternates.
+//
+// On other systems than Linux the package builds, and dials plainly.
 package client

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// limit ends exchanges that take too long. One timer serves all exchanges of
-// a link: it is left running when one is over, and looks when it fires whether
-// another one is due. A deadline for each would be a new timer each time, and the
-// runtime wakes a thread to wait for a new timer.
+// limit ends exchanges that take too long. One timer serves all exchanges of a link. It
+// goes on running when an exchange is over; when it fires, it looks whether the exchange
+// under way has taken too long. With a deadline for each exchange there would be a new
+// timer each time, and the runtime would wake a thread to wait for it.
 type limit struct {
 	mu    sync.Mutex
 	due   time.Time // of the exchange under way; zero: none
@@ -19,8 +19,8 @@ type limit struct {
 	over  bool      // it was interrupted
 }
 
-// begin says until when the exchange on nc that begins now may take. The result
-// is for cancel.
+// begin notes that an exchange on nc begins, and when it must have ended. The result is
+// for cancel.
 func (l *limit) begin(nc net.Conn, due time.Time) (turn int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,8 +55,8 @@ func (l *limit) cancel(nc net.Conn, turn int) {
 	}
 }
 
-// end says that the exchange is over. What comes too late to interrupt it does
-// nothing to the next one.
+// end notes that the exchange is over. An interruption that comes too late for it does
+// not interrupt the next one.
 func (l *limit) end(nc net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,5 +92,5 @@ func (l *limit) stop() {
 	}
 }
 
-// interrupt ends what is blocked on nc, with os.ErrDeadlineExceeded.
+// interrupt has reads and writes that block on nc fail with os.ErrDeadlineExceeded.
 func interrupt(nc net.Conn) { _ = nc.SetDeadline(time.Unix(1, 0)) }

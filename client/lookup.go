@@ -9,9 +9,9 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// lookup finds the addresses for c. The candidate that it returns takes c's
-// place: where the manager found that the addresses cannot be reached from c's
-// source address, it is not bound any more.
+// lookup finds the addresses for c. The candidate that it returns takes c's place. That
+// candidate is not bound to a source address if the manager has found that the addresses
+// cannot be reached from there.
 func (d *Dialer) lookup(ctx context.Context, p *plan, c *candidate) (*candidate, error) {
 	t := &p.target
 	found := *c
@@ -37,17 +37,17 @@ func (d *Dialer) lookup(ctx context.Context, p *plan, c *candidate) (*candidate,
 	return &found, err
 }
 
-// settle unbinds c if its addresses are this host's own: bound to a network, a
-// connection to loopback only times out. The manager sees to that itself where
-// it knows the addresses; the original does not.
+// settle unbinds c if its addresses are this host's own, because a connection to loopback
+// that is bound to a network times out. The manager does the same if it knows the
+// addresses, but the prototype's daemon does not.
 func (c *candidate) settle() {
 	if len(c.addrs) > 0 && c.addrs[0].Addr().IsLoopback() && !c.local.IsLoopback() {
 		c.unbind()
 	}
 }
 
-// lookupOnNetwork asks the manager to resolve the name on c's network. It is not
-// answered if the manager leaves that to us, or is gone meanwhile.
+// lookupOnNetwork asks the manager to resolve the name on c's network. answered is false
+// if the manager leaves that to the client, or is gone.
 func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (answered bool, _ error) {
 	t, dm := &p.target, d.daemon()
 	q := question{intents: t.intents, resolves: func(wire.Features) bool { return true }}

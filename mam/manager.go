@@ -15,9 +15,9 @@ import (
 
 // Defaults of Options.
 const (
-	// DefaultResolveTimeout bounds a request's name resolution as a whole. The
-	// original's clients wait without limit; three tries of a second each at
-	// several servers fit in.
+	// DefaultResolveTimeout bounds a request's name resolution as a whole. Three tries
+	// of a second each at several servers fit in. Clients of the prototype wait without
+	// a limit.
 	DefaultResolveTimeout = 10 * time.Second
 	// DefaultKeep is how many decisions are remembered.
 	DefaultKeep = 1024
@@ -37,10 +37,10 @@ type Options struct {
 	// request path: it must return at once and keep no pointer to the record. May be
 	// nil.
 	OnDecision func(*Record)
-	// OnCall is called after every call of the policy, with what it was asked and what
-	// it decided, be that of use or not. A request may need several calls. It is
-	// called in the policy's turn, so in the order of the calls: it must return at once
-	// and keep no pointer but to prefixes. May be nil.
+	// OnCall is called after every call of the policy, with the question and the
+	// decision, even if the decision cannot be used. A request may need several calls.
+	// No other call begins before OnCall returns, so that it sees the calls in their
+	// order. It must return at once, and keep pointers to prefixes only. May be nil.
 	OnCall func(policyName string, r *policy.Request, d policy.Decision)
 	// OnReport is called with the decision that a client reported an outcome
 	// of. May be nil.
@@ -119,8 +119,8 @@ func (m *Manager) closePolicy(r *Runner) {
 	}
 }
 
-// Run looks after the policy and writes its log, until ctx ends; then it closes
-// the policy. The error is always nil.
+// Run watches the calls of the policy and writes the policy's log until ctx ends. Then it
+// closes the policy. The error is always nil.
 func (m *Manager) Run(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
@@ -147,15 +147,16 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// errNoReconfigure is an errors.ErrUnsupported that says why.
+// errNoReconfigure says why there can be no reconfiguration. It is an
+// errors.ErrUnsupported.
 type errNoReconfigure string
 
 func (e errNoReconfigure) Error() string        { return string(e) }
 func (e errNoReconfigure) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // Reconfigure hands a run-time configuration string to the policy
-// (doc/original/daemon.md section 7). A policy that takes none gives an error that
-// wraps errors.ErrUnsupported.
+// (doc/original/daemon.md section 7). The error wraps errors.ErrUnsupported if the policy
+// takes no such strings.
 func (m *Manager) Reconfigure(text string) error {
 	v := m.view.Load()
 	if v.Runner == nil {

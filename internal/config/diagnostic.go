@@ -85,14 +85,14 @@ func excerpt(line string, column, end int) (text, carets string) {
 // Error holds everything that is wrong with a file.
 type Error struct {
 	Diagnostics []Diagnostic
-	// Partial is what could be read nevertheless, so that all that is wrong can be
-	// said at once; nil where that makes no sense. Nothing must run with it.
+	// Partial is the configuration as far as it could be read, nil if there is none. It
+	// lets further checks find what else is wrong. Nothing may run with it.
 	Partial *Config
 }
 
-// Join puts all that is wrong with a file into one error, in the order of places:
-// e and what others found, which are kept as they are if they are no *Error. e may
-// be nil, and others may hold nil.
+// Join makes one error of all that is wrong with a file: e and the errors that others have
+// found. Diagnostics are in the order of their places. Errors that are no *Error are kept
+// as they are. e may be nil, and others may hold nil.
 func (e *Error) Join(others ...error) error {
 	all := &Error{}
 	if e != nil {
@@ -137,17 +137,16 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// ErrorAt makes the error that something at pos is wrong, to be shown with its
-// source line: for what only others can check, such as the name of the policy.
+// ErrorAt makes an error about pos, which is shown with its source line. Callers use it
+// for what this package cannot check, such as the name of the policy.
 func (c *Config) ErrorAt(pos Pos, format string, args ...any) *Error {
 	return &Error{Diagnostics: []Diagnostic{c.src.diagnostic(pos, fmt.Sprintf(format, args...))}}
 }
 
-// Explain shows each *policy.SettingError in err, which may be a joined error,
-// with its source line: it then returns an *Error with all of them. The place
-// is Line and Column of the error's Setting, so a policy that knows a better
-// one, within the setting's expression, may put it there. An error that holds
-// no SettingError is returned as it is.
+// Explain adds source lines to each *policy.SettingError in err, which may be a joined
+// error, and returns an *Error with all of them. The place is Line and Column of the
+// error's Setting. A policy can put a more exact place there, within the setting's
+// expression. Explain returns err as it is if that holds no SettingError.
 func (c *Config) Explain(err error) error {
 	if se := (*policy.SettingError)(nil); !errors.As(err, &se) {
 		return err
@@ -186,7 +185,7 @@ func (c *Config) explain(err error, to *Error) {
 	to.Diagnostics = append(to.Diagnostics, Diagnostic{File: c.File, Message: err.Error()})
 }
 
-// meant tells what may have been meant by a setting that the policy does not know.
+// meant proposes settings that may have been meant by one which the policy does not know.
 func meant(u *policy.UnknownSettingError) string {
 	const few = 12 // names that a reader still looks through
 	near := suggestOrNone(u.Known, u.Name)

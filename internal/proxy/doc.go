@@ -2,6 +2,6 @@
 // about a client's connection (rules, user names, headers, what was learnt of the
 // destination), has the Multi Access Manager choose a network, and dials there.
 //
-// The protocols between client and proxy are package socks's; flags and signals
-// are cmd/muacsocksd's.
+// Package socks speaks the protocols between client and proxy. Program cmd/muacsocksd
+// reads flags and takes signals.
 package proxy
