@@ -40,7 +40,7 @@ stdbuf -oL ip monitor route > told &
 monitor=$!
 trap 'kill "$monitor"' EXIT
 exec 3< told
-while ip route replace 233.252.0.255/32 dev v2; do
+while ip route replace 233.252.0.255/32 dev v2 mtu $((1000 + RANDOM % 400)); do
 	if read -r -t 1 line <&3; then break; fi
 done
 # report EVENT N FOUR SIX says what was told of two routes up to now, and what is left.
