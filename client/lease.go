@@ -3,6 +3,7 @@ package client
 import (
 	"container/list"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -328,7 +329,7 @@ func (d *Daemon) stopLeases() {
 
 // leaseKey is that of a question about t.
 func (t *target) leaseKey(action wire.Action, origin *wire.Origin, members []wire.SetMember) *leaseKey {
-	k := &leaseKey{action: action, typ: t.typ, family: t.family, host: t.host, service: t.context().Service, bound: t.bound, selection: t.selection, idle: idleOn(members)}
+	k := &leaseKey{action: action, typ: t.typ, family: t.family, host: t.host, service: strconv.Itoa(int(t.port)), bound: t.bound, selection: t.selection, idle: idleOn(members)}
 	if origin != nil {
 		k.origin = *origin
 	}

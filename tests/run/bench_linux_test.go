@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"slices"
 	"testing"
+
+	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // What "mammactl run" adds to a connection, and takes from its rate, is measured
@@ -35,27 +37,43 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
+// asking starts a second manager that grants no leases, as it records every decision.
+func (w *world) asking(b *testing.B) *stage.Daemon {
+	b.Helper()
+	config := policy + fmt.Sprintf("decisions {\n  record = %q\n}\n", w.dir+"/decisions.jsonl")
+	d, err := stage.StartDaemon(b.Context(), w.Client, bin+"/mamma", w.dir, "asking", config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = d.Stop() })
+	return d
+}
+
 // BenchmarkConnect measures connect(2): its median time for one thread, and how
-// many eight threads make in a second.
+// many eight threads make in a second, by a lease and with a question for each.
 func BenchmarkConnect(b *testing.B) {
 	w := newWorld(b)
+	leasing, asking := w.daemon, w.asking(b)
+	defer func() { w.daemon = leasing }()
 	for b.Loop() {
-		var plain, placed, plainRate, placedRate []float64
+		took, rates := map[string][]float64{}, map[string][]float64{}
 		for range rounds {
-			for _, on := range []bool{false, true} {
-				var us, rate, ignored float64
-				w.figures(b, on, "%f %f", []string{"measure", service4 + ":7000", "500", "1"}, &us, &ignored)
-				w.figures(b, on, "%f %f", []string{"measure", service4 + ":7000", "2000", "8"}, &ignored, &rate)
-				if on {
-					placed, placedRate = append(placed, us), append(placedRate, rate)
-				} else {
-					plain, plainRate = append(plain, us), append(plainRate, rate)
+			for _, way := range []string{"plain", "leased", "asked"} {
+				if w.daemon = leasing; way == "asked" {
+					w.daemon = asking
 				}
+				var us, rate, ignored float64
+				w.figures(b, way != "plain", "%f %f", []string{"measure", service4 + ":7000", "500", "1"}, &us, &ignored)
+				w.figures(b, way != "plain", "%f %f", []string{"measure", service4 + ":7000", "2000", "8"}, &ignored, &rate)
+				took[way], rates[way] = append(took[way], us), append(rates[way], rate)
 			}
 		}
-		b.ReportMetric(median(plain), "plain-us")
-		b.ReportMetric(median(placed)-median(plain), "added-us")
-		b.ReportMetric(median(placedRate)/median(plainRate), "rate-of-plain")
+		plain, rate := median(took["plain"]), median(rates["plain"])
+		b.ReportMetric(plain, "plain-us")
+		b.ReportMetric(median(took["leased"])-plain, "added-us")
+		b.ReportMetric(median(took["asked"])-plain, "added-asked-us")
+		b.ReportMetric(median(rates["leased"])/rate, "rate-of-plain")
+		b.ReportMetric(median(rates["asked"])/rate, "rate-of-plain-asked")
 	}
 }
 
