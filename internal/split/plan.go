@@ -512,9 +512,9 @@ func (p *Plan) spare(now time.Duration) {
 			continue
 		}
 		// What comes next is there already: it is read only in case that the other one,
-		// which brings the rest, dies.
+		// which brings the rest, dies, or is slower.
 		if end, there := p.have.at(w.pos); there && slices.ContainsFunc(p.works, func(o *work) bool {
-			return o != w && !o.stopped && !p.stalled(now, o) && o.pos == end && o.To >= w.To
+			return o != w && !o.stopped && !p.stalled(now, o) && o.pos == end && o.To >= w.To && p.rest(now, o) <= p.rest(now, w)
 		}) {
 			p.stop(w)
 		}
@@ -523,6 +523,12 @@ func (p *Plan) spare(now time.Duration) {
 
 // Retire has a network asked no more. What is under way on it goes on.
 func (p *Plan) Retire(network int) { p.networks[network].gone = true }
+
+// rest is how long a request goes on at the rate of its network.
+func (p *Plan) rest(now time.Duration, w *work) time.Duration {
+	n := p.networks[w.Network]
+	return seconds(float64(w.rest().Len()) * float64(max(1, n.active)) / max(n.rate(now, n.latency), 1))
+}
 
 // Outcome is how a request ended.
 type Outcome int

@@ -28,6 +28,8 @@ type conn struct {
 	begun   bool // the response's first segment was seen
 	request func()
 	done    func()
+	// came is told of each segment of the response; nil: nobody is.
+	came func()
 
 	total  int // segments of the response
 	use    use // what goes on, or went on last
@@ -129,6 +131,9 @@ func (c *conn) received(f *flow) {
 		f.client.add(f.path.engine.now - c.asked)
 	}
 	c.missing--
+	if c.came != nil {
+		c.came()
+	}
 	if c.missing == 0 {
 		c.done()
 	}
