@@ -10,6 +10,7 @@
 //	go run ./tests/evaluate --simulate            the grid of 384 pairs in virtual time, no links needed
 //	go run ./tests/evaluate --simulate --cold     the same, each page on a host that has measured nothing
 //	go run ./tests/evaluate --conditions judging  groups of conditions: change, others, loss, nothing known
+//	go run ./tests/evaluate --downloads           files over both networks by ranges, beside curl and aria2c
 //
 // A run that was interrupted goes on where it was when started again with the
 // same folder.
@@ -55,6 +56,8 @@ Compares policies over emulated links and writes a report.
   --conditions SET    only the groups of conditions, in virtual time: those of
                       the set "judging", which the whole run has too, or of
                       "tuning"
+  --downloads         only files over both networks by ranges: simulated, and over
+                      emulated links beside curl and aria2c where these are there
   --pages N           pages of the grid (100); 0 leaves the grid out
   --out DIR           folder of the report (evaluation, none with --quick);
                       measurements that are there already are not made again
@@ -84,12 +87,12 @@ func exit(err error) {
 
 // options are the flags.
 type options struct {
-	quick, full, simulate, cold, chromium bool
-	scenarios                             []string
-	repeat, parallel                      int
-	pages                                 int
-	out                                   string
-	conditions                            string
+	quick, full, simulate, cold, chromium, downloads bool
+	scenarios                                        []string
+	repeat, parallel                                 int
+	pages                                            int
+	out                                              string
+	conditions                                       string
 }
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -98,6 +101,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.BoolVar(&o.quick, "quick", false, "")
 	flags.BoolVar(&o.full, "full", false, "")
 	flags.BoolVar(&o.chromium, "chromium", false, "")
+	flags.BoolVar(&o.downloads, "downloads", false, "")
 	flags.BoolVar(&o.simulate, "simulate", false, "")
 	flags.BoolVar(&o.cold, "cold", false, "")
 	flags.StringArrayVar(&o.scenarios, "scenario", nil, "")
@@ -174,6 +178,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	e := &evaluation{plan: p, dir: o.out, log: log, begun: time.Now(), machine: thisMachine(time.Now()), notes: map[string]bool{}}
 	if o.quick {
 		return e.quickly(ctx, out)
+	}
+	if o.downloads {
+		return e.fetchFiles(ctx, out)
 	}
 	if err := os.MkdirAll(e.dir, 0o755); err != nil {
 		return err
