@@ -51,7 +51,7 @@ trap 'kill "$networkd"' EXIT
 for _ in $(seq 2000); do
 	if ip route show default | grep -q via; then break; fi
 done
-rules() { ip "$1" rule show | grep 'proto static' | sed -E 's/^[0-9]+:\s+//; s/from all //; s/ lookup.*//' | sort -r | paste -sd, | sed 's/,/, /g' | grep . || echo none; }
+rules() { ip "$1" rule show | grep 'proto static' | sed -E 's/^[0-9]+:\s+//; s/from all //; s/ lookup.*//' | LC_ALL=C sort | paste -sd, | sed 's/,/, /g' | grep . || echo none; }
 echo "ipv4: $(rules -4)"
 echo "ipv6: $(rules -6)"
 TRY
