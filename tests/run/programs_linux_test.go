@@ -208,7 +208,7 @@ func TestLeftAlone(t *testing.T) {
 
 func TestMultipath(t *testing.T) {
 	w := newWorld(t)
-	out, errs, status := w.output(t, w.command(nobody, "--mptcp", "--intents", "category=bulktransfer", "--", bin+"/dialer", "protocol", service4+":7000"))
+	out, errs, status := w.output(t, w.command(users()[0], "--mptcp", "--intents", "category=bulktransfer", "--", bin+"/dialer", "protocol", service4+":7000"))
 	if strings.HasPrefix(errs, "mammactl run: sockets stay plain TCP") {
 		testbed.SkipOrFail(t, fmt.Errorf("%w: needs Multipath TCP: %s", testbed.ErrUnavailable, errs))
 	}
@@ -220,7 +220,7 @@ func TestMultipath(t *testing.T) {
 // Many threads connect at once, and each connection is placed.
 func TestManyAtOnce(t *testing.T) {
 	w := newWorld(t)
-	out, errs, status := w.output(t, w.command(nobody, "--intents", "category=bulktransfer", "--", bin+"/dialer", "many", service4+":7000", "1000", "100"))
+	out, errs, status := w.output(t, w.command(users()[0], "--intents", "category=bulktransfer", "--", bin+"/dialer", "many", service4+":7000", "1000", "100"))
 	want := fmt.Sprintf("1000 from %s\n", w.address("wwan0", false))
 	if out != want || status != 0 {
 		t.Errorf("status %d: %q, want %q\n%s", status, out, want, errs)

@@ -25,7 +25,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	_ = testbed.Enter(stage.Fetch) // New says what is missing
+	_ = testbed.Enter(stage.Fetch, stage.FetchModule("testdata/quicfetch")) // New says what is missing
 	os.Exit(stage.WithPrograms(func(dir string) int {
 		bin = dir
 		if err := stage.BuildStatic(bin, "./testdata/dialer"); err != nil {

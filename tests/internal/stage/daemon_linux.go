@@ -25,8 +25,14 @@ const (
 // Fetch has the modules of others that mamma's programs are made of in the module
 // cache, for testbed.Enter: a program that builds them in there cannot load any. Where
 // that fails it says so, and the build will say what is missing.
-func Fetch() {
-	cmd := exec.Command("go", "list", "-deps", "github.com/socket-intents/mamma/cmd/...")
+func Fetch() { fetch("", "github.com/socket-intents/mamma/cmd/...") }
+
+// FetchModule does the same for a program that is a module of its own, in dir.
+func FetchModule(dir string) func() { return func() { fetch(dir, ".") } }
+
+func fetch(dir, packages string) {
+	cmd := exec.Command("go", "list", "-deps", packages)
+	cmd.Dir = dir
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	if err := cmd.Run(); err != nil {

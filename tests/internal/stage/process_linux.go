@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -22,7 +23,8 @@ type Process struct {
 }
 
 // Launch starts cmd in the namespace, nil for that of the test. Where cmd writes
-// to nothing yet, its output is collected.
+// to nothing yet, its output is collected. Where it is to run as another user and this
+// host has none that it could become, the test is skipped.
 func Launch(t testing.TB, in *testbed.Namespace, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{Cmd: cmd, exited: make(chan struct{})}
@@ -38,7 +40,11 @@ func Launch(t testing.TB, in *testbed.Namespace, cmd *exec.Cmd) *Process {
 	if in != nil {
 		start = func() error { return in.Start(cmd) }
 	}
-	if err := start(); err != nil {
+	switch err := start(); {
+	case err == nil:
+	case errors.Is(err, syscall.EPERM) && cmd.SysProcAttr != nil && cmd.SysProcAttr.Credential != nil:
+		t.Skipf("needs CAP_SETUID and a second user: %v", err)
+	default:
 		t.Fatal(err)
 	}
 	go func() {
