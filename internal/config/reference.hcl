@@ -109,6 +109,7 @@ decisions {
 
   # The file to which decisions are recorded, together with what the policy saw, for
   # "mammactl replay". It names hosts and programs, so only its owner can read it.
+  # Programs then ask about each connection, and follow no earlier decision.
   # Default: off.
   record = "/var/log/mamma/decisions.jsonl"
 
