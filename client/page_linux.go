@@ -32,7 +32,7 @@ func (r *pageReader) Read(b []byte) (int, error) {
 			r.page = page
 		}
 	}
-	return n, err
+	return max(n, 0), err // recvmsg(2) has -1 with an error, and so has ReadMsgUnix
 }
 
 // hungUp tells whether the other end has closed an idle connection.
