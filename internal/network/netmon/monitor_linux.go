@@ -75,8 +75,8 @@ var groups = []uint{
 	// A router that does not answer any more gives way to the next (RFC 4191); of the
 	// route the kernel tells nothing.
 	unix.RTNLGRP_NEIGH,
-	// A router's message may give its route another life or preference, of which the
-	// kernel tells nothing; it tells of the prefixes and name servers in that message.
+	// A router's message may give its route another life, of which the kernel tells
+	// nothing; it tells of the prefixes and name servers in that message.
 	unix.RTNLGRP_IPV6_PREFIX, unix.RTNLGRP_ND_USEROPT,
 	// Settings such as ignore_routes_with_linkdown change where packets go.
 	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,

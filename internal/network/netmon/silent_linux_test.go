@@ -88,8 +88,8 @@ func advertise(t *testing.T, n *testbed.Network, preference uint8, life uint16, 
 	must(t, err)
 }
 
-// A router's message gives its route another life and another preference (RFC 4191); the
-// kernel tells of the prefix or the name server in it, of the route only that it came.
+// A router's message gives its route another life and another preference (RFC 4191). Of
+// another life alone the kernel tells nothing, but of the prefix or the name server in the message.
 func TestRouterAnnounces(t *testing.T) {
 	t.Parallel()
 	b, m := watch(t, networks(false))
