@@ -40,10 +40,36 @@ type origin struct {
 	odd    func(n int, from string, w http.ResponseWriter, r *http.Request) bool
 	asked  map[string]int // requests by network
 	n      int
+
+	both chan struct{} // closed when a second network asks
+	// together has the second half wait for that: on a busy machine one network could
+	// have brought all before the other one asks.
+	together bool
+}
+
+// heldBack reads data, of which the second half comes when both networks have asked.
+type heldBack struct {
+	*bytes.Reader
+	half int64
+	both <-chan struct{}
+	ctx  context.Context
+}
+
+func (h *heldBack) Read(b []byte) (int, error) {
+	if h.Size()-int64(h.Len()) >= h.half {
+		select {
+		case <-h.both:
+		case <-h.ctx.Done():
+			return 0, h.ctx.Err()
+		}
+	} else if left := h.half - (h.Size() - int64(h.Len())); int64(len(b)) > left {
+		b = b[:left]
+	}
+	return h.Reader.Read(b)
 }
 
 func startOrigin(t testing.TB, size int, h2 bool) *origin {
-	o := &origin{data: content(size), header: http.Header{"Etag": {`"one"`}}, asked: map[string]int{}}
+	o := &origin{data: content(size), header: http.Header{"Etag": {`"one"`}}, asked: map[string]int{}, both: make(chan struct{})}
 	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(o.serve))
 	if h2 {
 		o.EnableHTTP2 = true
@@ -58,7 +84,9 @@ func startOrigin(t testing.TB, size int, h2 bool) *origin {
 func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 	from, _, _ := net.SplitHostPort(r.RemoteAddr)
 	o.mu.Lock()
-	o.asked[from]++
+	if o.asked[from]++; o.asked[from] == 1 && len(o.asked) == 2 {
+		close(o.both)
+	}
 	o.n++
 	n, odd := o.n, o.odd
 	for name, values := range o.header {
@@ -68,7 +96,11 @@ func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 	if odd != nil && odd(n, from, w, r) {
 		return
 	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(o.data))
+	if data := bytes.NewReader(o.data); o.together {
+		http.ServeContent(w, r, "", time.Time{}, &heldBack{data, data.Size() / 2, o.both, r.Context()})
+	} else {
+		http.ServeContent(w, r, "", time.Time{}, data)
+	}
 }
 
 func (o *origin) networks() int {
@@ -107,6 +139,7 @@ func TestSplit(t *testing.T) {
 			for _, save := range []bool{false, true} {
 				t.Run(fmt.Sprintf("HTTP/2 %v, expected %v, saved %v", h2, expected, save), func(t *testing.T) {
 					o := startOrigin(t, 4_000_001, h2)
+					o.together = true
 					tr := splitting(t, o, twoNetworks)
 					ctx := t.Context()
 					if expected {
