@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -125,10 +127,31 @@ func Version(linked string) string {
 }
 
 // Ready, Stopping and Alive report to the service manager (sd_notify(3)). Without a
-// service manager they do nothing.
-func Ready()    { _, _ = sd.SdNotify(false, sd.SdNotifyReady) }
-func Stopping() { _, _ = sd.SdNotify(false, sd.SdNotifyStopping) }
-func Alive()    { _, _ = sd.SdNotify(false, sd.SdNotifyWatchdog) }
+// service manager they do nothing. One that does not read is waited for as long as a report
+// may take.
+func Ready()    { report(sd.SdNotifyReady) }
+func Stopping() { report(sd.SdNotifyStopping) }
+func Alive()    { report(sd.SdNotifyWatchdog) }
+
+// reportTime bounds a report. The queue of the manager's socket holds some hundred
+// messages, ten where nobody has raised net.unix.max_dgram_qlen; once it is full a report
+// would wait for ever, and with it whoever makes it.
+const reportTime = time.Second
+
+// report is SdNotify of go-systemd with an end.
+func report(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetWriteDeadline(time.Now().Add(reportTime))
+	_, _ = io.WriteString(c, state)
+}
 
 // Heartbeat is how often the service manager wants Alive to be called, 0 for
 // never: half of its limit, as sd_watchdog_enabled(3) recommends.
@@ -147,7 +170,7 @@ const reloaded, notReloaded = "reloaded", "not reloaded; "
 // service manager, and logs the result. kept is the text about what keeps running
 // after an error.
 func Reload(log *slog.Logger, reload func() error, kept string) {
-	_, _ = sd.SdNotify(false, sd.SdNotifyReloading)
+	report(sd.SdNotifyReloading)
 	if err := reload(); err != nil {
 		log.Error(notReloaded+kept, "err", err)
 	} else {

@@ -109,3 +109,36 @@ func TestReload(t *testing.T) {
 		}
 	}
 }
+
+// A service manager that does not read holds up nobody for ever.
+func TestReportsToTheDeaf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	deaf, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = deaf.Close() }()
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	for err == nil { // until its queue is full
+		_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		_, err = io.WriteString(c, "x")
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	done := make(chan struct{})
+	go func() {
+		Stopping()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("a report waits for ever")
+	}
+}
