@@ -169,7 +169,7 @@ func TestContents(t *testing.T) {
 			t.Errorf("%s: version %q, want %q", what, got, packageVersion)
 		}
 	}
-	if got := output(t, file(t, "root/usr/bin/mamma"), "--version"); !strings.Contains(got, version) {
+	if got := output(t, file(t, "staging/usr/bin/mamma"), "--version"); !strings.Contains(got, version) {
 		t.Errorf("mamma --version prints %q", got)
 	}
 }
@@ -179,7 +179,7 @@ func TestLibrary(t *testing.T) {
 	needs(t, "dpkg-deb", "dpkg")
 	depends := output(t, "dpkg-deb", "--field", file(t, "packages/mamma_*.deb"), "Depends")
 	asked := strings.TrimSuffix(strings.TrimPrefix(depends, "libc6 (>= "), ")\n")
-	names, err := filepath.Glob(filepath.Join(built, "root/usr/bin/*"))
+	names, err := filepath.Glob(filepath.Join(built, "staging/usr/bin/*"))
 	if err != nil || len(names) != 3 {
 		t.Fatalf("programs %q, %v", names, err)
 	}
@@ -205,7 +205,7 @@ func TestLibrary(t *testing.T) {
 // one that Go has put into it.
 func TestBillsOfMaterials(t *testing.T) {
 	for _, program := range []string{"mamma", "mammactl", "muacsocksd"} {
-		info, err := buildinfo.ReadFile(filepath.Join(built, "root/usr/bin", program))
+		info, err := buildinfo.ReadFile(filepath.Join(built, "staging/usr/bin", program))
 		if err != nil {
 			t.Fatal(err)
 		}
