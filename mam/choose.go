@@ -54,8 +54,8 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 		if rq.conclude(d, err); err != nil {
 			return true
 		}
-		if rq.logged = line != ""; rq.logged {
-			m.logs.write(logFile, line, rq.asked.Now)
+		if line != "" {
+			rq.logFile, rq.line = logFile, line
 		}
 		return true
 	}

@@ -202,7 +202,7 @@ func (c *conn) grant() {
 		return
 	case rq.fallback != "", d.Multipath, d.Race, rq.asked.Bound.IsValid():
 		return
-	case rq.logged, c.m.opts.OnCall != nil: // somebody wants to see each decision
+	case rq.line != "", c.m.opts.OnCall != nil: // somebody wants to see each decision
 		return
 	case rq.named && !msg.NoResolve: // addresses have a life of their own
 		return

@@ -116,6 +116,7 @@ func addrs(list ...string) []netip.Addr {
 type daemon struct {
 	*Manager
 	path string
+	stop func() // ends it before the test does; what was queued is written then
 }
 
 func start(t testing.TB, v *View, opts Options) *daemon {
@@ -139,12 +140,13 @@ func start(t testing.TB, v *View, opts Options) *daemon {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		tasks.Wait()
 		_ = l.Close()
 	})
-	return &daemon{Manager: m, path: l.Path()}
+	t.Cleanup(stop)
+	return &daemon{Manager: m, path: l.Path(), stop: stop}
 }
 
 // client is a connection that speaks the protocol.

@@ -185,8 +185,12 @@ func (m *Manager) Reconfigure(text string) error {
 	return err
 }
 
-// remember puts the decision into the ring and returns it as remembered.
+// remember puts the decision into the ring and returns it as remembered. The policy's
+// log has its line then, too.
 func (m *Manager) remember(rq *request) Record {
+	if rq.line != "" {
+		m.logs.write(rq.logFile, rq.line, rq.asked.Now)
+	}
 	rec := rq.record()
 	m.ring.add(&rec)
 	if m.opts.OnDecision != nil {

@@ -45,9 +45,11 @@ type request struct {
 	// that is reached in a way of its own; else invalid.
 	source netip.Addr
 
-	seen   seen // when it was begun with
-	named  bool // its destination is a name
-	logged bool // a line was logged of the decision
+	seen  seen // when it was begun with
+	named bool // its destination is a name
+	// line is for the policy's log, logFile, once what it says holds: a policy may be
+	// asked again when the name is resolved, and each request has one line.
+	line, logFile string
 
 	origin  *Origin // as claimed, nil if not said
 	inode   uint64  // of the socket, as claimed; 0 if not said
@@ -74,7 +76,8 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	v = rq.view
 	rq.mapped = false
 	rq.decision, rq.fallback, rq.took, rq.result = policy.Decision{}, "", 0, Result{}
-	rq.refused, rq.named, rq.logged = false, false, false
+	rq.refused, rq.named = false, false
+	rq.line, rq.logFile = "", ""
 	rq.origin, rq.inode, rq.reports = nil, c.Inode, m.Features&wire.FeatureReports != 0
 	if m.Features&wire.FeatureOrigin != 0 && m.Origin != nil {
 		rq.origin = &Origin{UID: m.Origin.UID, PID: m.Origin.PID, Command: m.Origin.Command, Source: m.Origin.Source}

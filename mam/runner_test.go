@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -208,10 +210,14 @@ func TestPublishUnderLoad(t *testing.T) {
 type logging struct {
 	chooser
 	file string
+	line func(*policy.Request, policy.Decision) string // nil: destination and interface
 }
 
 func (l logging) LogFile() string { return l.file }
 func (l logging) LogLine(r *policy.Request, d policy.Decision) string {
+	if l.line != nil {
+		return l.line(r, d)
+	}
 	return fmt.Sprintf("<ts>,%s,%s", r.Remote, d.Prefix.Interface)
 }
 
@@ -219,7 +225,7 @@ func TestPolicyLog(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "p.csv")
 	m := New(Options{})
-	m.Publish(host(logging{takeFirst, file}))
+	m.Publish(host(logging{chooser: takeFirst, file: file}))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- m.Run(ctx) }()
@@ -229,6 +235,7 @@ func TestPolicyLog(t *testing.T) {
 		if !m.choose(rq, nil) {
 			t.Fatal("not mine")
 		}
+		m.remember(rq)
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -240,6 +247,59 @@ func TestPolicyLog(t *testing.T) {
 	}
 	if want := strings.Repeat("1795338649.184885,192.0.2.1:80,wlan0\n", 3); string(got) != want {
 		t.Errorf("log holds %q, want %q", got, want)
+	}
+}
+
+// A request has one line, whether the policy is asked once or, when the name is found to
+// be reached otherwise, again: that of the decision that was answered.
+func TestPolicyLogOneLineForEachRequest(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.csv")
+	asked := 0
+	l := logging{file: file}
+	l.line = func(r *policy.Request, d policy.Decision) string {
+		asked++
+		switch {
+		case r.Host == "six.test" && len(r.Prefixes) == 2:
+			return "" // has nothing to say of this one
+		case d.Prefix == nil:
+			return fmt.Sprintf("<ts>,%v,%s,none", r.Kind, r.Host)
+		}
+		return fmt.Sprintf("<ts>,%v,%s,%v,default", r.Kind, r.Host, d.Prefix.ID)
+	}
+	l.chooser = func(r *policy.Request) policy.Decision {
+		return policy.Decision{Prefix: r.DefaultPrefix()}
+	}
+	d := start(t, host(l), Options{})
+	c := d.dial(t)
+	for _, action := range []wire.Action{wire.ActionSocketConnectRequest, wire.ActionSocketChooseRequest} {
+		for _, host := range []string{"localhost", "host.test", "six.test", "nope.test"} {
+			rq := socketConnectTo(host, "80")
+			rq.Action = action
+			c.ask(rq)
+		}
+	}
+	if asked != 14 { // all but host.test are decided twice
+		t.Errorf("the policy was asked for %d lines", asked)
+	}
+	const wlan = "10.77.1.0/24%wlan0,default"
+	var want []string
+	for _, kind := range []policy.Kind{policy.SocketConnect, policy.SocketChoose} {
+		for _, what := range []string{"localhost,none", "host.test," + wlan, "six.test," + wlan, "nope.test,none"} {
+			want = append(want, fmt.Sprintf("%v,%s", kind, what))
+		}
+	}
+	d.stop()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(b)) {
+		_, text, _ := strings.Cut(strings.TrimSpace(line), ",")
+		got = append(got, text)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("log (-want +got)\n%s", diff)
 	}
 }
 
