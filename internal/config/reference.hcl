@@ -90,7 +90,8 @@ sampling {
 }
 
 # The measurement logs of the Socket Intents prototype, as comma-separated lines.
-# Default: off.
+# While one is written, a host where nothing happens is measured as often as any
+# other. Default: off.
 logs {
   prefixes   = "/tmp/metrics_prefix.log"
   interfaces = "/tmp/metrics_interface.log"

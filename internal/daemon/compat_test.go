@@ -1,14 +1,20 @@
 package daemon
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policies"
 )
 
 // A service manager makes the sockets: what mamma made in a /tmp of its own would
@@ -77,5 +83,46 @@ func TestOriginalsBesideHandedSockets(t *testing.T) {
 	}
 	if l, err := listenForOriginals(Handed{}, &config.Config{CompatSocket: path, CompatAssumed: true}, log); err != nil || l != nil {
 		t.Errorf("%v, %v for a path that nobody asked for", l, err)
+	}
+}
+
+// A line of the original's measurement logs follows the last one at the interval,
+// though nothing happens on the host.
+func TestMeasurementLogsKeepThePace(t *testing.T) {
+	const span = 30 * time.Second
+	for _, tt := range []struct {
+		name, text string
+		steady     bool
+	}{
+		{"none", "policy \"sample\" {}\n", false},
+		{"prefixes", "policy \"sample\" {}\nlogs {\n  prefixes = \"p.log\"\n}\n", true},
+		{"interfaces", "policy \"sample\" {}\nlogs {\n  interfaces = \"i.log\"\n}\n", true},
+		{"original grammar", `policy "policy_sample.so" { set log_prefixes = "p.log"; set log_interfaces = "i.log"; };`, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "mamma.conf")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				// Without networks nothing is read from the kernel, and nothing happens.
+				d, err := newDaemon(Options{ConfigPath: path, Policies: policies.All()}, newScript(netmon.State{}).watch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.close()
+				passes, publish := 0, d.current.publishTo
+				d.current.publishTo = func(v *mam.View) { passes++; publish(v) }
+				ctx, cancel := context.WithCancel(context.Background())
+				done := make(chan error)
+				go func() { done <- d.sampler.Run(ctx) }()
+				time.Sleep(span) // of the bubble's time
+				cancel()
+				<-done
+				if all := int(span / d.begun.Sampling.Interval); passes >= all != tt.steady {
+					t.Errorf("%d measurements in %v, of %d at the interval; want all: %v", passes, span, all, tt.steady)
+				}
+			})
+		})
 	}
 }

@@ -146,7 +146,9 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
 	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Policy) })
-	d.sampler = pathstat.New(pathstat.Options{Interval: cfg.Sampling.Interval, OnSnapshot: d.measured, Watcher: d.census}, d.log)
+	d.sampler = pathstat.New(pathstat.Options{
+		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), OnSnapshot: d.measured, Watcher: d.census,
+	}, d.log)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
 		func() mam.PlainDials { return d.manager.PlainDials() }, d.opts.Version, d.started)
 	d.metrics.AddMPTCP(mptcpCounters)
@@ -172,6 +174,16 @@ func (d *Daemon) connect(cfg *config.Config) {
 		nets: d.nets, sampler: d.sampler, census: d.census, links: d.links, health: d.health, budgets: d.budgets, paths: d.paths,
 		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1),
 	}
+}
+
+// slowest is how far apart measurements may be where nothing happens. Those that make
+// a line of the original's logs are never farther apart than the configuration says:
+// who reads these counts lines for time (doc/original/measurement.md section 1).
+func slowest(cfg *config.Config) time.Duration {
+	if cfg.Logs.Prefixes != "" || cfg.Logs.Interfaces != "" {
+		return cfg.Sampling.Interval
+	}
+	return pathstat.DefaultMaxInterval
 }
 
 // openPage makes the page that tells clients how long their leases hold. Without one

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -265,6 +266,35 @@ func TestSamplerSlowsDownAndReturns(t *testing.T) {
 		}
 		if diff := cmp.Diff([]time.Duration{100 * ms}, gaps); diff != "" {
 			t.Errorf("gaps under load:\n%s", diff)
+		}
+	})
+}
+
+// The original's logs have a line every 100 ms, idle or not.
+func TestSamplerKeepsThePaceOfLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Options{MaxInterval: DefaultInterval}, nil)
+		b.kernel.sockets = []tcpSocket{conn("10.0.1.2", "192.0.2.1", 10, 1)}
+		b.kernel.counters[2] = LinkCounters{RxBytes: 1, TxBytes: 1}
+		b.Set(home)
+		b.wait(DefaultInterval) // the first pass with these
+		var stamps []string
+		for range 300 {
+			if gaps := b.wait(DefaultInterval); len(gaps) != 1 || gaps[0] != DefaultInterval {
+				t.Fatalf("gaps on an idle host: %v", gaps)
+			}
+			for _, lines := range []func(*Snapshot, []byte, func([]byte)) []byte{prefixLines, interfaceLines} {
+				first := true
+				lines(b.Snapshot(), nil, func(line []byte) {
+					if stamp, _, _ := strings.Cut(string(line), ","); first {
+						stamps, first = append(stamps, stamp), false
+					}
+				})
+			}
+		}
+		slices.Sort(stamps)
+		if n := len(slices.Compact(stamps)); n != 300 {
+			t.Errorf("%d time stamps in 30 s, want 300", n)
 		}
 	})
 }
