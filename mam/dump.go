@@ -16,22 +16,24 @@ import (
 // WriteDump writes what SIGUSR1 shows: prefixes, interfaces and the policy, then
 // a summary of the measurements of all but loopback interfaces (doc/original/daemon.md
 // section 15). Measurements go by the original's names, each with its real type
-// and unit; what is not known has no line. now is the time that ages refer to.
+// and unit; what is not known has no line. now is the time that ages refer to. others
+// are the host's prefixes that are not managed: they come last and are marked.
 // The error is w's.
-func (v *View) WriteDump(w io.Writer, now time.Time) error {
-	d := dump{out: bufio.NewWriter(w), now: now}
+func (v *View) WriteDump(w io.Writer, now time.Time, others ...*policy.Prefix) error {
+	d := dump{out: bufio.NewWriter(w), now: now, others: others}
 	d.state(v)
 	d.line("", "-- end of state --")
+	all := slices.Concat(v.Prefixes, others)
 	loops := map[string]bool{}
-	for _, p := range v.Prefixes {
+	for _, p := range all {
 		loops[p.Interface] = loops[p.Interface] || p.CIDR.Addr().IsLoopback()
 	}
-	for _, p := range v.Prefixes {
+	for _, p := range all {
 		if !loops[p.Interface] {
 			d.prefixSummary(p)
 		}
 	}
-	for _, p := range interfaces(v.Prefixes) {
+	for _, p := range interfaces(all) {
 		if !loops[p.Interface] {
 			d.interfaceSummary(p)
 		}
@@ -53,8 +55,9 @@ func interfaces(list []*policy.Prefix) []*policy.Prefix {
 
 // dump writes lines. Errors stay in out until it is flushed.
 type dump struct {
-	out *bufio.Writer
-	now time.Time
+	out    *bufio.Writer
+	now    time.Time
+	others []*policy.Prefix // that are not managed
 }
 
 func (d *dump) line(indent, format string, args ...any) {
@@ -77,20 +80,38 @@ func (d *dump) state(v *View) {
 			d.line("  ", "setting: %s -> %s", s.Name, settingText(s))
 		}
 	}
-	d.line("", "prefixes: %d", len(v.Prefixes))
+	d.line("", "prefixes: %d%s", len(v.Prefixes), more(len(d.others)))
 	for _, p := range v.Prefixes {
 		d.prefix(v, p)
 	}
-	links := interfaces(v.Prefixes)
-	d.line("", "interfaces: %d", len(links))
-	for _, p := range links {
+	for _, p := range d.others {
+		d.prefix(v, p)
+	}
+	managed := len(interfaces(v.Prefixes))
+	links := interfaces(slices.Concat(v.Prefixes, d.others))
+	d.line("", "interfaces: %d%s", managed, more(len(links)-managed))
+	for i, p := range links {
 		kind := ""
+		if i >= managed {
+			kind = unmanaged
+		}
 		if p.Wifi != nil {
-			kind = ", wireless"
+			kind += ", wireless"
 		}
 		d.line("  ", "%s: index %d%s", p.Interface, p.Index, kind)
 		d.values(p, true)
 	}
+}
+
+// unmanaged marks what the configuration does not have managed.
+const unmanaged = ", not managed"
+
+// more tells of how many the state shows beside those that are managed.
+func more(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %d not managed", n)
 }
 
 // settingText is a setting's value as it was meant, an expression as it was written.
@@ -105,15 +126,19 @@ func settingText(s policy.Setting) string {
 }
 
 func (d *dump) prefix(v *View, p *policy.Prefix) {
-	d.line("  ", "%v on %s", p.CIDR, p.Interface)
-	flags := []string{p.Health.State.String(), p.Cost.String()}
-	if p.Default {
-		flags = append(flags, "default")
+	if slices.Contains(d.others, p) {
+		d.line("  ", "%v on %s%s", p.CIDR, p.Interface, unmanaged)
+	} else {
+		d.line("  ", "%v on %s", p.CIDR, p.Interface)
+		flags := []string{p.Health.State.String(), p.Cost.String()}
+		if p.Default {
+			flags = append(flags, "default")
+		}
+		if p.Name != "" {
+			d.line("    ", "name: %s", p.Name)
+		}
+		d.line("    ", "flags: %s", strings.Join(flags, " "))
 	}
-	if p.Name != "" {
-		d.line("    ", "name: %s", p.Name)
-	}
-	d.line("    ", "flags: %s", strings.Join(flags, " "))
 	if p.Health.Reason != "" {
 		d.line("    ", "reason: %s", p.Health.Reason)
 	}

@@ -38,7 +38,11 @@ func TestDump(t *testing.T) {
 	}
 
 	var b bytes.Buffer
-	if err := v.WriteDump(&b, now); err != nil {
+	// What is not managed may have been measured for the logs, or not.
+	other, quiet := prefix("wlan0", 2, "fd77:5::1/64"), prefix("docker0", 9, "172.17.0.1/16")
+	other.Link, other.Wifi = p.Link, p.Wifi
+	quiet.Stats = policy.PathStats{Time: now, Conns: 1, SampleTime: now, SRTTMean: time.Millisecond}
+	if err := v.WriteDump(&b, now, other, quiet); err != nil {
 		t.Fatal(err)
 	}
 	const file = "testdata/dump.golden"

@@ -122,5 +122,5 @@ func Init() (string, error) {
 
 // Dump writes the state, as SIGUSR1 does.
 func (d *Daemon) Dump(w io.Writer) error {
-	return d.manager.View().WriteDump(w, time.Now())
+	return d.manager.View().WriteDump(w, time.Now(), d.current.unmanaged()...)
 }

@@ -177,6 +177,27 @@ func (c *current) publishLocked() *mam.View {
 	return v
 }
 
+// unmanaged are the host's prefixes that are not managed, for people. They have been
+// measured where the original's logs are written.
+func (c *current) unmanaged() []*policy.Prefix {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := make(map[policy.PrefixID]bool, len(c.list))
+	for i := range c.list {
+		known[c.list[i].prefix.ID] = true
+	}
+	var others []managed
+	for _, p := range c.snapshot.Prefixes() {
+		id := policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}
+		if !known[id] {
+			others = append(others, managed{prefix: policy.Prefix{
+				ID: id, Interface: p.Interface, Index: p.Index, CIDR: p.Prefix, Addrs: p.Addrs,
+			}})
+		}
+	}
+	return measured(others, c.sampler.Snapshot())
+}
+
 // prefixes are those that cfg has managed, as they are at the moment: what a policy is
 // made for.
 func (c *current) prefixes(cfg *config.Config) []*policy.Prefix {

@@ -209,6 +209,38 @@ func TestReloadTellsWhatTakesARestart(t *testing.T) {
 	}
 }
 
+// SIGUSR1 shows all networks of the host, those that are managed first.
+func TestDumpShowsAllNetworks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mamma.conf")
+	if err := os.WriteFile(path, []byte("policy \"sample\" {}\nprefix \"10.64.0.0/10\" {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := newDaemon(Options{ConfigPath: path, Policies: policies.All()}, newScript(laptop()).watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	var b strings.Builder
+	if err := d.Dump(&b); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(b.String()) {
+		if strings.HasPrefix(line, "prefixes:") || strings.HasPrefix(line, "interfaces:") || strings.Contains(line, " on ") || strings.Contains(line, ": index ") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	want := []string{
+		"prefixes: 1, and 5 not managed", "10.64.0.0/10 on wwan0",
+		"127.0.0.0/8 on lo, not managed", "192.168.0.0/24 on wlan0, not managed", "172.17.0.0/16 on docker0, not managed",
+		"2001:db8:1::/64 on wlan0, not managed", "fe80::/64 on wlan0, not managed",
+		"interfaces: 1, and 3 not managed", "wwan0: index 3", "lo: index 1, not managed", "wlan0: index 2, not managed", "docker0: index 4, not managed",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s\n%s", diff, b.String())
+	}
+}
+
 // What --check warns of is logged by a start and by each reload.
 func TestWarningsAreLogged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")
