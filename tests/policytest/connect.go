@@ -79,14 +79,14 @@ func (o *options) resolveLocal(ctx context.Context, c *bsd.Context, r report) ([
 	return list, err
 }
 
-// resolve finds what to connect to.
+// resolve finds what to connect to. An address needs nobody's help.
 func (o *options) resolve(ctx context.Context, c *bsd.Context, r report) ([]bsd.AddrInfo, error) {
 	host, hints := o.host, o.hints
 	if o.literal.IsValid() {
 		host, hints.Flags = o.address, bsd.AINumericHost
 	}
 	asked := c
-	if o.connectOnly {
+	if o.connectOnly || o.literal.IsValid() {
 		asked = nil
 	} else {
 		r.context("before the resolve request", c)
