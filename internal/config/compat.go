@@ -2,8 +2,11 @@ package config
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/agext/levenshtein"
 
 	"github.com/socket-intents/mamma/policy"
 )
@@ -36,11 +39,42 @@ func (p *original) ours(settings []policy.Setting) (rest []policy.Setting) {
 			continue
 		}
 		var err error
+		at := spot(s.ExprLine, s.ExprColumn, s.Expr)
 		if *to, err = parse(s.Value); err != nil {
-			p.errorf(spot(s.ExprLine, s.ExprColumn, s.Expr), "%s in %s %v", s.Name, s.Block, err)
+			p.errorf(at, "%s in %s %v", s.Name, s.Block, err)
+		} else if switchLike(s.Value) {
+			p.warnf(at, "%s in %s is a path, or %s: with this one the file is called %q", s.Name, s.Block, Off, s.Value)
 		}
 	}
 	return rest
+}
+
+// switchLike tells whether a value was probably meant to switch something on or off:
+// it is a number or a word for it, as "enabled" and "default" of that grammar take.
+func switchLike(value string) bool {
+	switch strings.ToLower(value) {
+	case "on", "yes", "no", "true", "false":
+		return true
+	}
+	return strings.Trim(value, "0123456789") == ""
+}
+
+// paths are the settings that ours takes.
+var paths = []string{"compat_socket", "compat_fifo", "log_prefixes", "log_interfaces"}
+
+// mistyped gives the one of paths that a name differs from by a letter or two, which
+// may have changed places.
+func mistyped(name string) (meant string, ok bool) {
+	if len(name) > 32 { // distance is quadratic
+		return "", false
+	}
+	best := 3
+	for _, known := range paths {
+		if d := levenshtein.Distance(strings.ToLower(name), known, nil); d > 0 && d < best {
+			meant, best = known, d
+		}
+	}
+	return meant, meant != ""
 }
 
 // foreign warns of settings that mean something to the daemon elsewhere. Here they
@@ -57,11 +91,13 @@ func (p *original) foreign(settings []policy.Setting, ofPrefix bool) {
 	}
 	for _, s := range settings {
 		if _, ok := elsewhere[s.Name]; !ok {
+			if meant, ok := mistyped(s.Name); ok {
+				p.warnf(spot(s.Line, s.Column, s.Name), "%s in %s has no effect but on a policy that reads it; did you mean %q?", s.Name, s.Block, meant)
+			}
 			continue
 		}
 		where := "it is a setting of the HCL form, see mamma --convert"
-		switch s.Name {
-		case "compat_socket", "compat_fifo", "log_prefixes", "log_interfaces":
+		if slices.Contains(paths, s.Name) {
 			where = "it belongs into the policy block"
 		}
 		p.warnf(spot(s.Line, s.Column, s.Name), "%s in %s has no effect but on a policy that reads it; %s", s.Name, s.Block, where)

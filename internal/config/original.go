@@ -261,6 +261,9 @@ func (p *original) add(b Block) {
 		p.c.Blocks = append(p.c.Blocks, b)
 		return
 	}
+	if first := &p.c.Blocks[i]; first.Written != b.Written {
+		p.warnf(b.Pos, "prefix %s replaces what prefix %s in line %d says, but for enabled: in this grammar lengths are ignored, and the addresses are the same", b.Written, first.Written, first.Pos.Line)
+	}
 	if b.Enabled == nil {
 		b.Enabled = p.c.Blocks[i].Enabled
 	}

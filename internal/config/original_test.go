@@ -146,7 +146,8 @@ func TestOriginalGrammar(t *testing.T) {
 		},
 		{
 			"second block replaces all but enabled", p + `enabled 1; set a 1; nameserver 10.0.0.2;}; prefix 10.0.0.1/16 { set b 2; };`,
-			"policy p\n10.0.0.1/32 enabled=true [b=2]\n", nil,
+			"policy p\n10.0.0.1/32 enabled=true [b=2]\n",
+			[]string{"f:1,83-91: prefix 10.0.0.1/16 replaces what prefix 10.0.0.1/24 in line 1 says, but for enabled: in this grammar lengths are ignored, and the addresses are the same"},
 		},
 		{
 			"iface", `policy "p"; iface eth0 {}; iface "wlan 0" {}; prefix 10.0.0.1/24 {};`, "policy p\n10.0.0.1/32\n",
@@ -220,6 +221,22 @@ func TestOriginalPaths(t *testing.T) {
 				`f:1,41-44: log in policy "p" has no effect but on a policy that reads it; it is a setting of the HCL form, see mamma --convert`,
 				`f:1,78-82: cost in prefix 10.0.0.1/24 has no effect but on a policy that reads it; it is a setting of the HCL form, see mamma --convert`,
 				`f:1,100-111: compat_fifo in prefix 10.0.0.1/24 has no effect but on a policy that reads it; it belongs into the policy block`,
+			},
+		},
+		{
+			"mistyped", `policy "p" { set compat_scoket = "x"; set LOG_prefixs = "y"; set logfile = "z"; set log = off; }; prefix 10.0.0.1/24 { set compat_fif = "/f"; set capacity 1; };`,
+			Config{CompatSocket: OriginalSocket, CompatAssumed: true}, " [compat_scoket=x] [LOG_prefixs=y] [logfile=z] [log=off]", []string{
+				`f:1,18-31: compat_scoket in policy "p" has no effect but on a policy that reads it; did you mean "compat_socket"?`,
+				`f:1,43-54: LOG_prefixs in policy "p" has no effect but on a policy that reads it; did you mean "log_prefixes"?`,
+				`f:1,85-88: log in policy "p" has no effect but on a policy that reads it; it is a setting of the HCL form, see mamma --convert`,
+				`f:1,124-134: compat_fif in prefix 10.0.0.1/24 has no effect but on a policy that reads it; did you mean "compat_fifo"?`,
+			},
+		},
+		{
+			"switches", `policy "p" { set log_prefixes = 1; set log_interfaces = yes; set compat_fifo = "/run/1"; };`,
+			Config{CompatSocket: OriginalSocket, CompatAssumed: true, CompatFIFO: "/run/1", Logs: Logs{Prefixes: "1", Interfaces: "yes"}}, "", []string{
+				`f:1,33: log_prefixes in policy "p" is a path, or off: with this one the file is called "1"`,
+				`f:1,57-60: log_interfaces in policy "p" is a path, or off: with this one the file is called "yes"`,
 			},
 		},
 	} {
