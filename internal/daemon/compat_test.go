@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -118,7 +119,9 @@ func TestMeasurementLogsKeepThePace(t *testing.T) {
 				go func() { done <- d.sampler.Run(ctx) }()
 				time.Sleep(span) // of the bubble's time
 				cancel()
-				<-done
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Errorf("measuring ended: %v", err)
+				}
 				if all := int(span / d.begun.Sampling.Interval); passes >= all != tt.steady {
 					t.Errorf("%d measurements in %v, of %d at the interval; want all: %v", passes, span, all, tt.steady)
 				}
