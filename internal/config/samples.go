@@ -48,7 +48,7 @@ func Init(found []Network) string {
 		}
 	}
 	for _, name := range names {
-		fmt.Fprintf(&b, "interface %s { # %s\n", quote(escapePattern(name)), strings.Join(prefixes[name], ", "))
+		fmt.Fprintf(&b, "interface %s { # %s\n", quote(EscapePattern(name)), strings.Join(prefixes[name], ", "))
 		if name == byDefault {
 			b.WriteString("  default = true\n")
 		}
@@ -58,9 +58,9 @@ func Init(found []Network) string {
 	return b.String()
 }
 
-// escapePattern makes the pattern that means one interface, whose name may hold
-// almost any byte.
-func escapePattern(name string) string {
+// EscapePattern makes the pattern of an interface block that means one interface, whose
+// name may hold almost any byte.
+func EscapePattern(name string) string {
 	var b strings.Builder
 	for _, r := range name {
 		if isGlob(string(r)) {

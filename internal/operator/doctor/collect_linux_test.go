@@ -333,3 +333,28 @@ func TestMayRoute(t *testing.T) {
 		t.Error("something is held against a process that is not there")
 	}
 }
+
+// A rule is made anew by the words that it is shown with, but for its priority.
+func TestRuleWords(t *testing.T) {
+	mask := func(m uint32) *uint32 { return &m }
+	for _, tt := range []struct {
+		change func(*netlink.Rule)
+		want   string
+	}{
+		{func(r *netlink.Rule) { r.Table = 77 }, "from all lookup 77"},
+		{func(r *netlink.Rule) { r.Table, r.Mark, r.Mask = 77, 7, mask(0xffffffff) }, "from all fwmark 0x7 lookup 77"},
+		{func(r *netlink.Rule) { r.Table, r.Mark, r.Mask = 77, 7, mask(0xff) }, "from all fwmark 0x7/0xff lookup 77"},
+		// As VPNs have it, whose own packets carry the bit.
+		{func(r *netlink.Rule) { r.Table, r.Mask = 77, mask(0x10000) }, "from all fwmark 0x0/0x10000 lookup 77"},
+		{func(r *netlink.Rule) { r.Table, r.Invert, r.Mark = 77, true, 0xca6c }, "not from all fwmark 0xca6c lookup 77"},
+		{func(r *netlink.Rule) { r.Table, r.SuppressPrefixlen = 254, 0 }, "from all lookup 254 suppress_prefixlength 0"},
+		{func(r *netlink.Rule) { r.Table, r.SuppressIfgroup = 254, 3 }, "from all lookup 254 suppress_ifgroup 3"},
+		{func(r *netlink.Rule) { r.Table, r.IifName, r.Tos = 77, "usb 1", 16 }, "from all tos 0x10 iif 'usb 1' lookup 77"},
+	} {
+		r := netlink.NewRule()
+		tt.change(r)
+		if got := words(r); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/policy"
@@ -291,7 +292,7 @@ func (e *examination) duplicate(i int) {
 		}
 		fix = []string{
 			"ip link set dev " + display.ShellQuote(spare) + " down    # if both are the same network",
-			"interface " + setting(spare) + " { enabled = false }    # in the configuration",
+			"interface " + setting(config.EscapePattern(spare)) + " { enabled = false }    # in the configuration",
 		}
 	}
 	e.add(len(twins) > 0, Finding{

@@ -95,3 +95,33 @@ func TestSettingsAreReadAsTheyAreMeant(t *testing.T) {
 		}
 	}
 }
+
+// The setting that switches one of two like networks off is about that interface, also if
+// its name looks like a pattern.
+func TestSettingForOneInterface(t *testing.T) {
+	for _, name := range []string{"usb1", "usb[1]", "usb*", `a\b`} {
+		f := healthy()
+		f.Others = append(f.Others, f.Prefixes[0].ID)
+		f.Others[0].Interface = name
+		found := false
+		for _, x := range Examine(f).Findings {
+			if x.Check != "duplicate" {
+				continue
+			}
+			found = true
+			cfg, err := config.Parse([]byte(strings.Replace(x.Fix[1], "{ enabled = false }", "{\n  enabled = false\n}\n", 1)), "policy.conf")
+			if err != nil {
+				t.Fatalf("%s: %v", x.Fix[1], err)
+			}
+			if s := cfg.Settings(name, f.Others[0].Prefix); !s.Named || s.Enabled {
+				t.Errorf("%q: %s is not about it: %+v", name, x.Fix[1], s)
+			}
+			if s := cfg.Settings("usbX", f.Others[0].Prefix); s.Named {
+				t.Errorf("%q: %s is about others, too", name, x.Fix[1])
+			}
+		}
+		if !found {
+			t.Errorf("%q: nothing found", name)
+		}
+	}
+}

@@ -170,7 +170,7 @@ func words(r *netlink.Rule) string {
 	add(r.Dst != nil, "to %v", r.Dst)
 	add(r.Tos != 0, "tos %#x", r.Tos)
 	switch {
-	case r.Mark != 0 && r.Mask != nil && *r.Mask != math.MaxUint32:
+	case r.Mask != nil && *r.Mask != math.MaxUint32 && (r.Mark != 0 || *r.Mask != 0): // that of mark 0 is for what has none of its bits
 		add(true, "fwmark %#x/%#x", r.Mark, *r.Mask)
 	default:
 		add(r.Mark != 0, "fwmark %#x", r.Mark)
@@ -189,5 +189,6 @@ func words(r *netlink.Rule) string {
 	}
 	add(r.Table > 0, "lookup %d", r.Table)
 	add(r.SuppressPrefixlen >= 0, "suppress_prefixlength %d", r.SuppressPrefixlen)
+	add(r.SuppressIfgroup >= 0, "suppress_ifgroup %d", r.SuppressIfgroup)
 	return strings.Join(list, " ")
 }

@@ -285,7 +285,7 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 		s.add("metric", metric)
 	}
 	if h.tos != 0 {
-		s.add("tos", h.tos)
+		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) takes it as hexadecimal in any case
 	}
 	s.Args = append(s.Args, metrics.Args...)
 	if pref != "" && pref != "medium" {

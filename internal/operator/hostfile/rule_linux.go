@@ -96,7 +96,7 @@ func decodeRule(b []byte) (*Statement, bool, error) {
 		s.add("fwmark", fmt.Sprintf("%#x/%#x", mark, mask))
 	}
 	if h.tos != 0 {
-		s.add("tos", h.tos)
+		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) takes it as hexadecimal in any case
 	}
 	s.Args = append(s.Args, conditions.Args...)
 	switch {
