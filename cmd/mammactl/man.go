@@ -81,10 +81,11 @@ func manPage(c *cobra.Command) string {
 			b.WriteString(".BR ")
 		}
 		fmt.Fprintf(&b, "\\-\\-%s", roff(f.Name))
-		if name, _ := pflag.UnquoteUsage(f); name != "" {
+		name, usage := pflag.UnquoteUsage(f)
+		if name != "" {
 			fmt.Fprintf(&b, " \" %s\"", roff(name))
 		}
-		fmt.Fprintf(&b, "\n%s\n", roff(f.Usage))
+		fmt.Fprintf(&b, "\n%s\n", roff(strings.ReplaceAll(usage, "`", "")))
 	}
 	c.LocalFlags().VisitAll(flags)
 	c.InheritedFlags().VisitAll(flags)

@@ -188,25 +188,35 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	if err != nil {
 		return o, nothing
 	}
-	return judge(info.State, took, info.Segs_in > 0, localOf(name), func() bool { return becamePlain(a.fd) })
+	// A peer that takes the connection acknowledges the SYN, which counts as a byte; one that
+	// refuses does not.
+	s := seen{state: info.State, answered: info.Segs_in > 0, connected: info.Bytes_acked > 0 || info.Bytes_received > 0}
+	return judge(s, took, localOf(name), func() bool { return becamePlain(a.fd) })
+}
+
+// seen is what the kernel says of a socket.
+type seen struct {
+	state     uint8
+	answered  bool // something came from the peer
+	connected bool // it was connected, and may be closed by now
 }
 
 // judge makes an outcome of what is seen. The port tells a socket that has tried
 // from one that has not begun: it is given when connecting, and stays.
-func judge(state uint8, took time.Duration, answered bool, local netip.AddrPort, plain func() bool) (o client.Outcome, r result) {
+func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) (o client.Outcome, r result) {
 	o = client.Outcome{Duration: took, Local: local}
 	switch {
-	case state == tcpSynSent && took <= patience:
+	case s.state == tcpSynSent && took <= patience:
 		return o, pending
-	case state == tcpSynSent:
+	case s.state == tcpSynSent:
 		o.Err = unix.ETIMEDOUT
-	case state != tcpClose:
+	case s.state != tcpClose, s.connected: // a program may be through with it before we look
 		o.PlainTCP = plain()
 	case local.Port() == 0 && took <= patience:
 		return o, pending // not begun
 	case local.Port() == 0:
 		return o, nothing
-	case answered:
+	case s.answered:
 		o.Err = unix.ECONNREFUSED
 	case took >= synRetransmission:
 		o.Err = unix.ETIMEDOUT

@@ -15,24 +15,27 @@ func TestJudge(t *testing.T) {
 		state    uint8
 		took     time.Duration
 		answered bool
-		local    netip.AddrPort
-		plain    bool
-		result   result
-		err      error
+
+		connected bool
+		local     netip.AddrPort
+		plain     bool
+		result    result
+		err       error
 	}{
-		{"not begun", tcpClose, time.Millisecond, false, free, false, pending, nil},
-		{"never begun", tcpClose, patience + 1, false, free, false, nothing, nil},
-		{"connecting", tcpSynSent, time.Millisecond, false, bound, false, pending, nil},
-		{"connecting for ever", tcpSynSent, patience + 1, false, bound, false, known, unix.ETIMEDOUT},
-		{"connected", tcpEstablished, time.Millisecond, true, bound, false, known, nil},
-		{"connected, plainly", tcpEstablished, time.Millisecond, true, bound, true, known, nil},
-		{"connected, and the peer has closed already", 8, time.Millisecond, true, bound, false, known, nil},
-		{"refused", tcpClose, time.Millisecond, true, bound, false, known, unix.ECONNREFUSED},
-		{"timed out", tcpClose, 7 * time.Second, false, bound, false, known, unix.ETIMEDOUT},
-		{"refused or out of reach", tcpClose, time.Millisecond, false, bound, false, nothing, nil},
+		{"not begun", tcpClose, time.Millisecond, false, false, free, false, pending, nil},
+		{"never begun", tcpClose, patience + 1, false, false, free, false, nothing, nil},
+		{"connecting", tcpSynSent, time.Millisecond, false, false, bound, false, pending, nil},
+		{"connecting for ever", tcpSynSent, patience + 1, false, false, bound, false, known, unix.ETIMEDOUT},
+		{"connected", tcpEstablished, time.Millisecond, true, true, bound, false, known, nil},
+		{"connected, plainly", tcpEstablished, time.Millisecond, true, true, bound, true, known, nil},
+		{"connected, and the peer has closed already", 8, time.Millisecond, true, true, bound, false, known, nil},
+		{"refused", tcpClose, time.Millisecond, true, false, bound, false, known, unix.ECONNREFUSED},
+		{"served, and closed by the program already", tcpClose, time.Millisecond, true, true, bound, false, known, nil},
+		{"timed out", tcpClose, 7 * time.Second, false, false, bound, false, known, unix.ETIMEDOUT},
+		{"refused or out of reach", tcpClose, time.Millisecond, false, false, bound, false, nothing, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o, r := judge(tt.state, tt.took, tt.answered, tt.local, func() bool { return tt.plain })
+			o, r := judge(seen{tt.state, tt.answered, tt.connected}, tt.took, tt.local, func() bool { return tt.plain })
 			if r != tt.result || r == known && (o.Err != tt.err || o.PlainTCP != tt.plain || o.Duration != tt.took || o.Local != tt.local) { //nolint:errorlint // these very errors
 				t.Errorf("%v, %+v", r, o)
 			}
