@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # github.com/miekg/dns v1.1.73, Go 1.26
 #
-# Expected from memory: Msg.Unpack of a message that is malformed somewhere gives an
+# Expected: Msg.Unpack of a message that is malformed somewhere gives an
 # error, and what was read before the fault is there or is not, in either case the
 # same way: two good addresses followed by one record with bad data.
 #

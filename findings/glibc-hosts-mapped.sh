@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # glibc 2.36 (Debian bookworm, libc6 and libc-bin 2.36-9+deb12u14), getent ahosts
 #
-# Expected from memory: an entry "::ffff:192.0.2.13 NAME" in /etc/hosts is one
+# Expected: an entry "::ffff:192.0.2.13 NAME" in /etc/hosts is one
 # address, of one family: either the IPv4 address it stands for, or an IPv6 one.
 #
 # Seen: the family that is asked for decides. For AF_INET it is 192.0.2.13; for

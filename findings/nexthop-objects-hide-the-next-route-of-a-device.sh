@@ -16,7 +16,10 @@
 #   IPv4, objects, fibmatch:  RTNETLINK answers: No route to host
 #   IPv6, objects:   via fe80::2 dev vb
 set -euo pipefail
-exec unshare --user --map-root-user --net bash -euo pipefail -c '
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+unshare --user --map-root-user --net bash -euo pipefail -c '
 for v in va vb; do
 	ip link add "$v" type veth peer name "${v}p"
 	ip link set "$v" up

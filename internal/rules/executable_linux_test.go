@@ -22,7 +22,7 @@ func TestExecutable(t *testing.T) {
 	}
 	path, err := exec.LookPath("cat")
 	if err != nil {
-		t.Skip(err)
+		t.Skip("needs the program cat: ", err)
 	}
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		t.Fatal(err)

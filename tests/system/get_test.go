@@ -178,7 +178,7 @@ func (w webServer) start(t *testing.T, bed *testbed.Bed, l library, port int, ce
 	}
 	path, err := exec.LookPath(w.program)
 	if err != nil {
-		t.Skipf("%s is not installed", w.program)
+		t.Skipf("needs the program %s: %v", w.program, err)
 	}
 	state, err := os.MkdirTemp("", "mamma-get-"+w.program)
 	if err != nil {

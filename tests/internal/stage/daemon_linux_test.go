@@ -24,7 +24,7 @@ func TestFetch(t *testing.T) {
 		return exec.Command("go", "list", "-deps", "github.com/socket-intents/mamma/cmd/...").Run()
 	}
 	if offline() == nil {
-		t.Skip("the modules are not loaded from a cache: vendored?")
+		t.Skip("needs modules that are loaded from a cache: here they are at hand without one, as if vendored")
 	}
 	t.Setenv("GOPROXY", "file://"+filepath.Join(strings.TrimSpace(string(have)), "cache", "download"))
 	Fetch()

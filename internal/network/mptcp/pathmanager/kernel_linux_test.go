@@ -53,7 +53,7 @@ func newWorld(t *testing.T, mode mptcp.PathManager) *world {
 		if os.Getenv(testbed.RequireEnv) != "" {
 			t.Fatal(err)
 		}
-		t.Skip(err)
+		t.Skip("needs the kernel's path manager of Multipath TCP: ", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
