@@ -174,17 +174,33 @@ func (c *compiler) typed(e hclsyntax.Expression, want kind) (node, *positioned) 
 		n = n.size()
 	}
 	if err == nil && n.kind != want {
-		err = wrong(e, "must be %s here, not %s", want, n.kind)
+		err = n.misfit(e, want)
 	}
 	return n, err
 }
 
+// misfit is the error of an operand of the wrong kind.
+func (n node) misfit(e hclsyntax.Expression, want kind) *positioned {
+	_, duration := intent.ParseDuration(n.literal)
+	_, size := intent.ParseSize(n.literal)
+	switch {
+	case want != number || n.literal == "" || duration != nil:
+		return wrong(e, "must be %s here, not %s", want, n.kind)
+	case size == nil:
+		return wrong(e, "%q could be a size or a duration: write a size with a capital M, and a duration as a number without quotes, in the unit of what it is compared with", n.literal)
+	}
+	return wrong(e, "%q is a duration: write a number without quotes, in the unit of what it is compared with", n.literal)
+}
+
 // size returns n. If n is a literal size with a unit, such as "300M", size returns the
-// number of bytes. A text without a unit stays a text: numbers have no quotes.
+// number of bytes. A text without a unit stays a text: numbers have no quotes. So does one
+// that is a duration as well, such as "5m": as five million bytes it would be compared with
+// seconds without a word.
 func (n node) size() node {
 	_, plain := strconv.ParseFloat(n.literal, 64)
 	bytes, err := intent.ParseSize(n.literal)
-	if n.literal == "" || plain == nil || err != nil {
+	_, duration := intent.ParseDuration(n.literal)
+	if n.literal == "" || plain == nil || err != nil || duration == nil {
 		return n
 	}
 	f := float64(bytes)
@@ -233,7 +249,7 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) (node, *positioned) {
 		e hclsyntax.Expression
 	}{{x, e.LHS}, {y, e.RHS}} {
 		if side.n.kind != want {
-			return node{}, wrong(side.e, "must be %s here, not %s", want, side.n.kind)
+			return node{}, side.n.misfit(side.e, want)
 		}
 	}
 	switch want {
