@@ -76,10 +76,17 @@ func dialUDP(t *testing.T, b *testbed.Bed, to netip.AddrPort) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	return c
+}
+
+// receive reads one datagram. The wait begins with each one, so that what one attempt
+// lost takes no time from the next.
+func receive(c net.Conn, buf []byte, wait time.Duration) error {
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return err
+	}
+	_, err := c.Read(buf)
+	return err
 }
 
 // roundTrip gives the median of some.
@@ -92,7 +99,7 @@ func roundTrip(t *testing.T, c net.Conn) time.Duration {
 		if _, err := c.Write(buf); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Read(buf); err != nil {
+		if err := receive(c, buf, 20*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, time.Since(start))
@@ -175,7 +182,7 @@ func receiveRate(c net.Conn, count, size int) (testbed.BitRate, error) {
 	}
 	var first time.Time
 	for i := range count {
-		if _, err := c.Read(buf); err != nil {
+		if err := receive(c, buf, time.Second); err != nil {
 			return 0, fmt.Errorf("packet %d: %w", i, err)
 		}
 		if i == 0 {
