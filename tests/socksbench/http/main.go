@@ -42,7 +42,11 @@ func run(ctx context.Context) error {
 	binary := pflag.String("muacsocksd", "build/muacsocksd", "`path` of the program")
 	rounds := pflag.Int("rounds", 5, "how often everything is measured; the medians count")
 	requests := pflag.Int("requests", 4000, "how many in one measurement")
+	relay := pflag.StringSlice("relay", nil, "in place of measuring, carry connections from one `address,address` to the other")
 	pflag.Parse()
+	if len(*relay) == 2 {
+		return leastRelay(ctx, (*relay)[0], (*relay)[1])
+	}
 	ab, err := exec.LookPath("ab")
 	if err != nil {
 		return errors.New("needs ab (Debian: apache2-utils)")
@@ -64,7 +68,7 @@ func run(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	var list []*proxy
-	for _, p := range proxies(*binary) {
+	for _, p := range proxies(*binary, l.Addr().String()) {
 		stop, err := p.start(ctx, dir)
 		if errors.Is(err, exec.ErrNotFound) {
 			fmt.Printf("%s is not installed: left out\n", p.name)
@@ -100,8 +104,8 @@ func run(ctx context.Context) error {
 	return firstBytes(ctx, list, "http://"+l.Addr().String()+"/slowly", 40**rounds)
 }
 
-// proxies lists what can be measured, ours first.
-func proxies(binary string) []*proxy {
+// proxies lists what can be measured in front of the origin, ours first.
+func proxies(binary, origin string) []*proxy {
 	return []*proxy{
 		{name: "muacsocksd", command: func(_, port string) ([]string, error) {
 			return []string{binary, "--listen", "127.0.0.1:" + port, "--log-level", "error"}, nil
@@ -115,6 +119,10 @@ func proxies(binary string) []*proxy {
 			conf := filepath.Join(dir, "squid.conf")
 			return []string{"squid", "-N", "-f", conf}, os.WriteFile(conf,
 				[]byte("http_port 127.0.0.1:"+port+"\nhttp_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\npid_filename none\n"), 0o600)
+		}},
+		{name: leastName, command: func(_, port string) ([]string, error) {
+			self, err := os.Executable()
+			return []string{self, "--relay", "127.0.0.1:" + port + "," + origin}, err
 		}},
 		{name: "none"},
 	}
