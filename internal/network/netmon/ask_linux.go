@@ -26,6 +26,12 @@ func (r *source) askWays(state *State) (time.Time, error) {
 		}
 	}
 	s := NewSnapshot(*state)
+	if err := q.devices(s); err != nil {
+		return q.until, err
+	}
+	if len(lent(state)) > 0 {
+		s = NewSnapshot(*state) // with prefixes of addresses that ways by devices have named
+	}
 	for i := range s.prefixes {
 		if p := &s.prefixes[i]; p.Scope == ScopeGlobal && !p.Loopback {
 			if err := q.prefix(s, p); err != nil {
@@ -34,6 +40,36 @@ func (r *source) askWays(state *State) (time.Time, error) {
 		}
 	}
 	return q.until, nil
+}
+
+// devices asks for the ways by each interface with a prefix, and by those over which the
+// kernel spreads what is not bound, which may have no address of the family.
+func (q *inquiry) devices(s *Snapshot) error {
+	for i := range s.prefixes {
+		p := &s.prefixes[i]
+		if p.Scope != ScopeGlobal || p.Loopback {
+			continue
+		}
+		if _, err := q.ask(Vantage{unspecified(p.Addrs[0]), p.Index}); err != nil {
+			return err
+		}
+	}
+	for _, unbound := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		w := q.state.Ways[Vantage{Source: unbound}]
+		if !w.Shared || !w.Named.IsValid() {
+			continue
+		}
+		list, err := q.everywhere.Devices(q.kernel, unbound.Is6(), oracle.Question{}, w)
+		if err != nil {
+			return err
+		}
+		for _, index := range list {
+			if _, err := q.ask(Vantage{unbound, index}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // prefix asks what judge will look at, in the same order.

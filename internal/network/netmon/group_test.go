@@ -143,6 +143,11 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	refused := func(v oracle.Verdict) oracle.Way { return oracle.Way{Verdict: v} }
 	chosen := func(w oracle.Way, source string) oracle.Way { w.Source = netip.MustParseAddr(source); return w }
+	named := func(w oracle.Way, source string) oracle.Way {
+		w.Named = netip.MustParseAddr(source)
+		w.Source = w.Named
+		return w
+	}
 	shared := func(w oracle.Way) oracle.Way { w.Shared = true; return w }
 	table := func(w oracle.Way, n int) oracle.Way { w.Table = n; return w }
 	type row struct {
@@ -226,6 +231,46 @@ func TestJudge(t *testing.T) {
 			[]row{{"2a00:a::/64", "[2a00:a::23]", true, "fe80::1", 2, ""}, {"2a00:b::/64", "[2a00:b::9]", false, "invalid IP", 0, ""}},
 		},
 		{
+			"a source that the route names, and not the address in the gateway's network",
+			[]Addr{address(2, "192.168.178.48/24"), address(2, "10.10.0.5/32"), address(2, "2a00:a::23/64"), address(2, "fd10::5/128")},
+			map[Vantage]oracle.Way{
+				from("4", 2): named(sent(2, "192.168.178.1", 0), "10.10.0.5"), from("6", 2): named(sent(2, "fe80::1", 0), "fd10::5"),
+				from("192.168.178.48", 0): named(sent(2, "192.168.178.1", 0), "10.10.0.5"), from("10.10.0.5", 0): named(sent(2, "192.168.178.1", 0), "10.10.0.5"),
+				from("2a00:a::23", 0): named(sent(2, "fe80::1", 0), "fd10::5"), from("fd10::5", 0): named(sent(2, "fe80::1", 0), "fd10::5"),
+			}, nil,
+			[]row{
+				{"192.168.178.0/24", "[192.168.178.48]", false, "invalid IP", 2, ""},
+				{"10.10.0.5/32", "[10.10.0.5]", true, "192.168.178.1", 2, ""},
+				{"2a00:a::/64", "[2a00:a::23]", false, "invalid IP", 2, ""},
+				{"fd10::5/128", "[fd10::5]", true, "fe80::1", 2, ""},
+			},
+		},
+		{
+			"a source on loopback that the route names", []Addr{address(1, "203.0.113.20/32"), address(2, "10.0.0.1/31")},
+			map[Vantage]oracle.Way{
+				from("4", 0): named(sent(2, "10.0.0.0", 20), "203.0.113.20"), from("4", 2): named(sent(2, "10.0.0.0", 20), "203.0.113.20"),
+				from("10.0.0.1", 0): named(sent(2, "10.0.0.0", 20), "203.0.113.20"), from("203.0.113.20", 0): named(sent(2, "10.0.0.0", 20), "203.0.113.20"),
+			}, nil,
+			[]row{
+				{"203.0.113.20/32", "[203.0.113.20]", false, "invalid IP", 0, ""},
+				{"10.0.0.0/31", "[10.0.0.1]", false, "invalid IP", 2, ""},
+				{"203.0.113.20/32", "[203.0.113.20]", true, "10.0.0.0", 2, "lent"},
+			},
+		},
+		{
+			"a source on loopback, two links without addresses that share", []Addr{address(1, "203.0.113.20/32")},
+			map[Vantage]oracle.Way{
+				from("4", 0): shared(named(sent(2, "fe80::1", 20), "203.0.113.20")), from("203.0.113.20", 0): shared(named(sent(2, "fe80::1", 20), "203.0.113.20")),
+				from("4", 2): named(sent(2, "fe80::1", 20), "203.0.113.20"), from("203.0.113.20", 2): named(sent(2, "fe80::1", 20), "203.0.113.20"),
+				from("4", 5): named(sent(5, "fe80::2", 20), "203.0.113.20"), from("203.0.113.20", 5): named(sent(5, "fe80::2", 20), "203.0.113.20"),
+			}, nil,
+			[]row{
+				{"203.0.113.20/32", "[203.0.113.20]", false, "invalid IP", 0, ""},
+				{"203.0.113.20/32", "[203.0.113.20]", true, "fe80::1", 0, "lent twin"},
+				{"203.0.113.20/32", "[203.0.113.20]", true, "fe80::2", 0, "lent twin"},
+			},
+		},
+		{
 			"prohibited, with and without the neighbours", []Addr{address(2, "10.1.0.2/24"), address(3, "10.2.0.2/24")},
 			map[Vantage]oracle.Way{from("10.1.0.2", 0): refused(oracle.Prohibited), from("10.2.0.2", 0): refused(oracle.Dropped)}, []string{"10.1.0.2"},
 			[]row{{"10.1.0.0/24", "[10.1.0.2]", false, "invalid IP", 0, "prohibited barred"}, {"10.2.0.0/24", "[10.2.0.2]", false, "invalid IP", 0, "blackhole"}},
@@ -258,9 +303,12 @@ func TestJudge(t *testing.T) {
 				if p.Refused != 0 {
 					notes = append(notes, p.Refused.String())
 				}
-				for note, set := range map[string]bool{"barred": p.Barred, "twin": p.Twin, "ruled": p.Ruled} {
-					if set {
-						notes = append(notes, note)
+				for _, n := range []struct {
+					note string
+					set  bool
+				}{{"barred", p.Barred}, {"lent", p.Lent}, {"twin", p.Twin}, {"ruled", p.Ruled}} {
+					if n.set {
+						notes = append(notes, n.note)
 					}
 				}
 				r.Note = strings.Join(notes, " ")
@@ -310,33 +358,60 @@ func TestPrefixOf(t *testing.T) {
 func TestFullTunnel(t *testing.T) {
 	t.Parallel()
 	lan, lan6, vpn, he := address(2, "10.1.0.2/24"), address(2, "2001:db8::2/64"), address(6, "10.6.0.2/32"), address(7, "2001:db8:7::2/64")
-	translator := address(6, "192.0.0.1/32")
-	ppp, second := address(8, "10.8.0.2/32"), address(9, "10.9.0.2/32")
+	translator, second := address(6, "192.0.0.1/32"), address(11, "10.11.0.2/32")
+	pppoe, narrow, modem, l2tp := address(8, "10.8.0.2/32"), address(9, "10.9.0.2/32"), address(10, "10.10.0.2/32"), address(12, "10.12.0.2/32")
+	detour := func(index int) func(*State) { return func(s *State) { s.Detours = []int{index} } }
 	for _, tt := range []struct {
 		name   string
 		addrs  []Addr
 		four   int // the interface by which IPv4 leaves; 0: none
 		six    int
 		want   string
-		beside string // prefixes that would go around it
+		beside string       // prefixes that would go around it
+		change func(*State) // what else there is; may be nil
 	}{
-		{"no default", []Addr{lan, vpn}, 0, 0, " ", "[]"},
-		{"split tunnel", []Addr{lan, vpn}, 2, 0, " ", "[]"},
-		{"full", []Addr{lan, vpn}, 6, 0, "wg0 ", "[10.1.0.0/24]"},
-		{"IPv4 only: IPv6 beside it would leak", []Addr{lan, vpn, lan6}, 6, 2, "wg0 ", "[10.1.0.0/24 2001:db8::/64]"},
-		{"IPv6 only: nothing about IPv4", []Addr{lan, vpn, lan6}, 2, 6, " wg0", "[2001:db8::/64]"},
-		{"both", []Addr{lan, vpn, lan6}, 6, 6, "wg0 wg0", "[10.1.0.0/24 2001:db8::/64]"},
-		{"6in4 hides nothing", []Addr{lan, lan6, he}, 2, 7, " ", "[]"},
-		{"a translator for IPv4", []Addr{lan6, translator}, 6, 2, " ", "[]"},
-		{"nothing but tunnels", []Addr{vpn}, 6, 0, " ", "[]"},
-		{"vanished", []Addr{lan}, 99, 0, " ", "[]"},
-		{"PPPoE", []Addr{lan, ppp}, 8, 0, " ", "[]"},
-		{"PPP through the LAN", []Addr{lan, second}, 9, 0, "ppp1 ", "[10.1.0.0/24]"},
+		{"no default", []Addr{lan, vpn}, 0, 0, " ", "[]", nil},
+		{"split tunnel", []Addr{lan, vpn}, 2, 0, " ", "[]", nil},
+		{"full", []Addr{lan, vpn}, 6, 0, "wg0 ", "[10.1.0.0/24]", nil},
+		{"IPv4 only: IPv6 beside it would leak", []Addr{lan, vpn, lan6}, 6, 2, "wg0 ", "[10.1.0.0/24 2001:db8::/64]", nil},
+		{"IPv6 only: nothing about IPv4", []Addr{lan, vpn, lan6}, 2, 6, " wg0", "[2001:db8::/64]", nil},
+		{"both", []Addr{lan, vpn, lan6}, 6, 6, "wg0 wg0", "[10.1.0.0/24 2001:db8::/64]", nil},
+		{"6in4 hides nothing", []Addr{lan, lan6, he}, 2, 7, " ", "[]", nil},
+		{"a translator for IPv4", []Addr{lan6, translator}, 6, 2, " ", "[]", nil},
+		{"nothing but tunnels", []Addr{vpn}, 6, 0, " ", "[]", nil},
+		{"vanished", []Addr{lan}, 99, 0, " ", "[]", nil},
+		{"two share everything", []Addr{lan, vpn, second}, 6, 0, "wg0 ", "[10.1.0.0/24]", func(s *State) {
+			w := sent(6, "", 0)
+			w.Shared = true
+			s.Ways[from("4", 0)] = w
+			s.Ways[from("4", 6)], s.Ways[from("4", 11)] = sent(6, "", 0), sent(11, "", 0)
+			s.Ways[from("4", 2)] = sent(2, "10.1.0.1", 100)
+		}},
+		{"PPPoE", []Addr{lan, pppoe}, 8, 0, " ", "[]", nil},
+		{"PPP of small packets beside a LAN", []Addr{lan, narrow}, 9, 0, "ppp1 ", "[10.1.0.0/24]", nil},
+		{"the same, and the LAN leads nowhere", []Addr{address(3, "10.3.0.2/24"), narrow}, 9, 0, " ", "[]", nil},
+		{"the same, and a host is reached by that LAN", []Addr{address(3, "10.3.0.2/24"), narrow}, 9, 0, "ppp1 ", "[10.3.0.0/24]", detour(3)},
+		{"a modem that is preferred", []Addr{lan, modem}, 10, 0, " ", "[]", nil},
+		{"the same, and a host is reached by the LAN", []Addr{lan, modem}, 10, 0, "ppp2 ", "[10.1.0.0/24]", detour(2)},
+		{"the same, and a host is reached by itself", []Addr{lan, modem}, 10, 0, " ", "[]", detour(10)},
+		{"L2TP above PPPoE", []Addr{pppoe, l2tp}, 12, 0, "ppp3 ", "[10.8.0.2/32]", nil},
+		{"small packets above PPPoE", []Addr{pppoe, narrow}, 9, 0, "ppp1 ", "[10.8.0.2/32]", func(s *State) {
+			s.Ways[from("10.8.0.2", 0)] = sent(8, "", 100)
+		}},
+		{"WireGuard above PPPoE", []Addr{pppoe, vpn}, 6, 0, "wg0 ", "[10.8.0.2/32]", nil},
+		{"WireGuard above a modem", []Addr{modem, vpn}, 6, 0, "wg0 ", "[10.10.0.2/32]", nil},
+		{"IPsec by policy", []Addr{lan, address(2, "10.99.0.5/32"), address(3, "10.3.0.2/24"), lan6}, 0, 2, " ", "[10.1.0.0/24 10.3.0.0/24 2001:db8::/64]", policed(220, "10.99.0.5")},
+		{"the same with its address on loopback", []Addr{address(1, "10.99.0.5/32"), lan}, 0, 0, " ", "[10.1.0.0/24]", policed(220, "10.99.0.5")},
+		{"an address that the default route names", []Addr{lan, address(2, "10.99.0.5/32"), address(3, "10.3.0.2/24")}, 0, 0, " ", "[]", policed(TableMain, "10.99.0.5")},
+		{"a table of its own that names the link's address", []Addr{lan, address(3, "10.3.0.2/24")}, 0, 0, " ", "[]", policed(220, "10.1.0.2")},
 	} {
 		state := State{
 			Links: append(links(), Link{Index: 7, Name: "he-ipv6", Type: "sit", Up: true, Running: true},
-				Link{Index: 8, Name: "ppp0", Type: "ppp", Up: true, Running: true, PPPoE: true},
-				Link{Index: 9, Name: "ppp1", Type: "ppp", Up: true, Running: true}),
+				Link{Index: 8, Name: "ppp0", Type: "ppp", Up: true, Running: true, PPPoE: true, MTU: 1492},
+				Link{Index: 9, Name: "ppp1", Type: "ppp", Up: true, Running: true, MTU: 1400},
+				Link{Index: 10, Name: "ppp2", Type: "ppp", Up: true, Running: true, MTU: 1500},
+				Link{Index: 11, Name: "wg1", Type: "wireguard", Up: true, Running: true},
+				Link{Index: 12, Name: "ppp3", Type: "ppp", Up: true, Running: true, L2TP: true, MTU: 1500}),
 			Addrs: tt.addrs,
 			Ways:  map[Vantage]oracle.Way{from("10.1.0.2", 0): sent(2, "10.1.0.1", 100)},
 		}
@@ -346,18 +421,30 @@ func TestFullTunnel(t *testing.T) {
 		if tt.six != 0 {
 			state.Ways[from("6", 0)] = sent(tt.six, "", 0)
 		}
+		if tt.change != nil {
+			tt.change(&state)
+		}
 		s := NewSnapshot(state)
 		four, _ := s.FullTunnel(false)
 		six, _ := s.FullTunnel(true)
 		beside := []netip.Prefix{}
 		for _, p := range s.Prefixes() {
-			if s.Beside(&p) {
+			if !p.Loopback && s.Beside(&p) {
 				beside = append(beside, p.Prefix)
 			}
 		}
 		if got := four.Name + " " + six.Name; got != tt.want || fmt.Sprint(beside) != tt.beside {
 			t.Errorf("%s: tunnels %q, want %q; beside them %v, want %s", tt.name, got, tt.want, beside, tt.beside)
 		}
+	}
+}
+
+// policed has a table lead everything by wlan0, and name a source.
+func policed(table int, source string) func(*State) {
+	return func(s *State) {
+		w := sent(2, "10.1.0.1", 0)
+		w.Table, w.Named, w.Source = table, netip.MustParseAddr(source), netip.MustParseAddr(source)
+		s.Ways[from("4", 0)], s.Ways[from("4", 2)], s.Ways[from(source, 0)] = w, w, w
 	}
 }
 

@@ -23,6 +23,10 @@ type Prefix struct {
 	// Loopback is set for all prefixes of a loopback interface.
 	Loopback bool
 
+	// Lent tells that the addresses are of another interface, mostly loopback, and are used here
+	// as the way by this one names them as its source (RTA_PREFSRC).
+	Lent bool
+
 	// Twin tells that another interface has one of the addresses as well, so that only the
 	// device tells the two networks apart.
 	Twin bool
@@ -44,8 +48,9 @@ type Prefix struct {
 	Hidden bool
 
 	// OwnLink tells that the prefix is for the destinations of its link, although the kernel
-	// would send from it to everywhere: it is unique local (RFC 4193), or the
-	// gateway belongs to another prefix of the interface.
+	// would send from it to everywhere: the route names another address as its source, or it
+	// names none and the prefix is unique local (RFC 4193) or the gateway belongs to another
+	// prefix of the interface.
 	OwnLink bool
 
 	// Refused is what a route or a rule does with packets from the first address
@@ -63,6 +68,9 @@ type Prefix struct {
 	// Ruled tells that a rule by source address leads there, so that what is
 	// not bound may go elsewhere.
 	Ruled bool
+	// BySource tells that the route from the first address is for certain sources only, which
+	// IPv6 has.
+	BySource bool
 }
 
 // Contains tells whether a lies in the prefix. An address of the other family
@@ -127,8 +135,10 @@ func group(links map[int]Link, addrs []Addr) []Prefix {
 		}
 		slices.SortStableFunc(g, better)
 		p.Scope = g[0].Scope
+		p.Lent = true
 		for _, a := range g {
 			p.Addrs = append(p.Addrs, a.Prefix.Addr())
+			p.Lent = p.Lent && a.lent
 		}
 		prefixes[i] = p
 	}

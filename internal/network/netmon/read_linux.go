@@ -1,13 +1,10 @@
 package netmon
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -69,6 +66,9 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 			return nil, false, time.Time{}, fmt.Errorf("reading %s: %w", step.name, err)
 		}
 	}
+	if err := r.readDetours(&state); err != nil {
+		return nil, false, time.Time{}, fmt.Errorf("reading routes: %w", err)
+	}
 	until, err := r.askWays(&state)
 	if err != nil {
 		return nil, false, time.Time{}, err
@@ -99,7 +99,6 @@ func retry(dump func() error) error {
 func (r *source) readLinks(state *State) error {
 	list, err := r.handle.LinkList()
 	state.Links = make([]Link, 0, len(list))
-	pppoe := r.own && slices.ContainsFunc(list, func(l netlink.Link) bool { return l.Type() == "ppp" }) && sessions("/proc/net/pppoe")
 	for _, l := range list {
 		a, typ := l.Attrs(), l.Type()
 		if r.kind != nil {
@@ -110,21 +109,11 @@ func (r *source) readLinks(state *State) error {
 			Up: a.RawFlags&unix.IFF_UP != 0, Running: a.RawFlags&unix.IFF_RUNNING != 0,
 			Loopback:     a.RawFlags&unix.IFF_LOOPBACK != 0,
 			PointToPoint: a.RawFlags&unix.IFF_POINTOPOINT != 0,
-			AltNames:     a.AltNames, PPPoE: typ == "ppp" && (pppoe || a.MTU == pppoeMTU),
+			AltNames:     a.AltNames, MTU: a.MTU,
 		})
 	}
+	r.readPPP(state.Links)
 	return err
-}
-
-// pppoeMTU is what a frame of Ethernet leaves (RFC 2516, section 7). VPNs, which are in
-// packets, have less. It tells where PPPoE is not the kernel's, so that there is no list.
-const pppoeMTU = 1492
-
-// sessions tells whether the kernel's list of PPPoE sessions, below a line of
-// headings, has any.
-func sessions(path string) bool {
-	b, err := os.ReadFile(path)
-	return err == nil && bytes.Count(b, []byte("\n")) > 1
 }
 
 func readAddrs(h *netlink.Handle, state *State) error {

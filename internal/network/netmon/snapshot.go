@@ -18,6 +18,7 @@ type Snapshot struct {
 	byIndex  map[int]Link
 	byName   map[string]Link
 	owners   map[netip.Addr]int // how many interfaces have an address
+	lent     []Addr             // see Prefix.Lent
 	lo       int                // index of the loopback interface
 }
 
@@ -38,10 +39,13 @@ func NewSnapshot(state State) *Snapshot {
 			}
 		}
 	}
-	s.prefixes = group(s.byIndex, state.Addrs)
+	s.lent = lent(&state)
+	s.prefixes = group(s.byIndex, slices.Concat(state.Addrs, s.lent))
 	for i := range s.prefixes {
 		for _, a := range s.prefixes[i].Addrs {
-			s.owners[a]++
+			if !s.borrowed(s.prefixes[i].Index, a) {
+				s.owners[a]++
+			}
 		}
 	}
 	s.judge()
@@ -119,7 +123,8 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 		slices.EqualFunc(s.state.Routes, o.state.Routes, func(a, b oracle.Route) bool { return a.Equal(&b) }) &&
 		slices.Equal(s.state.Rules, o.state.Rules) &&
 		maps.Equal(s.state.Ways, o.state.Ways) &&
-		maps.Equal(s.state.Barred, o.state.Barred)
+		maps.Equal(s.state.Barred, o.state.Barred) &&
+		slices.Equal(s.state.Detours, o.state.Detours)
 }
 
 // ZoneIndex reads an IPv6 zone, a name or an index; 0 if it is neither.

@@ -19,6 +19,10 @@ type State struct {
 	Ways map[Vantage]oracle.Way
 	// Barred are addresses from which the kernel refuses to send even to neighbours.
 	Barred map[netip.Addr]oracle.Verdict
+	// Detours are the interfaces by which table main leads to single hosts, though not as what a
+	// DHCP server or a router announced: as VPNs reach their server. Known only where there is a PPP
+	// link of which nothing else tells what it is.
+	Detours []int
 }
 
 // Vantage is what a socket is bound to.
@@ -43,8 +47,10 @@ type Link struct {
 	// AltNames are further names (ip-link(8), "altname").
 	AltNames []string
 	// PPPoE tells of a PPP link that a frame of Ethernet carries, not a packet of
-	// this host: it is the access itself, no VPN.
-	PPPoE bool
+	// this host: it is the access itself, no VPN. L2TP tells of one that the kernel carries in
+	// packets (RFC 2661). A PPP link that is neither may be a modem, or a VPN by a program.
+	PPPoE, L2TP bool
+	MTU         int // in bytes; 0: unknown
 }
 
 // Named tells whether name is one of the link's names.
@@ -52,15 +58,19 @@ func (l Link) Named(name string) bool { return l.Name == name || slices.Contains
 
 func (l Link) equal(o Link) bool {
 	return l.Index == o.Index && l.Name == o.Name && l.Type == o.Type && l.Up == o.Up && l.Running == o.Running &&
-		l.Loopback == o.Loopback && l.PointToPoint == o.PointToPoint && l.PPPoE == o.PPPoE && slices.Equal(l.AltNames, o.AltNames)
+		l.Loopback == o.Loopback && l.PointToPoint == o.PointToPoint && l.PPPoE == o.PPPoE && l.L2TP == o.L2TP && l.MTU == o.MTU &&
+		slices.Equal(l.AltNames, o.AltNames)
 }
 
-// tunnelTypes are the kinds that VPNs use. Not ppp, which may be the access
-// itself.
+// tunnelTypes are the kinds that VPNs use, of packets and of frames. Not ppp, which may be
+// the access itself.
 var tunnelTypes = []string{
-	"tuntap", "tun", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "vti", "vti6",
-	"ipip", "gre", "ip6gre", "sit", "ip6tnl",
+	"tuntap", "tun", "tap", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "vti", "vti6",
+	"ipip", "gre", "ip6gre", "sit", "ip6tnl", "gretap", "ip6gretap", "vxlan", "geneve",
 }
+
+// kindPPP is the kind of PPP links.
+const kindPPP = "ppp"
 
 // transitionTypes are the tunnels that carry one family through a network of the
 // other (6in4, RFC 4213; DS-Lite, RFC 6333): an access, nothing to hide in.
@@ -81,6 +91,8 @@ type Addr struct {
 	Deprecated bool // for old connections only (RFC 4862, section 5.5.4)
 	Temporary  bool // of the privacy extensions (RFC 8981)
 	Unusable   bool // tentative, not optimistic, or found to be a duplicate: cannot be bound
+
+	lent bool // see Prefix.Lent
 }
 
 // Scope is how far an address reaches. The values rise with the reach.

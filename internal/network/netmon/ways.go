@@ -1,6 +1,7 @@
 package netmon
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -39,6 +40,7 @@ func (s *Snapshot) judge() {
 		if p.Egress != p.Index || p.Twin {
 			w = s.byDevice(p)
 		} else {
+			p.BySource = own.BySource
 			p.Ruled = own.Table != s.state.Ways[Vantage{Source: unspecified(p.Addrs[0])}].Table
 		}
 		if w.Verdict != oracle.Sent || w.Index != p.Index {
@@ -71,7 +73,7 @@ func (s *Snapshot) hidden(p *Prefix) {
 			objects = objects || r.Object != 0
 			continue
 		}
-		way := oracle.Way{Verdict: oracle.Sent, Hop: on.Hops[0].Hop}
+		way := oracle.Way{Verdict: oracle.Sent, Hop: on.Hops[0].Hop, Named: r.Source}
 		if objects && !p.Hidden && !s.linkOnly(p, &way) {
 			p.Hidden, p.Gateway, p.Metric = true, way.Gateway, r.Metric
 		}
@@ -110,6 +112,11 @@ func (s *Snapshot) order(p *Prefix) {
 // linkOnly tells whether a prefix leads to the destinations of its link only,
 // although the kernel would send from it to everywhere.
 func (s *Snapshot) linkOnly(p *Prefix, w *oracle.Way) bool {
+	// Who made the route has said which address goes with it. What comes from others may be
+	// dropped, or not be protected: IPsec knows its packets by their source.
+	if w.Named.IsValid() {
+		return !slices.Contains(p.Addrs, w.Named)
+	}
 	// A site's own addresses are of another label than global ones (RFC 6724,
 	// section 5, rule 6): beyond the site nobody could answer. VPNs translate them.
 	if site.Contains(p.Addrs[0]) && !s.byIndex[p.Index].Tunnel() {
@@ -131,7 +138,37 @@ func (s *Snapshot) twin(p *Prefix) bool {
 	if p.Scope == ScopeLink { // its zone tells
 		return false
 	}
-	return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool { return s.owners[a] > 1 })
+	return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool {
+		if !s.borrowed(p.Index, a) {
+			return s.owners[a] > 1
+		}
+		return slices.ContainsFunc(s.lent, func(l Addr) bool { return l.Index != p.Index && l.Prefix.Addr() == a })
+	})
+}
+
+// borrowed tells whether an interface uses an address of another one.
+func (s *Snapshot) borrowed(index int, a netip.Addr) bool {
+	return slices.ContainsFunc(s.lent, func(l Addr) bool { return l.Index == index && l.Prefix.Addr() == a })
+}
+
+// lent are the addresses that ways by an interface name as their source and that this
+// interface does not have, as of hosts whose address is on loopback.
+func lent(state *State) []Addr {
+	var list []Addr
+	for v, w := range state.Ways {
+		if !v.Source.IsUnspecified() || w.Verdict != oracle.Sent || w.Shared || !w.Named.IsValid() || v.Device != 0 && v.Device != w.Index {
+			continue
+		}
+		a := Addr{Index: w.Index, Prefix: netip.PrefixFrom(w.Named, w.Named.BitLen()), Scope: ScopeOf(w.Named), lent: true}
+		own := func(b Addr) bool { return b.Index == a.Index && b.Prefix.Addr() == w.Named }
+		if !slices.ContainsFunc(state.Addrs, own) && !slices.ContainsFunc(list, own) {
+			list = append(list, a)
+		}
+	}
+	slices.SortFunc(list, func(a, b Addr) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), a.Prefix.Addr().Compare(b.Prefix.Addr()))
+	})
+	return list
 }
 
 // DefaultEgress returns the interface by which the kernel sends to
@@ -158,22 +195,62 @@ func (s *Snapshot) Default(ipv6 bool) oracle.Way {
 // rules, while another interface carries the tunnel.
 func (s *Snapshot) FullTunnel(ipv6 bool) (Link, bool) {
 	l, ok := s.DefaultEgress(ipv6)
-	if !ok {
+	if !ok || s.translates(l) {
 		return Link{}, false
 	}
-	ppp := l.Type == "ppp" && !l.PPPoE
-	if !l.private() && !ppp || s.translates(l) {
+	carries := func(*Prefix, Link) bool { return true }
+	switch {
+	case l.private():
+	case l.Type != kindPPP || l.PPPoE:
+		return Link{}, false
+	case l.L2TP || s.detoured(l):
+	case l.MTU < plainMTU:
+		// It may be a modem all the same: a VPN only where another access is known.
+		carries = func(p *Prefix, below Link) bool { return p.HasDefault && (below.Type != kindPPP || below.PPPoE) }
+	default:
 		return Link{}, false
 	}
 	carried := slices.ContainsFunc(s.prefixes, func(p Prefix) bool {
 		below := s.byIndex[p.Index]
-		// PPP may be a modem: a VPN only where another access is known.
-		return p.Scope == ScopeGlobal && !p.Loopback && !below.Tunnel() && below.Type != "ppp" && (!ppp || p.HasDefault)
+		return p.Scope == ScopeGlobal && !p.Loopback && p.Index != l.Index && !below.Tunnel() && !below.L2TP && carries(&p, below)
 	})
 	if !carried {
 		return Link{}, false
 	}
 	return l, true
+}
+
+// plainMTU is that of PPP where nothing needs room beside it, as on a serial line (RFC 1661,
+// section 6.1).
+const plainMTU = 1500
+
+// detoured tells whether single hosts are reached by another link that is no tunnel, as the
+// server of a VPN by l must be.
+func (s *Snapshot) detoured(l Link) bool {
+	return slices.ContainsFunc(s.state.Detours, func(index int) bool { return index != l.Index && !s.byIndex[index].Tunnel() })
+}
+
+// VirtualAddr returns the address of a VPN without an interface that takes all traffic of a
+// family, as IPsec by policy does (RFC 4301): one that was added to a link, or to loopback, beside
+// the address that the link has, and that routes before the default route name as their source.
+func (s *Snapshot) VirtualAddr(ipv6 bool) (netip.Addr, bool) {
+	w := s.Default(ipv6)
+	if w.Verdict != oracle.Sent || !w.Named.IsValid() || w.Table == TableMain && !w.Parts {
+		return netip.Addr{}, false
+	}
+	alone, beside := false, false
+	for i := range s.prefixes {
+		p := &s.prefixes[i]
+		if p.Index != w.Index || p.Scope != ScopeGlobal || p.Prefix.Addr().Is6() != ipv6 {
+			continue
+		}
+		if slices.Contains(p.Addrs, w.Named) {
+			alone = p.Prefix.IsSingleIP()
+		} else {
+			beside = true
+		}
+	}
+	return w.Named, alone && beside
 }
 
 // translates tells whether a link belongs to a translator of this host that gives
@@ -190,13 +267,40 @@ var clat = netip.MustParsePrefix("192.0.0.0/29")
 // not thought of IPv6 rather than wanted it outside (RFC 7359). One of IPv6 says
 // nothing about IPv4, which it cannot carry.
 func (s *Snapshot) Beside(p *Prefix) bool {
-	four, ok4 := s.FullTunnel(false)
-	six, ok6 := s.FullTunnel(true)
+	in4, four := s.within(p, false)
+	in6, six := s.within(p, true)
 	switch {
-	case ok4:
-		return p.Index != four.Index && (!ok6 || p.Index != six.Index)
-	case ok6:
-		return p.Prefix.Addr().Is6() && p.Index != six.Index
+	case four:
+		return !in4 && !in6
+	case six:
+		return p.Prefix.Addr().Is6() && !in6
 	}
 	return false
+}
+
+// within tells whether sending by a prefix is sending by a VPN that takes all traffic of a
+// family, and whether there is one.
+func (s *Snapshot) within(p *Prefix, ipv6 bool) (in, there bool) {
+	if l, ok := s.FullTunnel(ipv6); ok {
+		return p.Index == l.Index || s.shares(p, ipv6), true
+	}
+	if a, ok := s.VirtualAddr(ipv6); ok {
+		return slices.Contains(p.Addrs, a), true
+	}
+	return false, false
+}
+
+// shares tells whether the route to everywhere of what is not bound leads by a prefix's
+// interface too.
+func (s *Snapshot) shares(p *Prefix, ipv6 bool) bool {
+	all := s.Default(ipv6)
+	if !all.Shared {
+		return false
+	}
+	unbound := netip.IPv4Unspecified()
+	if ipv6 {
+		unbound = netip.IPv6Unspecified()
+	}
+	w := s.state.Ways[Vantage{unbound, p.Index}]
+	return w.Verdict == oracle.Sent && w.Index == p.Index && w.Table == all.Table && w.Metric == all.Metric
 }

@@ -59,9 +59,11 @@ type Answer struct {
 	// More are further next hops of the same route (ECMP), among which the kernel
 	// takes one by a hash of the connection.
 	More []Hop
-	// Source is the address that the kernel gives to sockets that are not bound;
+	// Source is the address that the route names for sockets that are not bound (RTA_PREFSRC);
 	// invalid if it depends on more than the route, see Kernel.Source.
 	Source netip.Addr
+	// BySource tells that the route is for certain sources only.
+	BySource bool
 	// Expires is how long the route has still to live; zero: for ever. The kernel
 	// does not tell when that time is over.
 	Expires time.Duration
@@ -110,7 +112,7 @@ func decode(b []byte) (Answer, error) {
 		return Answer{}, err
 	}
 	a := Answer{
-		Verdict: verdictOf(r.Kind), Kind: r.Kind, Prefix: r.Prefix, Table: r.Table, Metric: r.Metric, Source: r.Source, Expires: r.Expires,
+		Verdict: verdictOf(r.Kind), Kind: r.Kind, Prefix: r.Prefix, Table: r.Table, Metric: r.Metric, Source: r.Source, BySource: r.From.IsValid(), Expires: r.Expires,
 	}
 	if len(r.Hops) == 0 {
 		a.object = r.Object

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -65,12 +66,20 @@ type Way struct {
 	// Source is what the kernel gives to sockets that are not bound to an address;
 	// known only if that was not part of the question.
 	Source netip.Addr
+	// Named is the source that most of the routes name for such sockets (RTA_PREFSRC), whatever
+	// the question's; invalid if there is none.
+	Named netip.Addr
+	// BySource tells that the route is for certain sources only; IPv6 has such.
+	BySource bool
 	// Shared tells that the kernel spreads connections over several interfaces (ECMP), of
 	// which Index is the one that gets most, or the first of those.
 	Shared bool
 	// Pieces tells that no default route leads there, nor half of one, but many
 	// routes to smaller networks.
 	Pieces bool
+	// Parts tells that no default route leads there, but routes to halves or to smaller
+	// networks.
+	Parts bool
 	// Until is when the kernel will stop using a route, unless it is renewed; zero:
 	// never.
 	Until time.Time
@@ -136,10 +145,14 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 		return w, nil
 	}
 	w.Hop, w.Table, w.Metric, w.Shared = first.Hop, first.Table, first.Metric, first.Shared()
-	pieces := 0
+	w.Named, w.BySource = named(answers), first.BySource
+	pieces, parts := 0, 0
 	for i := range answers {
 		if !wide(answers[i].Prefix) {
 			pieces++
+		}
+		if answers[i].Prefix.Bits() > 0 {
+			parts++
 		}
 		if e := answers[i].Expires; e > 0 {
 			if until := time.Now().Add(e); w.Until.IsZero() || until.Before(w.Until) {
@@ -147,7 +160,7 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 			}
 		}
 	}
-	w.Pieces = 2*pieces > len(answers)
+	w.Pieces, w.Parts = 2*pieces > len(answers), 2*parts > len(answers)
 	if q.Src.IsValid() {
 		return w, nil
 	}
@@ -158,6 +171,44 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 	source, _, err := k.Source(q)
 	w.Source = source
 	return w, err
+}
+
+// named is the source that most of the routes name.
+func named(answers []Answer) netip.Addr {
+	for i := range answers {
+		n := 0
+		for j := range answers {
+			if answers[j].Source == answers[i].Source {
+				n++
+			}
+		}
+		if 2*n > len(answers) {
+			return answers[i].Source
+		}
+	}
+	return netip.Addr{}
+}
+
+// Devices are the interfaces over which the kernel spreads what goes by w, a way that Far
+// found for the same question. An error means that the kernel could not be asked.
+func (e Everywhere) Devices(k asker, v6 bool, q Question, w Way) ([]int, error) {
+	for _, dst := range e.of(v6) {
+		q.Dst = dst
+		a, err := k.Match(q)
+		if err != nil {
+			return nil, err
+		}
+		if a.Verdict == Sent && a.Shared() == w.Shared && a.Table == w.Table && a.Index == w.Index {
+			list := []int{a.Index}
+			for _, h := range a.More {
+				if !slices.Contains(list, h.Index) {
+					list = append(list, h.Index)
+				}
+			}
+			return list, nil
+		}
+	}
+	return nil, nil
 }
 
 // wide tells whether a route leads to everywhere: a default route, one of the

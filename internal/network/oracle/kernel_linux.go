@@ -146,7 +146,7 @@ func (k *Kernel) Match(q Question) (Answer, error) {
 		if err != nil || made.Verdict != Sent {
 			return made, err
 		}
-		a.Hop, a.More, a.object, a.Prefix = made.Hop, nil, 0, netip.Prefix{}
+		a.Hop, a.More, a.object, a.Prefix, a.Source = made.Hop, nil, 0, netip.Prefix{}, netip.Addr{}
 	}
 	if a.object != 0 {
 		// With nexthop_compat_mode = 0 a route does not say what its next-hop object

@@ -452,3 +452,51 @@ func TestFar(t *testing.T) {
 		})
 	}
 }
+
+// The source that routes name is told, whatever source the question has.
+func TestFarNames(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, setup string
+		named       string
+		parts       bool
+		devices     int
+	}{
+		{"nothing", uplinks, "invalid IP", false, 1},
+		{"IPsec by policy, as strongSwan has it", uplinks + `
+			address add 10.10.0.5/32 dev wlan0
+			rule add lookup 220 priority 220
+			route add default via 192.168.0.1 dev wlan0 table 220 src 10.10.0.5`, "10.10.0.5", false, 1},
+		{"the same, as libreswan has it", uplinks + `
+			address add 10.10.0.5/32 dev lo
+			route add 0.0.0.0/1 via 192.168.0.1 dev wlan0 src 10.10.0.5
+			route add 128.0.0.0/1 via 192.168.0.1 dev wlan0 src 10.10.0.5`, "10.10.0.5", true, 1},
+		{"one destination names none", `
+			address add 192.168.0.23/24 dev wlan0
+			route add default via 192.168.0.1 dev wlan0 src 192.168.0.23
+			route add 5.188.10.1 via 192.168.0.1 dev wlan0`, "192.168.0.23", false, 1},
+		{"spread over both", `
+			address add 192.168.0.23/24 dev wlan0
+			address add 10.64.3.9/24 dev wwan0
+			address add 203.0.113.20/32 dev lo
+			route add default src 203.0.113.20 nexthop via 192.168.0.1 dev wlan0 nexthop via 10.64.3.1 dev wwan0`, "203.0.113.20", false, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, tt.setup)
+			for _, src := range []string{"", "192.168.0.23"} {
+				q := oracle.Question{}
+				if src != "" {
+					q.Src = netip.MustParseAddr(src)
+				}
+				w, err := oracle.Everywhere{}.Far(h.Kernel, false, q)
+				if err != nil || w.Named.String() != tt.named || w.Parts != tt.parts {
+					t.Errorf("from %q: names %v, parts %v, %v; want %s, %v", src, w.Named, w.Parts, err, tt.named, tt.parts)
+				}
+				if list, err := (oracle.Everywhere{}).Devices(h.Kernel, false, q, w); err != nil || len(list) != tt.devices {
+					t.Errorf("from %q: by %v, %v; want %d interfaces", src, list, err, tt.devices)
+				}
+			}
+		})
+	}
+}

@@ -157,7 +157,7 @@ func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	if l, ok := nets.Link(p.Egress); ok {
 		out.Egress = l.Name
 	}
-	out.Ruled, out.Twin, out.Manager = p.Ruled, p.Twin, o.manager(p.Index, p.Interface)
+	out.Ruled, out.Twin, out.Lent, out.Manager = p.Ruled, p.Twin, p.Lent, o.manager(p.Index, p.Interface)
 	if p.Refused.Refused() {
 		out.Refused = p.Refused.String()
 	}

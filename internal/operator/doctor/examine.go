@@ -27,12 +27,16 @@ func Examine(f Facts) Report {
 		}
 		if p.Far && p.Refused == "" {
 			e.defaultRoute(p)
-			e.sourceRoute(p)
+			if !p.Lent {
+				e.sourceRoute(p)
+			}
 			e.reversePath(p)
 		}
 		e.gateway(p)
 		e.servers(p)
-		e.duplicate(i)
+		if !p.Lent {
+			e.duplicate(i)
+		}
 	}
 	e.refused()
 	e.diversions()

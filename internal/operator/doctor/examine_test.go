@@ -81,6 +81,12 @@ func TestExamine(t *testing.T) {
 		}, []string{
 			"problem source-route 10.64.3.9/32 on wwan0; ip route add default via 172.31.1.1 dev wwan0 onlink table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 172.31.1.1 dev wwan0 onlink table 101; false; }; }",
 		}, 2},
+		{"an address of loopback that two links share", func(f *Facts) {
+			for i := range 2 {
+				p := &f.Prefixes[i]
+				p.ID.Prefix, p.Addr, p.Egress, p.Twin, p.Lent = netip.MustParsePrefix("203.0.113.20/32"), netip.MustParseAddr("203.0.113.20"), "", true, true
+			}
+		}, nil, 0},
 		{"the same address twice", func(f *Facts) { f.Prefixes[1].Egress, f.Prefixes[1].Twin = "wlan0", true }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; another address for one of the two devices, by its own settings: no rule can tell them apart",
 		}, 2},

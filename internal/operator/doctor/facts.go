@@ -105,6 +105,9 @@ type Prefix struct {
 	// Refused is what a route or a rule does with packets from Addr to FarAway, such as
 	// "prohibited"; "" if it lets them pass.
 	Refused string
+	// Lent tells that the address is of another interface, mostly loopback, as the default route
+	// names it as its source: who made that has several links share it, or take turns.
+	Lent bool
 	// Twin tells that another interface has the same address, so that no rule by source
 	// can tell them apart.
 	Twin bool

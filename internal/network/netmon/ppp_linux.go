@@ -1,0 +1,109 @@
+package netmon
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/network/oracle"
+)
+
+// pppoeMTU is what a frame of Ethernet leaves (RFC 2516, section 7). VPNs, which are in
+// packets, have less. It tells where PPPoE is not the kernel's, so that there is no list.
+const pppoeMTU = 1492
+
+// readPPP fills in what is known of PPP links.
+func (r *source) readPPP(links []Link) {
+	if !slices.ContainsFunc(links, func(l Link) bool { return l.Type == kindPPP }) {
+		return
+	}
+	sessions, carried := 0, []string(nil)
+	if r.own {
+		// A kernel that lacks one of the two has no such file.
+		pppoe, _ := os.ReadFile("/proc/net/pppoe")
+		l2tp, _ := os.ReadFile("/proc/net/pppol2tp")
+		sessions, carried = pppoeSessions(string(pppoe)), l2tpLinks(string(l2tp))
+	}
+	markPPP(links, sessions, carried)
+}
+
+// markPPP tells PPP links apart, knowing how many PPPoE sessions the kernel has, and which
+// links it carries by L2TP. It does not tell which links the sessions are; what is carried
+// through another one has the smaller MTU, and came after it.
+func markPPP(links []Link, sessions int, l2tp []string) {
+	var rest []*Link
+	for i := range links {
+		l := &links[i]
+		if l.Type != kindPPP {
+			continue
+		}
+		if l.L2TP = slices.Contains(l2tp, l.Name); !l.L2TP {
+			rest = append(rest, l)
+		}
+	}
+	slices.SortStableFunc(rest, func(a, b *Link) int {
+		return cmp.Or(cmp.Compare(b.MTU, a.MTU), cmp.Compare(a.Index, b.Index))
+	})
+	for i, l := range rest {
+		l.PPPoE = i < sessions || l.MTU == pppoeMTU
+	}
+}
+
+// pppoeSessions counts the lines of /proc/net/pppoe below that of headings.
+func pppoeSessions(text string) int { return max(strings.Count(text, "\n")-1, 0) }
+
+// l2tpLinks finds the interfaces in /proc/net/pppol2tp.
+func l2tpLinks(text string) (list []string) {
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == "interface" {
+			list = append(list, f[1])
+		}
+	}
+	return list
+}
+
+// readDetours reads what State.Detours is about. It is read anew each time, as the events
+// of such routes are many where there are many routes.
+func (r *source) readDetours(state *State) error {
+	state.Detours = nil
+	if !slices.ContainsFunc(state.Links, func(l Link) bool { return l.Up && l.Type == kindPPP && !l.PPPoE && !l.L2TP }) {
+		return nil
+	}
+	direct := map[int]bool{} // links without neighbours, on which routes need no gateway
+	for _, l := range state.Links {
+		direct[l.Index] = l.PointToPoint
+	}
+	for _, v6 := range []bool{false, true} {
+		err := r.kernel.Routes(oracle.Filter{V6: v6, Table: TableMain}, func(route *oracle.Route) bool {
+			if detour(route, direct) {
+				for _, index := range route.Devices() {
+					if !slices.Contains(state.Detours, index) {
+						state.Detours = append(state.Detours, index)
+					}
+				}
+			}
+			return true
+		})
+		if err != nil && !errors.Is(err, oracle.ErrInterrupted) {
+			return err
+		}
+	}
+	slices.Sort(state.Detours)
+	return nil
+}
+
+// detour tells whether a route leads to a single host by a way that somebody chose.
+func detour(r *oracle.Route, direct map[int]bool) bool {
+	if !r.Leads() || !r.Prefix.IsSingleIP() || !r.Prefix.Addr().IsGlobalUnicast() {
+		return false
+	}
+	switch r.Protocol {
+	case unix.RTPROT_KERNEL, unix.RTPROT_REDIRECT, unix.RTPROT_DHCP, unix.RTPROT_RA:
+		return false
+	}
+	return slices.ContainsFunc(r.Hops, func(s oracle.Step) bool { return s.Gateway.IsValid() || direct[s.Index] })
+}
