@@ -58,15 +58,27 @@ type Reach struct {
 	Others   []int
 	// Source is the address that the kernel would use by Index; invalid if unknown.
 	Source netip.Addr
-	// Not are interfaces by which a socket that is bound to them finds no route,
-	// though they lead to most destinations.
-	Not []int
+	// Not are interfaces, and NotFrom in the same order the first addresses, of prefixes
+	// from which nothing is sent there, though their interfaces lead to it: it is refused to
+	// them, or they find no route.
+	Not     []int
+	NotFrom []netip.Addr
+}
+
+// bars tells whether nothing would be sent from a prefix.
+func (r *Reach) bars(p *policy.Prefix) bool {
+	for i, index := range r.Not {
+		if index == p.Index && r.NotFrom[i] == p.Addr() {
+			return true
+		}
+	}
+	return false
 }
 
 // Via tells whether the interface with this index leads there.
 func (r Reach) Via(index int) bool {
 	if !r.Specific {
-		return !slices.Contains(r.Not, index)
+		return true
 	}
 	return r.Index == index && index != 0 || slices.Contains(r.Others, index)
 }
@@ -272,6 +284,9 @@ func (v *View) serving(f policy.Family, dst netip.Addr, port uint16, reach Reach
 
 // leads tells whether p can be used towards dst.
 func (v *View) leads(p *policy.Prefix, dst netip.Addr, reach Reach) bool {
+	if reach.bars(p) {
+		return false
+	}
 	switch v.Extents[p.ID] {
 	case Nowhere:
 		return false
@@ -281,7 +296,7 @@ func (v *View) leads(p *policy.Prefix, dst netip.Addr, reach Reach) bool {
 		}
 	case Everywhere:
 	}
-	if !reach.Specific && v.Devices[p.ID] == "" {
+	if !reach.Specific {
 		return true
 	}
 	// Of several networks on the link that leads there the destination is in, or

@@ -11,6 +11,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -211,10 +212,8 @@ func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot,
 		if index := m.prefix.Index; !slices.Contains(scope.Devices, index) {
 			scope.Devices = append(scope.Devices, index)
 		}
-		if m.device != "" && m.extent == mam.Everywhere && !slices.Contains(scope.Bound, m.prefix.Index) {
-			scope.Bound = append(scope.Bound, m.prefix.Index)
-		}
 	}
+	scope.Origins = origins(nets, list)
 	for _, r := range nets.Rules() {
 		scope.User = scope.User || r.User
 		scope.Protocol = scope.Protocol || r.Protocol
@@ -224,6 +223,33 @@ func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot,
 		return routes{}
 	}
 	return routes{oracle.NewReacher(kernel, scope)}
+}
+
+// origins are the networks that are asked about by themselves: those bound to a device,
+// and those whose source somebody else's rule looks at, or a route.
+func origins(nets *netmon.Snapshot, list []managed) []oracle.Origin {
+	asked, alone := make([]bool, len(list)), make([]bool, len(list))
+	for i := range list {
+		m := &list[i]
+		p := nets.PrefixOn(m.prefix.Index, m.prefix.CIDR)
+		alone[i] = p != nil && p.Egress == p.Index
+		asked[i] = m.device != "" && m.extent != mam.Nowhere || alone[i] && p.BySource
+	}
+	for _, r := range nets.Rules() {
+		if !r.Source.IsValid() || routing.Own(&r) {
+			continue
+		}
+		for i := range list {
+			asked[i] = asked[i] || alone[i] && r.Source.Contains(list[i].prefix.Addr())
+		}
+	}
+	var origins []oracle.Origin
+	for i := range list {
+		if p := &list[i].prefix; asked[i] && len(p.Addrs) > 0 {
+			origins = append(origins, oracle.Origin{Index: p.Index, Source: p.Addr(), Bound: list[i].device != ""})
+		}
+	}
+	return origins
 }
 
 func (r routes) Reach(f mam.Flow) mam.Reach {

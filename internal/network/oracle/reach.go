@@ -29,9 +29,18 @@ type Reach struct {
 	// Source is the address that the kernel would use by Index; invalid if unknown,
 	// and unless Specific.
 	Source netip.Addr
-	// Not are interfaces by which sockets that are bound to them find no route,
-	// though the destination is like others.
-	Not []int
+	// Not are the interfaces, and NotFrom in the same order the addresses, of those
+	// Origins from which the kernel would not send there by that interface.
+	Not     []int
+	NotFrom []netip.Addr
+}
+
+// Origin is a network that is asked about by itself.
+type Origin struct {
+	Index  int        // of its interface
+	Source netip.Addr // that its sockets are bound to
+	// Bound tells that they are bound to the interface as well (SO_BINDTODEVICE).
+	Bound bool
 }
 
 // Scope is what a Reacher needs to know of the host.
@@ -42,9 +51,12 @@ type Scope struct {
 	// Zone gives the index of the interface that an IPv6 zone names, 0 if there is
 	// none; nil: there are none.
 	Zone func(string) int
-	// Devices are the interfaces that may be used, Bound those of them that
-	// sockets are bound to (SO_BINDTODEVICE).
-	Devices, Bound []int
+	// Devices are the interfaces that may be used.
+	Devices []int
+	// Origins are the networks for which it is not enough to know where the kernel sends what
+	// is not bound: sockets are bound to the interface, or rules look at the source. Each costs
+	// a question about a destination that is not known yet.
+	Origins []Origin
 	// User, Protocol and Port tell that some rule looks at these. Where none does,
 	// answers are shared.
 	User, Protocol, Port bool
@@ -172,17 +184,41 @@ func alike(dst netip.Addr, a *Answer, far *Way) bool {
 // like is for destinations that are reached as most others are.
 func (r *Reacher) like(q Question) (Reach, error) {
 	var found Reach
-	for _, device := range r.scope.Bound {
-		q.Device = device
-		a, err := r.kernel.Match(q)
-		if err != nil {
+	for i := range r.scope.Origins {
+		if err := r.try(q, &r.scope.Origins[i], &found); err != nil {
 			return found, err
-		}
-		if a.Verdict != Sent || a.Index != device {
-			found.Not = append(found.Not, device)
 		}
 	}
 	return found, nil
+}
+
+// try finds out whether what is sent from an origin leaves by its interface. What is refused to
+// a source must not be tried from it: where the socket is bound to the interface, IPv4 takes
+// the destination for a neighbour and sends all the same.
+func (r *Reacher) try(q Question, o *Origin, found *Reach) error {
+	if o.Source.Is4() != q.Dst.Is4() {
+		return nil
+	}
+	q.Src = o.Source
+	if o.Bound {
+		q.Device = o.Index
+	}
+	a, err := r.kernel.Match(q)
+	if err != nil {
+		return err
+	}
+	if o.Bound && q.Dst.Is6() && a.Verdict == Sent && a.Index != o.Index {
+		// Asked about an IPv6 source, the kernel may name another interface than the one asked
+		// for, though a socket that is bound to it is heeded. Without source it is strict.
+		q.Src = netip.Addr{}
+		if a, err = r.kernel.Match(q); err != nil {
+			return err
+		}
+	}
+	if a.Verdict != Sent || a.Index != o.Index || a.Shared() {
+		found.Not, found.NotFrom = append(found.Not, o.Index), append(found.NotFrom, o.Source)
+	}
+	return nil
 }
 
 // specific is for destinations with a way of their own.
@@ -204,15 +240,25 @@ func (r *Reacher) specific(q Question, a *Answer) (Reach, error) {
 		if device == found.Index || slices.Contains(found.Others, device) {
 			continue
 		}
-		q.Device = device
+		on := q
+		on.Device = device
 		// The same network on another interface leads there as well. A wider one does
 		// not: the kernel prefers the narrower.
-		b, err := r.kernel.Match(q)
+		b, err := r.kernel.Match(on)
 		if err != nil {
 			return found, err
 		}
 		if b.Verdict == Sent && b.Index == device && b.Prefix == a.Prefix && b.Table == a.Table {
 			found.Others = append(found.Others, device)
+		}
+	}
+	for i := range r.scope.Origins {
+		o := &r.scope.Origins[i]
+		if o.Index != found.Index && !slices.Contains(found.Others, o.Index) {
+			continue
+		}
+		if err := r.try(q, o, &found); err != nil {
+			return found, err
 		}
 	}
 	return found, nil

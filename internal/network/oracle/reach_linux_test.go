@@ -5,13 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
 // reacher offers wlan0 and wwan0, the second bound by device.
 func (h *host) reacher(change func(*oracle.Scope)) *oracle.Reacher {
+	h.Helper()
 	scope := oracle.Scope{
-		Loopback: h.index("lo"), Devices: []int{h.index("wlan0"), h.index("wwan0")}, Bound: []int{h.index("wwan0")},
+		Loopback: h.index("lo"), Devices: []int{h.index("wlan0"), h.index("wwan0")}, Origins: h.origins("wwan0", true),
 		Zone: func(zone string) int {
 			l, err := h.ns.Handle().LinkByName(zone)
 			if err != nil {
@@ -26,24 +29,42 @@ func (h *host) reacher(change func(*oracle.Scope)) *oracle.Reacher {
 	return oracle.NewReacher(h.Kernel, scope)
 }
 
+// origins are the addresses of a link, but for those of the link only.
+func (h *host) origins(link string, bound bool) (list []oracle.Origin) {
+	h.Helper()
+	l, err := h.ns.Handle().LinkByName(link)
+	if err != nil {
+		h.Fatal(err)
+	}
+	addrs, err := h.ns.Handle().AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		h.Fatal(err)
+	}
+	for i := range addrs {
+		if a, ok := netip.AddrFromSlice(addrs[i].IP); ok && a.IsGlobalUnicast() {
+			list = append(list, oracle.Origin{Index: l.Attrs().Index, Source: a.Unmap(), Bound: bound})
+		}
+	}
+	return list
+}
+
 // reach shows by what a flow can be carried.
 func (h *host) reach(r *oracle.Reacher, f oracle.Flow) string {
 	got := r.Reach(f)
-	if !got.Specific {
-		text := "any"
-		for _, i := range got.Not {
-			text += " but " + h.name(i)
+	words := []string{"any"}
+	if got.Specific {
+		words = []string{h.name(got.Index)}
+		for _, i := range got.Others {
+			words = append(words, h.name(i))
 		}
-		return text
+		if got.Source.IsValid() {
+			words = append(words, "from", got.Source.String())
+		}
 	}
-	names := []string{h.name(got.Index)}
-	for _, i := range got.Others {
-		names = append(names, h.name(i))
+	for i := range got.Not {
+		words = append(words, "but", got.NotFrom[i].String(), h.name(got.Not[i]))
 	}
-	if got.Source.IsValid() {
-		names = append(names, "from", got.Source.String())
-	}
-	return strings.Join(names, " ")
+	return strings.Join(words, " ")
 }
 
 func TestReach(t *testing.T) {
@@ -61,7 +82,7 @@ func TestReach(t *testing.T) {
 			"198.18.0.1": "any", "::ffff:198.18.0.1": "any", "10.64.3.7": "wwan0 from 10.64.3.9", "172.17.0.2": "tun0 from 172.17.0.1",
 			"127.0.0.1": "lo", "0.0.0.0": "lo", "192.168.0.23": "lo", "198.18.1.1": "-", "198.18.2.1": "wwan0 from 10.64.3.9",
 			"198.18.4.1": "wlan0 wwan0", "169.254.169.254": "wlan0 from 192.168.0.23",
-			"2001:db8::1": "any but wwan0", "::1": "lo", "fe80::9%wlan0": "wlan0", "fe80::9": "-", "ff02::1%wwan0": "wwan0", "ff0e::1": "-",
+			"2001:db8::1": "any", "::1": "lo", "fe80::9%wlan0": "wlan0", "fe80::9": "-", "ff02::1%wwan0": "wwan0", "ff0e::1": "-",
 		}},
 		{"the same network on both", `
 			address add 192.168.8.100/24 dev wlan0
@@ -92,10 +113,32 @@ func TestReach(t *testing.T) {
 			"203.0.113.1": "any", "198.18.0.7": "wlan0 from 192.168.0.23", "192.168.0.7": "wlan0 from 192.168.0.23", "10.8.0.1": "tun0 from 10.8.0.6",
 		}},
 		{"no default but an unreachable one", "address add 192.168.0.23/24 dev wlan0\nroute add unreachable default metric 4278198272", map[string]string{
-			"198.18.0.1": "any but wwan0", "192.168.0.7": "wlan0 from 192.168.0.23",
+			"198.18.0.1": "any", "192.168.0.7": "wlan0 from 192.168.0.23",
 		}},
 		{"half of everything by one of them", uplinks + "route add blackhole 198.18.7.0/24 table 7\nrule add oif wwan0 lookup 7 priority 9", map[string]string{
-			"198.18.0.1": "any", "198.18.7.1": "any but wwan0",
+			"198.18.0.1": "any", "198.18.7.1": "any but 10.64.3.9 wwan0",
+		}},
+		{"refused to one source on its way to some destinations", uplinks + `
+			rule add from 10.64.3.0/24 to 198.18.1.0/24 prohibit priority 101
+			rule add from 10.64.3.0/24 to 198.18.2.0/24 unreachable priority 102
+			rule add from 10.64.3.0/24 to 198.18.3.0/24 blackhole priority 103
+			rule add from 10.64.3.0/24 to 10.64.3.7 prohibit priority 104
+			rule add from 10.64.3.9 lookup 77 priority 105
+			route add default via 10.64.3.1 dev wwan0 table 77
+			route add prohibit 198.18.4.0/24 table 77`, map[string]string{
+			"198.18.0.1": "any", "198.18.1.1": "any but 10.64.3.9 wwan0", "198.18.2.1": "any but 10.64.3.9 wwan0", "198.18.3.1": "any but 10.64.3.9 wwan0",
+			"198.18.4.1": "any but 10.64.3.9 wwan0", "10.64.3.7": "wwan0 from 10.64.3.9 but 10.64.3.9 wwan0", "10.64.3.8": "wwan0 from 10.64.3.9",
+		}},
+		{"the same of IPv6", uplinks + `
+			-6 address add 2001:db8:1::23/64 dev wlan0 nodad
+			-6 address add 2001:db8:2::9/64 dev wwan0 nodad
+			-6 route add default via fe80::1 dev wlan0 metric 100
+			-6 route add default via fe80::2 dev wwan0 metric 700
+			-6 rule add from 2001:db8:2::/64 to 2001:db8:a::/48 prohibit priority 101
+			-6 rule add from 2001:db8:2::/64 to 2001:db8:b::/48 unreachable priority 102
+			-6 rule add from 2001:db8:2::/64 to 2001:db8:c::/48 blackhole priority 103`, map[string]string{
+			"2001:db8:7::1": "any", "2001:db8:a::1": "any but 2001:db8:2::9 wwan0", "2001:db8:b::1": "any but 2001:db8:2::9 wwan0",
+			"2001:db8:c::1": "any but 2001:db8:2::9 wwan0", "2001:db8:2::7": "wwan0 from 2001:db8:2::9", "198.18.0.1": "any",
 		}},
 		{"a destination that a rule leads elsewhere", uplinks + "rule add to 198.18.3.0/24 lookup 77\nroute add default via 10.64.3.7 dev wwan0 table 77", map[string]string{
 			"198.18.3.1": "wwan0 from 10.64.3.9", "198.18.4.1": "any",
@@ -113,6 +156,23 @@ func TestReach(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A network whose sockets are bound to its address alone is not offered where a rule by
+// that address refuses, or leads elsewhere.
+func TestReachOfUnboundOrigins(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, uplinks+`
+		rule add from 10.64.3.9 to 198.18.1.0/24 prohibit priority 101
+		rule add from 10.64.3.9 lookup 77 priority 105
+		route add default via 10.64.3.1 dev wwan0 table 77
+		route add 198.18.2.0/24 via 192.168.0.7 dev wlan0 table 77`)
+	r := h.reacher(func(s *oracle.Scope) { s.Origins = h.origins("wwan0", false) })
+	for dst, want := range map[string]string{"198.18.0.1": "any", "198.18.1.1": "any but 10.64.3.9 wwan0", "198.18.2.1": "any but 10.64.3.9 wwan0"} {
+		if got := h.reach(r, oracle.Flow{Dst: netip.MustParseAddr(dst)}); got != want {
+			t.Errorf("%s: %q, want %q", dst, got, want)
+		}
 	}
 }
 

@@ -51,6 +51,12 @@ func Preceding(managed []policy.PrefixID, nets *netmon.Snapshot) []Preceded {
 	return list
 }
 
+// Own tells whether a rule is one of those that a Plan has.
+func Own(r *netmon.Rule) bool {
+	return r.Priority >= NearPriority && r.Priority <= OwnPriority && r.Source.IsValid() && r.Source.IsSingleIP() &&
+		(r.Table == netmon.TableMain || r.Table >= FirstTable && r.Table <= LastTable)
+}
+
 // ruled tells whether our rules for an address are there.
 func ruled(a netip.Addr, nets *netmon.Snapshot) bool {
 	return slices.ContainsFunc(nets.Rules(), func(r netmon.Rule) bool {
