@@ -68,6 +68,8 @@ type Sampler struct {
 	snapshot atomic.Pointer[Snapshot]
 	wifi     atomic.Pointer[map[string]*policy.WifiStats]
 	wake     chan struct{} // one slot
+	slow     atomic.Bool   // the pace is slower than the interval, so Wake must end it
+	expected atomic.Bool   // Wake was called since the last pass began
 
 	// The kernel, replaced in tests.
 	sockets  socketSource
@@ -147,10 +149,26 @@ func (s *Sampler) Set(prefixes []Prefix) {
 // last one. To be called when connections are about to appear, as after a
 // decision. It does not block and is safe for concurrent use.
 func (s *Sampler) Wake() {
+	// At full pace there is nothing to end, and readying a goroutine for each decision
+	// took a twelfth of the daemon's time. The order of the two flags here, and the
+	// reverse order in slowDown, lets none of the two miss the other.
+	if !s.expected.Load() {
+		s.expected.Store(true)
+	}
+	if !s.slow.CompareAndSwap(true, false) {
+		return
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// slowDown lets Wake end a slow pace that begins. It says whether Wake was called
+// already, after the last pass began.
+func (s *Sampler) slowDown() (woken bool) {
+	s.slow.Store(true)
+	return s.expected.Load() && s.slow.CompareAndSwap(true, false)
 }
 
 // Snapshot returns the newest snapshot, never nil: one atomic load.
@@ -180,17 +198,22 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 	planned := s.pace.base // from last to due, as it was first meant
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	hurry := func() {
+		if due-last > s.pace.base {
+			s.pace.wake()
+			due = last + s.pace.base
+			timer.Reset(due - time.Since(start))
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.wake:
-			if due-last > s.pace.base {
-				s.pace.wake()
-				due = last + s.pace.base
-				timer.Reset(due - time.Since(start))
-			}
+			hurry()
 		case <-timer.C:
+			s.slow.Store(false)
+			s.expected.Store(false)
 			quiet := s.pass(s.options.Clock(), planned)
 			planned = s.pace.after(quiet)
 			// Planning from the last due time keeps the mean interval exact; a
@@ -201,6 +224,9 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 				last, due = now, now+planned
 			}
 			timer.Reset(due - time.Since(start))
+			if due-last > s.pace.base && s.slowDown() {
+				hurry()
+			}
 		}
 	}
 }
