@@ -1,0 +1,305 @@
+package hostfacts
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+// The services, by the names that people know.
+const (
+	NetworkManager = "NetworkManager"
+	ModemManager   = "ModemManager"
+	Resolved       = "systemd-resolved"
+)
+
+// Facts is what the services say at one moment. It is immutable. The zero value is
+// that no service is there.
+type Facts struct {
+	Services []Service // those that are there, in a fixed order
+	links    map[string]Link
+	dns      map[int]DNS
+}
+
+// NewFacts puts together what is known of interfaces by name and, of their name servers, by
+// index. It keeps both.
+func NewFacts(links map[string]Link, dns map[int]DNS, services ...Service) *Facts {
+	return &Facts{Services: services, links: links, dns: dns}
+}
+
+// Service is one that answers.
+type Service struct {
+	Name    string // such as NetworkManager
+	Version string // "" if it does not say
+}
+
+// Link is what is known of an interface. The zero value is nothing.
+type Link struct {
+	Metered      Metered      // by NetworkManager
+	Connectivity Connectivity // of IPv4, by NetworkManager's check
+	// Connectivity6 is that of IPv6.
+	Connectivity6 Connectivity
+	VPN           bool // NetworkManager has a VPN on it
+	Wifi          *Wifi
+	Modem         *Modem
+}
+
+// Wifi is an access point, and how it is received.
+type Wifi struct {
+	SSID    string // as far as it is text
+	BSSID   string // address of the access point
+	Signal  int    // percent
+	BitRate uint64 // bits per second; 0: unknown
+}
+
+// Modem is a modem's attachment.
+type Modem struct {
+	Technology string // the newest in use, such as "LTE"; "" if unknown
+	Operator   string
+	Signal     int // percent; negative: unknown
+	Roaming    bool
+}
+
+// DNS is what systemd-resolved knows of an interface.
+type DNS struct {
+	// Servers have their zone as a number, if any.
+	Servers []netip.AddrPort
+	// Domains are those whose names belong to the servers, without the final point, in
+	// lower case, without the root.
+	Domains []Domain
+	// DefaultRoute tells that the servers are for names of no domain, too.
+	DefaultRoute bool
+	// TLS tells that the servers are to be asked by DNS over TLS only.
+	TLS bool
+}
+
+// Domain is a domain of an interface.
+type Domain struct {
+	Name string
+	// RouteOnly tells that the domain is not for completing short names.
+	RouteOnly bool
+}
+
+// Metered is whether traffic is paid for by its amount, in the words of NetworkManager
+// (NMMetered).
+type Metered uint8
+
+// The values.
+const (
+	MeteredUnknown Metered = iota
+	MeteredYes
+	MeteredNo
+	MeteredGuessYes
+	MeteredGuessNo
+)
+
+func (m Metered) String() string {
+	switch m {
+	case MeteredUnknown:
+	case MeteredYes:
+		return "yes"
+	case MeteredNo:
+		return "no"
+	case MeteredGuessYes:
+		return "yes (guessed)"
+	case MeteredGuessNo:
+		return "no (guessed)"
+	}
+	return "unknown"
+}
+
+// Connectivity is how far connections get, in the words of NetworkManager
+// (NMConnectivityState).
+type Connectivity uint8
+
+// The values.
+const (
+	ConnectivityUnknown Connectivity = iota
+	ConnectivityNone
+	ConnectivityPortal
+	ConnectivityLimited
+	ConnectivityFull
+)
+
+func (c Connectivity) String() string {
+	switch c {
+	case ConnectivityUnknown:
+	case ConnectivityNone:
+		return "none"
+	case ConnectivityPortal:
+		return "portal"
+	case ConnectivityLimited:
+		return "limited"
+	case ConnectivityFull:
+		return "full"
+	}
+	return "unknown"
+}
+
+// Doubt is why the network may not be usable, "" if nothing is said against it.
+func (c Connectivity) Doubt() string {
+	switch c {
+	case ConnectivityPortal:
+		return "a portal wants its users to log in (" + NetworkManager + ")"
+	case ConnectivityLimited:
+		return "the Internet is not reached (" + NetworkManager + ")"
+	case ConnectivityUnknown, ConnectivityNone, ConnectivityFull:
+	}
+	return ""
+}
+
+// Link returns what is known of the interface with that name.
+func (f *Facts) Link(name string) Link {
+	if f == nil {
+		return Link{}
+	}
+	return f.links[name]
+}
+
+// DNS returns what systemd-resolved knows of an interface; nothing if it is not there.
+func (f *Facts) DNS(index int) DNS {
+	if f == nil {
+		return DNS{}
+	}
+	return f.dns[index]
+}
+
+// Cost is what traffic over the interface costs, and who says so; Free and "" if nobody
+// says that it costs something.
+func (l *Link) Cost() (cost policy.Cost, source string) {
+	switch {
+	case l.Modem != nil && l.Modem.Roaming:
+		return policy.Expensive, ModemManager
+	case l.Metered == MeteredYes || l.Metered == MeteredGuessYes:
+		return policy.Metered, NetworkManager
+	}
+	return policy.Free, ""
+}
+
+// Doubt is why connections of a family may not get far, "" if nothing is said against
+// it.
+func (l *Link) Doubt(f policy.Family) string {
+	if f == policy.IPv6 {
+		return l.Connectivity6.Doubt()
+	}
+	return l.Connectivity.Doubt()
+}
+
+// Fact is one thing that a service says, for people.
+type Fact struct {
+	Name, Value string
+	Source      string
+}
+
+// Facts lists what is known for a family, in a fixed order.
+func (l *Link) Facts(f policy.Family) []Fact {
+	var list []Fact
+	add := func(source, name, format string, args ...any) {
+		list = append(list, Fact{Name: name, Value: fmt.Sprintf(format, args...), Source: source})
+	}
+	if l.Metered != MeteredUnknown {
+		add(NetworkManager, "metered", "%v", l.Metered)
+	}
+	connectivity := l.Connectivity
+	if f == policy.IPv6 {
+		connectivity = l.Connectivity6
+	}
+	if connectivity != ConnectivityUnknown {
+		add(NetworkManager, "connectivity", "%v", connectivity)
+	}
+	if l.VPN {
+		add(NetworkManager, "vpn", "yes")
+	}
+	if w := l.Wifi; w != nil {
+		if w.SSID != "" {
+			add(NetworkManager, "wifi", "%s", w.SSID)
+		}
+		if w.BSSID != "" {
+			add(NetworkManager, "access point", "%s", w.BSSID)
+		}
+		add(NetworkManager, "signal", "%d %%", w.Signal)
+		if w.BitRate > 0 {
+			add(NetworkManager, "bit rate", "%.4g Mbit/s", float64(w.BitRate)/1e6)
+		}
+	}
+	if m := l.Modem; m != nil {
+		if m.Technology != "" {
+			add(ModemManager, "technology", "%s", m.Technology)
+		}
+		if m.Operator != "" {
+			add(ModemManager, "operator", "%s", m.Operator)
+		}
+		if m.Signal >= 0 {
+			add(ModemManager, "signal", "%d %%", m.Signal)
+		}
+		roaming := "no"
+		if m.Roaming {
+			roaming = "yes"
+		}
+		add(ModemManager, "roaming", "%s", roaming)
+	}
+	return list
+}
+
+// Covers tells whether a host name, without the final point, lies in the domain.
+func (d Domain) Covers(host string) bool {
+	rest, ok := cutSuffixFold(host, d.Name)
+	return ok && (rest == "" || strings.HasSuffix(rest, "."))
+}
+
+func cutSuffixFold(s, suffix string) (string, bool) {
+	if n := len(s) - len(suffix); n >= 0 && suffix != "" && strings.EqualFold(s[n:], suffix) {
+		return s[:n], true
+	}
+	return s, false
+}
+
+func (l Link) equal(o Link) bool {
+	return l.Metered == o.Metered && l.Connectivity == o.Connectivity && l.Connectivity6 == o.Connectivity6 && l.VPN == o.VPN &&
+		same(l.Wifi, o.Wifi) && same(l.Modem, o.Modem)
+}
+
+func same[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+func (d DNS) equal(o DNS) bool {
+	return slices.Equal(d.Servers, o.Servers) && slices.Equal(d.Domains, o.Domains) && d.DefaultRoute == o.DefaultRoute && d.TLS == o.TLS
+}
+
+// Alike tells whether two Facts are the same in what decisions depend on. Either may be nil.
+func (f *Facts) Alike(o *Facts) bool {
+	if f == o {
+		return true
+	}
+	a, b := f.orNone(), o.orNone()
+	for name := range a.links {
+		if !decides(a.Link(name), b.Link(name)) {
+			return false
+		}
+	}
+	for name := range b.links {
+		if !decides(a.Link(name), b.Link(name)) {
+			return false
+		}
+	}
+	return maps.EqualFunc(a.dns, b.dns, DNS.equal)
+}
+
+func (f *Facts) orNone() *Facts {
+	if f == nil {
+		return &Facts{}
+	}
+	return f
+}
+
+// decides tells whether decisions are the same by either.
+func decides(a, b Link) bool {
+	costA, _ := a.Cost()
+	costB, _ := b.Cost()
+	return costA == costB && a.Doubt(policy.IPv4) == b.Doubt(policy.IPv4) && a.Doubt(policy.IPv6) == b.Doubt(policy.IPv6)
+}

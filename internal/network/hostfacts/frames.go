@@ -1,0 +1,176 @@
+package hostfacts
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	// maxMessage is the size in bytes of the largest message that is read. What
+	// NetworkManager says of itself on a host with hundreds of devices takes some ten
+	// thousand; the bus lets 32 MiB pass.
+	maxMessage = 1 << 20
+	// maxFields bounds the header fields, which are names and paths of at most 255 bytes
+	// each.
+	maxFields = 16 << 10
+	// fixedHeader is the length in bytes of a header before its fields.
+	fixedHeader = 16
+)
+
+// errFrame means that the bus does not speak its own protocol.
+var errFrame = errors.New("not a message of D-Bus")
+
+// frames is a connection to a bus from which only some messages can be read. Everybody on
+// the bus can send to everybody else whatever types he likes, and the types of what is
+// decoded are never forgotten (package reflect). So what is not admitted is not decoded.
+type frames struct {
+	net.Conn
+	in *bufio.Reader
+	// admit tells whether a message is to be read.
+	admit func(header) bool
+	begun bool // after the authentication, whose lines are no messages
+	left  io.Reader
+}
+
+// header is what decides on a message.
+type header struct {
+	kind   dbus.Type
+	sender string
+	member string
+}
+
+func newFrames(c net.Conn, admit func(header) bool) *frames {
+	return &frames{Conn: c, in: bufio.NewReaderSize(c, 32<<10), admit: admit}
+}
+
+// Write sends what the library writes, and notes the end of the authentication.
+func (f *frames) Write(p []byte) (int, error) {
+	if bytes.HasPrefix(p, []byte("BEGIN")) {
+		// Nothing can be read yet that was sent after it.
+		f.begun = true
+	}
+	return f.Conn.Write(p)
+}
+
+// Read reads from the messages that are admitted, as if there were no others.
+func (f *frames) Read(p []byte) (int, error) {
+	if !f.begun {
+		return f.in.Read(p)
+	}
+	for {
+		if f.left != nil {
+			n, err := f.left.Read(p)
+			if n > 0 || !errors.Is(err, io.EOF) {
+				return n, err
+			}
+			f.left = nil
+		}
+		if err := f.next(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// next goes on to the next message that is admitted.
+func (f *frames) next() error {
+	for {
+		var fixed [fixedHeader]byte
+		if _, err := io.ReadFull(f.in, fixed[:]); err != nil {
+			return err
+		}
+		order, fields, body, err := lengths(&fixed)
+		if err != nil {
+			return err
+		}
+		if fields > maxFields || fixedHeader+fields+body > maxMessage {
+			if _, err := io.CopyN(io.Discard, f.in, fields+body); err != nil {
+				return err
+			}
+			continue
+		}
+		head := make([]byte, fixedHeader+fields)
+		copy(head, fixed[:])
+		if _, err := io.ReadFull(f.in, head[fixedHeader:]); err != nil {
+			return err
+		}
+		length := fixedHeader + int(order.Uint32(fixed[12:]))
+		if h, ok := readHeader(order, dbus.Type(fixed[1]), head[:length]); ok && f.admit(h) {
+			f.left = io.MultiReader(bytes.NewReader(head), io.LimitReader(f.in, body))
+			return nil
+		}
+		if _, err := io.CopyN(io.Discard, f.in, body); err != nil {
+			return err
+		}
+	}
+}
+
+// lengths reads how long a message is: its header fields with their padding, and its body.
+func lengths(fixed *[fixedHeader]byte) (order binary.ByteOrder, fields, body int64, err error) {
+	switch fixed[0] {
+	case 'l':
+		order = binary.LittleEndian
+	case 'B':
+		order = binary.BigEndian
+	default:
+		return nil, 0, 0, errFrame
+	}
+	fields = (int64(order.Uint32(fixed[12:])) + 7) &^ 7
+	return order, fields, int64(order.Uint32(fixed[4:])), nil
+}
+
+// readHeader reads the fields of a message's header, which buf holds up to their end. They
+// are an array of structures of a byte and a variant (D-Bus specification, "Message
+// Format"), where the variants' types are given.
+func readHeader(order binary.ByteOrder, kind dbus.Type, buf []byte) (header, bool) {
+	h := header{kind: kind}
+	for at := fixedHeader; at < len(buf); {
+		at = (at + 7) &^ 7
+		// Code, length of the signature, signature, and its final NUL.
+		if at+4 > len(buf) || buf[at+1] != 1 || buf[at+3] != 0 {
+			return header{}, false
+		}
+		code, signature := dbus.HeaderField(buf[at]), buf[at+2]
+		at += 4
+		var text []byte
+		switch signature {
+		case 's', 'o':
+			at = (at + 3) &^ 3
+			if at+4 > len(buf) {
+				return header{}, false
+			}
+			length := int64(order.Uint32(buf[at:]))
+			at += 4
+			if int64(at)+length+1 > int64(len(buf)) {
+				return header{}, false
+			}
+			text = buf[at : at+int(length)]
+			at += int(length) + 1
+		case 'g':
+			if at >= len(buf) || at+int(buf[at])+2 > len(buf) {
+				return header{}, false
+			}
+			at += int(buf[at]) + 2
+		case 'u':
+			at = (at+3)&^3 + 4
+		default:
+			return header{}, false
+		}
+		switch code {
+		case dbus.FieldSender:
+			h.sender = string(text)
+		case dbus.FieldMember:
+			h.member = string(text)
+		default:
+		}
+		if at > len(buf) {
+			return header{}, false
+		}
+	}
+	return h, true
+}

@@ -1,0 +1,184 @@
+package hostfacts
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// The interfaces of NetworkManager (networkmanager.dev/docs/api, version 1.2 or later).
+const (
+	nmName      = "org.freedesktop.NetworkManager"
+	nmPath      = "/org/freedesktop/NetworkManager"
+	nmDevice    = nmName + ".Device"
+	nmWireless  = nmDevice + ".Wireless"
+	nmActive    = nmName + ".Connection.Active"
+	nmAccess    = nmName + ".AccessPoint"
+	nmTypeWifi  = 2   // NM_DEVICE_TYPE_WIFI
+	nmTypeTun   = 16  // NM_DEVICE_TYPE_TUN
+	nmTypeWG    = 29  // NM_DEVICE_TYPE_WIREGUARD
+	nmPrepare   = 40  // NM_DEVICE_STATE_PREPARE: the first step of an activation
+	nmActivated = 100 // NM_DEVICE_STATE_ACTIVATED
+	nmActiveUp  = 2   // NM_ACTIVE_CONNECTION_STATE_ACTIVATED
+)
+
+// getAll reads all properties of an interface of an object of the service.
+type getAll func(ctx context.Context, path dbus.ObjectPath, iface string) (props, error)
+
+// nmFacts is what NetworkManager says.
+type nmFacts struct {
+	version string
+	links   map[string]Link
+	// data are the interfaces that carry the packets of those which control them, as
+	// ppp0 does for a modem's ttyUSB2.
+	data map[string]string
+	// paths are the objects whose changes matter.
+	paths map[dbus.ObjectPath]bool
+	// hardware gives the address of an interface of ours; "" if it has none.
+	hardware func(name string) string
+}
+
+// readNM asks NetworkManager. before is what it said last; what it does not know in
+// passing, while a device is activated, is taken from there. hardware gives the address of an
+// interface of this process's network namespace, "" if it has none.
+func readNM(ctx context.Context, get getAll, hardware func(string) string, before nmFacts) (nmFacts, error) {
+	manager, err := get(ctx, nmPath, nmName)
+	if err != nil {
+		return nmFacts{}, err
+	}
+	out := nmFacts{
+		version: manager.text("Version"), links: map[string]Link{}, data: map[string]string{},
+		paths: map[dbus.ObjectPath]bool{nmPath: true}, hardware: hardware,
+	}
+	// Without a check, whatever has a default route is called "full".
+	checked := manager.boolean("ConnectivityCheckEnabled") && manager.boolean("ConnectivityCheckAvailable")
+	vpn := false
+	for _, path := range manager.paths("ActiveConnections") {
+		active, err := get(ctx, path, nmActive)
+		switch {
+		case ctx.Err() != nil:
+			return nmFacts{}, err
+		case err != nil:
+			continue // it ended while we asked
+		}
+		if active.boolean("Vpn") {
+			out.paths[path] = true
+			vpn = vpn || active.u32("State") == nmActiveUp
+		}
+	}
+	for _, path := range manager.paths("Devices") {
+		device, err := get(ctx, path, nmDevice)
+		switch {
+		case ctx.Err() != nil:
+			return nmFacts{}, err
+		case err != nil:
+			continue
+		}
+		out.paths[path] = true
+		if err := out.device(ctx, get, path, device, checked, vpn, before); err != nil {
+			return nmFacts{}, err
+		}
+	}
+	return out, nil
+}
+
+// device takes over what is said of one. The error is that of ctx.
+func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, device props, checked, vpn bool, before nmFacts) error {
+	control, data := device.name("Interface"), device.name("IpInterface")
+	if data == "" {
+		data = control
+	}
+	state := device.u32("State")
+	if data == "" || state < nmPrepare || state > nmActivated {
+		return nil // not in use, or not NetworkManager's to say
+	}
+	// In a container the bus may be the host's, and its networks are not ours.
+	if theirs, ours := device.text("HwAddress"), n.hardware(data); theirs != "" && ours != "" && !strings.EqualFold(theirs, ours) {
+		return nil
+	}
+	if control != data && control != "" {
+		n.data[control] = data
+	}
+	l := Link{Metered: metered(device.u32("Metered"))}
+	if l.Metered == MeteredUnknown && state < nmActivated {
+		l.Metered = before.links[data].Metered
+	}
+	if checked && state == nmActivated {
+		l.Connectivity, l.Connectivity6 = connectivity(device.u32("Ip4Connectivity")), connectivity(device.u32("Ip6Connectivity"))
+	}
+	switch device.u32("DeviceType") {
+	case nmTypeWG:
+		l.VPN = true
+	case nmTypeTun:
+		l.VPN = vpn
+	case nmTypeWifi:
+		w, at, err := readWifi(ctx, get, path)
+		if err != nil {
+			return err
+		}
+		n.paths[at] = true
+		l.Wifi = w
+	}
+	n.links[data] = l
+	return nil
+}
+
+// readWifi reads of the access point in use; nil if there is none, or it goes meanwhile. The
+// error is that of ctx.
+func readWifi(ctx context.Context, get getAll, device dbus.ObjectPath) (*Wifi, dbus.ObjectPath, error) {
+	wireless, err := get(ctx, device, nmWireless)
+	if err != nil {
+		return nil, "", ctx.Err()
+	}
+	at := wireless.path("ActiveAccessPoint")
+	if at == "" {
+		return nil, "", nil
+	}
+	point, err := get(ctx, at, nmAccess)
+	if err != nil {
+		return nil, at, ctx.Err()
+	}
+	strength, _ := of[byte](point, "Strength")
+	ssid, _ := of[[]byte](point, "Ssid")
+	const maxSSID = 32 // IEEE 802.11
+	return &Wifi{
+		SSID: printable(string(ssid[:min(len(ssid), maxSSID)])), BSSID: point.text("HwAddress"),
+		Signal: percent(uint32(strength)), BitRate: uint64(wireless.u32("Bitrate")) * 1000,
+	}, at, nil
+}
+
+// hardwareAddr is the link-layer address of an interface, "" if it has none or is not there.
+func hardwareAddr(name string) string {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return ""
+	}
+	return i.HardwareAddr.String()
+}
+
+// metered is a value of NMMetered; what we do not know is unknown.
+func metered(v uint32) Metered {
+	if v > uint32(MeteredGuessNo) {
+		return MeteredUnknown
+	}
+	return Metered(v)
+}
+
+// connectivity is a value of NMConnectivityState.
+func connectivity(v uint32) Connectivity {
+	if v > uint32(ConnectivityFull) {
+		return ConnectivityUnknown
+	}
+	return Connectivity(v)
+}
+
+// nmChanges are the properties of NetworkManager's interfaces that matter.
+var nmChanges = map[string][]string{
+	nmName:     {"Devices", "ActiveConnections", "ConnectivityCheckEnabled", "ConnectivityCheckAvailable", "Version"},
+	nmDevice:   {"Metered", "State", "Ip4Connectivity", "Ip6Connectivity", "Interface", "IpInterface", "Managed", "HwAddress"},
+	nmWireless: {"ActiveAccessPoint", "Bitrate"},
+	nmActive:   {"State", "Vpn"},
+	nmAccess:   {"Strength", "Ssid", "HwAddress"},
+}

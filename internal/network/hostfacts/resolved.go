@@ -1,0 +1,153 @@
+package hostfacts
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// The interfaces of systemd-resolved (org.freedesktop.resolve1(5), version 246 or later).
+const (
+	resolvedName    = "org.freedesktop.resolve1"
+	resolvedPath    = "/org/freedesktop/resolve1"
+	resolvedManager = resolvedName + ".Manager"
+	resolvedLink    = resolvedName + ".Link"
+)
+
+// readResolved asks systemd-resolved. The manager has the servers and domains of all
+// interfaces; what else matters is asked of those interfaces that have servers.
+func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
+	manager, err := get(ctx, resolvedPath, resolvedManager)
+	if err != nil {
+		return nil, err
+	}
+	all := linkServers(manager)
+	domains := linkDomains(manager)
+	for index, d := range all {
+		link, err := get(ctx, linkPath(index), resolvedLink)
+		switch {
+		case ctx.Err() != nil:
+			return nil, err
+		case err != nil: // the interface went meanwhile
+			delete(all, index)
+			continue
+		}
+		d.Domains = domains[index]
+		// Before version 240 there was no such flag, and the servers were for all names.
+		if route, known := of[bool](link, "DefaultRoute"); !known || route {
+			d.DefaultRoute = true
+		}
+		tls, _ := of[string](link, "DNSOverTLS")
+		d.TLS = tls == "yes"
+		all[index] = d
+	}
+	return all, nil
+}
+
+// linkPath is the path of an interface's object: systemd writes the first byte of a label
+// as "_" and its code in hexadecimal if that is a digit (sd_bus_path_encode(3)).
+func linkPath(index int) dbus.ObjectPath {
+	n := strconv.Itoa(index)
+	return dbus.ObjectPath(fmt.Sprintf("%s/link/_%02x%s", resolvedPath, n[0], n[1:]))
+}
+
+// linkServers reads the name servers by interface: DNSEx, an array of structures of index,
+// family, address, port and name, or DNS, which lacks port and name.
+func linkServers(manager props) map[int]DNS {
+	list, _ := of[[][]any](manager, "DNSEx")
+	if list == nil {
+		list, _ = of[[][]any](manager, "DNS")
+	}
+	out := map[int]DNS{}
+	for _, e := range list {
+		index, ok := entryIndex(e)
+		if !ok || len(e) < 3 {
+			continue
+		}
+		d, known := out[index]
+		if !known && len(out) == maxDNS || len(d.Servers) == maxServers {
+			continue
+		}
+		if s, ok := server(index, e[1:]); ok && !slices.Contains(d.Servers, s) {
+			d.Servers = append(d.Servers, s)
+			out[index] = d
+		}
+	}
+	return out
+}
+
+// entryIndex is the interface that an entry is about; false for those about none.
+func entryIndex(e []any) (int, bool) {
+	if len(e) == 0 {
+		return 0, false
+	}
+	index, ok := e[0].(int32)
+	return int(index), ok && index > 0
+}
+
+// server reads family, address and port of an entry.
+func server(index int, e []any) (netip.AddrPort, bool) {
+	family, _ := e[0].(int32)
+	raw, _ := e[1].([]byte)
+	a, ok := netip.AddrFromSlice(raw)
+	if !ok || (family == unix.AF_INET) != a.Is4() || (family == unix.AF_INET6) != a.Is6() {
+		return netip.AddrPort{}, false
+	}
+	a = a.Unmap()
+	if a.IsLinkLocalUnicast() && a.Is6() {
+		a = a.WithZone(strconv.Itoa(index))
+	}
+	port := uint16(0)
+	if len(e) > 2 {
+		port, _ = e[2].(uint16)
+	}
+	return netip.AddrPortFrom(a, cmp.Or(port, 53)), true
+}
+
+// linkDomains reads the domains by interface: an array of structures of index, domain and
+// whether it is for routing only. The root, which is everything, is left out.
+func linkDomains(manager props) map[int][]Domain {
+	list, _ := of[[][]any](manager, "Domains")
+	out := map[int][]Domain{}
+	for _, e := range list {
+		index, ok := entryIndex(e)
+		if !ok || len(e) != 3 || len(out[index]) == maxDomains || len(out) == maxDNS && out[index] == nil {
+			continue
+		}
+		name, _ := e[1].(string)
+		only, ok := e[2].(bool)
+		if name = domainName(name); ok && name != "" && !slices.ContainsFunc(out[index], func(d Domain) bool { return d.Name == name }) {
+			out[index] = append(out[index], Domain{Name: name, RouteOnly: only})
+		}
+	}
+	return out
+}
+
+// domainName is a domain in lower case without its final point; "" for the root, and for
+// what is no name (RFC 1035 section 2.3.4: labels of at most 63 bytes, names of 253).
+func domainName(name string) string {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if len(name) > 253 || name != printable(name) {
+		return ""
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return ""
+		}
+	}
+	return name
+}
+
+// resolvedChanges are the properties of systemd-resolved's interfaces that matter, as far as
+// it tells of them: not of domains, nor of interfaces that come and go.
+var resolvedChanges = map[string][]string{
+	resolvedManager: {"DNS", "DNSEx", "CurrentDNSServer", "Domains", "DNSOverTLS"},
+	resolvedLink:    {"DNS", "DNSEx", "Domains", "DefaultRoute", "DNSOverTLS"},
+}

@@ -1,0 +1,390 @@
+package hostfacts
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// minGap is between the beginnings of two questions to a service, however many signals
+	// come. What a signal tells is known after it at the latest, and after workShare times
+	// as long as the previous answer took, up to maxGap.
+	minGap    = 50 * time.Millisecond
+	maxGap    = 500 * time.Millisecond
+	workShare = 10
+	// lookInterval is between two looks at what no signal tells of, and after an answer that
+	// failed: systemd-resolved is silent about domains and about links.
+	lookInterval = 5 * time.Second
+	// firstRetry is before the bus is joined again after it was lost; each failure doubles
+	// it up to lastRetry.
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 10 * time.Second
+)
+
+// Watcher follows the services. It is safe for concurrent use.
+type Watcher struct {
+	path    string        // of the bus
+	limit   time.Duration // of each question
+	log     *slog.Logger
+	changed chan struct{} // one slot
+	facts   atomic.Pointer[Facts]
+
+	mu  sync.Mutex
+	nm  *nmFacts // nil: it is not there
+	mm  *mmFacts
+	dns map[int]DNS
+	has map[string]bool // by the services' names for people
+
+	services []*service
+}
+
+// service is one that is followed.
+type service struct {
+	name    string   // on the bus
+	known   string   // to people
+	rules   []string // of its signals
+	regular bool     // to be asked now and then, too
+	poked   chan struct{}
+	// concerns tells whether a signal hints at something that matters.
+	concerns func(*dbus.Signal) bool
+	// read asks who has the name.
+	read func(ctx context.Context, b *bus, owner string) error
+	// gone takes it out of the facts.
+	gone func()
+}
+
+// New makes a Watcher of the services on the bus whose socket is at path. Nothing is asked
+// before Run.
+func New(path string, log *slog.Logger) *Watcher {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	w := &Watcher{path: path, limit: answerTime, log: log, changed: make(chan struct{}, 1), has: map[string]bool{}}
+	w.facts.Store(&Facts{})
+	properties := func(name, arg string) string {
+		return "type='signal',sender='" + name + "',interface='" + busName + ".Properties',member='PropertiesChanged',arg0='" + arg + "'"
+	}
+	w.services = []*service{
+		{
+			name: nmName, known: NetworkManager,
+			rules: []string{
+				properties(nmName, nmName), properties(nmName, nmDevice), properties(nmName, nmWireless),
+				properties(nmName, nmActive), properties(nmName, nmAccess),
+			},
+			concerns: func(s *dbus.Signal) bool { return w.concernsNM(s) && propertiesChanged(s, nmChanges) },
+			read:     w.readNM, gone: func() { w.nm = nil },
+		},
+		{
+			name: mmName, known: ModemManager,
+			rules: []string{
+				properties(mmName, mmModem), properties(mmName, mm3GPP), properties(mmName, mmBearer),
+				"type='signal',sender='" + mmName + "',interface='" + busName + ".ObjectManager',path='" + mmPath + "'",
+			},
+			concerns: func(s *dbus.Signal) bool { return propertiesChanged(s, mmChanges) },
+			read:     w.readMM, gone: func() { w.mm = nil },
+		},
+		{
+			name: resolvedName, known: Resolved, regular: true,
+			rules:    []string{properties(resolvedName, resolvedManager), properties(resolvedName, resolvedLink)},
+			concerns: func(s *dbus.Signal) bool { return propertiesChanged(s, resolvedChanges) },
+			read:     w.readResolved, gone: func() { w.dns = nil },
+		},
+	}
+	for _, s := range w.services {
+		s.poked = make(chan struct{}, 1)
+	}
+	return w
+}
+
+// Facts returns what is known now; never nil.
+func (w *Watcher) Facts() *Facts { return w.facts.Load() }
+
+// Changed has a value after Facts has changed. It is for one reader.
+func (w *Watcher) Changed() <-chan struct{} { return w.changed }
+
+// LinksChanged tells that the host's interfaces have changed, of which systemd-resolved
+// does not tell.
+func (w *Watcher) LinksChanged() {
+	for _, s := range w.services {
+		if s.regular {
+			s.poke()
+		}
+	}
+}
+
+func (s *service) poke() {
+	select {
+	case s.poked <- struct{}{}:
+	default:
+	}
+}
+
+// Run follows the services until ctx ends. Where there is no bus, or it ends, Run tries
+// again; the error is always nil.
+func (w *Watcher) Run(ctx context.Context) error {
+	retry := firstRetry
+	failing := ""
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := w.session(ctx, nil)
+		w.lost()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > lastRetry {
+			retry, failing = firstRetry, ""
+		}
+		// That there is no bus is usual, on routers and in containers.
+		if text := err.Error(); text != failing && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+			failing = text
+			w.log.Warn("the system bus is not followed; trying again", "bus", w.path, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retry):
+		}
+		retry = min(2*retry, lastRetry)
+	}
+	return nil
+}
+
+// Read asks the services once, as long as ctx permits. The error is that there is no bus.
+func Read(ctx context.Context, path string) (*Facts, error) {
+	w := New(path, nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := w.session(ctx, cancel)
+	if ctx.Err() != nil { // as asked for, or because time is over
+		err = nil
+	}
+	return w.Facts(), err
+}
+
+// session joins the bus and follows the services until the bus is lost or ctx ends. once,
+// if it is given, is called when each service was asked.
+func (w *Watcher) session(ctx context.Context, once func()) error {
+	names := make([]string, len(w.services))
+	byName := map[string]*service{}
+	for i, s := range w.services {
+		names[i], byName[s.name] = s.name, s
+	}
+	b, err := join(ctx, w.path, w.limit, names, func(name string, signal *dbus.Signal) {
+		if s := byName[name]; signal == nil || s.concerns(signal) {
+			s.poke()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.conn.Close() }()
+	for _, s := range w.services {
+		for _, rule := range s.rules {
+			if err := b.match(ctx, rule); err != nil {
+				return err
+			}
+		}
+	}
+	g, inner := errgroup.WithContext(ctx)
+	var first sync.WaitGroup
+	for _, s := range w.services {
+		first.Add(1)
+		g.Go(func() error {
+			w.follow(inner, b, s, sync.OnceFunc(first.Done))
+			return nil
+		})
+	}
+	if once != nil {
+		g.Go(func() error {
+			first.Wait()
+			once()
+			return nil
+		})
+	}
+	g.Go(func() error {
+		select {
+		case <-b.conn.Context().Done():
+			return errLost
+		case <-inner.Done():
+			return nil
+		}
+	})
+	return g.Wait()
+}
+
+var errLost = errors.New("the bus has closed the connection")
+
+// follow asks a service now and whenever it is poked, until ctx ends. asked is called after
+// the first time.
+func (w *Watcher) follow(ctx context.Context, b *bus, s *service, asked func()) {
+	defer asked()
+	look := time.NewTimer(0)
+	defer look.Stop()
+	failing := false
+	for {
+		began := time.Now()
+		owner := b.owner(s.name)
+		var err error
+		if owner == "" {
+			w.leave(s)
+		} else if err = s.read(ctx, b, owner); ctx.Err() != nil {
+			return
+		}
+		asked()
+		if err != nil && !failing {
+			w.log.Warn("a service does not answer as it should", "service", s.known, "err", err)
+		}
+		failing = err != nil
+		look.Stop()
+		if failing || s.regular && owner != "" {
+			look.Reset(lookInterval)
+		}
+		if !sleep(ctx, min(max(minGap, workShare*time.Since(began)), maxGap)-time.Since(began)) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.poked:
+		case <-look.C:
+		}
+	}
+}
+
+// sleep waits and tells whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// concernsNM tells whether a signal is about an object that matters, of those that were
+// there when we looked last.
+func (w *Watcher) concernsNM(s *dbus.Signal) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nm == nil || w.nm.paths[s.Path]
+}
+
+func (w *Watcher) readNM(ctx context.Context, b *bus, owner string) error {
+	w.mu.Lock()
+	var before nmFacts
+	if w.nm != nil {
+		before = *w.nm // which nobody changes
+	}
+	w.mu.Unlock()
+	now, err := readNM(ctx, b.getAll(owner), hardwareAddr, before)
+	if err == nil {
+		w.take(NetworkManager, func() { w.nm = &now })
+	}
+	return err
+}
+
+func (w *Watcher) readMM(ctx context.Context, b *bus, owner string) error {
+	now, err := readMM(ctx, b.getManaged(owner), b.getAll(owner))
+	if err == nil {
+		w.take(ModemManager, func() { w.mm = &now })
+	}
+	return err
+}
+
+func (w *Watcher) readResolved(ctx context.Context, b *bus, owner string) error {
+	now, err := readResolved(ctx, b.getAll(owner))
+	if err == nil {
+		w.take(Resolved, func() { w.dns = now })
+	}
+	return err
+}
+
+// take takes over what a service says.
+func (w *Watcher) take(known string, set func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.has[known] {
+		w.has[known] = true
+		w.log.Info("a service tells of the host's networks", "service", known)
+	}
+	set()
+	w.composeLocked()
+}
+
+// leave forgets what a service said that is gone.
+func (w *Watcher) leave(s *service) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.has[s.known] {
+		return
+	}
+	delete(w.has, s.known)
+	w.log.Info("a service tells nothing of the host's networks any more", "service", s.known)
+	s.gone()
+	w.composeLocked()
+}
+
+// lost forgets everything: nobody tells whether it is still so.
+func (w *Watcher) lost() {
+	for _, s := range w.services {
+		w.leave(s)
+	}
+}
+
+// composeLocked puts the facts together, and tells if they are others than before.
+func (w *Watcher) composeLocked() {
+	f := &Facts{links: map[string]Link{}, dns: maps.Clone(w.dns)}
+	for _, s := range w.services {
+		if w.has[s.known] {
+			version := ""
+			if s.known == NetworkManager && w.nm != nil {
+				version = w.nm.version
+			}
+			f.Services = append(f.Services, Service{Name: s.known, Version: version})
+		}
+	}
+	if w.nm != nil {
+		maps.Copy(f.links, w.nm.links)
+	}
+	if w.mm != nil {
+		for name, m := range w.mm.modems {
+			if w.nm != nil && w.nm.data[name] != "" {
+				name = w.nm.data[name]
+			}
+			l := f.links[name]
+			l.Modem = &m
+			f.links[name] = l
+		}
+	}
+	if before := w.facts.Load(); before.equal(f) {
+		return
+	}
+	w.facts.Store(f)
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (f *Facts) equal(o *Facts) bool {
+	if len(f.Services) != len(o.Services) {
+		return false
+	}
+	for i := range f.Services {
+		if f.Services[i] != o.Services[i] {
+			return false
+		}
+	}
+	return maps.EqualFunc(f.links, o.links, Link.equal) && maps.EqualFunc(f.dns, o.dns, DNS.equal)
+}

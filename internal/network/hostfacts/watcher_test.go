@@ -1,0 +1,462 @@
+package hostfacts
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/godbus/dbus/v5/prop"
+	"go.uber.org/goleak"
+
+	"github.com/socket-intents/mamma/policy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is for what happens in milliseconds on a machine that is not busy.
+const patience = time.Minute
+
+// testBus is a bus of its own, at whose policy everybody may do everything: what the
+// system's forbids is not what protects us.
+type testBus struct {
+	path string
+	cmd  *exec.Cmd
+	dir  string
+}
+
+const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
+  </policy>
+</busconfig>
+`
+
+func startBus(t *testing.T) *testBus {
+	t.Helper()
+	if _, err := exec.LookPath("dbus-daemon"); err != nil {
+		t.Skip("needs dbus-daemon: ", err)
+	}
+	dir, err := os.MkdirTemp("", "bus") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &testBus{path: filepath.Join(dir, "s"), dir: dir}
+	t.Cleanup(func() {
+		b.stop(t)
+		_ = os.RemoveAll(dir)
+	})
+	b.start(t)
+	return b
+}
+
+func (b *testBus) start(t *testing.T) {
+	t.Helper()
+	conf := filepath.Join(b.dir, "conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, busConfig, b.path), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.cmd = exec.Command("dbus-daemon", "--config-file="+conf, "--nofork", "--nopidfile", "--print-address=1")
+	out, err := b.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // whose end would be the signal
+	defer runtime.UnlockOSThread()
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 1)
+	if _, err := out.Read(line); err != nil { // it listens
+		t.Fatal(err)
+	}
+}
+
+func (b *testBus) stop(t *testing.T) {
+	t.Helper()
+	if b.cmd == nil {
+		return
+	}
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait()
+	_ = os.Remove(b.path)
+	b.cmd = nil
+}
+
+func (b *testBus) connect(t *testing.T) *dbus.Conn {
+	t.Helper()
+	c, err := dbus.Connect("unix:path=" + b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// mock is a service by script on a bus.
+type mock struct {
+	conn  *dbus.Conn
+	props map[string]*prop.Properties
+	asked atomic.Int64 // how often the manager's properties were read
+}
+
+// serve puts objects on the bus under a name.
+func (b *testBus) serve(t *testing.T, name string, o objects) *mock {
+	t.Helper()
+	m := &mock{conn: b.connect(t), props: map[string]*prop.Properties{}}
+	byPath := map[string]prop.Map{}
+	for key, values := range o {
+		path, iface, _ := strings.Cut(key, " ")
+		if byPath[path] == nil {
+			byPath[path] = prop.Map{}
+		}
+		byPath[path][iface] = map[string]*prop.Prop{}
+		for n, v := range values {
+			byPath[path][iface][n] = &prop.Prop{Value: v, Emit: prop.EmitTrue}
+		}
+	}
+	for path, all := range byPath {
+		p, err := prop.Export(m.conn, dbus.ObjectPath(path), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.props[path] = p
+	}
+	if name == nmName {
+		if err := m.conn.Export(counted{m, m.props[nmPath]}, nmPath, busName+".Properties"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The name may still be that of a connection which was closed a moment ago.
+	if _, err := m.conn.RequestName(name, 0); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// counted counts the questions.
+type counted struct {
+	m *mock
+	p *prop.Properties
+}
+
+func (c counted) GetAll(iface string) (map[string]dbus.Variant, *dbus.Error) {
+	c.m.asked.Add(1)
+	return c.p.GetAll(iface)
+}
+
+func (m *mock) set(path, iface, name string, v any) { m.props[path].SetMust(iface, name, v) }
+
+// run runs a Watcher until the test ends.
+func run(t *testing.T, path string) *Watcher {
+	t.Helper()
+	return runWith(t, New(path, nil))
+}
+
+func runWith(t *testing.T, w *Watcher) *Watcher {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return w
+}
+
+// await waits until the facts are as wanted, and returns how long that took.
+func await(t *testing.T, w *Watcher, what string, ok func(*Facts) bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for !ok(w.Facts()) {
+		select {
+		case <-w.Changed():
+		case <-limit.C:
+			t.Fatalf("%s: not seen; what is known: %+v", what, w.Facts())
+		}
+	}
+	return time.Since(began)
+}
+
+func isMetered(name string, want Metered) func(*Facts) bool {
+	return func(f *Facts) bool { return f.Link(name).Metered == want }
+}
+
+func gone(f *Facts) bool { return len(f.Services) == 0 && len(f.links) == 0 && len(f.dns) == 0 }
+
+// A service is found when it is there, followed, and forgotten when it goes; so is the
+// bus.
+func TestServicesComeAndGo(t *testing.T) {
+	b := startBus(t)
+	b.stop(t)
+	w := run(t, b.path) // before there is a bus
+	b.start(t)
+	nm := b.serve(t, nmName, laptop())
+	await(t, w, "NetworkManager", isMetered("ppp0", MeteredYes))
+	if s := w.Facts().Services; len(s) != 1 || s[0] != (Service{NetworkManager, "1.42.4"}) {
+		t.Errorf("services %+v", s)
+	}
+	nm.set(dev1, nmDevice, "Metered", uint32(1))
+	await(t, w, "the signal", isMetered("wlan0", MeteredYes))
+	nm.set(nmPath, nmName, "Devices", []dbus.ObjectPath{dev1})
+	await(t, w, "a device that goes", isMetered("ppp0", MeteredUnknown))
+
+	modem := b.serve(t, mmName, nil)
+	exportModem(t, modem, uint32(1))
+	await(t, w, "ModemManager", func(f *Facts) bool { return f.Link("wwan0").Modem != nil && !f.Link("wwan0").Modem.Roaming })
+	exportModem(t, modem, uint32(5))
+	if err := modem.conn.Emit(mmPath+"/Modem/0", busName+".Properties.PropertiesChanged", mm3GPP, map[string]dbus.Variant{"RegistrationState": dbus.MakeVariant(uint32(5))}, []string{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, w, "roaming", func(f *Facts) bool {
+		l := f.Link("wwan0")
+		cost, by := l.Cost()
+		return cost == policy.Expensive && by == ModemManager
+	})
+
+	_ = nm.conn.Close()
+	await(t, w, "the end of NetworkManager", func(f *Facts) bool { return len(f.Services) == 1 && f.Link("wlan0").Wifi == nil })
+	b.serve(t, nmName, laptop())
+	await(t, w, "its return", isMetered("ppp0", MeteredYes))
+
+	b.stop(t)
+	await(t, w, "the end of the bus", gone)
+	b.start(t)
+	b.serve(t, nmName, laptop())
+	await(t, w, "the return of both", isMetered("ppp0", MeteredYes))
+}
+
+// exportModem serves ModemManager's objects.
+func exportModem(t *testing.T, m *mock, registration uint32) {
+	t.Helper()
+	type quality struct {
+		Value  uint32
+		Recent bool
+	}
+	type port struct {
+		Name string
+		Kind uint32
+	}
+	all := map[dbus.ObjectPath]map[string]map[string]dbus.Variant{mmPath + "/Modem/0": {
+		mmModem: {
+			"State": dbus.MakeVariant(int32(11)), "AccessTechnologies": dbus.MakeVariant(uint32(1 << 14)),
+			"SignalQuality": dbus.MakeVariant(quality{60, true}), "Ports": dbus.MakeVariant([]port{{"wwan0", 2}}), "Bearers": dbus.MakeVariant([]dbus.ObjectPath{}),
+		},
+		mm3GPP: {"RegistrationState": dbus.MakeVariant(registration), "OperatorName": dbus.MakeVariant("Example")},
+	}}
+	methods := map[string]any{"GetManagedObjects": func() (map[dbus.ObjectPath]map[string]map[string]dbus.Variant, *dbus.Error) { return all, nil }}
+	if err := m.conn.ExportMethodTable(methods, mmPath, busName+".ObjectManager"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.conn.Emit(mmPath, busName+".ObjectManager.InterfacesAdded", dbus.ObjectPath(mmPath+"/Modem/0"), all[mmPath+"/Modem/0"]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What systemd-resolved does not signal is seen when the host's interfaces change.
+func TestResolvedIsFollowed(t *testing.T) {
+	type entry struct {
+		Index, Family int32
+		Addr          []byte
+		Port          uint16
+		Name          string
+	}
+	type domain struct {
+		Index int32
+		Name  string
+		Only  bool
+	}
+	b := startBus(t)
+	resolved := b.serve(t, resolvedName, objects{
+		resolvedPath + " " + resolvedManager:       {"DNSEx": []entry{{3, 2, []byte{192, 0, 2, 1}, 0, ""}}, "Domains": []domain{}},
+		resolvedPath + "/link/_33 " + resolvedLink: {"DefaultRoute": true, "DNSOverTLS": "no"},
+	})
+	w := run(t, b.path)
+	await(t, w, "a server", func(f *Facts) bool { return len(f.DNS(3).Servers) == 1 && f.DNS(3).DefaultRoute })
+	resolved.set(resolvedPath, resolvedManager, "DNSEx", []entry{{3, 2, []byte{192, 0, 2, 1}, 0, ""}, {3, 2, []byte{192, 0, 2, 2}, 5353, ""}})
+	await(t, w, "another one", func(f *Facts) bool { return len(f.DNS(3).Servers) == 2 && f.DNS(3).Servers[1].Port() == 5353 })
+	resolved.props[resolvedPath].SetMust(resolvedManager, "Domains", []domain{{3, "corp.example", true}})
+	w.LinksChanged()
+	await(t, w, "a domain", func(f *Facts) bool { return len(f.DNS(3).Domains) == 1 })
+	_ = resolved.conn.Close()
+	await(t, w, "its end", gone)
+}
+
+// Read asks once, and says what there is.
+func TestReadOnce(t *testing.T) {
+	b := startBus(t)
+	b.serve(t, nmName, laptop())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if f, err := Read(ctx, b.path); err != nil || f.Link("ppp0").Metered != MeteredYes {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if f, err := Read(ctx, b.path+"x"); err == nil || f == nil || !gone(f) {
+		t.Errorf("without a bus: %+v, %v", f, err)
+	}
+}
+
+// Others on the bus can neither pass for a service nor have us ask one, however much they
+// send.
+func TestOthersOnTheBus(t *testing.T) {
+	b := startBus(t)
+	nm := b.serve(t, nmName, laptop())
+	w := run(t, b.path)
+	await(t, w, "NetworkManager", isMetered("ppp0", MeteredYes))
+	// The gap after the first questions is over when what is said then is seen.
+	nm.set(dev1, nmDevice, "Metered", uint32(1))
+	await(t, w, "a signal", isMetered("wlan0", MeteredYes))
+	asked := nm.asked.Load()
+
+	other := b.connect(t)
+	var names []string
+	if err := other.BusObject().Call(busName+".ListNames", 0).Store(&names); err != nil {
+		t.Fatal(err)
+	}
+	forged := func(to string, body ...any) {
+		m := &dbus.Message{Type: dbus.TypeSignal, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldDestination: dbus.MakeVariant(to), dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath(dev1)),
+			dbus.FieldInterface: dbus.MakeVariant(busName + ".Properties"), dbus.FieldMember: dbus.MakeVariant("PropertiesChanged"),
+			dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf(body...)),
+		}}
+		if call := other.Send(m, nil); call.Err != nil {
+			t.Fatal(call.Err)
+		}
+	}
+	changed := map[string]dbus.Variant{"Metered": dbus.MakeVariant(uint32(2))}
+	large := map[string]dbus.Variant{"x": dbus.MakeVariant(make([]byte, maxMessage))}
+	for _, to := range names {
+		if !strings.HasPrefix(to, ":") || to == other.Names()[0] {
+			continue
+		}
+		for i := range 100 {
+			forged(to, nmDevice, changed, []string{})
+			if i == 50 {
+				forged(to, nmDevice, large, []string{})
+			}
+		}
+	}
+	// The bus keeps the order: what the service says now comes after all of that.
+	nm.set(dev1, nmDevice, "Metered", uint32(4))
+	await(t, w, "the service's own word", isMetered("wlan0", MeteredGuessNo))
+	if n := nm.asked.Load() - asked; n > 2 {
+		t.Errorf("the service was asked %d times", n)
+	}
+}
+
+// A flood of the service's own signals has it asked a few times, and what is true at its end
+// is known.
+func TestFloodOfSignals(t *testing.T) {
+	b := startBus(t)
+	nm := b.serve(t, nmName, laptop())
+	w := run(t, b.path)
+	await(t, w, "NetworkManager", isMetered("ppp0", MeteredYes))
+	const signals = 2000
+	began := time.Now()
+	for i := range signals {
+		nm.set(dev1, nmDevice, "Metered", uint32(i%2*2+1))
+	}
+	nm.set(dev1, nmDevice, "Metered", uint32(4))
+	await(t, w, "the last word", isMetered("wlan0", MeteredGuessNo))
+	if n, most := nm.asked.Load(), int64(time.Since(began)/minGap)+3; n > most {
+		t.Errorf("asked %d times for %d signals, more than %d", n, signals, most)
+	}
+}
+
+// A service that answers too much is not believed, and the others are followed all the
+// same.
+func TestOversizedAnswer(t *testing.T) {
+	b := startBus(t)
+	o := laptop()
+	impatient := New(b.path, nil)
+	impatient.limit = time.Second
+	w := runWith(t, impatient)
+	o[nmPath+" "+nmName]["Padding"] = make([]byte, 2*maxMessage)
+	nm := b.serve(t, nmName, o)
+	modem := b.serve(t, mmName, nil)
+	exportModem(t, modem, uint32(5))
+	await(t, w, "ModemManager", func(f *Facts) bool { return f.Link("wwan0").Modem != nil })
+	if w.Facts().Link("ppp0") != (Link{}) {
+		t.Error("an answer of two megabytes was taken in")
+	}
+	_ = nm.conn.Close()
+	delete(o[nmPath+" "+nmName], "Padding")
+	b.serve(t, nmName, o)
+	await(t, w, "an answer of usual size", isMetered("ppp0", MeteredYes))
+}
+
+// A bus that never answers is given up and tried again.
+func TestDeafBus(t *testing.T) {
+	dir, err := os.MkdirTemp("", "bus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if f, err := Read(ctx, filepath.Join(dir, "s")); !gone(f) {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+func TestBusPath(t *testing.T) {
+	for address, want := range map[string]string{
+		"": DefaultBus, "unix:path=/run/x": "/run/x", "tcp:host=localhost,port=1;unix:guid=7,path=/run/y": "/run/y",
+		"unix:abstract=/tmp/x": DefaultBus, "unix:path=/run/%41": DefaultBus, "path=/x": DefaultBus,
+	} {
+		t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+		if got := BusPath(); got != want {
+			t.Errorf("%q: %s, want %s", address, got, want)
+		}
+	}
+}
+
+func TestPropertiesChanged(t *testing.T) {
+	signal := func(body ...any) *dbus.Signal {
+		return &dbus.Signal{Name: busName + ".Properties.PropertiesChanged", Body: body}
+	}
+	one := map[string]dbus.Variant{"Metered": {}}
+	for _, tt := range []struct {
+		name string
+		s    *dbus.Signal
+		want bool
+	}{
+		{"changed", signal(nmDevice, one, []string{}), true},
+		{"invalidated", signal(nmDevice, map[string]dbus.Variant{}, []string{"State"}), true},
+		{"of another interface", signal(nmDevice+".Statistics", one, []string{}), false},
+		{"another property", signal(nmDevice, map[string]dbus.Variant{"Autoconnect": {}}, []string{"Mtu"}), false},
+		{"other types", signal(7, "x", one), false},
+		{"too short", signal(nmDevice, one), false},
+		{"another signal", &dbus.Signal{Name: "org.example.Other"}, true},
+	} {
+		if got := propertiesChanged(tt.s, nmChanges); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
