@@ -59,6 +59,9 @@ type Explanation struct {
 	// prefix whose own it is, nil for the default one.
 	Resolver   Resolver
 	ResolverOf *policy.Prefix
+	// ResolverDomain is the domain that makes Resolver the one to ask, whatever network the
+	// connection takes; "" if it is the network that does.
+	ResolverDomain string
 }
 
 // Errors of Explain.
@@ -178,6 +181,11 @@ func (rq *request) explanation() Explanation {
 	if d.Resolution == policy.ResolveOnPrefix {
 		if r, own := rq.view.resolverOf(p); own {
 			e.Resolver, e.ResolverOf = r, p
+		}
+	}
+	if router, ok := e.Resolver.(NameRouter); ok {
+		if other, domain := router.For(rq.asked.Host); other != nil {
+			e.Resolver, e.ResolverOf, e.ResolverDomain = other, nil, domain
 		}
 	}
 	return e

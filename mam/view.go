@@ -24,6 +24,13 @@ type Resolver interface {
 // address of the family asked for.
 var ErrNotFound = errors.New("no such name")
 
+// NameRouter is a Resolver that asks others for some names.
+type NameRouter interface {
+	// For returns who is asked for a name, and the domain that says so; nil if it is the
+	// Resolver itself.
+	For(host string) (other Resolver, domain string)
+}
+
 // Result is what a Resolver found.
 type Result struct {
 	Addrs     []netip.Addr // in the order to try them
@@ -107,6 +114,21 @@ type Connections interface {
 	Count(buf []policy.Connections, prefixes []*policy.Prefix, app policy.App) []policy.Connections
 }
 
+// Told is what is known of a prefix besides what the kernel says and what is measured, and who
+// says so. The zero value is nothing.
+type Told struct {
+	// Cost and Resolvers say where the prefix's cost and its own resolvers come from; ""
+	// is that nobody says what it costs, and that it has none.
+	Cost, Resolvers string
+	Facts           []Fact
+}
+
+// Fact is one thing that a service of the host says.
+type Fact struct {
+	Name, Value, Source string
+	Overruled           bool // the configuration says something else, or the same
+}
+
 // View is what decisions are made on: one state of networks, measurements,
 // policy and resolvers. It must not be changed once it is published.
 type View struct {
@@ -160,6 +182,8 @@ type View struct {
 	// Zone gives the index of the interface that an IPv6 zone names, if there is
 	// one; nil: there is none of any name.
 	Zone func(name string) (index int, ok bool)
+	// Told is what other services of the host say of prefixes, for people.
+	Told map[policy.PrefixID]Told
 	// NameServers are the prefixes whose name server has this address. What is
 	// sent there on a port of DNS leaves by one of them: a server of an access
 	// network answers to nobody else.

@@ -227,7 +227,10 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 	}
 	if e.Resolver != nil {
 		r := "Resolver " + servers(e.Resolver.Servers)
-		if e.Resolver.Prefix != nil {
+		switch {
+		case e.Resolver.Domain != nil:
+			r += " for names below " + clean(*e.Resolver.Domain) + ", by whatever network"
+		case e.Resolver.Prefix != nil:
 			r += " via " + clean(e.Resolver.Prefix.Interface)
 		}
 		parts = append(parts, r+".")

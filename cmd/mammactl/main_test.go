@@ -36,22 +36,24 @@ func known[T any](v T) *T { return &v }
 var (
 	wlan4 = control.Prefix{
 		Prefix: "192.168.0.0/24", Interface: "wlan0", Index: 2, Family: "IPv4", Addresses: []string{"192.168.0.23"}, Default: true,
-		Health: control.Health{State: "up"}, Cost: "free", Options: map[string]string{}, Resolvers: []string{"192.168.0.1:53"},
-		Path: control.Path{AgeMS: known(50.0), SampleAgeMS: known(50.0), Connections: known(14), SRTTMinMS: known(9.8), SRTTMedianMS: known(12.1)},
+		Health: control.Health{State: "up"}, Cost: "free", CostSource: known("configuration"), Options: map[string]string{}, Resolvers: []string{"192.168.0.1:53"},
+		Facts: []control.Fact{{Name: "metered", Value: "yes (guessed)", Source: "NetworkManager", Overruled: true}, {Name: "wifi", Value: "evil\x1b[2J", Source: "NetworkManager"}},
+		Path:  control.Path{AgeMS: known(50.0), SampleAgeMS: known(50.0), Connections: known(14), SRTTMinMS: known(9.8), SRTTMedianMS: known(12.1)},
 		Link: control.Link{AgeMS: known(50.0), Down: known(4e5), Up: known(5e4), DownMax: known(6012500.0), UpMax: known(1e6),
 			DownBytes: known(uint64(5_300_000_000)), UpBytes: known(uint64(120_000_000)), RxErrors: known(uint64(0)), TxErrors: known(uint64(2))},
 		Wifi: &control.Wifi{Signal: known(-61), Tx: known(3e7), Stations: known(7), ChannelUtilization: known(0.4)},
 	}
 	wwan = control.Prefix{
 		Prefix: "10.64.0.0/10", Interface: "wwan0", AltNames: []string{"uplink-lte"}, Index: 3, Family: "IPv4", Addresses: []string{"10.64.3.9"},
-		Health: control.Health{State: "up"}, Cost: "metered", Budget: &control.Budget{Limit: 5e9, Used: 12e8, Reset: now.AddDate(0, 0, 31)}, Options: map[string]string{}, Resolvers: []string{"10.64.0.1:53"}, OwnResolvers: true,
-		Path: control.Path{AgeMS: known(50.0), SampleAgeMS: known(50.0), Connections: known(2), SRTTMinMS: known(41.0), SRTTMedianMS: known(55.3)},
-		Link: control.Link{AgeMS: known(50.0), Down: known(0.0), Up: known(0.0), DownMax: known(2712500.0), UpMax: known(5e5)},
+		Health: control.Health{State: "up"}, Cost: "metered", CostSource: known("NetworkManager"), Budget: &control.Budget{Limit: 5e9, Used: 12e8, Reset: now.AddDate(0, 0, 31)}, Options: map[string]string{}, Resolvers: []string{"10.64.0.1:53"}, OwnResolvers: true, ResolversSource: known("systemd-resolved"),
+		Facts: []control.Fact{{Name: "metered", Value: "yes", Source: "NetworkManager"}, {Name: "technology", Value: "LTE", Source: "ModemManager"}, {Name: "signal", Value: "60 %", Source: "ModemManager"}},
+		Path:  control.Path{AgeMS: known(50.0), SampleAgeMS: known(50.0), Connections: known(2), SRTTMinMS: known(41.0), SRTTMedianMS: known(55.3)},
+		Link:  control.Link{AgeMS: known(50.0), Down: known(0.0), Up: known(0.0), DownMax: known(2712500.0), UpMax: known(5e5)},
 	}
 	wlan6 = control.Prefix{
 		Prefix: "2001:db8:1::/64", Interface: "wlan0", Index: 2, Family: "IPv6", Addresses: []string{"2001:db8:1::23"}, Default: true,
 		Health: control.Health{State: "suspect", Reason: known("2 of the last 5 connects failed"), Since: known(now.Add(-12 * time.Second))},
-		Cost:   "free", Options: map[string]string{},
+		Cost:   "free", Options: map[string]string{}, Facts: []control.Fact{},
 	}
 	all = control.Prefixes{Now: now, Prefixes: []control.Prefix{wlan4, wwan, wlan6}}
 

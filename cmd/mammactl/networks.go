@@ -20,8 +20,9 @@ SEEN is the highest receive rate of the interface within the last 10 minutes;
 policies take this rate for the capacity. NAME, shown if a network has one, is what
 the configuration calls the network. BUDGET, shown if there is one, is how much
 of its monthly budget the interface has transferred. DNS are the name servers that
-are asked for connections over the prefix. "*" marks default prefixes. --json shows
-all other figures, and the age of each.`,
+are asked for connections over the prefix. "*" marks default prefixes. Below the table
+stands what services of this host say of the networks, with their names: a cost that
+one of them says is shown with it. --json shows all other figures, and the age of each.`,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			var p control.Prefixes
 			raw, err := c.Get(ctx, "/v1/prefixes", &p)
@@ -55,7 +56,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		if x.Default {
 			name += " *"
 		}
-		cells := plain(orUnknown(x.Name), clean(name), clean(strings.Join(append([]string{x.Interface}, x.AltNames...), ", ")), "", clean(x.Cost), budget(x.Budget),
+		cells := plain(orUnknown(x.Name), clean(name), clean(strings.Join(append([]string{x.Interface}, x.AltNames...), ", ")), "", costOf(x), budget(x.Budget),
 			pair(msec(x.Path.SRTTMinMS), msec(x.Path.SRTTMedianMS)), pair(mbps(x.Link.Down), mbps(x.Link.Up)),
 			mbps(x.Link.DownMax), count(x.Path.Connections), servers(x.Resolvers))
 		cells[healthColumn] = a.health(x.Health.State)
@@ -68,6 +69,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		return err
 	}
 	a.budgetNotes(&notes, p)
+	factNotes(&notes, p)
 	for i := range p.Prefixes {
 		if p.Prefixes[i].Default {
 			notes.WriteString("* default\n")
@@ -113,6 +115,50 @@ func (a *app) budgetNotes(notes *strings.Builder, p *control.Prefixes) {
 		}
 		told[x.Interface] = true
 		fmt.Fprintf(notes, "%s is expensive as its budget is used up, until %s\n", clean(x.Interface), a.date(x.Budget.Reset))
+	}
+}
+
+// costOf is what a network costs, and which service of the host says so.
+func costOf(p *control.Prefix) string {
+	switch s := p.CostSource; {
+	case s == nil, *s == "configuration", *s == "budget":
+		return clean(p.Cost)
+	default:
+		return clean(p.Cost + " (" + *s + ")")
+	}
+}
+
+// factNotes tells what services of the host say of each interface, once for what is the
+// same of both families.
+func factNotes(notes *strings.Builder, p *control.Prefixes) {
+	told := map[string]bool{}
+	for i := range p.Prefixes {
+		x := &p.Prefixes[i]
+		var sources []string
+		by := map[string][]string{}
+		say := func(source, text string) {
+			if by[source] == nil {
+				sources = append(sources, source)
+			}
+			by[source] = append(by[source], text)
+		}
+		for _, f := range x.Facts {
+			text := f.Name + " " + f.Value
+			if f.Overruled {
+				text += ", but the configuration counts"
+			}
+			say(f.Source, text)
+		}
+		if s := x.ResolversSource; s != nil && *s != "configuration" {
+			say(*s, "name servers")
+		}
+		for _, source := range sources {
+			line := fmt.Sprintf("%s: %s (%s)\n", clean(x.Interface), clean(strings.Join(by[source], ", ")), clean(source))
+			if !told[line] {
+				told[line] = true
+				notes.WriteString(line)
+			}
+		}
 	}
 }
 

@@ -219,7 +219,7 @@ func TestFlags(t *testing.T) {
 // taken for a request.
 func TestFormat(t *testing.T) {
 	pages, err := filepath.Glob("*.[1-8]")
-	if err != nil || len(pages) != 4 {
+	if err != nil || len(pages) != 5 {
 		t.Fatalf("pages %v, %v", pages, err)
 	}
 	request := regexp.MustCompile(`^\.(TH|SH|SS|TP|PP|B|I|BI|BR|RB|IR|RI|nf|fi|br|\\")( |$)`)

@@ -94,15 +94,19 @@ type Config struct {
 	// StateDirectory is where what must survive a restart is kept; "" means the
 	// default path.
 	StateDirectory string
-	// AvoidMetered keeps networks that cost something for when no other is left.
+	// AvoidMetered keeps networks that cost something for when no other is left. Where the
+	// file does not say, it is Auto.
 	AvoidMetered bool
-	Probe        Probe
-	Log          Log
-	Sampling     Sampling
-	Logs         Logs
-	Metrics      Metrics
-	Decisions    Decisions
-	MPTCP        MPTCP
+	// SystemBus is the socket of the bus where other services tell of the host's networks;
+	// "" is the system's, Off is that none is asked.
+	SystemBus string
+	Probe     Probe
+	Log       Log
+	Sampling  Sampling
+	Logs      Logs
+	Metrics   Metrics
+	Decisions Decisions
+	MPTCP     MPTCP
 
 	src source
 }
@@ -225,7 +229,7 @@ func (f LogFormat) String() string { return nameOf(logFormats, f) }
 // default route is managed by DefaultPolicy.
 func Auto() *Config {
 	c := defaults()
-	c.Auto = true
+	c.Auto, c.AvoidMetered = true, true
 	c.Policy.Name = DefaultPolicy
 	return c
 }
@@ -265,7 +269,7 @@ func Parse(src []byte, filename string) (*Config, error) {
 		return nil, report.err()
 	}
 	if isOriginal(src) {
-		c.Original = true
+		c.Original, c.SystemBus = true, Off
 		parseOriginal(c, report)
 	} else {
 		parseHCL(c, report)

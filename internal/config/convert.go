@@ -83,9 +83,10 @@ func (w *writer) file(c *Config) {
 	}
 	w.list("far_away", far)
 	w.text("state_dir", c.StateDirectory)
-	if c.AvoidMetered {
-		w.line("avoid_metered = true")
+	if c.AvoidMetered != c.Auto {
+		w.line("avoid_metered = %t", c.AvoidMetered)
 	}
+	w.text("system_bus", c.SystemBus)
 	if c.Probe != standard.Probe {
 		w.open("probe {")
 		w.text("when", c.Probe.When.String())

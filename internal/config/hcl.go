@@ -29,7 +29,11 @@ func parseHCL(c *Config, r *report) {
 		}
 		return
 	}
-	h.body(f.Body.(*hclsyntax.Body), "", h.fileSettings(), h.fileBlocks())
+	body := f.Body.(*hclsyntax.Body)
+	h.body(body, "", h.fileSettings(), h.fileBlocks())
+	if body.Attributes["avoid_metered"] == nil {
+		c.AvoidMetered = c.Auto
+	}
 }
 
 // hclFile reads one file into c.
@@ -67,6 +71,7 @@ func (h *hclFile) fileSettings() map[string]setter {
 		"far_away":       listInto(h, &c.FarAway, parseFarAway),
 		"state_dir":      into(h, &c.StateDirectory, parsePath),
 		"avoid_metered":  h.boolean(&c.AvoidMetered),
+		"system_bus":     into(h, &c.SystemBus, parseSystemBus),
 	}
 }
 

@@ -36,7 +36,7 @@ func TestHCLSettings(t *testing.T) {
 		want func(*Config)
 	}{
 		{``, func(*Config) {}},
-		{`auto = true`, func(c *Config) { c.Auto, c.Policy.Name = true, DefaultPolicy }},
+		{`auto = true`, func(c *Config) { c.Auto, c.AvoidMetered, c.Policy.Name = true, true, DefaultPolicy }},
 		{`auto = false`, func(*Config) {}},
 		{`socket = "/a"`, func(c *Config) { c.Socket = "/a" }},
 		{`control_socket = "/a"`, func(c *Config) { c.ControlSocket = "/a" }},
@@ -55,6 +55,10 @@ func TestHCLSettings(t *testing.T) {
 		}},
 		{`state_dir = "/a"`, func(c *Config) { c.StateDirectory = "/a" }},
 		{`avoid_metered = true`, func(c *Config) { c.AvoidMetered = true }},
+		{"avoid_metered = false\nauto = true", func(c *Config) { c.Auto, c.Policy.Name = true, DefaultPolicy }},
+		{`system_bus = "auto"`, func(*Config) {}},
+		{`system_bus = "off"`, func(c *Config) { c.SystemBus = Off }},
+		{`system_bus = "/run/bus"`, func(c *Config) { c.SystemBus = "/run/bus" }},
 		{"probe {\n  when = \"always\"\n  target = \"dns\"\n  interval = \"2s\"\n}", func(c *Config) {
 			c.Probe = Probe{When: ProbeAlways, Interval: 2 * time.Second}
 		}},

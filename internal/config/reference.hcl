@@ -60,8 +60,18 @@ far_away = ["9.9.9.9", "2620:fe::fe"]
 state_dir = "/var/lib/mamma"
 
 # Whether networks that are metered, expensive or beyond their budget are used only
-# when no other network is left, whatever the policy would say. Default: false.
+# when no other network is left, whatever the policy would say. Default: the value of
+# auto; without a configuration file, true.
 avoid_metered = true
+
+# Whether mamma asks other services of this host what they know of its networks:
+# NetworkManager, ModemManager and systemd-resolved, over the system bus (D-Bus). A
+# network that they call metered is "metered", one where a modem roams "expensive",
+# unless its cost is given below; one with a portal, or without the Internet, is used
+# only where nothing speaks for another one. "auto": as soon as there is such a bus and
+# such a service. "off": nobody is asked. The path of a socket: that of another bus.
+# Default: "auto"; with a file of the Socket Intents prototype, "off".
+system_bus = "auto"
 
 # How mamma tests whether a network works.
 probe {

@@ -44,7 +44,8 @@ func TestReferenceComplete(t *testing.T) {
 		names = append(names, name)
 	}
 	changed := *mustParse(t, Reference)
-	changed.Auto = true
+	changed.Auto, changed.AvoidMetered = true, false
+	changed.SystemBus = Off
 	changed.BindDevice = BindNever
 	changed.Routing = RoutingManage
 	changed.Probe.When = ProbeAlways

@@ -82,6 +82,8 @@ type PrefixSettings struct {
 	// Default is nil where nothing is said. Auto then chooses the default.
 	Default *bool
 	Cost    policy.Cost
+	// CostGiven tells that a block says what traffic costs.
+	CostGiven bool
 	// Budget is how much may be transferred in a month; 0: no limit. The month
 	// begins on day BudgetReset, 1 to 31 and the last day of shorter months; 0:
 	// nothing is said, which is the first.
@@ -150,7 +152,7 @@ func (s *PrefixSettings) merge(b *Block) {
 		s.Default = b.Default
 	}
 	if b.Cost != nil {
-		s.Cost = *b.Cost
+		s.Cost, s.CostGiven = *b.Cost, true
 	}
 	if b.Budget != nil {
 		s.Budget = *b.Budget

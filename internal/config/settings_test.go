@@ -42,7 +42,7 @@ func TestSettings(t *testing.T) {
 		{
 			"disabled by the general one, named by the specific one",
 			"interface \"*\" {\n  enabled = false\n}\nprefix \"10.0.0.0/8\" {\n  cost = \"metered\"\n}",
-			"eth0", "10.1.2.0/24", PrefixSettings{Named: true, Cost: policy.Metered},
+			"eth0", "10.1.2.0/24", PrefixSettings{Named: true, Cost: policy.Metered, CostGiven: true},
 		},
 		{
 			"enabled by the specific one",
@@ -85,7 +85,7 @@ func TestSettings(t *testing.T) {
 			}`,
 			"wwan0", "10.1.2.0/24",
 			PrefixSettings{
-				Named: true, Enabled: true, Name: "mobile", Default: &yes, Cost: policy.Expensive, Nameservers: servers("10.1.2.1"),
+				Named: true, Enabled: true, Name: "mobile", Default: &yes, Cost: policy.Expensive, CostGiven: true, Nameservers: servers("10.1.2.1"),
 				ResolvConf: "r", DNSBindTo: netip.MustParseAddr("10.1.2.9"),
 				Options: policy.Options{"a": policy.NewOption("1"), "b": policy.NewOption("2"), "c": policy.NewOption("x")},
 			},

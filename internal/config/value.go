@@ -79,6 +79,21 @@ func parseSocketPath(text string) (string, error) {
 	return parsePath(text)
 }
 
+// parseSystemBus reads the path of a socket, Off, or "auto" for the system's own.
+func parseSystemBus(text string) (string, error) {
+	switch {
+	case text == "auto":
+		return "", nil
+	case text == Off:
+		return Off, nil
+	case len(text) > maxSocketPath:
+		return "", fmt.Errorf("must be a path of at most %d bytes (unix(7)), not of %d", maxSocketPath, len(text))
+	case !filepath.IsAbs(text):
+		return "", fmt.Errorf("must be \"auto\", %q or the absolute path of a socket, not %q", Off, text)
+	}
+	return parsePath(text)
+}
+
 func parseInterval(text string) (time.Duration, error) {
 	d, err := intent.ParseDuration(text)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
@@ -24,13 +25,16 @@ type managed struct {
 	device   string // to bind sockets to; "" where the source address is enough
 	// fromLink is set if nobody configured the name servers in settings: they are
 	// those that the network manager has for the link.
-	fromLink bool
-	extent   mam.Extent
-	altNames []string // of the interface
+	fromLink   bool
+	linkSource string // from whom they are then
+	extent     mam.Extent
+	altNames   []string // of the interface
+	costSource string   // who says what the prefix costs; "": nobody
+	doubt      string   // why it may not get far, as a service says; "": nobody does
 }
 
-// manage makes the managed prefixes of those that cfg selects.
-func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
+// manage makes the managed prefixes of those that cfg selects. facts may be nil.
+func manage(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) []managed {
 	var list []managed
 	for _, n := range selection.Select(cfg, nets) {
 		p, s := &n.Prefix, n.Settings
@@ -46,6 +50,7 @@ func manage(cfg *config.Config, nets *netmon.Snapshot) []managed {
 		if !p.Running {
 			m.prefix.Health = policy.Health{State: policy.Down, Reason: "the link has no carrier"}
 		}
+		m.hear(facts)
 		list = append(list, m)
 	}
 	// Where the default that is configured is away, another one stands in for it.

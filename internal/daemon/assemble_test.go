@@ -15,6 +15,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -224,7 +225,7 @@ func TestManage(t *testing.T) {
 			if tt.conf != "" {
 				cfg = parse(t, tt.conf)
 			}
-			if diff := cmp.Diff(tt.want, summary(manage(cfg, netmon.NewSnapshot(state)))); diff != "" {
+			if diff := cmp.Diff(tt.want, summary(manage(cfg, netmon.NewSnapshot(state), nil))); diff != "" {
 				t.Errorf("managed (-want +got):\n%s", diff)
 			}
 		})
@@ -232,7 +233,7 @@ func TestManage(t *testing.T) {
 }
 
 func TestMeasured(t *testing.T) {
-	list := manage(config.Auto(), netmon.NewSnapshot(laptop()))
+	list := manage(config.Auto(), netmon.NewSnapshot(laptop()), nil)
 	wifi := &policy.WifiStats{Signal: -60}
 	got := measured(list, &pathstat.Snapshot{
 		Indexes: map[string]int{"wlan0": 2, "wwan0": 3},
@@ -257,16 +258,21 @@ func TestResolversAreKept(t *testing.T) {
 	conf := `policy "sample" {}
 	prefix "192.168.0.0/24" { nameserver = ["192.168.0.1"] }
 	prefix "10.64.0.0/10" {}`
-	list := manage(parse(t, conf), nets)
-	first := r.of(list)
+	list := manage(parse(t, conf), nets, nil)
+	own := func(text string) map[policy.PrefixID]mam.Resolver {
+		cfg := parse(t, text)
+		lookups, _ := r.of(cfg, nets, manage(cfg, nets, nil), nil)
+		return lookups
+	}
+	first := own(conf)
 	if len(first) != 1 {
 		t.Fatalf("%d resolvers, want that of wlan0 only", len(first))
 	}
 	id := list[0].prefix.ID
-	if second := r.of(manage(parse(t, conf), nets)); second[id] != first[id] {
+	if second := own(conf); second[id] != first[id] {
 		t.Error("an unchanged resolver was replaced")
 	}
-	changed := r.of(manage(parse(t, strings.Replace(conf, ".1\"", ".2\"", 1)), nets))
+	changed := own(strings.Replace(conf, ".1\"", ".2\"", 1))
 	if changed[id] == first[id] {
 		t.Error("a changed resolver was kept")
 	}
@@ -288,7 +294,7 @@ func TestLinkServersAreUsed(t *testing.T) {
 	}
 	nets := netmon.NewSnapshot(laptop())
 	links := &linkDNS{run: run}
-	if !links.look(nets) || links.look(nets) {
+	if !links.look(nets, nil) || links.look(nets, nil) {
 		t.Error("the first look finds what is new, the second one nothing")
 	}
 	for _, tt := range []struct {
@@ -304,11 +310,11 @@ func TestLinkServersAreUsed(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := parse(t, tt.conf)
-			list := manage(cfg, nets)
+			list := manage(cfg, nets, nil)
 			links.use(cfg, list)
 			r := newResolvers(nil)
 			defer r.close()
-			lookups := r.of(list)
+			lookups, _ := r.of(cfg, nets, list, nil)
 			var got []string
 			for i := range list {
 				l, ok := lookups[list[i].prefix.ID].(lookup)
@@ -341,7 +347,7 @@ func TestNeedRestart(t *testing.T) {
 // only what is managed is measured.
 func TestMeasurable(t *testing.T) {
 	nets := netmon.NewSnapshot(laptop())
-	list := manage(parse(t, `prefix "192.168.0.0/24" {}`), nets)
+	list := manage(parse(t, `prefix "192.168.0.0/24" {}`), nets, nil)
 	for logged, want := range map[bool][]string{
 		false: {"wlan0 192.168.0.23"},
 		true:  {"wlan0 192.168.0.23", "wwan0 10.64.3.9", "docker0 172.17.0.1", "wlan0 2001:db8:1::23", "wlan0 fe80::23"},
@@ -371,7 +377,7 @@ func TestTwoDefaults(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, twoDefaults(manage(parse(t, tt.conf), netmon.NewSnapshot(laptop())))); diff != "" {
+			if diff := cmp.Diff(tt.want, twoDefaults(manage(parse(t, tt.conf), netmon.NewSnapshot(laptop()), nil))); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

@@ -27,7 +27,7 @@ func TestBudgets(t *testing.T) {
 		budget_reset = 20
 	}
 	interface "wlan0" {}`)
-	list := manage(cfg, netmon.NewSnapshot(laptop()))
+	list := manage(cfg, netmon.NewSnapshot(laptop()), nil)
 	b := &budgets{log: slog.New(slog.DiscardHandler), file: filepath.Join(t.TempDir(), "budget.json")}
 	b.open(cfg)
 	wwan := func() *policy.Prefix {
@@ -72,7 +72,7 @@ func TestNoBudgets(t *testing.T) {
 	cfg := parse(t, `interface "*" {}`)
 	b := &budgets{log: slog.New(slog.DiscardHandler), file: filepath.Join(t.TempDir(), "budget.json")}
 	b.open(cfg)
-	b.networks(time.Now(), manage(cfg, netmon.NewSnapshot(laptop())), map[int]uint64{3: 7})
+	b.networks(time.Now(), manage(cfg, netmon.NewSnapshot(laptop()), nil), map[int]uint64{3: 7})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := b.run(ctx); err != nil {
@@ -92,7 +92,7 @@ func TestBudgetOfReplacedInterface(t *testing.T) {
 	b.open(cfg)
 	now := time.Date(2026, 3, 15, 12, 0, 0, 0, time.Local)
 	state := laptop()
-	list := manage(cfg, netmon.NewSnapshot(state))
+	list := manage(cfg, netmon.NewSnapshot(state), nil)
 	b.networks(now, list, nil)
 	last := map[int]uint64{3: 7000}
 	b.count(now, last)

@@ -31,7 +31,7 @@ func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 		return nil, fmt.Errorf("read the host's networks: %w", err)
 	}
 	defer nets.Close()
-	list := manage(cfg, nets.Snapshot())
+	list := manage(cfg, nets.Snapshot(), nil)
 	warnings = append(unintended(cfg, nets.Snapshot(), list), originalsServed(cfg)...)
 	unheeded, err := l.checkPolicy(cfg, list)
 	return append(warnings, unheeded...), (*config.Error)(nil).Join(groupErr, err)
@@ -114,7 +114,7 @@ func Init() (string, error) {
 	}
 	defer nets.Close()
 	var found []config.Network
-	for _, m := range manage(config.Auto(), nets.Snapshot()) {
+	for _, m := range manage(config.Auto(), nets.Snapshot(), nil) {
 		found = append(found, config.Network{Interface: m.prefix.Interface, Prefix: m.prefix.CIDR, Default: m.prefix.Default})
 	}
 	return config.Init(found), nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/census"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
 	"github.com/socket-intents/mamma/internal/operator/control"
@@ -23,6 +24,7 @@ type current struct {
 	sampler    *pathstat.Sampler
 	census     *census.Census
 	links      *linkDNS
+	facts      hostFacts
 	health     *healthWatch
 	budgets    *budgets
 	paths      *paths
@@ -35,11 +37,13 @@ type current struct {
 	policy    chosenPolicy
 	resolvers *resolvers
 	lookups   map[policy.PrefixID]mam.Resolver
+	domains   *domains
 	list      []managed
 	snapshot  *netmon.Snapshot
 	routes    routes
 	local     func(netip.Addr) bool
-	epoch     uint64 // of the configuration and the host's networks
+	heard     *hostfacts.Facts // what list follows
+	epoch     uint64           // of the configuration and the host's networks
 }
 
 // chosenPolicy is the policy of a configuration. The zero value is none.
@@ -79,19 +83,33 @@ func (c *current) run(ctx context.Context) error {
 	changed := true // there was nobody to tell until now
 	for {
 		nets := c.nets.Snapshot()
-		if c.links.look(nets) || changed {
-			c.mu.Lock()
-			c.renewLocked()
-			c.mu.Unlock()
-		}
+		changed = c.links.look(nets, c.facts.now()) || changed
+		c.follow(changed)
 		select {
 		case <-tick.C:
 			changed = false
+		case <-c.facts.changed():
+			changed = false
 		case <-changes:
 			changed = true
+			c.facts.linksChanged()
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// follow has everything follow, if the host's networks or their name servers have changed
+// or something is said of them that matters to decisions. Else what is shown is renewed.
+func (c *current) follow(changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch facts := c.facts.now(); {
+	case changed || !facts.Alike(c.heard):
+		c.renewLocked()
+	case facts != c.heard:
+		c.heard = facts
+		c.publishLocked()
 	}
 }
 
@@ -114,12 +132,13 @@ func (c *current) run(ctx context.Context) error {
 //     network that is gone while they are changed.
 func (c *current) renewLocked() *mam.View {
 	now, nets := time.Now(), c.nets.Snapshot()
-	list := manage(c.cfg, nets)
+	c.heard = c.facts.now()
+	list := manage(c.cfg, nets, c.heard)
 	c.links.use(c.cfg, list)
 	c.epoch++
 	c.snapshot, c.list, c.local = nets, list, local(nets)
 	c.routes = newRoutes(c.nets.Kernel(), c.cfg, nets, list)
-	c.lookups = c.resolvers.of(list)
+	c.lookups, c.domains = c.resolvers.of(c.cfg, nets, list, c.heard)
 	c.sampler.Set(measurable(list, nets, c.measureAll))
 	c.health.networks(now, c.cfg.Probe, list, nets, c.lookups)
 	c.budgets.networks(now, list, c.sampler.Snapshot().Bytes)
@@ -156,11 +175,12 @@ func (c *current) publishLocked() *mam.View {
 		p.Health = judged.health[p.ID]
 	}
 	c.budgets.apply(prefixes)
+	own, other := c.domains.route(c.list, c.lookups, lookup{c.resolvers.unbound})
 	v := &mam.View{
 		Time: time.Now(), Epoch: c.epoch, Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats, Connections: c.census,
 		Routes: c.routes, Devices: map[policy.PrefixID]string{}, AltNames: map[string][]string{}, Extents: map[policy.PrefixID]mam.Extent{},
-		Resolver: lookup{c.resolvers.unbound}, Resolvers: c.lookups, NameServers: nameServers(c.list),
-		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
+		Resolver: other, Resolvers: own, NameServers: nameServers(c.list),
+		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), Told: told(c.list, c.heard), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
 	}
 	for i := range c.list {
 		if m := &c.list[i]; m.device != "" {
@@ -201,7 +221,7 @@ func (c *current) unmanaged() []*policy.Prefix {
 // prefixes are those that cfg has managed, as they are at the moment: what a policy is
 // made for.
 func (c *current) prefixes(cfg *config.Config) []*policy.Prefix {
-	return measured(manage(cfg, c.nets.Snapshot()), c.sampler.Snapshot())
+	return measured(manage(cfg, c.nets.Snapshot(), c.facts.now()), c.sampler.Snapshot())
 }
 
 // networks are what routes depend on, and whether they are to be managed.

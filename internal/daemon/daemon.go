@@ -67,6 +67,7 @@ type Daemon struct {
 	sampler  *pathstat.Sampler     // what they carry
 	census   *census.Census        // and whose connections
 	links    *linkDNS              // their name servers
+	facts    hostFacts             // what other services say of them
 	health   *healthWatch          // whether they work
 	budgets  *budgets              // what is left of their budgets
 	paths    *paths                // MPTCP's paths
@@ -130,7 +131,7 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 		opts.OnConfig(cfg)
 	}
 	d.paths.look()
-	d.links.look(d.nets.Snapshot())
+	d.links.look(d.nets.Snapshot(), nil)
 	if err := d.reloads.start(cfg); err != nil {
 		d.close()
 		return nil, err
@@ -142,6 +143,7 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 func (d *Daemon) connect(cfg *config.Config) {
 	resolvers := newResolvers(d.log)
 	d.links = &linkDNS{}
+	d.facts = newHostFacts(cfg, d.log)
 	d.budgets = &budgets{log: d.log, file: budgetPath(StateDir(cfg.StateDirectory))}
 	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
@@ -171,7 +173,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
 	}
 	d.current = &current{
-		nets: d.nets, sampler: d.sampler, census: d.census, links: d.links, health: d.health, budgets: d.budgets, paths: d.paths,
+		nets: d.nets, sampler: d.sampler, census: d.census, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths,
 		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1),
 	}
 }
@@ -317,6 +319,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return router.run(ctx) })
 	g.Go(func() error { return d.nets.Run(ctx) })
 	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
+	g.Go(func() error { return d.facts.run(ctx) })
 	g.Go(func() error { return d.current.run(ctx) })
 	g.Go(func() error { return d.health.run(ctx) })
 	g.Go(func() error { return d.budgets.run(ctx) })

@@ -135,7 +135,7 @@ func networks(list []managed, nets *netmon.Snapshot) []health.Network {
 	out := make([]health.Network, len(list))
 	for i := range list {
 		p := &list[i].prefix
-		out[i] = health.Network{ID: p.ID, Index: p.Index}
+		out[i] = health.Network{ID: p.ID, Index: p.Index, Doubt: list[i].doubt}
 		n := nets.PrefixOn(p.Index, p.CIDR)
 		if n == nil {
 			continue // only in tests: both are of one snapshot

@@ -93,9 +93,10 @@ func watch(t *testing.T, conf string) (*healthWatch, []managed) {
 	log := slog.New(slog.DiscardHandler)
 	resolvers := newResolvers(log)
 	t.Cleanup(resolvers.close)
-	list := manage(cfg, nets)
+	list := manage(cfg, nets, nil)
 	h := newHealthWatch(lookup{resolvers.unbound}, func() {}, log)
-	h.networks(time.Now(), cfg.Probe, list, nets, resolvers.of(list))
+	lookups, _ := resolvers.of(cfg, nets, list, nil)
+	h.networks(time.Now(), cfg.Probe, list, nets, lookups)
 	h.offered(time.Now())
 	return h, list
 }

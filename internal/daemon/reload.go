@@ -88,7 +88,7 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 		return chosenPolicy{}, err
 	}
 	nets := r.current.nets.Snapshot()
-	for _, w := range unintended(cfg, nets, manage(cfg, nets)) {
+	for _, w := range unintended(cfg, nets, manage(cfg, nets, r.current.facts.now())) {
 		r.log.Warn(w)
 	}
 	if cfg.Policy.Name == "" {
@@ -172,6 +172,7 @@ func needRestart(a, b *config.Config) []string {
 		{"decisions", a.Decisions != b.Decisions},
 		{"logs", a.Logs != b.Logs},
 		{"metrics", a.Metrics != b.Metrics},
+		{"system_bus", a.SystemBus != b.SystemBus},
 		{"far_away", !slices.Equal(a.FarAway, b.FarAway)},
 		{"mptcp", a.MPTCP != b.MPTCP},
 	} {

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
+	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -30,9 +33,10 @@ func newResolvers(log *slog.Logger) *resolvers {
 	return &resolvers{log: log, unbound: resolve.New(resolve.Config{}, log), bySetup: map[string]*resolve.Resolver{}}
 }
 
-// of returns the resolvers of those prefixes that have one of their own. A
-// prefix that names no server and no source address uses the default one.
-func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
+// of returns the resolvers of those prefixes that have one of their own, and of the domains
+// whose names are known elsewhere. A prefix that names no server and no source address uses
+// the default one.
+func (r *resolvers) of(cfg *config.Config, nets *netmon.Snapshot, list []managed, facts *hostfacts.Facts) (map[policy.PrefixID]mam.Resolver, *domains) {
 	used := map[string]*resolve.Resolver{}
 	out := map[policy.PrefixID]mam.Resolver{}
 	for i := range list {
@@ -40,38 +44,51 @@ func (r *resolvers) of(list []managed) map[policy.PrefixID]mam.Resolver {
 		if len(s.Nameservers) == 0 && s.ResolvConf == "" && !s.DNSBindTo.IsValid() {
 			continue
 		}
-		cfg := resolve.Config{
-			Servers: s.Nameservers, ResolvConf: s.ResolvConf, BindTo: s.DNSBindTo, Device: list[i].device,
-			Configured: !list[i].fromLink && (len(s.Nameservers) > 0 || s.ResolvConf != ""),
-		}
-		if !cfg.BindTo.IsValid() {
-			cfg.BindTo = list[i].prefix.Addr()
-		}
-		// No server can be asked from the prefix's address if all are of the other family.
-		// Binding to the device then makes the queries leave by the right link.
-		if s.ResolvConf == "" && !slices.ContainsFunc(cfg.Servers, func(a netip.AddrPort) bool {
-			return a.Addr().Is4() == cfg.BindTo.Is4() || a.Addr().IsLoopback()
-		}) && len(cfg.Servers) > 0 {
-			cfg.Device = list[i].prefix.Interface
-		}
-		setup := fmt.Sprint(cfg.Servers, cfg.ResolvConf, cfg.BindTo, cfg.Device, cfg.Configured)
-		res := r.bySetup[setup]
-		if res == nil {
-			res = used[setup]
-		}
-		if res == nil {
-			res = resolve.New(cfg, r.log)
-		}
-		used[setup] = res
-		out[list[i].prefix.ID] = lookup{res}
+		out[list[i].prefix.ID] = lookup{r.get(list[i].resolverSetup(), used)}
 	}
+	names := r.routeNames(cfg, nets, list, facts, used)
 	for setup, res := range r.bySetup {
 		if used[setup] == nil {
 			time.AfterFunc(closeDelay, func() { _ = res.Close() })
 		}
 	}
 	r.bySetup = used
-	return out
+	return out, names
+}
+
+// get returns the resolver of a setup, which is made if there is none, and notes that it is
+// used.
+func (r *resolvers) get(cfg resolve.Config, used map[string]*resolve.Resolver) *resolve.Resolver {
+	setup := fmt.Sprint(cfg.Servers, cfg.ResolvConf, cfg.BindTo, cfg.Device, cfg.Configured)
+	res := r.bySetup[setup]
+	if res == nil {
+		res = used[setup]
+	}
+	if res == nil {
+		res = resolve.New(cfg, r.log)
+	}
+	used[setup] = res
+	return res
+}
+
+// resolverSetup is the setup of a prefix's own resolver.
+func (m *managed) resolverSetup() resolve.Config {
+	s := &m.settings
+	cfg := resolve.Config{
+		Servers: s.Nameservers, ResolvConf: s.ResolvConf, BindTo: s.DNSBindTo, Device: m.device,
+		Configured: !m.fromLink && (len(s.Nameservers) > 0 || s.ResolvConf != ""),
+	}
+	if !cfg.BindTo.IsValid() {
+		cfg.BindTo = m.prefix.Addr()
+	}
+	// No server can be asked from the prefix's address if all are of the other family.
+	// Binding to the device then makes the queries leave by the right link.
+	if s.ResolvConf == "" && !slices.ContainsFunc(cfg.Servers, func(a netip.AddrPort) bool {
+		return a.Addr().Is4() == cfg.BindTo.Is4() || a.Addr().IsLoopback()
+	}) && len(cfg.Servers) > 0 {
+		cfg.Device = m.prefix.Interface
+	}
+	return cfg
 }
 
 // nameServers returns the managed prefixes that each name server belongs to. The

@@ -1,4 +1,5 @@
 compat_socket = "/tmp/muacc"
+system_bus    = "off"
 
 policy "dir\\policy $${x}.so" {
   logfile = "a\\\"b\nc"

@@ -108,6 +108,8 @@ func (p *prefix) judge() (policy.HealthState, string) {
 		return policy.Suspect, "a probe failed: " + p.probeReason
 	case failures > 1: // one may be the destination's fault
 		return policy.Suspect, "connects failed"
+	case p.net.Doubt != "":
+		return policy.Suspect, p.net.Doubt
 	case p.net.Far && !p.net.Default:
 		return policy.Suspect, "no default route: it reaches its own network only"
 	}

@@ -55,6 +55,10 @@ type Network struct {
 	Refused string
 	// Gateway identifies the way there, to notice that it changed; any text.
 	Gateway string
+	// Doubt is why connections may not get far, as a service of the host says which has
+	// tried; "" if none says so. It makes the prefix suspect, and no probe of another kind
+	// speaks against it.
+	Doubt string
 }
 
 // Connect is how a client's attempt on a prefix ended.

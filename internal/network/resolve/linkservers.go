@@ -56,6 +56,20 @@ func LinkServers(run, name string, index int) []netip.AddrPort {
 	return nil
 }
 
+// LinkOnly returns those servers of an interface that may be asked over it, as LinkServers
+// does: at most 8, none of them on loopback. Link-local addresses get the interface's name as
+// their zone.
+func LinkOnly(all []netip.AddrPort, name string) []netip.AddrPort {
+	var servers []netip.AddrPort
+	for _, s := range all {
+		if a := s.Addr(); a.Zone() != "" {
+			s = netip.AddrPortFrom(a.WithZone(name), s.Port())
+		}
+		servers = appendServer(servers, s)
+	}
+	return servers
+}
+
 // recordOf tells whether a record of resolvconf(8) is about an interface: it is
 // named as that, with a point and the program that it is from. A point is in the
 // names of VLANs, too ("eth0.100"), and in what dhclient adds for IPv6

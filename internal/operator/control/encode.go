@@ -69,9 +69,17 @@ func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 	out := Prefix{
 		Prefix: p.CIDR.String(), Name: text(p.Name), Interface: p.Interface, AltNames: append([]string{}, v.AltNames[p.Interface]...), Index: p.Index,
 		Family: p.Family().String(), Addresses: []string{},
-		Default: p.Default, Cost: p.Cost.String(), Budget: budget(p.Budget), Options: map[string]string{}, Device: text(v.Devices[p.ID]),
+		Default: p.Default, Cost: p.Cost.String(), Budget: budget(p.Budget), Options: map[string]string{}, Facts: []Fact{}, Device: text(v.Devices[p.ID]),
 		Health: Health{State: p.Health.State.String(), Reason: text(p.Health.Reason), Since: stamp(p.Health.Since)},
 		Path:   path(p, now), Link: link(p, now), Wifi: wifi(p, now),
+	}
+	told := v.Told[p.ID]
+	out.CostSource, out.ResolversSource = text(told.Cost), text(told.Resolvers)
+	if exceeded(p.Budget) {
+		out.CostSource = known("budget")
+	}
+	for _, f := range told.Facts {
+		out.Facts = append(out.Facts, Fact(f))
 	}
 	for _, a := range p.Addrs {
 		out.Addresses = append(out.Addresses, a.String())

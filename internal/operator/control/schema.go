@@ -139,8 +139,11 @@ type Prefix struct {
 	Health    Health   `json:"health"`
 	// Cost is free, metered or expensive. It is the configured cost, but expensive
 	// once the budget is used up.
-	Cost   string  `json:"cost"`
-	Budget *Budget `json:"budget"` // null: no limit
+	Cost string `json:"cost"`
+	// CostSource is who says what Cost is: configuration, budget, or a service of the
+	// host such as NetworkManager. null: nobody, and the cost is free.
+	CostSource *string `json:"cost_source"`
+	Budget     *Budget `json:"budget"` // null: no limit
 	// Options are the settings that the configuration gives the policy for this
 	// prefix, by name, as text.
 	Options map[string]string `json:"options"`
@@ -152,10 +155,24 @@ type Prefix struct {
 	Resolvers []string `json:"resolvers"`
 	// OwnResolvers is false if the prefix has no resolvers of its own, and Resolvers
 	// are therefore the host's.
-	OwnResolvers bool  `json:"own_resolvers"`
-	Path         Path  `json:"path"`
-	Link         Link  `json:"link"` // of the interface
-	Wifi         *Wifi `json:"wifi"` // null: not wireless, or nothing known
+	OwnResolvers bool `json:"own_resolvers"`
+	// ResolversSource is who names the resolvers: configuration, systemd-resolved, or
+	// files of the network manager. null: the prefix has none of its own.
+	ResolversSource *string `json:"resolvers_source"`
+	// Facts are what services of the host say of the network.
+	Facts []Fact `json:"facts"`
+	Path  Path   `json:"path"`
+	Link  Link   `json:"link"` // of the interface
+	Wifi  *Wifi  `json:"wifi"` // null: not wireless, or nothing known
+}
+
+// Fact is one thing that a service of the host says of a network.
+type Fact struct {
+	Name   string `json:"name"`   // such as metered, connectivity, signal, roaming
+	Value  string `json:"value"`  // for people
+	Source string `json:"source"` // NetworkManager, ModemManager or systemd-resolved
+	// Overruled is true if the configuration decides in place of this fact.
+	Overruled bool `json:"overruled"`
 }
 
 // Budget says how much may be transferred over an interface in a month and how
@@ -412,7 +429,10 @@ type Explanation struct {
 // ResolverRef says where a name is resolved.
 type ResolverRef struct {
 	Servers []string   `json:"servers"` // null if unknown
-	Prefix  *PrefixRef `json:"prefix"`  // null: the host's default resolver
+	Prefix  *PrefixRef `json:"prefix"`  // null: the host's default resolver, or that of Domain
+	// Domain is the domain that the name lies below and that has servers of its own,
+	// which are asked whatever network is chosen; null: there is none.
+	Domain *string `json:"domain"`
 }
 
 // Setting is the body of /v1/set.

@@ -139,7 +139,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	}
 	out := Explanation{Now: now, Decision: decision(&e.Record), Candidates: prefixes(v, e.Candidates, now), Device: text(e.Device)}
 	if e.Resolver != nil {
-		out.Resolver = &ResolverRef{Servers: servers(e.Resolver), Prefix: ref(e.ResolverOf)}
+		out.Resolver = &ResolverRef{Servers: servers(e.Resolver), Prefix: ref(e.ResolverOf), Domain: text(e.ResolverDomain)}
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/probe"
@@ -31,6 +33,9 @@ type Options struct {
 	PID int
 	// Run is where run-time files are; "": /run.
 	Run string
+	// Bus is the socket of the bus where services tell of the host's networks; "": the one
+	// that the configuration means.
+	Bus string
 
 	// The following lead to another network namespace than the process's own.
 
@@ -47,6 +52,39 @@ type Options struct {
 // (retrans_time_ms, ucast_solicit and mcast_solicit).
 const askTime = 3500 * time.Millisecond
 
+// busTime bounds the questions to the services on the bus, which answer within milliseconds.
+const busTime = 2 * time.Second
+
+// heard is what services tell of the host's networks; nil if nobody is to be asked.
+func (o *Options) heard(ctx context.Context, cfg *config.Config) *hostfacts.Facts {
+	path := cmp.Or(o.Bus, cfg.SystemBus, hostfacts.BusPath())
+	if path == config.Off {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, busTime)
+	defer cancel()
+	facts, _ := hostfacts.Read(ctx, path) // where there is no bus nothing is known
+	return facts
+}
+
+// splits are the domains whose names are asked at an interface's own servers.
+func splits(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) (list []Split) {
+	for _, r := range facts.Routes(nets) {
+		s := Split{Domain: r.Domain.Name, Interface: r.Interface, Servers: resolve.LinkOnly(r.Servers, r.Interface), TLS: r.TLS, Off: cfg.Original}
+		for _, p := range nets.Prefixes() {
+			l, _ := nets.Link(p.Index)
+			if p.Index == r.Index {
+				set := cfg.Settings(p.Interface, p.Prefix, l.AltNames...)
+				s.Off = s.Off || set.LinkDNS != nil && !*set.LinkDNS
+			}
+		}
+		if len(s.Servers) > 0 {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // Collect gathers the facts about the networks that cfg is about. Gateways and
 // name servers are asked, all at the same time; nothing else is sent.
 func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) {
@@ -61,7 +99,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	}
 	defer m.Close()
 	nets := m.Snapshot()
+	heard := o.heard(ctx, cfg)
 	f := Facts{
+		Splits: splits(cfg, nets, heard),
 		Policy: cfg.Policy.Name, ManageRouting: cfg.Routing == config.RoutingManage, MayRoute: o.mayRoute(),
 		BindDevice: cfg.BindDevice != config.BindNever && cfg.Routing != config.RoutingManage,
 		MPTCP:      o.mptcp(),
@@ -94,7 +134,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			p.Priority, p.Suppress, p.Foreign = at.priority, at.suppress, at.foreign()
 			chosen = append(chosen, n.Prefix)
 		}
-		for _, s := range o.servers(cfg, &n) {
+		for _, s := range o.servers(cfg, &n, heard) {
 			p.Servers = append(p.Servers, Server{Addr: s})
 		}
 		managed[p.ID] = true
@@ -165,7 +205,7 @@ func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 }
 
 // servers are the name servers of a prefix that can be asked from its address.
-func (o *Options) servers(cfg *config.Config, n *selection.Network) []netip.AddrPort {
+func (o *Options) servers(cfg *config.Config, n *selection.Network, heard *hostfacts.Facts) []netip.AddrPort {
 	s := &n.Settings
 	list := slices.Clone(s.Nameservers)
 	switch {
@@ -174,7 +214,11 @@ func (o *Options) servers(cfg *config.Config, n *selection.Network) []netip.Addr
 		list = slices.Clone(r.Servers())
 		_ = r.Close()
 	case len(list) == 0 && !cfg.Original && (s.LinkDNS == nil || *s.LinkDNS):
-		list = resolve.LinkServers(o.Run, n.Interface, n.Index)
+		if d := heard.DNS(n.Index); len(d.Servers) == 0 {
+			list = resolve.LinkServers(o.Run, n.Interface, n.Index)
+		} else if d.DefaultRoute && !d.TLS {
+			list = resolve.LinkOnly(d.Servers, n.Interface)
+		}
 	}
 	a := n.Addrs[0]
 	return slices.DeleteFunc(list, func(s netip.AddrPort) bool {

@@ -41,11 +41,41 @@ func Examine(f Facts) Report {
 	e.refused()
 	e.diversions()
 	e.unmatched()
+	e.splits()
 	e.host()
 	e.run()
 	// Of equal severity in the order found: that of the prefix list.
 	slices.SortStableFunc(e.report.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	return e.report
+}
+
+// splits explains which names are asked elsewhere than where their connections go.
+func (e *examination) splits() {
+	for _, s := range e.facts.Splits {
+		f := Finding{
+			Severity: Note, Check: "names-by-domain", Subject: "names below " + s.Domain,
+			Evidence: fmt.Sprintf("systemd-resolved has the domain %s on %s", s.Domain, s.Interface),
+		}
+		at := make([]string, len(s.Servers))
+		for i, a := range s.Servers {
+			at[i] = a.String()
+			if a.Port() == 53 {
+				at[i] = a.Addr().String()
+			}
+		}
+		switch {
+		case s.Off:
+			f.Text = fmt.Sprintf("they belong to %s, but are asked on the network of each connection, as the configuration has link_dns = false there", s.Interface)
+		case s.TLS:
+			f.Text = fmt.Sprintf("they are asked at %s on %s by systemd-resolved, whatever network a connection takes, as TLS is demanded there", strings.Join(at, ", "), s.Interface)
+		default:
+			f.Text = fmt.Sprintf("they are asked at %s on %s, whatever network a connection takes", strings.Join(at, ", "), s.Interface)
+		}
+		if !s.Off {
+			f.Fix = []string{fmt.Sprintf("interface %s { link_dns = false }    # in the configuration, if they are not to be", setting(config.EscapePattern(s.Interface)))}
+		}
+		e.report.Findings = append(e.report.Findings, f)
+	}
 }
 
 type examination struct {

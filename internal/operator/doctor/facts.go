@@ -46,6 +46,19 @@ type Facts struct {
 	// host sends. MarkersKnown tells that all such chains are among them.
 	Markers      []string
 	MarkersKnown bool
+	// Splits are the domains whose names are asked at an interface's own name servers,
+	// whatever network a connection takes.
+	Splits []Split
+}
+
+// Split is a domain of an interface, as systemd-resolved knows it.
+type Split struct {
+	Domain    string
+	Interface string
+	Servers   []netip.AddrPort
+	TLS       bool // asked by TLS, through systemd-resolved
+	// Off tells that the configuration does not permit it (link_dns = false).
+	Off bool
 }
 
 // Diversion is a rule that sends some packets of a socket elsewhere.

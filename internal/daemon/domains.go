@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/resolve"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// domains says which interface's name servers know the names below a domain, whatever
+// network is chosen. It is not changed once it is made; nil has none.
+type domains struct {
+	routes []domainRoute
+}
+
+// domainRoute is a domain, and whom to ask.
+type domainRoute struct {
+	domain hostfacts.Domain
+	index  int // of the interface
+	lookup lookup
+}
+
+// of returns the resolver for a name, which is that of the longest domain that it lies
+// below; nil if it lies below none, or index is an interface whose own servers know it.
+func (d *domains) of(host string, index int) *domainRoute {
+	if d == nil {
+		return nil
+	}
+	host = strings.TrimSuffix(host, ".")
+	var best *domainRoute
+	for i := range d.routes {
+		r := &d.routes[i]
+		switch {
+		case !r.domain.Covers(host):
+		case best == nil, len(r.domain.Name) > len(best.domain.Name), len(r.domain.Name) == len(best.domain.Name) && r.index == index:
+			best = r
+		}
+	}
+	return best
+}
+
+// routed is a resolver that hands on names to where they are known.
+type routed struct {
+	lookup
+	index   int // of the interface that it is about; 0: none
+	domains *domains
+}
+
+// Lookup implements mam.Resolver. A name below a domain is asked there only: others need
+// not know that somebody asks for it.
+func (r routed) Lookup(ctx context.Context, host string, f policy.Family) (mam.Result, error) {
+	if route := r.domains.of(host, r.index); route != nil {
+		return route.lookup.Lookup(ctx, host, f)
+	}
+	return r.lookup.Lookup(ctx, host, f)
+}
+
+// For implements mam.NameRouter.
+func (r routed) For(host string) (other mam.Resolver, domain string) {
+	if route := r.domains.of(host, r.index); route != nil {
+		return route.lookup, route.domain.Name
+	}
+	return nil, ""
+}
+
+// routeNames makes domains of what is known of the interfaces, as far as the configuration
+// permits. Where it names the servers of a network, those are asked.
+func (r *resolvers) routeNames(cfg *config.Config, nets *netmon.Snapshot, list []managed, facts *hostfacts.Facts, used map[string]*resolve.Resolver) *domains {
+	if cfg.Original {
+		return nil
+	}
+	var d domains
+	for _, route := range facts.Routes(nets) {
+		if !asksLink(cfg, nets, route.Index) {
+			continue
+		}
+		to := lookup{r.unbound}
+		if !route.TLS {
+			servers := resolve.LinkOnly(route.Servers, route.Interface)
+			if len(servers) == 0 {
+				continue
+			}
+			c := resolve.Config{Servers: servers, Device: route.Interface}
+			if cfg.BindDevice == config.BindNever {
+				c.Device = ""
+				c.BindTo = sourceOn(nets, route.Index, servers[0].Addr())
+			}
+			to = lookup{r.get(c, used)}
+		}
+		if own := configuredOn(list, route.Index); own != nil {
+			to = lookup{r.get(*own, used)}
+		}
+		d.routes = append(d.routes, domainRoute{domain: route.Domain, index: route.Index, lookup: to})
+	}
+	if len(d.routes) == 0 {
+		return nil
+	}
+	return &d
+}
+
+// asksLink tells whether the configuration permits to ask an interface's own servers.
+func asksLink(cfg *config.Config, nets *netmon.Snapshot, index int) bool {
+	l, ok := nets.Link(index)
+	if !ok {
+		return false
+	}
+	for _, p := range nets.Prefixes() {
+		if p.Index != index {
+			continue
+		}
+		if s := cfg.Settings(l.Name, p.Prefix, l.AltNames...); s.LinkDNS != nil && !*s.LinkDNS {
+			return false
+		}
+	}
+	return true
+}
+
+// configuredOn is the setup of a managed prefix of the interface whose servers the
+// configuration names; nil if there is none.
+func configuredOn(list []managed, index int) *resolve.Config {
+	for i := range list {
+		m := &list[i]
+		if m.prefix.Index == index && m.dnsSource() == configured {
+			c := m.resolverSetup()
+			return &c
+		}
+	}
+	return nil
+}
+
+// sourceOn is the first address of an interface in the family of a; invalid if there is
+// none.
+func sourceOn(nets *netmon.Snapshot, index int, a netip.Addr) netip.Addr {
+	for _, p := range nets.Prefixes() {
+		if p.Index == index && p.Addrs[0].Is4() == a.Is4() && p.Scope == netmon.ScopeGlobal {
+			return p.Addrs[0]
+		}
+	}
+	return netip.Addr{}
+}
+
+// route makes resolvers hand on the names below domains.
+func (d *domains) route(list []managed, own map[policy.PrefixID]mam.Resolver, unbound lookup) (map[policy.PrefixID]mam.Resolver, mam.Resolver) {
+	if d == nil {
+		return own, unbound
+	}
+	out := make(map[policy.PrefixID]mam.Resolver, len(own))
+	for i := range list {
+		id := list[i].prefix.ID
+		if l, ok := own[id].(lookup); ok {
+			out[id] = routed{l, list[i].prefix.Index, d}
+		}
+	}
+	return out, routed{lookup: unbound, domains: d}
+}

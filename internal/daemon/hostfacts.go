@@ -1,0 +1,99 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// hostFacts are what other services of the host say of its networks: a
+// *hostfacts.Watcher, described there, or nothing. It is safe for concurrent use.
+type hostFacts struct {
+	watcher *hostfacts.Watcher // nil: nobody is asked
+}
+
+func newHostFacts(cfg *config.Config, log *slog.Logger) hostFacts {
+	switch cfg.SystemBus {
+	case config.Off:
+		return hostFacts{}
+	case "":
+		return hostFacts{hostfacts.New(hostfacts.BusPath(), log)}
+	}
+	return hostFacts{hostfacts.New(cfg.SystemBus, log)}
+}
+
+// now is what is known; it may be nil.
+func (f hostFacts) now() *hostfacts.Facts {
+	if f.watcher == nil {
+		return nil
+	}
+	return f.watcher.Facts()
+}
+
+// changed has a value when something else is known; nil: that never happens.
+func (f hostFacts) changed() <-chan struct{} {
+	if f.watcher == nil {
+		return nil
+	}
+	return f.watcher.Changed()
+}
+
+func (f hostFacts) linksChanged() {
+	if f.watcher != nil {
+		f.watcher.LinksChanged()
+	}
+}
+
+func (f hostFacts) run(ctx context.Context) error {
+	if f.watcher == nil {
+		return nil
+	}
+	return f.watcher.Run(ctx)
+}
+
+// configured is where comes from what a block says.
+const configured = "configuration"
+
+// hear takes over what the facts say of a managed prefix: what it costs, unless the
+// configuration says that, and why it may not get far.
+func (m *managed) hear(facts *hostfacts.Facts) {
+	l := facts.Link(m.prefix.Interface)
+	m.doubt = l.Doubt(m.prefix.Family())
+	if m.settings.CostGiven {
+		m.costSource = configured
+		return
+	}
+	m.prefix.Cost, m.costSource = l.Cost()
+}
+
+// told is what services say of the managed prefixes, and where what is used comes from.
+func told(list []managed, facts *hostfacts.Facts) map[policy.PrefixID]mam.Told {
+	out := make(map[policy.PrefixID]mam.Told, len(list))
+	for i := range list {
+		m := &list[i]
+		t := mam.Told{Cost: m.costSource, Resolvers: m.dnsSource()}
+		l := facts.Link(m.prefix.Interface)
+		for _, f := range l.Facts(m.prefix.Family()) {
+			t.Facts = append(t.Facts, mam.Fact{Name: f.Name, Value: f.Value, Source: f.Source, Overruled: f.Name == "metered" && m.settings.CostGiven})
+		}
+		if len(t.Facts) > 0 || t.Cost != "" || t.Resolvers != "" {
+			out[m.prefix.ID] = t
+		}
+	}
+	return out
+}
+
+// dnsSource is where the prefix's name servers come from; "" if it has none of its own.
+func (m *managed) dnsSource() string {
+	switch {
+	case len(m.settings.Nameservers) == 0 && m.settings.ResolvConf == "":
+		return ""
+	case m.fromLink:
+		return m.linkSource
+	}
+	return configured
+}

@@ -1,0 +1,64 @@
+package doctor
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+)
+
+// The doctor says which names are asked elsewhere than where their connections go, and
+// what to do if they are not to be.
+func TestSplits(t *testing.T) {
+	nets := netmon.NewSnapshot(netmon.State{
+		Links: []netmon.Link{{Index: 2, Name: "wlan0", Type: "device", Up: true}, {Index: 9, Name: "wg*", Type: "wireguard", Up: true}},
+		Addrs: []netmon.Addr{{Index: 9, Prefix: netip.MustParsePrefix("10.9.0.2/24"), Scope: netmon.ScopeGlobal}},
+	})
+	at := func(s string) []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(s)} }
+	dns := map[int]hostfacts.DNS{
+		2: {Servers: at("192.0.2.1:53"), Domains: []hostfacts.Domain{{Name: "com"}}},
+		9: {Servers: at("10.9.0.53:5353"), Domains: []hostfacts.Domain{{Name: "corp.example"}}},
+	}
+	for _, tt := range []struct {
+		name, conf string
+		tls        bool
+		want       []Finding
+	}{
+		{"as it is", "auto = true", false, []Finding{{
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg*, whatever network a connection takes",
+			Evidence: "systemd-resolved has the domain corp.example on wg*",
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+		}}},
+		{"by TLS", "auto = true", true, []Finding{{
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg* by systemd-resolved, whatever network a connection takes, as TLS is demanded there",
+			Evidence: "systemd-resolved has the domain corp.example on wg*",
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+		}}},
+		{"switched off", "auto = true\ninterface \"wg?\" { link_dns = false }", false, []Finding{{
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "they belong to wg*, but are asked on the network of each connection, as the configuration has link_dns = false there",
+			Evidence: "systemd-resolved has the domain corp.example on wg*",
+		}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, err := config.Parse([]byte(tt.conf), "test.conf")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := dns[9]
+			d.TLS = tt.tls
+			dns[9] = d
+			e := &examination{facts: &Facts{Splits: splits(cfg, nets, hostfacts.NewFacts(nil, dns))}}
+			e.splits()
+			if diff := cmp.Diff(tt.want, e.report.Findings); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if code := e.report.ExitCode(); code != 0 {
+				t.Errorf("exit code %d of what is meant so", code)
+			}
+		})
+	}
+}
