@@ -233,28 +233,34 @@ func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot,
 // origins are the networks that are asked about by themselves: those bound to a device,
 // and those whose source somebody else's rule looks at, or a route.
 func origins(nets *netmon.Snapshot, list []managed) []oracle.Origin {
-	asked, alone := make([]bool, len(list)), make([]bool, len(list))
+	asked := make([]bool, len(list))
+	origins := make([]oracle.Origin, len(list))
 	for i := range list {
 		m := &list[i]
-		p := nets.PrefixOn(m.prefix.Index, m.prefix.CIDR)
-		alone[i] = p != nil && p.Egress == p.Index
-		asked[i] = m.device != "" && m.extent != mam.Nowhere || alone[i] && p.BySource
+		origins[i] = oracle.Origin{Index: m.prefix.Index, Source: m.prefix.Addr(), Bound: m.device != ""}
+		asked[i] = m.device != "" && m.extent != mam.Nowhere
+		if p := nets.PrefixOn(m.prefix.Index, m.prefix.CIDR); p != nil {
+			// Where no socket is bound to the interface though the address leads elsewhere, refusals
+			// alone are of interest.
+			origins[i].Bound = origins[i].Bound || p.Egress != p.Index
+			asked[i] = asked[i] || p.BySource
+		}
 	}
 	for _, r := range nets.Rules() {
 		if !r.Source.IsValid() || routing.Own(&r) {
 			continue
 		}
 		for i := range list {
-			asked[i] = asked[i] || alone[i] && r.Source.Contains(list[i].prefix.Addr())
+			asked[i] = asked[i] || r.Source.Contains(origins[i].Source)
 		}
 	}
-	var origins []oracle.Origin
-	for i := range list {
-		if p := &list[i].prefix; asked[i] && len(p.Addrs) > 0 {
-			origins = append(origins, oracle.Origin{Index: p.Index, Source: p.Addr(), Bound: list[i].device != ""})
+	out := origins[:0]
+	for i := range origins {
+		if asked[i] && origins[i].Source.IsValid() {
+			out = append(out, origins[i])
 		}
 	}
-	return origins
+	return out
 }
 
 func (r routes) Reach(f mam.Flow) mam.Reach {

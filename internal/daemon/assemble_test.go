@@ -432,3 +432,46 @@ func TestLocal(t *testing.T) {
 		}
 	}
 }
+
+// Networks are asked about by themselves where the kernel may refuse what it lets others do.
+func TestOrigins(t *testing.T) {
+	rule := func(source string) netmon.Rule {
+		return netmon.Rule{Priority: 1000, Source: netip.MustParsePrefix(source), Table: 77}
+	}
+	for _, tt := range []struct {
+		name, conf string
+		change     func(*netmon.State)
+		want       []string
+	}{
+		{"bound to the device", `auto = true`, nil, []string{"10.64.3.9 by wwan0"}},
+		{"never bound", "auto = true\nbind_device = \"never\"", nil, nil},
+		{"a rule looks at the source", `auto = true`, func(s *netmon.State) {
+			s.Rules = []netmon.Rule{rule("192.168.0.0/24"), rule("198.18.0.0/15")}
+		}, []string{"192.168.0.23", "10.64.3.9 by wwan0"}},
+		{"a rule looks at a source that leads elsewhere", "auto = true\nbind_device = \"never\"", func(s *netmon.State) {
+			s.Rules = []netmon.Rule{rule("10.64.0.0/10")}
+		}, []string{"10.64.3.9 by wwan0"}},
+		{"a route looks at the source", `auto = true`, func(s *netmon.State) {
+			w := way(2, "fe80::1", 600)
+			w.BySource = true
+			s.Ways[source("2001:db8:1::23")] = w
+		}, []string{"10.64.3.9 by wwan0", "2001:db8:1::23"}},
+	} {
+		state := laptop()
+		if tt.change != nil {
+			tt.change(&state)
+		}
+		nets := netmon.NewSnapshot(state)
+		var got []string
+		for _, o := range origins(nets, manage(parse(t, tt.conf), nets)) {
+			text := o.Source.String()
+			if l, _ := nets.Link(o.Index); o.Bound {
+				text += " by " + l.Name
+			}
+			got = append(got, text)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
+		}
+	}
+}

@@ -403,6 +403,10 @@ func TestFullTunnel(t *testing.T) {
 		{"IPsec by policy", []Addr{lan, address(2, "10.99.0.5/32"), address(3, "10.3.0.2/24"), lan6}, 0, 2, " ", "[10.1.0.0/24 10.3.0.0/24 2001:db8::/64]", policed(220, "10.99.0.5")},
 		{"the same with its address on loopback", []Addr{address(1, "10.99.0.5/32"), lan}, 0, 0, " ", "[10.1.0.0/24]", policed(220, "10.99.0.5")},
 		{"an address that the default route names", []Addr{lan, address(2, "10.99.0.5/32"), address(3, "10.3.0.2/24")}, 0, 0, " ", "[]", policed(TableMain, "10.99.0.5")},
+		{"the same before a default route that does not", []Addr{lan, address(2, "10.99.0.5/32"), address(3, "10.3.0.2/24")}, 0, 0, " ", "[10.1.0.0/24 10.3.0.0/24]", func(s *State) {
+			policed(TableMain, "10.99.0.5")(s)
+			s.Fallback[0] = true
+		}},
 		{"a table of its own that names the link's address", []Addr{lan, address(3, "10.3.0.2/24")}, 0, 0, " ", "[]", policed(220, "10.1.0.2")},
 	} {
 		state := State{

@@ -41,6 +41,7 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 	if old != nil {
 		state = old.state
 	}
+	told := parts
 	if !keepRoutes {
 		state.Routes, parts = nil, parts&^partRoutes
 	}
@@ -80,7 +81,13 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 			}
 		}
 	}
-	return NewSnapshot(state), interrupted, until, nil
+	s := NewSnapshot(state)
+	if told&(partLinks|partRoutes) != 0 {
+		if err := r.readFallback(s); err != nil {
+			return nil, false, time.Time{}, fmt.Errorf("reading routes: %w", err)
+		}
+	}
+	return s, interrupted, until, nil
 }
 
 // retry repeats a dump that changes made inconsistent (NLM_F_DUMP_INTR). Each
@@ -166,6 +173,27 @@ func (r *source) readRoutes(state *State) error {
 		}
 	}
 	return interrupted
+}
+
+// readFallback reads what State.Fallback is about into a snapshot that nobody has seen, where
+// some address may be that of a VPN.
+func (r *source) readFallback(s *Snapshot) error {
+	s.state.Fallback = [2]bool{}
+	for i, v6 := range []bool{false, true} {
+		w := s.Default(v6)
+		if !s.virtual(v6) || w.Table != TableMain || w.Parts {
+			continue
+		}
+		err := r.kernel.Routes(oracle.Filter{V6: v6, Table: TableMain, Device: w.Index}, func(route *oracle.Route) bool {
+			behind := route.Leads() && route.Prefix.Bits() == 0 && route.Metric > w.Metric && route.Source != w.Named
+			s.state.Fallback[i] = s.state.Fallback[i] || behind
+			return !behind
+		})
+		if err != nil && !errors.Is(err, oracle.ErrInterrupted) {
+			return err
+		}
+	}
+	return nil
 }
 
 // kept tells whether snapshots hold a route.

@@ -124,7 +124,8 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 		slices.Equal(s.state.Rules, o.state.Rules) &&
 		maps.Equal(s.state.Ways, o.state.Ways) &&
 		maps.Equal(s.state.Barred, o.state.Barred) &&
-		slices.Equal(s.state.Detours, o.state.Detours)
+		slices.Equal(s.state.Detours, o.state.Detours) &&
+		s.state.Fallback == o.state.Fallback
 }
 
 // ZoneIndex reads an IPv6 zone, a name or an index; 0 if it is neither.

@@ -19,6 +19,9 @@ type State struct {
 	Ways map[Vantage]oracle.Way
 	// Barred are addresses from which the kernel refuses to send even to neighbours.
 	Barred map[netip.Addr]oracle.Verdict
+	// Fallback tells of IPv4 and IPv6 that table main has another default route by the interface
+	// that leads to everywhere, behind one that names a source.
+	Fallback [2]bool
 	// Detours are the interfaces by which table main leads to single hosts, though not as what a
 	// DHCP server or a router announced: as VPNs reach their server. Known only where there is a PPP
 	// link of which nothing else tells what it is.

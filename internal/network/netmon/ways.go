@@ -232,11 +232,25 @@ func (s *Snapshot) detoured(l Link) bool {
 
 // VirtualAddr returns the address of a VPN without an interface that takes all traffic of a
 // family, as IPsec by policy does (RFC 4301): one that was added to a link, or to loopback, beside
-// the address that the link has, and that routes before the default route name as their source.
+// the address that the link has, and that routes before the link's own default route name as
+// their source.
 func (s *Snapshot) VirtualAddr(ipv6 bool) (netip.Addr, bool) {
-	w := s.Default(ipv6)
-	if w.Verdict != oracle.Sent || !w.Named.IsValid() || w.Table == TableMain && !w.Parts {
+	w, fallback := s.Default(ipv6), s.state.Fallback[0]
+	if ipv6 {
+		fallback = s.state.Fallback[1]
+	}
+	if w.Table == TableMain && !w.Parts && !fallback || !s.virtual(ipv6) {
 		return netip.Addr{}, false
+	}
+	return w.Named, true
+}
+
+// virtual tells whether the source that the way to everywhere names is alone in its network, and
+// its interface has another address besides.
+func (s *Snapshot) virtual(ipv6 bool) bool {
+	w := s.Default(ipv6)
+	if w.Verdict != oracle.Sent || !w.Named.IsValid() {
+		return false
 	}
 	alone, beside := false, false
 	for i := range s.prefixes {
@@ -250,7 +264,7 @@ func (s *Snapshot) VirtualAddr(ipv6 bool) (netip.Addr, bool) {
 			beside = true
 		}
 	}
-	return w.Named, alone && beside
+	return alone && beside
 }
 
 // translates tells whether a link belongs to a translator of this host that gives
