@@ -67,8 +67,8 @@ type Config struct {
 	// Blocks are the prefix and interface blocks in the order written. Use
 	// Settings to learn what they mean for a prefix.
 	Blocks []Block
-	// Auto manages every global prefix on an interface that has a default
-	// route, besides those that blocks name.
+	// Auto manages every global prefix that leads to everywhere, besides those that blocks
+	// name; where a VPN takes all traffic, the VPN's only.
 	Auto bool
 
 	// Socket, ControlSocket and CompatSocket are paths of Unix sockets and

@@ -2,9 +2,10 @@
 # bounds. All values are examples; a setting that is left out has its default.
 # "mamma --check FILE" tells whether a file is right.
 
-# Whether mamma manages every global prefix on an interface that has a default
-# route, in addition to the prefixes and interfaces named below. Default: false;
-# without a configuration file, true.
+# Whether mamma manages every global prefix that leads to everywhere, in addition to
+# the prefixes and interfaces named below. Where a VPN takes all traffic, IPsec without
+# an interface of its own included, those are the VPN's only. Default: false; without a
+# configuration file, true.
 auto = false
 
 # The Unix socket that clients speak to. Default: $RUNTIME_DIRECTORY/mamma.sock,

@@ -3,6 +3,7 @@ package netmon
 import (
 	"cmp"
 	"errors"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -96,9 +97,14 @@ func (r *source) readDetours(state *State) error {
 	return nil
 }
 
-// detour tells whether a route leads to a single host by a way that somebody chose.
+// shared are the addresses that providers give to what is behind their own translation (RFC 6598).
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// detour tells whether a route leads to a single host, or to a part of what is public, by a
+// way that somebody chose. Other sites have private networks, and hardly servers of a VPN.
 func detour(r *oracle.Route, direct map[int]bool) bool {
-	if !r.Leads() || !r.Prefix.IsSingleIP() || !r.Prefix.Addr().IsGlobalUnicast() {
+	a := r.Prefix.Addr()
+	if !r.Leads() || r.Wide() || !a.IsGlobalUnicast() || !r.Prefix.IsSingleIP() && (a.IsPrivate() || shared.Contains(a)) {
 		return false
 	}
 	switch r.Protocol {

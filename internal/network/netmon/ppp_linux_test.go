@@ -87,10 +87,15 @@ func TestDetour(t *testing.T) {
 		{"203.0.113.77/32", by(2, "192.168.0.1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, true},
 		{"2a00:c::77/128", by(2, "fe80::1"), unix.RTPROT_STATIC, unix.RTN_UNICAST, true},
 		{"203.0.113.77/32", by(8, ""), unix.RTPROT_BOOT, unix.RTN_UNICAST, true},
-		{"203.0.113.77/32", by(2, ""), unix.RTPROT_STATIC, unix.RTN_UNICAST, false},         // a gateway on the link
-		{"203.0.113.0/24", by(2, "192.168.0.1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, false}, // a network
-		{"9.9.9.9/32", by(2, "192.168.0.1"), unix.RTPROT_DHCP, unix.RTN_UNICAST, false},     // a name server, by systemd-networkd
-		{"198.19.0.1/32", by(8, ""), unix.RTPROT_KERNEL, unix.RTN_UNICAST, false},           // the other end
+		{"203.0.113.77/32", by(2, ""), unix.RTPROT_STATIC, unix.RTN_UNICAST, false}, // a gateway on the link
+		{"203.0.113.0/24", by(2, "192.168.0.1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, true},
+		{"10.7.7.7/32", by(2, "192.168.0.1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, true},
+		{"10.7.0.0/16", by(2, "192.168.0.1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, false}, // another site
+		{"100.64.0.0/16", by(2, "192.168.0.1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, false},
+		{"fd00:7::/48", by(2, "fe80::1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, false},
+		{"128.0.0.0/1", by(2, "192.168.0.1"), unix.RTPROT_BOOT, unix.RTN_UNICAST, false},
+		{"9.9.9.9/32", by(2, "192.168.0.1"), unix.RTPROT_DHCP, unix.RTN_UNICAST, false}, // a name server, by systemd-networkd
+		{"198.19.0.1/32", by(8, ""), unix.RTPROT_KERNEL, unix.RTN_UNICAST, false},       // the other end
 		{"203.0.113.77/32", nil, unix.RTPROT_BOOT, unix.RTN_BLACKHOLE, false},
 		{"fe80::9/128", by(8, ""), unix.RTPROT_BOOT, unix.RTN_UNICAST, false},
 	} {

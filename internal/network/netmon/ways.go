@@ -224,8 +224,8 @@ func (s *Snapshot) FullTunnel(ipv6 bool) (Link, bool) {
 // section 6.1).
 const plainMTU = 1500
 
-// detoured tells whether single hosts are reached by another link that is no tunnel, as the
-// server of a VPN by l must be.
+// detoured tells whether something is reached by another link that is no tunnel, as the server of
+// a VPN by l must be.
 func (s *Snapshot) detoured(l Link) bool {
 	return slices.ContainsFunc(s.state.Detours, func(index int) bool { return index != l.Index && !s.byIndex[index].Tunnel() })
 }
