@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/report"
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"
@@ -51,8 +52,8 @@ func (e *evaluation) quickly(ctx context.Context, out io.Writer) error {
 	for todo, try := e.plan.scenarios, 1; len(todo) > 0; try++ {
 		e.plan.scenarios = todo
 		err := e.once(ctx)
-		if errors.Is(err, testbed.ErrUnavailable) && os.Getenv(testbed.RequireEnv) == "" {
-			_, err = fmt.Fprintf(out, "SKIPPED: evaluation: nothing was measured: %v\n", err)
+		if errors.Is(err, testbed.ErrUnavailable) && os.Getenv(required.Env) == "" {
+			_, err = fmt.Fprintf(out, "SKIPPED: evaluation: nothing was measured: %v (%s=1 makes this a failure)\n", err, required.Env)
 			return err
 		}
 		if err != nil && (try == quickTries || ctx.Err() != nil) {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
@@ -83,7 +84,7 @@ func tmpfs(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755,size="+size); err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN to mount a tmpfs: %v", err)
+		required.Lacking(t, "needs CAP_SYS_ADMIN to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
@@ -236,10 +237,7 @@ func set(t *testing.T, mode mptcp.PathManager, config string, foreign ...mptcp.E
 		return err
 	})
 	if err != nil {
-		if os.Getenv(testbed.RequireEnv) != "" {
-			t.Fatalf("MPTCP: %v", err)
-		}
-		t.Skipf("needs a kernel with MPTCP: %v", err)
+		required.Lacking(t, "needs a kernel with MPTCP: %v", err)
 	}
 	t.Cleanup(func() { _ = s.kernel.Close() })
 	for _, e := range foreign {

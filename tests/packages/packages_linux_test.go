@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/socket-intents/mamma/internal/testing/testbed"
+	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
 // version is one that git would describe; packageVersion is how packages say it.
@@ -117,10 +117,7 @@ func needs(t *testing.T, programs ...string) {
 // is known to be there.
 func lacking(t *testing.T, capability string, args ...any) {
 	t.Helper()
-	if os.Getenv(testbed.RequireEnv) != "" {
-		t.Fatalf("needs "+capability, args...)
-	}
-	t.Skipf("needs "+capability, args...)
+	required.Lacking(t, "needs "+capability, args...)
 }
 
 // The packages hold the same, but where distributions keep things elsewhere, and

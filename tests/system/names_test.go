@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
@@ -24,7 +25,7 @@ func over(t *testing.T, from, to string) []string {
 	t.Helper()
 	by := []string{"unshare", "--mount", "sh", "-c", `mount --bind "$1" "$2" && shift 2 && exec "$@"`, "sh", from, to}
 	if out, err := exec.Command(by[0], append(slices.Clone(by[1:]), "true")...).CombinedOutput(); err != nil {
-		t.Skipf("needs unshare and mount of util-linux, and the right to mount: %v: %s", err, out)
+		required.Lacking(t, "needs unshare and mount of util-linux, and the right to mount: %v: %s", err, out)
 	}
 	return by
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
@@ -38,10 +39,7 @@ func bed(t *testing.T) *testbed.Bed {
 		}
 		return err
 	}); err != nil {
-		if os.Getenv(testbed.RequireEnv) != "" {
-			t.Fatalf("MPTCP: %v", err)
-		}
-		t.Skipf("MPTCP: %v", err)
+		required.Lacking(t, "needs a kernel with MPTCP: %v", err)
 	}
 	return b
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -148,13 +149,13 @@ func fullDisk(t *testing.T) string {
 	runtime.LockOSThread() // and never unlock it: the thread ends with the test
 	dir := t.TempDir()
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		t.Skipf("no mount namespace: %v", err)
+		required.Lacking(t, "needs a mount namespace: %v", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN for private mounts: %v", err)
+		required.Lacking(t, "needs CAP_SYS_ADMIN for private mounts: %v", err)
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4k"); err != nil {
-		t.Skipf("needs CAP_SYS_ADMIN to mount a tmpfs: %v", err)
+		required.Lacking(t, "needs CAP_SYS_ADMIN to mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir

@@ -12,6 +12,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,8 +22,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
 func main() {
@@ -207,20 +211,27 @@ func (r *reader) print(lines ...string) {
 	}
 }
 
+// place is where in the source a test logged something, as package testing writes it. The
+// lines of a text that has several follow it, further indented.
+var place = regexp.MustCompile(`^\s*[^\s:]+\.go:\d+: `)
+
 // reason is the text that a test was skipped with: the last of what it logged,
-// behind the place in the source.
+// behind the place in the source, in one line.
 func reason(lines []string) string {
+	var text []string
 	for _, l := range slices.Backward(lines) {
-		l = strings.TrimSpace(l)
-		if strings.HasPrefix(l, "---") || strings.HasPrefix(l, "===") || l == "" {
+		trimmed := strings.TrimSpace(l)
+		if strings.HasPrefix(trimmed, "---") || strings.HasPrefix(trimmed, "===") || trimmed == "" {
 			continue
 		}
-		if place, text, ok := strings.Cut(l, ": "); ok && strings.Contains(place, ".go:") {
-			l = text
+		if at := place.FindString(l); at != "" {
+			text = append(text, strings.TrimSpace(strings.TrimPrefix(l, at)))
+			break
 		}
-		return l
+		text = append(text, trimmed)
 	}
-	return "no reason given"
+	slices.Reverse(text)
+	return cmp.Or(strings.Join(text, " "), "no reason given")
 }
 
 // sum tells how many tests were skipped in all runs, and why.
@@ -274,10 +285,10 @@ func (t tally) String() string {
 	bed := false
 	for _, why := range reasons {
 		fmt.Fprintf(&b, "  %5d  %s\n", counts[why], why)
-		bed = bed || strings.HasPrefix(why, "test bed: ")
+		bed = bed || strings.Contains(why, required.Env)
 	}
 	if bed {
-		b.WriteString("With MAMMA_TESTBED_REQUIRED=1 a test fails where its namespaces cannot be made.\n")
+		b.WriteString("With " + required.Env + "=1 a test fails where its namespaces cannot be made.\n")
 	}
 	return b.String()
 }

@@ -25,7 +25,11 @@ package good
 import "testing"
 
 func TestGood(t *testing.T) { t.Log("unseen") }
-func TestBed(t *testing.T)  { t.Skipf("test bed: %s: no", "namespace") }
+func TestBed(t *testing.T)  { t.Skipf("needs a %s: no (MAMMA_TESTBED_REQUIRED=1 makes this a failure)", "namespace") }
+func TestLines(t *testing.T) {
+	t.Log("other: text")
+	t.Skip("needs three things:\n  a program: exit status 1\n\n  a kernel")
+}
 func TestSub(t *testing.T) {
 	t.Run("a", func(t *testing.T) { t.Skip("needs root") })
 	t.Run("b", func(t *testing.T) { t.Skip("needs root") })
@@ -104,10 +108,11 @@ func TestTally(t *testing.T) {
 	if err := sum(&out, notes); err != nil {
 		t.Fatal(err)
 	}
-	want := `3 tests passed, 4 SKIPPED:
+	want := `3 tests passed, 5 SKIPPED:
       2  needs root
+      1  needs a namespace: no (MAMMA_TESTBED_REQUIRED=1 makes this a failure)
+      1  needs three things: a program: exit status 1 a kernel
       1  no reason given
-      1  test bed: namespace: no
 With MAMMA_TESTBED_REQUIRED=1 a test fails where its namespaces cannot be made.
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {

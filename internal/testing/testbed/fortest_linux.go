@@ -2,13 +2,9 @@ package testbed
 
 import (
 	"errors"
-	"os"
-)
 
-// RequireEnv is the environment variable that, set to anything, makes tests
-// fail where they would be skipped for want of namespaces. It is set where the
-// capability is known to exist, so that skips do not hide rot.
-const RequireEnv = "MAMMA_TESTBED_REQUIRED"
+	"github.com/socket-intents/mamma/internal/testing/required"
+)
 
 // TB is the part of testing.TB that ForTest needs. Programs that are no tests
 // do not link package testing for it.
@@ -39,8 +35,8 @@ func ForTest(t TB, config Config) *Bed {
 // is not set, failed otherwise.
 func SkipOrFail(t TB, err error) {
 	t.Helper()
-	if errors.Is(err, ErrUnavailable) && os.Getenv(RequireEnv) == "" {
-		t.Skipf("test bed: %v (%s=1 makes this a failure)", err, RequireEnv)
+	if errors.Is(err, ErrUnavailable) {
+		required.Lacking(t, "test bed: %v", err)
 	}
 	t.Fatalf("test bed: %v", err)
 }

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
 // inside is set in the environment of the process in the namespace.
@@ -33,7 +35,7 @@ func Run(t *testing.T, f func(t *testing.T)) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Skipf("needs user namespaces: %v", err)
+		required.Lacking(t, "needs user namespaces: %v", err)
 	}
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/network/mptcp"
+	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -50,10 +51,7 @@ func newWorld(t *testing.T, mode mptcp.PathManager) *world {
 		return err
 	})
 	if err != nil {
-		if os.Getenv(testbed.RequireEnv) != "" {
-			t.Fatal(err)
-		}
-		t.Skip("needs the kernel's path manager of Multipath TCP: ", err)
+		required.Lacking(t, "needs the kernel's path manager of Multipath TCP: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
