@@ -17,9 +17,10 @@ SOAK     ?= 1h
 # Where known vulnerabilities are listed.
 VULNDB ?= https://vuln.go.dev
 
-# The same as deb and rpm order versions: v1.2.0-rc.1 is 1.2.0~rc.1, and the third
-# commit after v1.2.0 is 1.2.0+3.g1234567.
-PACKAGE_VERSION ?= $(shell echo '$(VERSION)' | sed -e 's/^v//' -e 's/-dirty$$/+dirty/' -e 's/-\([0-9]*\)-\(g[0-9a-z]*\)/+\1.\2/' -e 's/-/~/')
+# The same as deb and rpm order versions: v1.2.0-rc.1 is 1.2.0~rc.1, the third commit
+# after v1.2.0 is 1.2.0+3.g1234567, and one without a tag 0.0.0~TIME.HASH. None has a
+# hyphen: rpm takes no version with one, and what follows it is a revision for dpkg.
+PACKAGE_VERSION ?= $(shell echo '$(VERSION)' | sed -e 's/^v//' -e 's/-dirty$$/+dirty/' -e 's/-\([0-9]*\)-\(g[0-9a-z]*\)/+\1.\2/' -e 's/-/~/' -e 's/-/./g')
 
 # The plugins must be built with the daemon's flags, or it refuses them. STRIP, for
 # packages, leaves out what only debuggers read.
@@ -42,7 +43,9 @@ POLICIES := $(notdir $(patsubst %/plugin/,%,$(dir $(wildcard policies/*/plugin/m
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { line = sprintf("  make %-14s", $$1); n = split($$2, word, " "); \
+		for (i = 1; i <= n; i++) { if (length(line) + 1 + length(word[i]) > 80) { print line; line = sprintf("%21s", "") } line = line " " word[i] } \
+		print line }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the programs into build/

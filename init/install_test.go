@@ -130,12 +130,46 @@ func TestVersionsSort(t *testing.T) {
 	if !strings.HasSuffix(programs[5], "-dirty") {
 		t.Errorf("with a change, the version is %s", programs[5])
 	}
-	if _, err := exec.LookPath("dpkg"); err != nil {
-		t.Skipf("needs dpkg to compare versions: %v", err)
+	for _, p := range packs {
+		if strings.Contains(p, "-") {
+			t.Errorf("%s is no version of an rpm", p)
+		}
 	}
-	for i := 2; i < len(packs); i++ { // the first two are of one moment
-		if err := exec.Command("dpkg", "--compare-versions", packs[i-1], "lt", packs[i]).Run(); err != nil {
-			t.Errorf("%s does not come before %s", packs[i-1], packs[i])
+	before := map[string]func(a, b string) bool{
+		"dpkg": func(a, b string) bool { return exec.Command("dpkg", "--compare-versions", a, "lt", b).Run() == nil },
+		"rpm": func(a, b string) bool {
+			out, err := exec.Command("rpm", "--eval", "%{lua: print(rpm.vercmp('"+a+"', '"+b+"'))}").Output()
+			return err == nil && strings.TrimSpace(string(out)) == "-1"
+		},
+	}
+	compared := 0
+	for tool, less := range before {
+		if _, err := exec.LookPath(tool); err != nil {
+			continue
+		}
+		compared++
+		for i := 2; i < len(packs); i++ { // the first two are of one moment
+			if !less(packs[i-1], packs[i]) {
+				t.Errorf("for %s, %s does not come before %s", tool, packs[i-1], packs[i])
+			}
+		}
+	}
+	if compared == 0 {
+		t.Skip("needs dpkg or rpm to compare versions")
+	}
+}
+
+// What "make help" prints fits into a terminal of the usual width.
+func TestMakeHelp(t *testing.T) {
+	out := output(t, "..", nil, "make", "-s", "help")
+	for _, target := range []string{"  make check ", "  make demo ", "  make packages "} {
+		if !strings.Contains(out, "\n"+target) {
+			t.Errorf("%q is missing in\n%s", target, out)
+		}
+	}
+	for l := range strings.Lines(out) {
+		if l = strings.TrimSuffix(l, "\n"); len(l) > 80 {
+			t.Errorf("%d columns: %s", len(l), l)
 		}
 	}
 }
