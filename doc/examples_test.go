@@ -47,3 +47,29 @@ func TestExamplesSwitchNothingOff(t *testing.T) {
 		t.Errorf("only %d files were looked at", seen)
 	}
 }
+
+// The page of each example that is a module tells how it is used before a version of
+// mamma is published. A policy is built otherwise, which its page says.
+func TestExamplesSayHowToReplace(t *testing.T) {
+	mods, err := filepath.Glob("../examples/*/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mod := range append(mods, "../otelintent/go.mod") {
+		dir := filepath.Dir(mod)
+		b, err := os.ReadFile(filepath.Join(dir, "README.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "go mod edit -replace github.com/socket-intents/mamma="
+		if dir == filepath.Join("..", "examples", "policy") {
+			want = "make MAMMA=/path/to/mamma"
+		}
+		if !strings.Contains(string(b), want) {
+			t.Errorf("%s does not say %q", dir, want)
+		}
+	}
+	if len(mods) < 8 {
+		t.Errorf("only %d modules", len(mods))
+	}
+}
