@@ -42,7 +42,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// 300000000 5m0s
-	// category=bulktransfer,filesize=300000000,duration=300
+	// category=bulktransfer,filesize=300MB,duration=300
 	// intent category: "video" is neither a number nor one of query, bulktransfer, controltraffic, keepalives, stream
 }
 
@@ -62,7 +62,7 @@ func ExampleSet_Set() {
 		fmt.Println(err)
 	}
 	fmt.Println(intents)
-	// Output: category=query,filesize=5000
+	// Output: category=query,filesize=5kB
 }
 
 // The video policies read durations in milliseconds, as the level of a buffer.

@@ -64,13 +64,16 @@ func (o Option) Word(v int64) string {
 	return o.String() + "(" + strconv.FormatInt(v, 10) + ")"
 }
 
-// FormatValue gives the text of o's value v that ParseValue reads: its name, or
-// the number where it has none.
+// FormatValue gives the text of o's value v that ParseValue reads: its name, the text
+// of FormatSize for file sizes and bit rates that are not negative, else the number.
 func (o Option) FormatValue(v int64) string {
 	if o.Valid() {
 		if words := options[o].words; v >= 0 && v < int64(len(words)) {
 			return words[v]
 		}
+	}
+	if (o == OptFileSize || o == OptBitrate) && v >= 0 {
+		return FormatSize(v)
 	}
 	return strconv.FormatInt(v, 10)
 }

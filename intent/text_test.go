@@ -98,7 +98,7 @@ func TestSetAsFlagAndText(t *testing.T) {
 	}
 
 	b, err := json.Marshal(v)
-	if err != nil || string(b) != `"category=query,filesize=5000"` {
+	if err != nil || string(b) != `"category=query,filesize=5kB"` {
 		t.Errorf("JSON %s (%v)", b, err)
 	}
 	v = (want.WithResilience(ResilienceResilient))

@@ -194,7 +194,7 @@ func TestLifeCycle(t *testing.T) {
 	if status, body := p.get(t, web.URL, "filesize=3M"); status != 200 || body != "hello" {
 		t.Errorf("%d, %q", status, body)
 	}
-	p.log.await(t, `msg=request client=127.0.0.1:\d+ protocol=http command=connect dest=127.0.0.1:\d+ .*intents="?filesize=3000000"? intents_from=client .*source=127.0.0.1 .*reply=succeeded .*sent=\d+ received=\d+`, 1)
+	p.log.await(t, `msg=request client=127.0.0.1:\d+ protocol=http command=connect dest=127.0.0.1:\d+ .*intents="?filesize=3MB"? intents_from=client .*source=127.0.0.1 .*reply=succeeded .*sent=\d+ received=\d+`, 1)
 
 	// A mistake changes nothing.
 	write(good + "rul \"x\" {\n}\n")

@@ -11,11 +11,11 @@ import (
 func TestParts(t *testing.T) {
 	o := Options{}
 	var err error
-	if o.Intents, err = intent.Parse("category=bulktransfer,filesize=3000000"); err != nil {
+	if o.Intents, err = intent.Parse("category=bulktransfer,filesize=3MB"); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		"443=category=query", "8000-8099=category=stream", "192.0.2.0/24=filesize=5000", "2001:db8::1=filesize=7", "rsync=category=keepalives",
+		"443=category=query", "8000-8099=category=stream", "192.0.2.0/24=filesize=5kB", "2001:db8::1=filesize=7B", "rsync=category=keepalives",
 		"a-very-long-command-name=category=query",
 	} {
 		p, err := ParsePart(text)
@@ -31,16 +31,16 @@ func TestParts(t *testing.T) {
 	for _, tt := range []struct {
 		dest, command, want string
 	}{
-		{"198.51.100.1:80", "curl", "category=bulktransfer,filesize=3000000"},
-		{"198.51.100.1:443", "curl", "category=query,filesize=3000000"},
-		{"198.51.100.1:8099", "curl", "category=stream,filesize=3000000"},
-		{"198.51.100.1:8100", "curl", "category=bulktransfer,filesize=3000000"},
-		{"192.0.2.9:80", "rsync", "category=bulktransfer,filesize=5000"},
-		{"[2001:db8::1]:80", "curl", "category=bulktransfer,filesize=7"},
-		{"198.51.100.1:873", "rsync", "category=keepalives,filesize=3000000"},
-		{"198.51.100.1:873", "rsyncd", "category=bulktransfer,filesize=3000000"},
-		{"198.51.100.1:873", "a-very-long-com", "category=query,filesize=3000000"},
-		{"198.51.100.1:873", "", "category=bulktransfer,filesize=3000000"},
+		{"198.51.100.1:80", "curl", "category=bulktransfer,filesize=3MB"},
+		{"198.51.100.1:443", "curl", "category=query,filesize=3MB"},
+		{"198.51.100.1:8099", "curl", "category=stream,filesize=3MB"},
+		{"198.51.100.1:8100", "curl", "category=bulktransfer,filesize=3MB"},
+		{"192.0.2.9:80", "rsync", "category=bulktransfer,filesize=5kB"},
+		{"[2001:db8::1]:80", "curl", "category=bulktransfer,filesize=7B"},
+		{"198.51.100.1:873", "rsync", "category=keepalives,filesize=3MB"},
+		{"198.51.100.1:873", "rsyncd", "category=bulktransfer,filesize=3MB"},
+		{"198.51.100.1:873", "a-very-long-com", "category=query,filesize=3MB"},
+		{"198.51.100.1:873", "", "category=bulktransfer,filesize=3MB"},
 	} {
 		want, err := intent.Parse(tt.want)
 		if err != nil {

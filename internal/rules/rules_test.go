@@ -75,9 +75,9 @@ intents "backup" {
 		{"nothing", "", "", 80, "", "", ""},
 		{"stated first, each by itself", "category=query", "", 443, "", "category=query,timeliness=interactive", "run, rule web"},
 		{"rules in their order", "", "restic", 443, "", "category=bulktransfer,timeliness=interactive", "rule web, rule backup"},
-		{"usual", "", "", 443, "filesize=9,category=query", "category=query,filesize=9,timeliness=interactive", "rule web, learnt"},
-		{"usual is no matter where the kind is known", "category=stream", "", 80, "filesize=9", "category=stream", "run"},
-		{"port", "", "", 22, "filesize=9", "category=controltraffic,filesize=9,timeliness=interactive", "learnt, port 22"},
+		{"usual", "", "", 443, "filesize=9B,category=query", "category=query,filesize=9B,timeliness=interactive", "rule web, learnt"},
+		{"usual is no matter where the kind is known", "category=stream", "", 80, "filesize=9B", "category=stream", "run"},
+		{"port", "", "", 22, "filesize=9B", "category=controltraffic,filesize=9B,timeliness=interactive", "learnt, port 22"},
 		{"usual before port", "", "", 22, "category=bulktransfer", "category=bulktransfer", "learnt"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -67,5 +67,5 @@ func ExampleIntents() {
 	wlan := policytest.Prefix("wlan0", "192.0.2.7/24")
 	r := policytest.Intents(policytest.Request(policy.Connect, wlan), "category=query,filesize=64KiB")
 	fmt.Println(r.Kind, r.Remote, r.Intents)
-	// Output: connect 203.0.113.80:80 category=query,filesize=65536
+	// Output: connect 203.0.113.80:80 category=query,filesize=64KiB
 }

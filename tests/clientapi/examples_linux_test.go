@@ -39,7 +39,7 @@ func TestExamples(t *testing.T) {
 		{"addrinfo", []string{"-n", "www.example.net"}, []string{"192.0.2.1:80 from 192.168.0.23"}, 0},
 		{"socketconnect", []string{"192.0.2.1:80"}, []string{"200 OK over 192.168.0.23:", "used before: false", "used before: true"}, 0},
 		{"async", []string{"192.0.2.1:80", "192.0.2.1:9", "192.0.2.1:1"}, []string{"started 3 in", "192.0.2.1:80 from 192.168.0.23:", "192.0.2.1:9 from", "connection refused"}, 0},
-		{"download", []string{"http://192.0.2.1/", "http://192.0.2.1/image.iso"}, []string{"from 192.168.0.23:", "image.iso: 123 bytes from 10.64.3.9:", "(category=bulktransfer,filesize=123)"}, 0},
+		{"download", []string{"http://192.0.2.1/", "http://192.0.2.1/image.iso"}, []string{"from 192.168.0.23:", "image.iso: 123 bytes from 10.64.3.9:", "(category=bulktransfer,filesize=123B)"}, 0},
 		{"tls", []string{"192.0.2.1:80"}, []string{"tls: first record does not look like a TLS handshake"}, 1},
 		{"udp", []string{"192.0.2.1:7", "hello"}, []string{`answered "hello" to 192.168.0.23:`}, 0},
 	} {
