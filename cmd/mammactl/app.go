@@ -25,7 +25,9 @@ type app struct {
 	getenv   func(string) string
 	location *time.Location // that times are shown in
 	version  string
-	self     string // what the executable was called; "": it cannot start itself again
+	self     string           // what the executable was called; "": it cannot start itself again
+	now      func() time.Time // nil: time.Now
+	width    int              // of the lines on standard output, for tests; 0: that of the terminal
 
 	path string // of the control socket
 	json bool
@@ -38,7 +40,8 @@ programs with their connections placed (run), fetches files over several network
 at once (get), and changes what can be changed while mamma runs (set, reload).
 
 Figures have units. "-" stands for what mamma does not know. --json prints each
-answer as the daemon sends it.
+answer as the daemon sends it. Tables fit the terminal: where it is too narrow, the
+least important columns are left out, which a pipe has.
 
 The control socket is the one given by --control, or else by $MAMMA_CONTROL, or else
 that of your own mamma if it exists: $XDG_RUNTIME_DIR/mamma/control.sock, or
@@ -49,7 +52,7 @@ root, as you, or as the user "mamma".
 ` + exitCodesHelp
 
 const examples = `  mammactl prefixes
-  mammactl explain www.example.net:443 --category bulktransfer --filesize 300M
+  mammactl explain www.example.net:443 --filesize 300M
   mammactl decisions -f
   mammactl prefixes --json | jq '.prefixes[].path.srtt_median_ms'`
 

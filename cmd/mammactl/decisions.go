@@ -2,73 +2,180 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-func (a *app) decisionsCommand() *cobra.Command {
-	var follow bool
-	var n uint
-	cmd := a.command("decisions [-f] [-n N]", "Show the latest decisions", `
+const decisionsHelp = `
 Shows the latest decisions, oldest first: when, who asked, for what, with which
 intents, what was chosen, whether an idle connection is used again, how long the
 policy took, and why. Proxies and "mammactl run" also say where the intents came
-from and for whom they ask. Both are claims of the caller.
+from and for whom they ask. Both are claims of the caller. Intents are written as
+--intents and all other inputs accept them.
+
+--program, --network and --since show some decisions only. A program is a name, a path
+or the id of a process; it counts, too, if a proxy says that it asks for it. A network is
+an interface, a name of the configuration or a prefix: the one that was chosen, or that the
+connection came up over. --since takes an age, such as 10m or 1d, or a time, such as
+14:30 or "2026-03-01 14:30"; without -n, all decisions since then are shown. The daemon
+remembers as many as its configuration says (decisions { keep = 1024 }).
 
 With -f, mammactl goes on to show decisions as they are made, until it is
 interrupted. While mamma is not there, as when it is started anew, it waits for
-it. With -f and --json, each line is one event.
+it. Without a filter it tells of networks that come, go and change, too.
+
+With --json each line is one event, with and without -f: an object with type, time and,
+for the types decision and outcome, decision.
 
 Decisions on the requests of others are shown to root, to the user that mamma
-runs as, and to the control group.`,
+runs as, and to the control group.`
+
+// browsing is what decisions is to show.
+type browsing struct {
+	follow           bool
+	n                uint
+	program, network string
+	since            string
+}
+
+func (a *app) decisionsCommand() *cobra.Command {
+	var b browsing
+	var cmd *cobra.Command
+	cmd = a.command("decisions [-f] [-n N] [flags]", "Show the latest decisions", decisionsHelp,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
-			var d control.Decisions
-			raw, err := c.Get(ctx, fmt.Sprintf("/v1/decisions?limit=%d", n), &d)
-			if err != nil {
+			wanted := control.Filter{Program: b.program, Network: b.network}
+			if b.since != "" {
+				var err error
+				if wanted.Since, err = a.timeOf(b.since); err != nil {
+					return usageError{err}
+				}
+				if !cmd.Flags().Changed("number") {
+					b.n = allDecisions
+				}
+			}
+			return a.browse(ctx, c, b, wanted)
+		})
+	f := cmd.Flags()
+	f.BoolVarP(&b.follow, "follow", "f", false, "go on as decisions are made")
+	f.UintVarP(&b.n, "number", "n", 20, "how many to show first")
+	f.StringVar(&b.program, "program", "", "those that `PROGRAM` asked for: a name, a path, or the id of a process")
+	f.StringVar(&b.network, "network", "", "those that chose `NETWORK`: an interface, a name or a prefix")
+	f.StringVar(&b.since, "since", "", "those made since this `TIME`: 10m, 14:30, \"2026-03-01 14:30\"")
+	_ = cmd.RegisterFlagCompletionFunc("program", a.completeProgram) // fails for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("network", a.completeNetwork)
+	_ = cmd.RegisterFlagCompletionFunc("since", cobra.FixedCompletions([]cobra.Completion{"1m", "10m", "1h", "1d"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Example = `  mammactl decisions -f --program curl
+  mammactl decisions --network wwan0 --since 1h
+  mammactl decisions --json | jq -r .decision.reason`
+	return cmd
+}
+
+// allDecisions is more than any daemon answers with.
+const allDecisions = 1 << 20
+
+// browse shows the decisions that are wanted.
+func (a *app) browse(ctx context.Context, c *control.Client, b browsing, wanted control.Filter) error {
+	q := wanted.Query()
+	q.Set("limit", fmt.Sprint(b.n))
+	var d control.Decisions
+	raw, err := c.Get(ctx, "/v1/decisions?"+q.Encode(), &d)
+	if err != nil {
+		return err
+	}
+	if !d.Complete {
+		_, _ = fmt.Fprintln(a.err, "mammactl: only the decisions on your own requests are shown")
+	}
+	var lines struct{ Decisions []json.RawMessage } // as they came, with what this program does not know
+	if err := json.Unmarshal(raw, &lines); err != nil {
+		return fmt.Errorf("read mamma's answer: %w", err)
+	}
+	var list []control.Decision
+	for i := range d.Decisions {
+		if !wanted.Matches(&d.Decisions[i]) { // from a daemon that is older than filters
+			continue
+		}
+		list = append(list, d.Decisions[i])
+		if a.json && !b.follow {
+			if err := a.decisionEvent(lines.Decisions[i], &d.Decisions[i]); err != nil {
 				return err
 			}
-			if !d.Complete {
-				_, _ = fmt.Fprintln(a.err, "mammactl: only the decisions on your own requests are shown")
-			}
-			if !follow {
-				return a.show(raw, func() error { return a.showDecisions(d.Decisions) })
-			}
-			return a.follow(ctx, c, &d)
-		})
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as decisions are made")
-	cmd.Flags().UintVarP(&n, "number", "n", 20, "how many to show first")
-	return cmd
+		}
+	}
+	switch {
+	case b.follow:
+		return a.follow(ctx, c, list, d.Last, wanted)
+	case a.json:
+		return nil
+	}
+	return a.showDecisions(list)
+}
+
+// decisionEvent prints a decision as the event that it was.
+func (a *app) decisionEvent(raw []byte, d *control.Decision) error {
+	line, err := json.Marshal(struct {
+		Type     string          `json:"type"`
+		Time     any             `json:"time"`
+		Decision json.RawMessage `json:"decision"`
+	}{control.EventDecision, d.Time, raw})
+	if err != nil {
+		return err
+	}
+	return a.rawEvent(line)
+}
+
+// decisionColumns are those of a decision. usual tells whether lines come one by one.
+func decisionColumns(usual bool) []table.Column {
+	columns := []table.Column{
+		{Rank: 2, Usual: 12}, {Rank: 3, Usual: 15}, {Least: 12, Usual: 24}, {Rank: 5, Least: 14, Usual: 21},
+		{Usual: 9}, {Rank: 4, Usual: 5}, {Rank: 6, Usual: 7, Right: true}, {Rank: 1, Least: 20, Usual: 200},
+	}
+	for i := range columns {
+		if !usual {
+			columns[i].Usual = 0
+		}
+	}
+	return columns
 }
 
 func (a *app) showDecisions(list []control.Decision) error {
 	if len(list) == 0 {
 		return a.printf("no decisions to show\n")
 	}
-	t := newTable("", "", "", "", "", "", "", ">", "")
+	t := a.table(decisionColumns(false)...)
 	for i := range list {
-		l := a.line(&list[i])
-		t.add(plain(l.time, l.app, l.to, l.intents, "->", l.by, l.how, l.took, l.reason)...)
+		t.Add(a.line(&list[i]).cells()...)
 	}
-	return t.write(a.out)
+	return t.Write(a.out)
 }
 
-// event shows an event as a line.
-func (a *app) event(e *control.Event) string {
+// event shows an event as a line of at most width cells; 0: of any number.
+func (a *app) event(e *control.Event, width int) string {
+	if e.Type == control.EventDecision && e.Decision != nil {
+		return a.line(e.Decision).in(width)
+	}
+	text := a.otherEvent(e)
+	if width > 0 {
+		text = table.Cut(text, width)
+	}
+	return text
+}
+
+// otherEvent shows an event that is no new decision.
+func (a *app) otherEvent(e *control.Event) string {
 	clock := a.clock(e)
 	switch {
-	case e.Type == control.EventDecision && e.Decision != nil:
-		return a.line(e.Decision).String()
 	case e.Type == control.EventOutcome && e.Decision != nil:
 		// A connection that came up as planned needs no second line.
 		if outcome := outcomeText(e.Decision); outcome != "" {
 			l := a.line(e.Decision)
-			return fmt.Sprintf("%s  %-15s  %-24s  %s", clock, l.app, l.to, outcome)
+			return fmt.Sprintf("%s  %s  %s  %s", clock, table.Pad(l.app, 15), table.Pad(l.to, 24), outcome)
 		}
 	case e.Dropped != nil:
 		return fmt.Sprintf("%s  %s decisions are not shown: they came too fast", clock, group(*e.Dropped))
@@ -153,49 +260,21 @@ func selectionText(d *control.Decision) string {
 	return "the application asks to " + clean(*d.Selection)
 }
 
-// String is the line with columns of usual widths, for lines that come one by one.
-func (l line) String() string {
-	var b strings.Builder
-	used, end := 0, 0
-	for _, c := range []struct {
-		width int
-		text  string
-	}{{12, l.time}, {15, l.app}, {24, l.to}, {17, l.intents}, {9, "-> " + l.by}, {5, l.how}} {
-		end += c.width
-		// A text that is too wide takes from the blanks of the columns after it.
-		b.WriteString(c.text)
-		used += utf8.RuneCountInString(c.text)
-		pad := max(end-used, 0) + 2
-		b.WriteString(strings.Repeat(" ", pad))
-		used += pad
-		end += 2
-	}
-	fmt.Fprintf(&b, "%*s  %s", max(8-max(used-end, 0), 0), l.took, l.reason)
-	return b.String()
+// cells are those of decisionColumns.
+func (l line) cells() []table.Cell {
+	return table.Plain(l.time, l.app, l.to, l.intents, "-> "+l.by, l.how, l.took, l.reason)
 }
 
-// narrow is the line with short columns, for a width in which String would lose
-// what was chosen. The first column to give way is the destination's.
-func (l line) narrow(width int) string {
-	to := max(9, min(24, width-66))
-	command := l.app
-	if i := strings.LastIndexByte(command, '['); i > 0 {
-		command = command[:i]
-	}
-	return fmt.Sprintf("%.8s %-11s %-*s %-17s -> %-6s %-5s %s",
-		l.time, cut(command, 11), to, cut(l.to, to), cut(l.intents, 17), l.by, l.how, l.reason)
+// in is the line alone, in columns of usual widths and in at most width cells; 0: in any
+// number.
+func (l line) in(width int) string {
+	t := table.Table{Columns: decisionColumns(true), Width: width}
+	t.Add(l.cells()...)
+	return strings.Join(t.Lines(), "\n")
 }
 
-// cut shortens s to n characters.
-func cut(s string, n int) string {
-	if n < 0 {
-		n = 0
-	}
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:n])
-}
+// String is the whole line.
+func (l line) String() string { return l.in(0) }
 
 func caller(app *control.App) string {
 	name := unknown
@@ -242,30 +321,16 @@ func destination(d *control.Decision) string {
 	return clean(net.JoinHostPort(*d.Host, *d.Service))
 }
 
+// intentsText writes intents as package intent reads them.
 func intentsText(in *control.Intents) string {
-	var parts []string
-	add := func(word *string) {
-		if word != nil {
-			parts = append(parts, clean(*word))
-		}
-	}
-	add(in.Category)
-	if in.FileSize != nil {
-		parts = append(parts, short(*in.FileSize))
-	}
-	if in.Duration != nil {
-		parts = append(parts, fmt.Sprintf("duration=%d", *in.Duration))
-	}
-	if in.Bitrate != nil {
-		parts = append(parts, "bitrate="+short(*in.Bitrate))
-	}
-	add(in.Burstiness)
-	add(in.Timeliness)
-	add(in.Resilience)
-	if len(parts) == 0 {
+	if *in == (control.Intents{}) {
 		return unknown
 	}
-	return strings.Join(parts, " ")
+	set, err := in.Set()
+	if err != nil { // a word of a later version
+		return "?"
+	}
+	return set.String()
 }
 
 // outcomeText tells how a connection came up other than as planned, "" if it

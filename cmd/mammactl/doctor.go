@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,14 @@ func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
 			return doctor.Report{}, err
 		}
 	}
+	o.Asked = new(doctor.Asked)
+	s := a.status(func(time.Duration) string {
+		if o.Asked.All.Load() == 0 {
+			return "looking at the host's networks"
+		}
+		return fmt.Sprintf("asking gateways and name servers: %d of %d have answered or given up", o.Asked.Done.Load(), o.Asked.All.Load())
+	})
+	defer s.Stop()
 	f, err := doctor.Collect(ctx, cfg, o)
 	if err != nil {
 		return doctor.Report{}, err
@@ -103,7 +112,7 @@ func (a *app) running(ctx context.Context) (file string, pid int) {
 
 func (a *app) showReport(r doctor.Report) error {
 	if !a.json {
-		return r.Write(a.out)
+		return r.Write(a.out, a.columns())
 	}
 	e := json.NewEncoder(display.JSONWriter(a.out))
 	e.SetIndent("", "  ")

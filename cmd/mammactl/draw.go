@@ -5,8 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -20,7 +20,7 @@ func (s *screen) render(width, height int) []string {
 		}
 		return color + text + reset
 	}
-	lines := []string{paint(cut(s.title(width), width), bold)}
+	lines := []string{paint(table.Cut(s.title(width), width), bold)}
 	lines = append(lines, s.networks(width, max(1, height/2-4), paint)...)
 	lines = append(lines, strings.Repeat("-", width))
 	var lower []string
@@ -66,7 +66,7 @@ func (s *screen) title(width int) string {
 	// important.
 	for ; len(parts) > 1; parts = parts[:len(parts)-1] {
 		text := strings.Join(parts, "   ")
-		if pad := width - utf8.RuneCountInString(text) - len(now); pad > 1 {
+		if pad := width - table.Cells(text) - len(now); pad > 1 {
 			return text + strings.Repeat(" ", pad) + now
 		}
 	}
@@ -87,7 +87,7 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 	for i := range s.nets {
 		p := &s.nets[i]
 		figures[i] = []string{msec(p.Path.SRTTMedianMS), mbps(p.Link.Down), mbps(p.Link.Up)}
-		label = max(label, len(name(p)))
+		label = max(label, table.Cells(name(p)))
 		for _, f := range figures[i] {
 			number = max(number, len(f))
 		}
@@ -104,10 +104,10 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 	for _, h := range heads {
 		line += fmt.Sprintf(" %-*s", column, h)
 	}
-	lines := []string{cut(line+"  conns", width)}
+	lines := []string{table.Cut(line+"  conns", width)}
 	for i := range s.nets {
 		if len(lines) > n && i < len(s.nets)-1 {
-			lines = append(lines, cut(fmt.Sprintf("and %d more", len(s.nets)-i), width))
+			lines = append(lines, table.Cut(fmt.Sprintf("and %d more", len(s.nets)-i), width))
 			break
 		}
 		p := &s.nets[i]
@@ -115,16 +115,16 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 		if h == nil {
 			h = &histories{}
 		}
-		text := fmt.Sprintf("%-*s", label, cut(name(p), label))
+		text := table.Pad(table.Cut(name(p), label), label)
 		for j, values := range [][]float64{h.rtt, h.down, h.up} {
 			text += fmt.Sprintf(" %*s %s%*s", number, figures[i][j], spark(values, graph, j == 0), column-number-1-graph, "")
 		}
 		text += fmt.Sprintf(" %6s  ", count(p.Path.Connections))
-		room := width - utf8.RuneCountInString(text)
-		lines = append(lines, cut(text, width)+paint(cut(tell(p), room), healthColor(p.Health.State)))
+		room := width - table.Cells(text)
+		lines = append(lines, table.Cut(text, width)+paint(table.Cut(tell(p), room), healthColor(p.Health.State)))
 	}
 	if len(s.nets) == 0 {
-		lines = append(lines, cut("mamma manages no prefix", width))
+		lines = append(lines, table.Cut("mamma manages no prefix", width))
 	}
 	return lines
 }
@@ -135,7 +135,7 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 func (s *screen) graph(width, label, number int, tell func(*control.Prefix) string) int {
 	tail := 0
 	for i := range s.nets {
-		tail = max(tail, len(tell(&s.nets[i])))
+		tail = max(tail, table.Cells(tell(&s.nets[i])))
 	}
 	return max(0, min(12, (width-label-3*(1+number+1)-1-6-2-tail)/3))
 }
@@ -218,16 +218,16 @@ func (s *screen) events(width, n int, paint func(text, color string) string) []s
 	for _, e := range list {
 		text, color := s.fit(&e, width), ""
 		if s.seq != 0 && chosen != nil && e.decision != nil && e.decision.Seq == chosen.Seq {
-			text, color = cut("> "+s.fit(&e, width-2), width), bold
+			text, color = table.Cut("> "+s.fit(&e, width-2), width), bold
 		}
 		lines = append(lines, paint(text, color))
 	}
 	switch {
 	case len(list) > 0:
 	case s.filter != "":
-		lines = append(lines, paint(cut("no line contains the filter", width), dim))
+		lines = append(lines, paint(table.Cut("no line contains the filter", width), dim))
 	default:
-		lines = append(lines, paint(cut("no decisions yet", width), dim))
+		lines = append(lines, paint(table.Cut("no decisions yet", width), dim))
 	}
 	return lines
 }
@@ -243,11 +243,11 @@ func (s *screen) details(width int) []string {
 		e.Candidates = append(e.Candidates, control.Prefix{Prefix: sc.Prefix, Interface: sc.Interface})
 	}
 	var b strings.Builder
-	_ = s.a.showExplanation(&b, &e) // writing to a Builder does not fail
+	_ = s.a.showExplanation(&b, &e, width) // writing to a Builder does not fail
 	lines := []string{strings.Repeat("-", width)}
 	for l := range strings.Lines(b.String()) {
 		if l = strings.TrimRight(l, "\n"); l != "" {
-			lines = append(lines, cut(l, width))
+			lines = append(lines, table.Cut(l, width))
 		}
 	}
 	return lines
@@ -258,9 +258,9 @@ func (s *screen) details(width int) []string {
 func (s *screen) bottom(width int) string {
 	switch {
 	case s.typing:
-		return cut("filter: "+s.filter+"_   (enter to apply, escape to cancel)", width)
+		return table.Cut("filter: "+s.filter+"_   (enter to apply, escape to cancel)", width)
 	case s.trouble != "":
-		return cut(s.trouble, width)
+		return table.Cut(s.trouble, width)
 	}
 	text := "q quit   p pause   / filter   enter explain   up/down choose"
 	if s.paused {
@@ -269,5 +269,5 @@ func (s *screen) bottom(width int) string {
 	if s.filter != "" {
 		text += "   [" + s.filter + "]"
 	}
-	return cut(text, width)
+	return table.Cut(text, width)
 }

@@ -10,10 +10,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -52,10 +54,12 @@ reaches. To consider that, give an address in place of a name.`,
 			if err != nil {
 				return err
 			}
-			return a.show(raw, func() error { return a.showExplanation(a.out, &e) })
+			return a.show(raw, func() error { return a.showExplanation(a.out, &e, a.columns()) })
 		})
 	cmd.Use = "explain [flags] HOST[:PORT]|URL"
-	cmd.Example = "  mammactl explain www.example.net:443 --category bulktransfer --filesize 300M"
+	cmd.Example = `  mammactl explain https://www.example.net/
+  mammactl explain www.example.net:443 --category bulktransfer \
+    --filesize 300M`
 	f := cmd.Flags()
 	for _, w := range []struct {
 		to   *string
@@ -76,6 +80,8 @@ reaches. To consider that, give an address in place of a name.`,
 	f.BoolVarP(&q.ipv4, "ipv4", "4", false, "IPv4 only")
 	f.BoolVarP(&q.ipv6, "ipv6", "6", false, "IPv6 only")
 	f.StringVar(&q.bound, "bound", "", "local `address` that the application binds to itself")
+	_ = cmd.RegisterFlagCompletionFunc("bound", a.completeAddress)
+	cmd.ValidArgsFunction = a.completeTarget
 	a.selectionFlags(cmd, &q.selection)
 	return cmd
 }
@@ -86,9 +92,6 @@ func (q *question) body(target string) (control.Question, error) {
 	var err error
 	if b.Host, b.Service, err = splitURL(target); err != nil {
 		return b, err
-	}
-	if b.Host == "" {
-		return b, fmt.Errorf("%q names no host", target)
 	}
 	if b.Service != "" {
 		if _, err := net.LookupPort("tcp", b.Service); err != nil {
@@ -153,14 +156,16 @@ func (q *question) body(target string) (control.Question, error) {
 }
 
 // splitURL splits a URL or HOST[:PORT]. The scheme of a URL without a port stands for
-// the service.
+// the service. What is neither is an error: a path behind a host, for one, looks like a URL.
 func splitURL(target string) (host, service string, err error) {
 	if !strings.Contains(target, "://") {
-		host, service = splitTarget(target)
-		return host, service, nil
+		return splitTarget(target)
 	}
 	u, err := url.Parse(target)
-	if err != nil || u.Hostname() == "" {
+	switch {
+	case err != nil:
+		return "", "", fmt.Errorf("%q is no URL: %w", target, errors.Unwrap(err))
+	case u.Hostname() == "":
 		return "", "", fmt.Errorf("%q names no host", target)
 	}
 	if service = u.Port(); service == "" {
@@ -177,17 +182,50 @@ func splitURL(target string) (host, service string, err error) {
 
 // splitTarget splits HOST[:PORT]; an IPv6 address may stand without brackets
 // if there is no port.
-func splitTarget(s string) (host, port string) {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return s, ""
+func splitTarget(target string) (host, port string, err error) {
+	if _, err := netip.ParseAddr(target); err == nil {
+		return target, "", nil
 	}
-	if h, p, err := net.SplitHostPort(s); err == nil {
-		return h, p
+	if strings.ContainsAny(target, "/?#@") {
+		return "", "", fmt.Errorf("%q is neither HOST[:PORT] nor a URL, which begins with a scheme: https://%s", target, strings.TrimLeft(target, "/"))
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), ""
+	host, port = target, ""
+	if address, ok := strings.CutPrefix(strings.TrimSuffix(target, "]"), "["); ok && strings.HasSuffix(target, "]") {
+		host = address
+	} else if strings.Contains(target, ":") {
+		if host, port, err = net.SplitHostPort(target); err != nil {
+			return "", "", fmt.Errorf("%q is not HOST[:PORT]: %s", target, splitReason(err))
+		}
+		if port == "" {
+			return "", "", fmt.Errorf("%q names no port behind the colon", target)
+		}
+	}
+	_, notAddress := netip.ParseAddr(host)
+	switch bracketed := strings.HasPrefix(target, "["); {
+	case host == "":
+		return "", "", fmt.Errorf("%q names no host", target)
+	case notAddress != nil && (bracketed || strings.ContainsFunc(host, notInName)):
+		return "", "", fmt.Errorf("%q is no host: neither a name nor an address", host)
+	}
+	return host, port, nil
 }
 
-func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
+// splitReason is what net.SplitHostPort finds, without the text that it is about.
+func splitReason(err error) string {
+	if e := (*net.AddrError)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err.Error()
+}
+
+// notInName tells of characters that no name of a host has. Names that are not ASCII
+// (RFC 5890) are the resolver's business.
+func notInName(r rune) bool {
+	return r != '-' && r != '.' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
+}
+
+// showExplanation writes lines of at most width cells; 0: of any number.
+func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) error {
 	d := &e.Decision
 	var b strings.Builder
 	name := "policy " + orUnknown(d.Policy)
@@ -216,7 +254,9 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 	}
 	if len(e.Candidates) > 0 {
 		b.WriteByte('\n')
-		if err := scores(e).write(&b); err != nil {
+		t := scores(e)
+		t.Width = width
+		if err := t.Write(&b); err != nil {
 			return err
 		}
 	}
@@ -263,12 +303,12 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation) error {
 	if o := originText(d); o != "" {
 		fmt.Fprintf(&b, "  As %s says: %s.\n", caller(&d.App), o)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, fold(b.String(), width))
 	return err
 }
 
 // scores returns a table of the figures that the policy compared, a line per candidate.
-func scores(e *control.Explanation) *table {
+func scores(e *control.Explanation) *table.Table {
 	var terms []string
 	predicted := false
 	for _, s := range e.Decision.Scores {
@@ -279,18 +319,17 @@ func scores(e *control.Explanation) *table {
 			}
 		}
 	}
-	heads := []string{"PREFIX", "INTERFACE"}
+	columns := []table.Column{{Head: "PREFIX"}, {Head: "INTERFACE", Least: 5}}
 	for _, name := range terms {
-		heads = append(heads, ">"+strings.ToUpper(clean(name)))
+		columns = append(columns, table.Column{Head: strings.ToUpper(clean(name)), Right: true, Rank: 3})
 	}
 	if predicted {
-		heads = append(heads, ">PREDICTED")
+		columns = append(columns, table.Column{Head: "PREDICTED", Right: true, Rank: 2})
 	}
-	t := newTable(append(heads, "")...)
-	t.indent = "  "
+	t := &table.Table{Columns: append(columns, table.Column{Rank: 1, Least: 11}), Indent: "  "}
 	for i := range e.Candidates {
 		p := &e.Candidates[i]
-		row := plain(clean(p.Prefix), clean(p.Interface))
+		row := table.Plain(clean(p.Prefix), clean(p.Interface))
 		at := slices.IndexFunc(e.Decision.Scores, func(s control.Score) bool { return s.Prefix == p.Prefix && s.Interface == p.Interface })
 		var s control.Score
 		if at >= 0 {
@@ -301,14 +340,14 @@ func scores(e *control.Explanation) *table {
 			if i := slices.IndexFunc(s.Terms, func(t control.Term) bool { return t.Name == name }); i >= 0 {
 				text = termText(&s.Terms[i])
 			}
-			row = append(row, cell{text: text})
+			row = append(row, table.Cell{Text: text})
 		}
 		if predicted {
 			text := unknown
 			if s.PredictedMS != nil {
 				text = span(*s.PredictedMS)
 			}
-			row = append(row, cell{text: text})
+			row = append(row, table.Cell{Text: text})
 		}
 		note := ""
 		if s.Note != nil {
@@ -317,7 +356,7 @@ func scores(e *control.Explanation) *table {
 		if c := e.Decision.Chosen; c != nil && c.Prefix == p.Prefix && c.Interface == p.Interface {
 			note = strings.TrimSpace("<- " + note)
 		}
-		t.add(append(row, cell{text: note})...)
+		t.Add(append(row, table.Cell{Text: note})...)
 	}
 	return t
 }

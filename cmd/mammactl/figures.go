@@ -111,18 +111,6 @@ func byteSize[T uint64 | int64 | float64](n T) string {
 	return fmt.Sprintf("%.1f TB", f)
 }
 
-// short shows a size in as few characters as possible: 300M, 1.5G.
-func short(n int64) string {
-	f := float64(n)
-	for _, unit := range []string{"", "K", "M", "G"} {
-		if math.Abs(f) < 999.95 {
-			return strconv.FormatFloat(math.Round(f*10)/10, 'f', -1, 64) + unit
-		}
-		f /= 1000
-	}
-	return strconv.FormatFloat(math.Round(f*10)/10, 'f', -1, 64) + "T"
-}
-
 // group shows an integer in groups of three digits.
 func group(n uint64) string {
 	s := strconv.FormatUint(n, 10)

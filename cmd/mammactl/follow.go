@@ -13,44 +13,50 @@ import (
 // lookAgain is how often a daemon that has gone is looked for.
 const lookAgain = 250 * time.Millisecond
 
-// follower prints events, of one daemon after the other.
+// follower hands on events, of one daemon after the other.
 type follower struct {
-	*app
 	c       *control.Client
+	wanted  control.Filter
 	started time.Time // of the daemon that is followed
-	last    uint64    // number of the latest decision that was shown
+	last    uint64    // number of the latest decision that was handed on
+	each    func(raw []byte, e *control.Event) error
+	say     func(text string) // tells a person what is no event
 }
 
-// follow prints the decisions in d, and then those that come, until ctx ends.
-func (a *app) follow(ctx context.Context, c *control.Client, d *control.Decisions) error {
+// newFollower makes one of the daemon that is there, for what comes after the decision
+// last.
+func newFollower(ctx context.Context, c *control.Client, last uint64) (*follower, error) {
 	var st control.Status
 	if _, err := c.Get(ctx, "/v1/status", &st); err != nil {
-		return err
+		return nil, err
 	}
-	f := &follower{app: a, c: c, started: st.Started, last: d.Last}
-	if !a.json {
-		for i := range d.Decisions {
-			if err := a.printf("%s\n", a.line(&d.Decisions[i])); err != nil {
-				return err
-			}
-		}
-	} else if len(d.Decisions) > 0 {
-		f.last = d.Decisions[0].Seq - 1
-	}
+	return &follower{c: c, started: st.Started, last: last, say: func(string) {}}, nil
+}
+
+// run hands events on until ctx ends, or an error other than that the daemon has gone.
+func (f *follower) run(ctx context.Context) error {
 	for {
-		err := c.Events(ctx, &f.last, f.show)
-		if !errors.Is(err, io.ErrUnexpectedEOF) {
+		err := f.c.Events(ctx, &f.last, f.wanted, f.take)
+		if away := (*control.NotRunningError)(nil); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.As(err, &away) {
 			return err
 		}
-		a.say("mamma has stopped; waiting for it")
+		f.say("mamma has stopped; waiting for it")
 		if err := f.await(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// say tells the person in front of it what is no event.
-func (a *app) say(text string) { _, _ = io.WriteString(a.err, "mammactl: "+text+"\n") }
+// take hands on an event.
+func (f *follower) take(raw []byte, e *control.Event) error {
+	if e.Type == control.EventDecision && e.Decision != nil {
+		f.last = max(f.last, e.Decision.Seq)
+	}
+	if e.Decision != nil && !f.wanted.Matches(e.Decision) { // from a daemon that is older than filters
+		return nil
+	}
+	return f.each(raw, e)
+}
 
 // await returns when a daemon answers again. One that was started anew counts from
 // the beginning, and what it has decided meanwhile is to be shown.
@@ -84,16 +90,38 @@ func gone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// show prints an event.
-func (f *follower) show(raw []byte, e *control.Event) error {
-	if e.Type == control.EventDecision && e.Decision != nil {
-		f.last = max(f.last, e.Decision.Seq)
+// follow prints the decisions in list, and then those that come after the decision last,
+// until ctx ends.
+func (a *app) follow(ctx context.Context, c *control.Client, list []control.Decision, last uint64, wanted control.Filter) error {
+	f, err := newFollower(ctx, c, last)
+	if err != nil {
+		return err
 	}
-	if f.json {
-		return f.rawEvent(raw)
+	switch {
+	case a.json && len(list) > 0: // the events have them
+		f.last = list[0].Seq - 1
+	case !a.json:
+		for i := range list {
+			if err := a.printf("%s\n", a.line(&list[i]).in(a.columns())); err != nil {
+				return err
+			}
+		}
 	}
-	if text := f.event(e); text != "" {
-		return f.printf("%s\n", text)
+	f.wanted, f.each = wanted, a.showEvent
+	f.say = a.tell
+	return f.run(ctx)
+}
+
+// tell tells the person in front of it what is no event.
+func (a *app) tell(text string) { _, _ = io.WriteString(a.err, "mammactl: "+text+"\n") }
+
+// showEvent prints an event.
+func (a *app) showEvent(raw []byte, e *control.Event) error {
+	if a.json {
+		return a.rawEvent(raw)
+	}
+	if text := a.event(e, a.columns()); text != "" {
+		return a.printf("%s\n", text)
 	}
 	return nil
 }

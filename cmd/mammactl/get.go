@@ -21,6 +21,7 @@ import (
 	"github.com/socket-intents/mamma/client/httpintent"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/display/terminal"
 )
 
 const getHelp = `Fetch a file by HTTP over several networks at once, without the server's help. mamma
@@ -54,8 +55,8 @@ connection broke, 60 the certificate is not trusted; besides, 120 for another di
 interrupted.`
 
 const getExample = `  mammactl get https://www.example.net/image.iso
-  mammactl get --digest "sha-256:$(cat SUM)" http://www.example.net/image.iso
-  mammactl get --prohibit cost=expensive -o film http://www.example.net/f.mp4
+  mammactl get --digest "sha-256:$(cat SUM)" http://www.example.net/a.iso
+  mammactl get --prohibit cost=expensive -o film http://www.example.net/f
   mammactl get -o - http://www.example.net/backup.tar.gz | tar xz
   mammactl get --json http://www.example.net/image.iso | jq .networks`
 
@@ -97,15 +98,16 @@ func (a *app) getCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&g.output, "output", "o", "", "`FILE` to write; - for standard output (default: the last part of the URL)")
 	f.Var(&g.intents, "intents", "what is known of the transfer, such as category=bulktransfer,filesize=300M")
+	_ = cmd.RegisterFlagCompletionFunc("intents", completeIntents) // fails for unknown flags only
 	f.StringVar(&g.digest, "digest", "", "what the file must have, as sha-256:`HEX`")
 	f.StringArrayVarP(&g.header, "header", "H", nil, "`FIELD: VALUE` to send; may be repeated")
 	f.BoolVar(&g.one, "one-network", false, "use the network of mamma's choice only")
 	f.BoolVar(&g.restart, "restart", false, "begin anew, even if a part is there")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "show nothing but errors")
-	f.DurationVar(&g.maxTime, "max-time", 0, "give up after this `TIME`, such as 10m; 0: never")
+	f.Var(&durationFlag{to: &g.maxTime, min: time.Millisecond, max: 365 * day, zero: true}, "max-time", "give up after this `TIME`, such as 10m or 1d; 0: never")
 	f.StringVar(&g.cacert, "cacert", "", "trust the certificates in this `FILE` (PEM) instead of the host's")
 	f.StringVar(&g.socket, "socket", "", "path of mamma's request socket (default where it usually is)")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)) // fails for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault))
 	_ = cmd.RegisterFlagCompletionFunc("digest", cobra.FixedCompletions([]cobra.Completion{"sha-256:", "sha-512:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 	a.selectionFlags(cmd, &g.selected)
 	return cmd
@@ -132,7 +134,7 @@ func (g *getting) prepare(target string) error {
 		}
 		g.output = name
 	}
-	if _, tty := terminalOf(g.app.out); g.output == "-" && tty {
+	if _, tty := terminal.Of(g.app.out); g.output == "-" && tty {
 		return usageError{errors.New("standard output is a terminal; name a file by -o")}
 	}
 	if g.output == "-" && g.app.json {
@@ -147,9 +149,6 @@ func (g *getting) prepare(target string) error {
 		if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" {
 			return usageError{fmt.Errorf("--header takes FIELD: VALUE, not %q", h)}
 		}
-	}
-	if g.maxTime < 0 {
-		return usageError{errors.New("--max-time must not be negative")}
 	}
 	return nil
 }

@@ -6,12 +6,11 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
+	"github.com/socket-intents/mamma/internal/display/table"
+	"github.com/socket-intents/mamma/internal/display/terminal"
 )
 
 const (
@@ -21,9 +20,6 @@ const (
 	rateSpan = 3 * time.Second
 	maxBar   = 30
 )
-
-// cursorUp moves the cursor to the line above (ECMA-48, CUU).
-const cursorUp = "\x1b[A"
 
 // progress follows one response.
 type progress struct {
@@ -102,7 +98,7 @@ func (p *progress) ranges(offset, written int64) (list []httpintent.Range) {
 // count is how many bytes were taken.
 func (p *progress) show(count func() int64) (stop func()) {
 	p.count = count
-	fd, tty := terminalOf(p.g.app.err)
+	fd, tty := terminal.Of(p.g.app.err)
 	if !tty || p.g.quiet || p.g.app.getenv("TERM") == "dumb" {
 		return func() {}
 	}
@@ -127,10 +123,7 @@ func (p *progress) show(count func() int64) (stop func()) {
 
 // draw replaces what was drawn before.
 func (p *progress) draw(now time.Time) {
-	width := 80
-	if ws, err := unix.IoctlGetWinsize(p.terminal, unix.TIOCGWINSZ); err == nil && ws.Col > 0 {
-		width = int(ws.Col)
-	}
+	width, _ := terminal.Size(p.terminal)
 	split, _ := httpintent.ProgressOf(p.resp)
 	lines := p.text(now, split.Networks, width)
 	var b strings.Builder
@@ -162,25 +155,25 @@ func (p *progress) text(now time.Time, networks []httpintent.NetworkProgress, wi
 	if p.total > got && rate > 0 {
 		head += "  " + ago(1000*float64(p.total-got)/rate) + " left"
 	}
-	lines := []string{cut(head, width-1)}
+	lines := []string{table.Cut(head, width-1)}
 	longest, most := 0, 1.0
 	for _, n := range networks {
-		longest = max(longest, utf8.RuneCountInString(clean(n.Name)))
+		longest = max(longest, table.Cells(clean(n.Name)))
 		most = max(most, n.Rate)
 	}
 	for _, n := range networks {
 		label := clean(n.Name)
-		l := fmt.Sprintf("  %s%s  %8s  %6s Mbit/s  ", label, strings.Repeat(" ", longest-utf8.RuneCountInString(label)), byteSize(n.Bytes), mbps(&n.Rate))
+		l := fmt.Sprintf("  %s  %8s  %6s Mbit/s  ", table.Pad(label, longest), byteSize(n.Bytes), mbps(&n.Rate))
 		switch {
 		case n.Ended:
 			l += "not used any more"
 		case n.Failures > 0:
 			l += "failed, is tried again"
 		default:
-			room := min(maxBar, width-1-utf8.RuneCountInString(l))
+			room := min(maxBar, width-1-table.Cells(l))
 			l += strings.Repeat("█", max(0, int(n.Rate/most*float64(room)+0.5)))
 		}
-		lines = append(lines, cut(strings.TrimRight(l, " "), width-1))
+		lines = append(lines, table.Cut(strings.TrimRight(l, " "), width-1))
 	}
 	return lines
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/display/terminal"
 	"github.com/socket-intents/mamma/internal/process/service"
 )
 
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // guarded has all output of the program cleaned for a terminal; the sequences that
 // mammactl itself writes pass where there is one.
 func guarded(w io.Writer) io.Writer {
-	if _, tty := terminalOf(w); tty {
+	if _, tty := terminal.Of(w); tty {
 		return display.NewWriter(w, sequences...)
 	}
 	return display.NewWriter(w)

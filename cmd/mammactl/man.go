@@ -93,7 +93,7 @@ func manPage(c *cobra.Command) string {
 		section("EXAMPLES")
 		b.WriteString(".nf\n")
 		for l := range strings.Lines(c.Example) {
-			b.WriteString(roff(strings.TrimSpace(l)) + "\n")
+			b.WriteString(roff(strings.TrimPrefix(strings.TrimRight(l, "\n"), "  ")) + "\n")
 		}
 		b.WriteString(".fi\n")
 	}

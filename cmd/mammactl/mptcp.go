@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -30,7 +31,11 @@ and how many connections have become plain TCP since the host was started.`,
 }
 
 func (a *app) showMultipath(m *control.Multipath) error {
-	t := newTable("CONNECTION", "INTERFACE", "LOCAL", "STATE", ">RECEIVED", ">SENT", ">RTT ms")
+	t := a.table(
+		table.Column{Head: "CONNECTION", Least: 12}, table.Column{Head: "INTERFACE", Least: 5}, table.Column{Head: "LOCAL", Rank: 5, Least: 12},
+		table.Column{Head: "STATE", Rank: 1}, table.Column{Head: "RECEIVED", Right: true, Rank: 2}, table.Column{Head: "SENT", Right: true, Rank: 4},
+		table.Column{Head: "RTT ms", Right: true, Rank: 3},
+	)
 	for i := range m.Connections {
 		c := &m.Connections[i]
 		name := c.Remote
@@ -47,17 +52,17 @@ func (a *app) showMultipath(m *control.Multipath) error {
 		if c.Server {
 			state += ", from peer"
 		}
-		t.add(plain(clean(name), "", "", state, byteSize(c.Received), byteSize(c.Sent), "")...)
+		t.Add(table.Plain(clean(name), "", "", state, byteSize(c.Received), byteSize(c.Sent), "")...)
 		for j := range c.Subflows {
 			f := &c.Subflows[j]
-			t.add(plain("", orUnknown(f.Interface), clean(f.Local), subflowState(c, f), byteSize(f.Received), byteSize(f.Sent), msec(f.RTTMS))...)
+			t.Add(table.Plain("", orUnknown(f.Interface), clean(f.Local), subflowState(c, f), byteSize(f.Received), byteSize(f.Sent), msec(f.RTTMS))...)
 		}
 	}
 	if len(m.Connections) == 0 {
 		if err := a.printf("No connection uses Multipath TCP.\n"); err != nil {
 			return err
 		}
-	} else if err := t.write(a.out); err != nil {
+	} else if err := t.Write(a.out); err != nil {
 		return err
 	}
 	var b strings.Builder
@@ -88,7 +93,7 @@ func (a *app) showMultipath(m *control.Multipath) error {
 	for _, name := range slices.Sorted(maps.Keys(n.Fallbacks)) {
 		fmt.Fprintf(&b, "Became plain TCP, %s: %d\n", clean(name), n.Fallbacks[name])
 	}
-	return a.printf("%s", b.String())
+	return a.printf("%s", fold(b.String(), a.columns()))
 }
 
 func subflowState(c *control.MultipathConn, f *control.MultipathSubflow) string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -37,7 +38,11 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 	if len(p.Prefixes) == 0 {
 		return a.printf("mamma manages no prefix.\n")
 	}
-	heads := []string{"NAME", "PREFIX", "INTERFACE", "HEALTH", "COST", ">BUDGET", ">RTT min/med ms", ">LOAD down/up Mbit/s", ">MAX SEEN Mbit/s", ">CONNS", "DNS"}
+	columns := []table.Column{
+		{Head: "NAME", Rank: 5}, {Head: "PREFIX"}, {Head: "INTERFACE", Least: 9}, {Head: "HEALTH", Rank: 1}, {Head: "COST", Rank: 3, Least: 10},
+		{Head: "BUDGET", Right: true, Rank: 5}, {Head: "RTT min/med ms", Right: true, Rank: 2}, {Head: "LOAD down/up Mbit/s", Right: true, Rank: 4},
+		{Head: "MAX SEEN Mbit/s", Right: true, Rank: 7}, {Head: "CONNS", Right: true, Rank: 6}, {Head: "DNS", Rank: 8, Least: 11},
+	}
 	const nameColumn, healthColumn, budgetColumn = 0, 3, 5
 	named := slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Name != nil })
 	limited := slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Budget != nil })
@@ -48,7 +53,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 	if !named {
 		hidden = append(hidden, nameColumn)
 	}
-	t := newTable(without(heads, hidden)...)
+	t := a.table(without(columns, hidden)...)
 	var notes strings.Builder
 	for i := range p.Prefixes {
 		x := &p.Prefixes[i]
@@ -56,16 +61,16 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 		if x.Default {
 			name += " *"
 		}
-		cells := plain(orUnknown(x.Name), clean(name), clean(strings.Join(append([]string{x.Interface}, x.AltNames...), ", ")), "", costOf(x), budget(x.Budget),
+		cells := table.Plain(orUnknown(x.Name), clean(name), clean(strings.Join(append([]string{x.Interface}, x.AltNames...), ", ")), "", costOf(x), budget(x.Budget),
 			pair(msec(x.Path.SRTTMinMS), msec(x.Path.SRTTMedianMS)), pair(mbps(x.Link.Down), mbps(x.Link.Up)),
 			mbps(x.Link.DownMax), count(x.Path.Connections), servers(x.Resolvers))
 		cells[healthColumn] = a.health(x.Health.State)
-		t.add(without(cells, hidden)...)
+		t.Add(without(cells, hidden)...)
 		if x.Health.Reason != nil {
 			fmt.Fprintf(&notes, "%s on %s is %s: %s%s\n", x.Prefix, clean(x.Interface), clean(x.Health.State), clean(*x.Health.Reason), since(p.Now, x.Health.Since))
 		}
 	}
-	if err := t.write(a.out); err != nil {
+	if err := t.Write(a.out); err != nil {
 		return err
 	}
 	a.budgetNotes(&notes, p)
@@ -76,7 +81,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 			break
 		}
 	}
-	return a.printf("%s", notes.String())
+	return a.printf("%s", fold(notes.String(), a.columns()))
 }
 
 // without returns list without the elements at some indexes, of which the highest comes
@@ -204,14 +209,19 @@ func (a *app) showInterfaces(p *control.Interfaces) error {
 	if len(p.Interfaces) == 0 {
 		return a.printf("mamma manages no interface.\n")
 	}
-	t := newTable("INTERFACE", ">PREFIXES", ">DOWN now/max Mbit/s", ">UP now/max Mbit/s", ">RECEIVED", ">SENT", ">ERRORS rx/tx", "WI-FI")
+	t := a.table(
+		table.Column{Head: "INTERFACE", Least: 9}, table.Column{Head: "PREFIXES", Right: true, Rank: 7},
+		table.Column{Head: "DOWN now/max Mbit/s", Right: true, Rank: 1}, table.Column{Head: "UP now/max Mbit/s", Right: true, Rank: 2},
+		table.Column{Head: "RECEIVED", Right: true, Rank: 4}, table.Column{Head: "SENT", Right: true, Rank: 5},
+		table.Column{Head: "ERRORS rx/tx", Right: true, Rank: 6}, table.Column{Head: "WI-FI", Rank: 3, Least: 7},
+	)
 	for i := range p.Interfaces {
 		x := &p.Interfaces[i]
-		t.add(plain(clean(x.Name), fmt.Sprint(len(x.Prefixes)),
+		t.Add(table.Plain(clean(x.Name), fmt.Sprint(len(x.Prefixes)),
 			pair(mbps(x.Link.Down), mbps(x.Link.DownMax)), pair(mbps(x.Link.Up), mbps(x.Link.UpMax)),
 			size(x.Link.DownBytes), size(x.Link.UpBytes), pair(count(x.Link.RxErrors), count(x.Link.TxErrors)), wifi(x.Wifi))...)
 	}
-	return t.write(a.out)
+	return t.Write(a.out)
 }
 
 func size(n *uint64) string {

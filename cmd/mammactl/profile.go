@@ -14,12 +14,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/display/terminal"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
+// leastProfile is how often a processor profile samples: within less there is nothing.
+const leastProfile = 10 * time.Millisecond
+
 func (a *app) profileCommand() *cobra.Command {
 	kinds := control.ProfileKinds()
-	var length time.Duration
+	length := control.DefaultProfileTime
 	var output string
 	known := slices.Sorted(maps.Keys(kinds))
 	c := a.command("profile KIND", "Take a profile of mamma itself", `
@@ -40,8 +44,6 @@ as may take profiles. A profile holds names of mamma's functions, and no connect
 				return fmt.Errorf("there is no profile %q; known: %s", args[0], strings.Join(known, ", "))
 			case !takesTime && c.Flags().Changed("for"):
 				return fmt.Errorf("profile %s takes no time, so --for has no meaning", args[0])
-			case takesTime && (length <= 0 || length > control.MaxProfileTime):
-				return fmt.Errorf("--for must be above 0 and at most %v, not %v", control.MaxProfileTime, length)
 			}
 			return nil
 		}, func(ctx context.Context, c *control.Client, args []string) error {
@@ -50,30 +52,39 @@ as may take profiles. A profile holds names of mamma's functions, and no connect
 			}
 			return a.profile(ctx, c, args[0], length, output)
 		})
-	c.Flags().DurationVar(&length, "for", control.DefaultProfileTime, "how `long` to watch, for instance 30s")
+	c.Flags().Var(&durationFlag{to: &length, min: leastProfile, max: control.MaxProfileTime}, "for", "how `long` to watch, for instance 30s")
 	c.Flags().StringVarP(&output, "output", "o", "", "`file` to write to (default standard output)")
-	c.Example = "  mammactl profile cpu --for 30s -o cpu.pprof && go tool pprof -top cpu.pprof"
+	c.Example = "  mammactl profile cpu --for 30s -o cpu.pprof\n  go tool pprof -top cpu.pprof"
 	c.ValidArgs = known
 	c.ValidArgsFunction = nil // which would be asked first
 	_ = c.MarkFlagFilename("output")
 	return c
 }
 
+// take takes a profile, and shows a person how long it takes yet.
+func (a *app) take(ctx context.Context, c *control.Client, kind string, length time.Duration, to io.Writer) error {
+	s := a.status(func(elapsed time.Duration) string {
+		return fmt.Sprintf("profile %s: %.0f of %s", kind, min(elapsed, length).Seconds(), durationText(length))
+	})
+	defer s.Stop()
+	return c.Profile(ctx, kind, length, to)
+}
+
 // profile writes a profile to a file, or to standard output if that is no terminal.
 // A file that was there is kept unless the profile could be taken.
 func (a *app) profile(ctx context.Context, c *control.Client, kind string, length time.Duration, output string) error {
 	if output == "" {
-		if _, tty := terminalOf(a.out); tty {
+		if _, tty := terminal.Of(a.out); tty {
 			return usageError{errors.New("a profile is no text for a terminal: name a file by -o, or redirect the output")}
 		}
 		to := a.out
 		if w, ok := to.(*display.Writer); ok {
 			to = w.Unwrap() // no text, and no terminal
 		}
-		return c.Profile(ctx, kind, length, to)
+		return a.take(ctx, c, kind, length, to)
 	}
 	var b strings.Builder
-	if err := c.Profile(ctx, kind, length, &b); err != nil {
+	if err := a.take(ctx, c, kind, length, &b); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display/terminal"
 	"github.com/socket-intents/mamma/internal/operator/replay"
 	"github.com/socket-intents/mamma/internal/plugin"
 	"github.com/socket-intents/mamma/policies"
@@ -43,7 +46,15 @@ one for the summary.`) + "\n\n" + exitCodesHelp,
 			if c.Policy == "" && c.Config == "" {
 				return usageError{errors.New("replay needs --policy or --config")}
 			}
-			c.Files, c.JSON, c.In, c.Out, c.Err = args, a.json, a.in, a.out, a.err
+			c.Files, c.JSON, c.In, c.Out, c.Err, c.Width = args, a.json, a.in, a.out, a.err, a.columns()
+			// Where results are printed as they come, they tell how far it is.
+			if _, tty := terminal.Of(a.out); !tty || !a.json && c.Differences >= 0 {
+				c.Begin = func(far func() replay.Progress) (end func()) {
+					s := a.status(func(time.Duration) string { return "replaying: " + replayed(far()) })
+					c.Err = s
+					return s.Stop
+				}
+			}
 			if err := c.Run(cmd.Context()); err != nil {
 				return runError{err}
 			}
@@ -56,6 +67,15 @@ one for the summary.`) + "\n\n" + exitCodesHelp,
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "seed of the policy's random choices")
 	cmd.Flags().IntVarP(&c.Differences, "differences", "n", 20, "how many decisions that differ to list; -1: all")
 	return cmd
+}
+
+// replayed tells how far a replay is.
+func replayed(p replay.Progress) string {
+	text := plural(int(p.Decisions), "decision")
+	if p.Size > 0 {
+		text = fmt.Sprintf("%.0f %%, %s", 100*float64(min(p.Read, p.Size))/float64(p.Size), text)
+	}
+	return text
 }
 
 // completePolicy completes the names of policies, those of plugins in dirs included,

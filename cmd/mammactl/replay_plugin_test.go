@@ -72,6 +72,10 @@ func TestReplayPlugin(t *testing.T) {
 		}
 		return path
 	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	file := write("decisions.jsonl", string(text))
 	byName := write("name.conf", "policy_path = \""+dir+"\"\npolicy \"ports\" {\n  ports = [22]\n  interface = \"wwan0\"\n}\n")
 	for _, tt := range []struct {
@@ -85,7 +89,7 @@ func TestReplayPlugin(t *testing.T) {
 		{"both", []string{"--policy", so, "--config", byName}, exitOK, "replayed with ports: 1 the same"},
 		{"another than the file's", []string{"--policy", "sample", "--config", byName}, exitError, `configures policy "ports", not "sample"`},
 		{"not a plugin", []string{"--policy", file}, exitError, "is not a Go plugin"},
-		{"not there", []string{"--policy", "./none.so"}, exitError, "none.so"},
+		{"not there", []string{"--policy", "./none.so"}, exitError, filepath.Join(here, "none.so")},
 	} {
 		cmd := exec.Command(mammactl, append([]string{"replay", file}, tt.args...)...)
 		out, _ := cmd.CombinedOutput()

@@ -58,7 +58,7 @@ fails with "Function not implemented".
 Exit status: that of the program; 125 if mammactl itself failed, 126 if the program
 could not be executed, 127 if it was not found.`
 
-const runExample = `  mammactl run --intents category=bulktransfer,filesize=300M -- rsync -a h:big .
+const runExample = `  mammactl run --intents category=bulktransfer -- rsync -a host:big .
   mammactl run --intents-for rsync=category=bulktransfer -- ./backup.sh
   mammactl run --verbose --mptcp -- curl -O http://www.example.net/file`
 
@@ -84,6 +84,7 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run [--intents INTENTS] [--] PROGRAM [ARGUMENT...]", Short: "Run a program and have its connections placed by intents",
 		Long: runHelp, Example: runExample, Args: someArgs("a program: mammactl run --intents category=query -- curl URL"), DisableFlagsInUseLine: true,
+		ValidArgsFunction: a.completeCommand,
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, text := range parts {
 				p, err := placement.ParsePart(text)
@@ -119,6 +120,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.Var(&o.Intents, "intents", "what is known of the connections, such as category=bulktransfer,filesize=300M")
 	_ = cmd.RegisterFlagCompletionFunc("intents", completeIntents) // fails for unknown flags only
 	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `WHICH=INTENTS`: of those to a port, to a network, or of a command; may be repeated")
+	_ = cmd.RegisterFlagCompletionFunc("intents-for", a.completePart)
 	f.StringVar(&file, "rules", "", "`FILE` with intents by destination, port, user and program")
 	f.BoolVar(&o.Require, "require", false, "refuse connections that could not be placed")
 	f.BoolVar(&o.MPTCP, "mptcp", false, "open TCP connections with Multipath TCP where the kernel and the server have it")

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -35,16 +36,12 @@ type entry struct {
 	decision *control.Decision // nil if the line is about another event
 }
 
-// wideEnough is the least width at which a line of a decision has all its columns.
-// Narrower screens get a shorter form.
-const wideEnough = 113
-
-// fit returns the text of e in at most width characters.
+// fit returns the text of e in at most width cells.
 func (s *screen) fit(e *entry, width int) string {
-	if e.decision == nil || width >= wideEnough {
-		return cut(e.text, width)
+	if e.decision == nil || width <= 0 {
+		return table.Cut(e.text, width)
 	}
-	return cut(s.a.line(e.decision).narrow(width), width)
+	return s.a.line(e.decision).in(width)
 }
 
 const (
@@ -108,7 +105,7 @@ func (s *screen) add(e *control.Event) {
 		}
 		return
 	}
-	text := s.a.event(e)
+	text := s.a.event(e, 0)
 	if text == "" {
 		return
 	}

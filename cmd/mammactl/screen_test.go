@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -63,7 +63,7 @@ func TestScreenFits(t *testing.T) {
 					t.Fatalf("%d lines of %d", len(lines), height)
 				}
 				for _, l := range lines {
-					if n := utf8.RuneCountInString(l); n > width {
+					if n := table.Cells(l); n > width {
 						t.Fatalf("%d by %d: %d characters: %q", width, height, n, l)
 					}
 				}

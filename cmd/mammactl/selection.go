@@ -63,19 +63,11 @@ func (a *app) completePreference(cmd *cobra.Command, _ []string, begun string) (
 	for _, w := range costWords {
 		list = append(list, "cost="+w)
 	}
-	c := a.client()
-	defer c.Close()
-	var p control.Prefixes
-	if _, err := c.Get(cmd.Context(), "/v1/prefixes", &p); err == nil { // else costs are all that can be completed
-		for i := range p.Prefixes {
-			x := &p.Prefixes[i]
-			list = append(list, "interface="+clean(x.Interface))
-			if x.Name != nil {
-				list = append(list, "network="+clean(*x.Name))
-			}
+	for _, x := range a.managed(cmd) { // without them costs are all that can be completed
+		list = append(list, "interface="+clean(x.Interface))
+		if x.Name != nil {
+			list = append(list, "network="+clean(*x.Name))
 		}
 	}
-	slices.Sort(list)
-	list = slices.DeleteFunc(slices.Compact(list), func(s cobra.Completion) bool { return !strings.HasPrefix(s, begun) })
-	return list, cobra.ShellCompDirectiveNoFileComp
+	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
 }

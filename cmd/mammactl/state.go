@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
@@ -38,8 +39,8 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) showStatus(s *control.Status) error {
-	t := newTable("", "")
-	row := func(name, format string, args ...any) { t.add(plain(name, fmt.Sprintf(format, args...))...) }
+	t := a.pairs()
+	row := func(name, format string, args ...any) { add(t, name, format, args...) }
 	row("mamma", "%s, process %d, up %s", clean(s.Version), s.PID, long(s.UptimeMS))
 	a.policyRows(row, s.Now, &s.Policy)
 	a.configRows(row, s.Now, &s.Config)
@@ -58,7 +59,7 @@ func (a *app) showStatus(s *control.Status) error {
 	}
 	row("plain dials", "%s", plainDials(&s.PlainDials))
 	row("you may", "%s", rights(s.Rights))
-	return t.write(a.out)
+	return t.Write(a.out)
 }
 
 // plainDials tells how many dials went without mamma, and why.
@@ -168,8 +169,8 @@ func (a *app) policyCommand() *cobra.Command {
 }
 
 func (a *app) showPolicy(p *control.Policy) error {
-	t := newTable("", "")
-	row := func(name, format string, args ...any) { t.add(plain(name, fmt.Sprintf(format, args...))...) }
+	t := a.pairs()
+	row := func(name, format string, args ...any) { add(t, name, format, args...) }
 	a.policyRows(row, p.Now, &p.State)
 	if p.State.Name != nil {
 		file := "compiled in"
@@ -179,21 +180,21 @@ func (a *app) showPolicy(p *control.Policy) error {
 		row("from", "%s", file)
 	}
 	a.configRows(row, p.Now, &p.Config)
-	if err := t.write(a.out); err != nil || len(p.Settings) == 0 {
+	if err := t.Write(a.out); err != nil || len(p.Settings) == 0 {
 		return err
 	}
 	if err := a.printf("\n"); err != nil {
 		return err
 	}
-	settings := newTable("SETTING", "VALUE", "WRITTEN AT")
+	settings := a.table(table.Column{Head: "SETTING", Least: 10}, table.Column{Head: "VALUE", Least: 12}, table.Column{Head: "WRITTEN AT", Rank: 1})
 	for _, s := range p.Settings {
 		value := s.Text
 		if value == "" && s.Value != nil {
 			value = *s.Value
 		}
-		settings.add(plain(clean(s.Name), clean(value), clean(fmt.Sprintf("%s:%d", s.File, s.Line)))...)
+		settings.Add(table.Plain(clean(s.Name), clean(value), clean(fmt.Sprintf("%s:%d", s.File, s.Line)))...)
 	}
-	return settings.write(a.out)
+	return settings.Write(a.out)
 }
 
 func (a *app) setCommand() *cobra.Command {

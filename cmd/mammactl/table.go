@@ -1,75 +1,62 @@
 package main
 
 import (
-	"io"
-	"slices"
+	"fmt"
 	"strings"
-	"unicode/utf8"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/display/table"
+	"github.com/socket-intents/mamma/internal/display/terminal"
 )
 
-// table is rows of aligned columns. A heading that begins with ">" makes its
-// column right-aligned.
-type table struct {
-	heads  []string
-	rows   [][]cell
-	indent string
+// columns is how many cells a line on standard output may have; 0, for pipes and files:
+// any number.
+func (a *app) columns() int {
+	if a.width > 0 {
+		return a.width
+	}
+	if fd, tty := terminal.Of(a.out); tty {
+		width, _ := terminal.Size(fd)
+		return width
+	}
+	return 0
 }
 
-// cell is a text that has been through clean, with the escape sequence of its colour; ""
-// for none.
-type cell struct{ text, color string }
-
-func newTable(heads ...string) *table { return &table{heads: heads} }
-
-func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
-
-// plain makes cells without colour.
-func plain(texts ...string) []cell {
-	cells := make([]cell, len(texts))
-	for i, s := range texts {
-		cells[i].text = s
-	}
-	return cells
+// table makes a table that fits standard output.
+func (a *app) table(columns ...table.Column) *table.Table {
+	return &table.Table{Columns: columns, Width: a.columns()}
 }
 
-// write writes the table, two spaces between columns and none at the end of lines.
-func (t *table) write(w io.Writer) error {
-	right := make([]bool, len(t.heads))
-	heads := make([]cell, len(t.heads))
-	for i, h := range t.heads {
-		heads[i].text, right[i] = strings.CutPrefix(h, ">")
-	}
-	rows := t.rows
-	if slices.ContainsFunc(heads, func(c cell) bool { return c.text != "" }) {
-		rows = append([][]cell{heads}, rows...)
-	}
-	widths := make([]int, len(heads))
-	for _, row := range rows {
-		for i, c := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
-		}
+// status shows on a terminal how far something is that a person waits for, until Stop is
+// called.
+func (a *app) status(text func(elapsed time.Duration) string) *terminal.Status {
+	return terminal.Show(a.err, a.getenv, text)
+}
+
+// leastFold is the width from which on a text is folded rather than made narrower.
+const leastFold = 12
+
+// pairs makes a table of names and values that fits standard output.
+func (a *app) pairs() *table.Table {
+	return a.table(table.Column{}, table.Column{Fold: true, Least: leastFold})
+}
+
+// add adds a row to a table of pairs.
+func add(t *table.Table, name, format string, args ...any) {
+	t.Add(table.Plain(name, fmt.Sprintf(format, args...))...)
+}
+
+// fold breaks the lines of a text so that each has at most width cells; 0: any number.
+func fold(text string, width int) string {
+	if width <= 0 {
+		return text
 	}
 	var b strings.Builder
-	for _, row := range rows {
-		var line strings.Builder
-		for i, c := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text))
-			text := c.text
-			if c.color != "" {
-				text = c.color + text + reset
-			}
-			if i > 0 {
-				line.WriteString("  ")
-			}
-			if right[i] {
-				line.WriteString(pad + text)
-			} else {
-				line.WriteString(text + pad)
-			}
+	for l := range strings.Lines(text) {
+		b.WriteString(strings.Join(table.Fold(strings.TrimSuffix(l, "\n"), width), "\n"))
+		if strings.HasSuffix(l, "\n") {
+			b.WriteByte('\n')
 		}
-		b.WriteString(strings.TrimRight(t.indent+line.String(), " "))
-		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.String()
 }

@@ -12,7 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/display/table"
+	"github.com/socket-intents/mamma/internal/display/terminal"
 )
 
 // The escape sequences that begin a colour or style, and the one that ends all of them
@@ -22,36 +23,21 @@ const (
 	yellow = "\x1b[33m"
 	bold   = "\x1b[1m"
 	dim    = "\x1b[2m"
-	reset  = "\x1b[0m"
+	reset  = table.Reset
 )
-
-// terminalOf returns the file descriptor behind the reader or writer v. ok is false if
-// v has none, or if it is not a terminal.
-func terminalOf(v any) (fd int, ok bool) {
-	if w, ok := v.(*display.Writer); ok {
-		v = w.Unwrap()
-	}
-	f, isFile := v.(*os.File)
-	if !isFile {
-		return 0, false
-	}
-	fd = int(f.Fd())
-	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	return fd, err == nil
-}
 
 // colored tells whether to write colours: only to a terminal that has them, and not
 // against the user's wish (no-color.org).
 func (a *app) colored() bool {
-	_, tty := terminalOf(a.out)
+	_, tty := terminal.Of(a.out)
 	return tty && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 }
 
 // health returns a table cell with a state of health.
-func (a *app) health(state string) cell {
-	c := cell{text: clean(state)}
+func (a *app) health(state string) table.Cell {
+	c := table.Cell{Text: clean(state)}
 	if a.colored() {
-		c.color = healthColor(state)
+		c.Color = healthColor(state)
 	}
 	return c
 }
@@ -81,7 +67,8 @@ const (
 	enterScreen = "\x1b[?1049h\x1b[?25l" // shows the alternate screen, hides the cursor
 	leaveScreen = "\x1b[?25h\x1b[?1049l" // undoes both
 	home        = "\x1b[H"               // moves the cursor to the first line
-	eraseLine   = "\x1b[K"               // erases to the end of the line
+	eraseLine   = terminal.EraseLine     // erases to the end of the line
+	cursorUp    = terminal.CursorUp      // moves the cursor to the line above
 	eraseBelow  = "\x1b[J"               // erases to the end of the screen
 )
 
@@ -154,15 +141,8 @@ func (s *fullScreen) suspend() error {
 	return s.enter()
 }
 
-// size returns the size of the terminal; 80 by 24 if the terminal does not know its
-// own.
-func (s *fullScreen) size() (width, height int) {
-	ws, err := unix.IoctlGetWinsize(s.out, unix.TIOCGWINSZ)
-	if err != nil || ws.Col == 0 || ws.Row == 0 {
-		return 80, 24
-	}
-	return int(ws.Col), int(ws.Row)
-}
+// size returns the size of the terminal.
+func (s *fullScreen) size() (width, height int) { return terminal.Size(s.out) }
 
 // keys sends what each read from the keyboard returns, until ctx ends or the terminal
 // is gone. Then it closes the channel.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,5 +102,53 @@ func TestWatchGivesTheTerminalBack(t *testing.T) {
 				t.Errorf("the terminal's mode (-before +after):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The screen begins with the past, and goes on with what comes after it.
+func TestWatchBeginsWithThePast(t *testing.T) {
+	f := newFake()
+	f.hold = true
+	path := serve(t, f)
+	person, program := openTerminal(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	env := map[string]string{"MAMMA_CONTROL": path, "TERM": "xterm"}
+	a := &app{in: program, out: program, err: os.Stderr, getenv: func(k string) string { return env[k] }, location: time.UTC}
+	ended := make(chan int, 1)
+	go func() { ended <- a.run(ctx, []string{"watch", "-n", "7"}) }()
+	var seen []byte
+	buf := make([]byte, 4096)
+	for !bytes.Contains(seen, []byte("192.0.2.7:443")) {
+		n, err := person.Read(buf)
+		if err != nil {
+			t.Fatalf("%v; seen: %q", err, seen)
+		}
+		seen = append(seen, buf[:n]...)
+	}
+	var asked []string
+	for !slices.Contains(asked, "since=4") { // the latest of the past
+		select {
+		case q := <-f.asked:
+			asked = append(asked, q)
+		case <-ctx.Done():
+			t.Fatalf("asked %q", asked)
+		}
+	}
+	if !slices.Contains(asked, "limit=7") {
+		t.Errorf("asked %q", asked)
+	}
+	if _, err := person.WriteString("q"); err != nil {
+		t.Fatal(err)
+	}
+	for !bytes.Contains(seen, []byte(leaveScreen)) {
+		n, err := person.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, buf[:n]...)
+	}
+	if code := <-ended; code != exitOK {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/internal/process/service"
 )
 
@@ -60,7 +60,7 @@ func fill(text string, width int) string {
 		var b strings.Builder
 		column := 0
 		for _, word := range strings.Fields(p) {
-			n := utf8.RuneCountInString(word)
+			n := table.Cells(word)
 			switch {
 			case column == 0:
 			case column+1+n > width:

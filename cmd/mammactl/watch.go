@@ -14,39 +14,51 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/display/terminal"
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-func (a *app) watchCommand() *cobra.Command {
-	return a.command("watch", "Watch networks and decisions live", `
+const watchHelp = `
 Shows the networks with short histories of round-trip time and load, and below
-them the decisions as they are made. Keys: q quits, p stops and goes on, / keeps
-the lines that contain a text, enter explains a decision (up and down choose it,
-escape goes back).
+them the decisions as they are made, after those that were made before. Keys: q quits,
+p stops and goes on, / keeps the lines that contain a text, enter explains a decision
+(up and down choose it, escape goes back).
 
 If the output or the input is not a terminal, a line about the networks is printed
 each second, and a line for each decision. With --json, the events are printed as
-they come.`,
+they come. While mamma is not there, as when it is started anew, watch waits for it.`
+
+func (a *app) watchCommand() *cobra.Command {
+	var n uint
+	cmd := a.command("watch [-n N]", "Watch networks and decisions live", watchHelp,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			// If mamma is not there at the start, that is an error. Later, watch waits for it.
 			st, p, err := poll(ctx, c)
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return c.Events(ctx, nil, func(raw []byte, _ *control.Event) error {
-					return a.rawEvent(raw)
-				})
+			var past control.Decisions
+			if _, err := c.Get(ctx, fmt.Sprintf("/v1/decisions?limit=%d", n), &past); err != nil {
+				return err
 			}
-			in, inTerminal := terminalOf(a.in)
-			out, outTerminal := terminalOf(a.out)
+			if a.json {
+				return a.follow(ctx, c, past.Decisions, past.Last, control.Filter{})
+			}
+			f := &follower{c: c, started: st.Started, last: past.Last, say: func(string) {}}
+			in, inTerminal := terminal.Of(a.in)
+			out, outTerminal := terminal.Of(a.out)
+			if !inTerminal || !outTerminal || a.getenv("TERM") == "dumb" {
+				return a.watchPlain(ctx, f, p, past.Decisions)
+			}
 			s := &screen{a: a}
 			s.update(st, p)
-			if !inTerminal || !outTerminal || a.getenv("TERM") == "dumb" {
-				return a.watchPlain(ctx, c, p)
+			for i := range past.Decisions {
+				s.add(&control.Event{Type: control.EventDecision, Decision: &past.Decisions[i]})
 			}
-			return a.watchScreen(ctx, c, s, in, out)
+			return a.watchScreen(ctx, f, s, in, out)
 		})
+	cmd.Flags().UintVarP(&n, "number", "n", 100, "how many decisions of the past to begin with")
+	return cmd
 }
 
 func poll(ctx context.Context, c *control.Client) (*control.Status, *control.Prefixes, error) {
@@ -69,9 +81,9 @@ type news struct {
 	err      error
 }
 
-// gather sends news until ctx ends: the state once a second, and the events.
-// Where the daemon does not answer it tries again.
-func gather(ctx context.Context, c *control.Client, to chan<- news) {
+// gather sends news until ctx ends: the state once a second, and the events that f
+// has. Where the daemon does not answer it tries again.
+func gather(ctx context.Context, f *follower, to chan<- news) {
 	var g errgroup.Group
 	send := func(n news) {
 		select {
@@ -88,25 +100,20 @@ func gather(ctx context.Context, c *control.Client, to chan<- news) {
 			case <-ctx.Done():
 				return nil
 			}
-			st, p, err := poll(ctx, c)
+			st, p, err := poll(ctx, f.c)
 			if ctx.Err() == nil {
 				send(news{status: st, prefixes: p, err: err})
 			}
 		}
 	})
 	g.Go(func() error {
-		t := time.NewTicker(time.Second)
-		defer t.Stop()
+		f.each = func(_ []byte, e *control.Event) error {
+			send(news{event: e})
+			return ctx.Err()
+		}
 		for ctx.Err() == nil {
-			// The error shows in the answers, too.
-			_ = c.Events(ctx, nil, func(_ []byte, e *control.Event) error {
-				send(news{event: e})
-				return ctx.Err()
-			})
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-			}
+			_ = f.run(ctx)   // the error shows in the answers, too
+			_ = f.await(ctx) // which finds out whether it is the same daemon
 		}
 		return nil
 	})
@@ -114,17 +121,24 @@ func gather(ctx context.Context, c *control.Client, to chan<- news) {
 }
 
 // watchPlain prints lines.
-func (a *app) watchPlain(ctx context.Context, c *control.Client, first *control.Prefixes) error {
+func (a *app) watchPlain(ctx context.Context, f *follower, first *control.Prefixes, past []control.Decision) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := a.printf("%s\n", a.summary(first)); err != nil {
+	width := a.columns()
+	if err := a.printf("%s\n", fold(a.summary(first), width)); err != nil {
 		return err
+	}
+	for i := range past {
+		if err := a.printf("%s\n", a.line(&past[i]).in(width)); err != nil {
+			return err
+		}
 	}
 	in := make(chan news)
 	done := make(chan struct{})
+	away := false
 	go func() {
 		defer close(done)
-		gather(ctx, c, in)
+		gather(ctx, f, in)
 	}()
 	defer func() {
 		cancel()
@@ -135,12 +149,16 @@ func (a *app) watchPlain(ctx context.Context, c *control.Client, first *control.
 		case n := <-in:
 			text := ""
 			switch {
-			case n.err != nil:
+			case n.err != nil && !errors.As(n.err, new(*control.NotRunningError)) && !gone(n.err):
 				return n.err
+			case n.err != nil && !away:
+				away = true
+				a.tell("mamma has stopped; waiting for it")
 			case n.event != nil:
-				text = a.event(n.event)
+				text = a.event(n.event, width)
 			case n.prefixes != nil:
-				text = a.summary(n.prefixes)
+				away = false
+				text = fold(a.summary(n.prefixes), width)
 			}
 			if text == "" {
 				continue
@@ -174,7 +192,7 @@ const frameTime = 50 * time.Millisecond
 
 // watchScreen takes the terminal over until the user leaves or ctx ends, and
 // gives it back however that happens.
-func (a *app) watchScreen(ctx context.Context, c *control.Client, s *screen, in, out int) error {
+func (a *app) watchScreen(ctx context.Context, f *follower, s *screen, in, out int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	t, err := openScreen(in, out, a.out)
 	if err != nil {
@@ -185,7 +203,7 @@ func (a *app) watchScreen(ctx context.Context, c *control.Client, s *screen, in,
 	from := make(chan news)
 	var g errgroup.Group
 	g.Go(func() error { t.keys(ctx, keys); return nil })
-	g.Go(func() error { gather(ctx, c, from); return nil })
+	g.Go(func() error { gather(ctx, f, from); return nil })
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, unix.SIGWINCH, unix.SIGCONT)
 	defer func() {

@@ -163,7 +163,7 @@ func TestReplayedReports(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	if got := outcome(); !strings.HasPrefix(got, " null") {
+	if got := outcome(); !strings.HasPrefix(got, "null") {
 		t.Errorf("another user's report counts: %s", got)
 	}
 	for range 200 {
@@ -171,7 +171,7 @@ func TestReplayedReports(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := outcome(); strings.HasPrefix(got, " null") || strings.Contains(got, `"outcome"`) {
+	if got := outcome(); strings.HasPrefix(got, "null") || strings.Contains(got, `"outcome"`) {
 		t.Errorf("one report: %s", got)
 	}
 	if status, out := mammactl(t, d, 0, 0, "prefixes"); status != 0 || !strings.Contains(out, " up ") {

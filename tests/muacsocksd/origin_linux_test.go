@@ -44,16 +44,17 @@ func (w *world) lastOrigin(t *testing.T) (got origin) {
 	t.Helper()
 	control := filepath.Join(filepath.Dir(w.daemon.Socket), "control.sock")
 	_, out := w.output(t, filepath.Join(bin, "mammactl"), "--control", control, "decisions", "--json")
-	var list struct {
-		Decisions []struct {
+	var last struct {
+		Decision struct {
 			App    struct{ Command *string }
 			Origin *origin
 		}
 	}
-	if err := json.Unmarshal(out, &list); err != nil || len(list.Decisions) == 0 {
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	if err := json.Unmarshal(lines[len(lines)-1], &last); err != nil {
 		t.Fatalf("%v in\n%s", err, out)
 	}
-	d := list.Decisions[len(list.Decisions)-1]
+	d := last.Decision
 	if d.App.Command == nil || *d.App.Command != "muacsocksd" || d.Origin == nil {
 		t.Fatalf("no origin in\n%s", out)
 	}

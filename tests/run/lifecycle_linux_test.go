@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -271,14 +270,15 @@ func (w *world) decision(t *testing.T, dest string) *control.Decision {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "mammactl"), "--control", filepath.Join(filepath.Dir(w.daemon.Socket), "control.sock"), "--json", "decisions", "-n", "10")
 	out, errs, status := w.output(t, cmd)
-	var list control.Decisions
-	if err := json.Unmarshal([]byte(out), &list); err != nil || status != 0 {
-		t.Fatalf("status %d: %s%s, %v", status, out, errs, err)
-	}
-	for _, d := range slices.Backward(list.Decisions) {
-		if d.Host != nil && d.Service != nil && net.JoinHostPort(*d.Host, *d.Service) == dest {
-			return &d
+	var last *control.Decision
+	for l := range strings.Lines(out) {
+		var e control.Event
+		if err := json.Unmarshal([]byte(l), &e); err != nil || e.Decision == nil || status != 0 {
+			t.Fatalf("status %d: %s%s, %v", status, out, errs, err)
+		}
+		if d := e.Decision; d.Host != nil && d.Service != nil && net.JoinHostPort(*d.Host, *d.Service) == dest {
+			last = d
 		}
 	}
-	return nil
+	return last
 }

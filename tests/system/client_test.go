@@ -111,11 +111,11 @@ func TestDecisionsTellOrigin(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
 	}
-	var list control.Decisions
-	if err := json.Unmarshal([]byte(d.ctl(t, "decisions", "--json")), &list); err != nil || len(list.Decisions) != 1 {
-		t.Fatalf("%d decisions, %v", len(list.Decisions), err)
+	var e control.Event
+	if err := json.Unmarshal([]byte(d.ctl(t, "decisions", "--json")), &e); err != nil || e.Type != control.EventDecision || e.Decision == nil {
+		t.Fatalf("%+v, %v", e, err)
 	}
-	x := list.Decisions[0]
+	x := e.Decision
 	if o := x.Origin; o == nil || *o.UID != 4242 || *o.Command != "curl" || *o.Source != "rule web" || !x.Outcome.PlainTCP {
 		t.Errorf("origin %+v, outcome %+v", o, x.Outcome)
 	}

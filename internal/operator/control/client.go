@@ -252,13 +252,18 @@ func (c *Client) dialError(err error) error {
 }
 
 // Events follows the events, with the decisions above since if since is not
-// nil, until ctx ends, f returns an error, or the server stops. f gets each line as
-// it came, too; it must not keep it. The error is f's, that of ctx,
-// or io.ErrUnexpectedEOF if the server went away.
-func (c *Client) Events(ctx context.Context, since *uint64, f func(line []byte, e *Event) error) error {
-	path := "/v1/events"
+// nil, until ctx ends, f returns an error, or the server stops. If wanted is not the
+// zero Filter, the events are those about the decisions that it wants; a server that is
+// older than filters sends all. f gets each line as it came, too; it must not keep it.
+// The error is f's, that of ctx, or io.ErrUnexpectedEOF if the server went away.
+func (c *Client) Events(ctx context.Context, since *uint64, wanted Filter, f func(line []byte, e *Event) error) error {
+	q := wanted.Query()
 	if since != nil {
-		path += "?since=" + strconv.FormatUint(*since, 10)
+		q.Set("since", strconv.FormatUint(*since, 10))
+	}
+	path := "/v1/events"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
 	}
 	resp, err := c.send(ctx, http.MethodGet, path, nil)
 	if err != nil {

@@ -25,8 +25,8 @@ const (
 	chunk = 256
 )
 
-// decisions lists the decisions above since, oldest first; without since the
-// latest. limit bounds how many. They are written as they are read: many clients that ask
+// decisions lists the decisions above since that a Filter wants, oldest first; without
+// since the latest. limit bounds how many. They are written as they are read: many clients that ask
 // for much, or read slowly, take a part of the list each and not all of it.
 func (s *Server) decisions(w http.ResponseWriter, r *http.Request) {
 	limit, err := parameter(r, "limit", defaultLimit)
@@ -39,12 +39,17 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) {
 		writeFailure(w, err)
 		return
 	}
+	wanted, err := filterOf(r)
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
 	limit = min(limit, maxLimit)
 	p, ring := peerFrom(r.Context()), s.opts.Manager.Decisions()
 	out := Decisions{Now: s.opts.now(), Last: ring.Count(), Complete: s.guard.rights(p).ReadAll, Decisions: []Decision{}}
-	sees := func(rec *mam.Record) bool { return s.guard.sees(p, rec) }
+	sees := func(rec *mam.Record) bool { return s.guard.sees(p, rec) && wanted.matches(rec) }
 	switch latest := !r.URL.Query().Has("since"); {
-	case latest && out.Complete:
+	case latest && out.Complete && wanted.Any():
 		since = max(out.Last, limit) - limit
 	case latest:
 		since = sinceLatest(ring, sees, out.Last, limit)

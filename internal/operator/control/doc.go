@@ -15,11 +15,15 @@
 //	GET  /v1/policy                     Policy
 //	GET  /v1/mptcp                      Multipath
 //	GET  /v1/decisions?since=N&limit=N  Decisions: those numbered above since; by default, the latest
-//	GET  /v1/events?since=N             a stream of Event, one JSON object per line, until the client leaves
+//	GET  /v1/events?since=N             a stream of Event, one JSON object per line, until the client leaves;
+//	                                    with the decisions numbered above since
 //	POST /v1/explain                    Question -> Explanation, without side effects
 //	POST /v1/set                        Setting -> Policy, hands a text to the policy
 //	POST /v1/reload                     no body -> Policy, reads the configuration again
 //	GET  /metrics                       Prometheus text format
+//
+// Decisions and events take the parameters of a Filter besides: program, network, and
+// after, a time. Events are then those about the decisions that match.
 //
 // What is unknown is null. Times are RFC 3339 with up to nine decimals.
 // Durations and ages are numbers of milliseconds, in fields that end in _ms;

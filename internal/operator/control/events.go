@@ -35,6 +35,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		writeFailure(w, err)
 		return
 	}
+	wanted, err := filterOf(r)
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
 	changed, stop := ring.Watch()
 	defer stop()
 
@@ -47,7 +52,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if rc.Flush() != nil {
 		return
 	}
-	st := stream{s: s, peer: peerFrom(r.Context()), ring: ring, since: since, out: json.NewEncoder(w)}
+	st := stream{s: s, peer: peerFrom(r.Context()), ring: ring, since: since, wanted: wanted, out: json.NewEncoder(w)}
 	st.look()
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
@@ -67,7 +72,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-changed:
 		case <-tick.C:
-			st.changes()
+			if wanted.Any() { // else decisions are all that is
+				st.changes()
+			}
 		case <-r.Context().Done():
 			return
 		}
@@ -83,8 +90,9 @@ type stream struct {
 	out   *json.Encoder
 	queue []Event // changes, from one look to the next
 
+	wanted  Filter
 	since   uint64      // number of the last decision seen
-	pending []uuid.UUID // decisions sent without outcome, oldest first
+	pending []uuid.UUID // decisions without outcome, oldest first
 
 	prefixes map[policy.PrefixID]*policy.Prefix
 	runner   *mam.Runner
@@ -106,10 +114,14 @@ func (st *stream) decisions() error {
 			continue
 		}
 		d := decision(rec)
-		if err := st.out.Encode(Event{Type: EventDecision, Time: now, Decision: &d}); err != nil {
-			return err
+		matches := st.wanted.Matches(&d)
+		if matches {
+			if err := st.out.Encode(Event{Type: EventDecision, Time: now, Decision: &d}); err != nil {
+				return err
+			}
 		}
-		if rec.Outcome == nil {
+		// The outcome of a connection may be that it came up over the network that is wanted.
+		if rec.Outcome == nil && (matches || st.wanted.Network != "") {
 			if len(st.pending) == maxPending {
 				st.pending = append(st.pending[:0], st.pending[1:]...)
 			}
@@ -125,6 +137,9 @@ func (st *stream) decisions() error {
 			kept = append(kept, id)
 		default:
 			d := decision(&rec)
+			if !st.wanted.Matches(&d) {
+				continue
+			}
 			if err := st.out.Encode(Event{Type: EventOutcome, Time: now, Decision: &d}); err != nil {
 				return err
 			}

@@ -24,14 +24,14 @@ import (
 )
 
 // follow reads events in the background.
-func follow(t *testing.T, c *Client, since *uint64) <-chan Event {
+func follow(t *testing.T, c *Client, since *uint64, wanted Filter) <-chan Event {
 	t.Helper()
 	events := make(chan Event, 1000)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err := c.Events(ctx, since, func(_ []byte, e *Event) error {
+		err := c.Events(ctx, since, wanted, func(_ []byte, e *Event) error {
 			events <- *e
 			return nil
 		})
@@ -62,7 +62,7 @@ func TestEvents(t *testing.T) {
 	d := start(t, v, nil)
 	d.decide(t, 2)
 	zero := uint64(0)
-	events := follow(t, d.client(t), &zero)
+	events := follow(t, d.client(t), &zero, Filter{})
 	for seq := uint64(1); seq <= 2; seq++ {
 		if e := next(t, events); e.Type != EventDecision || e.Decision.Seq != seq || e.Decision.Chosen.Interface != "wlan0" {
 			t.Fatalf("event %+v, want decision %d", e, seq)
@@ -112,7 +112,7 @@ func TestEventsDroppedAndHidden(t *testing.T) {
 	d := start(t, view(), nil)
 	d.decide(t, 70) // 64 are remembered
 	zero := uint64(0)
-	events := follow(t, d.client(t), &zero)
+	events := follow(t, d.client(t), &zero, Filter{})
 	if e := next(t, events); e.Type != EventDropped || *e.Dropped != 6 {
 		t.Errorf("event %+v, want 6 dropped", e)
 	}
@@ -121,7 +121,7 @@ func TestEventsDroppedAndHidden(t *testing.T) {
 	}
 
 	d.as(stranger)
-	events = follow(t, d.client(t), &zero)
+	events = follow(t, d.client(t), &zero, Filter{})
 	if e := next(t, events); e.Type != EventDropped {
 		t.Errorf("event %+v", e)
 	}
@@ -326,7 +326,7 @@ func TestEventCutOff(t *testing.T) {
 	c := NewClient(path)
 	t.Cleanup(c.Close)
 	var got []string
-	err = c.Events(ctx(t), nil, func(_ []byte, e *Event) error {
+	err = c.Events(ctx(t), nil, Filter{}, func(_ []byte, e *Event) error {
 		got = append(got, e.Type)
 		return nil
 	})

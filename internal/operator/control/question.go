@@ -48,7 +48,7 @@ func (q *Question) question() (mam.Question, error) {
 	if out.Selection, err = preferences(q.Selection); err != nil {
 		return out, err
 	}
-	out.Intents, err = q.Intents.set()
+	out.Intents, err = q.Intents.Set()
 	return out, err
 }
 
@@ -95,7 +95,9 @@ func choice[T fmt.Stringer](what, s string, def T, values ...T) (T, error) {
 	return def, fmt.Errorf("%s must be one of %s, not %q", what, strings.Join(names, ", "), s)
 }
 
-func (in *Intents) set() (intent.Set, error) {
+// Set gives the intents as package intent has them. The error is about a word or a number
+// that it does not know.
+func (in *Intents) Set() (intent.Set, error) {
 	var s intent.Set
 	for _, w := range []struct {
 		o intent.Option

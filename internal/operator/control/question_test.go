@@ -25,7 +25,7 @@ func FuzzQuestion(f *testing.F) {
 			return
 		}
 		in := intents(mq.Intents)
-		again, err := in.set()
+		again, err := in.Set()
 		if err != nil || again != mq.Intents {
 			t.Errorf("%+v comes back as %+v, %v", mq.Intents, again, err)
 		}

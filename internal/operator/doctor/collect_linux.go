@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -45,6 +46,29 @@ type Options struct {
 
 	// LinkKind is netmon.Options.Kind; nil outside of tests.
 	LinkKind func(name, kernel string) string
+
+	// Asked counts the questions, for those who wait; nil: nobody does.
+	Asked *Asked
+}
+
+// Asked counts questions to gateways and name servers, while they are asked.
+type Asked struct {
+	All  atomic.Int64 // that are asked
+	Done atomic.Int64 // that were answered, or given up
+}
+
+// question counts f as one.
+func (a *Asked) question(f func()) func() error {
+	if a != nil {
+		a.All.Add(1)
+	}
+	return func() error {
+		f()
+		if a != nil {
+			a.Done.Add(1)
+		}
+		return nil
+	}
 }
 
 // askTime bounds each question to a gateway. Neighbours answer within
@@ -174,9 +198,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		if !p.Link {
 			continue
 		}
-		g.Go(func() error { o.askGateway(ctx, p, nets); return nil })
+		g.Go(o.Asked.question(func() { o.askGateway(ctx, p, nets) }))
 		for j := range p.Servers {
-			g.Go(func() error { o.askServer(ctx, p, &p.Servers[j]); return nil })
+			g.Go(o.Asked.question(func() { o.askServer(ctx, p, &p.Servers[j]) }))
 		}
 	}
 	_ = g.Wait() // a failure is a fact, too

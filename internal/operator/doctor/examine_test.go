@@ -173,7 +173,7 @@ func TestWrite(t *testing.T) {
 	f.Prefixes[1].Egress = "wlan0"
 	r := Examine(f)
 	var b bytes.Buffer
-	if err := r.Write(&b); err != nil {
+	if err := r.Write(&b, 0); err != nil {
 		t.Fatal(err)
 	}
 	want := `PROBLEM  10.64.0.0/10 on wwan0: what is bound to it would leave elsewhere (no rule leads from its address to its default route)

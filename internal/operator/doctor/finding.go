@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/display/table"
 )
 
 // Severity grades findings.
@@ -66,18 +67,33 @@ func (r Report) ExitCode() int {
 	return int(worst)
 }
 
-// Write writes the report for people. Text is cleaned for a terminal, because the owners
-// of interfaces and programs can give them any name.
-func (r Report) Write(w io.Writer) error {
+// leastFold is the width from which on a text is not made narrower.
+const leastFold = 20
+
+// Write writes the report for people, in lines of at most width cells; 0: of any number.
+// Commands stay in one line each, for those who copy them. Text is cleaned for a terminal,
+// because the owners of interfaces and programs can give them any name.
+func (r Report) Write(w io.Writer, width int) error {
 	var b strings.Builder
 	const indent = "         "
+	say := func(head, format string, args ...any) {
+		text := display.Clean(fmt.Sprintf(format, args...))
+		room := 0
+		if width > 0 {
+			room = max(width-len(indent), leastFold)
+		}
+		for _, l := range table.Fold(text, room) {
+			fmt.Fprintf(&b, "%-8s %s\n", head, l)
+			head = ""
+		}
+	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "%-8s %s: %s\n", strings.ToUpper(f.Severity.String()), f.Subject, f.Text)
+		say(strings.ToUpper(f.Severity.String()), "%s: %s", f.Subject, f.Text)
 		if f.Evidence != "" {
-			fmt.Fprintf(&b, "%sevidence: %s\n", indent, f.Evidence)
+			say("", "evidence: %s", f.Evidence)
 		}
 		if f.Copes != "" {
-			fmt.Fprintf(&b, "%smamma copes: %s\n", indent, f.Copes)
+			say("", "mamma copes: %s", f.Copes)
 		}
 		for i, fix := range f.Fix {
 			if i > 0 {

@@ -61,7 +61,7 @@ func TestNamesAreNoCommands(t *testing.T) {
 		for _, f := range everything(name) {
 			r := Examine(f)
 			var out bytes.Buffer
-			if err := r.Write(&out); err != nil {
+			if err := r.Write(&out, 0); err != nil {
 				t.Fatal(err)
 			}
 			if strings.ContainsFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
+	"sync/atomic"
 
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 	"github.com/socket-intents/mamma/internal/plugin"
@@ -28,6 +30,24 @@ type Command struct {
 
 	In       io.Reader
 	Out, Err io.Writer
+	// Width is how many cells a line of text may have; 0: any number.
+	Width int
+	// Begin, if not nil, is called before the files are read, with a function that tells
+	// how far that is and may be called by another goroutine. What it returns is called
+	// before the summary is printed.
+	Begin func(far func() Progress) (end func())
+
+	far *far // of the run
+}
+
+// far is how far a run is.
+type far struct{ decisions, bytes atomic.Int64 }
+
+// Progress is how far a Command is.
+type Progress struct {
+	Decisions int64
+	Read      int64 // bytes
+	Size      int64 // of all files; -1: not known
 }
 
 // maxComplaints is how many unreadable lines are reported one by one.
@@ -49,15 +69,19 @@ func (c *Command) Run(ctx context.Context) error {
 	}
 	defer func() { _ = s.Close() }()
 	out := bufio.NewWriter(c.Out)
-	var p printer = &textPrinter{out: out, policy: s.Name, limit: c.Differences}
+	var p printer = &textPrinter{out: out, policy: s.Name, limit: c.Differences, width: c.Width}
 	if c.JSON {
 		p = newJSONPrinter(out)
 	}
 	var sum Summary
 	bad := 0
+	c.far = new(far)
+	end := c.begin()
+	defer end()
 	for _, file := range c.Files {
 		each := func(r *Result) error {
 			sum.Add(r)
+			c.far.decisions.Add(1)
 			return errors.Join(ctx.Err(), p.result(r))
 		}
 		err := c.read(file, s, each, func(e *decisionlog.LineError) {
@@ -72,6 +96,7 @@ func (c *Command) Run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
+	end()
 	if err := errors.Join(p.summary(&sum), out.Flush()); err != nil {
 		return err
 	}
@@ -83,14 +108,43 @@ func (c *Command) Run(ctx context.Context) error {
 
 func (c *Command) read(file string, s *Subject, each func(*Result) error, bad func(*decisionlog.LineError)) error {
 	if file == "-" {
-		return Run(c.In, s, each, bad)
+		return Run(&counter{c.In, &c.far.bytes}, s, each, bad)
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	return Run(f, s, each, bad)
+	return Run(&counter{f, &c.far.bytes}, s, each, bad)
+}
+
+// begin calls Begin. The function that it returns may be called more than once.
+func (c *Command) begin() (end func()) {
+	if c.Begin == nil {
+		return func() {}
+	}
+	size := int64(0)
+	for _, file := range c.Files {
+		info, err := os.Stat(file)
+		if file == "-" || err != nil || !info.Mode().IsRegular() {
+			size = -1
+			break
+		}
+		size += info.Size()
+	}
+	return sync.OnceFunc(c.Begin(func() Progress { return Progress{c.far.decisions.Load(), c.far.bytes.Load(), size} }))
+}
+
+// counter counts what is read.
+type counter struct {
+	from io.Reader
+	n    *atomic.Int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.from.Read(b)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // printer shows results as they come, and the summary at the end.

@@ -90,6 +90,11 @@ func (s *source) locate(name string, dirs []string) (err error) {
 	if s.own, s.path, err = plugin.Locate(s.known, name, dirs); err != nil && !plugin.IsPath(name) {
 		return config.UnknownPolicy(name, s.known.Names(), err)
 	}
+	if s.path != "" { // as the daemon has it, whatever folder it is read from
+		if path, err := filepath.Abs(s.path); err == nil {
+			s.path = path
+		}
+	}
 	return err
 }
 

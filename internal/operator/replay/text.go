@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/display/table"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -17,6 +17,7 @@ type textPrinter struct {
 	out    io.Writer
 	policy string
 	limit  int // of differing decisions; negative: none
+	width  int // of lines, in cells; 0: any
 
 	recorded string // the policy of the recording, "several" if they are
 	rows     [][]string
@@ -42,17 +43,21 @@ func (p *textPrinter) result(r *Result) error {
 		choice(&r.Recorded), span(r.Recorded.Predicted), clean(r.Recorded.Reason), choice(&r.Replayed), span(r.Replayed.Predicted), clean(r.Replayed.Reason),
 	}
 	if p.limit < 0 { // a table of any number of rows would have to be held in memory
-		_, err := fmt.Fprintln(p.out, strings.Join(row, "  "))
-		return err
+		w := &tables{out: p.out, width: p.width}
+		w.cut(strings.Join(row, "  "))
+		return w.err
 	}
 	p.rows = append(p.rows, row)
 	return nil
 }
 
 func (p *textPrinter) summary(s *Summary) error {
-	w := &tables{out: p.out}
+	w := &tables{out: p.out, width: p.width}
 	if len(p.rows) > 0 {
-		w.table("LINE> TIME TO INTENTS RECORDED PREDICTED> REASON REPLAYED PREDICTED> REASON", p.rows)
+		w.table(p.rows, table.Column{Head: "LINE", Right: true, Rank: 2}, table.Column{Head: "TIME", Rank: 5}, table.Column{Head: "TO", Rank: 1, Least: 12},
+			table.Column{Head: "INTENTS", Rank: 6, Least: 12}, table.Column{Head: "RECORDED"}, table.Column{Head: "PREDICTED", Right: true, Rank: 4},
+			table.Column{Head: "REASON", Rank: 7, Least: 16}, table.Column{Head: "REPLAYED"}, table.Column{Head: "PREDICTED", Right: true, Rank: 4},
+			table.Column{Head: "REASON", Rank: 3, Least: 16})
 		if p.omitted > 0 {
 			w.printf("and %d more\n", p.omitted)
 		}
@@ -71,7 +76,7 @@ func (p *textPrinter) summary(s *Summary) error {
 		rows = append(rows, []string{n.String(), strconv.Itoa(n.Recorded), strconv.Itoa(n.Replayed), strconv.Itoa(n.Both)})
 	}
 	w.printf("\n")
-	w.table("PREFIX RECORDED> REPLAYED> BOTH>", rows)
+	w.table(rows, table.Column{Head: "PREFIX"}, number("RECORDED", 0), number("REPLAYED", 0), number("BOTH", 1))
 	rows = nil
 	for i, n := range s.Refusals() {
 		if i == maxRefusals {
@@ -81,14 +86,14 @@ func (p *textPrinter) summary(s *Summary) error {
 	}
 	if len(rows) > 0 {
 		w.printf("\n")
-		w.table("WHY-REFUSED RECORDED> REPLAYED>", rows)
+		w.table(rows, table.Column{Head: "WHY REFUSED", Least: 12}, number("RECORDED", 0), number("REPLAYED", 0))
 	}
 	rows = nil
 	for _, n := range s.Classes() {
 		rows = append(rows, []string{orNone(n.Class.Category), orNone(n.Class.Size.String()), strconv.Itoa(n.Decisions), strconv.Itoa(n.Same), percent(n.Same, n.Decisions)})
 	}
 	w.printf("\n")
-	w.table("CATEGORY SIZE DECISIONS> SAME> AGREEMENT>", rows)
+	w.table(rows, table.Column{Head: "CATEGORY"}, table.Column{Head: "SIZE"}, number("DECISIONS", 0), number("SAME", 2), number("AGREEMENT", 1))
 	rows = nil
 	for i, m := range s.Moves() {
 		if i == maxMoves {
@@ -101,7 +106,8 @@ func (p *textPrinter) summary(s *Summary) error {
 	}
 	if len(rows) > 0 {
 		w.printf("\nWhere they differ most, with the first of each:\n")
-		w.table("COUNT> FROM TO CATEGORY SIZE LINE> RECORDED-REASON REPLAYED-REASON", rows)
+		w.table(rows, number("COUNT", 1), table.Column{Head: "FROM"}, table.Column{Head: "TO"}, table.Column{Head: "CATEGORY", Rank: 2},
+			table.Column{Head: "SIZE", Rank: 3}, number("LINE", 4), table.Column{Head: "RECORDED REASON", Rank: 6, Least: 16}, table.Column{Head: "REPLAYED REASON", Rank: 5, Least: 16})
 	}
 	return w.err
 }
@@ -122,28 +128,7 @@ func destination(r *policy.Request) string {
 	return orNone(clean(r.Host))
 }
 
-func intents(r *policy.Request) string {
-	var list []string
-	if c, given := r.Intents.Category(); given {
-		list = append(list, c.String())
-	}
-	if n, given := r.Intents.FileSize(); given {
-		list = append(list, byteSize(n))
-	}
-	return orNone(strings.Join(list, " "))
-}
-
-func byteSize(n int64) string {
-	switch {
-	case n >= 1e9:
-		return fmt.Sprintf("%.3gGB", float64(n)/1e9)
-	case n >= 1e6:
-		return fmt.Sprintf("%.3gMB", float64(n)/1e6)
-	case n >= 1e3:
-		return fmt.Sprintf("%.3gkB", float64(n)/1e3)
-	}
-	return strconv.FormatInt(n, 10) + "B"
-}
+func intents(r *policy.Request) string { return orNone(r.Intents.String()) }
 
 func choice(c *Choice) string {
 	if c.Refused {
@@ -194,44 +179,49 @@ func orNone(s string) string {
 // clean removes control characters: names come from programs and may hold anything.
 func clean(s string) string { return display.Clean(s) }
 
+// number is a column of numbers.
+func number(head string, rank int) table.Column {
+	return table.Column{Head: head, Right: true, Rank: rank}
+}
+
 // tables prints until the first error.
 type tables struct {
-	out io.Writer
-	err error
+	out   io.Writer
+	width int // of lines, in cells; 0: any
+	err   error
 }
 
+// printf prints lines, which are folded where they are too wide.
 func (t *tables) printf(format string, args ...any) {
-	if t.err == nil {
-		_, t.err = fmt.Fprintf(t.out, format, args...)
+	if t.err != nil {
+		return
+	}
+	for l := range strings.Lines(fmt.Sprintf(format, args...)) {
+		text := strings.Join(table.Fold(strings.TrimSuffix(l, "\n"), t.width), "\n") + "\n"
+		if _, err := io.WriteString(t.out, text); err != nil {
+			t.err = err
+			return
+		}
 	}
 }
 
-// table prints aligned columns; headings that end with ">" stand over columns
-// aligned to the right, and "-" in a heading is a space.
-func (t *tables) table(headings string, rows [][]string) {
-	heads := strings.Fields(headings)
-	widths := make([]int, len(heads))
-	right := make([]bool, len(heads))
-	for i, h := range heads {
-		heads[i], right[i] = strings.CutSuffix(strings.ReplaceAll(h, "-", " "), ">")
+// cut prints a line, which is cut where it is too wide.
+func (t *tables) cut(line string) {
+	if t.width > 0 {
+		line = table.Cut(line, t.width)
 	}
-	all := append([][]string{heads}, rows...)
-	for _, row := range all {
-		for i, text := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(text))
-		}
+	if t.err == nil {
+		_, t.err = io.WriteString(t.out, line+"\n")
 	}
-	for _, row := range all {
-		var line strings.Builder
-		for i, text := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
-			if right[i] {
-				text = pad + text
-			} else {
-				text += pad
-			}
-			line.WriteString(text + "  ")
-		}
-		t.printf("%s\n", strings.TrimRight(line.String(), " "))
+}
+
+// table prints aligned columns.
+func (t *tables) table(rows [][]string, columns ...table.Column) {
+	tab := table.Table{Columns: columns, Width: t.width}
+	for _, row := range rows {
+		tab.Add(table.Plain(row...)...)
+	}
+	if t.err == nil {
+		t.err = tab.Write(t.out)
 	}
 }

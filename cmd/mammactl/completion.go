@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/socket-intents/mamma/internal/operator/control"
+)
+
+// completed is what of list begins with begun, in order and each once.
+func completed(list []string, begun string) []cobra.Completion {
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" || !strings.HasPrefix(s, begun) })
+}
+
+// managed are the networks that mamma manages; none if it does not answer.
+func (a *app) managed(cmd *cobra.Command) []control.Prefix {
+	c := a.client()
+	defer c.Close()
+	var p control.Prefixes
+	if _, err := c.Get(cmd.Context(), "/v1/prefixes", &p); err != nil {
+		return nil
+	}
+	return p.Prefixes
+}
+
+// completeNetwork completes interfaces, names and prefixes of networks.
+func (a *app) completeNetwork(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var list []string
+	for _, p := range a.managed(cmd) {
+		list = append(list, clean(p.Interface), clean(p.Prefix))
+		if p.Name != nil {
+			list = append(list, clean(*p.Name))
+		}
+	}
+	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeAddress completes this host's own addresses in the networks.
+func (a *app) completeAddress(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var list []string
+	for _, p := range a.managed(cmd) {
+		for _, x := range p.Addresses {
+			list = append(list, clean(x))
+		}
+	}
+	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
+}
+
+// lookBack is among how many of the latest decisions programs and hosts are looked for.
+const lookBack = 1000
+
+// recent are the latest decisions; none if mamma does not answer.
+func (a *app) recent(cmd *cobra.Command) []control.Decision {
+	c := a.client()
+	defer c.Close()
+	var d control.Decisions
+	if _, err := c.Get(cmd.Context(), "/v1/decisions?"+url.Values{"limit": {fmt.Sprint(lookBack)}}.Encode(), &d); err != nil {
+		return nil
+	}
+	return d.Decisions
+}
+
+// completeProgram completes the names of programs that have asked.
+func (a *app) completeProgram(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var list []string
+	for _, d := range a.recent(cmd) {
+		if d.App.Command != nil {
+			list = append(list, clean(*d.App.Command))
+		}
+		if d.Origin != nil && d.Origin.Command != nil {
+			list = append(list, clean(*d.Origin.Command))
+		}
+	}
+	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeTarget completes destinations that were asked about.
+func (a *app) completeTarget(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var list []string
+	if len(args) == 0 {
+		for _, d := range a.recent(cmd) {
+			if to := destination(&d); to != unknown {
+				list = append(list, to)
+			}
+		}
+	}
+	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePart completes WHICH=INTENTS: commands, and the intents behind one.
+func (a *app) completePart(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	which, text, found := strings.Cut(begun, "=")
+	if !found {
+		var list []cobra.Completion
+		for _, name := range a.commands(begun) {
+			list = append(list, name+"=")
+		}
+		return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	list, directive := completeIntents(cmd, args, text)
+	for i := range list {
+		list[i] = which + "=" + list[i]
+	}
+	return list, directive
+}
+
+// completeCommand completes a program, and files for its arguments.
+func (a *app) completeCommand(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 || strings.ContainsRune(begun, '/') {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return a.commands(begun), cobra.ShellCompDirectiveNoFileComp
+}
+
+// commands are the programs in $PATH whose names begin with begun; none for "", which
+// all do.
+func (a *app) commands(begun string) []string {
+	if begun == "" {
+		return nil
+	}
+	var list []string
+	for _, dir := range filepath.SplitList(a.getenv("PATH")) {
+		entries, _ := os.ReadDir(dir) // what cannot be read has nothing to offer
+		for _, e := range entries {
+			if name := e.Name(); strings.HasPrefix(name, begun) && name == clean(name) && executable(filepath.Join(dir, name)) {
+				list = append(list, name)
+			}
+		}
+	}
+	return completed(list, begun)
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
