@@ -17,10 +17,11 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/display/terminal"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/live"
 	"github.com/socket-intents/mamma/tests/internal/stage"
@@ -64,11 +65,14 @@ func jobs() map[string]stage.Job {
 	return list
 }
 
-// terminal tells whether somebody types into f.
-func terminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+// waiting tells on standard error, if that is a terminal, what is waited for, until the
+// function that it returns is called.
+func waiting(what func() string) (stop func()) {
+	return terminal.Show(os.Stderr, os.Getenv, func(d time.Duration) string { return fmt.Sprintf("%s, %.0f s", what(), d.Seconds()) }).Stop
 }
+
+// building waits for the programs.
+func building() (stop func()) { return waiting(func() string { return "building the programs" }) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := pflag.NewFlagSet("demo", pflag.ContinueOnError)
@@ -89,12 +93,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *interactive {
 		command := strings.Join(flags.Args(), " ")
 		err := shell(ctx, dir, command, os.Stdin, out, os.Stderr)
-		if exit := (*exec.ExitError)(nil); command == "" && terminal(os.Stdin) && errors.As(err, &exit) && exit.Exited() {
-			return nil // that of the last command that somebody typed
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() && command == "" {
+			if _, typed := terminal.Of(os.Stdin); typed {
+				return nil // that of the last command that somebody typed
+			}
 		}
 		return err
 	}
+	stop := building()
 	program, err := stage.Build(ctx, dir)
+	stop()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/socket-intents/mamma/tests/evaluate/live"
@@ -38,11 +39,17 @@ func page(ctx context.Context, program, dir string, out io.Writer) error {
 	p.line("%s", strings.TrimRight(line, " "))
 	p.line("Loading one page (%d objects, %.1f MB) four ways, after %v of measuring on each", len(page.Objects), float64(page.Bytes())/1e6, warmup)
 	p.line("")
+	var doing atomic.Value
+	doing.Store("measuring both networks")
+	stop := waiting(func() string { text, _ := doing.Load().(string); return text })
+	defer stop()
 	if err := rig.Warm(warmup); err != nil {
 		return err
 	}
 	var rows []row
-	for _, way := range []live.Way{rig.One(0), rig.One(1), rig.Asked("round robin", live.New), rig.Asked("adaptive", live.Asked)} {
+	ways := []live.Way{rig.One(0), rig.One(1), rig.Asked("round robin", live.New), rig.Asked("adaptive", live.Asked)}
+	for i, way := range ways {
+		doing.Store(fmt.Sprintf("loading the page, %d of %d ways", i+1, len(ways)))
 		var got live.Loaded
 		if err := rig.Actor.Do("page", live.PageJob{Way: way, Server: rig.Server, Page: page}, &got); err != nil {
 			return err
@@ -56,6 +63,7 @@ func page(ctx context.Context, program, dir string, out io.Writer) error {
 		}
 		rows = append(rows, r)
 	}
+	stop()
 	for _, l := range chart(rows) {
 		p.line("  %s", l)
 	}

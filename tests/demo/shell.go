@@ -35,7 +35,10 @@ func shell(ctx context.Context, dir, command string, in io.Reader, out, log io.W
 	defer bed.Close()
 	bin := filepath.Join(dir, "bin")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "github.com/socket-intents/mamma/cmd/...")
-	if said, err := build.CombinedOutput(); err != nil {
+	stop := building()
+	said, err := build.CombinedOutput()
+	stop()
+	if err != nil {
 		return fmt.Errorf("building the programs: %w\n%s", err, said)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "policy.conf"), []byte(simpleConfig), 0o600); err != nil {

@@ -27,11 +27,13 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/socket-intents/mamma/internal/display/terminal"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 	"github.com/socket-intents/mamma/tests/evaluate/conditions"
 	"github.com/socket-intents/mamma/tests/evaluate/live"
@@ -176,6 +178,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return err
 	}
 	e := &evaluation{plan: p, dir: o.out, log: log, begun: time.Now(), machine: thisMachine(time.Now()), notes: map[string]bool{}}
+	status := terminal.Show(log, os.Getenv, e.far)
+	defer status.Stop()
+	e.log, out = status, status.Above(out)
 	if o.quick {
 		return e.quickly(ctx, out)
 	}
@@ -249,7 +254,8 @@ type evaluation struct {
 	grid    string
 	results results
 
-	writing sync.Mutex // of the report
+	todo, done atomic.Int64 // repetitions over emulated links
+	writing    sync.Mutex   // of the report
 
 	mu    sync.Mutex // guards what follows
 	log   io.Writer
@@ -260,6 +266,20 @@ func (e *evaluation) progress(format string, args ...any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_, _ = fmt.Fprintf(e.log, "%6.0f s  %s\n", time.Since(e.begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// far tells how far the run is, for somebody at a terminal.
+func (e *evaluation) far(elapsed time.Duration) string {
+	todo, done := e.todo.Load(), e.done.Load()
+	text := fmt.Sprintf("%v", elapsed.Round(time.Second))
+	switch {
+	case todo == 0 || done == todo:
+		return text + ", playing in virtual time"
+	case done == 0:
+		return text + fmt.Sprintf(", the first of %d repetitions", todo)
+	}
+	left := time.Duration(float64(elapsed) / float64(done) * float64(todo-done))
+	return text + fmt.Sprintf(", %d of %d repetitions, about %v left", done, todo, left.Round(time.Second))
 }
 
 func (e *evaluation) skipped(what string, err error) {
@@ -284,7 +304,9 @@ func (e *evaluation) measure(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = j.file.Close() }() // every record was flushed
-	p := &performer{plan: e.plan, program: program, journal: j, progress: e.progress, skipped: e.skipped}
+	p := &performer{plan: e.plan, program: program, journal: j, progress: e.progress, skipped: e.skipped, done: &e.done}
+	e.done.Store(0)
+	e.todo.Store(p.todo())
 	p.finished = func() error {
 		if e.plan.short {
 			return nil

@@ -49,7 +49,8 @@ type performer struct {
 	journal  *journal
 	progress func(format string, args ...any)
 	skipped  func(what string, err error)
-	finished func() error // a scenario is complete
+	finished func() error  // a scenario is complete
+	done     *atomic.Int64 // repetitions; nil: nobody counts
 	browser  *live.Chromium
 }
 
@@ -136,8 +137,8 @@ func (s *scenario) parts() []part {
 	return list
 }
 
-// part does all repetitions of a part.
-func (p *performer) part(ctx context.Context, s *scenario, t part) error {
+// missing are the repetitions of a part that the journal does not have.
+func (p *performer) missing(s *scenario, t part) []int {
 	var todo []int
 	for rep := 1; rep <= p.plan.reps(s); rep++ {
 		mark := record{Scenario: s.name, Pair: t.pair.String(), Part: t.name, Repeat: rep}
@@ -145,6 +146,23 @@ func (p *performer) part(ctx context.Context, s *scenario, t part) error {
 			todo = append(todo, rep)
 		}
 	}
+	return todo
+}
+
+// todo counts the repetitions of all parts that the journal does not have.
+func (p *performer) todo() (n int64) {
+	for i := range p.plan.scenarios {
+		s := &p.plan.scenarios[i]
+		for _, t := range s.parts() {
+			n += int64(len(p.missing(s, t)))
+		}
+	}
+	return n
+}
+
+// part does all repetitions of a part.
+func (p *performer) part(ctx context.Context, s *scenario, t part) error {
+	todo := p.missing(s, t)
 	if len(todo) == 0 || ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -174,6 +192,9 @@ func (p *performer) part(ctx context.Context, s *scenario, t part) error {
 	for _, rep := range todo {
 		if err := p.repetition(ctx, rig, s, t, rep); err != nil {
 			return fmt.Errorf("repetition %d: %w", rep, err)
+		}
+		if p.done != nil {
+			p.done.Add(1)
 		}
 		p.progress("%-4s %-20v %srepetition %d of %d", s.name, t.pair, t.title(), rep, p.plan.reps(s))
 	}
