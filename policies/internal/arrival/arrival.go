@@ -227,7 +227,7 @@ func (b *Base) answer(r *policy.Request, reason string) policy.Decision {
 			note = "drawn"
 		}
 	default:
-		chosen = b.defaultCandidate()
+		chosen = b.defaultCandidate(r)
 		if chosen == nil {
 			reason = shape.ReasonNoDefault
 		}
@@ -257,9 +257,12 @@ func (b *Base) lease() policy.Lease {
 	return shape.MeasuredLease(intent.OptFileSize)
 }
 
-func (b *Base) defaultCandidate() *Candidate {
+// defaultCandidate is that of the default prefix, or of what stands in for it where that is
+// kept back.
+func (b *Base) defaultCandidate(r *policy.Request) *Candidate {
+	p := r.DefaultPrefix()
 	for i := range b.cands {
-		if b.cands[i].Prefix.Default {
+		if b.cands[i].Prefix == p {
 			return &b.cands[i]
 		}
 	}
