@@ -159,6 +159,11 @@ bench: build ## run the benchmarks and the load generator
 	$(GO) run ./tests/mamload --mamma $(BUILD)/mamma --routes 300000,1000000 --changes 0,10,1000 --clients 1
 	$(GO) run ./tests/socksbench --muacsocksd $(BUILD)/muacsocksd
 
+.PHONY: bench-vs
+bench-vs: ## the same beside another revision: make bench-vs REV=v0.9.0
+	@test -n "$(REV)" || { echo "say which revision: make bench-vs REV=v0.9.0" >&2; exit 2; }
+	$(GO) run ./tests/bench --rev $(REV)
+
 .PHONY: evaluate evaluate-quick evaluate-full
 evaluate: ## compare the policies on emulated links, in an hour at most
 	$(GO) run ./tests/evaluate

@@ -9,6 +9,7 @@
 //	mamload --mamma build/mamma --established 1000,5000  # beside TCP connections
 //	mamload --mamma build/mamma --routes 1000000 --changes 10  # beside routes that change
 //	mamload --socket /run/mamma/mamma.sock               # measures a running one
+//	mamload --bare                                       # two processes, and no decision
 //
 // It speaks the original protocol only, so it can measure the original daemon as well.
 package main
@@ -48,6 +49,7 @@ func main() {
 
 type options struct {
 	socket, mamma, config string
+	bareOnly              bool
 	clients, established  []int
 	routes, changes       []int
 	timeWait              int
@@ -60,6 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.StringVar(&o.socket, "socket", "", "request socket of a running daemon")
 	fs.StringVar(&o.mamma, "mamma", "", "daemon to start and measure")
 	fs.StringVar(&o.config, "config", "", "configuration file for it; none: automatic")
+	fs.BoolVar(&o.bareOnly, "bare", false, "measure a process that answers at once, in place of a daemon")
+	answer := fs.String("answer", "", "be that process, on this `socket`")
 	fs.IntSliceVar(&o.clients, "clients", []int{1, 8, 64}, "numbers of clients")
 	fs.IntSliceVar(&o.established, "established", []int{0}, "numbers of TCP connections on the host")
 	fs.IntVar(&o.timeWait, "time-wait", 0, "TCP connections in TIME_WAIT, besides")
@@ -71,11 +75,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	case err != nil:
 		return err
-	case o.mamma == "" && o.socket == "":
-		return errors.New("say --mamma PROGRAM or --socket PATH")
+	case *answer != "":
+		return serveBare(*answer)
+	case o.mamma == "" && o.socket == "" && !o.bareOnly:
+		return errors.New("say --mamma PROGRAM, --socket PATH or --bare")
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(w, "established\ttime-wait\troutes\tchanges/s\tstart ms\tMB\tpeak MB\tidle cpu %\tclients\tdecisions/s\tp50 us\tp99 us\tp99.9 us\tmax us\t")
+	if o.bareOnly {
+		if err := o.bare(ctx, w, stderr); err != nil {
+			return err
+		}
+		return w.Flush()
+	}
 	for _, n := range o.established {
 		for _, routes := range o.routes {
 			if err := o.round(ctx, n, routes, w, stderr); err != nil {
@@ -199,23 +211,32 @@ func (o *options) start(ctx context.Context, in *testbed.Namespace, socket strin
 		_ = cmd.Wait()
 		close(exited)
 	}()
+	stop = func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-exited
+	}
+	if err := o.answers(ctx, socket, exited); err != nil {
+		_ = cmd.Process.Kill()
+		return 0, nil, fmt.Errorf("%s %w", o.mamma, err)
+	}
+	return cmd.Process.Pid, stop, nil
+}
+
+// answers waits until a process answers, or has ended.
+func (o *options) answers(ctx context.Context, socket string, exited <-chan struct{}) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(time.Minute)
 	for {
 		if r, err := measure(ctx, socket, 1, 0); err == nil && len(r.took) > 0 {
-			return cmd.Process.Pid, func() {
-				_ = cmd.Process.Signal(syscall.SIGTERM)
-				<-exited
-			}, nil
+			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-exited:
-			return 0, nil, fmt.Errorf("%s ended before it served %s", o.mamma, socket)
+			return fmt.Errorf("ended before it served %s", socket)
 		case <-deadline:
-			_ = cmd.Process.Kill()
-			return 0, nil, fmt.Errorf("%s does not serve %s", o.mamma, socket)
+			return fmt.Errorf("does not serve %s", socket)
 		}
 	}
 }
