@@ -118,6 +118,9 @@ func (r *Route) Key() string {
 			return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway))
 		})
 	}
+	if !c.Leads() {
+		c.Hops = nil // IPv6 says lo
+	}
 	if c.Object != 0 {
 		c.Hops, c.Scope = nil, unix.RT_SCOPE_UNIVERSE // they are the object's
 	}

@@ -118,13 +118,13 @@ func (k *Kernel) dump(request func(seq uint32) []byte, each func(body []byte) er
 			switch m.kind {
 			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
 				if errno := m.errno(); errno != 0 && !nothing(errno) {
-					return fmt.Errorf("reading routing tables: %w", errno)
+					return fmt.Errorf("reading routing: %w", errno)
 				}
 				if interrupted && failed == nil {
 					return ErrInterrupted
 				}
 				return failed
-			case unix.RTM_NEWROUTE, unix.RTM_NEWNEXTHOP:
+			case unix.RTM_NEWROUTE, unix.RTM_NEWNEXTHOP, unix.RTM_NEWRULE:
 				if failed == nil { // the rest is read away
 					failed = each(m.body)
 				}
