@@ -23,7 +23,8 @@ func Destinations() Everywhere { return destinations() }
 var destinations = sync.OnceValue(func() Everywhere {
 	var list []netip.Addr
 	for _, a := range []string{
-		"5.188.10.1", "23.64.3.1", "45.85.7.1", "77.91.20.1", "103.41.9.1", "131.107.3.1", "154.65.11.1", "186.33.2.1", "213.95.8.1",
+		// Half by half in turn, as often the first ones decide.
+		"5.188.10.1", "131.107.3.1", "23.64.3.1", "154.65.11.1", "45.85.7.1", "186.33.2.1", "77.91.20.1", "213.95.8.1", "103.41.9.1",
 		"2001:1bc8::1", "2003:d1::1", "2400:8a20::1", "2600:7c0::1", "2620:9b::1", "2804:5c0::1", "2a01:6e0::1", "2a0d:3f40::1", "2c0f:9e8::1",
 	} {
 		list = append(list, netip.MustParseAddr(a))
@@ -130,6 +131,17 @@ func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
 	return Way{}, nil
 }
 
+// coverAll tells whether routes to everywhere, of one family, leave nothing out. Half of a default
+// route may stand beside pieces of the other half.
+func coverAll(routes map[netip.Prefix]bool) bool {
+	for p := range routes {
+		if p.Bits() != 1 {
+			return true
+		}
+	}
+	return len(routes) == 2
+}
+
 func mostVotes(votes map[vote][]Answer) (n int) {
 	for _, list := range votes {
 		n = max(n, len(list))
@@ -147,8 +159,11 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 	w.Hop, w.Table, w.Metric, w.Shared = first.Hop, first.Table, first.Metric, first.Shared()
 	w.Named, w.BySource = named(answers), first.BySource
 	pieces, parts := 0, 0
+	whole := map[netip.Prefix]bool{}
 	for i := range answers {
-		if !wide(answers[i].Prefix) {
+		if wide(answers[i].Prefix) {
+			whole[answers[i].Prefix] = true
+		} else {
 			pieces++
 		}
 		if answers[i].Prefix.Bits() > 0 {
@@ -160,7 +175,7 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 			}
 		}
 	}
-	w.Pieces, w.Parts = 2*pieces > len(answers), 2*parts > len(answers)
+	w.Pieces, w.Parts = 2*pieces > len(answers) || pieces > 0 && !coverAll(whole), 2*parts > len(answers)
 	if q.Src.IsValid() {
 		return w, nil
 	}

@@ -420,6 +420,8 @@ func TestFar(t *testing.T) {
 			route add blackhole 198.51.100.0/24
 			route add blackhole 203.0.113.0/24`, "sent tun0", false, false},
 		{"pieces without the private networks", uplinks + pieces, "sent tun0", true, false},
+		{"half of everything, and the other half in pieces", uplinks + "route add 0.0.0.0/1 dev tun0\nroute add 128.0.0.0/2 dev tun0\nroute add 192.0.0.0/9 dev tun0\nroute add 208.0.0.0/4 dev tun0", "sent tun0", true, false},
+		{"halves, and a network besides", uplinks + "route add 0.0.0.0/1 dev tun0\nroute add 128.0.0.0/1 dev tun0\nroute add 131.107.0.0/16 dev tun0", "sent tun0", false, false},
 		{"two kinds of quarters: no majority", "address add 192.168.0.23/24 dev wlan0\naddress add 10.64.3.9/24 dev wwan0\n" +
 			"route add 0.0.0.0/2 dev wlan0\nroute add 64.0.0.0/2 dev wwan0\nroute add 192.0.0.0/2 dev tun0", "no route -", false, false},
 		{"by a rule for what has no mark", uplinks + "rule add not fwmark 51820 lookup 51820 priority 100\nroute add default dev tun0 table 51820\n" +
