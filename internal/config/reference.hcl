@@ -44,8 +44,9 @@ bind_device = "auto"
 # "manage": mamma gives each interface a table with its default routes, and adds
 # source rules that lead to the table. A program that binds an address then gets the
 # network of that address. This needs CAP_NET_ADMIN. Rules and routes are marked
-# with protocol 77; tables start at 7700, rules at priority 7700. Mamma removes all
-# of them at the end. Default: "leave".
+# with protocol 77; tables start at 7700. The rules come directly before the one that
+# would lead packets elsewhere, mostly that of table main: what earlier rules refuse,
+# or lead elsewhere, stays so. Mamma removes all of them at the end. Default: "leave".
 routing = "leave"
 
 # Addresses that stand for the whole Internet. Nothing is sent to them: mamma asks

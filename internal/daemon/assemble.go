@@ -220,8 +220,8 @@ func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot,
 	}
 	scope.Origins = origins(nets, list)
 	for _, r := range nets.Rules() {
-		scope.User = scope.User || r.User
-		scope.Protocol = scope.Protocol || r.Protocol
+		scope.User = scope.User || r.Users
+		scope.Protocol = scope.Protocol || r.Protocol != 0
 		scope.Port = scope.Port || r.Port
 	}
 	if kernel == nil { // only in tests
@@ -247,7 +247,7 @@ func origins(nets *netmon.Snapshot, list []managed) []oracle.Origin {
 		}
 	}
 	for _, r := range nets.Rules() {
-		if !r.Source.IsValid() || routing.Own(&r) {
+		if !r.Source.IsValid() || routing.Ours(&r) {
 			continue
 		}
 		for i := range list {

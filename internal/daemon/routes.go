@@ -40,12 +40,16 @@ type router struct {
 	changed chan struct{} // one slot: the networks or the configuration
 	// wanted is what should be there now; nothing if it is an error.
 	wanted func() (routing.Plan, error)
-	// preceding are the networks for which rules of others come before ours.
-	preceding func() []routing.Preceded
-	failing   bool
-	refused   string             // why there is no plan, as logged last
-	preceded  []routing.Preceded // as logged last
+	// others are what rules of others have to do with ours.
+	others  func() []otherRule
+	failing bool
+	refused string      // why there is no plan, as logged last
+	noted   []otherRule // as logged last
 }
+
+// otherRule is something to say about a rule of somebody else, and the network and rule that it is
+// about.
+type otherRule struct{ message, network string }
 
 // checkRouting refuses a configuration that cannot be carried out.
 func checkRouting(cfg *config.Config) error {
@@ -68,18 +72,29 @@ func openRouter(c *current, log *slog.Logger) (*router, error) {
 	tables := &routing.Tables{}
 	return &router{
 		log: log, kernel: k, changed: c.rerouted,
-		wanted:    func() (routing.Plan, error) { return planNow(tables, c) },
-		preceding: func() []routing.Preceded { return precedingNow(c) },
+		wanted: func() (routing.Plan, error) { return planNow(tables, c) },
+		others: func() []otherRule { return othersNow(c) },
 	}, nil
 }
 
-// precedingNow are the networks whose rules do not hold.
-func precedingNow(c *current) []routing.Preceded {
+// othersNow are the networks whose rules do not hold, or make others not hold.
+func othersNow(c *current) []otherRule {
 	managed, list, snapshot := c.networks()
 	if !managed {
 		return nil
 	}
-	return routing.Preceding(idsOf(list), snapshot)
+	var all []otherRule
+	for _, p := range routing.Preceding(idsOf(list), snapshot) {
+		all = append(all, otherRule{`routing = "manage" does not hold for a network, as a rule of somebody else comes before those of mamma; "mammactl doctor" says what to do`, p.String()})
+	}
+	for _, r := range routing.Refusals(idsOf(list), snapshot) {
+		message := `routing = "manage" undoes a rule of somebody else that refuses something, as that comes behind the way to everywhere which is replaced; "mammactl doctor" says what to do`
+		if r.Whole {
+			message = `routing = "manage" leaves a network alone, as a rule of somebody else refuses what is sent from it`
+		}
+		all = append(all, otherRule{message, r.String()})
+	}
+	return all
 }
 
 // planNow is what should be there now: nothing unless routes are to be managed, by
@@ -124,20 +139,20 @@ func (r *router) plan() routing.Plan {
 		r.refused = err.Error()
 		r.log.Warn(`routing = "manage" is not carried out`, "err", err)
 	}
-	r.notePreceded()
+	r.noteOthers()
 	return p
 }
 
-// notePreceded logs for which networks rules of others come before ours, once for each.
-// The owner of such a rule may mean it, so it is left alone.
-func (r *router) notePreceded() {
-	now := r.preceding()
-	for _, p := range now {
-		if !slices.Contains(r.preceded, p) {
-			r.log.Warn(`routing = "manage" does not hold for a network, as a rule of somebody else comes before those of mamma; "mammactl doctor" says what to do`, "network", p.String())
+// noteOthers logs what rules of others have to do with ours, each thing once. The owner of
+// such a rule may mean it, so it is left alone.
+func (r *router) noteOthers() {
+	now := r.others()
+	for _, o := range now {
+		if !slices.Contains(r.noted, o) {
+			r.log.Warn(o.message, "network", o.network)
 		}
 	}
-	r.preceded = now
+	r.noted = now
 }
 
 // apply carries out a plan and tells whether all of it succeeded. Of failures

@@ -14,9 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/routing"
-	"github.com/socket-intents/mamma/policy"
 )
 
 // passes is a kernel in which a pass ends when the test says so, or gives up when
@@ -73,11 +71,11 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 		var logged strings.Builder
 		var want routing.Plan
 		var refuse error
-		var before []routing.Preceded
+		var before []otherRule
 		r := &router{
 			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1),
-			wanted:    func() (routing.Plan, error) { return want, refuse },
-			preceding: func() []routing.Preceded { return before },
+			wanted: func() (routing.Plan, error) { return want, refuse },
+			others: func() []otherRule { return before },
 		}
 		become := func(source string) {
 			want = routing.Plan{Rules: []routing.Rule{{Source: netip.MustParseAddr(source)}}}
@@ -112,7 +110,7 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 
 		become("10.0.0.3")
 		refuse = nil
-		before = []routing.Preceded{{Prefix: policy.PrefixID{Interface: "wwan0"}, Rule: netmon.Rule{Priority: 100, Table: 77}, Interface: "wlan0"}}
+		before = []otherRule{{"a rule comes before ours", "wwan0: rule 100"}}
 		r.changed <- struct{}{}
 		expect("it can again", "begin 10.0.0.3")
 		r.changed <- struct{}{}
@@ -124,7 +122,7 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 		}
 		expect("at the end", "give up 10.0.0.3", "begin nothing", "close")
 		got := logged.String()
-		if strings.Count(got, "\n") != 2 || !strings.Contains(got, "too large") || !strings.Contains(got, "on wwan0 leaves by wlan0: rule 100, from all lookup 77") {
+		if strings.Count(got, "\n") != 2 || !strings.Contains(got, "too large") || !strings.Contains(got, "wwan0: rule 100") {
 			t.Errorf("logged: %s", got)
 		}
 	})
@@ -137,7 +135,7 @@ func TestRouterTriesAgain(t *testing.T) {
 		var logged strings.Builder
 		r := &router{
 			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1),
-			preceding: func() []routing.Preceded { return nil },
+			others: func() []otherRule { return nil },
 			wanted: func() (routing.Plan, error) {
 				return routing.Plan{Rules: []routing.Rule{{Source: netip.MustParseAddr("10.0.0.1")}}}, nil
 			},

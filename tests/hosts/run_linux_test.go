@@ -70,6 +70,9 @@ func act(path string) (out outcome, err error) {
 		return out, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
+	if err := r.settle(ctx); err != nil {
+		return out, err
+	}
 	if out.Managed, err = r.managed(ctx); err != nil {
 		return out, err
 	}
@@ -135,6 +138,28 @@ func (r *run) start(ctx context.Context) error {
 	}
 }
 
+// settle returns when the daemon has seen the rules that it has made itself, or has had enough
+// time for it: some networks need their device all the same.
+func (r *run) settle(ctx context.Context) error {
+	if !slices.Contains(r.host.Config, `routing = "manage"`) {
+		return nil
+	}
+	c := control.NewClient(r.path("c"))
+	defer c.Close()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for enough := time.Now().Add(time.Second); time.Now().Before(enough); <-tick.C {
+		var p control.Prefixes
+		if _, err := c.Get(ctx, "/v1/prefixes", &p); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Device != nil || x.Health.State != "up" }) {
+			return nil
+		}
+	}
+	return nil
+}
+
 func (r *run) stop() error {
 	r.cancel()
 	return <-r.ended
@@ -164,23 +189,15 @@ func (r *run) managed(ctx context.Context) ([]string, error) {
 type chooser struct {
 	mu     sync.Mutex
 	device string
-	gone   bool // it was not offered last time
-}
-
-func (c *chooser) missed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.gone
 }
 
 func (c *chooser) Choose(r *policy.Request) policy.Decision {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first := r.DefaultPrefix()
-	c.gone = c.device != ""
 	for _, p := range r.Prefixes {
 		if c.device != "" && p.Interface == c.device {
-			first, c.gone = p, false
+			first = p
 			break
 		}
 	}
@@ -209,14 +226,6 @@ func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) st
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	dec, err := d.Decide(ctx, network, dst.String())
-	// With routes that are managed a network may lead there only when the daemon has seen
-	// its own rules.
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for err == nil && ctx.Err() == nil && r.chooser.missed() && slices.Contains(r.host.Config, `routing = "manage"`) {
-		<-tick.C
-		dec, err = d.Decide(ctx, network, dst.String())
-	}
 	if err == nil {
 		err = dec.Err()
 	}

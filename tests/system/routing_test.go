@@ -3,6 +3,7 @@ package system
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -244,5 +245,38 @@ func TestDoctor(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)
 		}
+	}
+}
+
+// What the owner forbids while the daemon runs is heeded, by whatever rule, and what is allowed
+// again is offered again.
+func TestManagedRoutingForbidden(t *testing.T) {
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{
+		{Name: "wlan0", Prefix4: netip.MustParsePrefix("10.1.0.0/24")}, {Name: "wwan0", Prefix4: netip.MustParsePrefix("10.2.0.0/24")},
+	}})
+	d := start(t, bed.Client, write(t, "policy.conf", "routing = \"manage\"\n"+plainConf))
+	awaitMarked(t, bed, 4)
+	source := bed.Networks[1].Client4.String()
+	for _, rule := range []string{"from " + source + " prohibit", "from " + source + " blackhole priority 20000", "from " + source + " unreachable priority 32765"} {
+		ip := func(verb string) {
+			t.Helper()
+			if err := bed.Client.Run(exec.Command("ip", strings.Fields("rule "+verb+" "+rule)...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ip("add")
+		d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
+			if x := p["wwan0"].Health; x.State != "down" || x.Reason == nil {
+				return fmt.Sprintf("%s: wwan0 is %s", rule, x.State)
+			}
+			return ""
+		})
+		ip("del")
+		d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
+			if x := p["wwan0"]; x.Health.State != "up" || x.Device != nil {
+				return fmt.Sprintf("without %s: wwan0 is %s, by device %v", rule, x.Health.State, x.Device != nil)
+			}
+			return ""
+		})
 	}
 }

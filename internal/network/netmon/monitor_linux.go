@@ -291,7 +291,7 @@ func (m *Monitor) listen(ctx context.Context) error {
 			told, down := false, false
 			parts = 0
 			for i := range messages {
-				p, changes := partOf(messages[i].Header.Type, messages[i].Data)
+				p, changes := m.partOf(messages[i].Header.Type, messages[i].Data)
 				parts |= p
 				told = told || changes
 				down = down || linkDown(messages[i].Header.Type, messages[i].Data)
@@ -321,17 +321,22 @@ func (m *Monitor) listen(ctx context.Context) error {
 }
 
 // partOf tells which part a message is about, and whether packets may go elsewhere.
-func partOf(kind uint16, body []byte) (p part, changes bool) {
+func (m *Monitor) partOf(kind uint16, body []byte) (p part, changes bool) {
 	switch kind {
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		return partRules, true
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		// A route that no snapshot holds changes where packets go, no more: hosts may
 		// have a million of them.
-		if r, err := oracle.ParseRoute(body); err == nil && !kept(&r) && (r.Object == 0 || !r.Wide()) {
-			return 0, true
+		r, err := oracle.ParseRoute(body)
+		if err != nil || kept(&r) || r.Object != 0 && r.Wide() {
+			return partRoutes, true
 		}
-		return partRoutes, true
+		// The first of its kind in a table counts.
+		if t, ok := specific(&r); ok && kind == unix.RTM_NEWROUTE && !m.Snapshot().Specific(t.Table, t.V6) {
+			return partRoutes, true
+		}
+		return 0, true
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP, unix.RTM_NEWPREFIX, unix.RTM_NEWNDUSEROPT:
 		return partRoutes, true
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:

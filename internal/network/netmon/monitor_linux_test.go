@@ -165,7 +165,7 @@ func TestFirstSnapshot(t *testing.T) {
 			}
 			rules := 0
 			for _, r := range s.Rules() {
-				if r.Source.IsValid() && !r.Conditional {
+				if r.Source.IsValid() && !r.Conditional() {
 					rules++
 				}
 			}

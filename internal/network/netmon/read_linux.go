@@ -43,7 +43,7 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 	}
 	told := parts
 	if !keepRoutes {
-		state.Routes, parts = nil, parts&^partRoutes
+		state.Routes, state.Specific, parts = nil, nil, parts&^partRoutes
 	}
 	interrupted := false
 	for _, step := range []struct {
@@ -54,7 +54,7 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 		{"links", partLinks, func() error { return r.readLinks(&state) }},
 		{"addresses", partLinks, func() error { return readAddrs(r.handle, &state) }},
 		{"routes", partRoutes, func() error { return r.readRoutes(&state) }},
-		{"rules", partRules, func() error { return readRules(r.handle, &state) }},
+		{"rules", partRules, func() error { return r.readRules(&state) }},
 	} {
 		if parts&step.part == 0 {
 			continue
@@ -73,6 +73,14 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 	until, err := r.askWays(&state)
 	if err != nil {
 		return nil, false, time.Time{}, err
+	}
+	state.Pieces = [2]Pieces{}
+	if keepRoutes {
+		if err := r.readPieces(&state); errors.Is(err, oracle.ErrInterrupted) {
+			interrupted = true
+		} else if err != nil {
+			return nil, false, time.Time{}, fmt.Errorf("reading routes: %w", err)
+		}
 	}
 	for i := range state.Routes {
 		if e := state.Routes[i].Expires; e > 0 {
@@ -157,12 +165,15 @@ func scopeOf(a netip.Addr, kernel int) Scope {
 
 // readRoutes reads the routes that Snapshot.Routes are about.
 func (r *source) readRoutes(state *State) error {
-	state.Routes = nil
+	state.Routes, state.Specific = nil, map[TableOf]bool{}
 	var interrupted error
 	for _, v6 := range []bool{false, true} {
 		err := r.kernel.Routes(oracle.Filter{V6: v6}, func(route *oracle.Route) bool {
 			if kept(route) {
 				state.Routes = append(state.Routes, *route)
+			}
+			if t, ok := specific(route); ok {
+				state.Specific[t] = true
 			}
 			return true
 		})
@@ -201,24 +212,24 @@ func kept(r *oracle.Route) bool {
 	return r.Leads() && r.Expires >= 0 && (r.Wide() || r.Table == TableMain && r.Near())
 }
 
-func readRules(h *netlink.Handle, state *State) error {
-	list, err := h.RuleList(netlink.FAMILY_ALL)
-	state.Rules = make([]Rule, 0, len(list))
-	for _, r := range list {
-		source, _ := prefixOf(r.Src) // invalid if there is none
-		mask := uint32(0)
-		if r.Mask != nil {
-			mask = *r.Mask
+// specific gives the table of a route that does not lead to everywhere, unless each host
+// has such in it.
+func specific(r *oracle.Route) (TableOf, bool) {
+	return TableOf{r.Prefix.Addr().Is6(), r.Table}, r.Table != TableMain && r.Table != tableLocal && !r.Wide()
+}
+
+func (r *source) readRules(state *State) error {
+	state.Rules = nil
+	var interrupted error
+	for _, v6 := range []bool{false, true} {
+		err := r.kernel.Rules(v6, func(rule *oracle.Rule) { state.Rules = append(state.Rules, *rule) })
+		if errors.Is(err, oracle.ErrInterrupted) {
+			interrupted = netlink.ErrDumpInterrupted
+		} else if err != nil {
+			return err
 		}
-		state.Rules = append(state.Rules, Rule{
-			IPv6: r.Family == netlink.FAMILY_V6, Priority: r.Priority, Source: source, Table: max(r.Table, 0),
-			Conditional: r.Invert || r.Mark != 0 || r.Mask != nil || r.Tos != 0 || r.Dst != nil ||
-				r.IifName != "" || r.OifName != "" || r.Dport != nil || r.Sport != nil || r.IPProto > 0 ||
-				r.UIDRange != nil || r.SuppressPrefixlen >= 0 || r.SuppressIfgroup >= 0,
-			Mark: r.Mark, Mask: mask, User: r.UIDRange != nil, Protocol: r.IPProto > 0, Port: r.Dport != nil,
-		})
 	}
-	return err
+	return interrupted
 }
 
 // prefixOf converts; false if there is none or it is not valid.

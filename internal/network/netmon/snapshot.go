@@ -66,7 +66,22 @@ func (s *Snapshot) Addrs() []Addr { return s.state.Addrs }
 // main that lead to neighbours; none unless they were asked for, see Options.
 func (s *Snapshot) Routes() []oracle.Route { return s.state.Routes }
 
-// Rules returns the policy rules, by family and priority.
+// Specific tells whether a table has routes that do not lead to everywhere; unknown, and
+// false, unless routes were asked for. Main and local always have some.
+func (s *Snapshot) Specific(table int, ipv6 bool) bool {
+	return table == TableMain || table == tableLocal || s.state.Specific[TableOf{ipv6, table}]
+}
+
+// Pieces returns the pieces by which a VPN takes all of a family; none unless routes were
+// asked for.
+func (s *Snapshot) Pieces(ipv6 bool) *Pieces {
+	if ipv6 {
+		return &s.state.Pieces[1]
+	}
+	return &s.state.Pieces[0]
+}
+
+// Rules returns the policy rules, by family and in the kernel's order.
 func (s *Snapshot) Rules() []Rule { return s.state.Rules }
 
 // Link returns the interface with the index.
@@ -121,6 +136,8 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 	return slices.EqualFunc(s.state.Links, o.state.Links, Link.equal) &&
 		slices.Equal(s.state.Addrs, o.state.Addrs) &&
 		slices.EqualFunc(s.state.Routes, o.state.Routes, func(a, b oracle.Route) bool { return a.Equal(&b) }) &&
+		maps.Equal(s.state.Specific, o.state.Specific) &&
+		s.state.Pieces[0].equal(&o.state.Pieces[0]) && s.state.Pieces[1].equal(&o.state.Pieces[1]) &&
 		slices.Equal(s.state.Rules, o.state.Rules) &&
 		maps.Equal(s.state.Ways, o.state.Ways) &&
 		maps.Equal(s.state.Barred, o.state.Barred) &&

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
@@ -14,6 +16,11 @@ type State struct {
 	// Routes are those of all tables that lead to everywhere, and those of table main that lead to
 	// neighbours; only if they were asked for, see Options.
 	Routes []oracle.Route
+	// Specific are the tables, but for main and local, with routes that do not lead to
+	// everywhere; likewise.
+	Specific map[TableOf]bool
+	// Pieces are those of IPv4 and of IPv6; likewise.
+	Pieces [2]Pieces
 	Rules  []Rule
 	// Ways are where packets to destinations far away go. Missing: nowhere.
 	Ways map[Vantage]oracle.Way
@@ -134,17 +141,39 @@ func ScopeOf(a netip.Addr) Scope {
 // TableMain is the routing table that is looked into where no rule says otherwise.
 const TableMain = oracle.TableMain
 
-// Rule is a policy rule, as ip-rule(8) shows it; a simplified form.
-type Rule struct {
-	IPv6     bool
-	Priority int
-	Source   netip.Prefix // invalid: any
-	Table    int          // 0 if the rule does not name one
-	// Conditional is set if the rule depends on something else than the source.
-	Conditional bool
-	// Mark and Mask are of the packets that the rule is about (SO_MARK, or what a packet filter
-	// sets); both 0: of all.
-	Mark, Mask uint32
-	// User, Protocol and Port tell that the rule looks at these.
-	User, Protocol, Port bool
+// tableLocal is the table of the addresses of this host.
+const tableLocal = unix.RT_TABLE_LOCAL
+
+// Rule is a policy rule.
+type Rule = oracle.Rule
+
+// TableOf is a routing table of one family.
+type TableOf struct {
+	V6    bool
+	Table int
+}
+
+// Pieces are the routes by which a VPN takes everything, where those are neither a default
+// route nor halves of one: such as all but the private networks, a route for each block.
+type Pieces struct {
+	// Table is where they are, and Index the VPN's interface; 0: there are none.
+	Table, Index int
+	// Prefixes are the pieces, the shortest first. Private networks, and what lies in a wider
+	// piece, are none: such a route was made for what it leads to.
+	Prefixes []netip.Prefix
+	// Others are what the table leads elsewhere of prefixes no longer than the longest piece,
+	// and not to everywhere.
+	Others []oracle.Slot
+}
+
+// Longest is the prefix length of the longest piece.
+func (p *Pieces) Longest() int {
+	if len(p.Prefixes) == 0 {
+		return 0
+	}
+	return p.Prefixes[len(p.Prefixes)-1].Bits()
+}
+
+func (p *Pieces) equal(o *Pieces) bool {
+	return p.Table == o.Table && p.Index == o.Index && slices.Equal(p.Prefixes, o.Prefixes) && slices.Equal(p.Others, o.Others)
 }

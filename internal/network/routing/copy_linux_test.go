@@ -119,7 +119,7 @@ func TestCopiesOfAnnouncedRoutes(t *testing.T) {
 	}
 	plan := Plan{
 		Routes: []Route{route("fe80::a", 3, 0), route("fe80::1", 1, 1000*time.Second)},
-		Rules:  []Rule{{Priority: OwnPriority, Source: n.Client6, Table: 7700, Suppress: -1}},
+		Rules:  []Rule{{Priority: FirstPriority, Source: n.Client6, Table: 7700, Suppress: -1}},
 	}
 	apply := func(p Plan, want int) {
 		t.Helper()

@@ -5,8 +5,17 @@
 // For each address there are two rules. The first looks into table main for
 // anything but a default route, so that neighbours, container bridges and split
 // tunnels are reached as ever; the second takes the table with the default routes.
+// Both come directly before the rule of somebody else that would lead the address's packets
+// to everywhere, which is mostly that of table main. So they come behind rules that refuse something,
+// and behind those of split tunnels. Other tables that the rest of the rules leads to are looked into
+// as main is. Where the rest refuses what the address sends, it gets no rules.
+//
+// A VPN may take everything by many routes to parts of it. What table main says is then
+// passed over up to the length of the longest of these; what else it leads elsewhere of such a
+// length, the own table has the kernel look for in main (throw).
+//
 // Where another interface has the very same network, table main could lead to
-// the wrong one's neighbours; then a rule before both takes a table with the neighbours of the
+// the wrong one's neighbours; then a rule before the others takes a table with the neighbours of the
 // address's own interface. Where another interface has the very same address, the
 // rules are for sockets that are bound to the interface.
 //

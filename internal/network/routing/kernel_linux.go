@@ -89,7 +89,7 @@ func (k *Kernel) Apply(ctx context.Context, plan Plan) (changes int, err error) 
 	if err != nil {
 		return 0, err
 	}
-	rules, err := k.rules()
+	rules, err := k.readRules()
 	if err != nil {
 		return 0, err
 	}
@@ -99,31 +99,14 @@ func (k *Kernel) Apply(ctx context.Context, plan Plan) (changes int, err error) 
 	}
 	wanted := p.possible(plan.Routes)
 	p.addRoutes(wanted, routes)
-	hasRule, wantRule := setOf(rules), setOf(plan.Rules)
-	for _, r := range plan.Rules {
-		if !hasRule[r] {
-			p.do("adding rule", r, func() error { return k.handle.RuleAdd(r.encode()) }, unix.EEXIST)
-		}
-	}
-	for _, r := range rules {
-		if !wantRule[r] {
-			p.do("removing rule", r, func() error { return k.handle.RuleDel(r.encode()) }, unix.ENOENT)
-		}
-	}
+	p.addRules(plan.Rules, rules)
+	p.removeRules(plan.Rules, rules)
 	p.removeRoutes(wanted, routes)
 	p.removeObjects()
 	if p.changes > 0 {
 		k.log.Info("routing changed", "changes", p.changes, "rules", len(plan.Rules), "routes", len(plan.Routes))
 	}
 	return p.changes, errors.Join(p.errs...)
-}
-
-func setOf[T comparable](list []T) map[T]bool {
-	set := make(map[T]bool, len(list))
-	for _, v := range list {
-		set[v] = true
-	}
-	return set
 }
 
 // maxErrors bounds what a pass tells of: one reason often stops all changes.
@@ -198,48 +181,6 @@ func (k *Kernel) routes() ([]oracle.Route, error) {
 		}
 	}
 	return out, nil
-}
-
-// priorities are those of our rules.
-var priorities = []int{NearPriority, MainPriority, OwnPriority}
-
-func (k *Kernel) rules() ([]Rule, error) {
-	var out []Rule
-	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		list, err := k.handle.RuleList(f)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) && !unsupported(err) {
-			return nil, fmt.Errorf("reading rules: %w", err)
-		}
-		for _, r := range list {
-			if r.Protocol != Protocol || r.Src == nil || !slices.Contains(priorities, r.Priority) {
-				continue
-			}
-			out = append(out, Rule{Priority: r.Priority, Source: prefixOf(r.Src, f).Addr(), Device: r.OifName, Table: r.Table, Suppress: r.SuppressPrefixlen})
-		}
-	}
-	return out, nil
-}
-
-// unsupported tells of a kernel without the family.
-func unsupported(err error) bool {
-	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP)
-}
-
-// prefixOf converts; nil is the default route.
-func prefixOf(n *net.IPNet, f int) netip.Prefix {
-	zero := netip.IPv4Unspecified()
-	if f == netlink.FAMILY_V6 {
-		zero = netip.IPv6Unspecified()
-	}
-	if n == nil {
-		return netip.PrefixFrom(zero, 0)
-	}
-	a, _ := netip.AddrFromSlice(n.IP)
-	if f == netlink.FAMILY_V4 {
-		a = a.Unmap() // the library's 0.0.0.0 has 16 bytes
-	}
-	ones, _ := n.Mask.Size()
-	return netip.PrefixFrom(a, ones)
 }
 
 func family(a netip.Addr) int {

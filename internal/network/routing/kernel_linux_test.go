@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,13 +138,27 @@ func (w *world) foreign() (list []string) {
 	return list
 }
 
+// rules are ours, address by address in the kernel's order.
+func (w *world) rules() ([]Rule, error) {
+	p, err := w.kernel.readRules()
+	if err != nil {
+		return nil, err
+	}
+	var all []Rule
+	for _, list := range p.groups {
+		all = append(all, list...)
+	}
+	slices.SortStableFunc(all, compareRules)
+	return all, nil
+}
+
 func (w *world) ours() int {
 	w.t.Helper()
 	routes, err := w.kernel.routes()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	rules, err := w.kernel.rules()
+	rules, err := w.rules()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -282,3 +297,38 @@ type counting struct {
 func (c *counting) Enabled(context.Context, slog.Level) bool { return true }
 
 func (c *counting) Handle(context.Context, slog.Record) error { c.n++; return nil }
+
+// What the owner forbids stays forbidden, whether it was forbidden before our rules were there or
+// afterwards, wherever ip(8) puts the rule; and what somebody takes out of ours or puts
+// between them is mended.
+func TestForbiddenStays(t *testing.T) {
+	for _, tt := range []struct{ name, rule, refused string }{
+		{"by source", "from 10.2.0.2 prohibit priority 20000", "wlan0+ wwan0- "},
+		{"by source, where ip(8) puts it", "from 10.2.0.2 prohibit", "wlan0+ wwan0- "},
+		{"directly before main", "from 10.2.0.2 prohibit priority 32765", "wlan0+ wwan0- "},
+		{"by destination", "to 192.0.2.0/24 unreachable priority 20000", "wlan0- wwan0- "},
+		{"by user", "uidrange 0-0 blackhole priority 30000", "wlan0- wwan0- "},
+		{"by port", "from 10.2.0.2 ipproto tcp dport 80 prohibit priority 32000", "wlan0+ wwan0- "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, testbed.NetworkConfig{Name: "wlan0", Prefix4: netip.MustParsePrefix("10.1.0.0/24")},
+				testbed.NetworkConfig{Name: "wwan0", Prefix4: netip.MustParsePrefix("10.2.0.0/24")})
+			w.ip("rule add " + tt.rule)
+			w.apply()
+			w.check(tt.refused)
+			w.ip("rule del " + tt.rule)
+			w.apply()
+			w.check("wlan0+ wwan0+ ")
+			w.ip("rule add " + tt.rule)
+			if !strings.HasSuffix(tt.rule, "priority 32765") { // which comes behind ours at first
+				w.check(tt.refused)
+			}
+			w.apply()
+			w.check(tt.refused)
+			w.apply() // a network that is refused whole needs none
+			if n := w.changes(); n != 0 {
+				t.Errorf("%d changes without need", n)
+			}
+		})
+	}
+}

@@ -18,11 +18,10 @@ const (
 	Protocol = 77
 	// FirstTable and LastTable bound the routing tables.
 	FirstTable, LastTable = 7700, 8699
-	// NearPriority is that of the rules into a link's routes to neighbours, where there are
-	// such, MainPriority that of the rules into table main, OwnPriority that of the rules
-	// into a prefix's own. All come before main's (32766) and those that VPNs usually
-	// add just before it.
-	NearPriority, MainPriority, OwnPriority = 7699, 7700, 7701
+	// FirstPriority is the lowest priority of our rules. They come directly before the
+	// rule that would lead packets elsewhere, which is mostly that of table main, and
+	// where its priority is lower, behind it.
+	FirstPriority = 7699
 )
 
 // Route is a route in a table of ours, made of the same as the one that it is a copy of.
@@ -47,7 +46,8 @@ type Rule struct {
 }
 
 // Plan is what should be there. Both lists are in the order to add them
-// and have no doubles.
+// and have no doubles. Of the rules of one address the kernel goes through the first ones
+// first, as all have the same priority.
 type Plan struct {
 	Routes []Route
 	Rules  []Rule
@@ -67,6 +67,8 @@ type content struct {
 	// own has the prefix whose routes to everywhere are in it, if those are not
 	// all that the link has.
 	own netip.Prefix
+	// below tells that a VPN takes everything in pieces, see there.
+	below bool
 }
 
 // link is an interface in one family.
@@ -127,69 +129,136 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 	for _, id := range ids {
 		managed[id] = true
 	}
-	links := routesByLink(nets)
-	networks := interfacesByPrefix(nets)
-	routes := map[content][]Route{}
-	var order []content
-	var rules []struct {
-		Rule
-		to content
-	}
-	table := func(c content, r []Route) content {
-		if _, known := routes[c]; !known {
-			routes[c] = r
-			order = append(order, c)
-		}
-		return c
-	}
-	rule := func(r Rule, to content) {
-		rules = append(rules, struct {
-			Rule
-			to content
-		}{r, to})
-	}
+	b := builder{nets: nets, links: routesByLink(nets), networks: interfacesByPrefix(nets), chains: chainsOf(nets), routes: map[content][]Route{}, done: map[sender]bool{}}
 	for _, p := range nets.Prefixes() {
-		l := links[linkOf(&p)]
-		if !managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] || !p.HasDefault && !p.Hidden && !p.OwnLink || l == nil || len(l.defaults) == 0 {
+		l := b.links[linkOf(&p)]
+		if managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] && (p.HasDefault || p.Hidden || p.OwnLink) && l != nil && len(l.defaults) > 0 {
+			b.prefix(&p, l)
+		}
+	}
+	return b.plan(t)
+}
+
+// builder makes a plan.
+type builder struct {
+	nets     *netmon.Snapshot
+	links    map[link]*linkRoutes
+	networks map[netip.Prefix][]int // the interfaces that have a network
+	chains   *chains
+	routes   map[content][]Route
+	order    []content
+	rules    []tabledRule
+	done     map[sender]bool
+}
+
+// sender is an address, and the interface if that tells it from another one's.
+type sender struct {
+	addr   netip.Addr
+	device string
+}
+
+// tabledRule is a rule that leads to a table of ours, or of somebody else.
+type tabledRule struct {
+	Rule
+	to content // the zero value: Rule.Table
+}
+
+// table adds a table, unless it is there.
+func (b *builder) table(c content, r []Route) content {
+	if _, known := b.routes[c]; !known {
+		b.routes[c] = r
+		b.order = append(b.order, c)
+	}
+	return c
+}
+
+// prefix adds what a prefix needs.
+func (b *builder) prefix(p *netmon.Prefix, l *linkRoutes) {
+	v6 := p.Prefix.Addr().Is6()
+	own := content{link: linkOf(p)}
+	defaults := defaultsOf(p, l.defaults)
+	if len(defaults) < len(l.defaults) {
+		own.own = p.Prefix
+	}
+	pieces := b.nets.Pieces(v6)
+	own.below = pieces.Index != 0 && pieces.Index != p.Index && len(pieces.Others) > 0 && pieces.Longest() > suppressed(v6)
+	if own.below {
+		defaults = below(defaults, pieces)
+	}
+	device := ""
+	if p.Twin { // the address alone does not tell where it belongs
+		device = p.Interface
+	}
+	for _, a := range p.Addrs {
+		if b.done[sender{a, device}] { // it may be there twice, with prefixes of two lengths
 			continue
 		}
-		own := content{link: linkOf(&p)}
-		defaults := defaultsOf(&p, l.defaults)
-		if len(defaults) < len(l.defaults) {
-			own.own = p.Prefix
+		b.done[sender{a, device}] = true
+		at := b.chains.place(a, p.Index)
+		if at.forbidden != nil {
+			continue
 		}
-		own = table(own, defaults)
-		suppress := 1 // default routes, and the halves of one
-		if p.Prefix.Addr().Is6() {
-			suppress = 3 // 2000::/3 too
+		own := b.table(own, defaults)
+		add := func(table, suppress int, to content) {
+			b.rules = append(b.rules, tabledRule{Rule{Priority: at.priority, Source: a, Device: device, Table: table, Suppress: suppress}, to})
 		}
-		device := ""
-		if p.Twin { // the address alone does not tell where it belongs
-			device = p.Interface
+		if len(b.networks[p.Prefix]) > 1 {
+			// Table main may lead to the neighbours of the wrong one.
+			add(0, -1, b.table(content{link: linkOf(p), neighbours: true}, l.near))
 		}
-		for _, a := range p.Addrs {
-			r := Rule{Source: a, Device: device, Suppress: -1}
-			if len(networks[p.Prefix]) > 1 {
-				// Table main may lead to the neighbours of the wrong one.
-				r.Priority = NearPriority
-				rule(r, table(content{link: linkOf(&p), neighbours: true}, l.near))
+		again := -1
+		for _, l := range at.lookups {
+			add(l.table, l.suppress, content{})
+			if own.below && l.table == pieces.Table {
+				again = l.table
 			}
-			main := r
-			main.Priority, main.Table, main.Suppress = MainPriority, netmon.TableMain, suppress
-			rule(main, content{})
-			r.Priority = OwnPriority
-			rule(r, own)
+		}
+		add(0, -1, own)
+		if again >= 0 { // for what the own table does not answer
+			add(again, suppressed(v6), content{})
 		}
 	}
-	numbers := t.of(order)
+}
+
+// below makes the table of a link below a VPN that takes everything in pieces, where the
+// table with the pieces leads elsewhere too, of prefixes no longer than a piece. The length
+// of a prefix does not tell the ones from the others, so the table says which they are: what leads
+// elsewhere has the kernel go on with the next rule (throw), and pieces in that lead
+// to everywhere by the link. Which route is the longest that matches is the same so as in the
+// other table.
+func below(defaults []Route, p *netmon.Pieces) []Route {
+	all := slices.Clone(defaults)
+	for _, o := range p.Others {
+		all = append(all, Route{Route: oracle.Route{Kind: throw, Prefix: o.Prefix, From: o.From, TOS: o.TOS, Protocol: Protocol}})
+	}
+	for _, q := range p.Prefixes {
+		if !slices.ContainsFunc(p.Others, func(o oracle.Slot) bool { return o.Prefix.Bits() <= q.Bits() && o.Prefix.Contains(q.Addr()) }) {
+			continue
+		}
+		for _, d := range defaults {
+			if d.Prefix.Bits() <= q.Bits() && d.Prefix.Contains(q.Addr()) {
+				d.Prefix = q
+				all = append(all, d)
+			}
+		}
+	}
+	return all
+}
+
+// throw is the kind of a route that has the kernel go on with the next rule (RTN_THROW).
+const throw = 9
+
+// plan numbers the tables.
+func (b *builder) plan(t *Tables) (Plan, error) {
+	numbers := t.of(b.order)
 	var plan Plan
-	for _, c := range order {
-		for _, r := range routes[c] {
+	for _, c := range b.order {
+		for _, r := range b.routes[c] {
 			r.Table = numbers[c]
 			plan.Routes = append(plan.Routes, r)
 		}
 	}
-	for _, r := range rules {
+	for _, r := range b.rules {
 		if r.to != (content{}) {
 			r.Table = numbers[r.to]
 		}
@@ -197,10 +266,9 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 	}
 	slices.SortStableFunc(plan.Routes, compareRoutes)
 	plan.Routes = onePerSlot(plan.Routes)
-	slices.SortFunc(plan.Rules, compareRules)
-	plan.Rules = slices.Compact(plan.Rules)
-	if len(numbers) < len(order) || len(plan.Routes)+len(plan.Rules) > MaxEntries {
-		return Plan{}, &TooLargeError{len(plan.Routes), len(plan.Rules), len(order)}
+	slices.SortStableFunc(plan.Rules, compareRules)
+	if len(numbers) < len(b.order) || len(plan.Routes)+len(plan.Rules) > MaxEntries {
+		return Plan{}, &TooLargeError{len(plan.Routes), len(plan.Rules), len(b.order)}
 	}
 	return plan, nil
 }
@@ -343,9 +411,7 @@ func compareRoutes(a, b Route) int {
 	)
 }
 
+// compareRules puts the rules of each address together; among those their order counts.
 func compareRules(a, b Rule) int {
-	return cmp.Or(
-		cmp.Compare(a.Priority, b.Priority), a.Source.Compare(b.Source),
-		cmp.Compare(a.Device, b.Device), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Suppress, b.Suppress),
-	)
+	return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.Source.Compare(b.Source), cmp.Compare(a.Device, b.Device))
 }

@@ -78,8 +78,12 @@ func shown(p Plan) []string {
 	return out
 }
 
-// farReaching has the kernel send from each address by its interface to everywhere.
+// farReaching has the kernel send from each address by its interface to everywhere. Its own
+// rules are there besides those of the state.
 func farReaching(s netmon.State) netmon.State {
+	for _, v6 := range []bool{false, true} {
+		s.Rules = append(s.Rules, netmon.Rule{V6: v6, Priority: mainPriority, Table: netmon.TableMain})
+	}
 	s.Ways = map[netmon.Vantage]oracle.Way{}
 	for _, a := range s.Addrs {
 		way := oracle.Way{Verdict: oracle.Sent, Hop: oracle.Hop{Index: a.Index}}
@@ -87,6 +91,14 @@ func farReaching(s netmon.State) netmon.State {
 		s.Ways[netmon.Vantage{Source: a.Prefix.Addr(), Device: a.Index}] = way
 	}
 	return s
+}
+
+// idsOf names all prefixes.
+func idsOf(nets *netmon.Snapshot) (ids []policy.PrefixID) {
+	for _, p := range nets.Prefixes() {
+		ids = append(ids, policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix})
+	}
+	return ids
 }
 
 // Routes to everywhere that are for other sources are not a prefix's own.
@@ -140,7 +152,7 @@ func TestPlan(t *testing.T) {
 			}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 600",
-				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
+				"32765: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "32765: from 10.0.0.2 lookup 7700",
 			},
 		},
 		{
@@ -148,7 +160,7 @@ func TestPlan(t *testing.T) {
 			[]oracle.Route{route(main, 2, "10.0.0.0/30", "", 0), route(main, 2, "0.0.0.0/0", "", 700)}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 dev 2 metric 700",
-				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
+				"32765: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "32765: from 10.0.0.2 lookup 7700",
 			},
 		},
 		{
@@ -160,7 +172,7 @@ func TestPlan(t *testing.T) {
 			[]oracle.Route{route(main, 2, "0.0.0.0/0", "172.31.1.1", 0)}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 via 172.31.1.1 dev 2 onlink",
-				"7700: from 203.0.113.7 lookup 254 suppress_prefixlength 1", "7701: from 203.0.113.7 lookup 7700",
+				"32765: from 203.0.113.7 lookup 254 suppress_prefixlength 1", "32765: from 203.0.113.7 lookup 7700",
 			},
 		},
 		{
@@ -169,10 +181,10 @@ func TestPlan(t *testing.T) {
 				route(main, 2, "10.0.0.0/24", "", 0), route(1001, 2, "0.0.0.0/0", "10.0.0.1", 0),
 				route(1002, 2, "0.0.0.0/0", "10.0.0.3", 0), route(7700, 2, "0.0.0.0/0", "10.0.0.4", 0),
 			},
-			[]netmon.Rule{{Table: 1001}, {Table: 7700}},
+			[]netmon.Rule{{Priority: 32000, Table: 1001}, {Priority: 32001, Table: 7700}},
 			[]string{
 				"7700: 0.0.0.0/0 via 10.0.0.1 dev 2",
-				"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7701: from 10.0.0.2 lookup 7700",
+				"31999: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "31999: from 10.0.0.2 lookup 7700",
 			},
 		},
 		{
@@ -180,8 +192,8 @@ func TestPlan(t *testing.T) {
 			[]oracle.Route{route(main, 2, "2001:db8:1::/64", "", 256), route(main, 2, "::/0", "fe80::1", 1024)}, nil,
 			[]string{
 				"7700: ::/0 via fe80::1 dev 2 metric 1024",
-				"7700: from 2001:db8:1::2 lookup 254 suppress_prefixlength 3", "7700: from 2001:db8:1::3 lookup 254 suppress_prefixlength 3",
-				"7701: from 2001:db8:1::2 lookup 7700", "7701: from 2001:db8:1::3 lookup 7700",
+				"32765: from 2001:db8:1::2 lookup 254 suppress_prefixlength 3", "32765: from 2001:db8:1::2 lookup 7700",
+				"32765: from 2001:db8:1::3 lookup 254 suppress_prefixlength 3", "32765: from 2001:db8:1::3 lookup 7700",
 			},
 		},
 		{
@@ -192,8 +204,8 @@ func TestPlan(t *testing.T) {
 			}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 via 10.0.1.1 dev 2 metric 100", "7701: 0.0.0.0/0 via 10.0.2.1 dev 2 metric 200",
-				"7700: from 10.0.1.2 lookup 254 suppress_prefixlength 1", "7700: from 10.0.2.2 lookup 254 suppress_prefixlength 1",
-				"7701: from 10.0.1.2 lookup 7700", "7701: from 10.0.2.2 lookup 7701",
+				"32765: from 10.0.1.2 lookup 254 suppress_prefixlength 1", "32765: from 10.0.1.2 lookup 7700",
+				"32765: from 10.0.2.2 lookup 254 suppress_prefixlength 1", "32765: from 10.0.2.2 lookup 7701",
 			},
 		},
 		{
@@ -203,8 +215,8 @@ func TestPlan(t *testing.T) {
 			}, nil,
 			[]string{
 				"7700: 0.0.0.0/0 via 10.9.9.1 dev 2 metric 100 onlink",
-				"7700: from 10.0.1.2 lookup 254 suppress_prefixlength 1", "7700: from 10.0.2.2 lookup 254 suppress_prefixlength 1",
-				"7701: from 10.0.1.2 lookup 7700", "7701: from 10.0.2.2 lookup 7700",
+				"32765: from 10.0.1.2 lookup 254 suppress_prefixlength 1", "32765: from 10.0.1.2 lookup 7700",
+				"32765: from 10.0.2.2 lookup 254 suppress_prefixlength 1", "32765: from 10.0.2.2 lookup 7700",
 			},
 		},
 	} {
@@ -322,9 +334,9 @@ func TestPlanSameAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"7699: from 192.168.8.100 oif usb1 lookup 7701", "7699: from 192.168.8.100 oif usb2 lookup 7703",
-		"7700: from 192.168.8.100 oif usb1 lookup 254 suppress_prefixlength 1", "7700: from 192.168.8.100 oif usb2 lookup 254 suppress_prefixlength 1",
-		"7701: from 192.168.8.100 oif usb1 lookup 7700", "7701: from 192.168.8.100 oif usb2 lookup 7702",
+		"32765: from 192.168.8.100 oif usb1 lookup 7701", "32765: from 192.168.8.100 oif usb1 lookup 254 suppress_prefixlength 1",
+		"32765: from 192.168.8.100 oif usb1 lookup 7700", "32765: from 192.168.8.100 oif usb2 lookup 7703",
+		"32765: from 192.168.8.100 oif usb2 lookup 254 suppress_prefixlength 1", "32765: from 192.168.8.100 oif usb2 lookup 7702",
 	}
 	if diff := cmp.Diff(want, shown(Plan{Rules: plan.Rules})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -353,9 +365,9 @@ func TestPlanTwins(t *testing.T) {
 	want := []string{
 		"7700: 0.0.0.0/0 via 10.0.0.1 dev 2 metric 100", "7701: 10.0.0.0/24 dev 2 metric 100",
 		"7702: 0.0.0.0/0 via 10.0.0.1 dev 3 metric 600", "7703: 10.0.0.0/24 dev 3 metric 600",
-		"7699: from 10.0.0.2 lookup 7701", "7699: from 10.0.0.3 lookup 7703",
-		"7700: from 10.0.0.2 lookup 254 suppress_prefixlength 1", "7700: from 10.0.0.3 lookup 254 suppress_prefixlength 1",
-		"7701: from 10.0.0.2 lookup 7700", "7701: from 10.0.0.3 lookup 7702",
+		"32765: from 10.0.0.2 lookup 7701", "32765: from 10.0.0.2 lookup 254 suppress_prefixlength 1",
+		"32765: from 10.0.0.2 lookup 7700", "32765: from 10.0.0.3 lookup 7703",
+		"32765: from 10.0.0.3 lookup 254 suppress_prefixlength 1", "32765: from 10.0.0.3 lookup 7702",
 	}
 	if diff := cmp.Diff(want, shown(got)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

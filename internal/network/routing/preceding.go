@@ -2,7 +2,6 @@ package routing
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/socket-intents/mamma/internal/network/netmon"
@@ -19,31 +18,35 @@ type Preceded struct {
 }
 
 func (p Preceded) String() string {
-	from := "all"
-	if p.Rule.Source.IsValid() {
-		from = p.Rule.Source.String()
-	}
-	return fmt.Sprintf("%v on %s leaves by %s: rule %d, from %s lookup %d", p.Prefix.Prefix, p.Prefix.Interface, p.Interface, p.Rule.Priority, from, p.Rule.Table)
+	return fmt.Sprintf("%v on %s leaves by %s: rule %d, %s", p.Prefix.Prefix, p.Prefix.Interface, p.Interface, p.Rule.Priority, words(&p.Rule))
 }
+
+func words(r *netmon.Rule) string { return r.Words(func(name string) string { return name }) }
 
 // Preceding tells which of the prefixes the kernel does not lead as our rules say,
 // though they are there. That a rule leads elsewhere the kernel has said (Prefix.Egress);
 // which one it was is found by the tables.
 func Preceding(managed []policy.PrefixID, nets *netmon.Snapshot) []Preceded {
+	c := chainsOf(nets)
 	var list []Preceded
-	for _, id := range managed {
-		i := slices.IndexFunc(nets.Prefixes(), func(p netmon.Prefix) bool { return p.Interface == id.Interface && p.Prefix == id.Prefix })
-		if i < 0 {
-			continue
-		}
-		p := &nets.Prefixes()[i]
+	for _, p := range prefixesOf(managed, nets) {
 		out, known := nets.Link(p.Egress)
-		if p.Twin || p.Egress == p.Index || !known || !ruled(p.Addrs[0], nets) {
+		if p.Twin || p.Egress == p.Index || !known {
 			continue
 		}
-		for _, r := range nets.Rules() {
-			if leads(&r, p, nets) {
-				list = append(list, Preceded{id, r, out.Name})
+		priority, ok := Ruled(p, nets)
+		if !ok {
+			continue
+		}
+		for _, r := range c.rules[family01(p.Addrs[0].Is6())] {
+			if r.Priority > priority {
+				break
+			}
+			if holds, _ := r.Holds(p.Addrs[0]); !holds {
+				continue
+			}
+			if _, there := c.leads(&r, p.Addrs[0], p.Egress); there {
+				list = append(list, Preceded{policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}, r, out.Name})
 				break
 			}
 		}
@@ -51,30 +54,66 @@ func Preceding(managed []policy.PrefixID, nets *netmon.Snapshot) []Preceded {
 	return list
 }
 
-// Own tells whether a rule is one of those that a Plan has.
-func Own(r *netmon.Rule) bool {
-	return r.Priority >= NearPriority && r.Priority <= OwnPriority && r.Source.IsValid() && r.Source.IsSingleIP() &&
-		(r.Table == netmon.TableMain || r.Table >= FirstTable && r.Table <= LastTable)
-}
-
-// ruled tells whether our rules for an address are there.
-func ruled(a netip.Addr, nets *netmon.Snapshot) bool {
-	return slices.ContainsFunc(nets.Rules(), func(r netmon.Rule) bool {
-		return r.Priority == OwnPriority && r.Source.IsValid() && r.Source.IsSingleIP() && r.Source.Addr() == a
-	})
-}
-
-// leads tells whether a rule comes before ours and leads what is sent from the prefix to
-// where the kernel sends it.
-func leads(r *netmon.Rule, p *netmon.Prefix, nets *netmon.Snapshot) bool {
-	if r.Priority >= NearPriority || r.Conditional || r.Table == 0 || r.IPv6 != p.Addrs[0].Is6() || r.Source.IsValid() && !r.Source.Contains(p.Addrs[0]) {
-		return false
-	}
-	list := nets.Routes()
-	for i := range list {
-		if x := &list[i]; x.Table == r.Table && x.Wide() && x.Prefix.Addr().Is6() == r.IPv6 && slices.Contains(x.Devices(), p.Egress) {
-			return true
+// prefixesOf are those of the identifiers that there are.
+func prefixesOf(managed []policy.PrefixID, nets *netmon.Snapshot) []*netmon.Prefix {
+	var list []*netmon.Prefix
+	all := nets.Prefixes()
+	for _, id := range managed {
+		if i := slices.IndexFunc(all, func(p netmon.Prefix) bool { return p.Interface == id.Interface && p.Prefix == id.Prefix }); i >= 0 {
+			list = append(list, &all[i])
 		}
 	}
-	return false
+	return list
+}
+
+// Ruled tells whether rules of ours lead what is sent from a prefix, and gives their priority.
+func Ruled(p *netmon.Prefix, nets *netmon.Snapshot) (priority int, ok bool) {
+	for _, r := range nets.Rules() {
+		if Ours(&r) && r.Source.Addr() == p.Addrs[0] && (r.Out == "" || r.Out == p.Interface) {
+			return r.Priority, true
+		}
+	}
+	return 0, false
+}
+
+// Refusal is a rule of somebody else that refuses what is sent from a prefix, and comes
+// behind the place where the rules of the prefix would have to be.
+type Refusal struct {
+	Prefix policy.PrefixID
+	Rule   netmon.Rule
+	// Whole tells that it refuses everything, so that the prefix gets no rules. Else it
+	// does not hold for what the prefix's rules lead elsewhere.
+	Whole bool
+}
+
+func (r Refusal) String() string {
+	if r.Whole {
+		return fmt.Sprintf("%v on %s gets no rules: rule %d refuses what is sent from it, %s", r.Prefix.Prefix, r.Prefix.Interface, r.Rule.Priority, words(&r.Rule))
+	}
+	return fmt.Sprintf("%v on %s: rule %d does not hold for it, %s", r.Prefix.Prefix, r.Prefix.Interface, r.Rule.Priority, words(&r.Rule))
+}
+
+// Refusals tells of rules that refuse something, and would come behind ours.
+func Refusals(managed []policy.PrefixID, nets *netmon.Snapshot) []Refusal {
+	c := chainsOf(nets)
+	var list []Refusal
+	for _, p := range prefixesOf(managed, nets) {
+		id := policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}
+		add := func(r Refusal) {
+			if !slices.Contains(list, r) {
+				list = append(list, r)
+			}
+		}
+		for _, a := range p.Addrs {
+			at := c.place(a, p.Index)
+			if at.forbidden != nil {
+				add(Refusal{id, *at.forbidden, true})
+				continue
+			}
+			for _, r := range at.undone {
+				add(Refusal{id, r, false})
+			}
+		}
+	}
+	return list
 }

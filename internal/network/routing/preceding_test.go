@@ -15,7 +15,7 @@ import (
 func TestPreceding(t *testing.T) {
 	const own, foreign = FirstTable, 100
 	source := netip.MustParsePrefix("10.0.0.2/32")
-	ours := netmon.Rule{Priority: OwnPriority, Source: source, Table: own}
+	ours := netmon.Rule{Priority: FirstPriority, Source: source, Table: own, Maker: Protocol}
 	const here, other = 2, 3
 	said := func(rule string) []string { return []string{"10.0.0.0/24 on net0 leaves by net1: " + rule} }
 	for _, tt := range []struct {
@@ -29,8 +29,11 @@ func TestPreceding(t *testing.T) {
 		{"by source", other, []netmon.Rule{{Priority: 5, Source: netip.MustParsePrefix("10.0.0.0/8"), Table: foreign}, ours}, said("rule 5, from 10.0.0.0/8 lookup 100")},
 		{"which holds no route to there", other, []netmon.Rule{{Priority: 4, Table: 99}, {Priority: 5, Table: foreign}, ours}, said("rule 5, from all lookup 100")},
 		{"for others", other, []netmon.Rule{{Priority: 5, Source: netip.MustParsePrefix("10.7.0.0/16"), Table: foreign}, ours}, nil},
-		{"for marked packets", other, []netmon.Rule{{Priority: 5, Mark: 1, Mask: 1, Conditional: true, Table: foreign}, ours}, nil},
-		{"of the other family", other, []netmon.Rule{{Priority: 5, IPv6: true, Table: foreign}, ours}, nil},
+		{"for marked packets", other, []netmon.Rule{{Priority: 5, Mark: 1, Mask: 1, Table: foreign}, ours}, nil},
+		{"for all but marked packets", other, []netmon.Rule{{Priority: 5, Mark: 1, Mask: 0xff, Invert: true, Table: foreign}, ours}, said("rule 5, not from all fwmark 0x1/0xff lookup 100")},
+		{"for one user", other, []netmon.Rule{{Priority: 5, Users: true, FirstUser: 1000, LastUser: 1000, Table: foreign}, ours}, nil},
+		{"for all users", other, []netmon.Rule{{Priority: 5, Users: true, LastUser: 4294967294, Table: foreign}, ours}, said("rule 5, from all uidrange 0-4294967294 lookup 100")},
+		{"of the other family", other, []netmon.Rule{{Priority: 5, V6: true, Table: foreign}, ours}, nil},
 		{"behind them", other, []netmon.Rule{ours, {Priority: 8000, Table: foreign}}, nil},
 		{"before ours are there", other, []netmon.Rule{{Priority: 5, Table: foreign}}, nil},
 		{"where the kernel says nothing", 0, []netmon.Rule{{Priority: 5, Table: foreign}, ours}, nil},

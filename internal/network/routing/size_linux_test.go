@@ -43,7 +43,7 @@ func (w *world) count() (routes, rules int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	u, err := w.kernel.rules()
+	u, err := w.rules()
 	if err != nil {
 		w.t.Fatal(err)
 	}

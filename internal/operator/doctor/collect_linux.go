@@ -24,6 +24,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/probe"
 	"github.com/socket-intents/mamma/internal/network/resolve"
+	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -148,6 +149,10 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	}
 	managed := map[policy.PrefixID]bool{}
 	var chosen []netmon.Prefix
+	var refusals map[policy.PrefixID][]routing.Refusal
+	if f.ManageRouting {
+		refusals = refusalsOf(selection.Select(cfg, nets), nets)
+	}
 	for _, n := range selection.Select(cfg, nets) {
 		p := o.prefix(&n.Prefix, nets)
 		if p.Far && !n.Refused.Refused() {
@@ -157,6 +162,17 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			}
 			p.Priority, p.Suppress, p.Foreign = at.priority, at.suppress, at.foreign()
 			chosen = append(chosen, n.Prefix)
+		}
+		_, p.Managed = routing.Ruled(&n.Prefix, nets)
+		for _, r := range refusals[p.ID] {
+			if r.Whole {
+				p.Forbidden = foreignOf(&r.Rule)
+			} else {
+				if !r.Rule.Source.IsValid() || r.Rule.Source.Bits() < n.Prefix.Prefix.Bits() {
+					r.Rule.Source = n.Prefix.Prefix // it is proposed for the prefix only
+				}
+				p.Undone = append(p.Undone, foreignOf(&r.Rule))
+			}
 		}
 		for _, s := range o.servers(cfg, &n, heard) {
 			p.Servers = append(p.Servers, Server{Addr: s})
@@ -205,6 +221,19 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	}
 	_ = g.Wait() // a failure is a fact, too
 	return f, ctx.Err()
+}
+
+// refusalsOf are the rules that refuse something and would come behind those of mamma.
+func refusalsOf(list []selection.Network, nets *netmon.Snapshot) map[policy.PrefixID][]routing.Refusal {
+	var ids []policy.PrefixID
+	for i := range list {
+		ids = append(ids, policy.PrefixID{Interface: list[i].Interface, Prefix: list[i].Prefix.Prefix})
+	}
+	all := map[policy.PrefixID][]routing.Refusal{}
+	for _, r := range routing.Refusals(ids, nets) {
+		all[r.Prefix] = append(all[r.Prefix], r)
+	}
+	return all
 }
 
 func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {

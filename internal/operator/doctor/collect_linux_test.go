@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/routing"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
@@ -149,7 +150,7 @@ func TestDefects(t *testing.T) {
 				a := []netip.Addr{b.Networks[1].Client4, b.Networks[1].Client6}[i]
 				src := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
 				own := netlink.NewRule()
-				own.Priority, own.Family, own.Src, own.Table, own.Protocol = routing.OwnPriority, f, src, b.Networks[1].Table, routing.Protocol
+				own.Priority, own.Family, own.Src, own.Table, own.Protocol = routing.FirstPriority, f, src, b.Networks[1].Table, routing.Protocol
 				must(t, b.Client.Handle().RuleAdd(own))
 			}
 			r := netlink.NewRule()
@@ -336,24 +337,20 @@ func TestMayRoute(t *testing.T) {
 
 // A rule is made anew by the words that it is shown with, but for its priority.
 func TestRuleWords(t *testing.T) {
-	mask := func(m uint32) *uint32 { return &m }
 	for _, tt := range []struct {
-		change func(*netlink.Rule)
-		want   string
+		rule oracle.Rule
+		want string
 	}{
-		{func(r *netlink.Rule) { r.Table = 77 }, "from all lookup 77"},
-		{func(r *netlink.Rule) { r.Table, r.Mark, r.Mask = 77, 7, mask(0xffffffff) }, "from all fwmark 0x7 lookup 77"},
-		{func(r *netlink.Rule) { r.Table, r.Mark, r.Mask = 77, 7, mask(0xff) }, "from all fwmark 0x7/0xff lookup 77"},
+		{oracle.Rule{Table: 77}, "from all lookup 77"},
+		{oracle.Rule{Table: 77, Mark: 7, Mask: 0xffffffff}, "from all fwmark 0x7 lookup 77"},
+		{oracle.Rule{Table: 77, Mark: 7, Mask: 0xff}, "from all fwmark 0x7/0xff lookup 77"},
 		// As VPNs have it, whose own packets carry the bit.
-		{func(r *netlink.Rule) { r.Table, r.Mask = 77, mask(0x10000) }, "from all fwmark 0x0/0x10000 lookup 77"},
-		{func(r *netlink.Rule) { r.Table, r.Invert, r.Mark = 77, true, 0xca6c }, "not from all fwmark 0xca6c lookup 77"},
-		{func(r *netlink.Rule) { r.Table, r.SuppressPrefixlen = 254, 0 }, "from all lookup 254 suppress_prefixlength 0"},
-		{func(r *netlink.Rule) { r.Table, r.SuppressIfgroup = 254, 3 }, "from all lookup 254 suppress_ifgroup 3"},
-		{func(r *netlink.Rule) { r.Table, r.IifName, r.Tos = 77, "usb 1", 16 }, "from all tos 0x10 iif 'usb 1' lookup 77"},
+		{oracle.Rule{Table: 77, Mask: 0x10000}, "from all fwmark 0x0/0x10000 lookup 77"},
+		{oracle.Rule{Table: 254, Passes: 1}, "from all lookup 254 suppress_prefixlength 0"},
+		{oracle.Rule{Table: 254, PassesGroup: 4}, "from all lookup 254 suppress_ifgroup 3"},
+		{oracle.Rule{Table: 77, In: "usb 1", TOS: 16}, "from all tos 0x10 iif 'usb 1' lookup 77"},
 	} {
-		r := netlink.NewRule()
-		tt.change(r)
-		if got := words(r); got != tt.want {
+		if got := words(&tt.rule); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
 	}

@@ -32,6 +32,7 @@ func Examine(f Facts) Report {
 			}
 			e.reversePath(p)
 		}
+		e.undone(p)
 		e.gateway(p)
 		e.servers(p)
 		if !p.Lent {
@@ -181,11 +182,19 @@ func (e *examination) sourceRoute(p *Prefix) {
 	switch {
 	case !wrong:
 	case e.facts.ManageRouting && p.Foreign.Words != "":
-		text = fmt.Sprintf("what is bound to it leaves elsewhere, as a rule of somebody else comes before those of mamma (priority %d on)", routing.NearPriority)
+		text = fmt.Sprintf("what is bound to it leaves elsewhere, as a rule of somebody else comes before those of mamma (priority %d on)", routing.FirstPriority)
 		evidence += fmt.Sprintf(", by rule %d: %s", p.Foreign.Priority, p.Foreign.Words)
-		fix = []string{move(p) + "    # unless that is meant, as with a VPN: then no block for this network"}
+		fix = []string{move(p, p.Foreign) + "    # unless that is meant, as with a VPN: then no block for this network"}
+	case e.facts.ManageRouting && p.Forbidden.Words != "":
+		text = "what is bound to it leaves elsewhere: mamma gives it no rules, as a rule of somebody else refuses what would be sent from it"
+		evidence += fmt.Sprintf("; rule %d: %s", p.Forbidden.Priority, p.Forbidden.Words)
+		fix = []string{fmt.Sprintf("%s rule    # shows the rule; if that was your wish, no block for this network", ip(p))}
+	case e.facts.ManageRouting && p.Managed:
+		text = "what is bound to it leaves elsewhere, though rules of mamma lead from its address to its default route"
+		fix = []string{fmt.Sprintf("%s route get %s from %s    # shows by which table", ip(p), p.FarAway, p.Addr), fmt.Sprintf("%s rule    # shows what comes before those of protocol %d", ip(p), routing.Protocol)}
 	case e.facts.ManageRouting:
-		fix = []string{"systemctl restart mamma    # routes are to be managed, and are not"}
+		text = "what is bound to it would leave elsewhere: routes are to be managed, and there are no rules for it"
+		fix = []string{"systemctl restart mamma    # if it does not run; else its log says why"}
 	case p.Twin:
 		fix = []string{"another address for one of the two devices, by its own settings: no rule can tell them apart"}
 	default:
@@ -207,12 +216,32 @@ func (e *examination) sourceRoute(p *Prefix) {
 	})
 }
 
-// move is the command that puts a rule of somebody else behind the rules of mamma.
-func move(p *Prefix) string {
-	after := fmt.Sprintf("%s rule add %s priority %d", ip(p), p.Foreign.Words, routing.OwnPriority+1)
-	before := fmt.Sprintf("%s rule del %s priority %d", ip(p), p.Foreign.Words, p.Foreign.Priority)
-	undo := fmt.Sprintf("%s rule del %s priority %d", ip(p), p.Foreign.Words, routing.OwnPriority+1)
+// behind is a priority behind the first one that mamma's rules may have. They come before
+// a rule that has it and leads packets elsewhere.
+const behind = routing.FirstPriority + 11
+
+// move is the command that puts a rule of somebody else behind those of mamma.
+func move(p *Prefix, f Foreign) string {
+	after := fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, behind)
+	before := fmt.Sprintf("%s rule del %s priority %d", ip(p), f.Words, f.Priority)
+	undo := fmt.Sprintf("%s rule del %s priority %d", ip(p), f.Words, behind)
 	return inTurn([]step{{after, undo}, {do: before}})
+}
+
+// undone reports rules that somebody has made to refuse something, and that do not hold
+// because mamma's rules come before them.
+func (e *examination) undone(p *Prefix) {
+	for _, f := range p.Undone {
+		e.add(true, Finding{
+			Severity: Warning, Check: "undone", Subject: subject(p),
+			Text:     "a rule that refuses something does not hold for what is sent from it, as the way to everywhere that mamma replaces comes before that rule",
+			Evidence: fmt.Sprintf("rule %d: %s", f.Priority, f.Words),
+			Fix:      []string{fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, routing.FirstPriority-1)},
+		})
+	}
+	if len(p.Undone) == 0 && e.facts.ManageRouting {
+		e.report.Passed++
+	}
 }
 
 // reversePath reports a strict reverse path filter on an interface with a default route.

@@ -55,8 +55,26 @@ func TestExamine(t *testing.T) {
 			"problem source-route 10.64.0.0/10 on wwan0; ip route add default dev wwan0 table 102 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 102 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default dev wwan0 table 102; false; }; }",
 		}, 2},
 		{"routes are to be managed, and are not", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress = true, "" }, []string{
-			"problem source-route 10.64.0.0/10 on wwan0; systemctl restart mamma    # routes are to be managed, and are not",
+			"problem source-route 10.64.0.0/10 on wwan0; systemctl restart mamma    # if it does not run; else its log says why",
 		}, 2},
+		{"managed routes do not hold", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Managed = true, "wlan0", true }, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; ip route get 192.0.2.1 from 10.64.3.9    # shows by which table",
+		}, 2},
+		{"a rule of somebody else comes before those of mamma", func(f *Facts) {
+			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Foreign = true, "wlan0", Foreign{100, "from all lookup 77"}
+		}, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule add from all lookup 77 priority 7710 && { ip rule del from all lookup 77 priority 100 || { ip rule del from all lookup 77 priority 7710; false; }; }    # unless that is meant, as with a VPN: then no block for this network",
+		}, 2},
+		{"a rule forbids what would be managed", func(f *Facts) {
+			f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Forbidden = true, "wlan0", Foreign{20001, "from all prohibit"}
+		}, []string{
+			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if that was your wish, no block for this network",
+		}, 2},
+		{"a rule that refuses something is undone", func(f *Facts) {
+			f.ManageRouting, f.Prefixes[1].Undone = true, []Foreign{{20001, "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
+		}, []string{
+			"warning undone 10.64.0.0/10 on wwan0; ip rule add from 10.64.0.0/10 to 203.0.113.0/24 prohibit priority 7698",
+		}, 1},
 		{"IPv6", func(f *Facts) {
 			f.Prefixes[1].Addr, f.Prefixes[1].Gateway, f.Prefixes[1].Egress, f.Prefixes[1].ReversePath = netip.MustParseAddr("2001:db8::9"), netip.MustParseAddr("fe80::1"), "wlan0", -1
 		}, []string{

@@ -131,6 +131,13 @@ type Prefix struct {
 	// Foreign is a rule of somebody else that comes before the rules which mamma adds if
 	// it manages routes.
 	Foreign Foreign
+	// Managed tells that rules of mamma for Addr are there.
+	Managed bool
+	// Forbidden is a rule that refuses what is sent from the prefix where mamma's rules would
+	// have to be before it, so that there are none. Undone are rules that refuse some of
+	// it, and do not hold, as mamma's rules come before them; the words are for this prefix.
+	Forbidden Foreign
+	Undone    []Foreign
 	// Manager is what configures the interface.
 	Manager Manager
 	// ReversePath is the value of rp_filter in force, the larger one of that of the

@@ -1,14 +1,9 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
-	"math"
-	"net"
 	"slices"
-	"strings"
-
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
 	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/network/netmon"
@@ -23,7 +18,7 @@ const priorityMain = 32766
 type ruler struct {
 	kernel     *oracle.Kernel
 	everywhere oracle.Everywhere
-	rules      []netlink.Rule // of both families, by priority
+	rules      []oracle.Rule // of both families, by priority
 }
 
 func newRuler(namespace int, e oracle.Everywhere) (*ruler, error) {
@@ -31,22 +26,14 @@ func newRuler(namespace int, e oracle.Everywhere) (*ruler, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns := netns.None()
-	if namespace != 0 {
-		ns = netns.NsHandle(namespace)
+	var rules []oracle.Rule
+	for _, v6 := range []bool{false, true} {
+		if err := k.Rules(v6, func(r *oracle.Rule) { rules = append(rules, *r) }); err != nil && !errors.Is(err, oracle.ErrInterrupted) {
+			k.Close()
+			return nil, fmt.Errorf("read the policy rules: %w", err)
+		}
 	}
-	h, err := netlink.NewHandleAt(ns)
-	if err != nil {
-		k.Close()
-		return nil, err
-	}
-	defer h.Close()
-	rules, err := h.RuleList(netlink.FAMILY_ALL)
-	if err != nil {
-		k.Close()
-		return nil, fmt.Errorf("read the policy rules: %w", err)
-	}
-	slices.SortStableFunc(rules, func(a, b netlink.Rule) int { return a.Priority - b.Priority })
+	slices.SortStableFunc(rules, func(a, b oracle.Rule) int { return a.Priority - b.Priority })
 	return &ruler{kernel: k, everywhere: e, rules: rules}, nil
 }
 
@@ -59,7 +46,7 @@ type place struct {
 	// suppress is the length of the longest prefix in table main that leads elsewhere: 0
 	// for a default route, 1 for two routes to half of all addresses each.
 	suppress int
-	before   *netlink.Rule // that rule; nil if none was found
+	before   *oracle.Rule // that rule; nil if none was found
 }
 
 // place finds the place of rules for a prefix.
@@ -91,7 +78,7 @@ func (r *ruler) place(p *netmon.Prefix) (place, error) {
 	}
 	for i := range r.rules {
 		rule := &r.rules[i]
-		if (rule.Family == netlink.FAMILY_V6) == v6 && tables[rule.Table] && (rule.Src == nil || rule.Src.Contains(net.IP(p.Addrs[0].AsSlice()))) && rule.Priority > 0 {
+		if rule.V6 == v6 && tables[rule.Table] && (!rule.Source.IsValid() || rule.Source.Contains(p.Addrs[0])) && rule.Priority > 0 {
 			x.priority, x.before = rule.Priority-1, rule
 			break
 		}
@@ -103,10 +90,10 @@ func (r *ruler) place(p *netmon.Prefix) (place, error) {
 // elsewhere that mamma's rules would lead to the prefix's default route. The zero value
 // says that there is none.
 func (x *place) foreign() Foreign {
-	if x.before == nil || x.before.Priority > routing.OwnPriority || x.before.Protocol == routing.Protocol {
+	if x.before == nil || x.before.Priority > routing.FirstPriority || routing.Ours(x.before) || x.before.Other {
 		return Foreign{}
 	}
-	return Foreign{Priority: x.before.Priority, Words: words(x.before)}
+	return foreignOf(x.before)
 }
 
 // diversions are the rules by mark or by user that send packets from one of the prefixes
@@ -120,15 +107,15 @@ func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, 
 			continue // packets without the mark: the ordinary ones
 		case rule.Mark != 0:
 			q.Mark = rule.Mark
-		case rule.UIDRange != nil:
-			q.User = &rule.UIDRange.Start
+		case rule.Users:
+			q.User = &rule.FirstUser
 		default:
 			continue
 		}
 		d := Diversion{Rule: describe(rule)}
 		for j := range prefixes {
 			p := &prefixes[j]
-			if p.Addrs[0].Is6() != (rule.Family == netlink.FAMILY_V6) || p.Egress != p.Index {
+			if p.Addrs[0].Is6() != rule.V6 || p.Egress != p.Index {
 				continue
 			}
 			q.Src = p.Addrs[0]
@@ -144,7 +131,7 @@ func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, 
 			continue
 		}
 		if q.User != nil {
-			d.Users = fmt.Sprintf("%d-%d", rule.UIDRange.Start, rule.UIDRange.End)
+			d.Users = fmt.Sprintf("%d-%d", rule.FirstUser, rule.LastUser)
 			users = append(users, d)
 		} else {
 			marks = append(marks, d)
@@ -154,41 +141,9 @@ func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, 
 }
 
 // describe shows a rule as ip-rule(8) lists it.
-func describe(r *netlink.Rule) string { return fmt.Sprintf("rule %d: %s", r.Priority, words(r)) }
+func describe(r *oracle.Rule) string { return fmt.Sprintf("rule %d: %s", r.Priority, words(r)) }
 
 // words are the arguments of ip-rule(8) that make the same rule, without its priority.
-func words(r *netlink.Rule) string {
-	var list []string
-	add := func(holds bool, format string, v ...any) {
-		if holds {
-			list = append(list, fmt.Sprintf(format, v...))
-		}
-	}
-	add(r.Invert, "not")
-	add(r.Src == nil, "from all")
-	add(r.Src != nil, "from %v", r.Src)
-	add(r.Dst != nil, "to %v", r.Dst)
-	add(r.Tos != 0, "tos %#x", r.Tos)
-	switch {
-	case r.Mask != nil && *r.Mask != math.MaxUint32 && (r.Mark != 0 || *r.Mask != 0): // that of mark 0 is for what has none of its bits
-		add(true, "fwmark %#x/%#x", r.Mark, *r.Mask)
-	default:
-		add(r.Mark != 0, "fwmark %#x", r.Mark)
-	}
-	add(r.IifName != "", "iif %s", display.ShellQuote(r.IifName))
-	add(r.OifName != "", "oif %s", display.ShellQuote(r.OifName))
-	if r.UIDRange != nil {
-		add(true, "uidrange %d-%d", r.UIDRange.Start, r.UIDRange.End)
-	}
-	add(r.IPProto > 0, "ipproto %d", r.IPProto)
-	if r.Sport != nil {
-		add(true, "sport %d-%d", r.Sport.Start, r.Sport.End)
-	}
-	if r.Dport != nil {
-		add(true, "dport %d-%d", r.Dport.Start, r.Dport.End)
-	}
-	add(r.Table > 0, "lookup %d", r.Table)
-	add(r.SuppressPrefixlen >= 0, "suppress_prefixlength %d", r.SuppressPrefixlen)
-	add(r.SuppressIfgroup >= 0, "suppress_ifgroup %d", r.SuppressIfgroup)
-	return strings.Join(list, " ")
-}
+func words(r *oracle.Rule) string { return r.Words(display.ShellQuote) }
+
+func foreignOf(r *oracle.Rule) Foreign { return Foreign{Priority: r.Priority, Words: words(r)} }
