@@ -463,7 +463,7 @@ func TestOrigins(t *testing.T) {
 		}
 		nets := netmon.NewSnapshot(state)
 		var got []string
-		for _, o := range origins(nets, manage(parse(t, tt.conf), nets)) {
+		for _, o := range origins(nets, manage(parse(t, tt.conf), nets, nil)) {
 			text := o.Source.String()
 			if l, _ := nets.Link(o.Index); o.Bound {
 				text += " by " + l.Name
