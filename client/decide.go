@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/socket-intents/mamma/client/internal/raw"
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -65,14 +66,14 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 	if err != nil {
 		return t, false, nil // net.Dialer words it better
 	}
-	port, err := d.Net.Resolver.LookupPort(ctx, network, service)
+	port, err := raw.Port(ctx, d.Net.Resolver, network, service)
 	if err != nil {
 		return t, false, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
 	if host == "" {
 		return t, false, nil
 	}
-	t.host, t.port = host, uint16(port)
+	t.host, t.port = host, port
 	if a, err := netip.ParseAddr(host); err == nil {
 		t.literal = a.Unmap()
 		if a.Zone() != "" {

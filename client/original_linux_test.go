@@ -132,7 +132,7 @@ func TestServiceNormalisation(t *testing.T) {
 		given, stored string // "": refused
 	}{
 		{"80", "80"}, {"http", "80"}, {"https", "443"}, {"443", "443"}, {"8080", "8080"}, {"8082", "8082"}, {"ssh", "22"},
-		{"80abc", ""}, {"0x50", ""}, {"65616", ""}, {"1e2", ""}, {"foo", ""}, {"-1", ""},
+		{"80abc", ""}, {"0x50", ""}, {"65616", ""}, {"1e2", ""}, {"foo", ""}, {"-1", ""}, {"4294967376", ""}, {"+4294967376", ""},
 	} {
 		t.Run(tt.given, func(t *testing.T) {
 			asked := make(chan string, 1)

@@ -230,7 +230,7 @@ func (c *conn) finishResolve() (goOn bool) {
 	} else if p == nil {
 		p = rq.asked.BoundPrefix
 	}
-	err := rq.checkName(&msg.Context)
+	err := rq.checkName(&msg.Context, &c.m.services)
 	if err == nil {
 		err = c.m.resolve(c.ctx, rq, p, rq.asked.Network.Family)
 	}

@@ -67,8 +67,9 @@ type Manager struct {
 	ring *Ring
 	logs policyLog
 
-	plain  plainDials
-	leases leases
+	plain    plainDials
+	leases   leases
+	services services
 
 	explaining atomic.Bool // a question is with a fresh policy
 

@@ -3,7 +3,6 @@ package mam
 import (
 	"math"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/userid"
@@ -116,9 +115,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 			r.Port = r.Remote.Port()
 		}
 	} else {
-		if n, err := strconv.ParseUint(c.Service, 10, 16); err == nil {
-			r.Port = uint16(n)
-		}
+		r.Port, _ = number(c.Service)
 		a, literal := v.literal(c.Hostname)
 		if literal {
 			dst = a.Unmap()
@@ -130,6 +127,9 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 		if r.Network.Family == policy.Unspecified && !r.Bound.IsUnspecified() {
 			r.Network.Family = policy.FamilyOf(r.Bound.Unmap()) // what else is found cannot be connected to
 		}
+	}
+	if kind != policy.Connect && hint(c).Flags&aiAddrConfig != 0 {
+		r.Network.Family = v.addrConfig(r.Network.Family)
 	}
 	rq.sockets = rq.sockets[:0]
 	if kind == policy.SocketChoose {

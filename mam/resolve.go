@@ -26,7 +26,7 @@ func (c *conn) resolve() (mine bool, err error) {
 	if p != nil {
 		f = p.Family()
 	}
-	if err := rq.checkName(&c.msg.Context); err != nil {
+	if err := rq.checkName(&c.msg.Context, &c.m.services); err != nil {
 		rq.decision.Prefix, rq.decision.Alternates = nil, nil
 		return true, err
 	}

@@ -3,67 +3,12 @@ package mam
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 
 	"github.com/socket-intents/mamma/internal/wire"
 	"github.com/socket-intents/mamma/policy"
 )
-
-// maxService is longer than any registered service name (RFC 6335 section 5.1
-// allows 15 bytes).
-const maxService = 64
-
-// port returns the port of a service: a decimal number from 0 to 65535, or, unless
-// numeric is set, a name in the host's services database, without which the
-// common ones are still known. The network is "tcp" or "udp"; with "" a name may
-// be of either, tcp before udp.
-func port(network, service string, numeric bool) (uint16, error) {
-	if isDecimal(service) {
-		n, err := strconv.ParseUint(service, 10, 16)
-		if err != nil {
-			return 0, fmt.Errorf("port %q: not in 0 to 65535", service[:min(len(service), maxService)])
-		}
-		return uint16(n), nil
-	}
-	// The library would also take signs and, for "", port 0.
-	if numeric || len(service) > maxService || !isServiceName(service) {
-		return 0, fmt.Errorf("service %q: neither a port nor a name", service[:min(len(service), maxService)])
-	}
-	networks := []string{network}
-	if network == "" {
-		networks = []string{"tcp", "udp"}
-	}
-	var err error
-	for _, network := range networks {
-		var n int
-		if n, err = net.LookupPort(network, service); err == nil {
-			return uint16(n), nil
-		}
-	}
-	return 0, fmt.Errorf("service %q: %w", service, err)
-}
-
-func isDecimal(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// isServiceName tells whether s could stand in a services file: it begins with
-// a letter or digit and has no blanks or control characters.
-func isServiceName(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '#' {
-			return false
-		}
-	}
-	return s != "" && s[0] != '-' && s[0] != '+'
-}
 
 // Flags of struct addrinfo, as on Linux. What becomes of each in a hint:
 //
@@ -72,13 +17,14 @@ func isServiceName(s string) bool {
 //	AI_NUMERICHOST  a name is not resolved: error
 //	AI_V4MAPPED     nothing: results are of the family asked for, as in the original
 //	AI_ALL          nothing, for the same reason
-//	AI_ADDRCONFIG   nothing: results fit the networks that there are anyway
+//	AI_ADDRCONFIG   results are of the families that the host has addresses of
 //	AI_NUMERICSERV  a service by name is not looked up: error
 //	AI_IDN, …       nothing: names are ASCII
 const (
 	aiPassive     = 0x1
 	aiCanonName   = 0x2
 	aiNumericHost = 0x4
+	aiAddrConfig  = 0x20
 	aiNumericServ = 0x400
 )
 
@@ -106,10 +52,31 @@ func (rq *request) socketType(c *wire.Context) int32 {
 	return 0
 }
 
+// transport names, as services(5) does, what a service is looked up for: the protocol that
+// the client asks for, else that of the socket type; "" for any.
+func (rq *request) transport(c *wire.Context) string {
+	switch h := hint(c); h.Protocol {
+	case wire.ProtoTCP, wire.ProtoMPTCP:
+		return "tcp"
+	case wire.ProtoUDP:
+		return "udp"
+	case 0:
+	default:
+		return "protocol " + strconv.Itoa(int(h.Protocol)) // has no names here
+	}
+	switch rq.socketType(c) {
+	case wire.SockStream:
+		return "tcp"
+	case wire.SockDgram:
+		return "udp"
+	}
+	return ""
+}
+
 // checkName tells why a name cannot be looked up as a request says, and else
 // fills in its port: the error is that of the original's resolver library, action
 // 11. A service is looked up for the transport that the client asks for.
-func (rq *request) checkName(c *wire.Context) error {
+func (rq *request) checkName(c *wire.Context, s *services) error {
 	h := hint(c)
 	for _, f := range []int32{h.Family, c.Domain} {
 		if f != wire.AFUnspec && f != wire.AFInet && f != wire.AFInet6 {
@@ -123,18 +90,13 @@ func (rq *request) checkName(c *wire.Context) error {
 		return errors.New("neither a name nor a service")
 	case c.Hostname != "" && h.Flags&aiNumericHost != 0 && !literal:
 		return fmt.Errorf("%q is no address, and nothing else is wanted", rq.asked.Host)
+	case h.Flags&aiAddrConfig != 0 && !rq.view.configured(rq.asked.Network.Family):
+		return fmt.Errorf("this host has no %v address", rq.asked.Network.Family)
 	}
 	if c.Service == "" && !c.EmptyService {
 		return nil
 	}
-	network := ""
-	switch rq.socketType(c) {
-	case wire.SockStream:
-		network = "tcp"
-	case wire.SockDgram:
-		network = "udp"
-	}
-	n, err := port(network, c.Service, h.Flags&aiNumericServ != 0)
+	n, err := s.port(rq.transport(c), c.Service, h.Flags&aiNumericServ != 0)
 	rq.asked.Port = n
 	return err
 }
@@ -154,4 +116,23 @@ func nameless(f policy.Family, passive bool) (list []netip.Addr) {
 		list = append(list, six)
 	}
 	return list
+}
+
+// configured tells whether the host has an address of a family other than loopback's;
+// always for none in particular.
+func (v *View) configured(f policy.Family) bool {
+	return v.Configured == nil || f == policy.Unspecified || v.Configured(f)
+}
+
+// addrConfig narrows a family as AI_ADDRCONFIG asks for and getaddrinfo(3) of glibc
+// does: to the only one that the host has an address of. Where it has none of either,
+// as without any network, nothing is narrowed.
+func (v *View) addrConfig(f policy.Family) policy.Family {
+	if four := v.configured(policy.IPv4); f == policy.Unspecified && four != v.configured(policy.IPv6) {
+		if four {
+			return policy.IPv4
+		}
+		return policy.IPv6
+	}
+	return f
 }

@@ -3,6 +3,8 @@ package mam
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,9 +12,30 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/policy"
 )
 
+// What libevent 2.1.12, the resolver of the original's daemon, makes of services, and
+// glibc 2.36 too but where a row says otherwise: findings/services-in-three-libraries.sh.
 func TestPort(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "services")
+	const text = `# name port/transport aliases
+http		80/tcp		www		# WorldWideWeb HTTP
+domain	53/tcp
+domain	53/udp
+telnet 23/tcp
+biff 512/udp comsat
+exec 512/tcp
+http 8080/tcp # the first one counts
+X11 6000/tcp Mixed-Case
+broken tcp
+odd 70000/tcp
+80x 8000/tcp
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &services{path: file}
 	for _, tt := range []struct {
 		network, service string
 		numeric          bool
@@ -20,43 +43,99 @@ func TestPort(t *testing.T) {
 		ok               bool
 	}{
 		{"tcp", "http", false, 80, true},
+		{"tcp", "www", false, 80, true},
 		{"udp", "domain", false, 53, true},
 		{"", "domain", false, 53, true},
+		{"", "comsat", false, 512, true},
 		{"udp", "8080", false, 8080, true},
-		{"tcp", "080", false, 80, true},
 		{"tcp", "0", false, 0, true},
 		{"tcp", "8080", true, 8080, true},
 		{"tcp", "http", true, 0, false},
 		{"udp", "telnet", false, 0, false},
-		{"tcp", "65536", false, 0, false},
-		{"tcp", "99999999999999999999", false, 0, false},
+		{"tcp", "biff", false, 0, false},
 		{"tcp", "no-such-service", false, 0, false},
 		{"", "ht\x00tp", false, 0, false},
-		{"tcp", "", false, 0, false},
+		{"tcp", "broken", false, 0, false},
+		{"tcp", "odd", false, 0, false},
+		// Names are told apart by case.
+		{"tcp", "HTTP", false, 0, false},
+		{"tcp", "Http", false, 0, false},
+		{"tcp", "X11", false, 6000, true},
+		{"tcp", "Mixed-Case", false, 6000, true},
+		{"tcp", "x11", false, 0, false},
+		{"tcp", "ssh", false, 0, false}, // Go knows it by itself
+		// Numbers are those of strtol(3).
+		{"tcp", "080", false, 80, true},
+		{"tcp", "+80", false, 80, true},
+		{"tcp", " 80", false, 80, true},
+		{"tcp", "\t\n\v\f\r +080", false, 80, true},
+		{"tcp", " 80", true, 80, true},
+		{"tcp", "-0", false, 0, true},
+		{"tcp", strings.Repeat("0", 10_000) + "80", false, 80, true},
+		{"tcp", "80x", false, 8000, true}, // a name, then
+		{"tcp", "80 ", false, 0, false},
+		{"tcp", "+ 80", false, 0, false},
+		{"tcp", "+-80", false, 0, false},
+		{"tcp", "-80", false, 0, false},
 		{"tcp", "-1", false, 0, false},
-		{"tcp", "+80", false, 0, false},
-		{"tcp", " 80", false, 0, false},
 		{"tcp", "0x50", false, 0, false},
+		{"tcp", "1e2", false, 0, false},
+		{"tcp", "+", false, 0, false},
+		{"tcp", " ", false, 0, false},
+		{"tcp", "", false, 0, false},           // glibc: no service
+		{"tcp", "65536", false, 0, false},      // glibc: cut off at 16 bits
+		{"tcp", "4294967376", false, 0, false}, // both: cut off
+		{"tcp", "99999999999999999999", false, 0, false},
 		{"tcp", strings.Repeat("a", 10_000), false, 0, false},
 	} {
-		got, err := port(tt.network, tt.service, tt.numeric)
+		got, err := s.port(tt.network, tt.service, tt.numeric)
 		if got != tt.want || (err == nil) != tt.ok {
 			t.Errorf("port(%q, %.20q, %v) = %d, %v", tt.network, tt.service, tt.numeric, got, err)
+		}
+	}
+	// A file that was changed or taken away counts from then on.
+	if err := os.WriteFile(file, []byte("http 81/tcp\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.port("tcp", "http", false); got != 81 || err != nil {
+		t.Errorf("after a change: %d, %v", got, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.port("tcp", "https", false); got != 443 || err != nil {
+		t.Errorf("without a file: %d, %v", got, err)
+	}
+	for _, name := range []string{"X11", "HTTPS", "4294967376", "", "no such"} {
+		if got, err := s.port("tcp", name, false); err == nil {
+			t.Errorf("without a file %q is %d", name, got)
 		}
 	}
 }
 
 func FuzzPort(f *testing.F) {
-	for _, s := range []string{"http", "80", "-1", "", "65536", "a b"} {
+	for _, s := range []string{"http", "80", "-1", "", "65536", "a b", "+80", " 080"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, service string) {
-		n, err := port("", service, true)
+		var s services
+		n, err := s.port("", service, true)
 		if err != nil {
 			return
 		}
-		if again, err := port("", strconv.Itoa(int(n)), true); err != nil || again != n {
+		if again, err := s.port("", strconv.Itoa(int(n)), true); err != nil || again != n {
 			t.Fatalf("%q is %d, then %d, %v", service, n, again, err)
+		}
+	})
+}
+
+func FuzzServices(f *testing.F) {
+	f.Add("http 80/tcp www # web\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for key := range parseServices(strings.NewReader(text)) {
+			if len(key.name) > maxService || strings.ContainsAny(key.name, " \t\n#") || key.name == "" {
+				t.Fatalf("name %q", key.name)
+			}
 		}
 	})
 }
@@ -91,11 +170,20 @@ func TestServicesOnTheWire(t *testing.T) {
 		{service: "domain", typ: wire.SockDgram, want: 53},
 		{service: "domain", protocol: wire.ProtoUDP, want: 53},
 		{service: "telnet", typ: wire.SockDgram, want: -1}, // of TCP only
+		{service: "telnet", typ: wire.SockStream, protocol: wire.ProtoUDP, want: -1},
+		{service: "telnet", typ: wire.SockStream, protocol: 132, want: -1},
+		{service: "23", typ: wire.SockStream, protocol: 132, want: 23},
+		{service: "telnet", typ: wire.SockStream, protocol: wire.ProtoMPTCP, want: 23},
 		{empty: true, typ: wire.SockStream, want: -1},
 		{service: "70000", typ: wire.SockStream, want: -1},
 		{service: "-1", typ: wire.SockStream, want: -1},
 		{service: "no-such-service", typ: wire.SockStream, want: -1},
 		{service: "80x", typ: wire.SockStream, want: -1},
+		{service: "HTTP", typ: wire.SockStream, want: -1},
+		{service: "0x50", typ: wire.SockStream, want: -1},
+		{service: "+80", typ: wire.SockStream, want: 80},
+		{service: " 80", typ: wire.SockStream, want: 80},
+		{service: "080", typ: wire.SockStream, flags: aiNumericServ, want: 80},
 		{service: "http", typ: wire.SockStream, flags: aiNumericServ, want: -1},
 		{service: "80", typ: wire.SockStream, flags: aiNumericServ, want: 80},
 		{service: "80", typ: wire.SockStream, flags: aiNumericHost, want: -1},
@@ -201,5 +289,52 @@ func TestNameless(t *testing.T) {
 				t.Error("the name is not echoed as it came")
 			}
 		})
+	}
+}
+
+// AI_ADDRCONFIG narrows to the only family that the host has addresses of, and refuses
+// one that it has none of.
+func TestAddrConfig(t *testing.T) {
+	for _, tt := range []struct {
+		configured string
+		family     int32
+		host       string
+		want       string // addresses; "": action 11
+	}{
+		{"both", 0, "host.test", "192.0.2.1 2001:db8::1"},
+		{"four", 0, "host.test", "192.0.2.1"},
+		{"six", 0, "host.test", "2001:db8::1"},
+		{"none", 0, "host.test", "192.0.2.1 2001:db8::1"},
+		{"four", wire.AFInet, "host.test", "192.0.2.1"},
+		{"four", wire.AFInet6, "host.test", ""},
+		{"six", wire.AFInet, "host.test", ""},
+		{"none", wire.AFInet, "host.test", ""},
+		{"four", 0, "six.test", ""},
+		{"four", 0, "2001:db8::1", ""},
+		{"six", 0, "2001:db8::1", "2001:db8::1"},
+		{"four", 0, "", "127.0.0.1"},
+		{"six", 0, "", "::1"},
+	} {
+		for _, action := range []wire.Action{wire.ActionResolveRequest, wire.ActionSocketConnectRequest, wire.ActionSocketChooseRequest} {
+			t.Run(fmt.Sprint(tt, action), func(t *testing.T) {
+				v := host(chooser(func(*policy.Request) policy.Decision { return policy.Decision{} }))
+				v.Routes.(nets)[netip.MustParsePrefix("::1/128")] = 0
+				v.Configured = func(f policy.Family) bool {
+					return tt.configured == "both" || tt.configured == "four" && f == policy.IPv4 || tt.configured == "six" && f == policy.IPv6
+				}
+				d := start(t, v, Options{})
+				got := d.dial(t).ask(&wire.Message{Action: action, Context: wire.Context{
+					Hostname: tt.host, Service: "80", Type: wire.SockStream, Domain: tt.family,
+					Hint: []wire.AddrInfo{{Family: tt.family, Type: wire.SockStream, Flags: aiAddrConfig}},
+				}})
+				var list []string
+				for _, r := range got.Context.Result {
+					list = append(list, r.Addr.AddrPort.Addr().String())
+				}
+				if all := strings.Join(list, " "); all != tt.want || (got.Action == wire.ActionErrorResolve) != (tt.want == "") {
+					t.Errorf("%v with %q, want %q", got.Action, all, tt.want)
+				}
+			})
+		}
 	}
 }

@@ -175,6 +175,9 @@ type View struct {
 	// Local tells whether an address is one of this host's, so that idle sockets
 	// of addresses that are gone are not used again; nil: all are.
 	Local func(netip.Addr) bool
+	// Configured tells whether the host has an address of a family, other than 127.0.0.1
+	// and ::1; nil: of both. It is for requests with AI_ADDRCONFIG.
+	Configured func(policy.Family) bool
 	// Resolvers are those of the prefixes that have one of their own; Resolver
 	// is the one for everything else, and may be nil.
 	Resolvers map[policy.PrefixID]Resolver

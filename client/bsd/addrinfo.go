@@ -36,6 +36,7 @@ const (
 	AIPassive     = 0x1
 	AICanonName   = 0x2
 	AINumericHost = 0x4
+	AIAddrConfig  = 0x20 // only families that the host has an address of, beside 127.0.0.1 and ::1
 	AINumericServ = 0x400
 )
 
@@ -187,8 +188,11 @@ func (h *Hints) port(ctx context.Context, service string) (uint16, error) {
 	if h.Type == SockDgram {
 		network = "udp"
 	}
-	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
-	return uint16(port), err
+	port, err := raw.Port(ctx, net.DefaultResolver, network, service)
+	if _, known := err.(*net.DNSError); err != nil && !known {
+		err = &net.DNSError{Err: err.Error(), Name: service, IsNotFound: true}
+	}
+	return port, err
 }
 
 // lookup does what getaddrinfo(3) does, without the manager.
@@ -196,6 +200,10 @@ func (h *Hints) lookup(ctx context.Context, node, service string) ([]AddrInfo, e
 	if node == "" && service == "" || h.Flags&AINumericHost != 0 && isName(node) ||
 		h.Flags&AINumericServ != 0 && strings.Trim(service, "0123456789") != "" {
 		return nil, &net.DNSError{Err: "no such host", Name: node, IsNotFound: true} // EAI_NONAME
+	}
+	h, err := h.configured(node)
+	if err != nil {
+		return nil, err
 	}
 	port, err := h.port(ctx, service)
 	if err != nil {
@@ -228,6 +236,46 @@ func (h *Hints) lookup(ctx context.Context, node, service string) ([]AddrInfo, e
 	}
 	list[0].CanonName = canonical
 	return list, nil
+}
+
+// configured narrows the family as AIAddrConfig asks for.
+func (h *Hints) configured(node string) (*Hints, error) {
+	if h.Flags&AIAddrConfig == 0 {
+		return h, nil
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	var four, six bool
+	for _, a := range list {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.Equal(net.IPv6loopback) && !n.IP.Equal(net.IPv4(127, 0, 0, 1)) {
+			four, six = four || n.IP.To4() != nil, six || n.IP.To4() == nil
+		}
+	}
+	narrowed := *h
+	var ok bool
+	if narrowed.Family, ok = addrConfig(h.Family, four, six); !ok {
+		return nil, &net.DNSError{Err: "this host has no address of the family", Name: node, IsNotFound: true} // EAI_NONAME
+	}
+	return &narrowed, nil
+}
+
+// addrConfig does as getaddrinfo(3) of glibc: where a host has addresses of one family
+// only, that is the one, and another cannot be had. It narrows nothing on a host without
+// any addresses.
+func addrConfig(family int, four, six bool) (narrowed int, ok bool) {
+	switch {
+	case family == AFInet:
+		return family, four
+	case family == AFInet6:
+		return family, six
+	case four && !six:
+		return AFInet, true
+	case six && !four:
+		return AFInet6, true
+	}
+	return family, true
 }
 
 // addresses returns at least one address, or an error.

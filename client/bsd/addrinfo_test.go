@@ -101,6 +101,7 @@ func TestGetaddrinfoAlone(t *testing.T) {
 		{"numeric host", "localhost", "80", &Hints{Flags: AINumericHost}, nil},
 		{"numeric service", "192.0.2.1", "http", &Hints{Flags: AINumericServ}, nil},
 		{"unknown service", "192.0.2.1", "nonsense", nil, nil},
+		{"port beyond 32 bits", "192.0.2.1", "4294967376", nil, nil},
 		{"unknown service of a name", "localhost", "nonsense", nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -169,5 +170,47 @@ func TestExtendedGetaddrinfo(t *testing.T) {
 	r := d.Requests()[0]
 	if size, _ := r.Intents().FileSize(); size != 7 || r.Action != wire.ActionSocketConnectRequest {
 		t.Errorf("asked %+v", r)
+	}
+}
+
+// AIAddrConfig narrows as glibc does: the daemon's tests compare with it.
+func TestAddrConfig(t *testing.T) {
+	for _, tt := range []struct {
+		family    int
+		four, six bool
+		want      int // -1: an error
+	}{
+		{AFUnspec, true, true, AFUnspec},
+		{AFUnspec, true, false, AFInet},
+		{AFUnspec, false, true, AFInet6},
+		{AFUnspec, false, false, AFUnspec},
+		{AFInet, true, false, AFInet},
+		{AFInet, false, true, -1},
+		{AFInet, false, false, -1},
+		{AFInet6, true, true, AFInet6},
+		{AFInet6, true, false, -1},
+	} {
+		got, ok := addrConfig(tt.family, tt.four, tt.six)
+		if ok != (tt.want >= 0) || ok && got != tt.want {
+			t.Errorf("family %d with %v, %v: %d, %v", tt.family, tt.four, tt.six, got, ok)
+		}
+	}
+	// Of the family of an address that this host has, there are addresses.
+	var family int
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range list {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			family = AFInet
+		}
+	}
+	if family == 0 {
+		t.Skip("needs an IPv4 address other than loopback's")
+	}
+	got, err := (*Context)(nil).Getaddrinfo(t.Context(), "192.0.2.1", "80", &Hints{Flags: AIAddrConfig, Family: family, Type: SockStream})
+	if err != nil || len(got) != 1 {
+		t.Errorf("%+v (%v)", got, err)
 	}
 }

@@ -29,6 +29,11 @@ func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service strin
 	if host == "" {
 		return nil, &net.DNSError{Err: "no such host", IsNotFound: true} // EAI_NONAME
 	}
+	narrowed, err := h.configured(host)
+	if err != nil {
+		return nil, err
+	}
+	h = *narrowed
 	network, ok := h.network()
 	if !ok || h.Flags&(AIPassive|AICanonName|AINumericHost|AINumericServ) != 0 {
 		if dialer != nil {

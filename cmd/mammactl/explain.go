@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -94,7 +95,7 @@ func (q *question) body(target string) (control.Question, error) {
 		return b, err
 	}
 	if b.Service != "" {
-		if _, err := net.LookupPort("tcp", b.Service); err != nil {
+		if !namesPort(b.Service) {
 			return b, fmt.Errorf("%q names no port: %q is neither a number up to 65535 nor a service", target, b.Service)
 		}
 	}
@@ -173,11 +174,21 @@ func splitURL(target string) (host, service string, err error) {
 		if service == "ws" || service == "wss" {
 			service = map[string]string{"ws": "http", "wss": "https"}[service]
 		}
-		if _, err := net.LookupPort("tcp", service); err != nil {
+		if !namesPort(service) {
 			return "", "", fmt.Errorf("%q names no port, and there is no service %q", target, u.Scheme)
 		}
 	}
 	return u.Hostname(), service, nil
+}
+
+// namesPort tells whether a service is a number up to 65535 or a name that is known.
+func namesPort(service string) bool {
+	if strings.Trim(service, "0123456789") == "" { // of larger ones package net takes some
+		_, err := strconv.ParseUint(service, 10, 16)
+		return err == nil
+	}
+	_, err := net.LookupPort("tcp", service)
+	return err == nil
 }
 
 // splitTarget splits HOST[:PORT]; an IPv6 address may stand without brackets

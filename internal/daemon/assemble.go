@@ -198,6 +198,19 @@ func local(nets *netmon.Snapshot) func(netip.Addr) bool {
 	}
 }
 
+// addressed tells of which families the host has addresses, as getaddrinfo(3) of glibc
+// counts them for AI_ADDRCONFIG: all but 127.0.0.1 and ::1, those of one link or of
+// interfaces that are down included.
+func addressed(nets *netmon.Snapshot) func(policy.Family) bool {
+	var has [3]bool
+	for _, a := range nets.Addrs() {
+		if ip := a.Prefix.Addr(); ip != netip.IPv6Loopback() && ip != netip.AddrFrom4([4]byte{127, 0, 0, 1}) {
+			has[policy.FamilyOf(ip)] = true
+		}
+	}
+	return func(f policy.Family) bool { return has[f] }
+}
+
 // zones gives the interfaces' indexes by name.
 func zones(nets *netmon.Snapshot) func(string) (int, bool) {
 	return func(name string) (int, bool) {

@@ -180,7 +180,7 @@ func (c *current) publishLocked() *mam.View {
 		Time: time.Now(), Epoch: c.epoch, Runner: c.policy.runner, Fresh: c.policy.fresh, PolicyFile: c.policy.file, PolicySettings: c.cfg.Policy.Settings, Prefixes: prefixes, Destinations: stats, Connections: c.census,
 		Routes: c.routes, Devices: map[policy.PrefixID]string{}, AltNames: map[string][]string{}, Extents: map[policy.PrefixID]mam.Extent{},
 		Resolver: other, Resolvers: own, NameServers: nameServers(c.list),
-		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), Told: told(c.list, c.heard), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
+		Avoid: judged.avoid, Local: c.local, Zone: zones(c.snapshot), Configured: addressed(c.snapshot), Told: told(c.list, c.heard), AvoidMetered: c.cfg.AvoidMetered, NoMultipath: c.paths.refused.Load(),
 	}
 	for i := range c.list {
 		if m := &c.list[i]; m.device != "" {
