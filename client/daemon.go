@@ -94,6 +94,8 @@ type Daemon struct {
 	lookAgain   time.Time
 	original    bool           // no extensions, when it last answered
 	late        map[*link]bool // wait for answers that nobody wants any more; true: of a daemon with extensions
+	owing       int            // exchanges under way whose answer an original daemon owes
+	settled     chan struct{}  // closed when it owes none any more; nil: nobody waits for that
 	closes      int            // how often Close was called
 	reports     []*wire.Message
 	reportTimer *time.Timer // nil: none was deferred yet
@@ -116,7 +118,8 @@ var (
 
 // Close closes the idle connections to the daemon and drops reports that were
 // not sent yet. A connection on which the original daemon still owes an answer is
-// closed when that came, ten minutes later at most. The Daemon can still be used.
+// closed when that came, ten minutes later at most: Flush waits for it, which a program
+// that ends should do. The Daemon can still be used.
 func (d *Daemon) Close() error {
 	d.stopLeases()
 	d.mu.Lock()
@@ -212,17 +215,22 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (answer
 		if resolves {
 			l.begun, l.key = time.Time{}, nil
 		}
-		err = l.exchange(ctx, deadline, req, ans)
-		if err == nil {
-			from := answerer{l.features, l.page}
-			d.succeeded(l)
-			return from, nil
+		if f == 0 {
+			d.owes(1)
 		}
-		if !l.asked {
+		err = l.exchange(ctx, deadline, req, ans)
+		from := answerer{l.features, l.page}
+		if err != nil && !l.asked {
 			takeBack()
 			takeBackLeases()
 		}
-		d.giveUp(ctx, l, err)
+		d.done(ctx, l, err)
+		if f == 0 {
+			d.owes(-1)
+		}
+		if err == nil {
+			return from, nil
+		}
 		if f&wire.FeatureNoResolve != 0 && resolves && isLate(err) {
 			return answerer{}, err // a slow resolver; the daemon itself has answered before
 		}
@@ -233,6 +241,15 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (answer
 		d.dropIdle()
 		d.forgetPatience()
 		d.voidLeases()
+	}
+}
+
+// done sees to what becomes of l after an exchange.
+func (d *Daemon) done(ctx context.Context, l *link, err error) {
+	if err != nil {
+		d.giveUp(ctx, l, err)
+	} else {
+		d.succeeded(l)
 	}
 }
 
@@ -315,6 +332,8 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 		return nil, false, err
 	}
 	l := newLink(nc, d.MaxLeases >= 0)
+	d.owes(1)
+	defer d.owes(-1)
 	if err := l.hello(ctx, deadline); err != nil {
 		d.giveUp(ctx, l, err)
 		if isLate(err) && ctx.Err() == nil {

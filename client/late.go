@@ -72,6 +72,31 @@ func (d *Daemon) waitingLocked() (n int) {
 	return n
 }
 
+// owes notes n exchanges more, or less, in which an original daemon owes an answer.
+func (d *Daemon) owes(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.owing += n
+	d.settleLocked()
+}
+
+// settleLocked tells those who wait when an original daemon owes no answer any more.
+func (d *Daemon) settleLocked() {
+	if d.settled != nil && d.owing+d.waitingLocked() == 0 {
+		close(d.settled)
+		d.settled = nil
+	}
+}
+
+// settledLocked is closed when an original daemon owes no answer any more; nil if it owes
+// none.
+func (d *Daemon) settledLocked() <-chan struct{} {
+	if d.settled == nil && d.owing+d.waitingLocked() > 0 {
+		d.settled = make(chan struct{})
+	}
+	return d.settled
+}
+
 // awaitLate reads an answer whose request was given up, and then keeps l for further
 // requests. closes is d.closes at the time of the request: if d was closed since, l is
 // closed instead.
@@ -84,6 +109,7 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.late, l)
+	d.settleLocked()
 	if err == nil && l.features != 0 {
 		d.cameLate(l, &ans, d.closes == closes)
 	}

@@ -198,3 +198,44 @@ func TestLateAnswersAreBounded(t *testing.T) {
 		time.Sleep(time.Hour) // let the slow answers end
 	})
 }
+
+// Flush waits for what an original daemon owes, given up or not, and no longer; a daemon
+// that owes nothing costs no time.
+func TestFlushWaitsForAnOriginal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowOriginal{greeting: 40 * time.Millisecond, answer: 3 * time.Second}
+		d := &Daemon{connect: s.connect}
+		if err := d.Flush(t.Context()); err != nil {
+			t.Errorf("before anything was asked: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		given := make(chan error, 1)
+		go func() {
+			_, err := s.ask(ctx, d)
+			given <- err
+		}()
+		time.Sleep(time.Second)
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if err := d.Flush(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("without time: %v", err)
+		}
+		cancel()
+		if err := <-given; err == nil {
+			t.Fatal("answered in spite of its context")
+		}
+		start := time.Now()
+		if err := d.Flush(t.Context()); err != nil || time.Since(start) != 2040*time.Millisecond {
+			t.Errorf("%v after %v, want to wait for 2.04 s", err, time.Since(start))
+		}
+		synctest.Wait()
+		if _, answered, unanswered := s.counts(); answered != 2 || unanswered != 0 {
+			t.Errorf("%d answers came, %d found the connection closed", answered, unanswered)
+		}
+		start = time.Now()
+		if err := d.Flush(t.Context()); err != nil || time.Since(start) != 0 {
+			t.Errorf("%v after %v, though nothing is owed", err, time.Since(start))
+		}
+		_ = d.Close()
+	})
+}

@@ -59,6 +59,11 @@ func (d *Daemon) reportNow() {
 // returns when the daemon has them, or with the error of ctx. A program that ends
 // just after it has connected calls it, or the manager does not learn how that went.
 // What the daemon does not take in time is lost, which is no error.
+//
+// Beside an original daemon, Flush waits for the answers to all that it was asked,
+// though nobody wants them any more: a program that ends closes the connections on
+// which they come, which that daemon, on which every program of the host depends, must
+// not be done to. Its resolver may need 15 s.
 func (d *Daemon) Flush(ctx context.Context) error {
 	d.tellLeases()
 	d.mu.Lock()
@@ -69,20 +74,23 @@ func (d *Daemon) Flush(ctx context.Context) error {
 	if len(d.reports) > 0 && !d.reporting {
 		d.startReporting()
 	}
-	sent := d.sent
-	if !d.reporting {
-		sent = nil
+	var sent <-chan struct{} // each report has its deadline
+	if d.reporting {
+		sent = d.sent
 	}
+	settled := d.settledLocked()
 	d.mu.Unlock()
-	if sent == nil {
-		return nil
+	for _, over := range []<-chan struct{}{sent, settled} {
+		if over == nil {
+			continue
+		}
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	select {
-	case <-sent: // each report has its deadline
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
 
 func (d *Daemon) startReporting() {

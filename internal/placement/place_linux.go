@@ -96,8 +96,9 @@ func (p *placer) save() {
 	}
 }
 
-// flushPatience bounds the wait for the manager when all is over.
-const flushPatience = 250 * time.Millisecond
+// flushPatience bounds the wait for the manager when all is over. Nobody waits for this
+// process then, and an original manager may be measuring before it answers.
+const flushPatience = 2 * time.Second
 
 // end reports and keeps what is known of connections when the last process is gone.
 func (p *placer) end() {

@@ -27,10 +27,8 @@ type outgoing struct {
 	manager attendance
 }
 
-// newOutgoing makes an outgoing that asks the manager at the path socket; "" stands
-// for the usual places.
-func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {
-	daemon := &client.Daemon{Path: socket}
+// newOutgoing makes an outgoing that asks a manager.
+func newOutgoing(daemon *client.Daemon, c *chooser, mistake func(*socks.Request, *mistake), log *slog.Logger) *outgoing {
 	return &outgoing{
 		dialer:  &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial}},
 		plain:   &client.Dialer{Daemon: daemon, Net: net.Dialer{ControlContext: socks.CheckDial, KeepAlive: -1}},
@@ -39,8 +37,6 @@ func newOutgoing(socket string, c *chooser, mistake func(*socks.Request, *mistak
 		manager: attendance{log: log},
 	}
 }
-
-func (o *outgoing) close() { _ = o.dialer.Daemon.Close() }
 
 // choose finds the intents of what r wants with dest.
 func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) choice {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/internal/habits"
 	"github.com/socket-intents/mamma/internal/process/limits"
 	"github.com/socket-intents/mamma/internal/process/service"
@@ -40,17 +41,18 @@ type Proxy struct {
 
 	mu        sync.Mutex // held for the length of a reload; guards the fields below
 	settings  *settings
-	activated bool                    // the service manager handed the listeners in, and no others are opened
-	listeners map[string]net.Listener // by address as configured; without those handed in
-	web       *http.Server            // serves the metrics; nil if they are not served
-	webAddr   string                  // where web listens
-	serving   sync.WaitGroup          // the goroutines of listeners and web
+	managers  map[string]*client.Daemon // by socket, all that were asked since the start
+	activated bool                      // the service manager handed the listeners in, and no others are opened
+	listeners map[string]net.Listener   // by address as configured; without those handed in
+	web       *http.Server              // serves the metrics; nil if they are not served
+	webAddr   string                    // where web listens
+	serving   sync.WaitGroup            // the goroutines of listeners and web
 }
 
 // New reads the configuration and opens the listeners. The caller must call Run,
 // which closes them.
 func New(options Options, log *slog.Logger) (*Proxy, error) {
-	p := &Proxy{options: options, log: log, listeners: map[string]net.Listener{}}
+	p := &Proxy{options: options, log: log, listeners: map[string]net.Listener{}, managers: map[string]*client.Daemon{}}
 	p.server = socks.New(socks.Config{})
 	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.present() })
 	p.mistakes = newMistakes(log, p.metrics.mistakes)
@@ -133,10 +135,17 @@ func (p *Proxy) adoptLocked(c *settings) error {
 		learnt = nil
 	}
 	choose := &chooser{header: c.header, rules: c.intents, learnt: learnt, ports: c.portIntents, who: who, identify: c.identify}
-	out := newOutgoing(c.socket, choose, p.mistakes.note, p.log)
+	manager := p.managers[c.socket]
+	if manager == nil {
+		manager = &client.Daemon{Path: c.socket} // "" stands for the usual places
+		p.managers[c.socket] = manager
+	}
+	out := newOutgoing(manager, choose, p.mistakes.note, p.log)
 	if old := p.out.Swap(out); old != nil {
 		out.manager.begin(old.manager.present())
-		old.close()
+		if last := old.dialer.Daemon; last != manager {
+			_ = last.Close()
+		}
 	}
 	p.server.Reconfigure(p.socksConfig(c, out, auth))
 	for addr, l := range p.listeners {
@@ -299,7 +308,38 @@ func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 		p.log.Warn("clients were cut off", "of", n)
 	}
 	p.closeLocked()
+	p.leaveLocked(hurry)
 	p.saveTo(p.settings.learning.File)
+}
+
+// How long the end waits for answers that nobody wants any more: until an original
+// manager's resolver has given up, and until it has measured if the end is urgent.
+const (
+	lateAtEnd   = 16 * time.Second
+	lateInHurry = time.Second
+)
+
+// leaveLocked has original managers answer what they were asked. They, and with them
+// every program of the host that asks them, would suffer if the process ended before.
+func (p *Proxy) leaveLocked(hurry <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), lateAtEnd)
+	defer cancel()
+	go func() {
+		select {
+		case <-hurry:
+			time.AfterFunc(lateInHurry, cancel)
+		case <-ctx.Done():
+		}
+	}()
+	over, end := context.WithCancel(ctx)
+	end()
+	for _, m := range p.managers {
+		if m.Flush(over) != nil {
+			p.log.Info("waiting for the Multi Access Manager to answer what it was asked", "at_most", lateAtEnd)
+			_ = m.Flush(ctx)
+		}
+		_ = m.Close()
+	}
 }
 
 // Beat tells the service manager at every interval that the proxy is alive, until
@@ -340,9 +380,6 @@ func (p *Proxy) closeLocked() {
 	_ = p.server.Close()
 	if p.web != nil {
 		_ = p.web.Close()
-	}
-	if out := p.out.Load(); out != nil {
-		out.close()
 	}
 	p.serving.Wait()
 }

@@ -34,10 +34,18 @@ func (r report) context(when string, c *bsd.Context) {
 	}
 }
 
+// leave lets an original manager answer what it was asked before the program ends.
+func leave(ctx context.Context, d *client.Daemon) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = d.Flush(ctx)
+	_ = d.Close()
+}
+
 // connect takes all steps, until one of the addresses is connected to.
 func (o *options) connect(ctx context.Context, r report) error {
 	daemon := &client.Daemon{Path: o.Socket}
-	defer func() { _ = daemon.Close() }()
+	defer leave(ctx, daemon)
 	c := &bsd.Context{Daemon: daemon}
 	if err := c.SetIntents(o.Intents); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -112,8 +113,13 @@ func (o *options) connect(ctx context.Context, stdout io.Writer) error {
 		d.Net.SetMultipathTCP(true)
 	}
 	t := &tester{options: o, pool: &client.Pool{Dialer: d, MaxIdle: max(o.threads, 1)}, out: stdout}
-	defer func() { _ = d.Daemon.Close() }()
-	defer func() { _ = t.pool.Close() }()
+	defer func() {
+		_ = t.pool.Close()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = d.Daemon.Flush(ctx) // an original manager is to answer what it was asked before the program ends
+		_ = d.Daemon.Close()
+	}()
 	if o.threads <= 0 {
 		s, err := t.tries(ctx, "", nil)
 		if s != nil {
