@@ -167,23 +167,48 @@ func (g *getting) run(ctx context.Context) error {
 	}
 	defer transport.CloseIdleConnections()
 	daemon := transport.Dialer.Daemon
-	defer func() { _ = daemon.Close() }()
+	defer leave(ctx, daemon)
 	g.manager = daemon.Ping(ctx) == nil
 	if !g.manager && !g.quiet {
 		g.say("no mamma answers: over one network")
 	}
 	ctx = intent.NewContext(ctx, g.intents.Merge(intent.Set{}.WithCategory(intent.CategoryBulkTransfer)))
 	ctx = client.WithSelection(ctx, g.selected.properties())
-	web := &http.Client{Transport: transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-		if len(via) > maxRedirects {
-			return errRedirects
-		}
-		return nil
-	}}
+	web := &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	if g.output == "-" {
 		return g.toOutput(ctx, web)
 	}
 	return g.toFile(ctx, web)
+}
+
+// checkRedirect follows a server to other servers by HTTP, and tells those nothing that was
+// meant for the first: package http leaves credentials out for another host, but not for
+// another port of it, or the same without TLS.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return errRedirects
+	}
+	if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		return fmt.Errorf("%w: the server redirects to %q", errScheme, req.URL)
+	}
+	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
+		for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization"} {
+			req.Header.Del(name)
+		}
+	}
+	return nil
+}
+
+// leavePatience bounds the wait for the manager at the end.
+const leavePatience = time.Second
+
+// leave tells the manager how the connections went, lets an original one answer what it
+// was asked, and closes what leads there.
+func leave(ctx context.Context, d *client.Daemon) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavePatience)
+	defer cancel()
+	_ = d.Flush(ctx) // a manager that is gone is told nothing
+	_ = d.Close()
 }
 
 func (g *getting) transport() (*httpintent.Transport, error) {
@@ -237,6 +262,10 @@ func (g *getting) request(ctx context.Context, web *http.Client, offset int64, v
 	if resp.StatusCode >= 400 && (resp.StatusCode != http.StatusRequestedRangeNotSatisfiable || validator == "") {
 		_ = resp.Body.Close()
 		return nil, &statusError{resp.Status}
+	}
+	if resp.StatusCode == http.StatusPartialContent && req.Header.Get("Range") == "" {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%w: the server sends a part that was not asked for (%q)", errIncomplete, resp.Header.Get("Content-Range"))
 	}
 	return resp, nil
 }

@@ -394,3 +394,71 @@ func TestGetProgress(t *testing.T) {
 		}
 	}
 }
+
+// A server sends its clients to other servers by HTTP only, and what was meant for it goes
+// to no other, be it one of the same host.
+func TestGetRedirects(t *testing.T) {
+	var told atomic.Value
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told.Store(r.Header.Get("Authorization") + r.Header.Get("Cookie") + r.Header.Get("X-Own"))
+		_, _ = io.WriteString(w, "data")
+	}))
+	t.Cleanup(other.Close)
+	var target string
+	first := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Location"] = []string{target}
+		w.WriteHeader(http.StatusFound)
+	}))
+	t.Cleanup(first.Close)
+	dir := t.TempDir()
+	cert, secret, file := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "secret"), filepath.Join(dir, "file")
+	pemText := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: first.Certificate().Raw})
+	if err := errors.Join(os.WriteFile(cert, pemText, 0o600), os.WriteFile(secret, []byte("secret"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	get := func() (int, string) {
+		code, _, errs := mammactl(t.Context(), "", "get", "-q", "--socket", filepath.Join(dir, "none"), "--cacert", cert, "-o", file,
+			"-H", "Authorization: Bearer token", "-H", "Cookie: a=b", "-H", "X-Own: ", first.URL+"/file")
+		return code, errs
+	}
+	for _, target = range []string{"file://" + secret, "ftp://127.0.0.1/file", "unix:" + secret, "data:,secret"} {
+		code, errs := get()
+		if code != exitProtocol || !strings.Contains(errs, "neither http nor https") {
+			t.Errorf("%s: code %d: %s", target, code, errs)
+		}
+		if b, err := os.ReadFile(file); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: got %q, %v", target, b, err)
+		}
+	}
+	target = other.URL
+	if code, errs := get(); code != exitOK {
+		t.Errorf("code %d: %s", code, errs)
+	}
+	if got := told.Load(); got != "" {
+		t.Errorf("another server of the host is told %q, without TLS", got)
+	}
+}
+
+// A part that was not asked for is no file.
+func TestGetPartUnasked(t *testing.T) {
+	for _, bounds := range []string{"bytes 0-99/1000", "bytes 900-999/1000", "bytes 1099511627676-1099511627775/1099511627776", "bytes 0-99/*"} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"one"`)
+			w.Header().Set("Content-Range", bounds)
+			w.Header().Set("Content-Length", "100")
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(make([]byte, 100))
+		}))
+		for _, more := range []string{"--one-network", "--restart"} {
+			file := filepath.Join(t.TempDir(), "file")
+			code, _, errs := mammactl(t.Context(), "", "get", more, "--socket", two(t), "-o", file, s.URL+"/file")
+			if code != exitPartial && code != exitReceive {
+				t.Errorf("%s, %s: code %d, taken for the file: %s", bounds, more, code, errs)
+			}
+			if info, err := os.Stat(file); err == nil {
+				t.Errorf("%s, %s: %d bytes are the file", bounds, more, info.Size())
+			}
+		}
+		s.Close()
+	}
+}

@@ -38,6 +38,7 @@ const maxRedirects = 10
 
 var (
 	errTooLate   = errors.New("it took longer than --max-time")
+	errScheme    = errors.New("neither http nor https")
 	errRedirects = fmt.Errorf("more than %d redirections", maxRedirects)
 )
 
@@ -94,6 +95,8 @@ func exitOf(err error) int {
 		return exitDigest
 	case errors.Is(err, errTooLate):
 		return exitTooLate
+	case errors.Is(err, errScheme):
+		return exitProtocol
 	case errors.Is(err, errRedirects):
 		return exitRedirects
 	case errors.As(err, &certificate):
