@@ -34,10 +34,10 @@ matches counts.
 Of each kind that a block gives (destination, port, uid, process) one entry must fit.
 All blocks that match count, the first one first; then --intents. What usually goes
 to a destination is learnt, and counts for connections of which nothing states the
-category: in memory, and in the file if the block "learning" names one (enabled,
-hosts and half_life are as in muacsocksd(8)). port_intents = true gives
-well-known ports their usual intents. Destinations are seen as addresses, so rules
-by host name do not apply.
+category: in memory, and in the file if the block "learning" names one and the run is
+not inside of another (enabled, hosts and half_life are as in muacsocksd(8)).
+port_intents = true gives well-known ports their usual intents. Destinations are seen
+as addresses, so rules by host name do not apply.
 
 Left alone are loopback, link-local and multicast destinations, sockets that the
 program itself has bound to an address or an interface, and programs in network

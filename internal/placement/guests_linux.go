@@ -210,7 +210,7 @@ func (p *placer) hear(c *net.UnixConn, pid int) {
 		say(c, answer{Error: fmt.Sprintf("the announcement makes no sense: %v", err)})
 		return
 	}
-	s, err := newStated(a.Options, p.say)
+	s, err := newGuest(a.Options, p.say)
 	if err == nil {
 		err = p.guests.add(pid, s)
 	}

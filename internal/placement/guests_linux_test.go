@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -114,6 +115,24 @@ func TestGuests(t *testing.T) {
 	}
 	if o, ok := p.guests.of(os.Getpid()); !ok || !o.Require {
 		t.Errorf("for this process %+v, %v", o, ok)
+	}
+	// It may be in a sandbox: this process opens no file by its word.
+	precious := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(precious, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rules := RulesFile{Name: "rules", Text: fmt.Sprintf("learning {\n  file = %q\n}\n", precious)}
+	if joined, err := joinOuter(Options{Rules: rules}); !joined || err != nil {
+		t.Errorf("with a file: joined %v, %v", joined, err)
+	}
+	for _, o := range p.guests.all() {
+		o.save(p.say)
+	}
+	if b, err := os.ReadFile(precious); string(b) != "data" || err != nil {
+		t.Errorf("a guest has had the file replaced by %q, %v", b, err)
+	}
+	if joined, err := joinOuter(Options{Require: true}); !joined || err != nil {
+		t.Errorf("again: joined %v, %v", joined, err)
 	}
 	// A later process with the number of one that has announced something.
 	p.guests.list[os.Getpid()] = guest{p.guests.list[os.Getpid()].stated, 1}

@@ -90,10 +90,21 @@ type stated struct {
 }
 
 // newStated reads the rules of o, and what earlier runs have learnt.
-func newStated(o Options, say *speaker) (*stated, error) {
+func newStated(o Options, say *speaker) (*stated, error) { return state(o, say, false) }
+
+// newGuest is newStated for a run inside this one. What it learns stays in memory: it may
+// be in a sandbox, and a file that it names would be read and replaced by this process,
+// with rights that it lacks.
+func newGuest(o Options, say *speaker) (*stated, error) { return state(o, say, true) }
+
+func state(o Options, say *speaker, guest bool) (*stated, error) {
 	r, err := o.Rules.parse()
 	if err != nil {
 		return nil, err
+	}
+	if guest && r.learning.File != "" {
+		say.once("guest's file", "what a run inside this one learns is kept in memory, and not in %s", r.learning.File)
+		r.learning.File = ""
 	}
 	s := &stated{Options: o, rules: r}
 	if r.learning.On {
