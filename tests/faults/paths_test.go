@@ -19,7 +19,7 @@ type trap struct {
 }
 
 // traps are the kinds of them.
-var traps = []string{"link to a file", "link to nowhere", "file", "another user's file", "FIFO", "directory"}
+var traps = []string{"link to a file", "link to nowhere", "hard link", "file", "another user's file", "FIFO", "directory"}
 
 // lay lays one. The test is skipped if there can be no other user.
 func lay(t *testing.T, kind string) trap {
@@ -33,6 +33,10 @@ func lay(t *testing.T, kind string) trap {
 		err = os.Symlink(p.precious, p.path)
 	case "link to nowhere":
 		err = os.Symlink(p.nowhere, p.path)
+	case "hard link": // where anybody could have made it
+		if err = os.Chmod(dir, 0o777); err == nil {
+			err = os.Link(p.precious, p.path)
+		}
 	case "file":
 		write(t, p.path, "data")
 	case "another user's file":

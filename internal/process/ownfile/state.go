@@ -38,7 +38,8 @@ func Open(path string) (*os.File, error) {
 }
 
 // CheckOwn returns an error unless f is a regular file that belongs to root or to
-// this process's user.
+// this process's user, and that nobody else can have given its name to: where others
+// may write to the directory, the name may be a hard link to any such file.
 func CheckOwn(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -49,8 +50,21 @@ func CheckOwn(f *os.File) error {
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && !userid.Trusted(st.Uid) {
 		return fmt.Errorf("%s belongs to user %d, who could have put it there", f.Name(), st.Uid)
+	} else if ok && st.Nlink > 1 && othersWrite(filepath.Dir(f.Name())) {
+		return fmt.Errorf("%s is one of %d names of a file, and others than its owner could have put it there", f.Name(), st.Nlink)
 	}
 	return nil
+}
+
+// othersWrite tells whether others than root and this process's user may write to a
+// directory.
+func othersWrite(dir string) bool {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return true
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || !userid.Trusted(st.Uid) || info.Mode().Perm()&0o022 != 0
 }
 
 // Write replaces the file by what fill writes. A reader sees the old file or the new

@@ -125,6 +125,41 @@ func TestTraps(t *testing.T) {
 	}
 }
 
+// A file of ours to which others may have given another name is neither read nor written
+// to by that name; where nobody else may make names, it is as any other.
+func TestHardLinks(t *testing.T) {
+	dir := t.TempDir()
+	precious, link := filepath.Join(dir, "precious"), filepath.Join(dir, "open", "link")
+	if err := errors.Join(os.WriteFile(precious, []byte("data"), 0o600), os.Mkdir(filepath.Dir(link), 0o700), os.Link(precious, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		mode  os.FileMode // of the directory
+		taken bool
+	}{{0o700, true}, {0o755, true}, {0o770, false}, {0o777 | os.ModeSticky, false}} {
+		if err := os.Chmod(filepath.Dir(link), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadAll(link, 10); (err == nil) != tt.taken {
+			t.Errorf("mode %v: read: %v", tt.mode, err)
+		}
+		log := NewLog(link)
+		if err := log.WriteLine([]byte("x\n")); (err == nil) != tt.taken {
+			t.Errorf("mode %v: written: %v", tt.mode, err)
+		}
+		log.Close()
+		if err := os.WriteFile(precious, []byte("data"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Write(link, text("state")); err != nil {
+		t.Error(err)
+	}
+	if b, _ := os.ReadFile(precious); string(b) != "data" {
+		t.Errorf("written through a hard link: %q", b)
+	}
+}
+
 func TestBootID(t *testing.T) {
 	if id := BootID(); len(id) != 36 || id != BootID() {
 		t.Errorf("boot id %q, then %q", id, BootID())
