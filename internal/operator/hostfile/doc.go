@@ -28,8 +28,8 @@
 // A line "mark NUMBER" has the packet filter set that mark on all that the host sends. It
 // is not found in a running host.
 //
-// A line "config TEXT" is a line of mamma's configuration; without one the host has
-// the automatic one. What the host should do is said by lines that the package reads
+// A line "config TEXT" is a line of mamma's configuration, of a setting that names no
+// file and no policy; without one the host has the automatic one. What the host should do is said by lines that the package reads
 // and leaves to tests:
 //
 //	managed wlan0 192.168.0.0/24 default

@@ -74,6 +74,9 @@ func (p *parser) line(text string, line int) error {
 	}
 	switch {
 	case s.Verb == "config":
+		if first := s.Args[0].Value; !harmless(first) {
+			return fmt.Errorf("config takes only %s, not %q: a description comes from others, and names no files", strings.Join(settings, ", "), first)
+		}
 		p.host.Config = append(p.host.Config, strings.TrimSpace(strings.TrimPrefix(text, "config")))
 		return nil
 	case slices.Contains(strings.Fields(wanted), s.Verb):
@@ -82,6 +85,16 @@ func (p *parser) line(text string, line int) error {
 		p.host.State = append(p.host.State, s)
 	}
 	return p.complete(&s)
+}
+
+// settings are those of mamma's configuration that a description may have. Who loads one
+// of a stranger's does so with many rights: others name files to write and code to load.
+var settings = []string{"auto", "routing", "interface", "prefix", "far_away", "avoid_metered"}
+
+// harmless tells whether a line of the configuration, which is whole, has such a setting.
+func harmless(line string) bool {
+	first := strings.TrimRight(line[:strings.IndexAny(line+" ", " \t={\"")], " ")
+	return slices.Contains(settings, first) && !strings.ContainsAny(line, "\r\v\f") && !strings.Contains(line, "/*") && !strings.Contains(line, "resolvconf")
 }
 
 // arguments reads what follows the verb.

@@ -53,32 +53,34 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"routes default":                          `x:1: "routes" is no statement`,
-		"\nlink":                                  "x:2: link says too little",
-		"link a/b":                                `x:1: "a/b" is not a name of an interface`,
-		"link -batch":                             `x:1: "-batch" is not a name of an interface`,
-		"link abcdefghijklmnop":                   "x:1: \"abcdefghijklmnop\" is longer than 15 bytes; only altnames may be",
-		"link a altname b\nlink b":                `x:2: "b" is there already`,
-		"link a kind":                             "x:1: kind: without its value",
-		"link a mtu 1500 mtu 1400":                "x:1: link says mtu twice",
-		"addr 192.0.2.1/33 dev lo":                `x:1: "192.0.2.1/33" is not an address or a prefix`,
-		"addr 192.0.2.1/24":                       "x:1: without dev",
-		"addr 192.0.2.1/24 dev eth0":              `x:1: dev: "eth0" is no link of this host`,
-		"addr 192.0.2.1/24 dev lo valid_lft soon": `x:1: valid_lft: "soon" is not seconds or "forever"`,
-		"route default via fe80::1":               `x:1: the gateway fe80::1 is of the other family: write "via inet6" or "via inet"`,
-		"route6 10.0.0.0/8 dev lo":                "x:1: 10.0.0.0/8 is no address for route6",
-		"route default table big":                 `x:1: table: "big" is not main, default, local or the number of a table`,
-		"route default dev lo; reboot":            `x:1: dev: "lo;" is no link of this host`,
-		"rule 1 from all fwmark x":                `x:1: fwmark: "x" is not a mark such as 0x1/0xff`,
-		"rule none":                               `x:1: "none" is not a number of 32 bits`,
-		"nexthop via 192.0.2.1 dev lo":            "x:1: without id",
-		"nexthop id 1 group 1,x":                  `x:1: group: "1,x" is not a group such as 1,2/3`,
-		"sysctl kernel.core_pattern = |x":         `x:1: "kernel.core_pattern" is no parameter of the network`,
-		"sysctl net.ipv4.//.//.x = 1":             `x:1: "net.ipv4.//.//.x" is no parameter: not a name of an interface`,
-		"sysctl net.ipv4.ip_forward":              "x:1: not KEY = VALUE",
-		"neigh fe80::1 dev lo lladdr 00:11":       `x:1: lladdr: "00:11" is not an Ethernet address`,
-		"connect 192.0.2.1 from 192.0.2.2":        "x:1: connect wants from and dev, or refused",
-		"a\nb":                                    "x:1: \"a\" is no statement\nx:2: \"b\" is no statement",
+		"routes default":                            `x:1: "routes" is no statement`,
+		"\nlink":                                    "x:2: link says too little",
+		"link a/b":                                  `x:1: "a/b" is not a name of an interface`,
+		"link -batch":                               `x:1: "-batch" is not a name of an interface`,
+		"link abcdefghijklmnop":                     "x:1: \"abcdefghijklmnop\" is longer than 15 bytes; only altnames may be",
+		"link a altname b\nlink b":                  `x:2: "b" is there already`,
+		"link a kind":                               "x:1: kind: without its value",
+		"link a mtu 1500 mtu 1400":                  "x:1: link says mtu twice",
+		"addr 192.0.2.1/33 dev lo":                  `x:1: "192.0.2.1/33" is not an address or a prefix`,
+		"addr 192.0.2.1/24":                         "x:1: without dev",
+		"addr 192.0.2.1/24 dev eth0":                `x:1: dev: "eth0" is no link of this host`,
+		"addr 192.0.2.1/24 dev lo valid_lft soon":   `x:1: valid_lft: "soon" is not seconds or "forever"`,
+		"route default via fe80::1":                 `x:1: the gateway fe80::1 is of the other family: write "via inet6" or "via inet"`,
+		"route6 10.0.0.0/8 dev lo":                  "x:1: 10.0.0.0/8 is no address for route6",
+		"route default table big":                   `x:1: table: "big" is not main, default, local or the number of a table`,
+		"route default dev lo; reboot":              `x:1: dev: "lo;" is no link of this host`,
+		"rule 1 from all fwmark x":                  `x:1: fwmark: "x" is not a mark such as 0x1/0xff`,
+		"rule none":                                 `x:1: "none" is not a number of 32 bits`,
+		"nexthop via 192.0.2.1 dev lo":              "x:1: without id",
+		"nexthop id 1 group 1,x":                    `x:1: group: "1,x" is not a group such as 1,2/3`,
+		"sysctl kernel.core_pattern = |x":           `x:1: "kernel.core_pattern" is no parameter of the network`,
+		"sysctl net.ipv4.//.//.x = 1":               `x:1: "net.ipv4.//.//.x" is no parameter: not a name of an interface`,
+		"sysctl net.ipv4.ip_forward":                "x:1: not KEY = VALUE",
+		"neigh fe80::1 dev lo lladdr 00:11":         `x:1: lladdr: "00:11" is not an Ethernet address`,
+		"connect 192.0.2.1 from 192.0.2.2":          "x:1: connect wants from and dev, or refused",
+		`config policy "/tmp/x.so" {}`:              `x:1: config takes only auto, routing, interface, prefix, far_away, avoid_metered, not "policy \"/tmp/x.so\" {}": a description comes from others, and names no files`,
+		`config interface "a" { resolvconf = "f" }`: `x:1: config takes only auto, routing, interface, prefix, far_away, avoid_metered, not "interface \"a\" { resolvconf = \"f\" }": a description comes from others, and names no files`,
+		"a\nb": "x:1: \"a\" is no statement\nx:2: \"b\" is no statement",
 	} {
 		_, err := Parse([]byte(text), "x")
 		if err == nil || err.Error() != want {
@@ -91,7 +93,8 @@ func TestParseErrors(t *testing.T) {
 }
 
 // What is read is written as it is read again, and what is read names nothing
-// but links of the host and parameters below /proc/sys/net.
+// but links of the host and parameters below /proc/sys/net: no files of the host that
+// loads it, and no policies.
 func FuzzParse(f *testing.F) {
 	f.Add(laptop)
 	files, err := filepath.Glob("../../../tests/hosts/*.host")
@@ -119,6 +122,13 @@ func FuzzParse(f *testing.F) {
 		}
 		if diff := cmp.Diff(h.String(), again.String()); diff != "" {
 			t.Errorf("(-once +twice)\n%s", diff)
+		}
+		for _, line := range h.Config {
+			for _, word := range []string{"policy", "logs", "decisions", "state_dir", "socket", "control_socket", "compat_fifo", "metrics", "resolvconf"} {
+				if strings.HasPrefix(line, word) {
+					t.Errorf("a line of the configuration: %q", line)
+				}
+			}
 		}
 		for _, s := range h.All("sysctl") {
 			path, _, err := s.Sysctl()
