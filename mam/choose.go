@@ -3,6 +3,8 @@ package mam
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/socket-intents/mamma/policy"
@@ -49,13 +51,14 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 			}
 		}
 		if err == nil {
+			bound(&d)
 			err = rq.check(&d)
 		}
 		if rq.conclude(d, err); err != nil {
 			return true
 		}
 		if line != "" {
-			rq.logFile, rq.line = logFile, line
+			rq.logFile, rq.line = logFile, cut(line, maxLogLine)
 		}
 		return true
 	}
@@ -86,8 +89,44 @@ func (m *Manager) called(r *Runner, rq *request, d policy.Decision) {
 	}
 }
 
-// check finds nonsense in a decision: a prefix or a socket that was not offered.
-// Such alternates are dropped.
+// Bounds of what a policy says with each decision: decisions are remembered, answers have
+// wire.MaxMessage bytes, and no policy that makes sense says as much.
+const (
+	maxReason      = 1 << 10
+	maxLogLine     = 8 << 10
+	maxOptions     = 64
+	maxOptionBytes = 1 << 10
+	maxScoreBytes  = 64 << 10
+)
+
+// cut leaves of a text what is not too long.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(strings.Clone(text[:most]), "")
+}
+
+// bound cuts off of a decision what is said to people beyond all measure.
+func bound(d *policy.Decision) {
+	d.Reason = cut(d.Reason, maxReason)
+	size := 0
+	for i := range d.Scores {
+		s := &d.Scores[i]
+		size += 64 + len(s.Note)
+		for j := range s.Terms {
+			size += 64 + len(s.Terms[j].Name)
+		}
+		if size > maxScoreBytes {
+			d.Scores = nil
+			return
+		}
+	}
+}
+
+// check finds nonsense in a decision: a prefix or a socket that was not offered, or
+// options that no answer has room for. Alternates that were not offered, or are there
+// twice, are dropped.
 func (rq *request) check(d *policy.Decision) error {
 	if d.Prefix != nil && d.Prefix != rq.asked.BoundPrefix && !rq.offered(d.Prefix) {
 		return fmt.Errorf("policy %s chose %v, which was not offered", rq.view.Runner.Name, d.Prefix.ID)
@@ -101,6 +140,16 @@ func (rq *request) check(d *policy.Decision) error {
 			return fmt.Errorf("policy %s chose a socket that was not offered", rq.view.Runner.Name)
 		}
 	}
+	options := 0
+	for i := range d.Options {
+		options += len(d.Options[i].Value)
+	}
+	if len(d.Options) > maxOptions || options > maxOptionBytes {
+		return fmt.Errorf("policy %s wants %d socket options with %d bytes, more than %d or %d", rq.view.Runner.Name, len(d.Options), options, maxOptions, maxOptionBytes)
+	}
+	if len(d.Alternates) > len(rq.asked.Prefixes) {
+		return rq.checkAlternates(d)
+	}
 	for _, p := range d.Alternates {
 		if !rq.offered(p) || p == d.Prefix {
 			return rq.checkAlternates(d)
@@ -110,9 +159,9 @@ func (rq *request) check(d *policy.Decision) error {
 }
 
 func (rq *request) checkAlternates(d *policy.Decision) error {
-	kept := make([]*policy.Prefix, 0, len(d.Alternates))
+	kept := make([]*policy.Prefix, 0, len(rq.asked.Prefixes))
 	for _, p := range d.Alternates {
-		if p != d.Prefix && rq.offered(p) {
+		if p != d.Prefix && rq.offered(p) && !slices.Contains(kept, p) {
 			kept = append(kept, p)
 		}
 	}

@@ -121,9 +121,10 @@ func (r *Runner) call(takeover func(), f func(policy.Policy)) (mine bool, err er
 func (r *Runner) contain(f func(policy.Policy)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("policy panicked: %v", v)
+			what := cut(fmt.Sprint(v), maxReason)
+			err = errors.New("policy panicked: " + what)
 			if r.panics.Add(1) == 1 {
-				r.log.Error("policy panicked; further panics are only counted", "policy", r.Name, "panic", v, "stack", string(debug.Stack()))
+				r.log.Error("policy panicked; further panics are only counted", "policy", r.Name, "panic", what, "stack", string(debug.Stack()))
 			}
 		}
 	}()

@@ -188,7 +188,7 @@ type Decision struct {
 	Token uint64
 	// Lease says for which further requests the decision holds; zero: for none.
 	Lease  Lease
-	Reason string  // one line for people: what decided
+	Reason string  // one line for people: what decided; 1024 bytes of it are kept
 	Scores []Score // what was compared, in candidate order
 }
 
