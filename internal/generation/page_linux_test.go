@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,6 +78,57 @@ func TestPageIsReadOnlyForOthers(t *testing.T) {
 	}
 	if err := f.Truncate(0); err == nil {
 		t.Error("cut off through another descriptor")
+	}
+}
+
+// Nor does any other way of writing that a client might find change what others read:
+// through the mapping it has, through its own memory, or by the rights of the owner.
+func TestPageCannotBeWrittenAround(t *testing.T) {
+	o := made(t)
+	fd := int(o.file.Fd())
+	before := o.Load(View)
+	b, err := unix.Mmap(fd, 0, Size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(b) }()
+	if err := unix.Mprotect(b, unix.PROT_READ|unix.PROT_WRITE); err == nil {
+		t.Error("made writable")
+	}
+	if err := unix.Madvise(b, unix.MADV_REMOVE); err == nil {
+		t.Error("freed")
+	}
+	if err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, Size); err == nil {
+		t.Error("a hole is punched")
+	}
+	if mem, err := os.OpenFile("/proc/self/mem", os.O_RDWR, 0); err == nil {
+		address := int64(uintptr(unsafe.Pointer(&b[headerSize])))
+		if _, err := mem.WriteAt([]byte{9, 9, 9, 9, 9, 9, 9, 9}, address); err == nil {
+			t.Error("written to as the process's own memory")
+		}
+		_ = mem.Close()
+	}
+	// Who runs as the daemon's user owns the file, and may change its mode.
+	if err := unix.Fchmod(fd, 0o666); err == nil {
+		for _, flags := range []int{os.O_WRONLY, os.O_RDWR} {
+			f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), flags, 0)
+			if err != nil {
+				continue
+			}
+			if _, err := f.WriteAt([]byte("x"), 0); err == nil {
+				t.Error("written to by its owner")
+			}
+			if _, err := unix.Mmap(int(f.Fd()), 0, Size, unix.PROT_WRITE, unix.MAP_SHARED); err == nil {
+				t.Error("mapped writable by its owner")
+			}
+			if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, Size); err == nil {
+				t.Error("a hole is punched by its owner")
+			}
+			_ = f.Close()
+		}
+	}
+	if p, err := Open(fd); err != nil || o.Load(View) != before || p.Load(View) != before {
+		t.Errorf("the page has changed: %v, %d, %d", err, o.Load(View), before)
 	}
 }
 
