@@ -180,11 +180,14 @@ const (
 // outcome is what became of the attempt.
 func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	took := now.Sub(a.begun)
-	info, err := unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	// The port is asked for first: the kernel gives it when connecting has begun, so what
+	// is asked later shows how far that has come. In the other order a socket that is
+	// refused between the two has a port, and nothing that came from its peer.
+	name, err := unix.Getsockname(a.fd)
 	if err != nil {
 		return o, nothing
 	}
-	name, err := unix.Getsockname(a.fd)
+	info, err := unix.GetsockoptTCPInfo(a.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return o, nothing
 	}

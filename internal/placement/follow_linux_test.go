@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -40,5 +41,41 @@ func TestJudge(t *testing.T) {
 				t.Errorf("%v, %+v", r, o)
 			}
 		})
+	}
+}
+
+// A look at a socket may fall anywhere into its connecting. It finds that nothing has
+// begun, or how it ended. (Of a blocking socket the kernel forgets that as connect returns.)
+func TestOutcomeWhileConnecting(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: l.Addr().(*net.TCPAddr).Port}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := attempt{fd: fd, begun: time.Now()}
+		begin, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			<-begin
+			_ = unix.Connect(fd, closed)
+		}()
+		close(begin)
+		o, r := a.outcome(a.begun)
+		for r == pending {
+			o, r = a.outcome(a.begun)
+		}
+		<-done
+		_ = unix.Close(fd)
+		if r != known || o.Err != unix.ECONNREFUSED { //nolint:errorlint // as it is made
+			t.Fatalf("result %v, %v; want that it was refused", r, o.Err)
+		}
 	}
 }
