@@ -328,20 +328,13 @@ func child(task string) int {
 		}
 		return 0
 	}
-	path, dump := strings.CutPrefix(task, dumpTask)
-	if dump {
-		text, err := describe(path)
-		switch {
-		case errors.Is(err, testbed.ErrUnavailable):
-			text = "unavailable: " + err.Error()
-		case err != nil:
-			_, _ = fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		_, _ = fmt.Fprint(os.Stdout, text)
-		return 0
+	var out any
+	var err error
+	if path, ok := strings.CutPrefix(task, dumpTask); ok {
+		out, err = describe(path)
+	} else {
+		out, err = act(task)
 	}
-	out, err := act(path)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(out)
 	}

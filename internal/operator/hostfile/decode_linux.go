@@ -78,6 +78,7 @@ func (s *statement) flag(key string) { s.Args = append(s.Args, Arg{Key: key}) }
 // Types of routes that are written, and of rules but for unicast (rtnetlink(7)).
 var types = map[byte]string{
 	unix.RTN_UNICAST: "", unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw",
+	unix.RTN_LOCAL: "local",
 }
 
 // protocols are the originators that ip(8) knows by name everywhere.
@@ -248,11 +249,17 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 	if err := d.Err(); err != nil {
 		return nil, false, err
 	}
-	if table == unix.RT_TABLE_LOCAL || !dst.IsValid() || dst.Addr().IsMulticast() || dst.Addr().IsLinkLocalUnicast() && h.protocol == unix.RTPROT_KERNEL {
+	// Of what this host takes for its own the kernel makes by itself what it needs for addresses.
+	if h.protocol == unix.RTPROT_KERNEL && (table == unix.RT_TABLE_LOCAL || h.kind == unix.RTN_LOCAL) || !dst.IsValid() || dst.Addr().IsMulticast() || dst.Addr().IsLinkLocalUnicast() && h.protocol == unix.RTPROT_KERNEL {
 		return nil, false, nil
 	}
 	s := &statement{Statement{Verb: h.verb("route")}}
-	if kind != "" {
+	usual := uint32(unix.RT_TABLE_MAIN)
+	switch {
+	case h.kind == unix.RTN_LOCAL:
+		s.flag(kind)
+		usual = unix.RT_TABLE_LOCAL
+	case kind != "":
 		s.flag(kind)
 		one.index = 0 // the kernel says lo
 	}
@@ -271,12 +278,12 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 	case len(many) == 0:
 		s.hop(&one, ipv6, names)
 	}
-	if table != unix.RT_TABLE_MAIN {
+	if table != usual {
 		s.add("table", tableName(table))
 	}
 	s.protocol("proto", h.protocol)
-	if h.scope == unix.RT_SCOPE_LINK && !ipv6 && object == 0 && kind == "" {
-		s.add("scope", "link")
+	if near := !one.gateway.IsValid() && len(many) == 0 && object == 0; !ipv6 && (h.scope != usualScope(h.kind, near) || h.scope == unix.RT_SCOPE_LINK) {
+		s.add("scope", scopeName(int(h.scope)))
 	}
 	if prefSrc.IsValid() {
 		s.add("src", prefSrc)
@@ -303,29 +310,68 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 	return &s.Statement, true, nil
 }
 
+// usualScope is what ip(8) gives to IPv4 routes without a scope; near ones have no gateway.
+func usualScope(kind byte, near bool) byte {
+	switch {
+	case kind == unix.RTN_LOCAL:
+		return unix.RT_SCOPE_HOST
+	case kind == unix.RTN_UNICAST && near:
+		return unix.RT_SCOPE_LINK
+	}
+	return unix.RT_SCOPE_UNIVERSE
+}
+
+// scopeName is a scope in the words of ip(8).
+func scopeName(scope int) string {
+	switch scope {
+	case unix.RT_SCOPE_UNIVERSE:
+		return "global"
+	case unix.RT_SCOPE_SITE:
+		return "site"
+	case unix.RT_SCOPE_LINK:
+		return "link"
+	case unix.RT_SCOPE_HOST:
+		return "host"
+	}
+	return strconv.Itoa(scope)
+}
+
 // preferences are those of RFC 4191.
 var preferences = map[byte]string{0: "medium", 1: "high", 3: "low"}
 
 // routeMetrics are the words for the metrics of a route (RTAX_ of linux/rtnetlink.h);
-// the path's own figures are left out.
-var routeMetrics = map[uint16]string{2: "mtu", 3: "window", 8: "advmss", 10: "hoplimit", 11: "initcwnd", 14: "initrwnd", 15: "quickack"}
+// the round-trip times of a path are left out.
+var routeMetrics = map[uint16]string{
+	2: "mtu", 3: "window", 6: "ssthresh", 7: "cwnd", 8: "advmss", 9: "reordering", 10: "hoplimit", 11: "initcwnd", 14: "initrwnd",
+	15: "quickack", 17: "fastopen_no_cookie",
+}
 
 func (s *statement) metrics(d *netlink.AttributeDecoder) error {
-	const lock, mtu, algorithm = 1, 2, 16
-	locked := false
+	const lock, features, rtoMin, algorithm = 1, 12, 13, 16
+	const ecn = 1
+	locks := uint32(0)
+	metrics := map[string]uint16{}
 	for d.Next() {
 		switch t := d.Type(); {
 		case t == lock:
-			locked = d.Uint32()&(1<<mtu) != 0
+			locks = d.Uint32()
 		case t == algorithm:
 			s.add("congctl", d.String())
+		case t == features:
+			if d.Uint32()&ecn != 0 { // ip(8) has words for few others
+				s.add("features", "ecn")
+			}
+		case t == rtoMin: // which ip(8) locks
+			s.add("rto_min", fmt.Sprintf("%dms", d.Uint32()))
 		case routeMetrics[t] != "":
+			metrics[routeMetrics[t]] = t
 			s.add(routeMetrics[t], d.Uint32())
 		}
 	}
 	for i := range s.Args {
-		if s.Args[i].Key == "mtu" && locked {
-			s.Args[i].Value = "lock " + s.Args[i].Value
+		a := &s.Args[i]
+		if t, ok := metrics[a.Key]; ok && locks&(1<<t) != 0 && grammars["route"].words[a.Key] == locked {
+			a.Value = "lock " + a.Value
 		}
 	}
 	return nil // the outer decoder tells

@@ -119,11 +119,18 @@ func (r *reader) parameters() error {
 	type parameter struct{ key, usual string }
 	list := []parameter{
 		{"net.ipv4.nexthop_compat_mode", "1"}, {"net.ipv4.conf.all.rp_filter", "0"}, {"net.ipv4.conf.all.src_valid_mark", "0"},
-		{"net.ipv4.conf.all.ignore_routes_with_linkdown", "0"}, {"net.ipv4.fib_multipath_hash_policy", "0"}, {"net.mptcp.enabled", "1"},
+		{"net.ipv4.conf.all.ignore_routes_with_linkdown", "0"}, {"net.ipv6.conf.all.ignore_routes_with_linkdown", "0"},
+		{"net.ipv4.fib_multipath_hash_policy", "0"}, {"net.ipv6.fib_multipath_hash_policy", "0"}, {"net.ipv4.fib_multipath_use_neigh", "0"},
+		{"net.ipv4.ip_nonlocal_bind", "0"}, {"net.ipv6.ip_nonlocal_bind", "0"}, {"net.mptcp.enabled", "1"},
 	}
 	for _, name := range r.ports {
 		dotted := strings.ReplaceAll(name, ".", "/")
-		list = append(list, parameter{"net.ipv4.conf." + dotted + ".rp_filter", "0"}, parameter{"net.ipv6.conf." + dotted + ".disable_ipv6", "0"})
+		for _, key := range []string{"rp_filter", "ignore_routes_with_linkdown", "src_valid_mark", "accept_local", "route_localnet"} {
+			list = append(list, parameter{"net.ipv4.conf." + dotted + "." + key, "0"})
+		}
+		for _, key := range []string{"disable_ipv6", "ignore_routes_with_linkdown", "use_oif_addrs_only"} {
+			list = append(list, parameter{"net.ipv6.conf." + dotted + "." + key, "0"})
+		}
 	}
 	for _, p := range list {
 		path, _, err := sysctl(p.key + " = 0")
@@ -144,6 +151,10 @@ func (r *reader) parameters() error {
 }
 
 func (r *reader) addresses() error {
+	metrics, err := addressMetrics()
+	if err != nil {
+		return err
+	}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		list, err := rt.AddrList(nil, family)
 		if err != nil {
@@ -153,7 +164,7 @@ func (r *reader) addresses() error {
 			return slices.Index(r.ports, r.names[a.LinkIndex]) - slices.Index(r.ports, r.names[b.LinkIndex])
 		})
 		for i := range list {
-			if s, ok := r.address(&list[i]); ok {
+			if s, ok := r.address(&list[i], metrics); ok {
 				r.add(s)
 			}
 		}
@@ -161,7 +172,49 @@ func (r *reader) addresses() error {
 	return nil
 }
 
-func (r *reader) address(a *rt.Addr) (statement, bool) {
+// ownAddress is an address of an interface, as the kernel tells several apart.
+type ownAddress struct {
+	index  int
+	prefix netip.Prefix
+}
+
+// addressMetrics are those that the kernel gives to routes to the addresses' networks
+// (IFA_RT_PRIORITY), where they are not the usual ones.
+func addressMetrics() (map[ownAddress]uint32, error) {
+	const length = 8 // of struct ifaddrmsg
+	all := map[ownAddress]uint32{}
+	err := dump(unix.RTM_GETADDR, make([]byte, length), func(b []byte) error {
+		if len(b) < length {
+			return errShort
+		}
+		d, err := netlink.NewAttributeDecoder(b[length:])
+		if err != nil {
+			return err
+		}
+		var address, local netip.Addr
+		metric := uint32(0)
+		for d.Next() {
+			switch d.Type() {
+			case unix.IFA_ADDRESS:
+				address, _ = netip.AddrFromSlice(d.Bytes())
+			case unix.IFA_LOCAL:
+				local, _ = netip.AddrFromSlice(d.Bytes())
+			case unix.IFA_RT_PRIORITY:
+				metric = d.Uint32()
+			}
+		}
+		if !local.IsValid() {
+			local = address
+		}
+		if metric != 0 && local.IsValid() {
+			all[ownAddress{int(hostUint32(b[4:])), netip.PrefixFrom(local, int(b[1]))}] = metric
+		}
+		return d.Err()
+	})
+	return all, err
+}
+
+func (r *reader) address(a *rt.Addr, metrics map[ownAddress]uint32) (statement, bool) {
 	s := statement{Statement{Verb: "addr"}}
 	addr, ok := netip.AddrFromSlice(a.IP)
 	addr = addr.Unmap()
@@ -177,12 +230,18 @@ func (r *reader) address(a *rt.Addr) (statement, bool) {
 		s.add("peer", netip.PrefixFrom(peer.Unmap(), n))
 	}
 	s.add("dev", r.names[a.LinkIndex])
+	if m := metrics[ownAddress{a.LinkIndex, netip.PrefixFrom(addr, bits)}]; m != 0 {
+		s.add("metric", m)
+	}
+	if addr.Is4() && a.Scope != unix.RT_SCOPE_UNIVERSE {
+		s.add("scope", scopeName(a.Scope))
+	}
 	for _, f := range []struct {
 		bit int
 		key string
 	}{
 		{unix.IFA_F_NOPREFIXROUTE, "noprefixroute"}, {unix.IFA_F_MANAGETEMPADDR, "mngtmpaddr"}, {unix.IFA_F_DADFAILED, "dadfailed"},
-		{unix.IFA_F_TENTATIVE, "tentative"},
+		{unix.IFA_F_TENTATIVE, "tentative"}, {unix.IFA_F_HOMEADDRESS, "home"}, {unix.IFA_F_NODAD, "nodad"}, {unix.IFA_F_OPTIMISTIC, "optimistic"},
 	} {
 		if a.Flags&f.bit != 0 {
 			s.flag(f.key)
@@ -192,9 +251,13 @@ func (r *reader) address(a *rt.Addr) (statement, bool) {
 		s.flag("temporary")
 	}
 	const forever = 1<<32 - 1
-	if a.ValidLft > 0 && a.ValidLft < forever {
+	switch {
+	case a.ValidLft > 0 && a.ValidLft < forever:
 		s.add("valid_lft", a.ValidLft)
 		s.add("preferred_lft", a.PreferedLft)
+	case a.Flags&unix.IFA_F_DEPRECATED != 0:
+		s.add("valid_lft", "forever")
+		s.add("preferred_lft", 0)
 	}
 	return s, true
 }
@@ -298,9 +361,8 @@ func (r *reader) withoutRoutes() {
 	have := map[string]bool{}
 	for i := range r.host.State {
 		s := &r.host.State[i]
-		const usual6 = "256" // IP6_RT_PRIO_ADDRCONF
-		if m := s.Value("metric"); s.Object() == "route" && s.Value("proto") == "kernel" && !s.Has("table") && (m == "" || s.IPv6() && m == usual6) {
-			have[s.Args[0].Value+"%"+s.Value("dev")] = true
+		if s.Object() == "route" && s.Value("proto") == "kernel" && !s.Has("table") {
+			have[s.Args[0].Value+"%"+s.Value("dev")+" "+usualMetric(s.Value("metric"), s.IPv6())] = true
 		}
 	}
 	for i := range r.host.State {
@@ -313,12 +375,21 @@ func (r *reader) withoutRoutes() {
 			n = peer
 		}
 		p, err := parsePrefix(n)
-		if err != nil || p.Addr().IsLinkLocalUnicast() || p.IsSingleIP() && !s.Has("peer") || have[shown(p.Masked())+"%"+s.Value("dev")] {
+		if err != nil || p.Addr().IsLinkLocalUnicast() || p.IsSingleIP() && !s.Has("peer") || have[shown(p.Masked())+"%"+s.Value("dev")+" "+usualMetric(s.Value("metric"), p.Addr().Is6())] {
 			continue
 		}
 		dev := slices.IndexFunc(s.Args, func(a Arg) bool { return a.Key == "dev" })
 		s.Args = slices.Insert(s.Args, dev+1, Arg{Key: "noprefixroute"})
 	}
+}
+
+// usualMetric is a metric, or else the one that the kernel gives to the routes of addresses.
+func usualMetric(metric string, ipv6 bool) string {
+	const usual6 = "256" // IP6_RT_PRIO_ADDRCONF
+	if metric == "" && ipv6 {
+		return usual6
+	}
+	return metric
 }
 
 // neighbours reads those gateways that have failed.

@@ -106,7 +106,7 @@ func decodeRule(b []byte) (*Statement, bool, error) {
 		s.flag("nop")
 	case l3mdev:
 		s.flag("l3mdev")
-	case types[h.kind] != "" && h.kind != unix.RTN_THROW:
+	case types[h.kind] != "" && h.kind != unix.RTN_THROW && h.kind != unix.RTN_LOCAL:
 		s.flag(types[h.kind])
 	case h.kind == unix.RTN_UNICAST:
 		s.add("lookup", tableName(table))

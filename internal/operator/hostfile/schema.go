@@ -58,8 +58,9 @@ var ruleWords = map[string]kind{
 
 var routeWords = map[string]kind{
 	"from": selector, "via": gateway, "dev": device, "metric": number, "table": table, "proto": word, "scope": word, "src": address,
-	"onlink": flag, "mtu": locked, "advmss": number, "window": number, "initcwnd": number, "initrwnd": number, "quickack": number,
-	"hoplimit": number, "congctl": word, "features": word, "rto_min": word, "pref": word, "expires": number, "nhid": number, "tos": number,
+	"onlink": flag, "mtu": locked, "advmss": locked, "window": locked, "cwnd": locked, "ssthresh": locked, "reordering": locked,
+	"initcwnd": locked, "initrwnd": locked, "hoplimit": locked, "quickack": number, "fastopen_no_cookie": number,
+	"congctl": word, "features": word, "rto_min": word, "pref": word, "expires": number, "nhid": number, "tos": number,
 	"nexthop": flag, "weight": number,
 }
 
