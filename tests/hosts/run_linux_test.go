@@ -219,8 +219,9 @@ func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) st
 	r.chooser.mu.Lock()
 	r.chooser.device = s.Value("by")
 	r.chooser.mu.Unlock()
-	// A daemon that is asked on a busy machine may take its time.
-	d := client.Dialer{Daemon: &client.Daemon{Path: r.path("s"), DecisionTimeout: 10 * time.Second}}
+	// A busy machine may take its time: to ask, and for a neighbour to answer before another network's
+	// turn comes.
+	d := client.Dialer{Daemon: &client.Daemon{Path: r.path("s"), DecisionTimeout: 10 * time.Second}, ConnectionAttemptDelay: 2 * time.Second}
 	defer func() { _ = d.Daemon.Close() }()
 	dst, network := destination(s, number)
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
