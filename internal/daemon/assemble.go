@@ -56,7 +56,7 @@ func manage(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) [
 	// Where the default that is configured is away, another one stands in for it.
 	// In the original there is none then.
 	if cfg.Auto || !cfg.Original && slices.ContainsFunc(cfg.Blocks, func(b config.Block) bool { return b.Default != nil && *b.Default }) {
-		markDefaults(list, nets)
+		markDefaults(list, nets, cfg.Routing == config.RoutingManage)
 	}
 	return list
 }
@@ -90,8 +90,9 @@ func device(when config.BindDevice, p *netmon.Prefix) string {
 // markDefaults marks, in each family where nothing is marked yet, the prefix
 // that the kernel itself would use: that of the interface by which it sends what is not
 // bound, and there the one with the address that it gives. Where that is not managed, the one whose
-// route is preferred.
-func markDefaults(list []managed, nets *netmon.Snapshot) {
+// route is preferred. Where routes are managed those count that lead somewhere when
+// that is done.
+func markDefaults(list []managed, nets *netmon.Snapshot, manages bool) {
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		way := nets.Default(f == policy.IPv6)
 		var best *managed
@@ -106,7 +107,7 @@ func markDefaults(list []managed, nets *netmon.Snapshot) {
 				break
 			}
 			p := nets.PrefixOn(m.prefix.Index, m.prefix.CIDR)
-			if p == nil || !p.HasDefault || m.settings.Default != nil {
+			if p == nil || !p.HasDefault && !(manages && p.Hidden) || m.settings.Default != nil {
 				continue
 			}
 			rank := [3]int{zeroIf(p.Index == way.Index), zeroIf(slices.Contains(p.Addrs, way.Source)), p.Metric}

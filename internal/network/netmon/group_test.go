@@ -188,6 +188,14 @@ func TestJudge(t *testing.T) {
 			[]row{{"10.1.0.0/24", "[10.1.0.2]", true, "10.1.0.1", 0, ""}},
 		},
 		{
+			"a device that does not bind, as with a group of next-hop objects of IPv6", []Addr{address(2, "2a00:a::23/64"), address(3, "2a00:b::9/64")},
+			map[Vantage]oracle.Way{
+				from("2a00:a::23", 0): shared(sent(2, "fe80::1", 0)), from("2a00:a::23", 2): shared(sent(2, "fe80::1", 0)),
+				from("2a00:b::9", 0): table(sent(3, "fe80::2", 0), 77),
+			}, nil,
+			[]row{{"2a00:a::/64", "[2a00:a::23]", false, "invalid IP", 0, ""}, {"2a00:b::/64", "[2a00:b::9]", true, "fe80::2", 3, "ruled"}},
+		},
+		{
 			"the page of a modem: the gateway is in the other network", []Addr{address(2, "192.168.100.2/24"), address(2, "100.64.5.9/20")},
 			map[Vantage]oracle.Way{from("192.168.100.2", 0): sent(2, "100.64.0.1", 100), from("100.64.5.9", 0): sent(2, "100.64.0.1", 100)}, nil,
 			[]row{

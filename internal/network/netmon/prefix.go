@@ -42,7 +42,8 @@ type Prefix struct {
 
 	// Hidden tells that table main has a route to everywhere by the interface which the
 	// kernel does not find for sockets bound to it: of IPv4 routes to one destination it
-	// looks at none behind one that leads to a next-hop object of another interface.
+	// looks at none behind one that leads to a next-hop object of another interface, and of a
+	// group of next-hop objects IPv6 takes any, whatever interface the socket is bound to.
 	// A rule by source to a table of its own leads there. Gateway and Metric are those of the
 	// route. Known only where the snapshot holds routes.
 	Hidden bool

@@ -43,7 +43,7 @@ func (s *Snapshot) judge() {
 			p.BySource = own.BySource
 			p.Ruled = own.Table != s.state.Ways[Vantage{Source: unspecified(p.Addrs[0])}].Table
 		}
-		if w.Verdict != oracle.Sent || w.Index != p.Index {
+		if w.Verdict != oracle.Sent || w.Index != p.Index || w.Shared {
 			s.hidden(p)
 			continue
 		}
@@ -59,19 +59,19 @@ func (s *Snapshot) judge() {
 
 // hidden looks for a route of the prefix's interface that the kernel does not find.
 func (s *Snapshot) hidden(p *Prefix) {
-	if p.Addrs[0].Is6() { // of which it looks at all
-		return
-	}
-	objects := false
+	v6, objects := p.Addrs[0].Is6(), false
 	for i := range s.state.Routes {
 		r := &s.state.Routes[i]
-		if r.Table != TableMain || !r.Leads() || !r.Wide() || r.Prefix.Addr().Is6() {
+		if r.Table != TableMain || !r.Leads() || !r.Wide() || r.Prefix.Addr().Is6() != v6 {
 			continue
 		}
 		on, here := r.On(p.Index)
 		if !here {
-			objects = objects || r.Object != 0
+			objects = objects || r.Object != 0 && !v6
 			continue
+		}
+		if v6 {
+			objects = r.Object != 0 && len(r.Hops) > len(on.Hops)
 		}
 		way := oracle.Way{Verdict: oracle.Sent, Hop: on.Hops[0].Hop, Named: r.Source}
 		if objects && !p.Hidden && !s.linkOnly(p, &way) {

@@ -67,7 +67,8 @@ type Answer struct {
 	// Expires is how long the route has still to live; zero: for ever. The kernel
 	// does not tell when that time is over.
 	Expires time.Duration
-	object  int // the next-hop object that the route names without saying what is in it; 0: none
+	object  int  // the next-hop object that the route names without saying what is in it; 0: none
+	grouped bool // the next hops are those of an object
 }
 
 // Hop is a next hop.
@@ -77,9 +78,10 @@ type Hop struct {
 }
 
 // bindTo leaves only the next hops on a device, if there are some: the kernel shows
-// the whole route though it will take one of these.
-func (a *Answer) bindTo(device int) {
-	if device == 0 || len(a.More) == 0 {
+// the whole route though it will take one of these. Of a group of next-hop objects IPv6 takes any,
+// whatever device the socket is bound to.
+func (a *Answer) bindTo(device int, v6 bool) {
+	if device == 0 || len(a.More) == 0 || v6 && a.grouped {
 		return
 	}
 	var on []Hop
@@ -114,7 +116,7 @@ func decode(b []byte) (Answer, error) {
 	a := Answer{
 		Verdict: verdictOf(r.Kind), Kind: r.Kind, Prefix: r.Prefix, Table: r.Table, Metric: r.Metric, Source: r.Source, BySource: r.From.IsValid(), Expires: r.Expires,
 	}
-	if len(r.Hops) == 0 {
+	if a.grouped = r.Object != 0; len(r.Hops) == 0 {
 		a.object = r.Object
 	}
 	a.lead(r.Hops)

@@ -160,7 +160,7 @@ func (k *Kernel) Match(q Question) (Answer, error) {
 			return Answer{}, nil
 		}
 	}
-	a.bindTo(q.Device)
+	a.bindTo(q.Device, q.Dst.Unmap().Is6())
 	return a, nil
 }
 

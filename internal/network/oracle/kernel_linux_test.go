@@ -273,7 +273,7 @@ route add 198.18.3.0/24 nhid 12
 `)
 	h.ip("-6 nexthop add id 17 via fe80::1 dev wlan0")
 	h.ip("nexthop add id 16 group 17,2/15")
-	h.ip("-6 route add 2001:db8:8::/48 nhid 16")
+	h.ip("-6 route add 2001:db8:8::/48 nhid 16\n-6 route add 2001:db8:9::/48 nexthop via fe80::1 dev wlan0 nexthop via fe80::2 dev wwan0")
 	match := func(dst string, device int) string {
 		a, err := h.Match(oracle.Question{Dst: netip.MustParseAddr(dst), Device: device})
 		if err != nil {
@@ -292,7 +292,10 @@ route add 198.18.3.0/24 nhid 12
 		}
 	}
 	for dst, want := range map[string]string{
-		"198.18.3.1": "198.18.3.0/24: 192.168.0.1 wlan0", "2001:db8:8::1": "2001:db8:8::/48: fe80::1 wlan0 metric 1024",
+		"198.18.3.1": "198.18.3.0/24: 192.168.0.1 wlan0",
+		// The kernel takes any of a group, whatever device the socket is bound to.
+		"2001:db8:8::1": "2001:db8:8::/48: fe80::1 wlan0, fe80::2 wwan0 metric 1024",
+		"2001:db8:9::1": "2001:db8:9::/48: fe80::1 wlan0 metric 1024",
 	} {
 		if got := match(dst, h.index("wlan0")); got != want {
 			t.Errorf("%s bound to wlan0: %q, want %q", dst, got, want)

@@ -248,7 +248,7 @@ func (r *Reacher) specific(q Question, a *Answer) (Reach, error) {
 		if err != nil {
 			return found, err
 		}
-		if b.Verdict == Sent && b.Index == device && b.Prefix == a.Prefix && b.Table == a.Table {
+		if b.Verdict == Sent && b.Index == device && !b.Shared() && b.Prefix == a.Prefix && b.Table == a.Table {
 			found.Others = append(found.Others, device)
 		}
 	}

@@ -205,6 +205,9 @@ func (e *examination) sourceRoute(p *Prefix) {
 	}
 	if p.Hidden {
 		text = "what is bound to it would leave elsewhere, also if it is bound to the device: behind routes to next-hop objects the kernel does not look for its default route"
+		if p.Addr.Is6() {
+			text = "what is bound to it may leave elsewhere, also if it is bound to the device: of a group of next-hop objects the kernel takes any"
+		}
 	}
 	if wrong && e.facts.BindDevice && !p.Hidden {
 		copes = "it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped"
