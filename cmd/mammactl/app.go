@@ -78,6 +78,7 @@ func (a *app) root() *cobra.Command {
 		a.explainCommand(), a.runCommand(), a.getCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.hostsCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)
+	root.InitDefaultCompletionCmd()
 	plainSwitches(root)
 	narrow(root)
 	root.SetIn(a.in)

@@ -93,18 +93,16 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 		}
 	}
 	label = min(label, width/3)
-	tell := state
-	graph := s.graph(width, label, number, tell)
-	if graph < leastGraph {
-		tell = briefly
-		graph = s.graph(width, label, number, tell)
-	}
-	column := max(number+1+graph, len("down Mbit/s"))
-	line := fmt.Sprintf("%-*s", label, "")
-	for _, h := range heads {
+	r := s.row(width, label, number)
+	column := max(number+1+r.graph, len(heads[1]))
+	line := blanks(label)
+	for _, h := range heads[:r.figures] {
 		line += fmt.Sprintf(" %-*s", column, h)
 	}
-	lines := []string{table.Cut(line+"  conns", width)}
+	if r.connections {
+		line += "  conns"
+	}
+	lines := []string{table.Cut(strings.TrimRight(line, " "), width)}
 	for i := range s.nets {
 		if len(lines) > n && i < len(s.nets)-1 {
 			lines = append(lines, table.Cut(fmt.Sprintf("and %d more", len(s.nets)-i), width))
@@ -116,12 +114,15 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 			h = &histories{}
 		}
 		text := table.Pad(table.Cut(name(p), label), label)
-		for j, values := range [][]float64{h.rtt, h.down, h.up} {
-			text += fmt.Sprintf(" %*s %s%*s", number, figures[i][j], spark(values, graph, j == 0), column-number-1-graph, "")
+		for j, values := range [][]float64{h.rtt, h.down, h.up}[:r.figures] {
+			text += fmt.Sprintf(" %*s %s%*s", number, figures[i][j], spark(values, r.graph, j == 0), column-number-1-r.graph, "")
 		}
-		text += fmt.Sprintf(" %6s  ", count(p.Path.Connections))
+		if r.connections {
+			text += fmt.Sprintf(" %6s", count(p.Path.Connections))
+		}
+		text += "  "
 		room := width - table.Cells(text)
-		lines = append(lines, table.Cut(text, width)+paint(table.Cut(tell(p), room), healthColor(p.Health.State)))
+		lines = append(lines, table.Cut(text, width)+paint(table.Cut(r.tell(p), room), healthColor(p.Health.State)))
 	}
 	if len(s.nets) == 0 {
 		lines = append(lines, table.Cut("mamma manages no prefix", width))
@@ -129,16 +130,44 @@ func (s *screen) networks(width, n int, paint func(text, color string) string) [
 	return lines
 }
 
-// graph returns the width of each of the three graphs: a third of what is left of the
-// line beside a label and figures of that many characters, the number of connections
-// and the text of tell.
-func (s *screen) graph(width, label, number int, tell func(*control.Prefix) string) int {
-	tail := 0
-	for i := range s.nets {
-		tail = max(tail, table.Cells(tell(&s.nets[i])))
-	}
-	return max(0, min(12, (width-label-3*(1+number+1)-1-6-2-tail)/3))
+// row is what there is room for in the line of a network.
+type row struct {
+	figures     int // round-trip time, rate down, rate up: so many of them
+	graph       int // width of each one's graph
+	connections bool
+	tell        func(*control.Prefix) string // the state
 }
+
+// row returns what is shown beside a label and figures of that many cells, in lines of
+// width cells. Health is more important than rates: it stays.
+func (s *screen) row(width, label, number int) row {
+	r := row{figures: 3, connections: true, tell: state}
+	room := func() int { // for graphs
+		tail := 0
+		for i := range s.nets {
+			tail = max(tail, table.Cells(r.tell(&s.nets[i])))
+		}
+		if r.connections {
+			tail += 1 + 6
+		}
+		return width - label - r.figures*(1+number+1) - 2 - tail
+	}
+	if room()/3 < leastGraph {
+		r.tell = briefly
+	}
+	least := func() int { return r.figures * (len("down Mbit/s") - number - 1) } // headings are wider than figures
+	for room() < least() && (r.figures > 1 || r.connections) {
+		if r.figures > 1 {
+			r.figures--
+		} else {
+			r.connections = false
+		}
+	}
+	r.graph = max(0, min(12, room()/r.figures))
+	return r
+}
+
+func blanks(n int) string { return strings.Repeat(" ", max(n, 0)) }
 
 func name(p *control.Prefix) string {
 	text := clean(p.Interface + " " + p.Prefix)

@@ -254,8 +254,14 @@ func TestScreens(t *testing.T) {
 // The help of every command fits into a terminal of the usual width.
 func TestHelpWidth(t *testing.T) {
 	root := (&app{}).root()
+	var all [][]string
 	for _, c := range withPages(root) {
-		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		all = append(all, append(strings.Fields(c.CommandPath())[1:], "--help"))
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} { // cobra's own
+		all = append(all, []string{"completion", shell, "--help"})
+	}
+	for _, args := range append(all, []string{"completion", "--help"}, []string{"help", "--help"}) {
 		code, out, errs := mammactl(t.Context(), "", args...)
 		if code != exitOK || errs != "" || !strings.Contains(out, "Usage:") {
 			t.Fatalf("%q: exit code %d, %s", args, code, errs)

@@ -34,7 +34,9 @@ func TestScreen(t *testing.T) {
 		keys          []string
 	}{
 		{name: "wide", width: 120, height: 20},
+		{name: "40", width: 40, height: 20},
 		{name: "80", width: 80, height: 24},
+		{name: "132", width: 132, height: 20},
 		{name: "explain", width: 120, height: 30, keys: []string{"k", "k", "k", "\r"}},
 		{name: "typing", width: 80, height: 15, keys: []string{"/", "example.org"}},
 		{name: "filter", width: 80, height: 15, keys: []string{"/", "example.orgx\x7f", "\r", "p"}},

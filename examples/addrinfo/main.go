@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	category := pflag.StringP("category", "C", "", "what the connection is for: query, bulktransfer, controltraffic, keepalives or stream (default: not said)")
+	category := pflag.StringP("category", "C", "", "query, bulktransfer, controltraffic, keepalives, stream")
 	noConnect := pflag.BoolP("no-connect", "n", false, "do not connect")
 	service := pflag.StringP("port", "p", "80", "service or port")
 	pflag.Parse()

@@ -58,8 +58,9 @@ Compares policies over emulated links and writes a report.
   --conditions SET    only the groups of conditions, in virtual time: those of
                       the set "judging", which the whole run has too, or of
                       "tuning"
-  --downloads         only files over both networks by ranges: simulated, and over
-                      emulated links beside curl and aria2c where these are there
+  --downloads         only files over both networks by ranges: simulated, and
+                      over emulated links beside curl and aria2c, if these are
+                      there
   --pages N           pages of the grid (100); 0 leaves the grid out
   --out DIR           folder of the report (evaluation, none with --quick);
                       measurements that are there already are not made again

@@ -59,6 +59,7 @@ type options struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	fs := pflag.NewFlagSet("mamload", pflag.ContinueOnError)
+	fs.Usage = func() { _, _ = fmt.Fprint(os.Stderr, "Usage of mamload:\n"+fs.FlagUsagesWrapped(80)) }
 	fs.StringVar(&o.socket, "socket", "", "request socket of a running daemon")
 	fs.StringVar(&o.mamma, "mamma", "", "daemon to start and measure")
 	fs.StringVar(&o.config, "config", "", "configuration file for it; none: automatic")

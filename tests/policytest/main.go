@@ -27,7 +27,8 @@ const usage = `Usage: policytest [OPTION]...
 Resolves a name and connects to it as the manager says. Without a manager that
 answers, both are done plainly.
 
-  policytest --hostname localhost --remoteport 8080 --category bulktransfer --filesize 1000000 --upload
+  policytest --hostname localhost --remoteport 8080 --category bulktransfer \
+    --filesize 1000000 --upload
 
 `
 

@@ -28,7 +28,8 @@ const usage = `Usage: socketconnecttest [OPTION]...
 Connects again and again to one host and says whether that worked. Without a
 manager that answers, it connects plainly.
 
-  socketconnecttest --threads 0 --times 3 --category bulktransfer --url http://localhost:8080
+  socketconnecttest --threads 0 --times 3 --category bulktransfer \
+    --url http://localhost:8080
 
 `
 

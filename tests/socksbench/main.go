@@ -42,6 +42,7 @@ type options struct {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
 	fs := pflag.NewFlagSet("socksbench", pflag.ContinueOnError)
+	fs.Usage = func() { _, _ = fmt.Fprint(os.Stderr, "Usage of socksbench:\n"+fs.FlagUsagesWrapped(80)) }
 	fs.StringVar(&o.muacsocksd, "muacsocksd", "build/muacsocksd", "`program` to compare")
 	fs.StringArrayVar(&o.also, "also", nil, "`name=command` of another server; {port} stands for its port")
 	fs.IntSliceVar(&o.conns, "conns", []int{4, 64}, "connections at the same time")

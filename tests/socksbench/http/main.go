@@ -42,7 +42,7 @@ func run(ctx context.Context) error {
 	binary := pflag.String("muacsocksd", "build/muacsocksd", "`path` of the program")
 	rounds := pflag.Int("rounds", 5, "how often everything is measured; the medians count")
 	requests := pflag.Int("requests", 4000, "how many in one measurement")
-	relay := pflag.StringSlice("relay", nil, "in place of measuring, carry connections from one `address,address` to the other")
+	relay := pflag.StringSlice("relay", nil, "only carry connections `from,to` addresses")
 	pflag.Parse()
 	if len(*relay) == 2 {
 		return leastRelay(ctx, (*relay)[0], (*relay)[1])
