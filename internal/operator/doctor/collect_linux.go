@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -162,6 +164,10 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			}
 			p.Priority, p.Suppress, p.Foreign = at.priority, at.suppress, at.foreign()
 			chosen = append(chosen, n.Prefix)
+		}
+		if all := nets.Pieces(p.Addr.Is6()); all.Index != 0 && all.Index != n.Index && all.Table == netmon.TableMain {
+			p.Suppress = max(p.Suppress, all.Longest())
+			p.Mixed = slices.ContainsFunc(all.Others, func(o oracle.Slot) bool { return o.Prefix != n.Prefix.Prefix })
 		}
 		_, p.Managed = routing.Ruled(&n.Prefix, nets)
 		for _, r := range refusals[p.ID] {
@@ -322,7 +328,7 @@ func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapsh
 		err = probe.TCP(ctx, v, at)
 	}
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, unix.EHOSTUNREACH) && o.neighbour(p.ID.Interface, p.Gateway, nets):
 		p.GatewayState = GatewayAnswers
 		return
 	case errors.Is(err, unix.EHOSTUNREACH):
@@ -335,6 +341,31 @@ func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapsh
 		return
 	}
 	p.GatewayError = reason(err)
+}
+
+// neighbour tells whether the link-layer address of a gateway is known. Then it was the gateway that
+// refused, by an ICMP message such as firewalls send (RFC 1122, section 3.2.2.1): the kernel
+// gives the same error for it as for a neighbour that is not found.
+func (o *Options) neighbour(iface string, gateway netip.Addr, nets *netmon.Snapshot) bool {
+	l, ok := nets.LinkByName(iface)
+	if !ok {
+		return false
+	}
+	ns := netns.None()
+	if o.Namespace != 0 {
+		ns = netns.NsHandle(o.Namespace)
+	}
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return false
+	}
+	defer h.Close()
+	list, err := h.NeighList(l.Index, netlink.FAMILY_ALL)
+	return err == nil && slices.ContainsFunc(list, func(n netlink.Neigh) bool {
+		a, _ := netip.AddrFromSlice(n.IP)
+		const known = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE | unix.NUD_PERMANENT | unix.NUD_NOARP
+		return a.Unmap() == gateway.WithZone("") && n.State&known != 0
+	})
 }
 
 // reason is the end of an error's text. The addresses before it are shown elsewhere.

@@ -197,6 +197,8 @@ func (e *examination) sourceRoute(p *Prefix) {
 		fix = []string{"systemctl restart mamma    # if it does not run; else its log says why"}
 	case p.Twin:
 		fix = []string{"another address for one of the two devices, by its own settings: no rule can tell them apart"}
+	case p.Mixed:
+		fix = []string{`routing = "manage"    # in the configuration: mamma tells a VPN's routes from those to other places`}
 	default:
 		b := bypass{p: p, table: e.table, priority: p.Priority, suppress: p.Suppress}
 		fix = []string{inTurn(b.steps()), `routing = "manage"    # in the configuration: mamma sees to it`}

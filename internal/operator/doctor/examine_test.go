@@ -57,6 +57,9 @@ func TestExamine(t *testing.T) {
 		{"routes are to be managed, and are not", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress = true, "" }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; systemctl restart mamma    # if it does not run; else its log says why",
 		}, 2},
+		{"a VPN takes everything in pieces as short as other routes", func(f *Facts) { f.Prefixes[1].Egress, f.Prefixes[1].Suppress, f.Prefixes[1].Mixed = "wg0", 24, true }, []string{
+			`problem source-route 10.64.0.0/10 on wwan0; routing = "manage"    # in the configuration: mamma tells a VPN's routes from those to other places`,
+		}, 2},
 		{"managed routes do not hold", func(f *Facts) { f.ManageRouting, f.Prefixes[1].Egress, f.Prefixes[1].Managed = true, "wlan0", true }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; ip route get 192.0.2.1 from 10.64.3.9    # shows by which table",
 		}, 2},

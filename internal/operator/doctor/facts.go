@@ -128,6 +128,9 @@ type Prefix struct {
 	// route: directly before the rule that leads elsewhere. Suppress is the length of the
 	// longest prefix in table main that leads elsewhere.
 	Priority, Suppress int
+	// Mixed tells that table main leads to other places too by prefixes that are not longer,
+	// so that the length does not tell which routes to pass over.
+	Mixed bool
 	// Foreign is a rule of somebody else that comes before the rules which mamma adds if
 	// it manages routes.
 	Foreign Foreign

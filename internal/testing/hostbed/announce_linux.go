@@ -14,19 +14,18 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/hostfile"
 )
 
-// announcements are the lines with default routes which routers on one link announced,
-// several with the same metric. Those that are added by a program the kernel would join to one
-// (ECMP), so these must come from routers here too.
+// announcements are the lines with default routes which routers announced, several with the
+// same metric, be they on one link or on several. Those that are added by a program the kernel
+// would join to one (ECMP), so these must come from routers here too.
 func announcements(h *hostfile.Host) map[int]bool {
-	type place struct{ dev, metric string }
-	count := map[place]int{}
-	at := map[int]place{}
+	count := map[string]int{}
+	at := map[int]string{}
 	for _, s := range h.All("route6") {
 		g, err := netip.ParseAddr(s.Value("via"))
 		if s.Value("proto") != "ra" || s.Args[0].Value != "default" || err != nil || !g.IsLinkLocalUnicast() || s.Has("table") || s.Has("nhid") {
 			continue
 		}
-		at[s.Line] = place{s.Value("dev"), s.Value("metric")}
+		at[s.Line] = s.Value("metric")
 		count[at[s.Line]]++
 	}
 	list := map[int]bool{}
