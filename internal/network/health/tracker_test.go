@@ -40,6 +40,7 @@ func network(change ...func(*Network)) func(*Tracker, time.Time) {
 
 func noCarrier(n *Network) { n.Running = false }
 func refused(n *Network)   { n.Refused, n.Default = "prohibited", false }
+func doubted(n *Network)   { n.Doubt = "a portal" }
 func noDefault(n *Network) { n.Default, n.Gateway = false, "" }
 
 func vanish(t *Tracker, now time.Time) { t.Networks(now, nil) }
@@ -75,6 +76,15 @@ func TestTracker(t *testing.T) {
 		name  string
 		steps []step
 	}{
+		{"what a service says, against which our probe does not speak", []step{
+			{0, network(), "up"},
+			{1 * s, network(doubted), "suspect: a portal"},
+			{2 * s, probe(true), "suspect: a portal"},
+			{3 * s, probe(false), "suspect: a probe failed: no answer"},
+			{4 * s, probe(true), "suspect: a portal"},
+			{5 * s, network(doubted, noCarrier), "down: the link has no carrier"},
+			{60 * s, network(), "up"},
+		}},
 		{"link", []step{
 			{0, network(), "up"},
 			{60 * s, network(noCarrier), "down: the link has no carrier"},
