@@ -107,7 +107,7 @@ func mend(path string) error {
 
 func (p *patient) mendAll(ctx context.Context) error {
 	before := p.answers()
-	var duplicates []doctor.Finding
+	var duplicates, undone []doctor.Finding
 	for range 4 { // to mend one may bring another to light
 		found, err := examine(ctx, p.conf, p.dir, p.world)
 		if err != nil {
@@ -124,6 +124,8 @@ func (p *patient) mendAll(ctx context.Context) error {
 			case !command(x):
 			case x.Check == "duplicate":
 				duplicates = append(duplicates, x)
+			case x.Check == "undone":
+				undone = append(undone, x)
 			default:
 				if err := p.apply(x.Fix[0]); err != nil {
 					return err
@@ -134,10 +136,22 @@ func (p *patient) mendAll(ctx context.Context) error {
 		if mended == 0 {
 			break
 		}
-		duplicates = nil // found again
+		duplicates, undone = nil, nil // found again
 	}
 	if diff := cmp.Diff(before, p.answers()); diff != "" {
 		return fmt.Errorf("what the doctor says does harm (-before +after)\n%s", diff)
+	}
+	for _, x := range undone {
+		was := p.answers()
+		if err := p.apply(x.Fix[0]); err != nil {
+			return err
+		}
+		// What the rule refuses is refused then, and nothing else changes.
+		for question, answer := range p.answers() {
+			if answer != was[question] && !strings.HasPrefix(answer, "RTNETLINK answers: Permission denied") {
+				return fmt.Errorf("%s: %s was answered with %q, now with %q", x.Fix[0], question, was[question], answer)
+			}
+		}
 	}
 	far := p.unbound()
 	for _, x := range duplicates {
