@@ -63,14 +63,18 @@ func (s Setting) NotConstant() error {
 	switch {
 	case s.Constant:
 		return nil
-	case name.MatchString(s.Expr):
-		return s.Errorf("%s in %s must be in quotes: %q", s.Name, s.Block, s.Expr)
+	case unquoted.MatchString(s.Expr) && !reference.MatchString(s.Expr):
+		return s.Errorf("%s in %s is text: put it in quotes: %q", s.Name, s.Block, s.Expr)
 	}
 	return s.Errorf("%s in %s must be a constant", s.Name, s.Block)
 }
 
-// name is what stands for a string whose quotes were forgotten.
-var name = regexp.MustCompile(`^[\pL_][\pL\pN_-]*$`)
+// unquoted is what stands for a string whose quotes were forgotten, and reference what
+// looks like it and is the name of a figure in an expression.
+var (
+	unquoted  = regexp.MustCompile(`^[\pL\pN_/.~][\pL\pN_/.:@%+~,=-]*$`)
+	reference = regexp.MustCompile(`^(intent|link|lowest_rtt|prefix|request)\.`)
+)
 
 // SettingError says which setting is wrong and why.
 type SettingError struct {

@@ -108,7 +108,8 @@ type Config struct {
 	Decisions Decisions
 	MPTCP     MPTCP
 
-	src source
+	src  source
+	told map[int]bool // lines about which nothing more is to be said
 }
 
 // Policy names the policy and holds the settings that are its own.

@@ -153,6 +153,9 @@ func (c *Config) Explain(err error) error {
 	}
 	all := &Error{}
 	c.explain(err, all)
+	if len(all.Diagnostics) == 0 { // reading the file has told all of it
+		return nil
+	}
 	return all
 }
 
@@ -161,6 +164,9 @@ func (c *Config) explain(err error, to *Error) {
 		switch x := e.(type) { //nolint:errorlint // walks the chain itself
 		case *policy.SettingError:
 			s := x.Setting
+			if s.File == c.File && c.told[s.Line] {
+				return
+			}
 			d := Diagnostic{File: s.File, Pos: Pos{Line: s.Line, Column: s.Column}, Message: x.Err.Error()}
 			if u := (*policy.UnknownSettingError)(nil); errors.As(x.Err, &u) {
 				d.Message = fmt.Sprintf("unknown setting %q in %s%s", u.Name, u.Block, meant(u))
@@ -252,9 +258,27 @@ type report struct {
 	errors   []Diagnostic
 	warnings []Diagnostic
 	more     int // errors beyond maxDiagnostics
+	// told are lines about which enough is said: a first mistake explains all others.
+	told map[int]bool
+}
+
+// tell is errorf for what is the only thing to be said about a line.
+func (r *report) tell(pos Pos, format string, args ...any) {
+	r.errorf(pos, format, args...)
+	r.silence(pos.Line)
+}
+
+func (r *report) silence(line int) {
+	if r.told == nil {
+		r.told = map[int]bool{}
+	}
+	r.told[line] = true
 }
 
 func (r *report) errorf(pos Pos, format string, args ...any) {
+	if r.told[pos.Line] {
+		return
+	}
 	if len(r.errors) >= maxDiagnostics {
 		r.more++
 		return

@@ -177,6 +177,8 @@ func TestSuggest(t *testing.T) {
 		{"prefx", `; did you mean "prefix"?`},
 		{"Policy", `; did you mean "policy"?`},
 		{"iface", "; known: interface, policy, prefix"},
+		{"inter", `; did you mean "interface"?`},
+		{"pol", `; known: interface, policy, prefix`},
 		{strings.Repeat("x", 100), "; known: interface, policy, prefix"},
 	} {
 		if got := Suggest(tt.name, known); got != tt.want {

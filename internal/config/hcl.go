@@ -19,27 +19,27 @@ import (
 // evaluated but constants.
 func parseHCL(c *Config, r *report) {
 	h := &hclFile{c: c, report: r}
-	if !h.bounded() {
-		return
-	}
-	f, diags := hclsyntax.ParseConfig(r.src.text, r.src.name, hcl.InitialPos)
-	if diags.HasErrors() {
-		for _, d := range diags {
-			h.diagnostic(d)
+	if body, ok := h.parse(); ok {
+		h.body(body, "", h.fileSettings(), h.fileBlocks())
+		h.unread()
+		if body.Attributes["avoid_metered"] == nil {
+			c.AvoidMetered = c.Auto
 		}
-		return
 	}
-	body := f.Body.(*hclsyntax.Body)
-	h.body(body, "", h.fileSettings(), h.fileBlocks())
-	if body.Attributes["avoid_metered"] == nil {
-		c.AvoidMetered = c.Auto
-	}
+	c.told = r.told
 }
 
 // hclFile reads one file into c.
 type hclFile struct {
 	*report
-	c *Config
+	c *Config // nil: the file of another program
+	// mended is what was parsed in place of the source, nil if that is right, and words
+	// are what lacks quotes there, by the byte at which they begin.
+	mended []byte
+	words  map[int]word
+	order  []int // their bytes, sorted
+	// hint tells of settings that the body being read does not know; nil: nothing.
+	hint func(name, value string) string
 }
 
 // A setter takes the value of a setting. where names the block, "" for the
@@ -62,13 +62,13 @@ func (h *hclFile) fileSettings() map[string]setter {
 		"auto":           h.boolean(&c.Auto),
 		"socket":         into(h, &c.Socket, parseSocketPath),
 		"control_socket": into(h, &c.ControlSocket, parseSocketPath),
-		"control_group":  into(h, &c.ControlGroup, parseName),
+		"control_group":  h.numbered(&c.ControlGroup, parseName),
 		"compat_socket":  into(h, &c.CompatSocket, parseSocketPath),
 		"compat_fifo":    into(h, &c.CompatFIFO, parsePath),
-		"policy_path":    listInto(h, &c.PolicyPath, parsePath),
+		"policy_path":    listInto(h, &c.PolicyPath, parsePath, false),
 		"bind_device":    into(h, &c.BindDevice, oneOf(bindDevices)),
 		"routing":        into(h, &c.Routing, oneOf(routings)),
-		"far_away":       listInto(h, &c.FarAway, parseFarAway),
+		"far_away":       listInto(h, &c.FarAway, parseFarAway, false),
 		"state_dir":      into(h, &c.StateDirectory, parsePath),
 		"avoid_metered":  h.boolean(&c.AvoidMetered),
 		"system_bus":     into(h, &c.SystemBus, parseSystemBus),
@@ -143,7 +143,7 @@ func (h *hclFile) networkSettings(to *Block) map[string]setter {
 			h.integer(to.BudgetReset, 1, 31)(a, where)
 		},
 		"link_dns":   func(a *hclsyntax.Attribute, where string) { to.LinkDNS = new(bool); h.boolean(to.LinkDNS)(a, where) },
-		"nameserver": listInto(h, &to.Nameservers, parseNameserver),
+		"nameserver": listInto(h, &to.Nameservers, parseNameserver, false),
 		"resolvconf": into(h, &to.ResolvConf, parsePath),
 		"dnsbindto":  into(h, &to.DNSBindTo, parseAddr),
 	}
@@ -226,18 +226,19 @@ func (h *hclFile) body(body *hclsyntax.Body, where string, settings map[string]s
 			}
 			h.errorf(position(a.NameRange), "%s is a block: %s { ... }, without =", a.Name, form)
 		default:
-			h.unknown("setting", a.Name, a.NameRange, where, settings, blocks)
+			h.unknown("setting", a.Name, a.NameRange, where, settings, blocks, h.quotesToo(a))
 		}
 	}
 	first := map[string]*hclsyntax.Block{}
 	for _, b := range body.Blocks {
 		reader, ok := blocks[b.Type]
+		h.labels(b)
 		switch {
 		case settings[b.Type] != nil:
 			h.errorf(position(b.TypeRange), "%s is a setting: %s = ...", b.Type, b.Type)
 			continue
 		case !ok:
-			h.unknown("block", b.Type, b.TypeRange, where, settings, blocks)
+			h.unknown("block", b.Type, b.TypeRange, where, settings, blocks, "")
 			continue
 		case reader.label == "" && len(b.Labels) > 0:
 			h.errorf(position(b.LabelRanges[0]), "%s takes no name: %s { ... }", b.Type, b.Type)
@@ -259,7 +260,29 @@ func (h *hclFile) body(body *hclsyntax.Body, where string, settings map[string]s
 	}
 }
 
-func (h *hclFile) unknown(what, name string, at hcl.Range, where string, settings map[string]setter, blocks map[string]blockReader) {
+// labels puts the names of blocks in their place that lack quotes. What is wrong with
+// the name itself is told, with quotes, by who reads the block.
+func (h *hclFile) labels(b *hclsyntax.Block) {
+	for i, r := range b.LabelRanges {
+		w, ok := h.words[r.Start.Byte]
+		if !ok {
+			continue
+		}
+		b.Labels[i] = w.text
+		var err error
+		switch b.Type {
+		case "prefix":
+			_, err = parsePrefix(w.text)
+		case "interface":
+			_, err = parsePattern(w.text)
+		}
+		if err == nil {
+			h.errorf(w.pos, "put it in quotes: %s %q { ... }", b.Type, w.text)
+		}
+	}
+}
+
+func (h *hclFile) unknown(what, name string, at hcl.Range, where string, settings map[string]setter, blocks map[string]blockReader, more string) {
 	var known []string
 	for k := range settings {
 		known = append(known, k)
@@ -271,7 +294,7 @@ func (h *hclFile) unknown(what, name string, at hcl.Range, where string, setting
 	if near := Suggest(name, known); hint == "" || strings.HasSuffix(near, "?") {
 		hint = near
 	}
-	h.errorf(position(at), "unknown %s %q%s%s", what, name, in(where), hint)
+	h.errorf(position(at), "unknown %s %q%s%s%s", what, name, in(where), hint, more)
 }
 
 // home tells where a name belongs that is not known where it stands; "" if it is

@@ -19,8 +19,40 @@ func (h *hclFile) wrong(a *hclsyntax.Attribute, where string, err error) {
 	h.errorf(position(a.Expr.Range()), "%s%s %v", a.Name, in(where), err)
 }
 
+// unquotedError says that a text lacks its quotes.
+func unquotedError(text string) error { return fmt.Errorf("is text: put it in quotes: %q", text) }
+
+// readText reads a value that is written as a string, or, where numbers is set, as a
+// number.
+func readText[T any](v value, parse func(string) (T, error), numbers bool) (T, error) {
+	x, err := parse(v.text)
+	switch {
+	case v.bare && err == nil:
+		err = unquotedError(v.text)
+	case v.bare:
+		err = fmt.Errorf("%w; and put it in quotes", err)
+	case err == nil && v.of != cty.String && (v.of != cty.Number || !numbers):
+		err = unquotedError(v.text)
+	case err != nil && v.written != "":
+		// 8000-8999 is a number below zero.
+		if _, wrong := parse(v.written); wrong == nil {
+			err = unquotedError(v.written)
+		}
+	}
+	return x, err
+}
+
 // into makes the setter of a setting that is written as a string.
 func into[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
+	return single(h, to, parse, false)
+}
+
+// numbered makes the setter of a name that may be a number.
+func (h *hclFile) numbered(to *string, parse func(string) (string, error)) setter {
+	return single(h, to, parse, true)
+}
+
+func single[T any](h *hclFile, to *T, parse func(string) (T, error), numbers bool) setter {
 	return func(a *hclsyntax.Attribute, where string) {
 		v, ok := h.value(a, where)
 		if !ok {
@@ -30,10 +62,7 @@ func into[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
 			h.wrong(a, where, errors.New("must be a string, not a list"))
 			return
 		}
-		x, err := parse(v.text)
-		if err == nil && v.of != cty.String {
-			err = fmt.Errorf("must be in quotes: %q", v.text)
-		}
+		x, err := readText(v, parse, numbers)
 		if err != nil {
 			h.wrong(a, where, err)
 			return
@@ -43,8 +72,8 @@ func into[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
 }
 
 // listInto makes the setter of a setting that is a list of strings, or one
-// string.
-func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error)) setter {
+// string; where numbers is set, of numbers too.
+func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error), numbers bool) setter {
 	return func(a *hclsyntax.Attribute, where string) {
 		v, ok := h.value(a, where)
 		if !ok {
@@ -55,13 +84,9 @@ func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error)) setter 
 			list = []value{v}
 		}
 		for _, one := range list {
-			if one.of != cty.String {
-				h.wrong(a, where, errors.New("must be a list of strings"))
-				return
-			}
-			x, err := parse(one.text)
+			x, err := readText(one, parse, numbers)
 			if err != nil {
-				h.wrong(a, where, err)
+				h.errorf(one.pos, "%s%s %v", a.Name, in(where), err)
 				return
 			}
 			*to = append(*to, x)
@@ -90,7 +115,7 @@ func (h *hclFile) integer(to *int, low, high int) setter {
 			return
 		}
 		n, err := strconv.Atoi(v.text)
-		if v.list != nil || v.of != cty.Number || err != nil || n < low || n > high {
+		if v.list != nil || v.bare || v.of == cty.Bool || err != nil || n < low || n > high {
 			h.wrong(a, where, fmt.Errorf("must be an integer between %d and %d", low, high))
 			return
 		}
@@ -103,58 +128,100 @@ type value struct {
 	of   cty.Type
 	text string
 	list []value // not nil: a list
+	pos  Pos
+	// bare: it is text without the quotes that it needs; of has no meaning then.
+	bare bool
+	// written is how the file has a number that is computed there; else "".
+	written string
 }
 
 // value gives the constant value of a setting, and reports where it has none.
 func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
-	if !constant(a.Expr) {
-		err := errors.New("must be a constant")
-		if text := string(a.Expr.Range().SliceBytes(h.src.text)); hclsyntax.ValidIdentifier(text) {
-			err = fmt.Errorf("must be in quotes: %q", text)
+	expr := a.Expr
+	for {
+		in, ok := expr.(*hclsyntax.ParenthesesExpr)
+		if !ok {
+			break
 		}
-		h.wrong(a, where, err)
-		return value{}, false
+		expr = in.Expression
 	}
-	v, diags := a.Expr.Value(nil)
-	if diags.HasErrors() {
-		for _, d := range diags {
-			h.diagnostic(d)
+	if list, ok := expr.(*hclsyntax.TupleConsExpr); ok {
+		v := value{list: []value{}, pos: position(a.Expr.Range())}
+		for _, e := range list.Exprs {
+			one, err := h.scalar(e)
+			if err != nil {
+				h.wrong(a, where, err)
+				return value{}, false
+			}
+			v.list = append(v.list, one)
 		}
-		return value{}, false
+		return v, true
 	}
-	x, err := plain(v)
+	v, err := h.scalar(a.Expr)
 	if err != nil {
 		h.wrong(a, where, err)
-		return value{}, false
 	}
-	return x, true
+	return v, err == nil
 }
 
-// plain turns HCL's form of a value into ours.
+// scalar gives the value of an expression that is no list.
+func (h *hclFile) scalar(e hclsyntax.Expression) (value, error) {
+	pos := position(e.Range())
+	if w, ok := h.words[e.Range().Start.Byte]; ok {
+		return value{text: w.text, bare: true, pos: w.pos}, nil
+	}
+	text := h.source(e.Range())
+	if !constant(e) {
+		if lacksQuotes(text) {
+			return value{text: text, bare: true, pos: pos}, nil
+		}
+		return value{}, errors.New("must be a constant")
+	}
+	v, diags := e.Value(nil)
+	if diags.HasErrors() {
+		return value{}, fmt.Errorf("cannot be computed: %s", hclMessage(diags[0]))
+	}
+	x, err := plain(v)
+	x.pos = pos
+	if x.of == cty.Number && lacksQuotes(text) && text != x.text {
+		x.written = text
+	}
+	return x, err
+}
+
+// quotesToo adds to the error of a setting that is not known that its value lacks quotes.
+func (h *hclFile) quotesToo(a *hclsyntax.Attribute) string {
+	v, err := h.scalar(a.Expr)
+	if h.hint != nil {
+		text := v.text
+		if err != nil || text == "" {
+			text = h.source(a.Expr.Range())
+		}
+		if hint := h.hint(a.Name, text); hint != "" {
+			return "; " + hint
+		}
+	}
+	if err != nil || !v.bare {
+		return ""
+	}
+	return fmt.Sprintf("; and put its value in quotes: %q", v.text)
+}
+
+// plain turns HCL's form of a value that is no list into ours.
 func plain(v cty.Value) (value, error) {
 	err := errors.New("must be a string, a number, true or false, or a list of those")
 	if v.IsNull() || !v.IsKnown() {
 		return value{}, err
 	}
 	x := value{of: v.Type()}
-	switch {
-	case x.of == cty.String:
+	switch x.of {
+	case cty.String:
 		x.text = v.AsString()
-	case x.of == cty.Bool:
+	case cty.Bool:
 		x.text = strconv.FormatBool(v.True())
-	case x.of == cty.Number:
+	case cty.Number:
 		x.text, err = numberText(v.AsBigFloat())
 		return x, err
-	case x.of.IsTupleType():
-		x.list = []value{}
-		for it := v.ElementIterator(); it.Next(); {
-			_, element := it.Element()
-			one, oneErr := plain(element)
-			if oneErr != nil || one.list != nil {
-				return value{}, err
-			}
-			x.list = append(x.list, one)
-		}
 	default:
 		return value{}, err
 	}
@@ -203,11 +270,15 @@ func (h *hclFile) policySettings(body *hclsyntax.Body, where string) []policy.Se
 		r := a.Expr.Range()
 		s := policy.Setting{
 			Name: a.Name, Constant: constant(a.Expr), Block: where,
-			Expr: string(r.SliceBytes(h.src.text)),
+			Expr: h.source(r),
 			File: h.src.name, Line: a.NameRange.Start.Line, Column: a.NameRange.Start.Column,
 			ExprLine: r.Start.Line, ExprColumn: r.Start.Column,
 		}
-		if s.Constant {
+		switch bare, ok := h.firstWord(r); {
+		case ok:
+			h.wrong(a, where, unquotedError(bare.text))
+			continue
+		case s.Constant:
 			v, ok := h.value(a, where)
 			if !ok {
 				continue

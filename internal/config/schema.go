@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -19,6 +18,7 @@ type Body struct {
 	blocks   map[string]blockReader
 	given    map[string]bool
 	after    []func()
+	hint     func(name, value string) string
 }
 
 // LoadFile reads the HCL file at path, whose body describe describes. What is
@@ -41,15 +41,9 @@ func ParseFile(src []byte, filename string, describe func(*Body)) error {
 	h := &hclFile{report: &report{src: source{name: filename, text: src}}}
 	if len(src) > MaxSize {
 		h.errorf(Pos{}, "larger than %d bytes", MaxSize)
-	} else if h.bounded() {
-		f, diags := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
-		if diags.HasErrors() {
-			for _, d := range diags {
-				h.diagnostic(d)
-			}
-		} else {
-			h.describedBody(f.Body.(*hclsyntax.Body), "", describe)
-		}
+	} else if body, ok := h.parse(); ok {
+		h.describedBody(body, "", describe)
+		h.unread()
 	}
 	return h.err()
 }
@@ -60,7 +54,10 @@ func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe fun
 	for name := range body.Attributes {
 		b.given[name] = true
 	}
+	before := h.hint
+	h.hint = b.hint
 	h.body(body, where, b.settings, b.blocks)
+	h.hint = before
 	for _, f := range b.after {
 		f()
 	}
@@ -74,6 +71,10 @@ func (b *Body) Given(name string) bool { return b.given[name] }
 
 // After has f called once the body was read, for what concerns several settings.
 func (b *Body) After(f func()) { b.after = append(b.after, f) }
+
+// Elsewhere has f asked about a setting that the body does not know, with the text of its
+// value: it returns what the error is to say of it, "" for nothing in particular.
+func (b *Body) Elsewhere(f func(name, value string) string) { b.hint = f }
 
 // Bool describes a setting that is true or false.
 func (b *Body) Bool(name string, to *bool) { b.settings[name] = b.h.boolean(to) }
@@ -92,9 +93,18 @@ func Text[T any](b *Body, name string, to *T, parse func(string) (T, error)) {
 // Texts describes a setting that is a list of strings, or one string. The list
 // replaces what is in to.
 func Texts[T any](b *Body, name string, to *[]T, parse func(string) (T, error)) {
+	texts(b, name, to, parse, false)
+}
+
+// Numbers is Texts for what is mostly a number, such as a port: it takes numbers too.
+func Numbers[T any](b *Body, name string, to *[]T, parse func(string) (T, error)) {
+	texts(b, name, to, parse, true)
+}
+
+func texts[T any](b *Body, name string, to *[]T, parse func(string) (T, error), numbers bool) {
 	b.settings[name] = func(a *hclsyntax.Attribute, where string) {
 		*to = nil
-		listInto(b.h, to, parse)(a, where)
+		listInto(b.h, to, parse, numbers)(a, where)
 	}
 }
 

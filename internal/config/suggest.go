@@ -21,6 +21,9 @@ func Suggest(name string, known []string) string {
 				best, limit = k, d-1
 			}
 		}
+		if best == "" {
+			best = completion(name, known)
+		}
 		if best != "" {
 			return `; did you mean "` + best + `"?`
 		}
@@ -31,6 +34,23 @@ func Suggest(name string, known []string) string {
 	known = slices.Clone(known)
 	slices.Sort(known)
 	return "; known: " + strings.Join(known, ", ")
+}
+
+// completion is the one known name that a shorter name begins; "" if there is none, or
+// more than one.
+func completion(name string, known []string) string {
+	const least = 4 // letters, which say something
+	found := ""
+	for _, k := range known {
+		switch {
+		case len(name) < least || !strings.HasPrefix(k, strings.ToLower(name)):
+		case found != "":
+			return ""
+		default:
+			found = k
+		}
+	}
+	return found
 }
 
 // suggestOrNone is Suggest for names of which there may be none at all.

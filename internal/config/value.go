@@ -180,12 +180,20 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		hint := ""
-		if text != "" && !strings.ContainsAny(text, "/:. ") {
-			hint = fmt.Sprintf("; an interface is named by interface %q { ... }", text)
+		if name, _, _ := strings.Cut(text, "@"); isInterfaceName(name) {
+			hint = fmt.Sprintf("; an interface is named by interface %q { ... }", name)
 		}
 		return netip.Prefix{}, fmt.Errorf("%q is no network such as \"192.0.2.0/24\" or \"2001:db8::/64\", nor an address%s", text, hint)
 	}
 	return p, nil
+}
+
+// isInterfaceName tells whether a text that is no network may be the name of an interface
+// (dev_valid_name in the kernel), such as eth0.100, or a pattern. Digits and dots alone are
+// an address with a mistake in it.
+func isInterfaceName(text string) bool {
+	const longest = 127 // an alternative name (ALTIFNAMSIZ)
+	return text != "" && len(text) <= longest && !strings.ContainsAny(text, "/: \t") && strings.Trim(text, "0123456789.") != ""
 }
 
 func parsePattern(text string) (string, error) {

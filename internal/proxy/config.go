@@ -119,6 +119,7 @@ func (c *settings) describeRule(name string, at config.Pos, b *config.Body) {
 	action := ""
 	config.Text(b, "action", &action, config.OneOf("allow", "deny"))
 	r.match.DescribeClient(b)
+	b.Elsewhere(rules.StatedElsewhere)
 	b.After(func() {
 		if !b.Given("action") {
 			b.Errorf(at, "rule %q has no action: action = \"allow\" or \"deny\"", name)

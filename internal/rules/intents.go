@@ -33,8 +33,14 @@ func DescribeIntents(b *config.Body, list *[]Intents, match func(*Match, *config
 			return s, nil
 		})
 		match(&r.Match, b)
+		misplaced := false
+		b.Elsewhere(func(name, value string) string {
+			hint := statedBySet(name, value)
+			misplaced = misplaced || hint != ""
+			return hint
+		})
 		b.After(func() {
-			if !b.Given("set") {
+			if !b.Given("set") && !misplaced {
 				b.Errorf(at, "intents %q sets none: set = \"category=bulktransfer\"", name)
 			}
 			*list = append(*list, r)
@@ -42,12 +48,28 @@ func DescribeIntents(b *config.Body, list *[]Intents, match func(*Match, *config
 	})
 }
 
+// statedBySet tells of an intent that stands where a setting does how to state it.
+func statedBySet(name, value string) string {
+	if o, err := intent.ParseOption(name); err == nil {
+		return fmt.Sprintf("intents are stated by set = \"%v=%s\"", o, value)
+	}
+	return ""
+}
+
+// StatedElsewhere is what to say of an intent in a block that states none.
+func StatedElsewhere(name, value string) string {
+	if hint := statedBySet(name, value); hint != "" {
+		return hint + " in a block intents \"NAME\" { ... }"
+	}
+	return ""
+}
+
 // Describe lets a block have the settings of a match that is about a connection of
 // this host.
 func (m *Match) Describe(b *config.Body) {
 	config.Texts(b, "destination", &m.Destinations, parseDestination)
-	config.Texts(b, "port", &m.Ports, ParsePorts)
-	config.Texts(b, "uid", &m.UIDs, parseUID)
+	config.Numbers(b, "port", &m.Ports, ParsePorts)
+	config.Numbers(b, "uid", &m.UIDs, parseUID)
 	config.Texts(b, "process", &m.Processes, parseProcess)
 }
 

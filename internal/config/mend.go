@@ -1,0 +1,395 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// People write what they are used to from other files: values without quotes, "name:
+// value", semicolons. HCL's parser says of each that something else is missing, says it
+// twice, and reads no further. Here such places are found and understood, and then
+// overwritten by what the parser takes, so that the rest of the file is read too.
+// Nothing moves: all places stay what they are in the file.
+
+// word is text where a value or the name of a block is expected, that lacks its quotes.
+type word struct {
+	text string
+	pos  Pos
+}
+
+// wordForm is what people write without quotes: names, paths, addresses, patterns,
+// amounts with their unit.
+var wordForm = regexp.MustCompile(`^\[[0-9A-Fa-f:.%]+\]:[0-9]+$|^[\pL\pN_./:@%+*?~$,=-]*$|^[0-9.]+ ?[\pL/]+$`)
+
+// lacksQuotes tells whether a text without quotes is in wordForm, and no expression.
+func lacksQuotes(text string) bool {
+	const longest = 300
+	return len(text) <= longest && wordForm.MatchString(text) && !strings.Contains(text, "==") &&
+		strings.ContainsFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) })
+}
+
+// otherQuotes are quotes of other languages, and of word processors.
+var otherQuotes = [][2]string{{"'", "'"}, {"`", "`"}, {"\u201c", "\u201d"}, {"\u201e", "\u201c"}, {"\u2018", "\u2019"}}
+
+// unquote gives the text that lacks its quotes; ok tells whether that is what raw is.
+func unquote(raw string) (text string, ok bool) {
+	for _, q := range otherQuotes {
+		inner, opened := strings.CutPrefix(raw, q[0])
+		inner, closed := strings.CutSuffix(inner, q[1])
+		if opened && closed && inner != "" && !strings.ContainsAny(inner, "\"\\'`\n") {
+			return inner, true
+		}
+	}
+	return raw, lacksQuotes(raw)
+}
+
+// mender overwrites what HCL's parser does not take.
+type mender struct {
+	*hclFile
+	tokens hclsyntax.Tokens
+	out    []byte // as the source, byte for byte, but for what was overwritten
+	done   bool   // something was
+	blocks map[string]blockReader
+	// stray is where the first semicolon stands, and semicolons how many there are.
+	stray      Pos
+	semicolons int
+}
+
+// parse parses the file, and reports what is wrong with its syntax.
+func (h *hclFile) parse() (*hclsyntax.Body, bool) {
+	if !h.bounded() {
+		return nil, false
+	}
+	f, diags := hclsyntax.ParseConfig(h.src.text, h.src.name, hcl.InitialPos)
+	if !diags.HasErrors() {
+		return f.Body.(*hclsyntax.Body), true
+	}
+	m := &mender{hclFile: h, out: slices.Clone(h.src.text)}
+	m.tokens, _ = hclsyntax.LexConfig(h.src.text, h.src.name, hcl.InitialPos)
+	if h.c != nil {
+		m.blocks = h.fileBlocks()
+	}
+	h.words = map[int]word{}
+	m.mend()
+	if m.done {
+		if f, diags = hclsyntax.ParseConfig(m.out, h.src.name, hcl.InitialPos); !diags.HasErrors() {
+			h.mended = m.out
+			return f.Body.(*hclsyntax.Body), true
+		}
+	}
+	h.unquoted() // nobody will read them
+	for _, d := range diags {
+		h.diagnostic(d)
+	}
+	return nil, false
+}
+
+// unquoted reports all that lacks quotes.
+func (h *hclFile) unquoted() {
+	for _, at := range slices.Sorted(maps.Keys(h.words)) {
+		h.tell(h.words[at].pos, "put it in quotes: %q", h.words[at].text)
+	}
+}
+
+// unread sees to it that no file is taken for right which was mended to be read.
+func (h *hclFile) unread() {
+	if h.mended != nil && len(h.errors) == 0 {
+		h.unquoted()
+	}
+}
+
+// source gives what stands in the file at a range, or, if that was overwritten for a
+// mistake which was reported, what took its place.
+func (h *hclFile) source(r hcl.Range) string {
+	if h.mended == nil {
+		return string(r.SliceBytes(h.src.text))
+	}
+	if _, ok := h.firstWord(r); ok {
+		return string(r.SliceBytes(h.src.text))
+	}
+	return string(r.SliceBytes(h.mended))
+}
+
+// firstWord is the first of h.words within a range.
+func (h *hclFile) firstWord(r hcl.Range) (word, bool) {
+	if len(h.order) != len(h.words) {
+		h.order = slices.Sorted(maps.Keys(h.words))
+	}
+	i, _ := slices.BinarySearch(h.order, r.Start.Byte)
+	if i == len(h.order) || h.order[i] >= r.End.Byte {
+		return word{}, false
+	}
+	return h.words[h.order[i]], true
+}
+
+// mend goes through the file statement by statement.
+func (m *mender) mend() {
+	begins := true // a statement
+	for i := 0; i < len(m.tokens); {
+		t := m.tokens[i]
+		switch t.Type {
+		case hclsyntax.TokenSemicolon:
+			m.semicolon(t)
+			begins = true
+		case hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenOBrace, hclsyntax.TokenCBrace:
+			begins = true
+		case hclsyntax.TokenIdent:
+			if begins {
+				begins = false
+				i = m.statement(i)
+				continue
+			}
+		default:
+			begins = false
+		}
+		i++
+	}
+	if m.semicolons > 0 {
+		more := ""
+		if m.semicolons > 1 {
+			more = fmt.Sprintf(" (here and %d times more)", m.semicolons-1)
+		}
+		m.errorf(m.stray, "a semicolon is nothing in this format: a setting ends with its line; leave it out%s", more)
+	}
+}
+
+func (m *mender) semicolon(t hclsyntax.Token) {
+	m.overwrite(t.Range.Start.Byte, t.Range.End.Byte, ' ')
+	if m.semicolons++; m.semicolons == 1 {
+		m.stray = position(t.Range)
+		return
+	}
+	m.silence(t.Range.Start.Line)
+}
+
+func (m *mender) overwrite(from, to int, by byte) {
+	m.done = true
+	for i := from; i < to; i++ {
+		m.out[i] = by
+	}
+}
+
+// at gives token i, the last one, which ends the file, for all that follow.
+func (m *mender) at(i int) hclsyntax.Token { return m.tokens[min(i, len(m.tokens)-1)] }
+
+// statement looks at the statement whose name is token i, and returns the token where
+// what follows it begins.
+func (m *mender) statement(i int) int {
+	if m.at(i+1).Type == hclsyntax.TokenEqual {
+		end := m.valueEnd(i + 2)
+		m.value(i+2, end)
+		return end
+	}
+	for j := i + 1; ; j++ {
+		switch m.at(j).Type {
+		case hclsyntax.TokenOBrace:
+			m.label(i+1, j)
+			return j
+		case hclsyntax.TokenOQuote, hclsyntax.TokenQuotedLit, hclsyntax.TokenCQuote:
+		case hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenSemicolon, hclsyntax.TokenCBrace, hclsyntax.TokenEOF:
+			return m.foreign(i)
+		}
+	}
+}
+
+// valueEnd is the token behind the value that begins with token i.
+func (m *mender) valueEnd(i int) int {
+	depth := 0
+	for ; ; i++ {
+		switch t := m.at(i); t.Type {
+		case hclsyntax.TokenEOF:
+			return i
+		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc,
+			hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
+			depth++
+		case hclsyntax.TokenCBrace:
+			if depth == 0 {
+				return i
+			}
+			depth--
+		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
+			depth = max(0, depth-1)
+		case hclsyntax.TokenNewline, hclsyntax.TokenSemicolon:
+			if depth == 0 {
+				return i
+			}
+		case hclsyntax.TokenComment:
+			if depth == 0 {
+				if m.url(i) {
+					return i + 1
+				}
+				return i
+			}
+		}
+	}
+}
+
+// url tells whether a comment is none, but the rest of a URL without quotes.
+func (m *mender) url(i int) bool {
+	t, before := m.at(i), m.at(i-1)
+	return before.Type == hclsyntax.TokenColon && before.Range.End.Byte == t.Range.Start.Byte && bytes.HasPrefix(t.Bytes, []byte("//"))
+}
+
+// span is the text of tokens i to end, without the blanks around it and a comment
+// behind it.
+func (m *mender) span(i, end int) (from, to int) {
+	for i < end && m.at(i).Type == hclsyntax.TokenNewline {
+		i++
+	}
+	for end > i && (m.at(end-1).Type == hclsyntax.TokenNewline || m.at(end-1).Type == hclsyntax.TokenComment && !m.url(end-1)) {
+		end--
+	}
+	if i >= end {
+		return 0, 0
+	}
+	from, to = m.at(i).Range.Start.Byte, m.at(end-1).Range.End.Byte
+	if m.url(end - 1) {
+		if n := bytes.IndexAny(m.src.text[from:to], " \t\r\n"); n >= 0 {
+			to = from + n
+		}
+	}
+	return from, to
+}
+
+// value marks what lacks quotes in the value of tokens i to end.
+func (m *mender) value(i, end int) {
+	from, to := m.span(i, end)
+	if from == to || parses(m.src.text[from:to]) || m.mark(i, from, to) {
+		return
+	}
+	if m.at(i).Type == hclsyntax.TokenOBrack {
+		m.elements(i+1, end)
+		return
+	}
+	m.quantities(i, end)
+}
+
+// elements marks what lacks quotes in a list; token i is the first behind its bracket.
+func (m *mender) elements(i, end int) {
+	depth := 0
+	for j := i; j < end; j++ {
+		switch m.at(j).Type {
+		case hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote:
+			depth++
+			continue
+		case hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenCBrace, hclsyntax.TokenCQuote:
+			if depth--; depth >= 0 {
+				continue
+			}
+		case hclsyntax.TokenComma:
+			if depth > 0 {
+				continue
+			}
+		default:
+			continue
+		}
+		if from, to := m.span(i, j); from < to && !parses(m.src.text[from:to]) {
+			m.mark(i, from, to)
+		}
+		if depth < 0 {
+			return
+		}
+		i = j + 1
+	}
+}
+
+// mark makes the text at from to to a word, if that is what it is; it begins in token i
+// or behind it.
+func (m *mender) mark(i, from, to int) bool {
+	text, ok := unquote(string(m.src.text[from:to]))
+	if !ok {
+		return false
+	}
+	for m.at(i).Range.Start.Byte < from {
+		i++
+	}
+	pos := position(m.at(i).Range)
+	pos.EndColumn = pos.Column + len([]rune(string(m.src.text[from:to])))
+	m.words[from] = word{text, pos}
+	m.overwrite(from, to, 'q') // a name, which is no constant
+	return true
+}
+
+// quantities reports numbers with a unit in an expression.
+func (m *mender) quantities(i, end int) {
+	for ; i+1 < end; i++ {
+		number, unit := m.at(i), m.at(i+1)
+		if number.Type != hclsyntax.TokenNumberLit || unit.Type != hclsyntax.TokenIdent || number.Range.End.Byte != unit.Range.Start.Byte {
+			continue
+		}
+		pos := position(number.Range)
+		pos.EndColumn = unit.Range.End.Column
+		m.tell(pos, "put it in quotes: %q", string(number.Bytes)+string(unit.Bytes))
+		m.overwrite(unit.Range.Start.Byte, unit.Range.End.Byte, ' ')
+	}
+}
+
+// label marks the name of a block if it lacks quotes. It stands in tokens i to brace.
+func (m *mender) label(i, brace int) {
+	if i == brace || brace == i+1 && m.at(i).Type == hclsyntax.TokenIdent {
+		return
+	}
+	from, to := m.span(i, brace)
+	if from < to && m.src.text[from] != '"' {
+		m.mark(i, from, to)
+	}
+}
+
+// foreign reports a setting in the form of other files, and returns the token behind it:
+// "name: value", "name value", and "set name value" of the original grammar.
+func (m *mender) foreign(i int) int {
+	name, after := m.at(i), i+1
+	set := string(name.Bytes) == "set" && m.c != nil && m.at(i+1).Type == hclsyntax.TokenIdent
+	if set {
+		name, after = m.at(i+1), i+2
+	}
+	if m.blocks[string(name.Bytes)].read != nil { // a block without its braces
+		return i + 1
+	}
+	sign := m.at(after) // in whose place an equals sign goes
+	hasSign := sign.Type == hclsyntax.TokenColon || set && sign.Type == hclsyntax.TokenEqual
+	if hasSign {
+		after++
+		if sign.Type == hclsyntax.TokenColon && m.at(after).Type == hclsyntax.TokenEqual {
+			after++
+		}
+	}
+	end := m.valueEnd(after)
+	from, to := m.span(after, end)
+	space := name.Range.End.Byte
+	if from == to || name.Range.Start.Line != m.at(after).Range.Start.Line || !hasSign && from == space {
+		return i + 1
+	}
+	shown := string(m.src.text[from:to])
+	if !parses([]byte(shown)) || hclsyntax.ValidIdentifier(shown) && shown != "true" && shown != "false" {
+		text, ok := unquote(shown)
+		if !ok {
+			return i + 1
+		}
+		shown = fmt.Sprintf("%q", text)
+		m.overwrite(from, to, 'q')
+	}
+	if n := string(name.Bytes); m.c != nil && (n == "default" || n == "enabled") && (shown == "0" || shown == "1") {
+		shown = strconv.FormatBool(shown == "1") // the original's
+	}
+	m.tell(position(m.at(i).Range), "a setting is written NAME = VALUE: %s = %s", name.Bytes, shown)
+	m.overwrite(m.at(i).Range.Start.Byte, name.Range.Start.Byte, ' ')
+	m.overwrite(space, from, ' ')
+	m.overwrite(space, space+1, '=')
+	return end
+}
+
+// parses tells whether HCL takes a text for an expression.
+func parses(text []byte) bool {
+	_, diags := hclsyntax.ParseExpression(text, "", hcl.InitialPos)
+	return !diags.HasErrors()
+}
