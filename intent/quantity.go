@@ -46,6 +46,31 @@ func ParseSize(text string) (int64, error) {
 	return bytes.Int64(), nil
 }
 
+// rateUnits are what ends a data rate, in bytes per second each. A small b alone means
+// bits to some and bytes to others, so it ends none.
+var rateUnits = []struct {
+	name string
+	by   float64
+}{
+	{"bit/s", 1.0 / 8}, {"bps", 1.0 / 8}, {"B/s", 1},
+}
+
+// ParseRate reads a data rate, such as "10Mbit/s", "800 kbit/s", "10Mbps" or "1.25MB/s",
+// in bytes per second. The number and the letter before the unit are as in ParseSize. A
+// number without a unit is an error, because nobody could tell bits from bytes.
+func ParseRate(text string) (bytesPerSecond float64, err error) {
+	for _, u := range rateUnits {
+		amount, ok := strings.CutSuffix(text, u.name)
+		if !ok || strings.HasSuffix(strings.ToLower(amount), "b") {
+			continue
+		}
+		if n, err := ParseSize(amount); err == nil {
+			return float64(n) * u.by, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a rate such as 10Mbit/s or 1.25MB/s", text)
+}
+
 // FormatSize gives a size of at least 0 exactly, in the largest unit that divides
 // it, as ParseSize reads it.
 func FormatSize(bytes int64) string {

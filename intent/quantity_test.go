@@ -24,6 +24,21 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]float64{
+		"10Mbit/s": 1.25e6, "800 kbit/s": 1e5, "10Mbps": 1.25e6, "1.25MB/s": 1.25e6, "8bit/s": 1, "5 B/s": 5, "1GiB/s": 1 << 30, "0B/s": 0,
+		"": -1, "10": -1, "10M": -1, "10Mb/s": -1, "10MB": -1, "10MBbit/s": -1, "bit/s": -1, "-1MB/s": -1, "10M/s": -1, "NaNB/s": -1,
+	} {
+		got, err := ParseRate(text)
+		if err != nil {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("%q: %v (%v), want %v", text, got, err, want)
+		}
+	}
+}
+
 func TestFormatSize(t *testing.T) {
 	for want, n := range map[string]int64{
 		"0B": 0, "1B": 1, "999B": 999, "5GB": 5e9, "1500MB": 1.5e9, "1000001kB": 1000001000, "800MiB": 800 << 20, "1TiB": 1 << 40, "9223372036854775807B": math.MaxInt64,

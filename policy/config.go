@@ -106,7 +106,9 @@ func (e *UnknownSettingError) Error() string {
 }
 
 // Decode fills the struct that v points to from c.Settings. Fields are matched
-// by the tag `mam:"name"`; "min" and "max" tags bound numbers and durations. Supported types
+// by the tag `mam:"name"`; "min" and "max" tags bound numbers and durations. A tag `unit:"ms"`,
+// `unit:"B"` or `unit:"B/s"` has a number written as a quantity too, such as "20ms", "300M" or
+// "10Mbit/s", which is given in this unit, as a number without a unit is. Supported types
 // are string, bool, the integers, floats, time.Duration, []string and *T of
 // those, where nil means not given. A field keeps its value where the setting is absent, so v may
 // hold the defaults. Of repeated settings the last one counts. Unknown names are
@@ -116,14 +118,20 @@ func (c Config) Decode(v any) error { return decode(c.Settings, v, c.Lenient) }
 
 // CheckPrefixes decodes each of c.PrefixSettings into a fresh copy of the struct
 // that v points to, and so reports unknown names and wrong values in every
-// prefix and interface block. Names in known are accepted with any number as value; policies
-// pass there the metrics that a setting may override.
+// prefix and interface block. Names in known are accepted with any number as value, or with a
+// quantity of the metric's unit; policies pass there the metrics that a setting may override.
 func (c Config) CheckPrefixes(v any, known ...string) error {
 	var errs []error
 	for _, s := range c.PrefixSettings {
 		if slices.Contains(known, s.Name) {
-			if !NewOption(s.Value).Numeric {
-				errs = append(errs, s.Errorf("%s in %s must be a number, not %q", s.Name, s.Block, s.Value))
+			symbol := ""
+			if m, ok := ParseMetric(s.Name); ok {
+				symbol = m.Symbol()
+			}
+			if err := s.NotConstant(); err != nil {
+				errs = append(errs, err)
+			} else if _, err := numberIn(s.Value, symbol); err != nil {
+				errs = append(errs, s.Errorf("%s in %s %w", s.Name, s.Block, err))
 			}
 			continue
 		}
@@ -167,7 +175,7 @@ func decode(settings []Setting, v any, lenient bool, more ...string) error {
 			continue
 		}
 		f := rv.Type().Field(i)
-		if err := set(rv.Field(i), s, f.Tag.Get("min"), f.Tag.Get("max")); err != nil {
+		if err := set(rv.Field(i), s, tags{f.Tag.Get("min"), f.Tag.Get("max"), f.Tag.Get("unit")}); err != nil {
 			errs = append(errs, s.Errorf("%s in %s %w", s.Name, s.Block, err))
 		}
 	}
@@ -183,10 +191,13 @@ func orNone(names []string) string {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-func set(f reflect.Value, s Setting, minTag, maxTag string) error {
+// tags are what a field says of its values.
+type tags struct{ min, max, unit string }
+
+func set(f reflect.Value, s Setting, t tags) error {
 	if f.Kind() == reflect.Pointer {
 		v := reflect.New(f.Type().Elem())
-		if err := set(v.Elem(), s, minTag, maxTag); err != nil {
+		if err := set(v.Elem(), s, t); err != nil {
 			return err
 		}
 		f.Set(v)
@@ -200,7 +211,7 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 		if err != nil {
 			return fmt.Errorf("must be a duration such as \"250ms\", not %q", s.Value)
 		}
-		if err := durationInRange(d, minTag, maxTag); err != nil {
+		if err := durationInRange(d, t.min, t.max); err != nil {
 			return err
 		}
 		f.SetInt(int64(d))
@@ -215,33 +226,17 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 			return fmt.Errorf("must be true or false, not %q", s.Value)
 		}
 		f.SetBool(b)
-	case f.CanInt():
-		n, err := strconv.ParseInt(integer(s.Value), 10, f.Type().Bits())
-		if err != nil {
-			return fmt.Errorf("must be an integer, not %q", s.Value)
-		}
-		if err := inRange(float64(n), minTag, maxTag); err != nil {
-			return err
-		}
-		f.SetInt(n)
-	case f.CanUint():
-		n, err := strconv.ParseUint(integer(s.Value), 10, f.Type().Bits())
-		if err != nil {
-			return fmt.Errorf("must be an integer of at least 0, not %q", s.Value)
-		}
-		if err := inRange(float64(n), minTag, maxTag); err != nil {
-			return err
-		}
-		f.SetUint(n)
+	case f.CanInt(), f.CanUint():
+		return setInteger(f, s, t)
 	case f.CanFloat():
-		o := NewOption(s.Value)
-		if !o.Numeric {
-			return fmt.Errorf("must be a number, not %q", s.Value)
-		}
-		if err := inRange(o.Number, minTag, maxTag); err != nil {
+		n, err := numberIn(s.Value, t.unit)
+		if err != nil {
 			return err
 		}
-		f.SetFloat(o.Number)
+		if err := inRange(n, t.min, t.max); err != nil {
+			return err
+		}
+		f.SetFloat(n)
 	case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.String:
 		list := s.List
 		if list == nil {
@@ -251,6 +246,38 @@ func set(f reflect.Value, s Setting, minTag, maxTag string) error {
 	default:
 		panic("policy: cannot decode into " + f.Type().String())
 	}
+	return nil
+}
+
+// setInteger sets a field that is an integer, signed or not.
+func setInteger(f reflect.Value, s Setting, t tags) error {
+	text := integer(s.Value)
+	if _, plain := strconv.ParseFloat(text, 64); plain != nil && t.unit != "" {
+		n, err := numberIn(text, t.unit)
+		if err != nil {
+			return err
+		}
+		text = strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	if f.CanInt() {
+		n, err := strconv.ParseInt(text, 10, f.Type().Bits())
+		if err != nil {
+			return fmt.Errorf("must be an integer, not %q", s.Value)
+		}
+		if err := inRange(float64(n), t.min, t.max); err != nil {
+			return err
+		}
+		f.SetInt(n)
+		return nil
+	}
+	n, err := strconv.ParseUint(text, 10, f.Type().Bits())
+	if err != nil {
+		return fmt.Errorf("must be an integer of at least 0, not %q", s.Value)
+	}
+	if err := inRange(float64(n), t.min, t.max); err != nil {
+		return err
+	}
+	f.SetUint(n)
 	return nil
 }
 

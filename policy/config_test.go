@@ -34,6 +34,9 @@ type testOptions struct {
 	List     []string      `mam:"list"`
 	Maybe    *float64      `mam:"maybe" min:"0"`
 	MaybeNot *string       `mam:"maybe_not"`
+	Size     int64         `mam:"size" unit:"B"`
+	Latency  float64       `mam:"latency" unit:"ms" min:"0"`
+	Rate     float64       `mam:"rate" unit:"B/s"`
 	Untagged string
 }
 
@@ -64,6 +67,13 @@ func TestDecode(t *testing.T) {
 		{"optional values", constants("maybe", "0.5", "maybe_not", ""), testOptions{}, testOptions{Maybe: &half, MaybeNot: &empty}},
 		{"integer of the original grammar", constants("int", "-3.000000"), testOptions{}, testOptions{Int: -3}},
 		{"unsigned integer", constants("port", "65535"), testOptions{}, testOptions{Port: 65535}},
+		{"size", constants("size", "300M"), testOptions{}, testOptions{Size: 300e6}},
+		{"size with a fraction", constants("size", "1.5 GiB"), testOptions{}, testOptions{Size: 3 << 29}},
+		{"size of the original grammar", constants("size", "3.000000"), testOptions{}, testOptions{Size: 3}},
+		{"bare numbers are in the unit", constants("size", "7", "latency", "20.5", "rate", "1250000"), testOptions{}, testOptions{Size: 7, Latency: 20.5, Rate: 1.25e6}},
+		{"latency", constants("latency", "1.5s"), testOptions{}, testOptions{Latency: 1500}},
+		{"rate in bits", constants("rate", "10Mbit/s"), testOptions{}, testOptions{Rate: 1.25e6}},
+		{"rate in bytes", constants("rate", "1.25 MB/s"), testOptions{}, testOptions{Rate: 1.25e6}},
 		{"last one counts", constants("int", "1", "int", "2"), testOptions{}, testOptions{Int: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -79,7 +89,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeErrors(t *testing.T) {
-	const known = "at_most, flag, int, list, maybe, maybe_not, percent, port, positive, small, text, wait"
+	const known = "at_most, flag, int, latency, list, maybe, maybe_not, percent, port, positive, rate, size, small, text, wait"
 	for _, tt := range []struct {
 		name     string
 		settings []Setting
@@ -102,10 +112,26 @@ func TestDecodeErrors(t *testing.T) {
 		{"minimum of an unsigned integer", constants("port", "0"), []string{`f:1,3: port in policy "p" must be at least 1, not 0`}},
 		{"short duration", constants("wait", "1us"), []string{`f:1,3: wait in policy "p" must be at least 1ms, not 1µs`}},
 		{"long duration", constants("wait", "2h"), []string{`f:1,3: wait in policy "p" must be at most 1h0m0s, not 2h0m0s`}},
+		{"size for a latency", constants("latency", "20MB"), []string{`f:1,3: latency in policy "p" must be a number of milliseconds, or a duration such as "20ms"; "20MB" is an amount of data`}},
+		{"duration for a size", constants("size", "20ms"), []string{`f:1,3: size in policy "p" must be a number of bytes, or an amount such as "300M"; "20ms" is a duration`}},
+		{"size for a rate", constants("rate", "1MB"), []string{`f:1,3: rate in policy "p" must be a number of bytes per second, or a rate such as "10Mbit/s" or "1.25MB/s"; "1MB" is an amount of data`}},
+		{"rate for a size", constants("size", "1MB/s"), []string{`f:1,3: size in policy "p" must be a number of bytes, or an amount such as "300M"; "1MB/s" is a rate`}},
+		{"minutes or million bytes", constants("size", "5m"), []string{`f:1,3: size in policy "p" must be a number of bytes, or an amount such as "300M", not "5m"`}},
+		{"negative latency", constants("latency", "-5ms"), []string{`f:1,3: latency in policy "p" must be at least 0, not -5`}},
+		{"a unit where there is none", constants("percent", "5ms"), []string{`f:1,3: percent in policy "p" must be a number, not "5ms"`}},
+		{"a size where an integer is wanted", constants("int", "5M"), []string{`f:1,3: int in policy "p" must be an integer, not "5M"`}},
+		{"too large a size", constants("size", "9223372036854775807B", "size", "8388608TiB"), []string{
+			`f:1,3: size in policy "p" must be an integer, not "9223372036854775807B"`,
+			`f:2,3: size in policy "p" must be a number of bytes, or an amount such as "300M", not "8388608TiB"`,
+		}},
 		{"duration without unit", constants("wait", "5"), []string{`f:1,3: wait in policy "p" must be a duration such as "250ms", not "5"`}},
 		{
 			"list for a value", []Setting{{Name: "int", List: []string{"1"}, Constant: true, Block: `policy "p"`, File: "f", Line: 1, Column: 3}},
 			[]string{`f:1,3: int in policy "p" must be a single value, not a list`},
+		},
+		{
+			"text without quotes", []Setting{{Name: "text", Expr: "/var/log/a.csv", Block: `policy "p"`, File: "f", Line: 1, Column: 3}},
+			[]string{`f:1,3: text in policy "p" is text: put it in quotes: "/var/log/a.csv"`},
 		},
 		{
 			"expression", []Setting{{Name: "int", Expr: "prefix.rtt", Block: `policy "p"`, File: "f", Line: 1, Column: 3}},
@@ -162,6 +188,22 @@ func TestDecodeCopiesLists(t *testing.T) {
 	got.List[0] = "b"
 	if c.Settings[0].List[0] != "a" {
 		t.Error("the setting changed")
+	}
+}
+
+// A prefix's option has the number that its policy goes by.
+func TestNewOption(t *testing.T) {
+	for text, want := range map[string]float64{
+		"20": 20, "-1.5": -1.5, "1e3": 1000, "20ms": 20, "1.5s": 1500, "300M": 300e6, "64KiB": 65536, "10Mbit/s": 1.25e6, "1MB/s": 1e6, "0": 0, "1d": 86400e3,
+	} {
+		if got := NewOption(text); got != (Option{Text: text, Number: want, Numeric: true}) {
+			t.Errorf("%s: %+v, want %v", text, got, want)
+		}
+	}
+	for _, text := range []string{"", "query", "5m", "NaN", "Inf", "10M/s", "srtt_minimum_recent"} {
+		if got := NewOption(text); got != (Option{Text: text}) {
+			t.Errorf("%s: %+v", text, got)
+		}
 	}
 }
 
@@ -227,6 +269,9 @@ func TestCheckPrefixes(t *testing.T) {
 		{"nothing", nil, false, ""},
 		{"known settings of several prefixes", constants("category", "query", "minfilesize", "1", "category", "stream"), false, ""},
 		{"metric", constants("min_srtt", "12.5"), false, ""},
+		{"metrics with their units", constants("srtt_minimum_recent", "20ms", "download_rate_max_recent", "10Mbit/s", "download_counter", "5GB"), false, ""},
+		{"metric with another's unit", in(`prefix "10.0.0.0/8"`, constants("srtt_minimum_recent", "20MB")), false, `f:1,3: srtt_minimum_recent in prefix "10.0.0.0/8" must be a number of milliseconds, or a duration such as "20ms"; "20MB" is an amount of data`},
+		{"metric with a unit of its own", in(`prefix "10.0.0.0/8"`, constants("tx_rate", "54Mbit/s")), false, `f:1,3: tx_rate in prefix "10.0.0.0/8" must be a number (Mbit/s), not "54Mbit/s"`},
 		{"metric that is no number", in(`prefix "10.0.0.0/8"`, constants("min_srtt", "fast")), false, `f:1,3: min_srtt in prefix "10.0.0.0/8" must be a number, not "fast"`},
 		{"unknown", in(`interface "*"`, constants("categry", "query")), false, `f:1,3: unknown setting "categry" in interface "*"; known: category, min_srtt, minfilesize`},
 		{"unknown, lenient", constants("categry", "query"), true, ""},
@@ -237,7 +282,13 @@ func TestCheckPrefixes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := options{Category: "unchanged"}
-			err := (Config{PrefixSettings: tt.settings, Lenient: tt.lenient}).CheckPrefixes(&v, "min_srtt")
+			known := []string{"min_srtt"}
+			for _, s := range tt.settings {
+				if _, ok := ParseMetric(s.Name); ok {
+					known = append(known, s.Name)
+				}
+			}
+			err := (Config{PrefixSettings: tt.settings, Lenient: tt.lenient}).CheckPrefixes(&v, known...)
 			got := ""
 			if err != nil {
 				got = err.Error()

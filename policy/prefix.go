@@ -1,9 +1,7 @@
 package policy
 
 import (
-	"math"
 	"net/netip"
-	"strconv"
 	"time"
 )
 
@@ -126,18 +124,20 @@ type Options map[string]Option
 
 // Option is the value of one setting.
 type Option struct {
-	Text    string
+	Text string
+	// Number is what Text stands for: a number, or a quantity with its unit. Durations are
+	// in milliseconds, amounts in bytes and rates in bytes per second, as in metrics.
 	Number  float64
-	Numeric bool // Text is a number, and Number its value
+	Numeric bool // Text is a number or a quantity, and Number its value
 }
 
-// NewOption makes the Option of a text.
+// NewOption makes the Option of a text. It takes "300M", "20ms" and "10Mbit/s" for
+// numbers, as intent.ParseSize, ParseDuration and ParseRate read them, but not "5m", which
+// could be minutes or million bytes. [Config.CheckPrefixes] has seen to it that the kind of
+// quantity is the right one.
 func NewOption(text string) Option {
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(n, 0) || math.IsNaN(n) {
-		return Option{Text: text}
-	}
-	return Option{Text: text, Number: n, Numeric: true}
+	n, _, ok := readNumber(text)
+	return Option{Text: text, Number: n, Numeric: ok}
 }
 
 // Has tells whether the setting is present, with any value.

@@ -17,8 +17,8 @@ import (
 
 // prefixOptions are the settings of a prefix.
 type prefixOptions struct {
-	MinSRTT         float64 `mam:"min_srtt" min:"0"`          // ms
-	DownloadMaxRate float64 `mam:"download_max_rate" min:"0"` // bytes/s
+	MinSRTT         float64 `mam:"min_srtt" min:"0" unit:"ms"`
+	DownloadMaxRate float64 `mam:"download_max_rate" min:"0" unit:"B/s"`
 }
 
 // Policy is the static policy. Its state is that of the decision just made.

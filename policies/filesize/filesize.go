@@ -34,8 +34,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 		return nil, err
 	}
 	var opts struct {
-		Min int64 `mam:"minfilesize" min:"0"`
-		Max int64 `mam:"maxfilesize" min:"0"`
+		Min int64 `mam:"minfilesize" min:"0" unit:"B"`
+		Max int64 `mam:"maxfilesize" min:"0" unit:"B"`
 	}
 	if err := cfg.CheckPrefixes(&opts); err != nil {
 		return nil, err

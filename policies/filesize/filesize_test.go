@@ -72,9 +72,9 @@ func TestChooseResolver(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	_, err := New(policy.Config{PrefixSettings: Settings(`prefix "10.0.0.0/8"`, "minfilesize=-1", "maxfilesize=1k", "category=query")})
-	Refused(t, err, "minfilesize", "at least 0", "maxfilesize", "must be an integer", `unknown setting "category"`)
-	if _, err := New(policy.Config{PrefixSettings: Settings(`prefix "10.0.0.0/8"`, "minfilesize=1", "maxfilesize=1231322323")}); err != nil {
+	_, err := New(policy.Config{PrefixSettings: Settings(`prefix "10.0.0.0/8"`, "minfilesize=-1", "maxfilesize=1s", "category=query")})
+	Refused(t, err, "minfilesize", "at least 0", "maxfilesize", `must be a number of bytes, or an amount such as "300M"; "1s" is a duration`, `unknown setting "category"`)
+	if _, err := New(policy.Config{PrefixSettings: Settings(`prefix "10.0.0.0/8"`, "minfilesize=1kB", "maxfilesize=1231322323")}); err != nil {
 		t.Error(err)
 	}
 }

@@ -34,8 +34,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 		return nil, err
 	}
 	var prefix struct {
-		Min int64 `mam:"minfilesize" min:"0"`
-		Max int64 `mam:"maxfilesize" min:"0"`
+		Min int64 `mam:"minfilesize" min:"0" unit:"B"`
+		Max int64 `mam:"maxfilesize" min:"0" unit:"B"`
 		ID  int64 `mam:"id"`
 	}
 	if err := cfg.CheckPrefixes(&prefix); err != nil {

@@ -48,6 +48,8 @@ type node struct {
 	boolean func(*env) bool
 	text    func(*env) string
 	literal string // of a text that is one
+	unit    policy.Unit
+	scalar  bool // a number that the file writes out, which takes no unit away
 }
 
 // maxDepth bounds how deep expressions nest.
@@ -156,7 +158,7 @@ func literal(e hclsyntax.Expression, v cty.Value) (node, *positioned) {
 	case v.IsNull():
 	case v.Type() == cty.Number:
 		f, _ := v.AsBigFloat().Float64()
-		return node{kind: number, number: func(*env) float64 { return f }}, nil
+		return node{kind: number, scalar: true, number: func(*env) float64 { return f }}, nil
 	case v.Type() == cty.Bool:
 		b := v.True()
 		return node{kind: boolean, boolean: func(*env) bool { return b }}, nil
@@ -170,41 +172,63 @@ func literal(e hclsyntax.Expression, v cty.Value) (node, *positioned) {
 // typed compiles e, which must be of the given kind.
 func (c *compiler) typed(e hclsyntax.Expression, want kind) (node, *positioned) {
 	n, err := c.expr(e)
-	if want == number {
-		n = n.size()
+	if err == nil && want == number {
+		n, err = n.quantity(e, policy.None)
 	}
 	if err == nil && n.kind != want {
-		err = n.misfit(e, want)
+		err = wrong(e, "must be %s here, not %s", want, n.kind)
 	}
 	return n, err
 }
 
-// misfit is the error of an operand of the wrong kind.
-func (n node) misfit(e hclsyntax.Expression, want kind) *positioned {
-	_, duration := intent.ParseDuration(n.literal)
-	_, size := intent.ParseSize(n.literal)
-	switch {
-	case want != number || n.literal == "" || duration != nil:
-		return wrong(e, "must be %s here, not %s", want, n.kind)
-	case size == nil:
-		return wrong(e, "%q could be a size or a duration: write a size with a capital M, and a duration as a number without quotes, in the unit of what it is compared with", n.literal)
+// quantity returns n. If n is a literal with a unit, such as "300M" or "20ms", quantity
+// returns the number that it stands for beside a figure in the given unit. Where that has
+// none, only sizes can be told from anything else: a number of bytes is what they are
+// everywhere, and durations are compared with seconds as well as with milliseconds. A text
+// without a unit stays a text: numbers have no quotes.
+func (n node) quantity(e hclsyntax.Expression, unit policy.Unit) (node, *positioned) {
+	if n.literal == "" {
+		return n, nil
 	}
-	return wrong(e, "%q is a duration: write a number without quotes, in the unit of what it is compared with", n.literal)
-}
-
-// size returns n. If n is a literal size with a unit, such as "300M", size returns the
-// number of bytes. A text without a unit stays a text: numbers have no quotes. So does one
-// that is a duration as well, such as "5m": as five million bytes it would be compared with
-// seconds without a word.
-func (n node) size() node {
-	_, plain := strconv.ParseFloat(n.literal, 64)
-	bytes, err := intent.ParseSize(n.literal)
-	_, duration := intent.ParseDuration(n.literal)
-	if n.literal == "" || plain == nil || err != nil || duration == nil {
-		return n
+	if _, err := strconv.ParseFloat(n.literal, 64); err == nil {
+		return n, nil
 	}
-	f := float64(bytes)
-	return node{kind: number, number: func(*env) float64 { return f }}
+	d, noDuration := intent.ParseDuration(n.literal)
+	size, noSize := intent.ParseSize(n.literal)
+	rate, noRate := intent.ParseRate(n.literal)
+	if noDuration != nil && noSize != nil && noRate != nil {
+		return n, nil
+	}
+	value, what := 0.0, ""
+	switch unit {
+	case policy.Milliseconds:
+		if value, what = float64(d)/float64(time.Millisecond), ""; noDuration != nil {
+			what = "milliseconds, or a duration"
+		}
+	case policy.Bytes:
+		if value = float64(size); noSize != nil {
+			what = "bytes, or a size"
+		}
+	case policy.ByteRate:
+		if value = rate; noRate != nil {
+			what = "bytes per second, or a rate"
+		}
+	default:
+		switch {
+		case noSize == nil && noDuration == nil:
+			return n, wrong(e, "%q could be a size or a duration: write a size with a capital M, and a duration as a number without quotes, in the unit of what it is compared with", n.literal)
+		case noDuration == nil:
+			return n, wrong(e, "%q is a duration: write a number without quotes, in the unit of what it is compared with", n.literal)
+		case noSize == nil:
+			value = float64(size)
+		default:
+			value = rate
+		}
+	}
+	if what != "" {
+		return n, wrong(e, "what it is compared with is in %s: %q is neither", what, n.literal)
+	}
+	return node{kind: number, unit: unit, number: func(*env) float64 { return value }}, nil
 }
 
 func (c *compiler) unary(e *hclsyntax.UnaryOpExpr) (node, *positioned) {
@@ -219,7 +243,7 @@ func (c *compiler) unary(e *hclsyntax.UnaryOpExpr) (node, *positioned) {
 	if err != nil {
 		return n, err
 	}
-	return node{kind: number, number: func(v *env) float64 { return -n.number(v) }}, nil
+	return node{kind: number, unit: n.unit, scalar: n.scalar, number: func(v *env) float64 { return -n.number(v) }}, nil
 }
 
 func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) (node, *positioned) {
@@ -237,19 +261,27 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) (node, *positioned) {
 		want = boolean
 	case hclsyntax.OpEqual, hclsyntax.OpNotEqual:
 		if y.kind == number {
-			x = x.size()
+			if x, err = x.quantity(e.LHS, y.unit); err != nil {
+				return x, err
+			}
 		}
 		want = x.kind
 	}
 	if want == number {
-		x, y = x.size(), y.size()
+		xUnit, yUnit := x.unit, y.unit
+		if x, err = x.quantity(e.LHS, yUnit); err != nil {
+			return x, err
+		}
+		if y, err = y.quantity(e.RHS, xUnit); err != nil {
+			return y, err
+		}
 	}
 	for _, side := range []struct {
 		n node
 		e hclsyntax.Expression
 	}{{x, e.LHS}, {y, e.RHS}} {
 		if side.n.kind != want {
-			return node{}, side.n.misfit(side.e, want)
+			return node{}, wrong(side.e, "must be %s here, not %s", want, side.n.kind)
 		}
 	}
 	switch want {
@@ -259,7 +291,34 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) (node, *positioned) {
 		equal := e.Op == hclsyntax.OpEqual
 		return node{kind: boolean, boolean: func(v *env) bool { return (x.text(v) == y.text(v)) == equal }}, nil
 	}
-	return arithmetic(e.Op, x.number, y.number), nil
+	n := arithmetic(e.Op, x.number, y.number)
+	n.unit = unitOf(e.Op, x, y)
+	return n, nil
+}
+
+// unitOf is the unit of a result, as far as it is known.
+func unitOf(op *hclsyntax.Operation, x, y node) policy.Unit {
+	switch op {
+	case hclsyntax.OpAdd, hclsyntax.OpSubtract, hclsyntax.OpModulo:
+		if x.unit == y.unit || y.scalar {
+			return x.unit
+		}
+		if x.scalar {
+			return y.unit
+		}
+	case hclsyntax.OpMultiply:
+		if y.scalar {
+			return x.unit
+		}
+		if x.scalar {
+			return y.unit
+		}
+	case hclsyntax.OpDivide:
+		if y.scalar {
+			return x.unit
+		}
+	}
+	return policy.None
 }
 
 func logical(op *hclsyntax.Operation, x, y func(*env) bool) node {
@@ -321,12 +380,27 @@ func (c *compiler) conditional(e *hclsyntax.ConditionalExpr) (node, *positioned)
 	if err != nil {
 		return x, err
 	}
-	y, err := c.typed(e.FalseResult, x.kind)
+	y, err := c.expr(e.FalseResult)
 	if err != nil {
 		return y, err
 	}
+	if x.kind == number || y.kind == number {
+		xUnit, yUnit := x.unit, y.unit
+		if x, err = x.quantity(e.TrueResult, yUnit); err != nil {
+			return x, err
+		}
+		if y, err = y.quantity(e.FalseResult, xUnit); err != nil {
+			return y, err
+		}
+	}
+	if y.kind != x.kind {
+		return y, wrong(e.FalseResult, "must be %s here, not %s", x.kind, y.kind)
+	}
 	test := condition.boolean
 	n := node{kind: x.kind}
+	if x.unit == y.unit {
+		n.unit = x.unit
+	}
 	switch x.kind {
 	case number:
 		n.number = func(v *env) float64 {

@@ -36,15 +36,47 @@ func (c *compiler) call(e *hclsyntax.FunctionCallExpr) (node, *positioned) {
 	if n := len(e.Args); n < least || n > most || e.Name == "completion_time" && n != 0 && n != 3 {
 		return node{}, wrong(e, "%s does not take %d arguments", e.Name, n)
 	}
-	var args []func(*env) float64
-	for _, a := range e.Args {
-		n, err := c.typed(a, number)
-		if err != nil {
-			return n, err
+	args, unit, err := c.arguments(e)
+	if err != nil {
+		return node{}, err
+	}
+	return node{kind: number, unit: unit, number: c.function(e.Name, args)}, nil
+}
+
+// arguments compiles those of a function that takes numbers, and tells the unit of its
+// result: of what they have in common, as far as the function keeps it.
+func (c *compiler) arguments(e *hclsyntax.FunctionCallExpr) (args []func(*env) float64, unit policy.Unit, err *positioned) {
+	wants := make([]policy.Unit, len(e.Args))
+	list := make([]node, len(e.Args))
+	for i, a := range e.Args {
+		if list[i], err = c.expr(a); err != nil {
+			return nil, unit, err
+		}
+		if list[i].unit != policy.None {
+			unit = list[i].unit
+		}
+	}
+	switch e.Name {
+	case "abs", "ceil", "floor", "max", "min", "or_else":
+		for i := range wants {
+			wants[i] = unit
+		}
+	case "completion_time":
+		unit = policy.Milliseconds
+		copy(wants, []policy.Unit{policy.Bytes, policy.ByteRate, policy.Milliseconds})
+	default:
+		unit = policy.None
+	}
+	for i, n := range list {
+		if n, err = n.quantity(e.Args[i], wants[i]); err != nil {
+			return nil, unit, err
+		}
+		if n.kind != number {
+			return nil, unit, wrong(e.Args[i], "must be %s here, not %s", number, n.kind)
 		}
 		args = append(args, n.number)
 	}
-	return node{kind: number, number: c.function(e.Name, args)}, nil
+	return args, unit, nil
 }
 
 func (c *compiler) function(name string, args []func(*env) float64) func(*env) float64 {

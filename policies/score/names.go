@@ -159,7 +159,11 @@ func intentName(attr string) (node, bool) {
 			return n
 		}
 		if o.Words() == nil {
-			return node{kind: number, number: func(v *env) float64 { return float64(get(v)) }}, true
+			n := node{kind: number, number: func(v *env) float64 { return float64(get(v)) }}
+			if o == intent.OptFileSize { // the units of the others are the application's
+				n.unit = policy.Bytes
+			}
+			return n, true
 		}
 		return node{kind: text, text: func(v *env) string {
 			return o.Word(max(min(get(v), math.MaxInt32), math.MinInt32))
@@ -174,7 +178,7 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 		return node{}, false
 	}
 	if m, ok := policy.ParseMetric(attr); ok {
-		return figure(of, func(s subject) (float64, bool) { return m.Known(s.p) }), true
+		return in(m.Unit(), figure(of, func(s subject) (float64, bool) { return m.Known(s.p) })), true
 	}
 	if count := connections[attr]; count != nil {
 		return node{kind: number, number: func(v *env) float64 {
@@ -187,9 +191,9 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 	case "idle_sockets":
 		return figure(of, func(s subject) (float64, bool) { return float64(s.idle), true }), true
 	case "free_capacity":
-		return figure(of, func(s subject) (float64, bool) { return capacity(predict.FreeCapacity(s.p)) }), true
+		return in(policy.ByteRate, figure(of, func(s subject) (float64, bool) { return capacity(predict.FreeCapacity(s.p)) })), true
 	case "free_or_busy_capacity":
-		return figure(of, func(s subject) (float64, bool) { return capacity(predict.FreeOrBusyCapacity(s.p)) }), true
+		return in(policy.ByteRate, figure(of, func(s subject) (float64, bool) { return capacity(predict.FreeOrBusyCapacity(s.p)) })), true
 	case "default":
 		return truth(of, func(_ *env, p *policy.Prefix) bool { return p.Default }), true
 	case "is_lowest_rtt":
@@ -211,6 +215,12 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 		v.unknown = true
 		return ""
 	}}, ok
+}
+
+// in gives n the unit that its values are in.
+func in(unit policy.Unit, n node) node {
+	n.unit = unit
+	return n
 }
 
 func figure(of func(*env) subject, f func(subject) (float64, bool)) node {

@@ -135,7 +135,12 @@ func TestMistakes(t *testing.T) {
 		{`minimize=prefix.cost == 1 ? 1 : 2`, "1,35", "must be a text here, not a number"},
 		{`minimize=intent.duration > "5m" ? 1 : 2`, "1,38", `"5m" could be a size or a duration`},
 		{`minimize="5m" < intent.duration ? 1 : 2`, "1,20", `"5m" could be a size or a duration`},
-		{`minimize=prefix.srtt_median_recent < "30ms" ? 1 : 2`, "1,48", `"30ms" is a duration: write a number without quotes`},
+		{`minimize=intent.duration > "30ms" ? 1 : 2`, "1,38", `"30ms" is a duration: write a number without quotes`},
+		{`minimize=prefix.srtt_median_recent < "30MB" ? 1 : 2`, "1,48", `is in milliseconds, or a duration: "30MB" is neither`},
+		{`minimize=intent.filesize < "30ms" ? 1 : 2`, "1,38", `is in bytes, or a size: "30ms" is neither`},
+		{`minimize="30MB" < link.free_capacity ? 1 : 2`, "1,20", `is in bytes per second, or a rate: "30MB" is neither`},
+		{`minimize=prefix.srtt_median_recent * prefix.num_conns < "30ms" ? 1 : 2`, "1,67", `"30ms" is a duration: write a number`},
+		{`minimize=completion_time("30ms", 1, 1)`, "1,36", `is in bytes, or a size`},
 		{`minimize="a" < "b" ? 1 : 2`, "1,20", "must be a number here, not a text"},
 		{"minimize=1 && true ? 1 : 2", "1,20", "must be true or false here, not a number"},
 		{"minimize=!1 ? 1 : 2", "1,21", "must be true or false here"},
@@ -241,6 +246,29 @@ func TestSizes(t *testing.T) {
 		p := makePolicy(t, "minimize="+expr+" ? 1 : intent.bitrate") // which is not known
 		if got := p.Choose(r()).Reason; got != reasonLowest {
 			t.Errorf("%s: %s", expr, got)
+		}
+	}
+}
+
+// A text with a unit is a number in the unit of what stands beside it.
+func TestQuantities(t *testing.T) {
+	for expr, want := range map[string]float64{
+		`prefix.srtt_median_recent < "30ms" ? 1 : 2`:                                    1,
+		`"0.02s" < prefix.srtt_median_recent ? 1 : 2`:                                   1,
+		`2 * prefix.srtt_median_recent - 1 < "1m" ? 1 : 2`:                              1,
+		`intent.filesize < "1m" ? 1 : 2`:                                                1,
+		`link.download_rate_max_recent == "10Mbit/s" ? 1 : 2`:                           1,
+		`link.free_capacity > "1.25 MB/s" ? 1 : 2`:                                      2,
+		`min(prefix.srtt_median_recent, "10ms")`:                                        10,
+		`or_else(intent.bitrate, 7) == 7 ? 1 : 2`:                                       1,
+		`or_else(prefix.srtt_median_recent, "1s")`:                                      25,
+		`completion_time("1kB", "10Mbit/s", "50ms")`:                                    100,
+		`(prefix.default ? prefix.srtt_median_recent : prefix.srtt_minimum_recent) / 5`: 5,
+		`completion_time() < "1s" ? 1 : 2`:                                              1,
+		`(prefix.default ? "2s" : prefix.srtt_minimum_recent)`:                          2000,
+	} {
+		if got := evaluate(t, expr, nil); got != want {
+			t.Errorf("%s = %v, want %v", expr, got, want)
 		}
 	}
 }
