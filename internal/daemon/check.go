@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
@@ -52,14 +54,49 @@ func unintended(cfg *config.Config, nets *netmon.Snapshot, list []managed) (warn
 		warnings = append(warnings, w.String())
 	}
 	for _, b := range selection.Unmatched(cfg, nets) {
-		hint := ""
-		if a, err := netip.ParseAddr(b.Interface); err == nil {
-			hint = fmt.Sprintf("; if an address is meant: prefix %q { ... }", a)
-		}
-		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment%s", blockName(&b), hint).Error())
+		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment%s", blockName(&b), meantBy(&b, nets)).Error())
 	}
+	warnings = append(warnings, barren(cfg, nets)...)
 	warnings = append(warnings, doubts(cfg)...)
 	return append(warnings, twoDefaults(list)...)
+}
+
+// meantBy proposes what was probably meant by a block that matches nothing.
+func meantBy(b *config.Block, nets *netmon.Snapshot) string {
+	if b.Prefix.IsValid() {
+		return ""
+	}
+	if a, err := netip.ParseAddr(b.Interface); err == nil {
+		return fmt.Sprintf("; if an address is meant: prefix %q { ... }", a)
+	}
+	var names []string
+	for _, l := range nets.Links() {
+		names = append(append(names, l.Name), l.AltNames...)
+	}
+	// ip(8) shows eth0.100@eth0 of a VLAN, and ifconfig(8) eth0:1 of an address that has a
+	// label; in neither is it the name.
+	if i := strings.IndexAny(b.Interface, "@:"); i > 0 {
+		if name := b.Interface[:i]; slices.Contains(names, name) {
+			return fmt.Sprintf("; the name of the interface is %q", name)
+		}
+	}
+	if near := config.Suggest(b.Interface, names); strings.HasSuffix(near, "?") {
+		return near
+	}
+	return ""
+}
+
+// barren tells of blocks that are about nothing that could be managed.
+func barren(cfg *config.Config, nets *netmon.Snapshot) (warnings []string) {
+	list, links := selection.Barren(cfg, nets)
+	for i, b := range list {
+		if slices.ContainsFunc(links[i], func(l netmon.Link) bool { return !l.Loopback }) {
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s has link-local addresses only, which reach nothing beyond the link: nothing of it is managed", blockName(&b)).Error())
+			continue
+		}
+		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is this host's loopback, of which nothing is managed", blockName(&b)).Error())
+	}
+	return warnings
 }
 
 // doubts tells of what a configuration says and hardly anybody means.
@@ -74,6 +111,8 @@ func doubts(cfg *config.Config) (warnings []string) {
 		case isDefault && disabled:
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is the default and disabled: it is not used", blockName(b)).Error())
 		case disabled || cfg.Original && b.Enabled == nil: // not managed
+		case b.Prefix.IsValid() && b.Prefix.Bits() == 0:
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is every %v network of this host, also tunnels and the bridges of containers; what leads to the Internet is managed by auto = true, and one interface by interface \"NAME\" { ... }", blockName(b), policy.FamilyOf(ip)).Error())
 		case ip.IsLoopback():
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is this host's loopback: connections to anywhere else that are sent by it fail", blockName(b)).Error())
 		case ip.IsLinkLocalUnicast():
