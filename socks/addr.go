@@ -81,7 +81,7 @@ func readAddr(r io.Reader) (Addr, error) {
 		}
 		n = int(b[0])
 	default:
-		return Addr{}, &Error{AddressTypeNotSupported, fmt.Errorf("%v", t)}
+		return Addr{}, &Error{Reply: AddressTypeNotSupported, Err: fmt.Errorf("%v", t)}
 	}
 	if _, err := io.ReadFull(r, b[:n+2]); err != nil {
 		return Addr{}, noEOF(err)
@@ -94,7 +94,7 @@ func readAddr(r io.Reader) (Addr, error) {
 	}
 	var err error
 	if a.Host, err = parseHost(string(b[:n])); err != nil {
-		return Addr{}, &Error{HostUnreachable, err}
+		return Addr{}, &Error{Reply: HostUnreachable, Err: err}
 	}
 	return a, nil
 }

@@ -18,7 +18,7 @@ func (ss *Session) bind(early []byte, reply replier) {
 	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), c.cfg.Connect)
 	defer cancel()
 	if !c.cfg.AllowBind {
-		ss.refuse(&Error{CommandNotSupported, fmt.Errorf("%v is switched off", CommandBind)}, reply)
+		ss.refuse(&Error{Reply: CommandNotSupported, Err: fmt.Errorf("%v is switched off", CommandBind)}, reply)
 		return
 	}
 	watched := c.watch(early, cancel)
@@ -36,8 +36,8 @@ func (ss *Session) bind(early []byte, reply replier) {
 	cancel()
 	ss.SetUp, ss.Conn = time.Since(ss.Begun), remote
 	c.cfg.Hooks.Established(ss)
-	ss.run(remote, early, func(w io.Writer, r Reply, _ netip.AddrPort) error {
-		return reply(w, r, addrPort(remote.RemoteAddr()))
+	ss.run(remote, early, func(w io.Writer, r Reply, _ netip.AddrPort, cause error) error {
+		return reply(w, r, addrPort(remote.RemoteAddr()), cause)
 	})
 }
 
@@ -64,7 +64,7 @@ func (ss *Session) await(ctx context.Context, reply replier) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	_ = ss.c.SetDeadline(time.Now().Add(ss.c.cfg.Handshake))
-	if err := reply(ss.c, Succeeded, addrPort(l.Addr())); err != nil {
+	if err := reply(ss.c, Succeeded, addrPort(l.Addr()), nil); err != nil {
 		return nil, err
 	}
 	for {

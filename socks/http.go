@@ -220,10 +220,11 @@ func (h *httpClient) tunnel(req *httpRequest, ss *Session) {
 }
 
 // replyHTTP answers CONNECT.
-func replyHTTP(w io.Writer, reply Reply, _ netip.AddrPort) error {
+func replyHTTP(w io.Writer, reply Reply, _ netip.AddrPort, cause error) error {
 	text := "HTTP/1.1 200 Connection established\r\n\r\n"
 	if reply != Succeeded {
-		text = string(appendAnswer(nil, reply.HTTPStatus(), reply.String(), nil, ""))
+		_, why := refusal(cause)
+		text = string(appendAnswer(nil, reply.HTTPStatus(), why, nil, ""))
 	}
 	_, err := io.WriteString(w, text)
 	return err
@@ -260,10 +261,13 @@ func (h *httpClient) answer(status int, text string, keep *bool, more string) {
 }
 
 // refusal is the answer for an error: the cause, except that of a rule, which is the
-// operator's business.
+// operator's business unless the error says what clients are told.
 func refusal(err error) (status int, text string) {
 	reply := ReplyOf(err)
 	if reply == NotAllowed {
+		if e, ok := errors.AsType[*Error](err); ok && e.Told != "" {
+			return reply.HTTPStatus(), reply.String() + ": " + e.Told
+		}
 		return reply.HTTPStatus(), reply.String()
 	}
 	status = reply.HTTPStatus()
@@ -383,7 +387,7 @@ func parseHostPort(authority, port string) (Addr, error) {
 		err = portErr
 	}
 	if err != nil {
-		return Addr{}, &Error{AddressTypeNotSupported, fmt.Errorf("destination %q: %w", authority, err)}
+		return Addr{}, &Error{Reply: AddressTypeNotSupported, Err: fmt.Errorf("destination %q: %w", authority, err)}
 	}
 	return Addr{host, uint16(n)}, nil
 }

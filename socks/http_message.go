@@ -288,9 +288,9 @@ func (r *httpRequest) absolute() (authority, rest string, err error) {
 	scheme, hier, ok := strings.Cut(r.target, "://")
 	switch {
 	case !ok || !isToken([]byte(scheme)):
-		return "", "", &Error{AddressTypeNotSupported, errors.New("a request for a server, not for a proxy")}
+		return "", "", &Error{Reply: AddressTypeNotSupported, Err: errors.New("a request for a server, not for a proxy")}
 	case !strings.EqualFold(scheme, "http"):
-		return "", "", &Error{CommandNotSupported, fmt.Errorf("scheme %q", scheme)}
+		return "", "", &Error{Reply: CommandNotSupported, Err: fmt.Errorf("scheme %q", scheme)}
 	}
 	end := strings.IndexAny(hier, "/?#")
 	if end < 0 {

@@ -45,7 +45,7 @@ func (ss *Session) answer(ctx context.Context) ([]byte, error) {
 	ip := dest.IP()
 	if ss.Request.Command == CommandResolvePTR {
 		if !ip.IsValid() {
-			return nil, &Error{AddressTypeNotSupported, fmt.Errorf("%v of a name", CommandResolvePTR)}
+			return nil, &Error{Reply: AddressTypeNotSupported, Err: fmt.Errorf("%v of a name", CommandResolvePTR)}
 		}
 		names, err := ss.c.cfg.ResolvePTR(ctx, ip)
 		if err != nil {
@@ -66,7 +66,7 @@ func (ss *Session) answer(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if len(ips) == 0 {
-		return nil, &Error{HostUnreachable, errors.New("the name has no address")}
+		return nil, &Error{Reply: HostUnreachable, Err: errors.New("the name has no address")}
 	}
 	// Programs behind these clients know IPv4, if they know one family only.
 	best := ips[0]

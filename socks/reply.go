@@ -70,6 +70,9 @@ func (r Reply) HTTPStatus() int {
 type Error struct {
 	Reply Reply
 	Err   error // the reason, for the log; may be nil
+	// Told is the reason for clients that are not allowed, as far as their protocol has
+	// words, which is HTTP. "" tells them no reason.
+	Told string
 }
 
 // Error is the reply in words, and the cause if there is one.

@@ -163,8 +163,9 @@ func (s *Server) serve(c *conn) {
 type (
 	// A requestReader reads a request and answers what comes before it.
 	requestReader func(c *conn, br *bufio.Reader) (*Request, error)
-	// A replier writes the reply.
-	replier func(w io.Writer, reply Reply, bound netip.AddrPort) error
+	// A replier writes the reply. Where the protocol has words, it says why: cause is nil
+	// if the request succeeded.
+	replier func(w io.Writer, reply Reply, bound netip.AddrPort, cause error) error
 )
 
 // serveSOCKS serves a client of SOCKS 4 or 5. If it returns nil it has given br

@@ -158,7 +158,7 @@ func (ss *Session) connect(early []byte, reply replier) {
 func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 	c := ss.c
 	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
-	err := reply(c, Succeeded, addrPort(remote.LocalAddr()))
+	err := reply(c, Succeeded, addrPort(remote.LocalAddr()), nil)
 	if err == nil {
 		err = c.SetDeadline(time.Time{})
 	}
@@ -183,7 +183,7 @@ func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 func (ss *Session) refuse(err error, reply replier) {
 	c := ss.c
 	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
-	replyErr := reply(c, ReplyOf(err), netip.AddrPort{})
+	replyErr := reply(c, ReplyOf(err), netip.AddrPort{}, err)
 	c.cfg.Hooks.Ended(ss, err)
 	if replyErr == nil {
 		c.farewell()

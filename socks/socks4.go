@@ -39,7 +39,7 @@ func readSOCKS4Request(br *bufio.Reader, r *Request) error {
 	}
 	r.Command = Command(b[1])
 	if r.Command != CommandConnect && r.Command != CommandBind {
-		return &Error{CommandNotSupported, fmt.Errorf("%v", r.Command)}
+		return &Error{Reply: CommandNotSupported, Err: fmt.Errorf("%v", r.Command)}
 	}
 	ip := netip.AddrFrom4([4]byte(b[4:8]))
 	r.Dest = Addr{ip.String(), binary.BigEndian.Uint16(b[2:])}
@@ -57,7 +57,7 @@ func readSOCKS4Request(br *bufio.Reader, r *Request) error {
 		return fmt.Errorf("name: %w", err)
 	}
 	if r.Dest.Host, err = parseHost(host); err != nil {
-		return &Error{HostUnreachable, err}
+		return &Error{Reply: HostUnreachable, Err: err}
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func readString(br *bufio.Reader) (string, error) {
 
 // replySOCKS4 writes a reply. The protocol has no room for an IPv6 address, in place of
 // which the client gets 0.0.0.0.
-func replySOCKS4(w io.Writer, reply Reply, bound netip.AddrPort) error {
+func replySOCKS4(w io.Writer, reply Reply, bound netip.AddrPort, _ error) error {
 	b := [8]byte{1: reply.socks4()}
 	binary.BigEndian.PutUint16(b[2:], bound.Port())
 	if ip := bound.Addr().Unmap(); ip.Is4() {

@@ -155,7 +155,7 @@ func readSOCKS5Request(br io.Reader, r *Request) error {
 }
 
 // replySOCKS5 writes a reply (RFC 1928 section 6).
-func replySOCKS5(w io.Writer, reply Reply, bound netip.AddrPort) error {
+func replySOCKS5(w io.Writer, reply Reply, bound netip.AddrPort, _ error) error {
 	b := make([]byte, 0, 22)
 	b = append(b, socks5Version, byte(reply), 0)
 	_, err := w.Write(appendAddr(b, bound))

@@ -40,7 +40,7 @@ var errAssociations = errors.New("too many associations")
 func (ss *Session) associate(reply replier) {
 	c := ss.c
 	if c.cfg.DisableUDP {
-		ss.refuse(&Error{CommandNotSupported, fmt.Errorf("%v is switched off", CommandUDPAssociate)}, reply)
+		ss.refuse(&Error{Reply: CommandNotSupported, Err: fmt.Errorf("%v is switched off", CommandUDPAssociate)}, reply)
 		return
 	}
 	ctx, cancel := context.WithCancel(ss.context(ss.s.ctx))
@@ -63,7 +63,7 @@ func (ss *Session) associate(reply replier) {
 	a.bound = addrPort(pc.LocalAddr())
 	ss.SetUp = time.Since(ss.Begun)
 	c.cfg.Hooks.Established(ss)
-	if err = reply(c, Succeeded, a.bound); err == nil {
+	if err = reply(c, Succeeded, a.bound, nil); err == nil {
 		err = a.run()
 	} else {
 		_ = pc.Close()
@@ -80,7 +80,7 @@ func (ss *Session) listenForClient(ctx context.Context) (*net.UDPConn, error) {
 	if ap, ok := c.LocalAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		local = ap.AddrPort().Addr().Unmap()
 	} else if _, ok := c.cfg.Rules.(SenderRules); !ok {
-		return nil, &Error{CommandNotSupported, errors.New("nothing tells whose datagrams are those of a client without an address")}
+		return nil, &Error{Reply: CommandNotSupported, Err: errors.New("nothing tells whose datagrams are those of a client without an address")}
 	}
 	var lc net.ListenConfig
 	pc, err := lc.ListenPacket(ctx, "udp", netip.AddrPortFrom(local, 0).String())

@@ -65,6 +65,9 @@ func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch 
 	if err != nil {
 		if errors.Is(err, client.ErrRefused) {
 			o.manager.note(nil, time.Now()) // it is there, and has decided
+			d.mu.Lock()
+			d.reason = refusalOf(err)
+			d.mu.Unlock()
 		}
 		return nil, replyable(err)
 	}
@@ -160,7 +163,7 @@ func (o *outgoing) dial(ctx context.Context, network, address string) (net.Conn,
 // policy, and a dial whose every attempt failed to resolve the name.
 func replyable(err error) error {
 	if errors.Is(err, client.ErrRefused) {
-		return &socks.Error{Reply: socks.NotAllowed, Err: err}
+		return &socks.Error{Reply: socks.NotAllowed, Err: err, Told: refusalOf(err)}
 	}
 	de, ok := errors.AsType[*client.DialError](err)
 	if !ok || de.Err != nil {
@@ -175,6 +178,23 @@ func replyable(err error) error {
 		return err
 	}
 	return &socks.Error{Reply: socks.HostUnreachable, Err: err}
+}
+
+// refusalOf is what the policy says of a refusal, without what was dialled.
+func refusalOf(err error) string {
+	de, ok := errors.AsType[*client.DialError](err)
+	if !ok {
+		return err.Error()
+	}
+	if de.Err != nil && errors.Is(de.Err, client.ErrRefused) {
+		return de.Err.Error()
+	}
+	for _, a := range de.Attempts {
+		if errors.Is(a.Err, client.ErrRefused) {
+			return a.Err.Error()
+		}
+	}
+	return client.ErrRefused.Error()
 }
 
 // check asks whether the manager is there, for a line at start.

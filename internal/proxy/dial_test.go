@@ -30,6 +30,17 @@ func TestReplyable(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
+	for _, tt := range []struct {
+		err  *client.DialError
+		want string
+	}{
+		{&client.DialError{Err: fmt.Errorf("%w: not today", client.ErrRefused)}, "refused by the policy: not today"},
+		{&client.DialError{Attempts: []client.Attempt{connect, {Err: fmt.Errorf("%w: by name", client.ErrRefused)}}}, "refused by the policy: by name"},
+	} {
+		if e, ok := errors.AsType[*socks.Error](replyable(tt.err)); !ok || e.Told != tt.want {
+			t.Errorf("%v: clients are told %+v, want %q", tt.err, e, tt.want)
+		}
+	}
 	if err := replyable(&client.DialError{Err: fmt.Errorf("%w: not today", client.ErrRefused)}); !strings.Contains(err.Error(), "not today") {
 		t.Errorf("the reason is lost: %v", err)
 	}

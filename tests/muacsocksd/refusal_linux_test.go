@@ -65,6 +65,12 @@ func TestRefusedConnections(t *testing.T) {
 			if err == nil || !strings.Contains(out, tt.refusal) {
 				t.Errorf("what is refused: %v, want %s\n%s\n%s", err, tt.refusal, out, w.log)
 			}
+			w.log.await(t, "msg=request", `reason="refused by the policy: no prefix meets the requirement"`)
+			if tt.scheme == "http" { // whose answers have a body
+				if out, err := fetch("category=bulktransfer:x", "--no-fail"); err != nil || out != "Proxy: not allowed: refused by the policy: no prefix meets the requirement\n" {
+					t.Errorf("what a refusal says: %v, %q", err, out)
+				}
+			}
 			if tt.scheme == "http" { // a tunnel is refused alike
 				if out, err := fetch("category=bulktransfer:x", "--proxytunnel"); err == nil || !strings.Contains(out, tt.refusal) {
 					t.Errorf("a tunnel that is refused: %v, want %s\n%s\n%s", err, tt.refusal, out, w.log)
