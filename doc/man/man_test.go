@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/policies"
@@ -74,7 +75,9 @@ func list(t *testing.T) string {
 			out.WriteString("no settings\n")
 		}
 	}
-	fmt.Fprintf(&out, ".PP\nA prefix may be given figures that replace what is measured. Their names are\n%s.\n", roff(strings.Join(withUnits(t, measurements), ", ")))
+	fmt.Fprintf(&out, ".PP\nA prefix may be given figures that replace what is measured. A number is in the unit that the list gives. A text may have "+
+		"another one: \\(dq20ms\\(dq or \\(dq1.5s\\(dq for ms, \\(dq300M\\(dq or \\(dq64KiB\\(dq for B, \\(dq10Mbit/s\\(dq or \\(dq1.25MB/s\\(dq for B/s. So may "+
+		"sizes, times and rates among the settings above. The names are\n%s.\n", roff(strings.Join(withUnits(t, measurements), ", ")))
 	return out.String()
 }
 
@@ -238,6 +241,76 @@ func TestFormat(t *testing.T) {
 		}
 		if !strings.HasPrefix(string(b), ".TH "+strings.ToUpper(strings.TrimSuffix(page, filepath.Ext(page)))+" "+page[len(page)-1:]+" ") {
 			t.Errorf("%s: has another title", page)
+		}
+	}
+}
+
+// renderers are programs that show a page, with what makes them do so for a terminal of 80
+// columns.
+var renderers = [][]string{
+	{"groff", "-man", "-Tutf8", "-P-cbou", "-rLL=80n"},
+	{"mandoc", "-Tutf8", "-Owidth=80"},
+}
+
+// Examples and tables are not broken into lines by the formatter: they fit into a terminal
+// of 80 columns as they are.
+func TestWidth(t *testing.T) {
+	const columns, indent = 80, 7
+	pages, err := filepath.Glob("*.[1-8]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unroff := strings.NewReplacer(`\e`, `\`, `\-`, "-", `\&`, "")
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, literal := 0, false
+		for l := range strings.Lines(string(b)) {
+			n++
+			l = strings.TrimRight(l, "\n")
+			switch {
+			case l == ".nf":
+				literal = true
+			case l == ".fi":
+				literal = false
+			case literal && !strings.HasPrefix(l, "."):
+				if wide := indent + utf8.RuneCountInString(unroff.Replace(l)); wide > columns {
+					t.Errorf("%s:%d: %d columns: %s", page, n, wide, l)
+				}
+			}
+		}
+	}
+	var command []string
+	for _, r := range renderers {
+		if _, err := exec.LookPath(r[0]); err == nil {
+			command = r
+			break
+		}
+	}
+	if command == nil {
+		t.Skip("needs groff or mandoc to see the pages as readers do")
+	}
+	for _, page := range pages {
+		cmd := exec.Command(command[0], append(slices.Clone(command[1:]), page)...) //nolint:gosec // our own
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%v: %v", cmd, err)
+		}
+		n, lines := 0, 0
+		for l := range strings.Lines(string(out)) {
+			n++
+			l = strings.TrimRight(l, "\n")
+			if strings.TrimSpace(l) != "" {
+				lines++
+			}
+			if wide := utf8.RuneCountInString(l); wide > columns {
+				t.Errorf("%s, line %d as it is shown: %d columns: %s", page, n, wide, l)
+			}
+		}
+		if lines < 50 {
+			t.Errorf("%s: %d lines are shown:\n%s", page, lines, out)
 		}
 	}
 }
