@@ -25,8 +25,8 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 			c.Domain = domain(d.Prefix.Family())
 		}
 		c.OptionsSuggested = rq.appendDevice(c.OptionsSuggested, d.Prefix, features)
-	} else if d.Only && rq.asked.BoundPrefix != nil && !rq.refused {
-		c.OptionsSuggested = rq.appendDevice(c.OptionsSuggested, rq.asked.BoundPrefix, features)
+	} else if p := rq.confined(); p != nil {
+		c.OptionsSuggested = rq.appendDevice(c.OptionsSuggested, p, features)
 	}
 	for _, o := range d.Options {
 		c.OptionsSuggested = append(c.OptionsSuggested, wire.SockOpt{
@@ -66,6 +66,20 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 			m.Reason = rq.fallback
 		}
 	}
+}
+
+// confined is the prefix that a socket which the application has bound must be kept to,
+// nil if it is not. Where the application has bound it to no network, but to a port, that
+// is the policy's.
+func (rq *request) confined() *policy.Prefix {
+	d, r := &rq.decision, &rq.asked
+	switch {
+	case !d.Only || rq.refused:
+		return nil
+	case r.Bound.IsUnspecified():
+		return d.Prefix
+	}
+	return r.BoundPrefix
 }
 
 // appendDevice appends the option that binds a socket to p's interface, if it is to be.

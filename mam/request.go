@@ -171,6 +171,7 @@ func (rq *request) narrow(f policy.Family, dst netip.Addr) {
 		rq.list = make([]*policy.Prefix, 0, n) // for next time
 	}
 	r.StandIn = rq.view.standIn(r.Prefixes, f, dst, reach)
+	r.Aside = len(r.Prefixes) == 0 && (reach.Specific || rq.toItself())
 	r.DestStats = nil
 	if dst.IsValid() && rq.view.Destinations != nil && len(r.Prefixes) > 0 {
 		rq.dests = rq.dests[:0]

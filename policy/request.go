@@ -102,16 +102,24 @@ type Request struct {
 	Service string
 	Port    uint16
 	Remote  netip.AddrPort // Connect only, else invalid
-	Bound   netip.Addr     // local address if the application bound the socket itself, else invalid
+	// Bound is the local address if the application bound the socket itself, else invalid.
+	// An unspecified one, 0.0.0.0 or ::, means that it has chosen a port, and no network.
+	Bound netip.Addr
 	// Prefixes are the candidates: enabled, usable, of a fitting family, IPv4
 	// before IPv6, within a family in prefix-list order (doc/original/daemon.md 10.5).
-	// It may be empty. The slice is the manager's; the prefixes are immutable
+	// It may be empty, see Aside. The slice is the manager's; the prefixes are immutable
 	// and may be kept.
 	Prefixes []*Prefix
 	// StandIn is one of Prefixes: what is used in place of the prefix marked
 	// default while that one is kept back because it does not work or costs too
 	// much. It is nil otherwise.
 	StandIn *Prefix
+	// Aside tells, if Prefixes is empty, that the destination has a way of its own which no
+	// managed network takes: this host itself, the bridge of containers, the network of
+	// an interface that is not managed. Where it is false, Prefixes is empty because no
+	// managed network is left, or none of the family; the kernel may have others, of which
+	// the policy is not told.
+	Aside bool
 	// DestStats holds, for each of Prefixes at the same index, the figures of its
 	// connections to the network that Remote lies in (/24 for IPv4, /48 for IPv6);
 	// zero where nothing is known. It is nil if the address is not known yet or
@@ -198,7 +206,7 @@ func (d *Decision) Refuses(r *Request) bool {
 	switch {
 	case !d.Only || d.Socket != nil:
 		return false
-	case r.Bound.IsValid():
+	case r.Bound.IsValid() && !r.Bound.IsUnspecified():
 		return r.BoundPrefix == nil || d.Prefix != r.BoundPrefix && !slices.Contains(d.Alternates, r.BoundPrefix)
 	}
 	return d.Prefix == nil

@@ -25,6 +25,8 @@ const (
 	reasonNothing = "no prefix can be scored: default"
 	reasonFirst   = "no prefix that meets the requirement can be scored: the first of them"
 	reasonRefused = "no prefix meets the requirement"
+	reasonNone    = "no managed network is left that could meet the requirement"
+	reasonForeign = "bound to a network that is not managed, so nobody knows whether it meets the requirement"
 )
 
 // Policy is the score policy. It has no state but buffers.
@@ -127,7 +129,7 @@ func (p *Policy) choose(r *policy.Request) policy.Decision {
 		return p.chooseBound(r)
 	}
 	best := p.score(r)
-	if p.require != nil && len(r.Prefixes) > 0 {
+	if p.require != nil && !r.Aside {
 		return p.chooseOnly(r, best)
 	}
 	if best < 0 {
@@ -153,9 +155,9 @@ func (p *Policy) winner() (reason, note string) {
 }
 
 // chooseOnly decides where there is a requirement, as Choose does where there is
-// none; best is the index of the best candidate, -1 if none has a score. Where there
-// is no candidate at all, nothing can be required of it: such destinations are not
-// reached over a managed network.
+// none; best is the index of the best candidate, -1 if none has a score. Destinations
+// aside are not for this: they are reached over no managed network, and nothing can be
+// required of these.
 func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
 	reason, note := p.winner()
 	if best < 0 {
@@ -167,7 +169,11 @@ func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
 		best = slices.Index(p.barred, false)
 	}
 	if best < 0 {
-		d := shape.Plain(r, nil, reasonRefused, "")
+		reason = reasonRefused
+		if len(r.Prefixes) == 0 {
+			reason = reasonNone
+		}
+		d := shape.Plain(r, nil, reason, "")
 		d.Only = true
 		p.explain(r, &d)
 		return d
@@ -182,11 +188,21 @@ func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
 	return d
 }
 
-// chooseBound decides about a socket that the application has bound. It may go on
-// unless it is bound to a prefix that does not meet the requirement.
+// chooseBound decides about a socket that the application has bound. Where something is
+// required, it may go on if it is bound to a prefix that meets that. If it is bound to a
+// port only, the best prefix is the only one. An address of this host that lies in no
+// managed prefix belongs to a network of which nothing is known: it will do for this host
+// itself, and for what is reached over no managed network.
 func (p *Policy) chooseBound(r *policy.Request) policy.Decision {
-	if p.require == nil || r.BoundPrefix == nil {
+	switch {
+	case p.require == nil, r.Aside, r.Bound.Unmap().IsLoopback():
 		return shape.Bound(r, policy.ResolveOnPrefix, true)
+	case r.Bound.IsUnspecified():
+		d := p.chooseOnly(r, p.score(r))
+		d.Alternates = nil
+		return d
+	case r.BoundPrefix == nil:
+		return policy.Decision{Only: true, Reason: reasonForeign}
 	}
 	e := &p.env
 	*e = env{r: r}
@@ -195,7 +211,9 @@ func (p *Policy) chooseBound(r *policy.Request) policy.Decision {
 	if !p.meets(r, r.BoundPrefix) {
 		return policy.Decision{Only: true, Reason: reasonRefused}
 	}
-	return shape.Bound(r, policy.ResolveOnPrefix, true)
+	d := shape.Bound(r, policy.ResolveOnPrefix, true)
+	d.Prefix, d.Only = r.BoundPrefix, true // routes may take an address to another network
+	return d
 }
 
 // compare sets what expressions compare a candidate with.

@@ -197,11 +197,16 @@ func TestChoose(t *testing.T) {
 		{"not what stands in for the default", standIn(Request(open, b, Prefix("c", "10.0.3.2/24")), b), Answer{Prefix: "c", Only: true, Reason: reasonFirst}, ""},
 		{"the default, without a score", Request(open, Prefix("d", "10.0.4.2/24"), b, Prefix("c", "10.0.3.2/24", Default)),
 			Answer{Prefix: "c", Alternates: "d", Only: true, Reason: reasonNothing}, ""},
-		{"no candidate", Request(open), Answer{Reason: shape.ReasonNoDefault}, ""},
+		{"no candidate", Request(open), Answer{Only: true, Reason: reasonNone}, ""},
+		{"no candidate, but a way of its own", Aside(Request(open)), Answer{Reason: shape.ReasonNoDefault}, ""},
 		{"no idle socket that is not allowed", Offer(Request(choose, b, a), b), Answer{Prefix: "a", Only: true, Reason: reasonHighest}, ""},
-		{"bound to what is allowed", Bind(Request(open, b, a), a), Answer{Reason: shape.ReasonBound}, ""},
+		{"bound to what is allowed", Bind(Request(open, b, a), a), Answer{Prefix: "a", Only: true, Reason: shape.ReasonBound}, ""},
 		{"bound to what is not", Bind(Offer(Request(choose, b, a), b), b), Answer{Only: true, Reason: reasonRefused}, ""},
-		{"bound elsewhere", elsewhere(Request(open, b, a)), Answer{Reason: shape.ReasonBound}, ""},
+		{"bound to loopback", boundTo("127.0.0.1", Request(open, b, a)), Answer{Reason: shape.ReasonBound}, ""},
+		{"bound to what is not managed", boundTo("172.17.0.1", Request(open, b, a)), Answer{Only: true, Reason: reasonForeign}, ""},
+		{"bound to what is not managed, for what is there", Aside(boundTo("172.17.0.1", Request(open))), Answer{Reason: shape.ReasonBound}, ""},
+		{"bound to a port", boundTo("0.0.0.0", Request(open, b, a)), Answer{Prefix: "a", Only: true, Reason: reasonHighest}, ""},
+		{"bound to a port, none is allowed", boundTo("::", Request(open, b)), Answer{Only: true, Reason: reasonRefused}, ""},
 	})
 	// One user must not use one network, as the README shows.
 	wlan, wwan := Prefix("wlan0", "10.0.8.2/24", RTT(900, 900, 1)), Prefix("wwan0", "10.0.9.2/24", Default, RTT(1, 1, 1))
@@ -232,8 +237,8 @@ func by(uid uint32, r *policy.Request) *policy.Request {
 	return r
 }
 
-func elsewhere(r *policy.Request) *policy.Request {
-	r.Bound = netip.MustParseAddr("127.0.0.1")
+func boundTo(addr string, r *policy.Request) *policy.Request {
+	r.Bound = netip.MustParseAddr(addr)
 	return r
 }
 

@@ -129,6 +129,13 @@ func Bind(r *policy.Request, p *policy.Prefix) *policy.Request {
 	return r
 }
 
+// Aside makes r a request, which should have no candidates, whose destination is reached
+// in a way of its own, as this host itself or the bridge of containers is. It returns r.
+func Aside(r *policy.Request) *policy.Request {
+	r.Aside = true
+	return r
+}
+
 // Offer offers one idle socket on each of the given prefixes, numbered from 5 on,
 // and returns r, which should be of kind SocketChoose.
 func Offer(r *policy.Request, on ...*policy.Prefix) *policy.Request {

@@ -13,7 +13,8 @@ import (
 // leaves out the part of it that is wrong, and a user would not find out why.
 //
 // A sound decision names only prefixes and sockets that the request offers, no
-// prefix twice and none for a socket that the application has bound elsewhere; it
+// prefix twice and none for a socket that the application has bound elsewhere, unless it
+// is bound to a port only and may use nothing but this prefix; it
 // has alternates only beside a prefix, and gives a reason.
 //
 // All faults are returned, joined. It suits tests with made-up requests too, such
@@ -27,7 +28,7 @@ func Sound(r *policy.Request, d policy.Decision) error {
 	case d.Prefix == nil || d.Prefix == r.BoundPrefix:
 	case !slices.Contains(r.Prefixes, d.Prefix):
 		wrong("the prefix %v is not a candidate", d.Prefix.ID)
-	case r.Bound.IsValid():
+	case r.Bound.IsValid() && (!r.Bound.IsUnspecified() || !d.Only):
 		wrong("the prefix %v for a socket bound to %v", d.Prefix.ID, r.Bound)
 	}
 	seen := []*policy.Prefix{d.Prefix}

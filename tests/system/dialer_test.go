@@ -19,13 +19,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/client/bsd"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 // dialerEnv makes this program a client: it dials the addresses that it reads,
 // one a line, through the daemon at the socket that the variable names. A connection to
 // an address after "keep " stays open until the line "drop". Behind an address can
-// stand which networks the connection may take: "require network home".
+// stand which networks the connection may take: "require network home". Before it can
+// stand the address that the program binds its socket to, "from 0.0.0.0 ", and "bsd ",
+// with which the calls of package client/bsd are used.
 const dialerEnv = "MAMMA_SYSTEM_DIALER"
 
 // dialed is a line that the client prints.
@@ -36,7 +39,9 @@ type dialed struct {
 	Device string
 	// NotPermitted tells that the error is client.ErrNotPermitted.
 	NotPermitted bool
-	Err          string
+	// Refused tells that the error is client.ErrRefused.
+	Refused bool
+	Err     string
 }
 
 // serveDials is the client's main function.
@@ -55,6 +60,23 @@ func serveDials(socket string, in io.Reader, out io.Writer) int {
 			continue
 		}
 		line, keep := strings.CutPrefix(lines.Text(), "keep ")
+		line, classic := strings.CutPrefix(line, "bsd ")
+		var from netip.Addr
+		if rest, ok := strings.CutPrefix(line, "from "); ok {
+			text, address, _ := strings.Cut(rest, " ")
+			from, line = netip.MustParseAddr(text), address
+		}
+		if classic {
+			r = classicDial(d.Daemon, line, from)
+			if err := json.NewEncoder(out).Encode(r); err != nil {
+				return 1
+			}
+			continue
+		}
+		d := client.Dialer{Daemon: d.Daemon}
+		if from.IsValid() {
+			d.Net.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		address, selection, _ := strings.Cut(line, " ")
 		ctx = client.WithSelection(ctx, selectionOf(selection))
@@ -72,13 +94,38 @@ func serveDials(socket string, in io.Reader, out io.Writer) int {
 				_ = c.Close()
 			}
 		} else {
-			r.Err, r.NotPermitted = err.Error(), errors.Is(err, client.ErrNotPermitted)
+			r.Err, r.NotPermitted, r.Refused = err.Error(), errors.Is(err, client.ErrNotPermitted), errors.Is(err, client.ErrRefused)
 		}
 		if err := json.NewEncoder(out).Encode(r); err != nil {
 			return 1
 		}
 	}
 	return 0
+}
+
+// classicDial connects by the calls of package client/bsd.
+func classicDial(daemon *client.Daemon, address string, from netip.Addr) (r dialed) {
+	to := netip.MustParseAddrPort(address)
+	c := &bsd.Context{Daemon: daemon}
+	fd, err := c.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err == nil && from.IsValid() {
+		err = c.Bind(fd, netip.AddrPortFrom(from, 0))
+	}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = c.Connect(ctx, fd, to)
+	}
+	if err != nil {
+		r.Err, r.Refused = err.Error(), errors.Is(err, client.ErrRefused)
+	} else if sa, err := unix.Getsockname(fd); err == nil {
+		if in4, ok := sa.(*unix.SockaddrInet4); ok {
+			r.Local = netip.AddrFrom4(in4.Addr)
+		}
+		r.Device, _ = unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+	}
+	_ = c.Close(fd)
+	return r
 }
 
 // selectionOf reads preferences such as "require network home, avoid cost metered".

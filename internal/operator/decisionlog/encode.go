@@ -149,7 +149,7 @@ func encodeRequest(r *policy.Request, number func(*policy.Prefix) *int) *decisio
 			out.Prefixes = append(out.Prefixes, *n)
 		}
 	}
-	out.StandIn = number(r.StandIn)
+	out.StandIn, out.Aside = number(r.StandIn), r.Aside
 	for _, s := range r.DestStats {
 		out.DestStats = append(out.DestStats, pathStats(s))
 	}

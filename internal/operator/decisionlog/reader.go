@@ -206,7 +206,7 @@ func (r *Reader) decodeDecision(in *decision) (*Entry, error) {
 
 func (r *Reader) decodeRequest(in *decision) (*policy.Request, error) {
 	out := &policy.Request{
-		Now: in.Now, Host: string(in.Host), Service: string(in.Service), Port: in.Port, Remote: in.Remote, Bound: in.Bound,
+		Now: in.Now, Host: string(in.Host), Service: string(in.Service), Port: in.Port, Remote: in.Remote, Bound: in.Bound, Aside: in.Aside,
 		App: policy.App{UID: in.App.UID, PID: in.App.PID, Command: string(in.App.Command), Executable: string(in.App.Executable)},
 	}
 	var errs [6]error

@@ -151,6 +151,7 @@ type decision struct {
 	Intents     map[string]int64 `json:"intents,omitempty"`
 	Prefixes    []int            `json:"prefixes,omitempty"`
 	StandIn     *int             `json:"stand_in,omitempty"`
+	Aside       bool             `json:"aside,omitempty"`
 	DestStats   []pathStats      `json:"dest_stats,omitempty"`  // of the prefixes, in their order
 	Connections []connections    `json:"connections,omitempty"` // likewise
 	Sockets     []socket         `json:"sockets,omitempty"`
