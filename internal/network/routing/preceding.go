@@ -39,8 +39,8 @@ func Preceding(managed []policy.PrefixID, nets *netmon.Snapshot) []Preceded {
 			continue
 		}
 		for _, r := range c.rules[family01(p.Addrs[0].Is6())] {
-			if r.Priority > priority {
-				break
+			if r.Priority > min(priority, FirstPriority) {
+				break // ours come before it, or will as soon as they are put there
 			}
 			if holds, _ := r.Holds(p.Addrs[0]); !holds {
 				continue

@@ -34,6 +34,7 @@ func TestPreceding(t *testing.T) {
 		{"for one user", other, []netmon.Rule{{Priority: 5, Users: true, FirstUser: 1000, LastUser: 1000, Table: foreign}, ours}, nil},
 		{"for all users", other, []netmon.Rule{{Priority: 5, Users: true, LastUser: 4294967294, Table: foreign}, ours}, said("rule 5, from all uidrange 0-4294967294 lookup 100")},
 		{"of the other family", other, []netmon.Rule{{Priority: 5, V6: true, Table: foreign}, ours}, nil},
+		{"before them for a moment", other, []netmon.Rule{{Priority: 8000, Table: foreign}, {Priority: 9000, Source: source, Table: own, Maker: Protocol}}, nil},
 		{"behind them", other, []netmon.Rule{ours, {Priority: 8000, Table: foreign}}, nil},
 		{"before ours are there", other, []netmon.Rule{{Priority: 5, Table: foreign}}, nil},
 		{"where the kernel says nothing", 0, []netmon.Rule{{Priority: 5, Table: foreign}, ours}, nil},
