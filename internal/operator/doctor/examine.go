@@ -236,6 +236,9 @@ func move(p *Prefix, f Foreign) string {
 // undone reports rules that somebody has made to refuse something, and that do not hold
 // because mamma's rules come before them.
 func (e *examination) undone(p *Prefix) {
+	if !p.Managed {
+		return // they hold as long as mamma's rules are not there
+	}
 	for _, f := range p.Undone {
 		e.add(true, Finding{
 			Severity: Warning, Check: "undone", Subject: subject(p),
@@ -244,7 +247,7 @@ func (e *examination) undone(p *Prefix) {
 			Fix:      []string{fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, routing.FirstPriority-1)},
 		})
 	}
-	if len(p.Undone) == 0 && e.facts.ManageRouting {
+	if len(p.Undone) == 0 {
 		e.report.Passed++
 	}
 }

@@ -74,7 +74,7 @@ func TestExamine(t *testing.T) {
 			"problem source-route 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if that was your wish, no block for this network",
 		}, 2},
 		{"a rule that refuses something is undone", func(f *Facts) {
-			f.ManageRouting, f.Prefixes[1].Undone = true, []Foreign{{20001, "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
+			f.ManageRouting, f.Prefixes[1].Managed, f.Prefixes[1].Undone = true, true, []Foreign{{20001, "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
 		}, []string{
 			"warning undone 10.64.0.0/10 on wwan0; ip rule add from 10.64.0.0/10 to 203.0.113.0/24 prohibit priority 7698",
 		}, 1},
