@@ -84,3 +84,27 @@ func TestRefusedConnections(t *testing.T) {
 		})
 	}
 }
+
+// Where no managed network is left, the kernel's choice is no way around what the policy
+// requires. What has a way of its own, such as a neighbour's, is left alone.
+func TestRefusedWithoutNetworks(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("needs curl")
+	}
+	w := start(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}}, "policy \"score\" {\n  minimize = 1\n  require  = prefix.cost == \"free\"\n}\ninterface \"gone0\" {}\n", "")
+	for url, refused := range map[string]bool{"http://192.0.2.1/": true, "http://" + w.Network("wlan0").Gateway4.String() + "/": false} {
+		for _, scheme := range []string{"socks5", "http"} {
+			cmd := exec.Command(curl, "--silent", "--show-error", "--max-time", "20", "--proxy", scheme+"://"+listen, url) //nolint:gosec // our own
+			var all bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &all, &all
+			_ = w.Client.Run(cmd)
+			if served := strings.Contains(all.String(), `"network":"wlan0"`); served == refused {
+				t.Errorf("%s by %s, to be refused: %t\n%s\n%s", url, scheme, refused, &all, w.log)
+			}
+			if refused {
+				w.log.await(t, "msg=request", `reason="refused by the policy: no managed network is left that could meet the requirement"`)
+			}
+		}
+	}
+}

@@ -66,3 +66,24 @@ func TestRefusedPrograms(t *testing.T) {
 		})
 	}
 }
+
+// Where no managed network is left, the kernel's choice is no way around what the policy
+// requires.
+func TestRefusedWithoutNetworks(t *testing.T) {
+	w := newWorld(t)
+	if err := w.daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	conf := "policy \"score\" {\n  minimize = 1\n  require  = prefix.cost == \"free\"\n}\ninterface \"gone0\" {}\n"
+	var err error
+	if w.daemon, err = stage.StartDaemon(t.Context(), w.Client, filepath.Join(bin, "mamma"), w.dir, "mamma", conf); err != nil {
+		t.Fatal(err)
+	}
+	require(t, "curl")
+	for address, refused := range map[string]bool{service4: true, w.Network("wlan0").Gateway4.String(): false} {
+		out, errs, status := w.output(t, w.command(root, "--", "curl", "-sS", "http://"+address+"/"))
+		if denied := strings.Contains(errs, "Permission denied") || strings.Contains(errs, "may not connect"); denied != refused || (status == 0) == refused {
+			t.Errorf("%s, to be refused: %t; status %d\n%s%s", address, refused, status, out, errs)
+		}
+	}
+}
