@@ -47,8 +47,8 @@ destination of its first datagram.
 Without a mamma that answers, connections go as if nobody was there, which is said
 once. --require refuses them instead (connect fails with "Network is unreachable"),
 for those who must not leak over the wrong network. It is no sandbox: a program
-that wants to can get around it. What the policy refuses is refused always (connect
-fails with "Permission denied").
+that wants to can get around it, as by binding its sockets itself. What the policy
+refuses of what is placed is refused always (connect fails with "Permission denied").
 
 The program runs with no-new-privileges: sudo, ping and others that gain rights when
 they are executed do not gain them. A process of mammactl stays until the last

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
@@ -53,6 +55,9 @@ func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe fun
 	describe(b)
 	for name := range body.Attributes {
 		b.given[name] = true
+		if meant := nearest(name, slices.Sorted(maps.Keys(b.settings))); b.settings[name] == nil && meant != "" {
+			b.given[meant] = true // the error about the name says so
+		}
 	}
 	before := h.hint
 	h.hint = b.hint
@@ -66,7 +71,8 @@ func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe fun
 // Errorf reports that something at pos is wrong.
 func (b *Body) Errorf(pos Pos, format string, args ...any) { b.h.errorf(pos, format, args...) }
 
-// Given tells, once the body was read, whether it has the setting, rightly or not.
+// Given tells, once the body was read, whether it has the setting, rightly or not: a
+// misspelt one counts.
 func (b *Body) Given(name string) bool { return b.given[name] }
 
 // After has f called once the body was read, for what concerns several settings.

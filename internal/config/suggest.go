@@ -13,20 +13,8 @@ import (
 // Suggest completes a message about an unknown name: it gives `; did you mean
 // "x"?` if one of the known names is near, else a list of them all, else "".
 func Suggest(name string, known []string) string {
-	if len(name) <= 64 { // distance is quadratic, and no name of ours is near
-		// A third of the letters may be wrong, as in "namserver" or "rout".
-		best, limit := "", max(1, len(name)/3)
-		for _, k := range known {
-			if d := levenshtein.Distance(strings.ToLower(name), k, nil); d <= limit {
-				best, limit = k, d-1
-			}
-		}
-		if best == "" {
-			best = completion(name, known)
-		}
-		if best != "" {
-			return `; did you mean "` + best + `"?`
-		}
+	if best := nearest(name, known); best != "" {
+		return `; did you mean "` + best + `"?`
 	}
 	if len(known) == 0 {
 		return ""
@@ -34,6 +22,25 @@ func Suggest(name string, known []string) string {
 	known = slices.Clone(known)
 	slices.Sort(known)
 	return "; known: " + strings.Join(known, ", ")
+}
+
+// nearest is the known name that an unknown one was probably meant to be, "" if none is
+// near.
+func nearest(name string, known []string) string {
+	if len(name) > 64 { // distance is quadratic, and no name of ours is near
+		return ""
+	}
+	// A third of the letters may be wrong, as in "namserver" or "rout".
+	best, limit := "", max(1, len(name)/3)
+	for _, k := range known {
+		if d := levenshtein.Distance(strings.ToLower(name), k, nil); d <= limit {
+			best, limit = k, d-1
+		}
+	}
+	if best == "" {
+		best = completion(name, known)
+	}
+	return best
 }
 
 // completion is the one known name that a shorter name begins; "" if there is none, or

@@ -109,6 +109,10 @@ func TestMistakesInTheFile(t *testing.T) {
 		{"rule \"x\" {\n  action = \"allow\"\n  filesize = \"300M\"\n}", []string{
 			`f:3,3-11: unknown setting "filesize" in rule "x"; known: action, client, destination, port, process, uid, user; intents are stated by set = "filesize=300M" in a block intents "NAME" { ... }`,
 		}},
+		{"rule \"x\" {\n  Action = \"deny\"\n}\nintents \"y\" {\n  sets = \"category=query\"\n}\n", []string{
+			`f:2,3-9: unknown setting "Action" in rule "x"; did you mean "action"?`,
+			`f:5,3-7: unknown setting "sets" in intents "y"; did you mean "set"?`,
+		}},
 		{"identify = true;\nlog {\n  level = \"info\";\n};", []string{
 			`f:1,16: a semicolon is nothing in this format: a setting ends with its line; leave it out (here and 2 times more)`,
 		}},
