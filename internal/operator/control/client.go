@@ -79,8 +79,7 @@ func trusted(uid uint32) bool {
 }
 
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout}
-	nc, err := d.DialContext(ctx, "unix", c.path)
+	nc, err := c.connect(ctx)
 	if err != nil || c.trusts == nil {
 		return nc, err
 	}
@@ -97,6 +96,29 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	return nc, nil
+}
+
+// busyPause is the wait before connecting again to a socket whose queue was full.
+const busyPause = 5 * time.Millisecond
+
+// connect connects to the socket. Where others fill its queue, it waits for a place, as
+// connect(2) does: package net does not, and whoever connects again and again would shut
+// everybody out.
+func (c *Client) connect(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var d net.Dialer
+	for {
+		nc, err := d.DialContext(ctx, "unix", c.path)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nc, err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // distrustedError says that a user who is not trusted serves the path.
