@@ -176,7 +176,23 @@ func (g *getting) run(ctx context.Context) error {
 	ctx = client.WithSelection(ctx, g.selected.properties())
 	web := &http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	if g.output == "-" {
-		return g.toOutput(ctx, web)
+		return g.toOutput(ctx, web, g.app.out)
+	}
+	// Only a regular file can be replaced: a device, a FIFO and what a link leads to are
+	// written to, so that /dev/null and /dev/stdout stay what they are.
+	if info, err := os.Lstat(g.output); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		f, err := os.OpenFile(g.output, os.O_WRONLY|os.O_TRUNC, 0)
+		if err != nil {
+			return &writeError{err}
+		}
+		if err := g.toOutput(ctx, web, f); err != nil {
+			_ = f.Close()
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return &writeError{err}
+		}
+		return nil
 	}
 	return g.toFile(ctx, web)
 }
@@ -270,8 +286,8 @@ func (g *getting) request(ctx context.Context, web *http.Client, offset int64, v
 	return resp, nil
 }
 
-// toOutput writes the file to standard output.
-func (g *getting) toOutput(ctx context.Context, web *http.Client) error {
+// toOutput writes the file to what cannot be gone back in, such as standard output.
+func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) error {
 	resp, err := g.request(ctx, web, 0, "")
 	if err != nil {
 		return err
@@ -279,7 +295,7 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client) error {
 	defer resp.Body.Close() //nolint:errcheck // only read
 	check := g.digestOf(resp)
 	p := g.newProgress(resp, 0)
-	out := &counting{to: g.app.out}
+	out := &counting{to: to}
 	if w, ok := out.to.(*display.Writer); ok {
 		out.to = w.Unwrap() // it is not text
 	}

@@ -23,6 +23,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/clienttest"
 	"github.com/socket-intents/mamma/client/httpintent"
@@ -119,6 +121,42 @@ func TestGet(t *testing.T) {
 	}
 	if code, out, errs = mammactl(t.Context(), "", "get", "--socket", two(t), "-o", "-", s.URL+"/file.bin"); code != exitOK || out != string(s.data) || errs != "" {
 		t.Errorf("to standard output: code %d, %d bytes, %s", code, len(out), errs)
+	}
+}
+
+// What is no regular file is written to and stays: people name /dev/null and /dev/stdout.
+func TestGetInto(t *testing.T) {
+	s := startShelf(t, 300_000, false)
+	dir := t.TempDir()
+	fifo, link, file := filepath.Join(dir, "fifo"), filepath.Join(dir, "link"), filepath.Join(dir, "file")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(file, []byte("old"), 0o600), os.Symlink("file", link)); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan []byte, 1)
+	go func() {
+		b, _ := os.ReadFile(fifo)
+		read <- b
+	}()
+	for _, name := range []string{fifo, link} {
+		before, err := os.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errs := mammactl(t.Context(), "", "get", "-q", "--socket", two(t), "-o", name, s.URL+"/file.bin"); code != exitOK || errs != "" {
+			t.Errorf("%s: code %d: %s", name, code, errs)
+		}
+		if after, err := os.Lstat(name); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s is another file now: %v", name, err)
+		}
+	}
+	if got := <-read; !bytes.Equal(got, s.data) {
+		t.Errorf("%d bytes through the FIFO", len(got))
+	}
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, s.data) {
+		t.Errorf("%d bytes through the link, %v", len(got), err)
 	}
 }
 

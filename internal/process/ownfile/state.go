@@ -71,7 +71,13 @@ func othersWrite(dir string) bool {
 // one, never a part; that holds after a crash too. Only root and this process's user
 // can read the new file. Write makes missing directories, and removes the temporary
 // files of processes that were killed while they wrote.
+//
+// A link is replaced, and not what it leads to. What else is no regular file is left
+// alone, and is an error: "/dev/null" is what people name who want no file.
 func Write(path string, fill func(io.Writer) error) (err error) {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0 {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

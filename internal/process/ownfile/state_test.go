@@ -114,6 +114,12 @@ func TestTraps(t *testing.T) {
 	if err := Write(link, text("state")); err != nil {
 		t.Error(err)
 	}
+	if err := Write(fifo, text("state")); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a FIFO: %v", err)
+	}
+	if info, err := os.Lstat(fifo); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Errorf("the FIFO was replaced: %v, %v", info, err)
+	}
 	if b, _ := os.ReadFile(precious); string(b) != "data" {
 		t.Errorf("the link was followed: %q", b)
 	}
