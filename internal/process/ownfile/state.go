@@ -72,11 +72,11 @@ func othersWrite(dir string) bool {
 // can read the new file. Write makes missing directories, and removes the temporary
 // files of processes that were killed while they wrote.
 //
-// A link is replaced, and not what it leads to. What else is no regular file is left
-// alone, and is an error: "/dev/null" is what people name who want no file.
+// A link is replaced, and not what it leads to. A device is left alone, and is an error:
+// "/dev/null" is what people name who want no file.
 func Write(path string, fill func(io.Writer) error) (err error) {
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0 {
-		return fmt.Errorf("%s is not a regular file", path)
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeDevice != 0 {
+		return fmt.Errorf("%s is a device, and no file can take its place", path)
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
