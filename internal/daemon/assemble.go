@@ -107,7 +107,7 @@ func markDefaults(list []managed, nets *netmon.Snapshot, manages bool) {
 				break
 			}
 			p := nets.PrefixOn(m.prefix.Index, m.prefix.CIDR)
-			if p == nil || !p.HasDefault && !(manages && p.Hidden) || m.settings.Default != nil {
+			if p == nil || !p.HasDefault && (!manages || !p.Hidden) || m.settings.Default != nil {
 				continue
 			}
 			rank := [3]int{zeroIf(p.Index == way.Index), zeroIf(slices.Contains(p.Addrs, way.Source)), p.Metric}

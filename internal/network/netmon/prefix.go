@@ -51,8 +51,13 @@ type Prefix struct {
 	// OwnLink tells that the prefix is for the destinations of its link, although the kernel
 	// would send from it to everywhere: the route names another address as its source, or it
 	// names none and the prefix is unique local (RFC 4193) or the gateway belongs to another
-	// prefix of the interface.
+	// prefix of the interface; or Led says so.
 	OwnLink bool
+
+	// Led is the interface of a tunnel into which a rule leads what comes from the
+	// prefix, while other traffic goes elsewhere; 0: none. Who made the rule wants
+	// nothing from this address to leave beside the tunnel, so OwnLink is true too.
+	Led int
 
 	// Refused is what a route or a rule does with packets from the first address
 	// to most destinations far away, if it refuses or drops them: then the prefix is

@@ -89,8 +89,14 @@ var transitionTypes = []string{"sit", "ip6tnl"}
 // Tunnel tells whether packets of this link travel inside others of this host.
 func (l Link) Tunnel() bool { return slices.Contains(tunnelTypes, l.Type) }
 
-// private tells whether the link may be a VPN, from its kind.
-func (l Link) private() bool { return l.Tunnel() && !slices.Contains(transitionTypes, l.Type) }
+// kindDummy is the kind of links that swallow what is sent to them.
+const kindDummy = "dummy"
+
+// private tells whether the link may be a VPN, from its kind. A dummy device that holds
+// the way to everywhere is a VPN's kill switch: while the tunnel is down, nothing leaves.
+func (l Link) private() bool {
+	return l.Type == kindDummy || l.Tunnel() && !slices.Contains(transitionTypes, l.Type)
+}
 
 // Addr is an address of the host.
 type Addr struct {

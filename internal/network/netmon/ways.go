@@ -36,6 +36,10 @@ func (s *Snapshot) judge() {
 		if own.Verdict == oracle.Sent && !own.Shared {
 			p.Egress = own.Index
 		}
+		if s.led(p, &own) {
+			p.Led, p.OwnLink = own.Index, true
+			continue
+		}
 		w := own
 		if p.Egress != p.Index || p.Twin {
 			w = s.byDevice(p)
@@ -55,6 +59,15 @@ func (s *Snapshot) judge() {
 			}
 		}
 	}
+}
+
+// led tells whether a rule leads what comes from the prefix into a tunnel, by a table of
+// its own.
+func (s *Snapshot) led(p *Prefix, own *oracle.Way) bool {
+	unbound := s.state.Ways[Vantage{Source: unspecified(p.Addrs[0])}]
+	return own.Verdict == oracle.Sent && !own.Shared && own.Index != p.Index && own.Table != unbound.Table &&
+		(unbound.Verdict != oracle.Sent || unbound.Index != own.Index) &&
+		s.byIndex[own.Index].private() && !s.byIndex[p.Index].Tunnel()
 }
 
 // hidden looks for a route of the prefix's interface that the kernel does not find.

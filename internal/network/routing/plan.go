@@ -121,7 +121,8 @@ func (e *TooLargeError) Error() string {
 
 // Plan tells what the given prefixes need on a host. Those from which the kernel would send
 // nothing by their interface need nothing: the routes to everywhere that it has are for
-// others, such as the sources of another prefix. The size of
+// others, such as the sources of another prefix; and so do those that a rule leads into a
+// tunnel. The size of
 // a plan is that of the prefixes' addresses and the host's routes added, not
 // multiplied. Of one that is too large it is a *TooLargeError.
 func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error) {
@@ -132,7 +133,7 @@ func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error
 	b := builder{nets: nets, links: routesByLink(nets), networks: interfacesByPrefix(nets), chains: chainsOf(nets), routes: map[content][]Route{}, done: map[sender]bool{}}
 	for _, p := range nets.Prefixes() {
 		l := b.links[linkOf(&p)]
-		if managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] && (p.HasDefault || p.Hidden || p.OwnLink) && l != nil && len(l.defaults) > 0 {
+		if managed[policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}] && (p.HasDefault || p.Hidden || p.OwnLink && p.Led == 0) && l != nil && len(l.defaults) > 0 {
 			b.prefix(&p, l)
 		}
 	}

@@ -190,6 +190,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		if p.Refused.Refused() {
 			f.Refused = append(f.Refused, o.prefix(&p, nets))
 		}
+		if l, ok := nets.Link(p.Led); ok {
+			f.Led = append(f.Led, Led{o.prefix(&p, nets), l.Name})
+		}
 		if id := (policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}); !managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback {
 			f.Others = append(f.Others, id)
 		}

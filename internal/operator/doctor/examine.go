@@ -435,7 +435,17 @@ func (e *examination) refused() {
 			Fix:      []string{ip(p) + " rule    # shows who is meant; if that was your wish, nothing is wrong"},
 		})
 	}
-	if len(e.facts.Refused) == 0 {
+	for i := range e.facts.Led {
+		p := &e.facts.Led[i]
+		e.add(true, Finding{
+			Severity: Warning, Check: "led", Subject: subject(&p.Prefix),
+			Text:     "a rule leads what is sent from it into the tunnel " + p.Into + ", so it is used for its own link only",
+			Evidence: fmt.Sprintf("route to %s from %s: dev %s", p.FarAway, p.Addr, p.Into),
+			Copes:    "connections to elsewhere go as the rule says",
+			Fix:      []string{ip(&p.Prefix) + " rule    # shows which rule; if that was your wish, nothing is wrong"},
+		})
+	}
+	if len(e.facts.Refused)+len(e.facts.Led) == 0 {
 		e.report.Passed++
 	}
 }
@@ -478,7 +488,7 @@ func (e *examination) run() {
 
 func (e *examination) host() {
 	const host = "this host"
-	e.add(len(e.facts.Prefixes) == 0, Finding{
+	e.add(len(e.facts.Prefixes) == 0 && len(e.facts.Led) == 0, Finding{
 		Severity: Problem, Check: "networks", Subject: host, Text: "no network is managed: there is nothing to choose from",
 		Evidence: "no prefix is selected by the configuration",
 		Fix:      []string{"mamma --init    # shows blocks for the networks that there are", "auto = true    # in the configuration"},

@@ -14,6 +14,8 @@ type Facts struct {
 	// Refused are the prefixes, to be managed or not, whose packets a route or a rule
 	// refuses.
 	Refused []Prefix
+	// Led are those whose packets a rule leads into a tunnel, beside what else is sent.
+	Led []Led
 	// Unmatched are blocks of the configuration that are about no prefix of the
 	// host, as written there.
 	Unmatched []Block
@@ -49,6 +51,12 @@ type Facts struct {
 	// Splits are the domains whose names are asked at an interface's own name servers,
 	// whatever network a connection takes.
 	Splits []Split
+}
+
+// Led is a prefix whose packets a rule leads into a tunnel.
+type Led struct {
+	Prefix
+	Into string // the tunnel's interface
 }
 
 // Split is a domain of an interface, as systemd-resolved knows it.
