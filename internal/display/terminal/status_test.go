@@ -15,18 +15,23 @@ func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		s := show(&out, func() int { return 12 }, func(d time.Duration) string { return fmt.Sprintf("waiting for %d ms", d.Milliseconds()) })
+		drawn := func() string { // since it was last asked
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			defer out.Reset()
+			return out.String()
+		}
 		time.Sleep(patience - 1)
 		synctest.Wait()
-		if out.Len() > 0 {
-			t.Errorf("too soon: %q", &out)
+		if got := drawn(); got != "" {
+			t.Errorf("too soon: %q", got)
 		}
 		time.Sleep(redraw + 2)
 		synctest.Wait()
 		const line = EraseLine + "waiting fo…\n"
-		if want := line + CursorUp + line; out.String() != want {
-			t.Errorf("drawn %q, want %q", &out, want)
+		if got, want := drawn(), line+CursorUp+line; got != want {
+			t.Errorf("drawn %q, want %q", got, want)
 		}
-		out.Reset()
 		if _, err := s.Write([]byte("trouble\n")); err != nil {
 			t.Error(err)
 		}
@@ -34,10 +39,9 @@ func TestStatus(t *testing.T) {
 		synctest.Wait()
 		s.Stop()
 		s.Stop()
-		if want := CursorUp + EraseLine + "trouble\n" + line + CursorUp + EraseLine; out.String() != want {
-			t.Errorf("drawn %q, want %q", &out, want)
+		if got, want := drawn(), CursorUp+EraseLine+"trouble\n"+line+CursorUp+EraseLine; got != want {
+			t.Errorf("drawn %q, want %q", got, want)
 		}
-		out.Reset()
 		short := show(&out, func() int { return 80 }, func(time.Duration) string { return "x" })
 		short.Stop()
 		if out.Len() > 0 {
