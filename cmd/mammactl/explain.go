@@ -295,15 +295,15 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) er
 	case d.Multipath:
 		parts = append(parts, "With Multipath TCP.")
 	}
-	if d.Only && !d.Refused {
-		parts = append(parts, "Nothing else may be used.")
-	}
 	if len(d.Alternates) > 0 {
 		var alts []string
 		for _, p := range d.Alternates {
 			alts = append(alts, clean(p.Prefix))
 		}
 		parts = append(parts, "Fallback: "+strings.Join(alts, ", ")+".")
+	}
+	if d.Only && !d.Refused {
+		parts = append(parts, "Nothing else may be used.")
 	}
 	if len(parts) > 0 {
 		fmt.Fprintf(&b, "  %s\n", strings.Join(parts, "   "))
