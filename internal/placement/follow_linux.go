@@ -180,10 +180,10 @@ const (
 // outcome is what became of the attempt.
 func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	took := now.Sub(a.begun)
-	// The port is asked for first: the kernel gives it when connecting has begun, so what
-	// is asked later shows how far that has come. In the other order a socket that is
-	// refused between the two has a port, and nothing that came from its peer.
-	name, err := unix.Getsockname(a.fd)
+	// The name is asked for on both sides of the state. The port before it shows that
+	// connecting had begun, so that a closed state is its end. The address after it is the
+	// one that a connection has taken; before, it may not have had any.
+	before, err := unix.Getsockname(a.fd)
 	if err != nil {
 		return o, nothing
 	}
@@ -191,21 +191,28 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	if err != nil {
 		return o, nothing
 	}
+	name, err := unix.Getsockname(a.fd)
+	if err != nil {
+		return o, nothing
+	}
 	// A peer that takes the connection acknowledges the SYN, which counts as a byte; one that
 	// refuses does not.
-	s := seen{state: info.State, answered: info.Segs_in > 0, connected: info.Bytes_acked > 0 || info.Bytes_received > 0}
+	s := seen{
+		begun: localOf(before).Port() != 0, state: info.State, answered: info.Segs_in > 0,
+		connected: info.Bytes_acked > 0 || info.Bytes_received > 0,
+	}
 	return judge(s, took, localOf(name), func() bool { return becamePlain(a.fd) })
 }
 
 // seen is what the kernel says of a socket.
 type seen struct {
+	begun     bool // it had a port before the rest was asked for: given when connecting, it stays
 	state     uint8
 	answered  bool // something came from the peer
 	connected bool // it was connected, and may be closed by now
 }
 
-// judge makes an outcome of what is seen. The port tells a socket that has tried
-// from one that has not begun: it is given when connecting, and stays.
+// judge makes an outcome of what is seen.
 func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) (o client.Outcome, r result) {
 	o = client.Outcome{Duration: took, Local: local}
 	switch {
@@ -215,16 +222,17 @@ func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) 
 		o.Err = unix.ETIMEDOUT
 	case s.state != tcpClose, s.connected: // a program may be through with it before we look
 		o.PlainTCP = plain()
-	case local.Port() == 0 && took <= patience:
-		return o, pending // not begun
-	case local.Port() == 0:
+	case !s.begun && took <= patience:
+		return o, pending
+	case !s.begun:
 		return o, nothing
 	case s.answered:
 		o.Err = unix.ECONNREFUSED
 	case took >= synRetransmission:
 		o.Err = unix.ETIMEDOUT
 	default:
-		// Refused, or told to be out of reach; the kernel no longer says which.
+		// Refused, or told to be out of reach: a connect(2) that blocks has the kernel forget
+		// what came before it returns, and an ICMP error is not counted at all.
 		return o, nothing
 	}
 	return o, known

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/client"
 )
 
 func TestJudge(t *testing.T) {
@@ -36,7 +38,7 @@ func TestJudge(t *testing.T) {
 		{"refused or out of reach", tcpClose, time.Millisecond, false, false, bound, false, nothing, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o, r := judge(seen{tt.state, tt.answered, tt.connected}, tt.took, tt.local, func() bool { return tt.plain })
+			o, r := judge(seen{tt.local.Port() != 0, tt.state, tt.answered, tt.connected}, tt.took, tt.local, func() bool { return tt.plain })
 			if r != tt.result || r == known && (o.Err != tt.err || o.PlainTCP != tt.plain || o.Duration != tt.took || o.Local != tt.local) { //nolint:errorlint // these very errors
 				t.Errorf("%v, %+v", r, o)
 			}
@@ -56,26 +58,59 @@ func TestOutcomeWhileConnecting(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 1000 {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := attempt{fd: fd, begun: time.Now()}
-		begin, done := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(done)
-			<-begin
-			_ = unix.Connect(fd, closed)
-		}()
-		close(begin)
-		o, r := a.outcome(a.begun)
-		for r == pending {
-			o, r = a.outcome(a.begun)
-		}
-		<-done
-		_ = unix.Close(fd)
+		o, r := lookWhileConnecting(t, closed)
 		if r != known || o.Err != unix.ECONNREFUSED { //nolint:errorlint // as it is made
 			t.Fatalf("result %v, %v; want that it was refused", r, o.Err)
 		}
 	}
+}
+
+// What is reported of a connection names the address and the port that it has taken,
+// wherever into connecting the look falls.
+func TestOutcomeNamesWhatWasTaken(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	open := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: l.Addr().(*net.TCPAddr).Port}
+	for range 1000 {
+		o, r := lookWhileConnecting(t, open)
+		if r != known || o.Err != nil || o.Local.Port() == 0 || !o.Local.Addr().IsLoopback() {
+			t.Fatalf("result %v, from %v, %v; want that it was connected from 127.0.0.1 and a port", r, o.Local, o.Err)
+		}
+	}
+}
+
+// lookWhileConnecting looks at a new socket while it connects until the outcome is known.
+func lookWhileConnecting(t *testing.T, peer unix.Sockaddr) (client.Outcome, result) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := attempt{fd: fd, begun: time.Now()}
+	begin, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		<-begin
+		_ = unix.Connect(fd, peer)
+	}()
+	close(begin)
+	o, r := a.outcome(a.begun)
+	for r == pending {
+		o, r = a.outcome(a.begun)
+	}
+	<-done
+	_ = unix.Close(fd)
+	return o, r
 }
