@@ -84,7 +84,7 @@ func (c *Command) Run(ctx context.Context) error {
 			c.far.decisions.Add(1)
 			return errors.Join(ctx.Err(), p.result(r))
 		}
-		err := c.read(file, s, each, func(e *decisionlog.LineError) {
+		err := c.read(ctx, file, s, each, func(e *decisionlog.LineError) {
 			if bad++; bad <= maxComplaints {
 				_, _ = fmt.Fprintf(c.Err, "%s\n", clean(fmt.Sprintf("%s:%d: %v", file, e.Line, e.Err)))
 			}
@@ -106,16 +106,32 @@ func (c *Command) Run(ctx context.Context) error {
 	return nil
 }
 
-func (c *Command) read(file string, s *Subject, each func(*Result) error, bad func(*decisionlog.LineError)) error {
+func (c *Command) read(ctx context.Context, file string, s *Subject, each func(*Result) error, bad func(*decisionlog.LineError)) error {
+	open := func() (io.ReadCloser, error) { return os.Open(file) }
 	if file == "-" {
-		return Run(&counter{c.In, &c.far.bytes}, s, each, bad)
+		open = func() (io.ReadCloser, error) { return io.NopCloser(c.In), nil }
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	return Run(&counter{f, &c.far.bytes}, s, each, bad)
+	in := untilDone(ctx, open)
+	defer in.Close() //nolint:errcheck // only read
+	return Run(&counter{in, &c.far.bytes}, s, each, bad)
+}
+
+// untilDone reads what open opens, until ctx ends: then reading fails with its error. A pipe may
+// have no writer, say nothing, or say something without end. No call of the kernel's that
+// waits for it can be taken back, so a goroutine makes them, which may stay behind.
+func untilDone(ctx context.Context, open func() (io.ReadCloser, error)) io.ReadCloser {
+	out, in := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { _ = in.CloseWithError(ctx.Err()) })
+	go func() {
+		defer stop()
+		from, err := open()
+		if err == nil {
+			_, err = io.Copy(in, from)
+			_ = from.Close() // only read
+		}
+		_ = in.CloseWithError(err) // nil is the end
+	}()
+	return out
 }
 
 // begin calls Begin. The function that it returns may be called more than once.
