@@ -93,6 +93,12 @@ func TestExamine(t *testing.T) {
 		}, []string{
 			"warning prohibited 10.64.0.0/10 on wwan0; ip rule    # shows who is meant; if that was your wish, nothing is wrong",
 		}, 1},
+		{"led into a tunnel", func(f *Facts) { f.Led = []Led{{f.Prefixes[1], "wg0"}} }, []string{
+			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows which rule; if that was your wish, nothing is wrong",
+		}, 1},
+		{"all that there is led into a tunnel", func(f *Facts) { f.Led, f.Prefixes = []Led{{f.Prefixes[1], "wg0"}}, nil }, []string{
+			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows which rule; if that was your wish, nothing is wrong",
+		}, 1},
 		{"strict filter where they are not", func(f *Facts) { f.Prefixes[1].ReversePath, f.Prefixes[1].Egress = 1, "wlan0" }, []string{
 			"problem source-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 table 101 && { ip rule add priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0 && { ip rule add priority 32765 from 10.64.3.9 lookup 101 || { ip rule del priority 32765 from 10.64.3.9 lookup main suppress_prefixlength 0; false; }; } || { ip route del default via 10.64.0.1 dev wwan0 table 101; false; }; }",
 			"problem rp-filter 10.64.0.0/10 on wwan0; sysctl -w net.ipv4.conf.wwan0.rp_filter=2",

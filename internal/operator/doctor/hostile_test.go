@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/display"
 )
 
 // everything is facts that make each check find something, about interfaces with
@@ -20,6 +22,12 @@ func everything(name string) []Facts {
 		change(&f)
 		for i := range f.Prefixes {
 			f.Prefixes[i].ID.Interface = name
+		}
+		for i := range f.Refused {
+			f.Refused[i].ID.Interface = name
+		}
+		for i := range f.Led {
+			f.Led[i].ID.Interface = name
 		}
 		return f
 	}
@@ -41,6 +49,42 @@ func everything(name string) []Facts {
 			f.Unmatched = []Block{{Name: name, At: name, Off: name}}
 			f.Run = &Run{Error: name}
 		}),
+		named(func(f *Facts) {
+			f.Refused, f.Led = []Prefix{wifi()}, []Led{{lte(), name}}
+			f.Refused[0].Refused = name
+			f.Splits = []Split{{Domain: name, Interface: name}}
+			f.Marks, f.Markers = []Diversion{{Rule: name, Prefixes: []string{name}}}, []string{name}
+			f.Users = []Diversion{{Rule: name, Users: "1-2", Prefixes: []string{name}}}
+		}),
+		named(func(f *Facts) {
+			f.ManageRouting, f.MayRoute, f.DeviceError, f.MPTCP = true, false, name, Off
+			f.Prefixes[0].Managed, f.Prefixes[0].Undone = true, []Foreign{{9, "from all iif " + display.ShellQuote(name) + " prohibit"}}
+			f.Prefixes[1].Egress, f.Prefixes[1].Foreign = name, Foreign{9, "from all iif " + display.ShellQuote(name) + " lookup 77"}
+		}),
+		named(func(f *Facts) { f.Prefixes = nil }),
+	}
+}
+
+// What is tested with names is each check, also one that somebody adds.
+func TestEverythingIsFound(t *testing.T) {
+	source, err := os.ReadFile("examine.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, f := range everything("wlan0") {
+		for _, x := range Examine(f).Findings {
+			found[x.Check] = true
+		}
+	}
+	checks := regexp.MustCompile(`Check: "([^"]+)"`).FindAllSubmatch(source, -1)
+	for _, c := range checks {
+		if !found[string(c[1])] {
+			t.Errorf("nothing is found by %s", c[1])
+		}
+	}
+	if len(checks) < len(found) {
+		t.Errorf("%d checks for %d sorts of findings", len(checks), len(found))
 	}
 }
 
