@@ -37,9 +37,11 @@ that answers, one network is used. What the server answers to each range is comp
 nothing of another version of the file is taken.
 
 Without -o the file is named after the last part of the URL. "-o -" writes to standard
-output, in order. Until it is complete the file is FILE.part, and FILE.part.json beside it
-says which version of the file it is of and what is there. The same command goes on from
-there, if the server still has that version. Without a strong validator nothing is kept.
+output, in order; a device, a FIFO and what a link leads to are written to likewise, if
+they are there. Any other file is FILE.part until it is complete, and FILE.part.json
+beside it says which version of the file it is of and what is there. The same command
+goes on from there, if the server still has that version. Without a strong validator
+nothing is kept.
 
 The length is verified, and the digest that --digest gives; without one, that of the
 server if it sends one (Repr-Digest, RFC 9530). --digest takes sha-256 and sha-512, as
@@ -178,21 +180,8 @@ func (g *getting) run(ctx context.Context) error {
 	if g.output == "-" {
 		return g.toOutput(ctx, web, g.app.out)
 	}
-	// Only a regular file can be replaced: a device, a FIFO and what a link leads to are
-	// written to, so that /dev/null and /dev/stdout stay what they are.
 	if info, err := os.Lstat(g.output); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-		f, err := os.OpenFile(g.output, os.O_WRONLY|os.O_TRUNC, 0)
-		if err != nil {
-			return &writeError{err}
-		}
-		if err := g.toOutput(ctx, web, f); err != nil {
-			_ = f.Close()
-			return err
-		}
-		if err := f.Close(); err != nil {
-			return &writeError{err}
-		}
-		return nil
+		return g.into(ctx, web)
 	}
 	return g.toFile(ctx, web)
 }
@@ -302,10 +291,51 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) 
 	stop := p.show(func() int64 { return out.n.Load() })
 	_, err = io.Copy(io.MultiWriter(out, check.writer()), resp.Body)
 	stop()
-	if err != nil {
+	if err == nil {
+		err = check.verify()
+	}
+	if err != nil || g.output == "-" {
 		return err
 	}
-	return check.verify()
+	return g.report(p, resp)
+}
+
+// into writes the file into what is there and is no regular file, as nothing else can be
+// replaced: a device stays one, and a link leads where it led.
+func (g *getting) into(ctx context.Context, web *http.Client) error {
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	ready := make(chan opened)
+	go func() { // to open a FIFO takes until somebody reads it
+		f, err := os.OpenFile(g.output, os.O_WRONLY|os.O_TRUNC, 0)
+		select {
+		case ready <- opened{f, err}:
+		case <-ctx.Done():
+			_ = f.Close() // of nil, too
+		}
+	}()
+	var f *os.File
+	select {
+	case o := <-ready:
+		if o.err != nil {
+			return &writeError{o.err}
+		}
+		f = o.f
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	// Closing ends a write to somebody who has stopped reading.
+	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
+	err := g.toOutput(ctx, web, f)
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	if closed := f.Close(); err == nil && closed != nil {
+		return &writeError{closed}
+	}
+	return err
 }
 
 // toFile writes it to a file, which has its name once it is complete.

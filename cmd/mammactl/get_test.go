@@ -145,8 +145,12 @@ func TestGetInto(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code, _, errs := mammactl(t.Context(), "", "get", "-q", "--socket", two(t), "-o", name, s.URL+"/file.bin"); code != exitOK || errs != "" {
-			t.Errorf("%s: code %d: %s", name, code, errs)
+		code, out, errs := mammactl(t.Context(), "", "get", "--json", "--socket", two(t), "-o", name, s.URL+"/file.bin")
+		if code != exitOK || errs != "" {
+			t.Fatalf("%s: code %d: %s", name, code, errs)
+		}
+		if r := (gotten{}); json.Unmarshal([]byte(out), &r) != nil || r.Size != 300_000 || r.Fetched != r.Size {
+			t.Errorf("%s: %s", name, out)
 		}
 		if after, err := os.Lstat(name); err != nil || !os.SameFile(before, after) {
 			t.Errorf("%s is another file now: %v", name, err)
@@ -157,6 +161,20 @@ func TestGetInto(t *testing.T) {
 	}
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, s.data) {
 		t.Errorf("%d bytes through the link, %v", len(got), err)
+	}
+	// A FIFO that nobody reads does not outlast --max-time.
+	if code, _, errs := mammactl(t.Context(), "", "get", "--socket", two(t), "--max-time", "50ms", "-o", fifo, s.URL+"/file.bin"); code != exitTooLate {
+		t.Errorf("without a reader: code %d: %s", code, errs)
+	}
+	late, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0) // ends what still waits for a reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, late); err != nil {
+		t.Error(err)
+	}
+	if err := late.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
