@@ -149,9 +149,9 @@ func (s *Sampler) Set(prefixes []Prefix) {
 // last one. To be called when connections are about to appear, as after a
 // decision. It does not block and is safe for concurrent use.
 func (s *Sampler) Wake() {
-	// At full pace there is nothing to end, and readying a goroutine for each decision
-	// took a twelfth of the daemon's time. The order of the two flags here, and the
-	// reverse order in slowDown, lets none of the two miss the other.
+	// At full pace there is nothing to end, and to ready a goroutine for each decision
+	// costs a twelfth of the daemon's time. Wake sets expected and then looks at slow;
+	// slowDown sets slow and then looks at expected. So one of them sees the other.
 	if !s.expected.Load() {
 		s.expected.Store(true)
 	}

@@ -86,6 +86,7 @@ type bench struct {
 	*Sampler
 	kernel *fakeKernel
 	passes []time.Duration // since the start
+	inPass func()          // called in each pass, if it is set
 }
 
 func start(t *testing.T, o Options, log *slog.Logger) *bench {
@@ -97,6 +98,9 @@ func start(t *testing.T, o Options, log *slog.Logger) *bench {
 		b.kernel.mu.Lock()
 		defer b.kernel.mu.Unlock()
 		b.passes = append(b.passes, time.Since(begin))
+		if b.inPass != nil {
+			b.inPass()
+		}
 	}
 	b.Sampler = New(o, log)
 	b.sockets, b.links, b.wireless = b.kernel, fakeLinks{b.kernel}, fakeStations{b.kernel}
@@ -266,6 +270,21 @@ func TestSamplerSlowsDownAndReturns(t *testing.T) {
 		}
 		if diff := cmp.Diff([]time.Duration{100 * ms}, gaps); diff != "" {
 			t.Errorf("gaps under load:\n%s", diff)
+		}
+	})
+}
+
+// A Wake that falls into the pass after which the pace would slow down keeps it.
+func TestWakeDuringAPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Options{}, nil)
+		b.inPass = b.Wake
+		b.Set(home)
+		b.wait(DefaultInterval)
+		for _, gap := range b.wait(3 * time.Second) {
+			if gap != DefaultInterval {
+				t.Fatalf("a gap of %v", gap)
+			}
 		}
 	})
 }
