@@ -45,10 +45,10 @@ func TestReadBenchmark(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	tab := newTable()
+	tab := table{before: map[string][]float64{}, now: map[string][]float64{}, shared: map[string][]float64{}}
 	for _, v := range []float64{10, 30, 20} {
-		tab.add(false, []figure{{name: "rate", value: v}, {name: "bare", value: v, shared: true}})
-		tab.add(true, []figure{{name: "rate", value: 3 * v}, {name: "lease", value: 0.5}})
+		tab.add(tab.before, []figure{{name: "rate", value: v}, {name: "bare", value: v, shared: true}})
+		tab.add(tab.now, []figure{{name: "rate", value: 3 * v}, {name: "lease", value: 0.5}})
 	}
 	var out strings.Builder
 	if err := tab.print(&out, "v0.9.0"); err != nil {

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -41,6 +40,7 @@ type options struct {
 	only     []string
 	dials    int
 	duration time.Duration
+	mamload  string // path of the load generator, of this revision for both builds
 }
 
 // A part is a group of figures that --only names.
@@ -107,20 +107,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	now.tools, before.tools = now, now
-	t := newTable()
+	o.mamload = filepath.Join(dir, "mamload")
+	if err := command(ctx, ".", "go", "build", "-o", o.mamload, "./tests/mamload"); err != nil {
+		return err
+	}
+	t := table{before: map[string][]float64{}, now: map[string][]float64{}, shared: map[string][]float64{}}
 	for round := range o.rounds {
 		_, _ = fmt.Fprintf(stderr, "round %d of %d\n", round+1, o.rounds)
 		for _, p := range chosen {
 			if p.once && round > 0 {
 				continue
 			}
-			for _, b := range []*build{before, now} {
-				list, err := p.measure(ctx, &o, b)
+			for _, b := range []struct {
+				*build
+				values map[string][]float64
+			}{{before, t.before}, {now, t.now}} {
+				list, err := p.measure(ctx, &o, b.build)
 				if err != nil {
 					return fmt.Errorf("%s of %s: %w", p.name, b.name, err)
 				}
-				t.add(b == now, list)
+				t.add(b.values, list)
 			}
 		}
 	}
@@ -139,10 +145,9 @@ func choose(names []string) ([]part, error) {
 
 // build is a revision's programs.
 type build struct {
-	name  string
-	dir   string // of mamma, mammactl, muacsocksd, and dial.test with its own client package
-	src   string
-	tools *build // whose load generator measures: the same for both
+	name string
+	dir  string // of mamma, mammactl, muacsocksd, and dial.test with its own client package
+	src  string
 }
 
 // checkOut builds a revision in a work tree of its own.
@@ -168,7 +173,6 @@ func compile(ctx context.Context, src, dir string) (*build, error) {
 	}
 	err := errors.Join(
 		command(ctx, src, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir+"/", "./cmd/..."),
-		command(ctx, src, "go", "build", "-o", filepath.Join(dir, "mamload"), "./tests/mamload"),
 		command(ctx, src, "go", "test", "-c", "-o", filepath.Join(dir, "dial.test"), "./tests/clientapi"),
 	)
 	return &build{name: filepath.Base(dir), dir: dir, src: src}, err
@@ -191,27 +195,24 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	return string(out), nil
 }
 
-// table collects figures, in the order in which they were first seen.
+// table collects figures of both builds and of the machine, in the order in which they
+// were first seen.
 type table struct {
-	names  []string
-	values map[bool]map[string][]float64 // of this build, or of the other one
-	shared map[string][]float64
+	names               []string
+	before, now, shared map[string][]float64
 }
 
-func newTable() *table {
-	return &table{values: map[bool]map[string][]float64{false: {}, true: {}}, shared: map[string][]float64{}}
-}
-
-func (t *table) add(now bool, list []figure) {
+// add adds figures to values, which are a build's.
+func (t *table) add(values map[string][]float64, list []figure) {
 	for _, f := range list {
 		if !slices.Contains(t.names, f.name) {
 			t.names = append(t.names, f.name)
 		}
+		to := values
 		if f.shared {
-			t.shared[f.name] = append(t.shared[f.name], f.value)
-			continue
+			to = t.shared
 		}
-		t.values[now][f.name] = append(t.values[now][f.name], f.value)
+		to[f.name] = append(to[f.name], f.value)
 	}
 }
 
@@ -223,7 +224,7 @@ func (t *table) print(w io.Writer, rev string) error {
 			_, _ = fmt.Fprintf(tw, "%s\t\t%s\t\t\n", n, number(median(all)))
 			continue
 		}
-		before, now := t.values[false][n], t.values[true][n]
+		before, now := t.before[n], t.now[n]
 		ratio := "-"
 		if len(before) > 0 && len(now) > 0 && median(before) > 0 {
 			ratio = fmt.Sprintf("%.2f", median(now)/median(before))
@@ -252,6 +253,3 @@ func median(list []float64) float64 {
 	s := slices.Sorted(slices.Values(list))
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
-
-// sorted gives a map's keys in order.
-func sorted(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }

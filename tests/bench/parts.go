@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,11 +14,11 @@ import (
 // decisions measures how many decisions the daemon makes in a second, and, once beside
 // each build, how many exchanges of as many bytes two processes make.
 func decisions(ctx context.Context, o *options, b *build) ([]figure, error) {
-	out, err := b.load(ctx, o, "--clients", "1,8", "--mamma", filepath.Join(b.dir, "mamma"))
+	out, err := o.load(ctx, "--clients", "1,8", "--mamma", filepath.Join(b.dir, "mamma"))
 	if err != nil {
 		return nil, err
 	}
-	bare, err := b.load(ctx, o, "--clients", "1,8", "--bare")
+	bare, err := o.load(ctx, "--clients", "1,8", "--bare")
 	if err != nil {
 		return nil, err
 	}
@@ -25,11 +27,11 @@ func decisions(ctx context.Context, o *options, b *build) ([]figure, error) {
 		clients := row["clients"]
 		rate, exchanges := row["decisions/s"], bare[i]["decisions/s"]
 		list = append(list,
-			figure{name: fmt.Sprintf("decisions/s, %g clients", clients), value: rate},
-			figure{name: fmt.Sprintf("bare exchanges/s, %g clients", clients), value: exchanges, shared: true},
-			figure{name: fmt.Sprintf("decisions to bare exchanges, %g clients", clients), value: rate / exchanges},
-			figure{name: fmt.Sprintf("p50 us, %g clients", clients), value: row["p50 us"]},
-			figure{name: fmt.Sprintf("p99.9 us, %g clients", clients), value: row["p99.9 us"]},
+			figure{name: fmt.Sprintf("decisions/s, clients: %g", clients), value: rate},
+			figure{name: fmt.Sprintf("bare exchanges/s, clients: %g", clients), value: exchanges, shared: true},
+			figure{name: fmt.Sprintf("decisions to bare exchanges, clients: %g", clients), value: rate / exchanges},
+			figure{name: fmt.Sprintf("p50 us, clients: %g", clients), value: row["p50 us"]},
+			figure{name: fmt.Sprintf("p99.9 us, clients: %g", clients), value: row["p99.9 us"]},
 		)
 	}
 	return list, nil
@@ -38,7 +40,7 @@ func decisions(ctx context.Context, o *options, b *build) ([]figure, error) {
 // host measures what the daemon takes while nobody asks it, beside numbers of
 // established connections.
 func host(ctx context.Context, o *options, b *build) ([]figure, error) {
-	out, err := b.load(ctx, o, "--clients", "1", "--established", "0,9000", "--mamma", filepath.Join(b.dir, "mamma"))
+	out, err := o.load(ctx, "--clients", "1", "--established", "0,9000", "--mamma", filepath.Join(b.dir, "mamma"))
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +57,8 @@ func host(ctx context.Context, o *options, b *build) ([]figure, error) {
 }
 
 // load runs the load generator and reads its table: the columns of each row by name.
-func (b *build) load(ctx context.Context, o *options, args ...string) ([]map[string]float64, error) {
-	out, err := output(ctx, ".", filepath.Join(b.tools.dir, "mamload"), append(args, "--duration", o.duration.String())...)
+func (o *options) load(ctx context.Context, args ...string) ([]map[string]float64, error) {
+	out, err := output(ctx, ".", o.mamload, append(args, "--duration", o.duration.String())...)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +115,7 @@ func dials(ctx context.Context, o *options, b *build) ([]figure, error) {
 		return nil, err
 	}
 	var list []figure
-	for _, unit := range sorted(m) {
+	for _, unit := range slices.Sorted(maps.Keys(m)) {
 		if strings.HasPrefix(unit, "added") {
 			list = append(list, figure{name: "dial, " + strings.ReplaceAll(unit, "_", " "), value: m[unit]})
 		}
