@@ -329,6 +329,51 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestLed(t *testing.T) {
+	t.Parallel()
+	const uplink, into, other = 2, 20, 21
+	for _, tt := range []struct {
+		name    string
+		source  string
+		link    Link // that a rule leads the uplink's source to
+		unbound int  // the interface by which other traffic leaves; 0: none
+		detours []int
+		want    int
+	}{
+		{"WireGuard", "10.1.0.2/24", Link{Type: "wireguard"}, uplink, nil, into},
+		{"IPv6", "2001:db8::2/64", Link{Type: "wireguard"}, uplink, nil, into},
+		{"everything goes there", "10.1.0.2/24", Link{Type: "wireguard"}, into, nil, 0},
+		{"nothing else leaves", "10.1.0.2/24", Link{Type: "wireguard"}, 0, nil, into},
+		{"another uplink", "10.1.0.2/24", Link{Type: "device"}, uplink, nil, 0},
+		{"6in4", "10.1.0.2/24", Link{Type: "sit"}, uplink, nil, 0},
+		{"L2TP", "10.1.0.2/24", Link{Type: "ppp", L2TP: true, MTU: 1500}, uplink, nil, into},
+		{"PPPoE", "10.1.0.2/24", Link{Type: "ppp", PPPoE: true, MTU: 1492}, uplink, []int{uplink}, 0},
+		{"PPP of small packets", "10.1.0.2/24", Link{Type: "ppp", MTU: 1400}, uplink, nil, into},
+		{"the same, and other traffic goes by a modem", "10.1.0.2/24", Link{Type: "ppp", MTU: 1400}, other, nil, 0},
+		{"the same, and nothing else leaves", "10.1.0.2/24", Link{Type: "ppp", MTU: 1400}, 0, nil, 0},
+		{"a modem", "10.1.0.2/24", Link{Type: "ppp", MTU: 1500}, uplink, nil, 0},
+		{"the same, and a host is reached by the uplink", "10.1.0.2/24", Link{Type: "ppp", MTU: 1500}, uplink, []int{uplink}, into},
+	} {
+		tt.link.Index, tt.link.Name, tt.link.Up, tt.link.Running = into, "into0", true, true
+		source := netip.MustParsePrefix(tt.source).Addr()
+		own := sent(into, "", 0)
+		own.Table = 77
+		state := State{
+			Links:   append(links(), tt.link, Link{Index: other, Name: "ppp9", Type: kindPPP, Up: true, Running: true, MTU: 1500}),
+			Addrs:   []Addr{address(uplink, tt.source)},
+			Detours: tt.detours,
+			Ways:    map[Vantage]oracle.Way{{Source: source}: own},
+		}
+		if tt.unbound != 0 {
+			state.Ways[Vantage{Source: unspecified(source)}] = sent(tt.unbound, "", 0)
+		}
+		p := NewSnapshot(state).Prefixes()[0]
+		if p.Led != tt.want || p.OwnLink != (tt.want != 0) {
+			t.Errorf("%s: led into %d, its own link only %v; want %d", tt.name, p.Led, p.OwnLink, tt.want)
+		}
+	}
+}
+
 func TestPrefixOf(t *testing.T) {
 	t.Parallel()
 	s := NewSnapshot(State{Links: links(), Addrs: []Addr{

@@ -54,9 +54,9 @@ type Prefix struct {
 	// prefix of the interface; or Led says so.
 	OwnLink bool
 
-	// Led is the interface of a tunnel into which a rule leads what comes from the
+	// Led is the interface of a VPN into which a rule leads what comes from the
 	// prefix, while other traffic goes elsewhere; 0: none. Who made the rule wants
-	// nothing from this address to leave beside the tunnel, so OwnLink is true too.
+	// nothing from this address to leave beside the VPN, so OwnLink is true too.
 	Led int
 
 	// Refused is what a route or a rule does with packets from the first address

@@ -98,6 +98,9 @@ func (l Link) private() bool {
 	return l.Type == kindDummy || l.Tunnel() && !slices.Contains(transitionTypes, l.Type)
 }
 
+// access tells whether the link is no VPN for certain. Of a PPP link only PPPoE tells that.
+func (l Link) access() bool { return !l.Tunnel() && (l.Type != kindPPP || l.PPPoE) }
+
 // Addr is an address of the host.
 type Addr struct {
 	Index  int          // of its interface

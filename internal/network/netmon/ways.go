@@ -61,13 +61,18 @@ func (s *Snapshot) judge() {
 	}
 }
 
-// led tells whether a rule leads what comes from the prefix into a tunnel, by a table of
-// its own.
+// led tells whether a rule leads what comes from the prefix into a VPN, by a table of
+// its own, while other traffic goes elsewhere.
 func (s *Snapshot) led(p *Prefix, own *oracle.Way) bool {
 	unbound := s.state.Ways[Vantage{Source: unspecified(p.Addrs[0])}]
-	return own.Verdict == oracle.Sent && !own.Shared && own.Index != p.Index && own.Table != unbound.Table &&
-		(unbound.Verdict != oracle.Sent || unbound.Index != own.Index) &&
-		s.byIndex[own.Index].private() && !s.byIndex[p.Index].Tunnel()
+	goes := unbound.Verdict == oracle.Sent
+	switch {
+	case own.Verdict != oracle.Sent || own.Shared || own.Index == p.Index || own.Table == unbound.Table:
+		return false
+	case goes && unbound.Index == own.Index || s.byIndex[p.Index].Tunnel():
+		return false
+	}
+	return s.vpn(s.byIndex[own.Index], goes && s.byIndex[unbound.Index].access())
 }
 
 // hidden looks for a route of the prefix's interface that the kernel does not find.
@@ -211,26 +216,33 @@ func (s *Snapshot) FullTunnel(ipv6 bool) (Link, bool) {
 	if !ok || s.translates(l) {
 		return Link{}, false
 	}
-	carries := func(*Prefix, Link) bool { return true }
-	switch {
-	case l.private():
-	case l.Type != kindPPP || l.PPPoE:
-		return Link{}, false
-	case l.L2TP || s.detoured(l):
-	case l.MTU < plainMTU:
-		// It may be a modem all the same: a VPN only where another access is known.
-		carries = func(p *Prefix, below Link) bool { return p.HasDefault && (below.Type != kindPPP || below.PPPoE) }
-	default:
-		return Link{}, false
-	}
-	carried := slices.ContainsFunc(s.prefixes, func(p Prefix) bool {
+	carried, beside := false, false
+	for i := range s.prefixes {
+		p := &s.prefixes[i]
 		below := s.byIndex[p.Index]
-		return p.Scope == ScopeGlobal && !p.Loopback && p.Index != l.Index && !below.Tunnel() && !below.L2TP && carries(&p, below)
-	})
-	if !carried {
+		if p.Scope == ScopeGlobal && !p.Loopback && p.Index != l.Index && !below.Tunnel() && !below.L2TP {
+			carried = true
+			beside = beside || p.HasDefault && below.access()
+		}
+	}
+	if !carried || !s.vpn(l, beside) {
 		return Link{}, false
 	}
 	return l, true
+}
+
+// vpn tells whether a link is a VPN. PPP with small packets may be a modem all the same, so it
+// is a VPN only where beside tells that another access is known.
+func (s *Snapshot) vpn(l Link, beside bool) bool {
+	switch {
+	case l.private():
+		return true
+	case l.Type != kindPPP || l.PPPoE:
+		return false
+	case l.L2TP || s.detoured(l):
+		return true
+	}
+	return beside && l.MTU < plainMTU
 }
 
 // plainMTU is that of PPP where nothing needs room beside it, as on a serial line (RFC 1661,
