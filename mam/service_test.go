@@ -106,7 +106,7 @@ odd 70000/tcp
 	if got, err := s.port("tcp", "https", false); got != 443 || err != nil {
 		t.Errorf("without a file: %d, %v", got, err)
 	}
-	for _, name := range []string{"X11", "HTTPS", "4294967376", "", "no such"} {
+	for _, name := range []string{"X11", "HTTPS", "4294967376", "+4294967376", "-4294967296", "+-80", "", "no such"} {
 		if got, err := s.port("tcp", name, false); err == nil {
 			t.Errorf("without a file %q is %d", name, got)
 		}

@@ -59,7 +59,7 @@ func (s *services) port(network, service string, numeric bool) (uint16, error) {
 	switch {
 	case ok:
 		return n, nil
-	case there || service != strings.ToLower(service) || strings.Trim(service, "0123456789") == "":
+	case there || service != strings.ToLower(service) || strings.Trim(service, "+-0123456789") == "":
 		return 0, fmt.Errorf("service %q: no such name", short)
 	}
 	networks := []string{network}
