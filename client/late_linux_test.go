@@ -239,3 +239,23 @@ func TestFlushWaitsForAnOriginal(t *testing.T) {
 		_ = d.Close()
 	})
 }
+
+// An original daemon of which nothing comes is not waited for any longer than its
+// resolver may need.
+func TestFlushGivesASilentOriginalUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowOriginal{answer: time.Hour}
+		d := &Daemon{connect: s.connect}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.ask(ctx, d); err == nil {
+			t.Fatal("answered in spite of its context")
+		}
+		start := time.Now()
+		if err := d.Flush(t.Context()); err != nil || time.Since(start) != 16*time.Second {
+			t.Errorf("%v after %v, want to wait for 16 s", err, time.Since(start))
+		}
+		_ = d.Close()
+		time.Sleep(time.Hour) // let the slow answer end
+	})
+}

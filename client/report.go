@@ -55,6 +55,9 @@ func (d *Daemon) reportNow() {
 	}
 }
 
+// flushOriginal is how long Flush waits for an original daemon.
+const flushOriginal = 16 * time.Second
+
 // Flush sends the reports that wait, of connections made or given up so far, and
 // returns when the daemon has them, or with the error of ctx. A program that ends
 // just after it has connected calls it, or the manager does not learn how that went.
@@ -63,7 +66,8 @@ func (d *Daemon) reportNow() {
 // Beside an original daemon, Flush waits for the answers to all that it was asked,
 // though nobody wants them any more: a program that ends closes the connections on
 // which they come, which that daemon, on which every program of the host depends, must
-// not be done to. Its resolver may need 15 s.
+// not be done to. Flush waits 16 s for that at most: the daemon's resolver asks a name
+// server three times for 5 s, and some policies of it never answer.
 func (d *Daemon) Flush(ctx context.Context) error {
 	d.tellLeases()
 	d.mu.Lock()
@@ -80,12 +84,18 @@ func (d *Daemon) Flush(ctx context.Context) error {
 	}
 	settled := d.settledLocked()
 	d.mu.Unlock()
+	var enough <-chan time.Time
+	if settled != nil {
+		enough = time.After(flushOriginal)
+	}
 	for _, over := range []<-chan struct{}{sent, settled} {
 		if over == nil {
 			continue
 		}
 		select {
 		case <-over:
+		case <-enough:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}

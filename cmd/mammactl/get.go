@@ -204,7 +204,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// leavePatience bounds the wait for the manager at the end.
+// leavePatience bounds the wait for the manager at the end, which is shorter than Flush of
+// an original one may take: somebody sits at the terminal, and a script goes on.
 const leavePatience = time.Second
 
 // leave tells the manager how the connections went, lets an original one answer what it

@@ -312,17 +312,18 @@ func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 	p.saveTo(p.settings.learning.File)
 }
 
-// How long the end waits for answers that nobody wants any more: until an original
-// manager's resolver has given up, and until it has measured if the end is urgent.
 const (
-	lateAtEnd   = 16 * time.Second
+	// lateInHurry is how long an end that is urgent waits for answers that nobody wants any
+	// more: an original manager may be measuring before it answers.
 	lateInHurry = time.Second
+	// noticeable is how long the end waits for them before it says so.
+	noticeable = 100 * time.Millisecond
 )
 
 // leaveLocked has original managers answer what they were asked. They, and with them
 // every program of the host that asks them, would suffer if the process ended before.
 func (p *Proxy) leaveLocked(hurry <-chan struct{}) {
-	ctx, cancel := context.WithTimeout(context.Background(), lateAtEnd)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
 		select {
@@ -331,15 +332,18 @@ func (p *Proxy) leaveLocked(hurry <-chan struct{}) {
 		case <-ctx.Done():
 		}
 	}()
-	over, end := context.WithCancel(ctx)
-	end()
+	late := time.AfterFunc(noticeable, func() {
+		p.log.Info("waiting for the Multi Access Manager to answer what it was asked")
+	})
+	defer late.Stop()
+	var all sync.WaitGroup
 	for _, m := range p.managers {
-		if m.Flush(over) != nil {
-			p.log.Info("waiting for the Multi Access Manager to answer what it was asked", "at_most", lateAtEnd)
+		all.Go(func() {
 			_ = m.Flush(ctx)
-		}
-		_ = m.Close()
+			_ = m.Close()
+		})
 	}
+	all.Wait()
 }
 
 // Beat tells the service manager at every interval that the proxy is alive, until

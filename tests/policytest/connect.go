@@ -36,9 +36,7 @@ func (r report) context(when string, c *bsd.Context) {
 
 // leave lets an original manager answer what it was asked before the program ends.
 func leave(ctx context.Context, d *client.Daemon) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 16*time.Second) // its resolver may need 15
-	defer cancel()
-	_ = d.Flush(ctx)
+	_ = d.Flush(context.WithoutCancel(ctx))
 	_ = d.Close()
 }
 

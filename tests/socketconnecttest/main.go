@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -116,9 +115,7 @@ func (o *options) connect(ctx context.Context, stdout io.Writer) error {
 	t := &tester{options: o, pool: &client.Pool{Dialer: d, MaxIdle: max(o.threads, 1)}, out: stdout}
 	defer func() {
 		_ = t.pool.Close()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 16*time.Second) // its resolver may need 15
-		defer cancel()
-		_ = d.Daemon.Flush(ctx) // an original manager is to answer what it was asked before the program ends
+		_ = d.Daemon.Flush(context.WithoutCancel(ctx)) // an original manager is to answer what it was asked before the program ends
 		_ = d.Daemon.Close()
 	}()
 	if o.threads <= 0 {
