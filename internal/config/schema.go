@@ -53,10 +53,15 @@ func ParseFile(src []byte, filename string, describe func(*Body)) error {
 func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe func(*Body)) {
 	b := &Body{h: h, where: where, settings: map[string]setter{}, blocks: map[string]blockReader{}, given: map[string]bool{}}
 	describe(b)
-	for name := range body.Attributes {
+	names := slices.Collect(maps.Keys(body.Attributes))
+	for _, x := range body.Blocks { // a setting may be written as a block by mistake
+		names = append(names, x.Type)
+	}
+	known := slices.Sorted(maps.Keys(b.settings))
+	for _, name := range names {
 		b.given[name] = true
-		if meant := nearest(name, slices.Sorted(maps.Keys(b.settings))); b.settings[name] == nil && meant != "" {
-			b.given[meant] = true // the error about the name says so
+		if b.settings[name] == nil {
+			b.given[nearest(name, known)] = true // the error about the name says so
 		}
 	}
 	before := h.hint
@@ -72,7 +77,7 @@ func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe fun
 func (b *Body) Errorf(pos Pos, format string, args ...any) { b.h.errorf(pos, format, args...) }
 
 // Given tells, once the body was read, whether it has the setting, rightly or not: a
-// misspelt one counts.
+// misspelt one counts, and one that is written as a block.
 func (b *Body) Given(name string) bool { return b.given[name] }
 
 // After has f called once the body was read, for what concerns several settings.

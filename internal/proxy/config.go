@@ -106,7 +106,7 @@ func (c *settings) describe(b *config.Body) {
 	b.Named("rule", "name", c.describeRule)
 	b.After(func() {
 		for i := range c.rules {
-			if r := &c.rules[i]; len(r.match.Users) > 0 && c.users == "" {
+			if r := &c.rules[i]; len(r.match.Users) > 0 && !b.Given("users") {
 				b.Errorf(r.at, "rule %q goes by user, and without \"users\", the file with passwords, nobody checks the names that clients give", r.name)
 			}
 		}

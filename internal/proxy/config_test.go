@@ -113,6 +113,12 @@ func TestMistakesInTheFile(t *testing.T) {
 			`f:2,3-9: unknown setting "Action" in rule "x"; did you mean "action"?`,
 			`f:5,3-7: unknown setting "sets" in intents "y"; did you mean "set"?`,
 		}},
+		{"rule \"x\" {\n  action {\n  }\n}\nintents \"y\" {\n  set \"category=query\" {\n  }\n}\n", []string{
+			`f:2,3-9: action is a setting: action = ...`, `f:6,3-6: set is a setting: set = ...`,
+		}},
+		{"user = \"/etc/passwords\"\nrule \"x\" {\n  action = \"allow\"\n  user = \"ann\"\n}", []string{`f:1,1-5: unknown setting "user"; did you mean "users"?`}},
+		{"users = /etc/passwords\nrule \"x\" {\n  action = \"allow\"\n  user = \"ann\"\n}", []string{`f:1,9-23: users is text: put it in quotes: "/etc/passwords"`}},
+		{"rule \"x\" {\n  action = \"allow\"\n  user = \"ann\"\n}", []string{`f:1,6-9: rule "x" goes by user, and without "users",`}},
 		{"identify = true;\nlog {\n  level = \"info\";\n};", []string{
 			`f:1,16: a semicolon is nothing in this format: a setting ends with its line; leave it out (here and 2 times more)`,
 		}},
