@@ -108,8 +108,9 @@ type Config struct {
 	Decisions Decisions
 	MPTCP     MPTCP
 
-	src  source
-	told map[int]bool // lines about which nothing more is to be said
+	src    source
+	told   map[int]bool // lines about which nothing more is to be said
+	unread bool         // a setting of the policy is missing from Policy, for a mistake that was reported
 }
 
 // Policy names the policy and holds the settings that are its own.

@@ -147,8 +147,11 @@ func (c *Config) ErrorAt(pos Pos, format string, args ...any) *Error {
 // error, and returns an *Error with all of them. The place is Line and Column of the
 // error's Setting. A policy can put a more exact place there, within the setting's
 // expression. Explain returns err as it is if that holds no SettingError.
+//
+// What reading the file has told is left out. That is also an error without a place, if a
+// setting could not be read: the policy may say of this one that it is missing.
 func (c *Config) Explain(err error) error {
-	if se := (*policy.SettingError)(nil); !errors.As(err, &se) {
+	if se := (*policy.SettingError)(nil); !errors.As(err, &se) && !c.unread {
 		return err
 	}
 	all := &Error{}
@@ -188,7 +191,9 @@ func (c *Config) explain(err error, to *Error) {
 			e = nil
 		}
 	}
-	to.Diagnostics = append(to.Diagnostics, Diagnostic{File: c.File, Message: err.Error()})
+	if !c.unread {
+		to.Diagnostics = append(to.Diagnostics, Diagnostic{File: c.File, Message: err.Error()})
+	}
 }
 
 // meant proposes settings that may have been meant by one which the policy does not know.

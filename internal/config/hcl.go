@@ -167,6 +167,7 @@ func (h *hclFile) policy(b *hclsyntax.Block) {
 	c := h.c
 	c.Policy.Name, c.Policy.Pos = b.Labels[0], position(b.LabelRanges[0])
 	c.Policy.Settings = h.policySettings(b.Body, policyBlock(b.Labels[0]))
+	c.unread = len(c.Policy.Settings) < len(b.Body.Attributes)+len(b.Body.Blocks)
 }
 
 func (h *hclFile) prefix(b *hclsyntax.Block) {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -398,6 +397,12 @@ func TestReadConfigTellsAll(t *testing.T) {
 		}},
 		{"unknown policy", "policy \"smaple\" {}\nauto = 1\n", []string{`:1,8-16: unknown policy "smaple"; did you mean "sample"?`, `:2,8: auto must be true or false`}},
 		{"no policy", "auto = 1\n", []string{":1,8: auto must be"}},
+		{"nothing that a policy needs", "policy \"score\" {\n  require = true\n}\nauto = 1\n", []string{":4,8: auto must be", `policy "score" needs a setting minimize or maximize`}},
+		{"misspelt what it needs", "policy \"score\" {\n  minimise = 1\n  require = b\n}\nauto = 1\n", []string{
+			`:2,3-11: unknown setting "minimise" in policy "score"; did you mean "minimize"?`, `:3,`, ":5,8: auto must be",
+		}},
+		{"quoted wrongly what it needs", "policy \"score\" {\n  minimize = 'prefix.num_conns'\n  require = b\n}\n", []string{":2,14-32: minimize in policy", ":3,"}},
+		{"a block for what it needs", "policy \"score\" {\n  minimize {\n  }\n}\n", []string{`:2,3-11: policy "score" cannot hold a block`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.conf), 0o600); err != nil {
@@ -405,9 +410,11 @@ func TestReadConfigTellsAll(t *testing.T) {
 			}
 			_, err := (&loader{known: policies.All()}).readConfig(path)
 			var got []string
-			if e := (*config.Error)(nil); errors.As(err, &e) {
-				for _, d := range e.Diagnostics {
-					got = append(got, strings.TrimPrefix(strings.Split(d.String(), "\n")[0], path))
+			if err != nil {
+				for line := range strings.Lines(err.Error()) {
+					if !strings.HasPrefix(line, " ") { // no line of the file
+						got = append(got, strings.TrimPrefix(line, path))
+					}
 				}
 			}
 			if len(got) != len(tt.want) {

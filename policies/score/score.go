@@ -52,6 +52,7 @@ var (
 func New(cfg policy.Config) (policy.Policy, error) {
 	p := &Policy{}
 	var figure *policy.Setting
+	misspelt := false
 	var reads []inputs
 	var errs []error
 	for i := range cfg.Settings {
@@ -79,12 +80,13 @@ func New(cfg policy.Config) (policy.Policy, error) {
 			reads = append(reads, c.lease)
 		default:
 			if !cfg.Lenient {
+				misspelt = true // its error names those that there are
 				unknown := &policy.UnknownSettingError{Name: s.Name, Block: s.Block, Known: []string{"maximize", "minimize", "require"}}
 				errs = append(errs, &policy.SettingError{Setting: *s, Err: unknown})
 			}
 		}
 	}
-	if figure == nil {
+	if figure == nil && !misspelt {
 		errs = append(errs, errors.New(`policy "score" needs a setting minimize or maximize`))
 	}
 	errs = append(errs, cfg.CheckPrefixes(&struct{}{}, policy.MetricNames()...))

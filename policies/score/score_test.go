@@ -170,6 +170,9 @@ func TestMistakes(t *testing.T) {
 	}
 	_, err := New(policy.Config{})
 	Refused(t, err, "needs a setting minimize or maximize")
+	if _, err = New(settings("minimise=1")); strings.Contains(err.Error(), "needs") { // it was meant
+		t.Error(err)
+	}
 	_, err = New(settings("minimize=1", "maximize=1"))
 	Refused(t, err, "test.conf:2,3", "minimize is given already")
 	_, err = New(settings("minimize=a", "require=b"))
