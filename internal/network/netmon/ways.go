@@ -62,17 +62,21 @@ func (s *Snapshot) judge() {
 }
 
 // led tells whether a rule leads what comes from the prefix into a VPN, by a table of
-// its own, while other traffic goes elsewhere.
+// its own.
 func (s *Snapshot) led(p *Prefix, own *oracle.Way) bool {
-	unbound := s.state.Ways[Vantage{Source: unspecified(p.Addrs[0])}]
-	goes := unbound.Verdict == oracle.Sent
-	switch {
-	case own.Verdict != oracle.Sent || own.Shared || own.Index == p.Index || own.Table == unbound.Table:
-		return false
-	case goes && unbound.Index == own.Index || s.byIndex[p.Index].Tunnel():
-		return false
+	v6 := p.Addrs[0].Is6()
+	return own.Verdict == oracle.Sent && !own.Shared && own.Index != p.Index && own.Table != s.Default(v6).Table &&
+		!s.byIndex[p.Index].Tunnel() && s.PartialVPN(own.Index, v6)
+}
+
+// PartialVPN tells whether an interface is a VPN, and what is not bound does not leave by
+// it.
+func (s *Snapshot) PartialVPN(index int, ipv6 bool) bool {
+	all := s.Default(ipv6)
+	if all.Verdict != oracle.Sent {
+		return s.vpn(s.byIndex[index], false)
 	}
-	return s.vpn(s.byIndex[own.Index], goes && s.byIndex[unbound.Index].access())
+	return all.Index != index && s.vpn(s.byIndex[index], s.byIndex[all.Index].access())
 }
 
 // hidden looks for a route of the prefix's interface that the kernel does not find.

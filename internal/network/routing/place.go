@@ -25,6 +25,9 @@ type place struct {
 	// forbidden is a rule that refuses what the address sends before the chain reaches the
 	// address's own way; nil: there is none.
 	forbidden *netmon.Rule
+	// led tells that a rule leads what the address sends into a VPN. Rules of ours would lead
+	// it past that.
+	led bool
 	// undone are rules that refuse some packets, and do not hold where ours come first.
 	undone []netmon.Rule
 }
@@ -90,6 +93,27 @@ func (c *chains) leads(r *netmon.Rule, a netip.Addr, index int) (leads, here boo
 	return leads, here
 }
 
+// intoVPN tells whether a rule leads what an address of an interface sends to everywhere
+// by a VPN that is not for all, and by nothing else.
+func (c *chains) intoVPN(r *netmon.Rule, a netip.Addr, index int) bool {
+	if l, _ := c.nets.Link(index); l.Tunnel() {
+		return false
+	}
+	found := false
+	for _, w := range c.wide[netmon.TableOf{V6: r.V6, Table: r.Table}] {
+		if w.Prefix.Bits() < r.Passes || !w.Serves(a) {
+			continue
+		}
+		for _, d := range w.Devices() {
+			if !c.nets.PartialVPN(d, r.V6) {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
 // place finds the place of the rules for an address of an interface.
 func (c *chains) place(a netip.Addr, index int) place {
 	var x place
@@ -124,6 +148,9 @@ func (c *chains) place(a netip.Addr, index int) place {
 		}
 		leads, here := c.leads(&r, a, index)
 		if leads && !found {
+			if x.led = !here && r.Source.IsValid() && c.intoVPN(&r, a, index); x.led {
+				return x
+			}
 			found, x.priority = true, max(r.Priority-1, FirstPriority)
 		}
 		if found {

@@ -96,6 +96,41 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+// An address that a rule leads into a VPN gets no rules, also where ours are there before
+// that rule.
+func TestPlaceOfLedSource(t *testing.T) {
+	const main, here, vpn = netmon.TableMain, 2, 3
+	own := netmon.Rule{Priority: 32765, Maker: Protocol, Source: netip.MustParsePrefix("10.0.0.2/32"), Table: FirstTable}
+	for _, tt := range []struct {
+		name    string
+		source  string // of the rule
+		kind    string // of the interface that it leads to
+		unbound int    // the interface by which other traffic leaves
+		want    bool
+	}{
+		{"into a VPN", "10.0.0.2/32", "wireguard", here, true},
+		{"with its network", "10.0.0.0/24", "wireguard", here, true},
+		{"another source", "10.0.0.3/32", "wireguard", here, false},
+		{"to another uplink", "10.0.0.2/32", "device", here, false},
+		{"as everything else", "10.0.0.2/32", "wireguard", vpn, false},
+	} {
+		state := netmon.State{
+			Links: []netmon.Link{{Index: here, Name: "a", Up: true, Running: true}, {Index: vpn, Name: "b", Type: tt.kind, Up: true, Running: true}},
+			Routes: []oracle.Route{
+				route(main, here, "0.0.0.0/0", "10.0.0.1", 100), route(77, vpn, "0.0.0.0/0", "", 0),
+				route(FirstTable, here, "0.0.0.0/0", "10.0.0.1", 0),
+			},
+			Rules: []netmon.Rule{own, {Priority: 32765, Source: netip.MustParsePrefix(tt.source), Table: 77}, {Priority: mainPriority, Table: main}},
+			Ways: map[netmon.Vantage]oracle.Way{
+				{Source: netip.IPv4Unspecified()}: {Verdict: oracle.Sent, Hop: oracle.Hop{Index: tt.unbound}, Table: main},
+			},
+		}
+		if got := chainsOf(netmon.NewSnapshot(state)).place(netip.MustParseAddr("10.0.0.2"), here).led; got != tt.want {
+			t.Errorf("%s: led into a VPN: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // Below a VPN that takes everything in pieces, what is longer than a piece is looked for first,
 // and what is not has the kernel go on with the next rule.
 func TestPlanBelowPieces(t *testing.T) {

@@ -121,8 +121,8 @@ func (e *TooLargeError) Error() string {
 
 // Plan tells what the given prefixes need on a host. Those from which the kernel would send
 // nothing by their interface need nothing: the routes to everywhere that it has are for
-// others, such as the sources of another prefix; and so do those that a rule leads into a
-// tunnel. The size of
+// others, such as the sources of another prefix. Addresses that a rule leads into
+// a VPN need nothing either. The size of
 // a plan is that of the prefixes' addresses and the host's routes added, not
 // multiplied. Of one that is too large it is a *TooLargeError.
 func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error) {
@@ -196,7 +196,7 @@ func (b *builder) prefix(p *netmon.Prefix, l *linkRoutes) {
 		}
 		b.done[sender{a, device}] = true
 		at := b.chains.place(a, p.Index)
-		if at.forbidden != nil {
+		if at.forbidden != nil || at.led {
 			continue
 		}
 		own := b.table(own, defaults)
