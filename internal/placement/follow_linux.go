@@ -46,6 +46,7 @@ type attempt struct {
 	begun    time.Time
 	dest     netip.AddrPort
 	cookie   uint64
+	bound    bool            // to a port, which so does not show that connecting has begun
 	learner  *habits.Learner // nil: nothing is learnt
 }
 
@@ -198,7 +199,7 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	// A peer that takes the connection acknowledges the SYN, which counts as a byte; one that
 	// refuses does not.
 	s := seen{
-		begun: localOf(before).Port() != 0, state: info.State, answered: info.Segs_in > 0,
+		begun: localOf(before).Port() != 0 && !a.bound, state: info.State, answered: info.Segs_in > 0,
 		connected: info.Bytes_acked > 0 || info.Bytes_received > 0,
 	}
 	return judge(s, took, localOf(name), func() bool { return becamePlain(a.fd) })
@@ -206,7 +207,7 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 
 // seen is what the kernel says of a socket.
 type seen struct {
-	begun     bool // it had a port before the rest was asked for: given when connecting, it stays
+	begun     bool // it had got a port before the rest was asked for, which it has when connecting and keeps
 	state     uint8
 	answered  bool // something came from the peer
 	connected bool // it was connected, and may be closed by now
@@ -222,12 +223,12 @@ func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) 
 		o.Err = unix.ETIMEDOUT
 	case s.state != tcpClose, s.connected: // a program may be through with it before we look
 		o.PlainTCP = plain()
+	case s.answered:
+		o.Err = unix.ECONNREFUSED
 	case !s.begun && took <= patience:
 		return o, pending
 	case !s.begun:
 		return o, nothing
-	case s.answered:
-		o.Err = unix.ECONNREFUSED
 	case took >= synRetransmission:
 		o.Err = unix.ETIMEDOUT
 	default:

@@ -114,3 +114,57 @@ func lookWhileConnecting(t *testing.T, peer unix.Sockaddr) (client.Outcome, resu
 	_ = unix.Close(fd)
 	return o, r
 }
+
+// A socket that the program has bound to a port of the kernel's choice is looked at before
+// it connects, too.
+func TestOutcomeOfBoundSockets(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := taken.Addr().(*net.TCPAddr).Port
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		port int
+		want error
+	}{
+		{"connected", l.Addr().(*net.TCPAddr).Port, nil},
+		{"refused", closed, unix.ECONNREFUSED},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = unix.Close(fd) }()
+			if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
+				t.Fatal(err)
+			}
+			a := attempt{fd: fd, begun: time.Now(), bound: true}
+			if _, r := a.outcome(a.begun); r != pending {
+				t.Fatalf("before it connects: result %v, want that it is pending", r)
+			}
+			if _, r := a.outcome(a.begun.Add(patience + 1)); r != nothing {
+				t.Errorf("never connected: result %v, want nothing", r)
+			}
+			if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: tt.port}); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // as it is made
+				t.Fatal(err)
+			}
+			o, r := a.outcome(a.begun)
+			for r == pending {
+				o, r = a.outcome(a.begun)
+			}
+			if r != known || o.Err != tt.want || !o.Local.Addr().IsLoopback() { //nolint:errorlint // as it is made
+				t.Errorf("result %v, from %v, %v; want %v", r, o.Local, o.Err, tt.want)
+			}
+		})
+	}
+}
