@@ -127,8 +127,7 @@ func Version(linked string) string {
 }
 
 // Ready, Stopping and Alive report to the service manager (sd_notify(3)). Without a
-// service manager they do nothing. One that does not read is waited for as long as a report
-// may take.
+// service manager they do nothing. Each gives up after a second on one that does not read.
 func Ready()    { report(sd.SdNotifyReady) }
 func Stopping() { report(sd.SdNotifyStopping) }
 func Alive()    { report(sd.SdNotifyWatchdog) }
