@@ -27,7 +27,8 @@ type domainRoute struct {
 }
 
 // of returns the resolver for a name, which is that of the longest domain that it lies
-// below; nil if it lies below none, or index is an interface whose own servers know it.
+// below; nil if it lies below none. Where several interfaces have that domain, the one with
+// the index comes first.
 func (d *domains) of(host string, index int) *domainRoute {
 	if d == nil {
 		return nil

@@ -55,7 +55,7 @@ func (f hostFacts) run(ctx context.Context) error {
 	return f.watcher.Run(ctx)
 }
 
-// configured is where comes from what a block says.
+// configured is the source of what a block of the configuration says.
 const configured = "configuration"
 
 // hear takes over what the facts say of a managed prefix: what it costs, unless the

@@ -30,8 +30,8 @@ type State struct {
 	// that leads to everywhere, behind one that names a source.
 	Fallback [2]bool
 	// Detours are the interfaces by which table main leads to single hosts, or to parts of what is
-	// public, though not as what a DHCP server or a router announced: as VPNs reach their server. Known only where there is a PPP
-	// link of which nothing else tells what it is.
+	// public. VPNs reach their server so. What a DHCP server or a router announced does not count.
+	// Known only where there is a PPP link of which nothing else tells what it is.
 	Detours []int
 }
 
