@@ -31,6 +31,8 @@ type app struct {
 
 	path string // of the control socket
 	json bool
+	// endless tells that the command goes on until it is interrupted, so that this is no error.
+	endless bool
 }
 
 const longHelp = `mammactl shows what a running mamma sees and decides: the networks with their
@@ -103,7 +105,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	case err == nil:
 		return exitOK
 	case ctx.Err() != nil && errors.As(err, &failed) && errors.Is(err, ctx.Err()):
-		return exitOK // interrupted, as is usual for what runs on and on
+		if a.endless {
+			return exitOK
+		}
+		a.complain(errors.New("interrupted"))
+		return exitError
 	case errors.As(err, &found):
 		return found.code
 	case errors.As(err, &absent):

@@ -82,6 +82,7 @@ const allDecisions = 1 << 20
 
 // browse shows the decisions that are wanted.
 func (a *app) browse(ctx context.Context, c *control.Client, b browsing, wanted control.Filter) error {
+	a.endless = b.follow
 	q := wanted.Query()
 	q.Set("limit", fmt.Sprint(b.n))
 	var d control.Decisions

@@ -441,6 +441,19 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// What has an end and was interrupted before is not done.
+func TestInterrupted(t *testing.T) {
+	path := serve(t, newFake())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"status"}, {"decisions"}, {"profile", "cpu", "-o", filepath.Join(t.TempDir(), "cpu")}, {"reload"}, {"replay", "/dev/null", "--policy", "sample"}} {
+		code, out, errs := mammactl(ctx, path, args...)
+		if code != exitError || out != "" || errs != "mammactl: interrupted\n" {
+			t.Errorf("%q: exit code %d, %q, %q", args, code, out, errs)
+		}
+	}
+}
+
 // Following goes on when the daemon was cut off, and with all that a new one has
 // decided when it was started anew.
 func TestFollowThroughRestart(t *testing.T) {

@@ -32,6 +32,7 @@ func (a *app) watchCommand() *cobra.Command {
 	var n uint
 	cmd := a.command("watch [-n N]", "Watch networks and decisions live", watchHelp,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
+			a.endless = true
 			// If mamma is not there at the start, that is an error. Later, watch waits for it.
 			st, p, err := poll(ctx, c)
 			if err != nil {

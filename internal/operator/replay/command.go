@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,7 @@ func untilDone(ctx context.Context, open func() (io.ReadCloser, error)) io.ReadC
 			_, err = io.Copy(in, from)
 			_ = from.Close() // only read
 		}
-		_ = in.CloseWithError(err) // nil is the end
+		_ = in.CloseWithError(cmp.Or(ctx.Err(), err)) // nil is the end
 	}()
 	return out
 }
