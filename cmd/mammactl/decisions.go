@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-const decisionsHelp = `
+var decisionsHelp = `
 Shows the latest decisions, oldest first: when, who asked, for what, with which
 intents, what was chosen, whether an idle connection is used again, how long the
 policy took, and why. Proxies and "mammactl run" also say where the intents came
@@ -24,8 +25,9 @@ from and for whom they ask. Both are claims of the caller. Intents are written a
 or the id of a process; it counts, too, if a proxy says that it asks for it. A network is
 an interface, a name of the configuration or a prefix: the one that was chosen, or that the
 connection came up over. --since takes an age, such as 10m or 1d, or a time, such as
-14:30 or "2026-03-01 14:30"; without -n, all decisions since then are shown. The daemon
-remembers as many as its configuration says (decisions { keep = 1024 }).
+14:30 or "2026-03-01 14:30"; without -n, all decisions since then are shown, but no more
+than the latest ` + strconv.Itoa(control.MaxDecisions) + `. The daemon remembers as many as its configuration says
+(decisions { keep = 1024 }).
 
 With -f, mammactl goes on to show decisions as they are made, until it is
 interrupted. While mamma is not there, as when it is started anew, it waits for
@@ -57,7 +59,7 @@ func (a *app) decisionsCommand() *cobra.Command {
 					return usageError{err}
 				}
 				if !cmd.Flags().Changed("number") {
-					b.n = allDecisions
+					b.n = control.MaxDecisions
 				}
 			}
 			return a.browse(ctx, c, b, wanted)
@@ -76,9 +78,6 @@ func (a *app) decisionsCommand() *cobra.Command {
   mammactl decisions --json | jq -r .decision.reason`
 	return cmd
 }
-
-// allDecisions is more than any daemon answers with.
-const allDecisions = 1 << 20
 
 // browse shows the decisions that are wanted.
 func (a *app) browse(ctx context.Context, c *control.Client, b browsing, wanted control.Filter) error {

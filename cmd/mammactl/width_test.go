@@ -234,7 +234,7 @@ func TestDecisionsFiltered(t *testing.T) {
 		{"--program 4300", "limit=20&program=4300", []string{"api.example.org:443"}},
 		{"--network wwan0", "limit=20&network=wwan0", []string{"www.example.net:443", "192.0.2.7:443"}},
 		{"--network wwan0 --program app -n 3", "limit=3&network=wwan0&program=app", []string{"192.0.2.7:443"}},
-		{"--since 12:03:42", "after=2026-03-01T12%3A03%3A42Z&limit=1048576", []string{"192.0.2.7:443", "evil"}},
+		{"--since 12:03:42", "after=2026-03-01T12%3A03%3A42Z&limit=10000", []string{"192.0.2.7:443", "evil"}},
 		{"--since 1h -n 2", "after=2026-03-01T11%3A03%3A42Z&limit=2", []string{"www.example.net:443", "api.example.org:443", "192.0.2.7:443", "evil"}},
 		{"--program nobody", "limit=20&program=nobody", nil},
 	} {

@@ -18,8 +18,8 @@ import (
 const (
 	// defaultLimit is how many decisions are shown if nobody says.
 	defaultLimit = 100
-	// maxLimit bounds an answer, at about a kilobyte per decision.
-	maxLimit = 10000
+	// MaxDecisions is the most that an answer holds, at about a kilobyte per decision.
+	MaxDecisions = 10000
 	// chunk is how many decisions are copied at a time. The engine's ring is locked
 	// meanwhile, for some 50 us.
 	chunk = 256
@@ -44,7 +44,7 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) {
 		writeFailure(w, err)
 		return
 	}
-	limit = min(limit, maxLimit)
+	limit = min(limit, MaxDecisions)
 	p, ring := peerFrom(r.Context()), s.opts.Manager.Decisions()
 	out := Decisions{Now: s.opts.now(), Last: ring.Count(), Complete: s.guard.rights(p).ReadAll, Decisions: []Decision{}}
 	sees := func(rec *mam.Record) bool { return s.guard.sees(p, rec) && wanted.matches(rec) }
