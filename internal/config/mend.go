@@ -144,8 +144,8 @@ func (m *mender) mend() {
 			begins = true
 		case hclsyntax.TokenIdent:
 			if begins {
-				begins = false
 				i = m.statement(i)
+				begins = m.at(i-1).Type == hclsyntax.TokenComment // which has the end of its line
 				continue
 			}
 		default:
