@@ -239,10 +239,9 @@ func (m *mender) url(i int) bool {
 	return before.Type == hclsyntax.TokenColon && before.Range.End.Byte == t.Range.Start.Byte && bytes.HasPrefix(t.Bytes, []byte("//"))
 }
 
-// span is the text of tokens i to end, without the blanks around it and a comment
-// behind it.
+// span is the text of tokens i to end, without the blanks and comments around it.
 func (m *mender) span(i, end int) (from, to int) {
-	for i < end && m.at(i).Type == hclsyntax.TokenNewline {
+	for i < end && (m.at(i).Type == hclsyntax.TokenNewline || m.at(i).Type == hclsyntax.TokenComment && !m.url(i)) {
 		i++
 	}
 	for end > i && (m.at(end-1).Type == hclsyntax.TokenNewline || m.at(end-1).Type == hclsyntax.TokenComment && !m.url(end-1)) {
