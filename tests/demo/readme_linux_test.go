@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -157,6 +158,10 @@ func TestReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.HasSuffix(c.command, "&") && len(c.shown) == 0 {
+			// A log of what goes well is not shown. A reader would stop at a warning.
+			if bytes.Contains(got, []byte("level=WARN")) || bytes.Contains(got, []byte("level=ERROR")) {
+				t.Errorf("%s warns:\n%s", c.command, got)
+			}
 			continue
 		}
 		if err := differs(c.shown, string(got)); err != nil {
