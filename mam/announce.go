@@ -7,8 +7,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// WriteAnnouncement writes the lines that tell, when a policy is loaded, which
-// addresses it works with (doc/original/policies.md 3.2).
+// WriteAnnouncement writes the lines that a user sees when a policy is loaded. The
+// lines name the addresses that the policy works with (doc/original/policies.md 3.2).
 func (v *View) WriteAnnouncement(out io.Writer) error {
 	var note func(*policy.Prefix) string
 	if a, ok := v.annotator(); ok {
@@ -52,7 +52,7 @@ func (v *View) WriteAnnouncement(out io.Writer) error {
 	return nil
 }
 
-// remarks are what the policy has to say besides the addresses.
+// remarks are the lines that the policy adds to its announcement, after the addresses.
 func (v *View) remarks() (lines []string) {
 	if v.Runner == nil {
 		return nil

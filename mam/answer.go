@@ -8,12 +8,13 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// The functions of this file turn the message that came into the answer to it.
-// What the client said stays, as the original echoes it.
+// The functions of this file turn the received message into the answer. Fields that the
+// client has set and that no function changes stay as they are: the prototype's daemon
+// echoes them, and its clients may read them.
 
-// putDecision writes the decision into m: source address, device, options,
-// protocol. To peers that announced nothing, options carry flags 0, so that one
-// that fails is not fatal (doc/original/client-and-socks.md 7.4).
+// putDecision writes the decision into m: source address, device, options, protocol.
+// Clients that announced no extensions get options with flags 0. For them an option
+// that cannot be set is not fatal (doc/original/client-and-socks.md 7.4).
 func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 	c, d := &m.Context, &rq.decision
 	c.OptionsSuggested = c.OptionsSuggested[:0]
@@ -68,9 +69,10 @@ func (rq *request) putDecision(m *wire.Message, features wire.Features) {
 	}
 }
 
-// confined is the prefix that a socket which the application has bound must be kept to,
-// nil if it is not. Where the application has bound it to no network, but to a port, that
-// is the policy's.
+// confined returns the prefix that a socket with an address of the application must not
+// leave. The prefix is nil if the socket may leave every prefix. A socket that the
+// application bound only to a port belongs to no network yet, so the policy's prefix is
+// returned.
 func (rq *request) confined() *policy.Prefix {
 	d, r := &rq.decision, &rq.asked
 	switch {
@@ -82,7 +84,8 @@ func (rq *request) confined() *policy.Prefix {
 	return r.BoundPrefix
 }
 
-// appendDevice appends the option that binds a socket to p's interface, if it is to be.
+// appendDevice appends the option that binds a socket to p's interface, if the socket
+// needs such an option.
 func (rq *request) appendDevice(list []wire.SockOpt, p *policy.Prefix, features wire.Features) []wire.SockOpt {
 	dev := rq.device(p)
 	if dev == "" {
@@ -100,9 +103,10 @@ func optionFlags(features wire.Features, optional bool) wire.SockOptFlags {
 	return 0
 }
 
-// device is the interface that a socket of the prefix is to be bound to, "" if its
-// source address is enough. Where nothing else may be used it never is: routes may
-// lead elsewhere by the time of the connect.
+// device returns the interface that a socket of the prefix must be bound to, or "" if
+// the source address is enough. The source address is never enough if the decision
+// permits no other network: a route may have changed by the time of the connect, and
+// may then lead elsewhere.
 func (rq *request) device(p *policy.Prefix) string {
 	if dev := rq.view.Devices[p.ID]; dev != "" || !rq.decision.Only {
 		return dev
@@ -110,8 +114,9 @@ func (rq *request) device(p *policy.Prefix) string {
 	return p.Interface
 }
 
-// local is a prefix's address as a client binds to it, with port 0. Where the kernel
-// would use one of the prefix's addresses towards this destination, it is that one.
+// local returns the address of a prefix that a client binds to, with port 0. If the
+// kernel itself would use one of the prefix's addresses towards this destination, local
+// returns that address.
 func (rq *request) local(p *policy.Prefix) wire.SockAddr {
 	a := p.Addr()
 	if slices.Contains(p.Addrs, rq.source) {
@@ -123,7 +128,7 @@ func (rq *request) local(p *policy.Prefix) wire.SockAddr {
 	return wire.SockAddr{AddrPort: netip.AddrPortFrom(a, 0)}
 }
 
-// protocol is what a socket of this type is to be opened with.
+// protocol returns the protocol number to open a socket of this type with.
 func protocol(typ int32, multipath bool) int32 {
 	switch {
 	case typ == wire.SockDgram:
@@ -134,9 +139,9 @@ func protocol(typ int32, multipath bool) int32 {
 	return wire.ProtoTCP
 }
 
-// putResult writes what the resolver found into m: the list, and its first entry as
-// the address to connect to. A request without a socket type gets stream and
-// datagram entries, as getaddrinfo(3) gives.
+// putResult writes the addresses that the resolver found into m, and makes the first of
+// them the address to connect to. A request without a socket type gets an entry for
+// streams and one for datagrams, as from getaddrinfo(3).
 func (rq *request) putResult(m *wire.Message) {
 	c := &m.Context
 	hint := hint(c)
@@ -170,7 +175,7 @@ func (rq *request) putResult(m *wire.Message) {
 	}
 }
 
-// usualProtocol is what getaddrinfo(3) gives for a socket type.
+// usualProtocol is the protocol that getaddrinfo(3) gives for a socket type.
 func usualProtocol(typ int32) int32 {
 	switch typ {
 	case wire.SockStream:
@@ -181,9 +186,9 @@ func usualProtocol(typ int32) int32 {
 	return 0
 }
 
-// putSocket makes m the answer that an idle socket is to be used again. The answer
-// has that socket's stored context, except for the context id, which is the
-// connection's.
+// putSocket makes m the answer that the client uses an idle socket again. The answer
+// has the context that was stored with the socket. Only the context id is that of this
+// connection.
 func (rq *request) putSocket(m *wire.Message, features wire.Features) {
 	if features&wire.FeatureReason != 0 {
 		m.Reason = rq.decision.Reason

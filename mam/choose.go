@@ -10,9 +10,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// choose asks the policy about rq.asked and leaves its decision in rq, or the
-// default decision and why. If the policy is stuck, takeover goes on in the caller's
-// place, and mine is false: rq and the connection are not the caller's any more.
+// choose asks the policy about rq.asked and leaves its decision in rq. If the policy
+// fails, rq has the default decision and the reason. If the policy is stuck, takeover
+// answers the client in the caller's place and mine is false: the caller must then not
+// touch rq and the connection.
 func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 	for {
 		r := rq.view.Runner
@@ -46,7 +47,7 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 		rq.took = time.Since(rq.asked.Now)
 		if errors.Is(err, errReplaced) {
 			if v := m.view.Load(); v.Runner != r {
-				rq.look(v) // the candidates were current a moment ago; the new policy may use them
+				rq.look(v) // the view was replaced a moment ago; its candidates may still be offered to the new policy
 				continue
 			}
 		}
@@ -64,9 +65,10 @@ func (m *Manager) choose(rq *request, takeover func()) (mine bool) {
 	}
 }
 
-// conclude makes d the decision, unless err says that the policy failed or answered
-// with nonsense. Then it is the default, or a refusal if the policy has said that not
-// everything may be used.
+// conclude makes d the decision. If err says that the policy failed or gave an answer
+// without sense, the decision is the default one. The decision is a refusal instead if
+// the policy has said that some networks must not be used, since the default might use
+// them.
 func (rq *request) conclude(d policy.Decision, err error) {
 	switch {
 	case err == nil:
@@ -82,15 +84,16 @@ func (rq *request) conclude(d policy.Decision, err error) {
 	rq.settle()
 }
 
-// called tells OnCall.
+// called passes a call of the policy to the OnCall option.
 func (m *Manager) called(r *Runner, rq *request, d policy.Decision) {
 	if m.opts.OnCall != nil {
 		m.opts.OnCall(r.Name, &rq.asked, d)
 	}
 }
 
-// Bounds of what a policy says with each decision: decisions are remembered, answers have
-// wire.MaxMessage bytes, and no policy that makes sense says as much.
+// These constants bound the texts and lists of one decision. Decisions are remembered,
+// and an answer has room for wire.MaxMessage bytes. No sensible policy comes near the
+// bounds.
 const (
 	maxReason      = 1 << 10
 	maxLogLine     = 8 << 10
@@ -99,7 +102,7 @@ const (
 	maxScoreBytes  = 64 << 10
 )
 
-// cut leaves of a text what is not too long.
+// cut shortens a text to at most so many bytes.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -107,7 +110,7 @@ func cut(text string, most int) string {
 	return strings.ToValidUTF8(strings.Clone(text[:most]), "")
 }
 
-// bound cuts off of a decision what is said to people beyond all measure.
+// bound shortens the texts of a decision that are too long to keep.
 func bound(d *policy.Decision) {
 	d.Reason = cut(d.Reason, maxReason)
 	size := 0
@@ -124,9 +127,9 @@ func bound(d *policy.Decision) {
 	}
 }
 
-// check finds nonsense in a decision: a prefix or a socket that was not offered, or
-// options that no answer has room for. Alternates that were not offered, or are there
-// twice, are dropped.
+// check finds decisions without sense: a prefix or a socket that the policy was not
+// offered, or more options than an answer has room for. Alternates that were not
+// offered, and second mentions of one, are dropped without an error.
 func (rq *request) check(d *policy.Decision) error {
 	if d.Prefix != nil && d.Prefix != rq.asked.BoundPrefix && !rq.offered(d.Prefix) {
 		return fmt.Errorf("policy %s chose %v, which was not offered", rq.view.Runner.Name, d.Prefix.ID)
@@ -178,7 +181,7 @@ func (rq *request) offered(p *policy.Prefix) bool {
 	return false
 }
 
-// useDefault decides without the policy.
+// useDefault makes the default decision, for requests that the policy does not decide.
 func (rq *request) useDefault(why string) {
 	rq.decision = policy.Decision{Prefix: rq.asked.DefaultPrefix(), Reason: "default"}
 	rq.fallback = why

@@ -18,27 +18,27 @@ import (
 // conn is one client. Its requests are answered in order.
 type conn struct {
 	m      *Manager
-	ctx    context.Context // of the server: a connection has no caller that could hand one in
+	ctx    context.Context // the server's: a connection has no caller that could pass a context
 	nc     *net.UnixConn
 	id     uuid.UUID
 	app    policy.App
 	reader *wire.Reader
-	end    func() // called once, by the goroutine that has the connection then
+	end    func() // ends the connection; called once, by the goroutine that owns the connection at its end
 
-	msg      wire.Message  // the current request as it came, then its answer
+	msg      wire.Message  // the current request as received, later its answer
 	features wire.Features // announced by the client with the current request
 	out      []byte        // the answer, encoded
-	rest     []byte        // of out: not written yet
+	rest     []byte        // the part of out that is not written yet
 	raw      syscall.RawConn
-	tryWrite func(fd uintptr) bool // c.writeSome, made once
+	tryWrite func(fd uintptr) bool // c.writeSome as a value, made once to save allocations
 	req      *request
-	handed   bool   // the client has the page of generations
+	handed   bool   // the client has received the page of generations
 	decided  bool   // the latest answer is a decision
-	takeover func() // c.resume, made once
+	takeover func() // c.resume as a value, made once to save allocations
 }
 
-// serve answers requests until the connection ends or another goroutine took
-// over.
+// serve answers requests until the connection ends or another goroutine has taken the
+// connection over.
 func (c *conn) serve() {
 	for {
 		err := c.reader.Read(&c.msg)
@@ -48,7 +48,7 @@ func (c *conn) serve() {
 		switch {
 		case err == nil:
 		case errors.As(err, &bad) && !bad.Fatal:
-			// Whatever it asked for, it did so in a way that cannot be trusted.
+			// The request is malformed, so none of its fields is trusted or echoed.
 			c.msg = wire.Message{Action: wire.ActionErrorUnknownRequest, Context: wire.Context{ID: c.id}}
 			if !c.send() {
 				return
@@ -68,8 +68,8 @@ func (c *conn) serve() {
 	}
 }
 
-// trace logs a message if messages are to be. A request that does not decode is
-// logged as far as it did; the end of a connection is none.
+// trace logs a message if the Trace option is set. Of a request that does not decode,
+// the fields decoded so far are logged. The end of a connection is not logged.
 func (c *conn) trace(direction string, m *wire.Message, err error) {
 	var bad *wire.Error
 	if !c.m.opts.Trace || err != nil && !errors.As(err, &bad) {
@@ -82,9 +82,9 @@ func (c *conn) trace(direction string, m *wire.Message, err error) {
 	c.m.log.LogAttrs(c.ctx, slog.LevelDebug, direction, attrs...)
 }
 
-// resume goes on with the connection in place of the goroutine that waits for a
-// stuck policy, with the default decision. The stuck call still uses the request's
-// memory, so the connection goes on with a copy.
+// resume continues the connection on a new goroutine, with the default decision, when a
+// stuck policy holds the old goroutine. The stuck call may still write to the request,
+// so resume works on a copy.
 func (c *conn) resume() {
 	rq := &request{}
 	*rq = *c.req
@@ -104,12 +104,12 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// handle answers the request in c.msg and tells whether this goroutine should
-// go on with the connection.
+// handle answers the request in c.msg. It returns false if the caller must stop serving
+// this connection.
 func (c *conn) handle(now time.Time) (goOn bool) {
 	msg := &c.msg
 	c.features = msg.Features
-	msg.Paths, msg.Costs, msg.Race, msg.Only = msg.Paths[:0], msg.Costs[:0], false, 0 // they are for us to fill
+	msg.Paths, msg.Costs, msg.Race, msg.Only = msg.Paths[:0], msg.Costs[:0], false, 0 // only the daemon fills these
 	c.decided = false
 	c.plainDials()
 	c.leased()
@@ -117,7 +117,7 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 		return c.report()
 	}
 	if len(msg.Context.Hostname) > maxName || len(msg.Context.Service) > maxName {
-		msg.Action = wire.ActionErrorResolve // there can be no such name
+		msg.Action = wire.ActionErrorResolve // no name is that long
 		return c.send()
 	}
 	kind, known := kindOf(msg.Action)
@@ -138,7 +138,8 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 	return c.finish()
 }
 
-// answerTo is the ordinary answer to a request (doc/original/wire-protocol.md section 6).
+// answerTo returns the action that answers a request of kind k without an error
+// (doc/original/wire-protocol.md section 6).
 func answerTo(k policy.Kind) wire.Action {
 	switch k {
 	case policy.Resolve:
@@ -195,9 +196,9 @@ func (c *conn) finish() (goOn bool) {
 	return c.answer(rec.ID)
 }
 
-// refuse answers that there is to be no connection. A client that knows no such
-// answer is told that the name has no addresses, if it has asked for any: that
-// ends its attempt too. Nothing stops a classic connect of such a client.
+// refuse tells the client not to connect. Clients without the extension for refusals
+// are told that the name has no addresses, which ends their attempt too. A classic
+// connect of such a client has no name to refuse, so nothing stops it.
 func (c *conn) refuse() (goOn bool) {
 	rq, msg := c.req, &c.msg
 	id := msg.DecisionID
@@ -215,9 +216,10 @@ func (c *conn) refuse() (goOn bool) {
 	return c.answer(id)
 }
 
-// finishResolve answers a request that only resolves. A client that has asked
-// for a decision first names the prefix by the source address that it got; if
-// what was found cannot be reached from there, the answer names none.
+// finishResolve answers a request that only resolves a name. A client that asked for a
+// decision before gives the source address it was told, and this address names the
+// prefix. If the resolved address cannot be reached from there, the answer names no
+// source address.
 func (c *conn) finishResolve() (goOn bool) {
 	rq, msg := c.req, &c.msg
 	if rq.decision.Resolution == policy.ResolveNever {
@@ -247,13 +249,13 @@ func (c *conn) finishResolve() (goOn bool) {
 		case !rq.offered(p):
 			msg.Context.BindSuggested = wire.SockAddr{}
 		case c.features&wire.FeaturePaths != 0:
-			msg.Paths = rq.paths(msg.Paths, p, nil) // the destination is known now
+			msg.Paths = rq.paths(msg.Paths, p, nil) // only now the destination is known
 		}
 	}
 	return c.answer(msg.DecisionID)
 }
 
-// report notes how a decision turned out.
+// report stores what the client says about the result of an earlier decision.
 func (c *conn) report() (goOn bool) {
 	msg := &c.msg
 	if o := msg.Outcome; o != nil {
@@ -274,7 +276,8 @@ func (c *conn) report() (goOn bool) {
 	return c.answer(msg.DecisionID)
 }
 
-// answer sends c.msg with what only clients that announced extensions get.
+// answer sends c.msg. The ID of the decision goes only to clients that announced an
+// extension which uses it.
 func (c *conn) answer(id uuid.UUID) (goOn bool) {
 	if c.features&(wire.FeatureReports|wire.FeatureReason) != 0 {
 		c.msg.DecisionID = id
@@ -284,9 +287,9 @@ func (c *conn) answer(id uuid.UUID) (goOn bool) {
 	return c.send()
 }
 
-// write writes an answer. It fits the socket's buffer nearly always, so the
-// descriptor is tried first: a deadline for each answer is a timer, which wakes
-// a thread that finds nothing to do.
+// write writes an answer. Nearly every answer fits the socket's buffer, so a write
+// without a deadline is tried first. A deadline would set a timer for each answer, and
+// each timer wakes a thread for nothing.
 func (c *conn) write(b []byte) error {
 	c.rest = b
 	if err := c.raw.Write(c.tryWrite); err != nil {
@@ -302,10 +305,11 @@ func (c *conn) write(b []byte) error {
 	return c.nc.SetWriteDeadline(time.Time{})
 }
 
-// writeWith writes an answer with a control message, which is the page that tells when
-// leases end. The kernel bounds the files that are under way to all clients together
-// (ETOOMANYREFS of unix(7)), and a client may never read: others then have no page from
-// this connection, and so no leases.
+// writeWith writes an answer with a control message, which carries the page that tells
+// when leases end. The kernel limits how many descriptors may be in flight to all
+// clients together (ETOOMANYREFS in unix(7)), and a hostile client can use them up by
+// never reading. The answer then goes out without the page, and this connection gets no
+// leases.
 func (c *conn) writeWith(b, control []byte) error {
 	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	n, _, err := c.nc.WriteMsgUnix(b, control, nil)
@@ -321,8 +325,8 @@ func (c *conn) writeWith(b, control []byte) error {
 	return c.nc.SetWriteDeadline(time.Time{})
 }
 
-// writeSome writes what of c.rest the socket takes at once. An error shows again
-// when the remainder is written.
+// writeSome writes as much of c.rest as the socket takes at once. An error is not
+// returned: it shows again when the remainder is written.
 func (c *conn) writeSome(fd uintptr) (done bool) {
 	if n, err := syscall.Write(int(fd), c.rest); err == nil {
 		c.rest = c.rest[n:]
@@ -330,20 +334,21 @@ func (c *conn) writeSome(fd uintptr) (done bool) {
 	return true
 }
 
-// maxName bounds host names (RFC 1035 section 2.3.4, and a final dot) and names of
-// services: decisions and policies remember them.
+// maxName bounds the length of host names (RFC 1035 section 2.3.4, plus a final dot)
+// and of service names. There is a bound because decisions and policies keep these
+// names.
 const maxName = 255
 
 // keptAnswer bounds the memory of answers that a client keeps between its requests.
 // Ordinary answers are a few hundred bytes long.
 const keptAnswer = 4 << 10
 
-// ourFeatures are the extensions that this daemon understands.
+// ourFeatures are the protocol extensions that this daemon announces.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
 	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases
 
-// send encodes c.msg and writes it in one piece. It tells whether the
-// connection goes on; if not, it is ended.
+// send encodes c.msg and writes it in one piece. It returns false if the connection has
+// ended.
 func (c *conn) send() (goOn bool) {
 	msg := &c.msg
 	msg.Context.ID = c.id
@@ -369,7 +374,8 @@ func (c *conn) send() (goOn bool) {
 	var err error
 	c.out, err = msg.Append(c.out[:0])
 	if errors.Is(err, wire.ErrTooLong) && len(msg.Context.Result) > 1 {
-		// What helps least goes first: all but the first address.
+		// The answer is too long. The addresses behind the first one are dropped first,
+		// because clients need them least.
 		msg.Context.Result = msg.Context.Result[:1]
 		c.out, err = msg.Append(c.out[:0])
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// WriteDump writes what SIGUSR1 shows: prefixes, interfaces and the policy, then
-// a summary of the measurements of all but loopback interfaces (doc/original/daemon.md
-// section 15). Measurements go by the original's names, each with its real type
-// and unit; what is not known has no line. now is the time that ages refer to. others
-// are the host's prefixes that are not managed: they come last and are marked.
-// The error is w's.
+// WriteDump writes the state that the daemon shows on SIGUSR1: prefixes, interfaces and
+// the policy, then a summary of the measurements of all interfaces but loopback
+// (doc/original/daemon.md section 15). Measurements have the names that the prototype
+// gave them, each with its real type and unit; an unknown measurement has no line. Ages
+// are relative to now. The prefixes in others are not managed; they come last and are
+// marked. An error is one of writing to w.
 func (v *View) WriteDump(w io.Writer, now time.Time, others ...*policy.Prefix) error {
 	d := dump{out: bufio.NewWriter(w), now: now, others: others}
 	d.state(v)
@@ -41,8 +41,8 @@ func (v *View) WriteDump(w io.Writer, now time.Time, others ...*policy.Prefix) e
 	return d.out.Flush()
 }
 
-// interfaces gives the first prefix of each interface, in order of appearance:
-// all of one interface have its link measurements.
+// interfaces returns the first prefix of each interface, in order of appearance. One
+// prefix per interface is enough, because all of them carry the same link measurements.
 func interfaces(list []*policy.Prefix) []*policy.Prefix {
 	var firsts []*policy.Prefix
 	for _, p := range list {
@@ -53,11 +53,12 @@ func interfaces(list []*policy.Prefix) []*policy.Prefix {
 	return firsts
 }
 
-// dump writes lines. Errors stay in out until it is flushed.
+// dump writes lines to out. An error stays in out until the flush, so the lines in
+// between need no checks.
 type dump struct {
 	out    *bufio.Writer
 	now    time.Time
-	others []*policy.Prefix // that are not managed
+	others []*policy.Prefix // prefixes that are not managed
 }
 
 func (d *dump) line(indent, format string, args ...any) {
@@ -103,10 +104,10 @@ func (d *dump) state(v *View) {
 	}
 }
 
-// unmanaged marks what the configuration does not have managed.
+// unmanaged marks prefixes that the configuration leaves alone.
 const unmanaged = ", not managed"
 
-// more tells of how many the state shows beside those that are managed.
+// more says how many prefixes follow that are not managed.
 func more(n int) string {
 	if n == 0 {
 		return ""
@@ -114,7 +115,8 @@ func more(n int) string {
 	return fmt.Sprintf(", and %d not managed", n)
 }
 
-// settingText is a setting's value as it was meant, an expression as it was written.
+// settingText returns the value of a setting. A setting that is an expression is shown
+// as it was written.
 func settingText(s policy.Setting) string {
 	switch {
 	case !s.Constant:
@@ -156,7 +158,7 @@ func (d *dump) prefix(v *View, p *policy.Prefix) {
 	d.values(p, false)
 }
 
-// dumped is a metric of the summary, with what it is called there.
+// dumped is a metric of the summary, with the name that the prototype's dump gives it.
 type dumped struct {
 	policy.Metric
 	summary string
@@ -186,7 +188,7 @@ var linkLines = []dumped{
 	{policy.MetricAdmissionCapacity, "available admission capacity"},
 }
 
-// values writes all that was measured of a prefix, or of its interface.
+// values writes all measurements of a prefix or, with ofLink, of its interface.
 func (d *dump) values(p *policy.Prefix, ofLink bool) {
 	for _, m := range policy.Metrics() {
 		if v, ok := m.Measured(p); ok && m.OfLink() == ofLink {
@@ -203,7 +205,7 @@ func (d *dump) summary(p *policy.Prefix, list []dumped) {
 	}
 }
 
-// text is a value of m with its unit.
+// text returns a value of m with its unit.
 func text(m policy.Metric, v float64) string {
 	switch unit := m.Symbol(); unit {
 	case "ms", "ms^2":

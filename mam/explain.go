@@ -13,18 +13,18 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Question is a hypothetical request, for Explain. Its zero value asks for a
-// stream connection, of either family, to nowhere in particular.
+// Question is a hypothetical request, which Explain answers. The zero value asks for a
+// stream connection without a destination, in either address family.
 type Question struct {
 	Kind    policy.Kind // Resolve requests are not explained
 	Network policy.Network
 	Host    string         // name or address; unused with Connect
 	Service string         // number or name
 	Remote  netip.AddrPort // Connect only
-	Bound   netip.Addr     // address that the application bound; invalid: none
+	Bound   netip.Addr     // address that the application bound the socket to; invalid: none
 	Intents intent.Set
-	App     policy.App // who would ask
-	// Selection is which networks the application itself permits and prefers.
+	App     policy.App // the application that would ask
+	// Selection says which networks the application itself permits and prefers.
 	Selection []wire.Preference
 }
 
@@ -46,44 +46,45 @@ func (q *Question) message() *wire.Message {
 	return m
 }
 
-// Explanation is what Explain finds out about a Question.
+// Explanation is the answer of Explain to a Question.
 type Explanation struct {
-	// Record is the decision as it would be remembered, without number and ID.
+	// Record is the decision in the form in which the Ring would remember it, without
+	// number and ID.
 	Record Record
 	// Candidates are the prefixes that the policy was offered.
 	Candidates []*policy.Prefix
-	// Device is the interface that the socket would be bound to; "" if the
+	// Device is the interface that the socket would be bound to, or "" if binding the
 	// source address is enough.
 	Device string
-	// Resolver would be asked for the name, nil if none; ResolverOf is the
-	// prefix whose own it is, nil for the default one.
+	// Resolver is the resolver that would look up the name, nil if there is none.
+	// ResolverOf is the prefix that Resolver belongs to, nil if Resolver is the default
+	// one.
 	Resolver   Resolver
 	ResolverOf *policy.Prefix
-	// ResolverDomain is the domain that makes Resolver the one to ask, whatever network the
-	// connection takes; "" if it is the network that does.
+	// ResolverDomain is set if Resolver was chosen for the name's domain, whatever
+	// network the connection takes. It is "" if the network decides about the resolver.
 	ResolverDomain string
 }
 
-// Errors of Explain.
+// Errors that Explain returns.
 var (
-	// ErrNoPolicy means that there is no policy to ask, or that the View gives no
-	// way to make another instance of it.
+	// ErrNoPolicy means that no policy is configured, or that the View cannot make a
+	// second instance of it.
 	ErrNoPolicy = errors.New("no policy to ask")
-	// ErrBusy means that the policy has not decided on an earlier question yet.
+	// ErrBusy means that the policy is still deciding an earlier question.
 	ErrBusy = errors.New("another question is being answered")
 )
 
-// Explain tells how a request would be decided now, without side effects: the
-// request is made as for a client's, but a fresh instance of the policy is
-// asked, nothing is remembered or logged, no name is resolved and no packet
-// sent. A policy that counts therefore decides as if it had just been started, and
-// candidates are not narrowed by the address that a name would have. While the
-// policy in charge is out of service, the decision is the default one, as it is for
-// clients.
+// Explain tells how a request would be decided now. It has no side effects: a fresh
+// instance of the policy is asked, nothing is remembered or logged, no name is resolved
+// and no packet is sent. Two differences from a real request follow. A policy that
+// counts decides as if it had just been started. And candidates are not narrowed by the
+// address that a name resolves to. While the policy in charge is out of service,
+// Explain gives the default decision, which clients get then.
 //
-// One question is answered at a time: ErrBusy is returned meanwhile, and for
-// good if a policy never returns. Other errors tell what is wrong with the
-// question or with making the policy.
+// One question is answered at a time; Explain returns ErrBusy to others meanwhile, and
+// for good if a policy never returns. Any other error says what is wrong with the
+// question, or why no instance of the policy could be made.
 func (m *Manager) Explain(q Question, now time.Time) (Explanation, error) {
 	if q.Kind == policy.Resolve {
 		return Explanation{}, errors.New("explain: requests that only resolve a name are not explained")
@@ -107,9 +108,9 @@ func (m *Manager) Explain(q Question, now time.Time) (Explanation, error) {
 	return askFresh(rq, &m.explaining)
 }
 
-// askFresh asks a new instance of the policy and clears busy when that has
-// returned. The call is abandoned after callLimit, as a client's call is; from
-// then on rq belongs to it.
+// askFresh asks a new instance of the policy, and clears busy when the instance has
+// answered. After callLimit askFresh gives up, as for a client's call. The abandoned
+// goroutine then owns rq.
 func askFresh(rq *request, busy *atomic.Bool) (Explanation, error) {
 	type explained struct {
 		e   Explanation
@@ -136,11 +137,12 @@ func askFresh(rq *request, busy *atomic.Bool) (Explanation, error) {
 	}
 }
 
-// ask makes an instance of the policy and has it decide, as Manager.choose has
-// the one in charge. The error is about making it.
+// ask makes an instance of the policy and lets it decide, as Manager.choose does with
+// the policy in charge. An error means that no instance could be made.
 func (rq *request) ask() error {
 	name := rq.view.Runner.Name
-	// contain needs a Runner; this one has no part in the live one's counters.
+	// contain is a method of Runner. This Runner serves one call, so that the live
+	// one's counters do not change.
 	r := NewRunner(name, nil, slog.New(slog.DiscardHandler))
 	var fresh policy.Policy
 	var newErr error

@@ -13,24 +13,24 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// leases tells clients when what they were told holds no longer. Its zero value grants
-// none.
+// leases tells clients when an earlier decision no longer holds. The zero value grants
+// no leases.
 type leases struct {
-	page *generation.Own // nil: none are granted
+	page *generation.Own // nil: no leases are granted
 	uses atomic.Uint64   // connections that clients made by leases
 
-	// publishing is held while a View is published. It guards what follows.
+	// publishing is held while a View is published. It guards the fields below.
 	publishing sync.Mutex
 	networks   map[policy.PrefixID]wire.Generation
-	free       []uint32 // indices of networks that are gone
-	next       uint32   // the first that was never used
+	free       []uint32 // indices that networks had which are gone
+	next       uint32   // the first index that was never used
 }
 
-// seen are the generations as of the moment that a decision began.
+// seen holds the generations as they were when work on a decision began.
 type seen struct{ view, measurements uint64 }
 
-// now is read before anything that the decision depends on: what changes after that
-// makes the lease void before it is granted.
+// now must be called before the decision reads any state. A change after the call then
+// makes the lease void before it is granted, and none is missed.
 func (l *leases) now() seen {
 	if l.page == nil {
 		return seen{}
@@ -38,36 +38,35 @@ func (l *leases) now() seen {
 	return seen{l.page.Load(generation.View), l.page.Load(generation.Measurements)}
 }
 
-// VoidLeases makes all leases void that were granted so far. To be called when something
-// has changed that no View shows, as the kernel's routes. It does not block and is safe
-// for concurrent use.
+// VoidLeases ends all leases granted so far. Call it after a change that no View shows,
+// such as one of the kernel's routes. It does not block and is safe for concurrent use.
 func (m *Manager) VoidLeases() {
 	if p := m.leases.page; p != nil {
 		p.Raise(generation.View)
 	}
 }
 
-// revoke makes those leases void that depend on measurements.
+// revoke ends the leases that depend on measurements.
 func (m *Manager) revoke() {
 	if p := m.leases.page; p != nil {
 		p.Raise(generation.Measurements)
 	}
 }
 
-// LeasedConnections tells how many connections clients have made by leases, without
-// asking, as far as they have told.
+// LeasedConnections tells how many connections clients have made by leases, without a
+// request each. Clients report them late, so the number may lag behind.
 func (m *Manager) LeasedConnections() uint64 { return m.leases.uses.Load() }
 
-// changes is how one View differs from the one before, as far as leases go.
+// changes says which leases end when a new View replaces the one before.
 type changes struct {
-	view         bool              // more than what follows
+	view         bool              // all leases end
 	measurements bool              // something was measured
 	worse        []policy.PrefixID // networks that work less well
-	next         []wire.Generation // what is to be stored
+	next         []wire.Generation // generations to store
 }
 
-// prepare gives the networks of v their generations, and finds out which leases end
-// with it.
+// prepare assigns a generation to each network of v, and finds out which leases end
+// when v becomes current.
 func (l *leases) prepare(old, v *View) changes {
 	if l.page == nil {
 		return changes{}
@@ -88,7 +87,7 @@ func (l *leases) prepare(old, v *View) changes {
 			c.next = append(c.next, g)
 		}
 		if g.Index == generation.View && slices.Contains(c.worse, p.ID) {
-			c.view = true // it has no generation of its own
+			c.view = true // the network shares this generation, having none of its own
 		}
 		l.networks[p.ID] = g
 		v.generations[p.ID] = g
@@ -107,8 +106,8 @@ func (l *leases) prepare(old, v *View) changes {
 	return c
 }
 
-// index is the generation of a new network. Where there are more networks than a page has
-// room for, some have none of their own: all leases end when they fail.
+// index returns the generation for a new network. If the page has no room left, the
+// network gets no generation of its own, and a failure of it ends all leases.
 func (l *leases) index() wire.Generation {
 	n := len(l.free)
 	switch {
@@ -123,8 +122,8 @@ func (l *leases) index() wire.Generation {
 	return wire.Generation{}
 }
 
-// tell ends the leases that c says are over. By then the new View must be there to
-// decide on: who finds a lease void asks at once.
+// tell ends the leases named by c. The new View must already be current: a client that
+// finds its lease void asks again at once, and must not get a decision on the old View.
 func (l *leases) tell(c changes) {
 	if l.page == nil {
 		return
@@ -140,9 +139,10 @@ func (l *leases) tell(c changes) {
 	}
 }
 
-// compare finds what decisions depend on that differs. A network that has become worse
-// concerns the leases on it, and those that depend on measurements: to others it is one
-// alternate less. Anything else may lead to other decisions.
+// compare finds the differences that decisions depend on. If only the health of a
+// network got worse, two kinds of leases end: those on that network, and those that
+// depend on measurements. All others merely lose one alternate and stay valid. Any
+// other difference may change every decision, so it ends all leases.
 func compare(old, v *View) changes {
 	c := changes{view: !alike(old, v)}
 	if c.view || len(old.Prefixes) != len(v.Prefixes) {
@@ -163,20 +163,21 @@ func compare(old, v *View) changes {
 	return c
 }
 
-// alike tells whether two Views are the same but for their prefixes.
+// alike tells whether two Views are the same apart from their prefixes.
 func alike(a, b *View) bool {
 	return a.Runner == b.Runner && a.Epoch == b.Epoch && a.AvoidMetered == b.AvoidMetered && a.NoMultipath == b.NoMultipath &&
 		maps.Equal(a.Devices, b.Devices) && maps.Equal(a.Extents, b.Extents) &&
 		maps.EqualFunc(a.Avoid, b.Avoid, slices.Equal) && maps.EqualFunc(a.NameServers, b.NameServers, slices.Equal)
 }
 
-// sameSettings compares what does not come from measuring.
+// sameSettings compares the fields of a prefix that are not measured.
 func sameSettings(a, b *policy.Prefix) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Index == b.Index && a.Default == b.Default && a.Cost == b.Cost &&
 		slices.Equal(a.Addrs, b.Addrs) && maps.Equal(a.Options, b.Options)
 }
 
-// sameFigures compares what comes from measuring, but for when it was measured.
+// sameFigures compares the measured fields of a prefix. The times of measurement are
+// left out.
 func sameFigures(a, b *policy.Prefix) bool {
 	sa, sb, la, lb := a.Stats, b.Stats, a.Link, b.Link
 	sa.Time, sa.SampleTime, la.Time = sb.Time, sb.SampleTime, lb.Time
@@ -191,8 +192,8 @@ func sameFigures(a, b *policy.Prefix) bool {
 	return wa == *b.Wifi
 }
 
-// grant puts the lease of the decision into the answer, if the policy gives one that can
-// hold.
+// grant puts the decision's lease into the answer. It grants nothing if the policy gave
+// no lease or if the lease could not hold.
 func (c *conn) grant() {
 	rq, msg := c.req, &c.msg
 	d := &rq.decision
@@ -202,9 +203,9 @@ func (c *conn) grant() {
 		return
 	case rq.fallback != "", d.Multipath, d.Race, rq.asked.Bound.IsValid():
 		return
-	case rq.line != "", c.m.opts.OnCall != nil: // somebody wants to see each decision
+	case rq.line != "", c.m.opts.OnCall != nil: // the log or OnCall must see each decision
 		return
-	case rq.named && !msg.NoResolve: // addresses have a life of their own
+	case rq.named && !msg.NoResolve: // addresses of a name expire on their own
 		return
 	}
 	over := d.Prefix
@@ -227,13 +228,15 @@ func (c *conn) grant() {
 	}
 }
 
-// budgeted tells whether the answer says what is left of a budget, which is measured.
+// budgeted tells whether the answer contains what is left of a budget. That amount is
+// measured, so the lease then depends on measurements.
 func (rq *request) budgeted(over *policy.Prefix) bool {
 	limited := func(p *policy.Prefix) bool { return p != nil && p.Budget.Limit > 0 }
 	return limited(over) || slices.ContainsFunc(rq.decision.Alternates, limited)
 }
 
-// generation is that of a network; of none, and of one without, it is of nothing.
+// generation returns the generation of p's network. The zero value stands for no
+// network, and for a network that has none of its own.
 func (v *View) generation(p *policy.Prefix) wire.Generation {
 	if p == nil {
 		return wire.Generation{}
@@ -241,7 +244,8 @@ func (v *View) generation(p *policy.Prefix) wire.Generation {
 	return v.generations[p.ID]
 }
 
-// leased notes what the client tells of connections by leases, which may be anything.
+// leased counts the connections that the client says it made by leases. A client may
+// claim anything; only its own decisions are changed by that.
 func (c *conn) leased() {
 	list := c.msg.Leased
 	now := time.Now()

@@ -15,13 +15,13 @@ import (
 
 // Defaults of Options.
 const (
-	// DefaultResolveTimeout bounds a request's name resolution as a whole. Three tries
-	// of a second each at several servers fit in. Clients of the prototype wait without
-	// a limit.
+	// DefaultResolveTimeout bounds the whole name resolution of a request. Three tries
+	// of a second each at several servers fit into ten seconds. A bound is needed
+	// because clients of the prototype wait without one.
 	DefaultResolveTimeout = 10 * time.Second
 	// DefaultKeep is how many decisions are remembered.
 	DefaultKeep = 1024
-	// watchInterval is how often the running policy call is looked at.
+	// watchInterval is the time between two looks at the running policy call.
 	watchInterval = callLimit / 4
 )
 
@@ -30,30 +30,31 @@ type Options struct {
 	ResolveTimeout time.Duration // 0: DefaultResolveTimeout
 	Keep           int           // decisions to remember; 0: DefaultKeep
 	Logger         *slog.Logger  // nil: nothing is logged
-	// Trace has every request and answer of the request sockets logged, decoded,
-	// at debug level. They name what clients connect to.
+	// Trace logs every decoded request and answer of the request sockets, at debug
+	// level. Messages name the destinations of clients, so the log is private.
 	Trace bool
-	// OnDecision is called for every decision that a client is told of, on the
-	// request path: it must return at once and keep no pointer to the record. May be
-	// nil.
+	// OnDecision is called for every decision that is sent to a client. The call is on
+	// the request path, so it must return at once. It must not keep the pointer to the
+	// record. May be nil.
 	OnDecision func(*Record)
 	// OnCall is called after every call of the policy, with the question and the
-	// decision, even if the decision cannot be used. A request may need several calls.
-	// No other call begins before OnCall returns, so that it sees the calls in their
-	// order. It must return at once, and keep pointers to prefixes only. May be nil.
+	// decision, even if the decision turns out to be unusable. One request may need
+	// several calls. The next call of the policy waits until OnCall returns, so OnCall
+	// sees them in order. It must return at once, and may keep pointers to prefixes
+	// only. May be nil.
 	OnCall func(policyName string, r *policy.Request, d policy.Decision)
-	// OnReport is called with the decision that a client reported an outcome
-	// of. May be nil.
+	// OnReport is called when a client has reported the outcome of a decision. May be
+	// nil.
 	OnReport func(Record)
-	// OnLeased is called with the decision by whose lease a client has made so many
-	// further connections. It must return at once and keep no pointer to the record.
+	// OnLeased is called when a client reports connections that it made by the lease of
+	// a decision. It must return at once and must not keep the pointer to the record.
 	// May be nil.
 	OnLeased func(rec *Record, uses uint32)
-	// Generations is the page that tells clients when leases end. The Manager writes
-	// it from New on, and does not close it. If it is nil, no leases are granted; nor
-	// are they with OnCall, which is to see what leases would leave out.
+	// Generations is the page that tells clients when leases end. From New on only the
+	// Manager writes to it; the caller closes it. No leases are granted if it is nil or
+	// if OnCall is set, since OnCall would miss the connections made by leases.
 	Generations *generation.Own
-	// OnReconfigure is called after the policy took a configuration string. May
+	// OnReconfigure is called after the policy has accepted a configuration string. May
 	// be nil.
 	OnReconfigure func()
 }
@@ -71,9 +72,9 @@ type Manager struct {
 	leases   leases
 	services services
 
-	explaining atomic.Bool // a question is with a fresh policy
+	explaining atomic.Bool // a fresh policy is answering a question of Explain
 
-	closing sync.WaitGroup // policies that were replaced
+	closing sync.WaitGroup // replaced policies whose Close is running
 }
 
 // New makes a Manager.
@@ -99,9 +100,8 @@ func (m *Manager) View() *View { return m.view.Load() }
 // Decisions gives access to the latest decisions.
 func (m *Manager) Decisions() *Ring { return m.ring }
 
-// Publish makes v the state for decisions from now on. If it brings another
-// policy, the old one is closed as soon as its running call has finished, which
-// Publish does not wait for.
+// Publish makes v the state for all further decisions. If v has another policy, the old
+// policy is closed after its running call. Publish does not wait for that.
 func (m *Manager) Publish(v *View) {
 	v.prepare()
 	m.leases.publishing.Lock()
@@ -120,7 +120,7 @@ func (m *Manager) closePolicy(r *Runner) {
 	}
 }
 
-// Run watches the calls of the policy and writes the policy's log until ctx ends. Then it
+// Run watches the policy's calls and writes the policy's log until ctx ends, then
 // closes the policy. The error is always nil.
 func (m *Manager) Run(ctx context.Context) error {
 	done := make(chan struct{})
@@ -137,7 +137,7 @@ func (m *Manager) Run(ctx context.Context) error {
 				m.VoidLeases()
 			}
 		case <-ctx.Done():
-			m.VoidLeases() // nobody would make them void from now on
+			m.VoidLeases() // after Run ends nobody would end them
 			if r := m.view.Load().Runner; r != nil {
 				m.closePolicy(r)
 			}
@@ -148,22 +148,22 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// errNoReconfigure says why there can be no reconfiguration. It is an
+// errNoReconfigure says why the policy cannot be reconfigured. It is an
 // errors.ErrUnsupported.
 type errNoReconfigure string
 
 func (e errNoReconfigure) Error() string        { return string(e) }
 func (e errNoReconfigure) Is(target error) bool { return target == errors.ErrUnsupported }
 
-// Reconfigure hands a run-time configuration string to the policy
-// (doc/original/daemon.md section 7). The error wraps errors.ErrUnsupported if the policy
-// takes no such strings.
+// Reconfigure passes a run-time configuration string to the policy
+// (doc/original/daemon.md section 7). The error wraps errors.ErrUnsupported if the
+// policy takes no such strings.
 func (m *Manager) Reconfigure(text string) error {
 	v := m.view.Load()
 	if v.Runner == nil {
 		return errNoReconfigure("no policy is loaded")
 	}
-	done := make(chan error, 2) // of the call, or of its abandonment
+	done := make(chan error, 2) // the call and its abandonment may both send
 	go func() {
 		var err error
 		mine, callErr := v.Runner.call(func() { done <- v.Runner.Err() }, func(p policy.Policy) {
@@ -186,8 +186,8 @@ func (m *Manager) Reconfigure(text string) error {
 	return err
 }
 
-// remember puts the decision into the ring and returns it as remembered. The policy's
-// log has its line then, too.
+// remember puts the decision into the ring and writes the policy's log line. It returns
+// the record as the ring has it.
 func (m *Manager) remember(rq *request) Record {
 	if rq.line != "" {
 		m.logs.write(rq.logFile, rq.line, rq.asked.Now)
@@ -200,7 +200,7 @@ func (m *Manager) remember(rq *request) Record {
 	return rec
 }
 
-// record is the decision as it is remembered, without a number.
+// record returns the decision in the form that the ring remembers, without a number.
 func (rq *request) record() Record {
 	rec := Record{
 		Time: rq.asked.Now, Took: rq.took, Kind: rq.asked.Kind, App: rq.asked.App, Network: rq.asked.Network,

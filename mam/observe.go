@@ -7,15 +7,16 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Measured tells the policy, if it is an Observer, of the measurements of the newest
-// View. It returns when the policy has heard it.
+// Measured hands the measurements of the newest View to a policy that is an Observer.
+// It returns when the policy has processed them.
 func (m *Manager) Measured(now time.Time) {
 	v := m.View()
 	observe(m, v, func(o policy.Observer) { o.Measured(v.Prefixes, now) })
 }
 
-// observe calls the policy in its turn if it is an O. Errors are those of every
-// call, and show where one matters: when it decides.
+// observe waits for the policy's turn and calls tell, if the policy implements O. An
+// error is not returned: a failing policy is out of service, and the next decision says
+// so.
 func observe[O any](m *Manager, v *View, tell func(O)) {
 	if v == nil || v.Runner == nil {
 		return
@@ -37,9 +38,10 @@ func observe[O any](m *Manager, v *View, tell func(O)) {
 	}
 }
 
-// ConnectionEnded tells the policy, if it is a ConnectionObserver, that a connection has
-// ended that went over the prefix of that ID. policyName is of the policy whose decision
-// it followed; c.Prefix is filled in. It returns when the policy has heard it.
+// ConnectionEnded tells a policy that is a ConnectionObserver that a connection has
+// ended. The connection went over the prefix with the ID over, and policyName made the
+// decision for it. ConnectionEnded fills in c.Prefix, and returns when the policy has
+// processed the call.
 func (m *Manager) ConnectionEnded(c policy.Connection, over policy.PrefixID, policyName string) {
 	v := m.View()
 	observe(m, v, func(o policy.ConnectionObserver) {
@@ -55,7 +57,7 @@ func (m *Manager) ConnectionEnded(c policy.Connection, over policy.PrefixID, pol
 	})
 }
 
-// ended tells the policy what a client reports of a transfer.
+// ended passes a transfer that a client reports to the policy.
 func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	v := m.View()
 	x := transferOf(rec, t, v.Prefixes)
@@ -63,7 +65,7 @@ func (m *Manager) ended(rec *Record, t *wire.Transfer, now time.Time) {
 	observe(m, v, func(o policy.Observer) { o.Ended(x) })
 }
 
-// transferOf joins what a client reports with the decision it is about.
+// transferOf joins a client's report with the decision that the report is about.
 func transferOf(rec *Record, t *wire.Transfer, prefixes []*policy.Prefix) *policy.Transfer {
 	x := &policy.Transfer{
 		Token: rec.Decision.Token, App: rec.App, Kind: rec.Kind, Intents: rec.Intents, Host: rec.Host, Remote: rec.Remote.Addr(), Port: rec.Remote.Port(),

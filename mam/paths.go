@@ -9,12 +9,12 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// pathAge is for how long a round-trip time is passed on to clients: as long as
-// the minimum remembers (doc/original/measurement.md 2).
+// pathAge is the age up to which round-trip times are passed on to clients. It is the
+// time for which the minimum is kept (doc/original/measurement.md 2).
 const pathAge = 10 * time.Minute
 
-// paths tells what is known of the way by p and by each of the alternates.
-// Without any prefix there is nothing to tell.
+// paths returns what is known of the paths over p and over each alternate. The result
+// is empty if there is no prefix at all.
 func (rq *request) paths(list []wire.Path, p *policy.Prefix, alternates []*policy.Prefix) []wire.Path {
 	if p == nil && len(alternates) == 0 {
 		return list
@@ -26,9 +26,9 @@ func (rq *request) paths(list []wire.Path, p *policy.Prefix, alternates []*polic
 	return list
 }
 
-// path gives the round-trip time towards the destination where it is known, else
-// that of the prefix as a whole. A prefix that only this user's connects fail on
-// is suspect to it.
+// path returns the round-trip time towards the destination if it is known, else that of
+// the whole prefix. A prefix counts as suspect for a user whose own connects fail on
+// it.
 func (rq *request) path(p *policy.Prefix) wire.Path {
 	if p == nil {
 		return wire.Path{}
@@ -48,8 +48,8 @@ func (rq *request) path(p *policy.Prefix) wire.Path {
 	return path
 }
 
-// costs tells what traffic by p and by each of the alternates costs. Where the kernel
-// chooses nothing is known.
+// costs returns what traffic over p and over each alternate costs. The result is empty
+// if the kernel chooses the network, because the cost is then unknown.
 func costs(list []wire.Cost, p *policy.Prefix, alternates []*policy.Prefix) []wire.Cost {
 	if p == nil {
 		return list
@@ -69,8 +69,8 @@ func cost(p *policy.Prefix) wire.Cost {
 	return c
 }
 
-// microseconds is the median of the round-trip times, the minimum where there is
-// none, 0 if neither is known or both are old.
+// microseconds returns the median of the round-trip times, or the minimum if there is
+// no median. It returns 0 if neither is known or both are too old.
 func microseconds(s *policy.PathStats, now time.Time) uint32 {
 	rtt := s.SRTTMedian
 	if rtt <= 0 {

@@ -8,20 +8,20 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// PlainDials counts the dials that clients made without the manager, by the reason.
-// All but Unread are what clients tell, as soon as they are in touch again; a client
-// may tell anything.
+// PlainDials counts dials that clients made without the manager, by reason. Clients
+// tell all numbers but Unread, with their next request. A client may tell anything, so
+// the numbers are not proven.
 type PlainDials struct {
 	Late      uint64 // no answer in time
-	LeftAlone uint64 // not asked, because an answer had been late a moment before
+	LeftAlone uint64 // the client did not ask, because an answer had been late a moment before
 	Absent    uint64 // the manager was not there
 	Failed    uint64 // other reasons
-	// Unread counts decisions whose client had left before it read them, which it
-	// does when it has waited for long enough, or is not to dial any more.
+	// Unread counts answers that the client did not wait for. A client leaves when it
+	// has waited long enough, or when its dial is cancelled.
 	Unread uint64
 }
 
-// Told is the sum of what clients tell.
+// Told is the sum of the dials that clients told of.
 func (p PlainDials) Told() uint64 { return p.Late + p.LeftAlone + p.Absent + p.Failed }
 
 type plainDials struct {
@@ -29,15 +29,16 @@ type plainDials struct {
 	count PlainDials
 }
 
-// PlainDials tells how many dials went without the manager since it started.
+// PlainDials tells how many dials were made without the manager since it started.
 func (m *Manager) PlainDials() PlainDials {
 	m.plain.mu.Lock()
 	defer m.plain.mu.Unlock()
 	return m.plain.count
 }
 
-// plainDials counts what the client tells with the request. Nobody hears of it
-// otherwise: a dial that goes without the manager succeeds.
+// plainDials counts the plain dials that the client tells of in its request. These
+// counters are the only trace of them: a dial without the manager succeeds, so nobody
+// complains.
 func (c *conn) plainDials() {
 	p := c.msg.PlainDials
 	c.msg.PlainDials = nil
@@ -55,10 +56,9 @@ func (c *conn) plainDials() {
 		"late", p.Late, "left_alone", p.LeftAlone, "absent", p.Absent, "failed", p.Failed)
 }
 
-// unread counts a decision whose client has left without reading it. The kernel
-// tells: of a Unix socket that is closed with something unread in it, the other
-// end has ECONNRESET (unix_release_sock), and EPIPE is what writing to a closed
-// one gives.
+// unread counts an answer whose client left without reading it. The kernel's error
+// shows this. If a Unix socket is closed with unread data in it, the other end gets
+// ECONNRESET (unix_release_sock); writing to a closed socket gives EPIPE.
 func (c *conn) unread(err error) {
 	if c.decided && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
 		c.m.plain.mu.Lock()

@@ -10,9 +10,9 @@ import (
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
-// policyLog writes the policies' own logs off the request path. A line that
-// finds the queue full is dropped and counted: a slow disk must not slow down
-// decisions.
+// policyLog writes the policies' own log files, outside of the request path. A slow
+// disk must not slow down decisions: a line that finds the queue full is dropped and
+// counted.
 type policyLog struct {
 	log   *slog.Logger
 	lines chan policyLine
@@ -23,15 +23,15 @@ type policyLine struct {
 	at         time.Time
 }
 
-// policyLogQueue is the number of lines that may wait: a second's worth at
-// 10 000 decisions per second is far more than a log is good for.
+// policyLogQueue is the number of lines that may wait. At 10 000 decisions a second it
+// is half a second's worth, far more than a disk that works needs.
 const policyLogQueue = 4096
 
 func newPolicyLog(log *slog.Logger) policyLog {
 	return policyLog{log: log, lines: make(chan policyLine, policyLogQueue)}
 }
 
-// write queues a line of a policy. A leading "<ts>" becomes the time.
+// write queues a line of a policy's log. The time replaces a leading "<ts>".
 func (l policyLog) write(file, text string, at time.Time) {
 	select {
 	case l.lines <- policyLine{file, text, at}:
@@ -39,7 +39,7 @@ func (l policyLog) write(file, text string, at time.Time) {
 	}
 }
 
-// run writes lines until ctx ends and everything queued by then is written.
+// run writes lines until ctx ends, and then the lines that are still queued.
 func (l policyLog) run(ctx context.Context) {
 	w := policyFile{log: l.log}
 	defer w.close()
@@ -60,11 +60,11 @@ func (l policyLog) run(ctx context.Context) {
 	}
 }
 
-// policyFile is the policy's log that was written to last.
+// policyFile is the log file that was written to last. It stays open for the next line.
 type policyFile struct {
 	log    *slog.Logger
 	file   *ownfile.Log
-	failed bool // reported since the last success
+	failed bool // an error was reported since the last success
 }
 
 func (w *policyFile) write(line policyLine) {

@@ -10,8 +10,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// kindOf maps a request's action to what the policy is asked. The fall-back
-// action of the original is internal to it and unknown here (doc/original/daemon.md D19).
+// kindOf maps a request's action to the kind of question for the policy. The
+// prototype's fall-back action never leaves its library, so it is unknown here
+// (doc/original/daemon.md D19).
 func kindOf(a wire.Action) (policy.Kind, bool) {
 	switch a {
 	case wire.ActionConnectRequest:
@@ -26,49 +27,49 @@ func kindOf(a wire.Action) (policy.Kind, bool) {
 	return 0, false
 }
 
-// request is one request of a client on its way to its answer: the message that came,
-// what the policy is asked about it, and what became of that. Its memory is used for
-// the next one of the same client.
+// request is one request of a client from arrival to answer: the message, the question
+// to the policy, and the result. Its memory is reused for the client's next request.
 type request struct {
 	view    *View
 	asked   policy.Request
 	sockets []policy.Socket
-	list    []*policy.Prefix     // memory for narrowed candidates
-	dests   []policy.PathStats   // memory for what is known of the destination
-	conns   []policy.Connections // memory for what there is of who asks
-	passive bool                 // the hint says so
-	// mapped: the socket is IPv6 and speaks to an IPv4-mapped address, so that
-	// suggestions are given in that form.
+	list    []*policy.Prefix     // memory for narrowed candidates, reused
+	dests   []policy.PathStats   // memory for figures of the destination, reused
+	conns   []policy.Connections // memory for connection counts of the asking program, reused
+	passive bool                 // AI_PASSIVE was set in the hint
+	// mapped tells that the IPv6 socket speaks to an IPv4-mapped address. Suggested
+	// addresses must then be mapped, too.
 	mapped bool
-	// source is the address that the kernel would use towards the destination, if
-	// that is reached in a way of its own; else invalid.
+	// source is the address that the kernel would use towards the destination, if a
+	// specific route leads there. It is invalid otherwise.
 	source netip.Addr
 
-	seen  seen // when it was begun with
-	named bool // its destination is a name
-	// line is for the policy's log, logFile, once what it says holds: a policy may be
-	// asked again when the name is resolved, and each request has one line.
+	seen  seen // generations when work on the request began
+	named bool // the destination is a name
+	// line is the text for the policy's log file, logFile. It is written when the
+	// decision is final: the policy may be asked twice for one request, which still
+	// gets one line.
 	line, logFile string
 
 	origin  *Origin // as claimed, nil if not said
-	inode   uint64  // of the socket, as claimed; 0 if not said
-	reports bool    // the client will report how it went
+	inode   uint64  // of the socket, as the client says; 0: not said
+	reports bool    // the client will report the outcome
 
 	decision policy.Decision
-	fallback string        // why the decision is not the policy's; "" if it is
+	fallback string        // why the policy's decision is not used; "": it is used
 	refused  bool          // the decision refuses the connection
 	took     time.Duration // from the request's arrival to the decision
-	result   Result        // of the resolver, once asked
+	result   Result        // the resolver's, once it was asked
 
-	selection *selection // of networks, by the application; nil: it has none
+	selection *selection // which networks the application permits and prefers; nil: not said
 	selected  bool       // the decision has Only set because of the selection
 }
 
-// fill makes the policy's request of a client's message.
+// fill turns a client's message into the question for the policy.
 func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *View, now time.Time) {
 	c := &m.Context
 	rq.selection, rq.selected = nil, false
-	if kind != policy.Resolve { // which names a network that was decided on
+	if kind != policy.Resolve { // in a Resolve, it names the network of an earlier decision
 		rq.selection = selectionOf(m)
 	}
 	rq.look(v)
@@ -125,7 +126,7 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	if r.Bound.IsValid() {
 		r.BoundPrefix = v.prefixOf(r.Bound)
 		if r.Network.Family == policy.Unspecified && !r.Bound.IsUnspecified() {
-			r.Network.Family = policy.FamilyOf(r.Bound.Unmap()) // what else is found cannot be connected to
+			r.Network.Family = policy.FamilyOf(r.Bound.Unmap()) // a bound socket connects only within its family
 		}
 	}
 	if kind != policy.Connect && hint(c).Flags&aiAddrConfig != 0 {
@@ -148,18 +149,18 @@ func (rq *request) fill(m *wire.Message, kind policy.Kind, app policy.App, v *Vi
 	}
 	r.Sockets = rq.sockets
 	f := r.Network.Family
-	if f == policy.Unspecified { // an address in place of a name has one
+	if f == policy.Unspecified { // an address in place of a name tells the family
 		f = policy.FamilyOf(dst)
 	}
 	rq.narrow(f, dst)
 	rq.selectSockets()
 }
 
-// resolves tells whether a name is all that the client wants to know about.
+// resolves tells whether the request only looks up a name.
 func (rq *request) resolves() bool { return rq.asked.Kind == policy.Resolve }
 
-// narrow sets the candidates to those of a family that reach dst and work for
-// this user, and looks up what is known of the paths to there.
+// narrow sets the candidates for destination dst: prefixes of family f that reach dst
+// and that work for this user. It also looks up what was measured on the paths to dst.
 func (rq *request) narrow(f policy.Family, dst netip.Addr) {
 	r := &rq.asked
 	reach := rq.view.reach(Flow{Dst: dst, User: r.App.UID, Transport: r.Network.Transport, Port: r.Port})
@@ -168,7 +169,7 @@ func (rq *request) narrow(f policy.Family, dst netip.Addr) {
 		r.Prefixes = rq.view.candidates(rq.list, f, dst, reach, r.App.UID)
 	}
 	if n := len(r.Prefixes); n > 0 && cap(rq.list) < n {
-		rq.list = make([]*policy.Prefix, 0, n) // for next time
+		rq.list = make([]*policy.Prefix, 0, n) // kept for the next request
 	}
 	r.StandIn = rq.view.standIn(r.Prefixes, f, dst, reach)
 	r.Aside = len(r.Prefixes) == 0 && (reach.Specific || rq.toItself())
@@ -189,11 +190,11 @@ func (rq *request) narrow(f policy.Family, dst netip.Addr) {
 	}
 }
 
-// knownUser tells whether it is known which user asks.
+// knownUser tells whether the daemon knows which user asks.
 func knownUser(a policy.App) bool { return (a.UID != 0 || a.PID != 0) && userid.Known(a.UID) }
 
-// The kernel of the original's Multipath TCP switched it on by this option; an
-// original client's stored socket may still carry it.
+// The prototype ran on a kernel in which this socket option switched MPTCP on. A socket
+// that such a client has stored may still carry the option.
 const (
 	solTCP          = 6
 	oldMPTCPEnabled = 42

@@ -11,11 +11,11 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// resolve looks up the name that a new socket is to be connected to. The family is
-// the chosen prefix's, so that address and prefix fit. A host without addresses of
-// that family is decided on anew, for the other one. Where only some prefixes reach
-// the address that was found, the policy is asked once more, about these. mine is
-// that of Manager.choose.
+// resolve looks up the name that a new socket will connect to. The lookup is for the
+// family of the chosen prefix, so that address and prefix fit together. If the host has
+// no address of that family, the decision is made again for the other family. If only
+// some prefixes reach the address, the policy is asked once more, about these prefixes.
+// The result mine has the meaning that it has in Manager.choose.
 func (c *conn) resolve() (mine bool, err error) {
 	rq := c.req
 	f := rq.asked.Network.Family
@@ -47,7 +47,7 @@ func (c *conn) resolve() (mine bool, err error) {
 		return true, err
 	}
 	dst := rq.result.Addrs[0]
-	if dst.IsUnspecified() { // to connect to it is to connect to this host
+	if dst.IsUnspecified() { // connecting to the unspecified address connects to this host
 		dst = nameless(policy.FamilyOf(dst), false)[0]
 	}
 	rq.narrow(policy.FamilyOf(dst), dst)
@@ -57,8 +57,9 @@ func (c *conn) resolve() (mine bool, err error) {
 	return true, nil
 }
 
-// literal parses an address in place of a name. Its zone, if any, is given as a
-// number: as for the original, it is the name of an interface of this host, or a number.
+// literal parses an address that stands in place of a name. A zone may be a number or
+// the name of an interface of this host, as with the prototype; the result has the
+// number.
 func (v *View) literal(host string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(host)
 	if err != nil || a.Zone() == "" {
@@ -73,9 +74,9 @@ func (v *View) literal(host string) (netip.Addr, bool) {
 	return a.WithZone(strconv.FormatUint(n, 10)), err == nil
 }
 
-// resolve looks up the request's name over p, and leaves what was found in rq. For a
-// name that p's own resolver does not know, the default resolver is asked as well: it
-// may know names of the local network.
+// resolve looks up the request's name over p and leaves the result in rq. If p's own
+// resolver does not know the name, the default resolver is asked too: it may know names
+// of the local network.
 func (m *Manager) resolve(ctx context.Context, rq *request, p *policy.Prefix, f policy.Family) error {
 	if rq.asked.Host == "" {
 		rq.result = Result{Addrs: nameless(f, rq.passive)}
@@ -114,8 +115,9 @@ func (m *Manager) resolve(ctx context.Context, rq *request, p *policy.Prefix, f 
 	return err
 }
 
-// exists tells whether a resolver that has no address of family f for host has
-// one of the other. Then it knows the name, and nobody else has to be asked.
+// exists is called when resolver r has no address of family f for host. It tells
+// whether r has one of the other family. If so, r knows the name, and no other resolver
+// has to be asked.
 func exists(ctx context.Context, r Resolver, host string, f policy.Family) bool {
 	other := policy.IPv4
 	switch f {

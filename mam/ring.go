@@ -15,8 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Record is one decision as it is remembered. Its Decision points to immutable
-// prefixes only.
+// Record is one remembered decision. The prefixes in its Decision never change.
 type Record struct {
 	Seq     uint64 // 1 for the first decision of this process
 	ID      uuid.UUID
@@ -30,48 +29,50 @@ type Record struct {
 	Remote  netip.AddrPort
 	Bound   netip.Addr
 	Intents intent.Set
-	// Selection is which networks the application itself permits and prefers, in
-	// words; "" if it does not say.
+	// Selection says in words which networks the application permits and prefers; "" if
+	// it said nothing.
 	Selection string
-	// Selected tells that the decision has Only set, and perhaps is a refusal, because
-	// of Selection and not because of the policy.
+	// Selected tells that the application's Selection, and not the policy, has set Only
+	// in the decision, and perhaps refused it.
 	Selected bool
 	Policy   string
-	Decision policy.Decision // Socket is nil, see Reused
-	Refused  bool            // there is to be no connection, as Decision.Only says
-	Reused   bool            // an idle socket is used again
-	FD       int32           // the client's number of it
+	Decision policy.Decision // its Socket is always nil; see Reused
+	Refused  bool            // the client was told not to connect, because of Decision.Only
+	Reused   bool            // the client uses an idle socket again
+	FD       int32           // the client's descriptor of that socket
 	Inode    uint64          // of the socket to connect, as the client says (its ctxino); 0: unknown
-	Reports  bool            // the client has said that it reports the outcome
-	// BoundPrefix is the prefix that Bound lies in; zero: none.
+	Reports  bool            // the client said that it would report the outcome
+	// BoundPrefix is the prefix that contains Bound; zero: none.
 	BoundPrefix policy.PrefixID
-	// Fallback says why the default was used in place of a policy's decision; "" if not.
+	// Fallback says why the default decision replaced the policy's; "" if the policy's
+	// was used.
 	Fallback string
-	// Outcome is the client's report; nil if there is none (yet).
+	// Outcome is the client's report; nil until there is one.
 	Outcome *Outcome
-	// Uses is how many further connections its client has made by the lease that came
-	// with it, as far as it has told. Outcome is that of the latest it told of.
+	// Uses is the number of further connections that the client reported for this
+	// decision's lease. Outcome is then that of the latest one.
 	Uses uint64
-	// Origin is on whose behalf the client asked, as it claims; nil if it does
-	// not say. It is for people, and must not decide what anybody may do.
+	// Origin says for whom the client asked. It is the client's claim, nil if there is
+	// none. Show it to people, but never decide by it what anybody may do.
 	Origin *Origin
 }
 
-// Origin is who a proxy's connection is for. Its texts can hold anything.
+// Origin says for whom a proxy makes a connection. Its texts come from outside and can
+// hold anything.
 type Origin struct {
 	UID     uint32 // wire.UnknownUID, 1<<32 - 1: unknown
 	PID     uint32 // 0: unknown
 	Command string // name of the process; "": unknown
-	Source  string // where the intents are from; "": unknown
+	Source  string // where the intents come from; "": unknown
 }
 
-// Outcome is how a decision turned out, as the client reported it.
+// Outcome is what the client reported of a decision's result.
 type Outcome struct {
-	Candidate int32         // 0 the first suggestion, n the n-th alternate, -1 plain dialling
-	Took      time.Duration // until connected or given up
+	Candidate int32         // 0: the first suggestion, n: the n-th alternate, -1: a plain dial
+	Took      time.Duration // until the connection stood or the client gave up
 	Errno     int32         // 0: connected
 	LocalPort uint16
-	PlainTCP  bool // MPTCP was asked for, and it became plain TCP
+	PlainTCP  bool // MPTCP was asked for, but the connection is plain TCP
 }
 
 // Ring remembers the latest decisions. It is safe for concurrent use.
@@ -84,7 +85,7 @@ type Ring struct {
 	wake  map[chan struct{}]struct{}
 }
 
-// NewRing makes a Ring of n decisions, at least one.
+// NewRing makes a Ring that remembers n decisions, or one if n is less.
 func NewRing(n int) *Ring {
 	r := &Ring{slots: make([]Record, max(n, 1)), wake: map[chan struct{}]struct{}{}}
 	_, _ = rand.Read(r.salt[:]) // never fails
@@ -113,7 +114,8 @@ func (r *Ring) wakeLocked() {
 	}
 }
 
-// find returns the slot of a decision by its ID, nil if it is not remembered.
+// findLocked returns the slot of the decision with this ID, nil if it is not
+// remembered.
 func (r *Ring) findLocked(id uuid.UUID) *Record {
 	seq := binary.BigEndian.Uint64(id[8:])
 	if seq == 0 {
@@ -135,11 +137,11 @@ func (r *Ring) Get(id uuid.UUID) (Record, bool) {
 	return Record{}, false
 }
 
-// of tells whether a decision is known to be this user's.
+// of tells whether the decision was made for this user. Unknown users own no decision.
 func (rec *Record) of(uid uint32) bool { return rec.App.UID == uid && userid.Known(uid) }
 
-// report notes the outcome of a decision that uid asked for, and returns the
-// decision. It tells false for decisions that are forgotten or somebody else's.
+// report stores the outcome of a decision of user uid and returns the decision. It
+// returns false if the decision is forgotten or belongs to another user.
 func (r *Ring) report(id uuid.UUID, uid uint32, o Outcome) (Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,8 +154,8 @@ func (r *Ring) report(id uuid.UUID, uid uint32, o Outcome) (Record, bool) {
 	return *rec, true
 }
 
-// used notes connections by the lease of a decision that uid asked for, and returns the
-// decision, as report does.
+// used counts connections by the lease of a decision of user uid and returns the
+// decision. It returns false in the same cases as report.
 func (r *Ring) used(u *wire.LeaseUse, uid uint32) (Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,13 +171,13 @@ func (r *Ring) used(u *wire.LeaseUse, uid uint32) (Record, bool) {
 	return *rec, true
 }
 
-// Since returns the remembered decisions with numbers above seq, oldest first.
-// Of a large ring, Next gives a part at a time.
+// Since returns the remembered decisions with numbers above seq, oldest first. It
+// copies them all; Next returns a large ring in parts.
 func (r *Ring) Since(seq uint64) []Record { return r.Next(seq, len(r.slots)) }
 
-// Next returns the n oldest of the remembered decisions with numbers above seq,
-// oldest first. A first number above seq+1 tells that some were forgotten.
-// Decisions wait while it copies, so n should be some hundreds.
+// Next returns the n oldest of the remembered decisions with numbers above seq, oldest
+// first. If the first number is not seq+1, some decisions were already forgotten. New
+// decisions wait during the copy, so n should not exceed some hundreds.
 func (r *Ring) Next(seq uint64, n int) []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -194,16 +196,16 @@ func (r *Ring) Next(seq uint64, n int) []Record {
 	return recs
 }
 
-// Count tells how many decisions there were so far.
+// Count tells how many decisions were made so far.
 func (r *Ring) Count() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.seq
 }
 
-// Watch returns a channel that receives something after decisions were added or
-// reported on, and a function to stop that. Events may be merged: call Since to
-// see what there is.
+// Watch returns a channel that receives a value after decisions were added or reported
+// on, and a function that ends this. Several events may arrive as one, so call Since to
+// see what is new.
 func (r *Ring) Watch() (changed <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	r.mu.Lock()

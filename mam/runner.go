@@ -12,9 +12,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// callLimit is how long one call of a policy may take before it counts as
-// stuck. Policies take microseconds; a second is far beyond any collector pause or
-// swapped-out page, and short enough for the clients that wait.
+// callLimit is the time after which a policy's call counts as stuck. Policies take
+// microseconds. A second is far longer than any pause of the garbage collector or wait
+// for a swapped-out page, and still short for the clients that wait.
 const callLimit = time.Second
 
 // errRetired says that the policy is out of service and why.
@@ -22,28 +22,30 @@ type errRetired struct{ reason string }
 
 func (e errRetired) Error() string { return e.reason }
 
-// errReplaced says that a reload has closed the policy while a request was on
-// its way to it: the request should be put to the current one.
+// errReplaced says that a reload closed the policy before the request reached it. The
+// caller should ask the current policy.
 var errReplaced = errors.New("policy was replaced")
 
-// Runner calls a policy: one call at a time, panics recovered, stuck calls abandoned
-// (the package comment draws that). It is safe for concurrent use.
+// Runner calls a policy. It makes one call at a time, recovers from panics, and
+// abandons stuck calls (see the drawing in the package comment). It is safe for
+// concurrent use.
 type Runner struct {
 	Name   string
 	policy policy.Policy
 	log    *slog.Logger
 
-	// turn holds a token while a call runs. An abandoned call keeps it.
+	// turn holds a token while a call runs. An abandoned call keeps the token for ever.
 	turn chan struct{}
 
-	// state counts calls: odd while one runs. The high bit marks the running
-	// call as abandoned. started and takeover belong to the running call.
+	// state counts the starts and ends of calls, so that it is odd while a call runs.
+	// The high bit marks the running call as abandoned. started and takeover belong to
+	// the running call.
 	state    atomic.Uint64
 	started  atomic.Int64 // nanoseconds since epoch
 	takeover func()
 	epoch    time.Time
 
-	retired chan struct{} // closed when out of service or replaced
+	retired chan struct{} // closed when the policy is out of service or replaced
 	once    sync.Once
 	why     error // set before retired is closed
 
@@ -52,7 +54,7 @@ type Runner struct {
 
 const abandoned = 1 << 63
 
-// NewRunner makes the Runner of p, which must not be called by others from then on.
+// NewRunner makes the Runner of p. From then on only the Runner may call p.
 func NewRunner(name string, p policy.Policy, log *slog.Logger) *Runner {
 	return &Runner{
 		Name: name, policy: p, log: log,
@@ -60,7 +62,7 @@ func NewRunner(name string, p policy.Policy, log *slog.Logger) *Runner {
 	}
 }
 
-// Panics counts the policy's panics so far.
+// Panics tells how often the policy has panicked.
 func (r *Runner) Panics() uint64 { return r.panics.Load() }
 
 // Err says why the policy is out of service, nil while it is in service.
@@ -80,11 +82,11 @@ func (r *Runner) retire(why error) {
 	})
 }
 
-// call runs f, which calls the policy, in the policy's turn. If f is found stuck,
-// takeover (which may be nil) is called on another goroutine to go on in the
-// caller's place, and once f does return after all, call returns mine = false:
-// the caller must then leave everything alone. An error means that f was
-// not run (errRetired, errReplaced) or panicked.
+// call waits for the policy's turn and runs f, which calls the policy. If f is stuck,
+// call starts takeover (may be nil) on another goroutine, to answer the client in the
+// caller's place. If the stuck f returns after all, call returns mine = false, and the
+// caller must touch nothing any more. An error means that f was not run (errRetired,
+// errReplaced) or panicked.
 func (r *Runner) call(takeover func(), f func(policy.Policy)) (mine bool, err error) {
 	select {
 	case <-r.retired:
@@ -101,7 +103,7 @@ func (r *Runner) call(takeover func(), f func(policy.Policy)) (mine bool, err er
 		}
 	}
 	select {
-	case <-r.retired: // meanwhile
+	case <-r.retired: // retired while this call waited
 		<-r.turn
 		return true, r.why
 	default:
@@ -132,9 +134,9 @@ func (r *Runner) contain(f func(policy.Policy)) (err error) {
 	return nil
 }
 
-// check abandons a call that has run for longer than limit, puts the policy out
-// of service, and lets the call's takeover go on. Manager.Run calls it every
-// watchInterval. It tells whether it did so.
+// check looks whether the running call has taken longer than limit. If so, check
+// abandons the call, puts the policy out of service, starts the call's takeover, and
+// returns true. Manager.Run calls check every watchInterval.
 func (r *Runner) check(limit time.Duration) (retired bool) {
 	s := r.state.Load()
 	if s%2 == 0 || s&abandoned != 0 || time.Since(r.epoch)-time.Duration(r.started.Load()) < limit {
@@ -152,13 +154,13 @@ func (r *Runner) check(limit time.Duration) (retired bool) {
 	return true
 }
 
-// Close takes the policy out of service, waits for a running call to finish or
-// be abandoned, and closes the policy if it has a Close method. One that does not
-// return is left behind, with an error.
+// Close takes the policy out of service and waits until a running call has finished or
+// is abandoned. Then it calls the policy's Close method, if there is one. A Close that
+// does not return is left behind, with an error.
 func (r *Runner) Close() error {
 	r.retire(errReplaced)
 	if errors.As(r.why, new(errRetired)) {
-		return nil // the stuck call still owns the policy
+		return nil // the stuck call still uses the policy
 	}
 	for r.turnTaken() {
 		r.check(callLimit)
@@ -186,8 +188,8 @@ func (r *Runner) Close() error {
 	}
 }
 
-// turnTaken tries to get the turn for good and tells whether it failed because
-// a call goes on.
+// turnTaken tries to take the turn for good. It returns true if a running call has the
+// turn.
 func (r *Runner) turnTaken() bool {
 	t := time.NewTimer(callLimit)
 	defer t.Stop()

@@ -9,17 +9,17 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// selection is which networks a request wants for itself (RFC 9622, section 6.2). The
-// policy is asked about those that it permits; those that it prefers come first in the
-// answer.
+// selection says which networks an application permits and prefers for its connection
+// (RFC 9622, section 6.2). The policy is offered only the permitted ones. The preferred
+// ones come first in the answer.
 type selection struct {
 	rules  []wire.Preference
-	strict bool // something is required or prohibited
-	ranked bool // something is preferred or avoided
+	strict bool // something is required or prohibited, so networks are excluded
+	ranked bool // something is preferred or avoided, so networks are ranked
 }
 
-// selectionOf is what m says about networks, nil if nothing. The message's memory is
-// used again, so nothing of it is kept.
+// selectionOf returns the selection in m, nil if there is none. It copies everything,
+// since the message's memory is reused.
 func selectionOf(m *wire.Message) *selection {
 	if m.Features&wire.FeatureSelection == 0 || len(m.Selection) == 0 {
 		return nil
@@ -45,8 +45,8 @@ func (s *selection) String() string {
 	return wire.SelectionText(s.rules)
 }
 
-// matches tells whether p is what a preference is about. The kind is known if the
-// preference goes by something that a prefix has.
+// matches tells whether preference r is about p. The result known is false if this
+// daemon does not know what r goes by.
 func matches(r *wire.Preference, p *policy.Prefix) (is, known bool) {
 	switch r.Kind {
 	case wire.ByInterface:
@@ -59,8 +59,8 @@ func matches(r *wire.Preference, p *policy.Prefix) (is, known bool) {
 	return false, false
 }
 
-// permits tells whether p may be used. Of several that are required of one kind, one
-// will do. What is not understood permits nothing.
+// permits tells whether p may be used. If several requirements of one kind exist, p
+// must meet one of them. A preference that is not understood permits nothing.
 func (s *selection) permits(p *policy.Prefix) bool {
 	var required, met [wire.ByCost + 1]bool
 	for i := range s.rules {
@@ -85,8 +85,7 @@ func (s *selection) permits(p *policy.Prefix) bool {
 	return required == met
 }
 
-// rank is how much p is preferred: once for each preference that speaks for it, less
-// those that speak against it.
+// rank counts the preferences for p, less those against p.
 func (s *selection) rank(p *policy.Prefix) (n int) {
 	for i := range s.rules {
 		r := &s.rules[i]
@@ -97,8 +96,8 @@ func (s *selection) rank(p *policy.Prefix) (n int) {
 	return n
 }
 
-// permitted is v with the prefixes that s permits alone, so that whatever is chosen, be
-// it the default or what stands in for another, is one of them.
+// permitted returns v with only those prefixes that s permits. With the other prefixes
+// gone, no default or stand-in can be one of them.
 func (v *View) permitted(s *selection) *View {
 	w := *v
 	w.Prefixes = nil
@@ -112,15 +111,16 @@ func (v *View) permitted(s *selection) *View {
 	return &w
 }
 
-// look makes v what is decided on, as far as the request's selection permits.
+// look makes v the View of the request, narrowed to what the request's selection
+// permits.
 func (rq *request) look(v *View) {
 	if rq.view = v; rq.selection != nil && rq.selection.strict {
 		rq.view = v.permitted(rq.selection)
 	}
 }
 
-// selectSockets takes the idle sockets out of the offer whose networks are not
-// permitted, or less preferred than one that a new connection could take.
+// selectSockets removes idle sockets from the offer in two cases: their network is not
+// permitted, or a new connection could use a network that the application likes better.
 func (rq *request) selectSockets() {
 	s := rq.selection
 	if s == nil {
@@ -136,12 +136,12 @@ func (rq *request) selectSockets() {
 		if x.Prefix == nil {
 			return s.strict || best > 0
 		}
-		return s.rank(x.Prefix) < best // the View has none that is not permitted
+		return s.rank(x.Prefix) < best // the View holds only permitted prefixes
 	})
 	rq.asked.Sockets = rq.sockets
 }
 
-// settle makes what was decided keep to the request's selection, and notes whether it
+// settle adapts the decision to the request's selection, and notes whether the decision
 // is a refusal.
 func (rq *request) settle() {
 	s, d := rq.selection, &rq.decision
@@ -164,7 +164,7 @@ func (rq *request) keepTo(s *selection) {
 		return
 	}
 	if d.Only && (len(r.Prefixes) > 0 || r.Bound.IsValid()) {
-		return // the policy has decided among what is permitted, and forbids the rest
+		return // the policy has chosen among permitted networks and forbids all others
 	}
 	rq.selected = true
 	d.Only, d.Multipath = true, false
@@ -180,7 +180,7 @@ func (rq *request) keepTo(s *selection) {
 	}
 }
 
-// also adds a second reason to the policy's.
+// also appends a second reason to the policy's.
 func also(reason, second string) string {
 	if reason == "" {
 		return second
@@ -188,8 +188,9 @@ func also(reason, second string) string {
 	return reason + "; " + second
 }
 
-// prefer puts the preferred prefixes first. One that the policy has not named is
-// added, unless the policy permits nothing but what it has named.
+// prefer moves the preferred prefixes to the front. It also adds preferred prefixes
+// that the policy has not named, unless the policy forbids all but those that it has
+// named.
 func (rq *request) prefer(s *selection) {
 	d := &rq.decision
 	if !s.ranked || d.Only && d.Prefix == nil {
@@ -199,14 +200,15 @@ func (rq *request) prefer(s *selection) {
 	if d.Prefix != nil {
 		list = slices.Insert(list, 0, d.Prefix)
 	}
-	best := 0 // of no suggestion
+	best := 0 // the highest rank among the suggestions
 	for i, p := range list {
 		if n := s.rank(p); i == 0 || n > best {
 			best = n
 		}
 	}
 	if len(list) == 0 {
-		// The kernel would choose, perhaps what is to be avoided.
+		// Without a suggestion the kernel chooses. It may choose the prefix with the
+		// lowest rank, so any better one is worth adding.
 		for _, p := range rq.asked.Prefixes {
 			best = min(best, s.rank(p))
 		}
@@ -223,14 +225,14 @@ func (rq *request) prefer(s *selection) {
 		return
 	}
 	if list[0] != d.Prefix {
-		d.Race = false // the policy meant another pair
+		d.Race = false // the policy chose another pair to race
 		d.Reason = also(d.Reason, "the application prefers another network")
 	}
 	d.Prefix, d.Alternates = list[0], list[1:]
 }
 
-// toItself tells whether the request is about this host itself, which is reached over
-// no managed network.
+// toItself tells whether the destination is this host itself. No managed network leads
+// there, so none can be required or prohibited.
 func (rq *request) toItself() bool {
 	host := strings.ToLower(strings.TrimSuffix(rq.asked.Host, "."))
 	if rq.asked.Remote.IsValid() {

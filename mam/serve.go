@@ -20,33 +20,36 @@ import (
 )
 
 const (
-	// maxClients bounds the connections that are served; one user has half of what
-	// there may be, but for root. Each costs one descriptor and some 10 kB.
+	// maxClients bounds the number of served connections. Each costs one descriptor and
+	// some 10 kB. One user may have half of them, unless that user is root.
 	maxClients = 16384
-	// What descriptors and memory allow is less on a small host. A client takes a
-	// descriptor, and two more while a name is looked up for it; otherFiles are for all
-	// else, at most half of all. A hostile client takes up to clientMemory; a quarter of
-	// the memory and otherMemory are for all else.
+	// A small host affords fewer clients, because of its descriptors and memory. A
+	// client takes one descriptor, and two more while a name is looked up for it.
+	// otherFiles descriptors, but at most half of all, are set aside for other uses. A
+	// hostile client takes up to clientMemory; a quarter of the memory and otherMemory
+	// are set aside for other uses.
 	filesOfClient = 3
 	otherFiles    = 256
 	clientMemory  = 64 << 10
 	otherMemory   = 32 << 20
-	// So many clients are served, however low the limits are.
+	// leastClients may connect even if the limits above allow fewer.
 	leastClients = 8
-	// writeTimeout is how long a client may take to read its answer, which fits
-	// the socket's buffer, before it is dropped.
+	// writeTimeout is how long an answer may take to be written before the client is
+	// dropped. Answers fit the socket's buffer, so only a client that does not read
+	// reaches the limit.
 	writeTimeout = 10 * time.Second
-	// acceptPause is the wait after the process ran out of descriptors.
+	// acceptPause is the wait before the next accept after the process ran out of
+	// descriptors.
 	acceptPause = 50 * time.Millisecond
-	// refusalPause is the time between two messages about refused clients, of
-	// which a user can cause any number.
+	// refusalPause is the least time between two log messages about refused clients.
+	// Any user can cause refusals, and must not fill the log.
 	refusalPause = time.Minute
 )
 
 // Server serves the clients of one Manager on any number of sockets.
 type Server struct {
 	m    *Manager
-	most int // clients
+	most int // at most so many clients
 
 	mu    sync.Mutex
 	count int
@@ -56,13 +59,14 @@ type Server struct {
 	refusedTold time.Time
 }
 
-// NewServer makes a Server, for as many clients as the process's limits of descriptors
-// and memory allow.
+// NewServer makes a Server. Its number of clients is bounded by the process's limits on
+// descriptors and memory.
 func NewServer(m *Manager) *Server {
 	return &Server{m: m, most: affordable(limits.Files(), min(limits.Memory(), limits.Host()/2)), users: map[uint32]int{}}
 }
 
-// affordable is how many clients numbers of descriptors and bytes allow.
+// affordable returns the number of clients that so many descriptors and bytes of memory
+// allow.
 func affordable(files uint64, memory int64) int {
 	files = min(files, 1<<30)
 	byFiles := int(files-min(otherFiles, files/2)) / filesOfClient
@@ -70,7 +74,7 @@ func affordable(files uint64, memory int64) int {
 	return max(leastClients, min(maxClients, byFiles, byMemory))
 }
 
-// Clients tells how many connections are being served.
+// Clients tells how many connections are served now.
 func (s *Server) Clients() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +120,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// admit serves a new connection counted in serving, if it is within the limits.
+// admit serves a new connection if the limits allow, and else closes it. The connection
+// is counted in serving.
 func (s *Server) admit(ctx context.Context, serving *sync.WaitGroup, nc *net.UnixConn) {
 	raw, err := nc.SyscallConn()
 	if err != nil {
@@ -161,7 +166,7 @@ func (s *Server) enter(uid uint32) bool {
 	return true
 }
 
-// tellRefused logs that a client was refused, now and then.
+// tellRefused logs that clients were refused, at most once per refusalPause.
 func (s *Server) tellRefused(uid uint32, now time.Time) {
 	s.mu.Lock()
 	s.refused++
@@ -185,8 +190,8 @@ func (s *Server) leave(uid uint32) {
 	}
 }
 
-// process looks up name and executable of a process; "" where that is not
-// possible. Both are for people and rules of thumb: a process can change its name.
+// process returns name and executable of a process, or "" if they cannot be read. Use
+// them only to inform people and for guesses, since a process can change its name.
 func process(pid int32) (command, executable string) {
 	if pid <= 0 {
 		return "", ""

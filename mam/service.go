@@ -28,7 +28,7 @@ const (
 	aiNumericServ = 0x400
 )
 
-// hint is the first of a request's hints, which is all that there is of them.
+// hint returns the first of a request's hints. Further hints do not exist.
 func hint(c *wire.Context) wire.AddrInfo {
 	if len(c.Hint) > 0 {
 		return c.Hint[0]
@@ -36,7 +36,7 @@ func hint(c *wire.Context) wire.AddrInfo {
 	return wire.AddrInfo{Type: c.Type, Protocol: c.Protocol}
 }
 
-// socketType is the type of sockets that results are for, 0 if for any.
+// socketType returns the type of sockets that the results are for, 0 for any.
 func (rq *request) socketType(c *wire.Context) int32 {
 	h := hint(c)
 	switch {
@@ -52,8 +52,9 @@ func (rq *request) socketType(c *wire.Context) int32 {
 	return 0
 }
 
-// transport names, as services(5) does, what a service is looked up for: the protocol that
-// the client asks for, else that of the socket type; "" for any.
+// transport returns the protocol that a service is looked up for, as services(5) names
+// it: the protocol that the client asks for, else that of the socket type, else "" for
+// any.
 func (rq *request) transport(c *wire.Context) string {
 	switch h := hint(c); h.Protocol {
 	case wire.ProtoTCP, wire.ProtoMPTCP:
@@ -62,7 +63,7 @@ func (rq *request) transport(c *wire.Context) string {
 		return "udp"
 	case 0:
 	default:
-		return "protocol " + strconv.Itoa(int(h.Protocol)) // has no names here
+		return "protocol " + strconv.Itoa(int(h.Protocol)) // services(5) has no such protocol
 	}
 	switch rq.socketType(c) {
 	case wire.SockStream:
@@ -73,8 +74,8 @@ func (rq *request) transport(c *wire.Context) string {
 	return ""
 }
 
-// checkName tells why a name cannot be looked up as a request says, and else
-// fills in its port: the error is that of the original's resolver library, action
+// checkName tells why the request's name cannot be looked up. If it can, checkName
+// fills in the port. The error has the form of the prototype's resolver library, action
 // 11. A service is looked up for the transport that the client asks for.
 func (rq *request) checkName(c *wire.Context, s *services) error {
 	h := hint(c)
@@ -101,9 +102,9 @@ func (rq *request) checkName(c *wire.Context, s *services) error {
 	return err
 }
 
-// nameless is what getaddrinfo(3) gives for a service without a name: this host's
-// loopback addresses, or with AI_PASSIVE those to listen at, IPv4 first as in the
-// original.
+// nameless returns what getaddrinfo(3) gives for a service without a name: this host's
+// loopback addresses, or the addresses to listen at if passive is set. IPv4 comes
+// first, as with the prototype.
 func nameless(f policy.Family, passive bool) (list []netip.Addr) {
 	four, six := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
 	if passive {
@@ -118,15 +119,15 @@ func nameless(f policy.Family, passive bool) (list []netip.Addr) {
 	return list
 }
 
-// configured tells whether the host has an address of a family other than loopback's;
-// always for none in particular.
+// configured tells whether the host has an address of family f that is not a loopback
+// one. It is always true for the unspecified family.
 func (v *View) configured(f policy.Family) bool {
 	return v.Configured == nil || f == policy.Unspecified || v.Configured(f)
 }
 
-// addrConfig narrows a family as AI_ADDRCONFIG asks for and getaddrinfo(3) of glibc
-// does: to the only one that the host has an address of. Where it has none of either,
-// as without any network, nothing is narrowed.
+// addrConfig applies AI_ADDRCONFIG as glibc's getaddrinfo(3) does: if the host has
+// addresses of only one family, f becomes that family. A host without any address, and
+// so without a network, changes nothing.
 func (v *View) addrConfig(f policy.Family) policy.Family {
 	if four := v.configured(policy.IPv4); f == policy.Unspecified && four != v.configured(policy.IPv6) {
 		if four {

@@ -14,19 +14,20 @@ import (
 )
 
 // services is the host's services database (services(5)), read as getservbyname(3)
-// reads it. Package net differs in that it does not tell capitals from small letters,
-// which makes names of what the original's daemon refuses, and misses those in the file
-// that have capitals. The zero value reads /etc/services, again whenever that changes.
-// It is safe for concurrent use.
+// reads it. Package net cannot be used instead, since it ignores case: it would accept
+// names that the prototype's daemon refuses, and would miss names with capital letters
+// in the file. The zero value reads /etc/services, and reads it again when the file has
+// changed. It is safe for concurrent use.
 type services struct {
 	path string // "": /etc/services
 
 	mu    sync.Mutex
-	read  fileVersion // of which ports are; zero: none was read
+	read  fileVersion // version of the file that ports was read from; zero: none
 	ports map[serviceName]uint16
 }
 
-// serviceName is a name or an alias with its transport, "" for that of the first entry.
+// serviceName is a name or an alias with its transport. The transport "" stands for the
+// name's first entry.
 type serviceName struct{ network, name string }
 
 // fileVersion tells one version of a file from another.
@@ -43,10 +44,11 @@ const (
 	maxServices = 8 << 20
 )
 
-// port returns the port of a service as the original's resolver library finds it: a
-// number (see number), or, unless numeric is set, a name. The network is "tcp" or
-// "udp"; with "" the name's first entry counts, whatever its transport. Where there is no
-// file, as in small containers, common names are known all the same.
+// port returns the port of a service as the prototype's resolver library finds it. A
+// service is a number (see number) or, unless numeric is set, a name. The network is
+// "tcp" or "udp"; for "" the name's first entry counts, whatever its transport. If
+// there is no services file, as in small containers, common names are known all the
+// same.
 func (s *services) port(network, service string, numeric bool) (uint16, error) {
 	if n, ok := number(service); ok {
 		return n, nil
@@ -70,7 +72,7 @@ func (s *services) port(network, service string, numeric bool) (uint16, error) {
 	own := net.Resolver{PreferGo: true}
 	for _, network := range networks {
 		var n int
-		if n, err = own.LookupPort(context.Background(), network, service); err == nil { // asks nobody
+		if n, err = own.LookupPort(context.Background(), network, service); err == nil { // reads its own list, asks no server
 			return uint16(n), nil
 		}
 	}
@@ -78,8 +80,8 @@ func (s *services) port(network, service string, numeric bool) (uint16, error) {
 }
 
 // number reads a port as strtol(3) reads numbers: blanks, a sign and zeros may stand
-// before it, nothing behind it. What is out of range is none; the original's library
-// cuts off what is beyond 32 bits.
+// before the digits, and nothing behind them. A number out of range is refused, unlike
+// in the prototype's library, which cuts a number to 32 bits.
 func number(service string) (port uint16, ok bool) {
 	rest := strings.TrimLeft(service, " \t\n\v\f\r")
 	digits, negative := strings.CutPrefix(rest, "-")
@@ -93,7 +95,8 @@ func number(service string) (port uint16, ok bool) {
 	return uint16(n), err == nil && (n == 0 || !negative)
 }
 
-// named looks a name up in the file, and tells whether there is one.
+// named looks a name up in the services file. The result there tells whether the file
+// exists.
 func (s *services) named(network, name string) (n uint16, ok, there bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,8 +105,8 @@ func (s *services) named(network, name string) (n uint16, ok, there bool) {
 	return n, ok, s.ports != nil
 }
 
-// refreshLocked reads the file if it is another one than that which was read. Without
-// one there are no names.
+// refreshLocked reads the services file if it has changed since it was last read.
+// Without a file there are no names.
 func (s *services) refreshLocked() {
 	path := s.path
 	if path == "" {
@@ -127,8 +130,8 @@ func (s *services) refreshLocked() {
 	s.read, s.ports = version, parseServices(io.LimitReader(f, maxServices))
 }
 
-// parseServices reads a file of lines such as "http 80/tcp www # comment". The first
-// entry of a name counts; what is no entry is passed over.
+// parseServices reads lines such as "http 80/tcp www # comment". If a name has several
+// entries, the first counts. Lines that are no entries are passed over.
 func parseServices(r io.Reader) map[serviceName]uint16 {
 	ports := map[serviceName]uint16{}
 	lines := bufio.NewScanner(r)

@@ -10,26 +10,27 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// MultipathConn is an MPTCP connection that subflows are to be chosen for. The
-// zero value stands for all connections at once.
+// MultipathConn is an MPTCP connection that the policy chooses subflows for. The zero
+// value stands for all connections at once.
 type MultipathConn struct {
 	Local, Remote netip.AddrPort // of the first subflow
-	// FirstGone tells that it is closed, while others go on.
+	// FirstGone tells that the first subflow is closed while others go on.
 	FirstGone bool
-	// Remotes are where further subflows may go.
+	// Remotes are the addresses that further subflows may connect to.
 	Remotes []netip.AddrPort
-	// Decision is what the connection was opened by, nil if unknown; see
-	// DecisionFor.
+	// Decision is the decision that the connection was opened by, nil if it is unknown;
+	// see DecisionFor.
 	Decision *Record
-	// User is whose connection it is, if UserKnown. Decision tells it as well.
+	// User is the owner of the connection, if UserKnown is set. Decision names the
+	// owner as well.
 	User      uint32
 	UserKnown bool
 }
 
 // ChooseSubflows asks the policy which subflows c should have besides its first.
-// Nonsense in the answer, such as prefixes that are not usable, is dropped. An
-// error means that the policy could not be asked: then there should be none that
-// it might have vetoed.
+// Answers without sense, such as prefixes that cannot be used, are dropped. An error
+// means that the policy could not be asked. The caller should then add no subflow,
+// since the policy might have forbidden it.
 func (m *Manager) ChooseSubflows(c MultipathConn, now time.Time) ([]policy.Subflow, error) {
 	v := m.view.Load()
 	r := v.subflowRequest(c, now)
@@ -54,14 +55,14 @@ func (m *Manager) ChooseSubflows(c MultipathConn, now time.Time) ([]policy.Subfl
 	return checkSubflows(r, chosen), nil
 }
 
-// ChoosesSubflows tells whether the policy decides about subflows itself: a
-// policy.SubflowChooser.
+// ChoosesSubflows tells whether the policy is a policy.SubflowChooser, and so decides
+// about subflows itself.
 func (r *Runner) ChoosesSubflows() bool {
 	_, ok := r.policy.(policy.SubflowChooser)
 	return ok
 }
 
-// subflowRequest makes the policy's request.
+// subflowRequest makes the question for the policy.
 func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowRequest {
 	r := &policy.SubflowRequest{Local: c.Local, Remote: c.Remote, Remotes: c.Remotes, Now: now}
 	if !c.Remote.IsValid() {
@@ -94,13 +95,13 @@ func (v *View) subflowRequest(c MultipathConn, now time.Time) *policy.SubflowReq
 	return r
 }
 
-// permits tells whether a decision that says so permits a prefix.
+// permits tells whether decision r permits a connection to use p.
 func (r *Record) permits(p *policy.Prefix) bool {
-	is := func(q *policy.Prefix) bool { return q.ID == p.ID } // perhaps of another snapshot
+	is := func(q *policy.Prefix) bool { return q.ID == p.ID } // compares IDs, since q may be from another snapshot
 	return r.Decision.Prefix != nil && is(r.Decision.Prefix) || slices.ContainsFunc(r.Decision.Alternates, is)
 }
 
-// reaches tells whether p can be used towards a destination by a user.
+// reaches tells whether the user can reach the destination over p.
 func (v *View) reaches(p *policy.Prefix, to netip.AddrPort, user uint32, known bool) bool {
 	dst := to.Addr().Unmap()
 	if p.Family() != policy.FamilyOf(dst) {
@@ -109,8 +110,8 @@ func (v *View) reaches(p *policy.Prefix, to netip.AddrPort, user uint32, known b
 	return v.leads(p, dst, v.reach(Flow{Dst: dst, User: user, UserUnknown: !known, Transport: policy.Stream, Port: to.Port()}))
 }
 
-// checkSubflows drops what was not offered or is named twice, and fills in the
-// remote address. Addresses stay as the kernel has them, perhaps IPv4-mapped.
+// checkSubflows drops subflows that were not offered or are named twice, and fills in
+// the remote address. Addresses keep the kernel's form, which may be IPv4-mapped.
 func checkSubflows(r *policy.SubflowRequest, chosen []policy.Subflow) []policy.Subflow {
 	var list []policy.Subflow
 	for _, s := range chosen {
@@ -134,18 +135,18 @@ func checkSubflows(r *policy.SubflowRequest, chosen []policy.Subflow) []policy.S
 }
 
 const (
-	// matchReported is how old a decision may be whose client reported the
-	// connection's local port: a dial may take minutes, a port is used again
-	// only later.
+	// matchReported is the greatest age of a decision that is matched by a reported
+	// local port. A dial may take minutes, and the kernel reuses a port only later.
 	matchReported = 5 * time.Minute
-	// matchSilent is the same where only addresses tell. Most clients connect
-	// within milliseconds.
+	// matchSilent is the greatest age of a decision that is matched by addresses alone.
+	// It is short because most clients connect within milliseconds.
 	matchSilent = 30 * time.Second
 )
 
-// DecisionFor finds the decision that a user's new connection was opened by: the
-// latest whose client reported this local port, else the latest unreported one
-// with MPTCP that fits the addresses. Decisions of other users never count.
+// DecisionFor finds the decision that led to a user's new connection. First choice is
+// the latest decision whose client reported this local port. Second choice is the
+// latest MPTCP decision without a report that fits the addresses. Decisions of other
+// users never count.
 func (m *Manager) DecisionFor(local, remote netip.AddrPort, uid uint32, now time.Time) (Record, bool) {
 	rec, ok := m.ring.latest(func(rec *Record) bool {
 		o := rec.Outcome
@@ -159,9 +160,9 @@ func (m *Manager) DecisionFor(local, remote netip.AddrPort, uid uint32, now time
 	})
 }
 
-// DecisionByInode finds the latest decision on a user's socket that its client named
-// by this inode, as those of the original do (doc/original/daemon.md 14). Others can
-// name the inode too, so whose the socket is must be the kernel's word.
+// DecisionByInode finds the latest decision on a user's socket that the client named by
+// its inode, as clients of the prototype do (doc/original/daemon.md 14). Another user
+// could name the same inode, so uid must come from the kernel.
 func (m *Manager) DecisionByInode(inode uint64, uid uint32) (Record, bool) {
 	if inode == 0 {
 		return Record{}, false
@@ -169,7 +170,7 @@ func (m *Manager) DecisionByInode(inode uint64, uid uint32) (Record, bool) {
 	return m.ring.latest(func(rec *Record) bool { return rec.Inode == inode && rec.of(uid) })
 }
 
-// fits tells whether a connection may be the decision's, by its addresses.
+// fits tells whether a connection with these addresses may stem from the decision.
 func (rec *Record) fits(local, remote netip.AddrPort) bool {
 	if rec.Kind == policy.Resolve || rec.Network.Transport != policy.Stream || rec.Reused {
 		return false
@@ -189,7 +190,7 @@ func (rec *Record) fits(local, remote netip.AddrPort) bool {
 	return plain || d.Prefix.Contains(from) || slices.ContainsFunc(d.Alternates, func(p *policy.Prefix) bool { return p.Contains(from) })
 }
 
-// port is the remote port, 0 if it is not known.
+// port is the remote port, 0 if unknown.
 func (rec *Record) port() uint16 {
 	if rec.Remote.IsValid() {
 		return rec.Remote.Port()
@@ -201,7 +202,8 @@ func (rec *Record) port() uint16 {
 	return uint16(n)
 }
 
-// latest returns the latest decision that f accepts. f must be quick.
+// latest returns the latest decision that f accepts. The ring is locked while f runs,
+// so f must be quick.
 func (r *Ring) latest(f func(*Record) bool) (Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,65 +14,66 @@ import (
 // Resolver resolves names over one prefix, or over none in particular. It is
 // safe for concurrent use.
 type Resolver interface {
-	// Lookup returns the addresses of host in the given family, at least one.
-	// An error that wraps ErrNotFound means that the name, or an address of this family,
-	// is known not to exist; any other that nothing could be found out.
+	// Lookup returns at least one address of host in the given family. If the error
+	// wraps ErrNotFound, the name is known not to exist, or to have no address of this
+	// family. Any other error means that nothing could be found out.
 	Lookup(ctx context.Context, host string, family policy.Family) (Result, error)
 }
 
-// ErrNotFound means that a resolver knows that there is no such name, or no
-// address of the family asked for.
+// ErrNotFound is what a Resolver wraps if it knows that the name does not exist, or has
+// no address of the requested family.
 var ErrNotFound = errors.New("no such name")
 
-// NameRouter is a Resolver that asks others for some names.
+// NameRouter is a Resolver that passes some names on to other resolvers.
 type NameRouter interface {
-	// For returns who is asked for a name, and the domain that says so; nil if it is the
-	// Resolver itself.
+	// For returns the resolver that a name is passed on to, and the domain that causes
+	// this. It returns nil if the NameRouter itself looks the name up.
 	For(host string) (other Resolver, domain string)
 }
 
-// Result is what a Resolver found.
+// Result is what a Resolver has found.
 type Result struct {
-	Addrs     []netip.Addr // in the order to try them
+	Addrs     []netip.Addr // in the order in which to try them
 	Canonical string       // canonical name; "" if unknown
 }
 
-// Flow is a connection to be opened, as far as routing may depend on it.
+// Flow describes a connection to be opened, with all that a route may depend on.
 type Flow struct {
-	Dst  netip.Addr // an IPv6 zone counts
+	Dst  netip.Addr // may have an IPv6 zone, which matters
 	User uint32
-	// UserUnknown tells that User is not known: where routing depends on it, nothing
-	// leads to the destination.
+	// UserUnknown tells that User has no meaning. If routing depends on the user, no
+	// interface then leads to the destination.
 	UserUnknown bool
 	Transport   policy.Transport
 	Port        uint16 // of the destination; 0: unknown
 }
 
-// Routes tells where the kernel's routes lead. It is safe for concurrent use and
-// answers within microseconds.
+// Routes tells where the kernel's routes lead. Implementations are safe for concurrent
+// use and answer within microseconds.
 type Routes interface {
 	Reach(f Flow) Reach
 }
 
-// Reach is by which interfaces a destination can be reached. The zero value
-// means any that leads to everywhere.
+// Reach names the interfaces by which a destination can be reached. The zero value
+// means every interface that leads to everywhere.
 type Reach struct {
-	// Specific tells that dst is reached other than most destinations are:
-	// loopback and link-local destinations, the LAN, a container bridge, a split
-	// tunnel. Then only Index and Others lead there; an Index of 0 is none.
+	// Specific tells that a route of its own leads to dst, as for loopback and
+	// link-local destinations, the LAN, a container bridge or a split tunnel. Then only
+	// Index and Others lead there; an Index of 0 means no interface.
 	Specific bool
 	Index    int
 	Others   []int
-	// Source is the address that the kernel would use by Index; invalid if unknown.
+	// Source is the address that the kernel would use on interface Index; invalid if
+	// unknown.
 	Source netip.Addr
-	// Not are interfaces, and NotFrom in the same order the first addresses, of prefixes
-	// from which nothing is sent there, though their interfaces lead to it: it is refused to
-	// them, or they find no route.
+	// Not and NotFrom name prefixes that cannot send to the destination, although their
+	// interfaces lead there: a rule refuses them, or they find no route. Not[i] is the
+	// prefix's interface and NotFrom[i] its first address.
 	Not     []int
 	NotFrom []netip.Addr
 }
 
-// bars tells whether nothing would be sent from a prefix.
+// bars tells whether p is one of the prefixes in Not and NotFrom.
 func (r *Reach) bars(p *policy.Prefix) bool {
 	for i, index := range r.Not {
 		if index == p.Index && r.NotFrom[i] == p.Addr() {
@@ -82,7 +83,7 @@ func (r *Reach) bars(p *policy.Prefix) bool {
 	return false
 }
 
-// Via tells whether the interface with this index leads there.
+// Via tells whether the interface with this index leads to the destination.
 func (r Reach) Via(index int) bool {
 	if !r.Specific {
 		return true
@@ -90,117 +91,125 @@ func (r Reach) Via(index int) bool {
 	return r.Index == index && index != 0 || slices.Contains(r.Others, index)
 }
 
-// Extent is how far a prefix leads.
+// Extent says how far a prefix leads.
 type Extent uint8
 
 // The extents.
 const (
 	Everywhere Extent = iota
-	OwnLink           // to its own network, and where routes lead from there
-	Nowhere           // its host's administrator has forbidden its use
+	OwnLink           // to its own network and to destinations with a specific route over it
+	Nowhere           // the host's administrator has forbidden its use
 )
 
-// Destinations tells what was measured between a prefix and the network of a
-// destination; the zero PathStats is "nothing". It must answer at once.
+// Destinations returns what was measured between a prefix and the destination's
+// network. The zero PathStats means that nothing was. Implementations must answer at
+// once.
 type Destinations interface {
 	Destination(policy.PrefixID, netip.Addr) policy.PathStats
 }
 
-// Connections tells how many live connections of those who ask there are on a prefix.
-// It is safe for concurrent use, and must answer at once.
+// Connections tells how many live connections on a prefix belong to the application
+// that asks. Implementations are safe for concurrent use and must answer at once.
 type Connections interface {
-	// Count returns the figures of prefixes for app, whose user is known. It appends
-	// them to buf, one for each; none if nothing is known.
+	// Count returns one entry for each of the prefixes, for app, whose user must be
+	// known. Count appends them to buf. It appends nothing if nothing is known.
 	Count(buf []policy.Connections, prefixes []*policy.Prefix, app policy.App) []policy.Connections
 }
 
-// Told is what is known of a prefix besides what the kernel says and what is measured, and who
-// says so. The zero value is nothing.
+// Told is what services of the host say about a prefix, and which service says it. What
+// the kernel says and what is measured is not part of it. The zero value means that no
+// service says anything.
 type Told struct {
-	// Cost and Resolvers say where the prefix's cost and its own resolvers come from; ""
-	// is that nobody says what it costs, and that it has none.
+	// Cost and Resolvers name the services that the prefix's cost and its own resolvers
+	// come from. Cost is "" if nobody states a cost, Resolvers if the prefix has no
+	// resolvers of its own.
 	Cost, Resolvers string
 	Facts           []Fact
 }
 
-// Fact is one thing that a service of the host says.
+// Fact is one statement of a service of the host.
 type Fact struct {
 	Name, Value, Source string
-	Overruled           bool // the configuration says something else, or the same
+	Overruled           bool // the configuration decides this matter, differently or alike
 }
 
-// View is what decisions are made on: one state of networks, measurements,
-// policy and resolvers. It must not be changed once it is published.
+// View is the state that decisions are made on: networks, measurements, policy and
+// resolvers at one moment. A View must not be changed once it is published.
 type View struct {
 	Time time.Time
-	// Epoch is that of the host's networks and of the configuration: Views of the same
-	// differ by what was measured and by what works only. It matters to leases.
+	// Epoch changes with the host's networks and the configuration. Two Views of one
+	// Epoch differ only in measurements and health, so that leases may outlive the
+	// change.
 	Epoch uint64
 	// Prefixes are the managed prefixes, usable or not, in prefix-list order.
 	Prefixes []*policy.Prefix
-	// Runner is the policy; nil for none, then requests are echoed.
+	// Runner calls the policy. If it is nil, there is no policy, and requests are
+	// echoed.
 	Runner *Runner
-	// PolicyFile and PolicySettings are where the policy comes from, "" if it is
-	// compiled in, and what it was made with; for people.
+	// PolicyFile is the plugin that the policy was loaded from, "" if the policy is
+	// compiled in. PolicySettings are the settings that the policy was made with. Both
+	// are for people.
 	PolicyFile     string
 	PolicySettings []policy.Setting
-	// Fresh makes another instance of the policy as configured, for Explain, so
-	// that hypothetical requests leave no trace in the one that decides. It may
-	// be nil, and is safe for concurrent use.
+	// Fresh makes another instance of the configured policy. Explain needs one, so that
+	// hypothetical requests leave no trace in the policy in charge. Fresh may be nil,
+	// and is safe for concurrent use.
 	Fresh func() (policy.Policy, error)
-	// Routes narrow the candidates to those that reach a destination; nil: all do.
+	// Routes narrows the candidates to those that reach a destination. If it is nil,
+	// all of them do.
 	Routes Routes
-	// Destinations has figures of single destinations' networks; nil: none.
+	// Destinations has measurements for single destinations' networks. It may be nil.
 	Destinations Destinations
-	// Connections counts those of users and programs; nil: nobody does.
+	// Connections counts the connections of users and programs. It may be nil.
 	Connections Connections
-	// Devices names for each prefix the interface that a socket must be bound
-	// to (SO_BINDTODEVICE) so that its packets leave by it. Prefixes for which
-	// the source address alone is enough are absent.
+	// Devices names the interface that a prefix's sockets must be bound to
+	// (SO_BINDTODEVICE), so that packets leave by that interface. Prefixes whose source
+	// address alone is enough are absent.
 	Devices map[policy.PrefixID]string
-	// AltNames are further names of interfaces (ip-link(8), "altname"), by their name.
+	// AltNames lists further names of an interface (ip-link(8), "altname"), by its
+	// first name.
 	AltNames map[string][]string
-	// Extents are of those prefixes that do not lead to everywhere.
+	// Extents holds the prefixes that do not lead to everywhere.
 	Extents map[policy.PrefixID]Extent
-	// Avoid lists, by user id, prefixes that this user is not offered unless
-	// nothing else is left: its own connects fail there, which is no reason to
-	// keep others away.
+	// Avoid lists, by user id, the prefixes on which this user's own connects fail. The
+	// user is offered them only if nothing else is left. Other users may still use
+	// them.
 	Avoid map[uint32][]policy.PrefixID
-	// AvoidMetered offers prefixes that cost something only if no cheaper one is
-	// left.
+	// AvoidMetered tells to offer only the cheapest usable prefixes.
 	AvoidMetered bool
-	// NoMultipath tells that this host has no MPTCP, or has it switched off.
-	// Clients that could not fall back are not told to use it then.
+	// NoMultipath tells that this host lacks MPTCP, or has it switched off. Clients
+	// that cannot fall back to TCP are then not told to use MPTCP.
 	NoMultipath bool
-	// Local tells whether an address is one of this host's, so that idle sockets
-	// of addresses that are gone are not used again; nil: all are.
+	// Local tells whether an address belongs to this host. Idle sockets with other
+	// addresses are not used again. If Local is nil, every address counts as local.
 	Local func(netip.Addr) bool
-	// Configured tells whether the host has an address of a family, other than 127.0.0.1
-	// and ::1; nil: of both. It is for requests with AI_ADDRCONFIG.
+	// Configured tells whether the host has an address of a family other than 127.0.0.1
+	// and ::1. Requests with AI_ADDRCONFIG need this. If Configured is nil, the host
+	// has both families.
 	Configured func(policy.Family) bool
-	// Resolvers are those of the prefixes that have one of their own; Resolver
-	// is the one for everything else, and may be nil.
+	// Resolvers holds the resolvers of prefixes that have their own. Resolver is the
+	// default for all others, and may be nil.
 	Resolvers map[policy.PrefixID]Resolver
 	Resolver  Resolver
-	// Zone gives the index of the interface that an IPv6 zone names, if there is
-	// one; nil: there is none of any name.
+	// Zone returns the index of the interface that an IPv6 zone names, and whether
+	// there is one. If Zone is nil, no name is known.
 	Zone func(name string) (index int, ok bool)
-	// Told is what other services of the host say of prefixes, for people.
+	// Told is what services of the host say about prefixes. It is shown to people.
 	Told map[policy.PrefixID]Told
-	// NameServers are the prefixes whose name server has this address. What is
-	// sent there on a port of DNS leaves by one of them: a server of an access
-	// network answers to nobody else.
+	// NameServers lists, by address of a name server, the prefixes that use this
+	// server. Traffic to the server's DNS ports must leave by one of them, because an
+	// access network's server answers only its own customers.
 	NameServers map[netip.Addr][]policy.PrefixID
 
-	// usable are, by family, the prefixes that are not down; offered are those of them
-	// that cost least where that matters, else the same. Made by prepare.
+	// usable lists the prefixes that are not down, by family. offered is usable,
+	// narrowed to the cheapest ones if AvoidMetered is set. prepare fills in both.
 	usable, offered [3][]*policy.Prefix
-	// generations are those of the prefixes; set when it is published.
+	// generations holds the prefixes' generations, set when the View is published.
 	generations map[policy.PrefixID]wire.Generation
 }
 
-// prepare fills in what is derived: candidates are the prefixes that are not
-// down; only where none is left in a family, those that are.
+// prepare fills in the derived lists. The candidates of a family are its prefixes that
+// are not down. If all of them are down, all are candidates.
 func (v *View) prepare() {
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		var usable, all []*policy.Prefix
@@ -227,8 +236,8 @@ func (v *View) prepare() {
 	}
 }
 
-// cheapest returns those of list with the lowest cost. buf, which may be list,
-// takes the result.
+// cheapest returns the prefixes of list with the lowest cost. It writes the result to
+// buf, which may be list.
 func cheapest(buf, list []*policy.Prefix) []*policy.Prefix {
 	if len(list) == 0 {
 		return list
@@ -246,7 +255,7 @@ func cheapest(buf, list []*policy.Prefix) []*policy.Prefix {
 	return buf
 }
 
-// reach looks up where flow can go; anywhere if its destination is not known.
+// reach returns where flow can go. If the destination is unknown, that is everywhere.
 func (v *View) reach(flow Flow) Reach {
 	if !flow.Dst.IsValid() || v.Routes == nil {
 		return Reach{}
@@ -254,15 +263,14 @@ func (v *View) reach(flow Flow) Reach {
 	return v.Routes.Reach(flow)
 }
 
-// candidates returns the prefixes of a family that a user is offered towards
-// dst, which may be invalid for "anywhere". buf is used where a list has to be
-// made.
+// candidates returns the prefixes of family f that a user is offered towards dst. An
+// invalid dst stands for any destination. If a new list is needed, buf is used for it.
 func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr, reach Reach, uid uint32) []*policy.Prefix {
 	ids := v.Avoid[uid]
 	if len(ids) == 0 {
 		return v.reaching(buf, v.offered[f], dst, reach)
 	}
-	// What fails counts for more than what costs.
+	// A prefix that fails is worse than one that costs, so avoid comes before cheapest.
 	list := avoid(buf, v.reaching(buf, v.usable[f], dst, reach), ids)
 	if v.AvoidMetered {
 		list = cheapest(buf, list)
@@ -270,7 +278,7 @@ func (v *View) candidates(buf []*policy.Prefix, f policy.Family, dst netip.Addr,
 	return list
 }
 
-// reaching returns those of all that reach dst.
+// reaching returns the prefixes of all that reach dst.
 func (v *View) reaching(buf, all []*policy.Prefix, dst netip.Addr, reach Reach) []*policy.Prefix {
 	if !reach.Specific && len(reach.Not) == 0 && len(v.Extents) == 0 {
 		return all
@@ -282,7 +290,7 @@ func (v *View) reaching(buf, all []*policy.Prefix, dst netip.Addr, reach Reach) 
 		}
 	}
 	if len(buf) == 0 && !dst.IsValid() {
-		return all // perhaps the destination is on one of the links
+		return all // the unknown destination may be on one of the links
 	}
 	return buf
 }
@@ -293,8 +301,8 @@ const (
 	portDNSOverTLS = 853
 )
 
-// serving returns the usable prefixes whose name server is asked at a port of dst,
-// none if dst is no name server.
+// serving returns the usable prefixes that use dst as their name server. It returns nil
+// if dst is no name server or port no port of DNS.
 func (v *View) serving(f policy.Family, dst netip.Addr, port uint16, reach Reach) []*policy.Prefix {
 	ids := v.NameServers[dst]
 	if len(ids) == 0 || port != portDNS && port != portDNSOverTLS {
@@ -309,7 +317,7 @@ func (v *View) serving(f policy.Family, dst netip.Addr, port uint16, reach Reach
 	return list
 }
 
-// leads tells whether p can be used towards dst.
+// leads tells whether traffic to dst can use p.
 func (v *View) leads(p *policy.Prefix, dst netip.Addr, reach Reach) bool {
 	if reach.bars(p) {
 		return false
@@ -326,16 +334,17 @@ func (v *View) leads(p *policy.Prefix, dst netip.Addr, reach Reach) bool {
 	if !reach.Specific {
 		return true
 	}
-	// Of several networks on the link that leads there the destination is in, or
-	// behind, that of the kernel's own choice, be it managed or not.
+	// Several networks may share the link that leads to dst. The destination then
+	// belongs to the network that the kernel's own choice of source address is in, even
+	// if that network is not managed.
 	if reach.Source.IsValid() && p.Index == reach.Index && !slices.Contains(p.Addrs, reach.Source) {
 		return false
 	}
 	return reach.Via(p.Index)
 }
 
-// avoid takes those with the given IDs out of list, unless none would be left of
-// a family. buf, which may be list, takes the result.
+// avoid removes the prefixes with the given IDs from list, unless a family would have
+// none left. It writes the result to buf, which may be list.
 func avoid(buf, list []*policy.Prefix, ids []policy.PrefixID) []*policy.Prefix {
 	left := [3]bool{}
 	for _, p := range list {
@@ -350,8 +359,9 @@ func avoid(buf, list []*policy.Prefix, ids []policy.PrefixID) []*policy.Prefix {
 	return buf
 }
 
-// standIn is what is used in place of a default prefix that would lead to dst
-// and is kept back from list: the first candidate that nothing speaks against.
+// standIn returns a replacement if the kernel's default prefix leads to dst but is not
+// in list. The replacement is the first healthy candidate, else the first one. standIn
+// returns nil if no replacement is needed.
 func (v *View) standIn(list []*policy.Prefix, f policy.Family, dst netip.Addr, reach Reach) *policy.Prefix {
 	if len(list) == 0 || slices.ContainsFunc(list, func(p *policy.Prefix) bool { return p.Default }) {
 		return nil
@@ -370,8 +380,8 @@ func (v *View) standIn(list []*policy.Prefix, f policy.Family, dst netip.Addr, r
 	return nil
 }
 
-// dead tells that a connection from a local address cannot be expected to work:
-// its prefix is down or avoided by the user, or the address is gone.
+// dead tells whether a connection from a local address has little chance to work: its
+// prefix is down, this user avoids it, or the host has lost the address.
 func (v *View) dead(local netip.Addr, p *policy.Prefix, uid uint32) bool {
 	if p == nil {
 		return v.Local != nil && local.IsValid() && !v.Local(local)
@@ -380,7 +390,7 @@ func (v *View) dead(local netip.Addr, p *policy.Prefix, uid uint32) bool {
 		v.Local != nil && !v.Local(local)
 }
 
-// prefixOf returns the prefix that a lies in, nil if none.
+// prefixOf returns the prefix that contains a, nil if none does.
 func (v *View) prefixOf(a netip.Addr) *policy.Prefix {
 	if !a.IsValid() {
 		return nil
@@ -394,8 +404,8 @@ func (v *View) prefixOf(a netip.Addr) *policy.Prefix {
 	return nil
 }
 
-// resolverOf returns the resolver of p, and whether it is p's own rather than
-// the default one.
+// resolverOf returns the resolver to use for p. The result own tells whether the
+// resolver is p's own rather than the default.
 func (v *View) resolverOf(p *policy.Prefix) (r Resolver, own bool) {
 	if p != nil {
 		if r, own = v.Resolvers[p.ID]; own {
