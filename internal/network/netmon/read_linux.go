@@ -119,12 +119,16 @@ func (r *source) readLinks(state *State) error {
 		if r.kind != nil {
 			typ = r.kind(a.Name, typ)
 		}
+		lower := a.ParentIndex
+		if l.Type() == kindVeth || a.NetNsID >= 0 {
+			lower = 0 // that is its other end, or of another namespace
+		}
 		state.Links = append(state.Links, Link{
 			Index: a.Index, Name: a.Name, Type: typ,
 			Up: a.RawFlags&unix.IFF_UP != 0, Running: a.RawFlags&unix.IFF_RUNNING != 0,
 			Loopback:     a.RawFlags&unix.IFF_LOOPBACK != 0,
 			PointToPoint: a.RawFlags&unix.IFF_POINTOPOINT != 0,
-			AltNames:     a.AltNames, MTU: a.MTU,
+			AltNames:     a.AltNames, MTU: a.MTU, Lower: lower, Master: a.MasterIndex,
 		})
 	}
 	r.readPPP(state.Links)

@@ -224,6 +224,16 @@ func TestLinkAttributes(t *testing.T) {
 	await(t, m, "an altname", func(s *netmon.Snapshot) bool { x, ok := s.LinkByName("uplink-fibre"); return ok && x.Index == n.Index })
 	must(t, b.Client.Handle().LinkDelAltName(l, "uplink-fibre"))
 	await(t, m, "its end", func(s *netmon.Snapshot) bool { _, ok := s.LinkByName("uplink-fibre"); return !ok })
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br7"}}
+	must(t, b.Client.Handle().LinkAdd(bridge))
+	must(t, b.Client.Handle().LinkSetMaster(l, bridge))
+	await(t, m, "what it is a port of", func(s *netmon.Snapshot) bool {
+		x, _ := s.Link(n.Index)
+		master, ok := s.Link(x.Master)
+		return ok && master.Name == "br7"
+	})
+	must(t, b.Client.Handle().LinkSetNoMaster(l))
+	await(t, m, "that it is none any more", func(s *netmon.Snapshot) bool { x, _ := s.Link(n.Index); return x.Master == 0 })
 	must(t, b.Client.Handle().LinkSetMulticastOff(l)) // a flag that does not matter
 	must(t, b.Client.Handle().LinkSetDown(l))
 	must(t, b.Client.Handle().LinkSetName(l, "renamed0"))

@@ -24,6 +24,8 @@ type Snapshot struct {
 
 // NewSnapshot groups a state, which it keeps.
 func NewSnapshot(state State) *Snapshot {
+	state.Links = slices.Clone(state.Links) // other snapshots may have the list too
+	markCarriers(state.Links)
 	s := &Snapshot{state: state, byIndex: map[int]Link{}, byName: map[string]Link{}, owners: map[netip.Addr]int{}}
 	for _, l := range state.Links {
 		s.byIndex[l.Index] = l

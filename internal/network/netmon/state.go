@@ -61,6 +61,12 @@ type Link struct {
 	// packets (RFC 2661). A PPP link that is neither may be a modem, or a VPN by a program.
 	PPPoE, L2TP bool
 	MTU         int // in bytes; 0: unknown
+	// Lower is the index of the link by which this one sends its frames, as a VLAN does
+	// (IFLA_LINK), and Master that of the bridge or bond that it is a port of (IFLA_MASTER). 0: none,
+	// or one of another namespace.
+	Lower, Master int
+
+	carrier string // see markCarriers
 }
 
 // Named tells whether name is one of the link's names.
@@ -69,7 +75,7 @@ func (l Link) Named(name string) bool { return l.Name == name || slices.Contains
 func (l Link) equal(o Link) bool {
 	return l.Index == o.Index && l.Name == o.Name && l.Type == o.Type && l.Up == o.Up && l.Running == o.Running &&
 		l.Loopback == o.Loopback && l.PointToPoint == o.PointToPoint && l.PPPoE == o.PPPoE && l.L2TP == o.L2TP && l.MTU == o.MTU &&
-		slices.Equal(l.AltNames, o.AltNames)
+		l.Lower == o.Lower && l.Master == o.Master && slices.Equal(l.AltNames, o.AltNames)
 }
 
 // tunnelTypes are the kinds that VPNs use, of packets and of frames. Not ppp, which may be
@@ -86,8 +92,9 @@ const kindPPP = "ppp"
 // other (6in4, RFC 4213; DS-Lite, RFC 6333): an access, nothing to hide in.
 var transitionTypes = []string{"sit", "ip6tnl"}
 
-// Tunnel tells whether packets of this link travel inside others of this host.
-func (l Link) Tunnel() bool { return slices.Contains(tunnelTypes, l.Type) }
+// Tunnel tells whether packets of this link travel inside others of this host, be it by another
+// link that it stands on, such as a bridge over a VPN of frames. That is known of links of a Snapshot.
+func (l Link) Tunnel() bool { return l.carrier != "" || slices.Contains(tunnelTypes, l.Type) }
 
 // kindDummy is the kind of links that swallow what is sent to them.
 const kindDummy = "dummy"

@@ -8,6 +8,7 @@
 //	sysctl net.ipv4.nexthop_compat_mode = 0
 //	link wlan0 altname wlp3s0
 //	link tun0 kind tun
+//	link wlan0.5 kind vlan link wlan0
 //	addr 192.168.0.23/24 dev wlan0 valid_lft 3600 preferred_lft 3600
 //	neigh fe80::9 dev wlan0 nud failed
 //	nexthop id 1 via 192.168.0.1 dev wlan0

@@ -56,8 +56,7 @@ func (r *reader) links() error {
 			masters[l.Attrs().Index] = l.Attrs().Name
 		}
 	}
-	// What others are ports of comes first.
-	slices.SortStableFunc(list, func(a, b rt.Link) int { return rank(masters, a) - rank(masters, b) })
+	list = inOrder(list)
 	for _, l := range list {
 		a := l.Attrs()
 		if a.RawFlags&unix.IFF_LOOPBACK != 0 {
@@ -79,6 +78,9 @@ func (r *reader) links() error {
 		if m, ok := masters[a.MasterIndex]; ok {
 			s.add("master", m)
 		}
+		if below := r.lower(l); below != "" {
+			s.add("link", below)
+		}
 		if a.Group != 0 {
 			s.add("group", a.Group)
 		}
@@ -93,11 +95,49 @@ func (r *reader) links() error {
 	return nil
 }
 
-func rank(masters map[int]string, l rt.Link) int {
-	if _, ok := masters[l.Attrs().Index]; ok {
-		return 0
+// inOrder puts what others are ports of, or stand on, before these.
+func inOrder(list []rt.Link) []rt.Link {
+	out := make([]rt.Link, 0, len(list))
+	done := map[int]bool{}
+	var add func(index, depth int)
+	add = func(index, depth int) {
+		const most = 64 // the kernel permits far fewer layers
+		i := slices.IndexFunc(list, func(l rt.Link) bool { return l.Attrs().Index == index })
+		if i < 0 || done[index] || depth > most {
+			return
+		}
+		a := list[i].Attrs()
+		add(a.MasterIndex, depth+1)
+		if stands(list[i]) {
+			add(a.ParentIndex, depth+1)
+		}
+		if !done[index] {
+			done[index] = true
+			out = append(out, list[i])
+		}
 	}
-	return 1
+	for _, l := range list {
+		add(l.Attrs().Index, 0)
+	}
+	return out
+}
+
+// stands tells whether a link sends its frames by another one of this namespace (IFLA_LINK). Of veth
+// that is the other end; tunnels have there what they prefer for their own packets.
+func stands(l rt.Link) bool {
+	a := l.Attrs()
+	return a.ParentIndex != 0 && a.NetNsID < 0 && slices.Contains(stacked, l.Type())
+}
+
+// stacked are the kinds of links that stand on one other.
+var stacked = []string{"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec", "rmnet"}
+
+// lower is the name of what a link stands on; "" if that is nothing.
+func (r *reader) lower(l rt.Link) string {
+	if !stands(l) {
+		return ""
+	}
+	return r.names[l.Attrs().ParentIndex]
 }
 
 // linkKind is the kernel's kind; "" for hardware.

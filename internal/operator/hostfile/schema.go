@@ -69,7 +69,7 @@ const routeTypes = "unicast blackhole prohibit unreachable throw local"
 var grammars = map[string]grammar{
 	"sysctl": {first: []kind{rest}},
 	"link": {first: []kind{name}, words: map[string]kind{
-		"kind": word, "altname": name, "down": flag, "nocarrier": flag, "mtu": number, "master": device, "group": number,
+		"kind": word, "altname": name, "down": flag, "nocarrier": flag, "mtu": number, "master": device, "link": device, "group": number,
 	}, repeats: "altname"},
 	"addr":     {first: []kind{prefix}, words: addressWords},
 	"neigh":    {first: []kind{address}, words: map[string]kind{"dev": device, "lladdr": lladdr, "nud": word, "router": flag}},

@@ -20,7 +20,7 @@ const (
 // answer is what the world says to a frame or packet; nil: nothing.
 func (x *wire) answer(b []byte) []byte {
 	if !x.frames {
-		return x.packet(b)
+		return x.packet(b, x.shown)
 	}
 	if len(b) < ethernet || bytes.Equal(b[6:12], x.mac) {
 		return nil // our own
@@ -31,7 +31,7 @@ func (x *wire) answer(b []byte) []byte {
 	case unix.ETH_P_ARP:
 		reply = x.arp(b[ethernet:])
 	case unix.ETH_P_IP, unix.ETH_P_IPV6:
-		reply = x.packet(b[ethernet:])
+		reply = x.packet(b[ethernet:], x.world.stacked.of(source, x.shown))
 	}
 	if reply == nil {
 		return nil
@@ -51,8 +51,8 @@ func (x *wire) arp(b []byte) []byte {
 	return slices.Concat(b[:6], []byte{0, 2}, x.mac, b[24:28], b[8:18])
 }
 
-// packet notes a first packet, and answers TCP and neighbour discovery.
-func (x *wire) packet(b []byte) []byte {
+// packet notes a first packet, which came by a device, and answers TCP and neighbour discovery.
+func (x *wire) packet(b []byte, device string) []byte {
 	if len(b) < 1 {
 		return nil
 	}
@@ -73,9 +73,9 @@ func (x *wire) packet(b []byte) []byte {
 	case protocol == unix.IPPROTO_ICMPV6 && len(body) >= 24 && body[0] == neighbourSolicitation:
 		return x.neighbour(source, body)
 	case protocol == unix.IPPROTO_UDP && len(body) >= 8:
-		x.world.seen.add(flow{netip.AddrPortFrom(dst, be(body[2:])), true}, Packet{source, x.shown})
+		x.world.seen.add(flow{netip.AddrPortFrom(dst, be(body[2:])), true}, Packet{source, device})
 	case protocol == unix.IPPROTO_TCP && len(body) >= headerT && body[13]&(flagSYN|flagACK|flagRST) == flagSYN:
-		x.world.seen.add(flow{netip.AddrPortFrom(dst, be(body[2:])), false}, Packet{source, x.shown})
+		x.world.seen.add(flow{netip.AddrPortFrom(dst, be(body[2:])), false}, Packet{source, device})
 		return accept(source, dst, body)
 	}
 	return nil

@@ -32,6 +32,7 @@ type World struct {
 	kinds   map[string]string // by name of the link
 	dead    map[string]bool   // neighbours that do not answer, by address and link
 	seen    *seen
+	stacked stacked
 }
 
 // Kind tells what kind a link is by the description; for netmon's option of that
@@ -113,6 +114,11 @@ func (w *World) addLink(s *hostfile.Statement) error {
 	}
 	var err error
 	switch {
+	case s.Has("link"):
+		err = w.addStacked(attrs, s)
+		if kind != "macvlan" {
+			w.kinds[name] = kind
+		}
 	case kind == "bridge":
 		err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	case kind == "vrf":

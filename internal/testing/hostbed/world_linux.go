@@ -1,6 +1,7 @@
 package hostbed
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -131,6 +132,51 @@ func (w *World) addTun(name string, s *hostfile.Statement) error {
 		return netlink.LinkSetMTU(link, n)
 	}
 	return nil
+}
+
+// addStacked adds a link that stands on another one: a MACVLAN stands in for all kinds of
+// such. The world tells its frames by their source.
+func (w *World) addStacked(attrs netlink.LinkAttrs, s *hostfile.Statement) error {
+	lower, err := netlink.LinkByName(s.Value("link"))
+	if err != nil {
+		return err
+	}
+	attrs.ParentIndex = lower.Attrs().Index
+	err = netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE})
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = fmt.Errorf("%w: needs a kernel with MACVLAN devices (CONFIG_MACVLAN): %w", testbed.ErrUnavailable, err)
+	}
+	if err != nil {
+		return err
+	}
+	own, err := netlink.LinkByName(attrs.Name)
+	if err != nil {
+		return err
+	}
+	w.stacked.add(own.Attrs().HardwareAddr, s)
+	return nil
+}
+
+// stacked are the links that stand on others, by the source of their frames.
+type stacked struct {
+	mu    sync.Mutex
+	shown map[string]string
+}
+
+func (t *stacked) add(mac net.HardwareAddr, s *hostfile.Statement) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shown == nil {
+		t.shown = map[string]string{}
+	}
+	t.shown[string(mac)] = cmp.Or(s.Value("master"), s.Args[0].Value)
+}
+
+// of is the link that a frame came from, and else.
+func (t *stacked) of(mac []byte, other string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cmp.Or(t.shown[string(mac)], other)
 }
 
 // listen answers what comes out of a link until it is closed.
