@@ -11,6 +11,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/socket-intents/mamma/internal/sockdiag"
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
@@ -43,7 +44,7 @@ type SubflowInfo struct {
 	Backup bool
 	// Established is set once data can travel over it.
 	Established bool
-	// Sent counts acknowledged bytes, Received those that arrived, since the
+	// Sent counts acknowledged bytes of data, Received those that arrived, since the
 	// subflow began. Bytes sent again over another subflow count there again.
 	Sent, Received uint64
 	RTT            uint32 // smoothed, microseconds; 0: unknown
@@ -90,12 +91,8 @@ const (
 	subFlagEstablished   = 1 << 6
 )
 
-// Offsets in struct tcp_info.
-const (
-	tcpInfoRTT      = 68
-	tcpInfoAcked    = 120
-	tcpInfoReceived = 128
-)
+// tcpInfoRTT is the offset of the smoothed round-trip time in struct tcp_info.
+const tcpInfoRTT = 68
 
 // Diag lists the MPTCP connections of the namespace that it was opened in. It
 // is safe for concurrent use.
@@ -309,7 +306,7 @@ func decodeSubflow(b []byte) (t Token, f SubflowInfo, server, ok bool) {
 		switch ad.Type() {
 		case diagInfo:
 			info := ad.Bytes()
-			f.Sent, f.Received = uint64At(info, tcpInfoAcked), uint64At(info, tcpInfoReceived)
+			f.Sent, f.Received, _ = sockdiag.Carried(info, s.state)
 			if len(info) >= tcpInfoRTT+4 {
 				f.RTT = binary.NativeEndian.Uint32(info[tcpInfoRTT:])
 			}
