@@ -78,6 +78,7 @@ type Daemon struct {
 	logs     []*pathstat.Log       // the original's measurement logs, if switched on
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
 	metrics  *metrics.Metrics
+	past     *control.Past   // how the networks did, for people
 	page     *generation.Own // nil: no leases are granted
 }
 
@@ -104,7 +105,7 @@ func New(opts Options) (*Daemon, error) {
 }
 
 func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetworks, error)) (*Daemon, error) {
-	d := &Daemon{opts: opts, log: opts.Log, started: time.Now()}
+	d := &Daemon{opts: opts, log: opts.Log, started: time.Now(), past: control.NewPast()}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -246,6 +247,7 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 // published is called with every View, one call at a time. MPTCP paths follow it, as
 // the path manager asks the policy about them.
 func (d *Daemon) published(v *mam.View) {
+	d.past.Note(v)
 	d.manager.Publish(v)
 	d.paths.published(v)
 }
@@ -298,7 +300,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	serveControl, err := openControl(d.opts.Handed.Control, cfg, ControlPath(d.opts.Control, cfg.ControlSocket, requests.path), control.Options{
 		Manager: d.manager, State: d.state, Reload: func(context.Context) error { return d.Reload() },
 		Multipath: func() (control.Multipath, error) { return d.paths.multipath(d.manager) },
-		Metrics:   d.metrics.Handler(), Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
+		Past:      d.past, Metrics: d.metrics.Handler(), Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@
 //	GET  /v1/prefixes                   Prefixes
 //	GET  /v1/policy                     Policy
 //	GET  /v1/mptcp                      Multipath
+//	GET  /v1/history?since=N            History: ten minutes, or the samples numbered above since
 //	GET  /v1/decisions?since=N&limit=N  Decisions: those numbered above since; by default, the latest
 //	GET  /v1/events?since=N             a stream of Event, one JSON object per line, until the client leaves;
 //	                                    with the decisions numbered above since

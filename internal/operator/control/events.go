@@ -196,19 +196,40 @@ func (st *stream) changes() {
 	}
 	for _, p := range oldView.Prefixes {
 		if st.prefixes[p.ID] == nil {
-			add("removed", oldView, p)
+			add(changeRemoved, oldView, p)
 		}
 	}
 	for _, p := range st.view.Prefixes {
-		switch q := before[p.ID]; {
-		case q == nil:
-			add("added", st.view, p)
-		case p.Health.State != q.Health.State || p.Health.Reason != q.Health.Reason:
-			add("health", st.view, p)
-		case !sameSettings(p, q) || st.view.Devices[p.ID] != oldView.Devices[p.ID]:
-			add("changed", st.view, p)
+		change := changeOf(before[p.ID], p)
+		if change == "" && st.view.Devices[p.ID] != oldView.Devices[p.ID] {
+			change = changeSettings
+		}
+		if change != "" {
+			add(change, st.view, p)
 		}
 	}
+}
+
+// The kinds of change of a prefix.
+const (
+	changeAdded    = "added"
+	changeRemoved  = "removed"
+	changeHealth   = "health"
+	changeSettings = "changed"
+)
+
+// changeOf is the kind of change from before, nil if the prefix was not there, to now; ""
+// if nothing but measurements has changed.
+func changeOf(before, now *policy.Prefix) string {
+	switch {
+	case before == nil:
+		return changeAdded
+	case now.Health.State != before.Health.State || now.Health.Reason != before.Health.Reason:
+		return changeHealth
+	case !sameSettings(now, before):
+		return changeSettings
+	}
+	return ""
 }
 
 // sameSettings compares all but measurements and health.

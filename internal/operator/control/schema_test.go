@@ -13,7 +13,7 @@ import (
 func TestSchema(t *testing.T) {
 	var b strings.Builder
 	for _, v := range []any{
-		Status{}, Interfaces{}, Prefixes{}, Policy{}, Decisions{}, Event{}, Question{}, Explanation{}, Setting{}, Failure{}, Multipath{},
+		Status{}, Interfaces{}, Prefixes{}, Policy{}, Decisions{}, Event{}, Question{}, Explanation{}, Setting{}, Failure{}, Multipath{}, History{},
 	} {
 		rt := reflect.TypeOf(v)
 		fields(&b, rt.Name(), rt)

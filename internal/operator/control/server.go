@@ -46,6 +46,8 @@ type Options struct {
 	// and Complete are filled in. It may take milliseconds. nil: they are not
 	// looked at.
 	Multipath func() (Multipath, error)
+	// Past is what is remembered of the networks; nil: nothing.
+	Past *Past
 	// Group is the id of the control group; nil: none.
 	Group *uint32
 	// Metrics answers GET /metrics; nil: there are none.
@@ -174,6 +176,7 @@ func (s *Server) handler() http.Handler {
 	}
 	mux.HandleFunc("GET /v1/decisions", s.decisions)
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/history", s.history)
 	mux.HandleFunc("GET /v1/profile/{kind}", s.profile)
 	if s.opts.Metrics != nil {
 		mux.Handle("GET /metrics", s.opts.Metrics)
