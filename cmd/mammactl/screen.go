@@ -71,6 +71,27 @@ func push(list []float64, v *float64) []float64 {
 // key tells prefixes apart: two interfaces may have the same one.
 func key(p *control.Prefix) string { return p.Prefix + "%" + p.Interface }
 
+// recall has the histories begin with what the daemon remembers.
+func (s *screen) recall(h *control.History) {
+	s.past = map[string]*histories{}
+	for i := range h.Prefixes {
+		p := &h.Prefixes[i]
+		s.past[p.Prefix+"%"+p.Interface] = &histories{rtt: recent(p.RTT), down: recent(p.Down), up: recent(p.Up)}
+	}
+}
+
+// recent are the last samples, as histories have them.
+func recent(list []control.Sample) []float64 {
+	var out []float64
+	for _, x := range list[max(0, len(list)-historyLen):] {
+		if !x.Known() {
+			x = -1
+		}
+		out = append(out, float64(x))
+	}
+	return out
+}
+
 // update takes the answers of the daemon, which watch asks for each second. While
 // paused, samples are kept and the screen stays as it is.
 func (s *screen) update(st *control.Status, p *control.Prefixes) {

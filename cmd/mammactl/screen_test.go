@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +50,25 @@ func TestScreen(t *testing.T) {
 			}
 			golden(t, "watch-"+tt.name, strings.Join(s.render(tt.width, tt.height), "\n")+"\n")
 		})
+	}
+}
+
+// The graphs begin with what the daemon remembers.
+func TestScreenRecalls(t *testing.T) {
+	var h control.History
+	err := json.Unmarshal([]byte(`{"last":90,"prefixes":[
+		{"prefix":"192.168.0.0/24","interface":"wlan0","first":88,"rtt_ms":[10,null,20],"down_bytes_per_second":[0,8,16],"up_bytes_per_second":[],"health":"uuu"},
+		{"prefix":"192.0.2.0/24","interface":"gone0","gone":true,"first":1,"rtt_ms":[1],"down_bytes_per_second":[1],"up_bytes_per_second":[1],"health":"u"}]}`), &h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Prefixes[0].Down = append(slices.Repeat([]control.Sample{1}, 100), h.Prefixes[0].Down...)
+	s := &screen{a: &app{getenv: func(string) string { return "" }, location: time.UTC}}
+	s.recall(&h)
+	s.update(&status, &control.Prefixes{Prefixes: []control.Prefix{wlan4, wwan}})
+	past := s.past[key(&wlan4)]
+	if len(s.past) != 2 || !slices.Equal(past.rtt, []float64{10, -1, 20, 12.1}) || len(past.down) != historyLen || past.down[historyLen-2] != 16 || len(past.up) != 1 {
+		t.Errorf("%+v", past)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 const watchHelp = `
 Shows the networks with short histories of round-trip time and load, and below
-them the decisions as they are made, after those that were made before. Keys: q quits,
+them the decisions as they are made; both begin with what was before. Keys: q quits,
 p stops and goes on, / keeps the lines that contain a text, enter explains a decision
 (up and down choose it, escape goes back).
 
@@ -52,6 +52,10 @@ func (a *app) watchCommand() *cobra.Command {
 				return a.watchPlain(ctx, f, p, past.Decisions)
 			}
 			s := &screen{a: a}
+			var h control.History
+			if _, err := c.Get(ctx, "/v1/history", &h); err == nil { // else the daemon is older than that
+				s.recall(&h)
+			}
 			s.update(st, p)
 			for i := range past.Decisions {
 				s.add(&control.Event{Type: control.EventDecision, Decision: &past.Decisions[i]})
