@@ -1,0 +1,228 @@
+package hook
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/testing/groupbed"
+)
+
+// attachOther attaches a program of somebody else's to connect4.
+func attachOther(t *testing.T, group string, body ...asm.Instruction) {
+	t.Helper()
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "other", Type: ebpf.CGroupSockAddr, AttachType: ebpf.AttachCGroupInet4Connect, Instructions: body, License: "BSD",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer prog.Close() //nolint:errcheck // the link holds it
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: group, Attach: ebpf.AttachCGroupInet4Connect, Program: prog})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+}
+
+// Programs of others go on beside ours: what one of them refuses is refused, and what one of
+// them has bound stays.
+func TestBesideOthers(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, true, false)
+	free, refused, bound := s.root.Sub("free"), s.root.Sub("refused"), s.root.Sub("bound")
+	attachOther(t, s.root.Path, asm.Mov.Imm(asm.R0, 1), asm.Return())
+	attachOther(t, refused.Path, asm.Mov.Imm(asm.R0, 0), asm.Return())
+	var name [8]byte // of wlan0
+	copy(name[:], s.a.Name)
+	attachOther(t, bound.Path,
+		asm.LoadImm(asm.R2, int64(littleEndian(name)), asm.DWord), asm.StoreMem(asm.RFP, -8, asm.R2, asm.DWord),
+		asm.Mov.Reg(asm.R4, asm.RFP), asm.Add.Imm(asm.R4, -8), asm.Mov.Imm(asm.R5, 8),
+		asm.Mov.Imm(asm.R2, unix.SOL_SOCKET), asm.Mov.Imm(asm.R3, unix.SO_BINDTODEVICE), asm.FnSetsockopt.Call(),
+		asm.Mov.Imm(asm.R0, 1), asm.Return(),
+	)
+	for _, tt := range []struct {
+		g    *groupbed.Group
+		want string
+	}{{free, s.b.Client4.String()}, {refused, fmt.Sprintf("error %d", unix.EPERM)}, {bound, s.a.Client4.String()}} {
+		if got := startMember(t, s.bed.Client, tt.g).dial("tcp", web4); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: %s, want %s", tt.g.Path, got, tt.want)
+		}
+	}
+}
+
+func littleEndian(b [8]byte) (n uint64) {
+	for i, c := range b {
+		n |= uint64(c) << (8 * i)
+	}
+	return n
+}
+
+// Without the hooks for datagrams the others work; without those for connections there is
+// nothing; without a helper a call that is refused fails by another error.
+func TestKernelsThatLack(t *testing.T) {
+	s := newScene(t, true)
+	s.attachment.Close()
+	lacks := func(names ...string) loader {
+		l := kernel
+		l.load = func(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
+			for _, n := range names {
+				if spec.Name == "mamma_"+n {
+					return nil, fmt.Errorf("load program: %w", unix.EINVAL)
+				}
+			}
+			return kernel.load(spec)
+		}
+		l.helper = func(asm.BuiltinFunc) error { return ebpf.ErrNotSupported }
+		return l
+	}
+	loadIn := func(l loader) (table *Table, err error) {
+		err = s.bed.Client.Do(func() (err error) { table, err = load(l); return err })
+		return table, err
+	}
+	for _, name := range []string{"connect4", "connect6"} {
+		if _, err := loadIn(lacks(name)); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+	refusing := kernel
+	refusing.load = func(*ebpf.ProgramSpec) (*ebpf.Program, error) { return nil, unix.EPERM }
+	if _, err := loadIn(refusing); !errors.Is(err, ErrRights) {
+		t.Errorf("without rights: %v", err)
+	}
+	table, err := loadIn(lacks("sendmsg4", "sendmsg6"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	if got := strings.Join(table.Missing(), " "); got != "sendmsg4 sendmsg6" {
+		t.Errorf("missing: %s", got)
+	}
+	a, err := table.Attach(s.root.Path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if got := strings.Join(a.Hooks(), " "); got != "connect4 connect6" {
+		t.Errorf("attached: %s", got)
+	}
+	s.table = table
+	s.put(t, s.root, 1, true)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	if got := m.dial("tcp", web4); !strings.HasPrefix(got, fmt.Sprintf("error %d", unix.EPERM)) {
+		t.Errorf("refused without bpf_set_retval: %s", got)
+	}
+}
+
+// A socket of Multipath TCP is placed as any other, also where nothing else is permitted.
+func TestMultipath(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, true)
+	s.use(t, 1, s.b, false, true)
+	l, err := s.bed.Service.Listen("tcp", "192.0.2.1:8080") // takes both
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // only listened at
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	for _, how := range []string{"tcp", "mptcp"} {
+		if got := m.dial(how, l.Addr().String()); got != s.b.Client4.String() {
+			t.Errorf("%s: from %s", how, got)
+		}
+	}
+}
+
+// BenchmarkConnect connects datagram sockets, outside of all scopes, in one, and with nothing
+// attached: they send nothing, so that little is measured besides. That of the same run without is what to compare with.
+func BenchmarkConnect(b *testing.B) {
+	if os.Geteuid() != 0 {
+		b.Skip("needs root")
+	}
+	for _, with := range []string{"without", "outside", "inside"} {
+		b.Run(with, func(b *testing.B) {
+			if with != "without" {
+				benchTable(b, with == "inside")
+			}
+			to := &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 1}, Port: 9}
+			for b.Loop() {
+				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = unix.Connect(fd, to) // where there is no route it has passed the hook all the same
+				_ = unix.Close(fd)
+			}
+		})
+	}
+}
+
+// benchTable attaches a table to a control group that this process is in meanwhile.
+func benchTable(b *testing.B, inside bool) {
+	b.Helper()
+	mine, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		b.Fatal(err)
+	}
+	mount, err := Mount()
+	if err != nil {
+		b.Skip(err)
+	}
+	g := groupbed.New(b)
+	t, err := Load()
+	if err != nil {
+		b.Skip(err)
+	}
+	b.Cleanup(t.Close)
+	self := t.selfless()
+	a, err := t.Attach(g.Path, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(a.Close)
+	id, err := GroupID(g.Path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := Member{Class: 1}
+	scope := uint32(0)
+	if inside {
+		scope = 1
+	}
+	answer := Answer{ID: 1, Kind: Place, Source: netip.MustParseAddr("127.0.0.1"), Device: "lo"}
+	if err := errors.Join(self, t.SetGroup(id, 1, m.Form()), t.SetMember(m, scope, false), t.SetUsual(Usual{1, UDP, false}, answer)); err != nil {
+		b.Fatal(err)
+	}
+	move := func(to string) error { return os.WriteFile(to+"/cgroup.procs", []byte("0"), 0) }
+	if err := move(g.Path); err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(mine)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			b.Cleanup(func() { _ = move(mount + path) })
+		}
+	}
+}
+
+// selfless has the connections of this process placed too, for an hour.
+func (t *Table) selfless() error {
+	if err := t.Hold(3600e9); err != nil {
+		return err
+	}
+	s := make([]byte, settingsSize)
+	b, err := t.maps["settings"].LookupBytes(make([]byte, 4))
+	if err != nil {
+		return err
+	}
+	copy(s, b)
+	copy(s[settingsSelf:], []byte{0, 0, 0, 0})
+	return put(t.maps["settings"], make([]byte, 4), s)
+}

@@ -1,0 +1,534 @@
+package hook
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/testing/groupbed"
+	"github.com/socket-intents/mamma/internal/testing/required"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+)
+
+// dialEnv makes this program dial what its standard input names, line by line.
+const dialEnv = "MAMMA_HOOK_DIAL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(dialEnv) != "" {
+		dialAll()
+		os.Exit(0)
+	}
+	_ = testbed.Enter() // New says what is missing
+	os.Exit(m.Run())
+}
+
+// dialAll answers each line of input, "tcp 192.0.2.1:80" or "send 192.0.2.1:9" for a
+// datagram of a socket that is not connected, with the address it was made from.
+func dialAll() {
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		f := strings.Fields(in.Text())
+		got, err := dial(f[0], f[1])
+		if err != nil {
+			var errno syscall.Errno
+			errors.As(err, &errno)
+			got = fmt.Sprintf("error %d: %v", int(errno), err)
+		}
+		fmt.Println(got)
+	}
+}
+
+func dial(how, to string) (string, error) {
+	var d net.Dialer
+	switch how {
+	case "send", "send-any":
+		local := "udp4"
+		if strings.HasPrefix(to, "[") || how == "send-any" {
+			local = "udp"
+		}
+		p, err := net.ListenPacket(local, ":0")
+		if err != nil {
+			return "", err
+		}
+		defer p.Close() //nolint:errcheck // nothing is written
+		_, err = p.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to)))
+		return "sent", err
+	case "port": // bound to a port and no address
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv4zero}
+		d.Control = func(_, _ string, c syscall.RawConn) error { return nil }
+		how = "tcp4"
+		d.LocalAddr = &net.TCPAddr{Port: freePort()}
+	case "mptcp":
+		d.SetMultipathTCP(true)
+		how = "tcp"
+	case "mapped":
+		return dialMapped(netip.MustParseAddrPort(to))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := d.DialContext(ctx, how, to)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close() //nolint:errcheck // nothing is written
+	local := c.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort()
+	return local.Addr().Unmap().String(), nil
+}
+
+// freePort is one that the kernel gives out.
+func freePort() int {
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		return 0
+	}
+	defer l.Close() //nolint:errcheck // nobody connects
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// dialMapped connects a socket of IPv6 to an IPv4 address.
+func dialMapped(to netip.AddrPort) (string, error) {
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return "", err
+	}
+	defer syscall.Close(fd) //nolint:errcheck // nothing is written
+	if err := syscall.Connect(fd, &syscall.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port())}); err != nil {
+		return "", err
+	}
+	sa, err := syscall.Getsockname(fd)
+	if err != nil {
+		return "", err
+	}
+	return netip.AddrFrom16(sa.(*syscall.SockaddrInet6).Addr).Unmap().String(), nil
+}
+
+// member is a running dialAll in a control group.
+type member struct {
+	t   *testing.T
+	in  *os.File
+	out *bufio.Scanner
+}
+
+func startMember(t *testing.T, n *testbed.Namespace, g *groupbed.Group) *member {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), dialEnv+"=1")
+	g.Put(cmd)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin, cmd.Stderr = r, os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	t.Cleanup(func() { _ = w.Close(); _ = cmd.Wait() })
+	return &member{t, w, bufio.NewScanner(out)}
+}
+
+func (m *member) dial(how, to string) string {
+	m.t.Helper()
+	if _, err := fmt.Fprintln(m.in, how, to); err != nil {
+		m.t.Fatal(err)
+	}
+	if !m.out.Scan() {
+		m.t.Fatalf("the program that dials has ended: %v", m.out.Err())
+	}
+	return m.out.Text()
+}
+
+// scene is a host with two networks, a table, and a control group with two below it.
+type scene struct {
+	bed        *testbed.Bed
+	a, b       *testbed.Network
+	table      *Table
+	root       *groupbed.Group
+	attachment *Attachment
+}
+
+func loadForTest(t *testing.T, n *testbed.Namespace) *Table {
+	t.Helper()
+	var table *Table
+	err := n.Do(func() (err error) { table, err = Load(); return err })
+	if errors.Is(err, ErrRights) || errors.Is(err, ErrUnsupported) && !isVerifier(err) {
+		required.Lacking(t, "%v", err)
+	}
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(table.Close)
+	if err := table.Hold(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func newScene(t *testing.T, rules bool) *scene {
+	t.Helper()
+	s := &scene{root: groupbed.New(t)}
+	s.bed = testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: rules}, {Name: "wwan0", SourceRule: rules}}})
+	s.a, s.b = s.bed.Networks[0], s.bed.Networks[1]
+	s.table = loadForTest(t, s.bed.Client)
+	a, err := s.table.Attach(s.root.Path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	s.attachment = a
+	return s
+}
+
+// put makes a scope of a control group and all below it.
+func (s *scene) put(t *testing.T, g *groupbed.Group, scope uint32, strict bool) {
+	t.Helper()
+	id, err := GroupID(g.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := Member{Class: scope}
+	if err := errors.Join(s.table.SetGroup(id, scope, m.Form()), s.table.SetMember(m, scope, strict)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// use has a scope use a network.
+func (s *scene) use(t *testing.T, scope uint32, n *testbed.Network, byDevice, only bool) {
+	t.Helper()
+	for _, p := range []Protocol{TCP, UDP} {
+		for _, v6 := range []bool{false, true} {
+			a := Answer{ID: uint64(scope), Kind: Place, Source: n.Client4, Device: n.Name, ByDevice: byDevice, Only: only}
+			if v6 {
+				a.Source = n.Client6
+			}
+			if err := s.table.SetUsual(Usual{scope, p, v6}, a); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func (s *scene) read(t *testing.T) Event {
+	t.Helper()
+	s.table.ring.SetDeadline(time.Now().Add(30 * time.Second))
+	e, err := s.table.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+const (
+	web4   = "192.0.2.1:80"
+	web6   = "[2001:db8:ffff::1]:80"
+	closed = "192.0.2.1:9"
+)
+
+// Every kind of socket of a scope's members goes over the scope's network, and the ring
+// buffer tells of each; those outside are as ever.
+func TestPlace(t *testing.T) {
+	for _, byDevice := range []bool{false, true} {
+		t.Run(fmt.Sprintf("by device %v", byDevice), func(t *testing.T) {
+			s := newScene(t, !byDevice)
+			one, other := s.root.Sub("one"), s.root.Sub("other")
+			s.put(t, one, 1, false)
+			s.use(t, 1, s.b, byDevice, false)
+			in, out := startMember(t, s.bed.Client, one), startMember(t, s.bed.Client, other)
+			for _, d := range []struct {
+				how, to string
+				v6      bool
+			}{
+				{"tcp", web4, false}, {"tcp", web6, true}, {"mapped", web4, false}, {"udp", web4, false}, {"udp", web6, true},
+			} {
+				want, plain := s.b.Client4.String(), s.a.Client4.String()
+				if d.v6 {
+					want, plain = s.b.Client6.String(), s.a.Client6.String()
+				}
+				if got := in.dial(d.how, d.to); got != want {
+					t.Errorf("%s %s in the scope: from %s, want %s", d.how, d.to, got, want)
+				}
+				e := s.read(t)
+				if e.Kind != Place || e.Scope != 1 || e.Answer != 1 || e.Remote.String() != d.to || !e.Usual || e.Errno != 0 || e.Process == 0 {
+					t.Errorf("%s %s is told of as %+v", d.how, d.to, e)
+				}
+				if got := out.dial(d.how, d.to); got != plain {
+					t.Errorf("%s %s outside: from %s, want %s", d.how, d.to, got, plain)
+				}
+			}
+		})
+	}
+}
+
+// A socket with a port of the kernel's choice takes no address any more: it is bound to the
+// device.
+func TestPort(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	if got, want := m.dial("port", web4), s.b.Client4.String(); got != want {
+		t.Errorf("from %s, want %s", got, want)
+	}
+	if e := s.read(t); !e.HasPort || e.Kind != Place {
+		t.Errorf("told of as %+v", e)
+	}
+}
+
+// Loopback, one's own link and destinations aside are left alone; an answer for a
+// destination comes before the usual one.
+func TestDestinations(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, true)
+	s.use(t, 1, s.b, false, true)
+	l, err := s.bed.Client.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // only listened at
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	if got := m.dial("tcp", l.Addr().String()); got != "127.0.0.1" {
+		t.Errorf("loopback: from %s", got)
+	}
+	link := netip.AddrPortFrom(s.a.Gateway4, 80)
+	if err := s.table.SetAside(s.a.Prefix4); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.dial("tcp", link.String()); got != s.a.Client4.String() {
+		t.Errorf("aside: from %s", got)
+	}
+	if e := s.read(t); e.Kind != Leave || !e.Aside || e.Remote != link {
+		t.Errorf("aside is told of as %+v", e)
+	}
+	key := Key{1, uint32(os.Geteuid()), TCP, netip.MustParseAddrPort(web4)}
+	if err := s.table.SetAnswer(key, Answer{ID: 7, Kind: Place, Source: s.a.Client4, Device: s.a.Name}); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.dial("tcp", web4); got != s.a.Client4.String() {
+		t.Errorf("with an answer: from %s", got)
+	}
+	if e := s.read(t); e.Answer != 7 || e.Usual || e.Key != key {
+		t.Errorf("with an answer it is told of as %+v", e)
+	}
+	if err := s.table.DropAnswer(key); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.dial("tcp", web4); got != s.b.Client4.String() {
+		t.Errorf("without the answer: from %s", got)
+	}
+}
+
+// Without a decision nothing goes out of a strict scope, and everything goes the kernel's
+// way in others; neither, that is, on the word of maps that nobody holds to be right.
+func TestUndecided(t *testing.T) {
+	s := newScene(t, true)
+	strict, lax := s.root.Sub("strict"), s.root.Sub("lax")
+	s.put(t, strict, 1, true)
+	s.put(t, lax, 2, false)
+	in, out := startMember(t, s.bed.Client, strict), startMember(t, s.bed.Client, lax)
+	check := func(what string, wantIn, wantOut string) {
+		t.Helper()
+		for _, d := range []string{"tcp " + web4, "udp " + web4, "mapped " + web4} {
+			how, to, _ := strings.Cut(d, " ")
+			if got := in.dial(how, to); !strings.HasPrefix(got, wantIn) {
+				t.Errorf("%s, %s, strict: %s, want %s", what, d, got, wantIn)
+			}
+			if got := out.dial(how, to); got != wantOut {
+				t.Errorf("%s, %s: %s, want %s", what, d, got, wantOut)
+			}
+		}
+	}
+	check("nothing decided", fmt.Sprintf("error %d", syscall.EACCES), s.a.Client4.String())
+	s.use(t, 1, s.b, false, true)
+	s.use(t, 2, s.b, false, false)
+	check("decided", s.b.Client4.String(), s.b.Client4.String())
+	if err := s.table.Hold(-time.Second); err != nil {
+		t.Fatal(err)
+	}
+	check("out of date", fmt.Sprintf("error %d", syscall.EACCES), s.a.Client4.String())
+}
+
+// An address that is gone is told of; where nothing else is permitted the call fails.
+func TestCannotBind(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	for _, only := range []bool{false, true} {
+		a := Answer{ID: 3, Kind: Place, Source: netip.MustParseAddr("203.0.113.9"), Device: "wwan0", Only: only}
+		if err := s.table.SetUsual(Usual{1, TCP, false}, a); err != nil {
+			t.Fatal(err)
+		}
+		got := m.dial("tcp", web4)
+		if want := s.a.Client4.String(); !only && got != want || only && !strings.HasPrefix(got, "error") {
+			t.Errorf("only %v: %s", only, got)
+		}
+		if e := s.read(t); e.Errno != syscall.EADDRNOTAVAIL || (e.Kind == Refuse) != only {
+			t.Errorf("only %v: told of as %+v", only, e)
+		}
+	}
+}
+
+// Datagrams of sockets that are not connected get their source one by one; where that is not
+// enough they are left alone, or refused.
+func TestDatagrams(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	for _, to := range []string{"192.0.2.1:4000", "[2001:db8:ffff::1]:4000"} {
+		p, err := s.bed.Service.ListenPacket("udp", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close() //nolint:errcheck // only read
+		for _, how := range []string{"send", "send-any"} {
+			if got := m.dial(how, to); got != "sent" {
+				t.Fatalf("%s: %s", to, got)
+			}
+			_ = p.SetReadDeadline(time.Now().Add(30 * time.Second))
+			_, from, err := p.ReadFrom(make([]byte, 10))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := s.bed.NetworkOf(from.(*net.UDPAddr).AddrPort().Addr().Unmap()); n != s.b {
+				t.Errorf("%s %s: from %v", how, to, from)
+			}
+		}
+		if e := s.read(t); e.Kind != Place || !e.Datagram || e.Remote.String() != to {
+			t.Errorf("%s is told of as %+v", to, e)
+		}
+	}
+	s.use(t, 1, s.b, true, true)
+	if got := m.dial("send", "192.0.2.1:4001"); !strings.HasPrefix(got, "error") {
+		t.Errorf("where a device is needed: %s", got)
+	}
+}
+
+// Of user and command the most specific counts, and a group that is not known yet is what
+// the one above it is.
+func TestMembers(t *testing.T) {
+	s := newScene(t, true)
+	m := startMember(t, s.bed.Client, s.root.Sub("a/b/c"))
+	id, err := GroupID(s.root.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, nobody := uint32(os.Geteuid()), uint32(65534)
+	command := "exe"
+	s.use(t, 1, s.a, false, false)
+	s.use(t, 2, s.b, false, false)
+	var forms Forms
+	for _, step := range []struct {
+		m     Member
+		scope uint32
+		want  *testbed.Network
+	}{
+		{Member{Class: 9}, 2, s.b},
+		{Member{Class: 9, User: &nobody}, 1, s.b},
+		{Member{Class: 9, User: &me}, 1, s.a},
+		{Member{Class: 9, Command: "cat"}, 1, s.a},
+		{Member{Class: 9, Command: command}, 2, s.b},
+		{Member{Class: 9, Command: command, User: &me}, 1, s.a},
+		{Member{Class: 9, Command: command, User: &me}, 0, s.a}, // in no scope: the kernel's way
+	} {
+		forms |= step.m.Form()
+		if err := errors.Join(s.table.SetMember(step.m, step.scope, false), s.table.SetGroup(id, 9, forms)); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.dial("tcp", web4); got != step.want.Client4.String() {
+			t.Errorf("with %+v in %d: from %s, want %s", step.m, step.scope, got, step.want.Name)
+		}
+	}
+	if got := s.read(t); got.Command != command {
+		t.Errorf("the command is %q", got.Command)
+	}
+}
+
+// Sockets of another network namespace are left alone.
+func TestNamespace(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, true)
+	m := startMember(t, s.bed.Service.Namespace, s.root.Sub("one"))
+	if got := m.dial("tcp", web4); got != "192.0.2.1" {
+		t.Errorf("from %s", got)
+	}
+}
+
+// The hooks outlive their process, are replaced without a moment without them, and end on
+// request; the directory is one process's.
+func TestPins(t *testing.T) {
+	s := newScene(t, true)
+	s.attachment.Close()
+	fs, _ := groupbed.BPF(t)
+	pins := fs + "/mamma"
+	a, err := s.table.Attach(s.root.Path, pins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.table.Attach(s.root.Path, pins); !errors.Is(err, ErrInUse) {
+		t.Errorf("a second one: %v", err)
+	}
+	if _, err := Detach(pins); !errors.Is(err, ErrInUse) {
+		t.Errorf("detach while in use: %v", err)
+	}
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	a.Close()
+	s.table.Close()
+	if got := m.dial("tcp", web4); got != s.b.Client4.String() {
+		t.Errorf("after the process: from %s", got)
+	}
+	next := loadForTest(t, s.bed.Client)
+	a, err = next.Attach(s.root.Path, pins)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.dial("tcp", web4); got != s.a.Client4.String() {
+		t.Errorf("with a new, empty table: from %s", got)
+	}
+	a.Close()
+	if found, err := Detach(pins); !found || err != nil {
+		t.Errorf("detach: %v, %v", found, err)
+	}
+	if found, err := Detach(pins); found || err != nil {
+		t.Errorf("detach once more: %v, %v", found, err)
+	}
+}
+
+// What lies elsewhere, or can be written by others, is no place for links.
+func TestBadPins(t *testing.T) {
+	s := newScene(t, true)
+	fs, _ := groupbed.BPF(t)
+	open := fs + "/open"
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := t.TempDir() + "/mamma"
+	for _, pins := range []string{elsewhere, open, fs + "/no/such"} {
+		if _, err := s.table.Attach(s.root.Path, pins); !errors.Is(err, ErrPins) {
+			t.Errorf("%s: %v", pins, err)
+		}
+	}
+	if _, err := os.Stat(elsewhere); err == nil {
+		t.Error("an empty directory is left behind")
+	}
+	if _, err := s.table.Attach(t.TempDir(), ""); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("no control group: %v", err)
+	}
+}

@@ -1,0 +1,278 @@
+package hook
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The layouts of what programs and maps share. Offsets are in bytes; numbers are in the
+// host's byte order where nothing else is said.
+
+// sizeAddr is that of an address: all are IPv6, those of IPv4 in mapped form.
+const sizeAddr = 16
+
+// commandSize is that of a command's name with its final NUL (TASK_COMM_LEN, proc_pid_comm(5)).
+const commandSize = 16
+
+// Settings that all programs share: map "settings", one value.
+const (
+	settingsNetns    = 0  // u64: the network namespace whose connections are placed
+	settingsDeadline = 8  // u64: nanoseconds of CLOCK_MONOTONIC until which the maps hold
+	settingsSelf     = 16 // u32: the process whose connections are left alone
+	settingsLow      = 20 // u32: the first and the last port that the kernel gives out
+	settingsHigh     = 24
+	settingsSize     = 32
+)
+
+// A value of map "groups", whose keys are ids of control groups.
+const (
+	groupClass = 0 // u32
+	groupForms = 4 // u32: bits of form
+	groupSize  = 8
+)
+
+// A key of map "members" is a class, a user and a command; a value is a scope and flags.
+const (
+	memberClass   = 0
+	memberUser    = 4
+	memberCommand = 8
+	memberSize    = 24
+
+	memberScope     = 0 // u32
+	memberFlags     = 4 // u32: bit 0: strict
+	memberValueSize = 8
+)
+
+// anyUser is (uid_t)-1, which is nobody's.
+const anyUser = 1<<32 - 1
+
+// A key of map "usual".
+const (
+	usualScope    = 0 // u32
+	usualProtocol = 4 // u8
+	usualV6       = 5 // u8
+	usualSize     = 8
+)
+
+// A key of maps "answers" and "told".
+const (
+	keyScope    = 0  // u32
+	keyUser     = 4  // u32
+	keyAddr     = 8  // of the destination
+	keyPort     = 24 // u16, in network byte order
+	keyProtocol = 26 // u8
+	keySize     = 28
+)
+
+// A key of map "aside" is a number of bits and an address.
+const (
+	asideBits = 0
+	asideAddr = 4
+	asideSize = 20
+)
+
+// A value of "usual" and "answers".
+const (
+	answerID     = 0  // u64
+	answerKind   = 8  // u32
+	answerFlags  = 12 // u32
+	answerSource = 16
+	answerDevice = 32
+	answerSize   = 48
+)
+
+// Flags of an answer.
+const (
+	flagDevice = 1 << iota // bind to the device
+	flagOnly               // refuse what cannot be bound
+)
+
+// A record of the ring buffer.
+const (
+	eventTime     = 0 // u64, CLOCK_MONOTONIC
+	eventCookie   = 8
+	eventGroup    = 16
+	eventAnswer   = 24 // u64: the answer's ID
+	eventScope    = 32
+	eventProcess  = 36
+	eventUser     = 40
+	eventResult   = 44 // i32: what the last helper returned
+	eventKind     = 48 // u32
+	eventCommand  = 52
+	eventAddr     = 68
+	eventPort     = 84 // u16, in network byte order
+	eventProtocol = 86 // u8
+	eventFlags    = 87 // u8
+	eventSize     = 88
+)
+
+// Flags of a record.
+const (
+	eventUsual    = 1 << iota // the scope's usual answer was taken
+	eventAside                // the destination has a way of its own, and no answer
+	eventDatagram             // a datagram of a socket that is not connected
+	eventPort2                // the socket had a port already
+)
+
+// Kind is what is done with a connection.
+type Kind uint32
+
+// The kinds.
+const (
+	Leave  Kind = 1 + iota // the kernel's own choice
+	Place                  // bound as the answer says
+	Refuse                 // the program's call fails
+)
+
+// String is the kind's name.
+func (k Kind) String() string {
+	switch k {
+	case Leave:
+		return "leave"
+	case Place:
+		return "place"
+	case Refuse:
+		return "refuse"
+	}
+	return fmt.Sprintf("Kind(%d)", uint32(k))
+}
+
+// Answer says what is done with connections. The zero value is none.
+type Answer struct {
+	ID   uint64 // comes back with each [Event]
+	Kind Kind
+	// Only refuses a connection that cannot be bound as the answer says; else it goes
+	// the kernel's way.
+	Only bool
+	// Source is the address to bind to, of the destination's family.
+	Source netip.Addr
+	// Device is the interface of Source. ByDevice binds to it every socket, not only
+	// those that have a port already and can be bound to no address any more.
+	Device   string
+	ByDevice bool
+}
+
+func (a *Answer) encode() ([]byte, error) {
+	b := make([]byte, answerSize)
+	binary.NativeEndian.PutUint64(b[answerID:], a.ID)
+	binary.NativeEndian.PutUint32(b[answerKind:], uint32(a.Kind))
+	switch a.Kind {
+	case Leave, Refuse:
+		return b, nil
+	case Place:
+	default:
+		return nil, fmt.Errorf("no such answer: %v", a.Kind)
+	}
+	if !a.Source.IsValid() || a.Source.IsUnspecified() || a.Source.Zone() != "" {
+		return nil, fmt.Errorf("no address to bind to: %v", a.Source)
+	}
+	if a.Device == "" || len(a.Device) >= unix.IFNAMSIZ {
+		return nil, fmt.Errorf("no interface to bind to: %q", a.Device)
+	}
+	var flags uint32
+	if a.ByDevice {
+		flags |= flagDevice
+	}
+	if a.Only {
+		flags |= flagOnly
+	}
+	binary.NativeEndian.PutUint32(b[answerFlags:], flags)
+	putAddr(b[answerSource:], a.Source)
+	copy(b[answerDevice:], a.Device)
+	return b, nil
+}
+
+func putAddr(b []byte, a netip.Addr) {
+	w := a.As16()
+	copy(b, w[:])
+}
+
+// Protocol is that of a socket.
+type Protocol uint8
+
+// The protocols that are placed. Sockets of Multipath TCP are TCP here.
+const (
+	TCP Protocol = unix.IPPROTO_TCP
+	UDP Protocol = unix.IPPROTO_UDP
+)
+
+// Key is whose connections to which destination an answer is for.
+type Key struct {
+	Scope    uint32
+	User     uint32
+	Protocol Protocol
+	Remote   netip.AddrPort // IPv4 is not mapped
+}
+
+func (k *Key) encode() []byte {
+	b := make([]byte, keySize)
+	binary.NativeEndian.PutUint32(b[keyScope:], k.Scope)
+	binary.NativeEndian.PutUint32(b[keyUser:], k.User)
+	putAddr(b[keyAddr:], k.Remote.Addr())
+	binary.BigEndian.PutUint16(b[keyPort:], k.Remote.Port())
+	b[keyProtocol] = uint8(k.Protocol)
+	return b
+}
+
+// Event is what was done with one connection, or with a datagram of a socket that is not
+// connected: of those to one destination, one in a second is told at most.
+type Event struct {
+	Time    time.Duration // of CLOCK_MONOTONIC
+	Cookie  uint64        // of the socket (SO_COOKIE)
+	Group   uint64        // the control group of who called
+	Process uint32        // 0: unknown, as the kernel does not tell
+	Command string        // of the thread; it may hold anything
+	Key
+	// Answer is the ID of the answer that was taken, 0 if there was none.
+	Answer uint64
+	Kind   Kind // what was done
+	Usual  bool // the scope's usual answer was taken, as the destination has none
+	Aside  bool // the destination has a way of its own, and no answer
+	// Datagram tells that the socket is not connected, and HasPort that it had a port.
+	Datagram, HasPort bool
+	// Errno is why the socket could not be bound as the answer says; 0: it was.
+	Errno unix.Errno
+}
+
+// ErrEvent is wrapped by errors about records that are none of ours.
+var ErrEvent = errors.New("not a record of a connection")
+
+// ParseEvent reads a record of the ring buffer.
+func ParseEvent(b []byte) (Event, error) {
+	if len(b) < eventSize {
+		return Event{}, fmt.Errorf("%w: %d bytes", ErrEvent, len(b))
+	}
+	u32, u64 := binary.NativeEndian.Uint32, binary.NativeEndian.Uint64
+	var e Event
+	if t := u64(b[eventTime:]); t > 1<<63-1 {
+		return e, fmt.Errorf("%w: time %d", ErrEvent, t)
+	} else {
+		e.Time = time.Duration(t)
+	}
+	e.Cookie, e.Group, e.Answer = u64(b[eventCookie:]), u64(b[eventGroup:]), u64(b[eventAnswer:])
+	e.Scope, e.User, e.Process = u32(b[eventScope:]), u32(b[eventUser:]), u32(b[eventProcess:])
+	e.Kind = Kind(u32(b[eventKind:]))
+	if e.Kind < Leave || e.Kind > Refuse {
+		return e, fmt.Errorf("%w: %v", ErrEvent, e.Kind)
+	}
+	if e.Protocol = Protocol(b[eventProtocol]); e.Protocol != TCP && e.Protocol != UDP {
+		return e, fmt.Errorf("%w: protocol %d", ErrEvent, e.Protocol)
+	}
+	if r := int32(u32(b[eventResult:])); r < 0 && r > -4096 { // MAX_ERRNO of linux/err.h
+		e.Errno = unix.Errno(-r)
+	} else if r != 0 {
+		return e, fmt.Errorf("%w: result %d", ErrEvent, r)
+	}
+	e.Command = unix.ByteSliceToString(b[eventCommand : eventCommand+commandSize])
+	a := netip.AddrFrom16([sizeAddr]byte(b[eventAddr:])).Unmap()
+	e.Remote = netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[eventPort:]))
+	flags := b[eventFlags]
+	e.Usual, e.Aside = flags&eventUsual != 0, flags&eventAside != 0
+	e.Datagram, e.HasPort = flags&eventDatagram != 0, flags&eventPort2 != 0
+	return e, nil
+}

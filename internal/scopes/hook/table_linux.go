@@ -1,0 +1,355 @@
+package hook
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+)
+
+// Errors of Load.
+var (
+	// ErrUnsupported means that the kernel lacks something, and ErrRights that this
+	// process lacks a right.
+	ErrUnsupported = errors.New("this kernel cannot place connections by control group")
+	ErrRights      = errors.New("CAP_BPF and CAP_NET_ADMIN are needed")
+	// ErrFull means that a map has no room for more.
+	ErrFull = errors.New("there is no room for more")
+)
+
+// Table is the programs and the maps that they follow. It does nothing until it is
+// attached. It is safe for concurrent use.
+type Table struct {
+	maps     map[string]*ebpf.Map
+	programs map[string]*ebpf.Program
+	missing  []string
+	ring     *ringbuf.Reader
+	low      uint32
+	high     uint32
+	netns    uint64
+}
+
+// loader loads programs and tries helpers; tests have others that fail.
+type loader struct {
+	load   func(*ebpf.ProgramSpec) (*ebpf.Program, error)
+	helper func(asm.BuiltinFunc) error
+}
+
+var kernel = loader{
+	load:   func(s *ebpf.ProgramSpec) (*ebpf.Program, error) { return ebpf.NewProgram(s) },
+	helper: func(f asm.BuiltinFunc) error { return features.HaveProgramHelper(ebpf.CGroupSockAddr, f) },
+}
+
+// Load loads programs and empty maps. The error wraps ErrUnsupported or ErrRights if the
+// kernel lacks what is needed, or this process.
+func Load() (*Table, error) { return load(kernel) }
+
+func load(l loader) (_ *Table, err error) {
+	t := &Table{maps: map[string]*ebpf.Map{}, programs: map[string]*ebpf.Program{}}
+	defer func() {
+		if err != nil {
+			t.Close()
+		}
+	}()
+	if t.netns, err = ownNetns(); err != nil {
+		return nil, err
+	}
+	if t.low, t.high, err = ephemeral(); err != nil {
+		return nil, err
+	}
+	for name, spec := range mapSpecs() {
+		spec.Name = "mamma_" + name
+		if t.maps[name], err = ebpf.NewMap(spec); err != nil {
+			return nil, lacking("make map "+name, err)
+		}
+	}
+	can := abilities{process: l.helper(asm.FnGetCurrentPidTgid) == nil, retval: l.helper(asm.FnSetRetval) == nil}
+	for _, p := range points {
+		prog, err := l.load(program(p, can, t.maps))
+		switch {
+		case err == nil:
+			t.programs[p.name] = prog
+		case p.datagram && !errors.Is(err, unix.EPERM):
+			t.missing = append(t.missing, p.name)
+		default:
+			return nil, lacking("load program "+p.name, err)
+		}
+	}
+	if t.ring, err = ringbuf.NewReader(t.maps["events"]); err != nil {
+		return nil, fmt.Errorf("open the ring buffer: %w", err)
+	}
+	return t, t.Hold(0)
+}
+
+// lacking makes the error about what the kernel has refused.
+func lacking(what string, err error) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) && !isVerifier(err) {
+		return fmt.Errorf("%s: %w: %w", what, ErrRights, err)
+	}
+	return fmt.Errorf("%s: %w: %w", what, ErrUnsupported, err)
+}
+
+func isVerifier(err error) bool {
+	var v *ebpf.VerifierError
+	return errors.As(err, &v)
+}
+
+// Missing names the hooks that the kernel does not have, of those that can be done
+// without: sendmsg4 and sendmsg6 for datagrams of sockets that are not connected.
+func (t *Table) Missing() []string { return t.missing }
+
+// Close lets go of programs and maps. What is attached goes on as it is.
+func (t *Table) Close() {
+	if t.ring != nil {
+		_ = t.ring.Close()
+	}
+	for _, p := range t.programs {
+		_ = p.Close()
+	}
+	for _, m := range t.maps {
+		_ = m.Close() // nil does no harm
+	}
+}
+
+// Hold says that the maps are right for so long from now on.
+func (t *Table) Hold(d time.Duration) error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return os.NewSyscallError("clock_gettime", err)
+	}
+	b := make([]byte, settingsSize)
+	binary.NativeEndian.PutUint64(b[settingsNetns:], t.netns)
+	binary.NativeEndian.PutUint64(b[settingsDeadline:], uint64(now.Nano()+int64(d)))
+	binary.NativeEndian.PutUint32(b[settingsSelf:], uint32(os.Getpid()))
+	binary.NativeEndian.PutUint32(b[settingsLow:], t.low)
+	binary.NativeEndian.PutUint32(b[settingsHigh:], t.high)
+	return put(t.maps["settings"], make([]byte, 4), b)
+}
+
+// SetGroup says which class a control group is of, and the forms in which the class has
+// members: see Forms.
+func (t *Table) SetGroup(id uint64, class uint32, forms Forms) error {
+	b := make([]byte, groupSize)
+	binary.NativeEndian.PutUint32(b[groupClass:], class)
+	binary.NativeEndian.PutUint32(b[groupForms:], uint32(forms))
+	return put(t.maps["groups"], groupKey(id), b)
+}
+
+// DropGroup forgets a control group.
+func (t *Table) DropGroup(id uint64) error { return drop(t.maps["groups"], groupKey(id)) }
+
+func groupKey(id uint64) []byte { return binary.NativeEndian.AppendUint64(nil, id) }
+
+// Member is who belongs to a scope, within a class of control groups.
+type Member struct {
+	Class   uint32
+	User    *uint32 // nil: any
+	Command string  // "": any
+}
+
+// Forms are the ways in which the members of a class are named.
+type Forms uint32
+
+// Form is the way in which m is named. Where several fit a connection, one that names
+// both user and command comes first, then one by command, then one by user.
+func (m *Member) Form() Forms {
+	switch {
+	case m.User != nil && m.Command != "":
+		return formBoth
+	case m.Command != "":
+		return formCommand
+	case m.User != nil:
+		return formUser
+	}
+	return formAny
+}
+
+func (m *Member) encode() ([]byte, error) {
+	if len(m.Command) >= commandSize || strings.ContainsRune(m.Command, 0) {
+		return nil, fmt.Errorf("no command's name has more than %d bytes: %q", commandSize-1, m.Command)
+	}
+	b := make([]byte, memberSize)
+	binary.NativeEndian.PutUint32(b[memberClass:], m.Class)
+	user := uint32(anyUser)
+	if m.User != nil {
+		if *m.User == anyUser {
+			return nil, fmt.Errorf("%d is no user", *m.User)
+		}
+		user = *m.User
+	}
+	binary.NativeEndian.PutUint32(b[memberUser:], user)
+	copy(b[memberCommand:], m.Command)
+	return b, nil
+}
+
+// SetMember says to which scope a member belongs, 0 for none. In a strict scope what
+// cannot be decided is refused.
+func (t *Table) SetMember(m Member, scope uint32, strict bool) error {
+	k, err := m.encode()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, memberValueSize)
+	binary.NativeEndian.PutUint32(b[memberScope:], scope)
+	if strict {
+		b[memberFlags], b[memberFlags+3] = 1, 1 // in either byte order
+	}
+	return put(t.maps["members"], k, b)
+}
+
+// DropMember forgets a member.
+func (t *Table) DropMember(m Member) error {
+	k, err := m.encode()
+	if err != nil {
+		return err
+	}
+	return drop(t.maps["members"], k)
+}
+
+// Usual is what a scope's usual answer is for.
+type Usual struct {
+	Scope    uint32
+	Protocol Protocol
+	V6       bool
+}
+
+func (u *Usual) encode() []byte {
+	b := make([]byte, usualSize)
+	binary.NativeEndian.PutUint32(b[usualScope:], u.Scope)
+	b[usualProtocol] = uint8(u.Protocol)
+	if u.V6 {
+		b[usualV6] = 1
+	}
+	return b
+}
+
+// SetUsual says what is done with a scope's connections to destinations without an
+// answer of their own.
+func (t *Table) SetUsual(u Usual, a Answer) error {
+	if a.Kind == Place && a.Source.Is4() == u.V6 {
+		return fmt.Errorf("an address of the other family: %v", a.Source)
+	}
+	b, err := a.encode()
+	if err != nil {
+		return err
+	}
+	return put(t.maps["usual"], u.encode(), b)
+}
+
+// DropUsual forgets a usual answer.
+func (t *Table) DropUsual(u Usual) error { return drop(t.maps["usual"], u.encode()) }
+
+// SetAnswer says what is done with connections to one destination.
+func (t *Table) SetAnswer(k Key, a Answer) error {
+	if a.Kind == Place && a.Source.Is4() != k.Remote.Addr().Is4() {
+		return fmt.Errorf("an address of the other family: %v", a.Source)
+	}
+	b, err := a.encode()
+	if err != nil {
+		return err
+	}
+	return put(t.maps["answers"], k.encode(), b)
+}
+
+// DropAnswer forgets the answer for a destination.
+func (t *Table) DropAnswer(k Key) error { return drop(t.maps["answers"], k.encode()) }
+
+// MaxAnswers is how many answers there is room for.
+const MaxAnswers = maxAnswers
+
+// MaxAside is how many destinations with ways of their own there is room for.
+const MaxAside = maxAside
+
+// SetAside says that destinations below p have a way of their own, so that no usual answer
+// is for them.
+func (t *Table) SetAside(p netip.Prefix) error {
+	return put(t.maps["aside"], asideKey(p), []byte{1, 0, 0, 1})
+}
+
+// DropAside says that they have not.
+func (t *Table) DropAside(p netip.Prefix) error { return drop(t.maps["aside"], asideKey(p)) }
+
+func asideKey(p netip.Prefix) []byte {
+	p = p.Masked()
+	bits := p.Bits()
+	if p.Addr().Is4() {
+		bits += 8 * (sizeAddr - 4)
+	}
+	b := make([]byte, asideSize)
+	binary.NativeEndian.PutUint32(b[asideBits:], uint32(bits))
+	putAddr(b[asideAddr:], p.Addr())
+	return b
+}
+
+// Lost counts the records that there was no room for.
+func (t *Table) Lost() uint64 {
+	b, err := t.maps["lost"].LookupBytes(make([]byte, 4))
+	if err != nil || len(b) < 8 {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(b)
+}
+
+// Read waits for the next record. After Close, and after Stop, the error wraps
+// os.ErrClosed or os.ErrDeadlineExceeded. One that wraps ErrEvent is about this record
+// only. Read must not be called by two at once.
+func (t *Table) Read() (Event, error) {
+	r, err := t.ring.Read()
+	if err != nil {
+		return Event{}, err
+	}
+	return ParseEvent(r.RawSample)
+}
+
+// Stop ends the Read that waits, and all that follow.
+func (t *Table) Stop() { t.ring.SetDeadline(time.Unix(1, 0)) }
+
+func put(m *ebpf.Map, key, value []byte) error {
+	err := m.Update(key, value, ebpf.UpdateAny)
+	if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("%s: %w", m, ErrFull)
+	}
+	return err
+}
+
+func drop(m *ebpf.Map, key []byte) error {
+	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
+}
+
+// ownNetns is the cookie of this process's network namespace.
+func ownNetns() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	c, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrUnsupported, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err))
+	}
+	return c, nil
+}
+
+// ephemeral are the first and the last port that the kernel gives out (ip(7)).
+func ephemeral() (low, high uint32, err error) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := fmt.Sscan(string(text), &low, &high); err != nil {
+		return 0, 0, fmt.Errorf("read ip_local_port_range: %w", err)
+	}
+	return low, high, nil
+}
