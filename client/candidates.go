@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Candidates returns what the manager has suggested and the SelectionProperties
-// permit, the best first, each as a Decision of its own. The Dial of such a Decision
-// tries that candidate alone, without Multipath TCP: it is for programs that use
-// several networks at once. There is none where the manager did not decide, or
-// suggested nothing that tells networks apart.
+// Candidates returns the manager's suggestions that the SelectionProperties permit,
+// best first, each as a Decision of its own. The Dial of such a Decision tries only
+// that one candidate, without Multipath TCP. Programs that use several networks at once
+// need this. The result is empty if the manager did not decide, or if its suggestions
+// do not name networks.
 //
-// If the decision was to reuse a connection, there is none either: Decide is to be
-// called without idle connections then.
+// The result is also empty if the decision was to reuse a connection. To avoid that,
+// call Decide without idle connections.
 func (dec *Decision) Candidates() []*Decision {
 	if dec.plan == nil {
 		return nil
@@ -33,23 +33,23 @@ func (dec *Decision) Candidates() []*Decision {
 	return slices.Clip(list)
 }
 
-// Interface is the name of the interface that a new connection leaves by, as far as
-// Device or Source tell; "" if it is not known.
+// Interface is the name of the interface that a new connection leaves by. It is found
+// from Device or Source; "" if neither tells.
 func (dec *Decision) Interface() string {
 	c := dec.first()
 	return dec.target.siteOf(c, netip.Addr{}).device
 }
 
-// RTT is the round-trip time of the way of a new connection, as the manager has
-// measured it; 0 if it is not known.
+// RTT is the round-trip time that the manager has measured on the path of a new
+// connection; 0 if it is not known.
 func (dec *Decision) RTT() time.Duration { return dec.first().rtt }
 
-// Cost is what traffic over a new connection costs. It is not ok where the manager does
-// not tell.
+// Cost is what traffic over a new connection costs. ok is false if the manager does not
+// tell.
 func (dec *Decision) Cost() (c Cost, ok bool) { return dec.first().cost, dec.first().priced }
 
-// Budget is how many bytes of its network's budget are left to a new connection. It
-// is not ok if there is no budget, or if none is known.
+// Budget is the number of bytes that the network's budget still allows to a new
+// connection. ok is false if there is no budget, or if what is left is unknown.
 func (dec *Decision) Budget() (left int64, ok bool) {
 	c := dec.first()
 	return c.budget, c.limited

@@ -9,13 +9,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// Candidate is one of the ways to connect that a dial has: FirstChoice,
-// PlainDial, or n for the n-th alternate of the manager.
+// Candidate is one of the ways to connect in a dial: FirstChoice, PlainDial, or n for
+// the manager's n-th alternate.
 type Candidate int
 
 const (
 	PlainDial   Candidate = -1 // without any suggestion of the manager
-	FirstChoice Candidate = 0  // what the manager would rather have
+	FirstChoice Candidate = 0  // what the manager prefers
 )
 
 // String gives "first choice", "alternate 1" and so on, or "plain dial".
@@ -29,8 +29,8 @@ func (c Candidate) String() string {
 	return "plain dial"
 }
 
-// DecisionID identifies a decision of the manager, as mammactl decisions and its
-// logs show it. The zero value stands for none.
+// DecisionID identifies a decision of the manager, in the form that "mammactl
+// decisions" and the manager's logs show. The zero value means that there is none.
 type DecisionID [16]byte
 
 // IsZero tells whether there is no id.
@@ -47,30 +47,31 @@ func (id DecisionID) String() string {
 // MarshalText gives the text of String.
 func (id DecisionID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// Info tells how a connection came about.
+// Info tells how a connection was made.
 type Info struct {
 	// Decided tells that the Multi Access Manager was asked and answered. If
 	// not, Err is why.
 	Decided bool
 	Err     error
 
-	// Candidate says what connected.
+	// Candidate says which way of connecting succeeded.
 	Candidate Candidate
 	Source    netip.Addr // the suggested source address; invalid if there was none
 	Device    string     // the interface that the socket was bound to, "" if none
 	Multipath bool       // opened with MPTCP
-	PlainTCP  bool       // in spite of Multipath, which the peer or something in between does not speak
-	Reason    string     // what decided, in the manager's words, or why a Pool used it again without those; may be empty
+	PlainTCP  bool       // Multipath was set, but the peer or a middlebox does not speak MPTCP
+	Reason    string     // why, in the manager's words, or why a Pool reused the connection without asking; may be empty
 	ID        DecisionID // zero if the manager gave none
 
-	Reused        bool // by a Pool
+	Reused        bool // a Pool has used it before
 	Local, Remote netip.AddrPort
-	Attempts      []Attempt     // those that failed before
-	Duration      time.Duration // from the call to the connection
+	Attempts      []Attempt     // the attempts that failed before
+	Duration      time.Duration // from the call until the connection was made
 }
 
-// InfoOf tells how conn came about, if a Dialer or a Pool of this package made
-// it. It looks through whatever has a NetConn method, as tls.Conn does.
+// InfoOf tells how conn was made. It is not ok unless a Dialer or a Pool of this
+// package made conn. InfoOf looks through types with a NetConn method, such as
+// tls.Conn.
 func InfoOf(conn net.Conn) (Info, bool) {
 	for conn != nil {
 		if c, ok := conn.(interface{ dialInfo() *Info }); ok {
@@ -85,8 +86,8 @@ func InfoOf(conn net.Conn) (Info, bool) {
 	return Info{}, false
 }
 
-// dialed carries the Info of a connection. The types below embed the concrete
-// connection beside it, so that no method of it is lost.
+// dialed carries the Info of a connection. The types below embed it beside the concrete
+// connection, so that the connection keeps all its methods.
 type dialed struct{ info Info }
 
 func (d *dialed) dialInfo() *Info { return &d.info }
@@ -127,7 +128,7 @@ func withInfo(conn net.Conn, info Info) net.Conn {
 	return &otherConn{conn, dialed{info}}
 }
 
-// addrPort returns the zero value for what is not an IP address.
+// addrPort returns the zero value if a is not an IP address.
 func addrPort(a net.Addr) netip.AddrPort {
 	p, ok := a.(interface{ AddrPort() netip.AddrPort })
 	if !ok {

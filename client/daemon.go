@@ -14,21 +14,22 @@ import (
 
 // Defaults of a Daemon's settings.
 const (
-	// As long as the resolver of the C library tries with its default settings,
-	// two rounds of 5 s.
+	// defaultResolveTimeout is the time that the C library's resolver takes with its
+	// default settings: two rounds of 5 s.
 	defaultResolveTimeout = 10 * time.Second
 
-	maxIdleLinks = 8 // more requests at once open further connections
+	maxIdleLinks = 8 // for more requests at once, connections are opened and closed again
 
-	// One late answer on a busy host is no outage: the first pause is as short
-	// as the daemon's measurement interval. A daemon that hangs soon costs next
-	// to nothing, because the pause doubles.
+	// The first pause is as short as the daemon's measurement interval, because one
+	// late answer on a busy host is no outage. A daemon that hangs still costs next to
+	// nothing soon, because the pause doubles.
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = time.Minute
 
-	// How often a daemon that is not there is looked for: less than it takes to
-	// start, so that who has started it finds it in use. Looking each time took an
-	// eighth of a proxy's processor time for a short connection.
+	// lookEvery is the least time between two looks for a daemon that is not there. It
+	// is shorter than the daemon's start, so a program that starts the daemon finds it
+	// at once. Looking for the daemon at each dial took an eighth of a proxy's
+	// processor time per short connection.
 	lookEvery = 5 * time.Millisecond
 )
 
@@ -36,77 +37,78 @@ const (
 const features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
 	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases
 
-// Daemon is the way to the Multi Access Manager: a few connections to its
-// socket, each with one request at a time. The zero value is ready to use.
-// It is safe for concurrent use, and must not be copied after first use.
+// Daemon is the way to the Multi Access Manager. It holds a few connections to the
+// manager's socket, each with one request at a time. The zero value is ready to use. A
+// Daemon is safe for concurrent use, and must not be copied after first use.
 type Daemon struct {
-	// Path is the request socket. If it is empty, MAMMA_SOCKET of the
-	// environment names it, else it is mamma/mamma.sock in XDG_RUNTIME_DIR
-	// (without one, mamma-UID/mamma.sock in the temporary directory) or in /run,
-	// whichever is there first. The socket must belong to root, to the user
-	// "mamma", or to this process's user.
+	// Path is the path of the request socket. If Path is empty, the environment
+	// variable MAMMA_SOCKET gives it. Without that, the socket is mamma/mamma.sock in
+	// XDG_RUNTIME_DIR (or, if that is unset, mamma-UID/mamma.sock in the temporary
+	// directory) or in /run, whichever exists first. The socket must belong to root, to
+	// the user "mamma", or to this process's user.
 	Path string
 
-	// DecisionTimeout is how long to wait for a decision before dialling
-	// plainly, opening the connection to the daemon included; a negative value
-	// means never to ask. Of a dial that has less time, it takes half.
+	// DecisionTimeout is how long to wait for a decision before dialling plainly. The
+	// time includes opening the connection to the daemon. A negative value means never
+	// to ask. A dial with a shorter deadline waits for half of its time only.
 	//
-	// 0 means to go by how long answers took: sixteen times the slowest of the last
-	// half minute, but no less than 50 ms, and no more than the intents allow. That
-	// is 250 ms for what somebody waits for (by timeliness, else by category), a
-	// second for a transfer or a bulk transfer, two for background traffic, and half
-	// a second where neither is stated. The first answer of a daemon may take all
-	// of that.
+	// 0 means to adapt the time to earlier answers: sixteen times the slowest answer of
+	// the last half minute, but at least 50 ms, and at most what the intents allow.
+	// They allow 250 ms if somebody waits for the connection (by timeliness, else by
+	// category), a second for a transfer or a bulk transfer, two seconds for background
+	// traffic, and half a second if neither is stated. The first answer of a daemon may
+	// take all of that.
 	//
-	// A daemon that let it pass is not asked again for a while: 100 ms first, a
-	// minute at last, and until its late answer has come. That answer serves the
-	// next dial to the same destination with the same intents, for half a second. A
-	// daemon that is not there is looked for again after 5 ms.
+	// After a timeout the daemon is not asked for a while: for 100 ms at first, for up to
+	// a minute after repeated timeouts. Its late answer ends the pause. For half a second
+	// that answer also serves the next dial to the same destination with the same
+	// intents. If no daemon is there, the next look for one is 5 ms later.
 	//
-	// The original daemon serves one request after the other and measures in
-	// between, so it has ResolveTimeout for every answer once it is known.
+	// The prototype's daemon serves one request after the other and measures in
+	// between. Once it is known to be the prototype's, every answer may take up to
+	// ResolveTimeout.
 	DecisionTimeout time.Duration
 
-	// ResolveTimeout is how long to wait for a name to be resolved; 0 means 10 s.
+	// ResolveTimeout is how long to wait until a name is resolved; 0 means 10 s.
 	ResolveTimeout time.Duration
 
-	// MaxLeases is how many decisions are kept that the manager says hold for further
-	// connections of the same kind; 0 means 1024, a negative value none: then the
-	// manager is asked about each connection. It says for how long, how many and which
-	// ones. Those that follow a kept decision are reported together, within a second,
-	// and the kept ones end the moment that a network fails or returns, routes change,
-	// or the manager is reloaded or gone.
+	// MaxLeases is the number of leases that are kept. A lease is a decision that holds
+	// for further connections of the same kind; the manager says for how long, for how
+	// many, and for which ones. 0 means 1024. A negative value means none, so that the
+	// manager is asked about each connection. Connections by leases are reported
+	// together, within a second. Leases end the moment that a network fails or returns,
+	// routes change, or the manager is reloaded or gone.
 	MaxLeases int
 
-	connect func(context.Context) (net.Conn, error) // replaced by tests; nil: dialDaemon
+	connect func(context.Context) (net.Conn, error) // tests replace it; nil: dialDaemon
 
 	mu        sync.Mutex
 	idle      []*link // most recently used last
 	notBefore time.Time
-	// lastFailure is when backoff was last raised.
+	// lastFailure is the time when backoff was last raised.
 	lastFailure time.Time
 	backoff     time.Duration // 0: the daemon is well
-	outage      bool          // was announced by wentPlain
+	outage      bool          // wentPlain has announced it
 	patience    patience
 	spares      map[spareKey]spare
-	plain, told PlainDials // all, and those that the daemon was told of
-	absence     error      // why the daemon was not there when it was last looked for
+	plain, told PlainDials // all plain dials, and those that the daemon knows of
+	absence     error      // why the latest look for the daemon failed
 	lookAgain   time.Time
-	original    bool           // no extensions, when it last answered
-	late        map[*link]bool // wait for answers that nobody wants any more; true: of a daemon with extensions
-	owing       int            // exchanges under way whose answer an original daemon owes
-	settled     chan struct{}  // closed when it owes none any more; nil: nobody waits for that
+	original    bool           // its latest answer announced no extensions
+	late        map[*link]bool // links with an answer under way that nobody waits for; true: from a daemon with extensions
+	owing       int            // exchanges whose answer a prototype's daemon still owes
+	settled     chan struct{}  // closed when no answer is owed any more; nil: nobody waits for that
 	closes      int            // how often Close was called
 	reports     []*wire.Message
-	reportTimer *time.Timer // nil: none was deferred yet
-	deferred    bool        // reportTimer runs
+	reportTimer *time.Timer // nil: no report was deferred yet
+	deferred    bool        // reportTimer is running
 	reporting   bool
-	sent        chan struct{} // closed when reporting is false again
+	sent        chan struct{} // closed when reporting becomes false
 	reporter    sync.WaitGroup
-	reading     sync.WaitGroup // of late answers of daemons with extensions
+	reading     sync.WaitGroup // counts readers of late answers of daemons with extensions
 
-	page   *generation.Page // of the daemon that last answered; nil: it gave none
-	leases leases           // has its own lock, which comes before mu
+	page   *generation.Page // from the daemon that answered last; nil: it gave none
+	leases leases           // has a lock of its own, which is taken before mu
 }
 
 // Reasons not to ask the daemon.
@@ -116,10 +118,10 @@ var (
 	errForeignID  = errors.New("answer for another connection")
 )
 
-// Close closes the idle connections to the daemon and drops reports that were
-// not sent yet. A connection on which the original daemon still owes an answer is
-// closed when that came, ten minutes later at most: Flush waits for it, which a program
-// that ends should do. The Daemon can still be used.
+// Close closes the idle connections to the daemon and drops reports that were not sent
+// yet. A connection on which the prototype's daemon still owes an answer stays open
+// until that answer has come, at most ten minutes. A program that ends should call
+// Flush, which waits for these answers. The Daemon can be used again after Close.
 func (d *Daemon) Close() error {
 	d.stopLeases()
 	d.mu.Lock()
@@ -131,7 +133,7 @@ func (d *Daemon) Close() error {
 	}
 	for l, extended := range d.late {
 		if extended {
-			l.close() // which ends the wait
+			l.close() // the awaiting goroutine then ends
 		}
 	}
 	d.mu.Unlock()
@@ -151,7 +153,7 @@ func (d *Daemon) decisionTimeout(s intent.Set) time.Duration {
 	defer d.mu.Unlock()
 	most := allowed(s)
 	if !d.patience.met && d.backoff > 0 {
-		return min(minPatience, most) // what let all of it pass once costs no dial as much again
+		return min(minPatience, most) // a silent daemon must not delay every dial by the full time
 	}
 	return d.patience.wait(most, time.Now())
 }
@@ -163,26 +165,25 @@ func (d *Daemon) resolveTimeout() time.Duration {
 	return d.ResolveTimeout
 }
 
-// A question is what the daemon is asked.
+// A question is a request to the daemon, with what is needed to wait for its answer.
 type question struct {
-	// request makes it for a daemon with the features f.
+	// request makes the message for a daemon with the features f.
 	request func(f wire.Features) *wire.Message
 	intents intent.Set
-	// resolves tells that a daemon with the features f looks a name up before it
-	// answers, which may take long. Nil: never.
+	// resolves tells whether a daemon with the features f looks up a name before it
+	// answers, which may take long. If it is nil, no daemon does.
 	resolves func(f wire.Features) bool
-	key      *spareKey // a late answer serves the next question of the same kind; nil: nobody
+	key      *spareKey // says which later question a late answer may serve; nil: none
 }
 
-// answerer is the daemon that has answered.
+// answerer describes the daemon that gave an answer.
 type answerer struct {
 	features wire.Features
-	page     *generation.Page // that it gave; nil: none
+	page     *generation.Page // the page that it gave; nil: none
 }
 
-// ask puts q and decodes the answer into ans. If a connection turns out to have
-// died while it was idle, as after a restart of the daemon, it asks once more on
-// a new one.
+// ask sends q and decodes the answer into ans. An idle connection may have died, for
+// instance by a restart of the daemon. ask then tries once more, on a new connection.
 func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (answerer, error) {
 	start := time.Now()
 	if err := d.mayAsk(start); err != nil {
@@ -232,7 +233,7 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (answer
 			return from, nil
 		}
 		if f&wire.FeatureNoResolve != 0 && resolves && isLate(err) {
-			return answerer{}, err // a slow resolver; the daemon itself has answered before
+			return answerer{}, err // the resolver is slow, not the daemon, which has answered before
 		}
 		var bad *wire.Error
 		if !reused || ctx.Err() != nil || isLate(err) || errors.As(err, &bad) {
@@ -244,7 +245,7 @@ func (d *Daemon) ask(ctx context.Context, q question, ans *wire.Message) (answer
 	}
 }
 
-// done sees to what becomes of l after an exchange.
+// done keeps or closes l after an exchange.
 func (d *Daemon) done(ctx context.Context, l *link, err error) {
 	if err != nil {
 		d.giveUp(ctx, l, err)
@@ -253,16 +254,16 @@ func (d *Daemon) done(ctx context.Context, l *link, err error) {
 	}
 }
 
-// limits are the times until when a daemon may answer: one with extensions, and one
-// that resolves names meanwhile.
+// limits are the times by which an answer must have come: soon if the daemon has
+// extensions, patient if it resolves a name before it answers.
 type limits struct{ soon, patient time.Time }
 
-// limits are those of a question that was put at start.
+// limits returns the limits of a question that was asked at start.
 func (d *Daemon) limits(ctx context.Context, q question, start time.Time) limits {
 	wait := d.decisionTimeout(q.intents)
 	l := limits{soon: start.Add(wait), patient: start.Add(max(wait, d.resolveTimeout()))}
 	if end, ok := ctx.Deadline(); ok {
-		// Leave the caller time to go on without us.
+		// The other half of the time is left for a plain dial.
 		half := start.Add(end.Sub(start) / 2)
 		if half.Before(l.soon) {
 			l.soon = half
@@ -274,16 +275,16 @@ func (d *Daemon) limits(ctx context.Context, q question, start time.Time) limits
 	return l
 }
 
-// forgetPatience makes the next answer that of a first contact: the daemon has been
-// started anew, and may be starting still.
+// forgetPatience forgets how quick the daemon was. It is called when a new daemon has
+// been started, whose first answers may be slow.
 func (d *Daemon) forgetPatience() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.patience = patience{}
 }
 
-// mayAsk tells why the daemon should not be asked now. After a back-off one
-// request may try again, the others wait for how it fares.
+// mayAsk tells why the daemon should not be asked now. After a back-off one request may
+// try; the others wait until its result is known.
 func (d *Daemon) mayAsk(now time.Time) error {
 	if d.DecisionTimeout < 0 {
 		return errDisabled
@@ -306,8 +307,8 @@ func (d *Daemon) mayAsk(now time.Time) error {
 	return nil
 }
 
-// link returns a connection to the daemon, an idle one if there is. The daemon may
-// be patient in saying what it is if it is known as the original.
+// link returns an idle connection to the daemon, or a new one. A daemon known as the
+// prototype's gets more time to say what it is.
 func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool, _ error) {
 	d.mu.Lock()
 	if n := len(d.idle); n > 0 {
@@ -337,7 +338,7 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 	if err := l.hello(ctx, deadline); err != nil {
 		d.giveUp(ctx, l, err)
 		if isLate(err) && ctx.Err() == nil {
-			d.setOriginal(false) // another one may be there now, which hangs
+			d.setOriginal(false) // the daemon there may be a new one that hangs
 		}
 		return nil, false, err
 	}
@@ -346,8 +347,8 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 	return l, false, nil
 }
 
-// met takes the page that a new connection has brought. Leases of another run of the
-// daemon are void.
+// met takes over the page that came with a new connection. If it belongs to another run
+// of the daemon, all leases are void.
 func (d *Daemon) met(l *link) {
 	l.takePage()
 	d.mu.Lock()
@@ -377,8 +378,9 @@ func (d *Daemon) succeeded(l *link) {
 	d.keepLocked(l)
 }
 
-// timedLocked notes how long l's answer took, if that tells of the daemon: a name
-// server and the original daemon have their own pace.
+// timedLocked notes how long l's answer took. Answers that waited for a name server and
+// answers of the prototype's daemon are left out, because they say nothing about how
+// busy the daemon is.
 func (d *Daemon) timedLocked(l *link) {
 	if l.features == 0 || l.begun.IsZero() {
 		return
@@ -387,9 +389,9 @@ func (d *Daemon) timedLocked(l *link) {
 	d.patience.answered(now.Sub(l.begun), now)
 }
 
-// failed notes that the daemon, asked at start, failed, unless the caller gave up. Only waiting
-// for nothing, and nonsense, make a reason to leave it alone for a while, and
-// that it is not there for a moment.
+// failed notes that a question asked at start has failed, unless the caller gave up.
+// Only two failures make the Daemon pause for long: no answer in time, and an answer
+// without sense. If no daemon is there, the pause is short.
 func (d *Daemon) failed(ctx context.Context, start time.Time, err error) error {
 	var bad *wire.Error
 	absent, late := isAbsent(err), isLate(err)
@@ -407,7 +409,7 @@ func (d *Daemon) failed(ctx context.Context, start time.Time, err error) error {
 		return err
 	}
 	if d.backoff > 0 && d.lastFailure.After(start) {
-		return err // it was asked at the same time as another one, and has seen the same outage
+		return err // an earlier failure has already raised backoff for this outage
 	}
 	d.lastFailure = now
 	d.backoff = min(max(2*d.backoff, firstBackoff), maxBackoff)

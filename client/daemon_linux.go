@@ -18,7 +18,7 @@ import (
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
-// serviceUser is whom the daemon runs as where it is installed as a service.
+// serviceUser is the user that an installed daemon runs as.
 const serviceUser = "mamma"
 
 // dialDaemon connects to the request socket.
@@ -32,7 +32,8 @@ func (d *Daemon) dialDaemon(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who owned the path a moment ago need not be who listens.
+	// The socket file may have been replaced since its owner was checked, so the peer
+	// is checked as well.
 	if err := checkPeer(nc.(*net.UnixConn)); err != nil {
 		_ = nc.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -100,7 +101,7 @@ func checkPeer(nc *net.UnixConn) error {
 	return nil
 }
 
-// trusted tells whether a daemon of this user may learn what we connect to.
+// trusted tells whether a daemon of this user may learn where this program connects to.
 func trusted(uid uint32) bool {
 	if userid.Trusted(uid) {
 		return true

@@ -20,10 +20,10 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// plain is the index of the candidate that nobody suggested.
+// plain is the index of the candidate without a suggestion.
 const plain = PlainDial
 
-// target is what is to be connected to.
+// target is the destination of a dial.
 type target struct {
 	network   string
 	address   string // as the caller gave it
@@ -35,13 +35,13 @@ type target struct {
 	bound     netip.AddrPort
 	intents   intent.Set
 	selection SelectionProperties
-	only      bool // nothing but the candidates may be used
-	vouched   bool // the manager knows the selection: what it suggests is permitted
-	sole      bool // a single candidate is to be used, or nothing
+	only      bool // only the manager's candidates may be used
+	vouched   bool // the manager knows the selection, so its suggestions are permitted
+	sole      bool // a single candidate is tried, and nothing after it
 }
 
-// newTarget parses what DialContext gets. It is not ok for what the manager has
-// no say in: other networks, and this host itself.
+// newTarget parses the arguments of DialContext. ok is false if the manager has no say,
+// as for other networks and for this host itself.
 func (d *Dialer) newTarget(ctx context.Context, network, address string) (t target, ok bool, err error) {
 	t = target{network: network, address: address, typ: wire.SockStream, selection: d.selection(ctx)}
 	if err := t.selection.check(); err != nil {
@@ -64,7 +64,7 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 	}
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
-		return t, false, nil // net.Dialer words it better
+		return t, false, nil // net.Dialer has the better error
 	}
 	port, err := raw.Port(ctx, d.Net.Resolver, network, service)
 	if err != nil {
@@ -77,7 +77,7 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 	if a, err := netip.ParseAddr(host); err == nil {
 		t.literal = a.Unmap()
 		if a.Zone() != "" {
-			return t, false, nil // the zone is the interface already
+			return t, false, nil // the zone already names the interface
 		}
 	}
 	if d.Net.LocalAddr != nil {
@@ -94,25 +94,25 @@ type candidate struct {
 	device    string     // to bind to; "": none
 	multipath bool
 	options   []wire.SockOpt
-	addrs     []netip.AddrPort // if known without asking
+	addrs     []netip.AddrPort // known without a lookup; else empty
 
 	rtt     time.Duration // round-trip time of its path; 0: unknown
 	suspect bool          // it may not work at present
-	race    bool          // the next one is to be tried at the same moment
+	race    bool          // the next candidate starts at the same moment
 	cost    Cost          // if it is priced
 	priced  bool
-	// budget is how many bytes are left where it is limited.
+	// budget is the number of bytes left, if limited is set.
 	limited bool
 	budget  int64
 }
 
-// measured takes what the manager knows of c's path.
+// measured takes over what the manager has measured on c's path.
 func (c *candidate) measured(p wire.Path) {
 	c.rtt = time.Duration(p.Microseconds) * time.Microsecond
 	c.suspect = p.Health != wire.PathUp
 }
 
-// costs takes what the manager knows of c's price.
+// costs takes over what the manager says about c's price.
 func (c *candidate) costs(w wire.Cost) {
 	c.cost, c.priced = CostExpensive, true
 	switch w.Cost {
@@ -127,28 +127,28 @@ func (c *candidate) costs(w wire.Cost) {
 	}
 }
 
-// plan is the manager's answer.
+// plan is the manager's answer, ready to be carried out.
 type plan struct {
 	target     target
 	id         uuid.UUID
-	linkID     uuid.UUID // context id of the connection that brought it
+	linkID     uuid.UUID // context id of the connection that the answer came on
 	features   wire.Features
 	reason     string
 	candidates []*candidate
-	refused    []Attempt // those that the selection does not permit
-	lease      *lease    // that it follows; nil: the manager was asked
-	existing   int32     // the socket to use again
+	refused    []Attempt // candidates that the selection does not permit
+	lease      *lease    // the lease that the plan follows; nil: the manager was asked
+	existing   int32     // the socket to reuse, if reuse is set
 	reuse      bool      // existing is set
 }
 
-// Errors that the daemon's answers mean.
+// These errors stand for answers of the daemon.
 var (
 	errNotResolved = errors.New("the manager could not resolve the name")
 	errNoAddress   = errors.New("no suitable address")
 	errNoMember    = errors.New("the connection to be used again was not offered")
 )
 
-// decide asks for a decision. With members it may be to use one of them again.
+// decide asks for a decision. With members the answer may be to reuse one of them.
 func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []wire.SetMember) (*plan, error) {
 	origin := originOf(ctx)
 	action := wire.ActionSocketConnectRequest
@@ -177,7 +177,7 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 		}
 		return m
 	}
-	q.resolves = func(f wire.Features) bool { return f&wire.FeatureNoResolve == 0 && !t.literal.IsValid() } // it is both in one
+	q.resolves = func(f wire.Features) bool { return f&wire.FeatureNoResolve == 0 && !t.literal.IsValid() } // only a daemon without extensions looks the name up before it answers
 	var ans wire.Message
 	if !choose {
 		q.key = t.spareKey(origin)
@@ -196,8 +196,8 @@ func (dm *Daemon) decide(ctx context.Context, t target, choose bool, members []w
 	return p, err
 }
 
-// newDecision is what an answer says, which may be to use a socket again if that
-// could be chosen.
+// newDecision makes a plan of an answer. With choose, the answer may be to reuse a
+// socket.
 func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*plan, error) {
 	t.vouched = f&wire.FeatureSelection != 0
 	switch {
@@ -209,7 +209,7 @@ func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*pl
 	}
 	switch ans.Action {
 	case wire.ActionSocketConnectResponse, wire.ActionSocketChooseNew,
-		wire.ActionConnectResponse: // the original's fall-back (section 8.4)
+		wire.ActionConnectResponse: // the prototype's fall-back (section 8.4)
 	case wire.ActionSocketChooseExisting:
 		if !choose || len(ans.Sockets) == 0 {
 			return nil, fmt.Errorf("unexpected answer %v", ans.Action)
@@ -230,7 +230,7 @@ func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*pl
 	return newPlan(t, f, ans), nil
 }
 
-// context is what both kinds of request say about the target.
+// context returns the fields about the target that both kinds of request have.
 func (t *target) context() wire.Context {
 	return wire.Context{
 		Domain: t.family, Type: t.typ,
@@ -241,7 +241,8 @@ func (t *target) context() wire.Context {
 	}
 }
 
-// sockAddr drops a zone that is not a number, which cannot travel.
+// sockAddr converts a to the protocol's form. A zone that is not a number is dropped,
+// because the protocol has no field for its name.
 func sockAddr(a netip.AddrPort) wire.SockAddr {
 	if zone := a.Addr().Zone(); zone != "" {
 		if _, err := strconv.ParseUint(zone, 10, 32); err != nil {
@@ -251,10 +252,10 @@ func sockAddr(a netip.AddrPort) wire.SockAddr {
 	return wire.SockAddr{AddrPort: a}
 }
 
-// newPlan makes candidates of an answer.
+// newPlan makes the candidates of an answer.
 func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	c := &ans.Context
-	t.only = ans.Only&wire.OnlyThese != 0 && ans.Only&wire.OnlySelected == 0 // the selection is kept anyway
+	t.only = ans.Only&wire.OnlyThese != 0 && ans.Only&wire.OnlySelected == 0 // the client itself keeps to its selection
 	p := &plan{target: t, id: ans.DecisionID, linkID: c.ID, features: f, reason: ans.Reason}
 	first := &candidate{
 		local:     c.BindSuggested.AddrPort.Addr().Unmap(),
@@ -265,8 +266,9 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 		switch {
 		case o.Level == intent.Level:
 		case f == 0 && o.Level == wire.ProtoTCP && o.Name == 42 && len(o.Value) == 4:
-			// An original policy means the out-of-tree kernel's switch for
-			// Multipath TCP; the number has another meaning upstream.
+			// On the prototype's kernel this option switches Multipath TCP on. The
+			// upstream kernel uses the number for another option, so it is not passed
+			// on.
 			first.multipath = binary.LittleEndian.Uint32(o.Value) != 0
 		default:
 			o.Value = slices.Clone(o.Value)
@@ -320,15 +322,15 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 	return p
 }
 
-// direct gives c the address that was dialled, if it was one.
+// direct gives c the dialled address, if the target is an address and not a name.
 func (t *target) direct(c *candidate) {
 	if len(c.addrs) == 0 && t.suits(t.literal, c.local) {
 		c.addrs = []netip.AddrPort{netip.AddrPortFrom(t.literal, t.port)}
 	}
 }
 
-// suits tells whether remote is of the family that the network and the local
-// address ask for.
+// suits tells whether remote has the family that the network and the local address
+// require.
 func (t *target) suits(remote, local netip.Addr) bool {
 	switch {
 	case !remote.IsValid():
@@ -341,8 +343,8 @@ func (t *target) suits(remote, local netip.Addr) bool {
 	return !local.IsValid() || local.Is4() == remote.Is4()
 }
 
-// addresses picks those of a result that suit. The port is ours: that of the
-// result is the same, but for entries that carry none.
+// addresses picks the entries of a result that suit. The port is that of the dial,
+// because some entries carry none.
 func (t *target) addresses(list []wire.AddrInfo, local netip.Addr) []netip.AddrPort {
 	var addrs []netip.AddrPort
 	for i := range list {

@@ -13,12 +13,12 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Decision is what the manager said about a connection before anything is
-// dialled, for programs that keep connections of their own and for those that
-// make their sockets themselves. It is safe for concurrent use.
+// Decision is the manager's answer about a connection, before anything is dialled. It
+// is for programs that keep connections of their own or make their sockets themselves.
+// It is safe for concurrent use.
 //
-// A Decision is about the moment in which it was made. Networks change: after a few
-// tenths of a second the Decision should not be used any more.
+// A Decision describes one moment. Networks change, so a Decision should not be used
+// any more after a few tenths of a second.
 type Decision struct {
 	dialer   *Dialer
 	target   target
@@ -27,13 +27,13 @@ type Decision struct {
 	existing net.Conn
 }
 
-// Decide asks the manager about a connection to address, whose forms are those
-// of DialContext. The idle ones are connections to the same address, made by
-// this package, that the manager may name for reuse.
+// Decide asks the manager about a connection to address, whose forms are those of
+// DialContext. The idle connections lead to the same address and were made by this
+// package. The manager may choose one of them for reuse.
 //
-// If the manager is not there, or has no say, Decide returns no error; Err of the
-// Decision tells so. Decide returns an error if the policy refuses the connection
-// (errors.Is finds ErrRefused), and if the manager knows no network that the
+// If the manager is not there, or has no say, Decide returns no error; the Decision's
+// method Err tells why. Decide returns an error if the policy refuses the connection
+// (errors.Is finds ErrRefused), or if the manager knows no network that the
 // SelectionProperties permit (ErrNotPermitted).
 func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...net.Conn) (*Decision, error) {
 	t, ok, err := d.newTarget(ctx, network, address)
@@ -74,11 +74,11 @@ func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...ne
 	return dec, nil
 }
 
-// offered is the context by which the manager is told of an idle connection.
+// offered returns the context that describes an idle connection to the manager.
 func (t *target) offered(info *Info) wire.Context {
 	c := t.context()
 	c.Remote = sockAddr(info.Remote)
-	c.BindSuggested = sockAddr(netip.AddrPortFrom(info.Local.Addr(), 0)) // it tells the policy the network
+	c.BindSuggested = sockAddr(netip.AddrPortFrom(info.Local.Addr(), 0)) // the policy knows the network by this address
 	c.Domain, c.Protocol = wire.AFInet6, wire.ProtoTCP
 	if info.Remote.Addr().Is4() {
 		c.Domain = wire.AFInet
@@ -97,12 +97,12 @@ func (t *target) offered(info *Info) wire.Context {
 // Err tells why the manager did not decide, nil if it did.
 func (dec *Decision) Err() error { return dec.err }
 
-// Existing is the idle connection that the manager wants used again, nil if a new one is
-// to be made.
+// Existing is the idle connection that the manager wants to be used again. It is nil if
+// a new connection should be made.
 func (dec *Decision) Existing() net.Conn { return dec.existing }
 
-// first is the manager's first choice. If there is none, it is a candidate that
-// suggests nothing.
+// first returns the manager's first choice. If there is none, first returns a candidate
+// without a suggestion.
 func (dec *Decision) first() *candidate {
 	if dec.plan == nil || len(dec.plan.candidates) == 0 {
 		return &candidate{index: plain}
@@ -110,8 +110,8 @@ func (dec *Decision) first() *candidate {
 	return dec.plan.candidates[0]
 }
 
-// Candidate is which of the manager's suggestions a new connection begins with:
-// the first choice, unless the SelectionProperties prefer another one.
+// Candidate says which of the manager's suggestions a new connection tries first. That
+// is the first choice, unless the SelectionProperties prefer another.
 func (dec *Decision) Candidate() Candidate { return dec.first().index }
 
 // Source is the suggested source address of a new connection, invalid if there
@@ -126,11 +126,11 @@ func (dec *Decision) Multipath() bool {
 	return dec.first().multipath && !dec.target.selection.Strict() && !dec.Only()
 }
 
-// Only tells that the policy permits nothing but what it has suggested: no plain
-// connection, and none that is not bound to Device.
+// Only tells whether the policy permits only its own suggestions. A plain connection is
+// then forbidden, as is one that is not bound to Device.
 func (dec *Decision) Only() bool { return dec.plan != nil && dec.plan.target.only }
 
-// Reason is why the manager decided so, in its words. It may be empty.
+// Reason says why the manager decided so, in the manager's words. It may be empty.
 func (dec *Decision) Reason() string {
 	if dec.plan == nil {
 		return ""
@@ -138,9 +138,9 @@ func (dec *Decision) Reason() string {
 	return dec.plan.reason
 }
 
-// Dial makes a new connection as DialContext does, without asking for another
-// decision. If the decision was to reuse a connection, it asks once more, since
-// nothing was said about new ones.
+// Dial makes a new connection as DialContext does, but without a new question to the
+// manager. The exception is a decision to reuse a connection: it says nothing about new
+// ones, so Dial asks once more.
 func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
 	begun := time.Now()
 	d := dec.dialer
@@ -157,15 +157,16 @@ func (dec *Decision) Dial(ctx context.Context) (net.Conn, error) {
 		return d.dialPlainly(ctx, &dec.target, begun, err)
 	}
 	again := *p
-	again.candidates = slices.Clip(p.candidates) // for dials at the same time
+	again.candidates = slices.Clip(p.candidates) // so that concurrent dials do not share its end
 	return d.dialPlan(ctx, &again, begun)
 }
 
-// Endpoints resolves the name on the chosen network, for a program that makes its sockets
-// itself. The best endpoint comes first. Endpoints of the alternates follow, as far as
-// their addresses are known, and last the addresses without any suggestion. If the
-// resolver of the chosen network is slow or fails, those of the other networks are asked
-// as in a dial, and the network whose resolver answers becomes the best.
+// Endpoints resolves the name on the chosen network, for a program that makes its
+// sockets itself. The endpoints come in three groups: first those of the best network,
+// then those of the alternates whose addresses are known, last the addresses without a
+// suggestion. If the resolver of the chosen network is slow or fails, the resolvers of
+// the other networks are asked as in a dial. The network whose resolver answers then
+// becomes the best.
 func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	ctx, cancel := dec.dialer.limit(ctx, time.Now())
 	defer cancel()
@@ -210,7 +211,7 @@ func (dec *Decision) Endpoints(ctx context.Context) ([]Endpoint, error) {
 	return list, nil
 }
 
-// found stands for a connection in a race that is over once there is an address.
+// found stands in for a connection, in a race that only looks for addresses.
 type found struct{ net.Conn }
 
 func (found) Close() error { return nil }
@@ -234,7 +235,7 @@ func (d *Dialer) resolve(ctx context.Context, p *plan) (*candidate, error) {
 	return nil, o.failed[len(o.failed)-1].Err
 }
 
-// endpoints appends those of c's addresses, as far as they are known and permitted.
+// endpoints appends the addresses of c that are known and permitted.
 func (t *target) endpoints(c *candidate, list []Endpoint) []Endpoint {
 	for _, remote := range c.addrs {
 		if !t.strict() {
@@ -260,7 +261,7 @@ func endpoint(c *candidate, remote netip.AddrPort, options []wire.SockOpt) Endpo
 	return e
 }
 
-// remotes lists the addresses that list has already.
+// remotes lists the remote addresses in list.
 func remotes(list []Endpoint) []netip.AddrPort {
 	var addrs []netip.AddrPort
 	for _, e := range list {

@@ -15,44 +15,46 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Dialer dials as a net.Dialer does, on the network that the Multi Access
-// Manager chooses. The zero value is ready to use. It is safe for concurrent
-// use, and must not be copied after first use.
+// Dialer dials as a net.Dialer does, on the network that the Multi Access Manager
+// chooses. The zero value is ready to use. A Dialer is safe for concurrent use, and
+// must not be copied after first use.
 //
-// DialContext is what http.Transport, database drivers and gRPC ask for as a
-// function; the examples show the latter's form.
+// DialContext has the form that http.Transport and many database drivers take as a dial
+// function. The examples show the form that gRPC needs.
 type Dialer struct {
-	// Intents apply where the context of a dial states nothing else.
+	// Intents apply to each dial. An intent that the context of a dial states replaces
+	// the one here.
 	Intents intent.Set
 
-	// Selection holds for every dial, completed by what its context says of other
-	// interfaces, networks and costs; what that says of the same one counts.
+	// Selection applies to each dial. The context of a dial may add preferences. If
+	// both have a preference for the same interface, network or cost, that of the
+	// context counts.
 	Selection SelectionProperties
 
-	// Net has what a plain dial is governed by, all of which holds for
-	// connections that the manager decides on too: Timeout, Deadline, LocalAddr
-	// (the manager then suggests no other), KeepAliveConfig, Control, Resolver.
-	// Its FallbackDelay counts for plain dials only.
+	// Net has the settings of plain dials. These hold for the connections that the
+	// manager decides on, too: Timeout, Deadline, LocalAddr (the manager then suggests
+	// no other), KeepAliveConfig, Control, Resolver. FallbackDelay counts for plain
+	// dials only.
 	Net net.Dialer
 
 	// Daemon is the way to the manager. If it is nil, the Dialer has its own.
 	Daemon *Daemon
 
-	// Logger is told once when dials begin to go without the manager. If it is
-	// nil, nobody is.
+	// Logger gets one message when dials begin to go without the manager. It may be
+	// nil.
 	Logger *slog.Logger
 
-	// ConnectionAttemptDelay is how long a connection attempt, or a resolver, is
-	// waited for before the next one starts beside it; a negative value means
-	// not to wait at all. 0 means to go by what the manager knows of the way
-	// (RFC 8305 section 5): three times the round-trip time, but no less than
-	// 100 ms and no more than 2 s; 250 ms if it is unknown; no more than
-	// that for a network in doubt, and no less for a resolver.
+	// ConnectionAttemptDelay is how long to wait for a connection attempt, or for a
+	// resolver, before the next one starts beside it. A negative value means not to
+	// wait. 0 means to adapt the delay to what the manager knows of the path (RFC 8305
+	// section 5): three times the round-trip time, but between 100 ms and 2 s, or 250
+	// ms if the time is unknown. A network in doubt gets 250 ms at most, and a resolver
+	// at least as much.
 	ConnectionAttemptDelay time.Duration
 
-	// ResolutionDelay is how long a candidate whose name is resolved waits for
-	// that of a better one; 0 means 50 ms (RFC 8305 section 3), a negative value
-	// not to wait.
+	// ResolutionDelay is how long a candidate whose name is resolved waits for the name
+	// of a better candidate. 0 means 50 ms (RFC 8305 section 3), a negative value not
+	// to wait.
 	ResolutionDelay time.Duration
 
 	once sync.Once
@@ -67,9 +69,9 @@ func (d *Dialer) daemon() *Daemon {
 	return d.own
 }
 
-// Close closes the Dialer's own idle connections to the manager; those of
-// Dialer.Daemon are its owner's. Connections that were dialled are not touched,
-// and the Dialer can still be used.
+// Close closes the Dialer's own idle connections to the manager. It closes nothing if
+// the field Daemon is set, because the Daemon's owner does that. Dialled connections
+// stay open, and the Dialer can still be used.
 func (d *Dialer) Close() error {
 	if d.Daemon != nil {
 		return nil
@@ -82,13 +84,13 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }
 
-// DialContext connects to address, whose forms are those of net.Dialer. For the
-// networks tcp and udp (also with 4 or 6) the manager is asked, others are
-// dialled plainly. InfoOf tells what was decided for the connection; its methods
-// are those of *net.TCPConn or *net.UDPConn.
+// DialContext connects to address, whose forms are those of net.Dialer. The manager is
+// asked for the networks tcp and udp (also with 4 or 6); others are dialled plainly.
+// InfoOf tells what was decided for the connection, whose methods are those of
+// *net.TCPConn or *net.UDPConn.
 //
-// A failure after the manager was asked is a *DialError that lists every
-// attempt, otherwise the error is net.Dialer's.
+// If the manager was asked and the dial fails, the error is a *DialError that lists
+// every attempt. Otherwise the error is net.Dialer's.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	begun := time.Now()
 	ctx, cancel := d.limit(ctx, begun)
@@ -108,7 +110,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	return d.dialPlan(ctx, p, begun)
 }
 
-// limit applies Net.Timeout and Net.Deadline to the dial as a whole.
+// limit makes Net.Timeout and Net.Deadline apply to the whole dial.
 func (d *Dialer) limit(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
 	deadline := d.Net.Deadline
 	if d.Net.Timeout > 0 {
@@ -122,14 +124,15 @@ func (d *Dialer) limit(ctx context.Context, now time.Time) (context.Context, con
 	return context.WithDeadline(ctx, deadline)
 }
 
-// without counts a dial that goes without the manager, and says once that they do.
+// without counts a dial without the manager, and logs the first one.
 func (d *Dialer) without(err error) {
 	if d.daemon().wentPlain(err) && d.Logger != nil {
 		d.Logger.Warn("dialling without the Multi Access Manager", "err", err)
 	}
 }
 
-// dialPlainly dials without the manager; why is nil where it has no say.
+// dialPlainly dials without the manager. why tells the reason; it is nil if the manager
+// has no say in such a dial.
 func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, why error) (net.Conn, error) {
 	if forbidden(why) {
 		return nil, &DialError{Network: t.network, Address: t.address, Err: why}
@@ -148,7 +151,8 @@ func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, wh
 	return withInfo(conn, Info{Candidate: plain, Err: why, Duration: time.Since(begun)}), nil
 }
 
-// plainDialer is a copy of Net without the limits that ctx has already.
+// plainDialer returns a copy of Net without the time limits, because ctx already has
+// them.
 func (d *Dialer) plainDialer() *net.Dialer {
 	nd := d.Net
 	nd.Timeout, nd.Deadline = 0, time.Time{}
@@ -183,7 +187,7 @@ func (d *Dialer) dialPlan(ctx context.Context, p *plan, begun time.Time) (net.Co
 	}), nil
 }
 
-// driver makes one for the plan, with the pace that the Dialer is set to.
+// driver makes the driver of the plan's race, with the delays of the Dialer.
 func (d *Dialer) driver(p *plan, connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)) *driver {
 	return &driver{
 		race: race{
@@ -193,7 +197,7 @@ func (d *Dialer) driver(p *plan, connect func(context.Context, *candidate, netip
 		lookup: func(ctx context.Context, c *candidate) (*candidate, error) {
 			found, err := d.lookup(ctx, p, c)
 			if err == nil && p.target.sole && !found.local.IsValid() && found.device == "" {
-				err = errNoAddress // none that can be reached over this network
+				err = errNoAddress // the name has no address that this network can reach
 			}
 			return found, err
 		},
@@ -211,7 +215,7 @@ func delay(set, standard time.Duration) time.Duration {
 	return set
 }
 
-// connect makes one attempt.
+// connect makes one connection attempt.
 func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote netip.AddrPort) (net.Conn, error) {
 	options := c.options
 	strict := t.strict()
@@ -245,7 +249,7 @@ func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote ne
 			if err := applyOptions(raw, bind, options); err != nil {
 				return err
 			}
-			switch { // in the order of precedence that net.Dialer has
+			switch { // the first set of these counts, as in net.Dialer
 			case beforeCtx != nil:
 				return beforeCtx(ctx, network, address, raw)
 			case before != nil:
@@ -257,7 +261,7 @@ func (d *Dialer) connect(ctx context.Context, t *target, c *candidate, remote ne
 	return nd.DialContext(ctx, network, remote.String())
 }
 
-// becamePlain tells that a connection is plain TCP, although opened with MPTCP.
+// becamePlain tells whether a connection that was opened with MPTCP is plain TCP.
 func becamePlain(conn net.Conn) bool {
 	tc, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -267,8 +271,8 @@ func becamePlain(conn net.Conn) bool {
 	return err == nil && !multipath
 }
 
-// report tells the manager how its suggestions fared. Datagram sockets connect
-// whatever the network does, so there is nothing to tell.
+// report tells the manager which of its suggestions worked. Datagram sockets are left
+// out: they connect even if the network does not work.
 func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 	if p.lease != nil && (o.conn == nil || len(p.candidates) == 0 || o.winner.index != p.candidates[0].index) {
 		d.daemon().doubt(p.lease)
@@ -281,8 +285,9 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 			Candidate: int32(index), Milliseconds: uint32(took.Milliseconds()), Errno: errno, LocalPort: port,
 		}}
 	}
-	// What went as the manager expects can wait, but for Multipath TCP: it is told
-	// of a connection by the kernel, and looks for the decision.
+	// An expected result can be reported later. One with Multipath TCP cannot: the
+	// kernel tells the manager of the new connection, and the manager then looks for
+	// the decision.
 	later := o.conn != nil && o.winner.index == 0 && !o.winner.multipath
 	if later && len(o.failed) == 0 && p.lease != nil && !declined {
 		d.daemon().connected(p.id, o.waited)
@@ -295,8 +300,8 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 			later = false
 		}
 	}
-	// Where each candidate is dialled by itself, that one connected does not mean that
-	// those before it were slow.
+	// If each candidate is dialled on its own, a connection by this one does not mean
+	// that those before it were slow.
 	if o.conn != nil && (!p.target.sole || o.winner.index == FirstChoice) {
 		m := report(o.winner.index, o.waited, 0, addrPort(o.conn.LocalAddr()).Port())
 		if declined {
@@ -307,10 +312,10 @@ func (d *Dialer) report(p *plan, o *outcome, declined bool) {
 	d.daemon().report(later, reports...)
 }
 
-// Linux's number, whatever the host is.
+// etimedout has Linux's number on every host, because the manager runs on Linux.
 const etimedout = 110
 
-// errnoOf gives the errno of a failed attempt, 0 if it was given up.
+// errnoOf returns the errno of a failed attempt, 0 if the attempt was given up.
 func errnoOf(err error) int32 {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return int32(errno)

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// A driver runs a race: first in the caller's goroutine (solo.go), for as long as
-// one thing alone is to be done. Then one goroutine owns the race; what it starts
-// runs in goroutines of its own, which hand in their results.
+// A driver runs a race. At first it runs in the caller's goroutine (solo.go), as long
+// as there is a single task. After that one goroutine owns the race. Each task then
+// runs in a goroutine of its own and hands its result to the owner.
 type driver struct {
 	race    race
 	lookup  func(context.Context, *candidate) (*candidate, error)
 	connect func(context.Context, *candidate, netip.AddrPort) (net.Conn, error)
-	// connect may be deaf to the end of its context, for a while.
+	// deaf tells that connect may run on for a while after its context has ended.
 	deaf bool
 
 	begun   time.Time
 	results chan done
-	over    chan outcome  // of a race that goes on beside its first runner
-	closed  chan struct{} // closed when the race is over: losers close what they made
+	over    chan outcome  // outcome of a race that continues in another goroutine
+	closed  chan struct{} // closed at the end of the race; later connections are then closed by their makers
 }
 
-// done is a task that was done.
+// done is a finished task with its result.
 type done struct {
 	result
 	conn net.Conn // of an attempt that connected
 	at   time.Time
 }
 
-// outcome is what a race ended with.
+// outcome is the result of a race.
 type outcome struct {
 	conn   net.Conn      // the first one, nil if there is none
-	winner *candidate    // that made it
-	waited time.Duration // from the beginning of the race: look-ups and attempts before count
-	failed []Attempt     // until then
-	err    error         // why there is no connection, if it is not the attempts' fault
+	winner *candidate    // the candidate that connected
+	waited time.Duration // from the start of the race, including failed lookups and attempts
+	failed []Attempt     // the attempts that failed before
+	err    error         // why there is no connection, if not because of the attempts
 }
 
 // run runs the race until something connects or everything has failed.
@@ -49,7 +49,7 @@ func (d *driver) run(ctx context.Context, candidates []*candidate) outcome {
 	return d.solo(ctx, cancel)
 }
 
-// loop runs the race to its end, beginning with what next has returned.
+// loop runs the race to its end. tasks and wake are what next has returned before.
 func (d *driver) loop(ctx context.Context, tasks []*task, wake time.Time) outcome {
 	defer close(d.closed)
 	timer := time.NewTimer(time.Until(wake))
@@ -84,7 +84,7 @@ func (d *driver) loop(ctx context.Context, tasks []*task, wake time.Time) outcom
 	}
 }
 
-// do does a task.
+// do carries out a task.
 func (d *driver) do(ctx context.Context, t *task) done {
 	res := done{result: result{task: t}}
 	if t.Remote.IsValid() {
@@ -96,8 +96,8 @@ func (d *driver) do(ctx context.Context, t *task) done {
 	return res
 }
 
-// handIn gives a result to the goroutine that owns the race. Losers close what
-// they made.
+// handIn gives a result to the goroutine that owns the race. If the race is over,
+// handIn closes the connection.
 func (d *driver) handIn(res done) {
 	select {
 	case d.results <- res:
@@ -112,7 +112,7 @@ func (d *driver) won(res done) outcome {
 	return outcome{conn: res.conn, winner: res.candidate, waited: res.at.Sub(d.begun), failed: d.race.failed}
 }
 
-// lost is the outcome when everything has failed, or ctx has ended.
+// lost returns the outcome after everything has failed, or ctx has ended.
 func (d *driver) lost(ctx context.Context) outcome {
 	err := ctx.Err()
 	d.race.giveUp(time.Now(), err)

@@ -14,12 +14,12 @@ import (
 type SocketOption struct {
 	Level, Name int
 	Value       []byte
-	Optional    bool // the connection is to be made even if setting it fails
+	Optional    bool // if the option cannot be set, connect all the same
 }
 
-// Endpoint is one address to connect to, with what is to be done to the socket
-// before. LocalAddr, Multipath and Control are ready for a net.Dialer, and for a
-// net.ListenConfig where the socket is to be used without connecting it.
+// Endpoint is one address to connect to, with the settings for its socket. LocalAddr,
+// Multipath and Control can be handed to a net.Dialer. For a socket that is not
+// connected, Control can be handed to a net.ListenConfig.
 type Endpoint struct {
 	Source    netip.Addr // to bind to, port 0; invalid: the kernel chooses
 	Multipath bool       // to be opened with MPTCP
@@ -27,8 +27,8 @@ type Endpoint struct {
 	Remote    netip.AddrPort
 }
 
-// LocalAddr is Source as net.Dialer.LocalAddr takes it for a network of tcp or
-// udp: nil if there is none, or for another network.
+// LocalAddr returns Source in the form of net.Dialer.LocalAddr, for a network of tcp or
+// udp. It returns nil for another network, or if Source is invalid.
 func (e Endpoint) LocalAddr(network string) net.Addr {
 	local := netip.AddrPortFrom(e.Source, 0)
 	switch {
@@ -41,11 +41,11 @@ func (e Endpoint) LocalAddr(network string) net.Addr {
 	return nil
 }
 
-// Control sets the Options on a socket before it is bound, for net.Dialer.Control
-// and net.ListenConfig.Control. It does not bind the socket: that is LocalAddr's
-// business in a Dialer, and that of the address in a ListenConfig. An option that
-// fails is an error unless it is optional. Elsewhere than on Linux it does
-// nothing: there are no options.
+// Control sets the Options on a socket, and is meant for net.Dialer.Control and
+// net.ListenConfig.Control. It runs before the socket is bound, and does not bind it:
+// in a Dialer LocalAddr does, in a ListenConfig the address to listen at. If an option
+// cannot be set, that is an error unless the option is optional. On other systems than
+// Linux Control does nothing, since there are no options.
 func (e Endpoint) Control(network, _ string, raw syscall.RawConn) error {
 	options := make([]wire.SockOpt, 0, len(e.Options))
 	for _, o := range e.Options {
@@ -55,6 +55,7 @@ func (e Endpoint) Control(network, _ string, raw syscall.RawConn) error {
 		}
 		options = append(options, option)
 	}
-	// A datagram socket that is not connected needs its port when it is bound.
+	// A datagram socket that is never connected gets its port when it is bound. Only
+	// TCP may choose the port later.
 	return applyOptions(raw, e.Source.IsValid() && strings.HasPrefix(network, "tcp"), options)
 }

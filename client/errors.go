@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Attempt is one thing that was tried in a dial and failed: a connection, or,
-// with an invalid Remote, the resolution of the name.
+// Attempt is one failed step of a dial: a connection attempt, or, if Remote is invalid,
+// the resolution of the name.
 type Attempt struct {
 	Candidate Candidate
 	Source    netip.Addr     // the suggested source address, invalid if none
@@ -21,7 +21,7 @@ type Attempt struct {
 	Err       error
 }
 
-// String tells from which address and interface, to where, and why it failed.
+// String tells the local address and interface, the destination, and the error.
 func (a Attempt) String() string {
 	what := "plainly"
 	if a.Source.IsValid() {
@@ -36,7 +36,7 @@ func (a Attempt) String() string {
 	return fmt.Sprintf("%s to %v: %v", what, a.Remote, cause(a.Err))
 }
 
-// cause strips what a net.OpError repeats.
+// cause returns the error below a net.OpError, which repeats the addresses.
 func cause(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
@@ -45,10 +45,10 @@ func cause(err error) error {
 }
 
 // ErrRefused is found by errors.Is in the error of a dial that the manager's policy
-// refuses. Nothing was dialled then, also not plainly.
+// refuses. Nothing was dialled then, not even plainly.
 var ErrRefused = errors.New("refused by the policy")
 
-// refusal makes the error of a refusal for a reason, which may be empty.
+// refusal makes the error of a refusal. The reason may be empty.
 func refusal(reason string) error {
 	if reason == "" {
 		return ErrRefused
@@ -56,10 +56,10 @@ func refusal(reason string) error {
 	return fmt.Errorf("%w: %s", ErrRefused, reason)
 }
 
-// forbidden tells whether err is that a connection must not be made, over whatever.
+// forbidden tells whether err forbids the connection over every network.
 func forbidden(err error) bool { return errors.Is(err, ErrRefused) || errors.Is(err, ErrNotPermitted) }
 
-// errOutside says that a connection would leave what the policy confines it to.
+// errOutside says that a connection would not keep to the policy's candidates.
 var errOutside = fmt.Errorf("%w: it permits its own candidates only", ErrRefused)
 
 // DialError says why a dial failed, attempt by attempt. errors.Is and errors.As
@@ -67,8 +67,8 @@ var errOutside = fmt.Errorf("%w: it permits its own candidates only", ErrRefused
 type DialError struct {
 	Network, Address string
 	Attempts         []Attempt
-	Err              error // the end of the context, ErrNotPermitted or ErrRefused, if that is what ended it
-	Without          error // why the manager had no say, where that left no network
+	Err              error // what ended the dial, besides the attempts: the context's error, ErrNotPermitted or ErrRefused
+	Without          error // why the manager had no say, if for lack of that no network was permitted
 }
 
 var _ net.Error = (*DialError)(nil)
@@ -107,7 +107,8 @@ func (e *DialError) Unwrap() []error {
 	return errs
 }
 
-// Timeout tells whether time ran out: that of the dial, or that of every attempt.
+// Timeout tells whether the dial failed for lack of time: its own time is over, or
+// every attempt timed out.
 func (e *DialError) Timeout() bool {
 	if e.Err != nil {
 		return errors.Is(e.Err, context.DeadlineExceeded)
@@ -121,5 +122,6 @@ func (e *DialError) Timeout() bool {
 	return len(e.Attempts) > 0
 }
 
-// Temporary is the same as Timeout; net.Error has the method for old programs.
+// Temporary returns the same as Timeout. The interface net.Error requires the method,
+// for old programs.
 func (e *DialError) Temporary() bool { return e.Timeout() }

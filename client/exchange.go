@@ -10,10 +10,11 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// errNoSay is for what is dialled plainly by nature.
+// errNoSay is the reason of dials that are plain because the manager has no say in
+// them.
 var errNoSay = errors.New("the manager has no say in this")
 
-// rawLink is what package bsd has of a Daemon.
+// rawLink is package bsd's view of a Daemon.
 type rawLink struct{ daemon *Daemon }
 
 func (l rawLink) Exchange(ctx context.Context, req, ans *wire.Message) error {
@@ -28,19 +29,21 @@ func (l rawLink) Report(ans *wire.Message, took time.Duration, err error, localP
 	l.daemon.reportFirst(ans, took, err, localPort)
 }
 
-// Ping asks whether the manager is there, and returns nil if it answers within
-// DecisionTimeout, or the original within ResolveTimeout. An error says why it cannot be asked now, which errors.Is finds
-// the cause in: fs.ErrNotExist where no manager runs. Dials go plainly then.
+// Ping returns nil if the manager answers in time, which is DecisionTimeout, or
+// ResolveTimeout for the daemon of the Socket Intents prototype. An error says why the
+// manager cannot be asked now; dials are plain then. errors.Is finds fs.ErrNotExist in
+// the error if no manager runs.
 func (d *Daemon) Ping(ctx context.Context) error {
 	if raw.Welcome(ctx, rawLink{d}) {
 		return nil
 	}
-	// No manager knows this as a request; each that is there says so.
+	// No manager knows this action as a request, and every manager says so in its
+	// answer.
 	var ans wire.Message
 	return d.exchange(ctx, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans)
 }
 
-// exchange is what Exchange of raw.Link says.
+// exchange implements Exchange of raw.Link.
 func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	origin := originOf(ctx)
 	q := question{intents: req.Intents()}
@@ -74,7 +77,7 @@ func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	return err
 }
 
-// reportFirst is what Report of raw.Link says.
+// reportFirst implements Report of raw.Link.
 func (d *Daemon) reportFirst(ans *wire.Message, took time.Duration, err error, localPort uint16) {
 	if ans.Features&wire.FeatureReports == 0 || ans.DecisionID == uuid.Nil {
 		return

@@ -16,8 +16,8 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// The families, socket types and protocols of Hints and AddrInfo: the numbers of
-// Linux, whatever the host is.
+// The families, socket types and protocols of Hints and AddrInfo. Their values are the
+// numbers of Linux on every host.
 const (
 	AFUnspec = 0
 	AFInet   = 2
@@ -31,7 +31,7 @@ const (
 	ProtoMPTCP = 262 // Multipath TCP (RFC 8684)
 )
 
-// Flags of Hints, numbered as in netdb.h of Linux.
+// Flags of Hints, with the numbers of netdb.h on Linux.
 const (
 	AIPassive     = 0x1
 	AICanonName   = 0x2
@@ -40,7 +40,8 @@ const (
 	AINumericServ = 0x400
 )
 
-// maxResults is how many entries of a list are kept and sent.
+// maxResults bounds the entries of a result list. Further ones are neither kept nor
+// sent.
 const maxResults = 64
 
 // Hints narrow what getaddrinfo returns. The zero value and a nil *Hints narrow
@@ -51,7 +52,7 @@ type Hints struct {
 	Type     int // SockStream, SockDgram, or 0
 	Protocol int // 0: that of the type
 
-	// Intents are for Getaddrinfo without a Context only.
+	// Intents are used by the function Getaddrinfo only. A Context has its own.
 	Intents intent.Set
 }
 
@@ -62,11 +63,11 @@ type AddrInfo struct {
 	Type      int
 	Protocol  int
 	Addr      netip.AddrPort
-	CanonName string // of the first entry only, and only if asked for
+	CanonName string // set in the first entry only, if AICanonName asks for it
 
-	// Bind is the address to bind a socket to, and Options are to be set before it is
-	// connected; SimpleConnect does both. Results of Context.Getaddrinfo have neither.
-	// Both are empty if the manager has no preference.
+	// Bind is the address to bind a socket to. Options must be set before the socket is
+	// connected. SimpleConnect does both. Both are empty if the manager has no
+	// preference, and in results of Context.Getaddrinfo.
 	Bind    netip.Addr
 	Options []client.SocketOption
 }
@@ -134,8 +135,8 @@ func refused(ans *wire.Message) error {
 }
 
 // unrestricted returns an error if the SelectionProperties of ctx require or prohibit
-// something. The classic calls cannot keep to that, because they go on plainly if the
-// manager is not there.
+// something. The classic calls cannot guarantee that: without a manager they connect
+// plainly, over any network.
 func unrestricted(ctx context.Context) error {
 	if s := client.Selection(ctx); s.Strict() {
 		return fmt.Errorf("%w: the classic calls cannot keep to %v", client.ErrNotPermitted, s)
@@ -148,8 +149,8 @@ func isName(node string) bool {
 	return node != "" && err != nil
 }
 
-// suiting picks what the hints ask for: the manager may have resolved for
-// another family (doc/original/client-and-socks.md 6).
+// suiting picks the results that the hints ask for. A choice is needed because the
+// manager may have resolved for another family (doc/original/client-and-socks.md 6).
 func (h *Hints) suiting(result []wire.AddrInfo, port uint16) []AddrInfo {
 	var list []AddrInfo
 	for i := range result {
@@ -162,7 +163,7 @@ func (h *Hints) suiting(result []wire.AddrInfo, port uint16) []AddrInfo {
 			a = netip.AddrPortFrom(a.Addr(), port)
 		}
 		list = append(list, AddrInfo{
-			Flags:  int(r.Flags & 0x7fffffff), // the resolver of the original's daemon marks its own with the sign
+			Flags:  int(r.Flags & 0x7fffffff), // the prototype's resolver marks its own flags with the sign bit
 			Family: int(r.Family), Type: int(r.Type), Protocol: int(r.Protocol), Addr: a, CanonName: r.CanonName,
 		})
 	}
@@ -238,7 +239,7 @@ func (h *Hints) lookup(ctx context.Context, node, service string) ([]AddrInfo, e
 	return list, nil
 }
 
-// configured narrows the family as AIAddrConfig asks for.
+// configured narrows the family if AIAddrConfig is set.
 func (h *Hints) configured(node string) (*Hints, error) {
 	if h.Flags&AIAddrConfig == 0 {
 		return h, nil
@@ -261,9 +262,9 @@ func (h *Hints) configured(node string) (*Hints, error) {
 	return &narrowed, nil
 }
 
-// addrConfig does as getaddrinfo(3) of glibc: where a host has addresses of one family
-// only, that is the one, and another cannot be had. It narrows nothing on a host without
-// any addresses.
+// addrConfig does what getaddrinfo(3) of glibc does. If the host has addresses of only
+// one family, results have that family, and a request for the other family fails. A
+// host without any address narrows nothing.
 func addrConfig(family int, four, six bool) (narrowed int, ok bool) {
 	switch {
 	case family == AFInet:
@@ -304,7 +305,7 @@ func (h *Hints) addresses(ctx context.Context, node string) ([]netip.Addr, error
 	return suiting, nil
 }
 
-// protocol is that of a result.
+// protocol returns the protocol number of a result.
 func (h *Hints) protocol(typ int, multipath bool) int {
 	switch {
 	case h.Protocol != 0:
@@ -328,7 +329,8 @@ func familyOf(a netip.Addr) int {
 
 func nativeInt(v int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(v)) }
 
-// sockAddr drops a zone that is not a number: the protocol has no place for it.
+// sockAddr converts a to the protocol's form. A zone that is not a number is dropped,
+// because the protocol has no field for its name.
 func sockAddr(a netip.AddrPort) wire.SockAddr {
 	if zone := a.Addr().Zone(); zone != "" {
 		if _, err := strconv.ParseUint(zone, 10, 32); err != nil {

@@ -14,22 +14,24 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// SolIntents is the level of the socket options that are intents, SOL_INTENTS in the
-// headers of the Socket Intents prototype. Their names are the numbers 1 to 7 of package
-// intent. A value has 4 bytes in the host's order. Neither name nor value is checked.
+// SolIntents is the level of the socket options that are intents. The headers of the
+// Socket Intents prototype call it SOL_INTENTS. The names of these options are the
+// numbers 1 to 7 of package intent, and a value has 4 bytes in the host's byte order.
+// Neither name nor value is checked.
 const SolIntents = 300
 
-// maxOptions is how many bytes of options are stored, where each entry counts as 40
-// bytes more. That much fits a message (16 kB) beside everything else.
+// maxOptions bounds the bytes of stored options; each option counts 40 bytes besides
+// its value. With this bound a message (16 kB) still has room for everything else.
 const maxOptions = 8 << 10
 
-// Context is what is known about one flow. The zero value is ready to use; a nil
-// *Context makes each call the plain system call. It is safe for concurrent use
-// and must not be copied, but by Clone.
+// Context is what is known about one flow. The zero value is ready to use. With a nil
+// *Context each call is the plain system call. A Context is safe for concurrent use. To
+// copy one, use Clone.
 type Context struct {
-	// Daemon is the way to the manager. If it is nil, the Context has its own,
-	// with a connection that is closed with the last Release or Close. Programs
-	// with many flows share one, whose connections and back-off then serve all.
+	// Daemon is the way to the manager. If it is nil, the Context has its own Daemon,
+	// whose connection is closed with the last Release or Close. Programs with many
+	// flows should share one Daemon, so that all flows share its connections and its
+	// back-off.
 	Daemon *client.Daemon
 
 	mu    sync.Mutex
@@ -39,7 +41,7 @@ type Context struct {
 	wide  []wire.WideIntent
 }
 
-// use locks c, which has a user from then on. The caller unlocks it.
+// use locks c and gives it a first user if it has none. The caller must unlock c.
 func (c *Context) use() *wire.Context {
 	c.mu.Lock()
 	if c.users == 0 {
@@ -48,7 +50,8 @@ func (c *Context) use() *wire.Context {
 	return &c.state
 }
 
-// request copies c into a message, for use without the lock.
+// requestLocked copies c into a message, so that the lock need not be held while the
+// message is sent.
 func (c *Context) requestLocked(a wire.Action) *wire.Message {
 	return &wire.Message{Action: a, Context: c.state.Clone(), WideIntents: c.wide}
 }
@@ -63,8 +66,8 @@ func (c *Context) daemonLocked() *client.Daemon {
 	return c.own
 }
 
-// Retain counts one more user of c and returns how many there are, -1 if c is
-// nil or was not used yet. A Context has one user from its first call on.
+// Retain adds one user to c and returns the number of users. It returns -1 if c is nil
+// or has never been used. The first call on a Context makes its first user.
 func (c *Context) Retain() int {
 	if c == nil {
 		return -1
@@ -78,9 +81,9 @@ func (c *Context) Retain() int {
 	return c.users
 }
 
-// Release counts one user less and returns how many are left, -1 if c is nil. When none
-// is left, c forgets everything and closes its own connection to the manager. It can be
-// used again.
+// Release removes one user from c and returns the number of those left, or -1 if c is
+// nil. When none is left, c forgets everything and closes its own connection to the
+// manager. It can then be used again.
 func (c *Context) Release() int {
 	if c == nil {
 		return -1
@@ -100,8 +103,8 @@ func (c *Context) Release() int {
 	return left
 }
 
-// Clone returns a copy of c that has one user and shares nothing with c but Daemon. The
-// clone of a nil or unused Context is unused.
+// Clone returns a copy of c that has one user. The copy shares nothing with c but
+// Daemon. The clone of a nil or unused Context is unused.
 func (c *Context) Clone() *Context {
 	d := new(Context)
 	if c == nil {
@@ -116,8 +119,8 @@ func (c *Context) Clone() *Context {
 	return d
 }
 
-// SetIntents states s in place of all intents stated before. Its only error is ENOBUFS,
-// if there is no room.
+// SetIntents replaces all intents of c by s. Its only error is ENOBUFS, if there is no
+// room.
 func (c *Context) SetIntents(s intent.Set) error {
 	st := c.use()
 	defer c.mu.Unlock()
@@ -130,8 +133,8 @@ func (c *Context) SetIntents(s intent.Set) error {
 	return nil
 }
 
-// Intents returns what is stated, as the manager reads it: options that do not have 4
-// bytes are left out.
+// Intents returns the intents of c as the manager reads them. Options whose value does
+// not have 4 bytes are left out.
 func (c *Context) Intents() intent.Set {
 	if c == nil {
 		return intent.Set{}
@@ -141,7 +144,7 @@ func (c *Context) Intents() intent.Set {
 	return c.requestLocked(0).Intents()
 }
 
-// store remembers an option, in place of an earlier one of the same level and name
+// store remembers an option. It replaces an earlier option of the same level and name
 // (doc/original/client-and-socks.md defects 12 and 13).
 func (c *Context) store(level, name int, value []byte, flags wire.SockOptFlags) error {
 	st := c.use()
@@ -201,10 +204,10 @@ func (c *Context) stored(name int, value []byte) (n int, err error) {
 	return 0, os.NewSyscallError("getsockopt", syscall.ENOPROTOOPT)
 }
 
-// Setsockopt sets a socket option. An option of level SolIntents is stored only: fd may
-// be anything, such as -1 before there is a socket, and a nil value is EFAULT. An option
-// of another level goes to the kernel. If the kernel takes it, it is stored as well, and
-// the manager is told of it. Setting an option again replaces its value.
+// Setsockopt sets a socket option. An option of level SolIntents is only stored: fd is
+// then ignored and may be -1, and a nil value is EFAULT. An option of another level is
+// given to the kernel. If the kernel accepts the option, it is stored as well, and the
+// manager is told of it. Setting an option again replaces its value.
 func (c *Context) Setsockopt(fd, level, name int, value []byte) error {
 	if c == nil || level != SolIntents {
 		if err := setsockopt(fd, level, name, value); err != nil || c == nil {
@@ -212,7 +215,7 @@ func (c *Context) Setsockopt(fd, level, name int, value []byte) error {
 		}
 		err := c.store(level, name, value, wire.SockOptSet)
 		if errors.Is(err, syscall.ENOBUFS) {
-			return nil // the socket has it, and that is what was asked for
+			return nil // no room to store it, but the socket has it, as the caller asked
 		}
 		return err
 	}
@@ -227,8 +230,8 @@ func (c *Context) SetsockoptInt(fd, level, name int, value int32) error {
 	return c.Setsockopt(fd, level, name, nativeInt(value))
 }
 
-// Getsockopt copies the value of a socket option into value, as far as it fits, and
-// returns how many bytes it has copied. Options of level SolIntents are read from c; the
+// Getsockopt copies as much of a socket option's value as fits into value, and returns
+// the number of bytes copied. Options of level SolIntents are read from c. For them the
 // error is ENOPROTOOPT if the option was not set, and EFAULT if value is nil.
 func (c *Context) Getsockopt(fd, level, name int, value []byte) (n int, err error) {
 	switch {

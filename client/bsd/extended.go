@@ -8,16 +8,16 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// Getaddrinfo is the extended getaddrinfo: it asks the manager for a decision on a
+// Getaddrinfo is the extended getaddrinfo. It asks the manager for a decision on a
 // connection to host, and resolves the name on the chosen network. The results say how
-// to make their sockets. The best one comes first. Results for the other networks that
-// the manager has named follow, and last the addresses without any suggestion. Without
-// the manager there are only the latter.
+// to make their sockets. They come in three groups: first the best choice, then the
+// other networks that the manager has named, last the addresses without a suggestion.
+// Without the manager there is only the last group.
 //
-// Getaddrinfo uses the dialer's way to the manager, its resolver, its time limits, and
-// its intents if hints has none. A nil dialer stands for the zero Dialer. An empty
-// service is port 0. Without a host, or if the manager has no say, the host's own
-// resolver gives the results. The socket type is SockStream unless hints says SockDgram.
+// The dialer gives the way to the manager, the resolver, the time limits, and the
+// intents if hints has none. A nil dialer stands for the zero Dialer. An empty service
+// is port 0. If host is empty, or if the manager has no say, the host's own resolver
+// gives the results. The socket type is SockStream unless hints says SockDgram.
 func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service string, hints *Hints) ([]AddrInfo, error) {
 	h := Hints{}
 	if hints != nil {
@@ -70,7 +70,8 @@ func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service strin
 	return list, nil
 }
 
-// network is that of package net, if it has one.
+// network returns the name that package net has for the hints' type and family, if
+// there is one.
 func (h *Hints) network() (string, bool) {
 	name := map[int]string{SockStream: "tcp", SockDgram: "udp"}[h.Type]
 	suffix, ok := map[int]string{AFUnspec: "", AFInet: "4", AFInet6: "6"}[h.Family]

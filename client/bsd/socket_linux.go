@@ -17,8 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket makes a socket. It is always closed on exec; typ may contain
-// SOCK_NONBLOCK.
+// Socket makes a socket, with close-on-exec always set; typ may contain SOCK_NONBLOCK.
 func (c *Context) Socket(domain, typ, protocol int) (fd int, err error) {
 	fd, err = unix.Socket(domain, typ|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
@@ -38,7 +37,7 @@ func (c *Context) Socket(domain, typ, protocol int) (fd int, err error) {
 	return fd, err
 }
 
-// inode is the number of the socket's inode, 0 if it is not known.
+// inode returns the inode number of a socket, 0 if it is unknown.
 func inode(fd int) uint64 {
 	var s unix.Stat_t
 	if err := unix.Fstat(fd, &s); err != nil {
@@ -47,8 +46,8 @@ func inode(fd int) uint64 {
 	return s.Ino
 }
 
-// Bind binds a socket to an address of the application's choice. The manager
-// then suggests no other.
+// Bind binds a socket to an address that the application chose. The manager then
+// suggests no other address.
 func (c *Context) Bind(fd int, addr netip.AddrPort) error {
 	err := bind(fd, addr)
 	if c == nil {
@@ -63,12 +62,13 @@ func (c *Context) Bind(fd int, addr netip.AddrPort) error {
 	return err
 }
 
-// Connect connects a socket as the manager suggests. Connect asks the manager, binds the
-// socket to the suggested address unless Bind was called, sets the suggested options, and
-// connects. A suggestion that fails is left out. The error has client.ErrRefused in it if
-// the policy refuses the connection, and if the policy permits nothing but its suggestion
-// and the socket cannot be bound to that. ctx bounds the question only: a blocking socket
-// connects for as long as the system lets it, and a non-blocking one gives EINPROGRESS.
+// Connect connects a socket as the manager suggests. It asks the manager, binds the
+// socket to the suggested address unless Bind was called, sets the suggested options,
+// and connects. A suggestion that fails is skipped. errors.Is finds client.ErrRefused
+// in two cases: the policy refuses the connection, or the policy permits only its
+// suggestion and the socket cannot be bound to it. ctx bounds only the question to the
+// manager. A blocking socket connects for as long as the system allows, and a
+// non-blocking one returns EINPROGRESS.
 func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) error {
 	if !addr.IsValid() {
 		return os.NewSyscallError("connect", unix.EFAULT)
@@ -104,7 +104,8 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	c.mu.Unlock()
 
 	source := said.BindSuggested.AddrPort
-	// A socket that is bound to a network would time out towards this host itself.
+	// To reach this host itself the socket must not be bound to a network: the connect
+	// would time out.
 	apart := addr.Addr().Unmap().IsLoopback() && !source.Addr().Unmap().IsLoopback()
 	if source.IsValid() && !bound && !apart {
 		bindSource(fd, source.Addr())
@@ -145,7 +146,8 @@ func setsockopt(fd, level, name int, value []byte) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptString(fd, level, name, string(value)))
 }
 
-// getsockopt reads any option. Package unix has functions for known options only.
+// getsockopt reads any option. It exists because package unix has functions for known
+// options only.
 func getsockopt(fd, level, name int, value []byte) (n int, err error) {
 	size := uint32(len(value))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
@@ -164,10 +166,11 @@ func bind(fd int, addr netip.AddrPort) error {
 	return os.NewSyscallError("bind", err)
 }
 
-// bindSource binds a socket to a suggested address, if that can be done.
+// bindSource tries to bind a socket to a suggested address. A failure is ignored: the
+// suggestion is then skipped.
 func bindSource(fd int, source netip.Addr) {
-	// The kernel then chooses the port when the socket is connected, so that the port
-	// has to be unique for the destination only (ip(7), since Linux 4.2).
+	// With this option the kernel chooses the port at the time of the connect. The port
+	// then has to be unique only per destination (ip(7), since Linux 4.2).
 	_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	_ = bind(fd, netip.AddrPortFrom(source, 0))
 }
@@ -177,13 +180,13 @@ func connect(fd int, addr netip.AddrPort) error {
 	if err == nil {
 		err = unix.Connect(fd, sa)
 	}
-	if errors.Is(err, unix.EINTR) { // connecting goes on in the background (connect(2))
+	if errors.Is(err, unix.EINTR) { // the connect continues in the background (connect(2))
 		err = await(fd)
 	}
 	return os.NewSyscallError("connect", err)
 }
 
-// await waits until a socket that connects is connected or has failed.
+// await waits until a connecting socket is connected or has failed.
 func await(fd int) error {
 	for {
 		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
@@ -248,8 +251,8 @@ func (a *AddrInfo) Socket() (fd int, err error) {
 }
 
 // SetSockopts sets the options of the result, in their order. It returns an error if an
-// option fails that is not optional. An option of level SolIntents always fails, because
-// the kernel does not know that level.
+// option fails that is not marked optional. An option of level SolIntents always fails,
+// because the kernel does not know that level.
 func (a *AddrInfo) SetSockopts(fd int) error {
 	for _, o := range a.Options {
 		if o.Level == SolIntents {

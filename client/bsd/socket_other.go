@@ -28,7 +28,7 @@ func (c *Context) Connect(ctx context.Context, fd int, addr netip.AddrPort) erro
 	return unsupported("connect")
 }
 
-// Close is for Linux only; the Context is released nevertheless.
+// Close is for Linux only. It still releases the Context.
 func (c *Context) Close(fd int) error {
 	c.Release()
 	return unsupported("close")

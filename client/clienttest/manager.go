@@ -1,12 +1,12 @@
-// Package clienttest is a Multi Access Manager for tests of programs that use
-// package client: it speaks the real protocol on a real socket and answers as a
-// script says. A client.Daemon with its Path, or MAMMA_SOCKET in the environment
-// of a program, leads to it.
+// Package clienttest is a Multi Access Manager for tests of programs that use package
+// client. It speaks the real protocol on a real socket, and a script decides its
+// answers. A client.Daemon finds it by its Path, a whole program by MAMMA_SOCKET in the
+// environment.
 //
 //	m := clienttest.Start(t, clienttest.From("127.0.0.2"))
 //	dialer := &client.Dialer{Daemon: &client.Daemon{Path: m.Path}}
 //
-// On Linux all of 127.0.0.0/8 is this host, so addresses of it can stand for
+// On Linux all addresses of 127.0.0.0/8 belong to this host, so they can stand for
 // networks.
 package clienttest
 
@@ -25,24 +25,24 @@ type Script func(Request) Answer
 
 // Manager is a running manager. Its methods are safe for concurrent use.
 type Manager struct {
-	// Path is that of its socket, for client.Daemon.Path.
+	// Path is the path of the manager's socket, for client.Daemon.Path.
 	Path string
 
 	raw *rawmanager.Daemon
 }
 
-// Start starts a manager that ends with the test. Its socket is in a folder of
-// the test's own.
+// Start starts a manager that ends with the test. Its socket is in a temporary folder
+// of that test.
 func Start(t testing.TB, script Script) *Manager {
 	t.Helper()
 	return StartAt(t, "", script)
 }
 
-// StartAt is Start with a socket at path, which must not exist.
+// StartAt is Start with a given path for the socket. Nothing may exist at that path.
 func StartAt(t testing.TB, path string, script Script) *Manager {
 	t.Helper()
 	mgr := &Manager{}
-	ready := make(chan struct{}) // a client may be there before Start has returned
+	ready := make(chan struct{}) // filled in last: a client may connect before StartAt has returned
 	mgr.raw = rawmanager.Start(t, path, false, func(m *wire.Message) bool {
 		<-ready
 		r := request(m)
@@ -64,7 +64,8 @@ func StartAt(t testing.TB, path string, script Script) *Manager {
 }
 
 // VoidLeases ends all leases granted so far, as a manager does when a network fails or
-// its configuration is reloaded. Where there is no shared memory there are no leases.
+// its configuration is reloaded. On systems without shared memory no leases are
+// granted, so VoidLeases does nothing.
 func (m *Manager) VoidLeases() {
 	if m.raw.Page != nil {
 		m.raw.Page.Raise(generation.View)
@@ -75,11 +76,11 @@ func (m *Manager) VoidLeases() {
 // refuses further ones. It may be called more than once.
 func (m *Manager) Stop() { m.raw.Stop() }
 
-// Requests returns what was asked so far, in order, without reports.
+// Requests returns the requests so far, in order, without the reports.
 func (m *Manager) Requests() []Request { return m.requests(false) }
 
-// Reports returns the reports so far, in order. A client sends them a moment
-// after the fact; client.Daemon.Close waits for one that is under way only.
+// Reports returns the reports so far, in order. A client sends a report shortly after
+// the event. client.Daemon.Close waits only for a report that is being sent.
 func (m *Manager) Reports() []Request { return m.requests(true) }
 
 func (m *Manager) requests(reports bool) (list []Request) {
@@ -94,9 +95,9 @@ func (m *Manager) requests(reports bool) (list []Request) {
 // Connections returns how many connections were made to the manager so far.
 func (m *Manager) Connections() int { return m.raw.Connections() }
 
-// From is a script that suggests the first source address, with the others as
-// alternates, and resolves all names to 127.0.0.1. It panics if one is no address,
-// or there is none.
+// From returns a script that suggests the first source address, with the others as
+// alternates, and resolves every name to 127.0.0.1. From panics if a source is not an
+// address, or if there is none.
 func From(sources ...string) Script {
 	var addrs []netip.Addr
 	for _, s := range sources {
@@ -115,7 +116,7 @@ func From(sources ...string) Script {
 // Silent is a script that never answers.
 func Silent(Request) Answer { return Answer{Silent: true} }
 
-// fill makes m, which is the request, into the answer.
+// fill turns the request m into the answer.
 func (a *Answer) fill(m *wire.Message, r Request) {
 	c := &m.Context
 	switch {
@@ -177,7 +178,7 @@ func (a *Answer) fill(m *wire.Message, r Request) {
 	}
 }
 
-// costs is what the answer tells of its networks.
+// costs returns what the answer says about the costs of its networks.
 func (a *Answer) costs() []wire.Cost {
 	all := []Cost{a.Cost}
 	for _, alt := range a.Alternates {

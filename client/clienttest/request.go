@@ -15,9 +15,9 @@ type Kind int
 const (
 	Connect   Kind = 0 // a decision on a new connection: client.Dialer, and Pool.GetNew
 	Choose    Kind = 1 // a decision on a new connection or an idle one: client.Pool, httpintent
-	Resolve   Kind = 2 // the addresses of Host, on the network of Source
-	ConnectFD Kind = 3 // a decision on a socket that there is already: bsd.Context.Connect
-	Report    Kind = 4 // nothing: it tells how a decision turned out
+	Resolve   Kind = 2 // the addresses of Host, looked up on the network of Source
+	ConnectFD Kind = 3 // a decision on an existing socket: bsd.Context.Connect
+	Report    Kind = 4 // no question: it tells how a decision turned out
 	Other     Kind = 5 // something else
 )
 
@@ -30,29 +30,29 @@ func (k Kind) String() string {
 	return names[k]
 }
 
-// Request is what a client asks or tells.
+// Request is a question or a report of a client.
 type Request struct {
 	Kind     Kind
 	Host     string // as the program gave it: a name or an address
 	Port     uint16
 	Datagram bool       // UDP
-	Intents  intent.Set // what is known about the connection
-	// Selection is which networks the connection may take, as in "require network
+	Intents  intent.Set // what the client states about the connection
+	// Selection says which networks the connection may take, as in "require network
 	// home, avoid cost metered"; "" if the client does not say.
 	Selection string
-	Bound     netip.Addr // that the program binds to itself; invalid: none
-	Source    netip.Addr // Resolve: of the network to ask on; invalid: any
+	Bound     netip.Addr // address that the program binds to itself; invalid: none
+	Source    netip.Addr // Resolve: address on the network to ask on; invalid: any network
 	Remote    netip.AddrPort
 	Idle      []Idle  // Choose: the connections on offer
 	Outcome   Outcome // Report
-	// Leased is how many connections have followed earlier answers (Answer.Lease), as
-	// far as they are told of with this request, which may be any.
+	// Leased is the number of connections that followed earlier answers (Answer.Lease).
+	// Any later request may carry this count.
 	Leased int
 }
 
 // Idle is a connection that may be used again.
 type Idle struct {
-	Source    netip.Addr // that it is bound to
+	Source    netip.Addr // address that it is bound to
 	Remote    netip.AddrPort
 	Multipath bool
 }
@@ -63,40 +63,42 @@ type Outcome struct {
 	Took      time.Duration
 	Errno     int // of Linux; 0: connected
 	LocalPort uint16
-	PlainTCP  bool // MPTCP was asked for in vain
+	PlainTCP  bool // MPTCP was asked for, and the connection became plain TCP
 }
 
 // Answer is what the manager says. The zero value suggests nothing.
 type Answer struct {
-	// Silent is to send no answer at all.
+	// Silent means that no answer is sent.
 	Silent bool
 
 	Source     netip.Addr // to bind to; invalid: none
-	Device     string     // interface to bind to, "": none. It may need a privilege.
+	Device     string     // interface to bind to; "": none. Binding may need a privilege.
 	Multipath  bool
 	Cost       Cost
 	Options    []Option
 	Reason     string
 	Alternates []Alternate
 
-	// Only permits nothing but Source and the Alternates; Refused, nothing at all, and
-	// Reason says why. NotPermitted says that Request.Selection leaves no network.
-	// What the manager suggests is taken to be what Request.Selection permits.
+	// Only permits nothing but Source and the Alternates. Refused permits nothing at
+	// all, and Reason says why. NotPermitted says that Request.Selection leaves no
+	// network. The script itself must take care that its suggestions fit
+	// Request.Selection.
 	Only, Refused, NotPermitted bool
 
-	// Addrs answer Resolve requests, in order. None leaves resolving to the
-	// client's own resolver; NotResolved says that there are none.
+	// Addrs answers Resolve requests, in order. If it is empty, the client's own
+	// resolver looks the name up. NotResolved says instead that the name has no
+	// addresses.
 	Addrs       []netip.Addr
 	NotResolved bool
 
-	// Lease is for how long the client may follow the answer again without asking, for
-	// connections to the same address with the same intents; 0: it is to ask. Uses is
-	// how often; 0: any number of times. See client.Daemon.MaxLeases.
+	// Lease is the time for which the client may follow the answer again without
+	// asking, for connections to the same address with the same intents; 0: the client
+	// asks each time. Uses limits how often; 0: no limit. See client.Daemon.MaxLeases.
 	Lease time.Duration
 	Uses  int
 
-	// Reuse answers Choose requests: n is to use the n-th of Request.Idle, counted
-	// from 1; 0 is to make a new connection.
+	// Reuse answers Choose requests. The number n means to use the n-th of
+	// Request.Idle, counted from 1; 0 means to make a new connection.
 	Reuse int
 }
 
@@ -115,17 +117,17 @@ type Alternate struct {
 	Cost      Cost
 }
 
-// Cost is what traffic over a network costs. The zero value is that of a manager
-// that does not tell; it counts only if all of an Answer have it.
+// Cost is what traffic over a network costs. The zero value stands for a manager that
+// does not tell. It has that meaning only if all Costs of an Answer are zero.
 type Cost struct {
 	Level  Level
 	Budget int64 // bytes left of the budget; 0: there is none
 }
 
-// Level is how much that is.
+// Level is one of three levels of cost, or unknown.
 type Level int
 
-// The levels of a Cost. Unknown becomes free where another one is known.
+// The levels of a Cost. If any Cost of an Answer is known, Unknown means free.
 const (
 	Unknown   Level = 0
 	Free      Level = 1
@@ -133,10 +135,10 @@ const (
 	Expensive Level = 3
 )
 
-// request reads a message.
+// request converts a message into a Request.
 func request(m *wire.Message) Request {
 	c := &m.Context
-	port, _ := strconv.ParseUint(c.Service, 10, 16) // 0 for what is no number
+	port, _ := strconv.ParseUint(c.Service, 10, 16) // 0 if it is not a number
 	r := Request{
 		Kind: Other, Host: c.Hostname, Port: uint16(port), Datagram: c.Type == wire.SockDgram, Intents: m.Intents(),
 		Selection: wire.SelectionText(m.Selection), Bound: c.BindRequested.AddrPort.Addr(), Source: c.BindSuggested.AddrPort.Addr(), Remote: c.Remote.AddrPort,
