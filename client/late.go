@@ -9,34 +9,34 @@ import (
 )
 
 const (
-	// lateWaitOriginal is how long a late answer of the original prototype's daemon is
-	// waited for. Its resolver gives up after three tries of 5 s for each of at most
-	// three name servers. An answer that is not there long after that never comes: some
-	// of its policies do not answer requests that they cannot serve.
+	// lateWaitOriginal is how long to wait for a late answer of the prototype's daemon.
+	// That daemon's resolver tries up to three name servers, three times for 5 s each.
+	// An answer that is missing long after that never comes: some of the prototype's
+	// policies do not answer requests that they cannot serve.
 	lateWaitOriginal = 10 * time.Minute
 
-	// lateWait is the same for a daemon with extensions. By then it has given up on a
-	// name server that does not answer.
+	// lateWait is how long to wait for a late answer of a daemon with extensions. Such
+	// a daemon has given up on a silent name server by then.
 	lateWait = 10 * time.Second
 
-	// maxLate is how many late answers may be outstanding before the daemon is asked
-	// nothing more.
+	// maxLate is how many late answers may be outstanding. With more, the daemon is not
+	// asked.
 	maxLate = 32
-	// maxLateAtOnce bounds the answers that are waited for: many requests that were
-	// under way together may all be given up together. The original's daemon serves no
-	// more connections than this.
+	// maxLateAtOnce bounds the late answers that are waited for, because many requests
+	// may be given up at the same moment. The prototype's daemon serves no more
+	// connections than this.
 	maxLateAtOnce = 1024
 )
 
 var errLate = errors.New("has not answered earlier requests yet")
 
-// giveUp decides what becomes of l after an exchange for ctx that failed with err.
+// giveUp keeps or closes l after an exchange for ctx that failed with err.
 //
-// The original prototype's daemon, on which every program of the host depends, must
-// not find the connection closed when it answers. So the answer is waited for in the
-// background, and then l is used again. A daemon with extensions copes with a closed
-// connection: it stops working for that. There, l is kept only so that a busy daemon
-// need not accept a new connection after each late answer.
+// Every program of the host depends on the prototype's daemon, which must not find the
+// connection closed when it answers. So giveUp waits for its answer in the background,
+// and uses l again after that. A daemon with extensions copes with a closed connection:
+// it stops working for it. giveUp still keeps such an l, so that a busy daemon need not
+// accept a new connection after each late answer.
 func (d *Daemon) giveUp(ctx context.Context, l *link, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -61,7 +61,7 @@ func (d *Daemon) giveUp(ctx context.Context, l *link, err error) {
 	go d.awaitLate(l, closes, lateWaitOriginal)
 }
 
-// waitingLocked counts the late answers of daemons that are not known to have
+// waitingLocked counts the late answers that are owed by daemons not known to have
 // extensions.
 func (d *Daemon) waitingLocked() (n int) {
 	for _, extended := range d.late {
@@ -72,7 +72,8 @@ func (d *Daemon) waitingLocked() (n int) {
 	return n
 }
 
-// owes notes n exchanges more, or less, in which an original daemon owes an answer.
+// owes adds n to the number of exchanges in which a prototype's daemon owes an answer.
+// n may be negative.
 func (d *Daemon) owes(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,7 +81,7 @@ func (d *Daemon) owes(n int) {
 	d.settleLocked()
 }
 
-// settleLocked tells those who wait when an original daemon owes no answer any more.
+// settleLocked wakes those who wait until a prototype's daemon owes no answer any more.
 func (d *Daemon) settleLocked() {
 	if d.settled != nil && d.owing+d.waitingLocked() == 0 {
 		close(d.settled)
@@ -88,8 +89,8 @@ func (d *Daemon) settleLocked() {
 	}
 }
 
-// settledLocked is closed when an original daemon owes no answer any more; nil if it owes
-// none.
+// settledLocked returns a channel that is closed when a prototype's daemon owes no
+// answer any more. It is nil if none is owed.
 func (d *Daemon) settledLocked() <-chan struct{} {
 	if d.settled == nil && d.owing+d.waitingLocked() > 0 {
 		d.settled = make(chan struct{})
@@ -97,9 +98,9 @@ func (d *Daemon) settledLocked() <-chan struct{} {
 	return d.settled
 }
 
-// awaitLate reads an answer whose request was given up, and then keeps l for further
-// requests. closes is d.closes at the time of the request: if d was closed since, l is
-// closed instead.
+// awaitLate reads the answer to a request that was given up, and then keeps l for
+// further requests. closes is the value of d.closes at the time of the request. If d
+// was closed since, awaitLate closes l.
 func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 	met := l.met
 	_ = l.nc.SetReadDeadline(time.Now().Add(wait))
@@ -114,8 +115,8 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 		d.cameLate(l, &ans, d.closes == closes)
 	}
 	if err == nil && !met && l.features == 0 {
-		// The daemon had been given the time of one with extensions. Its answer shows that
-		// it is the original.
+		// The daemon was taken for one with extensions, and given the time of one. Its
+		// answer shows that it is the prototype's.
 		d.original, d.backoff = true, 0
 	}
 	if err != nil || d.closes != closes {

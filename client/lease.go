@@ -15,63 +15,66 @@ import (
 )
 
 const (
-	// defaultMaxLeases is how many leases are kept: more destinations than most
-	// programs have at a time, and some hundred kilobytes.
+	// defaultMaxLeases is the number of leases that are kept by default. It is more
+	// than the destinations of most programs at a time, and costs some hundred
+	// kilobytes.
 	defaultMaxLeases = 1024
-	// leaseReport is how long uses of leases are collected. A report costs both
-	// processes as much as a decision; counts that people read may be so old.
+	// leaseReport is how long uses of leases are collected before they are reported. A
+	// report costs both processes as much as a decision. People who read the counts can
+	// wait that long.
 	leaseReport = time.Second
-	// maxLeaseReport is how many leases one message tells of.
+	// maxLeaseReport bounds the leases that one message reports on.
 	maxLeaseReport = 64
-	// maxUntold is how many leases there may be something to tell of.
+	// maxUntold bounds the leases with uses that were not reported yet.
 	maxUntold = 4096
-	// maxAlike is how many leases for the same destination are kept, which differ by
-	// their intents.
+	// maxAlike bounds the leases for one destination, which differ in their intents.
 	maxAlike = 16
-	// aliveEvery is how often the connection to the manager is looked at while only
-	// leases are used: one that was killed makes none void.
+	// aliveEvery is how often to check the connection to the manager while only leases
+	// are used. A manager that was killed cannot end its leases, so the client must
+	// notice.
 	aliveEvery = 100 * time.Millisecond
 )
 
-// leaseKey is what of a question must be the same for a lease to answer it. The
-// intents are compared by each lease, as it says.
+// leaseKey is the part of a question that must be the same for a lease to answer it.
+// Intents are not part of it: each lease says which intents may differ.
 type leaseKey struct {
 	action        wire.Action
 	typ, family   int32
-	host, service string         // host is "" for every name
-	protocol      int32          // of a socket that there is already
-	remote, bound netip.AddrPort // remote: that it is to be connected to
+	host, service string         // host "" stands for every name
+	protocol      int32          // of an existing socket
+	remote, bound netip.AddrPort // remote: destination of an existing socket
 	origin        wire.Origin
 	selection     SelectionProperties
-	idle          string // where idle connections are, in the order of the first of each
+	idle          string // where the idle connections are; see idleOn
 }
 
-// lease is an answer that holds for further questions.
+// lease is an answer that also holds for later questions.
 type lease struct {
 	key      leaseKey
-	intents  intent.Set // of the question
+	intents  intent.Set // intents of the question
 	answer   *wire.Message
 	features wire.Features
 	page     *generation.Page
 	until    time.Time
-	left     uint32 // uses; if the lease limits them
-	bytes    uint64 // left; if the lease limits them
+	left     uint32 // connections left, if the lease limits them
+	bytes    uint64 // bytes left, if the lease limits them
 }
 
-// leases are those of a Daemon, the least recently used last. The zero value has none.
+// leases holds the leases of a Daemon, the most recently used first. The zero value
+// holds none.
 type leases struct {
 	mu    sync.Mutex
 	all   list.List // of *lease
 	byKey map[leaseKey][]*list.Element
 	alive time.Time // when the manager was last seen alive
 
-	untold map[uuid.UUID]wire.LeaseUse // uses, by the decision
-	timer  *time.Timer                 // tells of them; nil: none was deferred yet
-	runs   bool                        // timer does
+	untold map[uuid.UUID]wire.LeaseUse // uses to report, by decision
+	timer  *time.Timer                 // starts the report; nil: none was deferred yet
+	runs   bool                        // timer is running
 }
 
-// leased answers a question by a lease, if there is one. The answer and what it refers
-// to must not be changed.
+// leased answers a question by a lease, or returns nil. The caller must not change the
+// answer or anything it points to.
 func (d *Daemon) leased(k *leaseKey, named bool, s intent.Set, now time.Time) *lease {
 	ls := &d.leases
 	ls.mu.Lock()
@@ -107,12 +110,12 @@ func (d *Daemon) leased(k *leaseKey, named bool, s intent.Set, now time.Time) *l
 	return l
 }
 
-// findLocked looks for a lease that holds, and forgets those that do not any more.
+// findLocked returns a lease that holds, and forgets those that it finds ended.
 func (ls *leases) findLocked(k leaseKey, s intent.Set, now time.Time) *lease {
 	for _, e := range ls.byKey[k] {
 		l := e.Value.(*lease)
 		if !now.Before(l.until) || !l.holds() {
-			ls.dropLocked(e) // of another slice than this one, see there
+			ls.dropLocked(e) // safe in this loop: it makes a new list
 			continue
 		}
 		if !l.answer.Lease.Alike(l.intents, s) {
@@ -128,7 +131,7 @@ func (ls *leases) findLocked(k leaseKey, s intent.Set, now time.Time) *lease {
 	return nil
 }
 
-// holds tells whether nothing has happened that ends the lease.
+// holds tells whether the manager has not ended the lease.
 func (l *lease) holds() bool {
 	g := l.answer.Lease
 	return l.page.Load(generation.View) == g.View &&
@@ -136,7 +139,8 @@ func (l *lease) holds() bool {
 		l.works(0)
 }
 
-// works tells whether the network of a candidate has not failed since.
+// works tells whether the network of a candidate has not failed since the lease was
+// granted.
 func (l *lease) works(candidate Candidate) bool {
 	list := l.answer.Lease.Networks
 	if candidate < 0 || int(candidate) >= len(list) {
@@ -146,7 +150,7 @@ func (l *lease) works(candidate Candidate) bool {
 	return n.Index == generation.View || l.page.Load(n.Index) == n.Value
 }
 
-// take uses the lease once, if its limits allow.
+// take uses up one connection of the lease, if its limits allow one.
 func (l *lease) take(s intent.Set) bool {
 	g := l.answer.Lease
 	if g.Uses > 0 && l.left == 0 {
@@ -166,8 +170,8 @@ func (l *lease) take(s intent.Set) bool {
 	return true
 }
 
-// keepLease keeps an answer with its lease, if it has one. It is that to the question
-// with the key k, put at the time asked. The answer must not be changed any more.
+// keepLease keeps an answer that has a lease. The answer is that to the question with
+// key k, asked at the time asked. It must not be changed any more.
 func (d *Daemon) keepLease(k *leaseKey, s intent.Set, ans *wire.Message, from answerer, asked time.Time) {
 	g := ans.Lease
 	if g == nil || from.page == nil || ans.DecisionID == uuid.Nil || from.features&wire.FeatureReports == 0 || d.MaxLeases < 0 {
@@ -202,8 +206,9 @@ func (d *Daemon) keepLease(k *leaseKey, s intent.Set, ans *wire.Message, from an
 	ls.alive = time.Now()
 }
 
-// dropLocked forgets a lease, but not what is to be told of it. The list of its key is
-// replaced and not changed: the caller may be going through it.
+// dropLocked forgets a lease, but not its uses that are still to be reported. It
+// replaces the list of the lease's key instead of changing it, because the caller may
+// be iterating over it.
 func (ls *leases) dropLocked(e *list.Element) {
 	l := ls.all.Remove(e).(*lease)
 	var rest []*list.Element
@@ -217,8 +222,8 @@ func (ls *leases) dropLocked(e *list.Element) {
 	}
 }
 
-// doubt forgets a lease whose first choice was slow or failed, so that the manager is
-// asked about the next connection: it may know better by then.
+// doubt forgets a lease whose first choice was slow or failed. The manager is then
+// asked about the next connection, and may know better.
 func (d *Daemon) doubt(l *lease) {
 	ls := &d.leases
 	ls.mu.Lock()
@@ -235,15 +240,15 @@ func (ls *leases) clearLocked() {
 	clear(ls.byKey)
 }
 
-// voidLeases forgets all leases: the manager is another one, or gone.
+// voidLeases forgets all leases, because the manager is a new one or gone.
 func (d *Daemon) voidLeases() {
 	d.leases.mu.Lock()
 	defer d.leases.mu.Unlock()
 	d.leases.clearLocked()
 }
 
-// gone tells whether the manager has closed the connection that would be used next. It is
-// not known while there is none.
+// gone tells whether the manager has closed the idle connection that would be used
+// next. Without such a connection nothing is known, and gone is false.
 func (d *Daemon) gone() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -251,8 +256,8 @@ func (d *Daemon) gone() bool {
 	return n > 0 && hungUp(d.idle[n-1].nc)
 }
 
-// noteLocked adds to what is to be told. While nobody can be told, it is of so many
-// decisions only.
+// noteLocked adds to the uses to report. The number of decisions in it is bounded,
+// since there may be no manager to report to.
 func (ls *leases) noteLocked(u wire.LeaseUse) {
 	have, ok := ls.untold[u.ID]
 	switch {
@@ -267,7 +272,7 @@ func (ls *leases) noteLocked(u wire.LeaseUse) {
 	ls.untold[u.ID] = u
 }
 
-// connected notes that a connection by the lease of a decision was made as that said.
+// connected notes that a connection by a lease succeeded as the decision said.
 func (d *Daemon) connected(id uuid.UUID, took time.Duration) {
 	ms := uint32(max(0, min(took.Milliseconds(), 1<<32-1)))
 	d.leases.mu.Lock()
@@ -275,8 +280,8 @@ func (d *Daemon) connected(id uuid.UUID, took time.Duration) {
 	d.leases.noteLocked(wire.LeaseUse{ID: id, Connected: 1, Milliseconds: ms})
 }
 
-// untoldLeases puts into req what was not told yet, as far as one message has room. The
-// function is to be called if the request could not be sent.
+// untoldLeases puts uses that were not reported yet into req, as many as one message
+// has room for. If req could not be sent, call takeBack.
 func (d *Daemon) untoldLeases(req *wire.Message) (takeBack func()) {
 	ls := &d.leases
 	ls.mu.Lock()
@@ -299,7 +304,7 @@ func (d *Daemon) untoldLeases(req *wire.Message) (takeBack func()) {
 	}
 }
 
-// tellLeases tells of the uses that were collected. Any other request takes them along.
+// tellLeases reports the collected uses, unless another request has taken them along.
 func (d *Daemon) tellLeases() {
 	ls := &d.leases
 	ls.mu.Lock()
@@ -314,7 +319,7 @@ func (d *Daemon) tellLeases() {
 	}
 }
 
-// stopLeases forgets leases and what was not told of them.
+// stopLeases forgets all leases and the uses that were not reported.
 func (d *Daemon) stopLeases() {
 	ls := &d.leases
 	ls.mu.Lock()
@@ -327,7 +332,7 @@ func (d *Daemon) stopLeases() {
 	}
 }
 
-// leaseKey is that of a question about t.
+// leaseKey returns the key of a question about t.
 func (t *target) leaseKey(action wire.Action, origin *wire.Origin, members []wire.SetMember) *leaseKey {
 	k := &leaseKey{action: action, typ: t.typ, family: t.family, host: t.host, service: strconv.Itoa(int(t.port)), bound: t.bound, selection: t.selection, idle: idleOn(members)}
 	if origin != nil {
@@ -336,7 +341,8 @@ func (t *target) leaseKey(action wire.Action, origin *wire.Origin, members []wir
 	return k
 }
 
-// idleOn says on which networks the members are, in the order of the first on each.
+// idleOn encodes the networks that the members are on, in the order of the first member
+// on each.
 func idleOn(members []wire.SetMember) string {
 	var b []byte
 	for i := range members {
@@ -345,8 +351,8 @@ func idleOn(members []wire.SetMember) string {
 	return string(b)
 }
 
-// appendWhere appends what tells the manager the network of an idle connection, and
-// whether it is Multipath TCP, unless list has that already.
+// appendWhere appends the network of an idle connection, and whether it is Multipath
+// TCP, unless list has the pair already.
 func appendWhere(list []byte, c *wire.Context) []byte {
 	w := whereOf(c)
 	for rest := list; len(rest) > 0; rest = rest[len(w):] {
@@ -357,8 +363,8 @@ func appendWhere(list []byte, c *wire.Context) []byte {
 	return append(list, w[:]...)
 }
 
-// where is an address and whether it is of Multipath TCP. Zones do not count: what has
-// one is not decided on.
+// where is an address and whether the connection is Multipath TCP. It has no zone,
+// because addresses with a zone are never decided on.
 type where [17]byte
 
 func whereOf(c *wire.Context) (w where) {
@@ -370,8 +376,8 @@ func whereOf(c *wire.Context) (w where) {
 	return w
 }
 
-// existing is the member that the lease means: the first on the network that was chosen
-// one of.
+// existing returns the member that the lease means: the first one on the network that
+// the decision chose.
 func (l *lease) existing(members []wire.SetMember) (fd int32, ok bool) {
 	on := whereOf(&l.answer.Context)
 	for i := range members {
@@ -382,7 +388,7 @@ func (l *lease) existing(members []wire.SetMember) (fd int32, ok bool) {
 	return 0, false
 }
 
-// plan is what the lease says of t.
+// plan makes a plan for t from the lease.
 func (l *lease) plan(t target, choose bool, members []wire.SetMember) (*plan, error) {
 	p, err := newDecision(t, choose, l.features, l.answer)
 	if err != nil {
@@ -407,7 +413,7 @@ func (l *lease) plan(t target, choose bool, members []wire.SetMember) (*plan, er
 	return p, nil
 }
 
-// exchangeKey is that of a request with a socket that there is already.
+// exchangeKey returns the key of a request about an existing socket.
 func exchangeKey(req *wire.Message, origin *wire.Origin) *leaseKey {
 	c := &req.Context
 	k := &leaseKey{

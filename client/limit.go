@@ -12,15 +12,15 @@ import (
 // timer each time, and the runtime would wake a thread to wait for it.
 type limit struct {
 	mu    sync.Mutex
-	due   time.Time // of the exchange under way; zero: none
+	due   time.Time // limit of the exchange under way; zero: no exchange
 	timer *time.Timer
-	fires time.Time // zero: the timer does not run
-	turn  int       // of the exchange under way or the next one
-	over  bool      // it was interrupted
+	fires time.Time // when the timer fires; zero: it is stopped
+	turn  int       // number of the exchange under way, or of the next one
+	over  bool      // the exchange was interrupted
 }
 
-// begin notes that an exchange on nc begins, and when it must have ended. The result is
-// for cancel.
+// begin notes that an exchange on nc begins, which must end by due. The result is
+// needed for cancel.
 func (l *limit) begin(nc net.Conn, due time.Time) (turn int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,11 +37,11 @@ func (l *limit) begin(nc net.Conn, due time.Time) (turn int) {
 	return l.turn
 }
 
-// again gives the exchange under way more time, after it was interrupted.
+// again gives an interrupted exchange more time.
 func (l *limit) again(nc net.Conn, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.over = true // what is set here is taken back at the end
+	l.over = true // so that end clears the deadline that is set here
 	_ = nc.SetDeadline(due)
 }
 
@@ -55,8 +55,8 @@ func (l *limit) cancel(nc net.Conn, turn int) {
 	}
 }
 
-// end notes that the exchange is over. An interruption that comes too late for it does
-// not interrupt the next one.
+// end notes that the exchange is over. An interruption that comes later does not reach
+// the next exchange.
 func (l *limit) end(nc net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,5 +92,6 @@ func (l *limit) stop() {
 	}
 }
 
-// interrupt has reads and writes that block on nc fail with os.ErrDeadlineExceeded.
+// interrupt makes reads and writes on nc fail with os.ErrDeadlineExceeded, also those
+// that are blocked.
 func interrupt(nc net.Conn) { _ = nc.SetDeadline(time.Unix(1, 0)) }

@@ -13,27 +13,27 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// link is one connection to the daemon. One goroutine at a time has it.
+// link is one connection to the daemon. It belongs to one goroutine at a time.
 type link struct {
 	nc       net.Conn
 	reader   *wire.Reader
-	source   *pageReader      // of reader
-	page     *generation.Page // that the daemon gave; nil: none
-	announce wire.Features    // to the daemon
+	source   *pageReader      // what reader reads from
+	page     *generation.Page // page from the daemon; nil: none
+	announce wire.Features    // what the client announces to the daemon
 	out      []byte
-	id       uuid.UUID     // of the connection, from the first answer
-	features wire.Features // of the daemon
-	calls    wire.Calls    // of the request under way
-	asked    bool          // a request is out whose answer was not read
-	met      bool          // a first answer was read: features are known
+	id       uuid.UUID     // the connection's id, from the first answer
+	features wire.Features // what the daemon announced
+	calls    wire.Calls    // state of the request under way
+	asked    bool          // a request was sent and its answer not read
+	met      bool          // a first answer was read, so features are known
 	broken   bool          // not to be used again
 	limit    limit
-	begun    time.Time // when what its answer belongs to began; zero: its time tells nothing
-	key      *spareKey // of the question under way; nil: its answer serves nobody else
+	begun    time.Time // start of what the answer belongs to; zero: the answer's time says nothing
+	key      *spareKey // key of the question under way; nil: its answer serves no other dial
 }
 
-// newLink is a link that has said nothing yet. With leases, the daemon is told that they
-// are understood.
+// newLink makes a link on which nothing was sent yet. With leases, the daemon is told
+// that the client understands them.
 func newLink(nc net.Conn, leases bool) *link {
 	l := &link{nc: nc, source: &pageReader{nc: nc}, announce: features, begun: time.Now()}
 	if !leases {
@@ -44,7 +44,7 @@ func newLink(nc net.Conn, leases bool) *link {
 	return l
 }
 
-// takePage takes what came with the first answer.
+// takePage takes the page that came with the first answer, if one came.
 func (l *link) takePage() {
 	l.page, l.source.page, l.source.plain = l.source.page, nil, true
 }
@@ -54,9 +54,9 @@ func (l *link) close() {
 	_ = l.nc.Close()
 }
 
-// hello finds out what the daemon is. The action of an error answer is not a
-// request, so every daemon answers that it does not know it, without asking its
-// policy; one with extensions announces them in that answer.
+// hello finds out what kind of daemon answers. It sends the action of an error answer,
+// which is no request. Every daemon answers that it does not know this request, without
+// asking its policy. A daemon with extensions announces them in that answer.
 func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	var ans wire.Message
 	if err := l.exchange(ctx, deadline, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans); err != nil {
@@ -68,8 +68,7 @@ func (l *link) hello(ctx context.Context, deadline time.Time) error {
 	return nil
 }
 
-// exchange sends req and reads its answer. After an error, only giveUp knows what
-// to do with the connection.
+// exchange sends req and reads its answer. After an error the caller must call giveUp.
 func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.Message) error {
 	req.Context.ID = l.id
 	req.Features = l.announce
@@ -91,13 +90,14 @@ func (l *link) exchange(ctx context.Context, deadline time.Time, req, ans *wire.
 	if err := l.receive(ans); !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil || !readable(l.nc) {
 		return err
 	}
-	// The answer is there. It was us who did not get the processor in time.
+	// The answer has arrived in time. It was this process that got the processor too
+	// late.
 	l.limit.again(l.nc, time.Now().Add(minPatience))
 	return l.receive(ans)
 }
 
-// receive reads the answer to what was asked. It can be called again after it was
-// interrupted.
+// receive reads the answer to the request. It may be called again after an
+// interruption.
 func (l *link) receive(ans *wire.Message) error {
 	if err := l.reader.Read(ans); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (l *link) receive(ans *wire.Message) error {
 	l.features = ans.Features
 	l.met = true
 	if l.reader.Buffered() > 0 {
-		l.broken = true // nothing may come unasked
+		l.broken = true // a daemon never sends anything unasked
 	}
 	return nil
 }

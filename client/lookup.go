@@ -75,7 +75,7 @@ func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (an
 		return false, nil
 	}
 	if len(ans.Paths) > 0 {
-		c.measured(ans.Paths[0]) // towards the destination, which was not known before
+		c.measured(ans.Paths[0]) // the path to the destination, which was unknown before
 	}
 	if c.local.IsValid() && !ans.Context.BindSuggested.IsValid() {
 		c.unbind()
@@ -89,7 +89,7 @@ func (d *Dialer) lookupOnNetwork(ctx context.Context, p *plan, c *candidate) (an
 // unbind leaves the choice of source address and interface to the kernel.
 func (c *candidate) unbind() {
 	c.local, c.device = netip.Addr{}, ""
-	c.rtt, c.suspect = 0, false // of a path that it need not take any more
+	c.rtt, c.suspect = 0, false // they were measured on a path that is no longer fixed
 	var rest []wire.SockOpt
 	for _, o := range c.options {
 		if o.Level != wire.SolSocket || o.Name != wire.SoBindToDevice {

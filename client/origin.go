@@ -15,9 +15,9 @@ type Origin struct {
 	UID     uint32 // UnknownUID if it is not known; zero is root
 	PID     uint32 // 0 if it is not known
 	Command string // name of the process; "" if it is not known
-	// Source tells people where the intents are from: "client", "learnt", "port
-	// 443", or "rule" and its name; "" if that is not known. Both texts are cut
-	// to 64 bytes.
+	// Source tells people where the intents come from: "client", "learnt", "port 443",
+	// or "rule" and its name; "" if that is not known. Command and Source are cut to 64
+	// bytes.
 	Source string
 }
 

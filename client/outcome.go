@@ -9,19 +9,19 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Outcome is how a connection turned out that a program made by itself, following
-// the first Endpoint of a Decision.
+// Outcome is the result of a connection that a program made itself, by the first
+// Endpoint of a Decision.
 type Outcome struct {
 	Duration time.Duration  // from the call that connects to its end
 	Err      error          // why there is no connection; nil if there is one
 	Local    netip.AddrPort // of the connection, if there is one
-	PlainTCP bool           // it was to be Multipath TCP, and is not
+	PlainTCP bool           // it was opened with MPTCP, and is plain TCP
 }
 
-// Report tells the manager how the connection turned out, in the background: the
-// health of a network follows from it, and what is shown of the decision. Nothing
-// is reported about datagrams, which tell nothing by connecting, and to a manager
-// that takes no reports.
+// Report tells the manager the result of the connection, in the background. The manager
+// derives the health of networks from reports, and shows the result beside the
+// decision. Nothing is reported for datagrams, since connecting one proves nothing, nor
+// to a manager that takes no reports.
 func (dec *Decision) Report(o Outcome) {
 	p := dec.plan
 	if p == nil || p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || p.target.typ != wire.SockStream {
@@ -34,7 +34,7 @@ func (dec *Decision) Report(o Outcome) {
 		dec.dialer.daemon().doubt(p.lease)
 	}
 	if o.Err != nil && m.Outcome.Errno == 0 {
-		return // it was given up, which says nothing of the network
+		return // the attempt was given up, which says nothing about the network
 	}
 	if o.Err == nil && !o.PlainTCP && p.lease != nil && !p.reuse && !p.candidates[0].multipath {
 		dec.dialer.daemon().connected(p.id, o.Duration)

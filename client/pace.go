@@ -8,22 +8,23 @@ const (
 	minAttemptDelay        = 100 * time.Millisecond
 	maxAttemptDelay        = 2 * time.Second
 	defaultResolutionDelay = 50 * time.Millisecond
-	// A plain dial beside a suggestion that is merely slow would undo the
-	// manager's choice, so it waits for the longest delay that the RFC allows.
+	// A plain dial that starts beside a slow suggestion would undo the manager's
+	// choice. So the plain dial waits for the longest delay that the RFC allows.
 	lastResortDelay = maxAttemptDelay
 )
 
 // pace says how long a race waits for an attempt or a lookup before it starts another one
 // beside it. The zero value goes by what is known of each candidate's path.
 type pace struct {
-	fixed bool // the caller has set delay, for everything
+	fixed bool // the caller has set delay, which then holds for everything
 	delay time.Duration
 }
 
-// attempt is how long to wait for a connection of c: until TCP would send its first
-// segment again (RFC 8305 section 5). If R is the only round-trip time that was measured,
-// that is after 3 R: SRTT is R, and RTTVAR, which counts four times, is R/2 (RFC 6298
-// section 2.2). A candidate in doubt gets no more time than one whose path is unknown.
+// attempt returns how long to wait for a connection of c before the next attempt. That
+// is the time after which TCP would repeat its first segment (RFC 8305 section 5).
+// After a single measured round-trip time R, that is 3 R: SRTT is R, and RTTVAR, which
+// counts four times, is R/2 (RFC 6298 section 2.2). A candidate in doubt gets no more
+// time than one whose path is unknown.
 func (p pace) attempt(c *candidate) time.Duration {
 	if p.fixed {
 		return p.delay
@@ -41,8 +42,9 @@ func (p pace) attempt(c *candidate) time.Duration {
 	return d
 }
 
-// lookup is how long to wait for c's name to be resolved. A long round-trip time makes
-// a resolver slow. A short one does not make it quick, because a resolver asks others.
+// lookup returns how long to wait for the resolution of c's name before other
+// candidates are looked up. A long round-trip time makes a resolver slow. A short one
+// does not make it quick, because a resolver asks others.
 func (p pace) lookup(c *candidate) time.Duration {
 	if p.fixed {
 		return p.delay
@@ -50,7 +52,7 @@ func (p pace) lookup(c *candidate) time.Duration {
 	return max(defaultAttemptDelay, p.attempt(c))
 }
 
-// lastResort is how long a plain dial waits while another attempt is under way.
+// lastResort returns how long the plain dial waits while another attempt is under way.
 func (p pace) lastResort() time.Duration {
 	return max(lastResortDelay, p.delay)
 }

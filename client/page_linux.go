@@ -11,8 +11,8 @@ import (
 )
 
 // pageReader reads from a connection to the manager, and takes the page of generations
-// that comes with the first answer. Later it reads plainly: what else is handed over, the
-// kernel closes.
+// that comes with the first answer. Later it reads plainly. The kernel then closes
+// whatever descriptors are sent.
 type pageReader struct {
 	nc    net.Conn
 	plain bool
@@ -27,12 +27,12 @@ func (r *pageReader) Read(b []byte) (int, error) {
 	control := make([]byte, generation.RightsSize())
 	n, oobn, _, _, err := uc.ReadMsgUnix(b, control)
 	if oobn > 0 {
-		// A page that is not as it should be is none: there are no leases then.
+		// A page that is malformed is ignored, and there are no leases.
 		if page, err := generation.Received(control[:oobn]); err == nil && page != nil {
 			r.page = page
 		}
 	}
-	return max(n, 0), err // recvmsg(2) has -1 with an error, and so has ReadMsgUnix
+	return max(n, 0), err // recvmsg(2) returns -1 with an error, and so does ReadMsgUnix
 }
 
 // hungUp tells whether the other end has closed an idle connection.

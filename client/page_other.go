@@ -8,7 +8,7 @@ import (
 	"github.com/socket-intents/mamma/internal/generation"
 )
 
-// pageReader reads from a connection to the manager. There is no page to share here.
+// pageReader reads from a connection to the manager. On this system it takes no page.
 type pageReader struct {
 	nc    net.Conn
 	plain bool
@@ -17,5 +17,5 @@ type pageReader struct {
 
 func (r *pageReader) Read(b []byte) (int, error) { return r.nc.Read(b) }
 
-// hungUp is not known here.
+// hungUp cannot tell on this system, and always returns false.
 func hungUp(net.Conn) bool { return false }

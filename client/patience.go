@@ -7,31 +7,34 @@ import (
 )
 
 const (
-	// The least time that a manager gets. Managers usually answer within a millisecond:
-	// one that takes longer than this is stuck, and people begin to notice.
+	// minPatience is the least time to wait for the manager. It usually answers within
+	// a millisecond. A manager that takes longer than minPatience is stuck, and people
+	// begin to notice the delay.
 	minPatience = 50 * time.Millisecond
 
-	// How many times as long as the slowest of the latest answers is waited. Programs
-	// begin one after the other to want the processor of a host that becomes busy, so
-	// answers become slower by smaller steps than this.
+	// patienceMargin is the factor by which the wait exceeds the slowest of the latest
+	// answers. When a host becomes busy, its programs begin to compete for the
+	// processor one after another, so that answers slow down by smaller steps than
+	// this.
 	patienceMargin = 16
 
-	// The slowest answer counts for one to two spans.
+	// The slowest answer counts for one to two spans of this length.
 	patienceSpan = 30 * time.Second
 
-	// No connection waits longer than this. A manager that is slower is out of order.
+	// maxPatience bounds every wait. A manager that is slower is out of order.
 	maxPatience = 2 * time.Second
 )
 
-// patience says how long to wait for the manager, from how long its answers took. The
-// zero value is that of a manager which has not answered yet.
+// patience derives the time to wait for the manager from the time that its answers
+// took. The zero value is for a manager that has not answered yet.
 type patience struct {
 	met             bool
 	slowest, before time.Duration // in this span, and in the one before it
 	span            time.Time     // when this span began
 }
 
-// answered notes that an answer took so long, from the question to its last byte.
+// answered notes how long an answer took, from sending the question to reading the last
+// byte.
 func (p *patience) answered(took time.Duration, now time.Time) {
 	p.turn(now)
 	p.met = true
@@ -51,9 +54,9 @@ func (p *patience) turn(now time.Time) {
 	p.slowest, p.span = 0, now
 }
 
-// wait is how long to wait for the next answer. The first answer may take all of most:
-// the manager has to accept a connection, may have to be started by a service manager,
-// and nothing is known of this host yet.
+// wait returns how long to wait for the next answer. The first answer may take all that
+// is allowed. The manager then has to accept a connection and may have to be started by
+// a service manager, and nothing is known about the host yet.
 func (p *patience) wait(allowed time.Duration, now time.Time) time.Duration {
 	if !p.met {
 		return allowed
@@ -62,7 +65,7 @@ func (p *patience) wait(allowed time.Duration, now time.Time) time.Duration {
 	return min(max(patienceMargin*max(p.slowest, p.before), minPatience), allowed)
 }
 
-// allowed is how long a connection with these intents may wait for a decision. If
+// allowed returns how long a connection with these intents may wait for a decision. If
 // somebody waits for the connection, that is as long as for an address that does not
 // answer (RFC 8305 section 8). A transfer that only has to finish may wait longer.
 func allowed(s intent.Set) time.Duration {

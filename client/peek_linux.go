@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerClosed tells whether the peer has closed conn, without taking data from
-// it and without touching its flags, which others may share
-// (doc/original/client-and-socks.md 8.4 and defect 23). Datagram sockets have no peer
-// that could close, and their pending errors and empty datagrams mean nothing.
+// peerClosed tells whether the peer has closed conn. It takes no data from conn. It
+// does not touch the descriptor's flags, because other processes may share them
+// (doc/original/client-and-socks.md 8.4 and defect 23). A datagram socket is never
+// closed by its peer; its pending errors and empty datagrams mean nothing.
 func peerClosed(conn net.Conn) bool {
 	for {
 		u, ok := conn.(interface{ NetConn() net.Conn })

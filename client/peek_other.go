@@ -4,8 +4,8 @@ package client
 
 import "net"
 
-// peerClosed cannot tell here; the first use of the connection will.
+// peerClosed cannot tell on this system. The first use of the connection will.
 func peerClosed(net.Conn) bool { return false }
 
-// readable cannot tell here. There is no manager either.
+// readable cannot tell on this system, which has no manager either.
 func readable(net.Conn) bool { return false }

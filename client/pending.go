@@ -5,8 +5,7 @@ import (
 	"sync"
 )
 
-// Pending is a Pool.Get that goes on in the background. It is safe for concurrent
-// use.
+// Pending is a Pool.Get that runs in the background. It is safe for concurrent use.
 type Pending struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -16,9 +15,8 @@ type Pending struct {
 	err  error
 }
 
-// Start begins a Get and returns at once. Where the Pool has limits,
-// those that are begun one after the other wait in that order. Result or Cancel
-// must be called in the end.
+// Start begins a Get and returns at once. In a Pool with limits, Gets wait in the order
+// in which they were started. Call Result or Cancel in the end.
 func (p *Pool) Start(ctx context.Context, network, address string) *Pending {
 	ctx, cancel := context.WithCancel(ctx)
 	q := &Pending{cancel: cancel, done: make(chan struct{})}
@@ -36,7 +34,7 @@ func (p *Pool) Start(ctx context.Context, network, address string) *Pending {
 	return q
 }
 
-// Done is closed as soon as Result does not block. To wait for one of several, select
+// Done is closed as soon as Result does not block. To wait for several Pendings, select
 // over their channels.
 func (q *Pending) Done() <-chan struct{} { return q.done }
 
@@ -55,8 +53,8 @@ func (q *Pending) Result() (*Conn, error) {
 	return c, q.err
 }
 
-// Cancel gives the Get up and waits until it has ended. A connection that the Get has
-// made or found goes to the pool, unless Result has returned it.
+// Cancel gives the Get up and waits until it has ended. If the Get already has a
+// connection and Result has not returned it, the connection goes to the pool.
 func (q *Pending) Cancel() {
 	q.cancel()
 	<-q.done

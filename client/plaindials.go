@@ -13,25 +13,25 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// PlainDials counts the dials that went without the manager, by the reason. The
-// manager is told of them, too: mammactl status shows them for all programs.
+// PlainDials counts the dials that went without the manager, by reason. The manager is
+// told of them, too: "mammactl status" shows them for all programs.
 type PlainDials struct {
 	Late      uint64 // no answer in time
-	LeftAlone uint64 // not asked, because it had not answered in time a moment before
-	Absent    uint64 // it was not there
-	Failed    uint64 // anything else, such as a socket of somebody who is not trusted
+	LeftAlone uint64 // the manager was not asked, because it had not answered in time a moment before
+	Absent    uint64 // no manager was there
+	Failed    uint64 // anything else, such as a socket of a user who is not trusted
 }
 
-// PlainDials tells how many dials by d went without the manager so far. Those that
-// ask for no decision, by DecisionTimeout or because there is nothing to decide, do
-// not count.
+// PlainDials tells how many dials by d went without the manager so far. Dials that ask
+// for no decision do not count, be it because of DecisionTimeout or because there is
+// nothing to decide.
 func (d *Daemon) PlainDials() PlainDials {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.plain
 }
 
-// lateError is that of an answer that did not come in time.
+// lateError is the error of an answer that did not come in time.
 type lateError struct {
 	waited time.Duration
 	err    error
@@ -43,12 +43,12 @@ func (e *lateError) Error() string {
 
 func (e *lateError) Unwrap() error { return e.err }
 
-// isLate tells of a failed exchange that its time was up.
+// isLate tells whether an exchange failed because its time was up.
 func isLate(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// isAbsent tells that nobody listens.
+// isAbsent tells whether err means that nobody listens on the socket.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
@@ -74,21 +74,21 @@ func (d *Daemon) wentPlain(err error) (first bool) {
 	first = !d.outage
 	d.outage = true
 	if d.backoff == 0 && len(d.late) == 0 && !isAbsent(err) {
-		d.tellLocked() // the late answer has come meanwhile
+		d.tellLocked() // the late answer has arrived since
 	}
 	return first
 }
 
-// tellLocked sends a report of nothing, which carries what the manager was not told
-// of yet, unless a request does so before.
+// tellLocked sends an empty report, so that the manager learns of plain dials. It does
+// nothing if another request has told the manager before.
 func (d *Daemon) tellLocked() {
 	if d.plain != d.told {
 		d.reportLocked(true, &wire.Message{Action: wire.ActionReportRequest})
 	}
 }
 
-// untold puts into req what the manager was not told of yet. The function is to be
-// called if the request could not be sent.
+// untold puts plain dials that the manager does not know of into req. If req could not
+// be sent, call takeBack.
 func (d *Daemon) untold(req *wire.Message) (takeBack func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -106,7 +106,7 @@ func (d *Daemon) untold(req *wire.Message) (takeBack func()) {
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.told == now { // nobody has told of more meanwhile
+		if d.told == now { // no later request has told the manager more
 			d.told = told
 		}
 	}

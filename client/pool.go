@@ -18,54 +18,56 @@ const (
 	defaultIdleTimeout = 90 * time.Second // that of http.DefaultTransport
 )
 
-// Pool keeps connections for reuse. They form sets, one for each host, service
-// and transport. Who wants a connection of a set gets a new one or one that is
-// idle, as the Multi Access Manager chooses. The zero value is ready to use. A
-// Pool is safe for concurrent use and must not be copied after first use.
+// Pool keeps connections for reuse. They form sets, one for each host, service and
+// transport. For each Get from a set, the Multi Access Manager chooses between the idle
+// connections and a new one. The zero value is ready to use. A Pool is safe for
+// concurrent use and must not be copied after first use.
 //
-// It is what the original Socket Intents call socketconnect
+// The Socket Intents prototype calls this socketconnect
 // (doc/original/client-and-socks.md 8).
 type Pool struct {
 	// Dialer makes the connections. If it is nil, the Pool has its own.
 	Dialer *Dialer
 
-	// MaxIdle is how many idle connections a set keeps, the oldest are closed; 0
-	// means 8, a negative value none.
+	// MaxIdle is the number of idle connections that a set keeps; if there are more,
+	// the oldest are closed. 0 means 8, a negative value none.
 	MaxIdle int
 
-	// IdleTimeout is when an idle connection is closed; 0 means 90 s, a negative
-	// value never.
+	// IdleTimeout is the time after which an idle connection is closed; 0 means 90 s, a
+	// negative value never.
 	IdleTimeout time.Duration
 
-	// MaxPerSet is how many connections a set has, MaxConns all sets together:
-	// in use, idle, and being made; 0 means no limit. Browsers have 6 and 17, or
-	// more. Who wants a connection beyond that waits until somebody releases or
-	// closes one, in order of arrival; a set that is full holds up nobody who
-	// waits for another one. The context and Net.Deadline of the Dialer end the
-	// wait; its Net.Timeout and Info.Duration count from the end of it, and the
-	// manager is asked then. An idle one never stands in the way of a new
-	// connection: the one that is idle for longest is closed, of the same set
-	// if that is full, otherwise rather of another one.
+	// MaxPerSet bounds the connections of a set, and MaxConns those of all sets
+	// together. Connections in use, idle, and being made all count; 0 means no limit.
+	// Browsers have limits of 6 and 17, or more.
 	//
-	// Where there are limits, the manager is asked about one connection after the
-	// other, in the same order, so that it knows of those before, and that each
-	// can have the idle one that was chosen. A decision that takes longer than
-	// the Daemon's DecisionTimeout holds up nobody.
+	// A Get beyond a limit waits until somebody releases or closes a connection. Gets
+	// wait in order of arrival, but a full set delays no Get from another set. The
+	// context and Net.Deadline of the Dialer end the wait. Net.Timeout and
+	// Info.Duration count from the end of the wait, and the manager is asked then. Idle
+	// connections count, but never block a new one: the connection that has been idle
+	// for longest is closed. If the set is full, that is one of the same set, otherwise
+	// preferably one of another set.
+	//
+	// In a Pool with limits, the manager is asked about one connection after the other,
+	// in the same order. It then knows of the connections before, and no two Gets
+	// choose the same idle connection. A decision that takes longer than the Daemon's
+	// DecisionTimeout delays no other Get.
 	MaxPerSet, MaxConns int
 
-	// ReuseFirst uses an idle connection of the set again, the one that became idle
-	// last, without asking the manager, which then decides about new connections
-	// only. It is asked nevertheless where the SelectionProperties require or prohibit
-	// networks by name or cost, which the manager alone knows.
+	// ReuseFirst takes an idle connection of the set without asking the manager: the
+	// one that became idle last. The manager then decides about new connections only.
+	// There is one exception. If the SelectionProperties require or prohibit networks
+	// by name or cost, the manager is asked, because only it knows them.
 	ReuseFirst bool
 
 	own Dialer
 
-	mu    sync.Mutex // guards what follows and what it points to
+	mu    sync.Mutex // guards the fields below and what they point to
 	sets  map[setKey]*socketSet
 	busy  int      // sum over all sets
-	queue []*place // those that wait; none of them could be admitted
-	// deciding is closed when who was admitted last has decided.
+	queue []*place // Gets that wait; none of them can be admitted now
+	// deciding is closed when the latest admitted Get has decided.
 	deciding <-chan struct{}
 	lastID   int32
 	turn     uint64 // number of releases so far
@@ -85,23 +87,23 @@ func (p *Pool) dialer() *Dialer {
 	return &p.own
 }
 
-// Get returns a connection to address: an idle one of the same set if the manager
-// says so, otherwise a new one, which Conn.Reused tells. Networks, addresses,
-// intents and errors are those of Dialer.DialContext, but that there must be a
-// host and a port over tcp or udp. Without the manager, the connection that became
-// idle last is used again.
+// Get returns a connection to address: an idle one of the same set if the manager says
+// so, otherwise a new one. Conn.Reused tells which. Networks, addresses, intents and
+// errors are those of Dialer.DialContext, with two restrictions: the network must be
+// tcp or udp, and the address must have a host and a port. Without the manager, Get
+// reuses the connection that became idle last.
 //
 // The caller has the connection to itself until it calls Release or Close.
 func (p *Pool) Get(ctx context.Context, network, address string) (*Conn, error) {
 	return p.get(ctx, network, address, true)
 }
 
-// GetNew is Get, but never uses a connection again.
+// GetNew is Get, but always makes a new connection.
 func (p *Pool) GetNew(ctx context.Context, network, address string) (*Conn, error) {
 	return p.get(ctx, network, address, false)
 }
 
-// GetLike is Get for the set that c is or was of.
+// GetLike is Get from the set that c is in, or was in before it was closed.
 func (p *Pool) GetLike(ctx context.Context, c *Conn) (*Conn, error) {
 	network := "tcp"
 	if c.key.typ == wire.SockDgram {
@@ -118,7 +120,7 @@ func (p *Pool) get(ctx context.Context, network, address string, reuse bool) (*C
 	return p.connect(ctx, w)
 }
 
-// connect waits for the place and makes the best of it.
+// connect waits for the place and then fills it.
 func (p *Pool) connect(ctx context.Context, w *place) (*Conn, error) {
 	if err := p.wait(ctx, w); err != nil {
 		return nil, fmt.Errorf("get %s %s: waiting for a place in the pool: %w", w.target.network, w.target.address, err)
@@ -130,14 +132,14 @@ func (p *Pool) connect(ctx context.Context, w *place) (*Conn, error) {
 	return s, err
 }
 
-// fill finds an idle socket for a place, or makes a connection.
+// fill takes an idle socket for a place, or makes a connection.
 func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 	begun := time.Now()
 	d, t := p.dialer(), &w.target
 	ctx, cancel := d.limit(ctx, begun)
 	defer cancel()
 	members, choose := p.offer(w)
-	judged := t.selection.needsManager() // then no connection is used again without its word
+	judged := t.selection.needsManager() // then only the manager's word permits reuse
 	if p.ReuseFirst && !judged {
 		if s := p.takeLast(w, members); s != nil {
 			s.reused(nil, nil, begun)
@@ -152,7 +154,7 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 			p.begin(s, pl, begun)
 			return s, nil
 		}
-		// Somebody else took it, or the peer closed it meanwhile.
+		// Meanwhile somebody else took the socket, or the peer closed it.
 		pl, err = d.daemon().decide(ctx, *t, false, nil)
 	}
 	if forbidden(err) {
@@ -171,7 +173,7 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 	p.makeRoom(ctx, w)
 	var conn net.Conn
 	if err != nil {
-		pl = &plan{} // without a connection to the manager
+		pl = &plan{} // the socket was made without the manager
 		conn, err = d.dialPlainly(ctx, t, begun, err)
 	} else {
 		conn, err = d.dialPlan(ctx, pl, begun)
@@ -185,8 +187,8 @@ func (p *Pool) fill(ctx context.Context, w *place) (*Conn, error) {
 }
 
 // offer lists the idle sockets of the place's set, and tells whether the set has
-// any sockets. Those that the peer has closed are removed; those in use are
-// nobody else's business.
+// sockets at all. It removes those that the peer has closed. It leaves out those in
+// use, which nobody else may have.
 func (p *Pool) offer(w *place) (members []wire.SetMember, exists bool) {
 	if !w.reuse {
 		return nil, false
@@ -207,8 +209,8 @@ func (p *Pool) offer(w *place) (members []wire.SetMember, exists bool) {
 	return members, len(set.sockets) > 0
 }
 
-// takeLast marks the socket that became idle last as in use. It returns nil if
-// none of the members is idle any more.
+// takeLast marks the socket that became idle last as in use. It returns nil if no
+// member is idle any more.
 func (p *Pool) takeLast(w *place, members []wire.SetMember) *Conn {
 	for _, m := range slices.Backward(members) {
 		if s := p.take(w, m.FD); s != nil {
@@ -218,8 +220,8 @@ func (p *Pool) takeLast(w *place, members []wire.SetMember) *Conn {
 	return nil
 }
 
-// take marks an idle socket as in use; it has the place then. It returns nil if
-// it is not idle any more.
+// take marks an idle socket as in use and hands the place over to it. It returns nil if
+// the socket is not idle any more.
 func (p *Pool) take(w *place, id int32) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -239,7 +241,7 @@ func (p *Pool) take(w *place, id int32) *Conn {
 	return s
 }
 
-// add makes a socket of a new connection; it has the place then.
+// add makes a socket of a new connection, and hands the place over to it.
 func (p *Pool) add(w *place, linkID uuid.UUID, conn net.Conn) *Conn {
 	info, _ := InfoOf(conn)
 	s := &Conn{Conn: conn, dialed: dialed{info}, pool: p, key: w.key, context: w.target.offered(&info)}
@@ -248,7 +250,7 @@ func (p *Pool) add(w *place, linkID uuid.UUID, conn net.Conn) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastID++
-	if p.lastID <= 0 { // wrapped; 0 is no socket to the original
+	if p.lastID <= 0 { // the number wrapped; the prototype takes 0 for no socket
 		p.lastID = 1
 	}
 	s.id = p.lastID
@@ -271,9 +273,9 @@ func (p *Pool) CloseIdle() {
 	}
 }
 
-// Close closes all idle connections, and those to the manager if they are the
-// Pool's own. Connections in use stay open, and the Pool can still be used. The
-// error is always nil.
+// Close closes all idle connections, and the connections to the manager if they are the
+// Pool's own. Connections in use stay open, and the Pool can still be used. The error
+// is always nil.
 func (p *Pool) Close() error {
 	p.CloseIdle()
 	if p.Dialer != nil {

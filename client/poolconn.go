@@ -14,23 +14,23 @@ type Conn struct {
 	net.Conn
 	dialed
 
-	// Value is the user's, for what goes with the connection from one use to the
-	// next, such as the *tls.Conn on top of it. Only who uses the socket may
-	// touch it.
+	// Value is for the user, who can keep there what belongs to the connection from one
+	// use to the next, such as the *tls.Conn on top of it. Only the current user of the
+	// connection may touch it.
 	Value any
 
 	pool *Pool
 	key  setKey
-	// What the manager is told about it: a number, which is a descriptor in the
-	// original, and the context.
+	// The manager is told these two: a number, which was a descriptor in the prototype,
+	// and the context.
 	id      int32
 	context wire.Context
 
-	// Guarded by pool.mu.
+	// The fields below are guarded by pool.mu.
 	state socketState
 	use   poolUse
-	timer *time.Timer // closes it when idle for long
-	turn  uint64      // of the last release
+	timer *time.Timer // closes the socket when it has been idle for too long
+	turn  uint64      // number of the last release
 }
 
 type socketState int
@@ -41,8 +41,8 @@ const (
 	isClosed
 )
 
-// reused notes how it came that the socket is used again: by a plan, or without
-// one because of err. No plan and no error means that nobody was asked.
+// reused notes why the socket is used again: by a plan, or without a plan because of
+// err. If both are nil, the manager was not asked.
 func (s *Conn) reused(pl *plan, err error, begun time.Time) {
 	i := &s.info
 	i.Reused, i.Decided, i.Err, i.Reason, i.ID = true, pl != nil, err, "", DecisionID{}
@@ -64,9 +64,9 @@ func (s *Conn) NetConn() net.Conn { return s.Conn }
 // Info.Reused.
 func (s *Conn) Reused() bool { return s.info.Reused }
 
-// Release gives the connection back to the Pool, for reuse: it stays connected,
-// and whatever was not read stays in it. One that is idle already stays so. The
-// error is net.ErrClosed if it was closed.
+// Release gives the connection back to the Pool for reuse. It stays connected, and data
+// that was not read stays in it. Releasing an idle connection changes nothing. The
+// error is net.ErrClosed if the connection was closed.
 func (s *Conn) Release() error {
 	p := s.pool
 	p.mu.Lock()
@@ -112,12 +112,12 @@ func (s *Conn) Release() error {
 	return nil
 }
 
-// expire closes s if it is idle still and has been for long enough.
+// expire closes s if s is idle and has been for long enough.
 func (p *Pool) expire(s *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A timer that could not be stopped any more may meet a later idle time; it
-	// then ends that early, which does no harm.
+	// The timer may fire although s was used and released in between, if it could not
+	// be stopped in time. s is then closed too early, which does no harm.
 	if s.state == isIdle {
 		_ = p.closeLocked(s)
 	}
@@ -131,7 +131,8 @@ func (s *Conn) Close() error {
 	return s.pool.closeLocked(s)
 }
 
-// closeLocked closes a socket. If it was in use, admitLocked is to follow.
+// closeLocked closes a socket. If the socket was in use, the caller must call
+// admitLocked afterwards.
 func (p *Pool) closeLocked(s *Conn) error {
 	if s.state == isClosed {
 		return net.ErrClosed
@@ -147,8 +148,8 @@ func (p *Pool) closeLocked(s *Conn) error {
 	return s.Conn.Close()
 }
 
-// idleLocked ends the use of a socket, whose place is free then. Partial tells that it
-// is closed, so that what it was used for may not have come as a whole.
+// idleLocked ends the use of a socket, whose place is then free. partial tells that the
+// socket is closed, so that a transfer on it may be incomplete.
 func (p *Pool) idleLocked(s *Conn, partial bool) {
 	if s.state == inUse {
 		p.tell(s, partial)

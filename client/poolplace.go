@@ -41,7 +41,7 @@ func (p *Pool) enter(ctx context.Context, network, address string, reuse bool) (
 	w := &place{target: t, key: setKey{t.typ, t.host, strconv.Itoa(int(t.port))}, reuse: reuse}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fitsLocked(w) { // then nobody waits for the same
+	if p.fitsLocked(w) { // a later Get cannot overtake one that waits
 		p.letInLocked(w)
 		return w, nil
 	}

@@ -9,41 +9,41 @@ import (
 
 var errNothing = errors.New("nothing to try")
 
-// A race decides which candidate is looked up and which address is tried next,
-// until one connects. It only decides: a driver (driver.go, solo.go) does what
-// next returns, and hands in what came of it with event. The clock is the
-// driver's, too, so that a test can play a race without waiting.
+// A race decides which candidate is looked up and which address is tried next, until
+// one connects. It only decides. A driver (driver.go, solo.go) carries out the tasks
+// that next returns, and hands their results to event. The driver has the clock, too,
+// so that a test can play a race without waiting.
 //
-// At each turn one attempt starts: the next address of the candidate that has
-// been tried least, the best ranked one first. A candidate's name is looked up
-// when its turn comes, not before, so that the resolver of a network that is
-// not needed is not asked. Turns come with the attempt delay, or at once when
-// something failed; after a failure the same candidate's next address is up,
-// because it rather is the address that does not answer.
+// At each turn one attempt starts. It is for the candidate with the fewest attempts so
+// far, among these for the best ranked, and goes to its next address. A candidate's
+// name is looked up when its turn comes and not before, so that resolvers of unneeded
+// networks are not asked. The next turn comes after the attempt delay, or at once when
+// something has failed. After a failure the same candidate gets the turn with its next
+// address, because a failure more often lies at the address than at the network.
 //
-// A resolver that lets its delay pass makes the name be looked up by all the
-// other candidates at once, and whichever is answered connects: the next best
-// one may well depend on the same resolver, as the IPv6 prefix of a network does
-// beside its IPv4 prefix, so that going on one by one would add up their delays.
+// If a resolver takes longer than its delay, all other candidates are looked up at
+// once, and the first one answered connects. One by one would not do: the next best
+// candidate may depend on the same slow resolver, as the IPv6 prefix of a network does
+// beside its IPv4 prefix, and the delays would add up.
 type race struct {
-	pace pace // between two attempts
-	// A worse candidate whose addresses are there waits this long for those of a
-	// better one.
+	pace pace // delays between attempts
+	// resolutionDelay is how long a worse candidate with addresses waits for the
+	// addresses of a better one.
 	resolutionDelay time.Duration
 
 	runners   []*runner // best first
-	running   int       // tasks under way
+	running   int       // number of tasks under way
 	due       bool      // an attempt may start
 	waited    bool      // the resolution delay has passed
-	alone     bool      // the last resort may start beside others
-	prefer    *runner   // whose turn it is after a failure
-	turn      time.Time // when the next turn is; zero: when something happens
-	grace     time.Time // when the resolution delay ends; zero: it has not begun, or has ended
-	lastArmed bool      // turn is that of the last resort
+	alone     bool      // the last resort may start beside other attempts
+	prefer    *runner   // gets the turn after a failure
+	turn      time.Time // when the next turn is; zero: after the next event
+	grace     time.Time // end of the resolution delay; zero: none is running
+	lastArmed bool      // turn is meant for the last resort
 	tried     map[start]bool
 	live      []*task // attempts under way
 	failed    []Attempt
-	tasks     []*task // that the call of next under way returns
+	tasks     []*task // what the running call of next will return
 }
 
 type runnerState int
@@ -63,30 +63,30 @@ type runner struct {
 	next  int       // index of its next address
 }
 
-// task is one thing for the driver to do: to connect from a candidate to Remote,
-// or, if Remote is invalid, to look up the candidate's name.
+// task is one thing that the driver must do. It is to connect from a candidate to
+// Remote or, if Remote is invalid, to look up the candidate's name.
 type task struct {
 	Attempt
 	runner    *runner
-	candidate *candidate // as it was when the task was given out; event may replace the runner's
+	candidate *candidate // as of when the task was given out; event may replace the runner's
 	begun     time.Time
 }
 
-// result is what came of a task: a lookup finds a candidate with addresses.
+// result is the result of a task. A lookup results in a candidate with addresses.
 type result struct {
 	*task
 	found *candidate
 	err   error
 }
 
-// start is what makes two attempts the same.
+// start identifies an attempt: two attempts with the same start are the same.
 type start struct {
 	local  netip.Addr
 	device string
 	remote netip.AddrPort
 }
 
-// enter begins a race of candidates, best first.
+// enter starts a race of candidates, which are sorted best first.
 func (r *race) enter(candidates []*candidate) {
 	r.tried = make(map[start]bool)
 	for _, c := range candidates {
@@ -95,10 +95,10 @@ func (r *race) enter(candidates []*candidate) {
 	r.due = true
 }
 
-// next returns what is to be done now, and when to call it again at the latest
-// (zero: after the next event). It is to be called at the beginning, after each
-// event that did not end the race, and at that time. The race is lost when
-// nothing is running after it. The next call overwrites the tasks.
+// next returns the tasks that are due, and the time at which to call it again at the
+// latest (zero: after the next event). The driver calls next at the beginning, after
+// each event that did not end the race, and at that time. If no task is running after a
+// call, the race is lost. The next call overwrites the tasks.
 func (r *race) next(now time.Time) (tasks []*task, wake time.Time) {
 	if !r.turn.IsZero() && !now.Before(r.turn) {
 		r.due, r.alone, r.lastArmed, r.turn = true, r.lastArmed, false, time.Time{}
@@ -115,7 +115,7 @@ func (r *race) next(now time.Time) (tasks []*task, wake time.Time) {
 	return r.tasks, wake
 }
 
-// event takes what came of a task, and tells whether the race is won by it.
+// event takes the result of a task, and tells whether that wins the race.
 func (r *race) event(res result, now time.Time) (won bool) {
 	t := res.task
 	r.running--
@@ -139,7 +139,7 @@ func (r *race) event(res result, now time.Time) (won bool) {
 	return false
 }
 
-// giveUp ends the race: the attempts under way fail with err.
+// giveUp ends the race. The attempts under way count as failed with err.
 func (r *race) giveUp(now time.Time, err error) {
 	for _, t := range r.live {
 		r.fail(t, now, err)
@@ -152,7 +152,7 @@ func (r *race) fail(t *task, now time.Time, err error) {
 	r.failed = append(r.failed, t.Attempt)
 }
 
-// advance starts what is due.
+// advance starts the tasks that are due.
 func (r *race) advance(now time.Time) {
 	for r.due {
 		if next := r.pick(); next != nil {
@@ -168,7 +168,8 @@ func (r *race) advance(now time.Time) {
 			return
 		}
 		if next.index == plain && r.running > 0 && !r.alone {
-			// The turn stays due, for a lookup that is answered meanwhile.
+			// No candidate can use the turn. It stays due until a lookup brings
+			// addresses.
 			if !r.lastArmed {
 				r.arm(now, r.pace.lastResort(), true)
 			}
@@ -190,12 +191,12 @@ func (r *race) advance(now time.Time) {
 	}
 }
 
-// late tells that the lookup of c takes longer than is waited for.
+// late tells whether the lookup of c takes longer than its delay.
 func (r *race) late(c *runner, now time.Time) bool {
 	return c.state == resolving && now.Sub(c.asked) >= r.pace.lookup(c.candidate)
 }
 
-// arm sets the next turn, or that of the last resort.
+// arm sets the time of the next turn or, with last, that of the last resort.
 func (r *race) arm(now time.Time, d time.Duration, last bool) {
 	r.turn, r.lastArmed = now.Add(d), last
 }
@@ -214,15 +215,15 @@ func (r *race) pick() *runner {
 			best = c
 		}
 	}
-	// A candidate that was not looked up yet has been tried least of all.
+	// A candidate that was not looked up yet counts as the least tried.
 	if best != nil && best.next > 0 && r.nextIdle() != nil && !r.onlyLastResort() {
 		return nil
 	}
 	return best
 }
 
-// more tells whether a runner has an address left that was not tried in the same
-// way before, and skips those that were.
+// more tells whether a runner has an address left to try. It skips addresses that were
+// tried from the same source already.
 func (c *runner) more(tried map[start]bool) bool {
 	if c.state != ready {
 		return false
@@ -233,8 +234,8 @@ func (c *runner) more(tried map[start]bool) bool {
 	return c.next < len(c.addrs)
 }
 
-// betterResolves tells that a lookup for a better candidate than c may be
-// answered any moment.
+// betterResolves tells whether the lookup of a better candidate than c may be answered
+// any moment.
 func (r *race) betterResolves(c *runner, now time.Time) bool {
 	for _, b := range r.runners {
 		if b == c {
@@ -256,13 +257,13 @@ func (r *race) nextIdle() *runner {
 	return nil
 }
 
-// onlyLastResort tells that the plain candidate alone was not looked at yet.
+// onlyLastResort tells whether all candidates but the plain one were looked up.
 func (r *race) onlyLastResort() bool {
 	c := r.nextIdle()
 	return c != nil && c.index == plain
 }
 
-// look gives out a lookup, unless the addresses are there.
+// look gives out a lookup, unless the addresses are known.
 func (r *race) look(c *runner, now time.Time) {
 	if len(c.addrs) > 0 {
 		c.state = ready

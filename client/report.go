@@ -55,19 +55,19 @@ func (d *Daemon) reportNow() {
 	}
 }
 
-// flushOriginal is how long Flush waits for an original daemon.
+// flushOriginal is how long Flush waits for the prototype's daemon.
 const flushOriginal = 16 * time.Second
 
-// Flush sends the reports that wait, of connections made or given up so far, and
-// returns when the daemon has them, or with the error of ctx. A program that ends
-// just after it has connected calls it, or the manager does not learn how that went.
-// What the daemon does not take in time is lost, which is no error.
+// Flush sends the reports that wait. It returns when the daemon has them, or with the
+// error of ctx. A program that ends right after it has connected should call Flush, so
+// that the manager learns of the result. Reports that the daemon does not take in time
+// are lost, which is no error.
 //
-// Beside an original daemon, Flush waits for the answers to all that it was asked,
-// though nobody wants them any more: a program that ends closes the connections on
-// which they come, which that daemon, on which every program of the host depends, must
-// not be done to. Flush waits 16 s for that at most: the daemon's resolver asks a name
-// server three times for 5 s, and some policies of it never answer.
+// For the daemon of the Socket Intents prototype, Flush also waits for the answers to
+// earlier requests, although nobody needs them any more. A program that ends closes its
+// connections, and every program of the host depends on that daemon, which must not
+// find them closed when it answers. The wait is 16 s at most: the daemon's resolver
+// asks a name server three times for 5 s, and some of its policies never answer.
 func (d *Daemon) Flush(ctx context.Context) error {
 	d.tellLeases()
 	d.mu.Lock()
@@ -78,7 +78,7 @@ func (d *Daemon) Flush(ctx context.Context) error {
 	if len(d.reports) > 0 && !d.reporting {
 		d.startReporting()
 	}
-	var sent <-chan struct{} // each report has its deadline
+	var sent <-chan struct{} // no limit: each report has its own deadline
 	if d.reporting {
 		sent = d.sent
 	}
@@ -122,7 +122,7 @@ func (d *Daemon) sendReports() {
 		m := d.reports[0]
 		d.reports = d.reports[1:]
 		d.mu.Unlock()
-		// A report that does not get through is lost: nobody could do anything about it.
+		// The error is ignored: a lost report cannot be mended.
 		_, _ = d.ask(context.Background(), question{request: func(wire.Features) *wire.Message { return m }, intents: unhurried}, &ans)
 	}
 }

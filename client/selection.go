@@ -14,16 +14,16 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Preference is how much something is wanted (RFC 9622, section 6.2).
+// Preference says how much something is wanted (RFC 9622, section 6.2).
 type Preference int8
 
 // The preferences, from not at all to always. The zero value is NoPreference.
 const (
-	Prohibit     Preference = -2 // no connection rather than one with it
-	Avoid        Preference = -1 // others come first
+	Prohibit     Preference = -2 // rather no connection than one with it
+	Avoid        Preference = -1 // only after others
 	NoPreference Preference = 0
 	Prefer       Preference = 1 // before others
-	Require      Preference = 2 // no connection rather than one without it
+	Require      Preference = 2 // rather no connection than one without it
 )
 
 // String gives the word of RFC 9622 in lower case.
@@ -35,8 +35,8 @@ func (p Preference) String() string {
 	return fmt.Sprintf("preference %d", int8(p))
 }
 
-// ErrNotPermitted is found by errors.Is in the error of a dial that the
-// SelectionProperties leave no network for.
+// ErrNotPermitted is found by errors.Is in the error of a dial for which the
+// SelectionProperties leave no network.
 var ErrNotPermitted = errors.New("no network that the selection properties permit")
 
 // Cost is what traffic over a network costs its user, as the manager's configuration
@@ -47,7 +47,7 @@ type Cost uint8
 const (
 	CostFree      Cost = 0
 	CostMetered   Cost = 1
-	CostExpensive Cost = 2 // also what has used up its budget
+	CostExpensive Cost = 2 // also a network that has used up its budget
 )
 
 // String gives the word of the manager's configuration: "free", "metered" or
@@ -64,31 +64,31 @@ func (c Cost) String() string {
 	return fmt.Sprintf("cost %d", uint8(c))
 }
 
-// SelectionProperties say which networks a connection may take: by the name of the
-// interface, by the name that the manager's configuration gives the network, and by
-// cost. "mammactl prefixes" shows all three.
+// SelectionProperties say which networks a connection may take. A network is named by
+// its interface, by the name that the manager's configuration gives it, or by its cost.
+// "mammactl prefixes" shows all three.
 //
-// Prefer and Avoid order what the manager suggests. A network that several
-// preferences speak for comes before one that a single preference speaks for.
+// Prefer and Avoid order the manager's suggestions. A network with several preferences
+// in its favour comes before one with a single one.
 //
-// Require and Prohibit are kept, or the dial fails with ErrNotPermitted, also where
-// there is no manager. An unknown network is not permitted then: there is no plain
-// dial, names are resolved by the manager only, sockets are bound to the interface,
-// and Multipath TCP, which may add networks later, is not used. Of several interfaces
-// that are required one will do, and so it is with names and with costs; where
-// interfaces and costs are required, a network needs both. This host itself is reached
-// over its loopback interface, which is free and has no name.
+// Require and Prohibit are always kept; if they cannot be, the dial fails with
+// ErrNotPermitted, also if there is no manager. An unknown network then counts as not
+// permitted. So there is no plain dial, only the manager resolves names, sockets are
+// bound to the interface, and Multipath TCP is not used, because it may add networks
+// later. If several interfaces are required, one of them suffices; the same holds for
+// names and for costs. If interfaces and costs are required, a network needs both. This
+// host itself is reached over its loopback interface, which is free and has no name.
 //
-// The manager alone knows names and costs. Where it is not there, or is one that does
-// not tell, such as the daemon of the Socket Intents prototype, what is preferred by
-// name or cost has no effect, and what is required or prohibited by name or cost fails
-// with ErrNotPermitted. Preferences by interface are kept nevertheless.
+// Only the manager knows names and costs. If it is not there or does not tell them, as
+// the daemon of the Socket Intents prototype, then preferences by name or cost have no
+// effect, and requirements or prohibitions by name or cost fail with ErrNotPermitted.
+// Preferences by interface are kept all the same.
 //
-// There can be 32 preferences, with names of at most 255 bytes; dials with more fail.
+// There can be 32 preferences, with names of at most 255 bytes. Dials with more fail.
 //
 // The zero value says nothing. Values can be compared, and do not change.
 type SelectionProperties struct {
-	rules string // those of rule.append, sorted
+	rules string // encoded by rule.append, and sorted
 }
 
 // rule is one preference.
@@ -98,8 +98,8 @@ type rule struct {
 	want Preference
 }
 
-// append encodes r, so that equal SelectionProperties are equal strings. A name may
-// hold any byte.
+// append encodes r, so that equal SelectionProperties are equal strings. The encoding
+// has lengths, because a name may hold any byte.
 func (r *rule) append(b []byte) []byte {
 	b = append(b, byte(r.kind), byte(r.want))
 	b = strconv.AppendInt(b, int64(len(r.name)), 10)
@@ -140,21 +140,21 @@ func (p SelectionProperties) with(kind wire.PreferenceKind, name string, want Pr
 	return SelectionProperties{string(b)}
 }
 
-// WithInterface returns p with a preference for the interface of that name, which
-// replaces an earlier one; NoPreference takes it back.
+// WithInterface returns p with a preference for the interface of that name. It replaces
+// an earlier preference for this interface; NoPreference removes it.
 func (p SelectionProperties) WithInterface(name string, want Preference) SelectionProperties {
 	return p.with(wire.ByInterface, name, want)
 }
 
-// WithNetwork returns p with a preference for the network that the manager's
-// configuration gives this name, which replaces an earlier one; NoPreference takes it
-// back.
+// WithNetwork returns p with a preference for the network that has this name in the
+// manager's configuration. It replaces an earlier preference for this network;
+// NoPreference removes it.
 func (p SelectionProperties) WithNetwork(name string, want Preference) SelectionProperties {
 	return p.with(wire.ByNetwork, name, want)
 }
 
-// WithCost returns p with a preference for the networks of this cost, which replaces an
-// earlier one; NoPreference takes it back.
+// WithCost returns p with a preference for networks of this cost. It replaces an
+// earlier preference for this cost; NoPreference removes it.
 func (p SelectionProperties) WithCost(c Cost, want Preference) SelectionProperties {
 	return p.with(wire.ByCost, c.String(), want)
 }
@@ -190,7 +190,8 @@ func (p SelectionProperties) Strict() bool {
 	return false
 }
 
-// needsManager tells whether p requires or prohibits what the manager alone knows.
+// needsManager tells whether p requires or prohibits something that only the manager
+// knows.
 func (p SelectionProperties) needsManager() bool {
 	for r := range p.all {
 		if r.strict() && r.kind != wire.ByInterface {
@@ -200,7 +201,8 @@ func (p SelectionProperties) needsManager() bool {
 	return false
 }
 
-// ranksByManager tells whether p prefers or avoids what the manager alone knows.
+// ranksByManager tells whether p prefers or avoids something that only the manager
+// knows.
 func (p SelectionProperties) ranksByManager() bool {
 	for r := range p.all {
 		if !r.strict() && r.kind != wire.ByInterface {
@@ -212,8 +214,8 @@ func (p SelectionProperties) ranksByManager() bool {
 
 func (r *rule) strict() bool { return r.want == Require || r.want == Prohibit }
 
-// Merge returns p, completed by what other says about further interfaces, networks and
-// costs.
+// Merge returns p, completed by other's preferences for interfaces, networks and costs
+// that p does not mention.
 func (p SelectionProperties) Merge(other SelectionProperties) SelectionProperties {
 	for r := range other.all {
 		if p.get(r.kind, r.name) == NoPreference {
@@ -223,8 +225,8 @@ func (p SelectionProperties) Merge(other SelectionProperties) SelectionPropertie
 	return p
 }
 
-// String lists the preferences, as "prefer wlan0, require network home, prohibit cost
-// expensive".
+// String lists the preferences, as in "prefer wlan0, require network home, prohibit
+// cost expensive".
 func (p SelectionProperties) String() string {
 	var parts []string
 	for r := range p.all {
@@ -237,7 +239,7 @@ func (p SelectionProperties) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// onWire is what the manager is told.
+// onWire returns the preferences in the form that is sent to the manager.
 func (p SelectionProperties) onWire() []wire.Preference {
 	var list []wire.Preference
 	for r := range p.all {
@@ -246,7 +248,7 @@ func (p SelectionProperties) onWire() []wire.Preference {
 	return list
 }
 
-// check tells why the manager cannot be told.
+// check tells why the preferences cannot be sent to the manager.
 func (p SelectionProperties) check() error {
 	n := 0
 	for r := range p.all {
@@ -268,27 +270,27 @@ func WithSelection(ctx context.Context, p SelectionProperties) context.Context {
 	return context.WithValue(ctx, selectionKey{}, p)
 }
 
-// Selection returns what WithSelection put into ctx, the zero value if nothing.
+// Selection returns the properties that WithSelection put into ctx, or the zero value.
 func Selection(ctx context.Context) SelectionProperties {
 	p, _ := ctx.Value(selectionKey{}).(SelectionProperties)
 	return p
 }
 
-// selection is what holds for a dial with ctx.
+// selection returns the properties that hold for a dial with ctx.
 func (d *Dialer) selection(ctx context.Context) SelectionProperties {
 	return Selection(ctx).Merge(d.Selection)
 }
 
-// site is the network that a socket is on, as far as it is known here.
+// site is what the client knows about the network that a socket is on.
 type site struct {
-	device   string // the interface; "": not known
+	device   string // the interface; "": unknown
 	loopback bool
-	// vouched tells that the manager has seen to it that name and cost of the network
-	// are permitted.
+	// vouched tells that the manager has checked the network's name and cost, and that
+	// both are permitted.
 	vouched bool
 }
 
-// permits tells why a site may not be used.
+// permits returns an error if p forbids the site.
 func (p SelectionProperties) permits(at site) error {
 	if !p.Strict() {
 		return nil
@@ -318,8 +320,9 @@ func (p SelectionProperties) permits(at site) error {
 	return nil
 }
 
-// is tells whether a preference that restricts is about the site, and whether that is
-// known. What the manager vouches for is as required, and is not what is prohibited.
+// is tells whether rule r, which requires or prohibits, is about the site, and whether
+// the client knows that. A site that the manager vouches for meets every requirement
+// and no prohibition.
 func (at site) is(r rule) (is, known bool) {
 	switch {
 	case r.kind == wire.ByInterface:
@@ -330,8 +333,8 @@ func (at site) is(r rule) (is, known bool) {
 	return r.want == Require, at.vouched
 }
 
-// siteOf is where a socket is that is bound to device or to local, and connected to
-// remote.
+// siteOf returns the site of a socket that is bound to device or to local, and
+// connected to remote.
 func siteOf(device string, local, remote netip.Addr) site {
 	local = local.Unmap().WithZone("")
 	loopback := remote.IsLoopback() || local.IsLoopback()
@@ -363,8 +366,9 @@ func siteOf(device string, local, remote netip.Addr) site {
 	return site{}
 }
 
-// choose leaves the candidates that are permitted, and notes the others. The preferred
-// ones come first. Where names and costs count too, that is the manager's order.
+// choose drops the candidates that are not permitted, and notes them. It moves the
+// preferred ones to the front. If preferences by name or cost exist, it keeps the
+// manager's order, since only the manager knows these.
 func (p *plan) choose() {
 	s := p.target.selection
 	if s.IsZero() {
@@ -391,7 +395,7 @@ func (p *plan) choose() {
 	p.candidates = kept
 }
 
-// siteOf is where a socket for c would be.
+// siteOf returns the site that a socket for c would have.
 func (t *target) siteOf(c *candidate, remote netip.Addr) site {
 	local := c.local
 	if t.bound.IsValid() {
@@ -401,15 +405,15 @@ func (t *target) siteOf(c *candidate, remote netip.Addr) site {
 	switch {
 	case !t.vouched || c.index == plain:
 	case c.local.IsValid():
-		at.vouched, at.loopback = true, false // it has a network there, be it loopback
+		at.vouched, at.loopback = true, false // the manager has a network there, even if that is loopback
 	default:
 		at.vouched = !at.loopback
 	}
 	return at
 }
 
-// held are c's options with a binding to the interface that may not fail. What
-// goes to this host itself needs none.
+// held returns c's options, plus a binding to the interface that must not fail.
+// Connections to this host itself need no binding.
 func (c *candidate) held(name string, remote netip.Addr) []wire.SockOpt {
 	if remote.IsLoopback() || c.local.IsLoopback() {
 		return c.options
@@ -423,10 +427,10 @@ func (c *candidate) held(name string, remote netip.Addr) []wire.SockOpt {
 	return append(options, wire.SockOpt{Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: []byte(name)})
 }
 
-// strict tells whether a network has to be known before it may be used.
+// strict tells whether a network must be known before it may be used.
 func (t *target) strict() bool { return t.only || t.selection.Strict() }
 
-// permits tells why a site may not be used.
+// permits returns an error if a site may not be used.
 func (t *target) permits(at site) error {
 	if err := t.selection.permits(at); err != nil {
 		return err
@@ -437,8 +441,8 @@ func (t *target) permits(at site) error {
 	return nil
 }
 
-// permitsConn tells whether an existing connection may be offered for use again. What
-// its network costs now, and its name, the manager judges.
+// permitsConn tells whether an idle connection may be offered to the manager for reuse.
+// The manager then judges the name and the present cost of its network.
 func (t *target) permitsConn(info *Info) bool {
 	if !t.selection.Strict() {
 		return true
@@ -448,8 +452,8 @@ func (t *target) permitsConn(info *Info) bool {
 	return !info.Multipath && t.selection.permits(at) == nil
 }
 
-// plainly tells whether the last resort may be tried: for addresses of this host
-// only, if it matters.
+// plainly tells whether the plain dial may be tried as the last resort. If networks are
+// restricted, it may only for addresses of this host.
 func (t *target) plainly() bool {
 	return !t.sole && (!t.strict() || !t.only && t.literal.IsLoopback() && t.selection.permits(siteOf("", t.literal, t.literal)) == nil)
 }

@@ -9,16 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// applyOptions sets the suggested options on a socket that is not bound yet. One
-// that fails is an error unless it is optional (doc/original/client-and-socks.md 7.4 and
-// defect 15).
+// applyOptions sets the suggested options on a socket that is not bound yet. An option
+// that cannot be set is an error unless it is optional
+// (doc/original/client-and-socks.md 7.4 and defect 15).
 func applyOptions(raw syscall.RawConn, bind bool, options []wire.SockOpt) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {
 		if bind {
-			// The port is then chosen when connecting, where it need be unique
-			// per destination only (ip(7), Linux 4.2). Without it all works
-			// the same, until ports run out.
+			// With this option the kernel chooses the port at the time of the connect,
+			// when it has to be unique only per destination (ip(7), Linux 4.2). Without
+			// the option everything works the same until ports run out, so an error is
+			// ignored.
 			_ = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		}
 		for _, o := range options {

@@ -8,5 +8,5 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// applyOptions does nothing: nobody suggests options here.
+// applyOptions does nothing: on this system no manager suggests options.
 func applyOptions(syscall.RawConn, bool, []wire.SockOpt) error { return nil }

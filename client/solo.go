@@ -28,9 +28,9 @@ func (d *driver) solo(ctx context.Context, cancel context.CancelFunc) outcome {
 	return d.lost(ctx)
 }
 
-// beside does one task, and lets others join if the task is not done at wake. Then
-// joined is true, and another goroutine drives the race: the caller must hand res in
-// to it. The end of the race cancels the task.
+// beside carries out one task. If the task is not done at wake, joined is true, and
+// another goroutine drives the race from then on: the caller must hand res in to it.
+// The end of the race cancels the task.
 func (d *driver) beside(ctx context.Context, cancel context.CancelFunc, t *task, wake time.Time) (res done, joined bool) {
 	timer := time.AfterFunc(time.Until(wake), func() {
 		var o outcome

@@ -8,11 +8,11 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// A decision is about the moment it was made in; one that is older than this
-// serves nobody.
+// spareLife is the age up to which a late decision is used. A decision describes one
+// moment, and later networks may have changed.
 const spareLife = 500 * time.Millisecond
 
-// spareKey is all of a question that its answer depends on.
+// spareKey is the part of a question that its answer depends on.
 type spareKey struct {
 	typ, family   int32
 	host, service string
@@ -22,8 +22,8 @@ type spareKey struct {
 	selection     SelectionProperties
 }
 
-// spare is an answer that came when its dial had gone plain already. The next
-// dial of the same kind has it: a decision is for one connection.
+// spare is an answer that came after its dial had gone plain. It serves the next dial
+// of the same kind, and only one: a decision is for one connection.
 type spare struct {
 	answer   *wire.Message
 	features wire.Features
@@ -38,8 +38,8 @@ func (t *target) spareKey(origin *wire.Origin) *spareKey {
 	return k
 }
 
-// keepSpareLocked keeps a late answer. There are no more than late answers in
-// spareLife, which are bounded.
+// keepSpareLocked keeps a late answer. The spares need no bound of their own, because
+// the late answers within spareLife are bounded.
 func (d *Daemon) keepSpareLocked(k spareKey, s spare) {
 	for old := range d.spares {
 		if s.came.Sub(d.spares[old].came) > spareLife {
@@ -52,8 +52,8 @@ func (d *Daemon) keepSpareLocked(k spareKey, s spare) {
 	d.spares[k] = s
 }
 
-// takeSpare returns the late answer to a question of the same kind, if there is one
-// that is fresh.
+// takeSpare returns a fresh late answer to a question of the same kind, if there is
+// one.
 func (d *Daemon) takeSpare(k *spareKey, now time.Time) (spare, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

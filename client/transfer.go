@@ -8,23 +8,23 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// poolUse is what a connection of a Pool is used for at a time, as far as the manager
-// is told of it when that ends. The zero value is told nobody.
+// poolUse is one use of a connection of a Pool, which is reported to the manager when
+// the use ends. The zero value is not reported.
 type poolUse struct {
-	id       uuid.UUID // of the decision that led to it
+	id       uuid.UUID // the decision that led to the use
 	begun    time.Time
-	received uint64 // by the connection before
+	received uint64 // bytes that the connection had received before
 	reused   bool
 }
 
-// tcpFigures are what the kernel says of a connection. Times of 0 are unknown.
+// tcpFigures are the kernel's figures of a connection. Times of 0 are unknown.
 type tcpFigures struct {
 	received    uint64        // bytes of data
-	silent      time.Duration // since the last of them came
+	silent      time.Duration // since the last byte of data came
 	rtt, minRTT time.Duration
 }
 
-// begin notes that s is used from now on because of a plan.
+// begin notes that s is used from now on, as plan pl says.
 func (p *Pool) begin(s *Conn, pl *plan, begun time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -39,8 +39,8 @@ func (p *Pool) begin(s *Conn, pl *plan, begun time.Time) {
 	}
 }
 
-// tell reports what a connection brought since it was last begun to be used. p.mu is
-// held.
+// tell reports what the connection has received in the use that ends. The caller holds
+// p.mu.
 func (p *Pool) tell(s *Conn, partial bool) {
 	u := s.use
 	s.use = poolUse{}
@@ -56,7 +56,7 @@ func (p *Pool) tell(s *Conn, partial bool) {
 		Microseconds: inMicroseconds(time.Since(u.begun) - f.silent), RTT: inMicroseconds(f.rtt), MinRTT: inMicroseconds(f.minRTT),
 	}
 	if u.reused {
-		t.Candidate = 0 // it is what the decision chose
+		t.Candidate = 0 // the decision chose this very connection
 		t.Flags |= wire.TransferReused
 	}
 	if partial {

@@ -4,5 +4,5 @@ package client
 
 import "net"
 
-// figuresOf knows nothing where the manager does not run.
+// figuresOf never knows figures on this system, where no manager runs.
 func figuresOf(net.Conn) (f tcpFigures, ok bool) { return f, false }

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// follow ends the exchange when the response's body is done with, and learns its
-// size.
+// follow ends the exchange and learns the size of the response, once the response's
+// body is read or closed.
 func (t *Transport) follow(resp *http.Response, x *exchange, pattern string) {
 	if resp.ProtoMajor == 2 {
 		x.multiplexed()
@@ -19,8 +19,8 @@ func (t *Transport) follow(resp *http.Response, x *exchange, pattern string) {
 		t.sizes.learn(pattern, resp.ContentLength)
 		pattern = ""
 	}
-	// The body of a connection that changes its protocol can be written to, and
-	// may outlive everything here.
+	// A connection that changes its protocol may be written to, and may outlive the
+	// exchange. Its body is not wrapped.
 	if resp.Body == nil || resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols {
 		x.finish()
 		return
@@ -28,11 +28,11 @@ func (t *Transport) follow(resp *http.Response, x *exchange, pattern string) {
 	resp.Body = &body{ReadCloser: resp.Body, exchange: x, pattern: pattern}
 }
 
-// body counts what is read of a response.
+// body counts the bytes that are read of a response.
 type body struct {
 	io.ReadCloser
 	exchange *exchange
-	pattern  string // to learn the size for; "" if not
+	pattern  string // pattern that the size is learnt for; "": none
 	size     int64
 }
 

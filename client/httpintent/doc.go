@@ -1,37 +1,38 @@
-// Package httpintent is an http.RoundTripper whose requests each go over the
-// network that the Multi Access Manager chooses for them.
+// Package httpintent is an http.RoundTripper that sends each request over the network
+// which the Multi Access Manager chooses for that request.
 //
 //	web := &http.Client{Transport: new(httpintent.Transport)}
 //
-// A client.Dialer as the dial function of an http.Transport has the manager
-// choose for connections; whatever is requested over one that is idle follows
-// the choice made for an earlier request. A [Transport] asks for every request:
-// about its host and what the context says of it (intent.NewContext), with the
-// idle connections on offer for reuse. Where the manager says that its answer holds for
-// more requests of the kind, those are not asked about. It keeps an http.Transport for each
-// network that was chosen, which does all the rest: HTTP/1.1 and HTTP/2, TLS,
-// proxies, retries, limits.
+// A client.Dialer as the dial function of an http.Transport works differently. There
+// the manager chooses a network per connection, and a request over an idle connection
+// follows the choice for an earlier request. A [Transport] asks the manager about every
+// request. The question names the host, what the context says of the request
+// (intent.NewContext), and the idle connections that could be reused. If the manager
+// says that an answer holds for more requests of the kind, these are not asked about.
+// The Transport keeps an http.Transport for each network that was chosen, which does
+// all the rest: HTTP/1.1 and HTTP/2, TLS, proxies, retries, limits.
 //
 // # Expected sizes
 //
-// Where the context states no file size, that of earlier responses to the same
-// URL pattern is stated. A pattern is the method, the host with its port, and
-// the path, in which each run of decimal digits counts as one sign, and so does
-// each element between slashes of 16 or more hexadecimal digits and hyphens. The
-// query is no part of it. So all of
+// If the context states no file size, the Transport states the size of earlier
+// responses to the same URL pattern. A pattern consists of the method, the host with
+// its port, and the path without the query. Two parts of the path count as one sign
+// each: a run of decimal digits, and an element between slashes of 16 or more
+// hexadecimal digits and hyphens. So these two requests have the same pattern:
 //
 //	GET http://cdn.example.net/video/7/seg-0041.ts?token=3f
 //	GET http://cdn.example.net/video/8/seg-12.ts
 //
-// count as one. The sizes of successful responses to a pattern are smoothed, the
-// latest with a weight of a quarter, and the power of two next to that is stated,
-// so that requests of about one size are one question to the manager. The least
-// recently used patterns are forgotten (Transport.MaxPatterns).
+// The sizes of successful responses to a pattern are smoothed: the latest has a weight
+// of a quarter. The Transport states the nearest power of two. Requests of about one
+// size are then one question, whose answer can be kept. The least recently used
+// patterns are forgotten (Transport.MaxPatterns).
 //
 // # Several networks at once
 //
-// With Transport.Split a large response comes over several networks, by ranges, and is
-// read as one. The server need not know of it: it takes byte ranges and a strong
-// validator, as most servers of files have. [Save] writes such a response to a file in
-// the order in which it comes, [ProgressOf] tells what each network has brought.
+// With Transport.Split a large response comes over several networks, in byte ranges,
+// and is read as one. The server need not cooperate. It must support byte ranges and
+// send a strong validator, as most file servers do. [Save] writes such a response to a
+// file in the order in which the parts arrive. [ProgressOf] tells what each network has
+// brought.
 package httpintent

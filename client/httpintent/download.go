@@ -14,14 +14,14 @@ import (
 
 const (
 	readSize = 32 << 10
-	// refreshEvery is how often the manager is asked for networks again while one
+	// refreshEvery is the least time between two questions for networks, while one
 	// fails.
 	refreshEvery = time.Second
-	// maxWhole is how often the last resort is tried.
+	// maxWhole bounds the attempts of the last resort.
 	maxWhole = 2
 )
 
-// download is one representation that several networks bring.
+// download is one representation that is fetched over several networks.
 type download struct {
 	transport *Transport
 	req       *http.Request
@@ -31,23 +31,23 @@ type download struct {
 	begun     time.Time
 	body      *splitBody
 
-	ctx    context.Context // of all requests
+	ctx    context.Context // all requests of the download have it
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
 	mu        sync.Mutex
-	changed   sync.Cond // whatever is guarded by mu
+	changed   sync.Cond // signalled when a field guarded by mu has changed
 	plan      *split.Plan
-	routes    []route // by the plan's number
-	errs      []error // by the plan's number, the latest
+	routes    []route // index: the plan's number of the network
+	errs      []error // the latest error of each network; index as in routes
 	cancels   map[int]context.CancelFunc
 	refreshed time.Time
 	wholes    int
 
 	store store
-	sink  io.WriterAt // in place of store
-	pos   int64       // of the reader
-	err   error       // how it ended
+	sink  io.WriterAt // set by Save; then store is not used
+	pos   int64       // next byte that the reader gets
+	err   error       // why the download ended
 }
 
 func (t *Transport) newDownload(req *http.Request, q question, r representation, routes []route, offset int64) *download {
@@ -77,8 +77,8 @@ func (d *download) addLocked(r route) int {
 
 func (d *download) now() time.Duration { return time.Since(d.begun) }
 
-// begin takes the first response for the span, and lets all networks begin. A whole one
-// goes on beyond it.
+// begin takes over the first response, which brings the span, and starts the other
+// networks. With whole, the response goes on beyond the span.
 func (d *download) begin(resp *http.Response, x *exchange, s split.Span, whole bool) {
 	d.mu.Lock()
 	n := d.numberOf(x)
@@ -96,11 +96,11 @@ func (d *download) begin(resp *http.Response, x *exchange, s split.Span, whole b
 	d.tasks.Go(d.watch)
 }
 
-// numberOf is the network that a request went over, which is another one than those of
-// the routes where the manager's were not there.
+// numberOf returns the number of the network that a request went over. The network may
+// be none of the routes, if none of the manager's could be used.
 func (d *download) numberOf(x *exchange) int {
 	key := x.network.key
-	if info, ok := x.info(); ok { // an alternate may have been there first
+	if info, ok := x.info(); ok { // an alternate may have connected first
 		key = networkKey{info.Source, info.Device, false, key.selection}
 	}
 	for i, r := range d.routes {
@@ -115,7 +115,7 @@ func (d *download) numberOf(x *exchange) int {
 	return d.addLocked(route{key: key, name: name, limit: -1})
 }
 
-// startLocked starts what makes the requests of a network.
+// startLocked starts the lanes of a network, which make its requests.
 func (d *download) startLocked(number int) {
 	if d.routes[number].decision == nil {
 		return
@@ -125,8 +125,8 @@ func (d *download) startLocked(number int) {
 	}
 }
 
-// watch wakes who waits, as time may bring something to do, and ends everything with the
-// request's context.
+// watch wakes waiting lanes now and then, because time alone may give them work. It
+// ends the download when the request's context ends.
 func (d *download) watch() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -152,7 +152,7 @@ func (d *download) watch() {
 
 func (d *download) overLocked() bool { return d.err != nil || d.plan.Done() }
 
-// stop ends the download, with the error unless it has ended before.
+// stop ends the download with err, unless the download has ended already.
 func (d *download) stop(err error) {
 	d.mu.Lock()
 	if d.err == nil {
@@ -163,7 +163,7 @@ func (d *download) stop(err error) {
 	d.cancel()
 }
 
-// lane makes requests over one network, one after the other.
+// lane makes requests over one network, one after another.
 func (d *download) lane(number int) {
 	for {
 		w, ok := d.next(number)
@@ -174,7 +174,7 @@ func (d *download) lane(number int) {
 	}
 }
 
-// next waits for something to ask for. It is not ok when there will be nothing.
+// next waits until there is a range to ask for. ok is false at the end of the download.
 func (d *download) next(number int) (w split.Work, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -188,16 +188,16 @@ func (d *download) next(number int) (w split.Work, ok bool) {
 	return w, false
 }
 
-// stopsLocked ends the requests that are not needed any more.
+// stopsLocked cancels the requests that the plan no longer needs.
 func (d *download) stopsLocked() {
 	for _, id := range d.plan.Stops() {
 		if cancel := d.cancels[id]; cancel != nil {
-			go cancel() // closing a body may wait
+			go cancel() // in a goroutine: closing a body may block
 		}
 	}
 }
 
-// fetch makes one request, to its end.
+// fetch makes one request and reads its response to the end.
 func (d *download) fetch(w split.Work) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	defer cancel()
@@ -225,7 +225,7 @@ func (d *download) ask(ctx context.Context, w split.Work, r route) error {
 	return d.copy(w, resp.Body, to)
 }
 
-// finish notes how a request ended.
+// finish notes the result of a request.
 func (d *download) finish(w split.Work, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -241,7 +241,7 @@ func (d *download) finish(w split.Work, err error) {
 		d.errs[w.Network] = err
 	}
 	if d.routes[w.Network].decision == nil {
-		d.plan.Retire(w.Network) // it is that one response
+		d.plan.Retire(w.Network) // this network cannot make ranges: it was one response
 	}
 	d.plan.Ended(d.now(), w.ID, outcome)
 	if outcome == split.Failed && !d.overLocked() && time.Since(d.refreshed) > refreshEvery {
@@ -255,8 +255,8 @@ func (d *download) finish(w split.Work, err error) {
 	d.changed.Broadcast()
 }
 
-// refresh asks the manager which networks there are now: an address may have changed, or
-// another network may have come.
+// refresh asks the manager which networks there are now. An address may have changed,
+// or a network may have been added.
 func (d *download) refresh() {
 	routes, err := d.transport.routes(d.ctx, d.question)
 	if err != nil {
@@ -283,8 +283,8 @@ func (d *download) refresh() {
 	}
 }
 
-// copy takes what a response brings, until the plan says that it is enough. It must not
-// end before to; a server may give less than it was asked for.
+// copy reads a response until the plan needs no more of it. The response must reach to,
+// because a server may send less than was asked for.
 func (d *download) copy(w split.Work, body io.ReadCloser, to int64) error {
 	defer func() { _ = body.Close() }()
 	buf := make([]byte, readSize)
@@ -316,7 +316,8 @@ func (d *download) copy(w split.Work, body io.ReadCloser, to int64) error {
 	}
 }
 
-// room waits until bytes of a response may be read; 0 means that its end is reached.
+// room waits until the download may read more of a response, and says how much. 0 means
+// that the response has brought all that is needed.
 func (d *download) room(w split.Work) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -333,7 +334,7 @@ func (d *download) room(w split.Work) (int64, error) {
 	return 0, context.Canceled
 }
 
-// arrived stores what came for offset.
+// arrived stores bytes of the representation that begin at offset.
 func (d *download) arrived(w split.Work, offset int64, b []byte) error {
 	d.mu.Lock()
 	sink := d.sink
@@ -348,12 +349,13 @@ func (d *download) arrived(w split.Work, offset int64, b []byte) error {
 	if d.err != nil {
 		return context.Canceled
 	}
-	again := d.sink != nil && sink == nil // Save has begun meanwhile
+	again := d.sink != nil && sink == nil // Save has begun since
 	for _, s := range d.plan.Arrived(d.now(), w.ID, int64(len(b))) {
 		part := b[s.From-offset : s.To-offset]
 		switch {
 		case again:
-			// Under the lock: it happens once for each request at most.
+			// The lock is held during the write, which happens at most once per
+			// request.
 			if _, err := d.sink.WriteAt(part, s.From); err != nil {
 				d.err = err
 				return err
@@ -367,7 +369,7 @@ func (d *download) arrived(w split.Work, offset int64, b []byte) error {
 	return nil
 }
 
-// writeTo writes to what Save was given. That this fails ends the download.
+// writeTo writes to the writer of Save. An error ends the download.
 func (d *download) writeTo(sink io.WriterAt, offset int64, b []byte) error {
 	_, err := sink.WriteAt(b, offset)
 	if err != nil {
@@ -376,7 +378,7 @@ func (d *download) writeTo(sink io.WriterAt, offset int64, b []byte) error {
 	return err
 }
 
-// read is what the body's Read does.
+// read implements Read of the body.
 func (d *download) read(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -405,7 +407,7 @@ func (d *download) read(p []byte) (int, error) {
 	}
 }
 
-// save is Save for a split response.
+// save implements Save for a split response.
 func (d *download) save(w io.WriterAt, have []Range) error {
 	d.mu.Lock()
 	for s := range d.kept() {
@@ -439,7 +441,7 @@ func (d *download) save(w io.WriterAt, have []Range) error {
 	return err
 }
 
-// kept yields what is in the store, in pieces that lie in one chunk each.
+// kept yields the spans in the store, cut so that each lies in one chunk.
 func (d *download) kept() func(func(split.Span) bool) {
 	return func(yield func(split.Span) bool) {
 		for _, s := range d.plan.Received() {
@@ -454,7 +456,8 @@ func (d *download) kept() func(func(split.Span) bool) {
 	}
 }
 
-// lastResortLocked makes an ordinary request, as no network is left to ask for ranges.
+// lastResortLocked starts an ordinary request, for when no network is left that can be
+// asked for ranges.
 func (d *download) lastResortLocked() {
 	last := errors.Join(d.errs...)
 	if d.wholes == maxWhole {
@@ -475,7 +478,8 @@ func (d *download) lastResortLocked() {
 	d.tasks.Go(func() { d.finish(w, d.whole(w)) })
 }
 
-// whole asks for everything, and skips what is there already.
+// whole requests the complete representation, and skips the bytes that are already
+// there.
 func (d *download) whole(w split.Work) error {
 	ctx, cancel := context.WithCancel(d.ctx)
 	defer cancel()

@@ -14,21 +14,21 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// network holds the connections that the manager's decisions led to one network: an
-// http.Transport of its own, so that a request never gets a connection of another.
+// network is one network with its connections. It has an http.Transport of its own, so
+// that no request gets a connection of another network.
 type network struct {
 	transport *Transport
 	key       networkKey
 	http      *http.Transport
 
-	// Guarded by transport.mu.
+	// The fields below are guarded by transport.mu.
 	exchanges int // number under way
 	used      time.Time
-	retired   bool // takes no more requests
+	retired   bool // it takes no more requests
 }
 
-// network returns the network of the key, made if necessary, and counts an exchange
-// in it. The caller must call leave.
+// network returns the network with this key, which it makes if there is none, and
+// counts an exchange in it. The caller must call leave.
 func (t *Transport) network(key networkKey) *network {
 	base := t.settings()
 	t.mu.Lock()
@@ -59,15 +59,15 @@ func (t *Transport) oldestLocked() (oldest *network) {
 	return oldest
 }
 
-// retireLocked has n take no more requests: they go to new connections. The
-// connections of n are closed once its last exchange has ended.
+// retireLocked makes n take no more requests; later requests need new connections. The
+// connections of n are closed when its last exchange has ended.
 func (t *Transport) retireLocked(n *network) {
 	n.retired = true
 	if t.networks[n.key] == n {
 		delete(t.networks, n.key)
 	}
 	if n.exchanges == 0 {
-		go n.http.CloseIdleConnections() // not here: closing a conn takes the lock that is held
+		go n.http.CloseIdleConnections() // in a goroutine: closing a conn takes the lock that is held here
 	}
 }
 
@@ -88,7 +88,7 @@ func withDecision(ctx context.Context, d *client.Decision) context.Context {
 	return context.WithValue(ctx, decisionKey{}, d)
 }
 
-// dial is the dial function of n.http. ctx holds the decision about the request that
+// dial is the dial function of n.http. ctx carries the decision about the request that
 // needs the connection (see withDecision).
 func (n *network) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	decision, _ := ctx.Value(decisionKey{}).(*client.Decision)
@@ -119,14 +119,14 @@ func (n *network) dial(ctx context.Context, network, address string) (net.Conn, 
 	return c, nil
 }
 
-// conn is a connection that is known to the Transport until it is closed.
+// conn is an open connection that the Transport keeps count of.
 type conn struct {
 	net.Conn
 	network *network
 	address string
-	number  uint64 // in the order they were made
+	number  uint64 // number of the connection, in the order of making
 
-	// Guarded by network.transport.mu.
+	// The fields below are guarded by network.transport.mu.
 	exchanges   int
 	multiplexed bool
 }
@@ -134,7 +134,8 @@ type conn struct {
 // NetConn returns the wrapped connection, for client.InfoOf.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
-// ReadFrom lets files be sent without copying, if the wrapped connection can do that.
+// ReadFrom passes on to the wrapped connection, which may be able to send a file
+// without copying it.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 // Close closes the connection and forgets it.
@@ -149,10 +150,10 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// idleLocked lists connections to address that could take a request. Only those that
-// were made for the same selection count: another selection may permit networks that
-// this one does not. The oldest come first, so that the same ones make the same
-// question.
+// idleLocked lists the connections to address that can take a request. A connection
+// counts only if it was made for the same selection, because another selection may
+// permit networks that this one forbids. The oldest come first, so that the same
+// connections always make the same question, whose answer can be kept.
 func (t *Transport) idleLocked(address string, selection client.SelectionProperties) []net.Conn {
 	var free []*conn
 	for c := range t.conns[address] {
@@ -177,7 +178,7 @@ type exchange struct {
 	conn *conn // guarded by transport.mu
 }
 
-// gotConn is called once for each connection that the request is sent over.
+// gotConn is called for each connection that the request is sent over.
 func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	x.transport.mu.Lock()
 	defer x.transport.mu.Unlock()
@@ -194,7 +195,7 @@ func (x *exchange) releaseLocked() {
 	}
 }
 
-// info tells of the connection that the request was sent over.
+// info returns the Info of the connection that the request was sent over.
 func (x *exchange) info() (client.Info, bool) {
 	x.transport.mu.Lock()
 	defer x.transport.mu.Unlock()
@@ -204,8 +205,8 @@ func (x *exchange) info() (client.Info, bool) {
 	return client.InfoOf(x.conn.Conn)
 }
 
-// multiplexed notes that the connection (HTTP/2) can take further requests while this
-// one is under way.
+// multiplexed notes that the connection speaks HTTP/2, and so can take further requests
+// during this one.
 func (x *exchange) multiplexed() {
 	x.transport.mu.Lock()
 	defer x.transport.mu.Unlock()
@@ -214,7 +215,7 @@ func (x *exchange) multiplexed() {
 	}
 }
 
-// finish ends the exchange; only the first call counts.
+// finish ends the exchange. Only the first call has an effect.
 func (x *exchange) finish() {
 	x.once.Do(func() {
 		x.transport.mu.Lock()

@@ -10,8 +10,8 @@ import (
 
 const (
 	defaultMaxPatterns = 1024
-	maxPattern         = 512 // bytes; a longer one is not learnt
-	minHexadecimal     = 16  // as short as names by hash and by UUID are
+	maxPattern         = 512 // bytes; sizes for longer ones are not learnt
+	minHexadecimal     = 16  // names by hash and by UUID are no shorter
 )
 
 // sizes are the expected sizes of responses, by URL pattern. The zero value
@@ -28,8 +28,8 @@ type size struct {
 	bytes   float64
 }
 
-// pattern is that of req, "" if its size is not to be learnt; most is
-// Transport.MaxPatterns.
+// pattern returns the URL pattern of req, or "" if its size should not be learnt; most
+// is Transport.MaxPatterns.
 func (s *sizes) pattern(req *http.Request, most int) string {
 	if most < 0 || len(req.URL.Host)+len(req.URL.Path) > maxPattern {
 		return ""
@@ -96,7 +96,7 @@ func (s *sizes) learn(pattern string, bytes int64) {
 	s.all[pattern] = s.used.PushFront(&size{pattern, float64(bytes)})
 }
 
-// expected is the power of two next to what was learnt.
+// expected returns the power of two that is nearest to the learnt size.
 func (s *sizes) expected(pattern string) (bytes int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +108,7 @@ func (s *sizes) expected(pattern string) (bytes int64, ok bool) {
 	return nearestPower(int64(e.Value.(*size).bytes)), true
 }
 
-// nearestPower rounds to a power of two, 0 to 0.
+// nearestPower rounds to a power of two, and 0 to 0.
 func nearestPower(n int64) int64 {
 	if n <= 0 {
 		return 0

@@ -17,48 +17,49 @@ import (
 
 const (
 	defaultMinSize = 1 << 20
-	// defaultMemory leaves what the connections need of 16 MB.
+	// defaultMemory leaves a program of 16 MB enough for its connections.
 	defaultMemory = 12 << 20
 	minMemory     = 1 << 20
 
-	// firstRange is what the first request asks for where a large response is
-	// expected: a few round trips of the slow start.
+	// firstRange is the size of the first request if a large response is expected: a
+	// few round trips of slow start.
 	firstRange = 256 << 10
-	// firstStretch is how much of a response to an ordinary request is left to it
-	// before other networks begin.
+	// firstStretch is how much of a response to an ordinary request is left to that
+	// request before other networks begin.
 	firstStretch = 1 << 20
 )
 
-// Split is how a Transport fetches one representation over several networks at once:
-// by ranges (RFC 9110 section 14), each over the network that has the time for it, put
-// together in order. The zero value has usual settings. It must not be changed after
-// first use.
+// Split lets a Transport fetch one representation over several networks at once: in
+// byte ranges (RFC 9110 section 14), each over the network that has the time for it,
+// put together in order. The zero value has usual settings. A Split must not be changed
+// after first use.
 //
-// What is split is the response to a GET without conditions, whose complete length is
-// known, whose content is not encoded, and whose validator is strong: an entity tag,
-// or a date of modification where there is no tag, a minute or more before the
-// response. Each further range is asked for on the condition that the representation
-// is still that one (If-Range), and each answer is compared. What does not fit ends
-// the use of its network. Where no network is left, an ordinary request is made, of
-// which what is there already is skipped; if that gives another representation, reading
-// fails with ErrChanged.
+// A response is split if all of this holds: it answers a GET without conditions, its
+// complete length is known, its content is not encoded, and its validator is strong. A
+// strong validator is an entity tag or, without a tag, a date of modification that is
+// at least a minute before the response. Each further range is requested on the
+// condition that the representation is still the same (If-Range), and each answer is
+// compared. A network whose answer does not fit is not used any more. If no network is
+// left, an ordinary request is made, and the bytes that are already there are skipped.
+// If that request gives another representation, reading fails with ErrChanged.
 //
-// The networks are those that the manager names in its decision, one an interface: the
-// first choice, and the alternates that cost no more. One that costs more takes part
-// only if it is metered and the request's timeliness is streaming or interactive, or if
-// the SelectionProperties prefer or require its interface or its cost; and with no more bytes than
-// its budget has left. Without a manager, and where the policy wants Multipath TCP,
-// nothing is split.
+// The networks are those that the manager names in its decision, one per interface: the
+// first choice, and the alternates that cost no more. A network that costs more takes
+// part in two cases only. It is metered, and the request's timeliness is streaming or
+// interactive. Or the SelectionProperties prefer or require its interface or its cost.
+// Even then it brings no more bytes than its budget has left. Nothing is split without
+// a manager, or if the policy wants Multipath TCP.
 //
-// A response that is expected to be large, because the intents say so (a file size, or
-// the category bulktransfer) or earlier responses were, is asked for by ranges from the
-// start, without compression. Another one is split when its header shows that it is
-// large; its connection is closed when the part of the others begins (HTTP/1.1).
+// Some responses are expected to be large: the intents say so by a file size or the
+// category bulktransfer, or earlier responses were large. They are requested by ranges
+// from the start, without compression. Any other response is split once its header
+// shows that it is large. With HTTP/1.1 its connection is then closed where the parts
+// of the other networks begin.
 type Split struct {
-	// MinSize is how many bytes a response must have to be split; 0 means 1 MiB.
+	// MinSize is the smallest response that is split, in bytes; 0 means 1 MiB.
 	MinSize int64
-	// Memory bounds, in bytes, what is kept of a response whose turn to be read has
-	// not come; 0 means 12 MiB, less than 1 MiB means that. Save needs none.
+	// Memory bounds, in bytes, the parts that have arrived but cannot be read yet. 0
+	// means 12 MiB; the least is 1 MiB. Save needs no memory for them.
 	Memory int64
 }
 
@@ -76,11 +77,12 @@ func (s *Split) memory() int64 {
 	return max(s.Memory, minMemory)
 }
 
-// ErrChanged is found by errors.Is in the error of reading a split response whose
-// representation has changed meanwhile, so that no server gives the rest any more.
+// ErrChanged is found by errors.Is in the error of reading a split response if the
+// representation has changed during the download. No server then has the rest of the
+// old one any more.
 var ErrChanged = errors.New("the representation has changed during the download")
 
-// divisible tells whether the response to req may be split, by what it asks for.
+// divisible tells whether req is one whose response may be split.
 func divisible(req *http.Request) bool {
 	if req.Method != "" && req.Method != http.MethodGet || req.Body != nil && req.Body != http.NoBody || req.URL == nil || req.Header == nil {
 		return false
@@ -96,8 +98,8 @@ func divisible(req *http.Request) bool {
 	return true
 }
 
-// offsetOf is where the bytes begin that a request asks for. It is not ok if these do
-// not go on to the end, or if the rest of another representation could come.
+// offsetOf returns the first byte that a request asks for. ok is false unless the
+// request asks for everything from there on, and for one representation only.
 func offsetOf(h http.Header) (offset int64, ok bool) {
 	ranges, conditions := h.Values("Range"), h.Values("If-Range")
 	if len(ranges) == 0 {
@@ -109,8 +111,8 @@ func offsetOf(h http.Header) (offset int64, ok bool) {
 	return offset, found && open && err == nil && len(ranges) == 1 && len(conditions) == 1 && !strings.HasPrefix(conditions[0], "W/")
 }
 
-// roundTripSplit makes the first request, and goes on over all networks if its response
-// can be split.
+// roundTripSplit makes the first request. If its response can be split, all networks go
+// on from there.
 func (t *Transport) roundTripSplit(req *http.Request) (*http.Response, error) {
 	address, _ := t.address(req)
 	if address == "" {
@@ -147,7 +149,8 @@ func (t *Transport) roundTripSplit(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// expectsLarge tells whether a response is worth splitting before its header is there.
+// expectsLarge tells whether a response is expected to be large enough to split, before
+// its header has arrived.
 func (t *Transport) expectsLarge(q question) bool {
 	if size, ok := q.intents.FileSize(); ok {
 		return size >= t.Split.minSize()
@@ -156,8 +159,8 @@ func (t *Transport) expectsLarge(q question) bool {
 	return ok && c == intent.CategoryBulkTransfer
 }
 
-// firstOfMany asks for the first range. It returns nothing where an ordinary request is
-// to be made in its place.
+// firstOfMany requests the first range. It returns nil if an ordinary request should be
+// made instead.
 func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, offset int64, routes []route) (*http.Response, error) {
 	asked := split.Span{From: offset, To: offset + firstRange}
 	first := t.rangeRequest(req.Context(), req, asked, req.Header.Get("If-Range"))
@@ -169,7 +172,7 @@ func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, o
 	switch {
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && offset == 0:
 		_ = resp.Body.Close()
-		return nil, nil // it may be empty
+		return nil, nil // the representation may be empty, which no range fits
 	case resp.StatusCode != http.StatusPartialContent:
 		if resp.StatusCode == http.StatusOK && resp.ContentLength >= 0 {
 			t.sizes.learn(pattern, resp.ContentLength)
@@ -197,11 +200,11 @@ func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, o
 	return resp, nil
 }
 
-// complete makes the header of the first part that of the whole.
+// complete turns the header of the first part into a header of the whole.
 func complete(resp *http.Response, size, offset int64) {
 	resp.ContentLength = size - offset
 	resp.Header.Set("Content-Length", fmt.Sprint(size-offset))
-	for _, name := range []string{"Content-Digest", "Content-MD5"} { // of this part only
+	for _, name := range []string{"Content-Digest", "Content-MD5"} { // these are digests of the part only
 		resp.Header.Del(name)
 	}
 	if offset > 0 {
@@ -212,7 +215,7 @@ func complete(resp *http.Response, size, offset int64) {
 	resp.StatusCode, resp.Status = http.StatusOK, "200 OK"
 }
 
-// rangeRequest is req for one range.
+// rangeRequest returns req, changed to ask for one range.
 func (t *Transport) rangeRequest(ctx context.Context, req *http.Request, s split.Span, validator string) *http.Request {
 	part := req.Clone(ctx)
 	part.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", s.From, s.To-1))
@@ -226,16 +229,16 @@ func (t *Transport) rangeRequest(ctx context.Context, req *http.Request, s split
 	return part
 }
 
-// route is a network that takes part.
+// route is a network that takes part in a download.
 type route struct {
 	decision *client.Decision
 	key      networkKey
 	name     string // its interface, or its address
-	limit    int64  // of bytes; negative: none
+	limit    int64  // how many bytes it may bring; negative: no limit
 }
 
-// routes asks the manager which networks there are, and picks those that may take part,
-// the manager's first choice first.
+// routes asks the manager for networks, and picks those that may take part. The
+// manager's first choice comes first.
 func (t *Transport) routes(ctx context.Context, q question) ([]route, error) {
 	decision, err := t.dialer().Decide(intent.NewContext(ctx, q.intents), "tcp", q.address)
 	if err != nil {
@@ -265,8 +268,9 @@ func (t *Transport) routes(ctx context.Context, q question) ([]route, error) {
 	return list, nil
 }
 
-// nameOf is what a network is told apart by: its interface, as one of IPv4 and one of
-// IPv6 share it. On loopback, addresses stand for networks.
+// nameOf returns the name by which networks are told apart. That is the interface,
+// because the IPv4 and the IPv6 prefix of an interface share one network. On loopback
+// it is the address, because addresses stand for networks there.
 func nameOf(c *client.Decision) string {
 	if name := c.Interface(); name != "" && !c.Source().IsLoopback() {
 		return name
@@ -274,7 +278,7 @@ func nameOf(c *client.Decision) string {
 	return c.Source().String()
 }
 
-// affordable tells whether a network may take part beside the manager's first choice.
+// affordable tells whether network c may take part beside the manager's first choice.
 func affordable(c, first *client.Decision, q question) bool {
 	cost, _ := c.Cost()
 	if of, _ := first.Cost(); cost <= of {
@@ -287,32 +291,32 @@ func affordable(c, first *client.Decision, q question) bool {
 	return cost == client.CostMetered && ok && (timeliness == intent.TimelinessStreaming || timeliness == intent.TimelinessInteractive)
 }
 
-// Range is the bytes of a representation from From up to, but not including, To.
+// Range is the bytes of a representation from From up to To, without the byte at To.
 type Range struct{ From, To int64 }
 
 // Progress is how far a split response has come.
 type Progress struct {
 	Size     int64   // complete length of the representation
-	Received int64   // bytes of it that are there, those that Save was told of included
-	Ranges   []Range // which these are, in order
+	Received int64   // bytes that are there, including those that Save was told of
+	Ranges   []Range // the ranges that are there, in order
 	Networks []NetworkProgress
 }
 
-// NetworkProgress is what one network has to do with it.
+// NetworkProgress is what one network contributes to a split response.
 type NetworkProgress struct {
 	Name     string // of its interface, or its address
 	Source   netip.Addr
-	Cost     client.Cost // free where the manager does not tell
-	Bytes    int64       // that came over it, those that came over another one too included
-	Rate     float64     // bytes per second, of late
+	Cost     client.Cost // free if the manager does not tell
+	Bytes    int64       // bytes that came over it, even if another network brought them too
+	Rate     float64     // bytes per second, recently
 	Requests int         // under way
 	Failures int         // in a row
 	Ended    bool        // it is not used any more
 	Err      error       // the latest failure; nil if there was none
 }
 
-// ProgressOf tells how far resp has come. It is not ok if resp is not split. It may be
-// called at any time, by several goroutines.
+// ProgressOf tells how far resp has come. ok is false if resp is not split. ProgressOf
+// may be called at any time and by several goroutines.
 func ProgressOf(resp *http.Response) (p Progress, ok bool) {
 	b, ok := resp.Body.(*splitBody)
 	if !ok {
@@ -321,13 +325,14 @@ func ProgressOf(resp *http.Response) (p Progress, ok bool) {
 	return b.download.progress(), true
 }
 
-// Save writes what resp brings to w, each byte at its offset in the representation, and
-// closes resp.Body. A split response is written in the order in which it comes, by
-// several goroutines; none is left when Save returns. Any other one is written in order,
-// from its offset on. Nothing must have been read of resp before.
+// Save writes the content of resp to w, each byte at its offset in the representation,
+// and closes resp.Body. Nothing of resp may have been read before. A split response is
+// written in the order in which its parts arrive, by several goroutines, all of which
+// have ended when Save returns. Any other response is written in order, from its offset
+// on.
 //
-// The ranges are what w has already of this representation, by the caller's word; they
-// are not fetched again as far as that is possible.
+// The caller says in have which ranges w already has of this representation. These are
+// not fetched again if that can be avoided.
 func Save(w io.WriterAt, resp *http.Response, have ...Range) error {
 	if b, ok := resp.Body.(*splitBody); ok {
 		return b.download.save(w, have)
@@ -355,6 +360,5 @@ func (b *splitBody) Close() error {
 	return nil
 }
 
-// tick is how often networks that wait look whether there is something to do, as time
-// alone may bring it.
+// tick is how often waiting lanes look for work, because time alone may bring some.
 const tick = 50 * time.Millisecond

@@ -2,11 +2,11 @@ package httpintent
 
 import "github.com/socket-intents/mamma/internal/split"
 
-// chunkSize is in what pieces a store gets its memory.
+// chunkSize is the size of the pieces in which a store allocates memory.
 const chunkSize = 64 << 10
 
-// store keeps bytes that came before their turn. What it keeps lies within a window
-// that the split.Plan bounds, and so does its memory.
+// store keeps bytes that arrived before their turn. They lie within a window that the
+// split.Plan bounds, which bounds the store's memory as well.
 type store struct {
 	chunks map[int64]*[chunkSize]byte // by offset / chunkSize
 	free   []*[chunkSize]byte
@@ -32,7 +32,7 @@ func (s *store) write(offset int64, b []byte) {
 	}
 }
 
-// read copies what is kept of the span to p, as far as one chunk goes.
+// read copies bytes of the span to p, up to the end of one chunk.
 func (s *store) read(span split.Span, p []byte) int {
 	c := s.chunks[span.From/chunkSize]
 	if c == nil {
@@ -41,7 +41,7 @@ func (s *store) read(span split.Span, p []byte) int {
 	return copy(p[:min(int64(len(p)), span.Len())], c[span.From%chunkSize:])
 }
 
-// drop frees what lies before offset.
+// drop frees the chunks before an offset.
 func (s *store) drop(before, offset int64) {
 	for n := before / chunkSize; n < offset/chunkSize; n++ {
 		if c := s.chunks[n]; c != nil {

@@ -17,38 +17,37 @@ import (
 )
 
 const (
-	// More networks than this at a time have no host; addresses that were given
-	// up, as temporary IPv6 ones are, make room by and by.
+	// No host has more networks than this at a time. Addresses that are gone, such as
+	// temporary IPv6 ones, count until they make room for new ones.
 	maxNetworks = 32
 
-	maxOffered = 8 // idle connections in a question
+	maxOffered = 8 // idle connections that a question names
 )
 
-// Transport is an http.RoundTripper. The zero value is ready to use. It is safe
-// for concurrent use, and must not be copied after first use.
+// Transport is an http.RoundTripper. The zero value is ready to use. A Transport is
+// safe for concurrent use, and must not be copied after first use.
 //
-// The first choice of the manager is dialled, with its alternates racing it if it
-// is slow or fails, as client.Dialer does. What comes about on another network
-// than the one chosen serves the requests that wait for it and is not kept for
-// others. A request that was sent is sent again on the conditions of
-// http.Transport only.
+// The manager's first choice is dialled. If it is slow or fails, the alternates are
+// raced against it, as client.Dialer does. If such a race is won by another network
+// than the one chosen, the connection serves only requests that already wait for it. A
+// request is sent twice only under the conditions of http.Transport.
 type Transport struct {
 	// Dialer makes the connections. If it is nil, the Transport has its own.
 	Dialer *client.Dialer
 
-	// Base has the settings for the Transport of each network, where its limits
-	// of connections count; nil stands for those of http.DefaultTransport. Its
-	// dial functions and registered protocols are not used, and HTTP/2 is tried
-	// unless TLSNextProto or Protocols say otherwise. It must not be changed after
-	// first use.
+	// Base has the settings for each network's http.Transport, to which its limits on
+	// connections apply. nil stands for the settings of http.DefaultTransport. The dial
+	// functions and registered protocols of Base are not used. HTTP/2 is tried unless
+	// TLSNextProto or Protocols forbid it. Base must not be changed after first use.
 	Base *http.Transport
 
-	// MaxPatterns is for how many URL patterns a size is kept; 0 means 1024, a
-	// negative value none: only what the context states is told then.
+	// MaxPatterns is the number of URL patterns whose sizes are remembered. 0 means
+	// 1024. A negative value means none: then the manager is told only the sizes that
+	// contexts state.
 	MaxPatterns int
 
-	// Split has large responses to GET requests fetched over several networks at
-	// once; nil means over one.
+	// Split makes large responses to GET requests come over several networks at once.
+	// nil means one network.
 	Split *Split
 
 	own  client.Dialer
@@ -59,13 +58,13 @@ type Transport struct {
 
 	mu       sync.Mutex
 	networks map[networkKey]*network
-	conns    map[string]map[*conn]bool // open ones, by the address dialled
-	made     uint64                    // number of connections so far
+	conns    map[string]map[*conn]bool // the open connections, by the address dialled
+	made     uint64                    // connections made so far
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
 
-// question is what a decision is about.
+// question is what the manager is asked about.
 type question struct {
 	address   string
 	intents   intent.Set
@@ -79,19 +78,19 @@ func (t *Transport) dialer() *client.Dialer {
 	return &t.own
 }
 
-// settings returns what the Transports are clones of.
+// settings returns the http.Transport whose clones serve the networks.
 func (t *Transport) settings() *http.Transport {
 	t.once.Do(func() {
 		from := t.Base
 		if from == nil {
-			from, _ = http.DefaultTransport.(*http.Transport) // a program may have put something else there
+			from, _ = http.DefaultTransport.(*http.Transport) // a program may have replaced it by another type
 		}
 		if from == nil {
 			from = &http.Transport{Proxy: http.ProxyFromEnvironment}
 		}
 		b := from.Clone()
 		b.Dial, b.DialTLS, b.DialTLSContext = nil, nil, nil //nolint:staticcheck // old programs may have set them
-		b.ForceAttemptHTTP2 = true                          // or a dial function would prevent it
+		b.ForceAttemptHTTP2 = true                          // without this, a dial function switches HTTP/2 off
 		t.base = b
 	})
 	return t.base
@@ -106,13 +105,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// roundTrip makes one request over one network. The exchange ends with the response's
-// body. It is nil where http.Transport was left alone. With learn, the response's size
-// is remembered.
+// roundTrip makes one request over one network. The returned exchange ends with the
+// response's body. It is nil if http.Transport did everything alone. With learn, the
+// response's size is remembered.
 func (t *Transport) roundTrip(req *http.Request, learn bool) (*http.Response, *exchange, error) {
 	selection := client.Selection(req.Context()).Merge(t.dialer().Selection)
 	address, direct := t.address(req)
-	if address == "" { // http.Transport has the right words for it
+	if address == "" { // http.Transport returns the fitting error
 		n := t.network(networkKey{selection: selection})
 		defer t.leave(n)
 		resp, err := n.http.RoundTrip(req)
@@ -131,7 +130,8 @@ func (t *Transport) roundTrip(req *http.Request, learn bool) (*http.Response, *e
 	return t.exchange(req, decision, key, pattern)
 }
 
-// question is what the manager is asked about req, whose connection goes to address.
+// question returns what the manager is asked about req, whose connection goes to
+// address.
 func (t *Transport) question(req *http.Request, address, pattern string) question {
 	ctx := req.Context()
 	q := question{address, intent.FromContext(ctx).Merge(t.dialer().Intents), client.Selection(ctx).Merge(t.dialer().Selection)}
@@ -143,8 +143,8 @@ func (t *Transport) question(req *http.Request, address, pattern string) questio
 	return q
 }
 
-// exchange makes a request over the network of that key, whose new connections the
-// decision makes.
+// exchange makes a request over the network with that key. If it needs a new
+// connection, that is dialled as the decision says.
 func (t *Transport) exchange(req *http.Request, decision *client.Decision, key networkKey, pattern string) (*http.Response, *exchange, error) {
 	n := t.network(key)
 	x := &exchange{transport: t, network: n}
@@ -159,8 +159,8 @@ func (t *Transport) exchange(req *http.Request, decision *client.Decision, key n
 	return resp, x, nil
 }
 
-// address is where req's connection goes to, "" if it cannot be told. It is
-// direct if no proxy is between.
+// address returns where req's connection goes to, "" if that cannot be told. direct is
+// true if no proxy is in between.
 func (t *Transport) address(req *http.Request) (address string, direct bool) {
 	if req.URL == nil || req.Header == nil || req.URL.Scheme != "http" && req.URL.Scheme != "https" || req.URL.Host == "" {
 		return "", false
@@ -178,7 +178,7 @@ func (t *Transport) address(req *http.Request) (address string, direct bool) {
 
 var defaultPorts = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 
-// hostPort is the address as http.Transport dials it.
+// hostPort returns the address in the form in which http.Transport dials it.
 func hostPort(u *url.URL) string {
 	host, port := u.Hostname(), u.Port()
 	if port == "" {
@@ -192,9 +192,9 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(host, port)
 }
 
-// decide asks the manager, unless it has said that an answer from before holds on (see
-// client.Daemon.MaxLeases). Through a proxy no connections are offered: they may be
-// tunnels to somewhere else.
+// decide asks the manager, unless an earlier answer still holds (see
+// client.Daemon.MaxLeases). If a proxy is in between, no idle connections are offered,
+// because they may be tunnels to another host.
 func (t *Transport) decide(ctx context.Context, q question, direct bool) (*client.Decision, networkKey, error) {
 	var idle []net.Conn
 	if direct {
@@ -213,8 +213,8 @@ func (t *Transport) decide(ctx context.Context, q question, direct bool) (*clien
 	return decision, key, nil
 }
 
-// CloseIdleConnections closes connections that are not in use, on all networks,
-// and those to the manager if they are the Transport's own.
+// CloseIdleConnections closes the idle connections on all networks. It also closes the
+// connections to the manager, if they are the Transport's own.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
 	var all []*network
@@ -236,12 +236,12 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// networkKey is what tells networks apart: how a connection is bound.
+// networkKey tells networks apart by how connections to them are bound.
 type networkKey struct {
 	source    netip.Addr
 	device    string
 	multipath bool
-	// Requests that may not go everywhere share no connections with others: an
-	// http.Transport hands one to whoever waits.
+	// Requests with different selections share no connections, because an
+	// http.Transport gives a connection to any request that waits.
 	selection client.SelectionProperties
 }

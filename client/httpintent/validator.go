@@ -12,28 +12,28 @@ import (
 	"github.com/socket-intents/mamma/internal/split"
 )
 
-// clockSlack is how long before the response a representation must have been changed
-// last for the date of that to be a strong validator: clocks of one host may differ
-// within this (RFC 9110 section 8.8.2.2).
+// clockSlack is the age that a date of modification must have at the time of the
+// response to be a strong validator. Clocks of one host may differ by this much (RFC
+// 9110 section 8.8.2.2).
 const clockSlack = time.Minute
 
-// representation is what all parts of a download must be of.
+// representation identifies the representation that all parts must belong to.
 type representation struct {
 	validator string // for If-Range
-	tag       bool   // it is an entity tag, not a date
+	tag       bool   // validator is an entity tag, not a date
 	size      int64  // complete length
 }
 
-// Validator returns what an If-Range header may be sent with to get more of the
-// representation that h is the header of, "" if there is no such validator: it must be
-// strong (RFC 9110 section 13.1.5).
+// Validator returns a value for If-Range, by which a later request gets more of the
+// representation with the header h. It returns "" if h has no strong validator, which
+// If-Range needs (RFC 9110 section 13.1.5).
 func Validator(h http.Header) string {
 	v, _ := validatorOf(h)
 	return v
 }
 
-// validatorOf returns the validator that If-Range may be sent with, "" if there is
-// none (RFC 9110 section 13.1.5).
+// validatorOf returns a value for If-Range and whether it is an entity tag. It returns
+// "" if there is no strong validator (RFC 9110 section 13.1.5).
 func validatorOf(h http.Header) (validator string, tag bool) {
 	if tags := h.Values("ETag"); len(tags) > 0 {
 		if len(tags) == 1 && strongTag(tags[0]) {
@@ -60,14 +60,14 @@ func strongTag(s string) bool {
 	})
 }
 
-// identity tells that the body is the representation itself, not compressed by
-// anybody.
+// identity tells whether the body is the representation itself, and not compressed.
 func identity(resp *http.Response) bool {
 	encoding := resp.Header.Get("Content-Encoding")
 	return !resp.Uncompressed && (encoding == "" || strings.EqualFold(encoding, "identity")) && len(resp.TransferEncoding) == 0
 }
 
-// represented tells what a response, to a request for all that follows offset, is of.
+// represented returns what representation a response belongs to. The request asked for
+// everything from offset on.
 func represented(resp *http.Response, offset int64) (r representation, err error) {
 	if r.validator, r.tag = validatorOf(resp.Header); r.validator == "" {
 		return r, errors.New("no strong validator")
@@ -98,7 +98,7 @@ func represented(resp *http.Response, offset int64) (r representation, err error
 	return r, fmt.Errorf("status %s", resp.Status)
 }
 
-// none tells that the server says it has no ranges of bytes.
+// none tells whether the server says that it does not support byte ranges.
 func none(h http.Header) bool {
 	for _, v := range h.Values("Accept-Ranges") {
 		for part := range strings.SplitSeq(v, ",") {
@@ -110,8 +110,8 @@ func none(h http.Header) bool {
 	return len(h.Values("Accept-Ranges")) > 0
 }
 
-// contentRange reads the range that a response with status 206 holds, and the complete
-// length.
+// contentRange returns the range and the complete length from a response with status
+// 206.
 func contentRange(resp *http.Response) (s split.Span, size int64, err error) {
 	if media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && media == "multipart/byteranges" {
 		return s, 0, errors.New("the range comes in several parts")
@@ -126,8 +126,8 @@ func contentRange(resp *http.Response) (s split.Span, size int64, err error) {
 	return s, size, nil
 }
 
-// parseContentRange reads "bytes 0-99/1234" (RFC 9110 section 14.4); an unknown length
-// is not ok.
+// parseContentRange reads "bytes 0-99/1234" (RFC 9110 section 14.4). ok is false if the
+// complete length is unknown.
 func parseContentRange(v string) (s split.Span, size int64, ok bool) {
 	unit, rest, found := strings.Cut(v, " ")
 	if !found || !strings.EqualFold(unit, "bytes") {
@@ -146,7 +146,7 @@ func parseContentRange(v string) (s split.Span, size int64, ok bool) {
 	return s, size, true
 }
 
-// digits reads a number without sign.
+// digits reads a number that has no sign.
 func digits(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err == nil && s[0] == '+' {
@@ -155,11 +155,11 @@ func digits(s string) (int64, error) {
 	return int64(n), err
 }
 
-// errOdd is in the error of a response that does not fit the download.
+// errOdd is wrapped in the error of a response that does not fit the download.
 var errOdd = errors.New("not a part of what is downloaded")
 
-// part checks a response to a request for the range, which must be of r, and returns the
-// end of what it holds.
+// part checks the response to a request for a range. The response must belong to r.
+// part returns the end of the bytes in it.
 func (r *representation) part(resp *http.Response, asked split.Span) (to int64, err error) {
 	switch code := resp.StatusCode; {
 	case code == http.StatusPartialContent:
@@ -186,7 +186,7 @@ func (r *representation) part(resp *http.Response, asked split.Span) (to int64, 
 	return s.To, nil
 }
 
-// whole checks a response to a request for all of it.
+// whole checks the response to a request for the whole representation.
 func (r *representation) whole(resp *http.Response) error {
 	switch {
 	case resp.StatusCode != http.StatusOK:
@@ -202,8 +202,8 @@ func (r *representation) whole(resp *http.Response) error {
 	return nil
 }
 
-// same compares the validators. A date may be left out of what is answered to If-Range
-// (RFC 9110 section 15.3.7), a tag may not.
+// same tells why h belongs to another representation. An answer to If-Range may leave
+// out a date (RFC 9110 section 15.3.7), but not a tag.
 func (r *representation) same(h http.Header) error {
 	name := "Last-Modified"
 	if r.tag {

@@ -1,8 +1,8 @@
-// Package raw lets the packages below client put messages of the protocol to a
-// client.Daemon. The API of package client names no internal type, so what they
-// need cannot be methods. Of gets it from the Daemon itself: Ping, the one method
-// whose context nobody else has a use for, hands it to who asks with the key of this
-// package. net/http/httptrace reaches package net in the same way.
+// Package raw lets the packages below client send protocol messages through a
+// client.Daemon. The API of package client must not name internal types, so a method of
+// Daemon cannot offer this. Instead, Of gets a Link by a detour: it calls Ping with a
+// context that carries a key of this package, and Ping puts the Link into that context.
+// net/http/httptrace reaches package net in the same way.
 package raw
 
 import (
@@ -13,42 +13,43 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Link puts messages to the manager by one client.Daemon. It is safe for concurrent
-// use.
+// Link sends messages to the manager through one client.Daemon. It is safe for
+// concurrent use.
 type Link interface {
-	// Exchange puts one request and decodes the answer into ans. The context id is
-	// the connection's and need not be set. Requests to resolve are waited for up to
-	// ResolveTimeout, others up to DecisionTimeout, and all of them up to
-	// ResolveTimeout if the manager is the original. The origin is that of ctx. An
-	// error means to go on without the manager.
+	// Exchange sends one request and decodes the answer into ans. The caller need not
+	// set the context id, which is that of the connection. The origin is taken from
+	// ctx. Exchange waits up to ResolveTimeout for requests to resolve, and for every
+	// request to the prototype's daemon; else up to DecisionTimeout. After an error the
+	// caller goes on without the manager.
 	Exchange(ctx context.Context, req, ans *wire.Message) error
 
-	// Report tells the manager, in the background, how following an answer turned
-	// out: candidate 0, which took so long or failed with err. Nothing is reported
-	// if the manager does not take reports.
+	// Report tells the manager, in the background, how a connection by candidate 0 of
+	// an answer turned out: it took so long, or failed with err. Nothing is sent if the
+	// manager takes no reports.
 	Report(ans *wire.Message, took time.Duration, err error, localPort uint16)
 }
 
-// Pinger is a client.Daemon, which this package cannot name: client imports it.
+// Pinger is a client.Daemon. This package cannot name that type, because client imports
+// this package.
 type Pinger interface {
 	Ping(context.Context) error
 }
 
 type visitKey struct{}
 
-// visit is what Of leaves in the context for Welcome to fill in.
+// visit travels in the context from Of to Welcome, which fills it in.
 type visit struct{ link Link }
 
-// Of returns the Link of daemon, without a word to the manager.
+// Of returns the Link of daemon. It sends nothing to the manager.
 func Of(daemon Pinger) Link {
 	v := &visit{link: closed{}}
-	// The error is that of a Ping which is none; what it says is in v.
+	// This call of Ping pings nobody, so its error means nothing. The result is in v.
 	_ = daemon.Ping(context.WithValue(context.Background(), visitKey{}, v))
 	return v.link
 }
 
-// Welcome gives l to the Of that ctx is from, and tells whether there is one. Ping
-// has nothing to do then.
+// Welcome gives l to the call of Of that ctx belongs to, and tells whether there is
+// one. If so, Ping must do nothing more.
 func Welcome(ctx context.Context, l Link) bool {
 	v, ok := ctx.Value(visitKey{}).(*visit)
 	if ok {
@@ -57,7 +58,7 @@ func Welcome(ctx context.Context, l Link) bool {
 	return ok
 }
 
-// closed is the Link of what is no client.Daemon.
+// closed is the Link for a Pinger that is not a client.Daemon.
 type closed struct{}
 
 var errNoLink = errors.New("no link to the manager")
