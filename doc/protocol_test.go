@@ -100,7 +100,7 @@ var extended = map[string]wire.Message{
 	"request": {
 		Action: wire.ActionSocketConnectRequest, HasAction: true,
 		Features: wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases,
+			wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks,
 		WideIntents: []wire.WideIntent{{Option: 2, Value: 5_000_000_000}},
 		NoResolve:   true,
 		Origin:      &wire.Origin{UID: 1000, PID: 4711, Command: "curl", Source: "rule web"},
@@ -132,6 +132,27 @@ var extended = map[string]wire.Message{
 		Outcome:    &wire.Outcome{Candidate: 1, Milliseconds: 308, LocalPort: 47874, Flags: wire.OutcomePlainTCP},
 		Transfer: &wire.Transfer{
 			Candidate: 1, Flags: wire.TransferReused, Bytes: 300_000_000, Microseconds: 61_200_000, RTT: 48_000, MinRTT: 45_000,
+		},
+	},
+	"watching": {
+		Action: wire.ActionNetworksRequest, HasAction: true,
+		Features: wire.FeatureNetworks,
+		Watch:    &wire.Watch{Generation: 0x29a3_77b0_51e6_4c11, Milliseconds: 1000},
+	},
+	"networks": {
+		Action: wire.ActionNetworksResponse, HasAction: true,
+		Features: wire.FeatureNetworks,
+		Watch:    &wire.Watch{Generation: 0x8c01_92fe_33d4_7a05, Total: 2},
+		Networks: []wire.Network{
+			{
+				Index: 3, Health: wire.PathSuspect, Cost: wire.Cost{Left: wire.NoBudget}, Flags: wire.NetworkDefault | wire.NetworkOffered | wire.NetworkRadio, Since: 1_800_000_000_000,
+				RTT: 12_000, MinRTT: 9_000, RTTVar: 700, Loss: 1500, Down: 1_250_000, Up: 40_000, DownMax: 6_000_000, UpMax: 900_000, Signal: -61, Utilization: 404,
+				Prefix: netip.MustParsePrefix("192.0.2.0/24"), Interface: "wlan0", Name: "home", Device: "wlan0", Reason: "no answer", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")},
+			},
+			{
+				Index: 4, Cost: wire.Cost{Cost: wire.CostMetered, Left: 3_000_000_000}, Utilization: wire.UnknownUtilization,
+				Prefix: netip.MustParsePrefix("2001:db8::/64"), Interface: "wwan0", Addrs: []netip.Addr{netip.MustParseAddr("2001:db8::7")},
+			},
 		},
 	},
 }
@@ -169,7 +190,7 @@ func TestProtocolExtensions(t *testing.T) {
 		if err := wire.Decode(whole, &back); err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff(m, back, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreUnexported(wire.Message{})); diff != "" {
+		if diff := cmp.Diff(m, back, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{}, netip.Prefix{}), cmpopts.IgnoreUnexported(wire.Message{})); diff != "" {
 			t.Errorf("the %s, encoded and decoded (-want +got)\n%s", name, diff)
 		}
 	}

@@ -35,6 +35,7 @@ type conn struct {
 	handed   bool   // the client has received the page of generations
 	decided  bool   // the latest answer is a decision
 	takeover func() // c.resume as a value, made once to save allocations
+	watch    *watch // a request for the networks that is not answered yet; nil: none
 }
 
 // serve answers requests until the connection ends or another goroutine has taken the
@@ -43,6 +44,7 @@ func (c *conn) serve() {
 	for {
 		err := c.reader.Read(&c.msg)
 		now := time.Now()
+		c.unwatch(err == nil)
 		c.trace("request", &c.msg, err)
 		var bad *wire.Error
 		switch {
@@ -115,6 +117,9 @@ func (c *conn) handle(now time.Time) (goOn bool) {
 	c.leased()
 	if msg.Action == wire.ActionReportRequest && c.features&wire.FeatureReports != 0 {
 		return c.report()
+	}
+	if msg.Action == wire.ActionNetworksRequest && msg.HasAction && c.features&wire.FeatureNetworks != 0 {
+		return c.networks(now)
 	}
 	if len(msg.Context.Hostname) > maxName || len(msg.Context.Service) > maxName {
 		msg.Action = wire.ActionErrorResolve // no name is that long
@@ -345,7 +350,15 @@ const keptAnswer = 4 << 10
 
 // ourFeatures are the protocol extensions that this daemon announces.
 const ourFeatures = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks
+
+// features are the extensions to be announced.
+func (m *Manager) features() wire.Features {
+	if m.leases.page == nil {
+		return ourFeatures &^ wire.FeatureLeases
+	}
+	return ourFeatures
+}
 
 // send encodes c.msg and writes it in one piece. It returns false if the connection has
 // ended.
@@ -354,15 +367,13 @@ func (c *conn) send() (goOn bool) {
 	msg.Context.ID = c.id
 	msg.NoResolve, msg.Outcome, msg.Transfer, msg.Origin, msg.WideIntents = false, nil, nil, nil, msg.WideIntents[:0]
 	msg.Selection = msg.Selection[:0]
+	msg.Watch, msg.Networks = nil, msg.Networks[:0]
 	msg.Features = 0
 	if c.features&wire.FeatureOnly == 0 {
 		msg.Only = 0
 	}
 	if c.features != 0 {
-		msg.Features = ourFeatures
-		if c.m.leases.page == nil {
-			msg.Features &^= wire.FeatureLeases
-		}
+		msg.Features = c.m.features()
 	} else {
 		msg.Alternates, msg.Reason, msg.DecisionID, msg.Paths = msg.Alternates[:0], "", uuid.Nil, msg.Paths[:0]
 		msg.Costs = msg.Costs[:0]

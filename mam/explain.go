@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/socket-intents/mamma/intent"
@@ -105,13 +104,13 @@ func (m *Manager) Explain(q Question, now time.Time) (Explanation, error) {
 	if !m.explaining.CompareAndSwap(false, true) {
 		return Explanation{}, fmt.Errorf("explain: %w", ErrBusy)
 	}
-	return askFresh(rq, &m.explaining)
+	return askFresh(rq, func() { m.explaining.Store(false) })
 }
 
-// askFresh asks a new instance of the policy, and clears busy when the instance has
+// askFresh asks a new instance of the policy, and calls over when the instance has
 // answered. After callLimit askFresh gives up, as for a client's call. The abandoned
 // goroutine then owns rq.
-func askFresh(rq *request, busy *atomic.Bool) (Explanation, error) {
+func askFresh(rq *request, over func()) (Explanation, error) {
 	type explained struct {
 		e   Explanation
 		err error
@@ -121,7 +120,7 @@ func askFresh(rq *request, busy *atomic.Bool) (Explanation, error) {
 	go func() {
 		var a explained
 		func() {
-			defer busy.Store(false)
+			defer over()
 			a.err = rq.ask()
 			a.e = rq.explanation()
 		}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -73,6 +74,7 @@ type Manager struct {
 	services services
 
 	explaining atomic.Bool // a fresh policy is answering a question of Explain
+	changes    stateChanges
 
 	closing sync.WaitGroup // replaced policies whose Close is running
 }
@@ -90,6 +92,7 @@ func New(opts Options) *Manager {
 	}
 	m := &Manager{log: opts.Logger, opts: opts, ring: NewRing(opts.Keep), logs: newPolicyLog(opts.Logger)}
 	m.leases.page = opts.Generations
+	m.changes.seed, m.changes.ranking = maphash.MakeSeed(), make(chan struct{}, 1)
 	m.view.Store(&View{})
 	return m
 }
@@ -108,6 +111,7 @@ func (m *Manager) Publish(v *View) {
 	ended := m.leases.prepare(m.view.Load(), v)
 	old := m.view.Swap(v)
 	m.leases.tell(ended)
+	m.changes.published(v)
 	m.leases.publishing.Unlock()
 	if old.Runner != nil && old.Runner != v.Runner {
 		m.closing.Go(func() { m.closePolicy(old.Runner) })

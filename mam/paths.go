@@ -27,16 +27,12 @@ func (rq *request) paths(list []wire.Path, p *policy.Prefix, alternates []*polic
 }
 
 // path returns the round-trip time towards the destination if it is known, else that of
-// the whole prefix. A prefix counts as suspect for a user whose own connects fail on
-// it.
+// the whole prefix.
 func (rq *request) path(p *policy.Prefix) wire.Path {
 	if p == nil {
 		return wire.Path{}
 	}
-	path := wire.Path{Health: uint32(p.Health.State)}
-	if p.Health.State == policy.Up && slices.Contains(rq.view.Avoid[rq.asked.App.UID], p.ID) {
-		path.Health = wire.PathSuspect
-	}
+	path := wire.Path{Health: uint32(rq.view.healthTo(p, rq.asked.App.UID))}
 	for i, q := range rq.asked.Prefixes {
 		if q == p && i < len(rq.asked.DestStats) {
 			path.Microseconds = microseconds(&rq.asked.DestStats[i], rq.asked.Now)
@@ -46,6 +42,15 @@ func (rq *request) path(p *policy.Prefix) wire.Path {
 		path.Microseconds = microseconds(&p.Stats, rq.asked.Now)
 	}
 	return path
+}
+
+// healthTo returns the state of p as a user sees it. A prefix counts as suspect for a user
+// whose own connects fail on it.
+func (v *View) healthTo(p *policy.Prefix, uid uint32) policy.HealthState {
+	if p.Health.State == policy.Up && slices.Contains(v.Avoid[uid], p.ID) {
+		return policy.Suspect
+	}
+	return p.Health.State
 }
 
 // costs returns what traffic over p and over each alternate costs. The result is empty

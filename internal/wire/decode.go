@@ -88,6 +88,7 @@ func (m *Message) reset() {
 		Selection:   m.Selection[:0],
 		Costs:       m.Costs[:0],
 		Leased:      m.Leased[:0],
+		Networks:    m.Networks[:0],
 	}
 }
 

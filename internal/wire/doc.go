@@ -91,4 +91,21 @@
 //	                   0 for none, uint64 generation
 //	0x50 leased        entries of 28 bytes: 16 bytes decision id, uint32 uses,
 //	                   uint32 connected, uint32 milliseconds of the latest
+//	0x51 watch         uint64 generation of what is known or told, 0 for none
+//	                   uint32 milliseconds after which figures are a change, 0 for never
+//	                   uint32 number of networks in all
+//	0x52 network       uint32 index of the interface, uint32 health, uint32 cost
+//	                   uint32 mask of NetworkFlags
+//	                   uint64 bytes left of the budget; 64 ones: there is none
+//	                   int64  milliseconds since 1970 when health became so
+//	                   four uint32: round-trip time, the least, its variation, all
+//	                          in microseconds, and loss in millionths
+//	                   four uint64: bytes a second down, up, most down, most up
+//	                   int32  signal in dBm
+//	                   uint32 use of the channel in thousandths; 32 ones: unknown
+//	                   uint8  length of the prefix, uint8 number of addresses
+//	                   four uint8: lengths of interface, name, device, reason
+//	                   uint16 reserved, 0
+//	                   address of the prefix, the four texts without NUL, the
+//	                   addresses; an address is 16 or 28 bytes by its family
 package wire

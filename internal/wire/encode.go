@@ -48,7 +48,7 @@ var le = binary.LittleEndian
 // number); dst is then returned as it was.
 func (m *Message) Append(dst []byte) ([]byte, error) {
 	b, n, err := m.append(dst)
-	if err == nil && n < len(m.Sockets) && m.Action == ActionSocketChooseRequest {
+	if err == nil && (n.sockets < len(m.Sockets) && m.Action == ActionSocketChooseRequest || n.networks < len(m.Networks)) {
 		err = ErrTooLong
 	}
 	if err != nil {
@@ -57,21 +57,24 @@ func (m *Message) Append(dst []byte) ([]byte, error) {
 	return b, nil
 }
 
-// AppendFit is Append, but leaves out the sockets at the end of the list that do
-// not fit. It returns how many were left out.
+// AppendFit is Append, but leaves out the sockets and networks at the end of their lists
+// that do not fit. It returns how many were left out.
 func (m *Message) AppendFit(dst []byte) (b []byte, dropped int, err error) {
 	b, n, err := m.append(dst)
 	if err != nil {
 		return dst, 0, err
 	}
 	if m.Action == ActionSocketChooseRequest {
-		dropped = len(m.Sockets) - n
+		dropped = len(m.Sockets) - n.sockets
 	}
-	return b, dropped, nil
+	return b, dropped + len(m.Networks) - n.networks, nil
 }
 
-// append encodes m with as many sockets as fit and says how many that were.
-func (m *Message) append(dst []byte) (_ []byte, sockets int, _ error) {
+// fitting is how many of a message's parts were encoded.
+type fitting struct{ sockets, networks int }
+
+// append encodes m with as many networks and sockets as fit and says how many that were.
+func (m *Message) append(dst []byte) (_ []byte, n fitting, _ error) {
 	start := len(dst)
 	e := encoder{b: dst}
 	e.int32(TagAction, int32(m.Action))
@@ -80,6 +83,15 @@ func (m *Message) append(dst []byte) (_ []byte, sockets int, _ error) {
 	}
 	e.context(&m.Context)
 	e.extensions(m)
+	for i := range m.Networks {
+		mark := len(e.b)
+		e.network(&m.Networks[i])
+		if len(e.b)-start+headerSize > MaxMessage {
+			e.b = e.b[:mark]
+			break
+		}
+		n.networks++
+	}
 	if m.Action == ActionSocketChooseRequest {
 		for i := range m.Sockets {
 			mark := len(e.b)
@@ -89,17 +101,17 @@ func (m *Message) append(dst []byte) (_ []byte, sockets int, _ error) {
 				e.b = e.b[:mark]
 				break
 			}
-			sockets++
+			n.sockets++
 		}
 	}
 	e.header(TagEOF, 0)
 	if e.err != nil {
-		return dst, 0, e.err
+		return dst, n, e.err
 	}
 	if len(e.b)-start > MaxMessage {
-		return dst, 0, ErrTooLong
+		return dst, n, ErrTooLong
 	}
-	return e.b, sockets, nil
+	return e.b, n, nil
 }
 
 // encoder appends TLVs to b and keeps the first error.
@@ -238,6 +250,9 @@ func (e *encoder) extensions(m *Message) {
 				e.b = le.AppendUint32(e.b, n)
 			}
 		}
+	}
+	if m.Watch != nil {
+		e.watch(m.Watch)
 	}
 }
 

@@ -21,6 +21,8 @@ var (
 	errMembers      = errors.New("too many sockets")
 	errRemotes      = errors.New("too many remote addresses")
 	errOrigin       = errors.New("command or source too long")
+	errNetwork      = errors.New("text of a network too long, or too many addresses")
+	errPrefix       = errors.New("not the address of a network")
 	errSelection    = errors.New("too many preferences, or one with too long a name")
 )
 

@@ -95,6 +95,13 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 		for ; len(v) > 0; v = v[leaseUseSize:] {
 			m.Leased = append(m.Leased, LeaseUse{uuid.UUID(v[:16]), le.Uint32(v[16:]), le.Uint32(v[20:]), le.Uint32(v[24:])})
 		}
+	case TagWatch:
+		m.Watch, err = decodeWatch(v)
+	case TagNetwork:
+		m.Networks = grow(m.Networks)
+		if err = decodeNetwork(v, &m.Networks[len(m.Networks)-1]); err != nil {
+			m.Networks = m.Networks[:len(m.Networks)-1]
+		}
 	case TagTransfer:
 		if len(v) < transferSize {
 			return errLength

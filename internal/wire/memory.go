@@ -11,12 +11,15 @@ const maxKept = 32 << 10
 // that only a former message has filled.
 func (m *Message) kept() int {
 	n := m.Context.kept() + size(m.Sockets) + size(m.WideIntents) + size(m.Alternates) + size(m.Paths) + len(m.Reason) +
-		size(m.Costs) + size(m.Selection) + size(m.Leased)
+		size(m.Costs) + size(m.Selection) + size(m.Leased) + size(m.Networks)
 	for _, s := range m.Sockets[:cap(m.Sockets)] {
 		n += s.Context.kept()
 	}
 	for _, a := range m.Alternates[:cap(m.Alternates)] {
 		n += size(a.Remotes) + len(a.Device)
+	}
+	for _, w := range m.Networks[:cap(m.Networks)] {
+		n += size(w.Addrs) + len(w.Interface) + len(w.Name) + len(w.Device) + len(w.Reason)
 	}
 	for _, p := range m.Selection[:cap(m.Selection)] {
 		n += len(p.Name)

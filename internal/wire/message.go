@@ -53,6 +53,8 @@ const (
 	TagCosts            Tag = 0x4e
 	TagLease            Tag = 0x4f
 	TagLeased           Tag = 0x50
+	TagWatch            Tag = 0x51
+	TagNetwork          Tag = 0x52
 )
 
 // Action is the code of a request or an answer (section 6).
@@ -74,6 +76,8 @@ const (
 	ActionErrorResolve          Action = 11
 	ActionReportRequest         Action = 0x40 // extension
 	ActionReportResponse        Action = 0x41 // extension
+	ActionNetworksRequest       Action = 0x42 // extension
+	ActionNetworksResponse      Action = 0x43 // extension
 )
 
 // Calls is the bit mask of wrapped calls made on a context (calls_performed).
@@ -105,6 +109,7 @@ const (
 	FeatureSelection   Features = 512
 	FeatureCosts       Features = 1024
 	FeatureLeases      Features = 2048
+	FeatureNetworks    Features = 4096
 )
 
 // Address families, socket types and protocols as they stand in messages: the
@@ -154,6 +159,8 @@ type Message struct {
 	Selection   []Preference
 	Lease       *Lease
 	Leased      []LeaseUse
+	Watch       *Watch
+	Networks    []Network // best first
 }
 
 // SetMember is an idle socket of a socket set.

@@ -42,6 +42,8 @@ var tagNames = map[Tag]string{
 	TagCosts:            "costs",
 	TagLease:            "lease",
 	TagLeased:           "leased",
+	TagWatch:            "watch",
+	TagNetwork:          "network",
 }
 
 // String gives the name used in doc/protocol.md.
@@ -67,6 +69,8 @@ var actionNames = map[Action]string{
 	ActionErrorResolve:          "error_resolve",
 	ActionReportRequest:         "report_req",
 	ActionReportResponse:        "report_resp",
+	ActionNetworksRequest:       "networks_req",
+	ActionNetworksResponse:      "networks_resp",
 }
 
 // String gives the name used in doc/protocol.md, shortened where it
@@ -85,7 +89,7 @@ func (c Calls) String() string {
 
 // String lists the bits by name, for instance "alternates+reason".
 func (f Features) String() string {
-	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection", "costs", "leases")
+	return bits(uint32(f), "alternates", "reason", "reports", "wide_intents", "no_resolve", "paths", "origin", "plain_dials", "only", "selection", "costs", "leases", "networks")
 }
 
 // String lists the bits by name: "these", "these+none".

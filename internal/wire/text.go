@@ -73,6 +73,12 @@ func (m *Message) LogValue() slog.Value {
 		u := &m.Leased[i]
 		attrs = append(attrs, slog.String(fmt.Sprintf("%v_%d", TagLeased, i), fmt.Sprintf("%v: %d uses, %d connected, latest in %d ms", u.ID, u.Uses, u.Connected, u.Milliseconds)))
 	}
+	if w := m.Watch; w != nil {
+		add(TagWatch, true, w.text())
+	}
+	for i := range m.Networks {
+		attrs = append(attrs, slog.String(fmt.Sprintf("%v_%d", TagNetwork, i), m.Networks[i].text()))
+	}
 	return slog.GroupValue(attrs...)
 }
 

@@ -45,10 +45,15 @@ func TestLogValue(t *testing.T) {
 		Transfer: &Transfer{
 			Candidate: 2, Flags: TransferReused | TransferPartial, Bytes: 1 << 40, Microseconds: 7, Connect: 8, RTT: 9, MinRTT: 10,
 		},
-		Only:       OnlyThese | OnlyNone | OnlySelected,
-		Selection:  []Preference{{ByNetwork, WantRequire, "home"}, {ByInterface, WantAvoid, "a b"}, {9, 3, ""}},
-		Lease:      &Lease{Milliseconds: 10, Uses: 2, Bytes: 3, Flags: LeaseAnyName, Ignored: 8, SizeTo: 9, View: 4, Measurements: 5, Networks: []Generation{{2, 6}}},
-		Leased:     []LeaseUse{{uuid.UUID{15: 1}, 3, 2, 20}},
+		Only:      OnlyThese | OnlyNone | OnlySelected,
+		Selection: []Preference{{ByNetwork, WantRequire, "home"}, {ByInterface, WantAvoid, "a b"}, {9, 3, ""}},
+		Lease:     &Lease{Milliseconds: 10, Uses: 2, Bytes: 3, Flags: LeaseAnyName, Ignored: 8, SizeTo: 9, View: 4, Measurements: 5, Networks: []Generation{{2, 6}}},
+		Leased:    []LeaseUse{{uuid.UUID{15: 1}, 3, 2, 20}},
+		Watch:     &Watch{Generation: 255, Milliseconds: 1000, Total: 2},
+		Networks: []Network{{
+			Index: 3, Health: PathDown, Cost: Cost{Cost: CostMetered}, Flags: NetworkDefault, RTT: 7, Loss: 8, Down: 9, Up: 10, Prefix: netip.MustParsePrefix("192.0.2.0/24"),
+			Interface: "wlan0", Name: "home", Device: "wlan0", Reason: "a\nb", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")},
+		}},
 		Alternates: []Alternate{{Local: SockAddr{AddrPort: netip.MustParseAddrPort("10.64.3.9:0")}, Device: "wwan0", Protocol: ProtoTCP, Remotes: []SockAddr{{AddrPort: netip.MustParseAddrPort("192.0.2.1:443")}}}},
 		Sockets:    []SetMember{{FD: 7, Context: Context{Type: SockStream}}},
 	}
@@ -69,7 +74,9 @@ func TestLogValue(t *testing.T) {
 				`m.outcome="candidate 1, 20 ms, errno 0, port 4711, flags 0x0" m.paths="9800 us, health 0; 0 us, health 2" m.costs="cost 0; cost 1, 5 bytes left" m.origin="user -1, process 7, command \"curl\", source \"rule web\"" m.plain_dials="3 late, 2 left alone, 1 absent, 4 failed" ` +
 				`m.race=true m.transfer="candidate 2, 1099511627776 bytes in 7 us, connect 8 us, rtt 9 us, least 10 us, flags 0x3" m.only=these+none+selected m.selection="require network \"home\"; avoid interface \"a b\"; want(3) kind(9) \"\"" ` +
 				`m.lease="10 ms, 2 uses, 3 bytes, flags 0x1, ignored intents 0x8, sizes 0 to 9, view 4, measurements 5, network 2 at 6" ` +
-				`m.leased_0="00000000-0000-0000-0000-000000000001: 3 uses, 2 connected, latest in 20 ms"`,
+				`m.leased_0="00000000-0000-0000-0000-000000000001: 3 uses, 2 connected, latest in 20 ms" ` +
+				`m.watch="generation ff, 1000 ms, 2 in all" ` +
+				`m.network_0="192.0.2.0/24 on \"wlan0\", index 3, health 2, cost 1, flags 0x1, rtt 7 us, loss 8, down 9, up 10, name \"home\", device \"wlan0\", because \"a\\nb\" 192.0.2.7"`,
 		},
 	} {
 		if got := logged(tt.m); got != tt.want {

@@ -16,7 +16,7 @@ import (
 )
 
 // same compares messages: a nil slice and an empty one mean the same.
-var same = cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})}
+var same = cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{}, netip.Prefix{})}
 
 func readCapture(t testing.TB, name string) []byte {
 	t.Helper()
@@ -168,6 +168,16 @@ func everything() *Message {
 			Networks: []Generation{{2, 1 << 44}, {}, {503, 1}},
 		},
 		Leased: []LeaseUse{{uuid.UUID{9}, 5, 4, 30}, {uuid.UUID{8}, 1, 0, 0}},
+		Watch:  &Watch{Generation: 1 << 63, Milliseconds: 1000, Total: 300},
+		Networks: []Network{
+			{
+				Index: 3, Health: PathSuspect, Cost: Cost{CostMetered, 1 << 40}, Flags: NetworkDefault | NetworkOffered | NetworkRadio, Since: 1_800_000_000_000,
+				RTT: 12_000, MinRTT: 9_000, RTTVar: 700, Loss: 1500, Down: 1 << 33, Up: 1, DownMax: 1 << 34, UpMax: 2, Signal: -61, Utilization: 404,
+				Prefix: netip.MustParsePrefix("192.0.2.0/24"), Interface: "wlan0", Name: "home", Device: "wlan0", Reason: "a connect failed",
+				Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.8")},
+			},
+			{Cost: Cost{Left: NoBudget}, Utilization: UnknownUtilization, Prefix: netip.MustParsePrefix("2001:db8::/64"), Interface: "eth0"},
+		},
 	}
 }
 
@@ -211,6 +221,9 @@ func TestAppendErrors(t *testing.T) {
 		{"long name in a preference", Message{Selection: []Preference{{ByNetwork, WantAvoid, strings.Repeat("x", 256)}}}, errSelection},
 		{"many preferences", Message{Selection: make([]Preference, MaxPreferences+1)}, errSelection},
 		{"long source", Message{Origin: &Origin{Source: strings.Repeat("x", 256)}}, errOrigin},
+		{"long reason of a network", Message{Networks: []Network{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Reason: strings.Repeat("x", 256)}}}, errNetwork},
+		{"many addresses of a network", Message{Networks: []Network{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Addrs: make([]netip.Addr, 17)}}}, errNetwork},
+		{"network without a prefix", Message{Networks: make([]Network, 1)}, errFamily},
 		{"many remotes", Message{Alternates: []Alternate{{Remotes: make([]SockAddr, MaxMessage)}}}, errRemotes},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -286,7 +299,7 @@ func TestNames(t *testing.T) {
 		{Action(99).String(), "action(99)"},
 		{(CallSocket | CallConnect).String(), "socket+connect"},
 		{Calls(0).String(), "none"},
-		{(FeatureReason | 1<<12).String(), "reason+0x1000"},
+		{(FeatureReason | 1<<13).String(), "reason+0x2000"},
 		{(FeaturePaths | FeatureOrigin).String(), "paths+origin"},
 		{SelectionText([]Preference{{ByNetwork, WantRequire, "home"}, {ByCost, WantProhibit, "expensive"}, {ByInterface, WantPrefer, "wlan0"}}),
 			"require network home, prohibit cost expensive, prefer interface wlan0"},
