@@ -35,7 +35,7 @@ const (
 
 // features are the extensions that this package announces.
 const features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeaturePlainDials | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureCosts | wire.FeatureLeases | wire.FeatureNetworks
 
 // Daemon is the way to the Multi Access Manager. It holds a few connections to the
 // manager's socket, each with one request at a time. The zero value is ready to use. A
@@ -317,6 +317,14 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 		d.mu.Unlock()
 		return l, true, nil
 	}
+	d.mu.Unlock()
+	l, err := d.freshLink(ctx, limits)
+	return l, false, err
+}
+
+// freshLink opens a connection to the daemon.
+func (d *Daemon) freshLink(ctx context.Context, limits limits) (*link, error) {
+	d.mu.Lock()
 	deadline := limits.soon
 	if d.original {
 		deadline = limits.patient
@@ -330,7 +338,7 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 	}
 	nc, err := connect(connecting)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	l := newLink(nc, d.MaxLeases >= 0)
 	d.owes(1)
@@ -340,11 +348,11 @@ func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool,
 		if isLate(err) && ctx.Err() == nil {
 			d.setOriginal(false) // the daemon there may be a new one that hangs
 		}
-		return nil, false, err
+		return nil, err
 	}
 	d.setOriginal(l.features == 0)
 	d.met(l)
-	return l, false, nil
+	return l, nil
 }
 
 // met takes over the page that came with a new connection. If it belongs to another run

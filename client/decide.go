@@ -47,19 +47,7 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 	if err := t.selection.check(); err != nil {
 		return t, false, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	switch {
-	case strings.HasPrefix(network, "udp"):
-		t.typ = wire.SockDgram
-	case !strings.HasPrefix(network, "tcp"):
-		return t, false, nil
-	}
-	switch network[3:] {
-	case "":
-	case "4":
-		t.family = wire.AFInet
-	case "6":
-		t.family = wire.AFInet6
-	default:
+	if t.typ, t.family, ok = kindOf(network); !ok {
 		return t, false, nil
 	}
 	host, service, err := net.SplitHostPort(address)
@@ -85,6 +73,27 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 	}
 	t.intents = intent.FromContext(ctx).Merge(d.Intents)
 	return t, true, nil
+}
+
+// kindOf reads the name of a network, if it is one that the manager has a say in.
+func kindOf(network string) (typ, family int32, ok bool) {
+	typ = wire.SockStream
+	switch {
+	case strings.HasPrefix(network, "udp"):
+		typ = wire.SockDgram
+	case !strings.HasPrefix(network, "tcp"):
+		return typ, 0, false
+	}
+	switch network[3:] {
+	case "":
+	case "4":
+		family = wire.AFInet
+	case "6":
+		family = wire.AFInet6
+	default:
+		return typ, 0, false
+	}
+	return typ, family, true
 }
 
 // candidate is one way to connect.

@@ -145,6 +145,36 @@ func ExampleDaemon_Ping() {
 	// Output: true
 }
 
+// The networks of the host, best first for a long stream of datagrams.
+func ExampleDialer_Networks() {
+	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.CategoryStream)}
+	networks, err := dialer.Networks(context.Background(), "udp")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, n := range networks {
+		fmt.Println(n.Interface, n.State, n.Cost, n.RTT)
+	}
+}
+
+// A program that shows when the network gets worse or better.
+func ExampleDialer_Watch() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var dialer client.Dialer
+	for networks, err := range dialer.Watch(ctx, "tcp", 0) {
+		switch {
+		case err != nil:
+			fmt.Println("no manager:", err) // it is looked for again
+		case len(networks) > 0 && networks[0].Usable:
+			fmt.Println("best is now", networks[0])
+		default:
+			fmt.Println("there is no network")
+		}
+	}
+}
+
 // Several connections at once, whichever is there first.
 func ExamplePool_Start() {
 	var pool client.Pool

@@ -182,3 +182,35 @@ func Example() {
 		fmt.Println(r.Kind, r.Host, r.Intents)
 	}
 }
+
+// What is set is what clients hear, and each change of it.
+func TestSetNetworks(t *testing.T) {
+	m := clienttest.Start(t, clienttest.Silent)
+	home := clienttest.Network{
+		Interface: "wlan0", Index: 3, Prefix: netip.MustParsePrefix("192.0.2.7/24"), Name: "home", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.7")},
+		Cost: clienttest.Cost{Level: clienttest.Metered, Budget: 50}, RTT: 20 * time.Millisecond,
+	}
+	m.SetNetworks(home)
+	d := client.Dialer{Daemon: &client.Daemon{Path: m.Path}}
+	defer func() { _ = d.Daemon.Close() }()
+	step := 0
+	for list, err := range d.Watch(t.Context(), "udp", 0) {
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		n := list[0]
+		if step++; step == 1 {
+			if n.Interface != "wlan0" || n.Index != 3 || n.Prefix.String() != "192.0.2.0/24" || n.Name != "home" || n.State != client.NetworkUp || !n.Usable ||
+				n.Cost != client.CostMetered || !n.Limited || n.Left != 50 || n.RTT != home.RTT || n.Addrs[0] != home.Addrs[0] {
+				t.Errorf("%+v", n)
+			}
+			home.State, home.Unusable = clienttest.Down, true
+			m.SetNetworks(home)
+			continue
+		}
+		if n.State != client.NetworkDown || n.Usable {
+			t.Errorf("%+v", n)
+		}
+		break
+	}
+}

@@ -22,7 +22,7 @@ import (
 
 // Features are all extensions.
 const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
-	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureLeases
+	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureLeases | wire.FeatureNetworks
 
 // Daemon answers on a Unix socket.
 type Daemon struct {
@@ -41,6 +41,10 @@ type Daemon struct {
 	conns map[net.Conn]bool // nil: stopped
 	seen  []wire.Message
 	ids   []uuid.UUID // of the connections
+
+	networks   []wire.Network
+	generation uint64        // of networks
+	changed    chan struct{} // closed when networks are set, or at the end
 }
 
 // Start starts a daemon that ends with the test; path may be empty. Script turns
@@ -60,7 +64,7 @@ func start(t testing.TB, path string, original bool, script func(m *wire.Message
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Daemon{Path: path, answer: script, original: original, sent: sent, ln: ln, conns: make(map[net.Conn]bool)}
+	d := &Daemon{Path: path, answer: script, original: original, sent: sent, ln: ln, conns: make(map[net.Conn]bool), generation: 1, changed: make(chan struct{})}
 	if d.Page, err = generation.Make(); err != nil && !errors.Is(err, generation.ErrUnsupported) {
 		t.Fatal(err)
 	}
@@ -76,6 +80,9 @@ func (d *Daemon) Stop() {
 	for nc := range d.conns {
 		_ = nc.Close()
 	}
+	if d.conns != nil {
+		close(d.changed)
+	}
 	d.conns = nil
 	d.mu.Unlock()
 	d.wg.Wait()
@@ -87,6 +94,47 @@ func (d *Daemon) Stop() {
 // Lease is a lease of everything that is suggested, for so long.
 func (d *Daemon) Lease(length time.Duration) *wire.Lease {
 	return &wire.Lease{Milliseconds: uint32(length.Milliseconds()), View: d.Page.Load(generation.View)}
+}
+
+// SetNetworks makes list what clients are told of networks, at once if they wait. Until
+// then there are none.
+func (d *Daemon) SetNetworks(list []wire.Network) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conns == nil {
+		return
+	}
+	d.networks = list
+	d.generation++
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// fillNetworks makes m, which asks for the networks, its answer, as soon as there are
+// others than it knows. It is false at the end.
+func (d *Daemon) fillNetworks(m *wire.Message) bool {
+	var late <-chan time.Time
+	if m.Watch.Milliseconds > 0 {
+		late = time.After(time.Duration(m.Watch.Milliseconds) * time.Millisecond)
+	}
+	for enough := false; ; {
+		d.mu.Lock()
+		generation, list, changed, over := d.generation, d.networks, d.changed, d.conns == nil
+		d.mu.Unlock()
+		switch {
+		case over:
+			return false
+		case enough || m.Watch.Generation != generation:
+			m.Action, m.Networks = wire.ActionNetworksResponse, list
+			m.Watch = &wire.Watch{Generation: generation, Total: uint32(len(list))}
+			return true
+		}
+		select {
+		case <-changed:
+		case <-late:
+			enough = true
+		}
+	}
 }
 
 // Requests returns what was asked so far, without greetings and reports.
@@ -146,7 +194,11 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 			return
 		}
 		request := m.Action != wire.ActionErrorUnknownRequest
-		if request {
+		if m.Action == wire.ActionNetworksRequest && !d.original {
+			if !d.fillNetworks(&m) {
+				return
+			}
+		} else if request {
 			d.mu.Lock()
 			c := m
 			c.Context = m.Context.Clone()
