@@ -1,12 +1,12 @@
-// Package intent holds the vocabulary of Socket Intents: the options an
-// application may state about a connection, their values, and a Set of them. It
-// reads and writes them as text and carries them in a context.Context.
+// Package intent holds the vocabulary of Socket Intents: the options that an
+// application may state about a connection, their values, and a Set of them. It reads
+// and writes them as text and carries them in a context.Context.
 //
-// It is a leaf that policies, clients and tools share. How intents travel to
-// the daemon is internal/wire's business.
+// The package is a leaf that policies, clients and tools share. How intents travel to
+// the daemon is the business of internal/wire.
 //
-// Intents are hints. They never guarantee and never forbid anything, and
-// nothing in this package checks whether a value makes sense.
+// Intents are hints. They never guarantee and never forbid anything, and nothing in
+// this package checks whether a value makes sense.
 package intent
 
 import (
@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// Level is the socket option level of Socket Intents, SOL_INTENTS in the
-// original prototype's headers. The kernel knows no such level.
+// Level is the socket option level of Socket Intents, called SOL_INTENTS in the headers
+// of the Socket Intents prototype. The kernel knows no such level.
 const Level = 300
 
 // Option is the number of an intent, as on the wire.
 type Option int32
 
-// The seven intents, numbered as in the original prototype's lib/intents.h.
+// The seven intents, with the numbers of the prototype's lib/intents.h.
 const (
 	OptCategory   Option = 1 + iota // a Category
 	OptFileSize                     // bytes expected to be transferred
@@ -39,13 +39,13 @@ const numOptions = 7
 // Category says what kind of communication a connection carries.
 type Category int32
 
-// The categories, numbered as in the original prototype.
+// The categories, with the numbers of the Socket Intents prototype.
 const (
-	CategoryQuery          Category = iota // a brief exchange of little data
+	CategoryQuery          Category = iota // a short exchange of little data
 	CategoryBulkTransfer                   // much data in little time: high rate, bursts
-	CategoryControlTraffic                 // long, adds up to much data: low rate, bursts
-	CategoryKeepAlives                     // long, little data: low, even rate
-	CategoryStream                         // long, much data: high, even rate
+	CategoryControlTraffic                 // lasts long and adds up to much data: low rate, bursts
+	CategoryKeepAlives                     // lasts long, little data: low, even rate
+	CategoryStream                         // lasts long, much data: high, even rate
 )
 
 // String gives the lower-case name that text forms use, "category(N)" for an
@@ -55,7 +55,7 @@ func (c Category) String() string { return OptCategory.Word(int64(c)) }
 // Burstiness says how the packets are spread over time.
 type Burstiness int32
 
-// The kinds of burstiness, numbered as in the original prototype.
+// The kinds of burstiness, with the numbers of the Socket Intents prototype.
 const (
 	BurstsRandom  Burstiness = iota // bursts at random times
 	BurstsRegular                   // bursts at regular times
@@ -70,11 +70,11 @@ func (b Burstiness) String() string { return OptBurstiness.Word(int64(b)) }
 // Timeliness says what delay and jitter mean to the application.
 type Timeliness int32
 
-// The kinds of timeliness, numbered as in the original prototype.
+// The kinds of timeliness, with the numbers of the Socket Intents prototype.
 const (
 	TimelinessStreaming         Timeliness = iota // small delay and small jitter
 	TimelinessInteractive                         // small delay
-	TimelinessTransfer                            // it just has to finish
+	TimelinessTransfer                            // the transfer only has to finish
 	TimelinessBackgroundTraffic                   // hardly any time limit
 )
 
@@ -85,7 +85,7 @@ func (t Timeliness) String() string { return OptTimeliness.Word(int64(t)) }
 // Resilience says what a lost connection means to the application.
 type Resilience int32
 
-// The kinds of resilience, numbered as in the original prototype.
+// The kinds of resilience, with the numbers of the Socket Intents prototype.
 const (
 	ResilienceSensitive Resilience = iota // fatal
 	ResilienceTolerant                    // annoying
@@ -96,9 +96,9 @@ const (
 // unknown number.
 func (r Resilience) String() string { return OptResilience.Word(int64(r)) }
 
-// Set is what an application said about one connection: at most one value per
-// intent, kept as the raw integers of the wire. The zero value says nothing.
-// A Set is a comparable value; methods return changed copies.
+// Set is what an application has stated about one connection. It has at most one value
+// per intent, as the raw integer of the wire. The zero value states nothing. A Set can
+// be compared with ==. Methods return changed copies.
 type Set struct {
 	given  uint8 // bit o-1: option o is given
 	values [numOptions]int64
@@ -131,7 +131,7 @@ func (s Set) Without(o Option) Set {
 	return s
 }
 
-// IsZero tells whether s says nothing.
+// IsZero tells whether s states nothing.
 func (s Set) IsZero() bool { return s.given == 0 }
 
 // All yields the given intents with their raw values, by ascending number.
@@ -145,7 +145,7 @@ func (s Set) All() iter.Seq2[Option, int64] {
 	}
 }
 
-// Merge returns s completed by what only defaults gives.
+// Merge returns s, completed by those intents of defaults that s does not give.
 func (s Set) Merge(defaults Set) Set {
 	for o, v := range defaults.All() {
 		if _, given := s.Get(o); !given {
@@ -170,18 +170,18 @@ func (s Set) Resilience() (Resilience, bool) { return enum[Resilience](s, OptRes
 // FileSize returns the expected number of bytes and whether it is given.
 func (s Set) FileSize() (int64, bool) { return s.Get(OptFileSize) }
 
-// Duration returns the time between first and last packet, and whether the
-// duration intent is given. It reads the intent in seconds, as WithDuration
-// states it. What a time.Duration cannot hold becomes the longest one.
+// Duration returns the time between the first and the last packet, and whether the
+// duration intent is given. It reads the intent in seconds, as WithDuration states it.
+// A value beyond the range of a time.Duration becomes the longest one.
 func (s Set) Duration() (time.Duration, bool) { return s.span(time.Second) }
 
-// PlayoutBuffer returns a video player's buffer level, and whether the duration
-// intent is given. It reads the intent in milliseconds, as WithPlayoutBuffer
-// states it. What a time.Duration cannot hold becomes the longest one.
+// PlayoutBuffer returns a video player's buffer level, and whether the duration intent
+// is given. It reads the intent in milliseconds, as WithPlayoutBuffer states it. A
+// value beyond the range of a time.Duration becomes the longest one.
 func (s Set) PlayoutBuffer() (time.Duration, bool) { return s.span(time.Millisecond) }
 
-// Bitrate returns the stated rate and whether one is given. Its unit is not part
-// of the intent: the original prototype's headers say bytes per second, and its
+// Bitrate returns the stated rate and whether one is given. The intent does not say its
+// unit: the headers of the Socket Intents prototype mean bytes per second, but its
 // video policies read bits per second.
 func (s Set) Bitrate() (int64, bool) { return s.Get(OptBitrate) }
 
@@ -191,8 +191,8 @@ func (s Set) WithCategory(c Category) Set { return s.With(OptCategory, int64(c))
 // WithFileSize states the expected number of bytes to transfer.
 func (s Set) WithFileSize(bytes int64) Set { return s.With(OptFileSize, bytes) }
 
-// WithDuration states the time between first and last packet, rounded to full
-// seconds, the unit of the original prototype's headers.
+// WithDuration states the time between the first and the last packet, rounded to full
+// seconds, which are the unit in the prototype's headers.
 func (s Set) WithDuration(d time.Duration) Set {
 	return s.With(OptDuration, int64(d.Round(time.Second)/time.Second))
 }
@@ -202,8 +202,8 @@ func (s Set) WithDuration(d time.Duration) Set {
 // millisecond is cut off.
 func (s Set) WithPlayoutBuffer(d time.Duration) Set { return s.With(OptDuration, d.Milliseconds()) }
 
-// WithBitrateBytesPerSecond states size divided by duration in bytes per
-// second, the unit of the original prototype's headers.
+// WithBitrateBytesPerSecond states size divided by duration in bytes per second, which
+// are the unit in the prototype's headers.
 func (s Set) WithBitrateBytesPerSecond(n int64) Set { return s.With(OptBitrate, n) }
 
 // WithBitrateBitsPerSecond states a rate in bits per second, which is how the
@@ -219,7 +219,8 @@ func (s Set) WithTimeliness(t Timeliness) Set { return s.With(OptTimeliness, int
 // WithResilience states the resilience.
 func (s Set) WithResilience(r Resilience) Set { return s.With(OptResilience, int64(r)) }
 
-// enum gives the value of an intent with named values, clamped to its type.
+// enum returns the value of an intent whose values have names, clamped to the range of
+// its type.
 func enum[T ~int32](s Set, o Option) (T, bool) {
 	v, given := s.Get(o)
 	return T(max(math.MinInt32, min(math.MaxInt32, v))), given

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// options holds the name of each intent, and the names of its values by number;
-// no words for the intents that are numbers. Index 0 is unused.
+// options holds the name of each intent, and the names of its values by their number.
+// Intents whose value is a quantity have no such names. Index 0 is unused.
 var options = [1 + numOptions]struct {
 	name  string
 	words []string
@@ -45,8 +45,8 @@ func (o Option) String() string {
 	return options[o].name
 }
 
-// Words lists the names of o's values by their number, in a slice of the
-// caller's own; nil for the intents that are numbers.
+// Words returns the names of o's values, indexed by their number. The slice is a copy
+// for the caller. It is nil for intents whose value is a quantity.
 func (o Option) Words() []string {
 	if !o.Valid() {
 		return nil
@@ -54,7 +54,8 @@ func (o Option) Words() []string {
 	return slices.Clone(options[o].words)
 }
 
-// Word gives the name of o's value v, "category(N)" for a number without a name.
+// Word returns the name of o's value v. A number without a name gives a text such as
+// "category(9)".
 func (o Option) Word(v int64) string {
 	if o.Valid() {
 		if words := options[o].words; v >= 0 && v < int64(len(words)) {
@@ -64,8 +65,8 @@ func (o Option) Word(v int64) string {
 	return o.String() + "(" + strconv.FormatInt(v, 10) + ")"
 }
 
-// FormatValue gives the text of o's value v that ParseValue reads: its name, the text
-// of FormatSize for file sizes and bit rates that are not negative, else the number.
+// FormatValue returns a text that ParseValue reads as v: the value's name, or
+// FormatSize for a file size or bit rate that is not negative, or else the number.
 func (o Option) FormatValue(v int64) string {
 	if o.Valid() {
 		if words := options[o].words; v >= 0 && v < int64(len(words)) {
@@ -78,10 +79,10 @@ func (o Option) FormatValue(v int64) string {
 	return strconv.FormatInt(v, 10)
 }
 
-// ParseValue reads a value of o. Every intent takes an integer, which is the raw
-// value. File sizes and bit rates take the text of ParseSize besides, such as
-// "300M"; durations that of ParseDuration, such as "5m", rounded to full seconds;
-// the others what Word gives, whatever the case.
+// ParseValue reads a value of o. Every intent takes an integer, which is the raw value.
+// Besides that, file sizes and bit rates take what ParseSize reads, such as "300M".
+// Durations take what ParseDuration reads, such as "5m", rounded to full seconds. The
+// other intents take the words of Word in any case.
 func (o Option) ParseValue(text string) (int64, error) {
 	if !o.Valid() {
 		return 0, fmt.Errorf("no %v is known", o)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// sizeUnits are the units of sizes, those with an i binary. FormatSize takes the
-// first one that fits.
+// sizeUnits are the units of sizes; units with an i are binary. FormatSize takes the
+// first unit that divides its size, so the largest comes first.
 var sizeUnits = []struct {
 	name string
 	by   int64
@@ -19,7 +19,7 @@ var sizeUnits = []struct {
 	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1},
 }
 
-// maxDigits bounds the digits of a quantity: more cannot be meant.
+// maxDigits bounds the digits of a quantity. A longer number is a mistake.
 const maxDigits = 40
 
 // ParseSize reads an amount of data in bytes, such as "300M", "64KiB", "1.5G",
@@ -46,8 +46,8 @@ func ParseSize(text string) (int64, error) {
 	return bytes.Int64(), nil
 }
 
-// rateUnits are what ends a data rate, in bytes per second each. A small b alone means
-// bits to some and bytes to others, so it ends none.
+// rateUnits are the endings of a data rate, in bytes per second each. A lone small b is
+// not among them, because some take it for bits and others for bytes.
 var rateUnits = []struct {
 	name string
 	by   float64
@@ -71,8 +71,8 @@ func ParseRate(text string) (bytesPerSecond float64, err error) {
 	return 0, fmt.Errorf("%q is not a rate such as 10Mbit/s or 1.25MB/s", text)
 }
 
-// FormatSize gives a size of at least 0 exactly, in the largest unit that divides
-// it, as ParseSize reads it.
+// FormatSize writes a size of at least 0 without rounding, in the largest unit that
+// divides it. ParseSize reads the text.
 func FormatSize(bytes int64) string {
 	for _, u := range sizeUnits {
 		if bytes >= u.by && bytes%u.by == 0 {
@@ -100,7 +100,7 @@ func splitQuantity(text string) (number, unit string) {
 	return text[:end], strings.TrimLeft(text[end:], " ")
 }
 
-// decimal tells whether text is digits, with at most one dot among them.
+// decimal tells whether text consists of digits and at most one dot.
 func decimal(text string) bool {
 	digits := strings.Replace(text, ".", "", 1)
 	return digits != "" && len(digits) <= maxDigits && strings.Trim(digits, "0123456789") == ""

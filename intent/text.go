@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Parse reads intents as text: name=value pairs separated by commas, for
-// instance "category=bulktransfer,filesize=300M". ParseOption reads the names
-// and Option.ParseValue the values. The empty text gives the empty Set; an intent
-// may be named once.
+// Parse reads intents from text: name=value pairs separated by commas, for instance
+// "category=bulktransfer,filesize=300M". ParseOption reads the names and
+// Option.ParseValue the values. The empty text gives the empty Set. Naming an intent
+// twice is an error.
 func Parse(text string) (Set, error) {
 	var s Set
 	if strings.TrimSpace(text) == "" {
@@ -37,8 +37,8 @@ func Parse(text string) (Set, error) {
 	return s, nil
 }
 
-// String gives the text that Parse reads, by ascending number of the intents;
-// "" for the empty Set.
+// String returns the text that Parse reads, with the intents in ascending order of
+// number; "" for the empty Set.
 func (s Set) String() string {
 	text, _ := s.AppendText(nil)
 	return string(text)
@@ -74,9 +74,9 @@ func (s *Set) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Set reads text as Parse does and completes it by what s holds, so that a flag
-// may be given more than once: with it *Set is a flag.Value, and with Type one of
-// spf13/pflag too. An error leaves s as it was.
+// Set parses text, and completes the result by the intents that s already has. With
+// this method *Set is a flag.Value whose flag may be given several times; with Type it
+// is one for spf13/pflag, too. An error leaves s as it was.
 func (s *Set) Set(text string) error {
 	parsed, err := Parse(text)
 	if err == nil {
@@ -97,7 +97,7 @@ func NewContext(ctx context.Context, s Set) context.Context {
 	return context.WithValue(ctx, contextKey{}, s)
 }
 
-// FromContext returns what NewContext put into ctx, the empty Set if nothing.
+// FromContext returns the Set that NewContext put into ctx, or the empty Set.
 func FromContext(ctx context.Context) Set {
 	s, _ := ctx.Value(contextKey{}).(Set)
 	return s
