@@ -12,21 +12,22 @@ import (
 // Entry is one policy of a Catalogue.
 type Entry struct {
 	Name string
-	// Module is the file name, without ".so", of the original system's module
-	// with this policy; "" if it had none.
+	// Module is the file name, without ".so", of the Socket Intents prototype's module
+	// for this policy; "" if the prototype had none.
 	Module string
-	// Title is what that module called itself when it was loaded, which is printed
-	// where the configuration is the original's; "" means Name.
+	// Title is the name that the prototype's module printed when it was loaded. It is
+	// printed if the configuration is one of the prototype's. "" means Name.
 	Title string
 	New   func(Config) (Policy, error)
 }
 
-// Catalogue is a list of policies, sorted by name. A program hands its own to
-// what must find policies by name, so that those link no policy by themselves.
+// Catalogue is a list of policies, sorted by name. A program passes its Catalogue to
+// the packages that find policies by name. Those packages then need not link any policy
+// themselves.
 type Catalogue []Entry
 
-// New makes the policy of the given name from its configuration. It is an error
-// if there is none, or if it refuses the configuration.
+// New makes the policy with the given name from its configuration. It returns an error
+// if there is no such policy, or if the policy refuses the configuration.
 func (c Catalogue) New(name string, cfg Config) (Policy, error) {
 	for _, e := range c {
 		if e.Name == name {
@@ -45,8 +46,8 @@ func (c Catalogue) Names() []string {
 	return names
 }
 
-// Title returns the title of the policy of the given name, which is the name where
-// there is no other.
+// Title returns the title of the policy with the given name. Without an own title that
+// is the name.
 func (c Catalogue) Title(name string) string {
 	for _, e := range c {
 		if e.Name == name && e.Title != "" {
@@ -56,9 +57,9 @@ func (c Catalogue) Title(name string) string {
 	return name
 }
 
-// Readers returns the names of the policies that know a setting of this name, in
-// a policy block or, where ofPrefix, in the options of a prefix. It asks each by
-// making it with the setting, and with one that nobody knows.
+// Readers returns the names of the policies that know a setting of this name, in a
+// policy block or, with ofPrefix, in a prefix block. To find out, it makes each policy
+// twice: with the setting, and with one that no policy knows.
 func (c Catalogue) Readers(setting string, ofPrefix bool) []string {
 	var readers []string
 	for _, e := range c {
@@ -69,9 +70,10 @@ func (c Catalogue) Readers(setting string, ofPrefix bool) []string {
 	return readers
 }
 
-// refuses tells whether a policy does not know a setting.
+// refuses tells whether a policy reports a setting as unknown.
 func refuses(e Entry, setting string, ofPrefix bool) bool {
-	// A list suits next to no setting, so hardly a policy is made, and no file opened.
+	// A list is a wrong value for nearly every setting, so that hardly any policy is
+	// really made and no file is opened.
 	s := Setting{Name: setting, List: []string{}, Constant: true}
 	cfg := Config{Name: e.Name, Settings: []Setting{s}}
 	if ofPrefix {
@@ -79,17 +81,17 @@ func refuses(e Entry, setting string, ofPrefix bool) bool {
 	}
 	p, err := e.New(cfg)
 	if closer, ok := p.(io.Closer); ok && err == nil {
-		_ = closer.Close() // it was never used
+		_ = closer.Close() // the policy was never used
 	}
 	unknown := (*UnknownSettingError)(nil)
 	return errors.As(err, &unknown) && unknown.Name == setting
 }
 
-// Find returns the name of the policy that a configuration means by name, and
-// whether there is one: a name of Names, or a module name of the original
-// system, with or without directory and ".so", so that its configuration files
-// run unchanged ("/usr/local/lib/mam-policies/threshold_policy.so" is
-// "threshold").
+// Find returns the name of the policy that a configuration means by name, and whether
+// there is one. It takes a name of Names. So that configuration files of the Socket
+// Intents prototype run unchanged, it also takes the name of a module of the prototype,
+// with or without directory and ".so":
+// "/usr/local/lib/mam-policies/threshold_policy.so" is "threshold".
 func (c Catalogue) Find(name string) (string, bool) {
 	if slices.Contains(c.Names(), name) {
 		return name, true

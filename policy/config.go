@@ -13,42 +13,46 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// Config is what a policy is made from: New(Config) (Policy, error) is the
-// constructor of every policy, and the symbol that a plugin exports.
+// Config is what a policy is made from. Every policy has a constructor New(Config)
+// (Policy, error), which is also the symbol that a plugin exports.
 type Config struct {
 	// Name is the policy's name as configured.
 	Name string
-	// Prefixes are those usable when the policy is made. They may come and go
-	// later: a Request tells what is there.
+	// Prefixes are the prefixes that are usable when the policy is made. Prefixes come
+	// and go later; each Request has the current ones.
 	Prefixes []*Prefix
-	// Seed is for random choices, so that they differ from run to run but can
-	// be repeated in tests.
+	// Seed is the seed for random choices. It differs from run to run, and tests can
+	// set it to repeat a run.
 	Seed uint64
-	// Settings are the policy's own, in the order written.
+	// Settings are those of the policy block, in the order in which they were written.
 	Settings []Setting
-	// PrefixSettings are the settings that prefix and interface blocks leave to
-	// the policy, whether or not a prefix matches them now.
+	// PrefixSettings are the settings in prefix and interface blocks that the manager
+	// itself does not know. They are here whether or not a prefix matches the block
+	// now.
 	PrefixSettings []Setting
-	// Lenient accepts unknown settings, as the original grammar does.
+	// Lenient means that unknown settings are accepted, as in configurations of the
+	// Socket Intents prototype.
 	Lenient bool
 }
 
 // Setting is one setting as written in the configuration.
 type Setting struct {
 	Name string
-	// Value is the constant value as text; a list's elements stand in List instead.
+	// Value is the text of a constant value. For a list it is empty, and List has the
+	// elements.
 	Value string
 	List  []string
-	// Expr is the source text of the value. Constant is false where it refers to
-	// names, as in the expressions of policy "score"; then Value is "".
+	// Expr is the source text of the value. If it refers to names, as expressions of
+	// the policy "score" do, Constant is false and Value is "".
 	Expr     string
 	Constant bool
-	// Block names the block that holds the setting, for errors: `policy "sample"`.
+	// Block names the block that contains the setting, for error messages: `policy
+	// "sample"`.
 	Block  string
 	File   string
 	Line   int
 	Column int
-	// ExprLine and ExprColumn are where Expr starts.
+	// ExprLine and ExprColumn are the position where Expr starts.
 	ExprLine, ExprColumn int
 }
 
@@ -57,8 +61,8 @@ func (s Setting) Errorf(format string, args ...any) error {
 	return &SettingError{Setting: s, Err: fmt.Errorf(format, args...)}
 }
 
-// NotConstant is the error of a setting that refers to names where a constant is
-// wanted; nil if it is one.
+// NotConstant returns an error if the setting refers to names although a constant is
+// needed. It returns nil if the setting is constant.
 func (s Setting) NotConstant() error {
 	switch {
 	case s.Constant:
@@ -69,8 +73,8 @@ func (s Setting) NotConstant() error {
 	return s.Errorf("%s in %s must be a constant", s.Name, s.Block)
 }
 
-// unquoted is what stands for a string whose quotes were forgotten, and reference what
-// looks like it and is the name of a figure in an expression.
+// unquoted matches a string whose quotes were forgotten. reference matches texts that
+// look the same but name a figure in an expression.
 var (
 	unquoted  = regexp.MustCompile(`^[\pL\pN_/.~][\pL\pN_/.:@%+~,=-]*$`)
 	reference = regexp.MustCompile(`^(intent|link|lowest_rtt|prefix|request)\.`)
@@ -90,13 +94,13 @@ func (e *SettingError) Error() string {
 // Unwrap gives the cause.
 func (e *SettingError) Unwrap() error { return e.Err }
 
-// UnknownSettingError is the cause of a SettingError about a name that nobody
-// knows.
+// UnknownSettingError is the cause of a SettingError for a setting that the policy does
+// not know.
 type UnknownSettingError struct {
 	Name, Block string
-	Known       []string // names that could have been meant
-	// ReadBy are the policies that know it; whoever loads policies by name may
-	// fill it in.
+	Known       []string // names that the user could have meant
+	// ReadBy are other policies that know the setting. The program fills it in if it
+	// knows other policies.
 	ReadBy []string
 }
 
@@ -105,21 +109,26 @@ func (e *UnknownSettingError) Error() string {
 	return fmt.Sprintf("unknown setting %q in %s; known: %s", e.Name, e.Block, orNone(e.Known))
 }
 
-// Decode fills the struct that v points to from c.Settings. Fields are matched
-// by the tag `mam:"name"`; "min" and "max" tags bound numbers and durations. A tag `unit:"ms"`,
-// `unit:"B"` or `unit:"B/s"` has a number written as a quantity too, such as "20ms", "300M" or
-// "10Mbit/s", which is given in this unit, as a number without a unit is. Supported types
-// are string, bool, the integers, floats, time.Duration, []string and *T of
-// those, where nil means not given. A field keeps its value where the setting is absent, so v may
-// hold the defaults. Of repeated settings the last one counts. Unknown names are
-// errors that list the known ones, unless c.Lenient is set. All errors found are
-// returned, joined; each is a *SettingError.
+// Decode fills the struct that v points to from c.Settings. A setting belongs to the
+// field with the tag `mam:"name"`. The types string, bool, integers, floats,
+// time.Duration, []string and *T of these are supported; for *T, nil means that the
+// setting is absent.
+//
+// A field keeps its value if the setting is absent, so v may hold defaults. The last of
+// repeated settings counts. The tags "min" and "max" bound numbers and durations. With
+// a tag `unit:"ms"`, `unit:"B"` or `unit:"B/s"` a number may also be written as a
+// quantity, such as "20ms", "300M" or "10Mbit/s". The field then gets the number in the
+// unit of the tag, which is also the unit of a number written without one.
+//
+// Unknown names are errors that list the known ones, unless c.Lenient is set. Decode
+// returns all errors, joined; each is a *SettingError.
 func (c Config) Decode(v any) error { return decode(c.Settings, v, c.Lenient) }
 
-// CheckPrefixes decodes each of c.PrefixSettings into a fresh copy of the struct
-// that v points to, and so reports unknown names and wrong values in every
-// prefix and interface block. Names in known are accepted with any number as value, or with a
-// quantity of the metric's unit; policies pass there the metrics that a setting may override.
+// CheckPrefixes checks c.PrefixSettings: it decodes each of them into a fresh copy of
+// the struct that v points to. So it reports unknown names and wrong values in every
+// prefix and interface block. A name in known is accepted with any number, or with a
+// quantity in the metric's unit. Policies pass as known the metrics that a setting may
+// override.
 func (c Config) CheckPrefixes(v any, known ...string) error {
 	var errs []error
 	for _, s := range c.PrefixSettings {
@@ -143,8 +152,8 @@ func (c Config) CheckPrefixes(v any, known ...string) error {
 	return errors.Join(errs...)
 }
 
-// decode fills v from settings; more are names that are known besides, for the
-// error about one that is not.
+// decode fills v from settings. The names in more are known elsewhere; only the error
+// about an unknown name lists them.
 func decode(settings []Setting, v any, lenient bool, more ...string) error {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.Elem().Kind() != reflect.Struct {
@@ -191,7 +200,7 @@ func orNone(names []string) string {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// tags are what a field says of its values.
+// tags are the tags of a field that describe its values.
 type tags struct{ min, max, unit string }
 
 func set(f reflect.Value, s Setting, t tags) error {
@@ -249,7 +258,7 @@ func set(f reflect.Value, s Setting, t tags) error {
 	return nil
 }
 
-// setInteger sets a field that is an integer, signed or not.
+// setInteger sets a field of a signed or unsigned integer type.
 func setInteger(f reflect.Value, s Setting, t tags) error {
 	text := integer(s.Value)
 	if _, plain := strconv.ParseFloat(text, 64); plain != nil && t.unit != "" {
@@ -281,8 +290,8 @@ func setInteger(f reflect.Value, s Setting, t tags) error {
 	return nil
 }
 
-// integer drops a fraction of zeros: the original grammar writes 3.0 as
-// 3.000000 (doc/original/daemon.md 12.3).
+// integer drops a fraction that consists of zeros, because the prototype's grammar
+// writes 3.0 as 3.000000 (doc/original/daemon.md 12.3).
 func integer(text string) string {
 	if whole, fraction, ok := strings.Cut(text, "."); ok && strings.Trim(fraction, "0") == "" {
 		return whole

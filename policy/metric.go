@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Metric is one measured figure of a prefix or of its interface. It goes by the
-// original system's name and unit (doc/original/measurement.md sections 2 and 3).
-// The table of all metrics is the one list of them: settings of policies, names
-// in expressions, dump, control socket, exported metrics, decision log and
-// documentation follow it.
+// Metric is one measured figure of a prefix or of its interface. Its name and unit are
+// those of the Socket Intents prototype (doc/original/measurement.md sections 2 and 3).
+// There is one table of all metrics. Settings of policies, names in expressions, the
+// dump, the control socket, exported metrics, the decision log and the documentation
+// all follow it.
 type Metric uint8
 
-// The metrics: those of the prefix's connections, then those of its interface.
+// The metrics: first those of the prefix's connections, then those of its interface.
 const (
 	MetricSRTTMean Metric = iota
 	MetricSRTTMedian
@@ -52,7 +52,8 @@ const (
 	MetricAdmissionCapacity
 )
 
-// source is what a metric is measured from. There is no value without it.
+// source is what a metric is measured from. If the source is missing, the metric has no
+// value.
 type source uint8
 
 const (
@@ -63,15 +64,15 @@ const (
 	bssLoad                   // the access point's BSS Load element
 )
 
-// gap says which values stand for "not known" although the source is there.
+// gap says which values of a metric stand for "not known" even if the source is there.
 type gap uint8
 
 const (
 	noGap    gap = iota // every value is a measurement
 	notAbove            // 0 and less: nothing was measured
 	zero                // 0: nothing was measured
-	// idle: 0 is measured and shown, but policies do not know what the link is
-	// capable of.
+	// idle means that 0 is a measured value and shown, but that policies do not know
+	// what the link can do.
 	idle
 )
 
@@ -84,8 +85,8 @@ type metric struct {
 	value  func(*Prefix) float64
 }
 
-// metrics is the table. With the sources radio and bssLoad, value is called for
-// prefixes with Wifi only.
+// metrics is the table. For the sources radio and bssLoad, value is called only for
+// prefixes whose Wifi is set.
 var metrics = [...]metric{
 	MetricSRTTMean:     {"srtt_mean_recent", "ms", Milliseconds, samples, notAbove, func(p *Prefix) float64 { return millis(p.Stats.SRTTMean) }},
 	MetricSRTTMedian:   {"srtt_median_recent", "ms", Milliseconds, samples, notAbove, func(p *Prefix) float64 { return millis(p.Stats.SRTTMedian) }},
@@ -136,8 +137,8 @@ func Metrics() []Metric {
 	return list
 }
 
-// MetricNames returns the names of all metrics. A policy that lets settings take
-// the place of measurements passes them to [Config.CheckPrefixes].
+// MetricNames returns the names of all metrics. A policy whose settings may override
+// measurements passes them to [Config.CheckPrefixes].
 func MetricNames() []string {
 	names := make([]string, len(metrics))
 	for i := range names {
@@ -146,7 +147,7 @@ func MetricNames() []string {
 	return names
 }
 
-// ParseMetric finds the metric of a name.
+// ParseMetric returns the metric with this name.
 func ParseMetric(name string) (Metric, bool) {
 	for i := range metrics {
 		if metrics[i].name == name {
@@ -156,8 +157,8 @@ func ParseMetric(name string) (Metric, bool) {
 	return 0, false
 }
 
-// row is m's line of the table; a number that stands for no metric has one that
-// says so and is never measured.
+// row returns m's line of the table. For a number that is no metric, it returns a line
+// that says so and is never measured.
 func (m Metric) row() *metric {
 	if int(m) < len(metrics) {
 		return &metrics[m]
@@ -171,11 +172,11 @@ func (m Metric) String() string { return m.row().name }
 // Symbol is the symbol of the unit of m's values, "" for counts and ratios.
 func (m Metric) Symbol() string { return m.row().symbol }
 
-// Unit is the unit for a [Term] with m's values, None where there is no such Unit.
+// Unit is the unit for a [Term] that holds a value of m, None if there is no such Unit.
 func (m Metric) Unit() Unit { return m.row().unit }
 
-// OfLink tells whether m is a figure of the prefix's interface: all prefixes of
-// an interface have it in common. The others are of the prefix's connections.
+// OfLink tells whether m is a figure of the prefix's interface, which all prefixes of
+// the interface share. Other metrics are figures of the prefix's connections.
 func (m Metric) OfLink() bool { return m > MetricConns }
 
 // Measured returns the measured value of m for p, in the unit of Symbol, and
@@ -185,11 +186,11 @@ func (m Metric) Measured(p *Prefix) (value float64, ok bool) {
 	return v, ok
 }
 
-// Known returns what a policy should take for the value of m: the setting of p
-// of that name if it is a number, even 0, else the measurement. known tells
-// whether there is one. A highest rate that was measured as 0 is not known: the
-// link was idle, and nobody has seen what it is capable of. A current rate or a
-// number of connections may well be 0.
+// Known returns the value of m that a policy should use, and whether there is one. If p
+// has a setting with m's name that is a number, even 0, that is the value; else it is
+// the measurement. A highest rate that was measured as 0 is not known: the link was
+// idle, so nobody has seen what it can do. A current rate or a number of connections
+// may well be 0.
 func (m Metric) Known(p *Prefix) (value float64, known bool) {
 	if len(p.Options) > 0 {
 		if v, ok := p.Options.Number(m.String()); ok {
@@ -227,8 +228,8 @@ func (m Metric) measured(p *Prefix) (value float64, ok bool, rule gap) {
 	return value, ok, row.gap
 }
 
-// Time is when the measurement behind m was made, zero where that is unknown or
-// a setting of p takes its place.
+// Time is when m was measured. It is zero if that is unknown, or if a setting of p
+// replaces the measurement.
 func (m Metric) Time(p *Prefix) time.Time {
 	row := m.row()
 	if _, configured := p.Options.Number(row.name); configured {

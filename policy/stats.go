@@ -7,18 +7,20 @@ import (
 // BytesPerSecond is a data rate.
 type BytesPerSecond float64
 
-// Mbps gives the rate in megabits per second (10^6 bits).
+// Mbps returns the rate in megabits per second (10^6 bits).
 func (r BytesPerSecond) Mbps() float64 { return float64(r) * 8 / 1e6 }
 
-// PathStats are the measurements of a prefix from its TCP connections
+// PathStats are the measurements on a prefix's TCP connections
 // (doc/original/measurement.md sections 2 and 4). The zero value means that nothing is
-// known. Times of zero are unknown.
+// known. A duration of zero is unknown.
 type PathStats struct {
 	Time time.Time // when this was computed; zero: never measured
 
-	// Conns counts the connections with a round-trip time sample in the last pass.
+	// Conns is the number of connections that had a round-trip time sample in the last
+	// pass.
 	Conns int
-	// SampleTime is when Conns was last above zero: the age of what follows.
+	// SampleTime is the time when Conns was last above zero, and so the age of the
+	// figures below.
 	SampleTime time.Time
 
 	SRTTMean    time.Duration // srtt_mean_recent: mean of the current samples
@@ -32,14 +34,15 @@ type PathStats struct {
 	RTTVarMedian time.Duration // srtt_var_median_within: median of the connections' RTTVAR
 	RTTVarMean   time.Duration // srtt_var_mean_within
 
-	// LossUp is packet_loss_up_median: the median over the connections of lost
-	// to sent segments, 0 to 1.
+	// LossUp is packet_loss_up_median. It is the share of sent segments that were lost,
+	// 0 to 1: the median over the connections.
 	LossUp float64
-	// RetransUp is the median over the connections of retransmitted to sent segments.
+	// RetransUp is the share of sent segments that were retransmitted: the median over
+	// the connections.
 	RetransUp float64
 }
 
-// Windowed holds one figure over the four windows of doc/original/measurement.md
+// Windowed holds one figure for each of the four windows of doc/original/measurement.md
 // section 1.
 type Windowed struct {
 	Short    BytesPerSecond // 1 s
@@ -49,8 +52,8 @@ type Windowed struct {
 }
 
 // LinkStats are the measurements of an interface (doc/original/measurement.md sections
-// 3 and 5). The zero value means that nothing is known; a rate of 0 with a
-// non-zero Time is a measured 0.
+// 3 and 5). The zero value means that nothing is known. A rate of 0 with a non-zero
+// Time was measured as 0.
 type LinkStats struct {
 	Time time.Time // when this was computed; zero: never measured
 
@@ -80,8 +83,8 @@ type WifiStats struct {
 
 	TxRate, RxRate BytesPerSecond // tx_rate, rx_rate of the link layer; 0: unknown
 
-	// The rest is from the access point's BSS Load element (IEEE 802.11,
-	// section 9.4.2.27); valid only with BSSLoad set.
+	// The fields below come from the access point's BSS Load element (IEEE 802.11,
+	// section 9.4.2.27). They are valid only if BSSLoad is set.
 	BSSLoad                    bool
 	Stations                   uint16
 	ChannelUtilization         float64 // percent

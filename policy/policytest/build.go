@@ -10,14 +10,14 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Now is the time of every request and of every figure that this package makes.
-// It is the same in each run, so that tests can name it.
+// Now is the time of every request and of every figure that this package makes. It is
+// fixed, so that tests can compare with it.
 func Now() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
-// Prefix returns the prefix around an address of the host on an interface:
-// Prefix("wlan0", "192.0.2.7/24") is 192.0.2.0/24 with the one address 192.0.2.7.
-// It is up, free of charge and not measured; the edits, applied in their order,
-// say what is different. It panics if addr does not parse.
+// Prefix returns the prefix around an address of the host on an interface.
+// Prefix("wlan0", "192.0.2.7/24") is 192.0.2.0/24 with the single address 192.0.2.7.
+// The prefix is up, free of charge and not measured; the edits change that, in their
+// order. Prefix panics if addr does not parse.
 func Prefix(iface, addr string, edits ...func(*policy.Prefix)) *policy.Prefix {
 	a := netip.MustParsePrefix(addr)
 	p := &policy.Prefix{
@@ -46,7 +46,8 @@ func Health(state policy.HealthState) func(*policy.Prefix) {
 	}
 }
 
-// Named is an edit that sets what the configuration calls the prefix's network.
+// Named is an edit that sets the name which the configuration gives the prefix's
+// network.
 func Named(name string) func(*policy.Prefix) {
 	return func(p *policy.Prefix) { p.Name = name }
 }
@@ -67,9 +68,9 @@ func Option(name, value string) func(*policy.Prefix) {
 	}
 }
 
-// RoundTrip is an edit that sets what is measured of the prefix's connections:
-// their number, and the minimum and the median of their round-trip times, where
-// zero is unknown.
+// RoundTrip is an edit that sets the measurements of the prefix's connections: their
+// number, and the minimum and the median of their round-trip times. A time of zero
+// means unknown.
 func RoundTrip(minimum, median time.Duration, conns int) func(*policy.Prefix) {
 	return func(p *policy.Prefix) {
 		p.Stats.Time, p.Stats.SampleTime = Now(), Now()
@@ -87,9 +88,9 @@ func Download(highest, current policy.BytesPerSecond) func(*policy.Prefix) {
 	}
 }
 
-// Request returns a request of the given kind for port 80 of www.example.net, by
-// user 1000, with the given candidates. A Connect request has an address besides,
-// 203.0.113.80, or 2001:db8:80::80 if the first candidate is IPv6.
+// Request returns a request of the given kind for port 80 of www.example.net, by user
+// 1000, with the given candidates. A Connect request also has an address: 203.0.113.80,
+// or 2001:db8:80::80 if the first candidate is IPv6.
 func Request(kind policy.Kind, prefixes ...*policy.Prefix) *policy.Request {
 	r := &policy.Request{
 		Kind:     kind,
@@ -110,9 +111,9 @@ func Request(kind policy.Kind, prefixes ...*policy.Prefix) *policy.Request {
 	return r
 }
 
-// Intents states what the application intends, in the words that the programs take:
-// "category=query,filesize=64KiB". It returns r, so that it can stand in a table. It
-// panics if intent.Parse does not take the text.
+// Intents adds the application's intents to r, in the words that the programs take:
+// "category=query,filesize=64KiB". It returns r, for use in tables. It panics if
+// intent.Parse does not accept the text.
 func Intents(r *policy.Request, text string) *policy.Request {
 	set, err := intent.Parse(text)
 	if err != nil {
@@ -122,22 +123,23 @@ func Intents(r *policy.Request, text string) *policy.Request {
 	return r
 }
 
-// Bind makes r a request whose socket the application has bound to the address of
-// p, and returns it.
+// Bind turns r into a request whose socket the application has bound to the address of
+// p. It returns r.
 func Bind(r *policy.Request, p *policy.Prefix) *policy.Request {
 	r.Bound, r.BoundPrefix = p.Addr(), p
 	return r
 }
 
-// Aside makes r a request, which should have no candidates, whose destination is reached
-// in a way of its own, as this host itself or the bridge of containers is. It returns r.
+// Aside turns r into a request whose destination no managed network leads to, such as
+// this host itself or a bridge of containers. Such a request should have no candidates.
+// Aside returns r.
 func Aside(r *policy.Request) *policy.Request {
 	r.Aside = true
 	return r
 }
 
-// Offer offers one idle socket on each of the given prefixes, numbered from 5 on,
-// and returns r, which should be of kind SocketChoose.
+// Offer adds to r one idle socket on each of the given prefixes, numbered from 5 on. r
+// should be of kind SocketChoose. Offer returns r.
 func Offer(r *policy.Request, on ...*policy.Prefix) *policy.Request {
 	for i, p := range on {
 		r.Sockets = append(r.Sockets, policy.Socket{FD: int32(5 + i), Local: p.Addr(), Prefix: p})
@@ -145,10 +147,9 @@ func Offer(r *policy.Request, on ...*policy.Prefix) *policy.Request {
 	return r
 }
 
-// Carry states that p, one of the candidates, carries so many live connections of the
-// user who asks, and so many of them of the program that asks. It returns r. The
-// other candidates carry none, unless it is called for them too. It panics if p is no
-// candidate.
+// Carry states how many live connections candidate p carries of the user and of the
+// program that ask. Candidates for which Carry is not called carry none. Carry returns
+// r, and panics if p is no candidate.
 func Carry(r *policy.Request, p *policy.Prefix, user, program int) *policy.Request {
 	if r.Connections == nil {
 		r.Connections = make([]policy.Connections, len(r.Prefixes))
@@ -163,9 +164,9 @@ func Config(settings ...string) policy.Config {
 	return policy.Config{Name: "test", Settings: Settings(`policy "test"`, settings...)}
 }
 
-// Settings makes the settings that a block, such as `prefix "192.0.2.0/24"`, holds
-// one a line, from texts as Config takes them: for Config.PrefixSettings and for
-// tests of where an error is said to be.
+// Settings makes the settings of a block, such as `prefix "192.0.2.0/24"`, which holds
+// one per line. The texts have the form that Config takes. Settings serves as
+// Config.PrefixSettings, and in tests of the position that an error names.
 func Settings(block string, texts ...string) []policy.Setting {
 	var list []policy.Setting
 	for i, text := range texts {

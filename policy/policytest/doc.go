@@ -1,7 +1,6 @@
-// Package policytest helps to test policies: it builds the prefixes, requests and
-// settings that a test needs, in a line each, runs tables of requests, and tells
-// whether a decision keeps to the contract of package policy. No daemon, no network
-// and no privileges are needed.
+// Package policytest helps to test policies. It builds prefixes, requests and settings
+// in a line each, runs tables of requests, and tells whether a decision keeps to the
+// contract of package policy. Tests need no daemon, no network and no privileges.
 //
 //	wlan := policytest.Prefix("wlan0", "192.0.2.7/24", policytest.Default)
 //	wwan := policytest.Prefix("wwan0", "198.51.100.7/24", policytest.Cost(policy.Metered))
@@ -10,7 +9,7 @@
 //			Want: policytest.Answer{Prefix: "wlan0", Alternates: "wwan0", Reason: "default"}},
 //	})
 //
-// What it builds belongs to the caller, who may change any field before a policy
-// sees it. The package keeps no state, and imports nothing but the contract, so
-// that a policy in a module of its own needs no further module for its tests.
+// The values that the package builds belong to the caller, who may change any field
+// before a policy sees them. The package keeps no state. It imports only the contract,
+// so that a policy in a module of its own needs no further module for its tests.
 package policytest

@@ -12,18 +12,18 @@ import (
 // Constructor makes a policy, as the New of every policy does.
 type Constructor = func(policy.Config) (policy.Policy, error)
 
-// Case is a row of a table test of a policy. It is an alias of a struct without a
-// name, so that tables may leave out the names of the fields; fields are added at
-// the end only.
+// Case is a row of a table test of a policy. It is an alias of a struct type without a
+// name, so that tables may leave out the names of the fields. New fields will only be
+// added at the end.
 type Case = struct {
 	Name    string
 	Request *policy.Request
 	Want    Answer
-	Log     string // of a policy that is a LineLogger, the line it logs
+	Log     string // for a LineLogger, the line that it logs
 }
 
-// Make returns a function for Run that makes the policy anew with the given
-// settings, in the form that Config takes.
+// Make returns a function for Run that makes a new policy with the given settings,
+// which have the form that Config takes.
 func Make(constructor Constructor, settings ...string) func(*testing.T) policy.Policy {
 	return func(t *testing.T) policy.Policy {
 		t.Helper()
@@ -35,9 +35,9 @@ func Make(constructor Constructor, settings ...string) func(*testing.T) policy.P
 	}
 }
 
-// Run lets a policy made by fresh decide on each row's request, in a subtest of the
-// row's name. A row fails if the decision is not sound (see Sound), or another one
-// than wanted.
+// Run lets a policy made by fresh decide on each row's request, in a subtest with the
+// row's name. A row fails if the decision is not sound (see Sound), or is not the
+// wanted one.
 func Run(t *testing.T, fresh func(*testing.T) policy.Policy, cases []Case) {
 	t.Helper()
 	for _, c := range cases {
@@ -61,9 +61,9 @@ func Run(t *testing.T, fresh func(*testing.T) policy.Policy, cases []Case) {
 
 // Answer is the part of a decision that most table tests compare, in words.
 type Answer struct {
-	Prefix     string // its interface; "": none
-	FD         int32  // of the socket that is used again, 0 for none
-	Alternates string // their interfaces, best first, joined by spaces
+	Prefix     string // the interface of its prefix; "": none
+	FD         int32  // of the socket that is used again; 0: none
+	Alternates string // the interfaces of its alternates, best first, joined by spaces
 	Only       bool
 	Multipath  bool
 	Resolution policy.Resolution
@@ -79,7 +79,7 @@ func AnswerOf(d policy.Decision) Answer {
 	return a
 }
 
-// differences says, field by field, how got differs from a.
+// differences describes, field by field, how got differs from a.
 func (a Answer) differences(got Answer) []string {
 	var list []string
 	x, y := reflect.ValueOf(a), reflect.ValueOf(got)
@@ -91,7 +91,7 @@ func (a Answer) differences(got Answer) []string {
 	return list
 }
 
-// Name gives the interface of p, "" for nil.
+// Name returns the interface of p, "" for nil.
 func Name(p *policy.Prefix) string {
 	if p == nil {
 		return ""
@@ -99,7 +99,7 @@ func Name(p *policy.Prefix) string {
 	return p.Interface
 }
 
-// Names gives the interfaces of a list, joined by spaces.
+// Names returns the interfaces of a list, joined by spaces.
 func Names(list []*policy.Prefix) string {
 	names := make([]string, len(list))
 	for i, p := range list {

@@ -8,17 +8,18 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Sound tells what is wrong with a decision on r by the contract of package policy,
-// nil if nothing is. The manager replaces such a decision by the default, or
-// leaves out the part of it that is wrong, and a user would not find out why.
+// Sound tells which rules of package policy a decision on r breaks; nil if it breaks
+// none. In production the manager replaces such a decision by the default one, or drops
+// its wrong part, and no user would find out why.
 //
-// A sound decision names only prefixes and sockets that the request offers, no
-// prefix twice and none for a socket that the application has bound elsewhere, unless it
-// is bound to a port only and may use nothing but this prefix; it
-// has alternates only beside a prefix, and gives a reason.
+// A sound decision names only prefixes and sockets that the request offers, and no
+// prefix twice. It has alternates only beside a prefix, and it gives a reason. If the
+// application has bound its socket to an address, the decision names no prefix but the
+// one around that address. A socket that is bound only to a port may be confined to one
+// prefix, by Only.
 //
-// All faults are returned, joined. It suits tests with made-up requests too, such
-// as fuzz tests.
+// All faults are returned, joined. Sound also works with made-up requests, as in fuzz
+// tests.
 func Sound(r *policy.Request, d policy.Decision) error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
