@@ -1,5 +1,6 @@
-// Package policies is the list of the policies that are compiled into the
-// daemon. Each is a package of its own below; nothing registers itself.
+// Package policies lists the policies that are compiled into the daemon. Each is a
+// package of its own below this one. The list is written out: no policy registers
+// itself.
 package policies
 
 import (

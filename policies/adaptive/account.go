@@ -6,22 +6,24 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// share is the part of the time spent that exploring may be expected to cost. It is below the
-// twentieth that is promised, as a try may cost more than expected.
+// share is the part of the time of transfers that exploring is expected to cost. The
+// README promises at most a twentieth. share is less, because a try may cost more than
+// expected.
 const share = 0.03
 
-// account is the regret account: what exploring has cost, and what it may. Seconds.
+// account is a user's regret account: what exploring has cost so far, and what it may
+// cost. All fields are in seconds.
 type account struct {
-	spent float64 // time of the transfers that ended
-	lost  float64 // by those that explored, beyond what the best network was thought to take
-	risk  float64 // of those that go on
+	spent float64 // time of the transfers that have ended
+	lost  float64 // time lost by those that explored, compared with the best network's prediction
+	risk  float64 // time that running transfers may lose
 }
 
-// allows tells whether a loss can be risked.
+// allows tells whether the account allows one more loss.
 func (a *account) allows(loss float64) bool { return a.lost+a.risk+loss <= share*a.spent }
 
-// settle takes a transfer that ended, with what it was thought to take over the best
-// network and what was risked with it, 0 if nothing.
+// settle books a transfer that has ended. alone is the time that the best network was
+// predicted to take, and risk is what was risked with the transfer, 0 if nothing.
 func (a *account) settle(took time.Duration, alone, risk float64) {
 	a.spent += took.Seconds()
 	if risk > 0 {
@@ -30,8 +32,8 @@ func (a *account) settle(took time.Duration, alone, risk float64) {
 	}
 }
 
-// explore returns the candidate to choose: the best, or one that may be better than
-// it is thought to be, if the user's account allows the loss that is to be expected.
+// explore returns the candidate to choose. That is the best one, or one that may be
+// better than believed, if the user's account allows the expected loss.
 func (p *Policy) explore(best *candidate, account *account) *candidate {
 	if best.prefix.Cost != policy.Free {
 		return best

@@ -18,30 +18,29 @@ const (
 	reasonWeighed  = "short predicted time, weighing other transfers, slow links and the default"
 )
 
-// The weights, tuned with the simulator of tests/evaluate on the grid of access
-// links there; results change little for values half or twice as large.
+// The weights were tuned with the simulator of tests/evaluate, on its grid of access
+// links. Values half or twice as large give nearly the same results.
 const (
-	// slowness is by how much less a prefix counts that has hardly any of the best
-	// prefix's capacity. On such a prefix short queues drop bursts, and a mistake
-	// lasts longer.
+	// slowness is the penalty of a prefix with hardly any of the best prefix's
+	// capacity. On such a prefix short queues drop bursts, and a mistake lasts longer.
 	slowness = 0.3
-	// loyalty is by how much another prefix must be better than the default one.
+	// loyalty is how much better than the default prefix another one must be.
 	loyalty = 0.05
-	// suspicion is the time that a connection over a suspect prefix may cost: if the
-	// prefix does not work, the client tries the next candidate a moment later.
+	// suspicion is the time that a connection over a suspect prefix may cost. If the
+	// prefix does not work, the client tries the next candidate that much later.
 	suspicion = time.Second
 )
 
-// maxPrefixes bounds the prefixes remembered.
+// maxPrefixes bounds the prefixes that are remembered.
 const maxPrefixes = 256
 
-// Policy is the adaptive policy. Its state is, per prefix, the transfers that it
-// believes to be under way, and, per user, what reports of transfers taught.
+// Policy is the adaptive policy. Its state has two parts: per prefix the transfers that
+// it believes to be under way, and per user what reports of transfers have taught.
 type Policy struct {
 	links   *recent.Map[policy.PrefixID, *link]
 	users   *recent.Map[uint32, *lore]
 	token   uint64
-	learnt  bool // since Revoke was asked, from a transfer that ended
+	learnt  bool // something was learnt from a transfer since the last Revoke
 	cands   []candidate
 	sharing sharing
 }
@@ -54,7 +53,8 @@ var (
 	_ policy.Revoker       = (*Policy)(nil)
 )
 
-// New makes the policy. It has no settings; prefixes may override metrics.
+// New makes the policy. It has no settings of its own. Settings of prefixes may
+// override metrics.
 func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&struct{}{}); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 // Annotate marks default prefixes.
 func (p *Policy) Annotate(q *policy.Prefix) string { return policy.AnnotateDefault(q) }
 
-// candidate is a prefix with its predictions for the request.
+// candidate is a prefix with the policy's predictions for the request.
 type candidate struct {
 	prefix   *policy.Prefix
 	link     *link
@@ -77,16 +77,16 @@ type candidate struct {
 	outlook  outlook
 	unproven bool
 	trips    int
-	window   float64 // that an idle connection opened, bytes; 0: none
+	window   float64 // bytes that an idle connection's window still allows; 0: none
 	cost     float64 // seconds; the lowest wins
-	risk     float64 // seconds that choosing it to explore may cost, 0: it is not
-	once     float64 // capacity, before it was doubted
-	hope     float64 // the cost if the prefix is as good as it ever was; below cost only where that was not seen lately
+	risk     float64 // seconds that exploring this candidate may cost; 0: choosing it is no exploring
+	once     float64 // capacity that was believed before it was doubted
+	hope     float64 // the cost if the prefix is as good as it ever was; below cost only if that was long ago
 }
 
-// Choose suggests the prefix on which the transfer costs least time, its own and
-// that of others, and reuses an idle socket there. A socket that the application
-// bound stays as it is.
+// Choose suggests the prefix on which the transfer costs the least time, where its
+// delay of other transfers counts as well. If that prefix has an idle socket, the
+// socket is reused. A socket that the application bound stays as it is.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if r.Bound.IsValid() {
 		return shape.Bound(r, policy.ResolveDefault, true)
@@ -102,7 +102,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	}
 	best := p.weigh(n)
 	chosen := p.explore(best, &user.account)
-	lease := p.lease(chosen, best, n) // before it counts as under way
+	lease := p.lease(chosen, best, n) // before this transfer counts as under way
 	p.token++
 	x := chosen.transfer
 	x.token, x.user, x.asked, x.host = p.token, r.App.UID, chosen.link.now, n.host
@@ -119,13 +119,13 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	d.Alternates = shape.Ranked(r, chosen.prefix, func(i int) float64 { return p.cands[i].cost })
 	shape.Reuse(r, &d, nil)
 	if d.Race = d.Socket == nil && p.race(chosen, d.Alternates); d.Race {
-		d.Lease = policy.Lease{} // it will be known which is nearer
+		d.Lease = policy.Lease{} // the race will show which network is nearer
 	}
 	return d
 }
 
-// race tells whether handshakes over the chosen network and the next one are to be
-// raced: the time of one of them is not known, and neither costs money.
+// race tells whether to race handshakes over the chosen network and the next one. That
+// is so if one of them has an unknown round-trip time, and neither costs money.
 func (p *Policy) race(chosen *candidate, alternates []*policy.Prefix) bool {
 	if len(alternates) == 0 || chosen.prefix.Cost != policy.Free || alternates[0].Cost != policy.Free {
 		return false
@@ -139,14 +139,14 @@ func (p *Policy) race(chosen *candidate, alternates []*policy.Prefix) bool {
 	return false
 }
 
-// need is what a request is about.
+// need is what a request is thought to transfer.
 type need struct {
 	size float64 // bytes
-	harm float64 // weight of the delay of others, relative to its own
-	sure bool    // the size is told
-	kind bool    // it follows from what the transfer is for
+	harm float64 // weight of the delay of other transfers, relative to its own
+	sure bool    // the application states the size
+	kind bool    // the size follows from the category
 	host *host
-	// stated is the size before it was corrected.
+	// stated is the size before past errors were corrected.
 	stated float64
 }
 
@@ -155,7 +155,7 @@ const (
 	assumedSize  = 30_000 // most objects of web pages are smaller
 	assumedQuery = 2000
 	assumedBulk  = 5_000_000
-	segment      = 4 // seconds of video that are fetched at once
+	segment      = 4 // seconds of video that a player fetches at once
 )
 
 func needOf(s intent.Set) need {
@@ -181,7 +181,7 @@ func needOf(s intent.Set) need {
 	return n
 }
 
-// candidate looks at the i-th prefix.
+// candidate makes the candidate for the i-th prefix.
 func (p *Policy) candidate(r *policy.Request, i int, n need) candidate {
 	q := r.Prefixes[i]
 	l := p.link(q)
@@ -212,7 +212,7 @@ func (p *Policy) link(q *policy.Prefix) *link {
 	return l
 }
 
-// setup is the number of round trips before the first byte.
+// setup returns the number of round trips before the first byte.
 func setup(r *policy.Request, q *policy.Prefix) int {
 	switch {
 	case shape.Count(r.Sockets, q) > 0:
@@ -223,7 +223,7 @@ func setup(r *policy.Request, q *policy.Prefix) int {
 	return 2
 }
 
-// weigh sets the costs and returns the candidate with the lowest, the first of
+// weigh sets the candidates' costs and returns the one with the lowest, the first of
 // equal ones.
 func (p *Policy) weigh(n need) *candidate {
 	top, trusted := 0.0, false
@@ -252,8 +252,9 @@ func (p *Policy) weigh(n need) *candidate {
 	return best
 }
 
-// weighed is what a transfer costs in seconds. The preferences for fast networks and
-// for the default one concern the part of the time that depends on capacity.
+// weighed returns the cost of a transfer in seconds. The preferences for fast networks
+// and for the default one are applied only to the part of the time that depends on
+// capacity.
 func (c *candidate) weighed(o outlook, capacity, top float64, n need) float64 {
 	distance := (time.Duration(c.trips) * c.estimate.rtt).Seconds()
 	load := max(0, o.finish.Seconds()*c.link.bias()-distance) + n.harm*o.harm.Seconds()
@@ -264,13 +265,14 @@ func (c *candidate) weighed(o outlook, capacity, top float64, n need) float64 {
 	return distance + load
 }
 
-// trusted tells that c is a default network, and that no evidence against c exists yet.
+// trusted tells whether c is a default network without evidence against it.
 func (c *candidate) trusted() bool {
 	return c.prefix.Default && c.estimate.assumed && c.link.ceiling == 0 && c.prefix.Health.State == policy.Up
 }
 
-// beyondTrial tells that no data ever came over c, and that with this transfer more
-// bytes would be under way there than a sender sends before it waits for an answer.
+// beyondTrial tells whether this transfer is too large to try c, over which no data has
+// ever come: more bytes would be under way there than a sender sends before it waits
+// for an answer.
 func (c *candidate) beyondTrial() bool {
 	return !c.prefix.Default && c.estimate.assumed && c.prefix.Link.DownRateMax < quiet &&
 		rest(c.link.transfers)+c.transfer.left > predict.InitialWindow
@@ -288,7 +290,8 @@ func (p *Policy) reason(best *candidate) string {
 	return reasonEarliest
 }
 
-// scores lists the figures that were compared. All terms share one allocation.
+// scores lists the figures that were compared. All terms share one allocation, because
+// decisions are frequent.
 func (p *Policy) scores(best *candidate) []policy.Score {
 	const n = 4
 	scores := make([]policy.Score, len(p.cands))

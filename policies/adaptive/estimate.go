@@ -9,37 +9,37 @@ import (
 )
 
 // Assumptions about a prefix without measurements. The capacity of a link that was
-// never loaded lies between a lower bound and the most likely value; all magnitudes
-// between are equally likely. The lower bound is the rate that the link has shown, or
-// one of the least values below if that is higher.
+// never loaded lies between a lower bound and the most likely value; every order of
+// magnitude in between is equally likely. The lower bound is the rate that the link has
+// shown, but at least one of the least values below.
 const (
 	assumedRTT    = 50 * time.Millisecond
-	leastDefault  = 250e3  // bytes per second; somebody chose that network
+	leastDefault  = 250e3  // bytes per second; more than leastOther, because somebody chose that network
 	leastOther    = 62.5e3 // bytes per second
 	mostLikely    = 12.5e6 // bytes per second
-	leastCapacity = 1e3    // of any link
+	leastCapacity = 1e3    // bytes per second, for any link
 )
 
-// evidence is a rate over a second that only a loaded link shows.
+// evidence is a rate that only a loaded link shows over a second.
 const evidence = 300e3
 
-// sustainedShare: the highest rate of a tenth of a second is not believed where
-// the highest one of a whole second is at least so much of it. A stalled link, or a
-// busy host, delivers what piled up faster than the link is; a link that was never
-// loaded for a second shows a low average and no more.
+// sustainedShare guards against bursts. The highest rate of a tenth of a second is not
+// believed if the highest rate of a whole second is at least this share of it. A
+// stalled link or a busy host delivers what has piled up faster than the link is. A
+// link that was never loaded for a second shows a lower average, and is not meant here.
 const sustainedShare = 0.5
 
-// estimate is what is assumed of a prefix.
+// estimate is what the policy assumes about a prefix.
 type estimate struct {
 	rtt           time.Duration
 	capacity      float64 // bytes per second
-	sustained     float64 // highest rate over a second, 0: unknown
+	sustained     float64 // highest rate over a second; 0: unknown
 	rttKnown      bool    // measured or configured, not assumed
 	capacityKnown bool
-	assumed       bool // the link was never loaded for a second, and may be capable of more than it showed
+	assumed       bool // the link was never loaded for a second, and may be faster than it has shown
 }
 
-// estimateOf reads the measurements of a prefix.
+// estimateOf makes an estimate from the measurements of a prefix.
 func estimateOf(p *policy.Prefix) estimate {
 	e := estimate{rtt: predict.Millis(predict.Value(policy.MetricSRTTMin, p)).Duration(), capacity: predict.Value(policy.MetricDownRateMax, p)}
 	e.rttKnown, e.capacityKnown = e.rtt > 0, e.capacity > 0
@@ -61,8 +61,9 @@ func estimateOf(p *policy.Prefix) estimate {
 	return e
 }
 
-// expected is the capacity of a link that showed a rate but was never loaded. What
-// matters is time, so this is the harmonic mean of the likely capacities.
+// expected returns the capacity to assume of a link that has shown a rate but was never
+// loaded. It is the harmonic mean of the likely capacities, because transfer time is
+// proportional to the inverse.
 func expected(shown float64, isDefault bool) float64 {
 	least := leastOther
 	if isDefault {
@@ -75,15 +76,15 @@ func expected(shown float64, isDefault bool) float64 {
 	return least * math.Log(mostLikely/least) / (1 - least/mostLikely)
 }
 
-// ramp is how many round trips a doubling of the window takes in effect. In theory it
-// takes one. In practice HyStart ends slow start before the link is full, and bursts
-// lose segments in short queues. The value was tuned with the simulator.
+// ramp is how many round trips it takes until the window has doubled. In theory it is
+// one. In practice HyStart ends slow start before the link is full, and bursts lose
+// segments in short queues. The value was tuned with the simulator.
 const ramp = 1.5
 
-// slowStart is how long a transfer takes, from the first byte to the last, over a link
-// of unlimited capacity, with the window that the connection has.
+// slowStart returns how long a transfer takes from the first byte to the last over a
+// link of unlimited capacity, if the connection begins with this window.
 func slowStart(size float64, rtt time.Duration, window float64) time.Duration {
-	const maxRounds = 30 // more than any size has
+	const maxRounds = 30 // no size needs more
 	rounds := 0
 	for window := max(window, predict.InitialWindow); size > window && rounds < maxRounds; rounds++ {
 		size -= window

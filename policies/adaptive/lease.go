@@ -8,14 +8,15 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// leaseUses is how many further transfers a lease is for where there is a choice: a
-// page's worth, as many as may be under way when the next measurement comes.
+// leaseUses is how many further transfers a lease allows if there is a choice. It is
+// about a web page's worth, as many as may be under way before the next measurement.
 const leaseUses = 16
 
-// lease is that of the decision for chosen. Each decision weighs the transfers that
-// those before it have placed, so there is a lease only where these cannot matter: with
-// one candidate, and for what fits a first window, if the best network stays the best
-// one with leaseUses more of the same under way there and nothing under way elsewhere.
+// lease returns the lease of the decision for chosen. Each decision depends on the
+// transfers that earlier decisions have placed, so there is a lease only if these
+// cannot matter. That is so with a single candidate. It is also so for a transfer that
+// fits a first window, if the best network would stay the best with leaseUses more such
+// transfers on it and nothing under way elsewhere.
 func (p *Policy) lease(chosen, best *candidate, n need) policy.Lease {
 	if len(p.cands) == 1 {
 		return shape.Lease()
@@ -27,7 +28,7 @@ func (p *Policy) lease(chosen, best *candidate, n need) policy.Lease {
 	for i := range p.cands {
 		c := &p.cands[i]
 		if !c.estimate.rttKnown || c.unproven || c.hope < c.cost || c.link.doubted() {
-			return policy.Lease{} // it may be given a try at any time
+			return policy.Lease{} // the policy may want to try another network at any time
 		}
 		top = max(top, c.estimate.capacity)
 	}
@@ -41,12 +42,12 @@ func (p *Policy) lease(chosen, best *candidate, n need) policy.Lease {
 			return policy.Lease{}
 		}
 	}
-	// Learnt sizes and windows are the destination's, and all intents say something
-	// of the size or of the weight.
+	// The lease is for one destination and the same intents: learnt sizes and windows
+	// belong to a destination, and every intent affects size or weight.
 	return policy.Lease{For: shape.MeasuredFor, Uses: leaseUses, Measured: true}
 }
 
-// suspected is what a suspect network costs more.
+// suspected returns the extra cost of a suspect network.
 func (c *candidate) suspected() float64 {
 	if c.prefix.Health.State != policy.Up {
 		return suspicion.Seconds()
@@ -54,7 +55,7 @@ func (c *candidate) suspected() float64 {
 	return 0
 }
 
-// crowded is the outlook of x after n others like it were added.
+// crowded returns the outlook of x after n more transfers like it.
 func (l *link) crowded(x transfer, n int, s *sharing) outlook {
 	before := len(l.transfers)
 	for range n {
@@ -65,12 +66,12 @@ func (l *link) crowded(x transfer, n int, s *sharing) outlook {
 	return o
 }
 
-// alone is how long x would take with nothing else under way.
+// alone returns the time of x if nothing else is under way.
 func (l *link) alone(x transfer) time.Duration {
 	return x.begin - l.now + seconds(x.left/min(x.most, l.capacity)) - 1
 }
 
-// Leased notes transfers that were placed by a lease.
+// Leased notes transfers that clients placed by a lease.
 func (p *Policy) Leased(token uint64, uses uint32, now time.Time) {
 	if token == 0 {
 		return
@@ -80,7 +81,7 @@ func (p *Policy) Leased(token uint64, uses uint32, now time.Time) {
 		if !ok {
 			return l
 		}
-		x.token, x.over = 0, 0 // its reports are those of the first
+		x.token, x.over = 0, 0 // reports about it would be taken for those of the first transfer
 		at := l.at(now)
 		x.until += at - x.asked
 		x.begin, x.asked, x.left, x.risk = at+x.trips0, at, x.wire, 0
@@ -91,7 +92,7 @@ func (p *Policy) Leased(token uint64, uses uint32, now time.Time) {
 	})
 }
 
-// find returns the transfer of a token, if it is remembered.
+// find returns the transfer with this token, and whether it is remembered.
 func (l *link) find(token uint64) (transfer, bool) {
 	for _, list := range [][]transfer{l.transfers, l.ended} {
 		for _, x := range list {
@@ -103,7 +104,8 @@ func (l *link) find(token uint64) (transfer, bool) {
 	return transfer{}, false
 }
 
-// Revoke tells whether something was learnt from a transfer that ended.
+// Revoke tells whether something was learnt from a finished transfer since the last
+// call.
 func (p *Policy) Revoke() bool {
 	learnt := p.learnt
 	p.learnt = false

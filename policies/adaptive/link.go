@@ -9,68 +9,70 @@ import (
 )
 
 const (
-	// maxTransfers bounds the transfers remembered per prefix, and with them the
-	// time of a decision; browsers have 17 connections.
+	// maxTransfers bounds the transfers remembered per prefix, and so the time of a
+	// decision. Browsers have up to 17 connections.
 	maxTransfers = 32
-	// patience is by how much a transfer may exceed its predicted time before it is
-	// taken for ended. Connections fail, and programs load less than they state.
+	// patience is how much longer than predicted a transfer may take before it is taken
+	// for ended. Connections fail, and programs load less than they state.
 	patience = 10 * time.Second
-	// wireShare and wireExtra turn a size into bytes on the wire: headers of full
-	// segments, handshake and response header.
+	// wireShare and wireExtra turn a size into bytes on the wire: the headers of full
+	// segments, the handshake and the response header.
 	wireShare, wireExtra = 1.036, 250
-	// leastShare is the part of a link that is there for us beside what does not give way.
+	// leastShare is the share of a link that is assumed for us beside traffic that does
+	// not give way.
 	leastShare = 0.05
-	// recently is how long ago the last measurement may have been seen for what came
-	// since to tell how much others use now.
+	// recently is the greatest age of the last measurement at which the bytes since
+	// then still tell how much others use now.
 	recently = 300 * time.Millisecond
-	// quiet is the rate below which a link counts as idle: a segment in a tenth of a
+	// quiet is the rate below which a link counts as idle: one segment per tenth of a
 	// second.
 	quiet = 15e3
-	// lateness is how long a link must have been behind for its rate to count as
-	// its capacity.
+	// lateness is how long a link must have been behind its prediction before its rate
+	// is taken for its capacity.
 	lateness = time.Second
-	// doubtful is how long ago a link was seen to be slow for it to be worth a try.
+	// doubtful is the time after which a link that was found slow is worth a try.
 	doubtful = 30 * time.Second
-	// burst is the share of a rate of a tenth of a second that a link is believed to keep.
+	// burst is the share of a tenth of a second's rate that a link is believed to
+	// sustain.
 	burst = 0.8
-	// flowing is the share of the highest rate of a tenth of a second that the mean
-	// of a second shows when that went on for one and a half of them.
+	// flowing is the share of the highest rate of a tenth of a second that the mean of
+	// a second shows after one and a half tenths at this rate.
 	flowing = 0.15
-	// warning is how long a link that was behind is not believed to be faster than
-	// what it ever kept up for a second.
+	// warning is how long a link that was behind is not believed to be faster than the
+	// highest rate that it has ever kept up for a second.
 	warning = 10 * time.Minute
 )
 
-// link is the policy's picture of a prefix: its transfers, which share the
-// capacity evenly as far as their windows allow.
+// link is the policy's picture of a prefix: its transfers, which share the capacity
+// evenly as far as their windows allow.
 type link struct {
 	epoch     time.Time
 	now       time.Duration
 	capacity  float64 // bytes per second that the transfers share
 	transfers []transfer
 
-	// The picture as of the last measurement that was seen.
+	// The fields below are as of the last measurement.
 	seen      time.Duration
-	received  uint64        // counter of the interface
-	drained   float64       // bytes that should have come since
-	behind    float64       // bytes that should have come but did not
-	lateSince time.Duration // 0: it is not behind
-	ceiling   float64       // rate found when it was behind; 0: none
+	received  uint64        // the interface's byte counter
+	drained   float64       // bytes expected since then
+	behind    float64       // bytes that were expected but have not come
+	lateSince time.Duration // since when it is behind; 0: it is not
+	ceiling   float64       // rate found while it was behind; 0: none
 	ceilingAt time.Duration
 	warned    time.Duration // when it was last behind for long; 0: never
-	cross     float64       // rate that others use
+	cross     float64       // rate that other programs use
 	rttKnown  bool
-	assumed   bool // the capacity was
+	assumed   bool // the capacity was an assumed one
 
-	ended []transfer // should have, not told of yet
+	ended []transfer // transfers that should have ended, but were not reported yet
 	taught
 	by by
 }
 
-// observe brings the picture up to date, first with the newest measurement, then
-// on to now. It lowers the estimate's capacity to what is there for transfers.
+// observe brings the picture up to date: first to the newest measurement, then to now.
+// It lowers the estimate's capacity to what is left for our transfers.
 func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing) {
-	if l.epoch.IsZero() || now.Before(l.epoch.Add(l.now)) { // first, or the clock was set back
+	if l.epoch.IsZero() || now.Before(l.epoch.Add(l.now)) { // the first call, or the clock was set back
 		*l = link{epoch: now.Add(-time.Second), now: time.Second}
 		l.received = p.Link.DownBytes
 		if l.seen = l.now; !p.Link.Time.IsZero() {
@@ -81,7 +83,7 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing)
 		l.capacity = e.capacity
 	}
 	l.retime(e, l.at(now))
-	if l.assumed && !e.assumed { // and with it what it was doubted for
+	if l.assumed && !e.assumed { // the doubts were about an assumption that is gone
 		l.ceiling = 0
 	}
 	l.assumed = e.assumed && l.warned == 0
@@ -103,15 +105,16 @@ func (l *link) observe(p *policy.Prefix, e *estimate, now time.Time, s *sharing)
 	l.capacity = e.capacity
 }
 
-// loose tells that a transfer goes on that is larger than it was thought to be: its
-// client stated no size, and has not told that it has ended.
+// loose tells whether a transfer without a stated size is under way that is larger than
+// assumed: it should have ended, and its client has not reported its end.
 func (l *link) loose() bool {
 	is := func(x transfer) bool { return x.loose }
 	return slices.ContainsFunc(l.transfers, is) || slices.ContainsFunc(l.ended, is)
 }
 
-// floor is the share of a link that is there for us whatever others load. TCP gives
-// way to one connection more; what does not wait for acknowledgements does not.
+// floor returns the share of a link that is left for us whatever other programs load.
+// TCP gives way to one more connection. Traffic that does not wait for acknowledgements
+// does not.
 func (l *link) floor(p *policy.Prefix) float64 {
 	others := p.Stats.Conns - len(l.transfers) - len(l.ended)
 	if others <= 0 {
@@ -122,8 +125,8 @@ func (l *link) floor(p *policy.Prefix) float64 {
 
 func (l *link) at(t time.Time) time.Duration { return t.Sub(l.epoch) }
 
-// retime corrects when transfers begin. As long as no round-trip time is known no
-// handshake is over; then they were noted for one that was assumed.
+// retime corrects the times at which transfers begin. While no round-trip time is
+// known, no handshake is complete, and the noted times rest on an assumed one.
 func (l *link) retime(e *estimate, now time.Duration) {
 	for i := range l.transfers {
 		x := &l.transfers[i]
@@ -139,7 +142,7 @@ func (l *link) retime(e *estimate, now time.Duration) {
 	l.rttKnown = e.rttKnown
 }
 
-// advance lets the transfers go on.
+// advance lets the transfers proceed to a later time.
 func (l *link) advance(to time.Duration, s *sharing) {
 	if to <= l.now {
 		return
@@ -163,7 +166,8 @@ func (l *link) advance(to time.Duration, s *sharing) {
 	})
 }
 
-// drop remembers a transfer that should have ended until it is known when it did.
+// drop moves a transfer that should have ended to the ended ones, until a report tells
+// when it really ended.
 func (l *link) drop(x transfer) {
 	if x.token == 0 {
 		return
@@ -174,7 +178,7 @@ func (l *link) drop(x transfer) {
 	l.ended = append(l.ended, x)
 }
 
-// rest is how many bytes of all transfers together are left.
+// rest returns the bytes that all transfers together still have to load.
 func rest(list []transfer) float64 {
 	sum := 0.0
 	for i := range list {
@@ -183,7 +187,7 @@ func rest(list []transfer) float64 {
 	return sum
 }
 
-// compare corrects the picture by the bytes that came since the last measurement.
+// compare corrects the picture by the bytes that have come since the last measurement.
 func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	length := (at - l.seen).Seconds()
 	came := 0.0
@@ -210,10 +214,10 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 		surplus = 0
 	}
 	l.cross = max(0, surplus) / length
-	if length > recently.Seconds() { // what others did long ago says nothing
+	if length > recently.Seconds() { // the use by others so long ago says nothing about now
 		now := float64(p.Link.DownRate)
 		if len(l.transfers) > 0 {
-			now = min(now, l.cross) // some of it belongs to them
+			now = min(now, l.cross) // some of the load of others may be these transfers
 		}
 		l.cross = now
 	}
@@ -221,8 +225,8 @@ func (l *link) compare(p *policy.Prefix, at time.Duration) {
 	l.judge(p, since, came/length)
 }
 
-// judge finds out whether the link is slower than believed, by what came since
-// the measurement before, at the given mean rate.
+// judge finds out whether the link is slower than believed. It goes by what has come
+// since the measurement before, at the given mean rate.
 func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 	// A tenth of a second of transfer is within the errors of measurement, and of the
 	// conversion of sizes to bytes on the wire. These errors must not pile up: on a
@@ -277,7 +281,7 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 	rate := highest
 	if late >= lateness {
 		rate = float64(p.Link.DownSMA)
-		if l.seen-since < lateness { // else the mean is of what came before, too
+		if l.seen-since < lateness { // else the mean covers a time before the transfers, too
 			rate = max(rate, mean)
 		}
 	}
@@ -287,18 +291,19 @@ func (l *link) judge(p *policy.Prefix, since time.Duration, mean float64) {
 			l.warned = l.seen
 		}
 	}
-	if late > 3*lateness && !first { // something was given up
+	if late > 3*lateness && !first { // some transfers were given up
 		l.behind, l.lateSince = 0, 0
 	}
 }
 
-// doubted tells that the link is thought to be worse than it once was, by what was
-// seen a while ago.
+// doubted tells whether the link is believed to be worse than it once was, because of
+// measurements that are old by now.
 func (l *link) doubted() bool {
 	return l.ceiling > 0 && l.now-l.ceilingAt > doubtful || l.bias() > 1 && l.now-l.erred > doubtful
 }
 
-// transfer describes a new one; it begins after the given number of round trips.
+// transfer describes a new transfer, which begins after the given number of round
+// trips.
 func (l *link) transfer(size float64, rtt time.Duration, roundTrips int, window float64) transfer {
 	growth := slowStart(size, rtt, window)
 	wire := size*wireShare + wireExtra
@@ -315,8 +320,8 @@ func (l *link) transfer(size float64, rtt time.Duration, roundTrips int, window 
 	return x
 }
 
-// add notes a transfer. If there are too many, the one with the smallest rest is
-// forgotten of those of the user who has most of them.
+// add notes a transfer. If there are too many, add forgets one of the user who has the
+// most: the one with the fewest bytes left.
 func (l *link) add(x transfer) {
 	if len(l.transfers) < maxTransfers {
 		l.transfers = append(l.transfers, x)
@@ -333,7 +338,7 @@ func (l *link) add(x transfer) {
 	l.transfers[least] = x
 }
 
-// count is how many transfers of a user are under way.
+// count returns the number of a user's transfers under way.
 func (l *link) count(user uint32) (n int) {
 	for i := range l.transfers {
 		if l.transfers[i].user == user {
@@ -343,17 +348,17 @@ func (l *link) count(user uint32) (n int) {
 	return n
 }
 
-// outlook says what a new transfer would mean.
+// outlook is what one more transfer would mean.
 type outlook struct {
-	finish time.Duration // from now, of the new transfer
-	harm   time.Duration // by how much the others become later, all together
+	finish time.Duration // end of the new transfer, from now
+	harm   time.Duration // sum of the delays of all others
 	others int
 }
 
 // preview predicts what happens if x is added.
 func (l *link) preview(x transfer, s *sharing) outlook {
 	list := append(s.copied[:0], l.transfers...)
-	if l.behind > 0 { // what should have come already is one more
+	if l.behind > 0 { // the bytes that are missing load the link like one more transfer
 		list = append(list, transfer{left: l.behind, most: math.Inf(1)})
 	}
 	o := outlook{others: len(list)}
@@ -367,7 +372,7 @@ func (l *link) preview(x transfer, s *sharing) outlook {
 	return o
 }
 
-// finish simulates the transfers to their ends, and returns the sum of their times.
+// finish simulates the transfers to their ends and returns the sum of their times.
 func (l *link) finish(list []transfer, s *sharing) (sum float64) {
 	s.start(list, l.capacity, l.now)
 	s.run(longest.Seconds())

@@ -8,8 +8,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Measured compares what came with what was expected, for each prefix that was
-// decided on before.
+// Measured compares the bytes that have come with those expected, for each prefix that
+// an earlier decision was about.
 func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
 	for _, q := range prefixes {
 		l, ok := p.links.Get(q.ID)
@@ -22,7 +22,8 @@ func (p *Policy) Measured(prefixes []*policy.Prefix, now time.Time) {
 	}
 }
 
-// Ended learns from a transfer, for the decisions of the user who reports it.
+// Ended learns from a finished transfer. What it learns counts only in decisions for
+// the user who reports it.
 func (p *Policy) Ended(t *policy.Transfer) {
 	if t.Prefix == nil {
 		return
@@ -58,7 +59,7 @@ func (p *Policy) Ended(t *policy.Transfer) {
 	user.account.settle(t.Duration, x.alone, x.risk)
 }
 
-// rtt is the round-trip time of a transfer that ended.
+// rtt returns the round-trip time of a finished transfer.
 func (l *link) rtt(t *policy.Transfer) time.Duration {
 	if t.RTT > 0 {
 		return t.RTT
@@ -80,12 +81,13 @@ func (u *lore) learnSize(x *transfer, bytes float64) {
 	u.sizes.learn(bytes, stated)
 }
 
-// take finds the transfer of a token, on a link if it is there, and removes it.
+// take finds the transfer with this token, preferably on link l, and removes it. It
+// returns the link where the transfer was.
 func (p *Policy) take(l *link, token uint64) (transfer, *link) {
 	if x, ok := l.take(token); ok {
 		return x, l
 	}
-	for i := range p.cands { // it was decided for another network, and lost the race there
+	for i := range p.cands { // another network was decided on, but this one won the race
 		if other := p.cands[i].link; other != l {
 			if x, ok := other.take(token); ok {
 				return x, other
@@ -107,8 +109,8 @@ func (l *link) take(token uint64) (transfer, bool) {
 	return transfer{}, false
 }
 
-// hear takes the least round-trip time of a connection: it is what there is now,
-// with the queues that others fill.
+// hear learns the least round-trip time of a connection. It is the present one of the
+// link, and includes the queues that other programs fill.
 func (l *link) hear(rtt time.Duration, alone bool) {
 	if rtt <= 0 {
 		return
@@ -116,14 +118,14 @@ func (l *link) hear(rtt time.Duration, alone bool) {
 	if l.present == 0 {
 		l.present = rtt
 	}
-	// What else was under way made it longer.
+	// Other transfers of ours have made the round-trip time longer.
 	if rtt > l.present && !alone {
 		return
 	}
 	l.present += (rtt - l.present) / 2
 }
 
-// listen takes the round-trip time of the connections there are, while nothing of
+// listen learns the round-trip time of the existing connections, while no transfer of
 // ours is under way that could make it longer.
 func (l *link) listen(q *policy.Prefix) {
 	if q.Stats.Conns == 0 || q.Stats.SRTTCurrent <= 0 || len(l.transfers) > 0 || l.behind > 0 {
@@ -132,7 +134,7 @@ func (l *link) listen(q *policy.Prefix) {
 	l.measured(q.Stats.SRTTCurrent)
 }
 
-// roundTrip is the round-trip time of a new connection.
+// roundTrip returns the round-trip time to expect of a new connection.
 func (l *link) roundTrip(q *policy.Prefix, e *estimate, dest bool) time.Duration {
 	if dest || l.present == 0 {
 		return e.rtt
@@ -144,10 +146,10 @@ func (l *link) roundTrip(q *policy.Prefix, e *estimate, dest bool) time.Duration
 	return l.present
 }
 
-// bias is by how much longer transfers take than is predicted.
+// bias returns the factor by which transfers take longer than predicted.
 func (l *link) bias() float64 { return math.Exp(max(0, l.error-usual)) }
 
-// judgeTransfer compares a transfer with what was predicted.
+// judgeTransfer compares a finished transfer with its prediction.
 func (l *link) judgeTransfer(x *transfer, t *policy.Transfer, end time.Duration) {
 	l.correct(x, t, end)
 	took := t.Duration - x.trips0
@@ -156,7 +158,8 @@ func (l *link) judgeTransfer(x *transfer, t *policy.Transfer, end time.Duration)
 		return
 	}
 	rate := bytes / took.Seconds()
-	// Where the link was not full a connection got less for itself.
+	// If the link was not full, the rate of the connection is what one connection gets
+	// there.
 	passed := 0.0
 	if t.Prefix.Link.DownBytes > x.came {
 		passed = float64(t.Prefix.Link.DownBytes-x.came) / t.Duration.Seconds()
@@ -177,20 +180,21 @@ func (l *link) judgeTransfer(x *transfer, t *policy.Transfer, end time.Duration)
 	}
 }
 
-// Bounds of the correction, as logarithms.
+// Bounds of the correction, as logarithms of a factor.
 const (
 	leastError = -0.3
 	mostError  = 3
-	// usual is what predictions miss by where nothing is wrong: it says nothing.
+	// usual is the error of predictions if nothing is wrong. An error up to usual means
+	// nothing.
 	usual = 0.7
 )
 
-// correct learns by how much longer transfers take than predicted, over what the
-// capacity explains that is known by now.
+// correct learns by how much longer than predicted transfers take. The part that the
+// capacity explains, as it is known by now, is left out.
 func (l *link) correct(x *transfer, t *policy.Transfer, end time.Duration) {
 	over := x.over
 	if over == 0 {
-		over = end // it ended before it should have
+		over = end // the transfer has ended before its predicted end
 		if t.Partial {
 			return
 		}
@@ -205,7 +209,7 @@ func (l *link) correct(x *transfer, t *policy.Transfer, end time.Duration) {
 	if t.Partial && error < l.error {
 		return
 	}
-	// Milliseconds more say little about what takes milliseconds.
+	// For transfers of some milliseconds, a few milliseconds more mean little.
 	weight := 0.3
 	if t.Duration-time.Duration(expected*float64(time.Second)) > 100*time.Millisecond {
 		weight = 0.5

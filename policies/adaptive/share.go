@@ -6,67 +6,67 @@ import (
 	"time"
 )
 
-// transfer is a decision that is believed to be under way: bytes that come over
-// a prefix. Times are those of its link.
+// transfer is a decision whose transfer is believed to be under way: bytes that come
+// over a prefix. All times are those of its link.
 type transfer struct {
 	begin time.Duration // of its first byte
-	trips int           // round trips before that
-	left  float64       // bytes
-	most  float64       // rate that its window allows, bytes per second
-	until time.Duration // forgotten then
+	trips int           // round trips before the first byte
+	left  float64       // bytes left
+	most  float64       // rate that the window allows, bytes per second
+	until time.Duration // when it is forgotten at the latest
 
-	// What is needed to judge the prediction when it has ended.
+	// The fields below are needed to judge the prediction at the end.
 	token    uint64
-	user     uint32        // who asked for it
+	user     uint32        // the user who asked for it
 	asked    time.Duration // when it was decided on
-	over     time.Duration // when it should have ended; 0: not yet
-	wire     float64       // bytes, headers included
-	stated   float64       // by the client, or by what it is for
-	capacity float64       // of the link, as believed then
-	came     uint64        // the interface's counter
-	alone    float64       // seconds that the best network was thought to take
+	over     time.Duration // when it should have ended; 0: it should not have yet
+	wire     float64       // bytes on the wire, headers included
+	stated   float64       // size stated by the client, or assumed for its category
+	capacity float64       // of the link, as believed at the decision
+	came     uint64        // the interface's byte counter at the decision
+	alone    float64       // seconds that the best network was predicted to take
 	host     *host
-	others   int           // that were under way
-	trips0   time.Duration // how long the set-up was thought to take
+	others   int           // number of transfers under way at the decision
+	trips0   time.Duration // predicted time of the set-up
 	loose    bool          // the client stated no size
-	kind     bool          // but what it is for
-	risk     float64       // seconds that placing it to explore may cost; 0: it was not
+	kind     bool          // the size follows from the category
+	risk     float64       // seconds that it may lose by exploring; 0: it does not explore
 }
 
-// done is the rest in bytes of a transfer that is over.
+// done is the number of bytes left at which a transfer counts as finished.
 const done = 1
 
 // sharing simulates how transfers share a capacity evenly, each as far as its window
-// allows. An event is the begin or the end of a transfer. Between two events all rates
-// are constant, so the simulation goes from event to event, which costs a few
-// nanoseconds for each transfer. The next event is the last entry of a sorted list:
-// transfers of the same rate end in the order of the bytes that are left of them. The
-// zero value is ready for start. A sharing keeps its memory from one use to the next.
+// allows. An event is the beginning or the end of a transfer. Between two events all
+// rates are constant, so the simulation goes from event to event, which costs a few
+// nanoseconds per transfer. The next event is the last entry of a sorted list, because
+// transfers of the same rate end in the order of their bytes left. The zero value is
+// ready for start. A sharing keeps its memory from one use to the next.
 type sharing struct {
 	capacity float64
 	at       float64 // seconds since the start
 	rate     float64 // of each member of fast, bytes per second
-	served   float64 // bytes that a member of fast got that was one from the start
+	served   float64 // bytes that a member which was in fast from the start has received
 
-	fast    []member // at: what served will be when it ends; descending
-	slow    []member // at: when it ends; their windows allow no more than rate
+	fast    []member // at: value of served at which it ends; descending
+	slow    []member // their windows allow no more than rate; at: when it ends
 	later   []member // at: when it begins; descending
-	reserve float64  // of capacity, for slow
-	least   float64  // rate that a window of fast allowed when the rates were set
+	reserve float64  // capacity that slow uses
+	least   float64  // least rate that a window in fast allowed when the rates were set
 
 	list   []transfer
-	copied []transfer // memory for a list
-	ends   []float64  // when the transfers ended, by index; +Inf: not yet
+	copied []transfer // memory for a copied list
+	ends   []float64  // when each transfer ended, by index; +Inf: not yet
 }
 
 // member is a transfer in one of the lists of sharing.
 type member struct {
 	at   float64
 	most float64
-	i    int // of the transfer
+	i    int // index of the transfer
 }
 
-// start prepares playing what becomes of a list from now on.
+// start prepares a simulation of the list from now on.
 func (s *sharing) start(list []transfer, capacity float64, now time.Duration) {
 	s.capacity, s.at, s.served, s.reserve, s.list = capacity, 0, 0, 0, list
 	s.fast, s.slow, s.later, s.ends = s.fast[:0], s.slow[:0], s.later[:0], s.ends[:0]
@@ -82,7 +82,7 @@ func (s *sharing) start(list []transfer, capacity float64, now time.Duration) {
 	s.settle()
 }
 
-// insert puts a member into a descending list.
+// insert inserts a member into a descending list.
 func insert(list []member, m member) []member {
 	list = append(list, m)
 	for i := len(list) - 1; i > 0 && list[i-1].at < m.at; i-- {
@@ -91,7 +91,7 @@ func insert(list []member, m member) []member {
 	return list
 }
 
-// run goes on until the given number of seconds after the start.
+// run simulates up to the given number of seconds after the start.
 func (s *sharing) run(to float64) {
 	for s.at < to && len(s.fast)+len(s.slow)+len(s.later) > 0 {
 		if len(s.slow) == 0 {
@@ -101,8 +101,8 @@ func (s *sharing) run(to float64) {
 	}
 }
 
-// hurry is a fast step for the time in which transfers only end and no window limits a
-// rate.
+// hurry is a faster form of step. It serves as long as transfers only end and no window
+// limits a rate.
 func (s *sharing) hurry(to float64) {
 	if n := len(s.later); n > 0 {
 		to = min(to, s.later[n-1].at)
@@ -122,7 +122,7 @@ func (s *sharing) hurry(to float64) {
 	}
 }
 
-// step goes on to the next event, or to the given time.
+// step goes to the next event, or to the given time if that is earlier.
 func (s *sharing) step(to float64) {
 	next, first := to, math.Inf(1)
 	if n := len(s.fast); n > 0 {
@@ -166,11 +166,11 @@ func (s *sharing) step(to float64) {
 	}
 }
 
-// settle computes the rate again. Capacity that a transfer's window cannot use goes to
+// settle computes the rates anew. Capacity that a transfer's window cannot use goes to
 // the other transfers.
 func (s *sharing) settle() {
-	for range 2 * len(s.list) { // it settles much sooner
-		if len(s.fast) == 0 { // there is enough for all
+	for range 2 * len(s.list) { // a bound; it settles much sooner
+		if len(s.fast) == 0 { // the capacity is enough for all
 			s.rate = s.capacity
 			return
 		}
@@ -208,18 +208,19 @@ func (s *sharing) settle() {
 	}
 }
 
-// dropSlow takes a member out of slow, whose order does not matter.
+// dropSlow removes a member from slow, whose order does not matter.
 func (s *sharing) dropSlow(i int) {
 	s.reserve -= s.slow[i].most
 	last := len(s.slow) - 1
 	s.slow[i] = s.slow[last]
 	s.slow = s.slow[:last]
 	if last == 0 {
-		s.reserve = 0 // no rounding errors stay
+		s.reserve = 0 // removes rounding errors
 	}
 }
 
-// note writes to the list what is left of each transfer, 0 of those that ended.
+// note writes the bytes left of each transfer into the list, 0 for those that have
+// ended.
 func (s *sharing) note() {
 	for i := range s.ends {
 		if s.ends[i] <= s.at {
@@ -234,7 +235,7 @@ func (s *sharing) note() {
 	}
 }
 
-// longest is what a longer time is cut to.
+// longest is the value that longer times are cut to.
 const longest = 1000 * time.Hour
 
 func seconds(s float64) time.Duration {

@@ -7,10 +7,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// maxHosts bounds the destinations remembered of a user.
+// maxHosts bounds the destinations remembered per user.
 const maxHosts = 256
 
-// hostKey is a destination: a name or, without one, an address, and a port.
+// hostKey is a destination: a name, or an address if there is no name, and a port.
 type hostKey struct {
 	name string
 	port uint16
@@ -28,28 +28,31 @@ func keyOf(r *policy.Request) hostKey {
 // host is what is remembered of a destination.
 type host struct {
 	sizes
-	// The window that connections opened, by prefix: the last few.
+	// windows are the windows that the latest few connections have opened, each on its
+	// prefix.
 	windows [4]window
 }
 
 type window struct {
 	prefix policy.PrefixID
 	bytes  float64
-	at     time.Duration // of the link
+	at     time.Duration // in the link's time
 }
 
-// sizes are those of transfers that told none, and how wrong those were that did.
+// sizes are what is known about the sizes of transfers: the mean of those that stated
+// none, and the error of those that stated one.
 type sizes struct {
 	mean   float64 // of transfers without a size, bytes
-	count  float64 // of those, up to memory
-	factor float64 // logarithm of true to stated size
-	stated float64 // how many of those, up to memory
+	count  float64 // number of those, up to memory
+	factor float64 // logarithm of the true size divided by the stated one
+	stated float64 // number of transfers with a stated size, up to memory
 }
 
-// memory is how many transfers count when sizes are averaged: the older ones fade.
+// memory is the number of transfers over which sizes are averaged, so that older ones
+// fade.
 const memory = 12
 
-// learn takes the true size of a transfer, with the one that was stated, 0 if none.
+// learn takes the true size of a transfer, and the size that was stated, 0 if none was.
 func (s *sizes) learn(bytes, stated float64) {
 	if stated > 0 {
 		s.stated = min(s.stated+1, memory)
@@ -60,11 +63,11 @@ func (s *sizes) learn(bytes, stated float64) {
 	s.mean += (bytes - s.mean) / s.count
 }
 
-// wrong is the factor below which stated sizes count as right: they leave out
-// headers, or what a connection needs.
+// wrong is the factor below which a stated size counts as right. Applications leave out
+// headers and what a connection needs.
 const wrong = 1.5
 
-// correct returns what a stated size means.
+// correct returns the true size that a stated size probably means.
 func (s *sizes) correct(size float64) float64 {
 	if s.stated < 1 || math.Abs(s.factor) < math.Log(wrong) {
 		return size
@@ -72,7 +75,7 @@ func (s *sizes) correct(size float64) float64 {
 	return size * math.Exp(s.factor)
 }
 
-// needOf reads the request, with what is known of its destination.
+// needOf makes the need of a request, with what is known of its destination.
 func (u *lore) needOf(r *policy.Request) need {
 	n := needOf(r.Intents)
 	k := keyOf(r)
@@ -97,7 +100,7 @@ func (u *lore) needOf(r *policy.Request) need {
 	return n
 }
 
-// opened notes how far a connection opened its window.
+// opened notes how far a connection has opened its window.
 func (h *host) opened(id policy.PrefixID, bytes float64, at time.Duration) {
 	oldest := 0
 	for i := range h.windows {
@@ -112,8 +115,8 @@ func (h *host) opened(id policy.PrefixID, bytes float64, at time.Duration) {
 	h.windows[oldest] = window{id, bytes, at}
 }
 
-// windowOf returns what is left of the window of idle connections: senders halve it
-// for every retransmission timeout that nothing was sent (RFC 5681 section 4.1).
+// windowOf returns what is left of the window of idle connections. Senders halve it for
+// every retransmission timeout in which nothing was sent (RFC 5681 section 4.1).
 func (h *host) windowOf(id policy.PrefixID, now, rtt time.Duration) float64 {
 	for i := range h.windows {
 		w := &h.windows[i]

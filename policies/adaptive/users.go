@@ -9,16 +9,16 @@ import (
 // maxUsers bounds the users whose reports are remembered.
 const maxUsers = 64
 
-// lore is what a user's transfers taught of destinations, and what was risked with
-// them. Programs report their transfers, and may report anything: what one user
-// reports counts for the decisions of that user only.
+// lore is what a user's transfers have taught about destinations, and what was risked
+// with them. Programs report their transfers and may report anything. So a user's
+// reports count only in decisions for the same user.
 type lore struct {
 	hosts   *recent.Map[hostKey, *host]
 	sizes   sizes // of all hosts
 	account account
 }
 
-// of gives a user's.
+// of returns the lore of a user.
 func (p *Policy) of(uid uint32) *lore {
 	u, ok := p.users.Get(uid)
 	if !ok {
@@ -28,24 +28,25 @@ func (p *Policy) of(uid uint32) *lore {
 	return u
 }
 
-// taught is what transfers over a link taught that ended. Of one user's it holds too
+// taught is what finished transfers over a link have taught. The one of a user also has
 // what was measured since.
 type taught struct {
-	present time.Duration // round-trip time of the last connections; 0: unknown
+	present time.Duration // round-trip time of the latest connections; 0: unknown
 	most    float64       // rate that one connection gets, bytes per second; 0: no limit found
-	error   float64       // logarithm of how much longer transfers take than predicted
-	erred   time.Duration // when that was last seen
+	error   float64       // logarithm of the factor by which transfers take longer than predicted
+	erred   time.Duration // when error last changed
 }
 
-// by keeps apart what users' transfers taught. The zero value knows no user.
+// by keeps what different users' transfers have taught apart. The zero value knows no
+// user.
 type by struct {
-	user   uint32 // whose the link's taught is
-	known  bool   // there is one
+	user   uint32 // the user that the link's taught belongs to
+	known  bool   // user is set
 	others *recent.Map[uint32, taught]
-	nobody taught // by measurements alone, which a new user begins with
+	nobody taught // taught by measurements alone; a new user begins with it
 }
 
-// as makes what a user's transfers taught count from now on.
+// as makes the reports of user uid the ones that count from now on.
 func (l *link) as(uid uint32) {
 	if l.by.known && l.by.user == uid {
 		return
@@ -63,7 +64,8 @@ func (l *link) as(uid uint32) {
 	l.by.user, l.by.known = uid, true
 }
 
-// measured takes a round-trip time from the kernel, which counts for all users.
+// measured takes a round-trip time from the kernel. It counts for all users, because
+// users cannot forge it.
 func (l *link) measured(rtt time.Duration) {
 	l.taught = l.taught.measured(rtt)
 	l.by.nobody = l.by.nobody.measured(rtt)

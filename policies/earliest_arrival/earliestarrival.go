@@ -1,5 +1,6 @@
 // Package earliestarrival is the policy that predicts for every prefix when the
-// transfer would be complete, and takes the earliest (doc/original/policies.md section 9).
+// transfer would be complete, and chooses the prefix with the earliest time
+// (doc/original/policies.md section 9).
 package earliestarrival
 
 import (
@@ -7,8 +8,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Policy is earliest arrival, the base of its family as it is. Its state is that
-// of the decision just made.
+// Policy is the earliest-arrival policy: the base of its family without any change. Its
+// state is that of the latest decision.
 type Policy struct{ arrival.Base }
 
 var (
@@ -22,7 +23,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return arrival.New(cfg, &struct{}{}, func(base arrival.Base) policy.Policy { return &Policy{base} })
 }
 
-// LogLine gives the line of doc/original/policies.md section 9.
+// LogLine returns the line of doc/original/policies.md section 9.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	out := p.AppendHead(nil, r)
 	switch p.Result().Rule {
@@ -33,7 +34,7 @@ func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	case arrival.Unpredictable:
 		out = append(out, "0.0,"...)
 	default:
-		out = append(p.AppendTime(out), "0,"...) // a count that this policy never raises
+		out = append(p.AppendTime(out), "0,"...) // a count that this policy never changes
 	}
 	return string(p.AppendChoice(out, d, "_fastest"))
 }

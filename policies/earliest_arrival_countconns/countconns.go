@@ -1,6 +1,6 @@
-// Package earliestarrivalcountconns is policy threshold with an own count of the
-// transfers that are under way, in place of the measured load, in the latency
-// test (doc/original/policies.md section 12).
+// Package earliestarrivalcountconns is policy threshold with another latency test: in
+// place of the measured load it uses its own count of the transfers under way
+// (doc/original/policies.md section 12).
 package earliestarrivalcountconns
 
 import (
@@ -8,7 +8,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Policy is the countconns policy. Its state is the counts.
+// Policy is the countconns policy. Its state is the counts of transfers.
 type Policy struct{ arrival.Base }
 
 var (

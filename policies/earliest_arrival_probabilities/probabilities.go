@@ -1,7 +1,7 @@
-// Package earliestarrivalprobabilities is the policy that draws the prefix by
-// lot, the likelier the earlier the transfer is predicted to be complete there,
-// so that many clients do not all flock to one network (doc/original/policies.md
-// section 14).
+// Package earliestarrivalprobabilities is the policy that draws the prefix at random.
+// The earlier the transfer is predicted to be complete on a prefix, the likelier that
+// prefix is drawn. So many clients do not all choose the same network
+// (doc/original/policies.md section 14).
 package earliestarrivalprobabilities
 
 import (
@@ -20,12 +20,12 @@ type prefixOptions struct {
 	NormalizeKey string `mam:"normalize_key"`
 }
 
-// Policy is the probabilities policy. Its state is the counts of transfers, the
-// random generator, and the decision just made.
+// Policy is the probabilities policy. Its state is the counts of transfers, the random
+// generator, and the latest decision.
 type Policy struct {
 	arrival.Base
-	// Random gives the next random number, from 0 to below 1. New seeds it from
-	// the configuration; tests replace it.
+	// Random returns the next random number, which is at least 0 and below 1. New seeds
+	// it from the configuration; tests replace it.
 	Random func() float64
 
 	weights []float64 // per predicted candidate, in order
@@ -44,7 +44,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	p, err := arrival.New(cfg, &prefixOptions{}, func(base arrival.Base) policy.Policy {
 		p := &Policy{Base: base, Random: rand.New(rand.NewPCG(cfg.Seed, 0)).Float64}
 		p.Counts = arrival.NewCounts()
-		p.PlainLatency = true // as in the original
+		p.PlainLatency = true // as in the Socket Intents prototype
 		p.Draw, p.DrawReason = p.draw, "capacity-dominated, drawn by predicted time"
 		return p
 	})
@@ -62,7 +62,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return p, nil
 }
 
-// draw chooses among the predicted candidates, nil if there is none.
+// draw chooses one of the predicted candidates at random. It returns nil if there is
+// none.
 func (p *Policy) draw(cands []arrival.Candidate) *arrival.Candidate {
 	p.weigh(cands)
 	if len(p.weights) == 0 {
@@ -90,7 +91,7 @@ func (p *Policy) draw(cands []arrival.Candidate) *arrival.Candidate {
 
 func predicted(c *arrival.Candidate) bool { return c.Time.Known() && c.Time > 0 }
 
-// weigh computes the probabilities of the predicted candidates.
+// weigh computes the probability of each predicted candidate.
 func (p *Policy) weigh(cands []arrival.Candidate) {
 	p.weights, p.drawn = p.weights[:0], 0
 	penalty := penalty{key: policy.MetricRTTVarMean, known: true}
@@ -99,7 +100,7 @@ func (p *Policy) weigh(cands []arrival.Candidate) {
 		if !predicted(c) {
 			continue
 		}
-		if len(p.weights) == 0 { // the first one's settings hold for all
+		if len(p.weights) == 0 { // the settings of the first prefix hold for all
 			penalty.configure(c.Prefix)
 		}
 		p.weights = append(p.weights, 1/float64(c.Time)/penalty.of(c.Prefix))
@@ -118,7 +119,7 @@ func (p *Policy) weigh(cands []arrival.Candidate) {
 	}
 }
 
-// penalty is by what the likelihood of a prefix is divided.
+// penalty is a factor that makes a prefix less likely.
 type penalty struct {
 	key, norm         policy.Metric
 	known, normalized bool
@@ -134,9 +135,9 @@ func (y *penalty) configure(p *policy.Prefix) {
 	y.norm, y.normalized = policy.ParseMetric(p.Options.Text("normalize_key"))
 }
 
-// of is the metric to penalize, divided by the metric to normalize with; 1 in
-// place of each that is not known or not above 0. The original divides by a
-// normalizing metric of 0.
+// of returns the metric to penalize, divided by the metric to normalize with. A metric
+// that is not known or not above 0 counts as 1. Original: defect, for a normalizing
+// metric of 0.
 func (y *penalty) of(p *policy.Prefix) float64 {
 	v, n := 1.0, 1.0
 	if y.known {
@@ -152,10 +153,10 @@ func (y *penalty) of(p *policy.Prefix) float64 {
 	return v / n
 }
 
-// LogLine gives the line of doc/original/policies.md section 14. With two predictions or
-// more, the first two probabilities and the random number stand where other
-// lines have three empty columns; with one, these columns are missing, as in the
-// original.
+// LogLine returns the line of doc/original/policies.md section 14. Other lines have
+// three empty columns at one place. With two predictions or more, this line has the
+// first two probabilities and the random number there. With one prediction the columns
+// are missing, as in the original.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	if p.Result().Rule != arrival.Fastest {
 		return p.Base.LogLine(r, d)

@@ -1,9 +1,9 @@
-// Package earliestarrivalstatic is earliest arrival with configured values: the
-// round-trip time and the rate of each prefix are settings, and only what is not
-// set is measured (doc/original/policies.md section 13).
+// Package earliestarrivalstatic is earliest arrival with configured values. The
+// round-trip time and the rate of each prefix are settings, and only values without a
+// setting are measured (doc/original/policies.md section 13).
 //
-// The original reads these settings nowhere and crashes on every prediction;
-// this is what it was meant to do, without the penalty sum that nothing reads.
+// Original: defect. This policy does what the original's was meant to do, without the
+// sum of penalties, which nothing reads.
 package earliestarrivalstatic
 
 import (
@@ -21,7 +21,7 @@ type prefixOptions struct {
 	DownloadMaxRate float64 `mam:"download_max_rate" min:"0" unit:"B/s"`
 }
 
-// Policy is the static policy. Its state is that of the decision just made.
+// Policy is the static policy. Its state is that of the latest decision.
 type Policy struct{ arrival.Base }
 
 var (
@@ -39,8 +39,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	})
 }
 
-// inputs are the configured figures of p, and the measured ones in place of what
-// is not configured. A setting of 0 counts as not configured.
+// inputs returns the configured figures of p. Figures that are not configured, or are
+// 0, are replaced by the measured ones.
 func inputs(p *policy.Prefix) (predict.Millis, policy.BytesPerSecond) {
 	rtt, _ := p.Options.Number("min_srtt")
 	if rtt <= predict.Epsilon {
@@ -54,9 +54,9 @@ func inputs(p *policy.Prefix) (predict.Millis, policy.BytesPerSecond) {
 	return predict.Millis(rtt), capacity
 }
 
-// LogLine gives the line of doc/original/policies.md section 13: whole seconds, a column
-// for the client's id, which policies are not told and which stays empty, the
-// file size and ten figures that were never anything but zero.
+// LogLine returns the line of doc/original/policies.md section 13. Its columns are:
+// whole seconds, the client's id (empty, because policies are not told it), the file
+// size, and ten figures that were always zero in the original.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	if p.Result().Rule == arrival.Bound {
 		return ""

@@ -43,9 +43,10 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return &Policy{}, nil
 }
 
-// Choose reuses the first offered socket, whatever its prefix. Else it suggests
-// the first candidate in whose range the file size lies, or the last default
-// one. A new socket by name, for a file of unknown size, is left alone.
+// Choose reuses the first offered socket, whatever its prefix. Without a socket it
+// suggests the first candidate whose range contains the file size, or else the last
+// default prefix. It suggests nothing for a new socket by name if the file size is
+// unknown.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if d, ok := shape.FirstSocket(r); ok {
 		d.Lease = shape.Lease()
@@ -63,11 +64,11 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// exact is the number up to which each integer is a float64 of its own.
+// exact is the number up to which a float64 represents every integer exactly.
 const exact = 1 << 53
 
-// alike is the range of sizes around one of them for which Select chooses the same
-// among the prefixes.
+// alike returns the range of file sizes around size for which Select chooses the same
+// of the prefixes.
 func alike(prefixes []*policy.Prefix, size int64) policy.SizeRange {
 	if size < -exact || size > exact {
 		return policy.SizeRange{From: size, To: size}
@@ -76,7 +77,7 @@ func alike(prefixes []*policy.Prefix, size int64) policy.SizeRange {
 	for _, q := range prefixes {
 		low, high := bounds(q)
 		switch {
-		case high < low: // it holds nothing
+		case high < low: // the range is empty
 		case s < low:
 			to = min(to, math.Ceil(low)-1)
 		case s > high:
@@ -98,10 +99,9 @@ func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision {
 	return Select(r)
 }
 
-// Select is the choice by size: the first candidate whose range holds the file
-// size, else the last default one, which is also taken for an unknown size. A
-// socket that the application bound stays as it is, and its name is asked at the
-// default resolver.
+// Select chooses by size: the first candidate whose range contains the file size, or
+// else the last default one, also if the size is unknown. A socket that the application
+// bound stays as it is, and its name is looked up at the default resolver.
 func Select(r *policy.Request) policy.Decision {
 	if r.Bound.IsValid() {
 		return shape.Bound(r, policy.ResolveDefault, false)
@@ -118,9 +118,9 @@ func Select(r *policy.Request) policy.Decision {
 	return shape.Default(r, shape.LastDefault(r), reasonNoRange)
 }
 
-// bounds are the prefix's range, both ends inclusive: from 0, and without end,
-// where nothing is set. The original's end is 2147483647 then, the largest size
-// that it can express.
+// bounds returns the prefix's range, both ends included. Without settings it begins at
+// 0 and has no end. In the original it ends at 2147483647, the largest size that the
+// original can express.
 func bounds(p *policy.Prefix) (low, high float64) {
 	low, _ = p.Options.Number("minfilesize")
 	high, limited := p.Options.Number("maxfilesize")
@@ -133,7 +133,7 @@ func bounds(p *policy.Prefix) (low, high float64) {
 // Annotate names the range of the prefix, and marks default prefixes.
 func (p *Policy) Annotate(q *policy.Prefix) string { return Range(q) + policy.AnnotateDefault(q) }
 
-// Range gives a prefix's range of file sizes for people.
+// Range returns a prefix's range of file sizes for people.
 func Range(p *policy.Prefix) string {
 	low, high := bounds(p)
 	text := " (from " + strconv.FormatFloat(low, 'f', 0, 64)

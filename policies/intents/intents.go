@@ -1,8 +1,8 @@
-// Package intents is the policy that maps categories of traffic to prefixes:
-// queries over one network, bulk transfers over another.
+// Package intents is the policy that maps categories of traffic to prefixes: for
+// instance queries to one network, and bulk transfers to another.
 //
 // Its decisions are those of doc/original/policies.md section 7, without the defect
-// described there: a request without category gets the default prefix.
+// described there: a request without a category gets the default prefix.
 package intents
 
 import (
@@ -29,8 +29,8 @@ var (
 	_ policy.Annotator = (*Policy)(nil)
 )
 
-// New makes the policy. It has no settings of its own; prefixes have category.
-// With cfg.Lenient an unknown category counts as none, as in the original.
+// New makes the policy. It has no settings of its own; prefixes have category. With
+// cfg.Lenient an unknown category means none, as in the original.
 func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&struct{}{}); err != nil {
 		return nil, err
@@ -49,9 +49,9 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return &Policy{}, nil
 }
 
-// Choose suggests the first candidate of the category that is asked for, else
-// the last default one. A socket that the application bound stays as it is. An
-// idle socket on the suggested prefix is reused.
+// Choose suggests the first candidate of the category that the request states, or else
+// the last default one. A socket that the application bound stays as it is. An idle
+// socket on the suggested prefix is reused.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	d := policy.Decision{}
 	if r.Bound.IsValid() {
@@ -95,7 +95,7 @@ func category(text string) (intent.Category, bool) {
 	return 0, false
 }
 
-// reason spells the reasons out, so that no decision has to build one.
+// reason returns a fixed text for each category, so that no decision has to build one.
 func reason(c intent.Category) string {
 	switch c {
 	case intent.CategoryQuery:

@@ -1,6 +1,6 @@
-// Package mptcpdefaultflow is the policy that opens connections with MPTCP on
-// the default prefix, and lets one interface, chosen at run time, carry further
-// subflows (doc/original/policies.md section 17).
+// Package mptcpdefaultflow is the policy that opens connections with MPTCP on the
+// default prefix. Further subflows go over one interface, which is chosen at run time
+// (doc/original/policies.md section 17).
 package mptcpdefaultflow
 
 import (
@@ -14,7 +14,8 @@ import (
 
 const reasonDefault = "MPTCP on the default prefix"
 
-// Policy is the mptcp_default_flow policy. Its state is the active address.
+// Policy is the mptcp_default_flow policy. Its state is the active address, whose
+// interface carries further subflows.
 type Policy struct{ active netip.Addr }
 
 var (
@@ -25,8 +26,8 @@ var (
 	_ policy.Annotator      = (*Policy)(nil)
 )
 
-// New makes the policy. It has no settings of its own; prefixes have allowflow,
-// which is only printed. The address of the last default prefix is active first.
+// New makes the policy. It has no settings of its own; prefixes have allowflow, which
+// is only printed. At first the address of the last default prefix is active.
 func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&struct{}{}); err != nil {
 		return nil, err
@@ -46,9 +47,9 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return p, nil
 }
 
-// Choose reuses the first offered socket, whatever its prefix and protocol. Else
-// it suggests the first default prefix, and MPTCP but where idle sockets were
-// asked for and none was there, as in the original.
+// Choose reuses the first offered socket, whatever its prefix and protocol. Without a
+// socket it suggests the first default prefix. It asks for MPTCP, except if the request
+// was for an idle socket and none was offered, as in the original.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if d, ok := shape.FirstSocket(r); ok {
 		return d
@@ -66,12 +67,12 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// ChooseResolver asks the resolver of the prefix that the application bound to,
-// else the default one.
+// ChooseResolver chooses the resolver of the prefix that the application bound to, else
+// the default one.
 func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
 
-// Reconfigure makes the address in text, IPv4 or IPv6, the active one. It need
-// not be one of the host's: an interface may be on its way.
+// Reconfigure makes the address in text, IPv4 or IPv6, the active one. The host need
+// not have the address yet, because its interface may come up later.
 func (p *Policy) Reconfigure(text string, _ []*policy.Prefix) error {
 	a, err := netip.ParseAddr(text)
 	if err != nil {
@@ -81,9 +82,10 @@ func (p *Policy) Reconfigure(text string, _ []*policy.Prefix) error {
 	return nil
 }
 
-// ChooseSubflows wants a subflow from the prefix with the active address, if it
-// is not that of the first one. The manager asks again after Reconfigure, so that running
-// connections get theirs then, as in the original; it remembers what could be opened.
+// ChooseSubflows names a subflow from the prefix with the active address, unless the
+// first subflow is there. The manager asks again after Reconfigure, so that running
+// connections get the new subflow, as in the original. The manager remembers which
+// subflows could be opened.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	for _, q := range r.Prefixes {
 		if slices.Contains(q.Addrs, p.active) && (r.First == nil || r.First.ID != q.ID) {
@@ -93,12 +95,12 @@ func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	return nil
 }
 
-// Active is the address whose interface carries further subflows, invalid if
-// there was no default prefix and none was chosen.
+// Active returns the address whose interface carries further subflows. It is invalid if
+// there was no default prefix and Reconfigure was not called.
 func (p *Policy) Active() netip.Addr { return p.active }
 
-// Annotate says whether the prefix may carry subflows; the original does not mark
-// default prefixes here.
+// Annotate says whether the prefix may carry subflows. It does not mark default
+// prefixes, since the original's policy does not either.
 func (p *Policy) Annotate(q *policy.Prefix) string {
 	if n, _ := q.Options.Number("allowflow"); n == 1 {
 		return " (flows allowed)"

@@ -1,6 +1,6 @@
 // Package mptcpfilesize is policy filesize for hosts whose kernel opens MPTCP
-// connections by itself: it places the first subflow by file size and leaves
-// names alone (doc/original/policies.md section 18). It does not ask for MPTCP.
+// connections by itself. It places the first subflow by file size, and leaves names to
+// the client (doc/original/policies.md section 18). It does not ask for MPTCP.
 package mptcpfilesize
 
 import (
@@ -24,8 +24,8 @@ var (
 	_ policy.Announcer      = (*Policy)(nil)
 )
 
-// New makes the policy. Its setting foo is the original's and is only printed;
-// prefixes have minfilesize and maxfilesize, and id, which is only printed.
+// New makes the policy. Its setting foo is one of the original's, and is only printed.
+// Prefixes have minfilesize and maxfilesize, and id, which is only printed.
 func New(cfg policy.Config) (policy.Policy, error) {
 	var opts struct {
 		Foo *int64 `mam:"foo"`
@@ -44,7 +44,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return &Policy{foo: opts.Foo}, nil
 }
 
-// Announcement prints the setting that means nothing else.
+// Announcement prints the setting foo, which has no other use.
 func (p *Policy) Announcement() []string {
 	if p.foo == nil {
 		return nil
@@ -52,7 +52,7 @@ func (p *Policy) Announcement() []string {
 	return []string{"foo: " + strconv.FormatInt(*p.foo, 10)}
 }
 
-// Choose suggests by file size as policy filesize does for a connect. Idle
+// Choose suggests a prefix by file size, as policy filesize does for a connect. Idle
 // sockets are not reused.
 func (p *Policy) Choose(r *policy.Request) policy.Decision { return filesize.Select(r) }
 
@@ -61,7 +61,7 @@ func (p *Policy) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveNever, Reason: shape.ReasonUnresolved}
 }
 
-// ChooseSubflows wants every subflow, as the original accepts each.
+// ChooseSubflows names every possible subflow, as the original accepts all of them.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	return policy.DefaultSubflows(r)
 }

@@ -1,6 +1,6 @@
-// Package mptcpselective is the policy that uses MPTCP only for bulk transfers
-// that the slowest network can carry along with; a network that would hold the
-// others up is left out (doc/original/policies.md section 19).
+// Package mptcpselective is the policy that uses MPTCP only for bulk transfers, and
+// only if the slowest network can carry its share. It leaves out a network that would
+// hold up the others (doc/original/policies.md section 19).
 package mptcpselective
 
 import (
@@ -21,10 +21,11 @@ const (
 	reasonNothing   = "bulk transfer, no capacity known: default"
 	reasonNoRTT     = "MPTCP: slowest prefix carries the segment; no RTT known: default first"
 
-	// playing is the buffer above which play-out has started: 10, compared with a
-	// figure in milliseconds, as in the original.
+	// playing is the buffer above which play-out counts as started. As in the original
+	// it is 10, although the figure compared with it is in milliseconds.
 	playing = 10
-	// seconds and secondsBuffering are how long the slowest prefix may take.
+	// seconds and secondsBuffering bound the time that a segment may take over the
+	// slowest prefix, while playing and before.
 	seconds, secondsBuffering = 8, streaming.SegmentSeconds
 )
 
@@ -32,15 +33,15 @@ type options struct {
 	LogFile string `mam:"logfile"`
 }
 
-// Policy is the mptcp_selective policy. Its state is, per prefix, how many bulk
-// transfers left it out since all were last used together.
+// Policy is the mptcp_selective policy. Its state is a count per prefix: how many bulk
+// transfers have left the prefix out since all prefixes were last used together.
 type Policy struct {
 	opts  options
 	count streaming.Counters
 	rule  rule
 }
 
-// rule is what decided, for the log.
+// rule is the rule that decided, for the log.
 type rule uint8
 
 const (
@@ -73,16 +74,16 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return p, nil
 }
 
-// Count returns how many bulk transfers left the prefix out since all were last
-// used together.
+// Count returns how many bulk transfers have left the prefix out since all prefixes
+// were last used together.
 func (p *Policy) Count(id policy.PrefixID) int { return p.count.Of(id) }
 
-// SetCount replaces what Count returns, for tests and replay.
+// SetCount replaces the value of Count, for tests and replay.
 func (p *Policy) SetCount(id policy.PrefixID, n int) { p.count.Set(id, n) }
 
-// Choose decides by the category intent, and for bulk transfers by the bit rate
-// in bits per second and the play-out buffer in milliseconds. An idle socket on
-// the suggested prefix is reused if it uses MPTCP exactly as the decision does.
+// Choose decides by the category intent. For bulk transfers it also reads the bit rate
+// in bits per second and the play-out buffer in milliseconds. An idle socket on the
+// suggested prefix is reused if its use of MPTCP equals that of the decision.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	p.rule = ruleBound
 	if r.Bound.IsValid() {
@@ -97,9 +98,9 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// ChooseSubflows wants a subflow from every prefix for bulk transfers and none
-// for other requests, should the program have opened MPTCP by itself. Connections
-// whose request is not known get what is usual.
+// ChooseSubflows names a subflow from every prefix for bulk transfers. It names none for
+// other requests, even if the program has opened MPTCP by itself. A connection whose
+// request is unknown gets the default subflows.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	if r.Request != nil && streaming.Read(r.Request).Category != intent.CategoryBulkTransfer {
 		return nil
@@ -107,8 +108,8 @@ func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	return policy.DefaultSubflows(r)
 }
 
-// Decide is the decision for a transfer of size bytes with a play-out buffer in
-// milliseconds, without a look at bound or idle sockets.
+// Decide decides on a transfer of size bytes with a play-out buffer in milliseconds. It
+// ignores bound and idle sockets.
 func (p *Policy) Decide(r *policy.Request, category intent.Category, size, buffer int64) policy.Decision {
 	reason := streaming.ReasonOther
 	switch category {
@@ -140,7 +141,8 @@ func (p *Policy) bulk(r *policy.Request, size, buffer int64) policy.Decision {
 	if slow == nil {
 		return shape.Default(r, r.DefaultPrefix(), reasonNothing)
 	}
-	// 0 if slow was found by its long-term value: then nothing is enough.
+	// The rate is 0 if slow was found by its long-term value. Then no time is short
+	// enough.
 	rate := predict.Value(policy.MetricDownSMAMaxMid, slow)
 	switch {
 	case buffer > playing && seconds*rate > float64(size):
@@ -160,7 +162,8 @@ func (p *Policy) bulk(r *policy.Request, size, buffer int64) policy.Decision {
 	return d
 }
 
-// together decides for MPTCP, with the first subflow on the lowest RTT.
+// together decides to use MPTCP, with the first subflow on the prefix with the lowest
+// round-trip time.
 func (p *Policy) together(r *policy.Request, rule rule, reason string) policy.Decision {
 	for _, q := range r.Prefixes {
 		p.count.Set(q.ID, 0)
@@ -184,7 +187,7 @@ func byRTT(r *policy.Request, low *policy.Prefix, reason string) policy.Decision
 	return d
 }
 
-// addCapacity gives each score the round-trip time and the capacity of its prefix.
+// addCapacity adds to each score the round-trip time and the capacity of its prefix.
 func addCapacity(scores []policy.Score) {
 	terms := make([]policy.Term, 0, 2*len(scores))
 	for i := range scores {
@@ -196,14 +199,14 @@ func addCapacity(scores []policy.Score) {
 	}
 }
 
-// ChooseResolver asks the resolver of the prefix that the application bound to,
-// else the default one.
+// ChooseResolver chooses the resolver of the prefix that the application bound to, else
+// the default one.
 func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
 
-// LogFile is the setting logfile.
+// LogFile returns the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
-// LogLine gives the line of doc/original/policies.md section 19.
+// LogLine returns the line of doc/original/policies.md section 19.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
 	n := streaming.Read(r)

@@ -1,9 +1,9 @@
-// Package mptcpsimple is the policy that opens everything with MPTCP and its
+// Package mptcpsimple is the policy that opens every connection with MPTCP, with the
 // first subflow on the prefix with the lowest round-trip time (doc/original/policies.md
 // section 16).
 //
-// Unlike the original it looks at IPv6 too, and falls back to the default prefix
-// for every kind of request.
+// Unlike the original it uses IPv6 too, and it falls back to the default prefix for
+// every kind of request.
 package mptcpsimple
 
 import (
@@ -26,10 +26,10 @@ type options struct {
 	LogFile string `mam:"logfile"`
 }
 
-// Policy is the mptcp_simple policy. Its state is that of the decision just made.
+// Policy is the mptcp_simple policy. Its state is that of the latest decision.
 type Policy struct {
 	opts options
-	rule string // ending of the log line
+	rule string // how the log line ends
 }
 
 var (
@@ -52,9 +52,9 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return p, nil
 }
 
-// Choose reuses the first offered socket, whatever its prefix and protocol. Else
-// it suggests the candidate with the lowest RTT, or the default one, with MPTCP;
-// MPTCP also where the application bound the socket itself.
+// Choose reuses the first offered socket, whatever its prefix and protocol. Without a
+// socket it suggests the candidate with the lowest round-trip time, or the default one.
+// It asks for MPTCP, even if the application bound the socket itself.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	p.rule = ""
 	if d, ok := shape.FirstSocket(r); ok {
@@ -82,11 +82,12 @@ func (p *Policy) open(r *policy.Request) policy.Decision {
 	return d
 }
 
-// ChooseResolver asks the resolver of the prefix that the application bound to,
-// else the default one.
+// ChooseResolver chooses the resolver of the prefix that the application bound to, else
+// the default one.
 func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
 
-// ChooseSubflows wants a subflow from every prefix, those with low RTT first.
+// ChooseSubflows names a subflow from every prefix, those with a low round-trip time
+// first.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	list := policy.DefaultSubflows(r)
 	slices.SortStableFunc(list, func(a, b policy.Subflow) int {
@@ -95,10 +96,10 @@ func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	return list
 }
 
-// LogFile is the setting logfile.
+// LogFile returns the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
-// LogLine gives the line of doc/original/policies.md section 16.
+// LogLine returns the line of doc/original/policies.md section 16.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
 	rule := p.rule
@@ -122,7 +123,7 @@ func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 		b = append(strconv.AppendInt(b, int64(d.Socket.FD), 10), ',')
 	case d.Prefix != nil:
 		b = append(append(b, d.Prefix.Interface...), ',')
-	default: // bound, or nothing found: the line ends here
+	default: // bound, or no prefix found: the line ends here
 		return string(b)
 	}
 	return string(append(b, rule...))

@@ -1,5 +1,5 @@
 // Package rrnaive is the policy that uses the next prefix for every connection,
-// whatever it is for (doc/original/policies.md section 5).
+// whatever its purpose (doc/original/policies.md section 5).
 package rrnaive
 
 import (
@@ -10,7 +10,8 @@ import (
 
 const reasonTurn = "round robin"
 
-// Policy is the naive round robin. Its state is the position in each list.
+// Policy is the naive round-robin policy. Its state is the position in each list of
+// candidates.
 type Policy struct{ turn rotation.Rotation }
 
 var (
@@ -29,8 +30,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return &Policy{}, nil
 }
 
-// Choose suggests the next candidate, unless the application bound the socket
-// itself. Idle sockets are not reused.
+// Choose suggests the next candidate, unless the application bound the socket itself.
+// It reuses no idle sockets.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if r.Bound.IsValid() {
 		return shape.Bound(r, policy.ResolveOnPrefix, false)

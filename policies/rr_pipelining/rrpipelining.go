@@ -1,6 +1,6 @@
-// Package rrpipelining is the policy that goes round the prefixes with new
-// connections, and round the idle sockets where there are several (doc/original/policies.md
-// section 6).
+// Package rrpipelining is the policy that walks through the prefixes for new
+// connections, and through the idle sockets if several are offered
+// (doc/original/policies.md section 6).
 package rrpipelining
 
 import (
@@ -15,16 +15,16 @@ const (
 	reasonSocket  = "round robin over idle sockets"
 	reasonConnect = "plain connect: no preference"
 
-	// maxDestinations bounds the remembered descriptors, and maxHost the part of
-	// a host name that tells destinations apart (RFC 1035, section 2.3.4), so that
-	// no client can fill the memory.
+	// maxDestinations bounds the remembered descriptors. maxHost bounds the part of a
+	// host name that tells destinations apart (RFC 1035, section 2.3.4). Without bounds
+	// a client could fill the memory.
 	maxDestinations = 4096
 	maxHost         = 255
 )
 
-// Policy is the pipelining round robin. Its state is the position in each list,
-// and the descriptor suggested last per client and destination. The original
-// remembers one descriptor for all.
+// Policy is the pipelining round-robin policy. Its state is the position in each list
+// of candidates, and for each client and destination the descriptor suggested last. The
+// original remembers one descriptor for all of them.
 type Policy struct {
 	turn rotation.Rotation
 	last *recent.Map[destination, int32]
@@ -51,9 +51,9 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return &Policy{last: recent.New[destination, int32](maxDestinations)}, nil
 }
 
-// Choose reuses, where at least two idle sockets are offered, the one after the
-// one suggested last. Else a new connection takes the next candidate, and the
-// name is asked at the default resolver. A plain connect is left alone.
+// Choose reuses the idle socket after the one suggested last, if at least two are
+// offered. Otherwise a new connection takes the next candidate, and the default
+// resolver looks the name up. A plain connect is left alone.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	switch {
 	case r.Kind == policy.Connect:

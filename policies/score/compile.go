@@ -14,20 +14,20 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// env is what an expression is evaluated against.
+// env is the environment of an expression: the values that its names stand for.
 type env struct {
 	r        *policy.Request
-	own, low subject // the candidate, and the one with the lowest RTT
+	own, low subject // the candidate, and the prefix with the lowest round-trip time
 	// unknown is set as soon as the evaluation meets an unknown value. The candidate
 	// then has no score.
 	unknown bool
 }
 
-// subject is a prefix that an expression asks about. The field prefix is nil if no
+// subject is a prefix that an expression asks about. Its field prefix is nil if no
 // prefix has that role.
 type subject struct {
 	p    *policy.Prefix
-	idle int // sockets offered on it
+	idle int // number of sockets offered on it
 }
 
 // kind is the type of an expression.
@@ -41,18 +41,18 @@ const (
 
 func (k kind) String() string { return [...]string{"a number", "true or false", "a text"}[k] }
 
-// node is a compiled expression. Of its functions, the one for its kind is set.
+// node is a compiled expression. Only the function for its kind is set.
 type node struct {
 	kind    kind
 	number  func(*env) float64
 	boolean func(*env) bool
 	text    func(*env) string
-	literal string // of a text that is one
+	literal string // the text, if the expression is a literal text
 	unit    policy.Unit
-	scalar  bool // a number that the file writes out, which takes no unit away
+	scalar  bool // a number written in the file; multiplying by it keeps the unit
 }
 
-// maxDepth bounds how deep expressions nest.
+// maxDepth bounds the depth of nested expressions.
 const maxDepth = 200
 
 // compiler compiles an expression, and collects what the expression reads of a candidate.
@@ -62,26 +62,27 @@ type compiler struct {
 	lease  inputs
 }
 
-// inputs are what an expression reads of a request, as far as that matters for how long
-// a decision holds.
+// inputs are what an expression reads of a request. They determine for how long a
+// decision may hold.
 type inputs struct {
 	intents []intent.Option
 	host    bool
-	sockets bool // how many idle ones there are, not only where
-	// connections of who asks, of which each makes one more
+	sockets bool // the number of idle sockets, and not only which prefixes have some
+	// connections tells that the expression counts connections of the user or program.
+	// Each decision then changes the next.
 	connections bool
 }
 
 // input is a figure of a candidate that an expression reads.
 type input struct {
-	name  string // as written
+	name  string // as written in the expression
 	unit  policy.Unit
 	value func(*policy.Request, *policy.Prefix) (value float64, known bool)
 	time  func(*policy.Prefix) time.Time
 }
 
-// compile compiles the value of a setting, which must be of the given kind.
-// Errors say where in the expression they are.
+// compile compiles the value of a setting, which must be of the given kind. Errors name
+// the place in the expression.
 func compile(s policy.Setting, want kind) (node, *compiler, error) {
 	expr, diags := hclsyntax.ParseExpression([]byte(s.Expr), s.File, hcl.Pos{Line: s.ExprLine, Column: s.ExprColumn})
 	if diags.HasErrors() {
@@ -106,7 +107,7 @@ func compile(s policy.Setting, want kind) (node, *compiler, error) {
 	return n, c, nil
 }
 
-// positioned is an error somewhere in an expression.
+// positioned is an error at a place in an expression.
 type positioned struct {
 	pos     hcl.Pos
 	message string
@@ -116,7 +117,7 @@ func wrong(e hclsyntax.Node, format string, args ...any) *positioned {
 	return &positioned{e.Range().Start, fmt.Sprintf(format, args...)}
 }
 
-// in makes err the error of a setting, at the place of the mistake in the file.
+// in turns err into the error of a setting, at the place of the mistake in the file.
 func (e *positioned) in(s policy.Setting) error {
 	if e.pos.Line > 0 {
 		s.Line, s.Column = e.pos.Line, e.pos.Column
@@ -181,11 +182,11 @@ func (c *compiler) typed(e hclsyntax.Expression, want kind) (node, *positioned) 
 	return n, err
 }
 
-// quantity returns n. If n is a literal with a unit, such as "300M" or "20ms", quantity
-// returns the number that it stands for beside a figure in the given unit. Where that has
-// none, only sizes can be told from anything else: a number of bytes is what they are
-// everywhere, and durations are compared with seconds as well as with milliseconds. A text
-// without a unit stays a text: numbers have no quotes.
+// quantity converts n if it is a literal with a unit, such as "300M" or "20ms". It
+// becomes a number in the given unit, which is that of the figure beside it. If that
+// figure has no unit, only sizes can be converted, because a size is always a number of
+// bytes. A duration could be meant in seconds or in milliseconds. A text without a unit
+// remains a text, because numbers are written without quotes.
 func (n node) quantity(e hclsyntax.Expression, unit policy.Unit) (node, *positioned) {
 	if n.literal == "" {
 		return n, nil
@@ -296,7 +297,7 @@ func (c *compiler) binary(e *hclsyntax.BinaryOpExpr) (node, *positioned) {
 	return n, nil
 }
 
-// unitOf is the unit of a result, as far as it is known.
+// unitOf returns the unit of an operation's result, if it is known.
 func unitOf(op *hclsyntax.Operation, x, y node) policy.Unit {
 	switch op {
 	case hclsyntax.OpAdd, hclsyntax.OpSubtract, hclsyntax.OpModulo:
@@ -369,8 +370,8 @@ func arithmetic(op *hclsyntax.Operation, x, y func(*env) float64) node {
 	return node{kind: number, number: f}
 }
 
-// conditional evaluates only the side that the condition chooses. The other side may be
-// unknown.
+// conditional compiles a conditional expression. Only the side that the condition
+// chooses is evaluated, so the other side may be unknown.
 func (c *compiler) conditional(e *hclsyntax.ConditionalExpr) (node, *positioned) {
 	condition, err := c.typed(e.Condition, boolean)
 	if err != nil {

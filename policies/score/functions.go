@@ -43,8 +43,8 @@ func (c *compiler) call(e *hclsyntax.FunctionCallExpr) (node, *positioned) {
 	return node{kind: number, unit: unit, number: c.function(e.Name, args)}, nil
 }
 
-// arguments compiles those of a function that takes numbers, and tells the unit of its
-// result: of what they have in common, as far as the function keeps it.
+// arguments compiles the arguments of a function that takes numbers. It also returns
+// the unit of the result: the unit that all arguments share, if the function keeps it.
 func (c *compiler) arguments(e *hclsyntax.FunctionCallExpr) (args []func(*env) float64, unit policy.Unit, err *positioned) {
 	wants := make([]policy.Unit, len(e.Args))
 	list := make([]node, len(e.Args))
@@ -132,8 +132,8 @@ func fold(args []func(*env) float64, f func(x, y float64) float64) func(*env) fl
 	}
 }
 
-// completion predicts over the candidate, with its idle sockets and the request's
-// TLS.
+// completion predicts the completion time over the candidate, with regard to its idle
+// sockets and the request's TLS.
 func (v *env) completion(size, capacity, rtt float64) float64 {
 	bytes := int64(max(min(size, math.MaxInt64/2), math.MinInt64/2))
 	t := predict.Completion(bytes, policy.BytesPerSecond(capacity), predict.Millis(rtt), v.own.idle > 0, predict.TLS(v.r))

@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// roots are the words that names begin with.
+// roots are the words with which names begin.
 var roots = []string{"intent", "link", "lowest_rtt", "prefix", "request"}
 
 // name compiles a name such as prefix.srtt_median_recent.
@@ -53,7 +53,7 @@ func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 	return n, nil
 }
 
-// note notes what a name reads of the request.
+// note notes which part of the request a name reads.
 func (c *compiler) note(root, attr string) {
 	switch {
 	case root == "intent":
@@ -69,7 +69,7 @@ func (c *compiler) note(root, attr string) {
 	}
 }
 
-// reads notes a figure of the candidate, to be shown with the score.
+// reads notes a figure of the candidate. It will be shown with the score.
 func (c *compiler) reads(in input) {
 	if !slices.ContainsFunc(c.inputs, func(i input) bool { return i.name == in.name }) {
 		c.inputs = append(c.inputs, in)
@@ -87,13 +87,13 @@ func counted(count func(policy.Connections) int, name string) input {
 	}, func(*policy.Prefix) time.Time { return time.Time{} }}
 }
 
-// connections are the names of counts of connections of those who ask.
+// connections maps the names for counts of connections to these counts.
 var connections = map[string]func(policy.Connections) int{
 	"program_connections": func(c policy.Connections) int { return c.Program },
 	"user_connections":    func(c policy.Connections) int { return c.User },
 }
 
-// attributes lists what can follow a root.
+// attributes lists the names that can follow a root.
 func attributes(root string) []string {
 	list := map[string][]string{
 		"request":    {"command", "family", "host", "kind", "port", "service", "sockets", "tls", "transport", "uid"},
@@ -115,7 +115,7 @@ func attributes(root string) []string {
 	return list
 }
 
-// owner is the root under which a metric of the candidate stands.
+// owner returns the root under which a metric of the candidate is found.
 func owner(m policy.Metric) string {
 	if m.OfLink() {
 		return "link"
@@ -160,7 +160,7 @@ func intentName(attr string) (node, bool) {
 		}
 		if o.Words() == nil {
 			n := node{kind: number, number: func(v *env) float64 { return float64(get(v)) }}
-			if o == intent.OptFileSize { // the units of the others are the application's
+			if o == intent.OptFileSize { // the units of the other intents depend on the application
 				n.unit = policy.Bytes
 			}
 			return n, true
@@ -172,7 +172,7 @@ func intentName(attr string) (node, bool) {
 	return node{}, false
 }
 
-// subjectName compiles a name that stands for a figure of a prefix or its link.
+// subjectName compiles a name for a figure of a prefix or its link.
 func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 	if !slices.Contains(attributes(root), attr) {
 		return node{}, false
@@ -217,7 +217,7 @@ func subjectName(root, attr string, of func(*env) subject) (node, bool) {
 	}}, ok
 }
 
-// in gives n the unit that its values are in.
+// in returns n with the unit of its values set.
 func in(unit policy.Unit, n node) node {
 	n.unit = unit
 	return n

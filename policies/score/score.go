@@ -1,7 +1,7 @@
 // Package score is the policy whose rule is written in the configuration. The rule is
 // an expression that gives each candidate a figure. The candidate with the lowest or
-// highest figure wins. Users need no compiler, and a decision costs a microsecond or
-// two.
+// highest figure wins. So users can write policies without a compiler, and a decision
+// costs only a microsecond or two.
 //
 // The expression is compiled to closures over float64 when the policy is made.
 // Evaluating it through HCL's own values would take some hundred times longer. The
@@ -29,17 +29,17 @@ const (
 	reasonForeign = "bound to a network that is not managed, so nobody knows whether it meets the requirement"
 )
 
-// Policy is the score policy. It has no state but buffers.
+// Policy is the score policy. It keeps buffers between decisions, but no state.
 type Policy struct {
 	figure  func(*env) float64
-	highest bool            // wins, else the lowest
+	highest bool            // the highest figure wins, else the lowest
 	require func(*env) bool // nil: nothing is required
-	inputs  []input         // that the figure reads of a candidate
-	lease   policy.Lease    // of every decision, if counted is false
-	counted bool            // idle sockets are, so a lease needs that there is none
-	scores  []float64       // per candidate; not a number: unscored
-	barred  []bool          // per candidate: it does not meet the requirement
-	env     env             // of the call
+	inputs  []input         // what the expression reads of a candidate
+	lease   policy.Lease    // lease of every decision, unless counted is set
+	counted bool            // the number of idle sockets matters, so there is a lease only if there are none
+	scores  []float64       // by candidate; NaN: no score
+	barred  []bool          // by candidate: it does not meet the requirement
+	env     env             // of the call of Choose under way
 }
 
 var (
@@ -47,8 +47,8 @@ var (
 	_ policy.Annotator = (*Policy)(nil)
 )
 
-// New makes the policy. Of the settings minimize and maximize exactly one must be
-// given; require is optional. Prefixes may override metrics.
+// New makes the policy. Exactly one of the settings minimize and maximize must be
+// given; require is optional. Settings of prefixes may override metrics.
 func New(cfg policy.Config) (policy.Policy, error) {
 	p := &Policy{}
 	var figure *policy.Setting
@@ -80,7 +80,7 @@ func New(cfg policy.Config) (policy.Policy, error) {
 			reads = append(reads, c.lease)
 		default:
 			if !cfg.Lenient {
-				misspelt = true // its error names those that there are
+				misspelt = true // the error names the settings that exist
 				unknown := &policy.UnknownSettingError{Name: s.Name, Block: s.Block, Known: []string{"maximize", "minimize", "require"}}
 				errs = append(errs, &policy.SettingError{Setting: *s, Err: unknown})
 			}
@@ -97,8 +97,9 @@ func New(cfg policy.Config) (policy.Policy, error) {
 	return p, nil
 }
 
-// grant makes the lease of every decision: it holds as long as nothing changes that one
-// of the expressions reads. There is none where connections are counted.
+// grant makes the lease of every decision. The lease holds as long as nothing changes
+// that one of the expressions reads. There is no lease if an expression counts
+// connections.
 func (p *Policy) grant(reads []inputs) {
 	var intents []intent.Option
 	anyName := true
@@ -114,10 +115,10 @@ func (p *Policy) grant(reads []inputs) {
 	p.lease.AnyName = anyName
 }
 
-// Choose suggests the candidate with the best score, the first of equal ones, and
-// the default one if none has a score. An idle socket on it is reused. A socket
-// that the application bound stays as it is. What does not meet the requirement is
-// not used, whoever would choose it.
+// Choose suggests the candidate with the best score, the first of equal ones, or the
+// default one if none has a score. An idle socket on it is reused. A socket that the
+// application bound stays as it is. A prefix that does not meet the requirement is
+// never used.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	d := p.choose(r)
 	if !p.counted || len(r.Sockets) == 0 {
@@ -148,7 +149,7 @@ func (p *Policy) choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// winner is why the best candidate is taken.
+// winner returns the reason for taking the best candidate.
 func (p *Policy) winner() (reason, note string) {
 	if p.highest {
 		return reasonHighest, "highest"
@@ -156,10 +157,10 @@ func (p *Policy) winner() (reason, note string) {
 	return reasonLowest, "lowest"
 }
 
-// chooseOnly decides where there is a requirement, as Choose does where there is
-// none; best is the index of the best candidate, -1 if none has a score. Destinations
-// aside are not for this: they are reached over no managed network, and nothing can be
-// required of these.
+// chooseOnly decides if there is a requirement; best is the index of the best
+// candidate, -1 if none has a score. It does not handle requests with Aside: their
+// destinations are reached over no managed network, and of other networks nothing can
+// be required.
 func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
 	reason, note := p.winner()
 	if best < 0 {
@@ -190,11 +191,12 @@ func (p *Policy) chooseOnly(r *policy.Request, best int) policy.Decision {
 	return d
 }
 
-// chooseBound decides about a socket that the application has bound. Where something is
-// required, it may go on if it is bound to a prefix that meets that. If it is bound to a
-// port only, the best prefix is the only one. An address of this host that lies in no
-// managed prefix belongs to a network of which nothing is known: it will do for this host
-// itself, and for what is reached over no managed network.
+// chooseBound decides on a socket that the application has bound. Without a requirement
+// the socket stays as it is. With one, three cases differ. If the socket is bound to a
+// prefix, the prefix must meet the requirement. If it is bound to a port only, it is
+// confined to the best prefix. If it is bound to an address of this host in no managed
+// prefix, nothing is known about its network, so it may only reach this host itself and
+// other destinations that no managed network leads to.
 func (p *Policy) chooseBound(r *policy.Request) policy.Decision {
 	switch {
 	case p.require == nil, r.Aside, r.Bound.Unmap().IsLoopback():
@@ -214,19 +216,19 @@ func (p *Policy) chooseBound(r *policy.Request) policy.Decision {
 		return policy.Decision{Only: true, Reason: reasonRefused}
 	}
 	d := shape.Bound(r, policy.ResolveOnPrefix, true)
-	d.Prefix, d.Only = r.BoundPrefix, true // routes may take an address to another network
+	d.Prefix, d.Only = r.BoundPrefix, true // Only, because a route may lead packets with this address to another network
 	return d
 }
 
-// compare sets what expressions compare a candidate with.
+// compare sets the prefix that expressions compare a candidate with.
 func (p *Policy) compare(r *policy.Request) {
 	if low := predict.LowestRTT(r.Prefixes, policy.MetricSRTTMin); low != nil {
 		p.env.low = subject{low, shape.Count(r.Sockets, low)}
 	}
 }
 
-// meets tells whether q is known to meet the requirement. It leaves the environment
-// ready for the score of q.
+// meets tells whether q certainly meets the requirement. Afterwards the environment is
+// ready to score q.
 func (p *Policy) meets(r *policy.Request, q *policy.Prefix) bool {
 	e := &p.env
 	e.own, e.unknown = subject{q, shape.Count(r.Sockets, q)}, false
@@ -235,12 +237,12 @@ func (p *Policy) meets(r *policy.Request, q *policy.Prefix) bool {
 	return ok
 }
 
-// score scores all candidates and returns the index of the best, -1 if none has
-// a score.
+// score scores all candidates. It returns the index of the best, or -1 if none has a
+// score.
 func (p *Policy) score(r *policy.Request) int {
 	e := &p.env
 	*e = env{r: r}
-	defer func() { *e = env{} }() // the request is the caller's
+	defer func() { *e = env{} }() // the request must not be kept after the call
 	p.compare(r)
 	best := -1
 	p.scores, p.barred = p.scores[:0], p.barred[:0]
@@ -262,7 +264,7 @@ func (p *Policy) score(r *policy.Request) int {
 	return best
 }
 
-// rank orders the candidates: the best score first, those without score last.
+// rank orders the candidates: the best score first, and those without a score last.
 func (p *Policy) rank(i int) float64 {
 	v := p.scores[i]
 	switch {
@@ -274,7 +276,7 @@ func (p *Policy) rank(i int) float64 {
 	return v
 }
 
-// explain adds score and inputs to the scores of a decision; all terms share one
+// explain adds figure and inputs to the scores of a decision. All terms share one
 // allocation.
 func (p *Policy) explain(r *policy.Request, d *policy.Decision) {
 	n := 1 + len(p.inputs)

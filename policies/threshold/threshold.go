@@ -1,6 +1,7 @@
-// Package threshold is the policy that sends what latency dominates over the
-// prefix with the lowest round-trip time, and everything else where it is
-// predicted to be complete first (doc/original/policies.md section 10).
+// Package threshold is the policy with a latency test. A transfer that latency
+// dominates goes over the prefix with the lowest round-trip time. Every other transfer
+// goes where it is predicted to be complete first (doc/original/policies.md section
+// 10).
 package threshold
 
 import (
@@ -9,7 +10,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Policy is the threshold policy. Its state is that of the decision just made.
+// Policy is the threshold policy. Its state is that of the latest decision.
 type Policy struct{ arrival.Base }
 
 var (

@@ -10,25 +10,28 @@ import (
 )
 
 const (
-	// segmentMillis is how long a segment plays.
+	// segmentMillis is the playing time of a segment.
 	segmentMillis = streaming.SegmentSeconds * 1000
-	// safety is by how much a load time must stay below the buffer for the optimist.
+	// safety is the factor by which the buffer must exceed a load time to satisfy the
+	// optimist.
 	safety = 1.5
-	// reconsider and retry are the segments that must have gone elsewhere before
-	// the optimist considers, and before it insists on, another prefix.
+	// reconsider and retry count the segments that have gone elsewhere. After
+	// reconsider segments the optimist considers a prefix again, after retry segments
+	// it insists on it.
 	reconsider, retry = 3, 10
 )
 
-// candidate is a prefix with the load times predicted for the next segment, by
-// the highest rate of the last second, 10 seconds, minute and 10 minutes.
+// candidate is a prefix with the predicted load times of the next segment. The four
+// predictions use the highest rate of the last second, 10 seconds, minute and 10
+// minutes.
 type candidate struct {
 	prefix                     *policy.Prefix
 	short, mid, long, veryLong predict.Millis
 	notPicked                  int
 }
 
-// best is the load time by the first window that gives one, in the order in which
-// the choice consults them.
+// best returns the first load time that is known, in the order in which the choice uses
+// the windows.
 func (c *candidate) best() predict.Millis {
 	for _, t := range [...]predict.Millis{c.mid, c.long, c.veryLong} {
 		if t.Known() {
@@ -57,13 +60,13 @@ func (p *Policy) predict(r *policy.Request, n streaming.Intents) {
 	}
 }
 
-// The windows, for fastest.
+// These functions select a window, for fastest.
 func short(c *candidate) predict.Millis    { return c.short }
 func mid(c *candidate) predict.Millis      { return c.mid }
 func long(c *candidate) predict.Millis     { return c.long }
 func veryLong(c *candidate) predict.Millis { return c.veryLong }
 
-// fastest is the candidate with the shortest load time, nil if none is known.
+// fastest returns the candidate with the shortest load time, nil if no time is known.
 func (p *Policy) fastest(window func(*candidate) predict.Millis) *candidate {
 	var best *candidate
 	for i := range p.cands {
@@ -75,8 +78,9 @@ func (p *Policy) fastest(window func(*candidate) predict.Millis) *candidate {
 	return best
 }
 
-// segment chooses the prefix of the next segment, nil if nothing is predictable.
-// buffer is the play-out buffer in milliseconds; 0 or less: not playing yet.
+// segment chooses the prefix of the next segment, nil if nothing can be predicted.
+// buffer is the play-out buffer in milliseconds; 0 or less means that playing has not
+// started.
 func (p *Policy) segment(buffer int64) (*candidate, string) {
 	c, reason := p.fastest(mid), reasonMid
 	if c == nil {
@@ -98,8 +102,9 @@ func (p *Policy) segment(buffer int64) (*candidate, string) {
 	return c, reason
 }
 
-// optimist moves to the prefix that was fastest over 10 minutes if it was not
-// used for a while and the buffer allows it, or if staying is not safe either.
+// optimist moves to the prefix that was fastest over 10 minutes in two cases: the
+// prefix was not used for a while and the buffer is large enough to try it, or staying
+// is not safe either.
 func (p *Policy) optimist(c *candidate, buffer predict.Millis) *candidate {
 	other := p.fastest(veryLong)
 	switch {
@@ -115,9 +120,9 @@ func (p *Policy) optimist(c *candidate, buffer predict.Millis) *candidate {
 	return c
 }
 
-// pessimistic moves to the prefix that is fastest right now if the segment could
-// take longer than it plays. The original goes on from here at its higher level
-// of concern, but that part reads the wrong records.
+// pessimistic moves to the prefix that is fastest now, if the segment could take longer
+// than it plays. Original: defect, for its higher level of concern, which is left out
+// here.
 func (p *Policy) pessimistic(c *candidate, buffer predict.Millis) *candidate {
 	if buffer <= 0 {
 		return c
@@ -130,7 +135,7 @@ func (p *Policy) pessimistic(c *candidate, buffer predict.Millis) *candidate {
 		return c
 	}
 	if worst > max(buffer, segmentMillis) && c.notPicked > 0 && c.mid < segmentMillis {
-		return c // the bad second is old news: the prefix was not used since
+		return c // the slow second was long ago: the prefix was not used since
 	}
 	if other := p.fastest(short); other != nil && other != c && (other.short < buffer || other.short < c.short) {
 		return other
@@ -138,7 +143,7 @@ func (p *Policy) pessimistic(c *candidate, buffer predict.Millis) *candidate {
 	return c
 }
 
-// scores tells what was compared; all terms share one allocation.
+// scores returns the compared figures. All terms share one allocation.
 func (p *Policy) scores(chosen *policy.Prefix, note string) []policy.Score {
 	const n = 6
 	terms := make([]policy.Term, 0, n*len(p.cands))

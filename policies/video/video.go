@@ -1,8 +1,8 @@
-// Package video is the policy for adaptive streaming: segments go where their
-// load time fits the play-out buffer, queries where the round-trip time is
-// lowest (doc/original/policies.md section 15). It comes as an optimist, which tries a
-// network that once was fast, and as a pessimist, which leaves one that just
-// became slow.
+// Package video is the policy for adaptive streaming. Segments go where their load time
+// fits the play-out buffer, queries where the round-trip time is lowest
+// (doc/original/policies.md section 15). It can be an optimist or a pessimist. The
+// optimist tries a network that once was fast. The pessimist leaves a network that has
+// just become slow.
 package video
 
 import (
@@ -30,14 +30,14 @@ type options struct {
 	Pessimist *string `mam:"be_pessimist"`
 }
 
-// Policy is the video policy. Its state is, per prefix, how many segments went
-// elsewhere since it was last used.
+// Policy is the video policy. Its state is a count per prefix: how many segments have
+// gone elsewhere since the prefix was last used.
 type Policy struct {
 	opts      options
 	pessimist bool
 	notPicked streaming.Counters
 	cands     []candidate
-	rule      string // ending of the log line
+	rule      string // how the log line ends
 }
 
 var (
@@ -48,9 +48,9 @@ var (
 	_ policy.Announcer      = (*Policy)(nil)
 )
 
-// New makes the policy. Its settings are logfile and be_pessimist, false by
-// default; in the original's grammar (cfg.Lenient) be_pessimist counts with any
-// value, even 0. Prefixes may override metrics.
+// New makes the policy. Its settings are logfile and be_pessimist, which is false by
+// default. In the original's grammar (cfg.Lenient) be_pessimist counts as true with any
+// value, even 0. Settings of prefixes may override metrics.
 func New(cfg policy.Config) (policy.Policy, error) {
 	p := &Policy{notPicked: streaming.NewCounters()}
 	if err := cfg.Decode(&p.opts); err != nil {
@@ -74,13 +74,13 @@ func settingNamed(list []policy.Setting, name string) policy.Setting {
 	var found policy.Setting
 	for _, s := range list {
 		if s.Name == name {
-			found = s // the last one counts
+			found = s // the last setting counts
 		}
 	}
 	return found
 }
 
-// Announcement says which of the two kinds it is.
+// Announcement says whether the policy is an optimist or a pessimist.
 func (p *Policy) Announcement() []string {
 	if p.pessimist {
 		return []string{"Being pessimist"}
@@ -88,16 +88,16 @@ func (p *Policy) Announcement() []string {
 	return []string{"Not being pessimist"}
 }
 
-// NotPicked returns how many segments went elsewhere since the prefix was last
+// NotPicked returns how many segments have gone elsewhere since the prefix was last
 // used for one.
 func (p *Policy) NotPicked(id policy.PrefixID) int { return p.notPicked.Of(id) }
 
-// SetNotPicked replaces what NotPicked returns, for tests and replay.
+// SetNotPicked replaces the value of NotPicked, for tests and replay.
 func (p *Policy) SetNotPicked(id policy.PrefixID, n int) { p.notPicked.Set(id, n) }
 
-// Choose decides by the category intent, and for bulk transfers by the bit rate
-// in bits per second and the play-out buffer in milliseconds. An idle socket on
-// the suggested prefix is reused.
+// Choose decides by the category intent. For bulk transfers it also reads the bit rate
+// in bits per second and the play-out buffer in milliseconds. An idle socket on the
+// suggested prefix is reused.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	p.rule = ""
 	if r.Bound.IsValid() {
@@ -150,15 +150,15 @@ func (p *Policy) decide(r *policy.Request) policy.Decision {
 	return d
 }
 
-// ChooseResolver asks the resolver of the prefix that the application bound to,
-// else the default one.
+// ChooseResolver chooses the resolver of the prefix that the application bound to, else
+// the default one.
 func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shape.Resolver(r) }
 
-// LogFile is the setting logfile.
+// LogFile returns the setting logfile.
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
-// LogLine gives the line of doc/original/policies.md section 15. File size and category
-// change places between the two kinds of request, as in the original.
+// LogLine returns the line of doc/original/policies.md section 15. The columns of file
+// size and category are swapped between the two kinds of request, as in the original.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
 	n := streaming.Read(r)

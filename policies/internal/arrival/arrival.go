@@ -1,7 +1,7 @@
-// Package arrival is what the earliest-arrival family shares: for each
-// candidate it predicts when the transfer would be complete, tests where asked
-// for whether latency dominates, and answers with the winner (doc/original/policies.md
-// sections 9 to 14).
+// Package arrival is what the earliest-arrival policies share. For each candidate it
+// predicts when the transfer would be complete. If the policy has a latency test, it
+// tests whether latency dominates the transfer. Then it answers with the winner
+// (doc/original/policies.md sections 9 to 14).
 //
 // A policy of the family embeds a Base and sets the fields in which it differs.
 package arrival
@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// The reasons the family gives.
+// The reasons that policies of the family give.
 const (
 	ReasonNoSize   = "no file size given: default"
 	ReasonLowRTT   = "latency-dominated, lowest RTT"
@@ -22,29 +22,29 @@ const (
 	ReasonNothing  = "nothing predictable: default"
 )
 
-// Rule is what decided.
+// Rule is the rule that decided.
 type Rule uint8
 
 // The rules.
 const (
 	Bound         Rule = iota // nothing was decided
-	NoSize                    // no file size given: default prefix
-	LowRTT                    // latency-dominated: prefix with the lowest RTT
-	Fastest                   // predicted times decided
+	NoSize                    // no file size is stated: default prefix
+	LowRTT                    // latency dominates: prefix with the lowest round-trip time
+	Fastest                   // the predicted times decided
 	TooShort                  // the best prediction is not above predict.Epsilon: default prefix
 	Unpredictable             // no prediction: default prefix
 )
 
-// Candidate is one prefix with what is compared. Times that are 0 are unknown
-// inputs; Time is predict.Unknown where nothing can be predicted.
+// Candidate is one prefix with the compared figures. An RTT or MinRTT of 0 is unknown.
+// Time is predict.Unknown if nothing can be predicted.
 type Candidate struct {
 	Prefix   *policy.Prefix
-	Reuse    int                   // offered sockets on the prefix that count as idle
-	RTT      predict.Millis        // for the prediction
-	Capacity policy.BytesPerSecond // for the prediction; negative: unknown
+	Reuse    int                   // number of idle sockets offered on the prefix
+	RTT      predict.Millis        // used for the prediction
+	Capacity policy.BytesPerSecond // used for the prediction; negative: unknown
 	Time     predict.Millis
 
-	// For the latency test, if the policy has one.
+	// The fields below are for the latency test, if the policy has one.
 	MinRTT       predict.Millis
 	TestCapacity policy.BytesPerSecond
 	LatencyPart  predict.Millis
@@ -53,52 +53,52 @@ type Candidate struct {
 	Probability float64 // set by a Draw function; 0: none
 }
 
-// Result is how the last decision came about, for log lines.
+// Result says how the last decision was made, for log lines.
 type Result struct {
 	Rule   Rule
-	Winner *Candidate     // of LowRTT, Fastest and TooShort, else nil
-	Time   predict.Millis // that the log names
+	Winner *Candidate     // set for LowRTT, Fastest and TooShort, else nil
+	Time   predict.Millis // the time that the log names
 }
 
-// Base makes the decisions. Its zero value is earliest arrival itself: no
-// latency test, the shortest predicted time wins.
+// Base makes the decisions. The zero value is the policy earliest_arrival: there is no
+// latency test, and the shortest predicted time wins.
 type Base struct {
-	// File is the name of the policy log, "" for none.
+	// File is the name of the policy log; "": none.
 	File string
-	// Inputs gives the round-trip time and capacity for the prediction. nil:
-	// srtt_median_recent and predict.FreeCapacity.
+	// Inputs returns the round-trip time and the capacity for the prediction. If it is
+	// nil, these are srtt_median_recent and predict.FreeCapacity.
 	Inputs func(*policy.Prefix) (predict.Millis, policy.BytesPerSecond)
-	// TestCapacity gives the capacity for the latency test. nil: no test.
+	// TestCapacity returns the capacity for the latency test. If it is nil, there is no
+	// test.
 	TestCapacity func(*policy.Prefix) policy.BytesPerSecond
-	// PlainLatency leaves TLS out of the latency part.
+	// PlainLatency leaves the round trips of TLS out of the latency part.
 	PlainLatency bool
-	// Draw chooses among the predicted candidates in place of the shortest time.
-	// It returns nil if none is predicted, and may note probabilities.
+	// Draw chooses among the predicted candidates instead of the shortest time. It
+	// returns nil if none is predicted, and may note probabilities in the candidates.
 	Draw       func([]Candidate) *Candidate
 	DrawReason string
-	// Counts keeps an own estimate of the active transfers. nil: none is kept.
+	// Counts counts the active transfers. If it is nil, nothing is counted.
 	Counts *Counts
 
 	cands  []Candidate
-	inUse  []bool // per offered socket
+	inUse  []bool // by index of the offered socket
 	result Result
 }
 
-// Candidates returns what the last decision compared. It is overwritten by the
-// next one.
+// Candidates returns what the last decision compared. The next decision overwrites it.
 func (b *Base) Candidates() []Candidate { return b.cands }
 
-// Result returns how the last decision came about.
+// Result says how the last decision was made.
 func (b *Base) Result() Result { return b.result }
 
-// LogFile is the setting logfile.
+// LogFile returns the setting logfile.
 func (b *Base) LogFile() string { return b.File }
 
 // Annotate marks default prefixes.
 func (b *Base) Annotate(p *policy.Prefix) string { return policy.AnnotateDefault(p) }
 
-// Choose decides by the file size intent; without one the default prefix is
-// taken.
+// Choose decides by the file size intent. Without that intent it chooses the default
+// prefix.
 func (b *Base) Choose(r *policy.Request) policy.Decision {
 	b.start(r)
 	if r.Bound.IsValid() {
@@ -119,7 +119,7 @@ func (b *Base) Choose(r *policy.Request) policy.Decision {
 	return b.answer(r, reason)
 }
 
-// start lists the candidates with the sockets offered on them.
+// start lists the candidates and the sockets offered on them.
 func (b *Base) start(r *policy.Request) {
 	b.result = Result{}
 	b.cands = b.cands[:0]
@@ -158,8 +158,8 @@ func (b *Base) fill(c *Candidate, size int64, given, tls bool) {
 	case tls && !b.PlainLatency:
 		c.LatencyPart = 4 * c.MinRTT
 	}
-	// Negative where the capacity is unknown: such an object counts as latency
-	// dominated whatever its size.
+	// If the capacity is unknown, this is negative. A transfer then counts as dominated
+	// by latency, whatever its size.
 	c.CapacityPart = predict.Millis(1000 * float64(size) / float64(c.TestCapacity))
 }
 
@@ -192,7 +192,7 @@ func (b *Base) decide() string {
 	return reason
 }
 
-// lowestRTT finds the candidate for the latency test, nil without test.
+// lowestRTT returns the candidate for the latency test, nil if there is no test.
 func (b *Base) lowestRTT() *Candidate {
 	var low *Candidate
 	for i := range b.cands {
@@ -213,8 +213,8 @@ func (b *Base) shortest() *Candidate {
 	return best
 }
 
-// answer turns the result into a decision and does the bookkeeping that follows
-// the choice.
+// answer turns the result into a decision, and counts the transfer that follows from
+// it.
 func (b *Base) answer(r *policy.Request, reason string) policy.Decision {
 	var chosen *Candidate
 	note := "default"
@@ -245,8 +245,8 @@ func (b *Base) answer(r *policy.Request, reason string) policy.Decision {
 	return d
 }
 
-// lease is that of the last decision: none where it was drawn, or where the next one
-// counts on it.
+// lease returns the lease of the last decision. There is none for a random draw, nor if
+// decisions count the transfers of earlier ones.
 func (b *Base) lease() policy.Lease {
 	switch {
 	case b.Counts != nil, b.Draw != nil:
@@ -257,8 +257,8 @@ func (b *Base) lease() policy.Lease {
 	return shape.MeasuredLease(intent.OptFileSize)
 }
 
-// defaultCandidate is that of the default prefix, or of what stands in for it where that is
-// kept back.
+// defaultCandidate returns the candidate of the default prefix, or of its stand-in if
+// the default prefix is kept back.
 func (b *Base) defaultCandidate(r *policy.Request) *Candidate {
 	p := r.DefaultPrefix()
 	for i := range b.cands {

@@ -6,13 +6,13 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// unused are settings that the original's configuration files carry though no
-// function that reads them is ever called (doc/original/policies.md section 2).
+// unused are settings that stand in the original's configuration files, although the
+// original never reads them (doc/original/policies.md section 2).
 var unused = []string{"utilization_threshold", "penalize_by_utilization"}
 
-// New reads the family's one setting, logfile, checks those of the prefixes against
-// the struct that prefix points to, metrics being known too, and lets build make
-// the policy of what it has read.
+// New makes a policy of the family. It reads the one setting, logfile. It checks the
+// settings of prefixes against the struct that prefix points to, and accepts metrics as
+// well. build makes the policy of what was read.
 func New(cfg policy.Config, prefix any, build func(Base) policy.Policy) (policy.Policy, error) {
 	var opts struct {
 		LogFile string `mam:"logfile"`

@@ -10,28 +10,27 @@ import (
 )
 
 const (
-	// maxPrefixes bounds the prefixes remembered: far more than a laptop meets
+	// maxPrefixes bounds the remembered prefixes. It is far more than a laptop meets
 	// between two starts of the daemon.
 	maxPrefixes = 1024
-	// maxSockets bounds the sockets remembered per prefix. It is the size of the
+	// maxSockets bounds the remembered sockets per prefix. It is the size of the
 	// original's arrays.
 	maxSockets = 1024
 )
 
-// Counts is a policy's own estimate of the transfers that are under way on each
-// prefix: a transfer begins when a prefix is chosen, and is over when its socket
-// is offered for reuse (doc/original/policies.md section 12). The zero value is not
-// usable; see NewCounts.
+// Counts is a policy's own count of the transfers under way on each prefix. A transfer
+// begins when its prefix is chosen, and ends when its socket is offered for reuse
+// (doc/original/policies.md section 12). Use NewCounts; the zero value is not usable.
 type Counts struct {
 	prefixes *recent.Map[policy.PrefixID, *count]
 }
 
-// State is what Counts knows of one prefix.
+// State is what Counts knows about one prefix.
 type State struct {
-	Big       int // transfers placed by their predicted time
-	BigBefore int // Big before the last of those
-	Small     int // latency-dominated transfers
-	Reuse     int // reusable sockets that the previous decision found
+	Big       int // transfers placed by predicted time
+	BigBefore int // value of Big before the latest such transfer
+	Small     int // transfers dominated by latency
+	Reuse     int // idle sockets at the previous decision
 }
 
 type count struct {
@@ -39,14 +38,14 @@ type count struct {
 	sockets *recent.Map[socket, mark]
 }
 
-// socket is a descriptor of a client. The original keeps one table for the
-// descriptors of all clients.
+// socket identifies a descriptor of a client. The client is part of the key, unlike in
+// the original, which has one table for the descriptors of all clients.
 type socket struct {
 	pid, uid uint32
 	fd       int32
 }
 
-// mark is what is remembered of a socket.
+// mark is what Counts remembers about a socket.
 type mark struct {
 	suggested time.Time
 	kind      kind
@@ -65,7 +64,7 @@ func NewCounts() *Counts {
 	return &Counts{prefixes: recent.New[policy.PrefixID, *count](maxPrefixes)}
 }
 
-// State returns what is known of a prefix.
+// State returns what is known about a prefix.
 func (n *Counts) State(id policy.PrefixID) State {
 	if c, ok := n.prefixes.Get(id); ok {
 		return c.State
@@ -73,8 +72,8 @@ func (n *Counts) State(id policy.PrefixID) State {
 	return State{}
 }
 
-// Set replaces what is known of a prefix, and which descriptors of a client
-// carry small and big transfers. It is for tests and replay.
+// Set replaces what is known about a prefix: the State, and which descriptors of a
+// client carry small and big transfers. It is for tests and replay.
 func (n *Counts) Set(id policy.PrefixID, s State, app policy.App, smallFDs, bigFDs []int32) {
 	c := n.of(id)
 	c.State = s
@@ -102,11 +101,11 @@ func (n *Counts) transfers(id policy.PrefixID) int {
 
 func socketOf(app policy.App, fd int32) socket { return socket{app.PID, app.UID, fd} }
 
-// update takes the transfers that are over off the counts, judging by the
-// sockets that became reusable since the previous decision (update_counts of
+// update removes finished transfers from the counts. A transfer is finished if its
+// socket has become reusable since the previous decision (update_counts of
 // doc/original/policies.md section 12). A socket that was suggested less than a
-// round-trip time ago cannot have carried a transfer yet: it is marked in use,
-// and does not count as idle.
+// round-trip time ago cannot have carried a transfer yet. It is marked as in use, and
+// does not count as idle.
 func (n *Counts) update(r *policy.Request, cands []Candidate, inUse []bool) {
 	for i := range cands {
 		p := &cands[i]
@@ -155,9 +154,9 @@ func (c *count) finish(r *policy.Request, p *Candidate, more int, inUse []bool) 
 	}
 }
 
-// chosen counts the new transfer and remembers the socket that will carry it.
-// The original marks the socket by whether the count of big transfers is above
-// its value before the last one; here the decision just made tells.
+// chosen counts the new transfer, and remembers the socket that will carry it. To tell
+// a big transfer from a small one, it looks at the decision just made. The original
+// compares the count of big transfers with the one before instead.
 func (n *Counts) chosen(r *policy.Request, result Result, p *Candidate, inUse []bool) {
 	if p == nil {
 		return

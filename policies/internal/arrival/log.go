@@ -7,10 +7,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// LogLine gives the line of the policies with a latency test (doc/original/policies.md
-// sections 10 to 12): time stamp, file size, sockets, three empty columns, the
-// time, the counts where they are kept, and what decided. The family writes
-// nothing about bound sockets.
+// LogLine returns the line of the policies with a latency test
+// (doc/original/policies.md sections 10 to 12). Its columns are: time stamp, file size,
+// sockets, three empty columns, the time, the counts if the policy keeps them, and the
+// rule that decided. There is no line for a bound socket.
 func (b *Base) LogLine(r *policy.Request, d policy.Decision) string {
 	if b.result.Rule == Bound {
 		return ""
@@ -27,8 +27,8 @@ func (b *Base) LogLine(r *policy.Request, d policy.Decision) string {
 	return string(b.AppendChoice(out, d, "_highbw"))
 }
 
-// AppendHead appends the columns that the family's lines begin with: time
-// stamp, file size, and the offered sockets of all candidates.
+// AppendHead appends the first columns of the family's lines: time stamp, file size,
+// and the offered sockets of all candidates.
 func (b *Base) AppendHead(out []byte, r *policy.Request) []byte {
 	out = append(out, "<ts>,"...)
 	if size, given := r.Intents.FileSize(); given {
@@ -42,8 +42,8 @@ func (b *Base) AppendTime(out []byte) []byte {
 	return append(strconv.AppendFloat(out, float64(b.result.Time), 'f', 2, 64), ',')
 }
 
-// AppendCounts appends the transfers counted on the winner's prefix, big and
-// small ones, each with a comma; empty columns where none are counted.
+// AppendCounts appends the numbers of big and small transfers on the winner's prefix,
+// each with a comma. Without counts the columns are empty.
 func (b *Base) AppendCounts(out []byte) []byte {
 	if b.Counts == nil || b.result.Winner == nil {
 		return append(out, ",,"...)
@@ -53,8 +53,8 @@ func (b *Base) AppendCounts(out []byte) []byte {
 	return append(strconv.AppendInt(out, int64(s.Small), 10), ',')
 }
 
-// AppendChoice appends the interface and what decided; fastest is the word for
-// predicted times. Without a choice, where the original crashes, it is "none".
+// AppendChoice appends the interface and the rule that decided; fastest is the word for
+// predicted times. Without a choice the text is "none" (original: defect).
 func (b *Base) AppendChoice(out []byte, d policy.Decision, fastest string) []byte {
 	if d.Prefix == nil {
 		return append(out, "none"...)

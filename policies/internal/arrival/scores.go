@@ -8,10 +8,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// scores tells what was compared, with note at the chosen candidate. All terms
+// scores returns the compared figures, with note at the chosen candidate. All terms
 // share one allocation.
 func (b *Base) scores(chosen *Candidate, note string) []policy.Score {
-	n := 2 // terms per candidate
+	n := 2 // number of terms per candidate
 	test := b.TestCapacity != nil || b.Counts != nil
 	decided := b.result.Rule != NoSize
 	if test {
@@ -35,7 +35,7 @@ func (b *Base) scores(chosen *Candidate, note string) []policy.Score {
 		if test {
 			terms = append(terms, rtt("min rtt", c.MinRTT, policy.MetricSRTTMin.Time(c.Prefix)))
 		}
-		// With inputs of its own a policy knows when they were measured.
+		// Only a policy with inputs of its own knows when these were measured.
 		var rttTime, rateTime time.Time
 		if b.Inputs == nil {
 			rttTime, rateTime = policy.MetricSRTTMedian.Time(c.Prefix), policy.MetricDownRateMax.Time(c.Prefix)
@@ -73,7 +73,7 @@ func rtt(name string, t predict.Millis, measured time.Time) policy.Term {
 	return policy.Term{Name: name, Unit: policy.Milliseconds, Value: orNaN(float64(t)), Time: measured}
 }
 
-// orNaN makes what stands for "unknown" in the computations not a number.
+// orNaN replaces the figures that mean "unknown" in the computations by NaN.
 func orNaN(v float64) float64 {
 	if v > 0 {
 		return v

@@ -6,8 +6,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// LowestRTT returns the prefix with the smallest usable value of m, the first
-// of equal ones, nil if there is none (lowest_srtt of doc/original/policies.md 3.3).
+// LowestRTT returns the prefix with the smallest usable value of m, and the first of
+// equal ones. It returns nil if no value is usable (lowest_srtt of
+// doc/original/policies.md 3.3).
 func LowestRTT(list []*policy.Prefix, m policy.Metric) *policy.Prefix {
 	var best *policy.Prefix
 	lowest := math.MaxFloat64
@@ -19,8 +20,8 @@ func LowestRTT(list []*policy.Prefix, m policy.Metric) *policy.Prefix {
 	return best
 }
 
-// HighestCapacity returns the prefix with the largest usable value of m, the
-// first of equal ones, nil if there is none (section 3.3).
+// HighestCapacity returns the prefix with the largest usable value of m, and the first
+// of equal ones. It returns nil if no value is usable (section 3.3).
 func HighestCapacity(list []*policy.Prefix, m policy.Metric) *policy.Prefix {
 	var best *policy.Prefix
 	highest := float64(Epsilon)
@@ -32,9 +33,9 @@ func HighestCapacity(list []*policy.Prefix, m policy.Metric) *policy.Prefix {
 	return best
 }
 
-// LowestCapacity returns the prefix with the smallest usable value of m, or of
-// fallback where a prefix's m is unknown or not smaller than what was found so
-// far; nil if there is none (section 3.3).
+// LowestCapacity returns the prefix with the smallest usable value of m. If a prefix's
+// m is unknown, or not smaller than the least found so far, its value of fallback is
+// compared instead. LowestCapacity returns nil if no value is usable (section 3.3).
 func LowestCapacity(list []*policy.Prefix, m, fallback policy.Metric) *policy.Prefix {
 	var best *policy.Prefix
 	lowest := math.MaxFloat64

@@ -1,12 +1,12 @@
-// Package predict holds the arithmetic that several policies share: metrics
-// under the original's names, choosers by one metric, estimates of the capacity
-// that a new transfer would get, and predictions of its completion time.
+// Package predict holds the arithmetic that several policies share: metrics under the
+// original's names, choosers by one metric, estimates of the capacity that a new
+// transfer would get, and predictions of its completion time.
 //
-// The formulas are those of doc/original/policies.md sections 3.1 to 3.5, which were read
-// off the original's policies and checked against it. Integers are 64 bits wide
-// here, where the original overflows.
+// The formulas are those of doc/original/policies.md sections 3.1 to 3.5. They were
+// taken from the original's policies and checked against them. Integers have 64 bits
+// here, so that they do not overflow.
 //
-// Everything here is a pure function.
+// Every function of the package is pure.
 package predict
 
 import (
@@ -23,14 +23,14 @@ const InitialWindow = 14480
 // Millis is a time in milliseconds, the unit of the original's computations.
 type Millis float64
 
-// Unknown is the time of what cannot be predicted.
+// Unknown is the time of a transfer that cannot be predicted.
 const Unknown Millis = math.MaxFloat64
 
-// Known tells whether m is a time.
+// Known tells whether m is a time and not Unknown.
 func (m Millis) Known() bool { return m < Unknown }
 
-// Duration converts m, to whole nanoseconds. What is not known or not above 0
-// gives 0, and what is too long gives the longest Duration.
+// Duration converts m to a time.Duration. An unknown time, and one that is not above 0,
+// gives 0. A time that is too long gives the longest Duration.
 func (m Millis) Duration() time.Duration {
 	ns := float64(m) * float64(time.Millisecond)
 	switch {
@@ -42,22 +42,22 @@ func (m Millis) Duration() time.Duration {
 	return time.Duration(math.Round(ns))
 }
 
-// Transfer is how a transfer over a new connection is predicted to go.
+// Transfer is the prediction for a transfer over a new connection.
 type Transfer struct {
 	Time   Millis
 	Rounds int                   // round trips of slow start
 	Limit  int64                 // bytes per round trip at which slow start would have filled the path
 	Rest   int64                 // bytes left when slow start ends
-	Rate   policy.BytesPerSecond // at which the rest is sent
+	Rate   policy.BytesPerSecond // rate at which the rest is sent
 }
 
-// NewConnection predicts a transfer of size bytes over a new connection: TCP
+// NewConnection predicts a transfer of size bytes over a new connection: the TCP
 // handshake, two round trips of TLS 1.2 if tls, slow start up to 80 % of the
-// bandwidth-delay product, and the rest at the rate reached (new_time of
+// bandwidth-delay product, and the rest at the rate reached by then (new_time of
 // doc/original/policies.md 3.5). bandwidth and rtt must be above 0.
 //
-// There is no extra final round trip; and where the path is too short for slow
-// start, the rate is still at most one initial window per round trip.
+// No final round trip is added. If the path is too short for slow start, the rate is
+// still at most one initial window per round trip.
 func NewConnection(size int64, bandwidth policy.BytesPerSecond, rtt Millis, tls bool) Transfer {
 	var t Transfer
 	start := rtt
@@ -66,7 +66,7 @@ func NewConnection(size int64, bandwidth policy.BytesPerSecond, rtt Millis, tls 
 	}
 	t.Limit = truncate(float64(bandwidth) * 0.8 * (float64(rtt) / 1000))
 	chunk := int64(InitialWindow)
-	t.Rest = max(size, math.MinInt64/2) // no overflow below, whatever a client says
+	t.Rest = max(size, math.MinInt64/2) // prevents an overflow below, whatever size a client states
 	if chunk < t.Limit {
 		t.Rest -= chunk
 		t.Rounds = 1
@@ -88,9 +88,9 @@ func ReusedConnection(size int64, bandwidth policy.BytesPerSecond, rtt Millis) M
 	return rtt + Millis(1000*float64(size)/float64(bandwidth))
 }
 
-// Completion predicts when a transfer of size bytes would be complete, Unknown
-// without a usable capacity and round-trip time (predict of doc/original/policies.md
-// 3.5). With reuse, tls is ignored.
+// Completion predicts when a transfer of size bytes would be complete. It returns
+// Unknown if the capacity or the round-trip time is not usable (predict of
+// doc/original/policies.md 3.5). With reuse, tls is ignored.
 func Completion(size int64, capacity policy.BytesPerSecond, rtt Millis, reuse, tls bool) Millis {
 	if !(capacity > Epsilon) || !(rtt > Epsilon) {
 		return Unknown
@@ -99,13 +99,13 @@ func Completion(size int64, capacity policy.BytesPerSecond, rtt Millis, reuse, t
 	if !reuse {
 		t = NewConnection(size, capacity, rtt, tls).Time
 	}
-	if !t.Known() { // figures that a setting made absurd
+	if !t.Known() { // a setting has made the figures absurd
 		return Unknown
 	}
 	return t
 }
 
-// TLS tells whether a request is assumed to use TLS: exactly if its service is
+// TLS tells whether a request is assumed to use TLS. That is so if its service is
 // "443". The name "https" does not count, as in the original.
 func TLS(r *policy.Request) bool { return r.Service == "443" }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Term makes the score term of a metric, not a number where it is unknown.
+// Term makes the score term of a metric. The value is NaN if the metric is unknown.
 func Term(m policy.Metric, name string, unit policy.Unit, p *policy.Prefix) policy.Term {
 	v := Value(m, p)
 	if v == 0 {
@@ -15,7 +15,7 @@ func Term(m policy.Metric, name string, unit policy.Unit, p *policy.Prefix) poli
 	return policy.Term{Name: name, Unit: unit, Value: v, Time: m.Time(p)}
 }
 
-// AddRTT gives each score the minimum round-trip time of its prefix as only term.
+// AddRTT adds to each score its only term: the minimum round-trip time of the prefix.
 func AddRTT(scores []policy.Score) {
 	terms := make([]policy.Term, len(scores))
 	for i := range scores {
@@ -24,8 +24,8 @@ func AddRTT(scores []policy.Score) {
 	}
 }
 
-// RTTOrUnknown is the minimum round-trip time of p, Unknown where there is none:
-// the rank of policies that like short ones.
+// RTTOrUnknown returns the minimum round-trip time of p, or Unknown. Policies that
+// prefer short times rank by it.
 func RTTOrUnknown(p *policy.Prefix) Millis {
 	if v := Value(policy.MetricSRTTMin, p); v > Epsilon {
 		return Millis(v)

@@ -1,15 +1,15 @@
-// Package recent has a map that forgets its oldest keys, for what policies
-// remember of clients that never say goodbye.
+// Package recent has a map that forgets its oldest keys. Policies use it to remember
+// clients, because clients never say that they are gone.
 package recent
 
-// Map keeps at most a fixed number of keys; a new one then displaces the one
-// that was added first. Changing a key's value does not make it younger. It is
-// not safe for concurrent use.
+// Map keeps at most a fixed number of keys. When it is full, a new key displaces the
+// one that was added first. Changing a key's value does not make the key younger. A Map
+// is not safe for concurrent use.
 type Map[K comparable, V any] struct {
 	values map[K]V
-	keys   []K // ring, in the order added
+	keys   []K // a ring, in the order in which they were added
 	limit  int
-	next   int // of keys, once it is full
+	next   int // index in keys of the oldest, once keys is full
 }
 
 // New returns an empty map for up to limit keys, at least one.
@@ -37,12 +37,12 @@ func (m *Map[K, V]) Put(k K, v V) {
 	m.values[k] = v
 }
 
-// Each replaces each value by what f makes of it.
+// Each replaces each value by the result of f.
 func (m *Map[K, V]) Each(f func(V) V) {
 	for k, v := range m.values {
 		m.values[k] = f(v)
 	}
 }
 
-// Len is the number of keys.
+// Len returns the number of keys.
 func (m *Map[K, V]) Len() int { return len(m.values) }

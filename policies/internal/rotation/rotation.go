@@ -1,28 +1,28 @@
-// Package rotation goes round the candidates of successive requests, for the
+// Package rotation walks through the candidates of successive requests, for the
 // round-robin policies.
 package rotation
 
 import "github.com/socket-intents/mamma/policy"
 
-// Rotation remembers where it is, separately for IPv4, IPv6 and requests that
+// Rotation remembers its position, separately for IPv4, for IPv6 and for requests that
 // take both. The zero value starts at the first candidate.
 type Rotation struct{ positions [3]position }
 
 type position struct {
-	id    policy.PrefixID // chosen last
-	index int             // where that was
+	id    policy.PrefixID // the prefix chosen last
+	index int             // its index at that time
 }
 
-// Next returns the candidate after the one chosen last, and the others as
-// alternates in the order in which their turn would come; nil if there are no
-// candidates. Where the last one has gone, its successor's turn comes.
+// Next returns the candidate after the one chosen last, and the other candidates as
+// alternates, in the order in which they would be next. It returns nil if there are no
+// candidates. If the one chosen last has gone, the candidate that followed it is next.
 func (n *Rotation) Next(r *policy.Request) (*policy.Prefix, []*policy.Prefix) {
 	list := r.Prefixes
 	if len(list) == 0 {
 		return nil, nil
 	}
 	family := list[0].Family()
-	if list[len(list)-1].Family() != family { // IPv4 stands before IPv6
+	if list[len(list)-1].Family() != family { // IPv4 comes before IPv6
 		family = policy.Unspecified
 	}
 	at := &n.positions[family]

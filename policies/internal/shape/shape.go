@@ -1,7 +1,8 @@
-// Package shape holds what the answers of several policies have in common: how
-// they treat sockets that the application bound itself, which idle socket they
-// reuse, and in what order they name the candidates that they did not choose
-// (doc/original/policies.md 3.6 to 3.9). What is chosen, and why, is each policy's own.
+// Package shape holds the parts of answers that several policies have in common: how
+// they treat sockets that the application bound itself, which idle socket they reuse,
+// and in what order they name the candidates that they did not choose
+// (doc/original/policies.md 3.6 to 3.9). Each policy itself decides what to choose, and
+// why.
 package shape
 
 import (
@@ -23,8 +24,8 @@ const (
 	ReasonBoundResolver = "resolver of the prefix that the application bound to"
 )
 
-// FirstSocket reuses the first offered socket, whatever its prefix, and tells
-// whether there is one (shape B of doc/original/policies.md 3.9).
+// FirstSocket reuses the first offered socket, whatever its prefix. ok is false if no
+// socket is offered (shape B of doc/original/policies.md 3.9).
 func FirstSocket(r *policy.Request) (policy.Decision, bool) {
 	if r.Kind != policy.SocketChoose || len(r.Sockets) == 0 {
 		return policy.Decision{}, false
@@ -32,8 +33,8 @@ func FirstSocket(r *policy.Request) (policy.Decision, bool) {
 	return TakeSocket(r, &r.Sockets[0], ReasonFirstSocket), true
 }
 
-// TakeSocket reuses s, an element of r.Sockets. The decision names the socket's
-// prefix only if it is a candidate and the application bound nothing.
+// TakeSocket reuses s, an element of r.Sockets. The decision names the socket's prefix
+// only if that prefix is a candidate and the application has bound nothing.
 func TakeSocket(r *policy.Request, s *policy.Socket, reason string) policy.Decision {
 	d := policy.Decision{Socket: s, Multipath: s.Multipath, Reason: reason}
 	if s.Prefix == nil || r.Bound.IsValid() {
@@ -49,9 +50,9 @@ func TakeSocket(r *policy.Request, s *policy.Socket, reason string) policy.Decis
 	return d
 }
 
-// Bound answers a request whose socket the application bound itself: nothing
-// is suggested, and the name is asked for as resolution says. With reuse (shape
-// A) the first offered plain socket on the prefix of the bound address is taken.
+// Bound answers a request whose socket the application bound itself. It suggests
+// nothing; resolution says which resolver looks the name up. With reuse (shape A) it
+// takes the first offered socket without MPTCP on the prefix of the bound address.
 func Bound(r *policy.Request, resolution policy.Resolution, reuse bool) policy.Decision {
 	d := policy.Decision{Resolution: resolution, Reason: ReasonBound}
 	if reuse && r.Kind == policy.SocketChoose && r.BoundPrefix != nil {
@@ -60,9 +61,9 @@ func Bound(r *policy.Request, resolution policy.Resolution, reuse bool) policy.D
 	return d
 }
 
-// Resolver answers a request that only looks a name up, where the policy has no
-// opinion: the resolver of the prefix that the application bound to, else the
-// default one.
+// Resolver answers a request that only looks a name up, for policies without an
+// opinion. It chooses the resolver of the prefix that the application bound to, else
+// the default one.
 func Resolver(r *policy.Request) policy.Decision {
 	if r.BoundPrefix != nil {
 		return policy.Decision{Reason: ReasonBoundResolver}
@@ -70,8 +71,7 @@ func Resolver(r *policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveDefault, Reason: ReasonResolver}
 }
 
-// Default suggests the default prefix p, nil if there is none, for the given
-// reason.
+// Default suggests the default prefix p, which may be nil, for the given reason.
 func Default(r *policy.Request, p *policy.Prefix, reason string) policy.Decision {
 	if p == nil {
 		reason = ReasonNoDefault
@@ -79,9 +79,9 @@ func Default(r *policy.Request, p *policy.Prefix, reason string) policy.Decision
 	return Suggest(r, p, reason, "default")
 }
 
-// Suggest binds to p, a candidate or nil, with the other candidates as
-// alternates. The scores only say note for p, so it suits policies that compare
-// no numbers.
+// Suggest binds to p, which is a candidate or nil, with the other candidates as
+// alternates. The scores contain only note, at p, so Suggest is for policies that
+// compare no numbers.
 func Suggest(r *policy.Request, p *policy.Prefix, reason, note string) policy.Decision {
 	d := Plain(r, p, reason, note)
 	d.Alternates = Alternates(r, p)
@@ -100,21 +100,21 @@ func Plain(r *policy.Request, p *policy.Prefix, reason, note string) policy.Deci
 	return d
 }
 
-// Alternates lists the candidates other than chosen, those marked default
-// first, else in the request's order. Without a choice there are none: then the
-// policy has no preference.
+// Alternates lists the candidates except chosen. Those marked default come first, then
+// the others in the request's order. If chosen is nil, the list is empty, because the
+// policy then has no preference.
 func Alternates(r *policy.Request, chosen *policy.Prefix) []*policy.Prefix {
 	return Ranked(r, chosen, func(int) float64 { return 0 })
 }
 
-// Ranked is Alternates by ascending rank, a function of the candidate's index
-// that never gives "not a number". Among equal ranks it orders as Alternates.
+// Ranked is Alternates sorted by ascending rank, a function of the candidate's index
+// that must not return NaN. Candidates of equal rank keep the order of Alternates.
 func Ranked(r *policy.Request, chosen *policy.Prefix, rank func(i int) float64) []*policy.Prefix {
 	if chosen == nil || len(r.Prefixes) < 2 {
 		return nil
 	}
 	list := make([]*policy.Prefix, 0, len(r.Prefixes)-1)
-	var buf [16]float64 // on the stack for most hosts
+	var buf [16]float64 // on the stack, and enough for most hosts
 	ranks := buf[:0]
 	for i, p := range r.Prefixes {
 		if p == chosen {
@@ -132,9 +132,9 @@ func Ranked(r *policy.Request, chosen *policy.Prefix, rank func(i int) float64) 
 	return list
 }
 
-// LastDefault returns the last candidate marked default, which intents and the
-// filesize policies use instead of the first one, else what stands in for it;
-// nil if there is neither.
+// LastDefault returns the last candidate marked default, or else the stand-in; nil if
+// there is neither. The policies intents and filesize use it where others use the first
+// one.
 func LastDefault(r *policy.Request) *policy.Prefix {
 	for _, p := range slices.Backward(r.Prefixes) {
 		if p.Default {

@@ -1,6 +1,6 @@
-// Package situation has what the tests of the policies share besides the public
-// package policytest: the two networks of the recorded vectors, and intents and
-// measurements in the vectors' units.
+// Package situation has what tests of several policies share besides the public package
+// policytest: the two networks of the recorded vectors, and intents and measurements in
+// the units of these vectors.
 package situation
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// RTT sets minimum and median round-trip time in milliseconds, and the number of
-// connections.
+// RTT sets the minimum and the median round-trip time in milliseconds, and the number
+// of connections.
 func RTT(minimum, median float64, conns int) func(*policy.Prefix) {
 	return policytest.RoundTrip(Milliseconds(minimum), Milliseconds(median), conns)
 }
@@ -33,8 +33,8 @@ func SMA(short, mid, long, veryLong policy.BytesPerSecond) func(*policy.Prefix) 
 // Milliseconds converts a figure of the vectors.
 func Milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }
 
-// A and B are the two prefixes of situation S (doc/original/policies.md 9): a, default,
-// short round-trip time, in use; b, idle, of five times the capacity.
+// A is a prefix of situation S (doc/original/policies.md 9): it is the default, has a
+// short round-trip time, and is in use. B is idle and has five times the capacity.
 func A(edits ...func(*policy.Prefix)) *policy.Prefix {
 	return policytest.Prefix("a", "10.0.1.2/24", append([]func(*policy.Prefix){policytest.Default, RTT(20, 25, 2), Down(1250000, 100000)}, edits...)...)
 }
@@ -56,7 +56,7 @@ func six(p *policy.Prefix, addr string) *policy.Prefix {
 	return p
 }
 
-// With states intents, pairs of option and value.
+// With states intents, given as pairs of option and value.
 func With(r *policy.Request, pairs ...int64) *policy.Request {
 	for i := 0; i < len(pairs); i += 2 {
 		r.Intents = r.Intents.With(intent.Option(pairs[i]), pairs[i+1])

@@ -1,6 +1,6 @@
-// Package streaming holds what the policies for adaptive streaming, video and
-// mptcp_selective, have in common: how they read the intents, and a counter per
-// prefix (doc/original/policies.md sections 15 and 19).
+// Package streaming holds what the two policies for adaptive streaming, video and
+// mptcp_selective, have in common: how they read the intents, and a counter per prefix
+// (doc/original/policies.md sections 15 and 19).
 package streaming
 
 import (
@@ -21,7 +21,7 @@ const (
 	ReasonIdle    = "control traffic, no prefix passed over: default"
 )
 
-// SegmentSeconds is the length of a segment of video.
+// SegmentSeconds is the length of a video segment.
 const SegmentSeconds = 4
 
 // NotGiven stands for an intent that is not given.
@@ -30,7 +30,7 @@ const NotGiven = -1
 // Intents are the intents that the policies read.
 type Intents struct {
 	Category intent.Category
-	FileSize int64 // only logged
+	FileSize int64 // for the log only
 	Bitrate  int64 // bits per second
 	Duration int64 // play-out buffer in milliseconds
 }
@@ -50,8 +50,8 @@ func Read(r *policy.Request) Intents {
 	return Intents{category, get(intent.OptFileSize), get(intent.OptBitrate), get(intent.OptDuration)}
 }
 
-// SegmentSize is the size of a segment in bytes. The rate is cut to whole bytes
-// per second first, as in the original.
+// SegmentSize returns the size of a segment in bytes. The rate is first cut to whole
+// bytes per second, as in the original.
 func (n Intents) SegmentSize() int64 { return n.Bitrate / 8 * SegmentSeconds }
 
 // AppendColumns appends columns of the policy log, each with a comma.
@@ -62,9 +62,9 @@ func AppendColumns(b []byte, values ...int64) []byte {
 	return b
 }
 
-// Bound answers a request whose socket the application bound itself: an idle
-// socket on that prefix is reused, and a name is asked at its resolver, but where
-// sockets were asked for at the default one.
+// Bound answers a request whose socket the application bound itself. An idle socket on
+// the prefix of the bound address is reused. A name is looked up at the resolver of
+// that prefix, but at the default one if idle sockets were offered.
 func Bound(r *policy.Request) policy.Decision {
 	resolution := policy.ResolveOnPrefix
 	if r.Kind == policy.SocketChoose {
@@ -76,7 +76,8 @@ func Bound(r *policy.Request) policy.Decision {
 // maxPrefixes bounds the prefixes that have a counter.
 const maxPrefixes = 1024
 
-// Counters is a counter per prefix, 0 at first. The zero value is not usable.
+// Counters holds a counter per prefix, 0 at first. Use NewCounters; the zero value is
+// not usable.
 type Counters struct {
 	counts *recent.Map[policy.PrefixID, int]
 }
@@ -93,8 +94,8 @@ func (n Counters) Of(id policy.PrefixID) int {
 // Set sets the counter of a prefix.
 func (n Counters) Set(id policy.PrefixID, v int) { n.counts.Put(id, v) }
 
-// Highest returns the prefix with the highest counter above 0, the first of equal
-// ones, nil if there is none.
+// Highest returns the prefix with the highest counter above 0, and the first of equal
+// ones. It returns nil if all counters are 0.
 func (n Counters) Highest(list []*policy.Prefix) *policy.Prefix {
 	var best *policy.Prefix
 	highest := 0
@@ -106,7 +107,7 @@ func (n Counters) Highest(list []*policy.Prefix) *policy.Prefix {
 	return best
 }
 
-// PassOver adds one to the counters of all of list but p.
+// PassOver adds one to the counter of each prefix in list except p.
 func (n Counters) PassOver(list []*policy.Prefix, p *policy.Prefix) {
 	for _, q := range list {
 		if q != p {
@@ -115,7 +116,8 @@ func (n Counters) PassOver(list []*policy.Prefix, p *policy.Prefix) {
 	}
 }
 
-// Scores gives the counters of all candidates, with note at the chosen one.
+// Scores adds the counters of all candidates to the decision, with note at the chosen
+// one.
 func (n Counters) Scores(d *policy.Decision) {
 	terms := make([]policy.Term, len(d.Scores))
 	for i := range d.Scores {
