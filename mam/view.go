@@ -131,6 +131,7 @@ type Told struct {
 type Fact struct {
 	Name, Value, Source string
 	Overruled           bool // the configuration decides this matter, differently or alike
+	Measured            bool // a figure that changes all the time, such as a signal's strength
 }
 
 // View is the state that decisions are made on: networks, measurements, policy and

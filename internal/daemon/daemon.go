@@ -17,6 +17,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/network/pathstat"
+	"github.com/socket-intents/mamma/internal/operator/busname"
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
@@ -79,6 +80,7 @@ type Daemon struct {
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
 	metrics  *metrics.Metrics
 	past     *control.Past   // how the networks did, for people
+	shown    *busname.Server // to other programs, on the system bus; nil: not at all
 	page     *generation.Own // nil: no leases are granted
 }
 
@@ -165,6 +167,9 @@ func (d *Daemon) connect(cfg *config.Config) {
 	}
 	options.Generations, options.OnLeased = d.openPage(), d.leased
 	d.manager = mam.New(options)
+	if bus := systemBus(cfg); bus != "" {
+		d.shown = busname.New(busname.Options{Bus: bus, Manager: d.manager, Version: d.opts.Version, Log: d.log})
+	}
 	d.nets.OnEvent(d.manager.VoidLeases)
 	d.server = mam.NewServer(d.manager)
 	if cfg.Logs.Prefixes != "" {
@@ -249,6 +254,9 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 func (d *Daemon) published(v *mam.View) {
 	d.past.Note(v)
 	d.manager.Publish(v)
+	if d.shown != nil {
+		d.shown.Published(v)
+	}
 	d.paths.published(v)
 }
 
@@ -322,6 +330,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.nets.Run(ctx) })
 	g.Go(func() error { return ended(ctx, d.sampler.Run(ctx)) })
 	g.Go(func() error { return d.facts.run(ctx) })
+	if d.shown != nil {
+		g.Go(func() error { return d.shown.Run(ctx) })
+	}
 	g.Go(func() error { return d.current.run(ctx) })
 	g.Go(func() error { return d.health.run(ctx) })
 	g.Go(func() error { return d.budgets.run(ctx) })

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/hostfacts"
+	"github.com/socket-intents/mamma/internal/process/systembus"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -17,13 +19,19 @@ type hostFacts struct {
 }
 
 func newHostFacts(cfg *config.Config, log *slog.Logger) hostFacts {
-	switch cfg.SystemBus {
-	case config.Off:
+	bus := systemBus(cfg)
+	if bus == "" {
 		return hostFacts{}
-	case "":
-		return hostFacts{hostfacts.New(hostfacts.BusPath(), log)}
 	}
-	return hostFacts{hostfacts.New(cfg.SystemBus, log)}
+	return hostFacts{hostfacts.New(bus, log)}
+}
+
+// systemBus is the socket of the system bus; "" if the configuration wants none.
+func systemBus(cfg *config.Config) string {
+	if cfg.SystemBus == config.Off {
+		return ""
+	}
+	return cmp.Or(cfg.SystemBus, systembus.Path())
 }
 
 // now is what is known; it may be nil.
@@ -78,7 +86,7 @@ func told(list []managed, facts *hostfacts.Facts) map[policy.PrefixID]mam.Told {
 		t := mam.Told{Cost: m.costSource, Resolvers: m.dnsSource()}
 		l := facts.Link(m.prefix.Interface)
 		for _, f := range l.Facts(m.prefix.Family()) {
-			t.Facts = append(t.Facts, mam.Fact{Name: f.Name, Value: f.Value, Source: f.Source, Overruled: f.Name == "metered" && m.settings.CostGiven})
+			t.Facts = append(t.Facts, mam.Fact{Name: f.Name, Value: f.Value, Source: f.Source, Measured: f.Measured, Overruled: f.Name == "metered" && m.settings.CostGiven})
 		}
 		if len(t.Facts) > 0 || t.Cost != "" || t.Resolvers != "" {
 			out[m.prefix.ID] = t

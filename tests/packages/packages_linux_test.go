@@ -147,7 +147,7 @@ func TestContents(t *testing.T) {
 	}
 	for _, want := range []string{
 		"/usr/bin/mamma", "/usr/bin/mammactl", "/usr/bin/muacsocksd", "/etc/mamma/mamma.conf", "/etc/mamma/muacsocksd.conf",
-		"/usr/lib/systemd/system/mamma.service", "/usr/lib/systemd/system/muacsocksd.socket", "/usr/lib/sysusers.d/mamma.conf",
+		"/usr/lib/systemd/system/mamma.service", "/usr/lib/systemd/system/muacsocksd.socket", "/usr/lib/sysusers.d/mamma.conf", "/usr/share/dbus-1/system.d/org.socketintents.Mamma1.conf",
 		"/usr/share/man/man1/mammactl.1", "/usr/share/man/man5/mamma.conf.5", "/usr/share/man/man7/mamma-desktop.7", "/usr/share/man/man7/mamma-policy.7",
 		"/usr/share/man/man8/mamma.8", "/usr/share/man/man8/muacsocksd.8", "/usr/share/doc/mamma/copyright",
 		"/usr/share/bash-completion/completions/mammactl", "/usr/share/fish/vendor_completions.d/mammactl.fish",

@@ -4,43 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/socket-intents/mamma/internal/process/systembus"
 )
 
 const (
 	busName = "org.freedesktop.DBus"
 	busPath = "/org/freedesktop/DBus"
 
-	// DefaultBus is the socket of the system bus (D-Bus specification, "Well-known
-	// Message Bus Instances").
-	DefaultBus = "/run/dbus/system_bus_socket"
-
 	// answerTime bounds joining the bus, and each question to a service. All of them answer
 	// within milliseconds.
 	answerTime = 5 * time.Second
 )
-
-// BusPath is the socket of the system bus: where DBUS_SYSTEM_BUS_ADDRESS says, if that is
-// the path of a socket, else DefaultBus.
-func BusPath() string {
-	for address := range strings.SplitSeq(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), ";") {
-		rest, ok := strings.CutPrefix(address, "unix:")
-		for option := range strings.SplitSeq(rest, ",") {
-			if path, is := strings.CutPrefix(option, "path="); ok && is && !strings.Contains(path, "%") {
-				return path
-			}
-		}
-	}
-	return DefaultBus
-}
 
 // bus is a connection to the bus that follows some services. It is safe for concurrent
 // use.
@@ -66,19 +46,11 @@ type owner struct {
 func join(ctx context.Context, path string, limit time.Duration, services []string, changed func(string, *dbus.Signal)) (_ *bus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err != nil {
-		return nil, err
-	}
 	b := &bus{changed: changed, limit: limit, owners: map[string]*owner{}}
 	for _, name := range services {
 		b.owners[name] = &owner{}
 	}
-	deadline, _ := ctx.Deadline()
-	_ = c.SetDeadline(deadline)
-	b.conn, err = dbus.NewConn(newFrames(c, b.admit), dbus.WithSignalHandler(b), dbus.WithHandler(nobody{}))
-	if err != nil {
-		_ = c.Close()
+	if b.conn, err = systembus.Dial(ctx, path, systembus.Options{Admit: b.admit, Signals: b}); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -86,15 +58,6 @@ func join(ctx context.Context, path string, limit time.Duration, services []stri
 			_ = b.conn.Close()
 		}
 	}()
-	if err := b.conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
-		return nil, fmt.Errorf("authenticate: %w", err)
-	}
-	if err := b.conn.Hello(); err != nil {
-		return nil, fmt.Errorf("say hello: %w", err)
-	}
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
 	for _, name := range services {
 		if err := b.follow(ctx, name); err != nil {
 			return nil, fmt.Errorf("follow %s: %w", name, err)
@@ -152,11 +115,11 @@ func (b *bus) getAll(to string) getAll {
 			return nil, call.Err
 		}
 		if len(call.Body) != 1 {
-			return nil, errFrame
+			return nil, systembus.ErrFrame
 		}
 		list, ok := call.Body[0].(map[string]dbus.Variant)
 		if !ok {
-			return nil, errFrame
+			return nil, systembus.ErrFrame
 		}
 		return list, nil
 	}
@@ -170,11 +133,11 @@ func (b *bus) getManaged(to string) getManaged {
 			return nil, call.Err
 		}
 		if len(call.Body) != 1 {
-			return nil, errFrame
+			return nil, systembus.ErrFrame
 		}
 		list, ok := call.Body[0].(map[dbus.ObjectPath]map[string]map[string]dbus.Variant)
 		if !ok {
-			return nil, errFrame
+			return nil, systembus.ErrFrame
 		}
 		out := map[dbus.ObjectPath]map[string]props{}
 		for path, interfaces := range list {
@@ -190,25 +153,25 @@ func (b *bus) getManaged(to string) getManaged {
 // admit lets messages pass of the bus itself and of who has one of the names. It is called
 // by the goroutine that DeliverSignal is called by, so that a new owner is known before his
 // first message.
-func (b *bus) admit(h header) bool {
-	switch h.kind {
+func (b *bus) admit(h systembus.Header) bool {
+	switch h.Kind {
 	case dbus.TypeMethodReply, dbus.TypeError, dbus.TypeSignal:
 	default: // nobody has anything to ask of us
 		return false
 	}
-	if h.sender == busName || h.sender == "" && h.kind != dbus.TypeSignal {
+	if h.Sender == busName || h.Sender == "" && h.Kind != dbus.TypeSignal {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, o := range b.owners {
-		if o.unique == h.sender && h.sender != "" {
+		if o.unique == h.Sender && h.Sender != "" {
 			return true
 		}
 	}
 	// Who had a name a moment ago may still answer; the bus passes on answers only that
 	// were asked for.
-	return h.kind != dbus.TypeSignal
+	return h.Kind != dbus.TypeSignal
 }
 
 // DeliverSignal implements dbus.SignalHandler. It is called for each signal in turn, and
@@ -255,12 +218,6 @@ func (b *bus) owned(name, unique string) {
 		b.changed(name, nil)
 	}
 }
-
-// nobody has no objects: what is asked of them is answered with an error. Such messages are
-// not even read, see admit.
-type nobody struct{}
-
-func (nobody) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return nil, false }
 
 // propertiesChanged tells whether a signal says that one of the properties has changed, by
 // interface; and any signal of another kind says so.

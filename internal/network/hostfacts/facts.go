@@ -193,6 +193,7 @@ func (l *Link) Doubt(f policy.Family) string {
 type Fact struct {
 	Name, Value string
 	Source      string
+	Measured    bool // it is a figure that changes all the time
 }
 
 // Facts lists what is known for a family, in a fixed order.
@@ -200,6 +201,10 @@ func (l *Link) Facts(f policy.Family) []Fact {
 	var list []Fact
 	add := func(source, name, format string, args ...any) {
 		list = append(list, Fact{Name: name, Value: fmt.Sprintf(format, args...), Source: source})
+	}
+	measure := func(source, name, format string, args ...any) {
+		add(source, name, format, args...)
+		list[len(list)-1].Measured = true
 	}
 	if l.Metered != MeteredUnknown {
 		add(NetworkManager, "metered", "%v", l.Metered)
@@ -221,9 +226,9 @@ func (l *Link) Facts(f policy.Family) []Fact {
 		if w.BSSID != "" {
 			add(NetworkManager, "access point", "%s", w.BSSID)
 		}
-		add(NetworkManager, "signal", "%d %%", w.Signal)
+		measure(NetworkManager, "signal", "%d %%", w.Signal)
 		if w.BitRate > 0 {
-			add(NetworkManager, "bit rate", "%.4g Mbit/s", float64(w.BitRate)/1e6)
+			measure(NetworkManager, "bit rate", "%.4g Mbit/s", float64(w.BitRate)/1e6)
 		}
 	}
 	if m := l.Modem; m != nil {
@@ -234,7 +239,7 @@ func (l *Link) Facts(f policy.Family) []Fact {
 			add(ModemManager, "operator", "%s", m.Operator)
 		}
 		if m.Signal >= 0 {
-			add(ModemManager, "signal", "%d %%", m.Signal)
+			measure(ModemManager, "signal", "%d %%", m.Signal)
 		}
 		roaming := "no"
 		if m.Roaming {

@@ -3,16 +3,16 @@ package hostfacts
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/socket-intents/mamma/internal/process/systembus"
 )
 
 const (
@@ -25,10 +25,6 @@ const (
 	// lookInterval is between two looks at what no signal tells of, and after an answer that
 	// failed: systemd-resolved is silent about domains and about links.
 	lookInterval = 5 * time.Second
-	// firstRetry is before the bus is joined again after it was lost; each failure doubles
-	// it up to lastRetry.
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 10 * time.Second
 )
 
 // Watcher follows the services. It is safe for concurrent use.
@@ -132,29 +128,11 @@ func (s *service) poke() {
 // Run follows the services until ctx ends. Where there is no bus, or it ends, Run tries
 // again; the error is always nil.
 func (w *Watcher) Run(ctx context.Context) error {
-	retry := firstRetry
-	failing := ""
-	for ctx.Err() == nil {
-		began := time.Now()
+	systembus.Keep(ctx, w.log, "the system bus is not followed", func(ctx context.Context) error {
 		err := w.session(ctx, nil)
 		w.lost()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(began) > lastRetry {
-			retry, failing = firstRetry, ""
-		}
-		// That there is no bus is usual, on routers and in containers.
-		if text := err.Error(); text != failing && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-			failing = text
-			w.log.Warn("the system bus is not followed; trying again", "bus", w.path, "err", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(retry):
-		}
-		retry = min(2*retry, lastRetry)
-	}
+		return err
+	})
 	return nil
 }
 

@@ -2,15 +2,11 @@ package hostfacts
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +14,8 @@ import (
 	"github.com/godbus/dbus/v5/prop"
 	"go.uber.org/goleak"
 
+	"github.com/socket-intents/mamma/internal/process/systembus"
+	"github.com/socket-intents/mamma/internal/testing/busbed"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -26,87 +24,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is for what happens in milliseconds on a machine that is not busy.
 const patience = time.Minute
 
-// testBus is a bus of its own, at whose policy everybody may do everything: what the
-// system's forbids is not what protects us.
-type testBus struct {
-	path string
-	cmd  *exec.Cmd
-	dir  string
-}
-
-const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path=%s</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
-    <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
-    <allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
-  </policy>
-</busconfig>
-`
+// testBus is a bus on which there are mocks.
+type testBus struct{ *busbed.Bus }
 
 func startBus(t *testing.T) *testBus {
 	t.Helper()
-	if _, err := exec.LookPath("dbus-daemon"); err != nil {
-		t.Skip("needs dbus-daemon: ", err)
-	}
-	dir, err := os.MkdirTemp("", "bus") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &testBus{path: filepath.Join(dir, "s"), dir: dir}
-	t.Cleanup(func() {
-		b.stop(t)
-		_ = os.RemoveAll(dir)
-	})
-	b.start(t)
-	return b
-}
-
-func (b *testBus) start(t *testing.T) {
-	t.Helper()
-	conf := filepath.Join(b.dir, "conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, busConfig, b.path), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b.cmd = exec.Command("dbus-daemon", "--config-file="+conf, "--nofork", "--nopidfile", "--print-address=1")
-	out, err := b.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // whose end would be the signal
-	defer runtime.UnlockOSThread()
-	if err := b.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, 1)
-	if _, err := out.Read(line); err != nil { // it listens
-		t.Fatal(err)
-	}
-}
-
-func (b *testBus) stop(t *testing.T) {
-	t.Helper()
-	if b.cmd == nil {
-		return
-	}
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
-	_ = os.Remove(b.path)
-	b.cmd = nil
-}
-
-func (b *testBus) connect(t *testing.T) *dbus.Conn {
-	t.Helper()
-	c, err := dbus.Connect("unix:path=" + b.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
+	return &testBus{busbed.Start(t, busbed.Anybody)}
 }
 
 // mock is a service by script on a bus.
@@ -119,7 +42,7 @@ type mock struct {
 // serve puts objects on the bus under a name.
 func (b *testBus) serve(t *testing.T, name string, o objects) *mock {
 	t.Helper()
-	m := &mock{conn: b.connect(t), props: map[string]*prop.Properties{}}
+	m := &mock{conn: b.Connect(t), props: map[string]*prop.Properties{}}
 	byPath := map[string]prop.Map{}
 	for key, values := range o {
 		path, iface, _ := strings.Cut(key, " ")
@@ -209,9 +132,9 @@ func gone(f *Facts) bool { return len(f.Services) == 0 && len(f.links) == 0 && l
 // bus.
 func TestServicesComeAndGo(t *testing.T) {
 	b := startBus(t)
-	b.stop(t)
-	w := run(t, b.path) // before there is a bus
-	b.start(t)
+	b.Stop(t)
+	w := run(t, b.Path) // before there is a bus
+	b.Restart(t)
 	nm := b.serve(t, nmName, laptop())
 	await(t, w, "NetworkManager", isMetered("ppp0", MeteredYes))
 	if s := w.Facts().Services; len(s) != 1 || s[0] != (Service{NetworkManager, "1.42.4"}) {
@@ -240,9 +163,9 @@ func TestServicesComeAndGo(t *testing.T) {
 	b.serve(t, nmName, laptop())
 	await(t, w, "its return", isMetered("ppp0", MeteredYes))
 
-	b.stop(t)
+	b.Stop(t)
 	await(t, w, "the end of the bus", gone)
-	b.start(t)
+	b.Restart(t)
 	b.serve(t, nmName, laptop())
 	await(t, w, "the return of both", isMetered("ppp0", MeteredYes))
 }
@@ -292,7 +215,7 @@ func TestResolvedIsFollowed(t *testing.T) {
 		resolvedPath + " " + resolvedManager:       {"DNSEx": []entry{{3, 2, []byte{192, 0, 2, 1}, 0, ""}}, "Domains": []domain{}},
 		resolvedPath + "/link/_33 " + resolvedLink: {"DefaultRoute": true, "DNSOverTLS": "no"},
 	})
-	w := run(t, b.path)
+	w := run(t, b.Path)
 	await(t, w, "a server", func(f *Facts) bool { return len(f.DNS(3).Servers) == 1 && f.DNS(3).DefaultRoute })
 	resolved.set(resolvedPath, resolvedManager, "DNSEx", []entry{{3, 2, []byte{192, 0, 2, 1}, 0, ""}, {3, 2, []byte{192, 0, 2, 2}, 5353, ""}})
 	await(t, w, "another one", func(f *Facts) bool { return len(f.DNS(3).Servers) == 2 && f.DNS(3).Servers[1].Port() == 5353 })
@@ -309,10 +232,10 @@ func TestReadOnce(t *testing.T) {
 	b.serve(t, nmName, laptop())
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if f, err := Read(ctx, b.path); err != nil || f.Link("ppp0").Metered != MeteredYes {
+	if f, err := Read(ctx, b.Path); err != nil || f.Link("ppp0").Metered != MeteredYes {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if f, err := Read(ctx, b.path+"x"); err == nil || f == nil || !gone(f) {
+	if f, err := Read(ctx, b.Path+"x"); err == nil || f == nil || !gone(f) {
 		t.Errorf("without a bus: %+v, %v", f, err)
 	}
 }
@@ -322,14 +245,14 @@ func TestReadOnce(t *testing.T) {
 func TestOthersOnTheBus(t *testing.T) {
 	b := startBus(t)
 	nm := b.serve(t, nmName, laptop())
-	w := run(t, b.path)
+	w := run(t, b.Path)
 	await(t, w, "NetworkManager", isMetered("ppp0", MeteredYes))
 	// The gap after the first questions is over when what is said then is seen.
 	nm.set(dev1, nmDevice, "Metered", uint32(1))
 	await(t, w, "a signal", isMetered("wlan0", MeteredYes))
 	asked := nm.asked.Load()
 
-	other := b.connect(t)
+	other := b.Connect(t)
 	var names []string
 	if err := other.BusObject().Call(busName+".ListNames", 0).Store(&names); err != nil {
 		t.Fatal(err)
@@ -345,7 +268,7 @@ func TestOthersOnTheBus(t *testing.T) {
 		}
 	}
 	changed := map[string]dbus.Variant{"Metered": dbus.MakeVariant(uint32(2))}
-	large := map[string]dbus.Variant{"x": dbus.MakeVariant(make([]byte, maxMessage))}
+	large := map[string]dbus.Variant{"x": dbus.MakeVariant(make([]byte, systembus.MaxMessage))}
 	for _, to := range names {
 		if !strings.HasPrefix(to, ":") || to == other.Names()[0] {
 			continue
@@ -370,7 +293,7 @@ func TestOthersOnTheBus(t *testing.T) {
 func TestFloodOfSignals(t *testing.T) {
 	b := startBus(t)
 	nm := b.serve(t, nmName, laptop())
-	w := run(t, b.path)
+	w := run(t, b.Path)
 	await(t, w, "NetworkManager", isMetered("ppp0", MeteredYes))
 	const signals = 2000
 	began := time.Now()
@@ -389,10 +312,10 @@ func TestFloodOfSignals(t *testing.T) {
 func TestOversizedAnswer(t *testing.T) {
 	b := startBus(t)
 	o := laptop()
-	impatient := New(b.path, nil)
+	impatient := New(b.Path, nil)
 	impatient.limit = time.Second
 	w := runWith(t, impatient)
-	o[nmPath+" "+nmName]["Padding"] = make([]byte, 2*maxMessage)
+	o[nmPath+" "+nmName]["Padding"] = make([]byte, 2*systembus.MaxMessage)
 	nm := b.serve(t, nmName, o)
 	modem := b.serve(t, mmName, nil)
 	exportModem(t, modem, uint32(5))
@@ -422,18 +345,6 @@ func TestDeafBus(t *testing.T) {
 	defer cancel()
 	if f, err := Read(ctx, filepath.Join(dir, "s")); !gone(f) {
 		t.Errorf("%+v, %v", f, err)
-	}
-}
-
-func TestBusPath(t *testing.T) {
-	for address, want := range map[string]string{
-		"": DefaultBus, "unix:path=/run/x": "/run/x", "tcp:host=localhost,port=1;unix:guid=7,path=/run/y": "/run/y",
-		"unix:abstract=/tmp/x": DefaultBus, "unix:path=/run/%41": DefaultBus, "path=/x": DefaultBus,
-	} {
-		t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
-		if got := BusPath(); got != want {
-			t.Errorf("%q: %s, want %s", address, got, want)
-		}
 	}
 }
 

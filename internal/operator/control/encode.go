@@ -79,7 +79,7 @@ func prefix(v *mam.View, p *policy.Prefix, now time.Time) Prefix {
 		out.CostSource = known("budget")
 	}
 	for _, f := range told.Facts {
-		out.Facts = append(out.Facts, Fact(f))
+		out.Facts = append(out.Facts, Fact{Name: f.Name, Value: f.Value, Source: f.Source, Overruled: f.Overruled})
 	}
 	for _, a := range p.Addrs {
 		out.Addresses = append(out.Addresses, a.String())

@@ -201,7 +201,7 @@ func (st *stream) changes() {
 	}
 	for _, p := range st.view.Prefixes {
 		change := changeOf(before[p.ID], p)
-		if change == "" && st.view.Devices[p.ID] != oldView.Devices[p.ID] {
+		if change == "" && !sameIn(st.view, oldView, p, before[p.ID]) {
 			change = changeSettings
 		}
 		if change != "" {
@@ -232,8 +232,27 @@ func changeOf(before, now *policy.Prefix) string {
 	return ""
 }
 
+// SameNetworks tells whether two Views show the same networks, measurements apart.
+func SameNetworks(v, o *mam.View) bool {
+	return v == o || slices.EqualFunc(v.Prefixes, o.Prefixes, func(p, q *policy.Prefix) bool {
+		return p.ID == q.ID && p.Health == q.Health && sameIn(v, o, p, q)
+	})
+}
+
+// sameIn compares a prefix of two Views in all but measurements and health.
+func sameIn(v, o *mam.View, p, q *policy.Prefix) bool {
+	return sameSettings(p, q) && v.Devices[p.ID] == o.Devices[p.ID] && sameTold(v.Told[p.ID], o.Told[p.ID])
+}
+
 // sameSettings compares all but measurements and health.
 func sameSettings(p, q *policy.Prefix) bool {
 	return p.Index == q.Index && p.Name == q.Name && p.Default == q.Default && p.Cost == q.Cost &&
 		slices.Equal(p.Addrs, q.Addrs) && maps.Equal(p.Options, q.Options)
+}
+
+// sameTold compares what services say, but for what they measure.
+func sameTold(a, b mam.Told) bool {
+	measured := func(f mam.Fact) bool { return f.Measured }
+	return a.Cost == b.Cost && a.Resolvers == b.Resolvers &&
+		slices.Equal(slices.DeleteFunc(slices.Clone(a.Facts), measured), slices.DeleteFunc(slices.Clone(b.Facts), measured))
 }

@@ -120,16 +120,12 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	if err := decode(r, &body); err != nil {
 		return nil, err
 	}
-	q, err := body.question()
-	if err != nil {
-		return nil, badRequest(err)
-	}
 	p := peerFrom(r.Context())
-	q.App = policy.App{UID: p.UID, PID: uint32(max(p.PID, 0))}
-	now := s.opts.now()
-	v := s.opts.Manager.View() // for rendering; a newer one differs in measurements only
-	e, err := s.opts.Manager.Explain(q, now)
+	e, err := Explain(s.opts.Manager, &body, policy.App{UID: p.UID, PID: uint32(max(p.PID, 0))}, s.opts.now())
+	var wrong *QuestionError
 	switch {
+	case errors.As(err, &wrong):
+		return nil, badRequest(err)
 	case errors.Is(err, mam.ErrBusy):
 		return nil, failure(http.StatusConflict, "busy", err)
 	case errors.Is(err, mam.ErrNoPolicy):
@@ -137,12 +133,37 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	case err != nil:
 		return nil, fmt.Errorf("the question could not be answered: %w", err)
 	}
+	return e, nil
+}
+
+// QuestionError is what is wrong with a Question.
+type QuestionError struct{ Err error }
+
+func (e *QuestionError) Error() string { return e.Err.Error() }
+func (e *QuestionError) Unwrap() error { return e.Err }
+
+// Explain answers a Question that app asks. The error is a *QuestionError, or one of
+// mam.Manager.Explain.
+func Explain(m *mam.Manager, question *Question, app policy.App, now time.Time) (Explanation, error) {
+	q, err := question.question()
+	if err != nil {
+		return Explanation{}, &QuestionError{err}
+	}
+	q.App = app
+	v := m.View() // for rendering; a newer one differs in measurements only
+	e, err := m.Explain(q, now)
+	if err != nil {
+		return Explanation{}, err
+	}
 	out := Explanation{Now: now, Decision: decision(&e.Record), Candidates: prefixes(v, e.Candidates, now), Device: text(e.Device)}
 	if e.Resolver != nil {
 		out.Resolver = &ResolverRef{Servers: servers(e.Resolver), Prefix: ref(e.ResolverOf), Domain: text(e.ResolverDomain)}
 	}
 	return out, nil
 }
+
+// Networks are the managed prefixes of a View, as /v1/prefixes has them.
+func Networks(v *mam.View, now time.Time) []Prefix { return prefixes(v, v.Prefixes, now) }
 
 // mayChange is an error for those who may only look.
 func (s *Server) mayChange(r *http.Request) error {

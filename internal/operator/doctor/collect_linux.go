@@ -27,6 +27,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/probe"
 	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/internal/network/routing"
+	"github.com/socket-intents/mamma/internal/process/systembus"
 	"github.com/socket-intents/mamma/internal/selection"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -84,7 +85,7 @@ const busTime = 2 * time.Second
 
 // heard is what services tell of the host's networks; nil if nobody is to be asked.
 func (o *Options) heard(ctx context.Context, cfg *config.Config) *hostfacts.Facts {
-	path := cmp.Or(o.Bus, cfg.SystemBus, hostfacts.BusPath())
+	path := cmp.Or(o.Bus, cfg.SystemBus, systembus.Path())
 	if path == config.Off {
 		return nil
 	}

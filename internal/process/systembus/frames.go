@@ -1,4 +1,4 @@
-package hostfacts
+package systembus
 
 import (
 	"bufio"
@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// maxMessage is the size in bytes of the largest message that is read. What
+	// MaxMessage is the size in bytes of the largest message that is read. What
 	// NetworkManager says of itself on a host with hundreds of devices takes some ten
 	// thousand; the bus lets 32 MiB pass.
-	maxMessage = 1 << 20
+	MaxMessage = 1 << 20
 	// maxFields bounds the header fields, which are names and paths of at most 255 bytes
 	// each.
 	maxFields = 16 << 10
@@ -23,8 +23,8 @@ const (
 	fixedHeader = 16
 )
 
-// errFrame means that the bus does not speak its own protocol.
-var errFrame = errors.New("not a message of D-Bus")
+// ErrFrame means that the bus does not speak its own protocol.
+var ErrFrame = errors.New("not a message of D-Bus")
 
 // frames is a connection to a bus from which only some messages can be read. Everybody on
 // the bus can send to everybody else whatever types he likes, and the types of what is
@@ -33,20 +33,26 @@ type frames struct {
 	net.Conn
 	in *bufio.Reader
 	// admit tells whether a message is to be read.
-	admit func(header) bool
-	begun bool // after the authentication, whose lines are no messages
+	admit func(Header) bool
+	call  func(Header, []byte) // takes the calls of methods instead; nil: nobody does
+	begun bool                 // after the authentication, whose lines are no messages
 	left  io.Reader
 }
 
-// header is what decides on a message.
-type header struct {
-	kind   dbus.Type
-	sender string
-	member string
+// Header is what decides on a message.
+type Header struct {
+	Kind      dbus.Type
+	Sender    string
+	Path      string
+	Interface string
+	Member    string
+	Signature string // of the body; "" if there is none
+	Serial    uint32
+	NoReply   bool // the sender wants no answer
 }
 
-func newFrames(c net.Conn, admit func(header) bool) *frames {
-	return &frames{Conn: c, in: bufio.NewReaderSize(c, 32<<10), admit: admit}
+func newFrames(c net.Conn, o Options) *frames {
+	return &frames{Conn: c, in: bufio.NewReaderSize(c, 32<<10), admit: o.Admit, call: o.Call}
 }
 
 // Write sends what the library writes, and notes the end of the authentication.
@@ -88,7 +94,7 @@ func (f *frames) next() error {
 		if err != nil {
 			return err
 		}
-		if fields > maxFields || fixedHeader+fields+body > maxMessage {
+		if fields > maxFields {
 			if _, err := io.CopyN(io.Discard, f.in, fields+body); err != nil {
 				return err
 			}
@@ -100,7 +106,14 @@ func (f *frames) next() error {
 			return err
 		}
 		length := fixedHeader + int(order.Uint32(fixed[12:]))
-		if h, ok := readHeader(order, dbus.Type(fixed[1]), head[:length]); ok && f.admit(h) {
+		h, ok := readHeader(order, head[:length])
+		if ok && h.Kind == dbus.TypeMethodCall && f.call != nil {
+			if err := f.hand(h, head, body); err != nil {
+				return err
+			}
+			continue
+		}
+		if ok && fixedHeader+fields+body <= MaxMessage && f.admit(h) {
 			f.left = io.MultiReader(bytes.NewReader(head), io.LimitReader(f.in, body))
 			return nil
 		}
@@ -108,6 +121,26 @@ func (f *frames) next() error {
 			return err
 		}
 	}
+}
+
+// maxCall bounds the calls of methods, which have a few short texts.
+const maxCall = 16 << 10
+
+// hand hands on a call of a method, without what is too long to be one of those that are
+// answered.
+func (f *frames) hand(h Header, head []byte, body int64) error {
+	if int64(len(head))+body > maxCall {
+		f.call(h, nil)
+		_, err := io.CopyN(io.Discard, f.in, body)
+		return err
+	}
+	raw := make([]byte, len(head)+int(body))
+	copy(raw, head)
+	if _, err := io.ReadFull(f.in, raw[len(head):]); err != nil {
+		return err
+	}
+	f.call(h, raw)
+	return nil
 }
 
 // lengths reads how long a message is: its header fields with their padding, and its body.
@@ -118,7 +151,7 @@ func lengths(fixed *[fixedHeader]byte) (order binary.ByteOrder, fields, body int
 	case 'B':
 		order = binary.BigEndian
 	default:
-		return nil, 0, 0, errFrame
+		return nil, 0, 0, ErrFrame
 	}
 	fields = (int64(order.Uint32(fixed[12:])) + 7) &^ 7
 	return order, fields, int64(order.Uint32(fixed[4:])), nil
@@ -127,13 +160,13 @@ func lengths(fixed *[fixedHeader]byte) (order binary.ByteOrder, fields, body int
 // readHeader reads the fields of a message's header, which buf holds up to their end. They
 // are an array of structures of a byte and a variant (D-Bus specification, "Message
 // Format"), where the variants' types are given.
-func readHeader(order binary.ByteOrder, kind dbus.Type, buf []byte) (header, bool) {
-	h := header{kind: kind}
+func readHeader(order binary.ByteOrder, buf []byte) (Header, bool) {
+	h := Header{Kind: dbus.Type(buf[1]), NoReply: dbus.Flags(buf[2])&dbus.FlagNoReplyExpected != 0, Serial: order.Uint32(buf[8:])}
 	for at := fixedHeader; at < len(buf); {
 		at = (at + 7) &^ 7
 		// Code, length of the signature, signature, and its final NUL.
 		if at+4 > len(buf) || buf[at+1] != 1 || buf[at+3] != 0 {
-			return header{}, false
+			return Header{}, false
 		}
 		code, signature := dbus.HeaderField(buf[at]), buf[at+2]
 		at += 4
@@ -142,34 +175,41 @@ func readHeader(order binary.ByteOrder, kind dbus.Type, buf []byte) (header, boo
 		case 's', 'o':
 			at = (at + 3) &^ 3
 			if at+4 > len(buf) {
-				return header{}, false
+				return Header{}, false
 			}
 			length := int64(order.Uint32(buf[at:]))
 			at += 4
 			if int64(at)+length+1 > int64(len(buf)) {
-				return header{}, false
+				return Header{}, false
 			}
 			text = buf[at : at+int(length)]
 			at += int(length) + 1
 		case 'g':
 			if at >= len(buf) || at+int(buf[at])+2 > len(buf) {
-				return header{}, false
+				return Header{}, false
 			}
+			text = buf[at+1 : at+1+int(buf[at])]
 			at += int(buf[at]) + 2
 		case 'u':
 			at = (at+3)&^3 + 4
 		default:
-			return header{}, false
+			return Header{}, false
 		}
 		switch code {
 		case dbus.FieldSender:
-			h.sender = string(text)
+			h.Sender = string(text)
+		case dbus.FieldPath:
+			h.Path = string(text)
+		case dbus.FieldInterface:
+			h.Interface = string(text)
 		case dbus.FieldMember:
-			h.member = string(text)
+			h.Member = string(text)
+		case dbus.FieldSignature:
+			h.Signature = string(text)
 		default:
 		}
 		if at > len(buf) {
-			return header{}, false
+			return Header{}, false
 		}
 	}
 	return h, true

@@ -1,12 +1,12 @@
-package hostfacts
+package systembus
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -56,8 +56,8 @@ func read(f *frames) ([]byte, error) {
 // Of what comes, only what is admitted is read, whole and in order.
 func TestFrames(t *testing.T) {
 	good, other := message(t, dbus.TypeSignal, ":1.7", "Good", "x", uint32(7)), message(t, dbus.TypeSignal, ":1.8", "Other", map[string]dbus.Variant{"a": dbus.MakeVariant(1)})
-	large := message(t, dbus.TypeSignal, ":1.7", "Large", make([]byte, maxMessage))
-	nearly := message(t, dbus.TypeSignal, ":1.7", "Nearly", make([]byte, maxMessage-1000))
+	large := message(t, dbus.TypeSignal, ":1.7", "Large", make([]byte, MaxMessage))
+	nearly := message(t, dbus.TypeSignal, ":1.7", "Nearly", make([]byte, MaxMessage-1000))
 	anonymous := message(t, dbus.TypeSignal, "", "Anonymous")
 	empty := message(t, dbus.TypeSignal, ":1.7", "Empty")
 	var in, want bytes.Buffer
@@ -67,9 +67,9 @@ func TestFrames(t *testing.T) {
 	for _, m := range [][]byte{good, empty, nearly, good} {
 		want.Write(m)
 	}
-	got, err := read(newFrames(wire{in: &in}, func(h header) bool {
-		return h.kind == dbus.TypeSignal && h.sender == ":1.7" && h.member != ""
-	}))
+	got, err := read(newFrames(wire{in: &in}, Options{Admit: func(h Header) bool {
+		return h.Kind == dbus.TypeSignal && h.Sender == ":1.7" && h.Member != ""
+	}}))
 	if err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("%d bytes, want %d; %v", len(got), want.Len(), err)
 	}
@@ -82,7 +82,7 @@ func TestFrames(t *testing.T) {
 // Before the authentication is over, all lines pass.
 func TestLinesPass(t *testing.T) {
 	good := message(t, dbus.TypeSignal, ":1.7", "Good")
-	f := newFrames(wire{in: io.MultiReader(bytes.NewBufferString("OK 1234\r\n"), bytes.NewReader(good))}, func(header) bool { return true })
+	f := newFrames(wire{in: io.MultiReader(bytes.NewBufferString("OK 1234\r\n"), bytes.NewReader(good))}, Options{Admit: func(Header) bool { return true }})
 	line := make([]byte, 9)
 	if _, err := io.ReadFull(f, line); err != nil || string(line) != "OK 1234\r\n" {
 		t.Fatalf("%q, %v", line, err)
@@ -102,43 +102,41 @@ func TestBrokenHeaders(t *testing.T) {
 	for at := fixedHeader; at < fixedHeader+length; at++ {
 		broken := bytes.Clone(good)
 		broken[at] ^= 0xff
-		got, err := read(newFrames(wire{in: bytes.NewReader(append(broken, good...))}, func(h header) bool { return h.sender == ":1.7" && h.member == "Good" }))
+		got, err := read(newFrames(wire{in: bytes.NewReader(append(broken, good...))}, Options{Admit: func(h Header) bool { return h.Sender == ":1.7" && h.Member == "Good" }}))
 		if err != nil || !bytes.HasSuffix(got, good) || len(got) != len(good) && len(got) != 2*len(good) {
 			t.Fatalf("byte %d: %d bytes, %v", at, len(got), err)
 		}
 	}
-	if _, err := read(newFrames(wire{in: bytes.NewReader(append([]byte("x"), good...))}, func(header) bool { return true })); !errors.Is(err, errFrame) {
+	if _, err := read(newFrames(wire{in: bytes.NewReader(append([]byte("x"), good...))}, Options{Admit: func(Header) bool { return true }})); !errors.Is(err, ErrFrame) {
 		t.Errorf("another protocol: %v", err)
 	}
 	fields := bytes.Clone(good)
 	binary.LittleEndian.PutUint32(fields[12:], 1<<31)
-	if got, err := read(newFrames(wire{in: bytes.NewReader(fields)}, func(header) bool { return true })); len(got) != 0 || !errors.Is(err, io.EOF) && err != nil {
+	if got, err := read(newFrames(wire{in: bytes.NewReader(fields)}, Options{Admit: func(Header) bool { return true }})); len(got) != 0 || !errors.Is(err, io.EOF) && err != nil {
 		t.Errorf("a header without end: %d bytes, %v", len(got), err)
 	}
 }
 
-// Who is not followed is not read, whatever he sends.
-func TestAdmit(t *testing.T) {
-	b := &bus{owners: map[string]*owner{nmName: {unique: ":1.7"}, mmName: {}}}
-	for _, tt := range []struct {
-		h    header
-		want bool
-	}{
-		{header{kind: dbus.TypeSignal, sender: ":1.7"}, true},
-		{header{kind: dbus.TypeSignal, sender: busName}, true},
-		{header{kind: dbus.TypeSignal, sender: ":1.8"}, false},
-		{header{kind: dbus.TypeSignal}, false},
-		{header{kind: dbus.TypeSignal, sender: nmName}, false},
-		{header{kind: dbus.TypeMethodCall, sender: ":1.7"}, false},
-		{header{kind: dbus.TypeMethodCall, sender: busName}, false},
-		{header{kind: 9, sender: busName}, false},
-		{header{kind: dbus.TypeMethodReply, sender: ":1.8"}, true},
-		{header{kind: dbus.TypeError, sender: busName}, true},
-		{header{kind: dbus.TypeMethodReply}, true},
-	} {
-		if got := b.admit(tt.h); got != tt.want {
-			t.Errorf("%+v: %v", tt.h, got)
-		}
+// Calls of methods are handed on as they came, those that are too long without their bytes,
+// and are not decoded with the rest.
+func TestCalls(t *testing.T) {
+	short, long := message(t, dbus.TypeMethodCall, ":1.7", "Ask", "x"), message(t, dbus.TypeMethodCall, ":1.8", "Tell", make([]byte, 2*MaxMessage))
+	signal := message(t, dbus.TypeSignal, ":1.7", "Good")
+	var calls []string
+	got, err := read(newFrames(wire{in: bytes.NewReader(slices.Concat(short, signal, long, short))}, Options{
+		Admit: func(h Header) bool { return h.Kind == dbus.TypeSignal },
+		Call: func(h Header, raw []byte) {
+			calls = append(calls, h.Sender+" "+h.Interface+"."+h.Member+" "+h.Path+" "+h.Signature)
+			if h.Member == "Ask" != bytes.Equal(raw, short) || h.Member == "Tell" && raw != nil || h.Serial != 7 || h.NoReply {
+				t.Errorf("%+v: %d bytes", h, len(raw))
+			}
+		},
+	}))
+	if err != nil || !bytes.Equal(got, signal) {
+		t.Errorf("%d bytes are left, %v", len(got), err)
+	}
+	if want := []string{":1.7 a.b.Ask /a/b s", ":1.8 a.b.Tell /a/b ay", ":1.7 a.b.Ask /a/b s"}; !slices.Equal(calls, want) {
+		t.Errorf("%q", calls)
 	}
 }
 
@@ -146,7 +144,7 @@ func TestAdmit(t *testing.T) {
 func FuzzFrames(f *testing.F) {
 	f.Add(message(f, dbus.TypeSignal, ":1.7", "Good", "x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, _ := read(newFrames(wire{in: bytes.NewReader(data)}, func(h header) bool { return h.sender != ":1.8" }))
+		got, _ := read(newFrames(wire{in: bytes.NewReader(data)}, Options{Admit: func(h Header) bool { return h.Sender != ":1.8" }}))
 		for len(got) > 0 {
 			if len(got) < fixedHeader {
 				return // the bytes have ended within a message
@@ -154,7 +152,7 @@ func FuzzFrames(f *testing.F) {
 			var fixed [fixedHeader]byte
 			copy(fixed[:], got)
 			_, fields, body, err := lengths(&fixed)
-			if err != nil || fixedHeader+fields+body > maxMessage {
+			if err != nil || fixedHeader+fields+body > MaxMessage {
 				t.Fatalf("a message of %d and %d bytes, %v", fields, body, err)
 			}
 			got = got[min(fixedHeader+fields+body, int64(len(got))):]
@@ -162,57 +160,14 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// Whatever a service answers, what is taken in is bounded and can be shown.
-func FuzzAnswers(f *testing.F) {
-	f.Add(answer(f, laptop()[dev1+" "+nmDevice]))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := dbus.DecodeMessage(bytes.NewReader(data))
-		if err != nil || len(m.Body) != 1 {
-			return
+func TestPath(t *testing.T) {
+	for address, want := range map[string]string{
+		"": Default, "unix:path=/run/x": "/run/x", "tcp:host=localhost,port=1;unix:guid=7,path=/run/y": "/run/y",
+		"unix:abstract=/tmp/x": Default, "unix:path=/run/%41": Default, "path=/x": Default,
+	} {
+		t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+		if got := Path(); got != want {
+			t.Errorf("%q: %s, want %s", address, got, want)
 		}
-		answered, ok := m.Body[0].(map[string]dbus.Variant)
-		if !ok {
-			return
-		}
-		get := func(context.Context, dbus.ObjectPath, string) (props, error) { return answered, nil }
-		nm, err := readNM(t.Context(), get, noHardware, nmFacts{})
-		if err != nil || len(nm.links) > maxObjects || len(nm.paths) > 3*maxObjects+1 {
-			t.Fatalf("%d interfaces, %v", len(nm.links), err)
-		}
-		dns, err := readResolved(t.Context(), get)
-		if err != nil || len(dns) > maxDNS {
-			t.Fatalf("%d interfaces with servers, %v", len(dns), err)
-		}
-		for _, d := range dns {
-			if len(d.Servers) > maxServers || len(d.Domains) > maxDomains {
-				t.Fatalf("%d servers, %d domains", len(d.Servers), len(d.Domains))
-			}
-		}
-		mm, err := readMM(t.Context(), func(context.Context, dbus.ObjectPath) (map[dbus.ObjectPath]map[string]props, error) {
-			return map[dbus.ObjectPath]map[string]props{"/m": {mmModem: answered, mm3GPP: answered}}, nil
-		}, get)
-		if err != nil || len(mm.modems) > 2*maxObjects {
-			t.Fatalf("%d modems, %v", len(mm.modems), err)
-		}
-		for name, l := range nm.links {
-			if m, ok := mm.modems[name]; ok {
-				l.Modem = &m
-			}
-			for _, fact := range append(l.Facts(4), l.Facts(6)...) {
-				if len(fact.Value) > 4*maxText || fact.Value != printable(fact.Value) {
-					t.Fatalf("%q cannot be shown", fact)
-				}
-			}
-		}
-	})
-}
-
-// answer is a reply with properties.
-func answer(t testing.TB, values map[string]any) []byte {
-	t.Helper()
-	p := map[string]dbus.Variant{}
-	for name, v := range values {
-		p[name] = dbus.MakeVariant(v)
 	}
-	return message(t, dbus.TypeMethodReply, ":1.7", "", p)
 }

@@ -1,0 +1,197 @@
+package busname
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/process/systembus"
+	"github.com/socket-intents/mamma/mam"
+)
+
+// The name, its object and its interface.
+const (
+	Name      = "org.socketintents.Mamma1"
+	Path      = dbus.ObjectPath("/org/socketintents/Mamma1")
+	Interface = Name
+)
+
+const (
+	busName       = "org.freedesktop.DBus"
+	properties    = busName + ".Properties"
+	introspection = busName + ".Introspectable"
+	peerInterface = busName + ".Peer"
+
+	// joinTime bounds joining the bus, and questionTime each question to it.
+	joinTime     = 5 * time.Second
+	questionTime = 2 * time.Second
+	// pause is between two signals that properties have changed: a burst is told once.
+	pause = 50 * time.Millisecond
+	// forbiddenRetry is before the name is asked for again where the bus does not grant
+	// it: a policy may be installed meanwhile.
+	forbiddenRetry = time.Minute
+)
+
+// Options of a Server.
+type Options struct {
+	Bus     string       // path of the bus's socket
+	Manager *mam.Manager // whose Views are shown
+	Version string
+	Log     *slog.Logger // nil: nothing is logged
+}
+
+// Server serves the name. It is safe for concurrent use.
+type Server struct {
+	opts   Options
+	poked  chan struct{} // one slot: the View is another one
+	shown  atomic.Pointer[mam.View]
+	logged sync.Once // that the bus does not grant the name
+}
+
+// New makes a Server. Nothing is done before Run.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{opts: o, poked: make(chan struct{}, 1)}
+}
+
+// Published tells that the Manager has another View. It does not block.
+func (s *Server) Published(v *mam.View) {
+	if before := s.shown.Load(); before != nil && same(before, v) {
+		return
+	}
+	s.shown.Store(v)
+	select {
+	case s.poked <- struct{}{}:
+	default:
+	}
+}
+
+func same(v, o *mam.View) bool {
+	return v.AvoidMetered == o.AvoidMetered && control.SameNetworks(v, o)
+}
+
+// Run serves until ctx ends, again after the bus was lost. The error is always nil.
+func (s *Server) Run(ctx context.Context) error {
+	systembus.Keep(ctx, s.opts.Log, "the networks are not shown on the system bus", s.session)
+	return nil
+}
+
+// session serves until the connection to the bus ends.
+func (s *Server) session(ctx context.Context) error {
+	q := newQueue()
+	conn, err := s.join(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if granted, err := s.own(ctx, conn); !granted {
+		return err
+	}
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		select {
+		case <-conn.Context().Done():
+			return errors.New("the bus has closed the connection")
+		case <-inner.Done():
+			return nil
+		}
+	})
+	g.Go(func() error { return q.serve(inner, func(c call) { s.answer(inner, conn, c) }) })
+	g.Go(func() error { return s.announce(inner, conn) })
+	return g.Wait()
+}
+
+// join connects to the bus; calls go into the queue, and those that find it full are
+// refused at once.
+func (s *Server) join(ctx context.Context, q *queue) (*dbus.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	conn := make(chan *dbus.Conn, 1)
+	c, err := systembus.Dial(ctx, s.opts.Bus, systembus.Options{
+		Admit: func(h systembus.Header) bool {
+			return h.Sender == busName || h.Sender == "" && h.Kind != dbus.TypeSignal // answers to Hello
+		},
+		Signals: nothing{},
+		Call: func(h systembus.Header, raw []byte) {
+			if h.Sender == "" || q.add(call{h, raw}) {
+				return
+			}
+			select {
+			case c := <-conn:
+				reply(c, h, nil, failure("org.freedesktop.DBus.Error.LimitsExceeded", "too many calls are waiting"))
+				conn <- c
+			default: // nobody knows the connection yet
+			}
+		},
+	})
+	if err == nil {
+		conn <- c
+	}
+	return c, err
+}
+
+// nothing takes signals, of which only those of the bus itself come: that a name was
+// acquired or lost.
+type nothing struct{}
+
+func (nothing) DeliverSignal(string, string, *dbus.Signal) {}
+
+// own asks for the name. Where somebody else has it, it comes to us when he ends.
+func (s *Server) own(ctx context.Context, conn *dbus.Conn) (granted bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	var answer uint32
+	err = conn.BusObject().CallWithContext(ctx, busName+".RequestName", 0, Name, uint32(0)).Store(&answer)
+	cancel()
+	if e := (dbus.Error{}); errors.As(err, &e) && e.Name == busName+".Error.AccessDenied" {
+		s.logged.Do(func() {
+			s.opts.Log.Info("the networks are not shown on the system bus, whose policy does not let this user have the name", "name", Name)
+		})
+		select {
+		case <-ctx.Done():
+		case <-conn.Context().Done():
+		case <-time.After(forbiddenRetry):
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask for the name %s: %w", Name, err)
+	}
+	if dbus.RequestNameReply(answer) == dbus.RequestNameReplyInQueue {
+		s.opts.Log.Info("another process shows its networks on the system bus", "name", Name)
+	}
+	return true, nil
+}
+
+// announce tells of changed properties.
+func (s *Server) announce(ctx context.Context, conn *dbus.Conn) error {
+	last := s.shown.Load()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.poked:
+		}
+		now := s.shown.Load()
+		if changed := s.changes(last, now); len(changed) > 0 {
+			if err := conn.Emit(Path, properties+".PropertiesChanged", Interface, changed, []string{}); err != nil {
+				return fmt.Errorf("tell of changed networks: %w", err)
+			}
+			last = now
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
