@@ -89,6 +89,9 @@ func othersNow(c *current) []otherRule {
 	}
 	for _, r := range routing.Refusals(idsOf(list), snapshot) {
 		message := `routing = "manage" undoes a rule of somebody else that refuses something, as that comes behind the way to everywhere which is replaced; "mammactl doctor" says what to do`
+		if r.Leads {
+			message = `routing = "manage" undoes a rule of somebody else that leads some packets elsewhere, as that comes behind the way to everywhere which is replaced; "mammactl doctor" says what to do`
+		}
 		if r.Whole {
 			message = `routing = "manage" leaves a network alone, as a rule of somebody else refuses what is sent from it`
 		}

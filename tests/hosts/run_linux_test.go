@@ -322,12 +322,14 @@ func examine(ctx context.Context, conf, dir string, w *hostbed.World) ([]doctor.
 
 // child does what Child was called for and writes what came of it.
 func child(task string) int {
-	if path, ok := strings.CutPrefix(task, mendTask); ok {
-		if err := mend(path); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, err)
-			return 1
+	for prefix, f := range map[string]func(string) error{mendTask: mend, followTask: follow} {
+		if subject, ok := strings.CutPrefix(task, prefix); ok {
+			if err := f(subject); err != nil {
+				_, _ = fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
 		}
-		return 0
 	}
 	var out any
 	var err error

@@ -36,7 +36,7 @@ func (s *Snapshot) judge() {
 		if own.Verdict == oracle.Sent && !own.Shared {
 			p.Egress = own.Index
 		}
-		if s.led(p, &own) {
+		if s.IntoVPN(p, &own) {
 			p.Led, p.OwnLink = own.Index, true
 			continue
 		}
@@ -61,9 +61,9 @@ func (s *Snapshot) judge() {
 	}
 }
 
-// led tells whether a rule leads what comes from the prefix into a VPN, by a table of
-// its own.
-func (s *Snapshot) led(p *Prefix, own *oracle.Way) bool {
+// IntoVPN tells whether the way of an address of the prefix is that of a rule which leads what
+// comes from it into a VPN, by a table of its own.
+func (s *Snapshot) IntoVPN(p *Prefix, own *oracle.Way) bool {
 	v6 := p.Addrs[0].Is6()
 	return own.Verdict == oracle.Sent && !own.Shared && own.Index != p.Index && own.Table != s.Default(v6).Table &&
 		!s.byIndex[p.Index].Tunnel() && s.PartialVPN(own.Index, v6)

@@ -121,14 +121,39 @@ func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
 		}
 		votes[v] = append(votes[v], a)
 		dsts[v] = append(dsts[v], dst)
-		if 2*len(votes[v]) > len(list) {
+		if 2*len(votes[v]) > len(list) && !half(votes[v]) {
 			return conclude(k, q, votes[v], dsts[v])
 		}
-		if best := mostVotes(votes); 2*(best+len(list)-i-1) <= len(list) {
+		if best, _ := mostVotes(votes); 2*best+2*(len(list)-i-1) <= len(list) {
 			break // no majority is left to be had
 		}
 	}
-	return Way{}, nil
+	n, most := mostVotes(votes)
+	if 2*n <= len(list) {
+		return Way{}, nil
+	}
+	// Half of all addresses is not everywhere, however many of the destinations lie in it. What
+	// leads to the other half says what it is.
+	first := votes[most]
+	delete(votes, most)
+	switch _, rest := mostVotes(votes); {
+	case rest.verdict == NoRoute:
+		return Way{}, nil
+	case rest.verdict == Sent && votes[rest][0].Prefix.IsValid() && votes[rest][0].Prefix.Bits() == 0:
+		return conclude(k, q, votes[rest], dsts[rest]) // a default route, beside a tunnel for the half
+	}
+	return conclude(k, q, first, dsts[most])
+}
+
+// half tells whether answers are by routes to less than all of IPv4, and all of these are in the same
+// half of it. All of IPv6 that is in use is in one half.
+func half(answers []Answer) bool {
+	const topBit = 0x80
+	first := answers[0].Prefix
+	return answers[0].Verdict == Sent && !slices.ContainsFunc(answers, func(a Answer) bool {
+		p := a.Prefix
+		return !p.IsValid() || p.Addr().Is6() || p.Bits() == 0 || (p.Addr().As4()[0]^first.Addr().As4()[0])&topBit != 0
+	})
 }
 
 // coverAll tells whether routes to everywhere, of one family, leave nothing out. Half of a default
@@ -142,11 +167,14 @@ func coverAll(routes map[netip.Prefix]bool) bool {
 	return len(routes) == 2
 }
 
-func mostVotes(votes map[vote][]Answer) (n int) {
-	for _, list := range votes {
-		n = max(n, len(list))
+// mostVotes is the vote of most, and how many those are; the zero value without any votes.
+func mostVotes(votes map[vote][]Answer) (n int, most vote) {
+	for v, list := range votes {
+		if len(list) > n {
+			n, most = len(list), v
+		}
 	}
-	return n
+	return n, most
 }
 
 // conclude makes the way of answers that agree.

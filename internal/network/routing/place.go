@@ -30,6 +30,8 @@ type place struct {
 	led bool
 	// undone are rules that refuse some packets, and do not hold where ours come first.
 	undone []netmon.Rule
+	// passed are rules that lead some packets elsewhere, and do not hold where ours come first.
+	passed []netmon.Rule
 }
 
 // lookup is a table, and up to which prefix length what it says does not count.
@@ -118,7 +120,8 @@ func (c *chains) intoVPN(r *netmon.Rule, a netip.Addr, index int) bool {
 func (c *chains) place(a netip.Addr, index int) place {
 	var x place
 	found, own := false, false
-	var before []netmon.Rule // what refuses some packets and comes before ours
+	var before []netmon.Rule // what is about some packets and comes before ours
+	some := false            // what ours come before leaves some packets to the rules behind it
 	resume := 0              // where the chain goes on, after a jump
 	for _, r := range c.rules[family01(a.Is6())] {
 		if r.Priority < resume {
@@ -141,6 +144,13 @@ func (c *chains) place(a netip.Addr, index int) place {
 			}
 			continue
 		case !holds:
+			_, here := c.leads(&r, a, index)
+			switch {
+			case !found:
+				before = append(before, r)
+			case some && !here && (r.Table != 0 || r.Jump() != 0) && !slices.ContainsFunc(before, func(b netmon.Rule) bool { return alike(b, r) }):
+				x.passed = append(x.passed, r)
+			}
 			continue
 		case r.Jump() > r.Priority:
 			resume = r.Jump()
@@ -151,7 +161,7 @@ func (c *chains) place(a netip.Addr, index int) place {
 			if x.led = !here && r.Source.IsValid() && c.intoVPN(&r, a, index); x.led {
 				return x
 			}
-			found, x.priority = true, max(r.Priority-1, FirstPriority)
+			found, x.priority, some = true, max(r.Priority-1, FirstPriority), r.Conditional()
 		}
 		if found {
 			x.look(c, &r, index)
@@ -163,15 +173,17 @@ func (c *chains) place(a netip.Addr, index int) place {
 	if !found {
 		x.priority = mainPriority - 1
 	}
-	// A table of the address's own may lack the neighbours of other links.
+	// A table of the address's own may lack the neighbours of other links. What a VPN takes of
+	// these is its owner's choice.
 	rules := c.rules[family01(a.Is6())]
-	if i := slices.IndexFunc(rules, func(r netmon.Rule) bool { return r.Table == netmon.TableMain }); i >= 0 {
+	l, _ := c.nets.Link(index)
+	if i := slices.IndexFunc(rules, func(r netmon.Rule) bool { return r.Table == netmon.TableMain }); i >= 0 && (!own || !l.Tunnel()) {
 		x.look(c, &netmon.Rule{V6: a.Is6(), Table: netmon.TableMain}, index)
 	}
 	if !own {
 		// The way is in a table that some packets only are led to, so nothing can be said
 		// about what comes before it.
-		x.undone = nil
+		x.undone, x.passed = nil, nil
 	}
 	return x
 }
@@ -189,11 +201,26 @@ func (x *place) look(c *chains, r *netmon.Rule, index int) {
 	if r.Table == 0 || r.Table == tableLocal || !c.nets.Specific(r.Table, r.V6) || slices.ContainsFunc(x.lookups, func(l lookup) bool { return l.table == r.Table }) {
 		return
 	}
-	l := lookup{r.Table, max(suppressed(r.V6), r.Passes-1)}
+	l := lookup{r.Table, max(c.suppressed(r), r.Passes-1)}
 	if p := c.nets.Pieces(r.V6); p.Index != 0 && p.Index != index && p.Table == r.Table {
 		l.suppress = max(l.suppress, p.Longest())
 	}
 	x.lookups = append(x.lookups, l)
+}
+
+// suppressed is the prefix length of what the table of a rule leads to everywhere. One half of
+// IPv4 without the other is a tunnel for that half.
+func (c *chains) suppressed(r *netmon.Rule) int {
+	halves := map[netip.Prefix]bool{}
+	for _, w := range c.wide[netmon.TableOf{V6: r.V6, Table: r.Table}] {
+		if w.Prefix.Bits() == 1 {
+			halves[w.Prefix] = true
+		}
+	}
+	if !r.V6 && len(halves) == 1 {
+		return 0
+	}
+	return suppressed(r.V6)
 }
 
 // suppressed is the prefix length of what leads to everywhere: default routes, halves of

@@ -76,14 +76,16 @@ func Ruled(p *netmon.Prefix, nets *netmon.Snapshot) (priority int, ok bool) {
 	return 0, false
 }
 
-// Refusal is a rule of somebody else that refuses what is sent from a prefix, and comes
-// behind the place where the rules of the prefix would have to be.
+// Refusal is a rule of somebody else that refuses what is sent from a prefix, or leads some of it
+// elsewhere, and comes behind the place where the rules of the prefix would have to be.
 type Refusal struct {
 	Prefix policy.PrefixID
 	Rule   netmon.Rule
 	// Whole tells that it refuses everything, so that the prefix gets no rules. Else it
 	// does not hold for what the prefix's rules lead elsewhere.
 	Whole bool
+	// Leads tells that it does not refuse, but leads what it is about elsewhere.
+	Leads bool
 }
 
 func (r Refusal) String() string {
@@ -93,7 +95,8 @@ func (r Refusal) String() string {
 	return fmt.Sprintf("%v on %s: rule %d does not hold for it, %s", r.Prefix.Prefix, r.Prefix.Interface, r.Rule.Priority, words(&r.Rule))
 }
 
-// Refusals tells of rules that refuse something, and would come behind ours.
+// Refusals tells of rules that refuse something, or lead some packets elsewhere, and would come
+// behind ours.
 func Refusals(managed []policy.PrefixID, nets *netmon.Snapshot) []Refusal {
 	c := chainsOf(nets)
 	var list []Refusal
@@ -107,11 +110,14 @@ func Refusals(managed []policy.PrefixID, nets *netmon.Snapshot) []Refusal {
 		for _, a := range p.Addrs {
 			at := c.place(a, p.Index)
 			if at.forbidden != nil {
-				add(Refusal{id, *at.forbidden, true})
+				add(Refusal{Prefix: id, Rule: *at.forbidden, Whole: true})
 				continue
 			}
 			for _, r := range at.undone {
-				add(Refusal{id, r, false})
+				add(Refusal{Prefix: id, Rule: r})
+			}
+			for _, r := range at.passed {
+				add(Refusal{Prefix: id, Rule: r, Leads: true})
 			}
 		}
 	}

@@ -178,7 +178,11 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 				if !r.Rule.Source.IsValid() || r.Rule.Source.Bits() < n.Prefix.Prefix.Bits() {
 					r.Rule.Source = n.Prefix.Prefix // it is proposed for the prefix only
 				}
-				p.Undone = append(p.Undone, foreignOf(&r.Rule))
+				if r.Leads {
+					p.Passed = append(p.Passed, foreignOf(&r.Rule))
+				} else {
+					p.Undone = append(p.Undone, foreignOf(&r.Rule))
+				}
 			}
 		}
 		for _, s := range o.servers(cfg, &n, heard) {
@@ -192,7 +196,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			f.Refused = append(f.Refused, o.prefix(&p, nets))
 		}
 		if l, ok := nets.Link(p.Led); ok {
-			f.Led = append(f.Led, Led{o.prefix(&p, nets), l.Name})
+			f.Led = append(f.Led, Led{Prefix: o.prefix(&p, nets), Into: l.Name})
+		} else if err := o.ledAddrs(&f, &p, nets, r); err != nil {
+			return Facts{}, err
 		}
 		if id := (policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix}); !managed[id] && p.Scope == netmon.ScopeGlobal && !p.Loopback {
 			f.Others = append(f.Others, id)
@@ -231,6 +237,27 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 	}
 	_ = g.Wait() // a failure is a fact, too
 	return f, ctx.Err()
+}
+
+// ledAddrs adds the addresses of a prefix, but the first, that rules lead into a VPN.
+func (o *Options) ledAddrs(f *Facts, p *netmon.Prefix, nets *netmon.Snapshot, r *ruler) error {
+	for _, a := range p.Addrs[1:] {
+		if !slices.ContainsFunc(r.rules, func(x oracle.Rule) bool { return x.Source.IsValid() && x.Source.Contains(a) && !routing.Ours(&x) }) {
+			continue // it goes where the first goes
+		}
+		w, err := r.everywhere.Far(r.kernel, a.Is6(), oracle.Question{Src: a})
+		if err != nil {
+			return err
+		}
+		if !nets.IntoVPN(p, &w) {
+			continue
+		}
+		l, _ := nets.Link(w.Index)
+		led := Led{Prefix: o.prefix(p, nets), Into: l.Name, Other: true}
+		led.Addr = a
+		f.Led = append(f.Led, led)
+	}
+	return nil
 }
 
 // refusalsOf are the rules that refuse something and would come behind those of mamma.

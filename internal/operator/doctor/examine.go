@@ -233,21 +233,27 @@ func move(p *Prefix, f Foreign) string {
 	return inTurn([]step{{after, undo}, {do: before}})
 }
 
-// undone reports rules that somebody has made to refuse something, and that do not hold
-// because mamma's rules come before them.
+// undone reports rules of somebody else that refuse something, or lead some packets elsewhere, and that do
+// not hold because mamma's rules come before them.
 func (e *examination) undone(p *Prefix) {
 	if !p.Managed {
 		return // they hold as long as mamma's rules are not there
 	}
-	for _, f := range p.Undone {
+	report := func(check, does string, f Foreign) {
 		e.add(true, Finding{
-			Severity: Warning, Check: "undone", Subject: subject(p),
-			Text:     "a rule that refuses something does not hold for what is sent from it, as the way to everywhere that mamma replaces comes before that rule",
+			Severity: Warning, Check: check, Subject: subject(p),
+			Text:     "a rule that " + does + " does not hold for what is sent from it, as the way to everywhere that mamma replaces comes before that rule",
 			Evidence: fmt.Sprintf("rule %d: %s", f.Priority, f.Words),
 			Fix:      []string{fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, routing.FirstPriority-1)},
 		})
 	}
-	if len(p.Undone) == 0 {
+	for _, f := range p.Undone {
+		report("undone", "refuses something", f)
+	}
+	for _, f := range p.Passed {
+		report("passed", "leads some packets elsewhere", f)
+	}
+	if len(p.Undone)+len(p.Passed) == 0 {
 		e.report.Passed++
 	}
 }
@@ -436,18 +442,29 @@ func (e *examination) refused() {
 		})
 	}
 	for i := range e.facts.Led {
-		p := &e.facts.Led[i]
-		e.add(true, Finding{
-			Severity: Warning, Check: "led", Subject: subject(&p.Prefix),
-			Text:     "a rule leads what is sent from it into the tunnel " + p.Into + ", so it is used for its own link only",
-			Evidence: fmt.Sprintf("route to %s from %s: dev %s", p.FarAway, p.Addr, p.Into),
-			Copes:    "connections to elsewhere go as the rule says",
-			Fix:      []string{ip(&p.Prefix) + " rule    # shows which rule; if that was your wish, nothing is wrong"},
-		})
+		e.led(&e.facts.Led[i])
 	}
 	if len(e.facts.Refused)+len(e.facts.Led) == 0 {
 		e.report.Passed++
 	}
+}
+
+// led reports what a rule leads into a tunnel. Who made the rule wants that, so no command
+// against it is proposed.
+func (e *examination) led(p *Led) {
+	f := Finding{
+		Severity: Warning, Check: "led", Subject: subject(&p.Prefix),
+		Text:     "a rule leads what is sent from it into the tunnel " + p.Into + ", so it is used for its own link only",
+		Evidence: fmt.Sprintf("route to %s from %s: dev %s", p.FarAway, p.Addr, p.Into),
+		Copes:    "connections to elsewhere go as the rule says",
+		Fix:      []string{ip(&p.Prefix) + " rule    # shows which rule; if that was your wish, nothing is wrong"},
+	}
+	if p.Other {
+		f.Severity, f.Subject = Note, p.Addr.String()+" on "+p.ID.Interface
+		f.Text = "a rule leads what is sent from this address into the tunnel " + p.Into
+		f.Copes = "connections are made from another address of the network; mamma makes no rules for this one"
+	}
+	e.add(true, f)
 }
 
 func (e *examination) unmatched() {
@@ -488,7 +505,7 @@ func (e *examination) run() {
 
 func (e *examination) host() {
 	const host = "this host"
-	e.add(len(e.facts.Prefixes) == 0 && len(e.facts.Led) == 0, Finding{
+	e.add(len(e.facts.Prefixes) == 0 && !slices.ContainsFunc(e.facts.Led, func(l Led) bool { return !l.Other }), Finding{
 		Severity: Problem, Check: "networks", Subject: host, Text: "no network is managed: there is nothing to choose from",
 		Evidence: "no prefix is selected by the configuration",
 		Fix:      []string{"mamma --init    # shows blocks for the networks that there are", "auto = true    # in the configuration"},

@@ -93,10 +93,10 @@ func TestExamine(t *testing.T) {
 		}, []string{
 			"warning prohibited 10.64.0.0/10 on wwan0; ip rule    # shows who is meant; if that was your wish, nothing is wrong",
 		}, 1},
-		{"led into a tunnel", func(f *Facts) { f.Led = []Led{{f.Prefixes[1], "wg0"}} }, []string{
+		{"led into a tunnel", func(f *Facts) { f.Led = []Led{{Prefix: f.Prefixes[1], Into: "wg0"}} }, []string{
 			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows which rule; if that was your wish, nothing is wrong",
 		}, 1},
-		{"all that there is led into a tunnel", func(f *Facts) { f.Led, f.Prefixes = []Led{{f.Prefixes[1], "wg0"}}, nil }, []string{
+		{"all that there is led into a tunnel", func(f *Facts) { f.Led, f.Prefixes = []Led{{Prefix: f.Prefixes[1], Into: "wg0"}}, nil }, []string{
 			"warning led 10.64.0.0/10 on wwan0; ip rule    # shows which rule; if that was your wish, nothing is wrong",
 		}, 1},
 		{"strict filter where they are not", func(f *Facts) { f.Prefixes[1].ReversePath, f.Prefixes[1].Egress = 1, "wlan0" }, []string{

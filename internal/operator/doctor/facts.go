@@ -53,10 +53,13 @@ type Facts struct {
 	Splits []Split
 }
 
-// Led is a prefix whose packets a rule leads into a tunnel.
+// Led is a prefix, or a further address of one, whose packets a rule leads into a tunnel.
 type Led struct {
 	Prefix
 	Into string // the tunnel's interface
+	// Other tells that only what comes from Addr is led there, which is not the first address
+	// of the prefix.
+	Other bool
 }
 
 // Split is a domain of an interface, as systemd-resolved knows it.
@@ -149,6 +152,8 @@ type Prefix struct {
 	// it, and do not hold, as mamma's rules come before them; the words are for this prefix.
 	Forbidden Foreign
 	Undone    []Foreign
+	// Passed are rules that lead some of it elsewhere, and do not hold for the same reason.
+	Passed []Foreign
 	// Manager is what configures the interface.
 	Manager Manager
 	// ReversePath is the value of rp_filter in force, the larger one of that of the

@@ -50,7 +50,7 @@ func everything(name string) []Facts {
 			f.Run = &Run{Error: name}
 		}),
 		named(func(f *Facts) {
-			f.Refused, f.Led = []Prefix{wifi()}, []Led{{lte(), name}}
+			f.Refused, f.Led = []Prefix{wifi()}, []Led{{Prefix: lte(), Into: name}, {Prefix: lte(), Into: name, Other: true}}
 			f.Refused[0].Refused = name
 			f.Splits = []Split{{Domain: name, Interface: name}}
 			f.Marks, f.Markers = []Diversion{{Rule: name, Prefixes: []string{name}}}, []string{name}

@@ -62,14 +62,18 @@ func (r *ruler) place(p *netmon.Prefix) (place, error) {
 		list = d.V4
 	}
 	x := place{priority: priorityMain - 1}
+	w, err := r.everywhere.Far(r.kernel, v6, oracle.Question{Src: p.Addrs[0]})
+	if err != nil {
+		return place{}, err
+	}
 	tables := map[int]bool{}
 	for _, dst := range list {
 		a, err := r.kernel.Match(oracle.Question{Dst: dst, Src: p.Addrs[0]})
 		if err != nil {
 			return place{}, err
 		}
-		if a.Verdict != oracle.Sent || a.Index == p.Index {
-			continue
+		if a.Verdict != oracle.Sent || a.Index == p.Index || w.Verdict == oracle.Sent && !w.Shared && a.Index != w.Index {
+			continue // a tunnel for less than everywhere keeps what it has
 		}
 		tables[a.Table] = true
 		if a.Table == netmon.TableMain {
