@@ -13,20 +13,20 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
-// Handed are listening sockets that the service manager has made and hands over
-// (sd_listen_fds(3)), told apart by the names that its socket units give them
-// (FileDescriptorName=, systemd.socket(5)). They exist before the daemon and stay
-// when it ends, so that clients which come meanwhile wait instead of failing. A
-// nil one was not handed over.
+// Handed are listening sockets that the service manager has made and passes on
+// (sd_listen_fds(3)). They are told apart by the names in their socket units
+// (FileDescriptorName=, systemd.socket(5)). The sockets exist before the daemon and
+// stay when it ends, so that clients which come in between wait instead of failing. A
+// socket that was not passed on is nil.
 type Handed struct {
 	Request *net.UnixListener // "request"
 	Compat  *net.UnixListener // "compat"
 	Control *net.UnixListener // "control"
 }
 
-// TakeHanded takes the sockets that this process was started with. It may be
-// called once. A name that is not known, or twice there, or of something else
-// than a Unix stream socket, is an error.
+// TakeHanded takes the sockets that this process was started with. Call it once. It
+// returns an error for a name that is unknown or occurs twice, and for a descriptor
+// that is no Unix stream socket.
 func TakeHanded() (Handed, error) { return takeHanded(activation.Files(true)) }
 
 func takeHanded(files []*os.File) (h Handed, err error) {
@@ -62,7 +62,8 @@ func takeHanded(files []*os.File) (h Handed, err error) {
 	return h, nil
 }
 
-// listen is the socket that was handed over, else the one that is made.
+// listen returns the socket that was passed on. If there is none, it makes one by
+// calling own.
 func listen(handed *net.UnixListener, own func() (*unixsocket.Listener, error)) (*unixsocket.Listener, error) {
 	if handed != nil {
 		return unixsocket.Adopt(handed), nil
@@ -72,19 +73,19 @@ func listen(handed *net.UnixListener, own func() (*unixsocket.Listener, error)) 
 
 // requestSockets are the sockets that clients connect to.
 type requestSockets struct {
-	path           string // of own
+	path           string // path of the socket own
 	own, originals *unixsocket.Listener
 }
 
-// openRequests makes those request sockets that were not handed over. The path is what
-// flag says, else the configuration, else the usual one.
+// openRequests makes the request sockets that were not passed on. The path is taken
+// from flag, else from the configuration, else it is the usual one.
 func openRequests(h Handed, flag string, cfg *config.Config, log *slog.Logger) (*requestSockets, error) {
 	s := &requestSockets{path: SocketPath(flag, cfg.Socket)}
 	if h.Request != nil {
 		s.path = h.Request.Addr().String()
 	}
-	// Whoever may run programs on this host may ask; what each of them may see is
-	// bounded by the peer credentials.
+	// Everybody who may run programs on this host may ask. The peer credentials decide
+	// what each user may see.
 	var err error
 	if s.own, err = listen(h.Request, func() (*unixsocket.Listener, error) { return unixsocket.Listen(s.path, 0o666) }); err != nil {
 		return nil, inUse(err)
@@ -95,7 +96,7 @@ func openRequests(h Handed, flag string, cfg *config.Config, log *slog.Logger) (
 	return s, nil
 }
 
-// all are those that there are.
+// all returns the sockets that exist.
 func (s *requestSockets) all() []*unixsocket.Listener {
 	if s.originals == nil {
 		return []*unixsocket.Listener{s.own}
@@ -103,7 +104,7 @@ func (s *requestSockets) all() []*unixsocket.Listener {
 	return []*unixsocket.Listener{s.own, s.originals}
 }
 
-// close closes the sockets and removes those that openRequests made.
+// close closes the sockets. It removes only those that openRequests made.
 func (s *requestSockets) close() (err error) {
 	for _, l := range s.all() {
 		err = errors.Join(err, l.Close())
@@ -111,7 +112,7 @@ func (s *requestSockets) close() (err error) {
 	return err
 }
 
-// inUse makes an error of unixsocket say what to do.
+// inUse adds to an error of unixsocket what the user can do about it.
 func inUse(err error) error {
 	if e := (*unixsocket.InUseError)(nil); errors.As(err, &e) {
 		who := "another mamma"

@@ -18,22 +18,22 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// managed is a prefix that the configuration has the daemon manage.
+// managed is a prefix that the daemon manages, as the configuration says.
 type managed struct {
 	prefix   policy.Prefix // without measurements
 	settings config.PrefixSettings
-	device   string // to bind sockets to; "" where the source address is enough
-	// fromLink is set if nobody configured the name servers in settings: they are
-	// those that the network manager has for the link.
+	device   string // interface to bind sockets to; "" if the source address is enough
+	// fromLink tells that the name servers in settings are those that the network
+	// manager has for the link, because nobody configured others.
 	fromLink   bool
-	linkSource string // from whom they are then
+	linkSource string // who named them, if fromLink
 	extent     mam.Extent
 	altNames   []string // of the interface
 	costSource string   // who says what the prefix costs; "": nobody
-	doubt      string   // why it may not get far, as a service says; "": nobody does
+	doubt      string   // why a service of the host says that it may not get far; "": none says so
 }
 
-// manage makes the managed prefixes of those that cfg selects. facts may be nil.
+// manage returns the prefixes that cfg selects, as managed ones. facts may be nil.
 func manage(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) []managed {
 	var list []managed
 	for _, n := range selection.Select(cfg, nets) {
@@ -53,15 +53,15 @@ func manage(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) [
 		m.hear(facts)
 		list = append(list, m)
 	}
-	// Where the default that is configured is away, another one stands in for it.
-	// In the original there is none then.
+	// If the configured default prefix is gone, the kernel's choice is marked in its
+	// place. The original then has no default.
 	if cfg.Auto || !cfg.Original && slices.ContainsFunc(cfg.Blocks, func(b config.Block) bool { return b.Default != nil && *b.Default }) {
 		markDefaults(list, nets, cfg.Routing == config.RoutingManage)
 	}
 	return list
 }
 
-// extent tells how far a prefix leads.
+// extent returns how far a prefix leads.
 func extent(p *netmon.Prefix) mam.Extent {
 	switch {
 	case p.Barred:
@@ -72,9 +72,10 @@ func extent(p *netmon.Prefix) mam.Extent {
 	return mam.OwnLink
 }
 
-// device is the interface that a socket must be bound to so that its packets
-// leave by p. Unless the kernel has said that it knows a way from there, nothing would be
-// gained: it would take every destination for a neighbour.
+// device returns the interface that a socket must be bound to so that its packets leave
+// by p. It returns "" unless the kernel knows a route from p's interface. Without such
+// a route, binding would do harm: the kernel would take every destination for a
+// neighbour.
 func device(when config.BindDevice, p *netmon.Prefix) string {
 	switch {
 	case p.Loopback || when == config.BindNever:
@@ -87,16 +88,16 @@ func device(when config.BindDevice, p *netmon.Prefix) string {
 	return ""
 }
 
-// markDefaults marks, in each family where nothing is marked yet, the prefix
-// that the kernel itself would use: that of the interface by which it sends what is not
-// bound, and there the one with the address that it gives. Where that is not managed, the one whose
-// route is preferred. Where routes are managed those count that lead somewhere when
-// that is done.
+// markDefaults marks the prefix that the kernel itself would use, in each family
+// without a marked one. That is the prefix on the interface by which the kernel sends
+// unbound traffic, with the address that the kernel chooses there. If that prefix is
+// not managed, the prefix with the preferred route is marked. If the daemon manages
+// routes, only prefixes count that lead somewhere after that.
 func markDefaults(list []managed, nets *netmon.Snapshot, manages bool) {
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		way := nets.Default(f == policy.IPv6)
 		var best *managed
-		var bestRank [3]int // lower is better
+		var bestRank [3]int // of the best prefix per family; lower is better
 		for i := range list {
 			m := &list[i]
 			if m.prefix.Family() != f {
@@ -128,8 +129,8 @@ func zeroIf(b bool) int {
 	return 1
 }
 
-// twoDefaults tells of families with default prefixes on several interfaces, of
-// which policies take the first. That an interface has several is usual.
+// twoDefaults warns about families with default prefixes on several interfaces, because
+// policies use only the first. Several on one interface are normal.
 func twoDefaults(list []managed) (warnings []string) {
 	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
 		var first *policy.Prefix
@@ -147,8 +148,8 @@ func twoDefaults(list []managed) (warnings []string) {
 	return warnings
 }
 
-// measured makes the published prefixes: those managed, with what is known now. What
-// was measured of another interface, which had the name before, is left out.
+// measured makes the prefixes to publish: the managed ones, with all that is known now.
+// Measurements of another interface that had the same name before are left out.
 func measured(list []managed, stats *pathstat.Snapshot) []*policy.Prefix {
 	all := make([]policy.Prefix, len(list))
 	out := make([]*policy.Prefix, len(list))
@@ -164,8 +165,8 @@ func measured(list []managed, stats *pathstat.Snapshot) []*policy.Prefix {
 	return out
 }
 
-// measurable says what the sampler is to measure: the managed prefixes and, where
-// the original's logs are written, all others, which these have as well
+// measurable returns the prefixes for the sampler: the managed ones, and all others too
+// if the original's logs are written, which contain all of them
 // (doc/original/measurement.md section 1).
 func measurable(list []managed, nets *netmon.Snapshot, logged bool) []pathstat.Prefix {
 	out := make([]pathstat.Prefix, len(list))
@@ -188,7 +189,7 @@ func measurable(list []managed, nets *netmon.Snapshot, logged bool) []pathstat.P
 	return out
 }
 
-// local tells which addresses are the host's.
+// local returns a function that tells whether an address belongs to the host.
 func local(nets *netmon.Snapshot) func(netip.Addr) bool {
 	addrs := map[netip.Addr]bool{}
 	for _, a := range nets.Addrs() {
@@ -199,9 +200,9 @@ func local(nets *netmon.Snapshot) func(netip.Addr) bool {
 	}
 }
 
-// addressed tells of which families the host has addresses, as getaddrinfo(3) of glibc
-// counts them for AI_ADDRCONFIG: all but 127.0.0.1 and ::1, those of one link or of
-// interfaces that are down included.
+// addressed returns a function that tells of which families the host has addresses. It
+// counts for AI_ADDRCONFIG as getaddrinfo(3) of glibc does: all addresses except
+// 127.0.0.1 and ::1, even link-local ones and those of interfaces that are down.
 func addressed(nets *netmon.Snapshot) func(policy.Family) bool {
 	var has [3]bool
 	for _, a := range nets.Addrs() {
@@ -212,7 +213,7 @@ func addressed(nets *netmon.Snapshot) func(policy.Family) bool {
 	return func(f policy.Family) bool { return has[f] }
 }
 
-// zones gives the interfaces' indexes by name.
+// zones returns a function that finds the index of an interface by name.
 func zones(nets *netmon.Snapshot) func(string) (int, bool) {
 	return func(name string) (int, bool) {
 		l, ok := nets.LinkByName(name)
@@ -220,10 +221,11 @@ func zones(nets *netmon.Snapshot) func(string) (int, bool) {
 	}
 }
 
-// routes answers mam.Routes by asking the kernel; the zero value knows nothing.
+// routes implements mam.Routes by asking the kernel. The zero value knows no routes.
 type routes struct{ *oracle.Reacher }
 
-// newRoutes is for the networks of list, on whose devices the kernel is asked.
+// newRoutes makes routes for the networks in list, whose devices the kernel is asked
+// about.
 func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot, list []managed) routes {
 	scope := oracle.Scope{Everywhere: oracle.EverywhereOf(cfg.FarAway), Loopback: nets.Loopback(), Zone: nets.ZoneIndex}
 	for i := range list {
@@ -244,8 +246,9 @@ func newRoutes(kernel *oracle.Kernel, cfg *config.Config, nets *netmon.Snapshot,
 	return routes{oracle.NewReacher(kernel, scope)}
 }
 
-// origins are the networks that are asked about by themselves: those bound to a device,
-// and those whose source somebody else's rule looks at, or a route.
+// origins returns the networks for which the kernel must be asked separately: those
+// bound to a device, and those whose source address matters to a route or to a rule of
+// somebody else.
 func origins(nets *netmon.Snapshot, list []managed) []oracle.Origin {
 	asked := make([]bool, len(list))
 	origins := make([]oracle.Origin, len(list))
@@ -254,8 +257,8 @@ func origins(nets *netmon.Snapshot, list []managed) []oracle.Origin {
 		origins[i] = oracle.Origin{Index: m.prefix.Index, Source: m.prefix.Addr(), Bound: m.device != ""}
 		asked[i] = m.device != "" && m.extent != mam.Nowhere
 		if p := nets.PrefixOn(m.prefix.Index, m.prefix.CIDR); p != nil {
-			// Where no socket is bound to the interface though the address leads elsewhere, refusals
-			// alone are of interest.
+			// If the address leads elsewhere and no socket is bound to the interface,
+			// only refusals matter.
 			origins[i].Bound = origins[i].Bound || p.Egress != p.Index
 			asked[i] = asked[i] || p.BySource
 		}

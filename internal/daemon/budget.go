@@ -13,11 +13,12 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// budgetInterval is between two writings of the counts: what a crash may lose.
+// budgetInterval is the time between two writes of the counts. A crash loses at most
+// this much.
 const budgetInterval = time.Minute
 
-// budgets counts what the interfaces with a budget carry. It is safe for
-// concurrent use.
+// budgets counts the traffic of interfaces with a budget. It is safe for concurrent
+// use.
 type budgets struct {
 	log  *slog.Logger
 	file string // where the counts are kept
@@ -25,7 +26,7 @@ type budgets struct {
 	mu      sync.Mutex
 	meter   *budget.Meter // nil until a budget is needed
 	limited []limited
-	spent   map[policy.PrefixID]policy.Budget // by what was counted last
+	spent   map[policy.PrefixID]policy.Budget // as of the latest count
 }
 
 // limited is a managed prefix with a budget.
@@ -36,9 +37,9 @@ type limited struct {
 	reset int // day of the month
 }
 
-// open reads the counts if cfg is the first configuration with a budget. It is
-// not called twice at a time. A file that cannot be read is replaced in time:
-// counting anew is better than not at all.
+// open reads the counts if cfg is the first configuration with a budget. Calls must not
+// overlap. A file that cannot be read is replaced at the next write, because counting
+// from zero is better than not counting.
 func (b *budgets) open(cfg *config.Config) {
 	b.mu.Lock()
 	opened := b.meter != nil
@@ -55,7 +56,7 @@ func (b *budgets) open(cfg *config.Config) {
 	b.meter = meter
 }
 
-// networks takes over which prefixes are managed.
+// networks takes over the list of managed prefixes.
 func (b *budgets) networks(now time.Time, list []managed, carried map[int]uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,7 +70,8 @@ func (b *budgets) networks(now time.Time, list []managed, carried map[int]uint64
 	b.countLocked(now, carried)
 }
 
-// count takes what each interface has carried, as pathstat.Snapshot has it.
+// count takes the bytes that each interface has carried, in the form of
+// pathstat.Snapshot.
 func (b *budgets) count(now time.Time, carried map[int]uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,8 +92,8 @@ func (b *budgets) countLocked(now time.Time, carried map[int]uint64) {
 	}
 }
 
-// apply notes in the prefixes what is left, and makes those that are beyond
-// their budget expensive.
+// apply writes into the prefixes what is left of their budgets. A prefix beyond its
+// budget becomes expensive.
 func (b *budgets) apply(prefixes []*policy.Prefix) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,7 +105,7 @@ func (b *budgets) apply(prefixes []*policy.Prefix) {
 	}
 }
 
-// run writes the counts now and then, and at the end.
+// run writes the counts at intervals, and at the end.
 func (b *budgets) run(ctx context.Context) error {
 	tick := time.NewTicker(budgetInterval)
 	defer tick.Stop()
@@ -120,7 +122,7 @@ func (b *budgets) run(ctx context.Context) error {
 		b.mu.Unlock()
 		var err error
 		if meter != nil {
-			err = meter.Save(b.file) // without the lock, as a disk may take its time
+			err = meter.Save(b.file) // without the lock, because the disk may be slow
 		}
 		if err != nil && !failing {
 			b.log.Warn("budgets not saved", "err", err)

@@ -18,9 +18,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Check reads a configuration and makes its policy, and runs nothing. It
-// returns what a start would warn of, and why it would fail. known are the policies
-// that are compiled in.
+// Check reads a configuration and makes its policy, but runs nothing. It returns the
+// warnings of a start with this configuration, and the error with which it would fail.
+// known are the compiled-in policies.
 func Check(path string, known policy.Catalogue) (warnings []string, err error) {
 	l := &loader{known: known}
 	cfg, err := l.readConfig(path)
@@ -47,8 +47,8 @@ func blockName(b *config.Block) string {
 	return fmt.Sprintf("%s %q", kind, b.Written)
 }
 
-// unintended tells of what a configuration says that was probably not meant, on
-// this host. list is what it has managed.
+// unintended warns about settings that were probably not meant that way on this host.
+// list has the prefixes that the configuration selects.
 func unintended(cfg *config.Config, nets *netmon.Snapshot, list []managed) (warnings []string) {
 	for _, w := range cfg.Warnings {
 		warnings = append(warnings, w.String())
@@ -61,7 +61,7 @@ func unintended(cfg *config.Config, nets *netmon.Snapshot, list []managed) (warn
 	return append(warnings, twoDefaults(list)...)
 }
 
-// meantBy proposes what was probably meant by a block that matches nothing.
+// meantBy guesses what a block that matches nothing was meant to be.
 func meantBy(b *config.Block, nets *netmon.Snapshot) string {
 	if b.Prefix.IsValid() {
 		return ""
@@ -73,8 +73,8 @@ func meantBy(b *config.Block, nets *netmon.Snapshot) string {
 	for _, l := range nets.Links() {
 		names = append(append(names, l.Name), l.AltNames...)
 	}
-	// ip(8) shows eth0.100@eth0 of a VLAN, and ifconfig(8) eth0:1 of an address that has a
-	// label; in neither is it the name.
+	// ip(8) shows a VLAN as eth0.100@eth0, and ifconfig(8) shows an address with a
+	// label as eth0:1. Neither is the name of the interface.
 	if i := strings.IndexAny(b.Interface, "@:"); i > 0 {
 		if name := b.Interface[:i]; slices.Contains(names, name) {
 			return fmt.Sprintf("; the name of the interface is %q", name)
@@ -86,7 +86,7 @@ func meantBy(b *config.Block, nets *netmon.Snapshot) string {
 	return ""
 }
 
-// barren tells of blocks that are about nothing that could be managed.
+// barren warns about blocks for networks that can never be managed.
 func barren(cfg *config.Config, nets *netmon.Snapshot) (warnings []string) {
 	list, links := selection.Barren(cfg, nets)
 	for i, b := range list {
@@ -99,7 +99,7 @@ func barren(cfg *config.Config, nets *netmon.Snapshot) (warnings []string) {
 	return warnings
 }
 
-// doubts tells of what a configuration says and hardly anybody means.
+// doubts warns about settings that hardly anybody means.
 func doubts(cfg *config.Config) (warnings []string) {
 	hasDefault := false
 	for i := range cfg.Blocks {
@@ -110,7 +110,7 @@ func doubts(cfg *config.Config) (warnings []string) {
 		switch {
 		case isDefault && disabled:
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is the default and disabled: it is not used", blockName(b)).Error())
-		case disabled || cfg.Original && b.Enabled == nil: // not managed
+		case disabled || cfg.Original && b.Enabled == nil: // the block selects nothing to manage
 		case b.Prefix.IsValid() && b.Prefix.Bits() == 0:
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is every %v network of this host, also tunnels and the bridges of containers; what leads to the Internet is managed by auto = true, and one interface by interface \"NAME\" { ... }", blockName(b), policy.FamilyOf(ip)).Error())
 		case ip.IsLoopback():
@@ -119,13 +119,14 @@ func doubts(cfg *config.Config) (warnings []string) {
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is link-local: connections to anywhere beyond the link that are sent by it fail", blockName(b)).Error())
 		}
 	}
-	if !hasDefault && !cfg.Auto && cfg.Policy.Name != "" && len(cfg.Blocks) > 0 { // without any, reading it has warned of that
+	if !hasDefault && !cfg.Auto && cfg.Policy.Name != "" && len(cfg.Blocks) > 0 { // without blocks, reading the configuration has warned already
 		warnings = append(warnings, cfg.File+": no network is the default (default = true); the host's routes choose where nothing speaks for a network")
 	}
 	return warnings
 }
 
-// checkPolicy makes the policy and closes it. It returns what of it would have no effect.
+// checkPolicy makes the policy and closes it. It returns warnings about settings that
+// would have no effect.
 func (l *loader) checkPolicy(cfg *config.Config, list []managed) (warnings []string, err error) {
 	if cfg.Policy.Name == "" {
 		return nil, nil
@@ -145,7 +146,7 @@ func (l *loader) checkPolicy(cfg *config.Config, list []managed) (warnings []str
 	return warnings, nil
 }
 
-// Init gives a configuration for this host to start from.
+// Init returns a configuration for this host, for users to begin with.
 func Init() (string, error) {
 	nets, err := netmon.New(netmon.Options{}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -159,7 +160,7 @@ func Init() (string, error) {
 	return config.Init(found), nil
 }
 
-// Dump writes the state, as SIGUSR1 does.
+// Dump writes the daemon's state to w. SIGUSR1 does the same.
 func (d *Daemon) Dump(w io.Writer) error {
 	return d.manager.View().WriteDump(w, time.Now(), d.current.unmanaged()...)
 }

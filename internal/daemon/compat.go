@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
-// Overrides are the paths of the original that flags name. "" leaves what the
-// configuration says, config.Off switches off.
+// Overrides are paths of the original's files that flags override. "" keeps the path of
+// the configuration, and config.Off switches the file off.
 type Overrides struct {
 	CompatSocket, CompatFIFO   string
 	LogPrefixes, LogInterfaces string
@@ -21,7 +21,7 @@ func (o *Overrides) paths() []*string {
 	return []*string{&o.CompatSocket, &o.CompatFIFO, &o.LogPrefixes, &o.LogInterfaces}
 }
 
-// apply changes cfg, which nobody else has yet.
+// apply changes cfg, which must not be in use yet.
 func (o *Overrides) apply(cfg *config.Config) {
 	if o.CompatSocket != "" {
 		cfg.CompatAssumed = false
@@ -37,9 +37,9 @@ func (o *Overrides) apply(cfg *config.Config) {
 	}
 }
 
-// listenForOriginals makes the socket at which programs look that were built
-// against the original's library; nil if there is none to make. Where nobody asked
-// for that socket, what is in its way costs these programs this daemon, and nothing else.
+// listenForOriginals makes the socket for programs that were built with the original's
+// library. It returns nil if no such socket is wanted. If the configuration did not ask
+// for it, a failure to make it is only logged: it affects these programs only.
 func listenForOriginals(h Handed, cfg *config.Config, log *slog.Logger) (*unixsocket.Listener, error) {
 	switch {
 	case h.Compat != nil:
@@ -47,7 +47,7 @@ func listenForOriginals(h Handed, cfg *config.Config, log *slog.Logger) (*unixso
 	case cfg.CompatSocket == "":
 		return nil, nil
 	case cfg.CompatAssumed && h.Request != nil:
-		// A service may have a /tmp of its own, where no client looks.
+		// A service may have its own private /tmp, in which no client looks.
 		log.Warn(originalsUnserved, "path", cfg.CompatSocket, "hint", "the service manager makes the sockets: enable mamma-compat.socket, too")
 		return nil, nil
 	}
@@ -61,8 +61,8 @@ func listenForOriginals(h Handed, cfg *config.Config, log *slog.Logger) (*unixso
 
 const originalsUnserved = "programs built against the original library do not reach this daemon"
 
-// announce says where clients are served, if programs of the original are though the
-// configuration does not say so.
+// announce tells the user where clients are served, if programs of the original are
+// served without a line about it in the configuration.
 func (s *requestSockets) announce(out io.Writer, cfg *config.Config) error {
 	if !cfg.CompatAssumed {
 		return nil
@@ -75,8 +75,8 @@ func (s *requestSockets) announce(out io.Writer, cfg *config.Config) error {
 	return err
 }
 
-// originalsServed tells of a configuration in the original grammar what becomes of
-// programs built against the original library.
+// originalsServed warns the user of a configuration in the original grammar what
+// becomes of programs that were built with the original's library.
 func originalsServed(cfg *config.Config) []string {
 	if !cfg.CompatAssumed {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
-// controlServer is the control socket, and the metrics' listener if there is one.
+// controlServer serves the control socket and, if configured, the metrics.
 type controlServer struct {
 	server  *control.Server
 	socket  *unixsocket.Listener
@@ -24,8 +24,8 @@ type controlServer struct {
 	log     *slog.Logger
 }
 
-// openControl makes what cfg wants, at path unless the socket was handed over. The
-// options' Group is filled in.
+// openControl opens the listeners that cfg asks for. The control socket is at path,
+// unless it was passed on. openControl fills in the Group of the options.
 func openControl(handed *net.UnixListener, cfg *config.Config, path string, o control.Options) (*controlServer, error) {
 	group, err := control.LookupGroup(cfg.ControlGroup)
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *controlServer) run(ctx context.Context) error {
 // close removes the socket.
 func (c *controlServer) close() error {
 	if c.metrics != nil {
-		_ = c.metrics.Close() // run has closed it before, or never began
+		_ = c.metrics.Close() // no error matters: run has closed it, or never began
 	}
 	return c.socket.Close()
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// current knows what is so at the moment, and publishes Views of it: the
-// configuration, the host's networks, what the other parts know of these. It is safe
-// for concurrent use.
+// current holds the present state: the configuration, the host's networks, and what the
+// other parts know about them. It publishes Views of this state. It is safe for
+// concurrent use.
 type current struct {
 	nets       hostNetworks
 	sampler    *pathstat.Sampler
@@ -28,9 +28,9 @@ type current struct {
 	health     *healthWatch
 	budgets    *budgets
 	paths      *paths
-	measureAll bool            // all networks of the host, not the managed ones only
+	measureAll bool            // measure all networks of the host, and not only the managed ones
 	publishTo  func(*mam.View) // called with every View, one call at a time
-	rerouted   chan struct{}   // one slot: the kernel's routes may have to change
+	rerouted   chan struct{}   // one slot; filled when the kernel's routes may have to change
 
 	mu        sync.Mutex
 	cfg       *config.Config
@@ -42,21 +42,23 @@ type current struct {
 	snapshot  *netmon.Snapshot
 	routes    routes
 	local     func(netip.Addr) bool
-	heard     *hostfacts.Facts // what list follows
-	epoch     uint64           // of the configuration and the host's networks
+	heard     *hostfacts.Facts // the facts that list is based on
+	epoch     uint64           // number of the configuration and the host's networks; rises with each change
 }
 
-// chosenPolicy is the policy of a configuration. The zero value is none.
+// chosenPolicy is the policy of a configuration. The zero value means that there is
+// none.
 type chosenPolicy struct {
 	runner *mam.Runner
 	name   string                        // to show
-	title  string                        // as announced at start and end; "" if there is none
+	title  string                        // name for the announcements at start and end; "": none
 	file   string                        // of its plugin; "" if compiled in
-	fresh  func() (policy.Policy, error) // makes another one like it
+	fresh  func() (policy.Policy, error) // makes another instance of it
 	since  time.Time                     // when it was made
 }
 
-// adopt makes cfg, with its policy, what is in use, and returns the policy that was.
+// adopt puts cfg and its policy into use. It returns the View that this publishes, and
+// the policy used before.
 func (c *current) adopt(cfg *config.Config, p chosenPolicy) (view *mam.View, last chosenPolicy) {
 	c.nets.KeepRoutes(cfg.Routing == config.RoutingManage)
 	c.mu.Lock()
@@ -65,22 +67,23 @@ func (c *current) adopt(cfg *config.Config, p chosenPolicy) (view *mam.View, las
 	return c.renewLocked(), last
 }
 
-// chosen is the policy in use.
+// chosen returns the policy in use.
 func (c *current) chosen() chosenPolicy {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.policy
 }
 
-// run has everything follow the host's networks until ctx ends.
+// run keeps the state up to date with the host's networks until ctx ends.
 func (c *current) run(ctx context.Context) error {
 	changes, cancel := c.nets.Subscribe()
 	defer cancel()
-	// A network manager tells its name servers some time after the addresses,
-	// and the files give no event that an unprivileged process could rely on.
+	// The name servers of a link are polled. A network manager announces them some time
+	// after the addresses, and an unprivileged process gets no reliable event for
+	// changes of the files.
 	tick := time.NewTicker(linkDNSInterval)
 	defer tick.Stop()
-	changed := true // there was nobody to tell until now
+	changed := true // changes before this moment were not noticed
 	for {
 		nets := c.nets.Snapshot()
 		changed = c.links.look(nets, c.facts.now()) || changed
@@ -99,8 +102,9 @@ func (c *current) run(ctx context.Context) error {
 	}
 }
 
-// follow has everything follow, if the host's networks or their name servers have changed
-// or something is said of them that matters to decisions. Else what is shown is renewed.
+// follow renews the whole state if something has changed that decisions depend on: the
+// host's networks, their name servers, or facts about them. Otherwise it only publishes
+// what people are shown.
 func (c *current) follow(changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,23 +117,27 @@ func (c *current) follow(changed bool) {
 	}
 }
 
-// renewLocked makes everything follow from the configuration and the host's
-// networks as both are now, and publishes it. It is the one way by which a change
-// of either takes effect. Nothing in it waits for files or the kernel.
+// renewLocked derives the whole state from the present configuration and the present
+// networks of the host, and publishes it. Each change of either takes effect by this
+// function and no other. It never waits for files or for the kernel.
 //
-// The networks are taken under the lock: whatever was concluded from them before
-// may be outdated by a change that somebody else has taken over meanwhile, and
-// would undo it. The order is that of needs:
+// It reads the networks under the lock. Conclusions that were drawn earlier may be
+// outdated, and using them could undo a change that another goroutine has taken over
+// since. The steps have this order because of what each needs:
 //
-//   - Name servers of links come before resolvers, which are made for them.
-//   - Resolvers come before health, which probes through them.
-//   - Measuring and health come before the View, which shows what they know:
-//     that a network is gone, or new, must not wait for the next pass.
-//   - The View comes last of what answers requests, and whole.
-//   - Health hears of it, to tell the reports on a network from those on the one
-//     before.
-//   - Routes come after it. They take the longest, and no request should get a
-//     network that is gone while they are changed.
+//   - Name servers of links come before resolvers, which are made for them.    -
+//
+// Resolvers come before health, which probes through them.    - Measurements and health
+// come before the View, which contains them. A network
+//
+//	  that is gone, or new, must show at once and not at the next pass.
+//	- The View is published whole, as the last step that affects answers.    - Then
+//
+// health is told that the View is in use, so that it can tell reports on a
+//
+//	  new network from those on the one before.
+//	- Routes come last. They take the longest, and no request should get a network
+//	  that is gone while they are being changed.
 func (c *current) renewLocked() *mam.View {
 	now, nets := time.Now(), c.nets.Snapshot()
 	c.heard = c.facts.now()
@@ -151,7 +159,7 @@ func (c *current) renewLocked() *mam.View {
 	return view
 }
 
-// measured takes over and publishes what a pass of the sampler has found.
+// measured takes over the results of a pass of the sampler and publishes them.
 func (c *current) measured(s *pathstat.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +169,7 @@ func (c *current) measured(s *pathstat.Snapshot) {
 	c.publishLocked()
 }
 
-// publish publishes what the parts know now.
+// publish publishes a View of what the parts know now.
 func (c *current) publish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,8 +205,8 @@ func (c *current) publishLocked() *mam.View {
 	return v
 }
 
-// unmanaged are the host's prefixes that are not managed, for people. They have been
-// measured where the original's logs are written.
+// unmanaged returns the host's prefixes that are not managed, to show them to people.
+// They have measurements only if the original's logs are written.
 func (c *current) unmanaged() []*policy.Prefix {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,20 +226,21 @@ func (c *current) unmanaged() []*policy.Prefix {
 	return measured(others, c.sampler.Snapshot())
 }
 
-// prefixes are those that cfg has managed, as they are at the moment: what a policy is
-// made for.
+// prefixes returns the prefixes that cfg selects at this moment. A policy is made for
+// them.
 func (c *current) prefixes(cfg *config.Config) []*policy.Prefix {
 	return measured(manage(cfg, c.nets.Snapshot(), c.facts.now()), c.sampler.Snapshot())
 }
 
-// networks are what routes depend on, and whether they are to be managed.
+// networks returns what the kernel's routes depend on, and whether the daemon manages
+// routes.
 func (c *current) networks() (managed bool, list []managed, nets *netmon.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cfg.Routing == config.RoutingManage, c.list, c.snapshot
 }
 
-// state is what the control socket shows of the configuration in use.
+// state returns what the control socket shows about the configuration in use.
 func (c *current) state() control.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()

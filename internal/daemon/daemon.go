@@ -25,30 +25,32 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Options say how to run. Socket and Control override the configuration.
+// Options are the settings of a run. Socket and Control override the configuration.
 type Options struct {
 	ConfigPath string           // "": the automatic configuration
 	Policies   policy.Catalogue // those that are compiled in
 	Socket     string
 	Control    string
 	Overrides  Overrides
-	Stdout     io.Writer    // for what a person reads at start and reload; nil: nowhere
+	Stdout     io.Writer    // gets what a person reads at start and reload; nil: nobody
 	Log        *slog.Logger // nil: nothing is logged
 	Version    string
-	// Trace has every message of the request sockets logged at debug level.
+	// Trace logs every message of the request sockets at debug level.
 	Trace bool
-	// Profiling lets those who may change things take profiles at the control socket.
+	// Profiling permits profiles at the control socket, for those who may change things
+	// there.
 	Profiling bool
-	// OnConfig is called with the configuration at the start, before its policy is made,
-	// and at each reload that succeeds, just before the new one is used; may be nil.
+	// OnConfig is called with the configuration before its effects: at the start before
+	// the policy is made, and at each successful reload just before the new
+	// configuration is used. It may be nil.
 	OnConfig func(*config.Config)
-	// OnReady is called once clients can connect; may be nil.
+	// OnReady is called as soon as clients can connect. It may be nil.
 	OnReady func()
-	// Handed are sockets that the service manager has made. Those missing are
-	// made by Run.
+	// Handed are the sockets that the service manager has made. Run makes the missing
+	// ones.
 	Handed Handed
-	// OnAlive is called every Heartbeat as long as nothing is stuck; may be nil.
-	// Zero: never.
+	// OnAlive is called at intervals of Heartbeat as long as nothing is stuck. It may
+	// be nil. A Heartbeat of zero means never.
 	OnAlive   func()
 	Heartbeat time.Duration
 	// LinkKind is netmon.Options.Kind; nil outside of tests.
@@ -56,36 +58,36 @@ type Options struct {
 }
 
 // Daemon is a Multi Access Manager with everything around it. It only connects its
-// parts: each has its own state, what runs has a run method, and what one tells
-// another is written in this file.
+// parts. Each part has its own state, and a run method if it needs a goroutine. What
+// one part tells another is written in this file.
 type Daemon struct {
 	opts    Options
 	log     *slog.Logger
-	begun   *config.Config // of the start: what it says is in use until the end, where a reload changes nothing
+	begun   *config.Config // configuration of the start; has the settings that a reload cannot change
 	started time.Time
 
 	nets     hostNetworks          // which networks there are
 	sampler  *pathstat.Sampler     // what they carry
-	census   *census.Census        // and whose connections
+	census   *census.Census        // whose connections use them
 	links    *linkDNS              // their name servers
 	facts    hostFacts             // what other services say of them
 	health   *healthWatch          // whether they work
 	budgets  *budgets              // what is left of their budgets
 	paths    *paths                // MPTCP's paths
 	current  *current              // all of that, and the configuration, as Views
-	manager  *mam.Manager          // decides on them
-	server   *mam.Server           // for clients
-	reloads  *reloader             // for the operator
-	logs     []*pathstat.Log       // the original's measurement logs, if switched on
+	manager  *mam.Manager          // decides on the Views
+	server   *mam.Server           // serves clients
+	reloads  *reloader             // serves the operator's reloads
+	logs     []*pathstat.Log       // the original's measurement logs; empty: switched off
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
 	metrics  *metrics.Metrics
-	past     *control.Past   // how the networks did, for people
-	shown    *busname.Server // to other programs, on the system bus; nil: not at all
+	past     *control.Past   // measurements of the past, for people
+	shown    *busname.Server // shows the state to other programs, on the system bus; nil: switched off
 	page     *generation.Own // nil: no leases are granted
 }
 
-// hostNetworks is what watches the host's networks: a *netmon.Monitor, described
-// there.
+// hostNetworks watches the host's networks. Outside of tests it is a *netmon.Monitor,
+// whose methods describe it.
 type hostNetworks interface {
 	Snapshot() *netmon.Snapshot
 	Subscribe() (changes <-chan struct{}, cancel func())
@@ -96,8 +98,8 @@ type hostNetworks interface {
 	Close()
 }
 
-// New reads the configuration and the host's networks and loads the policy. A
-// Daemon that New returned must be Run.
+// New reads the configuration and the host's networks, and loads the policy. The caller
+// must call Run, which also releases what New has opened.
 func New(opts Options) (*Daemon, error) {
 	return newDaemon(opts, func(cfg *config.Config, log *slog.Logger) (hostNetworks, error) {
 		return netmon.New(netmon.Options{
@@ -142,7 +144,7 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 	return d, nil
 }
 
-// connect makes the parts and tells each of them of the others.
+// connect makes the parts, and tells each part about the others that it needs.
 func (d *Daemon) connect(cfg *config.Config) {
 	resolvers := newResolvers(d.log)
 	d.links = &linkDNS{}
@@ -184,9 +186,10 @@ func (d *Daemon) connect(cfg *config.Config) {
 	}
 }
 
-// slowest is how far apart measurements may be where nothing happens. Those that make
-// a line of the original's logs are never farther apart than the configuration says:
-// who reads these counts lines for time (doc/original/measurement.md section 1).
+// slowest returns the greatest time between two measurements on a quiet host. If the
+// original's logs are written, this is never more than the configured interval, because
+// readers of these logs take the number of lines for a time
+// (doc/original/measurement.md section 1).
 func slowest(cfg *config.Config) time.Duration {
 	if cfg.Logs.Prefixes != "" || cfg.Logs.Interfaces != "" {
 		return cfg.Sampling.Interval
@@ -194,8 +197,8 @@ func slowest(cfg *config.Config) time.Duration {
 	return pathstat.DefaultMaxInterval
 }
 
-// openPage makes the page that tells clients how long their leases hold. Without one
-// they ask about each connection.
+// openPage makes the page that tells clients how long their leases hold. If that fails
+// it returns nil, and clients ask about each connection.
 func (d *Daemon) openPage() *generation.Own {
 	page, err := generation.Make()
 	if err != nil {
@@ -206,7 +209,8 @@ func (d *Daemon) openPage() *generation.Own {
 	return page
 }
 
-// absolute makes the paths mean the same to whoever is told of them.
+// absolute makes the paths absolute, so that they mean the same to every process that
+// is told of them.
 func (o *Options) absolute() error {
 	paths := []*string{&o.ConfigPath, &o.Socket, &o.Control}
 	for _, path := range o.Overrides.paths() {
@@ -235,11 +239,11 @@ func (d *Daemon) close() {
 	d.current.resolvers.close()
 }
 
-// Reload reads the configuration again. Everything that can fail is done before
-// anything is replaced: after an error the old state runs on.
+// Reload reads the configuration again. All steps that can fail come before the first
+// effect, so that after an error the old state is still in use.
 func (d *Daemon) Reload() error { return d.reloads.reload() }
 
-// measured is called with what each pass of the sampler has found.
+// measured takes the results of each pass of the sampler.
 func (d *Daemon) measured(s *pathstat.Snapshot) {
 	for _, l := range d.logs {
 		l.Record(s)
@@ -249,8 +253,8 @@ func (d *Daemon) measured(s *pathstat.Snapshot) {
 	d.manager.Measured(time.Now())
 }
 
-// published is called with every View, one call at a time. MPTCP paths follow it, as
-// the path manager asks the policy about them.
+// published takes every View, one call at a time. It passes the View to the MPTCP
+// paths, because the path manager asks the View's policy.
 func (d *Daemon) published(v *mam.View) {
 	d.past.Note(v)
 	d.manager.Publish(v)
@@ -260,20 +264,20 @@ func (d *Daemon) published(v *mam.View) {
 	d.paths.published(v)
 }
 
-// decided is called for every decision, on the request path.
+// decided takes every decision. It is called on the request path, so it must be quick.
 func (d *Daemon) decided(r *mam.Record) {
 	d.sampler.Wake()
 	d.census.Decided(r)
 	d.metrics.Observe(r)
 }
 
-// leased is called with what clients tell of connections by leases.
+// leased takes the connections that a client reports by leases.
 func (d *Daemon) leased(r *mam.Record, uses uint32) {
 	d.sampler.Wake()
 	d.metrics.Leased(r, uses)
 }
 
-// reported is called with each report of a client, and must return at once.
+// reported takes each report of a client. It must return at once.
 func (d *Daemon) reported(rec mam.Record) {
 	d.metrics.Reported(&rec)
 	d.census.Reported(&rec)
@@ -281,7 +285,7 @@ func (d *Daemon) reported(rec mam.Record) {
 	d.health.reported(rec)
 }
 
-// state is what the control socket shows beside the View.
+// state returns what the control socket shows besides the View.
 func (d *Daemon) state() control.State {
 	clients := d.server.Clients()
 	s := d.current.state()
@@ -290,8 +294,8 @@ func (d *Daemon) state() control.State {
 	return s
 }
 
-// Run serves clients until ctx ends or something fails for good. After an
-// orderly end the error is nil. Sockets and FIFO are removed in any case.
+// Run serves clients until ctx ends or something fails for good. The error is nil after
+// an orderly end. Sockets and FIFO are removed in both cases.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	defer d.close()
 	cfg := d.begun
@@ -357,11 +361,11 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.opts.OnReady()
 	}
 	err = g.Wait()
-	_ = announceEnd(d.opts.Stdout, d.current.chosen()) // who read of the start may be gone
+	_ = announceEnd(d.opts.Stdout, d.current.chosen()) // an error is ignored: the reader of the output may be gone
 	return err
 }
 
-// ended is the error of a task that returns its context's.
+// ended returns nil if a task ended with the error of its context.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

@@ -1,9 +1,10 @@
-// Package daemon puts the rooms of the Multi Access Manager together: it turns
-// a configuration, the host's networks, the measurements and a policy into
-// mam.Views, and runs the tasks that keep them current.
+// Package daemon connects the parts of the Multi Access Manager. It turns a
+// configuration, the host's networks, the measurements and a policy into mam.Views, and
+// runs the tasks that keep them current.
 //
-// Every View is built whole and swapped in at once. A reload builds everything
-// that can fail first, so that an error leaves the old state running.
+// Each View is built whole and then swapped in at once. A reload first builds
+// everything that can fail, so that an error leaves the old state in use.
 //
-// What the rooms do is their own business; flags and signals are cmd/mamma's.
+// How a part works is described in its own package. Flags and signals are handled in
+// cmd/mamma.
 package daemon

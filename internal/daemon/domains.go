@@ -13,22 +13,22 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// domains says which interface's name servers know the names below a domain, whatever
-// network is chosen. It is not changed once it is made; nil has none.
+// domains says for which domains an interface's name servers are asked, whatever
+// network the connection takes. It never changes once made. nil has no domains.
 type domains struct {
 	routes []domainRoute
 }
 
-// domainRoute is a domain, and whom to ask.
+// domainRoute is a domain with the resolver to ask.
 type domainRoute struct {
 	domain hostfacts.Domain
 	index  int // of the interface
 	lookup lookup
 }
 
-// of returns the resolver for a name, which is that of the longest domain that it lies
-// below; nil if it lies below none. Where several interfaces have that domain, the one with
-// the index comes first.
+// of returns the resolver for a name, by the longest domain that contains the name. It
+// returns nil if no domain does. If several interfaces have that domain, the one with
+// the given index is preferred.
 func (d *domains) of(host string, index int) *domainRoute {
 	if d == nil {
 		return nil
@@ -46,15 +46,15 @@ func (d *domains) of(host string, index int) *domainRoute {
 	return best
 }
 
-// routed is a resolver that hands on names to where they are known.
+// routed is a resolver that passes names on to the resolvers of their domains.
 type routed struct {
 	lookup
-	index   int // of the interface that it is about; 0: none
+	index   int // of the interface that is preferred; 0: none
 	domains *domains
 }
 
-// Lookup implements mam.Resolver. A name below a domain is asked there only: others need
-// not know that somebody asks for it.
+// Lookup implements mam.Resolver. A name in a domain is looked up only at that domain's
+// servers, so that no other server learns of the name.
 func (r routed) Lookup(ctx context.Context, host string, f policy.Family) (mam.Result, error) {
 	if route := r.domains.of(host, r.index); route != nil {
 		return route.lookup.Lookup(ctx, host, f)
@@ -70,8 +70,9 @@ func (r routed) For(host string) (other mam.Resolver, domain string) {
 	return nil, ""
 }
 
-// routeNames makes domains of what is known of the interfaces, as far as the configuration
-// permits. Where it names the servers of a network, those are asked.
+// routeNames makes the domains that are known for the interfaces and that the
+// configuration permits. If the configuration names a network's servers, those are
+// asked.
 func (r *resolvers) routeNames(cfg *config.Config, nets *netmon.Snapshot, list []managed, facts *hostfacts.Facts, used map[string]*resolve.Resolver) *domains {
 	if cfg.Original {
 		return nil
@@ -105,7 +106,8 @@ func (r *resolvers) routeNames(cfg *config.Config, nets *netmon.Snapshot, list [
 	return &d
 }
 
-// asksLink tells whether the configuration permits to ask an interface's own servers.
+// asksLink tells whether the configuration permits asking an interface's own name
+// servers.
 func asksLink(cfg *config.Config, nets *netmon.Snapshot, index int) bool {
 	l, ok := nets.Link(index)
 	if !ok {
@@ -122,8 +124,8 @@ func asksLink(cfg *config.Config, nets *netmon.Snapshot, index int) bool {
 	return true
 }
 
-// configuredOn is the setup of a managed prefix of the interface whose servers the
-// configuration names; nil if there is none.
+// configuredOn returns the resolver setup of a managed prefix on the interface whose
+// name servers the configuration gives; nil if there is none.
 func configuredOn(list []managed, index int) *resolve.Config {
 	for i := range list {
 		m := &list[i]
@@ -135,8 +137,8 @@ func configuredOn(list []managed, index int) *resolve.Config {
 	return nil
 }
 
-// sourceOn is the first address of an interface in the family of a; invalid if there is
-// none.
+// sourceOn returns the first address of an interface that has the family of a; invalid
+// if there is none.
 func sourceOn(nets *netmon.Snapshot, index int, a netip.Addr) netip.Addr {
 	for _, p := range nets.Prefixes() {
 		if p.Index == index && p.Addrs[0].Is4() == a.Is4() && p.Scope == netmon.ScopeGlobal {
@@ -146,7 +148,7 @@ func sourceOn(nets *netmon.Snapshot, index int, a netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// route makes resolvers hand on the names below domains.
+// route wraps resolvers, so that they pass on the names in domains.
 func (d *domains) route(list []managed, own map[policy.PrefixID]mam.Resolver, unbound lookup) (map[policy.PrefixID]mam.Resolver, mam.Resolver) {
 	if d == nil {
 		return own, unbound

@@ -16,25 +16,25 @@ import (
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
-// maxFIFOLine bounds a run-time configuration string. The original took 255
-// bytes; longer lines are dropped whole.
+// maxFIFOLine bounds a run-time configuration string. Longer lines are dropped as a
+// whole. The original's bound is 255 bytes.
 const maxFIFOLine = 4096
 
-// fifoPause is how long the end of a line is waited for. Texts without one are as good
-// to the original, which takes what it reads at once.
+// fifoPause is how long run waits for the end of a line. After that the text counts
+// without its newline, because the original takes what it reads at once.
 const fifoPause = time.Second
 
-// fifo reads run-time configuration strings, a line each, as the original's
-// FIFO takes them (doc/original/daemon.md section 7).
+// fifo reads run-time configuration strings, one per line, as from the original's FIFO
+// (doc/original/daemon.md section 7).
 type fifo struct {
 	path string
 	file *os.File
-	made bool // by us, so that we remove it
+	made bool // this process made it, and so removes it
 }
 
-// openFIFO opens the FIFO at path and makes it if nothing is there; "" is none, and
-// nil. A link, or anything else than a FIFO, or one of another user than root and us is
-// refused.
+// openFIFO opens the FIFO at path, and makes it if nothing is there. For the path "" it
+// returns nil. It refuses links, files of other kinds, and FIFOs whose owner is neither
+// root nor this process's user.
 func openFIFO(path string) (*fifo, error) {
 	if path == "" {
 		return nil, nil
@@ -46,7 +46,8 @@ func openFIFO(path string) (*fifo, error) {
 	case !errors.Is(err, fs.ErrExist):
 		return nil, fmt.Errorf("make FIFO %s: %w", path, err)
 	}
-	// Read-write, so that it never reports the end when the last writer leaves.
+	// It is opened for writing as well, so that reading does not end when the last
+	// writer leaves.
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open FIFO %s: %w", path, err)
@@ -73,8 +74,8 @@ func checkFIFO(fd int) error {
 	return nil
 }
 
-// run hands every line to take until ctx ends, and what has no end after a while; of
-// none, it returns at once.
+// run passes every line to take until ctx ends. Text without a newline is passed on
+// after a pause. Without a FIFO, run returns at once.
 func (f *fifo) run(ctx context.Context, log *slog.Logger, take func(string) error) error {
 	if f == nil {
 		return nil
@@ -104,19 +105,19 @@ func (f *fifo) run(ctx context.Context, log *slog.Logger, take func(string) erro
 	}
 }
 
-// fifoLine puts a line together.
+// fifoLine collects the bytes of a line.
 type fifoLine struct {
 	path string
 	log  *slog.Logger
 	take func(string) error
 
-	text    []byte // that has come of it
-	dropped bool   // it was too long
+	text    []byte // the bytes so far
+	dropped bool   // the line is too long
 }
 
 func (l *fifoLine) begun() bool { return len(l.text) > 0 || l.dropped }
 
-// add takes what was read.
+// add takes bytes that were read.
 func (l *fifoLine) add(b []byte) {
 	for len(b) > 0 {
 		line, rest, ended := bytes.Cut(b, []byte{'\n'})
@@ -130,7 +131,7 @@ func (l *fifoLine) add(b []byte) {
 	}
 }
 
-// end hands the line in.
+// end passes the line on.
 func (l *fifoLine) end() {
 	switch {
 	case l.dropped:
@@ -143,7 +144,7 @@ func (l *fifoLine) end() {
 	l.text, l.dropped = l.text[:0], false
 }
 
-// close closes the FIFO and removes it if openFIFO made it.
+// close closes the FIFO, and removes it if openFIFO made it.
 func (f *fifo) close() {
 	if f == nil {
 		return

@@ -19,45 +19,45 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// maxReports is how many reports of clients may wait; more are dropped, as the
-// next ones tell the same.
+// maxReports bounds the reports that wait. Further ones are dropped, because later
+// reports say the same.
 const maxReports = 256
 
-// healthWatch judges the health of the managed prefixes by what the kernel says
-// of them, how clients' connects end, how connections fare, and by probes. It is
-// safe for concurrent use; its methods but run return at once.
+// healthWatch judges the health of the managed prefixes. Its evidence is what the
+// kernel says about them, how clients' connects end, how connections proceed, and
+// probes. It is safe for concurrent use. All methods but run return at once.
 type healthWatch struct {
 	log     *slog.Logger
 	unbound lookup
-	changed func() // called by run without a lock when the judgement has changed
+	changed func() // called by run when the judgement has changed; no lock is held
 
-	reports chan mam.Record // of clients
-	poked   chan struct{}   // one slot: run is to look at the state
+	reports chan mam.Record // clients' reports that wait
+	poked   chan struct{}   // one slot; makes run look at the state
 
 	mu       sync.Mutex
 	tracker  health.Tracker
 	stays    map[policy.PrefixID]stay // of each managed prefix
-	begun    uint64                   // how many stays
+	begun    uint64                   // number of the latest stay
 	how      config.Probe
 	prefixes []probed
 	doubtful []policy.PrefixID
-	rejudge  time.Time // when time alone may change the judgement; zero: never
+	rejudge  time.Time // when time alone may next change the judgement; zero: never
 	current  judgement
 }
 
-// stay is the time that a network has its prefix. The next one with the same prefix
-// begins another, as does the return of a link. What began in an earlier stay, such as
-// a probe, is no evidence about this one.
+// stay is the time in which a network has its prefix. A new network with the same
+// prefix, or the return of a link, begins a new stay. Evidence from an earlier stay,
+// such as a probe that began then, does not count in a later one.
 type stay struct {
 	number  uint64
 	since   time.Time
-	offered time.Time // from when on requests are decided with it; zero: not yet
+	offered time.Time // since when requests are decided with it; zero: they are not yet
 }
 
-// judgement is what a healthWatch has concluded. Its maps must not be changed.
+// judgement is the present conclusion of a healthWatch. Its maps must not be changed.
 type judgement struct {
 	health map[policy.PrefixID]policy.Health // of each managed prefix
-	avoid  map[uint32][]policy.PrefixID      // by user id, as mam.View has it
+	avoid  map[uint32][]policy.PrefixID      // by user id, in the form of mam.View
 }
 
 func newHealthWatch(unbound lookup, changed func(), log *slog.Logger) *healthWatch {
@@ -67,15 +67,15 @@ func newHealthWatch(unbound lookup, changed func(), log *slog.Logger) *healthWat
 	}
 }
 
-// judgement returns the latest one.
+// judgement returns the latest judgement.
 func (h *healthWatch) judgement() judgement {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.current
 }
 
-// networks takes over which prefixes are managed, and how to probe them. A View that
-// has them is published next, and then offered is called.
+// networks takes over the managed prefixes, and how to probe them. The caller then
+// publishes a View with them, and calls offered after that.
 func (h *healthWatch) networks(now time.Time, how config.Probe, list []managed, nets *netmon.Snapshot, lookups map[policy.PrefixID]mam.Resolver) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -90,10 +90,11 @@ func (h *healthWatch) networks(now time.Time, how config.Probe, list []managed, 
 	}
 	h.stays = stays
 	h.judgeLocked(now)
-	h.poke() // the probes may be others now
+	h.poke() // there may be other probes to make now
 }
 
-// offered notes that requests are decided with the networks as they are.
+// offered notes that requests are now decided with the networks of the last call of
+// networks.
 func (h *healthWatch) offered(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -105,7 +106,7 @@ func (h *healthWatch) offered(now time.Time) {
 	}
 }
 
-// flows takes what the kernel showed of connections at a time.
+// flows takes what the kernel has shown about connections in a pass.
 func (h *healthWatch) flows(now, seen time.Time, flows map[policy.PrefixID]pathstat.Flow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -122,7 +123,7 @@ func (h *healthWatch) flows(now, seen time.Time, flows map[policy.PrefixID]paths
 	h.judgeLocked(now)
 }
 
-// reported takes a client's report, unless too many wait already.
+// reported takes a client's report. It drops the report if too many wait.
 func (h *healthWatch) reported(rec mam.Record) {
 	select {
 	case h.reports <- rec:
@@ -130,7 +131,7 @@ func (h *healthWatch) reported(rec mam.Record) {
 	}
 }
 
-// networks is what health needs to know of the managed prefixes.
+// networks converts the managed prefixes to the form that package health needs.
 func networks(list []managed, nets *netmon.Snapshot) []health.Network {
 	out := make([]health.Network, len(list))
 	for i := range list {
@@ -138,7 +139,7 @@ func networks(list []managed, nets *netmon.Snapshot) []health.Network {
 		out[i] = health.Network{ID: p.ID, Index: p.Index, Doubt: list[i].doubt}
 		n := nets.PrefixOn(p.Index, p.CIDR)
 		if n == nil {
-			continue // only in tests: both are of one snapshot
+			continue // happens only in tests: both come from one snapshot
 		}
 		out[i].Running = n.Running
 		out[i].Far = n.Scope == netmon.ScopeGlobal && !n.Loopback && !n.OwnLink
@@ -153,11 +154,11 @@ func networks(list []managed, nets *netmon.Snapshot) []health.Network {
 	return out
 }
 
-// judgeLocked brings the judgement up to date and tells whether it has changed.
+// judgeLocked brings the judgement up to date, and tells whether it has changed.
 func (h *healthWatch) judgeLocked(now time.Time) (changed bool) {
 	r := h.tracker.Report(now)
 	for _, p := range h.prefixes {
-		// Of a new one nothing was known.
+		// A new prefix has no earlier judgement.
 		if old, next := h.current.health[p.id], r.Health[p.id]; old != next {
 			changed = true
 			h.logChange(p.id, old, next)
@@ -201,8 +202,8 @@ func (h *healthWatch) poke() {
 	}
 }
 
-// run takes reports, probes, and looks again at what time changes, until ctx
-// ends.
+// run handles reports, makes probes, and looks again when time may have changed the
+// judgement, until ctx ends.
 func (h *healthWatch) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	results := make(chan result)
@@ -242,13 +243,13 @@ func (h *healthWatch) run(ctx context.Context) error {
 	}
 }
 
-// result is how a probe ended.
+// result is the result of a probe.
 type result struct {
 	job
 	err error
 }
 
-// took takes a probe's result, if its network is still there.
+// took takes the result of a probe, if the probed network is still there.
 func (h *healthWatch) took(r result) {
 	h.update(func(time.Time) {
 		if h.stays[r.id].number != r.stay {
@@ -262,7 +263,7 @@ func (h *healthWatch) took(r result) {
 	})
 }
 
-// heard takes a client's report, as far as it is about networks that are still there.
+// heard takes a client's report, but only what concerns networks that are still there.
 func (h *healthWatch) heard(rec *mam.Record) {
 	h.update(func(now time.Time) {
 		for _, c := range connects(rec) {
@@ -273,7 +274,7 @@ func (h *healthWatch) heard(rec *mam.Record) {
 	})
 }
 
-// update changes the tracker and tells if the judgement is another one then.
+// update applies a change to the tracker, and reports a changed judgement.
 func (h *healthWatch) update(change func(now time.Time)) {
 	h.mu.Lock()
 	now := time.Now()

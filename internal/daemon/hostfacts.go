@@ -12,10 +12,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// hostFacts are what other services of the host say of its networks: a
-// *hostfacts.Watcher, described there, or nothing. It is safe for concurrent use.
+// hostFacts gives access to what other services of the host say about its networks. Its
+// watcher may be nil. It is safe for concurrent use.
 type hostFacts struct {
-	watcher *hostfacts.Watcher // nil: nobody is asked
+	watcher *hostfacts.Watcher // nil: no service is asked
 }
 
 func newHostFacts(cfg *config.Config, log *slog.Logger) hostFacts {
@@ -34,7 +34,7 @@ func systemBus(cfg *config.Config) string {
 	return cmp.Or(cfg.SystemBus, systembus.Path())
 }
 
-// now is what is known; it may be nil.
+// now returns the present facts, which may be nil.
 func (f hostFacts) now() *hostfacts.Facts {
 	if f.watcher == nil {
 		return nil
@@ -42,7 +42,8 @@ func (f hostFacts) now() *hostfacts.Facts {
 	return f.watcher.Facts()
 }
 
-// changed has a value when something else is known; nil: that never happens.
+// changed returns a channel that has a value when the facts have changed. If it is nil,
+// they never change.
 func (f hostFacts) changed() <-chan struct{} {
 	if f.watcher == nil {
 		return nil
@@ -63,11 +64,11 @@ func (f hostFacts) run(ctx context.Context) error {
 	return f.watcher.Run(ctx)
 }
 
-// configured is the source of what a block of the configuration says.
+// configured is the name of the source if the configuration says something.
 const configured = "configuration"
 
-// hear takes over what the facts say of a managed prefix: what it costs, unless the
-// configuration says that, and why it may not get far.
+// hear takes over the facts about a managed prefix: its cost, unless the configuration
+// states one, and why it may not get far.
 func (m *managed) hear(facts *hostfacts.Facts) {
 	l := facts.Link(m.prefix.Interface)
 	m.doubt = l.Doubt(m.prefix.Family())
@@ -78,7 +79,8 @@ func (m *managed) hear(facts *hostfacts.Facts) {
 	m.prefix.Cost, m.costSource = l.Cost()
 }
 
-// told is what services say of the managed prefixes, and where what is used comes from.
+// told returns what services say about the managed prefixes, and the source of what is
+// used.
 func told(list []managed, facts *hostfacts.Facts) map[policy.PrefixID]mam.Told {
 	out := make(map[policy.PrefixID]mam.Told, len(list))
 	for i := range list {
@@ -95,7 +97,8 @@ func told(list []managed, facts *hostfacts.Facts) map[policy.PrefixID]mam.Told {
 	return out
 }
 
-// dnsSource is where the prefix's name servers come from; "" if it has none of its own.
+// dnsSource returns the source of the prefix's name servers; "" if it has none of its
+// own.
 func (m *managed) dnsSource() string {
 	switch {
 	case len(m.settings.Nameservers) == 0 && m.settings.ResolvConf == "":

@@ -13,25 +13,25 @@ import (
 	"github.com/socket-intents/mamma/internal/network/resolve"
 )
 
-// linkDNSInterval is between two looks at the name servers of the interfaces.
+// linkDNSInterval is the time between two looks at the interfaces' name servers.
 const linkDNSInterval = 5 * time.Second
 
-// runFiles is where the servers come from that are in files.
+// runFiles is the source that is shown for name servers read from files.
 const runFiles = "files of the network manager"
 
 // linkDNS knows the name servers that the host's network manager has for each
-// interface: from systemd-resolved, else from files, which are read by look only. It is
-// safe for concurrent use, look apart.
+// interface. They come from systemd-resolved or, without it, from files, which only the
+// method look reads. Methods but look are safe for concurrent use.
 type linkDNS struct {
 	run string // directory of run-time files; "": /run
 
 	mu    sync.Mutex
-	links map[int]linkServers // by interface index; not changed once it is here
+	links map[int]linkServers // by interface index; a map in here is never changed
 }
 
 // linkServers are the name servers of an interface.
 type linkServers struct {
-	servers []netip.AddrPort // none: the host's own resolver is to be asked
+	servers []netip.AddrPort // empty: ask the host's own resolver
 	source  string
 }
 
@@ -39,8 +39,8 @@ func (l linkServers) equal(o linkServers) bool {
 	return slices.Equal(l.servers, o.servers) && l.source == o.source
 }
 
-// look reads what there is of the interfaces with addresses and tells whether it
-// has changed. Calls must not overlap. facts may be nil.
+// look reads the name servers of all interfaces with addresses, and tells whether they
+// have changed. Calls must not overlap. facts may be nil.
 func (l *linkDNS) look(nets *netmon.Snapshot, facts *hostfacts.Facts) (changed bool) {
 	found, seen := map[int]linkServers{}, map[int]bool{}
 	for _, p := range nets.Prefixes() {
@@ -59,9 +59,9 @@ func (l *linkDNS) look(nets *netmon.Snapshot, facts *hostfacts.Facts) (changed b
 	return changed
 }
 
-// lookAt finds the servers of an interface. Where systemd-resolved says that they are for
-// the names of some domains only, or to be asked by TLS only, which we do not speak, the
-// host's resolver is asked, which knows better.
+// lookAt finds the name servers of an interface. In two cases it returns none, and the
+// host's own resolver is asked instead: systemd-resolved says that the servers are only
+// for some domains, or that they must be asked over TLS, which mamma does not speak.
 func (l *linkDNS) lookAt(p *netmon.Prefix, facts *hostfacts.Facts) linkServers {
 	if d := facts.DNS(p.Index); len(d.Servers) > 0 {
 		s := linkServers{source: hostfacts.Resolved}
@@ -76,8 +76,8 @@ func (l *linkDNS) lookAt(p *netmon.Prefix, facts *hostfacts.Facts) linkServers {
 	return linkServers{}
 }
 
-// use makes them the servers of those prefixes that name none and do not refuse
-// it. In the original grammar a prefix that names none uses the default resolver.
+// use gives these servers to the prefixes that name none and do not refuse them. In the
+// original grammar a prefix without servers keeps the default resolver.
 func (l *linkDNS) use(cfg *config.Config, list []managed) {
 	l.mu.Lock()
 	known := l.links

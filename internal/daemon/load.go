@@ -21,15 +21,15 @@ type loader struct {
 	plugins plugin.Loader
 }
 
-// found is a policy that a configuration names.
+// found is a policy that was found for a configuration.
 type found struct {
 	name  string // to show
-	title string // the same where the original's words are expected
+	title string // name in places where the original's words are expected
 	file  string // of a plugin; "" if compiled in
 	make  plugin.New
 }
 
-// configuration reads what the options name.
+// configuration reads the configuration that the options name.
 func (l *loader) configuration(o *Options) (cfg *config.Config, err error) {
 	if cfg = config.Auto(); o.ConfigPath != "" {
 		if cfg, err = l.readConfig(o.ConfigPath); err != nil {
@@ -40,8 +40,8 @@ func (l *loader) configuration(o *Options) (cfg *config.Config, err error) {
 	return cfg, nil
 }
 
-// readConfig reads a configuration. Where it is wrong, what is wrong with its
-// policy is told as well.
+// readConfig reads a configuration. If it has errors, readConfig also reports the
+// errors in its policy's settings, so that a user sees all of them at once.
 func (l *loader) readConfig(path string) (*config.Config, error) {
 	cfg, err := config.Load(path)
 	if e := (*config.Error)(nil); errors.As(err, &e) && e.Partial != nil {
@@ -50,8 +50,7 @@ func (l *loader) readConfig(path string) (*config.Config, error) {
 	return cfg, err
 }
 
-// tryPolicy tells what is wrong with the policy that cfg names, and its settings.
-// Plugins are not opened.
+// tryPolicy returns the errors in the policy's name and settings. It opens no plugins.
 func (l *loader) tryPolicy(cfg *config.Config) error {
 	own, path, err := l.locate(cfg)
 	if err != nil || path != "" || own == "" {
@@ -64,8 +63,8 @@ func (l *loader) tryPolicy(cfg *config.Config) error {
 	return err
 }
 
-// constructor finds the policy that a configuration names: the plugin at that
-// very path, a compiled-in policy under its own or its original name, or
+// constructor finds the policy of a configuration. It looks in this order: a plugin at
+// exactly that path, a compiled-in policy under its own or its original name, and
 // NAME.so in the policy path.
 func (l *loader) constructor(cfg *config.Config) (found, error) {
 	own, path, err := l.locate(cfg)
@@ -84,8 +83,8 @@ func (l *loader) constructor(cfg *config.Config) (found, error) {
 	return found{name: name, title: name, file: path, make: newPolicy}, nil
 }
 
-// locate gives the compiled-in policy's own name or the plugin's path; neither if
-// no policy is named.
+// locate returns the name of a compiled-in policy, or the path of a plugin. Both are ""
+// if the configuration names no policy.
 func (l *loader) locate(cfg *config.Config) (own, path string, err error) {
 	if own, path, err = plugin.Locate(l.known, cfg.Policy.Name, cfg.PolicyPath); err != nil {
 		if name := cfg.Policy.Name; !plugin.IsPath(name) {
@@ -96,7 +95,7 @@ func (l *loader) locate(cfg *config.Config) (own, path string, err error) {
 	return own, path, nil
 }
 
-// refused says where the policy is named, why it is not loaded, and what to do.
+// refused adds to an error where the policy is named and what the user can do.
 func refused(cfg *config.Config, err error) error {
 	hint := ""
 	if e := (*plugin.Error)(nil); errors.As(err, &e) && e.Hint != "" {
@@ -105,7 +104,7 @@ func refused(cfg *config.Config, err error) error {
 	return cfg.ErrorAt(cfg.Policy.Pos, "%v%s", err, hint)
 }
 
-// make makes the policy for the prefixes managed now.
+// makePolicy makes the policy for the given prefixes.
 func (l *loader) makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes []*policy.Prefix) (policy.Policy, error) {
 	pc := cfg.PolicyConfig()
 	pc.Prefixes = prefixes
@@ -120,8 +119,8 @@ func (l *loader) makePolicy(cfg *config.Config, newPolicy plugin.New, prefixes [
 	return p, nil
 }
 
-// unopened tells of a policy that chooses subflows while nobody opens them. The
-// original had its kernel do so; a file in its grammar has no word for it.
+// unopened warns about a policy that chooses subflows although nothing opens them. The
+// original left this to its kernel, so its grammar has no setting for it.
 func unopened(cfg *config.Config, p policy.Policy) (warnings []string) {
 	if _, ok := p.(policy.SubflowChooser); !ok || cfg.MPTCP.PathManager != config.PathManagerOff {
 		return nil
@@ -134,7 +133,7 @@ func unopened(cfg *config.Config, p policy.Policy) (warnings []string) {
 }
 
 // addReaders adds to errors about unknown settings which compiled-in policies know
-// them.
+// these settings.
 func (l *loader) addReaders(err error) {
 	switch x := err.(type) { //nolint:errorlint // walks the tree itself
 	case *policy.UnknownSettingError:
@@ -148,12 +147,13 @@ func (l *loader) addReaders(err error) {
 	}
 }
 
-// constructLimit is how long a policy may take to be made: far more than one
-// needs that reads a file, and not so long that an operator gives up on a reload.
+// constructLimit is how long the making of a policy may take. It is far more than a
+// policy needs that reads a file, and short enough for an operator who waits for a
+// reload.
 const constructLimit = 5 * time.Second
 
-// construct calls a constructor, which may panic, return nothing, or never return.
-// In the last case it goes on for as long as the process lives.
+// construct calls a constructor. The constructor may panic, return nothing, or never
+// return. In the last case its goroutine stays until the process ends.
 func construct(newPolicy plugin.New, c policy.Config) (policy.Policy, error) {
 	type result struct {
 		policy policy.Policy

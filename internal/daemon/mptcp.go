@@ -18,19 +18,19 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// paths has the MPTCP path manager follow what is published. It is safe for
-// concurrent use, published apart.
+// paths keeps the MPTCP path manager informed about published Views. Methods but
+// published are safe for concurrent use.
 type paths struct {
 	log     *slog.Logger
 	manager atomic.Pointer[pathmanager.Manager] // nil: MPTCP paths are not managed
-	refused atomic.Bool                         // whether sockets for MPTCP are
+	refused atomic.Bool                         // the kernel refuses sockets for MPTCP
 
-	// What the path manager's last look was at.
+	// The state that the path manager has last been told.
 	runner *mam.Runner
 	inputs []pathInput
 }
 
-// pathInput is what MPTCP paths depend on of one prefix.
+// pathInput is the part of a prefix that MPTCP paths depend on.
 type pathInput struct {
 	id     policy.PrefixID
 	addr   netip.Addr
@@ -39,8 +39,8 @@ type pathInput struct {
 	device string
 }
 
-// open opens the path manager that the configuration wants, if any; then run must
-// be called.
+// open opens the path manager, if the configuration asks for one. Then run must be
+// called.
 func (p *paths) open(cfg *config.Config, decide pathmanager.Policy) error {
 	mode, state := mptcp.InKernel, StateDir(cfg.StateDirectory)
 	switch cfg.MPTCP.PathManager {
@@ -60,7 +60,7 @@ func (p *paths) open(cfg *config.Config, decide pathmanager.Policy) error {
 	return nil
 }
 
-// run manages paths until ctx ends, and then takes back what was set up.
+// run manages paths until ctx ends, and then undoes what was set up.
 func (p *paths) run(ctx context.Context) error {
 	if m := p.manager.Load(); m != nil {
 		return m.Run(ctx)
@@ -68,8 +68,8 @@ func (p *paths) run(ctx context.Context) error {
 	return nil
 }
 
-// published has the path manager look again if v, which was just published,
-// differs in what matters to it from the View before. Calls must not overlap.
+// published tells the path manager to look again if v, which was just published,
+// differs from the View before in a way that matters to paths. Calls must not overlap.
 func (p *paths) published(v *mam.View) {
 	m := p.manager.Load()
 	if m == nil {
@@ -85,30 +85,30 @@ func (p *paths) published(v *mam.View) {
 	}
 }
 
-// reconfigured has the path manager ask a policy again that took a configuration
-// string.
+// reconfigured makes the path manager ask the policy again, after the policy took a
+// configuration string.
 func (p *paths) reconfigured() {
 	if m := p.manager.Load(); m != nil {
 		m.Changed()
 	}
 }
 
-// reported passes a client's report on.
+// reported passes a client's report to the path manager.
 func (p *paths) reported(rec mam.Record) {
 	if m := p.manager.Load(); m != nil {
 		m.Reported(rec)
 	}
 }
 
-// look finds out whether the kernel refuses sockets for MPTCP now: an
-// administrator may switch it off at any time, and no event tells. It reads a
-// file, for some microseconds. Calls must not overlap.
+// look finds out whether the kernel now refuses sockets for MPTCP. An administrator may
+// switch MPTCP off at any time, and no event tells. look reads a file, which takes some
+// microseconds. Calls must not overlap.
 func (p *paths) look() {
 	on, err := mptcp.Enabled()
 	p.refused.Store(errors.Is(err, mptcp.ErrUnsupported) || err == nil && !on)
 }
 
-// multipath tells what is known of the host's MPTCP connections.
+// multipath returns what is known about the host's MPTCP connections.
 func (p *paths) multipath(decide pathmanager.Policy) (control.Multipath, error) {
 	o, err := pathmanager.OpenObserver(decide)
 	if err != nil {
@@ -129,7 +129,7 @@ func (p *paths) multipath(decide pathmanager.Policy) (control.Multipath, error) 
 	return m, nil
 }
 
-// mptcpCounters reads the counters of the host.
+// mptcpCounters reads the host's MPTCP counters.
 func mptcpCounters() (mptcp.Counters, error) {
 	r, err := mptcp.OpenCounters()
 	if err != nil {
@@ -177,7 +177,7 @@ func encodeMultipath(s *pathmanager.Snapshot) control.Multipath {
 	return m
 }
 
-// plain shows an address without the form that IPv6 sockets have for IPv4.
+// plain formats an address. An IPv4-mapped address is shown as an IPv4 address.
 func plain(a netip.AddrPort) string {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
 }

@@ -7,21 +7,21 @@ import (
 	"path/filepath"
 )
 
-// SocketPath is where the request socket goes: what the flag says, else the
+// SocketPath returns the path of the request socket: that of the flag, else of the
 // configuration, else mamma.sock in RuntimeDir.
 func SocketPath(flag, configured string) string {
 	return cmp.Or(flag, configured, filepath.Join(RuntimeDir(), "mamma.sock"))
 }
 
-// ControlPath is where the control socket goes: what the flag says, else the
+// ControlPath returns the path of the control socket: that of the flag, else of the
 // configuration, else control.sock beside the request socket.
 func ControlPath(flag, configured, socket string) string {
 	return cmp.Or(flag, configured, filepath.Join(filepath.Dir(socket), "control.sock"))
 }
 
-// RuntimeDir is the directory of the sockets: the one that systemd made for the
-// service, /run/mamma for root, else one in the user's own runtime directory,
-// or, where there is none, below the temporary directory.
+// RuntimeDir returns the directory for the sockets. It is the one that systemd made for
+// the service, or /run/mamma for root, or else one in the user's runtime directory or,
+// without that, in the temporary directory.
 func RuntimeDir() string {
 	if dir := os.Getenv("RUNTIME_DIRECTORY"); dir != "" {
 		return filepath.SplitList(dir)[0]
@@ -35,9 +35,9 @@ func RuntimeDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("mamma-%d", os.Geteuid()))
 }
 
-// StateDir is where what must survive a restart is kept: what the configuration
-// says, else the directory that systemd made for the service, /var/lib/mamma for
-// root, else one in the user's own state directory.
+// StateDir returns the directory for files that must survive a restart. It is the
+// configured one, else the one that systemd made for the service, or /var/lib/mamma for
+// root, or else one in the user's state directory.
 func StateDir(configured string) string {
 	if configured != "" {
 		return configured
@@ -48,9 +48,9 @@ func StateDir(configured string) string {
 	if os.Geteuid() == 0 {
 		return "/var/lib/mamma"
 	}
-	home, _ := os.UserHomeDir() // "": relative to where it was started
+	home, _ := os.UserHomeDir() // if "", the path is relative to the working directory
 	return filepath.Join(cmp.Or(os.Getenv("XDG_STATE_HOME"), filepath.Join(home, ".local", "state")), "mamma")
 }
 
-// budgetPath is the file that the budgets' counts are kept in.
+// budgetPath returns the path of the file with the budgets' counts.
 func budgetPath(stateDir string) string { return filepath.Join(stateDir, "budget.json") }

@@ -13,11 +13,11 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// probeTimeout bounds a probe: three tries at a name server, or a page over a
-// slow network.
+// probeTimeout bounds a probe. It suffices for three tries at a name server, or for a
+// page over a slow network.
 const probeTimeout = 4 * time.Second
 
-// longWait is for timers with nothing to wait for.
+// longWait is the setting of a timer that waits for nothing.
 const longWait = time.Hour
 
 // probed is a prefix that may be probed.
@@ -29,8 +29,8 @@ type probed struct {
 	local  func(netip.Addr) bool
 }
 
-// probable lists the prefixes, with their resolvers. local tells which addresses are
-// the host's.
+// probable lists the prefixes that may be probed, with their resolvers. local tells
+// whether an address belongs to the host.
 func probable(list []managed, lookups map[policy.PrefixID]mam.Resolver, local func(netip.Addr) bool) []probed {
 	out := make([]probed, len(list))
 	for i := range list {
@@ -43,20 +43,21 @@ func probable(list []managed, lookups map[policy.PrefixID]mam.Resolver, local fu
 	return out
 }
 
-// job is a probe to run.
+// job is a probe that is due.
 type job struct {
 	id   policy.PrefixID
-	stay uint64 // number of the stay that it is about
+	stay uint64 // number of the stay that the probe tests
 	run  func(context.Context) error
 }
 
 // lastProbe is the latest probe of a prefix.
 type lastProbe struct {
 	stay  uint64
-	ended time.Time // zero: it is under way
+	ended time.Time // zero: it is still running
 }
 
-// probes tells what is to be probed now, after the last ones, and when to look again.
+// probes returns the probes that are due, given the last ones, and how long to wait
+// before the next call.
 func (h *healthWatch) probes(last map[policy.PrefixID]lastProbe) (jobs []job, wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,8 +104,8 @@ func (h *healthWatch) wantedLocked(id policy.PrefixID) bool {
 	return slices.Contains(h.doubtful, id)
 }
 
-// probe makes the probe of a prefix, which asks unbound for names if the prefix
-// has no resolver of its own; nil if there is nothing to probe by.
+// probe returns a function that probes a prefix, nil if there is nothing to probe with.
+// If the prefix has no resolver of its own, the function asks unbound for names.
 func (p *probed) probe(target config.ProbeTarget, unbound lookup) func(context.Context) error {
 	via := probe.Via{Source: p.source, Device: p.device}
 	switch {
@@ -131,7 +132,8 @@ func (p *probed) probe(target config.ProbeTarget, unbound lookup) func(context.C
 	if p.own == nil {
 		return nil
 	}
-	// A server that runs on this host answers whatever the network does.
+	// A name server on this host answers even if the network does not work, so it
+	// proves nothing.
 	servers := slices.DeleteFunc(slices.Clone(p.own.Servers()), func(s netip.AddrPort) bool {
 		return s.Addr().Is4() != via.Source.Is4() || p.local(s.Addr()) != via.Source.IsLoopback()
 	})

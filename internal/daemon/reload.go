@@ -20,14 +20,14 @@ type reloader struct {
 	log     *slog.Logger
 	loader  *loader
 	opts    *Options
-	begun   *config.Config // of the start
+	begun   *config.Config // the configuration of the start
 	current *current
 	budgets *budgets
 
-	reloading sync.Mutex // held for the length of a reload; before mu
+	reloading sync.Mutex // held during a reload; taken before mu
 
 	mu     sync.Mutex
-	failed error // the latest reload; nil: it succeeded, or there was none
+	failed error // error of the latest reload; nil: it succeeded, or there was none
 	at     time.Time
 }
 
@@ -40,8 +40,8 @@ func (r *reloader) start(cfg *config.Config) error {
 	return err
 }
 
-// reload reads the configuration again. What can fail comes before anything has an
-// effect: after an error everything is as before.
+// reload reads the configuration again. Steps that can fail come before any effect, so
+// that after an error everything is as before.
 func (r *reloader) reload() (err error) {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
@@ -64,14 +64,14 @@ func (r *reloader) reload() (err error) {
 	return nil
 }
 
-// note keeps how a reload went.
+// note keeps the result of a reload.
 func (r *reloader) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed, r.at = err, time.Now()
 }
 
-// failure says why the latest reload failed, and when; "" if it did not.
+// failure returns why and when the latest reload failed; "" if it did not.
 func (r *reloader) failure() (why string, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,8 +81,8 @@ func (r *reloader) failure() (why string, at time.Time) {
 	return r.failed.Error(), r.at
 }
 
-// prepare does what can fail, above all makes the policy. That may take seconds, in
-// which the networks change as ever.
+// prepare takes the steps that can fail, above all making the policy. That may take
+// seconds, during which the networks may change.
 func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 	if err := checkRouting(cfg); err != nil {
 		return chosenPolicy{}, err
@@ -101,7 +101,7 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 	p := chosenPolicy{name: c.name, title: c.name, file: c.file, fresh: func() (policy.Policy, error) {
 		return r.loader.makePolicy(cfg, c.make, r.current.prefixes(cfg))
 	}}
-	if cfg.Original { // as those expect who know the original
+	if cfg.Original { // users of the original expect the original's names
 		p.title = c.title
 	}
 	if abs, err := filepath.Abs(c.file); err == nil && c.file != "" {
@@ -118,17 +118,18 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 	return p, nil
 }
 
-// adopt makes cfg and its policy what is in use, and tells people.
+// adopt puts cfg and its policy into use, and tells the user.
 func (r *reloader) adopt(cfg *config.Config, p chosenPolicy) {
 	r.budgets.open(cfg)
 	view, last := r.current.adopt(cfg, p)
 	if err := errors.Join(announceEnd(r.opts.Stdout, last), r.announce(p.title, view)); err != nil {
-		// The configuration is in use by now, whether somebody reads of it or not.
+		// The error is only logged: the configuration is in use, even if nobody can
+		// read of it.
 		r.log.Warn("announcement not written", "err", err)
 	}
 }
 
-// announce writes what a person wants to see when a policy was loaded.
+// announce writes what the user wants to see when a policy was loaded.
 func (r *reloader) announce(name string, v *mam.View) error {
 	out := r.opts.Stdout
 	if v.Runner == nil {
@@ -145,7 +146,8 @@ func (r *reloader) announce(name string, v *mam.View) error {
 	return err
 }
 
-// announceEnd writes that a policy is no longer in use, if there was one.
+// announceEnd writes that a policy is no longer in use. It writes nothing if there was
+// none.
 func announceEnd(out io.Writer, p chosenPolicy) error {
 	if p.title == "" {
 		return nil
@@ -154,8 +156,8 @@ func announceEnd(out io.Writer, p chosenPolicy) error {
 	return err
 }
 
-// needRestart names the settings that are read at the start only and of which b
-// does not say what is in use, as of a.
+// needRestart names the settings that are read only at the start, and that differ
+// between a, which is in use, and b.
 func needRestart(a, b *config.Config) []string {
 	var names []string
 	for _, s := range []struct {

@@ -11,15 +11,15 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// slowRTT is from which round-trip time on a prefix is slow by nature: that a
-// connect did not finish within the attempt delay (RFC 8305 section 8) tells
-// nothing then.
+// slowRTT is the round-trip time from which a prefix is slow by nature. A connect that
+// takes longer than the attempt delay (RFC 8305 section 8) then proves nothing.
 const slowRTT = 200 * time.Millisecond
 
-// connects tells what a report says about prefixes. Clients report each attempt
-// that failed and the one that won. A failure alone may be the destination's;
-// that another prefix won where one did not counts against the latter. Of users
-// that the kernel does not tell apart, one must not speak for the others.
+// connects returns what a report says about prefixes. Clients report each failed
+// attempt and the one that won. A failure alone may be the fault of the destination. A
+// failure while another prefix succeeded counts against the prefix. Users whom the
+// kernel does not tell apart are left out, because one of them must not speak for the
+// others.
 func connects(rec *mam.Record) []health.Connect {
 	o := rec.Outcome
 	if o == nil || rec.Decision.Prefix == nil || rec.Reused || rec.Bound.IsValid() || !userid.Known(rec.App.UID) {
@@ -43,10 +43,10 @@ func connects(rec *mam.Record) []health.Connect {
 			c = about(candidates[n])
 		}
 		switch unix.Errno(o.Errno) {
-		case unix.ECONNREFUSED, unix.ECONNRESET: // an answer
+		case unix.ECONNREFUSED, unix.ECONNRESET: // the destination has answered, so the network works
 			c.OK = true
 		case unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH:
-			// With alternates the report of the winner tells more.
+			// If there were alternates, the report about the winner says more.
 			if len(candidates) > 1 {
 				return nil
 			}
@@ -58,7 +58,7 @@ func connects(rec *mam.Record) []health.Connect {
 		}
 		return []health.Connect{c}
 	}
-	lost := candidates // plain dialling comes last
+	lost := candidates // a plain dial is tried last
 	var out []health.Connect
 	if n >= 0 {
 		lost = candidates[:n]

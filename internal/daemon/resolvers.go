@@ -17,25 +17,26 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// resolvers makes the resolvers of prefixes. It keeps them, with their caches, from one
-// View to the next if their setup stays the same. It is not safe for concurrent use.
+// resolvers makes the resolvers of prefixes. It keeps a resolver with its cache from
+// one View to the next, as long as its setup stays the same. It is not safe for
+// concurrent use.
 type resolvers struct {
 	log     *slog.Logger
-	unbound *resolve.Resolver            // the host's own, of no prefix
-	bySetup map[string]*resolve.Resolver // those of prefixes; prefixes of equal setup share one
+	unbound *resolve.Resolver            // the host's own, bound to no prefix
+	bySetup map[string]*resolve.Resolver // the resolvers of prefixes; prefixes with the same setup share one
 }
 
-// closeDelay is how long an unused resolver stays open, for look-ups that began
-// before.
+// closeDelay is how long an unused resolver stays open, because lookups may still be
+// running in it.
 const closeDelay = mam.DefaultResolveTimeout
 
 func newResolvers(log *slog.Logger) *resolvers {
 	return &resolvers{log: log, unbound: resolve.New(resolve.Config{}, log), bySetup: map[string]*resolve.Resolver{}}
 }
 
-// of returns the resolvers of those prefixes that have one of their own, and of the domains
-// whose names are known elsewhere. A prefix that names no server and no source address uses
-// the default one.
+// of returns the resolvers of the prefixes that have one of their own, and the domains
+// that are looked up elsewhere. A prefix without name server and source address uses
+// the default resolver.
 func (r *resolvers) of(cfg *config.Config, nets *netmon.Snapshot, list []managed, facts *hostfacts.Facts) (map[policy.PrefixID]mam.Resolver, *domains) {
 	used := map[string]*resolve.Resolver{}
 	out := map[policy.PrefixID]mam.Resolver{}
@@ -56,7 +57,7 @@ func (r *resolvers) of(cfg *config.Config, nets *netmon.Snapshot, list []managed
 	return out, names
 }
 
-// get returns the resolver of a setup, which is made if there is none, and notes that it is
+// get returns the resolver for a setup, makes it if there is none, and marks it as
 // used.
 func (r *resolvers) get(cfg resolve.Config, used map[string]*resolve.Resolver) *resolve.Resolver {
 	setup := fmt.Sprint(cfg.Servers, cfg.ResolvConf, cfg.BindTo, cfg.Device, cfg.Configured)
@@ -71,7 +72,7 @@ func (r *resolvers) get(cfg resolve.Config, used map[string]*resolve.Resolver) *
 	return res
 }
 
-// resolverSetup is the setup of a prefix's own resolver.
+// resolverSetup returns the setup of a prefix's own resolver.
 func (m *managed) resolverSetup() resolve.Config {
 	s := &m.settings
 	cfg := resolve.Config{
@@ -81,8 +82,8 @@ func (m *managed) resolverSetup() resolve.Config {
 	if !cfg.BindTo.IsValid() {
 		cfg.BindTo = m.prefix.Addr()
 	}
-	// No server can be asked from the prefix's address if all are of the other family.
-	// Binding to the device then makes the queries leave by the right link.
+	// If all servers are of the other family, none can be asked from the prefix's
+	// address. Binding to the device then makes the queries leave by the right link.
 	if s.ResolvConf == "" && !slices.ContainsFunc(cfg.Servers, func(a netip.AddrPort) bool {
 		return a.Addr().Is4() == cfg.BindTo.Is4() || a.Addr().IsLoopback()
 	}) && len(cfg.Servers) > 0 {
@@ -91,8 +92,8 @@ func (m *managed) resolverSetup() resolve.Config {
 	return cfg
 }
 
-// nameServers returns the managed prefixes that each name server belongs to. The
-// server was configured for them, or the host's network manager knows it for them.
+// nameServers returns the managed prefixes that each name server belongs to. Either the
+// configuration gives the server to them, or the host's network manager does.
 func nameServers(list []managed) map[netip.Addr][]policy.PrefixID {
 	out := map[netip.Addr][]policy.PrefixID{}
 	for i := range list {
@@ -112,7 +113,7 @@ func (r *resolvers) close() {
 	}
 }
 
-// lookup makes a mam.Resolver of a resolve.Resolver.
+// lookup wraps a resolve.Resolver as a mam.Resolver.
 type lookup struct{ r *resolve.Resolver }
 
 func (l lookup) Lookup(ctx context.Context, host string, f policy.Family) (mam.Result, error) {

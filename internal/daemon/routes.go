@@ -15,19 +15,21 @@ import (
 )
 
 const (
-	// routeRetry is how long to wait after changes to the routes failed. Mostly
-	// the kernel refuses because the networks have changed again, which is an event.
+	// routeRetry is the time between tries after changes to the routes have failed. It
+	// can be long: the kernel mostly refuses because the networks have changed again,
+	// and that is an event of its own.
 	routeRetry = 5 * time.Second
-	// firstPass is how long clients wait for the routes at the start. What takes
-	// longer, such as removing what a killed daemon has left, goes on beside them.
+	// firstPass is how long clients wait for the routes at the start. Work that takes
+	// longer, such as removing what a killed daemon has left, goes on while clients are
+	// served.
 	firstPass = time.Second
-	// lastPass bounds the removal at the end. What is left then, the next start
-	// removes.
+	// lastPass bounds the removal of routes at the end. The next start removes what is
+	// left.
 	lastPass = 2 * time.Second
 )
 
-// kernelRoutes are the kernel's routes and rules as far as they are ours: a
-// *routing.Kernel, described there.
+// kernelRoutes are the kernel's routes and rules that belong to mamma. Outside of tests
+// it is a *routing.Kernel, whose methods describe it.
 type kernelRoutes interface {
 	Apply(context.Context, routing.Plan) (changes int, err error)
 	Close()
@@ -37,21 +39,21 @@ type kernelRoutes interface {
 type router struct {
 	log     *slog.Logger
 	kernel  kernelRoutes
-	changed chan struct{} // one slot: the networks or the configuration
-	// wanted is what should be there now; nothing if it is an error.
+	changed chan struct{} // one slot; filled when the networks or the configuration have changed
+	// wanted returns the plan of what should exist now. After an error nothing should.
 	wanted func() (routing.Plan, error)
-	// others are what rules of others have to do with ours.
+	// others returns the rules of other programs that affect ours.
 	others  func() []otherRule
 	failing bool
-	refused string      // why there is no plan, as logged last
-	noted   []otherRule // as logged last
+	refused string      // why there is no plan, as last logged
+	noted   []otherRule // as last logged
 }
 
-// otherRule is something to say about a rule of somebody else, and the network and rule that it is
-// about.
+// otherRule is a message about a rule of another program, with the network and the rule
+// that it concerns.
 type otherRule struct{ message, network string }
 
-// checkRouting refuses a configuration that cannot be carried out.
+// checkRouting returns an error for a configuration whose routes cannot be set up.
 func checkRouting(cfg *config.Config) error {
 	if cfg.Routing == config.RoutingManage && !routing.Capable() {
 		return fmt.Errorf(`routing = "manage": %w`, routing.ErrCapability)
@@ -59,8 +61,8 @@ func checkRouting(cfg *config.Config) error {
 	return nil
 }
 
-// openRouter makes the router; nil, which does nothing, where this process may not
-// change routes.
+// openRouter makes the router. It returns nil if this process may not change routes; a
+// nil router does nothing.
 func openRouter(c *current, log *slog.Logger) (*router, error) {
 	if !routing.Capable() {
 		return nil, nil
@@ -77,7 +79,8 @@ func openRouter(c *current, log *slog.Logger) (*router, error) {
 	}, nil
 }
 
-// othersNow are the networks whose rules do not hold, or make others not hold.
+// othersNow returns the networks whose rules have no effect, or make rules of others
+// ineffective.
 func othersNow(c *current) []otherRule {
 	managed, list, snapshot := c.networks()
 	if !managed {
@@ -100,9 +103,9 @@ func othersNow(c *current) []otherRule {
 	return all
 }
 
-// planNow is what should be there now: nothing unless routes are to be managed, by
-// which what a crash left behind is removed as well. The plan is made without the
-// lock of c and may be outdated at once; then there is a value in c.rerouted.
+// planNow returns the plan of what should exist now. Unless routes are managed the plan
+// is empty, so that carrying it out removes what a crashed daemon has left. The plan is
+// made without c's lock and may be outdated at once. If so, c.rerouted has a value.
 func planNow(t *routing.Tables, c *current) (routing.Plan, error) {
 	managed, list, snapshot := c.networks()
 	if !managed {
@@ -111,7 +114,7 @@ func planNow(t *routing.Tables, c *current) (routing.Plan, error) {
 	return planOf(t, list, snapshot)
 }
 
-// giveUp closes a router that has changed nothing yet.
+// giveUp closes a router that has not changed anything.
 func (r *router) giveUp() {
 	if r != nil {
 		r.kernel.Close()
@@ -130,9 +133,8 @@ func idsOf(list []managed) []policy.PrefixID {
 	return ids
 }
 
-// plan is what is wanted. Where that cannot be had, nothing is: rules of a state
-// that is over would mislead, and without any a socket that needs it is bound to
-// its device.
+// plan returns the wanted plan, or an empty one if there is an error. Old rules would
+// mislead traffic; without rules, sockets that need it are bound to their device.
 func (r *router) plan() routing.Plan {
 	p, err := r.wanted()
 	switch {
@@ -146,8 +148,8 @@ func (r *router) plan() routing.Plan {
 	return p
 }
 
-// noteOthers logs what rules of others have to do with ours, each thing once. The owner of
-// such a rule may mean it, so it is left alone.
+// noteOthers logs how rules of other programs affect ours, each message once. It
+// changes nothing, because the owner of such a rule may mean it.
 func (r *router) noteOthers() {
 	now := r.others()
 	for _, o := range now {
@@ -158,15 +160,15 @@ func (r *router) noteOthers() {
 	r.noted = now
 }
 
-// apply carries out a plan and tells whether all of it succeeded. Of failures
-// in a row the first is logged.
+// apply carries out a plan, and tells whether all of it succeeded. It logs the first of
+// several failures in a row.
 func (r *router) apply(ctx context.Context, plan routing.Plan) bool {
 	_, err := r.kernel.Apply(ctx, plan)
 	r.note(ctx, err)
 	return err == nil
 }
 
-// note logs how a pass ended, unless it was ended.
+// note logs the result of a pass, unless the pass was cancelled.
 func (r *router) note(ctx context.Context, err error) {
 	if err != nil && ctx.Err() != nil {
 		return
@@ -177,8 +179,8 @@ func (r *router) note(ctx context.Context, err error) {
 	r.failing = err != nil
 }
 
-// begin carries out what is wanted as far as it can be done before the first
-// client asks.
+// begin carries out the plan at the start. It returns after a bounded time, so that
+// clients need not wait long.
 func (r *router) begin(ctx context.Context) {
 	if r == nil {
 		return
@@ -188,12 +190,12 @@ func (r *router) begin(ctx context.Context) {
 	r.apply(ctx, r.plan())
 }
 
-// routePass is a plan that is being carried out.
+// routePass is the carrying out of one plan.
 type routePass struct {
 	plan   routing.Plan
 	cancel context.CancelFunc
-	done   chan struct{} // closed at its end
-	err    error         // valid then
+	done   chan struct{} // closed when the pass has ended
+	err    error         // valid after done is closed
 }
 
 func (r *router) start(ctx context.Context, plan routing.Plan) *routePass {
@@ -206,16 +208,16 @@ func (r *router) start(ctx context.Context, plan routing.Plan) *routePass {
 	return p
 }
 
-// giveUp ends the pass before its time and waits for that.
+// giveUp cancels the pass and waits for its end.
 func (p *routePass) giveUp() {
 	p.cancel()
 	<-p.done
 }
 
-// run carries out what is wanted after each change until ctx ends, and then
-// removes everything. A plan that is outdated is given up at once; one that is
-// still wanted is carried out to its end, and looked at once more then. That
-// the kernel tells of each change we make does not begin anything anew so.
+// run carries out the wanted plan after each change until ctx ends, and then removes
+// everything. It cancels a pass whose plan is outdated. A pass whose plan is still
+// wanted runs to its end, and the wanted plan is looked at once more after that. The
+// kernel's events about our own changes therefore do not restart a pass.
 func (r *router) run(ctx context.Context) error {
 	if r == nil {
 		return nil
@@ -223,7 +225,7 @@ func (r *router) run(ctx context.Context) error {
 	defer r.kernel.Close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	p := &routePass{} // nothing is under way while done is nil
+	p := &routePass{} // done == nil means that no pass is running
 	again := false
 	for {
 		select {
@@ -258,7 +260,7 @@ func (r *router) run(ctx context.Context) error {
 	}
 }
 
-// end removes everything.
+// end removes all of mamma's routes and rules.
 func (r *router) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastPass)
 	defer cancel()

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// beat, if OnAlive wants it, tells that the daemon is alive as long as it is: as long as what requests,
-// measurements and reloads wait for can be had. A policy that is stuck is dealt
-// with in package mam and does not count.
+// beat calls OnAlive as long as the daemon is alive: it must be able to get the locks
+// that requests, measurements and reloads wait for. A stuck policy does not count,
+// because package mam handles it.
 func (d *Daemon) beat(ctx context.Context) error {
 	if d.opts.OnAlive == nil || d.opts.Heartbeat <= 0 {
 		return nil
