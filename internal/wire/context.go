@@ -7,11 +7,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// AcceptID is the rule for an incoming context id, the same on both sides
-// (section 7): stored is the id known for the connection, calls what had been
-// stored in the context when the id arrived. It returns the id to store, and
-// whether the incoming one is acceptable. Daemons go on where it is not, as the
-// original does; clients drop the connection.
+// AcceptID applies the rule for an incoming context id, which is the same for clients
+// and daemons (section 7). stored is the id known for the connection. calls is what the
+// context had stored when the id arrived. AcceptID returns the id to store, and whether
+// the incoming id is acceptable. If it is not, daemons go on, as the original does, and
+// clients drop the connection.
 func AcceptID(stored uuid.UUID, calls Calls, incoming uuid.UUID) (uuid.UUID, bool) {
 	switch {
 	case incoming == uuid.Nil && calls == 0:

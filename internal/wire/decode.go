@@ -9,9 +9,9 @@ import (
 
 // Decode decodes b, which must be exactly one whole message, into m.
 //
-// The error is an *Error. If it is not fatal, m holds everything else that the
-// message said, which is what an error answer echoes. m is overwritten whole and
-// shares no memory with b.
+// The error is an *Error. If the error is not fatal, m holds everything else in the
+// message, for an error answer to echo. Decode overwrites all of m. Afterwards m shares
+// no memory with b.
 func Decode(b []byte, m *Message) error {
 	n, err := frame(b, 0)
 	switch {
@@ -25,9 +25,10 @@ func Decode(b []byte, m *Message) error {
 	return decode(b, m)
 }
 
-// frame looks for the EOF TLV of the message at the start of b, from offset at,
-// where a TLV begins. It returns the length of the message, or, if b is not all
-// of it, the complement (^) of the offset at which to go on. An error is fatal.
+// frame looks for the EOF TLV of the message at the start of b, from offset at, where a
+// TLV begins. It returns the length of the message. If b does not contain all of the
+// message, it returns the complement (^) of the offset from which to continue. An error
+// is fatal.
 func frame(b []byte, at int) (int, error) {
 	for len(b)-at >= headerSize {
 		tag := Tag(le.Uint32(b[at:]))
@@ -38,7 +39,7 @@ func frame(b []byte, at int) (int, error) {
 			}
 			return at + headerSize, nil
 		}
-		// Behind the value there must be room for the EOF TLV.
+		// After the value there must be room for the EOF TLV.
 		if room := MaxMessage - 2*headerSize - at; room < 0 || length > uint64(room) {
 			return 0, &Error{Tag: tag, Fatal: true, Err: ErrTooLong}
 		}
@@ -73,7 +74,8 @@ func decode(b []byte, m *Message) error {
 	return nil
 }
 
-// reset makes m the zero value but for the memory of its slices, unless that is a lot.
+// reset sets m to the zero value. It keeps the memory of m's slices, unless that is a
+// lot.
 func (m *Message) reset() {
 	if m.kept() > maxKept {
 		*m = Message{}
@@ -92,7 +94,7 @@ func (m *Message) reset() {
 	}
 }
 
-// reset makes c the zero value but for the memory of its slices.
+// reset sets c to the zero value, but keeps the memory of its slices.
 func (c *Context) reset() {
 	*c = Context{
 		Hint:             c.Hint[:0],
@@ -102,13 +104,14 @@ func (c *Context) reset() {
 	}
 }
 
-// decoder is the state of decoding one message.
+// decoder is the state while one message is decoded.
 type decoder struct {
 	m      *Message
-	target *Context // what context TLVs fill
+	target *Context // the Context that the next context TLVs belong to
 	err    *Error   // the first one
 
-	// The strings that m and target held before, used again if nothing changed.
+	// The strings that m and target held before. They are used again if the new ones
+	// are equal, which saves allocations.
 	host, service, reason string
 }
 
@@ -176,8 +179,8 @@ func (d *decoder) tlv(tag Tag, v []byte) (err error) {
 	return err
 }
 
-// socket starts a member of a socketchoose request, whose context follows, or
-// notes the socket that an answer names.
+// socket handles a socket TLV. In a socketchoose request it begins a member, whose
+// context follows. In an answer it names a socket.
 func (d *decoder) socket(v []byte) error {
 	fd, err := decodeInt32(v)
 	if err != nil {
@@ -198,8 +201,8 @@ func (d *decoder) socket(v []byte) error {
 	return nil
 }
 
-// grow makes s one longer. The new element has its former content, if any, whose
-// memory can be used again.
+// grow makes s one element longer. The new element keeps its former content, if any, so
+// that its memory can be reused.
 func grow[T any](s []T) []T {
 	if len(s) < cap(s) {
 		return s[:len(s)+1]
@@ -215,7 +218,7 @@ func decodeInt32(v []byte) (int32, error) {
 	return int32(le.Uint32(v)), nil
 }
 
-// decodeString returns old if it is the same string, to save the allocation.
+// decodeString returns old if v holds the same string, which saves an allocation.
 func decodeString(v []byte, old string) (string, error) {
 	n := len(v) - 1
 	if n < 0 || v[n] != 0 {

@@ -1,33 +1,32 @@
-// Package wire is the protocol between clients and the Multi Access Manager:
-// bytes to values and back. It knows nothing of sockets, policies or time.
+// Package wire is the protocol between clients and the Multi Access Manager: bytes to
+// values and back. It knows nothing of sockets, policies or time.
 //
-// A message is a list of TLVs (tag uint32, length int64, value; little endian,
-// no alignment) closed by the EOF TLV, twelve zero bytes. doc/protocol.md
-// describes it in full; this package speaks it, so that original
-// C peers can be talked to. [Message] is one request or answer, [Message.Append]
-// encodes it, [Decode] and [Reader] decode.
+// A message is a list of TLVs (tag uint32, length int64, value; little endian, no
+// alignment) closed by the EOF TLV, twelve zero bytes. doc/protocol.md describes it in
+// full; this package speaks it, so that original C peers can be talked to. [Message] is
+// one request or answer, [Message.Append] encodes it, [Decode] and [Reader] decode.
 //
-// Values of socket options, and the lists that carry C structures, are in the
-// host order and layout of Linux on amd64 and arm64; other layouts are out of
-// the protocol's scope.
+// Values of socket options, and the lists that carry C structures, are in the host
+// order and layout of Linux on amd64 and arm64; other layouts are out of the protocol's
+// scope.
 //
 // # What is strict
 //
-// Input is hostile until decoded. Fixed-size values must have exactly their
-// size, addresses at least the size of their family (IPv4 or IPv6), strings must
-// end in their one and only NUL, counts and lengths are checked before anything
-// is allocated, a message is at most [MaxMessage] bytes long. The canonical-name
-// quirk of the original encoder (section 4.4) is not tolerated: such a list is a
-// bad value, and the stream behind it is out of step. Unknown tags are skipped,
-// order does not matter, the last of repeated TLVs counts. Pointer fields are
-// tested for zero only, and are sent as 1 or 0; padding is sent as zero.
+// Input is hostile until decoded. Fixed-size values must have exactly their size, and
+// addresses at least the size of their family (IPv4 or IPv6). Strings must end in their
+// one and only NUL. Counts and lengths are checked before anything is allocated. A
+// message is at most [MaxMessage] bytes long. The canonical-name quirk of the original
+// encoder (section 4.4) is not tolerated: such a list is a bad value, and the stream
+// behind it is out of step. Unknown tags are skipped, order does not matter, the last
+// of repeated TLVs counts. Pointer fields are tested for zero only, and are sent as 1
+// or 0; padding is sent as zero.
 //
 // # Extensions
 //
-// The tags from 0x40 on are not in the original. They concern the message as a
-// whole and are encoded behind its own context, before the members of a
-// socketchoose request. Decoders ignore bytes behind the fields they know, so
-// that fields can be added; numbers are little endian.
+// The tags from 0x40 on are not in the original. They concern the message as a whole
+// and are encoded behind its own context, before the members of a socketchoose request.
+// Decoders ignore bytes behind the fields they know, so that fields can be added;
+// numbers are little endian.
 //
 //	0x40 features      uint32 mask of Features
 //	0x41 wide_intents  entries of 12 bytes: uint32 option, int64 value

@@ -17,7 +17,7 @@ const (
 	sockOptSize    = 40  // struct socketopt
 	fixedSize      = 128 // the seven TLVs that each context has
 	alternateSize  = 12  // fixed part of an alternate
-	outcomeSize    = 14  // without the flags, which older peers do not send
+	outcomeSize    = 14  // without the flags, which older peers leave out
 	wideSize       = 12  // one wide intent
 	pathSize       = 8
 	costSize       = 12
@@ -32,20 +32,21 @@ const (
 
 	maxDevice     = 15 // IFNAMSIZ less the NUL
 	maxOriginText = 255
-	// maxMembers is how many members fit a request if each has its full context.
+	// maxMembers is the number of members that fit into a request if each has a full
+	// context.
 	maxMembers = MaxMessage / (headerSize + 4 + fixedSize)
 )
 
 var le = binary.LittleEndian
 
-// Append appends the encoded message to dst and returns the extended slice. The
-// order is that of doc/original/wire-protocol.md section 5; Sockets are written for
-// ActionSocketChooseRequest, each with its context, and for
-// ActionSocketChooseExisting, the first one without.
+// Append appends the encoded message to dst and returns the extended slice. The TLVs
+// have the order of doc/original/wire-protocol.md section 5. Sockets are written for
+// two actions: for ActionSocketChooseRequest each with its context, and for
+// ActionSocketChooseExisting only the first, without a context.
 //
-// The error is ErrTooLong if the message would exceed MaxMessage, or an *Error
-// for a value that cannot be encoded (a NUL in a string, a zone that is not a
-// number); dst is then returned as it was.
+// The error is ErrTooLong if the message would exceed MaxMessage. It is an *Error if a
+// value cannot be encoded: a NUL in a string, or a zone that is not a number. After an
+// error dst is returned unchanged.
 func (m *Message) Append(dst []byte) ([]byte, error) {
 	b, n, err := m.append(dst)
 	if err == nil && (n.sockets < len(m.Sockets) && m.Action == ActionSocketChooseRequest || n.networks < len(m.Networks)) {
@@ -57,8 +58,8 @@ func (m *Message) Append(dst []byte) ([]byte, error) {
 	return b, nil
 }
 
-// AppendFit is Append, but leaves out the sockets and networks at the end of their lists
-// that do not fit. It returns how many were left out.
+// AppendFit is Append for long lists: it leaves out sockets and networks at the end of
+// their lists if they do not fit, and returns how many.
 func (m *Message) AppendFit(dst []byte) (b []byte, dropped int, err error) {
 	b, n, err := m.append(dst)
 	if err != nil {
@@ -70,10 +71,11 @@ func (m *Message) AppendFit(dst []byte) (b []byte, dropped int, err error) {
 	return b, dropped + len(m.Networks) - n.networks, nil
 }
 
-// fitting is how many of a message's parts were encoded.
+// fitting counts the parts of a message that were encoded.
 type fitting struct{ sockets, networks int }
 
-// append encodes m with as many networks and sockets as fit and says how many that were.
+// append encodes m with as many networks and sockets as fit, and returns how many those
+// were.
 func (m *Message) append(dst []byte) (_ []byte, n fitting, _ error) {
 	start := len(dst)
 	e := encoder{b: dst}
@@ -131,7 +133,8 @@ func (e *encoder) header(t Tag, length int) {
 	e.b = le.AppendUint64(e.b, uint64(length))
 }
 
-// open writes a header whose length close fills in.
+// open writes the header of a TLV whose length is not known yet; close fills in the
+// length.
 func (e *encoder) open(t Tag) (mark int) {
 	e.header(t, 0)
 	return len(e.b)
@@ -328,7 +331,7 @@ func (e *encoder) alternate(a *Alternate) {
 	e.close(mark)
 }
 
-// name is string for one that may be there and empty.
+// name writes a string that may be present and empty.
 func (e *encoder) name(t Tag, s string, empty bool) {
 	if s == "" && empty {
 		e.header(t, 1)
@@ -349,7 +352,7 @@ func (e *encoder) string(t Tag, s string) {
 	e.b = append(append(e.b, s...), 0)
 }
 
-// size is the length of the C structure, 0 if there is no address.
+// size returns the length of the C structure, 0 if there is no address.
 func (a SockAddr) size() int {
 	switch {
 	case !a.IsValid():
@@ -367,7 +370,7 @@ func (e *encoder) sockAddr(t Tag, a SockAddr) {
 	}
 }
 
-// rawAddr writes the C structure, nothing for an absent address.
+// rawAddr writes the C structure. It writes nothing if there is no address.
 func (e *encoder) rawAddr(t Tag, a SockAddr) {
 	switch ip, port := a.AddrPort.Addr(), a.AddrPort.Port(); a.size() {
 	case inetSize:
@@ -393,7 +396,8 @@ func (e *encoder) rawAddr(t Tag, a SockAddr) {
 	}
 }
 
-// pointer writes a pointer field, of which only "zero or not" matters.
+// pointer writes a pointer field. Only the difference between zero and not zero
+// matters.
 func (e *encoder) pointer(present bool) {
 	var p uint64
 	if present {
@@ -413,7 +417,7 @@ func (e *encoder) addrInfos(t Tag, list []AddrInfo) {
 		e.b = le.AppendUint32(e.b, uint32(a.Family))
 		e.b = le.AppendUint32(e.b, uint32(a.Type))
 		e.b = le.AppendUint32(e.b, uint32(a.Protocol))
-		e.b = le.AppendUint64(e.b, uint64(a.Addr.size())) // with the padding
+		e.b = le.AppendUint64(e.b, uint64(a.Addr.size())) // 8 bytes, with the padding
 		e.pointer(a.Addr.IsValid())
 		e.pointer(a.CanonName != "")
 		e.pointer(i < len(list)-1)
@@ -441,7 +445,7 @@ func (e *encoder) sockOpts(t Tag, list []SockOpt) {
 		e.pointer(len(o.Value) > 0)
 		e.b = le.AppendUint32(e.b, uint32(len(o.Value)))
 		e.b = le.AppendUint32(e.b, uint32(o.ReturnValue))
-		e.b = le.AppendUint64(e.b, uint64(uint32(o.Flags))) // with the padding
+		e.b = le.AppendUint64(e.b, uint64(uint32(o.Flags))) // 8 bytes, with the padding
 		e.pointer(i < len(list)-1)
 		e.b = append(e.b, o.Value...)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrTooLong says that a message is or would be longer than MaxMessage.
+// ErrTooLong means that a message is longer than MaxMessage, or would be.
 var ErrTooLong = fmt.Errorf("message longer than %d bytes", MaxMessage)
 
 // Causes of an Error.
@@ -28,10 +28,10 @@ var (
 
 // Error says what is wrong with a message.
 type Error struct {
-	Tag Tag // the TLV at fault
-	// Fatal tells that the frame is broken: where the next message starts is
-	// unknown and the connection must be closed. If it is false the message was
-	// consumed to its end, and the connection can go on.
+	Tag Tag // of the TLV that is wrong
+	// Fatal tells that it is unknown where the next message starts, so that the
+	// connection must be closed. If Fatal is false, the whole message was consumed, and
+	// the connection can go on.
 	Fatal bool
 	Err   error // ErrTooLong among others
 }

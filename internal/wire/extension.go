@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// extension decodes the TLVs that the original does not know; the layouts are in
-// the package comment. Unknown tags are ignored.
+// extension decodes the TLVs that the original does not have; the package comment gives
+// their layouts. It ignores unknown tags.
 func (d *decoder) extension(tag Tag, v []byte) (err error) {
 	m := d.m
 	switch tag {
@@ -48,7 +48,7 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 			Errno:        int32(le.Uint32(v[8:])),
 			LocalPort:    le.Uint16(v[12:]),
 		}
-		if len(v) >= outcomeSize+2 { // older peers send none
+		if len(v) >= outcomeSize+2 { // older peers send no flags
 			m.Outcome.Flags = OutcomeFlags(le.Uint16(v[outcomeSize:]))
 		}
 	case TagPaths:
@@ -114,8 +114,8 @@ func (d *decoder) extension(tag Tag, v []byte) (err error) {
 	return err
 }
 
-// decodeSelection appends the preferences to list. Kinds and wants that are not known
-// are for the reader to judge.
+// decodeSelection appends the preferences to list. It keeps unknown kinds and wants,
+// because the reader must decide about them.
 func decodeSelection(list []Preference, v []byte) ([]Preference, error) {
 	for len(v) > 0 {
 		if len(v) < preferenceSize {

@@ -6,16 +6,16 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// Levels and names of socket options that travel in suggestions: the numbers of
-// Linux, whatever the host is.
+// Levels and names of socket options that suggestions contain. They are the numbers of
+// Linux on every host.
 const (
 	SolSocket      = 1
 	SoBindToDevice = 25
 )
 
-// Intents returns the intents among the current options, the last one of each
-// number. Options without a value, or with one that is not 4 bytes long, count
-// as not given. Wide intents override.
+// Intents returns the intents among the current options. The last option of a number
+// counts. An option whose value does not have 4 bytes counts as not given. Wide intents
+// override ordinary ones.
 func (m *Message) Intents() intent.Set {
 	var s intent.Set
 	for i := range m.Context.OptionsCurrent {
@@ -32,16 +32,16 @@ func (m *Message) Intents() intent.Set {
 	return s
 }
 
-// SetIntents replaces the intents among the current options by those of s, and
-// the wide intents by those that do not fit 32 bits; the ordinary option of
-// these is saturated. A peer that did not announce FeatureWideIntents ignores
-// the latter.
+// SetIntents replaces the intents among the current options by those of s. A value that
+// does not fit 32 bits goes into the wide intents; the ordinary option then has the
+// nearest value that fits. A peer without FeatureWideIntents ignores the wide intents.
 func (m *Message) SetIntents(s intent.Set) {
 	opts := m.Context.OptionsCurrent
 	kept := opts[:0]
 	for i := range opts {
 		if opts[i].Level != intent.Level {
-			// Swap, so that no two entries share a Value.
+			// Elements are swapped and not copied, so that no two entries share the
+			// memory of a Value.
 			kept = kept[:len(kept)+1]
 			last := &kept[len(kept)-1]
 			*last, opts[i] = opts[i], *last
@@ -65,8 +65,8 @@ func (m *Message) SetIntents(s intent.Set) {
 	m.Context.OptionsCurrent = kept
 }
 
-// Device returns the interface that the suggested options ask the socket to be
-// bound to, "" if none.
+// Device returns the interface that the suggested options bind the socket to, "" if
+// none.
 func (c *Context) Device() string {
 	for i := range c.OptionsSuggested {
 		if o := &c.OptionsSuggested[i]; o.Level == SolSocket && o.Name == SoBindToDevice {
@@ -83,8 +83,8 @@ func (c *Context) Device() string {
 	return ""
 }
 
-// Alike tells whether a request with the intents b is like the one with the intents a
-// that was answered with the lease, as far as intents go.
+// Alike tells whether lease l also covers a request with intents b. The lease answered
+// a request with intents a. Alike compares nothing but the intents.
 func (l *Lease) Alike(a, b intent.Set) bool {
 	sized := l.SizeFrom != 0 || l.SizeTo != 0
 	if a == b && !sized {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// decodeSockAddr decodes an address as long as its family needs; what is behind
-// it is ignored.
+// decodeSockAddr decodes an address with the length that its family needs, and ignores
+// bytes after that.
 func decodeSockAddr(v []byte) (SockAddr, error) {
 	if len(v) < inetSize {
 		return SockAddr{}, errLength
@@ -30,8 +30,8 @@ func decodeSockAddr(v []byte) (SockAddr, error) {
 	return SockAddr{}, errFamily
 }
 
-// decodeAddrInfos decodes an addrinfo list (section 4.4) into the memory of
-// list. Bytes behind the last entry are ignored.
+// decodeAddrInfos decodes an addrinfo list (section 4.4) into the memory of list. It
+// ignores bytes after the last entry.
 func decodeAddrInfos(v []byte, list []AddrInfo) ([]AddrInfo, error) {
 	list = list[:0]
 	for next := true; next; {
@@ -80,8 +80,8 @@ func decodeAddrInfos(v []byte, list []AddrInfo) ([]AddrInfo, error) {
 	return list, nil
 }
 
-// decodeSockOpts decodes a socket option list (section 4.5) into the memory of
-// list. Bytes behind the last entry are ignored.
+// decodeSockOpts decodes a socket option list (section 4.5) into the memory of list. It
+// ignores bytes after the last entry.
 func decodeSockOpts(v []byte, list []SockOpt) ([]SockOpt, error) {
 	list = list[:0]
 	for next := true; next; {

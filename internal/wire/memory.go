@@ -2,13 +2,13 @@ package wire
 
 import "unsafe"
 
-// maxKept bounds the memory in bytes that a Message keeps from one decoding to the
-// next. Ordinary ones need a tenth of it. Without a bound, messages that are large in
-// one place each would fill all places in turn.
+// maxKept bounds the bytes of memory that a Message keeps from one decoding to the
+// next. Ordinary messages need a tenth of that. Without a bound, a series of messages,
+// each large in another field, would make all fields large.
 const maxKept = 32 << 10
 
-// kept is roughly how many bytes the slices and strings of m take, those included
-// that only a former message has filled.
+// kept returns roughly how many bytes the slices and strings of m occupy, including
+// parts that only a former message has filled.
 func (m *Message) kept() int {
 	n := m.Context.kept() + size(m.Sockets) + size(m.WideIntents) + size(m.Alternates) + size(m.Paths) + len(m.Reason) +
 		size(m.Costs) + size(m.Selection) + size(m.Leased) + size(m.Networks)
@@ -44,7 +44,7 @@ func (c *Context) kept() int {
 	return n
 }
 
-// size is how many bytes the elements of s take, its spare ones included.
+// size returns how many bytes the elements of s occupy, including the spare capacity.
 func size[T any](s []T) int {
 	var element T
 	return cap(s) * int(unsafe.Sizeof(element))

@@ -7,15 +7,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// MaxMessage is the largest message in bytes, EOF TLV included, that an
-// original peer can read (doc/original/wire-protocol.md section 2).
+// MaxMessage is the size of the largest message that a peer of the original can read,
+// in bytes and with the EOF TLV (doc/original/wire-protocol.md section 2).
 const MaxMessage = 16383
 
 // Tag is the tag of a TLV.
 type Tag uint32
 
-// The tags of the original protocol (section 3) and, from 0x40 on, the
-// extensions that are sent only to peers that announced them.
+// The tags of the original protocol (section 3). Those from 0x40 on are extensions,
+// which are sent only to peers that announced them.
 const (
 	TagEOF              Tag = 0x00
 	TagAction           Tag = 0x01
@@ -60,7 +60,8 @@ const (
 // Action is the code of a request or an answer (section 6).
 type Action int32
 
-// The actions. SocketConnectFallback never travels; a request with it is unknown.
+// The actions. SocketConnectFallback is never sent; a request with it counts as
+// unknown.
 const (
 	ActionConnectRequest        Action = 0
 	ActionConnectResponse       Action = 1
@@ -112,8 +113,8 @@ const (
 	FeatureNetworks    Features = 4096
 )
 
-// Address families, socket types and protocols as they stand in messages: the
-// numbers of Linux, whatever the host is.
+// Address families, socket types and protocols in messages. They are the numbers of
+// Linux on every host.
 const (
 	AFUnspec = 0
 	AFInet   = 2
@@ -128,20 +129,21 @@ const (
 )
 
 // Message is one request or answer. The zero value is an empty connect request.
-// A Message that is decoded into is overwritten whole, and its slices reuse
-// their memory: what is to live longer must be cloned.
+// Decoding into a Message overwrites all of it and reuses the memory of its slices.
+// Clone what must live longer.
 type Message struct {
 	Action Action
-	// HasAction tells whether an action TLV was seen. Encoding always writes one.
+	// HasAction tells whether the decoded message had an action TLV. Encoding always
+	// writes one.
 	HasAction bool
 
 	Context Context
-	// Sockets are the socketset_file TLVs: in a socketchoose request the idle
-	// sockets, each with its stored context; in an answer 8 one entry whose
-	// Context is empty and is not encoded.
+	// Sockets are the socketset_file TLVs. In a socketchoose request they are the idle
+	// sockets, each with its stored context. In an answer 8 there is one, whose Context
+	// is empty and not encoded.
 	Sockets []SetMember
 
-	// Extensions. They are encoded only where set.
+	// The fields below are extensions. They are encoded only if they are set.
 	Features    Features
 	WideIntents []WideIntent
 	NoResolve   bool
@@ -150,11 +152,11 @@ type Message struct {
 	DecisionID  uuid.UUID // zero: absent
 	Outcome     *Outcome
 	Paths       []Path // of the chosen prefix, then of each alternate
-	Costs       []Cost // of the same
+	Costs       []Cost // in the order of Paths
 	Origin      *Origin
 	PlainDials  *PlainDials
 	Transfer    *Transfer
-	Race        bool // the first two candidates at once
+	Race        bool // try the first two candidates at once
 	Only        Only
 	Selection   []Preference
 	Lease       *Lease
@@ -169,10 +171,10 @@ type SetMember struct {
 	Context Context
 }
 
-// Context is the state of one socket, serialised alike in both directions
-// (section 5). The first seven fields always travel, the others where set.
+// Context is the state of one socket. It has the same encoding in both directions
+// (section 5). The first seven fields are always sent, the others only if they are set.
 type Context struct {
-	ID       uuid.UUID // of the connection to the daemon, not of the socket (section 7)
+	ID       uuid.UUID // the connection's to the daemon, not the socket's (section 7)
 	Inode    uint64
 	FD       int32
 	Calls    Calls
@@ -184,8 +186,8 @@ type Context struct {
 	BindSuggested SockAddr
 	Remote        SockAddr
 
-	// "" is an absent string. One that is there and empty, which getaddrinfo(3)
-	// refuses, has EmptyHostname or EmptyService set.
+	// The empty string means that the string is absent. A string that is present but
+	// empty, which getaddrinfo(3) refuses, has EmptyHostname or EmptyService set.
 	Hostname      string
 	Service       string
 	EmptyHostname bool
@@ -197,14 +199,14 @@ type Context struct {
 	OptionsSuggested []SockOpt
 }
 
-// SockAddr is a socket address (section 4.3). The zero value is absent.
-// Families other than IPv4 and IPv6 are not supported and are refused.
+// SockAddr is a socket address (section 4.3). The zero value means that the address is
+// absent. Families other than IPv4 and IPv6 are not supported and are refused.
 type SockAddr struct {
 	AddrPort netip.AddrPort // the zone, if any, is the decimal scope id
 	FlowInfo uint32         // IPv6 only, network order as on the wire
 }
 
-// IsValid tells whether an address is there.
+// IsValid tells whether the address is present.
 func (a SockAddr) IsValid() bool { return a.AddrPort.IsValid() }
 
 // AddrInfo is one entry of an addrinfo list (section 4.4).
@@ -231,7 +233,7 @@ type SockOptFlags int32
 
 // The flags of a socket option.
 const (
-	SockOptSet      SockOptFlags = 1 // has been set on the socket
+	SockOptSet      SockOptFlags = 1 // the client has set it on the socket
 	SockOptOptional SockOptFlags = 2 // failure is not fatal
 )
 
@@ -241,16 +243,16 @@ type WideIntent struct {
 	Value  int64
 }
 
-// Alternate is a further candidate of an answer.
+// Alternate is a further candidate in an answer.
 type Alternate struct {
 	Local    SockAddr
 	Device   string // to bind to with SO_BINDTODEVICE; "": none
 	Protocol int32
-	Remotes  []SockAddr // only if already known
+	Remotes  []SockAddr // only if they are already known
 }
 
-// Outcome reports how a decision turned out. Candidate 0 is the decision's
-// first suggestion, n its n-th alternate, -1 plain dialling without any.
+// Outcome reports the result of a decision. Candidate 0 is the decision's first
+// suggestion, n its n-th alternate, and -1 a plain dial without a suggestion.
 type Outcome struct {
 	Candidate    int32
 	Milliseconds uint32
@@ -259,16 +261,16 @@ type Outcome struct {
 	Flags        OutcomeFlags
 }
 
-// Transfer reports what a connection brought from the moment that a decision led to
-// it, or to its use again, until its last byte. Times of 0 are unknown.
+// Transfer reports one use of a connection: from the decision that led to it, or to its
+// reuse, until its last byte. Times of 0 are unknown.
 type Transfer struct {
 	Candidate    int32 // as in Outcome
 	Flags        TransferFlags
 	Bytes        uint64 // received
 	Microseconds uint32 // until the last byte
-	Connect      uint32 // until the connection was there, in microseconds
-	RTT          uint32 // smoothed round-trip time as it ended, in microseconds
-	MinRTT       uint32 // the least of the connection, in microseconds
+	Connect      uint32 // until the connection stood, in microseconds
+	RTT          uint32 // smoothed round-trip time at the end, in microseconds
+	MinRTT       uint32 // least round-trip time of the connection, in microseconds
 }
 
 // TransferFlags are the flags of a Transfer.
@@ -283,14 +285,14 @@ const (
 // OutcomeFlags are the flags of an Outcome.
 type OutcomeFlags uint16
 
-// OutcomePlainTCP tells that MPTCP was asked for and the connection became plain
-// TCP, because the peer, or something in between, does not speak it.
+// OutcomePlainTCP tells that MPTCP was asked for but the connection is plain TCP,
+// because the peer or a middlebox does not speak MPTCP.
 const OutcomePlainTCP OutcomeFlags = 1
 
-// Path is what the daemon knows of the way of one candidate.
+// Path is what the daemon knows about the path of one candidate.
 type Path struct {
 	Microseconds uint32 // the round-trip time; 0: unknown
-	Health       uint32 // 0 up, 1 suspect, 2 down; what is above counts as down
+	Health       uint32 // 0 up, 1 suspect, 2 down; higher values count as down
 }
 
 // The healths of a Path.
@@ -302,8 +304,8 @@ const (
 
 // Cost is what traffic over the network of one candidate costs.
 type Cost struct {
-	Cost uint32 // 0 free, 1 metered, 2 expensive; what is above counts as expensive
-	// Left is how many bytes of the budget are left; NoBudget: there is none.
+	Cost uint32 // 0 free, 1 metered, 2 expensive; higher values count as expensive
+	// Left is the number of bytes left of the budget; NoBudget: there is no budget.
 	Left uint64
 }
 
@@ -317,47 +319,44 @@ const (
 // NoBudget is the Left of a network without a budget.
 const NoBudget = 1<<64 - 1
 
-// Origin is on whose behalf a client asks, for instance a proxy, as that client
-// claims.
+// Origin says for whom a client asks, for instance a proxy. It is the client's claim.
 type Origin struct {
 	UID     uint32 // UnknownUID if unknown
 	PID     uint32 // 0: unknown
 	Command string // name of the process; "": unknown
-	Source  string // where the intents are from, for people; "": unknown
+	Source  string // where the intents come from, for people; "": unknown
 }
 
-// Only is the mask of an answer that forbids something. The zero value forbids
-// nothing.
+// Only is the mask in an answer that forbids something. The zero value forbids nothing.
 type Only uint32
 
 // The bits of Only.
 const (
-	OnlyThese    Only = 1 // nothing but the suggestion and the alternates may be used
-	OnlyNone     Only = 2 // there is to be no connection; the reason says why
-	OnlySelected Only = 4 // that is so because of the request's own selection
+	OnlyThese    Only = 1 // only the suggestion and the alternates may be used
+	OnlyNone     Only = 2 // no connection may be made; the reason says why
+	OnlySelected Only = 4 // because of the request's own selection
 )
 
-// Preference says how much the networks of one kind are wanted for a connection
-// (RFC 9622, section 6.2).
+// Preference says how much networks of one kind are wanted for a connection (RFC 9622,
+// section 6.2).
 type Preference struct {
 	Kind PreferenceKind
 	Want Want
-	Name string // of the interface or network; the word of the cost
+	Name string // of the interface or the network, or the word for the cost
 }
 
-// PreferenceKind is what a Preference goes by. A peer may send kinds that are not
-// known here.
+// PreferenceKind is the property that a Preference is about. A peer may send unknown
+// kinds.
 type PreferenceKind uint8
 
 // The kinds of Preference.
 const (
 	ByInterface PreferenceKind = 1
-	ByNetwork   PreferenceKind = 2 // the name that the daemon's configuration gives a network
+	ByNetwork   PreferenceKind = 2 // the name of a network in the daemon's configuration
 	ByCost      PreferenceKind = 3 // "free", "metered" or "expensive"
 )
 
-// Want is how much something is wanted. A peer may send values that are not known
-// here.
+// Want says how much something is wanted. A peer may send unknown values.
 type Want int8
 
 // The values of Want.
@@ -368,55 +367,56 @@ const (
 	WantRequire  Want = 2
 )
 
-// MaxPreferences is how many Preferences a message can hold.
+// MaxPreferences bounds the Preferences in a message.
 const MaxPreferences = 32
 
 // MaxPreferenceName is the length in bytes of the longest name in a Preference.
 const MaxPreferenceName = 255
 
-// PlainDials counts the dials of a client that went without the manager, by the
-// reason, since it last told.
+// PlainDials counts the dials that a client made without the manager since it last
+// reported them, by reason.
 type PlainDials struct {
 	Late      uint32 // no answer in time
-	LeftAlone uint32 // not asked, because it had not answered in time a moment before
-	Absent    uint32 // it was not there
-	Failed    uint32 // anything else, such as an answer that made no sense
+	LeftAlone uint32 // the manager was not asked, because it had not answered in time a moment before
+	Absent    uint32 // no manager was there
+	Failed    uint32 // anything else, such as an answer without sense
 }
 
-// Lease says for which further requests of the same client an answer holds. All
-// generations are those of package generation, as they were before the decision.
+// Lease says for which further requests of the same client an answer holds. The
+// generations are those of package generation, as of before the decision.
 type Lease struct {
-	Milliseconds uint32 // it holds at most
+	Milliseconds uint32 // for which it holds at most
 	Uses         uint32 // further connections; 0: any number
-	Bytes        uint64 // that these may state together; 0: any number
+	Bytes        uint64 // that all of them together may state; 0: any number
 	Flags        LeaseFlags
 	Ignored      uint32 // intents that may differ, as a mask of 1<<option
-	SizeFrom     int64  // file sizes for which it holds, both included; both 0: no range
+	SizeFrom     int64  // file sizes for which it holds, both ends included; both 0: no range
 	SizeTo       int64
 	View         uint64
-	Measurements uint64       // 0: it does not depend on them
+	Measurements uint64       // 0: the answer does not depend on measurements
 	Networks     []Generation // of the choice, then of each alternate
 }
 
 // LeaseFlags are the flags of a Lease.
 type LeaseFlags uint32
 
-// LeaseAnyName tells that the lease is for every name, not for that of the request only.
+// LeaseAnyName tells that the lease holds for every name, and not only for the
+// request's.
 const LeaseAnyName LeaseFlags = 1
 
-// Generation is the generation of one network. Index 0 is of nothing: the suggestion is
-// no network.
+// Generation is the generation of one network. Index 0 stands for no network: the
+// suggestion is none.
 type Generation struct {
 	Index uint32
 	Value uint64
 }
 
-// LeaseUse tells of the connections that a client made by a lease since it last told.
+// LeaseUse reports the connections that a client made by a lease since its last report.
 type LeaseUse struct {
 	ID           uuid.UUID // of the decision
 	Uses         uint32    // connections that were begun
-	Connected    uint32    // of these, those that its first suggestion connected, not counting those reported singly
-	Milliseconds uint32    // that the latest of these took
+	Connected    uint32    // how many of these the first suggestion connected, without those that were reported singly
+	Milliseconds uint32    // time that the latest of these took
 }
 
 // UnknownUID stands for an Origin's user that is not known.

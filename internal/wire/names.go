@@ -73,8 +73,7 @@ var actionNames = map[Action]string{
 	ActionNetworksResponse:      "networks_resp",
 }
 
-// String gives the name used in doc/protocol.md, shortened where it
-// repeats itself.
+// String gives the name used in doc/protocol.md, shortened if it repeats itself.
 func (a Action) String() string {
 	if s, ok := actionNames[a]; ok {
 		return s

@@ -6,41 +6,42 @@ import (
 	"strings"
 )
 
-// Watch says which change of the networks a client waits for, and in the answer, which
-// state the answer has.
+// Watch says in a request which change of the networks a client waits for, and in an
+// answer which state the answer shows.
 type Watch struct {
-	// Generation names a state: in a request that which the client knows, 0 for none, in
-	// an answer that of the networks listed. Two are compared, and mean nothing else.
+	// Generation identifies a state of the networks. In a request it is the state that
+	// the client knows, 0 for none; in an answer it is the state that the answer shows.
+	// Generations can only be compared for equality.
 	Generation uint64
-	// Milliseconds is in a request how long after it new figures are a change too, 0 for
-	// never.
+	// Milliseconds, in a request, is the time after which new figures count as a
+	// change, 0 for never.
 	Milliseconds uint32
-	// Total is in an answer how many networks there are; an answer lists those that it
-	// has room for.
+	// Total, in an answer, is the number of all networks. The answer lists only as many
+	// as it has room for.
 	Total uint32
 }
 
-// Network is a network as the daemon knows it. Figures of 0 are unknown but where
-// something else is said.
+// Network is a network as the daemon knows it. A figure of 0 is unknown, unless its
+// comment says otherwise.
 type Network struct {
 	Index  uint32 // of the interface
-	Health uint32 // that of a Path
+	Health uint32 // as in a Path
 	Cost   Cost
 	Flags  NetworkFlags
-	Since  int64 // that Health is so, milliseconds of the Unix epoch
+	Since  int64 // when Health became so, in milliseconds of the Unix epoch
 
 	RTT, MinRTT, RTTVar uint32 // microseconds
-	Loss                uint32 // of what is sent, in millionths; with a RTT, 0 is none
-	Down, Up            uint64 // what goes over the interface now, bytes a second; 0 is nothing
-	DownMax, UpMax      uint64 // the most of the last minutes
+	Loss                uint32 // share of the sent data that was lost, in millionths; 0 with an RTT: no loss
+	Down, Up            uint64 // present traffic of the interface, in bytes a second; 0: none
+	DownMax, UpMax      uint64 // the highest traffic of the last minutes
 	Signal              int32  // dBm
-	Utilization         uint32 // of the radio channel, in thousandths; UnknownUtilization
+	Utilization         uint32 // of the radio channel, in thousandths; or UnknownUtilization
 
 	Prefix    netip.Prefix // masked
 	Interface string
-	Name      string // that the configuration gives it; "": none
-	Device    string // that a socket must be bound to; "": the source address is enough
-	Reason    string // for Health, for people; "": none
+	Name      string // in the configuration; "": none
+	Device    string // that a socket must be bound to; "": binding the source address is enough
+	Reason    string // the reason of Health, for people; "": none
 	Addrs     []netip.Addr
 }
 
@@ -49,12 +50,12 @@ type NetworkFlags uint32
 
 // The flags of a Network.
 const (
-	NetworkDefault NetworkFlags = 1 // it is used where nothing speaks for another
-	NetworkOffered NetworkFlags = 2 // a connection as in the request may use it
+	NetworkDefault NetworkFlags = 1 // it is used unless something speaks for another
+	NetworkOffered NetworkFlags = 2 // a connection like the request's may use it
 	NetworkRadio   NetworkFlags = 4 // Signal and Utilization are of a wireless link
 )
 
-// UnknownUtilization is the Utilization of a channel of which nothing is known.
+// UnknownUtilization is the Utilization of a channel if nothing is known about it.
 const UnknownUtilization = 1<<32 - 1
 
 const (
@@ -65,7 +66,7 @@ const (
 	maxNetworkAddrs = 16
 )
 
-// Bounds makes n's texts and lists as short as a message has them.
+// Bounds shortens n's texts and lists to what a message can hold.
 func (n *Network) Bounds() {
 	for _, s := range []*string{&n.Interface, &n.Name, &n.Device, &n.Reason} {
 		if len(*s) > maxNetworkText {
@@ -122,7 +123,8 @@ func (e *encoder) network(n *Network) {
 	e.close(mark)
 }
 
-// bare is an address without a port, and without a zone: the network has an interface.
+// bare returns an address without port and zone. The zone can go because the network
+// has an interface.
 func bare(a netip.Addr) SockAddr {
 	return SockAddr{AddrPort: netip.AddrPortFrom(a.WithZone(""), 0)}
 }
@@ -179,7 +181,7 @@ func decodeNetwork(v []byte, n *Network) error {
 	return nil
 }
 
-// cutAddr takes an address off the front of v.
+// cutAddr removes an address from the front of v.
 func cutAddr(v []byte) (netip.Addr, []byte, error) {
 	a, err := decodeSockAddr(v)
 	if err != nil {

@@ -2,44 +2,43 @@ package wire
 
 import "io"
 
-// readSize is the first size of a Reader's buffer: ordinary messages are a few
-// hundred bytes long. It grows to maxBuffer once it is full.
+// readSize is the first size of a Reader's buffer. It is small because ordinary
+// messages have a few hundred bytes. A full buffer grows to maxBuffer.
 const (
 	readSize  = 2048
 	maxBuffer = MaxMessage
 )
 
-// Reader reads messages from a stream that may be split anywhere and may hold
-// several messages at once. It never holds more than MaxMessage bytes, and between
-// messages no more than short ones need. It is not safe for concurrent use.
+// Reader reads messages from a stream. The stream may be split anywhere, and may hold
+// several messages at once. A Reader never holds more than MaxMessage bytes, and
+// between messages only as much memory as short ones need. It is not safe for
+// concurrent use.
 type Reader struct {
 	r    io.Reader
 	buf  []byte
 	from int   // start of the next message in buf
 	to   int   // end of what was read
-	scan int   // offset behind from up to which TLVs are known to be whole
-	err  error // of r, delivered once buf holds no whole message any more
+	scan int   // offset after from up to which the TLVs are known to be complete
+	err  error // of r; returned once buf holds no complete message any more
 }
 
 // NewReader returns a Reader on r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
-// Reset makes the Reader read from src, forgetting everything it holds but its
-// memory.
+// Reset makes the Reader read from src. It forgets everything but its memory.
 func (r *Reader) Reset(src io.Reader) { *r = Reader{r: src, buf: r.buf} }
 
-// Buffered returns how many bytes were read from the stream but not yet
-// delivered in a message.
+// Buffered returns how many bytes were read from the stream but do not belong to a
+// returned message.
 func (r *Reader) Buffered() int { return r.to - r.from }
 
-// Read reads one message into m, which is overwritten whole.
+// Read reads one message into m and overwrites all of m.
 //
-// The error is io.EOF if the stream ends before the message begins, and
-// io.ErrUnexpectedEOF if it ends inside; an *Error if the message is malformed;
-// else the stream's own. After an *Error that is not Fatal, m holds all else that
-// the message said and Read can be called again. After an error of the stream
-// that passes, such as a deadline, it can be called again too, and nothing is
-// lost.
+// The error is io.EOF if the stream ends before a message begins, and
+// io.ErrUnexpectedEOF if the stream ends inside of one. It is an *Error if the message
+// is malformed, and else the stream's own error. In two cases Read can be called again.
+// After an *Error that is not Fatal, m holds everything else in the message. After a
+// passing error of the stream, such as a deadline, nothing is lost.
 func (r *Reader) Read(m *Message) error {
 	for {
 		b := r.buf[r.from:r.to]
@@ -52,7 +51,7 @@ func (r *Reader) Read(m *Message) error {
 			r.scan = 0
 			err := decode(b[:n], m)
 			if r.Buffered() == 0 && len(r.buf) > readSize {
-				r.buf, r.from, r.to = nil, 0, 0 // few messages are so long
+				r.buf, r.from, r.to = nil, 0, 0 // long messages are rare, so the large buffer is not kept
 			}
 			return err
 		}
@@ -63,7 +62,7 @@ func (r *Reader) Read(m *Message) error {
 	}
 }
 
-// fill reads once more from the stream.
+// fill reads from the stream once.
 func (r *Reader) fill() error {
 	if r.err == nil {
 		r.makeRoom()
@@ -75,21 +74,21 @@ func (r *Reader) fill() error {
 		if n > 0 {
 			return nil
 		}
-		if tries == 100 { // as bufio does
+		if tries == 100 { // the same bound as in bufio
 			r.err = io.ErrNoProgress
 		}
 	}
 	err := r.err
 	if err != io.EOF {
-		r.err = nil // it may pass
+		r.err = nil // the error may be a passing one
 	} else if r.Buffered() > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// makeRoom makes space behind to. A message that is not whole is shorter than
-// maxBuffer, because frame refuses longer ones as soon as it sees it.
+// makeRoom makes space after to. An incomplete message is always shorter than
+// maxBuffer, because frame refuses a longer one as soon as it sees the length.
 func (r *Reader) makeRoom() {
 	if r.from > 0 {
 		copy(r.buf, r.buf[r.from:r.to])

@@ -11,9 +11,9 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// LogValue gives the message as it travels: a group with an attribute for each
-// TLV, under the TLV's name. What is zero or absent is left out, the action is
-// not. Texts are as the peer sent them; log handlers quote what needs it.
+// LogValue returns the message for logs: a group with an attribute for each TLV, under
+// the TLV's name. Zero and absent values are left out, but never the action. Texts are
+// as the peer sent them. Log handlers quote what needs quotes.
 func (m *Message) LogValue() slog.Value {
 	attrs := append(make([]slog.Attr, 0, 16), slog.String(TagAction.String(), m.Action.String()))
 	attrs = m.Context.attrs(attrs)
@@ -127,7 +127,7 @@ func addrInfosText(list []AddrInfo) string {
 	return strings.Join(parts, "; ")
 }
 
-// optionsText has intents by name and value, other options by number and bytes.
+// optionsText lists intents by name and value, and other options by number and bytes.
 func optionsText(list []SockOpt) string {
 	var parts []string
 	for i := range list {
