@@ -30,5 +30,11 @@
 // The package also speaks to the daemon of the Socket Intents prototype. One exchange
 // then brings both decision and addresses, and there are no alternates.
 //
+// # Datagrams and the networks themselves
+//
+// [Dialer.ListenPacket] opens a datagram socket, as QUIC and calls need it, on the network
+// that the manager chooses, and tells when that network fails or another one has become
+// better. [Dialer.Networks] lists the networks, and [Dialer.Watch] every change of them.
+//
 // On other systems than Linux the package builds, and dials plainly.
 package client

@@ -175,6 +175,26 @@ func ExampleDialer_Watch() {
 	}
 }
 
+// Datagrams over the network that is best for a call, until there is a better one.
+func ExampleListenPacket() {
+	call := intent.Set{}.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessInteractive)
+	conn, err := client.ListenPacket(context.Background(), "udp", "call.example.net:4500", call)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.WriteToUDPAddrPort([]byte("hello"), conn.Remote()); err != nil {
+		fmt.Println(err) // not if the network is gone: then the datagram is lost
+	}
+	for path := range conn.Changes() {
+		if path.State != client.NetworkUp {
+			fmt.Println("time to open another one:", path.Err)
+			return
+		}
+	}
+}
+
 // Several connections at once, whichever is there first.
 func ExamplePool_Start() {
 	var pool client.Pool

@@ -61,6 +61,7 @@ var benchmarks = map[string]stage.Job{
 	"bench pool": stage.Typed(benchPool),
 	"bench http": stage.Typed(benchHTTP),
 	"link down":  stage.Typed(linkDown),
+	"packets":    stage.Typed(packets),
 }
 
 // daemons are two ways to the manager: one that asks about each connection, and one that

@@ -290,6 +290,9 @@ func ResolveAddrs(c *wire.Context, addrs ...netip.Addr) []wire.AddrInfo {
 		if ip.Is4() {
 			e.Family = wire.AFInet
 		}
+		if c.Type == wire.SockDgram {
+			e.Type, e.Protocol = wire.SockDgram, wire.ProtoUDP
+		}
 		list = append(list, e)
 	}
 	return list

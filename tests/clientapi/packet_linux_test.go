@@ -1,0 +1,118 @@
+package clientapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/socket-intents/mamma/client"
+)
+
+// packetStory is how a datagram socket fared on a network, in milliseconds.
+type packetStory struct {
+	Source       string
+	Interface    string
+	DownAfter    float64 // the link went down, until the socket said so
+	UpAfter      float64
+	DeletedAfter float64 // the address was deleted, until the socket said so
+	Lost         uint64
+	Best         string // once the network was gone
+}
+
+// packets has the network of a datagram socket go down and come back, and lose its
+// address. It runs in the client's namespace.
+func packets(a args) (got packetStory, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	defer cancel()
+	d := &client.Dialer{Daemon: &client.Daemon{Path: a.Socket, DecisionTimeout: patience}, Intents: a.intents()}
+	defer func() { _ = d.Daemon.Close() }()
+	c, err := d.ListenPacket(ctx, "udp", net.JoinHostPort(a.Host, "53"))
+	if err != nil {
+		return got, err
+	}
+	defer func() { _ = c.Close() }()
+	got.Source, got.Interface = c.Info().Source.String(), c.Interface()
+	link, err := netlink.LinkByName(c.Interface())
+	if err != nil {
+		return got, err
+	}
+	write := func() error {
+		_, err := c.WriteToUDPAddrPort([]byte{0, 0}, c.Remote())
+		return err
+	}
+	await := func(is func(client.Path) bool) (client.Path, float64, error) {
+		begun := time.Now()
+		for {
+			select {
+			case p := <-c.Changes():
+				if is(p) {
+					return p, float64(time.Since(begun).Microseconds()) / 1e3, nil
+				}
+			case <-ctx.Done():
+				return client.Path{}, 0, fmt.Errorf("the socket says only %+v", c.Path())
+			}
+		}
+	}
+	if _, _, err = await(func(p client.Path) bool { return p.State == client.NetworkUp && p.Network.Interface == got.Interface }); err != nil {
+		return got, err
+	}
+	if err := errors.Join(write(), netlink.LinkSetDown(link)); err != nil {
+		return got, err
+	}
+	if _, got.DownAfter, err = await(func(p client.Path) bool { return p.State == client.NetworkDown }); err != nil {
+		return got, err
+	}
+	if err := write(); err != nil {
+		return got, fmt.Errorf("a write while the link is down: %w", err)
+	}
+	if _, _, err = await(func(p client.Path) bool { return p.Best.Interface != got.Interface && p.Best.Interface != "" }); err == nil {
+		got.Best = c.Path().Best.Interface
+	}
+	got.Lost = c.Path().Lost
+	if err := errors.Join(err, netlink.LinkSetUp(link)); err != nil {
+		return got, err
+	}
+	for _, r := range a.Routes {
+		if err := netlink.RouteReplace(r.in(link)); err != nil {
+			return got, err
+		}
+	}
+	if _, got.UpAfter, err = await(func(p client.Path) bool { return p.State == client.NetworkUp }); err != nil {
+		return got, err
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	if err != nil || len(addrs) == 0 {
+		return got, fmt.Errorf("addresses %v: %w", addrs, err)
+	}
+	if err := netlink.AddrDel(link, &addrs[0]); err != nil {
+		return got, err
+	}
+	if _, got.DeletedAfter, err = await(func(p client.Path) bool { return p.State == client.NetworkDown }); err != nil {
+		return got, err
+	}
+	if err := write(); err != nil {
+		return got, fmt.Errorf("a write without an address: %w", err)
+	}
+	return got, nil
+}
+
+// A datagram socket survives that its network goes and comes back, and that its address is
+// deleted, and tells of all.
+func TestListenPacket(t *testing.T) {
+	bed := twoNetworks(t, false)
+	d := startDaemon(t, bed, byCategory)
+	actor := startActor(t, bed)
+	var got packetStory
+	if err := actor.Do("packets", downArgs(t, bed, d, 1), &got); err != nil {
+		t.Fatalf("%v; %+v", err, got)
+	}
+	t.Logf("%+v", got)
+	if got.Source != testbedWifi || got.Interface != "wifi" || got.Best != "lte" || got.Lost == 0 {
+		t.Errorf("%+v", got)
+	}
+}
