@@ -78,12 +78,12 @@ func (d *download) addLocked(r route) int {
 func (d *download) now() time.Duration { return time.Since(d.begun) }
 
 // begin takes over the first response, which brings the span, and starts the other
-// networks. With whole, the response goes on beyond the span.
-func (d *download) begin(resp *http.Response, x *exchange, s split.Span, whole bool) {
+// networks. An open response goes on beyond the span.
+func (d *download) begin(resp *http.Response, x *exchange, s split.Span, open bool) {
 	d.mu.Lock()
 	n := d.numberOf(x)
-	w := d.plan.Begin(d.now(), n, s, whole)
-	if !whole {
+	w := d.plan.Begin(d.now(), n, s, open)
+	if resp.StatusCode == http.StatusPartialContent {
 		d.plan.Proved(w.ID)
 	}
 	body := resp.Body

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -21,9 +22,12 @@ const (
 	defaultMemory = 12 << 20
 	minMemory     = 1 << 20
 
-	// firstRange is the size of the first request if a large response is expected: a
-	// few round trips of slow start.
+	// firstRange is how much of a response that was expected to be large is left to that
+	// response before other networks begin: a few round trips of slow start. A response
+	// of this size or less is not split.
 	firstRange = 256 << 10
+	// toTheEnd ends a range that goes on to the end of the representation.
+	toTheEnd = math.MaxInt64
 	// firstStretch is how much of a response to an ordinary request is left to that
 	// request before other networks begin.
 	firstStretch = 1 << 20
@@ -159,10 +163,11 @@ func (t *Transport) expectsLarge(q question) bool {
 	return ok && c == intent.CategoryBulkTransfer
 }
 
-// firstOfMany requests the first range. It returns nil if an ordinary request should be
-// made instead.
+// firstOfMany requests a range that goes on to the end. The answer shows whether the
+// server has ranges, and its connection goes on while other networks help. It returns nil
+// if an ordinary request should be made instead.
 func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, offset int64, routes []route) (*http.Response, error) {
-	asked := split.Span{From: offset, To: offset + firstRange}
+	asked := split.Span{From: offset, To: toTheEnd}
 	first := t.rangeRequest(req.Context(), req, asked, req.Header.Get("If-Range"))
 	resp, x, err := t.roundTrip(first, false)
 	if err != nil {
@@ -185,16 +190,25 @@ func (t *Transport) firstOfMany(req *http.Request, q question, pattern string, o
 		to, err = r.part(resp, asked)
 	}
 	if err != nil || x == nil {
+		if s, size, err := contentRange(resp); err == nil && s == (split.Span{From: offset, To: size}) {
+			// All of it comes, so that another request would bring the same.
+			complete(resp, size, offset)
+			return resp, nil
+		}
 		_ = resp.Body.Close()
 		return nil, nil
 	}
 	t.sizes.learn(pattern, r.size)
-	if to == r.size {
+	open := to == r.size
+	if open && to-offset <= firstRange {
 		complete(resp, r.size, offset)
 		return resp, nil
 	}
+	if open {
+		to = offset + firstRange
+	}
 	d := t.newDownload(req, q, r, routes, offset)
-	d.begin(resp, x, split.Span{From: offset, To: to}, false)
+	d.begin(resp, x, split.Span{From: offset, To: to}, open)
 	complete(resp, r.size, offset)
 	resp.Body = d.body
 	return resp, nil
@@ -218,7 +232,11 @@ func complete(resp *http.Response, size, offset int64) {
 // rangeRequest returns req, changed to ask for one range.
 func (t *Transport) rangeRequest(ctx context.Context, req *http.Request, s split.Span, validator string) *http.Request {
 	part := req.Clone(ctx)
-	part.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", s.From, s.To-1))
+	asked := fmt.Sprintf("bytes=%d-%d", s.From, s.To-1)
+	if s.To == toTheEnd {
+		asked = fmt.Sprintf("bytes=%d-", s.From)
+	}
+	part.Header.Set("Range", asked)
 	part.Header.Del("If-Range")
 	if validator != "" {
 		part.Header.Set("If-Range", validator)

@@ -12,6 +12,13 @@
 // order is therefore ready soon after its turn. Two requests are under way on a
 // network, so that one's response fills the pause before the other's.
 //
+// A response that was asked for to the end (an open one) goes on from the front for as
+// long as it can: each new request of a connection costs a pause of a round trip, which
+// over a fast network far away is more than a slow one brings in that time. Others are
+// asked meanwhile for what is at the back, of the window if there is one. Where the open
+// response meets what they brought, it reads a short stretch again, and ends before a
+// long one. Where it meets what they still bring, it waits, and goes on if they are late.
+//
 // A network that nothing is known of begins with a small range, and with one
 // request at a time.
 //

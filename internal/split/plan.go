@@ -13,6 +13,9 @@ const (
 	// pieceTime is how long the bytes of a request take where nothing else bounds
 	// it. Longer requests waste less, shorter ones follow changes sooner.
 	pieceTime = time.Second
+	// reopen is how many round trips it takes another connection until it brings as
+	// much as the one that was given up.
+	reopen = 12
 	// firstPiece is asked for where no rate is known.
 	firstPiece = 128 << 10
 	// minPiece is asked for at least, but at the end.
@@ -44,6 +47,7 @@ type Plan struct {
 	window int64 // 0: none
 	taken  int64 // what comes before was taken by the reader
 	have   spans
+	given  spans // of these, what Have told of
 	todo   spans // neither there nor asked for
 	proved bool  // a range was answered with that range
 
@@ -77,6 +81,7 @@ type work struct {
 	pos         int64 // of the next byte that comes
 	open        bool  // the response goes on beyond To
 	asked, last time.Duration
+	first       time.Duration // when its response began
 	begun       bool
 	stopped     bool
 }
@@ -103,6 +108,7 @@ func (p *Plan) Add(latency time.Duration, limit int64) int {
 func (p *Plan) Have(s Span) {
 	s = s.overlap(p.all)
 	p.have.add(s)
+	p.given.add(s)
 	p.todo.remove(s)
 }
 
@@ -190,6 +196,9 @@ func (p *Plan) Next(now time.Duration, number int) (Work, bool) {
 	if !n.proved || n.failures > 0 {
 		room = 1
 	}
+	if len(p.todo) > 0 && slices.ContainsFunc(p.works, func(w *work) bool { return w.open && w.Network == number && !w.stopped && !p.stalled(now, w) }) {
+		room = 1
+	}
 	p.giveUp(now)
 	if n.gone || n.limit == 0 || n.active >= room || now < n.notBefore || p.Done() {
 		return Work{}, false
@@ -204,22 +213,27 @@ func (p *Plan) Next(now time.Duration, number int) (Work, bool) {
 	return Work{}, false
 }
 
-// fresh is a range that nobody has asked for.
+// fresh is a range that nobody has asked for. While an open response goes on from the
+// front, others take theirs from the back: the two meet once, so the connection that
+// brings the most makes no pause of a round trip between two requests.
 func (p *Plan) fresh(now time.Duration, number int) (Span, bool) {
 	if len(p.todo) == 0 {
 		return Span{}, false
 	}
-	lead := p.todo[0]
 	size := p.size(now, number)
 	if size == 0 {
 		return Span{}, false
 	}
-	s := Span{lead.From, min(lead.To, lead.From+size)}
-	if lead.To-s.To < minPiece/2 {
-		s.To = lead.To
-	}
 	if n := p.networks[number]; n.limit > 0 {
-		s.To = min(s.To, s.From+n.limit)
+		size = min(size, n.limit)
+	}
+	if p.opened(now) {
+		return p.back(size)
+	}
+	lead := p.todo[0]
+	s := Span{lead.From, min(lead.To, lead.From+size)}
+	if lead.To-s.To < minPiece/2 && p.networks[number].limit < 0 {
+		s.To = lead.To
 	}
 	if p.window > 0 && s.To > p.taken+p.window {
 		// A reader that takes little at a time would make many small requests.
@@ -229,6 +243,29 @@ func (p *Plan) fresh(now time.Duration, number int) (Span, bool) {
 		s.To = p.taken + p.window
 	}
 	return s, s.Len() > 0
+}
+
+// opened tells whether an open response goes on.
+func (p *Plan) opened(now time.Duration) bool {
+	return slices.ContainsFunc(p.works, func(w *work) bool { return w.open && !w.stopped && !p.stalled(now, w) })
+}
+
+// back is the last range of that size, of those that the window has room for.
+func (p *Plan) back(size int64) (Span, bool) {
+	bound := p.all
+	if p.window > 0 {
+		bound.To = min(bound.To, p.taken+p.window)
+	}
+	for _, part := range slices.Backward(p.todo) {
+		part = part.overlap(bound)
+		if part.Len() < size && part.To == bound.To && bound.To < p.all.To {
+			continue // there will be room for more of it
+		}
+		if part.Len() > 0 {
+			return Span{max(part.From, part.To-size), part.To}, true
+		}
+	}
+	return Span{}, false
 }
 
 // size is how much a network is to ask for now; 0 leaves it to others.
@@ -321,6 +358,9 @@ func (p *Plan) help(now time.Duration, number int) (Span, bool) {
 		} else if rate == 0 {
 			s.To = min(s.To, s.From+firstPiece)
 		}
+		if p.comes(now, number, s) {
+			continue
+		}
 		if s.Len() >= min(minHelp, own.Len()) && gain > max(most, minGain) {
 			best, most = s, gain
 		}
@@ -329,6 +369,16 @@ func (p *Plan) help(now time.Duration, number int) (Span, bool) {
 		best.From = max(best.From, best.To-n.limit)
 	}
 	return best, best.Len() > 0
+}
+
+// comes tells whether an open response of a network brings s sooner than another request.
+func (p *Plan) comes(now time.Duration, number int, s Span) bool {
+	n := p.networks[number]
+	rate := max(1, n.rate(now, n.latency))
+	return slices.ContainsFunc(p.works, func(w *work) bool {
+		return w.open && !w.stopped && w.Network == number && !p.stalled(now, w) && w.pos <= s.From &&
+			seconds(float64(s.To-w.pos)/rate) < 2*n.latency+seconds(float64(s.Len())/rate)
+	})
 }
 
 // share is how much of the end of own a network of that rate is to ask for, so that it
@@ -343,6 +393,8 @@ func (p *Plan) share(now time.Duration, w *work, own Span, rate float64, latency
 	begin := time.Duration(0)
 	if !w.begun {
 		begin = max(0, w.asked+v.latency-now)
+	} else {
+		begin = max(0, now-w.last-v.latency)
 	}
 	if speed == 0 {
 		speed = 1
@@ -438,7 +490,7 @@ const (
 // Room tells how many bytes of a response may be read now.
 func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 	w := p.work(id)
-	if w == nil || w.stopped {
+	if w == nil || w.stopped || p.Done() {
 		return 0, Stop
 	}
 	if left := w.rest().Len(); left > 0 {
@@ -448,12 +500,22 @@ func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 		return 0, Stop
 	}
 	// An open response goes on as long as nobody else was asked for what follows,
-	// or nobody else has shown that it can be.
-	next := Span{w.To, min(p.all.To, w.To+max(minPiece, p.size(now, w.Network)))}
-	if end, ok := p.todo.at(w.To); ok {
+	// or nobody else has shown that it can be. A short stretch of others is read again:
+	// another request would take longer.
+	next := Span{w.To, w.To}
+	if len(p.todo) > 0 && p.proved {
+		if next.From = max(w.To, p.todo.next(w.To)); next.From > w.To && p.again(now, w, next.From) {
+			return 0, Stop
+		}
+	}
+	next.To = min(p.all.To, next.From+max(minPiece, p.size(now, w.Network)))
+	if end, ok := p.todo.at(next.From); ok {
 		next.To = min(next.To, end)
-	} else if p.proved {
-		return 0, Stop
+	} else if p.proved && !p.sooner(now, w) {
+		if n := p.networks[w.Network]; n.active == 1 {
+			n.idle(now, n.latency) // that it waits says nothing about its rate
+		}
+		return 0, Wait // it is kept: others may become slow yet
 	}
 	if p.window > 0 {
 		next.To = min(next.To, p.taken+p.window)
@@ -466,6 +528,39 @@ func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 	return w.rest().Len(), Read
 }
 
+// again tells whether another request brings what begins at from sooner than a response
+// that goes on until there, or saves many bytes that were there before the download.
+func (p *Plan) again(now time.Duration, w *work, from int64) bool {
+	if p.given.within(Span{w.To, from}).bytes() > firstPiece {
+		return true
+	}
+	n := p.networks[w.Network]
+	return seconds(float64(from-w.To)*float64(n.active)/max(1, n.rate(now, n.latency))) > reopen*n.latency
+}
+
+// sooner tells whether a response that goes on brings what others were asked for sooner
+// than they do.
+func (p *Plan) sooner(now time.Duration, w *work) bool {
+	var end, own time.Duration
+	n := p.networks[w.Network]
+	for _, o := range p.works {
+		if o != w && !o.stopped && o.To > w.To {
+			end = max(end, p.rest(now, o), p.alike(now, o))
+			own = max(own, seconds(float64(o.To-w.To)*float64(n.active)/max(1, n.rate(now, n.latency))))
+		}
+	}
+	return own+minGain < end
+}
+
+// alike is how long a request goes on if it brings as much as so far.
+func (p *Plan) alike(now time.Duration, w *work) time.Duration {
+	if !w.begun {
+		n := p.networks[w.Network]
+		return max(0, w.asked+n.latency-now) + p.rest(now, w)
+	}
+	return seconds(float64(w.rest().Len()) * (now - w.first).Seconds() / float64(max(1, w.pos-w.From)))
+}
+
 // Arrived counts bytes of a response. The new ones among them are those of the spans.
 func (p *Plan) Arrived(now time.Duration, id int, bytes int64) (fresh []Span) {
 	w := p.work(id)
@@ -474,7 +569,7 @@ func (p *Plan) Arrived(now time.Duration, id int, bytes int64) (fresh []Span) {
 	}
 	n := p.networks[w.Network]
 	if !w.begun {
-		w.begun = true
+		w.begun, w.first = true, now
 		p.began(n, now-w.asked)
 	}
 	w.last = now
@@ -508,7 +603,9 @@ func (p *Plan) spare(now time.Duration) {
 		}
 		missing := p.have.without(rest)
 		if len(missing) == 0 {
-			p.stop(w)
+			if !w.open { // which may go on to what others were asked for
+				p.stop(w)
+			}
 			continue
 		}
 		// What comes next is there already: it is read only in case that the other one,
@@ -527,7 +624,11 @@ func (p *Plan) Retire(network int) { p.networks[network].gone = true }
 // rest is how long a request goes on at the rate of its network.
 func (p *Plan) rest(now time.Duration, w *work) time.Duration {
 	n := p.networks[w.Network]
-	return seconds(float64(w.rest().Len()) * float64(max(1, n.active)) / max(n.rate(now, n.latency), 1))
+	t := seconds(float64(w.rest().Len()) * float64(max(1, n.active)) / max(n.rate(now, n.latency), 1))
+	if w.begun && w.rest().Len() > 0 {
+		t = max(t, now-w.last-n.latency) // what has been silent for long will be silent for long
+	}
+	return t
 }
 
 // Outcome is how a request ended.

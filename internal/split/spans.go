@@ -76,6 +76,16 @@ func (l spans) at(offset int64) (end int64, ok bool) {
 	return 0, false
 }
 
+// next returns where the first Span begins that ends after offset, or else offset.
+func (l spans) next(offset int64) int64 {
+	for _, t := range l {
+		if t.To > offset {
+			return t.From
+		}
+	}
+	return offset
+}
+
 func (l spans) bytes() (n int64) {
 	for _, t := range l {
 		n += t.Len()

@@ -18,6 +18,8 @@ const (
 type splitting struct {
 	host  *Host
 	plan  *split.Plan
+	size  int64
+	lead  func()
 	idle  [][]*conn // by path
 	works map[int]*conn
 	over  bool
@@ -44,11 +46,13 @@ func (h *Host) Split(size int64, inOrder bool) time.Duration {
 			first = i
 		}
 	}
-	s.ask(s.plan.Begin(h.now, first, split.Span{From: 0, To: min(size, splitFirst)}, false))
+	s.size = size
+	s.ask(s.plan.Begin(h.now, first, split.Span{From: 0, To: min(size, splitFirst)}, true), true)
 	h.run(begun+giveUp, func() bool { return s.plan.Ready(0) > 0 }) // the header is there, and with it the length
 	var tick func()
 	tick = func() {
 		if !s.over {
+			s.lead()
 			s.pump()
 			h.after(splitTick, tick)
 		}
@@ -76,7 +80,7 @@ func (s *splitting) pump() {
 			if !ok {
 				break
 			}
-			s.ask(w)
+			s.ask(w, false)
 		}
 	}
 	for _, id := range s.plan.Stops() {
@@ -94,7 +98,7 @@ func (s *splitting) end(id int) {
 }
 
 // ask requests a range over a connection that is idle, or over a new one.
-func (s *splitting) ask(w split.Work) {
+func (s *splitting) ask(w split.Work, open bool) {
 	var c *conn
 	if list := s.idle[w.Network]; len(list) > 0 {
 		c, s.idle[w.Network] = list[len(list)-1], list[:len(list)-1]
@@ -102,23 +106,43 @@ func (s *splitting) ask(w split.Work) {
 		c = s.host.dial(0, w.Network, false)
 	}
 	s.works[w.ID] = c
+	length := w.Len()
+	if open {
+		length = s.size
+	}
 	got := int64(0)
 	c.came = func() {
 		if s.works[w.ID] != c || s.over {
 			return
 		}
 		s.plan.Proved(w.ID)
-		all := min(w.Len(), max(0, int64(c.total-c.missing)*segment-header))
-		s.plan.Arrived(s.host.now, w.ID, all-got)
-		got = all
-		s.plan.Take(s.plan.Ready(0)) // the reader is never late
-		if c.missing > 0 {
+		for all := min(length, max(0, int64(c.total-c.missing)*segment-header)); got < all; {
+			n, do := s.plan.Room(s.host.now, w.ID)
+			if do == split.Stop {
+				s.end(w.ID)
+				break
+			}
+			if do == split.Wait {
+				break
+			}
+			n = min(n, all-got)
+			s.plan.Arrived(s.host.now, w.ID, n)
+			got += n
+			s.plan.Take(s.plan.Ready(0)) // the reader is never late
+		}
+		if c.missing > 0 || got == length && open {
 			s.pump()
 		}
 	}
-	c.get(w.Len(), func() {
+	if open {
+		s.lead = c.came
+	}
+	c.get(length, func() {
 		if s.works[w.ID] != c || s.over {
 			return
+		}
+		if open && got < length {
+			return // the rest is read once it is wanted
 		}
 		delete(s.works, w.ID)
 		s.idle[w.Network] = slices.Insert(s.idle[w.Network], 0, c)

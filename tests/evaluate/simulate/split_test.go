@@ -14,14 +14,18 @@ func TestSplit(t *testing.T) {
 		least float64 // of the better path's rate
 	}{
 		{PairOf(20, 20, 20, 20), 1.7}, {PairOf(6, 50, 5, 50), 1.5}, {PairOf(2, 10, 20, 100), 1.05},
-		// Far away, the pauses between responses cost more than a slow path brings.
-		{PairOf(0.5, 10, 50, 200), 0.8}, {PairOf(50, 10, 0.5, 200), 0.98},
+		// Far away, a pause between two responses would cost more than a slow path brings.
+		{PairOf(0.5, 10, 50, 200), 0.98}, {PairOf(50, 10, 0.5, 200), 0.98},
 	} {
 		for _, inOrder := range []bool{false, true} {
 			alone := min(host(t, Net(1), true, tt.pair[0]).Fetch(size), host(t, Net(1), true, tt.pair[1]).Fetch(size))
 			took := host(t, Net(1), true, tt.pair[:]...).Split(size, inOrder)
-			if ratio := alone.Seconds() / took.Seconds(); ratio < tt.least {
-				t.Errorf("%v, in order %v: %v, the better path alone %v: %.3f, want %.2f", tt.pair, inOrder, took, alone, ratio, tt.least)
+			least := tt.least
+			if inOrder { // what lies in the window's way is read twice
+				least -= 0.01
+			}
+			if ratio := alone.Seconds() / took.Seconds(); ratio < least {
+				t.Errorf("%v, in order %v: %v, the better path alone %v: %.3f, want %.2f", tt.pair, inOrder, took, alone, ratio, least)
 			} else {
 				t.Logf("%v, in order %v: %v, alone %v: %.3f", tt.pair, inOrder, took, alone, ratio)
 			}
