@@ -68,6 +68,10 @@ var (
 		Decisions:  control.DecisionCounts{Total: 120344, Remembered: 1024, PerMinute: 1204.2, TookP50MS: known(0.02), TookP99MS: known(0.1), Leased: 45210},
 		PlainDials: control.PlainDials{Late: 3, LeftAlone: 1204, Unread: 2},
 		Rights:     control.Rights{ReadAll: true, Change: true},
+		Routing: control.RoutingState{
+			Managed: true, Error: known("adding rule: evil\rno buffer space available"),
+			Others: []control.OtherRule{{Rule: "192.168.0.0/24 on wlan0: rule 20001 does not hold for it, from all to 203.0.113.0/24 prohibit", Text: "undone"}},
+		},
 	}
 )
 

@@ -48,6 +48,7 @@ func (a *app) showStatus(s *control.Status) error {
 	if s.AvoidMetered || s.Prefixes.Metered+s.Prefixes.Expensive > 0 {
 		row("", "%s", costs(s))
 	}
+	routingRows(row, &s.Routing)
 	row("clients", "%s", count(s.Clients))
 	d := &s.Decisions
 	row("decisions", "%s; %s/min", group(d.Total), group(uint64(d.PerMinute+0.5)))
@@ -60,6 +61,24 @@ func (a *app) showStatus(s *control.Status) error {
 	row("plain dials", "%s", plainDials(&s.PlainDials))
 	row("you may", "%s", rights(s.Rights))
 	return t.Write(a.out)
+}
+
+// routingRows tell what became of routes and rules, if mamma manages them.
+func routingRows(row func(string, string, ...any), r *control.RoutingState) {
+	if !r.Managed {
+		return
+	}
+	text := "managed"
+	if r.Error != nil {
+		text = "NOT AS IT SHOULD BE: " + clean(*r.Error)
+	}
+	row("routing", "%s", text)
+	for _, o := range r.Others {
+		row("", "%s", clean(o.Rule))
+	}
+	if len(r.Others) > 0 {
+		row("", `"mammactl doctor" says what to do`)
+	}
 }
 
 // plainDials tells how many dials went without mamma, and why.

@@ -31,6 +31,7 @@ type current struct {
 	measureAll bool            // measure all networks of the host, and not only the managed ones
 	publishTo  func(*mam.View) // called with every View, one call at a time
 	rerouted   chan struct{}   // one slot; filled when the kernel's routes may have to change
+	routed     *routeState     // what became of that
 
 	mu        sync.Mutex
 	cfg       *config.Config
@@ -247,5 +248,6 @@ func (c *current) state() control.State {
 	return control.State{
 		PolicySince: c.policy.since, PolicyFile: c.policy.file, Settings: c.cfg.Policy.Settings,
 		ConfigFile: c.cfg.File, Loaded: c.policy.since,
+		Routing: c.routed.show(c.cfg.Routing == config.RoutingManage),
 	}
 }

@@ -182,7 +182,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	}
 	d.current = &current{
 		nets: d.nets, sampler: d.sampler, census: d.census, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths,
-		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1),
+		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1), routed: &routeState{},
 	}
 }
 

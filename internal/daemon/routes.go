@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/routing"
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -47,6 +49,40 @@ type router struct {
 	failing bool
 	refused string      // why there is no plan, as last logged
 	noted   []otherRule // as last logged
+	shown   *routeState
+}
+
+// routeState is what is shown of the routes. It is safe for concurrent use.
+type routeState struct {
+	mu     sync.Mutex
+	err    error // why they are not as they should be; nil if they are
+	others []otherRule
+}
+
+func (s *routeState) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *routeState) noted(others []otherRule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.others = others
+}
+
+// show is the state for the control socket.
+func (s *routeState) show(managed bool) control.RoutingState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := control.RoutingState{Managed: managed, Others: []control.OtherRule{}}
+	if s.err != nil {
+		out.Error = orNil(s.err.Error())
+	}
+	for _, o := range s.others {
+		out.Others = append(out.Others, control.OtherRule{Rule: o.network, Text: o.message})
+	}
+	return out
 }
 
 // otherRule is a message about a rule of another program, with the network and the rule
@@ -75,7 +111,7 @@ func openRouter(c *current, log *slog.Logger) (*router, error) {
 	return &router{
 		log: log, kernel: k, changed: c.rerouted,
 		wanted: func() (routing.Plan, error) { return planNow(tables, c) },
-		others: func() []otherRule { return othersNow(c) },
+		others: func() []otherRule { return othersNow(c) }, shown: c.routed,
 	}, nil
 }
 
@@ -142,6 +178,7 @@ func (r *router) plan() routing.Plan {
 		r.refused = ""
 	case err.Error() != r.refused:
 		r.refused = err.Error()
+		r.shown.failed(err)
 		r.log.Warn(`routing = "manage" is not carried out`, "err", err)
 	}
 	r.noteOthers()
@@ -158,6 +195,7 @@ func (r *router) noteOthers() {
 		}
 	}
 	r.noted = now
+	r.shown.noted(now)
 }
 
 // apply carries out a plan, and tells whether all of it succeeded. It logs the first of
@@ -172,6 +210,9 @@ func (r *router) apply(ctx context.Context, plan routing.Plan) bool {
 func (r *router) note(ctx context.Context, err error) {
 	if err != nil && ctx.Err() != nil {
 		return
+	}
+	if r.refused == "" {
+		r.shown.failed(err)
 	}
 	if err != nil && !r.failing {
 		r.log.Warn("routes not as they should be; trying again", "err", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/socket-intents/mamma/internal/network/routing"
+	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
 // passes is a kernel in which a pass ends when the test says so, or gives up when
@@ -73,7 +74,7 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 		var refuse error
 		var before []otherRule
 		r := &router{
-			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1),
+			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1), shown: &routeState{},
 			wanted: func() (routing.Plan, error) { return want, refuse },
 			others: func() []otherRule { return before },
 		}
@@ -107,6 +108,9 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 		want, refuse = routing.Plan{}, errors.New("too large")
 		r.changed <- struct{}{}
 		expect("no plan can be made", "begin nothing")
+		if got := r.shown.show(true); got.Error == nil || *got.Error != "too large" || !got.Managed {
+			t.Errorf("shown: %+v", got)
+		}
 
 		become("10.0.0.3")
 		refuse = nil
@@ -116,6 +120,9 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 		r.changed <- struct{}{}
 		expect("a change that leaves this plan")
 
+		if got := r.shown.show(true); len(got.Others) != 1 || got.Others[0] != (control.OtherRule{Rule: "wwan0: rule 100", Text: "a rule comes before ours"}) {
+			t.Errorf("shown: %+v", got)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -134,7 +141,7 @@ func TestRouterTriesAgain(t *testing.T) {
 		k := &passes{finish: make(chan error)}
 		var logged strings.Builder
 		r := &router{
-			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1),
+			log: slog.New(slog.NewTextHandler(&logged, nil)), kernel: k, changed: make(chan struct{}, 1), shown: &routeState{},
 			others: func() []otherRule { return nil },
 			wanted: func() (routing.Plan, error) {
 				return routing.Plan{Rules: []routing.Rule{{Source: netip.MustParseAddr("10.0.0.1")}}}, nil
@@ -146,10 +153,17 @@ func TestRouterTriesAgain(t *testing.T) {
 		for range 2 {
 			k.finish <- errors.New("no")
 		}
+		synctest.Wait()
+		if got := r.shown.show(true); got.Error == nil || *got.Error != "no" {
+			t.Errorf("shown after failures: %+v", got)
+		}
 		k.finish <- nil
 		want := slices.Repeat([]string{"begin 10.0.0.1", "end 10.0.0.1"}, 3)
 		if diff := cmp.Diff(want, k.take()); diff != "" {
 			t.Error(diff)
+		}
+		if got := r.shown.show(true); got.Error != nil {
+			t.Errorf("shown once it has worked: %s", *got.Error)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -25,7 +25,23 @@ type Status struct {
 	Rights     Rights         `json:"rights"` // of the peer that asks
 	// AvoidMetered is true if policies are offered a costlier prefix only where
 	// no cheaper one is left.
-	AvoidMetered bool `json:"avoid_metered"`
+	AvoidMetered bool         `json:"avoid_metered"`
+	Routing      RoutingState `json:"routing"`
+}
+
+// RoutingState says what became of routing = "manage".
+type RoutingState struct {
+	Managed bool `json:"managed"` // it is configured
+	// Error says why routes and rules are not as they should be; null while they are.
+	Error *string `json:"error"`
+	// Others are rules of others that undo mamma's for a network, or that mamma's undo.
+	Others []OtherRule `json:"others"`
+}
+
+// OtherRule is a rule that somebody else has made (ip-rule(8)).
+type OtherRule struct {
+	Rule string `json:"rule"` // the network and the rule, for people
+	Text string `json:"text"` // what becomes of them
 }
 
 // Build tells what the daemon was built from.

@@ -78,6 +78,7 @@ type State struct {
 	LoadErrorTime time.Time
 
 	Clients *int // connections of the request sockets
+	Routing RoutingState
 }
 
 // Server is the control server.

@@ -25,6 +25,10 @@ func (s *Server) status(r *http.Request) (any, error) {
 		Decisions:  s.took.counts(s.opts.Manager.Decisions(), now),
 		PlainDials: PlainDials(s.opts.Manager.PlainDials()),
 		Rights:     s.guard.rights(peerFrom(r.Context())), AvoidMetered: v.AvoidMetered,
+		Routing: st.Routing,
+	}
+	if out.Routing.Others == nil {
+		out.Routing.Others = []OtherRule{}
 	}
 	out.Decisions.Leased = s.opts.Manager.LeasedConnections()
 	for _, p := range v.Prefixes {
