@@ -77,7 +77,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
 		a.statusCommand(), a.prefixesCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),
-		a.explainCommand(), a.runCommand(), a.getCommand(), a.decisionsCommand(), a.watchCommand(), a.replayCommand(),
+		a.explainCommand(), a.runCommand(), a.getCommand(), a.decisionsCommand(), a.watchCommand(), a.webCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.doctorCommand(), a.hostsCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)
 	root.InitDefaultCompletionCmd()

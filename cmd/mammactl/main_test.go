@@ -359,7 +359,7 @@ func TestExitCodes(t *testing.T) {
 		{"no such profile", path, []string{"profile", "cmdline"}, exitUsage, "mammactl: there is no profile \"cmdline\"; known: allocs, block, cpu, goroutine, heap, mutex, threadcreate, trace\nTry 'mammactl profile --help'.\n"},
 		{"a profile without time", path, []string{"profile", "heap", "--for", "1s"}, exitUsage, "mammactl: profile heap takes no time, so --for has no meaning\nTry 'mammactl profile --help'.\n"},
 		{"a profile for too long", path, []string{"profile", "cpu", "--for", "1h"}, exitUsage, "mammactl: invalid argument \"1h\" for \"--for\" flag: must be from 10ms to 5m\nTry 'mammactl profile --help'.\n"},
-		{"far from any command", path, []string{"xyzzy"}, exitUsage, "mammactl: unknown command \"xyzzy\"; known: completion, decisions, doctor, explain, get, hosts, interfaces, mptcp, policy, prefixes, profile, reload, replay, run, set, status, version, watch\nTry 'mammactl --help'.\n"},
+		{"far from any command", path, []string{"xyzzy"}, exitUsage, "mammactl: unknown command \"xyzzy\"; known: completion, decisions, doctor, explain, get, hosts, interfaces, mptcp, policy, prefixes, profile, reload, replay, run, set, status, version, watch, web\nTry 'mammactl --help'.\n"},
 		{"argument for nothing", path, []string{"prefixes", "wlan0"}, exitUsage, "mammactl: prefixes takes no argument, but there is \"wlan0\"\nTry 'mammactl prefixes --help'.\n"},
 		{"unknown flag", path, []string{"status", "--jsn"}, exitUsage, "mammactl: unknown flag: --jsn; did you mean \"--json\"?\nTry 'mammactl status --help'.\n"},
 		{"no host", path, []string{"explain"}, exitUsage, "mammactl: explain needs a host, such as www.example.net:443\nTry 'mammactl explain --help'.\n"},

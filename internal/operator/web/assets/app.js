@@ -1,0 +1,148 @@
+// Keeps the page as the daemon is.
+import { follow, get } from "./api.js";
+import { byID, setText } from "./dom.js";
+import { count, long, milliseconds, visible } from "./format.js";
+import { Networks } from "./networks.js";
+import { Decisions } from "./decisions.js";
+import { lookAt, prepareAsk, prepareChanges, prepareDoctor } from "./panels.js";
+
+// The times between two looks, in ms: at networks, at what changes more slowly, and while
+// nobody looks at the page.
+const often = 1000, seldom = 5000, hidden = 10000;
+// Of how many decisions before the latest the outcome may still come. The daemon tells of
+// outcomes of what it has sent in the same stream.
+const awaited = 64;
+
+const networks = new Networks();
+const decisions = new Decisions(networks);
+let started = null; // of the daemon that is shown; null: there is none yet
+let following = new AbortController(); // of that daemon's events
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+function trouble(text) {
+  const e = byID("trouble");
+  e.hidden = text === "";
+  setText(e, visible(text));
+  document.body.classList.toggle("away", text !== "");
+}
+
+function fail(e) {
+  if (e.name === "AbortError" || e.code === "restarted") return; // renew finds out
+  if (e.code === undefined) console.error(e);
+  trouble(e.code === "absent" ? `${e.message}. The page waits for it.` : e.message);
+}
+
+function summarise(s) {
+  const d = s.decisions;
+  const parts = [`${visible(s.version)}`, s.policy.name ? `policy ${visible(s.policy.name)}${s.policy.in_service ? "" : ", out of service"}` : "no policy",
+    `up ${long(s.uptime_ms)}`, `${count(d.per_minute)} decisions/min`];
+  if (d.took_p99_ms !== null) parts.push(`99 % within ${milliseconds(d.took_p99_ms)}`);
+  if (!s.rights.read_all) parts.push("decisions on your own requests");
+  setText(byID("summary"), parts.join(" · "));
+}
+
+// renew asks what is so, and finds out whether it is the same daemon.
+async function renew() {
+  const status = await get("status");
+  if (status.started !== started) {
+    // Events may be followed already, by the numbers of the one before.
+    started = null;
+    following.abort();
+    following = new AbortController();
+    networks.reset();
+    decisions.reset();
+    await begin();
+    started = status.started;
+  }
+  summarise(status);
+  const [history, prefixes] = await Promise.all([networks.forgetful ? null : past(), get("prefixes")]);
+  if (history) networks.takeHistory(history);
+  networks.takePrefixes(prefixes);
+  networks.draw();
+  decisions.choices();
+  trouble("");
+}
+
+// past asks for the samples that are new. A daemon may be older than that.
+async function past() {
+  try {
+    return await get(`history?since=${networks.last}`);
+  } catch (e) {
+    if (e.code !== "not_found" && e.code !== "unsupported") throw e;
+    networks.forgetful = true;
+    return null;
+  }
+}
+
+// begin takes the decisions and changes of the past.
+async function begin() {
+  const history = await past();
+  if (history) networks.takeHistory(history);
+  const answer = await get("decisions?limit=1000");
+  for (const d of answer.decisions) decisions.add({ time: d.time, decision: d });
+  decisions.last = Math.max(decisions.last, answer.last);
+  decisions.past(history ? history.changes : []);
+}
+
+async function keepLooking() {
+  for (;;) {
+    try {
+      await renew();
+    } catch (e) {
+      fail(e);
+    }
+    await Promise.race([sleep(document.hidden ? hidden : often), new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }))]);
+  }
+}
+
+async function keepFollowing() {
+  for (;;) {
+    if (started !== null) {
+      try {
+        const signal = following.signal;
+        await follow(started, Math.max(0, decisions.last - awaited), (e) => signal.aborted || decisions.take(e), signal);
+      } catch (e) {
+        fail(e);
+      }
+    }
+    await sleep(often / 2);
+  }
+}
+
+async function keepGlancing() {
+  for (;;) {
+    if (started !== null && !document.hidden) await lookAt(networks, decisions.all).catch(fail);
+    await sleep(seldom);
+  }
+}
+
+async function prepare() {
+  prepareAsk(networks);
+  prepareDoctor();
+  for (;;) {
+    try {
+      const page = await get("page");
+      prepareChanges(page.allow_changes);
+      byID("doctor").hidden = !page.doctor;
+      return;
+    } catch (e) {
+      fail(e);
+      if (e.code === "forbidden") return; // the link has no token: nothing will come
+    }
+    await sleep(seldom);
+  }
+}
+
+document.addEventListener("keydown", (e) => {
+  if (e.key === "Escape" && decisions.open) decisions.hold(false);
+  if (e.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "")) {
+    e.preventDefault();
+    byID("filter-program").focus();
+  }
+});
+
+prepare();
+keepLooking();
+keepFollowing();
+keepGlancing();

@@ -1,0 +1,179 @@
+// One decision: what was taken, why, what the others would have cost, how it went.
+import { make } from "./dom.js";
+import { clock, long, milliseconds, plural, rate, size, term, unknown, visible } from "./format.js";
+import { keyOf, nameOf, tellChange } from "./networks.js";
+
+// callerOf is the program that asked, and the one it asked for, as it says.
+export function callerOf(d) {
+  const name = (a) => visible(a?.command ?? unknown) + (a?.pid ? ` [${a.pid}]` : "");
+  const own = name(d.app);
+  return d.origin && (d.origin.command || d.origin.pid) ? `${name(d.origin)} by ${visible(d.app.command ?? unknown)}` : own;
+}
+
+export function destinationOf(d) {
+  if (d.remote) return visible(d.remote);
+  if (!d.host) return unknown;
+  const host = visible(d.host);
+  return d.service ? `${host.includes(":") ? `[${host}]` : host}:${visible(d.service)}` : host;
+}
+
+export function intentsOf(d) {
+  const out = [];
+  for (const [name, value] of Object.entries(d.intents ?? {})) {
+    if (value !== null) out.push(name === "filesize" ? size(value) : name === "category" ? visible(value) : `${visible(name)} ${visible(value)}`);
+  }
+  return out.join(", ");
+}
+
+// tookOf is the network that the connection came up over, or would have; null if the
+// kernel chose.
+export function tookOf(d) {
+  const o = d.outcome;
+  if (o && o.errno === 0 && o.candidate > 0) return d.alternates[o.candidate - 1] ?? d.chosen;
+  if (o && o.errno === 0 && o.candidate < 0) return null;
+  return d.chosen;
+}
+
+export function networkWords(d) {
+  if (d.refused) return "refused";
+  if (d.bound) return "as the program bound it";
+  const took = tookOf(d);
+  if (!took) return d.outcome?.candidate < 0 ? "left to the kernel" : "no preference";
+  return took === d.chosen ? nameOf(took) : `${nameOf(took)}, not ${nameOf(d.chosen)}`;
+}
+
+export function reasonOf(d) {
+  if (d.fallback && !d.refused) return `the default, as the policy was not followed: ${visible(d.fallback)}`;
+  return visible(d.reason || "no reason given");
+}
+
+// outcomeOf tells how it went.
+export function outcomeOf(d) {
+  const o = d.outcome, parts = [];
+  if (o) {
+    const by = o.candidate === 0 ? d.chosen : d.alternates[o.candidate - 1];
+    const over = by ? ` over ${nameOf(by)}` : "";
+    if (o.errno !== 0) parts.push(`The connection${over} failed after ${milliseconds(o.took_ms)}: ${visible(o.error ?? `error ${o.errno}`)}.`);
+    else if (o.candidate > 0 && d.chosen) parts.push(`${nameOf(d.chosen)} did not work out: it was connected${over} instead, after ${milliseconds(o.took_ms)}.`);
+    else if (o.candidate < 0) parts.push(`It was connected without the suggestion, after ${milliseconds(o.took_ms)}.`);
+    else parts.push(`It was connected${over} in ${milliseconds(o.took_ms)}.`);
+    if (o.plain_tcp) parts.push("Multipath TCP became plain TCP.");
+  } else if (d.seq !== 0 && !d.refused) {
+    parts.push("The program has not told how it went.");
+  }
+  if (d.leased > 0) parts.push(`${plural(d.leased, "more connection")} followed the same decision.`);
+  if (d.reused) parts.push("An idle connection was used again.");
+  return parts.join(" ");
+}
+
+// candidatesOf are the networks that were there: those that the policy could choose from
+// first, with what it and the daemon knew of each.
+function candidatesOf(d, networks) {
+  const list = new Map();
+  const add = (p, offered) => {
+    if (p && !list.has(keyOf(p))) list.set(keyOf(p), { ref: p, offered });
+  };
+  add(d.chosen, true);
+  d.alternates.forEach((p) => add(p, true));
+  d.scores.forEach((s) => add(s, true));
+  for (const n of networks.list()) if (d.seq === 0 ? !n.gone : networks.at(n, d.time)?.there) add(n.prefix, false);
+  const took = tookOf(d);
+  return [...list.values()].map((c) => {
+    const network = networks.byKey.get(keyOf(c.ref));
+    return {
+      ...c, network, name: network ? network.name : nameOf(c.ref),
+      taken: !!took && keyOf(took) === keyOf(c.ref), score: d.scores.find((s) => keyOf(s) === keyOf(c.ref)),
+      then: network ? networks.at(network, d.time) : null, cost: network?.prefix.cost, budget: network?.prefix.budget,
+    };
+  });
+}
+
+// predicted is how long a transfer would take: as the policy says; or else, of a size that
+// was stated, by the highest rate that was seen and four round trips, which is a guess.
+function predicted(c, d) {
+  if (c.score && c.score.predicted_ms !== null) return { ms: c.score.predicted_ms, guess: false };
+  const bytes = d.intents?.filesize;
+  if (bytes > 0 && c.then?.rtt && c.then?.most > 0) return { ms: 4 * c.then.rtt + bytes / c.then.most * 1000, guess: true };
+  return null;
+}
+
+// compare tells what another network would have cost, beside the one that was taken.
+function compare(c, taken, d) {
+  const parts = [];
+  const mine = predicted(c, d), its = taken ? predicted(taken, d) : null;
+  if (mine && its && mine.guess === its.guess) {
+    const more = mine.ms - its.ms;
+    const words = Math.abs(more) < 0.005 * its.ms ? "as long" : `${milliseconds(Math.abs(more))} ${more > 0 ? "longer" : "less"}`;
+    parts.push(`${milliseconds(mine.ms)}, ${words}${mine.guess ? " (a guess, by what was measured)" : ""}`);
+  } else if (mine) {
+    parts.push(`${milliseconds(mine.ms)}${mine.guess ? " (a guess, by what was measured)" : ""}`);
+  } else if (c.then?.rtt && taken?.then?.rtt) {
+    const more = c.then.rtt - taken.then.rtt;
+    parts.push(Math.abs(more) < 0.05 ? "round trips as long" : `each round trip ${milliseconds(Math.abs(more))} ${more > 0 ? "longer" : "shorter"}`);
+    if (c.then.most && taken.then.most) parts.push(`up to ${rate(c.then.most)} seen, over ${taken.name} ${rate(taken.then.most)}`);
+  } else {
+    parts.push("time not known: nothing was measured over it");
+  }
+  if (c.cost && c.cost !== "free") parts.push(c.budget ? `it is ${c.cost}, ${size(Math.max(0, c.budget.limit_bytes - c.budget.used_bytes))} left` : `it is ${c.cost}`);
+  else if (c.cost && taken?.cost && taken.cost !== "free") parts.push("it is free");
+  if (!c.offered) parts.push("the policy was not offered it");
+  return parts.join("; ");
+}
+
+// describe makes the description of a decision.
+export function describe(d, networks) {
+  const candidates = candidatesOf(d, networks);
+  const taken = candidates.find((c) => c.taken);
+  const row = (name, ...children) => [make("dt", {}, name), make("dd", {}, ...children)];
+  const list = make("dl", { class: "answers" });
+  const ref = tookOf(d);
+  const asked = d.seq === 0;
+  if (d.refused) list.append(...row(asked ? "Would take" : "Took", "no network: the connection is refused."));
+  else if (ref) list.append(...row(asked ? "Would take" : "Took", make("b", {}, nameOf(ref)), ` (${visible(ref.prefix)} on ${visible(ref.interface)}${ref.address ? ", from " + visible(ref.address) : ""})`));
+  else list.append(...row(asked ? "Would take" : "Took", "what the kernel chooses: there was no preference."));
+  const said = intentsOf(d);
+  list.append(...row("Why", `${visible(d.policy ?? "no policy")}: ${reasonOf(d)}`,
+    said ? ` — it was said to be ${said}${d.origin?.source ? `, by ${visible(d.origin.source)}` : ""}.` : " — nothing was said of it.",
+    d.selection ? ` The program asks to ${visible(d.selection)}.` : ""));
+  const others = candidates.filter((c) => !c.taken);
+  if (others.length > 0 && !d.refused) {
+    list.append(...row(others.length === 1 ? "The other" : "The others",
+      make("ul", {}, others.map((c) => make("li", {}, make("b", {}, c.name), `: ${compare(c, taken, d)}.`)))));
+  }
+  const went = outcomeOf(d);
+  if (went) list.append(...row("How it went", went));
+  const later = since(d, candidates, networks);
+  if (later.length > 0) list.append(...row("Since then", make("ul", {}, later.map((c) => make("li", {}, make("time", { dateTime: c.time }, clock(c.time)), ` ${tellChange(c)}.`)))));
+  if (d.time && !asked) list.append(...row("Decided", `in ${milliseconds(d.took_ms)}, as number ${d.seq}, for ${callerOf(d)} of user ${d.app.uid}.`));
+  return make("div", { class: "detail" }, list, table(candidates, d));
+}
+
+// since are the changes of a decision's networks that came after it.
+function since(d, candidates, networks) {
+  if (d.seq === 0) return [];
+  const keys = new Set(candidates.map((c) => keyOf(c.ref)));
+  const begun = Date.parse(d.time);
+  return [...networks.changes.values()].filter((c) => c.change !== "changed" && keys.has(keyOf(c)) && Date.parse(c.time) >= begun).slice(0, 8);
+}
+
+// table has the figures that the policy compared, and what was measured at the time.
+function table(candidates, d) {
+  if (candidates.length === 0) return null;
+  const terms = [...new Set(d.scores.flatMap((s) => s.terms.map((t) => t.name)))];
+  const any = (f) => candidates.some((c) => f(c) !== null && f(c) !== undefined);
+  const columns = [["Network", (c) => make("span", {}, make("b", {}, c.name), c.taken ? make("span", { class: "nowrap" }, " ← taken") : "")]];
+  if (any((c) => predicted(c, d))) columns.push([d.scores.length ? "Predicted" : "Guessed", (c) => milliseconds(predicted(c, d)?.ms)]);
+  for (const name of terms) {
+    columns.push([visible(name), (c) => {
+      const t = c.score?.terms.find((t) => t.name === name);
+      return term(t) + (t && t.age_ms !== null && t.age_ms > 2000 ? ` (${long(t.age_ms)} old)` : "");
+    }]);
+  }
+  if (!terms.includes("rtt")) columns.push(["Round trip then", (c) => milliseconds(c.then?.rtt)]);
+  columns.push(["Load then", (c) => (c.then ? rate(c.then.down) : unknown)], ["Most seen", (c) => rate(c.then?.most)], ["Cost", (c) => visible(c.cost ?? unknown)]);
+  if (any((c) => c.score?.note)) columns.push(["Note", (c) => visible(c.score?.note ?? "")]);
+  return make("div", { class: "scroll" }, make("table", { class: "stack figures" },
+    make("caption", {}, d.scores.length ? "What the policy compared, and what was measured at the time" : "What was measured at the time; the policy compared no figures"),
+    make("thead", {}, make("tr", {}, columns.map(([head]) => make("th", { scope: "col" }, head)))),
+    make("tbody", {}, candidates.map((c) => make("tr", { class: c.taken ? "taken" : null }, columns.map(([head, f]) => make("td", { "data-label": head }, f(c))))))));
+}

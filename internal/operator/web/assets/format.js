@@ -1,0 +1,82 @@
+// Figures for people, with units, as mammactl writes them. "–" is what is not known.
+
+export const unknown = "–";
+
+export function milliseconds(ms) {
+  if (ms === null || ms === undefined || !isFinite(ms)) return unknown;
+  if (ms < 1) return ms.toFixed(2) + " ms";
+  if (ms < 10) return ms.toFixed(1) + " ms";
+  if (ms < 1000) return ms.toFixed(0) + " ms";
+  if (ms < 1e6) return (ms / 1000).toFixed(1) + " s";
+  return long(ms);
+}
+
+export function long(ms) {
+  if (ms === null || ms === undefined || !isFinite(ms)) return unknown;
+  const s = Math.floor(ms / 1000), m = Math.floor(s / 60), h = Math.floor(m / 60), d = Math.floor(h / 24);
+  if (d > 0) return `${d} d ${h % 24} h`;
+  if (h > 0) return `${h} h ${m % 60} min`;
+  if (m > 0) return `${m} min ${s % 60} s`;
+  return `${s} s`;
+}
+
+// rate is of bytes per second.
+export function rate(bytes) {
+  if (bytes === null || bytes === undefined || !isFinite(bytes)) return unknown;
+  const bits = bytes * 8;
+  if (bits >= 1e9) return (bits / 1e9).toFixed(2) + " Gbit/s";
+  if (bits >= 1e5 || bits === 0) return (bits / 1e6).toFixed(1) + " Mbit/s";
+  return (bits / 1e3).toFixed(bits < 1e4 ? 1 : 0) + " kbit/s";
+}
+
+export function size(bytes) {
+  if (bytes === null || bytes === undefined || !isFinite(bytes)) return unknown;
+  let f = bytes;
+  for (const unit of ["B", "kB", "MB", "GB"]) {
+    if (Math.abs(f) < 999.5) return (unit === "B" || Math.abs(f) >= 99.95 ? f.toFixed(0) : f.toFixed(1)) + " " + unit;
+    f /= 1000;
+  }
+  return f.toFixed(1) + " TB";
+}
+
+export function count(n) {
+  if (n === null || n === undefined) return unknown;
+  return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
+export function plural(n, what) {
+  return n === 1 ? `1 ${what}` : `${count(n)} ${what}s`;
+}
+
+const two = (n) => String(n).padStart(2, "0");
+
+export function clock(text) {
+  const t = new Date(text);
+  if (isNaN(t)) return unknown;
+  return `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+}
+
+export function date(text) {
+  const t = new Date(text);
+  if (isNaN(t)) return unknown;
+  return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${clock(text)}`;
+}
+
+// term is a figure of a score.
+export function term(t) {
+  if (!t || t.value === null) return unknown;
+  switch (t.unit) {
+    case "ms": return milliseconds(t.value);
+    case "bytes_per_second": return rate(t.value);
+    case "bytes": return size(t.value);
+    case "count": return t.value.toFixed(0);
+    case "probability": return (t.value * 100).toFixed(0) + " %";
+  }
+  return String(Number(t.value.toPrecision(4)));
+}
+
+// visible is text of others with what cannot be seen, or turns writing around, made visible:
+// a name must not look like another one.
+export function visible(text) {
+  return String(text).replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd");
+}

@@ -1,0 +1,290 @@
+// The networks: a card each, with what they did in the last ten minutes.
+import { byID, make, setAttribute, setText } from "./dom.js";
+import { Chart, bounds } from "./chart.js";
+import { clock, count, long, milliseconds, plural, rate, size, unknown, visible } from "./format.js";
+
+// samples is how many a network has: the daemon remembers as many.
+const samples = 600;
+// shown is how many cards there are at most. Who has more networks looks for some.
+const shown = 24;
+// mostChanges bounds the changes that are kept.
+const mostChanges = 256;
+
+export const keyOf = (p) => `${p.prefix}%${p.interface}`;
+
+// nameOf is what people call a network.
+export const nameOf = (p) => visible(p.name ?? p.interface);
+
+class Network {
+  constructor(p) {
+    this.prefix = p; // of /v1/prefixes, or of /v1/history where that has it only
+    this.gone = false;
+    this.rtt = new Float32Array(samples).fill(NaN);
+    this.down = new Float32Array(samples).fill(NaN);
+    this.up = new Float32Array(samples).fill(NaN);
+    this.signal = new Float32Array(samples).fill(NaN);
+    this.health = new Uint8Array(samples); // codes of the letters of History; 0: was not there
+  }
+
+  get name() { return nameOf(this.prefix); }
+
+  shift(by) {
+    for (const list of [this.rtt, this.down, this.up, this.signal, this.health]) {
+      list.copyWithin(0, Math.min(by, samples));
+      list.fill(list === this.health ? 0 : NaN, Math.max(0, samples - by));
+    }
+  }
+
+  take(h, last) {
+    const n = h.health.length;
+    for (let i = 0; i < n; i++) {
+      const at = samples - 1 - (last - (h.first + i));
+      if (at < 0 || at >= samples) continue;
+      this.rtt[at] = h.rtt_ms[i] ?? NaN;
+      this.down[at] = h.down_bytes_per_second[i] ?? NaN;
+      this.up[at] = h.up_bytes_per_second[i] ?? NaN;
+      this.signal[at] = h.signal_dbm[i] ?? NaN;
+      this.health[at] = h.health.charCodeAt(i);
+    }
+  }
+}
+
+// Networks are all that are and, as far as they are remembered, those that were.
+export class Networks {
+  constructor() {
+    this.reset();
+    this.cards = new Map();
+    this.visible = new IntersectionObserver((entries) => {
+      for (const e of entries) {
+        e.target.card.inSight = e.isIntersecting;
+        if (e.isIntersecting) this.drawCard(e.target.card);
+      }
+    }, { rootMargin: "200px" });
+    byID("networks-filter").addEventListener("input", () => this.draw());
+  }
+
+  // reset forgets everything: a daemon that was started anew counts from the beginning.
+  reset() {
+    this.byKey = new Map();
+    this.last = 0;
+    this.lastTime = 0;
+    this.changes = new Map(); // by seq
+  }
+
+  // takeHistory takes an answer to /v1/history since the sample this.last.
+  takeHistory(h) {
+    const by = h.last - this.last;
+    if (by > 0) for (const n of this.byKey.values()) n.shift(by);
+    this.last = h.last;
+    this.lastTime = Date.parse(h.last_time);
+    const there = new Set();
+    for (const p of h.prefixes) {
+      const key = keyOf(p);
+      there.add(key);
+      let n = this.byKey.get(key);
+      if (!n) this.byKey.set(key, n = new Network(p));
+      n.gone = p.gone;
+      n.take(p, h.last);
+    }
+    for (const c of h.changes) this.changes.set(c.seq, c);
+    for (const seq of this.changes.keys()) {
+      if (this.changes.size <= mostChanges) break;
+      this.changes.delete(seq);
+    }
+    for (const key of [...this.byKey.keys()]) if (!there.has(key)) this.byKey.delete(key);
+  }
+
+  // takePrefixes takes an answer to /v1/prefixes.
+  takePrefixes(answer) {
+    this.order = answer.prefixes.map(keyOf);
+    const there = new Set(this.order);
+    for (const p of answer.prefixes) {
+      const n = this.byKey.get(keyOf(p)) ?? new Network(p);
+      this.byKey.set(keyOf(p), n);
+      n.prefix = p;
+      n.gone = false;
+    }
+    for (const [key, n] of this.byKey) if (!there.has(key)) n.gone = true;
+  }
+
+  // list is in the daemon's order; those that have gone are at the end.
+  list() {
+    const there = (this.order ?? []).map((k) => this.byKey.get(k)).filter((n) => n && !n.gone);
+    return there.concat([...this.byKey.values()].filter((n) => n.gone));
+  }
+
+  // at is what was measured of a network at a time: round-trip time, load down and up, the
+  // highest rate down of the minutes before, and whether it was there. null: too long ago.
+  at(n, time) {
+    const from = samples - 1 - Math.floor((this.lastTime - Date.parse(time)) / 1000);
+    if (!(from >= 0)) return null;
+    const i = Math.min(from, samples - 1);
+    const near = (list) => {
+      for (const d of [0, -1, 1, -2, 2, -3]) if (i + d >= 0 && i + d < samples && !isNaN(list[i + d])) return list[i + d];
+      for (let j = i; j >= 0; j--) if (!isNaN(list[j])) return list[j];
+      return null;
+    };
+    const most = bounds(n.down.subarray(0, i + 1));
+    return { rtt: near(n.rtt), down: near(n.down), up: near(n.up), most: most ? most[1] : null, there: n.health[i] !== 0 };
+  }
+
+  draw() {
+    const all = this.list();
+    const find = byID("networks-filter").value.toLowerCase();
+    const found = all.filter((n) => find === "" || `${n.name} ${n.prefix.prefix} ${n.prefix.interface}`.toLowerCase().includes(find));
+    byID("networks-find").hidden = all.length <= 8;
+    const some = found.slice(0, shown);
+    const cards = some.map((n) => this.cardOf(n));
+    const keep = new Set(cards);
+    for (const [key, c] of this.cards) {
+      if (keep.has(c)) continue;
+      this.visible.unobserve(c.element);
+      this.cards.delete(key);
+    }
+    const place = byID("cards");
+    const elements = cards.map((c) => c.element);
+    if (elements.length !== place.children.length || elements.some((e, i) => place.children[i] !== e)) place.replaceChildren(...elements);
+    for (const c of cards) this.drawCard(c);
+    const more = byID("networks-more");
+    more.hidden = all.length > 0 && found.length === some.length;
+    setText(more, all.length === 0 ? "Mamma manages no network. Doctor, below, may tell why."
+      : `${plural(found.length - some.length, "network")} more. Find shows those whose name has a text.`);
+  }
+
+  cardOf(n) {
+    const key = keyOf(n.prefix);
+    let c = this.cards.get(key);
+    if (!c) {
+      c = new Card();
+      this.cards.set(key, c);
+      this.visible.observe(c.element);
+    }
+    c.network = n;
+    return c;
+  }
+
+  drawCard(c) {
+    c.words();
+    if (c.inSight) c.draw(this.marksOf(c.network));
+  }
+
+  // marksOf are the moments, in 0..1, at which a network came, went or changed its health.
+  marksOf(n) {
+    const key = keyOf(n.prefix), out = [];
+    for (const c of this.changes.values()) {
+      if (keyOf(c) !== key || c.change === "changed") continue;
+      const at = 1 - (this.lastTime - Date.parse(c.time)) / 1000 / samples;
+      if (at > 0 && at <= 1) out.push(at);
+    }
+    return out;
+  }
+
+  // lastChange is the latest that happened to a network; undefined if nothing is remembered.
+  lastChange(n) {
+    const key = keyOf(n.prefix);
+    return [...this.changes.values()].filter((c) => keyOf(c) === key).at(-1);
+  }
+}
+
+const stateWords = { up: "● up", suspect: "▲ suspect", down: "■ down", gone: "○ gone" };
+
+class Card {
+  constructor() {
+    this.name = make("h3");
+    this.where = make("p", { class: "where" });
+    this.state = make("span", { class: "badge" });
+    this.cost = make("span", { class: "badge plain" });
+    this.reason = make("p", { class: "reason" });
+    this.facts = make("p", { class: "facts" });
+    this.rtt = new Figure("Round trip", ["rtt"]);
+    this.load = new Figure("Load", ["down", "up"]);
+    this.signal = new Figure("Signal", ["signal"]);
+    this.element = make("article", { class: "card" },
+      make("div", { class: "title" }, this.name, make("span", { class: "badges" }, this.cost, this.state)),
+      this.where, this.reason, this.rtt.element, this.load.element, this.signal.element, this.facts);
+    this.element.card = this;
+    this.inSight = false;
+  }
+
+  words() {
+    const n = this.network, p = n.prefix;
+    const state = n.gone ? "gone" : p.health?.state ?? "up";
+    setText(this.name, n.name);
+    setText(this.where, `${visible(p.prefix)}${p.name ? " on " + visible(p.interface) : ""}${p.default ? ", the default" : ""}`);
+    setText(this.state, stateWords[state] ?? visible(state));
+    setAttribute(this.state, "class", "badge " + (stateWords[state] ? state : "plain"));
+    setText(this.cost, visible(p.cost ?? ""));
+    this.cost.hidden = !p.cost;
+    setAttribute(this.element, "class", n.gone ? "card gone" : "card");
+    const reason = n.gone ? "It is not there any more. What it did stays for ten minutes." : p.health?.state !== "up" && p.health?.reason ? visible(p.health.reason) : "";
+    setText(this.reason, reason);
+    this.reason.hidden = reason === "";
+    const facts = [];
+    if (p.path?.connections !== null && p.path?.connections !== undefined) facts.push(plural(p.path.connections, "connection"));
+    if (p.budget) facts.push(`${size(p.budget.used_bytes)} of ${size(p.budget.limit_bytes)} used`);
+    for (const f of p.facts ?? []) if (["technology", "signal", "roaming", "connectivity"].includes(f.name)) facts.push(`${visible(f.name)} ${visible(f.value)}`);
+    setText(this.facts, facts.join(" · "));
+    this.facts.hidden = facts.length === 0;
+    this.rtt.words(n.gone ? unknown : milliseconds(p.path?.srtt_median_ms));
+    this.load.words(n.gone ? unknown : `↓ ${rate(p.link?.down_average_bytes_per_second ?? p.link?.down_bytes_per_second)}  ↑ ${rate(p.link?.up_bytes_per_second)}`);
+    this.signal.element.hidden = !bounds(n.signal);
+    this.signal.words(p.wifi?.signal_dbm !== null && p.wifi?.signal_dbm !== undefined ? `${p.wifi.signal_dbm} dBm` : unknown);
+  }
+
+  draw(marks) {
+    const n = this.network;
+    const bad = stretches(n.health, "d".charCodeAt(0));
+    const r = bounds(n.rtt);
+    // Round-trip times never come near 0: a steady one is a low line, as in mammactl watch.
+    this.rtt.draw([n.rtt], r ? r[0] / 2 : 0, r ? Math.max(r[1], 2 * r[0]) : 1, bad, marks,
+      r ? `Round-trip time over ten minutes: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection was seen");
+    const l = bounds(n.down, n.up);
+    this.load.draw([n.down, n.up], 0, l ? Math.max(l[1], 1250) : 1, bad, marks,
+      l ? `Load over ten minutes: at most ${rate(bounds(n.down)?.[1])} down, ${rate(bounds(n.up)?.[1])} up` : "Load: not known", l ? `most ${rate(l[1])}` : "not measured");
+    const s = bounds(n.signal);
+    if (s) this.signal.draw([n.signal], -95, -30, bad, marks, `Signal over ten minutes: ${s[0]} to ${s[1]} dBm`, `${s[0]} to ${s[1]} dBm`);
+  }
+}
+
+// Figure is a chart with its name and its latest value.
+class Figure {
+  constructor(name, classes) {
+    this.now = make("b");
+    this.most = make("span", { class: "most" });
+    this.chart = new Chart(classes);
+    this.element = make("figure", {}, make("figcaption", {}, make("span", {}, name), this.now, this.most), this.chart.element);
+  }
+
+  words(now) { setText(this.now, now); }
+
+  draw(lists, low, high, bad, marks, label, most) {
+    this.chart.draw(lists, low, high, label, bad, marks);
+    setText(this.most, most);
+  }
+}
+
+// stretches are the runs of a code, from and to in 0..1.
+function stretches(list, code) {
+  const out = [];
+  for (let i = 0; i < list.length; i++) {
+    if (list[i] !== code) continue;
+    const from = i;
+    while (i < list.length && list[i] === code) i++;
+    out.push([from / list.length, i / list.length]);
+  }
+  return out;
+}
+
+// tellChange tells what happened to a network.
+export function tellChange(c) {
+  const name = nameOf(c);
+  switch (c.change) {
+    case "added": return `${name} came: ${c.health}, ${c.cost}`;
+    case "removed": return `${name} went`;
+    case "health": return `${name} is ${c.health}${c.reason ? ": " + visible(c.reason) : ""}`;
+    case "changed": return `${name} has changed: ${c.cost}`;
+  }
+  return `${name}: ${visible(c.change)}`;
+}
+
+export { clock, count, long };

@@ -1,0 +1,251 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/operator/doctor"
+)
+
+// Limits. A page has a handful of requests at a time, and each of its tabs one stream.
+const (
+	maxConns       = 64
+	maxAsked       = 8 // answers of the daemon that are held at a time
+	maxStreams     = 8
+	maxDecisions   = 1000 // of an answer
+	maxBody        = 64 << 10
+	maxHeaderBytes = 16 << 10
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = time.Minute // doctor waits for gateways and name servers
+	idleTimeout    = 2 * time.Minute
+)
+
+//go:embed assets
+var assets embed.FS
+
+// Options of a Server.
+type Options struct {
+	Client *control.Client // of the daemon; required
+	// Doctor makes the checks of the host; nil: there are none.
+	Doctor func(context.Context) (doctor.Report, error)
+	// Runs are the programs whose connections are placed at the moment; nil: none.
+	Runs func() []Run
+	// AllowChanges lets the page set and reload. Without it nothing that the page does changes
+	// anything.
+	AllowChanges bool
+}
+
+// Run is a program that was started by mammactl run, and what was stated for it.
+type Run struct {
+	PID     int      `json:"pid"` // of mammactl
+	UID     uint32   `json:"uid"`
+	Program []string `json:"program"` // with its arguments
+	Options []string `json:"options"` // of mammactl run
+}
+
+// Server serves the page.
+type Server struct {
+	opts  Options
+	token string
+	addr  netip.AddrPort
+	l     net.Listener
+
+	asked, streams chan struct{} // places
+	examining      sync.Mutex
+}
+
+// Listen makes a Server at a loopback address; port 0: at a port that is free.
+func Listen(addr netip.AddrPort, o Options) (*Server, error) {
+	if !addr.Addr().IsLoopback() {
+		return nil, fmt.Errorf("serve the page: %v is no loopback address", addr.Addr())
+	}
+	l, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("serve the page: %w", err)
+	}
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	if !ok { // "tcp" gives no other
+		return nil, errors.Join(errors.New("serve the page: no TCP"), l.Close())
+	}
+	return &Server{
+		opts: o, token: rand.Text(), addr: tcp.AddrPort(), l: l,
+		asked: make(chan struct{}, maxAsked), streams: make(chan struct{}, maxStreams),
+	}, nil
+}
+
+// Link is where the page is, with the token. Whoever has it sees what the page shows.
+func (s *Server) Link() string { return "http://" + s.addr.String() + "/#" + s.token }
+
+// Serve serves until ctx ends, and closes the listener and all connections. The error is
+// nil after an orderly end.
+func (s *Server) Serve(ctx context.Context) error {
+	requests, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hs := &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return requests },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = hs.Close() })
+	err := hs.Serve(&limited{Listener: s.l, slots: make(chan struct{}, maxConns)})
+	stop()
+	_ = hs.Close()
+	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("serve the page: %w", err)
+}
+
+// Close closes a Server that does not serve.
+func (s *Server) Close() error { return s.l.Close() }
+
+func (s *Server) handler() http.Handler {
+	files, err := fs.Sub(assets, "assets")
+	if err != nil {
+		panic("web: " + err.Error()) // the name is a constant
+	}
+	api := http.NewServeMux()
+	for pattern, path := range map[string]string{
+		"GET /api/status": "/v1/status", "GET /api/prefixes": "/v1/prefixes", "GET /api/policy": "/v1/policy", "GET /api/mptcp": "/v1/mptcp",
+	} {
+		api.HandleFunc(pattern, s.answer(func(r *http.Request) (any, error) { return s.ask(r, path) }))
+	}
+	api.HandleFunc("GET /api/history", s.answer(func(r *http.Request) (any, error) {
+		return s.askSince(r, "/v1/history", "since")
+	}))
+	api.HandleFunc("GET /api/decisions", s.answer(func(r *http.Request) (any, error) {
+		return s.askSince(r, "/v1/decisions", "since", "limit")
+	}))
+	api.HandleFunc("POST /api/explain", s.answer(func(r *http.Request) (any, error) { return s.post(r, "/v1/explain", new(control.Question)) }))
+	api.HandleFunc("POST /api/set", s.answer(s.change(func(r *http.Request) (any, error) { return s.post(r, "/v1/set", new(control.Setting)) })))
+	api.HandleFunc("POST /api/reload", s.answer(s.change(func(r *http.Request) (any, error) { return s.post(r, "/v1/reload", new(struct{})) })))
+	api.HandleFunc("POST /api/doctor", s.answer(s.doctor))
+	api.HandleFunc("GET /api/runs", s.answer(s.runs))
+	api.HandleFunc("GET /api/page", s.answer(func(*http.Request) (any, error) {
+		return pageOptions{AllowChanges: s.opts.AllowChanges, Doctor: s.opts.Doctor != nil}, nil
+	}))
+	api.HandleFunc("GET /api/events", s.events)
+	mux := http.NewServeMux()
+	page := http.FileServerFS(files)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			fail(w, http.StatusMethodNotAllowed, "bad_request", "the page is for GET")
+			return
+		}
+		page.ServeHTTP(w, r)
+	})
+	mux.Handle("/api/", s.withToken(api))
+	return s.fence(mux)
+}
+
+// pageOptions tell the page what it may offer.
+type pageOptions struct {
+	AllowChanges bool `json:"allow_changes"`
+	Doctor       bool `json:"doctor"`
+}
+
+// contentPolicy has the browser run and load the page's files only, ask nobody else, let
+// nobody frame the page, and make no markup of text.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " +
+	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// fence keeps out what does not come from the page or by the link.
+func (s *Server) fence(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("X-Frame-Options", "DENY")
+		if !s.own(r.Host) {
+			fail(w, http.StatusMisdirectedRequest, "forbidden", fmt.Sprintf("this is http://%v/", s.addr))
+			return
+		}
+		if o := r.Header.Get("Origin"); o != "" && o != "http://"+r.Host {
+			fail(w, http.StatusForbidden, "forbidden", "requests of other pages are refused")
+			return
+		}
+		if r.Body != nil {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// own tells whether a request to host is meant for this server: by its address, or by
+// the name that every host has for it.
+func (s *Server) own(host string) bool {
+	return host == s.addr.String() || host == net.JoinHostPort("localhost", strconv.Itoa(int(s.addr.Port())))
+}
+
+// withToken lets those in who have the token.
+func (s *Server) withToken(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) != 1 {
+			fail(w, http.StatusUnauthorized, "forbidden", "the link that mammactl web printed is needed, with all that follows its #")
+			return
+		}
+		// Browsers say so of each request; what a page of somebody else asks for is none of this page's.
+		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+			fail(w, http.StatusForbidden, "forbidden", "requests of other pages are refused")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func fail(w http.ResponseWriter, status int, code, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(control.Failure{Error: text, Code: code}) // an error means that the client has gone
+}
+
+// limited closes what is more than there are slots.
+type limited struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &slotted{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+		default:
+			_ = c.Close()
+		}
+	}
+}
+
+type slotted struct {
+	net.Conn
+	free func()
+}
+
+func (c *slotted) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}

@@ -1,0 +1,2 @@
+// Package web tests the page of mammactl web in Chromium.
+package web

@@ -1,0 +1,118 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/socket-intents/mamma/internal/testing/chromium"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// overflow are the elements that stick out of the window, and those that scroll sideways
+// but for those that are meant to.
+const overflow = `(() => {
+	const out = [], wide = document.documentElement.clientWidth;
+	if (document.documentElement.scrollWidth > wide) out.push("the page is " + document.documentElement.scrollWidth + " wide");
+	for (const e of document.body.querySelectorAll("*")) {
+		if (e.closest(".scroll, nav, .unseen, .skip, svg, [hidden], datalist, select")) continue;
+		const r = e.getBoundingClientRect();
+		if (r.width > 0 && (r.right > wide + 1 || r.left < -1)) out.push(e.tagName + "." + e.className + "#" + e.id + " from " + r.left + " to " + r.right);
+	}
+	for (const e of document.querySelectorAll(".scroll")) if (e.scrollWidth > e.clientWidth + 1 && wide <= 736) out.push("a table scrolls at " + wide);
+	return out;
+})()`
+
+// fits looks at the page in three widths, light and dark, and leaves pictures if they are
+// wanted.
+func fits(t *testing.T, ctx context.Context, p *chromium.Page, name string) {
+	t.Helper()
+	for _, width := range []int{360, 768, 1440} {
+		for _, dark := range []bool{false, true} {
+			if err := p.Show(ctx, width, 900, dark); err != nil {
+				t.Fatal(err)
+			}
+			var out []string
+			eval(t, ctx, p, `new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => `+overflow+`)`, &out)
+			for _, o := range out {
+				t.Errorf("%s at %d: %s", name, width, o)
+			}
+			if dir := os.Getenv("MAMMA_PICTURES"); dir != "" {
+				for i, at := range []string{"0", "document.getElementById('decisions').offsetTop - 100", "document.body.scrollHeight"} {
+					eval(t, ctx, p, "document.documentElement.style.scrollBehavior = 'auto'; scrollTo(0, "+at+"); new Promise(done => setTimeout(done, 300))", nil)
+					b, err := p.Screenshot(ctx)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%v-%d.png", name, width, dark, i)), b, 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
+				eval(t, ctx, p, "scrollTo(0, 0)", nil)
+			}
+		}
+	}
+}
+
+// Somebody who looks at the page alone finds out which network was taken, why, what the
+// other would have cost, and what happened when it was gone.
+func TestPage(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	dir := t.TempDir()
+	d := startDaemon(t, dir, two, "shortest predicted time (2.5 s)")
+	a := d.asker(t)
+	if _, err := a.ask("download.example.net", "curl"); err != nil {
+		t.Fatal(err)
+	}
+	p := page(t, ctx, browser(t), serveWeb(t, dir, nil))
+	await(t, ctx, p, `document.querySelectorAll("#cards .card").length === 2 && document.querySelectorAll("#decisions-rows tr").length >= 1`)
+	await(t, ctx, p, `[...document.querySelectorAll(".card .line.rtt")].every(e => e.getAttribute("d").length > 500)`)
+	var hash string
+	eval(t, ctx, p, "location.href", &hash)
+	if len(hash) > 40 {
+		t.Errorf("the token stays in the address: %s", hash)
+	}
+	// It goes on live: a decision, and a network that is pulled.
+	if _, err := a.ask("api.example.net", "wget"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, ctx, p, `document.getElementById("decisions-rows").innerText.includes("api.example.net:443")`)
+	d.publish(two(541)[:1])
+	await(t, ctx, p, `document.getElementById("decisions-rows").innerText.includes("lte went") && document.querySelector(".card.gone h3")?.innerText === "lte"`)
+	eval(t, ctx, p, `[...document.querySelectorAll("#decisions-rows button")].find(b => b.innerText.startsWith("download.example.net")).click()`, nil)
+	await(t, ctx, p, `document.querySelector(".detail")`)
+	var text string
+	eval(t, ctx, p, `document.querySelector(".detail").innerText`, &text)
+	for _, want := range []string{"lte", "10.64.0.0/10 on wwan0", "fastest: shortest predicted time (2.5 s)", "wifi: 5.0 s, 2.5 s longer", "it is free", "lte went", "20 ms", "16.0 Mbit/s"} {
+		if !contains(text, want) {
+			t.Errorf("the description does not say %q:\n%s", want, text)
+		}
+	}
+	var panels string
+	await(t, ctx, p, `document.getElementById("multipath-list").innerText.includes("www.example.net")`)
+	eval(t, ctx, p, `document.getElementById("doctor-run").click()`, nil)
+	await(t, ctx, p, `document.querySelectorAll("#doctor-list .copy").length === 2`)
+	eval(t, ctx, p, `document.querySelector("main").innerText`, &panels)
+	for _, want := range []string{"wget by", "↳ wwan0 from 10.64.3.9:40001", "backup", "replies would leave by wlan0", "ip rule add from 10.64.3.9"} {
+		if !contains(panels, want) {
+			t.Errorf("the page does not say %q:\n%s", want, panels)
+		}
+	}
+	fits(t, ctx, p, "two")
+	calm(t, p)
+}
+
+func TestNoNetworks(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	dir := t.TempDir()
+	startDaemon(t, dir, func(int) []*policy.Prefix { return nil }, "")
+	p := page(t, ctx, browser(t), serveWeb(t, dir, nil))
+	await(t, ctx, p, `document.getElementById("networks-more").innerText.includes("manages no network") && document.getElementById("summary").innerText.includes("policy fastest")`)
+	await(t, ctx, p, `document.getElementById("budgets-list").innerText.includes("No network has a budget")`)
+	fits(t, ctx, p, "none")
+	calm(t, p)
+}
