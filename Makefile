@@ -237,7 +237,7 @@ install: build $(if $(filter 0,$(CGO_ENABLED)),,policies) man ## install below D
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/bin
 	for u in init/*.service init/*.socket; do sed 's|/usr/bin/|$(PREFIX)/bin/|' $$u > $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/} || exit 1; done
 	install -m 0644 init/mamma.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mamma.conf
-	install -D -m 0644 init/org.socketintents.Mamma1.conf $(DESTDIR)$(BUSPOLICY)/org.socketintents.Mamma1.conf
+	install -D -m 0644 init/org.socketintents.Mamma1.xml $(DESTDIR)$(BUSPOLICY)/org.socketintents.Mamma1.conf
 	for c in mamma.conf muacsocksd.conf; do test -e $(DESTDIR)/etc/mamma/$$c || install -m 0644 init/$$c $(DESTDIR)/etc/mamma || exit 1; done
 	for n in 1 5 7 8; do install -d $(SHARE)/man/man$$n && install -m 0644 $$(ls doc/man/*.$$n $(BUILD)/man/*.$$n 2>/dev/null) $(SHARE)/man/man$$n || exit 1; done
 	install -D -m 0644 $(BUILD)/completions/mammactl.bash $(SHARE)/bash-completion/completions/mammactl

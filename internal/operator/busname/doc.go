@@ -6,5 +6,5 @@
 // Callers are anybody on the host. Their calls are decoded only if they have the types of
 // the method, wait in a bounded queue, of which one sender gets a part, and are answered
 // one after the other. Who may own the name and who may call is left to the bus
-// (init/org.socketintents.Mamma1.conf).
+// (init/org.socketintents.Mamma1.xml).
 package busname

@@ -107,7 +107,7 @@ func TestNetworks(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, whom the policy lets have the name")
 	}
-	installed, err := filepath.Abs("../../../init/org.socketintents.Mamma1.conf")
+	installed, err := filepath.Abs("../../../init/org.socketintents.Mamma1.xml")
 	if err != nil {
 		t.Fatal(err)
 	}
