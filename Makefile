@@ -130,7 +130,7 @@ vet:
 .PHONY: lint
 lint: ## run the linters
 	$(LINT) run ./...
-	lint="$$($(GO) tool -n -modfile=internal/tools/go.mod golangci-lint)" && cd examples/policy && "$$lint" run ./...
+	lint="$$($(GO) tool -n -modfile=internal/tools/go.mod golangci-lint)" && for d in examples/policy quicintent; do (cd $$d && "$$lint" run ./...) || exit 1; done
 
 .PHONY: test
 test: build
@@ -139,7 +139,7 @@ test: build
 	$(MAKE) --no-print-directory examples
 
 # Modules of their own because of the libraries they need.
-EXAMPLES := $(filter-out examples/policy/,$(dir $(wildcard examples/*/go.mod))) otelintent/
+EXAMPLES := $(filter-out examples/policy/,$(dir $(wildcard examples/*/go.mod))) otelintent/ quicintent/
 
 .PHONY: examples
 examples: ## test the examples and modules that need libraries of others

@@ -55,7 +55,7 @@ func TestExamplesSayHowToReplace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, mod := range append(mods, "../otelintent/go.mod") {
+	for _, mod := range append(mods, "../otelintent/go.mod", "../quicintent/go.mod") {
 		dir := filepath.Dir(mod)
 		b, err := os.ReadFile(filepath.Join(dir, "README.md"))
 		if err != nil {

@@ -1,0 +1,273 @@
+package quicintent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/socket-intents/mamma/client"
+	"github.com/socket-intents/mamma/intent"
+)
+
+const (
+	// leastProbe is for how long another network may take to answer, at least.
+	leastProbe = 500 * time.Millisecond
+	// pauseAfterFailure is between two attempts to leave a network when no other answers.
+	pauseAfterFailure = 500 * time.Millisecond
+	// longestPause is between two moves because a flow has stopped.
+	longestPause = time.Minute
+	// settled is for how long another network must have been better before a connection
+	// moves to it, and stayed after a move for the sake of that.
+	settled = 5 * time.Second
+)
+
+// Move is an attempt to move a connection.
+type Move struct {
+	From, To string // interfaces, or addresses where these are not known; To is "" if there is none
+	Reason   string // in words, for people
+	Err      error  // why the connection is still on From; nil if it is not
+	// Duration is from the moment that a reason was seen to the switch.
+	Duration time.Duration
+}
+
+// String says it in a sentence.
+func (m Move) String() string {
+	if m.Err != nil {
+		return fmt.Sprintf("still on %s (%s): %v", m.From, m.Reason, m.Err)
+	}
+	return fmt.Sprintf("moved from %s to %s after %v (%s)", m.From, m.To, m.Duration.Round(time.Millisecond), m.Reason)
+}
+
+// mover keeps one connection on a network that works.
+type mover struct {
+	dialer    *Dialer
+	conn      *quic.Conn
+	remote    netip.AddrPort
+	selection client.SelectionProperties
+	intents   intent.Set
+
+	first *path // whose socket and transport live as long as the connection
+	now   *path // that is used
+	left  *path // that was used before, for packets that are under way; nil: none
+
+	state       client.Path // of now
+	notBefore   time.Time   // no attempt before
+	betterSince time.Time   // zero: no other network is better
+	guesses     int         // attempts in a row because a flow had stopped
+}
+
+// run moves the connection until it ends, and closes its sockets then.
+func (m *mover) run() {
+	defer m.close()
+	if m.dialer.Stay {
+		<-m.conn.Context().Done()
+		return
+	}
+	next := time.NewTimer(time.Hour)
+	defer next.Stop()
+	for {
+		select {
+		case <-m.conn.Context().Done():
+			return
+		case p, ok := <-m.now.socket.Changes():
+			if !ok {
+				return // it is closed with the connection only
+			}
+			m.state = p
+			m.noteBetter(time.Now())
+		case <-m.now.socket.silence.wake:
+		case <-next.C:
+		}
+		now := time.Now()
+		if reason, guess := m.reason(now); reason != "" && !now.Before(m.notBefore) {
+			m.move(reason, guess, now)
+		}
+		next.Reset(m.wait(time.Now()))
+	}
+}
+
+// rtt is the round-trip time of the connection, 0 if it is unknown.
+func (m *mover) rtt() time.Duration { return m.conn.ConnectionStats().SmoothedRTT }
+
+// reason says why the connection should leave its network now, "" if it should not. A
+// guess is a reason that the other end may have made, too.
+func (m *mover) reason(now time.Time) (why string, guess bool) {
+	d := m.now.socket.silence.doubt(now, m.rtt())
+	due := !d.at.IsZero() && !now.Before(d.at)
+	switch {
+	case m.state.State == client.NetworkDown:
+		return m.state.Err.Error(), false
+	case due:
+		return "silent for " + d.mute.Round(time.Millisecond).String(), !d.certain
+	case m.state.State == client.NetworkSuspect && d.mute > ackDelay && !d.at.IsZero():
+		return m.state.Err.Error(), false
+	case !m.betterSince.IsZero() && now.Sub(m.betterSince) >= settled:
+		return m.state.Best.Interface + " is better", false
+	}
+	return "", false
+}
+
+// wait is how long nothing needs to be looked at, as far as is known.
+func (m *mover) wait(now time.Time) time.Duration {
+	at := now.Add(time.Hour)
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(at) {
+			at = t
+		}
+	}
+	earlier(m.now.socket.silence.doubt(now, m.rtt()).at)
+	if !m.betterSince.IsZero() {
+		earlier(m.betterSince.Add(settled))
+	}
+	if m.state.State == client.NetworkDown {
+		at = now
+	}
+	if at.Before(m.notBefore) {
+		at = m.notBefore
+	}
+	return max(time.Millisecond, at.Sub(now))
+}
+
+// noteBetter notes since when another network is better, and costs no more.
+func (m *mover) noteBetter(now time.Time) {
+	p := &m.state
+	switch better := m.dialer.MoveToBetter && p.Better && p.Best.State == client.NetworkUp && p.Best.Cost <= p.Network.Cost; {
+	case !better:
+		m.betterSince = time.Time{}
+	case m.betterSince.IsZero():
+		m.betterSince = now
+	}
+}
+
+// move tries to move the connection to another network.
+func (m *mover) move(reason string, guess bool, begun time.Time) {
+	mv := Move{From: m.now.name(), Reason: reason}
+	to, err := m.probe()
+	if err == nil {
+		// It takes a round trip to find another network. The doubt may be over by then.
+		if still, _ := m.reason(time.Now()); still == "" {
+			err = errors.New("its network has answered meanwhile")
+		} else {
+			err = to.quic.Switch()
+		}
+		if err != nil {
+			m.drop(to)
+		}
+	}
+	now := time.Now()
+	mv.Err, mv.Duration = err, now.Sub(begun)
+	pause := pauseAfterFailure
+	if guess {
+		// An application that is silent now and then moves its connections to and fro less
+		// and less often.
+		m.guesses++
+		pause = min(leastGap<<min(m.guesses, 10), longestPause)
+		m.now.socket.silence.forgive()
+	} else {
+		m.guesses = 0
+	}
+	if err == nil {
+		mv.To = to.name()
+		m.leave(to, now)
+	}
+	if err != nil || guess {
+		m.notBefore = now.Add(pause)
+	}
+	m.betterSince = time.Time{}
+	m.tell(mv)
+}
+
+func (m *mover) tell(mv Move) {
+	if m.conn.Context().Err() != nil {
+		return
+	}
+	if l := m.dialer.Logger; l != nil {
+		l.Info("QUIC connection", "remote", m.remote, "move", mv.String())
+	}
+	if f := m.dialer.OnMove; f != nil {
+		f(m.conn, mv)
+	}
+}
+
+// leave makes to what is used. The path before goes on for packets that are under way, until
+// the next move. The socket of the handshake is needed to the end.
+func (m *mover) leave(to *path, now time.Time) {
+	if m.left != nil {
+		m.drop(m.left)
+		m.left = nil
+	}
+	if m.now != m.first {
+		m.left = m.now
+	}
+	m.now, m.state = to, client.Path{}
+	to.socket.silence.received(now)
+}
+
+// drop gives up a path that is not used.
+func (m *mover) drop(p *path) {
+	if p.quic != nil {
+		_ = p.quic.Close()
+	}
+	p.close()
+}
+
+// probe opens a path over another network than the present one, and returns when it has
+// answered.
+func (m *mover) probe() (*path, error) {
+	ctx, cancel := context.WithTimeout(m.conn.Context(), max(leastProbe, 3*m.rtt()))
+	defer cancel()
+	p, err := m.elsewhere(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("no other network: %w", err)
+	}
+	if p.quic, err = m.conn.AddPath(p.transport); err != nil {
+		p.close()
+		return nil, err
+	}
+	if err := p.quic.Probe(ctx); err != nil {
+		name := p.name()
+		m.drop(p)
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
+}
+
+// errNone says that a connection cannot be moved to where it is.
+var errNone = errors.New("there is none but the present one")
+
+// elsewhere opens a socket on another network. Where the present one has lost its address,
+// it may have a new one.
+func (m *mover) elsewhere(ctx context.Context) (*path, error) {
+	network := "udp6"
+	if m.remote.Addr().Is4() {
+		network = "udp4"
+	}
+	ctx = client.WithSelection(intent.NewContext(ctx, m.intents), m.selection)
+	present := m.now.socket.Interface()
+	if present != "" {
+		p, err := m.dialer.open(ctx, network, m.remote.String(), client.SelectionProperties{}.WithInterface(present, client.Prohibit))
+		if err == nil || m.state.State != client.NetworkDown {
+			return p, err
+		}
+	}
+	p, err := m.dialer.open(ctx, network, m.remote.String(), client.SelectionProperties{})
+	if err == nil && p.socket.LocalAddr().(*net.UDPAddr).IP.Equal(m.now.socket.LocalAddr().(*net.UDPAddr).IP) {
+		p.close()
+		err = errNone
+	}
+	return p, err
+}
+
+func (m *mover) close() {
+	for _, p := range []*path{m.left, m.now} {
+		if p != nil && p != m.first {
+			p.close()
+		}
+	}
+	m.first.close()
+}

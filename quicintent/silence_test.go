@@ -1,0 +1,83 @@
+package quicintent
+
+import (
+	"testing"
+	"time"
+)
+
+// When silence is a reason to doubt. Steps are milliseconds after the start: "r" a packet
+// comes, "s" one is sent.
+func TestSilence(t *testing.T) {
+	const ms = time.Millisecond
+	type step struct {
+		kind byte
+		at   int
+	}
+	steady := func(n, gap int) (steps []step) {
+		for i := range n {
+			steps = append(steps, step{'r', i * gap}, step{'s', i*gap + 1})
+		}
+		return steps
+	}
+	for _, tt := range []struct {
+		name    string
+		steps   []step
+		rtt     time.Duration
+		at      int // 0: never
+		certain bool
+	}{
+		{"nothing was sent", []step{{'r', 10}}, 20 * ms, 0, false},
+		{"acknowledgements ask for nothing", []step{{'r', 10}, {'s', 12}, {'s', 34}}, 20 * ms, 0, false},
+		{"a question of an idle connection", []step{{'r', 10}, {'s', 100}}, 20 * ms, 165, true},
+		{"asked again", []step{{'r', 10}, {'s', 100}, {'s', 150}}, 20 * ms, 165, true},
+		{"a short round trip", []step{{'r', 10}, {'s', 100}}, 1 * ms, 160, true},
+		{"a long round trip", []step{{'r', 10}, {'s', 100}}, 300 * ms, 725, true},
+		{"unknown round trip", []step{{'s', 100}}, 0, 100 + 2*333 + 25, true},
+		{"answered", []step{{'r', 10}, {'s', 100}, {'r', 120}}, 20 * ms, 0, false},
+		{"a few packets", steady(7, 5), 20 * ms, 0, false},
+		{"a steady flow stops", steady(20, 5), 20 * ms, 95 + 150, false},
+		{"an uneven flow stops", steady(20, 60), 20 * ms, 19*60 + 240, false},
+		{"packets far apart", steady(20, 101), 20 * ms, 0, false},
+		{"a flow stops, and a question is not answered", append(steady(20, 5), step{'s', 140}), 20 * ms, 205, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			begun := time.Now()
+			s := newSilence(begun)
+			now := begun
+			for _, st := range tt.steps {
+				now = begun.Add(time.Duration(st.at) * ms)
+				if st.kind == 'r' {
+					s.received(now)
+				} else {
+					s.sent(now)
+				}
+			}
+			d := s.doubt(now, tt.rtt)
+			at := 0
+			if !d.at.IsZero() {
+				at = int(d.at.Sub(begun) / ms)
+			}
+			if at != tt.at || d.certain != tt.certain {
+				t.Errorf("in doubt at %d ms (certain %v), want %d (%v)", at, d.certain, tt.at, tt.certain)
+			}
+			if tt.at > 0 && len(s.wake) == 0 {
+				t.Error("nobody is told to look")
+			}
+			s.forgive()
+			if d := s.doubt(now, tt.rtt); !d.certain && !d.at.IsZero() {
+				t.Errorf("forgiven, and in doubt at %v", d.at.Sub(begun))
+			}
+		})
+	}
+}
+
+func TestMoveString(t *testing.T) {
+	m := Move{From: "wlan0", To: "wwan0", Reason: "silent for 160ms", Duration: 25 * time.Millisecond}
+	if s := m.String(); s != "moved from wlan0 to wwan0 after 25ms (silent for 160ms)" {
+		t.Errorf("%q", s)
+	}
+	m.Err = errNone
+	if s := m.String(); s != "still on wlan0 (silent for 160ms): there is none but the present one" {
+		t.Errorf("%q", s)
+	}
+}
