@@ -42,7 +42,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// 300000000 5m0s
-	// category=bulktransfer,filesize=300MB,duration=300
+	// category=bulktransfer,filesize=300MB,duration=300s
 	// intent category: "video" is neither a number nor one of query, bulktransfer, controltraffic, keepalives, stream
 }
 
@@ -68,10 +68,10 @@ func ExampleSet_Set() {
 // The video policies read durations in milliseconds, as the level of a buffer.
 func ExampleSet_WithPlayoutBuffer() {
 	s := intent.Set{}.WithPlayoutBuffer(1500 * time.Millisecond)
-	fmt.Println(s)
+	fmt.Println(s.Get(intent.OptDuration))
 	fmt.Println(s.PlayoutBuffer())
 	// Output:
-	// duration=1500
+	// 1500 true
 	// 1.5s true
 }
 
@@ -89,9 +89,11 @@ func ExampleParseSize() {
 
 func ExampleParseDuration() {
 	fmt.Println(intent.ParseDuration("1d12h"))
-	_, err := intent.ParseDuration("250")
+	fmt.Println(intent.ParseDuration("250"))
+	_, err := intent.ParseDuration("soon")
 	fmt.Println(err)
 	// Output:
 	// 36h0m0s <nil>
-	// "250" is not a number or a duration such as 250ms, 90s, 5m or 7d
+	// 4m10s <nil>
+	// "soon" is not a number of seconds or a duration such as 250ms, 90s, 5m or 7d
 }

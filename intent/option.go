@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // options holds the name of each intent, and the names of its values by their number.
@@ -65,8 +66,13 @@ func (o Option) Word(v int64) string {
 	return o.String() + "(" + strconv.FormatInt(v, 10) + ")"
 }
 
+// maxSeconds is the most that a time.Duration can hold.
+const maxSeconds = int64(math.MaxInt64 / time.Second)
+
 // FormatValue returns a text that ParseValue reads as v: the value's name, or
-// FormatSize for a file size or bit rate that is not negative, or else the number.
+// FormatSize for a file size or bit rate that is not negative, or a number of seconds
+// such as "300s" for a duration, or else the number. The units are those of the original
+// prototype's headers, whatever a policy takes them for.
 func (o Option) FormatValue(v int64) string {
 	if o.Valid() {
 		if words := options[o].words; v >= 0 && v < int64(len(words)) {
@@ -75,6 +81,9 @@ func (o Option) FormatValue(v int64) string {
 	}
 	if (o == OptFileSize || o == OptBitrate) && v >= 0 {
 		return FormatSize(v)
+	}
+	if o == OptDuration && -maxSeconds <= v && v <= maxSeconds {
+		return strconv.FormatInt(v, 10) + "s"
 	}
 	return strconv.FormatInt(v, 10)
 }

@@ -26,13 +26,13 @@ const maxDigits = 40
 // "1.5 GiB", "300MB" or "1000". Configuration files, flags, SOCKS user names,
 // policies and mammactl all read sizes with it. Units are decimal, as in data
 // rates and mobile contracts; those with an i (IEC 80000-13) are binary. The
-// final B may be missing, and case does not matter. A fraction of a byte is
-// rounded. Negative sizes and those beyond 63 bits are errors.
+// final B may be missing, and case does not matter. A number without a unit is one of
+// bytes. A fraction of a byte is rounded. Negative sizes and those beyond 63 bits are errors.
 func ParseSize(text string) (int64, error) {
 	number, unit := splitQuantity(text)
 	by, ok := sizeUnit(unit)
 	if !ok || !decimal(number) {
-		return 0, fmt.Errorf("%q is not a number or a size such as 300M, 1.5G or 64KiB", text)
+		return 0, fmt.Errorf("%q is not a number of bytes or a size such as 300M, 1.5G or 64KiB", text)
 	}
 	if n, err := strconv.ParseInt(number, 10, 64); err == nil && n <= math.MaxInt64/by {
 		return n * by, nil
@@ -96,6 +96,7 @@ func sizeUnit(text string) (int64, bool) {
 
 // splitQuantity splits a number from its unit.
 func splitQuantity(text string) (number, unit string) {
+	text = strings.TrimSpace(text)
 	end := strings.LastIndexAny(text, "0123456789.") + 1
 	return text[:end], strings.TrimLeft(text[end:], " ")
 }
@@ -108,12 +109,13 @@ func decimal(text string) bool {
 
 // ParseDuration reads a duration as time.ParseDuration does, such as "250ms",
 // "90s" or "1h30m", with one more unit: "d" is a day of 24 hours and comes first,
-// as in "7d" or "1d12h". Configuration files, flags, SOCKS user names, policies
-// and mammactl all read durations with it. A number without a unit is an error,
-// because nobody could tell seconds from milliseconds; "0" is the exception.
+// as in "7d" or "1d12h". Blanks may stand before and behind units, as in "5 s" or
+// "1h 30m". Configuration files, flags, SOCKS user names, policies
+// and mammactl all read durations with it. A number without a unit is one of seconds, as
+// for sleep(1) and systemd.time(7).
 func ParseDuration(text string) (time.Duration, error) {
-	wrong := fmt.Errorf("%q is not a number or a duration such as 250ms, 90s, 5m or 7d", text)
-	sign, rest := time.Duration(1), text
+	wrong := fmt.Errorf("%q is not a number of seconds or a duration such as 250ms, 90s, 5m or 7d", text)
+	sign, rest := time.Duration(1), closeUp(text)
 	switch {
 	case strings.HasPrefix(rest, "-"):
 		sign, rest = -1, rest[1:]
@@ -133,6 +135,8 @@ func ParseDuration(text string) (time.Duration, error) {
 			return sign * days, nil
 		}
 		rest = after
+	} else if decimal(rest) {
+		rest += "s"
 	}
 	d, err := time.ParseDuration(rest)
 	if err != nil || strings.HasPrefix(rest, "-") || strings.HasPrefix(rest, "+") {
@@ -143,3 +147,22 @@ func ParseDuration(text string) (time.Duration, error) {
 	}
 	return sign * (days + d), nil
 }
+
+// closeUp leaves out the blanks of a duration that stand between a number and a unit, or
+// around it all.
+func closeUp(text string) string {
+	parts := strings.Fields(text)
+	if len(parts) == 0 {
+		return ""
+	}
+	for i, p := range parts[1:] {
+		last := parts[i][len(parts[i])-1]
+		if isDigit(last) == isDigit(p[0]) || last == '-' || last == '+' {
+			return text
+		}
+	}
+	return strings.Join(parts, "")
+}
+
+// isDigit tells whether a byte belongs to a number.
+func isDigit(b byte) bool { return '0' <= b && b <= '9' || b == '.' }

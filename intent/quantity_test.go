@@ -8,11 +8,11 @@ import (
 
 func TestParseSize(t *testing.T) {
 	for text, want := range map[string]int64{
-		"0": 0, "1000": 1000, "300M": 300e6, "300MB": 300e6, "300mb": 300e6, "1.5g": 1.5e9, "1.5G": 1.5e9, "1.5 GiB": 3 << 29, "64KiB": 65536, "64ki": 65536,
+		"0": 0, "1000": 1000, "300M": 300e6, "300MB": 300e6, "300mb": 300e6, "1.5g": 1.5e9, "1.5G": 1.5e9, "1.5 GiB": 3 << 29, " 5 GB ": 5e9, "64KiB": 65536, "64ki": 65536,
 		"64K": 64000, "2 kB": 2000, "1T": 1e12, "800MiB": 800 << 20, "1B": 1, "7b": 7, "5gb": 5e9, "0GB": 0, "0.57GB": 57e7, "1.0005k": 1001, ".5k": 500, "5.": 5,
 		"9223372036854775807": math.MaxInt64, "8191.999PiB": -1, "8388607.5TiB": math.MaxInt64 - 1<<39 + 1,
 		"": -1, "M": -1, "GB": -1, "-1": -1, "+1": -1, "3X": -1, "1e3": -1, "1e9GB": -1, "NaN": -1, "NaNGB": -1, "0x10": -1, "1_000": -1, "9999999T": -1, "1.2.3": -1, ".": -1,
-		"9223372036854775808": -1, "8388608TiB": -1, "0.00000000000000000000000000000000000000001G": -1, "3 M B": -1,
+		"9223372036854775808": -1, "8388608TiB": -1, "0.00000000000000000000000000000000000000001G": -1, "3 M B": -1, "3 3M": -1,
 	} {
 		got, err := ParseSize(text)
 		if err != nil {
@@ -57,8 +57,9 @@ func TestParseDuration(t *testing.T) {
 	const wrong = time.Duration(math.MinInt64)
 	for text, want := range map[string]time.Duration{
 		"250ms": 250 * time.Millisecond, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour, "0.5d": 12 * time.Hour,
-		"-1d12h": -36 * time.Hour, "-5s": -5 * time.Second, "+5s": 5 * time.Second, "0": 0, "106751d23h": 106751*day + 23*time.Hour,
-		"": wrong, "5": wrong, "d": wrong, "1d-5h": wrong, "1d5": wrong, "1dd": wrong, "-": wrong, "--5s": wrong, "5 s": wrong, "x": wrong, "1e9d": wrong,
+		"-1d12h": -36 * time.Hour, "-5s": -5 * time.Second, "+5s": 5 * time.Second, "0": 0, "5": 5 * time.Second, "1.5": 1500 * time.Millisecond, "-3": -3 * time.Second,
+		"5 s": 5 * time.Second, " 5s ": 5 * time.Second, "1h 30m": 90 * time.Minute, "1 h 30 m": 90 * time.Minute, "7 d": 7 * day, "1d 12h": 36 * time.Hour, "-5 s": -5 * time.Second, "106751d23h": 106751*day + 23*time.Hour,
+		"": wrong, " ": wrong, "5 5s": wrong, "1. 5s": wrong, "5 m s": wrong, "- 5s": wrong, "1e3": wrong, "10000000000": wrong, "d": wrong, "1d-5h": wrong, "1d5": wrong, "1dd": wrong, "-": wrong, "--5s": wrong, "x": wrong, "1e9d": wrong,
 		"106752d": wrong, "106751d24h": wrong, "9999999999999d": wrong, "NaNd": wrong,
 	} {
 		got, err := ParseDuration(text)

@@ -124,7 +124,7 @@ func TestDecodeErrors(t *testing.T) {
 			`f:1,3: size in policy "p" must be an integer, not "9223372036854775807B"`,
 			`f:2,3: size in policy "p" must be a number of bytes, or an amount such as "300M", not "8388608TiB"`,
 		}},
-		{"duration without unit", constants("wait", "5"), []string{`f:1,3: wait in policy "p" must be a duration such as "250ms", not "5"`}},
+		{"duration in words", constants("wait", "soon"), []string{`f:1,3: wait in policy "p" must be a duration such as "250ms", not "soon"`}},
 		{
 			"list for a value", []Setting{{Name: "int", List: []string{"1"}, Constant: true, Block: `policy "p"`, File: "f", Line: 1, Column: 3}},
 			[]string{`f:1,3: int in policy "p" must be a single value, not a list`},

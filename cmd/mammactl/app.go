@@ -45,6 +45,9 @@ Figures have units. "-" stands for what mamma does not know. --json prints each
 answer as the daemon sends it. Tables fit the terminal: where it is too narrow, the
 least important columns are left out, which a pipe has.
 
+Sizes are given as 300M, 1.5GB or 64KiB, durations as 250ms, 5s, 1h30m or 7d. A
+number alone is one of bytes, or of seconds.
+
 The control socket is the one given by --control, or else by $MAMMA_CONTROL, or else
 that of your own mamma if it exists: $XDG_RUNTIME_DIR/mamma/control.sock, or
 /tmp/mamma-UID/control.sock without that variable; or else /run/mamma/control.sock.

@@ -368,7 +368,7 @@ func TestExitCodes(t *testing.T) {
 		{"no recording", path, []string{"replay", "--policy", "sample"}, exitUsage,
 			"mammactl: replay needs a file of decisions, which mamma writes with decisions { record = \"FILE\" }\nTry 'mammactl replay --help'.\n"},
 		{"no program", path, []string{"run"}, exitUsage, "mammactl: run needs a program: mammactl run --intents category=query -- curl URL\nTry 'mammactl run --help'.\n"},
-		{"size", path, []string{"explain", "a", "--filesize", "3X"}, exitUsage, "mammactl: --filesize: \"3X\" is not a number or a size such as 300M, 1.5G or 64KiB\nTry 'mammactl explain --help'.\n"},
+		{"size", path, []string{"explain", "a", "--filesize", "3X"}, exitUsage, "mammactl: --filesize: \"3X\" is not a number of bytes or a size such as 300M, 1.5G or 64KiB\nTry 'mammactl explain --help'.\n"},
 		{"category", path, []string{"explain", "a", "--category", "fast"}, exitUsage,
 			"mammactl: --category must be one of query, bulktransfer, controltraffic, keepalives, stream, not \"fast\"\nTry 'mammactl explain --help'.\n"},
 		{"both families", path, []string{"explain", "a", "-4", "-6"}, exitUsage,

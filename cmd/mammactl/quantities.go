@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,7 +33,7 @@ func (f *durationFlag) Type() string { return "duration" }
 
 // Set implements pflag.Value.
 func (f *durationFlag) Set(text string) error {
-	d, err := parseDuration(text)
+	d, err := intent.ParseDuration(text)
 	switch {
 	case err != nil:
 		return err
@@ -42,25 +41,17 @@ func (f *durationFlag) Set(text string) error {
 		return errors.New("must not be negative")
 	case d == 0 && f.zero:
 	case d < f.min || d > f.max:
-		return fmt.Errorf("must be from %s to %s", durationText(f.min), durationText(f.max))
+		hint := ""
+		if strings.Trim(text, "+-0123456789.") == "" {
+			hint = ", and a number alone is one of seconds"
+		}
+		return fmt.Errorf("must be from %s to %s%s", durationText(f.min), durationText(f.max), hint)
 	}
 	*f.to = d
 	return nil
 }
 
-// parseDuration reads a duration. Of a number without a unit it tells what is missing.
-func parseDuration(text string) (time.Duration, error) {
-	d, err := intent.ParseDuration(text)
-	if err == nil {
-		return d, nil
-	}
-	if _, number := strconv.ParseFloat(text, 64); number == nil && strings.Trim(text, "+-0123456789.") == "" {
-		return 0, fmt.Errorf("a unit is missing: such as %ss or %sm", text, text)
-	}
-	return 0, err
-}
-
-// durationText is a duration in the units of parseDuration, without those that are 0.
+// durationText is a duration in the units of intent.ParseDuration, without those that are 0.
 func durationText(d time.Duration) string {
 	if days := d / day; days > 0 && d%day == 0 {
 		return fmt.Sprintf("%dd", days)

@@ -21,14 +21,16 @@ func TestDurationFlag(t *testing.T) {
 		{"0", 0, "0", ""},
 		{"0s", 0, "0", ""},
 		{"10ms", 10 * time.Millisecond, "10ms", ""},
-		{"5", 0, "", "a unit is missing: such as 5s or 5m"},
-		{"1.5", 0, "", "a unit is missing: such as 1.5s or 1.5m"},
-		{"soon", 0, "", `"soon" is not a number or a duration such as 250ms, 90s, 5m or 7d`},
+		{"5", 5 * time.Second, "5s", ""},
+		{"1.5", 1500 * time.Millisecond, "1.5s", ""},
+		{"5 s", 5 * time.Second, "5s", ""},
+		{"0.001", 0, "", "must be from 10ms to 365d, and a number alone is one of seconds"},
+		{"soon", 0, "", `"soon" is not a number of seconds or a duration such as 250ms, 90s, 5m or 7d`},
 		{"-1s", 0, "", "must not be negative"},
 		{"9ms", 0, "", "must be from 10ms to 365d"},
 		{"366d", 0, "", "must be from 10ms to 365d"},
-		{"1e300d", 0, "", "not a number or a duration"},
-		{"", 0, "", "not a number or a duration"},
+		{"1e300d", 0, "", "not a number of seconds or a duration"},
+		{"", 0, "", "not a number of seconds or a duration"},
 	} {
 		d := time.Hour
 		f := &durationFlag{to: &d, min: 10 * time.Millisecond, max: 365 * day, zero: true}
@@ -61,12 +63,12 @@ func TestQuantitiesOfFlags(t *testing.T) {
 		{"profile cpu --for 1d", exitUsage, `invalid argument "1d" for "--for" flag: must be from 10ms to 5m`},
 		{"profile cpu --for 1ms", exitUsage, "must be from 10ms to 5m"},
 		{"profile cpu --for 0", exitUsage, "must be from 10ms to 5m"},
-		{"profile cpu --for 30", exitUsage, "a unit is missing: such as 30s or 30m"},
+		{"profile cpu --for 30", exitError, "there is no /v1/profile/cpu"},
 		{"get --max-time 400d http://192.0.2.1/f", exitUsage, "must be from 1ms to 365d"},
-		{"get --max-time 10 http://192.0.2.1/f", exitUsage, "a unit is missing: such as 10s or 10m"},
+		{"get --max-time 10 ftp://192.0.2.1/f", exitProtocol, "neither http nor https"},
 		{"get --max-time 1d ftp://192.0.2.1/f", exitProtocol, "neither http nor https"},
 		{"explain a --filesize 1.5GiB --bitrate 64KiB --duration 1d12h", exitOK, ""},
-		{"explain a --filesize 1.5GX", exitUsage, "is not a number or a size"},
+		{"explain a --filesize 1.5GX", exitUsage, "is not a number of bytes or a size"},
 		{"explain a --filesize 10000000TB", exitUsage, "is too large"},
 		{"explain a --filesize -1", exitUsage, "is negative"},
 		{"decisions --since 1d", exitOK, ""},
@@ -83,7 +85,7 @@ func TestTimeOf(t *testing.T) {
 	zone := time.FixedZone("", 3600)
 	a := &app{location: zone, now: func() time.Time { return now }} // 13:03:42 there
 	for text, want := range map[string]time.Time{
-		"10m": now.Add(-10 * time.Minute), "0": now, "1d": now.Add(-day),
+		"10m": now.Add(-10 * time.Minute), "10 m": now.Add(-10 * time.Minute), "10": now.Add(-10 * time.Second), "0": now, "1d": now.Add(-day),
 		"13:00": time.Date(2026, 3, 1, 13, 0, 0, 0, zone), "13:04": time.Date(2026, 2, 28, 13, 4, 0, 0, zone), "13:03:42": now,
 		"2026-02-01": time.Date(2026, 2, 1, 0, 0, 0, 0, zone), "2026-02-01 07:08": time.Date(2026, 2, 1, 7, 8, 0, 0, zone),
 		"2026-02-01T07:08:09": time.Date(2026, 2, 1, 7, 8, 9, 0, zone), "2026-02-01T07:08:09Z": time.Date(2026, 2, 1, 7, 8, 9, 0, time.UTC),

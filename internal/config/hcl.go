@@ -96,7 +96,7 @@ func (h *hclFile) groups() map[string]map[string]setter {
 			"format": into(h, &c.Log.Format, oneOf(logFormats)),
 		},
 		"sampling": {
-			"interval": into(h, &c.Sampling.Interval, parseInterval),
+			"interval": quantity(h, &c.Sampling.Interval, duration(MinInterval, MaxInterval, DefaultInterval.String())),
 		},
 		"logs": {
 			"prefixes":   into(h, &c.Logs.Prefixes, parsePath),
@@ -108,12 +108,12 @@ func (h *hclFile) groups() map[string]map[string]setter {
 		"probe": {
 			"when":     into(h, &c.Probe.When, oneOf(probeWhens)),
 			"target":   into(h, &c.Probe.Target, parseProbeTarget),
-			"interval": into(h, &c.Probe.Interval, parseProbeInterval),
+			"interval": quantity(h, &c.Probe.Interval, duration(MinProbeInterval, MaxProbeInterval, DefaultProbeInterval.String())),
 		},
 		"decisions": {
 			"keep":       h.integer(&c.Decisions.Keep, 0, MaxKeep),
 			"record":     into(h, &c.Decisions.Record, parsePath),
-			"record_max": into(h, &c.Decisions.RecordMax, parseRecordMax),
+			"record_max": quantity(h, &c.Decisions.RecordMax, amount(MinRecordMax, "100MB")),
 		},
 		"mptcp": {
 			"path_manager": into(h, &c.MPTCP.PathManager, oneOf(pathManagers)),
@@ -136,7 +136,7 @@ func (h *hclFile) networkSettings(to *Block) map[string]setter {
 		},
 		"budget": func(a *hclsyntax.Attribute, where string) {
 			to.Budget = new(Bytes)
-			into(h, to.Budget, parseBytes)(a, where)
+			quantity(h, to.Budget, amount(minBudget, "5GB"))(a, where)
 		},
 		"budget_reset": func(a *hclsyntax.Attribute, where string) {
 			to.BudgetReset = new(int)

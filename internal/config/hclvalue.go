@@ -47,6 +47,12 @@ func into[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
 	return single(h, to, parse, false)
 }
 
+// quantity makes the setter of an amount or a duration: a string, or a number of
+// bytes or seconds.
+func quantity[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
+	return single(h, to, parse, true)
+}
+
 // numbered makes the setter of a name that may be a number.
 func (h *hclFile) numbered(to *string, parse func(string) (string, error)) setter {
 	return single(h, to, parse, true)

@@ -2,6 +2,12 @@
 # default and bounds. All values are examples; a setting that is left
 # out has its default. "mamma --check FILE" tells whether a file is
 # right.
+#
+# Amounts of data are written "300M", "1.5 GB" or "64KiB", durations
+# "250ms", "5 s", "1h30m" or "7d". A number alone is one of bytes, or of
+# seconds. This holds for all that mamma and its programs read: files,
+# flags and intents. Figures of a network in options { } and in policies
+# are in the unit that mamma-policy(7) names.
 
 # Whether mamma manages every global prefix that leads to everywhere, in
 # addition to the prefixes and interfaces named below. Where a VPN takes
@@ -198,8 +204,8 @@ prefix "192.0.2.0/24" {
   cost = "free"
   # How many bytes may be transferred over the interface in a month,
   # down and up together: an amount with unit kB, MB, GB, TB, or KiB,
-  # MiB, GiB, TiB. Once they are used up, the network is expensive.
-  # Default: no limit.
+  # MiB, GiB, TiB, at least "1kB". Once they are used up, the network is
+  # expensive. Default: no limit.
   budget = "5GB"
   # The day on which the month begins, from 1 to 31. A shorter month
   # begins on its last day. Default: 1.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
@@ -99,6 +100,12 @@ func (b *Body) Int(name string, to *int, low, high int) {
 // after the setting's name: "must be ...".
 func Text[T any](b *Body, name string, to *T, parse func(string) (T, error)) {
 	b.settings[name] = into(b.h, to, parse)
+}
+
+// Duration describes a setting that is a duration above 0: text as intent.ParseDuration
+// reads it, or a number of seconds.
+func (b *Body) Duration(name string, to *time.Duration) {
+	b.settings[name] = quantity(b.h, to, positive)
 }
 
 // Texts describes a setting that is a list of strings, or one string. The list

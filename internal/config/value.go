@@ -8,11 +8,9 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -92,36 +90,6 @@ func parseSystemBus(text string) (string, error) {
 		return "", fmt.Errorf("must be \"auto\", %q or the absolute path of a socket, not %q", Off, text)
 	}
 	return parsePath(text)
-}
-
-func parseInterval(text string) (time.Duration, error) {
-	d, err := intent.ParseDuration(text)
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("must be a duration such as %q, not %q", DefaultInterval, text)
-	case d < MinInterval || d > MaxInterval:
-		return 0, fmt.Errorf("must be between %v and %v, not %v", MinInterval, MaxInterval, d)
-	}
-	return d, nil
-}
-
-func parseProbeInterval(text string) (time.Duration, error) {
-	d, err := intent.ParseDuration(text)
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("must be a duration such as %q, not %q", DefaultProbeInterval, text)
-	case d < MinProbeInterval || d > MaxProbeInterval:
-		return 0, fmt.Errorf("must be between %v and %v, not %v", MinProbeInterval, MaxProbeInterval, d)
-	}
-	return d, nil
-}
-
-func parseRecordMax(text string) (Bytes, error) {
-	n, err := parseBytes(text)
-	if err == nil && n < MinRecordMax {
-		err = fmt.Errorf("must be at least %v, not %v", MinRecordMax, n)
-	}
-	return n, err
 }
 
 func parseListen(text string) (netip.AddrPort, error) {

@@ -5,7 +5,6 @@ package habits
 import (
 	"container/list"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -66,13 +65,7 @@ func (s *Settings) Describe(b *config.Body) {
 		return text, nil
 	})
 	b.Int("hosts", &s.Hosts, 1, 1_000_000)
-	config.Text(b, "half_life", &s.HalfLife, func(text string) (time.Duration, error) {
-		d, err := intent.ParseDuration(text)
-		if err != nil || d <= 0 {
-			return 0, fmt.Errorf("must be a duration such as \"30s\" or \"2h\", not %q", text)
-		}
-		return d, nil
-	})
+	b.Duration("half_life", &s.HalfLife)
 }
 
 // A Learner remembers how much goes over connections to each host and port, and

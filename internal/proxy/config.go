@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/habits"
 	"github.com/socket-intents/mamma/internal/rules"
@@ -95,12 +94,12 @@ func (c *settings) describe(b *config.Body) {
 		b.Int("per_client", &c.perClient, 1, 1_000_000)
 	})
 	b.Group("timeouts", func(b *config.Body) {
-		config.Text(b, "handshake", &c.handshake, parseDuration)
-		config.Text(b, "connect", &c.connect, parseDuration)
-		config.Text(b, "idle", &c.idle, parseDuration)
-		config.Text(b, "half_closed", &c.halfClosed, parseDuration)
-		config.Text(b, "udp", &c.udpIdle, parseDuration)
-		config.Text(b, "drain", &c.drain, parseDuration)
+		b.Duration("handshake", &c.handshake)
+		b.Duration("connect", &c.connect)
+		b.Duration("idle", &c.idle)
+		b.Duration("half_closed", &c.halfClosed)
+		b.Duration("udp", &c.udpIdle)
+		b.Duration("drain", &c.drain)
 	})
 	b.Group("learning", c.learning.Describe)
 	b.Named("rule", "name", c.describeRule)
@@ -151,14 +150,6 @@ func parseHeader(text string) (string, error) {
 		}
 	}
 	return notEmpty(text)
-}
-
-func parseDuration(text string) (time.Duration, error) {
-	d, err := intent.ParseDuration(text)
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("must be a duration such as \"30s\" or \"2h\", not %q", text)
-	}
-	return d, nil
 }
 
 // open lists the listeners that others than this host can reach.

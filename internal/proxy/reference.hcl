@@ -1,5 +1,7 @@
 # Every setting of muacsocksd, with its default unless it says
-# otherwise.
+# otherwise. Durations are written "250ms", "5 s", "1h30m" or "7d"; a
+# number alone is one of seconds. Sizes in intents are written "300M",
+# "1.5 GB" or "64KiB"; a number alone is one of bytes.
 
 # Addresses and ports to serve. Only this host can reach these two.
 listen = ["127.0.0.1:9050", "[::1]:9050"]

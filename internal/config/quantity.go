@@ -1,0 +1,71 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/socket-intents/mamma/intent"
+)
+
+// Bytes is an amount of data.
+type Bytes uint64
+
+// String gives the amount exactly, in the largest unit that divides it, as
+// parseBytes reads it.
+func (b Bytes) String() string { return intent.FormatSize(int64(min(b, math.MaxInt64))) }
+
+// minBudget is the least that anybody means: who writes 5 means no five bytes.
+const minBudget Bytes = 1000
+
+// parseBytes reads an amount as intent.ParseSize does.
+func parseBytes(text string) (Bytes, error) {
+	n, err := intent.ParseSize(text)
+	if err != nil {
+		return 0, fmt.Errorf("must be an amount such as \"5GB\" or \"800MiB\", not %q", text)
+	}
+	return Bytes(n), nil
+}
+
+// amount makes the function that reads an amount of at least that many bytes.
+func amount(least Bytes, example string) func(string) (Bytes, error) {
+	return func(text string) (Bytes, error) {
+		n, err := parseBytes(text)
+		if err == nil && n < least {
+			err = fmt.Errorf("must be at least %v, not %v%s", least, n, ifBare(text, "bytes", example))
+		}
+		return n, err
+	}
+}
+
+// duration makes the function that reads a duration from low to high.
+func duration(low, high time.Duration, example string) func(string) (time.Duration, error) {
+	return func(text string) (time.Duration, error) {
+		d, err := intent.ParseDuration(text)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("must be a duration such as %q, not %q", example, text)
+		case d < low || d > high:
+			return 0, fmt.Errorf("must be between %v and %v, not %v%s", low, high, d, ifBare(text, "seconds", example))
+		}
+		return d, nil
+	}
+}
+
+// positive reads a duration above 0.
+func positive(text string) (time.Duration, error) {
+	d, err := intent.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("must be a duration such as \"30s\" or \"2h\", not %q", text)
+	}
+	return d, nil
+}
+
+// ifBare says of a number without a unit, which is not allowed, how it was read.
+func ifBare(text, unit, example string) string {
+	if strings.Trim(text, "+-0123456789.") != "" {
+		return ""
+	}
+	return fmt.Sprintf(": a number alone is one of %s; with its unit it is written %q", unit, example)
+}
