@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,8 +28,7 @@ func (d *Daemon) dialDaemon(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	var nd net.Dialer
-	nc, err := nd.DialContext(ctx, "unix", path)
+	nc, err := connect(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +39,27 @@ func (d *Daemon) dialDaemon(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return nc, nil
+}
+
+// busyPause is the wait before connecting again to a socket whose queue was full.
+const busyPause = time.Millisecond
+
+// connect connects to the socket. Where its queue is full, it waits for a place, as
+// connect(2) does: package net does not, and a daemon that many programs ask at once would
+// be taken for one that fails. The end of the wait is an error as of any answer that is late.
+func connect(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	for {
+		nc, err := d.DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nc, err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: the queue of %s is full", ctx.Err(), path)
+		}
+	}
 }
 
 // findSocket returns the path of the request socket.

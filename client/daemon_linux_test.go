@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
 	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/wire"
 )
@@ -423,6 +425,49 @@ func TestForeignSocketIsRefused(t *testing.T) {
 	}
 	if _, err := (&Daemon{Path: path}).dialDaemon(t.Context()); err == nil {
 		t.Error("talked to the socket of another user")
+	}
+}
+
+// Where the queue of the daemon is full, a program waits for a place, as long as for an
+// answer, and counts the daemon as late, not as missing.
+func TestFullQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = first.Close() }()
+	if _, err := net.Dial("unix", path); !errors.Is(err, syscall.EAGAIN) {
+		t.Fatalf("the queue is not full: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := (&Daemon{Path: path}).dialDaemon(ctx); !isLate(err) || isAbsent(err) {
+		t.Errorf("full until the end: %v", err)
+	}
+	dialled := make(chan error, 1)
+	go func() {
+		nc, err := (&Daemon{Path: path}).dialDaemon(t.Context())
+		if err == nil {
+			err = nc.Close()
+		}
+		dialled <- err
+	}()
+	taken, _, err := unix.Accept(fd) // makes a place
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(taken) }()
+	if err := <-dialled; err != nil {
+		t.Errorf("after a place was made: %v", err)
 	}
 }
 
