@@ -32,7 +32,8 @@ broken tcp
 odd 70000/tcp
 80x 8000/tcp
 `
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	long := "long 90/tcp # " + strings.Repeat("x", 1<<17) + "\nbehind 91/tcp" // the last line has no end
+	if err := os.WriteFile(file, []byte(text+long), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := &services{path: file}
@@ -44,6 +45,8 @@ odd 70000/tcp
 	}{
 		{"tcp", "http", false, 80, true},
 		{"tcp", "www", false, 80, true},
+		{"tcp", "long", false, 90, true},
+		{"tcp", "behind", false, 91, true},
 		{"udp", "domain", false, 53, true},
 		{"", "domain", false, 53, true},
 		{"", "comsat", false, 512, true},

@@ -134,9 +134,11 @@ func (s *services) refreshLocked() {
 // entries, the first counts. Lines that are no entries are passed over.
 func parseServices(r io.Reader) map[serviceName]uint16 {
 	ports := map[serviceName]uint16{}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		line, _, _ := strings.Cut(lines.Text(), "#")
+	lines := bufio.NewReader(r) // of any length: a Scanner ends at a long one
+	for more := true; more; {
+		text, err := lines.ReadString('\n')
+		more = err == nil
+		line, _, _ := strings.Cut(text, "#")
 		fields := strings.Fields(line)
 		if len(fields) < 2 {
 			continue
