@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/socket-intents/mamma/internal/display"
 	"github.com/socket-intents/mamma/internal/operator/hostfile"
 )
 
@@ -69,7 +70,7 @@ func (a *app) showHost(h *hostfile.Host) error {
 		_, err := io.WriteString(a.out, cleanLines(h.String()))
 		return err
 	}
-	e := json.NewEncoder(a.out)
+	e := json.NewEncoder(display.JSONWriter(a.out))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(h)

@@ -29,3 +29,17 @@ func TestHostsDump(t *testing.T) {
 		t.Errorf("code %d, %s", code, errs)
 	}
 }
+
+// Names of interfaces hold what the kernel lets them, and a terminal obeys no dump.
+func TestHostsDumpIsClean(t *testing.T) {
+	for _, json := range []bool{true, false} {
+		var out strings.Builder
+		a := &app{out: &out, json: json}
+		if err := a.showHost(&hostfile.Host{Title: "wlan\u009b2J\u202e"}); err != nil {
+			t.Fatal(err)
+		}
+		if text := out.String(); !strings.Contains(text, "wlan") || strings.ContainsAny(text, "\u009b\u202e") {
+			t.Errorf("json %v: %q", json, text)
+		}
+	}
+}
