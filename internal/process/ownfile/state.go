@@ -72,11 +72,12 @@ func othersWrite(dir string) bool {
 // can read the new file. Write makes missing directories, and removes the temporary
 // files of processes that were killed while they wrote.
 //
-// A link is replaced, and not what it leads to. A device is left alone, and is an error:
-// "/dev/null" is what people name who want no file.
+// Only a file is replaced. Anything else is left as it is, and is an error: a device, a
+// FIFO, a socket, or a link, whatever it leads to. "/dev/null" and "/dev/stdout" are what
+// people name who want no file, and the whole host needs them.
 func Write(path string, fill func(io.Writer) error) (err error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeDevice != 0 {
-		return fmt.Errorf("%s is a device, and no file can take its place", path)
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is %s, and no file can take its place", path, kind(info.Mode()))
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -98,6 +99,23 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// kind is what a file is that is not regular.
+func kind(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSymlink != 0:
+		return "a link"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	case m&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m.IsDir():
+		return "a directory"
+	}
+	return "no regular file"
 }
 
 // tempSuffix ends the names of files that are not complete yet.

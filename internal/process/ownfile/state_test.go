@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,8 +93,7 @@ func TestAbandonedFilesAreRemoved(t *testing.T) {
 	}
 }
 
-// What somebody has put in the file's place is not read; a link is replaced, and
-// not what it leads to.
+// What somebody has put in the file's place is neither read nor replaced.
 func TestTraps(t *testing.T) {
 	dir := t.TempDir()
 	precious, link, fifo := filepath.Join(dir, "precious"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
@@ -111,8 +111,23 @@ func TestTraps(t *testing.T) {
 			t.Errorf("%s: read %q", path, b)
 		}
 	}
-	if err := Write(link, text("state")); err != nil {
-		t.Error(err)
+	socket := filepath.Join(dir, "socket")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for path, kind := range map[string]string{link: "a link", fifo: "a FIFO", socket: "a socket", dir: "a directory"} {
+		before, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(path, text("state")); err == nil || err.Error() != path+" is "+kind+", and no file can take its place" {
+			t.Errorf("%s: %v", path, err)
+		}
+		if after, err := os.Lstat(path); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s was replaced: %v", path, err)
+		}
 	}
 	if b, _ := os.ReadFile(precious); string(b) != "data" {
 		t.Errorf("the link was followed: %q", b)

@@ -144,7 +144,7 @@ func TestMemoryGarbled(t *testing.T) {
 			if !m.now.empty() {
 				t.Errorf("remembers %+v", m.now)
 			}
-			if name == "directory" {
+			if name == "directory" || name == "pipe" || name == "link" {
 				return // stays, and the log has said so
 			}
 			m.note(func(r *remembered) { r.Limits = &changedLimits{Set: mptcp.Limits{Subflows: 4}} })
