@@ -166,7 +166,7 @@ func (h *hclFile) named(b *Block, at Pos) {
 func (h *hclFile) policy(b *hclsyntax.Block) {
 	c := h.c
 	c.Policy.Name, c.Policy.Pos = b.Labels[0], position(b.LabelRanges[0])
-	c.Policy.Settings = h.policySettings(b.Body, policyBlock(b.Labels[0]))
+	c.Policy.Settings = h.policySettings(b.Body, policyBlock(b.Labels[0]), false)
 	c.unread = len(c.Policy.Settings) < len(b.Body.Attributes)+len(b.Body.Blocks)
 }
 
@@ -195,7 +195,7 @@ func (h *hclFile) network(b *hclsyntax.Block, to Block, err error) {
 // options reads the settings of a prefix that are the policy's.
 func (h *hclFile) options(body *hclsyntax.Body, where string) []policy.Setting {
 	var good []policy.Setting
-	for _, s := range h.policySettings(body, where) {
+	for _, s := range h.policySettings(body, where, true) {
 		at := Pos{Line: s.Line, Column: s.Column, EndColumn: s.Column + utf8.RuneCountInString(s.Name)}
 		switch {
 		case s.Name == "default":

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -82,7 +83,7 @@ func single[T any](h *hclFile, to *T, parse func(string) (T, error), numbers boo
 func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error), numbers bool) setter {
 	return func(a *hclsyntax.Attribute, where string) {
 		v, ok := h.value(a, where)
-		if !ok {
+		if !ok && v.list == nil {
 			return
 		}
 		list := v.list
@@ -91,13 +92,25 @@ func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error), numbers
 		}
 		for _, one := range list {
 			x, err := readText(one, parse, numbers)
+			if several, ok := listOf(one.text); err != nil && ok && v.list == nil {
+				err = fmt.Errorf("has several values: put them in brackets: %s = %s", a.Name, several)
+			}
 			if err != nil {
 				h.errorf(one.pos, "%s%s %v", a.Name, in(where), err)
-				return
+				continue
 			}
 			*to = append(*to, x)
 		}
 	}
+}
+
+// listOf is the list that a text with commas stands for; ok tells whether it has any.
+func listOf(text string) (list string, ok bool) {
+	var quoted []string
+	for one := range strings.SplitSeq(text, ",") {
+		quoted = append(quoted, strconv.Quote(strings.TrimSpace(one)))
+	}
+	return "[" + strings.Join(quoted, ", ") + "]", len(quoted) > 1
 }
 
 func (h *hclFile) boolean(to *bool) setter {
@@ -107,7 +120,11 @@ func (h *hclFile) boolean(to *bool) setter {
 			return
 		}
 		if v.list != nil || v.of != cty.Bool {
-			h.wrong(a, where, errors.New("must be true or false"))
+			err := errors.New("must be true or false")
+			if truth := truths[strings.ToLower(v.text)]; truth != "" {
+				err = fmt.Errorf("%w: %s = %s", err, a.Name, truth)
+			}
+			h.wrong(a, where, err)
 			return
 		}
 		*to = v.text == "true"
@@ -141,7 +158,8 @@ type value struct {
 	written string
 }
 
-// value gives the constant value of a setting, and reports where it has none.
+// value gives the constant value of a setting, and reports where it has none; of a list in
+// which something is wrong, the rest.
 func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
 	expr := a.Expr
 	for {
@@ -153,15 +171,17 @@ func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
 	}
 	if list, ok := expr.(*hclsyntax.TupleConsExpr); ok {
 		v := value{list: []value{}, pos: position(a.Expr.Range())}
+		good := true
 		for _, e := range list.Exprs {
 			one, err := h.scalar(e)
 			if err != nil {
-				h.wrong(a, where, err)
-				return value{}, false
+				h.errorf(position(e.Range()), "%s%s %v", a.Name, in(where), err)
+				good = false
+				continue
 			}
 			v.list = append(v.list, one)
 		}
-		return v, true
+		return v, good
 	}
 	v, err := h.scalar(a.Expr)
 	if err != nil {
@@ -266,8 +286,8 @@ func constant(e hclsyntax.Expression) bool {
 }
 
 // policySettings reads a body whose settings are the policy's own, where being
-// the block they belong to.
-func (h *hclFile) policySettings(body *hclsyntax.Body, where string) []policy.Setting {
+// the block they belong to. Where single is set, none of them is a list.
+func (h *hclFile) policySettings(body *hclsyntax.Body, where string, single bool) []policy.Setting {
 	for _, b := range body.Blocks {
 		h.errorf(position(b.TypeRange), "%s cannot hold a block; its settings are written %s = ...", where, b.Type)
 	}
@@ -282,7 +302,14 @@ func (h *hclFile) policySettings(body *hclsyntax.Body, where string) []policy.Se
 		}
 		switch bare, ok := h.firstWord(r); {
 		case ok:
-			h.wrong(a, where, unquotedError(bare.text))
+			err := unquotedError(bare.text)
+			first, _, several := strings.Cut(bare.text, ",")
+			if list, _ := listOf(bare.text); several && single {
+				err = fmt.Errorf("takes one value, such as %s = %q", a.Name, strings.TrimSpace(first))
+			} else if several {
+				err = fmt.Errorf("is text: put it in quotes, and several in brackets: %s = %s", a.Name, list)
+			}
+			h.wrong(a, where, err)
 			continue
 		case s.Constant:
 			v, ok := h.value(a, where)

@@ -79,6 +79,7 @@ func (h *hclFile) parse() (*hclsyntax.Body, bool) {
 		m.blocks = h.fileBlocks()
 	}
 	h.words = map[int]word{}
+	m.unclosed()
 	m.mend()
 	if m.done {
 		if f, diags = hclsyntax.ParseConfig(m.out, h.src.name, hcl.InitialPos); !diags.HasErrors() {
@@ -269,6 +270,13 @@ func (m *mender) value(i, end int) {
 		m.elements(i+1, end)
 		return
 	}
+	if list := m.values(i, end); len(list) > 1 && !slices.ContainsFunc(list, func(v string) bool { return v[0] != '"' }) {
+		pos := position(m.at(i).Range)
+		pos.EndColumn = pos.Column + len([]rune(string(m.src.text[from:to])))
+		m.words[from] = word{strings.ReplaceAll(strings.Join(list, ", "), `"`, ""), pos}
+		m.overwrite(from, to, 'q')
+		return
+	}
 	m.quantities(i, end)
 }
 
@@ -343,6 +351,9 @@ func (m *mender) label(i, brace int) {
 	}
 }
 
+// truths are what other formats take for true and false, and no setting has as a text.
+var truths = map[string]string{"yes": "true", "on": "true", "no": "false", "true": "true", "false": "false"}
+
 // foreign reports a setting in the form of other files, and returns the token behind it:
 // "name: value", "name value", and "set name value" of the original grammar.
 func (m *mender) foreign(i int) int {
@@ -350,6 +361,9 @@ func (m *mender) foreign(i int) int {
 	set := string(name.Bytes) == "set" && m.c != nil && m.at(i+1).Type == hclsyntax.TokenIdent
 	if set {
 		name, after = m.at(i+1), i+2
+	}
+	if next, ok := m.mapping(i); ok {
+		return next
 	}
 	if m.blocks[string(name.Bytes)].read != nil { // a block without its braces
 		return i + 1
@@ -369,12 +383,18 @@ func (m *mender) foreign(i int) int {
 		return i + 1
 	}
 	shown := string(m.src.text[from:to])
-	if !parses([]byte(shown)) || hclsyntax.ValidIdentifier(shown) && shown != "true" && shown != "false" {
-		text, ok := unquote(shown)
-		if !ok {
-			return i + 1
-		}
+	switch text, ok := unquote(shown); {
+	case m.at(after).Type == hclsyntax.TokenOBrack && m.at(end-1).Type == hclsyntax.TokenCBrack:
+		shown = "[" + strings.Join(m.values(after+1, end-1), ", ") + "]"
+		m.overwrite(from, to, 'q')
+	case parses([]byte(shown)) && (!hclsyntax.ValidIdentifier(shown) || shown == "true" || shown == "false"):
+	case !ok:
+		return i + 1
+	default:
 		shown = fmt.Sprintf("%q", text)
+		if truth, ok := truths[strings.ToLower(text)]; ok {
+			shown = truth
+		}
 		m.overwrite(from, to, 'q')
 	}
 	if n := string(name.Bytes); m.c != nil && (n == "default" || n == "enabled") && (shown == "0" || shown == "1") {

@@ -81,7 +81,7 @@ func TestMistakesInTheFile(t *testing.T) {
 	}{
 		{"listen = [192.168.0.1:9050]", []string{`f:1,11-27: listen is text: put it in quotes: "192.168.0.1:9050"`}},
 		{"listen = [::1]:9050", []string{`f:1,10-20: listen is text: put it in quotes: "[::1]:9050"`}},
-		{"listen = [[::1]:9050, 127.0.0.1:9050]", []string{`f:1,11-21: listen is text: put it in quotes: "[::1]:9050"`}},
+		{"listen = [[::1]:9050, 127.0.0.1:9050]", []string{`f:1,11-21: listen is text: put it in quotes: "[::1]:9050"`, `f:1,23-37: listen is text: put it in quotes: "127.0.0.1:9050"`}},
 		{"listen = [192.168.0.1]", []string{
 			`f:1,11-22: listen must be an address with port such as "127.0.0.1:9050" or "[::1]:9050", not "192.168.0.1"; and put it in quotes`,
 		}},
@@ -99,6 +99,7 @@ func TestMistakesInTheFile(t *testing.T) {
 			`f:3,10-19: port in rule "mail" is text: put it in quotes: "8000-8999"`,
 			`f:4,12-26: client in rule "mail" is text: put it in quotes: "192.168.0.0/24"`,
 			`f:5,18-31: destination in rule "mail" is text: put it in quotes: "*.example.org"`,
+			`f:5,33-43: destination in rule "mail" is text: put it in quotes: "10.0.0.0/8"`,
 		}},
 		{"intents \"x\" {\n  set = category=bulktransfer,filesize=300M\n}", []string{
 			`f:2,9-44: set in intents "x" is text: put it in quotes: "category=bulktransfer,filesize=300M"`,

@@ -21,6 +21,9 @@ var roots = []string{"intent", "link", "lowest_rtt", "prefix", "request"}
 func (c *compiler) name(e *hclsyntax.ScopeTraversalExpr) (node, *positioned) {
 	root := e.Traversal.RootName()
 	if !slices.Contains(roots, root) {
+		if len(e.Traversal) == 1 {
+			return node{}, wrong(e, "unknown name %q; a text has quotes: %q; known names: %s", root, root, strings.Join(roots, ", "))
+		}
 		return node{}, wrong(e, "unknown name %q; known: %s", root, strings.Join(roots, ", "))
 	}
 	var attr string

@@ -127,7 +127,9 @@ func TestMistakes(t *testing.T) {
 	}{
 		{"minimize=prefix.srtt", "1,20", `unknown name "prefix.srtt"; known in prefix: cost, default`},
 		{"minimize=1 + link.srtt_median_recent", "1,24", `unknown name "link.srtt_median_recent"`},
-		{"minimize=speed * 2", "1,20", `unknown name "speed"; known: intent, link, lowest_rtt, prefix, request`},
+		{"minimize=speed * 2", "1,20", `unknown name "speed"; a text has quotes: "speed"; known names: intent, link, lowest_rtt, prefix, request`},
+		{"minimize=intent.category == query ? 1 : 2", "1,39", `unknown name "query"; a text has quotes: "query"`},
+		{"minimize=speed.link", "1,20", `unknown name "speed"; known: intent`},
 		{"minimize=prefix", "1,20", `unknown name "prefix."`},
 		{"minimize=prefix.cost.free", "1,20", "unknown name"},
 		{"minimize=link.is_lowest_rtt", "1,20", "unknown name"},

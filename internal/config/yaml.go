@@ -1,0 +1,115 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// mapping reports a name with a colon and nothing behind it, as YAML begins lists and
+// groups, and returns the token behind the lines that belong to it. What these say is
+// overwritten: its own mistakes would be those of another format. So is the name of a
+// block with a value behind a colon.
+func (m *mender) mapping(i int) (next int, ok bool) {
+	name := m.at(i)
+	if m.at(i+1).Type != hclsyntax.TokenColon {
+		return i, false
+	}
+	block := m.blocks[string(name.Bytes)]
+	end := m.valueEnd(i + 2)
+	if from, to := m.span(i+2, end); from < to {
+		if block.label == "" {
+			return i, false
+		}
+		m.tell(position(name.Range), "%s is a block, and its name has no colon before it: %s %s { ... }", name.Bytes, name.Bytes, m.quoted(from, to))
+		m.blank(i, end)
+		return end, true
+	}
+	items, behind := m.belonging(i, end)
+	switch form := string(name.Bytes); {
+	case block.read == nil && len(items) > 0:
+		m.tell(position(name.Range), "a list is written NAME = [VALUE, ...]: %s = [%s]", name.Bytes, strings.Join(items, ", "))
+	case block.read == nil && behind == end:
+		m.tell(position(name.Range), "a setting is written NAME = VALUE, and this one has no value")
+	default:
+		if block.label != "" {
+			form += fmt.Sprintf(" %q", strings.ToUpper(block.label))
+		}
+		m.tell(position(name.Range), "a block is written with braces, and its settings NAME = VALUE: %s { ... }", form)
+	}
+	m.blank(i, behind)
+	return behind, true
+}
+
+// belonging gives the values of the lines below name i that begin with a hyphen, and the
+// token behind all lines that belong to it: those, and what is indented deeper. The line of
+// the name ends at token end.
+func (m *mender) belonging(i, end int) (items []string, behind int) {
+	column := m.at(i).Range.Start.Column
+	for j := end; ; {
+		switch t := m.at(j); {
+		case t.Type == hclsyntax.TokenNewline, t.Type == hclsyntax.TokenComment:
+			j++
+			continue
+		case t.Type == hclsyntax.TokenEOF, t.Type == hclsyntax.TokenCBrace, t.Range.Start.Column < column:
+			return items, end
+		case t.Type == hclsyntax.TokenMinus:
+			j++
+			end = m.valueEnd(j)
+			if from, to := m.span(j, end); from < to {
+				items = append(items, m.quoted(from, to))
+			}
+		case t.Range.Start.Column == column:
+			return items, end
+		default:
+			end = m.valueEnd(j)
+		}
+		if end == j { // nothing that a line begins with
+			return items, end
+		}
+		j = end
+	}
+}
+
+// quoted is the value at from to as it is written, with quotes if it lacks them.
+func (m *mender) quoted(from, to int) string {
+	raw := string(m.src.text[from:to])
+	if parses([]byte(raw)) && !hclsyntax.ValidIdentifier(raw) || raw == "true" || raw == "false" {
+		return raw
+	}
+	text, _ := unquote(raw)
+	return fmt.Sprintf("%q", text)
+}
+
+// blank overwrites tokens i to end, but for the ends of lines.
+func (m *mender) blank(i, end int) {
+	m.done = true
+	for at := m.at(i).Range.Start.Byte; at < m.at(end).Range.Start.Byte; at++ {
+		if m.out[at] != '\n' && m.out[at] != '\r' {
+			m.out[at] = ' '
+		}
+	}
+}
+
+// values gives the values between the commas of tokens i to end.
+func (m *mender) values(i, end int) (list []string) {
+	depth := 0
+	for j := i; j <= end; j++ {
+		switch m.at(j).Type {
+		case hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote:
+			depth++
+			continue
+		case hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenCBrace, hclsyntax.TokenCQuote:
+			depth--
+		}
+		if j < end && (depth > 0 || m.at(j).Type != hclsyntax.TokenComma) {
+			continue
+		}
+		if from, to := m.span(i, j); from < to {
+			list = append(list, m.quoted(from, to))
+		}
+		i = j + 1
+	}
+	return list
+}
