@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -58,7 +59,39 @@ func unintended(cfg *config.Config, nets *netmon.Snapshot, list []managed) (warn
 	}
 	warnings = append(warnings, barren(cfg, nets)...)
 	warnings = append(warnings, doubts(cfg)...)
+	warnings = append(warnings, absentDefaults(cfg, selection.Unmatched(cfg, nets))...)
 	return append(warnings, twoDefaults(list)...)
+}
+
+// absentDefaults is twoDefaults for networks that are not there, of which nobody else would
+// tell before they come.
+func absentDefaults(cfg *config.Config, absent []config.Block) (warnings []string) {
+	var first []*config.Block
+	for i := range absent {
+		b := &absent[i]
+		if b.Default == nil || !*b.Default || b.Enabled != nil && !*b.Enabled || cfg.Original && b.Enabled == nil {
+			continue
+		}
+		other := slices.IndexFunc(first, func(o *config.Block) bool { return apart(o, b) })
+		if other >= 0 {
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is a second default, beside %s: where both are there, the first of them is used", blockName(b), blockName(first[other])).Error())
+		}
+		first = append(first, b)
+	}
+	return warnings
+}
+
+// apart tells whether two blocks are of one kind and about different networks. A prefix of
+// IPv4 and one of IPv6 are mostly one network's.
+func apart(a, b *config.Block) bool {
+	if a.Prefix.IsValid() || b.Prefix.IsValid() {
+		return a.Prefix.IsValid() && b.Prefix.IsValid() && a.Prefix.Addr().Is4() == b.Prefix.Addr().Is4() && !a.Prefix.Overlaps(b.Prefix)
+	}
+	covers := func(pattern, name string) bool {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	}
+	return !covers(a.Interface, b.Interface) && !covers(b.Interface, a.Interface)
 }
 
 // meantBy guesses what a block that matches nothing was meant to be.
@@ -94,9 +127,19 @@ func barren(cfg *config.Config, nets *netmon.Snapshot) (warnings []string) {
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s has link-local addresses only, which reach nothing beyond the link: nothing of it is managed", blockName(&b)).Error())
 			continue
 		}
+		if b.Prefix.IsValid() && !withinLoopback(b.Prefix) {
+			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s matches no network of this host at the moment but its loopback, of which nothing is managed", blockName(&b)).Error())
+			continue
+		}
 		warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is this host's loopback, of which nothing is managed", blockName(&b)).Error())
 	}
 	return warnings
+}
+
+// withinLoopback tells whether all addresses of a network are this host's loopback (RFC 1122
+// section 3.2.1.3, RFC 4291 section 2.5.3).
+func withinLoopback(p netip.Prefix) bool {
+	return p.Addr().IsLoopback() && (p.Addr().Is6() && p.Bits() == 128 || p.Addr().Is4() && p.Bits() >= 8)
 }
 
 // doubts warns about settings that hardly anybody means.
@@ -113,7 +156,7 @@ func doubts(cfg *config.Config) (warnings []string) {
 		case disabled || cfg.Original && b.Enabled == nil: // the block selects nothing to manage
 		case b.Prefix.IsValid() && b.Prefix.Bits() == 0:
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is every %v network of this host, also tunnels and the bridges of containers; what leads to the Internet is managed by auto = true, and one interface by interface \"NAME\" { ... }", blockName(b), policy.FamilyOf(ip)).Error())
-		case ip.IsLoopback():
+		case withinLoopback(b.Prefix):
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is this host's loopback: connections to anywhere else that are sent by it fail", blockName(b)).Error())
 		case ip.IsLinkLocalUnicast():
 			warnings = append(warnings, cfg.ErrorAt(b.Pos, "%s is link-local: connections to anywhere beyond the link that are sent by it fail", blockName(b)).Error())
