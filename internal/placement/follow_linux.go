@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,7 @@ type attempt struct {
 	cookie   uint64
 	bound    bool            // to a port, which so does not show that connecting has begun
 	learner  *habits.Learner // nil: nothing is learnt
+	last     atomic.Bool     // nobody will look again
 }
 
 func newFollower() (*follower, error) {
@@ -66,7 +68,7 @@ func newFollower() (*follower, error) {
 
 // add follows the connection that is about to be made. It tells whether the
 // descriptor is the follower's from then on.
-func (f *follower) add(a attempt) bool {
+func (f *follower) add(a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.under) >= f.most {
@@ -79,7 +81,7 @@ func (f *follower) add(a attempt) bool {
 		return false
 	}
 	a.begun = time.Now()
-	f.under[a.fd] = &a
+	f.under[a.fd] = a
 	return true
 }
 
@@ -138,10 +140,14 @@ func (f *follower) measure(a *attempt, local netip.AddrPort) {
 }
 
 // end looks at all connections for the last time, and reports those whose outcome is
-// known.
+// known. One that has sent its SYN again is known to have timed out: with the program, the
+// connect that waited for an answer has ended.
 func (f *follower) end(now time.Time) {
 	f.mu.Lock()
 	left := slices.Collect(maps.Keys(f.under))
+	for _, a := range f.under {
+		a.last.Store(true)
+	}
 	f.mu.Unlock()
 	for _, fd := range left {
 		f.look(fd, now)
@@ -200,7 +206,7 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	// refuses does not.
 	s := seen{
 		begun: localOf(before).Port() != 0 && !a.bound, state: info.State, answered: info.Segs_in > 0,
-		connected: info.Bytes_acked > 0 || info.Bytes_received > 0,
+		connected: info.Bytes_acked > 0 || info.Bytes_received > 0, last: a.last.Load(),
 	}
 	return judge(s, took, localOf(name), func() bool { return becamePlain(a.fd) })
 }
@@ -211,13 +217,14 @@ type seen struct {
 	state     uint8
 	answered  bool // something came from the peer
 	connected bool // it was connected, and may be closed by now
+	last      bool // nobody will look again
 }
 
 // judge makes an outcome of what is seen.
 func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) (o client.Outcome, r result) {
 	o = client.Outcome{Duration: took, Local: local}
 	switch {
-	case s.state == tcpSynSent && took <= patience:
+	case s.state == tcpSynSent && took <= patience && (!s.last || took < synRetransmission):
 		return o, pending
 	case s.state == tcpSynSent:
 		o.Err = unix.ETIMEDOUT

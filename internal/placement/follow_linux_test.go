@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -38,7 +39,7 @@ func TestJudge(t *testing.T) {
 		{"refused or out of reach", tcpClose, time.Millisecond, false, false, bound, false, nothing, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o, r := judge(seen{tt.local.Port() != 0, tt.state, tt.answered, tt.connected}, tt.took, tt.local, func() bool { return tt.plain })
+			o, r := judge(seen{begun: tt.local.Port() != 0, state: tt.state, answered: tt.answered, connected: tt.connected}, tt.took, tt.local, func() bool { return tt.plain })
 			if r != tt.result || r == known && (o.Err != tt.err || o.PlainTCP != tt.plain || o.Duration != tt.took || o.Local != tt.local) { //nolint:errorlint // these very errors
 				t.Errorf("%v, %+v", r, o)
 			}
@@ -113,6 +114,47 @@ func lookWhileConnecting(t *testing.T, peer unix.Sockaddr) (client.Outcome, resu
 	<-done
 	_ = unix.Close(fd)
 	return o, r
+}
+
+// A program that ends while it waits for an answer has a connection that timed out, once its
+// SYN was sent again; a moment after it began, nothing is known.
+func TestOutcomeAtTheEnd(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	full, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &attempt{begun: time.Now()}
+	for { // until the queue is full, and nothing answers
+		a.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func(fd int) { _ = unix.Close(fd) }(a.fd)
+		if err := unix.Connect(a.fd, full); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // as it is made
+			t.Fatal(err)
+		}
+		if _, r := a.outcome(a.begun); r == pending {
+			break
+		}
+	}
+	if _, r := a.outcome(a.begun.Add(2 * synRetransmission)); r != pending {
+		t.Errorf("while the program runs: result %v, want that it is pending", r)
+	}
+	a.last.Store(true)
+	if _, r := a.outcome(a.begun.Add(synRetransmission / 2)); r != pending {
+		t.Errorf("at the end, at once: result %v, want that it is pending", r)
+	}
+	if o, r := a.outcome(a.begun.Add(2 * synRetransmission)); r != known || o.Err != unix.ETIMEDOUT { //nolint:errorlint // as it is made
+		t.Errorf("at the end: result %v, %v; want that it timed out", r, o.Err)
+	}
 }
 
 // A socket that the program has bound to a port of the kernel's choice is looked at before

@@ -241,7 +241,7 @@ func (p *placer) place(l *notify.Listener, c notify.Call) error {
 		p.say.line("%q[%d] -> %v  %v  %v", who.command, who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
 	}
 	if s.typ == unix.SOCK_STREAM {
-		kept = p.follow.add(attempt{fd: fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0, learner: o.learnt})
+		kept = p.follow.add(&attempt{fd: fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0, learner: o.learnt})
 	}
 	return nil
 }
