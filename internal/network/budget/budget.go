@@ -22,25 +22,25 @@ import (
 type Meter struct {
 	boot string
 
-	saving sync.Mutex // held while the file is written; before mu
+	saving sync.Mutex // held while the file is written; taken before mu
 
 	mu    sync.Mutex
 	byIf  map[string]count
-	dirty bool // the file does not say what byIf says
+	dirty bool // the file is older than byIf
 }
 
-// count is what is known of an interface, as it is stored.
+// count is the stored record of an interface.
 type count struct {
-	Used  uint64    `json:"used"`  // bytes in the month
-	Start time.Time `json:"start"` // of the month
-	// Counter is the kernel's at the last reading, which holds for an interface
-	// index during one boot.
+	Used  uint64    `json:"used"`  // bytes in this month
+	Start time.Time `json:"start"` // start of the month
+	// Counter is the kernel's counter at the last reading. It is meaningful for one
+	// interface index during one boot.
 	Counter uint64 `json:"counter"`
 	Index   int    `json:"index"`
 	Boot    string `json:"boot"`
 }
 
-// file is the form of the file.
+// file is the content of the file.
 type file struct {
 	Version    int              `json:"version"`
 	Interfaces map[string]count `json:"interfaces"`
@@ -48,13 +48,13 @@ type file struct {
 
 const (
 	version = 1
-	// maxFile bounds what is read; an interface takes some 200 bytes.
+	// maxFile bounds how much is read. An interface takes some 200 bytes.
 	maxFile = 1 << 20
 )
 
-// Load reads the counts from a file; one that does not exist holds none. boot
-// identifies this run of the kernel, see ownfile.BootID. After an error the Meter is
-// empty, and can be used.
+// Load reads the counts from a file. If the file does not exist, there are no counts.
+// boot identifies this run of the kernel, see ownfile.BootID. After an error the Meter
+// is empty, but can be used.
 func Load(path, boot string) (*Meter, error) {
 	m := &Meter{boot: boot, byIf: map[string]count{}}
 	b, err := ownfile.ReadAll(path, maxFile)
@@ -82,9 +82,9 @@ func (m *Meter) parse(b []byte) error {
 	return nil
 }
 
-// Save writes the counts to the file, and makes its directory. The file is replaced
-// as a whole, so readers see either the old counts or the new ones. If nothing has
-// changed, Save does nothing. Add does not wait for the disk meanwhile.
+// Save writes the counts to the file, and makes its directory. The file is replaced as
+// a whole, so readers see either the old counts or the new ones. If nothing has
+// changed, Save does nothing. Add never waits while Save writes.
 func (m *Meter) Save(path string) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
@@ -105,8 +105,8 @@ func (m *Meter) Save(path string) error {
 	return nil
 }
 
-// changes is what the file has to hold; nil if the file holds it already. The next
-// call assumes that the caller has written it.
+// changes returns the content that the file should have; nil if the file has it
+// already. After that the caller must write it.
 func (m *Meter) changes() ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -121,10 +121,9 @@ func (m *Meter) changes() ([]byte, error) {
 	return b, nil
 }
 
-// Add takes the counter of an interface, both directions together, and returns
-// the bytes transferred in the month that begins on a day, 1 to 31. Bytes that an
-// interface carried before it was first seen do not count. Bytes that it carried
-// between two calls count.
+// Add takes the counter of an interface, for both directions together, and returns the
+// bytes transferred in the month that begins on a day, 1 to 31. Bytes from before the
+// interface was first seen do not count. Bytes between two calls count.
 func (m *Meter) Add(now time.Time, name string, index int, counter uint64, day int) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,20 +134,20 @@ func (m *Meter) Add(now time.Time, name string, index int, counter uint64, day i
 	case !known:
 	case same && counter >= c.Counter:
 		c.Used += counter - c.Counter
-	default: // made anew, with counters that began at zero
+	default: // the interface is a new one, whose counter began at zero
 		c.Used += counter
 	}
 	c.Counter, c.Index, c.Boot = counter, index, m.boot
 	switch {
 	case !known, start.After(c.Start):
-		// The bytes since the last reading may belong to either month. They count
-		// for the new one, so that its budget is not exceeded unnoticed.
+		// The bytes since the last reading may belong to either month. They are counted
+		// for the new one, so that its budget is never exceeded unnoticed.
 		if known {
 			c.Used -= old.Used
 		}
 		c.Start = start
 	case start.Before(c.Start) && now.Before(c.Start):
-		c.Start = start // the clock was ahead, or the day was changed
+		c.Start = start // the clock was ahead before, or the day was changed
 	}
 	if c != old {
 		m.byIf[name], m.dirty = c, true
@@ -156,8 +155,9 @@ func (m *Meter) Add(now time.Time, name string, index int, counter uint64, day i
 	return c.Used
 }
 
-// Start is when the month began that now lies in, in now's time zone. A month
-// that begins on day 29, 30 or 31 begins on the last day of shorter ones.
+// Start returns the beginning of the month that contains now, in now's time zone. If
+// day is 29, 30 or 31 and a calendar month is shorter, the month begins on its last
+// day.
 func Start(now time.Time, day int) time.Time {
 	begin := func(y int, m time.Month) time.Time {
 		last := time.Date(y, m+1, 0, 0, 0, 0, 0, now.Location()).Day()
@@ -170,7 +170,7 @@ func Start(now time.Time, day int) time.Time {
 	return s
 }
 
-// Next is when the month that now lies in ends.
+// Next returns the end of the month that contains now.
 func Next(now time.Time, day int) time.Time {
 	s := Start(now, day)
 	first := time.Date(s.Year(), s.Month()+1, 1, 0, 0, 0, 0, now.Location())

@@ -15,44 +15,44 @@ import (
 )
 
 const (
-	// maxTracked and maxTrackedOfUser bound the connections that are known one by one,
-	// with about 400 bytes each.
+	// maxTracked and maxTrackedOfUser bound the connections that are tracked one by
+	// one. Each takes about 400 bytes.
 	maxTracked       = 16384
 	maxTrackedOfUser = 4096
-	// maxOwners bounds the users that are counted on one network. Users without
-	// rights have 65536 ids to take (subuid(5)).
+	// maxOwners bounds the users that are counted on one network. An unprivileged user
+	// may own 65536 user ids (subuid(5)).
 	maxOwners = 4096
-	// maxOfPort bounds the connections of a user that are looked for by one local port.
-	// The kernel gives a port again only for another destination.
+	// maxOfPort bounds the connections of a user that wait under one local port. There
+	// are several only because the kernel gives a port again for another destination.
 	maxOfPort = 64
-	// expectedFor is how long after a decision its connection is expected. Most are
-	// there within a second. One that comes later counts from its report on.
+	// expectedFor is how long after a decision its connection is expected. Most
+	// connections stand within a second. A later one counts from its report on.
 	expectedFor = 10 * time.Second
 )
 
 // Ended is a connection that has ended.
 type Ended struct {
-	policy.Connection // without Prefix
+	policy.Connection // its Prefix is nil
 	Over              policy.PrefixID
-	Policy            string // whose decision it followed
+	Policy            string // policy whose decision led to it
 }
 
-// Census counts connections. It is safe for concurrent use; Begin, Connection and End
-// belong to one goroutine at a time.
+// Census counts connections. It is safe for concurrent use, except that Begin,
+// Connection and End belong to one goroutine at a time.
 type Census struct {
 	mu       sync.Mutex
 	networks map[policy.PrefixID]*network
 	tracked  map[uuid.UUID]*connection // by decision
-	ofUser   map[uint32]int            // how many of these
-	byPort   map[end][]*connection     // reported, to be seen; never more than maxOfPort of a key
-	byInode  map[socket]*connection    // seen, or named by the client
-	pass     uint64                    // the pass under way, or the last one
-	known    bool                      // a pass has succeeded, and none has failed since
+	ofUser   map[uint32]int            // number of tracked connections
+	byPort   map[end][]*connection     // reported but not yet listed; at most maxOfPort per key
+	byInode  map[socket]*connection    // listed, or named by the client
+	pass     uint64                    // number of the present pass, or of the last one
+	known    bool                      // the latest pass has succeeded
 	ended    func(Ended)
 }
 
-// end is a user's end of a connection, and socket one of a user's. Who names those of
-// others finds nothing.
+// end is a user's end of a connection, and socket is a user's socket. The user is part
+// of both, so that naming another user's port or inode finds nothing.
 type (
 	end struct {
 		uid  uint32
@@ -61,15 +61,15 @@ type (
 	socket struct{ uid, inode uint32 }
 )
 
-// network is a prefix with what it carries.
+// network is a prefix with the connections on it.
 type network struct {
-	listed   map[uint32]int // by user, as the kernel lists them
-	next     map[uint32]int // the same of the pass under way
-	expected map[uint32]int // by user: decided, and not listed yet
+	listed   map[uint32]int // by user, as in the kernel's list
+	next     map[uint32]int // the same, of the pass under way
+	expected map[uint32]int // by user: decided on, but not in the list yet
 	programs map[program]int
 
-	// Of those listed the ones that are no tracked connection, by user: of the last pass
-	// and of the one under way.
+	// The listed connections that are not tracked, by user: those of the last pass, and
+	// those of the pass under way.
 	others, nextOthers map[uint32]int
 }
 
@@ -78,7 +78,7 @@ type program struct {
 	command string
 }
 
-// connection is one that is known to have followed a decision.
+// connection is a connection that a decision led to.
 type connection struct {
 	id       uuid.UUID
 	app      policy.App
@@ -87,16 +87,17 @@ type connection struct {
 	host     string
 	remote   netip.AddrPort
 	asked    time.Time
-	over     policy.PrefixID // zero: not known yet
-	port     uint16          // 0: not reported yet
-	inode    uint32          // 0: not known yet
-	reported uint64          // the pass that was the last when it was reported
-	pass     uint64          // the last one that listed it; 0: none
-	// shown: it is taken for one of those listed, so it is not expected in addition.
+	over     policy.PrefixID // zero: unknown so far
+	port     uint16          // 0: not reported so far
+	inode    uint32          // 0: unknown so far
+	reported uint64          // the latest pass at the time of the report
+	pass     uint64          // the latest pass that listed it; 0: none
+	// shown tells that it is counted among the listed ones, and so no longer as
+	// expected.
 	shown bool
 }
 
-// New makes a Census, which calls ended for each connection that has ended, in the
+// New makes a Census. It calls ended for each connection that has ended, in the
 // goroutine that calls End.
 func New(ended func(Ended)) *Census {
 	c := &Census{ended: ended}
@@ -111,8 +112,8 @@ func (c *Census) resetLocked() {
 	c.known = false
 }
 
-// Count implements mam.Connections. Before the first pass, and while the kernel's list
-// cannot be read, it appends nothing.
+// Count implements mam.Connections. It appends nothing before the first pass, and while
+// the kernel's list cannot be read.
 func (c *Census) Count(buf []policy.Connections, prefixes []*policy.Prefix, app policy.App) []policy.Connections {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,11 +133,10 @@ func (c *Census) Count(buf []policy.Connections, prefixes []*policy.Prefix, app 
 	return buf
 }
 
-// Decided takes note of a decision that a client was told of. It keeps of it only
-// what it copies.
+// Decided notes a decision that was sent to a client. It keeps no pointer to rec.
 func (c *Census) Decided(rec *mam.Record) {
 	if !opens(rec) || !rec.Reports && rec.Inode == 0 {
-		return // how it went would never be known
+		return // without a report its end would never be known
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,7 +160,7 @@ func opens(rec *mam.Record) bool {
 		(rec.App.UID != 0 || rec.App.PID != 0) && userid.Known(rec.App.UID)
 }
 
-// Reported takes note of a client's report on a decision.
+// Reported notes a client's report on a decision.
 func (c *Census) Reported(rec *mam.Record) {
 	o := rec.Outcome
 	if o == nil || !opens(rec) {
@@ -176,7 +176,7 @@ func (c *Census) Reported(rec *mam.Record) {
 		if next := rec.Decision.Alternates[n].ID; k.port == 0 && k.over == candidate(rec, n) {
 			c.moveLocked(k, next)
 		}
-	case o.Errno != 0: // the last candidate, or none of them
+	case o.Errno != 0: // the last candidate has failed, or there was none
 		if k.port == 0 {
 			c.forgetLocked(k)
 		}
@@ -190,7 +190,7 @@ func (c *Census) Reported(rec *mam.Record) {
 		}
 		k.port, k.reported = o.LocalPort, c.pass
 		if k.pass != 0 {
-			return // known by its inode
+			return // its inode is known already
 		}
 		c.moveLocked(k, over)
 		if at := k.end(); len(c.byPort[at]) < maxOfPort {
@@ -201,7 +201,8 @@ func (c *Census) Reported(rec *mam.Record) {
 	}
 }
 
-// candidate is the network of the n-th candidate of a decision; zero if that is none.
+// candidate returns the network of the n-th candidate of a decision; zero if there is
+// none.
 func candidate(rec *mam.Record, n int) policy.PrefixID {
 	switch {
 	case rec.Bound.IsValid():
@@ -214,7 +215,8 @@ func candidate(rec *mam.Record, n int) policy.PrefixID {
 	return policy.PrefixID{}
 }
 
-// trackLocked begins to track a decision's connection; nil if there are too many.
+// trackLocked begins to track the connection of a decision. It returns nil if too many
+// are tracked.
 func (c *Census) trackLocked(rec *mam.Record, over policy.PrefixID) *connection {
 	uid := rec.App.UID
 	if !c.known || len(c.tracked) >= maxTracked || c.ofUser[uid] >= maxTrackedOfUser || c.tracked[rec.ID] != nil {
@@ -229,7 +231,7 @@ func (c *Census) trackLocked(rec *mam.Record, over policy.PrefixID) *connection 
 	return k
 }
 
-// moveLocked has k count on another network.
+// moveLocked makes k count on another network.
 func (c *Census) moveLocked(k *connection, over policy.PrefixID) {
 	if k.over == over {
 		return
@@ -239,7 +241,7 @@ func (c *Census) moveLocked(k *connection, over policy.PrefixID) {
 	c.countLocked(k, 1)
 }
 
-// countLocked adds k, or takes it away, where it counts.
+// countLocked adds n to each count that k is part of.
 func (c *Census) countLocked(k *connection, n int) {
 	if k.over == (policy.PrefixID{}) {
 		return
@@ -263,14 +265,15 @@ func (c *Census) networkLocked(id policy.PrefixID) *network {
 	return net
 }
 
-// add adds n, and drops what is zero then.
+// add adds n to a count, and removes a count that is zero.
 func add[K comparable](m map[K]int, k K, n int) {
 	if m[k] += n; m[k] == 0 {
 		delete(m, k)
 	}
 }
 
-// setShownLocked has k counted as expected no longer, as it is among those listed.
+// setShownLocked makes k no longer count as expected, because it is among the listed
+// ones.
 func (c *Census) setShownLocked(k *connection) {
 	if !k.shown && k.pass == 0 && k.over != (policy.PrefixID{}) {
 		add(c.networks[k.over].expected, k.app.UID, -1)
@@ -291,7 +294,7 @@ func (c *Census) forgetLocked(k *connection) {
 func (k *connection) end() end       { return end{k.app.UID, k.port} }
 func (k *connection) socket() socket { return socket{k.app.UID, k.inode} }
 
-// unawaitLocked takes k out of those that are looked for by their port.
+// unawaitLocked removes k from the connections that wait under their port.
 func (c *Census) unawaitLocked(k *connection) {
 	list := slices.DeleteFunc(c.byPort[k.end()], func(o *connection) bool { return o == k })
 	if len(list) == 0 {
@@ -301,7 +304,7 @@ func (c *Census) unawaitLocked(k *connection) {
 	}
 }
 
-// Begin begins a pass of the kernel's list, or begins it anew.
+// Begin begins a pass over the kernel's list. It discards an unfinished pass.
 func (c *Census) Begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -312,7 +315,7 @@ func (c *Census) Begin() {
 	}
 }
 
-// Connection takes note of a connection that the kernel lists.
+// Connection notes a connection in the kernel's list.
 func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
 	if s.Inode == 0 || !userid.Known(s.UID) {
 		return
@@ -329,9 +332,9 @@ func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
 		net.nextOthers[s.UID]++
 		return
 	}
-	if k.pass == 0 { // seen for the first time
+	if k.pass == 0 { // the first pass that lists it
 		if others := c.networkLocked(k.over).others; k.shown && others[s.UID] > 0 {
-			add(others, s.UID, -1) // it was one of these
+			add(others, s.UID, -1) // until now it was counted as one of these
 		}
 		c.unawaitLocked(k)
 		c.setShownLocked(k)
@@ -343,7 +346,7 @@ func (c *Census) Connection(over policy.PrefixID, s *pathstat.Connection) {
 	k.shown = true
 }
 
-// findLocked finds the tracked connection that the kernel's is.
+// findLocked finds the tracked connection that a listed one belongs to.
 func (c *Census) findLocked(over policy.PrefixID, s *pathstat.Connection) *connection {
 	if k := c.byInode[socket{s.UID, s.Inode}]; k != nil {
 		return k
@@ -359,15 +362,15 @@ func (c *Census) findLocked(over policy.PrefixID, s *pathstat.Connection) *conne
 	return nil
 }
 
-// Fail says that the kernel's list could not be read: nothing is known any more.
+// Fail notes that the kernel's list could not be read. Nothing is known from then on.
 func (c *Census) Fail() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.resetLocked()
 }
 
-// End ends a pass. From what is missing in one that is not complete nothing is
-// concluded.
+// End ends a pass. If the pass is not complete, a missing connection does not count as
+// ended.
 func (c *Census) End(now time.Time, complete bool) {
 	for _, e := range c.end(now, complete) {
 		c.ended(e)
@@ -389,11 +392,11 @@ func (c *Census) end(now time.Time, complete bool) (ended []Ended) {
 	for _, k := range c.tracked {
 		switch {
 		case k.pass == c.pass:
-		case k.pass == 0 && k.port == 0: // not reported
+		case k.pass == 0 && k.port == 0: // it was never reported
 			if now.Sub(k.asked) >= expectedFor {
 				c.forgetLocked(k)
 			}
-		case !complete, k.pass == 0 && k.reported >= c.pass: // its place in the list may have been passed by then
+		case !complete, k.pass == 0 && k.reported >= c.pass: // the pass may have been beyond its place in the list when it opened
 		default:
 			ended = append(ended, Ended{
 				policy.Connection{Token: k.token, App: k.app, Host: k.host, Remote: k.remote, Began: k.asked, Ended: now}, k.over, k.policy,
@@ -404,8 +407,8 @@ func (c *Census) end(now time.Time, complete bool) (ended []Ended) {
 	return ended
 }
 
-// claimLocked takes those that the kernel lists for the first time, and nobody has
-// reported, for expected ones.
+// claimLocked matches connections that the kernel lists for the first time, and that
+// nobody has reported, with expected ones.
 func (c *Census) claimLocked() {
 	type user struct {
 		net *network

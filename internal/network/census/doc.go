@@ -1,9 +1,9 @@
 // Package census counts the live TCP connections of users and programs on each network.
 //
-// Two sources are joined. The kernel lists all connections with their owners, but not
-// which program has them, and a moment late (inet_diag; package pathstat reads it).
-// Clients report what they connected because of which decision, so that the program is
-// known, but not when they close it, and some report nothing.
+// It joins two sources. The kernel lists all connections with their owners, but a
+// moment late, and without the program (inet_diag; package pathstat reads it). Clients
+// report which decision led to which connection, so that the program is known. But they
+// do not report the end of a connection, and some report nothing.
 //
 // The walk of one connection:
 //
@@ -13,12 +13,12 @@
 //	            inode that the client named: it is the one, and known by its inode
 //	End         a pass of the kernel's list without it: it has ended
 //
-// An expected connection is added to what the kernel lists of its user until it is seen
-// there. What the kernel lists of a user beyond what was listed the time before, and
-// nobody has reported yet, is taken for expected ones, lest they count twice.
+// An expected connection is added to the listed ones of its user until it is listed
+// itself. A listed connection may be new, untracked and not reported yet. It is then
+// taken for an expected one, so that it does not count twice.
 //
-// Users whom the kernel does not tell apart are nobody (package userid), and so is who
-// owns a connection without an inode, which its process has closed or not accepted
-// yet. What is remembered is bounded, of one user and in all; what goes beyond counts
-// only as far as the kernel lists it.
+// Two kinds of connections belong to nobody. The first has an owner whom the kernel
+// does not tell apart from others (package userid). The second has no inode, because
+// its process has closed it or has not accepted it yet. The memory is bounded, per user
+// and in all. Connections beyond the bounds count only as far as the kernel lists them.
 package census

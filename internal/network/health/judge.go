@@ -8,16 +8,16 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Report is the judgement at one moment. It shares nothing with the Tracker.
+// Report is the judgement at one moment. It shares no memory with the Tracker.
 type Report struct {
 	Health map[policy.PrefixID]policy.Health
-	// Avoid lists the prefixes that are not to be offered to a user, by user id,
-	// unless nothing else is left.
+	// Avoid lists, by user id, the prefixes that this user should be offered only if
+	// nothing else is left.
 	Avoid map[uint32][]policy.PrefixID
-	// Doubtful are the prefixes whose links work but for which other evidence is
-	// bad. A probe would settle the doubt.
+	// Doubtful lists the prefixes whose links work but against which other evidence
+	// speaks. A probe would settle the doubt.
 	Doubtful []policy.PrefixID
-	// Next is when time alone may change the judgement; zero: never.
+	// Next is the time when the judgement may change without new evidence; zero: never.
 	Next time.Time
 }
 
@@ -49,8 +49,8 @@ func (t *Tracker) Report(now time.Time) Report {
 	return r
 }
 
-// age drops evidence that does not count any more, and notes when the next piece
-// of evidence will stop counting.
+// age drops evidence that no longer counts. It also notes when the next piece of
+// evidence will stop counting.
 func (p *prefix) age(now time.Time, r *Report) {
 	next := func(at time.Time) {
 		if at.After(now) && (r.Next.IsZero() || at.Before(r.Next)) {
@@ -65,7 +65,8 @@ func (p *prefix) age(now time.Time, r *Report) {
 		}
 	}
 	for uid, d := range p.users {
-		// After a hold the next connect is a trial; without any, the doubt ends.
+		// After a hold, the doubt lasts until the user's next connect, which is a
+		// trial. Without a hold the doubt ends by itself.
 		end := d.last.Add(lossWindow)
 		if !d.until.IsZero() {
 			end = d.until.Add(lossWindow)
@@ -79,7 +80,7 @@ func (p *prefix) age(now time.Time, r *Report) {
 	}
 }
 
-// judge weighs the evidence, the strongest first.
+// judge weighs the evidence, the strongest kind first.
 func (p *prefix) judge() (policy.HealthState, string) {
 	failures, hold := 0, false
 	for _, d := range p.users {
@@ -106,7 +107,7 @@ func (p *prefix) judge() (policy.HealthState, string) {
 		return policy.Suspect, "connects of " + users(len(p.users)) + " failed"
 	case p.probeFails > 0:
 		return policy.Suspect, "a probe failed: " + p.probeReason
-	case failures > 1: // one may be the destination's fault
+	case failures > 1: // a single failure may be the destination's fault
 		return policy.Suspect, "connects failed"
 	case p.net.Doubt != "":
 		return policy.Suspect, p.net.Doubt
@@ -123,13 +124,13 @@ func users(n int) string {
 	return fmt.Sprintf("%d users", n)
 }
 
-// decayed is the flap penalty at the time now.
+// decayed returns the flap penalty at the time now.
 func (p *prefix) decayed(now time.Time) float64 {
 	return p.penalty * math.Exp2(-float64(now.Sub(p.penaltyAt))/float64(flapHalfLife))
 }
 
-// reuse is when the penalty will have fallen below flapReuse. A small addition keeps
-// rounding from leaving the penalty just above.
+// reuse returns the time when the penalty will have fallen below flapReuse. It adds a
+// little, because rounding could otherwise leave the penalty just above.
 func (p *prefix) reuse() time.Time {
 	return p.penaltyAt.Add(time.Duration(float64(flapHalfLife)*math.Log2(p.penalty/flapReuse)) + 10*time.Millisecond)
 }

@@ -9,94 +9,95 @@ import (
 
 // Constants of the state machine.
 const (
-	// lossLimit is how many connects in a row must fail before a prefix is no
+	// lossLimit is the number of connects that must fail in a row before a prefix is no
 	// longer offered to a user. A single failure may be the destination's fault.
 	lossLimit = 3
 	// lossWindow is how long a failed connect counts.
 	lossWindow = 30 * time.Second
-	// firstHold is how long a user is not offered a prefix at first, so that it
-	// is used again within seconds of its recovery. Each trial that fails
-	// doubles it up to maxHold.
+	// firstHold is how long a user is not offered a prefix after the first doubt. It is
+	// short, so that the prefix is used again within seconds of its recovery. Each
+	// failed trial doubles it, up to maxHold.
 	firstHold = 3 * time.Second
 	maxHold   = 48 * time.Second
-	// stallDelay is how long all connections of a prefix may hear nothing while
-	// some wait for an acknowledgement. On any usable path, retransmissions
-	// (RFC 6298) get an answer within this time.
+	// stallDelay is how long all connections of a prefix must have heard nothing, while
+	// some wait for an acknowledgement, to count as stalled. On any usable path,
+	// retransmissions (RFC 6298) get an answer sooner.
 	stallDelay = time.Second
-	// probeLimit is how many probes must fail in a row to confirm a doubt: a
+	// probeLimit is the number of probes that must fail in a row to confirm a doubt. A
 	// single datagram may be lost.
 	probeLimit = 2
 
-	// Flap damping works as for routes (RFC 2439): each loss of the link adds 1
-	// to a penalty that halves every flapHalfLife. From flapSuppress on the
-	// prefix stays down until the penalty has fallen below flapReuse.
+	// Flap damping works as for routes (RFC 2439). Each loss of the link adds 1 to a
+	// penalty that halves every flapHalfLife. When the penalty reaches flapSuppress,
+	// the prefix is down until the penalty has fallen below flapReuse.
 	flapHalfLife = 10 * time.Second
-	flapSuppress = 2.5 // three times within 3 s, or four within 12 s
+	flapSuppress = 2.5 // three losses within 3 s, or four within 12 s
 	flapReuse    = 1.0
 	flapMax      = 6.0 // at most 26 s of suppression
 
-	// maxUsers bounds the users with doubts per prefix, maxGone the prefixes
-	// that are remembered after they vanished, for goneTime.
+	// maxUsers bounds the users with doubts about a prefix. maxGone bounds the vanished
+	// prefixes that are remembered, each for goneTime.
 	maxUsers = 256
 	maxGone  = 64
 	goneTime = 2 * time.Minute
 )
 
-// Network is what the kernel says of a prefix.
+// Network is what the kernel says about a prefix.
 type Network struct {
 	ID      policy.PrefixID
-	Index   int  // of the interface; another one means another network
+	Index   int  // of the interface; a new index means a new network
 	Running bool // the link can carry packets
-	// Far tells that the prefix is to reach destinations beyond its link, which
-	// takes a default route; Default tells whether there is one.
+	// Far tells that the prefix should reach destinations beyond its link, for which it
+	// needs a default route. Default tells whether it has one.
 	Far, Default bool
-	// Refused is what a route or a rule of the host does with the prefix's packets, such as
-	// "prohibited"; "" if it lets them pass.
+	// Refused says what a route or a rule of the host does with the prefix's packets,
+	// such as "prohibited"; "" if the packets may pass.
 	Refused string
-	// Gateway identifies the way there, to notice that it changed; any text.
+	// Gateway identifies the gateway, in any form. A new value means that the gateway
+	// has changed.
 	Gateway string
-	// Doubt is why connections may not get far, as a service of the host says which has
-	// tried; "" if none says so. It makes the prefix suspect, and no probe of another kind
-	// speaks against it.
+	// Doubt says why connections may not get far, in the words of a service of the host
+	// that has tried; "": no service says so. It makes the prefix suspect. Probes of
+	// another kind do not remove it.
 	Doubt string
 }
 
-// Connect is how a client's attempt on a prefix ended.
+// Connect is the result of a client's attempt on a prefix.
 type Connect struct {
 	Prefix policy.PrefixID
 	UID    uint32
 	OK     bool
-	// Elsewhere tells that the destination of a failed attempt answered over
-	// another prefix. Without that, the destination itself may be dead; all
-	// failed attempts at one destination then count once.
+	// Elsewhere tells that the destination of a failed attempt answered over another
+	// prefix. If it is false, the destination itself may be dead, so all failures at
+	// one destination count once.
 	Elsewhere bool
 	Remote    string // the destination, in any form
 }
 
-// Flow is what the kernel shows of a prefix's connections.
+// Flow is what the kernel shows about a prefix's connections.
 type Flow struct {
-	// Stalled counts those that retransmit and get no acknowledgement.
+	// Stalled is the number of connections that retransmit without an acknowledgement.
 	Stalled int
-	// Heard is how long ago any connection of the prefix received something;
+	// Heard is the time since any connection of the prefix has received something;
 	// negative: unknown, or never.
 	Heard time.Duration
 }
 
-// Probe is what a probe found.
+// Probe is the result of a probe.
 type Probe struct {
 	OK     bool
-	Reason string // why not, for people
+	Reason string // of the failure, for people
 }
 
-// Tracker keeps the state of prefixes. It is not safe for concurrent use. The
-// zero value is ready.
+// Tracker keeps the state of prefixes. It is not safe for concurrent use. The zero
+// value is ready to use.
 type Tracker struct {
 	prefixes map[policy.PrefixID]*prefix
 }
 
 type prefix struct {
 	net        Network
-	known      bool // net was set
+	known      bool // net is set
 	gone       time.Time
 	hadDefault bool
 	health     policy.Health
@@ -108,25 +109,25 @@ type prefix struct {
 	users map[uint32]*doubt
 
 	stalled bool
-	proven  bool // a probe succeeded since it stalls
+	proven  bool // a probe has succeeded since connections began to stall
 
 	probeFails  int
 	probeReason string
 }
 
-// doubt is what a user's connects say against a prefix.
+// doubt is what one user's connects say against a prefix.
 type doubt struct {
 	failures int
-	remote   string // of the last failure that did not succeed elsewhere
+	remote   string // destination of the last failure that did not succeed elsewhere
 	last     time.Time
-	until    time.Time // not offered before; zero: offered
+	until    time.Time // until when the prefix is not offered; zero: it is offered
 	hold     time.Duration
 }
 
-// Networks tells which prefixes there are now and what the kernel says of
-// them. When a network is replaced or its link comes back, the Tracker forgets all
-// evidence about it, except how often that happened. These are returned, and with
-// them those that were not known: what began before is no evidence about them.
+// Networks tells the Tracker which prefixes exist and what the kernel says about them.
+// When a network is replaced or its link comes back, the Tracker forgets all evidence
+// about it, except how often the link was lost. Networks returns these prefixes and
+// those that were unknown before: evidence from earlier is not about them.
 func (t *Tracker) Networks(now time.Time, list []Network) (anew []policy.PrefixID) {
 	if t.prefixes == nil {
 		t.prefixes = map[policy.PrefixID]*prefix{}
@@ -159,7 +160,7 @@ func (t *Tracker) Networks(now time.Time, list []Network) (anew []policy.PrefixI
 	return anew
 }
 
-// forgetGone bounds the memory on a host that gets new prefixes again and again.
+// forgetGone bounds the memory on a host that often gets new prefixes.
 func (t *Tracker) forgetGone() {
 	var gone []policy.PrefixID
 	for id, p := range t.prefixes {
@@ -176,10 +177,11 @@ func (t *Tracker) forgetGone() {
 	}
 }
 
-// usable tells whether the prefix can be used by the kernel's view alone.
+// usable tells whether the prefix can be used, judged by the kernel alone.
 func (p *prefix) usable() bool { return p.net.Running && (p.net.Default || !p.hadDefault) }
 
-// set takes what the kernel says now and tells whether evidence begins anew.
+// set takes what the kernel says now, and tells whether evidence must be collected
+// anew.
 func (p *prefix) set(now time.Time, n Network) (anew bool) {
 	was := p.known && p.gone.IsZero() && p.usable()
 	anew = !p.known
@@ -189,7 +191,7 @@ func (p *prefix) set(now time.Time, n Network) (anew bool) {
 		p.hadDefault, p.health = false, policy.Health{}
 	}
 	if was && replaced {
-		p.lost(now) // it was away, only too shortly to be seen
+		p.lost(now) // it was lost for too short a time to be seen
 	}
 	p.net, p.known, p.gone = n, true, time.Time{}
 	p.hadDefault = n.Far && (p.hadDefault || n.Default)
@@ -213,7 +215,7 @@ func (p *prefix) lost(now time.Time) {
 	}
 }
 
-// Connect takes the end of a client's attempt.
+// Connect takes the result of a client's attempt.
 func (t *Tracker) Connect(now time.Time, c Connect) {
 	p := t.prefixes[c.Prefix]
 	if p == nil || !p.gone.IsZero() {
@@ -235,7 +237,7 @@ func (t *Tracker) Connect(now time.Time, c Connect) {
 		p.users[c.UID] = d
 	}
 	switch {
-	case now.Before(d.until): // on its way when the doubt came up
+	case now.Before(d.until): // the attempt began before the doubt
 		return
 	case d.until.IsZero() && now.Sub(d.last) > lossWindow:
 		*d = doubt{hold: firstHold}
@@ -250,7 +252,7 @@ func (t *Tracker) Connect(now time.Time, c Connect) {
 	d.failures++
 	d.last = now
 	switch {
-	case !d.until.IsZero(): // a trial
+	case !d.until.IsZero(): // this was a trial
 		d.hold = min(2*d.hold, maxHold)
 		d.until = now.Add(d.hold)
 	case d.failures >= lossLimit:
@@ -258,7 +260,7 @@ func (t *Tracker) Connect(now time.Time, c Connect) {
 	}
 }
 
-// Flow takes what the kernel shows of the prefix's connections.
+// Flow takes what the kernel shows about the prefix's connections.
 func (t *Tracker) Flow(id policy.PrefixID, f Flow) {
 	p := t.prefixes[id]
 	if p == nil {
@@ -268,8 +270,8 @@ func (t *Tracker) Flow(id policy.PrefixID, f Flow) {
 	p.proven = p.proven && p.stalled
 }
 
-// Probe takes the result of a probe. A success ends the doubts of all users.
-// Connections that still stall are then taken for the fault of their destinations.
+// Probe takes the result of a probe. A success ends the doubts of all users. If
+// connections still stall after it, their destinations are blamed.
 func (t *Tracker) Probe(id policy.PrefixID, r Probe) {
 	p := t.prefixes[id]
 	switch {

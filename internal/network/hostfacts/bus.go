@@ -17,32 +17,33 @@ const (
 	busName = "org.freedesktop.DBus"
 	busPath = "/org/freedesktop/DBus"
 
-	// answerTime bounds joining the bus, and each question to a service. All of them answer
-	// within milliseconds.
+	// answerTime bounds connecting to the bus, and each question to a service. All of
+	// them normally answer within milliseconds.
 	answerTime = 5 * time.Second
 )
 
-// bus is a connection to the bus that follows some services. It is safe for concurrent
-// use.
+// bus is a connection to the system bus. It follows the owners and the signals of some
+// services. It is safe for concurrent use.
 type bus struct {
 	conn *dbus.Conn
-	// changed is called by one goroutine with what a service, known by its name on the
-	// bus, has signalled; a nil signal says that another owner has the name, or none.
+	// changed is called for each signal of a service, always by the same goroutine.
+	// service is the name on the bus. A nil signal means that the name has a new owner,
+	// or none.
 	changed func(service string, s *dbus.Signal)
-	limit   time.Duration // of each question
+	limit   time.Duration // time for each question
 
 	mu     sync.Mutex
 	owners map[string]*owner // by the name on the bus
 }
 
-// owner is who has a name.
+// owner is the process that has a name on the bus.
 type owner struct {
 	unique string // "": nobody
-	told   bool   // by a signal, which is newer than any answer that comes after it
+	told   bool   // known from a signal, which is newer than any answer that arrives later
 }
 
-// join connects to the bus at path to follow the services. Questions to them are given up
-// after limit.
+// join connects to the bus at path and follows the services. Each question to a service
+// has the time limit.
 func join(ctx context.Context, path string, limit time.Duration, services []string, changed func(string, *dbus.Signal)) (_ *bus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -66,7 +67,7 @@ func join(ctx context.Context, path string, limit time.Duration, services []stri
 	return b, nil
 }
 
-// follow has the bus tell of a name's owner, and finds out who that is now.
+// follow asks the bus for signals about a name's owner, and for the present owner.
 func (b *bus) follow(ctx context.Context, name string) error {
 	if err := b.match(ctx, "type='signal',sender='"+busName+"',path='"+busPath+"',interface='"+busName+"',member='NameOwnerChanged',arg0='"+name+"'"); err != nil {
 		return err
@@ -87,27 +88,28 @@ func (b *bus) follow(ctx context.Context, name string) error {
 	return nil
 }
 
-// match has the bus send the signals that a rule is about.
+// match asks the bus for the signals that match a rule.
 func (b *bus) match(ctx context.Context, rule string) error {
 	return b.call(ctx, busName, busPath, busName+".AddMatch", rule).Err
 }
 
-// call calls a method without starting who would answer it.
+// call calls a method. It does not start the service if that is not running.
 func (b *bus) call(ctx context.Context, to string, path dbus.ObjectPath, method string, args ...any) *dbus.Call {
 	ctx, cancel := context.WithTimeout(ctx, b.limit)
 	defer cancel()
 	return b.conn.Object(to, path).CallWithContext(ctx, method, dbus.FlagNoAutoStart, args...)
 }
 
-// owner is who has a service's name, "" for nobody.
+// owner returns the owner of a service's name, "" if there is none.
 func (b *bus) owner(service string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.owners[service].unique
 }
 
-// getAll reads the properties of objects of a process, which may have lost its name
-// meanwhile: then it is gone, or its successor is asked anew.
+// getAll returns a function that reads the properties of objects of a process. It asks
+// the process itself and not the name. If another process takes over the name
+// meanwhile, that one is asked anew.
 func (b *bus) getAll(to string) getAll {
 	return func(ctx context.Context, path dbus.ObjectPath, iface string) (props, error) {
 		call := b.call(ctx, to, path, busName+".Properties.GetAll", iface)
@@ -125,7 +127,7 @@ func (b *bus) getAll(to string) getAll {
 	}
 }
 
-// getManaged reads all objects of a process.
+// getManaged returns a function that reads all objects of a process.
 func (b *bus) getManaged(to string) getManaged {
 	return func(ctx context.Context, path dbus.ObjectPath) (map[dbus.ObjectPath]map[string]props, error) {
 		call := b.call(ctx, to, path, busName+".ObjectManager.GetManagedObjects")
@@ -150,13 +152,13 @@ func (b *bus) getManaged(to string) getManaged {
 	}
 }
 
-// admit lets messages pass of the bus itself and of who has one of the names. It is called
-// by the goroutine that DeliverSignal is called by, so that a new owner is known before his
-// first message.
+// admit lets two kinds of messages pass: those of the bus itself, and those of the
+// owners of the names. It runs in the goroutine that calls DeliverSignal. So a new
+// owner is known before its first message arrives.
 func (b *bus) admit(h systembus.Header) bool {
 	switch h.Kind {
 	case dbus.TypeMethodReply, dbus.TypeError, dbus.TypeSignal:
-	default: // nobody has anything to ask of us
+	default: // method calls: this process offers nothing to call
 		return false
 	}
 	if h.Sender == busName || h.Sender == "" && h.Kind != dbus.TypeSignal {
@@ -169,13 +171,13 @@ func (b *bus) admit(h systembus.Header) bool {
 			return true
 		}
 	}
-	// Who had a name a moment ago may still answer; the bus passes on answers only that
-	// were asked for.
+	// An answer may come from a former owner. Only signals are refused, because the bus
+	// passes on only answers to questions that were asked.
 	return h.Kind != dbus.TypeSignal
 }
 
-// DeliverSignal implements dbus.SignalHandler. It is called for each signal in turn, and
-// must not block.
+// DeliverSignal implements dbus.SignalHandler. It is called for one signal after
+// another, and must not block.
 func (b *bus) DeliverSignal(_, _ string, s *dbus.Signal) {
 	if s.Sender == busName {
 		if name, unique, ok := ownerChanged(s); ok {
@@ -206,7 +208,7 @@ func ownerChanged(s *dbus.Signal) (name, unique string, ok bool) {
 	return name, unique, isName && isUnique
 }
 
-// owned notes who has a name now.
+// owned notes the present owner of a name.
 func (b *bus) owned(name, unique string) {
 	b.mu.Lock()
 	o := b.owners[name]
@@ -219,8 +221,9 @@ func (b *bus) owned(name, unique string) {
 	}
 }
 
-// propertiesChanged tells whether a signal says that one of the properties has changed, by
-// interface; and any signal of another kind says so.
+// propertiesChanged tells whether a signal may mean that one of the wanted properties
+// has changed. A PropertiesChanged signal does if it names one of them. Any other
+// signal does.
 func propertiesChanged(s *dbus.Signal, wanted map[string][]string) bool {
 	if s.Name != busName+".Properties.PropertiesChanged" {
 		return true

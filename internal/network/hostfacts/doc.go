@@ -1,11 +1,11 @@
-// Package hostfacts knows what other services of the host say of its networks over
-// the system bus (D-Bus): NetworkManager, ModemManager and systemd-resolved. Each of
-// them may be absent, come, go and come back. What its facts mean for a decision is left
-// to the caller.
+// Package hostfacts knows what other services of the host say about its networks. It
+// asks NetworkManager, ModemManager and systemd-resolved over the system bus (D-Bus).
+// Each of them may be absent, come, go and come back. The caller decides what the facts
+// mean for a decision.
 //
-// A Watcher asks each service when it appears and whenever a signal hints that something
-// has changed; signals are never believed by themselves. Answers are read into exact
-// types with bounds on each text and list: a field that does not look as its interface
-// says is unknown. Messages of anybody else on the bus, and those that are too large, are
-// thrown away before they are decoded.
+// A Watcher asks each service when the service appears, and whenever a signal hints at
+// a change. The content of signals is never believed. Answers are read into exact
+// types, with bounds on each text and list; a field that differs from its specification
+// counts as unknown. Two kinds of messages are dropped before they are decoded: those
+// of anybody else on the bus, and those that are too large.
 package hostfacts

@@ -8,19 +8,20 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 )
 
-// Route says that the names below a domain are known to the name servers of an interface.
+// Route says which name servers know the names below a domain: those of an interface.
 type Route struct {
 	Domain    Domain
 	Index     int
 	Interface string
 	Servers   []netip.AddrPort // never empty
-	TLS       bool             // to be asked by DNS over TLS only
+	TLS       bool             // ask over TLS only
 }
 
-// Routes lists, by domain, those of the host's interfaces. A domain that is for routing
-// counts on each interface: somebody wrote it there. One that completes short names counts
-// on tunnels only: access networks hand theirs out by DHCP, and none is to get the names
-// of, say, "com" that are asked for connections over another network. f may be nil.
+// Routes lists the routes of all interfaces, by domain. A domain for routing counts on
+// every interface, because somebody has configured it there. A search domain, which
+// completes short names, counts on tunnels only. Access networks hand out search
+// domains by DHCP. A network that handed out "com" would otherwise get the lookups for
+// connections over other networks. f may be nil.
 func (f *Facts) Routes(nets *netmon.Snapshot) []Route {
 	var list []Route
 	if f == nil {

@@ -10,53 +10,53 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// The services, by the names that people know.
+// The services, by the names that people use.
 const (
 	NetworkManager = "NetworkManager"
 	ModemManager   = "ModemManager"
 	Resolved       = "systemd-resolved"
 )
 
-// Facts is what the services say at one moment. It is immutable. The zero value is
+// Facts is what the services say at one moment. It is immutable. The zero value means
 // that no service is there.
 type Facts struct {
-	Services []Service // those that are there, in a fixed order
+	Services []Service // the running ones, in a fixed order
 	links    map[string]Link
 	dns      map[int]DNS
 }
 
-// NewFacts puts together what is known of interfaces by name and, of their name servers, by
-// index. It keeps both.
+// NewFacts combines what is known about interfaces, by name, with what is known about
+// their name servers, by index. It keeps both maps.
 func NewFacts(links map[string]Link, dns map[int]DNS, services ...Service) *Facts {
 	return &Facts{Services: services, links: links, dns: dns}
 }
 
-// Service is one that answers.
+// Service is a service that answers.
 type Service struct {
 	Name    string // such as NetworkManager
 	Version string // "" if it does not say
 }
 
-// Link is what is known of an interface. The zero value is nothing.
+// Link is what is known about an interface. The zero value means nothing.
 type Link struct {
-	Metered      Metered      // by NetworkManager
-	Connectivity Connectivity // of IPv4, by NetworkManager's check
-	// Connectivity6 is that of IPv6.
+	Metered      Metered      // as NetworkManager says
+	Connectivity Connectivity // of IPv4, from NetworkManager's check
+	// Connectivity6 is the same for IPv6.
 	Connectivity6 Connectivity
-	VPN           bool // NetworkManager has a VPN on it
+	VPN           bool // NetworkManager runs a VPN on it
 	Wifi          *Wifi
 	Modem         *Modem
 }
 
-// Wifi is an access point, and how it is received.
+// Wifi is an access point and its reception.
 type Wifi struct {
-	SSID    string // as far as it is text
+	SSID    string // without bytes that are no text
 	BSSID   string // address of the access point
 	Signal  int    // percent
 	BitRate uint64 // bits per second; 0: unknown
 }
 
-// Modem is a modem's attachment.
+// Modem is a modem's connection to its network.
 type Modem struct {
 	Technology string // the newest in use, such as "LTE"; "" if unknown
 	Operator   string
@@ -64,31 +64,31 @@ type Modem struct {
 	Roaming    bool
 }
 
-// DNS is what systemd-resolved knows of an interface.
+// DNS is what systemd-resolved knows about an interface.
 type DNS struct {
-	// Servers have their zone as a number, if any.
+	// Servers are the name servers. A zone is given as a number.
 	Servers []netip.AddrPort
-	// Domains are those whose names belong to the servers, without the final point, in
-	// lower case, without the root.
+	// Domains are the domains that the servers are for. They are in lower case, without
+	// the final dot. The root is left out.
 	Domains []Domain
-	// DefaultRoute tells that the servers are for names of no domain, too.
+	// DefaultRoute tells that the servers are also for names outside of all domains.
 	DefaultRoute bool
-	// TLS tells that the servers are to be asked by DNS over TLS only.
+	// TLS tells that the servers must be asked over TLS.
 	TLS bool
 }
 
 // Domain is a domain of an interface.
 type Domain struct {
 	Name string
-	// RouteOnly tells that the domain is not for completing short names.
+	// RouteOnly tells that the domain does not complete short names.
 	RouteOnly bool
 }
 
-// Metered is whether traffic is paid for by its amount, in the words of NetworkManager
+// Metered says whether traffic costs by the amount, in the words of NetworkManager
 // (NMMetered).
 type Metered uint8
 
-// The values.
+// The values of Metered.
 const (
 	MeteredUnknown Metered = iota
 	MeteredYes
@@ -112,11 +112,11 @@ func (m Metered) String() string {
 	return "unknown"
 }
 
-// Connectivity is how far connections get, in the words of NetworkManager
+// Connectivity says how far connections get, in the words of NetworkManager
 // (NMConnectivityState).
 type Connectivity uint8
 
-// The values.
+// The values of Connectivity.
 const (
 	ConnectivityUnknown Connectivity = iota
 	ConnectivityNone
@@ -140,7 +140,7 @@ func (c Connectivity) String() string {
 	return "unknown"
 }
 
-// Doubt is why the network may not be usable, "" if nothing is said against it.
+// Doubt says why the network may not be usable, "" if nothing speaks against it.
 func (c Connectivity) Doubt() string {
 	switch c {
 	case ConnectivityPortal:
@@ -160,7 +160,7 @@ func (f *Facts) Link(name string) Link {
 	return f.links[name]
 }
 
-// DNS returns what systemd-resolved knows of an interface; nothing if it is not there.
+// DNS returns what systemd-resolved knows about an interface, or the zero value.
 func (f *Facts) DNS(index int) DNS {
 	if f == nil {
 		return DNS{}
@@ -168,8 +168,8 @@ func (f *Facts) DNS(index int) DNS {
 	return f.dns[index]
 }
 
-// Cost is what traffic over the interface costs, and who says so; Free and "" if nobody
-// says that it costs something.
+// Cost returns what traffic over the interface costs, and the source of that. It
+// returns Free and "" if no service says that traffic costs something.
 func (l *Link) Cost() (cost policy.Cost, source string) {
 	switch {
 	case l.Modem != nil && l.Modem.Roaming:
@@ -180,8 +180,8 @@ func (l *Link) Cost() (cost policy.Cost, source string) {
 	return policy.Free, ""
 }
 
-// Doubt is why connections of a family may not get far, "" if nothing is said against
-// it.
+// Doubt says why connections of a family may not get far, "" if nothing speaks against
+// them.
 func (l *Link) Doubt(f policy.Family) string {
 	if f == policy.IPv6 {
 		return l.Connectivity6.Doubt()
@@ -189,14 +189,14 @@ func (l *Link) Doubt(f policy.Family) string {
 	return l.Connectivity.Doubt()
 }
 
-// Fact is one thing that a service says, for people.
+// Fact is one statement of a service, for people.
 type Fact struct {
 	Name, Value string
 	Source      string
 	Measured    bool // it is a figure that changes all the time
 }
 
-// Facts lists what is known for a family, in a fixed order.
+// Facts lists the statements that concern a family, in a fixed order.
 func (l *Link) Facts(f policy.Family) []Fact {
 	var list []Fact
 	add := func(source, name, format string, args ...any) {
@@ -250,7 +250,7 @@ func (l *Link) Facts(f policy.Family) []Fact {
 	return list
 }
 
-// Covers tells whether a host name, without the final point, lies in the domain.
+// Covers tells whether a host name, given without the final dot, lies in the domain.
 func (d Domain) Covers(host string) bool {
 	rest, ok := cutSuffixFold(host, d.Name)
 	return ok && (rest == "" || strings.HasSuffix(rest, "."))
@@ -276,7 +276,8 @@ func (d DNS) equal(o DNS) bool {
 	return slices.Equal(d.Servers, o.Servers) && slices.Equal(d.Domains, o.Domains) && d.DefaultRoute == o.DefaultRoute && d.TLS == o.TLS
 }
 
-// Alike tells whether two Facts are the same in what decisions depend on. Either may be nil.
+// Alike tells whether two Facts agree in everything that decisions depend on. Either
+// may be nil.
 func (f *Facts) Alike(o *Facts) bool {
 	if f == o {
 		return true
@@ -302,7 +303,7 @@ func (f *Facts) orNone() *Facts {
 	return f
 }
 
-// decides tells whether decisions are the same by either.
+// decides tells whether two Links lead to the same decisions.
 func decides(a, b Link) bool {
 	costA, _ := a.Cost()
 	costB, _ := b.Cost()

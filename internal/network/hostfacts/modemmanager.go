@@ -15,7 +15,7 @@ const (
 	mmBearer = mmName + ".Bearer"
 
 	mmPortNet         = 2 // MM_MODEM_PORT_TYPE_NET
-	mmStateRegistered = 8 // MM_MODEM_STATE_REGISTERED; those that follow are connected, or nearly
+	mmStateRegistered = 8 // MM_MODEM_STATE_REGISTERED; higher states are connected, or nearly so
 )
 
 // getManaged reads all objects of a service, with their interfaces.
@@ -73,7 +73,7 @@ func describeModem(modem, threeGPP props) Modem {
 	if m.Operator == "" {
 		m.Operator = threeGPP.text("OperatorCode")
 	}
-	// A structure is decoded into a list of anything.
+	// The library decodes a structure into a list of values of any type.
 	if quality, ok := of[[]any](modem, "SignalQuality"); ok && len(quality) == 2 {
 		if v, ok := quality[0].(uint32); ok {
 			m.Signal = percent(v)
@@ -86,7 +86,7 @@ func describeModem(modem, threeGPP props) Modem {
 	return m
 }
 
-// netPorts are the network interfaces among the modem's ports.
+// netPorts returns the network interfaces among the modem's ports.
 func netPorts(modem props) (names []string) {
 	ports, _ := of[[][]any](modem, "Ports")
 	for _, port := range ports {
@@ -101,7 +101,7 @@ func netPorts(modem props) (names []string) {
 	return names
 }
 
-// technologies are those of MMModemAccessTechnology, the newest first.
+// technologies are the bits of MMModemAccessTechnology, the newest technology first.
 var technologies = []struct {
 	bit  uint32
 	name string
@@ -121,7 +121,7 @@ func technology(bits uint32) string {
 	return ""
 }
 
-// mmChanges are the properties of ModemManager's interfaces that matter.
+// mmChanges are the properties of ModemManager's interfaces whose changes matter.
 var mmChanges = map[string][]string{
 	mmModem:  {"State", "AccessTechnologies", "SignalQuality", "Ports", "Bearers"},
 	mm3GPP:   {"RegistrationState", "OperatorName", "OperatorCode"},

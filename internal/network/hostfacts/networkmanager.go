@@ -31,18 +31,20 @@ type getAll func(ctx context.Context, path dbus.ObjectPath, iface string) (props
 type nmFacts struct {
 	version string
 	links   map[string]Link
-	// data are the interfaces that carry the packets of those which control them, as
-	// ppp0 does for a modem's ttyUSB2.
+	// data maps an interface to the one that carries its packets. For example, a
+	// modem's ttyUSB2 is controlled, but ppp0 carries the packets.
 	data map[string]string
 	// paths are the objects whose changes matter.
 	paths map[dbus.ObjectPath]bool
-	// hardware gives the address of an interface of ours; "" if it has none.
+	// hardware returns the link-layer address of an interface in this network
+	// namespace; "" if it has none.
 	hardware func(name string) string
 }
 
-// readNM asks NetworkManager. before is what it said last; what it does not know in
-// passing, while a device is activated, is taken from there. hardware gives the address of an
-// interface of this process's network namespace, "" if it has none.
+// readNM asks NetworkManager. before is its previous answer. While a device is being
+// activated, NetworkManager does not know some facts about it, which are then taken
+// from before. hardware returns the link-layer address of an interface in this
+// process's network namespace, "" if it has none.
 func readNM(ctx context.Context, get getAll, hardware func(string) string, before nmFacts) (nmFacts, error) {
 	manager, err := get(ctx, nmPath, nmName)
 	if err != nil {
@@ -52,7 +54,7 @@ func readNM(ctx context.Context, get getAll, hardware func(string) string, befor
 		version: manager.text("Version"), links: map[string]Link{}, data: map[string]string{},
 		paths: map[dbus.ObjectPath]bool{nmPath: true}, hardware: hardware,
 	}
-	// Without a check, whatever has a default route is called "full".
+	// Without a check, NetworkManager calls every device with a default route "full".
 	checked := manager.boolean("ConnectivityCheckEnabled") && manager.boolean("ConnectivityCheckAvailable")
 	vpn := false
 	for _, path := range manager.paths("ActiveConnections") {
@@ -84,7 +86,7 @@ func readNM(ctx context.Context, get getAll, hardware func(string) string, befor
 	return out, nil
 }
 
-// device takes over what is said of one. The error is that of ctx.
+// device takes over what is said about a device. An error is that of ctx.
 func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, device props, checked, vpn bool, before nmFacts) error {
 	control, data := device.name("Interface"), device.name("IpInterface")
 	if data == "" {
@@ -92,9 +94,10 @@ func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, 
 	}
 	state := device.u32("State")
 	if data == "" || state < nmPrepare || state > nmActivated {
-		return nil // not in use, or not NetworkManager's to say
+		return nil // not in use, or not managed by NetworkManager
 	}
-	// In a container the bus may be the host's, and its networks are not ours.
+	// In a container the bus may be the host's. Its interfaces then have our names, but
+	// are not ours.
 	if theirs, ours := device.text("HwAddress"), n.hardware(data); theirs != "" && ours != "" && !strings.EqualFold(theirs, ours) {
 		return nil
 	}
@@ -125,8 +128,8 @@ func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, 
 	return nil
 }
 
-// readWifi reads of the access point in use; nil if there is none, or it goes meanwhile. The
-// error is that of ctx.
+// readWifi reads the access point in use. It returns nil if there is none, or if it
+// vanishes meanwhile. An error is that of ctx.
 func readWifi(ctx context.Context, get getAll, device dbus.ObjectPath) (*Wifi, dbus.ObjectPath, error) {
 	wireless, err := get(ctx, device, nmWireless)
 	if err != nil {
@@ -149,7 +152,8 @@ func readWifi(ctx context.Context, get getAll, device dbus.ObjectPath) (*Wifi, d
 	}, at, nil
 }
 
-// hardwareAddr is the link-layer address of an interface, "" if it has none or is not there.
+// hardwareAddr returns the link-layer address of an interface, "" if it has none or
+// does not exist.
 func hardwareAddr(name string) string {
 	i, err := net.InterfaceByName(name)
 	if err != nil {
@@ -158,7 +162,7 @@ func hardwareAddr(name string) string {
 	return i.HardwareAddr.String()
 }
 
-// metered is a value of NMMetered; what we do not know is unknown.
+// metered converts a value of NMMetered. Other values count as unknown.
 func metered(v uint32) Metered {
 	if v > uint32(MeteredGuessNo) {
 		return MeteredUnknown
@@ -166,7 +170,7 @@ func metered(v uint32) Metered {
 	return Metered(v)
 }
 
-// connectivity is a value of NMConnectivityState.
+// connectivity converts a value of NMConnectivityState.
 func connectivity(v uint32) Connectivity {
 	if v > uint32(ConnectivityFull) {
 		return ConnectivityUnknown
@@ -174,7 +178,7 @@ func connectivity(v uint32) Connectivity {
 	return Connectivity(v)
 }
 
-// nmChanges are the properties of NetworkManager's interfaces that matter.
+// nmChanges are the properties of NetworkManager's interfaces whose changes matter.
 var nmChanges = map[string][]string{
 	nmName:     {"Devices", "ActiveConnections", "ConnectivityCheckEnabled", "ConnectivityCheckAvailable", "Version"},
 	nmDevice:   {"Metered", "State", "Ip4Connectivity", "Ip6Connectivity", "Interface", "IpInterface", "Managed", "HwAddress"},

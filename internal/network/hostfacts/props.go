@@ -8,21 +8,22 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Bounds of what is taken from a service. Each is far more than a host has.
+// Bounds of what is accepted from a service. Each is far more than a host has.
 const (
 	maxText    = 255 // bytes of a text that is kept
 	maxObjects = 512 // devices, modems, bearers
-	maxServers = 16  // name servers of an interface, more of which nobody asks
+	maxServers = 16  // name servers of an interface; nobody asks more
 	maxDomains = 64  // of an interface
 	maxDNS     = 256 // interfaces that have name servers
 )
 
-// props are the properties of an object. Each is read by its exact type: anything else
-// is as good as absent. The library's Store is not used, as it converts between types
-// without a word.
+// props are the properties of an object. Each property is read by its exact type;
+// another type counts as absent. The library's Store is not used, because it converts
+// between types silently.
 type props map[string]dbus.Variant
 
-// of reads a property; the zero value and false if it is not there or of another type.
+// of reads a property. It returns the zero value and false if the property is absent or
+// has another type.
 func of[T any](p props, name string) (T, bool) {
 	v, ok := p[name].Value().(T)
 	return v, ok
@@ -44,7 +45,8 @@ func (p props) text(name string) string {
 	return printable(v)
 }
 
-// name reads the name of an interface, "" if it is none (netdevice(7)).
+// name reads the name of an interface. It returns "" if the text cannot be one
+// (netdevice(7)).
 func (p props) name(name string) string {
 	v, _ := of[string](p, name)
 	return interfaceName(v)
@@ -58,8 +60,8 @@ func interfaceName(v string) string {
 	return v
 }
 
-// path reads the path of another object, "" if there is none. "/" stands for none in
-// the interfaces of all these services.
+// path reads the path of another object, "" if there is none. All these services write
+// "/" for none.
 func (p props) path(name string) dbus.ObjectPath {
 	v, _ := of[dbus.ObjectPath](p, name)
 	if v == "/" || len(v) > maxText || !v.IsValid() {
@@ -89,7 +91,8 @@ func somePaths(v []dbus.ObjectPath) []dbus.ObjectPath {
 	return list
 }
 
-// printable is v, shortened, without what a terminal might take for a command.
+// printable returns v, shortened, and without characters that a terminal might take for
+// a command.
 func printable(v string) string {
 	if len(v) > maxText {
 		v = strings.ToValidUTF8(v[:maxText], "")
@@ -102,5 +105,5 @@ func printable(v string) string {
 	}, v)
 }
 
-// percent is v within 0 to 100.
+// percent limits v to 0 to 100.
 func percent(v uint32) int { return int(min(v, 100)) }

@@ -21,8 +21,9 @@ const (
 	resolvedLink    = resolvedName + ".Link"
 )
 
-// readResolved asks systemd-resolved. The manager has the servers and domains of all
-// interfaces; what else matters is asked of those interfaces that have servers.
+// readResolved asks systemd-resolved. Its manager object has the servers and domains of
+// all interfaces. The other facts are read from the objects of those interfaces that
+// have servers.
 func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
 	manager, err := get(ctx, resolvedPath, resolvedManager)
 	if err != nil {
@@ -35,12 +36,13 @@ func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, err
-		case err != nil: // the interface went meanwhile
+		case err != nil: // the interface vanished meanwhile
 			delete(all, index)
 			continue
 		}
 		d.Domains = domains[index]
-		// Before version 240 there was no such flag, and the servers were for all names.
+		// Before version 240 this property did not exist, and the servers were for all
+		// names.
 		if route, known := of[bool](link, "DefaultRoute"); !known || route {
 			d.DefaultRoute = true
 		}
@@ -51,15 +53,15 @@ func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
 	return all, nil
 }
 
-// linkPath is the path of an interface's object: systemd writes the first byte of a label
-// as "_" and its code in hexadecimal if that is a digit (sd_bus_path_encode(3)).
+// linkPath returns the path of an interface's object. If the first byte of a label is a
+// digit, systemd encodes it as "_" and its hexadecimal code (sd_bus_path_encode(3)).
 func linkPath(index int) dbus.ObjectPath {
 	n := strconv.Itoa(index)
 	return dbus.ObjectPath(fmt.Sprintf("%s/link/_%02x%s", resolvedPath, n[0], n[1:]))
 }
 
-// linkServers reads the name servers by interface: DNSEx, an array of structures of index,
-// family, address, port and name, or DNS, which lacks port and name.
+// linkServers reads the name servers by interface. DNSEx is an array of structures of
+// index, family, address, port and name. The older DNS lacks port and name.
 func linkServers(manager props) map[int]DNS {
 	list, _ := of[[][]any](manager, "DNSEx")
 	if list == nil {
@@ -83,7 +85,8 @@ func linkServers(manager props) map[int]DNS {
 	return out
 }
 
-// entryIndex is the interface that an entry is about; false for those about none.
+// entryIndex returns the interface that an entry is about. It returns false if the
+// entry is about none.
 func entryIndex(e []any) (int, bool) {
 	if len(e) == 0 {
 		return 0, false
@@ -92,7 +95,7 @@ func entryIndex(e []any) (int, bool) {
 	return int(index), ok && index > 0
 }
 
-// server reads family, address and port of an entry.
+// server reads the family, address and port of an entry.
 func server(index int, e []any) (netip.AddrPort, bool) {
 	family, _ := e[0].(int32)
 	raw, _ := e[1].([]byte)
@@ -111,8 +114,9 @@ func server(index int, e []any) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(a, cmp.Or(port, 53)), true
 }
 
-// linkDomains reads the domains by interface: an array of structures of index, domain and
-// whether it is for routing only. The root, which is everything, is left out.
+// linkDomains reads the domains by interface: an array of structures of index, domain,
+// and whether the domain is for routing only. The root domain is left out, because it
+// stands for everything.
 func linkDomains(manager props) map[int][]Domain {
 	list, _ := of[[][]any](manager, "Domains")
 	out := map[int][]Domain{}
@@ -130,8 +134,9 @@ func linkDomains(manager props) map[int][]Domain {
 	return out
 }
 
-// domainName is a domain in lower case without its final point; "" for the root, and for
-// what is no name (RFC 1035 section 2.3.4: labels of at most 63 bytes, names of 253).
+// domainName returns a domain in lower case and without its final dot. It returns ""
+// for the root, and for a text that is no name (RFC 1035 section 2.3.4: labels of at
+// most 63 bytes, names of 253).
 func domainName(name string) string {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if len(name) > 253 || name != printable(name) {
@@ -145,8 +150,8 @@ func domainName(name string) string {
 	return name
 }
 
-// resolvedChanges are the properties of systemd-resolved's interfaces that matter, as far as
-// it tells of them: not of domains, nor of interfaces that come and go.
+// resolvedChanges are the properties of systemd-resolved's interfaces whose changes
+// matter. There is no signal for domains, nor for interfaces that come and go.
 var resolvedChanges = map[string][]string{
 	resolvedManager: {"DNS", "DNSEx", "CurrentDNSServer", "Domains", "DNSOverTLS"},
 	resolvedLink:    {"DNS", "DNSEx", "Domains", "DefaultRoute", "DNSOverTLS"},

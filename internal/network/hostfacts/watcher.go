@@ -16,51 +16,53 @@ import (
 )
 
 const (
-	// minGap is between the beginnings of two questions to a service, however many signals
-	// come. What a signal tells is known after it at the latest, and after workShare times
-	// as long as the previous answer took, up to maxGap.
+	// minGap is the least time between the beginnings of two questions to a service,
+	// however many signals come. The gap is workShare times the time that the previous
+	// answer took, if that is longer, but at most maxGap. After the gap, everything
+	// that signals have hinted at is known.
 	minGap    = 50 * time.Millisecond
 	maxGap    = 500 * time.Millisecond
 	workShare = 10
-	// lookInterval is between two looks at what no signal tells of, and after an answer that
-	// failed: systemd-resolved is silent about domains and about links.
+	// lookInterval is the time between two looks at facts for which there is no signal,
+	// and after a failed answer. systemd-resolved sends no signals about domains and
+	// links.
 	lookInterval = 5 * time.Second
 )
 
 // Watcher follows the services. It is safe for concurrent use.
 type Watcher struct {
-	path    string        // of the bus
-	limit   time.Duration // of each question
+	path    string        // path of the bus's socket
+	limit   time.Duration // time for each question
 	log     *slog.Logger
 	changed chan struct{} // one slot
 	facts   atomic.Pointer[Facts]
 
 	mu  sync.Mutex
-	nm  *nmFacts // nil: it is not there
+	nm  *nmFacts // nil: NetworkManager is not there
 	mm  *mmFacts
 	dns map[int]DNS
-	has map[string]bool // by the services' names for people
+	has map[string]bool // running services, by the names for people
 
 	services []*service
 }
 
-// service is one that is followed.
+// service is a followed service.
 type service struct {
-	name    string   // on the bus
-	known   string   // to people
-	rules   []string // of its signals
-	regular bool     // to be asked now and then, too
+	name    string   // the name on the bus
+	known   string   // the name for people
+	rules   []string // match rules for its signals
+	regular bool     // also ask it at intervals
 	poked   chan struct{}
-	// concerns tells whether a signal hints at something that matters.
+	// concerns tells whether a signal hints at a change that matters.
 	concerns func(*dbus.Signal) bool
-	// read asks who has the name.
+	// read asks the owner of the name.
 	read func(ctx context.Context, b *bus, owner string) error
-	// gone takes it out of the facts.
+	// gone removes the service from the facts.
 	gone func()
 }
 
-// New makes a Watcher of the services on the bus whose socket is at path. Nothing is asked
-// before Run.
+// New makes a Watcher of the services on the bus with its socket at path. It asks
+// nothing before Run.
 func New(path string, log *slog.Logger) *Watcher {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -102,14 +104,15 @@ func New(path string, log *slog.Logger) *Watcher {
 	return w
 }
 
-// Facts returns what is known now; never nil.
+// Facts returns what is known now. It is never nil.
 func (w *Watcher) Facts() *Facts { return w.facts.Load() }
 
-// Changed has a value after Facts has changed. It is for one reader.
+// Changed returns a channel that has a value after Facts has changed. It is for one
+// reader.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
-// LinksChanged tells that the host's interfaces have changed, of which systemd-resolved
-// does not tell.
+// LinksChanged tells the Watcher that the host's interfaces have changed.
+// systemd-resolved sends no signal about that.
 func (w *Watcher) LinksChanged() {
 	for _, s := range w.services {
 		if s.regular {
@@ -125,8 +128,8 @@ func (s *service) poke() {
 	}
 }
 
-// Run follows the services until ctx ends. Where there is no bus, or it ends, Run tries
-// again; the error is always nil.
+// Run follows the services until ctx ends. If there is no bus, or if the bus ends, Run
+// tries again. The error is always nil.
 func (w *Watcher) Run(ctx context.Context) error {
 	systembus.Keep(ctx, w.log, "the system bus is not followed", func(ctx context.Context) error {
 		err := w.session(ctx, nil)
@@ -136,20 +139,21 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Read asks the services once, as long as ctx permits. The error is that there is no bus.
+// Read asks all services once, as long as ctx permits. An error means that there is no
+// bus.
 func Read(ctx context.Context, path string) (*Facts, error) {
 	w := New(path, nil)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err := w.session(ctx, cancel)
-	if ctx.Err() != nil { // as asked for, or because time is over
+	if ctx.Err() != nil { // all was read, or the time is over
 		err = nil
 	}
 	return w.Facts(), err
 }
 
-// session joins the bus and follows the services until the bus is lost or ctx ends. once,
-// if it is given, is called when each service was asked.
+// session joins the bus and follows the services until the bus is lost or ctx ends. If
+// once is not nil, it is called when each service was asked once.
 func (w *Watcher) session(ctx context.Context, once func()) error {
 	names := make([]string, len(w.services))
 	byName := map[string]*service{}
@@ -201,8 +205,8 @@ func (w *Watcher) session(ctx context.Context, once func()) error {
 
 var errLost = errors.New("the bus has closed the connection")
 
-// follow asks a service now and whenever it is poked, until ctx ends. asked is called after
-// the first time.
+// follow asks a service at once and whenever it is poked, until ctx ends. asked is
+// called after the first time.
 func (w *Watcher) follow(ctx context.Context, b *bus, s *service, asked func()) {
 	defer asked()
 	look := time.NewTimer(0)
@@ -238,7 +242,7 @@ func (w *Watcher) follow(ctx context.Context, b *bus, s *service, asked func()) 
 	}
 }
 
-// sleep waits and tells whether ctx goes on.
+// sleep waits for d. It returns false if ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -250,8 +254,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// concernsNM tells whether a signal is about an object that matters, of those that were
-// there when we looked last.
+// concernsNM tells whether a signal is about an object that matters, among the objects
+// of the last answer.
 func (w *Watcher) concernsNM(s *dbus.Signal) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -262,7 +266,7 @@ func (w *Watcher) readNM(ctx context.Context, b *bus, owner string) error {
 	w.mu.Lock()
 	var before nmFacts
 	if w.nm != nil {
-		before = *w.nm // which nobody changes
+		before = *w.nm // safe to use without the lock: it never changes
 	}
 	w.mu.Unlock()
 	now, err := readNM(ctx, b.getAll(owner), hardwareAddr, before)
@@ -288,7 +292,7 @@ func (w *Watcher) readResolved(ctx context.Context, b *bus, owner string) error 
 	return err
 }
 
-// take takes over what a service says.
+// take stores what a service says.
 func (w *Watcher) take(known string, set func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -300,7 +304,7 @@ func (w *Watcher) take(known string, set func()) {
 	w.composeLocked()
 }
 
-// leave forgets what a service said that is gone.
+// leave removes the facts of a service that is gone.
 func (w *Watcher) leave(s *service) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -313,14 +317,14 @@ func (w *Watcher) leave(s *service) {
 	w.composeLocked()
 }
 
-// lost forgets everything: nobody tells whether it is still so.
+// lost removes all facts, because without the bus nobody knows whether they still hold.
 func (w *Watcher) lost() {
 	for _, s := range w.services {
 		w.leave(s)
 	}
 }
 
-// composeLocked puts the facts together, and tells if they are others than before.
+// composeLocked combines the facts, and signals if they differ from those before.
 func (w *Watcher) composeLocked() {
 	f := &Facts{links: map[string]Link{}, dns: maps.Clone(w.dns)}
 	for _, s := range w.services {

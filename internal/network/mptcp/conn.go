@@ -67,8 +67,8 @@ func dial() (*genetlink.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open generic netlink: %w", err)
 	}
-	// Without it the kernel's errors are bare numbers, which is all that
-	// kernels before 4.12 give.
+	// Without this option the kernel's errors are bare numbers. Kernels before 4.12 do
+	// not know the option.
 	_ = c.SetOption(netlink.ExtendedAcknowledge, true)
 	return c, nil
 }
@@ -85,11 +85,11 @@ func newConn(c *genetlink.Conn) (*Conn, error) {
 	return &Conn{c: c, family: f}, nil
 }
 
-// Close closes the Conn. What was set up remains.
+// Close closes the Conn. What it has set up in the kernel remains.
 func (c *Conn) Close() error { return c.c.Close() }
 
-// request sends a command and returns the answers. f is what the kernel lacks if
-// it does not know the command.
+// request sends a command and returns the answers. If the kernel does not know the
+// command, the error says that it lacks f.
 func (c *Conn) request(doing string, f feature, command uint8, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) ([]genetlink.Message, error) {
 	ae := netlink.NewAttributeEncoder()
 	if fill != nil {
@@ -138,30 +138,30 @@ func (c *Conn) Endpoints() ([]Endpoint, error) {
 	return list, nil
 }
 
-// AddEndpoint adds an endpoint; the in-kernel path manager uses it for existing
-// connections too. Its Addr must be new; an ID of 0 is chosen by the kernel.
+// AddEndpoint adds an endpoint. The in-kernel path manager uses it for existing
+// connections too. No endpoint may have its Addr already. If the ID is 0, the kernel
+// chooses one.
 func (c *Conn) AddEndpoint(e Endpoint) error {
 	return c.do("add MPTCP endpoint "+e.Addr.String(), featureManagement, cmdAddEndpoint, func(ae *netlink.AttributeEncoder) {
 		e.encode(ae, attrAddr)
 	})
 }
 
-// DeleteEndpoint deletes an endpoint by its ID, with the subflows from its
-// address. Where connections should also leave it as their first address, the
-// kernel does so since Linux 6.12.
+// DeleteEndpoint deletes the endpoint with this ID, and the subflows from its address.
+// Since Linux 6.12 that includes first subflows.
 func (c *Conn) DeleteEndpoint(id uint8) error {
 	return c.do(fmt.Sprintf("delete MPTCP endpoint %d", id), featureManagement, cmdDelEndpoint, func(ae *netlink.AttributeEncoder) {
 		Endpoint{ID: id}.encode(ae, attrAddr)
 	})
 }
 
-// FlushEndpoints deletes all endpoints, whoever added them.
+// FlushEndpoints deletes all endpoints, also those that other programs have added.
 func (c *Conn) FlushEndpoints() error {
 	return c.do("flush MPTCP endpoints", featureManagement, cmdFlushEndpoints, nil)
 }
 
-// SetFlags sets or clears FlagBackup and FlagFullmesh of the endpoint with e.ID,
-// and of its subflows. Other flags cannot be changed and must be as they are.
+// SetFlags sets or clears FlagBackup and FlagFullmesh of the endpoint with e.ID, and of
+// its subflows. The other flags cannot be changed, and must have their present values.
 func (c *Conn) SetFlags(e Endpoint) error {
 	return c.do(fmt.Sprintf("change MPTCP endpoint %d", e.ID), featureFlags, cmdSetFlags, func(ae *netlink.AttributeEncoder) {
 		Endpoint{ID: e.ID, Addr: e.Addr, Flags: e.Flags}.encode(ae, attrAddr)
@@ -204,8 +204,8 @@ func (c *Conn) SetLimits(l Limits) error {
 	})
 }
 
-// The methods below are for a path manager in user space. The kernel refuses them
-// for connections that its own path manager serves.
+// The methods below are for a path manager in user space. The kernel refuses them for
+// connections that its own path manager handles.
 
 // Announce announces a local address to the peer of a connection (ADD_ADDR).
 // e.ID must not be 0, and FlagSignal is added.
@@ -217,9 +217,9 @@ func (c *Conn) Announce(t Token, e Endpoint) error {
 	})
 }
 
-// Remove tells the peer that a local address is gone (REMOVE_ADDR), so that it
-// gives up the subflows to that address. 0 is the address of the first subflow
-// (Linux 6.8). The subflows on this side remain; the caller destroys them afterwards.
+// Remove tells the peer that a local address is gone (REMOVE_ADDR), so that the peer
+// gives up the subflows to it. The id 0 means the address of the first subflow (Linux
+// 6.8). The subflows remain on this side until the caller destroys them.
 func (c *Conn) Remove(t Token, id uint8) error {
 	return c.do(fmt.Sprintf("remove address %d of MPTCP connection %v", id, t), featureUserspace, cmdRemove, func(ae *netlink.AttributeEncoder) {
 		ae.Uint32(attrToken, uint32(t))
@@ -227,9 +227,9 @@ func (c *Conn) Remove(t Token, id uint8) error {
 	})
 }
 
-// CreateSubflow opens a subflow from a local address to one of the peer.
-// local.ID must not be 0 and names the same address in all the connection's
-// subflows. Of its flags only FlagBackup counts. An event tells that the subflow is
+// CreateSubflow opens a subflow from a local address to one of the peer's. local.ID
+// must not be 0, and must be the same for all of the connection's subflows from that
+// address. Of the flags only FlagBackup counts. An event tells whether the subflow is
 // established or has failed.
 func (c *Conn) CreateSubflow(t Token, local Endpoint, remote netip.AddrPort) error {
 	return c.do(fmt.Sprintf("open subflow from %v to %v on MPTCP connection %v", local.Addr, remote, t),
@@ -240,8 +240,8 @@ func (c *Conn) CreateSubflow(t Token, local Endpoint, remote netip.AddrPort) err
 		})
 }
 
-// DestroySubflow closes a subflow, given by its addresses as the kernel shows
-// them.
+// DestroySubflow closes the subflow between two addresses, which must have the form in
+// which the kernel shows them.
 func (c *Conn) DestroySubflow(t Token, local, remote netip.AddrPort) error {
 	return c.do(fmt.Sprintf("close subflow from %v to %v on MPTCP connection %v", local, remote, t),
 		featureUserspace, cmdDestroySubflow, func(ae *netlink.AttributeEncoder) {

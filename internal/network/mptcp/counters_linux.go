@@ -11,26 +11,26 @@ import (
 	"strings"
 )
 
-// Counters are those of the namespace since it was made (MPTcpExt of
+// Counters are the counters of the network namespace since it was made (MPTcpExt of
 // /proc/net/netstat).
 type Counters struct {
-	// Opened counts connections that this host asked MPTCP for, and Accepted
-	// those where a peer did.
+	// Opened counts connections for which this host asked for MPTCP. Accepted counts
+	// those for which a peer did.
 	Opened, Accepted uint64
-	// NoPeer counts connections of this host that became plain TCP because the
-	// peer does not speak MPTCP, or something between dropped its options.
+	// NoPeer counts connections of this host that became plain TCP, because the peer
+	// does not speak MPTCP or a middlebox removed its options.
 	NoPeer uint64
-	// Fallbacks are all counters of connections that became plain TCP, by the
-	// kernel's names, that of NoPeer among them; kernels differ in which there are.
+	// Fallbacks holds all counters of connections that became plain TCP, by the
+	// kernel's names. NoPeer is among them. Kernels differ in which counters they have.
 	Fallbacks map[string]uint64
 	// JoinsSent and JoinsReceived count requests for subflows.
 	JoinsSent, JoinsReceived uint64
 }
 
-// maxNetstat bounds what is read of the file, some kilobytes.
+// maxNetstat bounds how much of the file is read. The file has some kilobytes.
 const maxNetstat = 1 << 18
 
-// CounterReader reads Counters of the namespace that it was opened in.
+// CounterReader reads the Counters of the namespace in which it was opened.
 type CounterReader struct{ f *os.File }
 
 // OpenCounters opens a CounterReader.
@@ -87,7 +87,7 @@ func parseCounters(r io.Reader) (Counters, error) {
 	return c, errNoCounters
 }
 
-// set takes a counter by its name in net/mptcp/mib.c.
+// set stores a counter by its name in net/mptcp/mib.c.
 func (c *Counters) set(name string, n uint64) {
 	switch name {
 	case "MPCapableSYNTX":

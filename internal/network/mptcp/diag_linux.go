@@ -15,37 +15,39 @@ import (
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
-// Connection is an MPTCP socket of this host that is connected.
+// Connection is a connected MPTCP socket of this host.
 type Connection struct {
 	Token Token
-	// Local and Remote are those of the socket, the first subflow's at first.
-	// They are IPv4-mapped on an IPv6 socket that speaks IPv4.
+	// Local and Remote are the addresses of the socket, which at first are those of the
+	// first subflow. They are IPv4-mapped on an IPv6 socket that speaks IPv4.
 	Local, Remote netip.AddrPort
-	UID           uint32 // of its owner; 0 as well where Inode is 0
-	Inode         uint64 // of its file; 0: its process has closed it, so it has no owner
-	// Fallback is set if the connection became plain TCP.
+	UID           uint32 // of its owner; means nothing if Inode is 0
+	Inode         uint64 // of its file; 0: its process has closed it, so nobody owns it
+	// Fallback tells that the connection became plain TCP.
 	Fallback bool
-	// Server is set if the peer opened the connection. It is known only while
-	// the first subflow exists.
+	// Server tells that the peer opened the connection. It is known only while the
+	// first subflow exists.
 	Server bool
-	// Sent counts bytes that the peer has acknowledged, Received those that
-	// arrived in order, of the connection as a whole; 0 before Linux 6.5.
+	// Sent is the number of bytes that the peer has acknowledged, Received that of
+	// bytes that arrived in order. Both are of the whole connection, and 0 before Linux
+	// 6.5.
 	Sent, Received uint64
 	Subflows       []SubflowInfo
 }
 
-// SubflowInfo is one TCP connection that an MPTCP connection consists of.
+// SubflowInfo is one of the TCP connections that make up an MPTCP connection.
 type SubflowInfo struct {
 	Local, Remote     netip.AddrPort // as in Connection
 	LocalID, RemoteID uint8
-	Index             int // interface the socket is bound to, 0: none
+	Index             int // interface that the socket is bound to; 0: none
 	First             bool
-	// Backup is set if this side or the peer wants it used last.
+	// Backup tells that this side or the peer wants the subflow to be used last.
 	Backup bool
-	// Established is set once data can travel over it.
+	// Established tells that the subflow can carry data.
 	Established bool
-	// Sent counts acknowledged bytes of data, Received those that arrived, since the
-	// subflow began. Bytes sent again over another subflow count there again.
+	// Sent is the number of acknowledged bytes of data since the subflow began,
+	// Received that of bytes that arrived. Bytes that are sent again over another
+	// subflow count there again.
 	Sent, Received uint64
 	RTT            uint32 // smoothed, microseconds; 0: unknown
 }
@@ -62,13 +64,13 @@ const (
 	ulpInfoMPTCP     = 3  // INET_ULP_INFO_MPTCP
 	protoMPTCP       = 262
 
-	// diagStates leaves out LISTEN, CLOSE, TIME_WAIT and NEW_SYN_RECV: sockets
-	// that carry nothing, of which there may be many thousands.
+	// diagStates leaves out LISTEN, CLOSE, TIME_WAIT and NEW_SYN_RECV. Sockets in these
+	// states carry nothing, and there may be many thousands of them.
 	diagStates = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11
 	tcpSynSent = 2
 )
 
-// Offsets in struct mptcp_info. Older kernels give a shorter structure.
+// Offsets in struct mptcp_info. Older kernels return a shorter structure.
 const (
 	infoFlags         = 8
 	infoToken         = 12
@@ -94,8 +96,8 @@ const (
 // tcpInfoRTT is the offset of the smoothed round-trip time in struct tcp_info.
 const tcpInfoRTT = 68
 
-// Diag lists the MPTCP connections of the namespace that it was opened in. It
-// is safe for concurrent use.
+// Diag lists the MPTCP connections of the namespace in which it was opened. It is safe
+// for concurrent use.
 type Diag struct{ c *netlink.Conn }
 
 // OpenDiag opens a Diag.
@@ -111,9 +113,9 @@ func OpenDiag() (*Diag, error) {
 func (d *Diag) Close() error { return d.c.Close() }
 
 // Connections lists the connections, by token. The kernel walks its tables of
-// connections twice for this. That is cheap enough to answer people and to catch up
-// after lost events, and too expensive for each event.
-// Without CAP_NET_ADMIN the subflows are missing.
+// connections twice for that. This is cheap enough to answer people and to catch up
+// after lost events, but too expensive for each event. Without CAP_NET_ADMIN the
+// subflows are missing.
 func (d *Diag) Connections() ([]Connection, error) {
 	byToken := map[Token]*Connection{}
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
@@ -144,7 +146,7 @@ func (d *Diag) Connections() ([]Connection, error) {
 				c.Subflows = append(c.Subflows, s)
 				c.Server = c.Server || server
 				if s.First && c.Remote.Addr().IsUnspecified() {
-					c.Local, c.Remote = s.Local, s.Remote // the socket learns them a moment later
+					c.Local, c.Remote = s.Local, s.Remote // the socket itself learns them a moment later
 				}
 			}
 		}
@@ -160,18 +162,18 @@ func (d *Diag) Connections() ([]Connection, error) {
 	return list, nil
 }
 
-// Owner tells whose connection it is, and false where nobody in particular has it:
-// its process has closed it, or the kernel does not tell the user from others.
+// Owner returns the user who owns the connection. ok is false if there is no single
+// owner: the process has closed the connection, or the kernel does not tell this user
+// from others.
 func (c *Connection) Owner() (uid uint32, ok bool) {
 	return c.UID, c.Inode != 0 && userid.Known(c.UID)
 }
 
-// UID tells whose connection it is. The error wraps os.ErrNotExist if there is
-// no connection with this token, or no longer, or none that has an owner. The
-// question costs little.
+// UID returns the user who owns the connection. The error wraps os.ErrNotExist if no
+// connection has this token any more, or if it has no owner. The call is cheap.
 func (d *Diag) UID(t Token) (uint32, error) {
 	b := diagRequest(unix.AF_INET, protoMPTCP)
-	binary.NativeEndian.PutUint32(b[diagReqCookie:], uint32(t)) // where mptcp_diag_dump_one looks
+	binary.NativeEndian.PutUint32(b[diagReqCookie:], uint32(t)) // mptcp_diag_dump_one looks for the token here
 	answers, err := d.c.Execute(netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request}, Data: b})
 	if err != nil {
 		return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, err)
@@ -187,9 +189,9 @@ func (d *Diag) UID(t Token) (uint32, error) {
 	return 0, fmt.Errorf("look up MPTCP connection %v: %w", t, os.ErrNotExist)
 }
 
-// SocketOwner tells whose the TCP socket with an inode is. The error wraps os.ErrNotExist
-// if there is none that has the inode and an owner. It asks for all sockets: the
-// original's kernel names one by nothing else.
+// SocketOwner returns the user who owns the TCP socket with an inode. The error wraps
+// os.ErrNotExist if no owned socket has the inode. SocketOwner has to list all sockets,
+// because the prototype's kernel names a socket only by its inode.
 func SocketOwner(inode uint64) (uid uint32, err error) {
 	d, err := OpenDiag()
 	if err != nil {
@@ -210,14 +212,14 @@ func SocketOwner(inode uint64) (uid uint32, err error) {
 	return 0, fmt.Errorf("look up the socket with inode %d: %w", inode, os.ErrNotExist)
 }
 
-// dump asks for the sockets of a family and protocol.
+// dump lists the sockets of a family and protocol.
 func (d *Diag) dump(family byte, protocol uint32) ([]netlink.Message, error) {
 	return d.c.Execute(netlink.Message{
 		Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: diagRequest(family, protocol),
 	})
 }
 
-// diagRequest is for sockets of a family and protocol.
+// diagRequest makes a request for the sockets of a family and protocol.
 func diagRequest(family byte, protocol uint32) []byte {
 	b := make([]byte, diagReqLen, diagReqLen+8)
 	b[0], b[2] = family, 1<<(diagInfo-1)
@@ -225,8 +227,8 @@ func diagRequest(family byte, protocol uint32) []byte {
 	if protocol <= 255 {
 		b[1] = byte(protocol)
 	} else {
-		// The field is too small for this protocol number. The kernel reads the
-		// attribute in its place.
+		// The field has one byte, which is too small for this protocol number. The
+		// kernel reads the attribute instead.
 		b[1] = unix.IPPROTO_RAW
 		b = binary.NativeEndian.AppendUint16(b, 8)
 		b = binary.NativeEndian.AppendUint16(b, diagReqProtocol)
@@ -235,7 +237,7 @@ func diagRequest(family byte, protocol uint32) []byte {
 	return b
 }
 
-// socket is what struct inet_diag_msg says.
+// socket is the content of struct inet_diag_msg.
 type socket struct {
 	state         byte
 	local, remote netip.AddrPort
@@ -264,8 +266,8 @@ func decodeSocket(b []byte) (s socket, attributes []byte, ok bool) {
 	return s, b[diagMsgLen:], true
 }
 
-// decodeConnection decodes a socket of mptcp_diag. ok is false for a socket that is
-// no connection.
+// decodeConnection decodes a socket of mptcp_diag. ok is false if the socket is no
+// connection.
 func decodeConnection(b []byte) (c Connection, ok bool) {
 	s, attributes, ok := decodeSocket(b)
 	if !ok {
@@ -288,8 +290,8 @@ func decodeConnection(b []byte) (c Connection, ok bool) {
 	return c, ok && ad.Err() == nil
 }
 
-// decodeSubflow decodes a TCP socket. ok is false for a socket that is no subflow.
-// server is set for the first subflow of a connection that the peer opened.
+// decodeSubflow decodes a TCP socket. ok is false if the socket is no subflow. server
+// is true for the first subflow of a connection that the peer opened.
 func decodeSubflow(b []byte) (t Token, f SubflowInfo, server, ok bool) {
 	s, attributes, ok := decodeSocket(b)
 	if !ok {

@@ -10,22 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Endpoint is a local address that the path manager may use: an entry of "ip
-// mptcp endpoint". The zero value is none.
+// Endpoint is a local address that the path manager may use: an entry of "ip mptcp
+// endpoint". The zero value is no endpoint.
 type Endpoint struct {
-	// ID is the address ID of RFC 8684, unique among endpoints. 0 lets the
-	// kernel choose when an endpoint is added; it stands for the address of the
-	// first subflow where single connections are meant.
+	// ID is the address ID of RFC 8684, unique among endpoints. When an endpoint is
+	// added, 0 lets the kernel choose. In calls about a single connection, 0 means the
+	// address of the first subflow.
 	ID    uint8
 	Addr  netip.Addr
-	Port  uint16 // for FlagSignal only; 0: that of the connection
+	Port  uint16 // for FlagSignal only; 0: the connection's port
 	Flags Flags
-	// Index is the interface that subflows are bound to; 0: the routing tables
-	// decide.
+	// Index is the interface that subflows are bound to; 0: the routing table decides.
 	Index int
 }
 
-// Flags say what an endpoint is for (MPTCP_PM_ADDR_FLAG_*).
+// Flags say what an endpoint is used for (MPTCP_PM_ADDR_FLAG_*).
 type Flags uint32
 
 // The flags.
@@ -34,8 +33,8 @@ const (
 	FlagSubflow                    // subflows are opened from it
 	FlagBackup                     // its subflows carry data only if no other can
 	FlagFullmesh                   // subflows to all addresses of the peer; Linux 5.16
-	FlagImplicit                   // made by the kernel for an address in use; Linux 5.18
-	FlagLaminar                    // one subflow per address the peer announced; Linux 6.18
+	FlagImplicit                   // made by the kernel itself for an address in use; Linux 5.18
+	FlagLaminar                    // one subflow for each address that the peer announced; Linux 6.18
 )
 
 var flagNames = []string{"signal", "subflow", "backup", "fullmesh", "implicit", "laminar"}
@@ -56,18 +55,19 @@ func (f Flags) String() string {
 
 // Limits bound what the in-kernel path manager does for one connection.
 type Limits struct {
-	// AddAddrs is how many of the addresses that the peer announces are used.
+	// AddAddrs bounds the peer's announced addresses that are used.
 	AddAddrs uint32
-	// Subflows is how many there may be besides the first. The kernel refuses
-	// more than MaxSubflows.
+	// Subflows bounds the subflows besides the first. The kernel refuses more than
+	// MaxSubflows.
 	Subflows uint32
 }
 
-// MaxSubflows is the kernel's MPTCP_PM_ADDR_MAX. Linux 6.18 raised it for
-// endpoints, not for subflows.
+// MaxSubflows is the kernel's MPTCP_PM_ADDR_MAX. Linux 6.18 raised it for endpoints,
+// but not for subflows.
 const MaxSubflows = 8
 
-// MaxEndpoints is how many endpoints the kernel holds (MPTCP_PM_ADDR_MAX).
+// MaxEndpoints is the number of endpoints that the kernel has room for
+// (MPTCP_PM_ADDR_MAX).
 const MaxEndpoints = 8
 
 // Attributes of an address (MPTCP_PM_ADDR_ATTR_*).
@@ -110,7 +110,7 @@ func (e Endpoint) encode(ae *netlink.AttributeEncoder, attribute uint16) {
 
 var errAddress = errors.New("address of the wrong length or family")
 
-// decode reads a nested endpoint. Unknown attributes are passed over.
+// decode reads a nested endpoint. It ignores unknown attributes.
 func (e *Endpoint) decode(nad *netlink.AttributeDecoder) error {
 	for nad.Next() {
 		switch nad.Type() {

@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnsupported is wrapped by errors that say that the running kernel lacks
-// something. The error itself is a *FeatureError.
+// ErrUnsupported is wrapped by errors that mean that the running kernel lacks a
+// feature. The error itself is a *FeatureError.
 var ErrUnsupported = errors.New("not supported by this kernel")
 
-// ErrFull is wrapped by the error of adding an endpoint for which the kernel has no
-// room.
+// ErrFull is wrapped by the error of AddEndpoint if the kernel has no room for another
+// endpoint.
 var ErrFull = errors.New("the kernel holds no more MPTCP endpoints")
 
-// FeatureError names what the kernel lacks and what has it.
+// FeatureError names what the kernel lacks, and which version has it.
 type FeatureError struct {
 	Feature string
 	Since   string // first version of Linux that has it
-	Running string // version that runs, "" if that could not be found out
+	Running string // running version; "": unknown
 	Err     error  // what the kernel said; may be nil
 }
 
@@ -44,7 +44,7 @@ func (e *FeatureError) Unwrap() []error {
 	return []error{ErrUnsupported, e.Err}
 }
 
-// A feature of the kernel that came after MPTCP itself.
+// feature is a feature of the kernel that came after MPTCP itself.
 type feature struct{ name, since string }
 
 var (
@@ -60,7 +60,7 @@ func (f feature) missing(err error) error {
 	return &FeatureError{Feature: f.name, Since: f.since, Running: running(), Err: err}
 }
 
-// running is the version of the kernel, as uname(2) gives it.
+// running returns the version of the running kernel from uname(2).
 func running() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
@@ -69,8 +69,8 @@ func running() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// explain adds to the error of a request what was being done and, if known, what
-// to do about the error.
+// explain adds to the error of a request what was being done and, if known, what the
+// user can do.
 func explain(doing string, f feature, err error) error {
 	switch {
 	case err == nil:

@@ -8,19 +8,19 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// EventType says what happened (enum mptcp_event_type).
+// EventType says what has happened (enum mptcp_event_type).
 type EventType uint8
 
-// The types. Values not named here may appear; they are to be ignored.
+// The types of events. The kernel may send others, which should be ignored.
 const (
-	Created            EventType = 1  // first subflow is up; the peer speaks MPTCP
+	Created            EventType = 1  // the first subflow is up, and the peer speaks MPTCP
 	Established        EventType = 2  // more subflows may be opened
 	Closed             EventType = 3  // the connection is gone
 	Announced          EventType = 6  // the peer has one more address
 	Removed            EventType = 7  // the peer has lost an address
-	SubflowEstablished EventType = 10 // not told of the first one
+	SubflowEstablished EventType = 10 // never sent for the first subflow
 	SubflowClosed      EventType = 11
-	SubflowPriority    EventType = 13 // backup or not
+	SubflowPriority    EventType = 13 // a subflow became backup, or is no longer
 	ListenerCreated    EventType = 15
 	ListenerClosed     EventType = 16
 )
@@ -51,20 +51,20 @@ func (t EventType) String() string {
 	return fmt.Sprintf("event %d", uint8(t))
 }
 
-// Event is something that happened to a connection. What an event of its type
-// does not tell is zero.
+// Event is something that happened to a connection. Fields that events of its type lack
+// are zero.
 type Event struct {
 	Type  EventType
 	Token Token
-	// Local and Remote are as the kernel has them: on an IPv6 socket that
-	// speaks IPv4 they are IPv4-mapped. Of Announced, Remote has port 0 where the
-	// peer named none.
+	// Local and Remote have the kernel's form: they are IPv4-mapped on an IPv6 socket
+	// that speaks IPv4. In an Announced event, the port of Remote is 0 if the peer
+	// named none.
 	Local, Remote     netip.AddrPort
 	LocalID, RemoteID uint8
 	Backup            bool
-	Error             uint8 // errno of a subflow that failed
+	Error             uint8 // errno of a failed subflow
 	Index             int   // interface that the subflow is bound to
-	// Server is set if the peer opened the connection.
+	// Server tells that the peer opened the connection.
 	Server bool
 	// DenyJoin says that the peer accepts no further subflows to the address of
 	// the first one (RFC 8684, section 3.1, flag C).
@@ -92,10 +92,10 @@ const (
 // Flags of events (MPTCP_PM_EV_FLAG_*).
 const (
 	evFlagDenyJoin = 1 << 0
-	evFlagServer   = 1 << 1 // Linux 6.18; evServer before
+	evFlagServer   = 1 << 1 // since Linux 6.18; evServer before
 )
 
-// decodeEvent decodes the attributes of an event. Unknown ones are passed over.
+// decodeEvent decodes the attributes of an event. It ignores unknown ones.
 func decodeEvent(command uint8, data []byte) (Event, error) {
 	e := Event{Type: EventType(command)}
 	var local, remote netip.Addr

@@ -10,26 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener receives the events of all connections of the namespace.
+// Listener receives the events of all connections in the namespace.
 type Listener struct {
 	c *genetlink.Conn
 }
 
-// ErrOverrun says that events were lost because they came faster than they were
-// read. The caller should list the connections again ([Diag.Connections]).
+// ErrOverrun says that events were lost because they came faster than they were read.
+// The caller should list the connections anew ([Diag.Connections]).
 var ErrOverrun = errors.New("MPTCP events were lost")
 
 // listenBuffer holds the events of some thousand connections. On a busy host that
 // many short connections may come and go between two reads.
 const listenBuffer = 1 << 20
 
-// Listen opens a Listener, which gets all events from then on.
+// Listen opens a Listener, which receives all events from then on.
 func Listen() (*Listener, error) {
 	c, err := dial()
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetReadBuffer(listenBuffer) // less will do
+	_ = c.SetReadBuffer(listenBuffer) // a smaller buffer will do if this fails
 	return newListener(c)
 }
 
@@ -51,12 +51,12 @@ func newListener(c *genetlink.Conn) (*Listener, error) {
 	return nil, featureEvents.missing(nil)
 }
 
-// Close ends the Listener and a Receive that waits.
+// Close ends the Listener. A waiting Receive returns.
 func (l *Listener) Close() error { return l.c.Close() }
 
-// Run calls handle with the events as they come, in order, until the context
-// ends or reading fails. It returns the cause. Run calls overrun where events are
-// missing. Events that cannot be decoded are passed over. Run may be called once.
+// Run calls handle with the events in order, as they come, until the context ends or
+// reading fails. It returns the cause. Run calls overrun if events are missing, and
+// ignores events that cannot be decoded. Run may be called once.
 func (l *Listener) Run(ctx context.Context, handle func(Event), overrun func()) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

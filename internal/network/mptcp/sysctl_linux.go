@@ -10,13 +10,13 @@ import (
 // PathManager says who decides about subflows in a network namespace.
 type PathManager string
 
-// The path managers that Linux comes with.
+// The path managers of Linux.
 const (
 	InKernel  PathManager = "kernel"
 	Userspace PathManager = "userspace"
 )
 
-// sysctlDir is where the sysctls of the thread's own network namespace are.
+// sysctlDir is the directory of the sysctls of the thread's own network namespace.
 const sysctlDir = "/proc/sys/net/mptcp/"
 
 // Enabled tells whether sockets may use MPTCP: net.mptcp.enabled.
@@ -31,18 +31,19 @@ func Enabled() (bool, error) {
 	return strings.TrimSpace(string(b)) == "1", nil
 }
 
-// Selector reads and sets which path manager new connections get. It keeps
-// working on the namespace that it was opened in, whatever thread uses it.
+// Selector reads and sets the path manager for new connections. It works on the
+// namespace in which it was opened, whatever thread uses it.
 type Selector struct {
 	f    *os.File
 	path string
-	// numeric: net.mptcp.pm_type, 0 or 1, of kernels before 6.16
+	// numeric tells that the sysctl is net.mptcp.pm_type with the values 0 and 1, as in
+	// kernels before 6.16.
 	numeric bool
 	write   error // why it cannot be set, nil if it can
 }
 
-// OpenSelector opens the sysctl net.mptcp.path_manager, or net.mptcp.pm_type
-// where the kernel has not got the former.
+// OpenSelector opens the sysctl net.mptcp.path_manager or, if the kernel lacks that,
+// net.mptcp.pm_type.
 func OpenSelector() (*Selector, error) {
 	for _, name := range []string{"path_manager", "pm_type"} {
 		s := &Selector{path: "net.mptcp." + name, numeric: name == "pm_type"}
@@ -81,8 +82,8 @@ func (s *Selector) Selected() (PathManager, error) {
 	return PathManager(text), nil
 }
 
-// Select gives new connections another path manager. Existing ones keep theirs.
-// The error says how to do it by hand.
+// Select sets the path manager for new connections. Existing connections keep theirs.
+// An error says how to set it by hand.
 func (s *Selector) Select(pm PathManager) error {
 	text := string(pm)
 	if s.numeric {

@@ -26,13 +26,14 @@ const (
 // ErrFrame means that the bus does not speak its own protocol.
 var ErrFrame = errors.New("not a message of D-Bus")
 
-// frames is a connection to a bus from which only some messages can be read. Everybody on
-// the bus can send to everybody else whatever types he likes, and the types of what is
-// decoded are never forgotten (package reflect). So what is not admitted is not decoded.
+// frames is a connection to a bus that passes on only admitted messages. Everybody on
+// the bus can send messages with any types to everybody else. Package reflect never
+// frees the types that decoding needs. So messages that are not admitted must not be
+// decoded.
 type frames struct {
 	net.Conn
 	in *bufio.Reader
-	// admit tells whether a message is to be read.
+	// admit decides whether a message is passed on.
 	admit func(Header) bool
 	call  func(Header, []byte) // takes the calls of methods instead; nil: nobody does
 	begun bool                 // after the authentication, whose lines are no messages
@@ -58,13 +59,13 @@ func newFrames(c net.Conn, o Options) *frames {
 // Write sends what the library writes, and notes the end of the authentication.
 func (f *frames) Write(p []byte) (int, error) {
 	if bytes.HasPrefix(p, []byte("BEGIN")) {
-		// Nothing can be read yet that was sent after it.
+		// This must be set before the write: the answer may come at once.
 		f.begun = true
 	}
 	return f.Conn.Write(p)
 }
 
-// Read reads from the messages that are admitted, as if there were no others.
+// Read reads from the admitted messages as if there were no others.
 func (f *frames) Read(p []byte) (int, error) {
 	if !f.begun {
 		return f.in.Read(p)
@@ -83,7 +84,7 @@ func (f *frames) Read(p []byte) (int, error) {
 	}
 }
 
-// next goes on to the next message that is admitted.
+// next reads up to the next admitted message.
 func (f *frames) next() error {
 	for {
 		var fixed [fixedHeader]byte
@@ -143,7 +144,8 @@ func (f *frames) hand(h Header, head []byte, body int64) error {
 	return nil
 }
 
-// lengths reads how long a message is: its header fields with their padding, and its body.
+// lengths returns the lengths of a message's header fields, with their padding, and of
+// its body.
 func lengths(fixed *[fixedHeader]byte) (order binary.ByteOrder, fields, body int64, err error) {
 	switch fixed[0] {
 	case 'l':
@@ -157,9 +159,9 @@ func lengths(fixed *[fixedHeader]byte) (order binary.ByteOrder, fields, body int
 	return order, fields, int64(order.Uint32(fixed[4:])), nil
 }
 
-// readHeader reads the fields of a message's header, which buf holds up to their end. They
-// are an array of structures of a byte and a variant (D-Bus specification, "Message
-// Format"), where the variants' types are given.
+// readHeader reads the header fields of a message. buf holds the message up to the end
+// of these fields. They are an array of structures of a byte and a variant (D-Bus
+// specification, "Message Format"); the specification fixes the types of the variants.
 func readHeader(order binary.ByteOrder, buf []byte) (Header, bool) {
 	h := Header{Kind: dbus.Type(buf[1]), NoReply: dbus.Flags(buf[2])&dbus.FlagNoReplyExpected != 0, Serial: order.Uint32(buf[8:])}
 	for at := fixedHeader; at < len(buf); {

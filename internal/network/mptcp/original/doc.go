@@ -1,7 +1,7 @@
-// Package original speaks to the kernel that the original system was made for:
+// Package original speaks to the kernel that the Socket Intents prototype was made for:
 // the generic netlink family MAM_MPTCP of an out-of-tree MPTCP (doc/original/daemon.md
-// 14). That kernel asks about each subflow that could be opened, and opens those
-// that are accepted.
+// 14). That kernel asks about each subflow that could be opened, and opens the accepted
+// ones.
 //
-// Mainline Linux has no such family; there, package mptcp is what works.
+// The mainline kernel has no such family. Use package mptcp there.
 package original

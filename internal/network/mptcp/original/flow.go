@@ -18,12 +18,11 @@ const (
 // Commands.
 const (
 	cmdInit    = 1 // to the kernel, once
-	cmdNewFlow = 2 // a subflow could be opened; to the kernel: open it
-	// 3, a new interface, tells nothing that rtnetlink does not.
+	cmdNewFlow = 2 // from the kernel: a subflow could be opened; to the kernel: open it
+	// Number 3, a new interface, is not used: rtnetlink tells the same.
 )
 
-// Attributes. Numbers are in the byte order of the host, addresses in that of
-// the network.
+// Attributes. Numbers have the byte order of the host, addresses that of the network.
 const (
 	attrText       = 1
 	attrLocal4     = 3
@@ -44,14 +43,14 @@ const (
 
 // flow is a subflow that could be opened.
 type flow struct {
-	local, remote     netip.Addr // of one family
+	local, remote     netip.Addr // both of one family
 	localID, remoteID uint8
-	// localPrio and remotePrio are not 0 on addresses to be used last.
+	// localPrio and remotePrio are not 0 for addresses that should be used last.
 	localPrio, remotePrio uint8
 	remoteBits            uint8
-	remotePort            uint16 // goes back as it came, in whatever byte order
-	// inode is that of the connection's socket, the ctxino of the client's
-	// request (doc/original/wire-protocol.md 4.6).
+	remotePort            uint16 // sent back unchanged, in whatever byte order
+	// inode is the inode of the connection's socket, which is the ctxino of the
+	// client's request (doc/original/wire-protocol.md 4.6).
 	inode uint64
 	token uint32 // of the connection
 }
@@ -61,9 +60,9 @@ var (
 	errFamily = errors.New("addresses of two families, or of none")
 )
 
-// decodeFlow decodes the attributes of NEWFLOW. All but the peer's priority are
-// required; that the original does not read it is a defect (doc/original/daemon.md D24).
-// Unknown attributes are passed over.
+// decodeFlow decodes the attributes of NEWFLOW. All are required except for the peer's
+// priority (original: defect, doc/original/daemon.md D24). Unknown attributes are
+// ignored.
 func decodeFlow(data []byte) (flow, error) {
 	f, err := decodeAttributes(data)
 	if err != nil {
@@ -135,7 +134,7 @@ func address(to *netip.Addr, b []byte, length int) error {
 	return nil
 }
 
-// encodeAccept gives the attributes of the message that accepts the flow, in the
+// encodeAccept returns the attributes of the message that accepts the flow, in the
 // original's order.
 func (f flow) encodeAccept() ([]byte, error) {
 	ae := netlink.NewAttributeEncoder()

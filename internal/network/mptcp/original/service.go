@@ -20,14 +20,14 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Policy is what decides: a *mam.Manager.
+// Policy decides about subflows. It is a *mam.Manager.
 type Policy interface {
 	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
 	DecisionByInode(inode uint64, uid uint32) (mam.Record, bool)
 }
 
-// maxRefused is how many refused flows are remembered. The family does not tell
-// when a connection ends, so the oldest make room.
+// maxRefused bounds the refused flows that are remembered. The oldest make room,
+// because the family does not tell when a connection ends.
 const maxRefused = 1024
 
 // Service answers the kernel's questions about subflows.
@@ -39,14 +39,15 @@ type Service struct {
 	family uint16
 
 	mu sync.Mutex
-	// refused are the flows that the policy did not want so far, oldest first:
-	// it may change its mind (doc/original/daemon.md D26, doc/original/policies.md 17).
+	// refused are the flows that the policy did not want, oldest first. They are kept
+	// because the policy may want them later (doc/original/daemon.md D26,
+	// doc/original/policies.md 17).
 	refused []flow
 }
 
-// Open tells the kernel that somebody listens. The error wraps
+// Open tells the kernel that a path manager listens. The error wraps
 // mptcp.ErrUnsupported on kernels without the family, which are all but the
-// original's own.
+// prototype's.
 func Open(p Policy, log *slog.Logger) (*Service, error) {
 	c, err := genetlink.Dial(nil)
 	if err != nil {
@@ -97,7 +98,7 @@ func message(command uint8, data []byte) genetlink.Message {
 	return genetlink.Message{Header: genetlink.Header{Command: command, Version: version}, Data: data}
 }
 
-// Close releases the Service, which must not run any more.
+// Close releases the Service. Run must have ended.
 func (s *Service) Close() error { return s.conn.Close() }
 
 // Run answers until ctx ends, and then returns nil. It may be called once.
@@ -115,7 +116,7 @@ func (s *Service) Run(ctx context.Context) error {
 			continue
 		case errors.As(err, &call), errors.Is(err, os.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("receive from %s: %w", familyName, err)
-		case err != nil: // an acceptance that came too late, or nonsense
+		case err != nil: // an acceptance came too late, or the message makes no sense
 			s.log.Debug("refused by "+familyName, "err", err)
 			continue
 		}
@@ -133,8 +134,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// Changed says that networks or policy have changed: what was refused is asked
-// about again. It is safe for concurrent use, and waits for the policy only.
+// Changed tells the Service that networks or policy have changed. It asks again about
+// the refused flows. It is safe for concurrent use, and waits for nothing but the
+// policy.
 func (s *Service) Changed(now time.Time) {
 	s.mu.Lock()
 	again := s.refused
@@ -145,7 +147,7 @@ func (s *Service) Changed(now time.Time) {
 	}
 }
 
-// decide asks the policy about a flow and accepts it if that wants it.
+// decide asks the policy about a flow, and accepts the flow if the policy wants it.
 func (s *Service) decide(f flow, now time.Time) {
 	wanted, backup := s.ask(f, now)
 	s.mu.Lock()
@@ -168,7 +170,8 @@ func (s *Service) decide(f flow, now time.Time) {
 	}
 }
 
-// ask puts the question that upstream's events lead to, about one flow.
+// ask asks the policy about one flow, with the same question as the events of the
+// mainline kernel lead to.
 func (s *Service) ask(f flow, now time.Time) (wanted, backup bool) {
 	remote := netip.AddrPortFrom(f.remote, f.remotePort)
 	c := mam.MultipathConn{Remote: remote, Remotes: []netip.AddrPort{remote}}
@@ -179,7 +182,7 @@ func (s *Service) ask(f flow, now time.Time) (wanted, backup bool) {
 		c.User, c.UserKnown = uid, true
 		if rec, ok := s.policy.DecisionByInode(f.inode, uid); ok {
 			c.Decision = &rec
-			if p := rec.Decision.Prefix; p != nil { // what the first subflow was bound to
+			if p := rec.Decision.Prefix; p != nil { // the prefix that the first subflow was bound to
 				c.Local = netip.AddrPortFrom(p.Addr(), 0)
 			}
 		}
@@ -196,7 +199,7 @@ func (s *Service) ask(f flow, now time.Time) (wanted, backup bool) {
 	return false, false
 }
 
-// accept has the kernel open a flow. Should it refuse, Run learns that.
+// accept asks the kernel to open a flow. If the kernel refuses, Run is told.
 func (s *Service) accept(f flow) error {
 	data, err := f.encodeAccept()
 	if err != nil {

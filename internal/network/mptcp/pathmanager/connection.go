@@ -12,28 +12,28 @@ import (
 // connection is an MPTCP connection that this host opened.
 type connection struct {
 	token         mptcp.Token
-	local, remote netip.AddrPort // of the first subflow, as the kernel has them
+	local, remote netip.AddrPort // of the first subflow, in the kernel's form
 	uid           uint32
-	owned         bool        // uid is known
+	owned         bool        // uid is set
 	decision      *mam.Record // nil: not known
 	established   bool        // more subflows may be opened
-	denyJoin      bool        // but not to remote
+	denyJoin      bool        // the peer accepts no subflows to remote
 	announced     map[uint8]netip.AddrPort
 	subflows      []subflow
-	ids           map[netip.Addr]uint8 // of local addresses; the first one's is 0
+	ids           map[netip.Addr]uint8 // IDs of local addresses; the first one has 0
 	failed        map[path]failure
 }
 
-// subflow is one that there is, or that was asked for.
+// subflow is an existing subflow, or one that was asked for.
 type subflow struct {
-	local, remote netip.AddrPort // as the kernel has them; local has port 0 while it is asked for
+	local, remote netip.AddrPort // in the kernel's form; while pending, local has port 0
 	localID       uint8
 	backup        bool
-	pending       bool      // asked for, no answer yet
+	pending       bool      // asked for, and not answered yet
 	since         time.Time // when it was asked for
 }
 
-// path is what a subflow runs on, in plain addresses.
+// path is the pair of addresses that a subflow connects, not IPv4-mapped.
 type path struct {
 	local  netip.Addr
 	remote netip.AddrPort
@@ -45,23 +45,24 @@ func pathOf(local netip.Addr, remote netip.AddrPort) path {
 	return path{local.Unmap(), plain(remote)}
 }
 
-// plain takes the IPv6 form off an IPv4 address.
+// plain turns an IPv4-mapped address into an IPv4 address.
 func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// failure is what is known of a path on which a subflow failed.
+// failure is what is known about a path on which a subflow has failed.
 type failure struct {
 	times int
 	until time.Time // when to try again
 }
 
 const (
-	// firstPause follows the first failure, and each one doubles it.
+	// firstPause follows the first failure. Each further failure doubles the pause.
 	firstPause = time.Second
-	// maxFailures ends the attempts, after two minutes in all, until the networks change.
+	// maxFailures is the number of failures after which a path is not tried again until
+	// the networks change. That is after two minutes in all.
 	maxFailures = 7
-	// pendingLimit is how long a SYN may go unanswered before the subflow is
-	// taken for failed, should the kernel not say so: tcp_syn_retries takes
-	// that long at most.
+	// pendingLimit is how long a SYN may go unanswered before the subflow counts as
+	// failed. It is the longest time that tcp_syn_retries allows, and serves if the
+	// kernel reports no failure.
 	pendingLimit = 130 * time.Second
 )
 
@@ -76,8 +77,8 @@ func (c *connection) fail(p path, now time.Time) {
 	c.failed[p] = f
 }
 
-// blocked tells whether a path is not to be tried now, and when it is; 0 is
-// never.
+// blocked tells whether a path must not be tried now, and how long that lasts; a wait
+// of 0 means for good.
 func (c *connection) blocked(p path, now time.Time) (blocked bool, wait time.Duration) {
 	f, ok := c.failed[p]
 	switch {
@@ -90,7 +91,7 @@ func (c *connection) blocked(p path, now time.Time) (blocked bool, wait time.Dur
 	return wait > 0, max(wait, 0)
 }
 
-// remotes are where subflows may go.
+// remotes returns the addresses that subflows may connect to.
 func (c *connection) remotes() []netip.AddrPort {
 	var list []netip.AddrPort
 	if !c.denyJoin {
@@ -126,8 +127,8 @@ func (c *connection) remove(p path) {
 	c.subflows = slices.DeleteFunc(c.subflows, func(s subflow) bool { return s.path() == p })
 }
 
-// idFor is the address ID of a local address, a new one if need be, and 0 if
-// there is none left.
+// idFor returns the address ID of a local address. It assigns a new one if needed, and
+// returns 0 if none is left.
 func (c *connection) idFor(a netip.Addr) uint8 {
 	if id, ok := c.ids[a]; ok {
 		return id

@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// endpoints is the kernel as far as a keeper needs it: a *mptcp.Conn.
+// endpoints is the part of the kernel that a keeper needs. It is a *mptcp.Conn.
 type endpoints interface {
 	Endpoints() ([]mptcp.Endpoint, error)
 	AddEndpoint(mptcp.Endpoint) error
@@ -25,27 +25,26 @@ type endpoints interface {
 	SetLimits(mptcp.Limits) error
 }
 
-// keeper keeps the endpoints of the in-kernel path manager in step with the
-// prefixes that the policy wants used. It is not safe for concurrent use.
+// keeper keeps the endpoints of the in-kernel path manager equal to the prefixes that
+// the policy wants to be used. It is not safe for concurrent use.
 type keeper struct {
 	kernel endpoints
 	policy Policy
 	log    *slog.Logger
 	mem    *memory
-	told   *mam.Runner // whose limits in this mode the log has
-	// own are the endpoints that were added here, by address. Whatever else
-	// there is belongs to others.
+	told   *mam.Runner // the policy for which the log has the limits of this mode
+	// own are the endpoints that the keeper has added, by address. All other endpoints
+	// belong to other programs.
 	own map[netip.Addr]mptcp.Endpoint
-	// before and raised are the limits that were found and those set instead;
-	// equal if nothing was changed.
+	// before are the limits that were found, raised those that were set instead. They
+	// are equal if nothing was changed.
 	before, raised mptcp.Limits
-	// without are the networks that have no endpoint, as the kernel has room for no
-	// more; read by others.
+	// without are the networks for which the kernel has no room for an endpoint. Other
+	// goroutines read it.
 	without atomic.Pointer[[]policy.PrefixID]
 }
 
-// newKeeper makes a keeper that owns what mem remembers, as far as it is still
-// there.
+// newKeeper makes a keeper that owns the endpoints in mem, if they still exist.
 func newKeeper(kernel endpoints, p Policy, mem *memory, log *slog.Logger) (*keeper, error) {
 	k := &keeper{kernel: kernel, policy: p, mem: mem, log: log, own: map[netip.Addr]mptcp.Endpoint{}}
 	if len(mem.now.Endpoints) > 0 {
@@ -69,13 +68,13 @@ func newKeeper(kernel endpoints, p Policy, mem *memory, log *slog.Logger) (*keep
 		if now == l.Set {
 			k.before, k.raised = l.Before, l.Set
 		} else {
-			mem.note(func(r *remembered) { r.Limits = nil }) // somebody else's since
+			mem.note(func(r *remembered) { r.Limits = nil }) // another program has changed them since
 		}
 	}
 	return k, nil
 }
 
-// remember notes what is ours, and what is about to be.
+// remember stores which endpoints are ours, and which are about to be.
 func (k *keeper) remember(more ...mptcp.Endpoint) {
 	k.mem.note(func(r *remembered) {
 		r.Endpoints = nil
@@ -86,8 +85,8 @@ func (k *keeper) remember(more ...mptcp.Endpoint) {
 	})
 }
 
-// sync makes the endpoints be as the policy wants them. Whatever is possible is
-// done, also after errors.
+// sync makes the endpoints those that the policy wants. After an error it still does
+// everything else.
 func (k *keeper) sync(now time.Time) error {
 	chosen, err := k.policy.ChooseSubflows(mam.MultipathConn{}, now)
 	if err != nil {
@@ -133,7 +132,7 @@ func (k *keeper) sync(now time.Time) error {
 			k.remember()
 		case ours:
 		case found && there.Flags&mptcp.FlagImplicit == 0:
-			// Somebody else's.
+			// It belongs to another program.
 		default:
 			err := k.add(w)
 			if errors.Is(err, mptcp.ErrFull) {
@@ -147,7 +146,7 @@ func (k *keeper) sync(now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// tell keeps which networks have no endpoint, and says so when that changes.
+// tell stores which networks have no endpoint, and logs a change.
 func (k *keeper) tell(without []policy.PrefixID) {
 	before := k.without.Swap(&without)
 	if before != nil && slices.Equal(*before, without) || before == nil && len(without) == 0 {
@@ -161,19 +160,20 @@ func (k *keeper) tell(without []policy.PrefixID) {
 		"without", without, "most", mptcp.MaxEndpoints, "all_networks", `path_manager = "userspace"`)
 }
 
-// endpoint is the one that a chosen subflow needs.
+// endpoint returns the endpoint that a chosen subflow needs.
 func endpoint(v *mam.View, s policy.Subflow) mptcp.Endpoint {
 	e := mptcp.Endpoint{Addr: s.Prefix.Addr(), Flags: mptcp.FlagSubflow}
 	if s.Backup {
 		e.Flags |= mptcp.FlagBackup
 	}
-	if v.Devices[s.Prefix.ID] != "" { // its address alone would not do
+	if v.Devices[s.Prefix.ID] != "" { // the source address alone does not select the interface
 		e.Index = s.Prefix.Index
 	}
 	return e
 }
 
-// present lists what there is and forgets what others have deleted or replaced.
+// present lists the existing endpoints. It also forgets own ones that another program
+// has deleted or replaced.
 func (k *keeper) present() (map[netip.Addr]mptcp.Endpoint, error) {
 	list, err := k.kernel.Endpoints()
 	if err != nil {
@@ -192,9 +192,9 @@ func (k *keeper) present() (map[netip.Addr]mptcp.Endpoint, error) {
 	return present, nil
 }
 
-// add adds an endpoint and learns its ID.
+// add adds an endpoint and finds out its ID.
 func (k *keeper) add(e mptcp.Endpoint) error {
-	k.remember(e) // the kernel chooses the ID
+	k.remember(e) // before its ID is known, which the kernel chooses
 	if err := k.kernel.AddEndpoint(e); err != nil {
 		k.remember()
 		return err
@@ -226,8 +226,8 @@ func (k *keeper) remove(e mptcp.Endpoint, present map[netip.Addr]mptcp.Endpoint)
 	return nil
 }
 
-// limits raises the number of subflows, 2 by default, to what the endpoints
-// need. It is not lowered before the end.
+// limits raises the number of subflows, 2 by default, to what the endpoints need. It is
+// lowered again only at the end.
 func (k *keeper) limits() error {
 	list, err := k.kernel.Endpoints()
 	if err != nil {
@@ -252,7 +252,7 @@ func (k *keeper) limits() error {
 	return k.kernel.SetLimits(k.raised)
 }
 
-// end takes back what was set up.
+// end undoes what was set up.
 func (k *keeper) end() error {
 	present, err := k.present()
 	if err != nil {
@@ -263,7 +263,7 @@ func (k *keeper) end() error {
 		errs = append(errs, k.remove(e, present))
 	}
 	if k.raised != k.before {
-		// Somebody else's change stands.
+		// If another program has changed the limits since, they are left alone.
 		if l, err := k.kernel.Limits(); err == nil && l == k.raised {
 			err = k.kernel.SetLimits(k.before)
 			errs = append(errs, err)

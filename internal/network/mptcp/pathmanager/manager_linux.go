@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Policy is what decides: a *mam.Manager.
+// Policy decides about subflows. It is a *mam.Manager.
 type Policy interface {
 	ChooseSubflows(c mam.MultipathConn, now time.Time) ([]policy.Subflow, error)
 	DecisionFor(local, remote netip.AddrPort, uid uint32, now time.Time) (mam.Record, bool)
@@ -23,28 +23,28 @@ type Policy interface {
 	View() *mam.View
 }
 
-// Manager is a path manager. It belongs to the network namespace that it was
-// opened in.
+// Manager is a path manager. It belongs to the network namespace in which it was
+// opened.
 type Manager struct {
 	log      *slog.Logger
 	mode     mptcp.PathManager
-	restore  mptcp.PathManager // what was selected before; "": leave it
+	restore  mptcp.PathManager // path manager that was selected before; "": leave the present one
 	mem      *memory
 	selector *mptcp.Selector
 	conn     *mptcp.Conn
 	listener *mptcp.Listener   // mode Userspace
 	diag     *mptcp.Diag       // mode Userspace
-	changed  chan struct{}     // one slot: networks or policy
-	reported chan uint16       // local ports that clients have reported
+	changed  chan struct{}     // one slot; filled when networks or policy have changed
+	reported chan uint16       // local ports in clients' reports
 	keeper   *keeper           // mode InKernel
 	steerer  *steerer          // mode Userspace
-	original *original.Service // mode Userspace on the original's kernel, else nil
+	original *original.Service // on the prototype's kernel, in mode Userspace; else nil
 }
 
-// Open makes the kernel use the given path manager for new connections and
-// prepares to do its work. In the directory state it remembers what it sets up, and finds
-// what a run has left that did not end in peace; "" stands for none. The error wraps
-// mptcp.ErrUnsupported if the kernel is too old. A Manager that Open returned must be Run.
+// Open makes the kernel use the given path manager for new connections, and prepares
+// for its work. In the directory state it remembers what it sets up, and finds what an
+// earlier run has left that did not end properly; "" stands for no directory. The error
+// wraps mptcp.ErrUnsupported if the kernel is too old. The caller must call Run.
 func Open(mode mptcp.PathManager, p Policy, state string, log *slog.Logger) (*Manager, error) {
 	m := &Manager{
 		log: log, mode: mode, mem: openMemory(state, log), changed: make(chan struct{}, 1), reported: make(chan uint16, 64),
@@ -56,11 +56,12 @@ func Open(mode mptcp.PathManager, p Policy, state string, log *slog.Logger) (*Ma
 	return m, nil
 }
 
-// TakeBack takes back what a run has left in this namespace that did not end in
-// peace, if Open remembered it in the directory state. Without any such it does nothing.
+// TakeBack undoes what an earlier run in this namespace has left that did not end
+// properly, if Open remembered it in the directory state. Otherwise TakeBack does
+// nothing.
 func TakeBack(state string, log *slog.Logger) error {
 	if there, err := filepath.Glob(filepath.Join(state, "mptcp-*.json")); err != nil || len(there) == 0 {
-		return nil // the usual case, in which no lock is made
+		return nil // the usual case; a lock file would only be litter
 	}
 	m := &Manager{log: log, mem: openMemory(state, log)}
 	err := m.takeBack()
@@ -88,7 +89,7 @@ func (m *Manager) takeBack() (err error) {
 	return nil
 }
 
-// endKeeper takes back what a keeper has left.
+// endKeeper undoes what a keeper has left.
 func (m *Manager) endKeeper() error {
 	if m.mem.now.Endpoints == nil && m.mem.now.Limits == nil {
 		return nil
@@ -109,7 +110,7 @@ func (m *Manager) open(p Policy) (err error) {
 	}
 	m.conn, err = mptcp.Dial()
 	if errors.Is(err, mptcp.ErrUnsupported) && m.original != nil {
-		return nil // its kernel needs nothing else
+		return nil // that kernel needs no further setup
 	}
 	if err != nil {
 		return err
@@ -137,18 +138,18 @@ func (m *Manager) open(p Policy) (err error) {
 		return err
 	}
 	if m.keeper != nil {
-		// Before there are connections: the kernel forgets those that begin
-		// while it gets its first endpoints.
+		// This comes before there are connections, because the kernel forgets
+		// connections that begin while it gets its first endpoints.
 		m.syncKeeper()
 	}
 	return nil
 }
 
-// choose has the kernel use the path manager of the mode.
+// choose makes the kernel use the path manager of the mode.
 func (m *Manager) choose() (err error) {
 	m.selector, err = mptcp.OpenSelector()
 	if errors.Is(err, mptcp.ErrUnsupported) && m.mode == mptcp.InKernel {
-		return nil // the only one there is
+		return nil // the kernel has only this one
 	}
 	if err != nil {
 		return err
@@ -186,7 +187,7 @@ func (m *Manager) close() error {
 	}
 	if m.restore != "" {
 		now, err := m.selector.Selected()
-		if err == nil && now == m.mode { // somebody else's choice meanwhile stands
+		if err == nil && now == m.mode { // another program's later choice is kept
 			err = m.selector.Select(m.restore)
 		}
 		errs = append(errs, err)
@@ -213,12 +214,12 @@ func (m *Manager) close() error {
 	return errors.Join(errs...)
 }
 
-// PerConnection tells whether the policy is asked about each connection, rather
-// than about all at once: then its vetoes hold.
+// PerConnection tells whether the policy is asked about each connection, and not once
+// about all of them. Only then its vetoes hold for single connections.
 func (m *Manager) PerConnection() bool { return m.mode == mptcp.Userspace }
 
-// Without lists the networks that have no endpoint, as the kernel has room for no more of
-// them. It is safe for concurrent use.
+// Without lists the networks for which the kernel has no room for an endpoint. It is
+// safe for concurrent use.
 func (m *Manager) Without() []policy.PrefixID {
 	if m.keeper == nil {
 		return nil
@@ -229,8 +230,8 @@ func (m *Manager) Without() []policy.PrefixID {
 	return nil
 }
 
-// Changed says that networks, policy or its configuration have changed. It does
-// not block and is safe for concurrent use.
+// Changed tells the Manager that the networks, the policy or the policy's configuration
+// have changed. It does not block and is safe for concurrent use.
 func (m *Manager) Changed() {
 	select {
 	case m.changed <- struct{}{}:
@@ -238,9 +239,9 @@ func (m *Manager) Changed() {
 	}
 }
 
-// Reported says that a client has reported the outcome of a decision. It does
-// not block and is safe for concurrent use; a burst may be cut short, which does
-// no harm as connections are matched by addresses too.
+// Reported tells the Manager that a client has reported the outcome of a decision. It
+// does not block and is safe for concurrent use. Reports in a burst may be dropped,
+// which does no harm, because connections are matched by addresses too.
 func (m *Manager) Reported(rec mam.Record) {
 	if rec.Outcome == nil || rec.Outcome.LocalPort == 0 {
 		return
@@ -251,8 +252,8 @@ func (m *Manager) Reported(rec mam.Record) {
 	}
 }
 
-// Run does the work until ctx ends; then it takes back what it set up and
-// returns nil. Subflows that it opened remain. Run may be called once.
+// Run does the work until ctx ends. Then it undoes what it has set up, and returns nil.
+// Subflows that it has opened remain. Run may be called once.
 func (m *Manager) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, m.close()) }()
 	if m.mode == mptcp.InKernel {
@@ -277,8 +278,7 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 	return m.runSteerer(ctx)
 }
 
-// runOriginal does what is left to do where the original's family is all there
-// is.
+// runOriginal does the remaining work if only the prototype's family exists.
 func (m *Manager) runOriginal(ctx context.Context) error {
 	for {
 		select {
@@ -286,17 +286,16 @@ func (m *Manager) runOriginal(ctx context.Context) error {
 			return nil
 		case <-m.changed:
 			m.original.Changed(time.Now())
-		case <-m.reported: // that kernel names connections by their inode
+		case <-m.reported: // ignored: that kernel names connections by their inode
 		}
 	}
 }
 
-// retry is the wait after the kernel refused something for a reason that may
-// pass.
+// retry is the wait after the kernel refused something for a reason that may pass.
 const retry = 5 * time.Second
 
 func (m *Manager) runKeeper(ctx context.Context) error {
-	timer := time.NewTimer(0) // now
+	timer := time.NewTimer(0) // fires at once
 	defer timer.Stop()
 	for {
 		select {
@@ -313,7 +312,7 @@ func (m *Manager) runKeeper(ctx context.Context) error {
 	}
 }
 
-// syncKeeper tells whether all is as it should be.
+// syncKeeper tells whether everything is as it should be.
 func (m *Manager) syncKeeper() bool {
 	err := m.keeper.sync(time.Now())
 	if err != nil {
@@ -325,10 +324,10 @@ func (m *Manager) syncKeeper() bool {
 func (m *Manager) runSteerer(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// What comes faster than it is handled waits in the socket, and is lost
-	// there at last: then all is read anew.
+	// Events that come faster than they are handled wait in the socket. If its buffer
+	// is full, they are lost, and then all connections are read anew.
 	events, overrun, ended := make(chan mptcp.Event), make(chan struct{}, 1), make(chan error, 1)
-	overrun <- struct{}{} // to begin with
+	overrun <- struct{}{} // makes the first reading
 	go func() {
 		ended <- m.listener.Run(ctx, func(e mptcp.Event) {
 			select {

@@ -20,20 +20,20 @@ import (
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
-// remembered is what was set up in the kernel and has to be taken back. After a
-// crash it tells the next run what is its own.
+// remembered is what was set up in the kernel and must be undone. After a crash it
+// tells the next run what belongs to mamma.
 type remembered struct {
 	Version int    `json:"version"`
-	Boot    string `json:"boot"` // the kernel forgets with it
-	// Namespace is that of the network, unique during one boot.
+	Boot    string `json:"boot"` // a restart of the kernel undoes everything
+	// Namespace identifies the network namespace. It is unique during one boot.
 	Namespace uint64           `json:"namespace"`
 	Endpoints []ownEndpoint    `json:"endpoints,omitempty"`
 	Limits    *changedLimits   `json:"limits,omitempty"`
 	Selected  *changedSelector `json:"path_manager,omitempty"`
 }
 
-// ownEndpoint is one that was added, or is about to be: then its ID is 0, as the
-// kernel chooses it.
+// ownEndpoint is an endpoint that was added, or is about to be. In the second case its
+// ID is 0, because the kernel chooses the ID.
 type ownEndpoint struct {
 	ID    uint8       `json:"id"`
 	Addr  netip.Addr  `json:"addr"`
@@ -41,8 +41,8 @@ type ownEndpoint struct {
 	Index int         `json:"index"`
 }
 
-// is tells whether e is the one that was added. FlagBackup may differ: it is
-// changed now and then.
+// is tells whether e is the endpoint that was added. FlagBackup may differ, because it
+// changes now and then.
 func (o ownEndpoint) is(e mptcp.Endpoint) bool {
 	return (o.ID == 0 || o.ID == e.ID) && o.Addr == e.Addr && o.Index == e.Index && (o.Flags^e.Flags)&^mptcp.FlagBackup == 0
 }
@@ -63,25 +63,23 @@ func (r *remembered) empty() bool {
 
 const (
 	memoryVersion = 1
-	// maxMemory bounds what is read; an endpoint takes some 70 bytes, and the
+	// maxMemory bounds how much is read. An endpoint takes some 70 bytes, and the
 	// kernel has 255 at most.
 	maxMemory = 1 << 16
 )
 
-// memory keeps what is remembered in a file of the namespace, in the state
-// directory. The zero value keeps it to itself. It is not safe for concurrent
-// use.
+// memory keeps what is remembered in a file, one for each network namespace, in the
+// state directory. The zero value writes no file. It is not safe for concurrent use.
 type memory struct {
 	log     *slog.Logger
 	path    string   // "": nothing is written
-	lock    *os.File // held as long as this is in use
+	lock    *os.File // held as long as the memory is in use
 	now     remembered
 	failing bool
 }
 
-// openMemory reads what the last run has left, for the network namespace of this
-// thread. It never fails: what cannot be read or kept is told to the log, and is
-// not remembered.
+// openMemory reads what the last run has left for the network namespace of this thread.
+// It never fails: errors are logged, and nothing is then remembered.
 func openMemory(dir string, log *slog.Logger) *memory {
 	m := &memory{log: log}
 	if dir == "" {
@@ -106,8 +104,9 @@ func (m *memory) open(dir string) error {
 	if err != nil {
 		return err
 	}
-	// Two daemons in one namespace would take what the other one has set up for
-	// their own; in different ones they do not meet. So each has a byte.
+	// Two daemons in one namespace would each take the other's setup for their own, so
+	// only one may have the lock. Daemons in different namespaces must not exclude each
+	// other. So each namespace locks a byte of its own.
 	own := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(m.now.Namespace & (1<<62 - 1)), Len: 1}
 	if err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, &own); err != nil {
 		_ = lock.Close()
@@ -132,17 +131,17 @@ func (m *memory) open(dir string) error {
 	return nil
 }
 
-// forgetOtherBoots removes files that nobody will ask for any more.
+// forgetOtherBoots removes the files of earlier boots, which nobody will need.
 func (m *memory) forgetOtherBoots(dir string) {
 	files, _ := filepath.Glob(filepath.Join(dir, "mptcp-*.json"))
 	for _, f := range files {
 		if r, err := readMemory(f); err == nil && r.Boot != m.now.Boot {
-			_ = os.Remove(f) // it does no harm
+			_ = os.Remove(f) // a file that stays does no harm
 		}
 	}
 }
 
-// namespace identifies the network namespace of this thread.
+// namespace returns the inode number of this thread's network namespace.
 func namespace() (uint64, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -156,7 +155,7 @@ func namespace() (uint64, error) {
 	return cookie, nil
 }
 
-// readMemory reads a file that may be damaged.
+// readMemory reads a file, which may be damaged.
 func readMemory(path string) (remembered, error) {
 	b, err := ownfile.ReadAll(path, maxMemory)
 	if err != nil {
@@ -196,8 +195,9 @@ func parseMemory(b []byte) (r remembered, err error) {
 	return r, nil
 }
 
-// note changes what is remembered, and is to be called before what it says is
-// done. Whoever reads the file sees the old state or the new one.
+// note changes what is remembered. Call it before doing what the change says, so that a
+// crash in between forgets nothing. A reader of the file sees either the old state or
+// the new one.
 func (m *memory) note(change func(*remembered)) {
 	next := m.now
 	next.Endpoints = append([]ownEndpoint(nil), m.now.Endpoints...)
@@ -233,7 +233,7 @@ func (m *memory) save() error {
 	})
 }
 
-// close lets others have the file. What is still remembered stays in it.
+// close releases the file. What is still remembered stays in it.
 func (m *memory) close() error {
 	if m.lock == nil {
 		return nil

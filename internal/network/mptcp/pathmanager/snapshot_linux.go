@@ -10,37 +10,36 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Snapshot is what is known of MPTCP on this host at one moment, for people.
+// Snapshot is the state of MPTCP on this host at one moment, for people.
 type Snapshot struct {
 	Time time.Time
-	// Selected is the path manager that new connections get; "" if there is no
-	// choice.
+	// Selected is the path manager for new connections; "" if the kernel has no choice.
 	Selected    mptcp.PathManager
 	Connections []ConnectionState
-	// Endpoints and Limits are those of the in-kernel path manager.
+	// Endpoints and Limits belong to the in-kernel path manager.
 	Endpoints []mptcp.Endpoint
 	Limits    mptcp.Limits
 	Counters  mptcp.Counters
 }
 
-// ConnectionState is a connection with what is known of it here.
+// ConnectionState is a connection with what the daemon knows about it.
 type ConnectionState struct {
 	mptcp.Connection
-	// Decision is what it was opened by, nil if that is not known.
+	// Decision is the decision that led to the connection, nil if unknown.
 	Decision *mam.Record
-	// Prefixes are those that the Subflows, at the same index, run on; zero
-	// where none is managed.
+	// Prefixes are the prefixes of the Subflows at the same index; zero for a subflow
+	// on no managed prefix.
 	Prefixes []policy.PrefixID
 }
 
-// Observer takes Snapshots of the network namespace that it was opened in,
-// whatever manages paths there. It is safe for concurrent use.
+// Observer takes Snapshots of the network namespace in which it was opened, whichever
+// program manages paths there. It is safe for concurrent use.
 type Observer struct {
 	policy   Policy
 	conn     *mptcp.Conn
 	diag     *mptcp.Diag
 	counters *mptcp.CounterReader
-	selector *mptcp.Selector // nil: the kernel has one path manager only
+	selector *mptcp.Selector // nil: the kernel has a single path manager
 }
 
 // OpenObserver opens an Observer. The error wraps mptcp.ErrUnsupported if the
@@ -89,9 +88,9 @@ func (o *Observer) Close() error {
 	return errors.Join(errs...)
 }
 
-// Snapshot reads everything anew. It walks all TCP connections of the host:
-// it is for people, not for loops. Endpoints need CAP_NET_ADMIN on recent kernels; where they
-// may not be read they are left out.
+// Snapshot reads everything anew. It walks all TCP connections of the host, so it is
+// for people and not for loops. Recent kernels show endpoints only with CAP_NET_ADMIN;
+// without it they are left out.
 func (o *Observer) Snapshot(now time.Time) (Snapshot, error) {
 	s := Snapshot{Time: now}
 	list, err := o.diag.Connections()

@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// subflows is the kernel as far as a steerer needs it: a *mptcp.Conn.
+// subflows is the part of the kernel that a steerer needs. It is a *mptcp.Conn.
 type subflows interface {
 	CreateSubflow(t mptcp.Token, local mptcp.Endpoint, remote netip.AddrPort) error
 	DestroySubflow(t mptcp.Token, local, remote netip.AddrPort) error
@@ -20,9 +20,9 @@ type subflows interface {
 	Remove(t mptcp.Token, id uint8) error
 }
 
-// steerer opens and closes the subflows of the connections that this host
-// opened. It is told what happens and what time it is, and says how long it may
-// be left alone at most; 0 is for good. It is not safe for concurrent use.
+// steerer opens and closes the subflows of the connections that this host opened. Its
+// methods take the time, and return after how long to call it again at the latest; 0
+// means never. It is not safe for concurrent use.
 type steerer struct {
 	kernel subflows
 	policy Policy
@@ -30,8 +30,8 @@ type steerer struct {
 	log    *slog.Logger
 
 	conns map[mptcp.Token]*connection
-	// managed are the local addresses of subflows that were on managed prefixes:
-	// only of these it can be said that their network is gone.
+	// managed are local addresses of subflows that were on managed prefixes. The
+	// network of such an address can be gone; about other addresses nothing is known.
 	managed map[netip.Addr]bool
 }
 
@@ -84,7 +84,7 @@ func (s *steerer) handle(e mptcp.Event, now time.Time) time.Duration {
 		}
 		p := pathOf(e.Local.Addr(), e.Remote)
 		if found := c.find(p); found == nil || !found.pending && found.local.Port() != e.Local.Port() {
-			return 0 // closed here, and perhaps opened anew
+			return 0 // it was closed by the steerer, which may open a new one
 		}
 		c.remove(p)
 		c.fail(p, now)
@@ -101,7 +101,7 @@ func (s *steerer) handle(e mptcp.Event, now time.Time) time.Duration {
 	return s.sync(c, now)
 }
 
-// adopt takes over what the kernel lists, as at the start and after events were
+// adopt takes over the kernel's list of connections, at the start and after events were
 // lost.
 func (s *steerer) adopt(list []mptcp.Connection, now time.Time) time.Duration {
 	old := s.conns
@@ -109,7 +109,7 @@ func (s *steerer) adopt(list []mptcp.Connection, now time.Time) time.Duration {
 	for _, l := range list {
 		c := old[l.Token]
 		if l.Fallback || l.Server || l.Remote.Addr().IsUnspecified() || c == nil && !slices.ContainsFunc(l.Subflows, func(i mptcp.SubflowInfo) bool { return i.First }) {
-			continue // not ours, or nobody knows; events will tell of new ones
+			continue // not ours, or unknown whose; events will tell of new ones
 		}
 		if c == nil {
 			c = &connection{token: l.Token, local: l.Local, remote: l.Remote}
@@ -127,7 +127,8 @@ func (s *steerer) adopt(list []mptcp.Connection, now time.Time) time.Duration {
 	return s.syncAll(now)
 }
 
-// changed says that networks or the policy have: what failed may work now.
+// changed is called when networks or the policy have changed. Failed paths are then
+// tried again.
 func (s *steerer) changed(now time.Time) time.Duration {
 	for _, c := range s.conns {
 		c.failed = nil
@@ -135,7 +136,7 @@ func (s *steerer) changed(now time.Time) time.Duration {
 	return s.syncAll(now)
 }
 
-// reported says that a client reported a connection from a local port.
+// reported is called when a client has reported a connection from a local port.
 func (s *steerer) reported(port uint16, now time.Time) time.Duration {
 	var wait time.Duration
 	for _, c := range s.conns {
@@ -162,7 +163,7 @@ func (s *steerer) syncAll(now time.Time) time.Duration {
 	return wait
 }
 
-// sooner returns the shorter of two waits, 0 being for good.
+// sooner returns the shorter of two waits, of which 0 is the longest.
 func sooner(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b
@@ -170,7 +171,7 @@ func sooner(a, b time.Duration) time.Duration {
 	return a
 }
 
-// sync opens what the policy wants and is not there, and closes what is on
+// sync opens subflows that the policy wants and that are missing, and closes those on
 // networks that are gone.
 func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 	if !c.established {
@@ -200,9 +201,9 @@ func (s *steerer) sync(c *connection, now time.Time) (wait time.Duration) {
 	return wait
 }
 
-// decisionOn finds what c was opened by, nil if that is not known. Whoever has
-// the same address must not lend another user's connection its intents, so
-// without knowing the user nothing is known.
+// decisionOn finds the decision that c was opened by, nil if that is not known. If c's
+// user is not known, it returns nil: another user with the same address must not lend
+// the connection its intents.
 func (s *steerer) decisionOn(c *connection, now time.Time) *mam.Record {
 	if !c.owned {
 		uid, err := s.owner(c.token)
@@ -218,7 +219,7 @@ func (s *steerer) decisionOn(c *connection, now time.Time) *mam.Record {
 	return nil
 }
 
-// usable are the managed prefixes that are not down, by local address.
+// usable returns the managed prefixes that are not down, by local address.
 func usable(v *mam.View) map[netip.Addr]*policy.Prefix {
 	up := map[netip.Addr]*policy.Prefix{}
 	for _, p := range v.Prefixes {
@@ -232,7 +233,7 @@ func usable(v *mam.View) map[netip.Addr]*policy.Prefix {
 	return up
 }
 
-// want opens a subflow if there is none on its path.
+// want opens a subflow unless one exists on its path.
 func (s *steerer) want(c *connection, view *mam.View, want policy.Subflow, now time.Time) (wait time.Duration) {
 	local := want.Prefix.Addr()
 	p := pathOf(local, want.Remote)
@@ -257,7 +258,7 @@ func (s *steerer) want(c *connection, view *mam.View, want policy.Subflow, now t
 		return wait
 	}
 	e := endpoint(view, want)
-	e.Flags &= mptcp.FlagBackup // the kernel adds what it is for
+	e.Flags &= mptcp.FlagBackup // the kernel sets the flag for its use itself
 	if e.ID = c.idFor(local); e.ID == 0 {
 		return 0
 	}
@@ -279,14 +280,14 @@ func (s *steerer) setBackup(c *connection, f *subflow, backup bool) {
 	if backup {
 		flags = mptcp.FlagBackup
 	}
-	f.backup = backup // once is enough, whether it works or not
+	f.backup = backup // whether this works or not, it is not tried again
 	if err := s.kernel.SetSubflowFlags(c.token, f.local, f.remote, flags); err != nil {
 		s.log.Debug("MPTCP subflow keeps its priority", "err", err)
 	}
 }
 
-// dropLost closes subflows whose network is gone, so that peer and kernel need
-// not find out by timeouts. The last subflow stays: the network may come back.
+// dropLost closes subflows whose network is gone, so that peer and kernel need not wait
+// for timeouts. It keeps the last subflow, because the network may come back.
 func (s *steerer) dropLost(c *connection, up map[netip.Addr]*policy.Prefix) {
 	lost := func(f subflow) bool {
 		a := f.local.Addr().Unmap()
@@ -308,7 +309,7 @@ func (s *steerer) dropLost(c *connection, up map[netip.Addr]*policy.Prefix) {
 		}
 		c.remove(f.path())
 		if f.pending {
-			continue // it has no port yet; the kernel gives it up by itself
+			continue // it has no port yet, and the kernel will give it up by itself
 		}
 		if err := s.kernel.DestroySubflow(c.token, f.local, f.remote); err != nil {
 			s.log.Debug("MPTCP subflow on a lost network stays", "err", err)
