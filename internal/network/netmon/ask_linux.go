@@ -14,9 +14,9 @@ type inquiry struct {
 	until time.Time
 }
 
-// askWays asks the kernel where it would send from each prefix, and tells when
-// the answers end by themselves. A source that has vanished meanwhile gives
-// nothing; an event follows.
+// askWays asks the kernel which way it would send from each prefix. It returns the time
+// when one of the answers ends by itself. A source address that has vanished meanwhile
+// is skipped, because an event follows.
 func (r *source) askWays(state *State) (time.Time, error) {
 	state.Ways, state.Barred = map[Vantage]oracle.Way{}, map[netip.Addr]oracle.Verdict{}
 	q := inquiry{source: r, state: state}
@@ -30,7 +30,7 @@ func (r *source) askWays(state *State) (time.Time, error) {
 		return q.until, err
 	}
 	if len(lent(state)) > 0 {
-		s = NewSnapshot(*state) // with prefixes of addresses that ways by devices have named
+		s = NewSnapshot(*state) // now also with the addresses that ways by devices have named
 	}
 	for i := range s.prefixes {
 		if p := &s.prefixes[i]; p.Scope == ScopeGlobal && !p.Loopback {
@@ -42,8 +42,9 @@ func (r *source) askWays(state *State) (time.Time, error) {
 	return q.until, nil
 }
 
-// devices asks for the ways by each interface with a prefix, and by those over which the
-// kernel spreads what is not bound, which may have no address of the family.
+// devices asks for the ways by two kinds of interfaces: those with a prefix, and those
+// over which the kernel spreads unbound traffic. The latter may have no address of the
+// family.
 func (q *inquiry) devices(s *Snapshot) error {
 	for i := range s.prefixes {
 		p := &s.prefixes[i]
@@ -72,7 +73,7 @@ func (q *inquiry) devices(s *Snapshot) error {
 	return nil
 }
 
-// prefix asks what judge will look at, in the same order.
+// prefix asks the questions whose answers judge uses, in the same order.
 func (q *inquiry) prefix(s *Snapshot, p *Prefix) error {
 	if _, err := q.ask(Vantage{unspecified(p.Addrs[0]), p.Index}); err != nil {
 		return err
@@ -97,7 +98,7 @@ func (q *inquiry) prefix(s *Snapshot, p *Prefix) error {
 	return nil
 }
 
-// ask asks for the way to everywhere, unless that is known.
+// ask asks for the way to everywhere, unless it is known already.
 func (q *inquiry) ask(v Vantage) (oracle.Way, error) {
 	if w, ok := q.state.Ways[v]; ok {
 		return w, nil
@@ -113,15 +114,15 @@ func (q *inquiry) ask(v Vantage) (oracle.Way, error) {
 	if !w.Until.IsZero() && (q.until.IsZero() || w.Until.Before(q.until)) {
 		q.until = w.Until
 	}
-	w.Until = time.Time{} // each router advertisement moves it, which changes nothing
+	w.Until = time.Time{} // each router advertisement would change it, which means nothing
 	if w != (oracle.Way{}) {
 		q.state.Ways[v] = w
 	}
 	return w, nil
 }
 
-// askNear finds out whether neighbours are refused too. A prefix of one address
-// has none.
+// askNear finds out whether neighbours are refused, too. A prefix of a single address
+// has no neighbours.
 func (q *inquiry) askNear(p *Prefix, source netip.Addr) error {
 	neighbour := p.Prefix.Addr().Next()
 	if neighbour == source {

@@ -7,14 +7,15 @@ const (
 	kindVRF  = "vrf"
 )
 
-// neutralPorts are the kinds of ports of a bridge that lead to something on this host, such as
-// containers. They tell nothing of the way out.
+// neutralPorts are the kinds of bridge ports that lead to something on this host, such
+// as containers. They say nothing about the way out.
 var neutralPorts = []string{kindVeth, "netkit", kindDummy}
 
-// markCarriers fills in the kind of the tunnel that carries what a link sends: its own
-// kind, or that of what it stands on. VLANs, MACVLANs and their like stand on one link. Bridges
-// and bonds stand on their ports. One with a port besides by which frames leave without a tunnel is
-// taken for no tunnel: which of its ports a frame takes depends on the neighbour.
+// markCarriers fills in the kind of tunnel that carries what a link sends. That is the
+// link's own kind, or the kind of the links below it. VLANs, MACVLANs and the like have
+// one link below them; bridges and bonds have their ports. If frames can also leave by
+// a port without a tunnel, the bridge or bond does not count as a tunnel, because the
+// neighbour determines which port a frame takes.
 func markCarriers(links []Link) {
 	byIndex := make(map[int]int, len(links))
 	ports := map[int][]int{}
@@ -26,13 +27,13 @@ func markCarriers(links []Link) {
 	}
 	var carrier func(i, depth int) string
 	carrier = func(i, depth int) string {
-		const most = 8 // layers that the kernel permits (MAX_NEST_DEV)
+		const most = 8 // the kernel permits no more layers (MAX_NEST_DEV)
 		l := &links[i]
 		switch {
 		case slices.Contains(tunnelTypes, l.Type):
 			return l.Type
 		case depth > most || l.Type == kindVRF:
-			return "" // the ports of a VRF are no carriers of frames
+			return "" // a VRF's ports carry no frames for it
 		}
 		if lower, ok := byIndex[l.Lower]; ok && l.Lower != 0 {
 			return carrier(lower, depth+1)

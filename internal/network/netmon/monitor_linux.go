@@ -19,26 +19,27 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// Options of a Monitor. The zero value watches the namespace of the caller.
+// Options are settings of a Monitor. The zero value watches the namespace of the
+// caller.
 type Options struct {
-	// Namespace is the descriptor of the network namespace to watch. It is used
-	// by New only. Zero: that of the calling thread.
+	// Namespace is the descriptor of the network namespace to watch; zero: that of the
+	// calling thread. Only New uses it.
 	Namespace int
-	// Debounce is how long to wait after an event for more. Zero: 20 ms, a few
-	// times what a network manager needs to set an interface up. A link that goes
-	// down or loses its carrier is not waited with.
+	// Debounce is how long to wait for more events after one. Zero means 20 ms, which
+	// is a few times what a network manager needs to set an interface up. There is no
+	// wait after an event that a link goes down or loses its carrier.
 	Debounce time.Duration
-	// ReceiveBuffer is the size in bytes of the socket buffer for events. Zero:
-	// 1 MiB, capped by net.core.rmem_max. Overruns do no harm, see Run.
+	// ReceiveBuffer is the size in bytes of the socket buffer for events. Zero means 1
+	// MiB, limited by net.core.rmem_max. Overruns do no harm, see Run.
 	ReceiveBuffer int
-	// Kind replaces the kind of a link, the kernel's Link.Type, where that matters
-	// and the kernel at hand cannot make such a link: for tests with stand-ins. It
-	// must be safe for concurrent use. Nil: the kernel's kinds.
+	// Kind replaces the kind of a link, which is the kernel's Link.Type. Tests use it
+	// to give stand-ins a kind that the running kernel cannot make. It must be safe for
+	// concurrent use. Nil means the kernel's kinds.
 	Kind func(name, kernel string) string
-	// Everywhere are the destinations that stand for everywhere. Empty: a list that
-	// is spread over the address space.
+	// Everywhere are destinations that stand in for "everywhere". If it is empty, a
+	// list is used that is spread over the address space.
 	Everywhere oracle.Everywhere
-	// Routes has the snapshots hold routes, for which all must be read: that takes
+	// Routes makes snapshots hold routes. All routes must be read for that, which takes
 	// time on hosts with many of them; see also KeepRoutes.
 	Routes bool
 }
@@ -50,41 +51,42 @@ type Monitor struct {
 	log      *slog.Logger
 	source   source
 	events   *nl.NetlinkSocket
-	poke     chan struct{} // one slot: the state is to be read again
-	hurry    chan struct{} // one slot: at once
-	changed  atomic.Uint32 // the parts to be read again
-	routes   atomic.Bool   // snapshots hold the routes
+	poke     chan struct{} // one slot: read the state again
+	hurry    chan struct{} // one slot: read it at once
+	changed  atomic.Uint32 // the parts to read again
+	routes   atomic.Bool   // snapshots hold routes
 	current  atomic.Pointer[Snapshot]
 	onEvent  func()    // never nil
-	until    time.Time // when the kernel will change its mind by itself; of Run
+	until    time.Time // when an answer of the kernel ends by itself; only Run uses it
 	closing  sync.Once
 
 	mu          sync.Mutex
 	subscribers map[chan struct{}]bool
 }
 
-// groups are the events that lead to a new snapshot.
+// groups are the event groups that lead to a new snapshot.
 var groups = []uint{
 	unix.RTNLGRP_LINK,
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
-	// When a next-hop object goes, the kernel tells nothing of the IPv4 routes that
-	// go with it.
+	// When a next-hop object vanishes, the kernel reports nothing about the IPv4 routes
+	// that vanish with it.
 	unix.RTNLGRP_NEXTHOP,
-	// A router that does not answer any more gives way to the next (RFC 4191); of the
-	// route the kernel tells nothing.
+	// If a router no longer answers, the next one takes its place (RFC 4191). The
+	// kernel reports nothing about the route.
 	unix.RTNLGRP_NEIGH,
-	// A router's message may give its route another life, of which the kernel tells
-	// nothing; it tells of the prefixes and name servers in that message.
+	// A router's message may change the lifetime of its route. The kernel reports
+	// nothing about that, but it reports the prefixes and name servers in the message.
 	unix.RTNLGRP_IPV6_PREFIX, unix.RTNLGRP_ND_USEROPT,
 	// Settings such as ignore_routes_with_linkdown change where packets go.
 	unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF,
 }
 
-// refresh is how often the kernel is asked again without a reason. It changes some
-// of its answers without a word: a next-hop object of a group loses its link, a router's
-// message with neither prefix nor name server gives its route another life.
+// refresh is how often the kernel is asked again without an event. It changes some
+// answers without reporting anything: for instance when a next-hop object of a group
+// loses its link, or when a router's message without prefix and name server changes the
+// lifetime of its route.
 const refresh = 5 * time.Second
 
 // New makes a monitor and reads the first snapshot. The caller must call Run or
@@ -101,7 +103,8 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 	if options.Namespace != 0 {
 		ns = netns.NsHandle(options.Namespace)
 	}
-	// Subscribe before reading, so that no change falls between the two.
+	// The subscription comes before the reading, so that no change is missed in
+	// between.
 	var err error
 	if m.events, err = nl.SubscribeAt(ns, netns.None(), unix.NETLINK_ROUTE, groups...); err != nil {
 		return nil, fmt.Errorf("subscribing to rtnetlink events: %w", err)
@@ -120,7 +123,8 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 		m.Close()
 		return nil, fmt.Errorf("opening rtnetlink: %w", err)
 	}
-	// The kernel answers at once; a lost answer must not stop the monitor.
+	// The kernel answers at once. The timeout is there so that a lost answer does not
+	// block the monitor for ever.
 	if err := m.source.handle.SetSocketTimeout(2 * time.Second); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("setting the rtnetlink timeout: %w", err)
@@ -142,24 +146,25 @@ func New(options Options, log *slog.Logger) (*Monitor, error) {
 	return m, nil
 }
 
-// Kernel answers questions about the monitored namespace, until the monitor is
-// closed. Its epoch rises with each event.
+// Kernel answers questions about the monitored namespace until the monitor is closed.
+// Its epoch rises with each event.
 func (m *Monitor) Kernel() *oracle.Kernel { return m.source.kernel }
 
-// OnEvent has f called as soon as the kernel tells of a change, before anything is read
-// again, and when a change is found that it has not told of. By then Kernel answers
-// anew. To be called before Run; f must return at once.
+// OnEvent sets a function that is called as soon as the kernel reports a change, before
+// anything is read again. It is also called for changes that were found without a
+// report. By then Kernel gives new answers. Call OnEvent before Run; f must return at
+// once.
 func (m *Monitor) OnEvent(f func()) { m.onEvent = f }
 
-// KeepRoutes says whether further snapshots are to hold routes.
+// KeepRoutes says whether further snapshots should hold routes.
 func (m *Monitor) KeepRoutes(keep bool) {
 	if m.routes.Swap(keep) != keep {
 		m.wake(partRoutes)
 	}
 }
 
-// Close releases what New acquired, for monitors that are not run: Run does so
-// when it ends.
+// Close releases what New acquired. It is for monitors that are not run, because Run
+// does the same when it ends.
 func (m *Monitor) Close() {
 	m.closing.Do(func() {
 		m.events.Close()
@@ -175,8 +180,8 @@ func (m *Monitor) Close() {
 // Snapshot returns the latest state, never nil. It does not block.
 func (m *Monitor) Snapshot() *Snapshot { return m.current.Load() }
 
-// Subscribe returns a channel that holds one value whenever the snapshot was
-// replaced since the last receive. Cancel ends it; the channel is not closed.
+// Subscribe returns a channel that holds one value if the snapshot was replaced since
+// the last receive. cancel ends the subscription, and leaves the channel open.
 func (m *Monitor) Subscribe() (changes <-chan struct{}, cancel func()) {
 	c := make(chan struct{}, 1)
 	m.mu.Lock()
@@ -189,18 +194,19 @@ func (m *Monitor) Subscribe() (changes <-chan struct{}, cancel func()) {
 	}
 }
 
-// Run keeps the snapshot current until ctx is done, and then returns nil, or
-// until events cannot be received any more. It is called once.
+// Run keeps the snapshot current. It returns nil when ctx is done, or an error when
+// events cannot be received any more. Call it once.
 //
-// Events are hints only: after each, what it is about is read again, and the
-// kernel is asked anew where packets go. So an overrun of the socket's buffer is an event like others.
+// Events are only hints. After each one, Run reads the state that the event is about,
+// and asks the kernel anew where packets go. So an overrun of the socket's buffer is
+// handled like any other event.
 func (m *Monitor) Run(ctx context.Context) error {
 	defer m.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	// Before the wait: closing the socket ends the listener.
+	// This runs before the wait, because closing the socket ends the listener.
 	defer m.events.Close()
 	wg.Go(func() { cancel(m.listen(ctx)) })
 
@@ -219,13 +225,13 @@ func (m *Monitor) Run(ctx context.Context) error {
 		case <-idle.C:
 		}
 		select {
-		case <-m.poke: // what it announces is about to be read
+		case <-m.poke: // its event is about to be handled anyway
 		default:
 		}
 		start := time.Now()
 		parts := part(m.changed.Swap(0))
 		if m.passing() {
-			parts |= partRoutes // the kernel tells neither that they live longer nor that they are over
+			parts |= partRoutes // the kernel reports neither that they live longer nor that they have ended
 		}
 		again, err := m.update(parts)
 		pace.done(start, time.Now(), err != nil)
@@ -238,8 +244,9 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 }
 
-// settle waits for more events after one, but not after one that ends connections, and
-// as long as it takes to leave the processor to others. It tells false if ctx ended.
+// settle waits for more events after one, and for the pace that leaves the processor to
+// others. It does not wait after an event that ends connections. It returns false if
+// ctx ended.
 func (m *Monitor) settle(ctx context.Context, p *pace) bool {
 	wait := time.NewTimer(p.wait(time.Now(), m.debounce))
 	defer wait.Stop()
@@ -259,7 +266,7 @@ func (m *Monitor) settle(ctx context.Context, p *pace) bool {
 	}
 }
 
-// passing tells whether the snapshot holds routes with an end.
+// passing tells whether the snapshot holds routes that will expire.
 func (m *Monitor) passing() bool {
 	return slices.ContainsFunc(m.Snapshot().Routes(), func(r oracle.Route) bool { return r.Expires != 0 })
 }
@@ -269,11 +276,12 @@ func (m *Monitor) rest(now time.Time) time.Duration {
 	if m.until.IsZero() {
 		return refresh
 	}
-	// A moment later: the kernel must have noticed.
+	// The kernel is asked a moment after the end, because it must have noticed the end
+	// itself.
 	return min(refresh, max(m.until.Sub(now)+m.debounce, m.debounce))
 }
 
-// runError is nil if the caller ended Run.
+// runError returns nil if the caller ended Run, else err.
 func runError(ctx context.Context) error {
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -320,19 +328,20 @@ func (m *Monitor) listen(ctx context.Context) error {
 	}
 }
 
-// partOf tells which part a message is about, and whether packets may go elsewhere.
+// partOf tells which part of the state a message is about, and whether packets may now
+// go elsewhere.
 func (m *Monitor) partOf(kind uint16, body []byte) (p part, changes bool) {
 	switch kind {
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		return partRules, true
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		// A route that no snapshot holds changes where packets go, no more: hosts may
-		// have a million of them.
+		// Only where packets go can change, since no snapshot holds this route. The
+		// routes are not read again, because there may be a million of them.
 		r, err := oracle.ParseRoute(body)
 		if err != nil || kept(&r) || r.Object != 0 && r.Wide() {
 			return partRoutes, true
 		}
-		// The first of its kind in a table counts.
+		// Only the first of its kind in a table counts.
 		if t, ok := specific(&r); ok && kind == unix.RTM_NEWROUTE && !m.Snapshot().Specific(t.Table, t.V6) {
 			return partRoutes, true
 		}
@@ -344,12 +353,14 @@ func (m *Monitor) partOf(kind uint16, body []byte) (p part, changes bool) {
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
 		return 0, true
 	}
-	// With a link or an address routes come and go, of which not all are told.
+	// Routes come and go with a link or an address, and the kernel does not report all
+	// of them.
 	return partLinks | partRoutes, true
 }
 
-// linkDown tells whether a message (struct ifinfomsg) says that a link carries nothing
-// any more. Those of another family are of the ports of a bridge.
+// linkDown tells whether a message (struct ifinfomsg) says that a link no longer
+// carries anything. Messages of other families are about ports of a bridge, and do not
+// count.
 func linkDown(kind uint16, b []byte) bool {
 	const length, flags = 16, 8
 	switch {
@@ -363,7 +374,8 @@ func linkDown(kind uint16, b []byte) bool {
 }
 
 // router tells whether a message about a neighbour (struct ndmsg) may change the choice
-// of an IPv6 router: it is one, or it does not answer, so that nobody knows.
+// of an IPv6 router. It may if the neighbour is a router, or does not answer, because
+// then nobody knows whether it is one.
 func router(b []byte) bool {
 	const length, state, flags = 12, 8, 10
 	if len(b) < length || b[0] != unix.AF_INET6 {
@@ -372,7 +384,7 @@ func router(b []byte) bool {
 	return b[flags]&unix.NTF_ROUTER != 0 || b[state]&unix.NUD_FAILED != 0
 }
 
-// wake has the parts read again; without any, the kernel asked.
+// wake makes Run read the parts again. Without parts, Run only asks the kernel.
 func (m *Monitor) wake(parts part) {
 	m.source.kernel.Void()
 	m.onEvent()
@@ -383,7 +395,7 @@ func (m *Monitor) wake(parts part) {
 	}
 }
 
-// update reads the state and publishes it if it changed.
+// update reads the state, and publishes it if it has changed.
 func (m *Monitor) update(parts part) (again bool, err error) {
 	old := m.current.Load()
 	s, again, until, err := m.source.read(old, parts, m.routes.Load())
@@ -394,7 +406,7 @@ func (m *Monitor) update(parts part) (again bool, err error) {
 	if s.Equal(old) {
 		return again, nil
 	}
-	m.source.kernel.Void() // it may have changed without an event
+	m.source.kernel.Void() // its answers may have changed without an event
 	m.current.Store(s)
 	m.onEvent()
 	m.mu.Lock()
@@ -408,8 +420,8 @@ func (m *Monitor) update(parts part) (again bool, err error) {
 	return again, nil
 }
 
-// pace keeps reading from taking more than a fifth of a core on hosts with
-// very many routes, and spaces tries that failed.
+// pace keeps reading below a fifth of a core on hosts with very many routes. It also
+// puts time between failed tries.
 type pace struct {
 	end      time.Time
 	cost     time.Duration

@@ -8,12 +8,13 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// maxPieces bounds how many pieces, and how many other routes, are looked at. Lists of
-// addresses without one network have some thirty routes; those of whole countries thousands.
+// maxPieces bounds the pieces, and the other routes, that are looked at. A VPN for
+// everything but one network has some thirty pieces; lists of whole countries have
+// thousands.
 const maxPieces = 8192
 
-// readPieces reads the pieces by which a VPN takes everything. Where a default route or
-// halves of one do so, there are none, and nothing is read.
+// readPieces reads the pieces by which a VPN takes all traffic. It reads nothing if a
+// default route, or routes for its two halves, do that instead.
 func (r *source) readPieces(state *State) error {
 	s := NewSnapshot(*state)
 	for i, v6 := range []bool{false, true} {
@@ -36,7 +37,7 @@ func (r *source) readPieces(state *State) error {
 	return nil
 }
 
-// coversAll tells whether the VPN's routes to everywhere leave nothing out.
+// coversAll tells whether the VPN's routes together cover every address.
 func coversAll(routes []oracle.Route, p *Pieces, v6 bool) bool {
 	halves := 0
 	for i := range routes {
@@ -54,8 +55,8 @@ func coversAll(routes []oracle.Route, p *Pieces, v6 bool) bool {
 	return halves >= 2
 }
 
-// pieces fills in what the routes of the table are; false if there are no pieces but wide ones,
-// or far too many.
+// pieces fills in p from the routes of its table. It returns false if the table has
+// only wide routes, or far too many pieces.
 func (r *source) pieces(p *Pieces, v6 bool) (bool, error) {
 	all := map[netip.Prefix]bool{}
 	err := r.kernel.Routes(oracle.Filter{V6: v6, Table: p.Table, Device: p.Index}, func(route *oracle.Route) bool {
@@ -77,13 +78,13 @@ func (r *source) pieces(p *Pieces, v6 bool) (bool, error) {
 		return false, nil
 	}
 	err = r.kernel.Routes(oracle.Filter{V6: v6, Table: p.Table}, func(route *oracle.Route) bool {
-		// What refuses ends the lookup in any case.
+		// A refusing route counts as well, because it ends the lookup.
 		if !route.Leads() || route.Wide() || route.Prefix.Bits() > p.Longest() || pieces[route.Prefix] {
 			return true
 		}
 		o := route.Slot()
 		o.Table, o.Metric = 0, 0
-		if !slices.Contains(p.Others[max(0, len(p.Others)-1):], o) { // those of other metrics follow
+		if !slices.Contains(p.Others[max(0, len(p.Others)-1):], o) { // routes with other metrics follow directly
 			p.Others = append(p.Others, o)
 		}
 		return len(p.Others) <= maxPieces
@@ -91,7 +92,7 @@ func (r *source) pieces(p *Pieces, v6 bool) (bool, error) {
 	return err == nil && len(p.Others) <= maxPieces, err
 }
 
-// within tells whether a prefix lies in a wider one of a set.
+// within tells whether a prefix lies in a wider one of the set.
 func within(q netip.Prefix, all map[netip.Prefix]bool) bool {
 	for bits := q.Bits() - 1; bits >= 0; bits-- {
 		if wider, err := q.Addr().Prefix(bits); err == nil && all[wider] {
@@ -101,8 +102,8 @@ func within(q netip.Prefix, all map[netip.Prefix]bool) bool {
 	return false
 }
 
-// notEverywhere are networks that nobody reaches over the Internet: a VPN with a route to one leads
-// there for its own sake.
+// notEverywhere are networks that nobody reaches over the Internet. A VPN's route to
+// one of them is meant for that network alone.
 var notEverywhere = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), // RFC 1918
 	netip.MustParsePrefix("100.64.0.0/10"), // RFC 6598

@@ -13,8 +13,9 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// pppoeMTU is what a frame of Ethernet leaves (RFC 2516, section 7). VPNs, which are in
-// packets, have less. It tells where PPPoE is not the kernel's, so that there is no list.
+// pppoeMTU is the MTU that PPPoE leaves of an Ethernet frame (RFC 2516, section 7).
+// VPNs run inside of packets and have a smaller one. The MTU is needed to tell PPPoE
+// that is not done by the kernel, which has no list of it.
 const pppoeMTU = 1492
 
 // readPPP fills in what is known of PPP links.
@@ -24,7 +25,7 @@ func (r *source) readPPP(links []Link) {
 	}
 	sessions, carried := 0, []string(nil)
 	if r.own {
-		// A kernel that lacks one of the two has no such file.
+		// A kernel without PPPoE or L2TP lacks the file.
 		pppoe, _ := os.ReadFile("/proc/net/pppoe")
 		l2tp, _ := os.ReadFile("/proc/net/pppol2tp")
 		sessions, carried = pppoeSessions(string(pppoe)), l2tpLinks(string(l2tp))
@@ -32,9 +33,9 @@ func (r *source) readPPP(links []Link) {
 	markPPP(links, sessions, carried)
 }
 
-// markPPP tells PPP links apart, knowing how many PPPoE sessions the kernel has, and which
-// links it carries by L2TP. It does not tell which links the sessions are; what is carried
-// through another one has the smaller MTU, and came after it.
+// markPPP tells PPP links apart. It knows the number of the kernel's PPPoE sessions,
+// and which links use L2TP, but not which links the sessions are. A link that runs
+// inside of another one has the smaller MTU, and was made later.
 func markPPP(links []Link, sessions int, l2tp []string) {
 	var rest []*Link
 	for i := range links {
@@ -54,7 +55,7 @@ func markPPP(links []Link, sessions int, l2tp []string) {
 	}
 }
 
-// pppoeSessions counts the lines of /proc/net/pppoe below that of headings.
+// pppoeSessions counts the lines of /proc/net/pppoe after the heading.
 func pppoeSessions(text string) int { return max(strings.Count(text, "\n")-1, 0) }
 
 // l2tpLinks finds the interfaces in /proc/net/pppol2tp.
@@ -67,14 +68,14 @@ func l2tpLinks(text string) (list []string) {
 	return list
 }
 
-// readDetours reads what State.Detours is about. It is read anew each time, as the events
-// of such routes are many where there are many routes.
+// readDetours reads the routes for State.Detours. They are read anew each time, because
+// hosts with many routes have too many events to follow them.
 func (r *source) readDetours(state *State) error {
 	state.Detours = nil
 	if !slices.ContainsFunc(state.Links, func(l Link) bool { return l.Up && l.Type == kindPPP && !l.PPPoE && !l.L2TP }) {
 		return nil
 	}
-	direct := map[int]bool{} // links without neighbours, on which routes need no gateway
+	direct := map[int]bool{} // links without neighbours, whose routes need no gateway
 	for _, l := range state.Links {
 		direct[l.Index] = l.PointToPoint
 	}
@@ -97,11 +98,13 @@ func (r *source) readDetours(state *State) error {
 	return nil
 }
 
-// shared are the addresses that providers give to what is behind their own translation (RFC 6598).
+// shared are the addresses that providers use behind their own address translation (RFC
+// 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
-// detour tells whether a route leads to a single host, or to a part of what is public, by a
-// way that somebody chose. Other sites have private networks, and hardly servers of a VPN.
+// detour tells whether a route leads to a single host, or to a small public network, by
+// a gateway that somebody chose. Private networks do not count: they are other sites,
+// which hardly contain a VPN server.
 func detour(r *oracle.Route, direct map[int]bool) bool {
 	a := r.Prefix.Addr()
 	if !r.Leads() || r.Wide() || !a.IsGlobalUnicast() || !r.Prefix.IsSingleIP() && (a.IsPrivate() || shared.Contains(a)) {
