@@ -8,79 +8,83 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// Prefix is a local prefix on an interface that is up: the host's addresses
-// that share it (doc/original/daemon.md 10.3).
+// Prefix is a local prefix on an interface that is up: the host's addresses that share
+// a network there (doc/original/daemon.md 10.3).
 type Prefix struct {
 	Interface string
 	Index     int
 	Prefix    netip.Prefix // masked
-	// Addrs are those that can be bound, best first: preferred before
-	// deprecated, temporary before others of IPv6 (RFC 6724, section 5, rules 3
-	// and 7), then the kernel's order. Never empty. They carry no zones.
+	// Addrs are the addresses that sockets can be bound to, best first: preferred ones
+	// before deprecated ones, temporary IPv6 ones before others (RFC 6724, section 5,
+	// rules 3 and 7), then the kernel's order. There is always one. They have no zones.
 	Addrs   []netip.Addr
 	Scope   Scope // that of the first address
 	Running bool  // the link can carry packets
 	// Loopback is set for all prefixes of a loopback interface.
 	Loopback bool
 
-	// Lent tells that the addresses are of another interface, mostly loopback, and are used here
-	// as the way by this one names them as its source (RTA_PREFSRC).
+	// Lent tells that the addresses belong to another interface, mostly loopback. They
+	// count here because the way by this interface names them as its source
+	// (RTA_PREFSRC).
 	Lent bool
 
-	// Twin tells that another interface has one of the addresses as well, so that only the
-	// device tells the two networks apart.
+	// Twin tells that another interface has one of the addresses as well. Only the
+	// device then tells the two networks apart.
 	Twin bool
 
-	// HasDefault tells whether the prefix leads to everywhere: whether the kernel
-	// sends what is bound to its first address to most destinations by its interface, by the address
-	// alone or when the socket is bound to the interface as well (SO_BINDTODEVICE). Gateway and
-	// Metric are those of the route; Gateway is invalid on links that need none. Where a rule by source
-	// leads to the route, Metric is that of the route that there is besides, if any.
+	// HasDefault tells whether the prefix leads to everywhere. That is so if the kernel
+	// sends to most destinations by the prefix's interface when a socket is bound to
+	// the first address, alone or together with the interface (SO_BINDTODEVICE).
+	// Gateway and Metric are those of the route; Gateway is invalid on links that need
+	// none. If a rule by source leads to the route, Metric is that of the route that
+	// exists besides, if any.
 	HasDefault bool
 	Metric     int
 	Gateway    netip.Addr
 
-	// Hidden tells that table main has a route to everywhere by the interface which the
-	// kernel does not find for sockets bound to it: of IPv4 routes to one destination it
-	// looks at none behind one that leads to a next-hop object of another interface, and of a
-	// group of next-hop objects IPv6 takes any, whatever interface the socket is bound to.
-	// A rule by source to a table of its own leads there. Gateway and Metric are those of the
-	// route. Known only where the snapshot holds routes.
+	// Hidden tells that table main has a route to everywhere by the interface that the
+	// kernel does not find for sockets bound to the interface. There are two causes.
+	// Among IPv4 routes to one destination, the kernel stops at one that leads to a
+	// next-hop object of another interface. And of a group of next-hop objects IPv6
+	// takes any, whatever interface the socket is bound to. A rule by source with a
+	// table of its own makes the kernel find the route. Gateway and Metric are those of
+	// the route. Hidden is known only if the snapshot holds routes.
 	Hidden bool
 
-	// OwnLink tells that the prefix is for the destinations of its link, although the kernel
-	// would send from it to everywhere: the route names another address as its source, or it
-	// names none and the prefix is unique local (RFC 4193) or the gateway belongs to another
-	// prefix of the interface; or Led says so.
+	// OwnLink tells that the prefix is meant for the destinations of its link only,
+	// although the kernel would send from it to everywhere. It is set in four cases:
+	// the route names another address as its source; it names none and the prefix is
+	// unique local (RFC 4193); it names none and the gateway belongs to another prefix
+	// of the interface; or Led is set.
 	OwnLink bool
 
-	// Led is the interface of a VPN into which a rule leads what comes from the
-	// prefix, while other traffic goes elsewhere; 0: none. Who made the rule wants
-	// nothing from this address to leave beside the VPN, so OwnLink is true too.
+	// Led is the interface of a VPN into which a rule leads the prefix's traffic, while
+	// other traffic goes elsewhere; 0: none. Whoever made the rule does not want
+	// traffic from this address outside of the VPN, so OwnLink is set, too.
 	Led int
 
-	// Refused is what a route or a rule does with packets from the first address
-	// to most destinations far away, if it refuses or drops them: then the prefix is
-	// not to be used, for its neighbours neither if Barred is set.
+	// Refused says how a route or a rule refuses or drops packets from the first
+	// address to most far destinations. The prefix must then not be used. With Barred
+	// this includes its neighbours.
 	Refused oracle.Verdict
 	Barred  bool
 
-	// Egress is the index of the interface by which the kernel would really
-	// send from the first address to destinations far away. If it is not
-	// Index, binding the address alone does not make the packets leave by the
-	// prefix's interface. 0 if unknown, if the kernel would not send, or would spread
-	// connections over several; always 0 unless the scope is global.
+	// Egress is the index of the interface by which the kernel would send from the
+	// first address to far destinations. If it differs from Index, binding the address
+	// alone does not make packets leave by the prefix's interface. It is 0 if unknown,
+	// if the kernel would not send, or if it would spread connections over several
+	// interfaces. It is always 0 unless the scope is global.
 	Egress int
-	// Ruled tells that a rule by source address leads there, so that what is
-	// not bound may go elsewhere.
+	// Ruled tells that a rule by source address leads to the route. Unbound traffic may
+	// then go elsewhere.
 	Ruled bool
-	// BySource tells that the route from the first address is for certain sources only, which
-	// IPv6 has.
+	// BySource tells that the route from the first address is only for certain sources.
+	// IPv6 has such routes.
 	BySource bool
 }
 
-// Contains tells whether a lies in the prefix. An address of the other family
-// never does, nor one with another interface's zone.
+// Contains tells whether a lies in the prefix. An address of the other family, or with
+// another interface's zone, never does.
 func (p *Prefix) Contains(a netip.Addr) bool {
 	if zone := a.Zone(); zone != "" && zone != p.Interface {
 		return false
@@ -88,12 +92,12 @@ func (p *Prefix) Contains(a netip.Addr) bool {
 	return p.Prefix.Contains(a.Unmap().WithZone(""))
 }
 
-// group makes the prefixes, in the order of doc/original/daemon.md 10.1: IPv4 before
-// IPv6, by interface index, then as the kernel lists the addresses. A new
-// address joins the first prefix of its interface that it lies in, whatever its
-// own length; else it begins a new one. Addresses that are alone in their prefix, such as
-// DHCPv6 gives (RFC 8415: without a length), come last, as others of the same
-// network may be listed behind them.
+// group makes the prefixes. Their order is that of doc/original/daemon.md 10.1: IPv4
+// before IPv6, by interface index, then as the kernel lists the addresses. An address
+// joins the first prefix of its interface that contains it, whatever its own prefix
+// length; else it begins a new prefix. Addresses that would be alone in their prefix
+// are handled last, because addresses of the same network may be listed after them.
+// DHCPv6 gives such addresses, without a length (RFC 8415).
 func group(links map[int]Link, addrs []Addr) []Prefix {
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(a Addr) bool {
 		l, ok := links[a.Index]
@@ -112,7 +116,7 @@ func group(links map[int]Link, addrs []Addr) []Prefix {
 	}
 	var groups [][]Addr
 	found := map[key]int{}
-	lengths := map[run][]int{} // lengths of the run's prefixes, so that hosts with many addresses stay cheap
+	lengths := map[run][]int{} // prefix lengths in the run; keeps hosts with many addresses fast
 	for _, a := range addrs {
 		r := run{a.Index, a.Prefix.Addr().BitLen()}
 		first := -1

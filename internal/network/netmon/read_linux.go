@@ -13,29 +13,30 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// part is what of the state is to be read again.
+// part says which part of the state to read again.
 type part uint32
 
 const (
-	partLinks part = 1 << iota // and addresses
+	partLinks part = 1 << iota // links and addresses
 	partRules
 	partRoutes
 	everything = partLinks | partRules | partRoutes
 )
 
-// source is what a state is read from.
+// source is what the state is read from.
 type source struct {
 	handle     *netlink.Handle
 	kernel     *oracle.Kernel
 	everywhere oracle.Everywhere
-	kind       func(name, kernel string) string // see Options; nil: the kernel's kinds
-	own        bool                             // the namespace is that of the process, whose files in /proc count
+	kind       func(name, kernel string) string // as in Options; nil: the kernel's kinds
+	own        bool                             // the namespace is the process's own, so that its /proc applies
 }
 
-// read takes a snapshot, those parts from an older one that did not change. Where
-// packets go is asked in any case. The second result is true if changes interrupted it so
-// often that it may be inconsistent; it should be repeated soon. The third is
-// when the kernel will change its mind by itself; zero: not as far as it tells.
+// read takes a snapshot. Parts that did not change are copied from the old one. The
+// kernel is always asked where packets go. The second result is true if changes
+// interrupted the reading so often that the snapshot may be inconsistent; read should
+// then be repeated soon. The third result is the time when an answer of the kernel will
+// end by itself; zero: none is known to.
 func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bool, time.Time, error) {
 	var state State
 	if old != nil {
@@ -98,10 +99,10 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 	return s, interrupted, until, nil
 }
 
-// retry repeats a dump that changes made inconsistent (NLM_F_DUMP_INTR). Each
-// try replaces the result of the one before.
+// retry repeats a dump that changes made inconsistent (NLM_F_DUMP_INTR). Each try
+// overwrites the result of the one before.
 func retry(dump func() error) error {
-	const tries = 5 // one is mostly enough, even while hundreds of addresses are added
+	const tries = 5 // one is mostly enough, even while hundreds of addresses are being added
 	var err error
 	for range tries {
 		if err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -121,7 +122,7 @@ func (r *source) readLinks(state *State) error {
 		}
 		lower := a.ParentIndex
 		if l.Type() == kindVeth || a.NetNsID >= 0 {
-			lower = 0 // that is its other end, or of another namespace
+			lower = 0 // the link's own other end, or a link in another namespace
 		}
 		state.Links = append(state.Links, Link{
 			Index: a.Index, Name: a.Name, Type: typ,
@@ -146,7 +147,7 @@ func readAddrs(h *netlink.Handle, state *State) error {
 		state.Addrs = append(state.Addrs, Addr{
 			Index: a.LinkIndex, Prefix: p, Scope: scopeOf(p.Addr(), a.Scope),
 			Deprecated: a.Flags&unix.IFA_F_DEPRECATED != 0,
-			// The same bit says "secondary" of IPv4 addresses.
+			// For IPv4 addresses the same bit means "secondary".
 			Temporary: a.Flags&unix.IFA_F_TEMPORARY != 0 && p.Addr().Is6(),
 			Unusable: a.Flags&unix.IFA_F_DADFAILED != 0 ||
 				a.Flags&unix.IFA_F_TENTATIVE != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0,
@@ -155,7 +156,8 @@ func readAddrs(h *netlink.Handle, state *State) error {
 	return err
 }
 
-// scopeOf goes by the address, and by the kernel's scope where that is narrower.
+// scopeOf derives the scope from the address. If the kernel's scope is narrower, that
+// one counts.
 func scopeOf(a netip.Addr, kernel int) Scope {
 	scope := ScopeOf(a)
 	switch netlink.Scope(kernel) {
@@ -167,7 +169,7 @@ func scopeOf(a netip.Addr, kernel int) Scope {
 	return scope
 }
 
-// readRoutes reads the routes that Snapshot.Routes are about.
+// readRoutes reads the routes for Snapshot.Routes.
 func (r *source) readRoutes(state *State) error {
 	state.Routes, state.Specific = nil, map[TableOf]bool{}
 	var interrupted error
@@ -190,8 +192,8 @@ func (r *source) readRoutes(state *State) error {
 	return interrupted
 }
 
-// readFallback reads what State.Fallback is about into a snapshot that nobody has seen, where
-// some address may be that of a VPN.
+// readFallback reads the facts for State.Fallback into a snapshot that is not published
+// yet. It does so only if some address may be that of a VPN.
 func (r *source) readFallback(s *Snapshot) error {
 	s.state.Fallback = [2]bool{}
 	for i, v6 := range []bool{false, true} {
@@ -211,13 +213,13 @@ func (r *source) readFallback(s *Snapshot) error {
 	return nil
 }
 
-// kept tells whether snapshots hold a route.
+// kept tells whether snapshots hold this route.
 func kept(r *oracle.Route) bool {
 	return r.Leads() && r.Expires >= 0 && (r.Wide() || r.Table == TableMain && r.Near())
 }
 
-// specific gives the table of a route that does not lead to everywhere, unless each host
-// has such in it.
+// specific returns the table of a route that does not lead to everywhere. It returns
+// false for tables in which every host has such routes.
 func specific(r *oracle.Route) (TableOf, bool) {
 	return TableOf{r.Prefix.Addr().Is6(), r.Table}, r.Table != TableMain && r.Table != tableLocal && !r.Wide()
 }
@@ -236,7 +238,7 @@ func (r *source) readRules(state *State) error {
 	return interrupted
 }
 
-// prefixOf converts; false if there is none or it is not valid.
+// prefixOf converts a prefix. It returns false if n is nil or not valid.
 func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 	if n == nil {
 		return netip.Prefix{}, false

@@ -9,22 +9,21 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// Snapshot is the state of the host's networks at one moment. It is immutable;
-// nobody may modify what its methods return. It may be used by several
-// goroutines at once.
+// Snapshot is the state of the host's networks at one moment. It is immutable, so that
+// several goroutines may use it at once. Nobody may modify what its methods return.
 type Snapshot struct {
 	state    State
 	prefixes []Prefix
 	byIndex  map[int]Link
 	byName   map[string]Link
-	owners   map[netip.Addr]int // how many interfaces have an address
+	owners   map[netip.Addr]int // number of interfaces that have the address
 	lent     []Addr             // see Prefix.Lent
 	lo       int                // index of the loopback interface
 }
 
-// NewSnapshot groups a state, which it keeps.
+// NewSnapshot groups a state into prefixes. It keeps the state.
 func NewSnapshot(state State) *Snapshot {
-	state.Links = slices.Clone(state.Links) // other snapshots may have the list too
+	state.Links = slices.Clone(state.Links) // the list may be shared with other snapshots
 	markCarriers(state.Links)
 	s := &Snapshot{state: state, byIndex: map[int]Link{}, byName: map[string]Link{}, owners: map[netip.Addr]int{}}
 	for _, l := range state.Links {
@@ -58,24 +57,24 @@ func NewSnapshot(state State) *Snapshot {
 // included, in prefix-list order: IPv4 before IPv6, then by interface index.
 func (s *Snapshot) Prefixes() []Prefix { return s.prefixes }
 
-// Links returns the interfaces, by index.
+// Links returns the interfaces in the order of their index.
 func (s *Snapshot) Links() []Link { return s.state.Links }
 
-// Addrs returns all addresses, those that cannot be used included.
+// Addrs returns all addresses, including those that cannot be used.
 func (s *Snapshot) Addrs() []Addr { return s.state.Addrs }
 
-// Routes returns the routes of all tables that lead to everywhere, and those of table
-// main that lead to neighbours; none unless they were asked for, see Options.
+// Routes returns the routes to everywhere of all tables, and the routes of table main
+// to neighbours. It returns none unless routes were asked for, see Options.
 func (s *Snapshot) Routes() []oracle.Route { return s.state.Routes }
 
-// Specific tells whether a table has routes that do not lead to everywhere; unknown, and
-// false, unless routes were asked for. Main and local always have some.
+// Specific tells whether a table has routes that do not lead to everywhere. It is
+// always false unless routes were asked for. Tables main and local always have some.
 func (s *Snapshot) Specific(table int, ipv6 bool) bool {
 	return table == TableMain || table == tableLocal || s.state.Specific[TableOf{ipv6, table}]
 }
 
-// Pieces returns the pieces by which a VPN takes all of a family; none unless routes were
-// asked for.
+// Pieces returns the routes by which a VPN takes all traffic of a family piece by
+// piece. It returns none unless routes were asked for.
 func (s *Snapshot) Pieces(ipv6 bool) *Pieces {
 	if ipv6 {
 		return &s.state.Pieces[1]
@@ -83,7 +82,7 @@ func (s *Snapshot) Pieces(ipv6 bool) *Pieces {
 	return &s.state.Pieces[0]
 }
 
-// Rules returns the policy rules, by family and in the kernel's order.
+// Rules returns the policy rules by family, in the kernel's order.
 func (s *Snapshot) Rules() []Rule { return s.state.Rules }
 
 // Link returns the interface with the index.
@@ -95,13 +94,13 @@ func (s *Snapshot) Link(index int) (Link, bool) {
 // Loopback returns the index of the loopback interface, 0 if there is none.
 func (s *Snapshot) Loopback() int { return s.lo }
 
-// LinkByName returns the interface with the name, which may be an alternative one.
+// LinkByName returns the interface with this name, which may be an alternative name.
 func (s *Snapshot) LinkByName(name string) (Link, bool) {
 	l, ok := s.byName[name]
 	return l, ok
 }
 
-// PrefixOf returns the first prefix that a lies in, nil if there is none.
+// PrefixOf returns the first prefix that contains a, nil if none does.
 func (s *Snapshot) PrefixOf(a netip.Addr) *Prefix {
 	for i := range s.prefixes {
 		if s.prefixes[i].Contains(a) {
@@ -147,7 +146,8 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 		s.state.Fallback == o.state.Fallback
 }
 
-// ZoneIndex reads an IPv6 zone, a name or an index; 0 if it is neither.
+// ZoneIndex reads an IPv6 zone, which is a name or an index. It returns 0 if it is
+// neither.
 func (s *Snapshot) ZoneIndex(zone string) int {
 	if l, ok := s.byName[zone]; ok {
 		return l.Index

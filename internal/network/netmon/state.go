@@ -9,61 +9,66 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// State is what the kernel told, before it is grouped.
+// State is what the kernel has said, not yet grouped into prefixes.
 type State struct {
 	Links []Link
 	Addrs []Addr // in the kernel's order
-	// Routes are those of all tables that lead to everywhere, and those of table main that lead to
-	// neighbours; only if they were asked for, see Options.
+	// Routes are the routes to everywhere of all tables, and the routes of table main
+	// to neighbours. They are read only if they were asked for, see Options.
 	Routes []oracle.Route
-	// Specific are the tables, but for main and local, with routes that do not lead to
-	// everywhere; likewise.
+	// Specific holds the tables, without main and local, that have routes which do not
+	// lead to everywhere. It is read only if routes were asked for.
 	Specific map[TableOf]bool
-	// Pieces are those of IPv4 and of IPv6; likewise.
+	// Pieces are those of IPv4 and of IPv6. They are read only if routes were asked
+	// for.
 	Pieces [2]Pieces
 	Rules  []Rule
-	// Ways are where packets to destinations far away go. Missing: nowhere.
+	// Ways says where packets to far destinations go. A missing entry means that they
+	// go nowhere.
 	Ways map[Vantage]oracle.Way
-	// Barred are addresses from which the kernel refuses to send even to neighbours.
+	// Barred are addresses from which the kernel refuses to send, even to neighbours.
 	Barred map[netip.Addr]oracle.Verdict
-	// Fallback tells of IPv4 and IPv6 that table main has another default route by the interface
-	// that leads to everywhere, behind one that names a source.
+	// Fallback tells, for IPv4 and IPv6, about the interface that leads to everywhere
+	// by a route which names a source: table main has another default route by that
+	// interface, behind that one.
 	Fallback [2]bool
-	// Detours are the interfaces by which table main leads to single hosts, or to parts of what is
-	// public. VPNs reach their server so. What a DHCP server or a router announced does not count.
-	// Known only where there is a PPP link of which nothing else tells what it is.
+	// Detours are the interfaces by which table main leads to single hosts or to small
+	// public networks. VPNs reach their servers by such routes. Routes that a DHCP
+	// server or a router announced do not count. Detours is known only if there is a
+	// PPP link about which nothing else tells what it is.
 	Detours []int
 }
 
-// Vantage is what a socket is bound to.
+// Vantage is the binding of a socket.
 type Vantage struct {
-	// Source is its address; an unspecified one (0.0.0.0 or ::) stands for a
-	// socket that is not bound to an address.
+	// Source is the address. The unspecified one (0.0.0.0 or ::) stands for a socket
+	// that is not bound to an address.
 	Source netip.Addr
-	Device int // index of the interface it is bound to; 0: none
+	Device int // index of the interface; 0: none
 }
 
 // Link is a network interface.
 type Link struct {
 	Index int
 	Name  string
-	// Type is the kernel's kind, such as "veth" or "wireguard"; "tuntap" for
-	// both TUN and TAP, "device" for hardware.
+	// Type is the kernel's kind of the link, such as "veth" or "wireguard". It is
+	// "tuntap" for both TUN and TAP, and "device" for hardware.
 	Type         string
 	Up           bool // administratively
 	Running      bool // can carry packets: IFF_RUNNING of netdevice(7)
-	Loopback     bool // by flag, whatever the name
+	Loopback     bool // by the kernel's flag, whatever its name
 	PointToPoint bool
 	// AltNames are further names (ip-link(8), "altname").
 	AltNames []string
-	// PPPoE tells of a PPP link that a frame of Ethernet carries, not a packet of
-	// this host: it is the access itself, no VPN. L2TP tells of one that the kernel carries in
-	// packets (RFC 2661). A PPP link that is neither may be a modem, or a VPN by a program.
+	// PPPoE tells that a PPP link is carried by Ethernet frames and not by packets of
+	// this host. Such a link is the access itself, and no VPN. L2TP tells that the
+	// kernel carries the link in packets (RFC 2661). A PPP link that is neither may be
+	// a modem, or a VPN of some program.
 	PPPoE, L2TP bool
 	MTU         int // in bytes; 0: unknown
-	// Lower is the index of the link by which this one sends its frames, as a VLAN does
-	// (IFLA_LINK), and Master that of the bridge or bond that it is a port of (IFLA_MASTER). 0: none,
-	// or one of another namespace.
+	// Lower is the index of the link by which this one sends its frames, for instance
+	// the link below a VLAN (IFLA_LINK). Master is the index of the bridge or bond that
+	// this link is a port of (IFLA_MASTER). 0 means none, or one in another namespace.
 	Lower, Master int
 
 	carrier string // see markCarriers
@@ -78,8 +83,8 @@ func (l Link) equal(o Link) bool {
 		l.Lower == o.Lower && l.Master == o.Master && slices.Equal(l.AltNames, o.AltNames)
 }
 
-// tunnelTypes are the kinds that VPNs use, of packets and of frames. Not ppp, which may be
-// the access itself.
+// tunnelTypes are the kinds of links that VPNs use, for packets or for frames. ppp is
+// not one, because it may be the access itself.
 var tunnelTypes = []string{
 	"tuntap", "tun", "tap", "wireguard", "amneziawg", "ovpn", "ovpn-dco", "xfrm", "vti", "vti6",
 	"ipip", "gre", "ip6gre", "sit", "ip6tnl", "gretap", "ip6gretap", "vxlan", "geneve",
@@ -88,47 +93,50 @@ var tunnelTypes = []string{
 // kindPPP is the kind of PPP links.
 const kindPPP = "ppp"
 
-// transitionTypes are the tunnels that carry one family through a network of the
-// other (6in4, RFC 4213; DS-Lite, RFC 6333): an access, nothing to hide in.
+// transitionTypes are tunnels that carry one family through a network of the other
+// (6in4, RFC 4213; DS-Lite, RFC 6333). They are an access, and hide nothing.
 var transitionTypes = []string{"sit", "ip6tnl"}
 
-// Tunnel tells whether packets of this link travel inside others of this host, be it by another
-// link that it stands on, such as a bridge over a VPN of frames. That is known of links of a Snapshot.
+// Tunnel tells whether packets of this link travel inside packets of this host. That
+// may also be because of a link below it: for instance a bridge over a VPN for frames.
+// The links below are known only for links of a Snapshot.
 func (l Link) Tunnel() bool { return l.carrier != "" || slices.Contains(tunnelTypes, l.Type) }
 
-// kindDummy is the kind of links that swallow what is sent to them.
+// kindDummy is the kind of links that drop everything that is sent to them.
 const kindDummy = "dummy"
 
-// private tells whether the link may be a VPN, from its kind. A dummy device that holds
-// the way to everywhere is a VPN's kill switch: while the tunnel is down, nothing leaves.
+// private tells whether the link may be a VPN, judged by its kind. A dummy device may
+// be the kill switch of a VPN. It has a route to everywhere, so that nothing leaves
+// while the tunnel is down.
 func (l Link) private() bool {
 	return l.Type == kindDummy || l.Tunnel() && !slices.Contains(transitionTypes, l.Type)
 }
 
-// access tells whether the link is no VPN for certain. Of a PPP link only PPPoE tells that.
+// access tells whether the link is certainly no VPN. For a PPP link only PPPoE shows
+// that.
 func (l Link) access() bool { return !l.Tunnel() && (l.Type != kindPPP || l.PPPoE) }
 
 // Addr is an address of the host.
 type Addr struct {
 	Index  int          // of its interface
-	Prefix netip.Prefix // the address itself with its prefix length; a peer's length does not count
+	Prefix netip.Prefix // the address with its prefix length; a peer's length does not count
 	Scope  Scope
 
-	Deprecated bool // for old connections only (RFC 4862, section 5.5.4)
-	Temporary  bool // of the privacy extensions (RFC 8981)
-	Unusable   bool // tentative, not optimistic, or found to be a duplicate: cannot be bound
+	Deprecated bool // valid only for old connections (RFC 4862, section 5.5.4)
+	Temporary  bool // a privacy address (RFC 8981)
+	Unusable   bool // tentative (and not optimistic) or a duplicate: sockets cannot be bound to it
 
 	lent bool // see Prefix.Lent
 }
 
-// Scope is how far an address reaches. The values rise with the reach.
+// Scope says how far an address reaches. A higher value reaches farther.
 type Scope uint8
 
 // The scopes.
 const (
 	ScopeHost   Scope = iota // this host: loopback
 	ScopeLink                // one link: 169.254.0.0/16, fe80::/10
-	ScopeGlobal              // beyond, private and unique local addresses included
+	ScopeGlobal              // beyond the link; includes private and unique local addresses
 )
 
 func (s Scope) String() string {
@@ -143,7 +151,7 @@ func (s Scope) String() string {
 	return "unknown"
 }
 
-// ScopeOf tells the scope that an address has by its value.
+// ScopeOf returns the scope of an address, judged by its value.
 func ScopeOf(a netip.Addr) Scope {
 	switch {
 	case a.IsLoopback():
@@ -154,35 +162,38 @@ func ScopeOf(a netip.Addr) Scope {
 	return ScopeGlobal
 }
 
-// TableMain is the routing table that is looked into where no rule says otherwise.
+// TableMain is the routing table that is used unless a rule says otherwise.
 const TableMain = oracle.TableMain
 
-// tableLocal is the table of the addresses of this host.
+// tableLocal is the table with the addresses of this host.
 const tableLocal = unix.RT_TABLE_LOCAL
 
 // Rule is a policy rule.
 type Rule = oracle.Rule
 
-// TableOf is a routing table of one family.
+// TableOf is the routing table of one family.
 type TableOf struct {
 	V6    bool
 	Table int
 }
 
-// Pieces are the routes by which a VPN takes everything, where those are neither a default
-// route nor halves of one: such as all but the private networks, a route for each block.
+// Pieces are routes by which a VPN takes all traffic without a default route or its two
+// halves. An example is a route for each block of addresses outside of the private
+// networks.
 type Pieces struct {
-	// Table is where they are, and Index the VPN's interface; 0: there are none.
+	// Table is the table of the routes, and Index the VPN's interface; 0: there are no
+	// pieces.
 	Table, Index int
-	// Prefixes are the pieces, the shortest first. Private networks, and what lies in a wider
-	// piece, are none: such a route was made for what it leads to.
+	// Prefixes are the pieces, the shortest first. Two kinds of routes are no pieces:
+	// those to private networks, which were made for these networks alone, and those
+	// inside of a wider piece.
 	Prefixes []netip.Prefix
-	// Others are what the table leads elsewhere of prefixes no longer than the longest piece,
-	// and not to everywhere.
+	// Others are the table's other routes that lead elsewhere. Their prefixes are no
+	// longer than the longest piece, and do not cover everything.
 	Others []oracle.Slot
 }
 
-// Longest is the prefix length of the longest piece.
+// Longest returns the prefix length of the longest piece.
 func (p *Pieces) Longest() int {
 	if len(p.Prefixes) == 0 {
 		return 0

@@ -8,7 +8,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// judge fills in, from what the kernel said, what the prefixes may be used for.
+// judge fills in what the prefixes may be used for, from the kernel's answers.
 func (s *Snapshot) judge() {
 	for i := range s.prefixes {
 		p := &s.prefixes[i]
@@ -22,7 +22,7 @@ func (s *Snapshot) judge() {
 			if !own.Verdict.Refused() {
 				break
 			}
-			// What is refused to one address may be allowed to another.
+			// What the kernel refuses to one address it may allow to another.
 			if w := s.state.Ways[Vantage{Source: a}]; !w.Verdict.Refused() && w.Verdict != oracle.NoRoute {
 				own = w
 				p.Addrs = append([]netip.Addr{a}, slices.DeleteFunc(slices.Clone(p.Addrs), func(b netip.Addr) bool { return a == b })...)
@@ -53,7 +53,8 @@ func (s *Snapshot) judge() {
 		}
 		if p.OwnLink = s.linkOnly(p, &w); !p.OwnLink {
 			p.HasDefault, p.Metric, p.Gateway = true, w.Metric, w.Gateway
-			// That of a table which only this source is led to compares with nothing.
+			// The metric of a route in a table for this source alone cannot be compared
+			// with others.
 			if d := s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}]; p.Ruled && d.Verdict == oracle.Sent && d.Index == p.Index {
 				p.Metric = d.Metric
 			}
@@ -69,8 +70,7 @@ func (s *Snapshot) IntoVPN(p *Prefix, own *oracle.Way) bool {
 		!s.byIndex[p.Index].Tunnel() && s.PartialVPN(own.Index, v6)
 }
 
-// PartialVPN tells whether an interface is a VPN, and what is not bound does not leave by
-// it.
+// PartialVPN tells whether an interface is a VPN that unbound traffic does not use.
 func (s *Snapshot) PartialVPN(index int, ipv6 bool) bool {
 	all := s.Default(ipv6)
 	if all.Verdict != oracle.Sent {
@@ -79,7 +79,7 @@ func (s *Snapshot) PartialVPN(index int, ipv6 bool) bool {
 	return all.Index != index && s.vpn(s.byIndex[index], s.byIndex[all.Index].access())
 }
 
-// hidden looks for a route of the prefix's interface that the kernel does not find.
+// hidden looks for a route by the prefix's interface that the kernel does not find.
 func (s *Snapshot) hidden(p *Prefix) {
 	v6, objects := p.Addrs[0].Is6(), false
 	for i := range s.state.Routes {
@@ -102,14 +102,14 @@ func (s *Snapshot) hidden(p *Prefix) {
 	}
 }
 
-// byDevice is the way of sockets that are bound to the prefix's address and
+// byDevice returns the way for sockets that are bound to the prefix's address and
 // interface.
 func (s *Snapshot) byDevice(p *Prefix) oracle.Way {
 	w := s.state.Ways[Vantage{p.Addrs[0], p.Index}]
 	if w.Verdict == oracle.Sent && w.Index != p.Index {
-		// Asked about an IPv6 source, the kernel may name another interface than the one
-		// asked for, though a socket that is bound to it would be heeded. Without
-		// source it is strict.
+		// In a question about an IPv6 source, the kernel may name another interface
+		// than the one asked about, although it respects the binding of a real socket.
+		// In a question without a source it respects the interface.
 		w = s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}]
 	}
 	return w
@@ -122,8 +122,8 @@ func unspecified(a netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// order puts the address first that the kernel would use on the interface, which
-// minds the route's own (RTA_PREFSRC) and RFC 6724.
+// order moves the address to the front that the kernel would use on the interface. The
+// kernel's choice respects the route's source (RTA_PREFSRC) and RFC 6724.
 func (s *Snapshot) order(p *Prefix) {
 	choice := s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}].Source
 	if i := slices.Index(p.Addrs, choice); i > 0 {
@@ -131,21 +131,23 @@ func (s *Snapshot) order(p *Prefix) {
 	}
 }
 
-// linkOnly tells whether a prefix leads to the destinations of its link only,
-// although the kernel would send from it to everywhere.
+// linkOnly tells whether a prefix leads to the destinations of its link only, although
+// the kernel would send from it to everywhere.
 func (s *Snapshot) linkOnly(p *Prefix, w *oracle.Way) bool {
-	// Who made the route has said which address goes with it. What comes from others may be
-	// dropped, or not be protected: IPsec knows its packets by their source.
+	// Whoever made the route has said which address belongs to it. Packets from other
+	// addresses may be dropped. They may also lack protection: IPsec recognises its
+	// packets by their source.
 	if w.Named.IsValid() {
 		return !slices.Contains(p.Addrs, w.Named)
 	}
-	// A site's own addresses are of another label than global ones (RFC 6724,
-	// section 5, rule 6): beyond the site nobody could answer. VPNs translate them.
+	// A site's own addresses have another label than global ones (RFC 6724, section 5,
+	// rule 6), because nobody beyond the site could answer to them. VPNs translate
+	// them.
 	if site.Contains(p.Addrs[0]) && !s.byIndex[p.Index].Tunnel() {
 		return true
 	}
-	// A gateway belongs to the prefix that it lies in (RFC 8028): it does not know
-	// those beside, such as that for the page of a modem.
+	// A gateway belongs to the prefix that contains it (RFC 8028). It does not know
+	// other prefixes on the link, such as the one for a modem's own page.
 	if !w.Gateway.IsGlobalUnicast() || p.Prefix.Contains(w.Gateway) {
 		return false
 	}
@@ -157,7 +159,7 @@ var site = netip.MustParsePrefix("fc00::/7")
 
 // twin tells whether another interface has an address of p.
 func (s *Snapshot) twin(p *Prefix) bool {
-	if p.Scope == ScopeLink { // its zone tells
+	if p.Scope == ScopeLink { // the zone tells these apart
 		return false
 	}
 	return slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool {
@@ -173,8 +175,8 @@ func (s *Snapshot) borrowed(index int, a netip.Addr) bool {
 	return slices.ContainsFunc(s.lent, func(l Addr) bool { return l.Index == index && l.Prefix.Addr() == a })
 }
 
-// lent are the addresses that ways by an interface name as their source and that this
-// interface does not have, as of hosts whose address is on loopback.
+// lent returns the addresses that ways by an interface name as their source, although
+// the interface does not have them. Hosts whose address is on loopback have such ways.
 func lent(state *State) []Addr {
 	var list []Addr
 	for v, w := range state.Ways {
@@ -193,8 +195,8 @@ func lent(state *State) []Addr {
 	return list
 }
 
-// DefaultEgress returns the interface by which the kernel sends to
-// destinations far away from sockets that are not bound; false if it would not.
+// DefaultEgress returns the interface by which the kernel sends to far destinations
+// from unbound sockets. ok is false if it would not send.
 func (s *Snapshot) DefaultEgress(ipv6 bool) (Link, bool) {
 	w := s.Default(ipv6)
 	if w.Verdict != oracle.Sent {
@@ -203,7 +205,7 @@ func (s *Snapshot) DefaultEgress(ipv6 bool) (Link, bool) {
 	return s.Link(w.Index)
 }
 
-// Default returns the way to everywhere of sockets that are not bound.
+// Default returns the way to everywhere for unbound sockets.
 func (s *Snapshot) Default(ipv6 bool) oracle.Way {
 	source := netip.IPv4Unspecified()
 	if ipv6 {
@@ -213,8 +215,8 @@ func (s *Snapshot) Default(ipv6 bool) oracle.Way {
 }
 
 // FullTunnel returns the interface of a VPN that takes all traffic of a family: a
-// tunnel by which the kernel sends what is not bound to most destinations, by whatever routes or
-// rules, while another interface carries the tunnel.
+// tunnel by which the kernel sends unbound traffic to most destinations, by whatever
+// routes or rules, while another interface carries the tunnel.
 func (s *Snapshot) FullTunnel(ipv6 bool) (Link, bool) {
 	l, ok := s.DefaultEgress(ipv6)
 	if !ok || s.translates(l) {
@@ -235,8 +237,8 @@ func (s *Snapshot) FullTunnel(ipv6 bool) (Link, bool) {
 	return l, true
 }
 
-// vpn tells whether a link is a VPN. PPP with small packets may be a modem all the same, so it
-// is a VPN only where beside tells that another access is known.
+// vpn tells whether a link is a VPN. A PPP link with a small MTU may be a modem all the
+// same. So it counts as a VPN only if beside says that another access is known.
 func (s *Snapshot) vpn(l Link, beside bool) bool {
 	switch {
 	case l.private():
@@ -249,20 +251,20 @@ func (s *Snapshot) vpn(l Link, beside bool) bool {
 	return beside && l.MTU < plainMTU
 }
 
-// plainMTU is that of PPP where nothing needs room beside it, as on a serial line (RFC 1661,
+// plainMTU is the MTU of PPP if nothing else needs room, as on a serial line (RFC 1661,
 // section 6.1).
 const plainMTU = 1500
 
-// detoured tells whether something is reached by another link that is no tunnel, as the server of
-// a VPN by l must be.
+// detoured tells whether some destination is reached by another link that is no tunnel.
+// If l is a VPN, its server must be such a destination.
 func (s *Snapshot) detoured(l Link) bool {
 	return slices.ContainsFunc(s.state.Detours, func(index int) bool { return index != l.Index && !s.byIndex[index].Tunnel() })
 }
 
-// VirtualAddr returns the address of a VPN without an interface that takes all traffic of a
-// family, as IPsec by policy does (RFC 4301): one that was added to a link, or to loopback, beside
-// the address that the link has, and that routes before the link's own default route name as
-// their source.
+// VirtualAddr returns the address of a VPN that takes all traffic of a family but has
+// no interface, such as IPsec by policy (RFC 4301). Two things show such an address. It
+// was added to a link, or to loopback, besides the link's own address. And routes name
+// it as their source that come before the link's own default route.
 func (s *Snapshot) VirtualAddr(ipv6 bool) (netip.Addr, bool) {
 	w, fallback := s.Default(ipv6), s.state.Fallback[0]
 	if ipv6 {
@@ -274,8 +276,8 @@ func (s *Snapshot) VirtualAddr(ipv6 bool) (netip.Addr, bool) {
 	return w.Named, true
 }
 
-// virtual tells whether the source that the way to everywhere names is alone in its network, and
-// its interface has another address besides.
+// virtual tells whether the source that the way to everywhere names is alone in its
+// network, while its interface has another address besides.
 func (s *Snapshot) virtual(ipv6 bool) bool {
 	w := s.Default(ipv6)
 	if w.Verdict != oracle.Sent || !w.Named.IsValid() {
@@ -296,8 +298,9 @@ func (s *Snapshot) virtual(ipv6 bool) bool {
 	return alone && beside
 }
 
-// translates tells whether a link belongs to a translator of this host that gives
-// it IPv4 in a network of IPv6 (464XLAT, RFC 6877), by the addresses that are for these.
+// translates tells whether a link belongs to a translator of this host that provides
+// IPv4 in an IPv6 network (464XLAT, RFC 6877). Its addresses come from a range that is
+// reserved for these.
 func (s *Snapshot) translates(l Link) bool {
 	return slices.ContainsFunc(s.prefixes, func(p Prefix) bool { return p.Index == l.Index && clat.Contains(p.Addrs[0]) })
 }
@@ -306,9 +309,9 @@ func (s *Snapshot) translates(l Link) bool {
 var clat = netip.MustParsePrefix("192.0.0.0/29")
 
 // Beside tells whether sending by a prefix would go around a VPN that takes all
-// traffic. One that takes the traffic of IPv4 is meant for all: who set it up has
-// not thought of IPv6 rather than wanted it outside (RFC 7359). One of IPv6 says
-// nothing about IPv4, which it cannot carry.
+// traffic. A VPN that takes all IPv4 traffic is taken to be meant for all traffic:
+// whoever set it up did not think of IPv6, rather than wanting it outside (RFC 7359). A
+// VPN that takes all IPv6 traffic says nothing about IPv4, which it cannot carry.
 func (s *Snapshot) Beside(p *Prefix) bool {
 	in4, four := s.within(p, false)
 	in6, six := s.within(p, true)
@@ -321,8 +324,8 @@ func (s *Snapshot) Beside(p *Prefix) bool {
 	return false
 }
 
-// within tells whether sending by a prefix is sending by a VPN that takes all traffic of a
-// family, and whether there is one.
+// within tells whether sending by a prefix is sending by a VPN that takes all traffic
+// of a family, and whether there is such a VPN.
 func (s *Snapshot) within(p *Prefix, ipv6 bool) (in, there bool) {
 	if l, ok := s.FullTunnel(ipv6); ok {
 		return p.Index == l.Index || s.shares(p, ipv6), true
@@ -333,8 +336,8 @@ func (s *Snapshot) within(p *Prefix, ipv6 bool) (in, there bool) {
 	return false, false
 }
 
-// shares tells whether the route to everywhere of what is not bound leads by a prefix's
-// interface too.
+// shares tells whether the route of unbound traffic to everywhere leads by the prefix's
+// interface, too.
 func (s *Snapshot) shares(p *Prefix, ipv6 bool) bool {
 	all := s.Default(ipv6)
 	if !all.Shared {
