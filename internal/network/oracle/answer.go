@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Verdict is what becomes of a packet.
+// Verdict says what happens to a packet.
 type Verdict uint8
 
-// The verdicts. The last three are what an administrator asked for, by a route
-// or by a rule (ip-rule(8)).
+// The verdicts. The last three are an administrator's wish, in a route or in a rule
+// (ip-rule(8)).
 const (
-	NoRoute     Verdict = iota // nothing leads there
+	NoRoute     Verdict = iota // no route leads there
 	Sent                       // to a neighbour or a gateway
 	Local                      // to this host
 	Prohibited                 // refused: "administratively prohibited"
 	Unreachable                // refused: "host unreachable"
-	Dropped                    // blackhole, or a source that is no address of this host
+	Dropped                    // blackhole, or the source is no address of this host
 )
 
 func (v Verdict) String() string {
@@ -42,33 +42,35 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
-// Refused tells that somebody wanted the packet not to be sent.
+// Refused tells whether an administrator wants the packet not to be sent.
 func (v Verdict) Refused() bool { return v >= Prohibited }
 
-// Answer is what the kernel says. Only Verdict counts unless it is Sent or Local.
+// Answer is the kernel's answer to a Question. Unless Verdict is Sent or Local, nothing
+// else in it counts.
 type Answer struct {
 	Verdict Verdict
-	// Kind is that of the route, such as unix.RTN_BROADCAST; 0 if there is none, or the kernel
-	// only said what becomes of the packet.
+	// Kind is the kind of the route, such as unix.RTN_BROADCAST. It is 0 if there is no
+	// route, or if the kernel only said what happens to the packet.
 	Kind uint8
-	// Prefix is that of the route that matched; invalid if the kernel does not tell.
+	// Prefix is the destination of the route that matched; invalid if the kernel does
+	// not tell.
 	Prefix netip.Prefix
 	Table  int
 	Metric int
-	Hop    // the next hop, or of several the one with the largest weight
-	// More are further next hops of the same route (ECMP), among which the kernel
-	// takes one by a hash of the connection.
+	Hop    // the next hop; of several, the one with the largest weight
+	// More are further next hops of the same route (ECMP). The kernel chooses among all
+	// of them by a hash of the connection.
 	More []Hop
-	// Source is the address that the route names for sockets that are not bound (RTA_PREFSRC);
-	// invalid if it depends on more than the route, see Kernel.Source.
+	// Source is the address that the route names for unbound sockets (RTA_PREFSRC). It
+	// is invalid if the source depends on more than the route, see Kernel.Source.
 	Source netip.Addr
-	// BySource tells that the route is for certain sources only.
+	// BySource tells that the route is only for certain sources.
 	BySource bool
-	// Expires is how long the route has still to live; zero: for ever. The kernel
-	// does not tell when that time is over.
+	// Expires is the remaining lifetime of the route; zero: for ever. The kernel
+	// reports no event at its end.
 	Expires time.Duration
 	object  int  // the next-hop object that the route names without saying what is in it; 0: none
-	grouped bool // the next hops are those of an object
+	grouped bool // the next hops come from an object
 }
 
 // Hop is a next hop.
@@ -77,9 +79,9 @@ type Hop struct {
 	Gateway netip.Addr // invalid: the destination is a neighbour
 }
 
-// bindTo leaves only the next hops on a device, if there are some: the kernel shows
-// the whole route though it will take one of these. Of a group of next-hop objects IPv6 takes any,
-// whatever device the socket is bound to.
+// bindTo keeps only the next hops on a device, if there are some. The kernel shows the
+// whole route, although it will take one of these. IPv6 is an exception: it takes any
+// next hop of a group of next-hop objects, whatever device the socket is bound to.
 func (a *Answer) bindTo(device int, v6 bool) {
 	if device == 0 || len(a.More) == 0 || v6 && a.grouped {
 		return
@@ -95,7 +97,7 @@ func (a *Answer) bindTo(device int, v6 bool) {
 	}
 }
 
-// Shared tells that the next hops are on several interfaces.
+// Shared tells whether the next hops are on several interfaces.
 func (a *Answer) Shared() bool {
 	for _, h := range a.More {
 		if h.Index != a.Index {
@@ -126,8 +128,8 @@ func decode(b []byte) (Answer, error) {
 	return a, nil
 }
 
-// lead sets the next hops, those left out that are dead. The one that gets most
-// connections comes first.
+// lead sets the next hops, without dead ones. The one that gets the most connections
+// comes first.
 func (a *Answer) lead(list []Step) {
 	if len(list) == 1 && !list[0].Dead {
 		a.Hop = list[0].Hop
@@ -160,8 +162,8 @@ func verdictOf(kind byte) Verdict {
 	return NoRoute
 }
 
-// verdictOfError reads the error that stands in place of an answer; false if it
-// tells nothing about routes.
+// verdictOfError interprets an error that the kernel sends instead of an answer. ok is
+// false if the error says nothing about routes.
 func verdictOfError(err error, q *Question) (Verdict, bool) {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
@@ -174,8 +176,8 @@ func verdictOfError(err error, q *Question) (Verdict, bool) {
 		return Prohibited, true
 	case unix.EHOSTUNREACH:
 		if q.Device != 0 {
-			// IPv4 takes destinations that nothing leads to for neighbours on the
-			// device, and has no route to show for it then.
+			// IPv4 takes destinations without a route for neighbours on the device, and
+			// then shows no route.
 			return NoRoute, true
 		}
 		return Unreachable, true

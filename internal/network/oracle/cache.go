@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	// shards keeps lookups of several processors apart.
+	// shards is the number of parts with a lock each, so that lookups on several
+	// processors do not wait for each other.
 	shards    = 1 << shardBits
 	shardBits = 4
 	// perShard bounds the memory: 4096 destinations in all take less than 2 MiB.
 	perShard = 256
 )
 
-// cache remembers answers, those used last when there are too many.
+// cache remembers answers. When it is full, it forgets the least recently used ones.
 type cache struct {
 	shards [shards]shard
 }
@@ -28,8 +29,8 @@ type shard struct {
 
 type entry struct {
 	reach Reach
-	epoch uint64        // when the question was asked
-	until time.Duration // since the Reacher was made
+	epoch uint64        // the epoch in which the question was asked
+	until time.Duration // time since the Reacher was made
 }
 
 func newCache() *cache {
@@ -37,7 +38,7 @@ func newCache() *cache {
 	for i := range c.shards {
 		lru, err := simplelru.NewLRU[Flow, entry](perShard, nil)
 		if err != nil {
-			panic("oracle: " + err.Error()) // only for a size that is not positive
+			panic("oracle: " + err.Error()) // happens only for a size that is not positive
 		}
 		c.shards[i].lru = lru
 	}
@@ -47,7 +48,7 @@ func newCache() *cache {
 func (c *cache) of(f Flow) *shard {
 	a := f.Dst.As16()
 	h := binary.NativeEndian.Uint64(a[:8]) ^ binary.NativeEndian.Uint64(a[8:])
-	h *= 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio (Knuth, TAOCP 6.4): close addresses fall apart
+	h *= 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio (Knuth, TAOCP 6.4): close addresses go to different parts
 	return &c.shards[h>>(64-shardBits)]
 }
 

@@ -1,12 +1,12 @@
-// Package oracle asks the kernel what it would do with packets, instead of
-// working it out from routing tables: rules, source-specific routes, marks, next-hop
-// objects, router preferences and whatever comes next are then right without
-// being known here. The question is RTM_GETROUTE of rtnetlink(7); nothing is
-// sent by asking.
+// Package oracle asks the kernel what it would do with packets, instead of deriving
+// that from routing tables. So rules, source-specific routes, marks, next-hop objects
+// and router preferences are respected without being understood here, and so is
+// whatever the kernel will add. The question is RTM_GETROUTE of rtnetlink(7). Asking
+// sends no packet.
 //
-// A [Kernel] answers single questions. [Far] draws a conclusion about
-// "everywhere" from the answers for several destinations that differ. A [Reacher]
-// tells which interfaces lead to a destination, and remembers.
+// A [Kernel] answers single questions. [Everywhere.Far] concludes about "everywhere"
+// from the answers for several different destinations. A [Reacher] tells which
+// interfaces lead to a destination, and remembers the answers.
 //
-// Nothing else in this repository concludes from routes where packets go.
+// No other package of this repository concludes from routes where packets go.
 package oracle

@@ -7,23 +7,24 @@ import (
 	"time"
 )
 
-// Everywhere is a list of destinations that stand for everywhere. Nothing is sent
-// to them, and nobody may change the lists. A family without any has those of
-// Destinations. What most of them answer is taken for the way to everywhere, so that
-// single ones may be blackholed, or have a route of their own.
+// Everywhere is a list of destinations that stand in for "everywhere". Nothing is sent
+// to them. The way that most of them have counts as the way to everywhere, so that
+// single ones may be blackholed or have a route of their own. For a family without
+// destinations, those of Destinations are used. The lists must not be changed.
 type Everywhere struct{ V4, V6 []netip.Addr }
 
-// Destinations is the list that is used where none is configured: unicast addresses
-// spread over what the regional registries have given out, so that neither halves
-// of the address space nor its pieces without the private networks look like
-// something else.
+// Destinations returns the list that is used if none is configured. Its unicast
+// addresses are spread over what the regional registries have assigned. So the halves
+// of the address space, or many routes for all but the private networks, are not
+// mistaken for something else.
 func Destinations() Everywhere { return destinations() }
 
-// destinations is made once: each conclusion looks at the list.
+// destinations is made once, because each conclusion uses the list.
 var destinations = sync.OnceValue(func() Everywhere {
 	var list []netip.Addr
 	for _, a := range []string{
-		// Half by half in turn, as often the first ones decide.
+		// The two halves of the address space alternate, because the first few
+		// addresses often decide.
 		"5.188.10.1", "131.107.3.1", "23.64.3.1", "154.65.11.1", "45.85.7.1", "186.33.2.1", "77.91.20.1", "213.95.8.1", "103.41.9.1",
 		"2001:1bc8::1", "2003:d1::1", "2400:8a20::1", "2600:7c0::1", "2620:9b::1", "2804:5c0::1", "2a01:6e0::1", "2a0d:3f40::1", "2c0f:9e8::1",
 	} {
@@ -44,7 +45,7 @@ func EverywhereOf(list []netip.Addr) (e Everywhere) {
 	return e
 }
 
-// of is the list of a family; that of Destinations where e has none.
+// of returns the list for a family, or that of Destinations if e has none.
 func (e Everywhere) of(v6 bool) []netip.Addr {
 	switch {
 	case v6 && len(e.V6) > 0:
@@ -57,51 +58,52 @@ func (e Everywhere) of(v6 bool) []netip.Addr {
 	return destinations().V4
 }
 
-// Way is where most destinations far away go. The zero value means that they go
+// Way is where packets to most far destinations go. The zero value means that they go
 // nowhere, or that there is no majority.
 type Way struct {
 	Verdict Verdict
 	Hop
 	Table  int
 	Metric int
-	// Source is what the kernel gives to sockets that are not bound to an address;
-	// known only if that was not part of the question.
+	// Source is the address that the kernel gives to sockets without one. It is known
+	// only if the question had no source.
 	Source netip.Addr
-	// Named is the source that most of the routes name for such sockets (RTA_PREFSRC), whatever
-	// the question's; invalid if there is none.
+	// Named is the source that most of the routes name for such sockets (RTA_PREFSRC),
+	// whatever the source in the question; invalid if there is none.
 	Named netip.Addr
-	// BySource tells that the route is for certain sources only; IPv6 has such.
+	// BySource tells that the route is only for certain sources. IPv6 has such routes.
 	BySource bool
-	// Shared tells that the kernel spreads connections over several interfaces (ECMP), of
-	// which Index is the one that gets most, or the first of those.
+	// Shared tells that the kernel spreads connections over several interfaces (ECMP).
+	// Index is then the one that gets the most connections, or the first of several
+	// such.
 	Shared bool
-	// Pieces tells that no default route leads there, nor half of one, but many
+	// Pieces tells that neither a default route nor half of one leads there, but many
 	// routes to smaller networks.
 	Pieces bool
 	// Parts tells that no default route leads there, but routes to halves or to smaller
 	// networks.
 	Parts bool
-	// Until is when the kernel will stop using a route, unless it is renewed; zero:
-	// never.
+	// Until is the time when the kernel will stop using a route unless it is renewed;
+	// zero: never.
 	Until time.Time
 }
 
-// asker is what conclusions are drawn from; a Kernel.
+// asker answers the questions that conclusions need. Outside of tests it is a Kernel.
 type asker interface {
 	Match(Question) (Answer, error)
 	Source(Question) (netip.Addr, Hop, error)
 }
 
-// vote is what answers must have in common to speak for the same way.
+// vote is what answers must have in common to count for the same way.
 type vote struct {
 	verdict Verdict
 	index   int
 	shared  bool
 }
 
-// Far asks for the way to everywhere of a packet like q, whose destination does
-// not count. It ends as soon as the majority is clear. An error means that the kernel could
-// not be asked.
+// Far returns the way to everywhere for a packet like q, whose destination is ignored.
+// It stops asking as soon as the majority is clear. An error means that the kernel
+// could not be asked.
 func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
 	list := e.of(v6)
 	votes := map[vote][]Answer{}
@@ -125,7 +127,7 @@ func (e Everywhere) Far(k asker, v6 bool, q Question) (Way, error) {
 			return conclude(k, q, votes[v], dsts[v])
 		}
 		if best, _ := mostVotes(votes); 2*best+2*(len(list)-i-1) <= len(list) {
-			break // no majority is left to be had
+			break // no majority is possible any more
 		}
 	}
 	n, most := mostVotes(votes)
@@ -156,8 +158,8 @@ func half(answers []Answer) bool {
 	})
 }
 
-// coverAll tells whether routes to everywhere, of one family, leave nothing out. Half of a default
-// route may stand beside pieces of the other half.
+// coverAll tells whether routes to everywhere, all of one family, leave nothing out.
+// Half of a default route may stand beside pieces of the other half.
 func coverAll(routes map[netip.Prefix]bool) bool {
 	for p := range routes {
 		if p.Bits() != 1 {
@@ -177,7 +179,7 @@ func mostVotes(votes map[vote][]Answer) (n int, most vote) {
 	return n, most
 }
 
-// conclude makes the way of answers that agree.
+// conclude makes the way from answers that agree.
 func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, error) {
 	first := answers[0]
 	w := Way{Verdict: first.Verdict}
@@ -208,7 +210,7 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 		return w, nil
 	}
 	q.Dst = dsts[0]
-	if w.Shared { // which one it is, the kernel decides for each connection
+	if w.Shared { // the kernel decides for each connection which one it is
 		q.Device = w.Index
 	}
 	source, _, err := k.Source(q)
@@ -216,7 +218,7 @@ func conclude(k asker, q Question, answers []Answer, dsts []netip.Addr) (Way, er
 	return w, err
 }
 
-// named is the source that most of the routes name.
+// named returns the source that most of the routes name.
 func named(answers []Answer) netip.Addr {
 	for i := range answers {
 		n := 0
@@ -232,8 +234,9 @@ func named(answers []Answer) netip.Addr {
 	return netip.Addr{}
 }
 
-// Devices are the interfaces over which the kernel spreads what goes by w, a way that Far
-// found for the same question. An error means that the kernel could not be asked.
+// Devices returns the interfaces over which the kernel spreads the traffic of w, a way
+// that Far found for the same question. An error means that the kernel could not be
+// asked.
 func (e Everywhere) Devices(k asker, v6 bool, q Question, w Way) ([]int, error) {
 	for _, dst := range e.of(v6) {
 		q.Dst = dst

@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kernel asks the kernel of one network namespace. It is safe for concurrent use:
-// as many questions are under way at once as there are sockets.
+// Kernel asks the kernel about one network namespace. It is safe for concurrent use. As
+// many questions can run at once as there are sockets.
 type Kernel struct {
-	idle   chan *socket // those that nobody uses
-	tables chan *socket // the one for dumps, while nobody uses it
-	plain  chan chooser // likewise; empty where there is no IPv6
-	all    int          // how many are in idle, when nobody uses them
+	idle   chan *socket // unused sockets
+	tables chan *socket // the socket for dumps, while it is unused
+	plain  chan chooser // the chooser, while it is unused; empty without IPv6
+	all    int          // number of sockets that idle holds when none is in use
 	closed chan struct{}
 	epoch  atomic.Uint64
 
 	mu        sync.Mutex
-	objects   map[int][]Step // next-hop objects, as they were at an epoch
+	objects   map[int][]Step // next-hop objects, as of an epoch
 	objectsAt uint64
 }
 
@@ -32,20 +32,20 @@ type Kernel struct {
 var ErrClosed = errors.New("the kernel is not asked any more")
 
 const (
-	// minSockets is how many questions can be under way at once on a small
-	// machine. The kernel answers within the system call, so that more than there
-	// are processors gain nothing but a place for those that were preempted.
+	// minSockets is the number of simultaneous questions on a small machine. The kernel
+	// answers within the system call, so more sockets than processors are of no use,
+	// apart from some for goroutines that were preempted.
 	minSockets = 4
-	// answerTime bounds the wait for an answer that was lost.
+	// answerTime bounds the wait for an answer, which may have been lost.
 	answerTime = time.Second
-	// answerSize takes any answer: a route with 256 next hops has less.
+	// answerSize is enough for any answer: a route with 256 next hops is smaller.
 	answerSize = 16 << 10
-	// dumpSize is what the kernel puts into a part of a dump at most.
+	// dumpSize is the most that the kernel puts into one part of a dump.
 	dumpSize = 32 << 10
 )
 
-// Open opens the namespace with the descriptor, 0 for that of the calling
-// thread. The descriptor is not used after the call.
+// Open opens the namespace with the given descriptor, or that of the calling thread if
+// it is 0. The descriptor is not needed after the call.
 func Open(namespace int) (*Kernel, error) {
 	n := max(minSockets, 2*runtime.GOMAXPROCS(0))
 	k := &Kernel{idle: make(chan *socket, n), tables: make(chan *socket, 1), plain: make(chan chooser, 1), closed: make(chan struct{})}
@@ -82,8 +82,8 @@ func inNamespace(namespace int, f func() error) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		// Not unlocked: the thread, which has another namespace now, ends with the
-		// goroutine.
+		// The thread is never unlocked, so that it ends with the goroutine: it now has
+		// another namespace.
 		runtime.LockOSThread()
 		if err := unix.Setns(namespace, unix.CLONE_NEWNET); err != nil {
 			done <- fmt.Errorf("entering the network namespace: %w", err)
@@ -94,8 +94,8 @@ func inNamespace(namespace int, f func() error) error {
 	return <-done
 }
 
-// Close waits for the questions under way, and releases the sockets. It is called
-// once; questions asked after it fail with ErrClosed.
+// Close waits for the running questions and releases the sockets. Call it once. Later
+// questions fail with ErrClosed.
 func (k *Kernel) Close() {
 	close(k.closed)
 	for range k.all {
@@ -104,7 +104,7 @@ func (k *Kernel) Close() {
 	}
 	k.all = 0
 	select {
-	case s := <-k.tables: // not there if Open has failed
+	case s := <-k.tables: // missing if Open has failed
 		_ = unix.Close(s.fd)
 	default:
 	}
@@ -115,23 +115,23 @@ func (k *Kernel) Close() {
 	}
 }
 
-// Epoch is a number that Void raises. An answer that was asked for in an earlier
+// Epoch returns a number that Void increases. An answer to a question of an earlier
 // epoch may have become wrong.
 func (k *Kernel) Epoch() uint64 { return k.epoch.Load() }
 
-// Void tells that something about routing may have changed.
+// Void notes that something about routing may have changed.
 func (k *Kernel) Void() { k.epoch.Add(1) }
 
-// Match asks which route the kernel takes. An error means that there is no
-// answer; that there is no route is an answer.
+// Match asks which route the kernel takes. An error means that there is no answer. The
+// answer may be that there is no route.
 func (k *Kernel) Match(q Question) (Answer, error) {
 	a, err := k.ask(&q, true)
 	if err != nil {
 		return a, err
 	}
 	if a.Verdict == NoRoute {
-		// Where all routes are for certain sources the kernel has no route for a question
-		// without one, and yet finds a source for a socket that is not bound.
+		// If all routes are for certain sources, the kernel finds no route for a
+		// question without a source. But it does find a source for an unbound socket.
 		if src := k.chosen(&q); src.IsValid() {
 			q.Src = src
 			if a, err = k.ask(&q, true); err != nil {
@@ -140,8 +140,9 @@ func (k *Kernel) Match(q Question) (Answer, error) {
 		}
 	}
 	if a.Verdict == Sent && !a.Prefix.Contains(q.Dst.Unmap().WithZone("")) {
-		// Routes by the same next-hop object share what IPv6 remembers of it, and with it
-		// the route that it was made for. The next hop is that of all of them.
+		// IPv6 routes by the same next-hop object share cached data, so the kernel may
+		// show the route for which the data was made. The next hop is the same for all
+		// of them.
 		made, err := k.ask(&q, false)
 		if err != nil || made.Verdict != Sent {
 			return made, err
@@ -150,7 +151,7 @@ func (k *Kernel) Match(q Question) (Answer, error) {
 	}
 	if a.object != 0 {
 		// With nexthop_compat_mode = 0 a route does not say what its next-hop object
-		// holds.
+		// contains.
 		list, err := k.object(a.object)
 		if err != nil {
 			return a, err
@@ -164,8 +165,8 @@ func (k *Kernel) Match(q Question) (Answer, error) {
 	return a, nil
 }
 
-// chosen is the source that a socket gets which is not bound to anything; invalid if the
-// question is about another one.
+// chosen returns the source that the kernel gives to a socket without any binding. It
+// is invalid if the question is about another socket.
 func (k *Kernel) chosen(q *Question) netip.Addr {
 	if q.Src.IsValid() || q.Device != 0 || q.Mark != 0 || q.User != nil || !q.Dst.Unmap().Is6() {
 		return netip.Addr{}
@@ -175,14 +176,14 @@ func (k *Kernel) chosen(q *Question) netip.Addr {
 		defer func() { k.plain <- c }()
 		return c.source(q.Dst)
 	case <-k.closed:
-	default: // no IPv6, or another one asks
+	default: // there is no IPv6, or another goroutine has the chooser
 	}
 	return netip.Addr{}
 }
 
-// Source asks which source address the kernel gives to a socket that has none
-// (RFC 6724), and which next hop to this very destination it takes; invalid if
-// there is none.
+// Source asks which source address the kernel gives to a socket that has none (RFC
+// 6724), and which next hop it takes to this destination. Both are invalid if there is
+// no route.
 func (k *Kernel) Source(q Question) (netip.Addr, Hop, error) {
 	a, err := k.ask(&q, false)
 	if err != nil || a.Verdict != Sent && a.Verdict != Local {
@@ -212,7 +213,7 @@ func (k *Kernel) ask(q *Question, match bool) (Answer, error) {
 	return Answer{}, fmt.Errorf("asking for the route to %v: %w", q.Dst, err)
 }
 
-// exchange sends a question and has its answer read.
+// exchange sends a question and passes the answer to read.
 func (k *Kernel) exchange(question func(b []byte, seq uint32) []byte, read func(*reply) error) error {
 	var s *socket
 	select {
@@ -224,7 +225,7 @@ func (k *Kernel) exchange(question func(b []byte, seq uint32) []byte, read func(
 	return s.exchange(question, read)
 }
 
-// socket is used by one goroutine at a time.
+// socket belongs to one goroutine at a time.
 type socket struct {
 	fd  int
 	seq uint32
@@ -242,13 +243,14 @@ func openSocket(size int) (*socket, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	// Errors without the question and without text; older kernels give both.
+	// Errors should come without the question and without text, both of which older
+	// kernels would send.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	return &socket{fd: fd, in: make([]byte, size)}, nil
 }
 
-// exchange sends a question and receives its answer. The kernel has put the answer
-// into the socket when the question is sent.
+// exchange sends a question and receives the answer. The kernel has put the answer into
+// the socket by the time the question is sent.
 func (s *socket) exchange(question func(b []byte, seq uint32) []byte, read func(*reply) error) error {
 	s.seq++
 	s.out = question(s.out[:0], s.seq)
@@ -266,7 +268,7 @@ func (s *socket) exchange(question func(b []byte, seq uint32) []byte, read func(
 	}
 }
 
-// receive receives messages of the kernel, which are valid until the next ones.
+// receive receives messages of the kernel. They are valid until the next call.
 func (s *socket) receive() ([]byte, error) {
 	for {
 		n, from, err := unix.Recvfrom(s.fd, s.in, 0)
@@ -276,7 +278,8 @@ func (s *socket) receive() ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("no answer: %v", err) //nolint:errorlint // its number would be taken for the kernel's answer
 		}
-		// Only the kernel has port 0; others may send to us if they are root.
+		// Only the kernel has port 0. Other processes may send to this socket if they
+		// are root.
 		if sa, ok := from.(*unix.SockaddrNetlink); ok && sa.Pid == 0 {
 			return s.in[:n], nil
 		}
@@ -290,7 +293,7 @@ type reply struct {
 	body        []byte
 }
 
-// next takes the first message off.
+// next splits the first message off.
 func next(b []byte) (m reply, rest []byte, err error) {
 	if len(b) < headerLen {
 		return m, nil, errMalformed
@@ -303,7 +306,7 @@ func next(b []byte) (m reply, rest []byte, err error) {
 	return m, b[min(align(size), len(b)):], nil
 }
 
-// errno is what an NLMSG_ERROR or NLMSG_DONE says; 0: no error.
+// errno returns the error in an NLMSG_ERROR or NLMSG_DONE; 0: no error.
 func (m *reply) errno() unix.Errno {
 	if len(m.body) < 4 {
 		return 0
@@ -311,7 +314,8 @@ func (m *reply) errno() unix.Errno {
 	return unix.Errno(-int32(binary.NativeEndian.Uint32(m.body)))
 }
 
-// answerIn looks for the answer to the question seq among messages, and has it read.
+// answerIn looks for the answer to question seq among the messages, and passes it to
+// read.
 func answerIn(b []byte, seq uint32, read func(*reply) error) (found bool, err error) {
 	for len(b) > 0 {
 		m, rest, err := next(b)
@@ -324,7 +328,7 @@ func answerIn(b []byte, seq uint32, read func(*reply) error) (found bool, err er
 			if errno := m.errno(); errno != 0 && errno < 4096 {
 				return true, errno
 			}
-			return false, errMalformed // there was no request for an acknowledgement
+			return false, errMalformed // an acknowledgement, which was not asked for
 		case m.kind == unix.RTM_NEWROUTE, m.kind == unix.RTM_NEWNEXTHOP:
 			err := read(&m)
 			return err == nil, err

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Question is about a packet that a socket of this host would send. The zero
-// value of each field but Dst means that the socket leaves it open.
+// Question is about a packet that a socket of this host would send. If a field other
+// than Dst is zero, the socket does not set it.
 type Question struct {
 	Dst netip.Addr
 	Src netip.Addr // the address that the socket is bound to
@@ -29,12 +29,13 @@ const (
 	hopLen    = unix.SizeofRtNexthop
 	nextHopID = 30 // RTA_NH_ID
 
-	// attrType takes the flags off an attribute's type (NLA_TYPE_MASK).
+	// attrType masks the flags in an attribute's type (NLA_TYPE_MASK).
 	attrType = 1<<14 - 1
 )
 
-// appendTo appends the request. With match the kernel shows the route that it
-// found (Linux 4.13; IPv6 4.15), else what it makes of it: next hop and source address.
+// appendTo appends the request. With match the kernel shows the route that it found
+// (Linux 4.13; IPv6 4.15). Without match it shows what follows from the route: next hop
+// and source address.
 func (q *Question) appendTo(b []byte, seq uint32, match bool) []byte {
 	at := len(b)
 	b = append(b, make([]byte, headerLen+rtMsgLen)...)
@@ -49,7 +50,7 @@ func (q *Question) appendTo(b []byte, seq uint32, match bool) []byte {
 		m[0] = unix.AF_INET6
 	}
 	m[1] = byte(dst.BitLen())
-	// Without the first flag the kernel says "main" whatever table it was.
+	// Without this flag the kernel always says that the table was main.
 	flags := uint32(unix.RTM_F_LOOKUP_TABLE)
 	if match {
 		flags |= unix.RTM_F_FIB_MATCH
@@ -90,5 +91,5 @@ func appendAttr(b []byte, kind uint16, data []byte) []byte {
 	return append(b, make([]byte, align(len(data))-len(data))...)
 }
 
-// align rounds up to the 4 bytes that netlink messages and attributes start at.
+// align rounds up to a multiple of 4, where netlink messages and attributes start.
 func align(n int) int { return (n + 3) &^ 3 }

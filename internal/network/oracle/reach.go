@@ -7,68 +7,69 @@ import (
 	"time"
 )
 
-// Flow is what a connection that is to be opened looks like to ip-rule(8).
+// Flow is a connection to be opened, with what rules can look at (ip-rule(8)).
 type Flow struct {
-	Dst  netip.Addr // an IPv6 zone counts
+	Dst  netip.Addr // may have an IPv6 zone, which matters
 	User uint32     // the user id of the program
-	// UserUnknown tells that User is not known: where rules depend on it, nothing
-	// leads to the destination.
+	// UserUnknown tells that User has no meaning. If rules depend on the user, nothing
+	// then leads to the destination.
 	UserUnknown bool
 	Protocol    uint8  // of IP; 0: unknown
 	Port        uint16 // of the destination; 0: unknown
 }
 
-// Reach is by which interfaces a destination can be reached. The zero value
-// means by any that leads to everywhere.
+// Reach names the interfaces by which a destination can be reached. The zero value
+// means every interface that leads to everywhere.
 type Reach struct {
-	// Specific tells that routes or rules lead to the destination in another way
-	// than to everywhere. Then only Index and Others lead there; an Index of 0 is none.
+	// Specific tells that routes or rules lead to the destination in another way than
+	// to everywhere. Then only Index and Others lead there; an Index of 0 means no
+	// interface.
 	Specific bool
 	Index    int
 	Others   []int
-	// Source is the address that the kernel would use by Index; invalid if unknown,
-	// and unless Specific.
+	// Source is the address that the kernel would use on interface Index. It is invalid
+	// if unknown, or if Specific is false.
 	Source netip.Addr
-	// Not are the interfaces, and NotFrom in the same order the addresses, of those
-	// Origins from which the kernel would not send there by that interface.
+	// Not and NotFrom name the Origins from which the kernel would not send there by
+	// their interface. Not[i] is the interface and NotFrom[i] the address.
 	Not     []int
 	NotFrom []netip.Addr
 }
 
-// Origin is a network that is asked about by itself.
+// Origin is a network about which the kernel is asked separately.
 type Origin struct {
 	Index  int        // of its interface
-	Source netip.Addr // that its sockets are bound to
-	// Bound tells that they are bound to the interface as well (SO_BINDTODEVICE).
+	Source netip.Addr // address that its sockets are bound to
+	// Bound tells that the sockets are also bound to the interface (SO_BINDTODEVICE).
 	Bound bool
 }
 
-// Scope is what a Reacher needs to know of the host.
+// Scope is what a Reacher needs to know about the host.
 type Scope struct {
 	Everywhere Everywhere
 	// Loopback is the index of the loopback interface.
 	Loopback int
-	// Zone gives the index of the interface that an IPv6 zone names, 0 if there is
-	// none; nil: there are none.
+	// Zone returns the index of the interface that an IPv6 zone names, 0 if there is
+	// none. If Zone is nil, no zone names an interface.
 	Zone func(string) int
 	// Devices are the interfaces that may be used.
 	Devices []int
-	// Origins are the networks for which it is not enough to know where the kernel sends what
-	// is not bound: sockets are bound to the interface, or rules look at the source. Each costs
-	// a question about a destination that is not known yet.
+	// Origins are the networks for which the kernel's way for unbound traffic is not
+	// enough: their sockets are bound to the interface, or rules look at the source.
+	// Each Origin costs one more question about every new destination.
 	Origins []Origin
-	// User, Protocol and Port tell that some rule looks at these. Where none does,
-	// answers are shared.
+	// User, Protocol and Port tell that some rule looks at these. Flows that differ
+	// only in what no rule looks at share answers.
 	User, Protocol, Port bool
 }
 
-// oldest is how long an answer is used at most. Some changes the kernel does not
-// tell: an IPv6 route that expires, a router found dead (RFC 4191), a next-hop object that
-// loses its link.
+// oldest is the greatest age of an answer that is still used. It is short, because the
+// kernel does not report some changes: an IPv6 route that expires, a router that is
+// found dead (RFC 4191), a next-hop object that loses its link.
 const oldest = time.Second
 
-// Reacher tells which interfaces lead to a destination. It asks where it does not
-// know, or what it knows may be out of date, and is safe for concurrent use. No
+// Reacher tells which interfaces lead to a destination. It asks the kernel if it does
+// not know, or if its knowledge may be out of date. It is safe for concurrent use. No
 // lock is held while the kernel is asked.
 type Reacher struct {
 	kernel *Kernel
@@ -83,13 +84,13 @@ type farWay struct {
 	epoch uint64
 }
 
-// NewReacher makes a Reacher with nothing cached.
+// NewReacher makes a Reacher without remembered answers.
 func NewReacher(k *Kernel, scope Scope) *Reacher {
 	return &Reacher{kernel: k, scope: scope, cache: newCache(), start: time.Now()}
 }
 
-// Reach tells by which interfaces f can be carried. Where the kernel cannot be
-// asked it knows nothing against any.
+// Reach tells by which interfaces f can be carried. If the kernel cannot be asked, no
+// interface is excluded.
 func (r *Reacher) Reach(f Flow) Reach {
 	f.Dst = f.Dst.Unmap()
 	if known, ok := r.plain(f.Dst); ok {
@@ -119,12 +120,12 @@ func (r *Reacher) Reach(f Flow) Reach {
 	return found
 }
 
-// plain answers what no route decides.
+// plain answers for destinations that no route decides about.
 func (r *Reacher) plain(dst netip.Addr) (Reach, bool) {
 	switch {
 	case !dst.IsValid():
 		return Reach{}, true
-	case dst.IsLoopback() || dst.IsUnspecified(): // connecting to 0.0.0.0 or :: means this host
+	case dst.IsLoopback() || dst.IsUnspecified(): // connecting to 0.0.0.0 or :: connects to this host
 		return Reach{Specific: true, Index: r.scope.Loopback}, true
 	case dst.Is6() && (dst.IsLinkLocalUnicast() || dst.IsMulticast()):
 		index := 0
@@ -165,10 +166,11 @@ func (r *Reacher) ask(f Flow) (Reach, error) {
 	return r.specific(q, &a)
 }
 
-// alike tells whether a destination is reached as most others are.
+// alike tells whether a destination is reached in the same way as most others.
 func alike(dst netip.Addr, a *Answer, far *Way) bool {
 	if a.Verdict != Sent {
-		// Nothing is known against a network whose own table may have a route.
+		// Without a route nothing is known against networks whose own table may have
+		// one.
 		return a.Verdict == NoRoute || a.Verdict == far.Verdict
 	}
 	if far.Verdict != Sent {
@@ -181,7 +183,7 @@ func alike(dst netip.Addr, a *Answer, far *Way) bool {
 	return same && (wide(a.Prefix) || !a.Prefix.IsValid() || far.Pieces && !dst.IsPrivate())
 }
 
-// like is for destinations that are reached as most others are.
+// like answers for destinations that are reached in the same way as most others.
 func (r *Reacher) like(q Question) (Reach, error) {
 	var found Reach
 	for i := range r.scope.Origins {
@@ -192,9 +194,10 @@ func (r *Reacher) like(q Question) (Reach, error) {
 	return found, nil
 }
 
-// try finds out whether what is sent from an origin leaves by its interface. What is refused to
-// a source must not be tried from it: where the socket is bound to the interface, IPv4 takes
-// the destination for a neighbour and sends all the same.
+// try finds out whether traffic from an origin leaves by its interface. If the kernel
+// refuses a source, the question must be asked with that source: for a socket that is
+// bound to the interface, IPv4 would otherwise take the destination for a neighbour and
+// send all the same.
 func (r *Reacher) try(q Question, o *Origin, found *Reach) error {
 	if o.Source.Is4() != q.Dst.Is4() {
 		return nil
@@ -208,8 +211,9 @@ func (r *Reacher) try(q Question, o *Origin, found *Reach) error {
 		return err
 	}
 	if o.Bound && q.Dst.Is6() && a.Verdict == Sent && a.Index != o.Index {
-		// Asked about an IPv6 source, the kernel may name another interface than the one asked
-		// for, though a socket that is bound to it is heeded. Without source it is strict.
+		// In a question about an IPv6 source, the kernel may name another interface
+		// than the one asked about, although it respects the binding of a real socket.
+		// In a question without a source it respects the interface.
 		q.Src = netip.Addr{}
 		if a, err = r.kernel.Match(q); err != nil {
 			return err
@@ -221,7 +225,7 @@ func (r *Reacher) try(q Question, o *Origin, found *Reach) error {
 	return nil
 }
 
-// specific is for destinations with a way of their own.
+// specific answers for destinations with a way of their own.
 func (r *Reacher) specific(q Question, a *Answer) (Reach, error) {
 	found := Reach{Specific: true, Index: a.Index}
 	for _, h := range a.More {
@@ -229,7 +233,7 @@ func (r *Reacher) specific(q Question, a *Answer) (Reach, error) {
 			found.Others = append(found.Others, h.Index)
 		}
 	}
-	if !a.Shared() { // else it depends on the connection
+	if !a.Shared() { // with several next hops, the source depends on the connection
 		source, _, err := r.kernel.Source(q)
 		if err != nil {
 			return found, err
@@ -242,8 +246,8 @@ func (r *Reacher) specific(q Question, a *Answer) (Reach, error) {
 		}
 		on := q
 		on.Device = device
-		// The same network on another interface leads there as well. A wider one does
-		// not: the kernel prefers the narrower.
+		// The same network on another interface leads there as well. A wider network
+		// does not, because the kernel prefers the narrower one.
 		b, err := r.kernel.Match(on)
 		if err != nil {
 			return found, err
@@ -264,7 +268,7 @@ func (r *Reacher) specific(q Question, a *Answer) (Reach, error) {
 	return found, nil
 }
 
-// everywhere is the way of most destinations, asked again after each change.
+// everywhere returns the way of most destinations. It asks again after each change.
 func (r *Reacher) everywhere(v6 bool) (Way, error) {
 	slot := &r.far[0]
 	if v6 {

@@ -10,51 +10,55 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TableMain is the number of the table that the kernel looks into where no rule says
+// TableMain is the number of the routing table that is used unless a rule says
 // otherwise (rtnetlink(7)).
 const TableMain = unix.RT_TABLE_MAIN
 
-// Route is an entry of a routing table with all that it is made of, so that it can be
-// understood, told and written elsewhere. It may not be modified once it is shared.
+// Route is an entry of a routing table. It has everything that is needed to understand
+// it, to show it, and to write a copy. It must not be modified once it is shared.
 type Route struct {
 	Table int
 	Kind  uint8 // one of unix.RTN_UNICAST and its like
-	// Prefix are the destinations, 0.0.0.0/0 or ::/0 for a default route. From are
-	// the sources that the route is for; invalid: all (only IPv6 has others).
+	// Prefix are the destinations; 0.0.0.0/0 or ::/0 is a default route. From are the
+	// sources that the route is for; invalid: all. Only IPv6 has routes for certain
+	// sources.
 	Prefix, From netip.Prefix
 	Metric       int        // lower is better
-	Source       netip.Addr // for sockets that are not bound (RTA_PREFSRC); invalid: as the kernel likes
-	// Hops are where it leads, in the kernel's order; none for routes that refuse,
-	// and for those that name an Object and do not say what is in it
-	// (net.ipv4.nexthop_compat_mode = 0; Kernel.Routes fills them in).
+	Source       netip.Addr // for unbound sockets (RTA_PREFSRC); invalid: the kernel chooses
+	// Hops are the next hops, in the kernel's order. Two kinds of routes have none. The
+	// first are those that refuse packets. The second are those that name an Object
+	// without saying what is in it (net.ipv4.nexthop_compat_mode = 0); Kernel.Routes
+	// fills in their Hops.
 	Hops []Step
-	// Object is the identifier of the next-hop object that it names (ip-nexthop(8));
-	// 0: none.
+	// Object identifies the next-hop object that the route names (ip-nexthop(8)); 0:
+	// none.
 	Object int
-	// Metrics are what connections are told to heed, such as mtu and initcwnd: the
-	// attributes below RTA_METRICS as the kernel has them.
+	// Metrics are settings for connections by the route, such as mtu and initcwnd. They
+	// are the attributes inside RTA_METRICS in the kernel's form.
 	Metrics string
-	// Preference is that of a router (RFC 4191), as in messages: 0 medium, 1 high, 3 low.
+	// Preference is the preference of a router (RFC 4191), as encoded in messages: 0
+	// medium, 1 high, 3 low.
 	Preference uint8
-	// Expires is how long the route has still to live; zero: for ever, negative: it
-	// is over, though the kernel has not removed it yet.
+	// Expires is the remaining lifetime of the route. Zero means for ever. Negative
+	// means that the route has ended, although the kernel has not removed it yet.
 	Expires  time.Duration
-	Protocol uint8 // who made it (RTPROT_)
+	Protocol uint8 // the program that made it (RTPROT_)
 	Scope    uint8
 	TOS      uint8
-	// Flags are those of the whole route (RTM_F_), and of its next hop if it has but one.
+	// Flags are the flags of the whole route (RTM_F_). If there is a single next hop,
+	// its flags are here, too.
 	Flags uint32
 }
 
-// Step is a next hop with what there is to say of it as one of several.
+// Step is one of the next hops of a route.
 type Step struct {
 	Hop
 	Weight int // at least 1
-	// OnLink tells that the gateway is a neighbour though no route says so.
+	// OnLink tells that the gateway is a neighbour, even if no route says so.
 	OnLink bool
-	// Dead tells that the kernel does not use it, as its link is down.
+	// Dead tells that the kernel does not use the next hop, because its link is down.
 	Dead bool
-	// Extra are attributes that are copied as they are, such as an encapsulation.
+	// Extra are attributes that are copied unchanged, such as an encapsulation.
 	Extra string
 }
 
@@ -62,15 +66,15 @@ type Step struct {
 // halves that VPNs install instead of it, or 2000::/3, all of IPv6 that is in use.
 func (r *Route) Wide() bool { return wide(r.Prefix) }
 
-// Leads tells whether packets are sent by the route, not refused.
+// Leads tells whether the route sends packets, rather than refusing them.
 func (r *Route) Leads() bool { return r.Kind == unix.RTN_UNICAST }
 
-// Near tells whether destinations of the route are neighbours.
+// Near tells whether the destinations of the route are neighbours.
 func (r *Route) Near() bool {
 	return r.Leads() && len(r.Hops) > 0 && !slices.ContainsFunc(r.Hops, func(h Step) bool { return h.Gateway.IsValid() })
 }
 
-// Devices are the interfaces that it leads to.
+// Devices returns the interfaces that the route leads to.
 func (r *Route) Devices() []int {
 	var list []int
 	for _, h := range r.Hops {
@@ -81,11 +85,12 @@ func (r *Route) Devices() []int {
 	return list
 }
 
-// Serves tells whether the route is for packets from a.
+// Serves tells whether the route is for packets with source a.
 func (r *Route) Serves(a netip.Addr) bool { return !r.From.IsValid() || r.From.Contains(a) }
 
-// On is the route with those next hops only that are on the interface; false if
-// there are none, or all of them are dead. It names an object only if nothing was left out.
+// On returns the route with only the next hops on the given interface. ok is false if
+// there are none, or if all of them are dead. The result names an Object only if no
+// next hop was left out.
 func (r *Route) On(index int) (Route, bool) {
 	on := *r
 	on.Hops = slices.DeleteFunc(slices.Clone(r.Hops), func(h Step) bool { return h.Index != index || h.Dead })
@@ -95,9 +100,10 @@ func (r *Route) On(index int) (Route, bool) {
 	return on, len(on.Hops) > 0
 }
 
-// Key is the same for two routes if the kernel would take both for the same. How long
-// they have to live does not count, nor what the kernel gives back changed: whether a
-// gateway that a route leads to was said to be on the link.
+// Key returns a text that is equal for two routes if the kernel takes both for the
+// same. Two things are not part of it: the lifetime, and whether a gateway was marked
+// as on the link although a route leads to it, because the kernel does not return that
+// mark.
 func (r *Route) Key() string {
 	c := *r
 	c.Expires, c.Flags = 0, 0
@@ -113,22 +119,22 @@ func (r *Route) Key() string {
 			c.Metric = defaultMetric6
 		}
 		c.Scope = unix.RT_SCOPE_UNIVERSE
-		// The kernel keeps them in an order of its own.
+		// The kernel has an order of its own for next hops.
 		slices.SortFunc(c.Hops, func(a, b Step) int {
 			return cmp.Or(cmp.Compare(a.Index, b.Index), a.Gateway.Compare(b.Gateway))
 		})
 	}
 	if !c.Leads() {
-		c.Hops = nil // IPv6 says lo
+		c.Hops = nil // for refusing routes IPv6 says lo
 	}
 	if c.Object != 0 {
-		c.Hops, c.Scope = nil, unix.RT_SCOPE_UNIVERSE // they are the object's
+		c.Hops, c.Scope = nil, unix.RT_SCOPE_UNIVERSE // both are those of the object
 	}
 	return string(c.Append(nil))
 }
 
-// Slot is the same for two routes of which the kernel keeps one only, unless it is asked to
-// append: destinations, sources, metric and type of service.
+// Slot returns the place of the route in its table. The kernel keeps only one route per
+// place, unless it is asked to append.
 func (r *Route) Slot() Slot {
 	s := Slot{r.Table, r.Prefix, r.From, r.Metric, r.TOS}
 	if r.Prefix.Addr().Is6() && s.Metric == 0 {
@@ -137,7 +143,7 @@ func (r *Route) Slot() Slot {
 	return s
 }
 
-// Slot is the place of a route in its table.
+// Slot is a place in a table: destinations, sources, metric and type of service.
 type Slot struct {
 	Table        int
 	Prefix, From netip.Prefix
@@ -145,18 +151,19 @@ type Slot struct {
 	TOS          uint8
 }
 
-// defaultMetric6 is what IPv6 makes of 0 (IP6_RT_PRIO_USER of linux/ipv6_route.h).
+// defaultMetric6 is the metric that IPv6 uses for 0 (IP6_RT_PRIO_USER of
+// linux/ipv6_route.h).
 const defaultMetric6 = 1024
 
-// Equal tells whether two routes say the same. Two moments at which they end are the same
-// if they are close: each reading sees a little less time left.
+// Equal tells whether two routes say the same. Times of expiry count as equal if they
+// are close, because each reading finds a little less time left.
 func (r *Route) Equal(o *Route) bool {
 	const close = 2 * time.Second
 	over := (r.Expires == 0) == (o.Expires == 0) && (r.Expires < 0) == (o.Expires < 0)
 	return over && (r.Expires-o.Expires).Abs() <= close && r.Key() == o.Key()
 }
 
-// Append appends the body of an RTM_NEWROUTE or RTM_DELROUTE that says the same.
+// Append appends the body of an RTM_NEWROUTE or RTM_DELROUTE for this route.
 func (r *Route) Append(b []byte) []byte {
 	at := len(b)
 	b = append(b, make([]byte, rtMsgLen)...)
@@ -207,7 +214,7 @@ func (r *Route) Append(b []byte) []byte {
 	return b
 }
 
-// append appends the attributes of a next hop, but for its interface.
+// append appends the attributes of a next hop, without its interface.
 func (s *Step) append(b []byte, v6 bool) []byte {
 	switch {
 	case !s.Gateway.IsValid():
@@ -307,7 +314,7 @@ func decodeRoute(b []byte) (Route, error) {
 	return r, nil
 }
 
-// attribute reads what routes and their next hops have in common.
+// attribute reads an attribute that routes and their next hops have in common.
 func (s *Step) attribute(kind uint16, data []byte, bitLen int) (err error) {
 	switch kind {
 	case unix.RTA_GATEWAY, unix.RTA_VIA:
@@ -343,7 +350,7 @@ func steps(b []byte, bitLen int) ([]Step, error) {
 	return list, nil
 }
 
-// gateway reads a gateway, which as an RTA_VIA is of the other family (RFC 5549).
+// gateway reads a gateway. An RTA_VIA is a gateway of the other family (RFC 5549).
 func gateway(kind uint16, data []byte, bitLen int) (netip.Addr, error) {
 	if kind == unix.RTA_VIA {
 		if len(data) < 2 {
@@ -373,7 +380,7 @@ func number(data []byte) (int, error) {
 	return int(binary.NativeEndian.Uint32(data)), nil
 }
 
-// index reads a number that must be positive, of 31 bits for interfaces.
+// index reads a positive number of 31 bits, as interfaces have.
 func index(data []byte) (int, error) {
 	n, err := number(data)
 	if err == nil && n <= 0 {
@@ -382,7 +389,7 @@ func index(data []byte) (int, error) {
 	return n, err
 }
 
-// expiry reads rta_expires of struct rta_cacheinfo.
+// expiry reads the field rta_expires of struct rta_cacheinfo.
 func expiry(data []byte) (time.Duration, error) {
 	if len(data) < 12 {
 		return 0, errMalformed
@@ -391,7 +398,8 @@ func expiry(data []byte) (time.Duration, error) {
 	return time.Duration(ticks) * (time.Second / userHZ), nil
 }
 
-// userHZ is the unit of times in rtnetlink, on all architectures that Go runs on.
+// userHZ is the number of time units per second in rtnetlink, on all architectures that
+// Go supports.
 const userHZ = 100
 
 // attributes calls f for each attribute.

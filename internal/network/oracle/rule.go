@@ -12,35 +12,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rule is a policy rule (ip-rule(8)). The zero value of a condition means that the rule
-// does not look at it.
+// Rule is a policy rule (ip-rule(8)). If a condition is zero, the rule does not look at
+// it.
 type Rule struct {
 	V6       bool
 	Priority int
-	Action   uint8 // what is done: FR_ACT_TO_TBL and its like of linux/fib_rules.h
-	Table    int   // where it looks; 0: nowhere, it does something else
-	Goto     int   // the priority of the rule to go on with; 0: the next
-	// Passes is up to which prefix length what the table says does not count, plus
-	// one (suppress_prefixlength); 0: all counts.
+	Action   uint8 // FR_ACT_TO_TBL and others of linux/fib_rules.h
+	Table    int   // the table to look into; 0: none, the rule does something else
+	Goto     int   // priority of the rule to continue with; 0: the next one
+	// Passes is suppress_prefixlength plus one: routes in the table with a shorter
+	// prefix than Passes do not count. 0 means that all routes count.
 	Passes int
-	// PassesGroup is the group of interfaces to which nothing counts that the table leads,
-	// plus one (suppress_ifgroup); 0: all counts.
+	// PassesGroup is suppress_ifgroup plus one: routes to interfaces of that group do
+	// not count. 0 means that all routes count.
 	PassesGroup int
-	Maker       uint8 // who made it (RTPROT_)
+	Maker       uint8 // the program that made it (RTPROT_)
 
-	Invert      bool // it holds where the conditions do not
+	Invert      bool // the rule holds if the conditions do not
 	Source, Dst netip.Prefix
-	Mark, Mask  uint32 // a mark of 0 with a mask is a condition, too
+	Mark, Mask  uint32 // a mark of 0 with a mask is also a condition
 	TOS         uint8
 	In, Out     string // interfaces
-	// Users tells that the rule is for the users from FirstUser to LastUser.
+	// Users tells that the rule is only for the users from FirstUser to LastUser.
 	Users               bool
 	FirstUser, LastUser uint32
 	Protocol            uint8 // of IP
 	Port, SourcePort    bool
-	// From the first to the last, if Port and SourcePort are set.
+	// Ports and SourcePorts are ranges, first and last included. They count if Port and
+	// SourcePort are set.
 	Ports, SourcePorts [2]uint16
-	// Other tells that there is more to it, such as the identifier of a tunnel.
+	// Other tells that the rule has conditions which this type lacks, such as the
+	// identifier of a tunnel.
 	Other bool
 }
 
@@ -58,8 +60,7 @@ const (
 	ruleInvert = 2 // FIB_RULE_INVERT
 )
 
-// Refuses is what the rule does with the packets that it holds for, if it refuses or
-// drops them; else NoRoute.
+// Refuses returns the Verdict if the rule refuses or drops its packets; else NoRoute.
 func (r *Rule) Refuses() Verdict {
 	switch r.Action {
 	case actBlackhole:
@@ -72,8 +73,8 @@ func (r *Rule) Refuses() Verdict {
 	return NoRoute
 }
 
-// Jump is the priority of the rule that comes next where the rule holds (goto); 0: the
-// rule does not jump.
+// Jump returns the priority of the rule that comes next if this one holds (goto); 0: it
+// does not jump.
 func (r *Rule) Jump() int {
 	if r.Action == actGoto {
 		return r.Goto
@@ -81,40 +82,41 @@ func (r *Rule) Jump() int {
 	return 0
 }
 
-// Conditional tells that the rule looks at something else than the source.
+// Conditional tells whether the rule looks at anything else than the source.
 func (r *Rule) Conditional() bool {
 	return r.Invert || r.Mark != 0 || r.Mask != 0 || r.TOS != 0 || r.Dst.IsValid() || r.In != "" || r.Out != "" || r.Users ||
 		r.Protocol != 0 || r.Port || r.SourcePort || r.Other || r.Passes > 0 || r.PassesGroup > 0
 }
 
-// Holds tells whether the rule holds for what an ordinary socket sends from a: one
-// without mark and device, of whatever user, to whatever destination. May tells whether
-// there are sockets and destinations that it holds for.
+// Holds tells whether the rule holds for what an ordinary socket sends from a: a socket
+// without mark and device, of any user, to any destination. may tells whether there are
+// any sockets and destinations for which it holds.
 func (r *Rule) Holds(a netip.Addr) (holds, may bool) {
 	if r.V6 != a.Is6() {
 		return false, false
 	}
-	// What is sent by this host comes in by loopback.
+	// Packets that this host sends come in by loopback.
 	never := r.Source.IsValid() && !r.Source.Contains(a) || r.In != "" && r.In != "lo"
-	// Of some of the packets the rest is true.
+	// These conditions hold for some of the packets.
 	some := r.Dst.IsValid() || r.Mark != 0 || r.TOS != 0 || r.Out != "" || r.Users && !r.allUsers() ||
 		r.Protocol != 0 || r.Port || r.SourcePort || r.Other
 	if r.Invert {
-		// Of ordinary packets few have what a condition names: those of "not fwmark 1"
-		// are all the others.
+		// Few ordinary packets have what these conditions name. With "not fwmark 1" the
+		// rule is for all the others.
 		return never || some && !r.Dst.IsValid() && !r.Users, never || some
 	}
 	return !never && !some, !never
 }
 
-// allUsers tells whether no user is left out but the one that stands for none.
+// allUsers tells whether the range contains every user, apart from the id that stands
+// for none.
 func (r *Rule) allUsers() bool {
 	const last = 1<<32 - 2
 	return r.FirstUser == 0 && r.LastUser >= last
 }
 
-// Words are the arguments of ip-rule(8) that make the same rule, without its priority.
-// Names of interfaces are written by quote.
+// Words returns the arguments of ip-rule(8) that make the same rule, without the
+// priority. quote writes names of interfaces.
 func (r *Rule) Words(quote func(string) string) string {
 	var list []string
 	add := func(holds bool, format string, v ...any) {
@@ -157,7 +159,7 @@ func (r *Rule) Words(quote func(string) string) string {
 }
 
 // Rules calls each for the policy rules of a family, in the order in which the kernel
-// goes through them. An error that wraps ErrInterrupted comes after all rules.
+// applies them. An error that wraps ErrInterrupted comes after all rules were passed.
 func (k *Kernel) Rules(v6 bool, each func(*Rule)) error {
 	request := func(seq uint32) []byte {
 		b := make([]byte, headerLen+rtMsgLen)
@@ -175,7 +177,7 @@ func (k *Kernel) Rules(v6 bool, each func(*Rule)) error {
 		return err
 	})
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil // a kernel without the family
+		return nil // the kernel lacks the family
 	}
 	return err
 }
@@ -229,7 +231,7 @@ func decodeRule(b []byte) (Rule, error) {
 			r.SourcePorts, err = ports(data)
 		case fraL3:
 			r.Other = r.Other || slices.ContainsFunc(data, func(b byte) bool { return b != 0 })
-		case fraRealms, fraPad, fraSourceMask, fraPortMask: // no conditions, or parts of such
+		case fraRealms, fraPad, fraSourceMask, fraPortMask: // these are no conditions, or parts of others
 		default:
 			err = r.number(kind, data)
 		}
@@ -241,7 +243,7 @@ func decodeRule(b []byte) (Rule, error) {
 	return r, err
 }
 
-// number reads an attribute of 32 bits; another one says that there is more.
+// number reads an attribute of 32 bits. An unknown attribute sets Other.
 func (r *Rule) number(kind uint16, data []byte) error {
 	switch kind {
 	case fraGoto, fraPriority, fraMark, fraMask, fraTable, fraLength, fraGroup:
@@ -295,7 +297,7 @@ func ports(data []byte) ([2]uint16, error) {
 	return [2]uint16{binary.NativeEndian.Uint16(data), binary.NativeEndian.Uint16(data[2:])}, nil
 }
 
-// text is a name with the zero byte that ends it.
+// text returns a name without its final zero byte.
 func text(data []byte) string {
 	s, _, _ := strings.Cut(string(data), "\x00")
 	return s

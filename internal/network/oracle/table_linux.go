@@ -10,23 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Filter picks routes. The zero value picks all of IPv4.
+// Filter selects routes. The zero value selects all IPv4 routes.
 type Filter struct {
 	V6       bool
 	Table    int   // 0: any
-	Protocol uint8 // who made them (RTPROT_); 0: anybody
+	Protocol uint8 // the program that made them (RTPROT_); 0: any
 	// Device is the index of an interface; 0: any.
 	Device int
 }
 
-// ErrInterrupted means that the tables changed while they were read, so that something may
-// be missing or there twice.
+// ErrInterrupted means that the tables changed during the reading, so that entries may
+// be missing or doubled.
 var ErrInterrupted = errors.New("the routing tables changed while they were read")
 
-// Routes calls each for the routes that the filter picks, in the kernel's order, until
-// that returns false. Those that name a next-hop object have its next hops. Where
-// questions can be answered one by one (Match), that is cheaper. An error that wraps
-// ErrInterrupted comes after all routes.
+// Routes calls each for the selected routes, in the kernel's order, until each returns
+// false. Routes by a next-hop object get the object's next hops. If single questions
+// will do (Match), these are cheaper. An error that wraps ErrInterrupted comes after
+// all routes were passed.
 func (k *Kernel) Routes(f Filter, each func(*Route) bool) error {
 	more := true
 	return k.dump(f.request, func(body []byte) error {
@@ -34,7 +34,7 @@ func (k *Kernel) Routes(f Filter, each func(*Route) bool) error {
 		if err != nil {
 			return err
 		}
-		if !more || !f.picks(&r) { // older kernels send all
+		if !more || !f.picks(&r) { // older kernels ignore the filter
 			return nil
 		}
 		if r.Object != 0 && len(r.Hops) == 0 && r.Leads() {
@@ -56,8 +56,8 @@ func (f *Filter) picks(r *Route) bool {
 	return (f.Table == 0 || f.Table == r.Table) && (f.Protocol == 0 || f.Protocol == r.Protocol) && r.Flags&unix.RTM_F_CLONED == 0
 }
 
-// request is that for a dump, of which a kernel that is asked strictly sends only what was
-// asked for (Linux 4.20).
+// request makes the request for a dump. A kernel that is asked to be strict sends only
+// what the filter selects (Linux 4.20).
 func (f *Filter) request(seq uint32) []byte {
 	b := make([]byte, headerLen+rtMsgLen)
 	m := b[headerLen:]
@@ -84,8 +84,8 @@ func finish(b []byte, kind, flags uint16, seq uint32) []byte {
 	return b
 }
 
-// dump sends a request, and calls each for the bodies of the answers. Dumps come one after
-// the other.
+// dump sends a request and calls each for the bodies of the answers. Only one dump runs
+// at a time.
 func (k *Kernel) dump(request func(seq uint32) []byte, each func(body []byte) error) error {
 	var s *socket
 	select {
@@ -125,7 +125,7 @@ func (k *Kernel) dump(request func(seq uint32) []byte, each func(body []byte) er
 				}
 				return failed
 			case unix.RTM_NEWROUTE, unix.RTM_NEWNEXTHOP, unix.RTM_NEWRULE:
-				if failed == nil { // the rest is read away
+				if failed == nil { // go on after an error, to empty the socket
 					failed = each(m.body)
 				}
 			}
@@ -133,13 +133,13 @@ func (k *Kernel) dump(request func(seq uint32) []byte, each func(body []byte) er
 	}
 }
 
-// nothing tells of an error that there is nothing of the kind: no such table, family, or
-// no next-hop objects.
+// nothing tells whether an error means that what was asked for does not exist: the
+// table, the family, or next-hop objects.
 func nothing(e unix.Errno) bool {
 	return e == unix.ENOENT || e == unix.EAFNOSUPPORT || e == unix.EOPNOTSUPP
 }
 
-// FreeTable returns the first routing table from a number on that nothing is in.
+// FreeTable returns the first empty routing table with at least the number from.
 func (k *Kernel) FreeTable(from int) (int, error) {
 	for n := from; ; n++ {
 		used := false
@@ -155,8 +155,8 @@ func (k *Kernel) FreeTable(from int) (int, error) {
 	}
 }
 
-// LargestMetric is that of the routes of table main that lead to everywhere; 0 if there
-// are none.
+// LargestMetric returns the largest metric of the routes of table main to everywhere; 0
+// if there are none.
 func (k *Kernel) LargestMetric(v6 bool) (int, error) {
 	largest := 0
 	err := k.Routes(Filter{V6: v6, Table: TableMain}, func(r *Route) bool {
@@ -183,16 +183,15 @@ const (
 // Object is a next-hop object (ip-nexthop(8)).
 type Object struct {
 	ID       int
-	Protocol uint8 // who made it (RTPROT_)
-	Step           // no interface: it is a group, or a blackhole
+	Protocol uint8 // the program that made it (RTPROT_)
+	Step           // without an interface it is a group or a blackhole
 	Group    []Member
 }
 
-// Member is a next-hop object in a group.
+// Member is an entry in a group of next-hop objects.
 type Member struct{ ID, Weight int }
 
-// Objects calls each for the next-hop objects; for none where the kernel has no such things
-// (before Linux 5.3).
+// Objects calls each for the next-hop objects. Before Linux 5.3 there are none.
 func (k *Kernel) Objects(each func(Object)) error {
 	request := func(seq uint32) []byte {
 		return finish(make([]byte, headerLen+nhMsgLen), unix.RTM_GETNEXTHOP, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq)
@@ -210,7 +209,8 @@ func (k *Kernel) Objects(each func(Object)) error {
 	return err
 }
 
-// Append appends the body of an RTM_NEWNEXTHOP for one with an interface and a gateway.
+// Append appends the body of an RTM_NEWNEXTHOP for an object with an interface and a
+// gateway.
 func (o *Object) Append(b []byte) []byte {
 	at := len(b)
 	b = append(b, make([]byte, nhMsgLen)...)
@@ -223,7 +223,7 @@ func (o *Object) Append(b []byte) []byte {
 	return appendAttr(b, nhaGateway, o.Gateway.AsSlice())
 }
 
-// Name is the body of an RTM_DELNEXTHOP.
+// Name returns the body of an RTM_DELNEXTHOP.
 func (o *Object) Name() []byte {
 	return appendNumber(make([]byte, nhMsgLen), nhaID, uint32(o.ID))
 }
@@ -250,7 +250,8 @@ func decodeObject(b []byte) (Object, error) {
 			}
 		case nhaGroup:
 			for ; len(data) >= memberLen; data = data[memberLen:] {
-				// The upper half of the weight came with Linux 6.12; it was reserved, and 0.
+				// Linux 6.12 added the upper half of the weight. Before that it was
+				// reserved, and 0.
 				weight := int(data[4]) | int(data[5])<<8
 				o.Group = append(o.Group, Member{int(binary.NativeEndian.Uint32(data)), weight + 1})
 			}
@@ -263,7 +264,8 @@ func decodeObject(b []byte) (Object, error) {
 	return o, err
 }
 
-// object gives the next hops of an object, from memory if nothing has changed since.
+// object returns the next hops of an object. It asks the kernel again only if something
+// has changed.
 func (k *Kernel) object(id int) ([]Step, error) {
 	epoch := k.Epoch()
 	k.mu.Lock()
@@ -300,7 +302,7 @@ func (k *Kernel) object(id int) ([]Step, error) {
 	return list, nil
 }
 
-// askObject asks for an object. One that has gone is empty.
+// askObject asks for an object. If the object has gone, the result is empty.
 func (k *Kernel) askObject(id int) (Object, error) {
 	var o Object
 	err := k.exchange(func(b []byte, seq uint32) []byte {
@@ -319,18 +321,19 @@ func (k *Kernel) askObject(id int) (Object, error) {
 	return o, err
 }
 
-// chooser is a socket whose source the kernel chooses. Nothing is sent by it.
+// chooser is a socket that lets the kernel choose a source address. Nothing is sent by
+// it.
 type chooser struct{ fd int }
 
-// source tells which source the kernel gives to a socket that is not bound; invalid: it
-// does not let it send there. It is for one goroutine at a time.
+// source returns the source that the kernel gives to an unbound socket. It is invalid
+// if the kernel would not send. Only one goroutine at a time may call it.
 func (c *chooser) source(dst netip.Addr) netip.Addr {
 	const discard = 9
 	if unix.Connect(c.fd, &unix.SockaddrInet6{Addr: dst.As16(), Port: discard}) != nil {
 		return netip.Addr{}
 	}
 	sa, err := unix.Getsockname(c.fd)
-	// Else the next connect would keep the source.
+	// Without this, the next connect would keep the source.
 	if reset := disconnect(c.fd); err != nil || reset != nil {
 		return netip.Addr{}
 	}
@@ -340,8 +343,8 @@ func (c *chooser) source(dst netip.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// disconnect has a socket forget its other end, and with it the source that the kernel
-// chose. Package unix has no such address.
+// disconnect makes a socket forget its peer, and so the source that the kernel chose.
+// Package unix lacks the address that this needs.
 func disconnect(fd int) error {
 	none := unix.RawSockaddrInet6{Family: unix.AF_UNSPEC}
 	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), unix.SizeofSockaddrInet6); errno != 0 {
