@@ -6,16 +6,16 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// windows are the lengths of doc/original/measurement.md 1 that the moving average is
-// looked at through; the first is also the length of the average itself. The
-// original's last one is a tick short of the history.
+// windows are the windows of doc/original/measurement.md 1 for the moving average. The
+// first one is also the length of the average itself. The original's last window is one
+// tick shorter than the history.
 var windows = [...]time.Duration{time.Second, 10 * time.Second, time.Minute, History}
 
-// averages is the history of the moving average of a rate. Before the first
-// sample everything was 0 (doc/original/measurement.md 5.1).
+// averages is the history of a rate's moving average. Before the first sample
+// everything counts as 0 (doc/original/measurement.md 5.1).
 type averages struct {
-	rates   []float64 // the newest rates, as many as the shortest window has slots
-	slot    int64     // number of rates seen
+	rates   []float64 // the newest rates, one for each slot of the shortest window
+	slot    int64     // number of rates so far
 	current float64
 	length  [len(windows)]int64
 	max     [len(windows)]sliding
@@ -40,8 +40,8 @@ func newAverages(interval time.Duration) averages {
 func (a *averages) push(rate float64) {
 	a.rates[a.slot%a.length[0]] = rate
 	a.slot++
-	// Adding up anew costs ten additions and never drifts away from 0, as a
-	// running sum of floating point numbers does.
+	// The sum is computed anew. That costs ten additions, and unlike a running sum of
+	// floating-point numbers it never drifts away from 0.
 	sum := 0.0
 	for _, r := range a.rates {
 		sum += r
@@ -58,7 +58,8 @@ func (a *averages) push(rate float64) {
 	}
 }
 
-// minimum is 0 until the window is full, because of the zeros before.
+// minimum returns 0 until the window is full, because of the zeros before the first
+// sample.
 func (a *averages) minimum(i int) policy.BytesPerSecond {
 	if a.slot < a.length[i] {
 		return 0

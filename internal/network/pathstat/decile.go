@@ -1,18 +1,19 @@
 package pathstat
 
-// decile is the 10 % quantile of the non-zero values of a window
+// decile is the 10 % quantile of the non-zero values in a window
 // (doc/original/measurement.md 5.2): of n values in ascending order the one with index
-// floor(n/10). Two heaps split the values there, low with the floor(n/10)+1
-// smallest; every value knows its place, so that the one leaving the window is
-// removed in logarithmic time too.
+// floor(n/10). Two heaps hold the values, low with the floor(n/10)+1 smallest ones and
+// high with the rest. The position of each value in its heap is stored, so that the
+// value that leaves the window is removed in logarithmic time, too.
 type decile struct {
-	value []float64 // by position in the window; at most epsilon: in no heap
-	place []int32   // by position in the window: index in its heap
+	value []float64 // by position in the window; values up to epsilon are in no heap
+	place []int32   // by position in the window: index in the value's heap
 	low   posHeap   // largest on top: the quantile
 	high  posHeap   // smallest on top
 }
 
-// epsilon is what the original takes for zero (EPS in doc/original/measurement.md 1).
+// epsilon is the bound below which the original takes a value for zero (EPS in
+// doc/original/measurement.md 1).
 const epsilon = 0.00001
 
 func newDecile(window int) *decile {
@@ -22,7 +23,7 @@ func newDecile(window int) *decile {
 	return d
 }
 
-// replace puts v at position i in place of what was there.
+// replace puts v at position i of the window.
 func (d *decile) replace(i int, v float64) {
 	pos := int32(i)
 	if d.value[i] > epsilon {
@@ -51,7 +52,7 @@ func (d *decile) replace(i int, v float64) {
 	}
 }
 
-// quantile returns the quantile, 0 without non-zero values.
+// quantile returns the quantile, or 0 if there are no non-zero values.
 func (d *decile) quantile() float64 {
 	if len(d.low.items) == 0 {
 		return 0
@@ -91,7 +92,7 @@ func (h *posHeap) pop() int32 {
 	return top
 }
 
-// remove takes out a position; it returns false if it is not in this heap.
+// remove removes a position. It returns false if the position is not in this heap.
 func (h *posHeap) remove(pos int32) bool {
 	i := int(h.d.place[pos])
 	if i >= len(h.items) || h.items[i] != pos {

@@ -9,22 +9,22 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// DefaultMaxDestinations is how many destinations are remembered: with about
-// 700 bytes each, below 3 MiB.
+// DefaultMaxDestinations is the number of destinations that are remembered. With about
+// 700 bytes each they take less than 3 MiB.
 const DefaultMaxDestinations = 4096
 
-// destGrain is how exactly the 10 minute minimum of a destination expires. It
-// bounds the memory of a destination; prefixes have an exact minimum.
+// destGrain is how early the minimum of a destination over 10 minutes may expire. It
+// bounds the memory for a destination. The minimum of a prefix is exact.
 const destGrain = int64(30 * time.Second)
 
-// Destinations holds figures per prefix and destination network: /24 for IPv4,
-// /48 for IPv6. A network counts from the first connection with a round-trip
-// time until History after the last; the number of networks is bounded, and
-// when it is reached a new one replaces the one without connection for longest,
-// or is left out as long as all have connections.
+// Destinations holds figures for each prefix and destination network, which is a /24
+// for IPv4 and a /48 for IPv6. A network is remembered from the first connection with a
+// round-trip time until History after the last one. The number of networks is bounded.
+// At the bound a new network replaces the one that has been without a connection for
+// longest. If all have connections, the new one is left out.
 //
-// Lookups are safe for concurrent use. The table is locked in parts, for the
-// copy of one entry, so that a lookup never waits for a pass.
+// Lookups are safe for concurrent use. The table has several parts with a lock each,
+// which is held only to copy one entry, so a lookup never waits for a pass.
 type Destinations struct {
 	parts [64]destPart
 }
@@ -34,10 +34,11 @@ type destPart struct {
 	stats map[destKey]policy.PathStats
 }
 
-// destKey is a prefix's tag and a network: 15 bits tag, 1 bit family, 48 bits address.
+// destKey is the tag of a prefix and a network: 15 bits tag, 1 bit family, 48 bits
+// address.
 type destKey uint64
 
-// maxTags is how many prefixes can have destinations.
+// maxTags bounds the prefixes that can have destinations.
 const maxTags = 1 << 15
 
 func keyOf(tag int, remote [16]byte) destKey {
@@ -49,8 +50,8 @@ func keyOf(tag int, remote [16]byte) destKey {
 }
 
 func (d *Destinations) part(k destKey) *destPart {
-	// Neighbouring networks differ in the low bits; a multiplication spreads
-	// them over the high ones.
+	// Neighbouring networks differ in their low bits. The multiplication spreads these
+	// over the high bits.
 	return &d.parts[uint64(k)*0x9E3779B97F4A7C15>>58]
 }
 
@@ -79,20 +80,20 @@ func (d *Destinations) remove(k destKey) {
 	delete(p.stats, k)
 }
 
-// destTracker collects the samples of a pass by destination and keeps the
-// estimators; it belongs to the sampler alone.
+// destTracker collects the samples of a pass by destination, and keeps the estimators.
+// It belongs to the sampler's goroutine.
 type destTracker struct {
 	table   *Destinations
 	limit   int
 	index   map[destKey]int32
-	entries []destEntry // a list by last use is threaded through it
+	entries []destEntry // linked to a list by last use
 	free    []int32
 	newest  int32 // -1: none
 	oldest  int32
 
 	pass    uint64
 	touched []int32 // entries with samples in this pass
-	before  []int32 // and in the pass before
+	before  []int32 // entries with samples in the pass before
 	samples []destSample
 	gather  []Sample
 	scratch scratch
@@ -101,9 +102,9 @@ type destTracker struct {
 type destEntry struct {
 	key          destKey
 	estimator    PathEstimator
-	used         time.Duration // Instant.Up of the last sample
-	pass         uint64        // the last pass with a sample
-	first        int32         // samples of this pass, threaded through destTracker.samples
+	used         time.Duration // Instant.Up of the latest sample
+	pass         uint64        // the latest pass with a sample
+	first        int32         // head of the list of this pass's samples in destTracker.samples
 	newer, older int32         // -1: none
 }
 
@@ -119,13 +120,13 @@ func newDestTracker(limit int) *destTracker {
 	return &destTracker{table: new(Destinations), limit: limit, index: map[destKey]int32{}, newest: -1, oldest: -1}
 }
 
-// begin starts a pass, or starts it anew.
+// begin starts a pass. It discards an unfinished one.
 func (t *destTracker) begin() {
 	t.pass++
 	t.touched, t.samples = t.touched[:0], t.samples[:0]
 }
 
-// add takes a connection of this pass.
+// add adds a connection of this pass.
 func (t *destTracker) add(now Instant, k destKey, s Sample) {
 	i, ok := t.index[k]
 	if !ok {
@@ -152,7 +153,7 @@ func (t *destTracker) add(now Instant, k destKey, s Sample) {
 	e.first = int32(len(t.samples) - 1)
 }
 
-// end computes and publishes the figures of the pass.
+// end computes the figures of the pass and publishes them.
 func (t *destTracker) end(now Instant) {
 	for _, i := range t.touched {
 		e := &t.entries[i]
@@ -164,7 +165,8 @@ func (t *destTracker) end(now Instant) {
 		t.table.put(e.key, e.estimator.Stats())
 	}
 	for _, i := range t.before {
-		// The entry may have been evicted meanwhile, and even be another one now.
+		// The entry may have been evicted since, and may even belong to another
+		// destination.
 		e := &t.entries[i]
 		if j, ok := t.index[e.key]; ok && j == i && e.pass != t.pass {
 			e.estimator.Add(now, nil)
@@ -177,7 +179,7 @@ func (t *destTracker) end(now Instant) {
 	}
 }
 
-// forget drops all destinations of a prefix.
+// forget removes all destinations of a prefix.
 func (t *destTracker) forget(tag int) {
 	for k, i := range t.index {
 		if int(k>>49) == tag {
@@ -186,7 +188,7 @@ func (t *destTracker) forget(tag int) {
 	}
 }
 
-// allocate returns a free entry, -1 if all are in use by this pass or the one before.
+// allocate returns a free entry, or -1 if this pass or the one before uses all of them.
 func (t *destTracker) allocate() int32 {
 	if n := len(t.free); n > 0 {
 		i := t.free[n-1]
@@ -197,8 +199,8 @@ func (t *destTracker) allocate() int32 {
 		t.entries = append(t.entries, destEntry{})
 		return int32(len(t.entries) - 1)
 	}
-	// With more live destinations than entries, replacing the least recently
-	// used would replace each just before it comes again.
+	// If there are more live destinations than entries, none is replaced. Otherwise
+	// each would be replaced just before its next sample.
 	if t.entries[t.oldest].pass+1 >= t.pass {
 		return -1
 	}

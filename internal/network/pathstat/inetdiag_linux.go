@@ -20,22 +20,23 @@ const (
 	tcpListen        = 10 // TCP_LISTEN
 	timerRetransmit  = 1  // idiag_timer: for retransmission
 
-	// stallRetransmits is from how many retransmissions in a row on a connection
-	// is taken for stalled. One happens on every lossy link; the second comes
-	// after at least 600 ms with the kernel's shortest time-out (TCP_RTO_MIN).
+	// stallRetransmits is the number of retransmissions in a row from which a
+	// connection counts as stalled. One retransmission happens on every lossy link. The
+	// second comes 600 ms later at the earliest, with the kernel's shortest time-out
+	// (TCP_RTO_MIN).
 	stallRetransmits = 2
 
-	// diagStates are the states asked for: those of doc/original/measurement.md 4.1
-	// without LISTEN (M5). Sockets in TIME_WAIT, which may be many thousands,
-	// stay in the kernel.
+	// diagStates are the states that are asked for: those of
+	// doc/original/measurement.md 4.1 without LISTEN (M5). The kernel leaves out
+	// sockets in TIME_WAIT, of which there may be many thousands.
 	diagStates = 0xF33 &^ (1 << tcpListen)
 )
 
-// Offsets in struct tcp_info. Older kernels give a shorter structure, newer ones
-// a longer one.
+// Offsets in struct tcp_info. The structure is shorter in older kernels and longer in
+// newer ones.
 const (
 	infoLost    = 32
-	infoHeard   = 52 // tcpi_last_data_recv, and after it tcpi_last_ack_recv
+	infoHeard   = 52 // tcpi_last_data_recv, followed by tcpi_last_ack_recv
 	infoRTT     = 68
 	infoRTTVar  = 72
 	infoRetrans = 100 // tcpi_total_retrans
@@ -45,27 +46,27 @@ const (
 	infoNeeded  = infoRTTVar + 4
 )
 
-// tcpSocket is what a dump says of one TCP socket.
+// tcpSocket is what a dump says about one TCP socket.
 type tcpSocket struct {
-	// Local and Remote are in 16-byte form, IPv4 mapped: a connection over IPv4
-	// on an IPv6 socket looks like one on an IPv4 socket (M6).
+	// Local and Remote are in 16-byte form, with IPv4 mapped. So IPv4 connections look
+	// the same on IPv4 and on IPv6 sockets (M6).
 	Local, Remote         [16]byte
 	LocalPort, RemotePort uint16
 	UID, Inode            uint32 // as in Connection
-	Device                uint32 // interface the socket is bound to, 0: none
-	// Stalled tells that the socket has retransmitted at least twice in a row
-	// and still waits for an acknowledgement.
+	Device                uint32 // interface that the socket is bound to; 0: none
+	// Stalled tells that the socket has retransmitted at least twice in a row, and
+	// still waits for an acknowledgement.
 	Stalled bool
-	// Heard is how many milliseconds ago data or an acknowledgement arrived.
+	// Heard is the time since data or an acknowledgement last arrived, in milliseconds.
 	Heard uint32
-	// Segments is how many the connection has sent and received; it changes
-	// whenever something happened on it.
+	// Segments is the number of segments that the connection has sent and received. It
+	// changes whenever something happens on the connection.
 	Segments uint32
 	Sample   Sample
 }
 
-// parseSocket decodes an inet_diag_msg and its attributes into s. It returns
-// false for what is no TCP connection with tcp_info, listening sockets among them.
+// parseSocket decodes an inet_diag_msg and its attributes into s. It returns false for
+// everything that is no TCP connection with tcp_info, such as a listening socket.
 func parseSocket(b []byte, s *tcpSocket) bool {
 	if len(b) < inetDiagMsgLen || b[1] == tcpListen {
 		return false
@@ -118,22 +119,22 @@ func (s *tcpSocket) parseInfo(info []byte) bool {
 
 func mapped4(b []byte) [16]byte { return netip.AddrFrom4([4]byte(b)).As16() }
 
-// diagMode is how sockets are asked for.
+// diagMode is the way to ask for sockets.
 type diagMode int
 
 const (
-	// diagBoth gets both families with one request of the older form
-	// (TCPDIAG_GETSOCK). A dump walks the whole table of the kernel, 262144
-	// buckets on a machine with 24 GiB, so that one costs half of two.
+	// diagBoth gets both families with one request of the older form (TCPDIAG_GETSOCK).
+	// A dump walks the kernel's whole table, which has 262144 buckets on a machine with
+	// 24 GiB, so one dump costs half as much as two.
 	diagBoth diagMode = iota
-	// diagEach makes one dump per family. Both are needed even if all prefixes
-	// are IPv4, as IPv4 connections on IPv6 sockets belong to the second family.
+	// diagEach makes one dump per family. Both are needed even if all prefixes are
+	// IPv4, because IPv4 connections on IPv6 sockets appear in the second.
 	diagEach
 	// diagPlain is diagEach without a filter in the kernel.
 	diagPlain
 )
 
-// diagSockets reads the host's TCP connections from inet_diag.
+// diagSockets reads the host's TCP connections by inet_diag.
 type diagSockets struct {
 	d    *dumper
 	mode diagMode
@@ -142,10 +143,10 @@ type diagSockets struct {
 
 func newDiagSockets() *diagSockets { return &diagSockets{d: newDumper(unix.NETLINK_SOCK_DIAG)} }
 
-// Read calls visit with each TCP connection whose local address is among those
-// given, and possibly with others. The socket is valid during the call only. Interrupted says
-// that the picture may be incomplete, or sockets doubled. A mode that the kernel
-// does not know is left for a plainer one; begin is called before each attempt.
+// Read calls visit for each TCP connection whose local address is among those given,
+// and perhaps for others. The socket is valid during the call only. interrupted says
+// that sockets may be missing or doubled. If the kernel does not know a mode, Read goes
+// on to a plainer one; it calls begin before each attempt.
 func (r *diagSockets) Read(addrs []netip.Addr, begin func(), visit func(*tcpSocket)) (interrupted bool, err error) {
 	for {
 		begin()
@@ -185,7 +186,8 @@ func (r *diagSockets) attempt(addrs []netip.Addr, visit func(*tcpSocket)) (inter
 
 func (r *diagSockets) Close() error { return r.d.Close() }
 
-// legacyRequest is a header and a struct inet_diag_req; the kernel takes any family.
+// legacyRequest makes a header and a struct inet_diag_req. The kernel ignores the
+// family in it.
 func legacyRequest(addrs []netip.Addr) []byte {
 	b := make([]byte, headerLen+60)
 	binary.NativeEndian.PutUint16(b[4:], tcpdiagGetSock)
@@ -194,7 +196,7 @@ func legacyRequest(addrs []netip.Addr) []byte {
 	return appendFilter(b, addrs)
 }
 
-// familyRequest is a header and a struct inet_diag_req_v2.
+// familyRequest makes a header and a struct inet_diag_req_v2.
 func familyRequest(family byte, addrs []netip.Addr) []byte {
 	b := make([]byte, headerLen+56)
 	binary.NativeEndian.PutUint16(b[4:], sockDiagByFamily)
@@ -205,19 +207,20 @@ func familyRequest(family byte, addrs []netip.Addr) []byte {
 	return appendFilter(b, addrs)
 }
 
-// maxFilter is how many addresses are looked for in the kernel: it compares one
-// by one, so that with many of them sorting out sockets here is cheaper.
+// maxFilter is the greatest number of addresses that the kernel filters by. The kernel
+// compares one after another, so with many addresses it is cheaper to sort out sockets
+// here.
 const maxFilter = 32
 
-// appendFilter appends a program by which the kernel passes over sockets
-// with other local addresses, before it collects their figures, the larger part
-// of the cost. It compares addresses of IPv4 with mapped ones too.
+// appendFilter appends a program for the kernel. By it the kernel skips sockets with
+// other local addresses before it collects their figures, which is most of the cost.
+// The kernel compares IPv4 addresses with mapped ones, too.
 func appendFilter(b []byte, addrs []netip.Addr) []byte {
 	if len(addrs) == 0 || len(addrs) > maxFilter {
 		return b
 	}
-	// Per address a condition, and after it, if it holds, a jump to the end of
-	// the program, which is acceptance. A jump beyond the end is refusal.
+	// For each address there is a condition and, if it holds, a jump to the end of the
+	// program, which accepts the socket. A jump beyond the end rejects it.
 	var program []byte
 	var jumps []int
 	for i, a := range addrs {

@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Instant is a moment on two clocks. Estimators compute with Up alone, so that a
-// step of the wall clock changes no rate and no age; Wall is only passed on, as
-// the time of measurement that people read.
+// Instant is a moment on two clocks. Estimators use only Up, so that a step of the wall
+// clock changes no rate and no age. Wall is passed on as the time of measurement that
+// people read.
 type Instant struct {
 	Wall time.Time
-	// Up never runs backwards and counts the time spent in suspend
-	// (CLOCK_BOOTTIME), which the monotonic clock of package time does not: what
-	// was measured before the lid was closed is old when it opens.
+	// Up never runs backwards, and includes the time in suspend (CLOCK_BOOTTIME). The
+	// monotonic clock of package time does not include that, but what was measured
+	// before the lid was closed should be old when it opens.
 	Up time.Duration
 }
 
@@ -21,8 +21,8 @@ type Instant struct {
 func Now() Instant {
 	now := Instant{Wall: time.Now()}
 	var ts unix.Timespec
-	// It cannot fail since Linux 2.6.39; if it did, Up would stand still, and
-	// the estimators skip samples that come without time having passed.
+	// This cannot fail since Linux 2.6.39. If it did, Up would stand still, and
+	// estimators would skip the samples, since no time has passed.
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err == nil {
 		now.Up = time.Duration(ts.Nano())
 	}

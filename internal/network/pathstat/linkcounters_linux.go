@@ -14,18 +14,18 @@ const (
 	iflaStatsLink64 = 1  // IFLA_STATS_LINK_64
 )
 
-// linkReader reads the counters of all links with one dump.
+// linkReader reads the counters of all links by one dump.
 type linkReader struct {
 	d *dumper
-	// whole asks for the links themselves (RTM_GETLINK), ten times the bytes,
-	// on kernels before 4.7, which cannot give the counters alone.
+	// whole means to read the links themselves (RTM_GETLINK), which is ten times as
+	// much data. Kernels before 4.7 cannot send the counters alone.
 	whole bool
 }
 
 func newLinkReader() *linkReader { return &linkReader{d: newDumper(unix.NETLINK_ROUTE)} }
 
-// Read calls visit with the interface index and the counters of each link. A
-// link may be missing if the table changes meanwhile; the next pass has it.
+// Read calls visit with the index and the counters of each link. A link may be missing
+// if the table changes during the reading; the next pass finds it.
 func (r *linkReader) Read(visit func(index int, c LinkCounters)) error {
 	if !r.whole {
 		_, err := r.d.dump(statsRequest(), func(kind uint16, body []byte) {
@@ -77,7 +77,7 @@ func parseLink(kind uint16, b []byte) (index int, c LinkCounters, ok bool) {
 	return int(int32(binary.NativeEndian.Uint32(b[4:]))), c, ok
 }
 
-// findCounters reads a struct rtnl_link_stats64 out of the attribute want.
+// findCounters reads the struct rtnl_link_stats64 in the attribute want.
 func findCounters(b []byte, want uint16) (LinkCounters, bool) {
 	for {
 		kind, data, rest, err := attribute(b)

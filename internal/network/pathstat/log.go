@@ -8,31 +8,32 @@ import (
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
-// logQueue is how many snapshots may wait for the disk: 6 s at 10 per second.
+// logQueue is the number of snapshots that may wait for the disk: 6 s at 10 per second.
 const logQueue = 64
 
-// Log writes the measurements to a file in the format of the original's prefix
-// or interface log (doc/original/measurement.md 8), a line per prefix or interface and
-// pass, each with one write. How the file is treated is package ownfile's business.
+// Log writes the measurements to a file in the format of the original's prefix or
+// interface log (doc/original/measurement.md 8). Each pass adds a line per prefix or
+// interface, each with one write. Package ownfile determines how the file is opened and
+// reopened.
 //
-// Make one with NewPrefixLog or NewInterfaceLog, give Record as or from
-// Options.OnSnapshot, and let Run do the writing.
+// Make a Log with NewPrefixLog or NewInterfaceLog. Call Record as Options.OnSnapshot,
+// or from it, and run Run.
 type Log struct {
 	log     *slog.Logger
 	queue   chan *Snapshot
 	dropped atomic.Uint64
 	lines   func(*Snapshot, []byte, func([]byte)) []byte
 
-	// The rest belongs to Run.
+	// The fields below belong to Run.
 	file   *ownfile.Log
 	failed bool
 	buf    []byte
 }
 
-// NewPrefixLog makes the log of prefixes: a line per prefix, loopback apart.
+// NewPrefixLog makes a log with a line per prefix, without those of loopback.
 func NewPrefixLog(path string, log *slog.Logger) *Log { return newLog(path, log, prefixLines) }
 
-// NewInterfaceLog makes the log of interfaces: a line per interface, loopback apart.
+// NewInterfaceLog makes a log with a line per interface, without loopback.
 func NewInterfaceLog(path string, log *slog.Logger) *Log { return newLog(path, log, interfaceLines) }
 
 func newLog(path string, log *slog.Logger, lines func(*Snapshot, []byte, func([]byte)) []byte) *Log {
@@ -42,8 +43,8 @@ func newLog(path string, log *slog.Logger, lines func(*Snapshot, []byte, func([]
 	return &Log{file: ownfile.NewLog(path), log: log.With("path", path), queue: make(chan *Snapshot, logQueue), lines: lines}
 }
 
-// Record hands over a snapshot to be written. It never blocks: what the disk
-// cannot take is dropped and counted. It is safe for concurrent use.
+// Record passes a snapshot on to be written. It never blocks: if too many snapshots
+// wait for the disk, it drops and counts this one. It is safe for concurrent use.
 func (l *Log) Record(s *Snapshot) {
 	select {
 	case l.queue <- s:
@@ -55,9 +56,10 @@ func (l *Log) Record(s *Snapshot) {
 // Dropped returns how many snapshots were not written because too many waited.
 func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 
-// Run writes until the context ends, then what still waits, and returns the
-// context's cause. A file that cannot be written, as on a full disk, is reported
-// once, and once more when writing works again. Run may be called once.
+// Run writes until the context ends, then writes what still waits, and returns the
+// context's cause. If the file cannot be written, for instance because the disk is
+// full, Run reports that once, and once more when writing works again. Run may be
+// called once.
 func (l *Log) Run(ctx context.Context) error {
 	defer l.file.Close()
 	for {

@@ -7,7 +7,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// missing stands for a value that is not known.
+// missing is the text for an unknown value.
 const missing = "NA"
 
 // csv builds a line of a log.
@@ -59,8 +59,8 @@ func (c *csv) rates(rates ...policy.BytesPerSecond) {
 	}
 }
 
-// prefixLines gives the lines of doc/original/measurement.md 8.1 to write, one by one. It
-// returns the buffer to be used again.
+// prefixLines passes the lines of doc/original/measurement.md 8.1 to write, one by one.
+// It returns the buffer for the next call.
 func prefixLines(s *Snapshot, buf []byte, write func([]byte)) []byte {
 	for i := range s.Prefixes {
 		p := &s.Prefixes[i]
@@ -102,8 +102,8 @@ func prefixFigures(c *csv, s *policy.PathStats) {
 	c.integer(uint64(max(0, s.Conns)))
 }
 
-// interfaceLines gives the lines of doc/original/measurement.md 8.2 to write, one by
-// one. It returns the buffer to be used again.
+// interfaceLines passes the lines of doc/original/measurement.md 8.2 to write, one by
+// one. It returns the buffer for the next call.
 func interfaceLines(s *Snapshot, buf []byte, write func([]byte)) []byte {
 	done := map[string]bool{}
 	for i := range s.Prefixes {
@@ -133,8 +133,8 @@ func interfaceLines(s *Snapshot, buf []byte, write func([]byte)) []byte {
 	return buf
 }
 
-// linkFigures writes columns 3 to 19. A direction has no rates before its
-// counter moved (doc/original/measurement.md 5).
+// linkFigures writes columns 3 to 19. A direction has no rates until its counter has
+// moved (doc/original/measurement.md 5).
 func linkFigures(c *csv, s *policy.LinkStats) {
 	if s.DownBytes > 0 {
 		c.rates(s.DownRate, s.DownRateMax,
@@ -159,8 +159,8 @@ func linkFigures(c *csv, s *policy.LinkStats) {
 	c.integer(s.TxErrors)
 }
 
-// wifiFigures writes columns 20 to 27; the signal strength by the access point's
-// own account (21) was never measured (M19).
+// wifiFigures writes columns 20 to 27. Column 21, the access point's own account of the
+// signal strength, was never measured (M19).
 func wifiFigures(c *csv, w *policy.WifiStats) {
 	if w == nil {
 		c.missing(8)

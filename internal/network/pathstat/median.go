@@ -1,13 +1,13 @@
 package pathstat
 
-// number is what medians are taken of.
+// number is a type that medians are computed of.
 type number interface {
 	~uint32 | ~float64
 }
 
-// median returns the median of v, the mean of the two middle values if their
-// number is even, 0 if v is empty. It reorders v; the time is linear, where
-// sorting 5000 round-trip times ten times a second would show.
+// median returns the median of v. For an even number of values that is the mean of the
+// two middle ones; for an empty v it is 0. median reorders v. It takes linear time:
+// sorting 5000 round-trip times ten times a second would be noticeable.
 func median[T number](v []T) float64 {
 	n := len(v)
 	if n == 0 {
@@ -17,8 +17,8 @@ func median[T number](v []T) float64 {
 	if n%2 == 1 {
 		return float64(upper)
 	}
-	// Everything below n/2 is at most upper now; the other middle value is the
-	// largest of it.
+	// Now all values before n/2 are at most upper. The other middle value is the
+	// largest of them.
 	lower := v[0]
 	for _, x := range v[1 : n/2] {
 		lower = max(lower, x)
@@ -26,8 +26,8 @@ func median[T number](v []T) float64 {
 	return (float64(lower) + float64(upper)) / 2
 }
 
-// nth moves the k smallest values to the front of v and returns v[k], by
-// quickselect with three parts: many equal values, such as no loss on any
+// nth moves the k smallest values to the front of v and returns v[k]. It is a
+// quickselect with three parts, so that many equal values, such as no loss on any
 // connection, end it at once.
 func nth[T number](v []T, k int) T {
 	lo, hi := 0, len(v)

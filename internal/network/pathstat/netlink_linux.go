@@ -10,20 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dumpTimeout bounds a dump (M11). The kernel answers within the system call, so
-// only a kernel in great trouble gets near it.
+// dumpTimeout bounds a dump (M11). The kernel answers within the system call, so that
+// only a kernel in great trouble comes near it.
 const dumpTimeout = time.Second
 
-// dumpBuffer takes whatever the kernel sends in one read: it builds dumps in
-// pieces of at most 32 KiB, however large the buffer, and never splits a message.
+// dumpBuffer is large enough for whatever the kernel sends in one read. The kernel
+// builds dumps in pieces of at most 32 KiB, whatever the size of the buffer, and never
+// splits a message.
 const dumpBuffer = 64 << 10
 
 // errTruncated means that a netlink message is shorter than it says.
 var errTruncated = errors.New("netlink message is truncated")
 
-// dumper is a netlink socket for dumps into one reused buffer: 5000 sockets ten
-// times a second would be 50 000 allocations with a general library.
-// It is not safe for concurrent use.
+// dumper is a netlink socket for dumps, with one reused buffer. With a general library,
+// 5000 sockets ten times a second would cost 50 000 allocations. It is not safe for
+// concurrent use.
 type dumper struct {
 	family int
 	fd     int // -1: not open
@@ -62,13 +63,13 @@ func (d *dumper) Close() error {
 	return err
 }
 
-// dump sends a request, whose header it fills in, and calls visit with each
-// message of the answer; the body is valid during the call only. Interrupted
-// says that the kernel's table changed meanwhile, so that entries may be missing
-// or doubled (NLM_F_DUMP_INTR).
+// dump sends a request, whose header it fills in, and calls visit for each message of
+// the answer. The body is valid during the call only. interrupted says that the
+// kernel's table changed meanwhile, so that entries may be missing or doubled
+// (NLM_F_DUMP_INTR).
 //
-// After an error the socket is closed, so that the rest of an answer, or an
-// overrun (ENOBUFS), cannot disturb the next dump.
+// After an error the socket is closed. So neither the rest of an answer nor an overrun
+// (ENOBUFS) can disturb the next dump.
 func (d *dumper) dump(request []byte, visit func(kind uint16, body []byte)) (interrupted bool, err error) {
 	if err := d.open(); err != nil {
 		return false, err
@@ -96,7 +97,8 @@ func (d *dumper) dump(request []byte, visit func(kind uint16, body []byte)) (int
 		case n > len(d.buf):
 			return interrupted, fmt.Errorf("receive netlink dump: %w", errTruncated)
 		}
-		// Only the kernel has port 0; others may send to us if they are root.
+		// Only the kernel has port 0. Other processes may send to this socket if they
+		// are root.
 		if sa, ok := from.(*unix.SockaddrNetlink); ok && sa.Pid == 0 {
 			done, intr, err := walk(d.buf[:n], d.seq, visit)
 			interrupted = interrupted || intr
@@ -116,11 +118,11 @@ func (d *dumper) dump(request []byte, visit func(kind uint16, body []byte)) (int
 const (
 	headerLen = unix.SizeofNlMsghdr
 	attrLen   = unix.SizeofNlAttr
-	// attrType takes the flags off an attribute's type (NLA_TYPE_MASK).
+	// attrType masks the flags in an attribute's type (NLA_TYPE_MASK).
 	attrType = 1<<14 - 1
 )
 
-// walk calls visit for the messages of one read that answer the request seq.
+// walk calls visit for those messages of one read that answer request seq.
 func walk(b []byte, seq uint32, visit func(kind uint16, body []byte)) (done, interrupted bool, err error) {
 	for len(b) > 0 {
 		if len(b) < headerLen {
@@ -138,7 +140,7 @@ func walk(b []byte, seq uint32, visit func(kind uint16, body []byte)) (done, int
 			switch kind {
 			case unix.NLMSG_NOOP:
 			case unix.NLMSG_DONE:
-				// A dump that fails halfway says so in its last message.
+				// The last message of a dump says whether it failed halfway.
 				return true, interrupted, status(body)
 			case unix.NLMSG_ERROR:
 				if err := status(body); err != nil {
@@ -155,7 +157,7 @@ func walk(b []byte, seq uint32, visit func(kind uint16, body []byte)) (done, int
 	return false, interrupted, nil
 }
 
-// status returns the error that a DONE or ERROR message carries.
+// status returns the error in a DONE or ERROR message.
 func status(body []byte) error {
 	if len(body) < 4 {
 		return nil
@@ -166,7 +168,7 @@ func status(body []byte) error {
 	return nil
 }
 
-// attribute splits the first attribute off b; io.EOF means that none is left.
+// attribute splits the first attribute off b. It returns io.EOF if none is left.
 func attribute(b []byte) (kind uint16, data, rest []byte, err error) {
 	if len(b) == 0 {
 		return 0, nil, nil, io.EOF
@@ -182,5 +184,5 @@ func attribute(b []byte) (kind uint16, data, rest []byte, err error) {
 	return kind, b[attrLen:size], b[min(align(size), len(b)):], nil
 }
 
-// align rounds up to the 4 bytes that netlink messages and attributes start at.
+// align rounds up to a multiple of 4, where netlink messages and attributes start.
 func align(n int) int { return (n + 3) &^ 3 }

@@ -16,8 +16,8 @@ type qbss struct {
 // elementBSSLoad is the element's number.
 const elementBSSLoad = 11
 
-// findQBSS finds the first BSS Load element among the elements of a frame. What
-// does not fit into the frame ends it.
+// findQBSS finds the first BSS Load element of a frame. It stops at an element that
+// does not fit into the frame.
 func findQBSS(elements []byte) (qbss, bool) {
 	for len(elements) >= 2 {
 		id, size := elements[0], int(elements[1])

@@ -18,23 +18,24 @@ type LinkCounters struct {
 
 // LinkEstimator computes the figures of an interface from its counters
 // (doc/original/measurement.md section 5, with the corrections M7 to M10 of section 9).
-// Make one with NewLinkEstimator; it is not safe for concurrent use.
+// Make one with NewLinkEstimator. It is not safe for concurrent use.
 //
-// Time is cut into slots of one interval, each with one rate. A window is a
-// duration, hence a number of slots: 1 s, 10 s, 1 min and 10 min, 10, 100, 600
-// and 6000 slots at the original's interval. A pass fills the slots that it was
-// planned to cover with the rate it found; slots beyond, because it came late,
-// hold the rate 0, as nothing was seen of them.
+// Time is cut into slots of one interval, each with one rate. A window is a duration,
+// and so a number of slots: 1 s, 10 s, 1 min and 10 min are 10, 100, 600 and 6000 slots
+// at the original's interval. A pass fills the slots that it was planned to cover with
+// the rate that it found. If the pass is late, the slots beyond get the rate 0, because
+// nothing was seen of them.
 type LinkEstimator struct {
 	interval time.Duration
-	slots    int64 // of History
+	slots    int64 // number of slots in History
 	down, up direction
 	sma      averages
 	stats    policy.LinkStats
 }
 
-// direction is one byte counter and its rates. Each has its own baseline and
-// its own time: one that does not count yet leaves the other alone (M8).
+// direction is one byte counter with its rates. Each direction has a baseline and a
+// time of its own, so that one whose counter has not started does not affect the other
+// (M8).
 type direction struct {
 	known bool
 	bytes uint64
@@ -43,15 +44,15 @@ type direction struct {
 	rate  float64
 	max   sliding
 
-	// stalled tells that the last pass came late, after one that had read
-	// stallBytes at stallAt.
+	// stalled tells that the last pass was late. The pass before it had read stallBytes
+	// at stallAt.
 	stalled    bool
 	stallBytes uint64
 	stallAt    time.Duration
 }
 
-// NewLinkEstimator makes an estimator for passes an interval apart, 100 ms if
-// it is not positive.
+// NewLinkEstimator makes an estimator for passes that are an interval apart. An
+// interval that is not positive means 100 ms.
 func NewLinkEstimator(interval time.Duration) *LinkEstimator {
 	if interval <= 0 {
 		interval = DefaultInterval
@@ -63,23 +64,22 @@ func NewLinkEstimator(interval time.Duration) *LinkEstimator {
 	return e
 }
 
-// Add takes the counters of a pass. Planned is the time since the previous pass
-// as it was meant to be: one interval, or more if the sampler had slowed down;
-// 0 means one interval.
+// Add takes the counters of a pass. planned is the planned time since the previous
+// pass: one interval, or more if the sampler has slowed down; 0 means one interval.
 //
-// A counter that was never above 0 is not there yet. One that goes backwards
-// (reset, wrap of a 32-bit counter) begins a new baseline (M9). A pass less than
-// half an interval after the one before is left to the next one. A gap longer
-// than the history begins anew. Of a pass that follows a late one, the maximum
-// takes the rate over both, if that is lower.
+// A counter that was never above 0 has not started. A counter that goes backwards
+// (reset, wrap of a 32-bit counter) begins a new baseline (M9). If less than half an
+// interval has passed since the last pass, the bytes are left to the next pass. After a
+// gap longer than the history, the history begins anew. After a late pass, the maximum
+// uses the rate over the late pass and the next one together, if that is lower.
 func (e *LinkEstimator) Add(now Instant, c LinkCounters, planned time.Duration) {
 	e.AddBetween(now, now, c, planned)
 }
 
-// AddBetween is Add where it is only known that the counters were read after one
-// instant and before another, as a process may be made to wait at any time. The
-// rate is then the least that they can mean: what waiting adds to one pass and
-// takes from the next must not make a link look faster than it is.
+// AddBetween is Add for counters that were read at an unknown time between two
+// instants, because a process may have to wait at any time. It uses the lowest rate
+// that is possible. So waiting, which adds bytes to one pass and takes them from the
+// next, never makes a link look faster than it is.
 func (e *LinkEstimator) AddBetween(after, before Instant, c LinkCounters, planned time.Duration) {
 	e.stats.Time = before.Wall
 	e.stats.RxErrors, e.stats.TxErrors = c.RxErrors, c.TxErrors
@@ -87,7 +87,7 @@ func (e *LinkEstimator) AddBetween(after, before Instant, c LinkCounters, planne
 	e.advance(&e.up, after.Up, before.Up, c.TxBytes, planned, nil)
 }
 
-// Stats returns the figures as of the last pass.
+// Stats returns the figures of the last pass.
 func (e *LinkEstimator) Stats() policy.LinkStats {
 	s := e.stats
 	s.DownBytes, s.UpBytes = e.down.bytes, e.up.bytes
@@ -123,9 +123,9 @@ func (e *LinkEstimator) advance(d *direction, after, before time.Duration, bytes
 	if bytes >= d.bytes {
 		rate = float64(bytes-d.bytes) / passed.Seconds()
 	}
-	// A host that stood still, as it was busy or its hypervisor was, gets what has
-	// piled up meanwhile with what comes next. The link has carried that in the
-	// time of both passes, and was no faster.
+	// After a standstill of a busy host or of its hypervisor, the link delivers at once
+	// what has piled up. It has carried these bytes in the time of both passes, and was
+	// no faster.
 	peak := rate
 	if d.stalled && bytes >= d.stallBytes {
 		peak = min(rate, float64(bytes-d.stallBytes)/(before-d.stallAt).Seconds())
@@ -134,8 +134,8 @@ func (e *LinkEstimator) advance(d *direction, after, before time.Duration, bytes
 	d.stalled, d.stallBytes, d.stallAt = slots > covered, d.bytes, d.at
 	d.bytes, d.at, d.rate = bytes, after, rate
 	if slots >= e.slots {
-		// Nothing of what is known is recent, and a rate over so long a time
-		// says nothing of now.
+		// After so long a gap the old figures are not recent, and a mean rate over the
+		// gap says nothing about now.
 		d.rate, d.stalled = 0, false
 		d.max.reset()
 		if sma != nil {

@@ -13,32 +13,33 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Options of a Sampler. The zero value is fine.
+// Options are the settings of a Sampler. The zero value is usable.
 type Options struct {
-	// Interval between passes; 0 or negative: DefaultInterval, and never below
-	// MinInterval.
+	// Interval is the time between passes. Zero or negative means DefaultInterval. It
+	// is never below MinInterval.
 	Interval time.Duration
-	// MaxInterval while nothing happens; 0: DefaultMaxInterval, negative or
-	// below Interval: never slow down.
+	// MaxInterval is the time between passes while nothing happens. Zero means
+	// DefaultMaxInterval. A value that is negative or below Interval means never to
+	// slow down.
 	MaxInterval time.Duration
-	// MaxDestinations bounds the networks with figures of their own; 0 or
-	// negative: DefaultMaxDestinations.
+	// MaxDestinations bounds the destination networks with figures of their own. Zero
+	// or negative means DefaultMaxDestinations.
 	MaxDestinations int
 	// Clock tells the time; nil: Now.
 	Clock func() Instant
-	// OnSnapshot, if set, is called with each snapshot after it was published,
-	// in the sampler's goroutine: it must not block.
+	// OnSnapshot is called with each snapshot after its publication, in the sampler's
+	// goroutine, so it must not block. It may be nil.
 	OnSnapshot func(*Snapshot)
-	// Watcher, if set, is told of each connection that a pass finds, in the sampler's
-	// goroutine: it must not block.
+	// Watcher is told about each connection that a pass finds, in the sampler's
+	// goroutine, so it must not block. It may be nil.
 	Watcher Watcher
 }
 
-// Watcher is told of connections.
+// Watcher is told about connections.
 type Watcher interface {
-	// Begin says that a pass begins, or begins anew: what it has found so far is void.
+	// Begin says that a pass begins. An unfinished pass before it does not count.
 	Begin()
-	// Connection tells of a connection of a prefix. It is valid during the call only.
+	// Connection reports a connection on a prefix. It is valid during the call only.
 	Connection(over policy.PrefixID, c *Connection)
 	// End says that the pass has ended. If it is not complete, connections may be missing.
 	End(now time.Time, complete bool)
@@ -46,20 +47,20 @@ type Watcher interface {
 	Fail()
 }
 
-// Connection is a TCP connection that the kernel lists. Those that are being opened, and
-// those in TIME_WAIT, are not.
+// Connection is a TCP connection in the kernel's list. Connections that are being
+// opened, and those in TIME_WAIT, are not in the list.
 type Connection struct {
 	Local, Remote netip.AddrPort // IPv4 not mapped
-	UID           uint32         // its owner's, valid unless Inode is 0
-	Inode         uint32         // of its file; 0: no process has it, as it is closed or not accepted yet
+	UID           uint32         // user id of the owner; means nothing if Inode is 0
+	Inode         uint32         // of its file; 0: no process has it, because it is closed or not accepted yet
 }
 
-// MinInterval is the shortest interval: the histories would take ten times the
-// memory they need at 100 ms.
+// MinInterval is the shortest interval. At this interval the histories take ten times
+// the memory that they need at 100 ms.
 const MinInterval = 10 * time.Millisecond
 
-// Sampler measures the prefixes it was given, again and again, and publishes a
-// snapshot after each pass.
+// Sampler measures the given prefixes in passes, and publishes a snapshot after each
+// pass.
 type Sampler struct {
 	options Options
 	log     *slog.Logger
@@ -71,12 +72,12 @@ type Sampler struct {
 	slow     atomic.Bool   // the pace is slower than the interval, so Wake must end it
 	expected atomic.Bool   // Wake was called since the last pass began
 
-	// The kernel, replaced in tests.
+	// The sources in the kernel; tests replace them.
 	sockets  socketSource
 	links    linkSource
 	wireless wifiSource
 
-	// The rest belongs to Run.
+	// The fields below belong to Run.
 	pace     pace
 	state    state
 	nextDump time.Duration // Instant.Up before which sockets are not read again
@@ -84,7 +85,7 @@ type Sampler struct {
 	counters []counted // of this pass
 }
 
-// counted is what a link had counted.
+// counted is the state of a link's counters in a pass.
 type counted struct {
 	link *link
 	LinkCounters
@@ -101,13 +102,13 @@ type linkSource interface {
 }
 
 type wifiSource interface {
-	// Read returns what is known of the wireless interfaces, by name; load says
-	// whether to look for the access points' load too.
+	// Read returns what is known about the wireless interfaces, by name. load tells it
+	// to read the access points' load, too.
 	Read(load bool) (map[string]*policy.WifiStats, error)
 	Close() error
 }
 
-// New makes a sampler; Run sets it to work. A nil logger discards.
+// New makes a sampler, which measures nothing before Run. A nil logger logs nothing.
 func New(o Options, log *slog.Logger) *Sampler {
 	if o.Interval <= 0 {
 		o.Interval = DefaultInterval
@@ -137,21 +138,22 @@ func New(o Options, log *slog.Logger) *Sampler {
 	return s
 }
 
-// Set says which prefixes to measure from now on. What is known of those that
-// were there before is kept. The sampler keeps the slice: do not modify it.
-// Set does not block and is safe for concurrent use.
+// Set says which prefixes to measure from now on. Figures of prefixes that were
+// measured before are kept. The sampler keeps the slice, so do not modify it. Set does
+// not block and is safe for concurrent use.
 func (s *Sampler) Set(prefixes []Prefix) {
 	s.wanted.Store(&prefixes)
 	s.Wake()
 }
 
-// Wake ends a slower pace: the next pass follows at most an interval after the
-// last one. To be called when connections are about to appear, as after a
-// decision. It does not block and is safe for concurrent use.
+// Wake ends a slow pace: the next pass then follows within an interval of the last one.
+// Call it when connections are about to appear, for instance after a decision. It does
+// not block and is safe for concurrent use.
 func (s *Sampler) Wake() {
-	// At full pace there is nothing to end, and to ready a goroutine for each decision
-	// costs a twelfth of the daemon's time. Wake sets expected and then looks at slow;
-	// slowDown sets slow and then looks at expected. So one of them sees the other.
+	// At full pace there is nothing to end. Waking a goroutine for each decision would
+	// cost a twelfth of the daemon's time. Wake sets expected and then reads slow;
+	// slowDown sets slow and then reads expected. So at least one of them sees what the
+	// other has set.
 	if !s.expected.Load() {
 		s.expected.Store(true)
 	}
@@ -164,18 +166,18 @@ func (s *Sampler) Wake() {
 	}
 }
 
-// slowDown lets Wake end a slow pace that begins. It says whether Wake was called
-// already, after the last pass began.
+// slowDown lets Wake end the slow pace that begins now. It returns true if Wake was
+// already called since the last pass began.
 func (s *Sampler) slowDown() (woken bool) {
 	s.slow.Store(true)
 	return s.expected.Load() && s.slow.CompareAndSwap(true, false)
 }
 
-// Snapshot returns the newest snapshot, never nil: one atomic load.
+// Snapshot returns the newest snapshot, which is never nil. It costs one atomic load.
 func (s *Sampler) Snapshot() *Snapshot { return s.snapshot.Load() }
 
-// Run measures until the context ends, and returns its cause. What cannot be
-// read is logged once and left out. Run may be called once.
+// Run measures until the context ends, and returns the context's cause. A source that
+// cannot be read is logged once and left out. Run may be called once.
 func (s *Sampler) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.runPasses(ctx) })
@@ -183,8 +185,8 @@ func (s *Sampler) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// leastLate is which part of an interval makes a pass late: more than timers and
-// short passes are on an idle host.
+// leastLate is the part of an interval by which a pass must be late to count as late.
+// Timers and short passes on an idle host stay below it.
 const leastLate = 8
 
 func (s *Sampler) runPasses(ctx context.Context) error {
@@ -193,9 +195,10 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 		_ = s.links.Close()
 	}()
 	start := time.Now()
-	// Times since start: when the last pass was due, and when the next one is.
+	// These are times since the start: when the last pass was due, and when the next
+	// one is.
 	var last, due time.Duration
-	planned := s.pace.base // from last to due, as it was first meant
+	planned := s.pace.base // from last to due, as planned
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	hurry := func() {
@@ -216,9 +219,10 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 			s.expected.Store(false)
 			quiet := s.pass(s.options.Clock(), planned)
 			planned = s.pace.after(quiet)
-			// Planning from the last due time keeps the mean interval exact; a
-			// pass that took too long is not made up for. Else the next one would
-			// look at a shorter time, in which a burst is a higher rate.
+			// The next pass is planned from the due time of this one, which keeps the
+			// mean interval exact. A pass that took too long is not made up for: the
+			// next one would cover a shorter time, in which a burst looks like a higher
+			// rate.
 			last, due = due, due+planned
 			if now := time.Since(start); due < now+planned-s.pace.base/leastLate {
 				last, due = now, now+planned
@@ -231,7 +235,7 @@ func (s *Sampler) runPasses(ctx context.Context) error {
 	}
 }
 
-// pass measures once and publishes the result. It says whether it was quiet.
+// pass measures once and publishes the result. It returns whether the pass was quiet.
 func (s *Sampler) pass(now Instant, planned time.Duration) (quiet bool) {
 	st := &s.state
 	changed := false
@@ -244,8 +248,8 @@ func (s *Sampler) pass(now Instant, planned time.Duration) (quiet bool) {
 	if len(st.addrs) > 0 && now.Up >= s.nextDump {
 		active := s.readSockets(now)
 		busy = busy || active
-		// What waiting for the CPU took counts as well: on a busy host the
-		// sampler steps back.
+		// Waiting for the CPU counts as cost, so that the sampler steps back on a busy
+		// host.
 		cost := s.options.Clock().Up - now.Up
 		s.nextDump = now.Up + min(costShare*cost, max(DefaultMaxInterval, s.options.MaxInterval)) - s.options.Interval/2
 	}
@@ -270,7 +274,7 @@ func (s *Sampler) readLinks(now Instant, planned time.Duration) (busy bool) {
 			s.counters = append(s.counters, counted{l, c})
 		}
 	})
-	// The dump itself may have had to wait for the CPU.
+	// The dump itself may have waited for the CPU.
 	read := s.options.Clock()
 	for _, c := range s.counters {
 		busy = c.link.add(now, read, c.LinkCounters, planned) || busy
@@ -279,11 +283,11 @@ func (s *Sampler) readLinks(now Instant, planned time.Duration) (busy bool) {
 	return busy
 }
 
-// readSockets feeds the paths; it says whether anything happened on a connection.
+// readSockets feeds the paths. It returns whether anything happened on a connection.
 func (s *Sampler) readSockets(now Instant) (active bool) {
 	st := &s.state
-	// One more attempt if the table changed under the dump; a second time the
-	// picture is taken as it is, at worst a connection short.
+	// There is a second attempt if the table changed during the dump. The result of the
+	// second attempt is used in any case. At worst a connection is missing.
 	complete := false
 	for range 2 {
 		interrupted, err := s.sockets.Read(st.addrs, st.begin, func(sock *tcpSocket) { st.add(now, sock) })
@@ -304,7 +308,7 @@ func (s *Sampler) readSockets(now Instant) (active bool) {
 	return st.end(now)
 }
 
-// report logs that a source fails, once until it works again.
+// report logs the failure of a source, once until it works again.
 func (s *Sampler) report(source string, err error) {
 	switch {
 	case err != nil && !s.failed[source]:
@@ -317,11 +321,12 @@ func (s *Sampler) report(source string, err error) {
 
 const (
 	wifiInterval = time.Second      // between readings of the station
-	wifiLoad     = 5                // readings of the station per reading of the access point's load
+	wifiLoad     = 5                // readings of the station for each reading of the access point's load
 	wifiRetry    = 60 * time.Second // between looks for wireless hardware
 )
 
-// runWifi reads wireless links beside the passes, as drivers may take their time.
+// runWifi reads wireless links in a goroutine beside the passes, because drivers may be
+// slow.
 func (s *Sampler) runWifi(ctx context.Context) error {
 	defer func() { _ = s.wireless.Close() }()
 	failed := false
@@ -338,7 +343,7 @@ func (s *Sampler) runWifi(ctx context.Context) error {
 		if err != nil {
 			next, n = wifiRetry, -1
 		}
-		// To have no wireless hardware is no failure.
+		// A host without wireless hardware is no failure.
 		if failing := err != nil && !errors.Is(err, errNoWifi); failing != failed {
 			failed = failing
 			if failing {

@@ -1,17 +1,17 @@
 package pathstat
 
-// sliding is the minimum or the maximum of the samples of a sliding window, by a
-// monotonic deque: amortised constant time per sample, and memory only for
-// samples that may still become the extreme. Positions are slots or
-// nanoseconds, as the owner likes.
+// sliding is the minimum or the maximum of the samples in a sliding window, kept by a
+// monotonic deque. It needs amortised constant time per sample, and memory only for
+// samples that may still become the extreme. Positions are slots or nanoseconds, as the
+// owner chooses.
 type sliding struct {
-	max bool // else the minimum
-	// grain drops a sample that lies less than this behind one that is better:
-	// when the better one expires, so does this one, up to a grain early. It
-	// bounds the number of entries to window/grain; 0 keeps the window exact.
+	max bool // keep the maximum, else the minimum
+	// grain makes push drop a sample that lies less than this behind a better one. It
+	// then counts as expired when the better one expires, up to a grain too early. This
+	// bounds the number of entries to window/grain. With 0 the window is exact.
 	grain int64
 
-	ring  []extreme // a power of two long
+	ring  []extreme // its length is a power of two
 	first int       // index of the oldest entry in ring
 	n     int
 }
@@ -22,8 +22,8 @@ type extreme struct {
 	value float64
 }
 
-// better says whether a new value a makes an older b useless; of equal ones the
-// newer stays.
+// better tells whether a new value a makes an older value b useless. The newer one of
+// equal values stays.
 func (s *sliding) better(a, b float64) bool {
 	if s.max {
 		return a >= b
@@ -31,7 +31,7 @@ func (s *sliding) better(a, b float64) bool {
 	return a <= b
 }
 
-// push adds a sample; positions never decrease.
+// push adds a sample. Positions must never decrease.
 func (s *sliding) push(at int64, v float64) {
 	for s.n > 0 && s.better(v, s.last().value) {
 		s.n--
@@ -46,7 +46,7 @@ func (s *sliding) push(at int64, v float64) {
 	*s.last() = extreme{at, v}
 }
 
-// expire forgets the samples at positions before the given one.
+// expire forgets the samples before the given position.
 func (s *sliding) expire(before int64) {
 	for s.n > 0 && s.ring[s.first].at < before {
 		s.first = (s.first + 1) & (len(s.ring) - 1)
@@ -54,7 +54,7 @@ func (s *sliding) expire(before int64) {
 	}
 }
 
-// get returns the extreme, or false if the window has no sample.
+// get returns the extreme, or false if there is no sample in the window.
 func (s *sliding) get() (extreme, bool) {
 	if s.n == 0 {
 		return extreme{}, false

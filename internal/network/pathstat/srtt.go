@@ -7,12 +7,12 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// History is the longest window: minima and maxima look back this far, and what
-// was measured of a path is forgotten after so much idle time
+// History is the length of the longest window. Minima and maxima look back this far,
+// and the figures of a path are forgotten after this much idle time
 // (doc/original/measurement.md 1: 6000 ticks of 0.1 s).
 const History = 10 * time.Minute
 
-// Sample is what the kernel says of one TCP connection (struct tcp_info).
+// Sample is what the kernel says about one TCP connection (struct tcp_info).
 type Sample struct {
 	RTT     uint32 // smoothed round-trip time in microseconds; 0: no sample yet
 	RTTVar  uint32 // its variation in microseconds
@@ -23,23 +23,24 @@ type Sample struct {
 
 // PathEstimator computes the figures of a path from samples of its connections
 // (doc/original/measurement.md section 4, with the corrections M1 to M5 of section 9).
-// The zero value is ready; it is not safe for concurrent use.
+// The zero value is ready to use. It is not safe for concurrent use.
 type PathEstimator struct {
 	stats   policy.PathStats
-	minimum sliding // of microseconds, by nanoseconds of Instant.Up
+	minimum sliding // in microseconds; positions are nanoseconds of Instant.Up
 	last    time.Duration
 	scratch *scratch
 }
 
-// scratch is memory for one computation, shared by estimators that compute in turn.
+// scratch is memory for one computation. Estimators share it and compute one after
+// another.
 type scratch struct {
 	rtt, rttVar   []uint32
 	loss, retrans []float64
 }
 
-// Add computes the figures of a pass that found these connections; ones without
-// round-trip time are ignored. A time before that of the previous pass is
-// ignored as a whole.
+// Add computes the figures of a pass that found these connections. It ignores
+// connections without a round-trip time, and the whole pass if its time is before that
+// of the previous one.
 func (e *PathEstimator) Add(now Instant, samples []Sample) {
 	if e.stats.Time.IsZero() {
 		e.last = now.Up
@@ -57,7 +58,7 @@ func (e *PathEstimator) Add(now Instant, samples []Sample) {
 		e.compute(now)
 		return
 	}
-	// Without samples mean and median fall back to the minimum, and all three
+	// Without samples, mean and median take the value of the minimum, and all three
 	// expire together (M3, M4).
 	recent := micros(e.minimum.value())
 	e.stats = policy.PathStats{
@@ -72,7 +73,7 @@ func (e *PathEstimator) Add(now Instant, samples []Sample) {
 // Stats returns the figures of the last pass.
 func (e *PathEstimator) Stats() policy.PathStats { return e.stats }
 
-// compute needs at least one connection in scratch.
+// compute computes the figures from scratch, which must hold at least one connection.
 func (e *PathEstimator) compute(now Instant) {
 	w := e.scratch
 	n := float64(len(w.rtt))
@@ -105,8 +106,7 @@ func (e *PathEstimator) compute(now Instant) {
 	}
 }
 
-// load takes over the samples that have a round-trip time and says whether
-// there are any.
+// load takes over the samples with a round-trip time, and tells whether there are any.
 func (w *scratch) load(samples []Sample) bool {
 	w.rtt, w.rttVar = w.rtt[:0], w.rttVar[:0]
 	w.loss, w.retrans = w.loss[:0], w.retrans[:0]
@@ -123,9 +123,9 @@ func (w *scratch) load(samples []Sample) bool {
 	return len(w.rtt) > 0
 }
 
-// ratio is part/whole, 0 if nothing was sent and never above 1: the counters are
-// not read in one instant, and a lost SYN counts as a retransmission without
-// ever being a segment with data.
+// ratio returns part/whole, but 0 if nothing was sent, and 1 at most. The quotient can
+// exceed 1, because the counters are not read at the same instant, and because a lost
+// SYN counts as a retransmission without being a data segment.
 func ratio(part, whole uint32) float64 {
 	if whole == 0 {
 		return 0

@@ -8,27 +8,28 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// state is what the sampler remembers from pass to pass.
+// state is what the sampler keeps from one pass to the next.
 type state struct {
 	interval time.Duration
 	watcher  Watcher    // nil: none
-	told     Connection // to it, last
-	source   *[]Prefix  // what set was called with last
+	told     Connection // the connection told to it last
+	source   *[]Prefix  // argument of the latest call of set
 	prefixes []Prefix
 
 	paths   map[policy.PrefixID]*path
-	tags    map[policy.PrefixID]int // never modified, as snapshots hold it
+	tags    map[policy.PrefixID]int // never modified, because snapshots share it
 	byAddr  map[[16]byte][]*path
 	addrs   []netip.Addr // the keys of byAddr
 	links   map[string]*link
 	byIndex map[int]*link
 	dests   *destTracker
 
-	// What the connections looked like in this pass and the one before.
+	// These describe the connections in this pass and in the one before.
 	activity, before activity
 }
 
-// activity is the same in two passes if nothing happened on any connection.
+// activity is a summary of all connections. If it is the same in two passes, nothing
+// has happened in between.
 type activity struct {
 	conns    int
 	segments uint64
@@ -36,18 +37,18 @@ type activity struct {
 
 type path struct {
 	id        policy.PrefixID
-	tag       int // of its destinations
+	tag       int // marks its destinations
 	index     int // interface
 	estimator PathEstimator
 	samples   []Sample // of this pass
-	flow      Flow     // of this pass; counts for nothing without samples
+	flow      Flow     // of this pass; has no meaning without samples
 }
 
 type link struct {
 	index     int
 	loopback  bool
 	estimator *LinkEstimator
-	seen      bool // in a dump
+	seen      bool // a dump has listed it
 	bytes     uint64
 	stats     policy.LinkStats
 }
@@ -62,8 +63,8 @@ func newState(interval time.Duration, maxDestinations int, w Watcher) state {
 	}
 }
 
-// set takes a new set of prefixes and keeps the estimators of what remains. An
-// interface that was made anew, with another index, begins anew; what is known of
+// set takes a new list of prefixes, and keeps the estimators of those that remain. An
+// interface that was made anew, with another index, begins anew. What is known about
 // its prefixes stays.
 func (st *state) set(source *[]Prefix) {
 	st.source, st.prefixes = source, *source
@@ -112,9 +113,9 @@ func (st *state) set(source *[]Prefix) {
 	}
 }
 
-// freeTag returns the lowest tag that is not in use and marks it used. Tags of
-// prefixes that have just gone are in use until the next change, so that old
-// snapshots do not name the destinations of others.
+// freeTag returns the lowest unused tag and marks it as used. Tags of prefixes that are
+// gone stay used until the next change, because an old snapshot must not name the
+// destinations of another prefix.
 func freeTag(used map[int]bool) int {
 	for tag := range maxTags {
 		if !used[tag] {
@@ -139,8 +140,8 @@ func (st *state) addLink(p *Prefix, old map[string]*link) {
 	st.byIndex[p.Index] = l
 }
 
-// add takes the counters of a pass, read between two instants; it says whether
-// the link was in use.
+// add takes the counters of a pass, which were read between two instants. It returns
+// whether the link was in use.
 func (l *link) add(after, before Instant, c LinkCounters, planned time.Duration) (busy bool) {
 	l.seen, l.bytes = true, c.RxBytes+c.TxBytes
 	if l.loopback {
@@ -152,7 +153,7 @@ func (l *link) add(after, before Instant, c LinkCounters, planned time.Duration)
 	return l.stats.DownRate > quietRate || l.stats.UpRate > quietRate
 }
 
-// begin starts reading connections, or starts it anew.
+// begin starts the reading of connections. It discards an unfinished reading.
 func (st *state) begin() {
 	st.activity = activity{}
 	st.dests.begin()
@@ -164,8 +165,8 @@ func (st *state) begin() {
 	}
 }
 
-// add takes a connection. It counts for each prefix that has its local address;
-// if several have, on different interfaces, the socket's own device decides.
+// add takes a connection. The connection counts for each prefix that has its local
+// address. If prefixes on different interfaces have it, the socket's device decides.
 func (st *state) add(now Instant, s *tcpSocket) {
 	paths := st.byAddr[s.Local]
 	if len(paths) == 0 {
@@ -189,7 +190,7 @@ func (st *state) add(now Instant, s *tcpSocket) {
 	}
 }
 
-// connection is s for a Watcher.
+// connection converts s for a Watcher.
 func (s *tcpSocket) connection() Connection {
 	at := func(addr [16]byte, port uint16) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
@@ -197,7 +198,7 @@ func (s *tcpSocket) connection() Connection {
 	return Connection{Local: at(s.Local, s.LocalPort), Remote: at(s.Remote, s.RemotePort), UID: s.UID, Inode: s.Inode}
 }
 
-// hear adds a connection to the flow; to be called before its sample is added.
+// hear adds a connection to the flow. Call it before the connection's sample is added.
 func (p *path) hear(s *tcpSocket) {
 	heard := time.Duration(s.Heard) * time.Millisecond
 	if len(p.samples) == 0 || heard < p.flow.Heard {
@@ -208,8 +209,8 @@ func (p *path) hear(s *tcpSocket) {
 	}
 }
 
-// end computes the figures of the connections; it says whether anything
-// happened on one of them.
+// end computes the figures of the connections. It returns whether anything happened on
+// one of them.
 func (st *state) end(now Instant) (active bool) {
 	for _, p := range st.paths {
 		p.estimator.Add(now, p.samples)

@@ -19,17 +19,18 @@ import (
 // without nl80211.
 var errNoWifi = errors.New("no wireless interface")
 
-// wifiTimeout bounds a reading; drivers may have to ask their hardware.
+// wifiTimeout bounds a reading. It is long, because drivers may have to ask their
+// hardware.
 const wifiTimeout = time.Second
 
-// wifiReader reads station information and BSS load over nl80211. It neither
-// scans nor opens a monitor interface, as the original did for beacons: the
-// kernel keeps the elements of the last beacon or probe response of each access
-// point it heard. It is not safe for concurrent use.
+// wifiReader reads station information and BSS load by nl80211. Unlike the original, it
+// neither scans nor opens a monitor interface for beacons. The kernel keeps the
+// elements of the last beacon or probe response of each access point that it has heard.
+// A wifiReader is not safe for concurrent use.
 type wifiReader struct {
 	clock  func() Instant
 	dial   func() (*genetlink.Conn, error)
-	limit  func(*genetlink.Conn) error // bounds the reading that begins; a faked connection has no deadlines
+	limit  func(*genetlink.Conn) error // bounds the next reading; a fake connection has no deadlines
 	conn   *genetlink.Conn             // nil: not connected
 	family genetlink.Family
 	loads  map[string]bssLoad
@@ -66,10 +67,9 @@ func (r *wifiReader) Close() error {
 	return err
 }
 
-// Read returns what is known of the interfaces that are associated with an
-// access point. Load says whether to look for the access points' load too; what
-// was found stays until the access point changes. Without wireless hardware the
-// error is errNoWifi.
+// Read returns what is known about the interfaces that are associated with an access
+// point. load tells it to read the access points' load, too; that stays known until the
+// access point changes. Without wireless hardware the error is errNoWifi.
 func (r *wifiReader) Read(load bool) (stats map[string]*policy.WifiStats, err error) {
 	defer func() {
 		if err != nil {
@@ -137,7 +137,7 @@ func (r *wifiReader) connect() error {
 	return nil
 }
 
-// dump asks for everything of a kind; index 0 is all interfaces.
+// dump asks for all objects of a kind. Index 0 means all interfaces.
 func (r *wifiReader) dump(command uint8, index int) ([]genetlink.Message, error) {
 	ae := netlink.NewAttributeEncoder()
 	if index > 0 {
@@ -172,8 +172,8 @@ func (r *wifiReader) interfaces() ([]wifiLink, error) {
 	return links, nil
 }
 
-// station returns the figures of the access point that l is associated with,
-// and its address, nil if it is not associated.
+// station returns the figures of l's access point, and the access point's address,
+// which is nil if l is not associated.
 func (r *wifiReader) station(l wifiLink) (*policy.WifiStats, net.HardwareAddr, error) {
 	messages, err := r.dump(unix.NL80211_CMD_GET_STATION, l.index)
 	if err != nil {
@@ -209,8 +209,8 @@ func (r *wifiReader) bssLoad(l wifiLink, bssid net.HardwareAddr) (qbss, bool, er
 	return qbss{}, false, nil
 }
 
-// parseWifiLink decodes an answer to GET_INTERFACE; ok says that it is a
-// network interface in station mode.
+// parseWifiLink decodes an answer to GET_INTERFACE. ok tells whether it is a network
+// interface in station mode.
 func parseWifiLink(b []byte) (l wifiLink, ok bool, err error) {
 	ad, err := netlink.NewAttributeDecoder(b)
 	if err != nil {
@@ -253,7 +253,7 @@ func parseStation(b []byte, s *policy.WifiStats) (net.HardwareAddr, error) {
 }
 
 func parseStationInfo(ad *netlink.AttributeDecoder, s *policy.WifiStats) {
-	// The figure of the first antenna is preferred, as in the original; not all
+	// The figure of the first antenna is preferred, as in the original, but not all
 	// drivers have it.
 	var chain, chainAvg int8
 	for ad.Next() {
@@ -289,8 +289,8 @@ func firstSignal(ad *netlink.AttributeDecoder) (dBm int8) {
 	return dBm
 }
 
-// bitrate reads a rate, which the kernel gives in units of 100 kbit/s, in 16
-// bits and, where it has them, in 32.
+// bitrate reads a rate. The kernel gives it in units of 100 kbit/s, in 16 bits and, on
+// newer kernels, also in 32.
 func bitrate(ad *netlink.AttributeDecoder) policy.BytesPerSecond {
 	var narrow, wide uint32
 	for ad.Next() {
@@ -307,7 +307,8 @@ func bitrate(ad *netlink.AttributeDecoder) policy.BytesPerSecond {
 	return policy.BytesPerSecond(wide) * 100_000 / 8
 }
 
-// parseBSS decodes an answer to GET_SCAN: an access point and its load, if it tells.
+// parseBSS decodes an answer to GET_SCAN: an access point, and its load if the answer
+// has it.
 func parseBSS(b []byte) (bssid net.HardwareAddr, q qbss, ok bool, err error) {
 	ad, err := netlink.NewAttributeDecoder(b)
 	if err != nil {
@@ -335,7 +336,7 @@ func parseBSS(b []byte) (bssid net.HardwareAddr, q qbss, ok bool, err error) {
 	if err := ad.Err(); err != nil {
 		return nil, qbss{}, false, err
 	}
-	// A beacon is newer as a rule: probe responses come only when scanning.
+	// A beacon is usually newer, because probe responses come only while scanning.
 	if q, ok = findQBSS(beacon); !ok {
 		q, ok = findQBSS(probe)
 	}
