@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// question is what is asked for: addresses of one family of one name.
+// question asks for the addresses of one family of one name.
 type question struct {
 	name  string // checked
 	qtype uint16 // dns.TypeA or dns.TypeAAAA
@@ -17,16 +17,16 @@ type record struct {
 	addrs   []netip.Addr
 	name    string // canonical
 	server  netip.AddrPort
-	expires time.Time // zero: must not be remembered
+	expires time.Time // zero: do not remember it
 	cached  bool
-	err     *Error // shared; NotFound if it is the server's word
+	err     *Error // shared; NotFound if the server said so
 }
 
-// cache holds the most recently used records, negative ones among them
-// (RFC 2308). It is not safe for concurrent use.
+// cache holds the most recently used records, including negative ones (RFC 2308). It is
+// not safe for concurrent use.
 type cache struct {
 	size    int
-	gen     uint64 // counts flushes
+	gen     uint64 // number of flushes
 	entries map[question]*list.Element
 	recent  *list.List // of *cacheEntry, most recently used first
 }
@@ -36,7 +36,7 @@ type cacheEntry struct {
 	record   record
 }
 
-// newCache makes a cache of at most size records; negative is none.
+// newCache makes a cache for up to size records. A negative size means no cache.
 func newCache(size int) *cache {
 	c := &cache{size: max(size, 0)}
 	c.flush()
@@ -64,7 +64,8 @@ func (c *cache) get(q question, now time.Time) (record, bool) {
 	return rec, true
 }
 
-// put remembers a record that was asked for while gen was the generation.
+// put remembers a record, if the cache was not flushed since its question was asked in
+// generation gen.
 func (c *cache) put(q question, rec record, gen uint64, now time.Time) {
 	if c.size == 0 || gen != c.gen || !now.Before(rec.expires) {
 		return

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// ConfOption is what becomes of an option of resolv.conf(5).
+// ConfOption describes how an option of resolv.conf(5) is treated.
 type ConfOption struct {
 	Name string // as in the file, without value
-	Done bool   // whether it has the effect that the manual page promises
-	Note string // what it does here, or why it does nothing
+	Done bool   // it has the effect that the manual page describes
+	Note string // what it does here, or why it has no effect
 }
 
-// ConfOptions lists the options of resolv.conf(5) in that page's order, and the
-// other ways in which a value gets there.
+// ConfOptions lists the options of resolv.conf(5) in the order of that page, and the
+// other ways to set their values.
 func ConfOptions() []ConfOption {
 	out := make([]ConfOption, len(confOptions))
 	for i, o := range confOptions {
@@ -22,7 +22,7 @@ func ConfOptions() []ConfOption {
 	return out
 }
 
-// confOptions is immutable. Options without set have no effect.
+// confOptions is never changed. An option without set has no effect.
 var confOptions = []struct {
 	ConfOption
 	set func(c *resolvConf, value string)

@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	// ednsSize is the largest response that we ask for over UDP: one that
-	// passes every link unfragmented (DNS Flag Day 2020, RFC 9715).
+	// ednsSize is the largest UDP response that queries ask for. It passes every link
+	// without being fragmented (DNS Flag Day 2020, RFC 9715).
 	ednsSize = 1232
 
-	// A server that has no EDNS is asked without for minEDNSHold, and each time
-	// that this shows again twice as long, as systemd-resolved has it.
+	// minEDNSHold is how long a server that lacks EDNS is asked without it. Each time
+	// that this shows again, the time doubles, as in systemd-resolved.
 	minEDNSHold = 5 * time.Minute
 	maxEDNSHold = 6 * time.Hour
 )
 
-// ednsState is what is remembered of a server that was asked with EDNS.
+// ednsState is what is remembered about a server that was asked with EDNS.
 type ednsState struct {
 	spoke   bool          // its last answer had an OPT record
-	suspect bool          // it was silent; whether it is without too shows next
-	until   time.Time     // it is asked without until then
-	hold    time.Duration // how long that was
+	suspect bool          // it was silent; the next try shows whether it is also silent without EDNS
+	until   time.Time     // until then it is asked without EDNS
+	hold    time.Duration // the length of that time
 }
 
-// usesEDNS tells whether a server is to be asked with EDNS.
+// usesEDNS tells whether to ask a server with EDNS.
 func (r *Resolver) usesEDNS(server netip.AddrPort) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,8 +41,8 @@ func (r *Resolver) speaksEDNS(server netip.AddrPort) {
 	r.rememberLocked(server, ednsState{spoke: true})
 }
 
-// suspectEDNS notes that a server was silent: with EDNS, which may be the reason,
-// or without, which then was not.
+// suspectEDNS notes that a server was silent. If it was asked with EDNS, that may be
+// the reason. If it was asked without, that was not the reason.
 func (r *Resolver) suspectEDNS(server netip.AddrPort, edns bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,10 +51,10 @@ func (r *Resolver) suspectEDNS(server netip.AddrPort, edns bool) {
 	r.rememberLocked(server, s)
 }
 
-// lacksEDNS notes that a server answered as one that does not know EDNS. With
-// silent it answered when it was asked without: that tells something only of one
-// under suspicion, and of one that spoke EDNS before only the second time, since
-// packets get lost.
+// lacksEDNS notes that a server seems not to know EDNS. With silent, the evidence is
+// that it answered a question without EDNS. That means something only if the server is
+// under suspicion. If it spoke EDNS before, it must happen twice, because packets get
+// lost.
 func (r *Resolver) lacksEDNS(server netip.AddrPort, silent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,16 +71,16 @@ func (r *Resolver) lacksEDNS(server netip.AddrPort, silent bool) {
 }
 
 func (r *Resolver) rememberLocked(server netip.AddrPort, s ednsState) {
-	// Old settings may have named other servers.
+	// The map may still hold servers of old settings.
 	if _, known := r.edns[server]; !known && len(r.edns) >= 4*maxServers {
 		clear(r.edns)
 	}
 	r.edns[server] = s
 }
 
-// knowsEDNS tells whether the response to a question with an OPT record is that
-// of a server that understood it: it has one too, where it belongs (RFC 6891
-// section 7), and is no complaint about it.
+// knowsEDNS tells whether a response to a question with an OPT record is from a server
+// that understood it. Such a response has an OPT record in the right place (RFC 6891
+// section 7), and does not report a format error.
 func knowsEDNS(m *dns.Msg) bool {
 	switch m.Rcode {
 	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
@@ -89,8 +89,8 @@ func knowsEDNS(m *dns.Msg) bool {
 	return m.IsEdns0() != nil && !strayOPT(m)
 }
 
-// strayOPT tells whether an OPT record stands where only servers put it that copy
-// what they do not understand.
+// strayOPT tells whether an OPT record stands in a wrong place. It stands there if a
+// server copies what it does not understand.
 func strayOPT(m *dns.Msg) bool {
 	for _, rrs := range [][]dns.RR{m.Answer, m.Ns} {
 		for _, rr := range rrs {
@@ -102,8 +102,9 @@ func strayOPT(m *dns.Msg) bool {
 	return false
 }
 
-// mistakesEDNS tells whether the same question may be answered otherwise without
-// EDNS: the response to it is no answer. That a name does not exist is one.
+// mistakesEDNS tells whether the same question without EDNS may get another answer,
+// because this response is no answer. A response that the name does not exist is an
+// answer.
 func mistakesEDNS(m *dns.Msg) bool {
 	switch m.Rcode {
 	case dns.RcodeNameError:

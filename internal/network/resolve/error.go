@@ -6,17 +6,18 @@ import (
 	"net/netip"
 )
 
-// Error is the error of all lookups.
+// Error is the type of all errors of lookups.
 type Error struct {
 	Host string // as the caller gave it
-	// Server is the last one asked; invalid if none was.
+	// Server is the server asked last; invalid if none was asked.
 	Server netip.AddrPort
-	// NotFound means that there is nothing to find: no such name, no address
-	// of the family, or not a name at all. Another resolver may know better.
+	// NotFound means that there is nothing to find: the name does not exist, has no
+	// address of the family, or is no name at all. Another resolver may know better.
 	NotFound bool
-	// Timeout means that servers, or the caller, ran out of time.
+	// Timeout means that a server did not answer in time, or that the caller's time was
+	// up.
 	Timeout bool
-	// Temporary means that the same question may be answered later.
+	// Temporary means that the same question may succeed later.
 	Temporary bool
 	Err       error // what went wrong, never nil
 }
@@ -28,12 +29,12 @@ func (e *Error) Error() string {
 	return "resolve " + quote(e.Host) + ": " + e.Err.Error()
 }
 
-// Unwrap returns the cause; context.Canceled and os.ErrDeadlineExceeded are
-// found through it.
+// Unwrap returns the cause. errors.Is finds context.Canceled and os.ErrDeadlineExceeded
+// through it.
 func (e *Error) Unwrap() error { return e.Err }
 
-// of returns a copy of e that names another host: e itself may be shared with
-// other callers and the cache.
+// of returns a copy of e with another host name. A copy is needed because the cache and
+// other callers may share e.
 func (e *Error) of(host string) *Error {
 	if e == nil {
 		return &Error{Host: host, NotFound: true, Err: errNoHost}
@@ -56,7 +57,7 @@ var (
 	errClosed    = errors.New("resolver closed")
 )
 
-// ended makes the error of a lookup whose context is over.
+// ended makes the error of a lookup whose context has ended.
 func ended(ctx context.Context) *Error {
 	timeout := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	return &Error{Timeout: timeout, Temporary: timeout, Err: context.Cause(ctx)}

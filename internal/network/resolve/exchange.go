@@ -17,17 +17,18 @@ import (
 )
 
 const (
-	// readSize is what we accept if a server sends more than that.
+	// readSize is the size of the largest response that is accepted, if a server sends
+	// more than it was asked for.
 	readSize = 4096
 
 	headerSize = 12
 )
 
-// exchange puts one question to one server and waits for the response, over TCP
-// if it is too large for UDP. It is put with EDNS, unless the server seems not to
-// have it, and once more without if the server did not understand it. Silence may
-// mean that, too: the next try then goes without, or the second half of the only
-// one.
+// exchange sends one question to one server and waits for the response. If the response
+// is too large for UDP, it asks again over TCP. The question has EDNS, unless the
+// server seems to lack it. If the server did not understand EDNS, exchange asks once
+// more without. Silence may also mean that. Then the next try goes without EDNS or, if
+// there is only one try, its second half.
 func (r *Resolver) exchange(ctx context.Context, st *settings, server netip.AddrPort, q question) (*dns.Msg, error) {
 	if !r.usesEDNS(server) {
 		return r.exchangePlain(ctx, st, server, q, st.timeout)
@@ -57,11 +58,11 @@ func (r *Resolver) exchange(ctx context.Context, st *settings, server netip.Addr
 		r.lacksEDNS(server, false)
 		return plain, nil
 	}
-	return msg, nil // which is an answer all the same
+	return msg, nil // an answer, even if not the wanted one
 }
 
-// exchangePlain asks without EDNS, and learns from what comes of it if silence
-// was the reason to do so.
+// exchangePlain asks without EDNS. If a silent server is the reason for that, it learns
+// from the result whether EDNS was the cause.
 func (r *Resolver) exchangePlain(ctx context.Context, st *settings, server netip.AddrPort, q question, within time.Duration) (*dns.Msg, error) {
 	msg, err := r.exchangeEDNS(ctx, st, server, q, false, within)
 	switch {
@@ -95,7 +96,7 @@ func (r *Resolver) exchangeEDNS(ctx context.Context, st *settings, server netip.
 // newQuery makes a query with an id that cannot be guessed (RFC 5452 section 4.3).
 func newQuery(q question, edns bool) (*dns.Msg, []byte, error) {
 	var id [2]byte
-	// It never fails (crypto/rand).
+	// The error is ignored, since crypto/rand never fails.
 	_, _ = rand.Read(id[:])
 	m := new(dns.Msg)
 	m.SetQuestion(dns.Fqdn(q.name), q.qtype)
@@ -110,9 +111,9 @@ func newQuery(q question, edns bool) (*dns.Msg, []byte, error) {
 	return m, wire, nil
 }
 
-// roundTrip sends a query from a socket of its own, hence from a port that the
-// kernel chose at random, and reads until the response is there. The socket is
-// connected: the kernel drops what others than the server send.
+// roundTrip sends a query and reads until the response has come. Each query has a
+// socket of its own, and so a port that the kernel chose at random. The socket is
+// connected, so that the kernel drops packets from others than the server.
 func (r *Resolver) roundTrip(ctx context.Context, network string, server netip.AddrPort, query *dns.Msg, wire []byte, within time.Duration) (*dns.Msg, error) {
 	deadline := time.Now().Add(within)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -125,8 +126,8 @@ func (r *Resolver) roundTrip(ctx context.Context, network string, server netip.A
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	// A deadline in the past ends a blocked read. It is set after the one
-	// above, and only if ctx ends before this function does.
+	// A deadline in the past ends a blocked read. It replaces the deadline above, and
+	// only if ctx ends before this function does.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if network == "tcp" {
@@ -135,8 +136,8 @@ func (r *Resolver) roundTrip(ctx context.Context, network string, server netip.A
 	return exchangeUDP(conn, query, wire)
 }
 
-// exchangeUDP ignores whatever is not the response: it may be forged, and the
-// true one still on its way.
+// exchangeUDP ignores every packet that is not the response. It may be forged, and the
+// true one may still come.
 func exchangeUDP(conn net.Conn, query *dns.Msg, wire []byte) (*dns.Msg, error) {
 	if _, err := conn.Write(wire); err != nil {
 		return nil, err
@@ -153,8 +154,8 @@ func exchangeUDP(conn net.Conn, query *dns.Msg, wire []byte) (*dns.Msg, error) {
 	}
 }
 
-// exchangeTCP frames messages by their length (RFC 1035 section 4.2.2). Nobody
-// else can write into the connection, so a wrong response is an error.
+// exchangeTCP sends and reads messages with their length (RFC 1035 section 4.2.2).
+// Nobody else can write into the connection, so a wrong response is an error.
 func exchangeTCP(conn net.Conn, query *dns.Msg, wire []byte) (*dns.Msg, error) {
 	framed := append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...)
 	if _, err := conn.Write(framed); err != nil {
@@ -175,9 +176,9 @@ func exchangeTCP(conn net.Conn, query *dns.Msg, wire []byte) (*dns.Msg, error) {
 	return msg, nil
 }
 
-// dial opens a socket towards server, bound as the configuration says.
+// dial opens a socket to server, bound as the configuration says.
 func (r *Resolver) dial(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
-	// Questions and answers are short: no probes of idle connections.
+	// Queries are too short for probes of idle connections.
 	d := net.Dialer{KeepAlive: -1}
 	from, device := r.cfg.BindTo, r.cfg.Device
 	if server.Addr().IsLoopback() {
@@ -210,9 +211,9 @@ func (r *Resolver) dial(ctx context.Context, network string, server netip.AddrPo
 	return r.open(ctx, &d, network, server.String())
 }
 
-// ofThisHost tells whether a is an address of this host, of whatever interface. What a
-// socket that is bound to a device sends there leaves by the device: the kernel sees
-// the routes of that one only, and takes the one by its gateway.
+// ofThisHost tells whether a is an address of this host, on any interface. A socket
+// that is bound to a device cannot reach such an address: the kernel uses only the
+// routes of that device, and sends to its gateway.
 func ofThisHost(a netip.Addr) bool {
 	addrs, err := net.InterfaceAddrs()
 	return err == nil && !a.IsLinkLocalUnicast() && slices.ContainsFunc(addrs, func(own net.Addr) bool {

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// fileInterval is how long a file is believed unchanged: a new network's
+	// fileInterval is how long a file is taken as unchanged. A new network's
 	// resolv.conf should be noticed soon, and a look costs a system call.
 	fileInterval = 5 * time.Second
 
-	// maxFile bounds what is read of a file; hosts files that block
-	// advertisements have some megabytes.
+	// maxFile bounds how much of a file is read. Hosts files that block advertisements
+	// have some megabytes.
 	maxFile = 16 << 20
 )
 
-// file is a text file that is read when it is first needed and again when it
-// has changed.
+// file is a text file. It is read when it is first needed, and again when it has
+// changed.
 type file[T any] struct {
 	path  string
 	parse func([]byte) T
@@ -35,7 +35,7 @@ type file[T any] struct {
 
 type fileState[T any] struct {
 	value   T
-	info    fs.FileInfo // nil: not there, or not readable
+	info    fs.FileInfo // nil: the file does not exist or cannot be read
 	checked time.Time
 }
 
@@ -43,8 +43,8 @@ func newFile[T any](path string, parse func([]byte) T, log *slog.Logger) *file[T
 	return &file[T]{path: path, parse: parse, log: log}
 }
 
-// load returns the parsed content, that of an empty file if there is none or it
-// cannot be read. The value stays the same as long as the file does.
+// load returns the parsed content. A file that does not exist or cannot be read counts
+// as empty. The value stays the same as long as the file does.
 func (f *file[T]) load(now time.Time) T {
 	s := f.state.Load()
 	if s != nil && s.fresh(now) {
@@ -62,8 +62,8 @@ func (f *file[T]) load(now time.Time) T {
 	return next.value
 }
 
-// fresh also fails for a clock that went back, so that the file is not believed
-// until the clock has caught up.
+// fresh tells whether the last look at the file is recent. If the clock went back, it
+// is false, so that the file is not believed until the clock has caught up.
 func (s *fileState[T]) fresh(now time.Time) bool {
 	age := now.Sub(s.checked)
 	return 0 <= age && age < fileInterval
@@ -75,7 +75,7 @@ func (f *file[T]) read(old *fileState[T]) *fileState[T] {
 		return &fileState[T]{value: old.value, info: info}
 	}
 	var data []byte
-	// A device or a pipe could block for ever. It counts as empty.
+	// A device or a pipe counts as empty, because reading it could block for ever.
 	if err == nil && info.Mode().IsRegular() {
 		var cut bool
 		if data, cut, err = readLines(f.path, maxFile); cut {
@@ -98,8 +98,8 @@ func sameFile(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// readLines reads a text file of at most limit bytes, of a longer one the lines
-// that are whole, without the byte-order mark that some editors begin files with.
+// readLines reads at most limit bytes of a text file. Of a longer file it returns the
+// complete lines. It removes the byte-order mark with which some editors begin files.
 func readLines(path string, limit int) (data []byte, cut bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {

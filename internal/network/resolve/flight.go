@@ -10,27 +10,28 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// flight is a question under way, shared by all who ask it meanwhile.
+// flight is a running question. Everybody who asks the same meanwhile shares it.
 type flight struct {
 	key    flightKey
 	done   chan struct{} // closed once record is set
 	record record
 	cancel context.CancelFunc
 
-	// Guarded by Resolver.mu. A flight that nobody waits for is cancelled,
-	// unless somebody who has gone on without it wants it in the cache.
+	// The fields below are guarded by Resolver.mu. A flight without waiters is
+	// cancelled, unless somebody who has gone on without its answer wants it in the
+	// cache.
 	waiters int
 	linger  bool
 }
 
-// flightKey holds the cache's generation so that nobody who asks after a flush
-// is given what was asked before it.
+// flightKey contains the cache's generation. So nobody who asks after a flush gets an
+// answer to a question from before it.
 type flightKey struct {
 	question
 	gen uint64
 }
 
-// finished is f.done, or for no flight a channel that blocks.
+// finished returns f.done, or a channel that blocks if f is nil.
 func (f *flight) finished() <-chan struct{} {
 	if f == nil {
 		return nil
@@ -38,7 +39,7 @@ func (f *flight) finished() <-chan struct{} {
 	return f.done
 }
 
-// begin returns the remembered record, or else the flight that will bring it.
+// begin returns the remembered record, or the flight that will bring it.
 func (r *Resolver) begin(st *settings, q question, now time.Time) (record, *flight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,9 +54,10 @@ func (r *Resolver) begin(st *settings, q question, now time.Time) (record, *flig
 		f.waiters++
 		return record{}, f
 	}
-	// The name may be part of a client's message, which should not stay for it.
+	// The name may be part of a client's message. Cloning it lets the message be freed.
 	key.name = strings.Clone(q.name)
-	// A context of its own: the first who asks may leave first.
+	// The flight has a context of its own, because the first caller may leave before
+	// others.
 	ctx, cancel := context.WithCancel(r.ctx)
 	f := &flight{key: key, done: make(chan struct{}), cancel: cancel, waiters: 1}
 	r.flights[key] = f
@@ -63,8 +65,8 @@ func (r *Resolver) begin(st *settings, q question, now time.Time) (record, *flig
 	return record{}, f
 }
 
-// leave ends waiting for a flight that is not done: with abandon because the
-// caller is gone, else because it goes on without.
+// leave ends the wait for an unfinished flight. With abandon the caller has gone;
+// without, it goes on without the answer.
 func (r *Resolver) leave(f *flight, abandon bool) {
 	if f == nil {
 		return
@@ -85,7 +87,7 @@ func (r *Resolver) forgetLocked(f *flight) {
 	}
 }
 
-// fly asks the servers and hands the record to the cache and to those waiting.
+// fly asks the servers. It passes the record to the cache and to those who wait.
 func (r *Resolver) fly(ctx context.Context, st *settings, f *flight) {
 	defer f.cancel()
 	var rec record
@@ -107,7 +109,7 @@ func (r *Resolver) fly(ctx context.Context, st *settings, f *flight) {
 	close(f.done)
 }
 
-// lookupName looks one name up, without search list.
+// lookupName looks one name up, without the search list.
 func (r *Resolver) lookupName(ctx context.Context, st *settings, name string, family policy.Family, now time.Time) (Answer, *Error) {
 	switch {
 	case family == policy.IPv4, family == policy.Unspecified && st.noAAAA:
@@ -137,9 +139,9 @@ func (r *Resolver) lookupOne(ctx context.Context, st *settings, q question, now 
 	return rec.answer(), nil
 }
 
-// lookupBoth asks for both families at once, or for one after the other with
-// "options single-request", and, once one has brought addresses, waits for the
-// other no longer than the resolution delay.
+// lookupBoth asks for both families at once, or with "options single-request" for one
+// after the other. Once one family has addresses, it waits for the other no longer than
+// the resolution delay.
 func (r *Resolver) lookupBoth(ctx context.Context, st *settings, name string, now time.Time) (Answer, *Error) {
 	v4, f4 := r.begin(st, question{name, dns.TypeA}, now)
 	begun := !st.single || f4 == nil
@@ -189,7 +191,7 @@ func (r *Resolver) lookupBoth(ctx context.Context, st *settings, name string, no
 	case v6.err == nil:
 		return v6.answer(), nil
 	case v4.err.NotFound:
-		// If one of the two failed, the name may still have addresses.
+		// If one of the two questions failed, the name may still have addresses.
 		return Answer{}, v6.err
 	}
 	return Answer{}, v4.err

@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// maxAddrs bounds the addresses kept of one name and family, whatever a server
-// or a file lists; nobody tries more.
+// maxAddrs bounds the addresses that are kept of one name and family, whatever a server
+// or a file lists. Nobody tries more.
 const maxAddrs = 64
 
 // hosts is the content of a hosts file (hosts(5)).
@@ -19,7 +19,7 @@ type hosts struct {
 	addrs map[string][]netip.Addr // by checked name; IPv4 before IPv6
 }
 
-// parseHosts reads what it understands and skips the rest.
+// parseHosts reads the lines that it understands and skips the rest.
 func parseHosts(data []byte) *hosts {
 	h := &hosts{addrs: make(map[string][]netip.Addr)}
 	for line := range strings.Lines(string(data)) {
@@ -32,7 +32,7 @@ func parseHosts(data []byte) *hosts {
 		if err != nil {
 			continue
 		}
-		addr = addr.Unmap() // the IPv4 address is what is meant
+		addr = addr.Unmap() // a mapped address is meant as the IPv4 address
 		for _, field := range fields[1:] {
 			if name, err := checkName(field); err == nil || errors.Is(err, errNumber) && !oldAddress(name) {
 				h.add(strings.Clone(name), addr)
@@ -54,9 +54,9 @@ func (h *hosts) add(name string, addr netip.Addr) {
 	h.addrs[name] = slices.Insert(list, at, addr)
 }
 
-// oldAddress tells whether the C library takes a name for an IPv4 address in one
-// of the forms of inet_aton(3), as "127.1" and "3232235777", and so never looks
-// for it in a hosts file.
+// oldAddress tells whether the C library reads a name as an IPv4 address in a form of
+// inet_aton(3), such as "127.1" and "3232235777". The C library never looks for such a
+// name in a hosts file.
 func oldAddress(name string) bool {
 	parts := strings.Split(name, ".")
 	if len(parts) > 4 {
@@ -75,8 +75,8 @@ func oldAddress(name string) bool {
 	return true
 }
 
-// cNumber prepares a number as C writes it, decimal, octal or hexadecimal, for
-// strconv.ParseUint, whose own base 0 knows more forms.
+// cNumber prepares a number that is written as in C (decimal, octal or hexadecimal) for
+// strconv.ParseUint. Base 0 of that function accepts more forms than C.
 func cNumber(s string) (digits string, base, bits int) {
 	switch {
 	case strings.HasPrefix(s, "0x"):

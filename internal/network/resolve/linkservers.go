@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// LinkServers returns the name servers that the host's network manager has for
-// an interface, in order, without those on loopback; none if it is not known.
-// run is the directory of run-time files, "" for /run. Looked into are, until
-// something is found:
+// LinkServers returns the name servers that the host's network manager has for an
+// interface, in order, without those on loopback. It returns none if they are not
+// known. run is the directory of run-time files; "" means /run. It looks into these
+// files until one has servers:
 //
 //   - systemd/resolve/netif/INDEX, what systemd-resolved was told over D-Bus, as
 //     by NetworkManager;
@@ -21,8 +21,8 @@ import (
 //   - resolvconf/interface/NAME.* and resolvconf/interfaces/NAME.*, files as
 //     resolv.conf(5) that DHCP clients hand to resolvconf(8).
 //
-// The first two are private to systemd, which reads them in its own library;
-// what does not look as expected is passed over.
+// The first two are private to systemd, whose own library reads them. Whatever in them
+// does not look as expected is skipped.
 func LinkServers(run, name string, index int) []netip.AddrPort {
 	if run == "" {
 		run = "/run"
@@ -56,9 +56,9 @@ func LinkServers(run, name string, index int) []netip.AddrPort {
 	return nil
 }
 
-// LinkOnly returns those servers of an interface that may be asked over it, as LinkServers
-// does: at most 8, none of them on loopback. Link-local addresses get the interface's name as
-// their zone.
+// LinkOnly returns those name servers of an interface that may be asked over it: at
+// most 8, and none on loopback. Link-local addresses get the interface's name as their
+// zone.
 func LinkOnly(all []netip.AddrPort, name string) []netip.AddrPort {
 	var servers []netip.AddrPort
 	for _, s := range all {
@@ -70,12 +70,11 @@ func LinkOnly(all []netip.AddrPort, name string) []netip.AddrPort {
 	return servers
 }
 
-// recordOf tells whether a record of resolvconf(8) is about an interface: it is
-// named as that, with a point and the program that it is from. A point is in the
-// names of VLANs, too ("eth0.100"), and in what dhclient adds for IPv6
-// ("eth0.ip6.dhclient"); so what follows must be a program as these are called.
-// Where that cannot be told, it is not: another network's servers are worse than
-// none.
+// recordOf tells whether a record of resolvconf(8) belongs to an interface. Its name is
+// the interface, a dot, and the program that wrote it. Names of VLANs contain dots as
+// well ("eth0.100"), and so does what dhclient adds for IPv6 ("eth0.ip6.dhclient"). So
+// the rest must look like the name of a program. In doubt the record does not belong,
+// because another network's servers are worse than none.
 func recordOf(record, name string) bool {
 	if record == name {
 		return true
@@ -94,10 +93,10 @@ func isNumber(s string) bool {
 	return true
 }
 
-// maxLinkFile is far more than any of these files has.
+// maxLinkFile bounds how much is read. It is far more than any of these files has.
 const maxLinkFile = 64 << 10
 
-// readSmall reads a file; what cannot be read is empty.
+// readSmall reads a file. A file that cannot be read counts as empty.
 func readSmall(path string) []byte {
 	data, _, err := readLines(path, maxLinkFile)
 	if err != nil {
@@ -106,8 +105,8 @@ func readSmall(path string) []byte {
 	return data
 }
 
-// assigned reads the servers in a line KEY=A B C, each an address, maybe with
-// port, interface and the name that its certificate must have:
+// assigned reads the servers in a line KEY=A B C. Each is an address, perhaps with a
+// port, an interface, and the name in the server's certificate:
 // "[2001:db8::1]:853%wlan0#dns.example.net".
 func assigned(data []byte, key string) []netip.AddrPort {
 	var servers []netip.AddrPort
@@ -122,7 +121,8 @@ func assigned(data []byte, key string) []netip.AddrPort {
 				servers = appendServer(servers, s)
 				continue
 			}
-			// The interface after a port, which no address has.
+			// This is an interface after a port. Addresses themselves never have one
+			// there.
 			if i := strings.LastIndexByte(field, '%'); i > 0 {
 				if s, ok := parseServer(field[:i]); ok {
 					servers = appendServer(servers, s)
@@ -133,7 +133,7 @@ func assigned(data []byte, key string) []netip.AddrPort {
 	return servers
 }
 
-// appendServer appends what may be asked over a link.
+// appendServer appends a server, if it may be asked over a link.
 func appendServer(servers []netip.AddrPort, s netip.AddrPort) []netip.AddrPort {
 	a := s.Addr()
 	if len(servers) >= maxServers || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || slices.Contains(servers, s) {

@@ -6,22 +6,22 @@ import (
 	"github.com/miekg/dns"
 )
 
-// matching returns the message in data if it is the response to query, else nil
-// (RFC 5452 section 9.1; the addresses were compared by the kernel).
+// matching returns the message in data if it is the response to query, else nil (RFC
+// 5452 section 9.1). The kernel has already compared the addresses.
 func matching(query *dns.Msg, data []byte) *dns.Msg {
-	// The cheap test first: a flood of forgeries should cost little.
+	// The cheap test comes first, so that a flood of forgeries costs little.
 	if len(data) < headerSize || binary.BigEndian.Uint16(data) != query.Id {
 		return nil
 	}
 	msg := new(dns.Msg)
-	// Of a message that ends with its header, the library reads no more and takes
-	// no count for true.
+	// The library is given the header alone. It then reads nothing more, and does not
+	// trust the counts in it.
 	if err := msg.Unpack(data[:headerSize]); err != nil || !msg.Response || msg.Opcode != dns.OpcodeQuery {
 		return nil
 	}
 	questions := binary.BigEndian.Uint16(data[4:])
 	if questions == 0 {
-		// Servers that fail or decline often send nothing but a header.
+		// Servers that fail or refuse often send only a header.
 		if msg.Rcode == dns.RcodeSuccess || msg.Rcode == dns.RcodeNameError {
 			return nil
 		}
@@ -43,15 +43,14 @@ func matching(query *dns.Msg, data []byte) *dns.Msg {
 	return msg
 }
 
-// readRecords reads the sections behind the question, as leniently as costs
-// nothing: a record whose data is malformed is left out, and what is wrong
-// behind the answer section does not spoil it. It tells whether the answer
-// section was read to its end.
+// readRecords reads the sections after the question. It is as lenient as is safe: it
+// leaves out a record with malformed data, and errors after the answer section do no
+// harm. It returns whether the answer section was read to its end.
 func readRecords(msg *dns.Msg, data []byte, off int) (whole bool) {
 	var rrs []dns.RR
 	rrs, off, whole = section(data, off, 6)
 	for _, rr := range rrs {
-		// What else there is, signatures among it, is not used.
+		// Records of other types, such as signatures, are not needed.
 		switch rr.(type) {
 		case *dns.A, *dns.AAAA, *dns.CNAME, *dns.OPT:
 			msg.Answer = append(msg.Answer, rr)
@@ -70,14 +69,15 @@ func readRecords(msg *dns.Msg, data []byte, off int) (whole bool) {
 	return true
 }
 
-// section reads a section at off whose length is in the header at count, and
-// returns where the next one begins. It is not whole if its end was not found.
+// section reads a section at off, whose number of records is in the header at count. It
+// returns the start of the next section. whole is false if the end of this one was not
+// found.
 func section(data []byte, off, count int) (rrs []dns.RR, next int, whole bool) {
 	for range binary.BigEndian.Uint16(data[count:]) {
 		rr, end, err := dns.UnpackRR(data, off)
 		if err != nil {
-			// The end of a record that is malformed inside is known, that of one
-			// that has no header is not. At the end of data they look alike.
+			// If a record is malformed inside, its end is known. If its header is
+			// missing, its end is not known. At the end of the data both look alike.
 			if end >= len(data) {
 				return rrs, len(data), false
 			}

@@ -13,9 +13,10 @@ const (
 	maxLabel = 63
 )
 
-// literal parses an IP address, with zone if there is one.
+// literal parses an IP address, which may have a zone.
 func literal(host string) (netip.Addr, bool) {
-	// Most hosts are names, and ParseAddr makes an error for each of them.
+	// This test saves time: most hosts are names, and ParseAddr would make an error for
+	// each of them.
 	if host == "" || len(host) > maxName || !strings.Contains(host, ":") && !isDigit(host[len(host)-1]) {
 		return netip.Addr{}, false
 	}
@@ -23,10 +24,11 @@ func literal(host string) (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-// checkName returns a host name in lower case and without a final dot, or says
-// why it is none. Letters, digits, hyphens and underscores are accepted. A name
-// whose last label is a number is not, since some libraries read it as an
-// address; it is returned all the same, with errNumber, as hosts files have such.
+// checkName returns a host name in lower case without the final dot, or an error that
+// says why it is no host name. Letters, digits, hyphens and underscores are accepted. A
+// name whose last label is a number is refused, because some libraries read it as an
+// address. It is returned together with errNumber, because hosts files may contain such
+// names.
 func checkName(host string) (string, error) {
 	name := strings.TrimSuffix(host, ".")
 	if name == "" {
@@ -73,7 +75,7 @@ func checkName(host string) (string, error) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// quote returns host as it is where it is fit for a log, else quoted and cut.
+// quote returns host unchanged if it is fit for a log, else quoted and shortened.
 func quote(host string) string {
 	if _, err := checkName(host); err == nil {
 		return host
@@ -91,12 +93,12 @@ func loopbackAddrs() []netip.Addr {
 	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 }
 
-// candidates is the number of names that candidate makes of one.
+// candidates returns the number of names that candidate makes of one host.
 func (s *settings) candidates() int { return len(s.search) + 1 }
 
-// candidate returns the i-th name to ask for when host, whose checked form is
-// name, is looked up, or "" to skip i: with fewer dots than ndots the search
-// list comes before the name itself, else after it (resolv.conf(5)).
+// candidate returns the i-th name to look up for host, whose checked form is name; ""
+// means to skip it. If host has fewer dots than ndots, the search list comes before the
+// name itself, else after it (resolv.conf(5)).
 func (s *settings) candidate(host, name string, i int) string {
 	if host[len(host)-1] == '.' {
 		if i == 0 {

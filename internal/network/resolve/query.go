@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// penalty is how long a server that did not answer is asked after the others.
+// penalty is how long a silent server is asked only after the others.
 const penalty = 30 * time.Second
 
-// query asks the servers, again for each alias whose addresses they left out.
+// query asks the servers. It asks again for each alias whose addresses are missing in
+// the answer.
 func (r *Resolver) query(ctx context.Context, st *settings, q question) record {
 	ctx, cancel := context.WithTimeout(ctx, maxLookup)
 	defer cancel()
@@ -41,8 +42,8 @@ func (r *Resolver) query(ctx context.Context, st *settings, q question) record {
 	}
 }
 
-// ask puts one question to one server after the other until one gives a usable
-// reply. Those that stay silent are asked again, those that decline are not.
+// ask sends one question to one server after another until one gives a usable reply.
+// Silent servers are asked again, those that refuse are not.
 func (r *Resolver) ask(ctx context.Context, st *settings, c chain, qtype uint16) (reply, netip.AddrPort, *Error) {
 	servers := r.order(st)
 	out := make([]bool, len(servers))
@@ -78,7 +79,7 @@ func (r *Resolver) ask(ctx context.Context, st *settings, c chain, qtype uint16)
 	return reply{}, netip.AddrPort{}, fail
 }
 
-// order returns the servers, those last that lately did not answer.
+// order returns the servers. Those that were silent lately come last.
 func (r *Resolver) order(st *settings) []netip.AddrPort {
 	n := len(st.servers)
 	first := 0
@@ -101,10 +102,10 @@ func (r *Resolver) order(st *settings) []netip.AddrPort {
 	return append(good, bad...)
 }
 
-// silent notes that a server gave no answer, and makes the error of it.
+// silent notes that a server gave no answer, and makes the error for it.
 func (r *Resolver) silent(st *settings, server netip.AddrPort, err error) *Error {
 	r.mu.Lock()
-	// Old settings may have named other servers.
+	// The map may still hold servers of old settings.
 	if len(r.failing) >= 4*maxServers {
 		clear(r.failing)
 	}
@@ -114,7 +115,7 @@ func (r *Resolver) silent(st *settings, server netip.AddrPort, err error) *Error
 		err = fmt.Errorf("no answer within %v: %w", st.timeout, os.ErrDeadlineExceeded)
 		return &Error{Server: server, Timeout: true, Temporary: true, Err: err}
 	}
-	// What is around the cause repeats the server.
+	// The error around the cause repeats the server.
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		err = op.Err
 	}

@@ -9,41 +9,41 @@ import (
 )
 
 const (
-	// maxAliases bounds a chain of CNAMEs, in one message or over several. The
-	// longest that serve a purpose have four or five.
+	// maxAliases bounds a chain of CNAMEs, in one message or over several. The longest
+	// useful chains have four or five.
 	maxAliases = 16
 
-	// maxTTL is the longest that an answer is believed, in seconds.
+	// maxTTL is the longest time, in seconds, for which an answer is believed.
 	maxTTL = 24 * 60 * 60
 
-	// maxNegativeTTL is the same for answers that there is nothing, the upper
-	// value that RFC 2308 section 5 found to work well.
+	// maxNegativeTTL is the longest time for which a negative answer is believed. It is
+	// the upper value that RFC 2308 section 5 found to work well.
 	maxNegativeTTL = 3 * 60 * 60
 )
 
 // chain is how far the aliases of a name have been followed.
 type chain struct {
-	name  string // where they have led, checked
+	name  string // the name reached so far, checked
 	steps int
 	ttl   uint32 // seconds, the least of those seen
 }
 
-// reply is what a message says to a question.
+// reply is the answer of a message to a question.
 type reply struct {
-	chain              // its ttl covers the addresses too
-	addrs []netip.Addr // none: see missing and err
-	// missing tells that there is nothing to find, and remember that this may
-	// be remembered for the time ttl. If neither missing nor err is set and
-	// there are no addresses, the chain's name has to be asked for.
+	chain              // its ttl includes that of the addresses
+	addrs []netip.Addr // if empty, see missing and err
+	// missing tells that there is nothing to find. remember tells that this may be
+	// remembered for the time ttl. If there are no addresses, and neither missing nor
+	// err is set, the next question is for the chain's name.
 	missing  error
 	remember bool
-	err      error // the message is of no use; another server may do better
-	failure  bool  // err is the server's trouble, not a refusal: it may pass
+	err      error // the message is useless; another server may do better
+	failure  bool  // err is a failure of the server and no refusal, so it may pass
 }
 
-// readReply reads the response to a question for qtype at the end of c. Nothing
-// but the aliases of that name and their addresses is taken from the message,
-// so a server cannot slip in answers for other names.
+// readReply reads the response to a question for qtype at the end of c. It takes only
+// the aliases of that name and their addresses from the message. So a server cannot
+// slip in answers for other names.
 func readReply(m *dns.Msg, c chain, qtype uint16) reply {
 	switch m.Rcode {
 	case dns.RcodeSuccess, dns.RcodeNameError:
@@ -76,7 +76,7 @@ func readReply(m *dns.Msg, c chain, qtype uint16) reply {
 	return rep
 }
 
-// follow goes along the aliases in rrs, whatever their order there.
+// follow follows the aliases in rrs, in whatever order they are.
 func (c *chain) follow(rrs []dns.RR) error {
 	for {
 		alias := aliasOf(rrs, c.name)
@@ -104,8 +104,8 @@ func aliasOf(rrs []dns.RR, name string) *dns.CNAME {
 	return nil
 }
 
-// collect takes over the addresses of the chain's name. IPv4-mapped ones are
-// left out: they would be IPv4 where IPv6 was asked for.
+// collect takes over the addresses of the chain's name. It leaves out IPv4-mapped ones,
+// which would be IPv4 addresses although IPv6 was asked for.
 func (rep *reply) collect(rrs []dns.RR, qtype uint16) {
 	for _, rr := range rrs {
 		h := rr.Header()
@@ -129,8 +129,8 @@ func (rep *reply) collect(rrs []dns.RR, qtype uint16) {
 	}
 }
 
-// negativeTTL finds how long a negative answer about name may be remembered
-// (RFC 2308 section 5), if there is an SOA record that vouches for it.
+// negativeTTL returns how long a negative answer about name may be remembered (RFC 2308
+// section 5). ok is false without an SOA record for the name.
 func negativeTTL(rrs []dns.RR, name string) (ttl uint32, ok bool) {
 	for _, rr := range rrs {
 		if soa, ok := rr.(*dns.SOA); ok && soa.Hdr.Class == dns.ClassINET && dns.IsSubDomain(soa.Hdr.Name, dns.Fqdn(name)) {
@@ -140,7 +140,8 @@ func negativeTTL(rrs []dns.RR, name string) (ttl uint32, ok bool) {
 	return 0, false
 }
 
-// ttlOf takes a TTL with the top bit set for zero (RFC 2181 section 8).
+// ttlOf returns the TTL of a record. A TTL with the top bit set counts as zero (RFC
+// 2181 section 8).
 func ttlOf(rr dns.RR) uint32 {
 	ttl := rr.Header().Ttl
 	if ttl > 1<<31-1 {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Bounds of what is taken from a resolv.conf. The C library takes three servers
-// and, in older versions, six search domains.
+// Bounds of what is used of a resolv.conf. The C library uses three servers and, in
+// older versions, six search domains.
 const (
 	maxServers = 8
 	maxSearch  = 16
@@ -18,14 +18,15 @@ const (
 	maxSeconds = 30
 )
 
-// dnsPort is the port of servers that name none.
+// dnsPort is the port of servers without an explicit one.
 const dnsPort = 53
 
-// resolvConf is the content of a resolv.conf(5) file. Zero fields were not set.
+// resolvConf is the content of a resolv.conf(5) file. Fields that are zero were not
+// set.
 type resolvConf struct {
 	servers   []netip.AddrPort
 	search    []string // checked names
-	searchSet bool     // though the list may be empty
+	searchSet bool     // search was set, perhaps to an empty list
 	ndots     int
 	timeout   time.Duration
 	attempts  int
@@ -37,7 +38,7 @@ type resolvConf struct {
 	noReload  bool
 }
 
-// parseResolvConf reads what it understands and skips the rest.
+// parseResolvConf reads the lines that it understands and skips the rest.
 func parseResolvConf(data []byte) *resolvConf {
 	c := &resolvConf{ndots: 1}
 	for line := range strings.Lines(string(data)) {
@@ -83,7 +84,7 @@ func parseServer(s string) (netip.AddrPort, bool) {
 	return withPort(server.Addr(), server.Port()), true
 }
 
-// withPort makes a server of address and port, 0 for the usual one.
+// withPort makes a server of an address and a port. Port 0 means the usual one.
 func withPort(addr netip.Addr, port uint16) netip.AddrPort {
 	if port == 0 {
 		port = dnsPort
@@ -91,7 +92,7 @@ func withPort(addr netip.Addr, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Unmap(), port)
 }
 
-// settings are what Config and file together say. They are immutable.
+// settings are the combination of Config and file. They are immutable.
 type settings struct {
 	from     *resolvConf // nil if there is no file
 	servers  []netip.AddrPort
@@ -106,8 +107,8 @@ type settings struct {
 	noTLD    bool
 }
 
-// settings returns those in force. When the file has changed, answers from
-// before are forgotten: they may come from another network.
+// settings returns the present settings. When the file has changed, it flushes the
+// answers, because they may come from another network.
 func (r *Resolver) settings(now time.Time) *settings {
 	var from *resolvConf
 	old := r.cur.Load()
@@ -158,16 +159,17 @@ func (c *Config) settings(from *resolvConf) *settings {
 	if st.attempts <= 0 {
 		st.attempts = defaultAttempts
 	}
-	// Without any server the local host is asked (resolv.conf(5)), but never in
-	// place of a prefix's server.
+	// Without any server, the local host is asked (resolv.conf(5)). This never replaces
+	// a prefix's own server.
 	if len(st.servers) == 0 && !c.BindTo.IsValid() && c.Device == "" && c.ResolvConf == defaultResolvConf {
 		st.servers = []netip.AddrPort{netip.AddrPortFrom(loopbackAddrs()[0], dnsPort)}
 	}
 	return st
 }
 
-// hostDomain is the search list where a file names none: the domain that the
-// host's name is in (resolv.conf(5)). One that is not for name servers is none.
+// hostDomain returns the search list for a file that names none: the domain of the
+// host's own name (resolv.conf(5)). It returns none for a domain that name servers are
+// not asked about.
 func (c *Config) hostDomain() []string {
 	hostname := os.Hostname
 	if c.hostname != nil {

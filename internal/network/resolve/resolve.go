@@ -1,12 +1,12 @@
-// Package resolve resolves host names over one local prefix: it asks the
-// prefix's own name servers through sockets bound to the prefix's address and
-// device, and keeps what it learns in a cache of its own, so that no query and
-// no answer of one prefix shows on another (doc/original/daemon.md section 11).
+// Package resolve resolves host names over one local prefix. It asks the prefix's own
+// name servers, through sockets bound to the prefix's address and device, and keeps the
+// answers in a cache of their own. So no query and no answer of one prefix shows on
+// another (doc/original/daemon.md section 11).
 //
-// A Resolver is a stub resolver (RFC 1034 section 5.3.1): it leaves recursion
-// and validation to the servers. Which resolver a request uses, and what to do
-// when a name is unknown to it, is left to the manager. Sorting addresses by
-// RFC 6724 and racing them is left to who connects.
+// A Resolver is a stub resolver (RFC 1034 section 5.3.1): it leaves recursion and
+// validation to the servers. The manager decides which resolver a request uses, and
+// what to do when it does not know a name. Sorting addresses by RFC 6724 and racing
+// them is left to the program that connects.
 package resolve
 
 import (
@@ -23,13 +23,13 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Defaults of Config, and bounds that are not configurable.
+// Defaults of Config, and bounds that cannot be configured.
 const (
 	defaultResolvConf = "/etc/resolv.conf"
 	defaultHosts      = "/etc/hosts"
 
-	// defaultTimeout and defaultAttempts make a dead server an error after
-	// three seconds, as most of the original's policies have it.
+	// defaultTimeout and defaultAttempts turn a dead server into an error after three
+	// seconds, as most of the original's policies do.
 	defaultTimeout  = time.Second
 	defaultAttempts = 3
 
@@ -39,102 +39,101 @@ const (
 	defaultCacheSize  = 4096
 	defaultMaxQueries = 256
 
-	// maxLookup ends a query however its servers string it along, with aliases
-	// of aliases or just below each time-out.
+	// maxLookup ends a query in any case. Without it, servers could prolong a query
+	// with aliases of aliases, or by answering just before each time-out.
 	maxLookup = 30 * time.Second
 )
 
-// Config says whom a Resolver asks and how. The zero value is the host's
-// default resolver: the servers of /etc/resolv.conf, nothing bound.
+// Config says whom a Resolver asks, and how. The zero value is the host's default
+// resolver: it asks the servers of /etc/resolv.conf, and binds nothing.
 type Config struct {
-	// Servers are asked in this order, before those of ResolvConf. Port 0
-	// stands for 53.
+	// Servers are asked in this order, before those of ResolvConf. Port 0 means 53.
 	Servers []netip.AddrPort
 
 	// ResolvConf is a file with servers, search domains and options as in
-	// resolv.conf(5); a server may carry a port. It is read again when it
-	// changes. If it is empty and Servers is too, /etc/resolv.conf is used, so
-	// that a Config with nothing but BindTo asks the default servers from that
-	// address.
+	// resolv.conf(5). A server in it may have a port. The file is read again when it
+	// changes. If both ResolvConf and Servers are empty, /etc/resolv.conf is used. So a
+	// Config with only BindTo asks the default servers from that address.
 	ResolvConf string
 
-	// BindTo is the source address of queries; the zero Addr leaves it to the
-	// kernel. A server of the other family is asked only if Device holds the
-	// query in its place. Loopback servers are asked unbound, because nothing
-	// else reaches them, unless BindTo is a loopback address itself.
+	// BindTo is the source address of queries; with the zero Addr the kernel chooses. A
+	// server of the other family is asked only if Device keeps the query on the right
+	// interface. Loopback servers are asked from an unbound socket, because nothing
+	// else reaches them, unless BindTo itself is a loopback address.
 	BindTo netip.Addr
 
-	// Configured says that somebody named the servers for the network's own names,
-	// below "local" too, which are else left to multicast DNS (see SpecialNames).
+	// Configured says that somebody configured the servers for this network. They are
+	// then also asked about names below "local", which are otherwise left to multicast
+	// DNS (see SpecialNames).
 	Configured bool
 
-	// Device is the interface that queries leave by (SO_BINDTODEVICE, without
-	// privileges since Linux 5.7), loopback servers excepted. "" is any.
+	// Device is the interface by which queries leave (SO_BINDTODEVICE, without
+	// privileges since Linux 5.7). Loopback servers are asked without it. "" means any.
 	Device string
 
-	// HostsFile is looked into before a server is asked, and read again when it
-	// changes. "" is /etc/hosts; os.DevNull is none.
+	// HostsFile is searched before a server is asked, and read again when it changes.
+	// "" means /etc/hosts, and os.DevNull no file.
 	HostsFile string
 
-	// Timeout is how long one server may take over one try. Zero means what
-	// ResolvConf says, else one second.
+	// Timeout is how long one server may take for one try. Zero means the value in
+	// ResolvConf or, without one, one second.
 	Timeout time.Duration
 
-	// Attempts is how often the list of servers is gone through. Zero means
-	// what ResolvConf says, else three times. Only servers that did not answer
-	// are asked again.
+	// Attempts is how many times the list of servers is gone through. Zero means the
+	// value in ResolvConf or, without one, three times. Only silent servers are asked
+	// again.
 	Attempts int
 
-	// ResolutionDelay is how long a lookup of both families waits for the
-	// second answer once the first has brought addresses (RFC 8305 section 3).
-	// Zero means 50 ms; negative means until it is there or has failed.
+	// ResolutionDelay is how long a lookup of both families waits for the second answer
+	// once the first has brought addresses (RFC 8305 section 3). Zero means 50 ms. A
+	// negative value means to wait until the second answer has come or failed.
 	ResolutionDelay time.Duration
 
 	// CacheSize bounds the cache, in answers: one per name and family. Zero
 	// means 4096; negative means no cache.
 	CacheSize int
 
-	// MaxQueries bounds the queries under way at one time; further ones wait.
-	// Zero means 256.
+	// MaxQueries bounds the queries that run at one time; further ones wait. Zero means
+	// 256.
 	MaxQueries int
 
-	// Now is the clock by which answers expire and files are looked at again;
-	// nil is time.Now. Time-outs of the network are always real ones.
+	// Now is the clock for the expiry of answers and for looks at files; nil means
+	// time.Now. Time-outs of the network always use real time.
 	Now func() time.Time
 
-	hostname func() (string, error) // nil is os.Hostname
+	hostname func() (string, error) // tests replace it; nil: os.Hostname
 }
 
-// Resolver resolves names. It is made by New, may be used by any number of
-// goroutines and must be closed.
+// Resolver resolves names. New makes one. It may be used by any number of goroutines,
+// and must be closed.
 type Resolver struct {
 	cfg   Config
 	log   *slog.Logger
 	now   func() time.Time
 	hosts *file[*hosts]
-	conf  *file[*resolvConf] // nil if cfg names servers and no file
+	conf  *file[*resolvConf] // nil if cfg names servers but no file
 	cur   atomic.Pointer[settings]
 	turn  atomic.Uint32 // for "options rotate"
-	// open is (*net.Dialer).DialContext; tests dial in a network namespace.
+	// open is (*net.Dialer).DialContext, which tests replace to dial in a network
+	// namespace.
 	open func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
 
-	ctx    context.Context // ends with Close; the life of flights, not of callers
+	ctx    context.Context // ends with Close; flights live as long as it, and not as their callers
 	cancel context.CancelFunc
-	slots  chan struct{} // one element per query under way
+	slots  chan struct{} // one element per running query
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
 	cache   *cache
 	flights map[flightKey]*flight
-	// failing holds when a server last did not answer.
+	// failing holds the time of the last silence of a server.
 	failing map[netip.AddrPort]time.Time
 	edns    map[netip.AddrPort]ednsState
 }
 
-// New makes a Resolver. It reads no file and opens no socket: that is left to
-// the first Lookup, which also reports what is wrong with them. A nil logger
-// discards.
+// New makes a Resolver. It reads no file and opens no socket. The first Lookup does
+// that, and reports what is wrong with them. A nil logger logs nothing.
 func New(cfg Config, log *slog.Logger) *Resolver {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -192,9 +191,9 @@ func (r *Resolver) Close() error {
 	return nil
 }
 
-// Flush forgets all answers and what was learnt about servers: another network
-// may have others at the same addresses. Lookups that are under way are
-// completed, but not remembered.
+// Flush forgets all answers, and what was learnt about servers, because another network
+// may have other servers at the same addresses. Running lookups are completed, but
+// their answers are not remembered.
 func (r *Resolver) Flush() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -202,37 +201,38 @@ func (r *Resolver) Flush() {
 	clear(r.edns)
 }
 
-// Servers returns the servers that are asked at present, in the configured
-// order. The slice must not be modified.
+// Servers returns the present servers in the configured order. The slice must not be
+// modified.
 func (r *Resolver) Servers() []netip.AddrPort { return r.settings(r.now()).servers }
 
 // Answer is what is known about a name.
 type Answer struct {
-	// Addrs is never empty: IPv4 addresses stand before IPv6 ones, within a
-	// family in the order of the source. It is shared and must not be modified.
+	// Addrs has at least one address. IPv4 addresses come before IPv6 ones; within a
+	// family they keep the order of the source. Addrs is shared and must not be
+	// modified.
 	Addrs []netip.Addr
-	// Name is the canonical name, lower case and without a final dot: the one
-	// that the search list and aliases led to. For a literal it is "".
+	// Name is the canonical name, in lower case and without a final dot: the name that
+	// the search list and aliases led to. It is "" for a literal.
 	Name string
 	// Server gave the answer; invalid if no server was needed.
 	Server netip.AddrPort
-	// Expires is when the answer should no longer be used; zero if it does not
-	// age.
+	// Expires is the time after which the answer should not be used; zero if it does
+	// not age.
 	Expires time.Time
-	// Cached tells that the whole answer was known before.
+	// Cached tells that the whole answer came from memory.
 	Cached bool
-	// Partial tells that the addresses of one family were not waited for.
+	// Partial tells that the answer for one family was not waited for.
 	Partial bool
 }
 
-// Lookup gives the addresses of a host: an IP literal, which may have a zone, or
-// a name, which is looked up in the hosts file, the cache and at the servers.
-// With policy.Unspecified both families are asked for at the same time, and one
-// that has addresses is enough.
+// Lookup returns the addresses of a host. The host is an IP literal, which may have a
+// zone, or a name. A name is looked up in the hosts file, then in the cache, then at
+// the servers. With policy.Unspecified both families are asked for at once, and
+// addresses of one are enough.
 //
-// An error is always an *Error. A host that exists but has no address of the
-// family is not found. When ctx ends the lookup does, unless others wait for
-// the same name.
+// An error is always an *Error. A host that exists but has no address of the family
+// counts as not found. The lookup ends when ctx ends, unless others wait for the same
+// name.
 func (r *Resolver) Lookup(ctx context.Context, host string, family policy.Family) (Answer, error) {
 	if addr, ok := literal(host); ok {
 		return known(host, "", []netip.Addr{addr}, family)
@@ -267,8 +267,8 @@ func (r *Resolver) Lookup(ctx context.Context, host string, family policy.Family
 		if fail == nil || fail.NotFound && !err.NotFound {
 			fail = err
 		}
-		// Servers that did not answer would not answer the next question
-		// either; one that failed over this name might.
+		// After silence the next name is not tried: the servers would be silent again.
+		// After a failure it is, because the failure may be about this name.
 		if err.Timeout || ctx.Err() != nil || r.ctx.Err() != nil {
 			break
 		}
@@ -285,7 +285,7 @@ func known(host, name string, addrs []netip.Addr, family policy.Family) (Answer,
 	return Answer{Addrs: addrs, Name: name, Cached: true}, nil
 }
 
-// ofFamily returns the part of addrs, IPv4 before IPv6, that is of the family.
+// ofFamily returns the addresses of the family, IPv4 before IPv6.
 func ofFamily(addrs []netip.Addr, family policy.Family) []netip.Addr {
 	n := 0
 	for n < len(addrs) && addrs[n].Is4() {

@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// SpecialName is a domain about which name servers are not asked, nor about the names in
-// it.
+// SpecialName is a domain that name servers are not asked about, with all names in it.
 type SpecialName struct {
 	Domain   string
-	Loopback bool   // its names are those of this host; else they do not exist
-	Unless   string // when servers are asked nevertheless, after "Servers are asked: "
+	Loopback bool   // its names mean this host; else they do not exist
+	Unless   string // exception in which servers are asked, to follow "Servers are asked: "
 	Source   string
 }
 
-// SpecialNames lists the special domains. A name in the hosts file has the address there
-// in any case. Servers are asked about other reserved domains, such as "test",
-// "example", "internal" and "home.arpa": the RFCs want resolvers to do so.
+// SpecialNames lists the special domains. A name in the hosts file has the address
+// given there in any case. Other reserved domains, such as "test", "example",
+// "internal" and "home.arpa", are no special ones: the RFCs want resolvers to ask
+// servers about them.
 func SpecialNames() []SpecialName { return slices.Clone(specialNames) }
 
-// inSearch is the configuration that has servers asked about a special domain other
-// than localhost.
+// inSearch describes the configuration in which servers are asked about a special
+// domain other than localhost.
 const inSearch = "if the search list of resolv.conf contains the domain or one below it"
 
-// specialNames is immutable.
+// specialNames is never changed.
 var specialNames = []SpecialName{
 	{Domain: "localhost", Loopback: true, Unless: "never", Source: "RFC 6761 section 6.3"},
 	{Domain: "local", Unless: "if the network has a nameserver or resolvconf setting, or " + inSearch, Source: "RFC 6762 section 3, multicast DNS"},
@@ -32,7 +32,7 @@ var specialNames = []SpecialName{
 	{Domain: "alt", Unless: inSearch, Source: "RFC 9476 section 2"},
 }
 
-// specialDomain returns the special domain that a checked name is in, or nil.
+// specialDomain returns the special domain that contains a checked name, or nil.
 func specialDomain(name string) *SpecialName {
 	top := name[strings.LastIndexByte(name, '.')+1:]
 	for i := range specialNames {
@@ -43,8 +43,8 @@ func specialDomain(name string) *SpecialName {
 	return nil
 }
 
-// asks tells whether servers are asked about a special domain nevertheless, because the
-// configuration says so.
+// asks tells whether the configuration makes an exception, so that servers are asked
+// about a special domain.
 func (r *Resolver) asks(s *SpecialName, st *settings) bool {
 	switch {
 	case s.Loopback:
