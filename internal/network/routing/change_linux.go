@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// change asks the kernel to change something.
+// change asks the kernel to make a change.
 func (k *Kernel) change(kind mdnetlink.HeaderType, flags mdnetlink.HeaderFlags, body []byte) error {
 	if err := k.conn.SetDeadline(time.Now().Add(answerTime)); err != nil {
 		return err
@@ -22,17 +22,18 @@ func (k *Kernel) change(kind mdnetlink.HeaderType, flags mdnetlink.HeaderFlags, 
 		Header: mdnetlink.Header{Type: kind, Flags: mdnetlink.Request | mdnetlink.Acknowledge | flags}, Data: body,
 	})
 	if e := (*mdnetlink.OpError)(nil); errors.As(err, &e) {
-		return e.Err // without the library's words
+		return e.Err // the cause alone, without the library's words
 	}
 	return err
 }
 
-// firstObject is the lowest identifier of our next-hop objects. Those of others are
-// low, or chosen by the kernel from the lowest that are free.
+// firstObject is the lowest identifier of our next-hop objects. Identifiers of other
+// programs are low, or the kernel chooses the lowest free ones.
 const firstObject = 7700000
 
-// objects finds or makes the next-hop objects that routes need which are to be kept apart: IPv6
-// joins any others of the same destinations and metric to one (ECMP).
+// objects finds or makes the next-hop objects for routes that must be kept apart.
+// Without objects IPv6 would join all routes with the same destinations and metric into
+// one (ECMP).
 func (p *pass) objects(routes []Route) error {
 	p.present, p.wanted = map[oracle.Hop]int{}, map[oracle.Hop]int{}
 	used := map[int]bool{}
@@ -76,8 +77,8 @@ func (p *pass) objects(routes []Route) error {
 	return nil
 }
 
-// removeObjects removes the objects that no route needs any more; where such have remained,
-// the kernel removes them with it.
+// removeObjects removes the objects that no route needs any more. If routes still use
+// one, the kernel removes them with it.
 func (p *pass) removeObjects() {
 	for _, id := range slices.Sorted(maps.Values(p.present)) {
 		if !slices.Contains(slices.Collect(maps.Values(p.wanted)), id) {
@@ -87,8 +88,8 @@ func (p *pass) removeObjects() {
 	}
 }
 
-// possible leaves of routes that are to be kept apart the preferred one, where the kernel has no
-// next-hop objects (before Linux 5.3).
+// possible leaves only the preferred one of routes that must be kept apart, if the
+// kernel has no next-hop objects (before Linux 5.3).
 func (p *pass) possible(plan []Route) []Route {
 	if !p.noObjects {
 		return plan
@@ -121,7 +122,8 @@ func rank(preference uint8) int {
 	return 0
 }
 
-// written is the route as it is written: by an object where it is to be kept apart.
+// written returns the route in the form in which it is written. A route that must be
+// kept apart is written with an object.
 func (p *pass) written(r *Route) oracle.Route {
 	w := r.Route
 	if r.Apart && w.Object == 0 && len(w.Hops) == 1 {
@@ -130,10 +132,10 @@ func (p *pass) written(r *Route) oracle.Route {
 	return w
 }
 
-// sameEnd is how much the moments at which a route and its copy end may differ.
+// sameEnd is how far the ends of a route and of its copy may lie apart.
 const sameEnd = 3 * time.Second
 
-// addRoutes writes what is missing, and what is to live longer or less long.
+// addRoutes writes missing routes, and routes whose lifetime has changed.
 func (p *pass) addRoutes(plan []Route, has []oracle.Route) {
 	there := map[string]time.Duration{}
 	for i := range has {
@@ -144,8 +146,9 @@ func (p *pass) addRoutes(plan []Route, has []oracle.Route) {
 		if left, ok := there[r.Key()]; ok && (left == 0) == (r.Expires == 0) && (left-r.Expires).Abs() <= sameEnd {
 			continue
 		}
-		// Replacing leaves no moment without, when a gateway changes. It would take
-		// away those that are beside.
+		// Replacing leaves no moment without a route when a gateway changes. It must
+		// not be used for IPv6 routes beside each other, since it would remove the
+		// others.
 		flags := mdnetlink.Create | mdnetlink.Replace
 		if plan[i].Apart {
 			flags = mdnetlink.Create | mdnetlink.Append
@@ -154,7 +157,7 @@ func (p *pass) addRoutes(plan []Route, has []oracle.Route) {
 	}
 }
 
-// removeRoutes removes what is not wanted, but for what was replaced.
+// removeRoutes removes routes that are not wanted, apart from those that were replaced.
 func (p *pass) removeRoutes(plan []Route, has []oracle.Route) {
 	want, replaced := map[string]bool{}, map[oracle.Slot]bool{}
 	for i := range plan {
@@ -164,7 +167,8 @@ func (p *pass) removeRoutes(plan []Route, has []oracle.Route) {
 	}
 	for i := range has {
 		r := &has[i]
-		// A route by an object is named by that: no other can be meant.
+		// A route with an object is named by the object, so no other route can be
+		// meant.
 		if want[r.Key()] || replaced[r.Slot()] && r.Object == 0 {
 			continue
 		}

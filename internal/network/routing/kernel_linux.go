@@ -27,15 +27,15 @@ type Kernel struct {
 	log    *slog.Logger
 	handle *netlink.Handle
 	tables *oracle.Kernel
-	conn   *mdnetlink.Conn // to change routes
+	conn   *mdnetlink.Conn // makes changes to routes
 	wrote  func()          // for tests: called after each change; may be nil
 }
 
-// answerTime bounds the wait for an answer that was lost.
+// answerTime bounds the wait for an answer, which may have been lost.
 const answerTime = 2 * time.Second
 
-// Open opens the namespace with the descriptor, 0 for that of the calling
-// thread. Close does not remove what was added; Apply an empty Plan for that.
+// Open opens the namespace with the given descriptor, or that of the calling thread if
+// it is 0. Close does not remove what was added; Apply with an empty Plan does.
 func Open(namespace int, log *slog.Logger) (*Kernel, error) {
 	ns := netns.None()
 	if namespace != 0 {
@@ -67,7 +67,7 @@ func Open(namespace int, log *slog.Logger) (*Kernel, error) {
 func (k *Kernel) Close() {
 	k.handle.Close()
 	k.tables.Close()
-	_ = k.conn.Close() // nothing is under way
+	_ = k.conn.Close() // no error matters: nothing is being changed
 }
 
 // Capable tells whether this process may change routes.
@@ -77,13 +77,13 @@ func Capable() bool {
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
 }
 
-// Apply makes the kernel have exactly what plan says of what carries our
-// protocol number: it adds what is missing, then removes what is too much, and
-// writes nothing else. It tells how many changes were made. It goes on after errors,
-// which are joined; one that wraps ErrCapability means that nothing can be changed.
+// Apply makes the kernel have exactly the routes and rules of plan with our protocol
+// number. It adds what is missing, then removes what is not wanted, and writes nothing
+// else. It returns the number of changes. It goes on after errors, and joins them. An
+// error that wraps ErrCapability means that nothing can be changed.
 //
-// When ctx ends it gives up after the change that is under way, with ctx's cause.
-// What was done by then stays, so that the next Apply goes on from there.
+// When ctx ends, Apply stops after the present change and returns ctx's cause. Earlier
+// changes stay, and the next Apply continues from there.
 func (k *Kernel) Apply(ctx context.Context, plan Plan) (changes int, err error) {
 	routes, err := k.routes()
 	if err != nil {
@@ -109,10 +109,11 @@ func (k *Kernel) Apply(ctx context.Context, plan Plan) (changes int, err error) 
 	return p.changes, errors.Join(p.errs...)
 }
 
-// maxErrors bounds what a pass tells of: one reason often stops all changes.
+// maxErrors bounds the errors that a pass reports, because often one cause stops all
+// changes.
 const maxErrors = 8
 
-// pass is an Apply under way.
+// pass is one run of Apply.
 type pass struct {
 	ctx     context.Context
 	kernel  *Kernel
@@ -121,10 +122,10 @@ type pass struct {
 	errs    []error
 	over    bool // ctx has ended
 
-	// Next-hop objects of ours, by what they lead to: those that are there, and those
-	// that are wanted.
+	// Our next-hop objects, by what they lead to: those that exist, and those that are
+	// wanted.
 	present, wanted map[oracle.Hop]int
-	noObjects       bool // the kernel knows none
+	noObjects       bool // the kernel does not know objects
 }
 
 // do makes a change, unless the pass is over.
@@ -163,19 +164,19 @@ func (r Rule) encode() *netlink.Rule {
 	return out
 }
 
-// routes lists what there is of ours: the kernel itself picks it out of tables that may hold
-// a million routes of others.
+// routes lists our routes. The kernel itself selects them from tables that may hold a
+// million routes of others.
 func (k *Kernel) routes() ([]oracle.Route, error) {
 	var out []oracle.Route
 	for _, v6 := range []bool{false, true} {
 		err := k.tables.Routes(oracle.Filter{V6: v6, Protocol: Protocol}, func(r *oracle.Route) bool {
-			if r.Table >= FirstTable && r.Table <= LastTable { // else ours by number only
+			if r.Table >= FirstTable && r.Table <= LastTable { // other tables: a route only has our number by chance
 				out = append(out, *r)
 			}
 			return true
 		})
-		// An interrupted dump lacks something at worst: the change that interrupted
-		// it leads to another call.
+		// At worst an interrupted dump misses something. The change that interrupted it
+		// leads to another call.
 		if err != nil && !errors.Is(err, oracle.ErrInterrupted) {
 			return nil, err
 		}

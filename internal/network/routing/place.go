@@ -8,36 +8,38 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// place is where the rules for an address are, and what they must not pass over.
+// place is where the rules for an address go, and what they must not pass over.
 //
-// The rules of others make a chain that the kernel goes through for each packet: some
-// refuse, some lead to split tunnels, and sooner or later one leads to everywhere, by the
-// network that the host prefers. Ours are directly before that one, so that all before
-// it is as its owner wants it. From there on the chain is followed with what it says of
-// certain destinations; only its ways to everywhere are replaced by the address's own.
+// The rules of other programs form a chain that the kernel follows for each packet.
+// Some rules refuse, some lead to split tunnels, and at some point one leads to
+// everywhere, by the network that the host prefers. Our rules are directly before that
+// one, so that all rules before it have the effect that their owner wants. The rest of
+// the chain still applies to certain destinations. Only its ways to everywhere are
+// replaced by the address's own.
 type place struct {
-	// priority is that of all rules for the address. Of equal ones the kernel takes
-	// first what was there first; see Kernel.Apply.
+	// priority is the priority of all rules for the address. Among rules with equal
+	// priority the oldest is first; see Kernel.Apply.
 	priority int
-	// lookups are the tables that say something of certain destinations, in the order of
-	// the chain.
+	// lookups are the tables with routes to certain destinations, in the order of the
+	// chain.
 	lookups []lookup
-	// forbidden is a rule that refuses what the address sends before the chain reaches the
-	// address's own way; nil: there is none.
+	// forbidden is a rule that refuses the address's packets before the chain reaches
+	// the address's own way; nil: there is none.
 	forbidden *netmon.Rule
-	// led tells that a rule leads what the address sends into a VPN. Rules of ours would lead
-	// it past that.
+	// led tells that a rule leads the address's packets into a VPN. Rules of ours would
+	// lead them past it.
 	led bool
-	// undone are rules that refuse some packets, and do not hold where ours come first.
+	// undone are rules that refuse some packets but come after ours, and so have no
+	// effect.
 	undone []netmon.Rule
 	// passed are rules that lead some packets elsewhere, and do not hold where ours come first.
 	passed []netmon.Rule
 }
 
-// lookup is a table, and up to which prefix length what it says does not count.
+// lookup is a table, and the prefix length up to which its routes do not count.
 type lookup struct{ table, suppress int }
 
-// chains are the rules of others, in the kernel's order.
+// chains are the rules of other programs, in the kernel's order.
 type chains struct {
 	rules [2][]netmon.Rule
 	// wide are the routes to everywhere of each table.
@@ -69,13 +71,13 @@ func family01(v6 bool) int {
 	return 0
 }
 
-// Ours tells whether a rule is one that this package has made.
+// Ours tells whether this package has made a rule.
 func Ours(r *netmon.Rule) bool {
 	return r.Maker == Protocol && r.Source.IsValid() && r.Source.IsSingleIP() && r.Priority >= FirstPriority
 }
 
-// leads tells whether a rule leads packets from a to everywhere; here tells whether an
-// interface is among those that it leads to.
+// leads tells whether a rule leads packets from a to everywhere. here tells whether it
+// leads to an interface, perhaps among others.
 func (c *chains) leads(r *netmon.Rule, a netip.Addr, index int) (leads, here bool) {
 	if r.Table == 0 {
 		return false, false
@@ -86,7 +88,7 @@ func (c *chains) leads(r *netmon.Rule, a netip.Addr, index int) (leads, here boo
 			here = here || slices.Contains(w.Devices(), index)
 		}
 	}
-	// A VPN may take everything in pieces.
+	// A VPN may take all traffic by many routes.
 	p := c.nets.Pieces(r.V6)
 	if p.Index != 0 && p.Table == r.Table && p.Longest() >= r.Passes {
 		leads = true
@@ -95,8 +97,8 @@ func (c *chains) leads(r *netmon.Rule, a netip.Addr, index int) (leads, here boo
 	return leads, here
 }
 
-// intoVPN tells whether a rule leads what an address of an interface sends to everywhere
-// by a VPN that is not for all, and by nothing else.
+// intoVPN tells whether a rule leads an address's packets to everywhere by nothing but
+// a VPN that other traffic does not use.
 func (c *chains) intoVPN(r *netmon.Rule, a netip.Addr, index int) bool {
 	if l, _ := c.nets.Link(index); l.Tunnel() {
 		return false
@@ -122,7 +124,7 @@ func (c *chains) place(a netip.Addr, index int) place {
 	found, own := false, false
 	var before []netmon.Rule // what is about some packets and comes before ours
 	some := false            // what ours come before leaves some packets to the rules behind it
-	resume := 0              // where the chain goes on, after a jump
+	resume := 0              // priority at which the chain continues after a jump
 	for _, r := range c.rules[family01(a.Is6())] {
 		if r.Priority < resume {
 			continue
@@ -167,7 +169,7 @@ func (c *chains) place(a netip.Addr, index int) place {
 			x.look(c, &r, index)
 		}
 		if own = own || leads && here; own {
-			break // behind it the chain was never gone through
+			break // the chain never reached anything after it
 		}
 	}
 	if !found {
@@ -181,22 +183,21 @@ func (c *chains) place(a netip.Addr, index int) place {
 		x.look(c, &netmon.Rule{V6: a.Is6(), Table: netmon.TableMain}, index)
 	}
 	if !own {
-		// The way is in a table that some packets only are led to, so nothing can be said
-		// about what comes before it.
+		// Only some packets are led to the table with the way, so nothing is known
+		// about the rules before it.
 		x.undone, x.passed = nil, nil
 	}
 	return x
 }
 
-// alike tells whether two rules that hold for packets from an address have the same conditions
-// besides.
+// alike tells whether two rules that both hold for packets from an address have the
+// same other conditions.
 func alike(a, b netmon.Rule) bool {
 	a.Source, a.Priority, a.Maker, a.Action = b.Source, b.Priority, b.Maker, b.Action
 	return a == b
 }
 
-// look notes that the table of a rule is to be looked into for what an address of an
-// interface sends.
+// look notes that the table of a rule must be looked into for an address's packets.
 func (x *place) look(c *chains, r *netmon.Rule, index int) {
 	if r.Table == 0 || r.Table == tableLocal || !c.nets.Specific(r.Table, r.V6) || slices.ContainsFunc(x.lookups, func(l lookup) bool { return l.table == r.Table }) {
 		return
@@ -223,8 +224,8 @@ func (c *chains) suppressed(r *netmon.Rule) int {
 	return suppressed(r.V6)
 }
 
-// suppressed is the prefix length of what leads to everywhere: default routes, halves of
-// one, and 2000::/3.
+// suppressed is the greatest prefix length of routes to everywhere: default routes,
+// halves of one, and 2000::/3.
 func suppressed(v6 bool) int {
 	if v6 {
 		return 3
@@ -232,8 +233,8 @@ func suppressed(v6 bool) int {
 	return 1
 }
 
-// mainPriority is that of the kernel's rule into table main, and tableLocal the table that
-// its first rule leads to.
+// mainPriority is the priority of the kernel's rule for table main. tableLocal is the
+// table of its first rule.
 const (
 	mainPriority = 32766
 	tableLocal   = 255

@@ -11,25 +11,26 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// The marks of our rules and routes. No registered user (rt_protos of iproute2)
-// has the number, and distributions use none of the tables.
+// The marks of our rules and routes. No registered program (rt_protos of iproute2) has
+// the number, and no distribution uses the tables.
 const (
-	// Protocol is the originator of rules (FRA_PROTOCOL, Linux 4.17) and routes.
+	// Protocol marks our rules (FRA_PROTOCOL, Linux 4.17) and routes.
 	Protocol = 77
-	// FirstTable and LastTable bound the routing tables.
+	// FirstTable and LastTable are the bounds of our routing tables.
 	FirstTable, LastTable = 7700, 8699
 	// FirstPriority is the lowest priority of our rules. They come directly before the
-	// rule that would lead packets elsewhere, which is mostly that of table main, and
-	// where its priority is lower, behind it.
+	// rule that would lead packets elsewhere, which is mostly the rule for table main.
+	// If that rule has a lower priority, they come after it.
 	FirstPriority = 7699
 )
 
-// Route is a route in a table of ours, made of the same as the one that it is a copy of.
+// Route is a route in one of our tables. It has everything that the copied route has.
 type Route struct {
 	oracle.Route
-	// Apart has IPv6 keep it apart from others of the same destinations and metric,
-	// as it does with what routers announce: the kernel then takes the one whose router
-	// answers and is preferred (RFC 4191), and would else spread connections over all.
+	// Apart makes IPv6 keep the route apart from others with the same destinations and
+	// metric, as it keeps the routes of announcing routers. The kernel then uses the
+	// route whose router answers and is preferred (RFC 4191). Otherwise it would spread
+	// connections over all of them.
 	Apart bool
 }
 
@@ -37,37 +38,37 @@ type Route struct {
 type Rule struct {
 	Priority int
 	Source   netip.Addr
-	// Device has the rule hold for sockets only that are bound to the interface; "": for all.
+	// Device limits the rule to sockets that are bound to the interface; "": no limit.
 	Device string
 	Table  int
-	// Suppress is up to which prefix length what the table says does not count;
-	// negative: all counts.
+	// Suppress is the prefix length up to which the table's routes do not count;
+	// negative: all routes count.
 	Suppress int
 }
 
-// Plan is what should be there. Both lists are in the order to add them
-// and have no doubles. Of the rules of one address the kernel goes through the first ones
-// first, as all have the same priority.
+// Plan is what the kernel should have. Both lists are in the order of adding, and have
+// no doubles. All rules of one address have the same priority, so the kernel applies
+// them in the order of the list.
 type Plan struct {
 	Routes []Route
 	Rules  []Rule
 }
 
-// Tables numbers the routing tables, and keeps the numbers as long as they are
-// needed. The zero value is ready.
+// Tables numbers the routing tables, and keeps the numbers as long as they are needed.
+// The zero value is ready to use.
 type Tables struct {
 	byContent map[content]int
 }
 
-// content says what is in a table.
+// content identifies what is in a table.
 type content struct {
 	link link
-	// neighbours tells that it has the link's routes to neighbours.
+	// neighbours tells that the table has the link's routes to neighbours.
 	neighbours bool
-	// own has the prefix whose routes to everywhere are in it, if those are not
-	// all that the link has.
+	// own is the prefix whose routes to everywhere are in the table, if these are not
+	// all routes of the link to everywhere.
 	own netip.Prefix
-	// below tells that a VPN takes everything in pieces, see there.
+	// below tells that a VPN takes all traffic by many routes; see the function below.
 	below bool
 }
 
@@ -77,7 +78,7 @@ type link struct {
 	ipv6 bool
 }
 
-// of gives the tables' numbers; 0 where there are more than numbers.
+// of returns the numbers of the tables; 0 if all numbers are used.
 func (t *Tables) of(wanted []content) map[content]int {
 	next := map[content]int{}
 	used := map[int]bool{}
@@ -103,15 +104,14 @@ func (t *Tables) of(wanted []content) map[content]int {
 	return next
 }
 
-// MaxEntries bounds a plan: it holds for hosts with thousands of addresses, and
-// the kernel, which looks through a list for each rule, changes as many in a
-// second.
+// MaxEntries bounds a plan. It is enough for hosts with thousands of addresses. The
+// kernel searches a list for each rule, and changes about this many in a second.
 const MaxEntries = 16384
 
-// TooLargeError tells of a plan that is not carried out.
+// TooLargeError says that a plan is too large to be carried out.
 type TooLargeError struct {
 	Routes, Rules int
-	Tables        int // how many are needed
+	Tables        int // how many tables the plan needs
 }
 
 func (e *TooLargeError) Error() string {
@@ -119,12 +119,12 @@ func (e *TooLargeError) Error() string {
 		e.Routes, e.Rules, e.Tables, MaxEntries, LastTable-FirstTable+1)
 }
 
-// Plan tells what the given prefixes need on a host. Those from which the kernel would send
-// nothing by their interface need nothing: the routes to everywhere that it has are for
-// others, such as the sources of another prefix. Addresses that a rule leads into
-// a VPN need nothing either. The size of
-// a plan is that of the prefixes' addresses and the host's routes added, not
-// multiplied. Of one that is too large it is a *TooLargeError.
+// Plan returns what the given prefixes need on a host. Two kinds of prefixes need
+// nothing. The kernel may send nothing from a prefix by its interface, because the
+// interface's routes to everywhere are for others, such as another prefix's sources.
+// And a rule may lead an address into a VPN. The size of a plan is the sum of the
+// prefixes' addresses and the host's routes, and not their product. If it is too large,
+// the error is a *TooLargeError.
 func (t *Tables) Plan(ids []policy.PrefixID, nets *netmon.Snapshot) (Plan, error) {
 	managed := map[policy.PrefixID]bool{}
 	for _, id := range ids {
@@ -152,19 +152,20 @@ type builder struct {
 	done     map[sender]bool
 }
 
-// sender is an address, and the interface if that tells it from another one's.
+// sender is an address. If another interface has the same address, the interface is
+// part of it.
 type sender struct {
 	addr   netip.Addr
 	device string
 }
 
-// tabledRule is a rule that leads to a table of ours, or of somebody else.
+// tabledRule is a rule with the content of the table that it leads to.
 type tabledRule struct {
 	Rule
-	to content // the zero value: Rule.Table
+	to content // the zero value: the rule has the table's number
 }
 
-// table adds a table, unless it is there.
+// table adds a table, unless the plan has it already.
 func (b *builder) table(c content, r []Route) content {
 	if _, known := b.routes[c]; !known {
 		b.routes[c] = r
@@ -187,11 +188,11 @@ func (b *builder) prefix(p *netmon.Prefix, l *linkRoutes) {
 		defaults = below(defaults, pieces)
 	}
 	device := ""
-	if p.Twin { // the address alone does not tell where it belongs
+	if p.Twin { // the address alone does not tell the interface
 		device = p.Interface
 	}
 	for _, a := range p.Addrs {
-		if b.done[sender{a, device}] { // it may be there twice, with prefixes of two lengths
+		if b.done[sender{a, device}] { // an address may be in two prefixes of different length
 			continue
 		}
 		b.done[sender{a, device}] = true
@@ -204,7 +205,7 @@ func (b *builder) prefix(p *netmon.Prefix, l *linkRoutes) {
 			b.rules = append(b.rules, tabledRule{Rule{Priority: at.priority, Source: a, Device: device, Table: table, Suppress: suppress}, to})
 		}
 		if len(b.networks[p.Prefix]) > 1 {
-			// Table main may lead to the neighbours of the wrong one.
+			// Table main may lead to the neighbours of another interface.
 			add(0, -1, b.table(content{link: linkOf(p), neighbours: true}, l.near))
 		}
 		again := -1
@@ -215,18 +216,18 @@ func (b *builder) prefix(p *netmon.Prefix, l *linkRoutes) {
 			}
 		}
 		add(0, -1, own)
-		if again >= 0 { // for what the own table does not answer
+		if again >= 0 { // looked at again, for what the own table leaves open
 			add(again, suppressed(v6), content{})
 		}
 	}
 }
 
-// below makes the table of a link below a VPN that takes everything in pieces, where the
-// table with the pieces leads elsewhere too, of prefixes no longer than a piece. The length
-// of a prefix does not tell the ones from the others, so the table says which they are: what leads
-// elsewhere has the kernel go on with the next rule (throw), and pieces in that lead
-// to everywhere by the link. Which route is the longest that matches is the same so as in the
-// other table.
+// below makes a link's table for a host with a VPN that takes all traffic by many
+// routes. The VPN's table may also lead elsewhere with prefixes no longer than a piece.
+// Prefix lengths then do not tell the two kinds apart, so the link's table names both.
+// For what leads elsewhere, it makes the kernel continue with the next rule (throw).
+// Pieces inside of that get routes to everywhere by the link. The longest match is then
+// the same as in the VPN's table.
 func below(defaults []Route, p *netmon.Pieces) []Route {
 	all := slices.Clone(defaults)
 	for _, o := range p.Others {
@@ -246,10 +247,11 @@ func below(defaults []Route, p *netmon.Pieces) []Route {
 	return all
 }
 
-// throw is the kind of a route that has the kernel go on with the next rule (RTN_THROW).
+// throw is the kind of a route that makes the kernel continue with the next rule
+// (RTN_THROW).
 const throw = 9
 
-// plan numbers the tables.
+// plan gives the tables their numbers.
 func (b *builder) plan(t *Tables) (Plan, error) {
 	numbers := t.of(b.order)
 	var plan Plan
@@ -281,8 +283,9 @@ func (p Plan) Equal(o Plan) bool {
 	})
 }
 
-// onePerSlot leaves of IPv4 routes the first of those in the same place, which is the one that counts,
-// and has such of IPv6 kept apart. The list is sorted.
+// onePerSlot keeps the first of several IPv4 routes in the same place, because only
+// that one counts. IPv6 routes in the same place are marked to be kept apart. The list
+// must be sorted.
 func onePerSlot(list []Route) []Route {
 	var out []Route
 	for _, r := range list {
@@ -300,14 +303,14 @@ func onePerSlot(list []Route) []Route {
 	return out
 }
 
-// linkRoutes are the routes of a link, without tables.
+// linkRoutes are the routes of a link. They have no table yet.
 type linkRoutes struct {
-	defaults []Route // to everywhere, and halves of it
+	defaults []Route // to everywhere, including halves
 	near     []Route // to neighbours
 }
 
-// routesByLink copies the routes of each link from table main; the default
-// route, if main has none, from where a rule leads.
+// routesByLink copies the routes of each link from table main. If main has no default
+// route, it is copied from a table that a rule leads to.
 func routesByLink(nets *netmon.Snapshot) map[link]*linkRoutes {
 	ruled := map[int]bool{}
 	for _, r := range nets.Rules() {
@@ -366,7 +369,7 @@ func (l *linkRoutes) markOnLink() {
 	}
 	for i := range l.defaults {
 		for j := range l.defaults[i].Hops {
-			h := &l.defaults[i].Hops[j] // On has made a list of its own
+			h := &l.defaults[i].Hops[j] // safe to change: On has made a copy of the list
 			if h.Gateway.IsValid() && !h.Gateway.IsLinkLocalUnicast() && !slices.ContainsFunc(near, func(p netip.Prefix) bool { return p.Contains(h.Gateway) }) {
 				h.OnLink = true
 			}
@@ -374,9 +377,10 @@ func (l *linkRoutes) markOnLink() {
 	}
 }
 
-// defaultsOf are those of its link's default routes that a prefix is to use:
-// gateways in its own network, if there are any, and not those of others, since
-// with two providers on a link each drops the other's sources (RFC 8028).
+// defaultsOf returns the default routes of its link that a prefix should use. Those are
+// the routes with a gateway in its own network, if there are any. It never uses another
+// prefix's gateways: if two providers are on a link, each drops packets with the
+// other's sources (RFC 8028).
 func defaultsOf(p *netmon.Prefix, all []Route) []Route {
 	leads := func(r Route, wanted func(gateway netip.Addr) bool) bool {
 		return slices.ContainsFunc(r.Hops, func(s oracle.Step) bool { return wanted(s.Gateway) })
@@ -390,8 +394,8 @@ func defaultsOf(p *netmon.Prefix, all []Route) []Route {
 
 func linkOf(p *netmon.Prefix) link { return link{p.Interface, p.Prefix.Addr().Is6()} }
 
-// interfacesByPrefix tells which interfaces have a network: two of them may have
-// the very same.
+// interfacesByPrefix returns the interfaces that have a network. Two of them may have
+// the same.
 func interfacesByPrefix(nets *netmon.Snapshot) map[netip.Prefix][]int {
 	out := map[netip.Prefix][]int{}
 	for _, p := range nets.Prefixes() {
@@ -405,14 +409,15 @@ func interfacesByPrefix(nets *netmon.Snapshot) map[netip.Prefix][]int {
 func compareRoutes(a, b Route) int {
 	return cmp.Or(
 		cmp.Compare(a.Table, b.Table),
-		// Long prefixes first: those of the link, by which gateways are reached.
+		// Long prefixes come first: these are the link's own, by which gateways are
+		// reached.
 		cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()), a.Prefix.Addr().Compare(b.Prefix.Addr()),
 		a.From.Addr().Compare(b.From.Addr()), cmp.Compare(a.From.Bits(), b.From.Bits()),
 		cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.TOS, b.TOS),
 	)
 }
 
-// compareRules puts the rules of each address together; among those their order counts.
+// compareRules puts the rules of each address together, and keeps the order among them.
 func compareRules(a, b Rule) int {
 	return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.Source.Compare(b.Source), cmp.Compare(a.Device, b.Device))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Preceded is a prefix whose rules do not hold, as a rule of somebody else comes before
-// them and leads what is sent from the prefix elsewhere.
+// Preceded is a prefix whose rules have no effect, because a rule of another program
+// comes before them and leads the prefix's packets elsewhere.
 type Preceded struct {
 	Prefix policy.PrefixID
 	Rule   netmon.Rule
@@ -23,9 +23,9 @@ func (p Preceded) String() string {
 
 func words(r *netmon.Rule) string { return r.Words(func(name string) string { return name }) }
 
-// Preceding tells which of the prefixes the kernel does not lead as our rules say,
-// though they are there. That a rule leads elsewhere the kernel has said (Prefix.Egress);
-// which one it was is found by the tables.
+// Preceding returns the prefixes that the kernel does not lead as our rules say,
+// although these rules exist. The kernel itself says that the packets go elsewhere
+// (Prefix.Egress). The tables show which rule leads them there.
 func Preceding(managed []policy.PrefixID, nets *netmon.Snapshot) []Preceded {
 	c := chainsOf(nets)
 	var list []Preceded
@@ -40,7 +40,7 @@ func Preceding(managed []policy.PrefixID, nets *netmon.Snapshot) []Preceded {
 		}
 		for _, r := range c.rules[family01(p.Addrs[0].Is6())] {
 			if r.Priority > min(priority, FirstPriority) {
-				break // ours come before it, or will as soon as they are put there
+				break // ours come before it, at the latest when they are written
 			}
 			if holds, _ := r.Holds(p.Addrs[0]); !holds {
 				continue
@@ -54,7 +54,7 @@ func Preceding(managed []policy.PrefixID, nets *netmon.Snapshot) []Preceded {
 	return list
 }
 
-// prefixesOf are those of the identifiers that there are.
+// prefixesOf returns those of the named prefixes that exist.
 func prefixesOf(managed []policy.PrefixID, nets *netmon.Snapshot) []*netmon.Prefix {
 	var list []*netmon.Prefix
 	all := nets.Prefixes()
@@ -66,7 +66,8 @@ func prefixesOf(managed []policy.PrefixID, nets *netmon.Snapshot) []*netmon.Pref
 	return list
 }
 
-// Ruled tells whether rules of ours lead what is sent from a prefix, and gives their priority.
+// Ruled tells whether rules of ours lead a prefix's packets, and returns their
+// priority.
 func Ruled(p *netmon.Prefix, nets *netmon.Snapshot) (priority int, ok bool) {
 	for _, r := range nets.Rules() {
 		if Ours(&r) && r.Source.Addr() == p.Addrs[0] && (r.Out == "" || r.Out == p.Interface) {
@@ -81,8 +82,9 @@ func Ruled(p *netmon.Prefix, nets *netmon.Snapshot) (priority int, ok bool) {
 type Refusal struct {
 	Prefix policy.PrefixID
 	Rule   netmon.Rule
-	// Whole tells that it refuses everything, so that the prefix gets no rules. Else it
-	// does not hold for what the prefix's rules lead elsewhere.
+	// Whole tells that the rule refuses everything, so that the prefix gets no rules.
+	// Otherwise the rule has no effect on the packets that the prefix's rules lead
+	// elsewhere.
 	Whole bool
 	// Leads tells that it does not refuse, but leads what it is about elsewhere.
 	Leads bool

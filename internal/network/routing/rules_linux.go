@@ -10,7 +10,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// group are the rules of an address in one place.
+// group identifies the rules of an address in one place.
 type group struct {
 	priority int
 	source   netip.Addr
@@ -19,19 +19,19 @@ type group struct {
 
 func (r *Rule) group() group { return group{r.Priority, r.Source, r.Device} }
 
-// present are the rules of ours that the kernel has.
+// present are our rules that the kernel has.
 type present struct {
 	groups map[group][]Rule // each in the kernel's order
-	// late are groups before which a rule of somebody else should be that has the same
-	// priority and comes behind them.
+	// late are groups that come before a rule of another program with the same
+	// priority, although they should come after it.
 	late map[group]bool
 }
 
-// readRules reads the rules of ours.
+// readRules reads our rules.
 func (k *Kernel) readRules() (*present, error) {
 	p := &present{groups: map[group][]Rule{}, late: map[group]bool{}}
 	for _, v6 := range []bool{false, true} {
-		var same []group // those of the priority that is being read
+		var same []group // groups with the priority that is being read
 		err := k.tables.Rules(v6, func(r *oracle.Rule) {
 			if len(same) > 0 && same[0].priority != r.Priority {
 				same = nil
@@ -54,7 +54,7 @@ func (k *Kernel) readRules() (*present, error) {
 	return p, nil
 }
 
-// groupsOf splits a plan's rules.
+// groupsOf splits the rules of a plan into groups.
 func groupsOf(plan []Rule) (groups map[group][]Rule, order []group) {
 	groups = map[group][]Rule{}
 	for _, r := range plan {
@@ -67,9 +67,9 @@ func groupsOf(plan []Rule) (groups map[group][]Rule, order []group) {
 	return groups, order
 }
 
-// addRules makes rules that are missing. The kernel puts a rule behind all of its priority, so where one
-// is missing between others, or somebody else's has come behind ours, those of the
-// address are made anew.
+// addRules writes missing rules. The kernel puts a new rule after all others of its
+// priority. So if a rule is missing between others, or if another program's rule has
+// come after ours, all rules of the address are written anew.
 func (p *pass) addRules(plan []Rule, has *present) {
 	groups, order := groupsOf(plan)
 	for _, g := range order {
@@ -88,7 +88,7 @@ func (p *pass) addRules(plan []Rule, has *present) {
 	}
 }
 
-// removeRules removes the rules of places where none are wanted.
+// removeRules removes rules in places where none are wanted.
 func (p *pass) removeRules(plan []Rule, has *present) {
 	groups, _ := groupsOf(plan)
 	var gone []Rule
@@ -98,8 +98,8 @@ func (p *pass) removeRules(plan []Rule, has *present) {
 		}
 	}
 	slices.SortStableFunc(gone, compareRules)
-	// The last ones first: what is left of an address's rules, should ctx end, is their
-	// beginning, which can be gone on with.
+	// The last rules are removed first. If ctx ends in between, the first rules of an
+	// address are left, and the next run can continue from these.
 	for _, r := range slices.Backward(gone) {
 		p.removeRule(r)
 	}
