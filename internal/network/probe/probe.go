@@ -20,17 +20,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrPortal means that something answered in the target's place. Networks whose
-// user has to log in do this.
+// ErrPortal means that something else answered in place of the target, as in networks
+// whose users must log in.
 var ErrPortal = errors.New("a captive portal answers")
 
-// Via is the way that a probe takes.
+// Via is the network path of a probe.
 type Via struct {
 	Source netip.Addr // the local address
-	Device string     // the interface to bind to; "" where the address is enough
-	// Lookup resolves the host of a page on the network; nil: only addresses.
+	Device string     // interface to bind to; "" if the source address is enough
+	// Lookup resolves the host of a page on the network. If it is nil, only addresses
+	// can be used.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Dial replaces (*net.Dialer).DialContext; nil: not.
+	// Dial replaces (*net.Dialer).DialContext. It may be nil.
 	Dial func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
 }
 
