@@ -30,7 +30,7 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 		attrs = append(attrs, slog.String("dest", r.Dest.String()))
 	}
 	if d, ok := r.Data.(*details); ok {
-		d.mu.Lock() // an association's last look-ups may still be under way
+		d.mu.Lock() // late lookups of an association may still change d
 		defer d.mu.Unlock()
 		text("process", d.who.String())
 		if ss.Conn != nil {
@@ -66,7 +66,7 @@ func logAccess(log *slog.Logger, ss *socks.Session, err error) {
 	log.LogAttrs(context.Background(), slog.LevelInfo, service.AccessMessage, attrs...)
 }
 
-// replyOf is the reply that the client got. An error that breaks the connection
+// replyOf returns the reply that the client got. An error that breaks the connection
 // later does not change it.
 func replyOf(ss *socks.Session, err error) socks.Reply {
 	if ss.SetUp > 0 {

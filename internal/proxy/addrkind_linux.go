@@ -8,13 +8,13 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// addrKind says who is reached by an address.
+// addrKind says whom an address reaches.
 type addrKind int
 
 const (
 	others  addrKind = iota
 	ownHost          // this host, or whoever is on its link
-	group            // several at once
+	group            // several hosts at once
 )
 
 // kindOf tells what the kernel takes an address for. The kernel treats more than the
@@ -24,7 +24,7 @@ const (
 func kindOf(ip netip.Addr) addrKind {
 	ip = ip.Unmap()
 	switch {
-	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}): // of which the kernel knows nothing without a default route
+	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}): // without a default route the kernel does not know these
 		return group
 	case ip.IsLoopback(), ip.IsLinkLocalUnicast(), ip.IsUnspecified():
 		return ownHost
@@ -44,5 +44,5 @@ func kindOf(ip netip.Addr) addrKind {
 	case unix.RTN_BROADCAST, unix.RTN_MULTICAST:
 		return group
 	}
-	return others // and no route, or one that forbids
+	return others // also if there is no route, or one that refuses
 }

@@ -7,15 +7,17 @@ import (
 )
 
 const (
-	// What the kernel took an address for counts for so long: networks may change.
+	// addrKindFor is how long the kernel's answer about an address is used. It is
+	// short, because networks change.
 	addrKindFor = time.Second
-	// So many addresses are remembered; then all are asked about again.
+	// maxAddrKinds bounds the remembered addresses. At the bound all are forgotten.
 	maxAddrKinds = 1024
 )
 
-// addrKinds remembers what the kernel took addresses for. To ask it takes a socket and
-// half a dozen system calls, a connection's address is checked up to three times, and
-// clients often want what others wanted a moment ago. It is safe for concurrent use.
+// addrKinds remembers what kind of address the kernel takes addresses for. Asking takes
+// a socket and half a dozen system calls, and the address of one connection is checked
+// up to three times. Clients also often want what others wanted a moment ago. It is
+// safe for concurrent use.
 type addrKinds struct {
 	ask func(netip.Addr) addrKind
 
@@ -40,7 +42,7 @@ func (a *addrKinds) of(ip netip.Addr) addrKind {
 	if ok && now.Sub(s.at) < addrKindFor {
 		return s.kind
 	}
-	s = seenKind{a.ask(ip), now} // before it was asked: what changes meanwhile counts
+	s = seenKind{a.ask(ip), now} // the time is from before the question, so that changes during it count
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.seen) >= maxAddrKinds {

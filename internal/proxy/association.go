@@ -22,9 +22,9 @@ import (
 // time (resolv.conf(5)).
 const silenceBorne = 4 * time.Second
 
-// listenPacket is a socks.Config's ListenPacket: the outgoing socket of an
-// association, bound as the manager decides for its first destination. The server
-// calls it again when the socket does not work.
+// listenPacket implements ListenPacket of a socks.Config: it opens the outgoing socket
+// of an association, bound as the manager decides for the first destination. The server
+// calls it again if the socket does not work.
 func (o *outgoing) listenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)
@@ -50,7 +50,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 		d.seats[dest.Addr().Is4()] = s
 	}
 	i := 0
-	if dec.Err() == nil { // else what the manager said before counts again when it is back
+	if dec.Err() == nil { // without an answer, the manager's earlier choice stays for when it is back
 		i = s.choose(list, socks.SilentSince(ctx), time.Now())
 	}
 	source, device := list[i].Source, deviceOf(list[i])
@@ -65,7 +65,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 			return err
 		}
 		if errors.Is(bindErr, unix.EPERM) {
-			return nil // the source address alone has to do
+			return nil // binding the source address must suffice
 		}
 		return bindErr
 	}}
@@ -76,7 +76,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	return lc.ListenPacket(ctx, network, local)
 }
 
-// deviceOf is the interface that a socket is to be bound to, "" if none.
+// deviceOf returns the interface to bind a socket to, "" if there is none.
 func deviceOf(e client.Endpoint) string {
 	for _, o := range e.Options {
 		if o.Level == unix.SOL_SOCKET && o.Name == unix.SO_BINDTODEVICE {
@@ -89,9 +89,9 @@ func deviceOf(e client.Endpoint) string {
 // seat is the network that an association's socket of one family is bound to. The
 // zero value means that no socket was opened yet.
 type seat struct {
-	choice netip.Addr // of the manager, when it was last asked; invalid: none
-	source netip.Addr // that the socket is bound to
-	// tried are those that did not help against the silence since then.
+	choice netip.Addr // the manager's latest choice; invalid: none
+	source netip.Addr // the address that the socket is bound to
+	// tried are the networks that were tried since the silence began, without success.
 	tried []netip.Addr
 	since time.Time
 	begun bool

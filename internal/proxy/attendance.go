@@ -9,35 +9,35 @@ import (
 	"time"
 )
 
-// lateGrace is how long the manager may be late before that is said: a busy moment
-// is nothing that an operator could do something about.
+// lateGrace is how long the manager may be late before the log says so. An operator can
+// do nothing about a busy moment.
 const lateGrace = time.Second
 
-// attendance tells an operator when the manager goes and comes. It is safe for
-// concurrent use.
+// attendance logs when the manager goes away and comes back. It is safe for concurrent
+// use.
 type attendance struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	here  bool      // as was told last
-	since time.Time // when it first was late, after it had answered; zero: it answers
+	here  bool      // as last logged
+	since time.Time // when it first was late after an answer; zero: it answers
 }
 
-// begin says whether the manager is here, which the caller has told.
+// begin sets whether the manager is here. The caller has already logged it.
 func (a *attendance) begin(here bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.here, a.since = here, time.Time{}
 }
 
-// present tells whether the manager is here, as was said last.
+// present tells whether the manager is here, as last logged.
 func (a *attendance) present() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.here
 }
 
-// note takes how a question to the manager ended.
+// note takes the result of a question to the manager.
 func (a *attendance) note(err error, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

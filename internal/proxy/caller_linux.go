@@ -38,7 +38,8 @@ func callerOf(r *socks.Request) rules.Caller {
 	return rules.Caller{}
 }
 
-// peerOf is who connected to a Unix socket, which the kernel noted then.
+// peerOf returns who has connected to a Unix socket. The kernel notes that at the time
+// of the connect.
 func peerOf(r *socks.Request) rules.Caller {
 	conn, ok := r.Conn.(*net.UnixConn)
 	if !ok {
@@ -55,7 +56,7 @@ func peerOf(r *socks.Request) rules.Caller {
 	return c
 }
 
-// hasProcess tells whether a process is the user's.
+// hasProcess tells whether a process belongs to the user.
 func hasProcess(uid uint32, pid int) bool {
 	var st syscall.Stat_t
 	return syscall.Stat(filepath.Join("/proc", strconv.Itoa(pid)), &st) == nil && st.Uid == uid
@@ -81,16 +82,15 @@ func senderOf(from, to netip.AddrPort) (uid uint32, err error) {
 	return uid, err
 }
 
-// errNoOwner is about a socket that its process has closed. The kernel keeps such a
-// socket for a while without an owner, and shows the user id 0 for it, which is
-// root's.
+// errNoOwner is about a socket that its process has closed. For a while the kernel
+// keeps such a socket without an owner. It then shows the user id 0, which is root's.
 var errNoOwner = errors.New("the socket has no owner any more")
 
-// errOutside is about the socket of a user who has no id in the proxy's user namespace,
-// whom the kernel does not tell from other such users.
+// errOutside is about a socket of a user without an id in the proxy's user namespace.
+// The kernel does not tell such users apart.
 var errOutside = errors.New("the socket's user has no id in this user namespace")
 
-// socketOwner asks the kernel who has a socket of this host.
+// socketOwner asks the kernel who owns a socket of this host.
 func socketOwner(protocol byte, local, remote netip.AddrPort) (uid, inode uint32, err error) {
 	conn, err := sockdiag.Dial()
 	if err != nil {
@@ -124,7 +124,7 @@ func processWithSocket(uid, inode uint32) (pid int, executable string) {
 		}
 	}
 	slices.Sort(pids)
-	for _, pid := range slices.Backward(pids) { // programs that have just been started connect more often
+	for _, pid := range slices.Backward(pids) { // the newest first: programs that have just started connect most
 		if hasProcess(uid, pid) && hasOpen(pid, want) {
 			return pid, rules.Executable(pid)
 		}

@@ -11,10 +11,10 @@ import (
 	"github.com/socket-intents/mamma/internal/rules"
 )
 
-// settings are those of the configuration file.
+// settings are the settings of the configuration file.
 type settings struct {
 	listen  []string
-	socket  string // of the Multi Access Manager; "" for where clients look
+	socket  string // the Multi Access Manager's; "": where clients look
 	metrics string // "" for none
 	users   string // password file; "" for none
 	header  string // that carries intents in HTTP requests
@@ -31,7 +31,7 @@ type settings struct {
 	rules       []rule
 	intents     []rules.Intents
 	portIntents bool
-	identify    bool // find each client's process
+	identify    bool // find out the process of each client
 	learning    habits.Settings
 }
 
@@ -57,7 +57,7 @@ func defaults() *settings {
 	}
 }
 
-// loadConfig reads the file at path, the defaults if path is "".
+// loadConfig reads the file at path. If path is "", it returns the defaults.
 func loadConfig(path string) (*settings, error) {
 	c := defaults()
 	if path == "" {
@@ -152,7 +152,7 @@ func parseHeader(text string) (string, error) {
 	return notEmpty(text)
 }
 
-// open lists the listeners that others than this host can reach.
+// open lists the listeners that other hosts can reach.
 func (c *settings) open() []string {
 	var list []string
 	for _, l := range c.listen {

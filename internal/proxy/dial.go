@@ -21,9 +21,9 @@ import (
 // Multi Access Manager chooses.
 type outgoing struct {
 	dialer  *client.Dialer
-	plain   *client.Dialer // for plain HTTP: package socks sets keep-alive where it matters
+	plain   *client.Dialer // for plain HTTP; sets no keep-alive, because package socks does where it is needed
 	chooser *chooser
-	mistake func(*socks.Request, *mistake) // is told of intents that make no sense
+	mistake func(*socks.Request, *mistake) // called with intents that cannot be read
 	manager attendance
 }
 
@@ -54,7 +54,7 @@ func (o *outgoing) choose(r *socks.Request, d *details, dest socks.Addr) choice 
 	return ch
 }
 
-// decide asks the manager. The error tells that the request is over.
+// decide asks the manager. An error means that the request has ended.
 func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch choice, network, address string) (*client.Decision, error) {
 	ctx = client.WithOrigin(intent.NewContext(ctx, ch.set), o.chooser.origin(r, d, ch.from))
 	dialer := o.dialer
@@ -64,7 +64,7 @@ func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch 
 	dec, err := dialer.Decide(ctx, network, address)
 	if err != nil {
 		if errors.Is(err, client.ErrRefused) {
-			o.manager.note(nil, time.Now()) // it is there, and has decided
+			o.manager.note(nil, time.Now()) // the manager is there: it has decided
 			d.mu.Lock()
 			d.reason = refusalOf(err)
 			d.mu.Unlock()
@@ -78,20 +78,21 @@ func (o *outgoing) decide(ctx context.Context, r *socks.Request, d *details, ch 
 	return dec, nil
 }
 
-// details is what a request's Data holds.
+// details is the content of a request's Data.
 type details struct {
-	// who is found out once, when it is first asked for.
+	// The asking process is found out once, when it is first needed.
 	once  sync.Once
 	asked atomic.Bool // who is set
 	who   rules.Caller
 
-	// seats are where an association's sockets are, by Is4 of their destinations.
+	// seats are the networks of an association's sockets; the key is Is4 of their
+	// destinations.
 	seats map[bool]*seat
-	// moving is called before an association moves to another network; nil for
+	// moving is called before an association moves to another network. It is nil for
 	// requests of other kinds.
 	moving func()
 
-	mu        sync.Mutex // of what an association changes while it runs
+	mu        sync.Mutex // guards what an association changes while it runs
 	choice    choice
 	err       error // why the manager had no say
 	source    netip.Addr
@@ -99,7 +100,7 @@ type details struct {
 	reason    string
 	candidate client.Candidate
 	decided   bool
-	multipath string // "yes", or what became of it; "" if it was not asked for
+	multipath string // "yes", or what became of MPTCP; "" if it was not asked for
 }
 
 // detailsOf returns the details of a request, and makes them at the first call. No
@@ -114,7 +115,7 @@ func detailsOf(r *socks.Request) *details {
 	return d
 }
 
-// who tells which local process made a request.
+// who returns the local process that made a request.
 func who(r *socks.Request) rules.Caller {
 	d := detailsOf(r)
 	d.once.Do(func() {
@@ -124,7 +125,7 @@ func who(r *socks.Request) rules.Caller {
 	return d.who
 }
 
-// noted keeps how a connection came about, for the access log and the metrics.
+// noted stores how a connection was made, for the access log and the metrics.
 func (d *details) noted(info client.Info) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,7 +142,7 @@ func (d *details) noted(info client.Info) {
 	}
 }
 
-// dial is a socks.Config's Dial.
+// dial implements Dial of a socks.Config.
 func (o *outgoing) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)
@@ -159,8 +160,8 @@ func (o *outgoing) dial(ctx context.Context, network, address string) (net.Conn,
 	return conn, nil
 }
 
-// replyable finds the reply to what package socks does not know: a refusal by the
-// policy, and a dial whose every attempt failed to resolve the name.
+// replyable turns two errors into some that package socks knows: a refusal by the
+// policy, and a dial in which every attempt failed to resolve the name.
 func replyable(err error) error {
 	if errors.Is(err, client.ErrRefused) {
 		return &socks.Error{Reply: socks.NotAllowed, Err: err, Told: refusalOf(err)}
@@ -180,7 +181,7 @@ func replyable(err error) error {
 	return &socks.Error{Reply: socks.HostUnreachable, Err: err}
 }
 
-// refusalOf is what the policy says of a refusal, without what was dialled.
+// refusalOf returns the policy's reason for a refusal, without the destination.
 func refusalOf(err error) string {
 	de, ok := errors.AsType[*client.DialError](err)
 	if !ok {
@@ -197,14 +198,16 @@ func refusalOf(err error) string {
 	return client.ErrRefused.Error()
 }
 
-// check asks whether the manager is there, for a line at start.
+// check tells whether the manager is there. It is called at start, for a line in the
+// log.
 func (o *outgoing) check(ctx context.Context) error {
 	err := o.dialer.Daemon.Ping(ctx)
 	o.manager.begin(err == nil)
 	return err
 }
 
-// resolve is a socks.Config's Resolve: on the network that the manager chooses.
+// resolve implements Resolve of a socks.Config. It looks a name up on the network that
+// the manager chooses.
 func (o *outgoing) resolve(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)
@@ -225,8 +228,8 @@ func (o *outgoing) resolve(ctx context.Context, network, host string) ([]netip.A
 	return ips, nil
 }
 
-// resolvePTR is a socks.Config's ResolvePTR: it asks the host's name servers, by the
-// network that the manager chooses.
+// resolvePTR implements ResolvePTR of a socks.Config. It asks the host's name servers
+// over the network that the manager chooses.
 func (o *outgoing) resolvePTR(ctx context.Context, addr netip.Addr) ([]string, error) {
 	r := socks.RequestFrom(ctx)
 	d := detailsOf(r)

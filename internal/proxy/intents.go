@@ -20,16 +20,16 @@ type chooser struct {
 	learnt *habits.Learner // nil: nothing is learnt
 	ports  bool
 	who    func(*socks.Request) rules.Caller
-	// identify tells to look for each client's process. Without it, the process is
-	// looked for only if a rule names processes or users, or if the client offers a
-	// password (nameless).
+	// identify says to find out each client's process. Without it, that is done in two
+	// cases only: a rule names processes or users, or the client offers a password
+	// (nameless).
 	identify bool
 }
 
-// choice is what a chooser found.
+// choice is the result of a chooser.
 type choice struct {
 	set     intent.Set
-	from    string // the sources that added something, for people
+	from    string // the sources of the intents, for people
 	mistake *mistake
 }
 
@@ -70,8 +70,8 @@ func (c *chooser) said(r *socks.Request) (intent.Set, *mistake) {
 	return all, nil
 }
 
-// origin is what the manager is told about r: the source of its intents, and the
-// process that made it as far as that was found out.
+// origin returns what the manager is told about r: the source of its intents, and the
+// process that made it if that is known.
 func (c *chooser) origin(r *socks.Request, d *details, from string) client.Origin {
 	o := client.Origin{UID: client.UnknownUID, Source: from}
 	if !d.asked.Load() {
@@ -105,7 +105,7 @@ func intentsOfUser(user string) string {
 	return intents
 }
 
-// withoutIntents checks passwords for names that carry intents.
+// withoutIntents removes intents from names before the names' passwords are checked.
 type withoutIntents struct{ socks.Authenticator }
 
 func (a withoutIntents) Authenticate(user, password string) bool {

@@ -9,15 +9,16 @@ import (
 )
 
 const (
-	// Descriptors for other things than connections: listeners, pipes, the manager's
-	// socket. If there are few descriptors, at most a quarter of them.
+	// otherFiles is the number of descriptors for other things than connections:
+	// listeners, pipes, the manager's socket. With few descriptors it is a quarter of
+	// them.
 	otherFiles = 256
-	// Memory for everything but connections.
+	// otherMemory is the memory for everything but connections.
 	otherMemory = 24 << 20
-	// What a connection takes, with its sockets in the kernel and some of their
-	// buffers.
+	// connMemory is what a connection takes, including its sockets in the kernel and
+	// some of their buffers.
 	connMemory = 24 << 10
-	// The proxy serves at least so many connections, however low the limits are.
+	// leastConns is served even if the limits allow fewer.
 	leastConns = 8
 )
 
@@ -26,7 +27,7 @@ const (
 func (p *Proxy) affordable(conns int) int {
 	files, memory := limits.Files(), limits.Memory()
 	if memory < math.MaxInt64 && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memory / 2) // what is garbage does not cost connections
+		debug.SetMemoryLimit(memory / 2) // so that garbage does not take the memory of connections
 	}
 	if n := min(byFiles(files), byMemory(memory)); n < conns {
 		p.log.Info("the limits of files and memory allow fewer connections than configured", "connections", n, "configured", conns,
@@ -36,16 +37,16 @@ func (p *Proxy) affordable(conns int) int {
 	return conns
 }
 
-// byFiles is how many connections a number of descriptors allows. Each takes two.
+// byFiles returns how many connections so many descriptors allow. Each takes two.
 func byFiles(files uint64) int { return max(leastConns, forConns(files)/2) }
 
-// forConns is how many of a number of descriptors connections may take.
+// forConns returns how many of so many descriptors connections may take.
 func forConns(files uint64) int {
 	files = min(files, 1<<30)
 	return max(2*leastConns, int(files-min(otherFiles, files/4)))
 }
 
-// byMemory is how many connections an amount of memory allows. A part stays free for
+// byMemory returns how many connections so much memory allows. A part stays free for
 // the kernel's buffers of busy connections.
 func byMemory(bytes int64) int {
 	n := (bytes - bytes/4 - otherMemory) / connMemory

@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What package net has by default for connections of TCP.
+// The keep-alive settings that package net uses by default.
 const (
 	keepAliveIdle     = 15 // seconds
 	keepAliveInterval = 15
 	keepAliveCount    = 9
 )
 
-// listen opens a listener whose connections have keep-alive from it: the kernel copies
-// the settings, which would take four system calls for each connection.
+// listen opens a listener with keep-alive set. The kernel copies the settings to each
+// connection, which saves four system calls per connection.
 func listen(addr string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1}
 	l, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	if setKeepAlive(l) != nil { // as some kernels for Multipath TCP
+	if setKeepAlive(l) != nil { // some kernels refuse it for Multipath TCP
 		return keepAliveListener{l}, nil
 	}
 	return l, nil

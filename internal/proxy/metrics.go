@@ -27,7 +27,7 @@ const (
 // time, but in months may have many.
 const maxPaths = 64
 
-// metrics are what Prometheus reads.
+// metrics are the metrics for Prometheus.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -37,8 +37,8 @@ type metrics struct {
 	traffic  *traffic
 }
 
-// newMetrics makes them; conns counts the connections, manager tells whether
-// the Multi Access Manager takes part.
+// newMetrics makes the metrics. conns returns the number of connections, and manager
+// whether the Multi Access Manager takes part.
 func newMetrics(conns func() int, manager func() bool) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
@@ -80,13 +80,13 @@ func (m *metrics) ended(ss *socks.Session, reply socks.Reply) {
 	switch r.Command {
 	case socks.CommandConnect, socks.CommandBind, socks.CommandUDPAssociate, socks.CommandResolve, socks.CommandResolvePTR:
 	default:
-		command = "other" // or a client could make 256 of them
+		command = "other" // otherwise a client could make 256 labels
 	}
 	m.requests.WithLabelValues(r.Protocol.String(), command, reply.String()).Inc()
 	m.traffic.end(ss)
 }
 
-// pathLabels are where bytes went.
+// pathLabels name the network over which bytes went.
 type pathLabels struct{ device, source string }
 
 func pathOf(ss *socks.Session) pathLabels {
@@ -103,11 +103,11 @@ func pathOf(ss *socks.Session) pathLabels {
 	return l
 }
 
-// traffic counts bytes by where they went.
+// traffic counts bytes by network.
 type traffic struct {
 	mu     sync.Mutex
 	counts map[pathLabels]*volume
-	open   map[*socks.Session]volume // what is counted of them
+	open   map[*socks.Session]volume // what was already counted of each session
 }
 
 type volume struct{ sent, received int64 }
@@ -133,7 +133,7 @@ func (t *traffic) end(ss *socks.Session) {
 	delete(t.open, ss)
 }
 
-// see counts what is new of a session, before its path changes.
+// see counts the new bytes of a session. Call it before the session's network changes.
 func (t *traffic) see(ss *socks.Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -143,7 +143,7 @@ func (t *traffic) see(ss *socks.Session) {
 func (t *traffic) countLocked(ss *socks.Session) {
 	seen, ok := t.open[ss]
 	if !ok {
-		return // it was not served
+		return // the request was not served
 	}
 	now := volume{ss.Sent(), ss.Received()}
 	t.open[ss] = now
@@ -166,7 +166,7 @@ func (t *traffic) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descReceived
 }
 
-// Collect counts what is open, too.
+// Collect also counts the bytes of open sessions.
 func (t *traffic) Collect(ch chan<- prometheus.Metric) {
 	t.mu.Lock()
 	for ss := range t.open {

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// Distinct mistakes beyond this number are counted but not logged. Clients choose
-	// the texts and could fill the log.
+	// maxMistakes bounds the distinct mistakes that are logged; others are only
+	// counted. Clients choose the texts, and must not fill the log.
 	maxMistakes = 64
-	// So many bytes of each text are logged.
+	// maxMistakeText is how many bytes of a text are logged.
 	maxMistakeText = 100
 )
 

@@ -11,20 +11,21 @@ import (
 )
 
 const (
-	// A client that was asked for a name and had none is not asked for so long.
+	// namelessFor is how long a client that had no name is not asked again.
 	namelessFor = time.Hour
-	// So many are remembered, the rest is asked again.
+	// maxNameless bounds the remembered clients. Others are asked again.
 	maxNameless = 1024
 )
 
-// nameless finds clients that offer a name and a password without having them. They
-// fail, or ask their user, when the offer is taken. What they offer is the same as
-// what clients with a name offer, so the program has to tell, where it may be looked
-// at, and else what became of asking it before. It is safe for concurrent use.
+// nameless finds clients that offer a name and a password although they have none. If
+// the proxy accepts their offer, they fail or ask their user. Their offer looks the
+// same as that of clients with a name. So nameless looks at the client's program, if
+// that is possible. Otherwise it goes by the result of the last time that the client
+// was asked. It is safe for concurrent use.
 type nameless struct {
 	who func(*socks.Request) rules.Caller
-	// offersBlindly tells of a process that it offers a name always, and has none for the
-	// proxy at this address.
+	// offersBlindly tells whether a process offers a name in any case, and has none for
+	// the proxy at this address.
 	offersBlindly func(pid int, proxy netip.AddrPort) bool
 	log           *slog.Logger
 
@@ -32,8 +33,8 @@ type nameless struct {
 	seen map[namelessKey]time.Time
 }
 
-// namelessKey is a client as far as it is known: by its address, on this host by its
-// user and program.
+// namelessKey identifies a client: by its address or, on this host, by user and
+// program.
 type namelessKey struct {
 	addr       netip.Addr
 	uid        uint32
@@ -44,7 +45,7 @@ func newNameless(log *slog.Logger, who func(*socks.Request) rules.Caller) *namel
 	return &nameless{who: who, offersBlindly: offersBlindly, log: log, seen: map[namelessKey]time.Time{}}
 }
 
-// is is a socks.Config's Nameless.
+// is implements Nameless of a socks.Config.
 func (n *nameless) is(r *socks.Request) bool {
 	who := n.who(r)
 	if who.PID != 0 && n.offersBlindly(who.PID, r.Listener) {
@@ -60,7 +61,7 @@ func (n *nameless) is(r *socks.Request) bool {
 	return ok && time.Since(since) < namelessFor
 }
 
-// note is told of a client that was asked for a name and did not give one.
+// note remembers a client that was asked for a name and gave none.
 func (n *nameless) note(r *socks.Request) {
 	who := n.who(r)
 	key, ok := n.key(r, who)
@@ -76,8 +77,8 @@ func (n *nameless) note(r *socks.Request) {
 	n.log.Info("a client offers a name but has none; it is not asked for a while", "client", clientOf(r), "process", who.String(), "for", namelessFor)
 }
 
-// key is what a client is remembered by. Of a client on this host about which nothing
-// is known there is nothing to remember: its address is everybody's.
+// key returns what identifies a client. ok is false for a client on this host about
+// which nothing is known, because all users share its address.
 func (n *nameless) key(r *socks.Request, who rules.Caller) (namelessKey, bool) {
 	switch {
 	case who.Elsewhere:

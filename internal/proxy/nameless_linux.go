@@ -21,14 +21,14 @@ import (
 	"github.com/socket-intents/mamma/internal/rules"
 )
 
-// maxProcText is how much is read of what a process says about itself, and of its
+// maxProcText bounds how much is read of a process's own description, and of its
 // configuration.
 const maxProcText = 1 << 20
 
-// offersBlindly tells that a process always offers a name and a password, as tsocks
-// and connect-proxy do, and was given none for the proxy at this address: by what it
-// has mapped, its arguments, its environment (proc(5)) and its configuration, as far as
-// they can be read. What is not known may hold a name.
+// offersBlindly tells whether a process always offers a name and a password, as tsocks
+// and connect-proxy do, and has none for the proxy at this address. It looks at the
+// process's mapped files, arguments, environment (proc(5)) and configuration, if these
+// can be read. If something cannot be read, it may contain a name.
 func offersBlindly(pid int, proxy netip.AddrPort) bool {
 	p := process{dir: filepath.Join("/proc", strconv.Itoa(pid)), proxy: proxy}
 	exe := rules.Executable(pid)
@@ -44,11 +44,11 @@ func offersBlindly(pid int, proxy netip.AddrPort) bool {
 	return ok && bytes.Contains(maps, []byte("/libtsocks.so")) && p.readEnvironment() && !p.tsocksPassword()
 }
 
-// process is one that is looked at.
+// process is a process that is looked at.
 type process struct {
 	dir   string // in /proc
 	stat  unix.Stat_t
-	proxy netip.AddrPort // that it connected to
+	proxy netip.AddrPort // the proxy that it has connected to
 	env   map[string]string
 }
 
@@ -67,7 +67,7 @@ func (p *process) readEnvironment() bool {
 	p.env = map[string]string{}
 	for v := range bytes.SplitSeq(b, []byte{0}) {
 		if name, value, ok := strings.Cut(string(v), "="); ok {
-			if _, twice := p.env[name]; !twice { // the first one counts, as for getenv(3)
+			if _, twice := p.env[name]; !twice { // the first value counts, as in getenv(3)
 				p.env[name] = value
 			}
 		}
@@ -111,17 +111,18 @@ func (p *process) tsocksPassword() bool {
 	return p.states("/etc/tsocks.conf", sets)
 }
 
-// tsocksServer is one that a tsocks.conf declares, by default or for a path.
+// tsocksServer is a server that a tsocks.conf declares, by default or for a path.
 type tsocksServer struct{ host, port, password string }
 
-// at tells whether the server may be the proxy at this address: the host may be a name.
+// at tells whether the server may be the proxy at this address. The server's host may
+// be a name, which is not resolved.
 func (s tsocksServer) at(proxy netip.AddrPort) bool {
 	port := cmp.Or(s.port, "1080")
 	ip, err := netip.ParseAddr(s.host)
 	return s.host != "" && port == strconv.Itoa(int(proxy.Port())) && (err != nil || ip == proxy.Addr())
 }
 
-// tsocksPassword tells whether the lines have a password for the proxy.
+// tsocksPassword tells whether the lines contain a password for the proxy.
 func tsocksPassword(lines *bufio.Scanner, proxy netip.AddrPort) bool {
 	var whole, ofPath tsocksServer
 	inPath := false
@@ -157,8 +158,8 @@ func directive(line string) (name, value string) {
 	return strings.TrimSpace(name), strings.TrimSpace(value)
 }
 
-// atHome is a file in the home of the process's user, "" if there is none. Both
-// programs ask the user database, not the environment.
+// atHome returns a path in the home directory of the process's user, "" if there is
+// none. It asks the user database and not the environment, as both programs do.
 func (p *process) atHome(name string) string {
 	u, err := user.LookupId(strconv.FormatUint(uint64(p.stat.Uid), 10))
 	if err != nil || u.HomeDir == "" {
@@ -167,7 +168,7 @@ func (p *process) atHome(name string) string {
 	return path.Join(u.HomeDir, name)
 }
 
-// file is where one is that the process calls so.
+// file returns the path of a file that the process knows by this name.
 func (p *process) file(name string) string {
 	if path.IsAbs(name) {
 		return filepath.Join(p.dir, "root", name)
@@ -183,8 +184,8 @@ func (p *process) exists(name string) bool {
 	return err == nil
 }
 
-// states tells what sets says of a configuration file's lines. One that is not there
-// says nothing, and one that cannot be read may.
+// states tells whether a configuration file contains what sets looks for. A missing
+// file does not. A file that cannot be read may.
 func (p *process) states(file string, sets func(*bufio.Scanner) bool) bool {
 	if file == "" {
 		return false
@@ -200,8 +201,9 @@ func (p *process) states(file string, sets func(*bufio.Scanner) bool) bool {
 
 var errNotTheirs = errors.New("not a file that the process may read")
 
-// open opens a file for reading that the process could read itself: its user names it.
-// Nothing else is touched, as opening a device may do something.
+// open opens a file for reading, if the process could read it itself, because the
+// process's user names the file. It opens only regular files, because opening a device
+// may have an effect.
 func (p *process) open(name string) (*os.File, error) {
 	fd, err := unix.Open(p.file(name), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {

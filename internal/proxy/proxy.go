@@ -23,8 +23,8 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// Proxy is the SOCKS and HTTP server with what surrounds it: settings that can be
-// reloaded, listeners, the connection to mamma, metrics and what is learnt.
+// Proxy is the SOCKS and HTTP server with all that it needs: settings that can be
+// reloaded, listeners, the connection to mamma, metrics, and what was learnt.
 type Proxy struct {
 	options Options
 	log     *slog.Logger
@@ -41,9 +41,9 @@ type Proxy struct {
 
 	mu        sync.Mutex // held for the length of a reload; guards the fields below
 	settings  *settings
-	managers  map[string]*client.Daemon // by socket, all that were asked since the start
-	activated bool                      // the service manager handed the listeners in, and no others are opened
-	listeners map[string]net.Listener   // by address as configured; without those handed in
+	managers  map[string]*client.Daemon // all managers asked since the start, by socket
+	activated bool                      // the service manager passed on the listeners, and no others are opened
+	listeners map[string]net.Listener   // by address as configured; without those passed on
 	web       *http.Server              // serves the metrics; nil if they are not served
 	webAddr   string                    // where web listens
 	serving   sync.WaitGroup            // the goroutines of listeners and web
@@ -313,15 +313,16 @@ func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 }
 
 const (
-	// lateInHurry is how long an end that is urgent waits for answers that nobody wants any
-	// more: an original manager may be measuring before it answers.
+	// lateInHurry is how long an urgent end waits for late answers. A manager of the
+	// prototype may be busy measuring before it answers.
 	lateInHurry = time.Second
-	// noticeable is how long the end waits for them before it says so.
+	// noticeable is how long the end waits for late answers before it says so.
 	noticeable = 100 * time.Millisecond
 )
 
-// leaveLocked has original managers answer what they were asked. They, and with them
-// every program of the host that asks them, would suffer if the process ended before.
+// leaveLocked waits until managers of the prototype have answered. If the process ended
+// before, that would harm such a manager, and with it every program of the host that
+// asks it.
 func (p *Proxy) leaveLocked(hurry <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

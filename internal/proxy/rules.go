@@ -42,7 +42,7 @@ var (
 // Allow decides before the destination's name is resolved. A request whose decision
 // depends on the address passes here; AllowAddr decides it.
 func (a *access) Allow(_ context.Context, r *socks.Request) error {
-	detailsOf(r) // made here, because the metrics read them as soon as the request is under way
+	detailsOf(r) // made now, because the metrics read them as soon as the request is under way
 	s := newSubject(r, netip.AddrPort{}, socks.Addr{}, func() rules.Caller { return a.who(r) })
 	return a.decide(r, s, true)
 }

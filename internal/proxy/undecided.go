@@ -8,18 +8,18 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// undecidedEvery is how often an operator is told of rules that could not be
-// decided: clients can make that happen as often as they like.
+// undecidedEvery is the least time between log messages about rules that could not be
+// decided. Clients can cause such rules as often as they like.
 const undecidedEvery = time.Minute
 
-// undecided tells of rules that depend on who asks, where that cannot be found
-// out. It is safe for concurrent use.
+// undecided logs rules that depend on who asks when that cannot be found out. It is
+// safe for concurrent use.
 type undecided struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
 	told  time.Time
-	count int // since then
+	count int // number since the last message
 }
 
 func newUndecided(log *slog.Logger) *undecided { return &undecided{log: log} }

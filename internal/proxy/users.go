@@ -21,14 +21,14 @@ import (
 )
 
 const (
-	hashPrefix     = "$pbkdf2-sha256$" // as passlib writes it
+	hashPrefix     = "$pbkdf2-sha256$" // in passlib's notation
 	hashIterations = 600_000           // OWASP's figure for SHA-256 of 2023
 	maxIterations  = 10_000_000
 	saltSize       = 16
 
 	maxUsersFile = 1 << 20
-	// A check takes a good part of a second of processor time, so few run at
-	// once, and connections that come meanwhile wait their turn.
+	// checksAtOnce bounds the checks that run at once. A check takes a good part of a
+	// second of processor time. Other connections wait their turn.
 	checksAtOnce = 1
 	maxVerified  = 1024
 )
@@ -42,7 +42,7 @@ type users struct {
 	key    [32]byte // keys the digests in verified; another one at each start
 
 	mu       sync.Mutex
-	verified map[[sha256.Size]byte]struct{} // digests of names and passwords that were right: only the first check is slow
+	verified map[[sha256.Size]byte]struct{} // digests of correct names and passwords, so that only the first check is slow
 }
 
 var _ socks.Authenticator = (*users)(nil)
@@ -80,7 +80,7 @@ func loadUsers(path string) (*users, error) {
 func readUsers(r io.Reader) (*users, error) {
 	u := &users{hashes: map[string]passwordHash{}, checks: make(chan struct{}, checksAtOnce), verified: map[[sha256.Size]byte]struct{}{}}
 	u.nobody = passwordHash{iterations: hashIterations, salt: make([]byte, saltSize), hash: make([]byte, sha256.Size)}
-	_, _ = rand.Read(u.key[:]) // never fails
+	_, _ = rand.Read(u.key[:]) // the error is ignored, because reading random bytes never fails
 	sc := bufio.NewScanner(io.LimitReader(r, maxUsersFile))
 	for n := 1; sc.Scan(); n++ {
 		line := bytes.TrimSpace(sc.Bytes())
@@ -99,7 +99,7 @@ func readUsers(r io.Reader) (*users, error) {
 			return nil, fmt.Errorf("%d: a second user %q", n, name)
 		}
 		u.hashes[name] = h
-		u.nobody.iterations = h.iterations // takes as long as the others
+		u.nobody.iterations = h.iterations // an unknown name takes as long as a known one
 	}
 	if err := sc.Err(); err != nil {
 		return nil, fmt.Errorf(" %w", err)
@@ -127,7 +127,7 @@ func parseHash(text string) (passwordHash, error) {
 // hashPassword makes the text that parseHash reads.
 func hashPassword(password string, iterations int) (string, error) {
 	salt := make([]byte, saltSize)
-	_, _ = rand.Read(salt) // never fails
+	_, _ = rand.Read(salt) // the error is ignored, because reading random bytes never fails
 	key, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
 	if err != nil {
 		return "", err
@@ -138,7 +138,7 @@ func hashPassword(password string, iterations int) (string, error) {
 // Authenticate tells whether the password is right.
 func (u *users) Authenticate(name, password string) bool {
 	mac := hmac.New(sha256.New, u.key[:])
-	_, _ = fmt.Fprintf(mac, "%d:%s%s", len(name), name, password) // never fails
+	_, _ = fmt.Fprintf(mac, "%d:%s%s", len(name), name, password) // the error is ignored, because writing to a hash never fails
 	sum := [sha256.Size]byte(mac.Sum(nil))
 	u.mu.Lock()
 	_, ok := u.verified[sum]
