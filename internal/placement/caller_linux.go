@@ -29,8 +29,8 @@ type wish struct {
 	datagram bool
 }
 
-// readWish finds out what a call asks for. The error is errNoSocket if that has no
-// destination of IPv4 or IPv6.
+// readWish finds out what a call asks for. The error is errNoSocket if the call has no
+// IPv4 or IPv6 destination.
 func readWish(c notify.Call) (wish, error) {
 	w := wish{fd: int(int32(c.Args[0])), datagram: c.NR != unix.SYS_CONNECT}
 	var addr, size uint64
@@ -64,13 +64,13 @@ func readWish(c notify.Call) (wish, error) {
 	return w, err
 }
 
-// maxControl bounds what is read of a message's control data. The data that give a
+// maxControl bounds how much of a message's control data is read. The data that name a
 // source take less than 100 bytes.
 const maxControl = 1024
 
-// saysWhere tells whether a message's control data say from where it is to be sent
-// (IP_PKTINFO, ip(7); IPV6_PKTINFO, RFC 3542 section 6). Other data, such as the
-// mark of ECN that QUIC sets, do not.
+// saysWhere tells whether a message's control data name the source to send from
+// (IP_PKTINFO, ip(7); IPV6_PKTINFO, RFC 3542 section 6). Other data do not, such as the
+// ECN mark that QUIC sets.
 func saysWhere(tid uint32, h *unix.Msghdr) (bool, error) {
 	b := make([]byte, min(uint64(h.Controllen), maxControl))
 	if err := readMemory(tid, uint64(uintptr(unsafe.Pointer(h.Control))), b); err != nil {
@@ -82,7 +82,7 @@ func saysWhere(tid uint32, h *unix.Msghdr) (bool, error) {
 func hasPacketInfo(control []byte) bool {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {
-		return true // the kernel says what is wrong with it
+		return true // malformed: the kernel reports that to the program
 	}
 	return slices.ContainsFunc(messages, func(m unix.SocketControlMessage) bool {
 		return m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_PKTINFO || m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO
@@ -99,7 +99,7 @@ func parseSockaddr(b []byte) (netip.AddrPort, error) {
 	switch {
 	case family == unix.AF_INET && len(b) >= unix.SizeofSockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), port(b)), nil
-	case family == unix.AF_INET6 && len(b) >= unix.SizeofSockaddrInet6-4: // without a scope, as of old (RFC 2133)
+	case family == unix.AF_INET6 && len(b) >= unix.SizeofSockaddrInet6-4: // the old form without a scope (RFC 2133)
 		a := netip.AddrFrom16([16]byte(b[8:24]))
 		if len(b) >= unix.SizeofSockaddrInet6 {
 			if scope := uint32(b[24]) | uint32(b[25])<<8 | uint32(b[26])<<16 | uint32(b[27])<<24; scope != 0 && !a.Is4In6() {
@@ -141,7 +141,7 @@ type thread struct {
 // openThread opens a thread; close closes it again.
 func openThread(tid uint32) (*thread, error) {
 	pidfd, err := unix.PidfdOpen(int(tid), pidfdThread)
-	if errors.Is(err, unix.EINVAL) { // before 6.9: by the process
+	if errors.Is(err, unix.EINVAL) { // Linux before 6.9: ask for the process
 		c, err2 := readCaller(tid)
 		if err2 != nil {
 			return nil, err2
@@ -166,7 +166,7 @@ func (t *thread) descriptor(fd int) (int, error) {
 type caller struct {
 	pid     int
 	uid     uint32
-	command string // as ps(1) shows it; it may hold anything
+	command string // as ps(1) shows it; may contain anything
 }
 
 // pidfdInfo is struct pidfd_info in its first version (linux/pidfd.h, 6.13), and
@@ -188,7 +188,7 @@ const (
 	pidfdInfoCreds = 1 << 1
 )
 
-// caller tells who the thread belongs to.
+// caller returns the process that the thread belongs to.
 func (t *thread) caller() (caller, error) {
 	info := pidfdInfo{mask: pidfdInfoPID | pidfdInfoCreds}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.pidfd), pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
@@ -202,7 +202,7 @@ func (t *thread) caller() (caller, error) {
 	return c, err
 }
 
-// readCaller reads who a thread belongs to (proc_pid_status(5)).
+// readCaller reads which process a thread belongs to (proc_pid_status(5)).
 func readCaller(tid uint32) (caller, error) {
 	b, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(tid), 10) + "/status")
 	if err != nil {

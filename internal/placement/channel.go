@@ -12,10 +12,10 @@ type plan struct {
 	Options Options
 	Path    string   // of the program
 	Args    []string // with its name
-	Group   int      // the process group that the program belongs to: the front's
+	Group   int      // the front's process group, which the program joins
 }
 
-// news is what the supervisor tells the front. One of them is set.
+// news is what the supervisor tells the front. Exactly one of its kinds is set.
 type news struct {
 	Failed  string         // the program could not be started, and why
 	Status  int            // with Failed: the exit status for that

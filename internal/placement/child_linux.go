@@ -14,9 +14,9 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// What the child writes to a pipe, a word before each line. First comes the number of
-// its listener, or why it has none; then, if it could not become the program, why. The
-// pipe closes when the child becomes the program.
+// Words that the child writes to a pipe, each at the beginning of a line. First it
+// writes the number of its listener, or why it has none. If it then fails to become the
+// program, it writes why. When it succeeds, the pipe closes.
 const (
 	saysListener = "listener "
 	saysNone     = "none "
@@ -27,7 +27,7 @@ const (
 // Its arguments are the descriptors of two pipes, the calls that are placed, and
 // the program with its arguments.
 func becomeProgram(args []string) int {
-	// The filter is one of the thread that installs it.
+	// The filter belongs to the thread that installs it.
 	runtime.LockOSThread()
 	hear, err1 := inherited(args[0])
 	tell, err2 := inherited(args[1])
@@ -43,7 +43,8 @@ func becomeProgram(args []string) int {
 			_, _ = fmt.Fprintf(tell, "%s%d\n", saysListener, fd)
 		}
 	}
-	// The supervisor has a copy of the listener before anything is connected.
+	// The child waits until the supervisor has a copy of the listener, so that no
+	// connect comes earlier.
 	if b, err := io.ReadAll(hear); err != nil || string(b) != "go" {
 		return StatusFailed
 	}
@@ -70,7 +71,7 @@ func inherited(number string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "inherited"), nil
 }
 
-// The letters that stand for calls on the child's command line.
+// The letters stand for calls on the child's command line.
 const callLetters = "cmsr"
 
 func formatCalls(c notify.Calls) string {

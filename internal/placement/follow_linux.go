@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// maxFollowed bounds how many copies of sockets are kept. Connections beyond that
-	// are not reported.
+	// maxFollowed bounds the copies of sockets that are kept. Further connections are
+	// not reported.
 	maxFollowed = 4096
 	// patience is how long a connection is followed. Nearly all programs have given
 	// up by then.
@@ -28,16 +28,16 @@ const (
 	synRetransmission = time.Second
 )
 
-// follower finds out what becomes of connections from copies of their sockets, and
-// reports it to the manager. It takes nothing from a socket that the program would
-// miss: SO_ERROR, which reading clears, stays unread.
+// follower finds out the results of connections from copies of their sockets, and
+// reports them to the manager. It takes nothing from a socket that the program would
+// miss. For instance it does not read SO_ERROR, because reading clears it.
 type follower struct {
 	epoll int
 	most  int
-	meter *meter // of what connections carry; nil: nothing is learnt
+	meter *meter // measures what connections carry; nil: nothing is learnt
 
 	mu    sync.Mutex
-	under map[int]*attempt // by descriptor: the copies are this follower's
+	under map[int]*attempt // by descriptor of the copy, which the follower owns
 }
 
 // attempt is a connection under way.
@@ -47,7 +47,7 @@ type attempt struct {
 	begun    time.Time
 	dest     netip.AddrPort
 	cookie   uint64
-	bound    bool            // to a port, which so does not show that connecting has begun
+	bound    bool            // the socket has had a port before connecting, so a port proves nothing
 	learner  *habits.Learner // nil: nothing is learnt
 	last     atomic.Bool     // nobody will look again
 }
@@ -66,16 +66,16 @@ func newFollower() (*follower, error) {
 	return f, nil
 }
 
-// add follows the connection that is about to be made. It tells whether the
-// descriptor is the follower's from then on.
+// add follows a connection that is about to be made. If it returns true, the descriptor
+// belongs to the follower.
 func (f *follower) add(a *attempt) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.under) >= f.most {
 		return false
 	}
-	// By edges: a socket that is not connecting yet counts as hung up, and would
-	// be told again and again.
+	// The trigger is by edges: a socket that is not connecting yet counts as hung up,
+	// and would be reported again and again otherwise.
 	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1), Fd: int32(a.fd)}
 	if unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil {
 		return false
@@ -89,10 +89,10 @@ func (f *follower) run() {
 	events := make([]unix.EpollEvent, 64)
 	swept := time.Now()
 	for {
-		// The time limit is for those that nothing happens to.
+		// The time limit is for connections on which nothing happens.
 		n, err := unix.EpollWait(f.epoll, events, int(time.Second/time.Millisecond))
 		if err != nil {
-			n = 0 // EINTR
+			n = 0 // after EINTR
 		}
 		now := time.Now()
 		for _, e := range events[:n] {
@@ -105,7 +105,7 @@ func (f *follower) run() {
 	}
 }
 
-// look looks at one connection, and is done with it if it came to an end.
+// look looks at one connection, and stops following it if its result is known.
 func (f *follower) look(fd int, now time.Time) {
 	f.mu.Lock()
 	a := f.under[fd]
@@ -127,8 +127,8 @@ func (f *follower) look(fd int, now time.Time) {
 	}
 }
 
-// measure lets be learnt what an established connection carries. Of MPTCP, the
-// kernel counts by subflow: it is left out.
+// measure makes the meter measure an established connection. MPTCP connections are left
+// out, because the kernel counts by subflow.
 func (f *follower) measure(a *attempt, local netip.AddrPort) {
 	if f.meter == nil || a.learner == nil {
 		return
@@ -154,8 +154,8 @@ func (f *follower) end(now time.Time) {
 	}
 }
 
-// drop forgets an attempt, and closes its copy after that: a number that was closed
-// could be given to another socket before the attempt is forgotten.
+// drop forgets an attempt, and then closes its copy. The order matters: the number of a
+// closed descriptor may be given to another socket.
 func (f *follower) drop(a *attempt) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -181,15 +181,15 @@ type result int
 const (
 	pending result = iota
 	known
-	nothing // over, and nothing to tell
+	nothing // over, with nothing to report
 )
 
-// outcome is what became of the attempt.
+// outcome returns the result of the attempt.
 func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	took := now.Sub(a.begun)
-	// The name is asked for on both sides of the state. The port before it shows that
-	// connecting had begun, so that a closed state is its end. The address after it is the
-	// one that a connection has taken; before, it may not have had any.
+	// The local name is read before and after the state. The port in the first shows
+	// that connecting has begun, so that a closed state is its end. The address in the
+	// second is the connection's; in the first it may still have been missing.
 	before, err := unix.Getsockname(a.fd)
 	if err != nil {
 		return o, nothing
@@ -202,8 +202,8 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	if err != nil {
 		return o, nothing
 	}
-	// A peer that takes the connection acknowledges the SYN, which counts as a byte; one that
-	// refuses does not.
+	// A peer that accepts the connection acknowledges the SYN, which counts as a byte.
+	// A peer that refuses does not.
 	s := seen{
 		begun: localOf(before).Port() != 0 && !a.bound, state: info.State, answered: info.Segs_in > 0,
 		connected: info.Bytes_acked > 0 || info.Bytes_received > 0, last: a.last.Load(),
@@ -211,16 +211,16 @@ func (a *attempt) outcome(now time.Time) (o client.Outcome, r result) {
 	return judge(s, took, localOf(name), func() bool { return becamePlain(a.fd) })
 }
 
-// seen is what the kernel says of a socket.
+// seen is what the kernel says about a socket.
 type seen struct {
-	begun     bool // it had got a port before the rest was asked for, which it has when connecting and keeps
+	begun     bool // it had a port, which it gets and keeps when it connects
 	state     uint8
-	answered  bool // something came from the peer
+	answered  bool // the peer has sent something
 	connected bool // it was connected, and may be closed by now
 	last      bool // nobody will look again
 }
 
-// judge makes an outcome of what is seen.
+// judge derives the outcome from what was seen.
 func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) (o client.Outcome, r result) {
 	o = client.Outcome{Duration: took, Local: local}
 	switch {
@@ -228,7 +228,7 @@ func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) 
 		return o, pending
 	case s.state == tcpSynSent:
 		o.Err = unix.ETIMEDOUT
-	case s.state != tcpClose, s.connected: // a program may be through with it before we look
+	case s.state != tcpClose, s.connected: // a quick program may have closed it before we look
 		o.PlainTCP = plain()
 	case s.answered:
 		o.Err = unix.ECONNREFUSED
@@ -239,8 +239,9 @@ func judge(s seen, took time.Duration, local netip.AddrPort, plain func() bool) 
 	case took >= synRetransmission:
 		o.Err = unix.ETIMEDOUT
 	default:
-		// Refused, or told to be out of reach: a connect(2) that blocks has the kernel forget
-		// what came before it returns, and an ICMP error is not counted at all.
+		// Either the connection was refused or the destination was out of reach, and
+		// nothing tells which. After a blocking connect(2) the kernel has forgotten the
+		// cause, and it does not count ICMP errors.
 		return o, nothing
 	}
 	return o, known
@@ -256,8 +257,8 @@ func localOf(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// becamePlain tells that an MPTCP socket has fallen back to TCP: the kernel has no
-// MPTCP_INFO of it then (linux/mptcp.h).
+// becamePlain tells whether an MPTCP socket has fallen back to TCP. The kernel then has
+// no MPTCP_INFO of it (linux/mptcp.h).
 func becamePlain(fd int) bool {
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || protocol != unix.IPPROTO_MPTCP {

@@ -17,7 +17,7 @@ import (
 // Exit statuses of a program that could not be started, as those of env(1).
 const (
 	StatusFailed      = 125 // the command itself failed
-	StatusNotExecuted = 126 // the program is there and cannot be executed
+	StatusNotExecuted = 126 // the program exists and cannot be executed
 	StatusNotFound    = 127
 )
 
@@ -57,12 +57,13 @@ type StartError struct {
 func (e *StartError) Error() string { return e.Err.Error() }
 func (e *StartError) Unwrap() error { return e.Err }
 
-// Run runs the program and returns its exit status when it has ended; its
-// descendants may go on, and are placed as long as they live. If a signal ended
-// the program, that signal ends this process too, so that who waits for it is told
-// the same. self is what the running executable is called, for processes that are
-// started from it. What this process has open, standard error excepted, is the
-// program's: it is closed here, and standard input and output lead nowhere.
+// Run runs the program and returns its exit status when it has ended. Its descendants
+// may go on, and their connections are placed as long as they live. If a signal has
+// ended the program, that signal also ends this process, so that its parent sees the
+// same end. self is the path of the running executable, from which further processes
+// are started. All of this process's descriptors except standard error are passed to
+// the program. They are closed here, and standard input and output are connected to
+// nothing.
 func Run(self string, o Options, program []string, stderr io.Writer) (status int, err error) {
 	path, err := exec.LookPath(program[0])
 	if err != nil {
@@ -85,9 +86,9 @@ func Run(self string, o Options, program []string, stderr io.Writer) (status int
 		return 0, &StartError{StatusFailed, err}
 	}
 	f := &front{channel: newChannel(own), signals: make(chan os.Signal, 64), terminal: terminal()}
-	// Before the program is there, so that no signal is lost or ends the front
-	// alone. Those that stop a job are left to the program: if it stops, so does
-	// the front.
+	// This comes before the program starts, so that no signal is lost or ends the front
+	// alone. Signals that stop a job are left to the program: if the program stops, so
+	// does the front.
 	signal.Notify(f.signals)
 	_, err = os.StartProcess("/proc/self/exe", []string{self, superviseName, strconv.Itoa(int(other.Fd()))}, &os.ProcAttr{
 		Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setpgid: true},
@@ -134,7 +135,7 @@ func (f *front) wait(stderr io.Writer) (int, error) {
 		select {
 		case s := <-f.signals:
 			if sig := s.(syscall.Signal); f.passOn(sig) {
-				_ = f.channel.enc.Encode(order{sig}) // it may just have ended
+				_ = f.channel.enc.Encode(order{sig}) // an error is ignored: the program may just have ended
 			}
 		case n, ok := <-told:
 			switch {
@@ -144,7 +145,8 @@ func (f *front) wait(stderr io.Writer) (int, error) {
 			case n.Failed != "":
 				return 0, &StartError{n.Status, errors.New(n.Failed)}
 			case n.Stopped != 0:
-				// The shell sees that the job has stopped, and continues both.
+				// The shell sees that the job has stopped. It will later continue both
+				// processes.
 				_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
 			case n.Exited != nil:
 				return *n.Exited, nil
@@ -155,15 +157,17 @@ func (f *front) wait(stderr io.Writer) (int, error) {
 	}
 }
 
-// passOn tells whether the program is to get a signal that the front got.
+// passOn tells whether to pass a signal on to the program.
 func (f *front) passOn(s syscall.Signal) bool {
 	switch s {
 	case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		// About the front itself, or the program gets it as a member of the job.
+		// These signals are about the front itself, or the program gets them as a
+		// member of the job.
 		return false
 	case unix.SIGINT, unix.SIGQUIT:
-		// The terminal sends these to all of the job in its foreground, the
-		// program included. Where that is not so, somebody else has sent it.
+		// The terminal sends these signals to the whole foreground job, including the
+		// program. If the job is not in the foreground, another process has sent the
+		// signal to the front alone.
 		if f.terminal >= 0 {
 			group, err := unix.IoctlGetInt(f.terminal, unix.TIOCGPGRP)
 			return err != nil || group != unix.Getpgrp()
@@ -172,17 +176,17 @@ func (f *front) passOn(s syscall.Signal) bool {
 	return true
 }
 
-// endPatience bounds the wait for a signal to end this process. It does not if it
-// is ignored.
+// endPatience bounds the wait for a signal to end this process. An ignored signal does
+// not end it.
 const endPatience = time.Second
 
-// endBy ends this process by the signal that ended the program. Where the signal
-// does not, it returns what a shell makes of it.
+// endBy ends this process by the signal that has ended the program. If that does not
+// work, it returns the status that a shell reports for the signal.
 func endBy(s syscall.Signal) int {
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // one core dump is enough
 	signal.Reset(s)
 	_ = unix.Kill(unix.Getpid(), s)
-	// Another thread may be the one that it reaches.
+	// The signal may reach another thread first.
 	time.Sleep(endPatience)
 	return 128 + int(s)
 }

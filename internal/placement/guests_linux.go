@@ -17,26 +17,26 @@ import (
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
-// outerName is the environment variable by which the programs of a run know where
-// its supervisor listens. The kernel takes one listener for a process: a run
-// inside a run has the outer one place its connections, with its own intents.
+// outerName is the environment variable that tells the programs of a run where its
+// supervisor listens. The kernel accepts one listener per process. So a run inside a
+// run lets the outer one place its connections, with the inner one's intents.
 const outerName = "MAMMA_RUN"
 
-// guests are the processes that inner runs have announced, with the intents that
-// count for them and their descendants. The zero value is ready.
+// guests are the processes that inner runs have announced, with the intents for them
+// and their descendants. The zero value is ready to use.
 type guests struct {
 	mu   sync.Mutex
-	list map[int]guest // by process
-	left []*stated     // of those that are gone, until what they learnt is saved
+	list map[int]guest // by process id
+	left []*stated     // those of processes that are gone, until what they learnt is saved
 }
 
-// guest is a process with what was stated for it.
+// guest is a process with the options that were announced for it.
 type guest struct {
 	*stated
-	begun uint64 // when the process began: another one may have its number later
+	begun uint64 // start of the process; tells it from a later one with the same id
 }
 
-// all gives what was announced, and forgets those that are gone.
+// all returns what was announced, and forgets processes that are gone.
 func (g *guests) all() []*stated {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -48,11 +48,11 @@ func (g *guests) all() []*stated {
 	return list
 }
 
-// maxGuests bounds the memory of announcements.
+// maxGuests bounds the announcements in memory.
 const maxGuests = 1024
 
-// of gives the options that an inner run has stated for a process or the nearest
-// of its ancestors.
+// of returns the options that an inner run has announced for a process or for its
+// nearest ancestor.
 func (g *guests) of(pid int) (*stated, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -71,7 +71,7 @@ func (g *guests) of(pid int) (*stated, bool) {
 	return nil, false
 }
 
-// maxAncestors is deeper than any tree of processes that people make.
+// maxAncestors is more than the depth of any real process tree.
 const maxAncestors = 64
 
 // descends tells whether a process descends from another one.
@@ -87,16 +87,16 @@ func descends(pid, from int) bool {
 	return false
 }
 
-// parentOf reads the parent of a process and when the process began, in ticks since
-// the host did; 0 if it is gone (proc_pid_stat(5)).
+// parentOf returns the parent of a process, and the start of the process in ticks since
+// boot; 0 if the process is gone (proc_pid_stat(5)).
 func parentOf(pid int) (parent int, begun uint64) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, 0
 	}
-	// The name, in brackets, may hold anything.
+	// The name in brackets may contain anything, including brackets.
 	_, rest, ok := strings.Cut(string(b[max(0, strings.LastIndexByte(string(b), ')')):]), ") ")
-	f := strings.Fields(rest) // from the third on
+	f := strings.Fields(rest) // the fields from the third on
 	if !ok || len(f) < 20 {
 		return 0, 0
 	}
@@ -108,7 +108,8 @@ func parentOf(pid int) (parent int, begun uint64) {
 	return parent, begun
 }
 
-// add notes what was stated for a process, and forgets processes that are gone.
+// add notes the options that were announced for a process, and forgets processes that
+// are gone.
 func (g *guests) add(pid int, o *stated) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -129,8 +130,9 @@ func (g *guests) add(pid int, o *stated) error {
 	return nil
 }
 
-// announcement is what an inner run tells the outer one's supervisor, and answer
-// what it hears. Outside tells that it is not inside: only the variable came there.
+// announcement is what an inner run tells the outer run's supervisor. answer is the
+// reply. Its field Outside says that the process does not belong to the outer run, and
+// only inherited the variable.
 type (
 	announcement struct{ Options Options }
 	answer       struct {
@@ -139,20 +141,20 @@ type (
 	}
 )
 
-// maxAnnouncement bounds what is read of an announcement, in bytes.
+// maxAnnouncement bounds the size of an announcement, in bytes.
 const maxAnnouncement = 1 << 20
 
 const (
-	// guestPatience bounds how long an exchange between two runs takes.
+	// guestPatience bounds an exchange between two runs.
 	guestPatience = 5 * time.Second
-	// maxHeard is how many are heard at once; others wait.
+	// maxHeard is the number of announcements that are handled at once.
 	maxHeard = 16
 	// acceptPause is the wait after the process ran out of descriptors.
 	acceptPause = 50 * time.Millisecond
 )
 
-// listenForInner listens for runs inside this one, on a socket without a file, and
-// returns the environment that tells them where.
+// listenForInner listens for inner runs on a socket without a file. It returns the
+// environment variable that tells them where.
 func (p *placer) listenForInner() (environment string, err error) {
 	name := fmt.Sprintf("@mamma-run-%d-%d", os.Getpid(), time.Now().UnixNano())
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
@@ -166,12 +168,13 @@ func (p *placer) listenForInner() (environment string, err error) {
 			switch {
 			case errors.Is(err, net.ErrClosed):
 				return
-			case err != nil: // no descriptors, for now
+			case err != nil: // there are no free descriptors for now
 				time.Sleep(acceptPause)
 				continue
 			}
-			// Everybody can connect to a socket without a file. Nobody else than this
-			// user takes a place, or makes others wait.
+			// Everybody can connect to a socket without a file. Connections of other
+			// users are closed at once, so that they take no place and make nobody
+			// wait.
 			who, err := peer(c)
 			if err != nil || !userid.Own(who.Uid) {
 				say(c, answer{Error: "this run is another user's"})
@@ -194,9 +197,9 @@ func say(c *net.UnixConn, a answer) {
 	_ = json.NewEncoder(c).Encode(a)
 }
 
-// hear takes an announcement from a process of this user. It holds for the process that
-// makes it, and if that process belongs to this run: nobody states intents for the
-// programs of others, and this run places its own processes only.
+// hear handles an announcement from a process of this user. The announcement is for the
+// announcing process itself, and only if that belongs to this run. So nobody can state
+// intents for programs of others, and this run places only its own processes.
 func (p *placer) hear(c *net.UnixConn, pid int) {
 	defer func() { _ = c.Close() }()
 	if !descends(pid, os.Getpid()) {
@@ -236,8 +239,8 @@ func peer(c *net.UnixConn) (*unix.Ucred, error) {
 	return cred, credErr
 }
 
-// joinOuter announces o to the run that this process is in, if it is in one. Then
-// the program is to be executed by this very process.
+// joinOuter announces o to the run that this process is in, if it is in one. If joined
+// is true, this process itself must execute the program.
 func joinOuter(o Options) (joined bool, err error) {
 	name := os.Getenv(outerName)
 	if name == "" {
@@ -245,14 +248,14 @@ func joinOuter(o Options) (joined bool, err error) {
 	}
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
 	if errors.Is(err, unix.ECONNREFUSED) {
-		return false, nil // that run is over; its name went on in the environment
+		return false, nil // that run has ended; its variable was inherited
 	}
 	if err != nil {
 		return false, fmt.Errorf("reach the run that this is in: %w", err)
 	}
 	defer func() { _ = c.Close() }()
-	// When that run is over, anybody can listen by its name: who does is told nothing,
-	// and not believed.
+	// After that run has ended, anybody can listen under its name. Only a trusted
+	// user's process is told anything, and believed.
 	if who, err := peer(c); err != nil || !userid.Trusted(who.Uid) {
 		return false, nil //nolint:nilerr // as if nobody listened
 	}
@@ -260,11 +263,11 @@ func joinOuter(o Options) (joined bool, err error) {
 	sent := json.NewEncoder(c).Encode(announcement{o})
 	var a answer
 	err = json.NewDecoder(io.LimitReader(c, maxAnnouncement)).Decode(&a)
-	switch { // an answer counts though it came before all was sent
+	switch { // an answer counts even if it came before all was sent
 	case err != nil:
 		return false, fmt.Errorf("hear from the run that this is in: %w", errors.Join(sent, err))
 	case a.Outside:
-		return false, nil // the variable came to a process that is not in that run
+		return false, nil // this process is not in that run
 	case a.Error != "":
 		return false, fmt.Errorf("the run that this is in refuses: %s", a.Error)
 	}

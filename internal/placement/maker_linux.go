@@ -10,17 +10,17 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// maker is what the kernel notes in a socket about who makes it: user, network
-// namespace, control group, and the label of a security module. Routing rules, filters
-// and permissions go by that for as long as the socket exists.
+// maker is what the kernel stores in a socket about its maker: user, network namespace,
+// control group, and the label of a security module. Routing rules, filters and
+// permissions use it for as long as the socket exists.
 type maker struct {
 	users  string // the lines Uid and Gid of proc_pid_status(5)
 	netns  string
 	cgroup string
-	label  string // "" without a security module that has labels
+	label  string // "" if no security module has labels
 }
 
-// makerOf reads what the kernel would note for a process or thread. dir is its folder
+// makerOf reads what the kernel would store for a process or thread. dir is its folder
 // in /proc.
 func makerOf(dir string) (m maker, err error) {
 	status, err := os.ReadFile(filepath.Join(dir, "status"))
@@ -39,7 +39,7 @@ func makerOf(dir string) (m maker, err error) {
 		return m, err
 	}
 	cgroup, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without control groups
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // a missing file means a kernel without control groups
 		return m, err
 	}
 	m.cgroup = string(cgroup)
@@ -50,9 +50,8 @@ func makerOf(dir string) (m maker, err error) {
 	return m, nil
 }
 
-// makesAs tells whether a socket that this process makes for the caller is the same as
-// one that the caller would make itself. The caller is waiting, so none of that changes
-// meanwhile.
+// makesAs tells whether a socket that this process makes is the same as one that the
+// caller would make. The caller is waiting, so nothing of this changes meanwhile.
 func (p *placer) makesAs(c notify.Call) bool {
 	theirs, err := makerOf("/proc/" + strconv.FormatUint(uint64(c.PID), 10))
 	return err == nil && theirs == p.self

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// maxMetered bounds how many connections are looked at. Nothing is learnt of
+	// maxMetered bounds the connections that are measured. Nothing is learnt about
 	// others.
 	maxMetered = 4096
-	// A connection is looked at after meterFirst, and then each time that its age has
-	// grown by a quarter, but every meterMost at least. The figures that are there when
-	// it ends are thus older than its end by at most a fifth of its duration.
+	// A connection is looked at after meterFirst, and then whenever its age has grown
+	// by a quarter, but at least every meterMost. So when it ends, the latest figures
+	// are missing a fifth of its duration at most.
 	meterFirst  = 10 * time.Millisecond
 	meterGrowth = 4
 	meterMost   = time.Minute
@@ -32,11 +32,11 @@ type meter struct {
 
 	mu    sync.Mutex
 	list  metered
-	wake  chan struct{} // receives when the next look is due earlier than before
+	wake  chan struct{} // receives when the next look has become due earlier
 	ended bool
 }
 
-// carried is a connection that is looked at.
+// carried is a connection that is being measured.
 type carried struct {
 	learner       *habits.Learner
 	local, remote netip.AddrPort
@@ -45,7 +45,7 @@ type carried struct {
 	bytes         uint64
 }
 
-// metered are ordered by when they are looked at next.
+// metered is ordered by the time of the next look.
 type metered []*carried
 
 func (m metered) Len() int           { return len(m) }
@@ -74,7 +74,7 @@ func newMeter() (*meter, error) {
 	}, nil
 }
 
-// add looks at a connection from now on.
+// add starts to measure a connection.
 func (m *meter) add(c *carried) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,7 +106,8 @@ func (m *meter) run(done <-chan struct{}) {
 	}
 }
 
-// pass looks at what is due, and tells how long to wait for the next one.
+// pass looks at the connections that are due, and returns how long to wait for the next
+// one.
 func (m *meter) pass(now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,9 +126,9 @@ func (m *meter) pass(now time.Time) time.Duration {
 	return meterMost
 }
 
-// look asks about one connection. It tells that the connection has ended: that the
-// program has closed it, or that both sides have. One of which nothing was seen
-// before its end, which the kernel no longer tells, teaches nothing.
+// look asks about one connection. It returns true if the connection has ended because
+// the program or both sides have closed it. If the connection ended before the first
+// look, nothing is learnt from it.
 func (m *meter) look(c *carried, now time.Time) (ended bool) {
 	s, err := m.get(c.local, c.remote, c.cookie)
 	if err == nil && s.Counted {
@@ -142,7 +143,7 @@ func (m *meter) look(c *carried, now time.Time) (ended bool) {
 	return true
 }
 
-// end looks at all connections once more: the programs that had them are gone.
+// end looks at all connections once more, because their programs are gone.
 func (m *meter) end(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

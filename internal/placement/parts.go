@@ -9,12 +9,12 @@ import (
 	"github.com/socket-intents/mamma/internal/rules"
 )
 
-// Part states intents for some of a program's connections: those of a port, to a
-// network, or of a command.
+// Part states intents for some of a program's connections: those to certain ports, to a
+// network, or by a command.
 type Part struct {
 	Low, High uint16       // the ports meant; 0, 0: it is not about ports
 	Network   netip.Prefix // of the destination; invalid: it is not about networks
-	Command   string       // name of the connecting process; "": it is not about commands
+	Command   string       // name of the process that connects; "": it is not about commands
 	Intents   intent.Set
 }
 
@@ -54,7 +54,7 @@ func ParsePart(text string) (Part, error) {
 	return p, nil
 }
 
-// matches tells whether a connection is one of the part's.
+// matches tells whether the part is about a connection.
 func (p *Part) matches(dest netip.AddrPort, command string) bool {
 	switch {
 	case p.High != 0:
@@ -62,11 +62,11 @@ func (p *Part) matches(dest netip.AddrPort, command string) bool {
 	case p.Network.IsValid():
 		return p.Network.Contains(dest.Addr())
 	}
-	// The kernel keeps 15 bytes of a name (prctl(2), PR_SET_NAME).
+	// The kernel keeps only 15 bytes of a name (prctl(2), PR_SET_NAME).
 	return p.Command != "" && command != "" && p.Command[:min(len(p.Command), 15)] == command
 }
 
-// part is the first part that a connection is one of, nil if there is none.
+// part returns the first part that is about a connection, nil if there is none.
 func (o *Options) part(dest netip.AddrPort, command string) *Part {
 	for i := range o.Parts {
 		if o.Parts[i].matches(dest, command) {

@@ -19,17 +19,17 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// receivers is how many calls are handled at once. Handling a call is mostly waiting
-// for the manager. With fewer receivers, the call of one thread would wait for that of
-// another.
+// receivers is the number of calls that are handled at once. Handling a call is mostly
+// waiting for the manager. With fewer receivers, one thread's call would wait for
+// another's.
 const receivers = 16
 
-// decisionTimeout is how long a program waits for the manager at most. Programs wait as
-// long for a connection attempt before they begin another one (RFC 8305 section 5), so
-// nobody notices.
+// decisionTimeout is how long a program waits for the manager at most. Nobody notices
+// that: programs wait as long for a connection attempt before they begin another (RFC
+// 8305 section 5).
 const decisionTimeout = 250 * time.Millisecond
 
-// placer answers calls: it binds the sockets that they are about.
+// placer answers calls by binding their sockets.
 type placer struct {
 	options *stated
 	say     *speaker
@@ -40,7 +40,7 @@ type placer struct {
 	follow  *follower
 
 	mu     sync.Mutex
-	placed map[uint64]struct{} // by cookie: sockets that were placed
+	placed map[uint64]struct{} // cookies of the sockets that were placed
 }
 
 func newPlacer(o Options, say *speaker) (*placer, error) {
@@ -88,7 +88,7 @@ func (p *placer) warm() {
 	}
 }
 
-// save keeps what was learnt.
+// save stores what was learnt.
 func (p *placer) save() {
 	p.options.save(p.say)
 	for _, o := range p.guests.all() {
@@ -96,23 +96,24 @@ func (p *placer) save() {
 	}
 }
 
-// flushPatience bounds the wait for the manager when all is over. Nobody waits for this
-// process then, and an original manager may be measuring before it answers.
+// flushPatience bounds the wait for the manager at the end. Nobody waits for this
+// process by then. A manager of the prototype may be busy measuring before it answers.
 const flushPatience = 2 * time.Second
 
-// end reports and keeps what is known of connections when the last process is gone.
+// end is called when the last process is gone. It reports and stores what is known
+// about connections.
 func (p *placer) end() {
 	p.follow.end(time.Now())
 	ctx, cancel := context.WithTimeout(context.Background(), flushPatience)
 	defer cancel()
-	_ = p.dialer.Daemon.Flush(ctx) // a manager that is gone is told nothing
+	_ = p.dialer.Daemon.Flush(ctx) // an error is ignored: the manager is gone
 	if p.follow.meter != nil {
 		p.follow.meter.end(time.Now())
 	}
 	p.save()
 }
 
-// withoutManager says, once, that connections are not placed.
+// withoutManager prints once that connections are not placed.
 func (p *placer) withoutManager(err error) {
 	then := "connections go as if nobody was there"
 	if p.options.Require {
@@ -121,17 +122,18 @@ func (p *placer) withoutManager(err error) {
 	p.say.once("manager", "no Multi Access Manager answers, %s: %v", then, err)
 }
 
-// serve handles the calls that l hands over, as long as the process lives.
+// serve handles the calls from l as long as there are processes.
 func (p *placer) serve(l *notify.Listener) {
 	for range receivers {
 		go func() {
-			// It blocks in the kernel nearly all the time.
+			// The goroutine blocks in the kernel nearly all the time, so it gets a
+			// thread of its own.
 			runtime.LockOSThread()
 			var buf notify.Buffer
 			for {
 				c, err := l.Receive(&buf)
 				if err != nil {
-					return // the last process is gone, and this one will be
+					return // the last process is gone, and this process will end
 				}
 				p.handle(l, c)
 			}
@@ -154,7 +156,7 @@ func (p *placer) handle(l *notify.Listener, c notify.Call) {
 	_ = l.Continue(c)
 }
 
-// refusal says why a connection is refused.
+// refusal is the reason for refusing a connection.
 type refusal struct {
 	dest netip.AddrPort
 	who  caller
@@ -167,8 +169,8 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return r.why }
 
-// errno is what the program's call fails with: EACCES if the policy has refused the
-// connection, as connect(2) says of what is forbidden, else ENETUNREACH.
+// errno returns the error of the program's call: EACCES if the policy has refused the
+// connection, as connect(2) returns for what is forbidden; else ENETUNREACH.
 func (r *refusal) errno() unix.Errno {
 	if errors.Is(r.why, client.ErrRefused) {
 		return unix.EACCES
@@ -176,11 +178,11 @@ func (r *refusal) errno() unix.Errno {
 	return unix.ENETUNREACH
 }
 
-// errNoManager says that nobody decided.
+// errNoManager means that nobody has decided.
 var errNoManager = errors.New("no Multi Access Manager answers")
 
-// place binds the socket that c is about. A refusal ends the call; after any other
-// error, and after none, it goes on.
+// place binds the socket that c is about. If the error is a refusal, the call fails.
+// Otherwise it goes on, with or without an error.
 func (p *placer) place(l *notify.Listener, c notify.Call) error {
 	w, err := readWish(c)
 	if errors.Is(err, errNoSocket) {
@@ -217,7 +219,7 @@ func (p *placer) place(l *notify.Listener, c notify.Call) error {
 	case err != nil:
 		return o.unplaced(dest, who, err)
 	case !l.Valid(c):
-		return nil // what was read may have been another thread's
+		return nil // what was read may belong to another thread
 	}
 	how, ok := p.way(&s)
 	if !ok || p.seen(s.cookie) {
@@ -246,8 +248,8 @@ func (p *placer) place(l *notify.Listener, c notify.Call) error {
 	return nil
 }
 
-// optionsOf returns what was stated for a process: by the run inside this one that the
-// process belongs to, else by this run.
+// optionsOf returns what was stated for a process. An inner run that the process
+// belongs to takes precedence over this run.
 func (p *placer) optionsOf(who caller) *stated {
 	if o, ok := p.guests.of(who.pid); ok {
 		return o
@@ -255,8 +257,8 @@ func (p *placer) optionsOf(who caller) *stated {
 	return p.options
 }
 
-// unplaced says what happens to a connection that could not be placed. It is refused
-// if Options.Require or the policy says so; else the program's call goes on.
+// unplaced decides about a connection that could not be placed. It is refused if
+// Options.Require or the policy says so; else the program's call goes on.
 func (o *Options) unplaced(dest netip.AddrPort, who caller, err error) error {
 	if !o.Require && !errors.Is(err, client.ErrRefused) {
 		return err
@@ -264,14 +266,14 @@ func (o *Options) unplaced(dest netip.AddrPort, who caller, err error) error {
 	return &refusal{dest, who, err}
 }
 
-// far tells whether it matters for a destination which network is taken. Loopback,
+// far tells whether the choice of network matters for a destination. Loopback,
 // link-local and multicast destinations belong to one interface.
 func far(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast() && a.Zone() == "" &&
 		a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-// binding is how a socket can be placed.
+// binding is a way to place a socket.
 type binding int
 
 const (
@@ -279,9 +281,10 @@ const (
 	byDevice
 )
 
-// way tells how a socket can be placed, and whether it is to be placed at all. A socket
-// is left alone that the program has bound itself, or that is connected. So is a socket
-// of another network namespace, where the same names and addresses mean other networks.
+// way returns how to place a socket, and whether to place it at all. Three kinds of
+// sockets are left alone: those that the program has bound itself, connected ones, and
+// sockets of another network namespace, in which the same names and addresses mean
+// other networks.
 func (p *placer) way(s *socket) (binding, bool) {
 	switch {
 	case s.netns != p.netns, s.device != "", !s.closed, !s.source.Addr().Unmap().IsUnspecified() && s.source.Addr().IsValid():
@@ -289,8 +292,9 @@ func (p *placer) way(s *socket) (binding, bool) {
 	case s.source.Port() == 0:
 		return bySource, true
 	case ephemeral(s.source.Port()):
-		// Bound to a port of the kernel's choice and to no address, as QUIC and
-		// event libraries do it: no server. An address can no longer be given.
+		// The socket is bound to a port of the kernel's choice and to no address, as
+		// QUIC and event libraries do. It is no server's. An address can no longer be
+		// set, but a device can.
 		return byDevice, true
 	}
 	return 0, false
@@ -341,7 +345,7 @@ func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *stated) (
 	return &choice{list[i], dec.Device(), dec}, nil
 }
 
-// bind binds the socket as was decided.
+// bind binds the socket as decided.
 func (p *placer) bind(s *socket, c *choice, how binding) error {
 	if !c.endpoint.Source.IsValid() && c.device == "" {
 		return nil
@@ -359,7 +363,7 @@ func (p *placer) bind(s *socket, c *choice, how binding) error {
 	return s.bind(c.endpoint)
 }
 
-// interfaceOf names the interface that has an address, "" if none has.
+// interfaceOf returns the interface that has an address, "" if none has.
 func interfaceOf(a netip.Addr) string {
 	list, err := net.Interfaces()
 	if err != nil {
@@ -381,12 +385,13 @@ func interfaceOf(a netip.Addr) string {
 	return ""
 }
 
-// maxPlaced bounds how many placed sockets are remembered. A socket that was forgotten
-// is looked at once more, and found to be bound.
+// maxPlaced bounds the placed sockets that are remembered. A forgotten socket is looked
+// at again, and found to be bound.
 const maxPlaced = 65536
 
-// seen tells whether the socket was placed before. The kernel can notify of the same
-// call more than once, and a program sends many datagrams from one socket.
+// seen tells whether the socket was placed before. That happens because the kernel may
+// report the same call twice, and because a program sends many datagrams from one
+// socket.
 func (p *placer) seen(cookie uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// ephemeral tells whether a port is one of those that the kernel gives to sockets
-// that ask for none (ip_local_port_range, ip(7)).
+// ephemeral tells whether a port is in the range for sockets that ask for none
+// (ip_local_port_range, ip(7)).
 func ephemeral(port uint16) bool {
 	r := ephemeralRange()
 	return r[0] <= port && port <= r[1]

@@ -12,14 +12,13 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// Obstacle says why Run cannot place connections on this host, and what can be done
-// about it.
+// Obstacle is a reason why Run cannot place connections on this host, with a remedy.
 type Obstacle struct {
 	Err    error
 	Remedy string // for people; "" if there is none
 }
 
-// Probe tries whether Run can place connections on this host: it starts a process and
+// Probe tests whether Run can place connections on this host. It starts a process and
 // treats it as Run treats a program. self is as for Run. Probe returns nil if Run can.
 func Probe(self string) *Obstacle {
 	s := &supervisor{self: self, plan: plan{Path: "/proc/self/exe", Args: []string{self, probeName, ""}, Group: unix.Getpgrp()}}
@@ -28,7 +27,7 @@ func Probe(self string) *Obstacle {
 		return &Obstacle{Err: err}
 	}
 	l, err := c.listener(s.program)
-	_ = c.tell.Close() // it ends without becoming anything
+	_ = c.tell.Close() // the process ends without becoming a program
 	var ws unix.WaitStatus
 	for {
 		if _, werr := unix.Wait4(s.program, &ws, 0, nil); !errors.Is(werr, unix.EINTR) {
@@ -43,8 +42,8 @@ func Probe(self string) *Obstacle {
 	return &Obstacle{err, remedy(err, yama(), status("Seccomp"))}
 }
 
-// remedy says what to do about an error, from what the kernel tells of Yama's
-// ptrace_scope ("" without Yama) and of this process.
+// remedy says what to do about an error. It uses what the kernel says about Yama's
+// ptrace_scope ("" without Yama) and about this process.
 func remedy(err error, yama, seccomp string) string {
 	switch {
 	case errors.Is(err, unix.EPERM) && (yama == "2" || yama == "3"):
@@ -61,7 +60,7 @@ func remedy(err error, yama, seccomp string) string {
 	return ""
 }
 
-// yama is the value of Yama's ptrace_scope, "" without Yama.
+// yama returns the value of Yama's ptrace_scope, "" without Yama.
 func yama() string {
 	b, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
 	if err != nil {
@@ -73,7 +72,7 @@ func yama() string {
 	return strings.TrimSpace(string(b))
 }
 
-// status is a field of this process's status (proc_pid_status(5)).
+// status returns a field of this process's status (proc_pid_status(5)).
 func status(key string) string {
 	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {

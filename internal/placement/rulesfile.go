@@ -15,12 +15,13 @@ import (
 )
 
 // RulesFile is a file of rules in the syntax of the proxy's configuration: blocks
-// "intents", "learning" and the setting port_intents. The zero value has none. It
-// goes to the supervisor as text, so that a change of the file does not change a run.
+// "intents" and "learning", and the setting port_intents. The zero value has no rules.
+// The file is passed to the supervisor as text, so that a later change of the file does
+// not change the run.
 type RulesFile struct {
 	Name string
 	Text string
-	Dir  string // that paths in it are relative to
+	Dir  string // folder that paths in it are relative to
 }
 
 // ReadRulesFile reads the file at path, and says what is wrong with it.
@@ -30,7 +31,7 @@ func ReadRulesFile(path string) (RulesFile, error) {
 		return RulesFile{}, fmt.Errorf("read rules: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, config.MaxSize+1)) // ParseFile says that it is too large
+	text, err := io.ReadAll(io.LimitReader(f, config.MaxSize+1)) // one byte more than allowed, so that ParseFile reports it as too large
 	if err != nil {
 		return RulesFile{}, fmt.Errorf("read rules: %w", err)
 	}
@@ -43,7 +44,7 @@ func ReadRulesFile(path string) (RulesFile, error) {
 	return r, err
 }
 
-// ruleset is what a file of rules says.
+// ruleset is the content of a file of rules.
 type ruleset struct {
 	intents  []rules.Intents
 	ports    bool
@@ -66,8 +67,8 @@ func (f RulesFile) parse() (*ruleset, error) {
 	return r, err
 }
 
-// byName lists the rules that name destinations by patterns of host names only. Such a
-// rule never applies to a run, which sees addresses and no names.
+// byName lists the rules whose destinations are only patterns of host names. Such a
+// rule never applies in a run, which sees addresses but no names.
 func (r *ruleset) byName() (names []string) {
 	for _, i := range r.intents {
 		named, addressed := false, false
@@ -82,7 +83,7 @@ func (r *ruleset) byName() (names []string) {
 	return names
 }
 
-// stated is all that is stated about the connections of a run.
+// stated is everything that is stated about the connections of a run.
 type stated struct {
 	Options
 	rules  *ruleset
@@ -92,9 +93,9 @@ type stated struct {
 // newStated reads the rules of o, and what earlier runs have learnt.
 func newStated(o Options, say *speaker) (*stated, error) { return state(o, say, false) }
 
-// newGuest is newStated for a run inside this one. What it learns stays in memory: it may
-// be in a sandbox, and a file that it names would be read and replaced by this process,
-// with rights that it lacks.
+// newGuest is newStated for a run inside this one. What such a run learns stays in
+// memory. It may be in a sandbox, and this process would otherwise read and replace a
+// file for it with rights that it lacks.
 func newGuest(o Options, say *speaker) (*stated, error) { return state(o, say, true) }
 
 func state(o Options, say *speaker, guest bool) (*stated, error) {
@@ -126,7 +127,8 @@ func (s *stated) load(say *speaker) {
 	}
 }
 
-// save writes what was learnt to its file, beside what other runs have written since.
+// save merges what was learnt into its file, in which other runs may have written
+// since.
 func (s *stated) save(say *speaker) {
 	if s.learnt == nil || s.rules.learning.File == "" {
 		return
@@ -137,9 +139,9 @@ func (s *stated) save(say *speaker) {
 	}
 }
 
-// intents are those of a connection, and where they are from, for people. A part
-// of the command line counts before the rules, and these before what was stated for
-// all connections.
+// intents returns the intents of a connection, and where they come from, for people. A
+// part of the command line takes precedence over the rules, and these over what was
+// stated for all connections.
 func (s *stated) intents(dest netip.AddrPort, who caller) (set intent.Set, from string) {
 	subject := rules.Subject{Addr: dest, Caller: func() rules.Caller {
 		return rules.Caller{Known: true, UID: who.uid, PID: who.pid, Executable: rules.Executable(who.pid)}
@@ -162,7 +164,8 @@ func (s *stated) intents(dest netip.AddrPort, who caller) (set intent.Set, from 
 	return c.Set, cmp.Or(c.From(), "run")
 }
 
-// destOf is how a destination is remembered: by address, as it is seen.
+// destOf returns the key by which a destination is remembered: its address, since no
+// name is known.
 func destOf(dest netip.AddrPort) habits.Dest {
 	return habits.Dest{Host: dest.Addr().String(), Port: dest.Port()}
 }

@@ -11,21 +11,22 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// socket is a copy of a program's socket, looked at before anything is done to it.
+// socket is a copy of a program's socket, with its state before anything was done to
+// it.
 type socket struct {
 	fd       int
 	v6       bool
 	typ      int    // SOCK_STREAM or SOCK_DGRAM
 	protocol int    // TCP, UDP or MPTCP
-	cookie   uint64 // SO_COOKIE: the same for all copies, and for no other socket
+	cookie   uint64 // SO_COOKIE: identifies the socket, the same for all copies
 	netns    uint64 // SO_NETNS_COOKIE
 	source   netip.AddrPort
 	device   string
-	closed   bool // a TCP socket that neither is connected nor connects
+	closed   bool // TCP only: neither connected nor connecting
 }
 
-// inspect looks at a socket. An error says that the descriptor is no socket, or a
-// socket of a kind that is not placed.
+// inspect looks at a socket. An error means that the descriptor is no socket, or is of
+// a kind that is not placed.
 func inspect(fd int) (s socket, err error) {
 	s.fd = fd
 	get := func(level, option int) int {
@@ -74,8 +75,8 @@ const (
 	tcpClose       = 7
 )
 
-// tcpState is the state of a TCP socket, or of the first subflow of an MPTCP socket. It
-// is tcpClose for an MPTCP socket without a subflow, which has no state.
+// tcpState returns the state of a TCP socket, or of an MPTCP socket's first subflow.
+// For an MPTCP socket without a subflow it returns tcpClose.
 func tcpState(fd int) uint8 {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
@@ -84,7 +85,7 @@ func tcpState(fd int) uint8 {
 	return info.State
 }
 
-// ownNetns is the cookie of this process's network namespace.
+// ownNetns returns the cookie of this process's network namespace.
 func ownNetns() (uint64, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -95,8 +96,8 @@ func ownNetns() (uint64, error) {
 	return c, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
 }
 
-// bind binds the socket as an endpoint says. A socket that has a source already was
-// placed by an earlier notification of the same call.
+// bind binds the socket as the endpoint says. A socket that already has a source was
+// placed for an earlier notification of the same call, and is left alone.
 func (s *socket) bind(e client.Endpoint) error {
 	if err := e.Control(s.network(), "", raw(s.fd)); err != nil {
 		return err
@@ -124,7 +125,7 @@ func (s *socket) bindDevice(name string) error {
 	return nil
 }
 
-// network is the socket's transport, as package net calls it.
+// network returns the socket's transport in the words of package net.
 func (s *socket) network() string {
 	if s.typ == unix.SOCK_DGRAM {
 		return "udp"
@@ -132,7 +133,7 @@ func (s *socket) network() string {
 	return "tcp"
 }
 
-// raw is the socket as packages of the standard library hand one over.
+// raw is the socket in the form in which packages of the standard library pass one on.
 type raw int
 
 func (r raw) Control(f func(fd uintptr)) error { f(uintptr(r)); return nil }

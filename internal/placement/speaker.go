@@ -8,9 +8,9 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// speaker prints lines for the person at the terminal, on standard error. It cleans
-// them, because a program can call itself anything and errors may quote anything. The
-// zero value is ready. A speaker is safe for concurrent use.
+// speaker prints lines on standard error, for the person at the terminal. It cleans
+// them, because a program can have any name and errors may quote anything. The zero
+// value is ready to use. A speaker is safe for concurrent use.
 type speaker struct {
 	mu    sync.Mutex
 	told  map[string]bool
@@ -44,7 +44,7 @@ func (s *speaker) once(topic, format string, args ...any) {
 	s.lineLocked(format, args...)
 }
 
-// end has nothing printed from now on.
+// end stops all further printing.
 func (s *speaker) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,11 +7,12 @@ import (
 )
 
 // makeStream answers a call of socket(2) for TCP with a Multipath TCP socket. The
-// program uses the socket as it uses a TCP socket; with servers that do not speak MPTCP
-// the socket falls back to TCP (RFC 8684). The supervisor makes the socket, because the
-// arguments of the program's call cannot be changed. Where that fails, the call goes on.
-// The call also goes on for programs of another user, network namespace or control
-// group, as in a sandbox: the socket would have the supervisor's rights and routes.
+// program uses it as it uses a TCP socket. With servers that do not speak MPTCP, the
+// socket falls back to TCP (RFC 8684). The supervisor makes the socket, because the
+// arguments of the program's call cannot be changed. In two cases the call simply goes
+// on: if that fails, and if the program has another user, network namespace or control
+// group, as in a sandbox. In a sandbox, the socket would have the supervisor's rights
+// and routes.
 func (p *placer) makeStream(l *notify.Listener, c notify.Call) {
 	if !p.makesAs(c) {
 		_ = l.Continue(c)
@@ -24,8 +25,8 @@ func (p *placer) makeStream(l *notify.Listener, c notify.Call) {
 		_ = l.Continue(c)
 		return
 	}
-	// What is blocking or not goes with the socket, what is closed on execution
-	// with the descriptor.
+	// Blocking is a property of the socket, but close-on-exec one of the descriptor, so
+	// it must be given here.
 	err = l.Return(c, fd, typ&unix.SOCK_CLOEXEC != 0)
 	_ = unix.Close(fd)
 	if err != nil {

@@ -18,23 +18,23 @@ import (
 	"github.com/socket-intents/mamma/internal/placement/notify"
 )
 
-// supervisor starts the program, answers for it and its descendants, and reaps
-// them.
+// supervisor starts the program, answers the calls of the program and its descendants,
+// and reaps them.
 type supervisor struct {
 	channel *channel
 	plan    plan
 	self    string
 	say     *speaker
 	placer  *placer
-	program int // its process
-	pidfd   int // the same, so that no signal goes to another one
+	program int // process id of the program
+	pidfd   int // the same process, so that a signal cannot go to a later one
 }
 
-// supervise is the process that Run starts. Its argument is the descriptor of the
-// channel to the front.
+// supervise is the main function of the process that Run starts. Its argument is the
+// descriptor of the channel to the front.
 func supervise(args []string) int {
-	// The process was started as /proc/self/exe, so the kernel calls it "exe". It gets
-	// its own name, which mamma and ps show. Without /proc the name stays.
+	// The kernel calls this process "exe", because it was started as /proc/self/exe. It
+	// gets its proper name, which mamma and ps show. Without /proc the name stays.
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	theirs := openDescriptors()
 	f, err := inherited(args[0])
@@ -42,9 +42,9 @@ func supervise(args []string) int {
 		return StatusFailed
 	}
 	theirs = slices.DeleteFunc(theirs, func(fd int) bool { return fd == int(f.Fd()) })
-	// Nothing that is meant for the program, or comes from its terminal, may end
-	// this process: without it the program's connects fail. The signals have a
-	// handler rather than being ignored, which the program would inherit.
+	// No signal that is meant for the program, or comes from its terminal, may end this
+	// process: without it, the program's connects would fail. The signals get a handler
+	// and are not ignored, because the program would inherit that.
 	ignored := make(chan os.Signal, 1)
 	signal.Notify(ignored)
 	s := &supervisor{channel: newChannel(f), self: os.Args[0], say: &speaker{}}
@@ -65,8 +65,8 @@ func supervise(args []string) int {
 	return 0
 }
 
-// openDescriptors lists the descriptors that this process was started with, but
-// for the standard ones.
+// openDescriptors lists the descriptors that this process was started with, without the
+// standard ones.
 func openDescriptors() (list []int) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -77,7 +77,7 @@ func openDescriptors() (list []int) {
 		if err != nil || fd <= 2 {
 			continue
 		}
-		// Go's own are closed on execution.
+		// Descriptors of the Go runtime are closed on execution, and are left out.
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			list = append(list, fd)
 		}
@@ -85,8 +85,8 @@ func openDescriptors() (list []int) {
 	return list
 }
 
-// start starts the program, placed if that is possible. theirs are the descriptors
-// that are the program's.
+// start starts the program, placed if that is possible. theirs are the descriptors that
+// belong to the program.
 func (s *supervisor) start(theirs []int) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("adopt descendants: %w", os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", err))
@@ -118,8 +118,8 @@ func (s *supervisor) start(theirs []int) error {
 	return child.proceed()
 }
 
-// leaveOpen closes this process's copies of the program's descriptors. Who reads the
-// other end of a pipe is to see its end when the program closes it.
+// leaveOpen closes this process's copies of the program's descriptors. Otherwise the
+// reader of a pipe would not see its end when the program closes it.
 func leaveOpen(theirs []int) {
 	for _, fd := range theirs {
 		_ = unix.Close(fd)
@@ -127,8 +127,8 @@ func leaveOpen(theirs []int) {
 	silence(0, 1)
 }
 
-// silence points descriptors to /dev/null, so that who waits for the other end of a
-// pipe does not wait for this process.
+// silence points descriptors to /dev/null, so that the reader of a pipe does not wait
+// for this process.
 func silence(fds ...int) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -140,7 +140,7 @@ func silence(fds ...int) {
 	}
 }
 
-// calls are the system calls that are handed over.
+// calls returns the system calls to give up.
 func (o *Options) calls() notify.Calls {
 	return notify.Calls{Connect: true, Messages: !o.NoMessages, Streams: o.MPTCP, NoIOURing: !o.AllowIOURing}
 }
@@ -171,15 +171,14 @@ func (s *supervisor) startChild(environment []string) (*child, error) {
 		return nil, fmt.Errorf("start the program: %w", err)
 	}
 	s.program = p.Pid
-	_ = p.Release() // reap waits for it
+	_ = p.Release() // reap waits for the process
 	if s.pidfd, err = unix.PidfdOpen(s.program, 0); err != nil {
 		return nil, fmt.Errorf("start the program: %w", os.NewSyscallError("pidfd_open", err))
 	}
 	return &child{bufio.NewReader(os.NewFile(uintptr(fromChild[0]), "from child")), os.NewFile(uintptr(toChild[1]), "to child")}, nil
 }
 
-// listener takes a copy of the child's listener. Else the error says why there is
-// none.
+// listener takes a copy of the child's listener. If there is none, the error says why.
 func (c *child) listener(pid int) (*notify.Listener, error) {
 	line, err := c.hear.ReadString('\n')
 	if err != nil {
@@ -216,7 +215,7 @@ func copyDescriptor(pid, fd int) (int, error) {
 	return n, os.NewSyscallError("pidfd_getfd", err)
 }
 
-// proceed has the child become the program, and returns why it could not.
+// proceed makes the child become the program. If it could not, the error says why.
 func (c *child) proceed() error {
 	_, err := io.WriteString(c.tell, "go")
 	_ = c.tell.Close()
@@ -232,19 +231,19 @@ func (c *child) proceed() error {
 	return nil
 }
 
-// obey passes signals on to the program.
+// obey passes the front's signals on to the program.
 func (s *supervisor) obey() {
 	for {
 		var o order
 		if s.channel.dec.Decode(&o) != nil {
 			return
 		}
-		_ = unix.PidfdSendSignal(s.pidfd, o.Signal, nil, 0) // it may have ended
+		_ = unix.PidfdSendSignal(s.pidfd, o.Signal, nil, 0) // an error is ignored: the program may have ended
 	}
 }
 
-// reap waits for the program, tells the front what becomes of it, and returns when
-// the last descendant is gone.
+// reap waits for the program and tells the front how it ends. It returns when the last
+// descendant is gone.
 func (s *supervisor) reap() {
 	for {
 		var ws unix.WaitStatus
@@ -253,7 +252,7 @@ func (s *supervisor) reap() {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return // ECHILD: none is left
+			return // after ECHILD: none is left
 		case pid != s.program:
 			continue
 		}
@@ -267,8 +266,9 @@ func (s *supervisor) reap() {
 		case ws.Signaled():
 			_ = s.channel.enc.Encode(news{Killed: ws.Signal()})
 		}
-		// What is left runs in the background: whoever reads what the program
-		// prints has it all.
+		// The remaining descendants run in the background. This process prints nothing
+		// any more and gives standard error up, so that a reader of the program's
+		// output sees the end.
 		_ = s.channel.file.Close()
 		s.say.end()
 		silence(2)

@@ -2,6 +2,6 @@
 
 package notify
 
-// nativeArch 0 is no architecture: filters let every call pass, and Install says
-// so.
+// nativeArch is 0, which is no architecture. Filters then let every call pass, and
+// Install returns an error.
 const nativeArch = 0

@@ -1,8 +1,8 @@
-// Package notify is the kernel's seccomp user notification (seccomp_unotify(2)):
-// a thread gives up some of its system calls, and its children's, to a listener
+// Package notify offers the kernel's seccomp user notification (seccomp_unotify(2)). A
+// thread gives up some system calls, its own and those of its children, to a listener
 // that answers each of them.
 //
-// It knows the kernel interface and nothing else. Which calls are meant is what
-// Calls says; what to do about one is the caller's. It is in pure Go, so that a
-// static binary has it.
+// The package knows the kernel interface and nothing else. Calls says which calls are
+// given up; the caller decides how to answer them. It is pure Go, so that static
+// binaries can use it.
 package notify

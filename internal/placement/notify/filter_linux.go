@@ -7,20 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Calls are the system calls that a filter hands to its listener. All others, and
-// those of another system call interface than the process's own (32-bit programs
-// on a 64-bit kernel), pass as if there were no filter.
+// Calls are the system calls that a filter passes to its listener. All other calls go
+// on as without a filter. So do all calls by another system call interface than the
+// process's own, such as those of 32-bit programs on a 64-bit kernel.
 type Calls struct {
 	// Connect is connect(2), and sendto(2) with a destination: a first datagram,
 	// or TCP Fast Open.
 	Connect bool
-	// Messages are sendmsg(2) and sendmmsg(2). A filter cannot see whether they
-	// have a destination, so that each costs a notification.
+	// Messages are sendmsg(2) and sendmmsg(2). A filter cannot see whether they have a
+	// destination, so each of them costs a notification.
 	Messages bool
 	// Streams are calls of socket(2) for TCP over IPv4 or IPv6.
 	Streams bool
-	// NoIOURing makes io_uring_setup(2) fail with ENOSYS: what is asked for by
-	// such a ring passes every filter.
+	// NoIOURing makes io_uring_setup(2) fail with ENOSYS, because operations in such a
+	// ring pass every filter.
 	NoIOURing bool
 }
 
@@ -35,8 +35,8 @@ const (
 // architecture's number with those of 64 bits (asm/unistd.h).
 const x32Bit = 0x40000000
 
-// program is the filter. Each call has a piece of its own that ends with a
-// verdict, so that no jump leads further than its piece.
+// program returns the filter. The code for each call ends with a verdict, so that no
+// jump leads beyond it.
 func (c Calls) program() []bpf.Instruction {
 	allow := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
 	notify := bpf.RetConstant{Val: unix.SECCOMP_RET_USER_NOTIF}
@@ -55,7 +55,7 @@ func (c Calls) program() []bpf.Instruction {
 	}
 	if c.Connect {
 		on(unix.SYS_CONNECT, notify)
-		on(unix.SYS_SENDTO, // with an address, args[4]
+		on(unix.SYS_SENDTO, // a destination address is in args[4]
 			bpf.LoadAbsolute{Off: arg(4), Size: 4},
 			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 3},
 			bpf.LoadAbsolute{Off: arg(4) + 4, Size: 4},
@@ -87,15 +87,15 @@ func (c Calls) program() []bpf.Instruction {
 	return append(p, allow)
 }
 
-// typeMask leaves a socket's type without SOCK_NONBLOCK and SOCK_CLOEXEC
-// (SOCK_TYPE_MASK, linux/net.h).
+// typeMask removes SOCK_NONBLOCK and SOCK_CLOEXEC from a socket's type (SOCK_TYPE_MASK,
+// linux/net.h).
 const typeMask = 0xf
 
-// arg is where the low half of an argument is. All architectures named in arch
-// files are little-endian.
+// arg returns the offset of an argument's lower half. All architectures with an arch
+// file are little-endian.
 func arg(i uint32) uint32 { return offArgs + 8*i }
 
-// assemble gives the filter in the kernel's form.
+// assemble returns the filter in the kernel's form.
 func (c Calls) assemble() ([]unix.SockFilter, error) {
 	raw, err := bpf.Assemble(c.program())
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnsupported says that this kernel or architecture has no user notification
-// that can be used here.
+// ErrUnsupported means that this kernel or architecture has no usable user
+// notification.
 var ErrUnsupported = errors.New("seccomp user notification is not supported")
 
-// ErrBusy says that the calling process is under a filter with a listener
-// already: the kernel takes one only.
+// ErrBusy means that the calling process already has a filter with a listener. The
+// kernel accepts one only.
 var ErrBusy = errors.New("another listener answers for this process already")
 
-// Install gives up the calls of the calling thread, and of the children and
-// programs that it starts from now on, to a new listener, whose descriptor it
-// returns. It sets no-new-privileges, without which only a privileged process may
-// have a filter. The goroutine must be locked to its thread (runtime.LockOSThread)
-// and must execute a program, or end, without being unlocked.
+// Install gives up the calls of the calling thread to a new listener, whose descriptor
+// it returns. The same holds for children and programs that the thread starts from now
+// on. Install sets no-new-privileges, without which only a privileged process may have
+// a filter. The goroutine must be locked to its thread (runtime.LockOSThread). It must
+// execute a program, or end, without being unlocked.
 //
 // The errors ErrUnsupported and ErrBusy are wrapped.
 func Install(c Calls) (fd int, err error) {
@@ -37,8 +37,8 @@ func Install(c Calls) (fd int, err error) {
 		return -1, os.NewSyscallError("prctl PR_SET_NO_NEW_PRIVS", err)
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	// With WAIT_KILLABLE_RECV (5.19) a signal other than a deadly one does not
-	// interrupt a call that somebody is about to answer.
+	// With WAIT_KILLABLE_RECV (5.19), only a deadly signal interrupts a call that is
+	// about to be answered.
 	for _, flags := range []uintptr{unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER} {
 		n, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
 		runtime.KeepAlive(filter)
@@ -61,13 +61,13 @@ func Install(c Calls) (fd int, err error) {
 // Call is a system call that waits for its answer.
 type Call struct {
 	ID   uint64 // of the notification
-	PID  uint32 // of the calling thread, as this process sees it; 0 if it does not
+	PID  uint32 // of the calling thread, in this process's namespace; 0: not visible there
 	NR   int32  // number of the call
 	Args [6]uint64
 }
 
-// The structures of linux/seccomp.h as far as they are known here. The kernel's
-// may be longer; it says how long they are.
+// The structures of linux/seccomp.h as this package knows them. The kernel's may be
+// longer, and it tells their length.
 type (
 	notifData struct {
 		nr   int32
@@ -97,15 +97,15 @@ type (
 	notifSizes struct{ notif, resp, data uint16 }
 )
 
-// Listener takes notifications and answers them. Its methods may be called by
-// several goroutines at once.
+// Listener receives notifications and answers them. Several goroutines may call its
+// methods at once.
 type Listener struct {
 	fd    int
 	sizes notifSizes
 }
 
-// NewListener makes one of a descriptor that Install returned, perhaps in another
-// process. The descriptor is the Listener's from then on, if there is no error.
+// NewListener makes a Listener of a descriptor that Install has returned, perhaps in
+// another process. Unless there is an error, the Listener then owns the descriptor.
 func NewListener(fd int) (*Listener, error) {
 	l := &Listener{fd: fd}
 	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&l.sizes))); errno != 0 {
@@ -113,8 +113,9 @@ func NewListener(fd int) (*Listener, error) {
 	}
 	l.sizes.notif = max(l.sizes.notif, uint16(unsafe.Sizeof(notif{})))
 	l.sizes.resp = max(l.sizes.resp, uint16(unsafe.Sizeof(notifResp{})))
-	// Caller and listener run on one processor in turn instead of waking each
-	// other across two (6.6). Without it all works the same.
+	// With this flag, caller and listener take turns on one processor instead of waking
+	// each other across two (6.6). Without it everything works the same, so an error is
+	// ignored.
 	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	return l, nil
 }
@@ -123,15 +124,15 @@ func NewListener(fd int) (*Listener, error) {
 // ENOSYS, and so do all later ones.
 func (l *Listener) Close() error { return unix.Close(l.fd) }
 
-// ErrEnded says that no process is left that the listener answers for.
+// ErrEnded means that the listener has no process left to answer for.
 var ErrEnded = errors.New("no process is left")
 
-// A Buffer is what Receive works with. Each goroutine that receives has its own.
+// A Buffer is memory for Receive. Each receiving goroutine needs its own.
 type Buffer struct{ b []uint64 } // the structures are aligned to eight bytes
 
-// Receive waits for the next call. It blocks its thread, since the kernel's poll
-// tells several readers of one notification and the descriptor's own wait cannot
-// be ended. It returns ErrEnded when the last process is gone.
+// Receive waits for the next call, and blocks its thread meanwhile. There is no better
+// way: poll(2) reports one notification to several readers, and a blocked read of the
+// descriptor cannot be ended. Receive returns ErrEnded when the last process is gone.
 func (l *Listener) Receive(buf *Buffer) (Call, error) {
 	words := (int(l.sizes.notif) + 7) / 8
 	if len(buf.b) < words {
@@ -156,24 +157,25 @@ func (l *Listener) Receive(buf *Buffer) (Call, error) {
 			n := (*notif)(unsafe.Pointer(&buf.b[0]))
 			return Call{ID: n.id, PID: n.pid, NR: n.data.nr, Args: n.data.args}, nil
 		case unix.ENOENT, unix.EINTR:
-			// The call was withdrawn: its thread was killed or took a signal.
+			// The call has been withdrawn, because its thread was killed or got a
+			// signal.
 		default:
 			return Call{}, os.NewSyscallError("ioctl SECCOMP_IOCTL_NOTIF_RECV", errno)
 		}
 	}
 }
 
-// Valid tells whether the call still waits. What was found out about its thread
-// before, such as its memory, was that thread's then, and not that of another one
-// which has its number since.
+// Valid tells whether the call still waits. If so, everything that was read about its
+// thread before, such as its memory, really belonged to that thread, and not to a later
+// one with the same number.
 func (l *Listener) Valid(c Call) bool {
 	id := c.ID
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, uintptr(unsafe.Pointer(&id)))
 	return errno == 0
 }
 
-// Continue lets the kernel carry the call out. An error says that nobody waits for
-// it any more.
+// Continue lets the kernel carry out the call. An error means that nobody waits for it
+// any more.
 func (l *Listener) Continue(c Call) error {
 	return l.respond(notifResp{id: c.ID, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
 }
@@ -192,8 +194,8 @@ func (l *Listener) respond(r notifResp) error {
 	return nil
 }
 
-// Return puts a copy of fd into the process and makes the call return its number
-// there (Linux 5.14), closed on execution or not.
+// Return copies fd into the process, and makes the call return the copy's number (Linux
+// 5.14). closeOnExec is a property of the copy.
 func (l *Listener) Return(c Call, fd int, closeOnExec bool) error {
 	a := notifAddFD{id: c.ID, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcfd: uint32(fd)}
 	if closeOnExec {
