@@ -1,5 +1,5 @@
-// Mamma is the Multi Access Manager: a daemon that picks, for every connection,
-// which of the host's networks to use.
+// Mamma is the Multi Access Manager: a daemon that chooses, for every connection, which
+// of the host's networks to use.
 package main
 
 import (
@@ -45,18 +45,17 @@ stop.
 Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
 `
 
-// How mamma speaks: what was asked for goes to standard output, the log to
-// standard error. Errors that end the program are one message that starts with
-// "mamma: ".
+// Mamma prints what was asked for on standard output, and the log on standard error. An
+// error that ends the program is one message that starts with "mamma: ".
 func main() {
 	spareProcessor()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// spareProcessor lets one more goroutine run at a time than the host has
-// processors, unless the environment says how many. Reading thousands of sockets
-// from the kernel takes milliseconds within single system calls, in which Go
-// takes long to notice that a processor could serve requests meanwhile.
+// spareProcessor lets one goroutine more run at a time than the host has processors,
+// unless the environment sets the number. Reading thousands of sockets takes
+// milliseconds within single system calls. Meanwhile Go takes long to notice that a
+// processor could serve requests.
 func spareProcessor() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
@@ -75,7 +74,8 @@ type flags struct {
 	profiling       bool
 }
 
-// instead names the flag that has something done instead of running; "" if none.
+// instead names the flag that makes mamma do something else than run; "" if there is
+// none.
 func (f *flags) instead() string {
 	switch {
 	case f.version:
@@ -91,7 +91,7 @@ func (f *flags) instead() string {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	// Whatever is printed may quote what others have named.
+	// The writers clean their output, because it may quote text from outside.
 	stdout, stderr = display.NewWriter(stdout), display.NewWriter(stderr)
 	return service.ExitStatus("mamma", stderr, do(ctx, args, stdout, stderr))
 }
@@ -139,7 +139,7 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return service.Usage(err)
 	}
 	if f.trace && f.log.Level == "" {
-		f.log.Level = "debug" // which is what was asked for
+		f.log.Level = "debug" // Trace logs at debug level
 	}
 	switch {
 	case f.version:
@@ -155,8 +155,9 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, path, f, stdout, stderr)
 }
 
-// instead says what was probably meant by a word in place of a configuration file, as
-// other programs take it; "" if there is a file of that name, or nothing comes to mind.
+// instead guesses what was meant by a word in place of a configuration file, from the
+// habits of other programs. It returns "" if a file with that name exists, or if there
+// is no guess.
 func instead(word string) string {
 	if _, err := os.Lstat(word); err == nil {
 		return ""
@@ -210,7 +211,8 @@ func initial(stdout io.Writer) error {
 func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	// Before anything slow, so that a signal sent early does not kill.
+	// This comes before anything slow, so that an early signal does not kill the
+	// process.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)

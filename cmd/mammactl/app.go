@@ -23,15 +23,16 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
-	location *time.Location // that times are shown in
+	location *time.Location // time zone for times shown
 	version  string
-	self     string           // what the executable was called; "": it cannot start itself again
+	self     string           // path by which the executable was called; "": it cannot start itself again
 	now      func() time.Time // nil: time.Now
-	width    int              // of the lines on standard output, for tests; 0: that of the terminal
+	width    int              // of lines on standard output, set in tests; 0: the terminal's
 
 	path string // of the control socket
 	json bool
-	// endless tells that the command goes on until it is interrupted, so that this is no error.
+	// endless marks a command that runs until it is interrupted, so that the
+	// interruption is no error.
 	endless bool
 }
 
@@ -155,8 +156,8 @@ func (a *app) command(use, short, long string, args cobra.PositionalArgs, f func
 	}
 }
 
-// client asks the daemon at the path that was given, or at the path where one was
-// found.
+// client returns a client for the daemon at the given path, or at the path where one
+// was found.
 func (a *app) client() *control.Client {
 	if a.path != "" {
 		return control.NewClient(a.path)
@@ -164,13 +165,13 @@ func (a *app) client() *control.Client {
 	return control.Find(a.getenv)
 }
 
-// usageError is an error of a command about its arguments.
+// usageError is an error in a command's arguments.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// show prints an answer: as it came with --json, else by f.
+// show prints an answer: unchanged with --json, else by calling f.
 func (a *app) show(raw []byte, f func() error) error {
 	if !a.json {
 		return f()
@@ -184,14 +185,14 @@ func (a *app) show(raw []byte, f func() error) error {
 	return err
 }
 
-// rawEvent prints an event of --json on a line, as it came.
+// rawEvent prints an event for --json on one line, unchanged.
 func (a *app) rawEvent(raw []byte) error {
 	_, err := a.out.Write(append(display.JSON(raw), '\n'))
 	return err
 }
 
-// printf writes a line to standard output. What comes from outside must have
-// been through clean.
+// printf writes a line to standard output. Text from outside must have been passed
+// through clean.
 func (a *app) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.out, format, args...)
 	return err

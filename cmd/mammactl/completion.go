@@ -13,13 +13,14 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// completed is what of list begins with begun, in order and each once.
+// completed returns those elements of list that begin with begun, sorted and without
+// doubles.
 func completed(list []string, begun string) []cobra.Completion {
 	slices.Sort(list)
 	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" || !strings.HasPrefix(s, begun) })
 }
 
-// managed are the networks that mamma manages; none if it does not answer.
+// managed returns the networks that mamma manages; none if mamma does not answer.
 func (a *app) managed(cmd *cobra.Command) []control.Prefix {
 	c := a.client()
 	defer c.Close()
@@ -53,10 +54,10 @@ func (a *app) completeAddress(cmd *cobra.Command, _ []string, begun string) ([]c
 	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
 }
 
-// lookBack is among how many of the latest decisions programs and hosts are looked for.
+// lookBack is the number of latest decisions in which programs and hosts are searched.
 const lookBack = 1000
 
-// recent are the latest decisions; none if mamma does not answer.
+// recent returns the latest decisions; none if mamma does not answer.
 func (a *app) recent(cmd *cobra.Command) []control.Decision {
 	c := a.client()
 	defer c.Close()
@@ -67,7 +68,7 @@ func (a *app) recent(cmd *cobra.Command) []control.Decision {
 	return d.Decisions
 }
 
-// completeProgram completes the names of programs that have asked.
+// completeProgram completes the names of programs that have asked mamma.
 func (a *app) completeProgram(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var list []string
 	for _, d := range a.recent(cmd) {
@@ -81,7 +82,7 @@ func (a *app) completeProgram(cmd *cobra.Command, _ []string, begun string) ([]c
 	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeTarget completes destinations that were asked about.
+// completeTarget completes destinations that programs have asked about.
 func (a *app) completeTarget(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var list []string
 	if len(args) == 0 {
@@ -94,7 +95,7 @@ func (a *app) completeTarget(cmd *cobra.Command, args []string, begun string) ([
 	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completePart completes WHICH=INTENTS: commands, and the intents behind one.
+// completePart completes WHICH=INTENTS: first commands, then intents.
 func (a *app) completePart(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	which, text, found := strings.Cut(begun, "=")
 	if !found {
@@ -111,7 +112,7 @@ func (a *app) completePart(cmd *cobra.Command, args []string, begun string) ([]c
 	return list, directive
 }
 
-// completeCommand completes a program, and files for its arguments.
+// completeCommand completes the name of a program, and files as its arguments.
 func (a *app) completeCommand(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 || strings.ContainsRune(begun, '/') {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -119,15 +120,15 @@ func (a *app) completeCommand(_ *cobra.Command, args []string, begun string) ([]
 	return a.commands(begun), cobra.ShellCompDirectiveNoFileComp
 }
 
-// commands are the programs in $PATH whose names begin with begun; none for "", which
-// all do.
+// commands returns the programs in $PATH whose names begin with begun. It returns none
+// for "", because that would be all of them.
 func (a *app) commands(begun string) []string {
 	if begun == "" {
 		return nil
 	}
 	var list []string
 	for _, dir := range filepath.SplitList(a.getenv("PATH")) {
-		entries, _ := os.ReadDir(dir) // what cannot be read has nothing to offer
+		entries, _ := os.ReadDir(dir) // a folder that cannot be read offers nothing
 		for _, e := range entries {
 			if name := e.Name(); strings.HasPrefix(name, begun) && name == clean(name) && executable(filepath.Join(dir, name)) {
 				list = append(list, name)

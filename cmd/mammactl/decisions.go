@@ -39,7 +39,7 @@ for the types decision and outcome, decision.
 Decisions on the requests of others are shown to root, to the user that mamma
 runs as, and to the control group.`
 
-// browsing is what decisions is to show.
+// browsing says which decisions to show.
 type browsing struct {
 	follow           bool
 	n                uint
@@ -70,7 +70,7 @@ func (a *app) decisionsCommand() *cobra.Command {
 	f.StringVar(&b.program, "program", "", "those that `PROGRAM` asked for: a name, a path, or the id of a process")
 	f.StringVar(&b.network, "network", "", "those that chose `NETWORK`: an interface, a name or a prefix")
 	f.StringVar(&b.since, "since", "", "those made since this `TIME`: 10m, 14:30, \"2026-03-01 14:30\"")
-	_ = cmd.RegisterFlagCompletionFunc("program", a.completeProgram) // fails for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("program", a.completeProgram) // fails only for unknown flags
 	_ = cmd.RegisterFlagCompletionFunc("network", a.completeNetwork)
 	_ = cmd.RegisterFlagCompletionFunc("since", cobra.FixedCompletions([]cobra.Completion{"1m", "10m", "1h", "1d"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Example = `  mammactl decisions -f --program curl
@@ -79,7 +79,7 @@ func (a *app) decisionsCommand() *cobra.Command {
 	return cmd
 }
 
-// browse shows the decisions that are wanted.
+// browse shows the selected decisions.
 func (a *app) browse(ctx context.Context, c *control.Client, b browsing, wanted control.Filter) error {
 	a.endless = b.follow
 	q := wanted.Query()
@@ -92,13 +92,13 @@ func (a *app) browse(ctx context.Context, c *control.Client, b browsing, wanted 
 	if !d.Complete {
 		_, _ = fmt.Fprintln(a.err, "mammactl: only the decisions on your own requests are shown")
 	}
-	var lines struct{ Decisions []json.RawMessage } // as they came, with what this program does not know
+	var lines struct{ Decisions []json.RawMessage } // unchanged, so that fields unknown to this program stay
 	if err := json.Unmarshal(raw, &lines); err != nil {
 		return fmt.Errorf("read mamma's answer: %w", err)
 	}
 	var list []control.Decision
 	for i := range d.Decisions {
-		if !wanted.Matches(&d.Decisions[i]) { // from a daemon that is older than filters
+		if !wanted.Matches(&d.Decisions[i]) { // a daemon that is older than filters ignores them
 			continue
 		}
 		list = append(list, d.Decisions[i])
@@ -117,7 +117,7 @@ func (a *app) browse(ctx context.Context, c *control.Client, b browsing, wanted 
 	return a.showDecisions(list)
 }
 
-// decisionEvent prints a decision as the event that it was.
+// decisionEvent prints a decision as the event that announced it.
 func (a *app) decisionEvent(raw []byte, d *control.Decision) error {
 	line, err := json.Marshal(struct {
 		Type     string          `json:"type"`
@@ -130,7 +130,8 @@ func (a *app) decisionEvent(raw []byte, d *control.Decision) error {
 	return a.rawEvent(line)
 }
 
-// decisionColumns are those of a decision. usual tells whether lines come one by one.
+// decisionColumns returns the columns of a decision. usual tells that lines are printed
+// one by one, so that widths must be fixed.
 func decisionColumns(usual bool) []table.Column {
 	columns := []table.Column{
 		{Rank: 2, Usual: 12}, {Rank: 3, Usual: 15}, {Least: 12, Usual: 24}, {Rank: 5, Least: 14, Usual: 21},
@@ -155,7 +156,7 @@ func (a *app) showDecisions(list []control.Decision) error {
 	return t.Write(a.out)
 }
 
-// event shows an event as a line of at most width cells; 0: of any number.
+// event formats an event as a line of at most width cells; 0 means any number.
 func (a *app) event(e *control.Event, width int) string {
 	if e.Type == control.EventDecision && e.Decision != nil {
 		return a.line(e.Decision).in(width)
@@ -167,12 +168,12 @@ func (a *app) event(e *control.Event, width int) string {
 	return text
 }
 
-// otherEvent shows an event that is no new decision.
+// otherEvent formats an event that is no new decision.
 func (a *app) otherEvent(e *control.Event) string {
 	clock := a.clock(e)
 	switch {
 	case e.Type == control.EventOutcome && e.Decision != nil:
-		// A connection that came up as planned needs no second line.
+		// A connection that was made as planned needs no second line.
 		if outcome := outcomeText(e.Decision); outcome != "" {
 			l := a.line(e.Decision)
 			return fmt.Sprintf("%s  %s  %s  %s", clock, table.Pad(l.app, 15), table.Pad(l.to, 24), outcome)
@@ -212,7 +213,7 @@ func firstLine(s string) string {
 
 func (a *app) clock(e *control.Event) string { return e.Time.In(a.location).Format("15:04:05.000") }
 
-// line is a decision as it is shown in one line.
+// line is a decision in the form of one line.
 type line struct{ time, app, to, intents, by, how, took, reason string }
 
 func (a *app) line(d *control.Decision) line {
@@ -247,7 +248,8 @@ func (a *app) line(d *control.Decision) line {
 	return l
 }
 
-// interfaceText is the interface of a prefix, with the name of the network if it has one.
+// interfaceText returns the interface of a prefix, and the name of the network if it
+// has one.
 func interfaceText(p *control.PrefixRef) string {
 	if p.Name == nil {
 		return clean(p.Interface)
@@ -255,17 +257,17 @@ func interfaceText(p *control.PrefixRef) string {
 	return clean(p.Interface) + " (" + clean(*p.Name) + ")"
 }
 
-// selectionText tells which networks the application itself permits and prefers.
+// selectionText says which networks the application permits and prefers.
 func selectionText(d *control.Decision) string {
 	return "the application asks to " + clean(*d.Selection)
 }
 
-// cells are those of decisionColumns.
+// cells returns the cells for decisionColumns.
 func (l line) cells() []table.Cell {
 	return table.Plain(l.time, l.app, l.to, l.intents, "-> "+l.by, l.how, l.took, l.reason)
 }
 
-// in is the line alone, in columns of usual widths and in at most width cells; 0: in any
+// in formats the line in columns of usual widths, in at most width cells; 0 means any
 // number.
 func (l line) in(width int) string {
 	t := table.Table{Columns: decisionColumns(true), Width: width}
@@ -287,8 +289,8 @@ func caller(app *control.App) string {
 	return fmt.Sprintf("%s[%d]", name, *app.PID)
 }
 
-// originText tells where the intents came from, and for whom the caller asked, as
-// it claims; "" if it does not say.
+// originText says where the intents came from, and for whom the caller asked. Both are
+// the caller's claim; "" if it made none.
 func originText(d *control.Decision) string {
 	o := d.Origin
 	if o == nil {
@@ -321,20 +323,20 @@ func destination(d *control.Decision) string {
 	return clean(net.JoinHostPort(*d.Host, *d.Service))
 }
 
-// intentsText writes intents as package intent reads them.
+// intentsText writes intents in the form that package intent reads.
 func intentsText(in *control.Intents) string {
 	if *in == (control.Intents{}) {
 		return unknown
 	}
 	set, err := in.Set()
-	if err != nil { // a word of a later version
+	if err != nil { // the word is of a later version
 		return "?"
 	}
 	return set.String()
 }
 
-// outcomeText tells how a connection came up other than as planned, "" if it
-// did or nothing is known.
+// outcomeText says how a connection was made, if not as planned; "" if as planned, or
+// if nothing is known.
 func outcomeText(d *control.Decision) string {
 	o := d.Outcome
 	if o == nil {
@@ -355,7 +357,7 @@ func outcomeText(d *control.Decision) string {
 	return text + more
 }
 
-// leasedText tells of further connections that were made by the same decision.
+// leasedText says how many further connections followed the same decision.
 func leasedText(d *control.Decision) string {
 	switch d.Leased {
 	case 0:
@@ -382,7 +384,7 @@ func connectText(d *control.Decision, o *control.Outcome) string {
 	return ""
 }
 
-// over names the network of a candidate: the choice, or the n-th alternate.
+// over names the network of a candidate: of the choice, or of the n-th alternate.
 func over(d *control.Decision, candidate int) string {
 	switch {
 	case candidate == 0 && d.Chosen != nil:
@@ -393,8 +395,8 @@ func over(d *control.Decision, candidate int) string {
 	return ""
 }
 
-// failedOver tells from which networks to which one a connection failed over. Two of
-// the same interface are told by their prefixes.
+// failedOver says from which networks to which one a connection has failed over. Two
+// prefixes on the same interface are told apart by their prefixes.
 func failedOver(d *control.Decision, o *control.Outcome) string {
 	to := &d.Alternates[o.Candidate-1]
 	if d.Chosen == nil {

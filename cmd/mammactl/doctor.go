@@ -30,11 +30,12 @@ gateways and name servers of this host's networks, and to nobody else.
 Exit status: 0 if nothing but notes was found, 1 for warnings, 2 for problems, 3 if
 the checks could not be made.`
 
-// exitNoChecks is the exit code of doctor where others say how bad it is.
+// exitNoChecks is the exit code if doctor could make no checks. The codes below it tell
+// how severe the findings are.
 const exitNoChecks = 3
 
-// foundError is the result of checks that found something: a code, and nothing
-// to say.
+// foundError makes the program end with the exit code of the findings, without a
+// message.
 type foundError struct{ code int }
 
 func (e foundError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
@@ -102,7 +103,7 @@ func (a *app) running(ctx context.Context) (file string, pid int) {
 	defer c.Close()
 	var s control.Status
 	if _, err := c.Get(ctx, "/v1/status", &s); err != nil {
-		return "", 0 // the automatic configuration is as good a guess as any
+		return "", 0 // without an answer, the automatic configuration is a good guess
 	}
 	if s.Config.File != nil {
 		file = *s.Config.File

@@ -87,7 +87,7 @@ reaches. To consider that, give an address in place of a name.`,
 	return cmd
 }
 
-// body checks the flags and makes the body of the request of them.
+// body checks the flags and makes the body of the request.
 func (q *question) body(target string) (control.Question, error) {
 	var b control.Question
 	var err error
@@ -156,8 +156,9 @@ func (q *question) body(target string) (control.Question, error) {
 	return b, nil
 }
 
-// splitURL splits a URL or HOST[:PORT]. The scheme of a URL without a port stands for
-// the service. What is neither is an error: a path behind a host, for one, looks like a URL.
+// splitURL splits a URL or HOST[:PORT]. If a URL has no port, its scheme is the
+// service. Anything else is an error, for example a host with a path but without a
+// scheme, which only looks like a URL.
 func splitURL(target string) (host, service string, err error) {
 	if !strings.Contains(target, "://") {
 		return splitTarget(target)
@@ -170,7 +171,7 @@ func splitURL(target string) (host, service string, err error) {
 		return "", "", fmt.Errorf("%q names no host", target)
 	}
 	if service = u.Port(); service == "" {
-		service = strings.ToLower(u.Scheme) // a service of that name
+		service = strings.ToLower(u.Scheme) // the service is named like the scheme
 		if service == "ws" || service == "wss" {
 			service = map[string]string{"ws": "http", "wss": "https"}[service]
 		}
@@ -181,9 +182,9 @@ func splitURL(target string) (host, service string, err error) {
 	return u.Hostname(), service, nil
 }
 
-// namesPort tells whether a service is a number up to 65535 or a name that is known.
+// namesPort tells whether a service is a number up to 65535 or a known name.
 func namesPort(service string) bool {
-	if strings.Trim(service, "0123456789") == "" { // of larger ones package net takes some
+	if strings.Trim(service, "0123456789") == "" { // package net accepts some larger numbers
 		_, err := strconv.ParseUint(service, 10, 16)
 		return err == nil
 	}
@@ -191,8 +192,8 @@ func namesPort(service string) bool {
 	return err == nil
 }
 
-// splitTarget splits HOST[:PORT]; an IPv6 address may stand without brackets
-// if there is no port.
+// splitTarget splits HOST[:PORT]. An IPv6 address needs no brackets if there is no
+// port.
 func splitTarget(target string) (host, port string, err error) {
 	if _, err := netip.ParseAddr(target); err == nil {
 		return target, "", nil
@@ -221,7 +222,7 @@ func splitTarget(target string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// splitReason is what net.SplitHostPort finds, without the text that it is about.
+// splitReason returns the error of net.SplitHostPort without the text that it quotes.
 func splitReason(err error) string {
 	if e := (*net.AddrError)(nil); errors.As(err, &e) {
 		return e.Err
@@ -229,19 +230,20 @@ func splitReason(err error) string {
 	return err.Error()
 }
 
-// notInName tells of characters that no name of a host has. Names that are not ASCII
-// (RFC 5890) are the resolver's business.
+// notInName tells whether a character occurs in no host name. Characters beyond ASCII
+// (RFC 5890) are left to the resolver.
 func notInName(r rune) bool {
 	return r != '-' && r != '.' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
 }
 
-// showExplanation writes lines of at most width cells; 0: of any number.
+// showExplanation writes the explanation in lines of at most width cells; 0 means any
+// number.
 func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) error {
 	d := &e.Decision
 	var b strings.Builder
 	name := "policy " + orUnknown(d.Policy)
 	use, is, was := "would use", "is", "would be"
-	if d.Seq != 0 { // it has happened
+	if d.Seq != 0 { // a decision that was made, and no question
 		use, is, was = "chose", "was", "was"
 	}
 	switch {
@@ -318,7 +320,8 @@ func (a *app) showExplanation(w io.Writer, e *control.Explanation, width int) er
 	return err
 }
 
-// scores returns a table of the figures that the policy compared, a line per candidate.
+// scores returns a table of the figures that the policy compared, with a line per
+// candidate.
 func scores(e *control.Explanation) *table.Table {
 	var terms []string
 	predicted := false

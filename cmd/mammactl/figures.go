@@ -9,17 +9,17 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// unknown is shown where nothing is known.
+// unknown is shown for an unknown figure.
 const unknown = "-"
 
-// clean makes text from outside fit for a terminal and for one line. All output
-// passes a display.Writer besides, which knows no fields and lets line ends pass.
+// clean makes text from outside fit for a terminal and for one line. All output also
+// passes through a display.Writer, but that knows no fields and lets line ends pass.
 func clean(s string) string { return display.Clean(s) }
 
 // cleanLines is clean for text that may have several lines.
 func cleanLines(s string) string { return display.CleanLines(s) }
 
-// orUnknown is *s cleaned.
+// orUnknown returns *s, cleaned; or unknown.
 func orUnknown(s *string) string {
 	if s == nil || *s == "" {
 		return unknown
@@ -27,7 +27,7 @@ func orUnknown(s *string) string {
 	return clean(*s)
 }
 
-// msec shows milliseconds without unit, for columns that have it in the heading.
+// msec formats milliseconds without the unit, for columns whose heading has it.
 func msec(ms *float64) string {
 	if ms == nil {
 		return unknown
@@ -35,7 +35,7 @@ func msec(ms *float64) string {
 	return strconv.FormatFloat(*ms, 'f', 1, 64)
 }
 
-// took shows a short duration of so many milliseconds, with unit.
+// took formats a short duration in milliseconds, with its unit.
 func took(ms float64) string {
 	if ms < 1 {
 		return fmt.Sprintf("%.2f ms", ms)
@@ -43,7 +43,7 @@ func took(ms float64) string {
 	return span(ms)
 }
 
-// span shows a duration of so many milliseconds, with unit.
+// span formats a duration in milliseconds, with its unit.
 func span(ms float64) string {
 	switch {
 	case ms < 10:
@@ -56,7 +56,7 @@ func span(ms float64) string {
 	return long(ms)
 }
 
-// ago shows an age of so many milliseconds, with unit.
+// ago formats an age in milliseconds, with its unit.
 func ago(ms float64) string {
 	switch s := ms / 1000; {
 	case s < 9.95:
@@ -69,7 +69,7 @@ func ago(ms float64) string {
 	return long(ms)
 }
 
-// long shows a long duration of so many milliseconds by its two largest units.
+// long formats a long duration in milliseconds by its two largest units.
 func long(ms float64) string {
 	if ms > math.MaxInt64/2/1e6 {
 		return unknown
@@ -88,7 +88,7 @@ func long(ms float64) string {
 	return fmt.Sprintf("%d s", seconds)
 }
 
-// mbps shows bytes per second in Mbit/s, without unit.
+// mbps formats bytes per second in Mbit/s, without the unit.
 func mbps(rate *float64) string {
 	if rate == nil {
 		return unknown
@@ -111,7 +111,7 @@ func byteSize[T uint64 | int64 | float64](n T) string {
 	return fmt.Sprintf("%.1f TB", f)
 }
 
-// group shows an integer in groups of three digits.
+// group formats an integer in groups of three digits.
 func group(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -120,7 +120,7 @@ func group(n uint64) string {
 	return s
 }
 
-// count shows an integer that may be unknown.
+// count formats an integer that may be unknown.
 func count[T int | uint64](n *T) string {
 	if n == nil {
 		return unknown

@@ -10,20 +10,21 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// lookAgain is how often a daemon that has gone is looked for.
+// lookAgain is the time between two looks for a daemon that has gone.
 const lookAgain = 250 * time.Millisecond
 
-// follower hands on events, of one daemon after the other.
+// follower passes on the events of a daemon. When that is gone, it follows the next
+// one.
 type follower struct {
 	c       *control.Client
 	wanted  control.Filter
-	started time.Time // of the daemon that is followed
-	last    uint64    // number of the latest decision that was handed on
+	started time.Time // start time of the followed daemon
+	last    uint64    // number of the latest decision passed on
 	each    func(raw []byte, e *control.Event) error
 	say     func(text string) // tells a person what is no event
 }
 
-// newFollower makes one of the daemon that is there, for what comes after the decision
+// newFollower makes a follower of the running daemon, for what comes after the decision
 // last.
 func newFollower(ctx context.Context, c *control.Client, last uint64) (*follower, error) {
 	var st control.Status
@@ -33,7 +34,8 @@ func newFollower(ctx context.Context, c *control.Client, last uint64) (*follower
 	return &follower{c: c, started: st.Started, last: last, say: func(string) {}}, nil
 }
 
-// run hands events on until ctx ends, or an error other than that the daemon has gone.
+// run passes events on until ctx ends, or until an error other than that the daemon has
+// gone.
 func (f *follower) run(ctx context.Context) error {
 	for {
 		err := f.c.Events(ctx, &f.last, f.wanted, f.take)
@@ -47,19 +49,19 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// take hands on an event.
+// take passes an event on.
 func (f *follower) take(raw []byte, e *control.Event) error {
 	if e.Type == control.EventDecision && e.Decision != nil {
 		f.last = max(f.last, e.Decision.Seq)
 	}
-	if e.Decision != nil && !f.wanted.Matches(e.Decision) { // from a daemon that is older than filters
+	if e.Decision != nil && !f.wanted.Matches(e.Decision) { // a daemon that is older than filters ignores them
 		return nil
 	}
 	return f.each(raw, e)
 }
 
-// await returns when a daemon answers again. One that was started anew counts from
-// the beginning, and what it has decided meanwhile is to be shown.
+// await returns when a daemon answers again. A new daemon counts decisions from the
+// beginning, and those that it has made meanwhile are shown.
 func (f *follower) await(ctx context.Context) error {
 	t := time.NewTicker(lookAgain)
 	defer t.Stop()
@@ -85,7 +87,7 @@ func (f *follower) await(ctx context.Context) error {
 	}
 }
 
-// gone tells of an error that a daemon which is just ending gives.
+// gone tells whether an error is one that a daemon gives when it ends.
 func gone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
@@ -98,7 +100,7 @@ func (a *app) follow(ctx context.Context, c *control.Client, list []control.Deci
 		return err
 	}
 	switch {
-	case a.json && len(list) > 0: // the events have them
+	case a.json && len(list) > 0: // the events contain them
 		f.last = list[0].Seq - 1
 	case !a.json:
 		for i := range list {
@@ -112,7 +114,7 @@ func (a *app) follow(ctx context.Context, c *control.Client, list []control.Deci
 	return f.run(ctx)
 }
 
-// tell tells the person in front of it what is no event.
+// tell prints a message to the person at the terminal.
 func (a *app) tell(text string) { _, _ = io.WriteString(a.err, "mammactl: "+text+"\n") }
 
 // showEvent prints an event.

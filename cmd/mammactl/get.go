@@ -100,7 +100,7 @@ func (a *app) getCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&g.output, "output", "o", "", "`FILE` to write; - for standard output (default: the last part of the URL)")
 	f.Var(&g.intents, "intents", "what is known of the transfer, such as category=bulktransfer,filesize=300M")
-	_ = cmd.RegisterFlagCompletionFunc("intents", completeIntents) // fails for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("intents", completeIntents) // fails only for unknown flags
 	f.StringVar(&g.digest, "digest", "", "what the file must have, as sha-256:`HEX`")
 	f.StringArrayVarP(&g.header, "header", "H", nil, "`FIELD: VALUE` to send; may be repeated")
 	f.BoolVar(&g.one, "one-network", false, "use the network of mamma's choice only")
@@ -115,7 +115,7 @@ func (a *app) getCommand() *cobra.Command {
 	return cmd
 }
 
-// prepare checks what was given.
+// prepare checks the arguments.
 func (g *getting) prepare(target string) error {
 	u, err := url.Parse(target)
 	switch {
@@ -186,9 +186,9 @@ func (g *getting) run(ctx context.Context) error {
 	return g.toFile(ctx, web)
 }
 
-// checkRedirect follows a server to other servers by HTTP, and tells those nothing that was
-// meant for the first: package http leaves credentials out for another host, but not for
-// another port of it, or the same without TLS.
+// checkRedirect follows redirections to other servers by HTTP. It removes what was
+// meant for the first server only. Package http leaves out credentials for another
+// host, but not for another port of the host, nor for the host without TLS.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return errRedirects
@@ -204,16 +204,16 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// leavePatience bounds the wait for the manager at the end, which is shorter than Flush of
-// an original one may take: somebody sits at the terminal, and a script goes on.
+// leavePatience bounds the wait for the manager at the end. It is shorter than Flush
+// may take for a manager of the prototype, because a person or a script is waiting.
 const leavePatience = time.Second
 
-// leave tells the manager how the connections went, lets an original one answer what it
-// was asked, and closes what leads there.
+// leave tells the manager the results of the connections, waits for answers that a
+// manager of the prototype still owes, and closes the connections to it.
 func leave(ctx context.Context, d *client.Daemon) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavePatience)
 	defer cancel()
-	_ = d.Flush(ctx) // a manager that is gone is told nothing
+	_ = d.Flush(ctx) // an error is ignored: the manager is gone
 	_ = d.Close()
 }
 
@@ -241,8 +241,8 @@ func (g *getting) transport() (*httpintent.Transport, error) {
 	return t, nil
 }
 
-// request asks for what follows offset of the representation with the validator; for all
-// of any if that is "".
+// request asks for the part from offset on of the representation with the validator.
+// With validator "" it asks for all of any representation.
 func (g *getting) request(ctx context.Context, web *http.Client, offset int64, validator string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url.String(), nil)
 	if err != nil {
@@ -276,7 +276,8 @@ func (g *getting) request(ctx context.Context, web *http.Client, offset int64, v
 	return resp, nil
 }
 
-// toOutput writes the file to what cannot be gone back in, such as standard output.
+// toOutput writes the file to something that cannot be rewound, such as standard
+// output.
 func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) error {
 	resp, err := g.request(ctx, web, 0, "")
 	if err != nil {
@@ -287,7 +288,7 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) 
 	p := g.newProgress(resp, 0)
 	out := &counting{to: to}
 	if w, ok := out.to.(*display.Writer); ok {
-		out.to = w.Unwrap() // it is not text
+		out.to = w.Unwrap() // the file is no text to be cleaned
 	}
 	stop := p.show(func() int64 { return out.n.Load() })
 	_, err = io.Copy(io.MultiWriter(out, check.writer()), resp.Body)
@@ -301,20 +302,21 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) 
 	return g.report(p, resp)
 }
 
-// into writes the file into what is there and is no regular file, as nothing else can be
-// replaced: a device stays one, and a link leads where it led.
+// into writes the content into an existing file that is not a regular one. Such a file
+// must not be replaced: a device stays a device, and a link still leads to the same
+// file.
 func (g *getting) into(ctx context.Context, web *http.Client) error {
 	type opened struct {
 		f   *os.File
 		err error
 	}
 	ready := make(chan opened)
-	go func() { // to open a FIFO takes until somebody reads it
+	go func() { // opening a FIFO blocks until somebody reads it
 		f, err := os.OpenFile(g.output, os.O_WRONLY|os.O_TRUNC, 0)
 		select {
 		case ready <- opened{f, err}:
 		case <-ctx.Done():
-			_ = f.Close() // of nil, too
+			_ = f.Close() // f may be nil
 		}
 	}()
 	var f *os.File
@@ -327,7 +329,7 @@ func (g *getting) into(ctx context.Context, web *http.Client) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	// Closing ends a write to somebody who has stopped reading.
+	// Closing the file ends a write that nobody reads.
 	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
 	err := g.toOutput(ctx, web, f)
 	if !stop() {
@@ -339,7 +341,7 @@ func (g *getting) into(ctx context.Context, web *http.Client) error {
 	return err
 }
 
-// toFile writes it to a file, which has its name once it is complete.
+// toFile writes to a file, which gets its name when it is complete.
 func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	part, err := openPart(g.output)
 	if err != nil {
@@ -353,7 +355,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	resp, err := g.request(ctx, web, kept.missing(), kept.Validator)
 	if err == nil && kept.Validator != "" && !kept.continues(resp) {
 		switch resp.StatusCode {
-		case http.StatusOK: // it is another version now
+		case http.StatusOK: // the file has changed since
 		default:
 			_ = resp.Body.Close()
 			resp, err = g.request(ctx, web, 0, "")
@@ -370,7 +372,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	}
 	p := g.newProgress(resp, kept.bytes())
 	if _, split := httpintent.ProgressOf(resp); !split {
-		p.kept = part.offset // what is there behind comes once more
+		p.kept = part.offset // bytes behind the gap are fetched again
 	}
 	stop := p.show(part.written)
 	keep := part.keepUp(state, p)
@@ -389,7 +391,7 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	return g.report(p, resp)
 }
 
-// report prints what became of it.
+// report prints the result.
 func (g *getting) report(p *progress, resp *http.Response) error {
 	took := time.Since(g.begun)
 	if g.app.json {
@@ -402,12 +404,12 @@ func (g *getting) report(p *progress, resp *http.Response) error {
 	return nil
 }
 
-// say tells something on standard error.
+// say prints a message on standard error.
 func (g *getting) say(text string) {
 	_, _ = fmt.Fprintf(g.app.err, "mammactl: %s\n", cleanLines(text))
 }
 
-// printJSON prints v, as other commands print what the daemon answers.
+// printJSON prints v in the form in which other commands print the daemon's answers.
 func (a *app) printJSON(v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// digest is what a file's bytes must come to.
+// digest is the digest that a file must have.
 type digest struct {
 	algorithm string // of RFC 9530
 	want      []byte
-	source    string // who says so
+	source    string // where the digest comes from
 	hash      hash.Hash
 }
 
-// digestError says that they came to something else.
+// digestError says that the file has another digest.
 type digestError struct {
 	d   *digest
 	got []byte
@@ -31,7 +31,7 @@ func (e *digestError) Error() string {
 	return fmt.Sprintf("the %s digest is %x, but %s says %x", e.d.algorithm, e.got, e.d.source, e.d.want)
 }
 
-// algorithms are those that are known, the strongest first.
+// algorithms are the known ones, the strongest first.
 var algorithms = []struct {
 	name string
 	new  func() hash.Hash
@@ -51,8 +51,8 @@ func newDigest(name, source string, want []byte) (*digest, error) {
 	return nil, fmt.Errorf("unknown digest %q; known are sha-256 and sha-512", name)
 }
 
-// parseDigest reads what --digest gives: "sha-256:" with hexadecimal digits, or a member
-// of a Repr-Digest field.
+// parseDigest reads the value of --digest: "sha-256:" with hexadecimal digits, or a
+// member of a Repr-Digest field.
 func parseDigest(text string) (*digest, error) {
 	const source = "--digest"
 	if name, value, ok := member(text); ok {
@@ -76,7 +76,7 @@ func parseDigest(text string) (*digest, error) {
 // member reads "sha-256=:BASE64:", a byte sequence with its key (RFC 9651).
 func member(text string) (name string, value []byte, ok bool) {
 	name, rest, ok := strings.Cut(strings.TrimSpace(text), "=")
-	rest, _, _ = strings.Cut(rest, ";") // parameters
+	rest, _, _ = strings.Cut(rest, ";") // parameters are ignored
 	if !ok || len(rest) < 2 || rest[0] != ':' || rest[len(rest)-1] != ':' {
 		return "", nil, false
 	}
@@ -84,8 +84,8 @@ func member(text string) (name string, value []byte, ok bool) {
 	return strings.TrimSpace(name), value, err == nil
 }
 
-// reprDigest is the strongest digest that a response says its representation has
-// (RFC 9530 section 3), nil if it says none that is known.
+// reprDigest returns the strongest known digest of the representation that a response
+// states (RFC 9530 section 3); nil if it states none.
 func reprDigest(h http.Header) *digest {
 	said := map[string][]byte{}
 	for _, field := range h.Values("Repr-Digest") {
@@ -105,7 +105,7 @@ func reprDigest(h http.Header) *digest {
 	return nil
 }
 
-// digestOf is the digest to verify, nil if nobody gives one.
+// digestOf returns the digest to verify; nil if neither user nor server gives one.
 func (g *getting) digestOf(resp *http.Response) *digest {
 	if g.check == nil {
 		g.check = reprDigest(resp.Header)
@@ -113,7 +113,7 @@ func (g *getting) digestOf(resp *http.Response) *digest {
 	return g.check
 }
 
-// writer takes the bytes.
+// writer takes the file's bytes.
 func (d *digest) writer() io.Writer {
 	if d == nil {
 		return io.Discard
@@ -122,7 +122,7 @@ func (d *digest) writer() io.Writer {
 	return d.hash
 }
 
-// verify compares what came.
+// verify compares the digest of the written bytes.
 func (d *digest) verify() error {
 	if d == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/client/httpintent"
 )
 
-// The exit codes of get: those of curl(1), and two of its own.
+// The exit codes of get. They are those of curl(1), and two of its own.
 const (
 	exitProtocol    = 1
 	exitMalformed   = 3
@@ -30,7 +30,7 @@ const (
 	exitReceive     = 56
 	exitCertificate = 60
 	exitDigest      = 120
-	exitInterrupted = 130 // as a shell has it of SIGINT
+	exitInterrupted = 130 // as shells report SIGINT
 )
 
 // maxRedirects is how many redirections are followed.
@@ -42,24 +42,24 @@ var (
 	errRedirects = fmt.Errorf("more than %d redirections", maxRedirects)
 )
 
-// statusError is an answer of the server that is an error.
+// statusError is an error status in the server's answer.
 type statusError struct{ status string }
 
 func (e *statusError) Error() string { return "the server answers " + e.status }
 
-// writeError is about the file.
+// writeError is an error of the file that is written.
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 func (e *writeError) Unwrap() error { return e.err }
 
-// fail says what is wrong and has the program end with the code.
+// fail prints an error and makes the program end with the code.
 func (g *getting) fail(code int, err error) error {
 	g.app.complain(fmt.Errorf("get: %w", err))
 	return foundError{code}
 }
 
-// exit makes the program's end of that of run.
+// exit turns the result of run into the program's exit.
 func (g *getting) exit(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -69,12 +69,12 @@ func (g *getting) exit(ctx context.Context, err error) error {
 	}
 	code := exitOf(err)
 	if request := (*url.Error)(nil); errors.As(err, &request) {
-		err = request.Err // the URL is the user's own
+		err = request.Err // the user knows the URL
 	}
 	return g.fail(code, err)
 }
 
-// exitOf is curl's code for an error.
+// exitOf returns curl's exit code for an error.
 func exitOf(err error) int {
 	var status *statusError
 	var written *writeError
@@ -119,7 +119,8 @@ func exitOf(err error) int {
 	return exitReceive
 }
 
-// exitOfDial tells a name that was not resolved from an address that was not reached.
+// exitOfDial distinguishes a name that was not resolved from an address that was not
+// reached.
 func exitOfDial(e *client.DialError) int {
 	switch {
 	case errors.Is(e, client.ErrRefused), errors.Is(e, client.ErrNotPermitted), len(e.Attempts) == 0:

@@ -17,25 +17,26 @@ import (
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
-// keepEvery is how often it is written down what of a file is there. What came since is
-// fetched again if the host goes down.
+// keepEvery is the time between two writes of the state of an incomplete file. If the
+// host crashes, what has come since is fetched again.
 const keepEvery = 5 * time.Second
 
-// maxState bounds the file of it.
+// maxState bounds the size of the state's file.
 const maxState = 1 << 20
 
-// errIncomplete is in the error of a file that has not the length it should have.
+// errIncomplete is wrapped in the error of a file with a wrong length.
 var errIncomplete = errors.New("incomplete")
 
-// partState is what is known of an incomplete file.
+// partState is the state of an incomplete file.
 type partState struct {
 	URL       string             `json:"url"`
 	Validator string             `json:"validator"` // strong
-	Size      int64              `json:"size"`      // of the complete file
-	Ranges    []httpintent.Range `json:"ranges"`    // what is there
+	Size      int64              `json:"size"`      // length of the complete file
+	Ranges    []httpintent.Range `json:"ranges"`    // the ranges that are there
 }
 
-// missing is where to go on: the first byte that is missing, or the last one of all.
+// missing returns the offset at which to continue: that of the first missing byte, or
+// of the last byte if none is missing.
 func (s *partState) missing() int64 {
 	if len(s.Ranges) == 0 || s.Ranges[0].From > 0 {
 		return 0
@@ -50,7 +51,7 @@ func (s *partState) bytes() (n int64) {
 	return n
 }
 
-// valid tells whether it makes sense.
+// valid tells whether the state makes sense.
 func (s *partState) valid(length int64) bool {
 	if s.Validator == "" || s.Size <= 0 || length > s.Size {
 		return false
@@ -65,28 +66,29 @@ func (s *partState) valid(length int64) bool {
 	return true
 }
 
-// continues tells whether a response is of the same file.
+// continues tells whether a response has the same file.
 func (s *partState) continues(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusPartialContent &&
 		resp.Header.Get("Content-Range") == fmt.Sprintf("bytes %d-%d/%d", s.missing(), s.Size-1, s.Size) &&
 		(resp.Header.Get("ETag") == "" || resp.Header.Get("ETag") == s.Validator || s.Validator[0] != '"')
 }
 
-// part is a file that is not complete.
+// part is an incomplete file.
 type part struct {
 	file   *os.File
 	name   string // of the complete file
-	offset int64  // where a response that is not split begins
+	offset int64  // offset at which an unsplit response begins
 	count  atomic.Int64
 	done   bool
-	fresh  bool // nothing of it can be used again
+	fresh  bool // nothing in it can be used again
 }
 
 func (p *part) path() string  { return p.name + ".part" }
 func (p *part) state() string { return p.path() + ".json" }
 
-// openPart opens the part of a file, for this process alone. Only a regular file of this
-// user's is taken: in a folder that others can write to, somebody could have put one there.
+// openPart opens the part of a file for this process alone. It accepts only a regular
+// file of this user. In a folder that others can write to, somebody else could have
+// placed the file.
 func openPart(name string) (*part, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory", name)
@@ -108,7 +110,7 @@ func openPart(name string) (*part, error) {
 	return p, nil
 }
 
-// known reads what is known of an earlier attempt at the URL.
+// known reads the state that an earlier attempt at the URL has left.
 func (p *part) known(url string) (s partState, ok bool) {
 	b, err := ownfile.ReadAll(p.state(), maxState)
 	info, err2 := p.file.Stat()
@@ -118,8 +120,8 @@ func (p *part) known(url string) (s partState, ok bool) {
 	return s, true
 }
 
-// begin prepares the file for a response, which goes on from what is kept. The state that
-// it returns is to be written down if it has a validator.
+// begin prepares the file for a response, which continues what is kept. If the returned
+// state has a validator, it should be written to disk.
 func (p *part) begin(url string, resp *http.Response, kept partState) (partState, error) {
 	if kept.Validator != "" {
 		p.offset = kept.missing()
@@ -149,8 +151,7 @@ func (p *part) WriteAt(b []byte, offset int64) (int, error) {
 // written is how many bytes were written.
 func (p *part) written() int64 { return p.count.Load() }
 
-// keepUp writes the state down every now and then, until the function that it returns is
-// called.
+// keepUp writes the state at intervals, until the returned function is called.
 func (p *part) keepUp(s partState, now *progress) func() {
 	if s.Validator == "" {
 		return func() {}
@@ -163,7 +164,7 @@ func (p *part) keepUp(s partState, now *progress) func() {
 		for {
 			select {
 			case <-tick.C:
-				_ = p.write(s, now) // the next one may work; the file itself tells
+				_ = p.write(s, now) // no error matters: the next write may work, and the file itself shows what is there
 			case <-stop:
 				return
 			}
@@ -172,7 +173,8 @@ func (p *part) keepUp(s partState, now *progress) func() {
 	return func() { close(stop); done.Wait() }
 }
 
-// write writes down what is there. The bytes themselves are on the disk before.
+// write writes the state. Before that, it makes sure that the bytes themselves are on
+// disk.
 func (p *part) write(s partState, now *progress) error {
 	s.Ranges = now.ranges(p.offset, p.written())
 	if err := unix.Fdatasync(int(p.file.Fd())); err != nil {
@@ -181,7 +183,7 @@ func (p *part) write(s partState, now *progress) error {
 	return ownfile.Write(p.state(), func(w io.Writer) error { return json.NewEncoder(w).Encode(s) })
 }
 
-// keep keeps what there is of a file that was not completed, and tells what to do.
+// keep keeps an incomplete file, and returns a note for the user about what to do.
 func (p *part) keep(s partState, now *progress) (note string) {
 	if s.Validator == "" {
 		p.fresh = true
@@ -195,13 +197,13 @@ func (p *part) keep(s partState, now *progress) (note string) {
 	return fmt.Sprintf("%s of %s are in %s; the same command goes on from there", byteSize(now.received()), byteSize(s.Size), p.path())
 }
 
-// complete verifies the file and gives it its name.
+// complete verifies the file and gives it its final name.
 func (p *part) complete(size int64, d *digest) error {
 	info, err := p.file.Stat()
 	if err != nil {
 		return &writeError{err}
 	}
-	p.fresh = true // another version than it should be is of no use
+	p.fresh = true // a file with a wrong digest is useless
 	if size >= 0 && info.Size() != size {
 		return fmt.Errorf("%w: %d bytes of %d", errIncomplete, info.Size(), size)
 	}
@@ -224,7 +226,7 @@ func (p *part) complete(size int64, d *digest) error {
 	return nil
 }
 
-// close ends the use of the part, and removes it if it is of no use.
+// close ends the use of the part, and removes it if it is useless.
 func (p *part) close() {
 	info, err := p.file.Stat()
 	if p.fresh || !p.done && err == nil && info.Size() == 0 {
@@ -234,7 +236,7 @@ func (p *part) close() {
 	_ = p.file.Close()
 }
 
-// counting counts what is written.
+// counting counts the written bytes.
 type counting struct {
 	to io.Writer
 	n  atomic.Int64

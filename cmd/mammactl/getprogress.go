@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// drawEvery is how often the progress is drawn anew.
+	// drawEvery is the time between two drawings of the progress.
 	drawEvery = 200 * time.Millisecond
-	// rateSpan is over how long the shown rate of all networks together is a mean.
+	// rateSpan is the time over which the shown total rate is averaged.
 	rateSpan = 3 * time.Second
 	maxBar   = 30
 )
 
-// progress follows one response.
+// progress shows how far one response has come.
 type progress struct {
 	g        *getting
 	resp     *http.Response
@@ -29,11 +29,11 @@ type progress struct {
 	kept     int64 // bytes that were there before
 	count    func() int64
 	recent   []moment
-	lines    int // on the screen
+	lines    int // drawn on the screen
 	terminal int // its file descriptor; -1: none
 }
 
-// moment is how much was there at a time.
+// moment is an amount received at a time.
 type moment struct {
 	at    time.Time
 	bytes int64
@@ -54,10 +54,10 @@ func (g *getting) newProgress(resp *http.Response, kept int64) *progress {
 	return p
 }
 
-// size is the complete length, -1 if it is not known.
+// size returns the complete length; -1 if unknown.
 func (p *progress) size() int64 { return p.total }
 
-// received is how many bytes are there.
+// received returns the number of bytes that are there.
 func (p *progress) received() int64 {
 	if split, ok := httpintent.ProgressOf(p.resp); ok {
 		return split.Received + p.before()
@@ -65,7 +65,7 @@ func (p *progress) received() int64 {
 	return p.kept + p.count()
 }
 
-// before is how many bytes come before those that a split response is about.
+// before returns the number of bytes before those in a split response.
 func (p *progress) before() int64 {
 	if p.kept == 0 {
 		return 0
@@ -73,8 +73,8 @@ func (p *progress) before() int64 {
 	return max(0, p.total-p.resp.ContentLength)
 }
 
-// ranges are those that are there, where a response that is not split began at offset and
-// so many bytes of it were written.
+// ranges returns the ranges that are there. An unsplit response began at offset, and
+// written bytes of it have been written.
 func (p *progress) ranges(offset, written int64) (list []httpintent.Range) {
 	add := func(r httpintent.Range) {
 		if n := len(list); n > 0 && list[n-1].To >= r.From {
@@ -94,8 +94,8 @@ func (p *progress) ranges(offset, written int64) (list []httpintent.Range) {
 	return list
 }
 
-// show draws the progress on a terminal until the function that it returns is called.
-// count is how many bytes were taken.
+// show draws the progress on a terminal until stop is called. count returns the number
+// of bytes taken.
 func (p *progress) show(count func() int64) (stop func()) {
 	p.count = count
 	fd, tty := terminal.Of(p.g.app.err)
@@ -121,7 +121,7 @@ func (p *progress) show(count func() int64) (stop func()) {
 	return func() { close(end); <-ended }
 }
 
-// draw replaces what was drawn before.
+// draw replaces the previous drawing.
 func (p *progress) draw(now time.Time) {
 	width, _ := terminal.Size(p.terminal)
 	split, _ := httpintent.ProgressOf(p.resp)
@@ -138,8 +138,8 @@ func (p *progress) draw(now time.Time) {
 	_, _ = io.WriteString(p.g.app.err, b.String())
 }
 
-// text is what is drawn: a line for the file, and one for each network. No line is
-// longer than the terminal is wide, less a column, as one that is full may wrap.
+// text returns the lines to draw: one for the file, and one for each network. Lines are
+// one column shorter than the terminal, because a full line may wrap.
 func (p *progress) text(now time.Time, networks []httpintent.NetworkProgress, width int) []string {
 	got := p.received()
 	rate := p.rate(now, got)
@@ -178,7 +178,7 @@ func (p *progress) text(now time.Time, networks []httpintent.NetworkProgress, wi
 	return lines
 }
 
-// rate is the mean of the last seconds, in bytes per second.
+// rate returns the mean rate of the last seconds, in bytes per second.
 func (p *progress) rate(now time.Time, got int64) float64 {
 	p.recent = append(p.recent, moment{now, got})
 	for len(p.recent) > 2 && now.Sub(p.recent[0].at) > rateSpan {
@@ -191,7 +191,7 @@ func (p *progress) rate(now time.Time, got int64) float64 {
 	return 0
 }
 
-// summary is one line about a file that has come.
+// summary returns one line about a complete file.
 func (p *progress) summary(took time.Duration) string {
 	fetched := p.received() - p.kept
 	rate := float64(fetched) / max(took.Seconds(), 1e-3)
@@ -213,7 +213,7 @@ func (p *progress) summary(took time.Duration) string {
 	return text
 }
 
-// gotten is what --json prints.
+// gotten is the output of --json.
 type gotten struct {
 	URL            string          `json:"url"` // after redirections
 	File           string          `json:"file"`
@@ -223,10 +223,10 @@ type gotten struct {
 	BytesPerSecond float64         `json:"bytes_per_second"`
 	Protocol       string          `json:"protocol"`
 	Validator      *string         `json:"validator"` // null: none that is strong
-	Digest         *gottenDigest   `json:"digest"`    // that was verified; null: none was given
+	Digest         *gottenDigest   `json:"digest"`    // the verified digest; null: none was given
 	Manager        bool            `json:"manager"`   // a mamma answers
 	Split          bool            `json:"split"`
-	Networks       []gottenNetwork `json:"networks"` // null if it is not split
+	Networks       []gottenNetwork `json:"networks"` // null: not split
 }
 
 type gottenDigest struct {
@@ -239,8 +239,8 @@ type gottenNetwork struct {
 	Name   string  `json:"name"`
 	Source *string `json:"source"`
 	Cost   string  `json:"cost"`
-	Bytes  int64   `json:"bytes"` // those that came over another one too included
-	Ended  bool    `json:"ended"` // it was not used any more at the end
+	Bytes  int64   `json:"bytes"` // including those that another network brought, too
+	Ended  bool    `json:"ended"` // it was no longer used at the end
 	Error  *string `json:"error"` // the latest failure
 }
 
@@ -272,7 +272,7 @@ func (g *getting) result(p *progress, resp *http.Response, took time.Duration) g
 	return r
 }
 
-// properties is the selection as the client library takes it.
+// properties converts the selection for the client library.
 func (s selection) properties() (p client.SelectionProperties) {
 	wants := map[string]client.Preference{"require": client.Require, "prefer": client.Prefer, "avoid": client.Avoid, "prohibit": client.Prohibit}
 	for _, x := range s {

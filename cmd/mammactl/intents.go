@@ -8,8 +8,8 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// completeIntents completes a text of intents such as category=query,filesize=64KiB: the
-// names of those that are not stated yet, and the words of the one begun last.
+// completeIntents completes intents such as category=query,filesize=64KiB: the names
+// that are not stated yet, and the words for the last one.
 func completeIntents(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	before, last := "", begun
 	if i := strings.LastIndexByte(begun, ','); i >= 0 {

@@ -39,8 +39,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return a.run(ctx, args)
 }
 
-// guarded has all output of the program cleaned for a terminal; the sequences that
-// mammactl itself writes pass where there is one.
+// guarded cleans all output of the program for a terminal. If w is a terminal,
+// mammactl's own control sequences may pass.
 func guarded(w io.Writer) io.Writer {
 	if _, tty := terminal.Of(w); tty {
 		return display.NewWriter(w, sequences...)

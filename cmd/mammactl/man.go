@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// manCommand writes the manual pages, for those who make packages. They are
-// made from what --help says, so that both tell the same.
+// manCommand writes the manual pages, for packagers. The pages are made from the text
+// of --help, so that both say the same.
 func manCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Short: "Write the manual pages to DIR", Hidden: true, Args: cobra.ExactArgs(1),
@@ -28,7 +28,7 @@ func manCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// withPages are the command and those below it, but for those that cobra adds.
+// withPages returns the command and its subcommands, without those that cobra adds.
 func withPages(c *cobra.Command) []*cobra.Command {
 	pages := []*cobra.Command{c}
 	for _, sub := range c.Commands() {
@@ -41,8 +41,8 @@ func withPages(c *cobra.Command) []*cobra.Command {
 
 func pageName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
 
-// manPage is the page of one command in the man macros (man(7)). It bears no
-// date, so that the same sources give the same page.
+// manPage returns the manual page of one command in man macros (man(7)). It has no
+// date, so that the same sources always give the same page.
 func manPage(c *cobra.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %s 1 \"\" mamma \"User Commands\"\n", strings.ToUpper(pageName(c)))

@@ -46,7 +46,7 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 	const nameColumn, healthColumn, budgetColumn = 0, 3, 5
 	named := slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Name != nil })
 	limited := slices.ContainsFunc(p.Prefixes, func(x control.Prefix) bool { return x.Budget != nil })
-	var hidden []int // columns, the last one first
+	var hidden []int // columns to leave out, the last one first
 	if !limited {
 		hidden = append(hidden, budgetColumn)
 	}
@@ -84,8 +84,8 @@ func (a *app) showPrefixes(p *control.Prefixes) error {
 	return a.printf("%s", fold(notes.String(), a.columns()))
 }
 
-// without returns list without the elements at some indexes, of which the highest comes
-// first.
+// without returns list without the elements at some indexes, which must be in
+// descending order.
 func without[T any](list []T, indexes []int) []T {
 	for _, i := range indexes {
 		list = slices.Delete(list, i, i+1)
@@ -93,7 +93,7 @@ func without[T any](list []T, indexes []int) []T {
 	return list
 }
 
-// budget shows what was used of a budget.
+// budget shows how much of a budget is used.
 func budget(b *control.Budget) string {
 	if b == nil {
 		return unknown
@@ -101,7 +101,7 @@ func budget(b *control.Budget) string {
 	return used(b)
 }
 
-// used is what was used of what may be, with the unit once where it is the same.
+// used shows the used amount and the limit. A common unit is written once.
 func used(b *control.Budget) string {
 	now, all := byteSize(b.Used), byteSize(b.Limit)
 	if n, unit, ok := strings.Cut(now, " "); ok && strings.HasSuffix(all, " "+unit) {
@@ -110,7 +110,7 @@ func used(b *control.Budget) string {
 	return now + " of " + all
 }
 
-// budgetNotes tells, once per interface, when a budget that is used up begins anew.
+// budgetNotes says, once per interface, when an exhausted budget starts again.
 func (a *app) budgetNotes(notes *strings.Builder, p *control.Prefixes) {
 	told := map[string]bool{}
 	for i := range p.Prefixes {
@@ -123,7 +123,7 @@ func (a *app) budgetNotes(notes *strings.Builder, p *control.Prefixes) {
 	}
 }
 
-// costOf is what a network costs, and which service of the host says so.
+// costOf says what a network costs, and which service of the host says so.
 func costOf(p *control.Prefix) string {
 	switch s := p.CostSource; {
 	case s == nil, *s == "configuration", *s == "budget":
@@ -133,8 +133,8 @@ func costOf(p *control.Prefix) string {
 	}
 }
 
-// factNotes tells what services of the host say of each interface, once for what is the
-// same of both families.
+// factNotes lists what services of the host say about each interface. What is the same
+// for both families is listed once.
 func factNotes(notes *strings.Builder, p *control.Prefixes) {
 	told := map[string]bool{}
 	for i := range p.Prefixes {
@@ -167,7 +167,7 @@ func factNotes(notes *strings.Builder, p *control.Prefixes) {
 	}
 }
 
-// pair joins two figures, or is one dash if neither is known.
+// pair joins two figures. If neither is known it is a single dash.
 func pair(x, y string) string {
 	if x == unknown && y == unknown {
 		return unknown
@@ -175,7 +175,7 @@ func pair(x, y string) string {
 	return x + " / " + y
 }
 
-// servers lists name servers, without the port where it is the usual one.
+// servers lists name servers, without the usual port.
 func servers(list []string) string {
 	var out []string
 	for _, s := range list {

@@ -18,7 +18,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// leastProfile is how often a processor profile samples: within less there is nothing.
+// leastProfile is the sampling interval of a processor profile. A shorter profile would
+// be empty.
 const leastProfile = 10 * time.Millisecond
 
 func (a *app) profileCommand() *cobra.Command {
@@ -56,12 +57,12 @@ as may take profiles. A profile holds names of mamma's functions, and no connect
 	c.Flags().StringVarP(&output, "output", "o", "", "`file` to write to (default standard output)")
 	c.Example = "  mammactl profile cpu --for 30s -o cpu.pprof\n  go tool pprof -top cpu.pprof"
 	c.ValidArgs = known
-	c.ValidArgsFunction = nil // which would be asked first
+	c.ValidArgsFunction = nil // cobra would ask this function first
 	_ = c.MarkFlagFilename("output")
 	return c
 }
 
-// take takes a profile, and shows a person how long it takes yet.
+// take takes a profile, and shows the remaining time.
 func (a *app) take(ctx context.Context, c *control.Client, kind string, length time.Duration, to io.Writer) error {
 	s := a.status(func(elapsed time.Duration) string {
 		return fmt.Sprintf("profile %s: %.0f of %s", kind, min(elapsed, length).Seconds(), durationText(length))
@@ -70,8 +71,8 @@ func (a *app) take(ctx context.Context, c *control.Client, kind string, length t
 	return c.Profile(ctx, kind, length, to)
 }
 
-// profile writes a profile to a file, or to standard output if that is no terminal.
-// A file that was there is kept unless the profile could be taken.
+// profile writes a profile to a file, or to standard output if that is no terminal. An
+// existing file is replaced only if the profile succeeds.
 func (a *app) profile(ctx context.Context, c *control.Client, kind string, length time.Duration, output string) error {
 	if output == "" {
 		if _, tty := terminal.Of(a.out); tty {
@@ -79,7 +80,7 @@ func (a *app) profile(ctx context.Context, c *control.Client, kind string, lengt
 		}
 		to := a.out
 		if w, ok := to.(*display.Writer); ok {
-			to = w.Unwrap() // no text, and no terminal
+			to = w.Unwrap() // a profile is no text to be cleaned
 		}
 		return a.take(ctx, c, kind, length, to)
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// day is what the unit d of durations means.
+// day is the unit d of durations.
 const day = 24 * time.Hour
 
-// durationFlag is a flag for a duration, which is read as everywhere else
+// durationFlag is a flag for a duration, with the syntax of all durations
 // (intent.ParseDuration).
 type durationFlag struct {
 	to       *time.Duration
 	min, max time.Duration
-	zero     bool // 0 is allowed besides
+	zero     bool // 0 is allowed, too
 }
 
 // String implements pflag.Value.
@@ -66,7 +66,7 @@ func durationText(d time.Duration) string {
 	return text
 }
 
-// clockTime is the present time.
+// clockTime returns the present time.
 func (a *app) clockTime() time.Time {
 	if a.now != nil {
 		return a.now()
@@ -74,8 +74,8 @@ func (a *app) clockTime() time.Time {
 	return time.Now()
 }
 
-// timeOf reads a time: how long ago it was, the time of a day, the latest that was, or a
-// date with or without one.
+// timeOf reads a time. The text is an age, a time of day (the latest such), or a date
+// with or without a time of day.
 func (a *app) timeOf(text string) (time.Time, error) {
 	now := a.clockTime().In(a.location)
 	if d, err := intent.ParseDuration(text); err == nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// replayCommand works on files alone: no daemon is asked.
+// replayCommand works on files only, and asks no daemon.
 func (a *app) replayCommand() *cobra.Command {
 	c := &replay.Command{Policies: policies.All()}
 	cmd := &cobra.Command{
@@ -47,7 +47,7 @@ one for the summary.`) + "\n\n" + exitCodesHelp,
 				return usageError{errors.New("replay needs --policy or --config")}
 			}
 			c.Files, c.JSON, c.In, c.Out, c.Err, c.Width = args, a.json, a.in, a.out, a.err, a.columns()
-			// Where results are printed as they come, they tell how far it is.
+			// Results that are printed one by one already show the progress.
 			if _, tty := terminal.Of(a.out); !tty || !a.json && c.Differences >= 0 {
 				c.Begin = func(far func() replay.Progress) (end func()) {
 					s := a.status(func(time.Duration) string { return "replaying: " + replayed(far()) })
@@ -62,14 +62,14 @@ one for the summary.`) + "\n\n" + exitCodesHelp,
 		},
 	}
 	cmd.Flags().StringVar(&c.Policy, "policy", "", "name of the policy, or path of a plugin")
-	_ = cmd.RegisterFlagCompletionFunc("policy", completePolicy(c.Policies, plugin.Directories())) // fails for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("policy", completePolicy(c.Policies, plugin.Directories())) // fails only for unknown flags
 	cmd.Flags().StringVar(&c.Config, "config", "", "configuration file with its settings")
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 1, "seed of the policy's random choices")
 	cmd.Flags().IntVarP(&c.Differences, "differences", "n", 20, "how many decisions that differ to list; -1: all")
 	return cmd
 }
 
-// replayed tells how far a replay is.
+// replayed says how far a replay has come.
 func replayed(p replay.Progress) string {
 	text := plural(int(p.Decisions), "decision")
 	if p.Size > 0 {
@@ -78,7 +78,7 @@ func replayed(p replay.Progress) string {
 	return text
 }
 
-// completePolicy completes the names of policies, those of plugins in dirs included,
+// completePolicy completes the names of policies, including those of plugins in dirs,
 // and the paths of plugins.
 func completePolicy(known policy.Catalogue, dirs []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -62,8 +62,8 @@ const runExample = `  mammactl run --intents category=bulktransfer -- rsync -a h
   mammactl run --intents-for rsync=category=bulktransfer -- ./backup.sh
   mammactl run --verbose --mptcp -- curl -O http://www.example.net/file`
 
-// misplaced finds a flag of run among the arguments of the program, of those that hardly
-// any other program has; "" if there is none.
+// misplaced finds a flag of run among the program's arguments. It looks only for flags
+// that hardly any other program has. It returns "" if there is none.
 func misplaced(args []string) string {
 	for _, arg := range args {
 		name, _, _ := strings.Cut(arg, "=")
@@ -116,9 +116,9 @@ func (a *app) runCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.SetInterspersed(false) // what follows the program is the program's
+	f.SetInterspersed(false) // everything after the program belongs to the program
 	f.Var(&o.Intents, "intents", "what is known of the connections, such as category=bulktransfer,filesize=300M")
-	_ = cmd.RegisterFlagCompletionFunc("intents", completeIntents) // fails for unknown flags only
+	_ = cmd.RegisterFlagCompletionFunc("intents", completeIntents) // fails only for unknown flags
 	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `WHICH=INTENTS`: of those to a port, to a network, or of a command; may be repeated")
 	_ = cmd.RegisterFlagCompletionFunc("intents-for", a.completePart)
 	f.StringVar(&file, "rules", "", "`FILE` with intents by destination, port, user and program")

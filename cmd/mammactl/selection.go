@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// selection is which networks an application wants, as flags give it.
+// selection is the set of preferences for networks that flags give.
 type selection []control.Preference
 
 // The kinds of a preference, each with the words before its name.
@@ -24,7 +24,7 @@ func (a *app) selectionFlags(cmd *cobra.Command, to *selection) {
 		{"avoid", "this network comes after others"}, {"prohibit", "the connection may not take this network"},
 	} {
 		cmd.Flags().Var(&preferenceFlag{to, w.want}, w.want, w.what+": interface=NAME, network=NAME or cost=WORD")
-		_ = cmd.RegisterFlagCompletionFunc(w.want, a.completePreference) // fails for unknown flags only
+		_ = cmd.RegisterFlagCompletionFunc(w.want, a.completePreference) // fails only for unknown flags
 	}
 }
 
@@ -57,13 +57,13 @@ func (f *preferenceFlag) Set(text string) error {
 
 var costWords = []string{"free", "metered", "expensive"}
 
-// completePreference completes kinds, and names of the networks that mamma manages.
+// completePreference completes kinds, and the names of the networks that mamma manages.
 func (a *app) completePreference(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	list := make([]cobra.Completion, 0, len(costWords))
 	for _, w := range costWords {
 		list = append(list, "cost="+w)
 	}
-	for _, x := range a.managed(cmd) { // without them costs are all that can be completed
+	for _, x := range a.managed(cmd) { // if mamma does not answer, only costs can be completed
 		list = append(list, "interface="+clean(x.Interface))
 		if x.Name != nil {
 			list = append(list, "network="+clean(*x.Name))

@@ -81,7 +81,7 @@ func routingRows(row func(string, string, ...any), r *control.RoutingState) {
 	}
 }
 
-// plainDials tells how many dials went without mamma, and why.
+// plainDials says how many dials were made without mamma, and why.
 func plainDials(p *control.PlainDials) string {
 	var why []string
 	for _, r := range []struct {
@@ -105,7 +105,7 @@ func plainDials(p *control.PlainDials) string {
 	return text
 }
 
-// costs tells which prefixes cost money, and whether they are avoided.
+// costs says which prefixes cost money, and whether they are avoided.
 func costs(s *control.Status) string {
 	text := fmt.Sprintf("%d metered, %d expensive", s.Prefixes.Metered, s.Prefixes.Expensive)
 	if n := s.Prefixes.OverBudget; n > 0 {
@@ -248,7 +248,7 @@ Only root and the user that mamma runs as may do this.`,
 		})
 }
 
-// versions is what version --json prints.
+// versions is the output of version --json.
 type versions struct {
 	Version string          `json:"version"`
 	Go      string          `json:"go"`

@@ -9,8 +9,8 @@ import (
 	"github.com/socket-intents/mamma/internal/display/terminal"
 )
 
-// columns is how many cells a line on standard output may have; 0, for pipes and files:
-// any number.
+// columns returns the number of cells in a line on standard output; 0 means any number,
+// for pipes and files.
 func (a *app) columns() int {
 	if a.width > 0 {
 		return a.width
@@ -27,13 +27,14 @@ func (a *app) table(columns ...table.Column) *table.Table {
 	return &table.Table{Columns: columns, Width: a.columns()}
 }
 
-// status shows on a terminal how far something is that a person waits for, until Stop is
-// called.
+// status shows on a terminal how far a task is that a person waits for. Call Stop at
+// its end.
 func (a *app) status(text func(elapsed time.Duration) string) *terminal.Status {
 	return terminal.Show(a.err, a.getenv, text)
 }
 
-// leastFold is the width from which on a text is folded rather than made narrower.
+// leastFold is the least width at which a text is folded; narrower columns are cut
+// instead.
 const leastFold = 12
 
 // pairs makes a table of names and values that fits standard output.
@@ -46,7 +47,8 @@ func add(t *table.Table, name, format string, args ...any) {
 	t.Add(table.Plain(name, fmt.Sprintf(format, args...))...)
 }
 
-// fold breaks the lines of a text so that each has at most width cells; 0: any number.
+// fold breaks the lines of a text, so that each has at most width cells; 0 means any
+// number.
 func fold(text string, width int) string {
 	if width <= 0 {
 		return text

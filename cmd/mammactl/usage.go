@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/internal/process/service"
 )
 
-// knownCommand refuses what is no command, with what was probably meant.
+// knownCommand returns an error for an unknown command, with a guess at what was meant.
 func knownCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -26,8 +26,8 @@ func knownCommand(c *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q%s", args[0], config.Suggest(args[0], names))
 }
 
-// plainSwitches has the flags that take no value shown without one, in the help
-// of c and the commands below it.
+// plainSwitches makes the help of c and its subcommands show flags that take no value
+// without one.
 func plainSwitches(c *cobra.Command) {
 	c.InitDefaultHelpFlag()
 	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
@@ -38,9 +38,9 @@ func plainSwitches(c *cobra.Command) {
 	}
 }
 
-// narrow has the help of c and the commands below it fit into service.HelpWidth columns.
+// narrow makes the help of c and its subcommands fit into service.HelpWidth columns.
 func narrow(c *cobra.Command) {
-	if !c.HasParent() { // those below take it from there
+	if !c.HasParent() { // subcommands inherit it
 		c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", service.HelpWidth)))
 	}
 	c.Long = fill(c.Long, service.HelpWidth)
@@ -49,8 +49,8 @@ func narrow(c *cobra.Command) {
 	}
 }
 
-// fill breaks the lines of paragraphs anew so that each has at most width columns.
-// Paragraphs with lines that are indented stay as they are.
+// fill breaks the lines of paragraphs, so that each has at most width columns. It
+// leaves paragraphs with indented lines alone.
 func fill(text string, width int) string {
 	paragraphs := strings.Split(strings.TrimSpace(text), "\n\n")
 	for i, p := range paragraphs {
@@ -78,8 +78,9 @@ func fill(text string, width int) string {
 	return strings.Join(paragraphs, "\n\n")
 }
 
-// oneArg is for commands that take exactly one argument, which is described as in
-// `a host, such as www.example.net:443`. more says what to do about another.
+// oneArg is for commands that take exactly one argument. what describes it, as in `a
+// host, such as www.example.net:443`. more says what to do instead of giving a second
+// one.
 func oneArg(what, more string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch len(args) {
@@ -92,7 +93,7 @@ func oneArg(what, more string) cobra.PositionalArgs {
 	}
 }
 
-// someArgs is the same for commands that take one or more.
+// someArgs is for commands that take one or more such arguments.
 func someArgs(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {

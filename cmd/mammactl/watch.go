@@ -33,7 +33,8 @@ func (a *app) watchCommand() *cobra.Command {
 	cmd := a.command("watch [-n N]", "Watch networks and decisions live", watchHelp,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			a.endless = true
-			// If mamma is not there at the start, that is an error. Later, watch waits for it.
+			// If mamma does not answer at the start, that is an error. Later, watch
+			// waits for it.
 			st, p, err := poll(ctx, c)
 			if err != nil {
 				return err
@@ -53,7 +54,7 @@ func (a *app) watchCommand() *cobra.Command {
 			}
 			s := &screen{a: a}
 			var h control.History
-			if _, err := c.Get(ctx, "/v1/history", &h); err == nil { // else the daemon is older than that
+			if _, err := c.Get(ctx, "/v1/history", &h); err == nil { // an older daemon has no history
 				s.recall(&h)
 			}
 			s.update(st, p)
@@ -86,8 +87,8 @@ type news struct {
 	err      error
 }
 
-// gather sends news until ctx ends: the state once a second, and the events that f
-// has. Where the daemon does not answer it tries again.
+// gather sends news until ctx ends: the state once a second, and the events of f. If
+// the daemon does not answer, it tries again.
 func gather(ctx context.Context, f *follower, to chan<- news) {
 	var g errgroup.Group
 	send := func(n news) {
@@ -117,8 +118,8 @@ func gather(ctx context.Context, f *follower, to chan<- news) {
 			return ctx.Err()
 		}
 		for ctx.Err() == nil {
-			_ = f.run(ctx)   // the error shows in the answers, too
-			_ = f.await(ctx) // which finds out whether it is the same daemon
+			_ = f.run(ctx)   // the answers show the error, too
+			_ = f.await(ctx) // finds out whether it is the same daemon
 		}
 		return nil
 	})
@@ -177,7 +178,7 @@ func (a *app) watchPlain(ctx context.Context, f *follower, first *control.Prefix
 	}
 }
 
-// summary is the state of the networks in one line.
+// summary returns the state of the networks in one line.
 func (a *app) summary(p *control.Prefixes) string {
 	parts := []string{p.Now.In(a.location).Format("15:04:05.000")}
 	for i := range p.Prefixes {
@@ -281,7 +282,8 @@ func (s *screen) take(n news) {
 	}
 }
 
-// draw draws in one write, over what is there: a cleared screen would flicker.
+// draw draws the screen with one write over the old one. Clearing the screen first
+// would flicker.
 func (t *fullScreen) draw(s *screen) error {
 	width, height := t.size()
 	var b strings.Builder

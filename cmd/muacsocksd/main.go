@@ -1,6 +1,6 @@
-// Muacsocksd is a SOCKS proxy, for programs that cannot be changed: each of their
-// connections takes the network that the Multi Access Manager chooses, by what
-// is known about the connection.
+// Muacsocksd is a SOCKS proxy for programs that cannot be changed. Each of their
+// connections uses the network that the Multi Access Manager chooses, by what is known
+// about the connection.
 package main
 
 import (
@@ -47,9 +47,8 @@ one does not wait.
 Exit status: 0 after an orderly end, 1 after an error, 2 after wrong usage.
 `
 
-// How muacsocksd speaks: what was asked for goes to standard output, the log to
-// standard error. Errors that end the program are one message that starts with
-// "muacsocksd: ".
+// Muacsocksd prints what was asked for on standard output, and the log on standard
+// error. An error that ends the program is one message that starts with "muacsocksd: ".
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
@@ -64,7 +63,7 @@ type flags struct {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// Whatever is printed may quote what others have named.
+	// The writers clean their output, because it may quote text from outside.
 	stdout, stderr = display.NewWriter(stdout), display.NewWriter(stderr)
 	return service.ExitStatus("muacsocksd", stderr, do(ctx, args, stdin, stdout, stderr))
 }
@@ -137,7 +136,8 @@ func printHash(stdin io.Reader, stdout io.Writer) error {
 func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	// Before anything slow, so that a signal sent early does not kill.
+	// This comes before anything slow, so that an early signal does not kill the
+	// process.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
