@@ -30,7 +30,8 @@ type Config struct {
 	// ListenPacket opens the outgoing side of a UDP association for one family:
 	// network is udp4 or udp6. address is the destination of the first datagram,
 	// by which ListenPacket can choose a source. The Server calls it again if
-	// sending fails, or if nothing comes back for a second, two seconds, and so on.
+	// sending fails, or if nothing comes back for a second, two seconds, and so on; sooner
+	// where answers came before, see WasAnswering.
 	// A socket of the same source address is then not used. See SilentSince.
 	// nil means an ordinary socket.
 	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)

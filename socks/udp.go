@@ -28,6 +28,13 @@ const (
 	defaultUDPSilence = time.Second
 	maxUDPSilence     = 2 * time.Minute
 
+	// Where answers came before, no answer tells more: after three times as long as the
+	// slowest of the latest answers took, but no less than leastUDPSilence, to so many
+	// datagrams. A resolver's client that waits for one slow name sends fewer.
+	leastUDPSilence    = 300 * time.Millisecond
+	silentRoundTrips   = 3
+	unansweredToNotice = 3
+
 	// associationExtra is how many descriptors an association takes beyond two: one
 	// towards the client, and one towards each family's destinations.
 	associationExtra = 2
@@ -116,7 +123,12 @@ type association struct {
 	datagrams atomic.Int64 // number of datagrams in both directions
 	// asked is the time of the oldest datagram that was sent after the latest answer,
 	// as a time.Duration since the request; 0 if an answer has come since.
-	asked   atomic.Int64
+	asked atomic.Int64
+	// unanswered counts the datagrams that were sent since asked, the first included.
+	unanswered atomic.Int64
+	// slowest is how long the latest answers took at most, as a time.Duration; 0 if there
+	// was none. One slow answer is forgotten by and by.
+	slowest atomic.Int64
 	readers sync.WaitGroup // all goroutines of the association but that of run
 
 	// Only fromClient's goroutine uses these.
@@ -309,7 +321,7 @@ func (a *association) deliver(b *[bufferSize]byte, n int, from netip.AddrPort) {
 	if !ok || !a.owned(*client, false) {
 		return
 	}
-	a.asked.Store(0)
+	a.answered(time.Since(a.ss.Begun))
 	a.datagrams.Add(1)
 	begin := putDatagramHeader((*[datagramHeader]byte)(b[:datagramHeader]), from)
 	if _, err := a.inside.WriteToUDPAddrPort(b[begin:datagramHeader+n], *client); err == nil {

@@ -16,8 +16,8 @@ func (a *association) send(data []byte, ap netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	if a.isSilent() {
-		o = a.reconsider(ap, o)
+	if s := a.isSilent(); !s.since.IsZero() {
+		o = a.reconsider(ap, o, s)
 	}
 	to := net.UDPAddrFromAddrPort(ap)
 	_, err = o.WriteTo(data, to)
@@ -38,21 +38,50 @@ func aboutDatagram(err error) bool {
 	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.ENOBUFS)
 }
 
+// answered notes that an answer has come, at a time since the request.
+func (a *association) answered(now time.Duration) {
+	asked := time.Duration(a.asked.Swap(0))
+	a.unanswered.Store(0)
+	if asked == 0 {
+		return // the latest datagrams were answered already
+	}
+	slowest := time.Duration(a.slowest.Load())
+	a.slowest.Store(int64(max(now-asked, slowest-slowest/8, 1)))
+}
+
 // isSilent tells whether the time has come to take another network because no answer
-// arrives. It is called for each datagram. After it has returned true, it does so
-// again only after twice the time (see defaultUDPSilence).
-func (a *association) isSilent() bool {
+// arrives. It is called for each datagram. The zero silence means that the time has not
+// come. After another silence, the time comes again only after twice the time (see
+// defaultUDPSilence).
+func (a *association) isSilent() (s silence) {
 	now := time.Since(a.ss.Begun)
+	slowest := time.Duration(a.slowest.Load())
+	patience := max(leastUDPSilence, silentRoundTrips*slowest)
+	n := a.unanswered.Add(1)
 	if a.asked.CompareAndSwap(0, int64(now)) {
 		a.silence = a.ss.c.cfg.udpSilence
-		return false
+		if slowest > 0 {
+			a.silence = min(a.silence, patience)
+		}
+		return s
 	}
 	asked := time.Duration(a.asked.Load())
 	if asked == 0 || now-asked < a.silence {
-		return false
+		return s
 	}
+	s.wasAnswering = slowest > 0 && now-asked >= patience && n >= unansweredToNotice
+	if slowest > 0 && !s.wasAnswering && now-asked < a.ss.c.cfg.udpSilence {
+		return silence{} // too few datagrams yet
+	}
+	s.since = a.ss.Begun.Add(asked)
 	a.silence = now - asked + min(now-asked, maxUDPSilence)
-	return true
+	return s
+}
+
+// silence is why another network is to be taken.
+type silence struct {
+	since        time.Time
+	wasAnswering bool
 }
 
 type silenceKey struct{}
@@ -61,18 +90,22 @@ type silenceKey struct{}
 // association sends and gets no answers, SilentSince returns when the first datagram
 // without an answer was sent. Otherwise it returns the zero time.
 func SilentSince(ctx context.Context) time.Time {
-	since, _ := ctx.Value(silenceKey{}).(time.Time)
-	return since
+	s, _ := ctx.Value(silenceKey{}).(silence)
+	return s.since
+}
+
+// WasAnswering is for a Config's ListenPacket that is called because of silence. It tells
+// that answers came before, and that several datagrams in a row had none for three times
+// as long as answers took, 300 ms at least: it is likely that the network has failed.
+func WasAnswering(ctx context.Context) bool {
+	s, _ := ctx.Value(silenceKey{}).(silence)
+	return s.wasAnswering
 }
 
 // reconsider has a network chosen again, and returns the socket to use. If the new
 // socket has the same address, o stays in use: answers under way go to its port.
-func (a *association) reconsider(ap netip.AddrPort, o net.PacketConn) net.PacketConn {
-	ctx := a.ctx
-	if asked := a.asked.Load(); asked != 0 {
-		ctx = context.WithValue(ctx, silenceKey{}, a.ss.Begun.Add(time.Duration(asked)))
-	}
-	n, err := a.listen(ctx, ap)
+func (a *association) reconsider(ap netip.AddrPort, o net.PacketConn, s silence) net.PacketConn {
+	n, err := a.listen(context.WithValue(a.ctx, silenceKey{}, s), ap)
 	if err != nil {
 		return o
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -300,6 +301,47 @@ func TestSilentAssociationMoves(t *testing.T) {
 	}
 }
 
+// Silence where answers came before is noticed by how long these took, and only where
+// datagrams go on.
+func TestSilenceAfterAnswers(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name    string
+		answers []time.Duration // how long they took
+		every   time.Duration   // between datagrams after that
+		want    time.Duration   // until it is noticed that the network was answering
+	}{
+		{"answers were quick", []time.Duration{20 * ms, 20 * ms}, 20 * ms, 300 * ms},
+		{"answers were slow", []time.Duration{200 * ms, 200 * ms}, 20 * ms, 600 * ms},
+		{"one was slow", append([]time.Duration{400 * ms}, slices.Repeat([]time.Duration{20 * ms}, 8)...), 10 * ms, 420 * ms},
+		{"answers took seconds", []time.Duration{5 * time.Second}, 1 * time.Second, 16 * time.Second},
+		{"few datagrams", []time.Duration{20 * ms}, 400 * ms, 800 * ms},
+		{"no answer ever", nil, 20 * ms, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &association{ss: &Session{Begun: time.Now(), c: &conn{cfg: Config{}.withDefaults()}}}
+				time.Sleep(ms) // virtual
+				for _, took := range tt.answers {
+					a.isSilent()
+					time.Sleep(took)
+					a.answered(time.Since(a.ss.Begun))
+				}
+				begun, got := time.Now(), time.Duration(0)
+				for got == 0 && time.Since(begun) < time.Minute {
+					if a.isSilent().wasAnswering {
+						got = time.Since(begun)
+					}
+					time.Sleep(tt.every)
+				}
+				if got != tt.want {
+					t.Errorf("noticed after %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // However much is sent into the void, another network is asked for at times only.
 func TestSilenceIsNoticedAtTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -308,7 +350,7 @@ func TestSilenceIsNoticedAtTimes(t *testing.T) {
 		var got []int
 		for time.Since(begun) < 10*time.Minute {
 			time.Sleep(100 * time.Millisecond)
-			if a.isSilent() {
+			if !a.isSilent().since.IsZero() {
 				got = append(got, int(time.Since(begun).Seconds()))
 			}
 		}
@@ -316,15 +358,15 @@ func TestSilenceIsNoticedAtTimes(t *testing.T) {
 			t.Errorf("after seconds (-want +got)\n%s", diff)
 		}
 		a.asked.Store(0) // something has come
-		if a.isSilent() {
+		if !a.isSilent().since.IsZero() {
 			t.Error("silent with the first datagram")
 		}
 		time.Sleep(30 * time.Second)
-		if !a.isSilent() {
+		if a.isSilent().since.IsZero() {
 			t.Error("not silent after 30 s")
 		}
 		time.Sleep(29 * time.Second)
-		if a.isSilent() {
+		if !a.isSilent().since.IsZero() {
 			t.Error("once more before 60 s")
 		}
 	})
