@@ -1,6 +1,7 @@
 package client
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -16,6 +17,24 @@ type Outcome struct {
 	Err      error          // why there is no connection; nil if there is one
 	Local    netip.AddrPort // of the connection, if there is one
 	PlainTCP bool           // it was opened with MPTCP, and is plain TCP
+}
+
+// ReportAnswered tells the manager, in the background, that datagrams over a candidate were
+// answered, while those over the candidates before it were not. It is for programs that
+// leave a network because the network is silent: the manager then doubts that network, and
+// tells others. after is the time from the first datagram over the candidate to the first
+// answer. For the first choice and for a plain socket ReportAnswered does nothing.
+func (dec *Decision) ReportAnswered(c Candidate, after time.Duration) {
+	p := dec.plan
+	if p == nil || p.features&wire.FeatureReports == 0 || p.id == uuid.Nil || c <= FirstChoice {
+		return
+	}
+	if p.lease != nil {
+		dec.dialer.daemon().doubt(p.lease)
+	}
+	dec.dialer.daemon().report(false, &wire.Message{Action: wire.ActionReportRequest, DecisionID: p.id, Outcome: &wire.Outcome{
+		Candidate: int32(c), Milliseconds: uint32(min(max(0, after.Milliseconds()), math.MaxUint32)),
+	}})
 }
 
 // Report tells the manager the result of the connection, in the background. The manager

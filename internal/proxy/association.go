@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,10 +17,11 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// silenceBorne is how long an association that hears nothing keeps to the manager's
-// choice. The manager may not know of a fault if nobody else uses the network. Four
-// seconds are less than the 5 s after which a resolver's client asks for the second
-// time (resolv.conf(5)).
+// silenceBorne is how long an association that has never heard anything keeps to the
+// manager's choice. The manager may not know of a fault if nobody else uses the network.
+// Four seconds are less than the 5 s after which a resolver's client asks for the second
+// time (resolv.conf(5)). An association that was answered before does not wait so long
+// (socks.WasAnswering).
 const silenceBorne = 4 * time.Second
 
 // listenPacket implements ListenPacket of a socks.Config: it opens the outgoing socket
@@ -51,7 +53,7 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	}
 	i := 0
 	if dec.Err() == nil { // without an answer, the manager's earlier choice stays for when it is back
-		i = s.choose(list, socks.SilentSince(ctx), time.Now())
+		i = s.choose(list, socks.SilentSince(ctx), time.Now(), socks.WasAnswering(ctx))
 	}
 	source, device := list[i].Source, deviceOf(list[i])
 	d.moving()
@@ -73,7 +75,28 @@ func (o *outgoing) listenPacket(ctx context.Context, network, address string) (n
 	if source.IsValid() {
 		local = netip.AddrPortFrom(source, 0).String()
 	}
-	return lc.ListenPacket(ctx, network, local)
+	pc, err := lc.ListenPacket(ctx, network, local)
+	if err != nil || i == 0 || !source.IsValid() || socks.SilentSince(ctx).IsZero() {
+		return pc, err
+	}
+	// An answer on this network shows that the silence was the other network's fault.
+	moved := time.Now()
+	return &listening{pc.(*net.UDPConn), sync.OnceFunc(func() { dec.ReportAnswered(client.Candidate(i), time.Since(moved)) })}, nil
+}
+
+// listening is a socket that calls heard at the first datagram that arrives.
+type listening struct {
+	*net.UDPConn
+	heard func()
+}
+
+// ReadFrom is the method by which package socks receives.
+func (l *listening) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := l.UDPConn.ReadFrom(b)
+	if err == nil {
+		l.heard()
+	}
+	return n, from, err
 }
 
 // deviceOf returns the interface to bind a socket to, "" if there is none.
@@ -100,9 +123,10 @@ type seat struct {
 // choose picks the endpoint for a new socket of an association. The association has
 // heard nothing since a time, which is zero for its first socket. If the manager
 // names another network than before, that network is taken at once. If the manager
-// names the same one, the association stays there until silenceBorne is over. Then
-// it tries each other network once, until it hears something.
-func (s *seat) choose(list []client.Endpoint, since, now time.Time) (i int) {
+// names the same one, the association stays there until silenceBorne is over, unless it
+// was answered there before. Then it tries each other network once, until it hears
+// something.
+func (s *seat) choose(list []client.Endpoint, since, now time.Time, wasAnswering bool) (i int) {
 	choice := list[0].Source
 	silent := s.begun && choice == s.choice
 	if !silent || !since.Equal(s.since) {
@@ -110,7 +134,7 @@ func (s *seat) choose(list []client.Endpoint, since, now time.Time) (i int) {
 	}
 	if silent {
 		i = max(0, slices.IndexFunc(list, func(e client.Endpoint) bool { return e.Source == s.source }))
-		if !since.IsZero() && now.Sub(since) >= silenceBorne {
+		if !since.IsZero() && (wasAnswering || now.Sub(since) >= silenceBorne) {
 			s.tried = append(s.tried, s.source)
 			i = max(0, slices.IndexFunc(list, func(e client.Endpoint) bool {
 				return e.Source.IsValid() && !slices.Contains(s.tried, e.Source)

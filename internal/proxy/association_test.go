@@ -17,20 +17,22 @@ func TestSeat(t *testing.T) {
 		list       string // first bytes of source addresses, - for none
 		since, now int    // seconds; since 0: does not matter
 		want       string
+		answering  bool // before the silence
 	}
 	for _, tt := range []struct {
 		name  string
 		calls []call
 	}{
-		{"the manager is followed at once", []call{{"123-", 0, 0, "1"}, {"213-", 10, 11, "2"}, {"123-", 10, 12, "1"}}},
-		{"it moves by itself later", []call{{"123-", 0, 0, "1"}, {"123-", 10, 11, "1"}, {"123-", 10, 12, "1"}, {"123-", 10, 14, "2"}}},
-		{"each is tried once", []call{{"123-", 0, 0, "1"}, {"123-", 10, 14, "2"}, {"123-", 10, 18, "3"}, {"123-", 10, 26, "1"}, {"123-", 10, 42, "1"}}},
-		{"it stays where it was answered", []call{{"12-", 0, 0, "1"}, {"12-", 10, 14, "2"}, {"12-", 20, 21, "2"}, {"12-", 0, 22, "2"}, {"12-", 20, 24, "1"}, {"12-", 20, 28, "1"}}},
-		{"unless the manager learns something", []call{{"12-", 0, 0, "1"}, {"12-", 10, 14, "2"}, {"21-", 20, 21, "2"}, {"12-", 20, 22, "1"}}},
-		{"where it was is gone", []call{{"123-", 0, 0, "1"}, {"123-", 10, 14, "2"}, {"13-", 20, 21, "1"}}},
-		{"sending fails", []call{{"12-", 0, 0, "1"}, {"12-", 0, 1, "1"}, {"21-", 0, 2, "2"}}},
-		{"one network", []call{{"1-", 0, 0, "1"}, {"1-", 10, 14, "1"}, {"1-", 10, 18, "1"}}},
-		{"no preference", []call{{"-", 0, 0, "-"}, {"-", 10, 14, "-"}, {"1-", 10, 18, "1"}}},
+		{"the manager is followed at once", []call{{"123-", 0, 0, "1", false}, {"213-", 10, 11, "2", false}, {"123-", 10, 12, "1", false}}},
+		{"it moves by itself later", []call{{"123-", 0, 0, "1", false}, {"123-", 10, 11, "1", false}, {"123-", 10, 12, "1", false}, {"123-", 10, 14, "2", false}}},
+		{"each is tried once", []call{{"123-", 0, 0, "1", false}, {"123-", 10, 14, "2", false}, {"123-", 10, 18, "3", false}, {"123-", 10, 26, "1", false}, {"123-", 10, 42, "1", false}}},
+		{"it stays where it was answered", []call{{"12-", 0, 0, "1", false}, {"12-", 10, 14, "2", false}, {"12-", 20, 21, "2", false}, {"12-", 0, 22, "2", false}, {"12-", 20, 24, "1", false}, {"12-", 20, 28, "1", false}}},
+		{"unless the manager learns something", []call{{"12-", 0, 0, "1", false}, {"12-", 10, 14, "2", false}, {"21-", 20, 21, "2", false}, {"12-", 20, 22, "1", false}}},
+		{"where it was is gone", []call{{"123-", 0, 0, "1", false}, {"123-", 10, 14, "2", false}, {"13-", 20, 21, "1", false}}},
+		{"sending fails", []call{{"12-", 0, 0, "1", false}, {"12-", 0, 1, "1", false}, {"21-", 0, 2, "2", false}}},
+		{"it was answered before", []call{{"123-", 0, 0, "1", false}, {"123-", 10, 10, "2", true}, {"123-", 10, 11, "3", true}, {"123-", 10, 13, "1", true}}},
+		{"one network", []call{{"1-", 0, 0, "1", false}, {"1-", 10, 14, "1", false}, {"1-", 10, 18, "1", false}}},
+		{"no preference", []call{{"-", 0, 0, "-", false}, {"-", 10, 14, "-", false}, {"1-", 10, 18, "1", false}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			at := func(seconds int) time.Time {
@@ -50,7 +52,7 @@ func TestSeat(t *testing.T) {
 					}
 					list = append(list, e)
 				}
-				got += c.list[s.choose(list, at(c.since), at(c.now)):][:1]
+				got += c.list[s.choose(list, at(c.since), at(c.now), c.answering):][:1]
 				want += c.want
 			}
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -179,7 +179,11 @@ func TestAssociationMoves(t *testing.T) {
 			}
 			begun := time.Now()
 			a.until(t, "wwan0")
-			t.Logf("the other network after %v, %d questions", time.Since(begun), a.asked)
+			took := time.Since(begun)
+			t.Logf("the other network after %v, %d questions", took, a.asked)
+			if took > 3*time.Second { // a second at most where nothing else runs
+				t.Errorf("the other network after %v", took)
+			}
 			for range 10 {
 				a.until(t, "wwan0")
 			}
