@@ -43,6 +43,17 @@ func (a *app) completeNetwork(cmd *cobra.Command, _ []string, begun string) ([]c
 	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeInterface completes interfaces, as the only argument.
+func (a *app) completeInterface(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var list []string
+	for _, p := range a.managed(cmd) {
+		if len(args) == 0 {
+			list = append(list, clean(p.Interface))
+		}
+	}
+	return completed(list, begun), cobra.ShellCompDirectiveNoFileComp
+}
+
 // completeAddress completes this host's own addresses in the networks.
 func (a *app) completeAddress(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var list []string

@@ -30,6 +30,8 @@ type managed struct {
 	extent     mam.Extent
 	altNames   []string // of the interface
 	costSource string   // who says what the prefix costs; "": nobody
+	attachment string   // what the interface is attached to; "": not known
+	stay       uint64   // another one whenever the attachment may be another one
 	doubt      string   // why a service of the host says that it may not get far; "": none says so
 }
 
@@ -53,6 +55,7 @@ func manage(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) [
 		m.hear(facts)
 		list = append(list, m)
 	}
+	inherit(list, nets, facts)
 	// If the configured default prefix is gone, the kernel's choice is marked in its
 	// place. The original then has no default.
 	if cfg.Auto || !cfg.Original && slices.ContainsFunc(cfg.Blocks, func(b config.Block) bool { return b.Default != nil && *b.Default }) {
@@ -174,7 +177,7 @@ func measurable(list []managed, nets *netmon.Snapshot, logged bool) []pathstat.P
 	for i := range list {
 		p := &list[i].prefix
 		link, _ := nets.Link(p.Index)
-		out[i] = pathstat.Prefix{ID: p.ID, Index: p.Index, Addrs: p.Addrs, Loopback: link.Loopback}
+		out[i] = pathstat.Prefix{ID: p.ID, Index: p.Index, Addrs: p.Addrs, Loopback: link.Loopback, Attachment: list[i].attachment, Stay: list[i].stay}
 		known[p.ID] = true
 	}
 	if !logged {

@@ -23,6 +23,7 @@ type current struct {
 	nets       hostNetworks
 	sampler    *pathstat.Sampler
 	census     *census.Census
+	attached   *attachments
 	links      *linkDNS
 	facts      hostFacts
 	health     *healthWatch
@@ -40,6 +41,7 @@ type current struct {
 	lookups   map[policy.PrefixID]mam.Resolver
 	domains   *domains
 	list      []managed
+	measuring []pathstat.Prefix // what the sampler is to measure
 	snapshot  *netmon.Snapshot
 	routes    routes
 	local     func(netip.Addr) bool
@@ -143,12 +145,19 @@ func (c *current) renewLocked() *mam.View {
 	now, nets := time.Now(), c.nets.Snapshot()
 	c.heard = c.facts.now()
 	list := manage(c.cfg, nets, c.heard)
+	anew := c.attached.look(list, nets, c.heard)
 	c.links.use(c.cfg, list)
 	c.epoch++
 	c.snapshot, c.list, c.local = nets, list, local(nets)
 	c.routes = newRoutes(c.nets.Kernel(), c.cfg, nets, list)
 	c.lookups, c.domains = c.resolvers.of(c.cfg, nets, list, c.heard)
-	c.sampler.Set(measurable(list, nets, c.measureAll))
+	for _, id := range anew { // who has the servers' addresses now may say something else
+		if l, own := c.lookups[id].(lookup); own {
+			l.r.Flush()
+		}
+	}
+	c.measuring = measurable(list, nets, c.measureAll)
+	c.sampler.Set(c.measuring)
 	c.health.networks(now, c.cfg.Probe, list, nets, c.lookups)
 	c.budgets.networks(now, list, c.sampler.Snapshot().Bytes)
 	view := c.publishLocked()
@@ -158,6 +167,15 @@ func (c *current) renewLocked() *mam.View {
 	default:
 	}
 	return view
+}
+
+// resumed has nothing counted that was known before the host slept, until it is seen again.
+func (c *current) resumed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attached.resumed()
+	c.resolvers.forget()
+	c.renewLocked()
 }
 
 // measured takes over the results of a pass of the sampler and publishes them.
@@ -178,7 +196,7 @@ func (c *current) publish() {
 }
 
 func (c *current) publishLocked() *mam.View {
-	stats, judged := c.sampler.Snapshot(), c.health.judgement()
+	stats, judged := c.sampler.Snapshot().Of(c.measuring), c.health.judgement()
 	prefixes := measured(c.list, stats)
 	for _, p := range prefixes {
 		p.Health = judged.health[p.ID]

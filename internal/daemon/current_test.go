@@ -41,6 +41,7 @@ func (n *script) Run(ctx context.Context) error        { <-ctx.Done(); return ni
 func (n *script) Close()                               {}
 func (n *script) Kernel() *oracle.Kernel               { return nil }
 func (n *script) OnEvent(func())                       {}
+func (n *script) Refresh()                             {}
 func (n *script) KeepRoutes(bool)                      {}
 
 func (n *script) watch(*config.Config, *slog.Logger) (hostNetworks, error) { return n, nil }

@@ -21,6 +21,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
+	"github.com/socket-intents/mamma/internal/process/suspend"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -69,6 +70,7 @@ type Daemon struct {
 	nets     hostNetworks          // which networks there are
 	sampler  *pathstat.Sampler     // what they carry
 	census   *census.Census        // whose connections use them
+	attached *attachments          // what they are attached to
 	links    *linkDNS              // their name servers
 	facts    hostFacts             // what other services say of them
 	health   *healthWatch          // whether they work
@@ -94,6 +96,7 @@ type hostNetworks interface {
 	Kernel() *oracle.Kernel
 	KeepRoutes(bool)
 	OnEvent(func())
+	Refresh()
 	Run(context.Context) error
 	Close()
 }
@@ -153,8 +156,9 @@ func (d *Daemon) connect(cfg *config.Config) {
 	d.health = newHealthWatch(lookup{resolvers.unbound}, func() { d.current.publish() }, d.log)
 	d.paths = &paths{log: d.log}
 	d.census = census.New(func(e census.Ended) { d.manager.ConnectionEnded(e.Connection, e.Over, e.Policy) })
+	d.attached = openAttachments(StateDir(cfg.StateDirectory), d.log)
 	d.sampler = pathstat.New(pathstat.Options{
-		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), OnSnapshot: d.measured, Watcher: d.census,
+		Interval: cfg.Sampling.Interval, MaxInterval: slowest(cfg), OnSnapshot: d.measured, Watcher: d.census, Memory: d.attached.memory,
 	}, d.log)
 	d.metrics = metrics.New(func() *mam.View { return d.manager.View() }, func() int { return d.server.Clients() },
 		func() mam.PlainDials { return d.manager.PlainDials() }, d.opts.Version, d.started)
@@ -181,7 +185,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 		d.logs = append(d.logs, pathstat.NewInterfaceLog(cfg.Logs.Interfaces, d.log))
 	}
 	d.current = &current{
-		nets: d.nets, sampler: d.sampler, census: d.census, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths,
+		nets: d.nets, sampler: d.sampler, census: d.census, attached: d.attached, links: d.links, facts: d.facts, health: d.health, budgets: d.budgets, paths: d.paths,
 		measureAll: len(d.logs) > 0, publishTo: d.published, resolvers: resolvers, rerouted: make(chan struct{}, 1), routed: &routeState{},
 	}
 }
@@ -285,6 +289,25 @@ func (d *Daemon) reported(rec mam.Record) {
 	d.health.reported(rec)
 }
 
+// resumed is called when the host has slept: what was known before may be of other
+// networks. slept is 0 if nobody says how long.
+func (d *Daemon) resumed(slept time.Duration) {
+	d.log.Info("the host was asleep; looking at the networks anew", "slept", slept.Round(time.Second))
+	d.manager.VoidLeases()
+	d.nets.Refresh()
+	d.facts.askAgain()
+	d.current.resumed()
+}
+
+// forget drops what was measured at the attachments of an interface, "" for all, and tells how
+// many are forgotten.
+func (d *Daemon) forget(iface string) int {
+	n := d.attached.memory.Forget(iface)
+	d.sampler.Forget(iface)
+	d.attached.save(false)
+	return n
+}
+
 // state returns what the control socket shows besides the View.
 func (d *Daemon) state() control.State {
 	clients := d.server.Clients()
@@ -310,7 +333,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	defer input.close()
 	serveControl, err := openControl(d.opts.Handed.Control, cfg, ControlPath(d.opts.Control, cfg.ControlSocket, requests.path), control.Options{
-		Manager: d.manager, State: d.state, Reload: func(context.Context) error { return d.Reload() },
+		Manager: d.manager, State: d.state, Reload: func(context.Context) error { return d.Reload() }, Forget: d.forget,
 		Multipath: func() (control.Multipath, error) { return d.paths.multipath(d.manager) },
 		Past:      d.past, Metrics: d.metrics.Handler(), Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
 	})
@@ -338,8 +361,11 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		g.Go(func() error { return d.shown.Run(ctx) })
 	}
 	g.Go(func() error { return d.current.run(ctx) })
+	g.Go(func() error { return suspend.Watch(ctx, d.resumed) })
+	g.Go(func() error { return d.facts.resumed(ctx, func() { d.resumed(0) }) })
 	g.Go(func() error { return d.health.run(ctx) })
 	g.Go(func() error { return d.budgets.run(ctx) })
+	g.Go(func() error { return d.attached.run(ctx) })
 	g.Go(func() error { return d.manager.Run(ctx) })
 	g.Go(func() error { return serveControl.run(ctx) })
 	for _, l := range requests.all() {
@@ -361,6 +387,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.opts.OnReady()
 	}
 	err = g.Wait()
+	d.attached.save(false)                             // the sampler has handed over everything at its end
 	_ = announceEnd(d.opts.Stdout, d.current.chosen()) // an error is ignored: the reader of the output may be gone
 	return err
 }

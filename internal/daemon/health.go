@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -148,7 +149,7 @@ func networks(list []managed, nets *netmon.Snapshot) []health.Network {
 		}
 		out[i].Default = n.HasDefault
 		if n.HasDefault {
-			out[i].Gateway = n.Gateway.String()
+			out[i].Gateway = fmt.Sprintf("%v, stay %d", n.Gateway, list[i].stay)
 		}
 	}
 	return out

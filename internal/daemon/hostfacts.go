@@ -7,6 +7,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/hostfacts"
+	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/process/systembus"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
@@ -57,6 +58,28 @@ func (f hostFacts) linksChanged() {
 	}
 }
 
+// askAgain has each service asked again.
+func (f hostFacts) askAgain() {
+	if f.watcher != nil {
+		f.watcher.AskAgain()
+	}
+}
+
+// resumed calls do whenever a service says that the host wakes, until ctx ends.
+func (f hostFacts) resumed(ctx context.Context, do func()) error {
+	if f.watcher == nil {
+		return nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.watcher.Resumed():
+			do()
+		}
+	}
+}
+
 func (f hostFacts) run(ctx context.Context) error {
 	if f.watcher == nil {
 		return nil
@@ -77,6 +100,52 @@ func (m *managed) hear(facts *hostfacts.Facts) {
 		return
 	}
 	m.prefix.Cost, m.costSource = l.Cost()
+}
+
+// inherit makes VPNs cost what the network below them costs: their packets travel there, and
+// services say of tunnels mostly nothing. What the configuration or a service says of the VPN
+// itself wins.
+func inherit(list []managed, nets *netmon.Snapshot, facts *hostfacts.Facts) {
+	below := carrier(nets, facts)
+	if below == nil {
+		return
+	}
+	l := facts.Link(below.Interface)
+	cost, source := l.Cost()
+	for i := range list {
+		if m := &list[i]; m.prefix.Index == below.Index && (m.prefix.Cost > policy.Free || m.settings.CostGiven) {
+			cost, source = m.prefix.Cost, m.costSource
+		}
+	}
+	if cost == policy.Free {
+		return
+	}
+	for i := range list {
+		m := &list[i]
+		own := facts.Link(m.prefix.Interface)
+		if said := own.Metered == hostfacts.MeteredNo || own.Metered == hostfacts.MeteredYes; !m.settings.CostGiven && !said && m.prefix.Cost < cost && isVPN(m.prefix.Index, nets, facts) {
+			m.prefix.Cost, m.costSource = cost, source+" of "+below.Interface
+		}
+	}
+}
+
+// isVPN tells whether the packets of an interface travel in others of this host.
+func isVPN(index int, nets *netmon.Snapshot, facts *hostfacts.Facts) bool {
+	l, ok := nets.Link(index)
+	return ok && (l.Tunnel() || facts.Link(l.Name).VPN)
+}
+
+// carrier is the network that the packets of VPNs travel over: of those that are none the one
+// whose route to everywhere is preferred. nil if there is none.
+func carrier(nets *netmon.Snapshot, facts *hostfacts.Facts) (best *netmon.Prefix) {
+	all := nets.Prefixes()
+	for i := range all {
+		p := &all[i]
+		if p.HasDefault && p.Running && !p.Loopback && !isVPN(p.Index, nets, facts) && (best == nil || p.Metric < best.Metric) {
+			best = p
+		}
+	}
+	return best
 }
 
 // told returns what services say about the managed prefixes, and the source of what is

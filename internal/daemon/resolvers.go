@@ -57,6 +57,14 @@ func (r *resolvers) of(cfg *config.Config, nets *netmon.Snapshot, list []managed
 	return out, names
 }
 
+// forget drops what names were found to be.
+func (r *resolvers) forget() {
+	r.unbound.Flush()
+	for _, res := range r.bySetup {
+		res.Flush()
+	}
+}
+
 // get returns the resolver for a setup, makes it if there is none, and marks it as
 // used.
 func (r *resolvers) get(cfg resolve.Config, used map[string]*resolve.Resolver) *resolve.Resolver {

@@ -303,9 +303,21 @@ func (f *Facts) orNone() *Facts {
 	return f
 }
 
+// Attachment names what the interface is attached to, by what does not change as long as
+// it is: the access point, or the modem's operator. "" if nobody says.
+func (l *Link) Attachment() string {
+	switch {
+	case l.Wifi != nil && l.Wifi.BSSID != "":
+		return "wifi " + l.Wifi.BSSID + " " + l.Wifi.SSID
+	case l.Modem != nil && l.Modem.Operator != "":
+		return "modem " + l.Modem.Operator
+	}
+	return ""
+}
+
 // decides tells whether two Links lead to the same decisions.
 func decides(a, b Link) bool {
 	costA, _ := a.Cost()
 	costB, _ := b.Cost()
-	return costA == costB && a.Doubt(policy.IPv4) == b.Doubt(policy.IPv4) && a.Doubt(policy.IPv6) == b.Doubt(policy.IPv6)
+	return costA == costB && a.Attachment() == b.Attachment() && a.Doubt(policy.IPv4) == b.Doubt(policy.IPv4) && a.Doubt(policy.IPv6) == b.Doubt(policy.IPv6)
 }

@@ -29,12 +29,19 @@ const (
 	lookInterval = 5 * time.Second
 )
 
+// The interface of logind (org.freedesktop.login1(5)).
+const (
+	loginName = "org.freedesktop.login1"
+	loginPath = "/org/freedesktop/login1"
+)
+
 // Watcher follows the services. It is safe for concurrent use.
 type Watcher struct {
 	path    string        // path of the bus's socket
 	limit   time.Duration // time for each question
 	log     *slog.Logger
 	changed chan struct{} // one slot
+	resumed chan struct{} // likewise
 	facts   atomic.Pointer[Facts]
 
 	mu  sync.Mutex
@@ -67,7 +74,7 @@ func New(path string, log *slog.Logger) *Watcher {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	w := &Watcher{path: path, limit: answerTime, log: log, changed: make(chan struct{}, 1), has: map[string]bool{}}
+	w := &Watcher{path: path, limit: answerTime, log: log, changed: make(chan struct{}, 1), resumed: make(chan struct{}, 1), has: map[string]bool{}}
 	w.facts.Store(&Facts{})
 	properties := func(name, arg string) string {
 		return "type='signal',sender='" + name + "',interface='" + busName + ".Properties',member='PropertiesChanged',arg0='" + arg + "'"
@@ -98,6 +105,17 @@ func New(path string, log *slog.Logger) *Watcher {
 			read:     w.readResolved, gone: func() { w.dns = nil },
 		},
 	}
+	w.services = append(w.services, &service{
+		name: loginName, known: "logind",
+		rules: []string{"type='signal',sender='" + loginName + "',path='" + loginPath + "',interface='" + loginName + ".Manager',member='PrepareForSleep'"},
+		concerns: func(s *dbus.Signal) bool {
+			if len(s.Body) == 1 && s.Body[0] == false && s.Name == loginName+".Manager.PrepareForSleep" {
+				offer(w.resumed)
+			}
+			return false
+		},
+		read: func(context.Context, *bus, string) error { return nil }, gone: func() {},
+	})
 	for _, s := range w.services {
 		s.poked = make(chan struct{}, 1)
 	}
@@ -111,6 +129,17 @@ func (w *Watcher) Facts() *Facts { return w.facts.Load() }
 // reader.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
+// Resumed has a value after logind has said that the host wakes from sleep. It is for one
+// reader.
+func (w *Watcher) Resumed() <-chan struct{} { return w.resumed }
+
+// AskAgain has each service asked again, as after sleep.
+func (w *Watcher) AskAgain() {
+	for _, s := range w.services {
+		s.poke()
+	}
+}
+
 // LinksChanged tells the Watcher that the host's interfaces have changed.
 // systemd-resolved sends no signal about that.
 func (w *Watcher) LinksChanged() {
@@ -121,9 +150,12 @@ func (w *Watcher) LinksChanged() {
 	}
 }
 
-func (s *service) poke() {
+func (s *service) poke() { offer(s.poked) }
+
+// offer fills the slot of a channel.
+func offer(c chan struct{}) {
 	select {
-	case s.poked <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -353,10 +385,7 @@ func (w *Watcher) composeLocked() {
 		return
 	}
 	w.facts.Store(f)
-	select {
-	case w.changed <- struct{}{}:
-	default:
-	}
+	offer(w.changed)
 }
 
 func (f *Facts) equal(o *Facts) bool {

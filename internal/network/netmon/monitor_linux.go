@@ -163,6 +163,9 @@ func (m *Monitor) KeepRoutes(keep bool) {
 	}
 }
 
+// Refresh has everything read again, as after sleep. It does not block.
+func (m *Monitor) Refresh() { m.wake(everything) }
+
 // Close releases what New acquired. It is for monitors that are not run, because Run
 // does the same when it ends.
 func (m *Monitor) Close() {
@@ -349,7 +352,7 @@ func (m *Monitor) partOf(kind uint16, body []byte) (p part, changes bool) {
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP, unix.RTM_NEWPREFIX, unix.RTM_NEWNDUSEROPT:
 		return partRoutes, true
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
-		return 0, router(body)
+		return 0, router(body) || m.anotherGateway(body)
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
 		return 0, true
 	}
@@ -382,6 +385,17 @@ func router(b []byte) bool {
 		return false
 	}
 	return b[flags]&unix.NTF_ROUTER != 0 || b[state]&unix.NUD_FAILED != 0
+}
+
+// anotherGateway tells whether a message about a neighbour names another link-layer address of
+// a gateway than we know: somebody else has its address now.
+func (m *Monitor) anotherGateway(b []byte) bool {
+	n, ok := oracle.ParseNeighbour(b)
+	if !ok || n.Hardware == nil {
+		return false
+	}
+	known, gateway := m.Snapshot().state.Gateways[Gateway{n.Index, n.Addr}]
+	return gateway && known != n.Hardware.String()
 }
 
 // wake makes Run read the parts again. Without parts, Run only asks the kernel.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -442,4 +443,35 @@ func TestLinkDownIsNotWaitedWith(t *testing.T) {
 	must(t, b.Client.Handle().LinkSetDown(link(t, b.Client, "wwan0")))
 	<-voided
 	await(t, m, "link down", not(has("10.2.0.0/24", "wwan0")))
+}
+
+// Who a gateway is is known as soon as the kernel knows it, and when another one has its
+// address.
+func TestGatewayHardware(t *testing.T) {
+	b, m := watch(t, networks(false))
+	w := b.Network("wlan0")
+	hardware := func(s *netmon.Snapshot) string {
+		for _, p := range s.Prefixes() {
+			if p.Interface == "wlan0" && p.Gateway == w.Gateway4 {
+				return s.Hardware(&p)
+			}
+		}
+		return ""
+	}
+	for _, address := range []string{"02:00:00:00:00:0a", "02:00:00:00:00:0b"} {
+		hw, err := net.ParseMAC(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Client.Do(func() error {
+			l, err := netlink.LinkByName("wlan0")
+			if err != nil {
+				return err
+			}
+			return netlink.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: w.Gateway4.AsSlice(), HardwareAddr: hw, State: netlink.NUD_STALE})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, m, "the gateway "+address, func(s *netmon.Snapshot) bool { return hardware(s) == address })
+	}
 }

@@ -75,6 +75,9 @@ func (r *source) read(old *Snapshot, parts part, keepRoutes bool) (*Snapshot, bo
 	if err != nil {
 		return nil, false, time.Time{}, err
 	}
+	if err := r.readGateways(&state); err != nil {
+		return nil, false, time.Time{}, err
+	}
 	state.Pieces = [2]Pieces{}
 	if keepRoutes {
 		if err := r.readPieces(&state); errors.Is(err, oracle.ErrInterrupted) {
@@ -190,6 +193,23 @@ func (r *source) readRoutes(state *State) error {
 		}
 	}
 	return interrupted
+}
+
+// readGateways asks who the gateways of the ways are.
+func (r *source) readGateways(state *State) error {
+	state.Gateways = map[Gateway]string{}
+	for _, w := range state.Ways {
+		g := Gateway{w.Index, w.Gateway.Unmap().WithZone("")}
+		if _, known := state.Gateways[g]; known || !g.Addr.IsValid() || g.Index <= 0 {
+			continue
+		}
+		n, err := r.kernel.Neighbour(g.Index, g.Addr)
+		if err != nil {
+			return err
+		}
+		state.Gateways[g] = n.Hardware.String()
+	}
+	return nil
 }
 
 // readFallback reads the facts for State.Fallback into a snapshot that is not published

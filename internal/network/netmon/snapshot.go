@@ -82,6 +82,12 @@ func (s *Snapshot) Pieces(ipv6 bool) *Pieces {
 	return &s.state.Pieces[0]
 }
 
+// Hardware returns the link-layer address of a prefix's gateway, as text; "" if it has none,
+// or the kernel has had no need to know it.
+func (s *Snapshot) Hardware(p *Prefix) string {
+	return s.state.Gateways[Gateway{p.Index, p.Gateway.Unmap().WithZone("")}]
+}
+
 // Rules returns the policy rules by family, in the kernel's order.
 func (s *Snapshot) Rules() []Rule { return s.state.Rules }
 
@@ -142,6 +148,7 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 		slices.Equal(s.state.Rules, o.state.Rules) &&
 		maps.Equal(s.state.Ways, o.state.Ways) &&
 		maps.Equal(s.state.Barred, o.state.Barred) &&
+		maps.Equal(s.state.Gateways, o.state.Gateways) &&
 		slices.Equal(s.state.Detours, o.state.Detours) &&
 		s.state.Fallback == o.state.Fallback
 }

@@ -26,6 +26,9 @@ type State struct {
 	// Ways says where packets to far destinations go. A missing entry means that they
 	// go nowhere.
 	Ways map[Vantage]oracle.Way
+	// Gateways are those of the Ways, with their link-layer addresses; "" where the kernel
+	// does not know it at the moment.
+	Gateways map[Gateway]string
 	// Barred are addresses from which the kernel refuses to send, even to neighbours.
 	Barred map[netip.Addr]oracle.Verdict
 	// Fallback tells, for IPv4 and IPv6, about the interface that leads to everywhere
@@ -45,6 +48,12 @@ type Vantage struct {
 	// that is not bound to an address.
 	Source netip.Addr
 	Device int // index of the interface; 0: none
+}
+
+// Gateway is a gateway on an interface. Addr has no zone.
+type Gateway struct {
+	Index int
+	Addr  netip.Addr
 }
 
 // Link is a network interface.

@@ -329,7 +329,7 @@ func answerIn(b []byte, seq uint32, read func(*reply) error) (found bool, err er
 				return true, errno
 			}
 			return false, errMalformed // an acknowledgement, which was not asked for
-		case m.kind == unix.RTM_NEWROUTE, m.kind == unix.RTM_NEWNEXTHOP:
+		case m.kind == unix.RTM_NEWROUTE, m.kind == unix.RTM_NEWNEXTHOP, m.kind == unix.RTM_NEWNEIGH:
 			err := read(&m)
 			return err == nil, err
 		}

@@ -49,6 +49,30 @@ type direction struct {
 	stalled    bool
 	stallBytes uint64
 	stallAt    time.Duration
+
+	// recalled is what was known of the attachment from earlier, as it stands in max, and
+	// recalledTime when it was measured.
+	recalled     extreme
+	recalledTime time.Time
+}
+
+// recall takes over the highest rate of an earlier time at the same attachment. It counts
+// as long as if it were measured now, with its own time.
+func (d *direction) recall(rate policy.BytesPerSecond, at time.Time) {
+	if rate <= 0 || d.max.value() >= float64(rate) {
+		return
+	}
+	d.recalled, d.recalledTime = extreme{d.slot, float64(rate)}, at
+	d.max.push(d.slot, float64(rate))
+}
+
+// Recall takes over what was known of the link's attachment from an earlier time.
+func (e *LinkEstimator) Recall(r LinkRecord) {
+	e.down.recall(r.Down, r.DownTime)
+	e.up.recall(r.Up, r.UpTime)
+	if last := len(windows) - 1; float64(r.DownAverage) > e.sma.max[last].value() {
+		e.sma.max[last].push(e.sma.slot, float64(r.DownAverage))
+	}
 }
 
 // NewLinkEstimator makes an estimator for passes that are an interval apart. An
@@ -103,6 +127,9 @@ func (e *LinkEstimator) maximum(d *direction) (policy.BytesPerSecond, time.Time)
 	m, ok := d.max.get()
 	if !ok || m.value == 0 {
 		return 0, time.Time{}
+	}
+	if m == d.recalled {
+		return policy.BytesPerSecond(m.value), d.recalledTime
 	}
 	return policy.BytesPerSecond(m.value), e.stats.Time.Add(-time.Duration(d.slot-m.at) * e.interval)
 }

@@ -33,6 +33,9 @@ type Options struct {
 	// Watcher is told about each connection that a pass finds, in the sampler's
 	// goroutine, so it must not block. It may be nil.
 	Watcher Watcher
+	// Memory, if set, keeps what was measured of attachments. It is called in the
+	// sampler's goroutine: it must not block.
+	Memory Memory
 }
 
 // Watcher is told about connections.
@@ -70,7 +73,9 @@ type Sampler struct {
 	wifi     atomic.Pointer[map[string]*policy.WifiStats]
 	wake     chan struct{} // one slot
 	slow     atomic.Bool   // the pace is slower than the interval, so Wake must end it
-	expected atomic.Bool   // Wake was called since the last pass began
+	// forgetting is the interface of which, and "" that of everything, is to be forgotten.
+	forgetting atomic.Pointer[string]
+	expected   atomic.Bool // Wake was called since the last pass began
 
 	// The sources in the kernel; tests replace them.
 	sockets  socketSource
@@ -80,6 +85,7 @@ type Sampler struct {
 	// The fields below belong to Run.
 	pace     pace
 	state    state
+	nextKeep time.Duration // Instant.Up before which nothing is handed to the memory
 	nextDump time.Duration // Instant.Up before which sockets are not read again
 	failed   map[string]bool
 	counters []counted // of this pass
@@ -131,7 +137,7 @@ func New(o Options, log *slog.Logger) *Sampler {
 		links:    newLinkReader(),
 		wireless: newWifiReader(o.Clock),
 		pace:     newPace(o.Interval, o.MaxInterval),
-		state:    newState(o.Interval, o.MaxDestinations, o.Watcher),
+		state:    newState(o.Interval, o.MaxDestinations, o.Watcher, o.Memory),
 		failed:   map[string]bool{},
 	}
 	s.snapshot.Store(&Snapshot{dests: s.state.dests.table})
@@ -143,6 +149,13 @@ func New(o Options, log *slog.Logger) *Sampler {
 // not block and is safe for concurrent use.
 func (s *Sampler) Set(prefixes []Prefix) {
 	s.wanted.Store(&prefixes)
+	s.Wake()
+}
+
+// Forget drops what is known of the prefixes of an interface, "" for all, at the next pass.
+// The Memory is told so, too. It does not block and is safe for concurrent use.
+func (s *Sampler) Forget(iface string) {
+	s.forgetting.Store(&iface)
 	s.Wake()
 }
 
@@ -191,6 +204,7 @@ const leastLate = 8
 
 func (s *Sampler) runPasses(ctx context.Context) error {
 	defer func() {
+		s.state.keepAll()
 		_ = s.sockets.Close()
 		_ = s.links.Close()
 	}()
@@ -240,9 +254,12 @@ func (s *Sampler) pass(now Instant, planned time.Duration) (quiet bool) {
 	st := &s.state
 	changed := false
 	if wanted := s.wanted.Load(); wanted != st.source {
-		st.set(wanted)
+		st.set(now, wanted)
 		s.nextDump = 0
 		changed = true
+	}
+	if f := s.forgetting.Swap(nil); f != nil {
+		st.forget(*f)
 	}
 	busy := s.readLinks(now, planned)
 	if len(st.addrs) > 0 && now.Up >= s.nextDump {
@@ -252,6 +269,10 @@ func (s *Sampler) pass(now Instant, planned time.Duration) (quiet bool) {
 		// host.
 		cost := s.options.Clock().Up - now.Up
 		s.nextDump = now.Up + min(costShare*cost, max(DefaultMaxInterval, s.options.MaxInterval)) - s.options.Interval/2
+	}
+	if st.memory != nil && now.Up >= s.nextKeep {
+		s.nextKeep = now.Up + keepInterval
+		st.keepAll()
 	}
 	snap := st.snapshot(now)
 	if w := s.wifi.Load(); w != nil {

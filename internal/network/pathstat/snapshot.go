@@ -1,6 +1,7 @@
 package pathstat
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
@@ -17,6 +18,12 @@ type Prefix struct {
 	// Loopback tells that only the interface's error counters are measured, and that
 	// nothing is logged (M16).
 	Loopback bool
+	// Attachment names what the interface is attached to, such as an access point; "": not
+	// known. Measurements go with it: see Memory.
+	Attachment string
+	// Stay is another number whenever the attachment may be another one. What was measured
+	// before is then not used; under the same number a new Attachment is a better name.
+	Stay uint64
 }
 
 // Snapshot is everything that is known after a pass. It never changes once published,
@@ -41,6 +48,32 @@ type Snapshot struct {
 
 	tags  map[policy.PrefixID]int
 	dests *Destinations
+}
+
+// Of is the snapshot without what was measured in other stays than those of the prefixes,
+// which are measured from the next pass on.
+func (s *Snapshot) Of(prefixes []Prefix) *Snapshot {
+	before := make(map[policy.PrefixID]uint64, len(s.Prefixes))
+	for i := range s.Prefixes {
+		before[s.Prefixes[i].ID] = s.Prefixes[i].Stay
+	}
+	out := s
+	for i := range prefixes {
+		p := &prefixes[i]
+		if stay, measured := before[p.ID]; !measured || stay == p.Stay {
+			continue
+		}
+		if out == s {
+			c := *s
+			out = &c
+			out.Paths, out.Links, out.Flows, out.tags = maps.Clone(s.Paths), maps.Clone(s.Links), maps.Clone(s.Flows), maps.Clone(s.tags)
+		}
+		delete(out.Paths, p.ID)
+		delete(out.Flows, p.ID)
+		delete(out.tags, p.ID)
+		delete(out.Links, p.ID.Interface)
+	}
+	return out
 }
 
 // Flow tells whether the connections of a prefix make progress.

@@ -70,6 +70,28 @@ func (e *PathEstimator) Add(now Instant, samples []Sample) {
 	}
 }
 
+// Recall takes over the least round-trip time of an earlier time at the same attachment. It
+// counts as long as if it were measured now, with its own time.
+func (e *PathEstimator) Recall(now Instant, r PathRecord) {
+	if r.SRTTMin <= 0 || r.SRTTMin > History {
+		return
+	}
+	if now.Up < e.last {
+		return
+	}
+	e.last = now.Up
+	e.minimum.push(int64(now.Up), float64(r.SRTTMin/time.Microsecond))
+	if e.stats.Conns > 0 {
+		return // the next pass has the rest
+	}
+	least := micros(e.minimum.value())
+	sampled := e.stats.SampleTime
+	if sampled.Before(r.Time) {
+		sampled = r.Time
+	}
+	e.stats = policy.PathStats{Time: now.Wall, SampleTime: sampled, SRTTMean: least, SRTTMedian: least, SRTTMin: least}
+}
+
 // Stats returns the figures of the last pass.
 func (e *PathEstimator) Stats() policy.PathStats { return e.stats }
 

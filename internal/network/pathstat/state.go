@@ -12,6 +12,7 @@ import (
 type state struct {
 	interval time.Duration
 	watcher  Watcher    // nil: none
+	memory   Memory     // nil: none
 	told     Connection // the connection told to it last
 	source   *[]Prefix  // argument of the latest call of set
 	prefixes []Prefix
@@ -36,7 +37,8 @@ type activity struct {
 }
 
 type path struct {
-	id        policy.PrefixID
+	id policy.PrefixID
+	stay
 	tag       int // marks its destinations
 	index     int // interface
 	estimator PathEstimator
@@ -45,7 +47,9 @@ type path struct {
 }
 
 type link struct {
-	index     int
+	name  string
+	index int
+	stay
 	loopback  bool
 	estimator *LinkEstimator
 	seen      bool // a dump has listed it
@@ -53,10 +57,11 @@ type link struct {
 	stats     policy.LinkStats
 }
 
-func newState(interval time.Duration, maxDestinations int, w Watcher) state {
+func newState(interval time.Duration, maxDestinations int, w Watcher, m Memory) state {
 	return state{
 		interval: interval,
 		watcher:  w,
+		memory:   m,
 		paths:    map[policy.PrefixID]*path{},
 		links:    map[string]*link{},
 		dests:    newDestTracker(maxDestinations),
@@ -65,8 +70,9 @@ func newState(interval time.Duration, maxDestinations int, w Watcher) state {
 
 // set takes a new list of prefixes, and keeps the estimators of those that remain. An
 // interface that was made anew, with another index, begins anew. What is known about
-// its prefixes stays.
-func (st *state) set(source *[]Prefix) {
+// its prefixes stays. What is attached to something else begins with what the memory has
+// of that.
+func (st *state) set(now Instant, source *[]Prefix) {
 	st.source, st.prefixes = source, *source
 	old, oldLinks := st.paths, st.links
 	st.paths, st.links = map[policy.PrefixID]*path{}, map[string]*link{}
@@ -87,10 +93,18 @@ func (st *state) set(source *[]Prefix) {
 		if known == nil {
 			known = old[p.ID]
 		}
+		begun := time.Duration(0) // of a prefix that is new all connections count
+		if known != nil && known.number != p.Stay {
+			st.keepPath(known)
+			known, begun = nil, now.Up
+		}
 		if known == nil {
-			known = &path{id: p.ID, tag: freeTag(used)}
+			known = &path{id: p.ID, tag: freeTag(used), stay: stay{number: p.Stay, begun: begun}}
 		}
 		known.index = p.Index
+		if known.renamed(p) {
+			st.recallPath(now, known)
+		}
 		st.paths[p.ID] = known
 		for _, a := range p.Addrs {
 			key := a.WithZone("").As16()
@@ -106,8 +120,18 @@ func (st *state) set(source *[]Prefix) {
 	for id, p := range st.paths {
 		st.tags[id] = p.tag
 	}
+	for name, l := range oldLinks {
+		if st.links[name] == nil {
+			st.keepLink(l)
+		}
+	}
 	for id, p := range old {
-		if st.paths[id] == nil {
+		switch st.paths[id] {
+		case p:
+		case nil:
+			st.keepPath(p)
+			fallthrough
+		default:
 			st.dests.forget(p.tag)
 		}
 	}
@@ -132,10 +156,16 @@ func (st *state) addLink(p *Prefix, old map[string]*link) {
 		return
 	}
 	l := old[name]
-	if l == nil || l.index != p.Index {
-		l = &link{index: p.Index, estimator: NewLinkEstimator(st.interval)}
+	if l == nil || l.index != p.Index || l.number != p.Stay {
+		if l != nil {
+			st.keepLink(l)
+		}
+		l = &link{name: name, index: p.Index, stay: stay{number: p.Stay}, estimator: NewLinkEstimator(st.interval)}
 	}
 	l.loopback = p.Loopback
+	if l.renamed(p) {
+		st.recallLink(l)
+	}
 	st.links[name] = l
 	st.byIndex[p.Index] = l
 }
@@ -181,6 +211,10 @@ func (st *state) add(now Instant, s *tcpSocket) {
 		if st.watcher != nil {
 			st.told = s.connection()
 			st.watcher.Connection(p.id, &st.told)
+		}
+		// What has heard nothing at this attachment tells of the one before.
+		if p.begun > 0 && time.Duration(s.Heard)*time.Millisecond > now.Up-p.begun {
+			continue
 		}
 		p.hear(s)
 		p.samples = append(p.samples, s.Sample)

@@ -17,9 +17,10 @@
 //	GET  /v1/history?since=N            History: ten minutes, or the samples numbered above since
 //	GET  /v1/decisions?since=N&limit=N  Decisions: those numbered above since; by default, the latest
 //	GET  /v1/events?since=N             a stream of Event, one JSON object per line, until the client leaves;
-//	                                    with the decisions numbered above since
+//	                                    with the decisions numbered above since; without any by decisions=no
 //	POST /v1/explain                    Question -> Explanation, without side effects
 //	POST /v1/set                        Setting -> Policy, hands a text to the policy
+//	POST /v1/forget                     Forgetting -> Forgotten, drops what was measured
 //	POST /v1/reload                     no body -> Policy, reads the configuration again
 //	GET  /metrics                       Prometheus text format
 //

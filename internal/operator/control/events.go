@@ -69,6 +69,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		if st.decisions() != nil || st.send() != nil || rc.Flush() != nil {
 			return
 		}
+		if wanted.NoDecisions {
+			changed = nil
+		}
 		select {
 		case <-changed:
 		case <-tick.C:
@@ -102,6 +105,9 @@ type stream struct {
 
 // decisions sends what is new in the ring.
 func (st *stream) decisions() error {
+	if st.wanted.NoDecisions {
+		return nil
+	}
 	now := st.s.opts.now()
 	for rec := range remembered(st.ring, st.since) {
 		if lost := rec.Seq - st.since - 1; lost > 0 {

@@ -21,6 +21,9 @@ type Filter struct {
 	// the connection came up over; "": any.
 	Network string
 	Since   time.Time // decisions made at this time or later; zero: at any time
+	// NoDecisions has a stream leave decisions out, so that changes of prefixes and
+	// configuration are all that it has.
+	NoDecisions bool
 }
 
 // Any tells that all decisions are wanted.
@@ -81,6 +84,9 @@ func (f *Filter) Query() url.Values {
 	if !f.Since.IsZero() {
 		q.Set("after", f.Since.Format(time.RFC3339Nano))
 	}
+	if f.NoDecisions {
+		q.Set("decisions", "no")
+	}
 	return q
 }
 
@@ -90,7 +96,7 @@ const maxWanted = 4096
 // filterOf reads the parameters of a request.
 func filterOf(r *http.Request) (Filter, error) {
 	q := r.URL.Query()
-	f := Filter{Program: q.Get("program"), Network: q.Get("network")}
+	f := Filter{Program: q.Get("program"), Network: q.Get("network"), NoDecisions: q.Get("decisions") == "no"}
 	if len(f.Program) > maxWanted || len(f.Network) > maxWanted {
 		return f, badRequest(fmt.Errorf("program and network must not have more than %d bytes", maxWanted))
 	}

@@ -456,6 +456,19 @@ type Setting struct {
 	Text string `json:"text"` // in the policy's own language, one line
 }
 
+// Forgetting is the body of /v1/forget: of what is to be forgotten what was measured.
+type Forgetting struct {
+	Interface string `json:"interface"` // "": of all
+}
+
+// Forgotten is the answer to it.
+type Forgotten struct {
+	Now time.Time `json:"now"`
+	// Attachments is how many places, such as access points, the figures were of that were
+	// kept for when they come back. Figures of the present are forgotten as well.
+	Attachments int `json:"attachments"`
+}
+
 // The types of Event.
 const (
 	EventDecision = "decision" // a decision was made

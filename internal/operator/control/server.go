@@ -42,6 +42,9 @@ type Options struct {
 	// use, or the error that left the old one in use. nil: reload is not
 	// supported.
 	Reload func(context.Context) error
+	// Forget drops what was measured at the places that an interface, "" for all, was
+	// attached to, and returns how many those were. nil: forget is not supported.
+	Forget func(iface string) int
 	// Multipath tells of the host's MPTCP connections, those of all users; Now
 	// and Complete are filled in. It may take milliseconds. nil: they are not
 	// looked at.
@@ -172,6 +175,7 @@ func (s *Server) handler() http.Handler {
 		"POST /v1/explain":   s.explain,
 		"POST /v1/set":       s.set,
 		"POST /v1/reload":    s.reload,
+		"POST /v1/forget":    s.forget,
 	} {
 		mux.Handle(pattern, answer(f))
 	}

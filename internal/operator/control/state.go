@@ -200,6 +200,25 @@ func (s *Server) set(r *http.Request) (any, error) {
 	return s.policy(r)
 }
 
+func (s *Server) forget(r *http.Request) (any, error) {
+	if err := s.mayChange(r); err != nil {
+		return nil, err
+	}
+	var body Forgetting
+	if err := decode(r, &body); err != nil {
+		return nil, err
+	}
+	if len(body.Interface) > maxName {
+		return nil, badRequest(fmt.Errorf("interface must not have more than %d characters", maxName))
+	}
+	if s.opts.Forget == nil {
+		return nil, failure(http.StatusNotImplemented, "unsupported", errors.New("this mamma cannot forget"))
+	}
+	p := peerFrom(r.Context())
+	s.log.Info("what was measured is forgotten, as asked for at the control socket", "iface", body.Interface, "uid", p.UID, "pid", p.PID)
+	return Forgotten{Now: s.opts.now(), Attachments: s.opts.Forget(body.Interface)}, nil
+}
+
 func (s *Server) reload(r *http.Request) (any, error) {
 	if err := s.mayChange(r); err != nil {
 		return nil, err

@@ -3,6 +3,9 @@ package stage
 import (
 	"errors"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +39,7 @@ func Launch(t testing.TB, in *testbed.Namespace, cmd *exec.Cmd) *Process {
 	}
 	p.Out, _ = cmd.Stdout.(*Output)
 	p.Log, _ = cmd.Stderr.(*Output)
+	ownState(t, cmd)
 	start := cmd.Start
 	if in != nil {
 		start = func() error { return in.Start(cmd) }
@@ -98,5 +102,18 @@ func Until(t testing.TB, what string, ask func() bool) {
 		if time.Since(begun) > Patience {
 			t.Fatalf("not within %v: %s", Patience, what)
 		}
+	}
+}
+
+// ownState gives the daemon a directory of the test's own for what survives restarts, unless it
+// has one or runs as somebody who could not use it.
+func ownState(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if !slices.ContainsFunc(cmd.Args, func(a string) bool { return filepath.Base(a) == "mamma" }) || cmd.SysProcAttr != nil && cmd.SysProcAttr.Credential != nil {
+		return
+	}
+	const name = "STATE_DIRECTORY="
+	if env := cmd.Environ(); !slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, name) }) {
+		cmd.Env = append(env, name+t.TempDir())
 	}
 }
