@@ -31,6 +31,8 @@ type app struct {
 
 	path string // of the control socket
 	json bool
+	// patience is how long a daemon is waited for that does not listen yet.
+	patience time.Duration
 	// endless marks a command that runs until it is interrupted, so that the
 	// interruption is no error.
 	endless bool
@@ -142,9 +144,7 @@ func (a *app) command(use, short, long string, args cobra.PositionalArgs, f func
 		Use: use, Short: short, Long: long, Args: args, DisableFlagsInUseLine: true,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := a.client()
-			defer c.Close()
-			if err := f(cmd.Context(), c, args); err != nil {
+			if err := a.ask(cmd.Context(), func(c *control.Client) error { return f(cmd.Context(), c, args) }); err != nil {
 				var usage usageError
 				if errors.As(err, &usage) {
 					return usage
@@ -153,6 +153,27 @@ func (a *app) command(use, short, long string, args cobra.PositionalArgs, f func
 			}
 			return nil
 		},
+	}
+}
+
+// startPause is the wait before looking for a daemon again that is about to start.
+const startPause = 20 * time.Millisecond
+
+// ask has f ask the daemon. A person who has just started one need not wait until it
+// listens: for the length of a.patience, an absent one is looked for again.
+func (a *app) ask(ctx context.Context, f func(c *control.Client) error) error {
+	for begun := time.Now(); ; {
+		c := a.client()
+		err := f(c)
+		c.Close()
+		if absent := (*control.NotRunningError)(nil); !errors.As(err, &absent) || time.Since(begun) >= a.patience {
+			return err
+		}
+		select {
+		case <-time.After(startPause):
+		case <-ctx.Done():
+			return err
+		}
 	}
 }
 

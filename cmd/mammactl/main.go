@@ -36,6 +36,9 @@ const (
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, out: stdout, err: stderr, getenv: os.Getenv, location: time.Local, version: service.Version(version), self: os.Args[0]}
+	if _, person := terminal.Of(stderr); person {
+		a.patience = time.Second
+	}
 	return a.run(ctx, args)
 }
 
