@@ -146,9 +146,9 @@ func do(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, "mamma", service.Version(version))
 		return err
 	case f.check != "":
-		return check(f.check, stdout)
+		return check(ctx, f.check, stdout)
 	case f.convert != "":
-		return convert(f.convert, stdout)
+		return convert(ctx, f.convert, stdout)
 	case f.init:
 		return initial(stdout)
 	}
@@ -175,8 +175,8 @@ func instead(word string) string {
 	return ""
 }
 
-func check(path string, stdout io.Writer) error {
-	warnings, err := daemon.Check(path, policies.All())
+func check(ctx context.Context, path string, stdout io.Writer) error {
+	warnings, err := daemon.Check(ctx, path, policies.All())
 	for _, w := range warnings {
 		if _, err := fmt.Fprintf(stdout, "warning: %s\n", w); err != nil {
 			return err
@@ -189,8 +189,8 @@ func check(path string, stdout io.Writer) error {
 	return err
 }
 
-func convert(path string, stdout io.Writer) error {
-	cfg, err := config.Load(path)
+func convert(ctx context.Context, path string, stdout io.Writer) error {
+	cfg, err := config.Load(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	d, err := daemon.New(daemon.Options{
+	d, err := daemon.New(ctx, daemon.Options{
 		Policies:   policies.All(),
 		ConfigPath: path, Socket: f.socket, Control: f.control, Overrides: f.original, Stdout: stdout, Log: log.Logger, Trace: f.trace, Profiling: f.profiling, Version: service.Version(version),
 		OnConfig: func(cfg *config.Config) {
@@ -241,6 +241,9 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 		},
 		OnReady: service.Ready, OnAlive: service.Alive, Handed: handed, Heartbeat: heartbeat,
 	})
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil // ended before it began
+	}
 	if err != nil {
 		return err
 	}
@@ -250,7 +253,7 @@ func serve(ctx context.Context, path string, f flags, stdout, stderr io.Writer) 
 		select {
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				service.Reload(log.Logger, d.Reload, "the old state keeps running")
+				service.Reload(log.Logger, func() error { return d.Reload(ctx) }, "the old state keeps running")
 			} else if err := d.Dump(stdout); err != nil {
 				log.Error("state not written", "err", err)
 			}

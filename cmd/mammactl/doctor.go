@@ -72,7 +72,7 @@ func (a *app) examine(ctx context.Context, file string) (doctor.Report, error) {
 	cfg := config.Auto()
 	if file != "" {
 		var err error
-		if cfg, err = config.Load(file); err != nil {
+		if cfg, err = config.Load(ctx, file); err != nil {
 			return doctor.Report{}, err
 		}
 	}

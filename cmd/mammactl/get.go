@@ -306,32 +306,15 @@ func (g *getting) toOutput(ctx context.Context, web *http.Client, to io.Writer) 
 // must not be replaced: a device stays a device, and a link still leads to the same
 // file.
 func (g *getting) into(ctx context.Context, web *http.Client) error {
-	type opened struct {
-		f   *os.File
-		err error
-	}
-	ready := make(chan opened)
-	go func() { // opening a FIFO blocks until somebody reads it
-		f, err := os.OpenFile(g.output, os.O_WRONLY|os.O_TRUNC, 0)
-		select {
-		case ready <- opened{f, err}:
-		case <-ctx.Done():
-			_ = f.Close() // f may be nil
-		}
-	}()
-	var f *os.File
-	select {
-	case o := <-ready:
-		if o.err != nil {
-			return &writeError{o.err}
-		}
-		f = o.f
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	f, err := openOutput(ctx, g.output, os.O_WRONLY|os.O_TRUNC)
+	if err != nil && ctx.Err() == nil {
+		return &writeError{err}
+	} else if err != nil {
+		return err
 	}
 	// Closing the file ends a write that nobody reads.
 	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
-	err := g.toOutput(ctx, web, f)
+	err = g.toOutput(ctx, web, f)
 	if !stop() {
 		return context.Cause(ctx)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,9 +89,9 @@ func (a *app) profile(ctx context.Context, c *control.Client, kind string, lengt
 	if err := a.take(ctx, c, kind, length, &b); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := openOutput(ctx, output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
-		return fmt.Errorf("write the profile: %w", err)
+		return fmt.Errorf("write the profile: %w", cmp.Or(ctx.Err(), err))
 	}
 	_, err = io.WriteString(f, b.String())
 	if err := errors.Join(err, f.Close()); err != nil {

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
@@ -64,4 +68,23 @@ func TestProfileOff(t *testing.T) {
 	if b, err := os.ReadFile(file); err != nil || string(b) != "kept" {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// Where nobody reads the FIFO that is to be written to, the command can be interrupted.
+func TestOpenOutput(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	if f, err := openOutput(ctx, fifo, os.O_WRONLY|os.O_CREATE|os.O_TRUNC); f != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", f, err)
+	}
+	// What waits is let go.
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = reader.Close() })
 }

@@ -85,7 +85,7 @@ func (a *app) runCommand() *cobra.Command {
 		Use: "run [--intents INTENTS] [--] PROGRAM [ARGUMENT...]", Short: "Run a program and have its connections placed by intents",
 		Long: runHelp, Example: runExample, Args: someArgs("a program: mammactl run --intents category=query -- curl URL"), DisableFlagsInUseLine: true,
 		ValidArgsFunction: a.completeCommand,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, text := range parts {
 				p, err := placement.ParsePart(text)
 				if err != nil {
@@ -98,7 +98,7 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			status, err := 0, error(nil)
 			if file != "" {
-				o.Rules, err = placement.ReadRulesFile(file)
+				o.Rules, err = placement.ReadRulesFile(cmd.Context(), file)
 			}
 			if err != nil {
 				err = &placement.StartError{Status: placement.StatusFailed, Err: err}

@@ -102,13 +102,19 @@ func do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.W
 	case f.hashPassword:
 		return printHash(stdin, stdout)
 	case f.check != "":
-		return check(f.check, stdout)
+		return check(ctx, f.check, stdout)
 	}
 	return serve(ctx, f, stderr)
 }
 
-func check(path string, stdout io.Writer) error {
-	if err := proxy.Check(path); err != nil {
+// untilEnd gives a context that a signal to end ends too, for what nothing else would end:
+// the wait for somebody to write to a FIFO.
+func untilEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+}
+
+func check(ctx context.Context, path string, stdout io.Writer) error {
+	if err := proxy.Check(ctx, path); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(stdout, "%s: no errors\n", path)
@@ -150,7 +156,13 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	}
 	f.proxy.LogLevel, f.proxy.LogFormat = f.log.Level, f.log.Format
 	f.proxy.OnLog = func(level, format string) { log.Set(level, format == "json") }
-	p, err := proxy.New(f.proxy, log.Logger)
+	starting, started := untilEnd(ctx)
+	p, err := proxy.New(starting, f.proxy, log.Logger)
+	ended := starting.Err() != nil
+	started()
+	if ended && errors.Is(err, context.Canceled) {
+		return nil // before it began
+	}
 	if err != nil {
 		return err
 	}
@@ -174,7 +186,9 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGHUP && !ending:
-				service.Reload(log.Logger, p.Reload, "the old settings stay")
+				reloading, reloaded := untilEnd(ctx)
+				service.Reload(log.Logger, func() error { return p.Reload(reloading) }, "the old settings stay")
+				reloaded()
 			case s != syscall.SIGHUP && !ending:
 				ending = true
 				service.Stopping()

@@ -1,12 +1,11 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/socket-intents/mamma/policy"
@@ -246,13 +245,8 @@ func defaults() *Config {
 
 // Load reads and parses the file at path. Errors in what the file says are an
 // *Error.
-func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+func Load(ctx context.Context, path string) (*Config, error) {
+	src, err := ReadFile(ctx, path, MaxSize+1)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}

@@ -76,7 +76,7 @@ func TestConvertRoundTrip(t *testing.T) {
 	}
 	for _, file := range append(files, "reference.hcl", "minimal.hcl", "testdata/strange.conf") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			c, err := Load(file)
+			c, err := Load(t.Context(), file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestConvertRoundTrip(t *testing.T) {
 
 // TestConvert shows a whole converted file.
 func TestConvert(t *testing.T) {
-	c, err := Load("testdata/strange.conf")
+	c, err := Load(t.Context(), "testdata/strange.conf")
 	if err != nil {
 		t.Fatal(err)
 	}

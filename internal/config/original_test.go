@@ -96,7 +96,7 @@ func TestSamples(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			c, err := Load(file)
+			c, err := Load(t.Context(), file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -359,17 +359,17 @@ func TestIsOriginal(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Load(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Load(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
-	if _, err := Load(dir); err == nil {
+	if _, err := Load(t.Context(), dir); err == nil {
 		t.Error("a directory was read")
 	}
 	large := filepath.Join(dir, "large")
 	if err := os.WriteFile(large, make([]byte, MaxSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(large); err == nil || err.Error() != large+": larger than 262144 bytes" {
+	if _, err := Load(t.Context(), large); err == nil || err.Error() != large+": larger than 262144 bytes" {
 		t.Errorf("large file: %v", err)
 	}
 }

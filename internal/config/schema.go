@@ -1,10 +1,9 @@
 package config
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -26,13 +25,8 @@ type Body struct {
 
 // LoadFile reads the HCL file at path, whose body describe describes. What is
 // wrong with it is an *Error.
-func LoadFile(path string, describe func(*Body)) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	src, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+func LoadFile(ctx context.Context, path string, describe func(*Body)) error {
+	src, err := ReadFile(ctx, path, MaxSize+1)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}

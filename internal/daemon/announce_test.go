@@ -24,7 +24,7 @@ func TestAnnouncements(t *testing.T) {
 	}
 	configure(`policy "policy_video.so" { set logfile = "video.log"; set be_pessimist = 0; };` + original)
 	var printed strings.Builder
-	d, err := newDaemon(Options{ConfigPath: path, Policies: policies.All(), Stdout: &printed}, newScript(laptop()).watch)
+	d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: policies.All(), Stdout: &printed}, newScript(laptop()).watch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,18 +49,18 @@ func TestAnnouncements(t *testing.T) {
 		{"policy \"policy_earliest_arrival\" {\n}\n" + prefix, "earliest_arrival", ""},
 	} {
 		configure(tt.text)
-		if err := d.Reload(); err != nil {
+		if err := d.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		check(tt.title, tt.remarks)
 	}
 	configure("policy \"threshold\" {\n  lgofile = 1\n}\n")
-	if err := d.Reload(); err == nil || printed.Len() > 0 {
+	if err := d.Reload(t.Context()); err == nil || printed.Len() > 0 {
 		t.Errorf("a reload that fails: %v, and prints %q", err, printed.String())
 	}
 	// Without a policy nothing is loaded, and the last one has gone.
 	configure(original)
-	if err := d.Reload(); err != nil {
+	if err := d.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if want := last + "No policy is configured: every request is answered without a suggestion.\n"; printed.String() != want {

@@ -408,7 +408,7 @@ func TestReadConfigTellsAll(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.conf), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := (&loader{known: policies.All()}).readConfig(path)
+			_, err := (&loader{known: policies.All()}).readConfig(t.Context(), path)
 			var got []string
 			if err != nil {
 				for line := range strings.Lines(err.Error()) {

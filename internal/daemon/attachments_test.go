@@ -76,7 +76,7 @@ func TestAttachments(t *testing.T) {
 // is shows none of its figures.
 func TestNothingStaysAfterSleep(t *testing.T) {
 	nets := newScript(at("02:a"))
-	d, err := newDaemon(Options{Policies: policies.All()}, nets.watch)
+	d, err := newDaemon(t.Context(), Options{Policies: policies.All()}, nets.watch)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,9 +23,9 @@ import (
 // Check reads a configuration and makes its policy, but runs nothing. It returns the
 // warnings of a start with this configuration, and the error with which it would fail.
 // known are the compiled-in policies.
-func Check(path string, known policy.Catalogue) (warnings []string, err error) {
+func Check(ctx context.Context, path string, known policy.Catalogue) (warnings []string, err error) {
 	l := &loader{known: known}
-	cfg, err := l.readConfig(path)
+	cfg, err := l.readConfig(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func TestMeasurementLogsKeepThePace(t *testing.T) {
 			}
 			synctest.Test(t, func(t *testing.T) {
 				// Without networks nothing is read from the kernel, and nothing happens.
-				d, err := newDaemon(Options{ConfigPath: path, Policies: policies.All()}, newScript(netmon.State{}).watch)
+				d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: policies.All()}, newScript(netmon.State{}).watch)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -108,7 +108,7 @@ func TestShippedConfigurations(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Check(file, policies.All()); err != nil {
+			if _, err := Check(t.Context(), file, policies.All()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -133,7 +133,7 @@ func TestSubflowsThatNobodyOpens(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tt.conf), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			warnings, err := Check(file, policies.All())
+			warnings, err := Check(t.Context(), file, policies.All())
 			if err != nil {
 				t.Fatal(err)
 			}

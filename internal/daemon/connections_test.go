@@ -34,7 +34,7 @@ func TestConnectionsOfUsers(t *testing.T) {
 	}
 	a := &accountant{}
 	known := policy.Catalogue{{Name: "accountant", New: func(policy.Config) (policy.Policy, error) { return a, nil }}}
-	d, err := newDaemon(Options{ConfigPath: path, Policies: known}, newScript(laptop()).watch)
+	d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: known}, newScript(laptop()).watch)
 	if err != nil {
 		t.Fatal(err)
 	}

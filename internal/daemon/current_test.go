@@ -112,7 +112,7 @@ func TestNetworksChangeDuringReload(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				nets := newScript(laptop())
 				entered, release := make(chan []string), make(chan error)
-				d, err := newDaemon(Options{ConfigPath: path, Policies: slow(entered, release)}, nets.watch)
+				d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: slow(entered, release)}, nets.watch)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -123,7 +123,7 @@ func TestNetworksChangeDuringReload(t *testing.T) {
 
 				configure("policy \"slow\" {}\ninterface \"*\" {}")
 				reloaded := make(chan error)
-				go func() { reloaded <- d.Reload() }()
+				go func() { reloaded <- d.Reload(t.Context()) }()
 				if diff := cmp.Diff([]string{before, lte, bridge}, <-entered); diff != "" {
 					t.Errorf("the policy is made with (-want +got)\n%s", diff)
 				}
@@ -158,7 +158,7 @@ func TestFreshPolicyHasTheNetworksOfTheMoment(t *testing.T) {
 	nets := newScript(laptop())
 	entered, release := make(chan []string, 1), make(chan error)
 	close(release)
-	d, err := newDaemon(Options{ConfigPath: path, Policies: slow(entered, release)}, nets.watch)
+	d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: slow(entered, release)}, nets.watch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestReloadTellsWhatTakesARestart(t *testing.T) {
 	}
 	configure("policy \"sample\" {}")
 	var logged strings.Builder
-	d, err := newDaemon(Options{
+	d, err := newDaemon(t.Context(), Options{
 		ConfigPath: path, Policies: policies.All(), Log: slog.New(slog.NewTextHandler(&logged, nil)),
 	}, newScript(laptop()).watch)
 	if err != nil {
@@ -201,7 +201,7 @@ func TestReloadTellsWhatTakesARestart(t *testing.T) {
 	} {
 		logged.Reset()
 		configure(tt.text)
-		if err := d.Reload(); err != nil {
+		if err := d.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(logged.String(), "at the next start only"); got != tt.want {
@@ -216,7 +216,7 @@ func TestDumpShowsAllNetworks(t *testing.T) {
 	if err := os.WriteFile(path, []byte("policy \"sample\" {}\nprefix \"10.64.0.0/10\" {}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDaemon(Options{ConfigPath: path, Policies: policies.All()}, newScript(laptop()).watch)
+	d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: policies.All()}, newScript(laptop()).watch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestWarningsAreLogged(t *testing.T) {
 	}
 	configure("policy \"sample\" {}\nprefix \"127.0.0.1/8\" {}\ninterface \"192.168.0.7\" {\n  default = true\n  enabled = false\n}\n")
 	var logged strings.Builder
-	d, err := newDaemon(Options{
+	d, err := newDaemon(t.Context(), Options{
 		ConfigPath: path, Policies: policies.All(), Log: slog.New(slog.NewTextHandler(&logged, nil)),
 	}, newScript(laptop()).watch)
 	if err != nil {
@@ -272,12 +272,12 @@ func TestWarningsAreLogged(t *testing.T) {
 		logged.Reset()
 	}
 	check("start")
-	if err := d.Reload(); err != nil {
+	if err := d.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check("reload")
 	configure("policy \"sample\" {}\ninterface \"wlan0\" {\n  default = true\n}\n")
-	if err := d.Reload(); err != nil || strings.Contains(logged.String(), "WARN") {
+	if err := d.Reload(t.Context()); err != nil || strings.Contains(logged.String(), "WARN") {
 		t.Errorf("mended: %v\n%s", err, logged.String())
 	}
 }
@@ -293,7 +293,7 @@ func TestFailedReloadTellsNobody(t *testing.T) {
 	configure("policy \"sample\" {}")
 	entered, release := make(chan []string, 9), make(chan error, 1)
 	var told []slog.Level
-	d, err := newDaemon(Options{
+	d, err := newDaemon(t.Context(), Options{
 		ConfigPath: path, Policies: slow(entered, release), OnConfig: func(cfg *config.Config) { told = append(told, cfg.Log.Level) },
 	}, newScript(laptop()).watch)
 	if err != nil {
@@ -302,14 +302,14 @@ func TestFailedReloadTellsNobody(t *testing.T) {
 	defer d.close()
 	configure("policy \"slow\" {}\nlog { level = \"debug\" }")
 	release <- errors.New("no")
-	if err := d.Reload(); err == nil {
+	if err := d.Reload(t.Context()); err == nil {
 		t.Fatal("the policy was refused, and the reload succeeded")
 	}
 	if why, at := d.reloads.failure(); !strings.Contains(why, "no") || at.IsZero() {
 		t.Errorf("failed by %q at %v", why, at)
 	}
 	release <- nil
-	if err := d.Reload(); err != nil {
+	if err := d.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if want := []slog.Level{slog.LevelInfo, slog.LevelDebug}; !slices.Equal(told, want) {

@@ -103,15 +103,15 @@ type hostNetworks interface {
 
 // New reads the configuration and the host's networks, and loads the policy. The caller
 // must call Run, which also releases what New has opened.
-func New(opts Options) (*Daemon, error) {
-	return newDaemon(opts, func(cfg *config.Config, log *slog.Logger) (hostNetworks, error) {
+func New(ctx context.Context, opts Options) (*Daemon, error) {
+	return newDaemon(ctx, opts, func(cfg *config.Config, log *slog.Logger) (hostNetworks, error) {
 		return netmon.New(netmon.Options{
 			Kind: opts.LinkKind, Everywhere: oracle.EverywhereOf(cfg.FarAway), Routes: cfg.Routing == config.RoutingManage,
 		}, log)
 	})
 }
 
-func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetworks, error)) (*Daemon, error) {
+func newDaemon(ctx context.Context, opts Options, watch func(*config.Config, *slog.Logger) (hostNetworks, error)) (*Daemon, error) {
 	d := &Daemon{opts: opts, log: opts.Log, started: time.Now(), past: control.NewPast()}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -123,7 +123,7 @@ func newDaemon(opts Options, watch func(*config.Config, *slog.Logger) (hostNetwo
 		return nil, err
 	}
 	load := &loader{known: opts.Policies}
-	cfg, err := load.configuration(&d.opts)
+	cfg, err := load.configuration(ctx, &d.opts)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (d *Daemon) close() {
 
 // Reload reads the configuration again. All steps that can fail come before the first
 // effect, so that after an error the old state is still in use.
-func (d *Daemon) Reload() error { return d.reloads.reload() }
+func (d *Daemon) Reload(ctx context.Context) error { return d.reloads.reload(ctx) }
 
 // measured takes the results of each pass of the sampler.
 func (d *Daemon) measured(s *pathstat.Snapshot) {
@@ -333,7 +333,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	defer input.close()
 	serveControl, err := openControl(d.opts.Handed.Control, cfg, ControlPath(d.opts.Control, cfg.ControlSocket, requests.path), control.Options{
-		Manager: d.manager, State: d.state, Reload: func(context.Context) error { return d.Reload() }, Forget: d.forget,
+		Manager: d.manager, State: d.state, Reload: d.Reload, Forget: d.forget,
 		Multipath: func() (control.Multipath, error) { return d.paths.multipath(d.manager) },
 		Past:      d.past, Metrics: d.metrics.Handler(), Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
 	})

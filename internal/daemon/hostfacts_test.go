@@ -64,7 +64,7 @@ func TestFactsDecide(t *testing.T) {
 // A change of the facts has the networks managed anew if decisions depend on it; else what is
 // shown is renewed, and leases hold.
 func TestFactsAreFollowed(t *testing.T) {
-	d, err := newDaemon(Options{Policies: policies.All()}, newScript(laptop()).watch)
+	d, err := newDaemon(t.Context(), Options{Policies: policies.All()}, newScript(laptop()).watch)
 	if err != nil {
 		t.Fatal(err)
 	}

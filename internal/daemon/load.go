@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -30,9 +31,9 @@ type found struct {
 }
 
 // configuration reads the configuration that the options name.
-func (l *loader) configuration(o *Options) (cfg *config.Config, err error) {
+func (l *loader) configuration(ctx context.Context, o *Options) (cfg *config.Config, err error) {
 	if cfg = config.Auto(); o.ConfigPath != "" {
-		if cfg, err = l.readConfig(o.ConfigPath); err != nil {
+		if cfg, err = l.readConfig(ctx, o.ConfigPath); err != nil {
 			return nil, err
 		}
 	}
@@ -42,8 +43,8 @@ func (l *loader) configuration(o *Options) (cfg *config.Config, err error) {
 
 // readConfig reads a configuration. If it has errors, readConfig also reports the
 // errors in its policy's settings, so that a user sees all of them at once.
-func (l *loader) readConfig(path string) (*config.Config, error) {
-	cfg, err := config.Load(path)
+func (l *loader) readConfig(ctx context.Context, path string) (*config.Config, error) {
+	cfg, err := config.Load(ctx, path)
 	if e := (*config.Error)(nil); errors.As(err, &e) && e.Partial != nil {
 		return nil, e.Join(l.tryPolicy(e.Partial))
 	}

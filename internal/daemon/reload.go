@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,11 +43,11 @@ func (r *reloader) start(cfg *config.Config) error {
 
 // reload reads the configuration again. Steps that can fail come before any effect, so
 // that after an error everything is as before.
-func (r *reloader) reload() (err error) {
+func (r *reloader) reload(ctx context.Context) (err error) {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
 	defer func() { r.note(err) }()
-	cfg, err := r.loader.configuration(r.opts)
+	cfg, err := r.loader.configuration(ctx, r.opts)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,8 @@ package placement
 
 import (
 	"cmp"
+	"context"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -25,13 +25,8 @@ type RulesFile struct {
 }
 
 // ReadRulesFile reads the file at path, and says what is wrong with it.
-func ReadRulesFile(path string) (RulesFile, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return RulesFile{}, fmt.Errorf("read rules: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, config.MaxSize+1)) // one byte more than allowed, so that ParseFile reports it as too large
+func ReadRulesFile(ctx context.Context, path string) (RulesFile, error) {
+	text, err := config.ReadFile(ctx, path, config.MaxSize+1) // ParseFile says that it is too large
 	if err != nil {
 		return RulesFile{}, fmt.Errorf("read rules: %w", err)
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -58,12 +59,12 @@ func defaults() *settings {
 }
 
 // loadConfig reads the file at path. If path is "", it returns the defaults.
-func loadConfig(path string) (*settings, error) {
+func loadConfig(ctx context.Context, path string) (*settings, error) {
 	c := defaults()
 	if path == "" {
 		return c, nil
 	}
-	if err := config.LoadFile(path, c.describe); err != nil {
+	if err := config.LoadFile(ctx, path, c.describe); err != nil {
 		return nil, err
 	}
 	return c, nil

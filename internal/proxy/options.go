@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 )
@@ -43,8 +44,8 @@ func (o *Options) Validate() error {
 }
 
 // load reads the configuration file and puts the options over it.
-func (o *Options) load() (*settings, error) {
-	c, err := loadConfig(o.Config)
+func (o *Options) load(ctx context.Context) (*settings, error) {
+	c, err := loadConfig(ctx, o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +65,8 @@ func (o *Options) load() (*settings, error) {
 
 // Check says what is wrong with the configuration file at path, and with the
 // users file that it names.
-func Check(path string) error {
-	c, err := loadConfig(path)
+func Check(ctx context.Context, path string) error {
+	c, err := loadConfig(ctx, path)
 	if err != nil {
 		return err
 	}

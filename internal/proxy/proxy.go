@@ -49,9 +49,9 @@ type Proxy struct {
 	serving   sync.WaitGroup            // the goroutines of listeners and web
 }
 
-// New reads the configuration and opens the listeners. The caller must call Run,
-// which closes them.
-func New(options Options, log *slog.Logger) (*Proxy, error) {
+// New reads the configuration, for which it waits until ctx ends, and opens the listeners.
+// The caller must call Run, which closes them.
+func New(ctx context.Context, options Options, log *slog.Logger) (*Proxy, error) {
 	p := &Proxy{options: options, log: log, listeners: map[string]net.Listener{}, managers: map[string]*client.Daemon{}}
 	p.server = socks.New(socks.Config{})
 	p.metrics = newMetrics(p.server.Conns, func() bool { return p.out.Load().manager.present() })
@@ -59,7 +59,7 @@ func New(options Options, log *slog.Logger) (*Proxy, error) {
 	p.unknown = newUndecided(log)
 	p.nameless = newNameless(log, who)
 	p.kinds = newAddrKinds(kindOf)
-	c, err := options.load()
+	c, err := options.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +93,8 @@ func New(options Options, log *slog.Logger) (*Proxy, error) {
 func (p *Proxy) CheckManager(ctx context.Context) error { return p.out.Load().check(ctx) }
 
 // Reload reads the configuration again. After an error the old settings stay.
-func (p *Proxy) Reload() error {
-	c, err := p.options.load()
+func (p *Proxy) Reload(ctx context.Context) error {
+	c, err := p.options.load(ctx)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (r *run) start(ctx context.Context) error {
 	if os.Getenv("MAMMA_HOST_LOG") != "" {
 		level = slog.LevelDebug
 	}
-	d, err := daemon.New(daemon.Options{
+	d, err := daemon.New(ctx, daemon.Options{
 		ConfigPath: r.conf, Policies: known, Socket: r.path("s"), Control: r.path("c"), LinkKind: r.world.Kind,
 		Stdout: io.Discard, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), OnReady: func() { close(ready) },
 	})
@@ -309,7 +309,7 @@ func (r *run) doctor(ctx context.Context) ([]string, error) {
 
 // examine is the doctor's, without what is the kernel's and not the host's.
 func examine(ctx context.Context, conf, dir string, w *hostbed.World) ([]doctor.Finding, error) {
-	cfg, err := config.Load(conf)
+	cfg, err := config.Load(ctx, conf)
 	if err != nil {
 		return nil, err
 	}

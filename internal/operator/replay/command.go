@@ -64,7 +64,7 @@ func (c *Command) Run(ctx context.Context) error {
 		return errors.New("neither a policy nor a configuration is given")
 	}
 	var plugins plugin.Loader // of which a process should have one: it runs one command
-	s, err := Load(c.Policies, &plugins, c.Policy, c.Config, c.Seed)
+	s, err := Load(ctx, c.Policies, &plugins, c.Policy, c.Config, c.Seed)
 	if err != nil {
 		return err
 	}

@@ -247,7 +247,7 @@ func TestSamePolicySameDecisions(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			s, err := Load(policies.All(), new(plugin.Loader), name, "", 7)
+			s, err := Load(t.Context(), policies.All(), new(plugin.Loader), name, "", 7)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -317,7 +317,7 @@ func TestStandIn(t *testing.T) {
 	recorded := record(t, "sample", 1, r)
 	conf := write(t, "policy.conf", []byte("policy \"sample\" {}\ninterface \"wwan0\" {\n  cost = \"metered\"\n}\n"))
 	for _, config := range []string{"", conf} {
-		s, err := Load(policies.All(), new(plugin.Loader), "sample", config, 1)
+		s, err := Load(t.Context(), policies.All(), new(plugin.Loader), "sample", config, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +352,7 @@ func TestPolicyFailures(t *testing.T) {
 		}
 	}
 	stop := errors.New("enough")
-	s, err := Load(policies.All(), new(plugin.Loader), "sample", "", 1)
+	s, err := Load(t.Context(), policies.All(), new(plugin.Loader), "sample", "", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

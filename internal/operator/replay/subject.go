@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,7 +32,7 @@ type Subject struct {
 // policy and has its settings; name may be "" then. If a block of the file names a
 // recorded prefix, the block's options, cost and default replace the recorded ones.
 // seed is for random choices.
-func Load(known policy.Catalogue, plugins *plugin.Loader, name, file string, seed uint64) (*Subject, error) {
+func Load(ctx context.Context, known policy.Catalogue, plugins *plugin.Loader, name, file string, seed uint64) (*Subject, error) {
 	if file == "" {
 		s := source{known: known, plugins: plugins}
 		if err := s.locate(name, nil); err != nil {
@@ -39,7 +40,7 @@ func Load(known policy.Catalogue, plugins *plugin.Loader, name, file string, see
 		}
 		return s.subject(policy.Config{Seed: seed})
 	}
-	cfg, err := config.Load(file)
+	cfg, err := config.Load(ctx, file)
 	if err != nil {
 		return nil, err
 	}
