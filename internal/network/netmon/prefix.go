@@ -43,10 +43,12 @@ type Prefix struct {
 	Gateway    netip.Addr
 
 	// Hidden tells that table main has a route to everywhere by the interface that the
-	// kernel does not find for sockets bound to the interface. There are two causes.
+	// kernel does not find for sockets bound to the interface. There are three causes.
 	// Among IPv4 routes to one destination, the kernel stops at one that leads to a
 	// next-hop object of another interface. And of a group of next-hop objects IPv6
-	// takes any, whatever interface the socket is bound to. A rule by source with a
+	// takes any, whatever interface the socket is bound to. Third, the route is by a
+	// router of the prefix's own network, and the kernel prefers a router of another
+	// network on the link (RFC 8028); then OwnLink is set too. A rule by source with a
 	// table of its own makes the kernel find the route. Gateway and Metric are those of
 	// the route. Hidden is known only if the snapshot holds routes.
 	Hidden bool

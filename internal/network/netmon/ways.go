@@ -58,6 +58,25 @@ func (s *Snapshot) judge() {
 			if d := s.state.Ways[Vantage{unspecified(p.Addrs[0]), p.Index}]; p.Ruled && d.Verdict == oracle.Sent && d.Index == p.Index {
 				p.Metric = d.Metric
 			}
+		} else {
+			s.ownRouter(p)
+		}
+	}
+}
+
+// ownRouter looks for a route by a router in the prefix's own network, where the kernel prefers
+// one of another network on the link.
+func (s *Snapshot) ownRouter(p *Prefix) {
+	for i := range s.state.Routes {
+		r := &s.state.Routes[i]
+		on, here := r.On(p.Index)
+		if !here || r.Table != TableMain || !r.Leads() || !r.Wide() || r.Source.IsValid() && !slices.Contains(p.Addrs, r.Source) {
+			continue
+		}
+		for _, h := range on.Hops {
+			if !p.Hidden && h.Gateway.IsValid() && p.Prefix.Contains(h.Gateway) {
+				p.Hidden, p.Gateway, p.Metric = true, h.Gateway, r.Metric
+			}
 		}
 	}
 }

@@ -163,7 +163,10 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			if err != nil {
 				return Facts{}, err
 			}
-			p.Priority, p.Suppress, p.Foreign = at.priority, at.suppress, at.foreign()
+			p.Priority, p.Suppress, p.Foreign, p.Aside = at.priority, at.suppress, at.foreign(), at.aside(nets)
+			if p.Remote, err = r.remote(&n.Prefix); err != nil {
+				return Facts{}, err
+			}
 			chosen = append(chosen, n.Prefix)
 		}
 		if all := nets.Pieces(p.Addr.Is6()); all.Index != 0 && all.Index != n.Index && all.Table == netmon.TableMain {

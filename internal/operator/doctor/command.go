@@ -40,9 +40,9 @@ type bypass struct {
 
 func (b *bypass) route() string { return "default " + hop(b.p) + " table " + fmt.Sprint(b.table) }
 
-// link is the route to the neighbours, "" if table main has it.
+// link is the route to the neighbours, "" if another table has it that is looked into.
 func (b *bypass) link() string {
-	if n := b.p.ID.Prefix; n.Bits() <= b.suppress && !n.IsSingleIP() {
+	if n := b.p.ID.Prefix; (n.Bits() <= b.suppress || b.p.Remote) && !n.IsSingleIP() {
 		return fmt.Sprintf("%s dev %s table %d", n.Masked(), dev(b.p), b.table)
 	}
 	return ""
@@ -50,7 +50,24 @@ func (b *bypass) link() string {
 
 func (b *bypass) rules() []string {
 	from := fmt.Sprintf("priority %d from %s", b.priority, b.p.Addr)
-	return []string{fmt.Sprintf("%s lookup main suppress_prefixlength %d", from, b.suppress), fmt.Sprintf("%s lookup %d", from, b.table)}
+	var list []string
+	for _, l := range b.lookups() {
+		name := fmt.Sprint(l.Table)
+		if l.Table == tableMain {
+			name = "main"
+		}
+		list = append(list, fmt.Sprintf("%s lookup %s suppress_prefixlength %d", from, name, l.Suppress))
+	}
+	return append(list, fmt.Sprintf("%s lookup %d", from, b.table))
+}
+
+// lookups are the tables that say something of certain destinations, which stays in force.
+func (b *bypass) lookups() []Lookup {
+	list := []Lookup{{tableMain, b.suppress}}
+	if b.p.Aside.Table != 0 {
+		list = append([]Lookup{b.p.Aside}, list...)
+	}
+	return list
 }
 
 func (b *bypass) steps() []step {

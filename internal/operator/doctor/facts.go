@@ -139,9 +139,14 @@ type Prefix struct {
 	// route: directly before the rule that leads elsewhere. Suppress is the length of the
 	// longest prefix in table main that leads elsewhere.
 	Priority, Suppress int
+	// Aside is the table by which a rule leads packets elsewhere, if it is not main and has routes
+	// to certain destinations, too; the zero value: none.
+	Aside Lookup
 	// Mixed tells that table main leads to other places too by prefixes that are not longer,
 	// so that the length does not tell which routes to pass over.
 	Mixed bool
+	// Remote tells that the kernel would not send from Addr to its neighbours by its interface.
+	Remote bool
 	// Foreign is a rule of somebody else that comes before the rules which mamma adds if
 	// it manages routes.
 	Foreign Foreign
@@ -163,6 +168,9 @@ type Prefix struct {
 	GatewayError string // what the kernel said
 	Servers      []Server
 }
+
+// Lookup is a table, and the length of the longest prefix in it that leads elsewhere.
+type Lookup struct{ Table, Suppress int }
 
 // Foreign is a rule of somebody else. The zero value stands for none.
 type Foreign struct {

@@ -38,7 +38,9 @@ func (b *bypass) last() string {
 			fmt.Fprintf(&s, "[Route]\nDestination=%s\nScope=link\nTable=%d\n", p.ID.Prefix.Masked(), b.table)
 		}
 		fmt.Fprintf(&s, "%sTable=%d\n", networkdRoute(p), b.table)
-		fmt.Fprintf(&s, "[RoutingPolicyRule]\nFrom=%s\nTable=%d\nSuppressPrefixLength=%d\nPriority=%d\n", p.Addr, tableMain, b.suppress, b.priority)
+		for _, l := range b.lookups() {
+			fmt.Fprintf(&s, "[RoutingPolicyRule]\nFrom=%s\nTable=%d\nSuppressPrefixLength=%d\nPriority=%d\n", p.Addr, l.Table, l.Suppress, b.priority)
+		}
 		fmt.Fprintf(&s, "[RoutingPolicyRule]\nFrom=%s\nTable=%d\nPriority=%d\n", p.Addr, b.table, b.priority)
 		return networkd(p, s.String())
 	case NetworkManager:
@@ -47,9 +49,11 @@ func (b *bypass) last() string {
 		if b.link() != "" {
 			words = append(words, "+"+routes, fmt.Sprintf("%s table=%d", p.ID.Prefix.Masked(), b.table))
 		}
-		words = append(words, "+"+routes, fmt.Sprintf("%s table=%d", nmRoute(p), b.table),
-			"+"+rules, fmt.Sprintf("priority %d from %s table %d suppress_prefixlength %d", b.priority, p.Addr, tableMain, b.suppress),
-			"+"+rules, fmt.Sprintf("priority %d from %s table %d", b.priority, p.Addr, b.table))
+		words = append(words, "+"+routes, fmt.Sprintf("%s table=%d", nmRoute(p), b.table))
+		for _, l := range b.lookups() {
+			words = append(words, "+"+rules, fmt.Sprintf("priority %d from %s table %d suppress_prefixlength %d", b.priority, p.Addr, l.Table, l.Suppress))
+		}
+		words = append(words, "+"+rules, fmt.Sprintf("priority %d from %s table %d", b.priority, p.Addr, b.table))
 		return nmcli(p, words)
 	case Ifupdown:
 		return ifupdown(p, b.steps())

@@ -46,6 +46,7 @@ type place struct {
 	// suppress is the length of the longest prefix in table main that leads elsewhere: 0
 	// for a default route, 1 for two routes to half of all addresses each.
 	suppress int
+	longest  map[int]int  // the same of each table that leads it elsewhere
 	before   *oracle.Rule // that rule; nil if none was found
 }
 
@@ -66,7 +67,7 @@ func (r *ruler) place(p *netmon.Prefix) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	tables := map[int]bool{}
+	x.longest = map[int]int{}
 	for _, dst := range list {
 		a, err := r.kernel.Match(oracle.Question{Dst: dst, Src: p.Addrs[0]})
 		if err != nil {
@@ -75,19 +76,39 @@ func (r *ruler) place(p *netmon.Prefix) (place, error) {
 		if a.Verdict != oracle.Sent || a.Index == p.Index || w.Verdict == oracle.Sent && !w.Shared && a.Index != w.Index {
 			continue // a tunnel for less than everywhere keeps what it has
 		}
-		tables[a.Table] = true
-		if a.Table == netmon.TableMain {
-			x.suppress = max(x.suppress, a.Prefix.Bits())
-		}
+		x.longest[a.Table] = max(x.longest[a.Table], a.Prefix.Bits())
 	}
+	x.suppress = x.longest[netmon.TableMain]
 	for i := range r.rules {
 		rule := &r.rules[i]
-		if rule.V6 == v6 && tables[rule.Table] && (!rule.Source.IsValid() || rule.Source.Contains(p.Addrs[0])) && rule.Priority > 0 {
+		if _, leads := x.longest[rule.Table]; leads && rule.V6 == v6 && (!rule.Source.IsValid() || rule.Source.Contains(p.Addrs[0])) && rule.Priority > 0 {
 			x.priority, x.before = rule.Priority-1, rule
 			break
 		}
 	}
 	return x, nil
+}
+
+// remote tells whether the kernel would send from a prefix's address to a neighbour by another
+// interface than its own.
+func (r *ruler) remote(p *netmon.Prefix) (bool, error) {
+	dst := p.Addrs[0].Next()
+	if !p.Prefix.Contains(dst) || slices.Contains(p.Addrs, dst) {
+		dst = p.Addrs[0].Prev()
+	}
+	if !p.Prefix.Contains(dst) {
+		return false, nil
+	}
+	a, err := r.kernel.Match(oracle.Question{Dst: dst, Src: p.Addrs[0]})
+	return err == nil && a.Verdict == oracle.Sent && a.Index != p.Index, err
+}
+
+// aside is the table of the rule, if that is not main and leads to certain destinations too.
+func (x *place) aside(nets *netmon.Snapshot) Lookup {
+	if x.before == nil || x.before.Table == netmon.TableMain || !nets.Specific(x.before.Table, x.before.V6) {
+		return Lookup{}
+	}
+	return Lookup{x.before.Table, x.longest[x.before.Table]}
 }
 
 // foreign is a rule of somebody else that comes before mamma's rules, and leads packets
