@@ -8,18 +8,17 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// HCL's parser and evaluator recurse, so what could nest is bounded before it
-// is parsed.
+// HCL's parser and evaluator are recursive, so nesting is bounded before parsing.
 const (
 	maxTokens     = 1 << 16
 	maxDepth      = 64
-	maxConditions = 1024 // a ? b : c nests without brackets
-	// maxExponent is a bit more than a float64 can hold. The evaluator would
-	// compute with any, and write out all the digits of a quotient.
+	maxConditions = 1024 // a ? b : c nests even without brackets
+	// maxExponent is a little more than a float64 can hold. The evaluator would accept
+	// any exponent, and write out all the digits of a quotient.
 	maxExponent = 400
 )
 
-// bounded checks the bounds on what the parser is given.
+// bounded tells whether the file keeps to the bounds, and reports it otherwise.
 func (h *hclFile) bounded() bool {
 	tokens, _ := hclsyntax.LexConfig(h.src.text, h.src.name, hcl.InitialPos)
 	if len(tokens) > maxTokens {

@@ -11,12 +11,12 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Off is the value that switches a path of the original off.
+// Off is the value that switches off a path of the original's.
 const Off = "off"
 
-// ours takes those settings of the policy blocks that are the daemon's: paths that
-// were fixed in the original, so that its grammar has no words for them. What is
-// left is the policy's, which got all of them in the original.
+// ours takes the daemon's settings out of a policy block. They are paths that were
+// fixed in the original, so that its grammar has no settings for them. The remaining
+// settings belong to the policy. In the original, all settings of the block did.
 func (p *original) ours(settings []policy.Setting) (rest []policy.Setting) {
 	c := p.c
 	c.CompatSocket, c.CompatAssumed = OriginalSocket, true
@@ -49,8 +49,8 @@ func (p *original) ours(settings []policy.Setting) (rest []policy.Setting) {
 	return rest
 }
 
-// switchLike tells whether a value was probably meant to switch something on or off:
-// it is a number or a word for it, as "enabled" and "default" of that grammar take.
+// switchLike tells whether a value was probably meant as a switch. Such a value is a
+// number, or a word like those that "enabled" and "default" accept in that grammar.
 func switchLike(value string) bool {
 	switch strings.ToLower(value) {
 	case "on", "yes", "no", "true", "false":
@@ -59,13 +59,13 @@ func switchLike(value string) bool {
 	return strings.Trim(value, "0123456789") == ""
 }
 
-// paths are the settings that ours takes.
+// paths are the settings that ours takes out.
 var paths = []string{"compat_socket", "compat_fifo", "log_prefixes", "log_interfaces"}
 
-// mistyped gives the one of paths that a name differs from by a letter or two, which
-// may have changed places.
+// mistyped returns the one of paths that a name was probably meant to be. The name may
+// differ by a letter or two, or by two letters that changed places.
 func mistyped(name string) (meant string, ok bool) {
-	if len(name) > 32 { // distance is quadratic
+	if len(name) > 32 { // the cost of distance is quadratic
 		return "", false
 	}
 	best := 3
@@ -77,8 +77,8 @@ func mistyped(name string) (meant string, ok bool) {
 	return meant, meant != ""
 }
 
-// foreign warns of settings that mean something to the daemon elsewhere. Here they
-// go to the policy, which ignores what it does not know.
+// foreign warns about settings that the daemon knows elsewhere. Here they go to the
+// policy, which ignores what it does not know.
 func (p *original) foreign(settings []policy.Setting, ofPrefix bool) {
 	h := &hclFile{c: p.c}
 	elsewhere := h.fileSettings()
@@ -104,7 +104,7 @@ func (p *original) foreign(settings []policy.Setting, ofPrefix bool) {
 	}
 }
 
-// spot is where text stands, its first line if it has several.
+// spot returns the position of a text, or of its first line if it has several.
 func spot(line, column int, text string) Pos {
 	first, _, _ := strings.Cut(text, "\n")
 	return Pos{Line: line, Column: column, EndColumn: column + utf8.RuneCountInString(first)}

@@ -11,63 +11,65 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// MaxSize is the size in bytes of the largest file that is read. A block takes
-// about a hundred bytes, so this is thousands of networks.
+// MaxSize bounds the file in bytes. A block takes about a hundred bytes, so there is
+// room for thousands of networks.
 const MaxSize = 256 << 10
 
-// DefaultPolicy is the policy where nothing names one and Auto is on.
+// DefaultPolicy is the policy if Auto is on and none is named.
 const DefaultPolicy = "threshold"
 
-// OriginalSocket is where programs look that were built against the library of
-// the original (doc/original/daemon.md 1).
+// OriginalSocket is the path at which programs look that were built with the original's
+// library (doc/original/daemon.md 1).
 const OriginalSocket = "/tmp/muacc"
 
 // Defaults and bounds of settings.
 const (
 	// DefaultInterval is the original's measurement tick (doc/original/daemon.md 3).
 	DefaultInterval = 100 * time.Millisecond
-	// MinInterval keeps a pass over thousands of connections, some milliseconds,
-	// from taking the whole processor.
+	// MinInterval is long enough for a pass over thousands of connections, which takes
+	// some milliseconds, not to take the whole processor.
 	MinInterval = 10 * time.Millisecond
 	// MaxInterval is the middle window of the link rates (doc/original/measurement.md
-	// 1), which needs one sample at least.
+	// 1), because that needs at least one sample.
 	MaxInterval = 10 * time.Second
-	// DefaultProbeInterval finds a recovery within seconds.
+	// DefaultProbeInterval is short enough to find a recovery within seconds.
 	DefaultProbeInterval = 5 * time.Second
-	// MinProbeInterval leaves time for an answer over a slow network.
+	// MinProbeInterval is long enough for an answer over a slow network.
 	MinProbeInterval = time.Second
 	MaxProbeInterval = time.Hour
 	// DefaultKeep is the number of decisions kept for people to look at.
 	DefaultKeep = 1024
-	// MaxKeep bounds their memory: a decision takes some hundred bytes.
+	// MaxKeep bounds the memory for kept decisions. A decision takes some hundred
+	// bytes.
 	MaxKeep = 100_000
-	// DefaultRecordMax holds some 10 000 to 50 000 recorded decisions, and
-	// MinRecordMax some hundred.
+	// DefaultRecordMax has room for some 10 000 to 50 000 recorded decisions, and
+	// MinRecordMax for some hundred.
 	DefaultRecordMax Bytes = 64e6
 	MinRecordMax     Bytes = 1e6
-	// maxSocketPath is what fits into sun_path with its final NUL (unix(7)).
+	// maxSocketPath is the length that fits into sun_path with the final NUL (unix(7)).
 	maxSocketPath = 107
 )
 
-// Config is a validated configuration. The zero value manages nothing; Auto
-// gives the one that is used without a file. Who reads it must not change it.
+// Config is a validated configuration. The zero value manages nothing. The function
+// Auto returns the configuration that is used without a file. A Config must not be
+// changed once others read it.
 type Config struct {
-	// File is the name that errors show, "" if there was no file.
+	// File is the file's name in error messages; "" if there was no file.
 	File string
-	// Original tells that the file is in the original grammar. Policies then
-	// ignore settings that they do not know, a prefix is managed only if its
+	// Original tells that the file is in the original grammar. Three rules then differ:
+	// policies ignore settings that they do not know, a prefix is managed only if its
 	// block says so, and later blocks replace earlier ones (see Settings).
 	Original bool
-	// Warnings are about what was accepted but probably not meant.
+	// Warnings are about settings that were accepted but probably not meant.
 	Warnings []Diagnostic
 
 	// Policy is the policy to load.
 	Policy Policy
-	// Blocks are the prefix and interface blocks in the order written. Use
-	// Settings to learn what they mean for a prefix.
+	// Blocks are the prefix and interface blocks, in the order in which they were
+	// written. Settings tells what they mean for a prefix.
 	Blocks []Block
-	// Auto manages every global prefix that leads to everywhere, besides those that blocks
-	// name; where a VPN takes all traffic, the VPN's only.
+	// Auto manages every global prefix that leads to everywhere, in addition to those
+	// that blocks name. If a VPN takes all traffic, it manages only the VPN's.
 	Auto bool
 
 	// Socket, ControlSocket and CompatSocket are paths of Unix sockets and
@@ -75,9 +77,8 @@ type Config struct {
 	// off for the last two.
 	Socket, ControlSocket    string
 	CompatSocket, CompatFIFO string
-	// CompatAssumed tells that CompatSocket is OriginalSocket because the file is
-	// in the original grammar, not because it says so. What stands in the way
-	// there is no error then.
+	// CompatAssumed tells that CompatSocket was set because the file is in the original
+	// grammar, and not by a setting. It is then no error if the socket cannot be made.
 	CompatAssumed bool
 	// ControlGroup is the group, name or number, that may read from the control
 	// socket; "" means no group beyond the process's own.
@@ -87,17 +88,17 @@ type Config struct {
 	PolicyPath []string
 	BindDevice BindDevice
 	Routing    Routing
-	// FarAway are the destinations that the kernel is asked about to learn how
-	// everywhere is reached; of a family without any, a built-in list is used.
+	// FarAway are the destinations that the kernel is asked about to find out how
+	// "everywhere" is reached. For a family without any, a built-in list is used.
 	FarAway []netip.Addr
-	// StateDirectory is where what must survive a restart is kept; "" means the
-	// default path.
+	// StateDirectory is the directory for files that must survive a restart; "" means
+	// the default path.
 	StateDirectory string
-	// AvoidMetered keeps networks that cost something for when no other is left. Where the
-	// file does not say, it is Auto.
+	// AvoidMetered uses networks that cost something only if no other is left. If the
+	// file does not say, it has the value of Auto.
 	AvoidMetered bool
-	// SystemBus is the socket of the bus where other services tell of the host's networks;
-	// "" is the system's, Off is that none is asked.
+	// SystemBus is the path of the bus on which other services tell about the host's
+	// networks. "" means the system's bus, and Off that no service is asked.
 	SystemBus string
 	Probe     Probe
 	Log       Log
@@ -108,17 +109,17 @@ type Config struct {
 	MPTCP     MPTCP
 
 	src    source
-	told   map[int]bool // lines about which nothing more is to be said
-	unread bool         // a setting of the policy is missing from Policy, for a mistake that was reported
+	told   map[int]bool // lines whose mistake was reported, so that no second error is needed
+	unread bool         // Policy lacks a setting whose mistake was reported
 }
 
-// Policy names the policy and holds the settings that are its own.
+// Policy is the name of the policy, and its own settings.
 type Policy struct {
-	// Name is as written: a name, or the path of a plugin. "" means that there
-	// is no policy, and requests are answered without a suggestion.
+	// Name is the name as written, or the path of a plugin. "" means that there is no
+	// policy: requests are answered without a suggestion.
 	Name     string
 	Settings []policy.Setting
-	// Pos is where the name stands; zero if it was not written.
+	// Pos is the position of the name; zero if none was written.
 	Pos Pos
 }
 
@@ -128,16 +129,16 @@ type Log struct {
 	Format LogFormat
 }
 
-// Sampling is about measuring.
+// Sampling has the settings of measuring.
 type Sampling struct {
 	Interval time.Duration // between two passes, MinInterval to MaxInterval
 }
 
-// Probe says how and when a network is asked whether it works.
+// Probe says how and when to test whether a network works.
 type Probe struct {
 	When   ProbeWhen
 	Target ProbeTarget
-	// Interval is between two probes of the same network while it is doubted,
+	// Interval is the time between two probes of the same network, while it is in doubt
 	// or always; MinProbeInterval to MaxProbeInterval.
 	Interval time.Duration
 }
@@ -153,17 +154,17 @@ type Metrics struct {
 	Listen netip.AddrPort // invalid: nowhere
 }
 
-// Decisions says what is kept of past decisions.
+// Decisions says what to keep of past decisions.
 type Decisions struct {
 	Keep int // how many, 0 to MaxKeep
-	// Record is the file to which decisions are recorded with what the policy
-	// saw, for replay; "" means off. Together with an older part beside it, it
-	// takes at most RecordMax, at least MinRecordMax.
+	// Record is the file to which decisions are recorded, together with what the policy
+	// saw, for replay; "" means off. The file and an older part beside it together take
+	// at most RecordMax, which is at least MinRecordMax.
 	Record    string
 	RecordMax Bytes
 }
 
-// MPTCP is about the subflows of Multipath TCP connections.
+// MPTCP has the settings for the subflows of Multipath TCP connections.
 type MPTCP struct {
 	PathManager PathManager
 }
@@ -173,9 +174,9 @@ type PathManager uint8
 
 // The values of path_manager in the mptcp block.
 const (
-	PathManagerOff       PathManager = iota // not this daemon
-	PathManagerKernel                       // the kernel, by endpoints that the daemon keeps
-	PathManagerUserspace                    // the daemon, connection by connection
+	PathManagerOff       PathManager = iota // the daemon opens none
+	PathManagerKernel                       // the kernel, by endpoints that the daemon keeps up to date
+	PathManagerUserspace                    // the daemon, for each connection
 )
 
 func (p PathManager) String() string { return nameOf(pathManagers, p) }
@@ -185,14 +186,14 @@ type BindDevice uint8
 
 // The values of bind_device.
 const (
-	BindAuto   BindDevice = iota // where the routing tables would send packets by another interface
+	BindAuto   BindDevice = iota // if the routing tables would send packets by another interface
 	BindAlways                   // with every choice
 	BindNever                    // the source address alone
 )
 
 func (b BindDevice) String() string { return nameOf(bindDevices, b) }
 
-// Routing says who sees to the routes that choices need.
+// Routing says who makes the routes that choices need.
 type Routing uint8
 
 // The values of routing.
@@ -226,8 +227,8 @@ const (
 
 func (f LogFormat) String() string { return nameOf(logFormats, f) }
 
-// Auto is the configuration that is used without a file: every network with a
-// default route is managed by DefaultPolicy.
+// Auto returns the configuration that is used without a file. Every network with a
+// default route is managed, by DefaultPolicy.
 func Auto() *Config {
 	c := defaults()
 	c.Auto, c.AvoidMetered = true, true
@@ -243,8 +244,7 @@ func defaults() *Config {
 	}
 }
 
-// Load reads and parses the file at path. Errors in what the file says are an
-// *Error.
+// Load reads and parses the file at path. An error in the file's content is an *Error.
 func Load(ctx context.Context, path string) (*Config, error) {
 	src, err := ReadFile(ctx, path, MaxSize+1)
 	if err != nil {
@@ -253,8 +253,8 @@ func Load(ctx context.Context, path string) (*Config, error) {
 	return Parse(src, path)
 }
 
-// Parse parses src, in the grammar that it is written in; filename is for
-// errors, which are an *Error. The Config keeps src.
+// Parse parses src, and finds out by itself in which grammar it is written. filename
+// appears in errors, which are an *Error. The Config keeps src.
 func Parse(src []byte, filename string) (*Config, error) {
 	c := defaults()
 	c.File = filename
@@ -290,8 +290,8 @@ func Parse(src []byte, filename string) (*Config, error) {
 	return c, nil
 }
 
-// PolicyConfig is what the policy is to be made from, but for the prefixes and
-// the seed, which the caller adds.
+// PolicyConfig returns what the policy is made from. The caller must add the prefixes
+// and the seed.
 func (c *Config) PolicyConfig() policy.Config {
 	pc := policy.Config{Name: c.Policy.Name, Settings: c.Policy.Settings, Lenient: c.Original}
 	for _, b := range c.Blocks {

@@ -12,10 +12,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Convert writes c in HCL, leaving out what is as it is by default. Comments of
-// the file are lost. Settings of an original file whose names HCL cannot write
-// become comments. A policy that ignored an unknown setting in the original
-// grammar will refuse it in the converted file.
+// Convert writes c in HCL, without settings that have their default value. Comments in
+// the file are lost. If an original file has a setting with a name that HCL cannot
+// write, it becomes a comment. A policy ignores unknown settings in the original
+// grammar, but will refuse them in the converted file.
 func Convert(c *Config) string {
 	w := &writer{}
 	w.file(c)
@@ -24,7 +24,7 @@ func Convert(c *Config) string {
 
 type writer struct{ strings.Builder }
 
-// open starts a block of the file, apart from what stands before it.
+// open begins a block of the file, with an empty line before it.
 func (w *writer) open(format string, args ...any) {
 	if w.Len() > 0 {
 		w.line("")
@@ -47,7 +47,7 @@ func (w *writer) list(name string, values []string) {
 	}
 }
 
-// quote writes a string as HCL does, with its escapes.
+// quote writes a string with HCL's escapes.
 func quote(s string) string {
 	return string(hclwrite.TokensForValue(cty.StringVal(s)).Bytes())
 }
@@ -142,7 +142,7 @@ func (w *writer) block(b Block, original bool) {
 	switch {
 	case !b.Prefix.IsValid():
 		w.open("interface %s {", quote(b.Interface))
-	case b.Prefix.IsSingleIP(): // the network that holds this address
+	case b.Prefix.IsSingleIP(): // the block is about the network that contains this address
 		w.open("prefix %s {", quote(b.Prefix.Addr().String()))
 	default:
 		w.open("prefix %s {", quote(b.Prefix.String()))
@@ -150,7 +150,7 @@ func (w *writer) block(b Block, original bool) {
 	w.text("name", b.Name)
 	switch {
 	case b.Enabled != nil && *b.Enabled && original:
-		// What HCL names is enabled.
+		// In HCL a named network is enabled.
 	case b.Enabled != nil:
 		w.line("enabled = %t", *b.Enabled)
 	case original:
@@ -210,8 +210,8 @@ func (w *writer) settings(settings []policy.Setting) {
 	}
 }
 
-// isPlain tells whether a value reads the same without quotes: true, false, and
-// integers as Go writes them.
+// isPlain tells whether a value means the same without quotes: true, false, and
+// integers in Go's notation.
 func isPlain(value string) bool {
 	n, err := strconv.ParseInt(value, 10, 64)
 	return err == nil && strconv.FormatInt(n, 10) == value || value == "true" || value == "false"

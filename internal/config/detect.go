@@ -1,17 +1,24 @@
 package config
 
 // isOriginal tells which grammar a file is in: true for the original one, false for
-// HCL. What can stand in HCL only decides, wherever it is: semicolons are what people
-// are used to, and quotes around addresses are what they forget. The first of these that
-// a file has tells:
+// HCL. Anything that only HCL has decides for HCL, wherever it stands. The reason is
+// that people add semicolons out of habit, and forget quotes around addresses. The
+// first of these rules that fits the file decides:
 //
-//   - HCL: a comment of `//` or `/*`; a name or keyword before `=` that no `set` precedes
-//     and no semicolon ends; the name of a block that the original does not have, before
-//     `{` or a string.
-//   - The original: `iface`; `set` before a name; any other keyword of a statement that is
-//     not before `=`; `prefix` before an address, if there is a semicolon.
-//   - HCL: any name before `=`, `{` or a string, or with a colon behind it.
-//   - The original: a semicolon.
+//   - HCL: a comment of `//` or `/*`; a name or keyword before `=` that no `set`
+//
+// precedes
+//
+//	  and no semicolon ends; the name of a block that the original does not have, before
+//	  `{` or a string.
+//	- The original: `iface`; `set` before a name; any other keyword of a statement
+//
+// that is
+//
+//	  not before `=`; `prefix` before an address, if there is a semicolon.
+//	- HCL: any name before `=`, `{` or a string, or with a colon behind it.    - The
+//
+// original: a semicolon.
 //
 // An empty file, or one that just names a policy, means the same in both.
 func isOriginal(src []byte) bool {
@@ -54,7 +61,7 @@ func isOriginal(src []byte) bool {
 	return original || semicolon && (address || !likely)
 }
 
-// significant gives the tokens of a file, the last of which is its end.
+// significant returns the tokens of a file. The last one is the end of the file.
 func significant(src []byte) []token {
 	var list []token
 	for lx := newLexer(src); ; {
@@ -66,7 +73,7 @@ func significant(src []byte) []token {
 	}
 }
 
-// endedBySemicolon tells for each token whether a semicolon follows in its line.
+// endedBySemicolon tells for each token whether a semicolon follows on the same line.
 func endedBySemicolon(tokens []token) []bool {
 	ended := make([]bool, len(tokens))
 	for i := len(tokens) - 2; i >= 0; i-- {

@@ -12,17 +12,17 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// maxDiagnostics bounds what one file can make us print.
+// maxDiagnostics bounds the messages about one file.
 const maxDiagnostics = 20
 
-// Pos is a place in a file: columns Column up to but not including EndColumn
-// of a line. Both count characters from 1. The zero value means no place in
-// particular.
+// Pos is a position in a file: the columns of a line from Column up to EndColumn,
+// without the latter. Lines and columns count from 1, columns in characters. The zero
+// value means no particular position.
 type Pos struct {
 	Line, Column, EndColumn int
 }
 
-// Diagnostic is one remark about a file.
+// Diagnostic is a message about a file.
 type Diagnostic struct {
 	File string
 	Pos
@@ -31,8 +31,8 @@ type Diagnostic struct {
 	Source string
 }
 
-// String gives file, place and message, and below them the source line with
-// carets under the place, without a final newline.
+// String returns file, position and message, and below them the source line with carets
+// under the position, without a final newline.
 func (d Diagnostic) String() string {
 	var b strings.Builder
 	switch {
@@ -53,10 +53,11 @@ func (d Diagnostic) String() string {
 	return b.String()
 }
 
-// excerpt gives the part of a line that shows columns column to end, and the
-// line of carets to print below. Tabs stay, so that the carets stand right.
+// excerpt returns the part of a line that contains columns column to end, and the line
+// of carets to print below it. Tabs are kept, so that the carets are in the right
+// place.
 func excerpt(line string, column, end int) (text, carets string) {
-	const before, width = 40, 160 // of long lines
+	const before, width = 40, 160 // so much of a long line is shown
 	runes := []rune(line)
 	column = min(max(column, 1), len(runes)+1)
 	end = min(max(end, column+1), len(runes)+2)
@@ -69,7 +70,7 @@ func excerpt(line string, column, end int) (text, carets string) {
 	var b strings.Builder
 	for i, r := range runes {
 		if r != '\t' && !unicode.IsPrint(r) {
-			runes[i] = unicode.ReplacementChar // a file must not speak to the terminal
+			runes[i] = unicode.ReplacementChar // control characters in a file must not reach the terminal
 		}
 		switch {
 		case i >= column-1:
@@ -85,14 +86,14 @@ func excerpt(line string, column, end int) (text, carets string) {
 // Error holds everything that is wrong with a file.
 type Error struct {
 	Diagnostics []Diagnostic
-	// Partial is the configuration as far as it could be read, nil if there is none. It
-	// lets further checks find what else is wrong. Nothing may run with it.
+	// Partial is the part of the configuration that could be read, nil if there is
+	// none. It serves to look for further errors, and must not be used to run anything.
 	Partial *Config
 }
 
-// Join makes one error of all that is wrong with a file: e and the errors that others have
-// found. Diagnostics are in the order of their places. Errors that are no *Error are kept
-// as they are. e may be nil, and others may hold nil.
+// Join combines e with errors that others have found in the same file. Diagnostics are
+// sorted by position. Errors that are no *Error are kept unchanged. e may be nil, and
+// others may contain nil.
 func (e *Error) Join(others ...error) error {
 	all := &Error{}
 	if e != nil {
@@ -118,7 +119,7 @@ func (e *Error) Join(others ...error) error {
 	return errors.Join(append([]error{all}, rest...)...)
 }
 
-// comparePlaces orders by line and column; what has no place comes last.
+// comparePlaces orders by line and column. Messages without a position come last.
 func comparePlaces(a, b Diagnostic) int {
 	placed := func(d Diagnostic) int {
 		if d.Line == 0 {
@@ -137,26 +138,27 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// ErrorAt makes an error about pos, which is shown with its source line. Callers use it
-// for what this package cannot check, such as the name of the policy.
+// ErrorAt makes an error about pos, which shows the source line. Callers use it for
+// mistakes that this package cannot find, such as an unknown name of a policy.
 func (c *Config) ErrorAt(pos Pos, format string, args ...any) *Error {
 	return &Error{Diagnostics: []Diagnostic{c.src.diagnostic(pos, fmt.Sprintf(format, args...))}}
 }
 
-// Explain adds source lines to each *policy.SettingError in err, which may be a joined
-// error, and returns an *Error with all of them. The place is Line and Column of the
-// error's Setting. A policy can put a more exact place there, within the setting's
-// expression. Explain returns err as it is if that holds no SettingError.
+// Explain adds source lines to each *policy.SettingError in err, and returns all of
+// them as an *Error. err may be a joined error. The position is Line and Column of the
+// error's Setting; a policy can set a more exact position within the setting's
+// expression. If err contains no SettingError, Explain returns it unchanged.
 //
-// What reading the file has told is left out. That is also an error without a place, if a
-// setting could not be read: the policy may say of this one that it is missing.
+// Errors that reading the file has already reported are left out. The same holds for an
+// error without a position if a setting could not be read, because the policy may only
+// miss this setting.
 func (c *Config) Explain(err error) error {
 	if se := (*policy.SettingError)(nil); !errors.As(err, &se) && !c.unread {
 		return err
 	}
 	all := &Error{}
 	c.explain(err, all)
-	if len(all.Diagnostics) == 0 { // reading the file has told all of it
+	if len(all.Diagnostics) == 0 { // reading the file has reported all of them
 		return nil
 	}
 	return all
@@ -196,9 +198,9 @@ func (c *Config) explain(err error, to *Error) {
 	}
 }
 
-// meant proposes settings that may have been meant by one which the policy does not know.
+// meant proposes settings that may have been meant by an unknown one.
 func meant(u *policy.UnknownSettingError) string {
-	const few = 12 // names that a reader still looks through
+	const few = 12 // so many names are still readable
 	near := suggestOrNone(u.Known, u.Name)
 	switch {
 	case strings.HasSuffix(near, "?"):
@@ -211,7 +213,7 @@ func meant(u *policy.UnknownSettingError) string {
 	return near
 }
 
-// wordLength is the length of the name, or string in quotes, at a column of a
+// wordLength returns the length of the name, or of the quoted string, at a column of a
 // line.
 func wordLength(line string, column int) int {
 	runes := []rune(line)
@@ -263,11 +265,12 @@ type report struct {
 	errors   []Diagnostic
 	warnings []Diagnostic
 	more     int // errors beyond maxDiagnostics
-	// told are lines about which enough is said: a first mistake explains all others.
+	// told are lines that need no further message: the first mistake explains the
+	// others.
 	told map[int]bool
 }
 
-// tell is errorf for what is the only thing to be said about a line.
+// tell is errorf for a message after which nothing more is reported about the line.
 func (r *report) tell(pos Pos, format string, args ...any) {
 	r.errorf(pos, format, args...)
 	r.silence(pos.Line)
@@ -297,8 +300,8 @@ func (r *report) warnf(pos Pos, format string, args ...any) {
 	}
 }
 
-// message formats a message that may hold pieces of the file: it is kept to
-// one line of bounded length without control characters.
+// message formats a message that may quote the file. The result is one line of bounded
+// length without control characters.
 func message(format string, args []any) string {
 	const most = 500
 	text := strings.Map(func(r rune) rune {
@@ -316,7 +319,8 @@ func message(format string, args []any) string {
 	return text
 }
 
-// err gives all errors reported in the order of their places, nil if there are none.
+// err returns all reported errors in the order of their positions, nil if there are
+// none.
 func (r *report) err() error {
 	if len(r.errors) == 0 {
 		return nil

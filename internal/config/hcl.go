@@ -15,8 +15,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// parseHCL reads a file in HCL. Only the native syntax is used, and nothing is
-// evaluated but constants.
+// parseHCL reads a file in HCL. It accepts only HCL's native syntax, and evaluates only
+// constants.
 func parseHCL(c *Config, r *report) {
 	h := &hclFile{c: c, report: r}
 	if body, ok := h.parse(); ok {
@@ -32,29 +32,30 @@ func parseHCL(c *Config, r *report) {
 // hclFile reads one file into c.
 type hclFile struct {
 	*report
-	c *Config // nil: the file of another program
-	// mended is what was parsed in place of the source, nil if that is right, and words
-	// are what lacks quotes there, by the byte at which they begin.
+	c *Config // nil: the file belongs to another program
+	// mended is the text that was parsed instead of the source, nil if the source was
+	// right. words are the texts that lack quotes there, by their first byte.
 	mended []byte
 	words  map[int]word
-	order  []int // their bytes, sorted
-	// hint tells of settings that the body being read does not know; nil: nothing.
+	order  []int // their first bytes, sorted
+	// hint returns a remark about settings that the present body does not know. It may
+	// be nil.
 	hint func(name, value string) string
 }
 
-// A setter takes the value of a setting. where names the block, "" for the
-// file.
+// A setter takes the value of a setting. where is the name of the block, "" outside of
+// blocks.
 type setter func(a *hclsyntax.Attribute, where string)
 
 // A blockReader reads a nested block.
 type blockReader struct {
-	label string // what the block's one label is; "" if it has none
-	many  bool   // may be repeated
+	label string // what its label means; "" if it has none
+	many  bool   // the block may be repeated
 	read  func(b *hclsyntax.Block)
 }
 
-// To add a setting, add it to one of these tables, to Config, to convert.go and
-// to reference.hcl; tests find what is missing.
+// To add a setting, add it to one of these tables, to Config, to convert.go and to
+// reference.hcl. Tests find what is missing.
 
 func (h *hclFile) fileSettings() map[string]setter {
 	c := h.c
@@ -87,7 +88,7 @@ func (h *hclFile) fileBlocks() map[string]blockReader {
 	return blocks
 }
 
-// groups are the blocks that just group settings.
+// groups are the blocks that only group settings.
 func (h *hclFile) groups() map[string]map[string]setter {
 	c := h.c
 	return map[string]map[string]setter{
@@ -121,7 +122,7 @@ func (h *hclFile) groups() map[string]map[string]setter {
 	}
 }
 
-// networkSettings are those of prefix and interface blocks.
+// networkSettings are the settings of prefix and interface blocks.
 func (h *hclFile) networkSettings(to *Block) map[string]setter {
 	return map[string]setter{
 		"name": func(a *hclsyntax.Attribute, where string) {
@@ -149,8 +150,8 @@ func (h *hclFile) networkSettings(to *Block) map[string]setter {
 	}
 }
 
-// named reports a name that another block gives. Two prefix blocks of different
-// families may share one, because a network often has a prefix of each.
+// named reports a name that another block already has. Two prefix blocks of different
+// families may share a name, because a network often has a prefix of each family.
 func (h *hclFile) named(b *Block, at Pos) {
 	for i := range h.c.Blocks {
 		other := &h.c.Blocks[i]
@@ -192,7 +193,7 @@ func (h *hclFile) network(b *hclsyntax.Block, to Block, err error) {
 	h.c.Blocks = append(h.c.Blocks, to)
 }
 
-// options reads the settings of a prefix that are the policy's.
+// options reads the settings of a prefix block that belong to the policy.
 func (h *hclFile) options(body *hclsyntax.Body, where string) []policy.Setting {
 	var good []policy.Setting
 	for _, s := range h.policySettings(body, where, true) {
@@ -210,11 +211,11 @@ func (h *hclFile) options(body *hclsyntax.Body, where string) []policy.Setting {
 			good = append(good, s)
 		}
 	}
-	return good // the policy does not find the others a second time
+	return good // wrong ones were reported, and need not be found again by the policy
 }
 
-// body reads the settings and blocks of a body, where being the block's name
-// for errors and "" for the file.
+// body reads the settings and blocks of a body. where is the name of the block for
+// error messages, "" outside of blocks.
 func (h *hclFile) body(body *hclsyntax.Body, where string, settings map[string]setter, blocks map[string]blockReader) {
 	for _, a := range sorted(body.Attributes) {
 		switch set, ok := settings[a.Name]; {
@@ -261,8 +262,8 @@ func (h *hclFile) body(body *hclsyntax.Body, where string, settings map[string]s
 	}
 }
 
-// labels puts the names of blocks in their place that lack quotes. What is wrong with
-// the name itself is told, with quotes, by who reads the block.
+// labels restores the labels of blocks that lack quotes. If such a label is wrong
+// otherwise, the reader of the block reports it, with quotes.
 func (h *hclFile) labels(b *hclsyntax.Block) {
 	for i, r := range b.LabelRanges {
 		w, ok := h.words[r.Start.Byte]
@@ -298,10 +299,10 @@ func (h *hclFile) unknown(what, name string, at hcl.Range, where string, setting
 	h.errorf(position(at), "unknown %s %q%s%s%s", what, name, in(where), hint, more)
 }
 
-// home tells where a name belongs that is not known where it stands; "" if it is
-// known nowhere.
+// home says where a name belongs that is unknown at its place; "" if it is known
+// nowhere.
 func (h *hclFile) home(name, where string) string {
-	if h.c == nil { // a file of another program
+	if h.c == nil { // the file belongs to another program
 		return ""
 	}
 	network := h.networkSettings(&Block{})
@@ -333,7 +334,7 @@ func in(where string) string {
 	return " in " + where
 }
 
-// sorted gives the settings in the order written.
+// sorted returns the settings in the order in which they were written.
 func sorted(attributes hclsyntax.Attributes) []*hclsyntax.Attribute {
 	list := make([]*hclsyntax.Attribute, 0, len(attributes))
 	for _, a := range attributes {
@@ -343,7 +344,7 @@ func sorted(attributes hclsyntax.Attributes) []*hclsyntax.Attribute {
 	return list
 }
 
-// position is the part of a range that lies in its first line.
+// position returns the part of a range on its first line.
 func position(r hcl.Range) Pos {
 	p := Pos{Line: r.Start.Line, Column: r.Start.Column, EndColumn: r.End.Column}
 	if r.End.Line != r.Start.Line {
@@ -352,7 +353,7 @@ func position(r hcl.Range) Pos {
 	return p
 }
 
-// diagnostic reports what HCL found, in our form.
+// diagnostic reports an error that HCL found, in our form.
 func (h *hclFile) diagnostic(d *hcl.Diagnostic) {
 	if d.Severity != hcl.DiagError {
 		return

@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// wrong reports a wrong value; the error goes on after the setting's name.
+// wrong reports a wrong value. The text of err continues after the setting's name.
 func (h *hclFile) wrong(a *hclsyntax.Attribute, where string, err error) {
 	h.errorf(position(a.Expr.Range()), "%s%s %v", a.Name, in(where), err)
 }
@@ -23,8 +23,7 @@ func (h *hclFile) wrong(a *hclsyntax.Attribute, where string, err error) {
 // unquotedError says that a text lacks its quotes.
 func unquotedError(text string) error { return fmt.Errorf("is text: put it in quotes: %q", text) }
 
-// readText reads a value that is written as a string, or, where numbers is set, as a
-// number.
+// readText reads a value that is written as a string or, with numbers, as a number.
 func readText[T any](v value, parse func(string) (T, error), numbers bool) (T, error) {
 	x, err := parse(v.text)
 	switch {
@@ -35,7 +34,7 @@ func readText[T any](v value, parse func(string) (T, error), numbers bool) (T, e
 	case err == nil && v.of != cty.String && (v.of != cty.Number || !numbers):
 		err = unquotedError(v.text)
 	case err != nil && v.written != "":
-		// 8000-8999 is a number below zero.
+		// Without quotes, 8000-8999 is a number below zero.
 		if _, wrong := parse(v.written); wrong == nil {
 			err = unquotedError(v.written)
 		}
@@ -43,12 +42,12 @@ func readText[T any](v value, parse func(string) (T, error), numbers bool) (T, e
 	return x, err
 }
 
-// into makes the setter of a setting that is written as a string.
+// into makes the setter of a setting that is a string.
 func into[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
 	return single(h, to, parse, false)
 }
 
-// quantity makes the setter of an amount or a duration: a string, or a number of
+// quantity makes the setter of an amount or a duration. It is a string, or a number of
 // bytes or seconds.
 func quantity[T any](h *hclFile, to *T, parse func(string) (T, error)) setter {
 	return single(h, to, parse, true)
@@ -78,8 +77,8 @@ func single[T any](h *hclFile, to *T, parse func(string) (T, error), numbers boo
 	}
 }
 
-// listInto makes the setter of a setting that is a list of strings, or one
-// string; where numbers is set, of numbers too.
+// listInto makes the setter of a setting that is a list of strings or one string. With
+// numbers, elements may be numbers, too.
 func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error), numbers bool) setter {
 	return func(a *hclsyntax.Attribute, where string) {
 		v, ok := h.value(a, where)
@@ -104,7 +103,8 @@ func listInto[T any](h *hclFile, to *[]T, parse func(string) (T, error), numbers
 	}
 }
 
-// listOf is the list that a text with commas stands for; ok tells whether it has any.
+// listOf returns the list that a text with commas was meant to be. ok tells whether the
+// text has commas.
 func listOf(text string) (list string, ok bool) {
 	var quoted []string
 	for one := range strings.SplitSeq(text, ",") {
@@ -146,20 +146,22 @@ func (h *hclFile) integer(to *int, low, high int) setter {
 	}
 }
 
-// value is a constant: a string, number or bool as text, or a list of those.
+// value is a constant: a string, number or bool as text, or a list of these.
 type value struct {
 	of   cty.Type
 	text string
-	list []value // not nil: a list
+	list []value // nil: no list
 	pos  Pos
-	// bare: it is text without the quotes that it needs; of has no meaning then.
+	// bare tells that the value is text without the quotes that it needs. Then of has
+	// no meaning.
 	bare bool
-	// written is how the file has a number that is computed there; else "".
+	// written is the text in the file if the value is a number that was computed; else
+	// "".
 	written string
 }
 
-// value gives the constant value of a setting, and reports where it has none; of a list in
-// which something is wrong, the rest.
+// value returns the constant value of a setting, and reports an error if there is none.
+// Of a list with a wrong element it returns the other elements.
 func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
 	expr := a.Expr
 	for {
@@ -190,7 +192,7 @@ func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
 	return v, err == nil
 }
 
-// scalar gives the value of an expression that is no list.
+// scalar returns the value of an expression that is no list.
 func (h *hclFile) scalar(e hclsyntax.Expression) (value, error) {
 	pos := position(e.Range())
 	if w, ok := h.words[e.Range().Start.Byte]; ok {
@@ -215,7 +217,8 @@ func (h *hclFile) scalar(e hclsyntax.Expression) (value, error) {
 	return x, err
 }
 
-// quotesToo adds to the error of a setting that is not known that its value lacks quotes.
+// quotesToo adds to the error about an unknown setting that its value lacks quotes,
+// too.
 func (h *hclFile) quotesToo(a *hclsyntax.Attribute) string {
 	v, err := h.scalar(a.Expr)
 	if h.hint != nil {
@@ -233,7 +236,7 @@ func (h *hclFile) quotesToo(a *hclsyntax.Attribute) string {
 	return fmt.Sprintf("; and put its value in quotes: %q", v.text)
 }
 
-// plain turns HCL's form of a value that is no list into ours.
+// plain converts HCL's form of a value that is no list.
 func plain(v cty.Value) (value, error) {
 	err := errors.New("must be a string, a number, true or false, or a list of those")
 	if v.IsNull() || !v.IsKnown() {
@@ -254,9 +257,9 @@ func plain(v cty.Value) (value, error) {
 	return x, nil
 }
 
-// numberText writes a number: an integer with all its digits, anything else as
-// the nearest float64. Numbers beyond that are refused, as their digits could
-// fill the memory.
+// numberText writes a number: an integer with all its digits, anything else as the
+// nearest float64. It refuses numbers beyond that, because their digits could fill the
+// memory.
 func numberText(n *big.Float) (string, error) {
 	if i, accuracy := n.Int64(); accuracy == big.Exact {
 		return strconv.FormatInt(i, 10), nil
@@ -268,11 +271,11 @@ func numberText(n *big.Float) (string, error) {
 	return strconv.FormatFloat(f, 'g', -1, 64), nil
 }
 
-// constant tells whether an expression is made of literals only. Loops and
-// function calls do not count, which also bounds the time that evaluation takes.
+// constant tells whether an expression consists of literals only. Loops and function
+// calls are excluded, which bounds the time of evaluation.
 func constant(e hclsyntax.Expression) bool {
 	all := true
-	// The visitor never fails.
+	// The result is ignored, because the visitor never fails.
 	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
 		switch n.(type) {
 		case *hclsyntax.LiteralValueExpr, *hclsyntax.TemplateExpr, *hclsyntax.TemplateWrapExpr, *hclsyntax.ParenthesesExpr,
@@ -285,8 +288,8 @@ func constant(e hclsyntax.Expression) bool {
 	return all
 }
 
-// policySettings reads a body whose settings are the policy's own, where being
-// the block they belong to. Where single is set, none of them is a list.
+// policySettings reads a body whose settings all belong to the policy. where is the
+// block of the body. With single, no setting may be a list.
 func (h *hclFile) policySettings(body *hclsyntax.Body, where string, single bool) []policy.Setting {
 	for _, b := range body.Blocks {
 		h.errorf(position(b.TypeRange), "%s cannot hold a block; its settings are written %s = ...", where, b.Type)

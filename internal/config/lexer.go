@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// tokenKind is the kind of a token of the original grammar; punctuation is its
+// tokenKind is the kind of a token of the original grammar. A punctuation mark is its
 // own kind.
 type tokenKind rune
 
@@ -55,10 +55,10 @@ func keyword(word string) tokenKind {
 // token is a token of the original grammar.
 type token struct {
 	kind tokenKind
-	text string // as written; of a string what stands between the quotes
+	text string // as written; for a string the text between the quotes
 	pos  Pos
-	// problem says what is wrong with a token that the grammar does not have:
-	// tokenIllegal, which is to be ignored, or a bad address.
+	// problem says what is wrong with a token that is not in the grammar: tokenIllegal,
+	// which is ignored, or a bad address.
 	problem string
 }
 
@@ -72,8 +72,8 @@ func (t token) String() string {
 	return "`" + t.text + "`"
 }
 
-// lexer splits a file into the tokens of doc/original/daemon.md 12.1. Beyond them it
-// takes a comment without newline and ignores carriage returns (17, D32).
+// lexer splits a file into the tokens of doc/original/daemon.md 12.1. In addition it
+// accepts a comment without a newline, and ignores carriage returns (17, D32).
 type lexer struct {
 	rest   []byte
 	line   int
@@ -82,12 +82,12 @@ type lexer struct {
 
 func newLexer(src []byte) *lexer { return &lexer{rest: src, line: 1, column: 1} }
 
-// take cuts n bytes off the rest and makes them a token.
+// take removes n bytes from the rest and makes a token of them.
 func (l *lexer) take(kind tokenKind, n int) token {
 	t := token{kind: kind, text: string(l.rest[:n]), pos: Pos{Line: l.line, Column: l.column}}
 	l.skip(n)
 	t.pos.EndColumn = l.column
-	if t.pos.Line != l.line { // a string over several lines: point at its start
+	if t.pos.Line != l.line { // a string over several lines has the position of its start
 		t.pos.EndColumn = t.pos.Column + 1
 	}
 	return t
@@ -106,7 +106,7 @@ func (l *lexer) skip(n int) {
 	l.rest = l.rest[n:]
 }
 
-// next gives the next token; at the end tokenEOF, again and again.
+// next returns the next token. After the end it returns tokenEOF again and again.
 func (l *lexer) next() token {
 	l.skipBlank()
 	if len(l.rest) == 0 {
@@ -118,7 +118,7 @@ func (l *lexer) next() token {
 	case '"':
 		return l.quoted()
 	}
-	// The longest match wins, and of equal ones the first.
+	// The longest match wins, and the first of equally long ones.
 	kind, n := tokenIllegal, 0
 	try := func(k tokenKind, length int) {
 		if length > n {
@@ -167,8 +167,8 @@ func (l *lexer) skipBlank() {
 	}
 }
 
-// quoted takes a string. A quote behind a backslash does not end it, and the
-// backslash stays.
+// quoted reads a string. A quote after a backslash does not end the string, and the
+// backslash is kept.
 func (l *lexer) quoted() token {
 	for i := 1; i < len(l.rest); i++ {
 		if l.rest[i] != '"' || l.rest[i-1] == '\\' {
@@ -192,7 +192,7 @@ func isHex(b byte) bool { return isDigit(b) || b|0x20 >= 'a' && b|0x20 <= 'f' }
 
 func isWord(b byte) bool { return isDigit(b) || b == '_' || b|0x20 >= 'a' && b|0x20 <= 'z' }
 
-// span is the number of bytes at the start of s that are ok.
+// span returns the number of bytes at the start of s that satisfy ok.
 func span(s []byte, ok func(byte) bool) int {
 	n := 0
 	for n < len(s) && ok(s[n]) {
@@ -201,7 +201,7 @@ func span(s []byte, ok func(byte) bool) int {
 	return n
 }
 
-// ipv4Length is the length of the IN4ADDR at the start of s, 0 if there is none.
+// ipv4Length returns the length of the IN4ADDR at the start of s, 0 if there is none.
 func ipv4Length(s []byte) int {
 	n := 0
 	for group := range 4 {
@@ -220,8 +220,8 @@ func ipv4Length(s []byte) int {
 	return n
 }
 
-// doubleLength is the length of the DOUBLENUMBER at the start of s, 0 if there
-// is none.
+// doubleLength returns the length of the DOUBLENUMBER at the start of s, 0 if there is
+// none.
 func doubleLength(s []byte) int {
 	n := span(s, isDigit)
 	if n >= len(s) || s[n] != '.' {
@@ -234,8 +234,8 @@ func doubleLength(s []byte) int {
 	return n + 1 + fraction
 }
 
-// ipv6Length is the length of the IN6ADDR at the start of s, 0 if there is
-// none: groups joined by colons, and perhaps an IPv4 address as the last one.
+// ipv6Length returns the length of the IN6ADDR at the start of s, 0 if there is none.
+// It consists of groups joined by colons, the last of which may be an IPv4 address.
 func ipv6Length(s []byte) int {
 	n, best, colons, gap := 0, 0, 0, false
 	if bytes.HasPrefix(s, []byte("::")) {

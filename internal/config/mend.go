@@ -14,33 +14,34 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// People write what they are used to from other files: values without quotes, "name:
-// value", semicolons. HCL's parser says of each that something else is missing, says it
-// twice, and reads no further. Here such places are found and understood, and then
-// overwritten by what the parser takes, so that the rest of the file is read too.
-// Nothing moves: all places stay what they are in the file.
+// This file mends habits from other file formats: values without quotes, "name: value",
+// semicolons. HCL's parser reports each of them twice, with a misleading message, and
+// then stops. So such places are found before, and overwritten by text that the parser
+// accepts. The rest of the file is then read, too. Nothing moves, so that all positions
+// remain those of the file.
 
-// word is text where a value or the name of a block is expected, that lacks its quotes.
+// word is text without quotes where a quoted value or the name of a block is expected.
 type word struct {
 	text string
 	pos  Pos
 }
 
-// wordForm is what people write without quotes: names, paths, addresses, patterns,
-// amounts with their unit.
+// wordForm matches what people write without quotes: names, paths, addresses, patterns,
+// and amounts with a unit.
 var wordForm = regexp.MustCompile(`^\[[0-9A-Fa-f:.%]+\]:[0-9]+$|^[\pL\pN_./:@%+*?~$,=-]*$|^[0-9.]+ ?[\pL/]+$`)
 
-// lacksQuotes tells whether a text without quotes is in wordForm, and no expression.
+// lacksQuotes tells whether a text without quotes matches wordForm and is no
+// expression.
 func lacksQuotes(text string) bool {
 	const longest = 300
 	return len(text) <= longest && wordForm.MatchString(text) && !strings.Contains(text, "==") &&
 		strings.ContainsFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) })
 }
 
-// otherQuotes are quotes of other languages, and of word processors.
+// otherQuotes are the quotes of other languages and of word processors.
 var otherQuotes = [][2]string{{"'", "'"}, {"`", "`"}, {"\u201c", "\u201d"}, {"\u201e", "\u201c"}, {"\u2018", "\u2019"}}
 
-// unquote gives the text that lacks its quotes; ok tells whether that is what raw is.
+// unquote returns the text that needs quotes. ok tells whether raw is such a text.
 func unquote(raw string) (text string, ok bool) {
 	for _, q := range otherQuotes {
 		inner, opened := strings.CutPrefix(raw, q[0])

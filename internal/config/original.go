@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// parseOriginal reads a file in the original grammar (doc/original/daemon.md 12). All
-// that is valid there is accepted, with the same meaning. What the original
-// dropped with a message, or without one, is an error here, unless there is no
-// doubt what was meant.
+// parseOriginal reads a file in the original grammar (doc/original/daemon.md 12). It
+// accepts every valid file, with the same meaning. The original dropped some statements
+// with or without a message. Here they are errors, unless it is clear what was meant.
 func parseOriginal(c *Config, r *report) {
 	p := &original{c: c, report: r, lx: newLexer(r.src.text), blocks: map[netip.Prefix]int{}}
 	p.advance()
@@ -19,10 +18,10 @@ func parseOriginal(c *Config, r *report) {
 	}
 	c.Policy.Settings = p.ours(lastOfEach(c.Policy.Settings))
 	p.foreign(c.Policy.Settings, false)
-	for i := range c.Policy.Settings { // those of all policy blocks belong to the last one
+	for i := range c.Policy.Settings { // all policy blocks together make up the last one's settings
 		c.Policy.Settings[i].Block = policyBlock(c.Policy.Name)
 	}
-	c.Blocks = slices.DeleteFunc(c.Blocks, func(b Block) bool { return !b.Prefix.IsValid() }) // see add
+	c.Blocks = slices.DeleteFunc(c.Blocks, func(b Block) bool { return !b.Prefix.IsValid() }) // blocks that add has emptied
 	for i := range c.Blocks {
 		c.Blocks[i].Options = lastOfEach(c.Blocks[i].Options)
 		p.foreign(c.Blocks[i].Options, true)
@@ -37,12 +36,12 @@ type original struct {
 	lx     *lexer
 	tok    token
 	blocks map[netip.Prefix]int // index in c.Blocks
-	// skipping is set behind an error, while its rest is skipped.
+	// skipping is set after an error, while the rest of the statement is skipped.
 	skipping bool
 }
 
-// advance goes to the next token. Characters that belong to no token are
-// errors, and then ignored as the original does.
+// advance goes to the next token. A character that belongs to no token is reported and
+// then ignored, as in the original.
 func (p *original) advance() {
 	for {
 		p.tok = p.lx.next()
@@ -55,8 +54,8 @@ func (p *original) advance() {
 	}
 }
 
-// unexpected reports the current token where something else should stand, for
-// instance one of the known words.
+// unexpected reports that something else was expected in place of the current token,
+// for instance one of the known words.
 func (p *original) unexpected(want string, known ...string) {
 	hint := ""
 	if p.tok.kind == tokenWord && len(known) > 0 {
@@ -65,7 +64,7 @@ func (p *original) unexpected(want string, known ...string) {
 	p.errorf(p.tok.pos, "expected %s, found %s%s", want, p.tok, hint)
 }
 
-// accept takes the current token if it is of that kind.
+// accept consumes the current token if it is of that kind.
 func (p *original) accept(kind tokenKind) bool {
 	if p.tok.kind != kind {
 		return false
@@ -74,7 +73,7 @@ func (p *original) accept(kind tokenKind) bool {
 	return true
 }
 
-// block reads a block with its semicolon.
+// block reads a block with its final semicolon.
 func (p *original) block() {
 	ok := false
 	switch p.tok.kind {
@@ -99,8 +98,8 @@ func (p *original) block() {
 	case ';':
 		p.advance()
 	case tokenEOF, keywordPolicy, keywordPrefix, keywordIface:
-		// The original loses the next block here (doc/original/daemon.md 12.5); its own
-		// README shows a block that is the last one and lacks the semicolon.
+		// Original: defect (doc/original/daemon.md 12.5). The semicolon is not required
+		// here, since the original's own README shows a last block without one.
 		p.warnf(p.tok.pos, "a semicolon is missing after the block before %s", p.tok)
 	default:
 		p.unexpected("a semicolon after the block")
@@ -108,7 +107,7 @@ func (p *original) block() {
 	}
 }
 
-// skipBlock goes behind the semicolon that ends the current block.
+// skipBlock skips to the token after the semicolon that ends the current block.
 func (p *original) skipBlock() {
 	p.skipping = true
 	defer func() { p.skipping = false }()
@@ -133,8 +132,8 @@ func (p *original) skipBlock() {
 	}
 }
 
-// statements reads what stands between braces, the current token being the
-// opening one. statement reads one without its semicolon.
+// statements reads the statements between braces; the current token is the opening
+// brace. statement reads one of them without its semicolon.
 func (p *original) statements(where string, emptyAllowed bool, statement func() bool) bool {
 	open := p.tok.pos
 	p.advance()
@@ -214,8 +213,8 @@ func (p *original) iface() bool {
 	return ok
 }
 
-// prefix reads a prefix block. The length is ignored: the block is about the
-// local prefix in which the address lies.
+// prefix reads a prefix block. The prefix length is ignored, because the block is about
+// the local prefix that contains the address.
 func (p *original) prefix() bool {
 	p.advance()
 	addr, at, isAddr := netip.Addr{}, p.tok.pos, p.tok.kind == tokenIPv4 || p.tok.kind == tokenIPv6
@@ -224,7 +223,7 @@ func (p *original) prefix() bool {
 		return false
 	}
 	text := p.tok.text
-	addr, _ = netip.ParseAddr(text) // a bad one was reported by advance
+	addr, _ = netip.ParseAddr(text) // advance has already reported a bad address
 	p.advance()
 	if !p.accept('/') {
 		p.unexpected("a / and the length of the prefix")
@@ -252,7 +251,7 @@ func (p *original) prefix() bool {
 	return ok
 }
 
-// add adds a block. A second one for an address replaces the first but for
+// add adds a block. A second block for the same address replaces the first, apart from
 // "enabled", as in Config.Settings.
 func (p *original) add(b Block) {
 	i, again := p.blocks[b.Prefix]
@@ -267,7 +266,7 @@ func (p *original) add(b Block) {
 	if b.Enabled == nil {
 		b.Enabled = p.c.Blocks[i].Enabled
 	}
-	// It moves to the end, because what it replaces may stand in blocks between.
+	// The block moves to the end, because blocks in between may be replaced by it, too.
 	p.c.Blocks[i] = Block{}
 	p.blocks[b.Prefix] = len(p.c.Blocks)
 	p.c.Blocks = append(p.c.Blocks, b)

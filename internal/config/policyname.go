@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// UnknownPolicy adds to the error of a policy's name that leads nowhere which of
-// known could have been meant.
+// UnknownPolicy adds to the error about an unknown policy which one of known was
+// probably meant.
 func UnknownPolicy(name string, known []string, err error) error {
 	return &unknownPolicyError{name: name, known: known, err: err}
 }

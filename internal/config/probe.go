@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// ProbeTarget is what a probe asks. The zero value stands for the network's own
-// name servers; networks that have none are not probed then.
+// ProbeTarget says what a probe asks. The zero value means the network's own name
+// servers; a network without name servers is then not probed.
 type ProbeTarget struct {
-	// TCP is an address that is connected to, and nothing sent.
+	// TCP is an address to connect to. Nothing is sent.
 	TCP netip.AddrPort
-	// HTTP is a URL that must answer with status 204 (no content): anything
-	// else is a portal that wants the user to log in.
+	// HTTP is a URL that must answer with status 204 (no content). Any other answer
+	// comes from a portal that wants the user to log in.
 	HTTP string
 }
 
@@ -41,8 +41,8 @@ func parseProbeTarget(text string) (ProbeTarget, error) {
 		return ProbeTarget{TCP: a}, nil
 	}
 	u, err := url.Parse(text)
-	// Without encryption on purpose: a portal cannot answer in another's name,
-	// and must not be able to make the network look broken instead.
+	// The URL must not be encrypted. A portal cannot answer for an encrypted page, so
+	// the network would look broken instead.
 	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || strings.ContainsAny(text, " \x00\r\n") {
 		return ProbeTarget{}, wrong
 	}

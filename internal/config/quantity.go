@@ -12,11 +12,11 @@ import (
 // Bytes is an amount of data.
 type Bytes uint64
 
-// String gives the amount exactly, in the largest unit that divides it, as
-// parseBytes reads it.
+// String writes the amount without rounding, in the largest unit that divides it.
+// parseBytes reads the text.
 func (b Bytes) String() string { return intent.FormatSize(int64(min(b, math.MaxInt64))) }
 
-// minBudget is the least that anybody means: who writes 5 means no five bytes.
+// minBudget is the least that anybody means. Whoever writes 5 does not mean five bytes.
 const minBudget Bytes = 1000
 
 // parseBytes reads an amount as intent.ParseSize does.
@@ -28,7 +28,7 @@ func parseBytes(text string) (Bytes, error) {
 	return Bytes(n), nil
 }
 
-// amount makes the function that reads an amount of at least that many bytes.
+// amount makes a function that reads an amount of at least that many bytes.
 func amount(least Bytes, example string) func(string) (Bytes, error) {
 	return func(text string) (Bytes, error) {
 		n, err := parseBytes(text)
@@ -39,7 +39,7 @@ func amount(least Bytes, example string) func(string) (Bytes, error) {
 	}
 }
 
-// duration makes the function that reads a duration from low to high.
+// duration makes a function that reads a duration from low to high.
 func duration(low, high time.Duration, example string) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {
 		d, err := intent.ParseDuration(text)
@@ -62,7 +62,8 @@ func positive(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// ifBare says of a number without a unit, which is not allowed, how it was read.
+// ifBare is the part of an error message about a number without a unit. It says how the
+// number was read.
 func ifBare(text, unit, example string) string {
 	if strings.Trim(text, "+-0123456789.") != "" {
 		return ""

@@ -21,11 +21,11 @@ var Minimal string
 type Network struct {
 	Interface string
 	Prefix    netip.Prefix
-	Default   bool // holds the preferred default route
+	Default   bool // it has the preferred default route
 }
 
-// Init gives a file to start from, with a block for each of the networks that
-// were found; Minimal if there are none.
+// Init returns a file for users to begin with. It has a block for each of the networks
+// found. Without networks it is Minimal.
 func Init(found []Network) string {
 	if len(found) == 0 {
 		return Minimal
@@ -37,7 +37,7 @@ func Init(found []Network) string {
 		"# an interface.\n")
 	var names []string
 	prefixes := map[string][]string{}
-	var byDefault string // of families without one, the host's routes tell
+	var byDefault string // for families without a default, the host's routes decide
 	for _, n := range found {
 		if prefixes[n.Interface] == nil {
 			names = append(names, n.Interface)
@@ -58,8 +58,8 @@ func Init(found []Network) string {
 	return b.String()
 }
 
-// EscapePattern makes the pattern of an interface block that means one interface, whose
-// name may hold almost any byte.
+// EscapePattern makes a pattern for an interface block that matches exactly one
+// interface, whose name may contain almost any byte.
 func EscapePattern(name string) string {
 	var b strings.Builder
 	for _, r := range name {

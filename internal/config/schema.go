@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// A Body says what a block of a file may hold: the programs beside the daemon
-// describe their files with it and get the daemon's strictness and errors. Its
-// methods are called by functions that describe a body, before it is read.
+// A Body describes what a block of a file may contain. Other programs than the daemon
+// describe their files with it, and so get the daemon's strictness and error messages.
+// Call its methods in a function that describes a body, before the body is read.
 type Body struct {
 	h        *hclFile
 	where    string
@@ -23,8 +23,8 @@ type Body struct {
 	hint     func(name, value string) string
 }
 
-// LoadFile reads the HCL file at path, whose body describe describes. What is
-// wrong with it is an *Error.
+// LoadFile reads the HCL file at path, whose body describe describes. Errors in its
+// content are an *Error.
 func LoadFile(ctx context.Context, path string, describe func(*Body)) error {
 	src, err := ReadFile(ctx, path, MaxSize+1)
 	if err != nil {
@@ -33,7 +33,7 @@ func LoadFile(ctx context.Context, path string, describe func(*Body)) error {
 	return ParseFile(src, path, describe)
 }
 
-// ParseFile is LoadFile for a text; filename is for errors.
+// ParseFile is LoadFile for a text. filename appears in errors.
 func ParseFile(src []byte, filename string, describe func(*Body)) error {
 	h := &hclFile{report: &report{src: source{name: filename, text: src}}}
 	if len(src) > MaxSize {
@@ -49,14 +49,14 @@ func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe fun
 	b := &Body{h: h, where: where, settings: map[string]setter{}, blocks: map[string]blockReader{}, given: map[string]bool{}}
 	describe(b)
 	names := slices.Collect(maps.Keys(body.Attributes))
-	for _, x := range body.Blocks { // a setting may be written as a block by mistake
+	for _, x := range body.Blocks { // somebody may write a setting as a block by mistake
 		names = append(names, x.Type)
 	}
 	known := slices.Sorted(maps.Keys(b.settings))
 	for _, name := range names {
 		b.given[name] = true
 		if b.settings[name] == nil {
-			b.given[nearest(name, known)] = true // the error about the name says so
+			b.given[nearest(name, known)] = true // the error about the misspelt name suffices
 		}
 	}
 	before := h.hint
@@ -71,15 +71,16 @@ func (h *hclFile) describedBody(body *hclsyntax.Body, where string, describe fun
 // Errorf reports that something at pos is wrong.
 func (b *Body) Errorf(pos Pos, format string, args ...any) { b.h.errorf(pos, format, args...) }
 
-// Given tells, once the body was read, whether it has the setting, rightly or not: a
-// misspelt one counts, and one that is written as a block.
+// Given tells, after the body was read, whether it has the setting. A wrong value
+// counts, too, and so does a misspelt name, or a block of that name.
 func (b *Body) Given(name string) bool { return b.given[name] }
 
-// After has f called once the body was read, for what concerns several settings.
+// After sets a function that is called once the body was read. It can check several
+// settings together.
 func (b *Body) After(f func()) { b.after = append(b.after, f) }
 
-// Elsewhere has f asked about a setting that the body does not know, with the text of its
-// value: it returns what the error is to say of it, "" for nothing in particular.
+// Elsewhere sets a function that is asked about a setting which the body does not know,
+// with its value as text. It returns a remark for the error message, or "".
 func (b *Body) Elsewhere(f func(name, value string) string) { b.hint = f }
 
 // Bool describes a setting that is true or false.
@@ -90,8 +91,8 @@ func (b *Body) Int(name string, to *int, low, high int) {
 	b.settings[name] = b.h.integer(to, low, high)
 }
 
-// Text describes a setting that is written as a string. The errors of parse go on
-// after the setting's name: "must be ...".
+// Text describes a setting that is written as a string. Errors of parse continue after
+// the setting's name: "must be ...".
 func Text[T any](b *Body, name string, to *T, parse func(string) (T, error)) {
 	b.settings[name] = into(b.h, to, parse)
 }
@@ -102,13 +103,14 @@ func (b *Body) Duration(name string, to *time.Duration) {
 	b.settings[name] = quantity(b.h, to, positive)
 }
 
-// Texts describes a setting that is a list of strings, or one string. The list
-// replaces what is in to.
+// Texts describes a setting that is a list of strings or one string. The list replaces
+// the content of to.
 func Texts[T any](b *Body, name string, to *[]T, parse func(string) (T, error)) {
 	texts(b, name, to, parse, false)
 }
 
-// Numbers is Texts for what is mostly a number, such as a port: it takes numbers too.
+// Numbers is Texts for values that are mostly numbers, such as ports. Elements may be
+// written as numbers, too.
 func Numbers[T any](b *Body, name string, to *[]T, parse func(string) (T, error)) {
 	texts(b, name, to, parse, true)
 }
@@ -125,8 +127,8 @@ func (b *Body) Group(name string, describe func(*Body)) {
 	b.blocks[name] = blockReader{read: func(x *hclsyntax.Block) { b.h.describedBody(x.Body, name, describe) }}
 }
 
-// Named describes blocks of one kind, each with a name of its own; label says
-// what the name is.
+// Named describes blocks of one kind, each with its own name. label says what the name
+// means.
 func (b *Body) Named(kind, label string, describe func(name string, at Pos, body *Body)) {
 	b.blocks[kind] = blockReader{label: label, many: true, read: func(x *hclsyntax.Block) {
 		b.h.describedBody(x.Body, fmt.Sprintf("%s %q", kind, x.Labels[0]), func(body *Body) {
@@ -135,7 +137,7 @@ func (b *Body) Named(kind, label string, describe func(name string, at Pos, body
 	}}
 }
 
-// OneOf makes the function that reads one of a few names.
+// OneOf makes a function that reads one of a few names.
 func OneOf(names ...string) func(string) (string, error) {
 	choices := make([]choice[string], len(names))
 	for i, n := range names {

@@ -10,19 +10,18 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Block is a prefix or interface block. What it does not say is nil, empty or
-// invalid.
+// Block is a prefix or interface block. What it does not set is nil, empty or invalid.
 type Block struct {
-	// Prefix is the network of a prefix block, whose address may have bits
-	// beyond the mask; a block that names an address alone holds it with full
-	// length. It is invalid in interface blocks.
+	// Prefix is the network of a prefix block; its address may have bits beyond the
+	// mask. If a block names only an address, Prefix has full length. It is invalid in
+	// interface blocks.
 	Prefix netip.Prefix
 	// Interface is the pattern of an interface block, as path.Match takes it.
 	Interface string
-	// Written is the network or pattern as the file has it, for messages.
+	// Written is the network or pattern as it stands in the file, for messages.
 	Written string
 
-	// Name is what the network is called, for people and programs.
+	// Name is the name of the network, for people and programs.
 	Name        string
 	Enabled     *bool
 	Default     *bool
@@ -33,14 +32,15 @@ type Block struct {
 	Nameservers []netip.AddrPort
 	ResolvConf  string
 	DNSBindTo   netip.Addr
-	// Options are the settings that the policy reads.
+	// Options are the settings for the policy.
 	Options []policy.Setting
-	// Pos is where the network or name stands.
+	// Pos is the position of the network or pattern.
 	Pos Pos
 }
 
-// applies tells whether the block is about prefix p on an interface: by one of its names,
-// or because p lies inside the block's network or holds its address.
+// applies tells whether the block is about prefix p on an interface. It is if it names
+// the interface, or if p lies inside of the block's network, or contains the block's
+// address.
 func (b *Block) applies(p netip.Prefix, iface string, altNames []string) bool {
 	if !b.Prefix.IsValid() {
 		matches := func(name string) bool {
@@ -72,53 +72,51 @@ func isGlob(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
 
 // PrefixSettings is what the configuration says about one local prefix.
 type PrefixSettings struct {
-	// Named tells that a block applies to the prefix. Without one the rest is
-	// zero, and only Config.Auto can make the prefix managed.
+	// Named tells that a block applies to the prefix. Without one everything else here
+	// is zero, and only Config.Auto can make the prefix managed.
 	Named bool
-	// Enabled tells that the prefix is to be managed because a block says so.
+	// Enabled tells that a block makes the prefix managed.
 	Enabled bool
-	// Name is what the network is called; "" where nothing is said.
+	// Name is the name of the network; "" if no block gives one.
 	Name string
-	// Default is nil where nothing is said. Auto then chooses the default.
+	// Default is nil if no block says anything. Auto then chooses the default.
 	Default *bool
 	Cost    policy.Cost
-	// CostGiven tells that a block says what traffic costs.
+	// CostGiven tells that a block states what traffic costs.
 	CostGiven bool
-	// Budget is how much may be transferred in a month; 0: no limit. The month
-	// begins on day BudgetReset, 1 to 31 and the last day of shorter months; 0:
-	// nothing is said, which is the first.
+	// Budget is how much may be transferred in a month; 0: no limit. The month begins
+	// on day BudgetReset, 1 to 31, or on the last day of a shorter month. 0 means that
+	// no block says when; the month then begins on the first.
 	Budget      Bytes
 	BudgetReset int
-	// LinkDNS tells whether the name servers that systemd has for the interface
-	// are asked where Nameservers and ResolvConf give none; nil where nothing is
-	// said.
+	// LinkDNS tells whether to ask the name servers that systemd has for the interface,
+	// if Nameservers and ResolvConf give none. It is nil if no block says anything.
 	LinkDNS *bool
-	// Nameservers and ResolvConf are the prefix's resolvers; where both are
-	// empty it has none of its own.
+	// Nameservers and ResolvConf give the prefix's own resolvers. If both are empty, it
+	// has none.
 	Nameservers []netip.AddrPort
 	ResolvConf  string
 	// DNSBindTo is the source address of its queries; invalid: the prefix's own.
 	DNSBindTo netip.Addr
-	// Options are the settings that the policy reads; nil if there are none.
+	// Options are the settings for the policy; nil if there are none.
 	Options policy.Options
 }
 
 // Settings merges, setting by setting, the blocks that apply to prefix p on an
-// interface. Of two blocks that both give a setting the more specific one
-// counts: a prefix block over an interface block, the longer prefix over the
-// shorter, an interface name over a pattern, the longer pattern over the
-// shorter, and where they are equal the later one. What a block names is
-// enabled unless the most specific block that says anything about it says
-// otherwise.
+// interface. If two blocks give the same setting, the more specific one counts: a
+// prefix block over an interface block, a longer prefix over a shorter one, an
+// interface name over a pattern, a longer pattern over a shorter one, and of equal ones
+// the later. A named network is enabled, unless the most specific block with "enabled"
+// says otherwise.
 //
-// In the original grammar a block applies to the prefix that its address lies
-// in and replaces all that earlier blocks said about that prefix, but for
-// "enabled", which must be said and lasts until a later block says otherwise
-// (doc/original/daemon.md 12.3). Where equal prefixes exist on several interfaces all
-// of them are configured, not just the first (17, D31).
+// In the original grammar a block applies to the prefix that contains its address. It
+// replaces everything that earlier blocks said about that prefix, apart from "enabled".
+// "enabled" must be set explicitly, and lasts until a later block changes it
+// (doc/original/daemon.md 12.3). If several interfaces have the same prefix, the block
+// applies to all of them, and not only to the first (17, D31).
 //
-// The alternative names of an interface (ip-link(8), "altname") are as good as the
-// first.
+// The alternative names of an interface (ip-link(8), "altname") count like the first
+// name.
 func (c *Config) Settings(iface string, p netip.Prefix, altNames ...string) PrefixSettings {
 	var blocks []*Block
 	for i := range c.Blocks {
@@ -140,7 +138,7 @@ func (c *Config) Settings(iface string, p netip.Prefix, altNames ...string) Pref
 	return s
 }
 
-// merge puts what b says over s.
+// merge overwrites s with the settings of b.
 func (s *PrefixSettings) merge(b *Block) {
 	if b.Enabled != nil {
 		s.Enabled = *b.Enabled

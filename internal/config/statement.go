@@ -59,7 +59,7 @@ func (p *original) prefixStatement(where string, b *Block) bool {
 			return false
 		}
 		if value.problem != "" {
-			break // reported
+			break // the error was reported
 		}
 		var server netip.AddrPort
 		server, err = parseNameserver(value.text)
@@ -72,8 +72,8 @@ func (p *original) prefixStatement(where string, b *Block) bool {
 	return true
 }
 
-// integer gives the value of the current token, an INTNUMBER. The original let
-// numbers beyond 32 bits overflow.
+// integer returns the value of the current token, an INTNUMBER. Original: defect,
+// beyond 32 bits.
 func (p *original) integer() (int32, bool) {
 	n, err := strconv.ParseInt(p.tok.text, 10, 32)
 	if err != nil {
@@ -124,7 +124,7 @@ func (p *original) setting(where string) (policy.Setting, bool) {
 	return s, true
 }
 
-// keywordHint helps where a keyword stands in place of a name.
+// keywordHint adds a hint if a keyword stands in place of a name.
 func (p *original) keywordHint() string {
 	if p.tok.kind <= keywordPolicy {
 		return " (words of the grammar must stand in quotes)"

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Suggest completes a message about an unknown name: it gives `; did you mean
-// "x"?` if one of the known names is near, else a list of them all, else "".
+// Suggest returns the end of a message about an unknown name: `; did you mean "x"?` if
+// a known name is similar, else a list of all known names, else "".
 func Suggest(name string, known []string) string {
 	if best := nearest(name, known); best != "" {
 		return `; did you mean "` + best + `"?`
@@ -24,10 +24,10 @@ func Suggest(name string, known []string) string {
 	return "; known: " + strings.Join(known, ", ")
 }
 
-// nearest is the known name that an unknown one was probably meant to be, "" if none is
-// near.
+// nearest returns the known name that an unknown one was probably meant to be, "" if
+// none is similar.
 func nearest(name string, known []string) string {
-	if len(name) > 64 { // distance is quadratic, and no name of ours is near
+	if len(name) > 64 { // the cost of distance is quadratic, and none of our names is that long
 		return ""
 	}
 	// A third of the letters may be wrong, as in "namserver" or "rout".
@@ -43,10 +43,10 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// completion is the one known name that a shorter name begins; "" if there is none, or
-// more than one.
+// completion returns the only known name that begins with a shorter name; "" if there
+// is none, or more than one.
 func completion(name string, known []string) string {
-	const least = 4 // letters, which say something
+	const least = 4 // fewer letters say nothing
 	found := ""
 	for _, k := range known {
 		switch {
@@ -60,7 +60,7 @@ func completion(name string, known []string) string {
 	return found
 }
 
-// suggestOrNone is Suggest for names of which there may be none at all.
+// suggestOrNone is Suggest for lists of names that may be empty.
 func suggestOrNone(known []string, name string) string {
 	if len(known) == 0 {
 		return "; known: none"
@@ -68,8 +68,8 @@ func suggestOrNone(known []string, name string) string {
 	return Suggest(name, known)
 }
 
-// SuggestFlag adds to the error of an unknown flag of a program which of its flags was
-// probably meant. Other errors stay as they are.
+// SuggestFlag adds to the error about an unknown flag which flag was probably meant.
+// Other errors stay unchanged.
 func SuggestFlag(err error, flags *pflag.FlagSet) error {
 	unknown := (*pflag.NotExistError)(nil)
 	if !errors.As(err, &unknown) {

@@ -8,11 +8,13 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// closers may stand behind a text, and do not belong to one whose quote is missing.
+// closers are characters after a text that do not belong to it if its final quote is
+// missing.
 const closers = " \t\r,;)]}{"
 
-// unclosed reports quotes without a counterpart in their line, and overwrites the texts that
-// begin there: to HCL they go on until the next quote, wherever that is.
+// unclosed reports quotes that have no counterpart on their line, and overwrites the
+// texts that begin there. For HCL such a text would go on until the next quote
+// anywhere.
 func (m *mender) unclosed() {
 	for range maxDiagnostics {
 		at := m.openQuote()
@@ -44,8 +46,8 @@ func (m *mender) unclosed() {
 	}
 }
 
-// openQuote is the token of the first quote that nothing closes in its line; -1 if there is
-// none.
+// openQuote returns the token of the first quote that is not closed on its line; -1 if
+// there is none.
 func (m *mender) openQuote() int {
 	var open []int
 	for i, t := range m.tokens {

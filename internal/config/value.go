@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// A choice is one of the names that a setting can have as its value.
+// A choice is one of the words that a setting can have as its value.
 type choice[T comparable] struct {
 	name  string
 	value T
@@ -43,8 +43,8 @@ func nameOf[T comparable](choices []choice[T], v T) string {
 	return "unknown"
 }
 
-// oneOf makes the function that reads one of the choices. Functions that read
-// values return errors that go on after the setting's name: "must be ...".
+// oneOf makes a function that reads one of the choices. Errors of functions that read
+// values continue after the setting's name: "must be ...".
 func oneOf[T comparable](choices []choice[T]) func(string) (T, error) {
 	return func(text string) (T, error) {
 		names := make([]string, len(choices))
@@ -77,7 +77,7 @@ func parseSocketPath(text string) (string, error) {
 	return parsePath(text)
 }
 
-// parseSystemBus reads the path of a socket, Off, or "auto" for the system's own.
+// parseSystemBus reads the path of a socket, Off, or "auto" for the system's bus.
 func parseSystemBus(text string) (string, error) {
 	switch {
 	case text == "auto":
@@ -129,7 +129,7 @@ func parseAddr(text string) (netip.Addr, error) {
 	return a.Unmap(), nil
 }
 
-// parseFarAway reads a destination that stands for everywhere.
+// parseFarAway reads a destination that stands in for "everywhere".
 func parseFarAway(text string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(text)
 	a = a.Unmap()
@@ -139,8 +139,8 @@ func parseFarAway(text string) (netip.Addr, error) {
 	return a, nil
 }
 
-// parsePrefix reads a network, or an address, which stands for the local
-// prefix that it lies in.
+// parsePrefix reads a network, or an address, which means the local prefix that
+// contains it.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		return netip.PrefixFrom(a, a.BitLen()), nil
@@ -156,9 +156,9 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// isInterfaceName tells whether a text that is no network may be the name of an interface
-// (dev_valid_name in the kernel), such as eth0.100, or a pattern. Digits and dots alone are
-// an address with a mistake in it.
+// isInterfaceName tells whether a text that is no network may be the name of an
+// interface (dev_valid_name in the kernel), such as eth0.100, or a pattern. A text of
+// digits and dots alone is a mistyped address.
 func isInterfaceName(text string) bool {
 	const longest = 127 // an alternative name (ALTIFNAMSIZ)
 	return text != "" && len(text) <= longest && !strings.ContainsAny(text, "/: \t") && strings.Trim(text, "0123456789.") != ""
@@ -168,18 +168,18 @@ func parsePattern(text string) (string, error) {
 	if _, err := path.Match(text, ""); err != nil || text == "" {
 		return "", fmt.Errorf("%q is no interface name or pattern such as \"eth0\" or \"wwan*\"", text)
 	}
-	if _, err := netip.ParsePrefix(text); err == nil { // no interface has a slash in its name
+	if _, err := netip.ParsePrefix(text); err == nil { // names of interfaces never contain a slash
 		return "", fmt.Errorf("%q is a network, which is named by prefix %q { ... }", text, text)
 	}
 	return text, nil
 }
 
-// maxNetworkName is as long as a label of a host name may be (RFC 1035 section 2.3.4),
-// and fits a column of output.
+// maxNetworkName is the length of a label of a host name (RFC 1035 section 2.3.4),
+// which also fits a column of output.
 const maxNetworkName = 63
 
-// parseNetworkName reads what a network is called. The characters need no quotes in a
-// shell, in a rule or in a list.
+// parseNetworkName reads the name of a network. Only characters are permitted that need
+// no quotes in a shell, in a rule or in a list.
 func parseNetworkName(text string) (string, error) {
 	good := func(r rune) bool {
 		return r == '-' || r == '_' || r == '.' || unicode.IsLetter(r) || unicode.IsDigit(r)
@@ -202,7 +202,7 @@ func parseName(text string) (string, error) {
 	return text, nil
 }
 
-// lastOfEach drops settings that a later one of the same name replaces.
+// lastOfEach removes settings that a later one with the same name replaces.
 func lastOfEach(settings []policy.Setting) []policy.Setting {
 	last := map[string]int{}
 	for i, s := range settings {

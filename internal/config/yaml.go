@@ -7,10 +7,10 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// mapping reports a name with a colon and nothing behind it, as YAML begins lists and
-// groups, and returns the token behind the lines that belong to it. What these say is
-// overwritten: its own mistakes would be those of another format. So is the name of a
-// block with a value behind a colon.
+// mapping reports a name with a colon and nothing after it, with which YAML begins
+// lists and groups. It returns the token after the lines that belong to the name. These
+// lines are overwritten, because their mistakes would be those of another format. So is
+// the name of a block that is followed by a colon and a value.
 func (m *mender) mapping(i int) (next int, ok bool) {
 	name := m.at(i)
 	if m.at(i+1).Type != hclsyntax.TokenColon {
@@ -42,9 +42,9 @@ func (m *mender) mapping(i int) (next int, ok bool) {
 	return behind, true
 }
 
-// belonging gives the values of the lines below name i that begin with a hyphen, and the
-// token behind all lines that belong to it: those, and what is indented deeper. The line of
-// the name ends at token end.
+// belonging returns the values of the lines with a hyphen below name i, and the token
+// after all lines that belong to the name: these lines, and lines with deeper
+// indentation. end is the token at the end of the name's line.
 func (m *mender) belonging(i, end int) (items []string, behind int) {
 	column := m.at(i).Range.Start.Column
 	for j := end; ; {
@@ -65,14 +65,15 @@ func (m *mender) belonging(i, end int) (items []string, behind int) {
 		default:
 			end = m.valueEnd(j)
 		}
-		if end == j { // nothing that a line begins with
+		if end == j { // no line begins with this
 			return items, end
 		}
 		j = end
 	}
 }
 
-// quoted is the value at from to as it is written, with quotes if it lacks them.
+// quoted returns the value from from to to as written, with quotes added if it lacks
+// them.
 func (m *mender) quoted(from, to int) string {
 	raw := string(m.src.text[from:to])
 	if parses([]byte(raw)) && !hclsyntax.ValidIdentifier(raw) || raw == "true" || raw == "false" {
@@ -82,7 +83,7 @@ func (m *mender) quoted(from, to int) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// blank overwrites tokens i to end, but for the ends of lines.
+// blank overwrites the tokens from i to end, but not the ends of lines.
 func (m *mender) blank(i, end int) {
 	m.done = true
 	for at := m.at(i).Range.Start.Byte; at < m.at(end).Range.Start.Byte; at++ {
@@ -92,7 +93,7 @@ func (m *mender) blank(i, end int) {
 	}
 }
 
-// values gives the values between the commas of tokens i to end.
+// values returns the values between the commas among the tokens from i to end.
 func (m *mender) values(i, end int) (list []string) {
 	depth := 0
 	for j := i; j <= end; j++ {
