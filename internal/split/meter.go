@@ -3,29 +3,31 @@ package split
 import "time"
 
 const (
-	// meterSpan is how far back a rate looks: long enough for the bursts of a busy
-	// host and of Wi-Fi, short enough to see that a link has changed within a range.
+	// meterSpan is the time over which a rate is measured. It is long enough to average
+	// the bursts of a busy host or of Wi-Fi, and short enough to notice within a range
+	// that a link has changed.
 	meterSpan = time.Second
-	// meterGrain is how finely it is kept.
+	// meterGrain is the resolution of the stored amounts.
 	meterGrain = 50 * time.Millisecond
-	// minElapsed keeps the first burst from looking like a rate.
+	// minElapsed is the least time that counts, so that the first burst does not look
+	// like a rate.
 	minElapsed = 20 * time.Millisecond
 )
 
 // meter measures the rate of a network while requests are under way on it.
 type meter struct {
-	begun   bool          // data has come since it was last idle
-	since   time.Duration // when the first of it came
+	begun   bool          // data has come since the network was last idle
+	since   time.Duration // when the first of these data came
 	samples []sample
-	known   float64 // bytes per second, of before; 0: nothing
+	known   float64 // bytes per second, from before the network was idle; 0: unknown
 }
 
 type sample struct {
-	at    time.Duration // the beginning of its meterGrain
+	at    time.Duration // beginning of the interval of meterGrain
 	bytes int64
 }
 
-// add counts bytes that came.
+// add counts bytes that have come.
 func (m *meter) add(now time.Duration, bytes int64) {
 	if !m.begun {
 		m.begun, m.since = true, now
@@ -44,8 +46,8 @@ func (m *meter) add(now time.Duration, bytes int64) {
 	m.samples = m.samples[:copy(m.samples, m.samples[old:])]
 }
 
-// rate is in bytes per second, 0 if nothing is known. latency is how long a
-// response takes to begin: a window of TCP comes in such a time.
+// rate returns the rate in bytes per second, 0 if unknown. latency is the time until a
+// response begins; TCP brings one window in such a time.
 func (m *meter) rate(now, latency time.Duration) float64 {
 	if !m.begun {
 		return m.known
@@ -64,7 +66,7 @@ func (m *meter) rate(now, latency time.Duration) float64 {
 	return float64(sum) / max(elapsed, latency, minElapsed).Seconds()
 }
 
-// idle keeps the rate for when the network is next used.
+// idle stores the rate for the next use of the network.
 func (m *meter) idle(now, latency time.Duration) {
 	if m.begun {
 		m.known = m.rate(now, latency)

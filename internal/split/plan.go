@@ -7,60 +7,60 @@ import (
 )
 
 const (
-	// lanes is how many requests are under way on a network: the pause of a round
-	// trip between two responses of one connection is filled by the other's.
+	// lanes is the number of simultaneous requests on a network. While one connection
+	// pauses for a round trip between two responses, the other one loads.
 	lanes = 2
-	// pieceTime is how long the bytes of a request take where nothing else bounds
-	// it. Longer requests waste less, shorter ones follow changes sooner.
+	// pieceTime is the time that the bytes of a request should take, if nothing else
+	// bounds it. Longer requests waste less time, shorter ones follow changes sooner.
 	pieceTime = time.Second
-	// reopen is how many round trips it takes another connection until it brings as
-	// much as the one that was given up.
+	// reopen is the number of round trips until a new connection is as fast as the one
+	// that was given up for it.
 	reopen = 12
-	// firstPiece is asked for where no rate is known.
+	// firstPiece is the size of a request if no rate is known.
 	firstPiece = 128 << 10
-	// minPiece is asked for at least, but at the end.
+	// minPiece is the least size of a request, except at the end.
 	minPiece = 64 << 10
-	// minHelp is the least that is asked for a second time.
+	// minHelp is the least size of a second request for the same bytes.
 	minHelp = 8 << 10
-	// minGain is how much sooner the end must come to ask for something twice.
+	// minGain is how much sooner the end must come to justify requesting bytes twice.
 	minGain = 30 * time.Millisecond
 
-	// A request that brought nothing for stallFactor times its latency, and at
-	// least for minStall, is not counted on any more. After stopAfter it is given up,
-	// if another network works.
+	// A request counts as stalled if it has brought nothing for stallFactor times its
+	// latency, and for at least minStall. After stopAfter it is given up, if another
+	// network works.
 	stallFactor = 4
 	minStall    = time.Second
 	stopAfter   = 10 * time.Second
 
-	// A network that failed is left alone for minBackoff, doubled with each failure
-	// in a row up to maxBackoff. When each has failed for maxFailures times in a row,
-	// the download has.
+	// After a failure a network is left alone for minBackoff, which doubles with each
+	// failure in a row, up to maxBackoff. If every network has failed maxFailures times
+	// in a row, the download has failed.
 	minBackoff  = 250 * time.Millisecond
 	maxBackoff  = 5 * time.Second
 	maxFailures = 6
 )
 
-// Plan shares out one download. The caller sees to it that one call is made at a
-// time. Times are since some moment of the caller's, and never go back.
+// Plan shares out one download. Calls must not overlap. Times are relative to any fixed
+// moment that the caller chooses, and must never go back.
 type Plan struct {
 	all    Span
-	window int64 // 0: none
-	taken  int64 // what comes before was taken by the reader
+	window int64 // 0: no window
+	taken  int64 // the reader has taken everything before it
 	have   spans
-	given  spans // of these, what Have told of
-	todo   spans // neither there nor asked for
-	proved bool  // a range was answered with that range
+	given  spans // the bytes that Have has reported
+	todo   spans // bytes neither there nor requested
+	proved bool  // a request for a range was answered with that range
 
 	networks []*network
-	works    []*work // under way, in the order of their beginning
+	works    []*work // running requests, in the order of their beginning
 	ids      int
 	stops    []int
 }
 
 type network struct {
 	meter
-	latency   time.Duration // until a response begins; 0: unknown
-	limit     int64         // bytes that may still be asked for; negative: no limit
+	latency   time.Duration // time until a response begins; 0: unknown
+	limit     int64         // bytes that may still be requested; negative: no limit
 	proved    bool
 	active    int
 	received  int64
@@ -78,8 +78,8 @@ type Work struct {
 
 type work struct {
 	Work
-	pos         int64 // of the next byte that comes
-	open        bool  // the response goes on beyond To
+	pos         int64 // offset of the next byte to come
+	open        bool  // the response continues beyond To
 	asked, last time.Duration
 	first       time.Duration // when its response began
 	begun       bool
@@ -88,23 +88,23 @@ type work struct {
 
 func (w *work) rest() Span { return Span{w.pos, w.To} }
 
-// New plans the bytes of all. No range is asked for that begins more than window
-// bytes after what the reader has taken; 0: there is no such bound.
+// New plans the download of all. No range begins more than window bytes after what the
+// reader has taken; 0 means no such bound.
 func New(all Span, window int64) *Plan {
 	p := &Plan{all: all, window: window, taken: all.From}
 	p.todo.add(all)
 	return p
 }
 
-// Add adds a network and returns its number, which counts from 0. latency is how
-// long a response is expected to take to begin, 0 if that is not known; limit how
-// many bytes may be asked for, negative for any number.
+// Add adds a network and returns its number, which counts from 0. latency is the
+// expected time until a response begins, 0 if unknown. limit is how many bytes may be
+// requested, negative for no limit.
 func (p *Plan) Add(latency time.Duration, limit int64) int {
 	p.networks = append(p.networks, &network{latency: latency, limit: limit})
 	return len(p.networks) - 1
 }
 
-// Have notes bytes that are there already. What is under way is not stopped.
+// Have notes bytes that are there already. Running requests for them are not stopped.
 func (p *Plan) Have(s Span) {
 	s = s.overlap(p.all)
 	p.have.add(s)
@@ -112,8 +112,8 @@ func (p *Plan) Have(s Span) {
 	p.todo.remove(s)
 }
 
-// Begin notes a request that was made without being asked for, for the span. An open
-// one's response goes on beyond its end.
+// Begin notes a request for the span that the caller has made without Next. With open,
+// the response continues beyond the span.
 func (p *Plan) Begin(now time.Duration, network int, s Span, open bool) Work {
 	p.todo.remove(s)
 	return p.begin(now, network, s, open)
@@ -131,13 +131,13 @@ func (p *Plan) begin(now time.Duration, number int, s Span, open bool) Work {
 	return w.Work
 }
 
-// Lanes is how many requests may be under way on a network.
+// Lanes returns the number of simultaneous requests on a network.
 func (p *Plan) Lanes() int { return lanes }
 
 // Done tells whether all bytes are there.
 func (p *Plan) Done() bool { return p.have.bytes() == p.all.Len() }
 
-// Ready returns up to where the bytes from offset on are there.
+// Ready returns the end of the bytes that are there from offset on.
 func (p *Plan) Ready(offset int64) int64 {
 	if end, ok := p.have.at(offset); ok {
 		return end
@@ -145,7 +145,7 @@ func (p *Plan) Ready(offset int64) int64 {
 	return offset
 }
 
-// Received is all that is there, in order. The caller must not change it.
+// Received returns the spans that are there, in order. The caller must not change them.
 func (p *Plan) Received() []Span { return p.have }
 
 // Take notes that the reader has everything before offset.
@@ -154,7 +154,7 @@ func (p *Plan) Take(offset int64) { p.taken = max(p.taken, offset) }
 // Unbound removes the bound of New.
 func (p *Plan) Unbound() { p.window = 0 }
 
-// Stuck tells that nothing is under way and that no network is left to try.
+// Stuck tells whether no request is running and no network is left to try.
 func (p *Plan) Stuck() bool {
 	if len(p.works) > 0 || p.Done() {
 		return false
@@ -167,16 +167,16 @@ func (p *Plan) Stuck() bool {
 	return true
 }
 
-// Share is what a network does.
+// Share is what one network does.
 type Share struct {
-	Received int64   // bytes, those that came over another network too included
-	Rate     float64 // bytes per second, measured of late
-	Active   int     // requests under way
+	Received int64   // bytes, including those that another network brought, too
+	Rate     float64 // bytes per second, recently
+	Active   int     // running requests
 	Failures int     // in a row
-	Gone     bool    // it is not asked any more
+	Gone     bool    // it gets no more requests
 }
 
-// Shares tells of all networks, by their number.
+// Shares returns what each network does, by its number.
 func (p *Plan) Shares(now time.Duration) []Share {
 	list := make([]Share, len(p.networks))
 	for i, n := range p.networks {
@@ -188,8 +188,8 @@ func (p *Plan) Shares(now time.Duration) []Share {
 	return list
 }
 
-// Next hands out a request for a network, if there is one for it now. It is to be
-// called again after each other call, and several times a second.
+// Next hands out a request for a network, if there is one now. Call it after each other
+// call, and several times a second.
 func (p *Plan) Next(now time.Duration, number int) (Work, bool) {
 	n := p.networks[number]
 	room := lanes
@@ -213,9 +213,9 @@ func (p *Plan) Next(now time.Duration, number int) (Work, bool) {
 	return Work{}, false
 }
 
-// fresh is a range that nobody has asked for. While an open response goes on from the
-// front, others take theirs from the back: the two meet once, so the connection that
-// brings the most makes no pause of a round trip between two requests.
+// fresh returns a range that nobody has requested. While an open response continues
+// from the front, other networks get ranges from the back. The two then meet once, and
+// the fastest connection needs no pause of a round trip between two requests.
 func (p *Plan) fresh(now time.Duration, number int) (Span, bool) {
 	if len(p.todo) == 0 {
 		return Span{}, false
@@ -236,7 +236,8 @@ func (p *Plan) fresh(now time.Duration, number int) (Span, bool) {
 		s.To = lead.To
 	}
 	if p.window > 0 && s.To > p.taken+p.window {
-		// A reader that takes little at a time would make many small requests.
+		// Without this, a reader that takes little at a time would cause many small
+		// requests.
 		if full := s.Len(); p.taken+p.window-s.From < full/2 {
 			return Span{}, false
 		}
@@ -245,12 +246,12 @@ func (p *Plan) fresh(now time.Duration, number int) (Span, bool) {
 	return s, s.Len() > 0
 }
 
-// opened tells whether an open response goes on.
+// opened tells whether an open response is running.
 func (p *Plan) opened(now time.Duration) bool {
 	return slices.ContainsFunc(p.works, func(w *work) bool { return w.open && !w.stopped && !p.stalled(now, w) })
 }
 
-// back is the last range of that size, of those that the window has room for.
+// back returns the last range of that size that the window has room for.
 func (p *Plan) back(size int64) (Span, bool) {
 	bound := p.all
 	if p.window > 0 {
@@ -259,7 +260,7 @@ func (p *Plan) back(size int64) (Span, bool) {
 	for _, part := range slices.Backward(p.todo) {
 		part = part.overlap(bound)
 		if part.Len() < size && part.To == bound.To && bound.To < p.all.To {
-			continue // there will be room for more of it
+			continue // later there will be room for a longer part
 		}
 		if part.Len() > 0 {
 			return Span{max(part.From, part.To-size), part.To}, true
@@ -268,7 +269,7 @@ func (p *Plan) back(size int64) (Span, bool) {
 	return Span{}, false
 }
 
-// size is how much a network is to ask for now; 0 leaves it to others.
+// size returns how much a network should request now; 0 leaves it to others.
 func (p *Plan) size(now time.Duration, number int) int64 {
 	n := p.networks[number]
 	rate := n.rate(now, n.latency)
@@ -278,8 +279,8 @@ func (p *Plan) size(now time.Duration, number int) int64 {
 	}
 	most := pieceTime
 	if p.window > 0 {
-		// Two ranges on each network, of which one has come by half: the window has
-		// room for twice that.
+		// Each network has two ranges, of which one has half come on average. The
+		// window has room for twice that.
 		most = min(most, seconds(float64(p.window)/sum/4))
 	}
 	size := rate * most.Seconds()
@@ -292,7 +293,7 @@ func (p *Plan) size(now time.Duration, number int) int64 {
 	if last >= minPiece {
 		return int64(last)
 	}
-	// The end is near. What is left is for whom it takes the least time.
+	// Near the end, what is left goes to the network that needs the least time for it.
 	own := p.until(now, number, min(minPiece, float64(p.todo.bytes())))
 	for i, other := range p.networks {
 		if i != number && p.usable(now, other) && other.rate(now, other.latency) > 0 && p.until(now, i, float64(p.todo.bytes())) < own {
@@ -302,7 +303,8 @@ func (p *Plan) size(now time.Duration, number int) int64 {
 	return max(int64(min(size, left)), minPiece)
 }
 
-// until is how long a network takes for all it was asked for and so much more.
+// until returns how long a network needs for everything it was asked for and for more
+// bytes besides.
 func (p *Plan) until(now time.Duration, number int, more float64) time.Duration {
 	n := p.networks[number]
 	return n.latency + seconds((p.underWay(number)+more)/n.rate(now, n.latency))
@@ -312,7 +314,7 @@ func (p *Plan) usable(now time.Duration, n *network) bool {
 	return !n.gone && n.limit != 0 && n.failures == 0 && now >= n.notBefore
 }
 
-// underWay is how many bytes a network was asked for that have not come.
+// underWay returns how many requested bytes of a network have not come.
 func (p *Plan) underWay(number int) (bytes float64) {
 	for _, w := range p.works {
 		if w.Network == number && !w.stopped {
@@ -322,7 +324,7 @@ func (p *Plan) underWay(number int) (bytes float64) {
 	return bytes
 }
 
-// rate is what all networks bring together.
+// rate returns the rate of all networks together.
 func (p *Plan) rate(now time.Duration) (sum float64) {
 	for _, n := range p.networks {
 		if p.usable(now, n) {
@@ -332,8 +334,8 @@ func (p *Plan) rate(now time.Duration) (sum float64) {
 	return max(sum, 1)
 }
 
-// help is a range that another network was asked for, and that this one is expected
-// to have sooner.
+// help returns a range that another network was asked for, and that this one is
+// expected to bring sooner.
 func (p *Plan) help(now time.Duration, number int) (Span, bool) {
 	n := p.networks[number]
 	starved := p.Ready(p.taken) == p.taken
@@ -371,7 +373,8 @@ func (p *Plan) help(now time.Duration, number int) (Span, bool) {
 	return best, best.Len() > 0
 }
 
-// comes tells whether an open response of a network brings s sooner than another request.
+// comes tells whether an open response of a network brings s sooner than another
+// request would.
 func (p *Plan) comes(now time.Duration, number int, s Span) bool {
 	n := p.networks[number]
 	rate := max(1, n.rate(now, n.latency))
@@ -381,9 +384,9 @@ func (p *Plan) comes(now time.Duration, number int, s Span) bool {
 	})
 }
 
-// share is how much of the end of own a network of that rate is to ask for, so that it
-// and the one that w is under way on finish at the same time, and how much sooner
-// that is.
+// share returns the part at the end of own that a network with that rate should
+// request, so that it and the network of w finish at the same time. It also returns how
+// much sooner that is.
 func (p *Plan) share(now time.Duration, w *work, own Span, rate float64, latency time.Duration) (Span, time.Duration) {
 	if rate == 0 {
 		return Span{}, 0
@@ -409,8 +412,8 @@ func (p *Plan) share(now time.Duration, w *work, own Span, rate float64, latency
 	return Span{own.To - int64(bytes), own.To}, alone - then
 }
 
-// alone is the last stretch of w that has not come and that nobody else was asked
-// for, but for what is not counted on.
+// alone returns the last stretch of w that has not come and that nobody else was asked
+// for. Stalled requests do not count.
 func (p *Plan) alone(now time.Duration, w *work) Span {
 	rest := p.have.without(w.rest())
 	for _, other := range p.works {
@@ -427,18 +430,18 @@ func (p *Plan) alone(now time.Duration, w *work) Span {
 	return rest[len(rest)-1]
 }
 
-// stalled tells that a request brings nothing.
+// stalled tells whether a request brings nothing.
 func (p *Plan) stalled(now time.Duration, w *work) bool {
 	wait := minStall
 	if n := p.networks[w.Network]; !w.begun && n.latency == 0 {
-		wait = 3 * minStall // connecting takes several round trips, and nothing is known of them
+		wait = 3 * minStall // connecting takes several round trips of unknown length
 	} else {
 		wait = max(wait, stallFactor*n.latency)
 	}
 	return now-w.last > wait
 }
 
-// giveUp stops requests that have stalled for long, if another network works.
+// giveUp stops requests that have been stalled for long, if another network works.
 func (p *Plan) giveUp(now time.Duration) {
 	for _, w := range p.works {
 		if now-w.last > stopAfter && !w.stopped && slices.ContainsFunc(p.works, func(o *work) bool { return o.Network != w.Network && now-o.last < minStall && o.begun }) {
@@ -454,8 +457,8 @@ func (p *Plan) stop(w *work) {
 	}
 }
 
-// Stops returns the requests whose responses are not needed any more, each once. The
-// caller ends them, and calls Ended.
+// Stops returns the requests that are no longer needed, each once. The caller ends
+// them, and calls Ended.
 func (p *Plan) Stops() []int {
 	list := p.stops
 	p.stops = nil
@@ -477,7 +480,7 @@ func (p *Plan) Proved(id int) {
 	}
 }
 
-// Verdict is what is to be done with a response.
+// Verdict says what to do with a response.
 type Verdict int
 
 // The verdicts.
@@ -499,9 +502,9 @@ func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 	if !w.open || w.To == p.all.To {
 		return 0, Stop
 	}
-	// An open response goes on as long as nobody else was asked for what follows,
-	// or nobody else has shown that it can be. A short stretch of others is read again:
-	// another request would take longer.
+	// An open response continues if nobody else was asked for what follows, or if no
+	// other network has shown that it works. It also reads a short stretch of others'
+	// bytes again, because another request would take longer.
 	next := Span{w.To, w.To}
 	if len(p.todo) > 0 && p.proved {
 		if next.From = max(w.To, p.todo.next(w.To)); next.From > w.To && p.again(now, w, next.From) {
@@ -513,9 +516,9 @@ func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 		next.To = min(next.To, end)
 	} else if p.proved && !p.sooner(now, w) {
 		if n := p.networks[w.Network]; n.active == 1 {
-			n.idle(now, n.latency) // that it waits says nothing about its rate
+			n.idle(now, n.latency) // the wait says nothing about the network's rate
 		}
-		return 0, Wait // it is kept: others may become slow yet
+		return 0, Wait // it is kept, because other networks may become slow
 	}
 	if p.window > 0 {
 		next.To = min(next.To, p.taken+p.window)
@@ -528,8 +531,9 @@ func (p *Plan) Room(now time.Duration, id int) (bytes int64, do Verdict) {
 	return w.rest().Len(), Read
 }
 
-// again tells whether another request brings what begins at from sooner than a response
-// that goes on until there, or saves many bytes that were there before the download.
+// again tells whether to end a response that has come to bytes which are there already.
+// That is so if a new request brings the bytes from from on sooner, or if many bytes
+// are saved that were there before the download.
 func (p *Plan) again(now time.Duration, w *work, from int64) bool {
 	if p.given.within(Span{w.To, from}).bytes() > firstPiece {
 		return true
@@ -538,8 +542,8 @@ func (p *Plan) again(now time.Duration, w *work, from int64) bool {
 	return seconds(float64(from-w.To)*float64(n.active)/max(1, n.rate(now, n.latency))) > reopen*n.latency
 }
 
-// sooner tells whether a response that goes on brings what others were asked for sooner
-// than they do.
+// sooner tells whether a response that continues brings the bytes that others were
+// asked for sooner than they do.
 func (p *Plan) sooner(now time.Duration, w *work) bool {
 	var end, own time.Duration
 	n := p.networks[w.Network]
@@ -552,7 +556,7 @@ func (p *Plan) sooner(now time.Duration, w *work) bool {
 	return own+minGain < end
 }
 
-// alike is how long a request goes on if it brings as much as so far.
+// alike returns how long a request needs if it continues at its present rate.
 func (p *Plan) alike(now time.Duration, w *work) time.Duration {
 	if !w.begun {
 		n := p.networks[w.Network]
@@ -561,7 +565,7 @@ func (p *Plan) alike(now time.Duration, w *work) time.Duration {
 	return seconds(float64(w.rest().Len()) * (now - w.first).Seconds() / float64(max(1, w.pos-w.From)))
 }
 
-// Arrived counts bytes of a response. The new ones among them are those of the spans.
+// Arrived counts bytes of a response, and returns the spans of those that are new.
 func (p *Plan) Arrived(now time.Duration, id int, bytes int64) (fresh []Span) {
 	w := p.work(id)
 	if w == nil || bytes <= 0 {
@@ -594,7 +598,7 @@ func (p *Plan) began(n *network, took time.Duration) {
 	n.latency += (min(took, 4*n.latency) - n.latency) / 4
 }
 
-// spare stops the requests of which all is there, or will be by others' sooner.
+// spare stops requests whose bytes are all there, or will come sooner from others.
 func (p *Plan) spare(now time.Duration) {
 	for _, w := range p.works {
 		rest := w.rest()
@@ -603,13 +607,13 @@ func (p *Plan) spare(now time.Duration) {
 		}
 		missing := p.have.without(rest)
 		if len(missing) == 0 {
-			if !w.open { // which may go on to what others were asked for
+			if !w.open { // an open one may continue to what others were asked for
 				p.stop(w)
 			}
 			continue
 		}
-		// What comes next is there already: it is read only in case that the other one,
-		// which brings the rest, dies, or is slower.
+		// The next bytes are there already. They are read again only in case the other
+		// request, which brings the rest, dies or is slower.
 		if end, there := p.have.at(w.pos); there && slices.ContainsFunc(p.works, func(o *work) bool {
 			return o != w && !o.stopped && !p.stalled(now, o) && o.pos == end && o.To >= w.To && p.rest(now, o) <= p.rest(now, w)
 		}) {
@@ -618,27 +622,27 @@ func (p *Plan) spare(now time.Duration) {
 	}
 }
 
-// Retire has a network asked no more. What is under way on it goes on.
+// Retire gives a network no more requests. Running ones continue.
 func (p *Plan) Retire(network int) { p.networks[network].gone = true }
 
-// rest is how long a request goes on at the rate of its network.
+// rest returns how long a request needs at the rate of its network.
 func (p *Plan) rest(now time.Duration, w *work) time.Duration {
 	n := p.networks[w.Network]
 	t := seconds(float64(w.rest().Len()) * float64(max(1, n.active)) / max(n.rate(now, n.latency), 1))
 	if w.begun && w.rest().Len() > 0 {
-		t = max(t, now-w.last-n.latency) // what has been silent for long will be silent for long
+		t = max(t, now-w.last-n.latency) // what has been silent for long will probably stay so as long
 	}
 	return t
 }
 
-// Outcome is how a request ended.
+// Outcome says how a request has ended.
 type Outcome int
 
 // The outcomes.
 const (
-	Complete Outcome = iota // all that was asked for has come, or it was stopped
+	Complete Outcome = iota // everything requested has come, or the request was stopped
 	Failed                  // it broke, or could not be made
-	Odd                     // the answer does not fit the download: its network is not asked again
+	Odd                     // the answer does not fit the download; the network is not used again
 )
 
 // Ended notes the end of a request. What has not come is handed out again.
@@ -674,8 +678,8 @@ func (p *Plan) Ended(now time.Duration, id int, o Outcome) {
 	}
 }
 
-// Order lists the networks by what they bring, the best first, so that the best is
-// asked first what it wants.
+// Order lists the networks by rate, the fastest first, so that the fastest is asked
+// first what it wants.
 func (p *Plan) Order(now time.Duration) []int {
 	list := make([]int, len(p.networks))
 	for i := range list {

@@ -2,19 +2,19 @@ package split
 
 import "slices"
 
-// Span is the bytes from From up to, but not including, To.
+// Span is the bytes from From up to To, without the byte at To.
 type Span struct{ From, To int64 }
 
-// Len is the number of bytes.
+// Len returns the number of bytes.
 func (s Span) Len() int64 { return max(0, s.To-s.From) }
 
-// overlap is what both have; it may be empty.
+// overlap returns the common bytes; it may be empty.
 func (s Span) overlap(t Span) Span { return Span{max(s.From, t.From), min(s.To, t.To)} }
 
-// spans is a set of bytes: Spans that are not empty, in order, with gaps between.
+// spans is a set of bytes: non-empty Spans in order, with gaps between them.
 type spans []Span
 
-// add puts the bytes of s into the set.
+// add adds the bytes of s to the set.
 func (l *spans) add(s Span) {
 	if s.Len() == 0 {
 		return
@@ -31,7 +31,7 @@ func (l *spans) add(s Span) {
 	*l = slices.Replace(*l, first, last, s)
 }
 
-// remove takes the bytes of s out of the set.
+// remove removes the bytes of s from the set.
 func (l *spans) remove(s Span) {
 	if s.Len() == 0 {
 		return
@@ -47,7 +47,7 @@ func (l *spans) remove(s Span) {
 	*l = kept
 }
 
-// within is the part of the set that lies in s.
+// within returns the part of the set inside of s.
 func (l spans) within(s Span) (part spans) {
 	for _, t := range l {
 		if o := t.overlap(s); o.Len() > 0 {
@@ -57,7 +57,7 @@ func (l spans) within(s Span) (part spans) {
 	return part
 }
 
-// without is what s has and the set has not.
+// without returns the part of s that is not in the set.
 func (l spans) without(s Span) (rest spans) {
 	rest.add(s)
 	for _, t := range l {
@@ -66,7 +66,7 @@ func (l spans) without(s Span) (rest spans) {
 	return rest
 }
 
-// at returns the end of the Span that holds the byte at offset.
+// at returns the end of the Span that contains the byte at offset.
 func (l spans) at(offset int64) (end int64, ok bool) {
 	for _, t := range l {
 		if t.From <= offset && offset < t.To {
@@ -76,7 +76,7 @@ func (l spans) at(offset int64) (end int64, ok bool) {
 	return 0, false
 }
 
-// next returns where the first Span begins that ends after offset, or else offset.
+// next returns the beginning of the first Span that ends after offset, or else offset.
 func (l spans) next(offset int64) int64 {
 	for _, t := range l {
 		if t.To > offset {
