@@ -1,16 +1,16 @@
-// Package generation is a page of memory that the daemon shares with its clients: a list
-// of numbers, each of which rises when something changed. A client that keeps a
-// decision keeps the numbers that it depends on, and sees with one load each whether it
-// still holds: no message, and no wait.
+// Package generation is a page of memory that the daemon shares with its clients. The
+// page is a list of numbers, each of which rises when something changes. A client that
+// keeps a decision keeps the numbers that the decision depends on. With one load each
+// it sees whether the decision still holds, without a message and without waiting.
 //
-// The page is a sealed memory file (memfd_create(2)). Clients get it over the request
-// socket (SCM_RIGHTS), read-only: they can neither write it, nor map it writable, nor
-// change its size. Nor can the daemon change its size, which matters to them: what is
-// mapped beyond the end of a file kills a process that reads it.
+// The page is a sealed memory file (memfd_create(2)). Clients get it read-only over the
+// request socket (SCM_RIGHTS). They can neither write to it, nor map it writable, nor
+// change its size. The daemon cannot change its size either. That protects clients:
+// reading mapped memory beyond the end of a file kills the process.
 //
 // # Layout
 //
-// The page has Size bytes, in the order of the host:
+// The page has Size bytes, in the byte order of the host:
 //
 //	0   8 bytes  "mammagen"
 //	8   uint32   version, 1
@@ -19,8 +19,8 @@
 //	32  32 bytes reserved, 0
 //	64  uint64 each: the generations, from 1; 0 is of nothing
 //
-// The first is that of everything a decision may depend on but measurements, the second
-// that of measurements, each other one that of a network.
+// The first generation covers everything that a decision may depend on, apart from
+// measurements. The second covers measurements. Each further one belongs to a network.
 package generation
 
 import (
@@ -38,19 +38,19 @@ const (
 	magic      = "mammagen"
 	version    = 1
 	headerSize = 64
-	// Words is how many generations a page has.
+	// Words is the number of generations in a page.
 	Words = (Size - headerSize) / 8
 )
 
-// Indices of generations. Those from FirstNetwork on are of networks.
+// Indices of generations. From FirstNetwork on they belong to networks.
 const (
 	View         = 0
 	Measurements = 1
 	FirstNetwork = 2
 )
 
-// Errors of Open. ErrUnsupported is that of a system without sealed memory files, and
-// of Make there.
+// Errors of Open. ErrUnsupported means that the system has no sealed memory files. Make
+// returns it, too.
 var (
 	ErrUnsupported = errors.New("no sealed memory on this system")
 	errSize        = errors.New("a page of another size")
@@ -60,10 +60,10 @@ var (
 
 func number(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
 
-// Page is a page that is mapped. It is safe for concurrent use, and goes when nothing
-// refers to it any more.
+// Page is a mapped page. It is safe for concurrent use. The memory is unmapped when
+// nothing refers to the Page any more.
 type Page struct {
-	words []uint64 // of memory that somebody else may write
+	words []uint64 // memory that another process may write
 	run   [16]byte
 }
 
@@ -80,20 +80,20 @@ func pageOf(b []byte) (*Page, error) {
 	return p, nil
 }
 
-// Load returns a generation, 0 for an index that there is none of.
+// Load returns a generation, or 0 if the page has no such index.
 func (p *Page) Load(index uint32) uint64 {
 	if index >= Words {
 		return 0
 	}
 	n := atomic.LoadUint64(&p.words[index])
-	runtime.KeepAlive(p) // and with it what words are in
+	runtime.KeepAlive(p) // keeps the memory of words mapped until here
 	return n
 }
 
-// Same tells whether both are of the same run of a daemon.
+// Same tells whether both pages belong to the same run of a daemon.
 func (p *Page) Same(q *Page) bool { return p != nil && q != nil && p.run == q.run }
 
-// Own is a page to write and to hand over.
+// Own is a page that this process writes and passes on.
 type Own struct {
 	Page
 
@@ -107,7 +107,7 @@ func (o *Own) Store(index uint32, n uint64) {
 	}
 }
 
-// Raise makes a generation another one, and returns it.
+// Raise increases a generation and returns the new value.
 func (o *Own) Raise(index uint32) uint64 {
 	if index >= Words {
 		return 0

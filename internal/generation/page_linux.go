@@ -11,15 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seals are what Make sets and Open asks for: neither size nor seals change, and who
-// maps it later cannot write. F_SEAL_FUTURE_WRITE is of Linux 5.1.
+// seals are the seals that Make sets and Open requires. With them, neither size nor
+// seals can change, and whoever maps the file later cannot write. F_SEAL_FUTURE_WRITE
+// needs Linux 5.1.
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_FUTURE_WRITE
 
-// file is what is handed over.
+// file is the file that is passed on.
 type file struct{ *os.File }
 
-// Make makes a page with all generations 1. The caller closes it; pages that were
-// handed over stay as they are then.
+// Make makes a page in which all generations are 1. The caller closes it. Pages of
+// clients then keep their last values.
 func Make() (_ *Own, err error) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate("mamma-generations", flags|unix.MFD_NOEXEC_SEAL)
@@ -45,7 +46,7 @@ func Make() (_ *Own, err error) {
 	copy(b, magic)
 	binary.NativeEndian.PutUint32(b[8:], version)
 	binary.NativeEndian.PutUint32(b[12:], Words)
-	_, _ = rand.Read(b[16:32]) // never fails
+	_, _ = rand.Read(b[16:32]) // the error is ignored, because reading random bytes never fails
 	p, err := pageOf(b)
 	if err != nil {
 		return nil, err
@@ -54,8 +55,9 @@ func Make() (_ *Own, err error) {
 	for i := range uint32(Words) {
 		o.Store(i, 1)
 	}
-	// The order matters: what is mapped writable before the seal stays so. With its
-	// usual mode, who gets the file could open it again for writing.
+	// The order matters: the daemon's own writable mapping must be made before the
+	// seal. The mode is changed because with the usual one, a client could open the
+	// file again for writing.
 	if err := unix.Fchmod(fd, 0o444); err != nil {
 		return nil, fmt.Errorf("protect shared memory: %w", err)
 	}
@@ -71,15 +73,15 @@ func Make() (_ *Own, err error) {
 	return o, nil
 }
 
-// Close closes the file. The memory stays until nothing refers to it.
+// Close closes the file. The memory stays mapped until nothing refers to it.
 func (o *Own) Close() error { return o.file.Close() }
 
-// Rights is the control message that hands the page over (unix(7), SCM_RIGHTS).
+// Rights returns the control message that passes the page on (unix(7), SCM_RIGHTS).
 func (o *Own) Rights() []byte { return unix.UnixRights(int(o.file.Fd())) }
 
-// Open maps the page in a file that came from somebody else, and leaves the file to
-// the caller. It refuses what does not have the size and the seals of a page: such
-// memory could go away while it is read.
+// Open maps the page in a file from another process. The caller keeps the file. Open
+// refuses a file without the size and the seals of a page, because such memory could
+// vanish while it is read.
 func Open(fd int) (*Page, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -110,8 +112,8 @@ func Open(fd int) (*Page, error) {
 
 func unmap(b []byte) { _ = unix.Munmap(b) }
 
-// Received takes the page out of a control message, and closes whatever else came in
-// it. It is nil without an error if there is none.
+// Received takes the page out of a control message, and closes everything else in it.
+// Without a page it returns nil and no error.
 func Received(control []byte) (*Page, error) {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {
@@ -134,5 +136,5 @@ func Received(control []byte) (*Page, error) {
 	return page, bad
 }
 
-// RightsSize is how large a control message with one page is.
+// RightsSize returns the size of a control message with one page.
 func RightsSize() int { return unix.CmsgSpace(4) }

@@ -14,19 +14,19 @@ import (
 
 const (
 	learntVersion = 1
-	maxLearntFile = 256 << 20 // of a million hosts with long names
+	maxLearntFile = 256 << 20 // enough for a million hosts with long names
 	maxHostLength = 255
 )
 
-// learntFile is what is saved.
+// learntFile is the content of the file.
 type learntFile struct {
 	Version int      `json:"version"`
 	Habits  []*habit `json:"habits"` // most recently seen first
 }
 
-// Load reads what was saved at path. A missing file is no error. Of a destination
-// that l knows as well, what was seen last counts: so several processes can keep
-// what they learn in one file, if each loads it before it saves.
+// Load reads what was saved at path. A missing file is no error. If both the file and l
+// know a destination, the one seen later counts. So several processes can share a file,
+// if each loads it before saving.
 func (l *Learner) Load(path string) error {
 	f, err := ownfile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,8 +80,8 @@ func (h *habit) plausible() bool {
 	return h.Weight <= maxWeight && h.Size.Mean < 44 && h.Duration.Mean < 44 && len(h.Dest.Host) <= maxHostLength && h.Dest == h.Dest.normal()
 }
 
-// Save writes what was learnt to path, if it has changed. Readers see the old
-// file or the new one, never half of it.
+// Save writes what was learnt to path, if that has changed. Readers see either the old
+// file or the new one.
 func (l *Learner) Save(path string) error {
 	l.mu.Lock()
 	changed := l.changed
@@ -106,5 +106,5 @@ func (l *Learner) Save(path string) error {
 	return nil
 }
 
-// SaveEvery is the time between two savings, and so the most that a crash can lose.
+// SaveEvery is the time between two saves, and so the most that a crash can lose.
 const SaveEvery = 5 * time.Minute

@@ -1,5 +1,5 @@
-// Package habits learns how much goes over connections to each destination, and for
-// how long, and says what intents that stands for.
+// Package habits learns how many bytes connections to each destination carry, and how
+// long they last. It derives the intents of further connections from that.
 package habits
 
 import (
@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	// An average counts from this weight on: three connections, the last ones not
-	// long ago.
+	// minWeight is the weight from which an average counts: three connections, the
+	// latest ones not long ago.
 	minWeight = 2.5
-	// The weight does not grow beyond this, so that the average follows changes.
+	// maxWeight bounds the weight, so that the average follows changes.
 	maxWeight = 20
-	// Sizes that differ by more than this factor (one standard deviation of their
-	// logarithms) have no typical value.
+	// maxSpread is the factor (one standard deviation of the logarithms) beyond which
+	// sizes have no typical value.
 	maxSpread = 4.0
 
-	// What the categories of package intent mean in figures. A size between two
-	// categories is given none.
+	// These figures define the categories of package intent. A size between two
+	// categories gets none.
 	bulkBytes   = 1 << 20
 	bulkRate    = 100 << 10 // bytes per second
 	querySize   = 64 << 10
@@ -35,27 +35,27 @@ const (
 	longMaxRate = 1 << 10 // bytes per second
 )
 
-// Dest is where connections lead: a name or an address, and a port.
+// Dest is the destination of connections: a name or an address, and a port.
 type Dest struct {
 	Host string
 	Port uint16
 }
 
-// normal is the form that destinations are remembered in.
+// normal returns the form in which destinations are remembered.
 func (d Dest) normal() Dest { return Dest{rules.NormalName(d.Host), d.Port} }
 
-// Settings say whether and how is learnt.
+// Settings say whether and how to learn.
 type Settings struct {
 	On       bool
-	File     string        // where it is kept; "": in memory only
-	Hosts    int           // how many destinations are remembered at most
-	HalfLife time.Duration // after this time what was seen counts half as much
+	File     string        // where the habits are saved; "": in memory only
+	Hosts    int           // the greatest number of remembered destinations
+	HalfLife time.Duration // time after which an observation counts half
 }
 
-// Defaults are the settings of a file that says nothing.
+// Defaults returns the settings of a file that sets none.
 func Defaults() Settings { return Settings{On: true, Hosts: 4096, HalfLife: 7 * 24 * time.Hour} }
 
-// Describe lets a block have the settings.
+// Describe adds the settings to the description of a block.
 func (s *Settings) Describe(b *config.Body) {
 	b.Bool("enabled", &s.On)
 	config.Text(b, "file", &s.File, func(text string) (string, error) {
@@ -68,8 +68,8 @@ func (s *Settings) Describe(b *config.Body) {
 	b.Duration("half_life", &s.HalfLife)
 }
 
-// A Learner remembers how much goes over connections to each host and port, and
-// for how long. It averages logarithms, as sizes spread over many powers of ten. Old
+// A Learner remembers how many bytes connections to each host and port carry, and for
+// how long. It averages logarithms, because sizes range over many powers of ten. Old
 // connections count less. A Learner is safe for concurrent use.
 type Learner struct {
 	now func() time.Time
@@ -79,14 +79,14 @@ type Learner struct {
 	halfLife time.Duration
 	byDest   map[Dest]*list.Element // of *habit
 	recent   *list.List             // most recently seen first
-	changed  bool                   // since it was last saved
+	changed  bool                   // something was learnt since the last save
 }
 
-// habit is what was seen of one destination.
+// habit is what was seen about one destination.
 type habit struct {
 	Dest     Dest
 	Seen     time.Time // last
-	Weight   float64   // at that time
+	Weight   float64   // as of Seen
 	Size     average   // of ln(1 + bytes)
 	Duration average   // of ln(1 + seconds)
 }
@@ -109,7 +109,7 @@ func (l *Learner) Configure(c Settings) {
 	l.boundLocked()
 }
 
-// sortLocked puts what was seen last first.
+// sortLocked sorts the habits, the latest seen first.
 func (l *Learner) sortLocked() {
 	all := make([]*habit, 0, l.recent.Len())
 	for e := l.recent.Front(); e != nil; e = e.Next() {
@@ -151,7 +151,7 @@ func (l *Learner) See(dest Dest, bytes int64, took time.Duration) {
 	h.Weight, h.Seen = min(w+1, maxWeight), now
 }
 
-// weight is what remains at the time now.
+// weight returns the weight that is left at the time now.
 func (h *habit) weight(now time.Time, halfLife time.Duration) float64 {
 	age := max(0, now.Sub(h.Seen))
 	return h.Weight * math.Exp2(-age.Seconds()/halfLife.Seconds())
@@ -162,14 +162,15 @@ func (a *average) add(x, weight float64) {
 	a.Square = (a.Square*weight + x*x) / (weight + 1)
 }
 
-// typical returns exp(mean) - 1, and false if values spread too far for a typical one.
+// typical returns exp(mean) - 1. ok is false if the values spread too far to have a
+// typical one.
 func (a average) typical() (float64, bool) {
 	spread := math.Sqrt(max(0, a.Square-a.Mean*a.Mean))
 	return math.Expm1(a.Mean), spread <= math.Log(maxSpread)
 }
 
-// Typical says what can be expected of a connection: nothing before it has seen
-// several that were alike.
+// Typical returns the intents to expect of a connection. It returns none until several
+// similar connections were seen.
 func (l *Learner) Typical(dest Dest) intent.Set {
 	var s intent.Set
 	l.mu.Lock()

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Executable is the path of the program that a process runs, as rules by program name
-// it: a program whose file was replaced since, as by an upgrade, keeps its path. It is
-// "" where the process may not be looked at, or is gone.
+// Executable returns the path of a process's program, in the form in which rules name
+// programs. If the file was replaced since, for instance by an upgrade, the path stays
+// the same. Executable returns "" if the process may not be looked at, or is gone.
 func Executable(pid int) string {
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSuffix(exe, " (deleted)") // which the kernel adds, see proc(5)
+	return strings.TrimSuffix(exe, " (deleted)") // the kernel adds this, see proc(5)
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/socket-intents/mamma/internal/config"
 )
 
-// Intents states intents for what it matches. In a file it is a block
-// intents "NAME" { set = "category=bulktransfer" … }.
+// Intents is a rule that states intents for the connections that it matches. In a file
+// it is a block intents "NAME" { set = "category=bulktransfer" … }.
 type Intents struct {
 	Name  string
 	Match Match
 	Set   intent.Set
 }
 
-// DescribeIntents lets a file have blocks of Intents, which go to list in their
-// order. match describes what they may match.
+// DescribeIntents adds blocks of Intents to the description of a file. They are
+// appended to list in their order. match describes what they may match.
 func DescribeIntents(b *config.Body, list *[]Intents, match func(*Match, *config.Body)) {
 	b.Named("intents", "name", func(name string, at config.Pos, b *config.Body) {
 		r := Intents{Name: name}
@@ -48,7 +48,8 @@ func DescribeIntents(b *config.Body, list *[]Intents, match func(*Match, *config
 	})
 }
 
-// statedBySet tells of an intent that stands where a setting does how to state it.
+// statedBySet returns a remark about an intent that is written as a setting: it says
+// how to state it.
 func statedBySet(name, value string) string {
 	if o, err := intent.ParseOption(name); err == nil {
 		return fmt.Sprintf("intents are stated by set = \"%v=%s\"", o, value)
@@ -56,7 +57,7 @@ func statedBySet(name, value string) string {
 	return ""
 }
 
-// StatedElsewhere is what to say of an intent in a block that states none.
+// StatedElsewhere returns a remark about an intent in a block that states none.
 func StatedElsewhere(name, value string) string {
 	if hint := statedBySet(name, value); hint != "" {
 		return hint + " in a block intents \"NAME\" { ... }"
@@ -64,8 +65,8 @@ func StatedElsewhere(name, value string) string {
 	return ""
 }
 
-// Describe lets a block have the settings of a match that is about a connection of
-// this host.
+// Describe adds the settings of a match for connections of this host to the description
+// of a block.
 func (m *Match) Describe(b *config.Body) {
 	config.Texts(b, "destination", &m.Destinations, parseDestination)
 	config.Numbers(b, "port", &m.Ports, ParsePorts)
@@ -73,7 +74,7 @@ func (m *Match) Describe(b *config.Body) {
 	config.Texts(b, "process", &m.Processes, parseProcess)
 }
 
-// DescribeClient adds those that are about the client of a proxy.
+// DescribeClient adds the settings about a proxy's clients.
 func (m *Match) DescribeClient(b *config.Body) {
 	m.Describe(b)
 	config.Texts(b, "client", &m.Clients, parseNetwork)
@@ -87,14 +88,14 @@ func notEmpty(text string) (string, error) {
 	return text, nil
 }
 
-// Choice collects the intents of a connection. Of what says something about the same
-// intent, the first that was added counts. The zero value has none.
+// Choice collects the intents of a connection. If several sources state the same
+// intent, the first one added counts. The zero value has no intents.
 type Choice struct {
 	Set  intent.Set
 	from []string
 }
 
-// Add adds intents, and their source if they add something.
+// Add adds intents. It notes the source if that adds something.
 func (c *Choice) Add(s intent.Set, source string) {
 	if merged := c.Set.Merge(s); merged != c.Set {
 		c.Set = merged
@@ -102,7 +103,7 @@ func (c *Choice) Add(s intent.Set, source string) {
 	}
 }
 
-// Apply adds those of the rules that match, in their order.
+// Apply adds the intents of the rules that match, in their order.
 func (c *Choice) Apply(list []Intents, s *Subject) {
 	for i := range list {
 		if list[i].Match.Matches(s) == Yes {
@@ -111,10 +112,9 @@ func (c *Choice) Apply(list []Intents, s *Subject) {
 	}
 }
 
-// Guess adds what usual gives, which may be nil, such as what was learnt of the
-// destination, and then what a well-known port stands for; 0 is none. Both are
-// about the kind of connection there, and say nothing of one whose category is
-// known.
+// Guess adds guesses about the kind of connection: first those of usual, such as what
+// was learnt about the destination, and then those of a well-known port. usual may be
+// nil, and port 0. If the category is known already, Guess adds nothing.
 func (c *Choice) Guess(usual func() intent.Set, port uint16) {
 	if _, known := c.Set.Category(); known {
 		return
@@ -127,11 +127,11 @@ func (c *Choice) Guess(usual func() intent.Set, port uint16) {
 	}
 }
 
-// From lists the sources that added something, for people.
+// From lists the sources that have added something, for people.
 func (c *Choice) From() string { return strings.Join(c.from, ", ") }
 
-// OfPort gives the intents that a well-known port stands for. Ports of the Web
-// are missing: they serve small queries and large files alike.
+// OfPort returns the intents that a well-known port stands for. The ports of the Web
+// have none, because they serve small queries and large files alike.
 func OfPort(port uint16) intent.Set {
 	var s intent.Set
 	switch port {

@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Match is what a rule applies to. Of each kind that is given, one entry must fit. The
-// zero value applies to everything.
+// Match says what a rule applies to. For each kind that has entries, one entry must
+// fit. The zero value applies to everything.
 type Match struct {
-	Clients      []netip.Prefix // that connected to a proxy
+	Clients      []netip.Prefix // networks of a proxy's clients
 	Destinations []Destination
 	Ports        []PortRange // of the destination
-	Users        []string    // names that clients of a proxy give
-	UIDs         []uint32    // user IDs of the callers on this host
-	Processes    []string    // their executables: whole paths, or last parts
+	Users        []string    // names that a proxy's clients give
+	UIDs         []uint32    // user ids of programs on this host
+	Processes    []string    // their executables: full paths, or last parts
 }
 
 // Destination is a network, or a pattern for names (path.Match).
@@ -26,42 +26,42 @@ type Destination struct {
 	Pattern string // in lower case, without the last dot; "" if a network is meant
 }
 
-// PortRange holds the ports from Low to High, both included.
+// PortRange is the ports from Low to High, both included.
 type PortRange struct{ Low, High uint16 }
 
-// A Verdict tells whether something matches. A greater one includes more.
+// A Verdict tells whether something matches. Greater values are weaker statements.
 type Verdict int
 
 // The verdicts.
 const (
 	No      Verdict = iota
-	Maybe           // it depends on the address, which is not known yet
+	Maybe           // it depends on the address, which is unknown so far
 	Unknown         // it depends on who asks, which cannot be found out
 	Yes
 )
 
 // Subject is a connection that rules are applied to.
 type Subject struct {
-	Client netip.Addr     // that connected to a proxy; not valid if there is none
-	User   string         // the name that it gave; "" for none
-	Name   string         // of the destination, normal (NormalName); "" if it is not known by name
-	Addr   netip.AddrPort // of the destination; the address is not valid if it is not known yet
-	// Later tells that the destinations come later: neither name nor port is known.
+	Client netip.Addr     // address of the proxy's client; invalid if there is none
+	User   string         // the name that the client gave; "": none
+	Name   string         // of the destination, as from NormalName; "": not known by name
+	Addr   netip.AddrPort // of the destination; the address is invalid if it is unknown so far
+	// Later tells that destinations come later, so that neither name nor port is known.
 	Later  bool
-	Caller func() Caller // who asked; called only if a rule wants to know
+	Caller func() Caller // returns who asked; called only if a rule needs it
 }
 
-// Caller is who asked for a connection. The zero value stands for a local process about
-// which nothing could be found out.
+// Caller is the process that asked for a connection. The zero value is a local process
+// about which nothing is known.
 type Caller struct {
-	Elsewhere  bool // not on this host, so no local user and no local process
-	Known      bool // UID is right
+	Elsewhere  bool // on another host, so neither a local user nor a local process
+	Known      bool // UID is valid
 	UID        uint32
 	PID        int    // 0 if it could not be read
 	Executable string // path, "" if it could not be read
 }
 
-// String names the program or the user; "" if neither is known.
+// String returns the name of the program or the user; "" if neither is known.
 func (c Caller) String() string {
 	switch {
 	case !c.Known:
@@ -72,7 +72,7 @@ func (c Caller) String() string {
 	return fmt.Sprintf("uid %d", c.UID)
 }
 
-// NormalName is the form of a host name that Subject.Name and patterns have.
+// NormalName returns a host name in the form that Subject.Name and patterns have.
 func NormalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 // Matches tells whether m applies to s.
@@ -96,7 +96,7 @@ func (m *Match) Matches(s *Subject) Verdict {
 	return min(d, m.caller(s.Caller()))
 }
 
-// caller compares user and process.
+// caller compares the user and the process.
 func (m *Match) caller(who Caller) Verdict {
 	result := Yes
 	if len(m.UIDs) > 0 {
@@ -123,7 +123,7 @@ func (m *Match) destination(s *Subject) Verdict {
 	for _, d := range m.Destinations {
 		switch {
 		case d.Pattern != "":
-			if ok, _ := path.Match(d.Pattern, s.Name); ok && s.Name != "" { // the pattern was checked
+			if ok, _ := path.Match(d.Pattern, s.Name); ok && s.Name != "" { // the pattern was checked when it was read, so there is no error
 				return Yes
 			}
 		case d.Network.Contains(s.Addr.Addr()):
@@ -135,13 +135,13 @@ func (m *Match) destination(s *Subject) Verdict {
 	return result
 }
 
-// NamesAddress tells whether a network of m holds ip, as distinct from m
-// applying to every destination.
+// NamesAddress tells whether a network in m contains ip. It is false if m merely
+// applies to every destination.
 func (m *Match) NamesAddress(ip netip.Addr) bool {
 	return slices.ContainsFunc(m.Destinations, func(d Destination) bool { return d.Network.Bits() > 0 && d.Network.Contains(ip) })
 }
 
-// process compares the path of the executable, or the last part of it.
+// process compares the path of the executable, or its last part.
 func (m *Match) process(executable string) bool {
 	return slices.ContainsFunc(m.Processes, func(p string) bool {
 		if strings.Contains(p, "/") {
@@ -203,5 +203,5 @@ func parseUID(text string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// noUser is no user: the kernel takes it for "unchanged" (setuid(2)).
+// noUser is no valid user id: for the kernel it means "unchanged" (setuid(2)).
 const noUser = 1<<32 - 1

@@ -1,4 +1,4 @@
-// Package selection tells which of the host's prefixes a configuration is about.
+// Package selection finds out which of the host's prefixes a configuration means.
 package selection
 
 import (
@@ -9,19 +9,21 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 )
 
-// Network is a prefix to be managed, and what the configuration says of it.
+// Network is a prefix to manage, with its settings.
 type Network struct {
 	netmon.Prefix
 	Settings config.PrefixSettings
 }
 
-// Select returns the prefixes that cfg wants managed, in prefix-list order.
+// Select returns the prefixes that cfg selects for management, in prefix-list order.
 //
-// An interface block means the prefixes with global addresses: link-local ones
-// reach nothing beyond the link, where the interface is given by the address
-// anyway. A prefix block means what it names; one that holds much more than the
-// loopback or link-local prefix in it, such as 0.0.0.0/0, does not name that. Auto means what leads to everywhere, or
-// will when its routes are managed; beside a VPN that takes all traffic it means the VPN only: going around it must be configured.
+// An interface block selects prefixes with global addresses. Link-local ones are left
+// out: they reach nothing beyond the link, and there the address itself gives the
+// interface. A prefix block selects the prefix that it names. One that is much wider
+// than a loopback or link-local prefix, such as 0.0.0.0/0, does not name it. Auto
+// selects the prefixes that lead to everywhere, or will when their routes are managed.
+// If a VPN takes all traffic, Auto selects only the VPN: going around it must be
+// configured.
 func Select(cfg *config.Config, nets *netmon.Snapshot) []Network {
 	var list []Network
 	for _, p := range nets.Prefixes() {
@@ -39,7 +41,7 @@ func Select(cfg *config.Config, nets *netmon.Snapshot) []Network {
 	return list
 }
 
-// settings are what cfg says about a prefix, under whichever name of its interface.
+// settings returns the settings in cfg for a prefix, under any name of its interface.
 func settings(cfg *config.Config, nets *netmon.Snapshot, p *netmon.Prefix) config.PrefixSettings {
 	l, _ := nets.Link(p.Index)
 	return cfg.Settings(p.Interface, p.Prefix, l.AltNames...)
@@ -63,9 +65,9 @@ func names(b *config.Block, p *netmon.Prefix) bool {
 // local tells whether an address reaches nothing beyond this host and its links.
 func local(a netip.Addr) bool { return a.IsLoopback() || a.IsLinkLocalUnicast() }
 
-// Barren returns the blocks that are about some of the host's prefixes, none of which is
-// managed because of them: all are link-local, or the loopback interface's. links names
-// for each block the interfaces that these are on.
+// Barren returns the blocks that match prefixes of the host but make none of them
+// managed, because all are link-local or on the loopback interface. links has the
+// interfaces of these prefixes for each block.
 func Barren(cfg *config.Config, nets *netmon.Snapshot) (list []config.Block, links [][]netmon.Link) {
 	for _, b := range cfg.Blocks {
 		if b.Enabled != nil && !*b.Enabled || cfg.Original && b.Enabled == nil {
@@ -90,7 +92,7 @@ func Barren(cfg *config.Config, nets *netmon.Snapshot) (list []config.Block, lin
 	return list, links
 }
 
-// Unmatched returns the blocks that are about none of the host's prefixes.
+// Unmatched returns the blocks that match none of the host's prefixes.
 func Unmatched(cfg *config.Config, nets *netmon.Snapshot) []config.Block {
 	var list []config.Block
 	for _, b := range cfg.Blocks {

@@ -1,7 +1,6 @@
 // Package sockdiag asks the kernel about one socket of this host (sock_diag(7)). The
-// kernel looks the socket up by its addresses, so it takes as long however many
-// there are. Nobody needs rights for it, but for the sockets of other network
-// namespaces.
+// kernel finds the socket by its addresses, so the time does not depend on the number
+// of sockets. No privileges are needed, except for sockets of other network namespaces.
 package sockdiag
 
 import (
@@ -14,20 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AnyCookie asks for the socket that has the addresses now.
+// AnyCookie asks for the socket that has the addresses at present, whatever its cookie.
 const AnyCookie = ^uint64(0)
 
-// ErrNotFound says that no such socket is there any more.
+// ErrNotFound means that there is no such socket any more.
 var ErrNotFound = errors.New("there is no such socket")
 
-// Socket is what the kernel tells of a socket.
+// Socket is what the kernel says about a socket.
 type Socket struct {
 	State uint8  // as net/tcp_states.h numbers them
-	UID   uint32 // of its owner; 0 as well where Inode is 0
-	Inode uint32 // of its file; 0: its process has closed it, so it has no owner
-	// Sent and Received are the bytes of data that went over a TCP connection in order:
-	// sent and acknowledged, and received. Sent is one too many while others are under
-	// way. They are valid if Counted is set.
+	UID   uint32 // of its owner; means nothing if Inode is 0
+	Inode uint32 // of its file; 0: its process has closed it, so nobody owns it
+	// Sent and Received are the numbers of bytes of data on a TCP connection: sent and
+	// acknowledged, and received in order. While further bytes are under way, Sent is
+	// one too many. Both are valid only if Counted is set.
 	Sent, Received uint64
 	Counted        bool
 }
@@ -45,7 +44,7 @@ const (
 	offsetSent   = 200 // tcpi_bytes_sent, and tcpi_bytes_retrans after it (Linux 4.19)
 )
 
-// The states in which the peer has ended, and the kernel still tells figures
+// The states in which the peer has ended and the kernel still gives figures
 // (net/tcp_states.h).
 const (
 	tcpCloseWait = 8
@@ -53,7 +52,7 @@ const (
 	tcpClosing   = 11
 )
 
-// Conn is a netlink socket to ask by. It is safe for concurrent use.
+// Conn is a netlink socket for questions. It is safe for concurrent use.
 type Conn struct{ conn *netlink.Conn }
 
 // Dial opens a Conn.
@@ -69,8 +68,8 @@ func Dial() (*Conn, error) {
 func (c *Conn) Close() error { return c.conn.Close() }
 
 // Get asks for the socket of a protocol (IPPROTO_TCP, IPPROTO_UDP) with these two
-// ends and, unless it is AnyCookie, this cookie (SO_COOKIE). Of a socket that is
-// gone, or has another cookie by now, it says ErrNotFound.
+// addresses and with this cookie (SO_COOKIE), unless that is AnyCookie. If the socket
+// is gone, or a new one has another cookie, the error is ErrNotFound.
 func (c *Conn) Get(protocol byte, local, remote netip.AddrPort, cookie uint64) (Socket, error) {
 	if !local.Addr().IsValid() || !remote.Addr().IsValid() {
 		return Socket{}, ErrNotFound
@@ -95,7 +94,7 @@ func request(protocol byte, local, remote netip.AddrPort, cookie uint64) []byte 
 		b[0] = unix.AF_INET6
 	}
 	if protocol == unix.IPPROTO_UDP {
-		local, remote = remote, local // udp_dump_one, net/ipv4/udp_diag.c: as they are in a datagram to it
+		local, remote = remote, local // as in a datagram to the socket (udp_dump_one, net/ipv4/udp_diag.c)
 	} else {
 		b[2] = 1 << (infoType - 1)
 	}
@@ -131,10 +130,12 @@ func parse(b []byte) (Socket, error) {
 	return s, nil
 }
 
-// Carried gives the bytes of data that a TCP connection in a state of net/tcp_states.h has sent,
-// with acknowledgement, and received, from a struct tcp_info (INET_DIAG_INFO). The kernel counts SYN and
-// FIN among what was acknowledged, and the peer's FIN among what was received; these are left out as
-// far as it tells how many bytes were sent (Linux 4.19). False before Linux 4.1, which counts nothing.
+// Carried returns the bytes of data that a TCP connection has sent, with
+// acknowledgement, and received. It reads them from a struct tcp_info (INET_DIAG_INFO);
+// state is one of net/tcp_states.h. The kernel counts SYN and FIN as acknowledged
+// bytes, and the peer's FIN as a received one. Carried subtracts these if the kernel
+// tells how many bytes were sent (Linux 4.19). counted is false before Linux 4.1, which
+// counts nothing.
 func Carried(info []byte, state uint8) (sent, received uint64, counted bool) {
 	if len(info) < offsetGot+8 {
 		return 0, 0, false

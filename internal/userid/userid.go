@@ -1,5 +1,4 @@
-// Package userid tells which user ids that the kernel names can be believed to stand
-// for one user.
+// Package userid tells which user ids from the kernel really stand for a single user.
 package userid
 
 import (
@@ -11,14 +10,14 @@ import (
 	"strings"
 )
 
-// overflow is the id that the kernel shows in place of those that have none in this
-// process's user namespace (kernel.overflowuid, user_namespaces(7)).
+// overflow is the id that the kernel shows for users without an id in this process's
+// user namespace (kernel.overflowuid, user_namespaces(7)).
 const overflow = 65534
 
-// Known tells whether a user id from the kernel stands for one user. Where the user
-// namespace of this process lacks some of the host's ids, as those of containers do,
-// 65534 stands for all of them and so for nobody in particular. The answer is false
-// too if it cannot be found out.
+// Known tells whether a user id from the kernel stands for a single user. In a user
+// namespace that lacks some of the host's ids, as in containers, 65534 stands for all
+// users without an id, and so for nobody in particular. The result is also false if
+// that cannot be found out.
 func Known(uid uint32) bool {
 	if uid != overflow {
 		return true
@@ -27,17 +26,17 @@ func Known(uid uint32) bool {
 	return err == nil && whole(text)
 }
 
-// Own tells whether a user id from the kernel is that of this process.
+// Own tells whether a user id from the kernel is this process's.
 func Own(uid uint32) bool { return int64(uid) == int64(os.Geteuid()) && Known(uid) }
 
-// Trusted tells whether a user id from the kernel is root's or that of this process.
+// Trusted tells whether a user id from the kernel is root's or this process's.
 func Trusted(uid uint32) bool { return uid == 0 || Own(uid) }
 
-// whole tells whether a map of user ids (/proc/PID/uid_map) holds all there are.
+// whole tells whether a map of user ids (/proc/PID/uid_map) contains all ids.
 func whole(text []byte) bool {
 	var n uint64
 	for sc := bufio.NewScanner(bytes.NewReader(text)); sc.Scan(); {
-		f := strings.Fields(sc.Text()) // first inside, first outside, how many
+		f := strings.Fields(sc.Text()) // first id inside, first id outside, number of ids
 		if len(f) != 3 {
 			return false
 		}
