@@ -1,10 +1,10 @@
-// Package otelintent tells traces of OpenTelemetry over which network a request went, and
-// why.
+// Package otelintent adds to OpenTelemetry traces over which network a request went,
+// and why.
 //
-// It is a module of its own, so that nobody else depends on OpenTelemetry. Transport is for
-// net/http; the package grpcintent below it is for gRPC. Both add attributes to the span
-// that the context of a request carries, and make no span of their own: what makes the
-// spans, such as otelhttp, goes around them.
+// It is a module of its own, so that nobody else depends on OpenTelemetry. Transport is
+// for net/http; the package grpcintent below it is for gRPC. Both add attributes to the
+// span in the context of a request. They make no spans: whatever makes them, such as
+// otelhttp, must be wrapped around.
 //
 //	var dialer client.Dialer
 //	base := http.DefaultTransport.(*http.Transport).Clone()
@@ -22,28 +22,30 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// The attributes of a span. Those about which nothing is known are left out.
+// The attributes of a span. Unknown ones are left out.
 const (
-	// Network is the interface that the socket was bound to, else the source address that
-	// was suggested.
+	// Network is the interface that the socket was bound to, or else the suggested
+	// source address.
 	Network = attribute.Key("mamma.network")
 	// Source is the address that the connection came from.
 	Source = attribute.Key("mamma.source")
-	// Reason is what decided, in the manager's words, or why it was not asked.
+	// Reason is the manager's reason for the decision, or why the manager was not
+	// asked.
 	Reason = attribute.Key("mamma.reason")
-	// DecisionID is what "mammactl decisions" shows of the same decision.
+	// DecisionID is the id under which "mammactl decisions" shows the decision.
 	DecisionID = attribute.Key("mamma.decision_id")
 	// Decided tells that the manager was asked and answered.
 	Decided = attribute.Key("mamma.decided")
 	// Reused tells that the connection had carried another request before.
 	Reused = attribute.Key("mamma.reused")
-	// FailedAttempts is how many attempts failed before, on this network or another.
+	// FailedAttempts is the number of earlier attempts that failed, on this network or
+	// others.
 	FailedAttempts = attribute.Key("mamma.failed_attempts")
 	// Multipath tells that the connection speaks Multipath TCP.
 	Multipath = attribute.Key("mamma.multipath")
 )
 
-// Attributes are what is known of a connection.
+// Attributes returns what is known about a connection.
 func Attributes(info *client.Info) []attribute.KeyValue {
 	list := []attribute.KeyValue{Decided.Bool(info.Decided)}
 	text := func(k attribute.Key, v string) {
@@ -81,12 +83,12 @@ func Attributes(info *client.Info) []attribute.KeyValue {
 	return list
 }
 
-// Transport adds the attributes of the connection that a request gets to the span of its
-// context. It does nothing where there is no span, or none that is recorded. It is safe for
-// concurrent use if Base is.
+// Transport adds the attributes of a request's connection to the span of the request's
+// context. Without a recorded span it does nothing. It is safe for concurrent use if
+// Base is.
 type Transport struct {
-	// Base sends the requests. Nil: http.DefaultTransport, whose connections mamma knows
-	// nothing of.
+	// Base sends the requests. If it is nil, http.DefaultTransport does, about whose
+	// connections nothing is known.
 	Base http.RoundTripper
 }
 
@@ -97,7 +99,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		base = http.DefaultTransport
 	}
 	if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
-		// A request that is sent anew on another connection gets that one's.
+		// If a request is sent again on another connection, the span gets the
+		// attributes of that one.
 		got := httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
 			if info, ok := client.InfoOf(c.Conn); ok {
 				info.Reused = info.Reused || c.Reused

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Addrinfo shows what the extended getaddrinfo says about a host's web server:
-// addresses, each with the address to bind to, the protocol and the options for a
-// socket. Unless -n is given it then connects to the first that works.
+// Addrinfo shows what the extended getaddrinfo returns for a host's web server:
+// addresses, each with the local address to bind to, the protocol, and the options for
+// a socket. Unless -n is given, it then connects to the first address that works.
 //
 //	addrinfo -C bulktransfer localhost
 package main

@@ -1,5 +1,5 @@
-// Async connects to several servers at once without waiting for any, prints each
-// as it is there, and gives up what is not after a while.
+// Async connects to several servers at once and prints each connection as soon as it
+// stands. After a while it gives up the rest.
 //
 //	async localhost:80 localhost:443 www.example.net:80
 package main
@@ -39,7 +39,7 @@ func main() {
 		case <-late:
 			fmt.Println("the others are given up")
 			for _, p := range pending {
-				p.Cancel() // nothing happens to those that were reported
+				p.Cancel() // has no effect on those whose result was taken
 			}
 			return
 		}
@@ -47,7 +47,7 @@ func main() {
 }
 
 func report(address string, p *client.Pending, after time.Duration) {
-	socket, err := p.Result() // does not wait any more
+	socket, err := p.Result() // the result is there, so this does not wait
 	if err != nil {
 		fmt.Printf("%8.1f ms  %v\n", float64(after)/float64(time.Millisecond), err)
 		return

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Classic sends 1 MiB to a server with the classic socket calls, having said that
-// it is a bulk transfer of that size: getaddrinfo, socket, connect, write, close,
-// all with one bsd.Context. For programs that need the descriptor; others use
-// client.Dialer.
+// Classic sends 1 MiB to a server with the classic socket calls: getaddrinfo, socket,
+// connect, write, close. All of them use one bsd.Context, which states that the
+// connection is a bulk transfer of that size. The example is for programs that need the
+// descriptor; others should use client.Dialer.
 //
 //	classic localhost 9
 package main

@@ -1,7 +1,6 @@
-// Download fetches several URLs at once over httpintent.Transport, each with
-// intents of its own: pages are queries, everything else is a bulk transfer, whose
-// size is asked for first. Small and large objects of one host may then take
-// different networks.
+// Download fetches several URLs at once with httpintent.Transport, each with its own
+// intents. Pages are queries. Everything else is a bulk transfer, whose size is
+// requested first. Small and large objects of one host may so use different networks.
 //
 //	download http://localhost/ http://localhost/image.iso
 package main
@@ -59,7 +58,7 @@ func fetch(ctx context.Context, web *http.Client, url string) error {
 	return nil
 }
 
-// intents says what is known about a URL.
+// intents returns the intents for a URL.
 func intents(ctx context.Context, web *http.Client, url string) (intent.Set, error) {
 	query := intent.Set{}.WithCategory(intent.CategoryQuery)
 	switch path.Ext(url) {

@@ -1,11 +1,10 @@
-// Fetch gets a URL over the network that the Multi Access Manager chooses, and
-// tells which one that was and why.
+// Fetch gets a URL over the network that the Multi Access Manager chooses, and tells
+// which network that was and why.
 //
 //	fetch --intent category=bulktransfer,filesize=300M http://www.example.net/
 //
-// It shows that using intents takes two lines in a program that uses net/http:
-// a client.Dialer as the transport's dial function, and intent.NewContext on
-// the request's context.
+// It shows that a program with net/http needs two lines to use intents: a client.Dialer
+// as the transport's dial function, and intent.NewContext for the request's context.
 package main
 
 import (
@@ -74,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	daemon := &client.Daemon{Path: *socket}
 	defer func() { _ = daemon.Close() }()
 	dialer := &client.Dialer{Daemon: daemon, Logger: slog.New(slog.NewTextHandler(stderr, nil))}
-	transport := http.DefaultTransport.(*http.Transport).Clone() // with its proxy, time-outs and HTTP/2
+	transport := http.DefaultTransport.(*http.Transport).Clone() // keeps its proxy, time-outs and HTTP/2
 	transport.DialContext = dialer.DialContext
 	defer transport.CloseIdleConnections()
 
@@ -103,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// describe tells which network conn uses, and why.
+// describe says which network conn uses, and why.
 func describe(conn net.Conn) string {
 	info, ok := client.InfoOf(conn)
 	if !ok {
@@ -131,8 +130,8 @@ func describe(conn net.Conn) string {
 	return text
 }
 
-// network gives a local address with its prefix and interface, as far as they
-// can be found out.
+// network returns a local address with its prefix and interface, if these can be found
+// out.
 func network(local netip.Addr) string {
 	interfaces, err := net.Interfaces()
 	if err != nil {

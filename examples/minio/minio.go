@@ -1,5 +1,5 @@
-// Package minio makes a client of S3 and what speaks its protocol, whose requests each
-// go over the network that the manager chooses for them.
+// Package minio makes a client for S3 and compatible servers. Each request goes over
+// the network that the manager chooses for it.
 package minio
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/client/httpintent"
 )
 
-// New makes a client of the server at endpoint, a host and a port. The
-// transport's CloseIdleConnections is to be called when the client is not used any more.
+// New makes a client for the server at endpoint, a host and a port. Call the
+// transport's CloseIdleConnections when the client is no longer used.
 func New(d *client.Dialer, endpoint string, secure bool, keys *credentials.Credentials) (*minio.Client, *httpintent.Transport, error) {
 	base, err := minio.DefaultTransport(secure) // with the time-outs that minio-go wants
 	if err != nil {

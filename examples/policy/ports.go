@@ -1,8 +1,8 @@
-// Command ports is a policy for mamma, built as a plugin: connections to the
-// given ports leave by the given interface, all others by the default prefix.
+// Command ports is a policy for mamma, built as a plugin. Connections to the given
+// ports leave by the given interface, all others by the default prefix.
 //
-// A plugin is a package main that exports New. It needs nothing of mamma but
-// the packages policy and, if it reads intents, intent.
+// A plugin is a package main that exports New. It needs only the package policy of
+// mamma and, if it reads intents, the package intent.
 package main
 
 import (
@@ -19,7 +19,7 @@ type options struct {
 	Interface string   `mam:"interface"`
 }
 
-// ports is the policy. It keeps no state but its settings.
+// ports is the policy. Its settings are its only state.
 type ports struct {
 	through string
 	ports   map[uint16]bool
@@ -27,8 +27,8 @@ type ports struct {
 
 var _ policy.Policy = (*ports)(nil)
 
-// New makes the policy. The manager calls it when it reads the configuration,
-// and keeps what it ran before if New fails.
+// New makes the policy. The manager calls it when it reads the configuration. If New
+// fails, the previous policy stays in use.
 func New(c policy.Config) (policy.Policy, error) {
 	var o options
 	if err := c.Decode(&o); err != nil {
@@ -70,10 +70,10 @@ func (p *ports) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// byDefault decides for the default prefix; without one there is no preference.
+// byDefault decides for the default prefix. Without one there is no preference.
 func byDefault(r *policy.Request, reason string) policy.Decision {
 	return policy.Decision{Prefix: r.DefaultPrefix(), Reason: reason}
 }
 
-// A plugin's main is never called.
+// main is never called in a plugin.
 func main() {}

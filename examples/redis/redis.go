@@ -7,7 +7,7 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// NewClient makes a client whose connections are dialled by d, with d's intents.
+// NewClient makes a client. d dials its connections, with d's intents.
 func NewClient(d *client.Dialer, address string) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr:   address,

@@ -1,5 +1,5 @@
-// Package retryablehttp makes an HTTP client that tries again, over the network that
-// the manager chooses for each try.
+// Package retryablehttp makes an HTTP client that repeats failed requests. Each try
+// goes over the network that the manager chooses for it.
 package retryablehttp
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/socket-intents/mamma/client/httpintent"
 )
 
-// NewClient makes a client. The transport's CloseIdleConnections is to be called when
-// it is not used any more.
+// NewClient makes a client. Call the transport's CloseIdleConnections when the client
+// is no longer used.
 func NewClient(d *client.Dialer) (*retryablehttp.Client, *httpintent.Transport) {
 	transport := &httpintent.Transport{Dialer: d}
 	c := retryablehttp.NewClient()

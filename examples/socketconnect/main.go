@@ -1,5 +1,5 @@
-// Socketconnect asks a web server for its front page several times with a
-// client.Pool: each time a new connection or an idle one, as the manager chooses.
+// Socketconnect asks a web server for its front page several times with a client.Pool.
+// Each time the manager chooses between a new connection and an idle one.
 //
 //	socketconnect localhost:80
 package main
@@ -50,11 +50,11 @@ func head(ctx context.Context, pool *client.Pool, address string) error {
 		_ = conn.Close()
 		return err
 	}
-	_, _ = io.Copy(io.Discard, resp.Body) // a response to HEAD has none
+	_, _ = io.Copy(io.Discard, resp.Body) // a response to HEAD has no body
 	_ = resp.Body.Close()
 	fmt.Printf("%s over %v, used before: %v\n", resp.Status, conn.LocalAddr(), conn.Reused())
 	if resp.Close {
 		return conn.Close()
 	}
-	return conn.Release() // others may have it now
+	return conn.Release() // others may use it now
 }

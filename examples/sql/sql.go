@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// Open makes a pool whose connections are dialled by d, with d's intents.
+// Open makes a connection pool. d dials its connections, with d's intents.
 func Open(d *client.Dialer, dsn string) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {

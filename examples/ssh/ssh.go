@@ -10,9 +10,9 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// Dial connects to the server at address, a host and a port. What ctx states of
-// intents counts, and else those of d. The deadline of ctx, or else config.Timeout,
-// holds for the handshake, too.
+// Dial connects to the server at address, a host and a port. Intents in ctx take
+// precedence over those of d. The deadline of ctx, or else config.Timeout, also limits
+// the handshake.
 func Dial(ctx context.Context, d *client.Dialer, address string, config *ssh.ClientConfig) (*ssh.Client, error) {
 	if config.Timeout > 0 {
 		var cancel context.CancelFunc

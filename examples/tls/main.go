@@ -1,6 +1,6 @@
-// Tls opens a TLS connection over the network that the manager chooses, and prints
-// what was negotiated and which network it is. Whatever takes a net.Conn or a dial
-// function takes those of client.Dialer: here crypto/tls, and alike gRPC
+// Tls opens a TLS connection over the network that the manager chooses, and prints what
+// was negotiated and which network that is. Any code that takes a net.Conn or a dial
+// function works with client.Dialer: here crypto/tls, and likewise gRPC
 // (WithContextDialer), net/smtp or database drivers.
 //
 //	tls localhost:443
@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-// handshakeTimeout is that of http.DefaultTransport.
+// handshakeTimeout has the value of http.DefaultTransport.
 const handshakeTimeout = 10 * time.Second
 
 func shake(ctx context.Context, address string) error {
@@ -42,7 +42,7 @@ func shake(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	// Neither dialling nor this has a time-out of its own for the handshake.
+	// The handshake has no time-out of its own.
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	conn := tls.Client(nc, &tls.Config{ServerName: host})
@@ -51,7 +51,7 @@ func shake(ctx context.Context, address string) error {
 		return err
 	}
 	fmt.Println(tls.VersionName(conn.ConnectionState().Version), "with", conn.RemoteAddr())
-	if info, ok := client.InfoOf(conn); ok { // it looks through the TLS
+	if info, ok := client.InfoOf(conn); ok { // InfoOf looks through the TLS connection
 		fmt.Println("from", info.Local, info.Reason)
 	}
 	return nil

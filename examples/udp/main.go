@@ -1,7 +1,6 @@
-// Udp sends a datagram over the network that the manager chooses for small
-// queries, and prints the answer. Datagram sockets are connected by client.Dialer
-// as streams are; since connecting them says nothing about the network, there is
-// no racing.
+// Udp sends a datagram over the network that the manager chooses for small queries, and
+// prints the answer. client.Dialer connects datagram sockets like streams. There is no
+// racing, because connecting a datagram socket says nothing about the network.
 //
 //	udp localhost:7 hello
 package main

@@ -1,13 +1,14 @@
-// Package grpcintent tells the spans of gRPC calls over which network they went, and why.
+// Package grpcintent adds to the spans of gRPC calls over which network they went, and
+// why.
 //
-// All calls of a channel share a connection, which is dialled beside them. So a Handler
-// both dials and watches the calls:
+// All calls of a channel share a connection, which gRPC dials independently of them. So
+// a Handler both dials and watches the calls:
 //
 //	h := &grpcintent.Handler{Dialer: &client.Dialer{Intents: intents}}
 //	grpc.NewClient("passthrough:///"+address, grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
 //		grpc.WithContextDialer(h.Dial), grpc.WithStatsHandler(h))
 //
-// What makes the spans must come first.
+// The handler that makes the spans must come first.
 package grpcintent
 
 import (
@@ -22,19 +23,19 @@ import (
 	"github.com/socket-intents/mamma/otelintent"
 )
 
-// Handler dials by a Dialer and adds the attributes of otelintent to the span of each call.
-// It is safe for concurrent use, and for several channels.
+// Handler dials with a Dialer, and adds the attributes of otelintent to the span of
+// each call. It is safe for concurrent use, and may serve several channels.
 type Handler struct {
-	// Dialer makes the connections. Nil: the zero Dialer.
+	// Dialer makes the connections. If it is nil, the zero Dialer does.
 	Dialer *client.Dialer
 
 	mu    sync.Mutex
-	conns map[ends]client.Info // those that are open
+	conns map[ends]client.Info // of the open connections
 }
 
 var _ stats.Handler = (*Handler)(nil)
 
-// ends are the addresses of a connection, which is all that gRPC tells of it.
+// ends are the addresses of a connection. gRPC tells nothing else about it.
 type ends struct{ local, remote string }
 
 func endsOf(local, remote net.Addr) ends {
@@ -68,7 +69,7 @@ func (h *Handler) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return &conn{Conn: c, handler: h, ends: at}, nil
 }
 
-// conn is forgotten by its Handler when it is closed.
+// conn tells its Handler when it is closed.
 type conn struct {
 	net.Conn
 	handler *Handler
@@ -80,7 +81,8 @@ type conn struct {
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
 func (c *conn) Close() error {
-	// Before the kernel can give the addresses to another one.
+	// This comes before the close, after which the kernel can give the addresses to
+	// another connection.
 	c.once.Do(func() { c.handler.forget(c.ends) })
 	return c.Conn.Close()
 }
@@ -94,8 +96,8 @@ func (h *Handler) forget(at ends) {
 // TagRPC implements stats.Handler.
 func (h *Handler) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
-// HandleRPC implements stats.Handler. The headers of a call are sent when it has its
-// connection.
+// HandleRPC implements stats.Handler. It acts when the headers of a call are sent,
+// because the call has its connection then.
 func (h *Handler) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	header, ok := s.(*stats.OutHeader)
 	if !ok {
