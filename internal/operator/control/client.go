@@ -23,7 +23,7 @@ import (
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
-// maxAnswer bounds what a client reads of an answer, and maxEvent of an event.
+// maxAnswer bounds how much of an answer a client reads, maxEvent how much of an event.
 const (
 	maxAnswer = 64 << 20
 	maxEvent  = 1 << 20
@@ -32,20 +32,21 @@ const (
 // dialTimeout bounds the wait for a daemon whose queue is full.
 const dialTimeout = 3 * time.Second
 
-// serviceUser is the user that the packages have the daemon run as.
+// serviceUser is the user as which the packages run the daemon.
 const serviceUser = "mamma"
 
 // Client asks a control server. It is safe for concurrent use.
 type Client struct {
 	path string
 	http http.Client
-	// trusts tells whether a server of that user is to be believed; nil: all are.
+	// trusts tells whether to believe a server of that user. If it is nil, all are
+	// believed.
 	trusts func(uid uint32) bool
-	absent string // as NotRunningError.Own
+	absent string // as in NotRunningError.Own
 }
 
-// NewClient makes a Client of the server at path, which somebody has named and so
-// trusts. Nothing is sent yet.
+// NewClient makes a Client of the server at path. The caller has named the path, and so
+// trusts it. Nothing is sent yet.
 func NewClient(path string) *Client {
 	c := &Client{path: path}
 	c.http.Transport = &http.Transport{
@@ -55,11 +56,11 @@ func NewClient(path string) *Client {
 	return c
 }
 
-// Find makes a Client of the server at $MAMMA_CONTROL, or else of this user's mamma
-// if that has a socket, or else of the system's mamma. If nobody has named the path,
-// the Client trusts a server only if it runs as root, as this user or as the
-// service's user. Other users could have put a socket there before, to receive
-// settings and to choose what the doctor reads.
+// Find makes a Client of the server at $MAMMA_CONTROL, else of this user's mamma if
+// that has a socket, else of the system's mamma. Unless the path was named, the Client
+// trusts a server only if it runs as root, as this user or as the service's user.
+// Another user could otherwise place a socket there first, to receive settings and to
+// choose what the doctor reads.
 func Find(getenv func(string) string) *Client {
 	path, own, named := defaultPath(getenv)
 	c := NewClient(path)
@@ -84,7 +85,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		return nc, err
 	}
 	uc, ok := nc.(*net.UnixConn)
-	if !ok { // "unix" gives no other
+	if !ok { // a socket of "unix" has no other type
 		return nc, nil
 	}
 	cred, err := unixsocket.PeerCred(uc)
@@ -98,12 +99,12 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return nc, nil
 }
 
-// busyPause is the wait before connecting again to a socket whose queue was full.
+// busyPause is the wait before connecting again to a socket whose queue is full.
 const busyPause = 5 * time.Millisecond
 
-// connect connects to the socket. Where others fill its queue, it waits for a place, as
-// connect(2) does: package net does not, and whoever connects again and again would shut
-// everybody out.
+// connect connects to the socket. If others fill its queue, it waits for a place, as
+// connect(2) does. Package net does not wait, so anybody who connects again and again
+// could shut everybody out.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -121,7 +122,7 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// distrustedError says that a user who is not trusted serves the path.
+// distrustedError means that the server at the path runs as a user who is not trusted.
 type distrustedError struct {
 	path string
 	uid  uint32
@@ -131,17 +132,17 @@ func (e *distrustedError) Error() string {
 	return fmt.Sprintf("%s is served by user %d, who is neither root, nor you, nor %s; if you trust it, name it by --control", e.path, e.uid, serviceUser)
 }
 
-// Path is where the server is.
+// Path returns the path of the socket.
 func (c *Client) Path() string { return c.path }
 
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// SystemPath is where the control socket of the system's mamma is.
+// SystemPath is the path of the control socket of the system's mamma.
 const SystemPath = "/run/mamma/control.sock"
 
-// defaultPath is where the control socket of this user's mamma is, if it exists,
-// else the one of the system's, and whether somebody named it.
+// defaultPath returns the path of this user's control socket if it exists, else that of
+// the system's. named tells whether somebody has named the path.
 func defaultPath(getenv func(string) string) (path, absent string, named bool) {
 	if p := getenv("MAMMA_CONTROL"); p != "" {
 		return p, "", true
@@ -157,10 +158,10 @@ func defaultPath(getenv func(string) string) (path, absent string, named bool) {
 	return SystemPath, p, false
 }
 
-// NotRunningError says that nobody answers at the path.
+// NotRunningError means that no daemon answers at the path.
 type NotRunningError struct {
 	Path string
-	Own  string // where the user's own would be, and no socket is; "": that was not looked for, or is Path
+	Own  string // path of the user's own socket, which does not exist; "": it is Path, or was not tried
 	Err  error
 }
 
@@ -171,10 +172,10 @@ func (e *NotRunningError) Error() string {
 	return fmt.Sprintf("no mamma answers at %s; is it running?  systemctl status mamma", e.Path)
 }
 
-// Unwrap gives the system's error.
+// Unwrap returns the system's error.
 func (e *NotRunningError) Unwrap() error { return e.Err }
 
-// RemoteError is what the server answered instead of what was asked for.
+// RemoteError is an answer of the server with an error status.
 type RemoteError struct {
 	Status int // of HTTP
 	Failure
@@ -182,9 +183,9 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return e.Failure.Error }
 
-// Get asks for path, which begins with "/v1/", decodes the answer into v, and
-// returns it as it came. Errors are a *NotRunningError, a *RemoteError, or about
-// the connection.
+// Get asks for path, which begins with "/v1/". It decodes the answer into v, and also
+// returns it unchanged. Errors are a *NotRunningError, a *RemoteError, or about the
+// connection.
 func (c *Client) Get(ctx context.Context, path string, v any) ([]byte, error) {
 	return c.do(ctx, http.MethodGet, path, nil, v)
 }
@@ -214,7 +215,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, v any
 	return b, nil
 }
 
-// send returns a response with status 200.
+// send returns a response with status 200, or an error.
 func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://mamma"+path, bytes.NewReader(body))
 	if err != nil {
@@ -242,8 +243,8 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	return nil, e
 }
 
-// Profile has the daemon take a profile of the kind and copies it to w. length is
-// how long it takes, for the kinds that take a time; 0: DefaultProfileTime.
+// Profile makes the daemon take a profile of that kind, and copies it to w. length is
+// the time to take, for the kinds that need one; 0 means DefaultProfileTime.
 func (c *Client) Profile(ctx context.Context, kind string, length time.Duration, w io.Writer) error {
 	path := "/v1/profile/" + url.PathEscape(kind)
 	if length != 0 {
@@ -273,11 +274,11 @@ func (c *Client) dialError(err error) error {
 	return fmt.Errorf("ask mamma at %s: %w", c.path, err)
 }
 
-// Events follows the events, with the decisions above since if since is not
-// nil, until ctx ends, f returns an error, or the server stops. If wanted is not the
-// zero Filter, the events are those about the decisions that it wants; a server that is
-// older than filters sends all. f gets each line as it came, too; it must not keep it.
-// The error is f's, that of ctx, or io.ErrUnexpectedEOF if the server went away.
+// Events follows the events until ctx ends, f returns an error, or the server stops. If
+// since is not nil, it begins with the decisions above since. If wanted is not zero,
+// only events about matching decisions come; a server that is older than filters sends
+// all. f also gets each line unchanged, and must not keep it. The error is f's, that of
+// ctx, or io.ErrUnexpectedEOF if the server went away.
 func (c *Client) Events(ctx context.Context, since *uint64, wanted Filter, f func(line []byte, e *Event) error) error {
 	q := wanted.Query()
 	if since != nil {
@@ -294,7 +295,7 @@ func (c *Client) Events(ctx context.Context, since *uint64, wanted Filter, f fun
 	defer resp.Body.Close() //nolint:errcheck // only read
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxEvent)
-	// A line without its end, left by a connection that was cut, is no event.
+	// An incomplete last line, from a connection that was cut, is no event.
 	lines.Split(func(data []byte, _ bool) (int, []byte, error) { return bufio.ScanLines(data, false) })
 	for lines.Scan() {
 		var e Event

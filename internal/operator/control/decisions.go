@@ -16,18 +16,19 @@ import (
 )
 
 const (
-	// defaultLimit is how many decisions are shown if nobody says.
+	// defaultLimit is the number of decisions in an answer, if the request has no
+	// limit.
 	defaultLimit = 100
-	// MaxDecisions is the most that an answer holds, at about a kilobyte per decision.
+	// MaxDecisions bounds the decisions in an answer. Each takes about a kilobyte.
 	MaxDecisions = 10000
-	// chunk is how many decisions are copied at a time. The engine's ring is locked
-	// meanwhile, for some 50 us.
+	// chunk is the number of decisions that are copied at a time. The engine's ring is
+	// locked for that, for some 50 us.
 	chunk = 256
 )
 
-// decisions lists the decisions above since that a Filter wants, oldest first; without
-// since the latest. limit bounds how many. They are written as they are read: many clients that ask
-// for much, or read slowly, take a part of the list each and not all of it.
+// decisions lists the decisions above since that match a Filter, oldest first. Without
+// since it lists the latest; limit bounds their number. They are written while they are
+// read, so that each of many or slow clients holds only a part of the list in memory.
 func (s *Server) decisions(w http.ResponseWriter, r *http.Request) {
 	limit, err := parameter(r, "limit", defaultLimit)
 	if err != nil {
@@ -76,12 +77,13 @@ func (s *Server) decisions(w http.ResponseWriter, r *http.Request) {
 	_ = list.w.Flush() // an error means that the client has gone
 }
 
-// sinceLatest is since when there are limit decisions that may be seen, up to last.
+// sinceLatest returns the number after which there are limit decisions that the peer
+// may see, up to last.
 func sinceLatest(ring *mam.Ring, sees func(*mam.Record) bool, last, limit uint64) uint64 {
 	if limit == 0 {
 		return last
 	}
-	seen := make([]uint64, 0, limit) // a ring of the last ones
+	seen := make([]uint64, 0, limit) // a ring of the latest ones
 	n := uint64(0)
 	for rec := range remembered(ring, 0) {
 		switch {
@@ -103,13 +105,13 @@ func sinceLatest(ring *mam.Ring, sees func(*mam.Record) bool, last, limit uint64
 	return seen[n%limit] - 1
 }
 
-// listBuffer is how much of a list is put together before it is written.
+// listBuffer is how much of a list is collected before it is written.
 const listBuffer = 16 << 10
 
 // listWriter writes a list in JSON.
 type listWriter struct {
 	w    *bufio.Writer
-	some bool // it is not empty
+	some bool // it has an element already
 	err  error
 }
 
@@ -146,8 +148,8 @@ func parameter(r *http.Request, name string, def uint64) (uint64, error) {
 	return n, nil
 }
 
-// remembered yields the decisions above since that are remembered, oldest
-// first, without keeping the engine waiting for long. The record is valid during one turn.
+// remembered yields the remembered decisions above since, oldest first. It never blocks
+// the engine for long. A record is valid during one iteration.
 func remembered(ring *mam.Ring, since uint64) iter.Seq[*mam.Record] {
 	return func(yield func(*mam.Record) bool) {
 		for {
@@ -202,8 +204,8 @@ func count(ring *mam.Ring, now time.Time) DecisionCounts {
 		}
 	}
 	out.PerMinute = float64(recent)
-	// If the ring has lost some decisions of the last minute, those that are left stand
-	// for all.
+	// If the ring has lost decisions of the last minute, those that are left are scaled
+	// up.
 	if span := now.Sub(first.Time); recent == out.Remembered && first.Seq > 1 && span > 0 {
 		out.PerMinute *= float64(time.Minute) / float64(span)
 	}
@@ -214,7 +216,8 @@ func count(ring *mam.Ring, now time.Time) DecisionCounts {
 	return out
 }
 
-// quantile is the smallest value that percent of the sorted list do not exceed.
+// quantile returns the smallest value that at least percent of the sorted list do not
+// exceed.
 func quantile(sorted []time.Duration, percent int) time.Duration {
 	return sorted[(len(sorted)*percent+99)/100-1]
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Values that may be unknown: the functions below give nil for that.
+// The functions below convert values that may be unknown. Unknown ones become nil.
 
 func text(s string) *string {
 	if s == "" {
@@ -39,7 +39,7 @@ func number(f float64) *float64 {
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// positive is for durations whose zero means unknown.
+// positive converts durations for which zero means unknown.
 func positive(d time.Duration) *float64 {
 	if d <= 0 {
 		return nil
@@ -47,7 +47,8 @@ func positive(d time.Duration) *float64 {
 	return number(millis(d))
 }
 
-// age of something that happened at t; a clock that was set back gives 0.
+// age returns the age of something that happened at t. If the clock was set back, it is
+// 0.
 func age(t, now time.Time) *float64 {
 	if t.IsZero() {
 		return nil
@@ -104,7 +105,7 @@ func budget(b policy.Budget) *Budget {
 
 func exceeded(b policy.Budget) bool { return b.Limit > 0 && b.Used >= b.Limit }
 
-// servers lists whom a resolver asks; nil if it does not tell.
+// servers lists the servers that a resolver asks; nil if the resolver does not tell.
 func servers(r mam.Resolver) []string {
 	s, ok := r.(interface{ Servers() []netip.AddrPort })
 	if !ok {
@@ -117,7 +118,7 @@ func servers(r mam.Resolver) []string {
 	return out
 }
 
-// measured is the value of m, nil if it is not known.
+// measured returns the value of m, nil if it is unknown.
 func measured(m policy.Metric, p *policy.Prefix) *float64 {
 	if v, ok := m.Measured(p); ok {
 		return number(v)
@@ -125,8 +126,8 @@ func measured(m policy.Metric, p *policy.Prefix) *float64 {
 	return nil
 }
 
-// exact is v, a figure of m in its own type or in a unit other than the metric's,
-// nil if m is not known.
+// exact returns v, or nil if m is unknown. v is the same figure as m in its own type,
+// or in another unit.
 func exact[T any](m policy.Metric, p *policy.Prefix, v T) *T {
 	if _, ok := m.Measured(p); ok {
 		return &v

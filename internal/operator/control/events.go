@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// lookInterval is how often a stream looks for changes, and the least time
-	// between two looks at new decisions: under load they are sent in batches.
+	// lookInterval is the time between two looks for changes, and the least time
+	// between two looks at new decisions. Under load, decisions are so sent in batches.
 	lookInterval = 250 * time.Millisecond
 	batchPause   = 20 * time.Millisecond
-	// maxPending bounds the decisions of which a stream awaits the outcome.
+	// maxPending bounds the decisions whose outcome a stream waits for.
 	maxPending = 64
-	// eventTimeout is how long a client may take to read a batch.
+	// eventTimeout is the time that a client has to read a batch.
 	eventTimeout = 10 * time.Second
 )
 
-// events streams events until the client leaves. No events are queued for a client,
-// so a slow client costs no memory. A stream has a position in the ring of decisions,
-// and remembers the state of the prefixes that it sent last. Decisions that leave the
-// ring before they are sent are counted as dropped.
+// events streams events until the client leaves. Nothing is queued for a client, so
+// that a slow one costs no memory. Instead, a stream has a position in the ring of
+// decisions, and remembers the state of the prefixes that it sent last. Decisions that
+// leave the ring unsent are counted as dropped.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	ring := s.opts.Manager.Decisions()
 	since, err := parameter(r, "since", ring.Count())
@@ -44,7 +44,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	defer stop()
 
 	rc := http.NewResponseController(w)
-	// The deadlines of ordinary requests do not fit a stream.
+	// A stream lives longer than the deadlines of ordinary requests.
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Now().Add(eventTimeout))
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -59,7 +59,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
-		// A batch at most every batchPause.
+		// Batches are at least batchPause apart.
 		select {
 		case <-pause.C:
 		case <-r.Context().Done():
@@ -75,7 +75,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-changed:
 		case <-tick.C:
-			if wanted.Any() { // else decisions are all that is
+			if wanted.Any() { // with a filter, only decisions are sent
 				st.changes()
 			}
 		case <-r.Context().Done():
@@ -85,17 +85,17 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// stream is one client of the events.
+// stream is the event stream of one client.
 type stream struct {
 	s     *Server
 	peer  peer
 	ring  *mam.Ring
 	out   *json.Encoder
-	queue []Event // changes, from one look to the next
+	queue []Event // changes found by the latest look
 
 	wanted  Filter
-	since   uint64      // number of the last decision seen
-	pending []uuid.UUID // decisions without outcome, oldest first
+	since   uint64      // number of the latest decision that was looked at
+	pending []uuid.UUID // decisions without an outcome, oldest first
 
 	prefixes map[policy.PrefixID]*policy.Prefix
 	runner   *mam.Runner
@@ -103,7 +103,7 @@ type stream struct {
 	view     *mam.View
 }
 
-// decisions sends what is new in the ring.
+// decisions sends the new decisions in the ring.
 func (st *stream) decisions() error {
 	if st.wanted.NoDecisions {
 		return nil
@@ -126,7 +126,8 @@ func (st *stream) decisions() error {
 				return err
 			}
 		}
-		// The outcome of a connection may be that it came up over the network that is wanted.
+		// The outcome may show that the connection was made over the wanted network
+		// after all.
 		if rec.Outcome == nil && (matches || st.wanted.Network != "") {
 			if len(st.pending) == maxPending {
 				st.pending = append(st.pending[:0], st.pending[1:]...)
@@ -166,7 +167,7 @@ func (st *stream) send() error {
 	return nil
 }
 
-// look notes the present state. Changes are the differences from it.
+// look stores the present state, with which the next one is compared.
 func (st *stream) look() {
 	st.view = st.s.opts.Manager.View()
 	st.runner = st.view.Runner
@@ -177,7 +178,7 @@ func (st *stream) look() {
 	}
 }
 
-// changes queues what is different from the last look.
+// changes queues the differences from the latest look.
 func (st *stream) changes() {
 	now := st.s.opts.now()
 	before, old, oldView := st.prefixes, st.state, st.view
@@ -216,7 +217,7 @@ func (st *stream) changes() {
 	}
 }
 
-// The kinds of change of a prefix.
+// The kinds of changes of a prefix.
 const (
 	changeAdded    = "added"
 	changeRemoved  = "removed"
@@ -224,8 +225,8 @@ const (
 	changeSettings = "changed"
 )
 
-// changeOf is the kind of change from before, nil if the prefix was not there, to now; ""
-// if nothing but measurements has changed.
+// changeOf returns the kind of change from before to now. before is nil if the prefix
+// is new. The result is "" if nothing but measurements has changed.
 func changeOf(before, now *policy.Prefix) string {
 	switch {
 	case before == nil:
@@ -238,25 +239,26 @@ func changeOf(before, now *policy.Prefix) string {
 	return ""
 }
 
-// SameNetworks tells whether two Views show the same networks, measurements apart.
+// SameNetworks tells whether two Views show the same networks, apart from measurements.
 func SameNetworks(v, o *mam.View) bool {
 	return v == o || slices.EqualFunc(v.Prefixes, o.Prefixes, func(p, q *policy.Prefix) bool {
 		return p.ID == q.ID && p.Health == q.Health && sameIn(v, o, p, q)
 	})
 }
 
-// sameIn compares a prefix of two Views in all but measurements and health.
+// sameIn compares everything about a prefix in two Views except measurements and
+// health.
 func sameIn(v, o *mam.View, p, q *policy.Prefix) bool {
 	return sameSettings(p, q) && v.Devices[p.ID] == o.Devices[p.ID] && sameTold(v.Told[p.ID], o.Told[p.ID])
 }
 
-// sameSettings compares all but measurements and health.
+// sameSettings compares everything except measurements and health.
 func sameSettings(p, q *policy.Prefix) bool {
 	return p.Index == q.Index && p.Name == q.Name && p.Default == q.Default && p.Cost == q.Cost &&
 		slices.Equal(p.Addrs, q.Addrs) && maps.Equal(p.Options, q.Options)
 }
 
-// sameTold compares what services say, but for what they measure.
+// sameTold compares what services say, except for what they measure.
 func sameTold(a, b mam.Told) bool {
 	measured := func(f mam.Fact) bool { return f.Measured }
 	return a.Cost == b.Cost && a.Resolvers == b.Resolvers &&

@@ -11,30 +11,30 @@ import (
 	"github.com/socket-intents/mamma/mam"
 )
 
-// Filter tells which decisions are wanted: those that meet each field. The zero value
-// stands for all.
+// Filter says which decisions are wanted: those that match every field. The zero value
+// matches all.
 type Filter struct {
-	// Program is the name or path of the program that asked, or for which a proxy says
-	// that it asked, or the id of its process; "": any.
+	// Program is the name or path of the program that asked, or the id of its process.
+	// A program for which a proxy claims to ask counts, too. "" matches any.
 	Program string
-	// Network is the interface, name or prefix of the network that was chosen, or that
-	// the connection came up over; "": any.
+	// Network is the interface, name or prefix of the network that was chosen, or over
+	// which the connection was made. "" matches any.
 	Network string
-	Since   time.Time // decisions made at this time or later; zero: at any time
+	Since   time.Time // the earliest time of a decision; zero: any time
 	// NoDecisions has a stream leave decisions out, so that changes of prefixes and
 	// configuration are all that it has.
 	NoDecisions bool
 }
 
-// Any tells that all decisions are wanted.
+// Any tells whether the filter matches all decisions.
 func (f *Filter) Any() bool { return f.Program == "" && f.Network == "" && f.Since.IsZero() }
 
-// Matches tells whether d is wanted.
+// Matches tells whether d matches.
 func (f *Filter) Matches(d *Decision) bool {
 	return !d.Time.Before(f.Since) && (f.Program == "" || f.program(d)) && (f.Network == "" || f.network(d))
 }
 
-// matches is Matches for a decision as the engine has it.
+// matches is Matches for a decision in the engine's form.
 func (f *Filter) matches(rec *mam.Record) bool {
 	if f.Any() || rec.Time.Before(f.Since) {
 		return f.Any()
@@ -43,11 +43,12 @@ func (f *Filter) matches(rec *mam.Record) bool {
 	return f.Matches(&d)
 }
 
-// commandLen is how much of a program's name the kernel keeps (TASK_COMM_LEN, proc_pid_comm(5)).
+// commandLen is the length to which the kernel cuts a program's name (TASK_COMM_LEN,
+// proc_pid_comm(5)).
 const commandLen = 15
 
 func (f *Filter) program(d *Decision) bool {
-	pid, _ := strconv.ParseUint(f.Program, 10, 32) // 0, which no process has, for a name
+	pid, _ := strconv.ParseUint(f.Program, 10, 32) // 0 for a name; no process has the id 0
 	is := func(command *string, process *uint32) bool {
 		return command != nil && *command == f.Program[:min(len(f.Program), commandLen)] || process != nil && pid != 0 && uint64(*process) == pid
 	}
@@ -72,7 +73,7 @@ func (f *Filter) network(d *Decision) bool {
 	return n > 0 && n <= len(d.Alternates) && is(&d.Alternates[n-1])
 }
 
-// Query is the filter as parameters of /v1/decisions and /v1/events.
+// Query returns the filter as parameters of /v1/decisions and /v1/events.
 func (f *Filter) Query() url.Values {
 	q := url.Values{}
 	if f.Program != "" {
@@ -90,7 +91,7 @@ func (f *Filter) Query() url.Values {
 	return q
 }
 
-// maxWanted bounds the texts of a Filter: no path is longer (PATH_MAX).
+// maxWanted bounds the texts of a Filter. No path is longer (PATH_MAX).
 const maxWanted = 4096
 
 // filterOf reads the parameters of a request.

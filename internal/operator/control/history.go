@@ -12,39 +12,39 @@ import (
 	"time"
 )
 
-// History is the answer to /v1/history: how the networks of the last ten minutes did,
-// those that have gone since among them. Samples are numbered from 1, one for each
-// StepMS since the daemon's start.
+// History is the answer to /v1/history: what the networks of the last ten minutes did,
+// including those that are gone. There is one sample for each StepMS since the daemon's
+// start, numbered from 1.
 type History struct {
 	Now      time.Time       `json:"now"`
 	StepMS   float64         `json:"step_ms"`
-	Last     uint64          `json:"last"`      // number of the latest sample; 0: there is none yet
-	LastTime time.Time       `json:"last_time"` // when that sample was taken, to within StepMS
+	Last     uint64          `json:"last"`      // number of the latest sample; 0: there is none
+	LastTime time.Time       `json:"last_time"` // time of that sample, to within StepMS
 	Prefixes []PrefixHistory `json:"prefixes"`  // at most 512, by interface and prefix
-	// Changes are the latest of networks, oldest first: at most 256. With since they are
-	// those that came while that sample was the latest, or later.
+	// Changes are the latest changes of networks, oldest first, at most 256. With the
+	// parameter since, they are the changes during that sample and later.
 	Changes []NetworkChange `json:"changes"`
 }
 
-// PrefixHistory holds the samples of a managed prefix: First, the one after it, and so
-// on. A list is empty if nothing is known in all of them. The latest sample of a prefix that is
-// still managed is History.Last.
+// PrefixHistory holds the samples of a managed prefix, from number First on. A list is
+// empty if all its samples are unknown. If the prefix is still managed, its latest
+// sample is History.Last.
 type PrefixHistory struct {
 	Prefix    string   `json:"prefix"`
-	Name      *string  `json:"name"` // what the configuration calls the network; null: it has no name
+	Name      *string  `json:"name"` // the network's name in the configuration; null: none
 	Interface string   `json:"interface"`
-	Gone      bool     `json:"gone"`  // it is not managed any more
+	Gone      bool     `json:"gone"`  // it is no longer managed
 	First     uint64   `json:"first"` // number of the first sample below
 	RTT       []Sample `json:"rtt_ms"`
 	Down      []Sample `json:"down_bytes_per_second"` // of the interface, averaged over a second where it is busy
 	Up        []Sample `json:"up_bytes_per_second"`
 	Signal    []Sample `json:"signal_dbm"`
-	// Health is a letter for each sample: u for up, s for suspect, d for down, - where
-	// nothing was looked at, as while the host slept.
+	// Health has one letter per sample: u for up, s for suspect, d for down, and - if
+	// nothing was sampled, for instance while the host slept.
 	Health string `json:"health"`
 }
 
-// NetworkChange is a change of a prefix as it is remembered.
+// NetworkChange is a remembered change of a prefix.
 type NetworkChange struct {
 	Seq       uint64    `json:"seq"` // from 1 in order of time
 	Time      time.Time `json:"time"`
@@ -52,18 +52,18 @@ type NetworkChange struct {
 	Prefix    string    `json:"prefix"`
 	Name      *string   `json:"name"`
 	Interface string    `json:"interface"`
-	Cost      string    `json:"cost"`   // after the change, as all that follows
+	Cost      string    `json:"cost"`   // this and the fields below are as of after the change
 	Health    string    `json:"health"` // up, suspect or down
-	Reason    *string   `json:"reason"` // of Health
+	Reason    *string   `json:"reason"` // the reason of Health
 }
 
-// Sample is one figure. NaN is unknown, in JSON null.
+// Sample is one figure. An unknown one is NaN, and null in JSON.
 type Sample float64
 
-// Known tells that s is not unknown.
+// Known tells whether s is known.
 func (s Sample) Known() bool { return !math.IsNaN(float64(s)) }
 
-// MarshalJSON gives two decimals at most: more were never measured.
+// MarshalJSON writes at most two decimals, because the measurements are not more exact.
 func (s Sample) MarshalJSON() ([]byte, error) {
 	if !s.Known() || math.IsInf(float64(s), 0) {
 		return []byte("null"), nil
@@ -85,7 +85,8 @@ func (s *Sample) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// history answers /v1/history. As the list of decisions, it is written as it is read.
+// history answers /v1/history. Like the list of decisions, the answer is written while
+// it is read.
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 	if s.opts.Past == nil {
 		writeFailure(w, failure(http.StatusNotImplemented, "unsupported", errors.New("the past of the networks is not remembered")))

@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	// maxConns bounds the connections served, and with them the memory: some
-	// 40 kB each. People and dashboards need a handful.
+	// maxConns bounds the served connections, and so the memory, of which each takes
+	// some 40 kB. People and dashboards need a handful.
 	maxConns = 128
-	// maxConnsPerUser keeps one user from taking all connections. reservedConns are
-	// for root and the daemon's user only, so that they can find out what is wrong.
-	// Only maxConns limits these two.
+	// maxConnsPerUser prevents one user from taking all connections. reservedConns are
+	// kept for root and the daemon's user, so that they can always find out what is
+	// wrong. For these two only maxConns counts.
 	maxConnsPerUser = 32
 	reservedConns   = 16
 )
 
-// listener accepts connections within limits and notes who is there.
+// listener accepts connections within the limits, and notes who the peers are.
 type listener struct {
 	net.Listener
 	guard guard
@@ -33,8 +33,8 @@ func newListener(l net.Listener, g guard, who func(*net.UnixConn) (peer, error),
 	return &listener{Listener: l, guard: g, who: who, log: log, users: map[uint32]int{}}
 }
 
-// Accept returns the next connection that is within the limits. Others are
-// closed at once: waiting would let them block those of root.
+// Accept returns the next connection within the limits. It closes others at once,
+// because waiting ones could block those of root.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -96,7 +96,7 @@ func (c *conn) Close() error {
 	return err
 }
 
-// limit lets n connections of l be open at a time; more are closed at once.
+// limit lets n connections of l be open at a time, and closes further ones at once.
 func limit(l net.Listener, n int) net.Listener {
 	return &limited{Listener: l, slots: make(chan struct{}, n)}
 }

@@ -11,18 +11,19 @@ import (
 // Multipath is the answer to /v1/mptcp: what the kernel shows of Multipath TCP.
 type Multipath struct {
 	Now time.Time `json:"now"`
-	// PathManager is who opens subflows of new connections, as net.mptcp.path_manager.
+	// PathManager says who opens the subflows of new connections, as in
+	// net.mptcp.path_manager.
 	PathManager *string `json:"path_manager"`
-	Managed     bool    `json:"managed"` // the daemon does, or sets the kernel's up
+	Managed     bool    `json:"managed"` // the daemon opens subflows, or configures the kernel's path manager
 	// PerConnection tells that the policy is asked about each connection, so that
 	// its vetoes hold. If it is false although mamma manages subflows, the policy is
 	// asked about all connections at once.
 	PerConnection bool                `json:"per_connection"`
-	Complete      bool                `json:"complete"` // false: only the asker's own connections are shown
+	Complete      bool                `json:"complete"` // false: only the peer's own connections are shown
 	Connections   []MultipathConn     `json:"connections"`
 	Endpoints     []MultipathEndpoint `json:"endpoints"`
-	// Without are the networks that should have an endpoint and have none, because the
-	// kernel has no room for more. Connections get no subflows over them.
+	// Without are the networks that lack an endpoint because the kernel has no room for
+	// more. Connections get no subflows over them.
 	Without  []PrefixRef       `json:"without_endpoint"`
 	Counters MultipathCounters `json:"counters"`
 }
@@ -30,7 +31,7 @@ type Multipath struct {
 // MultipathConn is one connection. Bytes are those of the connection, each
 // counted once, whatever subflow carried it.
 type MultipathConn struct {
-	Token    string             `json:"token"` // the kernel's name of it
+	Token    string             `json:"token"` // by which the kernel identifies it
 	Local    string             `json:"local"` // of the first subflow
 	Remote   string             `json:"remote"`
 	UID      uint32             `json:"uid"`
@@ -38,7 +39,7 @@ type MultipathConn struct {
 	Server   bool               `json:"server"`   // the peer opened it
 	Sent     uint64             `json:"sent_bytes"`
 	Received uint64             `json:"received_bytes"`
-	Decision *uint64            `json:"decision"` // number of the decision it was opened by
+	Decision *uint64            `json:"decision"` // number of the decision that led to it
 	Host     *string            `json:"host"`     // of that decision
 	Subflows []MultipathSubflow `json:"subflows"`
 }
@@ -64,11 +65,11 @@ type MultipathEndpoint struct {
 	Flags []string `json:"flags"` // as "ip mptcp endpoint" names them
 }
 
-// MultipathCounters count since the host, or its network namespace, began.
+// MultipathCounters count since the start of the host, or of its network namespace.
 type MultipathCounters struct {
-	Opened        uint64            `json:"opened"`         // connections that this host asked for
-	Accepted      uint64            `json:"accepted"`       // those that peers asked for
-	NoPeer        uint64            `json:"no_peer"`        // became plain TCP as the peer has no MPTCP
+	Opened        uint64            `json:"opened"`         // connections for which this host asked for MPTCP
+	Accepted      uint64            `json:"accepted"`       // connections for which peers asked for it
+	NoPeer        uint64            `json:"no_peer"`        // became plain TCP, because the peer lacks MPTCP
 	Fallbacks     map[string]uint64 `json:"fallbacks"`      // all that became plain TCP, by the kernel's names
 	JoinsSent     uint64            `json:"joins_sent"`     // subflows that this host asked for
 	JoinsReceived uint64            `json:"joins_received"` // those that peers asked for

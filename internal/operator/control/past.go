@@ -12,53 +12,54 @@ import (
 )
 
 const (
-	// pastStep is the time between two samples, and pastLen how many are remembered: ten
-	// minutes, as long as the maxima of [Path] and [Link] go back.
+	// pastStep is the time between two samples. pastLen is the number of remembered
+	// samples: ten minutes, the same time as for the maxima of [Path] and [Link].
 	pastStep = time.Second
 	pastLen  = 600
-	// pastNetworks bounds the networks that are remembered, those that have gone among
-	// them: 5 MB.
+	// pastNetworks bounds the remembered networks, including those that are gone. They
+	// take up to 5 MB.
 	pastNetworks = 512
 	// pastChanges bounds the changes that are remembered.
 	pastChanges = 256
-	// pastGap is up to how many missing samples are taken to be like the one before. The
-	// passes of an idle daemon are as far apart as samples, and not to the millisecond.
+	// pastGap is the number of missing samples up to which a gap is filled with the
+	// sample before it. The passes of an idle daemon are as far apart as samples, but
+	// not exactly.
 	pastGap = 3
 )
 
-// Past remembers how the networks of the last ten minutes did, for [History]. The zero
-// value is not ready: NewPast makes one. It is safe for concurrent use.
+// Past remembers what the networks did in the last ten minutes, for [History]. Use
+// NewPast; the zero value is not usable. It is safe for concurrent use.
 type Past struct {
 	mu     sync.Mutex
-	begun  time.Time // of sample 1
+	begun  time.Time // time of sample 1
 	last   uint64    // number of the latest sample; 0: none
 	tracks map[policy.PrefixID]*track
 
 	present map[policy.PrefixID]*policy.Prefix // of the latest View
 	changes []pastChange                       // oldest first
-	seq     uint64                             // of the latest change
+	seq     uint64                             // number of the latest change
 }
 
-// track is what is remembered of a network.
+// track is what is remembered about a network.
 type track struct {
 	prefix  *policy.Prefix // the latest
-	first   uint64         // number of the oldest sample that it ever had
-	last    uint64         // of its latest; below Past.last if the network has gone
+	first   uint64         // number of the oldest sample that it has had
+	last    uint64         // number of its latest sample; less than Past.last if the network is gone
 	samples [pastLen]sample
 }
 
-// sample is what is remembered of a second.
+// sample is what is remembered about one second.
 type sample struct {
 	rtt, down, up float32 // ms and bytes per second; NaN: unknown
 	signal        int8    // dBm; 0: unknown
-	health        byte    // a letter of History
+	health        byte    // a letter as in PrefixHistory.Health
 }
 
 var unknownSample = sample{rtt: float32(math.NaN()), down: float32(math.NaN()), up: float32(math.NaN()), health: '-'}
 
 type pastChange struct {
 	seq    uint64
-	number uint64 // of the sample that was the latest
+	number uint64 // number of the latest sample at that time
 	time   time.Time
 	change string
 	prefix *policy.Prefix
@@ -67,7 +68,7 @@ type pastChange struct {
 // NewPast makes a Past that remembers nothing yet.
 func NewPast() *Past { return &Past{tracks: map[policy.PrefixID]*track{}} }
 
-// Note takes a View, which is the one from v.Time on. Of several in a second the first
+// Note takes a View, which is current from v.Time on. Only the first View in a second
 // is sampled.
 func (p *Past) Note(v *mam.View) {
 	p.mu.Lock()
@@ -76,7 +77,8 @@ func (p *Past) Note(v *mam.View) {
 		p.begun = v.Time
 	}
 	p.compareLocked(v)
-	// Durations between times of one process are monotonic.
+	// The difference is right even if the wall clock is set, because times of one
+	// process have monotonic readings.
 	number := max(p.last, uint64(max(v.Time.Sub(p.begun), 0)/pastStep)+1)
 	if number == p.last {
 		return
@@ -107,8 +109,8 @@ func (p *Past) Note(v *mam.View) {
 	}
 }
 
-// trackLocked is that of a network, whose next sample has the number; nil if there is no
-// room for it.
+// trackLocked returns the track of a network; number is its next sample. It returns nil
+// if there is no room.
 func (p *Past) trackLocked(x *policy.Prefix, number uint64) *track {
 	if t := p.tracks[x.ID]; t != nil {
 		return t
@@ -121,7 +123,8 @@ func (p *Past) trackLocked(x *policy.Prefix, number uint64) *track {
 	return t
 }
 
-// forgetLocked forgets the network that has been gone for the longest time, if one has.
+// forgetLocked forgets the network that has been gone for the longest time. It returns
+// false if none is gone.
 func (p *Past) forgetLocked() bool {
 	var oldest policy.PrefixID
 	least := p.last
@@ -137,9 +140,9 @@ func (p *Past) forgetLocked() bool {
 	return true
 }
 
-// compareLocked notes what has changed since the View before.
+// compareLocked notes the changes since the previous View.
 func (p *Past) compareLocked(v *mam.View) {
-	first := p.present == nil // nothing was there to change
+	first := p.present == nil // there is nothing to compare with
 	present := make(map[policy.PrefixID]*policy.Prefix, len(v.Prefixes))
 	for _, x := range v.Prefixes {
 		present[x.ID] = x
@@ -197,7 +200,7 @@ func sampleOf(p *policy.Prefix) sample {
 	return s
 }
 
-// load is the first of two metrics that is known.
+// load returns the first of two metrics that is known.
 func load(average, now policy.Metric, p *policy.Prefix) *float64 {
 	if v := measured(average, p); v != nil {
 		return v
@@ -205,8 +208,8 @@ func load(average, now policy.Metric, p *policy.Prefix) *float64 {
 	return measured(now, p)
 }
 
-// networks are those that are remembered, in the order of their prefixes, and the
-// number and time of the latest sample.
+// networks returns the remembered networks, in the order of their prefixes, and the
+// number and the time of the latest sample.
 func (p *Past) networks() (list []*track, last uint64, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -217,7 +220,7 @@ func (p *Past) networks() (list []*track, last uint64, at time.Time) {
 	return list, p.last, p.begun.Add(time.Duration(max(p.last, 1)-1) * pastStep)
 }
 
-// history is what is remembered of t after the sample since, up to the sample to.
+// history returns what is remembered about t after sample since, up to sample to.
 func (p *Past) history(t *track, since, to uint64) PrefixHistory {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -247,7 +250,7 @@ func (p *Past) history(t *track, since, to uint64) PrefixHistory {
 	return out
 }
 
-// changesSince are those that came while the sample was the latest, or later.
+// changesSince returns the changes during that sample and later.
 func (p *Past) changesSince(number uint64) []NetworkChange {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,15 +10,15 @@ import (
 	"github.com/socket-intents/mamma/mam"
 )
 
-// peer is who is at the other end of a connection, as the kernel knew it when the
+// peer is the process at the other end of a connection, as the kernel knew it when the
 // connection was made.
 type peer struct {
 	unixsocket.Cred
 	groups []uint32 // supplementary
 }
 
-// peerOf asks the kernel. Without credentials there is no service; without
-// supplementary groups (an old kernel) only the primary one counts.
+// peerOf asks the kernel for the peer. Without credentials there is no service. On an
+// old kernel the supplementary groups are missing, and only the primary group counts.
 func peerOf(c *net.UnixConn) (peer, error) {
 	cred, err := unixsocket.PeerCred(c)
 	if err != nil {
@@ -31,15 +31,15 @@ func peerOf(c *net.UnixConn) (peer, error) {
 	return peer{cred, groups}, nil
 }
 
-// guard knows whose rights go further than looking at the networks.
+// guard decides who may do more than look at the networks.
 type guard struct {
 	owner uint32  // the user that the daemon runs as
 	group *uint32 // the control group; nil: none
 }
 
-// nobody is the id that the kernel shows for users and groups that have none in
-// the daemon's user namespace (overflowuid, user_namespaces(7)). It identifies no
-// one, so it never matches, not even where the daemon itself runs as nobody.
+// nobody is the id that the kernel shows for users and groups without an id in the
+// daemon's user namespace (overflowuid, user_namespaces(7)). It identifies no one. So
+// it never matches, even if the daemon itself runs as nobody.
 const nobody = 65534
 
 func (g guard) rights(p peer) Rights {
@@ -49,15 +49,15 @@ func (g guard) rights(p peer) Rights {
 	return r
 }
 
-// sees tells whether p may see the decision rec. A record without process id
-// has no known user either.
+// sees tells whether p may see the decision rec. In a record without a process id the
+// user is unknown, too.
 func (g guard) sees(p peer, rec *mam.Record) bool {
 	return g.rights(p).ReadAll || rec.App.PID != 0 && rec.App.UID == p.UID && p.UID != nobody
 }
 
 type peerKey struct{}
 
-// withPeer notes the peer in the context of a connection.
+// withPeer stores the peer in the context of a connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if c, ok := c.(*conn); ok {
 		return context.WithValue(ctx, peerKey{}, c.peer)
@@ -65,7 +65,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// peerFrom returns the peer of a request, nobody where none is noted.
+// peerFrom returns the peer of a request, or nobody if none is stored.
 func peerFrom(ctx context.Context) peer {
 	if p, ok := ctx.Value(peerKey{}).(peer); ok {
 		return p

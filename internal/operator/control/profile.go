@@ -17,24 +17,24 @@ import (
 	"time"
 )
 
-// Bounds of a profile that is taken over a time.
+// Bounds of the time for which a profile is taken.
 const (
 	DefaultProfileTime = 10 * time.Second
 	MaxProfileTime     = 5 * time.Minute
 )
 
-// maxTrace bounds an execution trace, which is held in memory: a busy daemon
-// writes about a megabyte a second.
+// maxTrace bounds an execution trace, which is held in memory. A busy daemon writes
+// about a megabyte a second.
 const maxTrace = maxAnswer
 
-// blockRate is one sample for each 10 µs that goroutines wait, on average, and
-// mutexFraction one of so many contentions.
+// blockRate is one sample per 10 µs of waiting goroutines, on average. mutexFraction is
+// the number of contentions per sample.
 const (
 	blockRate     = 10_000
 	mutexFraction = 10
 )
 
-// sampled are the kinds of profile that are taken over a time.
+// sampled are the kinds of profile that need some time.
 var sampled = map[string]func(ctx context.Context, w io.Writer) error{
 	"cpu": func(ctx context.Context, w io.Writer) error {
 		if err := pprof.StartCPUProfile(w); err != nil {
@@ -66,11 +66,10 @@ var sampled = map[string]func(ctx context.Context, w io.Writer) error{
 	},
 }
 
-// instant are the kinds that the runtime has at any time.
+// instant are the kinds that the runtime has at any moment.
 var instant = []string{"allocs", "goroutine", "heap", "threadcreate"}
 
-// ProfileKinds lists the kinds of profile that can be asked for. Those that take a
-// time are marked true.
+// ProfileKinds lists the kinds of profile. Those that need some time are marked true.
 func ProfileKinds() map[string]bool {
 	kinds := map[string]bool{}
 	for _, name := range instant {
@@ -82,10 +81,10 @@ func ProfileKinds() map[string]bool {
 	return kinds
 }
 
-// profile answers with a profile of the process, as go tool pprof and, for the
-// kind trace, go tool trace read it. It is off unless the daemon was started for
-// it, and is for those who may change things: a profile slows the daemon down, and
-// shows what it is busy with.
+// profile answers with a profile of the process, for go tool pprof or, for the kind
+// trace, go tool trace. It works only if the daemon was started with profiling. It is
+// for those who may change things, because a profile slows the daemon down and shows
+// what it is doing.
 func (s *Server) profile(w http.ResponseWriter, r *http.Request) {
 	b, err := s.takeProfile(w, r)
 	if err != nil {
@@ -130,7 +129,7 @@ func (s *Server) takeProfile(w http.ResponseWriter, r *http.Request) ([]byte, er
 		return b.Bytes(), err
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{}) // nothing more is read; a deadline would look as if the client had gone
+	_ = rc.SetReadDeadline(time.Time{}) // nothing more is read, and an expired deadline would look as if the client had gone
 	_ = rc.SetWriteDeadline(time.Now().Add(length + writeTimeout))
 	ctx, cancel := context.WithTimeout(r.Context(), length)
 	defer cancel()
@@ -140,7 +139,7 @@ func (s *Server) takeProfile(w http.ResponseWriter, r *http.Request) ([]byte, er
 	return b.Bytes(), r.Context().Err()
 }
 
-// profileTime reads how long a profile is to be taken.
+// profileTime reads the time for which to take a profile.
 func profileTime(q url.Values, overTime bool) (time.Duration, error) {
 	text := q.Get("seconds")
 	switch {
@@ -159,7 +158,7 @@ func profileTime(q url.Values, overTime bool) (time.Duration, error) {
 	return time.Duration(n * float64(time.Second)), nil
 }
 
-// bounded is a buffer that refuses to grow without limit.
+// bounded is a buffer with a bound on its size.
 type bounded struct{ bytes.Buffer }
 
 func (b *bounded) Write(p []byte) (int, error) {

@@ -12,11 +12,11 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// maxName bounds host names (RFC 1035 section 2.3.4, and a final dot) and
-// service names.
+// maxName bounds the length of host names (RFC 1035 section 2.3.4, plus a final dot)
+// and of service names.
 const maxName = 255
 
-// question checks q and gives it in the engine's terms.
+// question checks q and converts it to the engine's form.
 func (q *Question) question() (mam.Question, error) {
 	out := mam.Question{Host: q.Host, Service: q.Service}
 	if len(q.Host) > maxName || len(q.Service) > maxName {
@@ -52,7 +52,7 @@ func (q *Question) question() (mam.Question, error) {
 	return out, err
 }
 
-// preferences checks what a question says about networks.
+// preferences checks the preferences in a question.
 func preferences(list []Preference) ([]wire.Preference, error) {
 	if len(list) > wire.MaxPreferences {
 		return nil, fmt.Errorf("selection must not have more than %d preferences", wire.MaxPreferences)
@@ -80,7 +80,7 @@ func preferences(list []Preference) ([]wire.Preference, error) {
 	return out, nil
 }
 
-// choice finds the value whose name is s, or gives def if s is empty.
+// choice returns the value named s, or def if s is empty.
 func choice[T fmt.Stringer](what, s string, def T, values ...T) (T, error) {
 	if s == "" {
 		return def, nil
@@ -95,8 +95,8 @@ func choice[T fmt.Stringer](what, s string, def T, values ...T) (T, error) {
 	return def, fmt.Errorf("%s must be one of %s, not %q", what, strings.Join(names, ", "), s)
 }
 
-// Set gives the intents as package intent has them. The error is about a word or a number
-// that it does not know.
+// Set converts the intents to those of package intent. It returns an error for an
+// unknown word or number.
 func (in *Intents) Set() (intent.Set, error) {
 	var s intent.Set
 	for _, w := range []struct {

@@ -2,8 +2,8 @@ package control
 
 import "time"
 
-// SchemaVersion is the version that stands in the paths and in [Status]. It grows
-// only when a field is removed or changes its meaning.
+// SchemaVersion is the version in the paths and in [Status]. It rises only when a field
+// is removed or changes its meaning.
 const SchemaVersion = 1
 
 // Status is the answer to /v1/status: the state of the daemon.
@@ -29,19 +29,20 @@ type Status struct {
 	Routing      RoutingState `json:"routing"`
 }
 
-// RoutingState says what became of routing = "manage".
+// RoutingState says how routing = "manage" works.
 type RoutingState struct {
 	Managed bool `json:"managed"` // it is configured
 	// Error says why routes and rules are not as they should be; null while they are.
 	Error *string `json:"error"`
-	// Others are rules of others that undo mamma's for a network, or that mamma's undo.
+	// Others are rules of other programs that have precedence over mamma's for a
+	// network, or over which mamma's have precedence.
 	Others []OtherRule `json:"others"`
 }
 
-// OtherRule is a rule that somebody else has made (ip-rule(8)).
+// OtherRule is a rule of another program (ip-rule(8)).
 type OtherRule struct {
 	Rule string `json:"rule"` // the network and the rule, for people
-	Text string `json:"text"` // what becomes of them
+	Text string `json:"text"` // what happens to them
 }
 
 // Build tells what the daemon was built from.
@@ -60,8 +61,7 @@ type PolicyState struct {
 	Panics    uint64     `json:"panics"`     // calls that panicked
 }
 
-// ConfigState says which configuration is in use, and what came of the latest
-// reload.
+// ConfigState says which configuration is in use, and how the latest reload went.
 type ConfigState struct {
 	File   *string    `json:"file"`   // null: none, every network is managed
 	Loaded *time.Time `json:"loaded"` // when the one in use was read
@@ -182,7 +182,7 @@ type Prefix struct {
 	Wifi  *Wifi  `json:"wifi"` // null: not wireless, or nothing known
 }
 
-// Fact is one thing that a service of the host says of a network.
+// Fact is one statement of a service of the host about a network.
 type Fact struct {
 	Name   string `json:"name"`   // such as metered, connectivity, signal, roaming
 	Value  string `json:"value"`  // for people

@@ -18,57 +18,56 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Limits of a connection. Requests are a few hundred bytes and come from the
-// same host, so whoever takes seconds is broken or hostile.
+// Limits of a connection. Requests have a few hundred bytes and come from the same
+// host, so a peer that takes seconds is broken or hostile.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
-	// writeTimeout also bounds the making of the answer; a reload may have to
-	// wait for a policy that reads large settings.
+	// writeTimeout includes the time to make the answer. A reload may have to wait for
+	// a policy that reads large settings.
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
 	maxBody        = 64 << 10
 )
 
-// Options of a Server.
+// Options are the settings of a Server.
 type Options struct {
 	Manager *mam.Manager // required
-	// State tells what the Manager does not know. It is called for each request
-	// and several times a second while someone follows the events, by several
-	// goroutines, and must not block. nil: nothing is known.
+	// State returns what the Manager does not know. It is called for each request, and
+	// several times a second while somebody follows the events. Several goroutines call
+	// it, and it must not block. If it is nil, nothing is known.
 	State func() State
-	// Reload reads the configuration again and returns when the new state is in
-	// use, or the error that left the old one in use. nil: reload is not
+	// Reload reads the configuration again. It returns when the new state is in use, or
+	// with the error that left the old one in use. If it is nil, reload is not
 	// supported.
 	Reload func(context.Context) error
 	// Forget drops what was measured at the places that an interface, "" for all, was
 	// attached to, and returns how many those were. nil: forget is not supported.
 	Forget func(iface string) int
-	// Multipath tells of the host's MPTCP connections, those of all users; Now
-	// and Complete are filled in. It may take milliseconds. nil: they are not
-	// looked at.
+	// Multipath returns the MPTCP connections of all users of the host; the Server
+	// fills in Now and Complete. It may take milliseconds. If it is nil, there is no
+	// answer about MPTCP.
 	Multipath func() (Multipath, error)
-	// Past is what is remembered of the networks; nil: nothing.
+	// Past is what is remembered about the networks. It may be nil.
 	Past *Past
 	// Group is the id of the control group; nil: none.
 	Group *uint32
-	// Metrics answers GET /metrics; nil: there are none.
+	// Metrics answers GET /metrics. It may be nil.
 	Metrics http.Handler
-	// Profiling lets those who may change things take profiles of the process.
+	// Profiling permits profiles of the process, for those who may change things.
 	Profiling bool
 	Version   string
 	Started   time.Time
 	Logger    *slog.Logger // nil: nothing is logged
 
-	// For tests: the clock, who the peers are, and the daemon's user.
+	// Tests replace these: the clock, the credentials of peers, and the daemon's user.
 	now  func() time.Time
 	peer func(*net.UnixConn) (peer, error)
 	uid  *uint32
 }
 
-// State is what the daemon knows besides the Manager's View. Zero values are
-// unknown.
+// State is what the daemon knows besides the Manager's View. A zero value is unknown.
 type State struct {
 	PolicySince time.Time // when the policy in use was made
 	PolicyFile  string    // the plugin's path; "" if compiled in
@@ -76,7 +75,7 @@ type State struct {
 
 	ConfigFile string    // "" if there is none
 	Loaded     time.Time // when the configuration in use was read
-	LoadError  string    // of the latest reload, "" if it worked
+	LoadError  string    // of the latest reload; "": it succeeded
 	// LoadErrorTime is when LoadError happened.
 	LoadErrorTime time.Time
 
@@ -90,7 +89,8 @@ type Server struct {
 	guard guard
 	log   *slog.Logger
 	took  timings
-	// profiling is held while a profile is taken: the runtime has one of each kind.
+	// profiling is held while a profile is taken, because the runtime can take only one
+	// of each kind.
 	profiling sync.Mutex
 }
 
@@ -115,16 +115,16 @@ func New(opts Options) *Server {
 	return &Server{opts: opts, guard: guard{owner: owner, group: opts.Group}, log: opts.Logger}
 }
 
-// Serve serves clients at l, a listener of Unix stream sockets, until ctx ends.
-// Then it closes l, leaves running requests a second to finish, and closes all
-// connections. The error is nil after an orderly end.
+// Serve serves clients at l, a listener of Unix stream sockets, until ctx ends. Then it
+// closes l, gives running requests a second to finish, and closes all connections. The
+// error is nil after an orderly end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return serve(ctx, newListener(l, s.guard, s.opts.peer, s.log), s.handler(), s.log)
 }
 
-// ServeMetrics serves GET /metrics, and nothing else, at l until ctx ends. It is
-// for a TCP listener: there are no credentials, so metrics must hold nothing that
-// belongs to one user only.
+// ServeMetrics serves GET /metrics, and nothing else, at l until ctx ends. It is for a
+// TCP listener. That has no credentials, so metrics must contain nothing that belongs
+// to a single user.
 func ServeMetrics(ctx context.Context, l net.Listener, metrics http.Handler, log *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
@@ -132,7 +132,7 @@ func ServeMetrics(ctx context.Context, l net.Listener, metrics http.Handler, log
 }
 
 func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
-	// Requests end with ctx, event streams among them.
+	// Requests end with ctx, including event streams.
 	requests, cancel := context.WithCancel(ctx)
 	defer cancel()
 	hs := &http.Server{
@@ -146,7 +146,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		// What is not done by then is cut off.
+		// Requests that have not ended by then are cut off.
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if hs.Shutdown(late) != nil {
@@ -201,7 +201,7 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// answer makes a handler of a function that returns what to answer.
+// answer makes a handler of a function that returns the answer.
 func answer(f func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v, err := f(r)
@@ -214,7 +214,7 @@ func answer(f func(*http.Request) (any, error)) http.Handler {
 	})
 }
 
-// failed is an error with its HTTP status and Failure.Code.
+// failed is an error with its HTTP status and its Failure.Code.
 type failed struct {
 	status int
 	code   string
@@ -236,8 +236,8 @@ func writeFailure(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(Failure{Error: err.Error(), Code: f.code})
 }
 
-// decode reads a JSON body into v, strictly: a misspelt field would ask another
-// question than was meant.
+// decode reads a JSON body into v, strictly. A misspelt field would otherwise ask
+// another question than was meant.
 func decode(r *http.Request, v any) error {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return badRequest(errors.New("the body must be application/json"))

@@ -12,7 +12,7 @@ import (
 // socketMode lets the daemon's user and the socket's group connect.
 const socketMode = 0o660
 
-// LookupGroup gives the id of a group by its name or number, nil for "". A
+// LookupGroup returns the id of a group, given by its name or number; nil for "". A
 // number need not be in the group database.
 func LookupGroup(group string) (*uint32, error) {
 	if group == "" {
@@ -30,9 +30,9 @@ func LookupGroup(group string) (*uint32, error) {
 	return &gid, nil
 }
 
-// Listen creates the control socket at path, with mode 0660, and gives it to the
-// group; nil leaves it to the process's own. Errors are unixsocket.Listen's, or
-// that the group cannot be given: only root, and members of the group, may.
+// Listen creates the control socket at path, with mode 0660 and the given group; nil
+// means the process's own group. Errors are those of unixsocket.Listen, or say that the
+// process may not set the group: that is only for root and for members of the group.
 func Listen(path string, group *uint32) (*unixsocket.Listener, error) {
 	l, err := unixsocket.Listen(path, socketMode)
 	if err != nil || group == nil {

@@ -117,8 +117,8 @@ func (s *Server) policy(*http.Request) (any, error) {
 	return out, nil
 }
 
-// explain answers a hypothetical request. Everybody may ask: the answer shows
-// nothing that prefixes and policy do not.
+// explain answers a hypothetical request. Everybody may ask, because the answer shows
+// nothing beyond the prefixes and the policy.
 func (s *Server) explain(r *http.Request) (any, error) {
 	var body Question
 	if err := decode(r, &body); err != nil {
@@ -140,7 +140,7 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	return e, nil
 }
 
-// QuestionError is what is wrong with a Question.
+// QuestionError says what is wrong with a Question.
 type QuestionError struct{ Err error }
 
 func (e *QuestionError) Error() string { return e.Err.Error() }
@@ -154,7 +154,7 @@ func Explain(m *mam.Manager, question *Question, app policy.App, now time.Time) 
 		return Explanation{}, &QuestionError{err}
 	}
 	q.App = app
-	v := m.View() // for rendering; a newer one differs in measurements only
+	v := m.View() // only for display; a newer View differs in measurements
 	e, err := m.Explain(q, now)
 	if err != nil {
 		return Explanation{}, err
@@ -166,10 +166,10 @@ func Explain(m *mam.Manager, question *Question, app policy.App, now time.Time) 
 	return out, nil
 }
 
-// Networks are the managed prefixes of a View, as /v1/prefixes has them.
+// Networks returns the managed prefixes of a View, in the form of /v1/prefixes.
 func Networks(v *mam.View, now time.Time) []Prefix { return prefixes(v, v.Prefixes, now) }
 
-// mayChange is an error for those who may only look.
+// mayChange returns an error for peers who may only look.
 func (s *Server) mayChange(r *http.Request) error {
 	if s.guard.rights(peerFrom(r.Context())).Change {
 		return nil

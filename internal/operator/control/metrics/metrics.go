@@ -1,10 +1,10 @@
-// Package metrics gives what the daemon knows to Prometheus.
+// Package metrics exports what the daemon knows to Prometheus.
 //
-// Names end in their unit; ratios are 0 to 1. Prefixes and interfaces are the
-// only labels that depend on the host, and at most maxSeries of each are shown,
-// so that a host whose interfaces come and go does not grow the series of one
-// scrape without bound. Nothing is told about single requests or users: the
-// metrics may be read by anybody who reaches the listener.
+// Names end in their unit; ratios are 0 to 1. Prefixes and interfaces are the only
+// labels that depend on the host. At most maxSeries of each are exported, so that a
+// host whose interfaces come and go does not make a scrape grow without bound. Nothing
+// is told about single requests or users, because anybody who reaches the listener may
+// read the metrics.
 package metrics
 
 import (
@@ -20,19 +20,19 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// maxSeries bounds the prefixes, and the interfaces, of one scrape.
+// maxSeries bounds the prefixes, and also the interfaces, in one scrape.
 const maxSeries = 256
 
-// Metrics collects. Observe is to be called for each decision; everything else
-// is read when somebody asks.
+// Metrics collects the metrics. Observe must be called for each decision. Everything
+// else is read at each scrape.
 type Metrics struct {
 	registry  *prometheus.Registry
 	decisions *prometheus.CounterVec
 	duration  prometheus.Histogram
 	declined  prometheus.Counter
 	leased    *prometheus.CounterVec
-	// byKind are the counters of each kind and result, found once: looking a
-	// label up costs more than counting.
+	// byKind holds the counters for each kind and result. They are looked up once,
+	// because a lookup costs more than counting.
 	byKind [4][numResults]prometheus.Counter
 }
 
@@ -41,15 +41,15 @@ const (
 	resultPrefix   = iota // a prefix was chosen
 	resultReuse           // an idle connection
 	resultNone            // no preference
-	resultFallback        // the policy could not be asked, or was not followed
+	resultFallback        // the policy could not be asked, or its answer was not used
 	numResults
 )
 
 var results = [numResults]string{"prefix", "reuse", "none", "fallback"}
 
-// New makes the Metrics of a daemon. view is called at each scrape and must not
-// block; clients tells the number of connected clients, plain that of dials that
-// went without the daemon; both may be nil.
+// New makes the Metrics of a daemon. view is called at each scrape and must not block.
+// clients returns the number of connected clients, plain the dials without the daemon;
+// both may be nil.
 func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials, version string, started time.Time) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -58,7 +58,8 @@ func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials,
 		}, []string{"kind", "result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mamma_decision_duration_seconds", Help: "Time from a request's arrival to the policy's answer.",
-			// Microseconds are usual, 50 ms is when clients of a quick daemon give up.
+			// Decisions usually take microseconds. After 50 ms, clients of a daemon
+			// that is usually quick give up.
 			Buckets: []float64{10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 50e-3, 1},
 		}),
 	}
@@ -84,16 +85,16 @@ func New(view func() *mam.View, clients func() int, plain func() mam.PlainDials,
 	return m
 }
 
-// Observe counts a decision. It is quick and may be called on the request path.
+// Observe counts a decision. It is quick, and may be called on the request path.
 func (m *Metrics) Observe(r *mam.Record) {
 	m.duration.Observe(r.Took.Seconds())
-	if int(r.Kind) >= len(m.byKind) || r.Kind == policy.Resolve { // to resolve is no decision
+	if int(r.Kind) >= len(m.byKind) || r.Kind == policy.Resolve { // resolving a name is no decision
 		return
 	}
 	m.byKind[r.Kind][resultOf(r)].Inc()
 }
 
-// resultOf is the result of a decision.
+// resultOf returns the result of a decision.
 func resultOf(r *mam.Record) int {
 	switch {
 	case r.Fallback != "":
@@ -106,19 +107,19 @@ func resultOf(r *mam.Record) int {
 	return resultNone
 }
 
-// Leased counts connections that a client made by the lease of a decision. It is quick.
+// Leased counts connections that a client has made by a lease. It is quick.
 func (m *Metrics) Leased(r *mam.Record, uses uint32) {
 	m.leased.WithLabelValues(r.Kind.String(), results[resultOf(r)]).Add(float64(uses))
 }
 
-// Reported counts what a client reports of a decision. It is quick.
+// Reported counts a client's report on a decision. It is quick.
 func (m *Metrics) Reported(r *mam.Record) {
 	if o := r.Outcome; o != nil && o.Errno == 0 && o.PlainTCP {
 		m.declined.Inc()
 	}
 }
 
-// Handler answers scrapes, two at a time: more would only wait for each other.
+// Handler answers scrapes, two at a time. More would only wait for each other.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: 10 * time.Second, Registry: m.registry})
 }

@@ -14,18 +14,18 @@ var (
 	mptcpJoins    = counter("mptcp_subflows_requested_total", "Subflows that the host has asked for.")
 )
 
-// multipath collects the kernel's counters.
+// multipath exports the kernel's MPTCP counters.
 type multipath struct {
 	read func() (mptcp.Counters, error)
 }
 
-// AddMPTCP adds the kernel's counters of MPTCP, for which read is called at each
-// scrape. After an error they are missing.
+// AddMPTCP adds the kernel's MPTCP counters. read is called at each scrape. After an
+// error the counters are missing.
 func (m *Metrics) AddMPTCP(read func() (mptcp.Counters, error)) {
 	m.registry.MustRegister(&multipath{read})
 }
 
-// Describe sends nothing: a kernel without MPTCP has no counters.
+// Describe sends nothing, because a kernel without MPTCP has no counters.
 func (m *multipath) Describe(chan<- *prometheus.Desc) {}
 
 func (m *multipath) Collect(c chan<- prometheus.Metric) {

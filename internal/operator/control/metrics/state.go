@@ -10,7 +10,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// state collects what a View holds. Unknown values have no sample.
+// state exports the content of a View. Unknown values have no sample.
 type state struct {
 	view    func() *mam.View
 	clients func() int
@@ -18,7 +18,7 @@ type state struct {
 	started time.Time
 }
 
-// Describe sends nothing: which samples there are depends on the host.
+// Describe sends nothing, because the host determines which samples exist.
 func (s *state) Describe(chan<- *prometheus.Desc) {}
 
 // figure is a gauge or a counter with its labels.
@@ -53,7 +53,7 @@ var (
 	sampleTime = gauge("prefix_sample_time_seconds", "When there was a connection to measure last, since the epoch.", "prefix", "interface")
 )
 
-// exported is a metric under its name for Prometheus.
+// exported is a metric with its name for Prometheus.
 type exported struct {
 	policy.Metric
 	figure
@@ -78,7 +78,7 @@ var ofLink = []exported{
 	{policy.MetricSignal, gauge("interface_wifi_signal_dbm", "Signal strength.", "interface")},
 }
 
-// sink sends samples; values that are no number are left out.
+// sink sends samples. It leaves out values that are not numbers.
 type sink chan<- prometheus.Metric
 
 func (s sink) put(f figure, value float64, labels ...string) {
@@ -144,8 +144,8 @@ func (s sink) prefix(p *policy.Prefix) {
 
 func (s sink) link(p *policy.Prefix) { s.measured(p, ofLink, p.Interface) }
 
-// measured sends what is known of p in the unit that Prometheus wants: seconds
-// for milliseconds.
+// measured sends what is known about p, in Prometheus's units: seconds instead of
+// milliseconds.
 func (s sink) measured(p *policy.Prefix, list []exported, labels ...string) {
 	for _, e := range list {
 		v, ok := e.Measured(p)
@@ -159,7 +159,7 @@ func (s sink) measured(p *policy.Prefix, list []exported, labels ...string) {
 	}
 }
 
-// seconds since the epoch; not a number if t is unknown.
+// seconds returns the seconds since the epoch, or NaN if t is unknown.
 func seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return math.NaN()
