@@ -16,20 +16,19 @@ type Encoder struct {
 	numbers map[policy.PrefixID]numbered
 }
 
-// numbered is a prefix that the file describes.
+// numbered is a prefix that the file has described.
 type numbered struct {
 	n      int
 	prefix *policy.Prefix
 }
 
-// Reset makes the next line begin a new part of the file, which does not rely
-// on what was written before.
+// Reset makes the next line begin a new part of the file, which does not refer to
+// earlier lines.
 func (e *Encoder) Reset() { *e = Encoder{} }
 
-// Append appends the lines for a call of the policy of that name. An error means
-// that a line would be longer than MaxLine, or that the request has too many
-// prefixes. Nothing is appended then, and the next line begins a new part, as after
-// Reset.
+// Append appends the lines for a call of the policy of that name. An error means that a
+// line would be longer than MaxLine, or that the request has too many prefixes. Then
+// nothing is appended, and the next line begins a new part, as after Reset.
 func (e *Encoder) Append(b []byte, name string, r *policy.Request, d policy.Decision) ([]byte, error) {
 	begin := len(b)
 	b, err := e.append(b, name, r, d)
@@ -41,7 +40,7 @@ func (e *Encoder) Append(b []byte, name string, r *policy.Request, d policy.Deci
 }
 
 func (e *Encoder) append(b []byte, name string, r *policy.Request, d policy.Decision) (_ []byte, err error) {
-	// Make room for all prefixes of the request now, so that no number is given away
+	// Room is made for all prefixes of the request at once, so that no number is reused
 	// while the request still refers to it.
 	if e.begun && len(e.numbers)+len(r.Prefixes)+len(r.Sockets)+2 > maxPrefixes {
 		e.Reset()

@@ -28,17 +28,17 @@ type LineError struct {
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// ErrLineTooLong says that a line is longer than MaxLine.
+// ErrLineTooLong means that a line is longer than MaxLine.
 var ErrLineTooLong = errors.New("longer than " + fmt.Sprint(MaxLine) + " bytes")
 
-// Reader reads a file of decisions. It keeps one line and the prefixes described
-// last, whatever the file holds. It is not safe for concurrent use.
+// Reader reads a file of decisions. It holds one line and the prefixes described last,
+// whatever the file contains. It is not safe for concurrent use.
 type Reader struct {
 	in       *bufio.Reader
-	n        int // of the line read last
+	n        int // number of the latest line
 	prefixes map[int]*policy.Prefix
 }
 
@@ -70,7 +70,7 @@ func (r *Reader) Next() (*Entry, error) {
 	}
 }
 
-// line reads a line. A line that is too long is passed over, with ErrLineTooLong.
+// line reads a line. It skips a line that is too long, and returns ErrLineTooLong.
 func (r *Reader) line() ([]byte, error) {
 	var text []byte
 	length := 0
@@ -94,7 +94,7 @@ func (r *Reader) line() ([]byte, error) {
 	}
 }
 
-// decode returns the decision of a line, nil for one that holds none.
+// decode returns the decision of a line, nil if the line has none.
 func (r *Reader) decode(b []byte) (*Entry, error) {
 	var l line
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -169,7 +169,7 @@ func decodeLink(s linkStats) policy.LinkStats {
 	}
 }
 
-// prefix returns the prefix of a number, nil for none.
+// prefix returns the prefix with a number, nil if there is none.
 func (r *Reader) prefix(n *int) (*policy.Prefix, error) {
 	if n == nil {
 		return nil, nil

@@ -34,14 +34,14 @@ type Recorder struct {
 	queue   chan noted
 	dropped atomic.Uint64
 
-	// The rest belongs to Run.
+	// The fields below belong to Run.
 	file    *ownfile.Log
 	encoder Encoder
 	buf     []byte
-	failed  bool // reported since the last success
+	failed  bool // an error was reported since the last success
 }
 
-// noted is a call of a policy.
+// noted is a call of a policy that waits to be written.
 type noted struct {
 	policy   string
 	request  policy.Request
@@ -62,7 +62,7 @@ func NewRecorder(path string, size int64, log *slog.Logger) *Recorder {
 // prefixes of r, and copies everything else. The caller must not change d afterwards.
 // Note is safe for concurrent use.
 func (r *Recorder) Note(name string, request *policy.Request, d policy.Decision) {
-	if len(r.queue) == cap(r.queue) { // spares the copies
+	if len(r.queue) == cap(r.queue) { // saves making the copies
 		r.dropped.Add(1)
 		return
 	}
@@ -117,7 +117,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) write(n *noted) {
 	err := r.tryWrite(n)
 	if err != nil {
-		r.encoder.Reset() // nobody knows which of the lines were written
+		r.encoder.Reset() // it is unknown which lines were written
 		r.dropped.Add(1)
 		if !r.failed {
 			r.log.Error("decisions cannot be recorded; they are lost until they can", "path", r.file.Path(), "err", err)
@@ -132,12 +132,12 @@ func (r *Recorder) tryWrite(n *noted) error {
 		if err != nil {
 			return err
 		}
-		if opened { // somebody may have rotated the file
+		if opened { // another program may have rotated the file
 			r.encoder.Reset()
 		}
 		r.buf = r.buf[:0]
 		if opened && size > 0 {
-			r.buf = append(r.buf, '\n') // a crash may have left a piece of a line
+			r.buf = append(r.buf, '\n') // a crash may have left an incomplete line
 		}
 		if r.buf, err = r.encoder.Append(r.buf, n.policy, &n.request, n.decision); err != nil {
 			return err

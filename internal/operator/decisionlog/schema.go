@@ -39,7 +39,7 @@ type header struct {
 
 type prefix struct {
 	N         int          `json:"n"`
-	ID        *prefixID    `json:"id,omitempty"` // where it differs from interface and prefix
+	ID        *prefixID    `json:"id,omitempty"` // only if it differs from interface and prefix
 	Interface text         `json:"interface,omitempty"`
 	Index     int          `json:"index,omitempty"`
 	Prefix    netip.Prefix `json:"prefix,omitzero"`
@@ -73,8 +73,8 @@ type budget struct {
 	Reset time.Time `json:"reset,omitzero"`
 }
 
-// option is a setting of a prefix. Value is its number, if that is not the number that
-// the text would give.
+// option is a setting of a prefix. Value is its number, if that differs from the number
+// that the text would give.
 type option struct {
 	Name  text    `json:"name"`
 	Text  text    `json:"text"`
@@ -153,7 +153,7 @@ type decision struct {
 	StandIn     *int             `json:"stand_in,omitempty"`
 	Aside       bool             `json:"aside,omitempty"`
 	DestStats   []pathStats      `json:"dest_stats,omitempty"`  // of the prefixes, in their order
-	Connections []connections    `json:"connections,omitempty"` // likewise
+	Connections []connections    `json:"connections,omitempty"` // of the prefixes, in their order
 	Sockets     []socket         `json:"sockets,omitempty"`
 	App         app              `json:"app,omitzero"`
 	Answer      answer           `json:"answer"`
@@ -226,7 +226,7 @@ type term struct {
 	Time  time.Time `json:"time,omitzero"`
 }
 
-// A names has the words for the values of an enumeration. The value whose word is "" is
+// names are the words for the values of an enumeration. A value whose word is "" is
 // left out of the file.
 type names []string
 
