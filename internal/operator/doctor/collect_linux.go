@@ -32,17 +32,18 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Options of Collect. The zero value is the host that the process is on.
+// Options are the settings of Collect. The zero value examines the host of this
+// process.
 type Options struct {
-	// PID is the daemon, whose capabilities count; 0: this process.
+	// PID is the daemon's process, whose capabilities count; 0: this process.
 	PID int
-	// Run is where run-time files are; "": /run.
+	// Run is the directory of run-time files; "": /run.
 	Run string
-	// Bus is the socket of the bus where services tell of the host's networks; "": the one
-	// that the configuration means.
+	// Bus is the socket of the bus on which services tell about the host's networks;
+	// "": the one in the configuration.
 	Bus string
 
-	// The following lead to another network namespace than the process's own.
+	// The fields below select another network namespace than the process's own.
 
 	Namespace int // descriptor
 	Dial      func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
@@ -51,17 +52,17 @@ type Options struct {
 	// LinkKind is netmon.Options.Kind; nil outside of tests.
 	LinkKind func(name, kernel string) string
 
-	// Asked counts the questions, for those who wait; nil: nobody does.
+	// Asked counts the questions, to show the progress. It may be nil.
 	Asked *Asked
 }
 
-// Asked counts questions to gateways and name servers, while they are asked.
+// Asked counts questions to gateways and name servers while they run.
 type Asked struct {
-	All  atomic.Int64 // that are asked
-	Done atomic.Int64 // that were answered, or given up
+	All  atomic.Int64 // questions begun
+	Done atomic.Int64 // questions answered or given up
 }
 
-// question counts f as one.
+// question counts f as a question.
 func (a *Asked) question(f func()) func() error {
 	if a != nil {
 		a.All.Add(1)
@@ -75,15 +76,16 @@ func (a *Asked) question(f func()) func() error {
 	}
 }
 
-// askTime bounds each question to a gateway. Neighbours answer within
-// milliseconds; the kernel gives up looking for one after three seconds
-// (retrans_time_ms, ucast_solicit and mcast_solicit).
+// askTime bounds each question to a gateway. Neighbours answer within milliseconds. The
+// kernel gives up looking for a neighbour after three seconds (retrans_time_ms,
+// ucast_solicit and mcast_solicit).
 const askTime = 3500 * time.Millisecond
 
 // busTime bounds the questions to the services on the bus, which answer within milliseconds.
 const busTime = 2 * time.Second
 
-// heard is what services tell of the host's networks; nil if nobody is to be asked.
+// heard returns what services say about the host's networks; nil if none should be
+// asked.
 func (o *Options) heard(ctx context.Context, cfg *config.Config) *hostfacts.Facts {
 	path := cmp.Or(o.Bus, cfg.SystemBus, systembus.Path())
 	if path == config.Off {
@@ -91,11 +93,11 @@ func (o *Options) heard(ctx context.Context, cfg *config.Config) *hostfacts.Fact
 	}
 	ctx, cancel := context.WithTimeout(ctx, busTime)
 	defer cancel()
-	facts, _ := hostfacts.Read(ctx, path) // where there is no bus nothing is known
+	facts, _ := hostfacts.Read(ctx, path) // without a bus nothing is known
 	return facts
 }
 
-// splits are the domains whose names are asked at an interface's own servers.
+// splits returns the domains whose names are looked up at an interface's own servers.
 func splits(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) (list []Split) {
 	for _, r := range facts.Routes(nets) {
 		s := Split{Domain: r.Domain.Name, Interface: r.Interface, Servers: resolve.LinkOnly(r.Servers, r.Interface), TLS: r.TLS, Off: cfg.Original}
@@ -113,8 +115,8 @@ func splits(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) (
 	return list
 }
 
-// Collect gathers the facts about the networks that cfg is about. Gateways and
-// name servers are asked, all at the same time; nothing else is sent.
+// Collect gathers the facts about the networks that cfg selects. It asks gateways and
+// name servers, all at the same time, and sends nothing else.
 func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) {
 	if o.ReadFile == nil {
 		o.ReadFile = os.ReadFile
@@ -179,7 +181,7 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 				p.Forbidden = foreignOf(&r.Rule)
 			} else {
 				if !r.Rule.Source.IsValid() || r.Rule.Source.Bits() < n.Prefix.Prefix.Bits() {
-					r.Rule.Source = n.Prefix.Prefix // it is proposed for the prefix only
+					r.Rule.Source = n.Prefix.Prefix // the rule is proposed for this prefix alone
 				}
 				if r.Leads {
 					p.Passed = append(p.Passed, foreignOf(&r.Rule))
@@ -238,15 +240,16 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			g.Go(o.Asked.question(func() { o.askServer(ctx, p, &p.Servers[j]) }))
 		}
 	}
-	_ = g.Wait() // a failure is a fact, too
+	_ = g.Wait() // a failed question is a fact, too
 	return f, ctx.Err()
 }
 
-// ledAddrs adds the addresses of a prefix, but the first, that rules lead into a VPN.
+// ledAddrs adds those addresses of a prefix that rules lead into a VPN. The first
+// address is handled elsewhere.
 func (o *Options) ledAddrs(f *Facts, p *netmon.Prefix, nets *netmon.Snapshot, r *ruler) error {
 	for _, a := range p.Addrs[1:] {
 		if !slices.ContainsFunc(r.rules, func(x oracle.Rule) bool { return x.Source.IsValid() && x.Source.Contains(a) && !routing.Ours(&x) }) {
-			continue // it goes where the first goes
+			continue // it goes where the first one goes
 		}
 		w, err := r.everywhere.Far(r.kernel, a.Is6(), oracle.Question{Src: a})
 		if err != nil {
@@ -263,7 +266,7 @@ func (o *Options) ledAddrs(f *Facts, p *netmon.Prefix, nets *netmon.Snapshot, r 
 	return nil
 }
 
-// refusalsOf are the rules that refuse something and would come behind those of mamma.
+// refusalsOf returns the rules that refuse something and would come after mamma's.
 func refusalsOf(list []selection.Network, nets *netmon.Snapshot) map[policy.PrefixID][]routing.Refusal {
 	var ids []policy.PrefixID
 	for i := range list {
@@ -297,7 +300,7 @@ func (o *Options) prefix(p *netmon.Prefix, nets *netmon.Snapshot) Prefix {
 	return out
 }
 
-// servers are the name servers of a prefix that can be asked from its address.
+// servers returns the name servers of a prefix that can be asked from its address.
 func (o *Options) servers(cfg *config.Config, n *selection.Network, heard *hostfacts.Facts) []netip.AddrPort {
 	s := &n.Settings
 	list := slices.Clone(s.Nameservers)
@@ -321,7 +324,7 @@ func (o *Options) servers(cfg *config.Config, n *selection.Network, heard *hostf
 
 func (o *Options) via(p *Prefix) probe.Via {
 	v := probe.Via{Source: p.Addr, Dial: o.Dial}
-	// As mamma does: a bound device makes the kernel pass over rules that refuse.
+	// This is what mamma does: with a bound device, the kernel skips rules that refuse.
 	if p.Far && p.Egress != p.ID.Interface {
 		v.Device = p.ID.Interface
 	}
@@ -334,9 +337,10 @@ func (o *Options) askServer(ctx context.Context, p *Prefix, s *Server) {
 	}
 }
 
-// askGateway tells whether a gateway answers. It sends a datagram, which shows whether a
-// packet filter of this host lets packets out. Then it tries to connect to the port that
-// gateways serve most often; a gateway that refuses the connection has answered.
+// askGateway tests whether a gateway answers. First it sends a datagram, which shows
+// whether a packet filter of this host lets packets out. Then it connects to the port
+// that gateways serve most often. A gateway that refuses the connection has answered,
+// too.
 func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapshot) {
 	if !p.Gateway.IsValid() || p.Gateway.Is4() != p.Addr.Is4() {
 		return
@@ -345,7 +349,7 @@ func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapsh
 	defer cancel()
 	to, v := p.Gateway, o.via(p)
 	if to.IsLinkLocalUnicast() {
-		// From a global address the answer would take the gateway's route.
+		// From a global address, the gateway's answer would have to be routed.
 		to = to.WithZone(p.ID.Interface)
 		own := slices.IndexFunc(nets.Prefixes(), func(q netmon.Prefix) bool {
 			return q.Interface == p.ID.Interface && q.Prefix.Addr().Is6() && q.Scope == netmon.ScopeLink
@@ -377,9 +381,10 @@ func (o *Options) askGateway(ctx context.Context, p *Prefix, nets *netmon.Snapsh
 	p.GatewayError = reason(err)
 }
 
-// neighbour tells whether the link-layer address of a gateway is known. Then it was the gateway that
-// refused, by an ICMP message such as firewalls send (RFC 1122, section 3.2.2.1): the kernel
-// gives the same error for it as for a neighbour that is not found.
+// neighbour tells whether the link-layer address of a gateway is known. If so, the
+// gateway itself has refused, by an ICMP message as firewalls send (RFC 1122, section
+// 3.2.2.1). This must be asked because the kernel returns the same error for a
+// neighbour that it does not find.
 func (o *Options) neighbour(iface string, gateway netip.Addr, nets *netmon.Snapshot) bool {
 	l, ok := nets.LinkByName(iface)
 	if !ok {
@@ -402,7 +407,8 @@ func (o *Options) neighbour(iface string, gateway netip.Addr, nets *netmon.Snaps
 	})
 }
 
-// reason is the end of an error's text. The addresses before it are shown elsewhere.
+// reason returns the end of an error's text, without the addresses, which are shown
+// elsewhere.
 func reason(err error) string {
 	var e *net.OpError
 	if errors.As(err, &e) {
@@ -417,8 +423,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// reversePath reads the rp_filter in force for an interface: the larger value of that of
-// the interface and that of all (ip-sysctl in the kernel's documentation).
+// reversePath returns the effective rp_filter of an interface: the larger one of its
+// own value and of that for all interfaces (ip-sysctl in the kernel's documentation).
 func (o *Options) reversePath(iface string) int {
 	largest := -1
 	for _, name := range []string{"all", iface} {
@@ -457,7 +463,7 @@ func (o *Options) mayRoute() bool {
 	}
 	b, err := os.ReadFile("/proc/" + who + "/status")
 	if err != nil {
-		return true // nothing speaks against it
+		return true // unknown, and nothing speaks against it
 	}
 	for line := range strings.Lines(string(b)) {
 		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
@@ -468,11 +474,11 @@ func (o *Options) mayRoute() bool {
 	return true
 }
 
-// tryDevice tells why this process cannot bind a socket to an interface; "" if
-// it can.
+// tryDevice returns why this process cannot bind a socket to an interface; "" if it
+// can.
 func (o *Options) tryDevice(iface string) string {
 	if o.Dial != nil {
-		return "" // the interface is of another namespace
+		return "" // the interface is in another namespace
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -485,10 +491,10 @@ func (o *Options) tryDevice(iface string) string {
 	return ""
 }
 
-// largestMetric is the largest metric of the default routes in table main. IPv6 gives
-// 1024 to routes without a metric (IP6_RT_PRIO_USER).
+// largestMetric returns the largest metric of the default routes in table main. For
+// IPv6, a route without a metric has 1024 (IP6_RT_PRIO_USER).
 func largestMetric(k *oracle.Kernel, v6 bool) (int, error) {
-	usual := 600 // as managers give to Wi-Fi
+	usual := 600 // network managers give this to Wi-Fi
 	if v6 {
 		usual = 1024
 	}
@@ -496,8 +502,8 @@ func largestMetric(k *oracle.Kernel, v6 bool) (int, error) {
 	return max(n, usual), err
 }
 
-// freeTable is a routing table that can be proposed: it has no routes, and no rule leads
-// to it.
+// freeTable returns a routing table to propose: it has no routes, and no rule leads to
+// it.
 func freeTable(k *oracle.Kernel, nets *netmon.Snapshot) (int, error) {
 	for n := 101; ; n++ {
 		free, err := k.FreeTable(n)

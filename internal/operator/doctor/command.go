@@ -7,12 +7,12 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// step is a command, and the command that undoes it.
+// step is a command with the command that undoes it.
 type step struct{ do, undo string }
 
-// inTurn makes one command of steps. A step is run if all steps before it have worked.
-// If a step fails, the steps before it are undone. A step that finds its effect there
-// already fails, so running the command a second time leaves everything as it is.
+// inTurn combines steps into one command. Each step runs if all steps before it have
+// succeeded. If a step fails, the steps before it are undone. A step fails if its
+// effect is already there, so running the command a second time changes nothing.
 func inTurn(steps []step) string {
 	first := steps[0]
 	if len(steps) == 1 {
@@ -21,20 +21,20 @@ func inTurn(steps []step) string {
 	return fmt.Sprintf("%s && { %s || { %s; false; }; }", first.do, inTurn(steps[1:]), first.undo)
 }
 
-// tableMain is the number of the table of that name (rtnetlink(7)).
+// tableMain is the number of table main (rtnetlink(7)).
 const tableMain = 254
 
 // bypass is a table with a prefix's own default route, and rules that lead packets from
-// the prefix's address to that table. The rules come directly before the rule that leads
-// the packets elsewhere. They come thus behind all other rules that somebody has made,
-// such as one that prohibits.
+// the prefix's address to it. The rules come directly before the rule that leads the
+// packets elsewhere. So they come after all other rules that somebody has made, such as
+// one that prohibits something.
 type bypass struct {
 	p        *Prefix
 	table    int
 	priority int
-	// suppress is a length of prefix. Routes of table main to prefixes of that length or
-	// less are passed over, because they lead elsewhere. Longer ones, such as that to
-	// the neighbours, stay in force.
+	// suppress is a prefix length. Routes of table main with this length or less are
+	// ignored, because they lead elsewhere. Longer ones, such as the one to the
+	// neighbours, still count.
 	suppress int
 }
 
@@ -85,7 +85,7 @@ func (b *bypass) steps() []step {
 	return list
 }
 
-// hop is the next hop of a prefix's default route, as ip-route(8) takes it.
+// hop returns the next hop of a prefix's default route in the words of ip-route(8).
 func hop(p *Prefix) string {
 	g := p.Gateway
 	if !g.IsValid() {
@@ -93,7 +93,7 @@ func hop(p *Prefix) string {
 	}
 	via := "via "
 	if g.Is6() && p.Addr.Is4() {
-		via = "via inet6 " // without the word, ip(8) takes the gateway for one of the route's own family
+		via = "via inet6 " // without it, ip(8) expects a gateway of the route's own family
 	}
 	text := via + g.WithZone("").String() + " dev " + dev(p)
 	if onlink(p) {
@@ -102,21 +102,21 @@ func hop(p *Prefix) string {
 	return text
 }
 
-// onlink tells whether the route must say that its gateway is a neighbour. It must if no
-// prefix of the interface contains the gateway.
+// onlink tells whether the route must say that its gateway is a neighbour. That is so
+// if no prefix of the interface contains the gateway.
 func onlink(p *Prefix) bool {
 	return p.Gateway.IsValid() && !p.Gateway.IsLinkLocalUnicast() && !p.ID.Prefix.Contains(p.Gateway)
 }
 
-// sysctl is a command that sets a parameter, and a command that sets it at each start of
-// the host.
+// sysctl returns a command that sets a parameter now, and one that makes it last beyond
+// the next start.
 func sysctl(key, value string) (set, last string) {
 	word := display.ShellQuote(key) + "=" + value
 	return "sysctl -w " + word, "echo " + word + " >> /etc/sysctl.d/90-mamma.conf"
 }
 
-// filterKey is the parameter of an interface's reverse path filter. A slash stands for a
-// dot in the interface's name (sysctl(8)).
+// filterKey returns the parameter of an interface's reverse path filter. In it, a slash
+// stands for a dot in the interface's name (sysctl(8)).
 func filterKey(iface string) string {
 	return "net.ipv4.conf." + strings.ReplaceAll(iface, ".", "/") + ".rp_filter"
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Examine makes all checks, and reports what they have found.
+// Examine makes all checks and reports the findings.
 func Examine(f Facts) Report {
 	e := &examination{facts: &f, table: f.Table, report: Report{Findings: []Finding{}}}
 	for i := range f.Prefixes {
@@ -23,7 +23,7 @@ func Examine(f Facts) Report {
 				Severity: Warning, Check: "link", Subject: subject(p), Text: "the link has no carrier",
 				Copes: "the prefix is not offered until it has", Fix: []string{"ip -s link show dev " + dev(p) + "    # shows it; a cable, an access point or a SIM card is missing"},
 			})
-			continue // nothing else could be right
+			continue // without a link nothing else can be right
 		}
 		if p.Far && p.Refused == "" {
 			e.defaultRoute(p)
@@ -45,12 +45,13 @@ func Examine(f Facts) Report {
 	e.splits()
 	e.host()
 	e.run()
-	// Of equal severity in the order found: that of the prefix list.
+	// Findings of equal severity stay in the order of the prefix list.
 	slices.SortStableFunc(e.report.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	return e.report
 }
 
-// splits explains which names are asked elsewhere than where their connections go.
+// splits reports which names are looked up over another network than the one that their
+// connections use.
 func (e *examination) splits() {
 	for _, s := range e.facts.Splits {
 		f := Finding{
@@ -82,10 +83,10 @@ func (e *examination) splits() {
 type examination struct {
 	facts  *Facts
 	report Report
-	table  int // the next one to propose
+	table  int // the next table to propose
 }
 
-// add counts a check, which found f or, if found is false, nothing.
+// add counts a check, and adds its finding f if found is true.
 func (e *examination) add(found bool, f Finding) {
 	if !found {
 		e.report.Passed++
@@ -94,11 +95,11 @@ func (e *examination) add(found bool, f Finding) {
 	e.report.Findings = append(e.report.Findings, f)
 }
 
-// dev is the name of the prefix's interface as a word of a shell.
+// dev returns the name of the prefix's interface, quoted for a shell.
 func dev(p *Prefix) string { return display.ShellQuote(p.ID.Interface) }
 
-// setting is s as a string of the configuration. A shell takes the string for text, too:
-// settings are shown beside commands, so somebody will paste one into a shell.
+// setting returns s as a string of the configuration that is also harmless in a shell.
+// Settings are shown beside commands, so that somebody will paste one into a shell.
 func setting(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -115,7 +116,7 @@ func subject(p *Prefix) string { return subjectOf(p.ID) }
 
 func subjectOf(id policy.PrefixID) string { return id.Prefix.String() + " on " + id.Interface }
 
-// ip is the ip(8) command with the option for the prefix's family.
+// ip returns the ip(8) command with the option for the prefix's family.
 func ip(p *Prefix) string {
 	if p.Addr.Is6() {
 		return "ip -6"
@@ -129,7 +130,7 @@ func (e *examination) defaultRoute(p *Prefix) {
 		v6 = 1
 	}
 	q.Gateway = example(p)
-	metric := e.facts.Metrics[v6] + 100 // larger than all, so that the host's own default stays preferred
+	metric := e.facts.Metrics[v6] + 100 // larger than all others, so that the host's own default stays preferred
 	if p.Hidden {
 		e.add(false, Finding{})
 		return
@@ -154,8 +155,9 @@ func everywhere(p *Prefix) string {
 	return "0.0.0.0/0"
 }
 
-// example is the gateway to show in a command: the prefix's, or the address that gateways
-// mostly have. There is none if the prefix has room for one neighbour at most.
+// example returns the gateway to show in a command: the prefix's, or the address that
+// gateways usually have. There is none if the prefix has room for at most one
+// neighbour.
 func example(p *Prefix) netip.Addr {
 	first := p.ID.Prefix.Masked().Addr().Next()
 	switch {
@@ -221,11 +223,10 @@ func (e *examination) sourceRoute(p *Prefix) {
 	})
 }
 
-// behind is a priority behind the first one that mamma's rules may have. They come before
-// a rule that has it and leads packets elsewhere.
+// behind is a priority after the highest one that mamma's rules may have.
 const behind = routing.FirstPriority + 11
 
-// move is the command that puts a rule of somebody else behind those of mamma.
+// move returns the command that moves a rule of another program behind mamma's.
 func move(p *Prefix, f Foreign) string {
 	after := fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, behind)
 	before := fmt.Sprintf("%s rule del %s priority %d", ip(p), f.Words, f.Priority)
@@ -233,11 +234,11 @@ func move(p *Prefix, f Foreign) string {
 	return inTurn([]step{{after, undo}, {do: before}})
 }
 
-// undone reports rules of somebody else that refuse something, or lead some packets elsewhere, and that do
-// not hold because mamma's rules come before them.
+// undone reports rules of other programs that refuse something, or lead some packets
+// elsewhere, but have no effect because mamma's rules come before them.
 func (e *examination) undone(p *Prefix) {
 	if !p.Managed {
-		return // they hold as long as mamma's rules are not there
+		return // without mamma's rules they have effect
 	}
 	report := func(check, does string, f Foreign) {
 		e.add(true, Finding{
@@ -258,10 +259,10 @@ func (e *examination) undone(p *Prefix) {
 	}
 }
 
-// reversePath reports a strict reverse path filter on an interface with a default route.
-// Where another default route is preferred, the filter drops the answers that come in by
-// this interface (RFC 3704). Where a rule by source leads to the interface, the filter
-// follows that rule and drops nothing.
+// reversePath reports a strict reverse path filter on an interface with a default
+// route. If another default route is preferred, the filter drops the answers that come
+// in by this interface (RFC 3704). If a rule by source leads to the interface, the
+// filter follows that rule and drops nothing.
 func (e *examination) reversePath(p *Prefix) {
 	if p.ReversePath < 0 || !p.Default || p.Ruled {
 		return
@@ -297,7 +298,8 @@ func (e *examination) gateway(p *Prefix) {
 		if p.Addr.Is6() {
 			tables = "ip6tables"
 		}
-		// Somebody may have forbidden it on purpose, so no command that permits it is proposed.
+		// Somebody may have forbidden it on purpose. So no command is proposed that
+		// permits it.
 		f.Fix = []string{
 			"nft -a list ruleset    # shows what drops them; nft delete rule FAMILY TABLE CHAIN handle N takes it away",
 			tables + " -S OUTPUT    # shows it where the program is another one",
@@ -340,7 +342,7 @@ func (e *examination) servers(p *Prefix) {
 	})
 }
 
-// duplicate finds a network that several interfaces have, and reports it once, at the
+// duplicate finds a network that several interfaces have. It reports it once, at the
 // first of them.
 func (e *examination) duplicate(i int) {
 	p := &e.facts.Prefixes[i]
@@ -364,7 +366,7 @@ func (e *examination) duplicate(i int) {
 	var fix []string
 	if len(twins) > 0 {
 		spare := twins[0]
-		if e.carriesDefault(spare) { // connections that are not bound keep their route
+		if e.carriesDefault(spare) { // unbound connections keep their route
 			spare = p.ID.Interface
 		}
 		fix = []string{
@@ -380,13 +382,12 @@ func (e *examination) duplicate(i int) {
 	})
 }
 
-// carriesDefault tells whether packets of sockets that are not bound leave by the
-// interface.
+// carriesDefault tells whether packets of unbound sockets leave by the interface.
 func (e *examination) carriesDefault(iface string) bool {
 	return e.facts.Unbound[0] == iface || e.facts.Unbound[1] == iface
 }
 
-// reconnect is the command by which the program that configures an interface does so
+// reconnect returns the command by which the configuring program sets the interface up
 // again.
 func reconnect(p *Prefix) []string {
 	switch p.Manager.Kind {
@@ -401,7 +402,7 @@ func reconnect(p *Prefix) []string {
 	return nil
 }
 
-// diversions reports rules that hold for some packets of a socket only. Such a rule can
+// diversions reports rules that apply only to some packets of a socket. Such a rule can
 // send packets over another network than the chosen one.
 func (e *examination) diversions() {
 	var rules []string
@@ -449,8 +450,8 @@ func (e *examination) refused() {
 	}
 }
 
-// led reports what a rule leads into a tunnel. Who made the rule wants that, so no command
-// against it is proposed.
+// led reports addresses whose packets a rule leads into a tunnel. Whoever made the rule
+// wants that, so no command against it is proposed.
 func (e *examination) led(p *Led) {
 	f := Finding{
 		Severity: Warning, Check: "led", Subject: subject(&p.Prefix),
@@ -486,8 +487,8 @@ func (e *examination) unmatched() {
 	}
 }
 
-// run reports what keeps "mammactl run" from working. That is a note only, because mamma
-// works without it.
+// run reports what prevents "mammactl run" from working. It is only a note, because
+// mamma works without it.
 func (e *examination) run() {
 	r := e.facts.Run
 	if r == nil {

@@ -23,17 +23,17 @@ func (c chain) String() string {
 	return fmt.Sprintf("%s %s %s", family, c.table, c.name)
 }
 
-// contents says what the rules of a chain do, as far as that matters here.
+// contents says what the rules of a chain do, as far as it matters here.
 type contents struct {
 	marks bool // they set the mark of packets
 	jumps []chain
 }
 
-// markers are the chains of nftables that set marks on packets which this host sends,
-// while their route can still change: chains of the type "route" at the hook output, and
-// chains that these jump to. Chains of iptables-nft are among them. known is false if the
-// filter cannot be read, and if there may be rules of iptables-legacy, which cannot be
-// read here.
+// markers returns the chains of nftables that set marks on packets which this host
+// sends, at a point where the packets' route can still change. These are chains of the
+// type "route" at the hook output, and chains that they jump to; those of iptables-nft
+// are included. known is false if the filter cannot be read, or if there may be rules
+// of iptables-legacy, which cannot be read here.
 func (o *Options) markers() (list []string, known bool) {
 	c, err := mdnetlink.Dial(unix.NETLINK_NETFILTER, &mdnetlink.Config{NetNS: o.Namespace})
 	if err != nil {
@@ -43,7 +43,7 @@ func (o *Options) markers() (list []string, known bool) {
 	list, err = nftMarkers(c)
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOENT):
-		// The kernel has no nf_tables.
+		// The kernel lacks nf_tables.
 	case err != nil:
 		return nil, false
 	}
@@ -59,7 +59,7 @@ func (o *Options) markers() (list []string, known bool) {
 	return list, true
 }
 
-// nftMarkers are the chains of nf_tables that set marks.
+// nftMarkers returns the chains of nf_tables that set marks.
 func nftMarkers(c *mdnetlink.Conn) ([]string, error) {
 	chains, err := dump(c, unix.NFT_MSG_GETCHAIN)
 	if err != nil {
@@ -80,7 +80,8 @@ func nftMarkers(c *mdnetlink.Conn) ([]string, error) {
 	return reached(all, starts), nil
 }
 
-// reached are the chains that set marks, among those that the given chains lead to.
+// reached returns the chains that set marks, among those that can be reached from the
+// given chains.
 func reached(all map[chain]*contents, from []chain) []string {
 	var list []string
 	seen := map[chain]bool{}
@@ -125,7 +126,7 @@ func decode(list []mdnetlink.Message, each func(family uint8, a *mdnetlink.Attri
 	return nil
 }
 
-// outputChains are the chains of the type "route" at the hook output.
+// outputChains returns the chains of the type "route" at the hook output.
 func outputChains(dump []mdnetlink.Message) (list []chain, err error) {
 	err = decode(dump, func(family uint8, a *mdnetlink.AttributeDecoder) error {
 		x := chain{family: family}
@@ -140,7 +141,7 @@ func outputChains(dump []mdnetlink.Message) (list []chain, err error) {
 				kind = a.String()
 			}
 		}
-		if kind == "route" { // which has no other hook
+		if kind == "route" { // this type has no other hook
 			list = append(list, x)
 		}
 		return a.Err()
@@ -148,7 +149,7 @@ func outputChains(dump []mdnetlink.Message) (list []chain, err error) {
 	return list, err
 }
 
-// chainContents says for each chain of a dump what its rules do.
+// chainContents returns, for each chain in a dump, what its rules do.
 func chainContents(dump []mdnetlink.Message) (map[chain]*contents, error) {
 	all := map[chain]*contents{}
 	err := decode(dump, func(family uint8, a *mdnetlink.AttributeDecoder) error {
@@ -181,8 +182,8 @@ func chainContents(dump []mdnetlink.Message) (map[chain]*contents, error) {
 	return all, err
 }
 
-// expression reads an expression of a rule: "meta" that sets a mark, a target of iptables
-// that sets a mark, or a jump.
+// expression reads an expression of a rule. Three kinds matter: "meta" that sets a
+// mark, a target of iptables that sets a mark, and a jump.
 func (x *contents) expression(a *mdnetlink.AttributeDecoder) error {
 	name := ""
 	for a.Next() {

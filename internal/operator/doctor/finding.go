@@ -14,7 +14,7 @@ type Severity uint8
 
 // The severities. They are also exit codes.
 const (
-	Note    Severity = iota // everything works, but somebody may want it otherwise
+	Note    Severity = iota // everything works, but perhaps not as somebody wants it
 	Warning                 // something works less well than it could
 	Problem                 // choices have no effect
 )
@@ -31,22 +31,22 @@ func (s Severity) String() string {
 	return "unknown"
 }
 
-// MarshalText gives the severity's word, which stands in JSON.
+// MarshalText returns the word for the severity, for JSON.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Finding is something that is not as it should be.
+// Finding is something that should be otherwise.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	Check    string   `json:"check"`   // which of the checks, such as "source-route"
+	Check    string   `json:"check"`   // name of the check, such as "source-route"
 	Subject  string   `json:"subject"` // what it is about: a prefix on an interface, a block of the configuration, the host
 	Text     string   `json:"text"`
 	Evidence string   `json:"evidence,omitempty"`
-	// Copes says what mamma does about it meanwhile; "" for nothing.
+	// Copes says what mamma does about it meanwhile; "": nothing.
 	Copes string `json:"copes,omitempty"`
-	// Fix are commands for a shell, or settings, that mend the finding. One of them is
+	// Fix are shell commands, or settings, that mend the finding. One of them is
 	// enough. A command with the comment "shows" changes nothing.
 	Fix []string `json:"fix"`
-	// Lasts tells how to make the effect of the first Fix outlive the next start of the
+	// Lasts says how to make the effect of the first Fix survive the next start of the
 	// host; "" if it does so by itself.
 	Lasts string `json:"lasts,omitempty"`
 }
@@ -67,12 +67,13 @@ func (r Report) ExitCode() int {
 	return int(worst)
 }
 
-// leastFold is the width from which on a text is not made narrower.
+// leastFold is the least width for folding. A narrower column is not made narrower
+// still.
 const leastFold = 20
 
-// Write writes the report for people, in lines of at most width cells; 0: of any number.
-// Commands stay in one line each, for those who copy them. Text is cleaned for a terminal,
-// because the owners of interfaces and programs can give them any name.
+// Write writes the report for people, in lines of at most width cells; 0 means any
+// number. Each command stays on one line, for those who copy it. Text is cleaned for a
+// terminal, because interfaces and programs can have any name.
 func (r Report) Write(w io.Writer, width int) error {
 	var b strings.Builder
 	const indent = "         "

@@ -10,9 +10,9 @@ import (
 // Manager is the program that configures an interface.
 type Manager struct {
 	Kind ManagerKind
-	// Profile is the manager's name for the interface's settings: the name of a file
-	// without its folder for systemd-networkd, the UUID of a connection for
-	// NetworkManager.
+	// Profile is the manager's name for the interface's settings: for systemd-networkd
+	// the name of a file without its folder, for NetworkManager the UUID of a
+	// connection.
 	Profile string
 }
 
@@ -27,7 +27,7 @@ const (
 	Ifupdown
 )
 
-// last tells how to have the manager make the routes and rules whenever it configures the
+// last says how to make the manager add the routes and rules whenever it configures the
 // interface.
 func (b *bypass) last() string {
 	p := b.p
@@ -62,7 +62,7 @@ func (b *bypass) last() string {
 	return unmanaged(p.ID.Interface)
 }
 
-// lastDefault tells how to have the manager make a default route of table main.
+// lastDefault says how to make the manager add a default route to table main.
 func lastDefault(p *Prefix, metric int) string {
 	switch p.Manager.Kind {
 	case Networkd:
@@ -85,7 +85,8 @@ func networkd(p *Prefix, text string) string {
 	return "in " + display.ShellQuote("/etc/systemd/network/"+p.Manager.Profile+".d/mamma.conf") + ", then networkctl reload:\n" + text
 }
 
-// networkdRoute is the section of a default route without its table (systemd.network(5)).
+// networkdRoute returns the section of a default route, without its table
+// (systemd.network(5)).
 func networkdRoute(p *Prefix) string {
 	if !p.Gateway.IsValid() {
 		return "[Route]\nDestination=" + everywhere(p) + "\nScope=link\n"
@@ -104,8 +105,8 @@ func nmFamily(p *Prefix) string {
 	return "ipv4"
 }
 
-// nmRoute is a default route as nm-settings-nmcli(5) has it. The metric follows, then
-// attributes.
+// nmRoute returns a default route in the form of nm-settings-nmcli(5). The metric and
+// attributes come after it.
 func nmRoute(p *Prefix) string {
 	s := everywhere(p)
 	if p.Gateway.IsValid() {
@@ -114,8 +115,8 @@ func nmRoute(p *Prefix) string {
 	return s
 }
 
-// nmcli is a command that changes the connection. The change takes effect when the
-// connection is activated the next time.
+// nmcli returns a command that changes the connection. The change has effect when the
+// connection is next activated.
 func nmcli(p *Prefix, words []string) string {
 	for i, w := range words {
 		if onlink(p) && strings.HasPrefix(w, nmRoute(p)) {
@@ -126,7 +127,7 @@ func nmcli(p *Prefix, words []string) string {
 	return "nmcli connection modify " + display.ShellQuote(p.Manager.Profile) + " " + strings.Join(words, " ")
 }
 
-// ifupdown gives lines for the interface's stanza (interfaces(5)).
+// ifupdown returns lines for the interface's stanza (interfaces(5)).
 func ifupdown(p *Prefix, steps []step) string {
 	family := "inet"
 	if p.Addr.Is6() {
@@ -143,7 +144,7 @@ func ifupdown(p *Prefix, steps []step) string {
 	return s.String()
 }
 
-// lastUp tells how to have an interface switched on with the host.
+// lastUp says how to switch an interface on at each start of the host.
 func lastUp(iface string, m Manager) string {
 	switch m.Kind {
 	case Networkd:

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// manager finds out which program configures an interface, from the files that these
-// programs keep below /run. Files that do not look as expected are passed over.
+// manager finds out which program configures an interface. It looks at the files that
+// these programs keep below /run, and skips those that do not look as expected.
 func (o *Options) manager(index int, name string) Manager {
 	run := o.Run
 	if run == "" {
@@ -24,8 +24,8 @@ func (o *Options) manager(index int, name string) Manager {
 	if id := assigned(readSmall(filepath.Join(run, "NetworkManager/devices", number)), "connection-uuid"); id != "" {
 		return Manager{NetworkManager, id}
 	}
-	// ifupdown and ifupdown-ng keep a file with a line for each interface that is up,
-	// in different places.
+	// ifupdown and ifupdown-ng have such a file in different places, with a line for
+	// each interface that is up.
 	for _, f := range []string{"network/ifstate", "ifstate"} {
 		if assigned(readSmall(filepath.Join(run, f)), name) != "" {
 			return Manager{Kind: Ifupdown}

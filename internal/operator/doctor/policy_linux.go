@@ -11,10 +11,10 @@ import (
 	"github.com/socket-intents/mamma/internal/network/routing"
 )
 
-// priorityMain is the priority of the rule that leads to table main (ip-rule(8)).
+// priorityMain is the priority of the kernel's rule for table main (ip-rule(8)).
 const priorityMain = 32766
 
-// ruler looks at the policy rules of a host, and asks the kernel what they do.
+// ruler looks at the policy rules of a host, and asks the kernel about their effect.
 type ruler struct {
 	kernel     *oracle.Kernel
 	everywhere oracle.Everywhere
@@ -39,12 +39,13 @@ func newRuler(namespace int, e oracle.Everywhere) (*ruler, error) {
 
 func (r *ruler) close() { r.kernel.Close() }
 
-// place is where a rule by source has to be, so that packets from a prefix take the
+// place is where a rule by source must be, so that packets from a prefix take the
 // prefix's own default route.
 type place struct {
 	priority int // directly before the rule that leads it elsewhere
-	// suppress is the length of the longest prefix in table main that leads elsewhere: 0
-	// for a default route, 1 for two routes to half of all addresses each.
+	// suppress is the length of the longest prefix in table main that leads elsewhere.
+	// It is 0 for a default route, and 1 for two routes to one half of all addresses
+	// each.
 	suppress int
 	longest  map[int]int  // the same of each table that leads it elsewhere
 	before   *oracle.Rule // that rule; nil if none was found
@@ -74,7 +75,7 @@ func (r *ruler) place(p *netmon.Prefix) (place, error) {
 			return place{}, err
 		}
 		if a.Verdict != oracle.Sent || a.Index == p.Index || w.Verdict == oracle.Sent && !w.Shared && a.Index != w.Index {
-			continue // a tunnel for less than everywhere keeps what it has
+			continue // a tunnel for some destinations keeps its traffic
 		}
 		x.longest[a.Table] = max(x.longest[a.Table], a.Prefix.Bits())
 	}
@@ -111,9 +112,9 @@ func (x *place) aside(nets *netmon.Snapshot) Lookup {
 	return Lookup{x.before.Table, x.longest[x.before.Table]}
 }
 
-// foreign is a rule of somebody else that comes before mamma's rules, and leads packets
-// elsewhere that mamma's rules would lead to the prefix's default route. The zero value
-// says that there is none.
+// foreign returns a rule of another program that comes before mamma's rules, and leads
+// packets elsewhere that mamma's would lead to the prefix's default route. The zero
+// value means that there is none.
 func (x *place) foreign() Foreign {
 	if x.before == nil || x.before.Priority > routing.FirstPriority || routing.Ours(x.before) || x.before.Other {
 		return Foreign{}
@@ -121,15 +122,15 @@ func (x *place) foreign() Foreign {
 	return foreignOf(x.before)
 }
 
-// diversions are the rules by mark or by user that send packets from one of the prefixes
-// another way than other rules would.
+// diversions returns the rules by mark or by user that send packets from one of the
+// prefixes another way than the other rules would.
 func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, err error) {
 	for i := range r.rules {
 		rule := &r.rules[i]
 		q := oracle.Question{}
 		switch {
 		case rule.Invert:
-			continue // packets without the mark: the ordinary ones
+			continue // the rule is for packets without the mark, which are the ordinary ones
 		case rule.Mark != 0:
 			q.Mark = rule.Mark
 		case rule.Users:
@@ -165,10 +166,11 @@ func (r *ruler) diversions(prefixes []netmon.Prefix) (marks, users []Diversion, 
 	return marks, users, nil
 }
 
-// describe shows a rule as ip-rule(8) lists it.
+// describe formats a rule as ip-rule(8) lists it.
 func describe(r *oracle.Rule) string { return fmt.Sprintf("rule %d: %s", r.Priority, words(r)) }
 
-// words are the arguments of ip-rule(8) that make the same rule, without its priority.
+// words returns the arguments of ip-rule(8) that make the same rule, without its
+// priority.
 func words(r *oracle.Rule) string { return r.Words(display.ShellQuote) }
 
 func foreignOf(r *oracle.Rule) Foreign { return Foreign{Priority: r.Priority, Words: words(r)} }
