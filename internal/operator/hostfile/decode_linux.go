@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// names of links by index; others are written "if" and their number.
+// linkNames are names of links by index. Other links are written as "if" and their
+// index.
 type linkNames map[int]string
 
 func (n linkNames) of(index uint32) string {
@@ -21,10 +22,10 @@ func (n linkNames) of(index uint32) string {
 	return "if" + strconv.FormatUint(uint64(index), 10)
 }
 
-// errShort tells of a message that ends too early.
+// errShort means that a message ends too early.
 var errShort = errors.New("message too short")
 
-// header is struct rtmsg, and with other names for its fields fib_rule_hdr
+// header is struct rtmsg. A fib_rule_hdr has the same layout with other names
 // (rtnetlink(7), linux/fib_rules.h).
 type header struct {
 	family, dstLen, srcLen, tos, table, protocol, scope, kind byte
@@ -48,8 +49,8 @@ func (h *header) verb(object string) string {
 	return object
 }
 
-// prefix makes a prefix of address bytes; false if they are of no address, or the length is
-// beyond it.
+// prefixOf makes a prefix of address bytes. ok is false if the bytes are no address, or
+// if the length is too large.
 func prefixOf(b []byte, bits byte) (netip.Prefix, bool) {
 	a, ok := netip.AddrFromSlice(b)
 	if !ok || int(bits) > a.BitLen() {
@@ -58,7 +59,7 @@ func prefixOf(b []byte, bits byte) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, int(bits)), true
 }
 
-// shown is a prefix as ip(8) shows it: hosts without length.
+// shown formats a prefix like ip(8): a single address has no length.
 func shown(p netip.Prefix) string {
 	if p.IsSingleIP() {
 		return p.Addr().String()
@@ -75,13 +76,13 @@ func (s *statement) add(key string, value any) {
 
 func (s *statement) flag(key string) { s.Args = append(s.Args, Arg{Key: key}) }
 
-// Types of routes that are written, and of rules but for unicast (rtnetlink(7)).
+// The types of routes, which are also those of rules apart from unicast (rtnetlink(7)).
 var types = map[byte]string{
 	unix.RTN_UNICAST: "", unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw",
 	unix.RTN_LOCAL: "local",
 }
 
-// protocols are the originators that ip(8) knows by name everywhere.
+// protocols are the originators that every ip(8) knows by name.
 var protocols = map[byte]string{unix.RTPROT_KERNEL: "kernel", unix.RTPROT_STATIC: "static", unix.RTPROT_RA: "ra", unix.RTPROT_DHCP: "dhcp"}
 
 func (s *statement) protocol(key string, p byte) {
@@ -135,7 +136,7 @@ func (s *statement) hop(h *hop, ipv6 bool, names linkNames) {
 	}
 }
 
-// via reads struct rtvia, a gateway of whatever family.
+// via reads a struct rtvia, which is a gateway of either family.
 func via(b []byte) netip.Addr {
 	if len(b) < 2 {
 		return netip.Addr{}
@@ -177,11 +178,12 @@ func decodeNexthops(b []byte) ([]hop, error) {
 // rtaNhID is RTA_NH_ID of linux/rtnetlink.h.
 const rtaNhID = 30
 
-// userHZ is the kernel's clock for programs, everywhere (USER_HZ).
+// userHZ is the number of the kernel's time units per second, the same everywhere
+// (USER_HZ).
 const userHZ = 100
 
-// decodeRoute reads a route; false for one that the kernel makes by itself, or that
-// is no statement here.
+// decodeRoute reads a route. ok is false for a route that the kernel makes by itself,
+// or that no statement can express.
 func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 	h, attrs, err := decodeHeader(b)
 	if err != nil {
@@ -236,7 +238,8 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 		case unix.RTA_PREF:
 			pref = preferences[d.Uint8()]
 		case unix.RTA_CACHEINFO:
-			// The third field of struct rta_cacheinfo; 0 for what does not expire.
+			// This is the third field of struct rta_cacheinfo. It is 0 for routes that
+			// do not expire.
 			if c := d.Bytes(); len(c) >= 12 {
 				if e := int32(hostUint32(c[8:])); e != 0 { //nolint:gosec // it is signed there
 					expires = max(int64(e)/userHZ, 0)
@@ -249,7 +252,7 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 	if err := d.Err(); err != nil {
 		return nil, false, err
 	}
-	// Of what this host takes for its own the kernel makes by itself what it needs for addresses.
+	// The kernel itself makes the routes to this host's own addresses.
 	if h.protocol == unix.RTPROT_KERNEL && (table == unix.RT_TABLE_LOCAL || h.kind == unix.RTN_LOCAL) || !dst.IsValid() || dst.Addr().IsMulticast() || dst.Addr().IsLinkLocalUnicast() && h.protocol == unix.RTPROT_KERNEL {
 		return nil, false, nil
 	}
@@ -292,7 +295,7 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 		s.add("metric", metric)
 	}
 	if h.tos != 0 {
-		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) takes it as hexadecimal in any case
+		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) always reads it as hexadecimal
 	}
 	s.Args = append(s.Args, metrics.Args...)
 	if pref != "" && pref != "medium" {
@@ -310,7 +313,8 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 	return &s.Statement, true, nil
 }
 
-// usualScope is what ip(8) gives to IPv4 routes without a scope; near ones have no gateway.
+// usualScope returns the scope that ip(8) gives to IPv4 routes without one. near means
+// without a gateway.
 func usualScope(kind byte, near bool) byte {
 	switch {
 	case kind == unix.RTN_LOCAL:
@@ -321,7 +325,7 @@ func usualScope(kind byte, near bool) byte {
 	return unix.RT_SCOPE_UNIVERSE
 }
 
-// scopeName is a scope in the words of ip(8).
+// scopeName returns a scope in the words of ip(8).
 func scopeName(scope int) string {
 	switch scope {
 	case unix.RT_SCOPE_UNIVERSE:
@@ -336,11 +340,11 @@ func scopeName(scope int) string {
 	return strconv.Itoa(scope)
 }
 
-// preferences are those of RFC 4191.
+// preferences are the words for those of RFC 4191.
 var preferences = map[byte]string{0: "medium", 1: "high", 3: "low"}
 
-// routeMetrics are the words for the metrics of a route (RTAX_ of linux/rtnetlink.h);
-// the round-trip times of a path are left out.
+// routeMetrics are the words for the metrics of a route (RTAX_ of linux/rtnetlink.h).
+// The round-trip times of a path are left out.
 var routeMetrics = map[uint16]string{
 	2: "mtu", 3: "window", 6: "ssthresh", 7: "cwnd", 8: "advmss", 9: "reordering", 10: "hoplimit", 11: "initcwnd", 14: "initrwnd",
 	15: "quickack", 17: "fastopen_no_cookie",
@@ -358,10 +362,10 @@ func (s *statement) metrics(d *netlink.AttributeDecoder) error {
 		case t == algorithm:
 			s.add("congctl", d.String())
 		case t == features:
-			if d.Uint32()&ecn != 0 { // ip(8) has words for few others
+			if d.Uint32()&ecn != 0 { // ip(8) has words for few other features
 				s.add("features", "ecn")
 			}
-		case t == rtoMin: // which ip(8) locks
+		case t == rtoMin: // ip(8) locks this one
 			s.add("rto_min", fmt.Sprintf("%dms", d.Uint32()))
 		case routeMetrics[t] != "":
 			metrics[routeMetrics[t]] = t
@@ -374,7 +378,7 @@ func (s *statement) metrics(d *netlink.AttributeDecoder) error {
 			a.Value = "lock " + a.Value
 		}
 	}
-	return nil // the outer decoder tells
+	return nil // the outer decoder reports the error
 }
 
 // Attributes of next-hop objects (linux/nexthop.h).
@@ -384,7 +388,7 @@ const (
 	nhGroupEntry                                              = 8
 )
 
-// decodeNexthop reads a next-hop object; false for those of a bridge.
+// decodeNexthop reads a next-hop object. ok is false for those of a bridge.
 func decodeNexthop(b []byte, names linkNames) (*Statement, bool, error) {
 	if len(b) < nhHeaderLen {
 		return nil, false, errShort

@@ -1,7 +1,7 @@
-// Package hostfile reads and writes descriptions of a host's network state, and
-// makes them of a running host for bug reports, without what is private in them.
+// Package hostfile reads and writes descriptions of a host's network state. For bug
+// reports, it describes a running host without what is private.
 //
-// A description is text, a statement a line, in the words of ip(8). Lines that
+// A description is text with a statement per line, in the words of ip(8). Lines that
 // begin with "#" are comments; the first of them is the title.
 //
 //	# A laptop on Wi-Fi and LTE
@@ -18,20 +18,21 @@
 //	route default via 192.168.0.1 dev wlan0 metric 600 mtu 1300
 //	route6 default via fe80::1 dev wlan0 proto ra metric 600 expires 1790
 //
-// rule6, norule6, route6 and nexthop6 are of IPv6. The kernel's three rules
-// (priorities 0, 32766 and 32767 of IPv4) are there unless norule takes one away.
-// Loopback, the table local and link-local groups need not be named: the kernel
-// makes them. A link has the kind of hardware unless it says otherwise, is up and
-// has a carrier unless it says "down" or "nocarrier"; addresses are those that are
-// listed only, the link-local ones included, in the order in which the kernel lists
-// those of an interface: the newest first where they are of IPv6.
+// rule6, norule6, route6 and nexthop6 are for IPv6. The kernel's three rules
+// (priorities 0, 32766 and, for IPv4, 32767) exist unless norule removes one. Loopback,
+// the table local and link-local groups need not be described, because the kernel makes
+// them. A link is hardware unless it has a kind. It is up and has a carrier unless it
+// says "down" or "nocarrier". A host has only the listed addresses, including
+// link-local ones. They are in the order in which the kernel lists those of an
+// interface, which for IPv6 is the newest first.
 //
-// A line "mark NUMBER" has the packet filter set that mark on all that the host sends. It
-// is not found in a running host.
+// A line "mark NUMBER" makes the packet filter set that mark on everything that the
+// host sends. It cannot be found in a running host.
 //
-// A line "config TEXT" is a line of mamma's configuration, of a setting that names no
-// file and no policy; without one the host has the automatic one. What the host should do is said by lines that the package reads
-// and leaves to tests:
+// A line "config TEXT" is a line of mamma's configuration. Its setting must name no
+// file and no policy. Without such lines, the host has the automatic configuration.
+// Further lines say what the host should do. The package only reads them; tests use
+// them:
 //
 //	managed wlan0 192.168.0.0/24 default
 //	connect 198.51.100.7 from 192.168.0.23 dev wlan0
@@ -41,10 +42,10 @@
 //	kernel 198.51.100.7 from 10.64.3.9 has dev wwan0 mtu 1300
 //	doctor warning duplicate 192.168.8.0/24 on usb1
 //
-// Managed are all the networks that mamma offers. A connect names a
-// destination and the source and device of the first packet to it; with "by", where
-// a policy chooses the network of that device; unbound is the same for a program that
-// knows nothing of mamma. What kernel has must be found in the
-// kernel's own answer for that destination and source. "managed none" and "doctor
-// none" say that there are none.
+// The managed lines list all networks that mamma offers. A connect line has a
+// destination, and the source and the device of the first packet to it; with "by", a
+// policy chooses the network of that device. An unbound line is the same for a program
+// that does not use mamma. The words after "has" in a kernel line must be in the
+// kernel's own answer for that destination and source. "managed none" and "doctor none"
+// say that there are none.
 package hostfile

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Host is a description. The zero value is a host with loopback only.
+// Host is a description. The zero value is a host that has only loopback.
 type Host struct {
 	Title  string      `json:"title"`
 	State  []Statement `json:"state"`  // in the order of the file
@@ -22,11 +22,11 @@ type Statement struct {
 
 // Arg is a word of a statement with its value.
 type Arg struct {
-	Key   string `json:"key,omitempty"`   // "" where the place says what the value is
+	Key   string `json:"key,omitempty"`   // "" if the place of the value tells its meaning
 	Value string `json:"value,omitempty"` // "" for words that take none; two words where ip(8) has two, such as "lock 1300"
 }
 
-// Get gives the value of the first argument with the key, and whether there is one.
+// Get returns the value of the first argument with the key, and whether there is one.
 func (s *Statement) Get(key string) (string, bool) {
 	for _, a := range s.Args {
 		if a.Key == key {
@@ -36,25 +36,25 @@ func (s *Statement) Get(key string) (string, bool) {
 	return "", false
 }
 
-// Value is Get without telling absence from "".
+// Value is Get without telling an absent value from an empty one.
 func (s *Statement) Value(key string) string {
 	v, _ := s.Get(key)
 	return v
 }
 
-// Has tells whether the word is there.
+// Has tells whether the statement has the word.
 func (s *Statement) Has(key string) bool {
 	_, ok := s.Get(key)
 	return ok
 }
 
-// IPv6 tells whether the statement is about IPv6 by its verb.
+// IPv6 tells whether the verb is one for IPv6.
 func (s *Statement) IPv6() bool { return strings.HasSuffix(s.Verb, "6") }
 
-// Object is the verb without its family, such as "route".
+// Object returns the verb without its family, such as "route".
 func (s *Statement) Object() string { return strings.TrimSuffix(s.Verb, "6") }
 
-// Words are the arguments as they are written after the verb.
+// Words returns the arguments as they are written after the verb.
 func (s *Statement) Words() string {
 	var words []string
 	for _, a := range s.Args {
@@ -70,7 +70,7 @@ func (s *Statement) Words() string {
 
 func (s *Statement) String() string { return s.Verb + " " + s.Words() }
 
-// String is the description as Parse reads it.
+// String returns the description in the form that Parse reads.
 func (h *Host) String() string {
 	var b strings.Builder
 	if h.Title != "" {
@@ -88,7 +88,7 @@ func (h *Host) String() string {
 	return b.String()
 }
 
-// All gives the statements of the state with the verb.
+// All returns the statements of the state with that verb.
 func (h *Host) All(verb string) []Statement {
 	var list []Statement
 	for _, s := range h.State {
@@ -99,8 +99,7 @@ func (h *Host) All(verb string) []Statement {
 	return list
 }
 
-// Sysctl gives the path below /proc/sys and the value that a statement sysctl is
-// about.
+// Sysctl returns the path below /proc/sys and the value of a sysctl statement.
 func (s *Statement) Sysctl() (path, value string, err error) {
 	if s.Verb != "sysctl" || len(s.Args) == 0 {
 		return "", "", fmt.Errorf("%s is no sysctl", s.Verb)

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Bounds of what Parse takes, far beyond any host.
+// Bounds of what Parse accepts, far beyond any real host.
 const (
 	maxSize  = 4 << 20
 	maxWords = 512
 )
 
-// Error tells what is wrong in a description, and where.
+// Error says what is wrong in a description, and where.
 type Error struct {
 	File string
 	Line int // from 1
@@ -24,8 +24,8 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Parse reads a description. file is its name for errors, which are of type *Error.
-// All of them are told, joined.
+// Parse reads a description. file is its name for errors, which are of type *Error. All
+// errors are returned, joined.
 func Parse(text []byte, file string) (*Host, error) {
 	if len(text) > maxSize {
 		return nil, &Error{file, 1, fmt.Errorf("longer than %d bytes", maxSize)}
@@ -87,17 +87,18 @@ func (p *parser) line(text string, line int) error {
 	return p.complete(&s)
 }
 
-// settings are those of mamma's configuration that a description may have. Who loads one
-// of a stranger's does so with many rights: others name files to write and code to load.
+// settings are the settings of mamma's configuration that a description may contain.
+// Whoever loads a stranger's description often has many rights, and other settings name
+// files to write and code to load.
 var settings = []string{"auto", "routing", "interface", "prefix", "far_away", "avoid_metered"}
 
-// harmless tells whether a line of the configuration, which is whole, has such a setting.
+// harmless tells whether a line of the configuration consists of one such setting.
 func harmless(line string) bool {
 	first := strings.TrimRight(line[:strings.IndexAny(line+" ", " \t={\"")], " ")
 	return slices.Contains(settings, first) && !strings.ContainsAny(line, "\r\v\f") && !strings.Contains(line, "/*") && !strings.Contains(line, "resolvconf")
 }
 
-// arguments reads what follows the verb.
+// arguments reads the words after the verb.
 func (p *parser) arguments(s *Statement, g grammar, words []string) error {
 	if len(words) > 0 && slices.Contains(strings.Fields(g.types), words[0]) {
 		s.Args, words = append(s.Args, Arg{Key: words[0]}), words[1:]
@@ -146,7 +147,7 @@ func (p *parser) arguments(s *Statement, g grammar, words []string) error {
 	return nil
 }
 
-// take takes the value of a word off what follows it.
+// take takes the value of a word from the words after it.
 func take(k kind, words []string) (value string, after []string, err error) {
 	n := 1
 	switch {
@@ -173,7 +174,7 @@ func (p *parser) check(k kind, v string) error {
 	return nil
 }
 
-// complete checks what goes beyond single words.
+// complete checks conditions that concern several words.
 func (p *parser) complete(s *Statement) error {
 	first := ""
 	if len(s.Args) > 0 {
@@ -233,8 +234,8 @@ func (p *parser) link(s *Statement, first string) error {
 	return nil
 }
 
-// families checks that addresses are of the verb's family; a gateway may be of
-// the other.
+// families checks that addresses are of the verb's family. A gateway may be of the
+// other family.
 func families(s *Statement) error {
 	for _, a := range s.Args {
 		if a.Key == "via" || a.Value == "" {

@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// Private replaces what is private in a description by something else of its kind,
-// the same each time: addresses stay within their scope, and those that share a
-// prefix still share one of the same length; names of links stay where they are of the
-// usual patterns; link-layer addresses go. The title and what the host should do go
-// too. Each call uses another secret.
+// Private replaces what is private in a description by something else of the same kind,
+// and the same text always by the same. Addresses stay within their scope, and those
+// that share a prefix still share one of the same length. Names of links stay if they
+// have a usual pattern. Link-layer addresses, the title, and what the host should do
+// are removed. Each call uses another secret.
 func (h *Host) Private() *Host {
 	var key [32]byte
 	_, _ = rand.Read(key[:]) // never fails
@@ -69,8 +69,9 @@ func (p *privacy) statement(s Statement) Statement {
 	return out
 }
 
-// common are names that tell nothing about whose host it is: the kernel's, those
-// of systemd by place (systemd.net-naming-scheme(7)) and those of usual software.
+// common matches names that say nothing about the owner of a host: the kernel's,
+// systemd's names by location (systemd.net-naming-scheme(7)), and those of usual
+// software.
 var common = regexp.MustCompile(`^(` +
 	`(eth|wlan|wwan|usb|tun|tap|wg|ppp|br|bond|docker|veth|vnet|virbr|ipsec|vti|xfrm|sit|gre|tailscale|wan|lan|dummy|ib|rmnet|rmnet_data|vpn|vxlan|cni|macvlan|team|vlan)\d{0,4}` +
 	`|br-lan|he-ipv6|nordlynx|proton\d?|wg\d?-mullvad|flannel\.\d{1,4}|lxcbr\d|lxdbr\d|podman\d|pppoe-wan\d?|docker_gwbridge|ip6tnl\d|tunl\d|clat` +
@@ -84,7 +85,7 @@ func (p *privacy) keep(n string) {
 	}
 }
 
-// name gives the name that stands for one.
+// name returns the replacement of a name.
 func (p *privacy) name(n string) string {
 	if v, ok := p.names[n]; ok {
 		return v
@@ -134,22 +135,22 @@ func (p *privacy) addressText(v string) string {
 	return before + netip.PrefixFrom(p.address(n.Addr(), n.Addr().BitLen()), n.Bits()).String()
 }
 
-// public are prefixes that everybody knows, in which nothing is replaced, and as
-// which nothing may come out: special ones (RFC 6890 and its registries), and those of
-// software.
+// public are well-known prefixes: special ones (RFC 6890 and its registries), and those
+// of software. Addresses in them are not replaced, and no replacement lies in one.
 var public = prefixes("0.0.0.0/8 127.0.0.0/8 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3 100.100.100.100/32 " +
 	"::/3 2001::/23 2001:db8::/32 2002::/16 3fff::/20 fd7a:115c:a1e0::/48 ff00::/8 fe80::/128 fe80::1/128")
 
-// scopes are prefixes within which addresses stay.
+// scopes are prefixes that addresses do not leave.
 var scopes = prefixes("10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 fe80::/64")
 
-// Of other addresses so many bits stay, which a registry has given to thousands
-// of providers, and by which the pieces of a VPN's default are told.
+// Of other addresses these leading bits stay. A registry has given a block of that size
+// to thousands of providers. The bits are needed to tell the pieces of a VPN's default
+// route.
 const (
 	kept4 = 8
 	kept6 = 12
-	// kept4Last are last bits of IPv4 that stay, so that no host becomes a broadcast
-	// address, and gateways are known by their number.
+	// kept4Last is the number of last bits of IPv4 addresses that stay. So no host
+	// becomes a broadcast address, and gateways keep their usual number.
 	kept4Last = 8
 )
 
@@ -161,10 +162,10 @@ func prefixes(text string) []netip.Prefix {
 	return list
 }
 
-// address replaces the first bits of an address, one after the other, each by a
-// pseudo-random function of those before it, so that prefixes are preserved (Xu, Fan,
-// Ammar, Moon: Prefix-preserving IP address anonymization, 2002). No bit is changed that
-// decides whether an address lies in a known prefix or a scope.
+// address replaces the first bits of an address one after another. Each is replaced by
+// a pseudo-random function of the bits before it, so that prefixes are preserved (Xu,
+// Fan, Ammar, Moon: Prefix-preserving IP address anonymization, 2002). Bits that decide
+// whether an address lies in a public prefix or a scope are not changed.
 func (p *privacy) address(a netip.Addr, bits int) netip.Addr {
 	if slices.ContainsFunc(public, func(n netip.Prefix) bool { return n.Contains(a) }) {
 		return a

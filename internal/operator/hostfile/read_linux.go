@@ -16,8 +16,7 @@ import (
 func hostUint16(b []byte) uint16 { return binary.NativeEndian.Uint16(b) }
 func hostUint32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
 
-// Read describes the network namespace of the calling thread. It takes no
-// privilege.
+// Read describes the network namespace of the calling thread. It needs no privilege.
 func Read() (*Host, error) {
 	h := &Host{Title: "A host"}
 	r := reader{host: h, names: linkNames{}}
@@ -38,7 +37,7 @@ func Read() (*Host, error) {
 type reader struct {
 	host  *Host
 	names linkNames
-	ports []string // links in order, for parameters
+	ports []string // links in order, for their parameters
 }
 
 func (r *reader) add(s statement) { r.host.State = append(r.host.State, s.Statement) }
@@ -95,7 +94,8 @@ func (r *reader) links() error {
 	return nil
 }
 
-// inOrder puts what others are ports of, or stand on, before these.
+// inOrder sorts links, so that a link comes after its master and after the links below
+// it.
 func inOrder(list []rt.Link) []rt.Link {
 	out := make([]rt.Link, 0, len(list))
 	done := map[int]bool{}
@@ -122,17 +122,18 @@ func inOrder(list []rt.Link) []rt.Link {
 	return out
 }
 
-// stands tells whether a link sends its frames by another one of this namespace (IFLA_LINK). Of veth
-// that is the other end; tunnels have there what they prefer for their own packets.
+// stands tells whether a link sends its frames by another link of this namespace
+// (IFLA_LINK). For veth, IFLA_LINK is the other end instead. For tunnels it is the link
+// that their own packets should use.
 func stands(l rt.Link) bool {
 	a := l.Attrs()
 	return a.ParentIndex != 0 && a.NetNsID < 0 && slices.Contains(stacked, l.Type())
 }
 
-// stacked are the kinds of links that stand on one other.
+// stacked are the kinds of links that have one other link below them.
 var stacked = []string{"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec", "rmnet"}
 
-// lower is the name of what a link stands on; "" if that is nothing.
+// lower returns the name of the link below another; "" if there is none.
 func (r *reader) lower(l rt.Link) string {
 	if !stands(l) {
 		return ""
@@ -140,7 +141,7 @@ func (r *reader) lower(l rt.Link) string {
 	return r.names[l.Attrs().ParentIndex]
 }
 
-// linkKind is the kernel's kind; "" for hardware.
+// linkKind returns the kernel's kind of a link; "" for hardware.
 func linkKind(l rt.Link) string {
 	if t, ok := l.(*rt.Tuntap); ok {
 		if t.Mode == rt.TUNTAP_MODE_TAP {
@@ -154,7 +155,8 @@ func linkKind(l rt.Link) string {
 	return ""
 }
 
-// parameters reads those that decide where packets go or what comes back.
+// parameters reads the sysctls that decide where packets go or which packets are
+// accepted.
 func (r *reader) parameters() error {
 	type parameter struct{ key, usual string }
 	list := []parameter{
@@ -175,11 +177,11 @@ func (r *reader) parameters() error {
 	for _, p := range list {
 		path, _, err := sysctl(p.key + " = 0")
 		if err != nil {
-			continue // a name that sysctl(8) could not write either
+			continue // sysctl(8) could not write such a name either
 		}
 		b, err := os.ReadFile("/proc/sys/" + path)
 		if err != nil {
-			continue // a kernel without it
+			continue // the kernel lacks it
 		}
 		if v := strings.TrimSpace(string(b)); v != p.usual && check(word, v) == nil {
 			s := statement{Statement{Verb: "sysctl"}}
@@ -212,14 +214,14 @@ func (r *reader) addresses() error {
 	return nil
 }
 
-// ownAddress is an address of an interface, as the kernel tells several apart.
+// ownAddress identifies an address of an interface like the kernel does.
 type ownAddress struct {
 	index  int
 	prefix netip.Prefix
 }
 
-// addressMetrics are those that the kernel gives to routes to the addresses' networks
-// (IFA_RT_PRIORITY), where they are not the usual ones.
+// addressMetrics returns the metrics of the routes to the addresses' networks
+// (IFA_RT_PRIORITY), if they are not the usual ones.
 func addressMetrics() (map[ownAddress]uint32, error) {
 	const length = 8 // of struct ifaddrmsg
 	all := map[ownAddress]uint32{}
@@ -302,7 +304,7 @@ func (r *reader) address(a *rt.Addr, metrics map[ownAddress]uint32) (statement, 
 	return s, true
 }
 
-// dump sends a request for a dump and hands out each answer's payload.
+// dump sends a request for a dump, and passes on the payload of each answer.
 func dump(command netlink.HeaderType, payload []byte, each func([]byte) error) error {
 	c, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
@@ -339,7 +341,7 @@ func (r *reader) nexthops() error {
 	return err
 }
 
-// kernelRules are those that are there from the beginning.
+// kernelRules are the rules that every host has at first.
 var kernelRules = map[string][]string{
 	"rule":  {"0 from all lookup local", "32766 from all lookup main", "32767 from all lookup default"},
 	"rule6": {"0 from all lookup local", "32766 from all lookup main"},
@@ -395,8 +397,8 @@ func (r *reader) routes() error {
 	return nil
 }
 
-// withoutRoutes marks addresses that have no route of the kernel's to their network,
-// whatever the reason: it would make one when the address is added.
+// withoutRoutes marks addresses whose network has no route of the kernel's. The reason
+// does not matter: adding the address would make the route.
 func (r *reader) withoutRoutes() {
 	have := map[string]bool{}
 	for i := range r.host.State {
@@ -423,7 +425,8 @@ func (r *reader) withoutRoutes() {
 	}
 }
 
-// usualMetric is a metric, or else the one that the kernel gives to the routes of addresses.
+// usualMetric returns a metric, or the one that the kernel gives to the routes of
+// addresses if there is none.
 func usualMetric(metric string, ipv6 bool) string {
 	const usual6 = "256" // IP6_RT_PRIO_ADDRCONF
 	if metric == "" && ipv6 {
@@ -432,7 +435,7 @@ func usualMetric(metric string, ipv6 bool) string {
 	return metric
 }
 
-// neighbours reads those gateways that have failed.
+// neighbours reads the gateways that have failed.
 func (r *reader) neighbours() error {
 	gateways := map[string]bool{}
 	for i := range r.host.State {

@@ -19,7 +19,7 @@ const (
 	fibRuleInvert       = 2
 )
 
-// decodeRule reads a rule; false for one that is no statement here.
+// decodeRule reads a rule. ok is false if no statement can express it.
 func decodeRule(b []byte) (*Statement, bool, error) {
 	h, attrs, err := decodeHeader(b)
 	if err != nil {
@@ -96,7 +96,7 @@ func decodeRule(b []byte) (*Statement, bool, error) {
 		s.add("fwmark", fmt.Sprintf("%#x/%#x", mark, mask))
 	}
 	if h.tos != 0 {
-		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) takes it as hexadecimal in any case
+		s.add("tos", fmt.Sprintf("%#x", h.tos)) // ip(8) always reads it as hexadecimal
 	}
 	s.Args = append(s.Args, conditions.Args...)
 	switch {

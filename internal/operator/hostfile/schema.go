@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// kind is what a value is: how it is checked, and what is private in it.
+// kind is the kind of a value. It determines how the value is checked, and what in it
+// is private.
 type kind uint8
 
 const (
@@ -31,13 +32,13 @@ const (
 	rest                 // everything up to the end of the line
 )
 
-// grammar tells what may follow a verb.
+// grammar says what may follow a verb.
 type grammar struct {
-	first []kind // what its place tells
-	types string // words of which one may come first, before what its place tells
+	first []kind // values without a word, known by their place
+	types string // words of which one may come first of all
 	words map[string]kind
-	// repeats are words that may come more than once; after "nexthop" all may
-	// come anew.
+	// repeats are words that may occur more than once. After "nexthop" all words may
+	// occur again.
 	repeats string
 }
 
@@ -92,11 +93,11 @@ var grammars = map[string]grammar{
 	"doctor":  {first: []kind{word, rest}},
 }
 
-// wanted are the verbs of what a host should do.
+// wanted are the verbs that say what a host should do.
 const wanted = "managed connect unbound kernel doctor"
 
-// check tells what is wrong with a value; nil if nothing is. Whether a device is there
-// is left to the parser.
+// check returns what is wrong with a value; nil if nothing is. The parser checks
+// whether a device exists.
 func check(k kind, v string) error {
 	switch k {
 	case number:
@@ -184,11 +185,12 @@ func parsePrefix(v string) (netip.Prefix, error) {
 	return netip.ParsePrefix(v)
 }
 
-// maxName is the longest altname (ALTIFNAMSIZ of linux/if.h without the final 0).
+// maxName is the length of the longest alternative name (ALTIFNAMSIZ of linux/if.h
+// without the final 0).
 const maxName = 127
 
-// checkName goes by the kernel's dev_valid_name. What begins with "-" would be
-// an option to ip(8).
+// checkName applies the rules of the kernel's dev_valid_name. In addition a name must
+// not begin with "-", which ip(8) would take for an option.
 func checkName(v string) error {
 	ok := v != "" && len(v) <= maxName && v != "." && v != ".." && v[0] != '-' && !strings.ContainsAny(v, "/:") &&
 		!strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r == 0x7f })
@@ -209,8 +211,8 @@ func checkMembers(v string) error {
 	return nil
 }
 
-// sysctl splits "KEY = VALUE" of a parameter below net. Of the key, dots part
-// names, and a slash stands for a dot inside one, as sysctl(8) has it.
+// sysctl splits "KEY = VALUE" of a parameter below net. Dots separate the parts of the
+// key, and a slash stands for a dot inside of a part, as in sysctl(8).
 func sysctl(text string) (path, value string, err error) {
 	key, value, ok := strings.Cut(text, "=")
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
