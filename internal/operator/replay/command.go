@@ -31,27 +31,27 @@ type Command struct {
 
 	In       io.Reader
 	Out, Err io.Writer
-	// Width is how many cells a line of text may have; 0: any number.
+	// Width is the number of cells in a line of text; 0: any number.
 	Width int
-	// Begin, if not nil, is called before the files are read, with a function that tells
-	// how far that is and may be called by another goroutine. What it returns is called
-	// before the summary is printed.
+	// Begin is called before the files are read. far tells the progress, and may be
+	// called by another goroutine. The returned function is called before the summary
+	// is printed. Begin may be nil.
 	Begin func(far func() Progress) (end func())
 
-	far *far // of the run
+	far *far // progress of the run
 }
 
-// far is how far a run is.
+// far counts how far a run has come.
 type far struct{ decisions, bytes atomic.Int64 }
 
-// Progress is how far a Command is.
+// Progress says how far a Command has come.
 type Progress struct {
 	Decisions int64
 	Read      int64 // bytes
 	Size      int64 // of all files; -1: not known
 }
 
-// maxComplaints is how many unreadable lines are reported one by one.
+// maxComplaints is the number of unreadable lines that are reported one by one.
 const maxComplaints = 10
 
 // Run runs the command. It prints results for all lines that can be read. The error
@@ -63,7 +63,7 @@ func (c *Command) Run(ctx context.Context) error {
 	if c.Policy == "" && c.Config == "" {
 		return errors.New("neither a policy nor a configuration is given")
 	}
-	var plugins plugin.Loader // of which a process should have one: it runs one command
+	var plugins plugin.Loader // a process should have only one; it runs one command
 	s, err := Load(ctx, c.Policies, &plugins, c.Policy, c.Config, c.Seed)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (c *Command) Run(ctx context.Context) error {
 				_, _ = fmt.Fprintf(c.Err, "%s\n", clean(fmt.Sprintf("%s:%d: %v", file, e.Line, e.Err)))
 			}
 		})
-		if errors.As(err, new(*fs.PathError)) { // it names the file
+		if errors.As(err, new(*fs.PathError)) { // such an error already names the file
 			return err
 		}
 		if err != nil {
@@ -117,9 +117,10 @@ func (c *Command) read(ctx context.Context, file string, s *Subject, each func(*
 	return Run(&counter{in, &c.far.bytes}, s, each, bad)
 }
 
-// untilDone reads what open opens, until ctx ends: then reading fails with its error. A pipe may
-// have no writer, say nothing, or say something without end. No call of the kernel's that
-// waits for it can be taken back, so a goroutine makes them, which may stay behind.
+// untilDone reads what open opens. When ctx ends, reading fails with ctx's error.
+// Without this, a pipe could block reading for ever: it may have no writer, or a silent
+// or endless one. A blocked system call cannot be cancelled, so a goroutine makes it,
+// which may be left behind.
 func untilDone(ctx context.Context, open func() (io.ReadCloser, error)) io.ReadCloser {
 	out, in := io.Pipe()
 	stop := context.AfterFunc(ctx, func() { _ = in.CloseWithError(ctx.Err()) })
@@ -130,12 +131,12 @@ func untilDone(ctx context.Context, open func() (io.ReadCloser, error)) io.ReadC
 			_, err = io.Copy(in, from)
 			_ = from.Close() // only read
 		}
-		_ = in.CloseWithError(cmp.Or(ctx.Err(), err)) // nil is the end
+		_ = in.CloseWithError(cmp.Or(ctx.Err(), err)) // a nil error means the end of the file
 	}()
 	return out
 }
 
-// begin calls Begin. The function that it returns may be called more than once.
+// begin calls Begin. The returned function may be called more than once.
 func (c *Command) begin() (end func()) {
 	if c.Begin == nil {
 		return func() {}

@@ -29,7 +29,7 @@ type Result struct {
 // Choice is what was decided.
 type Choice struct {
 	Policy    string
-	Prefix    policy.PrefixID // that was chosen; zero: no preference
+	Prefix    policy.PrefixID // the chosen one; zero: no preference
 	Reused    bool            // an idle socket,
 	FD        int32           // the client's number of it
 	Refused   bool            // no connection
@@ -40,9 +40,9 @@ type Choice struct {
 	Predicted time.Duration
 }
 
-// Run puts the requests of a recording to s, in their order, and calls each with
-// every result. A line that cannot be read is passed to bad and skipped. The error
-// comes from reading, from each, or from the policy.
+// Run gives the requests of a recording to s, in their order, and calls each with every
+// result. A line that cannot be read is passed to bad and skipped. The error comes from
+// reading, from each, or from the policy.
 func Run(in io.Reader, s *Subject, each func(*Result) error, bad func(*decisionlog.LineError)) error {
 	reader := decisionlog.NewReader(in)
 	for {
@@ -68,9 +68,9 @@ func Run(in io.Reader, s *Subject, each func(*Result) error, bad func(*decisionl
 	}
 }
 
-// compare puts the recorded and the new decision side by side. asked is the request
-// that the policy was asked. Its prefixes may differ from the recorded ones, and
-// stand at the same indices.
+// compare compares the recorded decision with the new one. asked is the request that
+// the policy was asked about. Its prefixes may differ from the recorded ones, and have
+// the same indices.
 func compare(e *decisionlog.Entry, asked *policy.Request, d policy.Decision, name string) *Result {
 	r := &Result{
 		Line: e.Line, Request: e.Request,
@@ -104,7 +104,7 @@ func choiceOf(name string, r *policy.Request, d policy.Decision) Choice {
 	return c
 }
 
-// resolver tells which resolver would be asked for the name; "" if no name is to be
+// resolver says which resolver would be asked for the name; "" if no name has to be
 // resolved.
 func resolver(r *policy.Request, d policy.Decision) string {
 	p := d.Prefix
@@ -122,7 +122,7 @@ func resolver(r *policy.Request, d policy.Decision) string {
 	return p.ID.String()
 }
 
-// predicted is the time that scores give for a prefix, 0 if none.
+// predicted returns the time in the scores of a prefix, 0 if there is none.
 func predicted(scores []policy.Score, id policy.PrefixID) time.Duration {
 	for _, s := range scores {
 		if s.Prefix != nil && s.Prefix.ID == id {

@@ -14,24 +14,24 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Subject is a policy that recorded requests are put to.
+// Subject is a policy that recorded requests are given to.
 type Subject struct {
 	Name   string
 	policy policy.Policy
-	// remake makes the policy again for the prefixes of the first request, and is
-	// nil afterwards. Some policies look at the prefixes when they are made.
+	// remake makes the policy again for the prefixes of the first request, because some
+	// policies look at the prefixes when they are made. It is nil after that.
 	remake func([]*policy.Prefix) (policy.Policy, error)
 	config *config.Config // nil: prefixes are as recorded
-	// adapted are the prefixes in use as the configuration would have them.
+	// adapted holds the prefixes in use with the settings of the configuration.
 	adapted map[*policy.Prefix]*policy.Prefix
 }
 
-// Load makes the policy of that name. The name is one of known, or the module's name
+// Load makes the policy with that name. The name is one of known, or that of the module
 // in the Socket Intents prototype, or a plugin as a configuration of mamma names it,
-// which is opened by plugins. A configuration file, if given, must be for this
-// policy and has its settings; name may be "" then. If a block of the file names a
+// which plugins opens. If there is a configuration file, it must be for this policy,
+// and gives the policy's settings; name may then be "". If a block of the file names a
 // recorded prefix, the block's options, cost and default replace the recorded ones.
-// seed is for random choices.
+// seed is the seed for random choices.
 func Load(ctx context.Context, known policy.Catalogue, plugins *plugin.Loader, name, file string, seed uint64) (*Subject, error) {
 	if file == "" {
 		s := source{known: known, plugins: plugins}
@@ -85,13 +85,13 @@ type source struct {
 	own, path string // name of a known policy, or file of a plugin
 }
 
-// locate finds the policy of that name. Plugins are looked for in dirs, or where
-// mamma looks if there are none.
+// locate finds the policy with that name. Plugins are searched in dirs or, if there are
+// none, where mamma searches.
 func (s *source) locate(name string, dirs []string) (err error) {
 	if s.own, s.path, err = plugin.Locate(s.known, name, dirs); err != nil && !plugin.IsPath(name) {
 		return config.UnknownPolicy(name, s.known.Names(), err)
 	}
-	if s.path != "" { // as the daemon has it, whatever folder it is read from
+	if s.path != "" { // absolute, as the daemon has it
 		if path, err := filepath.Abs(s.path); err == nil {
 			s.path = path
 		}
@@ -116,7 +116,7 @@ func (s *source) subject(pc policy.Config) (*Subject, error) {
 		pc.Name = name
 	}
 	subject := &Subject{Name: name, remake: func(list []*policy.Prefix) (p policy.Policy, err error) {
-		defer func() { // a plugin may do anything
+		defer func() { // a plugin may panic
 			if v := recover(); v != nil {
 				p, err = nil, fmt.Errorf("policy %s: New panicked: %v", name, v)
 			}
@@ -140,7 +140,7 @@ func (s *Subject) Close() error {
 	return nil
 }
 
-// ask puts a request to the policy. The decision is about the returned request.
+// ask gives a request to the policy. The decision is about the returned request.
 func (s *Subject) ask(r *policy.Request) (asked *policy.Request, d policy.Decision, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -170,11 +170,11 @@ func (s *Subject) ask(r *policy.Request) (asked *policy.Request, d policy.Decisi
 	return asked, policy.Decision{Resolution: policy.ResolveDefault}, nil
 }
 
-// maxAdapted bounds the memory for prefixes: a recording describes each prefix again
-// whenever a measurement changes.
+// maxAdapted bounds the memory for prefixes, because a recording describes each prefix
+// again whenever a measurement changes.
 const maxAdapted = 4096
 
-// adapt returns r with the prefixes as the configuration would have them.
+// adapt returns r with the configuration's settings for its prefixes.
 func (s *Subject) adapt(r *policy.Request) *policy.Request {
 	if s.config == nil {
 		return r

@@ -12,8 +12,8 @@ import (
 // Summary counts results. The zero value is empty.
 type Summary struct {
 	Decisions, Same int
-	// Predicted counts the decisions with times of both choices by one
-	// prediction.
+	// Predicted counts the decisions for which one prediction has the times of both
+	// choices.
 	Predicted int
 
 	recorded, replayed float64 // sums of those times, in nanoseconds
@@ -23,7 +23,7 @@ type Summary struct {
 	moves              map[move]*Move
 }
 
-// Class is what kind of transfer was asked for.
+// Class is a kind of transfer.
 type Class struct {
 	Category string // of the intents, "" if not given
 	Size     Size
@@ -69,30 +69,30 @@ type Target struct {
 	Refused bool // nowhere: there is to be no connection
 }
 
-// PrefixCount is how often something was chosen.
+// PrefixCount says how often a target was chosen.
 type PrefixCount struct {
 	Target
 	Recorded, Replayed, Both int
 }
 
-// RefusalCount is how often connections were refused for a reason.
+// RefusalCount says how often connections were refused for a reason.
 type RefusalCount struct {
 	Reason             string
 	Recorded, Replayed int
 }
 
-// ClassCount is how often the policies agree about a kind of transfer.
+// ClassCount says how often the policies agree about a kind of transfer.
 type ClassCount struct {
 	Class           Class
 	Decisions, Same int
 }
 
-// Move is a way in which decisions differ.
+// Move is one way in which decisions differ.
 type Move struct {
-	From, To Target // equal where the socket, MPTCP or the resolver differs
+	From, To Target // equal if only the socket, MPTCP or the resolver differs
 	Class    Class
 	Count    int
-	// The first of them.
+	// The first decision of this kind.
 	Line                           int
 	RecordedReason, ReplayedReason string
 }
@@ -102,8 +102,8 @@ type move struct {
 	class    Class
 }
 
-// maxRows bounds what a Summary remembers, whatever a file holds. Results beyond
-// these rows count in the totals only.
+// maxRows bounds the memory of a Summary, whatever the file contains. Results beyond
+// these rows count only in the totals.
 const maxRows = 1024
 
 // row returns the value of k. If k is new and there is no room, row returns a value
@@ -169,8 +169,8 @@ func (s *Summary) Add(r *Result) {
 	}
 }
 
-// maxReason is how many bytes of a reason are kept; a line of a recording may have a
-// long one.
+// maxReason is the number of bytes that are kept of a reason. A recording may contain
+// long ones.
 const maxReason = 256
 
 func (s *Summary) refusal(reason string) *RefusalCount {
@@ -195,7 +195,7 @@ func (s *Summary) Refusals() []RefusalCount {
 	})
 }
 
-// String is "refused", the prefix, or "-" for no preference.
+// String returns "refused", the prefix, or "-" for no preference.
 func (t Target) String() string {
 	if t.Refused {
 		return "refused"
@@ -215,7 +215,7 @@ func (s *Summary) Moves() []Move {
 	return sorted(s.moves, func(a, b *Move) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Line, b.Line)) })
 }
 
-// Means are the mean times of the two choices; 0 where nothing is predicted.
+// Means returns the mean times of the two choices; 0 if nothing is predicted.
 func (s *Summary) Means() (recorded, replayed time.Duration) {
 	if s.Predicted == 0 {
 		return 0, 0

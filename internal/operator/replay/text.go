@@ -19,7 +19,7 @@ type textPrinter struct {
 	limit  int // of differing decisions; negative: none
 	width  int // of lines, in cells; 0: any
 
-	recorded string // the policy of the recording, "several" if they are
+	recorded string // the recorded policy's name, or "several"
 	rows     [][]string
 	omitted  int
 }
@@ -42,7 +42,7 @@ func (p *textPrinter) result(r *Result) error {
 		strconv.Itoa(r.Line), r.Request.Now.UTC().Format("15:04:05.000"), destination(r.Request), intents(r.Request),
 		choice(&r.Recorded), span(r.Recorded.Predicted), clean(r.Recorded.Reason), choice(&r.Replayed), span(r.Replayed.Predicted), clean(r.Replayed.Reason),
 	}
-	if p.limit < 0 { // a table of any number of rows would have to be held in memory
+	if p.limit < 0 { // a table of all differences would have to be held in memory
 		w := &tables{out: p.out, width: p.width}
 		w.cut(strings.Join(row, "  "))
 		return w.err
@@ -112,10 +112,10 @@ func (p *textPrinter) summary(s *Summary) error {
 	return w.err
 }
 
-// maxRefusals is how many reasons for refusals are shown.
+// maxRefusals bounds the reasons for refusals that are shown.
 const maxRefusals = 10
 
-// maxMoves is how many ways to differ are shown.
+// maxMoves bounds the ways to differ that are shown.
 const maxMoves = 10
 
 func destination(r *policy.Request) string {
@@ -144,7 +144,7 @@ func choice(c *Choice) string {
 	return text
 }
 
-// prefixName is the name of a prefix in a table; "-" stands for no preference.
+// prefixName returns the name of a prefix for a table; "-" means no preference.
 func prefixName(id policy.PrefixID) string {
 	if id == (policy.PrefixID{}) {
 		return "-"
@@ -176,10 +176,10 @@ func orNone(s string) string {
 	return s
 }
 
-// clean removes control characters: names come from programs and may hold anything.
+// clean removes control characters, because names from programs may contain anything.
 func clean(s string) string { return display.Clean(s) }
 
-// number is a column of numbers.
+// number makes a column of numbers.
 func number(head string, rank int) table.Column {
 	return table.Column{Head: head, Right: true, Rank: rank}
 }
@@ -191,7 +191,7 @@ type tables struct {
 	err   error
 }
 
-// printf prints lines, which are folded where they are too wide.
+// printf prints lines. It folds those that are too wide.
 func (t *tables) printf(format string, args ...any) {
 	if t.err != nil {
 		return
@@ -205,7 +205,7 @@ func (t *tables) printf(format string, args ...any) {
 	}
 }
 
-// cut prints a line, which is cut where it is too wide.
+// cut prints a line. It cuts a line that is too wide.
 func (t *tables) cut(line string) {
 	if t.width > 0 {
 		line = table.Cut(line, t.width)
