@@ -36,8 +36,8 @@ type shelf struct {
 	data  []byte
 	tag   atomic.Value // of string
 	sent  atomic.Int64
-	limit atomic.Int64 // bytes until it breaks connections; 0: none
-	broke atomic.Value // what is called when it does
+	limit atomic.Int64 // bytes after which the server breaks connections; 0: never
+	broke atomic.Value // called when a connection is broken
 	extra http.Header
 }
 
@@ -124,7 +124,8 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// What is no regular file is written to and stays: people name /dev/null and /dev/stdout.
+// A file that is no regular one is written to and not replaced, because people name
+// /dev/null and /dev/stdout.
 func TestGetInto(t *testing.T) {
 	s := startShelf(t, 300_000, false)
 	dir := t.TempDir()
@@ -162,11 +163,11 @@ func TestGetInto(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, s.data) {
 		t.Errorf("%d bytes through the link, %v", len(got), err)
 	}
-	// A FIFO that nobody reads does not outlast --max-time.
+	// Waiting for a reader of a FIFO ends with --max-time.
 	if code, _, errs := mammactl(t.Context(), "", "get", "--socket", two(t), "--max-time", "50ms", "-o", fifo, s.URL+"/file.bin"); code != exitTooLate {
 		t.Errorf("without a reader: code %d: %s", code, errs)
 	}
-	late, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0) // ends what still waits for a reader
+	late, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0) // ends opens that still wait for a reader
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func TestGetInto(t *testing.T) {
 	}
 }
 
-// Without a mamma one network brings the file, which is said once.
+// Without a manager one network brings the file, and a single message says so.
 func TestGetAlone(t *testing.T) {
 	s := startShelf(t, 3_000_000, false)
 	dir := t.TempDir()
@@ -196,7 +197,8 @@ func TestGetAlone(t *testing.T) {
 	}
 }
 
-// What came is kept, with the validator, and only the rest is fetched.
+// After an interruption the bytes are kept with the validator, and only the rest is
+// fetched.
 func TestGetResumes(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -219,7 +221,7 @@ func TestGetResumes(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var breaks atomic.Int64
-			s.broke.Store(func() { // two networks would try again for a while
+			s.broke.Store(func() { // with two networks, the download would be tried again for a while
 				if breaks.Add(1) == 4 {
 					cancel()
 				}
@@ -262,7 +264,7 @@ func TestGetResumes(t *testing.T) {
 	}
 }
 
-// Without a strong validator nothing is kept.
+// Without a strong validator no bytes are kept.
 func TestGetKeepsNothing(t *testing.T) {
 	s := startShelf(t, 4_000_000, false)
 	s.tag.Store(`W/"one"`)
@@ -274,7 +276,7 @@ func TestGetKeepsNothing(t *testing.T) {
 	}
 }
 
-// A part that is not what its description says is not gone on from.
+// A part that does not match its stored state is not continued.
 func TestGetDistrustsPart(t *testing.T) {
 	for name, state := range map[string]string{
 		"no JSON":        "{",
@@ -451,8 +453,8 @@ func TestGetProgress(t *testing.T) {
 	}
 }
 
-// A server sends its clients to other servers by HTTP only, and what was meant for it goes
-// to no other, be it one of the same host.
+// A redirection is followed only by HTTP. Credentials for the first server go to no
+// other, not even to another port of the same host.
 func TestGetRedirects(t *testing.T) {
 	var told atomic.Value
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -495,7 +497,7 @@ func TestGetRedirects(t *testing.T) {
 	}
 }
 
-// A part that was not asked for is no file.
+// A range that was not requested is not taken for the file.
 func TestGetPartUnasked(t *testing.T) {
 	for _, bounds := range []string{"bytes 0-99/1000", "bytes 900-999/1000", "bytes 1099511627676-1099511627775/1099511627776", "bytes 0-99/*"} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
