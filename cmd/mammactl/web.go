@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -37,6 +38,7 @@ The page waits for a mamma that is not there, as when it is started anew.`
 func (a *app) webCommand() *cobra.Command {
 	var port uint16
 	var open, changes bool
+	var handed uint
 	cmd := a.command("web [--open] [--port PORT] [--allow-changes]", "Show networks and decisions in a browser", webHelp,
 		noArgs, func(ctx context.Context, c *control.Client, _ []string) error {
 			a.endless = true
@@ -46,10 +48,11 @@ func (a *app) webCommand() *cobra.Command {
 				}
 				a.tell(cleanLines(err.Error()) + "\nmammactl: the page waits for it")
 			}
-			s, err := web.Listen(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), web.Options{
+			o := web.Options{
 				Client: c, AllowChanges: changes, Runs: a.runs,
 				Doctor: func(ctx context.Context) (doctor.Report, error) { return a.quietly().examine(ctx, "") },
-			})
+			}
+			s, err := listenWeb(port, handed, o)
 			if err != nil {
 				return err
 			}
@@ -59,10 +62,30 @@ func (a *app) webCommand() *cobra.Command {
 	f.BoolVar(&open, "open", false, "open the page in your browser")
 	f.Uint16Var(&port, "port", 0, "the `port` to serve at (default: one that is free)")
 	f.BoolVar(&changes, "allow-changes", false, "let the page set and reload, as far as you may")
+	f.UintVar(&handed, "listener", 0, "number of a descriptor that listens already")
+	_ = f.MarkHidden("listener")
 	_ = cmd.RegisterFlagCompletionFunc("port", cobra.NoFileCompletions) // fails for unknown flags only
 	cmd.Example = `  mammactl web --open
   mammactl web --port 8080`
 	return cmd
+}
+
+// listenWeb listens at the port, or takes the listener that was handed over: whoever starts
+// mammactl in a network namespace of its own can have the page seen from outside.
+func listenWeb(port uint16, handed uint, o web.Options) (*web.Server, error) {
+	if handed == 0 {
+		return web.Listen(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), o)
+	}
+	file := os.NewFile(uintptr(handed), "listener")
+	if file == nil {
+		return nil, fmt.Errorf("%d is no descriptor", handed)
+	}
+	l, err := net.FileListener(file)
+	_ = file.Close() // l has one of its own
+	if err != nil {
+		return nil, fmt.Errorf("take the listener: %w", err)
+	}
+	return web.At(l, o)
 }
 
 // quietly is a, for what has nobody at the terminal who waits.

@@ -67,7 +67,8 @@ func TestPage(t *testing.T) {
 	if _, err := a.ask("download.example.net", "curl"); err != nil {
 		t.Fatal(err)
 	}
-	p := page(t, ctx, browser(t), serveWeb(t, dir, nil))
+	b, link := browser(t), serveWeb(t, dir, nil)
+	p := page(t, ctx, b, link)
 	await(t, ctx, p, `document.querySelectorAll("#cards .card").length === 2 && document.querySelectorAll("#decisions-rows tr").length >= 1`)
 	await(t, ctx, p, `[...document.querySelectorAll(".card .line.rtt")].every(e => e.getAttribute("d").length > 500)`)
 	var hash string
@@ -81,12 +82,12 @@ func TestPage(t *testing.T) {
 	}
 	await(t, ctx, p, `document.getElementById("decisions-rows").innerText.includes("api.example.net:443")`)
 	d.publish(two(541)[:1])
-	await(t, ctx, p, `document.getElementById("decisions-rows").innerText.includes("lte went") && document.querySelector(".card.gone h3")?.innerText === "lte"`)
+	await(t, ctx, p, `document.getElementById("decisions-rows").innerText.includes("lte has gone") && document.querySelector(".card.gone h3")?.innerText === "lte"`)
 	eval(t, ctx, p, `[...document.querySelectorAll("#decisions-rows button")].find(b => b.innerText.startsWith("download.example.net")).click()`, nil)
 	await(t, ctx, p, `document.querySelector(".detail")`)
 	var text string
 	eval(t, ctx, p, `document.querySelector(".detail").innerText`, &text)
-	for _, want := range []string{"lte", "10.64.0.0/10 on wwan0", "fastest: shortest predicted time (2.5 s)", "wifi: 5.0 s, 2.5 s longer", "it is free", "lte went", "20 ms", "16.0 Mbit/s"} {
+	for _, want := range []string{"lte", "10.64.0.0/10 on wwan0", "fastest: shortest predicted time (2.5 s)", "wifi: predicted to take 5.0 s, 2.5 s longer", "it is free, where lte is metered", "lte has gone", "20 ms", "16.0 Mbit/s"} {
 		if !contains(text, want) {
 			t.Errorf("the description does not say %q:\n%s", want, text)
 		}
@@ -103,6 +104,11 @@ func TestPage(t *testing.T) {
 	}
 	fits(t, ctx, p, "two")
 	calm(t, p)
+
+	// Who comes later is told what happened before, in its place.
+	late := page(t, ctx, b, link)
+	await(t, ctx, late, `/lte has gone[^]*api\.example\.net[^]*download\.example\.net/.test(document.getElementById("decisions-rows").innerText)`)
+	calm(t, late)
 }
 
 func TestNoNetworks(t *testing.T) {

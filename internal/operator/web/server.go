@@ -71,21 +71,34 @@ type Server struct {
 
 // Listen makes a Server at a loopback address; port 0: at a port that is free.
 func Listen(addr netip.AddrPort, o Options) (*Server, error) {
-	if !addr.Addr().IsLoopback() {
-		return nil, fmt.Errorf("serve the page: %v is no loopback address", addr.Addr())
+	if !addr.Addr().IsLoopback() { // before others could connect
+		return nil, notLoopback(addr)
 	}
 	l, err := net.Listen("tcp", addr.String())
 	if err != nil {
 		return nil, fmt.Errorf("serve the page: %w", err)
 	}
+	return At(l, o)
+}
+
+// At makes a Server of a listener at a loopback address, which is the Server's from then on.
+func At(l net.Listener, o Options) (*Server, error) {
 	tcp, ok := l.Addr().(*net.TCPAddr)
-	if !ok { // "tcp" gives no other
-		return nil, errors.Join(errors.New("serve the page: no TCP"), l.Close())
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("serve the page: %v is no address of TCP", l.Addr()), l.Close())
+	}
+	addr := tcp.AddrPort()
+	if !addr.Addr().IsLoopback() {
+		return nil, errors.Join(notLoopback(addr), l.Close())
 	}
 	return &Server{
-		opts: o, token: rand.Text(), addr: tcp.AddrPort(), l: l,
+		opts: o, token: rand.Text(), addr: addr, l: l,
 		asked: make(chan struct{}, maxAsked), streams: make(chan struct{}, maxStreams),
 	}, nil
+}
+
+func notLoopback(addr netip.AddrPort) error {
+	return fmt.Errorf("serve the page: %v is no loopback address", addr.Addr())
 }
 
 // Link is where the page is, with the token. Whoever has it sees what the page shows.

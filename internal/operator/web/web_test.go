@@ -339,6 +339,16 @@ func TestListenOnLoopbackOnly(t *testing.T) {
 	if _, err := Listen(netip.MustParseAddrPort("0.0.0.0:0"), Options{}); err == nil || !strings.Contains(err.Error(), "loopback") {
 		t.Error(err)
 	}
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := At(l, Options{}); err == nil || !strings.Contains(err.Error(), "loopback") {
+		t.Errorf("a listener that was handed over: %v", err)
+	}
+	if l.Close() == nil {
+		t.Error("it is left open")
+	}
 	s, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"), Options{})
 	if err != nil {
 		t.Fatal(err)

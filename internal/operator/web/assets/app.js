@@ -57,7 +57,7 @@ async function renew() {
   }
   summarise(status);
   const [history, prefixes] = await Promise.all([networks.forgetful ? null : past(), get("prefixes")]);
-  if (history) networks.takeHistory(history);
+  remember(history);
   networks.takePrefixes(prefixes);
   networks.draw();
   decisions.choices();
@@ -75,14 +75,18 @@ async function past() {
   }
 }
 
+// remember takes what past has.
+function remember(history) {
+  if (history) for (const c of networks.takeHistory(history)) decisions.happened(c);
+}
+
 // begin takes the decisions and changes of the past.
 async function begin() {
   const history = await past();
-  if (history) networks.takeHistory(history);
   const answer = await get("decisions?limit=1000");
   for (const d of answer.decisions) decisions.add({ time: d.time, decision: d });
   decisions.last = Math.max(decisions.last, answer.last);
-  decisions.past(history ? history.changes : []);
+  remember(history);
 }
 
 async function keepLooking() {

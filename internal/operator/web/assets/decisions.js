@@ -44,7 +44,7 @@ export class Decisions {
   take(e) {
     if (e.type === "decision") this.add({ time: e.decision.time, decision: e.decision });
     else if (e.type === "outcome") this.outcome(e.decision);
-    else if (e.type === "prefix") {
+    else if (e.type === "prefix" && this.networks.forgetful) { // else they are asked for, so that none is missed
       const p = e.prefix.prefix;
       this.add({ time: e.time, change: { change: e.prefix.change, prefix: p.prefix, name: p.name, interface: p.interface, cost: p.cost, health: p.health.state, reason: p.health.reason } });
     } else if (e.type === "reload") this.add({ time: e.time, reload: e.reload });
@@ -73,13 +73,16 @@ export class Decisions {
     this.dirty();
   }
 
-  // past takes changes that are remembered from before the page was opened, and puts them
-  // among the decisions, by time.
-  past(changes) {
-    const known = new Set(this.all.filter((e) => e.change?.seq).map((e) => e.change.seq));
-    const list = changes.filter((c) => !known.has(c.seq)).map((c) => ({ time: c.time, change: c }));
-    this.all = this.all.concat(list).sort((a, b) => Date.parse(a.time) - Date.parse(b.time)).slice(-kept);
-    this.refilter();
+  // happened takes a change of a network as it is remembered. It may have been a while ago: its
+  // place is by time.
+  happened(c) {
+    const entry = { time: c.time, change: c };
+    insert(this.all, entry);
+    if (this.wants(entry)) {
+      insert(this.matching, entry);
+      if (this.held) this.newer++;
+    }
+    this.dirty();
   }
 
   outcome(d) {
@@ -217,6 +220,14 @@ function push(list, entry, forgotten = () => {}) {
   list.push(entry);
   // Not at each one, as the rest moves.
   if (list.length > kept + 200) list.splice(0, list.length - kept).forEach(forgotten);
+}
+
+// insert puts an entry into a list that is in order of time.
+function insert(list, entry) {
+  const time = Date.parse(entry.time);
+  let at = list.length;
+  while (at > 0 && Date.parse(list[at - 1].time) > time) at--;
+  list.splice(at, 0, entry);
 }
 
 // wanted makes a test of the filters.

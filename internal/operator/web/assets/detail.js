@@ -50,13 +50,14 @@ export function reasonOf(d) {
 // outcomeOf tells how it went.
 export function outcomeOf(d) {
   const o = d.outcome, parts = [];
+  const took = o && (o.took_ms < 1 ? "less than 1 ms" : milliseconds(o.took_ms)); // programs tell whole ones
   if (o) {
     const by = o.candidate === 0 ? d.chosen : d.alternates[o.candidate - 1];
     const over = by ? ` over ${nameOf(by)}` : "";
-    if (o.errno !== 0) parts.push(`The connection${over} failed after ${milliseconds(o.took_ms)}: ${visible(o.error ?? `error ${o.errno}`)}.`);
-    else if (o.candidate > 0 && d.chosen) parts.push(`${nameOf(d.chosen)} did not work out: it was connected${over} instead, after ${milliseconds(o.took_ms)}.`);
-    else if (o.candidate < 0) parts.push(`It was connected without the suggestion, after ${milliseconds(o.took_ms)}.`);
-    else parts.push(`It was connected${over} in ${milliseconds(o.took_ms)}.`);
+    if (o.errno !== 0) parts.push(`The connection${over} failed after ${took}: ${visible(o.error ?? `error ${o.errno}`)}.`);
+    else if (o.candidate > 0 && d.chosen) parts.push(`${nameOf(d.chosen)} did not work out: it was connected${over} instead, after ${took}.`);
+    else if (o.candidate < 0) parts.push(`It was connected without the suggestion, after ${took}.`);
+    else parts.push(`It was connected${over} in ${took}.`);
     if (o.plain_tcp) parts.push("Multipath TCP became plain TCP.");
   } else if (d.seq !== 0 && !d.refused) {
     parts.push("The program has not told how it went.");
@@ -101,21 +102,24 @@ function predicted(c, d) {
 function compare(c, taken, d) {
   const parts = [];
   const mine = predicted(c, d), its = taken ? predicted(taken, d) : null;
-  if (mine && its && mine.guess === its.guess) {
+  if (mine && !mine.guess && its && !its.guess) {
     const more = mine.ms - its.ms;
     const words = Math.abs(more) < 0.005 * its.ms ? "as long" : `${milliseconds(Math.abs(more))} ${more > 0 ? "longer" : "less"}`;
-    parts.push(`${milliseconds(mine.ms)}, ${words}${mine.guess ? " (a guess, by what was measured)" : ""}`);
+    parts.push(`predicted to take ${milliseconds(mine.ms)}, ${words}`);
+  } else if (mine && !mine.guess) {
+    parts.push(`predicted to take ${milliseconds(mine.ms)}`);
   } else if (mine) {
-    parts.push(`${milliseconds(mine.ms)}${mine.guess ? " (a guess, by what was measured)" : ""}`);
+    // It may be faster than anybody has seen it.
+    parts.push(`at most ${milliseconds(mine.ms)} at the highest rate seen over it, ${rate(c.then.most)}${its ? `, where ${taken.name} takes at most ${milliseconds(its.ms)}` : ""}`);
   } else if (c.then?.rtt && taken?.then?.rtt) {
     const more = c.then.rtt - taken.then.rtt;
     parts.push(Math.abs(more) < 0.05 ? "round trips as long" : `each round trip ${milliseconds(Math.abs(more))} ${more > 0 ? "longer" : "shorter"}`);
     if (c.then.most && taken.then.most) parts.push(`up to ${rate(c.then.most)} seen, over ${taken.name} ${rate(taken.then.most)}`);
   } else {
-    parts.push("time not known: nothing was measured over it");
+    parts.push("how long it would take is not known, as nothing was measured over it");
   }
   if (c.cost && c.cost !== "free") parts.push(c.budget ? `it is ${c.cost}, ${size(Math.max(0, c.budget.limit_bytes - c.budget.used_bytes))} left` : `it is ${c.cost}`);
-  else if (c.cost && taken?.cost && taken.cost !== "free") parts.push("it is free");
+  else if (c.cost && taken?.cost) parts.push(taken.cost === "free" ? `it is free, as ${taken.name} is` : `it is free, where ${taken.name} is ${visible(taken.cost)}`);
   if (!c.offered) parts.push("the policy was not offered it");
   return parts.join("; ");
 }
@@ -162,7 +166,7 @@ function table(candidates, d) {
   const terms = [...new Set(d.scores.flatMap((s) => s.terms.map((t) => t.name)))];
   const any = (f) => candidates.some((c) => f(c) !== null && f(c) !== undefined);
   const columns = [["Network", (c) => make("span", {}, make("b", {}, c.name), c.taken ? make("span", { class: "nowrap" }, " ← taken") : "")]];
-  if (any((c) => predicted(c, d))) columns.push([d.scores.length ? "Predicted" : "Guessed", (c) => milliseconds(predicted(c, d)?.ms)]);
+  if (any((c) => predicted(c, d))) columns.push([candidates.some((c) => c.score) ? "Predicted" : "At most", (c) => milliseconds(predicted(c, d)?.ms)]);
   for (const name of terms) {
     columns.push([visible(name), (c) => {
       const t = c.score?.terms.find((t) => t.name === name);

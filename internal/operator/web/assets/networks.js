@@ -3,8 +3,9 @@ import { byID, make, setAttribute, setText } from "./dom.js";
 import { Chart, bounds } from "./chart.js";
 import { clock, count, long, milliseconds, plural, rate, size, unknown, visible } from "./format.js";
 
-// samples is how many a network has: the daemon remembers as many.
-const samples = 600;
+// samples is how many a network has: the daemon remembers as many. At least fewest of them
+// are drawn, where it has not run for longer.
+const samples = 600, fewest = 60;
 // shown is how many cards there are at most. Who has more networks looks for some.
 const shown = 24;
 // mostChanges bounds the changes that are kept.
@@ -71,7 +72,8 @@ export class Networks {
     this.changes = new Map(); // by seq
   }
 
-  // takeHistory takes an answer to /v1/history since the sample this.last.
+  // takeHistory takes an answer to /v1/history since the sample this.last, and returns the
+  // changes that were not known.
   takeHistory(h) {
     const by = h.last - this.last;
     if (by > 0) for (const n of this.byKey.values()) n.shift(by);
@@ -86,12 +88,14 @@ export class Networks {
       n.gone = p.gone;
       n.take(p, h.last);
     }
-    for (const c of h.changes) this.changes.set(c.seq, c);
+    const fresh = h.changes.filter((c) => !this.changes.has(c.seq));
+    for (const c of fresh) this.changes.set(c.seq, c);
     for (const seq of this.changes.keys()) {
       if (this.changes.size <= mostChanges) break;
       this.changes.delete(seq);
     }
     for (const key of [...this.byKey.keys()]) if (!there.has(key)) this.byKey.delete(key);
+    return fresh;
   }
 
   // takePrefixes takes an answer to /v1/prefixes.
@@ -128,7 +132,11 @@ export class Networks {
     return { rtt: near(n.rtt), down: near(n.down), up: near(n.up), most: most ? most[1] : null, there: n.health[i] !== 0 };
   }
 
+  // span is how many samples are drawn.
+  get span() { return Math.min(samples, Math.max(fewest, this.last)); }
+
   draw() {
+    setText(byID("networks-span"), `the last ${long(this.span * 1000).replace(/ 0 s$/, "")}, from left to right`);
     const all = this.list();
     const find = byID("networks-filter").value.toLowerCase();
     const found = all.filter((n) => find === "" || `${n.name} ${n.prefix.prefix} ${n.prefix.interface}`.toLowerCase().includes(find));
@@ -165,7 +173,7 @@ export class Networks {
 
   drawCard(c) {
     c.words();
-    if (c.inSight) c.draw(this.marksOf(c.network));
+    if (c.inSight) c.draw(this.marksOf(c.network), this.span);
   }
 
   // marksOf are the moments, in 0..1, at which a network came, went or changed its health.
@@ -173,7 +181,7 @@ export class Networks {
     const key = keyOf(n.prefix), out = [];
     for (const c of this.changes.values()) {
       if (keyOf(c) !== key || c.change === "changed") continue;
-      const at = 1 - (this.lastTime - Date.parse(c.time)) / 1000 / samples;
+      const at = 1 - (this.lastTime - Date.parse(c.time)) / 1000 / this.span;
       if (at > 0 && at <= 1) out.push(at);
     }
     return out;
@@ -231,18 +239,20 @@ class Card {
     this.signal.words(p.wifi?.signal_dbm !== null && p.wifi?.signal_dbm !== undefined ? `${p.wifi.signal_dbm} dBm` : unknown);
   }
 
-  draw(marks) {
-    const n = this.network;
-    const bad = stretches(n.health, "d".charCodeAt(0));
+  draw(marks, span) {
+    const latest = (list) => list.subarray(samples - span);
+    const all = this.network;
+    const n = { rtt: latest(all.rtt), down: latest(all.down), up: latest(all.up), signal: latest(all.signal) };
+    const bad = stretches(latest(all.health), "d".charCodeAt(0));
     const r = bounds(n.rtt);
     // Round-trip times never come near 0: a steady one is a low line, as in mammactl watch.
     this.rtt.draw([n.rtt], r ? r[0] / 2 : 0, r ? Math.max(r[1], 2 * r[0]) : 1, bad, marks,
-      r ? `Round-trip time over ten minutes: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection was seen");
+      r ? `Round-trip time: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection was seen");
     const l = bounds(n.down, n.up);
     this.load.draw([n.down, n.up], 0, l ? Math.max(l[1], 1250) : 1, bad, marks,
-      l ? `Load over ten minutes: at most ${rate(bounds(n.down)?.[1])} down, ${rate(bounds(n.up)?.[1])} up` : "Load: not known", l ? `most ${rate(l[1])}` : "not measured");
+      l ? `Load: at most ${rate(bounds(n.down)?.[1])} down, ${rate(bounds(n.up)?.[1])} up` : "Load: not known", l ? `most ${rate(l[1])}` : "not measured");
     const s = bounds(n.signal);
-    if (s) this.signal.draw([n.signal], -95, -30, bad, marks, `Signal over ten minutes: ${s[0]} to ${s[1]} dBm`, `${s[0]} to ${s[1]} dBm`);
+    if (s) this.signal.draw([n.signal], -95, -30, bad, marks, `Signal: ${s[0]} to ${s[1]} dBm`, `${s[0]} to ${s[1]} dBm`);
   }
 }
 
@@ -280,7 +290,7 @@ export function tellChange(c) {
   const name = nameOf(c);
   switch (c.change) {
     case "added": return `${name} came: ${c.health}, ${c.cost}`;
-    case "removed": return `${name} went`;
+    case "removed": return `${name} has gone`;
     case "health": return `${name} is ${c.health}${c.reason ? ": " + visible(c.reason) : ""}`;
     case "changed": return `${name} has changed: ${c.cost}`;
   }
