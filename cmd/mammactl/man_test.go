@@ -16,7 +16,7 @@ func TestManPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 20 {
+	if len(files) != 22 {
 		t.Errorf("pages: %v", files)
 	}
 	for _, name := range []string{"mammactl.1", "mammactl-explain.1"} {
