@@ -78,6 +78,10 @@ playground: ## a shell on a host of its own with two networks, to try everything
 # Each stage is told with its time, so that a slow one is seen.
 STAGES := verify format vet lint test timed evaluate-quick
 
+.PHONY: screenshot
+screenshot: ## make the picture of README, doc/web.png, anew: needs chromium, and two minutes
+	$(GO) run ./tests/demo --screenshot doc/web.png
+
 .PHONY: check
 check: ## everything that must hold: format, vet, linters, all tests
 	@rm -rf $(SKIPPED); table=; for s in $(STAGES); do \

@@ -48,7 +48,7 @@ func TestSimple(t *testing.T) {
 }
 
 func TestUnknownFlag(t *testing.T) {
-	if err := run(t.Context(), []string{"--slow"}, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "--slow") {
+	if err := run(t.Context(), []string{"--slow"}, nil, new(strings.Builder)); err == nil || !strings.Contains(err.Error(), "--slow") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -5,6 +5,7 @@
 //	go run ./tests/demo            one page loaded four ways over emulated links
 //	go run ./tests/demo --simple   one URL fetched as a query and as a bulk transfer
 //	go run ./tests/demo --shell    a shell on a host with two networks, to try things
+//	go run ./tests/demo --screenshot FILE   a picture of the page of mammactl web
 package main
 
 import (
@@ -27,7 +28,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-const usage = `Usage: go run ./tests/demo [--simple | --shell [COMMAND]]
+const usage = `Usage: go run ./tests/demo [--simple | --shell [COMMAND] | --screenshot FILE]
 
 Shows mamma at work in networks of its own making: a slow one that answers soon
 and a fast one that answers late, and a page loaded four ways.
@@ -37,6 +38,9 @@ and a fast one that answers late, and a page loaded four ways.
              cannot be emulated; they need access to /dev/net/tun.
   --shell    a shell on a host with these two networks; start mamma, muacsocksd
              and mammactl there yourself. A COMMAND is run in its place.
+  --screenshot
+             a minute of traffic over such networks, and a picture (PNG) of what
+             "mammactl web" shows of it; needs chromium and curl
 `
 
 func main() {
@@ -44,9 +48,14 @@ func main() {
 	if actor, err := stage.Act(jobs()); actor {
 		exit(err)
 	}
+	// A browser that is to show a page is outside of the namespaces that are entered next.
+	listener, err := hostListener(os.Args[1:])
+	if err != nil {
+		exit(err)
+	}
 	_ = testbed.Enter(stage.Fetch) // New says what is missing if this does not help
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout)
+	err = run(ctx, os.Args[1:], listener, os.Stdout)
 	stop()
 	exit(err)
 }
@@ -74,11 +83,12 @@ func waiting(what func() string) (stop func()) {
 // building waits for the programs.
 func building() (stop func()) { return waiting(func() string { return "building the programs" }) }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, listener *os.File, out io.Writer) error {
 	flags := pflag.NewFlagSet("demo", pflag.ContinueOnError)
 	flags.Usage = func() { _, _ = fmt.Fprint(out, usage) }
 	plain := flags.Bool("simple", false, "")
 	interactive := flags.Bool("shell", false, "")
+	picture := flags.String("screenshot", "", "")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return nil
@@ -92,13 +102,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	if *interactive {
 		command := strings.Join(flags.Args(), " ")
-		err := shell(ctx, dir, command, os.Stdin, out, os.Stderr)
+		err := shell(ctx, dir, command, listener, os.Stdin, out, os.Stderr)
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() && command == "" {
 			if _, typed := terminal.Of(os.Stdin); typed {
 				return nil // that of the last command that somebody typed
 			}
 		}
 		return err
+	}
+	if *picture != "" {
+		return screenshot(ctx, dir, *picture, listener)
 	}
 	stop := building()
 	program, err := stage.Build(ctx, dir)

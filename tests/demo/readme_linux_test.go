@@ -140,7 +140,7 @@ func TestReadme(t *testing.T) {
 	}
 	script.WriteString("exit\n")
 	var out, log strings.Builder
-	if err := shell(t.Context(), dir, "", strings.NewReader(script.String()), &out, &log); err != nil {
+	if err := shell(t.Context(), dir, "", nil, strings.NewReader(script.String()), &out, &log); err != nil {
 		if errors.Is(err, testbed.ErrUnavailable) {
 			testbed.SkipOrFail(t, err)
 		}

@@ -21,8 +21,9 @@ import (
 
 // shell gives its user a host with two networks, the configuration of the simple
 // demo, and the programs; mamma's own are for the user to start. A command given is
-// run in place of an interactive shell.
-func shell(ctx context.Context, dir, command string, in io.Reader, out, log io.Writer) error {
+// run in place of an interactive shell. The page for a browser is served at listener; nil:
+// there is none.
+func shell(ctx context.Context, dir, command string, listener *os.File, in io.Reader, out, log io.Writer) error {
 	bed, err := testbed.New(testbed.Config{
 		Networks: []testbed.NetworkConfig{
 			{Name: "wifi", Prefix4: netip.MustParsePrefix("192.168.0.23/24")},
@@ -34,15 +35,18 @@ func shell(ctx context.Context, dir, command string, in io.Reader, out, log io.W
 	}
 	defer bed.Close()
 	bin := filepath.Join(dir, "bin")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "github.com/socket-intents/mamma/cmd/...")
-	stop := building()
-	said, err := build.CombinedOutput()
-	stop()
-	if err != nil {
-		return fmt.Errorf("building the programs: %w\n%s", err, said)
+	if err := buildAll(ctx, bin); err != nil {
+		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "policy.conf"), []byte(simpleConfig), 0o600); err != nil {
 		return err
+	}
+	env := environment(dir, bin)
+	link := ""
+	if listener != nil {
+		if link, err = startPage(bed, listener, dir, bin); err != nil {
+			return err
+		}
 	}
 	cmd := exec.Command(cmp.Or(os.Getenv("SHELL"), "/bin/sh"))
 	if command != "" {
@@ -52,11 +56,14 @@ http://192.0.2.1/ tells from where it was asked. policy.conf sends queries over 
 `, bed.Networks[0].Client4, bed.Networks[1].Client4); err != nil {
 		return err
 	}
+	if link != "" {
+		if _, err := fmt.Fprintf(out, "What mamma does, in a browser:  %s\n\"ip link set lte down\" pulls a network.\n", link); err != nil {
+			return err
+		}
+	}
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, log
-	// All that is looked for elsewhere is kept here: this host may run a mamma too.
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+dir, "RUNTIME_DIRECTORY="+filepath.Join(dir, "mamma"),
-		"STATE_DIRECTORY="+filepath.Join(dir, "state"), "MAMMA_SOCKET=")
+	cmd.Env = env
 	// What was started in the background and left there becomes a child of ours.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return err
@@ -67,6 +74,25 @@ http://192.0.2.1/ tells from where it was asked. policy.conf sends queries over 
 		return err
 	}
 	return nil
+}
+
+// buildAll builds the programs into bin.
+func buildAll(ctx context.Context, bin string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "github.com/socket-intents/mamma/cmd/...")
+	stop := building()
+	said, err := build.CombinedOutput()
+	stop()
+	if err != nil {
+		return fmt.Errorf("building the programs: %w\n%s", err, said)
+	}
+	return nil
+}
+
+// environment has programs find those in bin, and keep in dir what they look for elsewhere:
+// this host may run a mamma too.
+func environment(dir, bin string) []string {
+	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+dir, "RUNTIME_DIRECTORY="+filepath.Join(dir, "mamma"),
+		"STATE_DIRECTORY="+filepath.Join(dir, "state"), "MAMMA_SOCKET=")
 }
 
 // killChildren kills what is left of the shell's.
