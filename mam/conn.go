@@ -88,12 +88,7 @@ func (c *conn) trace(direction string, m *wire.Message, err error) {
 // stuck policy holds the old goroutine. The stuck call may still write to the request,
 // so resume works on a copy.
 func (c *conn) resume() {
-	rq := &request{}
-	*rq = *c.req
-	rq.sockets, rq.list, rq.dests, rq.conns = nil, nil, nil, nil
-	rq.asked.Sockets, rq.asked.DestStats, rq.asked.Connections = nil, nil, nil
-	c.req = rq
-	rq.useDefault(errorText(rq.view.Runner.Err()))
+	c.req = c.req.withoutPolicy()
 	if c.finish() {
 		c.serve()
 	}
