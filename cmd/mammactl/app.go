@@ -82,7 +82,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.path, "control", "", "`path` of the control socket (default: your own mamma's, else "+control.SystemPath+"; see mammactl --help)")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(
-		a.statusCommand(), a.prefixesCommand(), a.networksCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(),
+		a.statusCommand(), a.prefixesCommand(), a.networksCommand(), a.interfacesCommand(), a.mptcpCommand(), a.policyCommand(), a.scopesCommand(),
 		a.explainCommand(), a.runCommand(), a.getCommand(), a.decisionsCommand(), a.watchCommand(), a.webCommand(), a.replayCommand(),
 		a.setCommand(), a.reloadCommand(), a.forgetCommand(), a.doctorCommand(), a.hostsCommand(), a.profileCommand(), a.versionCommand(), manCommand(root),
 	)

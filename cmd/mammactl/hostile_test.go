@@ -56,7 +56,7 @@ func TestNoEscapeSequences(t *testing.T) {
 	f.answers["GET /v1/mptcp"] = control.RemoteError{Status: 500, Failure: control.Failure{Error: name, Code: name}}
 	path := serve(t, f)
 	for _, args := range [][]string{
-		{"status"}, {"prefixes"}, {"interfaces"}, {"policy"}, {"decisions"}, {"mptcp"}, {"set", name}, {"reload"},
+		{"status"}, {"prefixes"}, {"interfaces"}, {"policy"}, {"decisions"}, {"mptcp"}, {"scopes"}, {"set", name}, {"reload"},
 		{"explain", "www.example.net:443"}, {"version"}, {name}, {"--" + name}, {"explain", name}, {"profile", name}, {"replay", name}, {"doctor", "--config", name},
 		{"run", "--intents", name, "true"}, {"completion", name}, {"help", name}, {"--control", name, "status"},
 	} {

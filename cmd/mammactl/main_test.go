@@ -178,7 +178,8 @@ func newFake() *fake {
 		}},
 		"GET /v1/decisions": control.Decisions{Now: now, Last: 4, Complete: true, Decisions: decisions()},
 		"GET /v1/mptcp":     multipath(),
-		"POST /v1/explain":  explanation(), "POST /v1/set": policyAnswer(), "POST /v1/reload": policyAnswer(),
+		"GET /v1/scopes":    scopes(), "POST /v1/scopes/detach": scopes(),
+		"POST /v1/explain": explanation(), "POST /v1/set": policyAnswer(), "POST /v1/reload": policyAnswer(),
 		"POST /v1/forget": control.Forgotten{Now: now, Attachments: 3},
 	}}
 }
@@ -244,6 +245,7 @@ func TestScreens(t *testing.T) {
 		{"help-networks", []string{"networks", "--help"}},
 		{"networks-json", []string{"networks", "--json"}},
 		{"mptcp", []string{"mptcp"}},
+		{"scopes", []string{"scopes"}},
 		{"policy", []string{"policy"}},
 		{"decisions", []string{"decisions"}},
 		{"explain", []string{"explain", "www.example.net:443", "--category", "bulktransfer", "--filesize", "300M"}},
@@ -307,7 +309,7 @@ func TestJSON(t *testing.T) {
 	f.answers["GET /v1/status"] = map[string]any{"schema": 1, "future": "field"}
 	path := serve(t, f)
 	for _, args := range [][]string{
-		{"status"}, {"prefixes"}, {"networks"}, {"interfaces"}, {"mptcp"}, {"forget"}, {"policy"}, {"decisions"}, {"explain", "a"}, {"set", "x"}, {"reload"}, {"version"},
+		{"status"}, {"prefixes"}, {"networks"}, {"interfaces"}, {"mptcp"}, {"scopes"}, {"forget"}, {"policy"}, {"decisions"}, {"explain", "a"}, {"set", "x"}, {"reload"}, {"version"},
 	} {
 		code, out, errs := mammactl(t.Context(), path, append(args, "--json")...)
 		var v map[string]any
@@ -367,7 +369,7 @@ func TestExitCodes(t *testing.T) {
 		{"no such profile", path, []string{"profile", "cmdline"}, exitUsage, "mammactl: there is no profile \"cmdline\"; known: allocs, block, cpu, goroutine, heap, mutex, threadcreate, trace\nTry 'mammactl profile --help'.\n"},
 		{"a profile without time", path, []string{"profile", "heap", "--for", "1s"}, exitUsage, "mammactl: profile heap takes no time, so --for has no meaning\nTry 'mammactl profile --help'.\n"},
 		{"a profile for too long", path, []string{"profile", "cpu", "--for", "1h"}, exitUsage, "mammactl: invalid argument \"1h\" for \"--for\" flag: must be from 10ms to 5m\nTry 'mammactl profile --help'.\n"},
-		{"far from any command", path, []string{"xyzzy"}, exitUsage, "mammactl: unknown command \"xyzzy\"; known: completion, decisions, doctor, explain, forget, get, hosts, interfaces, mptcp, networks, policy, prefixes, profile, reload, replay, run, set, status, version, watch, web\nTry 'mammactl --help'.\n"},
+		{"far from any command", path, []string{"xyzzy"}, exitUsage, "mammactl: unknown command \"xyzzy\"; known: completion, decisions, doctor, explain, forget, get, hosts, interfaces, mptcp, networks, policy, prefixes, profile, reload, replay, run, scopes, set, status, version, watch, web\nTry 'mammactl --help'.\n"},
 		{"argument for nothing", path, []string{"prefixes", "wlan0"}, exitUsage, "mammactl: prefixes takes no argument, but there is \"wlan0\"\nTry 'mammactl prefixes --help'.\n"},
 		{"unknown flag", path, []string{"status", "--jsn"}, exitUsage, "mammactl: unknown flag: --jsn; did you mean \"--json\"?\nTry 'mammactl status --help'.\n"},
 		{"no host", path, []string{"explain"}, exitUsage, "mammactl: explain needs a host, such as www.example.net:443\nTry 'mammactl explain --help'.\n"},

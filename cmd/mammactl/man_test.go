@@ -16,7 +16,7 @@ func TestManPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 22 {
+	if len(files) != 23 {
 		t.Errorf("pages: %v", files)
 	}
 	for _, name := range []string{"mammactl.1", "mammactl-explain.1"} {

@@ -45,7 +45,7 @@ func wide() *fake {
 func TestTablesFit(t *testing.T) {
 	plain, wide := serve(t, newFake()), serve(t, wide())
 	commands := map[string][]string{
-		"status": {"status"}, "prefixes": {"prefixes"}, "interfaces": {"interfaces"}, "mptcp": {"mptcp"}, "policy": {"policy"},
+		"status": {"status"}, "prefixes": {"prefixes"}, "interfaces": {"interfaces"}, "mptcp": {"mptcp"}, "scopes": {"scopes"}, "policy": {"policy"},
 		"decisions": {"decisions"}, "explain": {"explain", "www.example.net:443"},
 	}
 	for name, args := range commands {

@@ -107,6 +107,9 @@ type Config struct {
 	Metrics   Metrics
 	Decisions Decisions
 	MPTCP     MPTCP
+	// Scopes are in the order written, at most MaxScopes.
+	Scopes  []Scope
+	Placing Placing
 
 	src    source
 	told   map[int]bool // lines whose mistake was reported, so that no second error is needed

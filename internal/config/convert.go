@@ -128,6 +128,7 @@ func (w *writer) file(c *Config) {
 		w.text("path_manager", c.MPTCP.PathManager.String())
 		w.line("}")
 	}
+	w.scopes(c)
 	if c.Policy.Name != "" {
 		w.open("policy %s {", quote(c.Policy.Name))
 		w.settings(c.Policy.Settings)

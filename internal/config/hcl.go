@@ -22,6 +22,7 @@ func parseHCL(c *Config, r *report) {
 	if body, ok := h.parse(); ok {
 		h.body(body, "", h.fileSettings(), h.fileBlocks())
 		h.unread()
+		h.hidden()
 		if body.Attributes["avoid_metered"] == nil {
 			c.AvoidMetered = c.Auto
 		}
@@ -81,6 +82,7 @@ func (h *hclFile) fileBlocks() map[string]blockReader {
 		"policy":    {label: "name", read: h.policy},
 		"prefix":    {label: "network", many: true, read: h.prefix},
 		"interface": {label: "name or pattern", many: true, read: h.iface},
+		"scope":     {label: "name", many: true, read: h.scope},
 	}
 	for name, settings := range h.groups() {
 		blocks[name] = blockReader{read: func(b *hclsyntax.Block) { h.body(b.Body, name, settings, nil) }}
@@ -118,6 +120,11 @@ func (h *hclFile) groups() map[string]map[string]setter {
 		},
 		"mptcp": {
 			"path_manager": into(h, &c.MPTCP.PathManager, oneOf(pathManagers)),
+		},
+		"scopes": {
+			"cgroup_root": into(h, &c.Placing.Root, parseAbsolute),
+			"pin_dir":     into(h, &c.Placing.Pins, parsePinDir),
+			"keep":        h.boolean(&c.Placing.Keep),
 		},
 	}
 }
@@ -277,6 +284,8 @@ func (h *hclFile) labels(b *hclsyntax.Block) {
 			_, err = parsePrefix(w.text)
 		case "interface":
 			_, err = parsePattern(w.text)
+		case "scope":
+			_, err = parseNetworkName(w.text)
 		}
 		if err == nil {
 			h.errorf(w.pos, "put it in quotes: %s %q { ... }", b.Type, w.text)
@@ -309,10 +318,15 @@ func (h *hclFile) home(name, where string) string {
 	switch {
 	case where != "" && (h.fileSettings()[name] != nil || h.fileBlocks()[name].read != nil):
 		return "; it belongs outside of the block"
+	case strings.HasPrefix(where, "scope "):
+		return fmt.Sprintf("; one of %s", strings.Join(slices.Sorted(maps.Keys(h.scopeSettings(&Scope{}))), ", "))
 	case strings.HasPrefix(where, "prefix ") || strings.HasPrefix(where, "interface "):
 		return fmt.Sprintf(`; what the policy reads belongs into options { }, all else is one of %s`, strings.Join(slices.Sorted(maps.Keys(network)), ", "))
 	case network[name] != nil:
 		return `; it belongs into prefix "..." { } or interface "..." { }`
+	}
+	if h.scopeSettings(&Scope{})[name] != nil {
+		return `; it belongs into scope "..." { }`
 	}
 	var homes []string
 	for block, settings := range h.groups() {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -19,7 +20,7 @@ var comparer = cmp.Options{
 	cmpopts.IgnoreTypes(Pos{}),
 	cmpopts.IgnoreFields(Block{}, "Written"),
 	cmpopts.IgnoreFields(policy.Setting{}, "Block", "File", "Line", "Column", "ExprLine", "ExprColumn"),
-	cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{}),
+	cmpopts.EquateComparable(intent.Set{}, netip.Addr{}, netip.AddrPort{}, netip.Prefix{}),
 	cmpopts.EquateEmpty(),
 	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Expr" },
 		cmp.Comparer(func(a, b string) bool { return true })),
@@ -85,6 +86,19 @@ func TestHCLSettings(t *testing.T) {
 		{"decisions {\n  keep = 0\n}", func(c *Config) { c.Decisions.Keep = 0 }},
 		{"decisions {\n  record     = \"d.jsonl\"\n  record_max = \"1.5 MB\"\n}", func(c *Config) { c.Decisions.Record, c.Decisions.RecordMax = "d.jsonl", 1.5e6 }},
 		{"mptcp {\n  path_manager = \"userspace\"\n}", func(c *Config) { c.MPTCP.PathManager = PathManagerUserspace }},
+		{"scopes {\n  cgroup_root = \"/sys/fs/cgroup/x\"\n  pin_dir = \"off\"\n  keep = true\n}", func(c *Config) { c.Placing = Placing{"/sys/fs/cgroup/x", Off, true} }},
+		{"scope \"rest\" {}", func(c *Config) { c.Scopes = []Scope{{Name: "rest"}} }},
+		{"scope \"a\" {\n  unit = \"a.service\"\n  slice = [\"user.slice\", \"x*.slice\"]\n  cgroup = \"/a/b*\"\n  user = [\"root\", 1000]\n  command = \"curl\"\n  intents = \"category=query\"\n  avoid_metered = true\n}", func(c *Config) {
+			c.Scopes = []Scope{{
+				Name: "a", Units: []string{"a.service"}, Slices: []string{"user.slice", "x*.slice"}, Groups: []string{"/a/b*"},
+				Users: []string{"root", "1000"}, Commands: []string{"curl"}, Intents: intent.Set{}.WithCategory(intent.CategoryQuery), AvoidMetered: true,
+			}}
+		}},
+		{"scope \"a\" {\n  prohibit = \"cost=expensive\"\n  prefer = [\"interface=wlan0\", \"network=home\"]\n  require = \"network=home\"\n  avoid = \"interface=wwan0\"\n}", func(c *Config) {
+			c.Scopes = []Scope{{Name: "a", Wants: []Want{
+				{Require, ByNetwork, "home"}, {Prefer, ByInterface, "wlan0"}, {Prefer, ByNetwork, "home"}, {Avoid, ByInterface, "wwan0"}, {Prohibit, ByCost, "expensive"},
+			}}}
+		}},
 		{"decisions {\n  keep = 2 * 5\n}", func(c *Config) { c.Decisions.Keep = 10 }},
 		{`policy "a" {}`, func(c *Config) { c.Policy.Name = "a" }},
 		{"policy \"a\" {\n  s = \"x\\ty\"\n  n = 3.50\n  b = true\n  l = [\"x\", 1, false]\n  e = []\n  big = 9007199254740993\n  e9 = 1e9\n}", func(c *Config) {
@@ -169,6 +183,9 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"auto", "auto = true", nil},
 		{"policy and network", "policy \"a\" {}\ninterface \"*\" {}\n", nil},
+		{"hidden scope", "policy \"a\" {}\ninterface \"*\" {}\nscope \"a\" {\n  user = [\"x\", \"y\"]\n}\nscope \"b\" {\n  user = \"x\"\n}\nscope \"c\" {\n  user = [\"y\", \"x\", \"y\"]\n}\n", []string{
+			"test.conf:9,7-10: scope \"c\" never matches: scope \"a\" in line 3 is about the same, and comes first",
+		}},
 		{"no policy", `interface "*" {}`, []string{"test.conf: no policy is named: every request will be answered without a suggestion"}},
 		{"no network", `policy "a" {}`, []string{"test.conf: no network is named: nothing will be managed"}},
 	} {

@@ -169,6 +169,72 @@ mptcp {
   path_manager = "kernel"
 }
 
+# What concerns all scopes, which are below.
+scopes {
+  # The control group below which scopes are looked for: a directory of
+  # cgroup2. Default: where cgroup2 is mounted, which is everything.
+  cgroup_root = "/sys/fs/cgroup"
+  # A directory of a BPF file system, for what places connections while
+  # mamma is started again. Nobody else may be able to write there.
+  # "off": nothing is placed while mamma does not run. Default:
+  # "/sys/fs/bpf/mamma".
+  pin_dir = "/sys/fs/bpf/mamma"
+  # Whether connections go on to be placed after mamma has ended in
+  # order, as where a service manager stops and starts it. They are
+  # placed for ten minutes then, as after mamma was killed; "mammactl
+  # scopes --detach" ends that at once. Default: false.
+  keep = false
+}
+
+# Connections of programs that know nothing of mamma and are not started
+# by "mammactl run": those of the scope are placed on the network that
+# the policy chooses for them. This needs Linux 5.14, CAP_BPF and
+# CAP_NET_ADMIN. A connection belongs to the scope all of whose settings
+# up to "command" match; of several the most specific counts: one with a
+# command comes first, then one with a user, then the one whose control
+# group lies deepest, then a name before a pattern, then the first in
+# this file. A scope without any of these is about all connections that
+# no other one is about. At most 100 scopes.
+# Left alone are mamma's own connections, sockets that their program has
+# bound to an address or a device or given a mark, those of other
+# network namespaces, and destinations on the link. What has a route of
+# its own, other than a default route, is left alone until it was
+# decided on.
+scope "backup" {
+  # The systemd unit or units that the processes are in: names or
+  # patterns with *, ? and [...], as in path.Match of Go, here and
+  # below. Names that an ordinary user can give, as to units of the
+  # user's own manager, count only in a scope for that user. Default:
+  # any.
+  unit = "backup.service"
+  # The slice or slices, from systemd's slice units. Default: any.
+  slice = "system.slice"
+  # The control groups, by their path from cgroup_root. What is below is
+  # meant too. Default: any.
+  cgroup = "/system.slice/backup*"
+  # The users, by name or number. Default: any.
+  user = ["root", "backup"]
+  # The commands, as "ps -e" shows them: the name of the thread that
+  # connects, at most 15 bytes. A program can call itself as it likes.
+  # Default: any.
+  command = "rsync"
+  # The intents of the connections, as for "mammactl run". Default:
+  # none.
+  intents = "category=bulktransfer"
+  # Whether networks that cost something are kept for when no other is
+  # left. Default: false, or what avoid_metered of the file says.
+  avoid_metered = true
+  # The networks that the connections may take, are to take if they can,
+  # are to leave to others if they can, and may not take: each a text or
+  # a list of "interface=NAME", "network=NAME" or "cost=WORD". With
+  # require or prohibit, what cannot be placed is refused: the program's
+  # connect(2) fails. Default: none.
+  require = "network=home"
+  prefer = "interface=wlan0"
+  avoid = "cost=metered"
+  prohibit = ["cost=expensive", "interface=wwan0"]
+}
+
 # The policy: the name of one that is compiled in, the name of a plugin
 # in the policy path, or the path of a plugin. At most one block.
 # Without the block the policy is "threshold" if auto is true; otherwise

@@ -43,6 +43,9 @@ func TestReferenceComplete(t *testing.T) {
 	for name := range h.networkSettings(&Block{}) {
 		names = append(names, name)
 	}
+	for name := range h.scopeSettings(&Scope{}) {
+		names = append(names, name)
+	}
 	changed := *mustParse(t, Reference)
 	changed.Auto, changed.AvoidMetered = true, false
 	changed.SystemBus = Off

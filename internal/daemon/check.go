@@ -61,6 +61,7 @@ func unintended(cfg *config.Config, nets *netmon.Snapshot, list []managed) (warn
 	warnings = append(warnings, barren(cfg, nets)...)
 	warnings = append(warnings, doubts(cfg)...)
 	warnings = append(warnings, absentDefaults(cfg, selection.Unmatched(cfg, nets))...)
+	warnings = append(warnings, scopeDoubts(cfg)...)
 	return append(warnings, twoDefaults(list)...)
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/operator/decisionlog"
 	"github.com/socket-intents/mamma/internal/process/suspend"
+	"github.com/socket-intents/mamma/internal/scopes"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -79,6 +80,7 @@ type Daemon struct {
 	current  *current              // all of that, and the configuration, as Views
 	manager  *mam.Manager          // decides on the Views
 	server   *mam.Server           // serves clients
+	scopes   *scopes.Engine        // serves programs that take no part
 	reloads  *reloader             // serves the operator's reloads
 	logs     []*pathstat.Log       // the original's measurement logs; empty: switched off
 	recorder *decisionlog.Recorder // nil: decisions are not recorded
@@ -133,7 +135,7 @@ func newDaemon(ctx context.Context, opts Options, watch func(*config.Config, *sl
 	d.begun = cfg
 	d.connect(cfg)
 	d.reloads = &reloader{
-		log: d.log, loader: load, opts: &d.opts, begun: cfg, current: d.current, budgets: d.budgets,
+		log: d.log, loader: load, opts: &d.opts, begun: cfg, current: d.current, budgets: d.budgets, scopes: d.scopes,
 	}
 	if opts.OnConfig != nil {
 		opts.OnConfig(cfg)
@@ -176,8 +178,12 @@ func (d *Daemon) connect(cfg *config.Config) {
 	if bus := systemBus(cfg); bus != "" {
 		d.shown = busname.New(busname.Options{Bus: bus, Manager: d.manager, Version: d.opts.Version, Log: d.log})
 	}
-	d.nets.OnEvent(d.manager.VoidLeases)
 	d.server = mam.NewServer(d.manager)
+	d.scopes = d.newScopes()
+	d.nets.OnEvent(func() {
+		d.manager.VoidLeases()
+		d.scopes.RoutesChanged()
+	})
 	if cfg.Logs.Prefixes != "" {
 		d.logs = append(d.logs, pathstat.NewPrefixLog(cfg.Logs.Prefixes, d.log))
 	}
@@ -266,6 +272,7 @@ func (d *Daemon) published(v *mam.View) {
 		d.shown.Published(v)
 	}
 	d.paths.published(v)
+	d.scopes.Published(v)
 }
 
 // decided takes every decision. It is called on the request path, so it must be quick.
@@ -335,7 +342,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	serveControl, err := openControl(d.opts.Handed.Control, cfg, ControlPath(d.opts.Control, cfg.ControlSocket, requests.path), control.Options{
 		Manager: d.manager, State: d.state, Reload: d.Reload, Forget: d.forget,
 		Multipath: func() (control.Multipath, error) { return d.paths.multipath(d.manager) },
-		Past:      d.past, Metrics: d.metrics.Handler(), Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
+		Scopes:    d.scopesState, DetachScopes: d.scopes.Detach,
+		Past: d.past, Metrics: d.metrics.Handler(), Profiling: d.opts.Profiling, Version: d.opts.Version, Started: d.started, Logger: d.log,
 	})
 	if err != nil {
 		return err
@@ -367,6 +375,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.budgets.run(ctx) })
 	g.Go(func() error { return d.attached.run(ctx) })
 	g.Go(func() error { return d.manager.Run(ctx) })
+	g.Go(func() error { return d.scopes.Run(ctx) })
 	g.Go(func() error { return serveControl.run(ctx) })
 	for _, l := range requests.all() {
 		g.Go(func() error { return d.server.Serve(ctx, l.UnixListener) })

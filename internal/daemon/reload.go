@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/scopes"
 	"github.com/socket-intents/mamma/mam"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -24,6 +25,7 @@ type reloader struct {
 	begun   *config.Config // the configuration of the start
 	current *current
 	budgets *budgets
+	scopes  *scopes.Engine
 
 	reloading sync.Mutex // held during a reload; taken before mu
 
@@ -123,6 +125,7 @@ func (r *reloader) prepare(cfg *config.Config) (chosenPolicy, error) {
 func (r *reloader) adopt(cfg *config.Config, p chosenPolicy) {
 	r.budgets.open(cfg)
 	view, last := r.current.adopt(cfg, p)
+	r.scopes.Configure(cfg.Scopes, cfg.Placing)
 	if err := errors.Join(announceEnd(r.opts.Stdout, last), r.announce(p.title, view)); err != nil {
 		// The error is only logged: the configuration is in use, even if nobody can
 		// read of it.
@@ -178,6 +181,7 @@ func needRestart(a, b *config.Config) []string {
 		{"system_bus", a.SystemBus != b.SystemBus},
 		{"far_away", !slices.Equal(a.FarAway, b.FarAway)},
 		{"mptcp", a.MPTCP != b.MPTCP},
+		{"scopes", a.Placing.Root != b.Placing.Root || a.Placing.Pins != b.Placing.Pins},
 	} {
 		if s.changed {
 			names = append(names, s.name)

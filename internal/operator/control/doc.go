@@ -14,6 +14,7 @@
 //	GET  /v1/prefixes                   Prefixes
 //	GET  /v1/policy                     Policy
 //	GET  /v1/mptcp                      Multipath
+//	GET  /v1/scopes                     Scopes
 //	GET  /v1/history?since=N            History: ten minutes, or the samples numbered above since
 //	GET  /v1/decisions?since=N&limit=N  Decisions: those numbered above since; by default, the latest
 //	GET  /v1/events?since=N             a stream of Event, one JSON object per line, until the client leaves;
@@ -22,6 +23,7 @@
 //	POST /v1/set                        Setting -> Policy, hands a text to the policy
 //	POST /v1/forget                     Forgetting -> Forgotten, drops what was measured
 //	POST /v1/reload                     no body -> Policy, reads the configuration again
+//	POST /v1/scopes/detach              no body -> Scopes, places nothing for scopes until the next reload
 //	GET  /metrics                       Prometheus text format
 //
 // Decisions and events take the parameters of a Filter besides: program, network, and
@@ -35,9 +37,9 @@
 // # Who may do what
 //
 // The mode of the socket decides who may connect. Root, the user that the daemon
-// runs as, and members of the control group see all decisions. Other peers see only
-// the decisions on requests of their own user. Only root and the daemon's user may
-// set and reload.
+// runs as, and members of the control group see all decisions, and the scopes. Other
+// peers see only the decisions on requests of their own user. Only root and the daemon's
+// user may set, reload and detach.
 //
 // The kernel says which user, group and supplementary groups a peer has; it noted
 // them when the peer connected (SO_PEERCRED, SO_PEERGROUPS). /proc is not asked,

@@ -51,6 +51,11 @@ type Options struct {
 	Multipath func() (Multipath, error)
 	// Past is what is remembered about the networks. It may be nil.
 	Past *Past
+	// Scopes tells which connections of programs that take no part are placed; Now is filled
+	// in. nil: none are.
+	Scopes func(context.Context) (Scopes, error)
+	// DetachScopes ends that until the next reload. nil: it cannot be ended.
+	DetachScopes func(context.Context) error
 	// Group is the id of the control group; nil: none.
 	Group *uint32
 	// Metrics answers GET /metrics. It may be nil.
@@ -167,15 +172,17 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, f := range map[string]func(*http.Request) (any, error){
-		"GET /v1/status":     s.status,
-		"GET /v1/interfaces": s.interfaces,
-		"GET /v1/prefixes":   s.prefixes,
-		"GET /v1/policy":     s.policy,
-		"GET /v1/mptcp":      s.mptcp,
-		"POST /v1/explain":   s.explain,
-		"POST /v1/set":       s.set,
-		"POST /v1/reload":    s.reload,
-		"POST /v1/forget":    s.forget,
+		"GET /v1/status":         s.status,
+		"GET /v1/interfaces":     s.interfaces,
+		"GET /v1/prefixes":       s.prefixes,
+		"GET /v1/policy":         s.policy,
+		"GET /v1/mptcp":          s.mptcp,
+		"GET /v1/scopes":         s.scopes,
+		"POST /v1/explain":       s.explain,
+		"POST /v1/set":           s.set,
+		"POST /v1/reload":        s.reload,
+		"POST /v1/scopes/detach": s.detach,
+		"POST /v1/forget":        s.forget,
 	} {
 		mux.Handle(pattern, answer(f))
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/socket-intents/mamma/internal/scopes/pins"
 	"github.com/socket-intents/mamma/internal/testing/groupbed"
 	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
@@ -472,15 +473,15 @@ func TestPins(t *testing.T) {
 	s := newScene(t, true)
 	s.attachment.Close()
 	fs, _ := groupbed.BPF(t)
-	pins := fs + "/mamma"
-	a, err := s.table.Attach(s.root.Path, pins)
+	dir := fs + "/mamma"
+	a, err := s.table.Attach(s.root.Path, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.table.Attach(s.root.Path, pins); !errors.Is(err, ErrInUse) {
+	if _, err := s.table.Attach(s.root.Path, dir); !errors.Is(err, pins.ErrInUse) {
 		t.Errorf("a second one: %v", err)
 	}
-	if _, err := Detach(pins); !errors.Is(err, ErrInUse) {
+	if _, err := pins.Detach(dir); !errors.Is(err, pins.ErrInUse) {
 		t.Errorf("detach while in use: %v", err)
 	}
 	s.put(t, s.root, 1, false)
@@ -492,7 +493,7 @@ func TestPins(t *testing.T) {
 		t.Errorf("after the process: from %s", got)
 	}
 	next := loadForTest(t, s.bed.Client)
-	a, err = next.Attach(s.root.Path, pins)
+	a, err = next.Attach(s.root.Path, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -500,10 +501,10 @@ func TestPins(t *testing.T) {
 		t.Errorf("with a new, empty table: from %s", got)
 	}
 	a.Close()
-	if found, err := Detach(pins); !found || err != nil {
+	if found, err := pins.Detach(dir); !found || err != nil {
 		t.Errorf("detach: %v, %v", found, err)
 	}
-	if found, err := Detach(pins); found || err != nil {
+	if found, err := pins.Detach(dir); found || err != nil {
 		t.Errorf("detach once more: %v, %v", found, err)
 	}
 }
@@ -520,9 +521,9 @@ func TestBadPins(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := t.TempDir() + "/mamma"
-	for _, pins := range []string{elsewhere, open, fs + "/no/such"} {
-		if _, err := s.table.Attach(s.root.Path, pins); !errors.Is(err, ErrPins) {
-			t.Errorf("%s: %v", pins, err)
+	for _, dir := range []string{elsewhere, open, fs + "/no/such"} {
+		if _, err := s.table.Attach(s.root.Path, dir); !errors.Is(err, pins.ErrUnusable) {
+			t.Errorf("%s: %v", dir, err)
 		}
 	}
 	if _, err := os.Stat(elsewhere); err == nil {
@@ -530,5 +531,29 @@ func TestBadPins(t *testing.T) {
 	}
 	if _, err := s.table.Attach(t.TempDir(), ""); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("no control group: %v", err)
+	}
+}
+
+// Stop ends a Read that waits.
+func TestStop(t *testing.T) {
+	s := newScene(t, true)
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.table.Read()
+		done <- err
+	}()
+	s.put(t, s.root, 1, false)
+	s.use(t, 1, s.b, false, false)
+	startMember(t, s.bed.Client, s.root.Sub("one")).dial("tcp", web4)
+	if err := <-done; err != nil { // it reads, so the next one waits
+		t.Fatal(err)
+	}
+	go func() {
+		_, err := s.table.Read()
+		done <- err
+	}()
+	s.table.Stop()
+	if err := <-done; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("%v", err)
 	}
 }

@@ -33,6 +33,7 @@ type Table struct {
 	programs map[string]*ebpf.Program
 	missing  []string
 	ring     *ringbuf.Reader
+	can      abilities
 	low      uint32
 	high     uint32
 	netns    uint64
@@ -72,9 +73,9 @@ func load(l loader) (_ *Table, err error) {
 			return nil, lacking("make map "+name, err)
 		}
 	}
-	can := abilities{process: l.helper(asm.FnGetCurrentPidTgid) == nil, retval: l.helper(asm.FnSetRetval) == nil}
+	t.can = abilities{process: l.helper(asm.FnGetCurrentPidTgid) == nil, retval: l.helper(asm.FnSetRetval) == nil}
 	for _, p := range points {
-		prog, err := l.load(program(p, can, t.maps))
+		prog, err := l.load(program(p, t.can, t.maps))
 		switch {
 		case err == nil:
 			t.programs[p.name] = prog
@@ -106,6 +107,10 @@ func isVerifier(err error) bool {
 // Missing names the hooks that the kernel does not have, of those that can be done
 // without: sendmsg4 and sendmsg6 for datagrams of sockets that are not connected.
 func (t *Table) Missing() []string { return t.missing }
+
+// KnowsProcess tells whether the kernel says which process a connection is of. If it does
+// not, the connections of this process are placed like others.
+func (t *Table) KnowsProcess() bool { return t.can.process }
 
 // Close lets go of programs and maps. What is attached goes on as it is.
 func (t *Table) Close() {
@@ -299,9 +304,8 @@ func (t *Table) Lost() uint64 {
 	return binary.NativeEndian.Uint64(b)
 }
 
-// Read waits for the next record. After Close, and after Stop, the error wraps
-// os.ErrClosed or os.ErrDeadlineExceeded. One that wraps ErrEvent is about this record
-// only. Read must not be called by two at once.
+// Read waits for the next record. After Close, and after Stop, the error wraps os.ErrClosed.
+// One that wraps ErrEvent is about this record only. Read must not be called by two at once.
 func (t *Table) Read() (Event, error) {
 	r, err := t.ring.Read()
 	if err != nil {
@@ -310,8 +314,9 @@ func (t *Table) Read() (Event, error) {
 	return ParseEvent(r.RawSample)
 }
 
-// Stop ends the Read that waits, and all that follow.
-func (t *Table) Stop() { t.ring.SetDeadline(time.Unix(1, 0)) }
+// Stop ends the Read that waits, and all that follow. A deadline would not: it is for the
+// next Read only.
+func (t *Table) Stop() { _ = t.ring.Close() }
 
 func put(m *ebpf.Map, key, value []byte) error {
 	err := m.Update(key, value, ebpf.UpdateAny)

@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/network/netmon"
+	"github.com/socket-intents/mamma/internal/network/oracle"
+	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/scopes"
+)
+
+// newScopes makes what places connections of programs that take no part.
+func (d *Daemon) newScopes() *scopes.Engine {
+	return scopes.New(scopes.Options{
+		Decider: d.manager, Log: d.log,
+		Aside: func() ([]netip.Prefix, error) { return aside(d.nets.Kernel(), d.nets.Snapshot().Rules()) },
+	})
+}
+
+// aside lists the destinations that are, or may be, reached in a way of their own: those of
+// each route of any table but default routes, and those that rules name. Where a rule looks
+// at something else, such as the user, no destination is like another: it lists all.
+func aside(k *oracle.Kernel, rules []netmon.Rule) ([]netip.Prefix, error) {
+	everywhere := map[bool]netip.Prefix{false: netip.MustParsePrefix("0.0.0.0/0"), true: netip.MustParsePrefix("::/0")}
+	var list []netip.Prefix
+	for i := range rules {
+		r := &rules[i]
+		if looksFurther(r) {
+			list = append(list, everywhere[r.V6])
+		} else if r.Dst.IsValid() && r.Dst.Bits() > 0 {
+			list = append(list, r.Dst)
+		}
+	}
+	var errs []error
+	for _, v6 := range []bool{false, true} {
+		errs = append(errs, k.Routes(oracle.Filter{V6: v6}, func(r *oracle.Route) bool {
+			if r.Prefix.Bits() > 0 {
+				list = append(list, r.Prefix)
+			}
+			return true
+		}))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err // what was interrupted by a change is done again, as there is an event
+	}
+	return list, nil
+}
+
+// looksFurther tells whether a rule holds for some connections of sockets without a mark
+// and not for others to the same destination from the same source.
+func looksFurther(r *netmon.Rule) bool {
+	return r.Invert || r.Users || r.Protocol != 0 || r.Port || r.SourcePort || r.TOS != 0 || r.Other || r.Mask != 0 && r.Mark == 0
+}
+
+// scopesState is what the control socket shows of scopes.
+func (d *Daemon) scopesState(ctx context.Context) (control.Scopes, error) {
+	s, err := d.scopes.State(ctx)
+	if err != nil {
+		return control.Scopes{}, err
+	}
+	out := control.Scopes{
+		Scopes: []control.Scope{}, Root: orNil(s.Root), Hooks: listOf(s.Hooks), MissingHooks: listOf(s.Missing), Kept: s.Kept, Detached: s.Detached,
+		Unseen: s.Lost, Groups: s.Groups, Destinations: s.Destinations, Aside: s.Aside,
+	}
+	if s.Err != nil {
+		out.Error = orNil(s.Err.Error())
+	}
+	for i := range s.Scopes {
+		out.Scopes = append(out.Scopes, encodeScope(&s.Scopes[i]))
+	}
+	return out, nil
+}
+
+func encodeScope(s *scopes.ScopeState) control.Scope {
+	out := control.Scope{
+		Name: s.Name, Line: s.Pos.Line, Units: listOf(s.Units), Slices: listOf(s.Slices), Cgroups: listOf(s.Scope.Groups),
+		Users: listOf(s.Users), Commands: listOf(s.Commands), Groups: listOf(s.Groups), Usual: []control.ScopeAnswer{},
+		Placed: s.Counts.Placed, Left: s.Counts.Left, Refused: s.Counts.Refused, Failed: s.Counts.Failed,
+	}
+	out.Put(s.Intents)
+	var wants []string
+	for _, w := range s.Selection() {
+		wants = append(wants, selectionText(w))
+	}
+	out.Selection = orNil(strings.Join(wants, ", "))
+	for i := range s.Usual {
+		u := &s.Usual[i]
+		a := control.ScopeAnswer{Family: u.Family.String(), Transport: u.Transport.String(), Kind: u.Kind.String(), Reason: u.Reason}
+		a.Put(u.Prefix)
+		out.Usual = append(out.Usual, a)
+	}
+	return out
+}
+
+// selectionText is a want in the words of control.Decision.Selection.
+func selectionText(w config.Want) string {
+	return w.Degree.String() + " " + w.Kind.String() + " " + w.Name
+}
+
+func listOf(list []string) []string { return append([]string{}, list...) }
+
+// scopeDoubts tells of scopes that match nothing on this host, or permit no network, for
+// reasons that do not pass.
+func scopeDoubts(cfg *config.Config) (warnings []string) {
+	names := map[string]bool{}
+	for i := range cfg.Blocks {
+		names[cfg.Blocks[i].Name] = true
+	}
+	for i := range cfg.Scopes {
+		s := &cfg.Scopes[i]
+		for _, w := range scopes.Warnings(s) {
+			warnings = append(warnings, cfg.ErrorAt(s.Pos, "%s", w).Error())
+		}
+		for _, w := range s.Wants {
+			if w.Kind == config.ByNetwork && !names[w.Name] {
+				warnings = append(warnings, cfg.ErrorAt(s.Pos, "scope %q: no network is called %q (name = %q in a prefix or interface block)", s.Name, w.Name, w.Name).Error())
+			}
+		}
+	}
+	return warnings
+}

@@ -1,0 +1,116 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/socket-intents/mamma/intent"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// Scopes is the answer to /v1/scopes: which connections of programs that take no part are
+// placed, and how.
+type Scopes struct {
+	Now    time.Time `json:"now"`
+	Scopes []Scope   `json:"scopes"` // in the order of the configuration
+	Root   *string   `json:"root"`   // the control group below which scopes are looked for; null: nothing is loaded
+	// Hooks are the places in the kernel where connections are placed; none if nothing is.
+	// MissingHooks are those that the kernel lacks.
+	Hooks        []string `json:"hooks"`
+	MissingHooks []string `json:"missing_hooks"`
+	Kept         bool     `json:"kept"`     // connections are placed while no daemon runs, for some minutes
+	Detached     bool     `json:"detached"` // nothing is placed, on request
+	Error        *string  `json:"error"`    // why nothing is placed, or not as it should be
+	// Unseen counts connections that were placed and are not among the decisions, as there were
+	// too many at once.
+	Unseen       uint64 `json:"unseen"`
+	Groups       int    `json:"groups"`       // number of control groups below Root
+	Destinations int    `json:"destinations"` // number of those that were decided on by themselves
+	Aside        int    `json:"aside"`        // number of prefixes with routes of their own, decided on before they are placed
+}
+
+// Scope is one scope.
+type Scope struct {
+	Name     string   `json:"name"`
+	Line     int      `json:"line"` // in the configuration file
+	Units    []string `json:"units"`
+	Slices   []string `json:"slices"`
+	Cgroups  []string `json:"cgroups"` // the patterns of the configuration
+	Users    []string `json:"users"`
+	Commands []string `json:"commands"`
+	Intents  Intents  `json:"intents"`
+	// Selection is which networks the scope permits and prefers; null: it does not say.
+	Selection *string `json:"selection"`
+	// Groups are the control groups that are in the scope, or some users or commands of which
+	// are.
+	Groups []string      `json:"groups"`
+	Usual  []ScopeAnswer `json:"usual"` // what is done with connections to most destinations
+	// These count since the daemon's start. Failed are those of Left and Refused that could
+	// not be bound to the network that was chosen.
+	Placed  uint64 `json:"placed"`
+	Left    uint64 `json:"left"` // left to the kernel's own choice
+	Refused uint64 `json:"refused"`
+	Failed  uint64 `json:"failed"`
+}
+
+// ScopeAnswer is what is done with connections of one family and transport.
+type ScopeAnswer struct {
+	Family    string     `json:"family"`    // IPv4 or IPv6
+	Transport string     `json:"transport"` // stream or datagram
+	Kind      string     `json:"kind"`      // place, leave or refuse
+	Chosen    *PrefixRef `json:"chosen"`    // null unless Kind is place
+	Reason    string     `json:"reason"`
+}
+
+// Put fills in what package policy and package intent have other forms for.
+func (a *ScopeAnswer) Put(p *policy.Prefix) { a.Chosen = ref(p) }
+
+// Put is the same for the intents.
+func (s *Scope) Put(set intent.Set) { s.Intents = intents(set) }
+
+// mayRead checks that the peer may see what other users do.
+func (s *Server) mayRead(r *http.Request) error {
+	if !s.guard.rights(peerFrom(r.Context())).ReadAll {
+		return failure(http.StatusForbidden, "forbidden", errors.New("only root, the user that mamma runs as and the control group may see the scopes, which tell what others do"))
+	}
+	return nil
+}
+
+// scopes answers /v1/scopes.
+func (s *Server) scopes(r *http.Request) (any, error) {
+	if err := s.mayRead(r); err != nil {
+		return nil, err
+	}
+	if s.opts.Scopes == nil {
+		return nil, failure(http.StatusNotImplemented, "unsupported", errors.New("this mamma places no connections of others"))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	sc, err := s.opts.Scopes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the scopes' state: %w", err)
+	}
+	sc.Now = s.opts.now()
+	return sc, nil
+}
+
+// detach answers /v1/scopes/detach.
+func (s *Server) detach(r *http.Request) (any, error) {
+	if err := s.mayChange(r); err != nil {
+		return nil, err
+	}
+	if s.opts.DetachScopes == nil {
+		return nil, failure(http.StatusNotImplemented, "unsupported", errors.New("this mamma places no connections of others"))
+	}
+	p := peerFrom(r.Context())
+	s.log.Info("detaching asked for at the control socket", "uid", p.UID, "pid", p.PID)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), readTimeout)
+	defer cancel()
+	if err := s.opts.DetachScopes(ctx); err != nil {
+		return nil, failure(http.StatusUnprocessableEntity, "refused", err)
+	}
+	return s.scopes(r)
+}

@@ -1,0 +1,244 @@
+package scopes
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/scopes/hook"
+	"github.com/socket-intents/mamma/internal/wire"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+const (
+	// maxAnswers is how many destinations have answers of their own: those used last.
+	maxAnswers = 8192
+	// maxGiven is how many answers are known by their number, for records of what was
+	// placed by one that has been replaced meanwhile.
+	maxGiven = 2 * maxAnswers
+	// fresh is how long an answer is used before the policy is asked again. Connections
+	// of one scope to one destination that come in quicker are placed alike.
+	fresh = time.Second
+)
+
+// given is an answer as the kernel has it.
+type given struct {
+	id     uint64
+	scope  *scope
+	asked  time.Time
+	advice mam.Advice
+	answer hook.Answer
+}
+
+// answers are what the kernel was told to do.
+type answers struct {
+	last  uint64
+	usual map[hook.Usual]*given
+	own   *simplelru.LRU[hook.Key, *given]
+	byID  *simplelru.LRU[uint64, *given]
+}
+
+func newAnswers() answers {
+	own, _ := simplelru.NewLRU[hook.Key, *given](maxAnswers, nil) // fails for sizes below 1 only
+	byID, _ := simplelru.NewLRU[uint64, *given](maxGiven, nil)
+	return answers{usual: map[hook.Usual]*given{}, own: own, byID: byID}
+}
+
+// clear forgets the answers for destinations.
+func (a *answers) clear(t *hook.Table) {
+	for _, k := range a.own.Keys() {
+		_ = t.DropAnswer(k) // it is of a scope that is gone
+	}
+	a.own.Purge()
+}
+
+// dropScopes forgets what is usual for scopes.
+func (a *answers) dropScopes(t *hook.Table, scopes []*scope) {
+	for _, s := range scopes {
+		for _, u := range usuals(s.id) {
+			_ = t.DropUsual(u)
+			delete(a.usual, u)
+		}
+	}
+}
+
+// usuals are the kinds of connections that a scope has a usual answer for.
+func usuals(scope uint32) []hook.Usual {
+	return []hook.Usual{
+		{Scope: scope, Protocol: hook.TCP}, {Scope: scope, Protocol: hook.TCP, V6: true},
+		{Scope: scope, Protocol: hook.UDP}, {Scope: scope, Protocol: hook.UDP, V6: true},
+	}
+}
+
+// inputs are what answers depend on, besides measurements.
+type inputs struct {
+	view  *mam.View
+	known []input
+}
+
+// input is what they depend on of one prefix.
+type input struct {
+	id     policy.PrefixID
+	name   string
+	addr   netip.Addr
+	state  policy.HealthState
+	cost   policy.Cost
+	device string
+}
+
+// changed tells whether v differs in what matters from the View of the last time.
+func (in *inputs) changed(v *mam.View) bool {
+	if v == in.view || v == nil {
+		return false
+	}
+	known := make([]input, len(v.Prefixes))
+	for i, p := range v.Prefixes {
+		known[i] = input{p.ID, p.Name, p.Addr(), p.Health.State, p.Cost, v.Devices[p.ID]}
+	}
+	old := in.view
+	changed := old == nil || old.Epoch != v.Epoch || old.Runner != v.Runner || !slices.Equal(known, in.known) ||
+		!maps.EqualFunc(old.Avoid, v.Avoid, func(a, b []policy.PrefixID) bool { return slices.Equal(a, b) })
+	in.view, in.known = v, known
+	return changed
+}
+
+// askAll asks about everything again.
+func (e *Engine) askAll() {
+	e.askUsual()
+	for _, k := range e.answers.own.Keys() { // oldest first, so that the order stays
+		if g, ok := e.answers.own.Peek(k); ok {
+			e.askOwn(g.scope, k, g.advice.Record.App)
+		}
+	}
+}
+
+// askUsual asks about the usual connection of each scope.
+func (e *Engine) askUsual() {
+	for _, s := range e.scopes {
+		for _, u := range usuals(s.id) {
+			e.askOne(s, u)
+		}
+	}
+}
+
+// refresh asks again about those scopes that are in use.
+func (e *Engine) refresh() {
+	for _, s := range e.scopes {
+		if !s.used {
+			continue
+		}
+		s.used = false
+		for _, u := range usuals(s.id) {
+			e.askOne(s, u)
+		}
+	}
+}
+
+func (e *Engine) askOne(s *scope, u hook.Usual) {
+	f := policy.IPv4
+	if u.V6 {
+		f = policy.IPv6
+	}
+	g := e.ask(s, question(s, f, u.Protocol))
+	if old := e.answers.usual[u]; old != nil && alike(&old.answer, &g.answer) {
+		old.asked, old.advice = g.asked, g.advice
+		return
+	}
+	if err := e.table.SetUsual(u, g.answer); err != nil {
+		e.problem("answer of scope "+s.Name, err)
+		return
+	}
+	e.answers.usual[u] = g
+	e.answers.byID.Add(g.id, g)
+}
+
+// askOwn asks about connections to one destination.
+func (e *Engine) askOwn(s *scope, k hook.Key, app policy.App) {
+	q := question(s, policy.FamilyOf(k.Remote.Addr()), k.Protocol)
+	q.Remote, q.App = k.Remote, app
+	g := e.ask(s, q)
+	if old, ok := e.answers.own.Get(k); ok && alike(&old.answer, &g.answer) {
+		old.asked, old.advice = g.asked, g.advice
+		return
+	}
+	if e.answers.own.Len() == maxAnswers && !e.answers.own.Contains(k) {
+		if oldest, _, ok := e.answers.own.RemoveOldest(); ok {
+			_ = e.table.DropAnswer(oldest)
+		}
+	}
+	if err := e.table.SetAnswer(k, g.answer); err != nil {
+		e.problem("answer of scope "+s.Name, err)
+		return
+	}
+	e.answers.own.Add(k, g)
+	e.answers.byID.Add(g.id, g)
+}
+
+// alike tells whether two answers have the same effect.
+func alike(a, b *hook.Answer) bool {
+	c := *b
+	c.ID = a.ID
+	return *a == c
+}
+
+// ask has the policy decide.
+func (e *Engine) ask(s *scope, q mam.Question) *given {
+	e.answers.last++
+	g := &given{id: e.answers.last, scope: s, asked: time.Now()}
+	advice, err := e.opts.Decider.Ask(q, g.asked)
+	if err != nil {
+		e.log.Debug("not decided", "scope", s.Name, "err", err)
+	}
+	g.advice = advice
+	g.answer = hook.Answer{ID: g.id, Kind: hook.Leave}
+	switch {
+	case advice.Record.Refused, err != nil && s.Strict():
+		g.answer.Kind = hook.Refuse
+	case advice.Source.IsValid():
+		g.answer.Kind, g.answer.Source, g.answer.Device = hook.Place, advice.Source, advice.Interface
+		g.answer.ByDevice, g.answer.Only = advice.Device != "", advice.Record.Decision.Only
+	}
+	return g
+}
+
+// question is what the policy is asked.
+func question(s *scope, f policy.Family, p hook.Protocol) mam.Question {
+	q := mam.Question{Kind: policy.Connect, Network: policy.Network{Family: f}, Intents: s.Intents, Selection: preferences(s.Scope)}
+	if p == hook.UDP {
+		q.Network.Transport = policy.Datagram
+	}
+	return q
+}
+
+// preferences are a scope's wants as messages have them.
+func preferences(s *config.Scope) []wire.Preference {
+	var list []wire.Preference
+	for _, w := range s.Selection() {
+		p := wire.Preference{Name: w.Name}
+		switch w.Degree {
+		case config.Require:
+			p.Want = wire.WantRequire
+		case config.Prefer:
+			p.Want = wire.WantPrefer
+		case config.Avoid:
+			p.Want = wire.WantAvoid
+		case config.Prohibit:
+			p.Want = wire.WantProhibit
+		}
+		switch w.Kind {
+		case config.ByInterface:
+			p.Kind = wire.ByInterface
+		case config.ByNetwork:
+			p.Kind = wire.ByNetwork
+		case config.ByCost:
+			p.Kind = wire.ByCost
+		}
+		list = append(list, p)
+	}
+	return list
+}

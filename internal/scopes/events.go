@@ -1,0 +1,104 @@
+package scopes
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/socket-intents/mamma/internal/scopes/hook"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// Counts are of a scope's connections since the daemon's start, the scope's name being
+// the same; datagrams of sockets that are not connected count as one a second and
+// destination.
+type Counts struct {
+	Placed  uint64 // bound as was decided
+	Left    uint64 // left to the kernel
+	Refused uint64
+	Failed  uint64 // of Left and Refused: those that could not be bound as was decided
+}
+
+// placed takes note of what was done with a connection, and asks about the next one like
+// it.
+func (e *Engine) placed(r hook.Event) {
+	g, _ := e.answers.byID.Get(r.Answer)
+	s := e.scopeOf(r.Scope)
+	if s == nil && g != nil {
+		s = g.scope
+	}
+	if s == nil {
+		return // of a configuration that is gone
+	}
+	s.count.add(&r)
+	app := policy.App{UID: r.User, PID: r.Process, Command: r.Command}
+	e.opts.Decider.Remember(record(s, g, &r, app))
+	if e.scopeOf(r.Scope) == nil {
+		return
+	}
+	now := time.Now()
+	if r.Usual {
+		s.used = true
+	}
+	if own, ok := e.answers.own.Get(r.Key); !ok || now.Sub(own.asked) >= fresh {
+		e.askOwn(s, r.Key, app)
+	}
+}
+
+func (c *Counts) add(r *hook.Event) {
+	switch r.Kind {
+	case hook.Place:
+		c.Placed++
+	case hook.Leave:
+		c.Left++
+	case hook.Refuse:
+		c.Refused++
+	}
+	if r.Errno != 0 {
+		c.Failed++
+	}
+}
+
+func (e *Engine) scopeOf(id uint32) *scope {
+	for _, s := range e.scopes {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// record is what is remembered of a connection.
+func record(s *scope, g *given, r *hook.Event, app policy.App) mam.Record {
+	var rec mam.Record
+	if g != nil {
+		rec = g.advice.Record
+	} else {
+		rec.Intents = s.Intents
+	}
+	rec.Time, rec.Kind, rec.App, rec.Remote = time.Now(), policy.Connect, app, r.Remote
+	rec.Network = policy.Network{Family: policy.FamilyOf(r.Remote.Addr())}
+	if r.Protocol == hook.UDP {
+		rec.Network.Transport = policy.Datagram
+	}
+	rec.Origin = &mam.Origin{UID: r.User, PID: r.Process, Command: r.Command, Source: "scope " + s.Name}
+	why := ""
+	switch {
+	case r.Errno != 0 && r.Datagram:
+		why = "a datagram cannot be bound to a device"
+	case r.Errno != 0:
+		why = fmt.Sprintf("the socket could not be bound: %v", r.Errno)
+	case r.Aside:
+		why = "the destination has a route of its own, and nothing was decided on it yet"
+	case g == nil:
+		why = "nothing was decided yet"
+	}
+	if why != "" {
+		rec.Fallback = why
+	}
+	if r.Kind != hook.Place {
+		rec.Decision.Prefix, rec.Decision.Alternates = nil, nil
+	}
+	rec.Refused = r.Kind == hook.Refuse
+	return rec
+}

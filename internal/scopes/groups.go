@@ -1,0 +1,134 @@
+package scopes
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/scopes/hook"
+)
+
+// classify tells the kernel of all control groups, as the scopes are now.
+func (e *Engine) classify() {
+	old := e.classes
+	e.classes = map[string]*class{}
+	gone := e.groups
+	e.groups, e.where = map[uint64]*class{}, map[string]uint64{}
+	if err := e.tree.look("/", e.group); err != nil {
+		e.problem("control groups", err)
+	}
+	for id := range gone {
+		if e.groups[id] == nil {
+			e.dropGroup(id)
+		}
+	}
+	for _, c := range old {
+		e.dropClass(c)
+	}
+}
+
+// group tells the kernel of one control group.
+func (e *Engine) group(path string, id uint64) {
+	p, err := e.tree.place(path)
+	if err != nil {
+		return // it is gone
+	}
+	c, err := e.class(p)
+	if err == nil {
+		err = e.table.SetGroup(id, c.id, c.forms)
+	}
+	switch {
+	case errors.Is(err, hook.ErrFull):
+		// What is not told of is what the group above it is.
+		e.log.Debug("a control group too many", "cgroup", path)
+	case err != nil:
+		e.problem("control group "+path, err)
+		return
+	}
+	e.groups[id], e.where[path] = c, id
+}
+
+// class finds the class of a group, and tells the kernel of it if it is new.
+func (e *Engine) class(p *place) (*class, error) {
+	members, key := classOf(e.scopes, p, uint32(os.Geteuid()))
+	if e.own != "" && p.path(len(p.names)) == e.own {
+		members, key = nil, ""
+	}
+	if c := e.classes[key]; c != nil {
+		return c, nil
+	}
+	e.lastID++
+	c := &class{id: e.lastID}
+	for _, m := range members {
+		m.Class = c.id
+		id, strict := uint32(0), false
+		if m.scope != nil {
+			id, strict = m.scope.id, m.scope.Strict()
+		}
+		if err := e.table.SetMember(m.Member, id, strict); err != nil {
+			e.dropClass(c)
+			return nil, err
+		}
+		c.members, c.forms = append(c.members, m), c.forms|m.Form()
+	}
+	e.classes[key] = c
+	return c, nil
+}
+
+func (e *Engine) dropClass(c *class) {
+	for _, m := range c.members {
+		if err := e.table.DropMember(m.Member); err != nil {
+			e.log.Debug("a member stays", "err", err)
+		}
+	}
+}
+
+func (e *Engine) dropGroup(id uint64) {
+	if err := e.table.DropGroup(id); err != nil {
+		e.log.Debug("a control group stays", "err", err)
+	}
+	delete(e.groups, id)
+}
+
+// groupChanged follows the tree of control groups.
+func (e *Engine) groupChanged(ev inotifyEvent) {
+	if ev == (inotifyEvent{}) { // some were lost
+		e.classify()
+		return
+	}
+	dir, ok := e.tree.dirs[ev.watch]
+	if !ok {
+		return
+	}
+	at := dir
+	if ev.name != "" {
+		at = join(dir, ev.name)
+	}
+	switch {
+	case ev.mask&(unix.IN_DELETE|unix.IN_MOVED_FROM) != 0 && ev.mask&unix.IN_ISDIR != 0:
+		e.tree.drop(at, e.dropGroup)
+		delete(e.where, at)
+	case ev.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && ev.mask&unix.IN_ISDIR != 0, ev.mask&unix.IN_ATTRIB != 0 && ev.name == "":
+		// Whose it is decides whose word counts for the names below.
+		if err := e.tree.look(at, e.group); err != nil && !gone(err) {
+			e.problem("control group "+at, err)
+		}
+	}
+}
+
+// ownGroup is the control group of this process from the root of the tree that it sees, ""
+// if that is the root itself.
+func ownGroup() string {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::/"); ok && path != "" {
+			return "/" + path
+		}
+	}
+	return ""
+}

@@ -1,0 +1,105 @@
+// Package pins keeps the directory in which hooks of the kernel outlive the daemon that
+// attached them. It knows nothing of the hooks: what is in the directory is removed to end
+// them.
+package pins
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Default is the directory where nothing else is said.
+const Default = "/sys/fs/bpf/mamma"
+
+var (
+	// ErrUnusable means that nothing can be kept in a directory.
+	ErrUnusable = errors.New("links cannot be kept")
+	// ErrInUse means that another process keeps its links in the same directory.
+	ErrInUse = errors.New("another mamma keeps its links there")
+)
+
+// Open makes the directory, and takes it for this process until the file is closed. It must
+// be this user's alone: who can write there can have other programs take the place of ours.
+// The error wraps ErrUnusable, and ErrInUse if that is why.
+func Open(dir string) (*os.File, error) {
+	made := os.Mkdir(dir, 0o700)
+	if made != nil && !errors.Is(made, os.ErrExist) {
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, made)
+	}
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
+	if err := usable(f); err != nil {
+		_ = f.Close()
+		if made == nil {
+			_ = os.Remove(dir)
+		}
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrInUse
+		}
+		return nil, fmt.Errorf("%w in %s: %w", ErrUnusable, dir, err)
+	}
+	return f, nil
+}
+
+func usable(f *os.File) error {
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if err := errors.Join(unix.Fstat(int(f.Fd()), &st), unix.Fstatfs(int(f.Fd()), &fs)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnusable, err)
+	}
+	switch {
+	case fs.Type != unix.BPF_FS_MAGIC:
+		return fmt.Errorf("%w: %s is not in a BPF file system (mount -t bpf bpf %s)", ErrUnusable, f.Name(), filepath.Dir(f.Name()))
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%w: %s belongs to user %d", ErrUnusable, f.Name(), st.Uid)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("%w: others can write to %s", ErrUnusable, f.Name())
+	}
+	return nil
+}
+
+// Remove removes the directory with all that is kept in it.
+func Remove(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, e := range entries {
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Detach ends what an earlier process has kept in a directory. It tells whether there was
+// something. While a process is at work with it, the error wraps ErrInUse.
+func Detach(dir string) (found bool, err error) {
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	lock, err := Open(dir)
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close() //nolint:errcheck // only read
+	entries, err := lock.ReadDir(-1)
+	if err != nil {
+		return false, err
+	}
+	return len(entries) > 0, Remove(dir)
+}

@@ -1,0 +1,114 @@
+package scopes
+
+import (
+	"context"
+	"slices"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/scopes/hook"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// State is what is known of scopes, for people. It must not be changed.
+type State struct {
+	Scopes []ScopeState
+	Root   string // the control group below which scopes are looked for
+	// Hooks are those that are attached, Missing those that the kernel lacks.
+	Hooks, Missing []string
+	Kept           bool // what is attached stays so while no daemon runs
+	Detached       bool // on request
+	// Err is why nothing is placed, or not as it should be; nil: it is.
+	Err          error
+	Lost         uint64 // connections that were placed and are not shown
+	Groups       int    // control groups below Root
+	Destinations int    // those with an answer of their own
+	Aside        int    // prefixes with routes of their own
+}
+
+// ScopeState is one scope.
+type ScopeState struct {
+	*config.Scope
+	Counts Counts
+	Groups []string // the control groups that are in it, or some users or commands of which
+	Usual  []UsualState
+}
+
+// UsualState is what is done with a scope's connections to most destinations.
+type UsualState struct {
+	Family    policy.Family
+	Transport policy.Transport
+	Kind      hook.Kind
+	Prefix    *policy.Prefix // nil: none
+	Reason    string
+}
+
+// State returns what is known. It waits for Run to have a moment.
+func (e *Engine) State(ctx context.Context) (State, error) {
+	c := make(chan State, 1)
+	e.mu.Lock()
+	if !e.running {
+		e.mu.Unlock()
+		return State{}, ErrNotRunning
+	}
+	e.asked = append(e.asked, c)
+	e.mu.Unlock()
+	e.wake()
+	select {
+	case s := <-c:
+		return s, nil
+	case <-ctx.Done():
+		return State{}, ctx.Err()
+	}
+}
+
+// tell answers those who have asked for the state.
+func (e *Engine) tell(asked []chan State) {
+	if len(asked) == 0 {
+		return
+	}
+	s := e.current()
+	for _, c := range asked {
+		c <- s
+	}
+}
+
+// current is the state now.
+func (e *Engine) current() State {
+	s := State{Detached: e.off, Lost: e.lost.Load(), Err: e.err}
+	byScope := map[*scope][]string{}
+	for path, id := range e.where {
+		if c := e.groups[id]; c != nil {
+			seen := map[*scope]bool{}
+			for _, m := range c.members {
+				if m.scope != nil && !seen[m.scope] {
+					seen[m.scope] = true
+					byScope[m.scope] = append(byScope[m.scope], path)
+				}
+			}
+		}
+	}
+	if e.table != nil {
+		s.Root, s.Missing, s.Lost = e.tree.root, e.table.Missing(), s.Lost+e.table.Lost()
+		s.Groups, s.Destinations, s.Aside = len(e.groups), e.answers.own.Len(), len(e.aside)
+	} else {
+		clear(byScope)
+	}
+	if e.attachment != nil {
+		s.Hooks, s.Kept = e.attachment.Hooks(), e.attachment.Kept()
+	}
+	for _, x := range e.scopes {
+		state := ScopeState{Scope: x.Scope, Counts: x.count, Groups: slices.Sorted(slices.Values(byScope[x]))}
+		for _, u := range usuals(x.id) {
+			if g := e.answers.usual[u]; g != nil && e.table != nil {
+				d := &g.advice.Record
+				us := UsualState{Family: d.Network.Family, Transport: d.Network.Transport, Kind: g.answer.Kind, Reason: d.Decision.Reason}
+				if g.answer.Kind == hook.Place {
+					us.Prefix = d.Decision.Prefix
+				}
+				state.Usual = append(state.Usual, us)
+			}
+		}
+		s.Scopes = append(s.Scopes, state)
+	}
+	return s
+}

@@ -1,0 +1,320 @@
+package system
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/testing/groupbed"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+// scopeStage is a host with two networks, whose routes prefer wlan0 and know no source
+// addresses, and the control groups of three services.
+type scopeStage struct {
+	t                  *testing.T
+	bed                *testbed.Bed
+	root               *groupbed.Group
+	backup, web, other *groupbed.Group
+	pins               *os.File
+	conf               string
+	socket             string
+}
+
+func newScopeStage(t *testing.T, scopes string) *scopeStage {
+	t.Helper()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("needs the program curl: ", err)
+	}
+	s := &scopeStage{t: t, root: groupbed.New(t)}
+	_, s.pins = groupbed.BPF(t)
+	s.bed = testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
+	s.backup, s.web, s.other = s.root.Sub("system.slice/backup.service"), s.root.Sub("system.slice/web.service"), s.root.Sub("other.slice")
+	dir := t.TempDir()
+	s.conf, s.socket = filepath.Join(dir, "mamma.conf"), filepath.Join(dir, "mamma.sock")
+	s.configure(scopes)
+	return s
+}
+
+func (s *scopeStage) configure(scopes string) {
+	s.t.Helper()
+	text := fmt.Sprintf(`
+probe {
+  when = "never"
+}
+interface "wlan0" {
+  name    = "home"
+  default = true
+}
+interface "wwan0" {
+  name = "mobile"
+}
+policy "sample" {}
+scopes {
+  cgroup_root = %q
+  pin_dir     = "/proc/self/fd/3/mamma"
+}
+`, s.root.Path) + scopes
+	if err := os.WriteFile(s.conf, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// start starts mamma and waits until connections are placed.
+func (s *scopeStage) start() *daemon {
+	s.t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "mamma"), "--socket", s.socket, s.conf)
+	cmd.ExtraFiles = []*os.File{s.pins}
+	d := &daemon{socket: s.socket, Process: stage.Launch(s.t, s.bed.Client, cmd)}
+	stage.Until(s.t, "mamma is at work", func() bool {
+		select {
+		case <-d.Exited():
+			s.t.Fatalf("mamma ended:\n%s%s", d.Out, d.Log)
+		default:
+		}
+		log := d.Log.String()
+		if strings.Contains(log, "not placed") {
+			s.t.Skipf("scopes do not work here: %s", log)
+		}
+		return strings.Contains(log, "msg=serving") && strings.Contains(log, "placing connections of scopes")
+	})
+	return d
+}
+
+// fetch has an unmodified program of a group connect, and returns over which network it
+// did; "nowhere" if it did not.
+func (s *scopeStage) fetch(g *groupbed.Group, url string) string { return s.fetchWithin(g, url, "15") }
+
+// fetchWithin is fetch for a connection that may fail, after so many seconds.
+func (s *scopeStage) fetchWithin(g *groupbed.Group, url, patience string) string {
+	s.t.Helper()
+	cmd := exec.Command("curl", "-gsS", "--max-time", "15", "--connect-timeout", patience, url)
+	g.Put(cmd)
+	p := stage.Launch(s.t, s.bed.Client, cmd)
+	if code := p.Wait(s.t); code != 0 {
+		if code == 7 || code == 28 { // it did not connect, or not in time
+			return "nowhere"
+		}
+		return fmt.Sprintf("curl %d: %s", code, p.Log)
+	}
+	var seen testbed.Seen
+	if err := json.Unmarshal([]byte(p.Out.String()), &seen); err != nil {
+		s.t.Fatalf("%v: %s", err, p.Out)
+	}
+	return seen.Network
+}
+
+func (s *scopeStage) expect(when string, want map[*groupbed.Group]string) {
+	s.t.Helper()
+	for g, network := range want {
+		for _, url := range []string{"http://" + testbed.ServiceAddr4.String() + "/", "http://[" + testbed.ServiceAddr6.String() + "]/"} {
+			patience := "15"
+			if network == "nowhere" {
+				patience = "1"
+			}
+			if got := s.fetchWithin(g, url, patience); got != network {
+				s.t.Errorf("%s: %s by %s goes over %s, want %s", when, url, filepath.Base(g.Path), got, network)
+			}
+		}
+	}
+}
+
+// carrier takes a network's carrier away, or gives it back.
+func (s *scopeStage) carrier(name string, up bool) {
+	s.t.Helper()
+	server := s.bed.Network(name).Server
+	gw := server.Handle()
+	link, err := gw.LinkByName("lan")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := server.Sysctl("net/ipv6/conf/lan/keep_addr_on_down", "1"); err != nil {
+		s.t.Fatal(err)
+	}
+	set := gw.LinkSetDown
+	if up {
+		set = gw.LinkSetUp
+	}
+	if err := set(link); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+const twoScopes = `
+scope "backup" {
+  unit    = "backup.service"
+  require = "network=mobile"
+  intents = "category=bulktransfer"
+}
+scope "web" {
+  unit   = "web.service"
+  prefer = "network=home"
+}
+`
+
+// Two services that know nothing of mamma are each on the network that their scope names,
+// through the loss of either, the end of mamma by a signal that it cannot see, and its next
+// start; when mamma ends in order, all is as if it had never been.
+func TestScopes(t *testing.T) {
+	s := newScopeStage(t, twoScopes)
+	d := s.start()
+	mobile, home := "wwan0", "wlan0"
+	apart := map[*groupbed.Group]string{s.backup: mobile, s.web: home, s.other: home}
+	s.expect("at first", apart)
+
+	s.carrier("wlan0", false)
+	stage.Until(t, "web moves", func() bool { return s.fetchWithin(s.web, "http://192.0.2.1/", "1") == mobile })
+	s.expect("without home", map[*groupbed.Group]string{s.backup: mobile, s.web: mobile})
+	s.carrier("wlan0", true)
+	stage.Until(t, "web moves back", func() bool { return s.fetchWithin(s.web, "http://192.0.2.1/", "1") == home })
+
+	s.carrier("wwan0", false)
+	stage.Until(t, "backup stays", func() bool { return s.fetchWithin(s.backup, "http://192.0.2.1/", "1") == "nowhere" })
+	s.expect("without mobile", map[*groupbed.Group]string{s.backup: "nowhere", s.web: home, s.other: home})
+	s.carrier("wwan0", true)
+	stage.Until(t, "backup moves back", func() bool { return s.fetchWithin(s.backup, "http://192.0.2.1/", "1") == mobile })
+
+	d.Kill(t)
+	s.expect("while mamma is away", apart)
+	d = s.start()
+	s.expect("after a restart", apart)
+
+	d.Signal(t, syscall.SIGTERM)
+	if code := d.Wait(t); code != 0 {
+		t.Errorf("exit status %d\n%s", code, d.Log)
+	}
+	s.expect("after the end", map[*groupbed.Group]string{s.backup: home, s.web: home, s.other: home})
+}
+
+// ctl runs mammactl as root, with the file system for links as mamma has it, and returns
+// what it prints.
+func (s *scopeStage) ctl(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "mammactl"), append([]string{"--control", filepath.Join(filepath.Dir(s.socket), "control.sock")}, args...)...)
+	cmd.ExtraFiles = []*os.File{s.pins}
+	p := stage.Launch(s.t, s.bed.Client, cmd)
+	if code := p.Wait(s.t); code != 0 {
+		s.t.Fatalf("mammactl %s: exit status %d\n%s%s", strings.Join(args, " "), code, p.Out, p.Log)
+	}
+	return p.Out.String()
+}
+
+// What is placed is shown; a scope that a reload removes is none any more; everything ends
+// on request, also after a mamma that cannot be asked.
+func TestScopesShown(t *testing.T) {
+	s := newScopeStage(t, twoScopes)
+	d := s.start()
+	if got := s.fetch(s.backup, "http://192.0.2.1/"); got != "wwan0" {
+		t.Fatalf("backup goes over %s", got)
+	}
+	var shown control.Scopes
+	stage.Until(t, "mamma has seen the connection", func() bool {
+		shown = control.Scopes{}
+		if err := json.Unmarshal([]byte(s.ctl("scopes", "--json")), &shown); err != nil {
+			t.Fatal(err)
+		}
+		return shown.Scopes[0].Placed > 0
+	})
+	b := &shown.Scopes[0]
+	if b.Name != "backup" || b.Placed != 1 || b.Failed != 0 || len(b.Groups) != 1 || b.Groups[0] != "/system.slice/backup.service" ||
+		len(b.Usual) != 4 || b.Usual[0].Kind != "place" || *b.Usual[0].Chosen.Name != "mobile" || *b.Selection != "require network mobile" || !shown.Kept || shown.Error != nil {
+		t.Errorf("scope: %+v of %+v", b, shown)
+	}
+	var e control.Event // a second one would be an error
+	if err := json.Unmarshal([]byte(s.ctl("decisions", "--json")), &e); err != nil || e.Decision == nil {
+		t.Fatalf("decisions: %+v, %v", e, err)
+	}
+	x := e.Decision
+	if *x.App.Command != "curl" || *x.App.PID == 0 || *x.Origin.Source != "scope backup" || *x.Remote != "192.0.2.1:80" || *x.Chosen.Name != "mobile" || !x.Only || *x.Intents.Category != "bulktransfer" {
+		t.Errorf("decision: %+v", x)
+	}
+	if text := s.ctl("scopes"); !strings.Contains(text, "backup  mobile") || !strings.Contains(text, "/system.slice/web.service") {
+		t.Errorf("mammactl scopes shows\n%s", text)
+	}
+
+	// A group that begins now is of its scope from its first connection on, or soon.
+	late := s.root.Sub("user.slice/late.scope")
+	s.configure(strings.ReplaceAll(twoScopes, "unit    = \"backup.service\"", "unit    = [\"late.scope\", \"later.scope\"]"))
+	s.ctl("reload")
+	s.expect("after a reload", map[*groupbed.Group]string{s.backup: "wlan0", late: "wwan0"})
+	later := s.root.Sub("user.slice/later.scope")
+	stage.Until(t, "a group that began after that is seen", func() bool { return s.fetch(later, "http://192.0.2.1/") == "wwan0" })
+
+	if out := s.ctl("scopes", "--detach"); !strings.Contains(out, "not placed until") {
+		t.Errorf("detach says %q", out)
+	}
+	s.expect("detached", map[*groupbed.Group]string{late: "wlan0"})
+	s.ctl("reload")
+	s.expect("attached again", map[*groupbed.Group]string{late: "wwan0"})
+
+	d.Kill(t)
+	s.expect("while mamma is away", map[*groupbed.Group]string{late: "wwan0"})
+	if out := s.ctl("scopes", "--detach", "--pin-dir", "/proc/self/fd/3/mamma"); !strings.Contains(out, "is detached") {
+		t.Errorf("detach says %q", out)
+	}
+	s.expect("after that", map[*groupbed.Group]string{late: "wlan0"})
+}
+
+// A mamma without scopes ends what one that was killed has left behind.
+func TestScopesLeftBehind(t *testing.T) {
+	s := newScopeStage(t, twoScopes)
+	s.start().Kill(t)
+	s.configure("")
+	cmd := exec.Command(filepath.Join(bin, "mamma"), "--socket", s.socket, s.conf)
+	cmd.ExtraFiles = []*os.File{s.pins}
+	p := stage.Launch(t, s.bed.Client, cmd)
+	stage.Until(t, "what was left is detached", func() bool { return strings.Contains(p.Log.String(), "is detached") })
+	s.expect("then", map[*groupbed.Group]string{s.backup: "wlan0"})
+}
+
+// A destination with a route of its own is never steered elsewhere: that of the other
+// network's link, one behind a gateway there, and this host itself.
+func TestScopesLeaveRoutes(t *testing.T) {
+	s := newScopeStage(t, "scope \"rest\" {\n  prefer = \"network=mobile\"\n}\n")
+	client := s.bed.Client.Handle()
+	home := s.bed.Network("wlan0")
+	link, err := client.LinkByName("wlan0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	split := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: &net.IPNet{IP: net.IPv4(198, 51, 100, 0).To4(), Mask: net.CIDRMask(24, 32)}, Gw: home.Gateway4.AsSlice()}
+	if err := client.RouteAdd(split); err != nil {
+		t.Fatal(err)
+	}
+	gw := home.Server.Handle()
+	lo, err := gw.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gw.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(198, 51, 100, 1).To4(), Mask: net.CIDRMask(32, 32)}}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := home.Server.Listen("tcp", "198.51.100.1:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = http.Serve(l, home.Server.HTTP.Mux) }() //nolint:gosec // a test
+	t.Cleanup(func() { _ = l.Close() })
+	s.start()
+	for range 3 { // undecided, and then decided
+		for url, want := range map[string]string{
+			"http://192.0.2.1/": "wwan0", "http://" + home.Gateway4.String() + "/": "wlan0", "http://198.51.100.1/": "wlan0",
+			"http://[" + home.Gateway6.String() + "]/": "wlan0",
+		} {
+			if got := s.fetch(s.other, url); got != want {
+				t.Errorf("%s over %s, want %s", url, got, want)
+			}
+		}
+	}
+}
