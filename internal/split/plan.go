@@ -304,10 +304,14 @@ func (p *Plan) size(now time.Duration, number int) int64 {
 }
 
 // until returns how long a network needs for everything it was asked for and for more
-// bytes besides.
+// bytes besides. An open response brings them without another request.
 func (p *Plan) until(now time.Duration, number int, more float64) time.Duration {
 	n := p.networks[number]
-	return n.latency + seconds((p.underWay(number)+more)/n.rate(now, n.latency))
+	latency := n.latency
+	if slices.ContainsFunc(p.works, func(w *work) bool { return w.open && w.begun && !w.stopped && w.Network == number }) {
+		latency = 0
+	}
+	return latency + seconds((p.underWay(number)+more)/n.rate(now, n.latency))
 }
 
 func (p *Plan) usable(now time.Duration, n *network) bool {

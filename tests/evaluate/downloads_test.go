@@ -9,7 +9,7 @@ func TestDownloads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if saved < d.wanted || read < d.wanted {
+		if !reaches(d.wanted, saved, read) {
 			t.Errorf("%s: %.3f and %.3f times the better network, want %.2f", d.name, saved, read, d.wanted)
 		}
 	}

@@ -20,12 +20,8 @@ func TestSplit(t *testing.T) {
 		for _, inOrder := range []bool{false, true} {
 			alone := min(host(t, Net(1), true, tt.pair[0]).Fetch(size), host(t, Net(1), true, tt.pair[1]).Fetch(size))
 			took := host(t, Net(1), true, tt.pair[:]...).Split(size, inOrder)
-			least := tt.least
-			if inOrder { // what lies in the window's way is read twice
-				least -= 0.01
-			}
-			if ratio := alone.Seconds() / took.Seconds(); ratio < least {
-				t.Errorf("%v, in order %v: %v, the better path alone %v: %.3f, want %.2f", tt.pair, inOrder, took, alone, ratio, least)
+			if ratio := alone.Seconds() / took.Seconds(); ratio < tt.least-0.005 { // figures have two digits
+				t.Errorf("%v, in order %v: %v, the better path alone %v: %.3f, want %.2f", tt.pair, inOrder, took, alone, ratio, tt.least)
 			} else {
 				t.Logf("%v, in order %v: %v, alone %v: %.3f", tt.pair, inOrder, took, alone, ratio)
 			}
