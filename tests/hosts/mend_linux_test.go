@@ -269,7 +269,9 @@ func (p *patient) apply(fix string) error {
 	if diff := differs(after, state); diff != "" {
 		return fmt.Errorf("%s: run again it does more (-once +twice)\n%s", fix, diff)
 	}
-	if entries, err := os.ReadDir(p.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !slices.Contains([]string{"mamma.conf", "ip", "calls", "daemon"}, e.Name()) }) {
+	if entries, err := os.ReadDir(p.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return !slices.Contains([]string{"mamma.conf", "ip", "calls", "daemon"}, e.Name())
+	}) {
 		return fmt.Errorf("%s: made files: %v, %w", fix, entries, err)
 	}
 	return nil
