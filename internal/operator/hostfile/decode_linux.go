@@ -112,6 +112,7 @@ type hop struct {
 	index   uint32
 	flags   byte
 	weight  int
+	flow    uint32 // the realms: the source's in the upper half, the destination's in the lower
 }
 
 func (s *statement) hop(h *hop, ipv6 bool, names linkNames) {
@@ -128,11 +129,23 @@ func (s *statement) hop(h *hop, ipv6 bool, names linkNames) {
 	if h.index != 0 {
 		s.add("dev", names.of(h.index))
 	}
+	s.realms(h.flow)
 	if h.weight > 0 {
 		s.add("weight", h.weight)
 	}
 	if h.flags&unix.RTNH_F_ONLINK != 0 {
 		s.flag("onlink")
+	}
+}
+
+// realms adds the realms of a route or a rule (RTA_FLOW, FRA_FLOW), which name classes of traffic.
+// It adds nothing if flow is 0.
+func (s *statement) realms(flow uint32) {
+	switch from, to := flow>>16, flow&0xffff; {
+	case from != 0:
+		s.add("realms", fmt.Sprintf("%d/%d", from, to))
+	case to != 0:
+		s.add("realms", to)
 	}
 }
 
@@ -164,6 +177,8 @@ func decodeNexthops(b []byte) ([]hop, error) {
 				h.gateway, _ = netip.AddrFromSlice(d.Bytes())
 			case unix.RTA_VIA:
 				h.gateway = via(d.Bytes())
+			case unix.RTA_FLOW:
+				h.flow = d.Uint32()
 			}
 		}
 		if err := d.Err(); err != nil {
@@ -223,6 +238,8 @@ func decodeRoute(b []byte, names linkNames) (*Statement, bool, error) {
 			one.gateway, _ = netip.AddrFromSlice(d.Bytes())
 		case unix.RTA_VIA:
 			one.gateway = via(d.Bytes())
+		case unix.RTA_FLOW:
+			one.flow = d.Uint32()
 		case unix.RTA_PRIORITY:
 			metric = d.Uint32()
 		case unix.RTA_PREFSRC:

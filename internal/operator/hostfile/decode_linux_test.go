@@ -1,11 +1,43 @@
 package hostfile
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// A route to 20.0.0.0/8 by a next hop with realm 3 and one with realms 2/4, and a rule with realms 3/5.
+const (
+	realmsRoute = "\x02\x08\x00\x00\xfe\x03\x00\x01\x00\x00\x00\x00\x08\x00\x01\x00\x14\x00\x00\x00\x34\x00\x09\x00" +
+		"\x18\x00\x00\x01\x02\x00\x00\x00\x08\x00\x05\x00\xc0\x00\x02\x01\x08\x00\x0b\x00\x03\x00\x00\x00" +
+		"\x18\x00\x00\x00\x02\x00\x00\x00\x08\x00\x05\x00\xc0\x00\x02\x02\x08\x00\x0b\x00\x04\x00\x02\x00"
+	realmsRule = "\x02\x00\x00\x00\x3c\x00\x00\x01\x00\x00\x00\x00\x08\x00\x06\x00\x6d\x00\x00\x00\x08\x00\x0b\x00\x05\x00\x03\x00"
+)
+
+// Realms are kept, of each next hop for itself and of a rule.
+func TestRealms(t *testing.T) {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		t.Skip("the messages above are of a little-endian machine")
+	}
+	route, ok, err := decodeRoute([]byte(realmsRoute), linkNames{2: "eth0"})
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	rule, ok, err := decodeRule([]byte(realmsRule))
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	for got, want := range map[*Statement]string{
+		route: "route 20.0.0.0/8 nexthop via 192.0.2.1 dev eth0 realms 3 weight 2 nexthop via 192.0.2.2 dev eth0 realms 2/4 weight 1",
+		rule:  "rule 109 from all lookup 60 realms 3/5",
+	} {
+		if got.String() != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
 
 // What the kernel could send becomes a statement or an error, and nothing that is
 // not one of this language.
@@ -21,6 +53,9 @@ func FuzzDecode(f *testing.F) {
 	// A route by two next hops with metrics, and a group of next-hop objects.
 	f.Add([]byte("\x02\x00\x00\x00\xfe\x03\x00\x01\x00\x00\x00\x00\x0c\x00\x08\x00\x08\x00\x02\x00\x14\x05\x00\x00\x14\x00\x09\x00\x10\x00\x04\x02\x02\x00\x00\x00\x08\x00\x05\x00\xc0\x00\x02\x01"))
 	f.Add([]byte("\x00\x00\x00\x00\x00\x00\x00\x00\x08\x00\x01\x00\x0a\x00\x00\x00\x14\x00\x02\x00\x01\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00"))
+	// The same route with realms, and a rule with realms of source and destination.
+	f.Add([]byte(realmsRoute))
+	f.Add([]byte(realmsRule))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		names := linkNames{1: "lo", 2: "eth0"}
 		for _, decode := range []func([]byte) (*Statement, bool, error){

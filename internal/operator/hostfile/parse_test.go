@@ -70,6 +70,8 @@ func TestParseErrors(t *testing.T) {
 		"route default table big":                   `x:1: table: "big" is not main, default, local or the number of a table`,
 		"route default dev lo; reboot":              `x:1: dev: "lo;" is no link of this host`,
 		"rule 1 from all fwmark x":                  `x:1: fwmark: "x" is not a mark such as 0x1/0xff`,
+		"route default dev lo realms 3/x":           `x:1: realms: "3/x" is not realms such as 3/5`,
+		"rule 1 from all realms 65536":              `x:1: realms: "65536" is not realms such as 3/5`,
 		"rule none":                                 `x:1: "none" is not a number of 32 bits`,
 		"nexthop via 192.0.2.1 dev lo":              "x:1: without id",
 		"nexthop id 1 group 1,x":                    `x:1: group: "1,x" is not a group such as 1,2/3`,

@@ -12,6 +12,7 @@ import (
 // Attributes of rules that package unix lacks (linux/fib_rules.h).
 const (
 	fraDst, fraSrc, fraIifname, fraGoto, fraPriority, fraFwmark         = 1, 2, 3, 4, 6, 10
+	fraFlow                                                             = 11
 	fraSuppressGroup, fraSuppressLen, fraTable, fraFwmask, fraOifname   = 13, 14, 15, 16, 17
 	fraL3mdev, fraUIDRange, fraProtocol, fraIPProto, fraSport, fraDPort = 19, 20, 21, 22, 23, 24
 
@@ -30,7 +31,7 @@ func decodeRule(b []byte) (*Statement, bool, error) {
 		return nil, false, err
 	}
 	var src, dst netip.Prefix
-	var priority, target, mark, mask uint32
+	var priority, target, mark, mask, flow uint32
 	table := uint32(h.table)
 	group, length := ^uint32(0), ^uint32(0)
 	var conditions statement
@@ -54,6 +55,8 @@ func decodeRule(b []byte) (*Statement, bool, error) {
 			mark = d.Uint32()
 		case fraFwmask:
 			mask = d.Uint32()
+		case fraFlow:
+			flow = d.Uint32()
 		case fraSuppressGroup:
 			group = d.Uint32()
 		case fraSuppressLen:
@@ -113,6 +116,7 @@ func decodeRule(b []byte) (*Statement, bool, error) {
 	default:
 		return nil, false, nil
 	}
+	s.realms(flow)
 	if length != ^uint32(0) {
 		s.add("suppress_prefixlength", length)
 	}

@@ -28,6 +28,7 @@ const (
 	table                // of routes: main, default, local, or its number
 	gateway              // an address; with "inet" or "inet6" before it where it is of the other family
 	locked               // a number, with "lock" before it or without
+	realms               // of routes and rules: the destination's number, with the source's and "/" before it or without
 	members              // of a group of next hops: ID or ID,WEIGHT with "/" between them
 	rest                 // everything up to the end of the line
 )
@@ -54,7 +55,7 @@ var nexthopWords = map[string]kind{
 var ruleWords = map[string]kind{
 	"not": flag, "from": selector, "to": selector, "fwmark": mark, "iif": name, "oif": name, "uidrange": span, "ipproto": word,
 	"sport": span, "dport": span, "tos": number, "lookup": table, "goto": number, "prohibit": flag, "unreachable": flag, "blackhole": flag,
-	"nop": flag, "suppress_prefixlength": number, "suppress_ifgroup": number, "l3mdev": flag, "protocol": word,
+	"realms": realms, "nop": flag, "suppress_prefixlength": number, "suppress_ifgroup": number, "l3mdev": flag, "protocol": word,
 }
 
 var routeWords = map[string]kind{
@@ -62,7 +63,7 @@ var routeWords = map[string]kind{
 	"onlink": flag, "mtu": locked, "advmss": locked, "window": locked, "cwnd": locked, "ssthresh": locked, "reordering": locked,
 	"initcwnd": locked, "initrwnd": locked, "hoplimit": locked, "quickack": number, "fastopen_no_cookie": number,
 	"congctl": word, "features": word, "rto_min": word, "pref": word, "expires": number, "nhid": number, "tos": number,
-	"nexthop": flag, "weight": number,
+	"nexthop": flag, "weight": number, "realms": realms,
 }
 
 const routeTypes = "unicast blackhole prohibit unreachable throw local"
@@ -163,6 +164,13 @@ func check(k kind, v string) error {
 	case locked:
 		_, err := strconv.ParseUint(strings.TrimPrefix(v, "lock "), 10, 32)
 		return reason(err, "a number")
+	case realms:
+		a, b, two := strings.Cut(v, "/")
+		_, err := strconv.ParseUint(a, 10, 16)
+		if two && err == nil {
+			_, err = strconv.ParseUint(b, 10, 16)
+		}
+		return reason(err, "realms such as 3/5")
 	case members:
 		return checkMembers(v)
 	}
