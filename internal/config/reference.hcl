@@ -96,6 +96,8 @@ system_bus = "auto"
 probe {
   # When to test. "doubt": while connects fail or connections stall.
   # "always": regularly. "never". Default: "doubt".
+  # A network that costs something is tested in doubt only, and less
+  # often while the doubt lasts.
   when = "doubt"
   # What the test is. "dns": the network's own name servers, if it has
   # any, are asked for the root servers. "tcp://192.0.2.1:443": a

@@ -219,7 +219,7 @@ func (h *healthWatch) run(ctx context.Context) error {
 			h.heard(&rec)
 		case r := <-results:
 			if last[r.id].stay == r.stay {
-				last[r.id] = lastProbe{r.stay, time.Now()}
+				last[r.id] = lastProbe{r.stay, time.Now(), last[r.id].count}
 			}
 			h.took(r)
 		case <-timer.C:
@@ -228,7 +228,7 @@ func (h *healthWatch) run(ctx context.Context) error {
 		}
 		jobs, wait := h.probes(last)
 		for _, job := range jobs {
-			last[job.id] = lastProbe{stay: job.stay}
+			last[job.id] = last[job.id].next(job.stay)
 			g.Go(func() error {
 				limited, cancel := context.WithTimeout(ctx, probeTimeout)
 				defer cancel()

@@ -178,7 +178,7 @@ func TestProbes(t *testing.T) {
 				t.Errorf("%d probes beside those under way", len(again))
 			}
 			for id := range last {
-				last[id] = lastProbe{last[id].stay, time.Now()}
+				last[id] = lastProbe{last[id].stay, time.Now(), 1}
 			}
 			again, wait := h.probes(last)
 			if len(again) > 0 || len(tt.want) > 0 && (wait <= 0 || wait > config.DefaultProbeInterval) {
@@ -303,4 +303,55 @@ func TestEvidenceOfReplacedNetwork(t *testing.T) {
 			t.Error("connections over the new network stall, and it is up")
 		}
 	})
+}
+
+// Where traffic costs something a network is probed in doubt only, and the longer the doubt
+// stays the less.
+func TestProbesThatCost(t *testing.T) {
+	h, list := watch(t, `policy "sample" {}
+	prefix "192.168.0.0/24" { cost = "metered" }
+	prefix "10.64.0.0/10" {}
+	probe {
+		when = "always"
+		target = "tcp://192.0.2.1:443"
+	}`)
+	id, stay := list[0].prefix.ID, h.stays[list[0].prefix.ID].number
+	probed := func(last map[policy.PrefixID]lastProbe) bool {
+		jobs, _ := h.probes(last)
+		return slices.ContainsFunc(jobs, func(j job) bool { return j.id == id })
+	}
+	if probed(map[policy.PrefixID]lastProbe{}) {
+		t.Error("probed without doubt")
+	}
+	h.doubtful = []policy.PrefixID{id}
+	if !probed(map[policy.PrefixID]lastProbe{}) {
+		t.Error("not probed in doubt")
+	}
+	const interval = config.DefaultProbeInterval
+	for _, tt := range []struct {
+		count int
+		ago   time.Duration
+		want  bool
+	}{{1, interval, true}, {2, interval, false}, {2, 2 * interval, true}, {3, 3 * interval, false}, {3, 4 * interval, true}, {50, 3 * interval, false}, {50, 4 * interval, true}} {
+		var latest lastProbe
+		for range tt.count {
+			latest = latest.next(stay)
+		}
+		latest.ended = time.Now().Add(-tt.ago - time.Millisecond)
+		last := map[policy.PrefixID]lastProbe{id: latest}
+		if got := probed(last); got != tt.want {
+			t.Errorf("after %d probes and %v: %v", tt.count, tt.ago, got)
+		}
+	}
+	h.doubtful = nil
+	last := map[policy.PrefixID]lastProbe{id: {stay, time.Now(), 7}}
+	if probed(last) {
+		t.Error("probed after the doubt")
+	}
+	if got := last[id].next(stay); got.count != 1 {
+		t.Errorf("the next doubt begins with probe %d", got.count)
+	}
+	if got := (lastProbe{stay, time.Now(), 7}).next(stay + 1); got.count != 1 {
+		t.Errorf("the next stay begins with probe %d", got.count)
+	}
 }

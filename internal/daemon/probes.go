@@ -27,6 +27,7 @@ type probed struct {
 	device string
 	own    *lookup // its resolver; nil: the default one
 	local  func(netip.Addr) bool
+	costs  bool // its traffic is paid for by its amount
 }
 
 // probable lists the prefixes that may be probed, with their resolvers. local tells
@@ -35,7 +36,7 @@ func probable(list []managed, lookups map[policy.PrefixID]mam.Resolver, local fu
 	out := make([]probed, len(list))
 	for i := range list {
 		p := &list[i].prefix
-		out[i] = probed{id: p.ID, source: p.Addr(), device: list[i].device, local: local}
+		out[i] = probed{id: p.ID, source: p.Addr(), device: list[i].device, local: local, costs: p.Cost > policy.Free}
 		if own, ok := lookups[p.ID].(lookup); ok {
 			out[i].own = &own
 		}
@@ -54,6 +55,26 @@ type job struct {
 type lastProbe struct {
 	stay  uint64
 	ended time.Time // zero: it is still running
+	count int       // of the probes in this doubt
+}
+
+// next is the probe that begins after l.
+func (l lastProbe) next(stay uint64) lastProbe {
+	if l.stay != stay {
+		l.count = 0
+	}
+	return lastProbe{stay: stay, count: l.count + 1}
+}
+
+// pause is how long to wait after a probe. Where probes cost something a doubt that stays is
+// settled: the first two have confirmed it, and the next ones only tell when the network
+// works again.
+func (l lastProbe) pause(interval time.Duration, costs bool) time.Duration {
+	const longest = 2 // doublings; it may be the only network, so its recovery is not missed for long
+	if !costs || l.count < 2 {
+		return interval
+	}
+	return interval << min(l.count-1, longest)
 }
 
 // probes returns the probes that are due, given the last ones, and how long to wait
@@ -69,7 +90,11 @@ func (h *healthWatch) probes(last map[policy.PrefixID]lastProbe) (jobs []job, wa
 	present := map[policy.PrefixID]bool{}
 	for _, p := range h.prefixes {
 		present[p.id] = true
-		if !h.wantedLocked(p.id) {
+		if !h.wantedLocked(&p) {
+			if before, known := last[p.id]; known {
+				before.count = 0
+				last[p.id] = before
+			}
 			continue
 		}
 		stay := h.stays[p.id].number
@@ -77,7 +102,7 @@ func (h *healthWatch) probes(last map[policy.PrefixID]lastProbe) (jobs []job, wa
 			if before.ended.IsZero() {
 				continue
 			}
-			if rest := before.ended.Add(h.how.Interval).Sub(now); rest > 0 {
+			if rest := before.ended.Add(before.pause(h.how.Interval, p.costs)).Sub(now); rest > 0 {
 				wait = min(wait, rest)
 				continue
 			}
@@ -94,14 +119,18 @@ func (h *healthWatch) probes(last map[policy.PrefixID]lastProbe) (jobs []job, wa
 	return jobs, wait
 }
 
-func (h *healthWatch) wantedLocked(id policy.PrefixID) bool {
+// wantedLocked tells whether a prefix is to be probed: where that costs something only in
+// doubt.
+func (h *healthWatch) wantedLocked(p *probed) bool {
 	switch h.how.When {
 	case config.ProbeNever:
 		return false
 	case config.ProbeAlways:
-		return true
+		if !p.costs {
+			return true
+		}
 	}
-	return slices.Contains(h.doubtful, id)
+	return slices.Contains(h.doubtful, p.id)
 }
 
 // probe returns a function that probes a prefix, nil if there is nothing to probe with.
