@@ -200,6 +200,12 @@ func TestNetworkManager(t *testing.T) {
 		}
 		return ""
 	})
+	if _, err := exec.LookPath("busctl"); err == nil {
+		out := d.run("busctl", "--address=unix:path="+d.bus, "get-property", "org.socketintents.Mamma1", "/org/socketintents/Mamma1", "org.socketintents.Mamma1", "Networks")
+		if !strings.Contains(out, `"Cost" s "metered"`) || !strings.Contains(out, `"CostSource" s "NetworkManager"`) {
+			t.Errorf("the bus has\n%s", out)
+		}
+	}
 	if out := m.ctl(t, "prefixes"); !strings.Contains(out, "metered (NetworkManager)") || !strings.Contains(out, "wlan0: metered yes") {
 		t.Errorf("prefixes:\n%s", out)
 	}
