@@ -36,6 +36,8 @@ const (
 	requestSize  = 56 // struct inet_diag_req_v2, linux/inet_diag.h
 	messageSize  = 72 // struct inet_diag_msg
 	offsetCookie = 48 // idiag_cookie in the request
+	offsetPort   = 4  // idiag_sport in the message
+	offsetLocal  = 8  // idiag_src there
 	offsetUID    = 64 // idiag_uid in the message
 	offsetInode  = 68 // idiag_inode there
 	infoType     = 2  // INET_DIAG_INFO: an attribute with a struct tcp_info
@@ -43,6 +45,9 @@ const (
 	offsetGot    = 128 // tcpi_bytes_received; tcpi_bytes_acked is before it (Linux 4.1)
 	offsetSent   = 200 // tcpi_bytes_sent, and tcpi_bytes_retrans after it (Linux 4.19)
 )
+
+// tcpListen is the state of a listening socket (net/tcp_states.h).
+const tcpListen = 10
 
 // The states in which the peer has ended and the kernel still gives figures
 // (net/tcp_states.h).
@@ -69,7 +74,9 @@ func (c *Conn) Close() error { return c.conn.Close() }
 
 // Get asks for the socket of a protocol (IPPROTO_TCP, IPPROTO_UDP) with these two
 // addresses and with this cookie (SO_COOKIE), unless that is AnyCookie. If the socket
-// is gone, or a new one has another cookie, the error is ErrNotFound.
+// is gone, or a new one has another cookie, the error is ErrNotFound. The kernel looks for
+// who would get a packet with the addresses: of TCP that is the listening socket once the
+// connection is gone, which is ErrNotFound too; of UDP it may be one of several (see Bound).
 func (c *Conn) Get(protocol byte, local, remote netip.AddrPort, cookie uint64) (Socket, error) {
 	if !local.Addr().IsValid() || !remote.Addr().IsValid() {
 		return Socket{}, ErrNotFound
@@ -83,7 +90,53 @@ func (c *Conn) Get(protocol byte, local, remote netip.AddrPort, cookie uint64) (
 	case len(replies) != 1:
 		return Socket{}, fmt.Errorf("sock_diag: %d answers", len(replies))
 	}
-	return parse(replies[0].Data)
+	s, err := parse(replies[0].Data)
+	if err == nil && s.State == tcpListen && remote.Port() != 0 {
+		return Socket{}, ErrNotFound
+	}
+	return s, err
+}
+
+// Bound asks for all sockets of a protocol that have the local port, whatever their
+// addresses, and whether or not they are connected.
+func (c *Conn) Bound(protocol byte, port uint16) ([]Bound, error) {
+	var list []Bound
+	for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		data := request(protocol, netip.AddrPort{}, netip.AddrPort{}, AnyCookie)
+		data[0] = unix.AF_INET
+		if any.Is6() {
+			data[0] = unix.AF_INET6
+		}
+		binary.BigEndian.PutUint16(data[8:], port) // a dump does not swap the ends
+		replies, err := c.conn.Execute(netlink.Message{Header: netlink.Header{Type: byFamily, Flags: netlink.Request | netlink.Dump}, Data: data})
+		if errors.Is(err, unix.ENOENT) {
+			continue // the family is not there
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range replies {
+			s, err := parse(r.Data)
+			if err != nil {
+				return nil, err
+			}
+			if binary.BigEndian.Uint16(r.Data[offsetPort:]) != port {
+				continue
+			}
+			b := Bound{Socket: s, Local: netip.AddrFrom4([4]byte(r.Data[offsetLocal:]))}
+			if any.Is6() {
+				b.Local = netip.AddrFrom16([16]byte(r.Data[offsetLocal:]))
+			}
+			list = append(list, b)
+		}
+	}
+	return list, nil
+}
+
+// Bound is a socket with its local address, which may be unspecified.
+type Bound struct {
+	Socket
+	Local netip.Addr
 }
 
 // request makes a struct inet_diag_req_v2.

@@ -89,6 +89,41 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// A socket that listens at the address of a connection that is gone is not that connection.
+func TestGetFindsNoListener(t *testing.T) {
+	c, err := Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	server, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+	}}
+	client, err := d.Dial("tcp4", server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, remote := ends(t, client)
+	l, err := net.Listen("tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port()).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if s, err := c.Get(unix.IPPROTO_TCP, local, remote, AnyCookie); err != nil || s.State != 1 {
+		t.Errorf("beside a listener: %+v, %v", s, err)
+	}
+	_ = client.(*net.TCPConn).SetLinger(0)
+	_ = client.Close()
+	if s, err := c.Get(unix.IPPROTO_TCP, local, remote, AnyCookie); !errors.Is(err, ErrNotFound) {
+		t.Errorf("reset: %+v, %v", s, err)
+	}
+}
+
 // The kernel counts SYN and FIN as one byte each; a connection that carried nothing has
 // carried nothing.
 func TestGetCountsDataOnly(t *testing.T) {
