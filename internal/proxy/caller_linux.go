@@ -76,10 +76,42 @@ func isOwnAddress(ip netip.Addr) bool {
 	})
 }
 
-// senderOf finds the user whose datagrams come from a local address.
-func senderOf(from, to netip.AddrPort) (uid uint32, err error) {
-	uid, _, err = socketOwner(unix.IPPROTO_UDP, from, to)
-	return uid, err
+// errSeveral is about an address that sockets of several users may send from, as
+// SO_REUSEADDR permits. Which of them has sent a datagram cannot be known.
+var errSeveral = errors.New("sockets of several users have the port")
+
+// senderOf finds the user whose datagrams come from a local address. All sockets that
+// can send from there have to be that user's: the kernel names only the one that would
+// get an answer, which another user's connected socket is not, though it has sent.
+func senderOf(from, _ netip.AddrPort) (uid uint32, err error) {
+	conn, err := sockdiag.Dial()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close() }()
+	list, err := conn.Bound(unix.IPPROTO_UDP, from.Port())
+	if err != nil {
+		return 0, err
+	}
+	found := false
+	for _, s := range list {
+		if local := s.Local.Unmap(); !local.IsUnspecified() && local != from.Addr().Unmap().WithZone("") {
+			continue
+		}
+		switch {
+		case s.Inode == 0:
+			return 0, errNoOwner
+		case !userid.Known(s.UID):
+			return 0, errOutside
+		case found && s.UID != uid:
+			return 0, errSeveral
+		}
+		uid, found = s.UID, true
+	}
+	if !found {
+		return 0, sockdiag.ErrNotFound
+	}
+	return uid, nil
 }
 
 // errNoOwner is about a socket that its process has closed. For a while the kernel

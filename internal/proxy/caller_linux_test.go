@@ -1,11 +1,16 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/rules"
 	"github.com/socket-intents/mamma/socks"
@@ -109,6 +114,58 @@ func TestSenderOf(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Where sockets of two users can send from an address, neither is taken for the sender,
+// whichever of them would get an answer.
+func TestSenderOfASharedPort(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to have a socket of another user")
+	}
+	relay, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = relay.Close() }()
+	const other = 4711
+	first := sharedPort(t, "0.0.0.0:0", 0)
+	from := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), first.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	to := relay.LocalAddr().(*net.UDPAddr).AddrPort()
+	if uid, err := senderOf(from, to); err != nil || uid != 0 {
+		t.Errorf("alone: user %d, %v", uid, err)
+	}
+	for _, address := range []netip.Addr{from.Addr(), netip.IPv4Unspecified()} {
+		second := sharedPort(t, netip.AddrPortFrom(address, from.Port()).String(), other)
+		if uid, err := senderOf(from, to); !errors.Is(err, errSeveral) {
+			t.Errorf("beside %v of another user: user %d, %v", address, uid, err)
+		}
+		_ = second.Close()
+	}
+	elsewhere := sharedPort(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.9"), from.Port()).String(), other)
+	defer func() { _ = elsewhere.Close() }()
+	if uid, err := senderOf(from, to); err != nil || uid != 0 {
+		t.Errorf("beside a socket that sends from elsewhere: user %d, %v", uid, err)
+	}
+}
+
+// sharedPort opens a socket of a user, who lets others have its address, too.
+func sharedPort(t *testing.T, address string, uid int) net.PacketConn {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, err := unix.SetfsuidRetUid(uid); err != nil { // of this thread
+		t.Fatal(err)
+	}
+	defer func() { _, _ = unix.SetfsuidRetUid(0) }()
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+	}}
+	c, err := lc.ListenPacket(t.Context(), "udp4", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 // A Unix socket tells who connected to it.
