@@ -93,7 +93,7 @@ func reply(conn *dbus.Conn, h systembus.Header, result []any, err error) {
 		dbus.FieldDestination: dbus.MakeVariant(h.Sender), dbus.FieldReplySerial: dbus.MakeVariant(h.Serial),
 	}}
 	if err != nil {
-		e := &dbus.Error{Name: errorPrefix + "Failed", Body: []any{err.Error()}}
+		e := &dbus.Error{Name: errorPrefix + "Failed", Body: []any{valid(err.Error())}}
 		_ = errors.As(err, &e)
 		m.Type, m.Body = dbus.TypeError, e.Body
 		m.Headers[dbus.FieldErrorName] = dbus.MakeVariant(e.Name)

@@ -2,6 +2,7 @@ package busname
 
 import (
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -72,9 +73,31 @@ func network(p *control.Prefix) props {
 func values(m map[string]any) props {
 	out := make(props, len(m))
 	for name, v := range m {
-		out[name] = dbus.MakeVariant(v)
+		out[name] = dbus.MakeVariant(valid(v))
 	}
 	return out
+}
+
+// valid makes texts what the bus takes: UTF-8 without NUL (D-Bus Specification, "Valid
+// UTF-8"). Others name interfaces, and a message with one bad name would end the session.
+func valid(v any) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(strings.ToValidUTF8(v, "\ufffd"), "\x00", "\ufffd")
+	case []string:
+		out := make([]string, len(v))
+		for i, text := range v {
+			out[i], _ = valid(text).(string)
+		}
+		return out
+	case [][]string:
+		out := make([][]string, len(v))
+		for i, list := range v {
+			out[i], _ = valid(list).([]string)
+		}
+		return out
+	}
+	return v
 }
 
 func orEmpty(s *string) string {

@@ -370,3 +370,21 @@ func TestForbidden(t *testing.T) {
 		t.Errorf("%v, and %d more lines", err, len(log))
 	}
 }
+
+// A name that is no text of the bus is shown all the same, and ends nothing.
+func TestNamesThatAreNoText(t *testing.T) {
+	s := serve(t, busbed.Anybody)
+	v := view(policy.Free, policy.Up)
+	v.Prefixes[0].Interface = "w\xffx\x00"
+	v.Prefixes[0].ID.Interface = v.Prefixes[0].Interface
+	s.publish(v)
+	var all map[string]dbus.Variant
+	c := s.bus.Connect(t)
+	if err := s.object(t, c).Call("org.freedesktop.DBus.Properties.GetAll", 0, Interface).Store(&all); err != nil {
+		t.Fatal(err)
+	}
+	list, _ := all["Networks"].Value().([]map[string]dbus.Variant)
+	if len(list) != 2 || list[0]["Interface"].Value() != "w\ufffdx\ufffd" {
+		t.Errorf("networks: %v", all["Networks"])
+	}
+}
