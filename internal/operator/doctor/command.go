@@ -109,9 +109,16 @@ func onlink(p *Prefix) bool {
 }
 
 // sysctl returns a command that sets a parameter now, and one that makes it last beyond
-// the next start.
+// the next start. last is empty if a character of the key, which holds an interface's
+// name, may mean something else to echo or to sysctl.d(5), as a backslash and an asterisk
+// do.
 func sysctl(key, value string) (set, last string) {
 	word := display.ShellQuote(key) + "=" + value
+	if strings.ContainsFunc(key, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._/:@-", r)
+	}) {
+		return "sysctl -w " + word, ""
+	}
 	return "sysctl -w " + word, "echo " + word + " >> /etc/sysctl.d/90-mamma.conf"
 }
 

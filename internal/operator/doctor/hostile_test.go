@@ -169,3 +169,18 @@ func TestSettingForOneInterface(t *testing.T) {
 		}
 	}
 }
+
+// What echo or sysctl.d(5) would read otherwise than it is meant is set now, and not said
+// to last.
+func TestNamesThatDoNotLast(t *testing.T) {
+	for _, name := range []string{`a\nb`, "a*b", "a=b", "a?b", "a b", "[a]"} {
+		if set, last := sysctl(filterKey(name), "2"); last != "" || !strings.Contains(set, "sysctl -w ") {
+			t.Errorf("%q: %q, %q", name, set, last)
+		}
+	}
+	for _, name := range []string{"wlan0", "eth0.100", "br-lan", "usb0:1", "a@b"} {
+		if _, last := sysctl(filterKey(name), "2"); last != "echo "+filterKey(name)+"=2 >> /etc/sysctl.d/90-mamma.conf" {
+			t.Errorf("%q: %q", name, last)
+		}
+	}
+}
