@@ -202,6 +202,7 @@ func (o *options) start(ctx context.Context, in *testbed.Namespace, socket strin
 		args = append(args, o.config)
 	}
 	cmd := exec.CommandContext(ctx, o.mamma, args...)
+	cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+filepath.Dir(socket)) // not what this host knows
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := in.Start(cmd); err != nil {

@@ -91,6 +91,7 @@ func StartDaemon(ctx context.Context, in *testbed.Namespace, program, dir, name,
 	}
 	d := &Daemon{Socket: filepath.Join(dir, "mamma.sock"), output: &tail{}, exited: make(chan struct{})}
 	d.cmd = exec.Command(program, "--socket", d.Socket, file)
+	d.cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+dir) // what one daemon learns is no other's
 	d.cmd.Stdout, d.cmd.Stderr = d.output, d.output
 	if err := in.Start(d.cmd); err != nil {
 		return nil, fmt.Errorf("starting the daemon: %w", err)
