@@ -48,11 +48,12 @@ func packets(a args) (got packetStory, err error) {
 	await := func(is func(client.Path) bool) (client.Path, float64, error) {
 		begun := time.Now()
 		for {
+			// One change may tell of two things, of which the second is awaited later.
+			if p := c.Path(); is(p) {
+				return p, float64(time.Since(begun).Microseconds()) / 1e3, nil
+			}
 			select {
-			case p := <-c.Changes():
-				if is(p) {
-					return p, float64(time.Since(begun).Microseconds()) / 1e3, nil
-				}
+			case <-c.Changes():
 			case <-ctx.Done():
 				return client.Path{}, 0, fmt.Errorf("the socket says only %+v", c.Path())
 			}
