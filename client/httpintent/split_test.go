@@ -7,107 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/socket-intents/mamma/client/clienttest"
 	"github.com/socket-intents/mamma/intent"
 )
-
-// content is what servers of these tests have: no two stretches of it are the same.
-func content(size int) []byte {
-	b := make([]byte, size)
-	random := rand.NewChaCha8([32]byte{byte(size)})
-	_, _ = random.Read(b)
-	return b
-}
-
-// origin is a server of ranges, by http.ServeContent, that notes who asked for what.
-type origin struct {
-	*httptest.Server
-	data []byte
-
-	mu     sync.Mutex
-	header http.Header // of all responses
-	odd    func(n int, from string, w http.ResponseWriter, r *http.Request) bool
-	asked  map[string]int // requests by network
-	n      int
-
-	both chan struct{} // closed when a second network asks
-	// together has the second half wait for that: on a busy machine one network could
-	// have brought all before the other one asks.
-	together bool
-}
-
-// heldBack reads data, of which the second half comes when both networks have asked.
-type heldBack struct {
-	*bytes.Reader
-	half int64
-	both <-chan struct{}
-	ctx  context.Context
-}
-
-func (h *heldBack) Read(b []byte) (int, error) {
-	if h.Size()-int64(h.Len()) >= h.half {
-		select {
-		case <-h.both:
-		case <-h.ctx.Done():
-			return 0, h.ctx.Err()
-		}
-	} else if left := h.half - (h.Size() - int64(h.Len())); int64(len(b)) > left {
-		b = b[:left]
-	}
-	return h.Reader.Read(b)
-}
-
-func startOrigin(t testing.TB, size int, h2 bool) *origin {
-	o := &origin{data: content(size), header: http.Header{"Etag": {`"one"`}}, asked: map[string]int{}, both: make(chan struct{})}
-	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(o.serve))
-	if h2 {
-		o.EnableHTTP2 = true
-		o.StartTLS()
-	} else {
-		o.Start()
-	}
-	t.Cleanup(o.Close)
-	return o
-}
-
-func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
-	from, _, _ := net.SplitHostPort(r.RemoteAddr)
-	o.mu.Lock()
-	if o.asked[from]++; o.asked[from] == 1 && len(o.asked) == 2 {
-		close(o.both)
-	}
-	o.n++
-	n, odd := o.n, o.odd
-	for name, values := range o.header {
-		w.Header()[name] = values
-	}
-	o.mu.Unlock()
-	if odd != nil && odd(n, from, w, r) {
-		return
-	}
-	if data := bytes.NewReader(o.data); o.together {
-		http.ServeContent(w, r, "", time.Time{}, &heldBack{data, data.Size() / 2, o.both, r.Context()})
-	} else {
-		http.ServeContent(w, r, "", time.Time{}, data)
-	}
-}
-
-func (o *origin) networks() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.asked)
-}
 
 var twoNetworks = clienttest.From("127.0.0.2", "127.0.0.3")
 
