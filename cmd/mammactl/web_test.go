@@ -165,7 +165,7 @@ func TestRuns(t *testing.T) {
 	dir := t.TempDir()
 	cat, err := exec.LookPath("cat")
 	if err != nil {
-		t.Skip(err)
+		t.Skip("needs cat: ", err)
 	}
 	binary, err := os.ReadFile(cat) //nolint:gosec // a program of the host
 	if err != nil {

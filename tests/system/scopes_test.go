@@ -85,7 +85,7 @@ func (s *scopeStage) start() *daemon {
 		}
 		log := d.Log.String()
 		if strings.Contains(log, "not placed") {
-			s.t.Skipf("scopes do not work here: %s", log)
+			s.t.Skipf("needs BPF programs of control groups: %s", log)
 		}
 		return strings.Contains(log, "msg=serving") && strings.Contains(log, "placing connections of scopes")
 	})

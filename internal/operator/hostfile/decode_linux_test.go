@@ -19,7 +19,7 @@ const (
 // Realms are kept, of each next hop for itself and of a rule.
 func TestRealms(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
-		t.Skip("the messages above are of a little-endian machine")
+		t.Skip("needs a little-endian machine, as the messages above are of one")
 	}
 	route, ok, err := decodeRoute([]byte(realmsRoute), linkNames{2: "eth0"})
 	if !ok || err != nil {

@@ -174,12 +174,12 @@ func benchTable(b *testing.B, inside bool) {
 	}
 	mount, err := Mount()
 	if err != nil {
-		b.Skip(err)
+		b.Skip("needs cgroup2: ", err)
 	}
 	g := groupbed.New(b)
 	t, err := Load()
 	if err != nil {
-		b.Skip(err)
+		b.Skip("needs BPF programs of control groups: ", err)
 	}
 	b.Cleanup(t.Close)
 	self := t.selfless()
