@@ -44,6 +44,8 @@ type download struct {
 	refreshed time.Time
 	wholes    int
 
+	buffers []*[readSize]byte // that no request reads with
+
 	store store
 	sink  io.WriterAt // set by Save; then store is not used
 	pos   int64       // next byte that the reader gets
@@ -287,7 +289,8 @@ func (d *download) refresh() {
 // because a server may send less than was asked for.
 func (d *download) copy(w split.Work, body io.ReadCloser, to int64) error {
 	defer func() { _ = body.Close() }()
-	buf := make([]byte, readSize)
+	buf := d.buffer()
+	defer d.putBuffer(buf)
 	pos := w.From
 	for {
 		room, err := d.room(w)
@@ -314,6 +317,26 @@ func (d *download) copy(w split.Work, body io.ReadCloser, to int64) error {
 			return err
 		}
 	}
+}
+
+// buffer returns what a response is read with. Each request has one, and the next takes
+// it over: what is left to the collector would count as memory of the split.
+func (d *download) buffer() *[readSize]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.buffers)
+	if n == 0 {
+		return new([readSize]byte)
+	}
+	buf := d.buffers[n-1]
+	d.buffers = d.buffers[:n-1]
+	return buf
+}
+
+func (d *download) putBuffer(buf *[readSize]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.buffers = append(d.buffers, buf)
 }
 
 // room waits until the download may read more of a response, and says how much. 0 means

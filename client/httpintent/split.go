@@ -18,7 +18,8 @@ import (
 
 const (
 	defaultMinSize = 1 << 20
-	// defaultMemory leaves a program of 16 MB enough for its connections.
+	// defaultMemory is less than the 16 MB that a split may take, by what its connections
+	// and the collector need.
 	defaultMemory = 12 << 20
 	minMemory     = 1 << 20
 

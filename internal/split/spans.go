@@ -33,7 +33,7 @@ func (l *spans) add(s Span) {
 
 // remove removes the bytes of s from the set.
 func (l *spans) remove(s Span) {
-	if s.Len() == 0 {
+	if s.Len() == 0 || !slices.ContainsFunc(*l, func(t Span) bool { return t.overlap(s).Len() > 0 }) {
 		return
 	}
 	var kept spans
