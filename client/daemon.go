@@ -64,9 +64,9 @@ type Daemon struct {
 	// that answer also serves the next dial to the same destination with the same
 	// intents. If no daemon is there, the next look for one is 5 ms later.
 	//
-	// The prototype's daemon serves one request after the other and measures in
-	// between. Once it is known to be the prototype's, every answer may take up to
-	// ResolveTimeout.
+	// The daemon of the Socket Intents prototype serves one request after the other and
+	// measures in between. Once the Daemon has seen that it speaks to that one, every
+	// answer may take up to ResolveTimeout.
 	DecisionTimeout time.Duration
 
 	// ResolveTimeout is how long to wait until a name is resolved; 0 means 10 s.
@@ -94,9 +94,9 @@ type Daemon struct {
 	plain, told PlainDials // all plain dials, and those that the daemon knows of
 	absence     error      // why the latest look for the daemon failed
 	lookAgain   time.Time
-	original    bool           // its latest answer announced no extensions
+	original    bool           // the daemon's latest answer announced no extensions
 	late        map[*link]bool // links with an answer under way that nobody waits for; true: from a daemon with extensions
-	owing       int            // exchanges whose answer a prototype's daemon still owes
+	owing       int            // exchanges whose answer an original daemon still owes
 	settled     chan struct{}  // closed when no answer is owed any more; nil: nobody waits for that
 	closes      int            // how often Close was called
 	reports     []*wire.Message
@@ -119,9 +119,11 @@ var (
 )
 
 // Close closes the idle connections to the daemon and drops reports that were not sent
-// yet. A connection on which the prototype's daemon still owes an answer stays open
-// until that answer has come, at most ten minutes. A program that ends should call
-// Flush, which waits for these answers. The Daemon can be used again after Close.
+// yet. The Daemon can be used again after Close.
+//
+// One kind of connection outlives Close: one on which the daemon of the Socket Intents
+// prototype still owes an answer. It stays open until the answer has come, for ten
+// minutes at most. A program that ends should call Flush, which waits for such answers.
 func (d *Daemon) Close() error {
 	d.stopLeases()
 	d.mu.Lock()
@@ -254,16 +256,18 @@ func (d *Daemon) done(ctx context.Context, l *link, err error) {
 	}
 }
 
-// limits are the times by which an answer must have come: soon if the daemon has
-// extensions, patient if it resolves a name before it answers.
+// limits are the times by which an answer must have come. soon holds for a daemon with
+// extensions. patient, which is later, holds for an original daemon, because that one
+// may resolve a name before it answers.
 type limits struct{ soon, patient time.Time }
 
-// limits returns the limits of a question that was asked at start.
+// limits returns by when the question q, which was asked at start, must be answered:
+// at the latest after half of the time until the deadline of ctx.
 func (d *Daemon) limits(ctx context.Context, q question, start time.Time) limits {
 	wait := d.decisionTimeout(q.intents)
 	l := limits{soon: start.Add(wait), patient: start.Add(max(wait, d.resolveTimeout()))}
 	if end, ok := ctx.Deadline(); ok {
-		// The other half of the time is left for a plain dial.
+		// The other half is left for dialling plainly if no answer comes.
 		half := start.Add(end.Sub(start) / 2)
 		if half.Before(l.soon) {
 			l.soon = half
@@ -307,8 +311,8 @@ func (d *Daemon) mayAsk(now time.Time) error {
 	return nil
 }
 
-// link returns an idle connection to the daemon, or a new one. A daemon known as the
-// prototype's gets more time to say what it is.
+// link returns an idle connection to the daemon, or a new one. reused tells which. An
+// original daemon, once known as such, gets more time for its hello.
 func (d *Daemon) link(ctx context.Context, limits limits) (_ *link, reused bool, _ error) {
 	d.mu.Lock()
 	if n := len(d.idle); n > 0 {
@@ -387,7 +391,7 @@ func (d *Daemon) succeeded(l *link) {
 }
 
 // timedLocked notes how long l's answer took. Answers that waited for a name server and
-// answers of the prototype's daemon are left out, because they say nothing about how
+// answers of the original's daemon are left out, because they say nothing about how
 // busy the daemon is.
 func (d *Daemon) timedLocked(l *link) {
 	if l.features == 0 || l.begun.IsZero() {

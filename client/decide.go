@@ -218,7 +218,7 @@ func newDecision(t target, choose bool, f wire.Features, ans *wire.Message) (*pl
 	}
 	switch ans.Action {
 	case wire.ActionSocketConnectResponse, wire.ActionSocketChooseNew,
-		wire.ActionConnectResponse: // the prototype's fall-back (section 8.4)
+		wire.ActionConnectResponse: // the original's fall-back (section 8.4)
 	case wire.ActionSocketChooseExisting:
 		if !choose || len(ans.Sockets) == 0 {
 			return nil, fmt.Errorf("unexpected answer %v", ans.Action)
@@ -275,7 +275,7 @@ func newPlan(t target, f wire.Features, ans *wire.Message) *plan {
 		switch {
 		case o.Level == intent.Level:
 		case f == 0 && o.Level == wire.ProtoTCP && o.Name == 42 && len(o.Value) == 4:
-			// On the prototype's kernel this option switches Multipath TCP on. The
+			// On the original's kernel this option switches Multipath TCP on. The
 			// upstream kernel uses the number for another option, so it is not passed
 			// on.
 			first.multipath = binary.LittleEndian.Uint32(o.Value) != 0

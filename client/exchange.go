@@ -10,11 +10,10 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// errNoSay is the reason of dials that are plain because the manager has no say in
-// them.
+// errNoSay is the reason why dials are plain over which the manager does not decide.
 var errNoSay = errors.New("the manager has no say in this")
 
-// rawLink is package bsd's view of a Daemon.
+// rawLink makes a Daemon a raw.Link, by which package bsd asks the manager.
 type rawLink struct{ daemon *Daemon }
 
 func (l rawLink) Exchange(ctx context.Context, req, ans *wire.Message) error {
@@ -37,13 +36,14 @@ func (d *Daemon) Ping(ctx context.Context) error {
 	if raw.Welcome(ctx, rawLink{d}) {
 		return nil
 	}
-	// No manager knows this action as a request, and every manager says so in its
-	// answer.
+	// This action is the answer to unknown requests. As a request it is unknown itself,
+	// so every manager answers it, and does nothing else.
 	var ans wire.Message
 	return d.exchange(ctx, &wire.Message{Action: wire.ActionErrorUnknownRequest}, &ans)
 }
 
-// exchange implements Exchange of raw.Link.
+// exchange sends req and decodes the answer into ans, as raw.Link describes. A lease
+// takes the place of the manager's answer if there is one for req.
 func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	origin := originOf(ctx)
 	q := question{intents: req.Intents()}
@@ -77,7 +77,8 @@ func (d *Daemon) exchange(ctx context.Context, req, ans *wire.Message) error {
 	return err
 }
 
-// reportFirst implements Report of raw.Link.
+// reportFirst reports how the connection by the first candidate of ans turned out, as
+// raw.Link describes.
 func (d *Daemon) reportFirst(ans *wire.Message, took time.Duration, err error, localPort uint16) {
 	if ans.Features&wire.FeatureReports == 0 || ans.DecisionID == uuid.Nil {
 		return

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// lateWaitOriginal is how long to wait for a late answer of the prototype's daemon.
+	// lateWaitOriginal is how long to wait for a late answer of the original's daemon.
 	// That daemon's resolver tries up to three name servers, three times for 5 s each.
-	// An answer that is missing long after that never comes: some of the prototype's
+	// An answer that is missing long after that never comes: some of the original's
 	// policies do not answer requests that they cannot serve.
 	lateWaitOriginal = 10 * time.Minute
 
@@ -23,7 +23,7 @@ const (
 	// asked.
 	maxLate = 32
 	// maxLateAtOnce bounds the late answers that are waited for, because many requests
-	// may be given up at the same moment. The prototype's daemon serves no more
+	// may be given up at the same moment. The original's daemon serves no more
 	// connections than this.
 	maxLateAtOnce = 1024
 )
@@ -32,7 +32,7 @@ var errLate = errors.New("has not answered earlier requests yet")
 
 // giveUp keeps or closes l after an exchange for ctx that failed with err.
 //
-// Every program of the host depends on the prototype's daemon, which must not find the
+// Every program of the host depends on the original's daemon, which must not find the
 // connection closed when it answers. So giveUp waits for its answer in the background,
 // and uses l again after that. A daemon with extensions copes with a closed connection:
 // it stops working for it. giveUp still keeps such an l, so that a busy daemon need not
@@ -72,7 +72,7 @@ func (d *Daemon) waitingLocked() (n int) {
 	return n
 }
 
-// owes adds n to the number of exchanges in which a prototype's daemon owes an answer.
+// owes adds n to the number of exchanges in which an original daemon owes an answer.
 // n may be negative.
 func (d *Daemon) owes(n int) {
 	d.mu.Lock()
@@ -81,7 +81,7 @@ func (d *Daemon) owes(n int) {
 	d.settleLocked()
 }
 
-// settleLocked wakes those who wait until a prototype's daemon owes no answer any more.
+// settleLocked wakes those who wait until an original daemon owes no answer any more.
 func (d *Daemon) settleLocked() {
 	if d.settled != nil && d.owing+d.waitingLocked() == 0 {
 		close(d.settled)
@@ -89,8 +89,8 @@ func (d *Daemon) settleLocked() {
 	}
 }
 
-// settledLocked returns a channel that is closed when a prototype's daemon owes no
-// answer any more. It is nil if none is owed.
+// settledLocked returns a channel that is closed when an original daemon owes no answer
+// any more. The channel is nil if no answer is owed.
 func (d *Daemon) settledLocked() <-chan struct{} {
 	if d.settled == nil && d.owing+d.waitingLocked() > 0 {
 		d.settled = make(chan struct{})
@@ -116,7 +116,7 @@ func (d *Daemon) awaitLate(l *link, closes int, wait time.Duration) {
 	}
 	if err == nil && !met && l.features == 0 {
 		// The daemon was taken for one with extensions, and given the time of one. Its
-		// answer shows that it is the prototype's.
+		// answer shows that it is the original's.
 		d.original, d.backoff = true, 0
 	}
 	if err != nil || d.closes != closes {

@@ -37,9 +37,9 @@ func (d *Dialer) lookup(ctx context.Context, p *plan, c *candidate) (*candidate,
 	return &found, err
 }
 
-// settle unbinds c if its addresses are this host's own, because a connection to loopback
-// that is bound to a network times out. The manager does the same if it knows the
-// addresses, but the prototype's daemon does not.
+// settle unbinds c if its addresses are loopback addresses, because a connection to
+// loopback that is bound to a network times out. A manager with extensions does the
+// same if it knows the addresses; an original daemon does not.
 func (c *candidate) settle() {
 	if len(c.addrs) > 0 && c.addrs[0].Addr().IsLoopback() && !c.local.IsLoopback() {
 		c.unbind()

@@ -250,7 +250,7 @@ func (p *Pool) add(w *place, linkID uuid.UUID, conn net.Conn) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastID++
-	if p.lastID <= 0 { // the number wrapped; the prototype takes 0 for no socket
+	if p.lastID <= 0 { // the number wrapped; the original takes 0 for no socket
 		p.lastID = 1
 	}
 	s.id = p.lastID

@@ -21,7 +21,7 @@ type Conn struct {
 
 	pool *Pool
 	key  setKey
-	// The manager is told these two: a number, which was a descriptor in the prototype,
+	// The manager is told these two: a number, which was a descriptor in the original,
 	// and the context.
 	id      int32
 	context wire.Context

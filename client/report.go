@@ -55,7 +55,7 @@ func (d *Daemon) reportNow() {
 	}
 }
 
-// flushOriginal is how long Flush waits for the prototype's daemon.
+// flushOriginal is how long Flush waits for the original's daemon.
 const flushOriginal = 16 * time.Second
 
 // Flush sends the reports that wait. It returns when the daemon has them, or with the

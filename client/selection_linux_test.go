@@ -167,14 +167,14 @@ func names(pairs ...any) (s SelectionProperties) {
 }
 
 // What goes by name or cost is for the manager. One that does not know it, be it the
-// prototype's, an older one or none, leaves nothing that is permitted, and preferences
+// original's, an older one or none, leaves nothing that is permitted, and preferences
 // without effect.
 func TestSelectionByManager(t *testing.T) {
 	srv := startServer(t)
 	newest := startFake(t, "", false, twoNetworks)
 	older := startFake(t, "", false, twoNetworks)
 	older.lacks = wire.FeatureSelection
-	prototype := startFake(t, "", true, twoNetworks)
+	original := startFake(t, "", true, twoNetworks)
 	none := filepath.Join(t.TempDir(), "none")
 	for _, test := range []struct {
 		name      string
@@ -191,10 +191,10 @@ func TestSelectionByManager(t *testing.T) {
 		{"prohibit, an older manager", older.path, "host.test", names(CostExpensive, Prohibit), ""},
 		{"prefer, an older manager", older.path, "127.0.0.1", names("home", Prefer, CostMetered, Avoid), "127.0.0.2"},
 		{"prefer an interface, an older manager", older.path, "127.0.0.1", names("home", Avoid).WithInterface("b", Prefer), "127.0.0.3"},
-		{"require, the prototype", prototype.path, "127.0.0.1", names("home", Require), ""},
-		{"prohibit, the prototype", prototype.path, "host.test", names(CostMetered, Prohibit), ""},
-		{"this host is free, the prototype", prototype.path, "127.0.0.1", names(CostMetered, Prohibit), "127.0.0.1"},
-		{"prefer, the prototype", prototype.path, "127.0.0.1", names("home", Prefer), "127.0.0.2"},
+		{"require, the original", original.path, "127.0.0.1", names("home", Require), ""},
+		{"prohibit, the original", original.path, "host.test", names(CostMetered, Prohibit), ""},
+		{"this host is free, the original", original.path, "127.0.0.1", names(CostMetered, Prohibit), "127.0.0.1"},
+		{"prefer, the original", original.path, "127.0.0.1", names("home", Prefer), "127.0.0.2"},
 		{"require, no manager", none, "127.0.0.1", names("home", Require), ""},
 		{"require a name, no manager", none, "host.test", names("home", Require), ""},
 		{"avoid, no manager", none, "127.0.0.1", names(CostMetered, Avoid), "127.0.0.1"},
@@ -253,9 +253,9 @@ func TestSelectionByManager(t *testing.T) {
 		t.Errorf("a connection from %v", peer)
 	default:
 	}
-	// Who does not know the tag is not sent it: the prototype would lose its place in
+	// Who does not know the tag is not sent it: the original would lose its place in
 	// the stream.
-	for name, f := range map[string]*fakeDaemon{"older": older, "prototype": prototype, "newest": newest} {
+	for name, f := range map[string]*fakeDaemon{"older": older, "original": original, "newest": newest} {
 		for _, m := range f.requests() {
 			if len(m.Selection) > 0 != (f == newest && m.Action != wire.ActionResolveRequest && m.Action != wire.ActionReportRequest) {
 				t.Errorf("%s: %v with %v", name, m.Action, m.Selection)

@@ -22,7 +22,7 @@ const Level = 300
 // Option is the number of an intent, as on the wire.
 type Option int32
 
-// The seven intents, with the numbers of the prototype's lib/intents.h.
+// The seven intents, with the numbers of lib/intents.h in the Socket Intents prototype.
 const (
 	OptCategory   Option = 1 + iota // a Category
 	OptFileSize                     // bytes expected to be transferred
@@ -192,7 +192,7 @@ func (s Set) WithCategory(c Category) Set { return s.With(OptCategory, int64(c))
 func (s Set) WithFileSize(bytes int64) Set { return s.With(OptFileSize, bytes) }
 
 // WithDuration states the time between the first and the last packet, rounded to full
-// seconds, which are the unit in the prototype's headers.
+// seconds. Seconds are the unit in the headers of the Socket Intents prototype.
 func (s Set) WithDuration(d time.Duration) Set {
 	return s.With(OptDuration, int64(d.Round(time.Second)/time.Second))
 }
@@ -202,8 +202,8 @@ func (s Set) WithDuration(d time.Duration) Set {
 // millisecond is cut off.
 func (s Set) WithPlayoutBuffer(d time.Duration) Set { return s.With(OptDuration, d.Milliseconds()) }
 
-// WithBitrateBytesPerSecond states size divided by duration in bytes per second, which
-// are the unit in the prototype's headers.
+// WithBitrateBytesPerSecond states size divided by duration in bytes per second. That
+// is the unit in the headers of the Socket Intents prototype.
 func (s Set) WithBitrateBytesPerSecond(n int64) Set { return s.With(OptBitrate, n) }
 
 // WithBitrateBitsPerSecond states a rate in bits per second, which is how the

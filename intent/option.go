@@ -71,8 +71,8 @@ const maxSeconds = int64(math.MaxInt64 / time.Second)
 
 // FormatValue returns a text that ParseValue reads as v: the value's name, or
 // FormatSize for a file size or bit rate that is not negative, or a number of seconds
-// such as "300s" for a duration, or else the number. The units are those of the original
-// prototype's headers, whatever a policy takes them for.
+// such as "300s" for a duration, or else the number. The units are those in the headers
+// of the Socket Intents prototype; a policy may take the number for another unit.
 func (o Option) FormatValue(v int64) string {
 	if o.Valid() {
 		if words := options[o].words; v >= 0 && v < int64(len(words)) {

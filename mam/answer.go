@@ -9,7 +9,7 @@ import (
 )
 
 // The functions of this file turn the received message into the answer. Fields that the
-// client has set and that no function changes stay as they are: the prototype's daemon
+// client has set and that no function changes stay as they are: the original's daemon
 // echoes them, and its clients may read them.
 
 // putDecision writes the decision into m: source address, device, options, protocol.

@@ -15,8 +15,9 @@ import (
 
 // WriteDump writes the state that the daemon shows on SIGUSR1: prefixes, interfaces and
 // the policy, then a summary of the measurements of all interfaces but loopback
-// (doc/original/daemon.md section 15). Measurements have the names that the prototype
-// gave them, each with its real type and unit; an unknown measurement has no line. Ages
+// (doc/original/daemon.md section 15). Measurements have the names that they had in the
+// Socket Intents prototype. Their types and units are the real ones. What was not
+// measured has no line. Ages
 // are relative to now. The prefixes in others are not managed; they come last and are
 // marked. An error is one of writing to w.
 func (v *View) WriteDump(w io.Writer, now time.Time, others ...*policy.Prefix) error {
@@ -158,7 +159,7 @@ func (d *dump) prefix(v *View, p *policy.Prefix) {
 	d.values(p, false)
 }
 
-// dumped is a metric of the summary, with the name that the prototype's dump gives it.
+// dumped is a metric of the summary, with the name that the original's dump gives it.
 type dumped struct {
 	policy.Metric
 	summary string

@@ -18,7 +18,7 @@ import (
 const (
 	// DefaultResolveTimeout bounds the whole name resolution of a request. Three tries
 	// of a second each at several servers fit into ten seconds. A bound is needed
-	// because clients of the prototype wait without one.
+	// because clients of the Socket Intents prototype wait without one.
 	DefaultResolveTimeout = 10 * time.Second
 	// DefaultKeep is how many decisions are remembered.
 	DefaultKeep = 1024

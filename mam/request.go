@@ -11,7 +11,7 @@ import (
 )
 
 // kindOf maps a request's action to the kind of question for the policy. The
-// prototype's fall-back action never leaves its library, so it is unknown here
+// original's fall-back action never leaves its library, so it is unknown here
 // (doc/original/daemon.md D19).
 func kindOf(a wire.Action) (policy.Kind, bool) {
 	switch a {
@@ -193,7 +193,7 @@ func (rq *request) narrow(f policy.Family, dst netip.Addr) {
 // knownUser tells whether the daemon knows which user asks.
 func knownUser(a policy.App) bool { return (a.UID != 0 || a.PID != 0) && userid.Known(a.UID) }
 
-// The prototype ran on a kernel in which this socket option switched MPTCP on. A socket
+// The original ran on a kernel in which this socket option switched MPTCP on. A socket
 // that such a client has stored may still carry the option.
 const (
 	solTCP          = 6

@@ -58,7 +58,7 @@ func (c *conn) resolve() (mine bool, err error) {
 }
 
 // literal parses an address that stands in place of a name. A zone may be a number or
-// the name of an interface of this host, as with the prototype; the result has the
+// the name of an interface of this host, as with the original; the result has the
 // number.
 func (v *View) literal(host string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(host)

@@ -75,7 +75,7 @@ func (rq *request) transport(c *wire.Context) string {
 }
 
 // checkName tells why the request's name cannot be looked up. If it can, checkName
-// fills in the port. The error has the form of the prototype's resolver library, action
+// fills in the port. The error has the form of the original's resolver library, action
 // 11. A service is looked up for the transport that the client asks for.
 func (rq *request) checkName(c *wire.Context, s *services) error {
 	h := hint(c)
@@ -104,7 +104,7 @@ func (rq *request) checkName(c *wire.Context, s *services) error {
 
 // nameless returns what getaddrinfo(3) gives for a service without a name: this host's
 // loopback addresses, or the addresses to listen at if passive is set. IPv4 comes
-// first, as with the prototype.
+// first, as with the original.
 func nameless(f policy.Family, passive bool) (list []netip.Addr) {
 	four, six := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
 	if passive {

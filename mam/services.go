@@ -15,7 +15,7 @@ import (
 
 // services is the host's services database (services(5)), read as getservbyname(3)
 // reads it. Package net cannot be used instead, since it ignores case: it would accept
-// names that the prototype's daemon refuses, and would miss names with capital letters
+// names that the original's daemon refuses, and would miss names with capital letters
 // in the file. The zero value reads /etc/services, and reads it again when the file has
 // changed. It is safe for concurrent use.
 type services struct {
@@ -44,7 +44,7 @@ const (
 	maxServices = 8 << 20
 )
 
-// port returns the port of a service as the prototype's resolver library finds it. A
+// port returns the port of a service as the original's resolver library finds it. A
 // service is a number (see number) or, unless numeric is set, a name. The network is
 // "tcp" or "udp"; for "" the name's first entry counts, whatever its transport. If
 // there is no services file, as in small containers, common names are known all the
@@ -81,7 +81,7 @@ func (s *services) port(network, service string, numeric bool) (uint16, error) {
 
 // number reads a port as strtol(3) reads numbers: blanks, a sign and zeros may stand
 // before the digits, and nothing behind them. A number out of range is refused, unlike
-// in the prototype's library, which cuts a number to 32 bits.
+// in the original's library, which cuts a number to 32 bits.
 func number(service string) (port uint16, ok bool) {
 	rest := strings.TrimLeft(service, " \t\n\v\f\r")
 	digits, negative := strings.CutPrefix(rest, "-")

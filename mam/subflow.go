@@ -161,8 +161,8 @@ func (m *Manager) DecisionFor(local, remote netip.AddrPort, uid uint32, now time
 }
 
 // DecisionByInode finds the latest decision on a user's socket that the client named by
-// its inode, as clients of the prototype do (doc/original/daemon.md 14). Another user
-// could name the same inode, so uid must come from the kernel.
+// its inode, as clients of the Socket Intents prototype do (doc/original/daemon.md 14).
+// Another user could name the same inode, so uid must come from the kernel.
 func (m *Manager) DecisionByInode(inode uint64, uid uint32) (Record, bool) {
 	if inode == 0 {
 		return Record{}, false

@@ -12,11 +12,11 @@ import (
 // Entry is one policy of a Catalogue.
 type Entry struct {
 	Name string
-	// Module is the file name, without ".so", of the Socket Intents prototype's module
-	// for this policy; "" if the prototype had none.
+	// Module is the file name, without ".so", of this policy's module in the Socket
+	// Intents prototype; "" if the prototype had none.
 	Module string
-	// Title is the name that the prototype's module printed when it was loaded. It is
-	// printed if the configuration is one of the prototype's. "" means Name.
+	// Title is the name that the module printed when it was loaded. Title is printed if
+	// the configuration is in the grammar of the Socket Intents prototype. "" means Name.
 	Title string
 	New   func(Config) (Policy, error)
 }
@@ -88,9 +88,9 @@ func refuses(e Entry, setting string, ofPrefix bool) bool {
 }
 
 // Find returns the name of the policy that a configuration means by name, and whether
-// there is one. It takes a name of Names. So that configuration files of the Socket
-// Intents prototype run unchanged, it also takes the name of a module of the prototype,
-// with or without directory and ".so":
+// there is one. Find takes a name of Names. So that configuration files of the Socket
+// Intents prototype run unchanged, Find also takes the name of a module there, with or
+// without directory and ".so":
 // "/usr/local/lib/mam-policies/threshold_policy.so" is "threshold".
 func (c Catalogue) Find(name string) (string, bool) {
 	if slices.Contains(c.Names(), name) {

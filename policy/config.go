@@ -290,7 +290,7 @@ func setInteger(f reflect.Value, s Setting, t tags) error {
 	return nil
 }
 
-// integer drops a fraction that consists of zeros, because the prototype's grammar
+// integer drops a fraction that consists of zeros, because the original's grammar
 // writes 3.0 as 3.000000 (doc/original/daemon.md 12.3).
 func integer(text string) string {
 	if whole, fraction, ok := strings.Cut(text, "."); ok && strings.Trim(fraction, "0") == "" {

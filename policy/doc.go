@@ -14,7 +14,7 @@
 // [ConnectionObserver], [LeaseObserver] or [Revoker]. A policy that holds resources has
 // a method Close() error. Package policytest helps to test a policy.
 //
-// # The prototype's logs
+// # Logs of the Socket Intents prototype
 //
 // [LineLogger], [Annotator] and [AnnotateDefault] only serve people who evaluate logs
 // in the format of the Socket Intents prototype. New policies need none of them:

@@ -163,7 +163,7 @@ func (h *Hints) suiting(result []wire.AddrInfo, port uint16) []AddrInfo {
 			a = netip.AddrPortFrom(a.Addr(), port)
 		}
 		list = append(list, AddrInfo{
-			Flags:  int(r.Flags & 0x7fffffff), // the prototype's resolver marks its own flags with the sign bit
+			Flags:  int(r.Flags & 0x7fffffff), // the original's resolver marks its own flags with the sign bit
 			Family: int(r.Family), Type: int(r.Type), Protocol: int(r.Protocol), Addr: a, CanonName: r.CanonName,
 		})
 	}

@@ -66,8 +66,10 @@ func identity(resp *http.Response) bool {
 	return !resp.Uncompressed && (encoding == "" || strings.EqualFold(encoding, "identity")) && len(resp.TransferEncoding) == 0
 }
 
-// represented returns what representation a response belongs to. The request asked for
-// everything from offset on.
+// represented returns the representation that the response's body is from. The request
+// asked for all bytes from offset on. An error says why further parts of the
+// representation cannot be requested: they could not be told from those of another one,
+// or the server does not serve parts.
 func represented(resp *http.Response, offset int64) (r representation, err error) {
 	if r.validator, r.tag = validatorOf(resp.Header); r.validator == "" {
 		return r, errors.New("no strong validator")

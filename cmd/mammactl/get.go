@@ -205,11 +205,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 }
 
 // leavePatience bounds the wait for the manager at the end. It is shorter than Flush
-// may take for a manager of the prototype, because a person or a script is waiting.
+// may take for a manager of the original, because a person or a script is waiting.
 const leavePatience = time.Second
 
 // leave tells the manager the results of the connections, waits for answers that a
-// manager of the prototype still owes, and closes the connections to it.
+// manager of the original still owes, and closes the connections to it.
 func leave(ctx context.Context, d *client.Daemon) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavePatience)
 	defer cancel()

@@ -30,8 +30,8 @@ control_socket = "/run/mamma/control.sock"
 control_group = "adm"
 
 # A second request socket, for programs built against the library of the
-# original Socket Intents prototype, which know only /tmp/muacc.
-# Default: off; with a file in the grammar of the prototype, /tmp/muacc.
+# Socket Intents prototype, which know only /tmp/muacc.
+# Default: off; with a file in the grammar of that prototype, /tmp/muacc.
 compat_socket = "/tmp/muacc"
 
 # A FIFO that takes run-time configuration strings for the policy, one a

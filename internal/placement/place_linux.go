@@ -97,7 +97,7 @@ func (p *placer) save() {
 }
 
 // flushPatience bounds the wait for the manager at the end. Nobody waits for this
-// process by then. A manager of the prototype may be busy measuring before it answers.
+// process by then. A manager of the original may be busy measuring before it answers.
 const flushPatience = 2 * time.Second
 
 // end is called when the last process is gone. It reports and stores what is known

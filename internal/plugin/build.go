@@ -75,7 +75,7 @@ func readPlugin(f io.ReaderAt) (*build, *Error) {
 		return nil, &Error{Kind: NotPlugin, Reason: "is not a Go plugin: it is not an ELF file"}
 	}
 	b, err := readBuild(f)
-	if err != nil { // the modules of the prototype's C daemon end here
+	if err != nil { // the modules of the original's C daemon end here
 		return nil, &Error{Kind: NotPlugin, Reason: "is not a Go plugin", Err: err}
 	}
 	if mode := b.setting("-buildmode"); mode != "plugin" {

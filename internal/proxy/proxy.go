@@ -314,13 +314,13 @@ func (p *Proxy) Run(ctx context.Context, hurry <-chan struct{}) {
 
 const (
 	// lateInHurry is how long an urgent end waits for late answers. A manager of the
-	// prototype may be busy measuring before it answers.
+	// original may be busy measuring before it answers.
 	lateInHurry = time.Second
 	// noticeable is how long the end waits for late answers before it says so.
 	noticeable = 100 * time.Millisecond
 )
 
-// leaveLocked waits until managers of the prototype have answered. If the process ended
+// leaveLocked waits until managers of the original have answered. If the process ended
 // before, that would harm such a manager, and with it every program of the host that
 // asks it.
 func (p *Proxy) leaveLocked(hurry <-chan struct{}) {

@@ -25,10 +25,10 @@ func Decode(b []byte, m *Message) error {
 	return decode(b, m)
 }
 
-// frame looks for the EOF TLV of the message at the start of b, from offset at, where a
-// TLV begins. It returns the length of the message. If b does not contain all of the
-// message, it returns the complement (^) of the offset from which to continue. An error
-// is fatal.
+// frame returns the length of the message at the start of b, up to and with its EOF
+// TLV. TLVs before offset at were passed in earlier calls; at is where the next one
+// begins. If b ends before the message does, frame returns ^next, which is negative:
+// next is the value of at for the call with more bytes. An error is fatal.
 func frame(b []byte, at int) (int, error) {
 	for len(b)-at >= headerSize {
 		tag := Tag(le.Uint32(b[at:]))

@@ -156,7 +156,7 @@ func (y *penalty) of(p *policy.Prefix) float64 {
 // LogLine returns the line of doc/original/policies.md section 14. Other lines have
 // three empty columns at one place. With two predictions or more, this line has the
 // first two probabilities and the random number there. With one prediction the columns
-// are missing, as in the original.
+// are missing, as in the Socket Intents prototype.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	if p.Result().Rule != arrival.Fastest {
 		return p.Base.LogLine(r, d)

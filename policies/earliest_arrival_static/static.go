@@ -2,8 +2,8 @@
 // round-trip time and the rate of each prefix are settings, and only values without a
 // setting are measured (doc/original/policies.md section 13).
 //
-// Original: defect. This policy does what the original's was meant to do, without the
-// sum of penalties, which nothing reads.
+// Original: defect. This policy does what that of the Socket Intents prototype was
+// meant to do, without the sum of penalties, which nothing reads.
 package earliestarrivalstatic
 
 import (
@@ -56,7 +56,7 @@ func inputs(p *policy.Prefix) (predict.Millis, policy.BytesPerSecond) {
 
 // LogLine returns the line of doc/original/policies.md section 13. Its columns are:
 // whole seconds, the client's id (empty, because policies are not told it), the file
-// size, and ten figures that were always zero in the original.
+// size, and ten figures that were always zero in the Socket Intents prototype.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	if p.Result().Rule == arrival.Bound {
 		return ""

@@ -30,7 +30,7 @@ var (
 )
 
 // New makes the policy. It has no settings of its own; prefixes have category. With
-// cfg.Lenient an unknown category means none, as in the original.
+// cfg.Lenient an unknown category means none, as in the Socket Intents prototype.
 func New(cfg policy.Config) (policy.Policy, error) {
 	if err := cfg.Decode(&struct{}{}); err != nil {
 		return nil, err

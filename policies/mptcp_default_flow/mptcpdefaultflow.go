@@ -49,7 +49,8 @@ func New(cfg policy.Config) (policy.Policy, error) {
 
 // Choose reuses the first offered socket, whatever its prefix and protocol. Without a
 // socket it suggests the first default prefix. It asks for MPTCP, except if the request
-// was for an idle socket and none was offered, as in the original.
+// was for an idle socket and none was offered. The Socket Intents prototype does the
+// same.
 func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	if d, ok := shape.FirstSocket(r); ok {
 		return d
@@ -84,8 +85,8 @@ func (p *Policy) Reconfigure(text string, _ []*policy.Prefix) error {
 
 // ChooseSubflows names a subflow from the prefix with the active address, unless the
 // first subflow is there. The manager asks again after Reconfigure, so that running
-// connections get the new subflow, as in the original. The manager remembers which
-// subflows could be opened.
+// connections get the new subflow, as in the Socket Intents prototype. The manager
+// remembers which subflows could be opened.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	for _, q := range r.Prefixes {
 		if slices.Contains(q.Addrs, p.active) && (r.First == nil || r.First.ID != q.ID) {
@@ -100,7 +101,7 @@ func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 func (p *Policy) Active() netip.Addr { return p.active }
 
 // Annotate says whether the prefix may carry subflows. It does not mark default
-// prefixes, since the original's policy does not either.
+// prefixes, since the policy of the Socket Intents prototype does not either.
 func (p *Policy) Annotate(q *policy.Prefix) string {
 	if n, _ := q.Options.Number("allowflow"); n == 1 {
 		return " (flows allowed)"

@@ -24,7 +24,8 @@ var (
 	_ policy.Announcer      = (*Policy)(nil)
 )
 
-// New makes the policy. Its setting foo is one of the original's, and is only printed.
+// New makes the policy. Its setting foo comes from the Socket Intents prototype, and is
+// only printed.
 // Prefixes have minfilesize and maxfilesize, and id, which is only printed.
 func New(cfg policy.Config) (policy.Policy, error) {
 	var opts struct {
@@ -56,12 +57,13 @@ func (p *Policy) Announcement() []string {
 // sockets are not reused.
 func (p *Policy) Choose(r *policy.Request) policy.Decision { return filesize.Select(r) }
 
-// ChooseResolver leaves the name to the client, as in the original.
+// ChooseResolver leaves the name to the client, as in the Socket Intents prototype.
 func (p *Policy) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveNever, Reason: shape.ReasonUnresolved}
 }
 
-// ChooseSubflows names every possible subflow, as the original accepts all of them.
+// ChooseSubflows names every possible subflow, because the Socket Intents prototype
+// accepts all of them.
 func (p *Policy) ChooseSubflows(r *policy.SubflowRequest) []policy.Subflow {
 	return policy.DefaultSubflows(r)
 }

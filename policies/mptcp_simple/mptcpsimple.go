@@ -2,8 +2,8 @@
 // first subflow on the prefix with the lowest round-trip time (doc/original/policies.md
 // section 16).
 //
-// Unlike the original it uses IPv6 too, and it falls back to the default prefix for
-// every kind of request.
+// Unlike the Socket Intents prototype it uses IPv6 too, and it falls back to the
+// default prefix for every kind of request.
 package mptcpsimple
 
 import (

@@ -45,7 +45,7 @@ func (p *Policy) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// ChooseResolver leaves the name to the client, as in the original.
+// ChooseResolver leaves the name to the client, as in the Socket Intents prototype.
 func (p *Policy) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveNever, Reason: shape.ReasonUnresolved}
 }

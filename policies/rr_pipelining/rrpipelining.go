@@ -24,7 +24,7 @@ const (
 
 // Policy is the pipelining round-robin policy. Its state is the position in each list
 // of candidates, and for each client and destination the descriptor suggested last. The
-// original remembers one descriptor for all of them.
+// Socket Intents prototype remembers one descriptor for all of them.
 type Policy struct {
 	turn rotation.Rotation
 	last *recent.Map[destination, int32]
@@ -87,7 +87,7 @@ func (p *Policy) nextSocket(r *policy.Request) *policy.Socket {
 	return next
 }
 
-// ChooseResolver leaves the name to the client, as in the original.
+// ChooseResolver leaves the name to the client, as in the Socket Intents prototype.
 func (p *Policy) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveNever, Reason: shape.ReasonUnresolved}
 }

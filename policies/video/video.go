@@ -49,8 +49,8 @@ var (
 )
 
 // New makes the policy. Its settings are logfile and be_pessimist, which is false by
-// default. In the original's grammar (cfg.Lenient) be_pessimist counts as true with any
-// value, even 0. Settings of prefixes may override metrics.
+// default. In the grammar of the Socket Intents prototype (cfg.Lenient), be_pessimist
+// counts as true with any value, even 0. Settings of prefixes may override metrics.
 func New(cfg policy.Config) (policy.Policy, error) {
 	p := &Policy{notPicked: streaming.NewCounters()}
 	if err := cfg.Decode(&p.opts); err != nil {
@@ -158,7 +158,8 @@ func (p *Policy) ChooseResolver(r *policy.Request) policy.Decision { return shap
 func (p *Policy) LogFile() string { return p.opts.LogFile }
 
 // LogLine returns the line of doc/original/policies.md section 15. The columns of file
-// size and category are swapped between the two kinds of request, as in the original.
+// size and category are swapped between the two kinds of request, as in the Socket
+// Intents prototype.
 func (p *Policy) LogLine(r *policy.Request, d policy.Decision) string {
 	var b []byte
 	n := streaming.Read(r)

@@ -96,7 +96,7 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// mamma serves programs of the prototype's library on a second socket. A Go program
+// mamma serves programs of the original library on a second socket. A Go program
 // that asks there meets the same daemon, and what it requires is kept.
 func TestSelectionOnCompatSocket(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})

@@ -18,14 +18,14 @@ import (
 type Link interface {
 	// Exchange sends one request and decodes the answer into ans. The caller need not
 	// set the context id, which is that of the connection. The origin is taken from
-	// ctx. Exchange waits up to ResolveTimeout for requests to resolve, and for every
-	// request to the prototype's daemon; else up to DecisionTimeout. After an error the
-	// caller goes on without the manager.
+	// ctx. Exchange waits up to DecisionTimeout. It waits up to ResolveTimeout if req
+	// asks for a name to be resolved, or if the daemon is an original one. After an
+	// error the caller goes on without the manager.
 	Exchange(ctx context.Context, req, ans *wire.Message) error
 
-	// Report tells the manager, in the background, how a connection by candidate 0 of
-	// an answer turned out: it took so long, or failed with err. Nothing is sent if the
-	// manager takes no reports.
+	// Report tells the manager, in the background, how the connection by candidate 0 of
+	// an answer turned out. The attempt took that long and ended with err, nil for a
+	// connection. Nothing is sent if the manager takes no reports.
 	Report(ans *wire.Message, took time.Duration, err error, localPort uint16)
 }
 

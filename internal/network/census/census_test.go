@@ -211,7 +211,7 @@ func TestNoConnection(t *testing.T) {
 	}
 }
 
-// Clients of the prototype name their socket and report nothing.
+// Clients of the original name their socket and report nothing.
 func TestInode(t *testing.T) {
 	b := start(t)
 	ask := func() {

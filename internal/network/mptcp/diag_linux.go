@@ -191,7 +191,7 @@ func (d *Diag) UID(t Token) (uint32, error) {
 
 // SocketOwner returns the user who owns the TCP socket with an inode. The error wraps
 // os.ErrNotExist if no owned socket has the inode. SocketOwner has to list all sockets,
-// because the prototype's kernel names a socket only by its inode.
+// because the original's kernel names a socket only by its inode.
 func SocketOwner(inode uint64) (uid uint32, err error) {
 	d, err := OpenDiag()
 	if err != nil {

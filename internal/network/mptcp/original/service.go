@@ -47,7 +47,7 @@ type Service struct {
 
 // Open tells the kernel that a path manager listens. The error wraps
 // mptcp.ErrUnsupported on kernels without the family, which are all but the
-// prototype's.
+// original's.
 func Open(p Policy, log *slog.Logger) (*Service, error) {
 	c, err := genetlink.Dial(nil)
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package pathmanager gives MPTCP connections the subflows that the policy wants. (The
-// prototype does the same on a kernel of its own, doc/original/daemon.md 14.)
+// original does the same on a kernel of its own, doc/original/daemon.md 14.)
 //
 // In mode Kernel the kernel opens subflows, in the same way for every connection of the
 // host. This package then keeps an endpoint for each prefix that the policy wants to be

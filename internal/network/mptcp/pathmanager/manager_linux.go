@@ -38,7 +38,7 @@ type Manager struct {
 	reported chan uint16       // local ports in clients' reports
 	keeper   *keeper           // mode InKernel
 	steerer  *steerer          // mode Userspace
-	original *original.Service // on the prototype's kernel, in mode Userspace; else nil
+	original *original.Service // on the original's kernel, in mode Userspace; else nil
 }
 
 // Open makes the kernel use the given path manager for new connections, and prepares
@@ -278,7 +278,7 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 	return m.runSteerer(ctx)
 }
 
-// runOriginal does the remaining work if only the prototype's family exists.
+// runOriginal does the remaining work if only the original's family exists.
 func (m *Manager) runOriginal(ctx context.Context) error {
 	for {
 		select {

@@ -3,7 +3,8 @@ package policy
 // This file has what only serves the logs and the output in the format of the Socket
 // Intents prototype.
 
-// LineLogger is implemented by policies that write the prototype's log. LogLine returns
+// LineLogger is implemented by policies that write a log in the format of the Socket
+// Intents prototype. LogFile returns the path of the log, "" for none. LogLine returns
 // the line for the decision just made, without the newline, which the manager adds. ""
 // means no line. If the line begins with "<ts>", the manager replaces that by the time
 // in seconds and microseconds. LogLine is called only while LogFile names a file. The
