@@ -32,15 +32,16 @@ func addrOf(ap netip.AddrPort) Addr {
 	return Addr{Host: ap.Addr().Unmap().String(), Port: ap.Port()}
 }
 
-// maxName is the longest name that SOCKS 5 can carry, and DNS resolve.
+// maxName is the length of the longest name that SOCKS 5 can carry and that DNS can
+// resolve.
 const maxName = 255
 
 var errBadName = errors.New("not a host name")
 
-// parseHost accepts names, and addresses written as names, which many clients send. It
-// only makes sure that a name cannot be mistaken for something else; the resolver
-// decides whether the name is valid. An address with a zone is refused: rules could
-// not tell which network it is in.
+// parseHost checks a host: a name, or an address. Many clients send an address where
+// the protocol has a name, so parseHost takes both. It only makes sure that a name
+// cannot be mistaken for something else; the resolver decides whether the name is
+// valid. An address with a zone is refused, because rules name networks without a zone.
 func parseHost(host string) (string, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if ip.Zone() != "" {
@@ -61,8 +62,8 @@ func parseHost(host string) (string, error) {
 	return host, nil
 }
 
-// readAddr reads an address with its type before and its port behind (RFC 1928
-// section 5). An address type that is not known gives an *Error.
+// readAddr reads an address type, an address and a port (RFC 1928 section 5). An
+// unknown address type gives an *Error.
 func readAddr(r io.Reader) (Addr, error) {
 	var b [maxName + 2]byte
 	if _, err := io.ReadFull(r, b[:1]); err != nil {
@@ -99,7 +100,7 @@ func readAddr(r io.Reader) (Addr, error) {
 	return a, nil
 }
 
-// noEOF tells that the end came too early.
+// noEOF turns io.EOF, which stands for an orderly end, into io.ErrUnexpectedEOF.
 func noEOF(err error) error {
 	if err == io.EOF { //nolint:errorlint // as io.ReadFull compares
 		return io.ErrUnexpectedEOF
@@ -107,7 +108,7 @@ func noEOF(err error) error {
 	return err
 }
 
-// appendAddr appends what readAddr reads. An address that is not valid is
+// appendAddr appends an address in the form that readAddr reads. An invalid address is
 // written as 0.0.0.0:0.
 func appendAddr(b []byte, ap netip.AddrPort) []byte {
 	ip := ap.Addr().Unmap()
@@ -124,7 +125,7 @@ func appendAddr(b []byte, ap netip.AddrPort) []byte {
 	return binary.BigEndian.AppendUint16(b, ap.Port())
 }
 
-// addrPort gives the IP address and port of a, not valid if it has none.
+// addrPort returns the IP address and port of a. The result is invalid if a has none.
 func addrPort(a net.Addr) netip.AddrPort {
 	p, ok := a.(interface{ AddrPort() netip.AddrPort })
 	if !ok {

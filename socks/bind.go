@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// bind serves BIND: it waits for one connection from the destination (RFC 1928
-// section 4). The first reply has the address to connect to, the second the address
-// that has connected.
+// bind serves BIND: the proxy listens, and waits for one connection from the
+// destination (RFC 1928 section 4). The first reply has the address that the proxy
+// listens at. The second reply has the address that connected.
 func (ss *Session) bind(early []byte, reply replier) {
 	c := ss.c
 	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), c.cfg.Connect)
@@ -41,7 +41,8 @@ func (ss *Session) bind(early []byte, reply replier) {
 	})
 }
 
-// await listens, says where, and accepts the connection.
+// await listens, sends the first reply, and accepts the connection from the
+// destination.
 func (ss *Session) await(ctx context.Context, reply replier) (net.Conn, error) {
 	if err := ss.allow(ctx); err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (ss *Session) await(ctx context.Context, reply replier) (net.Conn, error) {
 	}
 }
 
-// expected lists the addresses that may connect; none means any.
+// expected returns the addresses that may connect. If there are none, any address may.
 func (ss *Session) expected(ctx context.Context) ([]netip.Addr, error) {
 	dest := ss.Request.Dest
 	ip := dest.IP()
@@ -102,10 +103,10 @@ func (ss *Session) expected(ctx context.Context) ([]netip.Addr, error) {
 	return []netip.Addr{ip}, nil
 }
 
-// listenTowards listens at the address that this host would send from.
+// listenTowards listens at the address from which this host would send to address.
 func listenTowards(ctx context.Context, network, address string) (net.Listener, error) {
 	var d net.Dialer
-	probe, err := d.DialContext(ctx, "udp", address) // sends nothing
+	probe, err := d.DialContext(ctx, "udp", address) // connecting a UDP socket sends nothing
 	if err != nil {
 		return nil, err
 	}
@@ -120,16 +121,16 @@ func listenTowards(ctx context.Context, network, address string) (net.Listener, 
 	return lc.Listen(ctx, network, netip.AddrPortFrom(local, 0).String())
 }
 
-// maxBindPorts bounds what is remembered of clients that use BIND.
+// maxBindPorts limits how many ports that clients were given by BIND are remembered.
 const maxBindPorts = 1024
 
-// bindKey is a port that a client was given.
+// bindKey is a port that a client was given by BIND.
 type bindKey struct {
 	client netip.Addr
 	port   uint16
 }
 
-// gave notes a port that the client was given.
+// gave remembers that the client was given port.
 func (ss *Session) gave(port uint16) {
 	s := ss.s
 	s.mu.Lock()
@@ -140,8 +141,9 @@ func (ss *Session) gave(port uint16) {
 	s.bound[bindKey{ss.c.client.Addr(), port}] = struct{}{}
 }
 
-// givenPort is the port that the client asks for if the client was given this port
-// before, and 0 otherwise. Clients that listen for several connections ask again.
+// givenPort returns the port that the client asks for, if the client was given this
+// port by an earlier BIND, else 0. A client that expects several connections at one
+// port sends one BIND for each.
 func (ss *Session) givenPort() uint16 {
 	s := ss.s
 	s.mu.Lock()
@@ -155,7 +157,8 @@ func (ss *Session) givenPort() uint16 {
 
 type bindPortKey struct{}
 
-// BindPort is the port that a Config's Listen should use if it is free; 0 for any.
+// BindPort returns the port that a Config's Listen should use if that port is free. 0
+// means any port.
 func BindPort(ctx context.Context) uint16 {
 	port, _ := ctx.Value(bindPortKey{}).(uint16)
 	return port

@@ -17,17 +17,17 @@ type conn struct {
 	cfg           *Config
 	client, local netip.AddrPort
 	once          sync.Once
-	relay         atomic.Pointer[relay]      // nil until there is one
-	taken         bool                       // by a relay, which closes it; of the goroutine that serves
-	http          atomic.Pointer[httpClient] // nil for others
+	relay         atomic.Pointer[relay]      // nil until the relay starts
+	taken         bool                       // by a relay, which then closes it; only the serving goroutine uses this
+	http          atomic.Pointer[httpClient] // nil unless the client speaks HTTP
 
-	// Guarded by Server.mu.
-	waiting *list.Element // in Server.pending; nil once there is a request
+	// Server.mu guards these.
+	waiting *list.Element // its place in Server.pending; nil after the first request
 	evicted bool
 }
 
-// admit counts a new connection. It returns nil, having closed nc, if there are
-// too many.
+// admit counts a new connection. If there are too many, admit closes nc and returns
+// nil.
 func (s *Server) admit(nc net.Conn) *conn {
 	c := &conn{Conn: nc, s: s, cfg: s.config.Load(), client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
 	ip := c.client.Addr()
@@ -62,13 +62,14 @@ func (s *Server) admit(nc net.Conn) *conn {
 	return c
 }
 
-// request makes a request of this client.
+// request returns a new request of this client, without a destination.
 func (c *conn) request(p Protocol) *Request {
 	_, isUnix := c.LocalAddr().(*net.UnixAddr)
 	return &Request{Protocol: p, Client: c.client, Listener: c.local, Unix: isUnix, Conn: c.Conn}
 }
 
-// requested notes that c has made a request. It fails if it was too late.
+// requested notes that the client has made a request. It returns an error if the
+// connection was closed before, to make room for another one.
 func (c *conn) requested() error {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -82,7 +83,7 @@ func (c *conn) requested() error {
 	return nil
 }
 
-// Close closes the connection and gives its place up.
+// Close closes the connection and no longer counts it.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
@@ -105,7 +106,8 @@ func (c *conn) Close() error {
 	return err
 }
 
-// reset closes the connection so that the peer notices that it did not end well.
+// reset closes the connection with a reset, so that the peer does not take this for an
+// orderly end.
 func reset(c net.Conn) {
 	if l, ok := c.(interface{ SetLinger(int) error }); ok {
 		_ = l.SetLinger(0)
@@ -113,7 +115,7 @@ func reset(c net.Conn) {
 	_ = c.Close()
 }
 
-// SetLinger is that of a TCP connection.
+// SetLinger does what that of a *net.TCPConn does, if the connection has it.
 func (c *conn) SetLinger(sec int) error {
 	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
 		return l.SetLinger(sec)
@@ -121,9 +123,9 @@ func (c *conn) SetLinger(sec int) error {
 	return nil
 }
 
-// lastWords bounds how long, and how much, is read from a client that has got
-// an error as its answer. Closing at once, with bytes unread, would make the
-// kernel send a reset, which can overtake the answer.
+// These limit for how long, and how much, the proxy reads from a client after an error
+// answer. Closing at once, with bytes unread, would make the kernel send a reset, which
+// can overtake the answer.
 const (
 	lastWordsWait  = time.Second
 	lastWordsBytes = 64 << 10

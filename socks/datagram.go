@@ -6,8 +6,9 @@ import (
 	"net/netip"
 )
 
-// datagramHeader is the length of the longest header that this package writes: two
-// reserved bytes, the fragment number, the address type, an IPv6 address, the port.
+// datagramHeader is the length of the longest header that this package writes. It has
+// two reserved bytes, the fragment number, the address type, an IPv6 address and the
+// port.
 const datagramHeader = 3 + 1 + 16 + 2
 
 var (
@@ -15,9 +16,9 @@ var (
 	errShortDatagram = errors.New("datagram is too short")
 )
 
-// parseDatagram splits a datagram of an association's client into destination and
-// data (RFC 1928 section 7). A fragment gives errFragment: the RFC makes support of
-// fragments optional, and without support they must be dropped.
+// parseDatagram splits a datagram from an association's client into its destination and
+// its data (RFC 1928 section 7). A fragment gives errFragment. The RFC makes support of
+// fragments optional; a server without it must drop them.
 func parseDatagram(b []byte) (Addr, []byte, error) {
 	if len(b) < 4 {
 		return Addr{}, nil, errShortDatagram
@@ -33,8 +34,8 @@ func parseDatagram(b []byte) (Addr, []byte, error) {
 	return a, b[len(b)-r.Len():], nil
 }
 
-// putDatagramHeader writes the header for a datagram from ap to the end of b,
-// and returns where it begins.
+// putDatagramHeader writes the header for a datagram from ap to the end of b. It
+// returns the offset at which the header begins.
 func putDatagramHeader(b *[datagramHeader]byte, ap netip.AddrPort) int {
 	var h [datagramHeader]byte
 	n := len(appendAddr(h[:3], ap))

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// errLeft ends a request whose client went before the reply.
+// errLeft is the error of a request whose client left before the reply.
 var errLeft = errors.New("the client left before it was connected")
 
-// defaultWatchAfter is how long a request is under way before its client is
-// watched. Most requests are served sooner and cost no more than an entry in a list.
+// defaultWatchAfter is how long a request lasts before the proxy begins to watch its
+// client. Most requests are over sooner and cost no more than an entry in a list.
 const defaultWatchAfter = 200 * time.Millisecond
 
-// watch calls leave if the client goes while its request is served. The caller must
-// call stop of what it returns, which ends the watch and tells whether the client went.
+// watch calls leave if the client leaves while its request is being served. The caller
+// must call stop of the result, which ends the watch and tells whether the client left.
 //
 // early is what the client has sent for the destination so far. A client that sent
-// nothing and ends its direction has gone. One that did send something may only
-// have sent all that it has to say, so it is not watched.
+// nothing and closes its direction has left. A client that did send something may have
+// sent everything that it has to say, so it is not watched.
 //
-// watch reads nothing of what the client sends, but changes the read deadline.
+// watch does not read what the client sends, but changes the read deadline.
 func (c *conn) watch(early []byte, leave func()) *departure {
 	w := &departure{conn: c, leave: leave}
 	if len(early) == 0 {
@@ -34,24 +34,24 @@ func (c *conn) watch(early []byte, leave func()) *departure {
 type departure struct {
 	conn  *conn
 	leave func()
-	slow  func()    // called when the watch begins; nil: nothing is
-	due   time.Time // when it does
+	slow  func()    // called when the watch begins; may be nil
+	due   time.Time // when the watch begins; zero: never
 
 	mu      sync.Mutex
 	ended   bool
 	running chan struct{} // closed when run returns; nil if run did not begin
-	gone    bool          // the client went; to be read after running is closed
+	gone    bool          // the client left; may be read once running is closed
 }
 
-// stop ends the watch.
+// stop ends the watch and tells whether the client left.
 func (w *departure) stop() (gone bool) {
 	if w.conn.s.patrol.remove(w) || w.due.IsZero() {
-		return false // the watch had not begun
+		return false // the watch never began
 	}
 	return w.end(w.conn.Conn)
 }
 
-// begun tells, after stop, whether the watch had begun, and changed the deadline.
+// begun tells, after stop, whether the watch began. It has then changed the deadline.
 func (w *departure) begun() bool { return w.running != nil }
 
 func (w *departure) run() {
@@ -62,7 +62,7 @@ func (w *departure) run() {
 		return
 	}
 	w.running = make(chan struct{})
-	_ = nc.SetReadDeadline(time.Time{}) // the deadline of the handshake does not end the watch
+	_ = nc.SetReadDeadline(time.Time{}) // the deadline of the handshake must not end the watch
 	w.mu.Unlock()
 	defer close(w.running)
 	if w.slow != nil {
@@ -88,14 +88,14 @@ func (w *departure) end(nc net.Conn) (gone bool) {
 	return w.gone
 }
 
-// patrol has watches begin when they are due. One timer serves all: setting a timer
-// wakes a sleeping thread, and nearly all watches end before they begin. The zero value
-// works.
+// patrol starts watches when they are due. One timer serves all of them, because
+// setting a timer wakes a sleeping thread, and nearly all watches end before they are
+// due. The zero value is ready to use.
 type patrol struct {
 	mu      sync.Mutex
 	waiting map[*departure]struct{}
-	timer   *time.Timer // made for the first one
-	next    time.Time   // when it fires; zero: not set
+	timer   *time.Timer // nil until the first watch
+	next    time.Time   // when timer fires; zero: timer is not set
 }
 
 func (p *patrol) add(w *departure) {
@@ -124,7 +124,8 @@ func (p *patrol) setLocked(due time.Time) {
 	p.timer.Reset(time.Until(due))
 }
 
-// remove tells whether w had not begun.
+// remove takes w from the list. It tells whether w was still there, which means that it
+// has not begun.
 func (p *patrol) remove(w *departure) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +134,7 @@ func (p *patrol) remove(w *departure) bool {
 	return ok
 }
 
-// round begins what is due, and sets the timer for what is not.
+// round starts the watches that are due, and sets the timer for the others.
 func (p *patrol) round() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,27 +1,27 @@
 // Package socks is a proxy server that speaks SOCKS 5 (RFC 1928, RFC 1929),
 // SOCKS 4 and 4a, HTTP CONNECT and plain HTTP on one port.
 //
-// A [Server] knows nothing about networks and policies. It connects by the dial
-// function of its [Config]. With [RequestFrom] that function finds out who asked, and
-// which hints the client gave: the user name of SOCKS, the header of an HTTP request.
+// A [Server] knows nothing about networks and policies. It connects with the dial
+// function of its [Config]. By [RequestFrom] that function learns who asked, and which
+// hints the client gave: the user name of SOCKS, or the header of an HTTP request.
 // The [Rules] and the [Authenticator] of the Config decide whether a client may
 // connect. The zero Config serves everybody who can reach the listener, so a Server
 // with it should listen on loopback addresses only.
 //
 // What is served:
 //
-//   - CONNECT, the client's data being relayed both ways, each direction closed
-//     on its own, and a reset passed on as a reset;
-//   - UDP ASSOCIATE, for the address that asked for it only; fragments are
-//     dropped (RFC 1928 section 7 permits that);
+//   - CONNECT. Data is relayed both ways. Each direction ends on its own, and a reset
+//     is passed on as a reset;
+//   - UDP ASSOCIATE, for the address that asked for it only. Fragments are dropped
+//     (RFC 1928 section 7 permits that);
 //   - BIND, if enabled;
-//   - requests in absolute form (RFC 9112 section 3.2.2), of HTTP clients that
-//     are configured with a proxy. They are passed on as they were sent, without the
-//     fields that are for one connection only.
+//   - requests in absolute form (RFC 9112 section 3.2.2), which HTTP clients send to
+//     a proxy. They are passed on as they were sent, without the fields that concern
+//     one connection only.
 //
 // GSSAPI is not offered.
 //
-// Input is hostile: messages are parsed as a stream, each phase has a time-out,
-// a connection that is idle holds neither buffer nor goroutine, and the number of connections is
-// limited, in total and per client.
+// Input may be hostile. Therefore messages are parsed as a stream, each phase has a
+// time-out, an idle connection holds neither buffer nor goroutine, and the number of
+// connections is limited, in total and per client.
 package socks

@@ -16,31 +16,31 @@ import (
 	"time"
 )
 
-// How long an HTTP client, or a server that was connected for it, may keep its
-// connection for another request.
+// httpKeepAlive is how long a connection to an HTTP client or server is kept for
+// another request.
 const httpKeepAlive = 90 * time.Second
 
 var errNoRequest = errors.New("no HTTP request")
 
 // httpClient is a client that speaks HTTP.
 //
-// Messages are passed on as they are, without the fields that are for one connection
-// only. The server and the ReverseProxy of net/http cannot be used for this: they add
-// fields, write targets again and hold bodies back, which proxies must not do.
+// Messages are passed on unchanged, except for the fields that concern one connection
+// only. The server and the ReverseProxy of net/http do not do this: they add fields,
+// rewrite targets and hold bodies back, which a proxy must not do.
 type httpClient struct {
 	*conn
 	s       *Server
 	in      httpReader
-	waiting atomic.Bool // for another request
-	fields  []httpField // room
-	out     []byte      // room for what is written
-	written time.Time   // when the write deadline was moved
-	kept    time.Time   // when the read deadline was set to httpKeepAlive; zero: it is another one
-	counted bool        // as a client that has made a request
-	servers []*upstream // that may get another request, the last one used last
+	waiting atomic.Bool // true while the client may send another request
+	fields  []httpField // memory for the fields of a request
+	out     []byte      // memory for what is written
+	written time.Time   // when the write deadline was last moved
+	kept    time.Time   // when the read deadline was set to httpKeepAlive; zero: another deadline is set
+	counted bool        // requested of conn was called
+	servers []*upstream // idle connections to servers, the one used last at the end
 }
 
-// serveHTTP serves a client; early is the beginning.
+// serveHTTP serves an HTTP client. early is what was read from the client so far.
 func (s *Server) serveHTTP(c *conn, early []byte) {
 	h := &httpClient{conn: c, s: s}
 	h.in.init(s, c.Conn, early, c.cfg.mostHeads())
@@ -74,7 +74,7 @@ func (s *Server) serveHTTP(c *conn, early []byte) {
 	}
 }
 
-// requested is conn's for the first request; later ones need not be noted.
+// requested notes the first request with conn. Later ones need not be noted.
 func (h *httpClient) requested() error {
 	if h.counted {
 		return nil
@@ -84,13 +84,13 @@ func (h *httpClient) requested() error {
 	return err
 }
 
-// Room for requests that stays while another one is awaited.
+// These limit the memory that a client keeps while it waits for another request.
 const (
 	keptFields = 64
 	keptOut    = 4 << 10
 )
 
-// tidy keeps nothing of the last request but a little room.
+// tidy releases what the last request took, except for a little memory.
 func (h *httpClient) tidy() {
 	h.fields = tidied(h.fields)
 	if cap(h.out) > keptOut {
@@ -98,7 +98,8 @@ func (h *httpClient) tidy() {
 	}
 }
 
-// tidied is the room that stays of a header's fields.
+// tidied returns the memory of fields for another header, without its contents. If that
+// is too much, it returns nil.
 func tidied(fields []httpField) []httpField {
 	if cap(fields) > keptFields {
 		return nil
@@ -107,7 +108,7 @@ func tidied(fields []httpField) []httpField {
 	return fields[:0]
 }
 
-// next serves one request. It tells whether there may be another one.
+// next serves one request. It tells whether the client may send another one.
 func (h *httpClient) next(first bool) (more bool) {
 	h.in.idle = 0
 	head, err := h.in.head()
@@ -120,7 +121,7 @@ func (h *httpClient) next(first bool) (more bool) {
 	}
 	if err == nil {
 		if held := req.cost() - freeHead; held > 0 {
-			// A tunnel would keep what it began with for as long as it lasts.
+			// A tunnel would keep this memory for as long as it lasts.
 			if req.method == http.MethodConnect || !h.s.heads.take(held, h.in.most) {
 				err = errHTTPHeadSize
 			} else {
@@ -141,7 +142,7 @@ func (h *httpClient) next(first bool) (more bool) {
 		return false
 	}
 	h.fields = req.fields
-	h.in.idle, h.in.renewed = h.cfg.Idle, time.Time{} // who reads on sets a deadline
+	h.in.idle, h.in.renewed = h.cfg.Idle, time.Time{} // whoever reads next sets a deadline
 	if !req.body.empty() {
 		h.kept = time.Time{}
 	}
@@ -163,7 +164,7 @@ func (h *httpClient) next(first bool) (more bool) {
 		return keep
 	}
 	if h.requested() != nil {
-		return false // it is closed already
+		return false // the connection is closed already
 	}
 	ss := h.s.newSession(h.conn, r)
 	if req.method == http.MethodConnect {
@@ -174,8 +175,8 @@ func (h *httpClient) next(first bool) (more bool) {
 	return h.plain(req, ss)
 }
 
-// requestStatus is what a client gets for a request that cannot be read; 0 if it has
-// gone, or said nothing.
+// requestStatus returns the status for a request that could not be read. 0 means no
+// answer, because the client has left or sent nothing.
 func requestStatus(err error) int {
 	switch {
 	case errors.Is(err, errHTTPHeadSize):
@@ -188,8 +189,8 @@ func requestStatus(err error) int {
 	return 0
 }
 
-// authenticate notes the user, and tells whether the request passes. The error is a
-// wrong password.
+// authenticate notes the user in r, and tells whether the request may go on. The error
+// tells that the password was wrong.
 func (h *httpClient) authenticate(req *httpRequest, r *Request) (passed bool, err error) {
 	user, password, given := req.credentials()
 	r.User = user
@@ -204,13 +205,13 @@ func (h *httpClient) authenticate(req *httpRequest, r *Request) (passed bool, er
 	return given, nil
 }
 
-// tunnel serves CONNECT.
+// tunnel serves the method CONNECT.
 func (h *httpClient) tunnel(req *httpRequest, ss *Session) {
 	early := append([]byte(nil), h.in.ahead()...)
 	h.in.release()
 	h.tidy()
 	h.in.idle = 0
-	h.http.Store(nil) // not to be kept as long as the tunnel
+	h.http.Store(nil) // a tunnel must not keep this memory for as long as it lasts
 	var err error
 	if ss.Request.Dest, err = parseHostPort(req.target, ""); err != nil {
 		ss.refuse(err, replyHTTP)
@@ -219,7 +220,7 @@ func (h *httpClient) tunnel(req *httpRequest, ss *Session) {
 	ss.connect(early, replyHTTP)
 }
 
-// replyHTTP answers CONNECT.
+// replyHTTP answers a request with the method CONNECT.
 func replyHTTP(w io.Writer, reply Reply, _ netip.AddrPort, cause error) error {
 	text := "HTTP/1.1 200 Connection established\r\n\r\n"
 	if reply != Succeeded {
@@ -230,8 +231,8 @@ func replyHTTP(w io.Writer, reply Reply, _ netip.AddrPort, cause error) error {
 	return err
 }
 
-// appendAnswer writes a response of this proxy. keep tells whether the connection
-// stays open, nil that it does not.
+// appendAnswer appends a response that the proxy itself gives. The connection stays
+// open only if keep points to true. more holds further header lines.
 func appendAnswer(b []byte, status int, text string, keep *bool, more string) []byte {
 	body := "Proxy: " + printable(text) + "\n"
 	b = fmt.Appendf(b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n%s", status, http.StatusText(status), len(body), more)
@@ -241,7 +242,7 @@ func appendAnswer(b []byte, status int, text string, keep *bool, more string) []
 	return append(append(b, "\r\n"...), body...)
 }
 
-// printable is a text for people, without what they could not read, and not too much.
+// printable makes text fit for people: without control characters, and not too long.
 func printable(text string) string {
 	const limit = 500
 	if len(text) > limit {
@@ -255,13 +256,15 @@ func printable(text string) string {
 	}, strings.ToValidUTF8(text, "?"))
 }
 
-// answer answers a request that was not passed on.
+// answer answers a request that was not passed on. The arguments are those of
+// appendAnswer.
 func (h *httpClient) answer(status int, text string, keep *bool, more string) {
 	_ = h.write(appendAnswer(nil, status, text, keep, more))
 }
 
-// refusal is the answer for an error: the cause, except that of a rule, which is the
-// operator's business unless the error says what clients are told.
+// refusal returns the answer to a request that failed with err. The text says why,
+// except if a rule forbids the request: rules are the operator's business. The error
+// may have a text for clients (Told).
 func refusal(err error) (status int, text string) {
 	reply := ReplyOf(err)
 	if reply == NotAllowed {
@@ -277,11 +280,11 @@ func refusal(err error) (status int, text string) {
 	return status, reply.String() + ": " + err.Error()
 }
 
-// ownTrouble are errors of this proxy, for which no server is to blame.
+// ownTrouble lists errors of this proxy itself. The server is not to blame for them.
 var ownTrouble = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, context.Canceled}
 
-// write writes to the client. The client may be slow, but must take some bytes before
-// each deadline.
+// write writes to the client. A slow client is fine, as long as it takes some bytes
+// before each deadline.
 func (h *httpClient) write(b []byte) error {
 	if now := time.Now(); now.Sub(h.written) > h.cfg.Idle/4 {
 		h.written = now
@@ -291,8 +294,9 @@ func (h *httpClient) write(b []byte) error {
 	return err
 }
 
-// watched calls f while watching whether the client leaves; then leave is called,
-// and f's error is errLeft. slow is called when f takes long; it may be nil.
+// watched calls f and watches meanwhile whether the client leaves. If it does, watched
+// calls leave and returns errLeft in place of f's error. slow is called if f takes
+// long; it may be nil.
 func (h *httpClient) watched(slow, leave func(), f func() error) error {
 	w := &departure{conn: h.conn, slow: slow, leave: leave}
 	if len(h.in.ahead()) == 0 {
@@ -302,22 +306,22 @@ func (h *httpClient) watched(slow, leave func(), f func() error) error {
 	if w.stop() {
 		err = errLeft
 	}
-	if w.begun() { // the deadline is not what it was
+	if w.begun() { // the watch has changed the deadline
 		h.in.renewed, h.kept = time.Time{}, time.Time{}
 	}
 	return err
 }
 
-// part ends a connection whose last request was answered. A client that has said that
-// it sends no more, and has not, needs no care.
+// part ends a connection after its last answer. A client that itself closes the
+// connection, and has sent nothing more, needs no farewell.
 func (h *httpClient) part(req *httpRequest) {
 	if req.keep || !req.body.empty() || len(h.in.ahead()) > 0 || unread(h.Conn) != 0 {
 		h.farewell()
 	}
 }
 
-// serverFor gives a connection to the request's destination: one that is there, or a
-// new one.
+// serverFor returns a connection to the request's destination. It takes one that was
+// kept, unless anew is true or there is none; else it opens a new one.
 func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) {
 	dest := ss.Request.Dest
 	for i := len(h.servers) - 1; i >= 0 && !anew; i-- {
@@ -348,8 +352,8 @@ func (h *httpClient) serverFor(ss *Session, anew bool) (u *upstream, err error) 
 	return newUpstream(ss, nc), nil
 }
 
-// keep keeps a connection to a server for the client's next request. Browsers open six
-// connections to the proxy for each server.
+// keep keeps a connection to a server for the client's next request. Four connections
+// are enough, because a browser opens six connections to the proxy for each server.
 func (h *httpClient) keep(u *upstream) {
 	const most = 4
 	if len(h.servers) == most {
@@ -357,7 +361,7 @@ func (h *httpClient) keep(u *upstream) {
 		h.servers = append(h.servers[:0], h.servers[1:]...)
 	}
 	u.used, u.reused = time.Now(), false
-	u.ss.Request.Header, u.fields = nil, tidied(u.fields) // of a request that is over
+	u.ss.Request.Header, u.fields = nil, tidied(u.fields) // they belong to a request that is over
 	if len(h.servers) > 0 {
 		if u.kept = h.s.takeFiles(1, h.cfg); !u.kept {
 			h.servers[0].close(nil)
@@ -367,8 +371,8 @@ func (h *httpClient) keep(u *upstream) {
 	h.servers = append(h.servers, u)
 }
 
-// parseHostPort reads the authority of an HTTP request. port is the default; ""
-// means that there must be one.
+// parseHostPort splits the authority of an HTTP request. port is the default port. If
+// port is empty, the authority must have one.
 func parseHostPort(authority, port string) (Addr, error) {
 	host, given, err := net.SplitHostPort(authority)
 	switch {

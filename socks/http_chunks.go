@@ -3,20 +3,20 @@ package socks
 import "fmt"
 
 const (
-	maxChunkLine    = 4 << 10 // a size with its extensions
+	maxChunkLine    = 4 << 10 // a chunk's size and its extensions
 	maxHTTPTrailers = 64 << 10
 )
 
-// chunkScanner finds the end of a chunked body (RFC 9112 section 7.1), in pieces as
-// they come. The zero value is at the beginning.
+// chunkScanner finds the end of a chunked body (RFC 9112 section 7.1). It takes the
+// body in pieces of any size. The zero value is at the body's beginning.
 type chunkScanner struct {
-	strict bool // lines end with CRLF, not with LF alone
+	strict bool // lines must end with CRLF, not with LF alone
 
 	state  chunkState
-	left   uint64 // bytes of the chunk
-	digits int    // of its size
-	line   int    // bytes of its line
-	total  int    // bytes of trailers
+	left   uint64 // bytes that are left of the chunk
+	digits int    // number of digits of its size
+	line   int    // length of the size line
+	total  int    // length of all trailers
 }
 
 type chunkState uint8
@@ -28,15 +28,16 @@ const (
 	chunkData
 	chunkDataCR
 	chunkDataLF
-	chunkTrailer // the beginning of a line
+	chunkTrailer // at the beginning of a line
 	chunkTrailerLine
 	chunkTrailerLF
 	chunkEndLF
 	chunkDone
 )
 
-// scan looks at the next bytes and returns how many belong to the body, and
-// whether it ends with them. data, if not nil, gets what chunks hold.
+// scan takes the next bytes. It returns how many of them belong to the body, and
+// whether the body ends with them. If data is not nil, it is called with the contents
+// of the chunks.
 func (s *chunkScanner) scan(b []byte, data func([]byte)) (n int, done bool, err error) {
 	for n < len(b) {
 		if s.state == chunkData {
@@ -61,7 +62,8 @@ func (s *chunkScanner) scan(b []byte, data func([]byte)) (n int, done bool, err 
 	return n, false, nil
 }
 
-// step takes a byte of everything but data, and tells whether it may be there.
+// step takes one byte that is not a chunk's data. It tells whether the byte is allowed
+// at this place.
 func (s *chunkScanner) step(c byte) bool {
 	lf := c == '\n' && !s.strict
 	switch s.state {

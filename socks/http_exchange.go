@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Why an exchange failed.
+// Reasons why an exchange fails.
 var (
 	errServerClosed = errors.New("the server closed the connection without an answer")
-	errStale        = errors.New("the server had closed the connection that was kept") // nothing was answered
+	errStale        = errors.New("the server had closed the connection that was kept") // no part of an answer had come
 	errClientBody   = errors.New("read the request's body")
 )
 
-// plain serves a request in absolute form. It tells whether the client may send
-// another one.
+// plain serves a request in absolute form. It tells whether the client may send another
+// request.
 func (h *httpClient) plain(req *httpRequest, ss *Session) (more bool) {
 	authority, target, err := req.absolute()
 	if err == nil {
@@ -63,7 +63,7 @@ func (h *httpClient) plain(req *httpRequest, ss *Session) (more bool) {
 	}
 }
 
-// refuse answers a request for which there is no server.
+// refuse answers a request that cannot be passed on to a server.
 func (h *httpClient) refuse(req *httpRequest, ss *Session, err error) (more bool) {
 	h.cfg.Hooks.Ended(ss, err)
 	keep := req.keep && req.body.empty()
@@ -75,12 +75,13 @@ func (h *httpClient) refuse(req *httpRequest, ss *Session, err error) (more bool
 	return keep
 }
 
-// lastHop answers what is to go no further (RFC 9110 section 7.6.2).
+// lastHop answers a request that must not be passed on further, because its
+// Max-Forwards is 0 (RFC 9110 section 7.6.2).
 func (h *httpClient) lastHop(req *httpRequest, ss *Session) (more bool) {
 	keep := req.keep && req.body.empty()
 	var body []byte
 	kind := ""
-	if req.method == http.MethodTrace { // RFC 9110 section 9.3.8: without what is secret
+	if req.method == http.MethodTrace { // RFC 9110 section 9.3.8: the answer leaves secrets out
 		body = fmt.Appendf(nil, "%s %s HTTP/1.1\r\n", req.method, req.target)
 		for _, f := range req.fields {
 			if !f.is("Proxy-Authorization") && !f.is("Authorization") && !f.is("Cookie") {
@@ -101,20 +102,20 @@ func (h *httpClient) lastHop(req *httpRequest, ss *Session) (more bool) {
 	return keep
 }
 
-// exchange is a request and its response.
+// exchange is one request and its response.
 type exchange struct {
 	h   *httpClient
 	u   *upstream
 	req *httpRequest
 
-	sending  chan error // the result of sending the rest of the body; nil if there is none
-	answered bool       // the client has got something of the response
-	body     httpBody   // of the response
-	keep     bool       // the client's connection
-	reuse    bool       // the server's
+	sending  chan error // gets the result of sending the rest of the body; nil if there is no rest
+	answered bool       // some of the response has gone to the client
+	body     httpBody   // the response's body
+	keep     bool       // the client's connection stays open
+	reuse    bool       // the server's connection stays open
 }
 
-// run passes the request on and the response back.
+// run passes the request on to the server, and the response back to the client.
 func (x *exchange) run() error {
 	h, u := x.h, x.u
 	if err := x.sendRequest(); err != nil && !x.mayAnswer(err) {
@@ -154,12 +155,12 @@ func (x *exchange) run() error {
 	return x.ended(x.sendResponse(resp))
 }
 
-// mayAnswer tells whether a server that does not take a request may have said why
-// before.
+// mayAnswer tells whether to look for an answer although sending the request failed. A
+// server may have answered, with its reasons, before it stopped reading.
 func (x *exchange) mayAnswer(err error) bool { return !errors.Is(err, errClientBody) && !x.u.reused }
 
-// sendRequest sends the request with what is there of its body; the rest follows
-// while the response is awaited.
+// sendRequest sends the header with as much of the body as has been read. A goroutine
+// sends the rest while the response is awaited.
 func (x *exchange) sendRequest() error {
 	in := &x.h.in
 	if x.req.body.empty() {
@@ -186,7 +187,7 @@ func (x *exchange) sendBody(b *bodyReader) error {
 	for !b.done {
 		if len(b.in.ahead()) == 0 {
 			if _, err := b.in.fill(); err != nil {
-				_ = x.u.conn.SetReadDeadline(time.Unix(1, 0)) // no answer is wanted
+				_ = x.u.conn.SetReadDeadline(time.Unix(1, 0)) // the answer is of no use any more
 				return fmt.Errorf("%w: %w", errClientBody, unexpected(err))
 			}
 		}
@@ -205,7 +206,7 @@ func (x *exchange) sendBody(b *bodyReader) error {
 	return nil
 }
 
-// unexpected is err, or that the end came too early.
+// unexpected returns err, or io.ErrUnexpectedEOF in place of io.EOF.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -213,8 +214,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// ended ends the sending of the body, with which the connections are done unless it
-// was done itself.
+// ended ends an exchange whose result is err. If the body is still being sent, ended
+// stops that. Neither connection can then be used again.
 func (x *exchange) ended(err error) error {
 	if x.sending == nil {
 		return x.why(err)
@@ -240,7 +241,8 @@ func (x *exchange) ended(err error) error {
 	return x.why(err)
 }
 
-// why tells a stale connection from a server that does not answer.
+// why tells apart a server that gave no answer and a kept connection that the server
+// had closed before.
 func (x *exchange) why(err error) error {
 	switch {
 	case err == nil || x.answered || errors.Is(err, errLeft) || errors.Is(err, errClientBody):
@@ -258,21 +260,23 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// fail tells the client of an error, as well as can be done.
+// fail tells the client that the exchange failed, as far as HTTP allows.
 func (x *exchange) fail(err error) {
 	h := x.h
 	switch {
 	case errors.Is(err, errLeft):
 	case x.answered && x.body.toEnd:
-		// Only a reset tells that this is not all, and only behind the data.
+		// The body ends with the connection, so only a reset shows that it is not
+		// complete. The reset must come after the data.
 		h.awaitAcknowledged()
 		reset(h.conn)
 	case x.answered:
-		h.farewell() // it sees that there is less than announced
+		h.farewell() // the client sees that the body is shorter than announced
 	case errors.Is(err, errStale):
-		// The client's connection was kept, too: closing it without an answer has
-		// it decide whether to send again, as the server's close would.
-	case errors.Is(err, errClientBody) && requestStatus(err) == 0: // it has left
+		// The client's connection was kept, too. If the proxy closes it without an
+		// answer, the client decides whether to send again, as it would if it had a
+		// connection to the server.
+	case errors.Is(err, errClientBody) && requestStatus(err) == 0: // the client has left
 	case errors.Is(err, errClientBody):
 		h.answer(http.StatusBadRequest, err.Error(), nil, "")
 		h.farewell()
@@ -283,7 +287,8 @@ func (x *exchange) fail(err error) {
 	}
 }
 
-// awaitAcknowledged waits until the client's kernel has what was written.
+// awaitAcknowledged waits until the client's kernel has received everything that was
+// written.
 func (h *httpClient) awaitAcknowledged() {
 	end := time.Now().Add(min(h.cfg.HalfClosed, time.Hour))
 	for wait := drainLookFirst; time.Now().Before(end); wait = min(2*wait, drainLookLater) {
@@ -298,7 +303,7 @@ func (h *httpClient) awaitAcknowledged() {
 	}
 }
 
-// sendResponse passes the response on as it comes.
+// sendResponse passes the response on, piece by piece as it arrives.
 func (x *exchange) sendResponse(resp *httpResponse) error {
 	h, in := x.h, &x.u.in
 	out := resp.appendTo(h.out[:0], x.req.old, x.keep, h.cfg.Via)
@@ -336,7 +341,8 @@ func (x *exchange) sendResponse(resp *httpResponse) error {
 	}
 }
 
-// upgraded goes over to another protocol, as WebSocket does.
+// upgraded goes over to another protocol, for instance WebSocket. From then on bytes
+// are relayed.
 func (x *exchange) upgraded(resp *httpResponse) error {
 	h, u := x.h, x.u
 	if !x.req.upgrade || x.sending != nil {
@@ -358,18 +364,19 @@ func (x *exchange) upgraded(resp *httpResponse) error {
 	return <-ended
 }
 
-// bodyReader finds how much of what a reader has belongs to a body.
+// bodyReader finds how many of a reader's bytes belong to a body.
 type bodyReader struct {
 	in     *httpReader
 	body   httpBody
 	chunks chunkScanner
 	decode bool   // data gets the contents of chunks
-	data   []byte // what the last next found
+	data   []byte // contents that the last call of next found
 	sent   int64
 	done   bool
 }
 
-// next tells how much of what is there belongs to the body. The caller takes it.
+// next returns how many of the bytes at hand belong to the body. The caller must take
+// them from the reader.
 func (b *bodyReader) next() (n int, err error) {
 	ahead := b.in.ahead()
 	switch {

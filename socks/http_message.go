@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// maxHTTPHead bounds the start line with the header of a message. Servers accept 8 to
-// 64 KiB. Clients accept more, and some servers send more.
+// maxHTTPHead limits the length of a message's start line and header. Servers accept 8
+// to 64 KiB. Clients accept more, because some servers send more.
 const maxHTTPHead = 1 << 20
 
-// Errors of messages.
+// Errors in messages.
 var (
 	errHTTPSyntax   = errors.New("malformed HTTP")
 	errHTTPFraming  = errors.New("where the HTTP message ends is unclear")
@@ -23,23 +23,24 @@ var (
 	errHTTPVersion  = errors.New("HTTP version not supported")
 )
 
-// httpField is a line of a header, its parts as they were sent.
+// httpField is one line of a header. Name and value are as they were sent.
 type httpField struct{ name, value []byte }
 
 func (f httpField) is(name string) bool {
 	return len(f.name) == len(name) && strings.EqualFold(string(f.name), name)
 }
 
-// httpHead is the beginning of a message. It is valid until its reader reads on.
+// httpHead is the start line and the header of a message. It is valid until its reader
+// reads on.
 type httpHead struct {
 	start  []byte
 	fields []httpField
 }
 
-// parseHTTPHead splits the beginning of a message (RFC 9112 sections 2.2 and 5).
-// Requests are read strictly: what a server may read otherwise lets a client hide a
-// request in another one. Responses are read as all clients read them: lines that are
-// no fields are left out, and folded lines are joined.
+// parseHTTPHead splits a start line and a header (RFC 9112 sections 2.2 and 5).
+// Requests are read strictly: if the server read a line otherwise than the proxy, a
+// client could hide one request in another. Responses are read as all clients read
+// them: a line that is no field is left out, and folded lines are joined.
 func parseHTTPHead(b []byte, request bool, fields []httpField) (httpHead, error) {
 	h := httpHead{fields: fields[:0]}
 	for first := true; ; first = false {
@@ -92,7 +93,8 @@ func parseHTTPHead(b []byte, request bool, fields []httpField) (httpHead, error)
 	}
 }
 
-// cost is roughly how many bytes a header takes, with what is made of it.
+// cost estimates how many bytes of memory the header takes, with all that is made of
+// it.
 func (h *httpHead) cost() int64 {
 	n := int64(len(h.start))
 	for _, f := range h.fields {
@@ -113,13 +115,14 @@ func isToken(b []byte) bool {
 	return len(b) > 0
 }
 
-// header makes what Rules and dial functions see.
+// header returns the header as Rules and dial functions see it, without the proxy's
+// password.
 func (h *httpHead) header() http.Header {
 	size := 0
 	for _, f := range h.fields {
 		size += len(f.name) + len(f.value)
 	}
-	var text strings.Builder // one text for all, and one list
+	var text strings.Builder // all strings share one text, all values one slice
 	text.Grow(size)
 	for _, f := range h.fields {
 		text.Write(f.name)
@@ -168,20 +171,20 @@ func (h *httpHead) get(name string) (value []byte, ok bool) {
 	return nil, false
 }
 
-// httpBody says how the body of a message ends (RFC 9112 section 6.3).
+// httpBody says where the body of a message ends (RFC 9112 section 6.3).
 type httpBody struct {
 	chunked bool
-	toEnd   bool  // of the connection
-	length  int64 // else
-	// ambiguous: the message had both a length and chunks. Bytes after such a message
-	// may be part of it to somebody else, so the connection ends with the message
-	// (RFC 9112 section 6.1).
+	toEnd   bool  // the body ends with the connection
+	length  int64 // else its length
+	// ambiguous means that the message had both a length and chunks. Somebody else may
+	// take the bytes after such a message for a part of it. The connection therefore
+	// ends with the message (RFC 9112 section 6.1).
 	ambiguous bool
 }
 
 func (b httpBody) empty() bool { return !b.chunked && !b.toEnd && b.length == 0 }
 
-// framing finds where the body ends.
+// framing finds out where the body ends.
 func (h *httpHead) framing(request bool) (httpBody, error) {
 	var b httpBody
 	length, codings := int64(-1), 0
@@ -234,14 +237,14 @@ func parseLength(b []byte) (int64, error) {
 // httpRequest is a request that was read.
 type httpRequest struct {
 	httpHead
-	method, target string // the target as it was sent
+	method, target string // target is as it was sent
 	old            bool   // HTTP/1.0
 	body           httpBody
-	keep           bool // the client may go on with another one
+	keep           bool // the client may send another request
 	upgrade        bool
 }
 
-// parseHTTPRequest reads the beginning of a request.
+// parseHTTPRequest parses the request line and the header of a request.
 func parseHTTPRequest(b []byte, fields []httpField) (*httpRequest, error) {
 	h, err := parseHTTPHead(b, true, fields)
 	if err != nil {
@@ -282,8 +285,8 @@ func parseHTTPRequest(b []byte, fields []httpField) (*httpRequest, error) {
 	return r, nil
 }
 
-// absolute splits a target in absolute form (RFC 9112 section 3.2.2) into the
-// authority and what a server gets, which is the rest as it is.
+// absolute splits a target in absolute form (RFC 9112 section 3.2.2) into the authority
+// and the rest, which is what the server gets.
 func (r *httpRequest) absolute() (authority, rest string, err error) {
 	scheme, hier, ok := strings.Cut(r.target, "://")
 	switch {
@@ -309,7 +312,8 @@ func (r *httpRequest) absolute() (authority, rest string, err error) {
 	return authority, rest, nil
 }
 
-// credentials are those for the proxy (RFC 7617).
+// credentials returns the name and password for the proxy (RFC 7617). given tells
+// whether there are any, of whatever scheme.
 func (h *httpHead) credentials() (user, password string, given bool) {
 	v, given := h.get("Proxy-Authorization")
 	scheme, text, _ := strings.Cut(string(v), " ")
@@ -324,8 +328,9 @@ func (h *httpHead) credentials() (user, password string, given bool) {
 	return user, password, given
 }
 
-// hopByHop tells whether a field is for this connection only (RFC 9110 section
-// 7.6.1). What says where a message ends is not, whatever Connection lists.
+// hopByHop tells whether a field concerns this connection only (RFC 9110 section
+// 7.6.1). Fields that say where the message ends never do, even if Connection lists
+// them.
 func (h *httpHead) hopByHop(f httpField) bool {
 	switch {
 	case f.is("Connection"), f.is("Proxy-Connection"), f.is("Keep-Alive"), f.is("Proxy-Authorization"), f.is("Proxy-Authenticate"), f.is("TE"), f.is("Upgrade"):
@@ -336,8 +341,9 @@ func (h *httpHead) hopByHop(f httpField) bool {
 	return h.has("Connection", string(f.name))
 }
 
-// appendTo writes the request as the server gets it: without what is for this
-// connection, or private, and otherwise as it was, in its order.
+// appendTo appends the request as the server gets it. Fields that concern this
+// connection only, and private ones, are left out. The other fields stay as they are,
+// in their order.
 func (r *httpRequest) appendTo(b []byte, authority, target string, private []string, via string) []byte {
 	b = append(append(append(append(b, r.method...), ' '), target...), " HTTP/1.1\r\n"...)
 	host := false
@@ -379,7 +385,8 @@ func (f httpField) appendTo(b []byte) []byte {
 	return append(append(append(append(b, f.name...), ": "...), f.value...), "\r\n"...)
 }
 
-// appendVia tells of this proxy, if it has a name (RFC 9110 section 7.6.3).
+// appendVia appends the Via field of this proxy, if the proxy has a name (RFC 9110
+// section 7.6.3).
 func appendVia(b []byte, via string, old bool) []byte {
 	if via == "" {
 		return b
@@ -395,14 +402,14 @@ func appendVia(b []byte, via string, old bool) []byte {
 type httpResponse struct {
 	httpHead
 	status int
-	reason []byte // the status code and all behind it
+	reason []byte // the status code and what follows
 	old    bool
 	body   httpBody
-	keep   bool // the server may get another request
+	keep   bool // the server takes another request
 }
 
-// parseHTTPResponse reads the beginning of a response to a request with this
-// method. The status line may be that of a SHOUTcast server.
+// parseHTTPResponse parses the status line and the header of the response to a request
+// with this method. It also knows the status line of SHOUTcast servers.
 func parseHTTPResponse(b []byte, method string, fields []httpField) (*httpResponse, error) {
 	h, err := parseHTTPHead(b, false, fields)
 	if err != nil {
@@ -433,8 +440,8 @@ func parseHTTPResponse(b []byte, method string, fields []httpField) (*httpRespon
 	return r, nil
 }
 
-// appendTo writes the response as the client gets it. Of a chunked body, a client
-// of HTTP/1.0 gets the contents.
+// appendTo appends the response as the client gets it. If old, the client speaks
+// HTTP/1.0 and gets the contents of a chunked body without the chunks.
 func (r *httpResponse) appendTo(b []byte, old, keep bool, via string) []byte {
 	b = append(append(append(b, "HTTP/1.1 "...), r.reason...), "\r\n"...)
 	for _, f := range r.fields {

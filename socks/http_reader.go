@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// httpReader reads messages from a connection. Its buffer is borrowed while there is
-// something in it.
+// httpReader reads messages from a connection. It borrows a buffer, and gives the
+// buffer back as soon as that is empty.
 type httpReader struct {
 	s        *Server
 	conn     net.Conn
 	lazy     lazyRead
-	borrowed *[bufferSize]byte // what buf is of; nil if it was made for a long header
-	buf      []byte            // nil if nothing is there
-	start    int               // of what was not taken yet; the end is buf's
-	most     int64             // of Server.heads
-	held     int64             // of that
+	borrowed *[bufferSize]byte // the array of buf; nil if buf was made for a long header
+	buf      []byte            // nil if empty
+	start    int               // of the bytes that were not taken yet; they end with buf
+	most     int64             // how much all readers may take from Server.heads
+	held     int64             // how much this one has taken from there
 
-	idle    time.Duration // for each read; 0: who reads sets the deadline
-	limit   time.Duration // for a head that does not come in one piece; 0: there is one, or idle holds
-	renewed time.Time     // the deadline, last
+	idle    time.Duration // for each read; 0: whoever reads sets the deadline
+	limit   time.Duration // for a head that does not arrive at once; 0: a deadline is set, or idle counts
+	renewed time.Time     // when the deadline was last moved
 }
 
 func (r *httpReader) init(s *Server, nc net.Conn, ahead []byte, most int64) {
@@ -34,10 +34,10 @@ func (r *httpReader) init(s *Server, nc net.Conn, ahead []byte, most int64) {
 	}
 }
 
-// ahead is what was read and not taken.
+// ahead returns the bytes that were read but not taken.
 func (r *httpReader) ahead() []byte { return r.buf[r.start:] }
 
-// take takes n bytes of ahead.
+// take takes the first n bytes of ahead.
 func (r *httpReader) take(n int) {
 	if r.start += n; r.start == len(r.buf) {
 		r.release()
@@ -52,7 +52,7 @@ func (r *httpReader) release() {
 	r.borrowed, r.buf, r.start, r.held = nil, nil, 0, 0
 }
 
-// grow makes the buffer twice as large, if all headers together do not take too much.
+// grow doubles the buffer. It fails if all headers together would take too much memory.
 func (r *httpReader) grow() error {
 	rest, size := r.ahead(), 2*cap(r.buf)
 	held := max(0, int64(size)-freeHead)
@@ -65,8 +65,8 @@ func (r *httpReader) grow() error {
 	return nil
 }
 
-// settle gives the borrowed buffer back while the rest of a header is awaited, which a
-// hostile client never sends.
+// settle gives the borrowed buffer back while the rest of a header is awaited, because
+// a hostile client never sends the rest.
 func (r *httpReader) settle() {
 	if rest := r.ahead(); r.borrowed != nil && len(rest) <= freeHead/2 {
 		own := append(make([]byte, 0, max(2*len(rest), 1024)), rest...)
@@ -75,7 +75,7 @@ func (r *httpReader) settle() {
 	}
 }
 
-// fill reads more. A buffer that is full grows.
+// fill reads more bytes. If the buffer is full, it grows.
 func (r *httpReader) fill() (n int, err error) {
 	r.patience()
 	if r.buf == nil {
@@ -102,7 +102,8 @@ func (r *httpReader) fill() (n int, err error) {
 	return n, err
 }
 
-// patience moves the deadline on, but not for each read: that costs.
+// patience moves the deadline on. It does not do so for each read, because that is
+// expensive.
 func (r *httpReader) patience() {
 	if r.idle == 0 {
 		return
@@ -113,7 +114,7 @@ func (r *httpReader) patience() {
 	}
 }
 
-// deadline is a time from now, none if that is for ever.
+// deadline returns the time that is wait after now, or no deadline if wait is forever.
 func deadline(now time.Time, wait time.Duration) time.Time {
 	if wait == forever {
 		return time.Time{}
@@ -121,14 +122,14 @@ func deadline(now time.Time, wait time.Duration) time.Time {
 	return now.Add(wait)
 }
 
-// head returns the beginning of the next message up to the empty line, which is
-// taken. It is valid until the next fill. The error is io.EOF if there is no
+// head takes and returns the beginning of the next message, up to the empty line. The
+// result is valid until the next fill. The error is io.EOF if there is no further
 // message.
 func (r *httpReader) head() ([]byte, error) {
 	seen := 0
 	for {
 		b := r.ahead()
-		if seen == 0 { // empty lines may come before it (RFC 9112 section 2.2)
+		if seen == 0 { // empty lines may come before the start line (RFC 9112 section 2.2)
 			skip := len(b) - len(bytes.TrimLeft(b, "\r\n"))
 			b = b[skip:]
 			r.start += skip
@@ -157,8 +158,8 @@ func (r *httpReader) head() ([]byte, error) {
 	}
 }
 
-// headEnd finds the end of the first empty line, looking from some place on; 0 if
-// there is none.
+// headEnd returns the end of the first empty line, and 0 if there is none. The search
+// begins at from.
 func headEnd(b []byte, from int) int {
 	for {
 		i := bytes.IndexByte(b[from:], '\n')

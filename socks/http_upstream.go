@@ -14,8 +14,8 @@ type upstream struct {
 	dest    Addr
 	in      httpReader
 	reused  bool
-	used    time.Time // last
-	written time.Time // when the write deadline was moved
+	used    time.Time // when it was last used
+	written time.Time // when the write deadline was last moved
 	fields  []httpField
 	lasts   atomic.Bool // lasting was called
 	kept    bool        // it counts in Server.extra
@@ -28,7 +28,8 @@ func newUpstream(ss *Session, nc net.Conn) *upstream {
 	return u
 }
 
-// close ends the connection, which err broke, and with it the session.
+// close closes the connection and ends its session. err is what broke the connection,
+// nil for none.
 func (u *upstream) close(err error) {
 	u.in.release()
 	u.taken()
@@ -36,7 +37,8 @@ func (u *upstream) close(err error) {
 	u.ss.c.cfg.Hooks.Ended(u.ss, err)
 }
 
-// taken notes that it is no longer one that is kept beside another one.
+// taken notes that the connection no longer takes a descriptor beyond those of the
+// client.
 func (u *upstream) taken() {
 	if u.kept {
 		u.kept = false
@@ -54,7 +56,7 @@ func (u *upstream) write(b []byte) error {
 	return err
 }
 
-// head reads the beginning of the next response.
+// head reads the status line and the header of the next response.
 func (u *upstream) head(method string) (*httpResponse, error) {
 	before := len(u.in.ahead())
 	b, err := u.in.head()
@@ -69,8 +71,8 @@ func (u *upstream) head(method string) (*httpResponse, error) {
 	return resp, err
 }
 
-// lasting has the kernel look whether the server is there. A dial function need not ask
-// for that, as most exchanges are over before it matters.
+// lasting turns the kernel's keep-alive probes on. A dial function need not do this,
+// because most exchanges are over before it matters.
 func (u *upstream) lasting() {
 	c, ok := u.conn.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
@@ -80,7 +82,7 @@ func (u *upstream) lasting() {
 	}
 }
 
-// fill reads more of a response.
+// fill reads more bytes of a response.
 func (u *upstream) fill() error {
 	u.lasting()
 	n, err := u.in.fill()
@@ -88,8 +90,8 @@ func (u *upstream) fill() error {
 	return err
 }
 
-// repeatable tells whether a request may be sent again when nobody knows whether the
-// server saw it (RFC 9110 section 9.2.2), and can be.
+// repeatable tells whether a request can and may be sent again when nobody knows
+// whether the server received it (RFC 9110 section 9.2.2).
 func (r *httpRequest) repeatable() bool {
 	switch r.method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// lookUp serves RESOLVE and RESOLVE_PTR: the reply has the address of a name, or
-// the name of an address, in place of the bound address.
+// lookUp serves RESOLVE and RESOLVE_PTR. In place of the bound address, the reply has
+// the address of a name, or the name of an address.
 func (ss *Session) lookUp(reply replier) {
 	c := ss.c
 	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), c.cfg.Connect)
@@ -36,7 +36,7 @@ func (ss *Session) lookUp(reply replier) {
 	_ = c.Close()
 }
 
-// answer is what was looked up, as SOCKS 5 writes it.
+// answer returns the result of the look-up in the format of SOCKS 5.
 func (ss *Session) answer(ctx context.Context) ([]byte, error) {
 	if err := ss.c.cfg.Rules.Allow(ctx, ss.Request); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (ss *Session) answer(ctx context.Context) ([]byte, error) {
 	if len(ips) == 0 {
 		return nil, &Error{Reply: HostUnreachable, Err: errors.New("the name has no address")}
 	}
-	// Programs behind these clients know IPv4, if they know one family only.
+	// Some programs that use these commands know one family only, and that is IPv4.
 	best := ips[0]
 	for _, candidate := range ips {
 		if candidate.Unmap().Is4() {

@@ -10,13 +10,13 @@ import (
 
 const tcpClose = 7 // TCP_CLOSE, net/tcp_states.h
 
-// unacknowledged counts the bytes that were written to a connection and that its
-// peer's kernel has not said to have, the end counting as one (SIOCOUTQ, tcp(7)).
-// It is 0 for what has no descriptor, and for a connection that is over.
+// unacknowledged returns how many bytes were written to a connection but are not
+// acknowledged by its peer's kernel. The end of the data counts as one byte (SIOCOUTQ,
+// tcp(7)). It returns 0 if nc has no descriptor, or if the connection is over.
 func unacknowledged(nc net.Conn) (n int, err error) {
 	if raw, ok := nc.(syscall.Conn); ok {
 		err = control(raw, func(fd uintptr) error {
-			// What a reset connection had to send is dropped, but still counted.
+			// What a reset connection had left to send is dropped, but still counted.
 			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 			if err == nil && info.State == tcpClose {
 				return nil
@@ -28,8 +28,8 @@ func unacknowledged(nc net.Conn) (n int, err error) {
 	return n, err
 }
 
-// unread counts the bytes that have come and were not read (SIOCINQ, tcp(7)); -1 where
-// that is not known.
+// unread returns how many bytes have arrived but were not read (SIOCINQ, tcp(7)). It
+// returns -1 if that is not known.
 func unread(nc net.Conn) int {
 	raw, ok := nc.(syscall.Conn)
 	if !ok {
@@ -45,7 +45,7 @@ func unread(nc net.Conn) int {
 	return n
 }
 
-// hungUp tells that a connection can neither send nor receive any more.
+// hungUp tells whether a connection can neither send nor receive any more.
 func hungUp(nc net.Conn) bool {
 	gone := false
 	if raw, ok := nc.(syscall.Conn); ok {

@@ -4,7 +4,7 @@ package socks
 
 import "net"
 
-// These kernels do not say.
+// Other kernels do not tell.
 func unacknowledged(net.Conn) (int, error) { return 0, nil }
 
 func unread(net.Conn) int { return -1 }

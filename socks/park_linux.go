@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canPark tells that a lot is of use.
+// canPark tells whether a lot can be used.
 const canPark = true
 
-// lot is where directions of idle connections wait without a goroutine each. Two
-// goroutines are most of what an idle connection takes: their stacks have grown for
-// the work before. The zero value works.
+// lot is where the directions of idle connections wait, without a goroutine for each.
+// Two goroutines are most of the memory that an idle connection takes, because their
+// stacks have grown during earlier work. The zero value is ready to use.
 type lot struct {
 	mu     sync.Mutex
-	file   *os.File // the epoll(7) instance, made for the first one
+	file   *os.File // the epoll(7) instance; nil until the first direction parks
 	rc     syscall.RawConn
 	last   int32
 	parked map[int32]*flow
@@ -25,8 +25,9 @@ type lot struct {
 	wait   sync.WaitGroup
 }
 
-// park has f's resume called in a goroutine of its own once f's source can be read, or
-// wake is called. It tells whether f waits now; the caller must not go on then.
+// park lets f wait until f's source can be read, or until wake is called; then f's
+// resume runs in a goroutine of its own. If park returns true, f waits, and the caller
+// must not go on with f. If it returns false, f does not wait.
 func (p *lot) park(f *flow, source syscall.RawConn) bool {
 	p.mu.Lock()
 	if p.closed || p.file == nil && !p.openLocked() {
@@ -38,7 +39,7 @@ func (p *lot) park(f *flow, source syscall.RawConn) bool {
 		id++
 	}
 	p.last = id
-	p.parked[id] = f // before the kernel may tell of it, and before its source may be closed
+	p.parked[id] = f // the kernel may report f, or somebody may close its source, from the next line on
 	f.parked = id
 	rc := p.rc
 	p.mu.Unlock()
@@ -47,7 +48,7 @@ func (p *lot) park(f *flow, source syscall.RawConn) bool {
 		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: id}
 		if rc.Control(func(epoll uintptr) {
 			err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &event)
-			if errors.Is(err, unix.EEXIST) { // it has waited before
+			if errors.Is(err, unix.EEXIST) { // f has waited before
 				err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_MOD, int(fd), &event)
 			}
 		}) != nil {
@@ -57,16 +58,16 @@ func (p *lot) park(f *flow, source syscall.RawConn) bool {
 	if closed == nil && err == nil {
 		return true
 	}
-	return !p.take(f) // whoever has taken it makes it go on
+	return !p.take(f) // whoever has taken f in the meantime resumes it
 }
 
-// openLocked makes the epoll instance, and begins to wait for what it tells.
+// openLocked makes the epoll instance, and a goroutine that waits for its events.
 func (p *lot) openLocked() bool {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return false
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // so that the runtime waits for it
+	if err := unix.SetNonblock(fd, true); err != nil { // makes the runtime's poller wait for it, not a thread
 		_ = unix.Close(fd)
 		return false
 	}
@@ -81,7 +82,7 @@ func (p *lot) openLocked() bool {
 	return true
 }
 
-// serve wakes what can be read.
+// serve wakes the directions whose sources can be read.
 func (p *lot) serve(rc syscall.RawConn) {
 	events := make([]unix.EpollEvent, 64)
 	for {
@@ -104,14 +105,14 @@ func (p *lot) serve(rc syscall.RawConn) {
 	}
 }
 
-// wake makes f go on if it waits here.
+// wake resumes f if f waits here.
 func (p *lot) wake(f *flow) {
 	if p.take(f) {
 		go f.resume()
 	}
 }
 
-// take tells whether f waited here; it does no more.
+// take takes f out of the lot. It tells whether f was there.
 func (p *lot) take(f *flow) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +124,7 @@ func (p *lot) take(f *flow) bool {
 	return true
 }
 
-// close makes all go on, and takes no more.
+// close resumes all directions. The lot takes none after that.
 func (p *lot) close() {
 	p.mu.Lock()
 	p.closed = true

@@ -6,7 +6,7 @@ import "syscall"
 
 const canPark = false
 
-// lot is for what has epoll; elsewhere, each direction waits in its goroutine.
+// lot needs epoll. On other systems each direction waits in its own goroutine.
 type lot struct{}
 
 func (*lot) park(*flow, syscall.RawConn) bool { return false }

@@ -2,10 +2,10 @@ package socks
 
 import "strconv"
 
-// Protocol is what a client speaks.
+// Protocol is the protocol that a client speaks.
 type Protocol uint8
 
-// The protocols, told apart by the first byte that a client sends.
+// The protocols. The first bytes that a client sends tell which it is.
 const (
 	SOCKS5 Protocol = 1 + iota
 	SOCKS4
@@ -22,7 +22,7 @@ func (p Protocol) String() string {
 // Method is an authentication method (RFC 1928 section 3).
 type Method uint8
 
-// The methods that are known.
+// The known methods.
 const (
 	MethodNone         Method = 0x00
 	MethodGSSAPI       Method = 0x01 // never chosen
@@ -30,7 +30,7 @@ const (
 	MethodUnacceptable Method = 0xff
 )
 
-// String is the method in words; a number where it has no name here.
+// String returns the method in words, or its number if it has no name here.
 func (m Method) String() string {
 	if m == MethodUnacceptable {
 		return "no acceptable method"
@@ -38,22 +38,22 @@ func (m Method) String() string {
 	return name(int(m), "method", "none", "gssapi", "password")
 }
 
-// Command is what a client asks for (RFC 1928 section 4).
+// Command is the command of a request (RFC 1928 section 4).
 type Command uint8
 
-// The commands. SOCKS 4 has the first two, HTTP the first.
+// The commands. SOCKS 4 has the first two, HTTP has the first.
 const (
 	CommandConnect      Command = 1
 	CommandBind         Command = 2
 	CommandUDPAssociate Command = 3
 
-	// Extensions of Tor to SOCKS 5, which clients made for it look names up by:
-	// socks-extensions.txt of its specification.
+	// Extensions of SOCKS 5 by Tor, with which a client looks names up
+	// (socks-extensions.txt in Tor's specification).
 	CommandResolve    Command = 0xf0
 	CommandResolvePTR Command = 0xf1
 )
 
-// String is the command in words; a number where it has no name here.
+// String returns the command in words, or its number if it has no name here.
 func (c Command) String() string {
 	switch c {
 	case CommandResolve:
@@ -74,12 +74,12 @@ const (
 	AddrIPv6 AddrType = 4
 )
 
-// String is "ipv4", "ipv6" or "name"; a number for any other.
+// String returns "ipv4", "ipv6" or "name", or the number of any other type.
 func (t AddrType) String() string {
 	return name(int(t), "address type", "", "ipv4", "", "name", "ipv6")
 }
 
-// name gives names[i], or kind and number where that is empty.
+// name returns names[i], or kind and number if there is no such name.
 func name(i int, kind string, names ...string) string {
 	if i < len(names) && names[i] != "" {
 		return names[i]

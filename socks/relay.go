@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// parkAfter is how long a connection is idle before its goroutines are given up. It
-// is looked at so often as well, so it should not be short.
+// parkAfter is how long a connection must be idle before its goroutines end. A timer
+// fires that often, so the time should not be short.
 const parkAfter = 5 * time.Second
 
-// relay moves bytes both ways until both directions have ended, closes both
-// connections and calls done, which may be after it returns. The end of one direction
-// is passed on as such. If one connection breaks, relay resets the other one, but only
-// after all bytes received from the first have arrived there. An earlier reset would
-// make the kernel drop bytes that it has yet to send; without a proxy, the reset
-// would have come after the data.
+// relay moves bytes both ways until both directions have ended. Then it closes both
+// connections and calls done, maybe after relay itself has returned. The end of one
+// direction is passed on as such. If one connection breaks, relay resets the other one,
+// but only after that one has received everything that the first had sent. A reset
+// makes the kernel drop unsent bytes; without a proxy, the reset would have come after
+// the data.
 func (ss *Session) relay(remote net.Conn, early []byte, done func(error)) {
 	c := ss.c
 	r := &relay{ss: ss, client: side{conn: c.Conn}, remote: side{conn: remote}, done: done, directions: 2, moved: time.Now()}
@@ -40,29 +40,29 @@ type relay struct {
 	up, down       flow
 	done           func(error)
 
-	drained atomic.Int64 // bytes that were waited for
+	drained atomic.Int64 // bytes that drain has seen arrive
 
 	mu         sync.Mutex
 	timer      *time.Timer
-	directions int       // that have not ended
+	directions int       // number of directions that have not ended
 	half       bool      // one direction has ended
 	over       bool      // both connections were reset
-	err        error     // the first
+	err        error     // the first error
 	seen       int64     // bytes in both directions when the timer last fired
-	moved      time.Time // when it last fired and there were more than before
-	parking    bool      // the directions are asked to give up their goroutines, or have done so
+	moved      time.Time // when the timer last found that bytes had moved
+	parking    bool      // the directions were asked to give up their goroutines
 }
 
 // side is one of the two connections.
 type side struct {
 	conn net.Conn
 
-	writing sync.Mutex // held while something is written to it, and for failed
-	failed  error      // of writing
+	writing sync.Mutex // held during a write to conn; guards failed
+	failed  error      // the error of a write; nil: none
 }
 
-// run moves bytes until there are no more, and passes on how it ended. If the
-// connection is idle it returns before, and is called again when it is not.
+// run moves bytes until there are no more, and passes the end on. If the connection is
+// idle, run returns earlier; resume calls it again when there is something to read.
 func (f *flow) run(early []byte) {
 	var err error
 	if len(early) > 0 {
@@ -72,15 +72,15 @@ func (f *flow) run(early []byte) {
 		err = f.copy()
 	}
 	if errors.Is(err, errParked) {
-		return // f may be running elsewhere already
+		return // another goroutine may run f already
 	}
 	if err == nil {
 		err = f.end()
 	}
 	r := f.r
 	r.ended(err)
-	// What a destination had sent before it broke is on its way back: the other
-	// direction ends by itself.
+	// The other direction ends by itself: it still passes on what the destination sent
+	// before it broke.
 	if err != nil && f.dst.broken() == nil {
 		r.drain(f.dst)
 		r.reset(f.dst)
@@ -99,7 +99,7 @@ func (r *relay) finish() {
 	r.timer.Stop()
 	err := r.failure()
 	if err != nil {
-		// Closing with bytes unread makes the kernel send a reset at once.
+		// Closing a connection with unread bytes makes the kernel send a reset at once.
 		r.drain(&r.client)
 		r.drain(&r.remote)
 	}
@@ -108,7 +108,7 @@ func (r *relay) finish() {
 	r.done(err)
 }
 
-// ended takes the result of a direction.
+// ended notes the result of a direction.
 func (r *relay) ended(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *relay) ended(err error) {
 	}
 }
 
-// limitLocked is how long nothing may move.
+// limitLocked returns how long the connection may be idle.
 func (r *relay) limitLocked() time.Duration {
 	if r.half {
 		return min(r.ss.c.cfg.Idle, r.ss.c.cfg.HalfClosed)
@@ -135,8 +135,8 @@ func (r *relay) failure() error {
 	return r.err
 }
 
-// look runs now and then, and sees whether the connection is idle, and whether it
-// was for too long. Relaying bytes costs nothing extra.
+// look runs when the timer fires. It finds out whether the connection is idle, and for
+// how long. The directions only count bytes, so relaying pays nothing for this.
 func (r *relay) look() {
 	r.mu.Lock()
 	now, limit := time.Now(), r.limitLocked()
@@ -152,7 +152,7 @@ func (r *relay) look() {
 			r.parking = true
 			for _, s := range []*side{&r.client, &r.remote} {
 				if _, ok := s.conn.(rawConn); ok && canPark {
-					_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes who waits for something to read
+					_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the direction that waits for something to read
 				}
 			}
 		}
@@ -176,7 +176,7 @@ func (r *relay) abort(err error) {
 	r.reset(&r.remote)
 }
 
-// reset closes one of the connections, and wakes the direction that reads from it.
+// reset resets one of the connections, and wakes the direction that reads from it.
 func (r *relay) reset(s *side) {
 	reset(s.conn)
 	for _, f := range []*flow{&r.up, &r.down} {
@@ -186,11 +186,11 @@ func (r *relay) reset(s *side) {
 	}
 }
 
-// errParked tells that a direction waits without a goroutine.
+// errParked tells that a direction now waits without a goroutine.
 var errParked = errors.New("waits elsewhere")
 
 // rest is called by a direction that was woken to give up its goroutine. It returns
-// errParked if it is to do so, nil if it is to go on.
+// errParked if the goroutine must end, nil if the direction must go on.
 func (f *flow) rest(source syscall.RawConn) error {
 	r := f.r
 	r.mu.Lock()
@@ -205,12 +205,12 @@ func (f *flow) rest(source syscall.RawConn) error {
 	return nil
 }
 
-// resume goes on with a direction that had no goroutine.
+// resume goes on with a direction that waited without a goroutine.
 func (f *flow) resume() {
 	r := f.r
 	r.mu.Lock()
 	if !r.over {
-		_ = f.src.conn.SetReadDeadline(time.Time{}) // may be that of look
+		_ = f.src.conn.SetReadDeadline(time.Time{}) // look may have set it
 		if r.parking {
 			r.parking, r.moved = false, time.Now()
 			r.timer.Reset(min(r.limitLocked(), r.ss.c.cfg.parkAfter))
@@ -220,15 +220,16 @@ func (f *flow) resume() {
 	f.run(nil)
 }
 
-// How often the kernel is asked whether all has arrived; it does not tell by
-// itself.
+// These are how often the kernel is asked whether everything has arrived. The kernel
+// does not report that by itself.
 const (
 	drainLookFirst = time.Millisecond
 	drainLookLater = 50 * time.Millisecond
 )
 
-// drain waits until the peer's kernel has all that was written to a connection,
-// or until the connection is gone: the peer's doing, or the time-out's.
+// drain waits until the peer's kernel has received everything that was written to a
+// connection. It also returns when the connection is gone, which is up to the peer or
+// to a time-out.
 func (r *relay) drain(to *side) {
 	last, err := unacknowledged(to.conn)
 	for wait := drainLookFirst; err == nil && last > 0; wait = min(2*wait, drainLookLater) {
@@ -244,31 +245,31 @@ func (r *relay) drain(to *side) {
 	}
 }
 
-// broken tells why writing to the connection failed, nil if it did not.
+// broken returns the error of a failed write to the connection, nil if none failed.
 func (s *side) broken() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	return s.failed
 }
 
-// flow is one direction.
+// flow is one direction of a relay.
 type flow struct {
 	s        *Server
 	r        *relay
 	dst, src *side
 	n        *atomic.Int64
-	parked   int32 // the lot's
+	parked   int32 // the number of its place in the lot; 0: it does not wait there
 }
 
-// rawConn is a connection that can be read by its descriptor.
+// rawConn is a connection whose descriptor can be read.
 type rawConn interface {
 	net.Conn
 	syscall.Conn
 	CloseWrite() error
 }
 
-// copy moves bytes until the end of src. Bytes that were read are written before
-// anything else happens.
+// copy moves bytes until src ends. Bytes that were read are written before anything
+// else happens.
 func (f *flow) copy() error {
 	if src, ok := f.src.conn.(rawConn); ok {
 		return f.copyRaw(src)
@@ -276,7 +277,7 @@ func (f *flow) copy() error {
 	return f.copyPlain()
 }
 
-// end passes on the end of src, unless that was none.
+// end passes on the end of src, unless src was reset.
 func (f *flow) end() error {
 	// The kernel reports a reset once. If it has reported the reset to the direction
 	// that writes to src, the direction that reads from src sees an orderly end. EPIPE
@@ -296,7 +297,7 @@ func (f *flow) end() error {
 	return f.dst.conn.Close()
 }
 
-// copyPlain serves what has no descriptor.
+// copyPlain copies from a connection without a descriptor.
 func (f *flow) copyPlain() error {
 	b := f.s.bytes.buffer()
 	defer f.s.bytes.putBuffer(b)

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// Reads that fill the buffer this many times in a row show that it is much
-	// data, so that splicing pays. A few large objects stay below.
+	// This many full buffers in a row show that there is much data, so that splicing
+	// pays. A few large objects stay below the limit.
 	spliceAfter = 8
-	// When splicing brings less than this at a time, this many times in a row,
-	// copying is as good, and others may need the pipe.
+	// If splicing moves less than this, this many times in a row, copying is as good
+	// and the pipe is left to others.
 	spliceLittle      = 16 << 10
 	spliceLittleTimes = 32
 
@@ -27,15 +27,15 @@ const (
 	maxPipes = 64
 )
 
-// copyRaw moves bytes until the end of src. It waits without a buffer or a pipe
-// and borrows one when there is something to read.
+// copyRaw moves bytes until src ends. While it waits it holds neither buffer nor pipe;
+// it borrows one when there is something to read.
 //
-// Small amounts are copied; a large transfer is spliced, without passing
-// through this process, if one of the pipes is free. Measured over loopback, a
-// gigabyte spliced costs this process 0.2 to 0.3 s of processor time, copied 0.6
-// to 0.75 s. With 64 transfers at a time the peers, being on the same host, pay
-// some of that back (1.0 s in place of 0.6 s), because the bytes have left the
-// cache when they read them; peers elsewhere do not.
+// Small amounts are copied. A large transfer is spliced, if a pipe is free: its bytes
+// do not pass through this process. Measured over loopback, a gigabyte costs this
+// process 0.2 to 0.3 s of processor time if spliced, and 0.6 to 0.75 s if copied. With
+// 64 transfers at a time, peers on the same host lose some of that (1.0 s in place of
+// 0.6 s), because the bytes are no longer in the cache when they read them. Other peers
+// do not.
 func (f *flow) copyRaw(src rawConn) error {
 	rc, err := src.SyscallConn()
 	if err != nil {
@@ -43,11 +43,11 @@ func (f *flow) copyRaw(src rawConn) error {
 	}
 	var (
 		read copyRead
-		full int // times in a row
+		full int // full buffers in a row
 		sp   splicer
 	)
 	read.s = f.s
-	step := read.step // one closure for all reads
+	step := read.step // one closure for all reads saves allocations
 	dst, spliceable := f.dst.conn.(rawConn)
 	for {
 		if spliceable && full >= spliceAfter {
@@ -61,7 +61,7 @@ func (f *flow) copyRaw(src rawConn) error {
 			switch {
 			case errors.Is(err, errCannotSplice):
 				spliceable = false
-			case errors.Is(err, errNoPipe): // perhaps later
+			case errors.Is(err, errNoPipe): // a pipe may be free later
 			case errors.Is(err, os.ErrDeadlineExceeded):
 				if err := f.rest(rc); err != nil {
 					return err
@@ -99,10 +99,10 @@ func (f *flow) copyRaw(src rawConn) error {
 	}
 }
 
-// copyRead is one read.
+// copyRead reads once into a borrowed buffer.
 type copyRead struct {
 	s   *Server
-	buf *[bufferSize]byte // the caller's, if n > 0
+	buf *[bufferSize]byte // belongs to the caller if n > 0
 	n   int
 	err error
 }
@@ -122,11 +122,12 @@ func (r *copyRead) step(fd uintptr) (done bool) {
 	return !errors.Is(r.err, unix.EAGAIN)
 }
 
-// lazyRead reads a connection and borrows a buffer only when there is something.
+// lazyRead reads from a connection. It borrows a buffer only when there is something to
+// read.
 type lazyRead struct {
 	copyRead
 	conn net.Conn
-	rc   syscall.RawConn // nil if it has no descriptor
+	rc   syscall.RawConn // nil if the connection has no descriptor
 	do   func(fd uintptr) bool
 }
 
@@ -139,7 +140,7 @@ func (l *lazyRead) init(s *Server, nc net.Conn) {
 	}
 }
 
-// read returns a buffer with n bytes, nil at the end or after an error.
+// read returns a buffer with n bytes. The buffer is nil at the end and after an error.
 func (l *lazyRead) read() (buf *[bufferSize]byte, n int, err error) {
 	if l.rc == nil {
 		return l.s.bytes.read(l.conn)
@@ -156,8 +157,8 @@ func (l *lazyRead) read() (buf *[bufferSize]byte, n int, err error) {
 	return l.buf, l.n, nil
 }
 
-// Reasons why nothing was moved: these sockets or this kernel cannot; all pipes
-// are in use.
+// Reasons why nothing was spliced: these sockets or this kernel cannot do it, or all
+// pipes are in use.
 var (
 	errCannotSplice = errors.New("cannot splice")
 	errNoPipe       = errors.New("no pipe is free")
@@ -185,7 +186,8 @@ func (sp *splicer) init(f *flow, rc syscall.RawConn, dst rawConn) error {
 
 const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 
-// fill splices from the source into a pipe that it holds only if something came.
+// fill splices from the source into a pipe. It keeps the pipe only if there are bytes
+// in it.
 func (sp *splicer) fill(fd uintptr) (done bool) {
 	if sp.pipe == nil {
 		if sp.pipe = sp.f.s.bytes.pipes.get(); sp.pipe == nil {
@@ -224,12 +226,12 @@ func (sp *splicer) drain(fd uintptr) (done bool) {
 	return !errors.Is(sp.err, unix.EAGAIN)
 }
 
-// run moves bytes until there is no more, which is the end, or until it is not
-// worth it any more.
+// run moves bytes until the source ends, or until splicing does not pay any more. end
+// tells which.
 func (sp *splicer) run() (end bool, err error) {
 	defer func() {
 		if sp.pipe != nil {
-			sp.pipe.discard() // with bytes in it
+			sp.pipe.discard() // it has bytes in it
 			sp.f.s.bytes.pipes.lost()
 			sp.pipe = nil
 		}
@@ -261,15 +263,15 @@ func (sp *splicer) run() (end bool, err error) {
 			sp.n -= sp.moved
 			sp.f.n.Add(int64(sp.moved))
 		}
-		// Nothing is in it: somebody else may need it while this waits.
+		// The pipe is empty. Another direction may need it while this one waits.
 		sp.f.s.bytes.pipes.put(sp.pipe)
 		sp.pipe = nil
 	}
 	return false, nil
 }
 
-// write moves what it can from the pipe to the destination, and notes a failure
-// as flow.write does.
+// write moves as many bytes as it can from the pipe to the destination. It notes a
+// failure as flow.write does.
 func (sp *splicer) write() error {
 	dst := sp.f.dst
 	dst.writing.Lock()
@@ -288,8 +290,8 @@ func (sp *splicer) write() error {
 	return err
 }
 
-// unspliced copies what is in the pipe, because the destination does not take
-// it from there.
+// unspliced copies the bytes that are in the pipe, because the destination cannot be
+// spliced to.
 func (sp *splicer) unspliced() error {
 	b := sp.f.s.bytes.buffer()
 	defer sp.f.s.bytes.putBuffer(b)
@@ -308,7 +310,7 @@ func (sp *splicer) unspliced() error {
 	return errCannotSplice
 }
 
-// pipe is what splice(2) needs between two sockets.
+// pipe is the pipe that splice(2) needs between two sockets. size is its capacity.
 type pipe struct{ r, w, size int }
 
 func newPipe() (*pipe, error) {
@@ -318,7 +320,7 @@ func newPipe() (*pipe, error) {
 	}
 	p := &pipe{r: fds[0], w: fds[1]}
 	size, err := unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize)
-	if err != nil { // beyond a limit: as it is, then
+	if err != nil { // not allowed: keep the size that it has
 		if size, err = unix.FcntlInt(uintptr(p.w), unix.F_GETPIPE_SZ, 0); err != nil {
 			p.discard()
 			return nil, os.NewSyscallError("fcntl", err)
@@ -333,7 +335,7 @@ func (p *pipe) discard() {
 	_ = unix.Close(p.w)
 }
 
-// pipePool keeps empty pipes.
+// pipePool holds the pipes that are not in use, which are empty.
 type pipePool struct {
 	mu     sync.Mutex
 	free   []*pipe
@@ -341,7 +343,7 @@ type pipePool struct {
 	closed bool
 }
 
-// get returns a pipe, nil if there is none.
+// get returns a pipe, or nil if none is free and no more may be made.
 func (pp *pipePool) get() *pipe {
 	pp.mu.Lock()
 	defer pp.mu.Unlock()
@@ -371,7 +373,7 @@ func (pp *pipePool) put(p *pipe) {
 	pp.free = append(pp.free, p)
 }
 
-// lost notes that a pipe does not come back.
+// lost notes that a pipe is not given back.
 func (pp *pipePool) lost() {
 	pp.mu.Lock()
 	defer pp.mu.Unlock()

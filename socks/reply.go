@@ -10,30 +10,30 @@ import (
 	"syscall"
 )
 
-// Reply says how a request ended (RFC 1928 section 6). SOCKS 4 and HTTP have
-// their own codes, which are derived from it.
+// Reply says how a request ended (RFC 1928 section 6). The codes of SOCKS 4 and HTTP
+// are derived from it.
 type Reply uint8
 
 // The replies.
 const (
 	Succeeded               Reply = 0
 	GeneralFailure          Reply = 1
-	NotAllowed              Reply = 2 // by the rules, ours or those of a firewall
+	NotAllowed              Reply = 2 // by our rules or by a firewall
 	NetworkUnreachable      Reply = 3
-	HostUnreachable         Reply = 4 // or its name does not exist
+	HostUnreachable         Reply = 4 // or the name does not exist
 	ConnectionRefused       Reply = 5
-	TTLExpired              Reply = 6 // also for time-outs, which have no code of their own
+	TTLExpired              Reply = 6 // also for time-outs, for which SOCKS has no code
 	CommandNotSupported     Reply = 7
 	AddressTypeNotSupported Reply = 8
 )
 
-// String is the reply in words; a number where it has no name here.
+// String returns the reply in words, or its number if it has no name here.
 func (r Reply) String() string {
 	return name(int(r), "reply", "succeeded", "general failure", "not allowed", "network unreachable", "host unreachable",
 		"connection refused", "timed out", "command not supported", "address type not supported")
 }
 
-// Codes of SOCKS 4.
+// Reply codes of SOCKS 4.
 const (
 	socks4Granted  = 90
 	socks4Rejected = 91
@@ -46,7 +46,7 @@ func (r Reply) socks4() byte {
 	return socks4Rejected
 }
 
-// HTTPStatus gives the status code that means the same (RFC 9110 section 15).
+// HTTPStatus returns the HTTP status code for the reply (RFC 9110 section 15).
 func (r Reply) HTTPStatus() int {
 	switch r {
 	case Succeeded:
@@ -65,17 +65,17 @@ func (r Reply) HTTPStatus() int {
 	return http.StatusInternalServerError
 }
 
-// Error is an error with the reply that a client is to get for it. Rules and
-// dial functions may return one where ReplyOf would not know.
+// Error is an error that names its reply. Rules and dial functions may return an Error
+// if ReplyOf would not find the right reply.
 type Error struct {
 	Reply Reply
 	Err   error // the reason, for the log; may be nil
-	// Told is the reason for clients that are not allowed, as far as their protocol has
-	// words, which is HTTP. "" tells them no reason.
+	// Told is the reason that clients are given if the reply is NotAllowed. Only HTTP
+	// can carry it. If Told is empty, clients are given no reason.
 	Told string
 }
 
-// Error is the reply in words, and the cause if there is one.
+// Error returns the reply in words, followed by the cause if there is one.
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return e.Reply.String()
@@ -86,14 +86,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, nil if there is none.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrNotAllowed is what Rules return to forbid.
+// ErrNotAllowed is the error that Rules return to forbid something.
 var ErrNotAllowed = errors.New("not allowed by the rules")
 
-// errLoop is the cause where a client would be connected to the proxy itself.
+// errLoop is the error if the destination is this proxy itself.
 var errLoop = fmt.Errorf("%w: the destination is this proxy", ErrNotAllowed)
 
-// replies are in order of precedence: an error that holds several causes, as
-// that of a dial with many attempts does, gets the reply that says most.
+// replies are in order of precedence. A dial with many attempts fails with an error
+// that holds several causes. It gets the reply that tells most.
 var replies = []struct {
 	reply  Reply
 	causes []error
@@ -102,13 +102,13 @@ var replies = []struct {
 	{ConnectionRefused, []error{syscall.ECONNREFUSED}},
 	{HostUnreachable, []error{syscall.EHOSTUNREACH, syscall.EHOSTDOWN}},
 	{NetworkUnreachable, []error{syscall.ENETUNREACH, syscall.ENETDOWN}},
-	// What a firewall of this host answers, connect(2).
+	// A firewall of this host causes these, see connect(2).
 	{NotAllowed, []error{syscall.EACCES, syscall.EPERM}},
 	{AddressTypeNotSupported, []error{syscall.EAFNOSUPPORT}},
 	{TTLExpired, []error{syscall.ETIMEDOUT, context.DeadlineExceeded, os.ErrDeadlineExceeded}},
 }
 
-// ReplyOf maps an error to a reply. It is the only place where that is done.
+// ReplyOf returns the reply for an error. No other function chooses a reply.
 func ReplyOf(err error) Reply {
 	if err == nil {
 		return Succeeded
@@ -130,7 +130,7 @@ func ReplyOf(err error) Reply {
 		return HostUnreachable
 	}
 	if e, ok := errors.AsType[*net.AddrError](err); ok && e != nil {
-		return AddressTypeNotSupported // no address of the family that is wanted
+		return AddressTypeNotSupported // no address of the wanted family
 	}
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return TTLExpired

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// Long enough for a SOCKS handshake and most HTTP headers; longer ones are
+	// readerSize is enough for a SOCKS handshake and most HTTP headers. Longer ones are
 	// read in pieces.
 	readerSize = 2048
-	// Where copying was fastest: below, system calls count; above, the cache is
-	// left.
+	// bufferSize is the size at which copying was fastest. Smaller buffers need more
+	// system calls; larger ones do not fit the cache.
 	bufferSize = 64 << 10
 )
 
-// resources are what connections borrow for as long as they have something to
-// do, so that an idle one holds none.
+// resources are buffers that connections borrow while they work, so that an idle
+// connection holds none.
 type resources struct {
 	readers sync.Pool // of *bufio.Reader
 	buffers sync.Pool // of *[bufferSize]byte
@@ -39,11 +39,11 @@ func (r *resources) putReader(br *bufio.Reader) {
 	r.readers.Put(br)
 }
 
-// release gives a reader back, and returns what it has read ahead.
+// release gives br back. It returns the bytes that br has read ahead.
 func (r *resources) release(br *bufio.Reader) []byte {
 	var ahead []byte
 	if n := br.Buffered(); n > 0 {
-		b, _ := br.Peek(n) // they are there
+		b, _ := br.Peek(n) // Peek cannot fail, because they are buffered
 		ahead = append(ahead, b...)
 	}
 	r.putReader(br)
@@ -53,7 +53,7 @@ func (r *resources) release(br *bufio.Reader) []byte {
 func (r *resources) buffer() *[bufferSize]byte     { return r.buffers.Get().(*[bufferSize]byte) }
 func (r *resources) putBuffer(b *[bufferSize]byte) { r.buffers.Put(b) }
 
-// read reads into a borrowed buffer, nil if nothing came.
+// read reads into a borrowed buffer. The buffer is nil if nothing was read.
 func (r *resources) read(from io.Reader) (*[bufferSize]byte, int, error) {
 	b := r.buffer()
 	n, err := from.Read(b[:])

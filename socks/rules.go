@@ -5,35 +5,36 @@ import (
 	"net/netip"
 )
 
-// Rules decide what is served. An error that wraps ErrNotAllowed, or any other
-// that ReplyOf maps, is the reason for the log. Both are called for different
-// clients at the same time.
+// Rules decide what is served. If they forbid something, they return an error that
+// wraps ErrNotAllowed, or another one that ReplyOf knows; its text is for the log.
+// Methods may be called for several clients at the same time.
 type Rules interface {
-	// Allow is asked when a request was read; its destination may be a name.
+	// Allow is asked when a request was read. The destination may be a name.
 	Allow(ctx context.Context, r *Request) error
-	// AllowAddr is asked about each address that is going to be used for it. See
-	// DestFrom for how the client asked for that address.
+	// AllowAddr is asked about each address that is going to be used for the request.
+	// DestFrom tells how the client wrote that destination.
 	AllowAddr(ctx context.Context, r *Request, addr netip.AddrPort) error
 }
 
-// SenderRules are Rules that also decide whose datagrams an association takes.
-// Without it, the first port of the client's address that sends one has it.
+// SenderRules are Rules that also decide whose datagrams an association takes. Without
+// them, the association belongs to the port of the client's address that sends the
+// first datagram.
 type SenderRules interface {
-	// AllowSender is asked about a port that an association has a datagram from,
-	// before it is passed on, and again from time to time. to is the address of
-	// this host that it was sent to.
+	// AllowSender is asked about a port from which an association gets a datagram,
+	// before the datagram is passed on, and again from time to time. to is the address
+	// of this host to which the datagram was sent.
 	AllowSender(ctx context.Context, r *Request, from, to netip.AddrPort) error
 }
 
-// DestFrom returns the destination that a function of the Config is called for, as
-// the client wrote it: a name, or an address. For an association it is the one
-// of a datagram. It is zero if ctx is not a Server's.
+// DestFrom returns the destination for which a function of the Config is called. It is
+// a name or an address, as the client wrote it. For an association it is the
+// destination of a datagram. It is zero if ctx does not come from a Server.
 func DestFrom(ctx context.Context) Addr {
 	sc, _ := ctx.Value(scopeKey{}).(scope)
 	return sc.dest
 }
 
-// everything is allowed.
+// everything allows everything.
 type everything struct{}
 
 func (everything) Allow(context.Context, *Request) error                     { return nil }

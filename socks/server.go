@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// ErrServerClosed is returned by Serve after Shutdown or Close.
+// ErrServerClosed is the error of Serve after Shutdown or Close.
 var ErrServerClosed = errors.New("socks: server closed")
 
 // Reasons to reject a client.
@@ -34,7 +34,7 @@ type Server struct {
 	patrol patrol
 
 	running  sync.WaitGroup // a task for each client
-	stopping atomic.Bool    // as closing, for those who need no lock
+	stopping atomic.Bool    // the same as closing, to be read without the lock
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -43,15 +43,15 @@ type Server struct {
 	listeners map[net.Listener]netip.AddrPort
 	conns     map[*conn]struct{}
 	perClient map[netip.Addr]int
-	pending   *list.List // of *conn: those without a request yet, oldest first
+	pending   *list.List // connections without a request yet, oldest first
 	closing   bool
 	bound     map[bindKey]struct{} // ports that clients were given by BIND
-	turns     map[netip.Addr]*turn // of clients whose passwords are checked
-	extra     int                  // descriptors beyond two for each connection
-	empty     chan struct{}        // closed when closing and the last connection went
+	turns     map[netip.Addr]*turn // clients whose passwords are being checked
+	extra     int                  // descriptors beyond the two of each connection
+	empty     chan struct{}        // closed when closing is set and no connection is left
 }
 
-// New returns a Server that serves as c says. Nothing runs before Serve.
+// New returns a Server for the configuration c. It does nothing before Serve is called.
 func New(c Config) *Server {
 	s := &Server{
 		listeners: map[net.Listener]netip.AddrPort{},
@@ -66,12 +66,12 @@ func New(c Config) *Server {
 	return s
 }
 
-// Reconfigure makes c count for connections that come from now on.
+// Reconfigure makes c the configuration of connections that are accepted from now on.
 func (s *Server) Reconfigure(c Config) { s.config.Store(c.withDefaults()) }
 
-// Serve accepts clients on l until Shutdown or Close, which close l, or until
-// somebody else closes l. Other errors of Accept, such as a lack of
-// descriptors, are waited out. It may be called for several listeners.
+// Serve accepts clients on l until Shutdown or Close, which close l, or until somebody
+// else closes l. After other errors of Accept, such as a lack of descriptors, Serve
+// waits and tries again. Serve may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	if s.closing {
@@ -120,9 +120,9 @@ func (s *Server) Serve(l net.Listener) error {
 
 func (s *Server) isClosing() bool { return s.stopping.Load() }
 
-// growStack makes the stack as large as serving needs, at once and while there
-// is nothing on it. Doubling it step by step, with all that must be moved then,
-// took a tenth of the processor time of a short connection.
+// growStack makes the goroutine's stack as large as serving needs, while there is
+// nothing on it yet. Otherwise the stack is doubled step by step, and everything on it
+// is moved each time; that took a tenth of the processor time of a short connection.
 //
 //go:noinline
 func growStack() {
@@ -161,14 +161,15 @@ func (s *Server) serve(c *conn) {
 }
 
 type (
-	// A requestReader reads a request and answers what comes before it.
+	// A requestReader reads a request. It also answers the messages that come before
+	// the request.
 	requestReader func(c *conn, br *bufio.Reader) (*Request, error)
-	// A replier writes the reply. Where the protocol has words, it says why: cause is nil
-	// if the request succeeded.
+	// A replier writes a reply. If the protocol has a place for it, the reply says why:
+	// cause is nil if the request succeeded.
 	replier func(w io.Writer, reply Reply, bound netip.AddrPort, cause error) error
 )
 
-// serveSOCKS serves a client of SOCKS 4 or 5. If it returns nil it has given br
+// serveSOCKS serves a client of SOCKS 4 or 5. If it returns nil, br has been given
 // back.
 func (s *Server) serveSOCKS(c *conn, br *bufio.Reader, read requestReader, reply replier) error {
 	r, err := read(c, br)
@@ -179,7 +180,7 @@ func (s *Server) serveSOCKS(c *conn, br *bufio.Reader, read requestReader, reply
 		return err
 	}
 	ss := s.newSession(c, r)
-	if err != nil { // known well enough for a reply
+	if err != nil { // enough is known for a reply
 		s.bytes.putReader(br)
 		ss.refuse(err, reply)
 		return nil
@@ -200,8 +201,8 @@ func (s *Server) serveSOCKS(c *conn, br *bufio.Reader, read requestReader, reply
 	return nil
 }
 
-// Shutdown stops accepting and waits until the clients are done. If ctx ends
-// before, the rest is closed and ctx's error returned.
+// Shutdown stops accepting and waits until all clients are done. If ctx ends first,
+// Shutdown closes their connections and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopAccepting()
 	s.closeWaiting()
@@ -214,8 +215,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close stops at once. Clients get a reset, so that nobody takes what arrived
-// for all there is.
+// Close stops at once. Clients get a reset, so that nobody takes what has arrived for
+// all there is.
 func (s *Server) Close() error {
 	s.stopAccepting()
 	s.cancel()
@@ -226,7 +227,8 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	for _, c := range open {
-		// One direction may have ended, so that nobody waits for the client.
+		// One direction may have ended already, so the relay must close the connection
+		// to the destination.
 		if r := c.relay.Load(); r != nil {
 			r.abort(ErrServerClosed)
 		}
@@ -238,7 +240,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// closeWaiting ends the HTTP clients that wait for another request.
+// closeWaiting ends the HTTP clients that have no request under way.
 func (s *Server) closeWaiting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,14 +267,14 @@ func (s *Server) stopAccepting() {
 	}
 }
 
-// Conns counts the clients' connections.
+// Conns returns the number of clients' connections.
 func (s *Server) Conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// isSelf tells whether a connection to ap would arrive here.
+// isSelf tells whether a connection to ap would reach this Server.
 func (s *Server) isSelf(ap netip.AddrPort) bool {
 	s.mu.Lock()
 	var ours []netip.Addr
@@ -290,14 +292,14 @@ func (s *Server) isSelf(ap netip.AddrPort) bool {
 	return false
 }
 
-// isLocal tells whether ip is one of this host's.
+// isLocal tells whether ip is an address of this host.
 func isLocal(ip netip.Addr) bool {
 	if ip.IsLoopback() {
 		return true
 	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return true // rather refuse
+		return true // refuse in case of doubt
 	}
 	for _, a := range addrs {
 		if n, ok := a.(*net.IPNet); ok {

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Session is a request and what became of it. Of plain HTTP, each connection to
-// a server is a session.
+// Session is a request and what became of it. With plain HTTP, each connection to a
+// server is one Session.
 type Session struct {
 	Request *Request
 	Begun   time.Time // when the request was read
 
-	// Set before Established is called.
+	// These are set before Established is called.
 	SetUp time.Duration // from Begun until the destination was connected
-	Conn  net.Conn      // to the destination, not to be used; nil for UDP associations and failures
+	Conn  net.Conn      // to the destination; nobody may use it; nil for UDP associations and failures
 
 	sent, received atomic.Int64
 
@@ -26,18 +26,18 @@ type Session struct {
 	c *conn
 }
 
-// Sent counts the bytes that went from the client to the destination. It may be
+// Sent returns how many bytes went from the client to the destination so far. It may be
 // called at any time.
 func (ss *Session) Sent() int64 { return ss.sent.Load() }
 
-// Received counts the bytes that went from the destination to the client.
+// Received returns how many bytes went from the destination to the client so far.
 func (ss *Session) Received() int64 { return ss.received.Load() }
 
 func (s *Server) newSession(c *conn, r *Request) *Session {
 	return &Session{Request: r, Begun: time.Now(), s: s, c: c}
 }
 
-// scope is what a dial's context carries.
+// scope is what the context of a dial carries.
 type scope struct {
 	s    *Server
 	cfg  *Config
@@ -47,8 +47,8 @@ type scope struct {
 
 type scopeKey struct{}
 
-// RequestFrom returns the request that a function of the Config is called for,
-// nil if ctx is not a Server's.
+// RequestFrom returns the request for which a function of the Config is called. It
+// returns nil if ctx does not come from a Server.
 func RequestFrom(ctx context.Context) *Request {
 	if sc, ok := ctx.Value(scopeKey{}).(scope); ok {
 		return sc.r
@@ -62,8 +62,9 @@ func (ss *Session) context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, scopeKey{}, ss.scope(ss.Request.Dest))
 }
 
-// CheckDial asks the Rules of the Server that ctx belongs to about an address. It
-// is meant to be the ControlContext of a net.Dialer.
+// CheckDial asks the Rules of the Server from which ctx comes about an address. It is
+// meant for the ControlContext of a net.Dialer. If ctx does not come from a Server,
+// CheckDial allows everything.
 func CheckDial(ctx context.Context, _, address string, _ syscall.RawConn) error {
 	sc, ok := ctx.Value(scopeKey{}).(scope)
 	if !ok {
@@ -76,7 +77,7 @@ func CheckDial(ctx context.Context, _, address string, _ syscall.RawConn) error 
 	return sc.check(ctx, ap)
 }
 
-// check tells whether a request may use an address.
+// check tells whether the request may use the address ap. nil means that it may.
 func (sc scope) check(ctx context.Context, ap netip.AddrPort) error {
 	ip := ap.Addr().Unmap().WithZone("")
 	switch { // connecting to these reaches the host itself
@@ -92,7 +93,7 @@ func (sc scope) check(ctx context.Context, ap netip.AddrPort) error {
 	return sc.cfg.Rules.AllowAddr(ctx, sc.r, ap)
 }
 
-// allow asks the rules, which is done before anything is resolved.
+// allow asks the rules about the request, before any name is resolved.
 func (ss *Session) allow(ctx context.Context) error {
 	r := ss.Request
 	if err := ss.c.cfg.Rules.Allow(ctx, r); err != nil {
@@ -104,7 +105,7 @@ func (ss *Session) allow(ctx context.Context) error {
 	return nil
 }
 
-// dial connects to the destination, if that is allowed. ctx is the session's.
+// dial connects to the destination, if that is allowed. ctx must be the session's.
 func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
 	if err := ss.allow(ctx); err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func (ss *Session) dial(ctx context.Context) (net.Conn, error) {
 	return nc, nil
 }
 
-// connect serves CONNECT. early is what the client sent behind the request.
+// connect serves CONNECT. early is what the client sent right after the request.
 func (ss *Session) connect(early []byte, reply replier) {
 	ctx, cancel := context.WithTimeout(ss.context(ss.s.ctx), ss.c.cfg.Connect)
 	defer cancel()
@@ -148,13 +149,13 @@ func (ss *Session) connect(early []byte, reply replier) {
 		ss.refuse(err, reply)
 		return
 	}
-	cancel() // or its timer would run as long as the connection
+	cancel() // its timer would run as long as the connection
 	ss.c.cfg.Hooks.Established(ss)
 	ss.run(remote, early, reply)
 }
 
-// run tells the client that it is connected and relays. Relaying
-// may go on, and closes the connections, when it returns.
+// run tells the client that it is connected, and begins to relay. The relay may outlive
+// this call; it closes the connections when it ends.
 func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 	c := ss.c
 	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))
@@ -164,7 +165,7 @@ func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 	}
 	if err != nil {
 		if ss.s.ctx.Err() != nil {
-			err = ErrServerClosed // which has closed the connection
+			err = ErrServerClosed // Close has closed the connection
 		}
 		reset(remote)
 		_ = c.Close()
@@ -179,7 +180,7 @@ func (ss *Session) run(remote net.Conn, early []byte, reply replier) {
 	})
 }
 
-// refuse ends a request with an error.
+// refuse answers a request with the reply for err, and ends the session.
 func (ss *Session) refuse(err error, reply replier) {
 	c := ss.c
 	_ = c.SetDeadline(time.Now().Add(c.cfg.Handshake))

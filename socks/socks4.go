@@ -80,8 +80,8 @@ func readString(br *bufio.Reader) (string, error) {
 	}
 }
 
-// replySOCKS4 writes a reply. The protocol has no room for an IPv6 address, in place of
-// which the client gets 0.0.0.0.
+// replySOCKS4 writes a reply. The protocol has no room for an IPv6 address; the client
+// gets 0.0.0.0 in its place.
 func replySOCKS4(w io.Writer, reply Reply, bound netip.AddrPort, _ error) error {
 	b := [8]byte{1: reply.socks4()}
 	binary.BigEndian.PutUint16(b[2:], bound.Port())

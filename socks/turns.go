@@ -2,15 +2,16 @@ package socks
 
 import "net/netip"
 
-// turn is of the clients of one address that have their passwords checked, one after
-// the other.
+// turn lets the clients of one address have their passwords checked one after the
+// other.
 type turn struct {
 	taken chan struct{}
-	n     int // who has it or waits for it
+	n     int // number of clients that have the turn or wait for it
 }
 
-// authenticate checks a password. A check takes its time, and those of one address are
-// made one at a time: whoever tries many keeps nobody else waiting for more than one.
+// authenticate checks a password. A check takes long on purpose. For each address there
+// is one check at a time, so a client that tries many passwords delays others by one
+// check at most.
 func (s *Server) authenticate(c *conn, user, password string) bool {
 	key := turnOf(c.client.Addr())
 	s.mu.Lock()
@@ -36,11 +37,12 @@ func (s *Server) authenticate(c *conn, user, password string) bool {
 	return c.cfg.Auth.Authenticate(user, password)
 }
 
-// turnOf is what clients share a turn by: an address, of IPv6 the network of a link,
-// in which a host can have as many addresses as it wants (RFC 4291 section 2.5.4).
+// turnOf returns the key by which clients share a turn. That is the address for IPv4.
+// For IPv6 it is the network of a link, in which a host can have as many addresses as
+// it wants (RFC 4291 section 2.5.4).
 func turnOf(ip netip.Addr) netip.Addr {
 	if ip = ip.Unmap(); ip.Is6() {
-		p, _ := ip.WithZone("").Prefix(64) // 64 bits are there
+		p, _ := ip.WithZone("").Prefix(64) // an IPv6 address always has 64 bits
 		return p.Addr()
 	}
 	return ip
