@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// reply5 reads a reply of SOCKS 5.
+// reply5 reads a SOCKS 5 reply.
 func reply5(t *testing.T, r io.Reader) (Reply, Addr) {
 	t.Helper()
 	var b [3]byte
@@ -38,7 +38,7 @@ func TestBind(t *testing.T) {
 	if r != Succeeded || at.Host != "127.0.0.1" || at.Port == 0 {
 		t.Fatalf("first reply: %v, %v", r, at)
 	}
-	// Somebody else than the destination is turned away.
+	// A connection from another address than the destination's is turned away.
 	wrong := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
 	if nc, err := wrong.Dial("tcp", at.String()); err != nil {
 		t.Logf("no second loopback address: %v", err)

@@ -17,25 +17,26 @@ import (
 	"testing"
 )
 
-// clientCase is a line of the table in README.md.
+// clientCase is a row of the table in README.md.
 type clientCase struct {
-	program string // that must be there
+	program string // must be installed
 	name    string // in the table
-	how     string // as the table says it
-	// command prepares the client in dir. It is to get http://web.test/, whose address
-	// is 192.0.2.10: programs that are preloaded take loopback for local.
+	how     string // as in the table
+	// command prepares the client in dir, which must get http://web.test/. The address
+	// of web.test is 192.0.2.10, because some preloaded libraries do not proxy
+	// connections to loopback addresses.
 	command  func(t *testing.T, dir string, proxy netip.AddrPort) []string
 	stdin    string
-	env      []string // NAME=, the value being the file that command wrote
+	env      []string // NAME=; the value is the path of the file that command wrote
 	want     Protocol
-	command5 Command // that the proxy sees first; 0 for CONNECT
-	nameless bool    // fails where it is asked for a name
-	slow     bool    // to start; tried once
+	command5 Command // the first command that the proxy sees; 0 for CONNECT
+	nameless bool    // fails if it is asked for a name
+	slow     bool    // slow to start, so it is tried once only
 }
 
 const clientText = "hello from the web\n"
 
-// write makes a configuration file.
+// write writes a configuration file and returns its path.
 func write(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -109,7 +110,7 @@ var clientCases = []clientCase{
 	}},
 }
 
-// chromium are its arguments, by which it loads the page and nothing else.
+// chromium returns the arguments with which Chromium loads the page and nothing else.
 func chromium(home, proxy string) []string {
 	return []string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -118,7 +119,7 @@ func chromium(home, proxy string) []string {
 	}
 }
 
-// javaClient is a program that gets the page by java.net.URL.
+// javaClient returns the command of a program that gets the page with java.net.URL.
 func javaClient(t *testing.T, dir, properties string) []string {
 	source := write(t, dir, "Get.java", `public class Get {
 	public static void main(String[] args) throws Exception {
@@ -129,11 +130,11 @@ func javaClient(t *testing.T, dir, properties string) []string {
 	return append(append([]string{"java"}, strings.Fields(properties)...), source)
 }
 
-// The table in README.md says what works, and it does; what fails where it is asked for
-// a name works where the server is told of it.
+// The table in README.md says truly which clients work. A client that fails if it is
+// asked for a name works if the server knows that (Nameless).
 func TestClients(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path { // what git asks of a server that knows nothing of git
+		switch r.URL.Path { // what git requests from a server without git support
 		case "/repo.git/info/refs":
 			_, _ = io.WriteString(w, strings.Repeat("12345678", 5)+"\trefs/heads/"+strings.TrimSpace(strings.ReplaceAll(clientText, " ", "-"))+"\n")
 		case "/repo.git/HEAD":
@@ -142,7 +143,7 @@ func TestClients(t *testing.T) {
 			_, _ = io.WriteString(w, clientText)
 		}
 	}))
-	t.Cleanup(web.Close) // after what runs in parallel
+	t.Cleanup(web.Close) // runs after the parallel subtests
 	toWeb := Config{
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address != "web.test:80" && address != "192.0.2.10:80" {
@@ -159,7 +160,7 @@ func TestClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const byOthers = 1 // TestSSH
+	const byOthers = 1 // TestSSH has this row
 	if rows := bytes.Count(readme, []byte("\n| ")) - 1; rows != len(clientCases)+byOthers {
 		t.Errorf("README.md has %d rows, of which %d are tried", rows, len(clientCases)+byOthers)
 	}
@@ -224,7 +225,7 @@ func TestClients(t *testing.T) {
 					return
 				}
 				r := p.wait(t).session.Request
-				for r.Dest.Host != "web.test" && r.Dest.Host != "192.0.2.10" { // a browser asks for more
+				for r.Dest.Host != "web.test" && r.Dest.Host != "192.0.2.10" { // a browser also makes requests of its own
 					r = p.wait(t).session.Request
 				}
 				if r.Protocol != tt.want || r.Command != max(tt.command5, CommandConnect) {

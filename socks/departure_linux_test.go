@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// hangingDial is a destination that does not answer until let is closed.
+// hangingDial dials a destination that does not answer until let is closed.
 type hangingDial struct {
-	begun, given chan struct{} // each dial, and each that was given up
+	begun, given chan struct{} // get a value for each dial that begins, and each that is given up
 	let          chan struct{}
 }
 
@@ -40,7 +40,7 @@ func await(t *testing.T, c <-chan struct{}, what string) {
 	}
 }
 
-// A dial is given up when nobody waits for it any more.
+// A dial is given up when its client leaves.
 func TestClientLeaves(t *testing.T) {
 	for _, tt := range []struct {
 		name, request string
@@ -72,7 +72,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// Plain HTTP dials in the background of a request.
+// With plain HTTP, too, a dial is given up when the client leaves.
 func TestHTTPClientLeaves(t *testing.T) {
 	h := newHangingDial()
 	p := newProxy(t, Config{Dial: h.dial, Connect: -1, watchAfter: 1})
@@ -85,7 +85,8 @@ func TestHTTPClientLeaves(t *testing.T) {
 	await(t, h.given, "the end of the dial")
 }
 
-// A client that has said all that it wants to say waits for the answer.
+// A client that closes its direction after some data waits for the answer, and is
+// connected.
 func TestHalfClosedClientIsConnected(t *testing.T) {
 	for _, tt := range []struct{ name, early, late string }{
 		{"data with the request", "ping", ""},
@@ -107,7 +108,7 @@ func TestHalfClosedClientIsConnected(t *testing.T) {
 			select {
 			case <-h.given:
 				t.Fatal("the dial was given up")
-			case <-time.After(100 * time.Millisecond): // nothing is to happen
+			case <-time.After(100 * time.Millisecond): // nothing must happen
 			}
 			close(h.let)
 			b, err := io.ReadAll(c)
@@ -118,7 +119,7 @@ func TestHalfClosedClientIsConnected(t *testing.T) {
 	}
 }
 
-// Waiting for somebody to connect ends, too.
+// Waiting for the connection of a BIND ends, too, when the client leaves.
 func TestBindClientLeaves(t *testing.T) {
 	p := newProxy(t, Config{AllowBind: true, Connect: -1, watchAfter: 1})
 	c := p.dial(t)

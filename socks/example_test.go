@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// A server connects by the function that it is given, which sees who asks for what.
-// This one answers by itself, without any network behind it.
+// A server connects with the dial function of its Config, which sees who asks for what.
+// This dial function answers by itself; there is no network behind it.
 func ExampleServer() {
 	s := socks.New(socks.Config{Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
 		here, there := net.Pipe()

@@ -16,8 +16,8 @@ var addrSeeds = []string{
 	"\x03\x0bexample.org\x01\xbb", "\x03\x07fe80::1\x00\x50", "\x05", "\x03\xff", "\x04" + strings.Repeat("\x00", 10) + "\xff\xff\x7f\x00\x00\x01\x00\x50",
 }
 
-// What is accepted is a plain name or an address, and addresses are written
-// back as they were.
+// readAddr accepts plain names and addresses only, and appendAddr writes an address
+// back as it was.
 func FuzzReadAddr(f *testing.F) {
 	for _, s := range addrSeeds {
 		f.Add([]byte(s))
@@ -62,7 +62,7 @@ func FuzzSOCKS5(f *testing.F) {
 	})
 }
 
-// iotestOneByte reads a byte at a time.
+// iotestOneByte reads one byte at a time.
 type iotestOneByte struct{ r io.Reader }
 
 func (o iotestOneByte) Read(b []byte) (int, error) {
@@ -110,8 +110,8 @@ func FuzzDatagram(f *testing.F) {
 	})
 }
 
-// What a server gets of a request that is accepted is what net/http reads in it, too,
-// with the same end of the body.
+// net/http reads the request that a server gets in the same way as the proxy read what
+// the client sent, and finds the same end of the body.
 func FuzzHTTPRequest(f *testing.F) {
 	f.Add([]byte("GET http://x/100% HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n"))
 	f.Add([]byte("POST http://u:p@x:1?a HTTP/1.0\r\nContent-Length: 3, 3\r\nConnection: a, keep-alive\r\nA: b\r\n\r\n"))
@@ -138,7 +138,7 @@ func FuzzHTTPRequest(f *testing.F) {
 		}
 		theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(out)))
 		if err != nil {
-			return // it is stricter about targets and values
+			return // net/http is stricter about targets and values
 		}
 		if chunked := len(theirs.TransferEncoding) > 0; chunked != r.body.chunked || !chunked && theirs.ContentLength != r.body.length {
 			t.Fatalf("%q becomes %q, whose body net/http takes to be %d, %v", b, out, theirs.ContentLength, theirs.TransferEncoding)
@@ -170,8 +170,8 @@ func FuzzHTTPResponse(f *testing.F) {
 	})
 }
 
-// The end of a chunked body does not depend on the pieces that it comes in, and is
-// where net/http finds it, where that takes it.
+// The end of a chunked body does not depend on the pieces in which the body arrives. It
+// is where net/http finds it, if net/http accepts the body.
 func FuzzChunks(f *testing.F) {
 	f.Add([]byte("3\r\nabc\r\n0\r\n\r\nGET"), true)
 	f.Add([]byte("3;x=y\nabc\n00\nT: u\n\nrest"), false)
@@ -234,7 +234,7 @@ func TestDatagrams(t *testing.T) {
 		{"half an address", "\x00\x00\x00\x01\x7f\x00", Addr{}, "", io.ErrUnexpectedEOF},
 	} {
 		dest, data, err := parseDatagram([]byte(tt.in))
-		if dest != tt.dest || string(data) != tt.data || err != tt.err { //nolint:errorlint // exactly these
+		if dest != tt.dest || string(data) != tt.data || err != tt.err { //nolint:errorlint // must be this very error
 			t.Errorf("%s: %v, %q, %v; want %v, %q, %v", tt.name, dest, data, err, tt.dest, tt.data, tt.err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// heap is the memory in use, in bytes.
+// heap returns the memory in use, in bytes.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -24,8 +24,9 @@ func heap() int64 {
 	return int64(s.HeapAlloc)
 }
 
-// Headers of many clients at once take what there is room for, whether they are long,
-// have many lines, never end, or belong to requests that never end. Others are served.
+// The headers of many clients together take a limited amount of memory, whether they
+// are long, have many lines, never end, or belong to requests that never end. Other
+// clients are served meanwhile.
 func TestHeadersAreBounded(t *testing.T) {
 	echo := serveEcho(t)
 	silent := serveTCP(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
@@ -44,7 +45,7 @@ func TestHeadersAreBounded(t *testing.T) {
 			for range clients {
 				c := p.dial(t)
 				_ = c.SetDeadline(time.Now().Add(testTimeout))
-				all.Go(func() { _, _ = io.WriteString(c, tt.head) }) // it may be refused meanwhile
+				all.Go(func() { _, _ = io.WriteString(c, tt.head) }) // the server may refuse it meanwhile
 			}
 			all.Wait()
 			served := p.through(t, echo.String())
@@ -61,7 +62,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	}
 }
 
-// What a long header took is there again when its request is over.
+// The memory of a long header is given back when the request is over.
 func TestHeadersGiveBack(t *testing.T) {
 	p := newProxy(t, Config{MaxConns: 100})
 	for i := range 20 {
@@ -83,7 +84,7 @@ func TestHeadersGiveBack(t *testing.T) {
 	}
 }
 
-// unreachable is an address where nobody listens.
+// unreachable returns an address at which nobody listens.
 func unreachable(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -94,7 +95,7 @@ func unreachable(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// slowCheck takes passwords one at a time, each when it is told to.
+// slowCheck checks passwords one at a time, each when it is told to.
 type slowCheck struct {
 	turn chan struct{}
 	went chan string
@@ -107,7 +108,7 @@ func (s *slowCheck) Authenticate(user, _ string) bool {
 	return user == "good"
 }
 
-// A client that tries many passwords has others wait for one check, not for all.
+// A client that tries many passwords delays others by one check, not by all of them.
 func TestPasswordsTakeTurns(t *testing.T) {
 	s := New(Config{})
 	defer func() { _ = s.Close() }()
@@ -118,7 +119,7 @@ func TestPasswordsTakeTurns(t *testing.T) {
 		go func() { done <- s.authenticate(c, user, "") }()
 		return done
 	}
-	waiting := func(n int) { // for the turn of the first address
+	waiting := func(n int) { // waits until n clients have the turn of the first address or wait for it
 		t.Helper()
 		for end := time.Now().Add(testTimeout); ; {
 			s.mu.Lock()
@@ -153,7 +154,7 @@ func TestPasswordsTakeTurns(t *testing.T) {
 		t.Error("the right password is refused")
 	}
 	go func() {
-		for range auth.went { //nolint:revive // the rest
+		for range auth.went { //nolint:revive // lets the other checks end
 		}
 	}()
 	for _, c := range bad {
@@ -167,7 +168,8 @@ func TestPasswordsTakeTurns(t *testing.T) {
 	}
 }
 
-// Associations, which take more descriptors than others, do not take those of others.
+// Associations take more descriptors than other requests, but do not take away those of
+// others.
 func TestAssociationsAreBounded(t *testing.T) {
 	p := newProxy(t, Config{MaxFiles: 23})
 	for range 5 {
@@ -187,14 +189,14 @@ func TestAssociationsAreBounded(t *testing.T) {
 		}
 	}
 	_ = c.Close()
-	for p.Conns() > 5 { // what could not be served says farewell
+	for p.Conns() > 5 { // clients that were not served are still saying farewell
 		runtime.Gosched()
 	}
 	p.through(t, serveEcho(t).String())
 }
 
-// Of an HTTP client one connection to a server is kept beside its own; more only as
-// long as there is room.
+// One idle connection to a server counts as the second descriptor of an HTTP client.
+// Further ones are kept only while there are descriptors.
 func TestKeptServersAreBounded(t *testing.T) {
 	p := newProxy(t, Config{MaxFiles: 4})
 	answer := func(c *net.TCPConn) {
@@ -233,7 +235,7 @@ func TestKeptServersAreBounded(t *testing.T) {
 	}
 }
 
-// fickleSender are rules by which a port is the client's until it is another's.
+// fickleSender are rules by which a port belongs to the client until gone is set.
 type fickleSender struct {
 	onlySender
 	gone atomic.Bool
@@ -246,7 +248,8 @@ func (f *fickleSender) AllowSender(context.Context, *Request, netip.AddrPort, ne
 	return nil
 }
 
-// Who gets the client's port after it gets nothing of what is sent to the client.
+// If another program gets the client's port later, that program gets nothing that is
+// sent to the client.
 func TestAnswersAreTheClients(t *testing.T) {
 	inside, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

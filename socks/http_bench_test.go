@@ -9,15 +9,14 @@ import (
 	"testing"
 )
 
-// requestText is what ApacheBench sends, in the version that it uses and with that of
-// others.
+// requestText returns the request of ApacheBench, with any HTTP version.
 func requestText(version, dest, more string) string {
 	return fmt.Sprintf("GET http://%s/ HTTP/%s\r\n%sHost: %s\r\nUser-Agent: ApacheBench/2.3\r\nAccept: */*\r\n\r\n", dest, version, more, dest)
 }
 
 const answerText = "HTTP/1.1 200 OK\r\nDate: Tue, 01 Dec 2026 18:00:00 GMT\r\nContent-Length: 15\r\nContent-Type: text/plain; charset=utf-8\r\n\r\na small answer\n"
 
-// serveAnswers answers each request with the same, and makes nothing of its own.
+// serveAnswers gives the same answer to each request, and allocates nothing meanwhile.
 func serveAnswers(tb testing.TB) string {
 	return serveTCP(tb, func(c *net.TCPConn) {
 		answer, buf := []byte(answerText), make([]byte, 4096)
@@ -36,9 +35,9 @@ func serveAnswers(tb testing.TB) string {
 	}).String()
 }
 
-// BenchmarkHTTP are exchanges of plain HTTP with small answers. What the test's own
-// client and server take is the same in each run: of what is shown, the difference
-// between two versions counts.
+// BenchmarkHTTP measures exchanges of plain HTTP with small answers. The test's own
+// client and server take the same time in each run. So compare two versions of the
+// proxy; a figure alone says little.
 func BenchmarkHTTP(b *testing.B) {
 	dest := serveAnswers(b)
 	for _, way := range []struct{ name, request string }{

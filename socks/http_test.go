@@ -16,14 +16,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// client is a net/http client of the proxy. Its connections end with the test.
+// client returns a net/http client that uses the proxy. Its connections end with the
+// test.
 func (p *testProxy) client(t *testing.T, user *url.Userinfo) *http.Client {
 	tr := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: p.addr.String(), User: user})}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: testTimeout}
 }
 
-// mirror answers with what it got.
+// mirror answers each request with what it received.
 func mirror(t *testing.T) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -143,7 +144,7 @@ func TestTunnelAfterPlainRequest(t *testing.T) {
 	}
 }
 
-// An upgrade, as for WebSocket, is passed on.
+// An upgrade, for instance to WebSocket, is passed on.
 func TestUpgrade(t *testing.T) {
 	dest := serveTCP(t, func(c *net.TCPConn) {
 		br := bufio.NewReader(c)
@@ -190,7 +191,7 @@ func TestShutdown(t *testing.T) {
 	c := p.through(t, dest.String())
 	done := make(chan error, 1)
 	go func() { done <- p.Shutdown(t.Context()) }()
-	p.wait(t) // the idle HTTP connection goes first
+	p.wait(t) // the idle HTTP connection ends first
 	if _, err := net.DialTimeout("tcp", p.addr.String(), time.Second); err == nil {
 		t.Error("the proxy still listens")
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// looksFor tells whether the kernel looks whether the peer of a connection is there.
+// looksFor tells whether the kernel sends keep-alive probes on a connection.
 func looksFor(t *testing.T, nc net.Conn) bool {
 	t.Helper()
 	rc, err := nc.(*net.TCPConn).SyscallConn()
@@ -27,8 +27,8 @@ func looksFor(t *testing.T, nc net.Conn) bool {
 	return on != 0
 }
 
-// Keep-alive takes system calls, so a connection to a server of plain HTTP gets it when
-// an exchange takes long.
+// Keep-alive costs system calls. So the proxy turns it on for a server of plain HTTP
+// only when an exchange takes long.
 func TestKeepAliveOfServers(t *testing.T) {
 	answer := make(chan string)
 	dest := serveTCP(t, func(c *net.TCPConn) {
@@ -44,9 +44,9 @@ func TestKeepAliveOfServers(t *testing.T) {
 	})
 	for _, tt := range []struct {
 		name   string
-		watch  time.Duration // until an exchange is slow
+		watch  time.Duration // after this time an exchange counts as slow
 		pieces []string      // of the answer
-		want   bool          // when the last piece is missing
+		want   bool          // whether keep-alive is on while the last piece is missing
 	}{
 		{"an answer in one piece", -1, []string{"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend"}, false},
 		{"a slow answer", 1, []string{"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend"}, true},
@@ -86,13 +86,13 @@ func TestKeepAliveOfServers(t *testing.T) {
 	}
 }
 
-// A client that says that it sends no more, and does, gets all of its answer, and no
-// reset that might overtake it.
+// A client closes its direction after its last request, with more bytes after that
+// request. It gets the whole answer, and no reset that might overtake the answer.
 func TestLastRequestWithMoreBehindIt(t *testing.T) {
 	const size = 300_000
 	for _, tt := range []struct {
 		name, behind string
-		later        bool // it comes when the server has the request
+		later        bool // the bytes arrive when the server already has the request
 	}{
 		{"nothing", "", false}, {"an empty line", "\r\n", false}, {"an empty line later", "\r\n", true}, {"another request later", "GET / HTTP/1.0\r\n\r\n", true},
 	} {
@@ -130,13 +130,13 @@ func TestLastRequestWithMoreBehindIt(t *testing.T) {
 	}
 }
 
-// A server that takes too long is told from one that fails: to be connected to, to
-// answer, and to answer on.
+// A server that takes too long gives another answer than a server that fails. That
+// holds for connecting, for the beginning of the answer, and for its rest.
 func TestHTTPTimeouts(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		config Config
-		answer string // before the silence
+		answer string // what the server sends before it falls silent
 		want   string
 	}{
 		{"to be connected to", Config{Connect: 20 * time.Millisecond, Dial: newHangingDial().dial}, "", "504 Gateway Timeout"},
@@ -166,8 +166,7 @@ func TestHTTPTimeouts(t *testing.T) {
 	}
 }
 
-// Watches begin when they are due, each by its own time, and those that have ended
-// never do.
+// Each watch begins when it is due, and never if it has ended before.
 func TestPatrol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Server{}
@@ -196,7 +195,7 @@ func TestPatrol(t *testing.T) {
 		}
 		later := add("later", 4*time.Second)
 		time.Sleep(time.Minute)
-		again := add("again", time.Second) // when nothing had been waiting for a while
+		again := add("again", time.Second) // the list of watches was empty for a while
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		for _, w := range []*departure{first, earlier, never, later, again} {

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// serveWire is a server that notes the head of each request and writes an answer.
+// serveWire is a server that notes the header of each request and sends an answer.
 func serveWire(t *testing.T, answer string) (addr string, heads <-chan string) {
 	t.Helper()
 	seen := make(chan string, 100)
@@ -43,7 +43,7 @@ func serveWire(t *testing.T, answer string) (addr string, heads <-chan string) {
 	return dest.String(), seen
 }
 
-// Requests arrive as they were sent, but for what is the proxy's business.
+// Requests arrive as they were sent, except for fields that concern the proxy.
 func TestHTTPRequestsAreNotRewritten(t *testing.T) {
 	p := newProxy(t, Config{PrivateHeaders: []string{"Socket-Intents"}})
 	via := newProxy(t, Config{Via: "here"})
@@ -80,7 +80,8 @@ func TestHTTPRequestsAreNotRewritten(t *testing.T) {
 	}
 }
 
-// What a server may read as two requests, or as another one, does not get there.
+// A request that a server might read as two requests, or as another one, is not passed
+// on.
 func TestHTTPSmuggling(t *testing.T) {
 	p := newProxy(t, Config{})
 	addr, heads := serveWire(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -109,7 +110,8 @@ func TestHTTPSmuggling(t *testing.T) {
 			t.Errorf("%q: answer %q, want %s", start, got, want)
 		}
 	}
-	// A length beside chunks is left out, and nothing comes behind such a message.
+	// A length beside chunks is left out, and no further request is read after such a
+	// message.
 	got := p.exchange(t, "POST http://"+addr+"/ HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET http://"+addr+"/2 HTTP/1.1\r\nHost: x\r\n\r\n", 1)
 	if !strings.HasPrefix(got, "HTTP/1.1 200") || strings.Count(got, "HTTP/1.1 ") != 1 {
 		t.Errorf("answer %q", got)
@@ -119,7 +121,7 @@ func TestHTTPSmuggling(t *testing.T) {
 	}
 }
 
-// Responses arrive as they were sent, also those that only clients understand.
+// Responses arrive as they were sent, even if only lenient clients understand them.
 func TestHTTPResponsesAreNotRewritten(t *testing.T) {
 	for _, tt := range []struct {
 		name, answer, want string
@@ -149,7 +151,7 @@ func TestHTTPResponsesAreNotRewritten(t *testing.T) {
 	}
 }
 
-// The fault of a server is called that, with the cause, in the answer and for the log.
+// If a server is at fault, the answer and the log say so, with the cause.
 func TestHTTPServerFaults(t *testing.T) {
 	for _, tt := range []struct{ name, answer, want, cause string }{
 		{"nothing", "", "502", "without an answer"},
@@ -177,7 +179,7 @@ func TestHTTPServerFaults(t *testing.T) {
 	}
 }
 
-// A server may close a connection that was kept, at any time.
+// A server may close a kept connection at any time.
 func TestHTTPKeptConnectionCloses(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		t.Run(method, func(t *testing.T) {
@@ -193,15 +195,15 @@ func TestHTTPKeptConnectionCloses(t *testing.T) {
 				_, _ = io.Copy(io.Discard, req.Body)
 				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 				if conns.Load() == 1 {
-					_, _ = http.ReadRequest(br) // and no answer
+					_, _ = http.ReadRequest(br) // reads the request, but sends no answer
 				}
 				_ = c.Close()
 				closed <- struct{}{}
 			})
 			client := newProxy(t, Config{}).client(t, nil)
 			for range 2 {
-				// net/http does as browsers do: what was sent on a kept connection
-				// that closes without an answer is sent again.
+				// Like a browser, net/http sends a request again if a kept connection
+				// closes without an answer.
 				req, err := http.NewRequest(method, "http://"+dest.String()+"/", strings.NewReader("data"))
 				if err != nil {
 					t.Fatal(err)
@@ -227,7 +229,8 @@ func TestHTTPKeptConnectionCloses(t *testing.T) {
 	}
 }
 
-// What a server has sent arrives, before more comes and before it breaks off.
+// What a server has sent arrives at once. It also arrives if the server then breaks
+// off.
 func TestHTTPStreams(t *testing.T) {
 	for _, framing := range []string{"Content-Length: 100000", "Transfer-Encoding: chunked", "A: b"} {
 		for _, resets := range []bool{false, true} {
@@ -238,7 +241,7 @@ func TestHTTPStreams(t *testing.T) {
 					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+framing+"\r\n\r\n")
 					for _, piece := range []string{"4\r\nabcd\r\n", "3\r\nefg\r\n"} {
 						_, _ = io.WriteString(c, piece)
-						<-got // or this waits for ever
+						<-got // without the data, this waits for ever
 					}
 					if resets {
 						reset(c)
@@ -267,7 +270,7 @@ func TestHTTPStreams(t *testing.T) {
 	}
 }
 
-// Clients of HTTP/1.0 understand no chunks, and keep connections only if told.
+// An HTTP/1.0 client does not understand chunks, and keeps connections only if told so.
 func TestHTTP10(t *testing.T) {
 	p := newProxy(t, Config{})
 	addr, _ := serveWire(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: u\r\n\r\n")
@@ -282,7 +285,7 @@ func TestHTTP10(t *testing.T) {
 	}
 }
 
-// A request that may go no further is answered here.
+// The proxy itself answers a request whose Max-Forwards is 0.
 func TestMaxForwards(t *testing.T) {
 	p := newProxy(t, Config{})
 	for method, want := range map[string]string{

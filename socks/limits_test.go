@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Clients that have no request yet make room, those that are served do not.
+// At the limit, clients without a request make room. Clients that are being served do
+// not.
 func TestLimit(t *testing.T) {
 	echo := serveEcho(t)
 	p := newProxy(t, Config{MaxConns: 2})
@@ -40,7 +41,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// failingListener fails with errors that go by.
+// failingListener fails for a while, with errors that pass.
 type failingListener struct {
 	net.Listener
 	left atomic.Int32

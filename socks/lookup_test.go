@@ -46,7 +46,7 @@ func TestLookUps(t *testing.T) {
 	}
 }
 
-// A client that was given a port by BIND gets it again while it is free.
+// A client that was given a port by BIND gets the same port again while that is free.
 func TestBindAgain(t *testing.T) {
 	p := newProxy(t, Config{AllowBind: true})
 	bind := func(port uint16) (*net.TCPConn, Addr) {
@@ -81,7 +81,7 @@ func TestBindAgain(t *testing.T) {
 	if again.Port != at.Port {
 		t.Errorf("asked for %d, got %d", at.Port, again.Port)
 	}
-	third, other := bind(at.Port) // at the same time
+	third, other := bind(at.Port) // while the second one is still open
 	if other.Port == at.Port {
 		t.Errorf("%d was given twice", at.Port)
 	}
@@ -89,7 +89,7 @@ func TestBindAgain(t *testing.T) {
 	serve(third, other)
 }
 
-// A client of a Unix socket is on this host, and has an association of its own.
+// A client of a Unix socket counts as one on this host, and can have an association.
 func TestUnixSocket(t *testing.T) {
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
@@ -147,7 +147,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// Clients that offer a name are asked for it, unless names are of no interest.
+// Clients that offer a name are asked for the name, unless names are to be ignored.
 func TestMethods(t *testing.T) {
 	for _, tt := range []struct {
 		name           string

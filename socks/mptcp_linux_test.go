@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// overMPTCP dials with Multipath TCP.
+// overMPTCP returns a dialer that uses Multipath TCP.
 func overMPTCP() *net.Dialer {
 	d := &net.Dialer{ControlContext: CheckDial}
 	d.SetMultipathTCP(true)
 	return d
 }
 
-// needMPTCP skips where a connection over loopback does not become one of
-// Multipath TCP.
+// needMPTCP skips the test if connections over loopback cannot use Multipath TCP.
 func needMPTCP(t *testing.T) {
 	t.Helper()
 	echo := serveEcho(t)
@@ -30,11 +29,11 @@ func needMPTCP(t *testing.T) {
 	}
 }
 
-// Sockets of Multipath TCP are relayed as others are: between two of them, and
-// between one and plain TCP. Splice may or may not work on them.
+// MPTCP sockets are relayed like others: between two of them, and between one of them
+// and a TCP socket. Whether they can be spliced does not matter.
 func TestTransferOverMPTCP(t *testing.T) {
 	needMPTCP(t)
-	const size = 8 << 20 // more than splicing begins at
+	const size = 8 << 20 // enough for splicing to begin
 	for _, tt := range []struct {
 		name            string
 		client, towards bool // over Multipath TCP

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/net/nettest"
 )
 
-// A connection through the proxy is one as the net package wants it.
+// A connection through the proxy behaves as package net's tests demand.
 func TestConnIsOne(t *testing.T) {
 	accepted := make(chan *net.TCPConn)
 	done := make(chan struct{})
 	dest := serveTCP(t, func(c *net.TCPConn) {
 		select {
 		case accepted <- c:
-			<-done // or it would be closed
+			<-done // else the connection would be closed
 		case <-done:
 		}
 	})

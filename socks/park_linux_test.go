@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Idle connections hold no goroutine. They go on as if nothing had been: with data of
-// either end, with the end of one direction, with a reset.
+// Idle connections hold no goroutine. They go on when either end sends data, when one
+// direction ends, and when a reset comes.
 func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 	const n = 60
 	ends := make(chan *net.TCPConn, n)
@@ -21,7 +21,7 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 		ends <- c
 		<-release
 	})
-	t.Cleanup(func() { close(release) }) // before serveTCP's own
+	t.Cleanup(func() { close(release) }) // runs before serveTCP's own clean-up
 	p := newProxy(t, Config{})
 	idle := func() bool {
 		p.lot.mu.Lock()
@@ -78,12 +78,12 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 	}
 }
 
-// goroutinesEnd waits until no goroutine serves or relays a connection. Others of the
-// process, which earlier tests may have left for a while, do not count.
+// goroutinesEnd waits until no goroutine serves or relays a connection. Other
+// goroutines do not count; earlier tests may have left some.
 func goroutinesEnd(t *testing.T) {
 	t.Helper()
 	buf := make([]byte, 4<<20)
-	for end := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) { // each look stops the world
+	for end := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) { // not more often, because each look stops the world
 		var left []string
 		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
 			if strings.Contains(g, "socks.(*flow).") || strings.Contains(g, "socks.(*Server).serve(") {
@@ -99,7 +99,7 @@ func goroutinesEnd(t *testing.T) {
 	}
 }
 
-// An idle connection that has been idle for too long ends, goroutines or not.
+// A connection that is idle for too long ends, whether it holds goroutines or not.
 func TestIdleConnectionsEnd(t *testing.T) {
 	p := newProxy(t, Config{Idle: 50 * time.Millisecond})
 	c := p.through(t, serveEcho(t).String())
@@ -111,7 +111,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	}
 }
 
-// until waits until something is so.
+// until waits until so returns true.
 func until(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(testTimeout); !so(); runtime.Gosched() {
@@ -121,11 +121,11 @@ func until(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// Close does not wait for those that have closed their direction.
+// Close does not wait for clients that have closed their direction.
 func TestCloseEndsHalfClosedConnections(t *testing.T) {
 	release := make(chan struct{})
 	dest := serveTCP(t, func(*net.TCPConn) { <-release })
-	t.Cleanup(func() { close(release) }) // before serveTCP's own
+	t.Cleanup(func() { close(release) }) // runs before serveTCP's own clean-up
 	for _, park := range []time.Duration{-1, time.Millisecond} {
 		p := newProxy(t, Config{parkAfter: park})
 		c := p.through(t, dest.String())

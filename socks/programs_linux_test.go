@@ -19,12 +19,12 @@ import (
 	"testing"
 )
 
-// program finds a program that is not ours.
+// program returns the path of a program, or skips the test if it is not installed.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil && name == "sshd" {
-		path, err = exec.LookPath("/usr/sbin/sshd") // not in everybody's PATH
+		path, err = exec.LookPath("/usr/sbin/sshd") // /usr/sbin is not in every user's PATH
 	}
 	if err != nil {
 		t.Skipf("needs %s to be installed", name)
@@ -32,7 +32,7 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-// run runs a program that must end well.
+// run runs a program that must exit with status 0, and returns its output.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
@@ -102,7 +102,7 @@ func TestCurl(t *testing.T) {
 	for _, tt := range []struct {
 		name, scheme, want string
 	}{
-		// What curl says and returns shows which reply it got.
+		// What curl prints and its exit status show which reply it got.
 		{"socks5", "socks5h", "(5)"}, {"socks4", "socks4a", "91"}, {"connect", "http", "502"},
 	} {
 		t.Run("refused by "+tt.name, func(t *testing.T) {
@@ -116,8 +116,8 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// A shell session goes through the proxy by way of netcat, as ssh(1) documents
-// for ProxyCommand.
+// ssh reaches its server through the proxy, with netcat as ProxyCommand
+// (ssh_config(5)).
 func TestSSH(t *testing.T) {
 	if readme, err := os.ReadFile("README.md"); err != nil || !bytes.Contains(readme, []byte("| ssh | `ProxyCommand nc -X 5` | socks5 | CONNECT | yes |\n")) {
 		t.Errorf("README.md lacks what this shows: %v", err)
@@ -146,7 +146,7 @@ func TestSSH(t *testing.T) {
 	if out, err := daemon(sshd, "-t", "-f", config).CombinedOutput(); err != nil {
 		t.Skipf("needs an sshd that can be started: %s", out)
 	}
-	// sshd -i serves one connection, as from inetd.
+	// sshd -i serves one connection on its standard input, as inetd(8) would start it.
 	dest := serveTCP(t, func(c *net.TCPConn) {
 		f, err := c.File()
 		if err != nil {
@@ -155,7 +155,7 @@ func TestSSH(t *testing.T) {
 		defer func() { _ = f.Close() }()
 		cmd := daemon(sshd, "-i", "-e", "-f", config)
 		cmd.Stdin, cmd.Stdout = f, f
-		_ = cmd.Run() // ssh's status tells
+		_ = cmd.Run() // the test looks at ssh's exit status
 	})
 	p := newProxy(t, Config{})
 	out := run(t, ssh, "-F", "none", "-i", key, "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes",
@@ -169,8 +169,8 @@ func TestSSH(t *testing.T) {
 	}
 }
 
-// daemon runs sshd, which insists on /run/sshd. Where nobody has made that, it
-// gets a /run of its own.
+// daemon returns a command that runs sshd. sshd needs /run/sshd; if that does not
+// exist, it gets a /run of its own.
 func daemon(sshd string, args ...string) *exec.Cmd {
 	if _, err := os.Stat("/run/sshd"); err == nil {
 		return exec.Command(sshd, args...)
@@ -180,8 +180,8 @@ func daemon(sshd string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// proxyCommand connects standard input and output by SOCKS; curl's telnet does
-// not do for binary data, so it takes netcat or ncat.
+// proxyCommand returns a command that connects its standard input and output through
+// SOCKS. That is netcat or ncat, because curl's telnet changes binary data.
 func proxyCommand(t *testing.T, p, dest netip.AddrPort) string {
 	t.Helper()
 	if nc, err := exec.LookPath("ncat"); err == nil {

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// onlyAlice knows one user.
+// onlyAlice knows one user, whose password is "secret".
 type onlyAlice struct{}
 
 func (onlyAlice) Authenticate(user, password string) bool {
 	return user == "alice" && password == "secret"
 }
 
-// What a client sends and what it gets, message by message. "@" in want stands for
-// the proxy's bound address, which is taken out before comparing.
+// Each case says what a client sends and what the client must get. "@" in want stands
+// for the proxy's bound address, which is removed before comparing.
 func TestMessages(t *testing.T) {
 	echo, closed := serveEcho(t), closedPort(t)
 	names := map[string]string{"echo.test": "127.0.0.1", "a.b": "127.0.0.1", "silent.test": "192.0.2.99", strings.Repeat("a", 255): "127.0.0.1"}
@@ -28,7 +28,7 @@ func TestMessages(t *testing.T) {
 
 	const (
 		none   = "\x05\x01\x00"
-		bound4 = "@" // 00 01 and six bytes
+		bound4 = "@" // two bytes 00 01 and six bytes of address and port
 	)
 	name := func(s string) string { return "\x03" + string([]byte{byte(len(s))}) + s }
 	connect := func(addr string) string { return "\x05\x01\x00" + addr }
@@ -72,14 +72,14 @@ func TestMessages(t *testing.T) {
 		{"the proxy itself", open, none + connect(socks5Addr(open.addr)), "\x05\x00" + failed("\x02")},
 		{"the proxy by its name", open, none + connect(name("a.b")+port(open.addr)), "\x05\x00" + failed("\x02")},
 
-		// What is not supported.
+		// Not supported.
 		{"BIND", open, none + "\x05\x02\x00" + socks5Addr(echo), "\x05\x00" + failed("\x07")},
 		{"UDP switched off", noUDP, none + "\x05\x03\x00" + socks5Addr(echo), "\x05\x00" + failed("\x07")},
 		{"command 0", open, none + "\x05\x00\x00" + socks5Addr(echo), "\x05\x00" + failed("\x07")},
 		{"command 255, with a name", open, none + "\x05\xff\x00" + name("x") + port(echo), "\x05\x00" + failed("\x07")},
 		{"address type 2", open, none + connect("\x02\x7f\x00\x00\x01\x00\x50"), "\x05\x00" + failed("\x08")},
 
-		// What ends early, or is something else.
+		// Messages that end early, or are something else.
 		{"nothing", open, "", ""},
 		{"one byte", open, "\x05", ""},
 		{"half a list", open, "\x05\x02\x00", ""},
@@ -135,8 +135,8 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// maskBound replaces a reply that says "succeeded" by "@", if its bound address
-// is a loopback address with a port.
+// maskBound replaces a reply that says "succeeded" by "@", if its bound address is a
+// loopback address with a port.
 func maskBound(sent, want, got string) string {
 	i := strings.IndexByte(want, '@')
 	if i < 0 || len(got) < i {
@@ -154,7 +154,7 @@ func maskBound(sent, want, got string) string {
 	return got
 }
 
-// denyPort forbids one port, by the address.
+// denyPort forbids addresses with one port.
 type denyPort uint16
 
 func TestReplyHasTheFamilyOfTheConnection(t *testing.T) {

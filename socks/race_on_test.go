@@ -2,5 +2,5 @@
 
 package socks
 
-// raceDetector makes memory figures meaningless and everything slower.
+// raceDetector tells that memory figures mean nothing and that everything is slower.
 const raceDetector = true

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// through dials dest by the client of golang.org/x/net.
+// through connects to dest through the proxy, with the client of golang.org/x/net.
 func (p *testProxy) through(t testing.TB, dest string) *net.TCPConn {
 	t.Helper()
 	own := p.dial(t)
@@ -25,7 +25,7 @@ func (p *testProxy) through(t testing.TB, dest string) *net.TCPConn {
 	return own
 }
 
-// throughConn does so on a connection to the proxy.
+// throughConn does the same over a connection to the proxy that exists.
 func (p *testProxy) throughConn(t testing.TB, own net.Conn, dest string) {
 	t.Helper()
 	d, err := proxy.SOCKS5("tcp", p.addr.String(), nil, already{own})
@@ -37,7 +37,7 @@ func (p *testProxy) throughConn(t testing.TB, own net.Conn, dest string) {
 	}
 }
 
-// already gives a connection that was dialled before.
+// already is a dialer that returns a connection that exists.
 type already struct{ net.Conn }
 
 func (a already) Dial(string, string) (net.Conn, error) { return a.Conn, nil }
@@ -70,8 +70,8 @@ func pieces(w io.Writer, seed uint64, n int) error {
 	return nil
 }
 
-// Both directions are sent at once, each ends on its own, at random times, and
-// every byte arrives.
+// Both directions carry data at the same time and end at random times, each on its own.
+// Every byte arrives.
 func TestTransfersWithHalfCloses(t *testing.T) {
 	type result struct {
 		name string
@@ -89,7 +89,7 @@ func TestTransfersWithHalfCloses(t *testing.T) {
 		sums[i] = make(chan []byte, 1)
 	}
 	dest := serveTCP(t, func(c *net.TCPConn) {
-		// The first byte says which connection this is.
+		// The first byte is the number of the connection.
 		var id [1]byte
 		if _, err := io.ReadFull(c, id[:]); err != nil {
 			fromServer <- result{"read the number", err}
@@ -149,7 +149,7 @@ func TestTransfersWithHalfCloses(t *testing.T) {
 	}
 }
 
-// compare reads to the end and compares the hash with what was sent.
+// compare reads to the end and compares the hash with that of what was sent.
 func compare(r io.Reader, sent <-chan []byte) error {
 	h := sha256.New()
 	n, err := io.Copy(h, r)
@@ -215,8 +215,8 @@ func TestReset(t *testing.T) {
 	})
 }
 
-// What had been received before a connection broke arrives, however slowly it is
-// read, and then the reset.
+// After a connection breaks, everything received before that still arrives, however
+// slowly the other end reads. The reset comes after that.
 func TestResetFollowsData(t *testing.T) {
 	const size = 1_000_063
 	payload := make([]byte, size)
@@ -230,10 +230,11 @@ func TestResetFollowsData(t *testing.T) {
 		awaitAcknowledged(c)
 		reset(c)
 	}
-	// The kernel tells of a reset once, to who writes if somebody does.
+	// The kernel reports a reset once: to the writer if somebody writes, else to the
+	// reader.
 	receive := func(t *testing.T, c *net.TCPConn, gone <-chan struct{}, wrote <-chan error) {
 		t.Helper()
-		<-gone // reads nothing before the other end is reset
+		<-gone // reads only after the other end was reset
 		got, err := io.ReadAll(c)
 		if wrote != nil {
 			err = errors.Join(err, <-wrote)
@@ -244,7 +245,7 @@ func TestResetFollowsData(t *testing.T) {
 	}
 	ways := map[string]func(*testProxy, testing.TB, string) *net.TCPConn{"socks": (*testProxy).through, "connect": (*testProxy).tunnel}
 	for way, open := range ways {
-		for _, writes := range []bool{false, true} { // the other end writes into the reset
+		for _, writes := range []bool{false, true} { // the other end goes on writing after the reset
 			t.Run(fmt.Sprintf("by the destination, %s, writes %v", way, writes), func(t *testing.T) {
 				gone := make(chan struct{})
 				dest := serveTCP(t, func(c *net.TCPConn) {
@@ -258,7 +259,7 @@ func TestResetFollowsData(t *testing.T) {
 					wrote = make(chan error, 1)
 					go func() {
 						<-gone
-						for { // until the proxy has noticed
+						for { // until the proxy notices the reset
 							if _, err := c.Write([]byte("more")); err != nil {
 								wrote <- err
 								return
@@ -288,8 +289,8 @@ func TestResetFollowsData(t *testing.T) {
 	}
 }
 
-// A server that answers and closes while its client still sends ends in order for
-// who reads, as it does without a proxy.
+// A server answers and closes while its client still sends. The client reads an orderly
+// end, as without a proxy.
 func TestEndBeforeReset(t *testing.T) {
 	answered := make(chan struct{})
 	dest := serveTCP(t, func(c *net.TCPConn) {
@@ -297,7 +298,7 @@ func TestEndBeforeReset(t *testing.T) {
 		_, _ = io.WriteString(c, strings.Repeat("too much ", 50_000))
 		_ = c.CloseWrite()
 		awaitAcknowledged(c)
-		_ = c.Close() // with what the client sends unread: a reset
+		_ = c.Close() // what the client sent is unread, so this is a reset
 		close(answered)
 	})
 	p := newProxy(t, Config{})
@@ -316,7 +317,7 @@ func TestEndBeforeReset(t *testing.T) {
 	}
 }
 
-// awaitAcknowledged waits until the peer's kernel has everything.
+// awaitAcknowledged waits until the peer's kernel has received everything.
 func awaitAcknowledged(c *net.TCPConn) {
 	for begun := time.Now(); time.Since(begun) < testTimeout; runtime.Gosched() {
 		if n, err := unacknowledged(c); n == 0 || err != nil {
@@ -325,7 +326,7 @@ func awaitAcknowledged(c *net.TCPConn) {
 	}
 }
 
-// tunnel opens a connection by CONNECT.
+// tunnel opens a tunnel with the method CONNECT.
 func (p *testProxy) tunnel(t testing.TB, dest string) *net.TCPConn {
 	t.Helper()
 	c := p.dial(t)
@@ -356,7 +357,7 @@ func TestIdleTimeouts(t *testing.T) {
 	t.Run("half closed", func(t *testing.T) {
 		hang := make(chan struct{})
 		dest := serveTCP(t, func(*net.TCPConn) { <-hang })
-		t.Cleanup(func() { close(hang) }) // before serveTCP's own
+		t.Cleanup(func() { close(hang) }) // runs before serveTCP's own clean-up
 		p := newProxy(t, Config{HalfClosed: 20 * time.Millisecond})
 		c := p.through(t, dest.String())
 		_ = c.CloseWrite()
@@ -377,7 +378,7 @@ func TestIdleTimeouts(t *testing.T) {
 		c := p.dial(t)
 		go func() {
 			for {
-				if _, err := c.Write([]byte("A")); err != nil { // an endless HTTP method
+				if _, err := c.Write([]byte("A")); err != nil { // an HTTP method that never ends
 					return
 				}
 				runtime.Gosched()
@@ -387,13 +388,13 @@ func TestIdleTimeouts(t *testing.T) {
 	})
 }
 
-// An idle connection holds no buffer: only stacks and small things.
+// An idle connection holds no buffer, only stacks and small objects.
 func TestIdleConnectionsAreCheap(t *testing.T) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	// Four descriptors each: client, proxy twice, destination.
+	// Each takes four descriptors: the client's, two of the proxy, the destination's.
 	n := min(4500, int(limit.Cur-200)/4)
 	if testing.Short() || raceDetector {
 		n = min(n, 200)
@@ -424,7 +425,7 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 	}
 	memory := func() float64 {
 		runtime.GC()
-		runtime.GC() // twice empties the pools
+		runtime.GC() // the pools are empty after two collections
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return float64(m.HeapInuse + m.StackInuse)
@@ -434,7 +435,7 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 	open(n)
 	per := (memory() - before) / float64(n)
 	t.Logf("%d connections, %.1f KiB each", n, per/1024)
-	// Client and destination are in it: their four sockets, two goroutines.
+	// This includes the client and the destination: their sockets and two goroutines.
 	if limit := 64.0; per/1024 > limit && !raceDetector {
 		t.Errorf("an idle connection takes %.1f KiB, want %.1f KiB at most", per/1024, limit)
 	}
@@ -443,7 +444,7 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 	}
 }
 
-// BenchmarkRelay measures how fast one direction moves.
+// BenchmarkRelay measures the throughput of one direction.
 func BenchmarkRelay(b *testing.B) {
 	dest := serveTCP(b, func(c *net.TCPConn) { _, _ = io.Copy(struct{ io.Writer }{io.Discard}, c) })
 	p := newProxy(b, Config{})
@@ -458,7 +459,8 @@ func BenchmarkRelay(b *testing.B) {
 	}
 }
 
-// BenchmarkSetUp measures connections that carry one byte and its echo.
+// BenchmarkSetUp measures how fast connections are set up that carry one byte and its
+// echo.
 func BenchmarkSetUp(b *testing.B) {
 	dest := serveTCP(b, func(c *net.TCPConn) { _, _ = io.CopyN(c, c, 1) })
 	p := newProxy(b, Config{})
@@ -470,7 +472,7 @@ func BenchmarkSetUp(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			_ = c.(*net.TCPConn).SetLinger(0) // or the ports run out
+			_ = c.(*net.TCPConn).SetLinger(0) // with a reset, so that ports are free again at once
 			_, err = io.WriteString(c, hello)
 			if err == nil {
 				_, err = io.ReadFull(c, make([]byte, 2+10+1))

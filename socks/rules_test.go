@@ -17,7 +17,7 @@ func (d denyPort) AllowAddr(_ context.Context, _ *Request, ap netip.AddrPort) er
 	return nil
 }
 
-// denyName forbids what is asked for by a name.
+// denyName forbids addresses that were asked for by one name.
 type denyName string
 
 func (denyName) Allow(context.Context, *Request) error { return nil }
@@ -29,14 +29,14 @@ func (d denyName) AllowAddr(ctx context.Context, _ *Request, _ netip.AddrPort) e
 	return nil
 }
 
-// allowFunc are Rules that look at addresses.
+// allowFunc are Rules that decide by address.
 type allowFunc func(*Request, netip.AddrPort) error
 
 func (allowFunc) Allow(context.Context, *Request) error { return nil }
 
 func (f allowFunc) AllowAddr(_ context.Context, r *Request, ap netip.AddrPort) error { return f(r, ap) }
 
-// serveTCP6 accepts and closes connections to ::1.
+// serveTCP6 accepts connections at ::1 and closes them.
 func serveTCP6(t *testing.T) netip.AddrPort {
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
@@ -60,7 +60,8 @@ func serveTCP6(t *testing.T) netip.AddrPort {
 	return addrPort(l.Addr())
 }
 
-// The unspecified address reaches the host itself, so rules must see it as such.
+// The unspecified address reaches the host itself, so the rules are asked about
+// loopback.
 func TestUnspecifiedDestinationIsLoopback(t *testing.T) {
 	seen := make(chan netip.AddrPort, 10)
 	p := newProxy(t, Config{Rules: allowFunc(func(_ *Request, ap netip.AddrPort) error {
@@ -76,7 +77,7 @@ func TestUnspecifiedDestinationIsLoopback(t *testing.T) {
 	}
 }
 
-// A dialer that does not ask the rules is caught afterwards.
+// If a dialer does not ask the rules, the address is checked after it has connected.
 func TestAddressIsCheckedAfterDialling(t *testing.T) {
 	echo := serveEcho(t)
 	p := newProxy(t, Config{

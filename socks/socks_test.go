@@ -19,10 +19,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// testTimeout is longer than anything here takes, also on a busy machine.
+// testTimeout is longer than anything here takes, even on a busy machine.
 const testTimeout = 20 * time.Second
 
-// testProxy is a Server at work, with what its hooks have told.
+// testProxy is a running Server, with what its hooks have reported.
 type testProxy struct {
 	*Server
 	addr     netip.AddrPort
@@ -35,7 +35,7 @@ type end struct {
 	err     error
 }
 
-// newProxy serves c on a loopback port until the test ends.
+// newProxy runs a Server with configuration c on a loopback port until the test ends.
 func newProxy(t testing.TB, c Config) *testProxy {
 	t.Helper()
 	p := &testProxy{ended: make(chan end, 10_000), rejected: make(chan error, 10_000)}
@@ -45,10 +45,10 @@ func newProxy(t testing.TB, c Config) *testProxy {
 		c.Rules = everything{}
 	}
 	if c.watchAfter == 0 {
-		c.watchAfter = -1 // tests say no more early, and a busy machine is slow to serve them
+		c.watchAfter = -1 // clients of these tests fall silent early, and a busy machine serves them late
 	}
 	if _, test := t.(*testing.T); test && c.parkAfter == 0 {
-		c.parkAfter = time.Millisecond // so that whatever is relayed has waited in the lot
+		c.parkAfter = time.Millisecond // so that whatever is relayed has been parked meanwhile
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -143,7 +143,7 @@ func serveTCP(t testing.TB, f func(*net.TCPConn)) netip.AddrPort {
 	return addrPort(l.Addr())
 }
 
-// serveEcho sends back what it gets, and the end.
+// serveEcho sends back whatever it receives, and the end as well.
 func serveEcho(t testing.TB) netip.AddrPort {
 	return serveTCP(t, func(c *net.TCPConn) {
 		_, _ = io.Copy(c, c)
@@ -151,7 +151,7 @@ func serveEcho(t testing.TB) netip.AddrPort {
 	})
 }
 
-// closedPort is one that refuses.
+// closedPort returns an address that refuses connections.
 func closedPort(t testing.TB) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -162,15 +162,15 @@ func closedPort(t testing.TB) netip.AddrPort {
 	return addrPort(l.Addr())
 }
 
-// socks5Addr writes an address as SOCKS 5 does.
+// socks5Addr returns an address in the format of SOCKS 5.
 func socks5Addr(ap netip.AddrPort) string { return string(appendAddr(nil, ap)) }
 
 func port(ap netip.AddrPort) string {
 	return string([]byte{byte(ap.Port() >> 8), byte(ap.Port())})
 }
 
-// exchange sends text and returns all that comes back. What is sent is split
-// into pieces, as networks may do.
+// exchange sends text and returns everything that comes back. It sends text in several
+// pieces, as a network may deliver it.
 func (p *testProxy) exchange(t *testing.T, text string, pieces int) string {
 	t.Helper()
 	c := p.dial(t)
@@ -183,7 +183,7 @@ func (p *testProxy) exchange(t *testing.T, text string, pieces int) string {
 	for n := (len(text) + pieces - 1) / pieces; len(text) > 0; {
 		k := min(n, len(text))
 		if _, err := io.WriteString(c, text[:k]); err != nil {
-			break // it has had enough
+			break // the proxy has read enough
 		}
 		text = text[k:]
 	}
@@ -194,7 +194,7 @@ func (p *testProxy) exchange(t *testing.T, text string, pieces int) string {
 	return got.String()
 }
 
-// fakeNames dials as net.Dialer does, but knows its own names.
+// fakeNames returns a dial function that resolves names by a table.
 func fakeNames(names map[string]string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
@@ -208,7 +208,7 @@ func fakeNames(names map[string]string) func(context.Context, string, string) (n
 			}
 			host = ip
 		}
-		if host == "192.0.2.99" { // silent
+		if host == "192.0.2.99" { // takes connections but never answers
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// The sixteen cases of the public SOCKS test suite: CONNECT, BIND and UDP ASSOCIATE, with each kind of authentication, a client's
-// requests one after the other and all at once.
+// These are the sixteen cases of the public SOCKS test suite: CONNECT, BIND and UDP
+// ASSOCIATE, with each kind of authentication, with requests one after the other and
+// all at once.
 func TestSuite(t *testing.T) {
 	const rounds = 8
 	alice := string(appendString(appendString([]byte{5, 1, 2, 1}, "alice"), "secret"))
@@ -54,7 +55,7 @@ func TestSuite(t *testing.T) {
 
 func appendString(b []byte, s string) []byte { return append(append(b, byte(len(s))), s...) }
 
-// suite is a client and where it goes.
+// suite is a client with its destinations.
 type suite struct {
 	p          *testProxy
 	version    byte
@@ -62,7 +63,7 @@ type suite struct {
 	tcp, udp   netip.AddrPort
 }
 
-// request makes a request. It returns the first reply's address.
+// request sends a request and returns the address in the first reply.
 func (s *suite) request(command Command, dest netip.AddrPort) (*net.TCPConn, netip.AddrPort, error) {
 	c, err := net.Dial("tcp", s.p.addr.String())
 	if err != nil {
@@ -85,7 +86,7 @@ func (s *suite) request(command Command, dest netip.AddrPort) (*net.TCPConn, net
 	return c.(*net.TCPConn), at, err
 }
 
-// reply reads a reply that must tell of success.
+// reply reads a reply, which must say "succeeded".
 func (s *suite) reply(r io.Reader) (netip.AddrPort, error) {
 	b := make([]byte, 10)
 	n, ok := 10, "\x05\x00\x00\x01"
@@ -101,7 +102,7 @@ func (s *suite) reply(r io.Reader) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), uint16(b[8])<<8|uint16(b[9])), nil
 }
 
-// echo sends through a connection and expects it back from the other end.
+// echo writes to one end of a connection and expects the same from the other end.
 func echo(to io.Writer, from io.Reader) error {
 	const text = "what goes there comes back"
 	if _, err := io.WriteString(to, text); err != nil {

@@ -20,20 +20,21 @@ import (
 	"github.com/miekg/dns"
 )
 
-// udpClient has an association at the proxy.
+// udpClient is a client that has an association.
 type udpClient struct {
 	t       *testing.T
 	control *net.TCPConn
 	*net.UDPConn
 }
 
-// associate asks for an association; the first reply has the relay's address.
+// associate asks for an association. The first reply has the address of the proxy's
+// socket.
 func (p *testProxy) associate(t *testing.T) *udpClient {
 	t.Helper()
 	return p.associateAs(t, "\x01\x00\x00\x00\x00\x00\x00")
 }
 
-// associateAs announces an address.
+// associateAs asks for an association and announces an address to send from.
 func (p *testProxy) associateAs(t *testing.T, announced string) *udpClient {
 	t.Helper()
 	c := p.dial(t)
@@ -66,7 +67,7 @@ func (u *udpClient) send(dest, data string) {
 	}
 }
 
-// receive returns the next datagram, and whether one came in time.
+// receive returns the next datagram. ok tells whether one came in time.
 func (u *udpClient) receive(wait time.Duration) (from Addr, data string, ok bool) {
 	u.t.Helper()
 	if err := u.SetReadDeadline(time.Now().Add(wait)); err != nil {
@@ -87,7 +88,7 @@ func (u *udpClient) receive(wait time.Duration) (from Addr, data string, ok bool
 	return from, string(d), true
 }
 
-// serveUDPEcho answers each datagram.
+// serveUDPEcho sends each datagram back.
 func serveUDPEcho(t *testing.T, network string) netip.AddrPort {
 	t.Helper()
 	pc, err := net.ListenPacket(network, "")
@@ -146,7 +147,8 @@ func TestAssociation(t *testing.T) {
 	if n := asked.Load(); n != 1 {
 		t.Errorf("the name was resolved %d times", n)
 	}
-	// None of these may get an answer: the next good one is the next to be answered.
+	// None of these may be answered, so the next answer must be that to the next valid
+	// datagram.
 	u.send("\x03\x04nope"+port(echo), "no such name")
 	if _, err := io.WriteString(u, "\x00\x00\x01"+socks5Addr(echo)+"fragment"); err != nil {
 		t.Fatal(err)
@@ -175,7 +177,7 @@ func TestAssociationIPv6Destination(t *testing.T) {
 	}
 }
 
-// Neither other clients nor strangers get anything through.
+// An association passes on nothing from other clients, and nothing from strangers.
 func TestAssociationIsItsClientsOnly(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	out := make(chan net.PacketConn, 1)
@@ -198,7 +200,7 @@ func TestAssociationIsItsClientsOnly(t *testing.T) {
 	if _, err := io.WriteString(other, "\x00\x00\x00"+socks5Addr(echo)+"other"); err != nil {
 		t.Fatal(err)
 	}
-	// From an address that the client never sent to.
+	// This address is one to which the client never sent anything.
 	stranger, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9)}, (<-out).LocalAddr().(*net.UDPAddr))
 	if err != nil {
 		t.Skipf("needs a second loopback address: %v", err)
@@ -223,7 +225,7 @@ func TestAssociationRules(t *testing.T) {
 	}
 }
 
-// brokenSocket fails to send.
+// brokenSocket cannot send.
 type brokenSocket struct {
 	net.PacketConn
 	err error
@@ -231,7 +233,7 @@ type brokenSocket struct {
 
 func (b brokenSocket) WriteTo([]byte, net.Addr) (int, error) { return 0, b.err }
 
-// When the network of an association goes away it moves to another one.
+// When the network of an association goes away, the association moves to another one.
 func TestAssociationMoves(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	var mu sync.Mutex
@@ -254,17 +256,18 @@ func TestAssociationMoves(t *testing.T) {
 	}
 }
 
-// silentSocket sends into the void.
+// silentSocket sends, but nothing arrives.
 type silentSocket struct{ net.PacketConn }
 
 func (silentSocket) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
 
-// When nothing comes back another network is asked for, and taken if it is one.
+// When no answers come, ListenPacket is called again. The association moves if the new
+// socket is on another network.
 func TestSilentAssociationMoves(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	opened := make(chan string, 100)
 	p := newProxy(t, Config{udpSilence: 1, ListenPacket: func(ctx context.Context, network, _ string) (net.PacketConn, error) {
-		// The first network is silent, and chosen twice.
+		// The first network is silent, and ListenPacket chooses it twice.
 		address := "127.0.0.2:0"
 		if len(opened) < 2 {
 			address = "127.0.0.1:0"
@@ -301,15 +304,15 @@ func TestSilentAssociationMoves(t *testing.T) {
 	}
 }
 
-// Silence where answers came before is noticed by how long these took, and only where
-// datagrams go on.
+// After answers, silence is noticed by how long these took, and only while datagrams
+// are being sent.
 func TestSilenceAfterAnswers(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
 		name    string
-		answers []time.Duration // how long they took
-		every   time.Duration   // between datagrams after that
-		want    time.Duration   // until it is noticed that the network was answering
+		answers []time.Duration // how long each took
+		every   time.Duration   // time between later datagrams
+		want    time.Duration   // how long until WasAnswering is true
 	}{
 		{"answers were quick", []time.Duration{20 * ms, 20 * ms}, 20 * ms, 300 * ms},
 		{"answers were slow", []time.Duration{200 * ms, 200 * ms}, 20 * ms, 600 * ms},
@@ -321,7 +324,7 @@ func TestSilenceAfterAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := &association{ss: &Session{Begun: time.Now(), c: &conn{cfg: Config{}.withDefaults()}}}
-				time.Sleep(ms) // virtual
+				time.Sleep(ms) // virtual time
 				for _, took := range tt.answers {
 					a.isSilent()
 					time.Sleep(took)
@@ -342,7 +345,8 @@ func TestSilenceAfterAnswers(t *testing.T) {
 	}
 }
 
-// However much is sent into the void, another network is asked for at times only.
+// However much is sent without an answer, another network is asked for only now and
+// then.
 func TestSilenceIsNoticedAtTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
@@ -357,7 +361,7 @@ func TestSilenceIsNoticedAtTimes(t *testing.T) {
 		if diff := cmp.Diff([]int{1, 2, 4, 8, 16, 32, 64, 128, 248, 368, 488}, got); diff != "" {
 			t.Errorf("after seconds (-want +got)\n%s", diff)
 		}
-		a.asked.Store(0) // something has come
+		a.asked.Store(0) // an answer has come
 		if !a.isSilent().since.IsZero() {
 			t.Error("silent with the first datagram")
 		}
@@ -372,8 +376,8 @@ func TestSilenceIsNoticedAtTimes(t *testing.T) {
 	})
 }
 
-// A name whose resolver is silent holds up no other datagram, and one that is slow
-// only those to it.
+// A name whose resolver is silent delays no other datagram. A slow name delays only its
+// own datagrams.
 func TestSilentResolverStallsNobody(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	resolve := make(chan struct{})
@@ -400,7 +404,7 @@ func TestSilentResolverStallsNobody(t *testing.T) {
 	}
 }
 
-// Rules see the name that a datagram goes to.
+// Rules see the name to which a datagram goes.
 func TestAssociationRulesByName(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	p := newProxy(t, Config{
@@ -417,7 +421,7 @@ func TestAssociationRulesByName(t *testing.T) {
 	}
 }
 
-// Many clients announce where they are going to send to, not from.
+// Many clients announce the address to which they will send, not the one from which.
 func TestAssociationAnnouncements(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	for _, tt := range []struct {
@@ -439,7 +443,7 @@ func TestAssociationAnnouncements(t *testing.T) {
 	}
 }
 
-// onlySender are rules that turn away a sender's port.
+// onlySender are rules that refuse datagrams from one port.
 type onlySender uint16
 
 func (onlySender) Allow(context.Context, *Request) error                     { return nil }
@@ -452,7 +456,7 @@ func (o onlySender) AllowSender(_ context.Context, _ *Request, from, _ netip.Add
 	return nil
 }
 
-// The first datagram does not make an association somebody else's.
+// Somebody else's datagram, even if it is the first, does not take an association over.
 func TestAssociationIsNotTakenOver(t *testing.T) {
 	echo := serveUDPEcho(t, "udp4")
 	thief, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -472,7 +476,7 @@ func TestAssociationIsNotTakenOver(t *testing.T) {
 	}
 }
 
-// What was used last is remembered, however many destinations there are.
+// The destinations used last are remembered, however many there are.
 func TestManyPeers(t *testing.T) {
 	var p udpPeers
 	peer := func(i int) udpPeer {
@@ -480,7 +484,7 @@ func TestManyPeers(t *testing.T) {
 	}
 	for i := range 3 * maxUDPPeers {
 		p.note(peer(i), nil)
-		if _, known := p.verdict(peer(0)); !known { // it is in use
+		if _, known := p.verdict(peer(0)); !known { // it is still in use
 			t.Fatalf("the first is forgotten after %d", i)
 		}
 	}
@@ -508,7 +512,7 @@ func TestAssociationIdle(t *testing.T) {
 	}
 }
 
-// A DNS client, of a library, asks through an association.
+// A DNS client library works through an association.
 func TestDNSOverAssociation(t *testing.T) {
 	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -556,7 +560,7 @@ func (e encapsulated) Read(b []byte) (int, error) {
 	return copy(b, data), nil
 }
 
-// ReadFrom makes it a net.PacketConn, as the library asks for.
+// ReadFrom makes encapsulated a net.PacketConn, which the library asks for.
 func (e encapsulated) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, err := e.Read(b)
 	return n, e.RemoteAddr(), err
