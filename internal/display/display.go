@@ -1,8 +1,8 @@
-// Package display makes text that comes from outside fit for a terminal, for a log
-// and for a shell. Interfaces, programs, hosts, name servers and policies name
-// themselves as they like; control characters in a name could move the cursor,
-// change the title of the window or hide what comes next, and a name in a proposed
-// command could be a command.
+// Package display makes text that comes from outside fit for a terminal, for a log and
+// for a shell. Interfaces, programs, hosts, name servers and policies choose their own
+// names. Control characters in such a name could move the cursor, change the title of
+// the window or hide what comes next. In a proposed shell command, a name could act as
+// a command.
 package display
 
 import (
@@ -12,13 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// bad stands for a character that is not shown.
+// bad takes the place of a character that is not shown.
 const bad = '?'
 
-// Clean makes s fit for one line of a terminal: each character that is not
-// printable as [unicode.IsPrint] has it, and each byte that is no UTF-8, becomes
-// a question mark. Printable are letters, marks, digits, punctuation, symbols and
-// the ASCII space, but neither line ends nor what changes the direction of text.
+// Clean makes s fit for one line of a terminal. A question mark takes the place of each
+// character that is not printable by [unicode.IsPrint], and of each byte that is not
+// UTF-8. Letters, marks, digits, punctuation, symbols and the ASCII space are
+// printable. Line ends are not, nor are characters that change the direction of text.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -28,8 +28,7 @@ func Clean(s string) string {
 	}, s)
 }
 
-// CleanLines is Clean for text that may have several lines. A tab becomes four
-// spaces.
+// CleanLines is Clean for text of several lines. A tab becomes four spaces.
 func CleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -38,9 +37,9 @@ func CleanLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// JSON writes each character of a JSON text that is not printable as an escape
-// (RFC 8259 section 7), so that it means the same and is fit for a terminal. What
-// is no UTF-8 becomes a question mark.
+// JSON replaces each unprintable character of a JSON text by an escape (RFC 8259
+// section 7). The text keeps its meaning and becomes fit for a terminal. A byte that is
+// not UTF-8 becomes a question mark.
 func JSON(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for len(text) > 0 {
@@ -74,7 +73,7 @@ func appendEscape(out []byte, r rune) []byte {
 }
 
 // JSONWriter passes JSON texts on to w through [JSON]. Each Write must hold whole
-// characters, as those of encoding/json and log/slog do.
+// characters, as the writes of encoding/json and log/slog do.
 func JSONWriter(w io.Writer) io.Writer { return jsonWriter{w} }
 
 type jsonWriter struct{ to io.Writer }
@@ -86,10 +85,10 @@ func (w jsonWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// ShellQuote makes s one word of a POSIX shell that stands for s itself. What
-// needs no quotes gets none. Quotes do not make a word fit for a terminal: clean the
-// command before it is shown. A word that cleaning changes no longer names what it
-// named, but does no harm.
+// ShellQuote returns a word of a POSIX shell that means s itself, with quotes only if s
+// needs them. A quoted word may still be unfit for a terminal, so clean the command
+// before it is shown. If that changes a word, the word no longer names the same thing,
+// but it does no harm.
 func ShellQuote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%_+:,./-", r)
@@ -97,7 +96,7 @@ func ShellQuote(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
 		return s
 	}
-	// Within single quotes everything stands for itself but the single quote
+	// Within single quotes, every character but the single quote means itself
 	// (POSIX.1-2024, Shell Command Language, 2.2.2).
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

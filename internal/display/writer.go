@@ -10,7 +10,7 @@ import (
 )
 
 // Writer passes text on to a terminal or a log. Line ends, tabs and the given escape
-// sequences pass; a question mark takes the place of anything else that is not
+// sequences pass. A question mark takes the place of everything else that is not
 // printable, so that text from outside cannot control the terminal. A program whose
 // whole output goes through a Writer need not clean each part. A Writer is safe for
 // concurrent use.
@@ -22,16 +22,17 @@ type Writer struct {
 	held []byte // the beginning of a character or sequence whose rest was not written yet
 }
 
-// NewWriter makes one that passes on to w, and lets through the sequences allowed.
+// NewWriter returns a Writer that passes text on to w, and lets the sequences in
+// allowed pass.
 func NewWriter(w io.Writer, allowed ...string) *Writer {
 	return &Writer{to: w, allowed: slices.Clone(allowed)}
 }
 
-// Unwrap returns what the Writer passes on to.
+// Unwrap returns the writer that the Writer passes text on to.
 func (w *Writer) Unwrap() io.Writer { return w.to }
 
-// Write implements io.Writer. A character or sequence that was written in part is
-// passed on with its rest.
+// Write implements io.Writer. If b ends within a character or a sequence, that part
+// waits for its rest.
 func (w *Writer) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -40,7 +41,7 @@ func (w *Writer) Write(b []byte) (int, error) {
 	for len(text) > 0 {
 		n, ok := w.next(text)
 		if n == 0 {
-			break // its rest is to come
+			break // the rest has not been written yet
 		}
 		if ok {
 			out = append(out, text[:n]...)
@@ -59,7 +60,7 @@ func (w *Writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// next returns the length of the character or sequence that text begins with, and
+// next returns the length of the character or sequence at the beginning of text, and
 // whether that may pass. The length is 0 if more text is needed to tell.
 func (w *Writer) next(text []byte) (n int, ok bool) {
 	if c := text[0]; c < utf8.RuneSelf {

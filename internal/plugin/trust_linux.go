@@ -13,22 +13,22 @@ import (
 	"github.com/socket-intents/mamma/internal/userid"
 )
 
-// maxLinks bounds the symbolic links on a path, as the kernel does.
+// maxLinks limits the symbolic links on a path, as the kernel does.
 const maxLinks = 40
 
-// openTrusted opens the file at name for reading if nobody but root and uid can
-// have put it there, and gives its path without symbolic links.
+// openTrusted opens the file at name for reading, if nobody but root and uid can have
+// put the file there. It also returns the file's path without symbolic links.
 //
-// The path is walked from the root, each step relative to the directory opened
-// before and none following a link by itself. Every directory, every link and
-// the file must belong to root or uid, and may be writable by neither group nor
-// others; a directory with the sticky bit may, because there nobody can rename
-// or remove what belongs to someone else. After that, only root and uid can
-// change what the returned path leads to, so that the plugin package may open it
-// by name (it cannot open a descriptor: it resolves /proc/self/fd/N to the name).
+// It walks the path from the root. Each step is relative to the directory opened
+// before, and the kernel follows no link. Every directory, every link and the file must
+// belong to root or uid, and neither group nor others may write to it. A directory with
+// the sticky bit is an exception, because there nobody can rename or remove what
+// belongs to another user. After the walk, only root and uid can change what the
+// returned path leads to. So the plugin package may open the file by name. (It cannot
+// open a descriptor, because it resolves /proc/self/fd/N to the name.)
 //
-// It does not defend against root and uid themselves, nor against file systems that lie
-// about owners, such as a FUSE mount of another user.
+// openTrusted gives no protection from root and uid themselves, or from file systems
+// that lie about owners, such as another user's FUSE mount.
 func openTrusted(name string, uid int) (*os.File, string, *Error) {
 	if !path.IsAbs(name) {
 		wd, err := os.Getwd()

@@ -24,9 +24,9 @@ type Socket struct {
 	State uint8  // as net/tcp_states.h numbers them
 	UID   uint32 // of its owner; means nothing if Inode is 0
 	Inode uint32 // of its file; 0: its process has closed it, so nobody owns it
-	// Sent and Received are the numbers of bytes of data on a TCP connection: sent and
-	// acknowledged, and received in order. While further bytes are under way, Sent is
-	// one too many. Both are valid only if Counted is set.
+	// Sent and Received are the numbers of data bytes on a TCP connection: sent and
+	// acknowledged, and received in order. Sent is one too high while further bytes are
+	// under way. Both are valid only if Counted is set.
 	Sent, Received uint64
 	Counted        bool
 }
@@ -69,14 +69,16 @@ func Dial() (*Conn, error) {
 	return &Conn{c}, nil
 }
 
-// Close closes it.
+// Close closes the netlink socket.
 func (c *Conn) Close() error { return c.conn.Close() }
 
-// Get asks for the socket of a protocol (IPPROTO_TCP, IPPROTO_UDP) with these two
-// addresses and with this cookie (SO_COOKIE), unless that is AnyCookie. If the socket
-// is gone, or a new one has another cookie, the error is ErrNotFound. The kernel looks for
-// who would get a packet with the addresses: of TCP that is the listening socket once the
-// connection is gone, which is ErrNotFound too; of UDP it may be one of several (see Bound).
+// Get returns the socket of a protocol (IPPROTO_TCP, IPPROTO_UDP) with these two
+// addresses and this cookie (SO_COOKIE), which may be AnyCookie. The error is
+// ErrNotFound if the socket is gone, or if a new one has another cookie.
+//
+// The kernel looks for the socket that would get a packet with these addresses. For
+// TCP, once the connection is gone, that is a listening socket, and the error is
+// ErrNotFound too. For UDP it may be one of several sockets (see Bound).
 func (c *Conn) Get(protocol byte, local, remote netip.AddrPort, cookie uint64) (Socket, error) {
 	if !local.Addr().IsValid() || !remote.Addr().IsValid() {
 		return Socket{}, ErrNotFound
@@ -97,8 +99,8 @@ func (c *Conn) Get(protocol byte, local, remote netip.AddrPort, cookie uint64) (
 	return s, err
 }
 
-// Bound asks for all sockets of a protocol that have the local port, whatever their
-// addresses, and whether or not they are connected.
+// Bound returns all sockets of a protocol with this local port, whatever their
+// addresses, connected or not.
 func (c *Conn) Bound(protocol byte, port uint16) ([]Bound, error) {
 	var list []Bound
 	for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
@@ -107,10 +109,10 @@ func (c *Conn) Bound(protocol byte, port uint16) ([]Bound, error) {
 		if any.Is6() {
 			data[0] = unix.AF_INET6
 		}
-		binary.BigEndian.PutUint16(data[8:], port) // a dump does not swap the ends
+		binary.BigEndian.PutUint16(data[8:], port) // unlike a query, a dump does not swap local and remote
 		replies, err := c.conn.Execute(netlink.Message{Header: netlink.Header{Type: byFamily, Flags: netlink.Request | netlink.Dump}, Data: data})
 		if errors.Is(err, unix.ENOENT) {
-			continue // the family is not there
+			continue // the host lacks this family
 		}
 		if err != nil {
 			return nil, err
@@ -183,11 +185,12 @@ func parse(b []byte) (Socket, error) {
 	return s, nil
 }
 
-// Carried returns the bytes of data that a TCP connection has sent, with
-// acknowledgement, and received. It reads them from a struct tcp_info (INET_DIAG_INFO);
-// state is one of net/tcp_states.h. The kernel counts SYN and FIN as acknowledged
-// bytes, and the peer's FIN as a received one. Carried subtracts these if the kernel
-// tells how many bytes were sent (Linux 4.19). counted is false before Linux 4.1, which
+// Carried returns how many data bytes a TCP connection has sent, with acknowledgement,
+// and received. It reads them from a struct tcp_info (INET_DIAG_INFO); state is one of
+// net/tcp_states.h. The kernel counts SYN and FIN as acknowledged bytes, and the peer's
+// FIN as a received one. Carried subtracts these if the kernel tells how many bytes
+// were sent (Linux 4.19). counted is false before Linux 4.1, which has no such
+// counters.
 // counts nothing.
 func Carried(info []byte, state uint8) (sent, received uint64, counted bool) {
 	if len(info) < offsetGot+8 {

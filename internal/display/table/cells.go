@@ -1,6 +1,7 @@
 // Package table fits text into the cells of a terminal. A character takes no cell, one
-// or two, so neither bytes nor characters tell how wide a text is. A Table aligns
-// columns, and leaves out the least important ones where a terminal is too narrow.
+// or two, so neither the number of bytes nor that of characters tells how wide a text
+// is. A Table aligns columns, and leaves out the least important ones if the terminal
+// is too narrow.
 package table
 
 import (
@@ -9,17 +10,19 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// condition decides alike whatever the locale: of what Unicode calls ambiguous (Unicode
-// Standard Annex 11), such as the blocks of a bar, terminals of today make one cell.
+// condition returns the rules for the width of characters, which are the same in every
+// locale. Characters that Unicode calls ambiguous (Unicode Standard Annex 11), such as
+// the blocks of a bar, take one cell, as in today's terminals.
 func condition() *runewidth.Condition { return &runewidth.Condition{StrictEmojiNeutral: true} }
 
-// ends marks a text that was cut.
+// ends is the last character of a text that was cut.
 const ends = "…"
 
-// Cells is how many cells of a terminal a text takes that has no control characters.
+// Cells returns how many cells of a terminal a text takes. The text must not have
+// control characters.
 func Cells(text string) int { return condition().StringWidth(text) }
 
-// Cut shortens a text to at most n cells. The last one of a text that was cut is an
+// Cut shortens a text to at most n cells. The last cell of a shortened text is an
 // ellipsis.
 func Cut(text string, n int) string {
 	switch {
@@ -31,17 +34,17 @@ func Cut(text string, n int) string {
 	return condition().Truncate(text, n, ends)
 }
 
-// Pad completes a text to n cells by blanks behind it.
+// Pad appends blanks to a text until it takes n cells.
 func Pad(text string, n int) string { return text + blanks(n-Cells(text)) }
 
-// PadLeft completes a text to n cells by blanks before it.
+// PadLeft puts blanks before a text until it takes n cells.
 func PadLeft(text string, n int) string { return blanks(n-Cells(text)) + text }
 
 func blanks(n int) string { return strings.Repeat(" ", max(n, 0)) }
 
-// Fold breaks a text at blanks into lines of at most n cells; one line if n is 0. A word
-// that is longer than a line is broken too, so nothing is lost. Blanks at the beginning
-// of the text stand before each line.
+// Fold breaks a text at blanks into lines of at most n cells. If n is 0, the result is
+// one line. A word that is longer than a line is broken too, so nothing is lost. Blanks
+// at the beginning of the text are repeated at the beginning of each line.
 func Fold(text string, n int) []string {
 	if n <= 0 || Cells(text) <= n {
 		return []string{text}
@@ -74,7 +77,8 @@ func Fold(text string, n int) []string {
 	return lines
 }
 
-// part is as much of the beginning of text as n cells hold, and a character at least.
+// part returns as much of the beginning of text as fits n cells, but at least one
+// character.
 func part(text string, n int) string {
 	used := 0
 	for i, r := range text {

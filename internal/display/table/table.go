@@ -6,31 +6,33 @@ import (
 	"strings"
 )
 
-// Column is how a column of a Table is shown. The zero value has no heading, is
-// aligned to the left, and stays whole.
+// Column says how a column of a Table is shown. The zero value has no heading, is
+// aligned to the left, and is never left out or cut.
 type Column struct {
 	Head  string
 	Right bool // aligned to the right
-	// Rank tells which columns there is room for: those with 0 stay, then come those with
-	// low ranks. Where there is room for a column no more, one of higher rank that is
-	// narrower may still be shown.
+	// Rank says which columns are left out if there is too little room. Columns of rank
+	// 0 always stay. The others are added in the order of their ranks, as long as they
+	// fit. A column that does not fit is skipped, and narrower ones of higher rank may
+	// still follow.
 	Rank int
-	// Least is to how many cells texts may be cut before a column is left out; 0: they
-	// are not cut.
+	// Least is the number of cells to which texts may be cut before the column is left
+	// out. 0 means that they are not cut.
 	Least int
-	// Usual is the width that columns of Tables alike have in common, whatever their texts
-	// are: lines that come one by one stand below each other. Without a limit to Width, wider
-	// texts move what follows them. 0: the width is that of the widest text.
+	// Usual is the width of the column whatever its texts are. With it, the columns of
+	// several Tables stand below each other, for instance if lines come one by one. A
+	// wider text is cut if Width is limited; else it moves what follows. 0 means the
+	// width of the widest text.
 	Usual int
-	// Fold has texts go on in further lines of the column in place of being cut.
+	// Fold tells that a long text goes on in further lines, instead of being cut.
 	Fold bool
 }
 
-// Cell is a text without control characters, and the escape sequence of its colour; ""
+// Cell is a text without control characters, and the escape sequence of its colour, ""
 // for none.
 type Cell struct{ Text, Color string }
 
-// Plain makes cells without colour.
+// Plain returns cells without colour.
 func Plain(texts ...string) []Cell {
 	cells := make([]Cell, len(texts))
 	for i, s := range texts {
@@ -42,19 +44,19 @@ func Plain(texts ...string) []Cell {
 // Reset ends every colour and style (ECMA-48, SGR).
 const Reset = "\x1b[0m"
 
-// gap is between two columns.
+// gap is the number of blanks between two columns.
 const gap = 2
 
-// Table is rows of aligned columns.
+// Table is a list of rows with aligned columns.
 type Table struct {
 	Columns []Column
 	Indent  string // before each line
-	// Width is how many cells a line may have; 0: any number.
+	// Width is how many cells a line may take; 0 means no limit.
 	Width int
 	rows  [][]Cell
 }
 
-// Add adds a row, a cell for each column.
+// Add adds a row, which has one cell for each column.
 func (t *Table) Add(cells ...Cell) { t.rows = append(t.rows, cells) }
 
 // Write writes the lines of the table.
@@ -63,8 +65,8 @@ func (t *Table) Write(w io.Writer) error {
 	return err
 }
 
-// Lines returns the lines of the table, without blanks at their ends. The first one
-// holds the headings if there are any. None has more than Width cells.
+// Lines returns the lines of the table, without blanks at their ends. If there are
+// headings, they are in the first line. No line takes more than Width cells.
 func (t *Table) Lines() []string {
 	heads := make([]Cell, len(t.Columns))
 	for i, c := range t.Columns {
@@ -82,7 +84,7 @@ func (t *Table) Lines() []string {
 	return lines
 }
 
-// fit chooses the columns that are shown, and how wide each is.
+// fit chooses the columns that are shown, and their widths.
 func (t *Table) fit(rows [][]Cell) (shown, widths []int) {
 	widths = make([]int, len(t.Columns))
 	for i, c := range t.Columns {
@@ -113,7 +115,7 @@ func (t *Table) fit(rows [][]Cell) (shown, widths []int) {
 		}
 	}
 	slices.Sort(shown)
-	// What is still too wide is cut, the widest first.
+	// Columns that are still too wide are cut, the widest one first.
 	for excess := t.total(shown, func(i int) int { return widths[i] }) - t.Width; excess > 0; excess-- {
 		widest := -1
 		for _, i := range shown {
@@ -129,7 +131,7 @@ func (t *Table) fit(rows [][]Cell) (shown, widths []int) {
 	return shown, widths
 }
 
-// total is the width of a line with the columns shown.
+// total returns the width of a line with the columns shown.
 func (t *Table) total(shown []int, width func(int) int) int {
 	sum := Cells(t.Indent) + gap*max(len(shown)-1, 0)
 	for _, i := range shown {
@@ -138,7 +140,7 @@ func (t *Table) total(shown []int, width func(int) int) int {
 	return sum
 }
 
-// row returns the lines of a row: one, or more where a text is folded.
+// row returns the lines of a row. There are several if a text is folded.
 func (t *Table) row(row []Cell, shown, widths []int) []string {
 	parts := make([][]string, len(shown)) // the lines of each column
 	height := 1
@@ -154,7 +156,7 @@ func (t *Table) row(row []Cell, shown, widths []int) []string {
 	for n := range height {
 		var b strings.Builder
 		b.WriteString(t.Indent)
-		used, held := Cells(t.Indent), 0 // held are blanks that stand only before something
+		used, held := Cells(t.Indent), 0 // held blanks are written only if something follows
 		for at, i := range shown {
 			if at > 0 {
 				held += gap
@@ -172,7 +174,7 @@ func (t *Table) row(row []Cell, shown, widths []int) []string {
 				held += pad
 				continue
 			}
-			if t.Width > 0 && used+held+width > t.Width { // nothing that may give way is left
+			if t.Width > 0 && used+held+width > t.Width { // no column is left that could be cut further
 				text = Cut(text, t.Width-used-held)
 				width, pad = Cells(text), 0
 			}

@@ -9,36 +9,36 @@ import (
 )
 
 const (
-	// patience is how long a person waits before a word is due. What takes less shows
-	// nothing, so that nothing flickers.
+	// patience is how long something may take before the line appears. Nothing flickers
+	// for a task that ends sooner.
 	patience = time.Second
-	// redraw is how often the line is drawn anew.
+	// redraw is the time between two updates of the line.
 	redraw = 200 * time.Millisecond
 )
 
-// Control sequences that a Status writes (ECMA-48): CUU, and EL.
+// Control sequences that a Status writes (ECMA-48, CUU and EL).
 const (
 	CursorUp  = "\x1b[A" // moves the cursor to the line above
 	EraseLine = "\x1b[K" // erases to the end of the line
 )
 
-// Status is a line below all others that tells how far something is. It is safe for
+// Status is a line below all other lines that tells how far a task is. It is safe for
 // concurrent use.
 type Status struct {
 	w     io.Writer
-	width func() int // of the terminal; nil: there is none, and nothing is shown
+	width func() int // of the terminal; nil: there is no terminal, and nothing is shown
 	text  func(elapsed time.Duration) string
 
 	stop       sync.Once
 	end, ended chan struct{}
 
 	mu    sync.Mutex // held while something is written
-	shown bool       // the line is there; the cursor stands below it
+	shown bool       // the line is there, and the cursor stands below it
 }
 
-// Show shows what text says on w, after a second and until Stop is called, if w is a
-// terminal. text is called by another goroutine, and must give a text without control
-// characters.
+// Show shows the result of text on w, if w is a terminal. It begins after a second and
+// ends with Stop. Another goroutine calls text, which must return a text without
+// control characters.
 func Show(w io.Writer, getenv func(string) string, text func(elapsed time.Duration) string) *Status {
 	fd, tty := Of(w)
 	if !tty || getenv("TERM") == "dumb" {
@@ -72,12 +72,12 @@ func (s *Status) run() {
 func (s *Status) draw(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A line that is full may wrap, so the last cell stays free.
+	// A full line may wrap, so the last cell stays free.
 	_, _ = io.WriteString(s.w, s.backLocked()+EraseLine+table.Cut(text, s.width()-1)+"\n")
 	s.shown = true
 }
 
-// backLocked leads to the beginning of the line.
+// backLocked returns the sequence that moves the cursor to the beginning of the line.
 func (s *Status) backLocked() string {
 	if !s.shown {
 		return ""
@@ -85,7 +85,7 @@ func (s *Status) backLocked() string {
 	return CursorUp
 }
 
-// Stop takes the line away. Calling it again does nothing.
+// Stop removes the line. Calling it again does nothing.
 func (s *Status) Stop() {
 	if s.width == nil {
 		return
@@ -102,10 +102,11 @@ func (s *Status) Stop() {
 	})
 }
 
-// Write writes whole lines to where the line is shown, above it.
+// Write writes whole lines to the terminal, above the line.
 func (s *Status) Write(b []byte) (int, error) { return s.above(s.w, b) }
 
-// Above returns a writer of whole lines to w, which may be the same terminal.
+// Above returns a writer of whole lines to w, which may be the same terminal. The lines
+// appear above the status.
 func (s *Status) Above(w io.Writer) io.Writer { return above{s, w} }
 
 type above struct {

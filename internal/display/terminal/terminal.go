@@ -1,5 +1,5 @@
 // Package terminal finds out about the terminal behind a reader or writer, and shows a
-// person there how far something is.
+// person there how far a task is.
 package terminal
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// Of returns the file descriptor behind the reader or writer v, which a display.Writer
-// may stand before. ok is false if there is none, or if it is not a terminal.
+// Of returns the file descriptor behind the reader or writer v, also through a
+// display.Writer. ok is false if there is no descriptor, or if it is not a terminal.
 func Of(v any) (fd int, ok bool) {
 	if w, ok := v.(*display.Writer); ok {
 		v = w.Unwrap()
@@ -25,7 +25,8 @@ func Of(v any) (fd int, ok bool) {
 	return fd, err == nil
 }
 
-// Size is how many cells and lines the terminal has; 80 by 24 if it does not know.
+// Size returns the numbers of cells and lines of the terminal. They are 80 and 24 if
+// the terminal does not know.
 func Size(fd int) (width, height int) {
 	ws, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
 	if err != nil || ws.Col == 0 || ws.Row == 0 {

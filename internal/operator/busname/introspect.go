@@ -52,8 +52,9 @@ const description = doctype + `<node>
 </node>
 `
 
-// describe is the description of the object at a path; of those on the way to ours, which
-// child leads there. It is "" where there is nothing.
+// describe returns the description of the object at a path. For a path above our
+// object, the description has only the child on the way to that object. It is "" if
+// there is no object.
 func describe(path string) string {
 	rest, ok := strings.CutPrefix(string(Path), strings.TrimSuffix(path, "/"))
 	switch {

@@ -16,18 +16,19 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// method is one that can be called. What has another signature is never decoded.
+// method is a method that can be called. A call with another signature is never
+// decoded.
 type method struct {
 	signature string
 	answer    func(s *Server, ctx context.Context, conn *dbus.Conn, c *call, args []any) ([]any, error)
 }
 
-// methods are those of the object, by interface and name.
+// methods are the methods of the object, by interface and name.
 var methods = map[[2]string]method{
 	{Interface, "Explain"}:  {"ssa{ss}", (*Server).explain},
 	{properties, "Get"}:     {"ss", (*Server).get},
 	{properties, "GetAll"}:  {"s", (*Server).getAll},
-	{properties, "Set"}:     {"ssv", nil}, // for the error that says why not
+	{properties, "Set"}:     {"ssv", nil}, // known only so that its error says why not
 	{peerInterface, "Ping"}: {"", func(*Server, context.Context, *dbus.Conn, *call, []any) ([]any, error) { return nil, nil }},
 	{introspection, "Introspect"}: {"", func(_ *Server, _ context.Context, _ *dbus.Conn, c *call, _ []any) ([]any, error) {
 		return []any{describe(c.Path)}, nil
@@ -50,10 +51,10 @@ func (s *Server) answer(ctx context.Context, conn *dbus.Conn, c call) {
 	reply(conn, c.Header, result, err)
 }
 
-// call finds the method and calls it.
+// call finds the method of a call and calls it.
 func (s *Server) call(ctx context.Context, conn *dbus.Conn, c *call) ([]any, error) {
 	iface := c.Interface
-	if iface == "" { // it may be left out (D-Bus specification, "Message Types")
+	if iface == "" { // callers may leave it out (D-Bus specification, "Message Types")
 		for key := range methods {
 			if key[1] == c.Member {
 				iface = key[0]
@@ -84,7 +85,7 @@ func (s *Server) call(ctx context.Context, conn *dbus.Conn, c *call) ([]any, err
 	return m.answer(s, ctx, conn, c, args)
 }
 
-// reply sends a result or an error, unless nobody waits for it.
+// reply sends a result or an error, unless the caller wants no reply.
 func reply(conn *dbus.Conn, h systembus.Header, result []any, err error) {
 	if h.NoReply {
 		return
@@ -101,10 +102,10 @@ func reply(conn *dbus.Conn, h systembus.Header, result []any, err error) {
 	if len(m.Body) > 0 {
 		m.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(m.Body...))
 	}
-	conn.Send(m, make(chan *dbus.Call, 1)) // if it cannot be sent the connection ends
+	conn.Send(m, make(chan *dbus.Call, 1)) // if it cannot be sent, the connection ends
 }
 
-// texts are arguments that are all strings.
+// texts returns the first two arguments, which must be strings. A missing one is "".
 func texts(args []any) (a, b string) {
 	if len(args) > 0 {
 		a, _ = args[0].(string)
@@ -115,7 +116,7 @@ func texts(args []any) (a, b string) {
 	return a, b
 }
 
-// ours tells whether a property is asked for of our interface; "" stands for any.
+// ours tells whether iface is our interface. "" stands for any.
 func ours(iface string) bool { return iface == Interface || iface == "" }
 
 func (s *Server) get(_ context.Context, _ *dbus.Conn, _ *call, args []any) ([]any, error) {
@@ -134,7 +135,7 @@ func (s *Server) getAll(_ context.Context, _ *dbus.Conn, _ *call, args []any) ([
 	return []any{s.properties(s.opts.Manager.View())}, nil
 }
 
-// explain tells what would be decided for the caller.
+// explain answers what would be decided for the caller.
 func (s *Server) explain(ctx context.Context, conn *dbus.Conn, c *call, args []any) ([]any, error) {
 	q, err := question(args)
 	if err != nil {
@@ -161,7 +162,8 @@ func (s *Server) explain(ctx context.Context, conn *dbus.Conn, c *call, args []a
 	return []any{decision(&e)}, nil
 }
 
-// question makes one of the arguments: host, service, and what else is known by name.
+// question makes a Question of the arguments, which are host, service, and options by
+// name.
 func question(args []any) (*control.Question, error) {
 	host, service := texts(args)
 	q := &control.Question{Host: host, Service: service}
@@ -203,7 +205,7 @@ func question(args []any) (*control.Question, error) {
 
 var optionNames = []string{"transport", "family", "category", "filesize", "duration", "bitrate", "burstiness", "timeliness", "resilience"}
 
-// decision is a decision in the bus's types. Texts that are not known are empty.
+// decision returns a decision in types of the bus. Unknown texts are empty.
 func decision(e *control.Explanation) props {
 	d := &e.Decision
 	out := map[string]any{

@@ -12,10 +12,11 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// props are the properties of the object, or the fields of a network.
+// props are the properties of the object, or the fields of one network.
 type props = map[string]dbus.Variant
 
-// properties are those of the object for a View; nil has no networks.
+// properties returns the properties of the object for a View. A nil View has no
+// networks.
 func (s *Server) properties(v *mam.View) props {
 	if v == nil {
 		v = &mam.View{}
@@ -30,7 +31,7 @@ func (s *Server) properties(v *mam.View) props {
 	})
 }
 
-// changes are the properties that differ between two Views.
+// changes returns the properties that differ between two Views.
 func (s *Server) changes(before, now *mam.View) props {
 	old, out := s.properties(before), props{}
 	for name, v := range s.properties(now) {
@@ -41,7 +42,7 @@ func (s *Server) changes(before, now *mam.View) props {
 	return out
 }
 
-// cost is the least cost of the networks that are up; "" if none is.
+// cost returns the lowest cost of the networks that are up, "" if none is up.
 func cost(v *mam.View) string {
 	least, found := policy.Expensive, false
 	for _, p := range v.Prefixes {
@@ -55,7 +56,7 @@ func cost(v *mam.View) string {
 	return least.String()
 }
 
-// network is a network in the bus's types. Texts that are not known are empty.
+// network returns a network in types of the bus. Unknown texts are empty.
 func network(p *control.Prefix) props {
 	facts := [][]string{}
 	for _, f := range p.Facts {
@@ -78,8 +79,9 @@ func values(m map[string]any) props {
 	return out
 }
 
-// valid makes texts what the bus takes: UTF-8 without NUL (D-Bus Specification, "Valid
-// UTF-8"). Others name interfaces, and a message with one bad name would end the session.
+// valid replaces what is not allowed in a string of the bus, which is UTF-8 without NUL
+// (D-Bus Specification, "Valid UTF-8"). Others choose the names of interfaces, and a
+// message with one invalid string would end the connection.
 func valid(v any) any {
 	switch v := v.(type) {
 	case string:

@@ -7,30 +7,30 @@ import (
 	"github.com/socket-intents/mamma/internal/process/systembus"
 )
 
-// A queue holds at most maxCalls calls, and of one sender maxOfOne: desktops have a few
-// programs that ask, each one thing at a time.
+// A queue holds at most maxCalls calls, at most maxOfOne of them from one sender. A
+// desktop has few programs that ask, and each asks for one thing at a time.
 const (
 	maxCalls = 64
 	maxOfOne = 8
 )
 
-// call is a call of a method as it came.
+// call is a method call, not decoded yet.
 type call struct {
 	systembus.Header
-	raw []byte // nil: too long
+	raw []byte // nil: the call is too long
 }
 
-// queue is what is to be answered. It is safe for concurrent use.
+// queue holds the calls that wait for an answer. It is safe for concurrent use.
 type queue struct {
 	calls chan call
 
 	mu sync.Mutex
-	of map[string]int // how many are waiting, by sender
+	of map[string]int // number of waiting calls by sender
 }
 
 func newQueue() *queue { return &queue{calls: make(chan call, maxCalls), of: map[string]int{}} }
 
-// add takes a call; false if there are too many.
+// add adds a call. It returns false if there are too many.
 func (q *queue) add(c call) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -46,7 +46,7 @@ func (q *queue) add(c call) bool {
 	}
 }
 
-// serve has each call answered, one after the other, until ctx ends.
+// serve answers the calls, one after the other, until ctx ends.
 func (q *queue) serve(ctx context.Context, answer func(call)) error {
 	for {
 		select {

@@ -17,7 +17,7 @@ import (
 	"github.com/socket-intents/mamma/mam"
 )
 
-// The name, its object and its interface.
+// The name on the bus, the path of its object, and the object's interface.
 const (
 	Name      = "org.socketintents.Mamma1"
 	Path      = dbus.ObjectPath("/org/socketintents/Mamma1")
@@ -30,13 +30,16 @@ const (
 	introspection = busName + ".Introspectable"
 	peerInterface = busName + ".Peer"
 
-	// joinTime bounds joining the bus, and questionTime each question to it.
+	// joinTime limits how long joining the bus takes, questionTime how long each
+	// question to the bus takes.
 	joinTime     = 5 * time.Second
 	questionTime = 2 * time.Second
-	// pause is between two signals that properties have changed: a burst is told once.
+	// pause is the least time between two signals about changed properties. Changes in
+	// quick succession are told once.
 	pause = 50 * time.Millisecond
-	// forbiddenRetry is before the name is asked for again where the bus does not grant
-	// it: a policy may be installed meanwhile.
+	// forbiddenRetry is the time after which the Server asks for the name again if the
+	// bus has refused it. Somebody may install a configuration that grants it
+	// meanwhile.
 	forbiddenRetry = time.Minute
 )
 
@@ -51,12 +54,12 @@ type Options struct {
 // Server serves the name. It is safe for concurrent use.
 type Server struct {
 	opts   Options
-	poked  chan struct{} // one slot: the View is another one
+	poked  chan struct{} // one slot; filled when there is a new View
 	shown  atomic.Pointer[mam.View]
-	logged sync.Once // that the bus does not grant the name
+	logged sync.Once // a refusal of the name was logged
 }
 
-// New makes a Server. Nothing is done before Run.
+// New returns a Server. It does nothing before Run is called.
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -64,7 +67,7 @@ func New(o Options) *Server {
 	return &Server{opts: o, poked: make(chan struct{}, 1)}
 }
 
-// Published tells that the Manager has another View. It does not block.
+// Published tells the Server that the Manager has a new View. It does not block.
 func (s *Server) Published(v *mam.View) {
 	if before := s.shown.Load(); before != nil && same(before, v) {
 		return
@@ -80,7 +83,8 @@ func same(v, o *mam.View) bool {
 	return v.AvoidMetered == o.AvoidMetered && control.SameNetworks(v, o)
 }
 
-// Run serves until ctx ends, again after the bus was lost. The error is always nil.
+// Run serves until ctx ends. If the connection to the bus is lost, Run connects again.
+// The error is always nil.
 func (s *Server) Run(ctx context.Context) error {
 	systembus.Keep(ctx, s.opts.Log, "the networks are not shown on the system bus", s.session)
 	return nil
@@ -111,8 +115,8 @@ func (s *Server) session(ctx context.Context) error {
 	return g.Wait()
 }
 
-// join connects to the bus; calls go into the queue, and those that find it full are
-// refused at once.
+// join connects to the bus. Calls go into the queue; those for which the queue has no
+// room are refused at once.
 func (s *Server) join(ctx context.Context, q *queue) (*dbus.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
@@ -130,7 +134,7 @@ func (s *Server) join(ctx context.Context, q *queue) (*dbus.Conn, error) {
 			case c := <-conn:
 				reply(c, h, nil, failure("org.freedesktop.DBus.Error.LimitsExceeded", "too many calls are waiting"))
 				conn <- c
-			default: // nobody knows the connection yet
+			default: // join has not got the connection yet
 			}
 		},
 	})
@@ -140,13 +144,14 @@ func (s *Server) join(ctx context.Context, q *queue) (*dbus.Conn, error) {
 	return c, err
 }
 
-// nothing takes signals, of which only those of the bus itself come: that a name was
-// acquired or lost.
+// nothing ignores signals. Only those of the bus itself arrive, which tell that a name
+// was acquired or lost.
 type nothing struct{}
 
 func (nothing) DeliverSignal(string, string, *dbus.Signal) {}
 
-// own asks for the name. Where somebody else has it, it comes to us when he ends.
+// own asks for the name. If another process has the name, the bus hands it to us when
+// that process ends.
 func (s *Server) own(ctx context.Context, conn *dbus.Conn) (granted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	var answer uint32
@@ -172,7 +177,7 @@ func (s *Server) own(ctx context.Context, conn *dbus.Conn) (granted bool, err er
 	return true, nil
 }
 
-// announce tells of changed properties.
+// announce sends a signal when properties have changed.
 func (s *Server) announce(ctx context.Context, conn *dbus.Conn) error {
 	last := s.shown.Load()
 	for {

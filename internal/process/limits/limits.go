@@ -1,6 +1,6 @@
-// Package limits says how many descriptors and how much memory the host lets a daemon
-// have. Callers decide how many clients that is enough for. They serve a few in any
-// case: a limit that is very low must not stop a daemon.
+// Package limits tells how many descriptors and how much memory the host gives a daemon.
+// Callers decide how many clients these are enough for. They serve a few clients in any
+// case, because a very low limit must not stop a daemon.
 package limits
 
 import (
@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// Files is how many descriptors this process may have; the largest number if that is not
-// known.
+// Files returns how many descriptors this process may have. It returns the largest
+// number if that is not known.
 func Files() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
@@ -24,11 +24,12 @@ func Files() uint64 {
 	return limit.Cur
 }
 
-// Memory is how many bytes of memory this process may use: the least limit of the
-// control groups that it is in (cgroups(7)), the maximum if there is none.
+// Memory returns how many bytes of memory this process may use. That is the lowest limit
+// of its control groups (cgroups(7)), or the largest number if there is no limit.
 func Memory() int64 { return memoryOf("/proc/self/cgroup", "/sys/fs/cgroup") }
 
-// Host is how many bytes of memory the host has, the maximum if that is not known.
+// Host returns how many bytes of memory the host has. It returns the largest number if
+// that is not known.
 func Host() int64 {
 	var info syscall.Sysinfo_t
 	if syscall.Sysinfo(&info) != nil {
@@ -41,8 +42,8 @@ func Host() int64 {
 	return int64(n)
 }
 
-// memoryOf is the least limit of the control groups that the file self names, the
-// maximum if there is none; root is where they are mounted.
+// memoryOf returns the lowest limit of the control groups that the file self names, or
+// the largest number if there is no limit. The groups are mounted at root.
 func memoryOf(self, root string) int64 {
 	least := int64(math.MaxInt64)
 	text, err := os.ReadFile(self) //nolint:gosec // the kernel's
@@ -61,8 +62,8 @@ func memoryOf(self, root string) int64 {
 			}
 			dir, file = filepath.Join(root, "memory"), "memory.limit_in_bytes"
 		}
-		// Limits of groups further up count, too. Those above the root of a namespace
-		// cannot be seen.
+		// Limits of the groups above count, too. Groups above the root of a control
+		// group namespace cannot be seen.
 		for path := filepath.Clean("/" + f[2]); ; path = filepath.Dir(path) {
 			if b, err := os.ReadFile(filepath.Join(dir, path, file)); err == nil { //nolint:gosec // the kernel's
 				if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 { // or "max"

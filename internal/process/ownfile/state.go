@@ -101,7 +101,7 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// kind is what a file is that is not regular.
+// kind says in words what kind of file m describes, which is not a regular one.
 func kind(m fs.FileMode) string {
 	switch {
 	case m&fs.ModeSymlink != 0:

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// flushLimit bounds how long the end waits for whoever reads the log.
+// flushLimit is how long the end of the program waits for the reader of the log.
 const flushLimit = time.Second
 
-// Log is what a daemon says on standard error. Who reads that may be gone, or hang:
-// messages are lost then, and nothing waits for them (see Spool).
+// Log is a daemon's log on standard error. Its reader may be gone or may not read.
+// Messages are then lost, and nothing waits for the reader (see Spool).
 type Log struct {
 	*slog.Logger
 	Spool   *Spool
@@ -20,8 +20,8 @@ type Log struct {
 	handler *Handler
 }
 
-// NewLog logs to stderr, text from level info on. From now on a pipe without a reader
-// does not end the process.
+// NewLog returns a Log that writes text to stderr, from level info on. From now on a
+// broken pipe does not end the process.
 func NewLog(stderr io.Writer) *Log {
 	signal.Ignore(syscall.SIGPIPE)
 	l := &Log{Spool: NewSpool()}
@@ -30,12 +30,12 @@ func NewLog(stderr io.Writer) *Log {
 	return l
 }
 
-// Set changes level and form. A level is as slog.Level has it; another text leaves the
-// level as it is.
+// Set changes level and form. level is a text that slog.Level understands; any other
+// text leaves the level as it is.
 func (l *Log) Set(level string, json bool) {
 	_ = l.level.UnmarshalText([]byte(level)) // both flags and configuration were checked before
 	l.handler.SetJSON(json)
 }
 
-// Close waits a moment until everything is written.
+// Close waits until everything is written, but not longer than flushLimit.
 func (l *Log) Close() { l.Spool.Close(flushLimit) }

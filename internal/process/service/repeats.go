@@ -10,19 +10,20 @@ import (
 )
 
 const (
-	// The same message is logged so often in a period, whatever its details are;
-	// further ones are counted. That is enough for an operator who tries something out
-	// to see every line. It is too little to fill a disk by making a daemon complain.
+	// A message is logged repeatsSaid times in a repeatsPeriod, whatever its details
+	// are. Further ones are counted. An operator who tries something out sees every
+	// line, but nobody can fill a disk by making a daemon complain.
 	repeatsSaid   = 20
 	repeatsPeriod = time.Minute
-	// So many different messages are counted. The programs have some hundred, whose
-	// texts are fixed. Others are logged without being counted.
+	// maxMessages is the number of different messages that are counted. The programs
+	// have some hundred, whose texts are fixed. Any others are logged without being
+	// counted.
 	maxMessages = 1024
 )
 
-// repeats counts messages that come again and again. At the end of a period it logs the
-// last of those that were held back, with their number: the latest message says how
-// things are now.
+// repeats counts messages that are repeated. At the end of a period it logs the last
+// one of those that were held back, with their number. The last one tells how things
+// are now.
 type repeats struct {
 	say func(context.Context, slog.Record) error
 
@@ -30,10 +31,10 @@ type repeats struct {
 	messages map[message]*repeated
 	timer    *time.Timer
 	running  bool // the timer
-	turn     int  // of the latest line
+	turn     int  // number of the latest line
 }
 
-// message is what two lines must have in common to count as repeated. Their details
+// message is what two lines must have in common to count as repeated. Their details may
 // differ.
 type message struct {
 	level slog.Level
@@ -42,9 +43,9 @@ type message struct {
 
 type repeated struct {
 	said int
-	kept int // not said
+	kept int // number of lines held back
 	last slog.Record
-	turn int // of last, by which the lines are told in order
+	turn int // the number of last, by which lines are sorted
 }
 
 func newRepeats(say func(context.Context, slog.Record) error) *repeats {

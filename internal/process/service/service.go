@@ -1,5 +1,5 @@
-// Package service has what both daemons need as programs: flags of the log, exit
-// statuses, errors for people, and the exchange with the service manager.
+// Package service has what both daemons need as programs: flags for the log, exit
+// statuses, errors for people, and the conversation with the service manager.
 package service
 
 import (
@@ -21,11 +21,11 @@ import (
 const (
 	StatusOK    = 0
 	StatusError = 1
-	StatusUsage = 2 // the command line makes no sense
+	StatusUsage = 2 // the command line is wrong
 )
 
-// ExitStatus writes err, the error that ended the program, to stderr and returns the
-// exit status. An error of Usage comes with a hint.
+// ExitStatus writes err, the error that ended the program, to stderr. It returns the
+// exit status. After an error of Usage it also writes a hint.
 func ExitStatus(program string, stderr io.Writer, err error) int {
 	if err == nil {
 		return StatusOK
@@ -51,12 +51,12 @@ func Usage(err error) error {
 	return usageError{err}
 }
 
-// plainSwitch hides the method by which pflag tells that a value may follow, as
-// in --init=true: the help shows the flag alone.
+// plainSwitch hides the method by which pflag finds that a flag may have a value, as in
+// --init=true. The help then shows the flag alone.
 type plainSwitch struct{ pflag.Value }
 
-// PlainSwitches has the flags of fs that take no value shown without one in its
-// help.
+// PlainSwitches changes the flags of fs that need no value, so that the help shows them
+// without one.
 func PlainSwitches(fs *pflag.FlagSet) {
 	fs.VisitAll(func(f *pflag.Flag) {
 		if f.Value.Type() == "bool" {
@@ -65,8 +65,8 @@ func PlainSwitches(fs *pflag.FlagSet) {
 	})
 }
 
-// OneOf returns an error if more than one of the named flags was given: each has
-// something else done.
+// OneOf returns an error if more than one of the named flags was given, because each of
+// them asks for something else.
 func OneOf(fs *pflag.FlagSet, names ...string) error {
 	var given []string
 	for _, name := range names {
@@ -80,18 +80,16 @@ func OneOf(fs *pflag.FlagSet, names ...string) error {
 	return nil
 }
 
-// HelpWidth is how many columns the help of a program takes: a terminal is rarely
-// narrower.
+// HelpWidth is the number of columns of a program's help. Few terminals are narrower.
 const HelpWidth = 80
 
-// FlagHelp is the part of a program's help that tells of its flags.
+// FlagHelp returns the part of a program's help that describes its flags.
 func FlagHelp(fs *pflag.FlagSet) string {
 	PlainSwitches(fs)
 	return fs.FlagUsagesWrapped(HelpWidth)
 }
 
-// LogFlags are the flags about the log. An empty flag leaves its setting to the
-// configuration.
+// LogFlags are the flags for the log. If a flag is empty, the configuration decides.
 type LogFlags struct {
 	Level  string // as slog.Level has it
 	Format string // text or json
@@ -103,7 +101,7 @@ func (f *LogFlags) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Format, "log-format", "", "`form`: text or json (default text)")
 }
 
-// Validate checks what was given.
+// Validate checks the values of the flags.
 func (f *LogFlags) Validate() error {
 	var level slog.Level
 	if f.Level != "" && level.UnmarshalText([]byte(f.Level)) != nil {
@@ -115,7 +113,8 @@ func (f *LogFlags) Validate() error {
 	return nil
 }
 
-// Version is what the linker said, linked, else what the toolchain recorded.
+// Version returns linked, which the linker has set, or else the version that the
+// toolchain recorded.
 func Version(linked string) string {
 	if linked != "" {
 		return linked
@@ -127,17 +126,18 @@ func Version(linked string) string {
 }
 
 // Ready, Stopping and Alive report to the service manager (sd_notify(3)). Without a
-// service manager they do nothing. Each gives up after a second on one that does not read.
+// service manager they do nothing. If the service manager does not read, they give up
+// after a second.
 func Ready()    { report(sd.SdNotifyReady) }
 func Stopping() { report(sd.SdNotifyStopping) }
 func Alive()    { report(sd.SdNotifyWatchdog) }
 
-// reportTime bounds a report. The queue of the manager's socket holds some hundred
-// messages, ten where nobody has raised net.unix.max_dgram_qlen; once it is full a report
-// would wait for ever, and with it whoever makes it.
+// reportTime limits how long a report takes. The queue of the service manager's socket
+// holds some hundred messages, or ten if nobody has raised net.unix.max_dgram_qlen.
+// Once the queue is full, a report would wait for ever.
 const reportTime = time.Second
 
-// report is SdNotify of go-systemd with an end.
+// report is SdNotify of go-systemd with a time limit.
 func report(state string) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
@@ -152,8 +152,9 @@ func report(state string) {
 	_, _ = io.WriteString(c, state)
 }
 
-// Heartbeat is how often the service manager wants Alive to be called, 0 for
-// never: half of its limit, as sd_watchdog_enabled(3) recommends.
+// Heartbeat returns how often the service manager wants Alive to be called, 0 for
+// never. It is half of the service manager's limit, as sd_watchdog_enabled(3)
+// recommends.
 func Heartbeat() (time.Duration, error) {
 	limit, err := sd.SdWatchdogEnabled(false)
 	if err != nil {
@@ -162,7 +163,7 @@ func Heartbeat() (time.Duration, error) {
 	return limit / 2, nil
 }
 
-// What is said of reloads.
+// Messages about reloads.
 const reloaded, notReloaded = "reloaded", "not reloaded; "
 
 // Reload calls reload, which reads the configuration again, reports the reload to the

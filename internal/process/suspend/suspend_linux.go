@@ -1,5 +1,6 @@
-// Package suspend tells when the host has slept. Timers and monotonic clocks stand still
-// meanwhile (CLOCK_MONOTONIC, clock_gettime(2)), and nothing else tells a process.
+// Package suspend tells when the host has slept. Meanwhile timers and monotonic clocks
+// stand still (CLOCK_MONOTONIC, clock_gettime(2)), and the kernel does not tell the
+// process.
 package suspend
 
 import (
@@ -14,26 +15,28 @@ import (
 )
 
 const (
-	// least is what counts as sleep: clocks are read one after the other, and the process
-	// may have to wait between two readings.
+	// least is the shortest time that counts as sleep. The two clocks are read one
+	// after the other, and the process may have to wait between the readings.
 	least = 500 * time.Millisecond
-	// lookInterval is between two looks where the kernel gives no word.
+	// lookInterval is the time between two looks at the clocks if the kernel does not
+	// report jumps.
 	lookInterval = 2 * time.Second
 )
 
-// Slept is how long the host has slept since it was started: what CLOCK_BOOTTIME counts and
-// CLOCK_MONOTONIC does not.
+// Slept returns how long the host has slept since it was started. CLOCK_BOOTTIME counts
+// that time and CLOCK_MONOTONIC does not.
 func Slept() time.Duration {
 	var boot, mono unix.Timespec
-	// They cannot fail since Linux 2.6.39; if one did, the host has never slept.
+	// These calls cannot fail since Linux 2.6.39. If one did, the host would count as
+	// never having slept.
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
 		return 0
 	}
 	return time.Duration(boot.Nano() - mono.Nano())
 }
 
-// Watch calls resumed each time that the host has slept, within milliseconds of its
-// waking, until ctx ends. It returns nil then.
+// Watch calls resumed each time the host has slept, within milliseconds after it wakes.
+// It returns nil when ctx ends.
 func Watch(ctx context.Context, resumed func(slept time.Duration)) error {
 	changed := make(chan struct{}, 1)
 	timer, err := openTimer()
@@ -54,7 +57,7 @@ func Watch(ctx context.Context, resumed func(slept time.Duration)) error {
 	return nil
 }
 
-// watch looks at slept whenever the clock was changed, and now and then.
+// watch looks at slept whenever the clock was changed, and at each tick.
 func watch(ctx context.Context, slept func() time.Duration, changed <-chan struct{}, tick <-chan time.Time, resumed func(time.Duration)) {
 	last := slept()
 	for {
@@ -72,8 +75,9 @@ func watch(ctx context.Context, slept func() time.Duration, changed <-chan struc
 	}
 }
 
-// timer is one that is cancelled when the wall clock jumps (TFD_TIMER_CANCEL_ON_SET,
-// timerfd_create(2)), as it does on waking.
+// timer is a timer that the kernel cancels when the wall clock jumps
+// (TFD_TIMER_CANCEL_ON_SET, timerfd_create(2)). The wall clock jumps when the host
+// wakes.
 type timer struct{ f *os.File }
 
 func openTimer() (timer, error) {
@@ -89,7 +93,7 @@ func openTimer() (timer, error) {
 	return t, nil
 }
 
-// arm sets the timer to a time that does not come.
+// arm sets the timer to a time that is never reached.
 func (t timer) arm() error {
 	c, err := t.f.SyscallConn()
 	if err != nil {
@@ -103,7 +107,7 @@ func (t timer) arm() error {
 	return errors.Join(err, set)
 }
 
-// wait tells of each change of the clock until the timer is closed.
+// wait reports each jump of the clock until the timer is closed.
 func (t timer) wait(changed chan<- struct{}) {
 	var b [8]byte
 	for {
@@ -114,7 +118,7 @@ func (t timer) wait(changed chan<- struct{}) {
 		case changed <- struct{}{}:
 		default:
 		}
-		// Who sets the clock between the two is seen by looking.
+		// A jump before arm is not reported, but the next look at the clocks finds it.
 		if t.arm() != nil {
 			return
 		}

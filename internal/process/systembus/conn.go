@@ -1,6 +1,6 @@
-// Package systembus connects to the system bus (D-Bus) as a service must that trusts
-// nobody there: only messages that are wanted are decoded, and none of more than some
-// size. What is said on the bus is left to the caller.
+// Package systembus connects to the system bus (D-Bus) for a service that trusts nobody
+// on the bus. It decodes only wanted messages, and none above a size limit. What the
+// messages say is up to the caller.
 package systembus
 
 import (
@@ -15,12 +15,12 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Default is the socket of the system bus (D-Bus specification, "Well-known Message Bus
-// Instances").
+// Default is the path of the system bus's socket (D-Bus specification, "Well-known
+// Message Bus Instances").
 const Default = "/run/dbus/system_bus_socket"
 
-// Path is the socket of the system bus: where DBUS_SYSTEM_BUS_ADDRESS says, if that is
-// the path of a socket, else Default.
+// Path returns the path of the system bus's socket. That is the path in
+// DBUS_SYSTEM_BUS_ADDRESS, if the variable names one, else Default.
 func Path() string {
 	for address := range strings.SplitSeq(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), ";") {
 		rest, ok := strings.CutPrefix(address, "unix:")
@@ -33,19 +33,20 @@ func Path() string {
 	return Default
 }
 
-// Options say which messages are read. Its functions are called by the goroutine that
-// reads, and must not block.
+// Options say which messages are read. The goroutine that reads calls these functions,
+// so they must not block.
 type Options struct {
-	// Admit tells whether a message is to be decoded.
+	// Admit tells whether to decode a message.
 	Admit func(Header) bool
-	// Signals takes those signals that are admitted.
+	// Signals gets the admitted signals.
 	Signals dbus.SignalHandler
-	// Call, if set, takes the calls of methods, as they came and not decoded; nil bytes:
-	// too long. Without it calls are messages as others.
+	// Call, if set, gets the method calls, not decoded. The bytes are nil if the call
+	// is too long. Without Call, a method call is treated like other messages.
 	Call func(Header, []byte)
 }
 
-// Dial connects to the bus whose socket is at path, and says hello, as long as ctx permits.
+// Dial connects to the bus whose socket is at path, and says hello. It gives up when
+// ctx ends.
 func Dial(ctx context.Context, path string, o Options) (_ *dbus.Conn, err error) {
 	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
@@ -73,7 +74,7 @@ func Dial(ctx context.Context, path string, o Options) (_ *dbus.Conn, err error)
 	return conn, c.SetDeadline(time.Time{})
 }
 
-// nobody has no objects: what is asked of them is answered with an error.
+// nobody has no objects, so every call to an object is answered with an error.
 type nobody struct{}
 
 func (nobody) LookupObject(dbus.ObjectPath) (dbus.ServerObject, bool) { return nil, false }

@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// MaxMessage is the size in bytes of the largest message that is read. What
-	// NetworkManager says of itself on a host with hundreds of devices takes some ten
-	// thousand; the bus lets 32 MiB pass.
+	// MaxMessage is the size in bytes of the largest message that is read.
+	// NetworkManager's description of a host with hundreds of devices takes some ten
+	// thousand bytes. The bus itself allows 32 MiB.
 	MaxMessage = 1 << 20
-	// maxFields bounds the header fields, which are names and paths of at most 255 bytes
-	// each.
+	// maxFields limits the header fields, in bytes. They are names and paths of at most
+	// 255 bytes each.
 	maxFields = 16 << 10
 	// fixedHeader is the length in bytes of a header before its fields.
 	fixedHeader = 16
@@ -40,7 +40,7 @@ type frames struct {
 	left  io.Reader
 }
 
-// Header is what decides on a message.
+// Header is the part of a message that decides whether the message is read.
 type Header struct {
 	Kind      dbus.Type
 	Sender    string
@@ -124,11 +124,11 @@ func (f *frames) next() error {
 	}
 }
 
-// maxCall bounds the calls of methods, which have a few short texts.
+// maxCall limits the size of method calls, which hold a few short texts.
 const maxCall = 16 << 10
 
-// hand hands on a call of a method, without what is too long to be one of those that are
-// answered.
+// hand passes a method call on to f.call, with its bytes if it is short enough to be
+// one that is answered.
 func (f *frames) hand(h Header, head []byte, body int64) error {
 	if int64(len(head))+body > maxCall {
 		f.call(h, nil)

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// firstRetry is before the bus is joined again after it was lost; each failure doubles
-	// it up to lastRetry.
+	// firstRetry is the pause before the bus is joined again after the connection was
+	// lost. Each failure doubles the pause, up to lastRetry.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 10 * time.Second
 )
 
-// Keep calls session again whenever it ends, after a pause, until ctx ends. Why it ended is
-// logged as a failure of what, once until a session has lasted. That there is no bus is not: it
-// is usual on routers and in containers.
+// Keep calls session again whenever it ends, after a pause, until ctx ends. It logs why
+// session ended as a failure of what. While sessions keep failing, it logs that once.
+// It does not log that there is no bus, which is usual on routers and in containers.
 func Keep(ctx context.Context, log *slog.Logger, what string, session func(context.Context) error) {
 	retry, failing := firstRetry, ""
 	for ctx.Err() == nil {

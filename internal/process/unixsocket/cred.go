@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cred is who is at the other end of a connection, as the kernel noted it when
-// the connection was made (SO_PEERCRED, unix(7)).
+// Cred says who is at the other end of a connection. The kernel noted it when the
+// connection was made (SO_PEERCRED, unix(7)).
 type Cred struct {
 	PID      int32
 	UID, GID uint32

@@ -12,11 +12,15 @@ import (
 // maxGroups is the kernel's NGROUPS_MAX, the most groups a process can have.
 const maxGroups = 65536
 
-// PeerGroups asks the kernel for the supplementary groups of c's peer, as it
-// noted them when the connection was made (SO_PEERGROUPS, since Linux 4.13). The
-// primary group is in PeerCred. A look into /proc would depend on the process id still
-// being the same process's. The user database would tell the groups that the user
-// could have, not those that the process has. An error that wraps errors.ErrUnsupported means that the kernel is too old.
+// PeerGroups asks the kernel for the supplementary groups of c's peer. The kernel noted
+// them when the connection was made (SO_PEERGROUPS, since Linux 4.13). The primary
+// group is in PeerCred.
+//
+// Reading /proc would be no substitute, because the process id may belong to another
+// process by now. The user database would tell the groups that the user can have, not
+// those that the process has.
+//
+// An error that wraps errors.ErrUnsupported means that the kernel is too old.
 func PeerGroups(c *net.UnixConn) ([]uint32, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -32,7 +36,7 @@ func PeerGroups(c *net.UnixConn) ([]uint32, error) {
 			_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 				uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
 			if n := int(size / 4); errno == unix.ERANGE && n > len(groups) && n <= maxGroups {
-				groups = make([]uint32, n) // size is what it takes
+				groups = make([]uint32, n) // size is the size that is needed
 				continue
 			}
 			groups = groups[:min(int(size/4), len(groups))]

@@ -1,5 +1,5 @@
-// Package unixsocket creates and removes the daemon's Unix sockets with care
-// for what is there already, and tells who is at the other end.
+// Package unixsocket creates and removes the daemon's Unix sockets, with care for files
+// that exist already. It also tells who is at the other end of a connection.
 //
 // A socket at which nobody answers is replaced. A socket that a live process serves,
 // and anything that is not a socket, is left alone. At the end the package removes
@@ -35,7 +35,7 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("%s: another process (pid %d) answers there", e.Path, e.PID)
 }
 
-// NotSocketError says that something else than a socket is at the path.
+// NotSocketError says that the path belongs to something that is not a socket.
 type NotSocketError struct {
 	Path string
 	Mode fs.FileMode
@@ -50,22 +50,22 @@ func (e *NotSocketError) Error() string {
 // queue is full.
 const dialTimeout = time.Second
 
-// Listener is a listening Unix stream socket that removes its path when it is
-// closed, unless the path has become somebody else's meanwhile.
+// Listener is a listening Unix stream socket. Close removes its path, unless the path
+// belongs to somebody else by then.
 type Listener struct {
 	*net.UnixListener
 	path     string
-	dev, ino uint64 // of the socket as published; zero: it is not ours to remove
+	dev, ino uint64 // identify the published socket; zero: its path must not be removed
 	once     sync.Once
 	err      error
 }
 
-// Path is where the socket is.
+// Path returns the path of the socket.
 func (l *Listener) Path() string { return l.path }
 
-// Listen creates a socket at path with the given permission bits and listens
-// there. Missing parent directories are created with mode 0755; if path is in
-// the way, *InUseError or *NotSocketError says so.
+// Listen creates a socket at path with the given permission bits and listens there. It
+// creates missing parent directories with mode 0755. The error is an *InUseError or a
+// *NotSocketError if the path is taken.
 func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -83,8 +83,8 @@ func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	if err := clear(path); err != nil {
 		return nil, err
 	}
-	// The socket appears under its name only when it has its mode and listens,
-	// so that no client finds it half made.
+	// The socket gets its name only when it has its mode and listens, so that no client
+	// finds it half made.
 	hidden := fmt.Sprintf("%s.%d", path, os.Getpid())
 	_ = os.Remove(hidden)
 	ul, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
@@ -101,8 +101,8 @@ func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	return l, nil
 }
 
-// Adopt makes a Listener of a socket that somebody else has made, such as the
-// service manager. Its path stays when it is closed.
+// Adopt makes a Listener of a socket that another process has made, such as the service
+// manager. Close leaves its path in place.
 func Adopt(ul *net.UnixListener) *Listener {
 	ul.SetUnlinkOnClose(false)
 	return &Listener{UnixListener: ul, path: ul.Addr().String()}
@@ -120,8 +120,8 @@ func (l *Listener) publish(hidden string, mode fs.FileMode) error {
 	return os.Rename(hidden, l.path)
 }
 
-// trustDir refuses a directory of another user than root and us, who could put
-// another socket in place of ours.
+// trustDir refuses a directory that belongs to another user than root and ours, because
+// that user could replace our socket.
 func trustDir(dir string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
@@ -149,9 +149,9 @@ func lockDir(dir string) (unlock func()) {
 	return func() { _ = f.Close() }
 }
 
-// Check tells why Listen would leave alone what is at path, as *InUseError or
-// *NotSocketError where that is so. It is nil for nothing, and for a socket that nobody
-// serves, which Listen replaces.
+// Check tells why Listen would refuse path. The error is an *InUseError or a
+// *NotSocketError if path is taken. It is nil if there is nothing, or a socket that
+// nobody serves; Listen replaces that.
 func Check(path string) error {
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -170,7 +170,8 @@ func Check(path string) error {
 		return &InUseError{Path: path, PID: cred.PID}
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		// Not allowed, or a live server with a full queue: not ours to remove.
+		// Access is denied, or a live server's queue is full. Either way the socket may
+		// be in use.
 		return fmt.Errorf("listen at %s: a socket is there and it cannot be told whether anybody serves it: %w", path, err)
 	}
 	return nil
@@ -187,9 +188,9 @@ func clear(path string) error {
 	return nil
 }
 
-// Close stops listening and removes the path if it still is this socket. An
-// inode number alone does not tell, since it may have been given to a successor's
-// socket: a path at which somebody still answers is left alone.
+// Close stops listening, and removes the path if it still belongs to this socket. An
+// inode number is not enough to tell, because a successor's socket may have got the
+// same number. So Close leaves the path alone if somebody still answers there.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		if err := l.UnixListener.Close(); !errors.Is(err, net.ErrClosed) {
