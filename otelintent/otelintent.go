@@ -1,10 +1,10 @@
-// Package otelintent adds to OpenTelemetry traces over which network a request went,
-// and why.
+// Package otelintent adds attributes to OpenTelemetry traces: which network a request
+// went over, and why.
 //
-// It is a module of its own, so that nobody else depends on OpenTelemetry. Transport is
-// for net/http; the package grpcintent below it is for gRPC. Both add attributes to the
-// span in the context of a request. They make no spans: whatever makes them, such as
-// otelhttp, must be wrapped around.
+// It is a module of its own, so that other programs need not depend on OpenTelemetry.
+// Transport is for net/http. The package grpcintent in this module is for gRPC. Both
+// add attributes to the span in the context of a request. They make no spans; what
+// makes the spans, such as otelhttp, must be wrapped around them.
 //
 //	var dialer client.Dialer
 //	base := http.DefaultTransport.(*http.Transport).Clone()
@@ -87,7 +87,7 @@ func Attributes(info *client.Info) []attribute.KeyValue {
 // context. Without a recorded span it does nothing. It is safe for concurrent use if
 // Base is.
 type Transport struct {
-	// Base sends the requests. If it is nil, http.DefaultTransport does, about whose
+	// Base sends the requests. nil stands for http.DefaultTransport, about whose
 	// connections nothing is known.
 	Base http.RoundTripper
 }

@@ -15,27 +15,29 @@ import (
 )
 
 const (
-	// leastProbe is for how long another network may take to answer, at least.
+	// leastProbe is the least time that another network is given to answer.
 	leastProbe = 500 * time.Millisecond
-	// pauseAfterFailure is between two attempts to leave a network when no other answers.
+	// pauseAfterFailure is the pause between two attempts to leave a network while no
+	// other network answers.
 	pauseAfterFailure = 500 * time.Millisecond
-	// longestPause is between two moves because a flow has stopped.
+	// longestPause is the longest pause between two moves that were made because a flow
+	// had stopped.
 	longestPause = time.Minute
-	// settled is for how long another network must have been better before a connection
-	// moves to it, and stayed after a move for the sake of that.
+	// settled is how long another network must have been better before a connection
+	// moves to it. After such a move, the connection stays for at least that time.
 	settled = 5 * time.Second
 )
 
-// Move is an attempt to move a connection.
+// Move is one attempt to move a connection.
 type Move struct {
-	From, To string // interfaces, or addresses where these are not known; To is "" if there is none
+	From, To string // interfaces, or addresses if these are not known; To is "" if there is no other network
 	Reason   string // in words, for people
 	Err      error  // why the connection is still on From; nil if it is not
-	// Duration is from the moment that a reason was seen to the switch.
+	// Duration is the time from when the reason was seen until the connection switched.
 	Duration time.Duration
 }
 
-// String says it in a sentence.
+// String describes the attempt in a sentence.
 func (m Move) String() string {
 	if m.Err != nil {
 		return fmt.Sprintf("still on %s (%s): %v", m.From, m.Reason, m.Err)
@@ -51,9 +53,9 @@ type mover struct {
 	selection client.SelectionProperties
 	intents   intent.Set
 
-	first *path // whose socket and transport live as long as the connection
-	now   *path // that is used
-	left  *path // that was used before, for packets that are under way; nil: none
+	first *path // its socket and transport live as long as the connection
+	now   *path // the path in use
+	left  *path // the path used before, kept for packets under way; nil: none
 
 	state       client.Path // of now
 	notBefore   time.Time   // no attempt before
@@ -61,7 +63,8 @@ type mover struct {
 	guesses     int         // attempts in a row because a flow had stopped
 }
 
-// run moves the connection until it ends, and closes its sockets then.
+// run moves the connection when that is needed, until the connection ends. Then it
+// closes the sockets.
 func (m *mover) run() {
 	defer m.close()
 	if m.dialer.Stay {
@@ -76,7 +79,7 @@ func (m *mover) run() {
 			return
 		case p, ok := <-m.now.socket.Changes():
 			if !ok {
-				return // it is closed with the connection only
+				return // the watch is closed only together with the connection
 			}
 			m.state = p
 			m.noteBetter(time.Now())
@@ -91,11 +94,11 @@ func (m *mover) run() {
 	}
 }
 
-// rtt is the round-trip time of the connection, 0 if it is unknown.
+// rtt returns the round-trip time of the connection, 0 if it is not known.
 func (m *mover) rtt() time.Duration { return m.conn.ConnectionStats().SmoothedRTT }
 
-// reason says why the connection should leave its network now, "" if it should not. A
-// guess is a reason that the other end may have made, too.
+// reason says why the connection should leave its network now. It returns "" if it
+// should not. guess tells that the other end may be the cause, and not the network.
 func (m *mover) reason(now time.Time) (why string, guess bool) {
 	d := m.now.socket.silence.doubt(now, m.rtt())
 	due := !d.at.IsZero() && !now.Before(d.at)
@@ -112,7 +115,7 @@ func (m *mover) reason(now time.Time) (why string, guess bool) {
 	return "", false
 }
 
-// wait is how long nothing needs to be looked at, as far as is known.
+// wait returns how long nothing need be looked at, as far as is known.
 func (m *mover) wait(now time.Time) time.Duration {
 	at := now.Add(time.Hour)
 	earlier := func(t time.Time) {
@@ -133,7 +136,7 @@ func (m *mover) wait(now time.Time) time.Duration {
 	return max(time.Millisecond, at.Sub(now))
 }
 
-// noteBetter notes since when another network is better, and costs no more.
+// noteBetter notes since when another network is better and costs no more.
 func (m *mover) noteBetter(now time.Time) {
 	p := &m.state
 	switch better := m.dialer.MoveToBetter && p.Better && p.Best.State == client.NetworkUp && p.Best.Cost <= p.Network.Cost; {
@@ -149,7 +152,8 @@ func (m *mover) move(reason string, guess bool, begun time.Time) {
 	mv := Move{From: m.now.name(), Reason: reason}
 	to, err := m.probe()
 	if err == nil {
-		// It takes a round trip to find another network. The doubt may be over by then.
+		// Finding another network takes a round trip. Meanwhile the doubt may have
+		// ended.
 		if still, _ := m.reason(time.Now()); still == "" {
 			err = errors.New("its network has answered meanwhile")
 		} else {
@@ -163,8 +167,8 @@ func (m *mover) move(reason string, guess bool, begun time.Time) {
 	mv.Err, mv.Duration = err, now.Sub(begun)
 	pause := pauseAfterFailure
 	if guess {
-		// An application that is silent now and then moves its connections to and fro less
-		// and less often.
+		// If an application falls silent now and then, its connections must not move to
+		// and fro all the time. So the pauses become longer.
 		m.guesses++
 		pause = min(leastGap<<min(m.guesses, 10), longestPause)
 		m.now.socket.silence.forgive()
@@ -194,8 +198,8 @@ func (m *mover) tell(mv Move) {
 	}
 }
 
-// leave makes to what is used. The path before goes on for packets that are under way, until
-// the next move. The socket of the handshake is needed to the end.
+// leave makes to the path in use. The path used before is kept for packets under way,
+// until the next move. The socket of the handshake is needed until the connection ends.
 func (m *mover) leave(to *path, now time.Time) {
 	if m.left != nil {
 		m.drop(m.left)
@@ -208,7 +212,7 @@ func (m *mover) leave(to *path, now time.Time) {
 	to.socket.silence.received(now)
 }
 
-// drop gives up a path that is not used.
+// drop closes a path that is not in use.
 func (m *mover) drop(p *path) {
 	if p.quic != nil {
 		_ = p.quic.Close()
@@ -216,8 +220,7 @@ func (m *mover) drop(p *path) {
 	p.close()
 }
 
-// probe opens a path over another network than the present one, and returns when it has
-// answered.
+// probe opens a path over another network and returns when that network has answered.
 func (m *mover) probe() (*path, error) {
 	ctx, cancel := context.WithTimeout(m.conn.Context(), max(leastProbe, 3*m.rtt()))
 	defer cancel()
@@ -237,11 +240,11 @@ func (m *mover) probe() (*path, error) {
 	return p, nil
 }
 
-// errNone says that a connection cannot be moved to where it is.
+// errNone tells that the only usable network is the present one.
 var errNone = errors.New("there is none but the present one")
 
-// elsewhere opens a socket on another network. Where the present one has lost its address,
-// it may have a new one.
+// elsewhere opens a socket on another network. If the present network has lost its
+// address, it counts as another one, because it may have a new address.
 func (m *mover) elsewhere(ctx context.Context) (*path, error) {
 	network := "udp6"
 	if m.remote.Addr().Is4() {

@@ -1,29 +1,29 @@
-// Package quicintent dials QUIC connections over the network that the Multi Access Manager
-// chooses, and moves them to another one when that network fails.
+// Package quicintent dials QUIC connections over the network that the Multi Access
+// Manager chooses. When that network fails, it moves the connections to another one.
 //
 // A [Dialer] takes the place of quic.DialAddr and quic.DialAddrEarly of
-// github.com/quic-go/quic-go. A [RoundTripper] speaks HTTP/3, and TCP where HTTP/3 does not
-// get through. The program states what it knows about its traffic by package intent.
+// github.com/quic-go/quic-go. A [RoundTripper] speaks HTTP/3, or TCP if HTTP/3 does not
+// get through. The program states by package intent what it knows about its traffic.
 //
 // # When a connection moves
 //
-// A connection is moved by QUIC's own migration (RFC 9000, section 9): another network is
+// A connection moves by QUIC's own migration (RFC 9000, section 9): another network is
 // probed, and the connection switches to it without losing a byte. This happens
 //
-//   - when the interface or the address of its socket is gone, or the manager says that the
-//     network is down: at once;
-//   - when the network is in doubt, because packets that must be acknowledged are not, for
-//     twice the round-trip time and a little more, or because a steady flow of packets has
-//     stopped: if the network is silent still once the other one has answered;
-//   - with [Dialer].MoveToBetter, when the manager has found another network better for
-//     some seconds, which costs no more than the present one.
+//   - at once, when the interface or the address of its socket is gone, or when the manager
+//     says that the network is down;
+//   - when the network is in doubt, and is still silent after the other one has answered. A
+//     network is in doubt if packets that must be acknowledged are not, for a little more
+//     than twice the round-trip time, or if a steady flow of packets has stopped;
+//   - with [Dialer].MoveToBetter, when for some seconds the manager has found another
+//     network better, which costs no more than the present one.
 //
-// Where nothing else answers, the connection stays where it is, and QUIC's own idle
-// time-out ends it. Servers may forbid migration; then connections are placed only.
+// If no other network answers, the connection stays on its network, and QUIC's own idle
+// time-out ends it. A server may forbid migration; then its connections are placed but
+// never moved.
 //
-// Without a manager, connections are dialled plainly. The kernel's word on interfaces and
-// addresses, and silence, are noticed all the same, but no other network is known to move
-// to.
+// Without a manager, connections are dialled plainly. A lost interface or address, and
+// silence, are noticed all the same, but no other network is known.
 package quicintent
 
 import (
@@ -45,22 +45,23 @@ import (
 // Dialer dials QUIC connections. The zero value is ready to use. It is safe for concurrent
 // use, and must not be copied after first use.
 type Dialer struct {
-	// Client says which manager is asked, with which intents and SelectionProperties; those
-	// in the context of a dial come first. If it is nil, the zero client.Dialer is used.
+	// Client says which manager is asked, with which intents and SelectionProperties.
+	// Those in the context of a dial take precedence. nil stands for the zero
+	// client.Dialer.
 	Client *client.Dialer
 
-	// MoveToBetter has connections move to a better network too, not only away from one
-	// that fails.
+	// MoveToBetter tells to move connections also to a better network, and not only
+	// away from one that fails.
 	MoveToBetter bool
 
-	// Stay has connections stay on the network that they were dialled on.
+	// Stay tells to keep connections on the network that they were dialled on.
 	Stay bool
 
 	// OnMove is called after each attempt to move a connection, on a goroutine of that
-	// connection. It must return soon. It may be nil.
+	// connection. It must return soon. nil means to call nothing.
 	OnMove func(*quic.Conn, Move)
 
-	// Logger is told of attempts to move connections; nil: nobody is.
+	// Logger gets the attempts to move connections. nil means to log nothing.
 	Logger *slog.Logger
 
 	plain client.Dialer
@@ -73,19 +74,19 @@ func (d *Dialer) client() *client.Dialer {
 	return &d.plain
 }
 
-// Close closes the Dialer's own idle connections to the manager. QUIC connections are not
-// touched, and the Dialer can still be used.
+// Close closes the Dialer's own idle connections to the manager. It leaves QUIC
+// connections alone, and the Dialer can still be used.
 func (d *Dialer) Close() error { return d.plain.Close() }
 
-// Dial connects to address, a host and port, and returns when the handshake is complete.
-// The connection is over once it is closed, by CloseWithError or by the peer; its sockets
-// are closed then. If tlsConf has no ServerName, the host is it.
+// Dial connects to address, a host and a port, and returns when the handshake is
+// complete. The sockets of the connection are closed when the connection ends, by
+// CloseWithError or by the peer. If tlsConf has no ServerName, the host is used.
 func (d *Dialer) Dial(ctx context.Context, address string, tlsConf *tls.Config, conf *quic.Config) (*quic.Conn, error) {
 	return d.dial(ctx, address, tlsConf, conf, (*quic.Transport).Dial)
 }
 
-// DialEarly is Dial, but returns before the handshake is complete where data can be sent
-// already (0-RTT, see quic.DialAddrEarly).
+// DialEarly is Dial, but returns before the handshake is complete if data can be sent
+// earlier (0-RTT, see quic.DialAddrEarly).
 func (d *Dialer) DialEarly(ctx context.Context, address string, tlsConf *tls.Config, conf *quic.Config) (*quic.Conn, error) {
 	return d.dial(ctx, address, tlsConf, conf, (*quic.Transport).DialEarly)
 }
@@ -125,7 +126,7 @@ func (d *Dialer) dial(ctx context.Context, address string, tlsConf *tls.Config, 
 	return conn, nil
 }
 
-// named returns a configuration that has the host as its ServerName if it has none.
+// named returns a configuration with a ServerName, which is the host if conf has none.
 func named(conf *tls.Config, address string) (*tls.Config, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -141,15 +142,15 @@ func named(conf *tls.Config, address string) (*tls.Config, error) {
 	return conf, nil
 }
 
-// path is a socket on a network, and what QUIC has there.
+// path is a socket on a network, with what QUIC needs there.
 type path struct {
 	socket    *socket
 	transport *quic.Transport
-	quic      *quic.Path // nil for that of the handshake
+	quic      *quic.Path // nil for the path of the handshake
 }
 
-// open opens a socket for datagrams to address. What also says of networks comes before what
-// ctx says of the same ones.
+// open opens a socket for datagrams to address. If also and ctx say something about the
+// same networks, also takes precedence.
 func (d *Dialer) open(ctx context.Context, network, address string, also client.SelectionProperties) (*path, error) {
 	pc, err := d.client().ListenPacket(client.WithSelection(ctx, also.Merge(client.Selection(ctx))), network, address)
 	if err != nil {
@@ -163,7 +164,7 @@ func (d *Dialer) open(ctx context.Context, network, address string, also client.
 	return &path{socket: s, transport: &quic.Transport{Conn: s}}, nil
 }
 
-// name is the interface, or the address where that is not known.
+// name returns the interface, or the address if the interface is not known.
 func (p *path) name() string {
 	if name := p.socket.Interface(); name != "" {
 		return name

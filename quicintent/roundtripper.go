@@ -14,36 +14,38 @@ import (
 )
 
 const (
-	// headStart is what HTTP/3 has before TCP is tried: as RFC 8305 has it for the preferred
-	// family, and a round trip more, as its handshake brings TLS with it.
+	// headStart is the time that HTTP/3 has before TCP is tried. It is the time that
+	// RFC 8305 gives the preferred family, and a round trip more, because the handshake
+	// of HTTP/3 includes TLS.
 	headStart = 300 * time.Millisecond
-	// forgetAfter is for how long a host without HTTP/3 is not asked for it again.
+	// forgetAfter is how long a host without HTTP/3 is not asked for HTTP/3 again.
 	forgetAfter = 5 * time.Minute
-	// mostHosts bounds what is remembered of hosts.
+	// mostHosts limits how many hosts are remembered.
 	mostHosts = 1024
 )
 
-// RoundTripper is an http.RoundTripper that speaks HTTP/3 over connections of a Dialer, and
-// where that does not get through, what TCP speaks. The first request without a body to a
-// host is raced: over TCP too if HTTP/3 has not answered after a while, and the first
-// answer counts. Further requests follow what worked; a host without HTTP/3 is tried again
-// after five minutes. The zero value is ready to use, with an own Dialer. It is safe for
-// concurrent use, and must not be copied after first use.
+// RoundTripper is an http.RoundTripper that speaks HTTP/3 over connections of a Dialer,
+// and TCP where HTTP/3 does not get through. The first request without a body to a host
+// is a race: if HTTP/3 has not answered after HeadStart, the request goes over TCP too,
+// and the first answer counts. Later requests use what has worked. HTTP/3 is tried
+// again after five minutes with a host that lacked it. The zero value is ready to use.
+// A RoundTripper is safe for concurrent use, and must not be copied after first use.
 //
-// The manager decides on each way by itself, so that HTTP/3 and TCP may go over different
+// The manager decides on HTTP/3 and TCP separately, so the two may go over different
 // networks.
 type RoundTripper struct {
-	// Dialer dials the connections of HTTP/3; nil: an own one.
+	// Dialer dials the connections of HTTP/3. nil means that the RoundTripper has its
+	// own.
 	Dialer *Dialer
-	// TLSClientConfig and QUICConfig are those of HTTP/3; nil: the defaults.
+	// TLSClientConfig and QUICConfig are used for HTTP/3. nil means the defaults.
 	TLSClientConfig *tls.Config
 	QUICConfig      *quic.Config
-	// TCP takes requests that HTTP/3 does not, and all that are not for https. If it is
-	// nil, it is a copy of http.DefaultTransport that dials as the Dialer's Client does,
-	// with TLSClientConfig.
+	// TCP takes the requests that HTTP/3 does not take, and all that are not for https.
+	// nil stands for a copy of http.DefaultTransport that dials with the Dialer's
+	// Client and TLSClientConfig.
 	TCP http.RoundTripper
-	// HeadStart is how long HTTP/3 may take to answer before TCP is tried beside it; 0 is
-	// 300 ms, a negative value none.
+	// HeadStart is how long HTTP/3 may take to answer before TCP is tried as well. 0
+	// means 300 ms. A negative value means to try both at once.
 	HeadStart time.Duration
 
 	once  sync.Once
@@ -51,7 +53,7 @@ type RoundTripper struct {
 	h3    *http3.Transport
 	tcp   http.RoundTripper
 	mu    sync.Mutex
-	hosts map[string]time.Time // without HTTP/3, until when that is believed
+	hosts map[string]time.Time // hosts without HTTP/3, with the time until which that is believed
 }
 
 var _ http.RoundTripper = (*RoundTripper)(nil)
@@ -71,13 +73,13 @@ func (r *RoundTripper) init() {
 	r.hosts = map[string]time.Time{}
 }
 
-// RoundTrip does what http.RoundTripper says.
+// RoundTrip implements http.RoundTripper.
 func (r *RoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.once.Do(r.init)
 	if req.URL.Scheme != "https" {
 		return r.tcp.RoundTrip(req)
 	}
-	// A connection that is there is proof enough, whatever was believed before.
+	// An open connection proves that the host has HTTP/3, whatever was believed before.
 	resp, err := r.h3.RoundTripOpt(req, http3.RoundTripOpt{OnlyCachedConn: true})
 	if !errors.Is(err, http3.ErrNoCachedConn) {
 		return resp, err
@@ -110,7 +112,7 @@ func (r *RoundTripper) remember(host string, now time.Time) {
 	r.hosts[host] = now.Add(forgetAfter)
 }
 
-// runner is one way to get an answer.
+// runner is one of the two attempts of a race.
 type runner struct {
 	resp   *http.Response
 	err    error
@@ -118,7 +120,7 @@ type runner struct {
 	h3     bool
 }
 
-// race sends req over HTTP/3, and over TCP when that takes long or fails.
+// race sends req over HTTP/3, and also over TCP if HTTP/3 takes long or fails.
 func (r *RoundTripper) race(req *http.Request) (*http.Response, error) {
 	done := make(chan runner, 2)
 	cancels := map[bool]context.CancelFunc{}
@@ -175,7 +177,7 @@ func (r *RoundTripper) race(req *http.Request) (*http.Response, error) {
 	return nil, errors.Join(errs...)
 }
 
-// discard takes the answer that nobody wants.
+// discard waits for the answer that is not used, and closes it.
 func discard(done <-chan runner) {
 	got := <-done
 	if got.err == nil {
@@ -184,7 +186,7 @@ func discard(done <-chan runner) {
 	got.cancel()
 }
 
-// body ends the request's context with the body.
+// body ends the request's context when it is closed.
 type body struct {
 	io.ReadCloser
 	cancel context.CancelFunc
@@ -196,8 +198,8 @@ func (b *body) Close() error {
 	return err
 }
 
-// CloseIdleConnections closes connections that carry no request, as
-// http.Client.CloseIdleConnections asks for.
+// CloseIdleConnections closes connections that carry no request.
+// http.Client.CloseIdleConnections calls it.
 func (r *RoundTripper) CloseIdleConnections() {
 	r.once.Do(r.init)
 	r.h3.CloseIdleConnections()
@@ -206,7 +208,8 @@ func (r *RoundTripper) CloseIdleConnections() {
 	}
 }
 
-// Close ends all requests over HTTP/3 and closes their connections, and idle ones of TCP.
+// Close ends all requests over HTTP/3 and closes their connections. It also closes idle
+// TCP connections.
 func (r *RoundTripper) Close() error {
 	r.CloseIdleConnections()
 	return errors.Join(r.h3.Close(), r.own.Close())

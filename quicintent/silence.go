@@ -11,27 +11,29 @@ import (
 )
 
 const (
-	// ackDelay is for how long a receiver may put off an acknowledgement (RFC 9000, section
-	// 18.2, default of max_ack_delay). After so long without a packet there is nothing to
-	// be acknowledged any more: every packet sent then is one that asks for an answer.
+	// ackDelay is how long a receiver may delay an acknowledgement (RFC 9000, section
+	// 18.2, default of max_ack_delay). If no packet has come for that long, nothing is
+	// left to acknowledge. So every packet that is sent then asks for an answer.
 	ackDelay = 25 * time.Millisecond
-	// leastOwed is for how long an answer may be owed, at least: schedulers and Wi-Fi take
-	// a few tens of milliseconds now and then.
+	// leastOwed is the least time for which an answer may be owed. Schedulers and Wi-Fi
+	// now and then take a few tens of milliseconds.
 	leastOwed = 60 * time.Millisecond
-	// unknownRTT is assumed until there is a measurement (RFC 9002, section 6.2.2).
+	// unknownRTT is assumed until the round-trip time is measured (RFC 9002, section
+	// 6.2.2).
 	unknownRTT = 333 * time.Millisecond
 
-	// A flow is steady when so many reads have each followed the one before within so long.
+	// A flow is steady after steadyReads reads, each within steadyGap of the one
+	// before.
 	steadyReads = 8
 	steadyGap   = 100 * time.Millisecond
-	// leastGap is for how long a steady flow may stop, at least. An application may stop it
-	// as well as a network.
+	// leastGap is the least time for which a steady flow may stop. An application may
+	// be the cause as well as a network.
 	leastGap = 150 * time.Millisecond
 )
 
-// socket is the socket of a path. It notes when packets come, and when something was sent
-// that ought to be answered. It embeds what quic-go looks for, so that segmentation
-// offload, ECN and path MTU discovery go on working.
+// socket is the socket of a path. It notes when packets come, and when a packet is sent
+// that should be answered. It embeds the types that quic-go looks for, so that
+// segmentation offload, ECN and path MTU discovery still work.
 type socket struct {
 	*client.PacketConn
 	batch   *ipv4.PacketConn
@@ -42,7 +44,7 @@ func newSocket(pc *client.PacketConn) *socket {
 	return &socket{PacketConn: pc, batch: ipv4.NewPacketConn(pc), silence: newSilence(time.Now())}
 }
 
-// ReadBatch is how quic-go receives.
+// ReadBatch is the method by which quic-go receives.
 func (s *socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 	n, err := s.batch.ReadBatch(ms, flags)
 	if n > 0 {
@@ -51,28 +53,29 @@ func (s *socket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 	return n, err
 }
 
-// WriteMsgUDP is how quic-go sends.
+// WriteMsgUDP is the method by which quic-go sends.
 func (s *socket) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
 	s.silence.sent(time.Now())
 	return s.PacketConn.WriteMsgUDP(b, oob, to)
 }
 
-// silence tells when a network is in doubt because nothing comes over it. It is safe for
-// concurrent use.
+// silence tells when a network is in doubt because nothing comes over it. It is safe
+// for concurrent use.
 type silence struct {
-	// wake has a value when there is a time again at which it may be in doubt.
+	// wake gets a value when there is again a time at which the network may be in
+	// doubt.
 	wake chan struct{}
 
 	mu      sync.Mutex
 	heard   time.Time     // when the last packet came
-	asked   time.Time     // when the first packet since was sent that ought to be answered; zero: none
-	reads   int           // that have followed each other within steadyGap
-	longest time.Duration // between two of them
+	asked   time.Time     // when the first packet since then was sent that should be answered; zero: none
+	reads   int           // number of reads that followed each other within steadyGap
+	longest time.Duration // longest time between two of them
 }
 
 func newSilence(now time.Time) *silence { return &silence{wake: make(chan struct{}, 1), heard: now} }
 
-// sent notes that a packet is sent.
+// sent notes that a packet is being sent.
 func (s *silence) sent(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,15 +109,16 @@ func (s *silence) poke() {
 	}
 }
 
-// doubt is what silence tells.
+// doubt says when a network is in doubt.
 type doubt struct {
-	at   time.Time     // when the network is in doubt if nothing comes until then; zero: never
-	mute time.Duration // since the last packet came
-	// certain tells that an answer is owed, rather than that a flow has stopped.
+	at   time.Time     // the network is in doubt if nothing comes before this time; zero: never
+	mute time.Duration // time since the last packet
+	// certain tells that an answer is owed. If it is false, a flow has stopped.
 	certain bool
 }
 
-// doubt tells when the network is in doubt, at a round-trip time, 0 if that is unknown.
+// doubt returns when the network is in doubt. rtt is the round-trip time, 0 if it is
+// not known.
 func (s *silence) doubt(now time.Time, rtt time.Duration) doubt {
 	if rtt <= 0 {
 		rtt = unknownRTT
@@ -133,7 +137,7 @@ func (s *silence) doubt(now time.Time, rtt time.Duration) doubt {
 	return d
 }
 
-// forgive takes a flow that has stopped for one that is over.
+// forgive takes a flow that has stopped for one that has ended.
 func (s *silence) forgive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

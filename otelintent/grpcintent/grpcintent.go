@@ -1,5 +1,5 @@
-// Package grpcintent adds to the spans of gRPC calls over which network they went, and
-// why.
+// Package grpcintent adds attributes to the spans of gRPC calls: which network a call
+// went over, and why.
 //
 // All calls of a channel share a connection, which gRPC dials independently of them. So
 // a Handler both dials and watches the calls:

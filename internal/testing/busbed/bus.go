@@ -1,4 +1,4 @@
-// Package busbed starts message buses (D-Bus) of their own for tests.
+// Package busbed starts private message buses (D-Bus) for tests.
 package busbed
 
 import (
@@ -13,16 +13,16 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Anybody is a policy by which everybody may do everything: what the policy of a real bus
-// forbids is not what protects us.
+// Anybody is a bus policy that lets everybody do everything. With it a test shows that
+// our own checks suffice, whatever the policy of a real bus forbids.
 const Anybody = `<policy context="default">
     <allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
     <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
     <allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
   </policy>`
 
-// Usual is a policy as that of system buses: nobody may have a name, and calls are let pass
-// to names that permit them.
+// Usual is a policy like that of a system bus: nobody may own a name, and calls pass
+// only to names that permit them.
 const Usual = `<policy context="default">
     <allow user="*"/><deny own="*"/><deny send_type="method_call"/><allow send_type="signal"/>
     <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
@@ -39,17 +39,17 @@ const config = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 </busconfig>
 `
 
-// Bus is a dbus-daemon.
+// Bus is a running dbus-daemon.
 type Bus struct {
-	Path string // of its socket
+	Path string // of the socket
 
 	rules string
 	cmd   *exec.Cmd
 	dir   string
 }
 
-// Start starts one with rules in its configuration, which ends with the test. The test is
-// skipped where there is no dbus-daemon.
+// Start starts a bus with rules in its configuration. The bus ends with the test. The
+// test is skipped if there is no dbus-daemon.
 func Start(t *testing.T, rules string) *Bus {
 	t.Helper()
 	if _, err := exec.LookPath("dbus-daemon"); err != nil {
@@ -81,13 +81,13 @@ func (b *Bus) Restart(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // whose end would be the signal
+	runtime.LockOSThread() // if the thread ended, the bus would get the signal
 	defer runtime.UnlockOSThread()
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	line := make([]byte, 1)
-	if _, err := out.Read(line); err != nil { // it listens
+	if _, err := out.Read(line); err != nil { // it has printed its address, so it listens
 		t.Fatal(err)
 	}
 }
@@ -104,7 +104,7 @@ func (b *Bus) Stop(t *testing.T) {
 	b.cmd = nil
 }
 
-// Connect connects to the bus, until the end of the test.
+// Connect connects to the bus. The connection is closed at the end of the test.
 func (b *Bus) Connect(t *testing.T) *dbus.Conn {
 	t.Helper()
 	c, err := dbus.Connect("unix:path=" + b.Path)

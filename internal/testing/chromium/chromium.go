@@ -1,5 +1,5 @@
-// Package chromium drives a headless Chromium, for tests of pages and for pictures of them,
-// by the DevTools protocol over a pipe.
+// Package chromium drives a headless Chromium by the DevTools protocol over a pipe. It
+// is for tests of pages and for pictures of them.
 package chromium
 
 import (
@@ -19,13 +19,13 @@ import (
 	"time"
 )
 
-// ErrUnavailable says that there is no browser.
+// ErrUnavailable means that no browser is installed.
 var ErrUnavailable = errors.New("needs chromium")
 
 // closeTimeout is how long the browser may take to end.
 const closeTimeout = 10 * time.Second
 
-// Browser is a running browser with nothing of an earlier run.
+// Browser is a running browser without data of an earlier run.
 type Browser struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -46,8 +46,9 @@ type reply struct {
 	} `json:"error"`
 }
 
-// Start starts the browser by start, which is Cmd.Start or has it start in another network
-// namespace; nil: Cmd.Start. Its files are made below dir.
+// Start starts the browser. start is called in place of Cmd.Start, for instance to
+// start it in another network namespace; it may be nil. The browser's files are created
+// below dir.
 func Start(dir string, start func(*exec.Cmd) error) (_ *Browser, err error) {
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -75,7 +76,7 @@ func Start(dir string, start func(*exec.Cmd) error) (_ *Browser, err error) {
 		"--disable-sync", "--disable-breakpad", "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-proxy-server",
 		"--disable-features=OptimizationHints,Translate", "--user-data-dir="+filepath.Join(home, "data"), "--remote-debugging-pipe", "about:blank")
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.Contains(strings.ToLower(e), "_proxy=") }), "HOME="+home, "TMPDIR="+home)
-	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // 3 and 4, as the browser wants them
+	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4, which the browser uses
 	if start == nil {
 		start = (*exec.Cmd).Start
 	}
@@ -90,7 +91,7 @@ func Start(dir string, start func(*exec.Cmd) error) (_ *Browser, err error) {
 	}
 	go func() {
 		defer close(b.reaped)
-		_ = cmd.Wait() // however it ends
+		_ = cmd.Wait() // the exit status does not matter
 	}()
 	go b.read(ourOut)
 	return b, nil
@@ -100,7 +101,7 @@ func Start(dir string, start func(*exec.Cmd) error) (_ *Browser, err error) {
 func (b *Browser) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	_, _ = b.call(ctx, "", "Browser.close", nil) // whatever it says
+	_, _ = b.call(ctx, "", "Browser.close", nil) // the reply does not matter
 	select {
 	case <-b.reaped:
 	case <-ctx.Done():
@@ -109,7 +110,7 @@ func (b *Browser) Close() error {
 	}
 	_ = b.in.Close()
 	<-b.ended
-	// Its last child may be writing still.
+	// Its last child process may still be writing.
 	var err error
 	for range 50 {
 		if err = os.RemoveAll(b.home); err == nil {
@@ -120,7 +121,7 @@ func (b *Browser) Close() error {
 	return err
 }
 
-// read takes replies and events until the browser ends.
+// read reads replies and events until the browser ends.
 func (b *Browser) read(out *os.File) {
 	defer close(b.ended)
 	defer func() { _ = out.Close() }()
@@ -151,7 +152,7 @@ func (b *Browser) read(out *os.File) {
 	}
 }
 
-// call has the browser, or a session of it, do something.
+// call calls a method of the browser, or of one of its sessions.
 func (b *Browser) call(ctx context.Context, session, method string, arguments any) (json.RawMessage, error) {
 	c := make(chan reply, 1)
 	b.mu.Lock()
@@ -232,13 +233,13 @@ func (p *Page) do(ctx context.Context, method string, arguments, result any) err
 	return p.b.do(ctx, p.session, method, arguments, result)
 }
 
-// Go goes to a URL.
+// Go opens a URL in the page.
 func (p *Page) Go(ctx context.Context, url string) error {
 	return p.do(ctx, "Page.navigate", map[string]any{"url": url}, nil)
 }
 
-// Eval evaluates an expression, waits if it is a promise, and decodes its value into v; nil:
-// whatever it is.
+// Eval evaluates an expression. If the value is a promise, Eval waits for it. The
+// result is decoded into v, unless v is nil.
 func (p *Page) Eval(ctx context.Context, expression string, v any) error {
 	var r struct {
 		Result struct {
@@ -263,7 +264,7 @@ func (p *Page) Eval(ctx context.Context, expression string, v any) error {
 	return json.Unmarshal(r.Result.Value, v)
 }
 
-// Await waits until a condition, an expression, is true.
+// Await waits until the expression condition is true.
 func (p *Page) Await(ctx context.Context, condition string) error {
 	for {
 		ok := false
@@ -281,7 +282,7 @@ func (p *Page) Await(ctx context.Context, condition string) error {
 	}
 }
 
-// Show sets the size of the window, in pixels, and light or dark.
+// Show sets the size of the window in pixels, and the light or the dark colour scheme.
 func (p *Page) Show(ctx context.Context, width, height int, dark bool) error {
 	scheme := "light"
 	if dark {
@@ -292,7 +293,7 @@ func (p *Page) Show(ctx context.Context, width, height int, dark bool) error {
 		p.do(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil))
 }
 
-// Screenshot is what the window shows, as PNG.
+// Screenshot returns a picture of the window as PNG.
 func (p *Page) Screenshot(ctx context.Context) ([]byte, error) {
 	var r struct {
 		Data string `json:"data"`
@@ -314,15 +315,15 @@ func (p *Page) Press(ctx context.Context, key string) error {
 		p.do(ctx, "Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "windowsVirtualKeyCode": code}, nil))
 }
 
-// Complaints are what scripts and the browser said of the page: errors, exceptions, and what its
-// policies refused.
+// Complaints returns what scripts and the browser complained about: errors, exceptions,
+// and what the page's security policy refused.
 func (p *Page) Complaints() []string {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
 	return slices.Clone(p.complaints)
 }
 
-// maxComplaints bounds what is kept of them.
+// maxComplaints limits the number of complaints that are kept.
 const maxComplaints = 100
 
 func (p *Page) hearLocked(method string, arguments json.RawMessage) {

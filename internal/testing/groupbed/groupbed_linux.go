@@ -1,5 +1,5 @@
-// Package groupbed makes control groups for tests, and file systems for BPF that nobody
-// else sees.
+// Package groupbed makes control groups for tests, and BPF file systems that no other
+// process sees.
 package groupbed
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
-// TB is the part of testing.TB that is needed.
+// TB is the part of testing.TB that this package needs.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -24,15 +24,15 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// A Group is a control group of a test. It is removed when the test ends, with those below
-// it; processes in them are killed.
+// A Group is a control group of a test. When the test ends, the group is removed with
+// all groups below, and processes in them are killed.
 type Group struct {
 	tb   TB
 	Path string
 }
 
-// New makes a control group at the mount of cgroup2. It skips the test where none can be
-// made.
+// New makes a control group below the mount point of cgroup2. It skips the test if that
+// is not possible.
 func New(tb TB) *Group {
 	tb.Helper()
 	mount, err := mountPoint()
@@ -58,7 +58,7 @@ func (g *Group) Sub(name string) *Group {
 	return &Group{g.tb, path}
 }
 
-// Put has cmd start in g.
+// Put lets cmd start in g.
 func (g *Group) Put(cmd *exec.Cmd) {
 	g.tb.Helper()
 	f, err := os.Open(g.Path)
@@ -72,7 +72,8 @@ func (g *Group) Put(cmd *exec.Cmd) {
 	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
 }
 
-// remove removes g and all below. What was killed takes a moment to be gone.
+// remove removes g and all groups below. It tries again for a while, because killed
+// processes take a moment to go.
 func (g *Group) remove() {
 	_ = os.WriteFile(filepath.Join(g.Path, "cgroup.kill"), []byte("1"), 0)
 	for range 1000 {
@@ -94,9 +95,9 @@ func (g *Group) remove() {
 	g.tb.Fatalf("control group %s cannot be removed", g.Path)
 }
 
-// BPF makes a BPF file system that ends with the test, and returns its path, which this
-// process alone can use, and the file that stands for it. A process that is handed the file
-// finds it below its own /proc/self/fd.
+// BPF makes a BPF file system that ends with the test. It returns a path that only this
+// process can use, and the file of the mount. A process that inherits the file finds
+// the file system below its own /proc/self/fd.
 func BPF(tb TB) (path string, f *os.File) {
 	tb.Helper()
 	fd, err := mountBPF()

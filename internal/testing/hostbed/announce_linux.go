@@ -14,9 +14,10 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/hostfile"
 )
 
-// announcements are the lines with default routes which routers announced, several with the
-// same metric, be they on one link or on several. Those that are added by a program the kernel
-// would join to one (ECMP), so these must come from routers here too.
+// announcements returns the lines of default routes that routers must announce. These
+// are routes from router advertisements of which several have the same metric, on one
+// link or on several. If a program added them, the kernel would join them to one route
+// (ECMP).
 func announcements(h *hostfile.Host) map[int]bool {
 	count := map[string]int{}
 	at := map[int]string{}
@@ -37,7 +38,7 @@ func announcements(h *hostfile.Host) map[int]bool {
 	return list
 }
 
-// announce has routers tell of themselves (RFC 4861, section 4.2), and returns when the
+// announce sends router advertisements (RFC 4861, section 4.2). It returns when the
 // kernel has their routes.
 func (w *World) announce(h *hostfile.Host, lines map[int]bool) error {
 	if len(lines) == 0 {
@@ -51,7 +52,7 @@ func (w *World) announce(h *hostfile.Host, lines map[int]bool) error {
 			return fmt.Errorf("line %d: %w", s.Line, err)
 		}
 	}
-	var dead []hostfile.Statement // what is told of a router may have changed that
+	var dead []hostfile.Statement // the advertisement may have changed the state of such a neighbour
 	for _, s := range h.All("neigh") {
 		if s.Value("nud") == "failed" && familyOf(&s) == "-6" {
 			dead = append(dead, s)
@@ -78,7 +79,7 @@ func (w *World) advertise(s *hostfile.Statement) error {
 	}
 	life := uint64(1800) // RFC 4861, section 6.2.1
 	if e := s.Value("expires"); e != "" {
-		life, _ = strconv.ParseUint(e, 10, 16) // checked by the parser; what is longer is as good
+		life, _ = strconv.ParseUint(e, 10, 16) // the parser has checked it; a longer time makes no difference
 	}
 	gateway := netip.MustParseAddr(s.Value("via"))
 	if _, err := w.wires[i].file.Write(w.wires[i].advertisement(gateway, s.Value("pref"), uint16(life))); err != nil {
@@ -98,10 +99,11 @@ func (w *World) advertise(s *hostfile.Statement) error {
 	})
 }
 
-// announcedMetric is what routes of routers get (IP6_RT_PRIO_USER).
+// announcedMetric is the metric of routes that routers announce (IP6_RT_PRIO_USER).
 const announcedMetric = 1024
 
-// advertisement is a frame with a router's message to all (RFC 4191, section 2.2).
+// advertisement returns a frame with a router advertisement to all nodes (RFC 4191,
+// section 2.2).
 func (x *wire) advertisement(router netip.Addr, preference string, life uint16) []byte {
 	const kind = 134
 	b := make([]byte, 16)

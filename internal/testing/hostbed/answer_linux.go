@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sizes of headers.
+// Lengths of headers.
 const (
 	ethernet = 14
 	header4  = 20
@@ -17,13 +17,14 @@ const (
 	headerT  = 20 // of TCP without options
 )
 
-// answer is what the world says to a frame or packet; nil: nothing.
+// answer returns the world's answer to a frame or a packet. It is nil if the world does
+// not answer.
 func (x *wire) answer(b []byte) []byte {
 	if !x.frames {
 		return x.packet(b, x.shown)
 	}
 	if len(b) < ethernet || bytes.Equal(b[6:12], x.mac) {
-		return nil // our own
+		return nil // a frame that the world itself has sent
 	}
 	source := slices.Clone(b[6:12])
 	var reply []byte
@@ -39,19 +40,20 @@ func (x *wire) answer(b []byte) []byte {
 	return slices.Concat(source, x.mac, b[12:14], reply)
 }
 
-// arp answers requests for any neighbour that has not failed (RFC 826).
+// arp answers a request for any neighbour that has not failed (RFC 826).
 func (x *wire) arp(b []byte) []byte {
 	if len(b) < 28 || be(b[6:]) != 1 {
 		return nil
 	}
 	sender, target := netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28]))
 	if sender == target || sender.IsUnspecified() || x.dead(target) {
-		return nil // an announcement or a search for duplicates
+		return nil // an announcement, or a search for duplicates
 	}
 	return slices.Concat(b[:6], []byte{0, 2}, x.mac, b[24:28], b[8:18])
 }
 
-// packet notes a first packet, which came by a device, and answers TCP and neighbour discovery.
+// packet notes the first packet to a destination and the device that it came by. It
+// answers TCP and neighbour discovery.
 func (x *wire) packet(b []byte, device string) []byte {
 	if len(b) < 1 {
 		return nil
@@ -89,9 +91,9 @@ const (
 	advertisementFlags     = 0xe0
 )
 
-// neighbour answers for any neighbour that has not failed (RFC 4861, section
-// 7.2.4). It always says that it is a router: to lose that role would cost the
-// routes by it.
+// neighbour answers for any neighbour that has not failed (RFC 4861, section 7.2.4).
+// The answer always says that the neighbour is a router, because the kernel drops the
+// routes by a router that loses that role.
 func (x *wire) neighbour(source netip.Addr, body []byte) []byte {
 	target := netip.AddrFrom16([16]byte(body[8:24]))
 	if source.IsUnspecified() || !x.frames || x.dead(target) {
@@ -108,7 +110,7 @@ const (
 	flagACK = 0x10
 )
 
-// accept accepts a connection.
+// accept returns the answer that accepts a TCP connection.
 func accept(source, dst netip.Addr, syn []byte) []byte {
 	b := make([]byte, headerT)
 	copy(b[0:2], syn[2:4])
@@ -119,7 +121,8 @@ func accept(source, dst netip.Addr, syn []byte) []byte {
 	return wrap(dst, source, unix.IPPROTO_TCP, b, 16)
 }
 
-// wrap puts a message with its checksum at sum into a packet.
+// wrap puts a message into an IP packet. It writes the message's checksum at offset
+// sum.
 func wrap(from, to netip.Addr, protocol byte, message []byte, sum int) []byte {
 	pseudo := slices.Concat(from.AsSlice(), to.AsSlice(), []byte{0, 0, byte(len(message) >> 8), byte(len(message)), 0, 0, 0, protocol}, message)
 	binary.BigEndian.PutUint16(message[sum:], checksum(pseudo))
@@ -140,7 +143,7 @@ func wrap(from, to netip.Addr, protocol byte, message []byte, sum int) []byte {
 	return append(h, message...)
 }
 
-// checksum is that of the Internet (RFC 1071).
+// checksum returns the Internet checksum of b (RFC 1071).
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for i := 0; i+1 < len(b); i += 2 {

@@ -12,17 +12,18 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// childEnv holds what a process was started for by Child.
+// childEnv is the environment variable with the task of a process that Child has
+// started.
 const childEnv = "MAMMA_HOSTBED"
 
-// Task tells what this process was started for by Child, and whether it was.
-// TestMain asks it before anything else.
+// Task returns the task that Child has started this process for, and whether it has.
+// TestMain must call Task before anything else.
 func Task() (string, bool) { return os.LookupEnv(childEnv) }
 
-// Child starts this program again for a task, in an empty network namespace of its
-// own, and returns what it wrote to standard output. The process must be allowed to
-// make namespaces (testbed.Enter). The child is killed if this process ends or after
-// the time.
+// Child starts this program again for a task, in an empty network namespace of its own,
+// and returns what the child wrote to standard output. The process must be allowed to
+// make namespaces (testbed.Enter). The child is killed if this process ends, or after
+// limit.
 func Child(task string, limit time.Duration) ([]byte, error) {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
 	var out, errs bytes.Buffer

@@ -1,15 +1,16 @@
 // Package hostbed puts the network state of a described host (package hostfile)
-// into a fresh network namespace of the real kernel, with a world around it that
-// answers, and tells where the first packet to each destination came out.
-//
+// Package hostbed puts the network state of a described host (package hostfile) into a
+// new network namespace of the real kernel. It simulates the world around that host,
+// which answers, and tells where the first packet to each destination came out.
 // A process has one such namespace for itself: Child starts the test's own program
-// again in one, so that daemon, clients and sockets in it need no special treatment.
+// The namespace belongs to a whole process. Child starts the test's own program again
+// in one, so that daemon, clients and sockets there need no special treatment.
+// Links are stand-ins. A veth pair stands for a link that carries frames, and a TUN
+// device for one that carries bare packets (tunnels, ppp, raw modems). Bridges are real.
+// The world is behind all links. It answers for every neighbour except those that the
+// description calls failed, accepts every TCP connection, and sends nothing else.
 //
-// Links are stand-ins: a veth pair for what carries frames, a TUN device for what
-// carries bare packets (tunnels, ppp, raw modems); bridges are real. The world is
-// behind all of them: it answers for every neighbour but those that the description
-// says have failed, accepts every TCP connection, and says nothing else. As kernels
-// lack many kinds, the kind that the description gives is told to netmon by its
-// option Kind (World.Kind). A VRF cannot be stood in for: where the kernel has none
-// Load wraps testbed.ErrUnavailable.
+// Many kernels lack the described kinds of links. So netmon is told the kind by its
+// option Kind (World.Kind). There is no stand-in for a VRF: if the kernel has none, the
+// error of Load wraps testbed.ErrUnavailable.
 package hostbed

@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// command is a statement in the words of ip(8).
+// command returns a statement as a command of ip(8).
 func command(s *hostfile.Statement) string {
 	switch s.Object() {
 	case "norule":
@@ -20,13 +20,14 @@ func command(s *hostfile.Statement) string {
 	case "rule":
 		return "rule add priority " + s.Words()
 	case "route":
-		// "append", as IPv6 routes that differ in their gateway only may be several.
+		// "append" is needed because IPv6 allows several routes that differ only in the
+		// gateway.
 		return "route append " + s.Words()
 	case "addr":
 		var words []string
 		for _, a := range s.Args {
 			switch a.Key {
-			case "temporary", "tentative", "dadfailed": // what the kernel alone can set
+			case "temporary", "tentative", "dadfailed": // only the kernel itself can set these
 				continue
 			}
 			words = append(words, strings.TrimSpace(a.Key+" "+a.Value))
@@ -38,7 +39,7 @@ func command(s *hostfile.Statement) string {
 	return s.Object() + " add " + s.Words()
 }
 
-// run runs statements with one option of ip(8) for their family.
+// run passes statements to ip(8), with the option for their family.
 func run(batch []hostfile.Statement, family string) error {
 	if len(batch) == 0 {
 		return nil
@@ -65,8 +66,8 @@ func run(batch []hostfile.Statement, family string) error {
 	return failures(batch, out.String())
 }
 
-// failures reads what ip(8) says of lines that failed. Routes that the kernel has
-// made already, by an address, are as they should be.
+// failures reads what ip(8) says about lines that failed. A route that exists already
+// is no failure, because the kernel has made it for an address.
 func failures(batch []hostfile.Statement, output string) error {
 	var errs []error
 	what := ""

@@ -18,25 +18,25 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// packetKinds are the kinds of links without frames, for which a TUN device
-// stands in. "wwan" is a modem in raw-IP mode.
+// packetKinds are the kinds of links without frames. A TUN device stands in for each.
+// "wwan" is a modem in raw-IP mode.
 var packetKinds = []string{
 	"tun", "tuntap", "wireguard", "ppp", "wwan", "sit", "ipip", "gre", "ip6gre", "ip6tnl", "vti", "vti6", "xfrm", "ovpn", "ovpn-dco", "amneziawg", "rmnet",
 }
 
-// World is what is around the host of this process's network namespace.
+// World is the simulated world around the host of this process's network namespace.
 type World struct {
 	outside *outside
 	wires   []*wire
-	pairs   int               // of veth devices
-	kinds   map[string]string // by name of the link
+	pairs   int               // number of veth pairs
+	kinds   map[string]string // by the link's name
 	dead    map[string]bool   // neighbours that do not answer, by address and link
 	seen    *seen
 	stacked stacked
 }
 
-// Kind tells what kind a link is by the description; for netmon's option of that
-// name.
+// Kind returns the kind of a link in the description. It is meant for netmon's option
+// of that name.
 func (w *World) Kind(name, kernel string) string {
 	if k, ok := w.kinds[name]; ok {
 		return k
@@ -44,8 +44,8 @@ func (w *World) Kind(name, kernel string) string {
 	return kernel
 }
 
-// Load puts the host into the network namespace of this process, which must be
-// a new one, and the world around it. Close ends the world.
+// Load puts the host into the network namespace of this process, which must be new, and
+// starts the world around it. Close ends the world.
 func Load(h *hostfile.Host) (*World, error) {
 	w := &World{kinds: map[string]string{}, dead: map[string]bool{}, seen: newSeen()}
 	if err := w.load(h); err != nil {
@@ -61,8 +61,8 @@ func (w *World) load(h *hostfile.Host) (err error) {
 			w.dead[s.Args[0].Value+"%"+s.Value("dev")] = true
 		}
 	}
-	// Before links are made: addresses can be used at once, and none comes but
-	// those that are listed.
+	// These come before the links: addresses are to be usable at once, and there must
+	// be no other addresses than those listed.
 	for _, s := range []struct{ key, value string }{
 		{"net/ipv6/conf/all/accept_dad", "0"}, {"net/ipv6/conf/default/accept_dad", "0"},
 		{"net/ipv6/conf/all/accept_ra", "0"}, {"net/ipv6/conf/default/accept_ra", "0"},
@@ -104,7 +104,7 @@ func setParameter(path, value string) error {
 	return err
 }
 
-// addLink makes a link, which stays down.
+// addLink makes a link and leaves it down.
 func (w *World) addLink(s *hostfile.Statement) error {
 	name, kind := s.Args[0].Value, s.Value("kind")
 	attrs := netlink.NewLinkAttrs()
@@ -172,7 +172,8 @@ func (w *World) addLink(s *hostfile.Statement) error {
 	return netlink.LinkSetMaster(link, m)
 }
 
-// raise sets the links up, but those that are down, and loopback.
+// raise sets loopback and the links up, except links that the description says are
+// down.
 func (w *World) raise(links []hostfile.Statement) error {
 	names := []string{"lo"}
 	for i := range links {
@@ -189,7 +190,7 @@ func (w *World) raise(links []hostfile.Statement) error {
 			return fmt.Errorf("setting %s up: %w", n, err)
 		}
 	}
-	// The kernel finds out about carriers a moment later; routes need them.
+	// The kernel notices carriers a moment later, and routes need them.
 	for i := range links {
 		s := &links[i]
 		if s.Has("down") || s.Value("kind") == "bridge" {
@@ -212,12 +213,12 @@ func (w *World) Close() {
 	}
 }
 
-// addRest adds addresses, neighbours, next hops, rules and routes by ip(8), whose
-// words they are in: the IPv4 ones first.
+// addRest adds addresses, neighbours, next hops, rules and routes. The description has
+// them in the words of ip(8), which adds them, IPv4 first.
 func (w *World) addRest(h *hostfile.Host) error {
 	announced := announcements(h)
 	for _, object := range []string{"norule", "addr", "neigh", "nexthop", "rule", "route"} {
-		for _, family := range []string{"-4", "-6", "-0"} { // the last is none in particular
+		for _, family := range []string{"-4", "-6", "-0"} { // the last option means no family in particular
 			var batch []hostfile.Statement
 			for _, s := range h.State {
 				if s.Object() == object && familyOf(&s) == family && !announced[s.Line] {
@@ -226,7 +227,7 @@ func (w *World) addRest(h *hostfile.Host) error {
 			}
 			switch {
 			case object == "addr" && family == "-6":
-				slices.Reverse(batch) // the kernel puts the newest first, and files are as it lists them
+				slices.Reverse(batch) // the kernel lists the newest first, and so does the description
 			case object == "route":
 				slices.SortStableFunc(batch, firstRoutes)
 			}
@@ -252,9 +253,9 @@ func (w *World) addRest(h *hostfile.Host) error {
 	return awaitExpiry(h)
 }
 
-// awaitExpiry returns when routes that have no time to live are past it. In the very
-// tick of its end the kernel tells the same of a route, 0, as of one that lives for
-// ever.
+// awaitExpiry returns when the lifetimes of expired routes are really over. In the
+// clock tick in which a lifetime ends, the kernel reports 0, which also means a route
+// without a lifetime.
 func awaitExpiry(h *hostfile.Host) error {
 	expiring := func(list []hostfile.Statement, value string) (n int) {
 		for i := range list {
@@ -274,8 +275,8 @@ func awaitExpiry(h *hostfile.Host) error {
 	})
 }
 
-// awaitAddresses returns when all addresses can be used. Even without a search
-// for duplicates the kernel leaves that to a task of its own.
+// awaitAddresses returns when all addresses can be used. The kernel makes them usable
+// in a task of its own, even without a search for duplicates.
 func awaitAddresses() error {
 	return await("an address stays tentative", func() (bool, error) {
 		list, err := netlink.AddrList(nil, netlink.FAMILY_V6)
@@ -289,8 +290,8 @@ func awaitAddresses() error {
 	})
 }
 
-// firstRoutes orders routes as they can be added: gateways are reached by routes
-// without any, or by longer ones.
+// firstRoutes orders routes so that they can be added. A gateway must be reachable,
+// either by a route without a gateway or by one with a longer prefix.
 func firstRoutes(a, b hostfile.Statement) int {
 	rank := func(s *hostfile.Statement) int {
 		if !s.Has("via") && !s.Has("nexthop") && !s.Has("nhid") {
@@ -309,8 +310,9 @@ func firstRoutes(a, b hostfile.Statement) int {
 	return cmp.Compare(rank(&a), rank(&b))
 }
 
-// familyOf tells the option of ip(8) for a statement: without the family a route
-// by a gateway of the other one becomes one of that. Groups of next hops have none.
+// familyOf returns the option of ip(8) for the family of a statement. Without it, ip(8)
+// takes a route for one of its gateway's family, which may be the other one. Groups of
+// next hops have no family.
 func familyOf(s *hostfile.Statement) string {
 	ipv6 := s.IPv6()
 	switch s.Object() {

@@ -19,7 +19,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// outside is the namespace in which the veth pairs end. It has no addresses.
+// outside is the namespace at the other ends of the veth pairs. It has no addresses.
 type outside struct{ file *os.File }
 
 func newOutside() (*outside, error) {
@@ -37,8 +37,8 @@ func newOutside() (*outside, error) {
 	return o, err
 }
 
-// inside runs f on a thread of its own, which ends with it, in the namespace once
-// there is one.
+// inside runs f in the namespace, if it exists yet. f runs on a thread that ends after
+// it.
 func (o *outside) inside(f func() error) error {
 	result := make(chan error)
 	go func() {
@@ -60,11 +60,11 @@ func (o *outside) close() {
 	}
 }
 
-// wire is the far end of a link.
+// wire is the world's end of a link.
 type wire struct {
 	world  *World
 	name   string // of the link
-	shown  string // the same, or the bridge that the link is a port of
+	shown  string // the link's name, or that of the bridge that the link belongs to
 	file   *os.File
 	frames bool // Ethernet frames, else bare packets
 	mac    net.HardwareAddr
@@ -84,7 +84,7 @@ func (w *World) addVeth(attrs netlink.LinkAttrs, s *hostfile.Statement) error {
 			return err
 		}
 		if s.Has("nocarrier") {
-			return nil // down, as it was made
+			return nil // the far end stays down, so the link has no carrier
 		}
 		if err := netlink.LinkSetUp(far); err != nil {
 			return err
@@ -134,8 +134,8 @@ func (w *World) addTun(name string, s *hostfile.Statement) error {
 	return nil
 }
 
-// addStacked adds a link that stands on another one: a MACVLAN stands in for all kinds of
-// such. The world tells its frames by their source.
+// addStacked adds a link on top of another one. A MACVLAN stands in for all such kinds.
+// The world tells such links apart by the source addresses of their frames.
 func (w *World) addStacked(attrs netlink.LinkAttrs, s *hostfile.Statement) error {
 	lower, err := netlink.LinkByName(s.Value("link"))
 	if err != nil {
@@ -157,7 +157,7 @@ func (w *World) addStacked(attrs netlink.LinkAttrs, s *hostfile.Statement) error
 	return nil
 }
 
-// stacked are the links that stand on others, by the source of their frames.
+// stacked has the links on top of others, by the source address of their frames.
 type stacked struct {
 	mu    sync.Mutex
 	shown map[string]string
@@ -172,14 +172,14 @@ func (t *stacked) add(mac net.HardwareAddr, s *hostfile.Statement) {
 	t.shown[string(mac)] = cmp.Or(s.Value("master"), s.Args[0].Value)
 }
 
-// of is the link that a frame came from, and else.
+// of returns the link that a frame came from, or other if the address is not known.
 func (t *stacked) of(mac []byte, other string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return cmp.Or(t.shown[string(mac)], other)
 }
 
-// listen answers what comes out of a link until it is closed.
+// listen answers what comes out of a link, until the link is closed.
 func (w *World) listen(x *wire, s *hostfile.Statement) {
 	x.world, x.done, x.shown = w, make(chan struct{}), x.name
 	if master := s.Value("master"); master != "" {
@@ -195,7 +195,7 @@ func (w *World) listen(x *wire, s *hostfile.Statement) {
 				return
 			}
 			if answer := x.answer(b[:n]); answer != nil {
-				_, _ = x.file.Write(answer) // who has gone needs none
+				_, _ = x.file.Write(answer) // an error means that the sender is gone
 			}
 		}
 	}()
@@ -209,20 +209,20 @@ func (x *wire) close() {
 // dead tells whether the neighbour has failed.
 func (x *wire) dead(a netip.Addr) bool { return x.world.dead[a.String()+"%"+x.name] }
 
-// Packet is the first one of a connection: where it came from, and by which
-// device.
+// Packet is the first packet of a connection: its source, and the device that it came
+// by.
 type Packet struct {
 	Source netip.Addr
 	Device string
 }
 
-// flow is a destination and protocol.
+// flow identifies a destination and a protocol.
 type flow struct {
 	dst      netip.AddrPort
 	datagram bool
 }
 
-// seen remembers first packets.
+// seen remembers the first packet of each flow.
 type seen struct {
 	mu    sync.Mutex
 	first map[flow]Packet
@@ -243,8 +243,8 @@ func (s *seen) add(f flow, p Packet) {
 	}
 }
 
-// First returns the first packet to a destination. If there is none yet, it is
-// waited for so long. It is for one goroutine at a time.
+// First returns the first packet to a destination. If there is none yet, it waits for
+// one, at most for wait. Only one goroutine may call it at a time.
 func (w *World) First(dst netip.AddrPort, datagram bool, wait time.Duration) (Packet, bool) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -263,7 +263,7 @@ func (w *World) First(dst netip.AddrPort, datagram bool, wait time.Duration) (Pa
 	}
 }
 
-// awaitCarrier returns when the link is running, or is not, as is wanted.
+// awaitCarrier returns when the link has a carrier, or has none, as wanted.
 func awaitCarrier(name string, want bool) error {
 	return await("the carrier of "+name+" is not as it should be", func() (bool, error) {
 		link, err := netlink.LinkByName(name)
@@ -271,8 +271,8 @@ func awaitCarrier(name string, want bool) error {
 	})
 }
 
-// await returns when the kernel has done what it does by itself, or else says
-// what is wrong.
+// await returns when done returns true, which the kernel brings about by itself. If
+// that takes too long, the error says what is wrong.
 func await(wrong string, done func() (bool, error)) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -284,5 +284,5 @@ func await(wrong string, done func() (bool, error)) error {
 	return errors.New(wrong)
 }
 
-// be reads a number of 16 bits.
+// be reads a big-endian number of 16 bits.
 func be(b []byte) uint16 { return binary.BigEndian.Uint16(b) }

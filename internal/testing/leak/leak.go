@@ -10,8 +10,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// VerifyMain runs the tests and ends the process; tests that leave goroutines
-// or sockets behind fail it.
+// VerifyMain runs the tests and ends the process. It fails if tests have left
+// goroutines or sockets behind.
 func VerifyMain(m *testing.M) { goleak.VerifyTestMain(leakCheck{m}) }
 
 type leakCheck struct{ m *testing.M }
@@ -26,7 +26,7 @@ func (l leakCheck) Run() int {
 	return code
 }
 
-// openSockets counts this process's sockets; 0 where /proc does not tell.
+// openSockets counts the sockets of this process. It returns 0 if there is no /proc.
 func openSockets() (n int) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package rawmanager is a Multi Access Manager for tests: it speaks the real
-// protocol on a real socket and answers as a script of raw messages says. Package
-// clienttest puts words on it; tests of single fields of the protocol script it
-// directly.
+// Package rawmanager is a Multi Access Manager for tests. It speaks the real protocol
+// on a real socket, and answers as a script of raw messages says. Package clienttest
+// has a simpler interface to it. Tests of single protocol fields use it directly.
 package rawmanager
 
 import (
@@ -24,32 +23,33 @@ import (
 const Features = wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports | wire.FeatureWideIntents | wire.FeatureNoResolve |
 	wire.FeaturePaths | wire.FeatureOrigin | wire.FeatureOnly | wire.FeatureSelection | wire.FeatureLeases | wire.FeatureNetworks
 
-// Daemon answers on a Unix socket.
+// Daemon is a manager that answers on a Unix socket.
 type Daemon struct {
 	Path string
-	// Page is what clients are handed that know leases; nil where that cannot be made.
-	// Leases that a script grants refer to it.
+	// Page is the page that clients with leases are given; nil if it could not be made.
+	// Leases of a script refer to this page.
 	Page *generation.Own
 
 	answer   func(m *wire.Message) bool
 	original bool
-	sent     func(error) // is told how each answer to a request got away; may be nil
+	sent     func(error) // called with the result of sending each answer; may be nil
 	ln       net.Listener
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool // nil: stopped
+	conns map[net.Conn]bool // nil once the daemon has stopped
 	seen  []wire.Message
-	ids   []uuid.UUID // of the connections
+	ids   []uuid.UUID // ids of all connections so far
 
 	networks   []wire.Network
-	generation uint64        // of networks
-	changed    chan struct{} // closed when networks are set, or at the end
+	generation uint64        // changes with each SetNetworks
+	changed    chan struct{} // closed when the networks change, and at the end
 }
 
-// Start starts a daemon that ends with the test; path may be empty. Script turns
-// a request into its answer, or says false to send none; greetings and context
-// ids are seen to before. An original daemon has no extensions.
+// Start starts a daemon that ends with the test. If path is empty, Start chooses one.
+// script turns a request into its answer; if it returns false, no answer is sent. The
+// daemon itself answers greetings and checks context ids. An original daemon has no
+// extensions.
 func Start(t testing.TB, path string, original bool, script func(m *wire.Message) bool) *Daemon {
 	t.Helper()
 	return start(t, path, original, script, nil)
@@ -91,13 +91,13 @@ func (d *Daemon) Stop() {
 	}
 }
 
-// Lease is a lease of everything that is suggested, for so long.
+// Lease returns a lease for everything that an answer suggests, which lasts for length.
 func (d *Daemon) Lease(length time.Duration) *wire.Lease {
 	return &wire.Lease{Milliseconds: uint32(length.Milliseconds()), View: d.Page.Load(generation.View)}
 }
 
-// SetNetworks makes list what clients are told of networks, at once if they wait. Until
-// then there are none.
+// SetNetworks makes list the networks that clients are told of, at once if they wait.
+// There are none before.
 func (d *Daemon) SetNetworks(list []wire.Network) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,8 +110,9 @@ func (d *Daemon) SetNetworks(list []wire.Network) {
 	d.changed = make(chan struct{})
 }
 
-// fillNetworks makes m, which asks for the networks, its answer, as soon as there are
-// others than it knows. It is false at the end.
+// fillNetworks turns m, which asks for the networks, into its answer. It waits until
+// there are other networks than the client knows, or until the client's time is over.
+// It returns false when the daemon ends.
 func (d *Daemon) fillNetworks(m *wire.Message) bool {
 	var late <-chan time.Time
 	if m.Watch.Milliseconds > 0 {
@@ -137,19 +138,19 @@ func (d *Daemon) fillNetworks(m *wire.Message) bool {
 	}
 }
 
-// Requests returns what was asked so far, without greetings and reports.
+// Requests returns the requests so far, without greetings and reports.
 func (d *Daemon) Requests() []wire.Message {
 	return slices.DeleteFunc(d.All(), func(m wire.Message) bool { return m.Action == wire.ActionReportRequest })
 }
 
-// All is Requests with the reports.
+// All returns the requests and reports so far, without greetings.
 func (d *Daemon) All() []wire.Message {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.seen)
 }
 
-// Connections returns how many connections were made.
+// Connections returns how many connections clients have made.
 func (d *Daemon) Connections() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -184,7 +185,7 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 		d.mu.Unlock()
 	}()
 	r := wire.NewReader(nc)
-	var rights []byte // to be handed over
+	var rights []byte // descriptors to hand over
 	if d.Page != nil && !d.original {
 		rights = d.Page.Rights()
 	}
@@ -232,8 +233,8 @@ func (d *Daemon) serve(nc net.Conn, id uuid.UUID) {
 	}
 }
 
-// Suggest is a script: names resolve to 127.0.0.1, and connections are suggested
-// the first source address, with the others as alternates.
+// Suggest is a script. Names resolve to 127.0.0.1. For a connection it suggests the
+// first source address, with the others as alternates.
 func Suggest(sources ...string) func(*wire.Message) bool {
 	return func(m *wire.Message) bool {
 		c := &m.Context
@@ -264,12 +265,12 @@ func Suggest(sources ...string) func(*wire.Message) bool {
 	}
 }
 
-// Addr is an address with port 0.
+// Addr returns an address with port 0.
 func Addr(s string) wire.SockAddr {
 	return wire.SockAddr{AddrPort: netip.AddrPortFrom(netip.MustParseAddr(s), 0)}
 }
 
-// Resolve makes a list as a daemon's resolver does.
+// Resolve returns a list of results as a daemon's resolver makes it.
 func Resolve(c *wire.Context, addrs ...string) []wire.AddrInfo {
 	var ips []netip.Addr
 	for _, a := range addrs {
@@ -278,7 +279,7 @@ func Resolve(c *wire.Context, addrs ...string) []wire.AddrInfo {
 	return ResolveAddrs(c, ips...)
 }
 
-// ResolveAddrs is Resolve for addresses.
+// ResolveAddrs is Resolve with parsed addresses.
 func ResolveAddrs(c *wire.Context, addrs ...netip.Addr) []wire.AddrInfo {
 	port, _ := strconv.ParseUint(c.Service, 10, 16)
 	var list []wire.AddrInfo

@@ -7,15 +7,15 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Slow is an original daemon that answers a request once nobody waits for it any
-// more.
+// Slow is an original daemon that answers a request only when nobody waits for the
+// answer any more.
 type Slow struct {
 	*Daemon
 	asked, answer chan struct{}
 	sent          chan error
 }
 
-// StartSlow starts one that ends with the test.
+// StartSlow starts a Slow that ends with the test.
 func StartSlow(t testing.TB) *Slow {
 	t.Helper()
 	s := &Slow{asked: make(chan struct{}), answer: make(chan struct{}), sent: make(chan error)}
@@ -28,9 +28,9 @@ func StartSlow(t testing.TB) *Slow {
 	return s
 }
 
-// GiveUp calls connect, which is to ask the daemon once, and ends its context once
-// it has asked. When it has returned, the answer comes. The test fails if the
-// connection to the daemon was closed before.
+// GiveUp calls connect, which must ask the daemon once, and ends connect's context
+// after that. The answer comes when connect has returned. The test fails if the
+// connection to the daemon was closed before the answer.
 func (s *Slow) GiveUp(t testing.TB, connect func(context.Context)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,5 +1,5 @@
-// Package required ends tests for want of what a test bed has: skipped, unless somebody
-// says that it must be there.
+// Package required ends a test that needs something which the host lacks. The test is
+// skipped, or fails if somebody has said that the host must have it.
 package required
 
 import (
@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// Env is the environment variable that, set to anything, makes tests
-// fail where they would be skipped for want of namespaces. It is set where the
-// capability is known to exist, so that skips do not hide rot.
+// Env is an environment variable. If it is set, to whatever value, tests fail where
+// they would otherwise be skipped for lack of namespaces. Set it where namespaces are
+// known to work, so that no test is skipped unnoticed.
 const Env = "MAMMA_TESTBED_REQUIRED"
 
 // TB is the part of testing.TB that Lacking needs.
@@ -19,8 +19,8 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Lacking ends a test for want of a namespace, or of what somebody may do in one: skipped,
-// or failed if Env is set. The reason of a skip tells of Env.
+// Lacking ends a test that needs a namespace, or a permission in one, which it cannot
+// have. The test is skipped, or fails if Env is set. The reason of a skip mentions Env.
 func Lacking(t TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv(Env) != "" {

@@ -1,13 +1,13 @@
-// Tally runs "go test -json" and shows what go test would, and what that does not
-// show: how many tests were skipped, and why. With --total it does not run anything
-// and adds up what runs before have noted in a folder.
+// Tally runs "go test -json". It prints what go test would print, and also how many
+// tests were skipped, and why. With --total it runs nothing, and adds up what earlier
+// runs have noted in a folder.
 //
 //	tally --note build/skipped/test -- go test -race ./...
 //	tally --note build/skipped/evaluate --program -- go run ./tests/evaluate --quick
 //	tally --total build/skipped
 //
-// With --program it runs any program. Each line of its output that begins with
-// "SKIPPED: " counts as something skipped, with the reason that follows.
+// With --program it runs any program. Each line of the program's output that begins
+// with "SKIPPED: " counts as a skipped test. The reason follows on that line.
 package main
 
 import (
@@ -54,7 +54,7 @@ func main() {
 	}
 }
 
-// test runs a "go test" and passes on its exit status.
+// test runs "go test" and returns its result.
 func test(w io.Writer, note string, args []string) error {
 	at := 2
 	if len(args) > 4 && args[2] == "-C" { // must be the first flag
@@ -67,10 +67,10 @@ func test(w io.Writer, note string, args []string) error {
 	return r.tally.write(note)
 }
 
-// skipMark is what a program's line begins with that tells what it leaves out.
+// skipMark begins the lines by which a program tells what it leaves out.
 const skipMark = "SKIPPED: "
 
-// perform runs a program, shows what it says and passes on its exit status.
+// perform runs a program, prints its output and returns its result.
 func perform(w io.Writer, note string, args []string) error {
 	var t tally
 	err := pipe(args, func(in io.Reader) error {
@@ -95,7 +95,7 @@ func perform(w io.Writer, note string, args []string) error {
 	return t.write(note)
 }
 
-// pipe runs a program and has read read its standard output.
+// pipe runs a program and calls read with its standard output.
 func pipe(args []string, read func(io.Reader) error) error {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stderr = os.Stderr
@@ -108,12 +108,12 @@ func pipe(args []string, read func(io.Reader) error) error {
 	}
 	readErr := read(out)
 	if readErr != nil {
-		_, _ = io.Copy(io.Discard, out) // so that it can end
+		_, _ = io.Copy(io.Discard, out) // lets the program end
 	}
 	return errors.Join(cmd.Wait(), readErr)
 }
 
-// write writes t to a file; "": nowhere.
+// write writes t to the file note. If note is empty, it writes nothing.
 func (t tally) write(note string) error {
 	if note == "" {
 		return nil
@@ -128,7 +128,7 @@ func (t tally) write(note string) error {
 	return os.WriteFile(note, b, 0o666)
 }
 
-// tally is what became of the tests of one or more runs.
+// tally has the results of the tests of one or more runs.
 type tally struct {
 	Passed  int
 	Skipped []skip
@@ -136,15 +136,15 @@ type tally struct {
 
 type skip struct{ Package, Test, Reason string }
 
-// event is what "go doc test2json" says.
+// event is one line of "go test -json" (go doc test2json).
 type event struct{ Action, Package, Test, Output, ImportPath string }
 
-// id is a test, or a package if test is "".
+// id is a test, or a package if test is empty.
 type id struct{ pkg, test string }
 
 type reader struct {
 	out     io.Writer
-	outputs map[id][]string // of what has not ended
+	outputs map[id][]string // lines of tests and packages that have not ended
 	tally   tally
 }
 
@@ -180,10 +180,10 @@ func (r *reader) take(e *event) {
 	}
 }
 
-// end shows what go test would show of what has ended.
+// end prints what go test would print about a test or package that has ended.
 func (r *reader) end(at id, action string) {
 	lines := r.outputs[at]
-	if action == "fail" && at.test == "" { // a test that ended its process has no end of its own
+	if action == "fail" && at.test == "" { // a test that ended its process has no end event
 		for _, other := range slices.SortedFunc(maps.Keys(r.outputs), func(a, b id) int { return strings.Compare(a.test, b.test) }) {
 			if other.pkg == at.pkg && other.test != "" {
 				r.print(r.outputs[other]...)
@@ -211,12 +211,12 @@ func (r *reader) print(lines ...string) {
 	}
 }
 
-// place is where in the source a test logged something, as package testing writes it. The
-// lines of a text that has several follow it, further indented.
+// place matches the place in the source at which a test logged something, as package
+// testing prints it. Further lines of the same text follow with more indentation.
 var place = regexp.MustCompile(`^\s*[^\s:]+\.go:\d+: `)
 
-// reason is the text that a test was skipped with: the last of what it logged,
-// behind the place in the source, in one line.
+// reason returns the text with which a test was skipped, in one line. That is the last
+// text that the test logged, without its place in the source.
 func reason(lines []string) string {
 	var text []string
 	for _, l := range slices.Backward(lines) {
@@ -234,7 +234,7 @@ func reason(lines []string) string {
 	return cmp.Or(strings.Join(text, " "), "no reason given")
 }
 
-// sum tells how many tests were skipped in all runs, and why.
+// sum prints how many tests were skipped in all runs, and why.
 func sum(w io.Writer, folder string) error {
 	files, err := filepath.Glob(filepath.Join(folder, "*"))
 	if err != nil {
@@ -260,8 +260,8 @@ func sum(w io.Writer, folder string) error {
 	return err
 }
 
-// String is one line with the numbers and the reasons, the most frequent first, and
-// one that names what makes skips fail where there are some.
+// String returns one line with the numbers and the reasons, the most frequent reason
+// first. If tests were skipped, a second line says how to make skips fail.
 func (t tally) String() string {
 	if len(t.Skipped) == 0 {
 		return fmt.Sprintf("%d tests passed, none was skipped\n", t.Passed)

@@ -6,62 +6,62 @@ import (
 	"net/netip"
 )
 
-// Config describes a test bed. The zero value has no networks: a client host
-// with loopback only, and the service, unreachable.
+// Config describes a test bed. The zero value has no networks, only a client host with
+// loopback, and the service, which the client cannot reach.
 type Config struct {
 	Networks []NetworkConfig
-	// Zone is what the DNS servers of the service and of all networks answer.
+	// Zone is what the DNS servers of the service and of all networks know.
 	Zone Zone
-	// Congestion is the TCP congestion control between client and service, such
-	// as "cubic". Empty: the system's. The sysctl cannot be set in a namespace
-	// of an unprivileged user, so it is set on the routes.
+	// Congestion is the TCP congestion control between client and service, such as
+	// "cubic". "" means the system's default. It is set on the routes, because an
+	// unprivileged user's namespace cannot set the sysctl.
 	Congestion string
 }
 
 // NetworkConfig describes one access network.
 type NetworkConfig struct {
-	// Name is that of the client's interface. Empty: net0, net1 and so on.
+	// Name is the name of the client's interface. "" means net0, net1 and so on.
 	Name string
-	// Prefix4 and Prefix6 are the client's addresses with their prefix lengths,
-	// such as 192.168.0.23/24. A prefix's first address (.1) is the gateway's;
-	// where the given one is the prefix itself (.0), the client gets the second.
-	// Zero: the client has none of that family there. Both zero: 10.N.0.2/24
-	// and 2001:db8:N::2/64, where N counts from 1. Prefixes of different
-	// networks must not overlap.
+	// Prefix4 and Prefix6 are the client's addresses with their prefix lengths, such as
+	// 192.168.0.23/24. The first address of the prefix (.1) is the gateway's. If the
+	// given address is that of the prefix itself (.0), the client gets the second
+	// address. A zero prefix means that the client has no address of that family. If
+	// both are zero, the client gets 10.N.0.2/24 and 2001:db8:N::2/64, where N counts
+	// from 1. Prefixes of different networks must not overlap.
 	Prefix4, Prefix6 netip.Prefix
-	// Metric is that of the client's default routes in table main. Zero: 100
-	// for the first network, 200 for the second and so on.
+	// Metric is the metric of the client's default routes in table main. 0 means 100
+	// for the first network, 200 for the second, and so on.
 	Metric int
-	// NoDefault leaves table main without a default route by this network.
+	// NoDefault leaves table main without a default route through this network.
 	NoDefault bool
-	// SourceRule adds a rule that sends what has one of this network's
-	// addresses as source to a table with a default route by this network.
+	// SourceRule adds a routing rule for packets from this network's addresses. It
+	// leads to a table with a default route through this network.
 	SourceRule bool
-	// AnySource lets packets from other networks' addresses pass the gateway.
-	// Else it drops them, as access networks do (RFC 2827).
+	// AnySource lets the gateway forward packets from other networks' addresses.
+	// Otherwise the gateway drops them, as access networks do (RFC 2827).
 	AnySource bool
-	// MTU of the client's interface. Zero: 1500.
+	// MTU is the MTU of the client's interface. 0 means 1500.
 	MTU int
-	// Emulate makes the link to the client an emulated one, which can be slow
-	// and lossy; this needs access to /dev/net/tun. Nil: a veth pair.
+	// Emulate makes the link to the client an emulated one, which can be slow and
+	// lossy. This needs access to /dev/net/tun. nil means a veth pair.
 	Emulate *LinkConfig
-	// Zone is added to that of the Config for this network's DNS server; where
-	// both know a name, this one counts.
+	// Zone is added to Config.Zone for this network's DNS server. For a name in both,
+	// this one counts.
 	Zone Zone
 }
 
-// The service's addresses, the same over all networks.
+// The addresses of the service, the same through all networks.
 var (
 	ServiceAddr4 = netip.MustParseAddr("192.0.2.1")
 	ServiceAddr6 = netip.MustParseAddr("2001:db8:ffff::1")
 )
 
-// Bed is a test bed that runs. Its fields must not be changed.
+// Bed is a running test bed. Its fields must not be changed.
 type Bed struct {
-	// Client is the host with several networks.
+	// Client is the host with the networks.
 	Client   *Namespace
 	Networks []*Network
-	// Service is reached over all networks, under ServiceAddr4 and ServiceAddr6.
+	// Service can be reached through all networks, at ServiceAddr4 and ServiceAddr6.
 	Service *Server
 
 	closers []func()
@@ -77,25 +77,25 @@ type Network struct {
 	Prefix6  netip.Prefix
 	Gateway4 netip.Addr
 	Gateway6 netip.Addr
-	// Table is the routing table that SourceRule uses.
+	// Table is the routing table of SourceRule.
 	Table int
-	// Server is the gateway, with HTTP and DNS servers of its own on Gateway4
-	// and Gateway6: the network's resolver, and a destination on the link.
+	// Server is the gateway. It has HTTP and DNS servers of its own at Gateway4 and
+	// Gateway6: a destination on the link, and the network's resolver.
 	Server *Server
-	// Link changes the emulated link; nil if the network has none.
+	// Link changes the emulated link. It is nil if the network has none.
 	Link *Link
 }
 
 // Server is a host with an HTTP server on port 80 and a DNS server on port 53.
 type Server struct {
 	*Namespace
-	Addr4, Addr6 netip.Addr // zero if it has none of that family
+	Addr4, Addr6 netip.Addr // zero if the server has none of that family
 	HTTP         *HTTPServer
 	DNS          *DNSServer
 }
 
-// New makes a test bed. The error wraps ErrUnavailable if this host or user
-// cannot make one; see Enter. Everything is usable when New returns.
+// New makes a test bed. Everything can be used when New returns. The error wraps
+// ErrUnavailable if this host or user cannot make test beds; see Enter.
 func New(config Config) (_ *Bed, err error) {
 	plans, err := plan(config.Networks)
 	if err != nil {
@@ -129,8 +129,8 @@ func New(config Config) (_ *Bed, err error) {
 	return b, b.await()
 }
 
-// Close ends the servers and the commands started in the bed, and returns when
-// they are gone, and gives the namespaces up. It may be called twice.
+// Close ends the servers and the commands that were started in the bed, waits until
+// they are gone, and gives up the namespaces. It may be called twice.
 func (b *Bed) Close() {
 	for len(b.closers) > 0 {
 		last := len(b.closers) - 1
@@ -139,7 +139,7 @@ func (b *Bed) Close() {
 	}
 }
 
-// Network returns the network of that name, nil if there is none.
+// Network returns the network with that name, or nil.
 func (b *Bed) Network(name string) *Network {
 	for _, n := range b.Networks {
 		if n.Name == name {
@@ -149,7 +149,7 @@ func (b *Bed) Network(name string) *Network {
 	return nil
 }
 
-// NetworkOf returns the network that the address belongs to, nil if none.
+// NetworkOf returns the network whose prefix contains the address, or nil.
 func (b *Bed) NetworkOf(a netip.Addr) *Network {
 	for _, n := range b.Networks {
 		if n.Prefix4.Contains(a) || n.Prefix6.Contains(a) {

@@ -15,22 +15,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Packet is what a Capture keeps of a packet.
+// Packet is what a Capture records of a packet.
 type Packet struct {
 	Time      time.Time
-	Interface string // "" if it vanished
-	Outgoing  bool   // sent by the namespace, else received or only seen
-	Protocol  uint8  // IPPROTO_TCP and so on; what follows an IPv6 extension header is not looked at
-	// Src and Dst carry port 0 where the protocol has none.
+	Interface string // "" if the interface has vanished
+	Outgoing  bool   // sent by the namespace; else received or only seen
+	Protocol  uint8  // IPPROTO_TCP and so on; IPv6 extension headers are not followed
+	// Src and Dst have port 0 if the protocol has no ports.
 	Src, Dst netip.AddrPort
 	SYN, ACK bool // TCP
 	Length   int  // of the IP packet, bytes
-	// Question is the name asked for or answered in a DNS message over UDP on
-	// port 53, lower case with the final dot; else "".
+	// Question is the name in a DNS message over UDP on port 53, in lower case with the
+	// final dot. It is "" for other packets.
 	Question string
 }
 
-// String gives a packet as "wlan0 > 10.1.0.2:4711 10.1.0.1:53 www.example.net.".
+// String returns text such as "wlan0 > 10.1.0.2:4711 10.1.0.1:53 www.example.net.".
 func (p Packet) String() string {
 	direction := "<"
 	if p.Outgoing {
@@ -50,9 +50,9 @@ type Capture struct {
 	lost    int
 }
 
-// Capture starts to record the packets of all interfaces of the namespace.
-// Close ends it. An error wraps ErrUnavailable if packet sockets do not exist
-// or are not permitted.
+// Capture starts to record the packets of all interfaces of the namespace. Close ends
+// the recording. The error wraps ErrUnavailable if the kernel has no packet sockets, or
+// does not permit them.
 func (n *Namespace) Capture() (*Capture, error) {
 	c := &Capture{ns: n, names: map[int]string{}}
 	err := n.Do(func() error {
@@ -60,7 +60,7 @@ func (n *Namespace) Capture() (*Capture, error) {
 		if err != nil {
 			return fmt.Errorf("%w: packet socket (needs CAP_NET_RAW and CONFIG_PACKET): %w", ErrUnavailable, err)
 		}
-		// Room for what comes between two reads; the plain option is capped.
+		// This is room for the packets between two reads. The plain option has a limit.
 		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) != nil {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
 		}
@@ -74,7 +74,7 @@ func (n *Namespace) Capture() (*Capture, error) {
 	return c, nil
 }
 
-// run reads as packets come, so that the socket's buffer does not overflow.
+// run reads packets as they come, so that the socket's buffer does not overflow.
 func (c *Capture) run() {
 	raw, err := c.fd.SyscallConn()
 	if err != nil {
@@ -84,7 +84,7 @@ func (c *Capture) run() {
 	}
 }
 
-// drain reads what is there and tells how many packets that was.
+// drain reads the packets that are there and returns their number.
 func (c *Capture) drain() int {
 	raw, err := c.fd.SyscallConn()
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *Capture) drain() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	count := 0
-	_ = raw.Control(func(fd uintptr) { // fails only once closed
+	_ = raw.Control(func(fd uintptr) { // fails only if closed
 		var buf [512]byte // enough for headers and a question
 		for {
 			n, from, err := unix.Recvfrom(int(fd), buf[:], unix.MSG_TRUNC)
@@ -134,8 +134,8 @@ func (c *Capture) recordLocked(b []byte, length int, from *unix.SockaddrLinklaye
 	c.packets = append(c.packets, p)
 }
 
-// Packets returns the packets so far, in the order seen. What was sent or
-// received before the call is among them.
+// Packets returns the packets so far, in the order in which they were seen. It includes
+// all packets that were sent or received before the call.
 func (c *Capture) Packets() []Packet {
 	c.drain()
 	c.mu.Lock()
@@ -143,7 +143,7 @@ func (c *Capture) Packets() []Packet {
 	return slices.Clone(c.packets)
 }
 
-// Lost tells how many packets were not recorded, because they were too many.
+// Lost returns how many packets were too many to be recorded.
 func (c *Capture) Lost() int {
 	c.drain()
 	c.mu.Lock()
@@ -168,7 +168,7 @@ func (c *Capture) Close() []Packet {
 	return packets
 }
 
-// decodePacket reads the headers of an IP packet that may be cut off.
+// decodePacket reads the headers of an IP packet, whose end may be cut off.
 func decodePacket(b []byte) (Packet, bool) {
 	if len(b) == 0 {
 		return Packet{}, false

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start starts cmd in the namespace. The command is killed when the Bed is
-// closed or this process ends; the caller waits for it as usual.
+// Start starts cmd in the namespace. The command is killed when the Bed is closed or
+// this process ends. The caller waits for the command as usual.
 func (n *Namespace) Start(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// The signal comes when the thread ends that started the command, so it
-	// must be the keeper.
+	// The signal comes when the thread that started the command ends. So the keeper's
+	// thread must start it.
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	result := make(chan error)
 	n.work <- func() { result <- cmd.Start() }
@@ -35,8 +35,8 @@ func (n *Namespace) Run(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
-// commands are those of a namespace that may still run. They are known by
-// descriptors of their own, as the caller waits for them.
+// commands are the commands of a namespace that may still run. The caller waits for the
+// processes, so this needs descriptors of its own.
 type commands struct {
 	mu  sync.Mutex
 	fds []int // see pidfd_open(2)
@@ -47,7 +47,7 @@ func (c *commands) add(cmd *exec.Cmd) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fds = slices.DeleteFunc(c.fds, func(fd int) bool { return awaitEnd(fd, 0) })
-	// Where there is no descriptor the signal of the keeper's end has to do.
+	// Without a descriptor, the signal at the keeper's end must suffice.
 	_ = cmd.Process.WithHandle(func(handle uintptr) {
 		if fd, err := unix.FcntlInt(handle, unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			c.fds = append(c.fds, fd)
@@ -55,8 +55,8 @@ func (c *commands) add(cmd *exec.Cmd) {
 	})
 }
 
-// end kills the commands and returns when they are gone: none changes a file
-// any more then.
+// end kills the commands and waits until they are gone. After that none of them changes
+// a file.
 func (c *commands) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,8 +69,9 @@ func (c *commands) end() {
 	c.fds = nil
 }
 
-// awaitEnd waits for the end of a command for so many milliseconds, without a
-// limit if negative. If it has ended, fd is closed.
+// awaitEnd waits for the end of a command, for the given number of milliseconds or
+// without a limit if that is negative. It tells whether the command has ended; then it
+// has closed fd.
 func awaitEnd(fd, milliseconds int) bool {
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, milliseconds)

@@ -14,10 +14,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Zone is what a DNS server knows: owner names with their records, without the
-// owner, in the form of zone files: {"www.example.net": {"60 IN A 192.0.2.1",
-// "AAAA 2001:db8:ffff::1"}}. Names are taken as fully qualified. The TTL is 60
-// seconds where none is given.
+// Zone is what a DNS server knows. For each owner name it has records in the form of
+// zone files, without the owner: {"www.example.net": {"60 IN A 192.0.2.1", "AAAA
+// 2001:db8:ffff::1"}}. Names are fully qualified. The default TTL is 60 seconds.
 type Zone map[string][]string
 
 // Query is a question that a DNS server was asked.
@@ -30,11 +29,11 @@ type Query struct {
 	Remote  netip.AddrPort
 }
 
-// maxRecords bounds what servers remember, for programs that run for long.
+// maxRecords limits what servers remember, for programs that run for long.
 const maxRecords = 1 << 16
 
-// DNSServer answers from a Zone and remembers what it was asked. Names outside
-// the zone do not exist.
+// DNSServer answers from a Zone and remembers the queries. Names outside the zone do
+// not exist.
 type DNSServer struct {
 	handler atomic.Pointer[dns.Handler]
 	servers []*dns.Server
@@ -50,14 +49,15 @@ type dnsKey struct {
 	typ  uint16
 }
 
-// serveDNS starts a server on port 53 of the addresses, UDP and TCP.
+// serveDNS starts a server on port 53 of the addresses, over UDP and TCP.
 func serveDNS(n *Namespace, addrs []netip.Addr, zone Zone) (*DNSServer, error) {
 	s := &DNSServer{}
 	if err := s.SetZone(zone); err != nil {
 		return nil, err
 	}
 	for _, a := range addrs {
-		// One socket per address, so that it is known which one was asked.
+		// There is one socket for each address, so that the server knows which address
+		// was asked.
 		address := netip.AddrPortFrom(a, 53).String()
 		l, err := n.Listen("tcp", address)
 		if err != nil {
@@ -77,7 +77,7 @@ func (s *DNSServer) start(server *dns.Server) {
 	started := make(chan struct{})
 	server.NotifyStartedFunc = func() { close(started) }
 	s.servers = append(s.servers, server)
-	go func() { _ = server.ActivateAndServe() }() // ends by Shutdown
+	go func() { _ = server.ActivateAndServe() }() // ends with Shutdown
 	<-started
 }
 
@@ -114,8 +114,8 @@ func (s *DNSServer) SetZone(zone Zone) error {
 	return nil
 }
 
-// SetHandler lets h answer instead of the zone; nil returns to the zone.
-// Queries are remembered either way.
+// SetHandler lets h answer in place of the zone. nil returns to the zone. Queries are
+// remembered in both cases.
 func (s *DNSServer) SetHandler(h dns.Handler) {
 	if h == nil {
 		s.handler.Store(nil)
@@ -124,7 +124,7 @@ func (s *DNSServer) SetHandler(h dns.Handler) {
 	s.handler.Store(&h)
 }
 
-// Queries returns what the server was asked so far, in order of arrival.
+// Queries returns the queries so far, in the order in which they came.
 func (s *DNSServer) Queries() []Query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,7 +161,7 @@ func (s *DNSServer) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 	if w.LocalAddr().Network() == "udp" {
 		m.Truncate(size)
 	}
-	_ = w.WriteMsg(m) // the client asks again
+	_ = w.WriteMsg(m) // if this fails, the client asks again
 }
 
 func (s *DNSServer) remember(w dns.ResponseWriter, r *dns.Msg) {
@@ -169,7 +169,7 @@ func (s *DNSServer) remember(w dns.ResponseWriter, r *dns.Msg) {
 	if len(r.Question) > 0 {
 		q.Name, q.Type = dns.CanonicalName(r.Question[0].Name), r.Question[0].Qtype
 	}
-	// Both are of the form address:port, as the sockets are.
+	// Both have the form address:port, because the sockets have addresses.
 	q.Local, _ = netip.ParseAddrPort(w.LocalAddr().String())
 	q.Remote, _ = netip.ParseAddrPort(w.RemoteAddr().String())
 	s.mu.Lock()
@@ -179,7 +179,7 @@ func (s *DNSServer) remember(w dns.ResponseWriter, r *dns.Msg) {
 	}
 }
 
-// lookup answers a question from the zone and follows aliases within it.
+// lookup answers a question from the zone. It follows aliases within the zone.
 func (s *DNSServer) lookup(q dns.Question) ([]dns.RR, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,7 +188,7 @@ func (s *DNSServer) lookup(q dns.Question) ([]dns.RR, int) {
 	if !s.names[name] {
 		return nil, dns.RcodeNameError
 	}
-	for range 8 { // bounds loops of aliases
+	for range 8 { // ends loops of aliases
 		if rrs := s.zone[dnsKey{name, q.Qtype}]; len(rrs) > 0 {
 			return append(answer, rrs...), dns.RcodeSuccess
 		}
@@ -202,7 +202,7 @@ func (s *DNSServer) lookup(q dns.Question) ([]dns.RR, int) {
 	return answer, dns.RcodeSuccess
 }
 
-// String gives a query as "A www.example.net. from 10.1.0.2:4711 over udp".
+// String returns text such as "A www.example.net. from 10.1.0.2:4711 over udp".
 func (q Query) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s from %s over %s", dns.TypeToString[q.Type], q.Name, q.Remote, q.Network)

@@ -10,33 +10,34 @@ import (
 	"syscall"
 )
 
-// ErrUnavailable is wrapped by errors that say that this host, or this user on
-// it, cannot make the namespaces or devices that a test bed needs.
+// ErrUnavailable is wrapped by errors which say that this host or this user cannot make
+// the namespaces or devices of a test bed.
 var ErrUnavailable = errors.New("no test bed possible here")
 
-// enteredEnv marks a process that Enter started, so that it does not try again.
+// enteredEnv marks a process that Enter has started, so that Enter does not try again.
 const enteredEnv = "MAMMA_TESTBED_ENTERED"
 
-// Enter makes sure that this process may make network namespaces. If it may
-// not, Enter starts the same program with the same arguments in a user
-// namespace of its own, in which it is root, waits for it, and exits with its
-// status: it does not return then. It must be called before the program does
-// anything else, first thing in main or TestMain. Signals are passed on; the
-// child is killed if this process is.
+// Enter makes sure that this process may make network namespaces. If it may not, Enter
+// starts the same program with the same arguments in a user namespace of its own, in
+// which it is root. Then Enter does not return: it waits for that child and exits with
+// its status. It passes signals on, and the child is killed if this process is. Enter
+// must be called before the program does anything else, first thing in main or
+// TestMain.
 //
-// The child sees itself as user 0 and starts in an empty network namespace in
-// which only loopback is up. A multi-threaded process cannot enter a user
-// namespace (user_namespaces(7)), hence the second process.
+// The child sees itself as user 0. It starts in an empty network namespace in which
+// only loopback is up. The second process is needed because a process with several
+// threads cannot enter a user namespace (user_namespaces(7)).
 //
-// The network is out of reach then. What needs it is done before: before, if given,
-// is called first, and only where Enter starts the program again.
+// The child cannot reach the host's network. What needs the network can be done by the
+// functions before, which Enter calls first, but only if it starts the program again.
 //
-// Programs that are started take no bus for the system's, unless the environment names one.
+// Programs that are started do not use the system's bus, unless the environment names a
+// bus.
 //
-// The error wraps ErrUnavailable; callers may ignore it, since New gives the
-// same one.
+// The error wraps ErrUnavailable. Callers may ignore it, because New returns the same
+// error.
 func Enter(before ...func()) error {
-	// What services tell on the host's own bus is not about these networks.
+	// Services on the host's own bus know nothing about the networks of the test bed.
 	if os.Getenv(busEnv) == "" {
 		_ = os.Setenv(busEnv, "unix:path=/nonexistent/bus")
 	}
@@ -61,11 +62,11 @@ func Enter(before ...func()) error {
 	return nil
 }
 
-// busEnv says where the system bus is (D-Bus specification, "Well-known Message Bus
-// Instances").
+// busEnv is the environment variable with the address of the system bus (D-Bus
+// specification, "Well-known Message Bus Instances").
 const busEnv = "DBUS_SYSTEM_BUS_ADDRESS"
 
-// probe tells whether a namespace can be made.
+// probe tries to make a namespace.
 func probe() error {
 	n, err := newNamespace("probe")
 	if err != nil {
@@ -76,7 +77,7 @@ func probe() error {
 }
 
 func startEntered() (*exec.Cmd, error) {
-	// The parent death signal is bound to the thread that starts the child.
+	// The parent death signal belongs to the thread that starts the child.
 	runtime.LockOSThread()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -91,7 +92,7 @@ func startEntered() (*exec.Cmd, error) {
 	return cmd, cmd.Start()
 }
 
-// waitEntered waits for the child and gives the status to exit with.
+// waitEntered waits for the child and returns the exit status for this process.
 func waitEntered(cmd *exec.Cmd) int {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)

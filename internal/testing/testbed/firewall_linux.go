@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Direction is which packets of an interface a packet filter drops.
+// Direction tells which packets of an interface a packet filter drops.
 type Direction uint32
 
 // The directions, by the numbers of the kernel's hooks (linux/netfilter.h).
@@ -18,14 +18,14 @@ const (
 	Outgoing Direction = 3 // NF_INET_LOCAL_OUT
 )
 
-// filterTable is the name of the table and its chain.
+// filterTable is the name of the table, and of the chain in it.
 const filterTable = "testbed"
 
-// Drop has the namespace's packet filter (nftables) drop the IP packets of a
-// direction of an interface, as a firewall does: the sender of a datagram is told
-// that it may not, others wait. ARP passes. undo takes that back; a namespace can
-// have one such rule at a time. Without nf_tables in the kernel the error wraps
-// ErrUnavailable.
+// Drop makes the namespace's packet filter (nftables) drop the IP packets of one
+// direction of an interface, as a firewall does. The sender of a datagram is told that
+// it may not send; others wait. ARP passes. undo removes the rule. A namespace can have
+// one such rule at a time. The error wraps ErrUnavailable if the kernel has no
+// nf_tables.
 func (n *Namespace) Drop(d Direction, iface string) (undo func() error, err error) {
 	direction := uint32(unix.NFT_META_IIFNAME)
 	if d == Outgoing {
@@ -93,15 +93,16 @@ type nftRequest struct {
 // nft sends requests as one transaction: all of them take effect or none.
 func (n *Namespace) nft(requests ...nftRequest) error { return nft(n.FD(), requests...) }
 
-// nft is that of the namespace with the descriptor, 0 for that of the calling thread.
+// nft is Namespace.nft for the namespace with that descriptor. 0 means the namespace of
+// the calling thread.
 func nft(namespace int, requests ...nftRequest) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: namespace})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	// The header (struct nfgenmsg) of the frame names the subsystem in its last
-	// field, that of the requests the family in its first one.
+	// In the header (struct nfgenmsg) of the batch, the last field names the subsystem.
+	// In the header of a request, the first field names the family.
 	frame := []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES}
 	batch := []netlink.Message{{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request}, Data: frame}}
 	for _, r := range requests {

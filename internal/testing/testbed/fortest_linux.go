@@ -6,8 +6,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
-// TB is the part of testing.TB that ForTest needs. Programs that are no tests
-// do not link package testing for it.
+// TB is the part of testing.TB that ForTest needs. With it, programs other than tests
+// need not link package testing.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -16,23 +16,23 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// ForTest makes a test bed that is closed when the test ends, before the test's
-// temporary folders are removed: what commands write there goes with them. It
-// skips the test if the host cannot make one and RequireEnv is not set; any other
-// failure is the test's.
+// ForTest makes a test bed for a test. The bed is closed when the test ends, before the
+// test's temporary folders are removed, so that no command still writes there. ForTest
+// skips the test if the host cannot make a bed and RequireEnv is not set. After any
+// other error the test fails.
 func ForTest(t TB, config Config) *Bed {
 	t.Helper()
 	b, err := New(config)
 	if err != nil {
 		SkipOrFail(t, err)
 	}
-	t.TempDir() // the first has all of them removed, after what is cleaned up from here on
+	t.TempDir() // the first call registers the removal of all folders, which then comes after the clean-up below
 	t.Cleanup(b.Close)
 	return b
 }
 
-// SkipOrFail ends the test: skipped if err wraps ErrUnavailable and RequireEnv
-// is not set, failed otherwise.
+// SkipOrFail ends the test. It skips the test if err wraps ErrUnavailable and
+// RequireEnv is not set; else the test fails.
 func SkipOrFail(t TB, err error) {
 	t.Helper()
 	if errors.Is(err, ErrUnavailable) {

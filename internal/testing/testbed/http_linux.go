@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Seen is what an HTTP server saw of a request; it answers with it, as JSON.
+// Seen is what an HTTP server saw of a request. The server sends it back as JSON.
 type Seen struct {
 	Time    time.Time      `json:"time"`
 	Server  string         `json:"server"`  // the server's namespace: "service" or a network's name
@@ -24,13 +24,13 @@ type Seen struct {
 	Path    string         `json:"path"`
 }
 
-// HTTPServer answers on port 80 and remembers what it saw.
+// HTTPServer answers on port 80 and remembers the requests.
 //
 //	GET /bytes/N   N zero bytes
 //	POST /sink     reads the body and answers with its length
 //	anything else  a Seen
 //
-// More is added with Mux, also while it runs.
+// Add further handlers to Mux, even while the server runs.
 type HTTPServer struct {
 	Mux *http.ServeMux
 
@@ -41,15 +41,15 @@ type HTTPServer struct {
 	seen []Seen
 }
 
-// serveHTTP starts a server on the addresses. network names the network that an
-// address belongs to.
+// serveHTTP starts a server at the addresses. network returns the name of the network
+// that an address belongs to.
 func serveHTTP(n *Namespace, addrs []netip.Addr, network func(netip.Addr) string) (*HTTPServer, error) {
 	s := &HTTPServer{Mux: http.NewServeMux(), network: network}
 	s.Mux.HandleFunc("GET /bytes/{n}", serveBytes)
 	s.Mux.HandleFunc("POST /sink", serveSink)
 	s.Mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s.saw(n.name, r)) // the client is gone then
+		_ = json.NewEncoder(w).Encode(s.saw(n.name, r)) // an error means that the client is gone
 	})
 	s.server = &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
@@ -63,14 +63,14 @@ func serveHTTP(n *Namespace, addrs []netip.Addr, network func(netip.Addr) string
 		if err != nil {
 			return s, fmt.Errorf("HTTP server of %s: %w", n.name, err)
 		}
-		go func() { _ = s.server.Serve(l) }() // ends by Close
+		go func() { _ = s.server.Serve(l) }() // ends with Close
 	}
 	return s, nil
 }
 
 func (s *HTTPServer) close() { _ = s.server.Close() }
 
-// Requests returns what the server saw so far, in order of arrival.
+// Requests returns the requests so far, in the order in which they came.
 func (s *HTTPServer) Requests() []Seen {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +103,7 @@ func serveBytes(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
-	_, _ = io.CopyN(w, zeros{}, n) // the client is gone then
+	_, _ = io.CopyN(w, zeros{}, n) // an error means that the client is gone
 }
 
 func serveSink(w http.ResponseWriter, r *http.Request) {

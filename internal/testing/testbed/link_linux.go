@@ -18,18 +18,17 @@ type LinkConfig struct {
 	Seed     uint64 // for what is lost by chance
 }
 
-// Link is an emulated link between client and gateway: a pair of TUN devices,
-// with a relay in this process that shapes what passes. Its methods may be
-// called from several goroutines at once. Neighbours on it need no ARP, and it
-// carries no groups but those of its ends.
+// Link is an emulated link between client and gateway: two TUN devices, with a relay in
+// this process that shapes the packets. Its methods are safe for concurrent use.
+// Neighbours on the link need no ARP, and it carries no multicast but that of its ends.
 //
-// A packet is delivered some 0.1 ms after its time on an idle machine, more on
-// a busy one. The relay carries some 100 Mbit/s of full packets.
+// On an idle machine a packet is delivered about 0.1 ms after its time, on a busy one
+// later. The relay carries about 100 Mbit/s in full packets.
 type Link struct {
 	down, up *direction
 }
 
-// Set changes the shapes while the link runs. What already left the queues is
+// Set changes the shapes while the link runs. Packets that have left the queue are
 // delivered as planned.
 func (l *Link) Set(down, up Shape) error {
 	if err := errors.Join(down.check(), up.check()); err != nil {
@@ -40,20 +39,20 @@ func (l *Link) Set(down, up Shape) error {
 	return nil
 }
 
-// Shapes returns the present shapes.
+// Shapes returns the current shapes.
 func (l *Link) Shapes() (down, up Shape) { return l.down.get(), l.up.get() }
 
-// Counts returns what passed so far, to the client and from it.
+// Counts returns how many packets have passed so far, to the client and from it.
 func (l *Link) Counts() (down, up Counts) { return l.down.counted(), l.up.counted() }
 
-// TracePoint is a change of a link at a time after the start of a trace.
+// TracePoint is a change of a link, at a time after the start of a trace.
 type TracePoint struct {
 	At       time.Duration
 	Down, Up Shape
 }
 
-// Play changes the link as the trace says, whose points are in order of time,
-// and returns when the last one is reached or ctx is done.
+// Play changes the link as the trace says. The points must be in order of time. Play
+// returns when the last one is reached or ctx is done.
 func (l *Link) Play(ctx context.Context, trace []TracePoint) error {
 	start := time.Now()
 	for _, p := range trace {
@@ -102,7 +101,7 @@ func newLink(config LinkConfig, n *Namespace, name string, mtu int, peer *Namesp
 	}, nil
 }
 
-// tun makes a TUN device that lasts as long as the file.
+// tun makes a TUN device. The device exists as long as the file is open.
 func (n *Namespace) tun(name string, mtu int) (*os.File, error) {
 	ifr, err := unix.NewIfreq(name)
 	if err != nil {
@@ -120,7 +119,8 @@ func (n *Namespace) tun(name string, mtu int) (*os.File, error) {
 			_ = unix.Close(fd)
 			return fmt.Errorf("TUNSETIFF: %w", err)
 		}
-		// Only now, as the poller refuses a descriptor without device.
+		// This must come last, because the runtime's poller refuses a descriptor
+		// without a device.
 		file = os.NewFile(uintptr(fd), "tun "+name)
 		return nil
 	})
@@ -146,7 +146,7 @@ type direction struct {
 	from, to *os.File
 
 	mu      sync.Mutex
-	arrived sync.Cond // a packet, or the end
+	arrived sync.Cond // signalled for a packet and at the end
 	shaper  shaper
 	closed  bool
 }
@@ -157,7 +157,7 @@ func newDirection(shape Shape, seed, stream uint64, from, to *os.File) *directio
 	return d
 }
 
-// receive takes packets from the one device until it is gone.
+// receive takes packets from one device until the device is gone.
 func (d *direction) receive() {
 	buf := make([]byte, 1<<16)
 	for {
@@ -173,10 +173,10 @@ func (d *direction) receive() {
 	}
 }
 
-// nap bounds how long a change of the shape may go unnoticed.
+// nap is the longest time for which a change of the shape may go unnoticed.
 const nap = 5 * time.Millisecond
 
-// send gives packets to the other device when their time has come.
+// send passes packets to the other device when their time has come.
 func (d *direction) send() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -189,15 +189,16 @@ func (d *direction) send() {
 		now := time.Now()
 		if wait := at.Sub(now); wait > 0 {
 			d.mu.Unlock()
-			// The runtime's timers are as coarse as its poller, 1 ms.
+			// The runtime's timers have the resolution of its poller, 1 ms, which is
+			// too coarse.
 			ts := unix.NsecToTimespec(min(wait, nap).Nanoseconds())
-			_ = unix.Nanosleep(&ts, nil) // interrupted: looks again
+			_ = unix.Nanosleep(&ts, nil) // if interrupted, the loop looks again
 			d.mu.Lock()
 			continue
 		}
 		if packet, _ := d.shaper.deliver(now); packet != nil {
 			d.mu.Unlock()
-			_, _ = d.to.Write(packet) // the device is down: so is the link
+			_, _ = d.to.Write(packet) // an error means that the device, and so the link, is down
 			d.mu.Lock()
 		}
 	}

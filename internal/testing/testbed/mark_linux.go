@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// markTable is the name of the table and its first chain; what sets the mark is in
-// a second one, as programs that set marks have it.
+// markTable is the name of the table and of its first chain. The mark is set in a
+// second chain, as it is by real programs that set marks.
 const (
 	markTable = "testbed-mark"
 	markChain = "sets-mark"
 )
 
-// Mark has the namespace's packet filter (nftables) set a mark on all that the
-// namespace sends, while the route can still change. Without nf_tables in the kernel
-// the error wraps ErrUnavailable.
+// Mark makes the namespace's packet filter (nftables) set a mark on all packets that
+// the namespace sends, while their route can still change. The error wraps
+// ErrUnavailable if the kernel has no nf_tables.
 func (n *Namespace) Mark(mark uint32) error {
 	if err := Mark(n.FD(), mark); err != nil {
 		return fmt.Errorf("%s: %w", n.name, err)
@@ -26,8 +26,8 @@ func (n *Namespace) Mark(mark uint32) error {
 	return nil
 }
 
-// Mark is Namespace.Mark for the namespace with the descriptor, 0 for that of the calling
-// thread.
+// Mark is Namespace.Mark for the namespace with that descriptor. 0 means the namespace
+// of the calling thread.
 func Mark(namespace int, mark uint32) error {
 	chain := func(name string, more func(*netlink.AttributeEncoder)) nftRequest {
 		return nftRequest{unix.NFT_MSG_NEWCHAIN, netlink.Create, func(a *netlink.AttributeEncoder) {

@@ -13,23 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Namespace is a network namespace. Its methods may be called from several
-// goroutines at once, but not after its Bed is closed.
+// Namespace is a network namespace. Its methods are safe for concurrent use, but must
+// not be called after its Bed is closed.
 type Namespace struct {
 	name   string
 	file   *os.File
 	handle *netlink.Handle
-	// congestion control of the routes that are added, "" for the system's
+	// congestion is the congestion control of routes that are added; "" means the
+	// system's.
 	congestion string
-	// work is run by the keeper, the thread that made the namespace and lives in
-	// it until close.
+	// work takes functions for the keeper to run. The keeper is the thread that made
+	// the namespace and stays in it until close.
 	work chan func()
 	done chan struct{}
 
-	commands commands // that were started here
+	commands commands // commands that were started here
 }
 
-// newNamespace makes an empty namespace; loopback is up. The name is for
+// newNamespace makes an empty namespace in which loopback is up. The name is for
 // messages only.
 func newNamespace(name string) (*Namespace, error) {
 	n := &Namespace{name: name, work: make(chan func()), done: make(chan struct{})}
@@ -52,11 +53,12 @@ func newNamespace(name string) (*Namespace, error) {
 	return n, nil
 }
 
-// keep makes the namespace and holds its thread in it.
+// keep makes the namespace and stays in it.
 func (n *Namespace) keep(ready chan<- error) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	if unix.Gettid() == unix.Getpid() {
-		// The main thread cannot end. While it is taken, another does the work.
+		// The main thread cannot end. While it is locked here, another thread does the
+		// work.
 		inner := make(chan struct{})
 		go func() {
 			defer close(inner)
@@ -86,8 +88,8 @@ func (n *Namespace) keep(ready chan<- error) {
 // threadNS is the network namespace of the calling thread.
 const threadNS = "/proc/thread-self/ns/net"
 
-// prepare makes addresses usable at once and removes what would interfere with
-// hand-made routes.
+// prepare makes new addresses usable at once, and removes what would interfere with the
+// routes of the bed.
 func (n *Namespace) prepare() error {
 	if err := n.Do(loopbackUp); err != nil {
 		return err
@@ -107,7 +109,7 @@ func (n *Namespace) prepare() error {
 	return nil
 }
 
-// loopbackUp sets loopback up in the calling thread's namespace.
+// loopbackUp sets loopback up in the namespace of the calling thread.
 func loopbackUp() error {
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {
@@ -131,20 +133,20 @@ func (n *Namespace) close() {
 	<-n.done
 }
 
-// Name is for messages; the namespace itself has none.
+// Name returns the name for messages. The namespace itself has no name.
 func (n *Namespace) Name() string { return n.name }
 
-// FD is the namespace's descriptor, as setns(2) and netns.NsHandle take it. It
-// is valid until the Bed is closed.
+// FD returns the namespace's descriptor, as setns(2) and netns.NsHandle take it. The
+// descriptor is valid until the Bed is closed.
 func (n *Namespace) FD() int { return int(n.file.Fd()) }
 
-// Handle changes links, addresses, routes and rules of the namespace. It is
-// closed with the Bed.
+// Handle changes links, addresses, routes and rules of the namespace. It is closed with
+// the Bed.
 func (n *Namespace) Handle() *netlink.Handle { return n.handle }
 
-// Do runs f in the namespace, on the calling goroutine, and returns its error.
-// Goroutines that f starts run elsewhere; what they do on sockets that f has
-// opened is in the namespace all the same. Calls may be nested.
+// Do runs f in the namespace, on the calling goroutine, and returns f's error.
+// Goroutines that f starts run outside, but a socket that f has opened stays in the
+// namespace. Calls may be nested.
 func (n *Namespace) Do(f func() error) error {
 	runtime.LockOSThread()
 	home, err := os.Open(threadNS)
@@ -156,9 +158,9 @@ func (n *Namespace) Do(f func() error) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("entering namespace %s: %w", n.name, err)
 	}
-	// Deferred, as f may end the goroutine (testing's FailNow). If the way back
-	// fails, the goroutine stays locked, so that its thread ends with it and is
-	// never used for anything else.
+	// This is deferred, because f may end the goroutine (FailNow of package testing).
+	// If the return to the old namespace fails, the goroutine stays locked. Its thread
+	// then ends with it and is not used for anything else.
 	defer func() {
 		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
@@ -167,14 +169,14 @@ func (n *Namespace) Do(f func() error) error {
 	return f()
 }
 
-// DialContext dials from the namespace, as a net.Dialer does; it fits
-// http.Transport. The address must be a literal one.
+// DialContext dials from the namespace as a net.Dialer does, and can be
+// http.Transport's dial function. The address must be a literal one.
 func (n *Namespace) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	return n.Dial(ctx, &net.Dialer{}, network, address)
 }
 
-// Dial dials from the namespace with the given dialer. The address must be a
-// literal one: a name would be looked up outside.
+// Dial dials from the namespace with the given dialer. The address must be a literal
+// one, because a name would be resolved outside of the namespace.
 func (n *Namespace) Dial(ctx context.Context, d *net.Dialer, network, address string) (conn net.Conn, err error) {
 	err = n.Do(func() error {
 		conn, err = d.DialContext(ctx, network, address)

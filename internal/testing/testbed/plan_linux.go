@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// plan completes the descriptions of the networks and checks them.
+// plan fills in the descriptions of the networks and checks them.
 func plan(networks []NetworkConfig) ([]NetworkConfig, error) {
 	if len(networks) > 60 {
 		return nil, fmt.Errorf("%d networks: at most 60", len(networks))
@@ -45,7 +45,7 @@ func plan(networks []NetworkConfig) ([]NetworkConfig, error) {
 	return plans, nil
 }
 
-// clientPrefix puts the client's address into a network's prefix.
+// clientPrefix returns a network's prefix with the client's address in it.
 func clientPrefix(p netip.Prefix, want4 bool) (netip.Prefix, error) {
 	if !p.IsValid() {
 		return netip.Prefix{}, nil
@@ -64,7 +64,8 @@ func clientPrefix(p netip.Prefix, want4 bool) (netip.Prefix, error) {
 	return p, nil
 }
 
-// gatewayOf is the first address of a network, zero if there is no network.
+// gatewayOf returns the first address of a network, or the zero address if there is no
+// network.
 func gatewayOf(p netip.Prefix) netip.Addr {
 	if !p.IsValid() {
 		return netip.Addr{}

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// BitRate is a rate in bits per second, counted over whole IP packets.
+// BitRate is a rate in bits per second. Whole IP packets count.
 type BitRate float64
 
 // Mbit is a million bits per second.
 const Mbit BitRate = 1e6
 
-// Shape is what one direction of an emulated link does to packets. The zero
-// value passes them on at once.
+// Shape describes what one direction of an emulated link does to packets. The zero
+// value passes packets on at once.
 type Shape struct {
-	Rate  BitRate       // zero: unlimited
+	Rate  BitRate       // zero: no limit
 	Delay time.Duration // one way, after the queue
-	// Queue is how many bytes may wait for the link or be on their way onto it;
-	// a packet that does not fit is dropped. Zero: what the link carries in 100
-	// ms, but at least 32 KiB.
+	// Queue is how many bytes may wait for the link or be on their way onto it. A
+	// packet that does not fit is dropped. 0 means what the link carries in 100 ms, but
+	// at least 32 KiB.
 	Queue int
-	// Loss is the probability, 0 to 1, that a packet is lost behind the queue.
+	// Loss is the probability, from 0 to 1, that a packet is lost after the queue.
 	Loss float64
 }
 
@@ -32,7 +32,7 @@ func (s Shape) check() error {
 	return nil
 }
 
-// transmission is how long the link needs for a packet.
+// transmission returns how long the link takes to send a packet of this size.
 func (s Shape) transmission(size int) time.Duration {
 	if s.Rate == 0 {
 		return 0
@@ -47,28 +47,28 @@ func (s Shape) limit() int {
 	return max(32<<10, int(float64(s.Rate)/8/10))
 }
 
-// maxFlying bounds the bytes on an emulated link, whatever rate and delay say.
+// maxFlying limits the bytes on an emulated link, whatever its rate and delay are.
 const maxFlying = 64 << 20
 
-// Counts are what one direction of an emulated link did so far.
+// Counts are the numbers of packets of one direction of an emulated link so far.
 type Counts struct {
 	Packets, Bytes uint64 // that arrived at the link
 	Delivered      uint64 // packets
-	Dropped        uint64 // packets that the queue had no room for
+	Dropped        uint64 // packets that did not fit the queue
 	Lost           uint64 // packets lost by chance
 }
 
-// shaper is a queue, a link and a delay in virtual time: it is told what time
-// it is, so that tests need not wait.
+// shaper is a queue, a link and a delay in virtual time. Callers tell it the time, so
+// that tests need not wait.
 type shaper struct {
 	shape  Shape
 	random *rand.Rand
 	counts Counts
 
-	flying  []flight // in order
-	onWire  int      // the first of them have left the queue
-	waiting int      // bytes of the others
-	bytes   int      // of all
+	flying  []flight // in order of arrival
+	onWire  int      // how many of them, the first ones, have left the queue
+	waiting int      // bytes of those in the queue
+	bytes   int      // bytes of all
 }
 
 // flight is a packet between its arrival at the link and its delivery.
@@ -80,7 +80,7 @@ type flight struct {
 	lost         bool
 }
 
-// arrive takes a packet, which must not be changed afterwards.
+// arrive takes a packet, which nobody may change afterwards.
 func (s *shaper) arrive(now time.Time, packet []byte) {
 	s.advance(now)
 	s.counts.Packets++
@@ -96,7 +96,7 @@ func (s *shaper) arrive(now time.Time, packet []byte) {
 	s.bytes += len(packet)
 }
 
-// schedule sets the times of the i-th packet, from those of the one before.
+// schedule sets the times of packet i from those of the packet before it.
 func (s *shaper) schedule(i int, now time.Time) {
 	f := &s.flying[i]
 	f.transmission = s.shape.transmission(len(f.packet))
@@ -107,11 +107,11 @@ func (s *shaper) schedule(i int, now time.Time) {
 	f.finish = start.Add(f.transmission)
 	f.deliver = f.finish.Add(s.shape.Delay)
 	if i > 0 {
-		f.deliver = later(f.deliver, s.flying[i-1].deliver) // never overtakes, though the delay may shrink
+		f.deliver = later(f.deliver, s.flying[i-1].deliver) // no packet overtakes another one, even if the delay shrinks
 	}
 }
 
-// advance notes what has left the queue.
+// advance notes which packets have left the queue.
 func (s *shaper) advance(now time.Time) {
 	for s.onWire < len(s.flying) && !s.flying[s.onWire].finish.After(now) {
 		s.waiting -= len(s.flying[s.onWire].packet)
@@ -119,7 +119,7 @@ func (s *shaper) advance(now time.Time) {
 	}
 }
 
-// next tells when the next packet is to be delivered.
+// next returns when the next packet is to be delivered.
 func (s *shaper) next() (time.Time, bool) {
 	if len(s.flying) == 0 {
 		return time.Time{}, false
@@ -127,8 +127,8 @@ func (s *shaper) next() (time.Time, bool) {
 	return s.flying[0].deliver, true
 }
 
-// deliver gives the next packet if its time has come; nil with true means that
-// it was lost.
+// deliver returns the next packet if its time has come. nil with true means that the
+// packet was lost.
 func (s *shaper) deliver(now time.Time) ([]byte, bool) {
 	if len(s.flying) == 0 || s.flying[0].deliver.After(now) {
 		return nil, false
@@ -147,8 +147,8 @@ func (s *shaper) deliver(now time.Time) ([]byte, bool) {
 	return f.packet, true
 }
 
-// set changes the shape. What is on the wire stays as it was; what waits goes
-// at the new rate, and of the packet being sent its rest.
+// set changes the shape. Packets that have left the queue are not affected. The others,
+// and the rest of the packet that is being sent, go at the new rate.
 func (s *shaper) set(now time.Time, shape Shape) {
 	s.advance(now)
 	s.shape = shape

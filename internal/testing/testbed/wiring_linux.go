@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sourceTable is the routing table of the first network's source rule.
+// sourceTable is the routing table of the first network's source rule. The other
+// networks' tables follow.
 const sourceTable = 1001
 
 // Interface names in the gateways' namespaces.
@@ -20,7 +21,7 @@ const (
 	coreName = "core" // to the service
 )
 
-// coreAddresses gives the service its addresses.
+// coreAddresses adds the service's addresses.
 func coreAddresses(core *Namespace) error {
 	for _, a := range []netip.Addr{ServiceAddr4, ServiceAddr6} {
 		if err := core.addAddress("lo", netip.PrefixFrom(a, a.BitLen())); err != nil {
@@ -30,8 +31,8 @@ func coreAddresses(core *Namespace) error {
 	return nil
 }
 
-// addNetwork makes the gateway of the i-th network and connects it with client
-// and service.
+// addNetwork makes the gateway of network i and connects it to the client and to the
+// service.
 func (b *Bed) addNetwork(core *Namespace, i int, p NetworkConfig, config Config) error {
 	gw, err := b.namespace(p.Name)
 	if err != nil {
@@ -78,7 +79,7 @@ func (b *Bed) addNetwork(core *Namespace, i int, p NetworkConfig, config Config)
 	return err
 }
 
-// connectCore links gateway and service, with routes in both directions.
+// connectCore connects gateway and service, with routes in both directions.
 func (n *Network) connectCore(core, gw *Namespace, i int) error {
 	name := fmt.Sprintf("gw%d", i)
 	if err := core.veth(name, 1500, gw, coreName); err != nil {
@@ -116,7 +117,7 @@ func (n *Network) connectCore(core, gw *Namespace, i int) error {
 	return nil
 }
 
-// connectClient gives client and gateway their addresses, routes and rules.
+// connectClient adds the addresses, routes and rules of client and gateway.
 func (n *Network) connectClient(client, gw *Namespace, p NetworkConfig) error {
 	for _, a := range []netip.Prefix{p.Prefix4, p.Prefix6} {
 		if !a.IsValid() {
@@ -148,7 +149,8 @@ func (n *Network) connectClient(client, gw *Namespace, p NetworkConfig) error {
 	return nil
 }
 
-// sourceRule sends what comes from the address a by this network.
+// sourceRule adds a rule by which packets from the address a leave through this
+// network.
 func (n *Network) sourceRule(client *Namespace, a netip.Prefix, gateway netip.Addr) error {
 	if err := client.addRoute(n.Name, a.Masked(), netip.Addr{}, 0, n.Table); err != nil {
 		return err
@@ -164,10 +166,10 @@ func (n *Network) sourceRule(client *Namespace, a netip.Prefix, gateway netip.Ad
 	return client.addRule(r)
 }
 
-// filterSources drops at a gateway what comes from the client side with a
-// source outside the prefix. Rules do it for both families, unlike rp_filter,
-// and without a packet filter; what is for the gateway itself is found in table
-// local before.
+// filterSources makes a gateway drop packets from the client's side whose source is
+// outside of the prefix. Routing rules do this for both families, which rp_filter does
+// not, and they need no packet filter. Packets for the gateway itself are not affected,
+// because table local comes first.
 func (n *Namespace) filterSources(p netip.Prefix) error {
 	for i, src := range []netip.Prefix{p, {}} {
 		r := netlink.NewRule()
@@ -194,8 +196,7 @@ func (n *Namespace) addRule(r *netlink.Rule) error {
 	return nil
 }
 
-// veth makes a pair of interfaces, the one in n, the other in peer, and sets
-// them up.
+// veth makes a pair of interfaces, one in n and one in peer, and sets both up.
 func (n *Namespace) veth(name string, mtu int, peer *Namespace, peerName string) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = name, mtu
@@ -246,7 +247,8 @@ func (n *Namespace) addDefault(name string, gateway netip.Addr, metric, table in
 	return n.addRoute(name, netip.PrefixFrom(zero, 0), gateway, metric, table)
 }
 
-// addRoute adds a route; no gateway means on the link, table 0 means main.
+// addRoute adds a route. Without a gateway the destination is on the link. Table 0
+// means main.
 func (n *Namespace) addRoute(name string, dst netip.Prefix, gateway netip.Addr, metric, table int) error {
 	link, err := n.handle.LinkByName(name)
 	if err == nil {
@@ -264,8 +266,8 @@ func (n *Namespace) addRoute(name string, dst netip.Prefix, gateway netip.Addr, 
 	return nil
 }
 
-// await returns when all interfaces carry packets and all addresses can be
-// bound: the kernel does both a moment after it was told to.
+// await returns when all interfaces carry packets and all addresses can be bound. The
+// kernel takes a moment for both.
 func (b *Bed) await() error {
 	namespaces := []*Namespace{b.Client, b.Service.Namespace}
 	for _, n := range b.Networks {
@@ -284,15 +286,16 @@ func (b *Bed) await() error {
 			if time.Now().After(deadline) {
 				return fmt.Errorf("%s in %s does not come up", what, n.name)
 			}
-			// No event tells that a queue discipline is in place; in practice
-			// this is never reached twice.
+			// No event tells that a queueing discipline is in place. In practice this
+			// is never reached twice.
 			time.Sleep(time.Millisecond)
 		}
 	}
 	return nil
 }
 
-// pending names a link or address that is not usable yet, "" if there is none.
+// pending names a link or address that is not usable yet. It returns "" if there is
+// none.
 func (n *Namespace) pending() (string, error) {
 	links, err := n.handle.LinkList()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package unmapped runs tests in a user namespace without user ids, where everybody is
-// 65534 (user_namespaces(7)).
+// Package unmapped runs tests in a user namespace without user ids, where every user
+// has the id 65534 (user_namespaces(7)).
 package unmapped
 
 import (
@@ -12,15 +12,15 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
-// inside is set in the environment of the process in the namespace.
+// inside is an environment variable that is set in the process in the namespace.
 const inside = "MAMMA_TEST_UNMAPPED"
 
-// UID is everybody's user id in there.
+// UID is the user id of everybody in the namespace.
 const UID = 65534
 
-// Run runs f in a process of its own in such a namespace. t must be a test, not a
-// subtest, as it is begun anew there. The test is skipped where the kernel permits no
-// user namespaces.
+// Run runs f in a process of its own in such a namespace. The process runs t again, so
+// t must be a test and not a subtest. The test is skipped if the kernel permits no user
+// namespaces.
 func Run(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(inside) != "" {
