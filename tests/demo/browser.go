@@ -20,13 +20,14 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// listenerEnv names the descriptor of the page's listener to the process that testbed.Enter
-// starts.
+// listenerEnv is the environment variable with the descriptor of the page's listener,
+// for the process that testbed.Enter starts.
 const listenerEnv = "MAMMA_PLAYGROUND_LISTENER"
 
 // hostListener listens on this host itself, and not in the namespace that testbed.Enter
-// enters; nil: by the arguments nobody needs it. It is called before Enter, and leaves the
-// listener to the process that Enter starts, where it is called again.
+// makes. It returns nil if the arguments need no listener. It is called before Enter,
+// and again in the process that Enter starts, which gets the listener from the first
+// call.
 func hostListener(args []string) (*os.File, error) {
 	if text := os.Getenv(listenerEnv); text != "" {
 		fd, err := strconv.Atoi(text)
@@ -49,7 +50,7 @@ func hostListener(args []string) (*os.File, error) {
 	return file, os.Setenv(listenerEnv, fmt.Sprint(file.Fd()))
 }
 
-// listenHere listens at a port that is free.
+// listenHere listens at a free port.
 func listenHere() (*os.File, error) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -59,10 +60,10 @@ func listenHere() (*os.File, error) {
 	return l.File()
 }
 
-// startPage serves the page of mamma on the bed's client host at the listener, and returns
-// the link to it.
+// startPage serves mamma's page on the bed's client host, at the listener. It returns
+// the link to the page.
 func startPage(bed *testbed.Bed, listener *os.File, dir, bin string) (link string, err error) {
-	// It is named, as it is not there yet.
+	// The control socket is named because it does not exist yet.
 	cmd := exec.Command(filepath.Join(bin, "mammactl"), "web", "--listener", "3", "--control", filepath.Join(dir, "mamma", "control.sock"))
 	cmd.Env, cmd.ExtraFiles = environment(dir, bin), []*os.File{listener}
 	out, err := cmd.StdoutPipe()
@@ -72,7 +73,7 @@ func startPage(bed *testbed.Bed, listener *os.File, dir, bin string) (link strin
 	if err := bed.Client.Start(cmd); err != nil {
 		return "", fmt.Errorf("serve the page: %w", err)
 	}
-	// It ends with the bed.
+	// The program ends with the bed.
 	line := make(chan string, 1)
 	go func() {
 		text, _ := bufio.NewReader(out).ReadString('\n')
@@ -82,7 +83,7 @@ func startPage(bed *testbed.Bed, listener *os.File, dir, bin string) (link strin
 	}()
 	select {
 	case link = <-line:
-	case <-time.After(time.Minute): // of a machine that is very busy
+	case <-time.After(time.Minute): // enough for a very busy machine
 	}
 	if link = strings.TrimSpace(link); link == "" {
 		_ = cmd.Process.Kill()

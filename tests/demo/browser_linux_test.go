@@ -18,7 +18,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// said is what was written so far. It is safe for concurrent use.
+// said collects what was written so far. It is safe for concurrent use.
 type said struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -36,8 +36,9 @@ func (s *said) String() string {
 	return s.text.String()
 }
 
-// Who has never seen mamma finds out from the page of the playground alone which network
-// a download took, why, what the other would have cost, and what happened when it was pulled.
+// A newcomer learns from the playground's page alone which network a download took,
+// why, what the other network would have cost, and what happened when the network was
+// taken away.
 func TestPlaygroundPage(t *testing.T) {
 	for _, program := range []string{"curl", "ip"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -109,7 +110,8 @@ func TestPlaygroundPage(t *testing.T) {
 	sees(`document.getElementById("trouble").innerText.includes("no mamma answers")`)
 	types("mamma policy.conf >mamma.log 2>&1 &")
 	sees(`document.getElementById("trouble").hidden && document.querySelectorAll(".card .badge.up").length === 2`)
-	// The machine may be so busy that a program does not wait for the answer: it goes on until it has one.
+	// A busy machine's program may not wait for the answer. So this repeats until there
+	// is a decision.
 	download := `while ! mammactl decisions --json --program mammactl --network %s | grep -q bulktransfer; do mammactl run --intents category=bulktransfer,filesize=3000000 -- curl -s -o /dev/null http://192.0.2.1/bytes/3000000; done`
 	types(download, "lte")
 	sees(`[...document.querySelectorAll("#decisions-rows tr")].some(r => r.innerText.includes("curl") && r.innerText.includes("lte"))`)

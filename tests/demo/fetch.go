@@ -13,18 +13,18 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// fetchTimeout is for what takes milliseconds.
+// fetchTimeout is long for something that takes milliseconds.
 const fetchTimeout = 10 * time.Second
 
-// fetchArgs asks for one fetch.
+// fetchArgs are the arguments of one fetch.
 type fetchArgs struct {
 	URL     string
 	Socket  string // of the daemon
-	Intents string // as intent.Parse reads them
+	Intents string // in the form that intent.Parse reads
 	Plain   bool   // without the client library
 }
 
-// fetched is what came of it.
+// fetched is the result of a fetch.
 type fetched struct {
 	Seen   testbed.Seen // what the server says
 	Reason string

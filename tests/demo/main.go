@@ -1,6 +1,6 @@
-// The demo shows in half a minute what mamma is for: networks of its own making
-// are loaded with traffic, and one sees which way it went and what that brought.
-// It changes nothing of this host's own networks and sends nothing to the outside.
+// The demo shows in half a minute what mamma is for. It makes networks of its own and
+// loads them with traffic, and shows which way the traffic took and what that gained.
+// It changes nothing in this host's own networks and sends nothing outside.
 //
 //	go run ./tests/demo            one page loaded four ways over emulated links
 //	go run ./tests/demo --simple   one URL fetched as a query and as a bulk transfer
@@ -48,7 +48,7 @@ func main() {
 	if actor, err := stage.Act(jobs()); actor {
 		exit(err)
 	}
-	// A browser that is to show a page is outside of the namespaces that are entered next.
+	// A browser that shows a page runs outside of the namespaces that are entered next.
 	listener, err := hostListener(os.Args[1:])
 	if err != nil {
 		exit(err)
@@ -74,13 +74,13 @@ func jobs() map[string]stage.Job {
 	return list
 }
 
-// waiting tells on standard error, if that is a terminal, what is waited for, until the
-// function that it returns is called.
+// waiting tells on standard error, if that is a terminal, what the demo waits for. It
+// does so until the returned function is called.
 func waiting(what func() string) (stop func()) {
 	return terminal.Show(os.Stderr, os.Getenv, func(d time.Duration) string { return fmt.Sprintf("%s, %.0f s", what(), d.Seconds()) }).Stop
 }
 
-// building waits for the programs.
+// building tells that the programs are being built.
 func building() (stop func()) { return waiting(func() string { return "building the programs" }) }
 
 func run(ctx context.Context, args []string, listener *os.File, out io.Writer) error {
@@ -105,7 +105,7 @@ func run(ctx context.Context, args []string, listener *os.File, out io.Writer) e
 		err := shell(ctx, dir, command, listener, os.Stdin, out, os.Stderr)
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() && command == "" {
 			if _, typed := terminal.Of(os.Stdin); typed {
-				return nil // that of the last command that somebody typed
+				return nil // the status of the last command in the shell
 			}
 		}
 		return err

@@ -13,13 +13,14 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 
-// warmup is how long each network is loaded before, so that the daemons know it.
+// warmup is how long each network is loaded before the measurement, so that the daemons
+// know the networks.
 const warmup = 2 * time.Second
 
 // names of the networks, the default one first.
 func names() []string { return []string{"wifi", "lte"} }
 
-// page loads a page four ways over emulated links, and shows the times.
+// page loads a page in four ways over emulated links, and shows the times.
 func page(ctx context.Context, program, dir string, out io.Writer) error {
 	paths := []live.Path{{Mbps: 2, RTT: 10 * time.Millisecond}, {Mbps: 20, RTT: 100 * time.Millisecond}}
 	rig, err := live.NewRig(ctx, program, dir, paths, []live.Policy{
@@ -70,17 +71,17 @@ func page(ctx context.Context, program, dir string, out io.Writer) error {
 	return p.err
 }
 
-// row is a way with its load time.
+// row is one way with its load time.
 type row struct {
 	name    string
 	seconds float64
 	note    string
 }
 
-// barWidth is that of the longest bar, in characters.
+// barWidth is the width of the longest bar, in characters.
 const barWidth = 40
 
-// chart draws a bar for each row. The blocks have eighths of a character.
+// chart draws a bar for each row, with a resolution of an eighth of a character.
 func chart(rows []row) []string {
 	longest, width := 0.0, 0
 	for _, r := range rows {
@@ -102,7 +103,7 @@ func chart(rows []row) []string {
 	return lines
 }
 
-// split tells what went over which network.
+// split tells how much went over which network.
 func split(objects []live.Object) string {
 	sizes := make([][]int64, len(names()))
 	for _, o := range objects {

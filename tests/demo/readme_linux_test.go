@@ -15,13 +15,13 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// typed is a command of a transcript, and what it is shown to say.
+// typed is a command in a transcript, with the output that the transcript shows.
 type typed struct {
 	command string
 	shown   []string
 }
 
-// transcripts are all commands that a page shows after a prompt.
+// transcripts returns all commands that a page shows after a prompt.
 func transcripts(page string) []typed {
 	var list []typed
 	for _, block := range regexp.MustCompile("(?s)\n```[a-z]*\n(.*?)```").FindAllStringSubmatch(page, -1) {
@@ -42,21 +42,20 @@ func transcripts(page string) []typed {
 }
 
 var (
-	varying = regexp.MustCompile(`[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+|[0-9.]+ ms|\[[0-9]+\]|:[0-9]{4,5}\b`) // times, processes, ports
+	varying = regexp.MustCompile(`[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+|[0-9.]+ ms|\[[0-9]+\]|:[0-9]{4,5}\b`) // times, process ids, ports
 	spaces  = regexp.MustCompile(` +`)
 )
 
-// same is a pattern for what differs from a shown line only in what is different
-// each time. Columns are as wide as what is in them.
+// same returns a pattern for lines that differ from line only in what differs each
+// time. The width of columns does not matter, because it depends on their contents.
 func same(line string) *regexp.Regexp {
 	line = regexp.QuoteMeta(varying.ReplaceAllString(spaces.ReplaceAllString(line, " "), "~"))
 	return regexp.MustCompile("^" + strings.ReplaceAll(line, `\.\.\.`, ".*") + "$")
 }
 
-// differs tells where said is not what is shown. A command that was repeated,
-// because the machine was too busy for a decision in time, leaves more lines than
-// are shown: every line must be one of those shown, and the shown ones must come in
-// their order.
+// differs tells where the output differs from the transcript. A busy machine may repeat
+// a command, for lack of a decision in time, which leaves more lines than shown. So
+// every line must be one of those shown, and the shown ones must come in their order.
 func differs(shown []string, said string) error {
 	next := 0
 	for l := range strings.Lines(said) {
@@ -97,7 +96,7 @@ func TestDiffers(t *testing.T) {
 	}
 }
 
-// What README has its readers type shows what it says.
+// The commands in README's transcripts print what README shows.
 func TestReadme(t *testing.T) {
 	for _, program := range []string{"curl", "grep"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -113,13 +112,13 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("the transcripts are not one visit of the playground: %q", list)
 	}
 
-	// The shell of the playground reads the commands as it would from a terminal.
-	// What goes to the background says nothing, and is waited for. A fetch is
-	// repeated until its network is the one shown: a busy machine's client may not
-	// wait for a decision.
+	// The playground's shell reads the commands as if from a terminal. A command in the
+	// background prints nothing, and the test waits for it. A fetch is repeated until
+	// its network is the one shown, because a client on a busy machine may not wait for
+	// a decision.
 	dir := t.TempDir()
 	t.Setenv("SHELL", "/bin/sh")
-	t.Setenv("CURL_HOME", dir) // so quiet it is on a terminal by itself
+	t.Setenv("CURL_HOME", dir) // makes curl as quiet as it is on a terminal
 	if err := os.WriteFile(filepath.Join(dir, ".curlrc"), []byte("silent\nmax-time = 5\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +157,7 @@ func TestReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.HasSuffix(c.command, "&") && len(c.shown) == 0 {
-			// A log of what goes well is not shown. A reader would stop at a warning.
+			// Logs of success are not shown. A warning would stop a reader.
 			if bytes.Contains(got, []byte("level=WARN")) || bytes.Contains(got, []byte("level=ERROR")) {
 				t.Errorf("%s warns:\n%s", c.command, got)
 			}
@@ -170,7 +169,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// The figures that README names are in the page that it sends to for more.
+// The figures in README are also in the page that README refers to.
 func TestReadmeFigures(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {

@@ -34,8 +34,8 @@ prefix "10.64.0.0/10" {
 }
 `
 
-// traffic is a minute of small and large transfers, with pauses in which the networks are
-// quiet: what programs of a laptop do.
+// traffic is a minute of small and large transfers, with pauses in which the networks
+// are quiet, like the traffic of a laptop.
 const traffic = programs + `
 over wifi 600000; over lte 6000000
 for i in 1 2 3 4; do
@@ -45,7 +45,7 @@ done
 download 8000000
 `
 
-// pulled is what happens while the page is looked at.
+// pulled is what happens while the page is shown.
 const pulled = programs + `
 ip link set lte down
 query 20000; sleep 2; query 4000
@@ -57,11 +57,12 @@ download() { mammactl run --intents category=bulktransfer,filesize=$1 -- curl -s
 over() { curl -s -o /dev/null --max-time 10 --interface $1 http://192.0.2.1/bytes/$2; }
 `
 
-// The window of the picture, in pixels: as wide as README is shown.
+// The size of the picture in pixels. The width is that of README.
 const pictureWidth, pictureHeight = 1160, 1080
 
-// screenshot makes the picture of the page in README: two emulated networks with a minute of
-// traffic, one of them pulled, and a download described.
+// screenshot makes the picture of the page for README. It shows two emulated networks
+// after a minute of traffic, one of which is taken away, and the description of a
+// download.
 func screenshot(ctx context.Context, dir, file string, listener *os.File) error {
 	emulate := func(rate testbed.BitRate, delay time.Duration) *testbed.LinkConfig {
 		s := testbed.Shape{Rate: rate, Delay: delay}
@@ -91,7 +92,7 @@ func screenshot(ctx context.Context, dir, file string, listener *os.File) error 
 		return err
 	}
 	if err := bed.Client.Run(command("i=0; until mammactl status >/dev/null 2>&1; do i=$((i+1)); test $i -lt 300 || exit 1; sleep 0.1; done")); err != nil {
-		said, _ := os.ReadFile(filepath.Join(dir, "mamma.log")) //nolint:gosec // what it said
+		said, _ := os.ReadFile(filepath.Join(dir, "mamma.log")) //nolint:gosec // the daemon's log
 		return fmt.Errorf("mamma does not answer: %w\n%s", err, said)
 	}
 	link, err := startPage(bed, listener, dir, bin)
@@ -115,8 +116,8 @@ func screenshot(ctx context.Context, dir, file string, listener *os.File) error 
 	return os.WriteFile(file, picture, 0o644) //nolint:gosec // for everybody
 }
 
-// photograph opens the page, has something happen, describes the latest download over lte,
-// and returns a picture.
+// photograph opens the page, calls happen, opens the description of the latest download
+// over lte, and returns a picture.
 func photograph(ctx context.Context, b *chromium.Browser, link string, happen func() error) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -154,7 +155,8 @@ func photograph(ctx context.Context, b *chromium.Browser, link string, happen fu
 	return small(raw)
 }
 
-// small is the picture with its 256 most frequent colours, at a third of the size.
+// small returns the picture with its 256 most frequent colours, which takes a third of
+// the bytes.
 func small(raw []byte) ([]byte, error) {
 	img, err := png.Decode(bytes.NewReader(raw))
 	if err != nil {
@@ -164,7 +166,7 @@ func small(raw []byte) ([]byte, error) {
 	often := map[color.RGBA]int{}
 	for y := r.Min.Y; y < r.Max.Y; y++ {
 		for x := r.Min.X; x < r.Max.X; x++ {
-			often[color.RGBAModel.Convert(img.At(x, y)).(color.RGBA)]++ //nolint:forcetypeassert // the model gives no other
+			often[color.RGBAModel.Convert(img.At(x, y)).(color.RGBA)]++ //nolint:forcetypeassert // the model returns no other type
 		}
 	}
 	list := make([]color.RGBA, 0, len(often))

@@ -19,10 +19,10 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// shell gives its user a host with two networks, the configuration of the simple
-// demo, and the programs; mamma's own are for the user to start. A command given is
-// run in place of an interactive shell. The page for a browser is served at listener; nil:
-// there is none.
+// shell runs a shell on a host with two networks, the simple demo's configuration, and
+// the programs. The user starts mamma's own. If a command is given, it runs in place of
+// an interactive shell. The page for a browser is served at listener, unless that is
+// nil.
 func shell(ctx context.Context, dir, command string, listener *os.File, in io.Reader, out, log io.Writer) error {
 	bed, err := testbed.New(testbed.Config{
 		Networks: []testbed.NetworkConfig{
@@ -64,12 +64,12 @@ http://192.0.2.1/ tells from where it was asked. policy.conf sends queries over 
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, log
 	cmd.Env = env
-	// What was started in the background and left there becomes a child of ours.
+	// Processes that were left in the background become children of this one.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return err
 	}
 	defer killChildren()
-	cmd.WaitDelay = time.Second // such a one may keep the output open
+	cmd.WaitDelay = time.Second // a process left in the background may keep the output open
 	if err := bed.Client.Run(cmd); !errors.Is(err, exec.ErrWaitDelay) {
 		return err
 	}
@@ -88,14 +88,14 @@ func buildAll(ctx context.Context, bin string) error {
 	return nil
 }
 
-// environment has programs find those in bin, and keep in dir what they look for elsewhere:
-// this host may run a mamma too.
+// environment lets programs find those in bin, and keep in dir what they would
+// otherwise look for elsewhere. This host may run a mamma of its own.
 func environment(dir, bin string) []string {
 	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+dir, "RUNTIME_DIRECTORY="+filepath.Join(dir, "mamma"),
 		"STATE_DIRECTORY="+filepath.Join(dir, "state"), "MAMMA_SOCKET=")
 }
 
-// killChildren kills what is left of the shell's.
+// killChildren kills the processes that the shell has left.
 func killChildren() {
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, list := range lists {

@@ -20,8 +20,8 @@ prefix "10.64.0.0/10" {
 }
 `
 
-// simple fetches the same URL with different intents over two plain networks,
-// and shows from which of them the server saw the request come.
+// simple fetches the same URL with different intents over two plain networks. It shows
+// from which network each request arrived at the server.
 func simple(ctx context.Context, program, dir string, out io.Writer) error {
 	bed, err := testbed.New(testbed.Config{Networks: []testbed.NetworkConfig{
 		{Name: "wifi", Prefix4: netip.MustParsePrefix("192.168.0.23/24")},

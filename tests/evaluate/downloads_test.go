@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// A file over both networks comes as much sooner as is wanted, in virtual time.
+// In virtual time, downloading a file over both networks gains as much as is wanted.
 func TestDownloads(t *testing.T) {
 	for _, d := range downloads() {
 		saved, read, err := d.gains()

@@ -72,7 +72,7 @@ func TestPlan(t *testing.T) {
 			}
 		}
 	}
-	// A film has a part for each player, another scenario one for each pair.
+	// A film has one part for each player; any other scenario has one for each pair.
 	list := scenarios(false)
 	if e8, e9 := list[7].parts(), list[8].parts(); len(e8) != 8 || len(e9) != 2 || e9[1].name != "bola" {
 		t.Errorf("parts %+v, %+v", e8, e9)
@@ -86,7 +86,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// An interrupted run goes on with what is complete.
+// A run that was interrupted goes on after its complete parts.
 func TestJournal(t *testing.T) {
 	dir := t.TempDir()
 	j, err := openJournal(dir)
@@ -105,7 +105,7 @@ func TestJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = f.WriteString(`{"scenario":"E`) // the power went
+	_, _ = f.WriteString(`{"scenario":"E`) // the power fails here
 	_ = f.Close()
 	again, err := openJournal(dir)
 	if err != nil {
@@ -126,7 +126,7 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// made are results as if measured: the time of each way in the scenarios.
+// made returns results as if they were measured: the time of each way in the scenarios.
 func made(list []scenario, seconds map[string]float64) *results {
 	rs := &results{plan: plan{scenarios: list, repeats: 6, bulk: bulkSize}}
 	for _, s := range list {
@@ -252,7 +252,7 @@ func TestGridReport(t *testing.T) {
 	}
 }
 
-// A repetition of real loads leaves complete records.
+// A repetition with real loads leaves complete records.
 func TestRepetition(t *testing.T) {
 	dir, err := os.MkdirTemp("", "ev")
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// dumpTask is what a child is told that is to load a host and describe what it has.
+// dumpTask begins the task of a child that loads a host and describes its state.
 const dumpTask = "dump:"
 
-// description is what is described of a host, and what ip(8) says of it.
+// description is the description of a host, with what ip(8) prints about it.
 type description struct {
 	Unavailable string
 	Text        string
@@ -54,8 +54,9 @@ func describe(path string) (d description, err error) {
 	return description{Text: h.String(), State: whole()}, nil
 }
 
-// whole is all that ip(8) says of addresses, rules, routes and next hops, which is read by other
-// code than a description is. What time changes, and the numbers of links, are left out.
+// whole returns everything that ip(8) prints about addresses, rules, routes and next
+// hops. Other code reads these for a description. Figures that change with time, and
+// the numbers of links, are left out.
 func whole() []string {
 	var list []string
 	for _, args := range []string{"-o addr", "rule", "-6 rule", "-o -d route show table all", "-6 -o -d route show table all", "-o nexthop"} {
@@ -73,16 +74,17 @@ func whole() []string {
 	return list
 }
 
-// numbers are those of links, and how long addresses and routes have to live.
+// numbers matches the numbers of links, and the lifetimes of addresses and routes.
 var numbers = regexp.MustCompile(`^\d+: | \d+sec`)
 
-// passing are figures that go down, and that an address is temporary, which only
-// the kernel can set.
+// passing matches lifetimes, which go down, and the flag of temporary addresses, which
+// only the kernel can set.
 var passing = regexp.MustCompile(`( valid_lft| preferred_lft| expires) \d+| temporary`)
 
-// What is described of a host can be loaded, and then ip(8) says the same as before, and the same is
-// described again. So it is without private details, for which other names and addresses stand; some
-// hosts are enough for that, as TestPrivateLibrary looks at all.
+// A description of a host can be loaded. After that, ip(8) prints the same as before,
+// and the description is the same. That also holds without private details, whose names
+// and addresses are replaced. Some hosts are enough here, because TestPrivateLibrary
+// takes all.
 func TestDumps(t *testing.T) {
 	files, err := filepath.Glob("*.host")
 	if err != nil || len(files) == 0 {
@@ -125,8 +127,8 @@ func TestDumps(t *testing.T) {
 	}
 }
 
-// lines are those of a description, without its title and what time changes, sorted:
-// the kernel lists routes by their prefixes.
+// lines returns the lines of a description, sorted, because the kernel lists routes by
+// their prefixes. The title and figures that change with time are left out.
 func lines(text string) []string {
 	_, text, _ = strings.Cut(text, "\n")
 	return slices.Sorted(strings.SplitSeq(passing.ReplaceAllString(text, "$1"), "\n"))

@@ -16,18 +16,18 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// followTask is what a child is told that is to change a host while the daemon runs.
+// followTask begins the task of a child that changes a host while the daemon runs.
 const followTask = "follow:"
 
-// followed is what is done to a host, and what becomes of a network: its state, "default"
-// if it is the one, and "gone" if it is not managed.
+// followed is a change of a host, and what becomes of a network: its state, with
+// "default" if it is the default network, or "gone" if it is no longer managed.
 type followed struct {
 	do   string // words of ip(8)
 	want string
 }
 
-// follows are hosts that change. Each has the two uplinks of README.md, and what happens to wwan0
-// is looked at.
+// follows are hosts that change. Each has the two uplinks of README.md. The test looks
+// at wwan0.
 var follows = map[string]struct {
 	config []string
 	steps  []followed
@@ -57,7 +57,7 @@ var follows = map[string]struct {
 			{"route add default via 10.64.3.1 dev wwan0 metric 10", "up default"},
 			{"route del default via 10.64.3.1 dev wwan0 metric 10", "up"},
 			{"link set wlan0 down", "up default"},
-			{"link set wlan0 up", "up default"}, // nobody makes its route anew
+			{"link set wlan0 up", "up default"}, // its route does not come back by itself
 			{"route add default via 192.168.0.1 dev wlan0 metric 100", "up"},
 		},
 	},
@@ -74,7 +74,7 @@ var follows = map[string]struct {
 		[]string{"auto = true"},
 		[]followed{
 			{"addr del 10.64.3.9/24 dev wwan0", "gone"},
-			{"addr add 10.64.3.9/24 dev wwan0", "gone"}, // its route went with it
+			{"addr add 10.64.3.9/24 dev wwan0", "gone"}, // its route is removed with the old address
 			{"route add default via 10.64.3.1 dev wwan0 metric 700", "up"},
 		},
 	},
@@ -90,8 +90,8 @@ route default via 192.168.0.1 dev wlan0 metric 100
 route default via 10.64.3.1 dev wwan0 metric 700
 `
 
-// What changes is followed at the kernel's word, not when the kernel is asked again in any case,
-// which is after 5 s.
+// The daemon follows a change as soon as the kernel reports it. It does not wait for
+// the time when it asks the kernel anyway, which is after 5 s.
 func TestFollows(t *testing.T) {
 	for name := range follows {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestFollows(t *testing.T) {
 	}
 }
 
-// follow changes a host, and looks what comes of it.
+// follow changes a host and checks the result.
 func follow(name string) (err error) {
 	f := follows[name]
 	h, err := hostfile.Parse([]byte(followedHost), name)
@@ -151,7 +151,7 @@ func follow(name string) (err error) {
 	return nil
 }
 
-// await returns when wwan0 is as wanted.
+// await returns when the state of wwan0 is want.
 func (r *run) await(ctx context.Context, want string) (state string, err error) {
 	c := control.NewClient(r.path("c"))
 	defer c.Close()

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Each host does what its file says, but for what is listed in expected-failures.txt.
+// Each host does what its file says, except for what expected-failures.txt lists.
 func TestHosts(t *testing.T) {
 	files, err := filepath.Glob("*.host")
 	if err != nil || len(files) == 0 {
@@ -82,11 +82,11 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// verbs are what is compared.
+// verbs are the kinds of expectations that are compared.
 var verbs = []string{"managed", "connect", "unbound", "kernel", "doctor"}
 
-// compare gives a difference for each verb about which the host says something; ""
-// for none.
+// compare returns the difference for each verb about which the host's file says
+// something. It is "" if there is none.
 func compare(h *hostfile.Host, got *outcome) map[string]string {
 	want := map[string][]string{}
 	for i := range h.Want {
@@ -119,8 +119,8 @@ func compare(h *hostfile.Host, got *outcome) map[string]string {
 	return diffs
 }
 
-// connects puts what was asked for in front of what came of it. A source that is
-// wanted by its prefix only is shown so.
+// connects puts each destination before its result. If the file wants a source by its
+// prefix only, the source is shown as that prefix.
 func connects(h *hostfile.Host, verb string, came []string) (want, got []string) {
 	i := 0
 	for j := range h.Want {
@@ -152,8 +152,8 @@ func connects(h *hostfile.Host, verb string, came []string) (want, got []string)
 	return want, got
 }
 
-// kernels shows of the kernel's answers what is wanted of them, or all if that is
-// not in it.
+// kernels shortens each of the kernel's answers to what is wanted of it. If that is not
+// in the answer, it shows the whole answer.
 func kernels(h *hostfile.Host, came []string) (want, got []string) {
 	i := 0
 	for j := range h.Want {
@@ -178,7 +178,7 @@ func kernels(h *hostfile.Host, came []string) (want, got []string) {
 
 const expectedFile = "expected-failures.txt"
 
-// readExpected reads what does not hold yet: NAME/VERB: REASON.
+// readExpected reads the expectations that do not hold yet: NAME/VERB: REASON.
 func readExpected(t *testing.T) map[string]string {
 	t.Helper()
 	b, err := os.ReadFile(expectedFile)

@@ -23,12 +23,12 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// mendTask is what a child is told that is to run what the doctor says.
+// mendTask begins the task of a child that runs the commands which the doctor proposes.
 const mendTask = "mend:"
 
-// What the doctor prints is run as it is printed, on each host where it prints
-// something: it mends what was found, leaves everything else where it went, leaves nothing
-// behind if a part of it fails, and does nothing if it is run again.
+// On each host where the doctor proposes commands, they are run as printed. They mend
+// what was found, leave all other traffic on its way, leave nothing behind if a part of
+// them fails, and do nothing if run again.
 func TestDoctorMends(t *testing.T) {
 	files, err := filepath.Glob("*.host")
 	if err != nil {
@@ -62,14 +62,14 @@ func TestDoctorMends(t *testing.T) {
 	}
 }
 
-// patient is a host that the doctor looks at.
+// patient is a host that the doctor examines.
 type patient struct {
 	host      *hostfile.Host
 	world     *hostbed.World
 	dir, conf string
 }
 
-// mend loads a host and does what the doctor says.
+// mend loads a host and runs the commands that the doctor proposes.
 func mend(path string) (err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -81,7 +81,7 @@ func mend(path string) (err error) {
 	}
 	w, err := hostbed.Load(h)
 	if errors.Is(err, testbed.ErrUnavailable) {
-		return nil // TestHosts says so
+		return nil // TestHosts tells that it is unavailable
 	}
 	if err != nil {
 		return err
@@ -104,7 +104,8 @@ func mend(path string) (err error) {
 		return err
 	}
 	if slices.Contains(h.Config, `routing = "manage"`) {
-		// What is found with mamma's rules in place is mended with them in place.
+		// What the doctor finds while mamma's rules are there is mended while they are
+		// there.
 		r := &run{host: h, world: w, dir: filepath.Join(dir, "daemon"), conf: filepath.Join(dir, "daemon", "mamma.conf")}
 		if err := os.Mkdir(r.dir, 0o700); err != nil {
 			return err
@@ -123,7 +124,7 @@ func mend(path string) (err error) {
 func (p *patient) mendAll(ctx context.Context) error {
 	before := p.answers()
 	var duplicates, undone, moved []doctor.Finding
-	for range 4 { // to mend one may bring another to light
+	for range 4 { // mending one finding may reveal another
 		found, err := examine(ctx, p.conf, p.dir, p.world)
 		if err != nil {
 			return err
@@ -154,7 +155,7 @@ func (p *patient) mendAll(ctx context.Context) error {
 		if mended == 0 {
 			break
 		}
-		duplicates, undone = nil, nil // found again
+		duplicates, undone = nil, nil // they have been found again
 	}
 	if diff := differs(before, func() map[string]string { return p.withOwn(withMoved(p.answers(), before, moved), before) }); diff != "" {
 		return fmt.Errorf("what the doctor says does harm (-before +after)\n%s", diff)
@@ -164,7 +165,7 @@ func (p *patient) mendAll(ctx context.Context) error {
 		if err := p.apply(x.Fix[0]); err != nil {
 			return err
 		}
-		// What the rule refuses is refused then, and nothing else changes.
+		// Only what the rule refuses is refused now; nothing else changes.
 		for question, answer := range p.answers() {
 			if answer != was[question] && !strings.HasPrefix(answer, "RTNETLINK answers: Permission denied") {
 				return fmt.Errorf("%s: %s was answered with %q, now with %q", x.Fix[0], question, was[question], answer)
@@ -192,8 +193,8 @@ func (p *patient) mendAll(ctx context.Context) error {
 	return nil
 }
 
-// withOwn are answers with those from before where an address has its own link's neighbours now: it should
-// have had them.
+// withOwn returns now with the answers from before for those addresses that now reach
+// the neighbours on their own link. They should have done so before.
 func (p *patient) withOwn(now, before map[string]string) map[string]string {
 	for _, s := range p.host.All("addr") {
 		own, err := netip.ParsePrefix(s.Args[0].Value)
@@ -211,8 +212,9 @@ func (p *patient) withOwn(now, before map[string]string) map[string]string {
 	return now
 }
 
-// withMoved are answers with those from before where a rule was put behind mamma's for a
-// network: what is sent from it leaves by its own interface then, to neighbours too.
+// withMoved returns now with the answers from before, where a rule was moved behind
+// mamma's rule for a network. What is sent from that network then leaves by its own
+// interface, even to neighbours.
 func withMoved(now, before map[string]string, moved []doctor.Finding) map[string]string {
 	for _, x := range moved {
 		prefix, iface, _ := strings.Cut(x.Subject, " on ")
@@ -227,14 +229,14 @@ func withMoved(now, before map[string]string, moved []doctor.Finding) map[string
 	return now
 }
 
-// command tells whether a finding is mended by a command that can be run here.
+// command tells whether a command that can be run here mends the finding.
 func command(x doctor.Finding) bool {
 	return len(x.Fix) > 0 && !shows(x.Fix[0]) && (strings.HasPrefix(x.Fix[0], "ip ") || strings.HasPrefix(x.Fix[0], "sysctl "))
 }
 
 func shows(fix string) bool { return strings.Contains(fix, "    # shows") }
 
-// look runs a command that only shows, and looks whether it does.
+// look runs a command that only shows something, and checks that it changes nothing.
 func (p *patient) look(fix string) error {
 	if !shows(fix) || !strings.HasPrefix(fix, "ip ") {
 		return nil
@@ -249,8 +251,8 @@ func (p *patient) look(fix string) error {
 	return nil
 }
 
-// apply runs a command: first so that each of its calls of ip fails in turn, then as it
-// is, then again.
+// apply runs a command several times: first so that each of its calls of ip fails in
+// turn, then as it is, then once more.
 func (p *patient) apply(fix string) error {
 	before := state()
 	for n := 1; strings.Contains(fix, "&&") && n <= strings.Count(fix, " add "); n++ {
@@ -265,7 +267,7 @@ func (p *patient) apply(fix string) error {
 		return fmt.Errorf("%s: %w: %s", fix, err, out)
 	}
 	after := state()
-	_, _ = p.shell(fix, 0) // what is there already is an error to ip
+	_, _ = p.shell(fix, 0) // ip fails for what exists already
 	if diff := differs(after, state); diff != "" {
 		return fmt.Errorf("%s: run again it does more (-once +twice)\n%s", fix, diff)
 	}
@@ -277,7 +279,7 @@ func (p *patient) apply(fix string) error {
 	return nil
 }
 
-// shell runs a command; if fail is not 0, the call of ip with that number fails.
+// shell runs a command. If fail is not 0, the call of ip with that number fails.
 func (p *patient) shell(command string, fail int) ([]byte, error) {
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir = p.dir
@@ -296,8 +298,8 @@ func (p *patient) shell(command string, fail int) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// differs is the difference of what is wanted and what there is, once it is no difference, or has had
-// enough time: a daemon that manages routes follows what a command does.
+// differs returns the difference between want and now. It waits for a while until there
+// is none, because a daemon that manages routes follows a command after a moment.
 func differs[T any](want T, now func() T) (diff string) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -308,7 +310,7 @@ func differs[T any](want T, now func() T) (diff string) {
 	}
 }
 
-// state is what commands may change: rules, routes and flags of links.
+// state returns what the commands may change: rules, routes and flags of links.
 func state() []string {
 	var list []string
 	for _, args := range [][]string{{"rule"}, {"-6", "rule"}, {"route", "show", "table", "all"}, {"-6", "route", "show", "table", "all"}, {"-o", "link"}} {
@@ -319,13 +321,14 @@ func state() []string {
 		text := passing.ReplaceAllString(regexp.MustCompile(`expires \d+sec`).ReplaceAllString(string(out), ""), "$1")
 		list = append(list, strings.Split(text, "\n")...)
 	}
-	// A daemon that manages routes follows in its own time.
+	// The routes of a daemon that manages routes are left out, because it changes them
+	// in its own time.
 	own := fmt.Sprintf(" proto %d", routing.Protocol)
 	return slices.DeleteFunc(list, func(l string) bool { return strings.Contains(l+" ", own+" ") })
 }
 
-// answers are the kernel's: where each address sends to neighbours on each of the
-// links, and where what is not bound goes.
+// answers returns the kernel's answers: where each address sends to neighbours on each
+// link, and where unbound packets go.
 func (p *patient) answers() map[string]string {
 	all := p.unbound()
 	addrs := p.addrs()
@@ -340,7 +343,7 @@ func (p *patient) answers() map[string]string {
 			}
 		}
 	}
-	// What rules for destinations lead elsewhere, or refuse, is theirs still.
+	// What rules for destinations lead elsewhere, or refuse, must still go there.
 	for _, rule := range slices.Concat(p.host.All("rule"), p.host.All("rule6")) {
 		to, err := netip.ParsePrefix(rule.Value("to"))
 		for _, from := range addrs {
@@ -357,15 +360,15 @@ func (p *patient) unbound() map[string]string {
 	return map[string]string{"IPv4": way("198.18.77.7"), "IPv6": way("2a02:cafe::77")}
 }
 
-// way is the kernel's answer.
+// way returns the kernel's answer for a destination.
 func way(dst string, more ...string) string {
 	out, _ := exec.Command("ip", append([]string{"-o", "route", "get", dst}, more...)...).CombinedOutput()
 	text, _, _ := strings.Cut(string(out), " uid ")
-	text, _, _ = strings.Cut(text, " table ") // which one says so does not matter
+	text, _, _ = strings.Cut(text, " table ") // which table has the route does not matter
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// addrs are the addresses of the host that are good beyond their links.
+// addrs returns the host's addresses that are valid beyond their links.
 func (p *patient) addrs() []netip.Prefix {
 	var list []netip.Prefix
 	for _, s := range p.host.All("addr") {

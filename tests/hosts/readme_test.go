@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The table of README.md names hosts and tests that there are, and the library is as
-// large as it should be.
+// The table of README.md names hosts and tests that exist, and the library has enough
+// hosts.
 func TestReadme(t *testing.T) {
 	b, err := os.ReadFile("README.md")
 	if err != nil {

@@ -39,8 +39,8 @@ type outcome struct {
 	Doctor      []string
 }
 
-// act is what a child of this test does: load the host, run the daemon in it, and
-// look at what comes of it.
+// act is the task of a child of this test: it loads the host, runs the daemon there,
+// and records what happens.
 func act(path string) (out outcome, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -138,8 +138,8 @@ func (r *run) start(ctx context.Context) error {
 	}
 }
 
-// settle returns when the daemon has seen the rules that it has made itself, or has had enough
-// time for it: some networks need their device all the same.
+// settle returns when the daemon has seen its own rules take effect, or after enough
+// time for that. Some networks still need their device then.
 func (r *run) settle(ctx context.Context) error {
 	if !slices.Contains(r.host.Config, `routing = "manage"`) {
 		return nil
@@ -184,8 +184,9 @@ func (r *run) managed(ctx context.Context) ([]string, error) {
 	return list, nil
 }
 
-// chooser is the policy of these tests: the network of the given device, or as
-// most policies do the default one, with all others as alternates.
+// chooser is the policy of these tests. It chooses the network of the given device.
+// Without one it chooses the default network, with all others as alternates, as most
+// policies do.
 type chooser struct {
 	mu     sync.Mutex
 	device string
@@ -213,14 +214,14 @@ func (c *chooser) Choose(r *policy.Request) policy.Decision {
 	return d
 }
 
-// connect dials as a program would that asks the daemon, and tells where the
-// first packet went.
+// connect dials as a program that asks the daemon does. It returns where the first
+// packet went.
 func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) string {
 	r.chooser.mu.Lock()
 	r.chooser.device = s.Value("by")
 	r.chooser.mu.Unlock()
-	// A busy machine may take its time: to ask, and for a neighbour to answer before another network's
-	// turn comes.
+	// On a busy machine it may take long to ask, and for a neighbour to answer before
+	// another network's turn comes.
 	d := client.Dialer{Daemon: &client.Daemon{Path: r.path("s"), DecisionTimeout: 10 * time.Second}, ConnectionAttemptDelay: 2 * time.Second}
 	defer func() { _ = d.Daemon.Close() }()
 	dst, network := destination(s, number)
@@ -237,7 +238,8 @@ func (r *run) connect(ctx context.Context, s *hostfile.Statement, number int) st
 	return r.came(s, dst, conn, err)
 }
 
-// destination of the statement with a number: each has a port of its own.
+// destination returns the destination of the statement with this number. Each statement
+// has its own port.
 func destination(s *hostfile.Statement, number int) (dst netip.AddrPort, network string) {
 	const firstPort = 20000
 	dst = netip.AddrPortFrom(netip.MustParseAddr(s.Args[0].Value), uint16(firstPort+number)) //nolint:gosec // few lines
@@ -247,7 +249,7 @@ func destination(s *hostfile.Statement, number int) (dst netip.AddrPort, network
 	return dst, "tcp"
 }
 
-// unbound dials as a program would that knows nothing of mamma.
+// unbound dials as a program that knows nothing of mamma does.
 func (r *run) unbound(ctx context.Context, s *hostfile.Statement, number int) string {
 	dst, network := destination(s, number)
 	d := net.Dialer{Timeout: 4 * time.Second}
@@ -255,13 +257,13 @@ func (r *run) unbound(ctx context.Context, s *hostfile.Statement, number int) st
 	return r.came(s, dst, conn, err)
 }
 
-// came tells where the first packet of a connection went.
+// came returns where the first packet of a connection went.
 func (r *run) came(s *hostfile.Statement, dst netip.AddrPort, conn net.Conn, err error) string {
 	if err == nil {
 		if s.Has("udp") {
 			_, err = conn.Write([]byte("x"))
 		} else if c, ok := conn.(interface{ SetLinger(int) error }); ok {
-			_ = c.SetLinger(0) // nobody answers the end
+			_ = c.SetLinger(0) // nobody answers the end of the connection
 		}
 		defer func() { _ = conn.Close() }()
 	}
@@ -282,7 +284,7 @@ func (r *run) came(s *hostfile.Statement, dst netip.AddrPort, conn net.Conn, err
 	return fmt.Sprintf("from %v dev lo", local.AddrPort().Addr())
 }
 
-// kernel is the kernel's own answer for a destination, from whatever source.
+// kernel returns the kernel's own answer for a destination, from whatever source.
 func kernel(s *hostfile.Statement) string {
 	args := []string{"-o", "route", "get", s.Args[0].Value}
 	for _, key := range []string{"from", "mark"} {
@@ -297,7 +299,7 @@ func kernel(s *hostfile.Statement) string {
 	return strings.Join(strings.Fields(string(out)), " ")
 }
 
-// doctor makes the checks.
+// doctor runs the doctor's checks.
 func (r *run) doctor(ctx context.Context) ([]string, error) {
 	found, err := examine(ctx, r.conf, r.dir, r.world)
 	var list []string
@@ -307,7 +309,8 @@ func (r *run) doctor(ctx context.Context) ([]string, error) {
 	return list, err
 }
 
-// examine is the doctor's, without what is the kernel's and not the host's.
+// examine returns the doctor's findings, without those that are about the kernel and
+// not about the host.
 func examine(ctx context.Context, conf, dir string, w *hostbed.World) ([]doctor.Finding, error) {
 	cfg, err := config.Load(ctx, conf)
 	if err != nil {
@@ -320,7 +323,7 @@ func examine(ctx context.Context, conf, dir string, w *hostbed.World) ([]doctor.
 	return slices.DeleteFunc(doctor.Examine(f).Findings, func(x doctor.Finding) bool { return x.Check == "mptcp" }), nil
 }
 
-// child does what Child was called for and writes what came of it.
+// child does the task that Child has started this process for, and writes the result.
 func child(task string) int {
 	for prefix, f := range map[string]func(string) error{mendTask: mend, followTask: follow} {
 		if subject, ok := strings.CutPrefix(task, prefix); ok {

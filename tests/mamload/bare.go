@@ -14,9 +14,9 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// serveBare answers each request with the same answer, at once: what two processes need
-// to exchange as many bytes, with nothing in between. No daemon in Go that waits for its
-// clients by the language's network library is faster.
+// serveBare answers each request at once, and always with the same answer. It shows
+// what two processes need to exchange that many bytes, without any decision. No daemon
+// in Go that waits for its clients with the net package is faster.
 func serveBare(socket string) error {
 	req, err := request()
 	if err != nil {
@@ -55,7 +55,7 @@ func serveBare(socket string) error {
 	}
 }
 
-// bare measures serveBare in a process of its own in place of a daemon.
+// bare measures a process of its own that runs serveBare, in place of a daemon.
 func (o *options) bare(ctx context.Context, w, stderr io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// background is TCP connections that the daemon has to measure while it decides,
-// from a host in a namespace to a server behind its network.
+// background is TCP connections that the daemon must measure while it decides. They
+// lead from a host in a namespace to a server behind its network.
 type background struct {
 	bed   *testbed.Bed
 	conns []net.Conn
@@ -23,22 +23,21 @@ type background struct {
 	done  sync.WaitGroup
 }
 
-// Every chatter, up to talkers connections in turn send a byte, so that the
-// daemon, which slows down on an idle host, does not. More of them would take
-// processor time that the daemon is then thought to have taken: 500 sends and
-// receipts at a time were an eighth of two cores.
+// Every chatter, up to talkers connections in turn send a byte. The daemon measures
+// less often on an idle host, which this prevents. More connections would take
+// processor time that would seem to be the daemon's: 500 sends and receipts at a time
+// took an eighth of two cores.
 const (
 	chatter = 50 * time.Millisecond
 	talkers = 20
 )
 
-// establish opens n connections and keeps some of them busy, and leaves more
-// behind in TIME_WAIT.
+// establish opens n connections and keeps some of them busy. It also leaves timeWait
+// connections in TIME_WAIT.
 func establish(ctx context.Context, bed *testbed.Bed, n, timeWait int) (*background, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &background{bed: bed, stop: cancel}
-	// Entered once: to change the namespace for every connection takes longer
-	// than to connect.
+	// The namespace is entered once, because entering it takes longer than to connect.
 	err := bed.Client.Do(func() error {
 		if err := b.open(ctx, n); err != nil {
 			return err
@@ -69,7 +68,7 @@ func (b *background) open(ctx context.Context, n int) error {
 	return nil
 }
 
-// pair connects from the calling goroutine's namespace.
+// pair makes a connection in the calling goroutine's namespace.
 func pair(ctx context.Context, l net.Listener) (near, far net.Conn, err error) {
 	if near, err = new(net.Dialer).DialContext(ctx, "tcp4", l.Addr().String()); err != nil {
 		return nil, nil, err
@@ -81,10 +80,11 @@ func pair(ctx context.Context, l net.Listener) (near, far net.Conn, err error) {
 	return near, far, nil
 }
 
-// perListener keeps the connections to one port below the number of ephemeral ports.
+// perListener keeps the number of connections to one port below the number of ephemeral
+// ports.
 const perListener = 20000
 
-// linger leaves n connections in TIME_WAIT, closed by the near side first.
+// linger leaves n connections in TIME_WAIT, which the near side has closed first.
 func (b *background) linger(ctx context.Context, n int) error {
 	for n > 0 {
 		l, err := b.bed.Service.Listen("tcp4", "192.0.2.1:0")
@@ -130,18 +130,18 @@ func (b *background) close() {
 	b.stop()
 	b.done.Wait()
 	for _, c := range b.conns {
-		_ = c.(*net.TCPConn).SetLinger(0) // no TIME_WAIT for the next round
+		_ = c.(*net.TCPConn).SetLinger(0) // with a reset, so that no TIME_WAIT is left for the next round
 		_ = c.Close()
 	}
 }
 
-// cpuTime is the processor time that a process has taken (proc(5), stat).
+// cpuTime returns the processor time that a process has used (proc(5), stat).
 func cpuTime(pid int) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The command's name, in brackets, may hold anything.
+	// The command's name, in parentheses, may contain anything.
 	_, rest, ok := strings.Cut(string(b), ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 13 {
@@ -149,6 +149,6 @@ func cpuTime(pid int) (time.Duration, error) {
 	}
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	const tick = time.Second / 100 // USER_HZ, fixed on all Linux platforms in use
+	const tick = time.Second / 100 // USER_HZ, which is 100 on all Linux platforms in use
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }

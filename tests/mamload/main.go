@@ -1,8 +1,8 @@
-// Mamload measures how fast a Multi Access Manager decides: connect requests
-// over real Unix sockets, one at a time per client, over several numbers of
-// clients. It prints decisions per second and latency percentiles, and, for a
-// daemon that it started itself, in a namespace of its own, the time until it
-// answers for the first time, its memory, and the processor time that it takes
+// Mamload measures how fast a Multi Access Manager decides. It sends connect requests
+// over real Unix sockets, one at a time per client, with several numbers of clients. It
+// prints decisions per second and percentiles of the latency. If mamload has started
+// the daemon, which it does in a namespace of its own, it also prints the time until
+// the first answer, the daemon's memory, and the processor time that the daemon takes
 // while nobody asks.
 //
 //	mamload --mamma build/mamma                          # starts that daemon itself
@@ -11,7 +11,8 @@
 //	mamload --socket /run/mamma/mamma.sock               # measures a running one
 //	mamload --bare                                       # two processes, and no decision
 //
-// It speaks the original protocol only, so it can measure the original daemon as well.
+// It speaks only the protocol of the Socket Intents prototype, so it can measure that
+// daemon as well.
 package main
 
 import (
@@ -99,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return w.Flush()
 }
 
-// round measures beside a number of established connections and of routes.
+// round measures with a number of established connections and of routes.
 func (o *options) round(ctx context.Context, established, routes int, w, stderr io.Writer) error {
 	if o.mamma == "" {
 		return o.ask(ctx, o.socket, fmt.Sprintf("%d\t%d\t-\t-\t-\t-\t-\t-", established, o.timeWait), w)
@@ -133,7 +134,7 @@ func (o *options) round(ctx context.Context, established, routes int, w, stderr 
 	defer b.close()
 	for _, n := range o.changes {
 		if n > 0 && routes == 0 {
-			continue // nothing to change
+			continue // there is nothing to change
 		}
 		before := fmt.Sprintf("%d\t%d\t%d\t%d\t%d", established, o.timeWait, routes, n, started.Milliseconds())
 		if err := o.beside(ctx, table, n, pid, socket, before, w); err != nil {
@@ -143,7 +144,8 @@ func (o *options) round(ctx context.Context, established, routes int, w, stderr 
 	return nil
 }
 
-// beside measures while so many routes a second change; the line begins with before.
+// beside measures while that many routes change per second. The line that it prints
+// begins with before.
 func (o *options) beside(ctx context.Context, t *table, changes, pid int, socket, before string, w io.Writer) (err error) {
 	begin := time.Now()
 	stop := t.change(changes)
@@ -165,7 +167,8 @@ func (o *options) beside(ctx context.Context, t *table, changes, pid int, socket
 	return o.ask(ctx, socket, fmt.Sprintf("%s\t%.0f\t%.0f\t%s", before, now, peak, cpu), w)
 }
 
-// ask measures with each number of clients; each line begins with before.
+// ask measures with each number of clients. Each line that it prints begins with
+// before.
 func (o *options) ask(ctx context.Context, socket, before string, w io.Writer) error {
 	for _, n := range o.clients {
 		r, err := measure(ctx, socket, n, o.duration)
@@ -178,8 +181,8 @@ func (o *options) ask(ctx context.Context, socket, before string, w io.Writer) e
 	return nil
 }
 
-// idleCPU is the share of a processor that a daemon takes while nobody asks it
-// anything, in percent.
+// idleCPU returns the share of a processor that a daemon takes while nobody asks, in
+// percent.
 func idleCPU(ctx context.Context, pid int, d time.Duration) (string, error) {
 	before, err := cpuTime(pid)
 	if err != nil {
@@ -202,7 +205,7 @@ func (o *options) start(ctx context.Context, in *testbed.Namespace, socket strin
 		args = append(args, o.config)
 	}
 	cmd := exec.CommandContext(ctx, o.mamma, args...)
-	cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+filepath.Dir(socket)) // not what this host knows
+	cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+filepath.Dir(socket)) // so that it does not use what this host has learnt
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := in.Start(cmd); err != nil {
@@ -224,7 +227,7 @@ func (o *options) start(ctx context.Context, in *testbed.Namespace, socket strin
 	return cmd.Process.Pid, stop, nil
 }
 
-// answers waits until a process answers, or has ended.
+// answers waits until a process answers or has ended.
 func (o *options) answers(ctx context.Context, socket string, exited <-chan struct{}) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -243,13 +246,13 @@ func (o *options) answers(ctx context.Context, socket string, exited <-chan stru
 	}
 }
 
-// result is what one round measured.
+// result is what one measurement has given.
 type result struct {
 	rate float64         // decisions per second
 	took []time.Duration // sorted
 }
 
-// at gives a quantile in microseconds.
+// at returns a quantile in microseconds.
 func (r result) at(q float64) float64 {
 	if len(r.took) == 0 {
 		return 0
@@ -258,7 +261,7 @@ func (r result) at(q float64) float64 {
 	return float64(r.took[i].Nanoseconds()) / 1000
 }
 
-// measure asks over n connections at once, each one request at a time.
+// measure asks over n connections at once, with one request at a time on each.
 func measure(ctx context.Context, socket string, n int, d time.Duration) (result, error) {
 	req, err := request()
 	if err != nil {
@@ -282,11 +285,11 @@ func measure(ctx context.Context, socket string, n int, d time.Duration) (result
 	return r, nil
 }
 
-// request is a connect request as an original client sends it.
+// request returns a connect request as an original client sends it.
 func request() ([]byte, error) {
 	m := wire.Message{Action: wire.ActionConnectRequest, Context: wire.Context{
 		FD: 3, Inode: 1, Calls: wire.CallSocket | wire.CallConnect, Domain: wire.AFInet, Type: wire.SockStream,
-		Remote: wire.SockAddr{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 80)}, // nothing is sent there
+		Remote: wire.SockAddr{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 80)}, // nothing is sent to this address
 	}}
 	return m.Append(nil)
 }

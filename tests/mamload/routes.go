@@ -18,13 +18,14 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// table is routes of the host, by the gateway of one of its networks.
+// table is a number of the host's routes, all through the gateway of one of its
+// networks.
 type table struct {
 	handle *netlink.Handle
 	routes []netlink.Route
 }
 
-// fill adds n routes to the host, each to one address of 44.0.0.0/8.
+// fill adds n routes to the host, each to one address in 44.0.0.0/8.
 func fill(ctx context.Context, bed *testbed.Bed, n int) (*table, error) {
 	h := bed.Client.Handle()
 	via, err := gateway(h)
@@ -36,8 +37,9 @@ func fill(ctx context.Context, bed *testbed.Bed, n int) (*table, error) {
 		if i%1000 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		// Neighbouring destinations differ in their next hop in real tables, so
-		// nothing could join them: a hole after each says the same.
+		// In real tables, neighbouring destinations have different next hops, so their
+		// routes cannot be joined. Here a gap between two addresses has the same
+		// effect.
 		a := i << 1
 		r := netlink.Route{
 			Dst:       &net.IPNet{IP: net.IPv4(44, byte(a>>16), byte(a>>8), byte(a)), Mask: net.CIDRMask(32, 32)},
@@ -51,7 +53,7 @@ func fill(ctx context.Context, bed *testbed.Bed, n int) (*table, error) {
 	return t, nil
 }
 
-// gateway is the route to everywhere that the kernel prefers.
+// gateway returns the default route that the kernel prefers.
 func gateway(h *netlink.Handle) (netlink.Route, error) {
 	all, err := h.RouteList(nil, netlink.FAMILY_V4)
 	if err != nil {
@@ -64,8 +66,8 @@ func gateway(h *netlink.Handle) (netlink.Route, error) {
 	return slices.MinFunc(all, func(a, b netlink.Route) int { return a.Priority - b.Priority }), nil
 }
 
-// change changes so many routes a second until the returned function is called,
-// which tells how many it were. Each change is one message of the kernel.
+// change changes that many routes per second until the returned function is called,
+// which returns how many were changed. The kernel sends one message for each change.
 func (t *table) change(perSecond int) (stop func() (int, error)) {
 	if perSecond == 0 || len(t.routes) == 0 {
 		return func() (int, error) { return 0, nil }
@@ -86,7 +88,7 @@ func (t *table) change(perSecond int) (stop func() (int, error)) {
 			}
 			for due := int(time.Since(begin).Seconds() * float64(perSecond)); changed < due && err == nil; changed++ {
 				r := &t.routes[changed%len(t.routes)]
-				r.MTU ^= 4 // 1400 and 1404 in turn
+				r.MTU ^= 4 // alternates between 1400 and 1404
 				err = t.handle.RouteReplace(r)
 			}
 		}
@@ -98,8 +100,8 @@ func (t *table) change(perSecond int) (stop func() (int, error)) {
 	}
 }
 
-// resident is the memory of a process in the machine's own, in MB of a million bytes
-// (proc(5), VmRSS), and the most that it has ever been (VmHWM).
+// resident returns how much of the machine's memory a process takes now (proc(5),
+// VmRSS), and the most that it has taken (VmHWM), in units of a million bytes.
 func resident(pid int) (now, peak float64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

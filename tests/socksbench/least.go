@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// serveLeast is the least that a SOCKS 5 server in Go has to do: no rules, no
-// time-outs, no log, no choice. It shows what the language's network library
-// costs, below which muacsocksd cannot come.
+// serveLeast is the least that a SOCKS 5 server in Go must do. It has no rules,
+// time-outs, log or choice. It shows the cost of the net package, below which
+// muacsocksd cannot come.
 func serveLeast(address string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -23,7 +23,7 @@ func serveLeast(address string) error {
 		}
 		go func() {
 			defer func() { _ = c.Close() }()
-			_ = leastSession(c.(*net.TCPConn)) // nobody wants to know
+			_ = leastSession(c.(*net.TCPConn)) // its error does not matter
 		}()
 	}
 }

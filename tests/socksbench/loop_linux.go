@@ -9,10 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serveLoop is the least server again, without the language's network library:
-// one thread waits for all descriptors with epoll(7). It shows what a server
-// would gain that gives the library up, and is no server to be used: it loses
-// bytes that a destination is too slow for.
+// serveLoop is the same least server without the net package: one thread waits for all
+// descriptors with epoll(7). It shows what a server would gain without that package. It
+// is not fit for use, because it loses bytes if a destination is slow.
 func serveLoop(address string) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -42,11 +41,11 @@ func serveLoop(address string) error {
 
 type loop struct {
 	epoll, listener int
-	sessions        map[int]*looped // by both descriptors
+	sessions        map[int]*looped // by both descriptors of a session
 	buffer          []byte
 }
 
-// looped is a session: how far it is, and its descriptors.
+// looped is a session: its stage and its descriptors.
 type looped struct {
 	stage          func(l *loop, s *looped, fd int) error
 	client, remote int
@@ -68,7 +67,7 @@ func (l *loop) run() error {
 			fd := int(e.Fd)
 			if fd == l.listener {
 				err = l.accept()
-			} else if s := l.sessions[fd]; s != nil { // else it was closed a moment ago
+			} else if s := l.sessions[fd]; s != nil { // otherwise it was closed a moment ago
 				if err := s.stage(l, s, fd); err != nil && !errors.Is(err, unix.EAGAIN) {
 					l.end(s)
 				}
@@ -102,7 +101,7 @@ func (l *loop) end(s *looped) {
 	}
 }
 
-// read reads what is there.
+// read reads the bytes that are there.
 func (l *loop) read(fd int) ([]byte, error) {
 	n, err := unix.Read(fd, l.buffer)
 	if err == nil && n == 0 {

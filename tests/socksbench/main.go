@@ -1,9 +1,8 @@
-// Socksbench compares SOCKS 5 servers on this host's loopback, in one run:
-// muacsocksd, the least that such a server in Go has to do, with the language's
-// network library and without, no proxy at all, and what else is installed of
-// dante-server and microsocks. Figures of different runs cannot be compared, so
-// each is measured several times in turn and the medians are shown, with the
-// ratio to muacsocksd's.
+// Socksbench compares SOCKS 5 servers on this host's loopback in one run: muacsocksd,
+// the least that such a server in Go must do, with and without the net package, no
+// proxy at all, and dante-server and microsocks if they are installed. Figures of
+// different runs cannot be compared. So each server is measured several times in turn.
+// The medians are shown, with their ratio to muacsocksd's.
 //
 //	go build -o build/ ./cmd/muacsocksd && go run ./tests/socksbench --muacsocksd build/muacsocksd
 package main
@@ -50,7 +49,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.DurationVar(&o.each, "each", time.Second, "how long each measurement takes")
 	serve := fs.String("serve", "", "serve as the least server of this `name`")
 	listen := fs.String("listen", "", "`address` to serve at")
-	_, _ = fs.MarkHidden("serve"), fs.MarkHidden("listen") // they are there
+	_, _ = fs.MarkHidden("serve"), fs.MarkHidden("listen") // the flags exist
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -79,14 +78,14 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return report(stdout, o, servers, results)
 }
 
-// figures are what was measured in one round.
+// figures are the results of one round.
 type figures struct {
 	gbits  float64 // of payload per second
 	cpu    float64 // seconds of the server per gigabit
 	setUps float64 // per second
 }
 
-// key says what figures are about.
+// key says which measurement figures belong to.
 type key struct {
 	server string
 	conns  int
@@ -123,7 +122,7 @@ func measureAll(ctx context.Context, o options, servers []*server) (map[key][]fi
 	return results, nil
 }
 
-// report shows the medians.
+// report prints the medians.
 func report(stdout io.Writer, o options, servers []*server, results map[key][]figures) error {
 	tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(tw, "SERVER\tCONNS\tGbit/s\tRATIO\tCPU s/Gbit\tRATIO\tSET-UPS/s\tRATIO")

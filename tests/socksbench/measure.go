@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// peer is both what is connected to and who connects.
+// peer is both the destination of the connections and their client.
 type peer struct {
 	sink, echo net.Listener
 	received   atomic.Int64
@@ -115,8 +115,8 @@ func bulk(p *peer, s *server, n int, each time.Duration) (int64, time.Duration, 
 	return p.received.Load() - before, time.Since(start), nil
 }
 
-// setUps counts how many connections per second can be made that carry a byte
-// and its echo.
+// setUps returns how many connections per second can be set up that carry one byte and
+// its echo.
 func setUps(p *peer, s *server, n int, each time.Duration) (float64, error) {
 	start := time.Now()
 	var done atomic.Int64
@@ -132,7 +132,7 @@ func setUps(p *peer, s *server, n int, each time.Duration) (float64, error) {
 					if _, err = c.Write(b[:]); err == nil {
 						_, err = io.ReadFull(c, b[:])
 					}
-					// Or the ports run out: TIME_WAIT.
+					// A reset leaves no TIME_WAIT; otherwise the ports would run out.
 					_ = c.(*net.TCPConn).SetLinger(0)
 					_ = c.Close()
 				}
@@ -154,7 +154,7 @@ func setUps(p *peer, s *server, n int, each time.Duration) (float64, error) {
 	return float64(done.Load()) / took.Seconds(), nil
 }
 
-// connect connects to l by way of s.
+// connect connects to l through s.
 func connect(s *server, l net.Listener) (net.Conn, error) {
 	if s.command == nil {
 		return net.Dial("tcp", l.Addr().String())
@@ -170,7 +170,7 @@ func connect(s *server, l net.Listener) (net.Conn, error) {
 	return c, nil
 }
 
-// handshake is what clients do: one message at a time.
+// handshake sends one message at a time, as clients do.
 func handshake(c net.Conn, dest netip.AddrPort) error {
 	var b [10]byte
 	if _, err := c.Write([]byte{5, 1, 0}); err != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// The servers that this program can be itself.
+// The servers that are part of this program.
 const (
 	nameLeast = "least in Go"
 	nameLoop  = "least, own loop"
@@ -24,7 +24,7 @@ const (
 type server struct {
 	name       string
 	command    func(port string) ([]string, error) // nil: no proxy
-	setUpsOnly bool                                // it does not take care of bulk
+	setUpsOnly bool                                // the server is not fit for large transfers
 
 	addr string
 	cmd  *exec.Cmd
@@ -94,8 +94,8 @@ socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
 `
 }
 
-// start starts the program, with a process group of its own, and waits until it
-// accepts.
+// start starts the program in a process group of its own, and waits until it accepts
+// connections.
 func (s *server) start(ctx context.Context) error {
 	if s.command == nil {
 		return nil
@@ -135,14 +135,14 @@ func (s *server) stop() {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // dante then ends its children
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // on this signal dante ends its children
 	kill := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
 	_ = s.cmd.Wait()
 	kill.Stop()
 	_ = os.RemoveAll(s.dir)
 }
 
-// cpu is the processor time that the program and its children have used, in
+// cpu returns the processor time that the program and its children have used, in
 // seconds (proc_pid_stat(5)).
 func (s *server) cpu() (float64, error) {
 	if s.cmd == nil {
@@ -157,14 +157,14 @@ func (s *server) cpu() (float64, error) {
 	for _, path := range stats {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			continue // it has ended
+			continue // the process has ended
 		}
-		_, rest, ok := strings.Cut(string(b), ") ") // the name may hold anything
+		_, rest, ok := strings.Cut(string(b), ") ") // the name may contain anything
 		f := strings.Fields(rest)
 		if !ok || len(f) < 15 || f[2] != strconv.Itoa(s.cmd.Process.Pid) {
 			continue
 		}
-		for _, field := range f[11:15] { // utime, stime, and those of children that ended
+		for _, field := range f[11:15] { // utime, stime, and those of children that have ended
 			n, err := strconv.ParseFloat(field, 64)
 			if err != nil {
 				return 0, err

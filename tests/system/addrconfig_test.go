@@ -15,8 +15,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// With AI_ADDRCONFIG the daemon gives the families that getaddrinfo of glibc gives
-// beside it, as addresses come and go: getent(1) asks so.
+// With AI_ADDRCONFIG the daemon gives results of the same families as getaddrinfo of
+// glibc beside it, while addresses come and go. getent(1) uses that flag.
 func TestAddrConfigAsGlibc(t *testing.T) {
 	if out, err := exec.Command("getent", "--version").Output(); err != nil || !bytes.Contains(out, []byte("GLIBC")) && !bytes.Contains(out, []byte("GNU")) {
 		t.Skip("needs getent of glibc")
@@ -39,7 +39,7 @@ func TestAddrConfigAsGlibc(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// flush takes the addresses away that are chosen.
+	// flush removes the chosen addresses.
 	flush := func(chosen func(net.IP) bool) {
 		list, err := h.AddrList(link("wlan0"), netlink.FAMILY_ALL)
 		must(err)
@@ -94,7 +94,7 @@ func TestAddrConfigAsGlibc(t *testing.T) {
 	}
 }
 
-// familiesOf names the families of a list.
+// familiesOf names the families of the addresses in a list.
 func familiesOf(list []netip.Addr) string {
 	var four, six bool
 	for _, a := range list {

@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// Destinations that only one interface reaches, whatever is chosen: nothing is
-// bound, so that the kernel's route counts.
+// Some destinations can be reached by one interface only, whatever is chosen. For
+// these, nothing is bound, so that the kernel's route counts.
 func TestTunnelsAndBridges(t *testing.T) {
 	bed := laptop(t)
 	h := bed.Client.Handle()
@@ -64,14 +64,16 @@ func TestTunnelsAndBridges(t *testing.T) {
 		ask(t, bed, configured, remote).until(want)
 		ask(t, bed, automatic, remote).until(want)
 	}
-	// The tunnel takes everything: around it only where that is configured.
+	// The tunnel takes all traffic. The daemon goes around it only if that is
+	// configured.
 	via("0.0.0.0/1")
 	via("128.0.0.0/1")
 	ask(t, bed, automatic, service).until("10.9.0.2")
 	ask(t, bed, configured, service).until("wlan0")
 }
 
-// While the daemon stood still, as a suspended host does, networks have changed.
+// Networks changed while the daemon was stopped, as on a suspended host. The daemon
+// sees the changes afterwards.
 func TestChangesWhileStopped(t *testing.T) {
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
@@ -89,8 +91,8 @@ func TestChangesWhileStopped(t *testing.T) {
 	a.until("wwan0")
 }
 
-// IPv6 addresses of a network that renumbers: the new one is used as soon as the
-// old one is deprecated, and what is gone is never suggested.
+// An IPv6 network renumbers. The new address is suggested as soon as the old one is
+// deprecated. An address that is gone is never suggested.
 func TestRenumbering(t *testing.T) {
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", plainConf))
@@ -124,8 +126,8 @@ func TestRenumbering(t *testing.T) {
 	a.address(renumbered)
 }
 
-// The privacy extensions' address is suggested as soon as the kernel has made
-// one (RFC 8981), and the stable one where there is none.
+// The address of the privacy extensions is suggested as soon as the kernel has made one
+// (RFC 8981). Without one, the stable address is suggested.
 func TestTemporaryAddress(t *testing.T) {
 	bed := laptop(t)
 	n := bed.Networks[0]
@@ -142,7 +144,7 @@ func TestTemporaryAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The kernel makes temporary addresses beside one with this flag.
+	// This flag makes the kernel add temporary addresses beside this one.
 	stable := netip.PrefixFrom(n.Client6.Next(), 64)
 	if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(stable), Flags: unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NODAD, ValidLft: 3600, PreferedLft: 3600}); err != nil {
 		t.Fatal(err)
@@ -157,14 +159,14 @@ func TestTemporaryAddress(t *testing.T) {
 	}
 	temporary, _ := netip.AddrFromSlice(addrs[at].IP)
 	a.address(temporary)
-	if err := h.AddrDel(link, &netlink.Addr{IPNet: ipNet(stable)}); err != nil { // its temporary ones go with it
+	if err := h.AddrDel(link, &netlink.Addr{IPNet: ipNet(stable)}); err != nil { // the temporary addresses are removed with it
 		t.Fatal(err)
 	}
 	a.address(n.Client6)
 }
 
-// An interface is replaced by another of the same name, as when a modem is
-// plugged in anew.
+// An interface is replaced by another one of the same name, for instance when a modem
+// is plugged in again.
 func TestInterfaceReplaced(t *testing.T) {
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", plainConf))

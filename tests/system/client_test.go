@@ -16,9 +16,9 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// A Go program on a host whose routes prefer wlan0 and have no source rules:
-// what it says about a transfer decides by which network it really leaves, and
-// the name is asked at that network's own server.
+// The host's routes prefer wlan0, and there are no source rules. What a Go program says
+// about a transfer decides which network it really leaves by. The name is resolved at
+// that network's own server.
 func TestGoClient(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{
 		Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}},
@@ -31,7 +31,7 @@ func TestGoClient(t *testing.T) {
 	}{
 		{"category=query", "wlan0"},
 		{"category=bulktransfer,filesize=300M", "wwan0"},
-		{"category=stream", "wlan0"}, // nothing is for streams: the default
+		{"category=stream", "wlan0"}, // no network is for streams, so the default is used
 		{"", "wlan0"},
 	} {
 		t.Run(tt.intents, func(t *testing.T) {
@@ -42,8 +42,8 @@ func TestGoClient(t *testing.T) {
 			if seen.Network != tt.network {
 				t.Errorf("the server saw %v of %s, want %s", seen.Client, seen.Network, tt.network)
 			}
-			// Resolvers keep what they were told, so a network may not be asked;
-			// the other one must not be.
+			// A resolver remembers answers, so the network itself may not be asked. The
+			// other network must not be asked.
 			for _, n := range bed.Networks {
 				if q := n.Server.DNS.Queries(); n.Name != tt.network && len(q) > 0 {
 					t.Errorf("%s was asked %v", n.Name, q)
@@ -60,7 +60,7 @@ func TestGoClient(t *testing.T) {
 	})
 }
 
-// fetch runs examples/fetch on the bed's client and returns what the server saw.
+// fetch runs examples/fetch on the bed's client. It returns what the server saw.
 func fetch(t *testing.T, bed *testbed.Bed, socket, intents, url string) testbed.Seen {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "content")
@@ -81,8 +81,8 @@ func fetch(t *testing.T, bed *testbed.Bed, socket, intents, url string) testbed.
 	return seen
 }
 
-// What a client says of where its intents are from, for whom it asks and what came
-// of it, is shown by mammactl.
+// mammactl shows what a client reports: where its intents come from, for whom it asks,
+// and the outcome.
 func TestDecisionsTellOrigin(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}})
 	d := start(t, bed.Client, write(t, "policy.conf", "policy \"sample\" {}\ninterface \"wlan0\" {\n  default = true\n}\n"))

@@ -17,14 +17,15 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// originalConf is a file as the original has it, whose network every host has.
+// originalConf is a configuration in the grammar of the original. Every host has its
+// network.
 const originalConf = `policy "/usr/local/lib/mam-policies/policy_sample.so" { };
 prefix 127.0.0.1/8 { enabled 1; set default 1; };
 `
 
-// A tmp is a directory that programs started in it see as /tmp, which is where
-// the original has all its paths, and where other tests, or a daemon of this
-// host, may have theirs.
+// A tmp is a directory that programs started in it see as /tmp. All paths of the
+// original are in /tmp, where other tests or a daemon of this host may have files of
+// their own.
 type tmp string
 
 func newTmp(t *testing.T) tmp {
@@ -46,7 +47,7 @@ type mountError struct{ text string }
 func (e *mountError) Error() string { return "a mount namespace: " + e.text }
 func (e *mountError) Unwrap() error { return testbed.ErrUnavailable }
 
-// path is where a file is for this test that the programs have as /tmp/NAME.
+// path returns the path, in this test, of the file that the programs see as /tmp/name.
 func (d tmp) path(name string) string { return filepath.Join(string(d), name) }
 
 func (d tmp) write(t *testing.T, name, text string) {
@@ -56,15 +57,15 @@ func (d tmp) write(t *testing.T, name, text string) {
 	}
 }
 
-// in makes a command that runs a program with the directory as its /tmp; env is
-// added to its environment.
+// in returns a command that runs a program with the directory as its /tmp. env is added
+// to the program's environment.
 func (d tmp) in(env []string, argv ...string) *exec.Cmd {
 	cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", `mount --bind "$0" /tmp && cd /tmp && exec "$@"`, string(d)}, argv...)...)
 	cmd.Env = append(os.Environ(), env...)
 	return cmd
 }
 
-// mamma starts mamma there and waits until it has said where it listens.
+// mamma starts mamma with the directory as its /tmp. It waits until mamma serves.
 func (d tmp) mamma(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 	t.Helper()
 	cmd := d.in(nil, append([]string{"/tmp/mamma"}, args...)...)
@@ -81,8 +82,8 @@ func answers(socket string) bool {
 	return err == nil
 }
 
-// Programs built against the original library find the daemon that runs an
-// unchanged file of the original, unless another one has the place.
+// A daemon with an unchanged configuration of the original is found by programs built
+// against the original library, unless another daemon serves that path.
 func TestOriginalConfigurationServesOriginals(t *testing.T) {
 	dir := newTmp(t)
 	dir.write(t, "policy.conf", originalConf)
@@ -108,7 +109,7 @@ func TestOriginalConfigurationServesOriginals(t *testing.T) {
 		t.Errorf("--check beside a daemon says:\n%s\nwant %s", got, want)
 	}
 
-	// A second daemon serves its own path and leaves the first one's alone.
+	// A second daemon serves its own path and does not touch the first one's.
 	second := dir.mamma(t, nil, "--socket", "/tmp/second.sock", "--control", "/tmp/second-control.sock", "policy.conf")
 	second.Log.Await(t, originalsUnserved, 1)
 	second.Out.Await(t, "Listening at /tmp/second.sock, and, as the configuration is in the original grammar, not at /tmp/muacc", 1)
@@ -128,7 +129,7 @@ func TestOriginalConfigurationServesOriginals(t *testing.T) {
 		t.Error("the socket is still there after the end")
 	}
 
-	// What else is there is nothing to fail for, as nobody asked for that place.
+	// Any other file at that path is no error, because nobody asked for a socket there.
 	dir.write(t, "muacc", "precious")
 	third := dir.mamma(t, nil, "--socket", "/tmp/third.sock", "policy.conf")
 	third.Log.Await(t, "it is left alone", 1)
@@ -140,15 +141,15 @@ func TestOriginalConfigurationServesOriginals(t *testing.T) {
 
 const originalsUnserved = "programs built against the original library do not reach this daemon"
 
-// All paths of the original can be had with a file in its grammar, by settings
-// of the policy block, which the policy does not get, and by flags.
+// With a configuration in the original grammar, all paths of the original can be set,
+// by settings of the policy block, which the policy does not get, and by flags.
 func TestOriginalPaths(t *testing.T) {
-	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}}) // there is something to log
+	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}}) // a network is needed, so that there is something to log
 	for _, tt := range []struct {
 		name  string
 		block string // settings in the policy block
 		args  []string
-		want  string // names that appear
+		want  string // names of the files that appear
 	}{
 		{"by the file", `set compat_fifo = "/tmp/mam_config_fifo"; set log_prefixes = "/tmp/metrics_prefix.log"; set log_interfaces "/tmp/metrics_interface.log";`, nil, "muacc mam_config_fifo metrics_prefix.log metrics_interface.log"},
 		{"by flags", "", []string{"--compat-fifo", "/tmp/mam_config_fifo", "--log-prefixes=/tmp/metrics_prefix.log", "--log-interfaces", "metrics_interface.log"}, "muacc mam_config_fifo metrics_prefix.log metrics_interface.log"},

@@ -14,9 +14,10 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// The network with the fewest connections of the user's own: dials in a row are spread
-// evenly however fast they follow each other, a program that did not ask counts too,
-// what is closed does not count any more, and a replay decides by what was so then.
+// The policy takes the network with the fewest connections of the user. Connections in
+// a row are spread evenly, however fast they follow each other. A program that did not
+// ask counts too, closed connections no longer count, and a replay decides by the
+// counts of that time.
 func TestFewestOfMyOwn(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: true}, {Name: "wwan0", SourceRule: true}}})
 	file := filepath.Join(t.TempDir(), "decisions.jsonl")
@@ -66,7 +67,7 @@ decisions {
 	c.drop()
 	stage.Until(t, "all connections have ended", func() bool { return counts() == "0 0" })
 
-	// By the default route, wlan0, without asking anybody.
+	// This connection uses the default route, by wlan0, and asks nobody.
 	other := startDialer(t, bed, filepath.Join(t.TempDir(), "none.sock"))
 	other.dial("keep " + service)
 	stage.Until(t, "the connection of another program is seen", func() bool { return counts() == "1 0" })

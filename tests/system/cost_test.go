@@ -19,7 +19,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// ctl runs mammactl against the daemon and returns what it prints.
+// ctl runs mammactl with the daemon and returns what it prints.
 func (d *daemon) ctl(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "mammactl"), append([]string{"--control", filepath.Join(filepath.Dir(d.socket), "control.sock")}, args...)...)
@@ -30,9 +30,9 @@ func (d *daemon) ctl(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// A network with a budget is used until that is spent, and then left, as what it
-// costs is to be avoided. Everything that shows networks shows it, and what was
-// used is known after a restart.
+// A network is used until its budget is spent, and is then avoided, because further
+// traffic costs money. Everything that shows networks shows the budget. After a restart
+// the daemon still knows how much was used.
 func TestBudgetIsSpent(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: true}, {Name: "wwan0", SourceRule: true}}})
 	const budget = 1_000_000
@@ -81,7 +81,7 @@ interface "wwan0" {
 		want []string
 	}{
 		{[]string{"prefixes"}, []string{"BUDGET", "expensive", "of 1.0 MB", "wwan0 is expensive as its budget is used up, until "}},
-		// Each network has a prefix of either family.
+		// Each network has a prefix of each family.
 		{[]string{"status"}, []string{"2 metered, 2 expensive (2 beyond the budget); what costs more is avoided"}},
 	} {
 		for _, want := range tt.want {
@@ -112,7 +112,7 @@ interface "wwan0" {
 	ask(t, bed, d, service).until("wlan0")
 }
 
-// metrics scrapes the control socket.
+// metrics reads the metrics from the control socket.
 func (d *daemon) metrics(t *testing.T) string {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// arrivals counts the connections that arrive, by network, and the bytes in them.
+// arrivals counts the connections that arrive and their bytes, by network.
 type arrivals struct {
 	listener net.Listener
 	done     chan struct{}
@@ -55,7 +55,7 @@ func (a *arrivals) serve(bed *testbed.Bed) {
 		a.conns[name]++
 		a.mu.Unlock()
 		open.Go(func() {
-			n, _ := io.Copy(io.Discard, c) // until the program closes it
+			n, _ := io.Copy(io.Discard, c) // until the program closes the connection
 			_ = c.Close()
 			a.mu.Lock()
 			a.bytes += n
@@ -69,7 +69,7 @@ func (a *arrivals) close() {
 	<-a.done
 }
 
-// total is how many connections have arrived.
+// total returns how many connections have arrived.
 func (a *arrivals) total() (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -79,7 +79,7 @@ func (a *arrivals) total() (n int) {
 	return n
 }
 
-// allBy ends the counting and checks that the connections arrived by one network.
+// allBy ends the counting. It checks that all connections arrived by one network.
 func (a *arrivals) allBy(t *testing.T, network string, conns int, bytes int64) {
 	t.Helper()
 	stage.Until(t, "all connections have arrived", func() bool { return a.total() >= conns })
@@ -89,8 +89,8 @@ func (a *arrivals) allBy(t *testing.T, network string, conns int, bytes int64) {
 	}
 }
 
-// originalPrograms is a host whose daemon has a file of the original, and the C
-// program beside it.
+// originalPrograms returns a host for a daemon with a configuration of the original,
+// and a directory with that configuration and the C program.
 func originalPrograms(t *testing.T) (*testbed.Bed, tmp) {
 	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -98,7 +98,7 @@ func originalPrograms(t *testing.T) (*testbed.Bed, tmp) {
 	}
 	bed := oneDefault(t)
 	dir := newTmp(t)
-	source, err := os.ReadFile("testdata/original_client.c") // here, so that go test sees when it changes
+	source, err := os.ReadFile("testdata/original_client.c") // read here, so that go test notices changes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +114,8 @@ prefix 10.78.0.2/24 { enabled 1; set default 1; };
 	return bed, dir
 }
 
-// C programs that speak and read as those of the original do, many at once and with
-// threads, find the daemon that was given a file of the original, and reach the
+// C programs that speak the protocol as the original's programs do, many at once and
+// with threads, find the daemon with the original's configuration, and reach the
 // network that it names.
 func TestOriginalPrograms(t *testing.T) {
 	bed, dir := originalPrograms(t)
@@ -123,7 +123,7 @@ func TestOriginalPrograms(t *testing.T) {
 	for i, tt := range []struct {
 		name, action            string
 		clients, threads, times int
-		once                    bool // a thread opens one socket, and uses it again
+		once                    bool // a thread opens one socket and uses it again
 	}{
 		{"connect", "0", 15, 1, 20, false},
 		{"socketconnect", "4", 15, 1, 20, false},
@@ -156,8 +156,9 @@ func TestOriginalPrograms(t *testing.T) {
 	}
 }
 
-// A daemon that ends while it is asked answers a request or closes the connection,
-// and never sends a part of an answer; the next daemon answers the same programs.
+// A daemon that ends while programs ask either answers a request or closes the
+// connection. It never sends a part of an answer. The next daemon answers the same
+// programs.
 func TestOriginalProgramsOverRestarts(t *testing.T) {
 	bed, dir := originalPrograms(t)
 	daemon := dir.mamma(t, bed.Client, "--socket", "/tmp/own.sock", "policy.conf")

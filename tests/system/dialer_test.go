@@ -23,19 +23,20 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// dialerEnv makes this program a client: it dials the addresses that it reads,
-// one a line, through the daemon at the socket that the variable names. A connection to
-// an address after "keep " stays open until the line "drop". Behind an address can
-// stand which networks the connection may take: "require network home". Before it can
-// stand the address that the program binds its socket to, "from 0.0.0.0 ", and "bsd ",
-// with which the calls of package client/bsd are used.
+// dialerEnv makes this program a client. The variable has the path of the daemon's
+// socket. The client reads one address a line and dials it.
+//
+// A connection to an address after "keep " stays open until the line "drop". After the
+// address, a line can say which networks the connection may take: "require network
+// home". Before the address, it can have the address to bind the socket to, "from
+// 0.0.0.0 ", and "bsd ", which tells to use the calls of package client/bsd.
 const dialerEnv = "MAMMA_SYSTEM_DIALER"
 
 // dialed is a line that the client prints.
 type dialed struct {
 	Took  time.Duration
 	Local netip.Addr
-	// Device is the interface that the socket is bound to, "" if none.
+	// Device is the interface that the socket is bound to, "" for none.
 	Device string
 	// NotPermitted tells that the error is client.ErrNotPermitted.
 	NotPermitted bool
@@ -103,7 +104,7 @@ func serveDials(socket string, in io.Reader, out io.Writer) int {
 	return 0
 }
 
-// classicDial connects by the calls of package client/bsd.
+// classicDial connects with the calls of package client/bsd.
 func classicDial(daemon *client.Daemon, address string, from netip.Addr) (r dialed) {
 	to := netip.MustParseAddrPort(address)
 	c := &bsd.Context{Daemon: daemon}
@@ -128,7 +129,7 @@ func classicDial(daemon *client.Daemon, address string, from netip.Addr) (r dial
 	return r
 }
 
-// selectionOf reads preferences such as "require network home, avoid cost metered".
+// selectionOf parses preferences such as "require network home, avoid cost metered".
 func selectionOf(text string) (s client.SelectionProperties) {
 	for one := range strings.SplitSeq(text, ", ") {
 		words := strings.Fields(one)
@@ -169,7 +170,7 @@ func boundTo(c net.Conn) (device string) {
 	return device
 }
 
-// dialer is a client that runs on the bed's client host. It stays, as programs
+// dialer is a client that runs on the bed's client host. It keeps running, as programs
 // do, so that its reports reach the daemon.
 type dialer struct {
 	t   *testing.T
@@ -201,7 +202,7 @@ func startDialer(t *testing.T, bed *testbed.Bed, socket string) *dialer {
 	return &dialer{t, bed, in, json.NewDecoder(out)}
 }
 
-// dial connects and tells by which network, "" if it failed, and how long it
+// dial connects. It returns the network, "" if the connection failed, and how long that
 // took.
 func (d *dialer) dial(address string) (network string, took time.Duration) {
 	d.t.Helper()
@@ -212,7 +213,7 @@ func (d *dialer) dial(address string) (network string, took time.Duration) {
 	return r.Err, r.Took
 }
 
-// drop closes the connections that are kept.
+// drop closes the connections that were kept.
 func (d *dialer) drop() {
 	d.t.Helper()
 	if _, err := fmt.Fprintln(d.in, "drop"); err != nil {
@@ -220,7 +221,7 @@ func (d *dialer) drop() {
 	}
 }
 
-// ask has the client dial, and returns what it says.
+// ask makes the client dial, and returns what the client prints.
 func (d *dialer) ask(line string) (r dialed) {
 	d.t.Helper()
 	if _, err := fmt.Fprintln(d.in, line); err != nil {

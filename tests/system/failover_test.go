@@ -20,8 +20,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// laptop is two networks as a network manager leaves them: both with a default
-// route, wlan0 preferred, and no source rules. The link of wlan0 can be made to
+// laptop has two networks as a network manager sets them up: both have a default route,
+// wlan0 is preferred, and there are no source rules. The link of wlan0 can be made to
 // drop everything.
 func laptop(t *testing.T) *testbed.Bed {
 	t.Helper()
@@ -43,10 +43,10 @@ interface "wwan0" {
 }
 `
 
-// plainConf names no resolvers, so that nothing is probed.
+// plainConf names no resolvers, so nothing is probed.
 var plainConf = fmt.Sprintf(laptopConf, "", "")
 
-// resolverConf names those of the networks.
+// resolverConf names the resolvers of the networks.
 var resolverConf = fmt.Sprintf(laptopConf, `nameserver = ["10.1.0.1"]`, `nameserver = ["10.2.0.1"]`) + "probe {\n  interval = \"1s\"\n}\n"
 
 const service = "192.0.2.1:80"
@@ -83,7 +83,7 @@ func ask(t *testing.T, bed *testbed.Bed, d *daemon, remote string) *asker {
 	return &asker{t, c, wire.NewReader(c), bed, b}
 }
 
-// network is that of the suggestion, "" for none.
+// network returns the network of the suggestion, "" for none.
 func (a *asker) network() string {
 	a.t.Helper()
 	addr := a.suggestion()
@@ -96,7 +96,7 @@ func (a *asker) network() string {
 	return ""
 }
 
-// suggestion is the source address to use, invalid for none.
+// suggestion returns the suggested source address. It is invalid if there is none.
 func (a *asker) suggestion() netip.Addr {
 	a.t.Helper()
 	if _, err := a.c.Write(a.b); err != nil {
@@ -109,7 +109,7 @@ func (a *asker) suggestion() netip.Addr {
 	return m.Context.BindSuggested.AddrPort.Addr()
 }
 
-// address asks until the suggestion is a certain address.
+// address asks until the suggestion is the wanted address.
 func (a *asker) address(want netip.Addr) {
 	a.t.Helper()
 	var got netip.Addr
@@ -121,7 +121,8 @@ func (a *asker) address(want netip.Addr) {
 	a.t.Fatalf("the suggestion stays %v, want %v", got, want)
 }
 
-// until asks until the answer is as wanted, and returns when it first was.
+// until asks until the answer is the wanted network. It returns the time of the first
+// such answer.
 func (a *asker) until(want string) time.Time {
 	a.t.Helper()
 	got := ""
@@ -134,7 +135,8 @@ func (a *asker) until(want string) time.Time {
 	return time.Time{}
 }
 
-// linkEvents tells when the kernel reports a link of the namespace as down.
+// linkEvents sends the time whenever the kernel reports that a link of the namespace is
+// down.
 func linkEvents(t *testing.T, n *testbed.Namespace, name string) <-chan time.Time {
 	t.Helper()
 	updates, done, at := make(chan netlink.LinkUpdate), make(chan struct{}), make(chan time.Time, 64)
@@ -156,7 +158,7 @@ func linkEvents(t *testing.T, n *testbed.Namespace, name string) <-chan time.Tim
 	return at
 }
 
-// table collects what was measured.
+// table collects the measurements.
 type table struct {
 	strings.Builder
 	w *tabwriter.Writer
@@ -172,8 +174,8 @@ func (t *table) row(what string, d time.Duration, limit string) {
 	_, _ = fmt.Fprintf(t.w, "%s\t%.1f ms\t%s\n", what, float64(d)/float64(time.Millisecond), limit)
 }
 
-// How long a network that fails is still used, and when it is used again. With
-// -v it prints a table of what it measured:
+// TestFailover measures how long a network that fails is still used, and when it is
+// used again. With -v it prints a table of the measurements:
 //
 //	go test -count=1 -v -run TestFailover ./tests/system
 func TestFailover(t *testing.T) {
@@ -189,8 +191,8 @@ func TestFailover(t *testing.T) {
 	t.Run("resolver dead", func(t *testing.T) { failResolver(t, times) })
 }
 
-// failLink takes the link away while a client asks without pause. A busy machine
-// may take its time once or twice.
+// failLink takes the link down while a client asks without pause. Because a busy
+// machine may be slow once or twice, it tries again.
 func failLink(t *testing.T, times *table) {
 	const limit = 50 * time.Millisecond
 	best, back := linkRound(t)
@@ -205,7 +207,7 @@ func failLink(t *testing.T, times *table) {
 	}
 }
 
-// linkRound tells the best of two rounds, as more would be flapping.
+// linkRound returns the best of two rounds. More rounds would count as flapping.
 func linkRound(t *testing.T) (best, back time.Duration) {
 	t.Helper()
 	bed := laptop(t)
@@ -243,7 +245,7 @@ func linkRound(t *testing.T) (best, back time.Duration) {
 	return best, back
 }
 
-// failSilently lets the preferred network drop everything.
+// failSilently makes the preferred network drop everything.
 func failSilently(t *testing.T, times *table, conf, how string, limit time.Duration) {
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", conf))
@@ -254,7 +256,8 @@ func failSilently(t *testing.T, times *table, conf, how string, limit time.Durat
 	if err := bed.Networks[0].Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
 		t.Fatal(err)
 	}
-	// Each costs the attempt delay, 100 ms at least, until there were enough.
+	// Each of these connections waits for the attempt delay, at least 100 ms, until
+	// enough have failed.
 	slow := 0
 	for i := range 20 {
 		n, took := c.dial(service)
@@ -294,9 +297,9 @@ func failSilently(t *testing.T, times *table, conf, how string, limit time.Durat
 	}
 }
 
-// failResolver lets the preferred network's name server fall silent. A dial by
-// name waits for it no longer than for a connection; a busy machine may take its
-// time once or twice.
+// failResolver makes the preferred network's name server fall silent. A dial by name
+// waits for it no longer than a dial by address waits for a connection. Because a busy
+// machine may be slow once or twice, failResolver tries again.
 func failResolver(t *testing.T, times *table) {
 	const limit = 450 * time.Millisecond // less than two attempt delays
 	byName, byAddress := resolverRound(t)
@@ -304,8 +307,8 @@ func failResolver(t *testing.T, times *table) {
 		next, address := resolverRound(t)
 		byName, byAddress = min(byName, next), min(byAddress, address)
 	}
-	// The network's IPv6 prefix, which comes next, is given the resolution delay
-	// to be better than its IPv4 prefix.
+	// The network's IPv6 prefix is next. The resolution delay gives it a chance to be
+	// better than the IPv4 prefix.
 	times.row("resolver dead: first connection by name", byName, "attempt and resolution delay, 300 ms")
 	times.row("resolver dead: connection by address", byAddress, "nothing")
 	if byName > limit {
@@ -346,8 +349,8 @@ func (d *daemon) state(t *testing.T, iface, state, reason string) {
 	})
 }
 
-// The kernel's own view: an established connection that is not acknowledged any
-// more, without a client that reports anything.
+// The kernel itself shows that a network fails, by an established connection that is no
+// longer acknowledged. No client reports anything.
 func TestStalledConnection(t *testing.T) {
 	timed(t)
 	bed := laptop(t)
@@ -363,7 +366,7 @@ func TestStalledConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	send("GET / HTTP/1.1\r\n") // the rest of the request never comes
+	send("GET / HTTP/1.1\r\n") // the rest of the request is never sent
 	d.state(t, "wlan0", "up", "")
 	if err := bed.Networks[0].Link.Set(testbed.Shape{Loss: 1}, testbed.Shape{Loss: 1}); err != nil {
 		t.Fatal(err)
@@ -376,7 +379,7 @@ func TestStalledConnection(t *testing.T) {
 	d.state(t, "wlan0", "up", "")
 }
 
-// A link that comes and goes is left alone for a while.
+// A link that goes up and down is left alone for a while.
 func TestFlapping(t *testing.T) {
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", plainConf))

@@ -30,8 +30,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// getPatience is how long 200 MB may take on a slow and busy machine, besides what is
-// usual.
+// getPatience is how much longer than usual 200 MB may take on a slow and busy machine.
 const getPatience = 3 * time.Minute
 
 // fetched is what mammactl get --json prints.
@@ -45,7 +44,7 @@ type fetched struct {
 	} `json:"networks"`
 }
 
-// over tells whether so many networks brought something.
+// over returns how many networks brought something.
 func (f *fetched) over() (n int) {
 	for _, x := range f.Networks {
 		if x.Bytes > 0 {
@@ -55,11 +54,11 @@ func (f *fetched) over() (n int) {
 	return n
 }
 
-// library is a folder with one file, as servers have it, and its digest.
+// library is a folder with one file for servers, and the file's digest.
 type library struct{ dir, digest string }
 
-// newLibrary makes one that servers of any user can read. The file was changed last long
-// ago: the date of that is a validator.
+// newLibrary makes a library that servers of any user can read. The file was last
+// changed long ago, so that its date is a strong validator.
 func newLibrary(t *testing.T, size int) library {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mamma-get")
@@ -80,7 +79,7 @@ func newLibrary(t *testing.T, size int) library {
 	return library{dir, fmt.Sprintf("sha-256:%x", sha256.Sum256(data))}
 }
 
-// twoNetworks is a bed with a client on two networks, and a mamma on it.
+// twoNetworks returns a bed with a client on two networks, and a mamma there.
 func twoNetworks(t *testing.T) (*testbed.Bed, *daemon) {
 	t.Helper()
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: true}, {Name: "wwan0", SourceRule: true}}})
@@ -88,13 +87,14 @@ func twoNetworks(t *testing.T) (*testbed.Bed, *daemon) {
 	return bed, start(t, bed.Client, write(t, "policy.conf", conf))
 }
 
-// get starts mammactl get on the client.
+// get starts "mammactl get" on the client.
 func get(t *testing.T, bed *testbed.Bed, d *daemon, args ...string) *stage.Process {
 	t.Helper()
 	return stage.Launch(t, bed.Client, exec.Command(filepath.Join(bin, "mammactl"), append([]string{"get", "--json", "--socket", d.socket}, args...)...))
 }
 
-// result waits for its end, which must be a good one.
+// result waits for the end of p, which must be a success, and returns what p has
+// printed.
 func result(t *testing.T, p *stage.Process) (f fetched) {
 	t.Helper()
 	select {
@@ -110,13 +110,14 @@ func result(t *testing.T, p *stage.Process) (f fetched) {
 	return f
 }
 
-// webServer is a server that nobody here wrote.
+// webServer is a web server by others.
 type webServer struct {
-	program string // its name in the path; "": Go's own, in the test bed
+	program string // name of the program; "": Go's own server, in the test bed
 	config  string // DIR, STATE, PORT, CERT and KEY are replaced
 	args    []string
 	secure  bool
-	// protocol is what it speaks; split tells whether its file comes over both networks.
+	// protocol is what the server speaks. split tells whether its file comes over both
+	// networks.
 	protocol string
 	split    bool
 }
@@ -148,8 +149,8 @@ Group www-data
 DocumentRoot DIR
 `
 
-// webServers are those that serve files as they are, and one that is a cache which
-// knows nothing of ranges.
+// webServers are servers that serve files unchanged, and a cache that does not know
+// ranges.
 func webServers() map[string]webServer {
 	nginx := func(more string) string { return strings.Replace(nginxConf, "MORE", more, 1) }
 	run := []string{"-p", "STATE", "-e", "STATE/error.log", "-c", "STATE/config"}
@@ -170,7 +171,8 @@ func webServers() map[string]webServer {
 	}
 }
 
-// start starts it in the service's namespace, and returns the URL of the library's file.
+// start starts the server in the service's namespace and returns the URL of the
+// library's file.
 func (w webServer) start(t *testing.T, bed *testbed.Bed, l library, port int, cert, key string) string {
 	t.Helper()
 	if w.program == "" {
@@ -213,7 +215,7 @@ func (w webServer) start(t *testing.T, bed *testbed.Bed, l library, port int, ce
 		}
 		return err == nil
 	})
-	t.Cleanup(func() { // a master process ends its workers
+	t.Cleanup(func() { // a master process also ends its workers
 		_ = p.Cmd.Process.Signal(syscall.SIGTERM)
 		<-p.Exited()
 	})
@@ -223,8 +225,8 @@ func (w webServer) start(t *testing.T, bed *testbed.Bed, l library, port int, ce
 	return "http://" + address + "/file.bin"
 }
 
-// What nobody here wrote gives the file over both networks, each byte once, and what
-// cannot do that gives it over one.
+// Servers by others send the file over both networks, each byte once. A server that
+// cannot do that sends it over one network.
 func TestGetFromServers(t *testing.T) {
 	bed, d := twoNetworks(t)
 	l := newLibrary(t, 20_000_000)
@@ -248,8 +250,8 @@ func TestGetFromServers(t *testing.T) {
 	}
 }
 
-// certificateOf makes a certificate for the service, and returns the files of it and of
-// its key.
+// certificateOf makes a certificate for the service. It returns the files of the
+// certificate and of its key.
 func certificateOf(t *testing.T, dir string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
@@ -277,7 +279,7 @@ func certificateOf(t *testing.T, dir string) (cert, key string) {
 	return cert, key
 }
 
-// A server that says another length than it has gives an error, and no file.
+// If a server states another length than it sends, the result is an error and no file.
 func TestGetFromLiar(t *testing.T) {
 	bed, d := twoNetworks(t)
 	data := bytes.Repeat([]byte("x"), 3_000_000)
@@ -308,8 +310,8 @@ func TestGetFromLiar(t *testing.T) {
 	}
 }
 
-// 200 MB come whole, whichever network dies in the middle, and however: the link goes
-// down, or nothing passes any more.
+// A file of 200 MB arrives complete, whichever network dies in the middle, and however
+// it dies: its link goes down, or nothing passes any more.
 func TestGetThroughDeath(t *testing.T) {
 	l := newLibrary(t, 200_000_000)
 	for _, test := range []struct {
@@ -347,7 +349,7 @@ func TestGetThroughDeath(t *testing.T) {
 	}
 }
 
-// halfway sends no more than the half until the network has died.
+// halfway sends at most half of the file until the network has died.
 type halfway struct {
 	http.ResponseWriter
 	sent *atomic.Int64
@@ -373,7 +375,7 @@ func takeDown(t *testing.T, bed *testbed.Bed, n *testbed.Network) {
 	}
 }
 
-// silence has the network's gateway drop what comes for the client.
+// silence makes the network's gateway drop packets for the client.
 func silence(t *testing.T, _ *testbed.Bed, n *testbed.Network) {
 	t.Helper()
 	if err := n.Server.Handle().RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: n.Client4.AsSlice(), Mask: net.CIDRMask(32, 32)}, Type: syscall.RTN_BLACKHOLE}); err != nil {

@@ -22,8 +22,8 @@ prefix "127.0.0.0/8" {
 }
 `
 
-// connectRequest asks for a connection to loopback, where alone these tests can
-// be sure to have a network.
+// connectRequest returns a request for a connection to loopback, the only network that
+// every host has.
 func connectRequest(t *testing.T) []byte {
 	t.Helper()
 	raw, err := os.ReadFile("../../internal/wire/testdata/captures/connect-v4-req.bin")
@@ -50,7 +50,7 @@ func TestSignals(t *testing.T) {
 		t.Fatalf("suggested %v", got)
 	}
 
-	// A file with an error changes nothing; the message says where it is.
+	// A file with an error changes nothing. The message says where the error is.
 	if err := os.WriteFile(conf, []byte(strings.Replace(loopbackConf, "default", "defualt", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestSignals(t *testing.T) {
 		t.Errorf("after a failed reload: suggested %v", got)
 	}
 
-	// A good one takes effect: nothing is default any more.
+	// A valid file takes effect: there is no default any more.
 	if err := os.WriteFile(conf, []byte(strings.Replace(loopbackConf, "default = true", "", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestSocketInTheWay(t *testing.T) {
 	conf := write(t, "policy.conf", loopbackConf)
 	first := start(t, nil, conf)
 
-	// A live daemon is left alone.
+	// A daemon that is alive is left alone.
 	second := launch(t, nil, "--socket", first.socket, conf)
 	if status := second.Wait(t); status != 1 {
 		t.Errorf("exit status %d, want 1", status)
@@ -98,7 +98,7 @@ func TestSocketInTheWay(t *testing.T) {
 	}
 	exchange(t, first.socket, connectRequest(t))
 
-	// One that was killed leaves its socket behind; the next one replaces it.
+	// A daemon that was killed leaves its socket behind, and the next one replaces it.
 	first.Signal(t, syscall.SIGKILL)
 	first.Wait(t)
 	if _, err := os.Lstat(first.socket); err != nil {
@@ -107,7 +107,7 @@ func TestSocketInTheWay(t *testing.T) {
 	third := start(t, nil, "--socket", first.socket, conf)
 	exchange(t, third.socket, connectRequest(t))
 
-	// Anything else is left alone.
+	// Any other file is left alone.
 	file := write(t, "precious", "data")
 	fourth := launch(t, nil, "--socket", file, conf)
 	if status := fourth.Wait(t); status != 1 || !strings.Contains(fourth.Log.String(), "it is left alone") {
@@ -118,8 +118,8 @@ func TestSocketInTheWay(t *testing.T) {
 	}
 }
 
-// Programs built against the original library find a second socket and the FIFO
-// where they expect them.
+// Programs built against the original library find a second socket and the FIFO at the
+// paths that they expect.
 func TestCompatibilityPaths(t *testing.T) {
 	dir := t.TempDir()
 	socket, fifo := filepath.Join(dir, "muacc"), filepath.Join(dir, "mam_config_fifo")
@@ -149,7 +149,7 @@ compat_fifo   = "`+fifo+`"
 	}
 }
 
-// The service manager hears when the daemon is ready.
+// The service manager is told when the daemon is ready.
 func TestReadiness(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

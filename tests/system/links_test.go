@@ -22,12 +22,12 @@ import (
 )
 
 var (
-	// near has short round trips and little capacity, far the opposite.
+	// near has short round trips and little capacity; far has the opposite.
 	near = testbed.Shape{Rate: 5 * testbed.Mbit, Delay: 5 * time.Millisecond, Queue: 20 << 10}
 	far  = testbed.Shape{Rate: 20 * testbed.Mbit, Delay: 40 * time.Millisecond}
 )
 
-// twoLinks is a host with a near and a far network.
+// twoLinks returns a host with a near and a far network.
 func twoLinks(t *testing.T) *testbed.Bed {
 	t.Helper()
 	timed(t)
@@ -38,7 +38,8 @@ func twoLinks(t *testing.T) *testbed.Bed {
 	}})
 }
 
-// onLinks are the networks of twoLinks in a configuration, the default one named.
+// onLinks returns a configuration with the networks of twoLinks and this default
+// network.
 func onLinks(policy, defaultNetwork string) string {
 	conf := policy + "\n"
 	for _, name := range []string{"near", "far"} {
@@ -47,8 +48,8 @@ func onLinks(policy, defaultNetwork string) string {
 	return conf
 }
 
-// download reads n bytes from the service over a network, whatever the daemon
-// thinks, and leaves the connection open until the test or ctx ends.
+// download reads n bytes from the service over one network, without asking the daemon.
+// It leaves the connection open until the test or ctx ends.
 func download(ctx context.Context, bed *testbed.Bed, network string, n int) error {
 	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(bed.Network(network).Client4, 0))
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -70,8 +71,8 @@ func download(ctx context.Context, bed *testbed.Bed, network string, n int) erro
 	return nil
 }
 
-// warmUp lets the daemon see what both networks are good for: a transfer over
-// each, then connections that have nothing to wait for.
+// warmUp lets the daemon learn the capacity and delay of both networks: by one transfer
+// over each, then by connections that wait for nothing.
 func warmUp(t *testing.T, bed *testbed.Bed) {
 	t.Helper()
 	transfer, end := context.WithCancel(t.Context())
@@ -93,8 +94,8 @@ func warmUp(t *testing.T, bed *testbed.Bed) {
 	}
 }
 
-// transfer lets examples/fetch get n bytes, and returns over which network they
-// went and what it says.
+// transfer gets n bytes with examples/fetch. It returns the network that they went
+// over, and what fetch prints.
 func transfer(t *testing.T, bed *testbed.Bed, d *daemon, intents string, n int) (network, says string) {
 	t.Helper()
 	before := len(bed.Service.HTTP.Requests())
@@ -117,7 +118,7 @@ func transfer(t *testing.T, bed *testbed.Bed, d *daemon, intents string, n int) 
 
 func TestThresholdOnLinks(t *testing.T) {
 	bed := twoLinks(t)
-	// The default is the wrong answer to one of the questions, whichever it is.
+	// Whichever network is the default, it is the wrong answer to one of the questions.
 	for _, defaultNetwork := range []string{"near", "far"} {
 		t.Run("default "+defaultNetwork, func(t *testing.T) {
 			d := start(t, bed.Client, write(t, "policy.conf", onLinks(`policy "threshold" {}`, defaultNetwork)))
@@ -152,8 +153,8 @@ func TestRoundRobinOnLinks(t *testing.T) {
 	}
 }
 
-// A player's segments leave a link that collapses. Other programs use both
-// networks meanwhile: of one that nobody uses nothing is known.
+// A player's segments leave a link that collapses. Other programs use both networks
+// meanwhile, because nothing is known about a network that nobody uses.
 func TestVideoLeavesACollapsedLink(t *testing.T) {
 	bed := twoLinks(t)
 	d := start(t, bed.Client, write(t, "policy.conf", onLinks("policy \"video\" {\n  be_pessimist = true\n}", "near")))
@@ -163,15 +164,15 @@ func TestVideoLeavesACollapsedLink(t *testing.T) {
 		end()
 		wg.Wait()
 	})
-	if err := download(others, bed, "far", 5e6); err != nil { // past slow start
+	if err := download(others, bed, "far", 5e6); err != nil { // longer than slow start
 		t.Fatal(err)
 	}
 	for _, network := range []string{"near", "far"} {
-		wg.Go(func() { _ = download(others, bed, network, 1<<30) }) // until the end
+		wg.Go(func() { _ = download(others, bed, network, 1<<30) }) // goes on to the end of the test
 	}
-	// Segments of 4 s at 4 Mbit/s are 2 MB. They are only asked for, as by a client
-	// that reports no outcomes: slow connects would speak against the network
-	// itself, and it would be offered no more.
+	// Segments of 4 s at 4 Mbit/s have 2 MB. They are asked for as by a client that
+	// reports no outcomes. Reports of slow connects would make the daemon doubt the
+	// network, which it would then not offer any more.
 	request := &wire.Message{Action: wire.ActionSocketConnectRequest, HasAction: true, Features: wire.FeatureReason, Context: wire.Context{
 		Domain: wire.AFInet, Type: wire.SockStream, Hostname: testbed.ServiceAddr4.String(), Service: "80",
 	}}
@@ -180,7 +181,7 @@ func TestVideoLeavesACollapsedLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// until asks for segments until n in a row are sent to the network.
+	// until asks for segments until n in a row are sent to the wanted network.
 	until := func(what, want string, n int) (reason string) {
 		t.Helper()
 		deadline := time.Now().Add(stage.Patience)
@@ -210,8 +211,8 @@ func TestVideoLeavesACollapsedLink(t *testing.T) {
 	if reason := until("after the collapse", "near", 1); !strings.HasPrefix(reason, "pessimist") {
 		t.Errorf("left, but because of: %s", reason)
 	}
-	// The policy comes back now and then, as long as the last ten seconds speak for
-	// the link; then it stays away.
+	// The policy comes back now and then while the last ten seconds speak for the link.
+	// Then it stays away.
 	if reason := until("in the end", "near", 10); !strings.Contains(reason, "the last 10 s") {
 		t.Errorf("left for good, but because of: %s", reason)
 	}

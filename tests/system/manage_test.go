@@ -16,8 +16,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// crowd gives a network of a bed more addresses, each with a network of its own, and
-// takes them away.
+// crowd adds addresses to a network of a bed, each with a network of its own, and
+// removes them.
 type crowd struct {
 	t    *testing.T
 	h    *netlink.Handle
@@ -40,7 +40,7 @@ func (c *crowd) address(i int) *netlink.Addr {
 	return &netlink.Addr{IPNet: n}
 }
 
-// toggle adds the address if it is not there, and else removes it.
+// toggle adds the address if it is not there, and removes it otherwise.
 func (c *crowd) toggle(i int) {
 	c.t.Helper()
 	change := c.h.AddrAdd
@@ -57,8 +57,9 @@ func (c *crowd) toggle(i int) {
 	}
 }
 
-// Rules follow the change of hundreds of networks beside thousands of routes at whatever
-// moment it comes, and so does the end: nothing is left that is not told of.
+// The daemon's rules follow when hundreds of networks change beside thousands of
+// routes, at any moment. The same holds at the daemon's end: every rule that is left
+// behind is reported.
 func TestManagedRoutingUnderChange(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	const own = 4 // addresses of the two networks in two families
@@ -75,7 +76,8 @@ func TestManagedRoutingUnderChange(t *testing.T) {
 		}
 	}
 	conf := write(t, "policy.conf", "routing = \"manage\"\n"+plainConf)
-	// The start, then every change, is overtaken by the next before it is carried out.
+	// The next change comes before the daemon has carried out the one before, from its
+	// start on.
 	d := start(t, bed.Client, conf)
 	for _, part := range []int{150, 300, 10, 290} {
 		for i := range part {
@@ -85,7 +87,7 @@ func TestManagedRoutingUnderChange(t *testing.T) {
 	}
 	awaitMarked(t, bed, 2*(own+len(c.has)))
 
-	// The end, in the middle of a pass.
+	// The end comes in the middle of a pass.
 	for i := range 300 {
 		c.toggle(i)
 	}
@@ -96,7 +98,8 @@ func TestManagedRoutingUnderChange(t *testing.T) {
 	if n := marked(t, bed); n != 0 {
 		d.Log.Await(t, "left behind", 1)
 	}
-	// One that is killed in it leaves what the next one takes away.
+	// If the daemon is killed in the middle, the next daemon removes the rules that are
+	// left.
 	d = start(t, bed.Client, conf)
 	awaitSome(t, bed)
 	d.Kill(t)
@@ -104,7 +107,7 @@ func TestManagedRoutingUnderChange(t *testing.T) {
 	awaitMarked(t, bed, 0)
 }
 
-// shows waits until mammactl shows so many networks.
+// shows waits until mammactl shows this many networks.
 func (d *daemon) shows(t *testing.T, want int) {
 	t.Helper()
 	var answer struct {
@@ -119,14 +122,14 @@ func (d *daemon) shows(t *testing.T, want int) {
 	})
 }
 
-// awaitSome returns when the daemon has rules, be they complete or not.
+// awaitSome returns when the daemon has rules, whether these are complete or not.
 func awaitSome(t *testing.T, bed *testbed.Bed) {
 	t.Helper()
 	stage.Until(t, "there are rules", func() bool { return marked(t, bed) > 0 })
 }
 
-// Reloads of different configurations and changes of the networks, each at any moment of
-// the other: in the end everything is as the last ones say.
+// Reloads of different configurations and changes of the networks come at any moment of
+// each other. In the end everything is as the last ones say.
 func TestReloadsUnderChange(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	const seed = 18
@@ -168,7 +171,7 @@ func TestReloadsUnderChange(t *testing.T) {
 		awaitMarked(t, bed, want)
 		d.shows(t, 4+len(c.has))
 	}
-	d.Signal(t, syscall.SIGHUP) // and the end within a reload
+	d.Signal(t, syscall.SIGHUP) // the end comes during a reload
 	d.Signal(t, syscall.SIGTERM)
 	if status := d.Wait(t); status != 0 {
 		t.Errorf("exit status %d\n%s", status, d.Log)

@@ -15,7 +15,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// timed skips a test whose figures are compared with an emulated link's.
+// timed skips a test that compares its figures with those of an emulated link, if they
+// cannot be compared.
 func timed(t *testing.T) {
 	t.Helper()
 	if raceDetector {
@@ -23,7 +24,7 @@ func timed(t *testing.T) {
 	}
 }
 
-// prefixes asks mammactl what the daemon has measured, by interface.
+// prefixes asks mammactl for the daemon's measurements, by interface.
 func (d *daemon) prefixes(t *testing.T) map[string]control.Prefix {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "mammactl"), "--control", filepath.Join(filepath.Dir(d.socket), "control.sock"), "prefixes", "--json")
@@ -46,7 +47,7 @@ func (d *daemon) prefixes(t *testing.T) map[string]control.Prefix {
 	return byName
 }
 
-// within waits until what mammactl shows passes check, which says what is wrong.
+// within waits until check accepts what mammactl shows. check returns what is wrong.
 func (d *daemon) within(t *testing.T, limit time.Duration, check func(map[string]control.Prefix) string) {
 	t.Helper()
 	deadline := time.Now().Add(limit)
@@ -64,8 +65,8 @@ func (d *daemon) within(t *testing.T, limit time.Duration, check func(map[string
 	}
 }
 
-// What mammactl shows after transfers with curl agrees with the links they went
-// over, and follows when a link changes.
+// After transfers with curl, what mammactl shows agrees with the links that the
+// transfers went over. When a link changes, it follows.
 func TestMeasurements(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
@@ -75,7 +76,7 @@ func TestMeasurements(t *testing.T) {
 	d := start(t, bed.Client, write(t, "policy.conf", onLinks(`policy "threshold" {}`, "near")))
 	shapes := map[string]testbed.Shape{"near": near, "far": far}
 
-	// Three seconds' worth over each.
+	// Each network gets traffic for three seconds.
 	var wg sync.WaitGroup
 	errs := map[string]error{"near": nil, "far": nil}
 	var mu sync.Mutex
@@ -95,8 +96,8 @@ func TestMeasurements(t *testing.T) {
 		}
 	}
 
-	// An idle link's round-trip time is that of its delays; the handshake of
-	// fresh connections tells it, and they are counted exactly.
+	// The round-trip time of an idle link is the sum of its delays. The handshakes of
+	// new connections show that time, and the connections are counted exactly.
 	want := map[string]int{"near": 3, "far": 2}
 	held := map[string][]net.Conn{}
 	for name, n := range want {
@@ -119,8 +120,8 @@ func TestMeasurements(t *testing.T) {
 			if got := p.Path.SRTTMinMS; got == nil || *got < rtt-0.1 || *got > rtt*1.1+2 {
 				return fmt.Sprintf("%s: minimum round-trip time %v ms, want %.0f ms and at most 10 %% + 2 ms more", name, text(got), rtt)
 			}
-			// The link carries IP packets at its rate; the counters of the
-			// interface count these.
+			// The link carries IP packets at its rate, and the counters of the
+			// interface count IP packets.
 			rate := float64(s.Rate) / 8
 			if got := p.Link.DownAverageMax.Mid; got == nil || *got < 0.9*rate || *got > 1.1*rate {
 				return fmt.Sprintf("%s: maximum rate %v B/s, want %.0f within 10 %%", name, text(got), rate)
@@ -129,8 +130,8 @@ func TestMeasurements(t *testing.T) {
 		return ""
 	})
 
-	// The near link becomes slow. Its minimum holds for ten minutes, as the spec
-	// says; what is measured now must follow.
+	// The near link becomes slow. Its minimum remains for ten minutes, as specified,
+	// but the present measurements must follow.
 	slow := near
 	slow.Delay = 60 * time.Millisecond
 	if err := bed.Network("near").Link.Set(slow, slow); err != nil {
@@ -148,7 +149,7 @@ func TestMeasurements(t *testing.T) {
 	}()
 	d.within(t, stage.Patience, func(all map[string]control.Prefix) string {
 		p := all["near"].Path
-		if p.SRTTMeanMS == nil || *p.SRTTMeanMS < 35 { // a third of the connections sees 120 ms, the others still 10 ms
+		if p.SRTTMeanMS == nil || *p.SRTTMeanMS < 35 { // of the connections, a third sees 120 ms and the others still see 10 ms
 			return fmt.Sprintf("the mean round-trip time is still %v ms", text(p.SRTTMeanMS))
 		}
 		return ""
@@ -158,7 +159,7 @@ func TestMeasurements(t *testing.T) {
 	}
 }
 
-// text shows what a pointer points to, "unknown" for nil.
+// text returns the value that p points to, "unknown" for nil.
 func text[T any](p *T) string {
 	if p == nil {
 		return "unknown"

@@ -19,8 +19,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// over makes a program see other files in place of the host's: from is put at to,
-// for that program alone. To be handed to startBy.
+// over returns a command for startBy. The program that it runs sees the file or folder
+// from in place of to; other programs do not.
 func over(t *testing.T, from, to string) []string {
 	t.Helper()
 	by := []string{"unshare", "--mount", "sh", "-c", `mount --bind "$1" "$2" && shift 2 && exec "$@"`, "sh", from, to}
@@ -30,8 +30,8 @@ func over(t *testing.T, from, to string) []string {
 	return by
 }
 
-// asked tells what the name servers of a network were asked about a name, and by
-// which of the client's addresses.
+// asked returns which types the name servers of a network were asked for about a name,
+// and from which of the client's addresses.
 func asked(n *testbed.Network, name string) (types []string, from []netip.Addr) {
 	for _, q := range n.Server.DNS.Queries() {
 		if q.Name == dns.Fqdn(name) {
@@ -43,8 +43,8 @@ func asked(n *testbed.Network, name string) (types []string, from []netip.Addr) 
 	return types, from
 }
 
-// only has a name server answer questions of some types about names and nothing
-// else: unknown names do not exist, and other questions get no answer.
+// only makes a name server answer questions of some types about the names in zone.
+// Unknown names do not exist. Other questions get no answer.
 func only(zone testbed.Zone, types ...uint16) dns.Handler {
 	return dns.HandlerFunc(func(w dns.ResponseWriter, m *dns.Msg) {
 		q := m.Question[0]
@@ -52,7 +52,7 @@ func only(zone testbed.Zone, types ...uint16) dns.Handler {
 		records, known := zone[strings.TrimSuffix(strings.ToLower(q.Name), ".")]
 		if !known {
 			r.Rcode = dns.RcodeNameError
-			_ = w.WriteMsg(r) // the client asks again
+			_ = w.WriteMsg(r) // if this fails, the client asks again
 			return
 		}
 		if !slices.Contains(types, q.Qtype) {
@@ -67,8 +67,8 @@ func only(zone testbed.Zone, types ...uint16) dns.Handler {
 	})
 }
 
-// A name that only the office network knows is found beside a network that was
-// chosen and does not know it: it is asked once more at the default resolver.
+// The chosen network does not know a name that the office network knows. The name is
+// found, because it is then asked for at the default resolver.
 func TestSplitHorizon(t *testing.T) {
 	bed := laptop(t)
 	const name = "intranet.example.net"
@@ -90,7 +90,7 @@ interface "wwan0" {
 	}
 	for _, n := range bed.Networks {
 		types, from := asked(n, name)
-		// Of the families that were asked each is asked once.
+		// Each family is asked for once at most.
 		if len(types) == 0 || len(slices.Compact(slices.Clone(types))) != len(types) {
 			t.Errorf("%s was asked %v", n.Name, types)
 		}
@@ -102,7 +102,7 @@ interface "wwan0" {
 	}
 }
 
-// The name servers of a network are those that systemd-resolved was told.
+// The name servers of a network are those that systemd-resolved knows.
 func TestLinkServers(t *testing.T) {
 	bed := laptop(t)
 	run := t.TempDir()
@@ -142,8 +142,8 @@ interface "wwan0" {
 	}
 }
 
-// A name server that answers for one family only delays a connection by the
-// resolution delay (RFC 8305 section 3), not by the time that a question may take.
+// A name server that answers for one family only delays a connection by the resolution
+// delay (RFC 8305 section 3), and not by the time-out of a question.
 func TestHalfAnswers(t *testing.T) {
 	timed(t)
 	bed := laptop(t)
@@ -160,8 +160,9 @@ func TestHalfAnswers(t *testing.T) {
 	}
 }
 
-// What is bound to a device beside the address, and what comes of it: with "never"
-// the chosen network's address leaves by the other one, whose provider drops it.
+// This shows whether a device is bound beside the address, and the consequence. With
+// "never", packets from the chosen network's address leave by the other network, whose
+// provider drops them.
 func TestBindDeviceModes(t *testing.T) {
 	bed := laptop(t)
 	for _, tt := range []struct {

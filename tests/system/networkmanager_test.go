@@ -29,7 +29,7 @@ type desktop struct {
 	env []string // for env(1): where the bus is
 }
 
-// Everybody may do everything on the bus: rights are not what is tested.
+// On this bus everybody may do everything, because access rights are not tested here.
 const busConf = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>system</type>
@@ -76,9 +76,9 @@ func (d *desktop) write(name, text string) string {
 	return path
 }
 
-// launch starts a service in a mount namespace of its own, where /run and the directories
-// named are the test's, and /sys cannot be written to: as in a container, where there is no
-// udev to wait for.
+// launch starts a service in a mount namespace of its own. There, /run and the named
+// directories belong to the test. /sys cannot be written to, as in a container, so the
+// service does not wait for udev.
 func (d *desktop) launch(program string, args []string, own ...string) *stage.Process {
 	d.t.Helper()
 	script := "mount --make-rprivate / && mount -t sysfs -o ro sysfs /sys"
@@ -109,8 +109,8 @@ func (d *desktop) run(args ...string) string {
 
 const networkManager = "/usr/sbin/NetworkManager"
 
-// startNM starts NetworkManager, which manages both networks, and asks a page of the service
-// whether they lead to the Internet.
+// startNM starts NetworkManager, which manages both networks. To find out whether they
+// lead to the Internet, it requests a page from the service.
 func (d *desktop) startNM() *stage.Process {
 	d.t.Helper()
 	d.write("root/etc/NetworkManager/NetworkManager.conf", `[main]
@@ -139,7 +139,7 @@ interval=300
 	return p
 }
 
-// try is run for what may fail.
+// try is run for a program that may fail.
 func (d *desktop) try(args ...string) string {
 	argv := append(slices.Clone(d.env), args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -149,7 +149,7 @@ func (d *desktop) try(args ...string) string {
 	return out.String()
 }
 
-// connect has NetworkManager activate a connection with the addresses that the network has.
+// connect makes NetworkManager activate a connection with the addresses of the network.
 func (d *desktop) connect(name string, n *testbed.Network, metric int) {
 	d.t.Helper()
 	d.run("nmcli", "connection", "add", "type", "ethernet", "ifname", n.Name, "con-name", name, "ipv6.method", "disabled",
@@ -158,8 +158,8 @@ func (d *desktop) connect(name string, n *testbed.Network, metric int) {
 	d.run("nmcli", "connection", "up", name)
 }
 
-// On a host that NetworkManager manages, with nothing but the automatic configuration, what
-// nmcli says of a connection changes the next decision of a running daemon; so do a portal, the
+// On a host with NetworkManager and only the automatic configuration, what nmcli says
+// about a connection changes the next decision of a running daemon. So do a portal, the
 // end of NetworkManager, and its return.
 func TestNetworkManager(t *testing.T) {
 	if testing.Short() {
@@ -234,7 +234,7 @@ func TestNetworkManager(t *testing.T) {
 	a.until("wwan0")
 	nm.Signal(t, syscall.SIGTERM)
 	<-nm.Exited()
-	a.until("wlan0") // the configuration's word again
+	a.until("wlan0") // the configuration counts again
 	d.startNM()
 	d.run("nmcli", "connection", "up", "Hotel")
 	a.until("wwan0")

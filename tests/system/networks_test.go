@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// A program that watches hears of a network that goes down, and of its return.
+// A program that watches networks is told when one goes down and when it returns.
 func TestWatchNetworks(t *testing.T) {
 	bed := laptop(t)
 	d := start(t, bed.Client, write(t, "policy.conf", plainConf))

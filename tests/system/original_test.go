@@ -17,8 +17,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// oneDefault is a host whose routes prefer wlan0, without source rules: what is
-// only bound to an address of wwan0 leaves by wlan0, whose gateway drops it.
+// oneDefault has routes that prefer wlan0, and no source rules. So a socket that is
+// only bound to an address of wwan0 sends by wlan0, whose gateway drops the packets.
 func oneDefault(t *testing.T) *testbed.Bed {
 	return testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{
 		{Name: "wlan0", Prefix4: netip.MustParsePrefix("10.77.0.2/24")},
@@ -26,12 +26,12 @@ func oneDefault(t *testing.T) *testbed.Bed {
 	}})
 }
 
-// An original configuration file, and requests as the original C client sends
-// them (captured from it): the connection really arrives from the chosen network.
+// With a configuration of the original, and with requests that were captured from the
+// original C client, a connection really arrives from the chosen network.
 func TestOriginalClient(t *testing.T) {
 	bed := oneDefault(t)
 	log := filepath.Join(t.TempDir(), "samplepolicy.log")
-	// The sample file of the original, with this host's networks; the second one
+	// This is the original's sample file with the networks of this host. The second one
 	// is the default, which the host's routes do not prefer.
 	conf := write(t, "policy_sample.conf", `
 policy "/usr/local/lib/mam-policies/policy_sample.so" {
@@ -47,7 +47,7 @@ prefix 10.78.0.0/24 {
 	resolvconf "/etc/resolv.conf";
 };
 `)
-	d := start(t, bed.Client, "--compat-socket=off", conf) // which all tests would share
+	d := start(t, bed.Client, "--compat-socket=off", conf) // all tests would share the compat socket
 	d.Out.Await(t, `Policy module "sample" is loading.
 Configured addresses:
     AF_INET:
@@ -66,7 +66,7 @@ Policy module "sample" has been loaded.
 
 	for _, tt := range []struct {
 		capture  string
-		from, to []byte // what of the captured bytes is replaced by this test's destination
+		from, to []byte // the captured bytes from are replaced by to, this test's destination
 		action   wire.Action
 	}{
 		{"connect-v4-req.bin", []byte{0x1f, 0x90, 10, 77, 1, 2}, []byte{0x1f, 0x90, 192, 0, 2, 1}, wire.ActionConnectResponse},
@@ -86,7 +86,7 @@ Policy module "sample" has been loaded.
 				t.Errorf("answer %v, want %v", answer.Action, tt.action)
 			}
 			c := &answer.Context
-			c.Remote.AddrPort = netip.AddrPortFrom(c.Remote.AddrPort.Addr(), 8080) // choose2 asks for port 80
+			c.Remote.AddrPort = netip.AddrPortFrom(c.Remote.AddrPort.Addr(), 8080) // the capture choose2 asks for port 80
 			if err := bed.Client.Do(func() error { return connectAsOriginal(c) }); err != nil {
 				t.Fatalf("connect as %v with device %q: %v", c.BindSuggested, c.Device(), err)
 			}
@@ -103,8 +103,8 @@ Policy module "sample" has been loaded.
 	}
 }
 
-// The original's measurement logs hold the whole host but loopback, though the file
-// manages one network only: what reads them indexes both interfaces.
+// The original's measurement logs hold all networks of the host but loopback, even if
+// the file manages only one. Their readers use both interfaces.
 func TestOriginalLogsOfTheWholeHost(t *testing.T) {
 	bed := oneDefault(t)
 	dir := t.TempDir()
@@ -116,7 +116,7 @@ func TestOriginalLogsOfTheWholeHost(t *testing.T) {
 prefix 10.78.0.2/24 { enabled 1; set default 1; };
 `)
 	start(t, bed.Client, "--compat-socket=off", conf)
-	hold, err := bed.Client.Listen("tcp4", "127.0.0.1:0") // a connection over loopback is measured by nobody
+	hold, err := bed.Client.Listen("tcp4", "127.0.0.1:0") // connections over loopback are not measured
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,11 +129,11 @@ prefix 10.78.0.2/24 { enabled 1; set default 1; };
 	for _, log := range []struct {
 		path    string
 		columns int
-		name    int // column of the interface
+		name    int // column with the interface
 	}{{prefixes, 11, 2}, {interfaces, 27, 1}} {
 		seen := map[string]int{}
 		stage.Until(t, "both networks are in "+filepath.Base(log.path), func() bool {
-			b, _ := os.ReadFile(log.path) // there is none at first
+			b, _ := os.ReadFile(log.path) // the file may not exist yet
 			clear(seen)
 			for line := range strings.Lines(string(b)) {
 				if cells := strings.Split(line, ","); strings.HasSuffix(line, "\n") {
@@ -153,7 +153,7 @@ prefix 10.78.0.2/24 { enabled 1; set default 1; };
 	}
 }
 
-// exchange sends a request as it is and reads the answer.
+// exchange sends a request unchanged and reads the answer.
 func exchange(t *testing.T, socket string, request []byte) *wire.Message {
 	t.Helper()
 	c, err := net.Dial("unix", socket)

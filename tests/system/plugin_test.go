@@ -9,8 +9,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// buildPlugin builds the policy of examples/policy as its README says, and
-// returns where it is.
+// buildPlugin builds the policy of examples/policy as its README says. It returns the
+// path of the plugin.
 func buildPlugin(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -26,14 +26,14 @@ func buildPlugin(t *testing.T) string {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
-	if err := os.Chmod(path, 0o644); err != nil { // whatever the umask
+	if err := os.Chmod(path, 0o644); err != nil { // whatever the umask is
 		t.Fatal(err)
 	}
 	return path
 }
 
-// A third party's plugin, by its path and by its name in the policy path; one
-// that others can write to is refused with what to do about it.
+// A third party's plugin is loaded by its path, and by its name in the policy path. If
+// others can write to the plugin, it is refused with a hint what to do.
 func TestThirdPartyPlugin(t *testing.T) {
 	stage.NeedsPlugins(t)
 	path := buildPlugin(t)

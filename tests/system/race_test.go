@@ -2,6 +2,6 @@
 
 package system
 
-// raceDetector tells that this test binary is slow: what is compared with an
-// emulated link's own figures is left to the run without the detector.
+// raceDetector tells that this test binary is slow. Comparisons with an emulated link's
+// own figures run only without the detector.
 const raceDetector = true

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What the daemon records, mammactl can put to another policy.
+// mammactl can replay with another policy what the daemon has recorded.
 func TestRecordAndReplay(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "decisions.jsonl")
 	d := start(t, nil, write(t, "policy.conf", loopbackConf+`decisions {

@@ -7,19 +7,19 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// What policy score requires holds for sockets that programs have bound, and where no
-// managed network is left: the kernel has another one, which is no way out. What has a way
-// of its own is left alone.
+// What policy score requires also holds for sockets that programs have bound, and if no
+// managed network is left. Another network of the kernel is then not used. A
+// destination with a route of its own is left alone.
 func TestRequire(t *testing.T) {
 	const itself = "127.0.0.1:9" // nobody listens there
 	for _, tt := range []struct {
 		name, conf string
-		// By what which destination is reached: a network, or "refused", or "alone" for an
-		// attempt that nobody hinders. The words wlan0, wwan0 and gateway stand for
-		// addresses.
+		// dials says how each destination is reached: by which network, or "refused", or
+		// "alone" for an attempt that nothing prevents. The words wlan0, wwan0 and gateway
+		// stand for addresses.
 		dials map[string]string
 	}{
-		// The routes prefer wlan0 and know no source addresses.
+		// The routes prefer wlan0, and there are no source rules.
 		{"one of two", `policy "score" {
   minimize = 1
   require  = prefix.interface == "wwan0"

@@ -18,11 +18,12 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// resolvedProgram is where distributions have it (systemd-resolved.service(8)).
+// resolvedProgram is the path of the program in distributions
+// (systemd-resolved.service(8)).
 const resolvedProgram = "/lib/systemd/systemd-resolved"
 
-// startResolved starts systemd-resolved. If this host lacks its user, the name is given to
-// nobody for it: the bus lets in only whom the host knows.
+// startResolved starts systemd-resolved. If this host lacks its user, user nobody gets
+// that name as well, because the bus admits only users that the host knows.
 func (d *desktop) startResolved() *stage.Process {
 	d.t.Helper()
 	if data, err := os.ReadFile("/proc/self/uid_map"); err != nil || !strings.HasPrefix(strings.Join(strings.Fields(string(data)), " "), "0 0 4294967295") || os.Geteuid() != 0 {
@@ -39,7 +40,7 @@ func (d *desktop) startResolved() *stage.Process {
 				d.t.Fatal(err)
 			}
 			path := d.write(file, string(text)+line)
-			if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // the user is to read it
+			if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // the service's user must read it
 				d.t.Fatal(err)
 			}
 			script += fmt.Sprintf(" && mount --bind %s /etc/%s", path, file)
@@ -64,9 +65,9 @@ func (d *desktop) startResolved() *stage.Process {
 	return p
 }
 
-// The name servers of a network are those that systemd-resolved has for it at the moment; a name
-// below a domain for routing is asked there, though the connection takes the other network; and
-// after the end of systemd-resolved the host's own resolver is asked again.
+// The name servers of a network are those that systemd-resolved has for it now. A name
+// below a routing domain is resolved there, even if the connection takes the other
+// network. When systemd-resolved ends, the host's own resolver is used again.
 func TestResolved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs systemd-resolved")
@@ -114,7 +115,7 @@ func TestResolved(t *testing.T) {
 		t.Errorf("%s was not asked at the network's own servers", public)
 	}
 
-	// Of that it does not tell; it is found by looking.
+	// systemd-resolved does not report this change; the daemon finds it by looking.
 	d.run("resolvectl", "domain", "wwan0", "~corp.example")
 	stage.Until(t, "the domain is known", func() bool {
 		return strings.Contains(m.ctl(t, "explain", internal+":80"), "Resolver "+wwan.Gateway4.String()+" for names below corp.example, by whatever network.")

@@ -16,16 +16,16 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// A gateway that has the same address as the one before, but is another one, has no figures of
-// it; they come back with the old one, also after a restart, until they are forgotten. The same
-// address and prefix on both, nothing else changes.
+// Another gateway with the same address gets none of the former gateway's measurements.
+// These come back with the former gateway, even after a restart, until they are
+// forgotten. Both gateways have the same address and prefix, and nothing else changes.
 func TestRoaming(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs programs in namespaces")
 	}
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	w := bed.Network("wlan0")
-	// The real address, so that packets arrive.
+	// This is the gateway's real address, so that packets arrive.
 	gateway := func() (hw net.HardwareAddr) {
 		if err := bed.Client.Do(func() error {
 			l, err := netlink.LinkByName("wlan0")
@@ -64,7 +64,8 @@ func TestRoaming(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close() //nolint:errcheck // it was only to be measured
-	// By now the kernel knows the gateway, so mamma does from the start.
+	// The kernel already knows the gateway, and therefore mamma knows it from the
+	// start.
 	state := t.TempDir()
 	env := []string{"env", "STATE_DIRECTORY=" + state}
 	m := startBy(t, bed.Client, env)

@@ -23,7 +23,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// marked counts the rules that are the daemon's.
+// marked returns the number of the daemon's rules.
 func marked(t *testing.T, bed *testbed.Bed) int {
 	t.Helper()
 	n := 0
@@ -41,7 +41,7 @@ func marked(t *testing.T, bed *testbed.Bed) int {
 	return n
 }
 
-// awaitMarked returns when the daemon's rules are as many as wanted.
+// awaitMarked returns when the daemon has the wanted number of rules.
 func awaitMarked(t *testing.T, bed *testbed.Bed, want int) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -53,9 +53,9 @@ func awaitMarked(t *testing.T, bed *testbed.Bed, want int) {
 	}
 }
 
-// With routing = "manage" any program that binds an address gets the network it
-// means. The rules come back when they are flushed, and go with the daemon, or
-// with the next one if it was killed.
+// With routing = "manage", any program that binds an address gets the network of that
+// address. The rules come back after a flush. They are removed by the daemon when it
+// ends, or by the next daemon if it was killed.
 func TestManagedRouting(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	conf := write(t, "policy.conf", "routing = \"manage\"\n"+plainConf)
@@ -79,7 +79,7 @@ func TestManagedRouting(t *testing.T) {
 			t.Errorf("%s: %v", n.Name, err)
 		}
 	}
-	// No device needs to be bound then.
+	// Sockets need no device with these rules.
 	d.within(t, stage.Patience, func(p map[string]control.Prefix) string {
 		if p["wwan0"].Device != nil {
 			return "sockets are bound to " + *p["wwan0"].Device
@@ -122,7 +122,8 @@ func TestManagedRouting(t *testing.T) {
 	awaitMarked(t, bed, 0)
 }
 
-// Where somebody's rule comes before ours the daemon says which, and leaves it alone.
+// If somebody else's rule comes before ours, the daemon tells which one, and leaves it
+// alone.
 func TestManagedRoutingPreceded(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	d := start(t, bed.Client, write(t, "policy.conf", "routing = \"manage\"\n"+plainConf))
@@ -142,7 +143,7 @@ func TestManagedRoutingPreceded(t *testing.T) {
 	}
 }
 
-// Without the capability the daemon says what it lacks.
+// Without the capability, the daemon says which capability it lacks.
 func TestManagedRoutingNeedsCapability(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving up a capability takes one: needs root, or a user namespace")
@@ -159,9 +160,9 @@ func TestManagedRoutingNeedsCapability(t *testing.T) {
 	}
 }
 
-// A daemon that lacks the capability for what its configuration says by now is
-// found, however much the doctor itself may; so is a doctor's own lack where no
-// daemon runs. What is said to mend it does.
+// The doctor finds a daemon that lacks a capability for its present configuration,
+// whatever capabilities the doctor has. If no daemon runs, the doctor finds its own
+// lack. The commands that it proposes mend that.
 func TestDoctorFindsMissingCapability(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving up a capability takes one: needs root, or a user namespace")
@@ -222,8 +223,8 @@ func TestDoctorFindsMissingCapability(t *testing.T) {
 	expect("after the first remedy, for a doctor without it", false, without, control...)
 }
 
-// The doctor goes by the running daemon's configuration and tells by its exit
-// code how bad it is.
+// The doctor uses the running daemon's configuration. Its exit status tells how serious
+// the findings are.
 func TestDoctor(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{
 		Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}},
@@ -248,8 +249,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// What the owner forbids while the daemon runs is heeded, by whatever rule, and what is allowed
-// again is offered again.
+// When the owner forbids a network by any rule while the daemon runs, the daemon obeys.
+// A network that is allowed again is offered again.
 func TestManagedRoutingForbidden(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{
 		{Name: "wlan0", Prefix4: netip.MustParsePrefix("10.1.0.0/24")}, {Name: "wwan0", Prefix4: netip.MustParsePrefix("10.2.0.0/24")},

@@ -20,8 +20,8 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// scopeStage is a host with two networks, whose routes prefer wlan0 and know no source
-// addresses, and the control groups of three services.
+// scopeStage is a host with two networks, whose routes prefer wlan0 without source
+// rules. It has the control groups of three services.
 type scopeStage struct {
 	t                  *testing.T
 	bed                *testbed.Bed
@@ -92,18 +92,19 @@ func (s *scopeStage) start() *daemon {
 	return d
 }
 
-// fetch has an unmodified program of a group connect, and returns over which network it
-// did; "nowhere" if it did not.
+// fetch lets an unmodified program in a group connect. It returns the network that the
+// connection went over, "nowhere" if it failed.
 func (s *scopeStage) fetch(g *groupbed.Group, url string) string { return s.fetchWithin(g, url, "15") }
 
-// fetchWithin is fetch for a connection that may fail, after so many seconds.
+// fetchWithin is fetch for a connection that may fail. patience is its time-out in
+// seconds.
 func (s *scopeStage) fetchWithin(g *groupbed.Group, url, patience string) string {
 	s.t.Helper()
 	cmd := exec.Command("curl", "-gsS", "--max-time", "15", "--connect-timeout", patience, url)
 	g.Put(cmd)
 	p := stage.Launch(s.t, s.bed.Client, cmd)
 	if code := p.Wait(s.t); code != 0 {
-		if code == 7 || code == 28 { // it did not connect, or not in time
+		if code == 7 || code == 28 { // it could not connect, or not in time
 			return "nowhere"
 		}
 		return fmt.Sprintf("curl %d: %s", code, p.Log)
@@ -163,9 +164,9 @@ scope "web" {
 }
 `
 
-// Two services that know nothing of mamma are each on the network that their scope names,
-// through the loss of either, the end of mamma by a signal that it cannot see, and its next
-// start; when mamma ends in order, all is as if it had never been.
+// Two services that know nothing of mamma stay on the networks that their scopes name,
+// through the loss of either network, through a kill of mamma by SIGKILL, and through
+// its next start. When mamma ends in order, everything is as it was without mamma.
 func TestScopes(t *testing.T) {
 	s := newScopeStage(t, twoScopes)
 	d := s.start()
@@ -197,8 +198,8 @@ func TestScopes(t *testing.T) {
 	s.expect("after the end", map[*groupbed.Group]string{s.backup: home, s.web: home, s.other: home})
 }
 
-// ctl runs mammactl as root, with the file system for links as mamma has it, and returns
-// what it prints.
+// ctl runs mammactl as root, with mamma's file system for links, and returns what
+// mammactl prints.
 func (s *scopeStage) ctl(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "mammactl"), append([]string{"--control", filepath.Join(filepath.Dir(s.socket), "control.sock")}, args...)...)
@@ -210,8 +211,8 @@ func (s *scopeStage) ctl(args ...string) string {
 	return p.Out.String()
 }
 
-// What is placed is shown; a scope that a reload removes is none any more; everything ends
-// on request, also after a mamma that cannot be asked.
+// mammactl shows which connections are placed. A scope that a reload removes no longer
+// exists. Everything ends on request, even if a mamma was killed and cannot be asked.
 func TestScopesShown(t *testing.T) {
 	s := newScopeStage(t, twoScopes)
 	d := s.start()
@@ -231,7 +232,7 @@ func TestScopesShown(t *testing.T) {
 		len(b.Usual) != 4 || b.Usual[0].Kind != "place" || *b.Usual[0].Chosen.Name != "mobile" || *b.Selection != "require network mobile" || !shown.Kept || shown.Error != nil {
 		t.Errorf("scope: %+v of %+v", b, shown)
 	}
-	var e control.Event // a second one would be an error
+	var e control.Event // a second event would be an error
 	if err := json.Unmarshal([]byte(s.ctl("decisions", "--json")), &e); err != nil || e.Decision == nil {
 		t.Fatalf("decisions: %+v, %v", e, err)
 	}
@@ -243,7 +244,8 @@ func TestScopesShown(t *testing.T) {
 		t.Errorf("mammactl scopes shows\n%s", text)
 	}
 
-	// A group that begins now is of its scope from its first connection on, or soon.
+	// A group that begins now belongs to its scope from its first connection on, or
+	// soon after.
 	late := s.root.Sub("user.slice/late.scope")
 	s.configure(strings.ReplaceAll(twoScopes, "unit    = \"backup.service\"", "unit    = [\"late.scope\", \"later.scope\"]"))
 	s.ctl("reload")
@@ -266,7 +268,7 @@ func TestScopesShown(t *testing.T) {
 	s.expect("after that", map[*groupbed.Group]string{late: "wlan0"})
 }
 
-// A mamma without scopes ends what one that was killed has left behind.
+// A mamma without scopes removes what a killed mamma has left behind.
 func TestScopesLeftBehind(t *testing.T) {
 	s := newScopeStage(t, twoScopes)
 	s.start().Kill(t)
@@ -278,7 +280,7 @@ func TestScopesLeftBehind(t *testing.T) {
 	s.expect("then", map[*groupbed.Group]string{s.backup: "wlan0"})
 }
 
-// A destination with a route of its own is never steered elsewhere: that of the other
+// Destinations with routes of their own are never steered elsewhere: one on the other
 // network's link, one behind a gateway there, and this host itself.
 func TestScopesLeaveRoutes(t *testing.T) {
 	s := newScopeStage(t, "scope \"rest\" {\n  prefer = \"network=mobile\"\n}\n")
@@ -307,7 +309,7 @@ func TestScopesLeaveRoutes(t *testing.T) {
 	go func() { _ = http.Serve(l, home.Server.HTTP.Mux) }() //nolint:gosec // a test
 	t.Cleanup(func() { _ = l.Close() })
 	s.start()
-	for range 3 { // undecided, and then decided
+	for range 3 { // first undecided, later decided
 		for url, want := range map[string]string{
 			"http://192.0.2.1/": "wwan0", "http://" + home.Gateway4.String() + "/": "wlan0", "http://198.51.100.1/": "wlan0",
 			"http://[" + home.Gateway6.String() + "]/": "wlan0",

@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// selectionConf gives the networks names and costs. The policy always takes wlan0.
+// selectionConf gives the networks names and costs. Its policy always takes wlan0.
 const selectionConf = `policy "sample" {}
 interface "wlan0" {
   name     = "home"
@@ -24,15 +24,15 @@ interface "wwan0" {
 `
 
 // A program says for each connection which networks it may take, by name, cost and
-// interface. The routes prefer wlan0 and know no source addresses, so that a
-// connection leaves by wwan0 only if its socket is bound to it.
+// interface. The routes prefer wlan0 without source rules, so a connection leaves by
+// wwan0 only if its socket is bound to wwan0.
 func TestSelection(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	conf := write(t, "policy.conf", selectionConf)
 	d := start(t, bed.Client, conf)
 	c := startDialer(t, bed, d.socket)
 	for _, tt := range []struct {
-		selection, network string // "" as network: not permitted
+		selection, network string // network is "" if the connection is not permitted
 		bound              bool   // the socket is bound to the network's interface
 	}{
 		{"", "wlan0", false},
@@ -81,7 +81,7 @@ func TestSelection(t *testing.T) {
 		}
 	}
 
-	// Without mamma nobody knows names and costs.
+	// Without mamma, names and costs are not known.
 	d.Signal(t, syscall.SIGTERM)
 	if status := d.Wait(t); status != 0 {
 		t.Fatalf("exit status %d\n%s", status, d.Log)
@@ -96,8 +96,8 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// mamma serves programs of the original library on a second socket. A Go program
-// that asks there meets the same daemon, and what it requires is kept.
+// On its second socket, mamma serves programs of the original library. A Go program
+// that asks there speaks to the same daemon, and its requirements are kept.
 func TestSelectionOnCompatSocket(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	compat := filepath.Join(t.TempDir(), "compat")

@@ -1,5 +1,5 @@
-// Package system tests the programs as they are: built, started in namespaces,
-// spoken to over their sockets, stopped by signals.
+// Package system tests the real programs. It builds them, starts them in namespaces,
+// speaks to them over their sockets, and stops them by signals.
 package system
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// bin is where the programs under test are.
+// bin is the folder of the programs under test.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -34,14 +34,14 @@ type daemon struct {
 	socket string
 }
 
-// start starts mamma in the namespace, nil for that of the test, and waits until
-// it has loaded its policy and serves its socket.
+// start starts mamma in a namespace (nil means that of the test). It waits until mamma
+// has loaded its policy and serves its socket.
 func start(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 	t.Helper()
 	return startBy(t, in, nil, args...)
 }
 
-// startBy is start by a program that runs what follows its own arguments.
+// startBy is start with a command that runs the program which follows in its arguments.
 func startBy(t *testing.T, in *testbed.Namespace, by []string, args ...string) *daemon {
 	t.Helper()
 	d := launchBy(t, in, by, args...)
@@ -57,11 +57,11 @@ func startBy(t *testing.T, in *testbed.Namespace, by []string, args ...string) *
 		}
 		return err == nil
 	})
-	d.Log.Await(t, "msg=serving", 1) // the other sockets and the FIFO, too
+	d.Log.Await(t, "msg=serving", 1) // the other sockets and the FIFO are served, too
 	return d
 }
 
-// launch starts mamma and does not wait for anything.
+// launch starts mamma and waits for nothing.
 func launch(t *testing.T, in *testbed.Namespace, args ...string) *daemon {
 	t.Helper()
 	return launchBy(t, in, nil, args...)

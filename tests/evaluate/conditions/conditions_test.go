@@ -10,8 +10,7 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/simulate"
 )
 
-// The sets of a seed are always the same, and those of another one have nothing in
-// common with them.
+// The cases of a seed are always the same, and differ from those of another seed.
 func TestSets(t *testing.T) {
 	names := func(seed uint64) map[string]int {
 		list := map[string]int{}
@@ -29,7 +28,7 @@ func TestSets(t *testing.T) {
 	counts := map[string]int{}
 	for _, g := range Groups(Judging) {
 		counts[g.Name] = len(g.Cases)
-		if g.Name == "static" { // it has the same links, with other pages
+		if g.Name == "static" { // it has the same links with other pages
 			continue
 		}
 		for _, c := range g.Cases {
@@ -47,7 +46,8 @@ func TestSets(t *testing.T) {
 	}
 }
 
-// Every case can be played, and a network compared with itself is as good as the best.
+// Every case can be played. A network that is compared with itself is as good as the
+// best.
 func TestRun(t *testing.T) {
 	for _, g := range Groups(Tuning) {
 		g = g.Every(max(1, len(g.Cases)/2))

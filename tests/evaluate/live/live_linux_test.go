@@ -44,7 +44,7 @@ func newRig(t *testing.T, paths []Path, policies ...Policy) *Rig {
 	return r
 }
 
-// A page comes over the networks that each way stands for, in about the time that
+// Each way loads a page over the networks that it should use, in about the time that
 // the links need.
 func TestPage(t *testing.T) {
 	if raceDetector {
@@ -83,8 +83,8 @@ func TestPage(t *testing.T) {
 			t.Errorf("%s: %.3f s, objects %v, %d reused, %d bytes", tt.way.Name, got.Seconds, nets, reused, bytes)
 		}
 	}
-	// Of so many objects at once none need find a connection idle; one after the
-	// other does.
+	// Of many objects at once, perhaps none finds an idle connection. Of two objects in
+	// a row, the second does.
 	two := workload.Page{Objects: []workload.Object{{Size: 3000, After: workload.None}, {Size: 2000, After: 0}}}
 	var got Loaded
 	if err := r.Actor.Do("page", PageJob{Way: r.Asked("adaptive", Asked), Server: r.Server, Page: two}, &got); err != nil {
@@ -95,7 +95,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// Short versions of the other programs come to an end and report what they did.
+// Short versions of the other programs end and report what they did.
 func TestPrograms(t *testing.T) {
 	r := newRig(t, []Path{{Mbps: 10, RTT: 10 * time.Millisecond}, {Mbps: 10, RTT: 20 * time.Millisecond}}, Policy{Name: "video", Policy: "video"})
 	v := workload.V()

@@ -2,6 +2,6 @@
 
 package live
 
-// raceDetector tells that this test binary is slow: what depends on which
-// connection is there first is left to the run without the detector.
+// raceDetector tells that this test binary is slow. Checks that depend on which
+// connection is there first run only without the detector.
 const raceDetector = true

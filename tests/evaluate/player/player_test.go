@@ -43,7 +43,8 @@ func TestJudge(t *testing.T) {
 	if j := Judge(&v, best); j.MOS != 5 || j.Stalled != 0 || j.MeanRung != 6 || j.Switches != 0 {
 		t.Errorf("the best: %+v", j)
 	}
-	// One change from worst to best, 4 s of 20 s stalled: 1 + 2 - 2 - 1/4.
+	// The segments change once from worst to best, and 4 s of 20 s are stalled: 1 + 2 -
+	// 2 - 1/4.
 	mixed := []Shown{{0, 0}, {0, 0}, {6, 4 * time.Second}, {6, 0}}
 	if j := Judge(&v, mixed); math.Abs(j.MOS-1) > 1e-9 || math.Abs(j.Stalled-0.2) > 1e-9 || j.Switches != 1 || j.MeanRung != 3 {
 		t.Errorf("%+v", j)
@@ -56,8 +57,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A segment of 1 MB that began at 5 Mbit/s and goes on at 0.2 is given up after
-// some seconds; one that comes in time, or whose rest is short, is not.
+// A segment of 1 MB that began at 5 Mbit/s and goes on at 0.2 Mbit/s is given up after
+// some seconds. A segment that comes in time, or whose rest is small, is not given up.
 func TestGiveUp(t *testing.T) {
 	v := workload.V()
 	top := len(v.Ladder) - 1
@@ -69,13 +70,13 @@ func TestGiveUp(t *testing.T) {
 		ok      bool
 	}{
 		{top, 100_000, 400 * time.Millisecond, top, false}, // too early to tell
-		{top, 0, 10 * time.Second, top, false},             // nothing to go by
+		{top, 0, 10 * time.Second, top, false},             // no rate is known
 		{top, 600_000, time.Second, top, false},            // in time
 		{top, 600_000, 5 * time.Second, 3, true},           // 960 kbit/s
 		{top, 250_000, 10 * time.Second, 0, true},
-		{top, 1_900_000, 20 * time.Second, top - 4, false}, // nearly there
+		{top, 1_900_000, 20 * time.Second, top - 4, false}, // nearly complete
 		{1, 30_000, 10 * time.Second, 0, true},
-		{0, 30_000, 10 * time.Second, -1, false}, // there is no lower one
+		{0, 30_000, 10 * time.Second, -1, false}, // there is no lower rung
 		{top, 5_000_000, 10 * time.Second, top, false},
 	} {
 		if lower, ok := GiveUp(&v, tt.rung, tt.loaded, tt.elapsed, 8*time.Second); ok != tt.ok || ok && lower != tt.lower {

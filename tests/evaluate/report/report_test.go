@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The ranks are those of tables of the sign test.
+// The ranks are those in published tables of the sign test.
 func TestRank(t *testing.T) {
 	for n, want := range map[int]int{0: 0, 1: 0, 5: 0, 6: 1, 8: 1, 9: 2, 11: 2, 12: 3, 15: 4, 20: 6, 30: 10, 100: 40} {
 		if got := rank(n); got != want {
@@ -67,7 +67,7 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// Plots are well-formed XML and images of the right size, whatever they show.
+// Plots are well-formed XML, and images of the right size, whatever they show.
 func TestDrawing(t *testing.T) {
 	p := Plot{Title: "a < b & c", XLabel: "s", YLabel: "share", Series: []Series{CDF("<one>", []float64{3, 1, 2}), {Name: "empty"}}, Steps: true}
 	c := Bars{Title: "bytes", Unit: "MB", Parts: []string{"net 1", "net 2"}, Bars: []Bar{{"a", []float64{1, 2}}, {"b", nil}}}
@@ -104,7 +104,7 @@ func TestDrawing(t *testing.T) {
 	}
 }
 
-// Both formats show the same: a line, an area and words, each where it belongs.
+// Both formats show the same line, area and words, each at its place.
 func TestPNG(t *testing.T) {
 	d := newDrawing(100, 80, "")
 	d.rect(10, 10, 20, 20, "#ff0000")

@@ -23,7 +23,7 @@ func host(t *testing.T, s Scheme, cold bool, paths ...Path) *Host {
 	return h
 }
 
-// Transfers that can be worked out by hand.
+// The times of these transfers can be calculated by hand.
 func TestFetch(t *testing.T) {
 	const fast = 1e6 // Mbit/s: transmission takes no time
 	for _, tt := range []struct {
@@ -36,9 +36,9 @@ func TestFetch(t *testing.T) {
 		{"the initial window", Path{Mbps: fast, RTT: 100 * ms}, 10*segment - header, 200},
 		{"a byte more", Path{Mbps: fast, RTT: 100 * ms}, 10*segment - header + 1, 300},
 		{"three rounds: 10 + 20 + 40 segments", Path{Mbps: fast, RTT: 100 * ms}, 70*segment - header, 400},
-		// 60 + 1452 bytes at 12 kB/s beside two round trips
+		// 60 + 1452 bytes at 12 kB/s take 121 ms, besides two round trips.
 		{"a slow link", Path{Mbps: 0.096, RTT: 100 * ms}, 1200, 200 + 5 + 121},
-		// ten segments of 1500 bytes at 1.2 MB/s
+		// Ten segments of 1500 bytes are sent at 1.2 MB/s.
 		{"the initial window in a row", Path{Mbps: 9.6, RTT: 100 * ms}, 10*segment - header, 200 + 0.05 + 12.5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// A long transfer gets the whole link, less the headers.
+// A long transfer gets the whole rate of the link, less the headers.
 func TestRate(t *testing.T) {
 	for _, p := range []Path{{Mbps: 2, RTT: 10 * ms}, {Mbps: 20, RTT: 100 * ms}, {Mbps: 50, RTT: 200 * ms}, {Mbps: 0.5, RTT: 10 * ms}} {
 		h := host(t, Net(1), true, p)
@@ -63,7 +63,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// Two transfers at once share the link, and the drop-tail queue bounds the delay.
+// Two transfers at once share the link. The drop-tail queue limits the delay.
 func TestQueue(t *testing.T) {
 	h := host(t, Net(1), true, Path{Mbps: 2, RTT: 20 * ms})
 	a, b := h.dial(0, 0, false), h.dial(0, 0, false)
@@ -80,13 +80,13 @@ func TestQueue(t *testing.T) {
 	if h.paths[0].dropped == 0 {
 		t.Error("the queue dropped nothing")
 	}
-	// 2 MB and headers at 250 kB/s take 8.3 s together.
+	// Together, 2 MB and headers at 250 kB/s take 8.3 s.
 	if ends[1] < 8300*ms || ends[1] > 9*time.Second || ends[0] < ends[1]/2 {
 		t.Errorf("the ends are %v", ends)
 	}
 }
 
-// The same seed plays the same.
+// The same seed gives the same course.
 func TestDeterministic(t *testing.T) {
 	p := workload.P1()
 	play := func() []time.Duration {
@@ -131,7 +131,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%d accepted (-want +got)\n%s", accepted, diff)
 	}
 	h.Idle(time.Second)
-	// An idle connection of another host makes room.
+	// An idle connection to another host makes room.
 	if h.request(3, 1000, intent.Set{}, func() {}) == nil || len(h.conns) != 17 {
 		t.Errorf("%d connections", len(h.conns))
 	}
@@ -143,7 +143,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// MPTCP uses both paths for what is long.
+// MPTCP uses both paths for long transfers.
 func TestMPTCP(t *testing.T) {
 	h := host(t, MPTCP(), true, Path{Mbps: 10, RTT: 20 * ms}, Path{Mbps: 10, RTT: 20 * ms})
 	if took := h.Fetch(10_000_000); took < 4*time.Second || took > 5*time.Second {
@@ -154,7 +154,8 @@ func TestMPTCP(t *testing.T) {
 	}
 }
 
-// With all subflows at once, small objects come by the quickest path, as on it alone.
+// If all subflows are there at once, small objects take as long as over the quickest
+// path alone.
 func TestIdeal(t *testing.T) {
 	paths := []Path{{Mbps: 2, RTT: 100 * ms}, {Mbps: 20, RTT: 20 * ms}}
 	alone, ideal := host(t, Net(2), true, paths...), host(t, Ideal(), true, paths...)
@@ -186,7 +187,7 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
-// Some of the grid and of the named scenarios: adaptive keeps its promises.
+// On a part of the grid and of the named scenarios, adaptive keeps its promises.
 func TestAdaptive(t *testing.T) {
 	schemes := []Scheme{Net(1), Net(2), Policy("adaptive"), Policy("threshold")}
 	pairs := []Pair{
@@ -207,7 +208,7 @@ func TestAdaptive(t *testing.T) {
 	}
 }
 
-// From a cold start adaptive is faster than the default network in most cases, and
+// After a cold start, adaptive is faster than the default network in most cases, and
 // finds out in time which network is slow.
 func TestAdaptiveCold(t *testing.T) {
 	schemes := []Scheme{Net(1), Net(2), Policy("adaptive")}
@@ -225,7 +226,7 @@ func TestAdaptiveCold(t *testing.T) {
 	}
 }
 
-// After a download was given up adaptive still uses the network it went over.
+// After a download was given up, adaptive still uses the download's network.
 func TestAdaptiveAfterAbandon(t *testing.T) {
 	p := workload.P1()
 	for _, pair := range []Pair{PairOf(2, 10, 20, 100), PairOf(0.5, 50, 50, 20), PairOf(6, 50, 5, 50)} {

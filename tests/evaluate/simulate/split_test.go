@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A file comes over both paths at once, and never later than over the better one alone
-// by more than a little.
+// A file comes over both paths at once. It takes at most a little longer than over the
+// better path alone.
 func TestSplit(t *testing.T) {
 	const size = 20_000_000
 	for _, tt := range []struct {
@@ -14,7 +14,8 @@ func TestSplit(t *testing.T) {
 		least float64 // of the better path's rate
 	}{
 		{PairOf(20, 20, 20, 20), 1.7}, {PairOf(6, 50, 5, 50), 1.5}, {PairOf(2, 10, 20, 100), 1.05},
-		// Far away, a pause between two responses would cost more than a slow path brings.
+		// With long round trips, a pause between two responses would cost more than a
+		// slow path brings.
 		{PairOf(0.5, 10, 50, 200), 0.98}, {PairOf(50, 10, 0.5, 200), 0.98},
 	} {
 		for _, inOrder := range []bool{false, true} {
@@ -29,7 +30,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// A path that carries nothing any more costs what was under way on it.
+// When a path dies, only what was under way on it is lost.
 func TestSplitThroughDeath(t *testing.T) {
 	const size = 20_000_000
 	pair := PairOf(20, 20, 20, 20)

@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 
-// TCP under random loss gets about the rate of Mathis et al. (CCR 1997), here with
-// CUBIC's gentler answer.
+// Under random loss, TCP gets about the rate of Mathis et al. (CCR 1997), here with
+// CUBIC's gentler reaction.
 func TestLoss(t *testing.T) {
 	const size = 10_000_000
 	p := Path{Mbps: 100, RTT: 50 * ms, Loss: 0.01}
@@ -22,7 +22,7 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// Others leave less of a link, and only this host's own traffic is counted.
+// Other hosts' traffic leaves less of a link. Only this host's own traffic is counted.
 func TestTraffic(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		h := host(t, Net(1), true, Path{Mbps: 10, RTT: 20 * ms})
@@ -51,7 +51,7 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
-// Two paths behind one link are no faster than one.
+// Two paths behind one link are together no faster than one.
 func TestShared(t *testing.T) {
 	h := host(t, RoundRobin(), true, Path{Mbps: 10, RTT: 20 * ms}, Path{RTT: 40 * ms, Behind: 1})
 	left := 2
@@ -65,7 +65,7 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// steady is a policy that names its networks in order, and notes what it is told.
+// steady is a policy that names its networks in order, and records what it is told.
 type steady struct {
 	race     bool
 	ended    []policy.Transfer
@@ -78,8 +78,8 @@ func (s *steady) Choose(r *policy.Request) policy.Decision {
 func (s *steady) Measured([]*policy.Prefix, time.Time) { s.measured++ }
 func (s *steady) Ended(t *policy.Transfer)             { s.ended = append(s.ended, *t) }
 
-// A network that answers nothing does not hold up a connection for ever, and what
-// came is told of.
+// A network that does not answer delays a connection for a limited time. The policy is
+// told what came.
 func TestRace(t *testing.T) {
 	for _, race := range []bool{false, true} {
 		p := &steady{race: race}
@@ -102,7 +102,7 @@ func TestRace(t *testing.T) {
 			t.Errorf("race %v: told %+v", race, e)
 		}
 	}
-	// The slower handshake of a race is told of, too.
+	// The policy is also told of the slower handshake of a race.
 	p := &steady{race: true}
 	s := With("steady", func(policy.Config) (policy.Policy, error) { return p, nil })
 	h := host(t, s, true, Path{Mbps: 10, RTT: 200 * ms}, Path{Mbps: 10, RTT: 40 * ms})
@@ -133,8 +133,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A film over a link that suffices is as good as the player allows, over one that
-// does not it is worse.
+// Over a fast enough link, a film is as good as the player allows. Over a slower link
+// it is worse.
 func TestFilm(t *testing.T) {
 	v := workload.V()
 	v.Length = time.Minute

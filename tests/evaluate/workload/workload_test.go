@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The table of doc/original/evaluation.md, with its check figures in kB.
+// These are the pages of the table in doc/original/evaluation.md, with its check
+// figures in kB.
 func TestPages(t *testing.T) {
 	for _, tt := range []struct {
 		page    Page
@@ -44,7 +45,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// quantile is the value above the given share of the sorted ones.
+// quantile returns the value above the given share of the sorted values.
 func quantile(sorted []float64, q float64) float64 {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
@@ -78,7 +79,8 @@ func TestStructure(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("types by what they wait for (-want +got)\n%s", diff)
 	}
-	// The largest HTML and two of three CSS come from h0, the other 41 in turn.
+	// h0 has the largest HTML and two of three CSS objects; the other 41 are shared out
+	// in turn.
 	if diff := cmp.Diff(map[int]int{0: 9, 1: 6, 2: 6, 3: 6, 4: 6, 5: 6, 6: 5}, hosts); diff != "" {
 		t.Errorf("objects by host (-want +got)\n%s", diff)
 	}

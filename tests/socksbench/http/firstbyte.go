@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// firstByteAim is how much later than without a proxy the first byte of an answer may
-// come, in the median.
+// firstByteAim is the allowed delay of an answer's first byte compared with no proxy,
+// in the median.
 const firstByteAim = 200 * time.Microsecond
 
-// slowly answers with a length, its first byte at once and the rest later, so that
-// whoever waits for more than the first byte is seen.
+// slowly answers with a length, and sends the first byte at once and the rest later. A
+// proxy that waits for more than the first byte is thereby detected.
 func slowly(w http.ResponseWriter, _ *http.Request) {
 	const size = 1000
 	w.Header().Set("Content-Length", fmt.Sprint(size))
@@ -29,8 +29,8 @@ func slowly(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(make([]byte, size-1))
 }
 
-// firstBytes measures the time from a request to the first byte of its answer's body,
-// on a connection that is kept, in turn by each proxy, and shows medians.
+// firstBytes measures the time from a request to the first byte of the answer's body,
+// on a kept connection. It uses the proxies in turn and shows the medians.
 func firstBytes(ctx context.Context, list []*proxy, target string, times int) error {
 	clients := make([]*http.Client, len(list))
 	for i, p := range list {
@@ -48,7 +48,7 @@ func firstBytes(ctx context.Context, list []*proxy, target string, times int) er
 			if err != nil {
 				return fmt.Errorf("%s: first byte: %w", list[i].name, err)
 			}
-			if n >= 10 { // else it warms up
+			if n >= 10 { // the first ones are a warm-up
 				took[i] = append(took[i], d)
 			}
 		}
@@ -88,6 +88,6 @@ func firstByte(ctx context.Context, c *http.Client, target string) (time.Duratio
 		return 0, err
 	}
 	d := time.Since(begun)
-	_, err = io.Copy(io.Discard, resp.Body) // so that the connection is kept
+	_, err = io.Copy(io.Discard, resp.Body) // the connection is kept only if the body was read
 	return d, err
 }

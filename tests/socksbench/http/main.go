@@ -1,6 +1,6 @@
-// Http measures muacsocksd as a proxy for plain HTTP with small answers, beside
-// tinyproxy and squid where they are installed, with ApacheBench (ab) as the
-// client, all in one run.
+// Http measures muacsocksd as a proxy for plain HTTP with small answers. It compares it
+// with tinyproxy and squid, if these are installed, in one run. The client is
+// ApacheBench (ab).
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// proxy is a program that is measured; without a command, none is in between.
+// proxy is a program that is measured. Without a command there is no proxy in between.
 type proxy struct {
 	name    string
 	command func(dir, port string) ([]string, error)
@@ -104,7 +104,7 @@ func run(ctx context.Context) error {
 	return firstBytes(ctx, list, "http://"+l.Addr().String()+"/slowly", 40**rounds)
 }
 
-// proxies lists what can be measured in front of the origin, ours first.
+// proxies lists what can be measured in front of the origin server, ours first.
 func proxies(binary, origin string) []*proxy {
 	return []*proxy{
 		{name: "muacsocksd", command: func(_, port string) ([]string, error) {
@@ -128,7 +128,7 @@ func proxies(binary, origin string) []*proxy {
 	}
 }
 
-// start starts the program and waits until it accepts.
+// start starts the program and waits until it accepts connections.
 func (p *proxy) start(ctx context.Context, dir string) (stop func(), err error) {
 	if p.command == nil {
 		return func() {}, nil
@@ -153,7 +153,7 @@ func (p *proxy) start(ctx context.Context, dir string) (stop func(), err error) 
 			return nil, exec.ErrNotFound
 		}
 	}
-	cmd := exec.CommandContext(ctx, path, args[1:]...) //nolint:gosec // what was asked for
+	cmd := exec.CommandContext(ctx, path, args[1:]...) //nolint:gosec // the program to measure
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func measure(ctx context.Context, ab string, args []string) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// report shows the medians.
+// report prints the medians.
 func report(list []*proxy, ways [][]string, rates map[string][]float64) error {
 	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(tw, "AB\tPROXY\tREQUESTS/s\tRATIO")

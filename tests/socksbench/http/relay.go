@@ -6,13 +6,13 @@ import (
 	"net"
 )
 
-// leastName is what tables call leastRelay.
+// leastName is the name of leastRelay in tables.
 const leastName = "least relay"
 
 // leastRelay carries the bytes of each connection to one address and back, and does
-// nothing else: it reads no header, decides nothing and has no limits. What comes
-// later through it than directly is what two more wakes of a process cost on this
-// machine, so it is the floor of every proxy in Go.
+// nothing else: it reads no header, decides nothing and has no limits. The delay that it
+// adds is what it costs on this machine to wake a process two more times. No proxy in Go
+// can be faster.
 func leastRelay(ctx context.Context, from, to string) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", from)
 	if err != nil {
@@ -39,7 +39,7 @@ func leastRelay(ctx context.Context, from, to string) error {
 	}
 }
 
-// carry copies by read and write. Splice, which io.Copy would use, takes two more
+// carry copies with read and write. io.Copy would use splice, which takes two more
 // system calls for a small answer.
 func carry(to io.Writer, from io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 1<<16))
