@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -28,9 +29,15 @@ const (
 	maxRecords = 512
 	// maxAge is how long one is kept that does not come back.
 	maxAge = 90 * 24 * time.Hour
+	// maxDestinations is how many networks of destinations are kept, of all attachments
+	// together. Those of attachments that were not seen for longest go first.
+	maxDestinations = 4096
+	// maxOfRecord is how many of them are kept of an attachment and family.
+	maxOfRecord = 64
 	// maxName bounds the names of interface and attachment, in bytes.
 	maxName = 512
-	// maxFile bounds what is read; a record takes some 500 bytes.
+	// maxFile bounds what is read; a record takes some 500 bytes, and a network of
+	// destinations some 130.
 	maxFile = 2 << 20
 	version = 1
 )
@@ -66,6 +73,24 @@ type record struct {
 	Up        policy.BytesPerSecond `json:"up_max,omitempty"`
 	UpTime    time.Time             `json:"up_max_time,omitzero"`
 	DownSlide policy.BytesPerSecond `json:"down_average_max,omitempty"`
+	// Destinations are in the order of their use, the latest first. A slice in here is
+	// never modified.
+	Destinations4 []destination `json:"destinations_ipv4,omitempty"`
+	Destinations6 []destination `json:"destinations_ipv6,omitempty"`
+}
+
+// destination is what is known of a network of destinations, as it is stored.
+type destination struct {
+	Network netip.Prefix  `json:"network"`
+	SRTTMin time.Duration `json:"srtt_min"` // in nanoseconds
+	Time    time.Time     `json:"srtt_time"`
+}
+
+// sane tells whether all networks are of a family, and not too many.
+func sane(list []destination, f policy.Family) bool {
+	return len(list) <= maxOfRecord && !slices.ContainsFunc(list, func(d destination) bool {
+		return !d.Network.IsValid() || d.Network != d.Network.Masked() || d.Network.Addr().Is4() != (f == policy.IPv4) || d.SRTTMin <= 0
+	})
 }
 
 // file is the form of the file.
@@ -112,23 +137,44 @@ func (m *Memory) parse(b []byte) error {
 func (r *record) valid() bool {
 	rate := func(v policy.BytesPerSecond) bool { return v >= 0 && !math.IsInf(float64(v), 0) }
 	return r.Interface != "" && r.Attachment != "" && len(r.Interface) <= maxName && len(r.Attachment) <= maxName &&
-		r.SRTTMin4 >= 0 && r.SRTTMin6 >= 0 && rate(r.Down) && rate(r.Up) && rate(r.DownSlide)
+		sane(r.Destinations4, policy.IPv4) && sane(r.Destinations6, policy.IPv6) && r.SRTTMin4 >= 0 && r.SRTTMin6 >= 0 && rate(r.Down) && rate(r.Up) && rate(r.DownSlide)
 }
 
 // boundLocked drops what is too old or too much.
 func (m *Memory) boundLocked() {
 	now := m.now()
-	maps.DeleteFunc(m.byKey, func(_ key, r record) bool { return now.Sub(r.Seen) > maxAge })
-	if len(m.byKey) <= maxRecords {
+	dests := 0
+	maps.DeleteFunc(m.byKey, func(_ key, r record) bool {
+		old := now.Sub(r.Seen) > maxAge
+		if !old {
+			dests += r.destinations()
+		}
+		return old
+	})
+	if len(m.byKey) <= maxRecords && dests <= maxDestinations {
 		return
 	}
 	keys := slices.SortedFunc(maps.Keys(m.byKey), func(a, b key) int {
 		return cmp.Or(m.byKey[a].Seen.Compare(m.byKey[b].Seen), strings.Compare(a.attachment, b.attachment))
 	})
-	for _, k := range keys[:len(keys)-maxRecords] {
-		delete(m.byKey, k)
+	for _, k := range keys {
+		r := m.byKey[k]
+		switch {
+		case len(m.byKey) > maxRecords:
+			delete(m.byKey, k)
+		case dests > maxDestinations:
+			dests -= r.destinations()
+			r.Destinations4, r.Destinations6 = nil, nil
+			m.byKey[k] = r
+			continue
+		default:
+			return
+		}
+		dests -= r.destinations()
 	}
 }
+
+func (r *record) destinations() int { return len(r.Destinations4) + len(r.Destinations6) }
 
 // change changes the record of an attachment.
 func (m *Memory) change(iface, attachment string, f func(*record)) {
@@ -169,6 +215,50 @@ func (m *Memory) RecallPath(iface string, f policy.Family, attachment string) (p
 		p = pathstat.PathRecord{SRTTMin: r.SRTTMin6, Time: r.Time6}
 	}
 	return p, p.SRTTMin > 0
+}
+
+// KeepDestinations implements pathstat.Memory.
+func (m *Memory) KeepDestinations(iface string, f policy.Family, attachment string, list []pathstat.DestinationRecord) {
+	m.change(iface, attachment, func(r *record) {
+		if f == policy.IPv6 {
+			r.Destinations6 = merge(list, r.Destinations6, m.now())
+		} else {
+			r.Destinations4 = merge(list, r.Destinations4, m.now())
+		}
+	})
+}
+
+// merge puts what is known now before what was known earlier of other networks.
+func merge(list []pathstat.DestinationRecord, before []destination, now time.Time) []destination {
+	out := make([]destination, 0, min(len(list)+len(before), maxOfRecord))
+	seen := make(map[netip.Prefix]bool, cap(out))
+	add := func(d destination) {
+		if len(out) < maxOfRecord && !seen[d.Network] && now.Sub(d.Time) <= maxAge {
+			seen[d.Network] = true
+			out = append(out, d)
+		}
+	}
+	for _, d := range list {
+		add(destination{d.Network, d.SRTTMin, d.Time})
+	}
+	for _, d := range before {
+		add(d)
+	}
+	return out
+}
+
+// RecallDestinations implements pathstat.Memory.
+func (m *Memory) RecallDestinations(iface string, f policy.Family, attachment string) []pathstat.DestinationRecord {
+	r := m.get(iface, attachment)
+	kept := r.Destinations4
+	if f == policy.IPv6 {
+		kept = r.Destinations6
+	}
+	list := make([]pathstat.DestinationRecord, len(kept))
+	for i, d := range kept {
+		list[i] = pathstat.DestinationRecord{Network: d.Network, PathRecord: pathstat.PathRecord{SRTTMin: d.SRTTMin, Time: d.Time}}
+	}
+	return list
 }
 
 // KeepLink implements pathstat.Memory.

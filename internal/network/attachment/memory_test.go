@@ -2,8 +2,10 @@ package attachment
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,6 +66,98 @@ func TestComesBack(t *testing.T) {
 	}
 	if again, err = Load(path); err != nil || len(again.byKey) != 0 {
 		t.Errorf("after forgetting the file has %d, %v", len(again.byKey), err)
+	}
+}
+
+func network(i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
+}
+
+func destinations(from, to int, at time.Time) (list []pathstat.DestinationRecord) {
+	for i := from; i < to; i++ {
+		list = append(list, pathstat.DestinationRecord{Network: network(i), PathRecord: pathstat.PathRecord{SRTTMin: time.Duration(i+1) * time.Millisecond, Time: at}})
+	}
+	return list
+}
+
+// Figures of destinations come back with their attachment, also from the file; those of before
+// stay behind the later ones as long as there is room.
+func TestDestinations(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "attachments.json")
+	m, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Truncate(time.Second)
+	six := []pathstat.DestinationRecord{{Network: netip.MustParsePrefix("2001:db8:1::/48"), PathRecord: pathstat.PathRecord{SRTTMin: time.Millisecond, Time: at}}}
+	m.KeepDestinations("wlan0", policy.IPv4, "wifi a", destinations(0, 3, at))
+	m.KeepDestinations("wlan0", policy.IPv6, "wifi a", six)
+	m.KeepDestinations("wlan0", policy.IPv4, "wifi a", destinations(2, 4, at))
+	m.KeepDestinations("wlan0", policy.IPv4, "wifi b", destinations(9, 10, at))
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range map[string]*Memory{"as kept": m, "from the file": again} {
+		var got []netip.Prefix
+		for _, d := range m.RecallDestinations("wlan0", policy.IPv4, "wifi a") {
+			got = append(got, d.Network)
+			if !d.Time.Equal(at) || d.SRTTMin <= 0 {
+				t.Errorf("%s: %+v", name, d)
+			}
+		}
+		if want := []netip.Prefix{network(2), network(3), network(0), network(1)}; !slices.Equal(got, want) {
+			t.Errorf("%s: %v", name, got)
+		}
+		if got := m.RecallDestinations("wlan0", policy.IPv6, "wifi a"); len(got) != 1 || got[0].Network != six[0].Network {
+			t.Errorf("%s: %v", name, got)
+		}
+		if got := m.RecallDestinations("wlan0", policy.IPv4, "wifi c"); len(got) != 0 {
+			t.Errorf("%s: %v of a place that was never visited", name, got)
+		}
+	}
+	again.Forget("wlan0")
+	if got := again.RecallDestinations("wlan0", policy.IPv4, "wifi a"); len(got) != 0 {
+		t.Errorf("%v although forgotten", got)
+	}
+}
+
+// However many destinations there are, memory and file are bounded, and those of the latest
+// attachments stay.
+func TestDestinationsAreBounded(t *testing.T) {
+	now := epoch
+	m := &Memory{now: func() time.Time { return now }, byKey: map[key]record{}}
+	for i := range 3 * maxRecords {
+		now = now.Add(time.Second)
+		for round := range 2 {
+			m.KeepDestinations("wlan0", policy.IPv4, fmt.Sprint("wifi ", i), destinations(round*maxOfRecord, (round+1)*maxOfRecord, now))
+		}
+	}
+	total := 0
+	for _, r := range m.byKey {
+		total += r.destinations()
+	}
+	if total > maxDestinations || total < maxDestinations-maxOfRecord {
+		t.Errorf("%d destinations", total)
+	}
+	last := m.RecallDestinations("wlan0", policy.IPv4, fmt.Sprint("wifi ", 3*maxRecords-1))
+	if len(last) != maxOfRecord || last[0].Network != network(maxOfRecord) {
+		t.Errorf("%d of the latest place, the first is %v", len(last), last[0].Network)
+	}
+	path := filepath.Join(t.TempDir(), "attachments.json")
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() > maxFile {
+		t.Errorf("the file has %d bytes, %v", info.Size(), err)
+	}
+	now = now.Add(maxAge + time.Hour)
+	m.KeepDestinations("wlan0", policy.IPv4, "wifi new", destinations(0, 1, epoch))
+	if got := m.RecallDestinations("wlan0", policy.IPv4, "wifi new"); len(got) != 0 {
+		t.Errorf("measured months ago: %v", got)
 	}
 }
 

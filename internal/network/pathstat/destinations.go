@@ -49,6 +49,18 @@ func keyOf(tag int, remote [16]byte) destKey {
 	return key | 1<<48 | destKey(binary.BigEndian.Uint64(remote[:])>>16)
 }
 
+// network is the network that a key is about.
+func (k destKey) network() netip.Prefix {
+	if k>>48&1 == 0 {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], uint32(k)<<8)
+		return netip.PrefixFrom(netip.AddrFrom4(a), 24)
+	}
+	var a [16]byte
+	binary.BigEndian.PutUint64(a[:], uint64(k)<<16)
+	return netip.PrefixFrom(netip.AddrFrom16(a), 48)
+}
+
 func (d *Destinations) part(k destKey) *destPart {
 	// Neighbouring networks differ in their low bits. The multiplication spreads these
 	// over the high bits.
@@ -130,15 +142,9 @@ func (t *destTracker) begin() {
 func (t *destTracker) add(now Instant, k destKey, s Sample) {
 	i, ok := t.index[k]
 	if !ok {
-		if i = t.allocate(); i < 0 {
+		if i = t.insert(k); i < 0 {
 			return
 		}
-		t.entries[i] = destEntry{key: k, newer: -1, older: -1}
-		e := &t.entries[i]
-		e.estimator.minimum.grain = destGrain
-		e.estimator.scratch = &t.scratch
-		t.index[k] = i
-		t.link(i)
 	}
 	e := &t.entries[i]
 	if e.pass != t.pass {
@@ -151,6 +157,51 @@ func (t *destTracker) add(now Instant, k destKey, s Sample) {
 	}
 	t.samples = append(t.samples, destSample{s, e.first})
 	e.first = int32(len(t.samples) - 1)
+}
+
+// insert makes an entry, and returns its index; -1 if there is no place for it.
+func (t *destTracker) insert(k destKey) int32 {
+	i := t.allocate()
+	if i < 0 {
+		return i
+	}
+	t.entries[i] = destEntry{key: k, newer: -1, older: -1}
+	e := &t.entries[i]
+	e.estimator.minimum.grain = destGrain
+	e.estimator.scratch = &t.scratch
+	t.index[k] = i
+	t.link(i)
+	return i
+}
+
+// recall takes over what was known of a network at an earlier time, unless it is known now.
+func (t *destTracker) recall(now Instant, tag int, r *DestinationRecord) {
+	k := keyOf(tag, r.Network.Addr().As16())
+	if _, known := t.index[k]; known || len(t.index) == t.limit || k.network() != r.Network {
+		return // what is in use is worth more
+	}
+	i := t.insert(k)
+	if i < 0 {
+		return
+	}
+	e := &t.entries[i]
+	e.used = now.Up
+	e.estimator.Recall(now, r.PathRecord)
+	t.table.put(k, e.estimator.Stats())
+}
+
+// records returns what is known of the networks of a prefix, those in use most recently
+// first, and most of them at most.
+func (t *destTracker) records(tag, most int) []DestinationRecord {
+	var list []DestinationRecord
+	for i := t.newest; i >= 0 && len(list) < most; i = t.entries[i].older {
+		e := &t.entries[i]
+		stats := e.estimator.Stats()
+		if int(e.key>>49) == tag && stats.SRTTMin > 0 && !stats.SampleTime.IsZero() {
+			list = append(list, DestinationRecord{e.key.network(), PathRecord{stats.SRTTMin, stats.SampleTime}})
+		}
+	}
+	return list
 }
 
 // end computes the figures of the pass and publishes them.

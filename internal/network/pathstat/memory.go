@@ -1,6 +1,7 @@
 package pathstat
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/socket-intents/mamma/policy"
@@ -14,6 +15,11 @@ type Memory interface {
 	RecallPath(iface string, f policy.Family, attachment string) (PathRecord, bool)
 	KeepLink(iface, attachment string, r LinkRecord)
 	RecallLink(iface, attachment string) (LinkRecord, bool)
+	// KeepDestinations takes what is known of networks of destinations, those in use most
+	// recently first. It keeps the slice.
+	KeepDestinations(iface string, f policy.Family, attachment string, list []DestinationRecord)
+	// RecallDestinations returns what is kept of them; nobody may modify it.
+	RecallDestinations(iface string, f policy.Family, attachment string) []DestinationRecord
 	// Forget drops what is kept of the attachments of an interface, "" for all, and returns
 	// how many there were.
 	Forget(iface string) int
@@ -32,6 +38,16 @@ type LinkRecord struct {
 	DownTime, UpTime time.Time
 	DownAverage      policy.BytesPerSecond
 }
+
+// DestinationRecord is what is kept of a network of destinations.
+type DestinationRecord struct {
+	Network netip.Prefix // a /24 for IPv4, a /48 for IPv6
+	PathRecord
+}
+
+// keptDestinations is how many networks of destinations are handed to the memory for each
+// prefix: those in use most recently.
+const keptDestinations = 64
 
 // keepInterval is between two times that everything is handed to the memory: what a crash
 // may lose.
@@ -60,6 +76,7 @@ func (st *state) keepPath(p *path) {
 		return
 	}
 	st.memory.KeepPath(p.id.Interface, family(p.id), p.attachment, PathRecord{stats.SRTTMin, stats.SampleTime})
+	st.memory.KeepDestinations(p.id.Interface, family(p.id), p.attachment, st.dests.records(p.tag, keptDestinations))
 }
 
 func (st *state) recallPath(now Instant, p *path) {
@@ -68,6 +85,10 @@ func (st *state) recallPath(now Instant, p *path) {
 	}
 	if r, ok := st.memory.RecallPath(p.id.Interface, family(p.id), p.attachment); ok {
 		p.estimator.Recall(now, r)
+	}
+	list := st.memory.RecallDestinations(p.id.Interface, family(p.id), p.attachment)
+	for i := len(list) - 1; i >= 0; i-- { // the last one becomes the most recent one
+		st.dests.recall(now, p.tag, &list[i])
 	}
 }
 
