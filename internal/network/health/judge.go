@@ -15,7 +15,9 @@ type Report struct {
 	// nothing else is left.
 	Avoid map[uint32][]policy.PrefixID
 	// Doubtful lists the prefixes whose links work but against which other evidence
-	// speaks. A probe would settle the doubt.
+	// speaks. A probe would settle the doubt. What a service or the network itself has
+	// told calls for one probe only; where probes cost something, only if no other
+	// prefix is up.
 	Doubtful []policy.PrefixID
 	// Next is the time when the judgement may change without new evidence; zero: never.
 	Next time.Time
@@ -24,6 +26,7 @@ type Report struct {
 // Report judges all prefixes.
 func (t *Tracker) Report(now time.Time) Report {
 	r := Report{Health: map[policy.PrefixID]policy.Health{}}
+	var told []policy.PrefixID // of doubts that call for a probe
 	for id, p := range t.prefixes {
 		if !p.gone.IsZero() {
 			continue
@@ -42,11 +45,30 @@ func (t *Tracker) Report(now time.Time) Report {
 				r.Avoid[uid] = append(r.Avoid[uid], id)
 			}
 		}
-		if p.usable() && (len(p.users) > 0 || p.stalled && !p.proven || p.probeFails > 0) {
+		switch {
+		case !p.usable():
+		case len(p.users) > 0 || p.stalled && !p.proven || p.probeFails > 0:
+			r.Doubtful = append(r.Doubtful, id)
+		case !p.probed && (p.net.Doubt != "" || p.net.Portal != ""):
+			told = append(told, id)
+		}
+	}
+	for _, id := range told {
+		if !t.prefixes[id].net.Costs || !r.upBeside(id) {
 			r.Doubtful = append(r.Doubtful, id)
 		}
 	}
 	return r
+}
+
+// upBeside tells whether a prefix of another interface is up, for the same family.
+func (r *Report) upBeside(id policy.PrefixID) bool {
+	for other, h := range r.Health {
+		if h.State == policy.Up && other.Interface != id.Interface && other.Prefix.Addr().Is4() == id.Prefix.Addr().Is4() {
+			return true
+		}
+	}
+	return false
 }
 
 // age drops evidence that no longer counts. It also notes when the next piece of
@@ -80,8 +102,18 @@ func (p *prefix) age(now time.Time, r *Report) {
 	}
 }
 
-// judge weighs the evidence, the strongest kind first.
+// judge weighs the evidence, the strongest kind first. Where it shows that connections do
+// not get far, the reason names the portal that the network has told of.
 func (p *prefix) judge() (policy.HealthState, string) {
+	state, reason := p.weigh()
+	unlinked := !p.usable() || p.net.Refused != "" || p.damped
+	if state != policy.Up && !unlinked && p.net.Portal != "" && reason != p.net.Doubt {
+		reason += "; " + p.net.Portal
+	}
+	return state, reason
+}
+
+func (p *prefix) weigh() (policy.HealthState, string) {
 	failures, hold := 0, false
 	for _, d := range p.users {
 		failures = max(failures, d.failures)

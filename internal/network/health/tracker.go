@@ -58,8 +58,13 @@ type Network struct {
 	Gateway string
 	// Doubt says why connections may not get far, in the words of a service of the host
 	// that has tried; "": no service says so. It makes the prefix suspect. Probes of
-	// another kind do not remove it.
+	// another kind do not remove it, but a probe that fails confirms it.
 	Doubt string
+	// Portal is what the network itself has told of a portal, for people; "": nothing.
+	// That alone does not make the prefix suspect, because the portal may be open.
+	Portal string
+	// Costs tells that traffic is paid for by its amount, probes included.
+	Costs bool
 }
 
 // Connect is the result of a client's attempt on a prefix.
@@ -113,6 +118,7 @@ type prefix struct {
 
 	probeFails  int
 	probeReason string
+	probed      bool // since the present Doubt and Portal
 }
 
 // doubt is what one user's connects say against a prefix.
@@ -193,6 +199,9 @@ func (p *prefix) set(now time.Time, n Network) (anew bool) {
 	if was && replaced {
 		p.lost(now) // it was lost for too short a time to be seen
 	}
+	if p.net.Doubt != n.Doubt || p.net.Portal != n.Portal {
+		p.probed = false
+	}
 	p.net, p.known, p.gone = n, true, time.Time{}
 	p.hadDefault = n.Far && (p.hadDefault || n.Default)
 	is := p.usable()
@@ -201,7 +210,7 @@ func (p *prefix) set(now time.Time, n Network) (anew bool) {
 	}
 	if replaced || rerouted || is && !was {
 		anew = true
-		p.users, p.stalled, p.proven, p.probeFails = nil, false, false, 0
+		p.users, p.stalled, p.proven, p.probeFails, p.probed = nil, false, false, 0, false
 	}
 	return anew
 }
@@ -274,8 +283,11 @@ func (t *Tracker) Flow(id policy.PrefixID, f Flow) {
 // connections still stall after it, their destinations are blamed.
 func (t *Tracker) Probe(id policy.PrefixID, r Probe) {
 	p := t.prefixes[id]
+	if p == nil {
+		return
+	}
+	p.probed = true
 	switch {
-	case p == nil:
 	case r.OK:
 		p.probeFails, p.probeReason, p.users, p.proven = 0, "", nil, p.stalled
 	default:

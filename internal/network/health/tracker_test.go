@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,8 @@ func network(change ...func(*Network)) func(*Tracker, time.Time) {
 func noCarrier(n *Network) { n.Running = false }
 func refused(n *Network)   { n.Refused, n.Default = "prohibited", false }
 func doubted(n *Network)   { n.Doubt = "a portal" }
+func announced(n *Network) { n.Portal = "a portal at P" }
+func costly(n *Network)    { n.Costs = true }
 func noDefault(n *Network) { n.Default, n.Gateway = false, "" }
 
 func vanish(t *Tracker, now time.Time) { t.Networks(now, nil) }
@@ -84,6 +87,15 @@ func TestTracker(t *testing.T) {
 			{4 * s, probe(true), "suspect: a portal"},
 			{5 * s, network(doubted, noCarrier), "down: the link has no carrier"},
 			{60 * s, network(), "up"},
+		}},
+		{"a portal that the network tells of is the reason of what fails", []step{
+			{0, network(announced), "up"},
+			{1 * s, probe(true), "up"},
+			{2 * s, probe(false), "suspect: a probe failed: no answer; a portal at P"},
+			{3 * s, probe(false), "down: probes fail: no answer; a portal at P"},
+			{4 * s, network(announced, doubted), "down: probes fail: no answer; a portal at P"},
+			{5 * s, probe(true), "suspect: a portal"},
+			{6 * s, network(announced, noCarrier), "down: the link has no carrier"},
 		}},
 		{"link", []step{
 			{0, network(), "up"},
@@ -202,6 +214,60 @@ func TestTracker(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a service or the network tells calls for one probe, each time it is told anew; where
+// that costs something, only if nothing else is left.
+func TestToldDoubtsAreProbedOnce(t *testing.T) {
+	other := func(change ...func(*Network)) Network {
+		n := Network{ID: lte, Index: 3, Running: true, Far: true, Default: true}
+		for _, f := range change {
+			f(&n)
+		}
+		return n
+	}
+	here := func(change ...func(*Network)) Network {
+		n := fine()
+		for _, f := range change {
+			f(&n)
+		}
+		return n
+	}
+	limited := func(n *Network) { n.Doubt = "limited" }
+	var tr Tracker
+	for i, st := range []struct {
+		networks []Network
+		probes   []bool // results that come then
+		want     []policy.PrefixID
+	}{
+		{networks: []Network{here(), other()}},
+		{networks: []Network{here(doubted), other()}, want: []policy.PrefixID{wifi}},
+		{networks: []Network{here(doubted), other()}, probes: []bool{true}},
+		{networks: []Network{here(doubted), other()}},
+		{networks: []Network{here(limited), other()}, want: []policy.PrefixID{wifi}},
+		// A probe that fails is a doubt of its own.
+		{networks: []Network{here(limited), other()}, probes: []bool{false}, want: []policy.PrefixID{wifi}},
+		{networks: []Network{here(limited), other()}, probes: []bool{true}},
+		{networks: []Network{here(), other()}},
+		{networks: []Network{here(limited), other()}, want: []policy.PrefixID{wifi}},
+		{networks: []Network{here(limited), other()}, probes: []bool{true}},
+		// Another attachment, of which the same is said.
+		{networks: []Network{here(limited, func(n *Network) { n.Gateway = "b" }), other()}, want: []policy.PrefixID{wifi}},
+		{networks: []Network{here(announced), other()}, want: []policy.PrefixID{wifi}},
+		{networks: []Network{here(announced, costly), other()}},
+		{networks: []Network{here(announced, costly), other(noCarrier)}, want: []policy.PrefixID{wifi}},
+		{networks: []Network{here(limited, costly), other(noCarrier)}, want: []policy.PrefixID{wifi}},
+		{networks: []Network{here(limited, costly), other(noCarrier)}, probes: []bool{true}},
+		{networks: []Network{here(limited, noCarrier), other()}},
+	} {
+		tr.Networks(epoch, st.networks)
+		for _, ok := range st.probes {
+			tr.Probe(wifi, Probe{OK: ok})
+		}
+		if got := tr.Report(epoch).Doubtful; !slices.Equal(got, st.want) {
+			t.Errorf("step %d: doubtful are %v, want %v", i, got, st.want)
+		}
 	}
 }
 
