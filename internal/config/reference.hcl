@@ -82,14 +82,14 @@ state_dir = "/var/lib/mamma"
 avoid_metered = true
 
 # Whether mamma asks other services of this host what they know of its
-# networks: NetworkManager, ModemManager and systemd-resolved, over the
-# system bus (D-Bus). A network that they call metered is "metered", one
-# where a modem roams "expensive", unless its cost is given below; one
-# with a portal, or without the Internet, is used only where nothing
-# speaks for another one. "auto": as soon as there is such a bus and
-# such a service. "off": nobody is asked. The path of a socket: that of
-# another bus. Default: "auto"; with a file of the Socket Intents
-# prototype, "off".
+# networks: NetworkManager, ModemManager, systemd-resolved and
+# systemd-networkd, over the system bus (D-Bus). A network that they
+# call metered is "metered", one where a modem roams "expensive", unless
+# its cost is given below; one with a portal, or without the Internet,
+# is used only where nothing speaks for another one. "auto": as soon as
+# there is such a bus and such a service. "off": nobody is asked. The
+# path of a socket: that of another bus. Default: "auto"; with a file of
+# the Socket Intents prototype, "off".
 system_bus = "auto"
 
 # How mamma tests whether a network works.

@@ -32,6 +32,7 @@ type managed struct {
 	costSource string   // who says what the prefix costs; "": nobody
 	attachment string   // what the interface is attached to; "": not known
 	stay       uint64   // another one whenever the attachment may be another one
+	portal     string   // what the network has told of a portal; "": nothing
 	doubt      string   // why a service of the host says that it may not get far; "": none says so
 }
 

@@ -128,19 +128,15 @@ func (c *current) follow(changed bool) {
 // outdated, and using them could undo a change that another goroutine has taken over
 // since. The steps have this order because of what each needs:
 //
-//   - Name servers of links come before resolvers, which are made for them.    -
-//
-// Resolvers come before health, which probes through them.    - Measurements and health
-// come before the View, which contains them. A network
-//
-//	  that is gone, or new, must show at once and not at the next pass.
-//	- The View is published whole, as the last step that affects answers.    - Then
-//
-// health is told that the View is in use, so that it can tell reports on a
-//
-//	  new network from those on the one before.
-//	- Routes come last. They take the longest, and no request should get a network
-//	  that is gone while they are being changed.
+//   - Name servers of links come before resolvers, which are made for them.
+//   - Resolvers come before health, which probes through them.
+//   - Measurements and health come before the View, which contains them. A network
+//     that is gone, or new, must show at once and not at the next pass.
+//   - The View is published whole, as the last step that affects answers.
+//   - Then health is told that the View is in use, so that it can tell reports on a
+//     new network from those on the one before.
+//   - Routes come last. They take the longest, and no request should get a network
+//     that is gone while they are being changed.
 func (c *current) renewLocked() *mam.View {
 	now, nets := time.Now(), c.nets.Snapshot()
 	c.heard = c.facts.now()

@@ -137,7 +137,7 @@ func networks(list []managed, nets *netmon.Snapshot) []health.Network {
 	out := make([]health.Network, len(list))
 	for i := range list {
 		p := &list[i].prefix
-		out[i] = health.Network{ID: p.ID, Index: p.Index, Doubt: list[i].doubt}
+		out[i] = health.Network{ID: p.ID, Index: p.Index, Doubt: list[i].doubt, Portal: list[i].portal, Costs: p.Cost > policy.Free}
 		n := nets.PrefixOn(p.Index, p.CIDR)
 		if n == nil {
 			continue // happens only in tests: both come from one snapshot

@@ -91,10 +91,10 @@ func (f hostFacts) run(ctx context.Context) error {
 const configured = "configuration"
 
 // hear takes over the facts about a managed prefix: its cost, unless the configuration
-// states one, and why it may not get far.
+// states one, why it may not get far, and its portal.
 func (m *managed) hear(facts *hostfacts.Facts) {
 	l := facts.Link(m.prefix.Interface)
-	m.doubt = l.Doubt(m.prefix.Family())
+	m.doubt, m.portal = l.Doubt(m.prefix.Family()), l.Announced(m.prefix.Family())
 	if m.settings.CostGiven {
 		m.costSource = configured
 		return

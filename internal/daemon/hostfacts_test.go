@@ -127,11 +127,11 @@ func TestNamesByDomain(t *testing.T) {
 		return list
 	}
 	facts := hostfacts.NewFacts(nil, map[int]hostfacts.DNS{
-		2: {Servers: servers("192.168.0.53:53", "[fe80::53%2]:53"), DefaultRoute: true, Domains: []hostfacts.Domain{{Name: "com"}, {Name: "home.example", RouteOnly: true}}},
-		3: {Servers: servers("10.64.0.53:53"), DefaultRoute: true},
-		9: {Servers: servers("10.9.0.53:53"), Domains: []hostfacts.Domain{{Name: "corp.example"}, {Name: "lab.corp.example", RouteOnly: true}}},
+		2: {Source: hostfacts.Resolved, Servers: servers("192.168.0.53:53", "[fe80::53%2]:53"), DefaultRoute: true, Domains: []hostfacts.Domain{{Name: "com"}, {Name: "home.example", RouteOnly: true}}},
+		3: {Source: hostfacts.Resolved, Servers: servers("10.64.0.53:53"), DefaultRoute: true},
+		9: {Source: hostfacts.Resolved, Servers: servers("10.9.0.53:53"), Domains: []hostfacts.Domain{{Name: "corp.example"}, {Name: "lab.corp.example", RouteOnly: true}}},
 		// An interface that is gone.
-		8: {Servers: servers("10.8.0.53:53"), Domains: []hostfacts.Domain{{Name: "example", RouteOnly: true}}},
+		8: {Source: hostfacts.Resolved, Servers: servers("10.8.0.53:53"), Domains: []hostfacts.Domain{{Name: "example", RouteOnly: true}}},
 	})
 	const none = "-"
 	for _, tt := range []struct {
@@ -195,10 +195,10 @@ func TestResolvedServers(t *testing.T) {
 		dns  hostfacts.DNS
 		want []netip.AddrPort
 	}{
-		{"for all", hostfacts.DNS{Servers: []netip.AddrPort{server}, DefaultRoute: true}, []netip.AddrPort{server}},
-		{"for domains", hostfacts.DNS{Servers: []netip.AddrPort{server}}, nil},
-		{"by TLS", hostfacts.DNS{Servers: []netip.AddrPort{server}, DefaultRoute: true, TLS: true}, nil},
-		{"of this host", hostfacts.DNS{Servers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}, DefaultRoute: true}, nil},
+		{"for all", hostfacts.DNS{Source: hostfacts.Resolved, Servers: []netip.AddrPort{server}, DefaultRoute: true}, []netip.AddrPort{server}},
+		{"for domains", hostfacts.DNS{Source: hostfacts.Resolved, Servers: []netip.AddrPort{server}}, nil},
+		{"by TLS", hostfacts.DNS{Source: hostfacts.Resolved, Servers: []netip.AddrPort{server}, DefaultRoute: true, TLS: true}, nil},
+		{"of this host", hostfacts.DNS{Source: hostfacts.Resolved, Servers: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}, DefaultRoute: true}, nil},
 	} {
 		links := &linkDNS{run: t.TempDir()}
 		links.look(nets, hostfacts.NewFacts(nil, map[int]hostfacts.DNS{3: tt.dns}))

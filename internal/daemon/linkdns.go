@@ -64,7 +64,7 @@ func (l *linkDNS) look(nets *netmon.Snapshot, facts *hostfacts.Facts) (changed b
 // for some domains, or that they must be asked over TLS, which mamma does not speak.
 func (l *linkDNS) lookAt(p *netmon.Prefix, facts *hostfacts.Facts) linkServers {
 	if d := facts.DNS(p.Index); len(d.Servers) > 0 {
-		s := linkServers{source: hostfacts.Resolved}
+		s := linkServers{source: d.Source}
 		if d.DefaultRoute && !d.TLS {
 			s.servers = resolve.LinkOnly(d.Servers, p.Interface)
 		}

@@ -22,19 +22,21 @@ import (
 // (systemd-resolved.service(8)).
 const resolvedProgram = "/lib/systemd/systemd-resolved"
 
-// startResolved starts systemd-resolved. If this host lacks its user, user nobody gets
-// that name as well, because the bus admits only users that the host knows.
-func (d *desktop) startResolved() *stage.Process {
+// startSystemd starts a service of systemd that takes another user, with directories of
+// its own below /run and, instead of the host's, those that are named. If this host lacks
+// the user, user nobody gets that name as well, because the bus admits only users that
+// the host knows.
+func (d *desktop) startSystemd(program, owner, run string, own ...string) *stage.Process {
 	d.t.Helper()
 	if data, err := os.ReadFile("/proc/self/uid_map"); err != nil || !strings.HasPrefix(strings.Join(strings.Fields(string(data)), " "), "0 0 4294967295") || os.Geteuid() != 0 {
-		d.t.Skip("systemd-resolved takes another user: needs root outside of user namespaces")
+		d.t.Skipf("%s takes another user: needs root outside of user namespaces", filepath.Base(program))
 	}
 	script := "mount --make-rprivate / && mount -t sysfs -o ro sysfs /sys"
-	owner := "65534:65534"
-	if u, err := user.Lookup("systemd-resolve"); err == nil {
-		owner = u.Uid + ":" + u.Gid
+	ids := "65534:65534"
+	if u, err := user.Lookup(owner); err == nil {
+		ids = u.Uid + ":" + u.Gid
 	} else {
-		for file, line := range map[string]string{"passwd": "systemd-resolve:x:65534:65534::/:/usr/sbin/nologin\n", "group": "systemd-resolve:x:989:\n"} {
+		for file, line := range map[string]string{"passwd": owner + ":x:65534:65534::/:/usr/sbin/nologin\n", "group": owner + ":x:989:\n"} {
 			text, err := os.ReadFile(filepath.Join("/etc", file))
 			if err != nil {
 				d.t.Fatal(err)
@@ -46,23 +48,55 @@ func (d *desktop) startResolved() *stage.Process {
 			script += fmt.Sprintf(" && mount --bind %s /etc/%s", path, file)
 		}
 	}
-	own := filepath.Join(d.dir, "root/run/systemd/resolve")
-	if err := os.MkdirAll(own, 0o755); err != nil {
-		d.t.Fatal(err)
+	dir := filepath.Join(d.dir, "root/run", run)
+	for _, path := range append(own, filepath.Join("run", run)) {
+		if err := os.MkdirAll(filepath.Join(d.dir, "root", path), 0o755); err != nil {
+			d.t.Fatal(err)
+		}
 	}
 	if err := os.Chmod(d.dir, 0o755); err != nil { //nolint:gosec // the same
 		d.t.Fatal(err)
 	}
-	script += fmt.Sprintf(" && chown %s %s && mount --bind %s /run && exec %s", owner, own, filepath.Join(d.dir, "root/run"), resolvedProgram)
-	argv := append(append([]string{}, d.env...), "SYSTEMD_LOG_TARGET=console", "unshare", "--mount", "sh", "-c", script)
+	script += fmt.Sprintf(" && chown %s %s", ids, dir)
+	for _, path := range append(own, "/run") {
+		script += fmt.Sprintf(" && mount --bind %s %s", filepath.Join(d.dir, "root", path), path)
+	}
+	argv := append(append([]string{}, d.env...), "SYSTEMD_LOG_TARGET=console", "unshare", "--mount", "sh", "-c", script+" && exec "+program)
 	p := stage.Launch(d.t, d.bed.Client, exec.Command(argv[0], argv[1:]...))
 	d.t.Cleanup(func() {
 		if d.t.Failed() {
-			d.t.Logf("systemd-resolved says:\n%s%s", p.Out, p.Log)
+			d.t.Logf("%s says:\n%s%s", filepath.Base(program), p.Out, p.Log)
 		}
 	})
+	return p
+}
+
+// startResolved starts systemd-resolved.
+func (d *desktop) startResolved() *stage.Process {
+	d.t.Helper()
+	p := d.startSystemd(resolvedProgram, "systemd-resolve", "systemd/resolve")
 	stage.Until(d.t, "systemd-resolved runs", func() bool { return strings.Contains(d.try("resolvectl", "status"), "Link ") })
 	return p
+}
+
+// awaitServers waits until the name server of a network is the one wanted, by a service. With
+// none wanted the host's own resolver is to be asked.
+func awaitServers(t *testing.T, m *daemon, by, name string, want ...netip.Addr) {
+	t.Helper()
+	m.within(t, stage.Patience, func(p map[string]control.Prefix) string {
+		x := p[name]
+		source := "nobody"
+		if x.ResolversSource != nil {
+			source = *x.ResolversSource
+		}
+		if len(want) == 0 && !x.OwnResolvers && source == "nobody" {
+			return ""
+		}
+		if len(want) == len(x.Resolvers) && len(want) > 0 && x.Resolvers[0] == netip.AddrPortFrom(want[0], 53).String() && source == by {
+			return ""
+		}
+		return fmt.Sprintf("%s asks %v, by %s; want %v", name, x.Resolvers, source, want)
+	})
 }
 
 // The name servers of a network are those that systemd-resolved has for it now. A name
@@ -86,20 +120,7 @@ func TestResolved(t *testing.T) {
 	m := startBy(t, bed.Client, d.env)
 	servers := func(name string, want ...netip.Addr) {
 		t.Helper()
-		m.within(t, stage.Patience, func(p map[string]control.Prefix) string {
-			x := p[name]
-			source := "nobody"
-			if x.ResolversSource != nil {
-				source = *x.ResolversSource
-			}
-			if len(want) == 0 && !x.OwnResolvers && source == "nobody" {
-				return ""
-			}
-			if len(want) == len(x.Resolvers) && len(want) > 0 && x.Resolvers[0] == netip.AddrPortFrom(want[0], 53).String() && source == "systemd-resolved" {
-				return ""
-			}
-			return fmt.Sprintf("%s asks %v, by %s; want %v", name, x.Resolvers, source, want)
-		})
+		awaitServers(t, m, "systemd-resolved", name, want...)
 	}
 	servers("wlan0", wlan.Gateway4)
 	servers("wwan0", wwan.Gateway4)

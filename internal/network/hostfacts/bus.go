@@ -112,34 +112,31 @@ func (b *bus) owner(service string) string {
 // meanwhile, that one is asked anew.
 func (b *bus) getAll(to string) getAll {
 	return func(ctx context.Context, path dbus.ObjectPath, iface string) (props, error) {
-		call := b.call(ctx, to, path, busName+".Properties.GetAll", iface)
-		if call.Err != nil {
-			return nil, call.Err
-		}
-		if len(call.Body) != 1 {
-			return nil, systembus.ErrFrame
-		}
-		list, ok := call.Body[0].(map[string]dbus.Variant)
-		if !ok {
-			return nil, systembus.ErrFrame
-		}
-		return list, nil
+		return only[map[string]dbus.Variant](b.call(ctx, to, path, busName+".Properties.GetAll", iface))
 	}
+}
+
+// only returns the only value of an answer, which must have the type T.
+func only[T any](call *dbus.Call) (v T, err error) {
+	if call.Err != nil {
+		return v, call.Err
+	}
+	if len(call.Body) != 1 {
+		return v, systembus.ErrFrame
+	}
+	v, ok := call.Body[0].(T)
+	if !ok {
+		return v, systembus.ErrFrame
+	}
+	return v, nil
 }
 
 // getManaged returns a function that reads all objects of a process.
 func (b *bus) getManaged(to string) getManaged {
 	return func(ctx context.Context, path dbus.ObjectPath) (map[dbus.ObjectPath]map[string]props, error) {
-		call := b.call(ctx, to, path, busName+".ObjectManager.GetManagedObjects")
-		if call.Err != nil {
-			return nil, call.Err
-		}
-		if len(call.Body) != 1 {
-			return nil, systembus.ErrFrame
-		}
-		list, ok := call.Body[0].(map[dbus.ObjectPath]map[string]map[string]dbus.Variant)
-		if !ok {
-			return nil, systembus.ErrFrame
+		list, err := only[map[dbus.ObjectPath]map[string]map[string]dbus.Variant](b.call(ctx, to, path, busName+".ObjectManager.GetManagedObjects"))
+		if err != nil {
+			return nil, err
 		}
 		out := map[dbus.ObjectPath]map[string]props{}
 		for path, interfaces := range list {

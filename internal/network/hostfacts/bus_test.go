@@ -50,7 +50,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 		get := func(context.Context, dbus.ObjectPath, string) (props, error) { return answered, nil }
 		nm, err := readNM(t.Context(), get, noHardware, nmFacts{})
-		if err != nil || len(nm.links) > maxObjects || len(nm.paths) > 3*maxObjects+1 {
+		if err != nil || len(nm.links) > maxObjects || len(nm.paths) > 4*maxObjects+1 {
 			t.Fatalf("%d interfaces, %v", len(nm.links), err)
 		}
 		dns, err := readResolved(t.Context(), get)

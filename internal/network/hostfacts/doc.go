@@ -1,7 +1,7 @@
 // Package hostfacts knows what other services of the host say about its networks. It
-// asks NetworkManager, ModemManager and systemd-resolved over the system bus (D-Bus).
-// Each of them may be absent, come, go and come back. The caller decides what the facts
-// mean for a decision.
+// asks NetworkManager, ModemManager, systemd-resolved and systemd-networkd over the
+// system bus (D-Bus). Each of them may be absent, come, go and come back. The caller
+// decides what the facts mean for a decision.
 //
 // A Watcher asks each service when the service appears, and whenever a signal hints at
 // a change. The content of signals is never believed. Answers are read into exact

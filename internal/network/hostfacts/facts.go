@@ -15,6 +15,7 @@ const (
 	NetworkManager = "NetworkManager"
 	ModemManager   = "ModemManager"
 	Resolved       = "systemd-resolved"
+	Networkd       = "systemd-networkd"
 )
 
 // Facts is what the services say at one moment. It is immutable. The zero value means
@@ -46,6 +47,13 @@ type Link struct {
 	VPN           bool // NetworkManager runs a VPN on it
 	Wifi          *Wifi
 	Modem         *Modem
+	// Online is what systemd-networkd says of the interface: "online", "partial" or
+	// "offline"; "" if it says nothing.
+	Online string
+	// Portal is where users of a captive portal log in, or what programs ask about it,
+	// as the network itself has told (RFC 8910); "": it has told nothing. That there is
+	// one does not mean that it is closed. PortalSource is the service that knows it.
+	Portal, PortalSource string
 }
 
 // Wifi is an access point and its reception.
@@ -64,8 +72,10 @@ type Modem struct {
 	Roaming    bool
 }
 
-// DNS is what systemd-resolved knows about an interface.
+// DNS is what systemd-resolved, or else systemd-networkd, knows about the name servers
+// of an interface.
 type DNS struct {
+	Source string // the service
 	// Servers are the name servers. A zone is given as a number.
 	Servers []netip.AddrPort
 	// Domains are the domains that the servers are for. They are in lower case, without
@@ -140,11 +150,15 @@ func (c Connectivity) String() string {
 	return "unknown"
 }
 
-// Doubt says why the network may not be usable, "" if nothing speaks against it.
-func (c Connectivity) Doubt() string {
+// doubt says why the network may not be usable, "" if nothing speaks against it. portal
+// is where its users log in, if that is known.
+func (c Connectivity) doubt(portal string) string {
 	switch c {
 	case ConnectivityPortal:
-		return "a portal wants its users to log in (" + NetworkManager + ")"
+		if portal != "" {
+			portal = " at " + portal
+		}
+		return "a portal wants its users to log in" + portal + " (" + NetworkManager + ")"
 	case ConnectivityLimited:
 		return "the Internet is not reached (" + NetworkManager + ")"
 	case ConnectivityUnknown, ConnectivityNone, ConnectivityFull:
@@ -160,7 +174,7 @@ func (f *Facts) Link(name string) Link {
 	return f.links[name]
 }
 
-// DNS returns what systemd-resolved knows about an interface, or the zero value.
+// DNS returns what is known about the name servers of an interface, or the zero value.
 func (f *Facts) DNS(index int) DNS {
 	if f == nil {
 		return DNS{}
@@ -183,10 +197,23 @@ func (l *Link) Cost() (cost policy.Cost, source string) {
 // Doubt says why connections of a family may not get far, "" if nothing speaks against
 // them.
 func (l *Link) Doubt(f policy.Family) string {
+	return l.connectivity(f).doubt(l.Portal)
+}
+
+func (l *Link) connectivity(f policy.Family) Connectivity {
 	if f == policy.IPv6 {
-		return l.Connectivity6.Doubt()
+		return l.Connectivity6
 	}
-	return l.Connectivity.Doubt()
+	return l.Connectivity
+}
+
+// Announced says that the network has told of a portal; "" if it has not, or if
+// connections of that family are known to get far.
+func (l *Link) Announced(f policy.Family) string {
+	if l.Portal == "" || l.connectivity(f) == ConnectivityFull {
+		return ""
+	}
+	return "the network tells of a portal at " + l.Portal + " (" + l.PortalSource + ")"
 }
 
 // Fact is one statement of a service, for people.
@@ -209,12 +236,14 @@ func (l *Link) Facts(f policy.Family) []Fact {
 	if l.Metered != MeteredUnknown {
 		add(NetworkManager, "metered", "%v", l.Metered)
 	}
-	connectivity := l.Connectivity
-	if f == policy.IPv6 {
-		connectivity = l.Connectivity6
+	if c := l.connectivity(f); c != ConnectivityUnknown {
+		add(NetworkManager, "connectivity", "%v", c)
 	}
-	if connectivity != ConnectivityUnknown {
-		add(NetworkManager, "connectivity", "%v", connectivity)
+	if l.Online != "" {
+		add(Networkd, "state", "%s", l.Online)
+	}
+	if l.Portal != "" {
+		add(l.PortalSource, "portal", "%s", l.Portal)
 	}
 	if l.VPN {
 		add(NetworkManager, "vpn", "yes")
@@ -265,6 +294,7 @@ func cutSuffixFold(s, suffix string) (string, bool) {
 
 func (l Link) equal(o Link) bool {
 	return l.Metered == o.Metered && l.Connectivity == o.Connectivity && l.Connectivity6 == o.Connectivity6 && l.VPN == o.VPN &&
+		l.Online == o.Online && l.Portal == o.Portal && l.PortalSource == o.PortalSource &&
 		same(l.Wifi, o.Wifi) && same(l.Modem, o.Modem)
 }
 
@@ -273,7 +303,7 @@ func same[T comparable](a, b *T) bool {
 }
 
 func (d DNS) equal(o DNS) bool {
-	return slices.Equal(d.Servers, o.Servers) && slices.Equal(d.Domains, o.Domains) && d.DefaultRoute == o.DefaultRoute && d.TLS == o.TLS
+	return d.Source == o.Source && slices.Equal(d.Servers, o.Servers) && slices.Equal(d.Domains, o.Domains) && d.DefaultRoute == o.DefaultRoute && d.TLS == o.TLS
 }
 
 // Alike tells whether two Facts agree in everything that decisions depend on. Either
@@ -319,5 +349,10 @@ func (l *Link) Attachment() string {
 func decides(a, b Link) bool {
 	costA, _ := a.Cost()
 	costB, _ := b.Cost()
-	return costA == costB && a.Attachment() == b.Attachment() && a.Doubt(policy.IPv4) == b.Doubt(policy.IPv4) && a.Doubt(policy.IPv6) == b.Doubt(policy.IPv6)
+	for _, f := range []policy.Family{policy.IPv4, policy.IPv6} {
+		if a.Doubt(f) != b.Doubt(f) || a.Announced(f) != b.Announced(f) {
+			return false
+		}
+	}
+	return costA == costB && a.Attachment() == b.Attachment()
 }

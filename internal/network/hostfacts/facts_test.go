@@ -65,6 +65,9 @@ func TestAlike(t *testing.T) {
 		{"a portal of one family", NewFacts(map[string]Link{"wlan0": {Connectivity6: ConnectivityPortal}}, nil), nil, false},
 		{"full and unknown", NewFacts(map[string]Link{"wlan0": {Connectivity: ConnectivityFull}}, nil), nil, true},
 		{"servers", NewFacts(nil, dns), nil, false},
+		{"a portal that is told of", NewFacts(map[string]Link{"wlan0": {Portal: "https://p/"}}, nil), nil, false},
+		{"a portal that is open", NewFacts(map[string]Link{"wlan0": {Portal: "https://p/", Connectivity: ConnectivityFull, Connectivity6: ConnectivityFull}}, nil), nil, true},
+		{"a state", NewFacts(map[string]Link{"wlan0": {Online: "online"}}, nil), nil, true},
 	} {
 		if got := tt.a.Alike(tt.b); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
@@ -72,9 +75,30 @@ func TestAlike(t *testing.T) {
 	}
 }
 
+// Where its users log in is told with the reason, if the network has told it.
+func TestPortal(t *testing.T) {
+	told := Link{Portal: "https://p/", PortalSource: Networkd}
+	for _, tt := range []struct {
+		name             string
+		link             Link
+		doubt, announced string
+	}{
+		{"nothing", Link{}, "", ""},
+		{"found", Link{Connectivity: ConnectivityPortal}, "a portal wants its users to log in (NetworkManager)", ""},
+		{"told of", told, "", "the network tells of a portal at https://p/ (systemd-networkd)"},
+		{"both", with(told, func(l *Link) { l.Connectivity = ConnectivityPortal }), "a portal wants its users to log in at https://p/ (NetworkManager)", "the network tells of a portal at https://p/ (systemd-networkd)"},
+		{"open", with(told, func(l *Link) { l.Connectivity = ConnectivityFull }), "", ""},
+		{"limited", Link{Connectivity: ConnectivityLimited}, "the Internet is not reached (NetworkManager)", ""},
+	} {
+		if doubt, announced := tt.link.Doubt(policy.IPv4), tt.link.Announced(policy.IPv4); doubt != tt.doubt || announced != tt.announced {
+			t.Errorf("%s: %q, %q", tt.name, doubt, announced)
+		}
+	}
+}
+
 func TestLinkFacts(t *testing.T) {
 	l := Link{
-		Metered: MeteredGuessYes, Connectivity: ConnectivityPortal, VPN: true,
+		Metered: MeteredGuessYes, Connectivity: ConnectivityPortal, VPN: true, Online: "partial", Portal: "https://p/", PortalSource: Networkd,
 		Wifi:  &Wifi{SSID: "Cafe", BSSID: "02:00:00:00:00:01", Signal: 61, BitRate: 54_000_000},
 		Modem: &Modem{Technology: "LTE", Operator: "Example", Signal: 40, Roaming: true},
 	}
@@ -83,7 +107,8 @@ func TestLinkFacts(t *testing.T) {
 		got = append(got, f.Name+"="+f.Value+" ("+f.Source+")")
 	}
 	want := []string{
-		"metered=yes (guessed) (NetworkManager)", "connectivity=portal (NetworkManager)", "vpn=yes (NetworkManager)", "wifi=Cafe (NetworkManager)",
+		"metered=yes (guessed) (NetworkManager)", "connectivity=portal (NetworkManager)",
+		"state=partial (systemd-networkd)", "portal=https://p/ (systemd-networkd)", "vpn=yes (NetworkManager)", "wifi=Cafe (NetworkManager)",
 		"access point=02:00:00:00:00:01 (NetworkManager)", "signal=61 % (NetworkManager)", "bit rate=54 Mbit/s (NetworkManager)",
 		"technology=LTE (ModemManager)", "operator=Example (ModemManager)", "signal=40 % (ModemManager)", "roaming=yes (ModemManager)",
 	}

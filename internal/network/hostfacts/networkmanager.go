@@ -16,6 +16,7 @@ const (
 	nmWireless  = nmDevice + ".Wireless"
 	nmActive    = nmName + ".Connection.Active"
 	nmAccess    = nmName + ".AccessPoint"
+	nmDHCP4     = nmName + ".DHCP4Config"
 	nmTypeWifi  = 2   // NM_DEVICE_TYPE_WIFI
 	nmTypeTun   = 16  // NM_DEVICE_TYPE_TUN
 	nmTypeWG    = 29  // NM_DEVICE_TYPE_WIREGUARD
@@ -111,6 +112,16 @@ func (n *nmFacts) device(ctx context.Context, get getAll, path dbus.ObjectPath, 
 	if checked && state == nmActivated {
 		l.Connectivity, l.Connectivity6 = connectivity(device.u32("Ip4Connectivity")), connectivity(device.u32("Ip6Connectivity"))
 	}
+	if at := device.path("Dhcp4Config"); at != "" {
+		lease, err := get(ctx, at, nmDHCP4)
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		n.paths[at] = true
+		if l.Portal = leasePortal(lease); l.Portal != "" {
+			l.PortalSource = NetworkManager
+		}
+	}
 	switch device.u32("DeviceType") {
 	case nmTypeWG:
 		l.VPN = true
@@ -152,6 +163,21 @@ func readWifi(ctx context.Context, get getAll, device dbus.ObjectPath) (*Wifi, d
 	}, at, nil
 }
 
+// leasePortal reads the captive portal of a DHCP lease. NetworkManager names its options as
+// dhclient does: number 114 (RFC 8910), whose former meaning was "default-url", and 160
+// (RFC 7710). Its own client asks for neither; it has them if it runs dhclient, and that
+// is configured to ask.
+func leasePortal(lease props) string {
+	options, _ := of[map[string]dbus.Variant](lease, "Options")
+	for _, name := range []string{"default_url", "v4_captive_portal"} {
+		text, _ := of[string](options, name)
+		if text = portal(text); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
 // hardwareAddr returns the link-layer address of an interface, "" if it has none or
 // does not exist.
 func hardwareAddr(name string) string {
@@ -181,8 +207,9 @@ func connectivity(v uint32) Connectivity {
 // nmChanges are the properties of NetworkManager's interfaces whose changes matter.
 var nmChanges = map[string][]string{
 	nmName:     {"Devices", "ActiveConnections", "ConnectivityCheckEnabled", "ConnectivityCheckAvailable", "Version"},
-	nmDevice:   {"Metered", "State", "Ip4Connectivity", "Ip6Connectivity", "Interface", "IpInterface", "Managed", "HwAddress"},
+	nmDevice:   {"Metered", "State", "Ip4Connectivity", "Ip6Connectivity", "Interface", "IpInterface", "Managed", "HwAddress", "Dhcp4Config"},
 	nmWireless: {"ActiveAccessPoint", "Bitrate"},
 	nmActive:   {"State", "Vpn"},
+	nmDHCP4:    {"Options"},
 	nmAccess:   {"Strength", "Ssid", "HwAddress"},
 }

@@ -40,7 +40,7 @@ func readResolved(ctx context.Context, get getAll) (map[int]DNS, error) {
 			delete(all, index)
 			continue
 		}
-		d.Domains = domains[index]
+		d.Source, d.Domains = Resolved, domains[index]
 		// Before version 240 this property did not exist, and the servers were for all
 		// names.
 		if route, known := of[bool](link, "DefaultRoute"); !known || route {

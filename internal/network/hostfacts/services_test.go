@@ -66,6 +66,9 @@ func readLaptop(t *testing.T, change func(objects)) nmFacts {
 	return f
 }
 
+// with is v with a change.
+func with[T any](v T, change func(*T)) T { change(&v); return v }
+
 func TestReadNM(t *testing.T) {
 	wlan := Link{
 		Metered: MeteredGuessNo, Connectivity: ConnectivityPortal, Connectivity6: ConnectivityFull,
@@ -102,6 +105,17 @@ func TestReadNM(t *testing.T) {
 			o[dev1+" "+nmDevice]["Interface"] = "a b"
 		}, map[string]Link{"ppp0": ppp}},
 		{"of another type altogether", func(o objects) { o[nmPath+" "+nmName]["Devices"] = []string{dev1} }, map[string]Link{}},
+		{"a lease with a captive portal", func(o objects) {
+			o[dev1+" "+nmDevice]["Dhcp4Config"] = dbus.ObjectPath(nmPath + "/DHCP4Config/1")
+			o[nmPath+"/DHCP4Config/1 "+nmDHCP4] = map[string]any{"Options": map[string]dbus.Variant{
+				"default_url": dbus.MakeVariant("https://portal.example/api"), "v4_captive_portal": dbus.MakeVariant("https://old.example/"),
+			}}
+			o[dev2+" "+nmDevice]["Dhcp4Config"] = dbus.ObjectPath(nmPath + "/DHCP4Config/2")
+			o[nmPath+"/DHCP4Config/2 "+nmDHCP4] = map[string]any{"Options": map[string]dbus.Variant{
+				"default_url": dbus.MakeVariant("urn:ietf:params:capport:unrestricted"), "v4_captive_portal": dbus.MakeVariant([]byte("https://old.example/")),
+			}}
+		}, map[string]Link{"wlan0": with(wlan, func(l *Link) { l.Portal, l.PortalSource = "https://portal.example/api", NetworkManager }), "ppp0": ppp}},
+		{"a lease that is gone", func(o objects) { o[dev1+" "+nmDevice]["Dhcp4Config"] = dbus.ObjectPath(nmPath + "/DHCP4Config/1") }, map[string]Link{"wlan0": wlan, "ppp0": ppp}},
 		{"a tunnel while a VPN is there", func(o objects) {
 			o[nmPath+" "+nmName]["ActiveConnections"] = []dbus.ObjectPath{"/a"}
 			o["/a "+nmActive] = map[string]any{"Vpn": true, "State": uint32(2)}
@@ -198,7 +212,6 @@ func TestReadMM(t *testing.T) {
 		mmPath + "/Bearer/1 " + mmBearer: {"Interface": "wwan9", "Connected": false},
 	}
 	roaming := Modem{Technology: "LTE", Operator: "Example", Signal: 73, Roaming: true}
-	with := func(m Modem, change func(*Modem)) Modem { change(&m); return m }
 	for _, tt := range []struct {
 		name   string
 		change func(modem, threeGPP map[string]any)
@@ -302,10 +315,10 @@ func TestReadResolved(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[int]DNS{
-		23: {Servers: addrPorts("192.0.2.53:53", "[2001:db8::53]:853", "[fe80::53%23]:53"), Domains: []Domain{{Name: "lan"}}, DefaultRoute: true},
-		5:  {Servers: addrPorts("10.9.0.53:53"), Domains: []Domain{{Name: "corp.example", RouteOnly: true}}, TLS: true},
+		23: {Source: Resolved, Servers: addrPorts("192.0.2.53:53", "[2001:db8::53]:853", "[fe80::53%23]:53"), Domains: []Domain{{Name: "lan"}}, DefaultRoute: true},
+		5:  {Source: Resolved, Servers: addrPorts("10.9.0.53:53"), Domains: []Domain{{Name: "corp.example", RouteOnly: true}}, TLS: true},
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, sameAddrPort); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	// Before DNSEx, version 246, there was DNS.

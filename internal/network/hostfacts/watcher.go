@@ -25,7 +25,7 @@ const (
 	workShare = 10
 	// lookInterval is the time between two looks at facts for which there is no signal,
 	// and after a failed answer. systemd-resolved sends no signals about domains and
-	// links.
+	// links, and systemd-networkd none about name servers.
 	lookInterval = 5 * time.Second
 )
 
@@ -48,6 +48,7 @@ type Watcher struct {
 	nm  *nmFacts // nil: NetworkManager is not there
 	mm  *mmFacts
 	dns map[int]DNS
+	nd  *networkdFacts
 	has map[string]bool // running services, by the names for people
 
 	services []*service
@@ -84,7 +85,7 @@ func New(path string, log *slog.Logger) *Watcher {
 			name: nmName, known: NetworkManager,
 			rules: []string{
 				properties(nmName, nmName), properties(nmName, nmDevice), properties(nmName, nmWireless),
-				properties(nmName, nmActive), properties(nmName, nmAccess),
+				properties(nmName, nmActive), properties(nmName, nmAccess), properties(nmName, nmDHCP4),
 			},
 			concerns: func(s *dbus.Signal) bool { return w.concernsNM(s) && propertiesChanged(s, nmChanges) },
 			read:     w.readNM, gone: func() { w.nm = nil },
@@ -103,6 +104,12 @@ func New(path string, log *slog.Logger) *Watcher {
 			rules:    []string{properties(resolvedName, resolvedManager), properties(resolvedName, resolvedLink)},
 			concerns: func(s *dbus.Signal) bool { return propertiesChanged(s, resolvedChanges) },
 			read:     w.readResolved, gone: func() { w.dns = nil },
+		},
+		{
+			name: networkdName, known: Networkd, regular: true,
+			rules:    []string{properties(networkdName, networkdManager), properties(networkdName, networkdLink)},
+			concerns: func(s *dbus.Signal) bool { return propertiesChanged(s, networkdChanges) },
+			read:     w.readNetworkd, gone: func() { w.nd = nil },
 		},
 	}
 	w.services = append(w.services, &service{
@@ -141,7 +148,7 @@ func (w *Watcher) AskAgain() {
 }
 
 // LinksChanged tells the Watcher that the host's interfaces have changed.
-// systemd-resolved sends no signal about that.
+// systemd-resolved and systemd-networkd send no signals about that.
 func (w *Watcher) LinksChanged() {
 	for _, s := range w.services {
 		if s.regular {
@@ -324,6 +331,14 @@ func (w *Watcher) readResolved(ctx context.Context, b *bus, owner string) error 
 	return err
 }
 
+func (w *Watcher) readNetworkd(ctx context.Context, b *bus, owner string) error {
+	now, err := b.networkd(owner).read(ctx)
+	if err == nil {
+		w.take(Networkd, func() { w.nd = &now })
+	}
+	return err
+}
+
 // take stores what a service says.
 func (w *Watcher) take(known string, set func()) {
 	w.mu.Lock()
@@ -358,7 +373,12 @@ func (w *Watcher) lost() {
 
 // composeLocked combines the facts, and signals if they differ from those before.
 func (w *Watcher) composeLocked() {
-	f := &Facts{links: map[string]Link{}, dns: maps.Clone(w.dns)}
+	f := &Facts{links: map[string]Link{}, dns: map[int]DNS{}}
+	if w.nd != nil {
+		maps.Copy(f.dns, w.nd.dns)
+	}
+	// systemd-resolved knows the servers of systemd-networkd, and what others say of them.
+	maps.Copy(f.dns, w.dns)
 	for _, s := range w.services {
 		if w.has[s.known] {
 			version := ""
@@ -378,6 +398,16 @@ func (w *Watcher) composeLocked() {
 			}
 			l := f.links[name]
 			l.Modem = &m
+			f.links[name] = l
+		}
+	}
+	if w.nd != nil {
+		for name, s := range w.nd.links {
+			l := f.links[name]
+			l.Online = s.online
+			if s.portal != "" && l.Portal == "" {
+				l.Portal, l.PortalSource = s.portal, Networkd
+			}
 			f.links[name] = l
 		}
 	}

@@ -186,7 +186,7 @@ type Prefix struct {
 type Fact struct {
 	Name   string `json:"name"`   // such as metered, connectivity, signal, roaming
 	Value  string `json:"value"`  // for people
-	Source string `json:"source"` // NetworkManager, ModemManager or systemd-resolved
+	Source string `json:"source"` // NetworkManager, ModemManager, systemd-resolved or systemd-networkd
 	// Overruled is true if the configuration decides in place of this fact.
 	Overruled bool `json:"overruled"`
 }
