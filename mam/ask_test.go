@@ -23,8 +23,8 @@ func question(remote string) Question {
 	return Question{Kind: policy.Connect, Network: policy.Network{Family: policy.IPv4}, Remote: netip.MustParseAddrPort(remote)}
 }
 
-// The policy in charge is asked, with what the connection is about, and nothing is kept
-// until it is said to have been used.
+// The current policy is asked with what the connection is about. Nothing is recorded
+// until the decision is reported as used.
 func TestAsk(t *testing.T) {
 	var asked []policy.Request
 	var kept int
@@ -53,7 +53,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// What the connection's own selection permits holds, also where there is no policy.
+// The connection's own selection holds, even without a policy.
 func TestAskSelection(t *testing.T) {
 	for _, p := range []policy.Policy{nil, chooser(takeFirst)} {
 		v := host(p)
@@ -76,7 +76,7 @@ func TestAskSelection(t *testing.T) {
 	}
 }
 
-// A policy that never returns holds up nobody for long.
+// A policy that never returns does not delay anybody for long.
 func TestAskStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
@@ -92,7 +92,7 @@ func TestAskStuck(t *testing.T) {
 	})
 }
 
-// Without policy and selection there is no suggestion.
+// Without a policy and a selection there is no suggestion.
 func TestAskNobody(t *testing.T) {
 	v := host(nil)
 	v.Runner = nil

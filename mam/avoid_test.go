@@ -12,7 +12,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// A prefix on which a user's connects fail is not offered to that user, and
+// A prefix on which a user's connects fail is not offered to that user any more, but
 // still to others.
 func TestAvoid(t *testing.T) {
 	me := uint32(os.Getuid())
@@ -31,11 +31,12 @@ func TestAvoid(t *testing.T) {
 			v := host(takeFirst)
 			v.Avoid = tt.avoid
 			c := start(t, v, Options{}).dial(t)
-			for range 2 { // the second one uses the first one's memory
+			for range 2 { // the second request uses the memory of the first
 				if got := c.ask(connectTo("192.0.2.1:80")).Context.BindSuggested; got != sockAddr(tt.want) {
 					t.Errorf("suggested %v, want %v", got, tt.want)
 				}
-				// Names lead to both families, each of which keeps one.
+				// A name has addresses of both families, and each family keeps one
+				// prefix.
 				if got := c.ask(socketConnectTo("host.test", "80")).Context.BindSuggested; got != sockAddr(tt.want) {
 					t.Errorf("suggested %v for a name, want %v", got, tt.want)
 				}
@@ -44,8 +45,8 @@ func TestAvoid(t *testing.T) {
 	}
 }
 
-// Where the default prefix is kept back, another stands in for it; where it
-// would not lead anyway, none does.
+// If the default prefix is withheld, another prefix stands in for it, unless that
+// prefix does not lead to the destination anyway.
 func TestStandIn(t *testing.T) {
 	me := uint32(os.Getuid())
 	byDefault := chooser(func(r *policy.Request) policy.Decision { return policy.Decision{Prefix: r.DefaultPrefix()} })
@@ -77,8 +78,8 @@ func TestStandIn(t *testing.T) {
 	}
 }
 
-// A query to the name server of a network leaves by that network, also where
-// another one would be taken.
+// A query to a network's name server leaves by that network, even if the policy would
+// take another one.
 func TestNameServers(t *testing.T) {
 	far, near := netip.MustParseAddr("198.51.100.53"), netip.MustParseAddr("10.77.2.53")
 	for _, tt := range []struct {
@@ -115,7 +116,7 @@ func TestNameServers(t *testing.T) {
 	}
 }
 
-// avoid changes neither the lists of the View nor their order.
+// avoid changes neither the View's lists nor their order.
 func TestAvoidLeavesTheView(t *testing.T) {
 	v := host(nil)
 	v.prepare()
@@ -130,8 +131,8 @@ func TestAvoidLeavesTheView(t *testing.T) {
 	}
 }
 
-// Networks that cost something are kept for when no other is left, and what
-// works goes before what is cheap.
+// Networks that cost something are withheld while others are left. A network that works
+// is preferred to one that is cheap.
 func TestAvoidMetered(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -170,7 +171,7 @@ func TestAvoidMetered(t *testing.T) {
 	}
 }
 
-// Idle connections that cannot work are not handed out again.
+// An idle connection that cannot work is not suggested again.
 func TestDeadSocketsAreNotOffered(t *testing.T) {
 	me := uint32(os.Getuid())
 	for _, tt := range []struct {

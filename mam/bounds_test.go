@@ -8,8 +8,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Whatever a policy says with a decision, the client is answered, and what is remembered
-// is bounded.
+// Whatever a policy says in a decision, the client gets an answer, and what is
+// remembered is bounded.
 func TestDecisionsAreBounded(t *testing.T) {
 	many := func(n int, p *policy.Prefix) (list []*policy.Prefix) {
 		for range n {

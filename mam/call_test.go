@@ -9,15 +9,15 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// resolving is a policy that decides about lookups too.
+// resolving is a policy that also decides about lookups.
 type resolving struct{ chooser }
 
 func (resolving) ChooseResolver(*policy.Request) policy.Decision {
 	return policy.Decision{Resolution: policy.ResolveDefault, Reason: "lookup"}
 }
 
-// OnCall sees every call of the policy with what it was asked, also where the
-// answer leads to another call, or is of no use.
+// OnCall sees every call of the policy with its request, even if the answer leads to
+// another call or cannot be used.
 func TestOnCall(t *testing.T) {
 	type choice struct {
 		policy     string
@@ -39,7 +39,7 @@ func TestOnCall(t *testing.T) {
 	}}), opts)
 	c := d.dial(t)
 	c.ask(connectTo("192.0.2.1:80"))
-	c.ask(socketConnectTo("lan.test", "80")) // is reached by one prefix only
+	c.ask(socketConnectTo("lan.test", "80")) // only one prefix leads there
 	c.ask(socketConnectTo("host.test", "80"))
 	c.ask(socketConnectTo("2001:db8::9", "80")) // an address has a family
 	c.ask(&wire.Message{Action: wire.ActionResolveRequest, Context: wire.Context{Hostname: "four.test"}})

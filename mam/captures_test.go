@@ -21,13 +21,13 @@ import (
 
 const capturesDir = "../internal/wire/testdata/captures/"
 
-// rawTLV is one of a message as it was sent.
+// rawTLV is one TLV of a message, as it was sent.
 type rawTLV struct {
 	tag   uint32
 	value []byte
 }
 
-// readRaw reads a message without understanding it.
+// readRaw reads a message without interpreting it.
 func readRaw(r io.Reader) (list []rawTLV, err error) {
 	for {
 		var head [12]byte
@@ -44,8 +44,8 @@ func readRaw(r io.Reader) (list []rawTLV, err error) {
 	}
 }
 
-// unify clears what differs from run to run, as the captures' README says, and the
-// mark of the original's library in results: what is left must be the same to the byte.
+// unify clears what differs from run to run, as the README of the captures says, and
+// the mark of the original's library in results. The rest must be equal to the byte.
 func unify(list []rawTLV) {
 	flag := func(b []byte) { // a pointer tells only whether something follows
 		if binary.LittleEndian.Uint64(b) != 0 {
@@ -79,7 +79,8 @@ func unify(list []rawTLV) {
 	}
 }
 
-// addrinfoLen is the length of the first entry of a list, with address and name.
+// addrinfoLen returns the length of the first entry of a list, with its address and its
+// name.
 func addrinfoLen(b []byte) int {
 	n := 48
 	if binary.LittleEndian.Uint64(b[24:]) != 0 {
@@ -91,15 +92,15 @@ func addrinfoLen(b []byte) int {
 	return n
 }
 
-// asListed changes an answer of the original as MAPPING.md says: an error tells of
-// nothing that was chosen or resolved, and MPTCP is a protocol, not an option.
+// asListed changes an answer of the original as MAPPING.md says. An error has no
+// suggestion and no results, and MPTCP is a protocol, not an option.
 func asListed(asked, want []rawTLV) []rawTLV {
 	multipath := find(want, 0x27) != nil
 	if action := find(want, 1).value[0]; action == 10 || action == 11 {
 		want = slices.DeleteFunc(want, func(one rawTLV) bool {
 			return one.tag == 0x14 || one.tag >= 0x23 && find(asked, one.tag) == nil
 		})
-		if action == 10 { // the request comes back
+		if action == 10 { // the answer repeats the request
 			for _, tag := range []uint32{0x0b, 0x0d} {
 				if one := find(asked, tag); one != nil {
 					find(want, tag).value = one.value
@@ -140,7 +141,7 @@ func capture(t *testing.T, name string) (raw []byte, list []rawTLV) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name == "canonname-resp-malformed" { // the result says that it has 149 bytes, and has 158
+	if name == "canonname-resp-malformed" { // the result says that it has 149 bytes, but has 158
 		before, after, ok := bytes.Cut(raw, []byte{0x24, 0, 0, 0, 149, 0})
 		if !ok {
 			t.Fatal("the capture has no result of the wrong length")
@@ -154,7 +155,8 @@ func capture(t *testing.T, name string) (raw []byte, list []rawTLV) {
 	return raw, list
 }
 
-// ofFamily gives those addresses of a list that are of a family, 0 for all.
+// ofFamily returns the addresses of a list that have this family, or all if family is
+// 0.
 func ofFamily(list, family []byte) (kept []byte) {
 	last := 0
 	for len(list) >= 48 {
@@ -165,11 +167,11 @@ func ofFamily(list, family []byte) (kept []byte) {
 		}
 		list = list[n:]
 	}
-	clear(kept[last+40 : last+48]) // the last one has none next
+	clear(kept[last+40 : last+48]) // the last entry has no next one
 	return kept
 }
 
-// naming is a table with a name of another name.
+// naming is a table that gives each name a canonical name.
 type naming struct{ table }
 
 func (n naming) Lookup(ctx context.Context, host string, f policy.Family) (Result, error) {
@@ -180,7 +182,8 @@ func (n naming) Lookup(ctx context.Context, host string, f policy.Family) (Resul
 	return a, err
 }
 
-// sampling decides as policy sample does: the default network, the first socket.
+// sampling decides as policy sample does: it takes the first socket, else the default
+// network.
 var sampling = chooser(func(r *policy.Request) (d policy.Decision) {
 	if len(r.Sockets) > 0 {
 		return policy.Decision{Socket: &r.Sockets[0]}
@@ -193,8 +196,9 @@ var sampling = chooser(func(r *policy.Request) (d policy.Decision) {
 	return d
 })
 
-// The requests that were captured from the original library get the answers that
-// were captured from the original daemon, to the byte but for what is listed.
+// Requests that were captured from the original library get the answers that were
+// captured from the original daemon. They are equal to the byte, except for what
+// MAPPING.md lists.
 func TestCapturedAnswers(t *testing.T) {
 	lab := func(p policy.Policy) *View {
 		v := host(p)
@@ -212,7 +216,7 @@ func TestCapturedAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		policy policy.Policy // nil: none
 		pairs  string        // names of request and answer, on one connection
-		action byte          // in place of the original's; 0: the same
+		action byte          // replaces the original's action; 0: the same
 	}{
 		{sampling, "connect-v4-req connect-v4-resp", 0},
 		{sampling, "connect-v6-req connect-v6-resp", 0},
@@ -230,12 +234,12 @@ func TestCapturedAnswers(t *testing.T) {
 		{sampling, "crafted-unknown-action-req crafted-unknown-action-resp", 0},
 		{nil, "nopolicy-connect-req nopolicy-connect-resp", 0},
 		{nil, "nopolicy-socketconnect-req nopolicy-socketconnect-resp", 0},
-		// The original answers the fallback by the number of its last callback.
+		// In a fallback the original answers with the number of its last callback.
 		{unresolved, "fallback-noresolve-req fallback-noresolve-resp", 5},
 		{sampling, "fallback-resolve-req fallback-resolve-resp", 5},
 		{sampling, "socketconnect-fail-req socketconnect-fail-resp", 0},
 		{sampling, "crafted-choose-fail-req crafted-choose-fail-resp", 0},
-		// What is not asked by an action of a client is an unknown request.
+		// An action that no client's request has makes an unknown request.
 		{sampling, "crafted-eof-only-req crafted-eof-only-resp", 10},
 		{sampling, "crafted-action6-req crafted-action6-resp", 10},
 		{multipath, "sockopts-suggested-req sockopts-suggested-resp", 0},
@@ -258,8 +262,8 @@ func TestCapturedAnswers(t *testing.T) {
 					find(want, 1).value[0] = tt.action
 				}
 				want = asListed(asked, want)
-				// The hint stays as it was sent, and counts: the original writes the
-				// domain over its family.
+				// The hint stays as it was sent, and counts. The original overwrites
+				// its family with the domain.
 				if hint := find(want, 0x23); hint != nil && find(asked, 0x23) != nil {
 					hint.value = find(asked, 0x23).value
 					if result := find(want, 0x24); result != nil {

@@ -60,8 +60,8 @@ func tlv(tag byte, value ...byte) []byte {
 	return append([]byte{tag, 0, 0, 0, byte(len(value)), 0, 0, 0, 0, 0, 0, 0}, value...)
 }
 
-// Requests may be split anywhere, and several may be sent at once; the answers
-// come in order.
+// Requests may be split anywhere, and several may be sent at once. The answers come in
+// order.
 func TestStreamOfRequests(t *testing.T) {
 	d := start(t, host(takeFirst), Options{})
 	c := d.dial(t)
@@ -87,7 +87,8 @@ func TestStreamOfRequests(t *testing.T) {
 	}
 }
 
-// What does not fit the socket's buffer at once is written as the client reads.
+// If an answer does not fit the socket's buffer, the rest is written while the client
+// reads.
 func TestLargeAnswer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sock")
 	l, err := net.Listen("unix", path)
@@ -114,7 +115,7 @@ func TestLargeAnswer(t *testing.T) {
 	for i := range want {
 		want[i] = byte(i / 251)
 	}
-	for range 2 { // the second as after a client that was slow once
+	for range 2 { // the second time after the client was slow once
 		wrote := make(chan error, 1)
 		go func() { wrote <- c.write(want) }()
 		got := make([]byte, len(want))

@@ -12,7 +12,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// headcount is a Connections of one network: so many for each user, none of programs.
+// headcount is a Connections of one network. It knows a number for each user and none
+// for programs.
 type headcount struct {
 	id    policy.PrefixID
 	users map[uint32]int
@@ -29,7 +30,7 @@ func (h headcount) Count(buf []policy.Connections, prefixes []*policy.Prefix, ap
 	return buf
 }
 
-// counting is a policy that writes down what it is told of connections.
+// counting is a policy that notes the numbers of connections that it is told.
 type counting struct{ said []string }
 
 func (c *counting) Choose(r *policy.Request) policy.Decision {
@@ -48,8 +49,8 @@ func (c *counting) ConnectionEnded(x *policy.Connection) {
 	c.said = append(c.said, fmt.Sprint("ended ", x.Token, " ", over))
 }
 
-// A policy is told how many connections the user who asks has on each network, as far
-// as somebody counts and the user is known.
+// A policy is told how many connections the asking user has on each network, if
+// somebody counts and the user is known.
 func TestConnectionsOfWhoAsks(t *testing.T) {
 	p := &counting{}
 	v := host(p)
@@ -83,7 +84,7 @@ func TestConnectionsOfWhoAsks(t *testing.T) {
 	said("ended 7 wwan0", "ended 0 wwan0", "ended 7 nowhere")
 
 	v2 := host(p)
-	d.Publish(v2) // nobody counts
+	d.Publish(v2) // nobody counts now
 	c.ask(connectTo("192.0.2.1:80"))
 	said("wlan0 0 false", "wwan0 0 false")
 }

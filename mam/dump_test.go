@@ -30,7 +30,7 @@ func TestDump(t *testing.T) {
 		Time: now, DownRate: 125000, UpRateMax: 1e9, DownBytes: 1 << 40, RxErrors: 2}
 	p.Wifi = &policy.WifiStats{Signal: -61, TxRate: 30e6, BSSLoad: true, Stations: 7, ChannelUtilization: 40.4, AvailableAdmissionCapacity: 31250}
 	v.Devices = map[policy.PrefixID]string{v.Prefixes[1].ID: "wwan0"}
-	// What is named like the loopback interface need not be it.
+	// An interface whose name begins with "lo" is not always the loopback interface.
 	v.Prefixes = append(v.Prefixes, prefix("lo", 1, "127.0.0.1/8"), prefix("lo", 1, "::1/128"), prefix("lowpan0", 4, "fd77:4::1/64"))
 	v.PolicyFile = "/usr/lib/mam-policies/test.so"
 	v.PolicySettings = []policy.Setting{
@@ -38,7 +38,7 @@ func TestDump(t *testing.T) {
 	}
 
 	var b bytes.Buffer
-	// What is not managed may have been measured for the logs, or not.
+	// A prefix that is not managed may have been measured for the logs.
 	other, quiet := prefix("wlan0", 2, "fd77:5::1/64"), prefix("docker0", 9, "172.17.0.1/16")
 	other.Link, other.Wifi = p.Link, p.Wifi
 	quiet.Stats = policy.PathStats{Time: now, Conns: 1, SampleTime: now, SRTTMean: time.Millisecond}

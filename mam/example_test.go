@@ -9,14 +9,15 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// last is a policy.
+// last is a policy that takes the last prefix.
 type last struct{}
 
 func (last) Choose(r *policy.Request) policy.Decision {
 	return policy.Decision{Prefix: r.Prefixes[len(r.Prefixes)-1], Reason: "the last one"}
 }
 
-// A manager decides on what was published to it; a Server puts it behind a socket.
+// A manager decides by the View that was published to it. A Server serves it on a
+// socket.
 func ExampleManager_Explain() {
 	prefix := netip.MustParsePrefix("192.0.2.0/24")
 	wlan := &policy.Prefix{

@@ -15,7 +15,7 @@ import (
 
 var cmpPrefix = cmp.Comparer(func(a, b *policy.Prefix) bool { return a == b })
 
-// What Explain asks the policy is what a client's request asks it.
+// Explain asks the policy the same as a client's request does.
 func TestExplainAsksAsAClientDoes(t *testing.T) {
 	var live, hypothetical policy.Request
 	keep := func(to *policy.Request) policy.Policy {
@@ -52,7 +52,7 @@ func TestExplainAsksAsAClientDoes(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	remote := netip.MustParseAddrPort("10.77.2.9:80") // on the network of wwan0
+	remote := netip.MustParseAddrPort("10.77.2.9:80") // an address in the network of wwan0
 	tests := []struct {
 		name       string
 		q          Question
@@ -123,8 +123,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// A policy that does not answer is given up, and nothing more is asked while it
-// still runs.
+// Explain gives up on a policy that does not answer, and asks nothing more while the
+// policy still runs.
 func TestExplainStuckPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

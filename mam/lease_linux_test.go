@@ -57,14 +57,14 @@ func ownPage(t testing.TB) *generation.Own {
 	return page
 }
 
-// leaser asks about a name as a client that knows leases does.
+// leaser returns a request for a name, from a client that knows leases.
 func leaser() *wire.Message {
 	m := socketConnectTo("four.test", "443")
 	m.Features, m.NoResolve = everything, true
 	return m
 }
 
-// valid tells what a client sees of a lease.
+// valid tells whether a lease is still valid for a client with this page.
 func valid(page *generation.Page, l *wire.Lease) bool {
 	if page.Load(generation.View) != l.View || l.Measurements != 0 && page.Load(generation.Measurements) != l.Measurements {
 		return false
@@ -73,7 +73,8 @@ func valid(page *generation.Page, l *wire.Lease) bool {
 	return n.Index == 0 || page.Load(n.Index) == n.Value
 }
 
-// The page comes with the first answer to a client that knows leases, and to no other.
+// The first answer to a client that knows leases brings the page. Other clients do not
+// get it.
 func TestPageIsHandedOver(t *testing.T) {
 	d := start(t, host(&leasing{lease: policy.Lease{For: time.Minute}}), Options{Generations: ownPage(t)})
 	greet := func(c *client, f wire.Features) (*generation.Page, wire.Features) {
@@ -115,7 +116,7 @@ func TestPageIsHandedOver(t *testing.T) {
 	if got := c.ask(leaser()); got.Lease == nil || !valid(page, got.Lease) {
 		t.Errorf("the lease is %+v", got.Lease)
 	}
-	// A client with a descriptor too many reads it plainly.
+	// A client that ignores the descriptor of the page still gets the answer.
 	if got := d.dial(t).ask(leaser()); got.Lease == nil {
 		t.Error("no lease")
 	}
@@ -193,7 +194,7 @@ func TestLeaseIsGranted(t *testing.T) {
 	}
 }
 
-// Each change ends the leases that might be otherwise now, and no others.
+// Each change ends the leases whose decisions it could change, and no others.
 func TestLeasesEnd(t *testing.T) {
 	lasting, measured := &leasing{lease: policy.Lease{For: time.Minute}}, &leasing{lease: policy.Lease{For: time.Minute, Measured: true}}
 	worse := func(v *View, i int, s policy.HealthState) {
@@ -211,7 +212,7 @@ func TestLeasesEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name              string
 		change            func(*daemon, *View)
-		lasting, measured bool // still valid
+		lasting, measured bool // whether the two leases are still valid
 	}{
 		{"nothing", func(*daemon, *View) {}, true, true},
 		{"the time of a measurement", edit(0, func(p *policy.Prefix) { p.Stats.Time = time.Now(); p.Link.Time = time.Now() }), true, true},
@@ -269,7 +270,8 @@ func TestLeasesEnd(t *testing.T) {
 	}
 }
 
-// A lease that is granted while something changes is void: the decision may be of before.
+// A lease that is granted while something changes is void, because the decision may be
+// older than the change.
 func TestLeaseOfOldView(t *testing.T) {
 	page := ownPage(t)
 	p := &leasing{lease: policy.Lease{For: time.Minute}}
@@ -289,7 +291,8 @@ func TestLeaseOfOldView(t *testing.T) {
 	}
 }
 
-// More networks than a page has room for share the generation of the View.
+// If there are more networks than a page has room for, they share the generation of the
+// View.
 func TestManyNetworksHaveLeases(t *testing.T) {
 	page := ownPage(t)
 	p := &leasing{lease: policy.Lease{For: time.Minute}, change: func(d *policy.Decision) {
@@ -315,7 +318,7 @@ func TestManyNetworksHaveLeases(t *testing.T) {
 	if valid(&page.Page, l) {
 		t.Error("the lease holds although its network is down")
 	}
-	// Networks come and go for as long as a laptop runs: indices are used again.
+	// Networks come and go while a laptop runs, so places in the page are used again.
 	for i := range 3 * generation.Words {
 		few := host(nil)
 		few.Runner, few.Prefixes = v.Runner, []*policy.Prefix{prefix("wlan0", 2, netip24(i))}
@@ -345,7 +348,7 @@ func TestLeasedConnectionsAreCounted(t *testing.T) {
 	c := d.dial(t)
 	id := c.ask(leaser()).DecisionID
 	unknown := uuid.New()
-	m := leaser() // any request tells of them
+	m := leaser() // any request can report leases
 	m.Leased = []wire.LeaseUse{{ID: id, Uses: 5, Connected: 4, Milliseconds: 30}, {ID: unknown, Uses: 2}, {ID: id}}
 	got := c.ask(m)
 	if len(got.Leased) != 0 || got.Lease == nil {
@@ -370,7 +373,7 @@ func TestLeasedConnectionsAreCounted(t *testing.T) {
 	}
 }
 
-// A client reads the class of a lease as the policy means it.
+// A client understands the class of a lease as the policy means it.
 func TestLeaseClass(t *testing.T) {
 	set := rapid.Custom(func(t *rapid.T) intent.Set {
 		var s intent.Set

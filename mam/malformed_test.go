@@ -8,9 +8,9 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// What becomes of requests that the original's library would not send, by the table of
-// doc/original/wire-protocol.md and as MAPPING.md lists it: each begins with the TLVs of a
-// captured request to connect.
+// These requests are ones that the original's library would not send. They are answered
+// as the table in doc/original/wire-protocol.md and MAPPING.md say. Each begins with
+// the TLVs of a captured connect request.
 func TestOddRequests(t *testing.T) {
 	raw, _ := capture(t, "connect-v4-req")
 	eof := make([]byte, 12)

@@ -19,12 +19,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// chooser is a policy made of a function.
+// chooser is a policy that is a function.
 type chooser func(*policy.Request) policy.Decision
 
 func (f chooser) Choose(r *policy.Request) policy.Decision { return f(r) }
 
-// takeFirst chooses the first candidate, the others as alternates.
+// takeFirst chooses the first candidate, with the others as alternates.
 var takeFirst = chooser(func(r *policy.Request) policy.Decision {
 	if len(r.Prefixes) == 0 {
 		return policy.Decision{Reason: "no candidate"}
@@ -40,7 +40,7 @@ func prefix(iface string, index int, addr string) *policy.Prefix {
 	}
 }
 
-// table answers lookups from a map, by name.
+// table is a resolver that answers from a map.
 type table map[string][]netip.Addr
 
 func (t table) Lookup(_ context.Context, host string, f policy.Family) (Result, error) {
@@ -56,7 +56,7 @@ func (t table) Lookup(_ context.Context, host string, f policy.Family) (Result, 
 	return a, nil
 }
 
-// nets is a Routes made of a map from prefix to interface index.
+// nets is a Routes that is a map from prefix to interface index.
 type nets map[netip.Prefix]int
 
 func (n nets) Reach(f Flow) Reach {
@@ -68,7 +68,7 @@ func (n nets) Reach(f Flow) Reach {
 	return Reach{}
 }
 
-// known is a Destinations of one address.
+// known is a Destinations that knows one address.
 type known struct {
 	id    policy.PrefixID
 	addr  netip.Addr
@@ -82,7 +82,7 @@ func (k known) Destination(id policy.PrefixID, a netip.Addr) policy.PathStats {
 	return policy.PathStats{}
 }
 
-// host is two networks of two families each, wlan0 the default.
+// host returns a View with two networks of two families each. wlan0 is the default.
 func host(p policy.Policy) *View {
 	v := &View{
 		Prefixes: []*policy.Prefix{
@@ -116,7 +116,7 @@ func addrs(list ...string) []netip.Addr {
 type daemon struct {
 	*Manager
 	path string
-	stop func() // ends it before the test does; what was queued is written then
+	stop func() // ends the daemon before the test ends; queued lines are written then
 }
 
 func start(t testing.TB, v *View, opts Options) *daemon {

@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// lastFirst chooses the last candidate, the others as alternates from behind.
+// lastFirst chooses the last candidate, with the others as alternates in reverse order.
 var lastFirst = chooser(func(r *policy.Request) policy.Decision {
 	if len(r.Prefixes) == 0 {
 		return policy.Decision{}
@@ -33,7 +33,7 @@ func networksOf(known uint64) *wire.Message {
 	}
 }
 
-// seeing is a View that leads a fresh policy to its decisions.
+// seeing returns a View that asks a fresh policy for the order of networks.
 func seeing(p policy.Policy) *View {
 	v := host(p)
 	v.Fresh = func() (policy.Policy, error) { return p, nil }
@@ -52,8 +52,8 @@ func order(m *wire.Message) (list []string) {
 	return list
 }
 
-// A client is told all that is known of networks, in the order in which the policy would
-// use them.
+// A client is told everything that is known about the networks, in the order in which
+// the policy would use them.
 func TestNetworks(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	v := seeing(lastFirst)
@@ -74,7 +74,7 @@ func TestNetworks(t *testing.T) {
 	if got.Action != wire.ActionNetworksResponse || got.Features&wire.FeatureNetworks == 0 || got.Watch == nil || got.Watch.Generation == 0 || got.Watch.Total != 4 {
 		t.Fatalf("answer %+v", got)
 	}
-	// The avoided one is not offered, as long as its family has another.
+	// The avoided network is not offered while its family has another one.
 	if diff := cmp.Diff([]string{"fd77:1::/64", "10.77.2.0/24", "10.77.1.0/24", "fd77:2::/64 not offered"}, order(got)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -129,7 +129,7 @@ func TestNetworksInOrder(t *testing.T) {
 	}
 }
 
-// with is v with a change of its first prefix.
+// with returns a copy of v in which the first prefix is changed.
 func with(v *View, change func(*policy.Prefix)) *View {
 	w := host(nil)
 	w.Runner, w.Fresh = v.Runner, v.Fresh
@@ -137,7 +137,8 @@ func with(v *View, change func(*policy.Prefix)) *View {
 	return w
 }
 
-// A client that knows the state hears when it is another one. New figures are none.
+// A client that knows the state is told when the state changes. New measurements are no
+// change.
 func TestNetworksWait(t *testing.T) {
 	v := seeing(takeFirst)
 	d := start(t, v, Options{})
@@ -178,14 +179,15 @@ func TestNetworksWait(t *testing.T) {
 	}
 }
 
-// watching is how many requests for the networks wait.
+// watching returns how many requests for networks are waiting.
 func (d *daemon) watching() int {
 	d.changes.mu.Lock()
 	defer d.changes.mu.Unlock()
 	return d.changes.waiting
 }
 
-// The order is part of the state: a network that has become better is told of.
+// The order is part of the state, so a client is told when another network becomes
+// better.
 func TestNetworksHearWhatIsBetter(t *testing.T) {
 	fastest := chooser(func(r *policy.Request) policy.Decision {
 		list := slices.Clone(r.Prefixes)
@@ -202,7 +204,7 @@ func TestNetworksHearWhatIsBetter(t *testing.T) {
 	}
 }
 
-// A client can have figures now and then.
+// A client can ask for new measurements at intervals.
 func TestNetworksFigures(t *testing.T) {
 	d := start(t, seeing(takeFirst), Options{})
 	c := d.dial(t)
@@ -218,8 +220,8 @@ func TestNetworksFigures(t *testing.T) {
 	}
 }
 
-// A further request ends the wait: both are answered, in order. So does the end of the
-// connection.
+// A further request ends the wait, and both are answered in order. The end of the
+// connection also ends the wait.
 func TestNetworksWaitEnds(t *testing.T) {
 	d := start(t, seeing(takeFirst), Options{})
 	c := d.dial(t)
@@ -252,8 +254,8 @@ func TestNetworksWaitEnds(t *testing.T) {
 	}
 }
 
-// Who has not announced the extension does not get it, and one that is an answer only is
-// not echoed.
+// A client that has not announced the extension does not get it. A tag that belongs to
+// answers only is not echoed.
 func TestNetworksNotAnnounced(t *testing.T) {
 	d := start(t, seeing(takeFirst), Options{})
 	req := networksOf(0)

@@ -14,7 +14,7 @@ import (
 
 // pupil is a policy that notes what it is told.
 type pupil struct {
-	measured []int // prefixes each time
+	measured []int // number of prefixes in each call
 	ended    []policy.Transfer
 }
 
@@ -29,8 +29,8 @@ func (p *pupil) Measured(list []*policy.Prefix, _ time.Time) {
 }
 func (p *pupil) Ended(t *policy.Transfer) { p.ended = append(p.ended, *t) }
 
-// A policy that observes is told of measurements, and of the transfers that its own
-// decisions led to; clients are told to race.
+// A policy that observes is told of measurements, and of the transfers that followed
+// from its own decisions. Clients are told to race.
 func TestObserver(t *testing.T) {
 	p := &pupil{}
 	v := host(p)
@@ -51,9 +51,9 @@ func TestObserver(t *testing.T) {
 	report(wire.Transfer{Candidate: 1, Bytes: 5, Flags: wire.TransferReused | wire.TransferPartial})
 	report(wire.Transfer{Candidate: 7})
 	report(wire.Transfer{Candidate: -1})
-	id[15]++ // nobody's
+	id[15]++ // an unknown id
 	report(wire.Transfer{Bytes: 1})
-	_, _ = v.Runner.call(nil, func(policy.Policy) {}) // nothing is under way any more
+	_, _ = v.Runner.call(nil, func(policy.Policy) {}) // waits until no call is under way
 	same := func(x policy.Transfer) policy.Transfer {
 		x.Token, x.Host, x.Kind, x.Port = 42, "four.test", policy.SocketConnect, 0
 		return x

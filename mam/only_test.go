@@ -10,7 +10,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// onlyFirst permits the first candidate alone, and nothing if there is none.
+// onlyFirst permits only the first candidate, and nothing if there is none.
 var onlyFirst = chooser(func(r *policy.Request) policy.Decision {
 	d := policy.Decision{Only: true, Multipath: true, Reason: "only this"}
 	if len(r.Prefixes) > 0 {
@@ -24,7 +24,7 @@ var refuseAll = chooser(func(*policy.Request) policy.Decision { return policy.De
 
 const allFeatures = ourFeatures &^ wire.FeatureNoResolve
 
-// What a decision forbids, clients hear as far as they understand it.
+// Clients are told what a decision forbids, as far as they understand that.
 func TestOnly(t *testing.T) {
 	older := wire.FeatureAlternates | wire.FeatureReason | wire.FeatureReports
 	stray := prefix("stray", 7, "10.99.0.1/24")
@@ -104,7 +104,7 @@ func TestOnly(t *testing.T) {
 	}
 }
 
-// Names are not looked up for a client that the policy refuses to.
+// Names are not looked up for a client that the policy refuses.
 func TestOnlyResolve(t *testing.T) {
 	d := start(t, host(deciding{refuseAll}), Options{})
 	for features, want := range map[wire.Features]wire.Only{0: 0, allFeatures: wire.OnlyThese | wire.OnlyNone} {
@@ -117,7 +117,7 @@ func TestOnlyResolve(t *testing.T) {
 	}
 }
 
-// deciding decides about names as about connections.
+// deciding decides about names in the same way as about connections.
 type deciding struct{ chooser }
 
 func (r deciding) ChooseResolver(q *policy.Request) policy.Decision { return r.Choose(q) }
@@ -138,8 +138,8 @@ func TestOnlyExplained(t *testing.T) {
 	}
 }
 
-// A connection that came about by Multipath TCP nevertheless gets no subflow over
-// what was forbidden for it.
+// If a connection uses Multipath TCP all the same, it gets no subflow over what was
+// forbidden for it.
 func TestOnlySubflows(t *testing.T) {
 	v := host(takeFirst)
 	v.prepare()

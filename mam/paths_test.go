@@ -37,7 +37,8 @@ func TestMicroseconds(t *testing.T) {
 	}
 }
 
-// measured is a host whose paths differ in everything that is told of them.
+// measured returns a host whose paths differ in everything that clients are told about
+// them.
 func measured() *View {
 	v := host(takeFirst)
 	for i, rtt := range []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 0, 41 * time.Millisecond} {
@@ -46,7 +47,7 @@ func measured() *View {
 	v.Prefixes[1].Health.State = policy.Suspect
 	v.Destinations = known{v.Prefixes[0].ID, netip.MustParseAddr("192.0.2.4"), policy.PathStats{SRTTMedian: 25 * time.Millisecond}}
 	v.Avoid = map[uint32][]policy.PrefixID{uint32(os.Getuid()): {v.Prefixes[3].ID}}
-	v.Prefixes = append(v.Prefixes[:2:2], v.Prefixes[3]) // its only one of IPv6
+	v.Prefixes = append(v.Prefixes[:2:2], v.Prefixes[3]) // the only one with IPv6
 	return v
 }
 
@@ -54,7 +55,7 @@ func up(rtt uint32) wire.Path { return wire.Path{Microseconds: rtt, Health: wire
 
 func suspect(rtt uint32) wire.Path { return wire.Path{Microseconds: rtt, Health: wire.PathSuspect} }
 
-// Clients that ask for it are told what is known of each candidate's path.
+// Clients that ask for it are told what is known about each candidate's path.
 func TestPaths(t *testing.T) {
 	d := start(t, measured(), Options{})
 	decide := func(host string) *wire.Message {
@@ -97,7 +98,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// Clients that ask for it are told what each candidate costs.
+// Clients that ask for it are told the cost of each candidate.
 func TestCosts(t *testing.T) {
 	v := measured()
 	v.Prefixes[1].Cost, v.Prefixes[1].Budget = policy.Metered, policy.Budget{Limit: 5e9, Used: 2e9}
@@ -121,7 +122,7 @@ func TestCosts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := socketConnectTo(test.host, "443")
 			m.NoResolve, m.Features = true, test.features
-			m.Costs = []wire.Cost{{Cost: 1, Left: 1}} // what a client says itself is dropped
+			m.Costs = []wire.Cost{{Cost: 1, Left: 1}} // what a client itself sends is dropped
 			if test.bound != "" {
 				m.Context.BindRequested = sockAddr(test.bound)
 			}
@@ -132,8 +133,8 @@ func TestCosts(t *testing.T) {
 	}
 }
 
-// Whom a client asks for is remembered with the decision, and that it got plain
-// TCP with the outcome.
+// For whom a client asks is recorded with the decision. That it got plain TCP is
+// recorded with the outcome.
 func TestOrigin(t *testing.T) {
 	d := start(t, host(takeFirst), Options{})
 	c := d.dial(t)

@@ -31,7 +31,8 @@ func TestPlainDials(t *testing.T) {
 	if line := <-lines; !strings.Contains(line, "without mamma") || !strings.Contains(line, "late=3 left_alone=2 absent=1 failed=0") {
 		t.Errorf("logged %s", line)
 	}
-	// A client that has nothing else to say tells in a report of nothing.
+	// A client without anything else to send reports its plain dials with an empty
+	// report.
 	report := &wire.Message{Action: wire.ActionReportRequest, Features: everything, PlainDials: &wire.PlainDials{Late: 1, Failed: 4}}
 	if got := c.ask(report); got.Action != wire.ActionReportResponse {
 		t.Errorf("answered by %v", got.Action)
@@ -44,8 +45,8 @@ func TestPlainDials(t *testing.T) {
 	}
 }
 
-// A decision counts as unread if the client has left before it read it, and what is
-// no decision, or was read, does not.
+// A decision counts as unread if the client has left before it read the answer. Other
+// answers, and answers that were read, do not count.
 func TestUnreadDecisions(t *testing.T) {
 	lines := make(told, 16)
 	d := start(t, host(takeFirst), Options{Logger: slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: slog.LevelDebug}))})
@@ -67,7 +68,7 @@ func TestUnreadDecisions(t *testing.T) {
 		if _, err := c.Write(b); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Read(make([]byte, 1)); err != nil { // the answer is there, and is not read
+		if _, err := c.Read(make([]byte, 1)); err != nil { // the answer has arrived, and is not read
 			t.Fatal(err)
 		}
 		_ = c.Close()

@@ -21,8 +21,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Whatever a policy does, the client gets an answer: the default prefix, with
-// the reason.
+// Whatever a policy does, the client gets an answer: the default prefix, with the
+// reason.
 func TestPolicyFailures(t *testing.T) {
 	foreign := prefix("gone0", 9, "10.99.0.1/24")
 	for _, tt := range []struct {
@@ -40,7 +40,7 @@ func TestPolicyFailures(t *testing.T) {
 			v.Prefixes[0].Default, v.Prefixes[1].Default = false, true
 			d := start(t, v, Options{})
 			c := d.dial(t)
-			for range 2 { // the daemon and the connection survive
+			for range 2 { // the daemon and the connection go on
 				req := connectTo("192.0.2.1:80")
 				req.Features = everything
 				got := c.ask(req)
@@ -64,8 +64,8 @@ func TestNonsenseAlternatesAreDropped(t *testing.T) {
 	}
 }
 
-// A call that does not come back: the clients that wait are answered, later ones
-// too, and the call's own goroutine touches nothing when it comes back at last.
+// If a call does not return, the clients that wait are answered, and so are later ones.
+// When the call returns at last, its goroutine touches nothing.
 func TestStuckPolicy(t *testing.T) {
 	release := make(chan struct{})
 	entered := make(chan struct{}, 1)
@@ -108,8 +108,8 @@ func TestStuckPolicy(t *testing.T) {
 	}
 }
 
-// Closing waits for the running call, then closes the policy; requests that come
-// too late go to the new one.
+// Close waits for the running call and then closes the policy. Requests that come too
+// late go to the new policy.
 func TestRunnerClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closed := make(chan struct{})
@@ -144,15 +144,14 @@ func TestRunnerCloseGivesUpOnStuckCall(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		if err := r.Close(); err != nil { // returns: virtual time passes
+		if err := r.Close(); err != nil { // returns, because virtual time passes
 			t.Error(err)
 		}
 		close(release)
 	})
 }
 
-// A policy that panics when it is closed, or that never comes back, holds up
-// nobody.
+// A policy that panics when it is closed, or that never returns, delays nobody.
 func TestRunnerCloseContains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		never := make(chan struct{})
@@ -176,8 +175,8 @@ type closer struct {
 
 func (c closer) Close() error { c.f(); return nil }
 
-// Reloads under load lose no answer and mix nothing up: every answer is of one
-// policy or the other, with its own prefix.
+// Reloads under load lose no answer and mix nothing up. Every answer is from one of the
+// policies, with that policy's prefix.
 func TestPublishUnderLoad(t *testing.T) {
 	pick := func(i int) *View {
 		return host(chooser(func(r *policy.Request) policy.Decision {
@@ -250,8 +249,8 @@ func TestPolicyLog(t *testing.T) {
 	}
 }
 
-// A request has one line, whether the policy is asked once or, when the name is found to
-// be reached otherwise, again: that of the decision that was answered.
+// A request has one line in the log, that of the decision which was answered. The
+// policy may be asked again if the name turns out to be reached otherwise.
 func TestPolicyLogOneLineForEachRequest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.csv")
 	asked := 0
@@ -260,7 +259,7 @@ func TestPolicyLogOneLineForEachRequest(t *testing.T) {
 		asked++
 		switch {
 		case r.Host == "six.test" && len(r.Prefixes) == 2:
-			return "" // has nothing to say of this one
+			return "" // it has nothing to log for this one
 		case d.Prefix == nil:
 			return fmt.Sprintf("<ts>,%v,%s,none", r.Kind, r.Host)
 		}
@@ -335,7 +334,7 @@ func TestReconfigure(t *testing.T) {
 	}
 }
 
-// A policy that does not come back from it: the caller hears so.
+// If a policy does not return from Reconfigure, the caller gets an error.
 func TestReconfigureStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -376,7 +375,7 @@ type annotated struct{ chooser }
 
 func (annotated) Annotate(p *policy.Prefix) string { return policy.AnnotateDefault(p) }
 
-// talkative has all that an announcement can have.
+// talkative has everything that an announcement can contain.
 type talkative struct{ annotated }
 
 func (talkative) LogFile() string                                 { return "some.log" }

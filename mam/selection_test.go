@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// namedHost is host with names and costs: wlan0 is home and free, wwan0 is mobile and
-// metered.
+// namedHost returns host with names and costs: wlan0 is home and free, wwan0 is mobile
+// and metered.
 func namedHost(p policy.Policy) *View {
 	v := host(p)
 	for _, x := range v.Prefixes {
@@ -24,7 +24,7 @@ func namedHost(p policy.Policy) *View {
 	return v
 }
 
-// preferences reads a text such as "require network home; avoid cost metered".
+// preferences parses a text such as "require network home; avoid cost metered".
 func preferences(t *testing.T, text string) (list []wire.Preference) {
 	t.Helper()
 	wants := map[string]wire.Want{"require": wire.WantRequire, "prefer": wire.WantPrefer, "avoid": wire.WantAvoid, "prohibit": wire.WantProhibit, "fancy": 7}
@@ -42,7 +42,7 @@ func preferences(t *testing.T, text string) (list []wire.Preference) {
 // noPreference suggests nothing.
 var noPreference = chooser(func(*policy.Request) policy.Decision { return policy.Decision{Reason: "nothing"} })
 
-// Each request's own selection is kept to, whatever the policy says.
+// Each request's own selection is kept, whatever the policy says.
 func TestSelection(t *testing.T) {
 	firstOfFour := chooser(func(r *policy.Request) policy.Decision {
 		if len(r.Prefixes) == 0 {
@@ -57,7 +57,7 @@ func TestSelection(t *testing.T) {
 		selection string
 		change    func(v *View, m *wire.Message)
 		to        string
-		sources   string // of the suggestion and the alternates
+		sources   string // the sources of the suggestion and the alternates
 		only      wire.Only
 		reason    string
 	}{
@@ -153,13 +153,13 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// takeSecondElseFirst chooses the second candidate if there is one.
+// takeSecondElseFirst chooses the second candidate, or the first if there is only one.
 var takeSecondElseFirst = chooser(func(r *policy.Request) policy.Decision {
 	return policy.Decision{Prefix: r.Prefixes[min(1, len(r.Prefixes)-1)], Reason: "second"}
 })
 
-// Of the idle sockets the policy sees those alone that are permitted, and none that is
-// less preferred than what a new connection could take.
+// The policy sees only those idle sockets that are permitted, and none that is less
+// preferred than a new connection could be.
 func TestSelectionOfSockets(t *testing.T) {
 	for selection, want := range map[string][]int32{
 		"require network mobile":  {5},
@@ -189,7 +189,8 @@ func TestSelectionOfSockets(t *testing.T) {
 	}
 }
 
-// A policy that is loaded while a request waits is asked about what is permitted, too.
+// A policy that is loaded while a request waits is also asked only about what is
+// permitted.
 func TestSelectionOutlivesReload(t *testing.T) {
 	v := namedHost(takeSecondElseFirst)
 	v.prepare()
@@ -209,7 +210,7 @@ func TestSelectionOutlivesReload(t *testing.T) {
 	}
 }
 
-// Explain takes a selection as a request does.
+// Explain treats a selection as a request does.
 func TestSelectionExplained(t *testing.T) {
 	v := namedHost(takeSecondElseFirst)
 	v.Fresh = func() (policy.Policy, error) { return takeSecondElseFirst, nil }

@@ -79,7 +79,7 @@ func TestContextIDIsTheConnections(t *testing.T) {
 		t.Error("no context id")
 	}
 	again := connectTo("192.0.2.1:80")
-	again.Context.ID = uuid.New() // foreign: ignored, as in the original
+	again.Context.ID = uuid.New() // another client's id: ignored, as in the original
 	if got := c.ask(again).Context.ID; got != first {
 		t.Errorf("id changed within a connection: %v, then %v", first, got)
 	}
@@ -102,9 +102,11 @@ func TestSocketConnect(t *testing.T) {
 		{"192.0.2.9", wire.AFInet6, wire.ActionErrorResolve, "", ""},
 		{"2001:db8::9", 0, wire.ActionSocketConnectResponse, "[2001:db8::9]:80", "[fd77:1::1]:0"},
 		{"nope.test", 0, wire.ActionErrorResolve, "", ""},
-		// The first candidate is IPv4, the host has IPv6 only: decided anew.
+		// The first candidate is IPv4 and the name has IPv6 only, so the policy is
+		// asked again.
 		{"six.test", 0, wire.ActionSocketConnectResponse, "[2001:db8::6]:80", "[fd77:1::1]:0"},
-		// Known only after resolution: one network reaches it, or none can be bound to.
+		// After resolution it is known that only one network leads there, or that
+		// nothing can be bound.
 		{"lan.test", 0, wire.ActionSocketConnectResponse, "10.77.2.9:80", "10.77.2.1:0"},
 		{"localhost", 0, wire.ActionSocketConnectResponse, "127.0.0.1:80", ""},
 	} {
@@ -146,8 +148,8 @@ func TestMultipathForOriginalClients(t *testing.T) {
 	if got := d.dial(t).ask(socketConnectTo("four.test", "80")).Context.Protocol; got != wire.ProtoMPTCP {
 		t.Errorf("socketconnect: protocol %d, want %d", got, wire.ProtoMPTCP)
 	}
-	// On a host without, its socket could not be made; our own client copes, and
-	// tells what it got.
+	// If a host has no MPTCP, such a socket cannot be made. Our own client tries, and
+	// reports what it got.
 	off := *d.View()
 	off.NoMultipath, off.usable, off.offered = true, [3][]*policy.Prefix{}, [3][]*policy.Prefix{}
 	d.Publish(&off)
@@ -212,7 +214,7 @@ func TestSocketChoose(t *testing.T) {
 	if got := d.dial(t).ask(&again); got.Action != wire.ActionSocketChooseExisting || got.Reason != "an idle one" {
 		t.Errorf("answer %v because of %q", got.Action, got.Reason)
 	}
-	<-seen // of the connection
+	<-seen // the request of the connection
 	<-seen
 	req.Sockets = nil
 	if got := c.ask(req); got.Action != wire.ActionSocketChooseNew || got.Context.BindSuggested != sockAddr("10.77.1.1:0") || !got.Context.Remote.IsValid() {
@@ -246,7 +248,7 @@ func TestResolve(t *testing.T) {
 	if got := c.ask(req); len(got.Context.Result) != 4 {
 		t.Errorf("without a type: %d results, want stream and datagram of both families", len(got.Context.Result))
 	}
-	req.Context.Hint, req.Context.Type = []wire.AddrInfo{{}}, wire.SockStream // of a socket that was made before
+	req.Context.Hint, req.Context.Type = []wire.AddrInfo{{}}, wire.SockStream // as of a socket that was made before
 	if got := c.ask(req); len(got.Context.Result) != 4 || got.Context.Type != wire.SockStream {
 		t.Errorf("with a hint without a type: %d results of type %d", len(got.Context.Result), got.Context.Type)
 	}
@@ -271,7 +273,8 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// A prefix's resolver answers for it; what it does not know the default one is asked.
+// A prefix's resolver answers for that prefix. The default resolver is asked for names
+// that it does not know.
 func TestResolverOfThePrefix(t *testing.T) {
 	v := host(takeFirst)
 	v.Resolvers = map[policy.PrefixID]Resolver{v.Prefixes[0].ID: table{"four.test": addrs("198.51.100.4")}}
@@ -282,7 +285,8 @@ func TestResolverOfThePrefix(t *testing.T) {
 	if got := d.dial(t).ask(socketConnectTo("host.test", "80")); got.Context.Remote != sockAddr("192.0.2.1:80") {
 		t.Errorf("remote %v, want the default resolver's answer", got.Context.Remote)
 	}
-	// A name that it knows, without an address of the family, is not asked elsewhere.
+	// If it knows the name, but no address of the family, the default resolver is not
+	// asked.
 	v2 := host(takeFirst)
 	v2.Resolvers = map[policy.PrefixID]Resolver{v2.Prefixes[0].ID: table{"host.test": addrs("2001:db8::9")}}
 	d.Publish(v2)
@@ -309,8 +313,8 @@ func TestEchoWithoutPolicy(t *testing.T) {
 	}
 }
 
-// A thousand clients are connected at once and all are served, while one that
-// stalls inside a request and one whose lookup hangs wait for themselves only.
+// A thousand clients are connected at once and all are served. A client that stalls
+// inside a request, and one whose lookup hangs, delay only themselves.
 func TestManyClients(t *testing.T) {
 	v := host(takeFirst)
 	release := make(chan struct{})
@@ -376,8 +380,8 @@ func TestClientGoesAwayDuringLookup(t *testing.T) {
 
 const everything = ourFeatures
 
-// A client with extensions asks for the decision, resolves on the chosen prefix,
-// and reports how it went.
+// A client with extensions asks for a decision, then resolves on the chosen prefix, and
+// then reports the outcome.
 func TestExtensions(t *testing.T) {
 	v := host(takeFirst)
 	v.Devices = map[policy.PrefixID]string{v.Prefixes[1].ID: "wwan0"}
@@ -415,7 +419,7 @@ func TestExtensions(t *testing.T) {
 	if r := c.ask(res); len(r.Context.Result) != 1 || r.Context.Result[0].Addr != sockAddr("198.51.100.4:443") || r.Context.BindSuggested != alt.Local {
 		t.Errorf("resolved over the alternate: %+v", r.Context)
 	}
-	// An address that cannot be reached from there takes the suggestion back.
+	// If an address cannot be reached from there, the suggestion is withdrawn.
 	res.Context.Hostname = "localhost"
 	if r := c.ask(res); len(r.Context.Result) != 1 || r.Context.BindSuggested.IsValid() {
 		t.Errorf("loopback: %+v", r.Context)
@@ -450,7 +454,7 @@ func TestDownPrefixesAreLastResort(t *testing.T) {
 	}
 }
 
-// Policies see what was measured towards the destination, beside each candidate.
+// Policies see the measurements towards the destination for each candidate.
 func TestDestinationStats(t *testing.T) {
 	seen := make(chan []policy.PathStats, 4)
 	v := host(chooser(func(r *policy.Request) policy.Decision {
@@ -475,7 +479,7 @@ func TestDestinationStats(t *testing.T) {
 	}
 }
 
-// The server stays within its limit per user.
+// The server keeps its limit per user.
 func TestAdmission(t *testing.T) {
 	s := NewServer(New(Options{}))
 	s.most = 100
@@ -496,8 +500,8 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
-// However little there is, some clients are served; nobody's limit is negative, which
-// would be none.
+// However few resources there are, some clients are served. No user's limit is
+// negative, which would mean no limit.
 func TestAffordable(t *testing.T) {
 	for _, tt := range []struct {
 		files  uint64

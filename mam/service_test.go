@@ -15,8 +15,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// What libevent 2.1.12, the resolver of the original's daemon, makes of services, and
-// glibc 2.36 too but where a row says otherwise: findings/services-in-three-libraries.sh.
+// These are the ports that libevent 2.1.12 finds for services; the original's daemon
+// resolves with it. glibc 2.36 finds the same, unless a row says otherwise
+// (findings/services-in-three-libraries.sh).
 func TestPort(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "services")
 	const text = `# name port/transport aliases
@@ -32,7 +33,7 @@ broken tcp
 odd 70000/tcp
 80x 8000/tcp
 `
-	long := "long 90/tcp # " + strings.Repeat("x", 1<<17) + "\nbehind 91/tcp" // the last line has no end
+	long := "long 90/tcp # " + strings.Repeat("x", 1<<17) + "\nbehind 91/tcp" // the last line has no newline
 	if err := os.WriteFile(file, []byte(text+long), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -60,14 +61,14 @@ odd 70000/tcp
 		{"", "ht\x00tp", false, 0, false},
 		{"tcp", "broken", false, 0, false},
 		{"tcp", "odd", false, 0, false},
-		// Names are told apart by case.
+		// Upper and lower case are different.
 		{"tcp", "HTTP", false, 0, false},
 		{"tcp", "Http", false, 0, false},
 		{"tcp", "X11", false, 6000, true},
 		{"tcp", "Mixed-Case", false, 6000, true},
 		{"tcp", "x11", false, 0, false},
-		{"tcp", "ssh", false, 0, false}, // Go knows it by itself
-		// Numbers are those of strtol(3).
+		{"tcp", "ssh", false, 0, false}, // Go knows this one by itself
+		// Numbers are parsed as strtol(3) does.
 		{"tcp", "080", false, 80, true},
 		{"tcp", "+80", false, 80, true},
 		{"tcp", " 80", false, 80, true},
@@ -75,7 +76,7 @@ odd 70000/tcp
 		{"tcp", " 80", true, 80, true},
 		{"tcp", "-0", false, 0, true},
 		{"tcp", strings.Repeat("0", 10_000) + "80", false, 80, true},
-		{"tcp", "80x", false, 8000, true}, // a name, then
+		{"tcp", "80x", false, 8000, true}, // this is a name
 		{"tcp", "80 ", false, 0, false},
 		{"tcp", "+ 80", false, 0, false},
 		{"tcp", "+-80", false, 0, false},
@@ -96,7 +97,7 @@ odd 70000/tcp
 			t.Errorf("port(%q, %.20q, %v) = %d, %v", tt.network, tt.service, tt.numeric, got, err)
 		}
 	}
-	// A file that was changed or taken away counts from then on.
+	// When the file changes or is removed, that counts from then on.
 	if err := os.WriteFile(file, []byte("http 81/tcp\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +144,8 @@ func FuzzServices(f *testing.F) {
 	})
 }
 
-// Services are looked up for what the client asks for; what is none is refused with
-// the error of the original, by all actions that resolve.
+// Services are looked up for the transport that the client asks for. All actions that
+// resolve refuse an unknown service with the original's error.
 func TestServicesOnTheWire(t *testing.T) {
 	v := host(takeFirst)
 	v.Zone = func(name string) (int, bool) { return 3, name == "wwan0" }
@@ -156,12 +157,12 @@ func TestServicesOnTheWire(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		service  string
-		empty    bool // it is there, as ""
+		empty    bool // the service is there, as ""
 		typ      int32
 		protocol int32
 		flags    int32
 		host     string
-		zone     string // of the result
+		zone     string // zone of the result
 		want     int    // port; -1: action 11
 	}{
 		{service: "http", typ: wire.SockStream, want: 80},
@@ -172,7 +173,7 @@ func TestServicesOnTheWire(t *testing.T) {
 		{typ: wire.SockStream, want: 0},
 		{service: "domain", typ: wire.SockDgram, want: 53},
 		{service: "domain", protocol: wire.ProtoUDP, want: 53},
-		{service: "telnet", typ: wire.SockDgram, want: -1}, // of TCP only
+		{service: "telnet", typ: wire.SockDgram, want: -1}, // exists for TCP only
 		{service: "telnet", typ: wire.SockStream, protocol: wire.ProtoUDP, want: -1},
 		{service: "telnet", typ: wire.SockStream, protocol: 132, want: -1},
 		{service: "23", typ: wire.SockStream, protocol: 132, want: 23},
@@ -239,8 +240,8 @@ func TestServicesOnTheWire(t *testing.T) {
 	}
 }
 
-// A service without a name is one of this host, as getaddrinfo(3) has it; neither is an
-// error, as is a name that is there and empty.
+// A service without a name is one of this host, as with getaddrinfo(3). It is an error
+// if both are missing, and if the name is there but empty.
 func TestNameless(t *testing.T) {
 	v := host(takeFirst)
 	v.Routes.(nets)[netip.MustParsePrefix("::1/128")] = 0
@@ -295,8 +296,8 @@ func TestNameless(t *testing.T) {
 	}
 }
 
-// AI_ADDRCONFIG narrows to the only family that the host has addresses of, and refuses
-// one that it has none of.
+// With AI_ADDRCONFIG, results are only of the family that the host has addresses of. A
+// family without addresses is refused.
 func TestAddrConfig(t *testing.T) {
 	for _, tt := range []struct {
 		configured string

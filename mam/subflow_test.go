@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// flows is a policy made of a function that chooses subflows.
+// flows is a policy that is a function which chooses subflows.
 type flows struct {
 	chooser
 	choose func(*policy.SubflowRequest) []policy.Subflow
@@ -133,7 +133,7 @@ func TestSubflowRequest(t *testing.T) {
 	}
 }
 
-// byUser is a host whose routing depends on the user: 1000 alone has a way.
+// byUser is a host whose routing depends on the user. Only user 1000 has a route.
 type byUser struct{}
 
 func (byUser) Reach(f Flow) Reach {
@@ -143,8 +143,8 @@ func (byUser) Reach(f Flow) Reach {
 	return Reach{Specific: true}
 }
 
-// Where routing depends on the user, a connection whose user is not known has no way of
-// its own, root's neither.
+// If routing depends on the user, a connection whose user is not known has no route,
+// not even root's.
 func TestSubflowsByUser(t *testing.T) {
 	to := netip.MustParseAddrPort("192.0.2.1:80")
 	for _, tt := range []struct {
@@ -167,7 +167,7 @@ func TestSubflowsByUser(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %d", tt.name, names(got), err, tt.want)
 		}
 	}
-	// Root's routing is not taken for somebody's.
+	// Root's routing does not count for other users.
 	v := host(takeFirst)
 	v.Routes = byRoot{}
 	m := New(Options{})
@@ -178,7 +178,7 @@ func TestSubflowsByUser(t *testing.T) {
 	}
 }
 
-// byRoot leads root alone somewhere.
+// byRoot has a route for root only.
 type byRoot struct{}
 
 func (byRoot) Reach(f Flow) Reach {
@@ -238,8 +238,8 @@ func TestDecisionFor(t *testing.T) {
 	}
 }
 
-// An original client names its socket by the inode, which the original's kernel
-// repeats.
+// An original client names its socket by the inode, and so does the original's kernel
+// later.
 func TestDecisionByInode(t *testing.T) {
 	d := start(t, host(takeFirst), Options{})
 	for _, inode := range []uint64{0, 50370, 50371, 50370} {

@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// syncBuffer is written by the server while the test reads.
+// syncBuffer is a buffer that the server writes while the test reads.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -31,16 +31,17 @@ func (s *syncBuffer) lines() []string {
 	return strings.Split(strings.TrimSuffix(s.b.String(), "\n"), "\n")
 }
 
-// What clients and daemon say is logged where that was asked for: decoded, in
-// order, with who says it. Answers are logged before they are sent, so all lines
-// are there once the answers are.
+// If asked for, messages of clients and of the daemon are logged: decoded, in order,
+// with their senders. Answers are logged before they are sent, so all lines are there
+// when the answers are.
 func TestTrace(t *testing.T) {
 	var out syncBuffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d := start(t, host(takeFirst), Options{Trace: true, Logger: log})
 	c := d.dial(t)
 	c.ask(connectTo("192.0.2.1:80"))
-	// An address of no known family: answered, and logged with what is wrong.
+	// This address has no known family. The request is answered, and logged with what
+	// is wrong.
 	if _, err := c.Write(slices.Concat(tlv(1, 0, 0, 0, 0), tlv(0x25, make([]byte, 16)...), make([]byte, 12))); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// Nothing of it is logged otherwise.
+// Otherwise nothing of the messages is logged.
 func TestNoTrace(t *testing.T) {
 	var out syncBuffer
 	d := start(t, host(takeFirst), Options{Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
@@ -79,7 +80,7 @@ func TestNoTrace(t *testing.T) {
 	}
 }
 
-// What is logged of a message costs nothing where debug messages are not wanted.
+// If debug messages are not wanted, logging a message costs nothing.
 func BenchmarkTraceOff(b *testing.B) {
 	c := &conn{m: New(Options{Trace: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}), ctx: context.Background()}
 	m := &wire.Message{Action: wire.ActionConnectRequest}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Whoever the kernel says nothing about is not served, which is logged.
+// A client that the kernel tells nothing about is not served, and that is logged.
 func TestUnknownClientIsRefused(t *testing.T) {
 	var said bytes.Buffer
 	s := NewServer(New(Options{Logger: slog.New(slog.NewTextHandler(&said, nil))}))
@@ -22,7 +22,7 @@ func TestUnknownClientIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = c.Close() // of which the kernel tells nothing any more
+	_ = c.Close() // after this the kernel tells nothing about the client
 	var serving sync.WaitGroup
 	s.admit(t.Context(), &serving, c.(*net.UnixConn))
 	serving.Wait()

@@ -7,7 +7,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Where all users look alike, nobody reports on a decision that may be another's.
+// If the kernel does not tell users apart, nobody may report on a decision, because it
+// could be another user's.
 func TestReportsOfUsersWithoutID(t *testing.T) {
 	unmapped.Run(t, func(t *testing.T) {
 		r := NewRing(4)

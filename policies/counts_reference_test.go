@@ -11,10 +11,10 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// tally is what section 12 keeps of one prefix, with one difference that MAPPING.md
-// names: the original adds a socket to the big ones while the count of big transfers
-// is above what it was before the last of them; here the decision that chose the
-// socket tells, and a socket is in one set at most.
+// tally is what section 12 keeps about one prefix, with one difference that MAPPING.md
+// names. The original adds a socket to the large ones while the count of large
+// transfers is higher than before the last of them. Here the decision that chose the
+// socket says which set the socket belongs to, and that is one set at most.
 type tally struct {
 	arrival.State
 	suggested map[owned]time.Time
@@ -22,13 +22,13 @@ type tally struct {
 	big       map[owned]bool
 }
 
-// owned is a descriptor of a client.
+// owned is a descriptor of one client.
 type owned struct {
 	pid uint32
 	fd  int32
 }
 
-// counting is section 12, and 14 where pick and noTLS are set.
+// counting is section 12, and section 14 if pick and noTLS are set.
 type counting struct {
 	arrivalRule
 	t       *testing.T
@@ -36,7 +36,7 @@ type counting struct {
 	tallies map[*policy.Prefix]*tally
 	own     *arrival.Counts // the policy's
 
-	// Of the request at hand.
+	// These are about the present request.
 	reuse map[*policy.Prefix]int
 	inUse map[int32]bool
 	was   string // "small", "big", or "" for the default
@@ -79,7 +79,7 @@ func (c *counting) of(p *policy.Prefix) *tally {
 	return n
 }
 
-// decide compares the counts as they are before the request, and decides.
+// decide compares the counts before the request, and then decides.
 func (c *counting) decide(r *policy.Request) wanted {
 	for p, n := range c.tallies {
 		if diff := cmp.Diff(n.State, c.own.State(p.ID)); diff != "" {
@@ -99,7 +99,8 @@ func (c *counting) decide(r *policy.Request) wanted {
 	}, c.inUse)
 }
 
-// updateCounts is update_counts; what it returns is reuse, which it may have lowered.
+// updateCounts is update_counts. The returned function returns reuse, which
+// updateCounts may have lowered.
 func (c *counting) updateCounts(r *policy.Request) func(*policy.Prefix) int {
 	for _, p := range r.Prefixes {
 		n := c.of(p)
@@ -147,7 +148,7 @@ func (c *counting) over(r *policy.Request, p *policy.Prefix, n *tally, diff int)
 	}
 }
 
-// suggest is what follows the choice of p.
+// suggest does the bookkeeping after the choice of p.
 func (c *counting) suggest(r *policy.Request, p *policy.Prefix) {
 	n := c.of(p)
 	if c.reuse[p] <= 0 {
@@ -172,8 +173,8 @@ func (c *counting) suggest(r *policy.Request, p *policy.Prefix) {
 	}
 }
 
-// clients makes the request one of two programs', 12 ms after the one before, with its
-// descriptors in any order.
+// clients makes the request come from one of two programs, 12 ms after the request
+// before, with descriptors in any order.
 func clients(rnd *rand.Rand, r *policy.Request, step int) {
 	r.App.PID += uint32(rnd.IntN(2)) //nolint:gosec // 0 or 1
 	r.Now = r.Now.Add(time.Duration(step) * 12 * time.Millisecond)
@@ -184,7 +185,7 @@ func clients(rnd *rand.Rand, r *policy.Request, step int) {
 	}
 }
 
-// byChance is the choice of section 14, with the default penalty.
+// byChance is the choice of section 14 with the default penalty.
 func byChance(able []*policy.Prefix, times map[*policy.Prefix]float64, r float64) *policy.Prefix {
 	if len(able) == 1 {
 		return able[0]

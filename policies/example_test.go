@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Any of the compiled-in policies can be made by its name, and asked.
+// A compiled-in policy can be made by its name, and asked.
 func ExampleAll() {
 	p, err := policies.All().New("intents", policy.Config{Name: "intents"})
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// leasing are the policies that grant leases.
+// leasing lists the policies that grant leases.
 var leasing = []string{
 	"adaptive", "earliest_arrival", "earliest_arrival_free_or_busy", "earliest_arrival_static", "filesize", "intents", "sample", "score", "threshold",
 }
 
-// TestLeasesHold draws a request and then others that its lease says are alike: what the
-// policy decides for these, if it is asked all the same, is what the lease says.
+// TestLeasesHold draws a request, and then others for which its lease says the same. If
+// the policy is asked about these all the same, it decides as the lease says.
 func TestLeasesHold(t *testing.T) {
 	for _, name := range leasing {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +59,8 @@ func TestLeasesHold(t *testing.T) {
 					}
 					decided := p.Choose(again)
 					equal(t, first, decided)
-					// What adaptive has placed elsewhere is over by and by, which may order the others anew.
+					// What adaptive has placed elsewhere ends after a while, which may
+					// change the order of the alternates.
 					if name != "adaptive" && !slices.Equal(first.Alternates, decided.Alternates) {
 						t.Fatalf("leased alternates %s, decided %s", policytest.Names(first.Alternates), policytest.Names(decided.Alternates))
 					}
@@ -72,7 +73,8 @@ func TestLeasesHold(t *testing.T) {
 	}
 }
 
-// TestNoLeases: what depends on every request, or is drawn, holds for one.
+// TestNoLeases shows that policies grant no lease if they count every request or draw
+// at random.
 func TestNoLeases(t *testing.T) {
 	for _, name := range All().Names() {
 		if slices.Contains(leasing, name) {
@@ -92,7 +94,7 @@ func TestNoLeases(t *testing.T) {
 	}
 }
 
-// drawRule draws what the policy score does.
+// drawRule draws a rule for policy score.
 func drawRule(t *rapid.T) []policy.Setting {
 	rule := rapid.SampledFrom([]string{
 		"minimize=or_else(completion_time(), prefix.srtt_median_recent)",
@@ -110,7 +112,7 @@ func drawRule(t *rapid.T) []policy.Setting {
 	return policytest.Settings(`policy "score"`, settings...)
 }
 
-// drawAlike draws a request that the lease of the decision on r is for.
+// drawAlike draws a request that the lease of the decision on r covers.
 func drawAlike(t *rapid.T, r *policy.Request, l *policy.Lease) *policy.Request {
 	again := *r
 	if l.AnyName {
@@ -123,7 +125,7 @@ func drawAlike(t *rapid.T, r *policy.Request, l *policy.Lease) *policy.Request {
 			again.Intents = again.Intents.With(o, rapid.Int64Range(-1, 1e7).Draw(t, "value"))
 		}
 	}
-	// More idle sockets on networks that have some already, none on others.
+	// There may be more idle sockets on networks that have some, but none on others.
 	again.Sockets = slices.Clone(r.Sockets)
 	for range rapid.IntRange(0, 2).Draw(t, "more sockets") {
 		if len(r.Sockets) == 0 {
@@ -136,7 +138,8 @@ func drawAlike(t *rapid.T, r *policy.Request, l *policy.Lease) *policy.Request {
 	return &again
 }
 
-// equal compares two decisions as a client sees them, who follows the first in place of the second.
+// equal compares two decisions as they matter for a client that follows the first in
+// place of the second.
 func equal(t *rapid.T, a, b policy.Decision) {
 	if a.Prefix != b.Prefix || a.Only != b.Only || a.Multipath != b.Multipath || a.Resolution != b.Resolution || a.Race != b.Race {
 		t.Fatalf("leased %+v\ndecided %+v", policytest.AnswerOf(a), policytest.AnswerOf(b))
@@ -149,8 +152,8 @@ func equal(t *rapid.T, a, b policy.Decision) {
 	}
 }
 
-// A page's worth of small objects goes by the first decision, where the networks are
-// known and far from each other.
+// If the networks are known and differ much, the small objects of a page follow the
+// first decision.
 func TestAdaptiveLeasesSmallTransfers(t *testing.T) {
 	p := newPolicy(t, "adaptive")
 	near := policytest.Prefix("near", "10.0.1.2/24", policytest.Default, situation.RTT(10, 12, 3), situation.Down(5e6, 0), situation.SMA(4e6, 4e6, 4e6, 4e6))
@@ -171,7 +174,7 @@ func TestAdaptiveLeasesSmallTransfers(t *testing.T) {
 	}
 }
 
-// A rule that counts connections is for one connection each.
+// A rule that counts connections decides about one connection only.
 func TestRulesThatCountHaveNoLeases(t *testing.T) {
 	for _, rule := range []string{"minimize=prefix.user_connections", "minimize=prefix.default ? or_else(lowest_rtt.program_connections, 0) : 1"} {
 		cfg := config("score")

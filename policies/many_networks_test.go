@@ -16,25 +16,25 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// rule is a policy's reference, fresh for a sequence of requests. setUp changes the
-// policy under test where it has something to be set.
+// rule makes a policy's reference, anew for each sequence of requests. setUp changes
+// the policy under test if that needs it.
 type rule struct {
 	policy   string
 	settings []string
 	families []policy.Family // of requests; nil: all three
 	kinds    []policy.Kind   // nil: all three
-	unbound  bool            // what a bound request gets is not told
+	unbound  bool            // the description does not say what a bound request gets
 	services []string
-	network  func(*rand.Rand, *policy.Prefix)       // more of a network
-	more     func(*rand.Rand, *policy.Request, int) // more of the request of a step
-	needs    []string                               // what must have happened in some step
+	network  func(*rand.Rand, *policy.Prefix)       // changes a network
+	more     func(*rand.Rand, *policy.Request, int) // changes the request of a step
+	needs    []string                               // events that must happen in some step
 	make     func(t *testing.T, p policy.Policy, aid *aid) func(*policy.Request) wanted
 }
 
-// aid is what test and reference tell each other.
+// aid is shared by test and reference.
 type aid struct {
-	draw   float64        // the next random number, for the policy too
-	events map[string]int // by name, how often it happened
+	draw   float64        // the next random number, also for the policy
+	events map[string]int // how often each event happened
 }
 
 var (
@@ -68,7 +68,8 @@ func circle() func([]*policy.Prefix) *policy.Prefix {
 	}
 }
 
-// network makes one of several networks: some figures are not known, some alike.
+// network returns one of several networks. Some of its figures are unknown, some are
+// equal to others'.
 func network(rnd *rand.Rand, i int, six bool) *policy.Prefix {
 	addr := fmt.Sprintf("10.0.%d.2/24", i)
 	if six {
@@ -107,7 +108,7 @@ var rules = []rule{
 		}
 	}},
 	{policy: "rr_pipelining", families: oneFamily, kinds: []policy.Kind{policy.SocketConnect, policy.SocketChoose}, make: func(*testing.T, policy.Policy, *aid) func(*policy.Request) wanted {
-		next, last := circle(), map[string]int32{} // by service: the host is always the same
+		next, last := circle(), map[string]int32{} // by service, because the host is always the same
 		return func(r *policy.Request) (w wanted) {
 			if len(r.Sockets) >= 2 {
 				i := slices.IndexFunc(r.Sockets, func(s policy.Socket) bool { return s.FD == last[r.Service] })
@@ -222,7 +223,7 @@ func videoOf(pessimist bool) func(*testing.T, policy.Policy, *aid) func(*policy.
 		v := videoRule{pessimist: pessimist, passed: map[*policy.Prefix]int{}}
 		known := map[*policy.Prefix]bool{}
 		return func(r *policy.Request) wanted {
-			for q := range known { // of the request before
+			for q := range known { // known from the request before
 				if got := p.(*video.Policy).NotPicked(q.ID); got != v.passed[q] {
 					t.Errorf("%s was passed over %d times, want %d", q.Interface, got, v.passed[q])
 				}
@@ -235,17 +236,17 @@ func videoOf(pessimist bool) func(*testing.T, policy.Policy, *aid) func(*policy.
 	}
 }
 
-// Three and four networks of both families: every policy decides as its description
-// says, request by request.
+// With three and four networks of both families, every policy decides as its
+// description says, request by request.
 func TestManyNetworks(t *testing.T) {
 	for _, ru := range rules {
 		t.Run(fmt.Sprint(ru.policy, ru.settings), func(t *testing.T) {
 			chosen, reused, events := map[string]int{}, 0, map[string]int{}
 			for seed := range uint64(150) {
-				rnd := rand.New(rand.NewPCG(seed, 8)) //nolint:gosec // situations that come again
+				rnd := rand.New(rand.NewPCG(seed, 8)) //nolint:gosec // the same situations each time
 				var all []*policy.Prefix
 				n := 3 + rnd.IntN(2)
-				six := rnd.IntN(n + 1) // from this one on
+				six := rnd.IntN(n + 1) // the networks from here on are IPv6
 				for i := range n {
 					p := network(rnd, i, i >= six)
 					if ru.network != nil {
@@ -262,11 +263,12 @@ func TestManyNetworks(t *testing.T) {
 						ru.more(rnd, r, step)
 					}
 					aid.draw = rnd.Float64()
-					want := decide(r) // before, as it compares the states
+					want := decide(r) // comes first, because it compares the states
 					d := p.Choose(r)
 					got := wanted{prefix: d.Prefix, mptcp: d.Multipath}
 					if d.Socket != nil {
-						// An answer with a socket has that one's context, options included.
+						// An answer with a socket has that socket's context, including
+						// its options.
 						got.fd, got.prefix, want.prefix = d.Socket.FD, nil, nil
 						want.mptcp = d.Socket.Multipath
 					}
@@ -297,7 +299,7 @@ func TestManyNetworks(t *testing.T) {
 	}
 }
 
-// request makes one that the rule says something about.
+// request returns a request that the rule is about.
 func (ru rule) request(rnd *rand.Rand, all []*policy.Prefix) *policy.Request {
 	kinds := ru.kinds
 	if kinds == nil {
@@ -325,7 +327,7 @@ func (ru rule) request(rnd *rand.Rand, all []*policy.Prefix) *policy.Request {
 		switch rnd.IntN(8) {
 		case 0:
 			policytest.Bind(r, all[rnd.IntN(len(all))])
-		case 1: // to an address that is nobody's
+		case 1: // bound to an address without a prefix
 			r.Bound = netip.MustParseAddr("192.0.2.1")
 		}
 	}

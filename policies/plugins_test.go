@@ -24,7 +24,7 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// hostQuestion and hostAnswer are those of testdata/host.
+// hostQuestion and hostAnswer are the types of testdata/host.
 type hostQuestion struct {
 	Path   string
 	Config policy.Config
@@ -37,19 +37,19 @@ type hostAnswer struct {
 	Err   string
 }
 
-// sequence is a number of requests to one policy, from its beginning.
+// sequence is a number of requests to one policy, from its start.
 type sequence struct {
 	name     string
 	config   policy.Config
 	requests []*policy.Request
 }
 
-// TestPluginsDecideAlike builds every policy as a plugin, opens it in a program
-// that has no policies of its own, and compares what it says with what the
-// compiled-in policy says: decisions with their reasons and scores, and log lines.
+// TestPluginsDecideAlike builds every policy as a plugin and opens it in a program that
+// has no policies of its own. It compares the plugin with the compiled-in policy:
+// decisions with their reasons and scores, and log lines.
 func TestPluginsDecideAlike(t *testing.T) {
 	dir := buildPlugins(t)
-	// Of the folder policies it holds itself only.
+	// Of the packages below policies, the program contains only itself.
 	deps, err := exec.Command("go", "list", "-deps", "./testdata/host").Output()
 	if err != nil || strings.Count(string(deps), "/mamma/policies/") != 1 || !strings.Contains(string(deps), "/mamma/policy\n") {
 		t.Fatalf("the host should know the contract and no policy: %v\n%s", err, deps)
@@ -61,7 +61,7 @@ func TestPluginsDecideAlike(t *testing.T) {
 	for _, name := range All().Names() {
 		t.Run(name, func(t *testing.T) { compare(t, dir, byPolicy[name]) })
 	}
-	// In one process the plugins share packages, which come from the first.
+	// Plugins in one process share packages, which come from the first plugin.
 	t.Run("all in one process", func(t *testing.T) {
 		var all []sequence
 		for _, name := range All().Names() {
@@ -71,8 +71,8 @@ func TestPluginsDecideAlike(t *testing.T) {
 	})
 }
 
-// compare puts the sequences to the plugins, in one process, and to the
-// compiled-in policies.
+// compare puts the sequences to the plugins, in one process, and to the compiled-in
+// policies.
 func compare(t *testing.T, dir string, sequences []sequence) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "host"))
@@ -89,7 +89,7 @@ func compare(t *testing.T, dir string, sequences []sequence) {
 		t.Fatal(err)
 	}
 	defer func() {
-		_ = in.Close() // it ends at the end of its input
+		_ = in.Close() // the program ends at the end of its input
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("host: %v", err)
 		}
@@ -116,8 +116,7 @@ func compare(t *testing.T, dir string, sequences []sequence) {
 	}
 }
 
-// decide puts the requests to the compiled-in policy and writes down what it
-// says.
+// decide puts the requests to the compiled-in policy and returns what the policy says.
 func (s *sequence) decide(t *testing.T) (log string, lines []string) {
 	t.Helper()
 	p, err := All().New(s.config.Name, s.config)
@@ -143,8 +142,8 @@ func (s *sequence) decide(t *testing.T) (log string, lines []string) {
 	return string(b), lines
 }
 
-// vectorSequences are the vectors of the original that call a policy from
-// outside and from its beginning: one request each, or several for round robin.
+// vectorSequences are the original's vectors that call a policy from outside and from
+// its start: one request each, or several for round robin.
 func vectorSequences(t *testing.T) []sequence {
 	t.Helper()
 	data, err := os.ReadFile("testdata/policy-vectors.json")
@@ -229,7 +228,7 @@ func (v vector) requests(t *testing.T) []*policy.Request {
 	return list
 }
 
-// grownSequences let each policy build up what it remembers.
+// grownSequences let each policy build up its state.
 func grownSequences() []sequence {
 	var list []sequence
 	for _, name := range All().Names() {
@@ -244,8 +243,7 @@ func grownSequences() []sequence {
 	return list
 }
 
-// grow makes requests of one program or another, about a host whose figures
-// change every now and then.
+// grow makes requests of several programs, on a host whose figures change now and then.
 func grow(seed uint64, n int) []*policy.Request {
 	random := rand.New(rand.NewPCG(seed, 0))
 	rate := func() policy.BytesPerSecond { return policy.BytesPerSecond(math.Pow(10, 3+4*random.Float64())) }
@@ -286,9 +284,9 @@ func grow(seed uint64, n int) []*policy.Request {
 	return list
 }
 
-// TestSequencesBuildUpState makes sure that the sequences would show a plugin
-// that loses what it remembers: without its first half, the second one of some
-// sequence is decided otherwise, or by other figures.
+// TestSequencesBuildUpState makes sure that the sequences would show a plugin which
+// loses its state. Without the first half of a sequence, some decision of the second
+// half differs, or its figures do.
 func TestSequencesBuildUpState(t *testing.T) {
 	depends := map[string]bool{
 		"earliest_arrival_countconns": false, "earliest_arrival_probabilities": false, "mptcp_selective": false,
@@ -312,7 +310,7 @@ func TestSequencesBuildUpState(t *testing.T) {
 	}
 }
 
-// decisions renders what the compiled-in policy says.
+// decisions returns the compiled-in policy's decisions as text.
 func (s *sequence) decisions(t *testing.T) (list []string) {
 	t.Helper()
 	p, err := All().New(s.config.Name, s.config)
@@ -330,8 +328,8 @@ func (s *sequence) decisions(t *testing.T) (list []string) {
 	return list
 }
 
-// buildPlugins builds testdata/host and all plugins as the Makefile does, and
-// returns the directory, which others cannot write to: the Loader insists on it.
+// buildPlugins builds testdata/host and all plugins as the Makefile does. It returns
+// the folder, which others cannot write to, because the Loader demands that.
 func buildPlugins(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -352,7 +350,7 @@ func buildPlugins(t *testing.T) string {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		t.Fatal(err)
 	}
-	// Without debug information all is linked in half the time.
+	// Linking takes half the time without debug information.
 	build := func(args ...string) error {
 		cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-w"}, args...)...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=1", "GOFLAGS=", "GOEXPERIMENT=")

@@ -23,7 +23,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// config is the least that a policy can be made from.
+// config is the smallest configuration that the policy accepts.
 func config(name string) policy.Config {
 	cfg := policy.Config{Name: name}
 	if name == "score" {

@@ -16,8 +16,8 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// TestAnyRequest gives every policy sequences of odd requests: nothing panics,
-// and a decision is sound (see sound).
+// TestAnyRequest gives every policy sequences of odd requests. Nothing panics, and each
+// decision is sound (see sound).
 func TestAnyRequest(t *testing.T) {
 	for _, name := range All().Names() {
 		t.Run(name, func(t *testing.T) {
@@ -49,9 +49,9 @@ func TestAnyRequest(t *testing.T) {
 	}
 }
 
-// sound checks what every decision must hold to, and what our own policies promise
-// besides: a choice comes with all other candidates as alternates, and scores, if
-// there are any, stand in candidate order.
+// sound checks what every decision must keep to, and what our own policies promise
+// besides: a choice has all other candidates as alternates, and scores, if any, are in
+// the order of the candidates.
 func sound(t *rapid.T, r *policy.Request, d policy.Decision) {
 	if err := policytest.Sound(r, d); err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func sound(t *rapid.T, r *policy.Request, d policy.Decision) {
 	}
 }
 
-// drawHost makes the prefixes of a host, IPv4 before IPv6.
+// drawHost draws the prefixes of a host, IPv4 before IPv6.
 func drawHost(t *rapid.T) []*policy.Prefix {
 	var list []*policy.Prefix
 	for _, form := range []string{"10.0.%d.2/24", "2001:db8:%d::2/64"} {

@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// TestREADMEs makes each policy from the example in its README, and checks that
-// the README is about the policy.
+// TestREADMEs makes each policy from the example in its README, and checks that the
+// README describes the policy.
 func TestREADMEs(t *testing.T) {
 	for _, name := range All().Names() {
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestREADMEs(t *testing.T) {
 	}
 }
 
-// parse reads the settings out of an example as the configuration does.
+// parse reads the settings of an example as the configuration does.
 func parse(t *testing.T, name, text string) policy.Config {
 	t.Helper()
 	file, diags := hclsyntax.ParseConfig([]byte(text), "README.md", hcl.InitialPos)
@@ -60,7 +60,7 @@ func parse(t *testing.T, name, text string) policy.Config {
 			switch {
 			case block.Type == "policy":
 				cfg.Settings = append(cfg.Settings, s)
-			case a.Name != "default": // the configuration's own
+			case a.Name != "default": // belongs to the configuration itself
 				cfg.PrefixSettings = append(cfg.PrefixSettings, s)
 			}
 		}

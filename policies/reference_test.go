@@ -9,17 +9,17 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// The references decide as doc/original/policies.md says, written down once more
-// from there in its own words, and share nothing with the policies. The vectors of the original
-// have two networks of one family; here there are three and four, of both.
+// The references decide as doc/original/policies.md says. They were written from that
+// page and share nothing with the policies. The original's vectors have two networks of
+// one family; here there are three and four networks of both families.
 
 const (
 	eps     = 0.0001
 	unknown = math.MaxFloat64
 )
 
-// wanted is what a reference expects of a decision: the prefix, the socket to be used
-// again (0: none), MPTCP.
+// wanted is what a reference expects of a decision: the prefix, the socket to reuse (0:
+// none), and whether to use MPTCP.
 type wanted struct {
 	prefix *policy.Prefix
 	fd     int32
@@ -94,7 +94,7 @@ func predicted(size int64, bandwidth, rtt float64, reuse, tls bool) float64 {
 	return time + float64(rounds)*rtt + 1000*float64(size)/min(float64(chunk)/(rtt/1000), bandwidth)
 }
 
-// Section 3.6: how many sockets are offered on p.
+// Section 3.6: the number of sockets offered on p.
 func offeredOn(r *policy.Request, p *policy.Prefix) (n int) {
 	for _, s := range r.Sockets {
 		if p.CIDR.Contains(s.Local) {
@@ -104,8 +104,8 @@ func offeredOn(r *policy.Request, p *policy.Prefix) (n int) {
 	return n
 }
 
-// shapeA is section 3.9's for a request for which choose decides; descriptors that
-// inUse has when it returns are passed over.
+// shapeA is shape A of section 3.9, for a request that choose decides. Descriptors in
+// inUse, after choose has returned, are skipped.
 func shapeA(r *policy.Request, choose func() (*policy.Prefix, bool), inUse map[int32]bool) (w wanted) {
 	on := r.BoundPrefix
 	if !r.Bound.IsValid() {
@@ -123,7 +123,7 @@ func shapeA(r *policy.Request, choose func() (*policy.Prefix, bool), inUse map[i
 	return w
 }
 
-// shapeB takes the first socket whatever its prefix.
+// shapeB takes the first socket, whatever its prefix is.
 func shapeB(r *policy.Request, choose func() *policy.Prefix) (w wanted) {
 	switch {
 	case len(r.Sockets) > 0:
@@ -134,14 +134,14 @@ func shapeB(r *policy.Request, choose func() *policy.Prefix) (w wanted) {
 	return w
 }
 
-// arrivalRule is what the policies of sections 9 to 14 have in common.
+// arrivalRule is what the policies of sections 9 to 14 share.
 type arrivalRule struct {
 	times    map[*policy.Prefix]float64
-	capacity func(*policy.Prefix) float64 // of the capacity part; nil: no such part
-	noTLS    bool                         // in the latency part
+	capacity func(*policy.Prefix) float64 // for the part about capacity; nil: no such part
+	noTLS    bool                         // in the part about latency
 	pick     func([]*policy.Prefix) *policy.Prefix
 	chose    func(p *policy.Prefix, big bool)
-	update   func(*policy.Request) func(*policy.Prefix) int // before the choice; gives the sockets on a prefix
+	update   func(*policy.Request) func(*policy.Prefix) int // before the choice; returns the number of sockets on a prefix
 	figures  func(*policy.Prefix) (rtt, capacity float64)
 }
 
@@ -296,7 +296,7 @@ func (v videoRule) segment(r *policy.Request, size int64, duration float64) *pol
 	return c
 }
 
-// byRange is section 8's select, byCategory section 7's.
+// byRange is the select of section 8, byCategory that of section 7.
 func byRange(list []*policy.Prefix, size int64) *policy.Prefix {
 	var last *policy.Prefix
 	for _, p := range list {

@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// scoreExamples returns the examples of policy score's README that stand for other
-// policies, by the name of these.
+// scoreExamples returns the examples in policy score's README that replace other
+// policies, by the names of these.
 func scoreExamples(t *testing.T) map[string]policy.Config {
 	t.Helper()
 	readme, err := os.ReadFile("score/README.md")
@@ -41,7 +41,7 @@ func sameChoice(t interface{ Fatalf(string, ...any) }, r *policy.Request, score,
 	}
 }
 
-// The examples run over the vectors of the policies they stand for.
+// The examples choose as the policies that they replace, on the vectors of these.
 func TestScoreExamplesOnVectors(t *testing.T) {
 	data, err := os.ReadFile("testdata/policy-vectors.json")
 	if err != nil {
@@ -81,8 +81,9 @@ func TestScoreExamplesOnVectors(t *testing.T) {
 	}
 }
 
-// The examples run over random requests. Sizes are those that a float64 holds
-// exactly, and not below 0, where the policies differ: see the README.
+// The examples choose as the policies that they replace, on random requests. Sizes are
+// not negative and exact as a float64; for others the policies differ, as the README
+// says.
 func TestScoreExamplesOnRandomRequests(t *testing.T) {
 	for name, cfg := range scoreExamples(t) {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +98,8 @@ func TestScoreExamplesOnRandomRequests(t *testing.T) {
 				}
 				r := drawRequest(t, drawHost(t))
 				for _, p := range r.Prefixes {
-					// Products of figures that no network has overflow, and what
-					// is infinite the two treat differently.
+					// Products of unrealistic figures overflow, and the two policies
+					// treat infinity differently.
 					maps.DeleteFunc(p.Options, func(_ string, o policy.Option) bool { return o.Number > 1e15 })
 				}
 				if rapid.Bool().Draw(t, "sized") {

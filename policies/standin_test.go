@@ -7,9 +7,9 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// Where the default network is kept back, as it does not work or costs too much, every
-// policy that would take it takes what stands in for it: without a suggestion the kernel
-// takes the network that is kept back.
+// If the default network is withheld, because it does not work or costs too much, every
+// policy that would take it takes its stand-in. Without a suggestion, the kernel would
+// use the network that is withheld.
 func TestStandInIsTaken(t *testing.T) {
 	for _, name := range All().Names() {
 		for _, kind := range []policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose} {

@@ -69,9 +69,9 @@ func runCapacity(t *testing.T, v vector) {
 	check(t, "capacity", float64(got), v.Expect.Capacity)
 }
 
-// The vectors look a key up that has a value of the prefix, of the interface, or
-// both. Here each metric belongs to one of the two, and what can stand before it
-// is the configuration.
+// The vectors look up a key that has a value of the prefix, of the interface, or of
+// both. Here each metric belongs to one of the two, and only the configuration takes
+// precedence.
 func runLookup(t *testing.T, v vector) {
 	p := policytest.Prefix("a", "10.0.1.2/24")
 	if value, ok := v.Inputs.PrefixMetrics[v.Inputs.Key]; ok {
@@ -119,7 +119,7 @@ func runPick(t *testing.T, v vector) {
 	}
 }
 
-// family is what the earliest-arrival policies embed.
+// family is the interface of the policies that embed an arrival.Base.
 type family interface {
 	policy.Policy
 	Candidates() []arrival.Candidate
@@ -163,7 +163,7 @@ func runArrival(t *testing.T, v vector) {
 		got := counts.State(byName[name].ID)
 		reuse := want.ReusePrev
 		if want.Reuse > 0 && d.Prefix == byName[name] {
-			reuse-- // by the bookkeeping after the choice
+			reuse-- // the bookkeeping after the choice has done this
 		}
 		if diff := cmp.Diff(arrival.State{Big: want.Count, BigBefore: want.CountPrev, Small: want.CountSmall, Reuse: reuse}, got); diff != "" {
 			t.Errorf("state of %s (-want +got):\n%s", name, diff)
@@ -171,8 +171,8 @@ func runArrival(t *testing.T, v vector) {
 	}
 }
 
-// The vectors call the function that chooses; the state of a prefix says whether
-// a socket on it can be reused. Their log is what a connect appends.
+// The vectors call the function that chooses. The state of a prefix says whether one of
+// its sockets can be reused. The log is what a connect appends.
 func runVideo(t *testing.T, v vector) {
 	var settings []string
 	if v.Inputs.Pessimist {
@@ -212,8 +212,8 @@ func runVideo(t *testing.T, v vector) {
 	}
 }
 
-// loadTime is the load time that a score gives for a window of the vectors; not a
-// number if it is unknown, 0 if there is none.
+// loadTime returns the load time that a score has for a window of the vectors. It is
+// NaN if the time is unknown, and 0 if the score has none.
 func loadTime(s policy.Score, window string) float64 {
 	name := map[string]string{"short": "by 1 s", "mid": "by 10 s", "long": "by 1 min", "longlong": "by 10 min"}[window]
 	for _, term := range s.Terms {
@@ -224,7 +224,7 @@ func loadTime(s policy.Score, window string) float64 {
 	return 0
 }
 
-// As for video; the file size is that of the segment.
+// runSelective does the same as runVideo. The file size is that of the segment.
 func runSelective(t *testing.T, v vector) {
 	p := newPolicy(t, "mptcp_selective").(*selective.Policy)
 	list, byName := v.Inputs.build(t)
@@ -245,8 +245,8 @@ func runSelective(t *testing.T, v vector) {
 	}
 }
 
-// runCallback runs whole callbacks. None of the prefixes has a resolver of its
-// own, so asking the chosen prefix means asking the default resolver.
+// runCallback runs whole callbacks. No prefix has a resolver of its own, so asking the
+// chosen prefix means asking the default resolver.
 func runCallback(t *testing.T, v vector) {
 	name := v.Group
 	if name == "mptcp_selective_callback" {
@@ -294,7 +294,7 @@ func runCallback(t *testing.T, v vector) {
 	}
 }
 
-// rotating makes the prefixes of a list of addresses.
+// rotating returns the prefixes of a list of addresses.
 func (in inputs) rotating() []*policy.Prefix {
 	var list []*policy.Prefix
 	for _, a := range in.PrefixOrder {

@@ -15,10 +15,10 @@ import (
 	"github.com/socket-intents/mamma/policy/policytest"
 )
 
-// The vectors were taken from the original by running it; where it is wrong,
-// they say what a port should do (doc/original/policies.md section 0).
+// The vectors were made by running the original. Where the original is wrong, they say
+// what a port should do (doc/original/policies.md section 0).
 
-// number is a number of the vectors; "DBL_MAX" is the largest float64.
+// number is a number in the vectors. "DBL_MAX" is the largest float64.
 type number float64
 
 func (n *number) UnmarshalJSON(b []byte) error {
@@ -46,7 +46,7 @@ type inputs struct {
 	Random   number
 	Call     string
 
-	// Inputs of single computations.
+	// These are the inputs of single computations.
 	Filesize      int64
 	Bandwidth     number
 	RTT           number `json:"rtt_ms"`
@@ -63,7 +63,7 @@ type inputs struct {
 	Rate          number
 	Count         int
 	CountSmall    int    `json:"count_small"`
-	Prefix        string // of pick_sockets_on_prefix
+	Prefix        string // for pick_sockets_on_prefix
 	RequestMPTCP  int    `json:"request_mptcp"`
 	Category      int64
 	Bitrate       int64
@@ -130,9 +130,9 @@ type expect struct {
 	}
 }
 
-// groups are the vectors of each group and what runs them; nil: another
-// package does. Those of measurements are run by internal/network/pathstat, and the two
-// messages of MPTCP by internal/network/mptcp/original.
+// groups are the groups of vectors with what runs them. If that is nil, another package
+// does: internal/network/pathstat runs those of measurements, and
+// internal/network/mptcp/original runs the two messages of MPTCP.
 var groups = map[string]struct {
 	n   int
 	run func(*testing.T, vector)
@@ -216,7 +216,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// same compares with the vectors' tolerance, 1e-9 of the wanted value.
+// same compares with the tolerance of the vectors, 1e-9 of the wanted value.
 func same(got float64, want number) bool {
 	return got == float64(want) || math.Abs(got-float64(want)) <= 1e-9*math.Abs(float64(want))
 }
@@ -228,7 +228,7 @@ func check(t *testing.T, what string, got float64, want number) {
 	}
 }
 
-// build makes the prefixes of a vector, by name.
+// build returns the prefixes of a vector, also by name.
 func (in inputs) build(t *testing.T) ([]*policy.Prefix, map[string]*policy.Prefix) {
 	t.Helper()
 	var list []*policy.Prefix
@@ -253,7 +253,7 @@ func (in inputs) build(t *testing.T) ([]*policy.Prefix, map[string]*policy.Prefi
 	return list, byName
 }
 
-// measure sets a measurement. DBL_MAX is the original's start value: unknown.
+// measure sets a measurement. DBL_MAX, the original's start value, means unknown.
 func measure(t *testing.T, p *policy.Prefix, key string, value number) {
 	t.Helper()
 	if value == math.MaxFloat64 {
@@ -291,7 +291,7 @@ func measure(t *testing.T, p *policy.Prefix, key string, value number) {
 	}
 }
 
-// sockets makes the offered sockets.
+// sockets returns the offered sockets.
 func (in inputs) sockets(t *testing.T, list []*policy.Prefix) []policy.Socket {
 	t.Helper()
 	if in.Sockets == nil {
@@ -316,7 +316,7 @@ func (in inputs) sockets(t *testing.T, list []*policy.Prefix) []policy.Socket {
 	return out
 }
 
-// request makes the request of a vector.
+// request returns the request of a vector.
 func (in inputs) request(t *testing.T, list []*policy.Prefix) *policy.Request {
 	t.Helper()
 	r := policytest.Request(policy.Connect, list...)
@@ -350,7 +350,7 @@ func (in inputs) request(t *testing.T, list []*policy.Prefix) *policy.Request {
 	return r
 }
 
-// chosen compares the prefix that was chosen.
+// chosen compares the chosen prefix.
 func (e expect) chosen(t *testing.T, d policy.Decision) {
 	t.Helper()
 	want := ""
@@ -365,8 +365,8 @@ func (e expect) chosen(t *testing.T, d policy.Decision) {
 	}
 }
 
-// log compares the line of the policy log. Where the original writes nothing,
-// there is no line; where it leaves a line open, the port ends it.
+// log compares the line of the policy log. If the original writes nothing, there is no
+// line. If the original leaves a line open, the port ends it.
 func (e expect) log(t *testing.T, p policy.Policy, r *policy.Request, d policy.Decision) {
 	t.Helper()
 	if e.Log == nil {

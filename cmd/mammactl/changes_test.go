@@ -9,8 +9,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// networks --follow tells the networks as they are, then each change of what decisions depend
-// on, and nothing where only measurements have changed.
+// "networks --follow" prints the networks as they are, and then each change that
+// matters for decisions. It prints nothing if only measurements have changed.
 func TestFollowNetworks(t *testing.T) {
 	f := newFake()
 	first, louder, metered := wlan4, wlan4, wlan4
@@ -29,7 +29,7 @@ func TestFollowNetworks(t *testing.T) {
 		case p := <-served:
 			return control.Prefixes{Now: now, Prefixes: []control.Prefix{p}}
 		default:
-			cancel() // everything before was shown
+			cancel() // everything before was printed
 			return control.Prefixes{Now: now, Prefixes: []control.Prefix{metered}}
 		}
 	}

@@ -26,7 +26,7 @@ func complete(t *testing.T, control, path string, args ...string) string {
 	for l := range strings.Lines(out.String()) {
 		if l = strings.TrimSpace(l); strings.HasPrefix(l, ":") {
 			break // the directive
-		} else if strings.HasPrefix(l, args[len(args)-1]) { // as the shell has it
+		} else if strings.HasPrefix(l, args[len(args)-1]) { // the shell offers only these
 			list = append(list, l)
 		}
 	}
@@ -72,7 +72,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// Every flag whose value is no free text or file has completions.
+// Every flag has completions, unless its value is free text or a file.
 func TestFlagsAreCompleted(t *testing.T) {
 	free := map[string]bool{ // by command and flag
 		"explain bitrate": true, "explain duration": true, "explain filesize": true, "get header": true, "get max-time": true,

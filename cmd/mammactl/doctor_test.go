@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// doctor needs no daemon, goes by the configuration, and tells by its exit code
-// how bad it is. What it finds is tested where it is found.
+// doctor needs no daemon. It uses the configuration, and its exit status tells how
+// serious the findings are. The findings themselves are tested in package doctor.
 func TestDoctor(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "policy.conf")

@@ -30,7 +30,7 @@ import (
 	"github.com/socket-intents/mamma/client/httpintent"
 )
 
-// shelf is a server of one file.
+// shelf is a server that has one file.
 type shelf struct {
 	*httptest.Server
 	data  []byte
@@ -90,7 +90,7 @@ func (l *limited) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// two is a manager with two networks.
+// two starts a manager with two networks and returns its socket.
 func two(t *testing.T) string {
 	return clienttest.Start(t, clienttest.From("127.0.0.2", "127.0.0.3")).Path
 }
@@ -124,8 +124,8 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// A file that is no regular one is written to and not replaced, because people name
-// /dev/null and /dev/stdout.
+// A file that is not a regular one is written to and never replaced, because people
+// name /dev/null and /dev/stdout.
 func TestGetInto(t *testing.T) {
 	s := startShelf(t, 300_000, false)
 	dir := t.TempDir()
@@ -163,11 +163,11 @@ func TestGetInto(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, s.data) {
 		t.Errorf("%d bytes through the link, %v", len(got), err)
 	}
-	// Waiting for a reader of a FIFO ends with --max-time.
+	// --max-time also ends the wait for a reader of a FIFO.
 	if code, _, errs := mammactl(t.Context(), "", "get", "--socket", two(t), "--max-time", "50ms", "-o", fifo, s.URL+"/file.bin"); code != exitTooLate {
 		t.Errorf("without a reader: code %d: %s", code, errs)
 	}
-	late, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0) // ends opens that still wait for a reader
+	late, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0) // lets opens return that still wait for a reader
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestGetInto(t *testing.T) {
 	}
 }
 
-// Without a manager one network brings the file, and a single message says so.
+// Without a manager the file comes over one network, and one message says so.
 func TestGetAlone(t *testing.T) {
 	s := startShelf(t, 3_000_000, false)
 	dir := t.TempDir()
@@ -197,13 +197,13 @@ func TestGetAlone(t *testing.T) {
 	}
 }
 
-// After an interruption the bytes are kept with the validator, and only the rest is
+// After an interruption the bytes are kept with their validator, and only the rest is
 // fetched.
 func TestGetResumes(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		script clienttest.Script
-		tag    string // at the second attempt
+		tag    string // the validator at the second attempt
 		anew   bool
 		args   []string
 	}{
@@ -221,7 +221,7 @@ func TestGetResumes(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var breaks atomic.Int64
-			s.broke.Store(func() { // with two networks, the download would be tried again for a while
+			s.broke.Store(func() { // with two networks, the download would be retried for a while
 				if breaks.Add(1) == 4 {
 					cancel()
 				}

@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// rename puts name in the place of each string of v, but for times and what tells
-// how to read the rest.
+// rename puts name in the place of each string of v, except for times and for strings
+// that tell how to read the rest.
 func rename(t *testing.T, v any, name string) any {
 	t.Helper()
 	text, err := json.Marshal(v)
@@ -45,8 +45,8 @@ func rename(t *testing.T, v any, name string) any {
 	return walk("", tree)
 }
 
-// Whatever the daemon says of names, and whoever has chosen them, no command prints
-// what a terminal would act upon; with --json the names are what they were.
+// Whatever names the daemon reports, no command prints characters that a terminal would
+// act upon. With --json the names are unchanged.
 func TestNoEscapeSequences(t *testing.T) {
 	const name = "a\x1b[2J\x1b]0;t\a\rb\u009b1m\u202ec\x7f"
 	f := newFake()
@@ -72,7 +72,7 @@ func TestNoEscapeSequences(t *testing.T) {
 			}
 			if args[0] == "--json" && slices.Contains([]string{"status", "prefixes", "policy", "decisions"}, args[1]) {
 				var v any
-				first, _, _ := strings.Cut(stdout, "\n{\"type\"") // decisions are lines
+				first, _, _ := strings.Cut(stdout, "\n{\"type\"") // decisions come one a line
 				if err := json.Unmarshal([]byte(first), &v); err != nil || code != exitOK || !holds(v, name) {
 					t.Errorf("%q: %d, %v: the name is not in %.200q", args, code, err, stdout)
 				}
@@ -81,7 +81,7 @@ func TestNoEscapeSequences(t *testing.T) {
 	}
 }
 
-// holds tells whether v, of JSON, holds the string s.
+// holds tells whether the JSON value v contains the string s.
 func holds(v any, s string) bool {
 	switch v := v.(type) {
 	case string:

@@ -8,8 +8,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/hostfile"
 )
 
-// hosts dump needs no daemon, and what it writes can be read. What is in it is
-// tested where hosts are loaded.
+// "hosts dump" needs no daemon, and its output can be parsed. Its contents are tested
+// in package hostfile's tests and in tests/hosts.
 func TestHostsDump(t *testing.T) {
 	for _, args := range [][]string{{"hosts", "dump"}, {"hosts", "dump", "--as-is"}} {
 		code, out, errs := mammactl(t.Context(), "/nowhere", args...)
@@ -30,7 +30,8 @@ func TestHostsDump(t *testing.T) {
 	}
 }
 
-// Names of interfaces hold what the kernel lets them, and a terminal obeys no dump.
+// An interface's name may contain whatever the kernel allows. A dump contains nothing
+// that a terminal acts upon.
 func TestHostsDumpIsClean(t *testing.T) {
 	for _, json := range []bool{true, false} {
 		var out strings.Builder

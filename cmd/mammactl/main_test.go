@@ -32,7 +32,7 @@ var now = time.Date(2026, 3, 1, 12, 3, 42, 0, time.UTC)
 
 func known[T any](v T) *T { return &v }
 
-// The host of the tests: Wi-Fi of two families and LTE.
+// The host of these tests has Wi-Fi with two families, and LTE.
 var (
 	wlan4 = control.Prefix{
 		Prefix: "192.168.0.0/24", Interface: "wlan0", Index: 2, Family: "IPv4", Addresses: []string{"192.168.0.23"}, Default: true,
@@ -133,7 +133,7 @@ func policyAnswer() control.Policy {
 
 // fake is a control server with fixed answers.
 type fake struct {
-	answers map[string]any // by method and path; functions are called for each
+	answers map[string]any // bodies and queries of the requests
 	asked   chan string    // bodies and queries of what was asked
 	events  []control.Event
 	hold    bool // keep the event stream open
@@ -184,7 +184,7 @@ func newFake() *fake {
 	}}
 }
 
-// serve serves f at the returned path.
+// serve serves f on a socket and returns the path of the socket.
 func serve(t *testing.T, f http.Handler) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "control.sock")
@@ -205,7 +205,7 @@ func serve(t *testing.T, f http.Handler) string {
 	return path
 }
 
-// mammactl runs the program against a server at path.
+// mammactl runs the program with the server at path.
 func mammactl(ctx context.Context, path string, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	env := map[string]string{"MAMMA_CONTROL": path}
@@ -265,14 +265,14 @@ func TestScreens(t *testing.T) {
 	}
 }
 
-// The help of every command fits into a terminal of the usual width.
+// The help of every command fits a terminal of the usual width.
 func TestHelpWidth(t *testing.T) {
 	root := (&app{}).root()
 	var all [][]string
 	for _, c := range withPages(root) {
 		all = append(all, append(strings.Fields(c.CommandPath())[1:], "--help"))
 	}
-	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} { // cobra's own
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} { // these come from cobra
 		all = append(all, []string{"completion", shell, "--help"})
 	}
 	for _, args := range append(all, []string{"completion", "--help"}, []string{"help", "--help"}) {
@@ -288,7 +288,8 @@ func TestHelpWidth(t *testing.T) {
 	}
 }
 
-// What is behind the program is the program's; of flags that only run has that is said.
+// Flags after the program belong to the program. If such a flag exists only for run, a
+// message says so.
 func TestMisplaced(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                                 "",
@@ -303,7 +304,7 @@ func TestMisplaced(t *testing.T) {
 	}
 }
 
-// --json gives what the daemon sent, whatever else this program knows of it.
+// --json prints what the daemon sent, even fields that this program does not know.
 func TestJSON(t *testing.T) {
 	f := newFake()
 	f.answers["GET /v1/status"] = map[string]any{"schema": 1, "future": "field"}
@@ -313,7 +314,7 @@ func TestJSON(t *testing.T) {
 	} {
 		code, out, errs := mammactl(t.Context(), path, append(args, "--json")...)
 		var v map[string]any
-		first, _, _ := strings.Cut(out, "\n{\"type\"") // decisions are lines
+		first, _, _ := strings.Cut(out, "\n{\"type\"") // decisions come one a line
 		if err := json.Unmarshal([]byte(first), &v); err != nil || code != exitOK || errs != "" {
 			t.Errorf("%v: code %d, %v, %s", args, code, err, errs)
 		}
@@ -323,7 +324,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// A policy that permits no connection is seen to do so, with its reason.
+// If a policy permits no connection, this is shown, with the reason.
 func TestRefusalIsShown(t *testing.T) {
 	d := decisions()[0]
 	d.Refused, d.Only, d.Chosen, d.Alternates, d.Scores = true, true, nil, nil, nil
@@ -422,7 +423,7 @@ func TestExplainAsks(t *testing.T) {
 	}
 }
 
-// Following ends quietly when it is interrupted.
+// Following ends without a message when it is interrupted.
 func TestFollow(t *testing.T) {
 	f := newFake()
 	f.hold = true
@@ -455,7 +456,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// What has an end and was interrupted before is not done.
+// A command that ends by itself does nothing if it was interrupted before.
 func TestInterrupted(t *testing.T) {
 	path := serve(t, newFake())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -468,15 +469,15 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// Following goes on when the daemon was cut off, and with all that a new one has
-// decided when it was started anew.
+// Following goes on after the daemon was unreachable. If the daemon was restarted, all
+// of the new one's decisions are printed.
 func TestFollowThroughRestart(t *testing.T) {
 	f := newFake()
 	list := decisions()
 	list[2].Seq = 7
-	var mu sync.Mutex // guards what follows, and f
+	var mu sync.Mutex // guards the variables below, and f
 	var since []string
-	away := true // once
+	away := true // the daemon is away once
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -502,7 +503,7 @@ func TestFollowThroughRestart(t *testing.T) {
 			}
 		case r.URL.Path == "/v1/status" && len(since) == 1 && away:
 			away = false
-			panic(http.ErrAbortHandler) // it is just ending
+			panic(http.ErrAbortHandler) // the daemon is ending
 		default:
 			f.ServeHTTP(w, r)
 		}
@@ -562,7 +563,7 @@ func TestExplanationsWithoutChoice(t *testing.T) {
 	fallback.Decision.Fallback = known("policy panicked: oops")
 	noDefault.Decision.Fallback, noDefault.Decision.Chosen = known("policy panicked: oops"), nil
 	bound.Decision.Bound, bound.Decision.Chosen, bound.Decision.Scores = known("10.64.3.9"), nil, nil
-	past := explanation() // as watch explains a decision
+	past := explanation() // the form in which watch explains a decision
 	past.Decision.Seq, past.Decision.Multipath = 7, true
 	past.Decision.Outcome, past.Decision.Origin = &control.Outcome{PlainTCP: true}, decisions()[1].Origin
 	var b strings.Builder

@@ -6,7 +6,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// multipath is an answer with all that a connection can be.
+// multipath returns an answer with connections in every state.
 func multipath() control.Multipath {
 	return control.Multipath{
 		Now: now, PathManager: known("userspace"), Managed: true, PerConnection: true, Complete: true,
@@ -42,8 +42,8 @@ func TestMultipathOfNobody(t *testing.T) {
 	golden(t, "mptcp-none", out)
 }
 
-// Where the kernel manages paths, a policy's veto for one connection does not
-// hold, and that is said.
+// If the kernel manages paths, a policy's veto against one connection has no effect.
+// The output says so.
 func TestMultipathOfTheKernel(t *testing.T) {
 	f := newFake()
 	f.answers["GET /v1/mptcp"] = control.Multipath{

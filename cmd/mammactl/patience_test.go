@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Who starts mamma and asks it at once gets an answer, wherever its own socket is to come;
-// where none comes, the error, after a moment.
+// A person who starts mamma and asks it at once gets an answer, wherever the daemon
+// makes its socket. If none comes, the error follows after a moment.
 func TestDaemonThatStarts(t *testing.T) {
 	dir := t.TempDir()
 	begin := func(patience time.Duration) (code int, errs string) {
@@ -44,7 +44,7 @@ func TestDaemonThatStarts(t *testing.T) {
 	}
 }
 
-// listenLate listens at a path whose directory is still to be made.
+// listenLate listens at a path whose directory does not exist yet.
 func listenLate(t *testing.T, path string) net.Listener {
 	t.Helper()
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/mam"
 )
 
-// realControl serves the control socket of a manager that serves nobody else.
+// realControl serves the control socket of a manager without clients.
 func realControl(t *testing.T, profiling bool) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "control.sock")
@@ -54,7 +54,7 @@ func TestProfile(t *testing.T) {
 	}
 }
 
-// A file that was there is kept where no profile could be taken.
+// If no profile can be taken, an existing file is kept.
 func TestProfileOff(t *testing.T) {
 	path := realControl(t, false)
 	file := filepath.Join(t.TempDir(), "kept")
@@ -70,7 +70,8 @@ func TestProfileOff(t *testing.T) {
 	}
 }
 
-// Where nobody reads the FIFO that is to be written to, the command can be interrupted.
+// The command can be interrupted while it waits for a reader of the FIFO that it must
+// write to.
 func TestOpenOutput(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -81,7 +82,7 @@ func TestOpenOutput(t *testing.T) {
 	if f, err := openOutput(ctx, fifo, os.O_WRONLY|os.O_CREATE|os.O_TRUNC); f != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, %v", f, err)
 	}
-	// What waits is let go.
+	// This lets the open return that still waits.
 	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)

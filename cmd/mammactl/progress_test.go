@@ -13,8 +13,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Somebody at a terminal who waits for a replay sees how far it is; the line is gone
-// before the result comes. In a pipe there is no such line.
+// A person at a terminal sees how far a replay is. The line disappears before the
+// result is printed. Without a terminal there is no such line.
 func TestReplayTellsHowFar(t *testing.T) {
 	wlan := &policy.Prefix{ID: policy.PrefixID{Interface: "wlan0"}, Interface: "wlan0", Default: true}
 	var e decisionlog.Encoder
@@ -63,7 +63,7 @@ func TestReplayed(t *testing.T) {
 	for want, p := range map[string]replay.Progress{
 		"1 decision":         {Decisions: 1, Read: 100, Size: -1},
 		"50 %, 7 decisions":  {Decisions: 7, Read: 100, Size: 200},
-		"100 %, 0 decisions": {Read: 300, Size: 200}, // it grows
+		"100 %, 0 decisions": {Read: 300, Size: 200}, // the file grows
 	} {
 		if got := replayed(p); got != want {
 			t.Errorf("%+v: %q, want %q", p, got, want)

@@ -11,7 +11,7 @@ func TestDurationFlag(t *testing.T) {
 		text  string
 		want  time.Duration
 		shown string
-		wrong string // contained
+		wrong string // a part of the message
 	}{
 		{"1d", 24 * time.Hour, "1d", ""},
 		{"1d12h", 36 * time.Hour, "36h", ""},
@@ -50,8 +50,8 @@ func TestDurationFlag(t *testing.T) {
 	}
 }
 
-// Every flag for a duration or a size takes what the others take, within its bounds, and
-// says what is wrong.
+// All flags for durations and sizes accept the same texts, within their bounds, and say
+// what is wrong.
 func TestQuantitiesOfFlags(t *testing.T) {
 	path := serve(t, newFake())
 	for _, tt := range []struct {
@@ -59,7 +59,7 @@ func TestQuantitiesOfFlags(t *testing.T) {
 		code  int
 		wrong string
 	}{
-		{"profile cpu --for 0.0001d", exitError, "there is no /v1/profile/cpu"}, // which the fake has not
+		{"profile cpu --for 0.0001d", exitError, "there is no /v1/profile/cpu"}, // the fake has no profiles
 		{"profile cpu --for 1d", exitUsage, `invalid argument "1d" for "--for" flag: must be from 10ms to 5m`},
 		{"profile cpu --for 1ms", exitUsage, "must be from 10ms to 5m"},
 		{"profile cpu --for 0", exitUsage, "must be from 10ms to 5m"},
@@ -83,7 +83,7 @@ func TestQuantitiesOfFlags(t *testing.T) {
 
 func TestTimeOf(t *testing.T) {
 	zone := time.FixedZone("", 3600)
-	a := &app{location: zone, now: func() time.Time { return now }} // 13:03:42 there
+	a := &app{location: zone, now: func() time.Time { return now }} // in this zone it is 13:03:42
 	for text, want := range map[string]time.Time{
 		"10m": now.Add(-10 * time.Minute), "10 m": now.Add(-10 * time.Minute), "10": now.Add(-10 * time.Second), "0": now, "1d": now.Add(-day),
 		"13:00": time.Date(2026, 3, 1, 13, 0, 0, 0, zone), "13:04": time.Date(2026, 2, 28, 13, 4, 0, 0, zone), "13:03:42": now,

@@ -15,8 +15,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// A policy that is a plugin can be tried on recorded decisions before any mamma
-// loads it. The plugin is that of examples/policy, built as its Makefile says.
+// A plugin can be tried on recorded decisions before any mamma loads it. This one is
+// that of examples/policy, built as its Makefile says.
 func TestReplayPlugin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: builds a program and a plugin")
@@ -51,7 +51,7 @@ func TestReplayPlugin(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, "policy", "build", "ports.so"), so); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(so, 0o755); err != nil { //nolint:gosec // whatever the umask, nobody else may write
+	if err := os.Chmod(so, 0o755); err != nil { //nolint:gosec // whatever the umask is, nobody else may write
 		t.Fatal(err)
 	}
 

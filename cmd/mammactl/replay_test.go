@@ -25,7 +25,7 @@ func TestReplay(t *testing.T) {
 	for _, tt := range []struct {
 		args     []string
 		code     int
-		out, err string // contained
+		out, err string // parts of the output
 	}{
 		{[]string{file, "--policy", "sample"}, exitOK, "1 decisions of threshold, replayed with sample: 0 the same", ""},
 		{[]string{file, "--policy", "sample", "--json"}, exitOK, `{"summary":{"decisions":1,"same":0,`, ""},

@@ -7,7 +7,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// scopes is an answer with all that a scope can be.
+// scopes returns an answer with scopes in every state.
 func scopes() control.Scopes {
 	answer := func(family, transport, kind string, chosen *control.PrefixRef) control.ScopeAnswer {
 		return control.ScopeAnswer{Family: family, Transport: transport, Kind: kind, Chosen: chosen, Reason: "lowest cost"}
@@ -47,7 +47,7 @@ func TestScopesOfNobody(t *testing.T) {
 
 func TestDetachScopes(t *testing.T) {
 	f := newFake()
-	delete(f.answers, "GET /v1/scopes") // it is not what is asked for
+	delete(f.answers, "GET /v1/scopes") // nothing asks for it
 	if code, out, errs := mammactl(t.Context(), serve(t, f), "scopes", "--detach"); code != exitOK || !strings.Contains(out, "not placed until") {
 		t.Errorf("exit code %d, %q, %s", code, out, errs)
 	}

@@ -53,7 +53,7 @@ func TestScreen(t *testing.T) {
 	}
 }
 
-// The graphs begin with what the daemon remembers.
+// The graphs begin with the measurements that the daemon remembers.
 func TestScreenRecalls(t *testing.T) {
 	var h control.History
 	err := json.Unmarshal([]byte(`{"last":90,"prefixes":[
@@ -72,7 +72,7 @@ func TestScreenRecalls(t *testing.T) {
 	}
 }
 
-// Whatever the size of the terminal, lines fit.
+// Lines fit the terminal, whatever its size.
 func TestScreenFits(t *testing.T) {
 	for _, detail := range []bool{false, true} {
 		s := watched()

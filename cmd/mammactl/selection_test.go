@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// named is a daemon whose configuration gives networks names, and a program that says
-// which ones it wants.
+// named is a daemon whose configuration names the networks, and a program that says
+// which networks it wants.
 func named() *fake {
 	f := newFake()
 	home, mobile := wlan4, wwan
@@ -41,7 +41,7 @@ func TestNamedScreens(t *testing.T) {
 	}
 }
 
-// The flags become the selection of the question, in their order.
+// The flags become the question's selection, in their order.
 func TestSelectionFlags(t *testing.T) {
 	f := newFake()
 	path := serve(t, f)
@@ -72,7 +72,8 @@ func TestSelectionFlags(t *testing.T) {
 	}
 }
 
-// Completion offers costs, and what the daemon knows; without a daemon, costs.
+// Completion offers costs, and the networks that the daemon knows. Without a daemon it
+// offers costs only.
 func TestSelectionCompletion(t *testing.T) {
 	f := named()
 	for _, tt := range []struct{ path, begun, want string }{

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a pseudo-terminal of 80 by 24: the side of the person and
-// that of the program (pty(7)).
+// openTerminal makes a pseudo-terminal of 80 by 24 (pty(7)). It returns the person's
+// side and the program's side.
 func openTerminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -46,7 +46,7 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
-// However watch ends, the terminal is what it was.
+// However watch ends, it restores the terminal.
 func TestWatchGivesTheTerminalBack(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -105,7 +105,7 @@ func TestWatchGivesTheTerminalBack(t *testing.T) {
 	}
 }
 
-// The screen begins with the past, and goes on with what comes after it.
+// The screen begins with the past, and goes on with what comes after that.
 func TestWatchBeginsWithThePast(t *testing.T) {
 	f := newFake()
 	f.hold = true
@@ -127,7 +127,7 @@ func TestWatchBeginsWithThePast(t *testing.T) {
 		seen = append(seen, buf[:n]...)
 	}
 	var asked []string
-	for !slices.Contains(asked, "since=4") { // the latest of the past
+	for !slices.Contains(asked, "since=4") { // this is the latest of the past
 		select {
 		case q := <-f.asked:
 			asked = append(asked, q)

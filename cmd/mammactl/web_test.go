@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// webbed starts mammactl web with these arguments and environment, and returns what it
-// prints until the end of the line with the link, and how to end it.
+// webbed starts "mammactl web" with these arguments and this environment. It returns
+// the output up to the line with the link, and a function that ends the command.
 func webbed(t *testing.T, path string, env map[string]string, args ...string) (link string, end func() (code int, errs string)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -44,7 +44,7 @@ func webbed(t *testing.T, path string, env map[string]string, args ...string) (l
 	return strings.TrimSpace(string(line[:n])), end
 }
 
-// The page is served until mammactl is interrupted, which is no error.
+// The page is served until mammactl is interrupted, which is not an error.
 func TestWeb(t *testing.T) {
 	link, end := webbed(t, serve(t, newFake()), nil)
 	at, token, ok := strings.Cut(link, "/#")
@@ -74,7 +74,7 @@ func TestWeb(t *testing.T) {
 	}
 }
 
-// The page waits for a mamma that is not there.
+// The page waits if mamma does not run.
 func TestWebWithoutDaemon(t *testing.T) {
 	link, end := webbed(t, filepath.Join(t.TempDir(), "none"), nil, "--json")
 	var v struct{ URL string }
@@ -86,7 +86,7 @@ func TestWebWithoutDaemon(t *testing.T) {
 	}
 }
 
-// A port that is taken, or is none, is said to be.
+// A message says if a port is taken or invalid.
 func TestWebPort(t *testing.T) {
 	path := serve(t, newFake())
 	link, end := webbed(t, path, nil)
@@ -100,8 +100,8 @@ func TestWebPort(t *testing.T) {
 	}
 }
 
-// What the browser is started with, which everybody can read, has no word of the link;
-// the file that leads there is the user's alone, and goes with the page.
+// Everybody can read the arguments of the browser, so they do not contain the link. A
+// file leads to the link. Only the user can read it, and it is removed with the page.
 func TestOpenHidesTheLink(t *testing.T) {
 	dir := t.TempDir()
 	said := filepath.Join(dir, "said")
@@ -135,7 +135,7 @@ func TestOpenHidesTheLink(t *testing.T) {
 	}
 }
 
-// The arguments of a run are taken apart as run itself takes them.
+// runOf parses the arguments of a run as the command run does.
 func TestRunOf(t *testing.T) {
 	a := &app{getenv: os.Getenv}
 	for args, want := range map[string]string{
@@ -158,9 +158,9 @@ func TestRunOf(t *testing.T) {
 	}
 }
 
-// A program that runs under mammactl is found, by the name of the executable and its
-// arguments; other commands are not. cat, under that name, stands for both: it reads a file
-// that is called as the command, and then its input.
+// A program that runs under mammactl is found by the name of the executable and by its
+// arguments. Other commands are not found. cat, with that name, takes the place of
+// both: it reads a file that has the name of the command, and then its input.
 func TestRuns(t *testing.T) {
 	dir := t.TempDir()
 	cat, err := exec.LookPath("cat")

@@ -21,7 +21,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/doctor"
 )
 
-// onTerminal runs the program as if its output was a terminal of that width.
+// onTerminal runs the program as if its output were a terminal of that width.
 func onTerminal(ctx context.Context, path string, width int, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	env := map[string]string{"MAMMA_CONTROL": path}
@@ -30,7 +30,7 @@ func onTerminal(ctx context.Context, path string, width int, args ...string) (co
 	return code, out.String(), errs.String()
 }
 
-// wide has names that need two cells a character, or none.
+// wide returns a daemon with names whose characters take two cells, or none.
 func wide() *fake {
 	f := named()
 	p, _ := f.answers["GET /v1/prefixes"].(control.Prefixes)
@@ -40,8 +40,8 @@ func wide() *fake {
 	return f
 }
 
-// Every table fits the terminal: columns are left out by their importance, texts are cut
-// or folded, and nothing is wider than the terminal.
+// Every table fits the terminal. Columns are left out by their importance, and texts
+// are cut or folded.
 func TestTablesFit(t *testing.T) {
 	plain, wide := serve(t, newFake()), serve(t, wide())
 	commands := map[string][]string{
@@ -72,7 +72,7 @@ func TestTablesFit(t *testing.T) {
 	}
 }
 
-// Lines that come one by one fit, too, and stand below each other.
+// Lines that are printed one by one also fit, and their columns are aligned.
 func TestLinesFit(t *testing.T) {
 	for _, width := range []int{40, 80, 132} {
 		var b strings.Builder
@@ -88,7 +88,7 @@ func TestLinesFit(t *testing.T) {
 	}
 }
 
-// What doctor says is folded; commands, which are copied, are not.
+// doctor's texts are folded. Commands are not, because people copy them.
 func TestDoctorFits(t *testing.T) {
 	r := doctor.Report{Passed: 11, Findings: []doctor.Finding{{
 		Severity: doctor.Problem, Subject: "10.64.0.0/10 on wwan0", Text: "replies would leave by wlan0, as there is no source rule, and its default route is in table main only",
@@ -112,8 +112,8 @@ func TestDoctorFits(t *testing.T) {
 	}
 }
 
-// On a terminal lines are as wide as that, and coloured unless somebody does not want it;
-// in a pipe they are whole and have no colours.
+// On a terminal, lines have the terminal's width, and colours unless the user does not
+// want these. Otherwise they are complete and have no colours.
 func TestTerminalOutput(t *testing.T) {
 	path := serve(t, newFake())
 	for _, tt := range []struct {
@@ -122,7 +122,7 @@ func TestTerminalOutput(t *testing.T) {
 	}{
 		{map[string]string{"TERM": "xterm"}, true},
 		{map[string]string{"TERM": "xterm", "NO_COLOR": "1"}, false},
-		{map[string]string{"TERM": "xterm", "NO_COLOR": ""}, true}, // no-color.org: not empty
+		{map[string]string{"TERM": "xterm", "NO_COLOR": ""}, true}, // no-color.org: only a variable that is not empty counts
 		{map[string]string{"TERM": "dumb"}, false},
 	} {
 		person, program := openTerminal(t)
@@ -157,7 +157,7 @@ func TestTerminalOutput(t *testing.T) {
 	}
 }
 
-// What is shown of intents, every input accepts as the same.
+// Every input accepts the text that is shown for intents, with the same meaning.
 func TestIntentsAreReadBack(t *testing.T) {
 	number := rapid.OneOf(rapid.Int64(), rapid.Int64Range(-2, 6), rapid.Map(rapid.Int64Range(0, 5000), func(n int64) int64 { return n * 1000 }),
 		rapid.Map(rapid.Int64Range(0, 5000), func(n int64) int64 { return n << 10 }))
@@ -211,7 +211,7 @@ func TestIntentsAreReadBack(t *testing.T) {
 	}
 }
 
-// A filter is the daemon's to apply; one that is older gets it applied here.
+// The daemon applies filters. If it is an older one, mammactl applies them.
 func TestDecisionsFiltered(t *testing.T) {
 	f := newFake()
 	path := serve(t, f)
@@ -228,7 +228,7 @@ func TestDecisionsFiltered(t *testing.T) {
 	for _, tt := range []struct {
 		args  string
 		asked string
-		shown []string // destinations
+		shown []string // the destinations shown
 	}{
 		{"--program curl", "limit=20&program=curl", []string{"www.example.net:443"}},
 		{"--program 4300", "limit=20&program=4300", []string{"api.example.org:443"}},
@@ -258,7 +258,7 @@ func TestDecisionsFiltered(t *testing.T) {
 	}
 }
 
-// With --json each line is an event, which a reader can take as it comes.
+// With --json each line is an event, which a reader can process as it comes.
 func TestDecisionsAsLines(t *testing.T) {
 	_, out, _ := mammactl(t.Context(), serve(t, newFake()), "decisions", "--json", "--network", "wwan0")
 	var seqs []uint64
@@ -274,7 +274,7 @@ func TestDecisionsAsLines(t *testing.T) {
 	}
 }
 
-// Examples fit into the manual's indented lines, too.
+// Examples also fit the indented lines of the manual.
 func TestExamplesFit(t *testing.T) {
 	for _, c := range withPages((&app{}).root()) {
 		for l := range strings.Lines(manPage(c)) {

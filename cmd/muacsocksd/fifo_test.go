@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A configuration that nobody writes to its FIFO keeps nobody from ending the program.
+// While the program waits for a configuration that nobody writes to its FIFO, it can be
+// ended.
 func TestEndWhileTheConfigurationIsAwaited(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {

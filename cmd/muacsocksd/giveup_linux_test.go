@@ -13,8 +13,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 )
 
-// A proxy's client that goes away leaves the connection to an original daemon open
-// until it has answered.
+// If a proxy's client leaves, the connection to an original daemon stays open until the
+// daemon has answered.
 func TestNoConnectionIsClosedBeforeItsAnswer(t *testing.T) {
 	s := rawmanager.StartSlow(t)
 	conf := filepath.Join(t.TempDir(), "socks.conf")
@@ -44,14 +44,14 @@ func TestNoConnectionIsClosedBeforeItsAnswer(t *testing.T) {
 	})
 }
 
-// A proxy that is ended lets an original daemon answer first, whether its clients have
-// gone or are cut off.
+// A proxy that is ended waits until an original daemon has answered, whether the
+// proxy's clients have left or are cut off.
 func TestEndAfterTheAnswer(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		drain string
-		stays bool // the client
-		again bool // the signal
+		stays bool // the client stays
+		again bool // the signal is sent again
 	}{
 		{"client gone", "30s", false, false},
 		{"client cut off", "10ms", true, false},
@@ -77,7 +77,7 @@ func TestEndAfterTheAnswer(t *testing.T) {
 				if _, err := fmt.Fprint(c, "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 					t.Error(err)
 				}
-				<-ctx.Done() // the manager was asked
+				<-ctx.Done() // the manager has been asked
 				p.signal(t, syscall.SIGTERM)
 				switch {
 				case tt.again:

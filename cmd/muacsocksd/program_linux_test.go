@@ -20,10 +20,10 @@ import (
 	"time"
 )
 
-// patience is how long anything may take that should happen at once.
+// patience is how long the tests wait for something that should happen at once.
 const patience = 20 * time.Second
 
-// logLines collects what the program logs and lets tests wait for parts of it.
+// logLines collects what the program logs, and lets tests wait for it.
 type logLines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -39,7 +39,7 @@ func (l *logLines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// await returns the submatches of pattern once it is found n times, of the last
+// await waits until pattern is found n times. It returns the submatches of the last
 // time.
 func (l *logLines) await(t *testing.T, pattern string, n int) []string {
 	t.Helper()
@@ -69,7 +69,7 @@ type program struct {
 	done chan error
 }
 
-// command makes the command: this test program does as muacsocksd under its name.
+// command returns a command that runs this test program as muacsocksd.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
@@ -112,7 +112,7 @@ func (p *program) signal(t *testing.T, s os.Signal) {
 	}
 }
 
-// exit waits for an orderly end.
+// exit waits until the program has ended in order.
 func (p *program) exit(t *testing.T) {
 	t.Helper()
 	select {
@@ -125,7 +125,7 @@ func (p *program) exit(t *testing.T) {
 	}
 }
 
-// get fetches a URL through the program, "" if it was not allowed.
+// get fetches a URL through the program. body is "" if that was not allowed.
 func (p *program) get(t *testing.T, target, user string) (status int, body string) {
 	t.Helper()
 	u := &url.URL{Scheme: "http", Host: p.addr}
@@ -196,7 +196,7 @@ func TestLifeCycle(t *testing.T) {
 	}
 	p.log.await(t, `msg=request client=127.0.0.1:\d+ protocol=http command=connect dest=127.0.0.1:\d+ .*intents="?filesize=3MB"? intents_from=client .*source=127.0.0.1 .*reply=succeeded .*sent=\d+ received=\d+`, 1)
 
-	// A mistake changes nothing.
+	// A file with a mistake changes nothing.
 	write(good + "rul \"x\" {\n}\n")
 	p.signal(t, syscall.SIGHUP)
 	p.log.await(t, `not reloaded; the old settings stay.*unknown block`, 1)
@@ -204,7 +204,7 @@ func TestLifeCycle(t *testing.T) {
 		t.Errorf("after a failed reload: %d", status)
 	}
 
-	// A rule counts for new connections, those that are there go on.
+	// A new rule counts for new connections. Existing ones go on.
 	open := p.connect(t, web.Listener.Addr().String())
 	write(good + "rule \"x\" {\n action = \"deny\"\n port = \"" + port + "\"\n}\n")
 	p.signal(t, syscall.SIGHUP)
@@ -214,9 +214,9 @@ func TestLifeCycle(t *testing.T) {
 	}
 	p.log.await(t, `reply="not allowed".*rule \\"x\\"`, 1)
 
-	// The end waits for clients.
+	// The program waits for its clients before it ends.
 	p.signal(t, syscall.SIGTERM)
-	p.log.await(t, `waiting for clients to finish`, 1) // one, or two if the last one is not gone yet
+	p.log.await(t, `waiting for clients to finish`, 1) // one client, or two if the last one is not gone yet
 	if _, err := io.WriteString(open, "GET / HTTP/1.0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestMetrics(t *testing.T) {
 	_ = free.Close()
 	p := start(t, command(t, "--listen", "127.0.0.1:0", "--metrics", addr))
 	p.get(t, web.URL, "")
-	p.get(t, "http://"+p.addr+"/", "") // itself
+	p.get(t, "http://"+p.addr+"/", "") // the proxy itself
 	for range 2 {
 		p.get(t, web.URL, "category=film")
 	}
@@ -265,7 +265,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := io.WriteString(open, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(open, make([]byte, 100)); err != nil { // it is still open
+	if _, err := io.ReadFull(open, make([]byte, 100)); err != nil { // the connection is still open
 		t.Fatal(err)
 	}
 	p.log.await(t, `msg=request`, 4)
@@ -294,8 +294,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A service manager hands listeners in, is told when the service is ready, and from
-// time to time that it is alive.
+// A service manager passes listeners in. It is told when the service is ready, and from
+// time to time that the service is alive.
 func TestActivation(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -312,7 +312,7 @@ func TestActivation(t *testing.T) {
 	}
 	defer func() { _ = notify.Close() }()
 	cmd := command(t)
-	// The number of the process has to be in its environment.
+	// The environment must have the process's number.
 	cmd.Args = []string{"sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0"`, cmd.Path}
 	if cmd.Path, err = exec.LookPath("sh"); err != nil {
 		t.Skip("needs a shell: no sh in PATH")
@@ -358,8 +358,8 @@ func TestActivation(t *testing.T) {
 	p.exit(t)
 }
 
-// The program of systemd hands in a Unix socket, and whoever connects to it is
-// served by the rights of the user it is.
+// systemd-socket-activate passes a Unix socket in. A client that connects to it has the
+// rights of its user.
 func TestUnixSocketActivation(t *testing.T) {
 	activate, err := exec.LookPath("systemd-socket-activate")
 	if err != nil {

@@ -23,10 +23,10 @@ const (
 	choose  = policy.SocketChoose
 )
 
-// loaded says that the link was used fully for a second.
+// loaded marks the link as fully used for a second.
 func loaded(p *policy.Prefix) { p.Link.DownSMAMax.VeryLong = p.Link.DownRateMax }
 
-// near has a short round-trip time and far a high rate.
+// near has a short round-trip time, far has a high rate.
 func near(edits ...func(*policy.Prefix)) *policy.Prefix {
 	edits = append([]func(*policy.Prefix){Default, RTT(10, 12, 0), Down(250e3, 0)}, edits...)
 	return Prefix("near", "10.0.1.2/24", append(edits, loaded)...)
@@ -73,7 +73,7 @@ func TestChoose(t *testing.T) {
 	})
 }
 
-// What is under way counts before any measurement shows it.
+// Transfers under way count before any measurement shows them.
 func TestSpreads(t *testing.T) {
 	p := Make(New)(t)
 	a, b := near(), far(RTT(10, 12, 0), Down(250e3, 0))
@@ -85,7 +85,7 @@ func TestSpreads(t *testing.T) {
 	if got != "nfnfnf" {
 		t.Errorf("six equal transfers over two equal links: %s", got)
 	}
-	// Much later they are over.
+	// Much later the transfers are over.
 	r := Size(Request(open, a, b), 50_000)
 	r.Now = Now().Add(time.Hour)
 	if d := p.Choose(r); d.Prefix != a || d.Scores[0].Terms[2].Value != 0 {
@@ -93,7 +93,8 @@ func TestSpreads(t *testing.T) {
 	}
 }
 
-// A transfer that is itself a little faster where others are may still go elsewhere.
+// A transfer may go elsewhere to spare others, even if it would be a little faster
+// beside them.
 func TestMindsOthers(t *testing.T) {
 	p := Make(New)(t)
 	a, b := near(RTT(45, 45, 0), Down(1e6, 0)), far(RTT(20, 20, 0), Down(1e6, 0))
@@ -113,8 +114,8 @@ func TestMindsOthers(t *testing.T) {
 	}
 }
 
-// Where nothing is known the default network gets most, and the other no more than
-// an initial window until something came over it.
+// If nothing is known, the default network gets most transfers. The other network gets
+// at most an initial window until something has come over it.
 func TestColdStart(t *testing.T) {
 	p := Make(New)(t)
 	a, b := Prefix("a", "10.0.1.2/24", Default), Prefix("b", "10.0.2.2/24")
@@ -155,7 +156,8 @@ func TestColdStart(t *testing.T) {
 	}
 }
 
-// A default network that turns out to be slow while a page is loaded is left alone.
+// If the default network turns out to be slow while a page is loaded, it is no longer
+// used.
 func TestColdStartOverSlowDefault(t *testing.T) {
 	p := Make(New)(t)
 	a, b := Prefix("a", "10.0.1.2/24", Default), Prefix("b", "10.0.2.2/24")
@@ -173,8 +175,8 @@ func TestColdStartOverSlowDefault(t *testing.T) {
 	}
 }
 
-// The capacity of a link that was not loaded is at least what it showed, and with
-// time as what counts no more than a few times that.
+// A link that was never loaded has at least the capacity that it showed. As time goes
+// on, the assumed capacity is at most a few times that.
 func TestAssumedCapacity(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
@@ -227,7 +229,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// A decision with a browser's worth of transfers on each of four prefixes.
+// This decides with a browser's transfers under way on each of four prefixes.
 func BenchmarkChoose(b *testing.B) {
 	p, err := New(policy.Config{})
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 
 const ms = time.Millisecond
 
-// Two transfers of 100 and 200 kB share 100 kB/s: after 2 s the first is over,
-// after 3 s the second. A third one of 100 kB that begins then waits for nobody.
+// Two transfers of 100 and 200 kB share 100 kB/s. The first ends after 2 s and the
+// second after 3 s. A third one of 100 kB that begins then shares with nobody.
 func TestAdvance(t *testing.T) {
 	make := func() []transfer {
 		return []transfer{
@@ -53,9 +53,10 @@ func TestSharingLeavesWhatSlowOnesCannotUse(t *testing.T) {
 	}
 }
 
-// Played event by event, transfers end when small steps in time say so, too.
+// Transfers that are calculated event by event end at the same times as in small time
+// steps.
 func TestSharing(t *testing.T) {
-	var s sharing // one for all, as in the policy
+	var s sharing // shared by all runs, as in the policy
 	rapid.Check(t, func(t *rapid.T) {
 		var list []transfer
 		for range rapid.IntRange(0, 12).Draw(t, "n") {
@@ -80,7 +81,7 @@ func TestSharing(t *testing.T) {
 	})
 }
 
-// endsInSteps is a plain way to find out what sharing does.
+// endsInSteps calculates in small time steps what sharing calculates event by event.
 func endsInSteps(list []transfer, capacity float64) []float64 {
 	const length = 0.001
 	ends := make([]float64, len(list))
@@ -95,7 +96,7 @@ func endsInSteps(list []transfer, capacity float64) []float64 {
 		slices.SortFunc(active, func(x, y *transfer) int { return cmp.Compare(x.most, y.most) })
 		room := capacity
 		for k, x := range active {
-			b := min(length*min(x.most, room/float64(len(active)-k)), x.left) // what one at its end leaves is for the others
+			b := min(length*min(x.most, room/float64(len(active)-k)), x.left) // the rest of a transfer that ends is left to the others
 			x.left -= b
 			room -= b / length
 		}
@@ -108,7 +109,7 @@ func endsInSteps(list []transfer, capacity float64) []float64 {
 	return ends
 }
 
-// Nothing gets lost, and no prediction takes for ever.
+// No bytes are lost, and every prediction ends.
 func TestPreview(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := link{now: time.Second, capacity: rapid.Float64Range(leastCapacity, 1e10).Draw(t, "capacity")}
@@ -126,7 +127,8 @@ func TestPreview(t *testing.T) {
 	})
 }
 
-// at is a prefix whose counter shows bytes at a time after Now(), at a rate.
+// at returns a prefix whose counter has that many bytes at the time Now()+d, at that
+// rate.
 func at(d time.Duration, bytes uint64, rate policy.BytesPerSecond) *policy.Prefix {
 	p := Prefix("a", "10.0.1.2/24", RTT(10, 10, 1), Down(1e6, rate))
 	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now().Add(d), 1e6+bytes, rate
@@ -140,8 +142,8 @@ func observe(l *link, d time.Duration, p *policy.Prefix) estimate {
 	return e
 }
 
-// A link that delivers a tenth of what it used to is found out, and believed to
-// have recovered when it shows that.
+// A link that delivers a tenth of its former rate is noticed. It counts as recovered
+// when it delivers more again.
 func TestCollapse(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
@@ -154,7 +156,7 @@ func TestCollapse(t *testing.T) {
 	if e.capacity > 1.3e5 {
 		t.Errorf("after 4 s at a tenth of the rate the capacity is %.0f", e.capacity)
 	}
-	// That it is not asked of for a while is no evidence; that more comes is.
+	// A pause without requests is no evidence of recovery. A higher rate is.
 	d := 10 * time.Minute
 	if e = observe(l, d, at(d, 400e3, 0)); e.capacity > 1.3e5 {
 		t.Errorf("%v later it is %.0f", d, e.capacity)
@@ -164,7 +166,7 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
-// A slow link is not taken for a dead one because nothing is asked of it any more.
+// A slow link is not taken for a dead one because nothing more is requested over it.
 func TestNothingComesOverSlowLink(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
@@ -173,7 +175,7 @@ func TestNothingComesOverSlowLink(t *testing.T) {
 	for i := 1; i <= 4; i++ {
 		d := time.Duration(i) * time.Second
 		p := at(d, uint64(min(i, 2))*1e5, 1e5)
-		if i > 2 { // given up, the connection is kept
+		if i > 2 { // the transfer was given up; the connection is kept
 			p.Link.DownRate, p.Link.DownSMA, p.Stats.Conns = 0, 0, 1
 		}
 		e = observe(l, d, p)
@@ -183,7 +185,7 @@ func TestNothingComesOverSlowLink(t *testing.T) {
 	}
 }
 
-// A link that was slow is believed to have recovered as soon as it shows it.
+// A link that was slow counts as recovered as soon as it is fast.
 func TestRecovered(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
@@ -196,14 +198,14 @@ func TestRecovered(t *testing.T) {
 	}
 }
 
-// A player asks each few seconds: a link that collapsed in between is found out by
-// what came in the last second.
+// A player asks every few seconds. If a link collapses in between, the last second's
+// bytes show it.
 func TestCollapseBetweenDecisions(t *testing.T) {
 	for _, pause := range []time.Duration{time.Second, 2900 * ms, 3100 * ms, 10 * time.Second} {
 		l := &link{}
 		observe(l, 0, at(0, 0, 0))
 		l.add(l.transfer(5e6, 10*ms, 1, 0))
-		came := uint64((pause-time.Second/2).Seconds()*1e6) + 20e3 // it collapsed half a second ago
+		came := uint64((pause-time.Second/2).Seconds()*1e6) + 20e3 // the link collapsed half a second ago
 		p := at(pause, min(came, 4e6), 4e4)
 		p.Link.DownSMA = 5e5
 		if e := observe(l, pause, p); e.capacity > 5.1e5 {
@@ -219,8 +221,8 @@ func TestCollapseBetweenDecisions(t *testing.T) {
 	}
 }
 
-// fresh is a prefix that was never loaded: its counter shows bytes at a time after
-// Now(), and the last tenths of a second the given rates.
+// fresh returns a prefix that was never loaded. Its counter has that many bytes at the
+// time Now()+d, and the last tenths of a second had the given rates.
 func fresh(d time.Duration, bytes uint64, rates ...policy.BytesPerSecond) *policy.Prefix {
 	p := Prefix("a", "10.0.1.2/24", Default, RTT(10, 10, 1), Down(slices.Max(rates), rates[len(rates)-1]))
 	p.Link.Time, p.Link.DownBytes, p.Link.DownSMA = Now().Add(d), 1e9+bytes, 0
@@ -230,8 +232,7 @@ func fresh(d time.Duration, bytes uint64, rates ...policy.BytesPerSecond) *polic
 	return p
 }
 
-// An assumption is dropped when less comes than it promised, and what came shows
-// that the link was busy.
+// An assumed capacity is dropped if less than that arrives although the link was busy.
 func TestDoubt(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
@@ -254,7 +255,7 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
-// A doubt goes when the link shows more, or was loaded for long.
+// A doubt ends when the link delivers more, or was loaded for long.
 func TestDoubtRefuted(t *testing.T) {
 	l := &link{}
 	observe(l, 0, fresh(0, 0, 0))
@@ -272,8 +273,8 @@ func TestDoubtRefuted(t *testing.T) {
 	}
 }
 
-// A transfer over a link of which no round-trip time is known does not begin, and
-// nothing is missing, until one is.
+// A transfer over a link without a known round-trip time begins when that time is
+// known. Until then no bytes are missing.
 func TestRetime(t *testing.T) {
 	l := &link{}
 	unknown := func(d time.Duration) *policy.Prefix {
@@ -299,8 +300,8 @@ func TestRetime(t *testing.T) {
 	}
 }
 
-// A burst after a stall is not taken for the capacity, neither where the link was
-// loaded for a second, nor where it turned out not to keep up.
+// A burst after a stall is not taken for the capacity, neither on a link that was
+// loaded for a second, nor on one that was too slow.
 func TestBurst(t *testing.T) {
 	burst := func(average policy.BytesPerSecond) func(time.Duration, uint64) *policy.Prefix {
 		return func(d time.Duration, bytes uint64) *policy.Prefix {
@@ -329,7 +330,7 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// What comes without having been asked for here is used by others.
+// Bytes that nobody here has requested are others' traffic.
 func TestCrossTraffic(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
@@ -365,7 +366,7 @@ func TestCrossTrafficLongAgo(t *testing.T) {
 	}
 }
 
-// What sizes are overrated by does not pile up from page to page.
+// Overestimated sizes do not add up from page to page.
 func TestOverratedSizes(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
@@ -384,18 +385,18 @@ func TestOverratedSizes(t *testing.T) {
 	}
 }
 
-// A transfer that goes faster than believed is over earlier.
+// A transfer that is faster than predicted ends earlier.
 func TestSurplus(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
-	l.add(l.transfer(300e3, 100*ms, 2, 0)) // not begun for 200 ms
+	l.add(l.transfer(300e3, 100*ms, 2, 0)) // begins after 200 ms
 	observe(l, 100*ms, at(100*ms, 100e3, 1e6))
 	if got := l.transfers[0].left; math.Abs(got-(300e3*wireShare+wireExtra-100e3)) > 1 || l.cross != 0 {
 		t.Errorf("%.0f bytes left, cross traffic %.0f", got, l.cross)
 	}
 }
 
-// Connections that never load what was announced do not stand in the way for ever.
+// A connection that never transfers what was announced does not count for ever.
 func TestGivenUp(t *testing.T) {
 	l := &link{}
 	observe(l, 0, at(0, 0, 0))
@@ -409,8 +410,8 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
-// Where nothing comes, transfers were given up if no connection is left, or if that
-// goes on for a second; the link is not taken for a slow one.
+// If no bytes come, the transfers were given up when no connection is left, or after a
+// second. The link is not taken for a slow one.
 func TestNothingComes(t *testing.T) {
 	for _, tt := range []struct {
 		name          string

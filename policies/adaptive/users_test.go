@@ -12,7 +12,7 @@ import (
 	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
-// outcome is what was decided, with the figures that it was decided by.
+// outcome is a decision, with the figures behind it.
 type outcome struct {
 	Prefix, Reason string
 	Race           bool
@@ -33,7 +33,7 @@ func outcomeOf(d policy.Decision) outcome {
 	return o
 }
 
-// Whatever one user reports, another one's decisions are what they would have been.
+// Whatever one user reports, other users' decisions do not change.
 func TestReportsCountForTheirUserOnly(t *testing.T) {
 	const honest, liar = 1000, 1001
 	run := func(lies bool) (out []outcome) {
@@ -42,7 +42,7 @@ func TestReportsCountForTheirUserOnly(t *testing.T) {
 		a, b := near(), far()
 		clock := Request(open, a, b).Now
 		ask := func(uid uint32, size int64) policy.Decision {
-			clock = clock.Add(20 * time.Second) // what was under way is over
+			clock = clock.Add(20 * time.Second) // the transfers under way are over
 			r := Request(open, a, b)
 			if size > 0 {
 				r = Size(r, size)
@@ -55,8 +55,8 @@ func TestReportsCountForTheirUserOnly(t *testing.T) {
 			observer.Ended(&x)
 		}
 		for round := range 40 {
-			if d := ask(liar, 0); lies { // it asks in both runs: asking is everybody's
-				for range 3 { // only the first one ends something; the others tell round-trip times
+			if d := ask(liar, 0); lies { // the liar asks in both runs, because everybody may ask
+				for range 3 { // only the first report ends a transfer; the others report round-trip times
 					report(liar, d, policy.Transfer{Bytes: 1 << 40, Duration: 71 * time.Minute, RTT: time.Hour, MinRTT: time.Hour})
 					report(liar, d, policy.Transfer{MinRTT: time.Duration(1+round%2*int(time.Hour)) * time.Microsecond})
 				}
@@ -72,7 +72,7 @@ func TestReportsCountForTheirUserOnly(t *testing.T) {
 	}
 }
 
-// A user's own reports are remembered while others report.
+// A user's own reports are kept while others report.
 func TestUsersAreRemembered(t *testing.T) {
 	p := Make(New)(t)
 	a := near()
@@ -90,7 +90,7 @@ func TestUsersAreRemembered(t *testing.T) {
 			t.Errorf("user %d: a round-trip time of %v ms, want %v", uid, got, want)
 		}
 	}
-	for uid := range uint32(4 * maxUsers) { // bounded
+	for uid := range uint32(4 * maxUsers) { // the number of users is bounded
 		rtt(uid)
 	}
 	if n := p.(*Policy).users.Len(); n != maxUsers {
@@ -98,7 +98,7 @@ func TestUsersAreRemembered(t *testing.T) {
 	}
 }
 
-// A user who asks for a lot does not have the transfers of others forgotten.
+// The transfers of other users are not forgotten because one user asks for many.
 func TestTransfersOfOthersAreKept(t *testing.T) {
 	l := &link{}
 	for i := range 3 {
@@ -110,7 +110,7 @@ func TestTransfersOfOthersAreKept(t *testing.T) {
 	if n := l.count(1); n != 3 || len(l.transfers) != maxTransfers {
 		t.Errorf("%d transfers of the other user are known, of %d", n, len(l.transfers))
 	}
-	// Of one user's the smallest make room.
+	// If one user has too many transfers, the smallest make room.
 	for i := range maxTransfers {
 		l.add(transfer{user: 2, left: float64(i)})
 	}

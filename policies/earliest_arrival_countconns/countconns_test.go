@@ -35,8 +35,8 @@ func TestChoose(t *testing.T) {
 	})
 }
 
-// A page of small objects over one prefix: every transfer counts until its socket
-// is offered for reuse.
+// A page of small objects is loaded over one prefix. Every transfer counts until its
+// socket is offered for reuse.
 func TestTransfersBeginAndEnd(t *testing.T) {
 	p := Make(New)(t).(*Policy)
 	a, b := A(), B()
@@ -51,14 +51,14 @@ func TestTransfersBeginAndEnd(t *testing.T) {
 		{0, 1000, nil, "a", arrival.State{Small: 1}, arrival.State{}},
 		{0, 1000, nil, "a", arrival.State{Small: 2}, arrival.State{}},
 		{0, 1000000, nil, "b", arrival.State{Small: 2}, arrival.State{Big: 1}},
-		// Both small ones are done, and one socket is used again.
+		// Both small transfers are over, and one socket is used again.
 		{time.Second, 1000, []*policy.Prefix{a, a}, "a", arrival.State{Small: 1, Reuse: 1}, arrival.State{Big: 1}},
-		// Sockets 5 and 6 are idle, but 5 was suggested 5 ms ago, which is less than
-		// the round-trip time: it is not done, and 6 is taken.
+		// Sockets 5 and 6 are idle. But 5 was suggested 5 ms ago, less than a
+		// round-trip time, so its transfer is not over, and 6 is taken.
 		{5 * time.Millisecond, 1000, []*policy.Prefix{a, a}, "a", arrival.State{Small: 2}, arrival.State{Big: 1}},
-		// The large one is done too.
+		// The large transfer is over too.
 		{time.Second, 1000000, []*policy.Prefix{b}, "b", arrival.State{Small: 2}, arrival.State{Big: 1}},
-		// Socket 5 of b carried a large transfer, and no small one is running there.
+		// Socket 5 of b carried a large transfer. No small transfer is running there.
 		{time.Second, 1000000, []*policy.Prefix{b, b}, "b", arrival.State{Small: 2}, arrival.State{Big: 1, Reuse: 1}},
 	} {
 		now = now.Add(step.later)
@@ -80,10 +80,10 @@ func TestTransfersBeginAndEnd(t *testing.T) {
 	}
 }
 
-// A socket carries what it was suggested for. The original tells by whether the count
-// of large transfers is above what it was before the last one, which stays so until one
-// ends: there, the small transfer of the third step was taken for the large one's end in
-// the fourth, with 3 small and no large ones left.
+// A socket carries the transfer that it was suggested for. The original looks whether
+// the count of large transfers is higher than before the last of them, which remains so
+// until one ends. In the fourth step it takes the small transfer of the third step for
+// the end of the large one, and is left with 3 small ones and no large one.
 func TestMarkedByTheDecision(t *testing.T) {
 	p := Make(New)(t).(*Policy)
 	a := A()
@@ -115,12 +115,12 @@ func TestMarkedByTheDecision(t *testing.T) {
 	}
 }
 
-// Clients have descriptors of their own.
+// Each client has its own descriptors.
 func TestClientsAreKeptApart(t *testing.T) {
 	p := Make(New)(t).(*Policy)
 	a := A()
 	first := Size(Offer(Request(choose, a), a), 1000)
-	p.Choose(first) // remembers socket 5 of this client, just suggested
+	p.Choose(first) // remembers that socket 5 of this client was just suggested
 
 	other := Size(Offer(Request(choose, a), a, a), 1000)
 	other.App.PID++

@@ -13,7 +13,7 @@ import (
 
 const open, choose = policy.SocketConnect, policy.SocketChoose
 
-// fixed makes the policy with one random number for ever.
+// fixed returns a policy whose random number is always the same.
 func fixed(random float64) func(*testing.T) policy.Policy {
 	return func(t *testing.T) policy.Policy {
 		p := Make(New)(t).(*Policy)
@@ -54,7 +54,7 @@ func TestPenalty(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		a, b []func(*policy.Prefix)
-		want float64 // probability of a
+		want float64 // probability of prefix a
 	}{
 		{"none", nil, nil, 0.223014},
 		{"RTT variation by default", []func(*policy.Prefix){variation(4)}, []func(*policy.Prefix){variation(12)}, 0.462675},
@@ -74,7 +74,7 @@ func TestPenalty(t *testing.T) {
 	}
 }
 
-// Over many draws each prefix gets its share, and the seed repeats them.
+// Over many draws each prefix gets its share. The same seed gives the same draws.
 func TestSeed(t *testing.T) {
 	draws := func(seed uint64) (n int, sequence string) {
 		made, err := New(policy.Config{Seed: seed})

@@ -13,7 +13,7 @@ import (
 const open, choose = policy.SocketConnect, policy.SocketChoose
 
 func TestChoose(t *testing.T) {
-	// Configured the other way round than measured.
+	// The configured values are the reverse of the measured ones.
 	a := A(Option("min_srtt", "100"), Option("download_max_rate", "100000"))
 	b := B(Option("min_srtt", "10"), Option("download_max_rate", "200000"))
 	bare := Prefix("c", "10.0.3.2/24", Option("min_srtt", "5"))

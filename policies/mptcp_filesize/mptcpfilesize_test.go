@@ -31,7 +31,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// The original prints a setting that has no other use.
+// The original prints this setting, which has no other use.
 func TestAnnouncement(t *testing.T) {
 	for value, want := range map[string]string{"": "", "7": "foo: 7", "0": "foo: 0"} {
 		var settings []policy.Setting

@@ -17,7 +17,8 @@ const (
 	choose  = policy.SocketChoose
 )
 
-// bulk asks for a segment at a bit rate, with a play-out buffer in milliseconds.
+// bulk makes r a request for a segment at a bit rate, with a play-out buffer in
+// milliseconds.
 func bulk(r *policy.Request, bitrate, buffer int64) *policy.Request {
 	r.Intents = r.Intents.WithCategory(intent.CategoryBulkTransfer).WithBitrateBitsPerSecond(bitrate).With(intent.OptDuration, buffer)
 	return r
@@ -61,8 +62,8 @@ func TestChoose(t *testing.T) {
 	})
 }
 
-// What bulk transfers leave out is there for control traffic, until all prefixes
-// are used together again.
+// Prefixes that bulk transfers leave out are used for control traffic, until all
+// prefixes are used together again.
 func TestCounts(t *testing.T) {
 	p := Make(New)(t).(*Policy)
 	a, b := A(SMA(0, 500000, 0, 0)), B(SMA(0, 2000000, 0, 0))

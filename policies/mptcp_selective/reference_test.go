@@ -12,9 +12,9 @@ import (
 	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
-// reference decides as doc/original/policies.md section 19 says, written down once
-// more from there and sharing nothing with the policy: the choice, whether MPTCP is
-// to be used, and the socket. Counters are changed as that says, too.
+// reference decides as doc/original/policies.md section 19 says. It was written from
+// that page and shares nothing with the policy. It returns the choice, whether to use
+// MPTCP, and the socket, and changes the counters as the page says.
 func reference(r *policy.Request, count map[*policy.Prefix]int) (chosen *policy.Prefix, multipath bool, fd int32) {
 	usable := func(v float64) bool { return v > 0.00001 }
 	mid := func(p *policy.Prefix) float64 { return float64(p.Link.DownSMAMax.Mid) }
@@ -101,14 +101,14 @@ func reference(r *policy.Request, count map[*policy.Prefix]int) (chosen *policy.
 	return chosen, multipath, 0
 }
 
-// Situations of one to four networks, of one family or both, with sockets of each
-// kind, one after the other: the policy decides as the description says.
+// In situations with one to four networks, of one family or both, with sockets of each
+// kind, the policy decides as the description says, request after request.
 func TestAsDescribed(t *testing.T) {
 	categories := []int64{int64(intent.CategoryQuery), int64(intent.CategoryBulkTransfer), int64(intent.CategoryControlTraffic), int64(intent.CategoryStream)}
 	kinds := []policy.Kind{policy.Connect, policy.SocketConnect, policy.SocketChoose, policy.SocketChoose}
 	seen := map[string]int{}
 	for seed := range uint64(300) {
-		rnd := rand.New(rand.NewPCG(seed, 19)) //nolint:gosec // situations that come again
+		rnd := rand.New(rand.NewPCG(seed, 19)) //nolint:gosec // the same situations each time
 		var all []*policy.Prefix
 		for i := range 1 + rnd.IntN(4) {
 			addr := fmt.Sprintf("10.0.%d.2/24", i)
@@ -117,7 +117,7 @@ func TestAsDescribed(t *testing.T) {
 			}
 			p := Prefix(fmt.Sprint("n", i), addr)
 			p.Default = rnd.IntN(3) == 0
-			p.Stats.SRTTMin = Milliseconds(float64(rnd.IntN(4) * 10)) // 0: not known; equal ones
+			p.Stats.SRTTMin = Milliseconds(float64(rnd.IntN(4) * 10)) // 0: unknown; some are equal
 			p.Link.DownSMAMax = policy.Windowed{Mid: policy.BytesPerSecond(rnd.IntN(4)) * 500_000, Long: policy.BytesPerSecond(rnd.IntN(4)) * 500_000}
 			all = append(all, p)
 		}
@@ -128,7 +128,7 @@ func TestAsDescribed(t *testing.T) {
 			switch rnd.IntN(8) {
 			case 0:
 				Bind(r, all[rnd.IntN(len(all))])
-			case 1: // to an address that is nobody's
+			case 1: // bound to an address without a prefix
 				r.Bound = netip.MustParseAddr("192.0.2.1")
 			}
 			if i := rnd.IntN(len(categories) + 1); i < len(categories) {

@@ -26,7 +26,8 @@ func TestChoose(t *testing.T) {
 	})
 }
 
-// The original remembers one descriptor for all clients and destinations.
+// The original remembers one descriptor for all clients and destinations. Here each has
+// its own.
 func TestTurnsPerClientAndDestination(t *testing.T) {
 	p := Make(New)(t)
 	a := A()

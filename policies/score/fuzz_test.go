@@ -8,8 +8,8 @@ import (
 	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
-// FuzzExpression checks that no expression makes the policy panic, neither when it
-// is read nor when it is evaluated.
+// FuzzExpression checks that no expression makes the policy panic, neither when it is
+// parsed nor when it is evaluated.
 func FuzzExpression(f *testing.F) {
 	for _, text := range []string{
 		"completion_time()", "prefix.cost == \"free\" ? 0 : 1", "or_else(intent.bitrate, -link.free_capacity % 7)",

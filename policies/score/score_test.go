@@ -30,7 +30,7 @@ func makePolicy(t testing.TB, texts ...string) *Policy {
 	return p.(*Policy)
 }
 
-// evaluate gives the score of prefix A, with b as other candidate.
+// evaluate returns the score of prefix A, with B as another candidate.
 func evaluate(t testing.TB, expression string, edit func(*policy.Request)) float64 {
 	t.Helper()
 	r := Request(open, A(Option("num_conns", "2")), B())
@@ -84,7 +84,7 @@ func TestExpressions(t *testing.T) {
 		{"prefix.user_connections * 10 + prefix.program_connections", func(r *policy.Request) { Carry(r, r.Prefixes[0], 5, 2) }, 52},
 		{"lowest_rtt.user_connections", func(r *policy.Request) { Carry(r, r.Prefixes[1], 5, 2) }, 0},
 
-		// Unknown.
+		// Unknown values.
 		{"prefix.user_connections", nil, nan},
 		{"prefix.program_connections", nil, nan},
 		{"or_else(prefix.user_connections, 7)", nil, 7},
@@ -172,13 +172,13 @@ func TestMistakes(t *testing.T) {
 	}
 	_, err := New(policy.Config{})
 	Refused(t, err, "needs a setting minimize or maximize")
-	if _, err = New(settings("minimise=1")); strings.Contains(err.Error(), "needs") { // it was meant
+	if _, err = New(settings("minimise=1")); strings.Contains(err.Error(), "needs") { // the misspelt setting is the one that is needed
 		t.Error(err)
 	}
 	_, err = New(settings("minimize=1", "maximize=1"))
 	Refused(t, err, "test.conf:2,3", "minimize is given already")
 	_, err = New(settings("minimize=a", "require=b"))
-	Refused(t, err, "test.conf:1,20", "test.conf:2,20") // both at once
+	Refused(t, err, "test.conf:1,20", "test.conf:2,20") // both errors are reported
 }
 
 func TestChoose(t *testing.T) {
@@ -213,7 +213,7 @@ func TestChoose(t *testing.T) {
 		{"bound to a port", boundTo("0.0.0.0", Request(open, b, a)), Answer{Prefix: "a", Only: true, Reason: reasonHighest}, ""},
 		{"bound to a port, none is allowed", boundTo("::", Request(open, b)), Answer{Only: true, Reason: reasonRefused}, ""},
 	})
-	// One user must not use one network, as the README shows.
+	// One user must not use one network, as in the README.
 	wlan, wwan := Prefix("wlan0", "10.0.8.2/24", RTT(900, 900, 1)), Prefix("wwan0", "10.0.9.2/24", Default, RTT(1, 1, 1))
 	Run(t, Make(New, "minimize=prefix.srtt_median_recent", `require=!(request.uid == 1000 && prefix.interface == "wwan0")`), []Case{
 		{"this user", Request(open, wlan, wwan), Answer{Prefix: "wlan0", Only: true, Reason: reasonLowest}, ""},
@@ -253,14 +253,14 @@ func TestSizes(t *testing.T) {
 		`intent.filesize == "300M"`, `"300 MB" == intent.filesize`, `intent.filesize > "286MiB"`, `min("1G", intent.filesize) == 300000000`,
 		`!("1GB" < intent.filesize)`, `request.host != "300M"`,
 	} {
-		p := makePolicy(t, "minimize="+expr+" ? 1 : intent.bitrate") // which is not known
+		p := makePolicy(t, "minimize="+expr+" ? 1 : intent.bitrate") // which is unknown
 		if got := p.Choose(r()).Reason; got != reasonLowest {
 			t.Errorf("%s: %s", expr, got)
 		}
 	}
 }
 
-// A text with a unit is a number in the unit of what stands beside it.
+// A text with a unit is a number, in the unit of the value beside it.
 func TestQuantities(t *testing.T) {
 	for expr, want := range map[string]float64{
 		`prefix.srtt_median_recent < "30ms" ? 1 : 2`:                                    1,
@@ -296,8 +296,8 @@ func TestScores(t *testing.T) {
 	}
 }
 
-// TestREADMENamesEveryMetric: the README has each metric with its unit, below the
-// root where it can be read.
+// TestREADMENamesEveryMetric checks that the README lists each metric with its unit,
+// below the root that has it.
 func TestREADMENamesEveryMetric(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
@@ -326,9 +326,9 @@ func BenchmarkChoose(b *testing.B) {
 	}
 }
 
-// The network with the fewest connections of the user's own wins, and the count is
-// shown as what decided. Of a user who is not known nothing is counted, and the
-// default is taken.
+// The network with the fewest connections of the user wins, and the count is shown as
+// the reason. If the user is not known, nothing is counted, and the default network is
+// taken.
 func TestFewestOfMyOwn(t *testing.T) {
 	p := makePolicy(t, "minimize=prefix.user_connections", "require=prefix.user_connections < 4")
 	a, b := A(), B()

@@ -51,7 +51,7 @@ func TestChoose(t *testing.T) {
 	})
 }
 
-// The figures that mammactl explain shows.
+// These are the figures that mammactl explain shows.
 func TestScores(t *testing.T) {
 	d := Make(New)(t).Choose(Size(Request(open, A(), B()), 1000000))
 	want := []struct {

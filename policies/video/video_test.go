@@ -17,7 +17,7 @@ const (
 	choose  = policy.SocketChoose
 )
 
-// bulk asks for a segment of 4 MB with a play-out buffer in milliseconds.
+// bulk makes r a request for a segment of 4 MB, with a play-out buffer in milliseconds.
 func bulk(r *policy.Request, buffer int64) *policy.Request {
 	r.Intents = r.Intents.WithCategory(intent.CategoryBulkTransfer).WithBitrateBitsPerSecond(8000000).With(intent.OptDuration, buffer)
 	return r
@@ -28,7 +28,7 @@ func as(r *policy.Request, c intent.Category) *policy.Request {
 	return r
 }
 
-// The branches of both variants are among the vectors; here is what surrounds them.
+// The vectors have the branches of both variants. These cases are about the rest.
 func TestChoose(t *testing.T) {
 	a := A(SMA(2e6, 3e6, 3e6, 3e6))
 	b := B(SMA(4e6, 2e6, 2e6, 2e6))
@@ -59,8 +59,7 @@ func TestChoose(t *testing.T) {
 	})
 }
 
-// A link whose capacity collapses is left, and control traffic goes where the
-// segments do not.
+// A link whose capacity collapses is left. Control traffic goes over the other network.
 func TestPessimistLeavesACollapsedLink(t *testing.T) {
 	p := Make(New, "be_pessimist=true")(t)
 	b := B(SMA(3e6, 3e6, 3e6, 3e6))
@@ -72,8 +71,8 @@ func TestPessimistLeavesACollapsedLink(t *testing.T) {
 		{A(SMA(9e6, 9e6, 9e6, 9e6)), 12000, "a"},
 		{A(SMA(8e6, 9e6, 9e6, 9e6)), 12000, "a"},
 		{A(SMA(2e5, 9e6, 9e6, 9e6)), 8000, "b"}, // 20 s per segment of 4 s
-		{A(SMA(2e5, 9e6, 9e6, 9e6)), 8000, "a"}, // its bad second is old news: not used since
-		{A(SMA(2e5, 2e5, 9e6, 9e6)), 8000, "b"}, // ten seconds later it is news no more
+		{A(SMA(2e5, 9e6, 9e6, 9e6)), 8000, "a"}, // its bad second is old: it was not used since
+		{A(SMA(2e5, 2e5, 9e6, 9e6)), 8000, "b"}, // ten seconds later the bad second no longer counts as old
 	} {
 		d := p.Choose(bulk(Request(open, step.a, b), step.buffer))
 		if Name(d.Prefix) != step.want {
@@ -107,7 +106,7 @@ func TestNew(t *testing.T) {
 		want    bool
 	}{
 		{"true", false, true}, {"1", false, true}, {"false", false, false}, {"0", false, false},
-		{"1", true, true}, {"0", true, true}, {"very", true, true}, // in the original any value counts
+		{"1", true, true}, {"0", true, true}, {"very", true, true}, // any value counts in the original
 	} {
 		p, err := New(policy.Config{Settings: Settings(`policy "video"`, "be_pessimist="+tt.value), Lenient: tt.lenient})
 		if err != nil || p.(*Policy).pessimist != tt.want {

@@ -12,14 +12,14 @@ import (
 	. "github.com/socket-intents/mamma/policy/policytest"
 )
 
-// The worked example of doc/original/policies.md 3.5; the rest of its table is among
-// the vectors that package policies runs.
+// This is the worked example of doc/original/policies.md 3.5. The rest of that table is
+// among the vectors of package policies.
 func TestNewConnection(t *testing.T) {
 	got := NewConnection(100000, 1250000, 50, false)
 	if got.Rounds != 2 || got.Limit != 50000 || got.Rest != 56560 || got.Rate != 579200 || math.Abs(float64(got.Time)-247.651934) > 1e-6 {
 		t.Errorf("%+v", got)
 	}
-	// A limit above 31 bits predicts no slow start in the original.
+	// The original predicts no slow start for a limit above 31 bits.
 	if got := NewConnection(1<<40, 125e9, 100, false); got.Rounds < 10 || got.Limit != 10_000_000_000 {
 		t.Errorf("large bandwidth-delay product: %+v", got)
 	}
@@ -48,8 +48,8 @@ func TestMoreBytesTakeLonger(t *testing.T) {
 		capacity, rtt := policy.BytesPerSecond(rapid.Float64Range(1, 1e10).Draw(t, "capacity")), Millis(rapid.Float64Range(0.1, 5000).Draw(t, "rtt"))
 		reuse := rapid.Bool().Draw(t, "reuse")
 		a, b := Completion(size, capacity, rtt, reuse, false), Completion(size+more, capacity, rtt, reuse, false)
-		// One more round of slow start may be quicker than the rest at the rate of
-		// the round before, but then by less than that round trip.
+		// One more round of slow start may be faster than the rest at the previous
+		// round's rate, but by less than that round trip.
 		if b < a-rtt-a*1e-9 {
 			t.Fatalf("%d bytes take %v ms, %d bytes %v ms", size, a, size+more, b)
 		}

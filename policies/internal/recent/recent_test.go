@@ -6,7 +6,7 @@ func TestMapForgetsTheOldest(t *testing.T) {
 	m := New[string, int](2)
 	m.Put("a", 1)
 	m.Put("b", 2)
-	m.Put("a", 3) // no younger for that
+	m.Put("a", 3) // that makes it no younger
 	m.Put("c", 4)
 	m.Put("d", 5)
 	m.Put("d", 6)

@@ -17,9 +17,9 @@ func TestNext(t *testing.T) {
 	}{
 		{[]*policy.Prefix{a, b, c}, "a", "b c"},
 		{[]*policy.Prefix{a, b, c}, "b", "c a"},
-		{[]*policy.Prefix{a6, b6}, "a6", "b6"}, // a position of its own
-		{[]*policy.Prefix{a, a6}, "a", "a6"},   // and another one
-		{[]*policy.Prefix{a, c}, "c", "a"},     // b has gone: its successor
+		{[]*policy.Prefix{a6, b6}, "a6", "b6"}, // IPv6 has its own position
+		{[]*policy.Prefix{a, a6}, "a", "a6"},   // and so has a list of both
+		{[]*policy.Prefix{a, c}, "c", "a"},     // b is gone, so its successor is next
 		{[]*policy.Prefix{a, b, c}, "a", "b c"},
 		{[]*policy.Prefix{a}, "a", ""},
 		{nil, "", ""},
