@@ -12,11 +12,11 @@ import (
 
 const module = "github.com/socket-intents/mamma"
 
-// public are the packages that users build on.
+// public are the packages that users import.
 var public = []string{"/client", "/client/bsd", "/client/clienttest", "/client/httpintent", "/intent", "/policy"}
 
-// The public API names no type that its users cannot name, or that somebody else
-// may change: none of an internal package, and none of a third party.
+// The public API names no type that users cannot name or that somebody else may change:
+// no type of an internal package, and none of a third party.
 func TestPublicAPI(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: this needs the go command to load packages")
@@ -25,7 +25,7 @@ func TestPublicAPI(t *testing.T) {
 	for _, p := range public {
 		paths = append(paths, module+p)
 	}
-	paths = append(paths, module+"/internal/wire") // is no API: the test has something to find in it
+	paths = append(paths, module+"/internal/wire") // this one is no API; the test must find something in it
 	config := &packages.Config{Context: t.Context(), Mode: packages.NeedName | packages.NeedTypes | packages.NeedImports | packages.NeedDeps | packages.NeedExportFile}
 	loaded, err := packages.Load(config, paths...)
 	if err != nil {
@@ -60,7 +60,7 @@ func TestPublicAPI(t *testing.T) {
 	}
 }
 
-// A walk notes the foreign types that it meets.
+// A walk collects the foreign types that it finds.
 type walk struct {
 	seen  map[types.Type]bool
 	found []string
@@ -74,14 +74,14 @@ func (w *walk) object(where string, o types.Object) {
 	w.use(where, o.Type())
 }
 
-// declaration looks at what a type of the package shows.
+// declaration examines what a type of the package exposes.
 func (w *walk) declaration(where string, n *types.Named) {
 	if w.seen[n] {
 		return
 	}
 	w.seen[n] = true
 	w.use(where, n.Underlying())
-	set := types.NewMethodSet(types.NewPointer(n)) // with those of embedded fields
+	set := types.NewMethodSet(types.NewPointer(n)) // includes the methods of embedded fields
 	for i := range set.Len() {
 		if m := set.At(i).Obj(); m.Exported() {
 			w.use(where+"."+m.Name(), m.Type())
@@ -89,7 +89,7 @@ func (w *walk) declaration(where string, n *types.Named) {
 	}
 }
 
-// use looks at a type that is named, or written out.
+// use examines a type that is used by its name or literally.
 func (w *walk) use(where string, t types.Type) {
 	switch t := t.(type) {
 	case *types.Alias:
@@ -150,9 +150,9 @@ func (w *walk) named(where string, n *types.Named) {
 	switch {
 	case slices.Contains(public, strings.TrimPrefix(path, module)):
 		if !n.Obj().Exported() {
-			w.declaration(where, n) // what it shows can be used, if not be named
+			w.declaration(where, n) // users can use what it exposes, even if they cannot name it
 		}
-	case strings.Contains(first, "."): // the standard library has no dots
+	case strings.Contains(first, "."): // paths of the standard library have no dots
 		w.found = append(w.found, fmt.Sprintf("%s names %s.%s", where, path, n.Obj().Name()))
 	}
 }

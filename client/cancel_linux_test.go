@@ -11,14 +11,14 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// stuck is a dial that hangs somewhere; it says when it does.
+// stuck is a dial that hangs at some place. It tells when it has got there.
 type stuck struct {
 	dialer  *Dialer
 	address string
 	reached chan struct{}
 }
 
-// hangs are the places where a dial can hang.
+// hangs are the places at which a dial can hang.
 var hangs = map[string]func(t *testing.T) stuck{
 	"connecting to the daemon": func(t *testing.T) stuck {
 		s := stuck{address: "192.0.2.1:80", reached: make(chan struct{}, 1)}
@@ -102,7 +102,7 @@ func hangInResolver(s *stuck) {
 	}}
 }
 
-// hangInAttempt makes attempts hang that are deaf to the context.
+// hangInAttempt makes attempts hang that ignore their context.
 func hangInAttempt(t *testing.T, s *stuck) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -113,8 +113,8 @@ func hangInAttempt(t *testing.T, s *stuck) {
 	}
 }
 
-// Whatever a dial waits for, the end of its context ends it, leaves nothing
-// behind (which the check for leaks sees) and is not the daemon's fault.
+// Whatever a dial waits for, it ends with its context. It leaves nothing behind, as the
+// check for leaks shows, and does not count as a failure of the daemon.
 func TestCancel(t *testing.T) {
 	for place, hang := range hangs {
 		t.Run(place, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// The same holds for the other ways of connecting.
+// The same holds for the other functions that connect.
 func TestCancelElsewhere(t *testing.T) {
 	for way, connect := range map[string]func(ctx context.Context, s stuck) error{
 		"Decide": func(ctx context.Context, s stuck) error {

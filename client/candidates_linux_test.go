@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// priced suggests three networks, with what is known of them.
+// priced suggests three networks, with what is known about them.
 func priced(m *wire.Message) bool {
 	report := m.Action == wire.ActionReportRequest
 	ok := suggest("127.0.0.2", "127.0.0.3", "127.0.0.4")(m)
@@ -22,7 +22,7 @@ func priced(m *wire.Message) bool {
 	return ok
 }
 
-// Each candidate is dialled by itself, and says what is known of it.
+// Each candidate can be dialled alone, and has what is known about it.
 func TestCandidates(t *testing.T) {
 	srv := startServer(t)
 	d := dialer(t, startFake(t, "", false, priced).path)
@@ -71,7 +71,7 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
-// A candidate that cannot connect is not replaced by another one, or by a plain dial.
+// A candidate that cannot connect is not replaced by another candidate or a plain dial.
 func TestCandidateAlone(t *testing.T) {
 	srv := startServer(t)
 	d := dialer(t, startFake(t, "", false, suggest("127.0.0.2", "192.0.2.77")).path)
@@ -80,7 +80,7 @@ func TestCandidateAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := dec.Candidates()
-	if len(all) != 1 { // to loopback nothing is bound to an address of a network
+	if len(all) != 1 { // towards loopback, nothing is bound to a network's address
 		t.Fatalf("%d candidates", len(all))
 	}
 	d = dialer(t, startFake(t, "", false, suggest("127.0.0.2", "127.0.0.3")).path)

@@ -26,7 +26,8 @@ func TestDecisionIDText(t *testing.T) {
 	}
 }
 
-// What is written out for the documentation is what travels.
+// The constants, whose values are written out for the documentation, equal those of the
+// protocol.
 func TestConstants(t *testing.T) {
 	if UnknownUID != wire.UnknownUID {
 		t.Errorf("UnknownUID is %#x", UnknownUID)

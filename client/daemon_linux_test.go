@@ -31,7 +31,7 @@ func TestDaemonRestart(t *testing.T) {
 	if _, peer := dialServer(t, d, s, "127.0.0.1"); peer != "127.0.0.2" {
 		t.Fatalf("from %s", peer)
 	}
-	_ = d.Daemon.Close() // the report is through
+	_ = d.Daemon.Close() // waits until the report is sent
 	if _, peer := dialServer(t, d, s, "127.0.0.1"); peer != "127.0.0.2" {
 		t.Fatalf("from %s", peer)
 	}
@@ -100,8 +100,8 @@ func TestDaemonContextID(t *testing.T) {
 	}
 }
 
-// pipeDaemon gives connections to a daemon without a kernel, so that time can be
-// virtual. Its answers take delay, of which nil is for ever.
+// pipeDaemon returns a connect function for a daemon without a kernel, so that time can
+// be virtual. Answers take delay. If delay is nil, they never come.
 func pipeDaemon(delay func() time.Duration) func(context.Context) (net.Conn, error) {
 	return func(context.Context) (net.Conn, error) {
 		client, server := net.Pipe()
@@ -172,8 +172,8 @@ func TestDaemonBackoff(t *testing.T) {
 	})
 }
 
-// An answer that comes too late is read away: the connection is used again, and the
-// next answer is that to the next request.
+// An answer that comes too late is read and dropped. The connection is used again, and
+// the next answer belongs to the next request.
 func TestLateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var delay atomic.Int64
@@ -192,7 +192,7 @@ func TestLateAnswer(t *testing.T) {
 			takes time.Duration
 			pause time.Duration // behind it
 			late  bool
-			conns int // made until then
+			conns int // connections made so far
 		}{
 			{60, 1000, true, 1}, // the greeting
 			{20, 0, false, 1},
@@ -201,7 +201,7 @@ func TestLateAnswer(t *testing.T) {
 			{1, 0, false, 1},
 			{9000, 20000, true, 1},
 			{1, 0, false, 1},
-			{lateWait / time.Millisecond * 2, 60000, true, 1}, // is not waited for
+			{lateWait / time.Millisecond * 2, 60000, true, 1}, // nobody waits that long
 			{1, 0, false, 2},
 		} {
 			host := fmt.Sprintf("h%d", tt.takes)
@@ -216,8 +216,7 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
-// Nobody waits for late answers of a daemon with extensions once the Daemon is
-// closed.
+// Once the Daemon is closed, nobody waits for late answers of a daemon with extensions.
 func TestCloseWithLateAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &Daemon{connect: func(ctx context.Context) (net.Conn, error) {
@@ -249,7 +248,8 @@ func TestCloseWithLateAnswers(t *testing.T) {
 	})
 }
 
-// Dials that time out together are one outage: the pause is not doubled for each.
+// Dials that time out together count as one outage, so the pause is not doubled for
+// each.
 func TestDaemonBackoffOfABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &Daemon{connect: pipeDaemon(func() time.Duration { return time.Hour })}
@@ -267,7 +267,7 @@ func TestDaemonBackoffOfABurst(t *testing.T) {
 	})
 }
 
-// What does not speak the protocol is left alone for a while.
+// A server that does not speak the protocol is left alone for a while.
 func TestDaemonTalksNonsense(t *testing.T) {
 	greeting, err := (&wire.Message{Action: wire.ActionErrorUnknownRequest, Context: wire.Context{ID: uuid.UUID{1}}}).Append(nil)
 	if err != nil {
@@ -428,8 +428,8 @@ func TestForeignSocketIsRefused(t *testing.T) {
 	}
 }
 
-// Where the queue of the daemon is full, a program waits for a place, as long as for an
-// answer, and counts the daemon as late, not as missing.
+// If the daemon's queue is full, a program waits for a place as long as for an answer.
+// The daemon then counts as late, not as missing.
 func TestFullQueue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -471,8 +471,8 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-// A daemon that is not there is looked for now and then, and found soon after it
-// has come.
+// A daemon that does not run is looked for now and then, and found soon after it has
+// started.
 func TestAbsentDaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0

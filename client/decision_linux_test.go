@@ -63,7 +63,7 @@ func TestDecideToReuse(t *testing.T) {
 	if dec.Existing() != nc || dec.Reason() != "idle" {
 		t.Errorf("decision %+v", dec)
 	}
-	other, err := dec.Dial(t.Context()) // in case the connection is gone meanwhile
+	other, err := dec.Dial(t.Context()) // the connection may be gone meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestDecideWithoutManager(t *testing.T) {
 	}
 }
 
-// Endpoints does not wait for a dead resolver either.
+// Endpoints does not wait for a dead resolver, either.
 func TestEndpointsBesideDeadResolver(t *testing.T) {
 	answer := suggest("127.0.0.2", "127.0.0.3")
 	f := startFake(t, "", false, func(m *wire.Message) bool {
@@ -189,7 +189,7 @@ func TestExchangeAndReport(t *testing.T) {
 		t.Errorf("answer %+v", ans)
 	}
 	d.reportFirst(&ans, 3*time.Millisecond, nil, 4711)
-	d.reportFirst(&ans, 0, &net.OpError{Err: errTest}, 0) // nobody can do anything with that
+	d.reportFirst(&ans, 0, &net.OpError{Err: errTest}, 0) // nobody could use this report
 	d.reportFirst(&wire.Message{}, 0, nil, 0)             // the answer came from an original daemon
 	d.reportNow()
 	d.reporter.Wait()

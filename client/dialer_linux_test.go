@@ -91,7 +91,7 @@ func TestDialReports(t *testing.T) {
 	}
 }
 
-// A program that makes its socket itself tells how that turned out.
+// A program that makes its sockets itself reports the outcome.
 func TestDecisionReports(t *testing.T) {
 	reported := make(chan *wire.Outcome, 4)
 	answer := suggest("127.0.0.2")
@@ -120,7 +120,7 @@ func TestDecisionReports(t *testing.T) {
 		}
 		dec.Report(tt.outcome)
 		if tt.want == nil {
-			continue // that of the next one comes instead
+			continue // the report of the next one comes instead
 		}
 		if diff := cmp.Diff(tt.want, <-reported); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
@@ -152,7 +152,7 @@ func TestDialErrorListsAttempts(t *testing.T) {
 
 func TestDialFallsBackToAlternate(t *testing.T) {
 	s := startServer(t)
-	// 192.0.2.1 is not ours: binding to it fails.
+	// 192.0.2.1 is not an address of this host, so binding to it fails.
 	f := startFake(t, "", false, suggest("192.0.2.1", "127.0.0.3"))
 	info, peer := dialServer(t, dialer(t, f.path), s, "host.test")
 	if peer != "127.0.0.3" || info.Candidate != 1 || len(info.Attempts) != 1 || !errors.Is(info.Attempts[0].Err, syscall.EADDRNOTAVAIL) {
@@ -176,15 +176,15 @@ func TestDialUnbindsUnreachable(t *testing.T) {
 	}
 }
 
-// A network's address cannot reach loopback; whoever found that address, it is
-// not waited for.
+// A network's address cannot reach loopback. Whoever has resolved the name, no attempt
+// waits for such an address.
 func TestDialLoopbackUnbound(t *testing.T) {
 	s := startServer(t)
 	for _, original := range []bool{false, true} {
 		f := startFake(t, "", original, func(m *wire.Message) bool {
 			suggest("192.0.2.1")(m)
 			if m.Action == wire.ActionResolveResponse {
-				m.Context.Result = nil // left to us
+				m.Context.Result = nil // left to the client
 			} else if original {
 				m.Context.Result, m.Alternates, m.Reason = resolve(m, "127.0.0.1"), nil, ""
 			}
@@ -197,8 +197,8 @@ func TestDialLoopbackUnbound(t *testing.T) {
 	}
 }
 
-// A resolver that is dead delays a dial once, whatever depends on it: the other
-// candidates' are asked together, over connections of their own.
+// A dead resolver delays a dial once, however many candidates depend on it. The other
+// candidates' resolvers are asked at the same time, over connections of their own.
 func TestDialBesideDeadResolver(t *testing.T) {
 	s := startServer(t)
 	answer := suggest("127.0.0.2", "127.0.0.3", "127.0.0.4")
@@ -211,11 +211,11 @@ func TestDialBesideDeadResolver(t *testing.T) {
 		if m.Context.BindSuggested != local("127.0.0.4") {
 			select {
 			case dead <- struct{}{}:
-			default: // asked again
+			default: // the resolver is asked again
 			}
 			return false
 		}
-		// The sound resolver answers last: else its connection may win before
+		// The working resolver answers last. Otherwise its connection could win before
 		// the others have asked.
 		f.mu.Unlock()
 		for range 2 {
@@ -237,8 +237,8 @@ func TestDialBesideDeadResolver(t *testing.T) {
 	}
 }
 
-// What is known of the path to the destination, once that has an address, is
-// better than what was known of the network.
+// Once the name is resolved, the measurements of the path to the destination are better
+// than those of the network.
 func TestLookupMeasures(t *testing.T) {
 	answer := suggest("127.0.0.2")
 	f := startFake(t, "", false, func(m *wire.Message) bool {
@@ -372,8 +372,8 @@ func TestDialWithoutDecision(t *testing.T) {
 	}
 }
 
-// The recorded answers of an original daemon, with addresses of loopback put in
-// place of those of the recording.
+// These are recorded answers of an original daemon, with loopback addresses in place of
+// the recorded ones.
 func TestDialWithOriginalDaemon(t *testing.T) {
 	for _, test := range []struct {
 		capture   string
@@ -382,10 +382,10 @@ func TestDialWithOriginalDaemon(t *testing.T) {
 	}{
 		{"socketconnect-v4-intents-resp", "127.0.0.2", false},
 		{"fallback-resolve-resp", "127.0.0.2", false},
-		{"fallback-noresolve-resp", "127.0.0.2", false}, // resolved by us, bound nevertheless
+		{"fallback-noresolve-resp", "127.0.0.2", false}, // resolved by the client, and bound all the same
 		{"nopolicy-socketconnect-resp", "127.0.0.1", false},
 		{"socketconnect-fail-resp", "127.0.0.1", false},
-		{"sockopts-suggested-resp", "127.0.0.1", true}, // option 42 stands for MPTCP
+		{"sockopts-suggested-resp", "127.0.0.1", true}, // option 42 means MPTCP
 	} {
 		t.Run(test.capture, func(t *testing.T) {
 			s := startServer(t)
@@ -553,7 +553,7 @@ func BenchmarkDial(b *testing.B) {
 	b.Run("decided", func(b *testing.B) { bench(b, dialer(b, startFake(b, "", false, suggest("127.0.0.2")).path)) })
 }
 
-// BenchmarkDecide is what asking costs, without dialling.
+// BenchmarkDecide measures the cost of asking, without dialling.
 func BenchmarkDecide(b *testing.B) {
 	d := dialer(b, startFake(b, "", false, suggest("127.0.0.2", "127.0.0.3")).path)
 	ctx := intent.NewContext(b.Context(), intent.Set{}.WithCategory(intent.CategoryQuery))

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Endpoint makes sockets by the means of package net.
+// An Endpoint makes sockets with the functions of package net.
 func TestEndpointControl(t *testing.T) {
 	s := startServer(t)
 	priority := SocketOption{Level: unix.SOL_SOCKET, Name: unix.SO_PRIORITY, Value: []byte{3, 0, 0, 0}}

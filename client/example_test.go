@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// An HTTP client whose connections are placed by the manager. The context of a
-// request says what is known about it.
+// The manager chooses the network of each connection of an HTTP client. The context of
+// a request says what is known about it.
 func ExampleDialer() {
 	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.CategoryQuery)}
 	transport := http.DefaultTransport.(*http.Transport).Clone() // with its proxy, time-outs and HTTP/2
@@ -37,9 +37,9 @@ func ExampleDialer() {
 	_ = resp.Body.Close()
 }
 
-// A gRPC client whose connections are placed by the manager. The option that
-// takes the function is grpc.WithContextDialer; with a target of the scheme
-// "passthrough", the name is left for the chosen network's resolver:
+// The manager chooses the network of a gRPC client's connections. The option
+// grpc.WithContextDialer takes the dial function. With a target of the scheme
+// "passthrough", the chosen network's resolver resolves the name:
 //
 //	conn, err := grpc.NewClient("passthrough:///api.example.net:443",
 //		grpc.WithContextDialer(dial), grpc.WithTransportCredentials(credentials.NewTLS(nil)))
@@ -52,8 +52,8 @@ func ExampleDialer_grpc() {
 	_ = dial
 }
 
-// Connections that must not cost money, and rather take the wireless network, or
-// what the manager's configuration calls "home".
+// These connections must not cost money. They prefer the wireless network, and the
+// network that the manager's configuration calls "home".
 func ExampleSelectionProperties() {
 	properties := client.SelectionProperties{}.WithInterface("wlan0", client.Prefer).WithNetwork("home", client.Prefer).
 		WithCost(client.CostMetered, client.Prohibit).WithCost(client.CostExpensive, client.Prohibit)
@@ -66,7 +66,8 @@ func ExampleSelectionProperties() {
 	// true
 }
 
-// TLS over a connection that the manager has placed; InfoOf looks through it.
+// TLS runs over a connection whose network the manager has chosen. InfoOf looks through
+// TLS.
 func ExampleDialer_tls() {
 	var dialer client.Dialer
 	conn, err := dialer.Dial("tcp", "www.example.net:443")
@@ -83,7 +84,7 @@ func ExampleDialer_tls() {
 	_ = secure.Close()
 }
 
-// What was decided for a connection.
+// InfoOf tells what was decided for a connection.
 func ExampleInfoOf() {
 	var dialer client.Dialer
 	conn, err := dialer.Dial("tcp", "www.example.net:443")
@@ -97,7 +98,7 @@ func ExampleInfoOf() {
 	_ = conn.Close()
 }
 
-// Connections that are used again as the manager decides.
+// The manager decides which idle connections are used again.
 func ExamplePool() {
 	var pool client.Pool
 	conn, err := pool.Get(context.Background(), "tcp", "www.example.net:http")
@@ -111,7 +112,7 @@ func ExamplePool() {
 	_ = conn.Release()
 }
 
-// Sockets that the program makes itself, as the manager would have them.
+// The program makes its sockets itself, in the way that the manager suggests.
 func ExampleEndpoint() {
 	ctx := context.Background()
 	var dialer client.Dialer
@@ -136,7 +137,7 @@ func ExampleEndpoint() {
 	}
 }
 
-// Whether a manager is there. Nothing but a message depends on it: without one,
+// Ping tells whether a manager runs. Use it for a message only: without a manager,
 // connections are dialled plainly.
 func ExampleDaemon_Ping() {
 	daemon := &client.Daemon{Path: "/nonexistent/mamma.sock"}
@@ -145,7 +146,8 @@ func ExampleDaemon_Ping() {
 	// Output: true
 }
 
-// The networks of the host, best first for a long stream of datagrams.
+// Networks lists the networks of the host, best first, here for a long stream of
+// datagrams.
 func ExampleDialer_Networks() {
 	dialer := &client.Dialer{Intents: intent.Set{}.WithCategory(intent.CategoryStream)}
 	networks, err := dialer.Networks(context.Background(), "udp")
@@ -158,7 +160,7 @@ func ExampleDialer_Networks() {
 	}
 }
 
-// A program that shows when the network gets worse or better.
+// This program shows when the network gets worse or better.
 func ExampleDialer_Watch() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -175,7 +177,7 @@ func ExampleDialer_Watch() {
 	}
 }
 
-// Datagrams over the network that is best for a call, until there is a better one.
+// Datagrams go over the network that is best for a call, until another one is better.
 func ExampleListenPacket() {
 	call := intent.Set{}.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessInteractive)
 	conn, err := client.ListenPacket(context.Background(), "udp", "call.example.net:4500", call)
@@ -185,7 +187,7 @@ func ExampleListenPacket() {
 	}
 	defer func() { _ = conn.Close() }()
 	if _, err := conn.WriteToUDPAddrPort([]byte("hello"), conn.Remote()); err != nil {
-		fmt.Println(err) // not if the network is gone: then the datagram is lost
+		fmt.Println(err) // no error if the network is gone; the datagram is lost then
 	}
 	for path := range conn.Changes() {
 		if path.State != client.NetworkUp {
@@ -195,7 +197,8 @@ func ExampleListenPacket() {
 	}
 }
 
-// Several connections at once, whichever is there first.
+// Several connections are opened at once. The first one to be ready is used, and the
+// other one is cancelled.
 func ExamplePool_Start() {
 	var pool client.Pool
 	a := pool.Start(context.Background(), "tcp", "www.example.net:http")

@@ -16,12 +16,12 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// fakeDaemon is a daemon on a real Unix socket that follows a script. The real
-// encoding stays in play.
+// fakeDaemon is a daemon on a real Unix socket that follows a script. It uses the real
+// encoding.
 type fakeDaemon struct {
 	path string
-	// answer turns a request into its answer, or says false not to answer. The
-	// greeting and the context id are seen to before.
+	// answer turns a request into its answer. If it returns false, no answer is sent.
+	// The daemon itself handles the greeting and the context id.
 	answer   func(m *wire.Message) bool
 	original bool          // speaks no extensions
 	lacks    wire.Features // extensions that it does not speak
@@ -73,7 +73,7 @@ func (f *fakeDaemon) stop() {
 	f.wg.Wait()
 }
 
-// killLocked is for scripts, which run with the lock held.
+// killLocked is stop for scripts, which run with the lock held.
 func (f *fakeDaemon) killLocked() {
 	_ = f.ln.Close()
 	f.down = true
@@ -119,26 +119,25 @@ func (f *fakeDaemon) serve(nc net.Conn) {
 	}
 }
 
-// requests returns what was asked so far.
+// requests returns the requests so far.
 func (f *fakeDaemon) requests() []wire.Message {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]wire.Message(nil), f.seen...)
 }
 
-// greetings returns how many connections introduced themselves.
+// greetings returns how many connections have sent a greeting.
 func (f *fakeDaemon) greetings() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.met
 }
 
-// dialer returns a Dialer that asks at path.
+// dialer returns a Dialer that asks the daemon at path.
 func dialer(t testing.TB, path string) *Dialer {
-	// The tests share two cores with others: half a second is not a sign of
-	// anything.
+	// The tests share two cores with others, so a delay of half a second means nothing.
 	d := &Dialer{Daemon: &Daemon{Path: path, DecisionTimeout: 5 * time.Second}}
-	// Names that are not in /etc/hosts are nobody's business outside.
+	// Names that are not in /etc/hosts must not be looked up outside.
 	d.Net.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errTest }}
 	t.Cleanup(func() { _ = d.Daemon.Close() })
 	return d
@@ -150,7 +149,8 @@ func local(s string) wire.SockAddr {
 
 var decisionID = uuid.UUID{7}
 
-// suggest answers decisions with the source address bind and the alternates.
+// suggest answers requests for decisions with the source address bind and the
+// alternates.
 func suggest(bind string, alternates ...string) func(*wire.Message) bool {
 	return func(m *wire.Message) bool {
 		switch m.Action {
@@ -177,7 +177,7 @@ func suggest(bind string, alternates ...string) func(*wire.Message) bool {
 	}
 }
 
-// resolve makes a list as a daemon's resolver does, with the port asked for.
+// resolve returns a list like a daemon's resolver, with the port in the request.
 func resolve(m *wire.Message, addrs ...string) []wire.AddrInfo {
 	var list []wire.AddrInfo
 	var port uint16
@@ -198,7 +198,7 @@ func resolve(m *wire.Message, addrs ...string) []wire.AddrInfo {
 	return list
 }
 
-// server accepts connections on loopback and says from where they came.
+// server accepts connections on loopback and records the addresses that they come from.
 type server struct {
 	net.Listener
 	port  string
@@ -210,8 +210,8 @@ func startServer(t testing.TB) *server {
 	return startServerWith(t, true)
 }
 
-// startServerWith makes one that accepts MPTCP, where the kernel has it, or does
-// not.
+// startServerWith starts a server that accepts MPTCP or does not, if the kernel has
+// MPTCP.
 func startServerWith(t testing.TB, multipath bool) *server {
 	t.Helper()
 	var lc net.ListenConfig
@@ -243,8 +243,8 @@ func startServerWith(t testing.TB, multipath bool) *server {
 	return s
 }
 
-// dialServer dials s by name and returns the connection's Info and the source
-// address that the server saw.
+// dialServer dials s by name. It returns the connection's Info and the source address
+// that the server saw.
 func dialServer(t *testing.T, d *Dialer, s *server, host string) (Info, string) {
 	t.Helper()
 	nc, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(host, s.port))
@@ -261,7 +261,7 @@ func dialServer(t *testing.T, d *Dialer, s *server, host string) (Info, string) 
 	return info, (<-s.peers).String()
 }
 
-// closedPort is a port of loopback that refuses connections.
+// closedPort returns a port of loopback that refuses connections.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -273,7 +273,7 @@ func closedPort(t *testing.T) string {
 	return port
 }
 
-// capture is a recorded answer of the original daemon.
+// capture returns a recorded answer of the original daemon.
 func capture(t *testing.T, name string) *wire.Message {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "internal", "wire", "testdata", "captures", name+".bin"))

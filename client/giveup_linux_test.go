@@ -9,8 +9,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 )
 
-// Whoever ends a dial leaves the connection to an original daemon open until it
-// has answered, which every program of the host depends on.
+// If a dial is cancelled, the connection to an original daemon stays open until the
+// daemon has answered. Every program of the host depends on that.
 func TestNoConnectionIsClosedBeforeItsAnswer(t *testing.T) {
 	const address = "127.0.0.1:1"
 	for name, connect := range map[string]func(context.Context, *client.Dialer) error{

@@ -16,14 +16,13 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// slowOriginal is an original daemon without a kernel, so that time can be
-// virtual.
+// slowOriginal is an original daemon without a kernel, so that time can be virtual.
 type slowOriginal struct {
 	mu         sync.Mutex
-	greeting   time.Duration // to answer a greeting
-	answer     time.Duration // to answer a request
+	greeting   time.Duration // the time to answer a greeting
+	answer     time.Duration // the time to answer a request
 	links      int
-	unanswered int // answers that found their connection closed
+	unanswered int // answers whose connection was closed already
 	answered   int
 }
 
@@ -76,14 +75,15 @@ func (s *slowOriginal) serve(nc net.Conn) {
 	}
 }
 
-// ask asks for a connection to an address, which the manager need not resolve.
+// ask asks about a connection to an address, which the manager need not resolve.
 func (s *slowOriginal) ask(ctx context.Context, d *Daemon) (time.Duration, error) {
 	start := time.Now()
 	_, err := d.decide(ctx, target{host: "192.0.2.1", literal: netip.MustParseAddr("192.0.2.1")}, false, nil)
 	return time.Since(start), err
 }
 
-// The original daemon takes longer than a decision may take otherwise: it measures.
+// The original daemon may take longer than others for a decision, because it measures
+// meanwhile.
 func TestOriginalHasMoreTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowOriginal{greeting: 40 * time.Millisecond, answer: 300 * time.Millisecond}
@@ -91,7 +91,7 @@ func TestOriginalHasMoreTime(t *testing.T) {
 		if took, err := s.ask(t.Context(), d); err != nil || took != 340*time.Millisecond {
 			t.Errorf("%v after %v, want an answer after 340 ms", err, took)
 		}
-		// Known as what it is, it has more time for the greeting, too.
+		// Once it is known, it also has more time for the greeting.
 		_ = d.Close()
 		s.set(200*time.Millisecond, 300*time.Millisecond)
 		if took, err := s.ask(t.Context(), d); err != nil || took != 500*time.Millisecond {
@@ -101,7 +101,7 @@ func TestOriginalHasMoreTime(t *testing.T) {
 	})
 }
 
-// A greeting that comes late tells what is there, and the next request has more
+// A late greeting shows that the daemon is an original one. The next request has more
 // time, on the same connection.
 func TestLateGreeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -122,13 +122,13 @@ func TestLateGreeting(t *testing.T) {
 	})
 }
 
-// Whoever gives up leaves the connection open until its answer has come.
+// If a call is given up, the connection stays open until the answer has come.
 func TestGivenUpConnectionStaysOpen(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		giveUp func(ctx context.Context) (context.Context, context.CancelFunc)
-		takes  time.Duration // by which the call has returned
-		late   time.Duration // the answer
+		takes  time.Duration // the call returns within this time
+		late   time.Duration // the answer comes after this time
 	}{
 		{"after the resolver's time", context.WithCancel, defaultResolveTimeout, 15 * time.Second},
 		{"at half of the caller's time", func(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -173,7 +173,8 @@ func TestGivenUpConnectionStaysOpen(t *testing.T) {
 	}
 }
 
-// What waits for late answers is bounded, and ends for those that never come.
+// The number of late answers that are waited for is bounded. The wait ends for those
+// that never come.
 func TestLateAnswersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowOriginal{answer: time.Hour}
@@ -199,8 +200,8 @@ func TestLateAnswersAreBounded(t *testing.T) {
 	})
 }
 
-// Flush waits for what an original daemon owes, given up or not, and no longer; a daemon
-// that owes nothing costs no time.
+// Flush waits for the answers that an original daemon owes, given up or not, and for
+// nothing else. If no answer is owed, it does not wait.
 func TestFlushWaitsForAnOriginal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowOriginal{greeting: 40 * time.Millisecond, answer: 3 * time.Second}
@@ -240,8 +241,8 @@ func TestFlushWaitsForAnOriginal(t *testing.T) {
 	})
 }
 
-// An original daemon of which nothing comes is not waited for any longer than its
-// resolver may need.
+// If nothing comes from an original daemon, Flush waits no longer than its resolver may
+// need.
 func TestFlushGivesASilentOriginalUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowOriginal{answer: time.Hour}

@@ -22,16 +22,16 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// lessor is a manager that grants leases, and a Dialer that asks it.
+// lessor is a manager that grants leases, with a Dialer that asks it.
 type lessor struct {
 	*rawmanager.Daemon
 	dialer *Dialer
-	port   string // of a server at every address of this host
+	port   string // port of a server at every address of this host
 	change func(*wire.Message)
 }
 
-// startLessor starts one that suggests 127.0.0.2, with 127.0.0.3 as an alternate, for as
-// long as the generations of both, 2 and 3, stay what they are.
+// startLessor starts a manager that suggests 127.0.0.2, with 127.0.0.3 as an alternate.
+// The leases hold as long as the generations of both networks, 2 and 3, do not change.
 func startLessor(t testing.TB, change func(*wire.Message)) *lessor {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -45,7 +45,7 @@ func startLessor(t testing.TB, change func(*wire.Message)) *lessor {
 			if err != nil {
 				return
 			}
-			wg.Go(func() { // keep it open until the client closes
+			wg.Go(func() { // stays open until the client closes it
 				_, _ = nc.Read(make([]byte, 1))
 				_ = nc.Close()
 			})
@@ -80,7 +80,7 @@ func startLessor(t testing.TB, change func(*wire.Message)) *lessor {
 	return l
 }
 
-// asked is how many decisions were asked for.
+// asked returns how many decisions clients have asked for.
 func (l *lessor) asked() int {
 	return len(slices.DeleteFunc(l.Requests(), func(m wire.Message) bool { return m.Action == wire.ActionResolveRequest }))
 }
@@ -98,7 +98,7 @@ func (l *lessor) dial(t testing.TB, ctx context.Context, network, address string
 	return info
 }
 
-// uses are the connections by leases that the manager was told of.
+// uses returns the connections by leases that the manager was told of.
 func (l *lessor) uses(t testing.TB) (uses, connected uint32) {
 	t.Helper()
 	if err := l.dialer.Daemon.Flush(t.Context()); err != nil {
@@ -135,7 +135,7 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// What the class of a lease leaves out is asked for.
+// A request that the class of a lease does not cover is asked about.
 func TestLeaseKey(t *testing.T) {
 	l := startLessor(t, nil)
 	query, bulk := intent.Set{}.WithCategory(intent.CategoryQuery), intent.Set{}.WithCategory(intent.CategoryBulkTransfer)
@@ -180,7 +180,7 @@ func TestLeaseKey(t *testing.T) {
 	}
 }
 
-// The manager widens the class.
+// The manager can widen the class.
 func TestLeaseClass(t *testing.T) {
 	size := func(n int64) intent.Set { return intent.Set{}.WithFileSize(n) }
 	l := startLessor(t, func(m *wire.Message) {
@@ -218,8 +218,8 @@ func TestLeaseEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*wire.Message)
-		event  func(*lessor) // between two dials
-		asked  int           // for three
+		event  func(*lessor) // happens between two dials
+		asked  int           // questions for three dials
 	}{
 		{"nothing happens", nil, func(*lessor) {}, 1},
 		{"the view", nil, func(l *lessor) { l.Page.Raise(generation.View) }, 3},
@@ -257,7 +257,7 @@ func TestLeaseEnds(t *testing.T) {
 	}
 }
 
-// An alternate that has failed since is not tried, and the others keep their numbers.
+// An alternate that has failed meanwhile is not tried. The others keep their numbers.
 func TestLeaseLeavesOutFailedAlternates(t *testing.T) {
 	l := startLessor(t, func(m *wire.Message) {
 		m.Context.OptionsSuggested = []wire.SockOpt{{Level: wire.SolSocket, Name: wire.SoBindToDevice, Value: []byte("nosuchdevice")}} // fails at once
@@ -295,7 +295,7 @@ func TestLeaseLeavesOutFailedAlternates(t *testing.T) {
 	}
 }
 
-// A manager that was killed ends no lease: its connection tells.
+// A manager that is killed cannot end its leases. The end of its connection does.
 func TestLeaseOfKilledManager(t *testing.T) {
 	l := startLessor(t, nil)
 	ctx := t.Context()
@@ -307,7 +307,8 @@ func TestLeaseOfKilledManager(t *testing.T) {
 	}
 }
 
-// Another manager in its place has other generations, whatever their numbers.
+// Another manager in its place has generations of its own, even if their numbers are
+// equal.
 func TestLeaseOfAnotherManager(t *testing.T) {
 	l := startLessor(t, nil)
 	ctx := t.Context()
@@ -334,7 +335,7 @@ func TestLeasesAreBounded(t *testing.T) {
 	if n := d.leases.all.Len(); n != 3 || len(d.leases.byKey) != 3 {
 		t.Errorf("%d leases by %d keys, want 3", n, len(d.leases.byKey))
 	}
-	// The least recently used went: 10 came again last.
+	// The least recently used lease is gone. Address 10 was used last.
 	before := l.asked()
 	l.dial(t, ctx, "tcp", "127.0.0.10:"+l.port)
 	l.dial(t, ctx, "tcp", "127.0.0.13:"+l.port)
@@ -355,7 +356,7 @@ func TestLeasesAreBounded(t *testing.T) {
 			t.Errorf("%d leases for one destination", len(list))
 		}
 	}
-	// Nobody listens to what is to be told: it is bounded, too.
+	// Nobody takes these reports, so their number must be bounded, too.
 	for range 2 * maxUntold {
 		d.connected(uuid.New(), time.Second)
 	}
@@ -365,7 +366,7 @@ func TestLeasesAreBounded(t *testing.T) {
 	clear(d.leases.untold)
 }
 
-// A failure is told at once and singly, as ever.
+// A failure is still reported at once and singly.
 func TestLeaseFailure(t *testing.T) {
 	l := startLessor(t, nil)
 	closed := "127.0.0.1:1"
@@ -404,7 +405,7 @@ func TestPoolLease(t *testing.T) {
 	if n := l.asked(); n != 2 || ids[1] != ids[5] || ids[0] == ids[1] {
 		t.Errorf("asked %d times for a new connection and five uses; ids %v", n, ids)
 	}
-	// Of two on the same network the first that was offered is used.
+	// Of two connections on the same network, the first one offered is used.
 	a, err := p.GetNew(ctx, "tcp", l.address())
 	if err != nil {
 		t.Fatal(err)
@@ -421,7 +422,7 @@ func TestPoolLease(t *testing.T) {
 	_ = c.Release()
 }
 
-// An idle connection on another network is another question.
+// An idle connection on another network makes a different question.
 func TestPoolLeaseByNetworks(t *testing.T) {
 	source := "127.0.0.2"
 	l := startLessor(t, func(m *wire.Message) {
@@ -445,7 +446,7 @@ func TestPoolLeaseByNetworks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.Close() // so that what is left is the other one
+		_ = c.Close() // leaves the other one
 		return l.asked() - before
 	}
 	open()
@@ -463,7 +464,8 @@ func TestPoolLeaseByNetworks(t *testing.T) {
 	}
 }
 
-// A manager that hands over something else grants no leases, and does no harm.
+// If a manager hands over something other than a page, it grants no leases and does no
+// harm.
 func TestHostilePage(t *testing.T) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {

@@ -51,8 +51,8 @@ func TestLimit(t *testing.T) {
 	})
 }
 
-// An exchange that is interrupted leaves a connection that can be used again, and
-// what would interrupt it after its end does nothing to the next one.
+// A connection can be used again after an exchange was interrupted. An interruption
+// that comes after the end of an exchange does not affect the next one.
 func TestLimitReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()

@@ -25,7 +25,7 @@ func confined(m *wire.Message) bool {
 	return true
 }
 
-// A refusal is an error of every call, and nothing is dialled, also not plainly.
+// A refusal is an error of every call. Nothing is dialled, not even plainly.
 func TestRefused(t *testing.T) {
 	srv := startServer(t)
 	f := startFake(t, "", false, refuses)
@@ -53,7 +53,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// An idle connection is not a way around a refusal.
+// A refusal also covers idle connections.
 func TestRefusedReuse(t *testing.T) {
 	srv := startServer(t)
 	refuse := false
@@ -76,7 +76,7 @@ func TestRefusedReuse(t *testing.T) {
 	p.CloseIdle()
 }
 
-// Where only the candidates are permitted, they are tried, and nothing after them.
+// If only the candidates are permitted, they are tried, and nothing after them.
 func TestConfined(t *testing.T) {
 	srv := startServer(t)
 	f := startFake(t, "", false, confined)
@@ -114,8 +114,8 @@ func TestConfined(t *testing.T) {
 	}
 }
 
-// The manager dies between its answer and the lookup: a name is then not looked up
-// over whatever network, and not dialled plainly.
+// The manager dies between its answer and the lookup. The name is then not looked up
+// over any other network, and not dialled plainly.
 func TestConfinedManagerDies(t *testing.T) {
 	srv := startServer(t)
 	f := startFake(t, "", false, confined)

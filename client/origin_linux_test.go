@@ -33,7 +33,8 @@ func TestOriginOf(t *testing.T) {
 	}
 }
 
-// An origin travels with decisions, and only to a manager that takes it.
+// An origin is sent with requests for decisions, and only to a manager that knows
+// origins.
 func TestDialTellsOrigin(t *testing.T) {
 	s := startServer(t)
 	ctx := WithOrigin(t.Context(), Origin{UID: 1000, PID: 4121, Command: "curl", Source: "client"})

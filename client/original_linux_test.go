@@ -19,10 +19,10 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// The tests of this file assert the rows of doc/original/client-and-socks.md 7 to 10 and
-// 12 that are about socketconnect, blocking and not: what the original means, and
-// what section 17 says it should do. The classic calls and the extended
-// getaddrinfo have theirs in package bsd.
+// The tests in this file check the rows of doc/original/client-and-socks.md 7 to 10 and
+// 12 about socketconnect, blocking and not. They check what the original means to do,
+// and what section 17 says it should do. The tests of the classic calls and the
+// extended getaddrinfo are in package bsd.
 
 // reuse is a manager whose policy uses the first idle socket again.
 func reuse(m *wire.Message) bool {

@@ -170,14 +170,13 @@ func (c *course) candidates(n int) (list []*candidate) {
 	return append(list, &candidate{index: plain})
 }
 
-// key names an attempt in a course.
+// key is the name of an attempt in a course.
 func key(index Candidate, remote netip.AddrPort) string {
 	return fmt.Sprintf("%d.%d", index, remote.Addr().As4()[3])
 }
 
-// play runs a race without a driver: time goes from one thing that happens to the
-// next. What happens at the same time happens in the order in which it began, and
-// before a turn.
+// play runs a race without a driver. Time moves from one event to the next. Events at
+// the same time come in the order in which they began, and before a turn.
 func play(r *race, c *course, begun time.Time) (winner string, after time.Duration, log []string) {
 	type ending struct {
 		at  time.Time
@@ -253,7 +252,7 @@ func TestRace(t *testing.T) {
 // TestDriver runs the same courses in virtual time, as dials do.
 func TestDriver(t *testing.T) {
 	for _, test := range courses {
-		// Alone in the caller's goroutine at first, or not.
+		// The first attempt runs alone in the caller's goroutine, or not.
 		run := func(t *testing.T, deaf bool) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
@@ -359,12 +358,12 @@ func TestRaceEndsWithContext(t *testing.T) {
 				t.Errorf("attempt %v", a)
 			}
 		}
-		<-closed // losers close what they made
+		<-closed // losers close their connections
 		<-closed
 	})
 }
 
-// A first runner that is alone ends with the context, too.
+// A first runner that is alone also ends with the context.
 func TestSoloEndsWithContext(t *testing.T) {
 	remote := netip.MustParseAddrPort("10.0.0.1:80")
 	for _, test := range []struct {
@@ -381,7 +380,7 @@ func TestSoloEndsWithContext(t *testing.T) {
 				time.AfterFunc(20*time.Millisecond, cancel)
 				hang := func(ctx context.Context) error {
 					<-ctx.Done()
-					return errRefused // what became of it by that is not the news
+					return errRefused // what became of it is not the reason
 				}
 				r := driver{
 					lookup:  func(ctx context.Context, c *candidate) (*candidate, error) { return c, hang(ctx) },

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The program that the README begins with is complete and compiles.
+// The program at the beginning of the README is complete and compiles.
 func TestReadmeProgram(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: builds a program in a module of its own")
@@ -35,8 +35,8 @@ func TestReadmeProgram(t *testing.T) {
 	}
 }
 
-// What the README says of a module beside a checkout of this one works, line by line,
-// with what is in the module cache.
+// The README's recipe for a module beside a checkout of this one works, line by line,
+// with the modules in the cache.
 func TestReadmeRecipe(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: builds a program in a module of its own")
@@ -69,7 +69,7 @@ func TestReadmeRecipe(t *testing.T) {
 	}
 	cmd := exec.Command("sh", "-e", "-x", "-c", recipe)
 	cmd.Dir = module
-	// As on the machine of somebody who begins, but for the network.
+	// This is as on a beginner's machine, but without the network.
 	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOSUMDB=off", "GOWORK=off", "GOFLAGS=")
 	out, err := cmd.CombinedOutput()
 	if missing := regexp.MustCompile(`(?m)^.*module lookup disabled by GOPROXY=off.*$`).Find(out); err != nil && missing != nil {

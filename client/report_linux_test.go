@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// Reports that nothing waits for go together; others go at once and take them
-// along.
+// Reports that nothing waits for are sent together. A report that is sent at once takes
+// them along.
 func TestReportsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
@@ -62,7 +62,7 @@ func TestReportsWait(t *testing.T) {
 	})
 }
 
-// A program that ends at once has its reports sent first.
+// A program that ends at once sends its reports first.
 func TestFlush(t *testing.T) {
 	s := startServer(t)
 	hold := make(chan struct{})

@@ -11,9 +11,9 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// twoNetworks suggests 127.0.0.2 on interface a, with 127.0.0.3 on b beside it.
-// What is bound to loopback goes by these names, and failing to bind it to an
-// interface that is not there does no harm.
+// twoNetworks suggests 127.0.0.2 on interface a, with 127.0.0.3 on b as an alternate. A
+// connection from these loopback addresses counts as one over that interface. The
+// interfaces do not exist, but failing to bind to them does no harm.
 func twoNetworks(m *wire.Message) bool {
 	suggest("127.0.0.2", "127.0.0.3")(m)
 	if m.Action == wire.ActionSocketConnectResponse || m.Action == wire.ActionSocketChooseNew {
@@ -100,8 +100,8 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// A prohibited alternate is not raced, and an idle connection over a prohibited
-// network is not used again.
+// A prohibited alternate does not take part in the race, and an idle connection over a
+// prohibited network is not used again.
 func TestSelectionElsewhere(t *testing.T) {
 	f := startFake(t, "", false, twoNetworks)
 	d := dialer(t, f.path)
@@ -153,7 +153,7 @@ func TestSelectionProperties(t *testing.T) {
 	}
 }
 
-// names are preferences that the manager alone can judge.
+// names returns preferences that only the manager can judge.
 func names(pairs ...any) (s SelectionProperties) {
 	for i := 0; i < len(pairs); i += 2 {
 		switch x := pairs[i].(type) {
@@ -166,9 +166,9 @@ func names(pairs ...any) (s SelectionProperties) {
 	return s
 }
 
-// What goes by name or cost is for the manager. One that does not know it, be it the
-// original's, an older one or none, leaves nothing that is permitted, and preferences
-// without effect.
+// Only the manager knows names and costs. If it does not know selections, because it is
+// the original's, an older one or not running, then a requirement or prohibition by name
+// or cost leaves nothing that is permitted, and preferences have no effect.
 func TestSelectionByManager(t *testing.T) {
 	srv := startServer(t)
 	newest := startFake(t, "", false, twoNetworks)
@@ -253,8 +253,8 @@ func TestSelectionByManager(t *testing.T) {
 		t.Errorf("a connection from %v", peer)
 	default:
 	}
-	// Who does not know the tag is not sent it: the original would lose its place in
-	// the stream.
+	// Daemons that do not know the tag are not sent it. The original would lose its
+	// place in the stream.
 	for name, f := range map[string]*fakeDaemon{"older": older, "original": original, "newest": newest} {
 		for _, m := range f.requests() {
 			if len(m.Selection) > 0 != (f == newest && m.Action != wire.ActionResolveRequest && m.Action != wire.ActionReportRequest) {
@@ -264,8 +264,8 @@ func TestSelectionByManager(t *testing.T) {
 	}
 }
 
-// That the manager knows no permitted network ends every call, is not a refusal by the
-// policy, and is no plain dial.
+// If the manager knows no permitted network, every call fails. That is neither a
+// refusal by the policy nor a plain dial.
 func TestSelectionLeavesNone(t *testing.T) {
 	srv := startServer(t)
 	f := startFake(t, "", false, func(m *wire.Message) bool {
@@ -292,8 +292,8 @@ func TestSelectionLeavesNone(t *testing.T) {
 	}
 }
 
-// A Pool uses a connection again under a selection by name or cost only if the manager
-// says so: what a network costs can have changed.
+// With a selection by name or cost, a Pool uses a connection again only if the manager
+// says so, because the cost of a network may have changed.
 func TestSelectionReuse(t *testing.T) {
 	srv := startServer(t)
 	home := names("home", Require)
@@ -318,7 +318,7 @@ func TestSelectionReuse(t *testing.T) {
 		_ = c.Release()
 	}
 	get(p, false)
-	get(p, false) // the manager would rather have another one
+	get(p, false) // the manager prefers another network
 	reuse = true
 	get(p, true)
 	f.stop()
@@ -327,7 +327,7 @@ func TestSelectionReuse(t *testing.T) {
 		t.Errorf("without the manager: %v, %v", c, err)
 	}
 
-	// One that does not know the selection cannot say that it is kept to.
+	// A manager that does not know the selection cannot tell that it is kept.
 	old := startFake(t, "", false, func(m *wire.Message) bool {
 		if m.Action == wire.ActionSocketChooseRequest && len(m.Sockets) > 0 {
 			return reuseFirst(m)
@@ -357,7 +357,8 @@ func TestSelectionPropertiesByManager(t *testing.T) {
 	if got := names("home", Avoid, CostFree, Prefer).Merge(s).String(); got != "prefer home, avoid network home, prohibit cost expensive, prefer cost free, avoid cost metered" {
 		t.Errorf("merged: %q", got)
 	}
-	// A name may be anything: one with the signs of the encoding is no other one.
+	// A name may be anything. A name with characters of the encoding must not be taken
+	// for another one.
 	for _, odd := range []string{"a/b", "1:a", "", "\x00\xff:", strings.Repeat("9", 300)} {
 		s := selected(odd, Require).WithNetwork(odd, Prohibit)
 		if s.Interface(odd) != Require || s.Network(odd) != Prohibit || !s.Strict() || s.permits(site{device: "eth0", vouched: true}) == nil {
@@ -366,7 +367,8 @@ func TestSelectionPropertiesByManager(t *testing.T) {
 	}
 }
 
-// What the manager cannot be told is an error, and nothing is dialled.
+// If the selection is too large for the manager, the result is an error, and nothing is
+// dialled.
 func TestSelectionTooLarge(t *testing.T) {
 	srv := startServer(t)
 	f := startFake(t, "", false, twoNetworks)
@@ -388,7 +390,7 @@ func TestSelectionTooLarge(t *testing.T) {
 	}
 }
 
-// A late answer serves a dial with the same selection alone.
+// A late answer serves only a dial with the same selection.
 func TestSelectionIsOfTheSpare(t *testing.T) {
 	d := &Dialer{}
 	keys := map[spareKey]bool{}

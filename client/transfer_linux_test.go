@@ -8,8 +8,8 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// What a connection of a Pool brought is reported when its use ends, each use for
-// itself.
+// What a Pool's connection has transferred is reported when its use ends, separately
+// for each use.
 func TestPoolReportsTransfers(t *testing.T) {
 	srv := startServer(t)
 	p, f := startPool(t, func(m *wire.Message) bool {

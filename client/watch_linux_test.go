@@ -60,7 +60,7 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// What is asked has the kind of connection, intents and selection.
+// The request has the kind of connection, the intents and the selection.
 func TestNetworksRequest(t *testing.T) {
 	d := &Dialer{
 		Intents:   intent.Set{}.WithCategory(intent.CategoryStream),
@@ -123,8 +123,8 @@ func errorsOf(seq iter.Seq2[[]Network, error]) iter.Seq[error] {
 	}
 }
 
-// A watch yields what there is, each change, that the manager has gone, and what there is
-// when it is back. Who is slow hears of the latest state only.
+// A Watch yields the networks, each change, the end of the manager, and the networks
+// when the manager is back. A slow reader gets only the latest state.
 func TestWatch(t *testing.T) {
 	m := rawmanager.Start(t, "", false, noScript)
 	m.SetNetworks([]wire.Network{wlan})
@@ -168,7 +168,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// With an interval the networks come although nothing has changed.
+// With an interval, the networks come even if nothing has changed.
 func TestWatchEvery(t *testing.T) {
 	m := rawmanager.Start(t, "", false, noScript)
 	m.SetNetworks([]wire.Network{eth})
@@ -186,7 +186,7 @@ func TestWatchEvery(t *testing.T) {
 	}
 }
 
-// Without a Dialer it is the manager that the environment names.
+// Without a Dialer, the environment names the manager.
 func TestWatchWithoutDialer(t *testing.T) {
 	m := rawmanager.Start(t, "", false, noScript)
 	m.SetNetworks([]wire.Network{eth})

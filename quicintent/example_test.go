@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/quicintent"
 )
 
-// A QUIC connection for a call, which also follows the better network.
+// A QUIC connection for a call, which also moves to a better network.
 func ExampleDialer() {
 	dialer := &quicintent.Dialer{
 		Client:       &client.Dialer{Intents: intent.Set{}.WithCategory(intent.CategoryStream).WithTimeliness(intent.TimelinessInteractive)},
@@ -31,8 +31,8 @@ func ExampleDialer() {
 	_ = conn.CloseWithError(0, "")
 }
 
-// HTTP/3 where the server speaks it, over networks by the intents of each request's
-// connection.
+// HTTP/3 is used where the server speaks it. The intents of the request that opens a
+// connection decide on the network.
 func ExampleRoundTripper() {
 	transport := &quicintent.RoundTripper{}
 	defer func() { _ = transport.Close() }()

@@ -36,7 +36,7 @@ const (
 	patience = 60 * time.Second
 )
 
-// bin is where the programs under test are.
+// bin is the folder of the programs under test.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -51,8 +51,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// fetch has the modules in the cache that the programs under test are built of: there is no
-// network where they are built.
+// fetch brings the modules of the programs under test into the cache, because these are
+// built without a network.
 func fetch() {
 	for dir, what := range map[string]string{"..": "./cmd/mamma", "../examples/http3": "."} {
 		cmd := exec.Command("go", "list", "-deps", what)
@@ -84,7 +84,7 @@ interface "wwan0" {
 }
 `
 
-// content is what is downloaded.
+// content is the file that is downloaded.
 type content struct{ at int }
 
 func (c *content) Read(b []byte) (int, error) {
@@ -99,7 +99,7 @@ func (c *content) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// server serves content by HTTP/3, and counts what it has written.
+// server serves content over HTTP/3 and counts what it has sent.
 type server struct {
 	written atomic.Int64
 	ca      string
@@ -174,7 +174,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// until waits for what takes a while.
+// until waits until is returns true.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -188,8 +188,8 @@ func until(t *testing.T, what string, is func() bool) {
 
 var moved = regexp.MustCompile(`(?m)^moved from (\w+) to (\w+) after`)
 
-// A download goes over the network that its intents ask for, loses its network twice, once
-// by an event and once in silence, and is whole.
+// A download goes over the network that its intents ask for. It loses its network
+// twice, once with an event and once in silence, and still arrives complete.
 func TestNetworkLostTwice(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: it downloads 50 MB over emulated links")
@@ -250,7 +250,7 @@ func TestNetworkLostTwice(t *testing.T) {
 	if err := bed.Client.Handle().LinkSetUp(wwan); err != nil {
 		t.Fatal(err)
 	}
-	// The kernel has removed its routes.
+	// The kernel has removed this network's routes, so they are added again.
 	gateway := &netlink.Route{LinkIndex: wwan.Attrs().Index, Gw: bed.Networks[1].Gateway4.AsSlice(), Priority: 200}
 	if err := bed.Client.Handle().RouteReplace(gateway); err != nil {
 		t.Fatal(err)

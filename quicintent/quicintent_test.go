@@ -26,7 +26,7 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// keys are a server's configuration, and that of a client which trusts it.
+// keys returns the configuration of a server, and that of a client which trusts it.
 func keys(t *testing.T, protocols ...string) (server, trusting *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -51,7 +51,7 @@ func keys(t *testing.T, protocols ...string) (server, trusting *tls.Config) {
 	return server, &tls.Config{RootCAs: pool, NextProtos: protocols}
 }
 
-// manager is one by script: streams go from 127.0.0.3, the rest from 127.0.0.2.
+// manager is a manager by script: streams go from 127.0.0.3, the rest from 127.0.0.2.
 func manager(t *testing.T) (*clienttest.Manager, *client.Dialer) {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
@@ -66,7 +66,8 @@ func manager(t *testing.T) (*clienttest.Manager, *client.Dialer) {
 	return m, d
 }
 
-// echo is a QUIC server that sends back a stream, and says where connections come from.
+// echo is a QUIC server that sends back a stream and records where connections come
+// from.
 func echo(t *testing.T, conf *tls.Config) (address string, from chan string) {
 	t.Helper()
 	l, err := quic.ListenAddr("127.0.0.1:0", conf, nil)
@@ -96,7 +97,7 @@ func echo(t *testing.T, conf *tls.Config) (address string, from chan string) {
 	return net.JoinHostPort("service.test", port), from
 }
 
-// Connections go where the manager places them, and carry data; their sockets end with
+// Connections go where the manager places them, and carry data. Their sockets end with
 // them.
 func TestDial(t *testing.T) {
 	_, via := manager(t)
@@ -149,8 +150,8 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// A request goes over HTTP/3 where the server speaks it, and over TCP where it does not,
-// or where HTTP/3 has not been raced because there is a body.
+// A request goes over HTTP/3 if the server speaks it. It goes over TCP if the server
+// does not, or if HTTP/3 was not tried because the request has a body.
 func TestRoundTripper(t *testing.T) {
 	_, via := manager(t)
 	server, trusting := keys(t)
@@ -190,7 +191,7 @@ func TestRoundTripper(t *testing.T) {
 	make3 := func() *RoundTripper {
 		return &RoundTripper{Dialer: &Dialer{Client: via}, TLSClientConfig: trusting, HeadStart: -1}
 	}
-	// Nobody listens on UDP: TCP answers.
+	// Nobody listens on UDP, so TCP answers.
 	r := make3()
 	if got := ask(r, http.MethodGet, ""); got != "HTTP/2.0" {
 		t.Errorf("without HTTP/3: %s", got)

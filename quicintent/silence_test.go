@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// When silence is a reason to doubt. Steps are milliseconds after the start: "r" a packet
-// comes, "s" one is sent.
+// This is when silence is a reason to doubt. Steps are milliseconds after the start:
+// "r" means that a packet comes, "s" that one is sent.
 func TestSilence(t *testing.T) {
 	const ms = time.Millisecond
 	type step struct {

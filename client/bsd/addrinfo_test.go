@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// resolving is a manager that resolves every name to these.
+// resolving is a manager that resolves every name to these addresses.
 func resolving(addrs ...string) func(*wire.Message) bool {
 	return func(m *wire.Message) bool {
 		m.Action = wire.ActionResolveResponse
@@ -22,7 +22,7 @@ func resolving(addrs ...string) func(*wire.Message) bool {
 	}
 }
 
-// short is an AddrInfo in a line.
+// short returns each AddrInfo as one line.
 func short(list []AddrInfo) []string {
 	var out []string
 	for _, a := range list {
@@ -127,7 +127,7 @@ func TestGetaddrinfoAlone(t *testing.T) {
 	}
 }
 
-// The rows of doc/original/client-and-socks.md 11, with what is a defect mended.
+// These are the rows of doc/original/client-and-socks.md 11, without its defects.
 func TestExtendedGetaddrinfo(t *testing.T) {
 	d := rawmanager.Start(t, "", false, func(m *wire.Message) bool {
 		resolve := m.Action == wire.ActionResolveRequest
@@ -173,7 +173,7 @@ func TestExtendedGetaddrinfo(t *testing.T) {
 	}
 }
 
-// AIAddrConfig narrows as glibc does: the daemon's tests compare with it.
+// AIAddrConfig restricts results as in glibc. The daemon's tests compare the two.
 func TestAddrConfig(t *testing.T) {
 	for _, tt := range []struct {
 		family    int
@@ -195,7 +195,7 @@ func TestAddrConfig(t *testing.T) {
 			t.Errorf("family %d with %v, %v: %d, %v", tt.family, tt.four, tt.six, got, ok)
 		}
 	}
-	// Of the family of an address that this host has, there are addresses.
+	// The host has addresses of this family, because it has this one.
 	var family int
 	list, err := net.InterfaceAddrs()
 	if err != nil {

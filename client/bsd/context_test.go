@@ -16,12 +16,13 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// absent returns a way to a manager that is not there.
+// absent returns a Daemon for a manager that does not run.
 func absent(t testing.TB) *client.Daemon {
 	return &client.Daemon{Path: filepath.Join(t.TempDir(), "none")}
 }
 
-// The rows of doc/original/client-and-socks.md 2, 3 and 6 on intents as options.
+// These are the rows of doc/original/client-and-socks.md 2, 3 and 6 about intents as
+// options.
 func TestIntentOptions(t *testing.T) {
 	c := &Context{Daemon: absent(t)}
 	b := make([]byte, 4)
@@ -41,7 +42,7 @@ func TestIntentOptions(t *testing.T) {
 	if err := c.Setsockopt(-1, SolIntents, 2, nil); !errors.Is(err, syscall.EFAULT) {
 		t.Errorf("nil value: %v, want EFAULT", err)
 	}
-	for name, value := range map[int]int32{1: 0, 2: 1048576, 7: -1, 77: 5} { // any number, any value, with any descriptor
+	for name, value := range map[int]int32{1: 0, 2: 1048576, 7: -1, 77: 5} { // any number and any value are accepted, with any descriptor
 		if err := c.SetsockoptInt(-1, SolIntents, name, value); err != nil {
 			t.Errorf("setting %d: %v", name, err)
 		}
@@ -49,11 +50,11 @@ func TestIntentOptions(t *testing.T) {
 			t.Errorf("option %d reads as %d (%v), want %d", name, got, err, value)
 		}
 	}
-	// Again: the value is replaced, whatever its width (defect 13).
+	// When set again, the value is replaced, whatever its width (defect 13).
 	if err := c.Setsockopt(-1, SolIntents, 2, []byte{1, 2, 3, 4, 5, 6, 7, 8}); err != nil {
 		t.Errorf("setting again: %v", err)
 	}
-	for _, size := range []int{0, 2, 4, 20} { // the buffer is respected (defect 14)
+	for _, size := range []int{0, 2, 4, 20} { // nothing is written beyond the buffer (defect 14)
 		want := min(size, 8)
 		if n, err := c.Getsockopt(-1, SolIntents, 2, make([]byte, size)); n != want || err != nil {
 			t.Errorf("into %d bytes: %d (%v), want %d", size, n, err, want)
@@ -102,7 +103,7 @@ func TestOptionsAreBounded(t *testing.T) {
 	}
 }
 
-// The rows of doc/original/client-and-socks.md 4.
+// These are the rows of doc/original/client-and-socks.md 4.
 func TestContextUsers(t *testing.T) {
 	var none *Context
 	unused := new(Context)
@@ -165,7 +166,8 @@ func TestContextString(t *testing.T) {
 	}
 }
 
-// What is written out for the documentation is what travels.
+// The constants, whose values are written out for the documentation, equal those of the
+// protocol.
 func TestConstants(t *testing.T) {
 	got := []int{AFUnspec, AFInet, AFInet6, SockStream, SockDgram, ProtoTCP, ProtoUDP, ProtoMPTCP, SolIntents}
 	want := []int{wire.AFUnspec, wire.AFInet, wire.AFInet6, wire.SockStream, wire.SockDgram, wire.ProtoTCP, wire.ProtoUDP, wire.ProtoMPTCP, intent.Level}
@@ -174,7 +176,7 @@ func TestConstants(t *testing.T) {
 	}
 }
 
-// What the policy refuses, the classic calls and the extended one do not do.
+// If the policy refuses, neither the classic calls nor the extended one connect.
 func TestRefused(t *testing.T) {
 	m := clienttest.Start(t, func(clienttest.Request) clienttest.Answer {
 		return clienttest.Answer{Refused: true, Reason: "not today"}
@@ -193,7 +195,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// The classic calls refuse what they cannot keep to.
+// The classic calls refuse selections that they cannot keep.
 func TestSelection(t *testing.T) {
 	ctx := client.WithSelection(t.Context(), client.SelectionProperties{}.WithInterface("a", client.Require))
 	c := &Context{Daemon: absent(t)}

@@ -8,7 +8,7 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// One flow by the classic calls.
+// One connection with the classic calls.
 func ExampleContext() {
 	ctx := context.Background()
 	var c bsd.Context
@@ -34,7 +34,7 @@ func ExampleContext() {
 	}
 }
 
-// Intents are socket options that are read back.
+// Intents are socket options, which can be read back.
 func ExampleContext_Getsockopt() {
 	var c bsd.Context
 	if err := c.SetsockoptInt(-1, bsd.SolIntents, int(intent.OptCategory), int32(intent.CategoryStream)); err != nil {
@@ -51,7 +51,7 @@ func ExampleContext_Getsockopt() {
 	// getsockopt: protocol not available
 }
 
-// Results that say how to make their sockets.
+// The results say how to make their sockets.
 func ExampleGetaddrinfo() {
 	hints := &bsd.Hints{Intents: intent.Set{}.WithCategory(intent.CategoryBulkTransfer)}
 	list, err := bsd.Getaddrinfo(context.Background(), nil, "www.example.net", "80", hints)

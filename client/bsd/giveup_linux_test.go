@@ -12,8 +12,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 )
 
-// Whoever ends a call leaves the connection to an original daemon open until it
-// has answered.
+// If a call is cancelled, the connection to an original daemon stays open until the
+// daemon has answered.
 func TestNoConnectionIsClosedBeforeItsAnswer(t *testing.T) {
 	for name, call := range map[string]func(context.Context, *Context) error{
 		"Getaddrinfo": func(ctx context.Context, c *Context) error {

@@ -29,7 +29,7 @@ func listen(t testing.TB) (net.Listener, netip.AddrPort) {
 	return ln, ln.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// peer accepts a connection and says from where it came.
+// peer accepts a connection and returns the address that it came from.
 func peer(t testing.TB, ln net.Listener) string {
 	t.Helper()
 	nc, err := ln.Accept()
@@ -46,8 +46,8 @@ func closed(t testing.TB, fd int) bool {
 	return errors.Is(err, unix.EBADF)
 }
 
-// The sequence of one flow, doc/original/client-and-socks.md 6: intents, getaddrinfo,
-// socket, connect, close.
+// This is the sequence of calls for one connection in doc/original/client-and-socks.md
+// 6: intents, getaddrinfo, socket, connect, close.
 func TestClassicFlow(t *testing.T) {
 	ln, to := listen(t)
 	d := rawmanager.Start(t, "", false, rawmanager.Suggest("127.0.0.2"))
@@ -102,7 +102,7 @@ func TestClassicFlow(t *testing.T) {
 	}
 }
 
-// The rows of doc/original/client-and-socks.md 6 on muacc_connect.
+// These are the rows of doc/original/client-and-socks.md 6 about muacc_connect.
 func TestConnectRows(t *testing.T) {
 	ln, to := listen(t)
 	other, elsewhere := listen(t)
@@ -132,7 +132,7 @@ func TestConnectRows(t *testing.T) {
 		{row: "options", script: with(func(c *wire.Context) {
 			c.OptionsSuggested = []wire.SockOpt{
 				{Level: SolIntents, Name: 1, Value: nativeInt(1)},
-				{Level: 4711, Name: 1, Value: nativeInt(1)}, // fails, whatever its flags
+				{Level: 4711, Name: 1, Value: nativeInt(1)}, // fails, whatever its flags are
 				{Level: unix.SOL_SOCKET, Name: unix.SO_RCVBUF, Value: nativeInt(buffer)},
 			}
 		}), at: ln, want: "127.0.0.2", buffer: true},
@@ -181,7 +181,8 @@ func TestConnectRows(t *testing.T) {
 	}
 }
 
-// The rows of doc/original/client-and-socks.md 6 on return values, and defects 43 and 44.
+// These are the rows of doc/original/client-and-socks.md 6 about return values, and
+// defects 43 and 44.
 func TestErrnoRows(t *testing.T) {
 	_, to := listen(t)
 	daemon := absent(t)
@@ -230,7 +231,8 @@ func TestErrnoRows(t *testing.T) {
 	}
 }
 
-// Defect 12: SO_REUSEADDR is number 2, as the file size is.
+// Defect 12: SO_REUSEADDR and the file size have the same number, 2, but are different
+// options.
 func TestOptionIdentity(t *testing.T) {
 	c := &Context{Daemon: absent(t)}
 	fd, err := c.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -258,7 +260,7 @@ func TestOptionIdentity(t *testing.T) {
 	}
 }
 
-// Defect 10: a copy asks on a connection of its own and is answered.
+// Defect 10: a clone asks on a connection of its own and gets an answer.
 func TestCloneAsks(t *testing.T) {
 	ln, to := listen(t)
 	d := rawmanager.Start(t, "", true, rawmanager.Suggest("127.0.0.2"))
@@ -285,8 +287,8 @@ func TestCloneAsks(t *testing.T) {
 	}
 }
 
-// The column muacc_connect and muacc_getaddrinfo of doc/original/client-and-socks.md 12,
-// and muacc_ai_getaddrinfo as it should be.
+// This is the column of muacc_connect and muacc_getaddrinfo in
+// doc/original/client-and-socks.md 12, and muacc_ai_getaddrinfo as it should be.
 func TestWithoutWorkingDaemon(t *testing.T) {
 	type situation struct {
 		name   string
@@ -400,7 +402,7 @@ func withoutWorkingDaemon(t *testing.T, daemon *client.Daemon) {
 	}
 }
 
-// stale leaves a socket file that nobody listens at.
+// stale leaves a socket file behind at which nobody listens.
 func stale(t *testing.T, path string) {
 	t.Helper()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -411,7 +413,8 @@ func stale(t *testing.T, path string) {
 	_ = ln.Close()
 }
 
-// The rows of doc/original/client-and-socks.md 11 on simple_connect, defects 15, 40 and 41.
+// These are the rows of doc/original/client-and-socks.md 11 about simple_connect, and
+// defects 15, 40 and 41.
 func TestSimpleConnect(t *testing.T) {
 	ln, to := listen(t)
 	option := func(level int, optional bool) []client.SocketOption {

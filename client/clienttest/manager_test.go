@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { leak.VerifyMain(m) }
 
-// listen accepts connections and says where they come from.
+// listen accepts connections and sends the addresses that they come from.
 func listen(t testing.TB) (port string, from chan netip.Addr) {
 	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -42,7 +42,7 @@ func listen(t testing.TB) (port string, from chan netip.Addr) {
 	return port, from
 }
 
-// dialer asks m, and has patience on a busy host.
+// dialer returns a Dialer that asks m and waits long enough on a busy host.
 func dialer(t testing.TB, m *clienttest.Manager) *client.Dialer {
 	d := &client.Dialer{Daemon: &client.Daemon{Path: m.Path, DecisionTimeout: 5 * time.Second}}
 	t.Cleanup(func() { _ = d.Daemon.Close() })
@@ -119,7 +119,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// The script sees which networks a connection may take, and can say that there is none.
+// The script sees which networks a connection may take, and can say that none is
+// permitted.
 func TestSelection(t *testing.T) {
 	port, from := listen(t)
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
@@ -171,7 +172,8 @@ func TestKindString(t *testing.T) {
 	}
 }
 
-// A program's test says which network it is given, and looks at what it asked.
+// The test of a program says which network the program gets, and looks at what the
+// program asked.
 func Example() {
 	var t testing.TB // of the test
 	manager := clienttest.Start(t, clienttest.From("127.0.0.2"))
@@ -183,7 +185,7 @@ func Example() {
 	}
 }
 
-// What is set is what clients hear, and each change of it.
+// Clients are told the networks that were set, and each change of these.
 func TestSetNetworks(t *testing.T) {
 	m := clienttest.Start(t, clienttest.Silent)
 	home := clienttest.Network{

@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// A web client each of whose requests goes the way that suits it.
+// Each request of a web client goes over the network that suits it.
 func ExampleTransport() {
 	web := &http.Client{Transport: new(httpintent.Transport)}
 	defer web.CloseIdleConnections()
@@ -33,7 +33,7 @@ func ExampleTransport() {
 	_ = resp.Body.Close()
 }
 
-// A file over all networks at once, saved as its parts come.
+// A file comes over all networks at once and is saved as its parts arrive.
 func ExampleSave() {
 	web := &http.Client{Transport: &httpintent.Transport{Split: new(httpintent.Split)}}
 	defer web.CloseIdleConnections()
@@ -65,8 +65,8 @@ func ExampleSave() {
 	}
 }
 
-// The Transport goes where an http.RoundTripper goes, and is well without a
-// manager too.
+// A Transport can be used wherever an http.RoundTripper can, and also works without a
+// manager.
 func ExampleTransport_RoundTrip() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "hello from "+r.URL.Path)

@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/rawmanager"
 )
 
-// Whoever ends a request leaves the connection to an original daemon open until
-// it has answered.
+// If a request is cancelled, the connection to an original daemon stays open until the
+// daemon has answered.
 func TestNoConnectionIsClosedBeforeItsAnswer(t *testing.T) {
 	s := rawmanager.StartSlow(t)
 	daemon := &client.Daemon{Path: s.Path, DecisionTimeout: 5 * time.Second}

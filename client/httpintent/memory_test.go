@@ -14,12 +14,11 @@ import (
 	"time"
 )
 
-// memoryURL names the environment variable by which a process of its own, in which the
-// server's memory does not count, is told what to fetch.
+// memoryURL is the environment variable with the URL that a process of its own must
+// fetch. The server's memory does not count in that process.
 const memoryURL = "MAMMA_TEST_MEMORY_URL"
 
-// A split takes at most 16 MB, also where a reader that takes its time has it keep as
-// much as it may.
+// A split takes at most 16 MB, even if a slow reader makes it keep as much as it may.
 func TestSplitMemory(t *testing.T) {
 	if url := os.Getenv(memoryURL); url != "" {
 		splitInMemory(t, url)
@@ -49,8 +48,7 @@ func TestSplitMemory(t *testing.T) {
 	}
 }
 
-// splitInMemory prints how many bytes more the process had from the system at most than
-// before.
+// splitInMemory prints by how many bytes at most the memory of the process has grown.
 func splitInMemory(t *testing.T, url string) {
 	tr, _ := start(t, twoNetworks)
 	tr.Base, tr.Split = &http.Transport{}, &Split{}
@@ -69,7 +67,7 @@ func splitInMemory(t *testing.T, url string) {
 	buf := make([]byte, 64<<10)
 	most, n := 0, 0
 	for err == nil {
-		if n < 100 { // the others come as far as they may
+		if n < 100 { // the other reads are as long as they may be
 			for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 				d.mu.Lock()
 				kept := len(d.store.chunks) * chunkSize

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// content is what servers of these tests have: no two stretches of it are the same.
+// content returns the data of these tests' servers. No two parts of it are equal.
 func content(size int) []byte {
 	b := make([]byte, size)
 	random := rand.NewChaCha8([32]byte{byte(size)})
@@ -20,7 +20,8 @@ func content(size int) []byte {
 	return b
 }
 
-// origin is a server of ranges, by http.ServeContent, that notes who asked for what.
+// origin is a server with byte ranges (http.ServeContent) that records who requests
+// what.
 type origin struct {
 	*httptest.Server
 	data []byte
@@ -31,13 +32,13 @@ type origin struct {
 	asked  map[string]int // requests by network
 	n      int
 
-	both chan struct{} // closed when a second network asks
-	// together has the second half wait for that: on a busy machine one network could
-	// have brought all before the other one asks.
+	both chan struct{} // closed when a second network sends a request
+	// together makes the second half wait for both. On a busy machine, one network
+	// could otherwise bring everything before the other one asks.
 	together bool
 }
 
-// heldBack reads data, of which the second half comes when both networks have asked.
+// heldBack reads data. The second half comes when both networks have asked.
 type heldBack struct {
 	*bytes.Reader
 	half int64

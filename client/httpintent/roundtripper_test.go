@@ -23,7 +23,7 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// What http.RoundTripper and http.Transport promise.
+// These tests show what http.RoundTripper and http.Transport promise.
 
 // watched is a body that tells when it is closed.
 type watched struct {
@@ -157,8 +157,8 @@ func TestCancellation(t *testing.T) {
 	})
 }
 
-// What was sent over a connection that turns out to be dead is sent again if that
-// cannot do harm.
+// If a connection turns out to be dead, the request is sent again, if that can do no
+// harm.
 func TestRetriesOnlyWhenSafe(t *testing.T) {
 	var mu sync.Mutex
 	var first map[string]bool
@@ -231,7 +231,7 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
-// Through a proxy, the decision is about the proxy.
+// If there is a proxy, the decision is about the connection to the proxy.
 func TestProxy(t *testing.T) {
 	s := startSources(t, false)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -262,7 +262,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// The connection that a trace sees tells how it came about, TLS or not.
+// The connection that a trace gets has its Info, with TLS or without.
 func TestTraceAndInfo(t *testing.T) {
 	s := startSources(t, true)
 	tr, _ := start(t, bySize)

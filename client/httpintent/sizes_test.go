@@ -84,7 +84,7 @@ func FuzzPattern(f *testing.F) {
 	f.Fuzz(func(t *testing.T, host, path string) {
 		var s sizes
 		p := s.pattern(&http.Request{URL: &url.URL{Scheme: "http", Host: host, Path: path}}, 1)
-		if len(p) > 8+3*maxPattern { // an invalid byte becomes a replacement sign of three
+		if len(p) > 8+3*maxPattern { // an invalid byte becomes a replacement character of three bytes
 			t.Errorf("%d bytes", len(p))
 		}
 		if p != "" && strings.ContainsAny(pathPattern(path), "0123456789") {

@@ -41,7 +41,8 @@ func bulk(ctx context.Context) context.Context {
 	return intent.NewContext(ctx, intent.Set{}.WithCategory(intent.CategoryBulkTransfer))
 }
 
-// Both networks bring the whole, in order and in any order, whatever the request.
+// Both networks together bring all bytes, in order and in any order, whatever the
+// request is.
 func TestSplit(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		for _, expected := range []bool{false, true} {
@@ -100,15 +101,15 @@ func tempFile(t testing.TB) *os.File {
 	return f
 }
 
-// What a server does that is odd costs nothing and doubles nothing.
+// Whatever odd thing a server does, no byte is lost and none is doubled.
 func TestSplitOdd(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		header http.Header
 		odd    func(o *origin) func(n int, from string, w http.ResponseWriter, r *http.Request) bool
-		err    error // of reading; nil: all comes
-		plain  bool  // it is not split
-		either bool  // that depends on what was expected
+		err    error // error of reading; nil: everything arrives
+		plain  bool  // the response is not split
+		either bool  // whether it is split depends on what was expected
 	}{
 		{name: "no validator", header: http.Header{}, plain: true},
 		{name: "weak tag", header: http.Header{"Etag": {`W/"one"`}}, plain: true},
@@ -226,14 +227,15 @@ func TestSplitOdd(t *testing.T) {
 	}
 }
 
-// later is oddness from the second request on.
+// later makes the server odd from the second request on.
 func later(odd func(*origin, http.ResponseWriter, *http.Request) bool) func(*origin) func(int, string, http.ResponseWriter, *http.Request) bool {
 	return func(o *origin) func(int, string, http.ResponseWriter, *http.Request) bool {
 		return func(n int, _ string, w http.ResponseWriter, r *http.Request) bool { return n > 1 && odd(o, w, r) }
 	}
 }
 
-// broken is later, where the first response breaks off, so that all of it cannot come.
+// broken is later with a first response that breaks off, so that it cannot bring
+// everything.
 func broken(odd func(*origin, http.ResponseWriter, *http.Request) bool) func(*origin) func(int, string, http.ResponseWriter, *http.Request) bool {
 	return func(o *origin) func(int, string, http.ResponseWriter, *http.Request) bool {
 		return func(n int, _ string, w http.ResponseWriter, r *http.Request) bool {
@@ -246,7 +248,7 @@ func broken(odd func(*origin, http.ResponseWriter, *http.Request) bool) func(*or
 	}
 }
 
-// breaking ends a response after so many bytes.
+// breaking ends a response after that many bytes.
 type breaking struct {
 	http.ResponseWriter
 	left int
@@ -259,7 +261,8 @@ func (b *breaking) Write(p []byte) (int, error) {
 	return b.ResponseWriter.Write(p)
 }
 
-// What is not divisible, or has one network, is one ordinary request.
+// If a response cannot be split, or there is one network, there is one ordinary
+// request.
 func TestNotSplit(t *testing.T) {
 	costly := func(r clienttest.Request) clienttest.Answer {
 		a := twoNetworks(r)
@@ -309,7 +312,8 @@ func TestNotSplit(t *testing.T) {
 	}
 }
 
-// A metered network takes part for those in a hurry, and with no more than its budget.
+// A metered network takes part for a request in a hurry, and brings no more than its
+// budget.
 func TestSplitOverMetered(t *testing.T) {
 	o := startOrigin(t, 9e6, false)
 	tr := splitting(t, o, func(r clienttest.Request) clienttest.Answer {
@@ -330,8 +334,8 @@ func TestSplitOverMetered(t *testing.T) {
 	}
 }
 
-// A reader that takes its time holds the others up, with bounded memory, and one that
-// goes ends them.
+// A slow reader holds the networks up, with bounded memory. When the reader closes the
+// body, they end.
 func TestSplitBackpressure(t *testing.T) {
 	o := startOrigin(t, 20e6, false)
 	tr := splitting(t, o, twoNetworks)
@@ -373,7 +377,7 @@ func sum(b []byte) []byte {
 	return s[:]
 }
 
-// The request's context ends all of it.
+// The request's context ends the whole download.
 func TestSplitCancel(t *testing.T) {
 	o := startOrigin(t, 40e6, false)
 	tr := splitting(t, o, twoNetworks)
@@ -393,7 +397,7 @@ func TestSplitCancel(t *testing.T) {
 	resp.Body.(*splitBody).download.tasks.Wait()
 }
 
-// A download goes on where an earlier one ended, and fetches what is missing only.
+// A download continues an earlier one and fetches only what is missing.
 func TestSplitResume(t *testing.T) {
 	o := startOrigin(t, 9e6, false)
 	tr := splitting(t, o, twoNetworks)
@@ -438,7 +442,7 @@ func TestSplitResume(t *testing.T) {
 	}
 }
 
-// That nothing can be written ends the download with that error.
+// If nothing can be written, the download ends with that error.
 func TestSaveFails(t *testing.T) {
 	o := startOrigin(t, 9e6, false)
 	tr := splitting(t, o, twoNetworks)
@@ -453,7 +457,7 @@ func TestSaveFails(t *testing.T) {
 	}
 }
 
-// Without ranges Save writes in order.
+// Without ranges, Save writes in order.
 func TestSavePlain(t *testing.T) {
 	o := startOrigin(t, 5000, false)
 	tr := splitting(t, o, clienttest.From("127.0.0.2"))

@@ -24,8 +24,8 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// bySize is a manager with a network of loopback for what is large and another
-// for the rest, whose idle connections are used again.
+// bySize is a manager that chooses one loopback address for what is large and another
+// one for the rest. It uses idle connections again.
 func bySize(r clienttest.Request) clienttest.Answer {
 	source := "127.0.0.2"
 	if size, _ := r.Intents.FileSize(); size >= 1000 {
@@ -50,8 +50,8 @@ func start(t testing.TB, script clienttest.Script) (*Transport, *clienttest.Mana
 	return tr, d
 }
 
-// sources is a server that answers with the address the request came from, in
-// as many bytes as its path says, and remembers the addresses with ports.
+// sources is a server. It answers with the address that the request came from, in as
+// many bytes as its path says, and records the addresses with ports.
 type sources struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -84,14 +84,15 @@ func startSources(t testing.TB, h2 bool) *sources {
 	return s
 }
 
-// conns counts connections that requests came over.
+// conns returns how many connections the requests came over.
 func (s *sources) conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(slices.Compact(slices.Sorted(slices.Values(s.seen))))
 }
 
-// get requests and reads all, and returns where the request came from.
+// get sends a request, reads the whole response, and returns the address that the
+// request came from.
 func get(t testing.TB, rt http.RoundTripper, url string, set intent.Set) string {
 	t.Helper()
 	ctx := t.Context()
@@ -121,7 +122,7 @@ func get(t testing.TB, rt http.RoundTripper, url string, set intent.Set) string 
 func small() intent.Set { return intent.Set{}.WithFileSize(10) }
 func large() intent.Set { return intent.Set{}.WithFileSize(1e6) }
 
-// asked returns the file sizes of the requests that the manager saw.
+// asked returns the file sizes in the requests to the manager.
 func asked(d *clienttest.Manager) (all []int64) {
 	for _, r := range d.Requests() {
 		if r.Kind == clienttest.Connect || r.Kind == clienttest.Choose {
@@ -172,7 +173,8 @@ func TestDecisionsServeAsLongAsTheManagerSays(t *testing.T) {
 		get(t, tr, s.URL+"/5", small())
 		get(t, tr, s.URL+"/5", large())
 	}
-	// The first of each; then with a connection on offer, then with both.
+	// These are the first request of each kind, then one with a connection on offer,
+	// then one with both.
 	if diff := cmp.Diff([]int64{10, 1e6, 10, 1e6}, asked(d)); diff != "" {
 		t.Errorf("questions (-want +got)\n%s", diff)
 	}
@@ -189,8 +191,8 @@ func TestSizesAreLearnt(t *testing.T) {
 	for _, path := range []string{"/4000?a", "/5000?b", "/5000?chunked", "/4000"} {
 		get(t, tr, s.URL+path, intent.Set{})
 	}
-	get(t, tr, s.URL+"/0", small()) // what is stated counts
-	// 4000, then 4250, then 4437
+	get(t, tr, s.URL+"/0", small()) // a stated size takes precedence
+	// The sizes are 4000, then 4250, then 4437.
 	if diff := cmp.Diff([]int64{-1, 4096, 4096, 4096, 10}, asked(d)); diff != "" {
 		t.Errorf("expected sizes (-want +got)\n%s", diff)
 	}
@@ -231,7 +233,7 @@ func TestZeroValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Only a body read to its end leaves the connection idle before Close returns.
+	// The connection is idle before Close returns only if the body was read to its end.
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		t.Error(err)
 	}
@@ -247,8 +249,7 @@ func TestZeroValue(t *testing.T) {
 	}
 }
 
-// A connection that came about without following the decision serves its request,
-// but no other.
+// A connection that did not follow the decision serves its own request and no other.
 func TestFallbackIsNotKept(t *testing.T) {
 	s := startSources(t, false)
 	var failing atomic.Bool
@@ -256,7 +257,7 @@ func TestFallbackIsNotKept(t *testing.T) {
 	tr, _ := start(t, func(r clienttest.Request) clienttest.Answer {
 		a := clienttest.From("127.0.0.2")(r)
 		if failing.Load() {
-			a.Options = []clienttest.Option{{Level: 4711, Name: 1, Value: []byte{1}}} // no socket has it
+			a.Options = []clienttest.Option{{Level: 4711, Name: 1, Value: []byte{1}}} // no socket has this option
 		}
 		return a
 	})
@@ -299,7 +300,7 @@ func TestNetworksAreBounded(t *testing.T) {
 	}
 }
 
-// A request that the policy refuses fails, also where an idle connection is there.
+// A request that the policy refuses fails, even if there is an idle connection.
 func TestRefused(t *testing.T) {
 	s := startSources(t, false)
 	var refuse atomic.Bool
@@ -324,7 +325,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A request that may not go everywhere uses no connection that was made for others.
+// A request with a selection uses no connection that was made for requests without it.
 func TestSelection(t *testing.T) {
 	s := startSources(t, false)
 	tr, _ := start(t, bySize)

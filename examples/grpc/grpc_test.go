@@ -50,7 +50,8 @@ func TestNewClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What a call states changes nothing: it shares the channel's connection.
+		// A call's own intents change nothing, because it shares the channel's
+		// connection.
 		for _, ctx := range []context.Context{t.Context(), intent.NewContext(t.Context(), bulk)} {
 			if _, err := healthpb.NewHealthClient(c).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
 				t.Fatal(err)
@@ -63,9 +64,9 @@ func TestNewClient(t *testing.T) {
 	}
 }
 
-// manager is one by script: bulk transfers go from 127.0.0.3, the rest from
-// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so that addresses of it can
-// stand for networks.
+// manager is a manager by script: bulk transfers go from 127.0.0.3, the rest from
+// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so its addresses can stand for
+// networks.
 func manager(t *testing.T) *client.Daemon {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
@@ -80,5 +81,5 @@ func manager(t *testing.T) *client.Daemon {
 	return d
 }
 
-// network is the address that the connection came from.
+// network returns the address that the connection came from.
 func network(a net.Addr) string { return a.(*net.TCPAddr).IP.String() }

@@ -20,7 +20,7 @@ import (
 	"github.com/socket-intents/mamma/client/clienttest"
 )
 
-// The program says what it has got, and over what.
+// The program prints what it has downloaded, and over which network.
 func TestRun(t *testing.T) {
 	content := bytes.Repeat([]byte("mamma"), 100_000)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -34,7 +34,7 @@ func TestNew(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	stat := intent.NewContext(t.Context(), intent.Set{}.WithCategory(intent.CategoryQuery))
 	put := intent.NewContext(t.Context(), intent.Set{}.WithCategory(intent.CategoryBulkTransfer))
-	for range 2 { // the second time over the connections that are there
+	for range 2 { // the second time over the same connections
 		if _, err := c.PutObject(put, "bucket", "object", strings.NewReader("text"), 4, minio.PutObjectOptions{}); err != nil {
 			t.Error(err)
 		}
@@ -49,9 +49,9 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// manager is one by script: bulk transfers go from 127.0.0.3, the rest from
-// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so that addresses of it can
-// stand for networks.
+// manager is a manager by script: bulk transfers go from 127.0.0.3, the rest from
+// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so its addresses can stand for
+// networks.
 func manager(t *testing.T) *client.Daemon {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {

@@ -26,7 +26,7 @@ func TestConnect(t *testing.T) {
 		{intent.Set{}.WithCategory(intent.CategoryBulkTransfer), "127.0.0.3"},
 	} {
 		ctx := intent.NewContext(t.Context(), tt.intents)
-		// The host's resolver does not know this name; the manager's answer does.
+		// The host's resolver does not know this name; the manager's does.
 		conn, err := Connect(ctx, d, "postgres://user@db.test:"+port+"/shop?sslmode=disable")
 		if err != nil {
 			t.Fatal(err)
@@ -41,9 +41,9 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// manager is one by script: bulk transfers go from 127.0.0.3, the rest from
-// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so that addresses of it can
-// stand for networks.
+// manager is a manager by script: bulk transfers go from 127.0.0.3, the rest from
+// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so its addresses can stand for
+// networks.
 func manager(t *testing.T) *client.Daemon {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
@@ -58,10 +58,10 @@ func manager(t *testing.T) *client.Daemon {
 	return d
 }
 
-// network is the address that the connection came from.
+// network returns the address that the connection came from.
 func network(a net.Addr) string { return a.(*net.TCPAddr).IP.String() }
 
-// serve is as much of a PostgreSQL server as a ping needs. It sends the network of
+// serve is the part of a PostgreSQL server that a ping needs. It sends the network of
 // each connection.
 func serve(t *testing.T) (port string, from <-chan string) {
 	t.Helper()

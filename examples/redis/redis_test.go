@@ -41,7 +41,7 @@ func TestNewClient(t *testing.T) {
 	}
 }
 
-// seen sends the network of each connection that c dials.
+// seen returns a channel that gets the network of each connection of c.
 func seen(c *redis.Client) <-chan string {
 	networks := make(chan string, 8)
 	c.AddHook(hook(networks))
@@ -66,9 +66,9 @@ func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return next
 }
 
-// manager is one by script: bulk transfers go from 127.0.0.3, the rest from
-// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so that addresses of it can
-// stand for networks.
+// manager is a manager by script: bulk transfers go from 127.0.0.3, the rest from
+// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so its addresses can stand for
+// networks.
 func manager(t *testing.T) *client.Daemon {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
@@ -83,5 +83,5 @@ func manager(t *testing.T) *client.Daemon {
 	return d
 }
 
-// network is the address that the connection came from.
+// network returns the address that the connection came from.
 func network(a net.Addr) string { return a.(*net.TCPAddr).IP.String() }

@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/client/clienttest"
 )
 
-// The server is overloaded for all who come from the first network. The manager names
-// another one for the second try.
+// The server is overloaded for clients from the first network. For the second try, the
+// manager names another network.
 func TestNewClient(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)

@@ -28,7 +28,7 @@ func TestOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // the second one has the same connection
+		for range 2 { // the second one uses the same connection
 			if err := db.PingContext(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -40,9 +40,9 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// manager is one by script: bulk transfers go from 127.0.0.3, the rest from
-// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so that addresses of it can
-// stand for networks.
+// manager is a manager by script: bulk transfers go from 127.0.0.3, the rest from
+// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so its addresses can stand for
+// networks.
 func manager(t *testing.T) *client.Daemon {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
@@ -57,10 +57,10 @@ func manager(t *testing.T) *client.Daemon {
 	return d
 }
 
-// network is the address that the connection came from.
+// network returns the address that the connection came from.
 func network(a net.Addr) string { return a.(*net.TCPAddr).IP.String() }
 
-// serve is as much of a PostgreSQL server as a ping needs. It sends the network of
+// serve is the part of a PostgreSQL server that a ping needs. It sends the network of
 // each connection.
 func serve(t *testing.T) (port string, from <-chan string) {
 	t.Helper()

@@ -67,7 +67,7 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// The time holds for the handshake with a server that says nothing.
+// The time limit also covers the handshake with a server that sends nothing.
 func TestDialTimesOut(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -100,9 +100,9 @@ func serve(nc net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-// manager is one by script: bulk transfers go from 127.0.0.3, the rest from
-// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so that addresses of it can
-// stand for networks.
+// manager is a manager by script: bulk transfers go from 127.0.0.3, the rest from
+// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so its addresses can stand for
+// networks.
 func manager(t *testing.T) *client.Daemon {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {
@@ -117,5 +117,5 @@ func manager(t *testing.T) *client.Daemon {
 	return d
 }
 
-// network is the address that the connection came from.
+// network returns the address that the connection came from.
 func network(a net.Addr) string { return a.(*net.TCPAddr).IP.String() }

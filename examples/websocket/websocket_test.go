@@ -47,9 +47,9 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// manager is one by script: bulk transfers go from 127.0.0.3, the rest from
-// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so that addresses of it can
-// stand for networks.
+// manager is a manager by script: bulk transfers go from 127.0.0.3, the rest from
+// 127.0.0.2. On Linux all of 127.0.0.0/8 is this host, so its addresses can stand for
+// networks.
 func manager(t *testing.T) *client.Daemon {
 	t.Helper()
 	m := clienttest.Start(t, func(r clienttest.Request) clienttest.Answer {

@@ -22,7 +22,7 @@ type toolchain struct {
 	wg  sync.WaitGroup
 }
 
-// newToolchain skips the test where plugins cannot be built.
+// newToolchain skips the test if plugins cannot be built.
 func newToolchain(t *testing.T) *toolchain {
 	t.Helper()
 	if testing.Short() {
@@ -37,7 +37,7 @@ func newToolchain(t *testing.T) *toolchain {
 	} else if _, err := exec.LookPath(name[0]); err != nil {
 		t.Skipf("missing capability: a C compiler, which cgo and so plugins need: %v", err)
 	}
-	// Whoever runs the test may have other settings; these are the daemon's.
+	// The person who runs the test may have other settings; these are the daemon's.
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.Contains([]string{"GOFLAGS", "GOWORK", "GOAMD64", "GOEXPERIMENT", "MAKEFLAGS", "MFLAGS"}, name)
@@ -48,11 +48,11 @@ func newToolchain(t *testing.T) *toolchain {
 	}
 }
 
-// file is the path that builds with the given -o argument write to.
+// file returns the path that a build with this name as its -o argument writes.
 func (c *toolchain) file(name string) string { return filepath.Join(c.dir, name) }
 
-// start runs a command in dir, in the background; "KEY=value" words at its start
-// are environment. wait waits for all of them.
+// start runs a command in dir in the background. Words like "KEY=value" at the
+// beginning set the environment. wait waits for all commands.
 func (c *toolchain) start(t *testing.T, dir string, words ...string) {
 	env := slices.Clone(c.env)
 	for len(words) > 0 && strings.Contains(words[0], "=") {
@@ -80,8 +80,8 @@ func (c *toolchain) wait(t *testing.T) {
 // root is the root of the source tree.
 const root = "../.."
 
-// copyTree copies the folders and files of the source tree to a new one. Each
-// old string is replaced by the new one that follows it, in all files.
+// copyTree copies folders and files of the source tree to a new one. In all files it
+// replaces each old string by the new string after it.
 func copyTree(t *testing.T, to string, names []string, oldNew ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -121,8 +121,8 @@ func TestReadSelf(t *testing.T) {
 	}
 }
 
-// FuzzReadPlugin shows that no file makes the reader panic, and that nothing is
-// taken for a plugin by chance.
+// FuzzReadPlugin shows that no file makes the reader panic, and that no other file is
+// taken for a plugin.
 func FuzzReadPlugin(f *testing.F) {
 	header := elf.Header64{
 		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},

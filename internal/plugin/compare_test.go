@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// testBuild is a build with the given settings, as pairs of key and value.
+// testBuild returns a build with the given settings, which are pairs of key and value.
 func testBuild(version string, deps []*debug.Module, hashes map[string]fingerprint, keyValue ...string) *build {
 	b := &build{hashes: hashes, info: &debug.BuildInfo{GoVersion: version, Path: "example.net/ports", Deps: deps}}
 	for i := 0; i < len(keyValue); i += 2 {

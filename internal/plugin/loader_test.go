@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// question and answer are those of testdata/loader.
+// question and answer are the types of testdata/loader.
 type question struct {
 	Path     string
 	Settings []policy.Setting
@@ -46,7 +46,7 @@ func startLoader(t *testing.T, file string) *loader {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = in.Close() // it ends at the end of its input
+		_ = in.Close() // the program ends at the end of its input
 		if err := cmd.Wait(); err != nil && t.Context().Err() == nil {
 			t.Errorf("loader: %v", err)
 		}
@@ -74,29 +74,29 @@ func (l *loader) ask(t *testing.T, q question) answer {
 	return a
 }
 
-// TestLoader builds plugins of every kind and opens them in a program built as
-// the daemon is. Its parts share what was built and stand in one test therefore.
+// TestLoader builds plugins of every kind and opens them in a program that is built
+// like the daemon. Its parts are one test because they share what was built.
 func TestLoader(t *testing.T) {
 	c := newToolchain(t)
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without debug information all is linked in half the time.
+	// Linking takes half the time without debug information.
 	build := []string{"go", "build", "-trimpath", "-ldflags=-w"}
 	asPlugin := append(build[:4:4], "-buildmode=plugin")
 	with := func(args []string, more ...string) []string { return append(args[:len(args):len(args)], more...) }
 
 	c.start(t, here, with(build, "-o", c.file("loader"), "./testdata/loader")...)
 	c.start(t, here, with(asPlugin, "-o", c.file("good.so"), "./testdata/good")...)
-	c.wg.Wait() // what follows finds its packages compiled
+	c.wg.Wait() // the builds below then find their packages compiled
 	c.start(t, here, with([]string{"CGO_ENABLED=0"}, with(build, "-o", c.file("static"), "./testdata/loader")...)...)
 	for _, name := range []string{"nonew", "wrongtype", "panics"} {
 		c.start(t, here, with(asPlugin, "-o", c.file(name+".so"), "./testdata/"+name)...)
 	}
 	c.start(t, here, with(asPlugin, "-ldflags=-s -w -X main.version=second", "-o", c.file("second.so"), "./testdata/good")...)
 	c.start(t, here, with(asPlugin, "-tags=other", "-o", c.file("tags.so"), "./testdata/nonew")...)
-	// This compiles the runtime anew, so it does for two settings.
+	// This compiles the runtime again, so it is done for two settings only.
 	c.start(t, here, "go", "build", "-buildmode=plugin", "-race", "-ldflags=-w", "-o", c.file("race.so"), "./testdata/nonew")
 	c.wait(t)
 
@@ -138,7 +138,7 @@ func testRefused(t *testing.T, c *toolchain) {
 	tests := []struct {
 		file         string
 		kind         Kind
-		reason, hint string // contained in what is said
+		reason, hint string // parts of the message
 	}{
 		{"nothing.so", Missing, "nothing.so does not exist", ""},
 		{"shared.so", Permissions, "shared.so is writable by its group", "chmod g-w " + shared},
@@ -159,7 +159,7 @@ func testRefused(t *testing.T, c *toolchain) {
 			t.Errorf("%s: got %+v\nwant %v, %q, hint %q", tt.file, got, tt.kind, tt.reason, tt.hint)
 		}
 	}
-	// None of it hinders the next.
+	// None of these prevents the next plugin from being opened.
 	if got := l.ask(t, question{Path: c.file("good.so")}); got.Reason != "first" {
 		t.Errorf("good.so after the others: got %+v", got)
 	}
@@ -172,7 +172,8 @@ func testReplaced(t *testing.T, c *toolchain) {
 	if got := l.ask(t, question{Path: file}); got.Reason != "first" {
 		t.Fatalf("before: got %+v", got)
 	}
-	// As build tools do: a new file takes the place of the old one, which stays mapped.
+	// Like build tools, this puts a new file in the old one's place. The old one stays
+	// mapped.
 	next := c.file("next.so")
 	copyFile(t, c.file("second.so"), next)
 	if err := os.Rename(next, file); err != nil {
@@ -188,7 +189,7 @@ func testReplaced(t *testing.T, c *toolchain) {
 	if diff := cmp.Diff(want, l.ask(t, question{Path: other})); diff != "" {
 		t.Errorf("other build elsewhere: answer (-want +got):\n%s", diff)
 	}
-	// The old content back in place is the plugin that is open.
+	// With the old contents, the file is the plugin that is open.
 	copyFile(t, c.file("good.so"), next)
 	if err := os.Rename(next, file); err != nil {
 		t.Fatal(err)
@@ -196,7 +197,7 @@ func testReplaced(t *testing.T, c *toolchain) {
 	if got := l.ask(t, question{Path: file}); got.Reason != "first" {
 		t.Errorf("restored: got %+v", got)
 	}
-	// A restart loads what this process could not.
+	// After a restart, the plugin that this process could not open is opened.
 	if got := startLoader(t, c.file("loader")).ask(t, question{Path: other}); got.Reason != "second" {
 		t.Errorf("after a restart: got %+v", got)
 	}
@@ -224,7 +225,7 @@ func testThirdParty(t *testing.T, c *toolchain) {
 	copyTree(t, same, parts)
 	copyTree(t, changed, parts, "type App struct {", "type App struct {\n\tDesktop string")
 	example := filepath.Join(dir, "examples/policy")
-	for _, tree := range []string{same, changed} { // one after the other: they share a folder
+	for _, tree := range []string{same, changed} { // one after the other, because they share a folder
 		c.start(t, example, "make", "MAMMA="+tree, "OUT="+tree+".so", "FLAGS=-trimpath -ldflags=-w")
 		c.wait(t)
 	}
@@ -246,7 +247,8 @@ func testThirdParty(t *testing.T, c *toolchain) {
 	}
 }
 
-// copyFile writes a new file, never over an old one that a process may have mapped.
+// copyFile writes a new file. It never overwrites a file, because a process may have
+// mapped it.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)

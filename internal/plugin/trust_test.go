@@ -11,13 +11,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Files and folders that tests make are to be writable by their owner only,
-	// whatever the habits of whoever runs them.
+	// Only their owner may write to files and folders of these tests, whatever the
+	// umask of the person who runs them.
 	unix.Umask(0o022)
 	os.Exit(m.Run())
 }
 
-// trustedDir is a temporary directory on a path that openTrusted accepts.
+// trustedDir returns a temporary directory whose path openTrusted accepts.
 func trustedDir(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -56,7 +56,7 @@ func TestOpenTrusted(t *testing.T) {
 		make   func(t *testing.T, dir string)
 		open   string // below dir
 		want   string // canonical, below dir
-		kind   Kind   // or else the error's
+		kind   Kind   // the kind of the error, if one is wanted
 		reason string
 		hint   string
 	}{
@@ -153,7 +153,7 @@ func TestOpenTrustedRelative(t *testing.T) {
 	}
 }
 
-// TestUnchanged replaces a file between the checks and the look afterwards.
+// TestUnchanged replaces a file after the checks and before the second look.
 func TestUnchanged(t *testing.T) {
 	dir := trustedDir(t)
 	write(t, dir+"/x.so")

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// link is a network of a world: what it brings, in bytes per second, and how long a
-// response takes to begin. A rate of 0 brings nothing; broken has requests fail.
+// link is a network of a world: its rate in bytes per second, and the time until a
+// response begins. With a rate of 0 nothing comes. broken tells when requests fail.
 type link struct {
 	latency time.Duration
 	rate    func(at time.Duration) float64
@@ -20,7 +20,7 @@ func steady(mbps float64) func(time.Duration) float64 {
 	return func(time.Duration) float64 { return mbps * 1e6 / 8 }
 }
 
-// then is a rate that changes for good.
+// then returns a rate that changes for good.
 func then(mbps float64, at time.Duration, after float64) func(time.Duration) float64 {
 	return func(now time.Duration) float64 {
 		if now < at {
@@ -30,7 +30,7 @@ func then(mbps float64, at time.Duration, after float64) func(time.Duration) flo
 	}
 }
 
-// request is one under way in a world.
+// request is a request under way in a world.
 type request struct {
 	Work
 	begins time.Duration
@@ -38,7 +38,7 @@ type request struct {
 	rest   float64
 }
 
-// world plays a Plan over links in steps of virtual time.
+// world plays a Plan over links, in steps of virtual time.
 type world struct {
 	t        *testing.T
 	plan     *Plan
@@ -48,7 +48,7 @@ type world struct {
 	bytes    []int64 // how often each byte came; nil: not counted
 	read     func(now time.Duration) int64
 	taken    int64
-	kept     int64 // most bytes that waited for their turn
+	kept     int64 // the most bytes that waited for their turn
 	came     []int64
 }
 
@@ -62,13 +62,13 @@ func newWorld(t *testing.T, size, window int64, links ...link) *world {
 	return w
 }
 
-// open begins with a response over the first link that goes on to the end.
+// open begins with a response over the first link that goes on to the end of the file.
 func (w *world) open() {
 	work := w.plan.Begin(0, 0, Span{0, min(256<<10, w.plan.all.To)}, true)
 	w.requests = append(w.requests, &request{Work: work, begins: w.links[0].latency})
 }
 
-// run plays until all is there, and returns when that was.
+// run plays until all bytes are there. It returns the time of that.
 func (w *world) run(limit time.Duration) time.Duration {
 	w.t.Helper()
 	for !w.plan.Done() {
@@ -125,7 +125,7 @@ func (w *world) step() {
 			if do == Stop {
 				w.end([]int{r.ID}, Complete)
 			}
-			if do == Wait { // the window of TCP is full
+			if do == Wait { // TCP's window is full
 				r.rest = 0
 			}
 			if do != Read || n == 0 {
@@ -169,7 +169,8 @@ func (w *world) end(ids []int, o Outcome) {
 
 func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// How long a download takes, compared with the better network alone.
+// A download over both networks takes at most a given part of the time that the better
+// network takes alone.
 func TestPlanTakesBoth(t *testing.T) {
 	const size = 20e6
 	after := func(at time.Duration) func(time.Duration) bool {
@@ -206,7 +207,7 @@ func TestPlanTakesBoth(t *testing.T) {
 				}
 				took := w.run(10 * test.alone)
 				most := test.most
-				if open { // what the first link has begun is missed for longer
+				if open { // what the first link has begun is missing for longer
 					most += 0.03
 				}
 				if share := took.Seconds() / test.alone.Seconds(); share > most {
@@ -221,7 +222,7 @@ func TestPlanTakesBoth(t *testing.T) {
 	}
 }
 
-// Whatever networks do, every byte comes, new exactly once.
+// Whatever the networks do, every byte comes, and is new exactly once.
 func TestPlanHostile(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -262,7 +263,7 @@ func TestPlanHostile(t *testing.T) {
 	}
 }
 
-// A network is not asked for more bytes than its limit, failures included.
+// A network is never asked for more bytes than its limit, even if requests fail.
 func TestPlanLimit(t *testing.T) {
 	w := newWorld(t, 20e6, 0, link{latency: ms(20), rate: steady(20)})
 	w.links = append(w.links, link{latency: ms(20), rate: steady(20)})
@@ -274,7 +275,7 @@ func TestPlanLimit(t *testing.T) {
 	}
 }
 
-// Where no network works, the plan says so.
+// If no network works, the plan is stuck and says so.
 func TestPlanStuck(t *testing.T) {
 	w := newWorld(t, 1e6, 0, link{latency: ms(1), rate: steady(1), broken: func(time.Duration) bool { return true }}, link{latency: ms(1), odd: true})
 	for !w.plan.Stuck() {
@@ -291,8 +292,8 @@ func TestPlanStuck(t *testing.T) {
 	}
 }
 
-// An ordinary response goes on until another network has shown that it brings ranges,
-// and to the end if none does.
+// An ordinary response goes on until another network has shown that it can send ranges.
+// If none can, the response goes on to the end.
 func TestPlanOpen(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -327,8 +328,8 @@ func TestPlanOpen(t *testing.T) {
 	}
 }
 
-// While an open response goes on from the front, its network is asked for nothing else,
-// and others are asked for what is at the back.
+// While an open response goes on from the front, its network gets no other request. The
+// other networks are asked for the back.
 func TestPlanMeetsTheOpenResponse(t *testing.T) {
 	for _, window := range []int64{0, 4 << 20} {
 		p := New(Span{0, 20e6}, window)
@@ -358,8 +359,9 @@ func TestPlanMeetsTheOpenResponse(t *testing.T) {
 	}
 }
 
-// A response that meets what others brought reads a short stretch of it again, rather
-// than ask for what is behind. A long one ends it.
+// If a response reaches bytes that others have brought, it reads a short stretch again
+// instead of ending, because a request for what follows would take longer. At a long
+// stretch it ends.
 func TestPlanReadsAgain(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -384,8 +386,8 @@ func TestPlanReadsAgain(t *testing.T) {
 	}
 }
 
-// A response that meets what another network still brings waits for that, and goes on
-// as soon as it would have it sooner.
+// If a response reaches bytes that another network is still bringing, it waits. It goes
+// on as soon as it would bring them sooner.
 func TestPlanGoesOnWhereOthersAreLate(t *testing.T) {
 	p := New(Span{0, 1_000_000}, 0)
 	p.Add(ms(20), -1)
@@ -446,7 +448,7 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// What is left for the end is taken by one of the networks, however little it is.
+// One of the networks takes the rest at the end, however small the rest is.
 func TestPlanTakesTheLast(t *testing.T) {
 	for _, size := range []int64{1, 1000, minPiece, firstPiece + 1, 3*firstPiece + 10} {
 		w := newWorld(t, size, 12<<20, link{latency: ms(5), rate: steady(20)}, link{latency: ms(5), rate: steady(20)})

@@ -40,8 +40,8 @@ func serve(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// The span of each call says over which network its channel's connection goes; of two
-// channels each its own.
+// The span of each call says which network its channel's connection goes over. Two
+// channels have two connections.
 func TestHandler(t *testing.T) {
 	address := serve(t)
 	sources := map[string]bool{"127.0.0.2": true, "127.0.0.3": true}
@@ -99,7 +99,8 @@ func attributes(s sdktrace.ReadOnlySpan) map[attribute.Key]attribute.Value {
 	return m
 }
 
-// A connection that could not be made is an error, and nothing is kept of it.
+// If a connection cannot be made, the result is an error, and the Handler remembers
+// nothing.
 func TestDialFails(t *testing.T) {
 	h := &grpcintent.Handler{Dialer: &client.Dialer{Daemon: &client.Daemon{Path: t.TempDir() + "/none"}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,14 +10,14 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// fixed is a Link that is known by its number.
+// fixed is a Link with a number.
 type fixed int
 
 func (fixed) Exchange(context.Context, *wire.Message, *wire.Message) error { return nil }
 
 func (fixed) Report(*wire.Message, time.Duration, error, uint16) {}
 
-// daemon welcomes with its Link, and counts what is a Ping.
+// daemon answers Welcome with its Link, and counts real Pings.
 type daemon struct {
 	link  fixed
 	pings int
@@ -43,19 +43,19 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// deaf knows nothing of this package.
+// deaf does not know this package.
 type deaf struct{}
 
 func (deaf) Ping(context.Context) error { return nil }
 
-// What has no Link is gone without, as where there is no manager.
+// Without a Link, calls fail as if no manager ran.
 func TestOfStranger(t *testing.T) {
 	if err := raw.Of(deaf{}).Exchange(t.Context(), nil, nil); err == nil {
 		t.Error("no error")
 	}
 }
 
-// The zero Daemon has a Link, which asks its own manager: none here.
+// The zero Daemon has a Link to its own manager, which does not run here.
 func TestOfDaemon(t *testing.T) {
 	d := &client.Daemon{Path: t.TempDir() + "/none"}
 	var ans wire.Message

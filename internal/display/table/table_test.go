@@ -93,7 +93,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Lists of names and values lose nothing.
+// Folding lists of names and values loses nothing.
 func TestTableFolds(t *testing.T) {
 	tab := &Table{Width: 20, Columns: []Column{{}, {Fold: true, Least: 10}}}
 	tab.Add(Plain("policy", "threshold since yesterday")...)
@@ -104,7 +104,7 @@ func TestTableFolds(t *testing.T) {
 	}
 }
 
-// Tables of one row each stand below each other.
+// The columns of several tables with one row each are aligned.
 func TestTableUsual(t *testing.T) {
 	line := func(width int, texts ...string) string {
 		tab := &Table{Width: width, Columns: []Column{{Usual: 5}, {Usual: 6, Rank: 1, Least: 3}, {Usual: 4, Right: true}}}
@@ -125,8 +125,8 @@ func TestTableUsual(t *testing.T) {
 	}
 }
 
-// No line is wider than it may be, columns come in their order, and what stays is
-// more important than what is left out.
+// No line is wider than allowed, columns keep their order, and those that stay are more
+// important than those that are left out.
 func TestTableFits(t *testing.T) {
 	texts := rapid.SampledFrom([]string{"", "a", "two words", "無線LAN", "e\u0301", "a-long-word-without-blanks", "one two three four five"})
 	rapid.Check(t, func(t *rapid.T) {

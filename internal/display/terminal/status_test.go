@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Nothing is shown within the first second; what is shown goes away, and leaves what
-// others wrote.
+// Nothing is shown within the first second. The line disappears at the end, and lines
+// of others remain.
 func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		s := show(&out, func() int { return 12 }, func(d time.Duration) string { return fmt.Sprintf("waiting for %d ms", d.Milliseconds()) })
-		drawn := func() string { // since it was last asked
+		drawn := func() string { // since the last call
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			defer out.Reset()
@@ -50,7 +50,7 @@ func TestStatus(t *testing.T) {
 	})
 }
 
-// Where there is no terminal, nothing is shown, and what is written passes.
+// Without a terminal nothing is shown, and what is written passes.
 func TestNoTerminal(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -45,7 +45,7 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// What the host says is some number that makes sense.
+// The host's limits are plausible numbers.
 func TestOfThisHost(t *testing.T) {
 	if n := Files(); n < 8 {
 		t.Errorf("%d descriptors", n)

@@ -77,7 +77,7 @@ func TestTornLineIsEnded(t *testing.T) {
 	if err := f.WriteLine([]byte("part of a li")); err != nil {
 		t.Fatal(err)
 	}
-	f.torn = true // as a write that ended early leaves it
+	f.torn = true // as after a write that ended early
 	if err := f.WriteLine([]byte("next\n")); err != nil {
 		t.Fatal(err)
 	}

@@ -55,8 +55,8 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
-// What a killed process has left is removed by the next writer; what another one
-// is writing, and what only looks similar, is not.
+// The next writer removes the file of a writer that was killed. It does not remove the
+// file of a running writer, or a file with a similar name.
 func TestAbandonedFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.json")
@@ -93,7 +93,8 @@ func TestAbandonedFilesAreRemoved(t *testing.T) {
 	}
 }
 
-// What somebody has put in the file's place is neither read nor replaced.
+// If somebody has put something else in the file's place, it is neither read nor
+// replaced.
 func TestTraps(t *testing.T) {
 	dir := t.TempDir()
 	precious, link, fifo := filepath.Join(dir, "precious"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
@@ -153,8 +154,9 @@ func TestDevicesStay(t *testing.T) {
 	}
 }
 
-// A file of ours to which others may have given another name is neither read nor written
-// to by that name; where nobody else may make names, it is as any other.
+// If others may have given one of our files another name, it is neither read nor
+// written by that name. If nobody else may make names there, it is treated like any
+// other file.
 func TestHardLinks(t *testing.T) {
 	dir := t.TempDir()
 	precious, link := filepath.Join(dir, "precious"), filepath.Join(dir, "open", "link")
@@ -194,7 +196,7 @@ func TestBootID(t *testing.T) {
 	}
 }
 
-// Where a file's owner cannot be told from others, somebody else may have put it there.
+// If owners cannot be told apart, the file may be somebody else's.
 func TestOwnerWithoutID(t *testing.T) {
 	unmapped.Run(t, func(t *testing.T) {
 		f, err := os.CreateTemp("", "")

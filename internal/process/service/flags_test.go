@@ -9,7 +9,7 @@ import (
 func TestParse(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		own    bool // the program has a flag -h of its own
+		own    bool // the program has its own flag -h
 		args   []string
 		helped bool
 		status int

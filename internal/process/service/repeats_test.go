@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What somebody can make a daemon say as often as they like costs a bounded number
-// of lines; how often, and what was said last, is told.
+// If somebody can make a daemon log a message as often as they like, the number of
+// lines is bounded. The log tells how often the message came, and its last line.
 func TestRepeatedMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSpool()
@@ -69,7 +69,7 @@ func TestRepeatedMessages(t *testing.T) {
 	})
 }
 
-// Many messages are not all remembered.
+// The number of different messages that are counted is bounded.
 func TestManyMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSpool()
@@ -87,7 +87,7 @@ func TestManyMessages(t *testing.T) {
 	})
 }
 
-// written collects what a Spool writes from its own goroutine.
+// written collects what a Spool writes in its own goroutine.
 type written struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -77,7 +77,8 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// The service manager hears that a reload begins and ends, however it ends.
+// The service manager is told when a reload begins and ends, whether it succeeds or
+// not.
 func TestReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -110,7 +111,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// A service manager that does not read holds up nobody for ever.
+// A service manager that does not read delays nobody for ever.
 func TestReportsToTheDeaf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	deaf, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

@@ -34,7 +34,7 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// stuck blocks until it is closed, then fails.
+// stuck blocks until it is closed, and then fails.
 type stuck chan struct{}
 
 func (s stuck) Write([]byte) (int, error) {
@@ -42,7 +42,8 @@ func (s stuck) Write([]byte) (int, error) {
 	return 0, errors.New("broken")
 }
 
-// A reader that hangs costs what has no room, and the end a bounded time.
+// If the reader hangs, text for which there is no room is lost, and the end takes a
+// bounded time.
 func TestStuckReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, reader := NewSpool(), make(stuck)

@@ -11,7 +11,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Only sleep counts, once, whether the clock's change was told or found.
+// Each sleep is reported once, whether the kernel reported the clock's jump or watch
+// found it. Nothing else is reported.
 func TestWatch(t *testing.T) {
 	looks := []time.Duration{time.Hour, time.Hour, time.Hour + time.Millisecond, 2 * time.Hour, 2 * time.Hour, 5 * time.Hour}
 	at := 0
@@ -39,7 +40,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// The kernel's timer can be made, and ends with the watch.
+// The kernel's timer can be made, and it ends with the watch.
 func TestEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

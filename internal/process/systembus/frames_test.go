@@ -12,7 +12,7 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// wire is a connection on which bytes come.
+// wire is a connection from which in is read.
 type wire struct {
 	net.Conn
 	in io.Reader
@@ -21,7 +21,7 @@ type wire struct {
 func (w wire) Read(p []byte) (int, error)  { return w.in.Read(p) }
 func (w wire) Write(p []byte) (int, error) { return len(p), nil }
 
-// message encodes one.
+// message returns an encoded message.
 func message(t testing.TB, kind dbus.Type, sender, member string, body ...any) []byte {
 	t.Helper()
 	m := &dbus.Message{Type: kind, Headers: map[dbus.HeaderField]dbus.Variant{}, Body: body}
@@ -43,7 +43,7 @@ func message(t testing.TB, kind dbus.Type, sender, member string, body ...any) [
 	if err := m.EncodeTo(&b, binary.LittleEndian); err != nil {
 		t.Fatal(err)
 	}
-	// A message without a number is not valid.
+	// A message without a serial number is invalid.
 	binary.LittleEndian.PutUint32(b.Bytes()[8:], 7)
 	return b.Bytes()
 }
@@ -53,7 +53,7 @@ func read(f *frames) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// Of what comes, only what is admitted is read, whole and in order.
+// Only admitted messages are read, completely and in order.
 func TestFrames(t *testing.T) {
 	good, other := message(t, dbus.TypeSignal, ":1.7", "Good", "x", uint32(7)), message(t, dbus.TypeSignal, ":1.8", "Other", map[string]dbus.Variant{"a": dbus.MakeVariant(1)})
 	large := message(t, dbus.TypeSignal, ":1.7", "Large", make([]byte, MaxMessage))
@@ -73,13 +73,13 @@ func TestFrames(t *testing.T) {
 	if err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("%d bytes, want %d; %v", len(got), want.Len(), err)
 	}
-	// The library takes what is left for messages.
+	// The library can decode the admitted messages.
 	if m, err := dbus.DecodeMessage(bytes.NewReader(got)); err != nil || m.Body[0] != "x" {
 		t.Errorf("%v, %v", m, err)
 	}
 }
 
-// Before the authentication is over, all lines pass.
+// Until the authentication is over, all lines pass.
 func TestLinesPass(t *testing.T) {
 	good := message(t, dbus.TypeSignal, ":1.7", "Good")
 	f := newFrames(wire{in: io.MultiReader(bytes.NewBufferString("OK 1234\r\n"), bytes.NewReader(good))}, Options{Admit: func(Header) bool { return true }})
@@ -95,7 +95,7 @@ func TestLinesPass(t *testing.T) {
 	}
 }
 
-// Headers that are no headers keep their messages out, and only these.
+// A message with an invalid header is dropped, and no other message is.
 func TestBrokenHeaders(t *testing.T) {
 	good := message(t, dbus.TypeSignal, ":1.7", "Good")
 	length := int(binary.LittleEndian.Uint32(good[12:]))
@@ -117,8 +117,8 @@ func TestBrokenHeaders(t *testing.T) {
 	}
 }
 
-// Calls of methods are handed on as they came, those that are too long without their bytes,
-// and are not decoded with the rest.
+// Method calls are handed on as they came, without their bytes if they are too long.
+// They are not decoded with the other messages.
 func TestCalls(t *testing.T) {
 	short, long := message(t, dbus.TypeMethodCall, ":1.7", "Ask", "x"), message(t, dbus.TypeMethodCall, ":1.8", "Tell", make([]byte, 2*MaxMessage))
 	signal := message(t, dbus.TypeSignal, ":1.7", "Good")
@@ -140,7 +140,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// Whatever bytes come, only whole messages are read, of bounded size.
+// Whatever bytes come, only whole messages of bounded size are read.
 func FuzzFrames(f *testing.F) {
 	f.Add(message(f, dbus.TypeSignal, ":1.7", "Good", "x"))
 	f.Fuzz(func(t *testing.T, data []byte) {

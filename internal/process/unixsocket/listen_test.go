@@ -24,13 +24,13 @@ func TestListenReplacesStaleSocketOnly(t *testing.T) {
 		t.Errorf("mode %v, want 0666 whatever the umask", got)
 	}
 
-	// A live server is left alone, and named.
+	// A running server is left alone, and the error names it.
 	var inUse *InUseError
 	if _, err := Listen(path, 0o666); !errors.As(err, &inUse) || inUse.PID != int32(os.Getpid()) {
 		t.Errorf("second Listen: %v; want *InUseError with our pid", err)
 	}
 
-	// Closing the descriptor behind the listener's back leaves a stale file.
+	// If the descriptor is closed in another way, the file stays.
 	if err := l.UnixListener.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestListenReplacesStaleSocketOnly(t *testing.T) {
 	if err != nil {
 		t.Fatalf("a stale socket is not replaced: %v", err)
 	}
-	// The first one's path is the second one's now: closing the first leaves it.
+	// The path now belongs to the second listener, so closing the first one leaves it.
 	_ = l.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("another listener's socket was removed: %v", err)
@@ -88,7 +88,7 @@ func TestListenNotInOthersDirectories(t *testing.T) {
 	}
 }
 
-// accepted is the server's end of a connection of this process to itself.
+// accepted returns the server's end of a connection of this process to itself.
 func accepted(t *testing.T) *net.UnixConn {
 	t.Helper()
 	l, err := Listen(filepath.Join(t.TempDir(), "s"), 0o600)

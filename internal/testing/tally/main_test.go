@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The module that is tested has a package of each kind.
+// The module under test has a package of each kind.
 const files = `
 -- go.mod --
 module example.net/m
@@ -103,7 +103,7 @@ func TestTally(t *testing.T) {
 	if err := test(new(bytes.Buffer), filepath.Join(notes, "elsewhere"), []string{"go", "test", "-C", dir, "-run", "Good", "./good"}); err != nil {
 		t.Error(err)
 	}
-	// What failed has left no note.
+	// A run that failed has left no note.
 	var out bytes.Buffer
 	if err := sum(&out, notes); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ With MAMMA_TESTBED_REQUIRED=1 a test fails where its namespaces cannot be made.
 	}
 }
 
-// Programs that are no tests say what they leave out; what they print is passed on.
+// Programs that are not tests say what they leave out. Their output is passed on.
 func TestProgram(t *testing.T) {
 	notes := t.TempDir()
 	const script = `echo begun; echo "SKIPPED: E1: too busy"; echo "NOT SKIPPED: x"; echo "SKIPPED: E1: too busy"; printf end`

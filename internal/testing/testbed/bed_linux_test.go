@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// twoNetworks has source rules, so that binding an address is enough.
+// twoNetworks has source rules, so binding an address is enough.
 func twoNetworks(t *testing.T) *testbed.Bed {
 	return testbed.ForTest(t, testbed.Config{
 		Networks: []testbed.NetworkConfig{
@@ -47,7 +47,7 @@ func twoNetworks(t *testing.T) *testbed.Bed {
 	})
 }
 
-// get fetches a URL from the client, bound to a local address if that is valid.
+// get fetches a URL from the client, bound to the local address if that is valid.
 func get(t *testing.T, b *testbed.Bed, url string, local netip.Addr, control func(string, string, syscall.RawConn) error) (testbed.Seen, error) {
 	t.Helper()
 	d := &net.Dialer{Timeout: 2 * time.Second, Control: control}
@@ -111,9 +111,9 @@ func TestServiceSeesNetwork(t *testing.T) {
 	}
 }
 
-// TestBindingAloneFails shows the host of most users: without a source rule, a
-// packet of the second network's address leaves by the first and is dropped
-// there; binding the device as well mends it.
+// TestBindingAloneFails shows the host of most users. Without a source rule, a packet
+// from the second network's address leaves by the first network and is dropped there.
+// Binding the device as well helps.
 func TestBindingAloneFails(t *testing.T) {
 	t.Parallel()
 	b := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "a"}, {Name: "b"}}})
@@ -253,8 +253,8 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestHomeIsUntouched checks that threads come back and that commands run, and
-// end, in the namespace.
+// TestHomeIsUntouched checks that threads return to their namespace, and that commands
+// run and end in the namespace of the bed.
 func TestHomeIsUntouched(t *testing.T) {
 	t.Parallel()
 	before, err := net.Interfaces()

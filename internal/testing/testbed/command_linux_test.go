@@ -13,13 +13,13 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// writerEnv names the file that this program, started with it, writes for ever,
-// its folder included.
+// writerEnv is the environment variable with the path of a file. A process with it
+// writes the file and its folder for ever.
 const writerEnv = "MAMMA_TESTBED_WRITER"
 
 func writeForEver(path string) {
 	for begun := false; ; {
-		_ = os.MkdirAll(filepath.Dir(path), 0o700) // somebody removes it
+		_ = os.MkdirAll(filepath.Dir(path), 0o700) // the folder is removed meanwhile
 		if os.WriteFile(path, nil, 0o600) == nil && !begun {
 			begun = true
 			fmt.Println("begun")
@@ -27,8 +27,8 @@ func writeForEver(path string) {
 	}
 }
 
-// What a command writes until its last moment is removed with the test's folder,
-// though the folder was made after the bed.
+// What a command writes until its last moment is removed with the test's folder, even
+// if the folder was made after the bed.
 func TestCommandsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	var dir string

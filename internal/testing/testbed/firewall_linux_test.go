@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What goes out to a network is dropped, and passes again afterwards; the other
-// network is left alone.
+// Packets to one network are dropped, and pass again after undo. The other network is
+// not affected.
 func TestDrop(t *testing.T) {
 	bed := ForTest(t, Config{Networks: []NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	const moment, patience = 200 * time.Millisecond, 20 * time.Second

@@ -20,8 +20,8 @@ import (
 
 const ms = time.Millisecond
 
-// emulated makes a test bed whose networks have the shapes, the same in both
-// directions. The tests below are not parallel, as they measure.
+// emulated returns a test bed whose networks have these shapes in both directions. The
+// tests below measure, so they are not parallel.
 func emulated(t *testing.T, shapes ...testbed.Shape) *testbed.Bed {
 	t.Helper()
 	config := testbed.Config{Congestion: "cubic"}
@@ -33,7 +33,7 @@ func emulated(t *testing.T, shapes ...testbed.Shape) *testbed.Bed {
 	return testbed.ForTest(t, config)
 }
 
-// needTime skips tests that look at times.
+// needTime skips tests that compare times.
 func needTime(t *testing.T) {
 	t.Helper()
 	if raceDetector {
@@ -41,7 +41,7 @@ func needTime(t *testing.T) {
 	}
 }
 
-// serveUDP runs f for each packet that the gateway of the network receives.
+// serveUDP calls f for each packet that the network's gateway receives.
 func serveUDP(t *testing.T, n *testbed.Network, f func(c net.PacketConn, b []byte, from net.Addr)) netip.AddrPort {
 	t.Helper()
 	c, err := n.Server.ListenPacket("udp4", netip.AddrPortFrom(n.Gateway4, 0).String())
@@ -79,8 +79,8 @@ func dialUDP(t *testing.T, b *testbed.Bed, to netip.AddrPort) net.Conn {
 	return c
 }
 
-// receive reads one datagram. The wait begins with each one, so that what one attempt
-// lost takes no time from the next.
+// receive reads one datagram. The wait begins anew with each datagram, so that a lost
+// one takes no time from the next.
 func receive(c net.Conn, buf []byte, wait time.Duration) error {
 	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return err
@@ -89,7 +89,7 @@ func receive(c net.Conn, buf []byte, wait time.Duration) error {
 	return err
 }
 
-// roundTrip gives the median of some.
+// roundTrip returns the median of several round-trip times.
 func roundTrip(t *testing.T, c net.Conn) time.Duration {
 	t.Helper()
 	var all []time.Duration
@@ -108,8 +108,8 @@ func roundTrip(t *testing.T, c net.Conn) time.Duration {
 	return all[len(all)/2]
 }
 
-// measure runs f until it finds what it wants, twenty times at most: what else
-// the machine does may spoil the runs of a second or two, a fault of ours all.
+// measure runs f until it succeeds, at most twenty times. Other load on the machine may
+// spoil the runs of a second or two. A fault of ours would spoil all.
 func measure(t *testing.T, f func() error) {
 	t.Helper()
 	var errs []error
@@ -174,7 +174,7 @@ func TestLinkRate(t *testing.T) {
 	})
 }
 
-// receiveRate asks for a burst and gives the rate at which it came.
+// receiveRate asks for a burst and returns the rate at which it arrives.
 func receiveRate(c net.Conn, count, size int) (testbed.BitRate, error) {
 	buf := make([]byte, size)
 	if _, err := c.Write(buf[:1]); err != nil {
@@ -189,11 +189,12 @@ func receiveRate(c net.Conn, count, size int) (testbed.BitRate, error) {
 			first = time.Now()
 		}
 	}
-	bits := float64((count - 1) * (size + 28) * 8) // with the headers of IPv4 and UDP
+	bits := float64((count - 1) * (size + 28) * 8) // including the headers of IPv4 and UDP
 	return testbed.BitRate(bits / time.Since(first).Seconds()), nil
 }
 
-// TestLinkTransfer shows that TCP fills a link, and by which network it went.
+// TestLinkTransfer shows that TCP fills a link, and which network the transfer went
+// over.
 func TestLinkTransfer(t *testing.T) {
 	needTime(t)
 	const rate = 16 * testbed.Mbit
@@ -215,7 +216,7 @@ func TestLinkTransfer(t *testing.T) {
 	if err := errors.Join(err, resp.Body.Close()); err != nil || got != size {
 		t.Fatalf("%d bytes, %v", got, err)
 	}
-	// Two round-trips and slow start come on top; headers take 3.5 %.
+	// Two round trips and slow start add to this time. Headers take 3.5 %.
 	ideal := time.Duration(size * 8 / float64(rate) * float64(time.Second))
 	if d := time.Since(start); d < ideal || d > 2*ideal {
 		t.Errorf("transfer took %v, want a little more than %v", d, ideal)
@@ -237,7 +238,7 @@ func TestLinkQueue(t *testing.T) {
 		_, before := n.Link.Counts()
 		start := time.Now()
 		for range 60 {
-			if _, err := c.Write(make([]byte, 972)); err != nil { // 1000 bytes as IP packets
+			if _, err := c.Write(make([]byte, 972)); err != nil { // 1000 bytes as an IP packet
 				return err
 			}
 		}
@@ -246,7 +247,7 @@ func TestLinkQueue(t *testing.T) {
 			<-arrivals
 		}
 		took := time.Since(start)
-		// While the burst was sent, the link may have taken more than 25.
+		// While the burst was sent, the link may have sent more than 25 packets.
 		_, after := n.Link.Counts()
 		dropped := after.Dropped - before.Dropped
 		if dropped == 0 || dropped > 35 {
@@ -285,7 +286,7 @@ func TestLinkLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%batch == batch-1 {
-			// The device's own queue is short: let the relay catch up.
+			// The device's own queue is short, so this waits for the relay.
 			for {
 				if _, up := n.Link.Counts(); up.Delivered+up.Lost >= before.Packets+uint64(i)+1 {
 					break
@@ -302,7 +303,7 @@ func TestLinkLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	arrived := <-received
-	// Of chance, 99.9 % of all runs lie within this.
+	// By chance, 99.9 % of all runs are within this tolerance.
 	tolerance := 3.29 * math.Sqrt(loss*(1-loss)/count)
 	if measured := 1 - float64(arrived)/count; math.Abs(measured-loss) > tolerance {
 		t.Errorf("loss %.4f, want %.2f within %.4f; the link counted %+v", measured, loss, tolerance, up)

@@ -49,7 +49,7 @@ func TestPlanAddresses(t *testing.T) {
 	}
 }
 
-// FuzzDecodePacket checks that no packet, whole or cut off, does harm.
+// FuzzDecodePacket checks that no packet, whole or cut off, makes the decoder panic.
 func FuzzDecodePacket(f *testing.F) {
 	f.Add([]byte("\x45\x00\x00\x1c\x00\x00\x00\x00\x40\x11\x00\x00\x0a\x01\x00\x02\x0a\x01\x00\x01\x12\x34\x00\x35\x00\x08\x00\x00"))
 	f.Add(append([]byte("\x60\x00\x00\x00\x00\x20\x11\x40"), make([]byte, 64)...))

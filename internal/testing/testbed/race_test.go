@@ -2,5 +2,5 @@
 
 package testbed_test
 
-// raceDetector slows the relay down too much for figures.
+// raceDetector tells that the relay is too slow for measurements.
 const raceDetector = true

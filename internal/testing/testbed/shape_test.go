@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestShaper feeds packets of 1250 bytes, 10 ms at 1 Mbit/s, in virtual time.
+// TestShaper sends packets of 1250 bytes, which take 10 ms at 1 Mbit/s, in virtual
+// time.
 func TestShaper(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
@@ -40,7 +41,7 @@ func TestShaper(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &shaper{shape: tt.shape, random: rand.New(rand.NewPCG(1, 1))}
 			var got []int
-			// The clock is as fine as the deliveries.
+			// The clock's steps are as small as the differences between deliveries.
 			for tick := range 20000 {
 				now := start.Add(time.Duration(tick) * ms / 10)
 				for {
