@@ -172,8 +172,8 @@ type Prefix struct {
 	// OwnResolvers is false if the prefix has no resolvers of its own, and Resolvers
 	// are therefore the host's.
 	OwnResolvers bool `json:"own_resolvers"`
-	// ResolversSource is who names the resolvers: configuration, systemd-resolved, or
-	// files of the network manager. null: the prefix has none of its own.
+	// ResolversSource is who names the resolvers: configuration, systemd-resolved,
+	// systemd-networkd, or files of the network manager. null: the prefix has none of its own.
 	ResolversSource *string `json:"resolvers_source"`
 	// Facts are what services of the host say of the network.
 	Facts []Fact `json:"facts"`
