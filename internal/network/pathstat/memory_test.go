@@ -123,8 +123,16 @@ func TestAttachmentsHaveTheirOwnFigures(t *testing.T) {
 	attach("wifi b", 5)
 	pass(0, 0)
 	want("with another prefix", 50*time.Millisecond, 2e5, 0.05)
+	// The prefix changes from one pass to the next.
+	pass(40000, 0)
+	want("with a sample of the other prefix", 40*time.Millisecond, 2e5, 0.04)
+	id.Prefix = netip.MustParsePrefix("192.168.9.0/24")
+	home = id.Prefix
+	attach("wifi b", 6)
+	pass(0, 0)
+	want("with yet another prefix", 40*time.Millisecond, 2e5, 0.04)
 	st.forget("eth0")
-	want("another is forgotten", 50*time.Millisecond, 2e5, 0.05)
+	want("another is forgotten", 40*time.Millisecond, 2e5, 0.04)
 	st.forget("wlan0")
 	pass(0, 0)
 	want("forgotten", 0, 0, 0)

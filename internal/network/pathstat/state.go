@@ -79,9 +79,17 @@ func (st *state) set(now Instant, source *[]Prefix) {
 	st.byAddr, st.byIndex = map[[16]byte][]*path{}, map[int]*link{}
 	st.addrs = nil
 
+	stays := map[policy.PrefixID]uint64{}
+	for i := range st.prefixes {
+		stays[st.prefixes[i].ID] = st.prefixes[i].Stay
+	}
 	used := map[int]bool{}
-	for _, p := range old {
+	for id, p := range old {
 		used[p.tag] = true
+		// This comes before anything is recalled, which may be of the same attachment.
+		if stay, there := stays[id]; !there || stay != p.number {
+			st.keepPath(p)
+		}
 	}
 	for i := range st.prefixes {
 		p := &st.prefixes[i]
@@ -95,7 +103,6 @@ func (st *state) set(now Instant, source *[]Prefix) {
 		}
 		begun := time.Duration(0) // of a prefix that is new all connections count
 		if known != nil && known.number != p.Stay {
-			st.keepPath(known)
 			known, begun = nil, now.Up
 		}
 		if known == nil {
@@ -126,12 +133,7 @@ func (st *state) set(now Instant, source *[]Prefix) {
 		}
 	}
 	for id, p := range old {
-		switch st.paths[id] {
-		case p:
-		case nil:
-			st.keepPath(p)
-			fallthrough
-		default:
+		if st.paths[id] != p {
 			st.dests.forget(p.tag)
 		}
 	}
