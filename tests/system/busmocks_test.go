@@ -65,6 +65,11 @@ func (m *busMock) own(name string) {
 	}
 }
 
+func (m *busMock) set(path, iface, name string, v any) {
+	m.t.Helper()
+	m.props[path].SetMust(iface, name, v)
+}
+
 // authority is polkit for services that ask whether a caller may do something; he may.
 type authority struct{}
 

@@ -9,11 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
-	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
-	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
 // Another gateway with the same address gets none of the former gateway's measurements.
@@ -25,45 +21,12 @@ func TestRoaming(t *testing.T) {
 	}
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	w := bed.Network("wlan0")
-	// This is the gateway's real address, so that packets arrive.
-	gateway := func() (hw net.HardwareAddr) {
-		if err := bed.Client.Do(func() error {
-			l, err := netlink.LinkByName("wlan0")
-			if err != nil {
-				return err
-			}
-			list, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_V4)
-			for _, n := range list {
-				if n.IP.Equal(w.Gateway4.AsSlice()) {
-					hw = n.HardwareAddr
-				}
-			}
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return hw
-	}
+	gateway := func() net.HardwareAddr { return neighbour(t, bed, "wlan0", w.Gateway4) }
 	become := func(hw net.HardwareAddr) {
 		t.Helper()
-		if err := bed.Client.Do(func() error {
-			l, err := netlink.LinkByName("wlan0")
-			if err != nil {
-				return err
-			}
-			return netlink.NeighSet(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: w.Gateway4.AsSlice(), HardwareAddr: hw, State: netlink.NUD_PERMANENT})
-		}); err != nil {
-			t.Fatal(err)
-		}
+		setNeighbour(t, bed, "wlan0", w.Gateway4, hw)
 	}
-	var conn net.Conn
-	if err := bed.Client.Do(func() (err error) {
-		conn, err = net.DialTimeout("tcp", service, stage.Patience)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close() //nolint:errcheck // it was only to be measured
+	conn := dialService(t, bed)
 	// The kernel already knows the gateway, and therefore mamma knows it from the
 	// start.
 	state := t.TempDir()
@@ -71,15 +34,7 @@ func TestRoaming(t *testing.T) {
 	m := startBy(t, bed.Client, env)
 	figures := func(m *daemon, known bool) {
 		t.Helper()
-		m.within(t, stage.Patience, func(p map[string]control.Prefix) string {
-			if has := p["wlan0"].Path.SRTTMinMS != nil; has != known {
-				if known {
-					return "wlan0 has no round-trip time"
-				}
-				return "wlan0 has a round-trip time"
-			}
-			return ""
-		})
+		hasFigures(t, m, "wlan0", known)
 	}
 	figures(m, true)
 	if err := conn.Close(); err != nil {
@@ -98,7 +53,7 @@ func TestRoaming(t *testing.T) {
 	figures(m, true)
 	m.Signal(t, syscall.SIGTERM)
 	<-m.Exited()
-	if kept, err := os.ReadFile(filepath.Join(state, "attachments.json")); err != nil || !strings.Contains(string(kept), "srtt_min_ipv4") {
+	if kept, err := os.ReadFile(filepath.Join(state, "attachments.json")); err != nil || !strings.Contains(string(kept), "srtt_min_ipv4") || !strings.Contains(string(kept), `"network": "192.0.2.0/24"`) {
 		t.Errorf("kept is\n%s\nand the error is %v", kept, err)
 	}
 	m = startBy(t, bed.Client, env)
