@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -82,10 +83,13 @@ func TestOpenOutput(t *testing.T) {
 	if f, err := openOutput(ctx, fifo, os.O_WRONLY|os.O_CREATE|os.O_TRUNC); f != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, %v", f, err)
 	}
-	// This lets the open return that still waits.
-	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	// This lets the open return that still waits, or is about to; what it opened is closed.
+	reader, err := os.Open(fifo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = reader.Close() })
+	defer func() { _ = reader.Close() }()
+	if b, err := io.ReadAll(reader); len(b) > 0 || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
 }
