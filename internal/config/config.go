@@ -259,19 +259,21 @@ func Load(ctx context.Context, path string) (*Config, error) {
 // Parse parses src, and finds out by itself in which grammar it is written. filename
 // appears in errors, which are an *Error. The Config keeps src.
 func Parse(src []byte, filename string) (*Config, error) {
-	c := defaults()
-	c.File = filename
-	c.src = source{name: filename, text: src}
-	report := &report{src: c.src}
+	c, report := begin(src, filename)
 	if len(src) > MaxSize {
 		report.errorf(Pos{}, "larger than %d bytes", MaxSize)
 		return nil, report.err()
 	}
-	if isOriginal(src) {
-		c.Original, c.SystemBus = true, Off
-		parseOriginal(c, report)
-	} else {
+	closed, open := closeQuotes(src)
+	switch {
+	case !isOriginal(src) && (len(open) == 0 || !isOriginal(closed)):
 		parseHCL(c, report)
+	case len(open) == 0 || !parseOriginal(c, report, src):
+		c, report = begin(src, filename)
+		for _, o := range open {
+			report.tell(o.pos, "%s", o.problem)
+		}
+		parseOriginal(c, report, closed)
 	}
 	if err := report.err(); err != nil {
 		if e := (*Error)(nil); errors.As(err, &e) {
@@ -291,6 +293,14 @@ func Parse(src []byte, filename string) (*Config, error) {
 	}
 	c.Warnings = report.warnings
 	return c, nil
+}
+
+// begin returns a configuration of which nothing has been read, and no report about it.
+func begin(src []byte, filename string) (*Config, *report) {
+	c := defaults()
+	c.File = filename
+	c.src = source{name: filename, text: src}
+	return c, &report{src: c.src}
 }
 
 // PolicyConfig returns what the policy is made from. The caller must add the prefixes

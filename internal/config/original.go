@@ -10,8 +10,10 @@ import (
 // parseOriginal reads a file in the original grammar (doc/original/daemon.md 12). It
 // accepts every valid file, with the same meaning. The original dropped some statements
 // with or without a message. Here they are errors, unless it is clear what was meant.
-func parseOriginal(c *Config, r *report) {
-	p := &original{c: c, report: r, lx: newLexer(r.src.text), blocks: map[netip.Prefix]int{}}
+// text is the file, or the file with its quotes closed. ok is false if r has errors.
+func parseOriginal(c *Config, r *report, text []byte) (ok bool) {
+	c.Original, c.SystemBus = true, Off
+	p := &original{c: c, report: r, lx: newLexer(text), blocks: map[netip.Prefix]int{}}
 	p.advance()
 	for p.tok.kind != tokenEOF {
 		p.block()
@@ -26,6 +28,8 @@ func parseOriginal(c *Config, r *report) {
 		c.Blocks[i].Options = lastOfEach(c.Blocks[i].Options)
 		p.foreign(c.Blocks[i].Options, true)
 	}
+	c.told = r.told
+	return len(r.errors) == 0
 }
 
 func policyBlock(name string) string { return fmt.Sprintf("policy %q", name) }
