@@ -3,6 +3,7 @@ package run
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
 func TestExitStatus(t *testing.T) {
@@ -241,14 +243,21 @@ func TestStopAndContinue(t *testing.T) {
 // tell: mammactl decisions shows it.
 func TestOutcomes(t *testing.T) {
 	w := newWorld(t)
+	silent := silence(t, w.Service)
 	for _, tt := range []struct {
 		dest  string
 		errno syscall.Errno
+		how   []string
 	}{
-		{"192.0.2.1:7000", 0},
-		{"192.0.2.1:9", unix.ECONNREFUSED},
+		{"192.0.2.1:7000", 0, []string{"tcp"}},
+		{"192.0.2.1:9", unix.ECONNREFUSED, []string{"tcp"}},
+		// The program ends long before the kernel would give up.
+		{silent, unix.ETIMEDOUT, []string{"within", "1500ms"}},
 	} {
-		_, _, _ = w.output(t, w.command(root, "--intents", "category=bulktransfer", "--", bin+"/dialer", "tcp", tt.dest))
+		_, errs, _ := w.output(t, w.command(root, append([]string{"--intents", "category=bulktransfer", "--", bin + "/dialer", tt.how[0], tt.dest}, tt.how[1:]...)...))
+		if timedOut := strings.Contains(errs, "i/o timeout"); timedOut != (tt.errno == unix.ETIMEDOUT) {
+			t.Errorf("%s: the program says %q", tt.dest, errs)
+		}
 		for deadline := time.Now().Add(patience); ; {
 			got := w.decision(t, tt.dest)
 			if got != nil && got.Outcome != nil {
@@ -263,6 +272,30 @@ func TestOutcomes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// silence returns the address of a port whose connection requests are dropped.
+func silence(t *testing.T, n *testbed.Server) string {
+	t.Helper()
+	// The kernel attaches no filter to a socket of Multipath TCP, Go's default.
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // keeps no byte of any packet
+		var err error
+		cerr := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
+		})
+		return errors.Join(cerr, err)
+	}}
+	config.SetMultipathTCP(false)
+	var l net.Listener
+	if err := n.Do(func() (err error) {
+		l, err = config.Listen(t.Context(), "tcp", net.JoinHostPort(testbed.ServiceAddr4.String(), "0"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
 }
 
 // decision asks for the last decision about a destination, nil if there is none.

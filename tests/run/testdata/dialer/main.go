@@ -34,6 +34,13 @@ func run(how string, to netip.AddrPort, rest []string) error {
 	case "tcp", "udp":
 		c, err := net.Dial(how, to.String())
 		return show(c, err)
+	case "within": // a time
+		limit, err := time.ParseDuration(rest[0])
+		if err != nil {
+			return err
+		}
+		c, err := net.DialTimeout("tcp", to.String(), limit)
+		return show(c, err)
 	case "from":
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(rest[0])}}
 		c, err := d.Dial("tcp", to.String())
