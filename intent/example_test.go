@@ -42,7 +42,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// 300000000 5m0s
-	// category=bulktransfer,filesize=300MB,duration=300s
+	// category=bulktransfer,filesize=300MB,duration=300
 	// intent category: "video" is neither a number nor one of query, bulktransfer, controltraffic, keepalives, stream
 }
 
@@ -70,9 +70,11 @@ func ExampleSet_WithPlayoutBuffer() {
 	s := intent.Set{}.WithPlayoutBuffer(1500 * time.Millisecond)
 	fmt.Println(s.Get(intent.OptDuration))
 	fmt.Println(s.PlayoutBuffer())
+	fmt.Println(s)
 	// Output:
 	// 1500 true
 	// 1.5s true
+	// duration=1500
 }
 
 func ExampleParseSize() {

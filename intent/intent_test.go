@@ -153,6 +153,11 @@ func TestValues(t *testing.T) {
 			}
 		}
 	}
+	for text, o := range map[string]Option{"4M": OptBitrate, "4MB": OptFileSize, "4000000": OptDuration} {
+		if got := o.FormatValue(4_000_000); got != text {
+			t.Errorf("%v 4000000 is shown as %s, want %s", o, got, text)
+		}
+	}
 	words := OptCategory.Words()
 	words[0] = "changed"
 	if got := CategoryQuery.String(); got != "query" {

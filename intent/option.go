@@ -66,31 +66,30 @@ func (o Option) Word(v int64) string {
 	return o.String() + "(" + strconv.FormatInt(v, 10) + ")"
 }
 
-// maxSeconds is the most that a time.Duration can hold.
-const maxSeconds = int64(math.MaxInt64 / time.Second)
-
 // FormatValue returns a text that ParseValue reads as v: the value's name, or
-// FormatSize for a file size or bit rate that is not negative, or a number of seconds
-// such as "300s" for a duration, or else the number. The units are those in the headers
-// of the Socket Intents prototype; a policy may take the number for another unit.
+// FormatSize for a file size that is not negative, or else the number. A bit rate or a
+// duration has no unit there, as only its readers know whether it is one of bits or
+// bytes, or of seconds or milliseconds. A bit rate may have a factor, such as "4M".
 func (o Option) FormatValue(v int64) string {
 	if o.Valid() {
 		if words := options[o].words; v >= 0 && v < int64(len(words)) {
 			return words[v]
 		}
 	}
-	if (o == OptFileSize || o == OptBitrate) && v >= 0 {
+	switch {
+	case v < 0:
+	case o == OptFileSize:
 		return FormatSize(v)
-	}
-	if o == OptDuration && -maxSeconds <= v && v <= maxSeconds {
-		return strconv.FormatInt(v, 10) + "s"
+	case o == OptBitrate:
+		return strings.TrimSuffix(FormatSize(v), "B")
 	}
 	return strconv.FormatInt(v, 10)
 }
 
 // ParseValue reads a value of o. Every intent takes an integer, which is the raw value.
 // Besides that, file sizes and bit rates take what ParseSize reads, such as "300M".
-// Durations take what ParseDuration reads, such as "5m", rounded to full seconds. The
+// Durations take what ParseDuration reads, such as "5m", if that is a number of full
+// seconds and not written in milliseconds, which are the unit of the video policies. The
 // other intents take the words of Word in any case.
 func (o Option) ParseValue(text string) (int64, error) {
 	if !o.Valid() {
@@ -103,21 +102,9 @@ func (o Option) ParseValue(text string) (int64, error) {
 	}
 	switch o {
 	case OptFileSize, OptBitrate:
-		positive, negative := strings.CutPrefix(text, "-")
-		n, err := ParseSize(positive)
-		if err != nil {
-			return 0, err
-		}
-		if negative {
-			n = -n
-		}
-		return n, nil
+		return o.parseAmount(text)
 	case OptDuration:
-		d, err := ParseDuration(text)
-		if err != nil {
-			return 0, err
-		}
-		return int64(math.Round(d.Seconds())), nil
+		return parseSeconds(text)
 	}
 	words := options[o].words
 	for v, word := range words {
@@ -131,6 +118,35 @@ func (o Option) ParseValue(text string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is neither a number nor one of %s", text, strings.Join(words, ", "))
+}
+
+// parseAmount reads a file size or a bit rate.
+func (o Option) parseAmount(text string) (int64, error) {
+	positive, negative := strings.CutPrefix(text, "-")
+	n, err := ParseSize(positive)
+	switch {
+	case err == nil && negative:
+		return -n, nil
+	case err == nil || o == OptFileSize:
+		return n, err
+	}
+	if rate, wrong := ParseRate(positive); wrong == nil {
+		bits := Option.FormatValue(OptBitrate, int64(math.Round(min(rate*8, math.MaxInt64/2))))
+		return 0, fmt.Errorf("%q has a unit, which this intent has not: write a number, such as %s if it is read in bits per second, as the policies of mamma do", text, bits)
+	}
+	return 0, fmt.Errorf("%q is not a number such as 10000000 or 10M; the policies of mamma read it in bits per second", text)
+}
+
+// parseSeconds reads a duration that is a number of full seconds.
+func parseSeconds(text string) (int64, error) {
+	d, err := ParseDuration(text)
+	switch {
+	case err != nil:
+		return 0, err
+	case d%time.Second != 0 || strings.HasSuffix(text, "ms"):
+		return 0, fmt.Errorf("%q is not in full seconds, the unit of this intent: write a number of them, or one of milliseconds without unit, such as %d, if a video policy reads it", text, d.Milliseconds())
+	}
+	return int64(d / time.Second), nil
 }
 
 // ParseOption reads the name of an intent, whatever its case.

@@ -51,6 +51,8 @@ least important columns are left out, which a pipe has.
 Sizes are given as 300M, 1.5GB or 64KiB, durations as 250ms, 5s, 1h30m or 7d. A
 number alone is one of bytes, or of seconds.
 
+At a terminal mammactl looks for a second for a mamma that was just started.
+
 The control socket is the one given by --control, or else by $MAMMA_CONTROL, or else
 that of your own mamma if it exists: $XDG_RUNTIME_DIR/mamma/control.sock, or
 /tmp/mamma-UID/control.sock without that variable; or else /run/mamma/control.sock.

@@ -75,8 +75,8 @@ reaches. To consider that, give an address in place of a name.`,
 		_ = cmd.RegisterFlagCompletionFunc(w.o.String(), cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // fails for unknown flags only
 	}
 	f.StringVar(&q.filesize, "filesize", "", "`bytes` to transfer, such as 300M or 64KiB")
-	f.StringVar(&q.duration, "duration", "", "`seconds` between first and last packet, or 5m (policies may read it otherwise)")
-	f.StringVar(&q.bitrate, "bitrate", "", "`bytes` per second, such as 1.5M (policies may read it otherwise)")
+	f.StringVar(&q.duration, "duration", "", "`seconds` between first and last packet, or 5m; for a video policy milliseconds that are buffered")
+	f.StringVar(&q.bitrate, "bitrate", "", "a `number` such as 10M, which mamma's policies read in bits per second")
 	f.BoolVar(&q.udp, "udp", false, "datagrams in place of a stream")
 	f.BoolVarP(&q.ipv4, "ipv4", "4", false, "IPv4 only")
 	f.BoolVarP(&q.ipv6, "ipv6", "6", false, "IPv6 only")

@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
+	"github.com/socket-intents/mamma/intent"
 	"github.com/socket-intents/mamma/internal/network/resolve"
 	"github.com/socket-intents/mamma/policies"
 	"github.com/socket-intents/mamma/policy"
@@ -165,6 +167,28 @@ func TestPagesTakeOver(t *testing.T) {
 			t.Errorf("%s has another %s than the sources: go test ./doc/man -update", tt.page, tt.marker)
 		} else if err := os.WriteFile(tt.page, []byte(want), 0o644); err != nil { //nolint:gosec // for everybody
 			t.Fatal(err)
+		}
+	}
+}
+
+// Each intent is in the section about intents, with all its words.
+func TestIntents(t *testing.T) {
+	b, err := os.ReadFile("mamma-policy.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(b), "\n.SH INTENTS\n")
+	section, _, _ = strings.Cut(section, "\n.SH ")
+	for _, o := range intent.Options() {
+		_, about, there := strings.Cut(section, "\n.TP\n.B "+o.String()+"\n")
+		about, _, _ = strings.Cut(about, "\n.TP\n")
+		if !there {
+			t.Errorf("no entry about %v", o)
+		}
+		for _, word := range o.Words() {
+			if !slices.Contains(strings.FieldsFunc(about, func(r rune) bool { return !unicode.IsLetter(r) }), word) {
+				t.Errorf("%v: no word about %s", o, word)
+			}
 		}
 	}
 }

@@ -31,12 +31,12 @@ func TestTypical(t *testing.T) {
 	}{
 		{"never seen", nil, 0, ""},
 		{"twice is not enough", []seen{{1000, time.Second}, {1000, time.Second}}, 0, ""},
-		{"small and short", []seen{{1000, time.Second}, {1000, time.Second}, {1000, time.Second}}, 0, "category=query,filesize=1kB,duration=1s"},
-		{"much in little time", []seen{{10 << 20, 10 * time.Second}, {10 << 20, 10 * time.Second}, {10 << 20, 10 * time.Second}}, 0, "category=bulktransfer,filesize=10MiB,duration=10s"},
-		{"little in a long time", []seen{{5000, time.Hour}, {5000, time.Hour}, {5000, time.Hour}}, 0, "category=keepalives,filesize=5kB,duration=3600s"},
-		{"in between", []seen{{200000, time.Minute}, {200000, time.Minute}, {200000, time.Minute}}, 0, "filesize=200kB,duration=60s"},
-		{"the mean is geometric", []seen{{99999, time.Second}, {199999, time.Second}, {399999, time.Second}}, 0, "filesize=199999B,duration=1s"},
-		{"no typical size", []seen{{100, time.Second}, {1e9, time.Second}, {100, time.Second}, {1e9, time.Second}}, 0, "duration=1s"},
+		{"small and short", []seen{{1000, time.Second}, {1000, time.Second}, {1000, time.Second}}, 0, "category=query,filesize=1kB,duration=1"},
+		{"much in little time", []seen{{10 << 20, 10 * time.Second}, {10 << 20, 10 * time.Second}, {10 << 20, 10 * time.Second}}, 0, "category=bulktransfer,filesize=10MiB,duration=10"},
+		{"little in a long time", []seen{{5000, time.Hour}, {5000, time.Hour}, {5000, time.Hour}}, 0, "category=keepalives,filesize=5kB,duration=3600"},
+		{"in between", []seen{{200000, time.Minute}, {200000, time.Minute}, {200000, time.Minute}}, 0, "filesize=200kB,duration=60"},
+		{"the mean is geometric", []seen{{99999, time.Second}, {199999, time.Second}, {399999, time.Second}}, 0, "filesize=199999B,duration=1"},
+		{"no typical size", []seen{{100, time.Second}, {1e9, time.Second}, {100, time.Second}, {1e9, time.Second}}, 0, "duration=1"},
 		{"forgotten", []seen{{1000, time.Second}, {1000, time.Second}, {1000, time.Second}}, 24 * time.Hour, ""},
 	} {
 		l, now := testLearner(10)
