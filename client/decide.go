@@ -20,7 +20,7 @@ import (
 	"github.com/socket-intents/mamma/internal/wire"
 )
 
-// plain is the index of the candidate without a suggestion.
+// plain is the index of the candidate that is dialled without the manager's suggestion.
 const plain = PlainDial
 
 // target is the destination of a dial.
@@ -28,7 +28,7 @@ type target struct {
 	network   string
 	address   string // as the caller gave it
 	typ       int32  // stream or datagram
-	family    int32  // that the network asks for
+	family    int32  // the address family that network asks for; 0: any
 	host      string
 	port      uint16
 	literal   netip.Addr // host as an address, invalid for a name
@@ -40,8 +40,9 @@ type target struct {
 	sole      bool // a single candidate is tried, and nothing after it
 }
 
-// newTarget parses the arguments of DialContext. ok is false if the manager has no say,
-// as for other networks and for this host itself.
+// newTarget parses the arguments of DialContext. ok is false if the manager does not
+// decide about such a dial, because the network is neither TCP nor UDP, the address has
+// no host, or its zone already names an interface.
 func (d *Dialer) newTarget(ctx context.Context, network, address string) (t target, ok bool, err error) {
 	t = target{network: network, address: address, typ: wire.SockStream, selection: d.selection(ctx)}
 	if err := t.selection.check(); err != nil {
@@ -75,7 +76,8 @@ func (d *Dialer) newTarget(ctx context.Context, network, address string) (t targ
 	return t, true, nil
 }
 
-// kindOf reads the name of a network, if it is one that the manager has a say in.
+// kindOf parses the name of a network. ok is false if the manager does not decide about
+// such networks.
 func kindOf(network string) (typ, family int32, ok bool) {
 	typ = wire.SockStream
 	switch {

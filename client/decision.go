@@ -31,10 +31,10 @@ type Decision struct {
 // DialContext. The idle connections lead to the same address and were made by this
 // package. The manager may choose one of them for reuse.
 //
-// If the manager is not there, or has no say, Decide returns no error; the Decision's
-// method Err tells why. Decide returns an error if the policy refuses the connection
-// (errors.Is finds ErrRefused), or if the manager knows no network that the
-// SelectionProperties permit (ErrNotPermitted).
+// If the manager does not run, or does not decide about such a dial, Decide returns no
+// error, and the Decision's method Err tells why. Decide returns an error if the policy
+// refuses the connection (errors.Is finds ErrRefused), or if the manager knows no
+// network that the SelectionProperties permit (ErrNotPermitted).
 func (d *Dialer) Decide(ctx context.Context, network, address string, idle ...net.Conn) (*Decision, error) {
 	t, ok, err := d.newTarget(ctx, network, address)
 	dec := &Decision{dialer: d, target: t}

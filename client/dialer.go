@@ -132,7 +132,7 @@ func (d *Dialer) without(err error) {
 }
 
 // dialPlainly dials without the manager. why tells the reason; it is nil if the manager
-// has no say in such a dial.
+// does not decide about such a dial.
 func (d *Dialer) dialPlainly(ctx context.Context, t *target, begun time.Time, why error) (net.Conn, error) {
 	if forbidden(why) {
 		return nil, &DialError{Network: t.network, Address: t.address, Err: why}

@@ -68,7 +68,7 @@ type DialError struct {
 	Network, Address string
 	Attempts         []Attempt
 	Err              error // what ended the dial, besides the attempts: the context's error, ErrNotPermitted or ErrRefused
-	Without          error // why the manager had no say, if for lack of that no network was permitted
+	Without          error // why the manager did not decide, if no network was permitted for lack of that
 }
 
 var _ net.Error = (*DialError)(nil)

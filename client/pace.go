@@ -13,8 +13,8 @@ const (
 	lastResortDelay = maxAttemptDelay
 )
 
-// pace says how long a race waits for an attempt or a lookup before it starts another one
-// beside it. The zero value goes by what is known of each candidate's path.
+// pace says how long a race waits for an attempt or a lookup before it starts another
+// one beside it. The zero value goes by what is known about each candidate's path.
 type pace struct {
 	fixed bool // the caller has set delay, which then holds for everything
 	delay time.Duration

@@ -147,8 +147,8 @@ func TestSendErrors(t *testing.T) {
 	}
 }
 
-// The channel has what the manager says of the socket's network, and of better ones, the
-// latest only, and ends with the socket.
+// The channel has what the manager says about the socket's network, and of better ones,
+// the latest only, and ends with the socket.
 func TestPacketChanges(t *testing.T) {
 	m := rawmanager.Start(t, "", false, rawmanager.Suggest("127.0.0.7"))
 	lo := wire.Network{

@@ -127,7 +127,7 @@ func TestWaitFollowsAnswers(t *testing.T) {
 	})
 }
 
-// A daemon that was started anew may be starting still.
+// A daemon that was restarted may be starting still.
 func TestPatienceAfterRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowDaemon{}

@@ -85,7 +85,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // next waits for networks other than those that are known. Where the manager has been
-// started anew, or closed the connection, it is asked on another one.
+// restarted, or closed the connection, it is asked on another one.
 func (w *watcher) next(ctx context.Context) ([]Network, error) {
 	var err error
 	for tries := 0; tries < 2; tries++ {

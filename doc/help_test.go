@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// What programs print as their help fits into a terminal of the usual width. Those whose
-// help is filled anew, and flags, are the programs' own tests to look at.
+// What programs print as their help fits into a terminal of the usual width. Those
+// whose help is filled again, and flags, are the programs' own tests to look at.
 func TestUsageWidth(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {

@@ -4,10 +4,11 @@
 # Expected: "ip -j" gives as JSON what ip prints without it: all of it, with the same
 # words, for each command that takes the option.
 #
-# Seen: a locked MTU, with which path MTU discovery is off, is a plain one; an address
-# that is valid for ever is valid for 4294967295 seconds; addresses that a filter leaves
-# out are there as empty objects; "not" of a rule is a null, which a test for its value
-# takes for absent. And "ip -j monitor" and "ip -j mptcp limits" print text.
+# Seen: the JSON of a locked MTU, which switches path MTU discovery off, is that of an
+# ordinary MTU. An address that is valid for ever is valid for 4294967295 seconds.
+# Addresses that a filter leaves out are empty objects. The "not" of a rule is null, which
+# a test for its value takes for absent. "ip -j monitor" and "ip -j mptcp limits" print
+# text.
 #   text: mtu lock 1400, JSON: {"mtu":1400}
 #   text: valid_lft forever, JSON: 4294967295
 #   text: 1 address, JSON: [{"local":"192.0.2.20"},{"local":null}]

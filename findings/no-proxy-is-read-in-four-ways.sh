@@ -6,8 +6,8 @@
 # two packages of one Go module: a name stands for itself and what is below it, with a
 # leading dot too; a network for its addresses; "name:port" for that port.
 #
-# Seen: no two of the four agree on these eight. The same everywhere is only what names
-# the very host: a name for that name, an address for that address.
+# Seen: no two of the four agree on these eight. All four agree only if an entry names
+# exactly the host: the same name, or the same address.
 #
 #                     columns: httpproxy, x/net/proxy, curl, wget
 #   example.test    for example.test      direct  direct  direct  direct

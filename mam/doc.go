@@ -4,7 +4,7 @@
 // # Words
 //
 //	request   what a client sends, and all that is known of it until it is answered
-//	decision  what the policy says of a request; the default decision where there is
+//	decision  what the policy says about a request; the default decision where there is
 //	          no policy, or none that works
 //	result    what a Resolver found out about the request's name
 //	answer    what the client is sent: its own message with decision and result put in

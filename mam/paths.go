@@ -13,8 +13,8 @@ import (
 // time for which the minimum is kept (doc/original/measurement.md 2).
 const pathAge = 10 * time.Minute
 
-// paths returns what is known of the paths over p and over each alternate. The result
-// is empty if there is no prefix at all.
+// paths returns what is known about the paths over p and over each alternate. The
+// result is empty if there is no prefix at all.
 func (rq *request) paths(list []wire.Path, p *policy.Prefix, alternates []*policy.Prefix) []wire.Path {
 	if p == nil && len(alternates) == 0 {
 		return list

@@ -131,7 +131,7 @@ func (s *services) refreshLocked() {
 }
 
 // parseServices reads lines such as "http 80/tcp www # comment". If a name has several
-// entries, the first counts. Lines that are no entries are passed over.
+// entries, the first counts. Lines that are not entries are passed over.
 func parseServices(r io.Reader) map[serviceName]uint16 {
 	ports := map[serviceName]uint16{}
 	lines := bufio.NewReader(r) // of any length: a Scanner ends at a long one

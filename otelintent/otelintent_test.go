@@ -34,8 +34,8 @@ func ours(list []attribute.KeyValue) map[string]any {
 	return m
 }
 
-// A span says what the manager said of the connection, whether it is new or used again, for
-// HTTP/1.1 and for HTTP/2.
+// A span says what the manager said about the connection, whether it is new or used
+// again, for HTTP/1.1 and for HTTP/2.
 func TestTransport(t *testing.T) {
 	m := clienttest.Start(t, func(clienttest.Request) clienttest.Answer {
 		return clienttest.Answer{Source: netip.MustParseAddr("127.0.0.2"), Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Reason: "bulk goes by the second network"}
@@ -90,7 +90,7 @@ func TestTransport(t *testing.T) {
 	}
 }
 
-// Without a span, and for connections of which nothing is known, requests go as ever.
+// Without a span, and for connections of which nothing is known, requests go as usual.
 func TestTransportAlone(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()

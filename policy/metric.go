@@ -157,8 +157,8 @@ func ParseMetric(name string) (Metric, bool) {
 	return 0, false
 }
 
-// row returns m's line of the table. For a number that is no metric, it returns a line
-// that says so and is never measured.
+// row returns m's line of the table. For a number that is not a metric, it returns a
+// line that says so and is never measured.
 func (m Metric) row() *metric {
 	if int(m) < len(metrics) {
 		return &metrics[m]

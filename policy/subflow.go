@@ -57,7 +57,7 @@ type Subflow struct {
 	Backup bool
 }
 
-// DefaultSubflows chooses for policies that are no SubflowChooser. It names a subflow
+// DefaultSubflows chooses for policies that do not implement SubflowChooser. It names a subflow
 // from each usable prefix that has none yet. Prefixes that cost money or are in doubt
 // serve as backup.
 func DefaultSubflows(r *SubflowRequest) []Subflow {

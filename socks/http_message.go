@@ -40,7 +40,7 @@ type httpHead struct {
 // parseHTTPHead splits a start line and a header (RFC 9112 sections 2.2 and 5).
 // Requests are read strictly: if the server read a line otherwise than the proxy, a
 // client could hide one request in another. Responses are read as all clients read
-// them: a line that is no field is left out, and folded lines are joined.
+// them: a line that is not a field is left out, and folded lines are joined.
 func parseHTTPHead(b []byte, request bool, fields []httpField) (httpHead, error) {
 	h := httpHead{fields: fields[:0]}
 	for first := true; ; first = false {

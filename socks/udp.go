@@ -126,8 +126,8 @@ type association struct {
 	asked atomic.Int64
 	// unanswered counts the datagrams that were sent since asked, the first included.
 	unanswered atomic.Int64
-	// slowest is how long the latest answers took at most, as a time.Duration; 0 if there
-	// was none. One slow answer is forgotten by and by.
+	// slowest is how long the latest answers took at most, as a time.Duration; 0 if
+	// there was none. One slow answer is forgotten after a while.
 	slowest atomic.Int64
 	readers sync.WaitGroup // all goroutines of the association but that of run
 

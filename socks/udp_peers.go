@@ -11,7 +11,7 @@ import (
 const maxUDPPeers = 4096
 
 // udpPeers are the destinations that an association used last, with what the rules
-// said of each. The zero value is empty.
+// said about each. The zero value is empty.
 type udpPeers struct {
 	byPeer map[udpPeer]*list.Element // the elements hold a *udpVerdict
 	recent list.List                 // the same; the destination used last is in front
@@ -25,13 +25,13 @@ type udpPeer struct {
 	addr netip.AddrPort
 }
 
-// udpVerdict is what the rules said of a destination.
+// udpVerdict is what the rules said about a destination.
 type udpVerdict struct {
 	peer udpPeer
 	err  error // nil: allowed
 }
 
-// verdict returns what the rules said of a destination and notes that it was used.
+// verdict returns what the rules said about a destination and notes that it was used.
 // known is false if the rules have not been asked.
 func (p *udpPeers) verdict(peer udpPeer) (err error, known bool) { //nolint:revive // the error is a value here
 	e, ok := p.byPeer[peer]
@@ -76,7 +76,7 @@ func (p *udpPeers) forget(e *list.Element) {
 // count: servers may answer from another one.
 func (p *udpPeers) mayAnswer(ip netip.Addr) bool { return p.known[ip] > 0 }
 
-// allow returns what the rules say of a destination. They are asked once for each.
+// allow returns what the rules say about a destination. They are asked once for each.
 func (a *association) allow(dest Addr, ap netip.AddrPort) error {
 	peer := udpPeer{addr: ap}
 	if !dest.IP().IsValid() {

@@ -16,7 +16,7 @@ import (
 //
 // The dialer gives the way to the manager, the resolver, the time limits, and the
 // intents if hints has none. A nil dialer stands for the zero Dialer. An empty service
-// is port 0. If host is empty, or if the manager has no say, the host's own resolver
+// is port 0. If host is empty, or if the manager does not decide, the host's own resolver
 // gives the results. The socket type is SockStream unless hints says SockDgram.
 func Getaddrinfo(ctx context.Context, dialer *client.Dialer, host, service string, hints *Hints) ([]AddrInfo, error) {
 	h := Hints{}

@@ -42,7 +42,7 @@ func Start(t testing.TB, script Script) *Manager {
 func StartAt(t testing.TB, path string, script Script) *Manager {
 	t.Helper()
 	mgr := &Manager{}
-	ready := make(chan struct{}) // filled in last: a client may connect before StartAt has returned
+	ready := make(chan struct{}) // closed once mgr is complete, because a client may connect before that
 	mgr.raw = rawmanager.Start(t, path, false, func(m *wire.Message) bool {
 		<-ready
 		r := request(m)

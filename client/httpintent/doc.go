@@ -6,7 +6,7 @@
 // A client.Dialer as the dial function of an http.Transport works differently. There
 // the manager chooses a network per connection, and a request over an idle connection
 // follows the choice for an earlier request. A [Transport] asks the manager about every
-// request. The question names the host, what the context says of the request
+// request. The question names the host, what the context says about the request
 // (intent.NewContext), and the idle connections that could be reused. If the manager
 // says that an answer holds for more requests of the kind, these are not asked about.
 // The Transport keeps an http.Transport for each network that was chosen, which does

@@ -168,7 +168,7 @@ func (a *app) event(e *control.Event, width int) string {
 	return text
 }
 
-// otherEvent formats an event that is no new decision.
+// otherEvent formats an event that is not a new decision.
 func (a *app) otherEvent(e *control.Event) string {
 	clock := a.clock(e)
 	switch {

@@ -72,8 +72,8 @@ func (a *app) take(ctx context.Context, c *control.Client, kind string, length t
 	return c.Profile(ctx, kind, length, to)
 }
 
-// profile writes a profile to a file, or to standard output if that is no terminal. An
-// existing file is replaced only if the profile succeeds.
+// profile writes a profile to a file, or to standard output if that is not a terminal.
+// An existing file is replaced only if the profile succeeds.
 func (a *app) profile(ctx context.Context, c *control.Client, kind string, length time.Duration, output string) error {
 	if output == "" {
 		if _, tty := terminal.Of(a.out); tty {

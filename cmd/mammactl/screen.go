@@ -10,7 +10,7 @@ import (
 )
 
 // screen is the state of what watch shows. It takes the daemon's answers (update),
-// events (add) and keys (press), and render turns it into lines. It knows nothing of
+// events (add) and keys (press), and render turns it into lines. It knows nothing about
 // terminals, so that tests need none.
 type screen struct {
 	a       *app

@@ -92,7 +92,7 @@ type Error struct {
 }
 
 // Join combines e with errors that others have found in the same file. Diagnostics are
-// sorted by position. Errors that are no *Error are kept unchanged. e may be nil, and
+// sorted by position. Errors that are not *Error are kept unchanged. e may be nil, and
 // others may contain nil.
 func (e *Error) Join(others ...error) error {
 	all := &Error{}

@@ -192,7 +192,7 @@ func (h *hclFile) value(a *hclsyntax.Attribute, where string) (value, bool) {
 	return v, err == nil
 }
 
-// scalar returns the value of an expression that is no list.
+// scalar returns the value of an expression that is not a list.
 func (h *hclFile) scalar(e hclsyntax.Expression) (value, error) {
 	pos := position(e.Range())
 	if w, ok := h.words[e.Range().Start.Byte]; ok {
@@ -236,7 +236,7 @@ func (h *hclFile) quotesToo(a *hclsyntax.Attribute) string {
 	return fmt.Sprintf("; and put its value in quotes: %q", v.text)
 }
 
-// plain converts HCL's form of a value that is no list.
+// plain converts HCL's form of a value that is not a list.
 func plain(v cty.Value) (value, error) {
 	err := errors.New("must be a string, a number, true or false, or a list of those")
 	if v.IsNull() || !v.IsKnown() {

@@ -1,5 +1,5 @@
-# Manage every network that has a default route. The setting names and all that
-# can be said about single networks are in the reference file.
+# Manage every network that has a default route. The reference file has all
+# settings, and those for single networks.
 auto = true
 
 policy "threshold" {

@@ -156,7 +156,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// isInterfaceName tells whether a text that is no network may be the name of an
+// isInterfaceName tells whether a text that is not a network may be the name of an
 // interface (dev_valid_name in the kernel), such as eth0.100, or a pattern. A text of
 // digits and dots alone is a mistyped address.
 func isInterfaceName(text string) bool {

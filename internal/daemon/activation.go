@@ -26,7 +26,7 @@ type Handed struct {
 
 // TakeHanded takes the sockets that this process was started with. Call it once. It
 // returns an error for a name that is unknown or occurs twice, and for a descriptor
-// that is no Unix stream socket.
+// that is not a Unix stream socket.
 func TakeHanded() (Handed, error) { return takeHanded(activation.Files(true)) }
 
 func takeHanded(files []*os.File) (h Handed, err error) {

@@ -83,7 +83,7 @@ func (a *attachments) look(list []managed, nets *netmon.Snapshot, facts *hostfac
 	return anew
 }
 
-// evidence is what is known of a prefix's attachment at the moment.
+// evidence is what is known about a prefix's attachment at the moment.
 func evidence(p *netmon.Prefix, nets *netmon.Snapshot, facts *hostfacts.Facts) attached {
 	now := attached{index: p.Index, running: p.Running, gateway: nets.Hardware(p)}
 	l := facts.Link(p.Interface)

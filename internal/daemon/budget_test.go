@@ -83,7 +83,7 @@ func TestNoBudgets(t *testing.T) {
 	}
 }
 
-// An interface that was made anew gets its predecessor's name, not its counter: that
+// An interface that was made again gets its predecessor's name, not its counter: that
 // of the last pass is the predecessor's.
 func TestBudgetOfReplacedInterface(t *testing.T) {
 	cfg := parse(t, `policy "sample" {}

@@ -73,7 +73,7 @@ type Daemon struct {
 	census   *census.Census        // whose connections use them
 	attached *attachments          // what they are attached to
 	links    *linkDNS              // their name servers
-	facts    hostFacts             // what other services say of them
+	facts    hostFacts             // what other services say about them
 	health   *healthWatch          // whether they work
 	budgets  *budgets              // what is left of their budgets
 	paths    *paths                // MPTCP's paths

@@ -102,9 +102,9 @@ func (m *managed) hear(facts *hostfacts.Facts) {
 	m.prefix.Cost, m.costSource = l.Cost()
 }
 
-// inherit makes VPNs cost what the network below them costs: their packets travel there, and
-// services say of tunnels mostly nothing. What the configuration or a service says of the VPN
-// itself wins.
+// inherit makes VPNs cost what the network below them costs: their packets travel
+// there, and services say about tunnels mostly nothing. What the configuration or a
+// service says about the VPN itself wins.
 func inherit(list []managed, nets *netmon.Snapshot, facts *hostfacts.Facts) {
 	below := carrier(nets, facts)
 	if below == nil {

@@ -109,7 +109,7 @@ func TestSystemBusIsConfigured(t *testing.T) {
 	none.linksChanged()
 }
 
-// vpn is laptop with a tunnel that is no default route.
+// vpn is laptop with a tunnel that is not a default route.
 func vpn() netmon.State {
 	s := laptop()
 	s.Links = append(s.Links, netmon.Link{Index: 9, Name: "wg0", Type: "wireguard", Up: true, Running: true})

@@ -94,7 +94,7 @@ type details struct {
 
 	mu        sync.Mutex // guards what an association changes while it runs
 	choice    choice
-	err       error // why the manager had no say
+	err       error // why the manager did not decide
 	source    netip.Addr
 	device    string
 	reason    string

@@ -1,5 +1,5 @@
 // Package wire is the protocol between clients and the Multi Access Manager: bytes to
-// values and back. It knows nothing of sockets, policies or time.
+// values and back. It knows nothing about sockets, policies or time.
 //
 // A message is a list of TLVs (tag uint32, length int64, value; little endian, no
 // alignment) closed by the EOF TLV, twelve zero bytes. doc/protocol.md describes it in

@@ -114,7 +114,7 @@ func TestEveryPlaceCounts(t *testing.T) {
 					visit(path+"."+v.Type().Field(i).Name, func(m *Message) reflect.Value { return at(m).Field(i) })
 				}
 			}
-		default: // numbers; what is behind pointers is made anew for each message
+		default: // numbers; what is behind pointers is made again for each message
 		}
 	}
 	visit("Message", func(m *Message) reflect.Value { return reflect.ValueOf(m).Elem() })

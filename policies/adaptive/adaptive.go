@@ -34,8 +34,9 @@ const (
 // maxPrefixes bounds the prefixes that are remembered.
 const maxPrefixes = 256
 
-// Policy is the adaptive policy. Its state has two parts: per prefix the transfers that
-// it believes to be under way, and per user what reports of transfers have taught.
+// Policy is the adaptive policy. Its state has two parts: for each prefix the
+// transfers that it assumes to be under way, and for each user what it has learnt from
+// reports of transfers.
 type Policy struct {
 	links   *recent.Map[policy.PrefixID, *link]
 	users   *recent.Map[uint32, *lore]
@@ -79,9 +80,9 @@ type candidate struct {
 	trips    int
 	window   float64 // bytes that an idle connection's window still allows; 0: none
 	cost     float64 // seconds; the lowest wins
-	risk     float64 // seconds that exploring this candidate may cost; 0: choosing it is no exploring
-	once     float64 // capacity that was believed before it was doubted
-	hope     float64 // the cost if the prefix is as good as it ever was; below cost only if that was long ago
+	risk     float64 // seconds that exploring this candidate may cost; 0: choosing it does not count as exploring
+	once     float64 // the capacity that was assumed before a doubt
+	hope     float64 // the cost if the prefix is as good again as it ever was; equals cost unless that was long ago
 }
 
 // Choose suggests the prefix on which the transfer costs the least time, where its

@@ -166,7 +166,7 @@ func (s *sharing) step(to float64) {
 	}
 }
 
-// settle computes the rates anew. Capacity that a transfer's window cannot use goes to
+// settle computes the rates again. Capacity that a transfer's window cannot use goes to
 // the other transfers.
 func (s *sharing) settle() {
 	for range 2 * len(s.list) { // a bound; it settles much sooner

@@ -75,7 +75,7 @@ func (s *sizes) correct(size float64) float64 {
 	return size * math.Exp(s.factor)
 }
 
-// needOf makes the need of a request, with what is known of its destination.
+// needOf makes the need of a request, with what is known about its destination.
 func (u *lore) needOf(r *policy.Request) need {
 	n := needOf(r.Intents)
 	k := keyOf(r)

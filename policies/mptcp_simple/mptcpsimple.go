@@ -26,10 +26,10 @@ type options struct {
 	LogFile string `mam:"logfile"`
 }
 
-// Policy is the mptcp_simple policy. Its state is that of the latest decision.
+// Policy is the mptcp_simple policy. Its state is the latest decision's, for the log.
 type Policy struct {
 	opts options
-	rule string // how the log line ends
+	rule string // the end of the log line
 }
 
 var (

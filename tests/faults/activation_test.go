@@ -14,7 +14,7 @@ import (
 )
 
 // The service manager makes the sockets, keeps them while the daemon is killed
-// and started anew, and hears that it is alive: a client that asks meanwhile
+// and restarted, and hears that it is alive: a client that asks meanwhile
 // waits and is answered.
 func TestActivation(t *testing.T) {
 	dir := newDir(t)

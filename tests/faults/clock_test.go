@@ -16,7 +16,7 @@ import (
 
 // buildStepping builds a daemon whose wall clock jumps by an hour, there and back
 // and further, three times a second. No process may set the host's clock, so
-// the jumps are compiled in: into time.Now, which everything is built anew with.
+// the jumps are compiled in: into time.Now, which everything is built again with.
 func buildStepping(t *testing.T) string {
 	t.Helper()
 	root, err := exec.Command("go", "env", "GOROOT").Output()
@@ -48,7 +48,7 @@ func buildStepping(t *testing.T) string {
 
 // What time it is does not matter to how long things take: with a clock that
 // jumps, nothing times out, no policy or network is found stuck, and dials are
-// decided as ever.
+// decided as usual.
 func TestClockSteps(t *testing.T) {
 	if os.Getenv(longEnv) == "" {
 		t.Skipf("needs %s=1: builds Go's library and all else anew", longEnv)

@@ -89,7 +89,7 @@ func address(a netip.Addr) *netlink.Addr {
 }
 
 // While the daemon is stopped, more happens than the kernel keeps for it, and the
-// network that it knows goes away. It reads all anew and is right.
+// network that it knows goes away. It reads all again and is right.
 func TestNetlinkOverrun(t *testing.T) {
 	bed, link := oneNetwork(t)
 	first, last := bed.Networks[0].Client4, netip.MustParseAddr("10.201.0.1")

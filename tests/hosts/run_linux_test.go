@@ -249,7 +249,7 @@ func destination(s *hostfile.Statement, number int) (dst netip.AddrPort, network
 	return dst, "tcp"
 }
 
-// unbound dials as a program that knows nothing of mamma does.
+// unbound dials as a program that knows nothing about mamma does.
 func (r *run) unbound(ctx context.Context, s *hostfile.Statement, number int) string {
 	dst, network := destination(s, number)
 	d := net.Dialer{Timeout: 4 * time.Second}

@@ -17,7 +17,7 @@ func timed(t *testing.T) {
 	}
 }
 
-// The policy knows the networks by what the configuration says of them.
+// The policy knows the networks by what the configuration says about them.
 const selective = `
 policy "mptcp_selective" {}
 interface "wlan0" {

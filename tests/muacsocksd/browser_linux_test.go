@@ -203,7 +203,7 @@ func (w *world) download(t *testing.T, network string, size int) error {
 	return nil
 }
 
-// A browser that knows nothing of all this loads a page: what is small comes over
+// A browser that knows nothing about all this loads a page: what is small comes over
 // the near network, what is large over the far one. The sizes are known by rules
 // and, once the page was loaded, from experience. The names exist nowhere but in
 // the resolvers of the networks. On a busy machine mamma may answer too late once

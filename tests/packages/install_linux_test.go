@@ -221,7 +221,7 @@ func (m *machine) plugin() {
 	m.run("systemctl", "restart", "mamma.service")
 }
 
-// watched tests that a service which hangs is started anew.
+// watched tests that a service which hangs is restarted.
 func (m *machine) watched(unit string) {
 	m.t.Helper()
 	m.write("/run/systemd/system/"+unit+".d/soon.conf", "[Service]\nWatchdogSec=5s\nTimeoutStopSec=1s\nTimeoutAbortSec=1s\n")

@@ -58,7 +58,7 @@ var _ pathstat.Memory = (*Memory)(nil)
 // key is an interface and what it was attached to.
 type key struct{ iface, attachment string }
 
-// record is what is known of an attachment, as it is stored. Zero is not known.
+// record is what is known about an attachment, as it is stored. Zero is not known.
 type record struct {
 	Interface  string    `json:"interface"`
 	Attachment string    `json:"attachment"`
@@ -79,7 +79,7 @@ type record struct {
 	Destinations6 []destination `json:"destinations_ipv6,omitempty"`
 }
 
-// destination is what is known of a network of destinations, as it is stored.
+// destination is what is known about a network of destinations, as it is stored.
 type destination struct {
 	Network netip.Prefix  `json:"network"`
 	SRTTMin time.Duration `json:"srtt_min"` // in nanoseconds
@@ -274,8 +274,8 @@ func (m *Memory) RecallLink(iface, attachment string) (pathstat.LinkRecord, bool
 	return pathstat.LinkRecord{Down: r.Down, DownTime: r.DownTime, Up: r.Up, UpTime: r.UpTime, DownAverage: r.DownSlide}, r.Down > 0 || r.Up > 0
 }
 
-// Forget drops what is known of the attachments of an interface, "" for all, and returns
-// how many there were.
+// Forget drops what is known about the attachments of an interface, "" for all, and
+// returns how many there were.
 func (m *Memory) Forget(iface string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -43,7 +43,7 @@ func TestMonth(t *testing.T) {
 	}
 }
 
-// A reading of the counter, on a machine that may have been started anew.
+// A reading of the counter, on a machine that may have been restarted.
 type reading struct {
 	now     string
 	boot    string // "": as before

@@ -217,8 +217,8 @@ func TestTracker(t *testing.T) {
 	}
 }
 
-// What a service or the network tells calls for one probe, each time it is told anew; where
-// that costs something, only if nothing else is left.
+// What a service or the network tells calls for one probe, each time it is told again;
+// where that costs something, only if nothing else is left.
 func TestToldDoubtsAreProbedOnce(t *testing.T) {
 	other := func(change ...func(*Network)) Network {
 		n := Network{ID: lte, Index: 3, Running: true, Far: true, Default: true}

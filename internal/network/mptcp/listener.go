@@ -16,7 +16,7 @@ type Listener struct {
 }
 
 // ErrOverrun says that events were lost because they came faster than they were read.
-// The caller should list the connections anew ([Diag.Connections]).
+// The caller should list the connections again ([Diag.Connections]).
 var ErrOverrun = errors.New("MPTCP events were lost")
 
 // listenBuffer holds the events of some thousand connections. On a busy host that

@@ -18,7 +18,7 @@ import (
 // that is not done by the kernel, which has no list of it.
 const pppoeMTU = 1492
 
-// readPPP fills in what is known of PPP links.
+// readPPP fills in what is known about PPP links.
 func (r *source) readPPP(links []Link) {
 	if !slices.ContainsFunc(links, func(l Link) bool { return l.Type == kindPPP }) {
 		return
@@ -68,8 +68,8 @@ func l2tpLinks(text string) (list []string) {
 	return list
 }
 
-// readDetours reads the routes for State.Detours. They are read anew each time, because
-// hosts with many routes have too many events to follow them.
+// readDetours reads the routes for State.Detours. They are read again each time,
+// because hosts with many routes have too many events to follow them.
 func (r *source) readDetours(state *State) error {
 	state.Detours = nil
 	if !slices.ContainsFunc(state.Links, func(l Link) bool { return l.Up && l.Type == kindPPP && !l.PPPoE && !l.L2TP }) {

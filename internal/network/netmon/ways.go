@@ -274,8 +274,8 @@ func (s *Snapshot) vpn(l Link, beside bool) bool {
 // section 6.1).
 const plainMTU = 1500
 
-// detoured tells whether some destination is reached by another link that is no tunnel.
-// If l is a VPN, its server must be such a destination.
+// detoured tells whether some destination is reached by another link that is not a
+// tunnel. If l is a VPN, its server must be such a destination.
 func (s *Snapshot) detoured(l Link) bool {
 	return slices.ContainsFunc(s.state.Detours, func(index int) bool { return index != l.Index && !s.byIndex[index].Tunnel() })
 }

@@ -40,7 +40,7 @@ func newAverages(interval time.Duration) averages {
 func (a *averages) push(rate float64) {
 	a.rates[a.slot%a.length[0]] = rate
 	a.slot++
-	// The sum is computed anew. That costs ten additions, and unlike a running sum of
+	// The sum is computed again. That costs ten additions, and unlike a running sum of
 	// floating-point numbers it never drifts away from 0.
 	sum := 0.0
 	for _, r := range a.rates {

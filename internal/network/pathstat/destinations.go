@@ -190,8 +190,8 @@ func (t *destTracker) recall(now Instant, tag int, r *DestinationRecord) {
 	t.table.put(k, e.estimator.Stats())
 }
 
-// records returns what is known of the networks of a prefix, those in use most recently
-// first, and most of them at most.
+// records returns what is known about the networks of a prefix, those in use most
+// recently first, and most of them at most.
 func (t *destTracker) records(tag, most int) []DestinationRecord {
 	var list []DestinationRecord
 	for i := t.newest; i >= 0 && len(list) < most; i = t.entries[i].older {

@@ -66,7 +66,7 @@ type tcpSocket struct {
 }
 
 // parseSocket decodes an inet_diag_msg and its attributes into s. It returns false for
-// everything that is no TCP connection with tcp_info, such as a listening socket.
+// everything that is not a TCP connection with tcp_info, such as a listening socket.
 func parseSocket(b []byte, s *tcpSocket) bool {
 	if len(b) < inetDiagMsgLen || b[1] == tcpListen {
 		return false

@@ -8,15 +8,15 @@ import (
 )
 
 // Memory keeps what was measured of attachments, for when they come back. Networks are
-// told by interface, family and attachment, so that another prefix from the same gateway
-// finds what is known of it.
+// told by interface, family and attachment, so that another prefix from the same
+// gateway finds what is known about it.
 type Memory interface {
 	KeepPath(iface string, f policy.Family, attachment string, r PathRecord)
 	RecallPath(iface string, f policy.Family, attachment string) (PathRecord, bool)
 	KeepLink(iface, attachment string, r LinkRecord)
 	RecallLink(iface, attachment string) (LinkRecord, bool)
-	// KeepDestinations takes what is known of networks of destinations, those in use most
-	// recently first. It keeps the slice.
+	// KeepDestinations takes what is known about networks of destinations, those in use
+	// most recently first. It keeps the slice.
 	KeepDestinations(iface string, f policy.Family, attachment string, list []DestinationRecord)
 	// RecallDestinations returns what is kept of them; nobody may modify it.
 	RecallDestinations(iface string, f policy.Family, attachment string) []DestinationRecord
@@ -129,7 +129,7 @@ func (st *state) keepAll() {
 	}
 }
 
-// forget drops what is known of an interface's prefixes and of itself, "" for all.
+// forget drops what is known about an interface's prefixes and of itself, "" for all.
 func (st *state) forget(iface string) {
 	for id, p := range st.paths {
 		if iface == "" || id.Interface == iface {

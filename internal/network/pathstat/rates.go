@@ -94,7 +94,7 @@ func NewLinkEstimator(interval time.Duration) *LinkEstimator {
 // A counter that was never above 0 has not started. A counter that goes backwards
 // (reset, wrap of a 32-bit counter) begins a new baseline (M9). If less than half an
 // interval has passed since the last pass, the bytes are left to the next pass. After a
-// gap longer than the history, the history begins anew. After a late pass, the maximum
+// gap longer than the history, the history begins again. After a late pass, the maximum
 // uses the rate over the late pass and the next one together, if that is lower.
 func (e *LinkEstimator) Add(now Instant, c LinkCounters, planned time.Duration) {
 	e.AddBetween(now, now, c, planned)

@@ -152,8 +152,9 @@ func (s *Sampler) Set(prefixes []Prefix) {
 	s.Wake()
 }
 
-// Forget drops what is known of the prefixes of an interface, "" for all, at the next pass.
-// The Memory is told so, too. It does not block and is safe for concurrent use.
+// Forget drops what is known about the prefixes of an interface, "" for all, at the
+// next pass. The Memory is told so, too. It does not block and is safe for concurrent
+// use.
 func (s *Sampler) Forget(iface string) {
 	s.forgetting.Store(&iface)
 	s.Wake()

@@ -422,7 +422,7 @@ func TestSamplerChangesPrefixes(t *testing.T) {
 		b.wait(time.Second)
 		old := b.Snapshot()
 
-		// The wireless link goes, and eth0 is made anew: same name, another index.
+		// The wireless link goes, and eth0 is made again: same name, another index.
 		again := []Prefix{home[0]}
 		again[0].Index = 12
 		b.kernel.counters = map[int]LinkCounters{12: {5_000_000, 10, 0, 0}}

@@ -86,7 +86,7 @@ type Flow struct {
 }
 
 // Measured tells whether the snapshot's figures for an interface name belong to the
-// interface with this index. An interface that was made anew begins without figures.
+// interface with this index. An interface that was made again begins without figures.
 func (s *Snapshot) Measured(name string, index int) bool {
 	known, ok := s.Indexes[name]
 	return ok && known == index

@@ -69,9 +69,9 @@ func newState(interval time.Duration, maxDestinations int, w Watcher, m Memory) 
 }
 
 // set takes a new list of prefixes, and keeps the estimators of those that remain. An
-// interface that was made anew, with another index, begins anew. What is known about
-// its prefixes stays. What is attached to something else begins with what the memory has
-// of that.
+// interface that was made again, with another index, begins again. What is known about
+// its prefixes stays. What is attached to something else begins with what the memory
+// has of that.
 func (st *state) set(now Instant, source *[]Prefix) {
 	st.source, st.prefixes = source, *source
 	old, oldLinks := st.paths, st.links

@@ -12,8 +12,8 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// Rules come where what others have made before the way to everywhere still holds, and follow what they
-// say of certain destinations behind it.
+// Rules come where what others have made before the way to everywhere still holds, and
+// follow what they say about certain destinations behind it.
 func TestPlace(t *testing.T) {
 	const (
 		here, vpn = 2, 3

@@ -69,7 +69,7 @@ func groupsOf(plan []Rule) (groups map[group][]Rule, order []group) {
 
 // addRules writes missing rules. The kernel puts a new rule after all others of its
 // priority. So if a rule is missing between others, or if another program's rule has
-// come after ours, all rules of the address are written anew.
+// come after ours, all rules of the address are written again.
 func (p *pass) addRules(plan []Rule, has *present) {
 	groups, order := groupsOf(plan)
 	for _, g := range order {

@@ -369,7 +369,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// What a client says of where its request comes from is shown, and is no more
+// What a client says about where its request comes from is shown, and is no more
 // than what it says.
 func TestOrigin(t *testing.T) {
 	d := start(t, view(), nil)

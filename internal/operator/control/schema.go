@@ -175,7 +175,7 @@ type Prefix struct {
 	// ResolversSource is who names the resolvers: configuration, systemd-resolved,
 	// systemd-networkd, or files of the network manager. null: the prefix has none of its own.
 	ResolversSource *string `json:"resolvers_source"`
-	// Facts are what services of the host say of the network.
+	// Facts are what services of the host say about the network.
 	Facts []Fact `json:"facts"`
 	Path  Path   `json:"path"`
 	Link  Link   `json:"link"` // of the interface
@@ -197,7 +197,7 @@ type Fact struct {
 type Budget struct {
 	Limit uint64    `json:"limit_bytes"`
 	Used  uint64    `json:"used_bytes"`
-	Reset time.Time `json:"reset"` // when Used begins anew
+	Reset time.Time `json:"reset"` // when Used begins again
 	// Exceeded is true if the budget is used up. The prefix's Cost is then expensive.
 	Exceeded bool `json:"exceeded"`
 }
@@ -258,7 +258,7 @@ type Windowed struct {
 	VeryLong *float64 `json:"10min"` // null but for maxima
 }
 
-// Wifi holds what the driver and the access point say of a wireless link.
+// Wifi holds what the driver and the access point say about a wireless link.
 type Wifi struct {
 	AgeMS     *float64 `json:"age_ms"` // since the driver was asked
 	Signal    *int     `json:"signal_dbm"`
@@ -388,7 +388,7 @@ type Score struct {
 	Interface   string   `json:"interface"`
 	PredictedMS *float64 `json:"predicted_ms"` // predicted time until the transfer is complete
 	Terms       []Term   `json:"terms"`
-	Note        *string  `json:"note"` // what else the policy says of the candidate
+	Note        *string  `json:"note"` // what else the policy says about the candidate
 }
 
 // Term is one figure that a Score was made of: a measurement or a step of the

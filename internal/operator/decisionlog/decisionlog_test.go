@@ -90,7 +90,7 @@ func TestEncodeErrors(t *testing.T) {
 			t.Errorf("%s: %d bytes, error %v", name, len(got)-len(file), err)
 		}
 	}
-	// A prefix of an earlier request is not described anew.
+	// A prefix of an earlier request is not described again.
 	stray := *p
 	stray.Stats.Conns = 7
 	if file, err = e.Append(file, "p", &policy.Request{Prefixes: []*policy.Prefix{p}}, policy.Decision{Prefix: &stray}); err != nil {

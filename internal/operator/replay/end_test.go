@@ -24,7 +24,7 @@ func (e endless) Read(b []byte) (int, error) {
 	return copy(b, strings.Repeat(e.text, max(1, len(b)/len(e.text)))), nil
 }
 
-// silent says nothing, and calls begun when it is first read.
+// silent never returns from a read, and calls begun at the first one.
 type silent struct{ begun func() }
 
 func (s silent) Read([]byte) (int, error) {
@@ -32,7 +32,7 @@ func (s silent) Read([]byte) (int, error) {
 	select {}
 }
 
-// Whoever interrupts a replay gets it ended, whatever it reads.
+// A replay that is interrupted ends, whatever it is reading.
 func TestEnd(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policies"
 )
 
-// What is printed fits the terminal, whatever is listed.
+// The output fits the terminal, whatever it lists.
 func TestWidth(t *testing.T) {
 	file := write(t, "decisions.jsonl", record(t, "threshold", 1, few()...))
 	for width := 30; width < 160; width++ {
@@ -50,7 +50,7 @@ func TestWidth(t *testing.T) {
 	}
 }
 
-// How far it is can be asked while files are read, and until the summary is printed.
+// The progress can be read while files are read, and until the summary is printed.
 func TestProgress(t *testing.T) {
 	text := record(t, "threshold", 1, few()...)
 	file := write(t, "decisions.jsonl", text)

@@ -79,7 +79,7 @@ func dialUDP(t *testing.T, b *testbed.Bed, to netip.AddrPort) net.Conn {
 	return c
 }
 
-// receive reads one datagram. The wait begins anew with each datagram, so that a lost
+// receive reads one datagram. The wait begins again with each datagram, so that a lost
 // one takes no time from the next.
 func receive(c net.Conn, buf []byte, wait time.Duration) error {
 	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/socket-intents/mamma/tests/evaluate/workload"
 )
 
-// Chromium loads pages with a browser that knows nothing of networks, through
+// Chromium loads pages with a browser that knows nothing about networks, through
 // muacsocksd, which learns from experience how large what a host serves is.
 type Chromium struct {
 	program string // the browser

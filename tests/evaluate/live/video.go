@@ -132,7 +132,7 @@ func (f *fetcher) sound(ctx context.Context, v *workload.Video, over chan<- stru
 }
 
 // segment loads a segment and tells over which network, and its rung; or that of
-// the lower one on which it is to be loaded anew, when it takes too long. The
+// the lower one on which it is to be loaded again, when it takes too long. The
 // buffer lasts until playedUntil.
 func (f *fetcher) segment(ctx context.Context, v *workload.Video, rung int, playedUntil time.Time, intents intent.Set) (net, lower int, err error) {
 	ctx, cancel := context.WithCancel(ctx)

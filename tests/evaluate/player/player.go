@@ -61,7 +61,7 @@ const (
 
 // GiveUp tells whether a player gives a segment up of which so much was loaded in
 // so much time, with so much left in the buffer, and on which lower rung it tries
-// again: if it would take too long at the rate seen, and loading it anew is less
+// again: if it would take too long at the rate seen, and loading it again is less
 // than the rest.
 func GiveUp(v *workload.Video, rung int, loaded int64, elapsed, buffer time.Duration) (lower int, ok bool) {
 	size := v.Size(rung)

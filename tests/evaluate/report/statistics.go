@@ -1,5 +1,5 @@
 // Package report turns results into figures, tables and plots: medians with
-// their intervals, Markdown, SVG. It knows nothing of networks.
+// their intervals, Markdown, SVG. It knows nothing about networks.
 package report
 
 import (

@@ -325,7 +325,7 @@ func (m *Manager) runSteerer(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Events that come faster than they are handled wait in the socket. If its buffer
-	// is full, they are lost, and then all connections are read anew.
+	// is full, they are lost, and then all connections are read again.
 	events, overrun, ended := make(chan mptcp.Event), make(chan struct{}, 1), make(chan error, 1)
 	overrun <- struct{}{} // makes the first reading
 	go func() {

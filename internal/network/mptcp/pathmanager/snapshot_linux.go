@@ -88,7 +88,7 @@ func (o *Observer) Close() error {
 	return errors.Join(errs...)
 }
 
-// Snapshot reads everything anew. It walks all TCP connections of the host, so it is
+// Snapshot reads everything again. It walks all TCP connections of the host, so it is
 // for people and not for loops. Recent kernels show endpoints only with CAP_NET_ADMIN;
 // without it they are left out.
 func (o *Observer) Snapshot(now time.Time) (Snapshot, error) {
