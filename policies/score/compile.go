@@ -99,7 +99,11 @@ func compile(s policy.Setting, want kind) (node, *compiler, error) {
 	c := &compiler{}
 	n, err := c.expr(expr)
 	if err == nil && n.kind != want {
-		err = wrong(expr, "must be %s, not %s", want, n.kind)
+		hint := ""
+		if n.literal != "" {
+			hint = ": write the expression without quotes"
+		}
+		err = wrong(expr, "must be %s, not %s%s", want, n.kind, hint)
 	}
 	if err != nil {
 		return node{}, nil, err.in(s)

@@ -158,6 +158,7 @@ func TestMistakes(t *testing.T) {
 		{"minimize=known() ? 1 : 2", "1,20", "known takes one argument, not 0"},
 		{"minimize=min([1]...)", "1,20", "must be written out"},
 		{"minimize=[1]", "1,20", "cannot make a score"},
+		{`minimize="prefix.num_conns"`, "1,20", "must be a number, not a text: write the expression without quotes"},
 		{"minimize=null", "1,20", "must be a number, true or false, or a text"},
 		{`minimize="${prefix.cost}"`, "1,20", "cannot make a score"},
 		{`minimize="a${prefix.cost}" == "b" ? 1 : 2`, "1,20", "a text must be constant"},
