@@ -105,7 +105,9 @@ type Daemon struct {
 	reporting   bool
 	sent        chan struct{} // closed when reporting becomes false
 	reporter    sync.WaitGroup
-	reading     sync.WaitGroup // counts readers of late answers of daemons with extensions
+	// stopReporting ends what a report waits for; nil: none was sent yet.
+	stopReporting context.CancelFunc
+	reading       sync.WaitGroup // counts readers of late answers of daemons with extensions
 
 	page   *generation.Page // from the daemon that answered last; nil: it gave none
 	leases leases           // has a lock of its own, which is taken before mu
@@ -118,13 +120,22 @@ var (
 	errForeignID  = errors.New("answer for another connection")
 )
 
-// Close closes the idle connections to the daemon and drops reports that were not sent
-// yet. The Daemon can be used again after Close.
+// Close sends the reports that wait, and closes the idle connections to the daemon.
+// Reports that the daemon does not take within 100 ms are dropped. The Daemon can be used
+// again after Close.
 //
 // One kind of connection outlives Close: one on which the daemon of the Socket Intents
 // prototype still owes an answer. It stays open until the answer has come, for ten
 // minutes at most. A program that ends should call Flush, which waits for such answers.
 func (d *Daemon) Close() error {
+	if sent := d.sendNow(); sent != nil {
+		enough := time.NewTimer(closeTimeout)
+		select {
+		case <-sent:
+		case <-enough.C:
+		}
+		enough.Stop()
+	}
 	d.stopLeases()
 	d.mu.Lock()
 	d.closes++
@@ -133,13 +144,18 @@ func (d *Daemon) Close() error {
 		d.reportTimer.Stop()
 		d.deferred = false
 	}
+	if d.reporting {
+		d.stopReporting()
+	}
+	d.mu.Unlock()
+	d.reporter.Wait() // may leave a link on which an answer is late
+	d.mu.Lock()
 	for l, extended := range d.late {
 		if extended {
 			l.close() // the awaiting goroutine then ends
 		}
 	}
 	d.mu.Unlock()
-	d.reporter.Wait()
 	d.reading.Wait()
 	d.dropIdle()
 	return nil

@@ -16,6 +16,9 @@ const (
 	// maxReports is how many reports may wait; further ones are dropped. At half of it
 	// the delay is cut short.
 	maxReports = 128
+	// closeTimeout is how long Close waits for reports. A daemon takes them within a
+	// millisecond, a busy one within some.
+	closeTimeout = 100 * time.Millisecond
 )
 
 // unhurried are the intents of exchanges that nobody waits for.
@@ -59,9 +62,9 @@ func (d *Daemon) reportNow() {
 const flushOriginal = 16 * time.Second
 
 // Flush sends the reports that wait. It returns when the daemon has them, or with the
-// error of ctx. A program that ends right after it has connected should call Flush, so
-// that the manager learns of the result. Reports that the daemon does not take in time
-// are lost, which is no error.
+// error of ctx. A program that ends right after it has connected should call Flush or
+// Close, so that the manager learns of the result. Reports that the daemon does not take
+// in time are lost, which is no error.
 //
 // For the daemon of the Socket Intents prototype, Flush also waits for the answers to
 // earlier requests, although nobody needs them any more. A program that ends closes its
@@ -69,19 +72,8 @@ const flushOriginal = 16 * time.Second
 // find them closed when it answers. The wait is 16 s at most: the daemon's resolver
 // asks a name server three times for 5 s, and some of its policies never answer.
 func (d *Daemon) Flush(ctx context.Context) error {
-	d.tellLeases()
+	sent := d.sendNow() // no limit: each report has its own deadline
 	d.mu.Lock()
-	if d.deferred {
-		d.reportTimer.Stop()
-		d.deferred = false
-	}
-	if len(d.reports) > 0 && !d.reporting {
-		d.startReporting()
-	}
-	var sent <-chan struct{} // no limit: each report has its own deadline
-	if d.reporting {
-		sent = d.sent
-	}
 	settled := d.settledLocked()
 	d.mu.Unlock()
 	var enough <-chan time.Time
@@ -103,13 +95,37 @@ func (d *Daemon) Flush(ctx context.Context) error {
 	return nil
 }
 
+// sendNow sends the reports that wait. The returned channel is closed when they are
+// gone; it is nil if there are none.
+func (d *Daemon) sendNow() <-chan struct{} {
+	d.tellLeases()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.deferred {
+		d.reportTimer.Stop()
+		d.deferred = false
+	}
+	if len(d.reports) > 0 && !d.reporting {
+		d.startReporting()
+	}
+	if !d.reporting {
+		return nil
+	}
+	return d.sent
+}
+
 func (d *Daemon) startReporting() {
 	d.reporting = true
 	d.sent = make(chan struct{})
-	d.reporter.Go(d.sendReports)
+	ctx, cancel := context.WithCancel(context.Background())
+	d.stopReporting = cancel
+	d.reporter.Go(func() {
+		defer cancel()
+		d.sendReports(ctx)
+	})
 }
 
-func (d *Daemon) sendReports() {
+func (d *Daemon) sendReports(ctx context.Context) {
 	var ans wire.Message
 	for {
 		d.mu.Lock()
@@ -123,6 +139,6 @@ func (d *Daemon) sendReports() {
 		d.reports = d.reports[1:]
 		d.mu.Unlock()
 		// The error is ignored: a lost report cannot be mended.
-		_, _ = d.ask(context.Background(), question{request: func(wire.Features) *wire.Message { return m }, intents: unhurried}, &ans)
+		_, _ = d.ask(ctx, question{request: func(wire.Features) *wire.Message { return m }, intents: unhurried}, &ans)
 	}
 }

@@ -54,10 +54,27 @@ func TestReportsWait(t *testing.T) {
 		report(true)
 		_ = d.Close()
 		time.Sleep(time.Hour)
-		want("given up by Close", 5+maxReports/2, 2*reportDelay)
+		want("sent by Close", 5+maxReports/2+1, 2*reportDelay)
 		report(true)
 		time.Sleep(reportDelay)
-		want("after Close, on a new connection", 5+maxReports/2+2, time.Since(begun))
+		want("after Close, on a new connection", 5+maxReports/2+3, time.Since(begun))
+		_ = d.Close()
+	})
+}
+
+// Close does not wait long for a daemon that takes no reports.
+func TestCloseGivesUpReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{connect: pipeDaemon(func() time.Duration { return time.Minute })}
+		for range 3 {
+			d.report(true, &wire.Message{Action: wire.ActionReportRequest, Outcome: &wire.Outcome{}})
+		}
+		begun := time.Now()
+		_ = d.Close()
+		if took := time.Since(begun); took != closeTimeout {
+			t.Errorf("Close took %v, want %v", took, closeTimeout)
+		}
+		time.Sleep(time.Hour) // until the greeting is answered
 		_ = d.Close()
 	})
 }
