@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/socket-intents/mamma/internal/process/systembus"
 )
 
 var sameAddrPort = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
@@ -156,4 +161,111 @@ func FuzzNetworkd(f *testing.F) {
 			}
 		}
 	})
+}
+
+// mockNetworkd is a systemd-networkd by script, which knows the loopback interface.
+type mockNetworkd struct {
+	conn  *dbus.Conn
+	asked atomic.Int64 // how often the interfaces were listed
+	text  atomic.Pointer[string]
+}
+
+const loopbackLink = networkdPath + "/link/_31"
+
+func serveNetworkd(t *testing.T, b *testBus, text string) *mockNetworkd {
+	t.Helper()
+	lo, err := net.InterfaceByName("lo")
+	if err != nil || lo.Index != 1 {
+		t.Skipf("needs the loopback interface as every network namespace has it: %v, %v", lo, err)
+	}
+	type link struct {
+		Index int32
+		Name  string
+		Path  dbus.ObjectPath
+	}
+	m := &mockNetworkd{conn: b.Connect(t)}
+	m.text.Store(&text)
+	list := func() ([]link, *dbus.Error) {
+		m.asked.Add(1)
+		return []link{{1, "lo", loopbackLink}, {2, "not ours", networkdPath + "/link/_32"}}, nil
+	}
+	if err := m.conn.ExportMethodTable(map[string]any{"ListLinks": list}, networkdPath, networkdManager); err != nil {
+		t.Fatal(err)
+	}
+	describe := func() (string, *dbus.Error) { return *m.text.Load(), nil }
+	if err := m.conn.ExportMethodTable(map[string]any{"Describe": describe}, loopbackLink, networkdLink); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.conn.RequestName(networkdName, 0); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// say changes the description and signals that the state has changed.
+func (m *mockNetworkd) say(t *testing.T, text string) {
+	t.Helper()
+	m.text.Store(&text)
+	changed := map[string]dbus.Variant{"OnlineState": dbus.MakeVariant("online")}
+	if err := m.conn.Emit(loopbackLink, busName+".Properties.PropertiesChanged", networkdLink, changed, []string{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// systemd-networkd is followed, forgotten when it goes, and found again. Neither a flood of
+// its signals nor an answer of any size is more than a bounded effort; what is true at the
+// end is known. The servers that systemd-resolved has for an interface are preferred.
+func TestNetworkdIsFollowed(t *testing.T) {
+	const one, two = `{"OnlineState":"online","DNS":[{"Family":2,"Address":[192,0,2,1]}]}`, `{"OnlineState":"partial","DNS":[{"Family":2,"Address":[192,0,2,2]}]}`
+	asks := func(server, source string) func(*Facts) bool {
+		return func(f *Facts) bool {
+			d := f.DNS(1)
+			return len(d.Servers) == 1 && d.Servers[0].Addr().String() == server && d.Source == source
+		}
+	}
+	b := startBus(t)
+	w := New(b.Path, nil)
+	w.limit = time.Second
+	runWith(t, w)
+	m := serveNetworkd(t, b, one)
+	await(t, w, "a server", asks("192.0.2.1", Networkd))
+	m.say(t, two)
+	await(t, w, "another one", asks("192.0.2.2", Networkd))
+	if l := w.Facts().Link("lo"); l.Online != "partial" {
+		t.Errorf("state %q", l.Online)
+	}
+
+	began, asked := time.Now(), m.asked.Load()
+	for range 2000 {
+		m.say(t, two)
+	}
+	m.say(t, one)
+	await(t, w, "the last word of a flood", asks("192.0.2.1", Networkd))
+	if n, most := m.asked.Load()-asked, int64(time.Since(began)/minGap)+3; n > most {
+		t.Errorf("asked %d times, more than %d", n, most)
+	}
+
+	m.say(t, `{"x":"`+strings.Repeat("x", 2*systembus.MaxMessage)+`",`+one[1:])
+	await(t, w, "an answer of two megabytes", func(f *Facts) bool { return len(f.DNS(1).Servers) == 0 && f.Link("lo") == (Link{}) })
+	m.say(t, one)
+	await(t, w, "an answer of usual size", asks("192.0.2.1", Networkd))
+
+	type entry struct {
+		Index, Family int32
+		Addr          []byte
+		Port          uint16
+		Name          string
+	}
+	resolved := b.serve(t, resolvedName, objects{
+		resolvedPath + " " + resolvedManager:       {"DNSEx": []entry{{1, 2, []byte{192, 0, 2, 9}, 0, ""}}},
+		resolvedPath + "/link/_31 " + resolvedLink: {"DefaultRoute": true, "DNSOverTLS": "no"},
+	})
+	await(t, w, "that of systemd-resolved", asks("192.0.2.9", Resolved))
+	_ = resolved.conn.Close()
+	await(t, w, "that of systemd-networkd again", asks("192.0.2.1", Networkd))
+
+	_ = m.conn.Close()
+	await(t, w, "its end", gone)
+	serveNetworkd(t, b, two)
+	await(t, w, "its return", asks("192.0.2.2", Networkd))
 }
