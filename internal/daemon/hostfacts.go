@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/hostfacts"
@@ -65,6 +66,10 @@ func (f hostFacts) askAgain() {
 	}
 }
 
+// wakeGap is the least time between two calls that a service causes by saying that the host
+// wakes, however often it says so.
+const wakeGap = time.Second
+
 // resumed calls do whenever a service says that the host wakes, until ctx ends.
 func (f hostFacts) resumed(ctx context.Context, do func()) error {
 	if f.watcher == nil {
@@ -76,6 +81,11 @@ func (f hostFacts) resumed(ctx context.Context, do func()) error {
 			return nil
 		case <-f.watcher.Resumed():
 			do()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wakeGap):
 		}
 	}
 }
