@@ -69,6 +69,12 @@ func (r *Route) Wide() bool { return wide(r.Prefix) }
 // Leads tells whether the route sends packets, rather than refusing them.
 func (r *Route) Leads() bool { return r.Kind == unix.RTN_UNICAST }
 
+// Refuses tells whether the route refuses or drops packets (blackhole, unreachable,
+// prohibit).
+func (r *Route) Refuses() bool {
+	return r.Kind == unix.RTN_BLACKHOLE || r.Kind == unix.RTN_UNREACHABLE || r.Kind == unix.RTN_PROHIBIT
+}
+
 // Near tells whether the destinations of the route are neighbours.
 func (r *Route) Near() bool {
 	return r.Leads() && len(r.Hops) > 0 && !slices.ContainsFunc(r.Hops, func(h Step) bool { return h.Gateway.IsValid() })

@@ -89,8 +89,9 @@ func (r *Rule) Conditional() bool {
 }
 
 // Holds tells whether the rule holds for what an ordinary socket sends from a: a socket
-// without mark and device, of any user, to any destination. may tells whether there are
-// any sockets and destinations for which it holds.
+// without mark and device, of any user, to any destination. A rule for all but some
+// networks ("not to") counts as one for every destination, as it leads to everywhere. may
+// tells whether there are any sockets and destinations for which it holds.
 func (r *Rule) Holds(a netip.Addr) (holds, may bool) {
 	if r.V6 != a.Is6() {
 		return false, false
@@ -103,7 +104,7 @@ func (r *Rule) Holds(a netip.Addr) (holds, may bool) {
 	if r.Invert {
 		// Few ordinary packets have what these conditions name. With "not fwmark 1" the
 		// rule is for all the others.
-		return never || some && !r.Dst.IsValid() && !r.Users, never || some
+		return never || some && !wide(r.Dst) && !r.Users, never || some
 	}
 	return !never && !some, !never
 }

@@ -155,20 +155,37 @@ func (k *Kernel) FreeTable(from int) (int, error) {
 	}
 }
 
-// LargestMetric returns the largest metric of the routes of table main to everywhere; 0
-// if there are none.
-func (k *Kernel) LargestMetric(v6 bool) (int, error) {
-	largest := 0
-	err := k.Routes(Filter{V6: v6, Table: TableMain}, func(r *Route) bool {
-		if r.Wide() {
-			largest = max(largest, r.Metric)
+// Metrics returns the largest metric of the routes of table main that lead to everywhere,
+// and the smallest metric of its default routes that refuse; 0 if there are none.
+func (k *Kernel) Metrics(v6 bool) (leads, refuses int, err error) {
+	err = k.Routes(Filter{V6: v6, Table: TableMain}, func(r *Route) bool {
+		switch {
+		case r.Wide() && r.Leads():
+			leads = max(leads, r.Metric)
+		case r.Prefix.Bits() == 0 && r.Refuses() && (refuses == 0 || r.Metric < refuses):
+			refuses = r.Metric
 		}
 		return true
 	})
 	if errors.Is(err, ErrInterrupted) {
 		err = nil
 	}
-	return largest, err
+	return leads, refuses, err
+}
+
+// Refusing returns the default routes of all tables of a family that refuse or drop
+// packets.
+func (k *Kernel) Refusing(v6 bool) (list []Route, err error) {
+	err = k.Routes(Filter{V6: v6}, func(r *Route) bool {
+		if r.Prefix.Bits() == 0 && r.Refuses() {
+			list = append(list, *r)
+		}
+		return true
+	})
+	if errors.Is(err, ErrInterrupted) {
+		err = nil
+	}
+	return list, err
 }
 
 // Attributes of next-hop objects, the length of their header, and that of a member of a

@@ -145,8 +145,21 @@ func TestRoutes(t *testing.T) {
 	if n, err := h.FreeTable(77); n != 79 || err != nil {
 		t.Errorf("free table %d, %v", n, err)
 	}
-	if n, err := h.LargestMetric(false); n != 700 || err != nil {
-		t.Errorf("largest metric %d, %v", n, err)
+	if n, refuses, err := h.Metrics(false); n != 700 || refuses != 0 || err != nil {
+		t.Errorf("largest metric %d, smallest of one that refuses %d, %v", n, refuses, err)
+	}
+	h.ip("route add unreachable default metric 9000\nroute add prohibit default metric 4294967295\nroute add blackhole default metric 7 table 90\nroute add blackhole 203.0.113.0/24 table 90")
+	if n, refuses, err := h.Metrics(false); n != 700 || refuses != 9000 || err != nil {
+		t.Errorf("largest metric %d, smallest of one that refuses %d, %v", n, refuses, err)
+	}
+	var refusing []string
+	list, err := h.Refusing(false)
+	for _, r := range list {
+		refusing = append(refusing, fmt.Sprint(r.Table, " ", r.Metric))
+	}
+	slices.Sort(refusing)
+	if diff := cmp.Diff([]string{"254 4294967295", "254 9000", "90 7"}, refusing); diff != "" || err != nil {
+		t.Errorf("routes that refuse: %v (-want +got)\n%s", err, diff)
 	}
 	objects := map[int]int{}
 	if err := h.Objects(func(o oracle.Object) { objects[o.ID] = len(o.Group) }); err != nil {

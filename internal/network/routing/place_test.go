@@ -50,6 +50,8 @@ func TestPlace(t *testing.T) {
 		{"for what this host sends", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77, In: "lo"}}, "19999: 254/1"},
 		{"for other sources", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77, Source: all("10.7.0.0/16")}}, "32765: 254/1"},
 		{"for all but other sources", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77, Source: all("10.7.0.0/16"), Invert: true}}, "19999: 254/1"},
+		{"for all but some destinations", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77, Dst: all("192.168.0.0/16"), Invert: true}}, "19999: 254/1"},
+		{"for half of all destinations", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77, Dst: all("128.0.0.0/1"), Invert: true}}, "32765: 254/1"},
 		{"which passes over defaults", "main vpn", nil, []netmon.Rule{{Priority: 20000, Table: 77, Passes: 1}}, "32765: 254/1"},
 		{"before all places for ours", "main vpn", nil, []netmon.Rule{{Priority: 100, Table: 77}}, "7699: 254/1"},
 		{"an own table behind main", "mainOther own", []int{100}, []netmon.Rule{{Priority: 33000, Table: 100}}, "32765: 254/1 100/1"},

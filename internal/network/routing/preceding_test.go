@@ -31,6 +31,8 @@ func TestPreceding(t *testing.T) {
 		{"for others", other, []netmon.Rule{{Priority: 5, Source: netip.MustParsePrefix("10.7.0.0/16"), Table: foreign}, ours}, nil},
 		{"for marked packets", other, []netmon.Rule{{Priority: 5, Mark: 1, Mask: 1, Table: foreign}, ours}, nil},
 		{"for all but marked packets", other, []netmon.Rule{{Priority: 5, Mark: 1, Mask: 0xff, Invert: true, Table: foreign}, ours}, said("rule 5, not from all fwmark 0x1/0xff lookup 100")},
+		{"for all but some destinations", other, []netmon.Rule{{Priority: 5, Dst: netip.MustParsePrefix("192.168.0.0/16"), Invert: true, Table: foreign}, ours}, said("rule 5, not from all to 192.168.0.0/16 lookup 100")},
+		{"for some destinations", other, []netmon.Rule{{Priority: 5, Dst: netip.MustParsePrefix("192.168.0.0/16"), Table: foreign}, ours}, nil},
 		{"for one user", other, []netmon.Rule{{Priority: 5, Users: true, FirstUser: 1000, LastUser: 1000, Table: foreign}, ours}, nil},
 		{"for all users", other, []netmon.Rule{{Priority: 5, Users: true, LastUser: 4294967294, Table: foreign}, ours}, said("rule 5, from all uidrange 0-4294967294 lookup 100")},
 		{"of the other family", other, []netmon.Rule{{Priority: 5, V6: true, Table: foreign}, ours}, nil},

@@ -144,20 +144,23 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 		return Facts{}, err
 	}
 	defer r.close()
+	var refusing []oracle.Route
 	for i, v6 := range []bool{false, true} {
+		list, err := m.Kernel().Refusing(v6)
+		if err != nil {
+			return Facts{}, err
+		}
+		refusing = append(refusing, list...)
 		if l, ok := nets.DefaultEgress(v6); ok {
 			f.Unbound[i] = l.Name
 		}
-		if f.Metrics[i], err = largestMetric(m.Kernel(), v6); err != nil {
+		if f.Metrics[i], f.Refusing[i], err = m.Kernel().Metrics(v6); err != nil {
 			return Facts{}, err
 		}
 	}
 	managed := map[policy.PrefixID]bool{}
 	var chosen []netmon.Prefix
-	var refusals map[policy.PrefixID][]routing.Refusal
-	if f.ManageRouting {
-		refusals = refusalsOf(selection.Select(cfg, nets), nets)
-	}
+	refusals := refusalsOf(selection.Select(cfg, nets), nets)
 	for _, n := range selection.Select(cfg, nets) {
 		p := o.prefix(&n.Prefix, nets)
 		if p.Far && !n.Refused.Refused() {
@@ -176,6 +179,9 @@ func Collect(ctx context.Context, cfg *config.Config, o Options) (Facts, error) 
 			p.Mixed = slices.ContainsFunc(all.Others, func(o oracle.Slot) bool { return o.Prefix != n.Prefix.Prefix })
 		}
 		_, p.Managed = routing.Ruled(&n.Prefix, nets)
+		if b, ok := routing.BarrierOf(&n.Prefix, nets, refusing); ok {
+			p.Barrier, p.BarrierTable = foreignOf(&b.Rule), b.Table
+		}
 		for _, r := range refusals[p.ID] {
 			if r.Whole {
 				p.Forbidden = foreignOf(&r.Rule)
@@ -489,17 +495,6 @@ func (o *Options) tryDevice(iface string) string {
 		return err.Error()
 	}
 	return ""
-}
-
-// largestMetric returns the largest metric of the default routes in table main. For
-// IPv6, a route without a metric has 1024 (IP6_RT_PRIO_USER).
-func largestMetric(k *oracle.Kernel, v6 bool) (int, error) {
-	usual := 600 // network managers give this to Wi-Fi
-	if v6 {
-		usual = 1024
-	}
-	n, err := k.LargestMetric(v6)
-	return max(n, usual), err
 }
 
 // freeTable returns a routing table to propose: it has no routes, and no rule leads to

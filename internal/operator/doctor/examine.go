@@ -125,20 +125,18 @@ func ip(p *Prefix) string {
 }
 
 func (e *examination) defaultRoute(p *Prefix) {
-	q, v6 := *p, 0
-	if p.Addr.Is6() {
-		v6 = 1
-	}
-	q.Gateway = example(p)
-	metric := e.facts.Metrics[v6] + 100 // larger than all others, so that the host's own default stays preferred
-	if p.Hidden {
-		e.add(false, Finding{})
+	if p.Default || p.Hidden {
+		e.report.Passed++
 		return
 	}
-	if !p.Default {
-		e.facts.Metrics[v6] = metric
+	metric, ok := e.lastMetric(p.Addr.Is6())
+	if !ok || p.Barrier.Words != "" {
+		e.forbidden(p)
+		return
 	}
-	e.add(!p.Default, Finding{
+	q := *p
+	q.Gateway = example(p)
+	e.add(true, Finding{
 		Severity: Warning, Check: "default-route", Subject: subject(p),
 		Text:     "no default route: it reaches its own network only",
 		Evidence: fmt.Sprintf("no route to %s by %s", everywhere(p), p.ID.Interface),
@@ -146,6 +144,52 @@ func (e *examination) defaultRoute(p *Prefix) {
 		Fix:      []string{fmt.Sprintf("%s route add default %s metric %d    # if that is its gateway", ip(p), hop(&q), metric)},
 		Lasts:    lastDefault(&q, metric),
 	})
+}
+
+// lastMetric returns a metric for a further default route in table main. It is larger than
+// those of all others that lead somewhere, so that the host's own default stays
+// preferred. ok is false if a default route that refuses leaves no room behind them.
+func (e *examination) lastMetric(v6 bool) (metric int, ok bool) {
+	// Network managers give 600 to Wi-Fi. An IPv6 route without a metric has 1024
+	// (IP6_RT_PRIO_USER).
+	i, usual := 0, 600
+	if v6 {
+		i, usual = 1, 1024
+	}
+	largest, refusing := e.facts.Metrics[i], e.facts.Refusing[i]
+	const apart = 100
+	metric = max(largest, usual) + apart
+	if refusing > 0 && metric >= refusing {
+		metric = largest + (refusing-largest)/2
+		if metric <= largest {
+			return 0, false
+		}
+	}
+	e.facts.Metrics[i] = metric
+	return metric, true
+}
+
+// forbidden reports a prefix for which a default route would have no effect, because
+// somebody forbids its packets to leave by its interface. No command against that is
+// proposed.
+func (e *examination) forbidden(p *Prefix) {
+	f := Finding{
+		Severity: Warning, Check: "forbidden", Subject: subject(p),
+		Text:     "nothing may leave by it but what is for its own network: table main has a default route that refuses, before the place for another one",
+		Evidence: ip(p) + " route: a default route of the kind blackhole, unreachable or prohibit",
+		Copes:    "the prefix is suspect, and destinations on its link are reached",
+		Fix:      []string{ip(p) + " route    # shows the route; if that was your wish, no block for this network"},
+	}
+	if b := p.Barrier; b.Words != "" {
+		f.Text = fmt.Sprintf("nothing may leave by it but what is for its own network: that is forbidden by rule %d", b.Priority)
+		f.Evidence = fmt.Sprintf("rule %d: %s", b.Priority, b.Words)
+		f.Fix = []string{ip(p) + " rule    # shows the rule; if that was your wish, no block for this network"}
+		if p.BarrierTable != 0 {
+			f.Text = fmt.Sprintf("nothing may leave by it but what is for its own network: that is forbidden by a route in table %d, to which rule %d leads", p.BarrierTable, b.Priority)
+			f.Fix[0] = fmt.Sprintf("%s route show table %d    # shows the route; if that was your wish, no block for this network", ip(p), p.BarrierTable)
+		}
+	}
+	e.add(true, f)
 }
 
 func everywhere(p *Prefix) string {
@@ -187,8 +231,11 @@ func (e *examination) sourceRoute(p *Prefix) {
 		text = fmt.Sprintf("what is bound to it leaves elsewhere, as a rule of somebody else comes before those of mamma (priority %d on)", routing.FirstPriority)
 		evidence += fmt.Sprintf(", by rule %d: %s", p.Foreign.Priority, p.Foreign.Words)
 		fix = []string{move(p, p.Foreign) + "    # unless that is meant, as with a VPN: then no block for this network"}
-	case e.facts.ManageRouting && p.Forbidden.Words != "":
-		text = "what is bound to it leaves elsewhere: mamma gives it no rules, as a rule of somebody else refuses what would be sent from it"
+	case p.Forbidden.Words != "":
+		text = "what is bound to it leaves elsewhere, and a rule of somebody else refuses what would be sent from it"
+		if e.facts.ManageRouting {
+			text = "what is bound to it leaves elsewhere: mamma gives it no rules, as a rule of somebody else refuses what would be sent from it"
+		}
 		evidence += fmt.Sprintf("; rule %d: %s", p.Forbidden.Priority, p.Forbidden.Words)
 		fix = []string{fmt.Sprintf("%s rule    # shows the rule; if that was your wish, no block for this network", ip(p))}
 	case e.facts.ManageRouting && p.Managed:
@@ -199,6 +246,12 @@ func (e *examination) sourceRoute(p *Prefix) {
 		fix = []string{"systemctl restart mamma    # if it does not run; else its log says why"}
 	case p.Twin:
 		fix = []string{"another address for one of the two devices, by its own settings: no rule can tell them apart"}
+	case len(p.Undone)+len(p.Passed) > 0:
+		// A way of its own would pass over these rules.
+		for _, f := range slices.Concat(p.Undone, p.Passed) {
+			evidence += fmt.Sprintf("; rule %d would not hold for a way of its own: %s", f.Priority, f.Words)
+		}
+		fix = []string{`routing = "manage"    # in the configuration; mammactl doctor then says how the rules of others that stand behind stay in force`}
 	case p.Mixed:
 		fix = []string{`routing = "manage"    # in the configuration: mamma tells a VPN's routes from those to other places`}
 	default:

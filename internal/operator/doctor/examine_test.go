@@ -149,6 +149,30 @@ func TestExamine(t *testing.T) {
 		{"no default route", func(f *Facts) { f.Prefixes[1].Default, f.Prefixes[1].Gateway = false, netip.Addr{} }, []string{
 			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if that is its gateway",
 		}, 1},
+		{"no default route, and one that refuses is last", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, 4294967295 }, []string{
+			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if that is its gateway",
+		}, 1},
+		{"no default route, and one that refuses is near", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, 610 }, []string{
+			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 605    # if that is its gateway",
+		}, 1},
+		{"no default route, and one that refuses leaves no room", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, 601 }, []string{
+			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if that was your wish, no block for this network",
+		}, 1},
+		{"no default route, which a rule would undo", func(f *Facts) {
+			f.Prefixes[1].Default, f.Prefixes[1].Barrier = false, Foreign{20002, "from all prohibit"}
+		}, []string{
+			"warning forbidden 10.64.0.0/10 on wwan0; ip rule    # shows the rule; if that was your wish, no block for this network",
+		}, 1},
+		{"no default route, which a route of another table would undo", func(f *Facts) {
+			f.Prefixes[1].Default, f.Prefixes[1].Barrier, f.Prefixes[1].BarrierTable = false, Foreign{20001, "from all lookup 1000"}, 1000
+		}, []string{
+			"warning forbidden 10.64.0.0/10 on wwan0; ip route show table 1000    # shows the route; if that was your wish, no block for this network",
+		}, 1},
+		{"a way of its own would pass over a rule that refuses", func(f *Facts) {
+			f.Prefixes[1].Egress, f.Prefixes[1].Undone = "wlan0", []Foreign{{20002, "from 10.64.0.0/10 to 203.0.113.0/24 prohibit"}}
+		}, []string{
+			`problem source-route 10.64.0.0/10 on wwan0; routing = "manage"    # in the configuration; mammactl doctor then says how the rules of others that stand behind stay in force`,
+		}, 2},
 		{"duplicates", func(f *Facts) {
 			f.Prefixes[1].ID.Prefix = f.Prefixes[0].ID.Prefix
 			f.Others = []policy.PrefixID{{Interface: "eth0", Prefix: f.Prefixes[0].ID.Prefix}, {Interface: "eth1"}}

@@ -37,9 +37,11 @@ type Facts struct {
 	Table int
 	// Unbound are the interfaces that unbound traffic uses, for IPv4 and for IPv6.
 	Unbound [2]string
-	// Metrics are the largest metrics of default routes in table main, for IPv4 and for
-	// IPv6.
-	Metrics [2]int
+	// Metrics are the largest metrics of the routes in table main that lead to everywhere,
+	// for IPv4 and for IPv6; 0: there is no such route. Refusing are the smallest metrics of
+	// default routes there that refuse, behind which nothing has an effect; 0: there are
+	// none.
+	Metrics, Refusing [2]int
 	// Marks are rules by mark, and Users rules by user, that send packets elsewhere
 	// which would otherwise leave by a managed prefix.
 	Marks, Users []Diversion
@@ -154,6 +156,11 @@ type Prefix struct {
 	Foreign Foreign
 	// Managed tells that mamma has made rules for Addr.
 	Managed bool
+	// Barrier is a rule that keeps the kernel from looking for a default route of the
+	// prefix in table main, because it refuses the packets. If BarrierTable is not 0, a
+	// route in that table does, to which the rule leads.
+	Barrier      Foreign
+	BarrierTable int
 	// Forbidden is a rule that refuses the prefix's packets, and that mamma's rules
 	// would have to precede; so there are none. Undone are rules that refuse some of
 	// these packets, but have no effect because mamma's rules come before them. The

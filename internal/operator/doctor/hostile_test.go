@@ -61,6 +61,9 @@ func everything(name string) []Facts {
 			f.Prefixes[0].Managed, f.Prefixes[0].Undone = true, []Foreign{{9, "from all iif " + display.ShellQuote(name) + " prohibit"}}
 			f.Prefixes[1].Egress, f.Prefixes[1].Foreign = name, Foreign{9, "from all iif " + display.ShellQuote(name) + " lookup 77"}
 		}),
+		named(func(f *Facts) {
+			f.Prefixes[0].Default, f.Prefixes[0].Barrier = false, Foreign{9, "from all iif " + display.ShellQuote(name) + " prohibit"}
+		}),
 		named(func(f *Facts) { f.Prefixes = nil }),
 	}
 }
