@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/scopes/hook"
@@ -196,14 +197,37 @@ func (e *Engine) ask(s *scope, q mam.Question) *given {
 	}
 	g.advice = advice
 	g.answer = hook.Answer{ID: g.id, Kind: hook.Leave}
+	d := &g.advice.Record.Decision
 	switch {
-	case advice.Record.Refused, err != nil && s.Strict():
+	case advice.Record.Refused:
 		g.answer.Kind = hook.Refuse
+		if advice.Record.Selected { // the scope permits no network that there is
+			g.answer.Errno = unix.ENETUNREACH
+		}
+	case err != nil && s.Strict():
+		g.answer.Kind, g.answer.Errno = hook.Refuse, unix.ENETUNREACH
+	case d.Only && d.Prefix != nil && d.Prefix.Health.State == policy.Down:
+		// It was offered because all that are permitted are down. A program that asked
+		// would wait for it; one that was not asked learns at once that nothing leads there.
+		g.answer.Kind, g.answer.Errno = hook.Refuse, unix.ENETUNREACH
+		g.advice.Record.Refused, d.Reason = true, "all networks that are permitted are down: "+describe(d.Prefix)
 	case advice.Source.IsValid():
 		g.answer.Kind, g.answer.Source, g.answer.Device = hook.Place, advice.Source, advice.Interface
 		g.answer.ByDevice, g.answer.Only = advice.Device != "", advice.Record.Decision.Only
 	}
 	return g
+}
+
+// describe says what is known of a network that is down.
+func describe(p *policy.Prefix) string {
+	name := p.Interface
+	if p.Name != "" {
+		name = p.Name
+	}
+	if p.Health.Reason == "" {
+		return name
+	}
+	return name + ": " + p.Health.Reason
 }
 
 // question is what the policy is asked.

@@ -93,17 +93,21 @@ func (s *scopeStage) start() *daemon {
 }
 
 // fetch lets an unmodified program in a group connect. It returns the network that the
-// connection went over, "nowhere" if it failed.
+// connection went over, "unreachable" if the program was told at once that there is none,
+// and "nowhere" if the connection failed otherwise.
 func (s *scopeStage) fetch(g *groupbed.Group, url string) string { return s.fetchWithin(g, url, "15") }
 
 // fetchWithin is fetch for a connection that may fail. patience is its time-out in
 // seconds.
 func (s *scopeStage) fetchWithin(g *groupbed.Group, url, patience string) string {
 	s.t.Helper()
-	cmd := exec.Command("curl", "-gsS", "--max-time", "15", "--connect-timeout", patience, url)
+	cmd := exec.Command("curl", "-gsSv", "--max-time", "15", "--connect-timeout", patience, url)
 	g.Put(cmd)
 	p := stage.Launch(s.t, s.bed.Client, cmd)
 	if code := p.Wait(s.t); code != 0 {
+		if code == 7 && strings.Contains(p.Log.String(), "Network is unreachable") {
+			return "unreachable"
+		}
 		if code == 7 || code == 28 { // it could not connect, or not in time
 			return "nowhere"
 		}
@@ -181,8 +185,11 @@ func TestScopes(t *testing.T) {
 	stage.Until(t, "web moves back", func() bool { return s.fetchWithin(s.web, "http://192.0.2.1/", "1") == home })
 
 	s.carrier("wwan0", false)
-	stage.Until(t, "backup stays", func() bool { return s.fetchWithin(s.backup, "http://192.0.2.1/", "1") == "nowhere" })
-	s.expect("without mobile", map[*groupbed.Group]string{s.backup: "nowhere", s.web: home, s.other: home})
+	stage.Until(t, "backup stays, and is told so", func() bool { return s.fetchWithin(s.backup, "http://192.0.2.1/", "1") == "unreachable" })
+	s.expect("without mobile", map[*groupbed.Group]string{s.backup: "unreachable", s.web: home, s.other: home})
+	if all := s.ctl("decisions", "--json"); !strings.Contains(all, "all networks that are permitted are down: mobile: the link has no carrier") {
+		t.Errorf("decisions: %s", all)
+	}
 	s.carrier("wwan0", true)
 	stage.Until(t, "backup moves back", func() bool { return s.fetchWithin(s.backup, "http://192.0.2.1/", "1") == mobile })
 

@@ -351,14 +351,60 @@ func TestUndecided(t *testing.T) {
 			}
 		}
 	}
-	check("nothing decided", fmt.Sprintf("error %d", syscall.EACCES), s.a.Client4.String())
+	check("nothing decided", fmt.Sprintf("error %d", syscall.ENETUNREACH), s.a.Client4.String())
 	s.use(t, 1, s.b, false, true)
 	s.use(t, 2, s.b, false, false)
 	check("decided", s.b.Client4.String(), s.b.Client4.String())
 	if err := s.table.Hold(-time.Second); err != nil {
 		t.Fatal(err)
 	}
-	check("out of date", fmt.Sprintf("error %d", syscall.EACCES), s.a.Client4.String())
+	check("out of date", fmt.Sprintf("error %d", syscall.ENETUNREACH), s.a.Client4.String())
+}
+
+// A call that is refused fails with what the answer says, at once and for every hook.
+func TestRefused(t *testing.T) {
+	s := newScene(t, true)
+	s.put(t, s.root, 1, false)
+	m := startMember(t, s.bed.Client, s.root.Sub("one"))
+	for said, want := range map[syscall.Errno]syscall.Errno{0: syscall.EACCES, syscall.ENETUNREACH: syscall.ENETUNREACH, syscall.EHOSTUNREACH: syscall.EHOSTUNREACH} {
+		if !s.table.can.retval {
+			want = syscall.EPERM
+		}
+		for _, p := range []Protocol{TCP, UDP} {
+			for _, v6 := range []bool{false, true} {
+				if err := s.table.SetUsual(Usual{1, p, v6}, Answer{ID: 1, Kind: Refuse, Errno: said}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, d := range []string{"tcp " + web4, "tcp " + web6, "udp " + web4, "udp " + web6, "mapped " + web4, "send " + web4, "send " + web6} {
+			how, to, _ := strings.Cut(d, " ")
+			if got := m.dial(how, to); !strings.HasPrefix(got, fmt.Sprintf("error %d:", want)) {
+				t.Errorf("%s: %s, want error %d", d, got, want)
+			}
+			if e := s.read(t); e.Kind != Refuse || e.Errno != 0 {
+				t.Errorf("%s is told of as %+v", d, e)
+			}
+			if how == "send" { // one record a second and destination
+				if err := errors.Join(s.table.maps["told"].Delete(told(t, s, to))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if err := s.table.SetUsual(Usual{1, TCP, false}, Answer{Kind: Refuse, Errno: maxErrno}); err == nil {
+		t.Error("a number that is no error is taken")
+	}
+}
+
+// told is the key under which a datagram to a destination was told of.
+func told(t *testing.T, s *scene, to string) []byte {
+	t.Helper()
+	var k []byte
+	if err := s.table.maps["told"].NextKey(nil, &k); err != nil {
+		t.Fatalf("nothing was told of %s: %v", to, err)
+	}
+	return k
 }
 
 // An address that is gone is told of; where nothing else is permitted the call fails.
@@ -372,7 +418,7 @@ func TestCannotBind(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := m.dial("tcp", web4)
-		if want := s.a.Client4.String(); !only && got != want || only && !strings.HasPrefix(got, "error") {
+		if want := s.a.Client4.String(); !only && got != want || only && !strings.HasPrefix(got, fmt.Sprintf("error %d:", syscall.ENETUNREACH)) {
 			t.Errorf("only %v: %s", only, got)
 		}
 		if e := s.read(t); e.Errno != syscall.EADDRNOTAVAIL || (e.Kind == Refuse) != only {

@@ -48,6 +48,9 @@ const (
 	memberValueSize = 8
 )
 
+// maxErrno is above all errors that a call may fail with (MAX_ERRNO of linux/err.h).
+const maxErrno = 4096
+
 // anyUser is (uid_t)-1, which is nobody's.
 const anyUser = 1<<32 - 1
 
@@ -82,6 +85,7 @@ const (
 	answerKind   = 8  // u32
 	answerFlags  = 12 // u32
 	answerSource = 16
+	answerErrno  = 16 // i32, negative: in place of a source, where connections are refused
 	answerDevice = 32
 	answerSize   = 48
 )
@@ -126,7 +130,7 @@ type Kind uint32
 const (
 	Leave  Kind = 1 + iota // the kernel's own choice
 	Place                  // bound as the answer says
-	Refuse                 // the program's call fails
+	Refuse                 // the program's call fails, with Answer.Errno
 )
 
 // String is the kind's name.
@@ -149,6 +153,9 @@ type Answer struct {
 	// Only refuses a connection that cannot be bound as the answer says; else it goes
 	// the kernel's way.
 	Only bool
+	// Errno is what a refused call fails with; 0 is EACCES. Kernels before 5.18 have EPERM
+	// in its place, whatever it says.
+	Errno unix.Errno
 	// Source is the address to bind to, of the destination's family.
 	Source netip.Addr
 	// Device is the interface of Source. ByDevice binds to it every socket, not only
@@ -162,7 +169,17 @@ func (a *Answer) encode() ([]byte, error) {
 	binary.NativeEndian.PutUint64(b[answerID:], a.ID)
 	binary.NativeEndian.PutUint32(b[answerKind:], uint32(a.Kind))
 	switch a.Kind {
-	case Leave, Refuse:
+	case Leave:
+		return b, nil
+	case Refuse:
+		errno := a.Errno
+		if errno == 0 {
+			errno = unix.EACCES
+		}
+		if errno >= maxErrno {
+			return nil, fmt.Errorf("no such error: %d", errno)
+		}
+		binary.NativeEndian.PutUint32(b[answerErrno:], -uint32(errno))
 		return b, nil
 	case Place:
 	default:
@@ -263,7 +280,7 @@ func ParseEvent(b []byte) (Event, error) {
 	if e.Protocol = Protocol(b[eventProtocol]); e.Protocol != TCP && e.Protocol != UDP {
 		return e, fmt.Errorf("%w: protocol %d", ErrEvent, e.Protocol)
 	}
-	if r := int32(u32(b[eventResult:])); r < 0 && r > -4096 { // MAX_ERRNO of linux/err.h
+	if r := int32(u32(b[eventResult:])); r < 0 && r > -maxErrno {
 		e.Errno = unix.Errno(-r)
 	} else if r != 0 {
 		return e, fmt.Errorf("%w: result %d", ErrEvent, r)

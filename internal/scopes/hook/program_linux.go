@@ -26,7 +26,7 @@ var points = []point{
 // abilities are the helpers that not every kernel has.
 type abilities struct {
 	process bool // bpf_get_current_pid_tgid
-	retval  bool // bpf_set_retval: a refused call fails with EACCES, else with EPERM
+	retval  bool // bpf_set_retval: a refused call fails with what is said, else with EPERM
 }
 
 // Offsets in struct bpf_sock_addr and struct bpf_sock (linux/bpf.h).
@@ -54,7 +54,8 @@ const (
 	atResult  = -120 // u32
 	atSource  = -152 // sockaddr_in6, 28 bytes
 	atEvent   = -240 // eventSize
-	stackEnd  = -240
+	atErrno   = -244 // u32: what a refused call fails with, negative
+	stackEnd  = -248
 )
 
 // Registers that keep their meaning throughout. R0 to R5 are for calls.
@@ -387,6 +388,9 @@ func (w *writer) choose() {
 	w.add(
 		asm.FnKtimeGetNs.Call(),
 		asm.StoreMem(asm.RFP, atNow, asm.R0, asm.DWord),
+		// Where there is no network, programs are told so: they take that for a state that
+		// passes, try the other family, and come back, unlike after EACCES.
+		asm.StoreImm(asm.RFP, atErrno, -int64(unix.ENETUNREACH), asm.Word),
 		asm.LoadMem(asm.R1, settings, settingsDeadline, asm.DWord),
 		asm.JGT.Reg(asm.R0, asm.R1, "undecided"), // the maps are out of date
 	)
@@ -427,12 +431,17 @@ func (w *writer) choose() {
 		asm.LoadMem(asm.R1, answer, answerID, asm.DWord),
 		asm.StoreMem(asm.RFP, atEvent+eventAnswer, asm.R1, asm.DWord),
 		asm.LoadMem(sock, answer, answerKind, asm.Word),
-		asm.JNE.Imm(sock, int32(Place), "acted"),
+		asm.JEq.Imm(sock, int32(Place), "place"),
+		asm.JNE.Imm(sock, int32(Refuse), "acted"),
+		asm.LoadMem(asm.R1, answer, answerErrno, asm.Word),
+		asm.StoreMem(asm.RFP, atErrno, asm.R1, asm.Word),
+		asm.Ja.Label("acted"),
 	)
 }
 
 // act binds the socket, or gives the datagram its source.
 func (w *writer) act() {
+	w.at("place")
 	if w.datagram {
 		w.actDatagram()
 	} else {
@@ -446,6 +455,13 @@ func (w *writer) act() {
 		asm.And.Imm(asm.R1, flagOnly),
 		asm.JEq.Imm(asm.R1, 0, "acted"),
 		asm.Mov.Imm(sock, int32(Refuse)),
+		// Of a network that has gone a moment ago, the address or the device is missing.
+		// All else is somebody's will, or does not pass.
+		asm.LoadMem(asm.R1, asm.RFP, atResult, asm.Word),
+		asm.Mov.Reg32(asm.R1, asm.R1),
+		asm.JEq.Imm32(asm.R1, -int32(unix.EADDRNOTAVAIL), "acted"),
+		asm.JEq.Imm32(asm.R1, -int32(unix.ENODEV), "acted"),
+		asm.StoreImm(asm.RFP, atErrno, -int64(unix.EACCES), asm.Word),
 	)
 	w.at("acted")
 }
@@ -553,7 +569,7 @@ func (w *writer) tell() {
 	w.at("end")
 	w.add(asm.JNE.Imm(sock, int32(Refuse), "pass"))
 	if w.can.retval {
-		w.add(asm.Mov.Imm(asm.R1, -int32(unix.EACCES)), asm.FnSetRetval.Call())
+		w.add(asm.LoadMem(asm.R1, asm.RFP, atErrno, asm.Word), asm.FnSetRetval.Call())
 	}
 	w.add(asm.Mov.Imm(asm.R0, 0), asm.Return())
 }

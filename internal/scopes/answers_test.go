@@ -1,0 +1,72 @@
+package scopes
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/config"
+	"github.com/socket-intents/mamma/internal/scopes/hook"
+	"github.com/socket-intents/mamma/mam"
+	"github.com/socket-intents/mamma/policy"
+)
+
+// decider gives one advice to all.
+type decider struct {
+	advice mam.Advice
+	err    error
+}
+
+func (d decider) Ask(mam.Question, time.Time) (mam.Advice, error) { return d.advice, d.err }
+
+func (d decider) Remember(r mam.Record) mam.Record { return r }
+
+// What cannot be had is refused at once, as no network or as not permitted; a network that
+// is down is used only where all would be.
+func TestAnswerOfAdvice(t *testing.T) {
+	at := func(state policy.HealthState) *policy.Prefix {
+		return &policy.Prefix{Interface: "wwan0", Name: "mobile", Health: policy.Health{State: state, Reason: "the link has no carrier"}}
+	}
+	advice := func(only bool, p *policy.Prefix) mam.Advice {
+		a := mam.Advice{Record: mam.Record{Decision: policy.Decision{Only: only, Prefix: p}}}
+		if p != nil {
+			a.Source, a.Interface = netip.MustParseAddr("10.0.0.2"), p.Interface
+		}
+		return a
+	}
+	refused := func(selected bool) mam.Advice {
+		return mam.Advice{Record: mam.Record{Refused: true, Selected: selected, Decision: policy.Decision{Only: true}}}
+	}
+	strict := config.Scope{Wants: []config.Want{{Degree: config.Require, Kind: config.ByNetwork, Name: "mobile"}}}
+	for _, tt := range []struct {
+		name   string
+		scope  config.Scope
+		advice mam.Advice
+		err    error
+		kind   hook.Kind
+		errno  unix.Errno
+	}{
+		{"up", strict, advice(true, at(policy.Up)), nil, hook.Place, 0},
+		{"in doubt", strict, advice(true, at(policy.Suspect)), nil, hook.Place, 0},
+		{"the only one, down", strict, advice(true, at(policy.Down)), nil, hook.Refuse, unix.ENETUNREACH},
+		{"all down", config.Scope{}, advice(false, at(policy.Down)), nil, hook.Place, 0},
+		{"none of those permitted is there", strict, refused(true), nil, hook.Refuse, unix.ENETUNREACH},
+		{"refused by the policy", config.Scope{}, refused(false), nil, hook.Refuse, 0},
+		{"not decided", strict, mam.Advice{}, errors.New("no"), hook.Refuse, unix.ENETUNREACH},
+		{"not decided, all permitted", config.Scope{}, mam.Advice{}, errors.New("no"), hook.Leave, 0},
+	} {
+		e := New(Options{Decider: decider{tt.advice, tt.err}})
+		g := e.ask(&scope{Scope: &tt.scope}, mam.Question{})
+		if g.answer.Kind != tt.kind || g.answer.Errno != tt.errno {
+			t.Errorf("%s: %v with %v, want %v with %v", tt.name, g.answer.Kind, g.answer.Errno, tt.kind, tt.errno)
+		}
+		down := tt.kind == hook.Refuse && tt.advice.Source.IsValid()
+		if r := g.advice.Record; down && (!r.Refused || !strings.Contains(r.Decision.Reason, "mobile: the link has no carrier")) {
+			t.Errorf("%s: remembered as %+v", tt.name, r)
+		}
+	}
+}
