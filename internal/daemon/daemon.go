@@ -180,6 +180,7 @@ func (d *Daemon) connect(cfg *config.Config) {
 	}
 	d.server = mam.NewServer(d.manager)
 	d.scopes = d.newScopes()
+	d.metrics.AddScopes(d.scopesMetrics)
 	d.nets.OnEvent(func() {
 		d.manager.VoidLeases()
 		d.scopes.RoutesChanged()

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/network/netmon"
 	"github.com/socket-intents/mamma/internal/network/oracle"
 	"github.com/socket-intents/mamma/internal/operator/control"
+	"github.com/socket-intents/mamma/internal/operator/control/metrics"
 	"github.com/socket-intents/mamma/internal/scopes"
 )
 
@@ -73,6 +75,33 @@ func (d *Daemon) scopesState(ctx context.Context) (control.Scopes, error) {
 		out.Scopes = append(out.Scopes, encodeScope(&s.Scopes[i]))
 	}
 	return out, nil
+}
+
+// scopesMetrics is what metrics tell of scopes, false if there are none. A scrape does not
+// wait for long.
+func (d *Daemon) scopesMetrics() (metrics.Scopes, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s, err := d.scopes.State(ctx)
+	if err != nil || len(s.Scopes) == 0 {
+		return metrics.Scopes{}, false
+	}
+	return scopesTotals(&s), true
+}
+
+// scopesTotals adds all scopes up.
+func scopesTotals(s *scopes.State) metrics.Scopes {
+	out := metrics.Scopes{Configured: len(s.Scopes), Attached: len(s.Hooks) > 0, Unseen: s.Lost}
+	groups := map[string]bool{} // one with several users or commands may be of several scopes
+	for i := range s.Scopes {
+		c := &s.Scopes[i].Counts
+		out.Placed, out.Left, out.Refused, out.Unbound = out.Placed+c.Placed, out.Left+c.Left, out.Refused+c.Refused, out.Unbound+c.Failed
+		for _, g := range s.Scopes[i].Groups {
+			groups[g] = true
+		}
+	}
+	out.Groups = len(groups)
+	return out
 }
 
 func encodeScope(s *scopes.ScopeState) control.Scope {

@@ -24,6 +24,7 @@ func served(t *testing.T) (names map[string][]string, text string) {
 	m.AddMPTCP(func() (mptcp.Counters, error) {
 		return mptcp.Counters{Fallbacks: map[string]uint64{"DssFallback": 1}}, nil
 	})
+	m.AddScopes(func() (Scopes, bool) { return Scopes{}, true })
 	sample := regexp.MustCompile(`^(mamma_\w+)(?:\{(.*)\})? \S+\n$`)
 	label := regexp.MustCompile(`(\w+)="(?:[^"\\]|\\.)*"`)
 	names = map[string][]string{}
