@@ -22,8 +22,8 @@ import (
 const webHelp = `
 Serves a page for a browser of this host, until it is interrupted, and prints the
 link to it: the networks with what they did in the last ten minutes, decisions as they
-are made, with the candidates that the policy compared, budgets, programs, Multipath
-TCP, and what doctor finds.
+are made, with the candidates that the policy compared, budgets, programs, scopes,
+Multipath TCP, and what doctor finds.
 
 The page is at 127.0.0.1, at a port that is free or the one given by --port. The link
 has a token: whoever has the link sees what you may see. Nothing is changed from the

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +85,7 @@ type daemon struct {
 	requests string
 	runner   *mam.Runner
 	begun    time.Time // of the past
+	scopes   atomic.Pointer[control.Scopes]
 	stop     func()
 }
 
@@ -94,6 +96,7 @@ func startDaemon(t *testing.T, dir string, networks func(second int) []*policy.P
 		Manager: mam.New(mam.Options{Keep: 1024}), past: control.NewPast(), requests: filepath.Join(dir, "mamma.sock"),
 		runner: mam.NewRunner("fastest", &fastest{reason}, slog.New(slog.DiscardHandler)), begun: time.Now().Add(-9 * time.Minute),
 	}
+	d.scopes.Store(&control.Scopes{Scopes: []control.Scope{}})
 	for s := range 9 * 60 {
 		d.past.Note(&mam.View{Time: d.begun.Add(time.Duration(s) * time.Second), Prefixes: networks(s)})
 	}
@@ -111,6 +114,7 @@ func startDaemon(t *testing.T, dir string, networks func(second int) []*policy.P
 	server := control.New(control.Options{
 		Manager: d.Manager, Past: d.past, Version: "0.9.0", Started: time.Now(),
 		Multipath: func() (control.Multipath, error) { return multipath(), nil },
+		Scopes:    func(context.Context) (control.Scopes, error) { return *d.scopes.Load(), nil },
 	})
 	for _, f := range []func(context.Context) error{
 		d.Run,

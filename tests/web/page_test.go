@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/socket-intents/mamma/internal/operator/control"
 	"github.com/socket-intents/mamma/internal/testing/chromium"
 	"github.com/socket-intents/mamma/policy"
 )
@@ -25,11 +26,11 @@ const overflow = `(() => {
 	return out;
 })()`
 
-// fits looks at the page in three widths, light and dark, and leaves pictures if they are
+// fits looks at the page in three widths (640 is what 200 % leave of 1280), light and dark, and leaves pictures if they are
 // wanted.
 func fits(t *testing.T, ctx context.Context, p *chromium.Page, name string) {
 	t.Helper()
-	for _, width := range []int{360, 768, 1440} {
+	for _, width := range []int{320, 640, 1440} {
 		for _, dark := range []bool{false, true} {
 			if err := p.Show(ctx, width, 900, dark); err != nil {
 				t.Fatal(err)
@@ -109,6 +110,42 @@ func TestPage(t *testing.T) {
 	late := page(t, ctx, b, link)
 	await(t, ctx, late, `/lte has gone[^]*api\.example\.net[^]*download\.example\.net/.test(document.getElementById("decisions-rows").innerText)`)
 	calm(t, late)
+}
+
+// What the page says of scopes: how to have one, what each matches and did, and what is amiss.
+func TestScopes(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	dir := t.TempDir()
+	d := startDaemon(t, dir, two, "")
+	p := page(t, ctx, browser(t), serveWeb(t, dir, nil))
+	says := func(words string) {
+		t.Helper()
+		await(t, ctx, p, fmt.Sprintf(`document.getElementById("scopes-list").innerText.replace(/\s+/g, " ").includes(%q)`, words))
+	}
+	says(`No scope is configured`)
+	says(`unit = "backup.service"`)
+	known := func(s string) *string { return &s }
+	lte := &control.PrefixRef{Prefix: "10.64.0.0/10", Name: known("lte"), Interface: "wwan0", Address: "10.64.3.9"}
+	state := control.Scopes{
+		Root: known("/sys/fs/cgroup"), Hooks: []string{"connect4", "connect6"}, Kept: true, Groups: 41, Scopes: []control.Scope{{
+			Name: "backup", Units: []string{"backup.service"}, Groups: []string{"/system.slice/backup.service", "/a", "/b"}, Placed: 1234, Left: 5, Refused: 6, Failed: 7,
+			Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "place", Chosen: lte}, {Family: "IPv6", Transport: "stream", Kind: "leave"}},
+		}, {Name: "others", Usual: []control.ScopeAnswer{{Family: "IPv4", Transport: "stream", Kind: "refuse"}, {Family: "IPv6", Transport: "stream", Kind: "refuse"}}}},
+	}
+	d.scopes.Store(&state)
+	says("backup unit backup.service /system.slice/backup.service, /a and 1 more IPv4 lte, IPv6 left to the kernel 1 234 5 6 7")
+	says("others all that no other scope is about none yet refused 0 0 0 0")
+	says("Attached to connect4, connect6 for 41 control groups below /sys/fs/cgroup.")
+	says("Not bound are those")
+	fits(t, ctx, p, "scopes")
+	amiss := state // the first one is the server's
+	amiss.Hooks, amiss.Unseen, amiss.Error = nil, 3, known("no CAP_BPF <b>")
+	d.scopes.Store(&amiss)
+	says("Not as it should be: no CAP_BPF <b>")
+	says("Nothing is attached to the kernel, so that nothing is placed.")
+	says("3 connections came too fast")
+	calm(t, p)
 }
 
 func TestNoNetworks(t *testing.T) {

@@ -135,6 +135,7 @@ func (s *Server) handler() http.Handler {
 	api := http.NewServeMux()
 	for pattern, path := range map[string]string{
 		"GET /api/status": "/v1/status", "GET /api/prefixes": "/v1/prefixes", "GET /api/policy": "/v1/policy", "GET /api/mptcp": "/v1/mptcp",
+		"GET /api/scopes": "/v1/scopes",
 	} {
 		api.HandleFunc(pattern, s.answer(func(r *http.Request) (any, error) { return s.ask(r, path) }))
 	}

@@ -214,7 +214,7 @@ func TestNothingIsChanged(t *testing.T) {
 		}
 	}
 	for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
-		for _, path := range []string{"/api/status", "/api/prefixes", "/api/policy", "/api/mptcp", "/api/history?since=1", "/api/decisions?limit=5", "/api/explain",
+		for _, path := range []string{"/api/status", "/api/prefixes", "/api/policy", "/api/mptcp", "/api/scopes", "/api/history?since=1", "/api/decisions?limit=5", "/api/explain",
 			"/api/set", "/api/reload", "/api/doctor", "/api/runs", "/api/page", "/api/profile/heap", "/api/../v1/reload", "/v1/reload"} {
 			_, _, _ = ask(t, s, method, path, `{}`, nil)
 		}
@@ -252,6 +252,7 @@ func TestAnswers(t *testing.T) {
 		{"POST", "/api/explain", `{"hosts":"a"}`, 400, "unknown field"},
 		{"POST", "/api/explain", `{"host":"` + strings.Repeat("a", maxBody) + `"}`, 400, "too large"},
 		{"POST", "/api/doctor", "", 200, `"passed":3`},
+		{"GET", "/api/scopes", "", 200, `"now":"2026-03-01T12:00:00Z"`},
 		{"GET", "/api/runs", "", 200, `"runs":[]`},
 		{"GET", "/api/page", "", 200, `{"allow_changes":false,"doctor":true}`},
 		{"GET", "/api/none", "", 404, ""},

@@ -293,6 +293,68 @@ func (p *Page) Show(ctx context.Context, width, height int, dark bool) error {
 		p.do(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil))
 }
 
+// Prefer sets a feature of the user's preferences, such as prefers-reduced-motion. Others go
+// back to what the browser has, also the colour scheme.
+func (p *Page) Prefer(ctx context.Context, feature, value string) error {
+	return p.do(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": feature, "value": value}}}, nil)
+}
+
+// Node is what a screen reader is told of an element.
+type Node struct {
+	Role      string // as in ARIA, or the browser's own for what has none there
+	Name      string
+	Focusable bool
+	Parent    int // its place in the list; -1: none
+}
+
+// Accessibility returns the accessibility tree, without what a screen reader is not told
+// of. Parents come before their children.
+func (p *Page) Accessibility(ctx context.Context) ([]Node, error) {
+	type value struct {
+		Value any `json:"value"`
+	}
+	var r struct {
+		Nodes []struct {
+			ID         string   `json:"nodeId"`
+			Children   []string `json:"childIds"`
+			Ignored    bool     `json:"ignored"`
+			Role, Name value
+			Properties []struct {
+				Name  string
+				Value value
+			}
+		}
+	}
+	if err := p.do(ctx, "Accessibility.getFullAXTree", nil, &r); err != nil {
+		return nil, err
+	}
+	var list []Node
+	place := map[string]int{} // of the nearest ancestor that is told of
+	for _, n := range r.Nodes {
+		at, ok := place[n.ID]
+		if !ok {
+			at = -1
+		}
+		if !n.Ignored {
+			node := Node{Role: fmt.Sprint(n.Role.Value), Name: strings.TrimSpace(fmt.Sprint(n.Name.Value)), Parent: at}
+			if n.Name.Value == nil {
+				node.Name = ""
+			}
+			for _, q := range n.Properties {
+				if q.Name == "focusable" {
+					node.Focusable = q.Value.Value == true
+				}
+			}
+			at = len(list)
+			list = append(list, node)
+		}
+		for _, c := range n.Children {
+			place[c] = at
+		}
+	}
+	return list, nil
+}
+
 // Screenshot returns a picture of the window as PNG.
 func (p *Page) Screenshot(ctx context.Context) ([]byte, error) {
 	var r struct {

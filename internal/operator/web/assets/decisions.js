@@ -1,7 +1,7 @@
 // The list of decisions, and of what happened to networks between them.
-import { byID, make, say, setAttribute, setText } from "./dom.js";
+import { byID, cellOf, make, rowOf, say, setText } from "./dom.js";
 import { clock, count, plural, visible } from "./format.js";
-import { callerOf, describe, destinationOf, intentsOf, networkWords, outcomeOf, reasonOf, tookOf } from "./detail.js";
+import { callerOf, describe, destinationOf, intentsOf, knownSince, networkWords, outcomeOf, reasonOf, tookOf } from "./detail.js";
 import { keyOf, nameOf, tellChange } from "./networks.js";
 
 // kept is how many entries the page remembers, and page how many more it shows at a time.
@@ -105,7 +105,7 @@ export class Decisions {
   hold(on) {
     this.held = on ? this.matching.slice() : null;
     this.newer = 0;
-    setAttribute(byID("pause"), "aria-pressed", String(on));
+    byID("pause").classList.toggle("on", on);
     if (!on) this.closeDetail();
     this.dirty();
   }
@@ -143,14 +143,18 @@ export class Decisions {
     }
     const keep = new Set(list);
     for (const entry of this.rows.keys()) if (!keep.has(entry)) this.rows.delete(entry);
+    const focused = body.contains(document.activeElement);
     reconcile(body, want);
     this.words(source);
+    // The keyboard goes on near where its line was.
+    if (focused && document.activeElement === document.body) byID("pause").focus();
   }
 
   detailRow(entry) {
-    if (!this.detail || this.detail.entry !== entry || this.detail.decision !== entry.decision || this.detail.at !== this.networks.changes.size) {
-      const row = make("tr", { class: "described" }, make("td", { colspan: "6" }, describe(entry.decision, this.networks)));
-      this.detail = { entry, decision: entry.decision, at: this.networks.changes.size, row };
+    const at = knownSince(entry.decision, this.networks, this.all);
+    if (!this.detail || this.detail.entry !== entry || this.detail.decision !== entry.decision || this.detail.at !== at) {
+      const row = rowOf({ class: "described" }, cellOf({ colspan: "6" }, describe(entry.decision, this.networks, this.all)));
+      this.detail = { entry, decision: entry.decision, at, row };
     }
     return this.detail.row;
   }
@@ -174,16 +178,16 @@ export class Decisions {
       const text = entry.change ? tellChange(entry.change) : entry.reload.error
         ? `The configuration was not read again: ${visible(entry.reload.error.split("\n")[0])}` : `The configuration was read again; the policy is ${visible(entry.reload.policy ?? "none")}`;
       const kind = entry.change && (entry.change.change === "removed" || entry.change.health === "down") ? "happened bad" : "happened";
-      return make("tr", { class: kind }, make("td", { "data-label": "Time" }, time), make("td", { colspan: "5" }, text));
+      return rowOf({ class: kind }, cellOf({ "data-label": "Time" }, time), cellOf({ colspan: "5" }, text));
     }
     const d = entry.decision;
     const button = make("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => this.toggle(entry) }, destinationOf(d));
     const went = d.outcome && (d.outcome.errno !== 0 || d.outcome.candidate !== 0) ? outcomeOf(d) : "";
     const cells = [["Time", time], ["Program", callerOf(d)], ["Destination", button], ["Said of it", intentsOf(d) || "–"],
       ["Network", make("b", {}, networkWords(d))], ["Why", went ? `${reasonOf(d)}. ${went}` : reasonOf(d)]];
-    return make("tr", { class: d.refused || (d.outcome && d.outcome.errno !== 0) ? "bad" : null, onclick: (e) => {
+    return rowOf({ class: d.refused || (d.outcome && d.outcome.errno !== 0) ? "bad" : null, onclick: (e) => {
       if (e.target !== button && getSelection().isCollapsed) this.toggle(entry);
-    } }, cells.map(([label, c]) => make("td", { "data-label": label }, c)));
+    } }, cells.map(([label, c]) => cellOf({ "data-label": label }, c)));
   }
 
   toggle(entry) {
@@ -196,6 +200,7 @@ export class Decisions {
 
   // choices offers what there is to filter by.
   choices() {
+    if (this.open) this.dirty(); // more may be known by now
     const select = byID("filter-network");
     const names = new Map([["", "any"]]);
     for (const n of this.networks.list()) names.set(keyOf(n.prefix), `${n.name} ${visible(n.prefix.prefix)}`);

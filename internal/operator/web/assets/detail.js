@@ -1,5 +1,5 @@
 // One decision: what was taken, why, what the others would have cost, how it went.
-import { make } from "./dom.js";
+import { make, tableOf } from "./dom.js";
 import { clock, long, milliseconds, plural, rate, size, term, unknown, visible } from "./format.js";
 import { keyOf, nameOf, tellChange } from "./networks.js";
 
@@ -98,8 +98,26 @@ function predicted(c, d) {
   return null;
 }
 
+// measuredSince tells of a network over which nothing was measured when a decision was made what
+// is known by now: what was measured later, or what the kernel has counted.
+function measuredSince(c, taken, d, networks) {
+  const later = c.network && networks.after(c.network, d.time);
+  if (!later) {
+    const l = c.network?.prefix.link, bytes = l ? (l.down_bytes ?? 0) + (l.up_bytes ?? 0) : null;
+    return ["how long it would take is not known: not measured yet, as mamma has seen no connection over it",
+      bytes === null ? "" : bytes === 0 ? "the kernel has counted nothing over it" : `the kernel has counted ${size(bytes)} over it in all`];
+  }
+  const parts = [`not measured when it was decided, but since ${clock(later.time)}`];
+  const its = taken?.network && networks.after(taken.network, d.time);
+  if (later.rtt) parts.push(`round trips of ${milliseconds(later.rtt)}${its?.rtt ? `, over ${taken.name} ${milliseconds(its.rtt)}` : ""}`);
+  if (later.most) parts.push(`up to ${rate(later.most)} seen over it${its?.most ? `, over ${taken.name} up to ${rate(its.most)}` : ""}`);
+  const bytes = d.intents?.filesize;
+  if (bytes > 0 && later.most) parts.push(`by that ${size(bytes)} take ${milliseconds(4 * (later.rtt ?? 0) + bytes / later.most * 1000)} at most`);
+  return [parts[0] + ": " + parts.slice(1).join(", and ")];
+}
+
 // compare tells what another network would have cost, beside the one that was taken.
-function compare(c, taken, d) {
+function compare(c, taken, d, networks) {
   const parts = [];
   const mine = predicted(c, d), its = taken ? predicted(taken, d) : null;
   if (mine && !mine.guess && its && !its.guess) {
@@ -111,21 +129,24 @@ function compare(c, taken, d) {
   } else if (mine) {
     // It may be faster than anybody has seen it.
     parts.push(`at most ${milliseconds(mine.ms)} at the highest rate seen over it, ${rate(c.then.most)}${its ? `, where ${taken.name} takes at most ${milliseconds(its.ms)}` : ""}`);
+  } else if (c.then?.rtt && taken && !taken.then?.rtt) {
+    parts.push(`round trips of ${milliseconds(c.then.rtt)}; over ${taken.name} nothing had been measured`);
   } else if (c.then?.rtt && taken?.then?.rtt) {
     const more = c.then.rtt - taken.then.rtt;
     parts.push(Math.abs(more) < 0.05 ? "round trips as long" : `each round trip ${milliseconds(Math.abs(more))} ${more > 0 ? "longer" : "shorter"}`);
     if (c.then.most && taken.then.most) parts.push(`up to ${rate(c.then.most)} seen, over ${taken.name} ${rate(taken.then.most)}`);
   } else {
-    parts.push("how long it would take is not known, as nothing was measured over it");
+    parts.push(...measuredSince(c, taken, d, networks).filter((p) => p));
   }
   if (c.cost && c.cost !== "free") parts.push(c.budget ? `it is ${c.cost}, ${size(Math.max(0, c.budget.limit_bytes - c.budget.used_bytes))} left` : `it is ${c.cost}`);
   else if (c.cost && taken?.cost) parts.push(taken.cost === "free" ? `it is free, as ${taken.name} is` : `it is free, where ${taken.name} is ${visible(taken.cost)}`);
+  if (c.then?.wasDown) parts.push("it was down");
   if (!c.offered) parts.push("the policy was not offered it");
   return parts.join("; ");
 }
 
 // describe makes the description of a decision.
-export function describe(d, networks) {
+export function describe(d, networks, entries = []) {
   const candidates = candidatesOf(d, networks);
   const taken = candidates.find((c) => c.taken);
   const row = (name, ...children) => [make("dt", {}, name), make("dd", {}, ...children)];
@@ -142,12 +163,15 @@ export function describe(d, networks) {
   const others = candidates.filter((c) => !c.taken);
   if (others.length > 0 && !d.refused) {
     list.append(...row(others.length === 1 ? "The other" : "The others",
-      make("ul", {}, others.map((c) => make("li", {}, make("b", {}, c.name), `: ${compare(c, taken, d)}.`)))));
+      make("ul", {}, others.map((c) => make("li", {}, make("b", {}, c.name), `: ${compare(c, taken, d, networks)}.`)))));
   }
   const went = outcomeOf(d);
   if (went) list.append(...row("How it went", went));
-  const later = since(d, candidates, networks);
-  if (later.length > 0) list.append(...row("Since then", make("ul", {}, later.map((c) => make("li", {}, make("time", { dateTime: c.time }, clock(c.time)), ` ${tellChange(c)}.`)))));
+  const later = since(d, candidates, networks).map((c) => [c.time, tellChange(c)]);
+  const next = nextAlike(d, networks, entries);
+  if (next) later.push([next.time, `The next connection of ${programOf(next)} to ${destinationOf(next)} took ${networkWords(next)}: ${reasonOf(next)}`]);
+  later.sort((a, b) => Date.parse(a[0]) - Date.parse(b[0]));
+  if (later.length > 0) list.append(...row("Since then", make("ul", {}, later.map(([time, text]) => make("li", {}, make("time", { dateTime: time }, clock(time)), ` ${text}.`)))));
   if (d.time && !asked) list.append(...row("Decided", `in ${milliseconds(d.took_ms)}, as number ${d.seq}, for ${callerOf(d)} of user ${d.app.uid}.`));
   return make("div", { class: "detail" }, list, table(candidates, d));
 }
@@ -158,6 +182,25 @@ function since(d, candidates, networks) {
   const keys = new Set(candidates.map((c) => keyOf(c.ref)));
   const begun = Date.parse(d.time);
   return [...networks.changes.values()].filter((c) => c.change !== "changed" && keys.has(keyOf(c)) && Date.parse(c.time) >= begun).slice(0, 8);
+}
+
+const programOf = (d) => visible(d.origin?.command ?? d.app.command ?? unknown);
+
+// nextAlike is the first decision for the same program and destination after the network that
+// a decision took had gone or was down; undefined if there is none.
+function nextAlike(d, networks, entries) {
+  const took = tookOf(d);
+  if (!took || d.seq === 0) return undefined;
+  const lost = [...networks.changes.values()].find((c) => keyOf(c) === keyOf(took) && Date.parse(c.time) >= Date.parse(d.time) && (c.change === "removed" || c.health === "down"));
+  if (!lost) return undefined;
+  return entries.find(({ decision: e }) => e && e.seq > d.seq && Date.parse(e.time) >= Date.parse(lost.time)
+    && programOf(e) === programOf(d) && destinationOf(e) === destinationOf(d))?.decision;
+}
+
+// knownSince is another text where a description would tell more than it did.
+export function knownSince(d, networks, entries) {
+  const measured = networks.list().filter((n) => networks.after(n, d.time)).map((n) => keyOf(n.prefix));
+  return [networks.changes.size, nextAlike(d, networks, entries)?.seq, ...measured].join(" ");
 }
 
 // table has the figures that the policy compared, and what was measured at the time.
@@ -176,8 +219,7 @@ function table(candidates, d) {
   if (!terms.includes("rtt")) columns.push(["Round trip then", (c) => milliseconds(c.then?.rtt)]);
   columns.push(["Load then", (c) => (c.then ? rate(c.then.down) : unknown)], ["Most seen", (c) => rate(c.then?.most)], ["Cost", (c) => visible(c.cost ?? unknown)]);
   if (any((c) => c.score?.note)) columns.push(["Note", (c) => visible(c.score?.note ?? "")]);
-  return make("div", { class: "scroll" }, make("table", { class: "stack figures" },
-    make("caption", {}, d.scores.length ? "What the policy compared, and what was measured at the time" : "What was measured at the time; the policy compared no figures"),
-    make("thead", {}, make("tr", {}, columns.map(([head]) => make("th", { scope: "col" }, head)))),
-    make("tbody", {}, candidates.map((c) => make("tr", { class: c.taken ? "taken" : null }, columns.map(([head, f]) => make("td", { "data-label": head }, f(c))))))));
+  return tableOf(d.scores.length ? "What the policy compared, and what was measured at the time" : "What was measured at the time; the policy compared no figures",
+    columns.map(([head]) => head), candidates.map((c) => columns.map(([, f]) => f(c))),
+    { seen: true, classes: "stack figures", classOf: (n) => (candidates[n].taken ? "taken" : null) });
 }

@@ -35,22 +35,40 @@ export function setAttribute(e, name, value) {
   if (e.getAttribute(name) !== value) e.setAttribute(name, value);
 }
 
-// say has a screen reader say something once.
-export function say(text) {
-  setText(byID("said"), text);
+// replace puts new children where they differ from those that are there: what is marked
+// or has the focus stays as long as it can.
+export function replace(id, ...children) {
+  const place = byID(id);
+  const fresh = make("div", {}, ...children);
+  if (place.firstElementChild?.isEqualNode(fresh)) return;
+  if (place.contains(document.activeElement)) return;
+  place.replaceChildren(fresh);
 }
 
-// tableOf makes a table with headings; each row is a list of cells, text or elements.
-export function tableOf(caption, heads, rows) {
-  return make("div", { class: "scroll" }, make("table", { class: "stack" },
-    make("caption", { class: "unseen" }, caption),
-    make("thead", {}, make("tr", {}, heads.map((h) => make("th", { scope: "col" }, h)))),
-    make("tbody", {}, rows.map((cells) => make("tr", {}, cells.map((c, i) => make("td", { "data-label": heads[i] }, c === "" ? "–" : c)))))));
+// say has a screen reader say something once.
+export function say(text) {
+  // A text that is there already would not be said again.
+  byID("said").textContent = "";
+  setTimeout(() => setText(byID("said"), text), 100);
+}
+
+// A narrow window shows each row as a block, by the style sheet. Browsers take a table that
+// is no table to look at for none, so that rows and cells say what they are.
+export const rowOf = (properties, ...cells) => make("tr", { role: "row", ...properties }, ...cells);
+export const cellOf = (properties, ...children) => make("td", { role: "cell", ...properties }, ...children);
+
+// tableOf makes a table with headings; each row is a list of cells, text or elements. seen
+// tells whether the caption is seen, and classOf the class of a row, by its number.
+export function tableOf(caption, heads, rows, { seen = false, classes = "stack", classOf = () => null } = {}) {
+  return make("div", { class: "scroll", role: "group", "aria-label": caption }, make("table", { class: classes, role: "table" },
+    make("caption", { class: seen ? null : "unseen" }, caption),
+    make("thead", { role: "rowgroup" }, rowOf({}, heads.map((h) => make("th", { scope: "col", role: "columnheader" }, h)))),
+    make("tbody", { role: "rowgroup" }, rows.map((cells, n) => rowOf({ class: classOf(n) }, cells.map((c, i) => cellOf({ "data-label": heads[i] }, c === "" ? "–" : c)))))));
 }
 
 // copyButton copies a text.
 export function copyButton(text) {
-  const b = make("button", { type: "button", class: "copy", "aria-label": "Copy the command" }, "Copy");
+  const b = make("button", { type: "button", class: "copy", "aria-label": `Copy the command ${text}` }, "Copy");
   b.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text);

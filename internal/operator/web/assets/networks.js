@@ -8,6 +8,9 @@ import { clock, count, long, milliseconds, plural, rate, size, unknown, visible 
 const samples = 600, fewest = 60;
 // shown is how many cards there are at most. Who has more networks looks for some.
 const shown = 24;
+// telling is the least rate, in bytes per second, that says something of what a network can
+// carry: there is always some chatter.
+const telling = 12500;
 // mostChanges bounds the changes that are kept.
 const mostChanges = 256;
 
@@ -129,7 +132,18 @@ export class Networks {
       return null;
     };
     const most = bounds(n.down.subarray(0, i + 1));
-    return { rtt: near(n.rtt), down: near(n.down), up: near(n.up), most: most ? most[1] : null, there: n.health[i] !== 0 };
+    return { rtt: near(n.rtt), down: near(n.down), up: near(n.up), most: most ? most[1] : null, there: n.health[i] !== 0, wasDown: n.health[i] === "d".charCodeAt(0) };
+  }
+
+  // after is what was measured of a network after a time: since when, the first round-trip time
+  // and the highest rate down, each null if unknown. Connections that are over at once are
+  // not seen, but counted. null: nothing was measured.
+  after(n, time) {
+    const from = Math.max(0, samples - Math.floor((this.lastTime - Date.parse(time)) / 1000));
+    const i = n.rtt.findIndex((v, j) => j >= from && !isNaN(v)), k = n.down.findIndex((v, j) => j >= from && v >= telling);
+    if (i < 0 && k < 0) return null;
+    const first = i < 0 ? k : k < 0 ? i : Math.min(i, k);
+    return { time: new Date(this.lastTime - (samples - 1 - first) * 1000).toISOString(), rtt: i < 0 ? null : n.rtt[i], most: k < 0 ? null : bounds(n.down.subarray(from))[1] };
   }
 
   // span is how many samples are drawn.
@@ -218,6 +232,7 @@ class Card {
     const n = this.network, p = n.prefix;
     const state = n.gone ? "gone" : p.health?.state ?? "up";
     setText(this.name, n.name);
+    setAttribute(this.element, "aria-label", n.name);
     setText(this.where, `${visible(p.prefix)}${p.name ? " on " + visible(p.interface) : ""}${p.default ? ", the default" : ""}`);
     setText(this.state, stateWords[state] ?? visible(state));
     setAttribute(this.state, "class", "badge " + (stateWords[state] ? state : "plain"));

@@ -1,18 +1,9 @@
 // What stands below the decisions: budgets, programs, Multipath TCP, doctor, changes.
 import { get, post } from "./api.js";
-import { byID, copyButton, make, say, setText, tableOf } from "./dom.js";
-import { count, date, milliseconds, plural, rate, size, unknown, visible } from "./format.js";
-import { callerOf, describe, networkWords } from "./detail.js";
-
-// replace puts new children where they differ from those that are there: what is marked
-// or has the focus stays as long as it can.
-function replace(id, ...children) {
-  const place = byID(id);
-  const fresh = make("div", {}, ...children);
-  if (place.firstElementChild?.isEqualNode(fresh)) return;
-  if (place.contains(document.activeElement)) return;
-  place.replaceChildren(fresh);
-}
+import { byID, copyButton, make, replace, say, setText, tableOf } from "./dom.js";
+import { count, date, milliseconds, plural, size, unknown, visible } from "./format.js";
+import { callerOf, describe, networkWords, reasonOf } from "./detail.js";
+import { drawScopes } from "./scopes.js";
 
 export function drawBudgets(networks) {
   const seen = new Set();
@@ -78,9 +69,12 @@ export function prepareDoctor() {
     button.disabled = true;
     byID("doctor-list").replaceChildren(make("p", { class: "note" }, "Gateways and name servers are asked; that can take some seconds."));
     try {
-      drawReport(await post("doctor"));
+      const report = await post("doctor");
+      drawReport(report);
+      say(`The checks are made: ${plural((report.findings ?? []).length, "finding")}.`);
     } catch (e) {
       byID("doctor-list").replaceChildren(make("p", { class: "note bad" }, visible(e.message)));
+      say(visible(e.message));
     }
     button.disabled = false;
     setText(button, "Make the checks again");
@@ -92,7 +86,7 @@ export function drawReport(report) {
     make("p", {}, `${plural(report.passed, "check")} passed, ${plural((report.findings ?? []).length, "finding")}.`),
     ...(report.findings ?? []).map((f) => {
       const kind = f.severity === "problem" ? "down" : f.severity === "warning" ? "suspect" : "up";
-      return make("article", { class: "finding" },
+      return make("article", { class: "finding", "aria-label": visible(f.subject) },
         make("h3", {}, make("span", { class: "badge " + kind }, severities[f.severity] ?? visible(f.severity)), " ", visible(f.subject)),
         make("p", {}, visible(f.text)),
         f.evidence ? make("p", { class: "hint" }, `Seen: ${visible(f.evidence)}`) : null,
@@ -113,8 +107,10 @@ export function prepareAsk(networks) {
     try {
       const answer = await post("explain", question);
       byID("ask-answer").replaceChildren(describe(answer.decision, networks));
+      say(`Would take ${networkWords(answer.decision)}: ${reasonOf(answer.decision)}`);
     } catch (failure) {
       byID("ask-answer").replaceChildren(make("p", { class: "note bad" }, visible(failure.message)));
+      say(visible(failure.message));
     }
   });
 }
@@ -140,9 +136,8 @@ export function prepareChanges(allowed) {
 // panels are asked for while they can be seen, and seldom.
 export async function lookAt(networks, entries) {
   drawBudgets(networks);
-  const [runs, multipath] = await Promise.all([get("runs").catch(() => ({ runs: [] })), get("mptcp").catch((e) => ({ failure: e.message }))]);
+  const [runs, multipath, scopes] = await Promise.all([get("runs").catch(() => ({ runs: [] })), ...["mptcp", "scopes"].map((path) => get(path).catch((e) => ({ failure: e.message })))]);
   drawPrograms(entries, runs.runs);
+  drawScopes(scopes);
   drawMultipath(multipath);
 }
-
-export { rate, say };
