@@ -93,6 +93,9 @@ func (a *app) runCommand() *cobra.Command {
 				}
 				o.Parts = append(o.Parts, p)
 			}
+			if err := o.Check(); err != nil {
+				return usageError{err}
+			}
 			if own := misplaced(args[1:]); own != "" {
 				a.complain(fmt.Errorf("run: %s stands behind %s, so it is an argument of that; what is for mammactl comes before the program", own, args[0]))
 			}

@@ -72,11 +72,11 @@ func inherited(number string) (*os.File, error) {
 }
 
 // The letters stand for calls on the child's command line.
-const callLetters = "cmsr"
+const callLetters = "cmsro"
 
 func formatCalls(c notify.Calls) string {
 	var b strings.Builder
-	for i, on := range []bool{c.Connect, c.Messages, c.Streams, c.NoIOURing} {
+	for i, on := range []bool{c.Connect, c.Messages, c.Streams, c.NoIOURing, c.Others} {
 		if on {
 			b.WriteByte(callLetters[i])
 		}
@@ -95,6 +95,8 @@ func parseCalls(text string) (c notify.Calls, err error) {
 			c.Streams = true
 		case 'r':
 			c.NoIOURing = true
+		case 'o':
+			c.Others = true
 		default:
 			return c, fmt.Errorf("unknown call %q", r)
 		}

@@ -48,6 +48,13 @@ func (g *guests) all() []*stated {
 	return list
 }
 
+// any tells whether an inner run was announced.
+func (g *guests) any() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.list) > 0
+}
+
 // maxGuests bounds the announcements in memory.
 const maxGuests = 1024
 
@@ -213,15 +220,34 @@ func (p *placer) hear(c *net.UnixConn, pid int) {
 		say(c, answer{Error: fmt.Sprintf("the announcement makes no sense: %v", err)})
 		return
 	}
-	s, err := newGuest(a.Options, p.say)
-	if err == nil {
-		err = p.guests.add(pid, s)
+	if err = p.admit(&a.Options, pid); err == nil {
+		var s *stated
+		if s, err = newGuest(a.Options, p.say); err == nil {
+			err = p.guests.add(pid, s)
+		}
 	}
 	if err != nil {
 		say(c, answer{Error: err.Error()})
 		return
 	}
 	say(c, answer{})
+}
+
+// admit tells whether this run can do what an inner run asks for. What is required of
+// the announcing process stays so.
+func (p *placer) admit(o *Options, pid int) error {
+	if p.optionsOf(caller{pid: pid}).Require {
+		o.Require = true
+	}
+	if !o.Require {
+		return nil
+	}
+	own := p.options.Options
+	own.Require = true
+	if err := own.Check(); err != nil {
+		return fmt.Errorf("it cannot hold what --require asks for: %w", err)
+	}
+	return p.holdsAlready(o, pid)
 }
 
 func peer(c *net.UnixConn) (*unix.Ucred, error) {

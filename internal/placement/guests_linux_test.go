@@ -81,7 +81,7 @@ func TestOuterOfAStranger(t *testing.T) {
 
 // Others than this run's processes of this user state nothing, and make nobody wait.
 func TestGuests(t *testing.T) {
-	p := &placer{say: &speaker{}}
+	p := &placer{say: &speaker{}, options: &stated{}}
 	env, err := p.listenForInner()
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +125,9 @@ func TestGuests(t *testing.T) {
 	if joined, err := joinOuter(Options{Rules: rules}); !joined || err != nil {
 		t.Errorf("with a file: joined %v, %v", joined, err)
 	}
+	if o, ok := p.guests.of(os.Getpid()); !ok || !o.Require {
+		t.Errorf("what was required of this process is no more: %+v, %v", o, ok)
+	}
 	for _, o := range p.guests.all() {
 		o.save(p.say)
 	}
@@ -133,6 +136,12 @@ func TestGuests(t *testing.T) {
 	}
 	if joined, err := joinOuter(Options{Require: true}); !joined || err != nil {
 		t.Errorf("again: joined %v, %v", joined, err)
+	}
+	for _, less := range []Options{{NoMessages: true}, {AllowIOURing: true}} {
+		p.options.Options = less
+		if joined, err := joinOuter(Options{Require: true}); joined || err == nil || !strings.Contains(err.Error(), "cannot hold what --require asks for") {
+			t.Errorf("in a run with %+v: joined %v, %v", less, joined, err)
+		}
 	}
 	// A later process with the number of one that has announced something.
 	p.guests.list[os.Getpid()] = guest{p.guests.list[os.Getpid()].stated, 1}

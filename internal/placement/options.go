@@ -1,6 +1,10 @@
 package placement
 
-import "github.com/socket-intents/mamma/intent"
+import (
+	"errors"
+
+	"github.com/socket-intents/mamma/intent"
+)
 
 // Options say how to run a program. The zero value places TCP and UDP connections
 // with no intents.
@@ -18,8 +22,8 @@ type Options struct {
 	Socket string
 	// MPTCP makes TCP sockets into Multipath TCP ones.
 	MPTCP bool
-	// Require refuses connections that could not be placed. Without it, they go on as
-	// without placement.
+	// Require refuses what could not be placed, and what would leave by another network
+	// than the one that was chosen. Without it, that goes on as without placement.
 	Require bool
 	// AllowIOURing permits io_uring, whose connections no filter sees.
 	AllowIOURing bool
@@ -28,4 +32,17 @@ type Options struct {
 	NoMessages bool
 	// Verbose prints a line for each connection.
 	Verbose bool
+}
+
+// Check returns an error if what Require asks for cannot be held with the other options.
+func (o *Options) Check() error {
+	switch {
+	case !o.Require:
+		return nil
+	case o.AllowIOURing:
+		return errors.New("--require and --allow-io-uring exclude each other: nobody sees the connections of io_uring")
+	case o.NoMessages:
+		return errors.New("--require and --no-messages exclude each other: nobody would look at these datagrams")
+	}
+	return nil
 }

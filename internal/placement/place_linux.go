@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,8 @@ type placer struct {
 	follow  *follower
 
 	mu     sync.Mutex
-	placed map[uint64]struct{} // cookies of the sockets that were placed
+	placed map[uint64]bool     // by cookie: whether the socket was placed, or is as the program has bound it
+	uses   map[agreed]struct{} // that were decided about, with Options.Require
 }
 
 func newPlacer(o Options, say *speaker) (*placer, error) {
@@ -60,7 +62,7 @@ func newPlacer(o Options, say *speaker) (*placer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &placer{options: s, say: say, netns: netns, self: self, follow: f, placed: map[uint64]struct{}{}}
+	p := &placer{options: s, say: say, netns: netns, self: self, follow: f, placed: map[uint64]bool{}, uses: map[agreed]struct{}{}}
 	p.dialer = &client.Dialer{Daemon: &client.Daemon{Path: o.Socket, DecisionTimeout: decisionTimeout}}
 	f.meter, err = newMeter()
 	if err != nil {
@@ -143,39 +145,27 @@ func (p *placer) serve(l *notify.Listener) {
 
 // handle answers one call.
 func (p *placer) handle(l *notify.Listener, c notify.Call) {
-	if c.NR == unix.SYS_SOCKET {
-		p.makeStream(l, c)
-		return
+	var err error
+	switch {
+	case c.NR == unix.SYS_SETSOCKOPT && !c.Foreign:
+		err = p.option(l, c)
+	case c.NR != unix.SYS_SOCKET && !c.Foreign:
+		err = p.place(l, c)
+	default:
+		if err = p.open(c); err == nil && p.streams(c) {
+			p.makeStream(l, c)
+			return
+		}
 	}
 	var refused *refusal
-	if err := p.place(l, c); errors.As(err, &refused) {
-		p.say.line("%v", refused)
+	if errors.As(err, &refused) {
+		if refused.said() {
+			p.say.line("%v", refused)
+		}
 		_ = l.Fail(c, refused.errno())
 		return
 	}
 	_ = l.Continue(c)
-}
-
-// refusal is the reason for refusing a connection.
-type refusal struct {
-	dest netip.AddrPort
-	who  caller
-	why  error
-}
-
-func (r *refusal) Error() string {
-	return fmt.Sprintf("%q[%d] may not connect to %v: %v", r.who.command, r.who.pid, r.dest, r.why)
-}
-
-func (r *refusal) Unwrap() error { return r.why }
-
-// errno returns the error of the program's call: EACCES if the policy has refused the
-// connection, as connect(2) returns for what is forbidden; else ENETUNREACH.
-func (r *refusal) errno() unix.Errno {
-	if errors.Is(r.why, client.ErrRefused) {
-		return unix.EACCES
-	}
-	return unix.ENETUNREACH
 }
 
 // errNoManager means that nobody has decided.
@@ -184,68 +174,115 @@ var errNoManager = errors.New("no Multi Access Manager answers")
 // place binds the socket that c is about. If the error is a refusal, the call fails.
 // Otherwise it goes on, with or without an error.
 func (p *placer) place(l *notify.Listener, c notify.Call) error {
-	w, err := readWish(c)
-	if errors.Is(err, errNoSocket) {
+	holding := p.holding()
+	w, unread := readWish(c, holding)
+	if errors.Is(unread, errNoSocket) || unread == nil && !w.matters(holding) {
 		return nil
 	}
-	dest := netip.AddrPortFrom(w.dest.Addr().Unmap(), w.dest.Port())
-	if err == nil && !far(dest.Addr()) {
+	r, err := p.reach(l, c, w.fd)
+	defer r.close()
+	switch kind := errors.Is(err, errKind); {
+	case errors.Is(err, errNoSocket), errors.Is(err, errOver), kind && !r.options.Require:
+		return nil
+	case unread != nil || err != nil && !kind:
+		return r.options.unplaced(w.dest(), r.who, cmp.Or(unread, err))
+	case r.options.Require:
+		return r.hold(w, err)
+	}
+	if !w.matters(false) {
 		return nil
 	}
-	var who caller
-	th, threadErr := openThread(c.PID)
-	if threadErr == nil {
-		defer th.close()
-		who, threadErr = th.caller()
-	}
-	o := p.optionsOf(who)
-	if err := errors.Join(err, threadErr); err != nil {
-		return o.unplaced(dest, who, err)
-	}
-	fd, err := th.descriptor(w.fd)
-	if err != nil {
-		return o.unplaced(dest, who, err)
-	}
-	kept := false
-	defer func() {
-		if !kept {
-			_ = unix.Close(fd)
-		}
-	}()
-	s, err := inspect(fd)
-	switch {
-	case errors.Is(err, errNoSocket):
-		return nil
-	case err != nil:
-		return o.unplaced(dest, who, err)
-	case !l.Valid(c):
-		return nil // what was read may belong to another thread
-	}
-	how, ok := p.way(&s)
-	if !ok || p.seen(s.cookie) {
+	how, ok := p.way(&r.socket)
+	if _, known := p.known(r.socket.cookie); known || !ok || w.parts[0].bare && r.socket.v6 {
 		return nil
 	}
-	begun := time.Now()
-	ch, err := p.decide(&s, dest, who, o)
+	return r.put(w.dest(), how)
+}
+
+// holding tells whether there may be a caller with Options.Require.
+func (p *placer) holding() bool { return p.options.Require || p.guests.any() }
+
+// reached is a caller with a copy of its socket.
+type reached struct {
+	p       *placer
+	who     caller
+	options *stated
+	socket  socket // with a descriptor of -1 if there is no copy
+	kept    bool   // the copy belongs to somebody else
+}
+
+// errOver says that a call waits no more.
+var errOver = errors.New("the call is over")
+
+// reach copies the socket that a call is about, and looks at it. If there is an error,
+// the result says as much as is known; the error is errNoSocket if the kernel itself
+// will refuse the call.
+func (p *placer) reach(l *notify.Listener, c notify.Call, fd int) (*reached, error) {
+	r := &reached{p: p, socket: socket{fd: -1}}
+	th, err := openThread(c.PID)
 	if err == nil {
-		if err = p.bind(&s, ch, how); err != nil && ch.decision.Only() {
+		defer th.close()
+		r.who, err = th.caller()
+	}
+	r.options = p.optionsOf(r.who)
+	if err != nil {
+		return r, err
+	}
+	own, err := th.descriptor(fd)
+	switch {
+	case errors.Is(err, unix.EBADF):
+		return r, errNoSocket
+	case err != nil:
+		return r, err
+	}
+	r.socket, err = inspect(own)
+	if err == nil && !l.Valid(c) {
+		return r, errOver // what was read may belong to another thread
+	}
+	return r, err
+}
+
+func (r *reached) close() {
+	if !r.kept && r.socket.fd >= 0 {
+		_ = unix.Close(r.socket.fd)
+	}
+}
+
+// put binds the socket for a destination, as the manager decides.
+func (r *reached) put(dest netip.AddrPort, how binding) error {
+	p, s := r.p, &r.socket
+	begun := time.Now()
+	ch, err := p.decide(s, dest, r.who, r.options)
+	if err == nil {
+		if err = p.bind(s, ch, how); err != nil && ch.decision.Only() {
 			err = fmt.Errorf("%w: nothing but %v is permitted: %w", client.ErrRefused, ch.endpoint.Source, err)
 		}
 	}
 	if err != nil {
-		if errors.Is(err, errNoManager) {
-			p.withoutManager(err)
-		}
-		return o.unplaced(dest, who, err)
+		return r.unplaced(dest, err)
 	}
-	p.note(s.cookie)
-	if o.Verbose {
-		p.say.line("%q[%d] -> %v  %v  %v", who.command, who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
-	}
-	if s.typ == unix.SOCK_STREAM {
-		kept = p.follow.add(&attempt{fd: fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0, learner: o.learnt})
-	}
+	p.note(s.cookie, true)
+	r.placed(dest, ch, begun)
 	return nil
+}
+
+// unplaced decides about a connection that could not be placed.
+func (r *reached) unplaced(dest netip.AddrPort, err error) error {
+	if errors.Is(err, errNoManager) {
+		r.p.withoutManager(err)
+	}
+	return r.options.unplaced(dest, r.who, err)
+}
+
+// placed tells of a connection that goes where the manager has decided, and follows it.
+func (r *reached) placed(dest netip.AddrPort, ch *choice, begun time.Time) {
+	p, s := r.p, &r.socket
+	if r.options.Verbose {
+		p.say.line("%q[%d] -> %v  %v  %v", r.who.command, r.who.pid, dest, ch, time.Since(begun).Round(10*time.Microsecond))
+	}
+	if s.typ == unix.SOCK_STREAM && !r.kept {
+		r.kept = p.follow.add(&attempt{fd: s.fd, decision: ch.decision, dest: dest, cookie: s.cookie, bound: s.source.Port() != 0, learner: r.options.learnt})
+	}
 }
 
 // optionsOf returns what was stated for a process. An inner run that the process
@@ -263,7 +300,7 @@ func (o *Options) unplaced(dest netip.AddrPort, who caller, err error) error {
 	if !o.Require && !errors.Is(err, client.ErrRefused) {
 		return err
 	}
-	return &refusal{dest, who, err}
+	return &refusal{fmt.Sprintf("connect to %v", dest), who, err}
 }
 
 // far tells whether the choice of network matters for a destination. Loopback,
@@ -304,6 +341,7 @@ func (p *placer) way(s *socket) (binding, bool) {
 type choice struct {
 	endpoint client.Endpoint
 	device   string // "": the source address is enough
+	offered  []client.Endpoint
 	decision *client.Decision
 }
 
@@ -342,7 +380,7 @@ func (p *placer) decide(s *socket, dest netip.AddrPort, who caller, o *stated) (
 	if i < 0 {
 		return nil, errors.New("the decision is about another address")
 	}
-	return &choice{list[i], dec.Device(), dec}, nil
+	return &choice{list[i], dec.Device(), list, dec}, nil
 }
 
 // bind binds the socket as decided.
@@ -389,21 +427,21 @@ func interfaceOf(a netip.Addr) string {
 // at again, and found to be bound.
 const maxPlaced = 65536
 
-// seen tells whether the socket was placed before. That happens because the kernel may
-// report the same call twice, and because a program sends many datagrams from one
-// socket.
-func (p *placer) seen(cookie uint64) bool {
+// known tells whether the socket was decided about before, and placed then. That happens
+// because the kernel may report the same call twice, and because a program sends many
+// datagrams from one socket.
+func (p *placer) known(cookie uint64) (placed, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.placed[cookie]
-	return ok
+	placed, known = p.placed[cookie]
+	return placed, known
 }
 
-func (p *placer) note(cookie uint64) {
+func (p *placer) note(cookie uint64, placed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.placed) >= maxPlaced {
 		clear(p.placed)
 	}
-	p.placed[cookie] = struct{}{}
+	p.placed[cookie] = placed
 }

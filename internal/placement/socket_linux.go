@@ -17,7 +17,7 @@ type socket struct {
 	fd       int
 	v6       bool
 	typ      int    // SOCK_STREAM or SOCK_DGRAM
-	protocol int    // TCP, UDP or MPTCP
+	protocol int    // TCP, MPTCP, UDP or UDP-Lite
 	cookie   uint64 // SO_COOKIE: identifies the socket, the same for all copies
 	netns    uint64 // SO_NETNS_COOKIE
 	source   netip.AddrPort
@@ -25,8 +25,31 @@ type socket struct {
 	closed   bool // TCP only: neither connected nor connecting
 }
 
-// inspect looks at a socket. An error means that the descriptor is no socket, or is of
-// a kind that is not placed.
+// errKind says that a socket is of a kind that is not placed.
+var errKind = errors.New("sockets of this kind are not placed")
+
+// local tells whether sockets of a family reach nothing but this host.
+func local(family int) bool {
+	return family == unix.AF_UNIX || family == unix.AF_NETLINK || family == unix.AF_ALG
+}
+
+// placeable tells whether sockets are of a kind that is placed. protocol is as in
+// socket(2): 0 means the usual one of the type.
+func placeable(family, typ, protocol int) bool {
+	if family != unix.AF_INET && family != unix.AF_INET6 {
+		return false
+	}
+	switch typ {
+	case unix.SOCK_STREAM:
+		return protocol == 0 || protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_MPTCP
+	case unix.SOCK_DGRAM:
+		return protocol == 0 || protocol == unix.IPPROTO_UDP || protocol == unix.IPPROTO_UDPLITE
+	}
+	return false
+}
+
+// inspect looks at a socket. The error is errNoSocket if the descriptor is none, or one
+// that reaches nothing but this host; errKind if it is of a kind that is not placed.
 func inspect(fd int) (s socket, err error) {
 	s.fd = fd
 	get := func(level, option int) int {
@@ -36,14 +59,14 @@ func inspect(fd int) (s socket, err error) {
 	}
 	domain := get(unix.SOL_SOCKET, unix.SO_DOMAIN)
 	s.typ, s.protocol = get(unix.SOL_SOCKET, unix.SO_TYPE), get(unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil {
-		return s, fmt.Errorf("look at the socket: %w", os.NewSyscallError("getsockopt", err))
-	}
 	s.v6 = domain == unix.AF_INET6
-	stream := s.typ == unix.SOCK_STREAM && (s.protocol == unix.IPPROTO_TCP || s.protocol == unix.IPPROTO_MPTCP)
-	datagram := s.typ == unix.SOCK_DGRAM && s.protocol == unix.IPPROTO_UDP
-	if domain != unix.AF_INET && !s.v6 || !stream && !datagram {
+	switch {
+	case errors.Is(err, unix.ENOTSOCK), err == nil && local(domain):
 		return s, errNoSocket
+	case err != nil:
+		return s, fmt.Errorf("look at the socket: %w", os.NewSyscallError("getsockopt", err))
+	case !placeable(domain, s.typ, s.protocol):
+		return s, errKind
 	}
 	if s.cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_COOKIE", err)
@@ -73,6 +96,7 @@ const (
 	tcpEstablished = 1
 	tcpSynSent     = 2
 	tcpClose       = 7
+	tcpListen      = 10
 )
 
 // tcpState returns the state of a TCP socket, or of an MPTCP socket's first subflow.

@@ -100,6 +100,11 @@ func (s *supervisor) start(theirs []int) error {
 	if err != nil {
 		return err
 	}
+	if s.plan.Options.Require {
+		if err := s.checkRequired(theirs); err != nil {
+			return err
+		}
+	}
 	child, err := s.startChild([]string{outer})
 	if err != nil {
 		return err
@@ -116,6 +121,22 @@ func (s *supervisor) start(theirs []int) error {
 		s.say.once("run", "connections are not placed: %v", why)
 	}
 	return child.proceed()
+}
+
+// checkRequired checks that what is required can be held of the descriptors that the
+// program begins with.
+func (s *supervisor) checkRequired(theirs []int) error {
+	who := caller{pid: os.Getpid(), uid: uint32(os.Getuid()), command: filepath.Base(s.plan.Path)}
+	for _, fd := range append([]int{0, 1, 2}, theirs...) {
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			continue // it is closed
+		}
+		if err := s.placer.checkHanded(&reached{p: s.placer, who: who, options: s.placer.options, socket: socket{fd: own}}); err != nil {
+			return fmt.Errorf("what is required cannot be held of descriptor %d: %w", fd, err)
+		}
+	}
+	return nil
 }
 
 // leaveOpen closes this process's copies of the program's descriptors. Otherwise the
@@ -142,7 +163,7 @@ func silence(fds ...int) {
 
 // calls returns the system calls to give up.
 func (o *Options) calls() notify.Calls {
-	return notify.Calls{Connect: true, Messages: !o.NoMessages, Streams: o.MPTCP, NoIOURing: !o.AllowIOURing}
+	return notify.Calls{Connect: true, Messages: !o.NoMessages, Streams: o.MPTCP, NoIOURing: !o.AllowIOURing, Others: true}
 }
 
 // child is the process that becomes the program, with the pipes to it.

@@ -5,3 +5,8 @@ package notify
 // nativeArch is 0, which is no architecture. Filters then let every call pass, and
 // Install returns an error.
 const nativeArch = 0
+
+const (
+	otherArch   = 0
+	otherSocket = 0
+)

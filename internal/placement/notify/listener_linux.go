@@ -64,6 +64,12 @@ type Call struct {
 	PID  uint32 // of the calling thread, in this process's namespace; 0: not visible there
 	NR   int32  // number of the call
 	Args [6]uint64
+	// Foreign tells that the call was made by another system call interface than this
+	// process's own, and has another number therefore. It opens a socket.
+	Foreign bool
+	// Packed tells that it is socketcall(2), whose second argument is the address of
+	// the arguments of socket(2), each of 32 bits.
+	Packed bool
 }
 
 // The structures of linux/seccomp.h as this package knows them. The kernel's may be
@@ -155,7 +161,10 @@ func (l *Listener) Receive(buf *Buffer) (Call, error) {
 		switch errno {
 		case 0:
 			n := (*notif)(unsafe.Pointer(&buf.b[0]))
-			return Call{ID: n.id, PID: n.pid, NR: n.data.nr, Args: n.data.args}, nil
+			c := Call{ID: n.id, PID: n.pid, NR: n.data.nr, Args: n.data.args}
+			c.Foreign = n.data.arch != nativeArch || n.data.nr&x32Bit != 0 && nativeArch == unix.AUDIT_ARCH_X86_64
+			c.Packed = n.data.arch == unix.AUDIT_ARCH_I386 && n.data.nr == i386Socketcall
+			return c, nil
 		case unix.ENOENT, unix.EINTR:
 			// The call has been withdrawn, because its thread was killed or got a
 			// signal.

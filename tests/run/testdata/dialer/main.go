@@ -67,6 +67,9 @@ func run(how string, to netip.AddrPort, rest []string) error {
 	case "maker":
 		return maker()
 	}
+	if err := odd(how, to, rest); !errors.Is(err, errNoWay) {
+		return err
+	}
 	return raw(how, to, rest)
 }
 

@@ -1,0 +1,265 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/socket-intents/mamma/internal/testing/testbed"
+	"github.com/socket-intents/mamma/tests/internal/stage"
+)
+
+// byPort has what goes to port 7000 on wlan0 and all else on wwan0, with no other network
+// for either.
+const byPort = `policy "score" {
+  minimize = 1
+  require  = (prefix.interface == "wlan0") == (known(intent.category) && intent.category == "query")
+}
+interface "wlan0" {
+  default = true
+}
+interface "wwan0" {
+}
+`
+
+// required runs the dialer with bulk transfers, which are for wwan0, and what else is
+// said. It checks that nothing leaves by wlan0.
+func (w *world) required(t *testing.T, u user, options []string, files []*os.File, program ...string) (out, errs string, status int) {
+	t.Helper()
+	capture, err := w.Client.Capture()
+	if err != nil {
+		testbed.SkipOrFail(t, err)
+	}
+	cmd := w.command(u, append(append(append([]string{"--require", "--intents", "category=bulktransfer"}, options...), "--"), program...)...)
+	cmd.ExtraFiles = files
+	out, errs, status = w.output(t, cmd)
+	for _, packet := range capture.Close() {
+		to := packet.Dst.Addr()
+		if packet.Outgoing && packet.Interface == "wlan0" && (to == testbed.ServiceAddr4 || to.Is4() && to.IsMulticast()) {
+			t.Errorf("left by wlan0: %v", packet)
+		}
+	}
+	return out, errs, status
+}
+
+// What is required holds for the ways of sending that are left alone otherwise: it goes
+// by the network that was chosen, or fails, and the person at the terminal is told.
+func TestRequired(t *testing.T) {
+	w := newWorld(t)
+	chosen, other := w.address("wwan0", false), w.address("wlan0", false)
+	const (
+		placed       = "" // by the network that was chosen
+		streams      = service4 + ":7000"
+		packets      = service4 + ":7001"
+		noRoute      = "network is unreachable"
+		denied       = "permission denied"
+		notPermitted = "operation not permitted"
+	)
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string // what the program says: placed, or an error
+		told string // what the person is told
+	}{
+		{"a fixed port of UDP", []string{"server", packets, "5353"}, placed, ""},
+		{"a fixed port of TCP", []string{"fixed", streams, "5353"}, placed, ""},
+		{"no family", []string{"bare", packets}, placed, ""},
+		{"UDP-Lite", []string{"udplite", packets}, placed, ""},
+		{"bound to the other address", []string{"from", streams, other}, noRoute, "it is bound to " + other},
+		{"bound to the address that is chosen", []string{"from", streams, chosen}, placed, ""},
+		{"bound to the other interface", []string{"device", streams, "wlan0"}, noRoute, "it is bound to wlan0"},
+		{"bound to the interface that is chosen", []string{"device", streams, "wwan0"}, placed, ""},
+		{"bound to the other interface late", []string{"device-late", packets, "wlan0"}, notPermitted, "bind its socket to an interface"},
+		{"the other interface for routes", []string{"unicast-if", packets, "wlan0"}, noRoute, "wlan0"},
+		{"the interface for routes that is chosen", []string{"unicast-if", packets, "wwan0"}, placed, ""},
+		{"marked", []string{"mark", packets}, notPermitted, "set SO_MARK"},
+		{"a message from the other address", []string{"pktinfo", packets, other}, noRoute, "it is bound to " + other},
+		{"the same behind other control data", []string{"pktinfo-late", packets, other}, noRoute, "it is bound to " + other},
+		{"the same to the peer", []string{"pktinfo-peer", packets, other}, noRoute, other},
+		{"a message from the address that is chosen", []string{"pktinfo", packets, chosen}, placed, ""},
+		{"multicast", []string{"sendto", "239.1.2.3:7001"}, noRoute, "239.1.2.3:7001: nobody decides about"},
+		{"raw", []string{"kind", packets, "2,3,17"}, denied, "open a raw socket"},
+		{"ping", []string{"kind", packets, "2,2,1"}, denied, "open a socket of ICMP"},
+		{"ping of IPv6", []string{"kind", packets, "10,2,58"}, denied, "open a socket of ICMPv6"},
+		{"SCTP", []string{"kind", packets, "2,1,132"}, denied, "open a socket of SCTP"},
+		{"DCCP", []string{"kind", packets, "2,6,33"}, denied, "open a socket of DCCP"},
+		{"packets", []string{"kind", packets, "17,2,0"}, denied, "open a packet socket"},
+		{"SMC", []string{"kind", packets, "43,1,0"}, denied, "open a socket of family 43"},
+		{"Multipath TCP by the program itself", []string{"kind", packets, "2,1,262"}, "protocol not supported", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, status := w.required(t, root, nil, nil, append([]string{bin + "/dialer"}, tt.args...)...)
+			if tt.want == placed {
+				if out != chosen+"\n" || errs != "" || status != 0 {
+					t.Errorf("status %d, the server saw %q, want %s\n%s", status, out, chosen, errs)
+				}
+				return
+			}
+			told := strings.Contains(errs, "mammactl run: ")
+			if status == 0 || !strings.Contains(errs, tt.want) || told != (tt.told != "") || !strings.Contains(errs, tt.told) {
+				t.Errorf("status %d, printed %q, want %q and %q\n%s", status, out, tt.want, tt.told, errs)
+			}
+		})
+	}
+	t.Run("nobody", func(t *testing.T) {
+		if len(users()) < 2 {
+			testbed.SkipOrFail(t, fmt.Errorf("%w: needs a second user", testbed.ErrUnavailable))
+		}
+		if out, errs, status := w.required(t, nobody, nil, nil, bin+"/dialer", "server", packets, "5353"); out != chosen+"\n" || status != 0 {
+			t.Errorf("status %d, the server saw %q, want %s\n%s", status, out, chosen, errs)
+		}
+	})
+	t.Run("another network namespace", func(t *testing.T) {
+		require(t, "unshare")
+		_, errs, status := w.required(t, root, nil, nil, "unshare", "--net", bin+"/dialer", "udp", packets)
+		if status == 0 || !strings.Contains(errs, "of another network namespace") {
+			t.Errorf("status %d\n%s", status, errs)
+		}
+	})
+	t.Run("32 bits", func(t *testing.T) {
+		program := small(t)
+		if _, errs, status := w.output(t, w.command(root, "--", program, "kind", packets, "2,1,0")); status != 0 {
+			testbed.SkipOrFail(t, fmt.Errorf("%w: needs programs of 32 bits: %s", testbed.ErrUnavailable, errs))
+		}
+		for kind, refused := range map[string]bool{"2,1,0": true, "1,1,0": false} {
+			_, errs, status := w.required(t, root, nil, nil, program, "kind", packets, kind)
+			if told := strings.Contains(errs, "of another architecture"); told != refused || (status == 0) == refused {
+				t.Errorf("%s, to be refused: %t; status %d\n%s", kind, refused, status, errs)
+			}
+		}
+	})
+	for _, option := range []string{"--allow-io-uring", "--no-messages"} {
+		if _, errs, status := w.output(t, w.command(root, "--require", option, "--", "true")); status != 2 || !strings.Contains(errs, option) {
+			t.Errorf("%s beside --require: status %d\n%s", option, status, errs)
+		}
+	}
+}
+
+// small builds the dialer for processors of 32 bits.
+func small(t *testing.T) string {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		testbed.SkipOrFail(t, fmt.Errorf("%w: needs a processor that runs programs for 386", testbed.ErrUnavailable))
+	}
+	dir := folder(t)
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/dialer32", "./testdata/dialer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=386")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, out)
+	}
+	return dir + "/dialer32"
+}
+
+// A socket is on one network. What it sends to further destinations, for which another
+// network is chosen, is refused if the first one is no longer permitted.
+func TestRequiredOfOneSocket(t *testing.T) {
+	w := newWorld(t)
+	if err := w.daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if w.daemon, err = stage.StartDaemon(t.Context(), w.Client, filepath.Join(bin, "mamma"), w.dir, "mamma", byPort); err != nil {
+		t.Fatal(err)
+	}
+	to := service4 + ":7001"
+	for _, how := range []string{"several", "reconnect"} {
+		out, errs, status := w.required(t, root, []string{"--intents-for", "7002=category=query"}, nil, bin+"/dialer", how, to, "7002")
+		if status == 0 || !strings.Contains(errs, "network is unreachable") || !strings.Contains(errs, "placed on "+w.address("wwan0", false)) {
+			t.Errorf("%s: status %d, the server saw %q\n%s", how, status, out, errs)
+		}
+		out, errs, status = w.required(t, root, nil, nil, bin+"/dialer", how, to, "7001")
+		if out != w.address("wwan0", false)+"\n" || status != 0 {
+			t.Errorf("%s, one network for both: status %d, the server saw %q\n%s", how, status, out, errs)
+		}
+	}
+}
+
+// What a program begins with is looked at: a connection that somebody else has made is
+// where the manager would have it, or the program does not run.
+func TestRequiredOfInheritedSockets(t *testing.T) {
+	w := newWorld(t)
+	connect := func(network string) *os.File {
+		d := &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(w.Network(network).Client4, 0))}
+		c, err := w.Client.Dial(context.Background(), d, "udp", service4+":7001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fileOf(t, c.(*net.UDPConn))
+	}
+	var raw, unbound *os.File
+	if err := w.Client.Do(func() error {
+		for typ, f := range map[int]**os.File{unix.SOCK_RAW: &raw, unix.SOCK_DGRAM: &unbound} {
+			fd, err := unix.Socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+			if err != nil {
+				return err
+			}
+			*f = os.NewFile(uintptr(fd), "socket")
+			t.Cleanup(func() { _ = (*f).Close() })
+		}
+		return nil
+	}); err != nil {
+		testbed.SkipOrFail(t, fmt.Errorf("%w: %w", testbed.ErrUnavailable, err))
+	}
+	chosen := w.address("wwan0", false) + "\n"
+	for _, tt := range []struct {
+		name string
+		file *os.File
+		want string // what the person is told; "": the program runs
+	}{
+		{"connected elsewhere", connect("wlan0"), "descriptor 3: it is connected to " + service4 + ":7001"},
+		{"connected where it should be", connect("wwan0"), ""},
+		{"not connected", unbound, ""},
+		{"raw", raw, "descriptor 3: sockets of this kind"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, status := w.required(t, root, nil, []*os.File{tt.file}, bin+"/dialer", "handed", service4+":7001", "3")
+			if tt.want == "" && (out != chosen || status != 0) || tt.want != "" && (status != 125 || !strings.Contains(errs, tt.want)) {
+				t.Errorf("status %d, the server saw %q\n%s", status, out, errs)
+			}
+			// The same for a run inside a run from which nothing is required.
+			inner := w.command(root, "--", bin+"/mammactl", "run", "--require", "--intents", "category=bulktransfer", "--", bin+"/dialer", "handed", service4+":7001", "3")
+			inner.ExtraFiles = []*os.File{tt.file}
+			out, errs, status = w.output(t, inner)
+			if tt.want == "" && (out != chosen || status != 0) || tt.want != "" && (status != 125 || !strings.Contains(errs, tt.want)) {
+				t.Errorf("inside: status %d, the server saw %q\n%s", status, out, errs)
+			}
+		})
+	}
+}
+
+// A run inside another loses nothing of what is required, and can require for itself.
+func TestRequiredInside(t *testing.T) {
+	w := newWorld(t)
+	inside := func(options ...string) []string {
+		return append(append([]string{bin + "/mammactl", "run", "--intents", "category=bulktransfer"}, options...), "--", bin+"/dialer", "from", service4+":7000", w.address("wlan0", false))
+	}
+	if _, errs, status := w.required(t, root, nil, nil, inside()...); status == 0 || !strings.Contains(errs, "may not connect") {
+		t.Errorf("status %d\n%s", status, errs)
+	}
+	for require, refused := range map[string]bool{"--require": true, "--verbose": false} {
+		out, errs, status := w.output(t, w.command(root, append([]string{"--"}, inside(require)...)...))
+		if (status == 0) == refused || strings.Contains(errs, "may not connect") != refused {
+			t.Errorf("%s: status %d, the server saw %q\n%s", require, status, out, errs)
+		}
+	}
+}
+
+func fileOf(t *testing.T, c *net.UDPConn) *os.File {
+	t.Helper()
+	f, err := c.File()
+	_ = c.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
