@@ -40,15 +40,25 @@ port_intents = true gives well-known ports their usual intents. Destinations are
 as addresses, so rules by host name do not apply.
 
 Left alone are loopback, link-local and multicast destinations, sockets that the
-program itself has bound to an address or an interface, and programs in network
-namespaces of their own. A datagram socket that is not connected is placed by the
-destination of its first datagram.
+program itself has bound to an address, an interface or a fixed port, and programs
+in network namespaces of their own. A datagram socket that is not connected is
+placed by the destination of its first datagram.
 
 Without a mamma that answers, connections go as if nobody was there, which is said
-once. --require refuses them instead (connect fails with "Network is unreachable"),
-for those who must not leak over the wrong network. It is no sandbox: a program
-that wants to can get around it, as by binding its sockets itself. What the policy
-refuses of what is placed is refused always (connect fails with "Permission denied").
+once. What the policy refuses of what is placed is refused always (connect fails
+with "Permission denied").
+
+--require is for those who must not leak over the wrong network. Only loopback is
+left alone then: what is not decided, or would leave by another network than mamma
+chooses, fails ("Network is unreachable"), and a line says why. That includes
+sockets that the program has bound to another address or interface, each further
+destination of a datagram socket, and sockets that the program begins with. Raw,
+ICMP and SCTP sockets fail ("Permission denied"), as do all of programs of 32 bits.
+It is no sandbox: a program that wants to can get around it. Not seen are what
+connections that others open to the program answer, sockets that other processes
+hand to it while it runs, and what other processes do for it, such as a resolver
+at 127.0.0.53. With --mptcp, further subflows go where mamma's path manager, or the
+kernel's, has them.
 
 The program runs with no-new-privileges: sudo, ping and others that gain rights when
 they are executed do not gain them. A process of mammactl stays until the last
@@ -125,7 +135,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringArrayVar(&parts, "intents-for", nil, "intents of some connections, as `WHICH=INTENTS`: of those to a port, to a network, or of a command; may be repeated")
 	_ = cmd.RegisterFlagCompletionFunc("intents-for", a.completePart)
 	f.StringVar(&file, "rules", "", "`FILE` with intents by destination, port, user and program")
-	f.BoolVar(&o.Require, "require", false, "refuse connections that could not be placed")
+	f.BoolVar(&o.Require, "require", false, "refuse what could not be placed, or would leave by another network")
 	f.BoolVar(&o.MPTCP, "mptcp", false, "open TCP connections with Multipath TCP where the kernel and the server have it")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print a line for each connection")
 	f.BoolVar(&o.AllowIOURing, "allow-io-uring", false, "let the program use io_uring, whose connections are not placed; else it is told that there is none")

