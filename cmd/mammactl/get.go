@@ -148,8 +148,13 @@ func (g *getting) prepare(target string) error {
 		}
 	}
 	for _, h := range g.header {
-		if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" {
+		name, _, ok := strings.Cut(h, ":")
+		if name = strings.TrimSpace(name); !ok || name == "" {
 			return usageError{fmt.Errorf("--header takes FIELD: VALUE, not %q", h)}
+		}
+		switch http.CanonicalHeaderKey(name) {
+		case "Range", "If-Range":
+			return usageError{fmt.Errorf("--header %s: get asks for ranges itself, and fetches whole files", name)}
 		}
 	}
 	return nil
@@ -331,7 +336,8 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 		return &writeError{err}
 	}
 	defer part.close()
-	kept, known := part.known(g.url.String())
+	address := g.url.Redacted()
+	kept, known := part.known(address)
 	if g.restart || !known {
 		kept = partState{}
 	}
@@ -348,7 +354,14 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	if err != nil {
 		return err
 	}
-	state, err := part.begin(g.url.String(), resp, kept)
+	if resp.StatusCode == http.StatusNotModified { // as a header of the user's asked
+		_ = resp.Body.Close()
+		if !g.quiet {
+			g.say(g.output + " is left as it is: the server says that nothing has changed")
+		}
+		return nil
+	}
+	state, err := part.begin(address, resp, kept)
 	if err != nil {
 		_ = resp.Body.Close()
 		return &writeError{err}
@@ -362,13 +375,21 @@ func (g *getting) toFile(ctx context.Context, web *http.Client) error {
 	err = httpintent.Save(part, resp, kept.Ranges...)
 	keep()
 	stop()
+	size := p.size()
+	if kept.Validator != "" {
+		size = kept.Size
+	}
+	if got := p.ranges(part.offset, part.written()); err == nil && size >= 0 && !whole(got, size) {
+		// The length of the file does not show it: another network may have written its end.
+		err = fmt.Errorf("%w: the server has sent less than the %s", errIncomplete, byteSize(size))
+	}
 	if err != nil {
 		if note := part.keep(state, p); !g.quiet && note != "" {
 			g.say(note)
 		}
 		return err
 	}
-	if err := part.complete(p.size(), g.digestOf(resp)); err != nil {
+	if err := part.complete(size, g.digestOf(resp)); err != nil {
 		return err
 	}
 	return g.report(p, resp)

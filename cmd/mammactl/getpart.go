@@ -29,7 +29,8 @@ var errIncomplete = errors.New("incomplete")
 
 // partState is the state of an incomplete file.
 type partState struct {
-	URL       string             `json:"url"`
+	URL       string             `json:"url"`       // without a password
+	Final     string             `json:"final"`     // after redirections, without query and password
 	Validator string             `json:"validator"` // strong
 	Size      int64              `json:"size"`      // length of the complete file
 	Ranges    []httpintent.Range `json:"ranges"`    // the ranges that are there
@@ -66,11 +67,31 @@ func (s *partState) valid(length int64) bool {
 	return true
 }
 
-// continues tells whether a response has the same file.
+// continues tells whether a response has the same file. Tag and date say so of one
+// resource only, so a redirection has to lead where it led before. An answer to If-Range
+// may leave out a date (RFC 9110 section 15.3.7), but not a tag; a server that did not
+// compare what it was asked to may have another one.
 func (s *partState) continues(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusPartialContent &&
-		resp.Header.Get("Content-Range") == fmt.Sprintf("bytes %d-%d/%d", s.missing(), s.Size-1, s.Size) &&
-		(resp.Header.Get("ETag") == "" || resp.Header.Get("ETag") == s.Validator || s.Validator[0] != '"')
+	tag, date := resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
+	same := tag == "" && (date == "" || date == s.Validator)
+	if s.Validator[0] == '"' {
+		same = tag == s.Validator
+	}
+	return same && resp.StatusCode == http.StatusPartialContent && finalOf(resp) == s.Final &&
+		resp.Header.Get("Content-Range") == fmt.Sprintf("bytes %d-%d/%d", s.missing(), s.Size-1, s.Size)
+}
+
+// finalOf returns where a response is from. Without the query, since that of a signed
+// address differs each time.
+func finalOf(resp *http.Response) string {
+	u := *resp.Request.URL
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
+
+// whole tells whether the ranges, which are in order and apart, are all of a file.
+func whole(list []httpintent.Range, size int64) bool {
+	return size == 0 || len(list) == 1 && list[0] == (httpintent.Range{From: 0, To: size})
 }
 
 // part is an incomplete file.
@@ -103,6 +124,13 @@ func openPart(name string) (*part, error) {
 		_ = f.Close()
 		return nil, err
 	}
+	// It takes the place of a file that perhaps not everybody may read.
+	if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() {
+		if err := f.Chmod(info.Mode().Perm()); err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("%s is being fetched by another process: %w", name, err)
@@ -131,7 +159,7 @@ func (p *part) begin(url string, resp *http.Response, kept partState) (partState
 	if err := p.file.Truncate(0); err != nil {
 		return partState{}, err
 	}
-	s := partState{URL: url, Validator: httpintent.Validator(resp.Header), Size: resp.ContentLength}
+	s := partState{URL: url, Final: finalOf(resp), Validator: httpintent.Validator(resp.Header), Size: resp.ContentLength}
 	if s.Size <= 0 || resp.StatusCode != http.StatusOK || resp.Uncompressed {
 		s.Validator = ""
 	}

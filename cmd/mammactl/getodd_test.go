@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/socket-intents/mamma/client/httpintent"
+)
+
+// What an earlier attempt has left is gone on with only if the server's answer is of the
+// same file, and reaches its end. Otherwise the file is fetched again, or stays
+// incomplete, and never has bytes of two.
+func TestGetResumesOdd(t *testing.T) {
+	old, data := bytes.Repeat([]byte("old."), 1000), bytes.Repeat([]byte("new!"), 1000)
+	const kept = 1000
+	const date, later = "Mon, 02 Nov 2026 08:00:00 GMT", "Mon, 02 Nov 2026 09:00:00 GMT"
+	for _, tt := range []struct {
+		name      string
+		validator string
+		header    string // of the response with the rest
+		sent      int    // bytes of the rest
+		from      string // where the attempt was redirected to; "": nowhere
+		want      []byte // nil: incomplete
+	}{
+		{"the rest", `"one"`, "ETag: \"one\"\r\n", 3000, "", append(old[:kept:kept], data[kept:]...)},
+		{"less than the rest", `"one"`, "ETag: \"one\"\r\n", 500, "", nil},
+		{"no tag, and another date", `"one"`, "Last-Modified: " + later + "\r\n", 3000, "", data},
+		{"the same date", date, "Last-Modified: " + date + "\r\n", 3000, "", append(old[:kept:kept], data[kept:]...)},
+		{"no date", date, "", 3000, "", append(old[:kept:kept], data[kept:]...)},
+		{"another date", date, "Last-Modified: " + later + "\r\n", 3000, "", data},
+		{"a tag in place of a date", date, "Last-Modified: " + date + "\r\nETag: \"two\"\r\n", 3000, "", data},
+		{"redirected elsewhere", `"one"`, "ETag: \"one\"\r\n", 3000, "/other", data},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Range") == "" {
+					_, _ = w.Write(data)
+					return
+				}
+				nc, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer func() { _ = nc.Close() }() // which is the end of the response
+				_, _ = fmt.Fprintf(nc, "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/%d\r\n%sConnection: close\r\n\r\n", kept, len(data)-1, len(data), tt.header)
+				_, _ = nc.Write(data[kept:][:tt.sent])
+			}))
+			defer s.Close()
+			file := filepath.Join(t.TempDir(), "got")
+			// The part has its whole length, as if a second network had written its end.
+			part := append(append([]byte{}, old[:kept]...), make([]byte, len(data)-kept)...)
+			from := tt.from
+			if from == "" {
+				from = "/file"
+			}
+			state, err := json.Marshal(partState{
+				URL: s.URL + "/file", Final: s.URL + from, Validator: tt.validator, Size: int64(len(data)),
+				Ranges: []httpintent.Range{{From: 0, To: kept}, {From: 3900, To: 4000}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, b := range map[string][]byte{file + ".part": part, file + ".part.json": state} {
+				if err := os.WriteFile(name, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code, _, errs := mammactl(t.Context(), "", "get", "--socket", "/nonexistent", "-o", file, s.URL+"/file")
+			got, err := os.ReadFile(file)
+			if tt.want == nil {
+				if code != exitPartial || !os.IsNotExist(err) || !strings.Contains(errs, "goes on from there") {
+					t.Errorf("code %d, %d bytes: %s", code, len(got), errs)
+				}
+				return
+			}
+			if code != exitOK || !bytes.Equal(got, tt.want) {
+				t.Errorf("code %d, %d bytes, not what is wanted: %s", code, len(got), errs)
+			}
+		})
+	}
+}
+
+// A file that the server says is unchanged stays as it is.
+func TestGetNotModified(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }))
+	defer s.Close()
+	file := filepath.Join(t.TempDir(), "kept")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errs := mammactl(t.Context(), "", "get", "--socket", "/nonexistent", "-o", file, "-H", `If-None-Match: "one"`, s.URL)
+	if got, err := os.ReadFile(file); code != exitOK || string(got) != "precious" || err != nil || !strings.Contains(errs, "nothing has changed") {
+		t.Errorf("code %d, %q, %v: %s", code, got, err, errs)
+	}
+	if _, err := os.Stat(file + ".part"); !os.IsNotExist(err) {
+		t.Errorf("a part is left: %v", err)
+	}
+}
+
+// What takes the place of a private file is as private.
+func TestGetKeepsMode(t *testing.T) {
+	s := startShelf(t, 1000, false)
+	file := filepath.Join(t.TempDir(), "private")
+	if err := os.WriteFile(file, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := mammactl(t.Context(), "", "get", "--socket", "/nonexistent", "-o", file, s.URL+"/file.bin"); code != exitOK {
+		t.Fatalf("code %d: %s", code, errs)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 1000 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// Ranges are get's own.
+func TestGetRefusesRange(t *testing.T) {
+	for _, header := range []string{"Range: bytes=100-", "if-range: \"one\""} {
+		if code, _, errs := mammactl(t.Context(), "", "get", "-o", filepath.Join(t.TempDir(), "x"), "-H", header, "http://127.0.0.1:1/"); code != exitUsage || !strings.Contains(errs, "whole files") {
+			t.Errorf("%s: code %d: %s", header, code, errs)
+		}
+	}
+}
