@@ -1,0 +1,222 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/socket-intents/mamma/internal/network/routing"
+)
+
+// These are the checks of the way that a network's packets take: is there one to
+// everywhere, does what is bound to the network take it, and do answers come in.
+
+func (e *examination) defaultRoute(p *Prefix) {
+	if p.Default || p.Hidden {
+		e.report.Passed++
+		return
+	}
+	metric, ok := e.lastMetric(p.Addr.Is6())
+	if !ok || p.Barrier.Words != "" {
+		e.forbidden(p)
+		return
+	}
+	q := *p
+	q.Gateway = example(p)
+	e.add(true, Finding{
+		Severity: Warning, Check: "default-route", Subject: subject(p),
+		Text:     "no default route: it reaches its own network only",
+		Evidence: fmt.Sprintf("no route to %s by %s", everywhere(p), p.ID.Interface),
+		Copes:    "the prefix is suspect, and destinations on its link are reached",
+		Fix:      []string{fmt.Sprintf("%s route add default %s metric %d    # if that is its gateway", ip(p), hop(&q), metric)},
+		Lasts:    lastDefault(&q, metric),
+	})
+}
+
+// lastMetric returns a metric for a further default route in table main. It is larger than
+// those of all others that lead somewhere, so that the host's own default stays
+// preferred. ok is false if a default route that refuses leaves no room behind them.
+func (e *examination) lastMetric(v6 bool) (metric int, ok bool) {
+	// Network managers give 600 to Wi-Fi. An IPv6 route without a metric has 1024
+	// (IP6_RT_PRIO_USER).
+	i, usual := 0, 600
+	if v6 {
+		i, usual = 1, 1024
+	}
+	largest, refusing := e.facts.Metrics[i], e.facts.Refusing[i]
+	const apart = 100
+	metric = max(largest, usual) + apart
+	if refusing > 0 && metric >= refusing {
+		metric = largest + (refusing-largest)/2
+		if metric <= largest {
+			return 0, false
+		}
+	}
+	e.facts.Metrics[i] = metric
+	return metric, true
+}
+
+// forbidden reports a prefix for which a default route would have no effect, because
+// somebody forbids its packets to leave by its interface. No command against that is
+// proposed.
+func (e *examination) forbidden(p *Prefix) {
+	f := Finding{
+		Severity: Warning, Check: "forbidden", Subject: subject(p),
+		Text:     "nothing may leave by it but what is for its own network: table main has a default route that refuses, before the place for another one",
+		Evidence: ip(p) + " route: a default route of the kind blackhole, unreachable or prohibit",
+		Copes:    "the prefix is suspect, and destinations on its link are reached",
+		Fix:      []string{ip(p) + " route    # shows the route; if that was your wish, no block for this network"},
+	}
+	if b := p.Barrier; b.Words != "" {
+		f.Text = fmt.Sprintf("nothing may leave by it but what is for its own network: that is forbidden by rule %d", b.Priority)
+		f.Evidence = fmt.Sprintf("rule %d: %s", b.Priority, b.Words)
+		f.Fix = []string{ip(p) + " rule    # shows the rule; if that was your wish, no block for this network"}
+		if p.BarrierTable != 0 {
+			f.Text = fmt.Sprintf("nothing may leave by it but what is for its own network: that is forbidden by a route in table %d, to which rule %d leads", p.BarrierTable, b.Priority)
+			f.Fix[0] = fmt.Sprintf("%s route show table %d    # shows the route; if that was your wish, no block for this network", ip(p), p.BarrierTable)
+		}
+	}
+	e.add(true, f)
+}
+
+func everywhere(p *Prefix) string {
+	if p.Addr.Is6() {
+		return "::/0"
+	}
+	return "0.0.0.0/0"
+}
+
+// example returns the gateway to show in a command: the prefix's, or the address that
+// gateways usually have. There is none if the prefix has room for at most one
+// neighbour.
+func example(p *Prefix) netip.Addr {
+	first := p.ID.Prefix.Masked().Addr().Next()
+	switch {
+	case p.Gateway.IsValid() || p.ID.Prefix.Bits() >= p.Addr.BitLen()-1:
+		return p.Gateway
+	case first == p.Addr:
+		return first.Next()
+	}
+	return first
+}
+
+func (e *examination) sourceRoute(p *Prefix) {
+	if !p.Default && !p.Hidden {
+		return
+	}
+	wrong := p.Egress != p.ID.Interface
+	evidence := fmt.Sprintf("route to %s from %s goes by %s", p.FarAway, p.Addr, p.Egress)
+	if p.Egress == "" {
+		evidence = fmt.Sprintf("no route to %s from %s", p.FarAway, p.Addr)
+	}
+	var fix []string
+	copes, lasts := "", ""
+	text := "what is bound to it would leave elsewhere (no rule leads from its address to its default route)"
+	switch {
+	case !wrong:
+	case e.facts.ManageRouting && p.Foreign.Words != "":
+		text = fmt.Sprintf("what is bound to it leaves elsewhere, as a rule of somebody else comes before those of mamma (priority %d on)", routing.FirstPriority)
+		evidence += fmt.Sprintf(", by rule %d: %s", p.Foreign.Priority, p.Foreign.Words)
+		fix = []string{move(p, p.Foreign) + "    # unless that is meant, as with a VPN: then no block for this network"}
+	case p.Forbidden.Words != "":
+		text = "what is bound to it leaves elsewhere, and a rule of somebody else refuses what would be sent from it"
+		if e.facts.ManageRouting {
+			text = "what is bound to it leaves elsewhere: mamma gives it no rules, as a rule of somebody else refuses what would be sent from it"
+		}
+		evidence += fmt.Sprintf("; rule %d: %s", p.Forbidden.Priority, p.Forbidden.Words)
+		fix = []string{fmt.Sprintf("%s rule    # shows the rule; if that was your wish, no block for this network", ip(p))}
+	case e.facts.ManageRouting && p.Managed:
+		text = "what is bound to it leaves elsewhere, though rules of mamma lead from its address to its default route"
+		fix = []string{fmt.Sprintf("%s route get %s from %s    # shows by which table", ip(p), p.FarAway, p.Addr), fmt.Sprintf("%s rule    # shows what comes before those of protocol %d", ip(p), routing.Protocol)}
+	case e.facts.ManageRouting:
+		text = "what is bound to it would leave elsewhere: routes are to be managed, and there are no rules for it"
+		fix = []string{"systemctl restart mamma    # if it does not run; else its log says why"}
+	case p.Twin:
+		fix = []string{"another address for one of the two devices, by its own settings: no rule can tell them apart"}
+	case len(p.Undone)+len(p.Passed) > 0:
+		// A way of its own would pass over these rules.
+		for _, f := range slices.Concat(p.Undone, p.Passed) {
+			evidence += fmt.Sprintf("; rule %d would not hold for a way of its own: %s", f.Priority, f.Words)
+		}
+		fix = []string{`routing = "manage"    # in the configuration; mammactl doctor then says how the rules of others that stand behind stay in force`}
+	case p.Mixed:
+		fix = []string{`routing = "manage"    # in the configuration: mamma tells a VPN's routes from those to other places`}
+	default:
+		b := bypass{p: p, table: e.table, priority: p.Priority, suppress: p.Suppress}
+		fix = []string{inTurn(b.steps()), `routing = "manage"    # in the configuration: mamma sees to it`}
+		lasts = b.last()
+		e.table++
+	}
+	if p.Hidden {
+		text = "what is bound to it would leave elsewhere, also if it is bound to the device: behind routes to next-hop objects the kernel does not look for its default route"
+		if p.Addr.Is6() {
+			text = "what is bound to it may leave elsewhere, also if it is bound to the device: of a group of next-hop objects the kernel takes any"
+		}
+	}
+	if wrong && e.facts.BindDevice && !p.Hidden {
+		copes = "it asks for SO_BINDTODEVICE on each socket; other programs that bind themselves are not helped"
+	}
+	e.add(wrong, Finding{
+		Severity: Problem, Check: "source-route", Subject: subject(p),
+		Text:     text,
+		Evidence: evidence, Copes: copes, Fix: fix, Lasts: lasts,
+	})
+}
+
+// behind is a priority after the highest one that mamma's rules may have.
+const behind = routing.FirstPriority + 11
+
+// move returns the command that moves a rule of another program behind mamma's.
+func move(p *Prefix, f Foreign) string {
+	after := fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, behind)
+	before := fmt.Sprintf("%s rule del %s priority %d", ip(p), f.Words, f.Priority)
+	undo := fmt.Sprintf("%s rule del %s priority %d", ip(p), f.Words, behind)
+	return inTurn([]step{{after, undo}, {do: before}})
+}
+
+// undone reports rules of other programs that refuse something, or lead some packets
+// elsewhere, but have no effect because mamma's rules come before them.
+func (e *examination) undone(p *Prefix) {
+	if !p.Managed {
+		return // without mamma's rules they have effect
+	}
+	report := func(check, does string, f Foreign) {
+		e.add(true, Finding{
+			Severity: Warning, Check: check, Subject: subject(p),
+			Text:     "a rule that " + does + " does not hold for what is sent from it, as the way to everywhere that mamma replaces comes before that rule",
+			Evidence: fmt.Sprintf("rule %d: %s", f.Priority, f.Words),
+			Fix:      []string{fmt.Sprintf("%s rule add %s priority %d", ip(p), f.Words, routing.FirstPriority-1)},
+		})
+	}
+	for _, f := range p.Undone {
+		report("undone", "refuses something", f)
+	}
+	for _, f := range p.Passed {
+		report("passed", "leads some packets elsewhere", f)
+	}
+	if len(p.Undone)+len(p.Passed) == 0 {
+		e.report.Passed++
+	}
+}
+
+// reversePath reports a strict reverse path filter on an interface with a default
+// route. If another default route is preferred, the filter drops the answers that come
+// in by this interface (RFC 3704). If a rule by source leads to the interface, the
+// filter follows that rule and drops nothing.
+func (e *examination) reversePath(p *Prefix) {
+	if p.ReversePath < 0 || !p.Default || p.Ruled {
+		return
+	}
+	severity := Warning
+	text := "rp_filter is strict (1): answers are dropped as soon as another default route is preferred"
+	if p.Egress != p.ID.Interface {
+		severity = Problem
+		text = "rp_filter is strict (1): answers that come in by this interface are dropped"
+	}
+	set, last := sysctl(filterKey(p.ID.Interface), "2")
+	e.add(p.ReversePath == 1, Finding{
+		Severity: severity, Check: "rp-filter", Subject: subject(p), Text: text,
+		Evidence: fmt.Sprintf("the larger of net.ipv4.conf.all.rp_filter and net.ipv4.conf.%s.rp_filter is 1", p.ID.Interface),
+		Fix:      []string{set}, Lasts: last,
+	})
+}
