@@ -1,14 +1,11 @@
 package hook
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,226 +13,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/scopes/pins"
 	"github.com/socket-intents/mamma/internal/testing/groupbed"
-	"github.com/socket-intents/mamma/internal/testing/required"
 	"github.com/socket-intents/mamma/internal/testing/testbed"
-)
-
-// dialEnv makes this program dial what its standard input names, line by line.
-const dialEnv = "MAMMA_HOOK_DIAL"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(dialEnv) != "" {
-		dialAll()
-		os.Exit(0)
-	}
-	_ = testbed.Enter() // New says what is missing
-	os.Exit(m.Run())
-}
-
-// dialAll answers each line of input, "tcp 192.0.2.1:80" or "send 192.0.2.1:9" for a
-// datagram of a socket that is not connected, with the address it was made from.
-func dialAll() {
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		f := strings.Fields(in.Text())
-		got, err := dial(f[0], f[1])
-		if err != nil {
-			var errno syscall.Errno
-			errors.As(err, &errno)
-			got = fmt.Sprintf("error %d: %v", int(errno), err)
-		}
-		fmt.Println(got)
-	}
-}
-
-func dial(how, to string) (string, error) {
-	var d net.Dialer
-	switch how {
-	case "send", "send-any":
-		local := "udp4"
-		if strings.HasPrefix(to, "[") || how == "send-any" {
-			local = "udp"
-		}
-		p, err := net.ListenPacket(local, ":0")
-		if err != nil {
-			return "", err
-		}
-		defer p.Close() //nolint:errcheck // nothing is written
-		_, err = p.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to)))
-		return "sent", err
-	case "port": // bound to a port and no address
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4zero}
-		d.Control = func(_, _ string, c syscall.RawConn) error { return nil }
-		how = "tcp4"
-		d.LocalAddr = &net.TCPAddr{Port: freePort()}
-	case "mptcp":
-		d.SetMultipathTCP(true)
-		how = "tcp"
-	case "mapped":
-		return dialMapped(netip.MustParseAddrPort(to))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	c, err := d.DialContext(ctx, how, to)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close() //nolint:errcheck // nothing is written
-	local := c.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort()
-	return local.Addr().Unmap().String(), nil
-}
-
-// freePort is one that the kernel gives out.
-func freePort() int {
-	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		return 0
-	}
-	defer l.Close() //nolint:errcheck // nobody connects
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-// dialMapped connects a socket of IPv6 to an IPv4 address.
-func dialMapped(to netip.AddrPort) (string, error) {
-	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		return "", err
-	}
-	defer syscall.Close(fd) //nolint:errcheck // nothing is written
-	if err := syscall.Connect(fd, &syscall.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port())}); err != nil {
-		return "", err
-	}
-	sa, err := syscall.Getsockname(fd)
-	if err != nil {
-		return "", err
-	}
-	return netip.AddrFrom16(sa.(*syscall.SockaddrInet6).Addr).Unmap().String(), nil
-}
-
-// member is a running dialAll in a control group.
-type member struct {
-	t   *testing.T
-	in  *os.File
-	out *bufio.Scanner
-}
-
-func startMember(t *testing.T, n *testbed.Namespace, g *groupbed.Group) *member {
-	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), dialEnv+"=1")
-	g.Put(cmd)
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdin, cmd.Stderr = r, os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(cmd); err != nil {
-		t.Fatal(err)
-	}
-	_ = r.Close()
-	t.Cleanup(func() { _ = w.Close(); _ = cmd.Wait() })
-	return &member{t, w, bufio.NewScanner(out)}
-}
-
-func (m *member) dial(how, to string) string {
-	m.t.Helper()
-	if _, err := fmt.Fprintln(m.in, how, to); err != nil {
-		m.t.Fatal(err)
-	}
-	if !m.out.Scan() {
-		m.t.Fatalf("the program that dials has ended: %v", m.out.Err())
-	}
-	return m.out.Text()
-}
-
-// scene is a host with two networks, a table, and a control group with two below it.
-type scene struct {
-	bed        *testbed.Bed
-	a, b       *testbed.Network
-	table      *Table
-	root       *groupbed.Group
-	attachment *Attachment
-}
-
-func loadForTest(t *testing.T, n *testbed.Namespace) *Table {
-	t.Helper()
-	var table *Table
-	err := n.Do(func() (err error) { table, err = Load(); return err })
-	if errors.Is(err, ErrRights) || errors.Is(err, ErrUnsupported) && !isVerifier(err) {
-		required.Lacking(t, "%v", err)
-	}
-	if err != nil {
-		t.Fatalf("%+v", err)
-	}
-	t.Cleanup(table.Close)
-	if err := table.Hold(time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	return table
-}
-
-func newScene(t *testing.T, rules bool) *scene {
-	t.Helper()
-	s := &scene{root: groupbed.New(t)}
-	s.bed = testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", SourceRule: rules}, {Name: "wwan0", SourceRule: rules}}})
-	s.a, s.b = s.bed.Networks[0], s.bed.Networks[1]
-	s.table = loadForTest(t, s.bed.Client)
-	a, err := s.table.Attach(s.root.Path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(a.Close)
-	s.attachment = a
-	return s
-}
-
-// put makes a scope of a control group and all below it.
-func (s *scene) put(t *testing.T, g *groupbed.Group, scope uint32, strict bool) {
-	t.Helper()
-	id, err := GroupID(g.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := Member{Class: scope}
-	if err := errors.Join(s.table.SetGroup(id, scope, m.Form()), s.table.SetMember(m, scope, strict)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// use has a scope use a network.
-func (s *scene) use(t *testing.T, scope uint32, n *testbed.Network, byDevice, only bool) {
-	t.Helper()
-	for _, p := range []Protocol{TCP, UDP} {
-		for _, v6 := range []bool{false, true} {
-			a := Answer{ID: uint64(scope), Kind: Place, Source: n.Client4, Device: n.Name, ByDevice: byDevice, Only: only}
-			if v6 {
-				a.Source = n.Client6
-			}
-			if err := s.table.SetUsual(Usual{scope, p, v6}, a); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-func (s *scene) read(t *testing.T) Event {
-	t.Helper()
-	s.table.ring.SetDeadline(time.Now().Add(30 * time.Second))
-	e, err := s.table.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
-const (
-	web4   = "192.0.2.1:80"
-	web6   = "[2001:db8:ffff::1]:80"
-	closed = "192.0.2.1:9"
 )
 
 // Every kind of socket of a scope's members goes over the scope's network, and the ring
@@ -386,7 +164,7 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%s is told of as %+v", d, e)
 			}
 			if how == "send" { // one record a second and destination
-				if err := errors.Join(s.table.maps["told"].Delete(told(t, s, to))); err != nil {
+				if err := s.table.maps["told"].Delete(s.told(t, to)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -395,16 +173,6 @@ func TestRefused(t *testing.T) {
 	if err := s.table.SetUsual(Usual{1, TCP, false}, Answer{Kind: Refuse, Errno: maxErrno}); err == nil {
 		t.Error("a number that is no error is taken")
 	}
-}
-
-// told is the key under which a datagram to a destination was told of.
-func told(t *testing.T, s *scene, to string) []byte {
-	t.Helper()
-	var k []byte
-	if err := s.table.maps["told"].NextKey(nil, &k); err != nil {
-		t.Fatalf("nothing was told of %s: %v", to, err)
-	}
-	return k
 }
 
 // An address that is gone is told of; where nothing else is permitted the call fails.
