@@ -19,14 +19,16 @@ type Barrier struct {
 // BarrierOf returns the barrier before table main for what is sent from a prefix by its
 // own interface. ok is false if there is none, so that a default route in table main has
 // an effect. A prefix that has a default route has no barrier.
-// refusing are the default routes that refuse (oracle.Kernel.Refusing).
+// refusing are the default routes that refuse (oracle.Kernel.Refusing). A rule that passes
+// over default routes (suppress_prefixlength) does not pass over these: the kernel looks at
+// the length only of a route that leads somewhere.
 func BarrierOf(p *netmon.Prefix, nets *netmon.Snapshot, refusing []oracle.Route) (b Barrier, ok bool) {
 	if p.HasDefault || p.Hidden {
 		return Barrier{}, false
 	}
 	c := chainsOf(nets)
 	refuses := func(r *netmon.Rule) bool {
-		return r.Passes == 0 && slices.ContainsFunc(refusing, func(x oracle.Route) bool {
+		return slices.ContainsFunc(refusing, func(x oracle.Route) bool {
 			return x.Table == r.Table && x.Prefix.Addr().Is6() == r.V6 && x.Serves(p.Addrs[0])
 		})
 	}
@@ -41,8 +43,12 @@ func BarrierOf(p *netmon.Prefix, nets *netmon.Snapshot, refusing []oracle.Route)
 			return Barrier{Rule: r}, true
 		case r.Jump() > r.Priority:
 			resume = r.Jump()
-		case r.Table == netmon.TableMain && r.Passes == 0:
-			return Barrier{}, false // a default route is found here
+		case r.Table == netmon.TableMain:
+			// A default route is looked for here. The caller knows whether it would come
+			// before one that refuses.
+			if r.Passes == 0 {
+				return Barrier{}, false
+			}
 		case r.Table != 0 && refuses(&r):
 			return Barrier{r, r.Table}, true
 		}

@@ -40,9 +40,10 @@ func TestBarrierOf(t *testing.T) {
 		{"which is jumped over", []netmon.Rule{{Priority: 10, Action: jump, Goto: 32766}, {Priority: 20001, Action: prohibit}}, nil, nil, ""},
 		{"a route behind the VPN's", []netmon.Rule{into}, nil, []oracle.Route{refusing}, "20000, table 77"},
 		{"a route to which no rule leads", nil, nil, []oracle.Route{refusing}, ""},
-		{"a route that does not count", []netmon.Rule{{Priority: 20000, Table: 77, Passes: 1}}, nil, []oracle.Route{refusing}, ""},
+		{"a route behind a rule that passes over those that lead", []netmon.Rule{{Priority: 20000, Table: 77, Passes: 1}}, nil, []oracle.Route{refusing}, "20000, table 77"},
 		{"a route of the other family", []netmon.Rule{{Priority: 20000, Table: 78}}, nil, []oracle.Route{refusing6}, ""},
 		{"a reserve in table main", nil, nil, []oracle.Route{reserve}, ""},
+		{"a reserve in table main, which is looked into twice", []netmon.Rule{{Priority: 10, Table: main, Passes: 1}}, nil, []oracle.Route{reserve}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := netip.MustParsePrefix("10.0.0.2/24")
