@@ -156,14 +156,15 @@ func (k *Kernel) FreeTable(from int) (int, error) {
 }
 
 // Metrics returns the largest metric of the routes of table main that lead to everywhere,
-// and the smallest metric of its default routes that refuse; 0 if there are none.
-func (k *Kernel) Metrics(v6 bool) (leads, refuses int, err error) {
+// 0 if there are none; and the smallest metric of its default routes that refuse, nil if
+// there are none. Of IPv4 that may be 0, which is the metric of a route without one.
+func (k *Kernel) Metrics(v6 bool) (leads int, refuses *int, err error) {
 	err = k.Routes(Filter{V6: v6, Table: TableMain}, func(r *Route) bool {
 		switch {
 		case r.Wide() && r.Leads():
 			leads = max(leads, r.Metric)
-		case r.Prefix.Bits() == 0 && r.Refuses() && (refuses == 0 || r.Metric < refuses):
-			refuses = r.Metric
+		case r.Prefix.Bits() == 0 && r.Refuses() && (refuses == nil || r.Metric < *refuses):
+			refuses = new(r.Metric)
 		}
 		return true
 	})

@@ -145,12 +145,12 @@ func TestRoutes(t *testing.T) {
 	if n, err := h.FreeTable(77); n != 79 || err != nil {
 		t.Errorf("free table %d, %v", n, err)
 	}
-	if n, refuses, err := h.Metrics(false); n != 700 || refuses != 0 || err != nil {
-		t.Errorf("largest metric %d, smallest of one that refuses %d, %v", n, refuses, err)
+	if n, refuses, err := h.Metrics(false); n != 700 || refuses != nil || err != nil {
+		t.Errorf("largest metric %d, one refuses: %t, %v", n, refuses != nil, err)
 	}
 	h.ip("route add unreachable default metric 9000\nroute add prohibit default metric 4294967295\nroute add blackhole default metric 7 table 90\nroute add blackhole 203.0.113.0/24 table 90")
-	if n, refuses, err := h.Metrics(false); n != 700 || refuses != 9000 || err != nil {
-		t.Errorf("largest metric %d, smallest of one that refuses %d, %v", n, refuses, err)
+	if n, refuses, err := h.Metrics(false); n != 700 || refuses == nil || *refuses != 9000 || err != nil {
+		t.Errorf("largest metric %d, one refuses: %t, %v", n, refuses != nil, err)
 	}
 	var refusing []string
 	list, err := h.Refusing(false)
@@ -161,6 +161,11 @@ func TestRoutes(t *testing.T) {
 	if diff := cmp.Diff([]string{"254 4294967295", "254 9000", "90 7"}, refusing); diff != "" || err != nil {
 		t.Errorf("routes that refuse: %v (-want +got)\n%s", err, diff)
 	}
+	h.ip("route add blackhole default")
+	if n, refuses, err := h.Metrics(false); n != 700 || refuses == nil || *refuses != 0 || err != nil {
+		t.Errorf("largest metric %d, one without a metric refuses: %t, %v", n, refuses != nil, err)
+	}
+	h.ip("route del blackhole default metric 0")
 	objects := map[int]int{}
 	if err := h.Objects(func(o oracle.Object) { objects[o.ID] = len(o.Group) }); err != nil {
 		t.Fatal(err)

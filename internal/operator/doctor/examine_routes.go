@@ -46,8 +46,8 @@ func (e *examination) lastMetric(v6 bool) (metric int, ok bool) {
 	largest, refusing := e.facts.Metrics[i], e.facts.Refusing[i]
 	const apart = 100
 	metric = max(largest, usual) + apart
-	if refusing > 0 && metric >= refusing {
-		metric = largest + (refusing-largest)/2
+	if refusing != nil && metric >= *refusing {
+		metric = largest + (*refusing-largest)/2
 		if metric <= largest {
 			return 0, false
 		}

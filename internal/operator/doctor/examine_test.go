@@ -149,13 +149,16 @@ func TestExamine(t *testing.T) {
 		{"no default route", func(f *Facts) { f.Prefixes[1].Default, f.Prefixes[1].Gateway = false, netip.Addr{} }, []string{
 			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if that is its gateway",
 		}, 1},
-		{"no default route, and one that refuses is last", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, 4294967295 }, []string{
+		{"no default route, and one that refuses is last", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(4294967295) }, []string{
 			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 700    # if that is its gateway",
 		}, 1},
-		{"no default route, and one that refuses is near", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, 610 }, []string{
+		{"no default route, and one that refuses is near", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(610) }, []string{
 			"warning default-route 10.64.0.0/10 on wwan0; ip route add default via 10.64.0.1 dev wwan0 metric 605    # if that is its gateway",
 		}, 1},
-		{"no default route, and one that refuses leaves no room", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, 601 }, []string{
+		{"no default route, and one that refuses leaves no room", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(601) }, []string{
+			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if that was your wish, no block for this network",
+		}, 1},
+		{"no default route, and one that refuses comes first", func(f *Facts) { f.Prefixes[1].Default, f.Refusing[0] = false, new(0) }, []string{
 			"warning forbidden 10.64.0.0/10 on wwan0; ip route    # shows the route; if that was your wish, no block for this network",
 		}, 1},
 		{"no default route, which a rule would undo", func(f *Facts) {

@@ -38,10 +38,11 @@ type Facts struct {
 	// Unbound are the interfaces that unbound traffic uses, for IPv4 and for IPv6.
 	Unbound [2]string
 	// Metrics are the largest metrics of the routes in table main that lead to everywhere,
-	// for IPv4 and for IPv6; 0: there is no such route. Refusing are the smallest metrics of
-	// default routes there that refuse, behind which nothing has an effect; 0: there are
-	// none.
-	Metrics, Refusing [2]int
+	// for IPv4 and for IPv6; 0: there is no such route.
+	Metrics [2]int
+	// Refusing are the smallest metrics of default routes there that refuse, behind which
+	// nothing has an effect; nil: there are none.
+	Refusing [2]*int
 	// Marks are rules by mark, and Users rules by user, that send packets elsewhere
 	// which would otherwise leave by a managed prefix.
 	Marks, Users []Diversion
