@@ -158,19 +158,17 @@ func (m *Memory) boundLocked() {
 		return cmp.Or(m.byKey[a].Seen.Compare(m.byKey[b].Seen), strings.Compare(a.attachment, b.attachment))
 	})
 	for _, k := range keys {
-		r := m.byKey[k]
-		switch {
-		case len(m.byKey) > maxRecords:
-			delete(m.byKey, k)
-		case dests > maxDestinations:
-			dests -= r.destinations()
-			r.Destinations4, r.Destinations6 = nil, nil
-			m.byKey[k] = r
-			continue
-		default:
+		if len(m.byKey) <= maxRecords && dests <= maxDestinations {
 			return
 		}
+		r := m.byKey[k]
 		dests -= r.destinations()
+		if len(m.byKey) > maxRecords {
+			delete(m.byKey, k)
+			continue
+		}
+		r.Destinations4, r.Destinations6 = nil, nil
+		m.byKey[k] = r
 	}
 }
 
