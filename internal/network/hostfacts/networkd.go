@@ -117,10 +117,10 @@ func (f *networkdFacts) add(index int, name string, text []byte) {
 			}
 			everything = everything || domain.Domain == "."
 			name := domainName(domain.Domain)
+			routed = routed || i == 1 && name != "" // even if there is no room to keep it
 			if name == "" || len(dns.Domains) == maxDomains || slices.ContainsFunc(dns.Domains, func(d Domain) bool { return d.Name == name }) {
 				continue
 			}
-			routed = routed || i == 1
 			dns.Domains = append(dns.Domains, Domain{Name: name, RouteOnly: i == 1})
 		}
 	}

@@ -34,6 +34,12 @@ func TestNetworkdDescription(t *testing.T) {
 	}
 	const server = `"DNS":[{"Family":2,"Address":[192,0,2,53],"ConfigSource":"DHCPv4","ConfigProvider":[192,0,2,1]}]`
 	one := addrPorts("192.0.2.53:53")
+	search := make([]string, maxDomains)
+	full := make([]Domain, maxDomains)
+	for i := range search {
+		full[i] = Domain{Name: fmt.Sprint("d", i)}
+		search[i] = fmt.Sprintf(`{"Domain":"d%d"}`, i)
+	}
 	for _, tt := range []struct {
 		name, text string
 		dns        DNS
@@ -59,6 +65,10 @@ func TestNetworkdDescription(t *testing.T) {
 		{
 			"as somebody has set", `{` + server + `,"DNSSettings":[{"LLMNR":"yes"},{"DNSDefaultRoute":false},{"DNSOverTLS":"opportunistic"}]}`,
 			DNS{Source: Networkd, Servers: one}, networkdState{},
+		},
+		{
+			"a server for a domain behind more than are kept", `{` + server + `,"SearchDomains":[` + strings.Join(search, ",") + `],"RouteDomains":[{"Domain":"corp.example"}]}`,
+			DNS{Source: Networkd, Servers: one, Domains: full}, networkdState{},
 		},
 		{"domains without a server", `{"RouteDomains":[{"Domain":"corp.example"}]}`, DNS{}, networkdState{}},
 		{"over another interface", `{"DNS":[{"Family":2,"Address":[192,0,2,53],"InterfaceIndex":5}]}`, DNS{}, networkdState{}},
