@@ -20,8 +20,8 @@ const linkDNSInterval = 5 * time.Second
 const runFiles = "files of the network manager"
 
 // linkDNS knows the name servers that the host's network manager has for each
-// interface. They come from systemd-resolved or, without it, from files, which only the
-// method look reads. Methods but look are safe for concurrent use.
+// interface. They come from systemd-resolved, else from systemd-networkd, or else from
+// files, which only the method look reads. Methods but look are safe for concurrent use.
 type linkDNS struct {
 	run string // directory of run-time files; "": /run
 
@@ -60,8 +60,8 @@ func (l *linkDNS) look(nets *netmon.Snapshot, facts *hostfacts.Facts) (changed b
 }
 
 // lookAt finds the name servers of an interface. In two cases it returns none, and the
-// host's own resolver is asked instead: systemd-resolved says that the servers are only
-// for some domains, or that they must be asked over TLS, which mamma does not speak.
+// host's own resolver is asked instead: their source says that the servers are only for
+// some domains, or that they must be asked over TLS, which mamma does not speak.
 func (l *linkDNS) lookAt(p *netmon.Prefix, facts *hostfacts.Facts) linkServers {
 	if d := facts.DNS(p.Index); len(d.Servers) > 0 {
 		s := linkServers{source: d.Source}

@@ -15,6 +15,7 @@ type Route struct {
 	Interface string
 	Servers   []netip.AddrPort // never empty
 	TLS       bool             // ask over TLS only
+	Source    string           // the service that says so
 }
 
 // Routes lists the routes of all interfaces, by domain. A domain for routing counts on
@@ -35,7 +36,7 @@ func (f *Facts) Routes(nets *netmon.Snapshot) []Route {
 		tunnel := l.Tunnel() || f.Link(l.Name).VPN
 		for _, domain := range d.Domains {
 			if domain.RouteOnly || tunnel {
-				list = append(list, Route{Domain: domain, Index: index, Interface: l.Name, Servers: d.Servers, TLS: d.TLS})
+				list = append(list, Route{Domain: domain, Index: index, Interface: l.Name, Servers: d.Servers, TLS: d.TLS, Source: d.Source})
 			}
 		}
 	}

@@ -100,7 +100,7 @@ func (o *Options) heard(ctx context.Context, cfg *config.Config) *hostfacts.Fact
 // splits returns the domains whose names are looked up at an interface's own servers.
 func splits(cfg *config.Config, nets *netmon.Snapshot, facts *hostfacts.Facts) (list []Split) {
 	for _, r := range facts.Routes(nets) {
-		s := Split{Domain: r.Domain.Name, Interface: r.Interface, Servers: resolve.LinkOnly(r.Servers, r.Interface), TLS: r.TLS, Off: cfg.Original}
+		s := Split{Domain: r.Domain.Name, Interface: r.Interface, Servers: resolve.LinkOnly(r.Servers, r.Interface), Source: r.Source, TLS: r.TLS, Off: cfg.Original}
 		for _, p := range nets.Prefixes() {
 			l, _ := nets.Link(p.Index)
 			if p.Index == r.Index {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/socket-intents/mamma/internal/config"
 	"github.com/socket-intents/mamma/internal/display"
+	"github.com/socket-intents/mamma/internal/network/hostfacts"
 	"github.com/socket-intents/mamma/policy"
 )
 
@@ -70,7 +71,7 @@ func (e *examination) splits() {
 	for _, s := range e.facts.Splits {
 		f := Finding{
 			Severity: Note, Check: "names-by-domain", Subject: "names below " + s.Domain,
-			Evidence: fmt.Sprintf("systemd-resolved has the domain %s on %s", s.Domain, s.Interface),
+			Evidence: fmt.Sprintf("%s has the domain %s on %s", s.Source, s.Domain, s.Interface),
 		}
 		at := make([]string, len(s.Servers))
 		for i, a := range s.Servers {
@@ -82,6 +83,8 @@ func (e *examination) splits() {
 		switch {
 		case s.Off:
 			f.Text = fmt.Sprintf("they belong to %s, but are asked on the network of each connection, as the configuration has link_dns = false there", s.Interface)
+		case s.TLS && s.Source != hostfacts.Resolved:
+			f.Text = fmt.Sprintf("they are asked at the resolver of this host, as TLS, which mamma does not speak, is demanded at %s on %s", strings.Join(at, ", "), s.Interface)
 		case s.TLS:
 			f.Text = fmt.Sprintf("they are asked at %s on %s by systemd-resolved, whatever network a connection takes, as TLS is demanded there", strings.Join(at, ", "), s.Interface)
 		default:

@@ -65,12 +65,13 @@ type Led struct {
 	Other bool
 }
 
-// Split is a domain of an interface, as systemd-resolved knows it.
+// Split is a domain of an interface.
 type Split struct {
 	Domain    string
 	Interface string
 	Servers   []netip.AddrPort
-	TLS       bool // asked by TLS, through systemd-resolved
+	Source    string // the service that has it: systemd-resolved or systemd-networkd
+	TLS       bool   // the servers demand TLS, so the resolver of this host asks them
 	// Off tells that the configuration forbids this (link_dns = false).
 	Off bool
 }

@@ -20,25 +20,36 @@ func TestSplits(t *testing.T) {
 	})
 	at := func(s string) []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(s)} }
 	dns := map[int]hostfacts.DNS{
-		2: {Servers: at("192.0.2.1:53"), Domains: []hostfacts.Domain{{Name: "com"}}},
-		9: {Servers: at("10.9.0.53:5353"), Domains: []hostfacts.Domain{{Name: "corp.example"}}},
+		2: {Source: hostfacts.Resolved, Servers: at("192.0.2.1:53"), Domains: []hostfacts.Domain{{Name: "com"}}},
+		9: {Source: hostfacts.Resolved, Servers: at("10.9.0.53:5353"), Domains: []hostfacts.Domain{{Name: "corp.example"}}},
 	}
 	for _, tt := range []struct {
 		name, conf string
 		tls        bool
+		source     string
 		want       []Finding
 	}{
-		{"as it is", "auto = true", false, []Finding{{
+		{"as it is", "auto = true", false, hostfacts.Resolved, []Finding{{
 			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg*, whatever network a connection takes",
 			Evidence: "systemd-resolved has the domain corp.example on wg*",
 			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
 		}}},
-		{"by TLS", "auto = true", true, []Finding{{
+		{"by TLS", "auto = true", true, hostfacts.Resolved, []Finding{{
 			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg* by systemd-resolved, whatever network a connection takes, as TLS is demanded there",
 			Evidence: "systemd-resolved has the domain corp.example on wg*",
 			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
 		}}},
-		{"switched off", "auto = true\ninterface \"wg?\" { link_dns = false }", false, []Finding{{
+		{"as systemd-networkd says", "auto = true", false, hostfacts.Networkd, []Finding{{
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at 10.9.0.53:5353 on wg*, whatever network a connection takes",
+			Evidence: "systemd-networkd has the domain corp.example on wg*",
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+		}}},
+		{"by TLS, as systemd-networkd says", "auto = true", true, hostfacts.Networkd, []Finding{{
+			Check: "names-by-domain", Subject: "names below corp.example", Text: "they are asked at the resolver of this host, as TLS, which mamma does not speak, is demanded at 10.9.0.53:5353 on wg*",
+			Evidence: "systemd-networkd has the domain corp.example on wg*",
+			Fix:      []string{`interface "wg\U0000005c\U0000002a" { link_dns = false }    # in the configuration, if they are not to be`},
+		}}},
+		{"switched off", "auto = true\ninterface \"wg?\" { link_dns = false }", false, hostfacts.Resolved, []Finding{{
 			Check: "names-by-domain", Subject: "names below corp.example", Text: "they belong to wg*, but are asked on the network of each connection, as the configuration has link_dns = false there",
 			Evidence: "systemd-resolved has the domain corp.example on wg*",
 		}}},
@@ -49,7 +60,7 @@ func TestSplits(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := dns[9]
-			d.TLS = tt.tls
+			d.TLS, d.Source = tt.tls, tt.source
 			dns[9] = d
 			e := &examination{facts: &Facts{Splits: splits(cfg, nets, hostfacts.NewFacts(nil, dns))}}
 			e.splits()
