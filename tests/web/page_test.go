@@ -148,6 +148,50 @@ func TestScopes(t *testing.T) {
 	calm(t, p)
 }
 
+// A description is true of decisions that took no network, too.
+func TestDescribe(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	dir := t.TempDir()
+	startDaemon(t, dir, two, "")
+	p := page(t, ctx, browser(t), serveWeb(t, dir, nil))
+	var got struct {
+		Texts []string
+		Known []bool
+	}
+	eval(t, ctx, p, `import("/detail.js").then(({ describe, knownSince, tookWords }) => {
+		const at = (s) => new Date(1e12 + s * 1000).toISOString();
+		const lte = { prefix: "10.64.0.0/10", interface: "wwan0", name: "lte" };
+		const n = { prefix: lte, name: "lte", gone: false };
+		const networks = { byKey: new Map([["10.64.0.0/10%wwan0", n]]), list: () => [n], changes: new Map([[7, { ...lte, seq: 7, time: at(1), change: "removed" }]]),
+			at: () => ({ rtt: 40, there: true }), after: () => null };
+		const d = (more) => ({ seq: 1, time: at(0), app: { command: "curl", uid: 0 }, host: "a", service: "80", reason: "because", took_ms: 1, chosen: null, alternates: [], scores: [], leased: 0, ...more });
+		const texts = [d({}), d({ bound: "192.0.2.7", chosen: lte }), d({ chosen: lte, outcome: { candidate: -1, errno: 0, took_ms: 5 } }), d({ chosen: lte })]
+			.map((x) => describe(x, networks, [{ decision: d({ seq: 2, time: at(2), refused: true }) }]).textContent);
+		const known = knownSince(d({}), networks, []);
+		networks.changes = new Map([[8, { ...lte, seq: 8, time: at(3), change: "added" }]]);
+		return { texts: [...texts, tookWords(d({ refused: true }))], known: [known === knownSince(d({}), networks, [])] };
+	})`, &got)
+	if len(got.Texts) != 5 {
+		t.Fatalf("%d texts", len(got.Texts))
+	}
+	for i, want := range []string{
+		"what the kernel chooses: there was no preference.", "what the program had bound it to, 192.0.2.7.", "what the kernel chooses, not lte.",
+		"The next connection of curl to a:80 took no network: the connection is refused: because.", "no network: the connection is refused",
+	} {
+		if !contains(got.Texts[i], want) {
+			t.Errorf("not told: %q in %q", want, got.Texts[i])
+		}
+		if i < 3 && (!contains(got.Texts[i], "lte: round trips of 40 ms") || contains(got.Texts[i], "not measured")) {
+			t.Errorf("what was measured is not told: %q", got.Texts[i])
+		}
+	}
+	if len(got.Known) != 1 || got.Known[0] {
+		t.Error("a later change is not noticed where an earlier one was forgotten")
+	}
+	calm(t, p)
+}
+
 func TestNoNetworks(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -26,8 +26,9 @@ export function intentsOf(d) {
 }
 
 // tookOf is the network that the connection came up over, or would have; null if the
-// kernel chose.
+// kernel chose, or the program itself.
 export function tookOf(d) {
+  if (d.bound) return null;
   const o = d.outcome;
   if (o && o.errno === 0 && o.candidate > 0) return d.alternates[o.candidate - 1] ?? d.chosen;
   if (o && o.errno === 0 && o.candidate < 0) return null;
@@ -40,6 +41,15 @@ export function networkWords(d) {
   const took = tookOf(d);
   if (!took) return d.outcome?.candidate < 0 ? "left to the kernel" : "no preference";
   return took === d.chosen ? nameOf(took) : `${nameOf(took)}, not ${nameOf(d.chosen)}`;
+}
+
+// tookWords is networkWords after "took" or "would take".
+export function tookWords(d) {
+  if (d.refused) return "no network: the connection is refused";
+  if (d.bound) return `what the program had bound it to, ${visible(d.bound)}`;
+  const took = tookOf(d);
+  if (took) return nameOf(took);
+  return d.outcome?.candidate < 0 && d.chosen ? `what the kernel chooses, not ${nameOf(d.chosen)}` : "what the kernel chooses: there was no preference";
 }
 
 export function reasonOf(d) {
@@ -129,9 +139,9 @@ function compare(c, taken, d, networks) {
   } else if (mine) {
     // It may be faster than anybody has seen it.
     parts.push(`at most ${milliseconds(mine.ms)} at the highest rate seen over it, ${rate(c.then.most)}${its ? `, where ${taken.name} takes at most ${milliseconds(its.ms)}` : ""}`);
-  } else if (c.then?.rtt && taken && !taken.then?.rtt) {
-    parts.push(`round trips of ${milliseconds(c.then.rtt)}; over ${taken.name} nothing had been measured`);
-  } else if (c.then?.rtt && taken?.then?.rtt) {
+  } else if (c.then?.rtt && !taken?.then?.rtt) {
+    parts.push(`round trips of ${milliseconds(c.then.rtt)}${taken ? `; over ${taken.name} nothing had been measured` : ""}`);
+  } else if (c.then?.rtt) {
     const more = c.then.rtt - taken.then.rtt;
     parts.push(Math.abs(more) < 0.05 ? "round trips as long" : `each round trip ${milliseconds(Math.abs(more))} ${more > 0 ? "longer" : "shorter"}`);
     if (c.then.most && taken.then.most) parts.push(`up to ${rate(c.then.most)} seen, over ${taken.name} ${rate(taken.then.most)}`);
@@ -153,9 +163,8 @@ export function describe(d, networks, entries = []) {
   const list = make("dl", { class: "answers" });
   const ref = tookOf(d);
   const asked = d.seq === 0;
-  if (d.refused) list.append(...row(asked ? "Would take" : "Took", "no network: the connection is refused."));
-  else if (ref) list.append(...row(asked ? "Would take" : "Took", make("b", {}, nameOf(ref)), ` (${visible(ref.prefix)} on ${visible(ref.interface)}${ref.address ? ", from " + visible(ref.address) : ""})`));
-  else list.append(...row(asked ? "Would take" : "Took", "what the kernel chooses: there was no preference."));
+  if (ref && !d.refused) list.append(...row(asked ? "Would take" : "Took", make("b", {}, nameOf(ref)), ` (${visible(ref.prefix)} on ${visible(ref.interface)}${ref.address ? ", from " + visible(ref.address) : ""})`));
+  else list.append(...row(asked ? "Would take" : "Took", `${tookWords(d)}.`));
   const said = intentsOf(d);
   list.append(...row("Why", `${visible(d.policy ?? "no policy")}: ${reasonOf(d)}`,
     said ? ` — it was said to be ${said}${d.origin?.source ? `, by ${visible(d.origin.source)}` : ""}.` : " — nothing was said of it.",
@@ -169,7 +178,7 @@ export function describe(d, networks, entries = []) {
   if (went) list.append(...row("How it went", went));
   const later = since(d, candidates, networks).map((c) => [c.time, tellChange(c)]);
   const next = nextAlike(d, networks, entries);
-  if (next) later.push([next.time, `The next connection of ${programOf(next)} to ${destinationOf(next)} took ${networkWords(next)}: ${reasonOf(next)}`]);
+  if (next) later.push([next.time, `The next connection of ${programOf(next)} to ${destinationOf(next)} took ${tookWords(next)}: ${reasonOf(next)}`]);
   later.sort((a, b) => Date.parse(a[0]) - Date.parse(b[0]));
   if (later.length > 0) list.append(...row("Since then", make("ul", {}, later.map(([time, text]) => make("li", {}, make("time", { dateTime: time }, clock(time)), ` ${text}.`)))));
   if (d.time && !asked) list.append(...row("Decided", `in ${milliseconds(d.took_ms)}, as number ${d.seq}, for ${callerOf(d)} of user ${d.app.uid}.`));
@@ -200,7 +209,8 @@ function nextAlike(d, networks, entries) {
 // knownSince is another text where a description would tell more than it did.
 export function knownSince(d, networks, entries) {
   const measured = networks.list().filter((n) => networks.after(n, d.time)).map((n) => keyOf(n.prefix));
-  return [networks.changes.size, nextAlike(d, networks, entries)?.seq, ...measured].join(" ");
+  // The number of changes stays the same once the oldest are forgotten.
+  return [[...networks.changes.keys()].at(-1), nextAlike(d, networks, entries)?.seq, ...measured].join(" ");
 }
 
 // table has the figures that the policy compared, and what was measured at the time.

@@ -2,7 +2,7 @@
 import { get, post } from "./api.js";
 import { byID, copyButton, make, replace, say, setText, tableOf } from "./dom.js";
 import { count, date, milliseconds, plural, size, unknown, visible } from "./format.js";
-import { callerOf, describe, networkWords, reasonOf } from "./detail.js";
+import { callerOf, describe, networkWords, reasonOf, tookWords } from "./detail.js";
 import { drawScopes } from "./scopes.js";
 
 export function drawBudgets(networks) {
@@ -107,7 +107,7 @@ export function prepareAsk(networks) {
     try {
       const answer = await post("explain", question);
       byID("ask-answer").replaceChildren(describe(answer.decision, networks));
-      say(`Would take ${networkWords(answer.decision)}: ${reasonOf(answer.decision)}`);
+      say(`Would take ${tookWords(answer.decision)}: ${reasonOf(answer.decision)}`);
     } catch (failure) {
       byID("ask-answer").replaceChildren(make("p", { class: "note bad" }, visible(failure.message)));
       say(visible(failure.message));
