@@ -218,6 +218,15 @@ func (s *scene) use(t *testing.T, scope uint32, n *testbed.Network, byDevice, on
 	}
 }
 
+// errno returns what a refused call fails with where it is to fail with want: a kernel
+// without bpf_set_retval (Linux 5.18) knows EPERM only.
+func (s *scene) errno(want syscall.Errno) syscall.Errno {
+	if s.table.can.retval {
+		return want
+	}
+	return syscall.EPERM
+}
+
 func (s *scene) read(t *testing.T) Event {
 	t.Helper()
 	s.table.ring.SetDeadline(time.Now().Add(30 * time.Second))
