@@ -36,6 +36,8 @@ func TestGetResumesOdd(t *testing.T) {
 		{"no date", date, "", 3000, "", append(old[:kept:kept], data[kept:]...)},
 		{"another date", date, "Last-Modified: " + later + "\r\n", 3000, "", data},
 		{"a tag in place of a date", date, "Last-Modified: " + date + "\r\nETag: \"two\"\r\n", 3000, "", data},
+		{"a length beyond the range", `"one"`, "ETag: \"one\"\r\nContent-Length: 3500\r\n", 3000, "", data},
+		{"a length short of the range", `"one"`, "ETag: \"one\"\r\nContent-Length: 500\r\n", 3000, "", data},
 		{"redirected elsewhere", `"one"`, "ETag: \"one\"\r\n", 3000, "/other", data},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,5 +128,24 @@ func TestGetRefusesRange(t *testing.T) {
 		if code, _, errs := mammactl(t.Context(), "", "get", "-o", filepath.Join(t.TempDir(), "x"), "-H", header, "http://127.0.0.1:1/"); code != exitUsage || !strings.Contains(errs, "whole files") {
 			t.Errorf("%s: code %d: %s", header, code, errs)
 		}
+	}
+}
+
+// The password of a URL is not written to disk, and its part is gone on with all the same.
+func TestGetKeepsNoPassword(t *testing.T) {
+	s := startShelf(t, 4_000_000, false)
+	s.limit.Store(2_500_000)
+	file := filepath.Join(t.TempDir(), "got")
+	args := []string{"get", "--json", "--socket", "/nonexistent", "-o", file, strings.Replace(s.URL, "://", "://user:geheim@", 1) + "/file.bin"}
+	code, out, errs := mammactl(t.Context(), "", args...)
+	state, err := os.ReadFile(file + ".part.json")
+	if code == exitOK || err != nil || strings.Contains(string(state)+out+errs, "geheim") {
+		t.Fatalf("code %d, %v: %s%s%s", code, err, state, out, errs)
+	}
+	s.limit.Store(0)
+	code, out, errs = mammactl(t.Context(), "", args...)
+	var r gotten
+	if err := json.Unmarshal([]byte(out), &r); code != exitOK || err != nil || r.Fetched >= r.Size || strings.Contains(out+errs, "geheim") {
+		t.Errorf("code %d, %v: %s%s", code, err, out, errs)
 	}
 }

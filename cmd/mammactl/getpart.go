@@ -77,6 +77,8 @@ func (s *partState) continues(resp *http.Response) bool {
 	if s.Validator[0] == '"' {
 		same = tag == s.Validator
 	}
+	// A length that contradicts the range would end the body with an error each time.
+	same = same && (resp.ContentLength < 0 || resp.ContentLength == s.Size-s.missing())
 	return same && resp.StatusCode == http.StatusPartialContent && finalOf(resp) == s.Final &&
 		resp.Header.Get("Content-Range") == fmt.Sprintf("bytes %d-%d/%d", s.missing(), s.Size-1, s.Size)
 }
