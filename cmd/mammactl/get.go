@@ -12,10 +12,12 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/socket-intents/mamma/client"
 	"github.com/socket-intents/mamma/client/httpintent"
@@ -53,8 +55,8 @@ ten at most. On a terminal a line for each network shows what it brings.
 Exit status: as curl's: 0 done, 1 unknown kind of URL, 2 wrong usage, 3 malformed URL,
 6 name not resolved, 7 not connected, 18 incomplete, 22 the server says 400 or more, 23 not
 written, 28 too late, 35 TLS failed, 47 too many redirections, 52 no answer, 56 the
-connection broke, 60 the certificate is not trusted; besides, 120 for another digest, 130 if
-interrupted.`
+connection broke, 60 the certificate is not trusted, 77 no certificates in --cacert; besides,
+120 for another digest, 130 if interrupted.`
 
 const getExample = `  mammactl get https://www.example.net/image.iso
   mammactl get --digest "sha-256:$(cat SUM)" http://www.example.net/a.iso
@@ -127,6 +129,10 @@ func (g *getting) prepare(target string) error {
 		return g.fail(exitProtocol, fmt.Errorf("%q: neither http nor https", target))
 	case u.Hostname() == "":
 		return g.fail(exitMalformed, fmt.Errorf("%q names no host", target))
+	case u.Port() != "":
+		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil {
+			return g.fail(exitMalformed, fmt.Errorf("%q: a port is at most 65535", target))
+		}
 	}
 	g.url = u
 	if g.output == "" {
@@ -148,8 +154,9 @@ func (g *getting) prepare(target string) error {
 		}
 	}
 	for _, h := range g.header {
-		name, _, ok := strings.Cut(h, ":")
-		if name = strings.TrimSpace(name); !ok || name == "" {
+		name, value, ok := strings.Cut(h, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 			return usageError{fmt.Errorf("--header takes FIELD: VALUE, not %q", h)}
 		}
 		switch http.CanonicalHeaderKey(name) {
@@ -231,11 +238,11 @@ func (g *getting) transport() (*httpintent.Transport, error) {
 	if g.cacert != "" {
 		pem, err := os.ReadFile(g.cacert)
 		if err != nil {
-			return nil, err
+			return nil, &rootsError{err}
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", g.cacert)
+			return nil, &rootsError{fmt.Errorf("%s holds no certificate in PEM", g.cacert)}
 		}
 		base.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}

@@ -29,6 +29,7 @@ const (
 	exitNothing     = 52
 	exitReceive     = 56
 	exitCertificate = 60
+	exitRoots       = 77
 	exitDigest      = 120
 	exitInterrupted = 130 // as shells report SIGINT
 )
@@ -52,6 +53,12 @@ type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 func (e *writeError) Unwrap() error { return e.err }
+
+// rootsError is an error of the file with the certificates to trust.
+type rootsError struct{ err error }
+
+func (e *rootsError) Error() string { return e.err.Error() }
+func (e *rootsError) Unwrap() error { return e.err }
 
 // fail prints an error and makes the program end with the code.
 func (g *getting) fail(code int, err error) error {
@@ -78,6 +85,7 @@ func (g *getting) exit(ctx context.Context, err error) error {
 func exitOf(err error) int {
 	var status *statusError
 	var written *writeError
+	var roots *rootsError
 	var digest *digestError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
@@ -91,6 +99,8 @@ func exitOf(err error) int {
 		return exitStatus
 	case errors.As(err, &written):
 		return exitWrite
+	case errors.As(err, &roots):
+		return exitRoots
 	case errors.As(err, &digest):
 		return exitDigest
 	case errors.Is(err, errTooLate):
@@ -109,7 +119,7 @@ func exitOf(err error) int {
 		return exitResolve
 	case errors.As(err, &dialled):
 		return exitOfDial(dialled)
-	case errors.As(err, &op) && op.Op == "dial":
+	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
 		return exitConnect
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return exitTooLate
