@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"strings"
 	"time"
 
@@ -102,6 +103,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if status, handled := placement.Dispatch(args); handled {
 		return status
 	}
+	// What packages log for programmers may have text from outside, and a user cannot act
+	// on it. Errors that matter are also returned.
+	log.SetOutput(io.Discard)
 	a.out, a.err = guarded(a.out), guarded(a.err)
 	root := a.root()
 	root.SetArgs(args)

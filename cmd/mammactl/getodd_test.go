@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -147,5 +148,18 @@ func TestGetKeepsNoPassword(t *testing.T) {
 	var r gotten
 	if err := json.Unmarshal([]byte(out), &r); code != exitOK || err != nil || r.Fetched >= r.Size || strings.Contains(out+errs, "geheim") {
 		t.Errorf("code %d, %v: %s%s", code, err, out, errs)
+	}
+}
+
+// What net/http logs about a server is not shown, since it has bytes of the server's.
+func TestLogIsNotShown(t *testing.T) {
+	var logged bytes.Buffer
+	log.SetOutput(&logged)
+	if code, _, errs := mammactl(t.Context(), "", "version"); code != exitOK {
+		t.Fatalf("code %d: %s", code, errs)
+	}
+	log.Print("Unsolicited response received on idle HTTP channel")
+	if logged.Len() > 0 {
+		t.Errorf("shown: %s", &logged)
 	}
 }
