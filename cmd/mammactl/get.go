@@ -43,7 +43,8 @@ output, in order; a device, a FIFO and what a link leads to are written to likew
 they are there. Any other file is FILE.part until it is complete, and FILE.part.json
 beside it says which version of the file it is of and what is there. The same command
 goes on from there, if the server still has that version. Without a strong validator
-nothing is kept.
+nothing is kept. A FILE.part without FILE.part.json may be another program's: it is
+overwritten only with --restart.
 
 The length is verified, and the digest that --digest gives; without one, that of the
 server if it sends one (Repr-Digest, RFC 9530). --digest takes sha-256 and sha-512, as
@@ -338,7 +339,7 @@ func (g *getting) into(ctx context.Context, web *http.Client) error {
 
 // toFile writes to a file, which gets its name when it is complete.
 func (g *getting) toFile(ctx context.Context, web *http.Client) error {
-	part, err := openPart(g.output)
+	part, err := openPart(g.output, g.restart)
 	if err != nil {
 		return &writeError{err}
 	}

@@ -163,3 +163,64 @@ func TestLogIsNotShown(t *testing.T) {
 		t.Errorf("shown: %s", &logged)
 	}
 }
+
+// A part of another program stays as it is, unless the user wants it overwritten.
+func TestGetLeavesForeignPart(t *testing.T) {
+	s := startShelf(t, 1000, false)
+	file := filepath.Join(t.TempDir(), "got")
+	if err := os.WriteFile(file+".part", []byte("precious"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"get", "--socket", "/nonexistent", "-o", file, s.URL + "/file.bin"}
+	code, _, errs := mammactl(t.Context(), "", args...)
+	got, err := os.ReadFile(file + ".part")
+	if code != exitWrite || string(got) != "precious" || err != nil || !strings.Contains(errs, "--restart") {
+		t.Errorf("code %d, %q, %v: %s", code, got, err, errs)
+	}
+	if info, err := os.Stat(file + ".part"); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if code, _, errs = mammactl(t.Context(), "", append(args, "--restart")...); code != exitOK {
+		t.Errorf("code %d: %s", code, errs)
+	}
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, s.data) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// The part of a get that was killed, with a strong validator or without, is known as
+// its own: from the first byte on, a state is beside it.
+func TestGetKilled(t *testing.T) {
+	for _, tag := range []string{`"one"`, ""} {
+		file := filepath.Join(t.TempDir(), "got")
+		p, err := openPart(file, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := startShelf(t, 1000, false)
+		s.tag.Store(tag)
+		resp, err := http.Get(s.URL + "/file.bin") //nolint:noctx // ends with the server
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.begin(s.URL+"/file.bin", resp, partState{})
+		_ = resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.WriteAt(make([]byte, 500), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.file.Close(); err != nil { // as the end of the process does
+			t.Fatal(err)
+		}
+		code, _, errs := mammactl(t.Context(), "", "get", "--socket", "/nonexistent", "-o", file, s.URL+"/file.bin")
+		if got, err := os.ReadFile(file); code != exitOK || err != nil || !bytes.Equal(got, s.data) {
+			t.Errorf("%q: code %d, %v: %s", tag, code, err, errs)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}

@@ -54,7 +54,7 @@ func (s *partState) bytes() (n int64) {
 
 // valid tells whether the state makes sense.
 func (s *partState) valid(length int64) bool {
-	if s.Validator == "" || s.Size <= 0 || length > s.Size {
+	if s.Validator == "" || s.Size <= 0 || len(s.Ranges) == 0 || length > s.Size {
 		return false
 	}
 	before := int64(0)
@@ -111,8 +111,9 @@ func (p *part) state() string { return p.path() + ".json" }
 
 // openPart opens the part of a file for this process alone. It accepts only a regular
 // file of this user. In a folder that others can write to, somebody else could have
-// placed the file.
-func openPart(name string) (*part, error) {
+// placed the file. A part without a state is of another program, and is taken only with
+// restart.
+func openPart(name string, restart bool) (*part, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory", name)
 	}
@@ -126,6 +127,14 @@ func openPart(name string) (*part, error) {
 		_ = f.Close()
 		return nil, err
 	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s is being fetched by another process: %w", name, err)
+	}
+	if err := p.foreign(); err != nil && !restart {
+		_ = f.Close()
+		return nil, err
+	}
 	// It takes the place of a file that perhaps not everybody may read.
 	if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() {
 		if err := f.Chmod(info.Mode().Perm()); err != nil {
@@ -133,11 +142,19 @@ func openPart(name string) (*part, error) {
 			return nil, err
 		}
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("%s is being fetched by another process: %w", name, err)
-	}
 	return p, nil
+}
+
+// foreign returns an error if the file has content, but no state beside it.
+func (p *part) foreign() error {
+	info, err := p.file.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	if _, err := os.Lstat(p.state()); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%s is there, but %s is not, so it may be another program's: give another name by -o, or overwrite it by --restart", p.path(), p.state())
 }
 
 // known reads the state that an earlier attempt at the URL has left.
@@ -157,13 +174,17 @@ func (p *part) begin(url string, resp *http.Response, kept partState) (partState
 		p.offset = kept.missing()
 		return kept, nil
 	}
-	_ = os.Remove(p.state())
 	if err := p.file.Truncate(0); err != nil {
 		return partState{}, err
 	}
 	s := partState{URL: url, Final: finalOf(resp), Validator: httpintent.Validator(resp.Header), Size: resp.ContentLength}
 	if s.Size <= 0 || resp.StatusCode != http.StatusOK || resp.Uncompressed {
 		s.Validator = ""
+	}
+	// The state is there before the first byte. If get is killed, the same command then
+	// knows the part as its own.
+	if err := p.store(s); err != nil {
+		_ = os.Remove(p.state())
 	}
 	return s, nil
 }
@@ -210,6 +231,10 @@ func (p *part) write(s partState, now *progress) error {
 	if err := unix.Fdatasync(int(p.file.Fd())); err != nil {
 		return err
 	}
+	return p.store(s)
+}
+
+func (p *part) store(s partState) error {
 	return ownfile.Write(p.state(), func(w io.Writer) error { return json.NewEncoder(w).Encode(s) })
 }
 
