@@ -46,7 +46,8 @@ type Options struct {
 	// the policy is made, and at each successful reload just before the new
 	// configuration is used. It may be nil.
 	OnConfig func(*config.Config)
-	// OnReady is called as soon as clients can connect. It may be nil.
+	// OnReady is called as soon as clients can connect, and scopes are in use. It may be
+	// nil.
 	OnReady func()
 	// Handed are the sockets that the service manager has made. Run makes the missing
 	// ones.
@@ -376,6 +377,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.budgets.run(ctx) })
 	g.Go(func() error { return d.attached.run(ctx) })
 	g.Go(func() error { return d.manager.Run(ctx) })
+	d.scopes.Begin()
 	g.Go(func() error { return d.scopes.Run(ctx) })
 	g.Go(func() error { return serveControl.run(ctx) })
 	for _, l := range requests.all() {
@@ -394,6 +396,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		d.log.Warn("announcement not written", "err", err)
 	}
 	if d.opts.OnReady != nil {
+		d.reloads.settle(ctx) // services that are started after this one are placed from the first connection on
 		d.opts.OnReady()
 	}
 	err = g.Wait()

@@ -61,10 +61,25 @@ func (r *reloader) reload(ctx context.Context) (err error) {
 		r.opts.OnConfig(cfg)
 	}
 	r.adopt(cfg, p)
+	r.settle(ctx)
 	for _, s := range needRestart(r.begun, cfg) {
 		r.log.Warn("a changed setting takes effect at the next start only", "setting", s)
 	}
 	return nil
+}
+
+// scopesTimeout bounds how long the start and a reload wait for the scopes. Loading programs into the
+// kernel takes a tenth of a second.
+const scopesTimeout = 5 * time.Second
+
+// settle waits until the kernel places connections as the scopes in use say, so that what
+// is started after a start or reload is placed from its first connection on.
+func (r *reloader) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, scopesTimeout)
+	defer cancel()
+	if _, err := r.scopes.State(ctx); err != nil && !errors.Is(err, scopes.ErrNotRunning) {
+		r.log.Warn("the configured scopes are not in use yet", "err", err)
+	}
 }
 
 // note keeps the result of a reload.

@@ -145,13 +145,18 @@ func (e *Engine) Detach(ctx context.Context) error {
 	}
 }
 
+// Begin says that Run is about to be called: State and Detach wait for it from now on.
+func (e *Engine) Begin() {
+	e.mu.Lock()
+	e.running = true
+	e.mu.Unlock()
+}
+
 // Run keeps the kernel current until ctx ends. Then what is attached ends too, unless the
 // configuration says otherwise. What goes wrong is logged, and shown by State; the error is
 // always nil.
 func (e *Engine) Run(ctx context.Context) error {
-	e.mu.Lock()
-	e.running = true
-	e.mu.Unlock()
+	e.Begin()
 	defer e.end()
 	ticks := time.NewTicker(holdEvery)
 	defer ticks.Stop()

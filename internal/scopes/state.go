@@ -42,7 +42,8 @@ type UsualState struct {
 	Reason    string
 }
 
-// State returns what is known. It waits for Run to have a moment.
+// State returns what is known, when the latest configuration is in use. It waits for Run to
+// have a moment. The error is ErrNotRunning, or that of ctx.
 func (e *Engine) State(ctx context.Context) (State, error) {
 	c := make(chan State, 1)
 	e.mu.Lock()
