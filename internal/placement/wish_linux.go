@@ -40,12 +40,24 @@ type origin struct {
 	marked bool // for other routes than those without a mark (SO_MARK, socket(7))
 }
 
+// header is struct msghdr (sendmsg(2)) of another process. Its addresses are numbers: the
+// garbage collector ends the process over a pointer that is none of its own.
+type header struct {
+	name       uintptr
+	nameLen    uint32
+	_, _       uintptr // the data
+	control    uintptr
+	controlLen uintptr
+	_          int32 // flags
+}
+
 // maxMessages is the number of messages that sendmmsg(2) sends at most (UIO_MAXIOV).
 const maxMessages = 1024
 
 // readWish finds out what a call asks for. The error is errNoSocket if the call has no
 // IPv4 or IPv6 destination. Of several messages, those up to the first destination are
-// read, or all.
+// read. With all, each is read, and those that say where they leave this host count
+// without a destination, too.
 func readWish(c notify.Call, all bool) (wish, error) {
 	w := wish{fd: int(int32(c.Args[0]))}
 	switch c.NR {
@@ -54,14 +66,14 @@ func readWish(c notify.Call, all bool) (wish, error) {
 	case unix.SYS_SENDTO:
 		return w.address(c.PID, c.Args[4], uint64(uint32(c.Args[5])), true)
 	case unix.SYS_SENDMSG:
-		return w, w.message(c.PID, c.Args[1])
+		return w, w.message(c.PID, c.Args[1], all)
 	case unix.SYS_SENDMMSG:
 		const size = uint64(unsafe.Sizeof(struct {
-			unix.Msghdr
+			header
 			n uint32
 		}{}))
 		for i := range min(uint64(uint32(c.Args[2])), maxMessages) {
-			err := w.message(c.PID, c.Args[1]+i*size)
+			err := w.message(c.PID, c.Args[1]+i*size, all)
 			if err != nil && !errors.Is(err, errNoSocket) {
 				return w, err
 			}
@@ -83,24 +95,24 @@ func (w wish) address(tid uint32, at, size uint64, datagram bool) (wish, error) 
 	return w, err
 }
 
-// message adds the destination of a message, if it has one.
-func (w *wish) message(tid uint32, at uint64) error {
-	var h unix.Msghdr
+// message adds the destination of a message, if it has one. With peer, it also adds the
+// socket's peer as the destination of a message that says where it leaves this host.
+func (w *wish) message(tid uint32, at uint64, peer bool) error {
+	var h header
 	if err := readMemory(tid, at, unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))); err != nil {
 		return err
 	}
-	from, err := readOrigin(tid, &h)
-	if err != nil {
+	part, err := readDest(tid, uint64(h.name), uint64(h.nameLen), true)
+	none := errors.Is(err, errNoSocket)
+	if err != nil && (!none || !peer) {
 		return err
 	}
-	part, err := readDest(tid, uint64(uintptr(unsafe.Pointer(h.Name))), uint64(h.Namelen), true)
-	if errors.Is(err, errNoSocket) && h.Name == nil && from != (origin{}) {
-		err = nil // to the peer, and from elsewhere
-	}
-	if err != nil {
+	if part.from, err = readOrigin(tid, &h); err != nil {
 		return err
 	}
-	part.from = from
+	if none && part.from == (origin{}) {
+		return errNoSocket
+	}
 	w.parts = append(w.parts, part)
 	return nil
 }
@@ -129,15 +141,15 @@ const maxControl = 1 << 20
 // readOrigin reads where a message says it is to be sent from (IP_PKTINFO, ip(7);
 // IPV6_PKTINFO, RFC 3542 section 6; SO_MARK). Other control data do not say that, such
 // as the ECN mark that QUIC sets.
-func readOrigin(tid uint32, h *unix.Msghdr) (o origin, err error) {
+func readOrigin(tid uint32, h *header) (o origin, err error) {
 	switch {
-	case h.Control == nil || h.Controllen == 0:
+	case h.control == 0 || h.controlLen == 0:
 		return o, nil
-	case h.Controllen > maxControl:
-		return o, fmt.Errorf("a message has %d bytes of control data, which is too much to look at", h.Controllen)
+	case h.controlLen > maxControl:
+		return o, fmt.Errorf("a message has %d bytes of control data, which is too much to look at", h.controlLen)
 	}
-	b := make([]byte, h.Controllen)
-	if err := readMemory(tid, uint64(uintptr(unsafe.Pointer(h.Control))), b); err != nil {
+	b := make([]byte, h.controlLen)
+	if err := readMemory(tid, uint64(h.control), b); err != nil {
 		return o, err
 	}
 	return parseOrigin(b), nil

@@ -95,6 +95,13 @@ func TestReadWish(t *testing.T) {
 		}
 		return h
 	}
+	unnamed := func(name *unix.RawSockaddrInet4, length uint32, control ...byte) unix.Msghdr {
+		h := message(name, control...)
+		h.Namelen = length
+		return h
+	}
+	unreadable := unix.Msghdr{Controllen: 24}
+	*(*uintptr)(unsafe.Pointer(&unreadable.Control)) = 4096 // where no memory is
 	type several [3]struct {
 		unix.Msghdr
 		n uint32
@@ -131,7 +138,11 @@ func TestReadWish(t *testing.T) {
 		{name: "sendmsg without a destination", nr: unix.SYS_SENDMSG, args: []uint64{list(message(nil))}},
 		{name: "sendmsg that says from where", nr: unix.SYS_SENDMSG, args: []uint64{list(message(sa, lo...))}, want: dest + " from 1"},
 		{name: "sendmsg that says so at the end", nr: unix.SYS_SENDMSG, args: []uint64{list(message(sa, append(padded, lo...)...))}, want: dest + " from 1"},
-		{name: "sendmsg to the peer that says from where", nr: unix.SYS_SENDMSG, args: []uint64{list(message(nil, lo...))}, want: "invalid AddrPort from 1"},
+		{name: "sendmsg to the peer that says from where", nr: unix.SYS_SENDMSG, args: []uint64{list(message(nil, lo...))}, all: true, want: "invalid AddrPort from 1"},
+		{name: "the same with a name of no length", nr: unix.SYS_SENDMSG, args: []uint64{list(unnamed(sa, 0, lo...))}, all: true, want: "invalid AddrPort from 1"},
+		{name: "the same with a name of no family alone", nr: unix.SYS_SENDMSG, args: []uint64{list(unnamed(bare, 2, lo...))}, all: true, want: "invalid AddrPort (bare) from 1"},
+		{name: "to the peer, where nothing is required", nr: unix.SYS_SENDMSG, args: []uint64{list(unnamed(nil, 0, lo...))}},
+		{name: "descriptors to the peer, which are not looked at", nr: unix.SYS_SENDMSG, args: []uint64{list(unreadable)}},
 		{name: "sendmsg that says nothing about that", nr: unix.SYS_SENDMSG, args: []uint64{list(message(sa, nowhere...))}, want: dest},
 		{name: "sendmsg with a mark of ECN", nr: unix.SYS_SENDMSG, args: []uint64{list(message(sa, tos(2)...))}, want: dest},
 		{name: "sendmmsg", nr: unix.SYS_SENDMMSG, args: []uint64{list(message(sa), message(sa)), 2}, want: dest},
@@ -175,6 +186,41 @@ func TestReadWish(t *testing.T) {
 	h.Controllen = maxControl + 1
 	if w, err := readWish(notify.Call{PID: pid, NR: unix.SYS_SENDMSG, Args: [6]uint64{7, list(h)}}, false); err == nil || errors.Is(err, errNoSocket) {
 		t.Errorf("more than is read: %+v, %v", w, err)
+	}
+}
+
+// Addresses in a program's memory may look like pointers to memory that this process has
+// freed. The garbage collector ends a process that has such pointers.
+func TestReadWishOfForeignAddresses(t *testing.T) {
+	var freed []uint64
+	for range 64 {
+		freed = append(freed, uint64(uintptr(unsafe.Pointer(&make([]byte, 1<<20)[0]))))
+	}
+	runtime.GC()
+	control := make([]byte, 1<<19) // is copied, which makes the collector run meanwhile
+	words := [7]uint64{4: uint64(uintptr(unsafe.Pointer(&control[0]))), 5: uint64(len(control))}
+	var pinned runtime.Pinner
+	defer pinned.Unpin()
+	pinned.Pin(&words)
+	pinned.Pin(&control[0])
+	c := notify.Call{PID: uint32(os.Getpid()), NR: unix.SYS_SENDMSG, Args: [6]uint64{7, uint64(uintptr(unsafe.Pointer(&words)))}}
+	collected := make(chan struct{})
+	go func() {
+		defer close(collected)
+		for range 100 {
+			runtime.GC()
+		}
+	}()
+	for i := 0; ; i++ {
+		select {
+		case <-collected:
+			return
+		default:
+		}
+		words[0] = freed[i%len(freed)]
+		if w, err := readWish(c, true); !errors.Is(err, errNoSocket) {
+			t.Fatalf("%+v, %v", w, err)
+		}
 	}
 }
 

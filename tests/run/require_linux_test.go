@@ -89,6 +89,7 @@ func TestRequired(t *testing.T) {
 		{"a message from the other address", []string{"pktinfo", packets, other}, noRoute, "it is bound to " + other},
 		{"the same behind other control data", []string{"pktinfo-late", packets, other}, noRoute, "it is bound to " + other},
 		{"the same to the peer", []string{"pktinfo-peer", packets, other}, noRoute, other},
+		{"the same, with a name of no length", []string{"pktinfo-unnamed", packets, other}, noRoute, other},
 		{"a message from the address that is chosen", []string{"pktinfo", packets, chosen}, placed, ""},
 		{"multicast", []string{"sendto", "239.1.2.3:7001"}, noRoute, "239.1.2.3:7001: nobody decides about"},
 		{"raw", []string{"kind", packets, "2,3,17"}, denied, "open a raw socket"},

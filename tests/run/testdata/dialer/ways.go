@@ -76,6 +76,8 @@ func odd(how string, to netip.AddrPort, rest []string) error {
 			name, err = nil, unix.Connect(fd, sa)
 		}
 		err = errors.Join(err, unix.Sendmsg(fd, []byte("x"), control, name, 0))
+	case "pktinfo-unnamed":
+		err = errors.Join(unix.Connect(fd, sa), unnamed(fd, unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: netip.MustParseAddr(first).As4()})))
 	case "several":
 		err = several(fd, sa, first)
 	case "reconnect":
@@ -100,6 +102,19 @@ func odd(how string, to netip.AddrPort, rest []string) error {
 }
 
 func open(typ, protocol int) (int, error) { return unix.Socket(unix.AF_INET, typ, protocol) }
+
+// unnamed sends to the peer a message whose name has an address, but no length.
+func unnamed(fd int, control []byte) error {
+	var name unix.RawSockaddrInet4
+	x := []byte("x")
+	io := unix.Iovec{Base: &x[0], Len: 1}
+	h := unix.Msghdr{Name: (*byte)(unsafe.Pointer(&name)), Iov: &io, Iovlen: 1, Control: &control[0]}
+	h.SetControllen(len(control))
+	if _, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&h)), 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
 
 // several sends to a destination and to another port of it at once.
 func several(fd int, sa *unix.SockaddrInet4, port string) error {
