@@ -95,16 +95,16 @@ func unreachable(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// slowCheck checks passwords one at a time, each when it is told to.
+// slowCheck checks passwords. Each check begins when the test takes its user, and ends
+// when the test lets a check of that user end.
 type slowCheck struct {
-	turn chan struct{}
-	went chan string
+	began chan string
+	end   map[string]chan struct{}
 }
 
 func (s *slowCheck) Authenticate(user, _ string) bool {
-	s.turn <- struct{}{}
-	s.went <- user
-	<-s.turn
+	s.began <- user
+	<-s.end[user]
 	return user == "good"
 }
 
@@ -112,27 +112,21 @@ func (s *slowCheck) Authenticate(user, _ string) bool {
 func TestPasswordsTakeTurns(t *testing.T) {
 	s := New(Config{})
 	defer func() { _ = s.Close() }()
-	auth := &slowCheck{turn: make(chan struct{}, 1), went: make(chan string)}
+	auth := &slowCheck{began: make(chan string), end: map[string]chan struct{}{"good": make(chan struct{}), "bad": make(chan struct{})}}
 	check := func(client, user string) chan bool {
 		done := make(chan bool, 1)
 		c := &conn{s: s, cfg: &Config{Auth: auth}, client: netip.MustParseAddrPort(client)}
 		go func() { done <- s.authenticate(c, user, "") }()
 		return done
 	}
-	waiting := func(n int) { // waits until n clients have the turn of the first address or wait for it
+	next := func() string {
 		t.Helper()
-		for end := time.Now().Add(testTimeout); ; {
-			s.mu.Lock()
-			turn := s.turns[netip.MustParseAddr("2001:db8::")]
-			ok := turn != nil && turn.n == n
-			s.mu.Unlock()
-			if ok {
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatal("the clients do not wait for their turn")
-			}
-			runtime.Gosched()
+		select {
+		case user := <-auth.began:
+			return user
+		case <-time.After(testTimeout):
+			t.Fatal("no check begins")
+			return ""
 		}
 	}
 	const tries = 50
@@ -140,29 +134,31 @@ func TestPasswordsTakeTurns(t *testing.T) {
 	for i := range tries {
 		bad = append(bad, check(fmt.Sprintf("[2001:db8::%x]:1", i), "bad"))
 	}
-	waiting(tries)
-	good := check("192.0.2.1:1", "good")
-	for before := 0; ; before++ {
-		if who := <-auth.went; who == "good" {
-			break
-		}
-		if before > 2 {
-			t.Fatalf("%d checks of another client came first", before)
-		}
+	if user := next(); user != "bad" {
+		t.Fatalf("the check of %q began", user)
 	}
+	// One of the network's checks runs. All others of it must wait, so that whatever
+	// begins now is the check of the other client.
+	good := check("192.0.2.1:1", "good")
+	if user := next(); user != "good" {
+		t.Fatalf("a second check of %q began", user)
+	}
+	auth.end["good"] <- struct{}{}
 	if !<-good {
 		t.Error("the right password is refused")
 	}
-	go func() {
-		for range auth.went { //nolint:revive // lets the other checks end
+	for range tries - 1 {
+		auth.end["bad"] <- struct{}{}
+		if user := next(); user != "bad" {
+			t.Fatalf("the check of %q began", user)
 		}
-	}()
+	}
+	auth.end["bad"] <- struct{}{}
 	for _, c := range bad {
 		if <-c {
 			t.Error("a wrong password is taken")
 		}
 	}
-	close(auth.went)
 	if len(s.turns) != 0 {
 		t.Errorf("%d turns are left", len(s.turns))
 	}
