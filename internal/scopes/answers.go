@@ -17,17 +17,18 @@ import (
 )
 
 const (
-	// maxAnswers is how many destinations have answers of their own: those used last.
+	// maxAnswers is how many destinations have an answer of their own. The ones used last
+	// are kept.
 	maxAnswers = 8192
-	// maxGiven is how many answers are known by their number, for records of what was
-	// placed by one that has been replaced meanwhile.
+	// maxGiven is how many answers can be found by their number. A record of the kernel may
+	// name an answer that has been replaced meanwhile.
 	maxGiven = 2 * maxAnswers
 	// fresh is how long an answer is used before the policy is asked again. Connections
-	// of one scope to one destination that come in quicker are placed alike.
+	// of one scope to one destination that follow each other faster are placed alike.
 	fresh = time.Second
 )
 
-// given is an answer as the kernel has it.
+// given is an answer that was given to the kernel, and what it was made from.
 type given struct {
 	id     uint64
 	scope  *scope
@@ -36,7 +37,7 @@ type given struct {
 	answer hook.Answer
 }
 
-// answers are what the kernel was told to do.
+// answers holds what the kernel has been told to do.
 type answers struct {
 	last  uint64
 	usual map[hook.Usual]*given
@@ -45,7 +46,7 @@ type answers struct {
 }
 
 func newAnswers() answers {
-	own, _ := simplelru.NewLRU[hook.Key, *given](maxAnswers, nil) // fails for sizes below 1 only
+	own, _ := simplelru.NewLRU[hook.Key, *given](maxAnswers, nil) // fails only for sizes below 1
 	byID, _ := simplelru.NewLRU[uint64, *given](maxGiven, nil)
 	return answers{usual: map[hook.Usual]*given{}, own: own, byID: byID}
 }
@@ -53,12 +54,12 @@ func newAnswers() answers {
 // clear forgets the answers for destinations.
 func (a *answers) clear(t *hook.Table) {
 	for _, k := range a.own.Keys() {
-		_ = t.DropAnswer(k) // it is of a scope that is gone
+		_ = t.DropAnswer(k) // the scope is gone
 	}
 	a.own.Purge()
 }
 
-// dropScopes forgets what is usual for scopes.
+// dropScopes forgets the usual answers of scopes.
 func (a *answers) dropScopes(t *hook.Table, scopes []*scope) {
 	for _, s := range scopes {
 		for _, u := range usuals(s.id) {
@@ -68,7 +69,7 @@ func (a *answers) dropScopes(t *hook.Table, scopes []*scope) {
 	}
 }
 
-// usuals are the kinds of connections that a scope has a usual answer for.
+// usuals returns the kinds of connections for which a scope has a usual answer.
 func usuals(scope uint32) []hook.Usual {
 	return []hook.Usual{
 		{Scope: scope, Protocol: hook.TCP}, {Scope: scope, Protocol: hook.TCP, V6: true},
@@ -76,13 +77,13 @@ func usuals(scope uint32) []hook.Usual {
 	}
 }
 
-// inputs are what answers depend on, besides measurements.
+// inputs is what answers depend on, apart from measurements.
 type inputs struct {
 	view  *mam.View
 	known []input
 }
 
-// input is what they depend on of one prefix.
+// input is the part of inputs that belongs to one prefix.
 type input struct {
 	id     policy.PrefixID
 	name   string
@@ -92,7 +93,7 @@ type input struct {
 	device string
 }
 
-// changed tells whether v differs in what matters from the View of the last time.
+// changed tells whether v differs from the last View in something that answers depend on.
 func (in *inputs) changed(v *mam.View) bool {
 	if v == in.view || v == nil {
 		return false
@@ -111,7 +112,7 @@ func (in *inputs) changed(v *mam.View) bool {
 // askAll asks about everything again.
 func (e *Engine) askAll() {
 	e.askUsual()
-	for _, k := range e.answers.own.Keys() { // oldest first, so that the order stays
+	for _, k := range e.answers.own.Keys() { // from the oldest, so that the order stays
 		if g, ok := e.answers.own.Peek(k); ok {
 			e.askOwn(g.scope, k, g.advice.Record.App)
 		}
@@ -127,7 +128,7 @@ func (e *Engine) askUsual() {
 	}
 }
 
-// refresh asks again about those scopes that are in use.
+// refresh asks again about scopes whose usual answer was used since the last time.
 func (e *Engine) refresh() {
 	for _, s := range e.scopes {
 		if !s.used {
@@ -187,7 +188,7 @@ func alike(a, b *hook.Answer) bool {
 	return *a == c
 }
 
-// ask has the policy decide.
+// ask lets the policy decide, and translates the decision into an answer for the kernel.
 func (e *Engine) ask(s *scope, q mam.Question) *given {
 	e.answers.last++
 	g := &given{id: e.answers.last, scope: s, asked: time.Now()}
@@ -201,14 +202,15 @@ func (e *Engine) ask(s *scope, q mam.Question) *given {
 	switch {
 	case advice.Record.Refused:
 		g.answer.Kind = hook.Refuse
-		if advice.Record.Selected { // the scope permits no network that there is
+		if advice.Record.Selected { // the scope permits none of the networks that exist
 			g.answer.Errno = unix.ENETUNREACH
 		}
 	case err != nil && s.Strict():
 		g.answer.Kind, g.answer.Errno = hook.Refuse, unix.ENETUNREACH
 	case d.Only && d.Prefix != nil && d.Prefix.Health.State == policy.Down:
-		// It was offered because all that are permitted are down. A program that asked
-		// would wait for it; one that was not asked learns at once that nothing leads there.
+		// The network was offered because all permitted networks are down. A program that
+		// asks mamma itself would wait for it. A program that knows nothing of mamma had
+		// better learn at once that no network leads there.
 		g.answer.Kind, g.answer.Errno = hook.Refuse, unix.ENETUNREACH
 		g.advice.Record.Refused, d.Reason = true, "all networks that are permitted are down: "+describe(d.Prefix)
 	case advice.Source.IsValid():
@@ -218,7 +220,7 @@ func (e *Engine) ask(s *scope, q mam.Question) *given {
 	return g
 }
 
-// describe says what is known of a network that is down.
+// describe names a network that is down, with the reason if there is one.
 func describe(p *policy.Prefix) string {
 	name := p.Interface
 	if p.Name != "" {
@@ -230,7 +232,7 @@ func describe(p *policy.Prefix) string {
 	return name + ": " + p.Health.Reason
 }
 
-// question is what the policy is asked.
+// question makes the question to the policy.
 func question(s *scope, f policy.Family, p hook.Protocol) mam.Question {
 	q := mam.Question{Kind: policy.Connect, Network: policy.Network{Family: f}, Intents: s.Intents, Selection: preferences(s.Scope)}
 	if p == hook.UDP {
@@ -239,7 +241,7 @@ func question(s *scope, f policy.Family, p hook.Protocol) mam.Question {
 	return q
 }
 
-// preferences are a scope's wants as messages have them.
+// preferences returns a scope's wants in the form that messages have.
 func preferences(s *config.Scope) []wire.Preference {
 	var list []wire.Preference
 	for _, w := range s.Selection() {

@@ -1,23 +1,26 @@
-// Package scopes places the connections of programs that take no part in mamma: by systemd
-// unit or slice, control group, user and command, as scope blocks of the configuration say.
+// Package scopes places the connections of programs that know nothing of mamma. The scope
+// blocks of the configuration select them by systemd unit or slice, control group, user and
+// command.
 //
-// What places them is in the kernel (package hook), and follows maps. An [Engine] keeps
-// these current:
+// Programs in the kernel (package hook) place the connections. They look the answers up in
+// maps. An [Engine] keeps these maps current:
 //
-//	Configure       which scopes there are
-//	groups.go       which control groups there are, and to which scopes they belong
-//	Published       what is decided on has changed: everything is asked about again
-//	answers.go      what the policy says of each scope's usual connection, and of those to
+//	Configure       tells which scopes there are
+//	groups.go       finds the control groups, and the scopes to which they belong
+//	Published       tells that the basis of decisions has changed, so that everything is
+//	                asked about again
+//	answers.go      asks the policy about each scope's usual connection, and about
 //	                destinations that were seen
-//	events.go       what the kernel has placed: remembered as decisions, and a reason to
-//	                ask about a destination
+//	events.go       remembers what the kernel has placed as decisions, and then asks about
+//	                the destination
 //
-// One goroutine does all that. Nothing of it is on the path of a connection.
+// One goroutine does all of this. No connection waits for it.
 //
 // # Whose word counts
 //
-// Whoever can choose the name of a control group could choose to be of a scope. So a name
-// counts only if root or this process's own user gave it, or one of the users that the
-// scope names: an ordinary user's service manager can call a unit as it likes. A command is
-// what a thread calls itself: a scope by command alone is a convenience, no right.
+// Whoever can choose the name of a control group could choose to belong to a scope. So a
+// name counts only if root, this process's own user or a user whom the scope names has given
+// it. For instance, an ordinary user's service manager can give a unit any name. A command is
+// the name that a thread gives itself, so a scope by command alone is for convenience and
+// protects nothing.
 package scopes

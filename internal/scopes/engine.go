@@ -18,16 +18,16 @@ import (
 )
 
 const (
-	// hold is how long connections are placed on the word of a daemon that is gone: long
-	// enough for its service manager to start it again.
+	// hold is how long connections are still placed after the daemon has gone. That is long
+	// enough for a service manager to start it again.
 	hold = 10 * time.Minute
-	// holdEvery is how often a daemon that is there says so.
+	// holdEvery is how often a running daemon tells the kernel that it is there.
 	holdEvery = time.Minute
-	// backlog is how many records wait for the daemon besides those in the ring buffer.
+	// backlog is how many records can wait here, besides those in the kernel's ring buffer.
 	backlog = 1024
 )
 
-// Decider decides on connections and remembers what was decided: a *mam.Manager.
+// Decider decides on connections and remembers decisions. A *mam.Manager is one.
 type Decider interface {
 	Ask(mam.Question, time.Time) (mam.Advice, error)
 	Remember(mam.Record) mam.Record
@@ -36,31 +36,31 @@ type Decider interface {
 // Options of an Engine.
 type Options struct {
 	Decider Decider
-	// Aside lists the destinations that the host's routes and rules treat in a way of
-	// their own, or everything if that cannot be told.
+	// Aside lists the destinations for which the host has routes or rules of their own,
+	// apart from default routes. If that cannot be found out, it lists everything.
 	Aside func() ([]netip.Prefix, error)
 	Log   *slog.Logger // nil: nothing is logged
 }
 
-// Engine keeps what is in the kernel current. Run does the work; the other methods are
-// safe for concurrent use and return at once.
+// Engine keeps the kernel's maps current. Run does the work. The other methods are safe for
+// concurrent use. They return at once, except State and Detach, which wait for Run.
 type Engine struct {
 	opts Options
 	log  *slog.Logger
-	load func() (*hook.Table, error) // hook.Load; tests have others
+	load func() (*hook.Table, error) // hook.Load, or what a test has in its place
 
-	poke  chan struct{} // one slot: something below has changed
+	poke  chan struct{} // one slot; tells Run that something below has changed
 	view  atomic.Pointer[mam.View]
 	moved atomic.Bool // the host's routes may have changed
 	lost  atomic.Uint64
 
 	mu      sync.Mutex
-	wanted  *wanted // nil: as it is
+	wanted  *wanted // nil: no change
 	detach  []chan error
 	asked   []chan State
 	running bool
 
-	// What follows is Run's.
+	// Only Run uses the fields below.
 	scopes     []*scope
 	placing    config.Placing
 	off        bool // detached on request, until the next configuration
@@ -78,7 +78,7 @@ type Engine struct {
 	inputs     inputs
 	aside      map[netip.Prefix]bool
 	nextAside  time.Time // when the routes may be read again
-	own        string    // the control group of this process, if its connections are told by it
+	own        string    // the control group of this process, if that tells its connections
 	err        error
 }
 
@@ -103,7 +103,8 @@ func (e *Engine) wake() {
 	}
 }
 
-// Configure puts the scopes of a configuration into use. They must not be changed after.
+// Configure puts the scopes of a configuration into use. The caller must not change them
+// afterwards.
 func (e *Engine) Configure(scopes []config.Scope, placing config.Placing) {
 	e.mu.Lock()
 	e.wanted = &wanted{scopes, placing}
@@ -111,22 +112,23 @@ func (e *Engine) Configure(scopes []config.Scope, placing config.Placing) {
 	e.wake()
 }
 
-// Published says that v is what is decided on from now on.
+// Published tells that decisions are made from v from now on.
 func (e *Engine) Published(v *mam.View) {
 	e.view.Store(v)
 	e.wake()
 }
 
-// RoutesChanged says that the kernel has told of a change.
+// RoutesChanged tells that the kernel has reported a change of routes or rules.
 func (e *Engine) RoutesChanged() {
 	e.moved.Store(true)
 	e.wake()
 }
 
-// ErrNotRunning means that there is nobody to do it.
+// ErrNotRunning means that Run is not running, so that nobody can do what was asked for.
 var ErrNotRunning = errors.New("scopes are not at work")
 
-// Detach ends what is attached, until the next configuration.
+// Detach takes the programs out of the kernel, until the next configuration. The error is
+// ErrNotRunning, that of ctx, or why a program is still there.
 func (e *Engine) Detach(ctx context.Context) error {
 	done := make(chan error, 1)
 	e.mu.Lock()
@@ -145,16 +147,16 @@ func (e *Engine) Detach(ctx context.Context) error {
 	}
 }
 
-// Begin says that Run is about to be called: State and Detach wait for it from now on.
+// Begin tells that Run will be called soon. From now on, State and Detach wait for Run.
 func (e *Engine) Begin() {
 	e.mu.Lock()
 	e.running = true
 	e.mu.Unlock()
 }
 
-// Run keeps the kernel current until ctx ends. Then what is attached ends too, unless the
-// configuration says otherwise. What goes wrong is logged, and shown by State; the error is
-// always nil.
+// Run keeps the kernel's maps current until ctx ends. Then it takes the programs out of the
+// kernel, unless the configuration says otherwise. Errors are logged, and State shows them.
+// The result is always nil.
 func (e *Engine) Run(ctx context.Context) error {
 	e.Begin()
 	defer e.end()
@@ -185,7 +187,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// follow does what was asked for since the last time.
+// follow does what other goroutines have asked for since its last call.
 func (e *Engine) follow(ctx context.Context) {
 	e.mu.Lock()
 	want, detach, asked := e.wanted, e.detach, e.asked
@@ -237,7 +239,7 @@ func (e *Engine) configure(w *wanted) {
 	e.scopes = nil
 	for i := range w.scopes {
 		e.lastID++
-		s, _ := compile(&w.scopes[i], e.lastID) // who reads the configuration warns
+		s, _ := compile(&w.scopes[i], e.lastID) // whoever reads the configuration shows the warnings
 		for _, old := range before {
 			if old.Name == s.Name {
 				s.count = old.count
@@ -256,7 +258,7 @@ func (e *Engine) configure(w *wanted) {
 	if e.lookAside(); fresh {
 		e.inputs.changed(e.view.Load())
 	}
-	e.askUsual() // before anybody belongs to them
+	e.askUsual() // before classify makes processes belong to the scopes
 	e.answers.clear(e.table)
 	e.classify()
 	if fresh {
@@ -271,7 +273,7 @@ func (e *Engine) configure(w *wanted) {
 	e.err = nil
 }
 
-// pinsOf is the directory of links, "" if they are not to be kept.
+// pinsOf returns the directory for links, or "" if links are not to be kept.
 func pinsOf(p config.Placing) string {
 	switch p.Pins {
 	case "":
@@ -282,7 +284,7 @@ func pinsOf(p config.Placing) string {
 	return p.Pins
 }
 
-// rootOf is the control group below which scopes are looked for.
+// rootOf returns the control group below which scopes are looked for.
 func rootOf(p config.Placing) (string, error) {
 	if p.Root != "" {
 		return p.Root, nil
@@ -290,7 +292,7 @@ func rootOf(p config.Placing) (string, error) {
 	return hook.Mount()
 }
 
-// open loads what is needed, and begins to watch the control groups.
+// open loads the kernel's part, and begins to watch the control groups.
 func (e *Engine) open() (err error) {
 	root, err := rootOf(e.placing)
 	if err != nil {
@@ -316,7 +318,7 @@ func (e *Engine) open() (err error) {
 	return nil
 }
 
-// attach has the kernel follow the maps.
+// attach makes the kernel run the programs, which follow the maps.
 func (e *Engine) attach() error {
 	if err := e.table.Hold(hold); err != nil {
 		return err
@@ -337,7 +339,7 @@ func (e *Engine) attach() error {
 	return nil
 }
 
-// close ends what is attached, or leaves it to the next run.
+// close detaches the programs, or leaves them to the next run if keep is set.
 func (e *Engine) close(keep bool) error {
 	var err error
 	if e.attachment != nil {
@@ -366,7 +368,7 @@ func (e *Engine) close(keep bool) error {
 	return err
 }
 
-// end ends it all.
+// end is the end of Run: it closes everything and answers those who still wait.
 func (e *Engine) end() {
 	e.held()
 	if err := e.close(e.placing.Keep); err != nil {
@@ -384,7 +386,7 @@ func (e *Engine) end() {
 	e.detach, e.asked = nil, nil
 }
 
-// held says that the maps are current.
+// held tells the kernel that the maps are current.
 func (e *Engine) held() {
 	if e.table == nil {
 		return
@@ -394,8 +396,8 @@ func (e *Engine) held() {
 	}
 }
 
-// read hands records over, as long as there are some. Who is late loses some: the kernel's
-// programs, and so their callers, wait for nobody.
+// read hands the kernel's records over until the table is closed. If Run is late, records
+// are lost, because the kernel's programs, and so their callers, wait for nobody.
 func (e *Engine) read(t *hook.Table, to chan<- hook.Event, stop <-chan struct{}) {
 	for {
 		r, err := t.Read()
@@ -419,7 +421,7 @@ func (e *Engine) read(t *hook.Table, to chan<- hook.Event, stop <-chan struct{})
 	}
 }
 
-// lookAside tells the kernel which destinations have ways of their own.
+// lookAside tells the kernel which destinations have routes of their own.
 func (e *Engine) lookAside() {
 	begin := time.Now()
 	list, err := e.opts.Aside()
@@ -429,7 +431,7 @@ func (e *Engine) lookAside() {
 		list = everything
 	}
 	if len(list) > hook.MaxAside/2 {
-		list = everything // of those, most are elsewhere than the Internet
+		list = everything // so many routes mostly lead elsewhere than to the Internet
 	}
 	now := make(map[netip.Prefix]bool, len(list))
 	for _, p := range list {
@@ -449,10 +451,10 @@ func (e *Engine) lookAside() {
 	}
 }
 
-// everything is all destinations.
+// everything stands for all destinations.
 var everything = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
-// problem logs what hardly happens.
+// problem logs an error of the kernel, which hardly ever happens, and keeps it for State.
 func (e *Engine) problem(what string, err error) {
 	e.log.Warn("the kernel does not take what scopes need", "what", what, "err", err)
 	e.err = fmt.Errorf("%s: %w", what, err)

@@ -9,18 +9,18 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Counts are of a scope's connections since the daemon's start, the scope's name being
-// the same; datagrams of sockets that are not connected count as one a second and
-// destination.
+// Counts counts a scope's connections since the daemon's start. Scopes of the same name in
+// successive configurations count as one. Datagrams of sockets that are not connected count
+// as one connection for each second and destination.
 type Counts struct {
 	Placed  uint64 // bound as was decided
 	Left    uint64 // left to the kernel
 	Refused uint64
-	Failed  uint64 // of Left and Refused: those that could not be bound as was decided
+	Failed  uint64 // those of Left and Refused that could not be bound as was decided
 }
 
-// placed takes note of what was done with a connection, and asks about the next one like
-// it.
+// placed notes what the kernel has done with a connection, and asks about the next
+// connection to the same destination.
 func (e *Engine) placed(r hook.Event) {
 	g, _ := e.answers.byID.Get(r.Answer)
 	s := e.scopeOf(r.Scope)
@@ -28,7 +28,7 @@ func (e *Engine) placed(r hook.Event) {
 		s = g.scope
 	}
 	if s == nil {
-		return // of a configuration that is gone
+		return // its configuration is gone
 	}
 	s.count.add(&r)
 	app := policy.App{UID: r.User, PID: r.Process, Command: r.Command}
@@ -68,7 +68,7 @@ func (e *Engine) scopeOf(id uint32) *scope {
 	return nil
 }
 
-// record is what is remembered of a connection.
+// record makes what is remembered of a connection.
 func record(s *scope, g *given, r *hook.Event, app policy.App) mam.Record {
 	var rec mam.Record
 	if g != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 )
 
-// classify tells the kernel of all control groups, as the scopes are now.
+// classify tells the kernel to which class each control group belongs with the present
+// scopes.
 func (e *Engine) classify() {
 	old := e.classes
 	e.classes = map[string]*class{}
@@ -41,7 +42,7 @@ func (e *Engine) group(path string, id uint64) {
 	}
 	switch {
 	case errors.Is(err, hook.ErrFull):
-		// What is not told of is what the group above it is.
+		// The kernel treats a group that it does not know like the group above.
 		e.log.Debug("a control group too many", "cgroup", path)
 	case err != nil:
 		e.problem("control group "+path, err)
@@ -50,7 +51,7 @@ func (e *Engine) group(path string, id uint64) {
 	e.groups[id], e.where[path] = c, id
 }
 
-// class finds the class of a group, and tells the kernel of it if it is new.
+// class finds the class of a group. It tells the kernel about a class that is new.
 func (e *Engine) class(p *place) (*class, error) {
 	members, key := classOf(e.scopes, p, uint32(os.Geteuid()))
 	if e.own != "" && p.path(len(p.names)) == e.own {
@@ -92,7 +93,7 @@ func (e *Engine) dropGroup(id uint64) {
 	delete(e.groups, id)
 }
 
-// groupChanged follows the tree of control groups.
+// groupChanged follows a change of the tree of control groups.
 func (e *Engine) groupChanged(ev inotifyEvent) {
 	if ev == (inotifyEvent{}) { // some were lost
 		e.classify()
@@ -111,15 +112,15 @@ func (e *Engine) groupChanged(ev inotifyEvent) {
 		e.tree.drop(at, e.dropGroup)
 		delete(e.where, at)
 	case ev.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && ev.mask&unix.IN_ISDIR != 0, ev.mask&unix.IN_ATTRIB != 0 && ev.name == "":
-		// Whose it is decides whose word counts for the names below.
+		// The owner of a directory decides whose word counts for the names in it.
 		if err := e.tree.look(at, e.group); err != nil && !gone(err) {
 			e.problem("control group "+at, err)
 		}
 	}
 }
 
-// ownGroup is the control group of this process from the root of the tree that it sees, ""
-// if that is the root itself.
+// ownGroup returns the path of this process's control group from the root of the tree that
+// it sees, or "" if its group is the root.
 func ownGroup() string {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

@@ -12,18 +12,18 @@ import (
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 )
 
-// scope is a scope of the configuration with what was found out about it.
+// scope is a scope of the configuration with what was found out about it on this host.
 type scope struct {
 	*config.Scope
-	id    uint32 // in the kernel's maps, never used again
+	id    uint32 // in the kernel's maps; an id is never used twice
 	users []uint32
-	// none tells that it names users, and the host has none of them.
+	// none tells that the scope names users, and that none of them exists on the host.
 	none  bool
 	count Counts
-	used  bool // since it was last asked about
+	used  bool // the usual answer was used since the policy was last asked for it
 }
 
-// lookUp finds a user's number.
+// lookUp returns the number of a user.
 func lookUp(name string) (uint32, error) {
 	if n, err := strconv.ParseUint(name, 10, 32); err == nil && n < 1<<32-1 {
 		return uint32(n), nil
@@ -36,7 +36,7 @@ func lookUp(name string) (uint32, error) {
 	return uint32(n), err
 }
 
-// compile finds out about a scope. The warnings are for people.
+// compile makes a scope from its configuration. The warnings are for people.
 func compile(c *config.Scope, id uint32) (s *scope, warnings []string) {
 	s = &scope{Scope: c, id: id}
 	for _, name := range c.Users {
@@ -51,8 +51,8 @@ func compile(c *config.Scope, id uint32) (s *scope, warnings []string) {
 	return s, warnings
 }
 
-// Warnings are about what of a scope matches nothing on this host, for reasons that do not
-// pass.
+// Warnings says which parts of a scope match nothing on this host, for reasons that will not
+// pass by themselves.
 func Warnings(s *config.Scope) []string {
 	_, w := compile(s, 0)
 	return w
@@ -60,20 +60,20 @@ func Warnings(s *config.Scope) []string {
 
 // place is a control group as scopes see it.
 type place struct {
-	names  []string // from the root, which has none
-	givers []giver  // who could have given each its name
+	names  []string // from the root on; the root itself has no name
+	givers []giver  // for each name, who could have given it
 }
 
-// giver is who owns the directory that a control group was made in.
+// giver is the owner of the directory in which a control group was made.
 type giver struct {
 	uid  uint32
-	open bool // others can make control groups there too
+	open bool // others can make control groups there, too
 }
 
 func (p *place) path(n int) string { return "/" + strings.Join(p.names[:n], "/") }
 
-// match tells whether a group, or one above it, is what a scope is about, and how far from
-// the root the one lies that decides that.
+// match tells whether a scope is about a group or about one above it. depth is how far from
+// the root the deepest matching group lies. exact tells that no pattern was needed.
 func (s *scope) match(p *place, own uint32) (depth int, exact, ok bool) {
 	if s.none {
 		return 0, false, false
@@ -95,8 +95,9 @@ func (s *scope) match(p *place, own uint32) (depth int, exact, ok bool) {
 	return depth, exact, true
 }
 
-// deepest is how many names lead to the lowest group that a pattern matches, -1 if none
-// does. full tells that it was no pattern but the name itself.
+// deepest finds the deepest group on the way to p that one of the patterns matches. at is how
+// many names lead to it, or -1 if there is none. full tells that the name itself was given,
+// not a pattern. whole tells that the patterns are for paths.
 func (s *scope) deepest(p *place, patterns []string, whole bool, own uint32) (at int, full bool) {
 	at = -1
 	believed := true // so far
@@ -137,9 +138,9 @@ type candidate struct {
 	exact bool
 }
 
-// before tells whether a is more specific than b: a command counts for more than a user,
-// that for more than the depth of the group, and a name for more than a pattern. Equal ones
-// are in the order of the file.
+// before tells whether a is more specific than b. A command counts for more than a user, a
+// user for more than the depth of the group, and the depth for more than a name in place of a
+// pattern. Candidates that are equal in this keep the order of the file.
 func (a *candidate) before(b *candidate) bool {
 	switch {
 	case (len(a.Commands) > 0) != (len(b.Commands) > 0):
@@ -152,21 +153,21 @@ func (a *candidate) before(b *candidate) bool {
 	return a.exact && !b.exact
 }
 
-// class is what all control groups of the same scopes have in common.
+// class stands for all control groups that belong to the same scopes.
 type class struct {
 	id      uint32
 	members []member
 	forms   hook.Forms
 }
 
-// member is who of a class belongs to which scope.
+// member says which processes of a class belong to which scope.
 type member struct {
 	hook.Member // without Class
 	scope       *scope
 }
 
-// classOf finds the members of a group's class, and a text that is the same for groups of
-// the same class.
+// classOf returns the members of a group's class, and a text that is the same for all groups
+// of that class.
 func classOf(scopes []*scope, p *place, own uint32) ([]member, string) {
 	var list []candidate
 	users, commands := []*uint32{nil}, []string{""}
@@ -191,7 +192,7 @@ func classOf(scopes []*scope, p *place, own uint32) ([]member, string) {
 	var key strings.Builder
 	add := func(u *uint32, command string) {
 		m := member{hook.Member{User: u, Command: command}, winner(list, u, command)}
-		// What the kernel would find without this one need not be said.
+		// A member is left out if the kernel finds the same scope without it.
 		if m.scope == next(members, u, command) {
 			return
 		}
@@ -206,7 +207,8 @@ func classOf(scopes []*scope, p *place, own uint32) ([]member, string) {
 		}
 		fmt.Fprintf(&key, "%s %q %d\n", user, command, id)
 	}
-	// In the opposite order of the kernel's: any, by user, by command, by both.
+	// This is the opposite of the order in which the kernel looks: any process, by user, by
+	// command, by both.
 	add(nil, "")
 	for _, u := range users[1:] {
 		add(u, "")
@@ -222,7 +224,7 @@ func classOf(scopes []*scope, p *place, own uint32) ([]member, string) {
 	return members, key.String()
 }
 
-// winner is the most specific scope of a user and a command, nil if there is none.
+// winner returns the most specific scope of a user and a command, or nil if there is none.
 func winner(list []candidate, u *uint32, command string) *scope {
 	var best *candidate
 	for i := range list {
@@ -240,7 +242,8 @@ func winner(list []candidate, u *uint32, command string) *scope {
 	return best.scope
 }
 
-// next is the scope that the kernel finds by the less specific of members.
+// next returns the scope that the kernel finds by those of members that are less specific
+// than u and command together.
 func next(members []member, u *uint32, command string) *scope {
 	find := func(u *uint32, command string) (*scope, bool) {
 		for i := range members {

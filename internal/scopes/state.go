@@ -9,19 +9,20 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// State is what is known of scopes, for people. It must not be changed.
+// State describes the scopes for people. It must not be changed.
 type State struct {
 	Scopes []ScopeState
 	Root   string // the control group below which scopes are looked for
-	// Hooks are those that are attached, Missing those that the kernel lacks.
+	// Hooks are the hooks at which programs are attached, Missing those that the kernel
+	// lacks.
 	Hooks, Missing []string
-	Kept           bool // what is attached stays so while no daemon runs
-	Detached       bool // on request
-	// Err is why nothing is placed, or not as it should be; nil: it is.
+	Kept           bool // the programs stay attached while no daemon runs
+	Detached       bool // somebody has asked to detach the programs
+	// Err is why connections are not placed, or not as they should be. nil: all is well.
 	Err          error
-	Lost         uint64 // connections that were placed and are not shown
+	Lost         uint64 // connections that were placed but are not shown
 	Groups       int    // control groups below Root
-	Destinations int    // those with an answer of their own
+	Destinations int    // destinations with an answer of their own
 	Aside        int    // prefixes with routes of their own
 }
 
@@ -29,11 +30,11 @@ type State struct {
 type ScopeState struct {
 	*config.Scope
 	Counts Counts
-	Groups []string // the control groups that are in it, or some users or commands of which
+	Groups []string // control groups of which some processes belong to the scope
 	Usual  []UsualState
 }
 
-// UsualState is what is done with a scope's connections to most destinations.
+// UsualState says what is done with a scope's connections to most destinations.
 type UsualState struct {
 	Family    policy.Family
 	Transport policy.Transport
@@ -42,8 +43,8 @@ type UsualState struct {
 	Reason    string
 }
 
-// State returns what is known, when the latest configuration is in use. It waits for Run to
-// have a moment. The error is ErrNotRunning, or that of ctx.
+// State returns the present state, when the latest configuration is in use. It waits for
+// Run. The error is ErrNotRunning, or that of ctx.
 func (e *Engine) State(ctx context.Context) (State, error) {
 	c := make(chan State, 1)
 	e.mu.Lock()
@@ -62,7 +63,7 @@ func (e *Engine) State(ctx context.Context) (State, error) {
 	}
 }
 
-// tell answers those who have asked for the state.
+// tell sends the state to those who have asked for it.
 func (e *Engine) tell(asked []chan State) {
 	if len(asked) == 0 {
 		return
@@ -73,7 +74,7 @@ func (e *Engine) tell(asked []chan State) {
 	}
 }
 
-// current is the state now.
+// current returns the present state.
 func (e *Engine) current() State {
 	s := State{Detached: e.off, Lost: e.lost.Load(), Err: e.err}
 	byScope := map[*scope][]string{}

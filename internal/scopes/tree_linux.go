@@ -15,7 +15,8 @@ import (
 	"github.com/socket-intents/mamma/internal/scopes/hook"
 )
 
-// tree watches the control groups below a root. All but run is for one goroutine.
+// tree watches the control groups below a root. All methods but run must be called by one
+// goroutine.
 type tree struct {
 	root   string
 	file   *os.File // of inotify(7)
@@ -27,14 +28,15 @@ type tree struct {
 	ids   map[string]uint64 // of groups
 }
 
-// inotifyEvent is one event. The zero value is that some were lost.
+// inotifyEvent is one event. The zero value means that events were lost.
 type inotifyEvent struct {
 	watch int32
 	mask  uint32
 	name  string
 }
 
-// openTree watches the groups below root. The caller then reads events, and calls close.
+// openTree prepares to watch the groups below root. The caller starts run, reads events, and
+// calls close at the end.
 func openTree(root string) (*tree, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -49,7 +51,7 @@ func openTree(root string) (*tree, error) {
 
 func (t *tree) close() { _ = t.file.Close() }
 
-// run reads events until close, or until stop is closed.
+// run reads events until close is called or stop is closed.
 func (t *tree) run(stop <-chan struct{}) {
 	buf := make([]byte, 64<<10)
 	for {
@@ -77,11 +79,11 @@ func (t *tree) run(stop <-chan struct{}) {
 	}
 }
 
-// interest is what is to be told of a directory.
+// interest is what the kernel is to report of a directory.
 const interest = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW | unix.IN_ATTRIB
 
-// look calls each for the group at path, from the root, and for all below. Watching begins
-// before reading, so that none is missed in between.
+// look calls each for the group at path at, which begins at the root, and for all groups
+// below. Watching begins before reading, so that no new group is missed in between.
 func (t *tree) look(at string, each func(path string, id uint64)) error {
 	full := filepath.Join(t.root, at)
 	wd, err := unix.InotifyAddWatch(t.fd, full, interest)
@@ -122,7 +124,7 @@ func join(at, name string) string {
 	return at + "/" + name
 }
 
-// drop forgets the group at path, and all below; each is called for them.
+// drop forgets the group at path at and all groups below, and calls each for them.
 func (t *tree) drop(at string, each func(id uint64)) {
 	for p, id := range t.ids {
 		if p != at && !strings.HasPrefix(p, at+"/") {
@@ -138,7 +140,8 @@ func (t *tree) drop(at string, each func(id uint64)) {
 	}
 }
 
-// place finds out about a group. The error is that of a group that is gone.
+// place returns the names on the way to a group, and who gave them. An error means that the
+// group is gone.
 func (t *tree) place(at string) (*place, error) {
 	p := &place{}
 	dir := t.root

@@ -1,6 +1,6 @@
-// Package pins keeps the directory in which hooks of the kernel outlive the daemon that
-// attached them. It knows nothing of the hooks: what is in the directory is removed to end
-// them.
+// Package pins manages the directory of links to programs in the kernel. With a link, a
+// program outlives the daemon that attached it. Package pins knows nothing about the programs.
+// They end when their links are removed.
 package pins
 
 import (
@@ -12,19 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Default is the directory where nothing else is said.
+// Default is the directory that is used if the configuration names no other.
 const Default = "/sys/fs/bpf/mamma"
 
 var (
-	// ErrUnusable means that nothing can be kept in a directory.
+	// ErrUnusable means that a directory cannot keep links.
 	ErrUnusable = errors.New("links cannot be kept")
 	// ErrInUse means that another process keeps its links in the same directory.
 	ErrInUse = errors.New("another mamma keeps its links there")
 )
 
-// Open makes the directory, and takes it for this process until the file is closed. It must
-// be this user's alone: who can write there can have other programs take the place of ours.
-// The error wraps ErrUnusable, and ErrInUse if that is why.
+// Open makes the directory, and reserves it for this process until the file is closed. Only
+// this user may be able to write there, because whoever can write there can put other programs
+// in the place of ours. The error wraps ErrUnusable, and also ErrInUse if that is the cause.
 func Open(dir string) (*os.File, error) {
 	made := os.Mkdir(dir, 0o700)
 	if made != nil && !errors.Is(made, os.ErrExist) {
@@ -68,7 +68,7 @@ func usable(f *os.File) error {
 	return nil
 }
 
-// Remove removes the directory with all that is kept in it.
+// Remove removes the directory with everything in it.
 func Remove(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -86,8 +86,8 @@ func Remove(dir string) error {
 	return errors.Join(errs...)
 }
 
-// Detach ends what an earlier process has kept in a directory. It tells whether there was
-// something. While a process is at work with it, the error wraps ErrInUse.
+// Detach removes what an earlier process has left in a directory, and tells whether there was
+// anything. While another process uses the directory, the error wraps ErrInUse.
 func Detach(dir string) (found bool, err error) {
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
 		return false, nil
