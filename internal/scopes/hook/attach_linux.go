@@ -14,20 +14,21 @@ import (
 	"github.com/socket-intents/mamma/internal/scopes/pins"
 )
 
-// Attachment is what a Table has attached. Its methods must not be called by two at once.
+// Attachment is what a Table has attached. It is not safe for concurrent use.
 type Attachment struct {
-	pins  string // "": what is attached ends with this process
+	pins  string // "": the programs end with this process
 	lock  *os.File
 	links map[string]link.Link
 }
 
-// Attach has the programs of t run for all control groups below group, a directory of
-// cgroup2. They run beside those of others, which are not touched.
+// Attach makes the programs of t run for all control groups below group, a directory of
+// cgroup2. They run beside the programs of others, which are not touched.
 //
-// dir is a directory of a BPF file system that keeps them running after this process.
-// What an earlier process has kept there is replaced hook by hook, so that there is no
-// moment without. If dir is "", they end with this process. If it cannot be used, the
-// error wraps pins.ErrUnusable, and pins.ErrInUse if it is another process's.
+// dir is a directory of a BPF file system that keeps the programs running after this process.
+// The programs that an earlier process has kept there are replaced one by one, so that there
+// is no moment without them. If dir is "", the programs end with this process. If dir cannot
+// be used, the error wraps pins.ErrUnusable, and also pins.ErrInUse if another process uses
+// it.
 func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
 	a := &Attachment{pins: dir, links: map[string]link.Link{}}
 	defer func() {
@@ -82,7 +83,7 @@ func (t *Table) Attach(group, dir string) (_ *Attachment, err error) {
 		if dir == "" {
 			continue
 		}
-		// What was kept there for another group, or by another version, ends here.
+		// A link for another group, or of another version of mamma, ends here.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %w", pins.ErrUnusable, err)
 		}
@@ -120,10 +121,10 @@ func (a *Attachment) Hooks() []string {
 	return names
 }
 
-// Kept tells whether the programs go on after this process.
+// Kept tells whether the programs run on after this process.
 func (a *Attachment) Kept() bool { return a.pins != "" }
 
-// Detach ends what is attached.
+// Detach takes the programs out of the kernel.
 func (a *Attachment) Detach() error {
 	var err error
 	if a.pins != "" {
@@ -133,7 +134,7 @@ func (a *Attachment) Detach() error {
 	return err
 }
 
-// Close lets go of the links. Those that are kept go on.
+// Close closes the links. Programs whose links are kept in a directory run on.
 func (a *Attachment) Close() {
 	for _, l := range a.links {
 		_ = l.Close()
@@ -145,7 +146,7 @@ func (a *Attachment) Close() {
 	}
 }
 
-// GroupID is the kernel's number of a control group.
+// GroupID returns the kernel's number of a control group.
 func GroupID(path string) (uint64, error) {
 	h, _, err := unix.NameToHandleAt(unix.AT_FDCWD, path, 0)
 	if err != nil {
@@ -157,7 +158,7 @@ func GroupID(path string) (uint64, error) {
 	return binary.NativeEndian.Uint64(h.Bytes()), nil
 }
 
-// Mount is where cgroup2 is mounted.
+// Mount returns the directory at which cgroup2 is mounted.
 func Mount() (string, error) {
 	text, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -171,7 +172,7 @@ func Mount() (string, error) {
 	return "", fmt.Errorf("cgroup2 is not mounted: %w", ErrUnsupported)
 }
 
-// unescape reads a path of /proc/self/mounts (getmntent(3)).
+// unescape decodes a path of /proc/self/mounts (getmntent(3)).
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

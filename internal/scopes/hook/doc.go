@@ -1,18 +1,22 @@
-// Package hook places the connections of control groups by programs that run in the
-// kernel: cgroup v2 BPF at connect(2) and at sendto(2) of sockets that are not connected.
+// Package hook places the connections of control groups. Programs in the kernel do the work:
+// cgroup v2 BPF at connect(2), and at sendto(2) of sockets that are not connected.
 //
-// The programs cannot wait for anybody, so what they do lies in maps, filled in
-// beforehand: to which scope a control group, user and command belong ([Table.SetGroup],
-// [Table.SetMember]), what is done with a scope's connections ([Table.SetUsual]) and with
-// those to single destinations ([Table.SetAnswer]), and which destinations have ways of
-// their own ([Table.SetAside]). What was done is told by [Table.Read].
+// The programs cannot wait for anybody. So maps that are filled in beforehand say what they
+// do:
+//
+//	SetGroup, SetMember  the scope of a control group, user and command
+//	SetUsual             what is done with a scope's connections
+//	SetAnswer            what is done with those to single destinations
+//	SetAside             which destinations have routes of their own
+//
+// [Table.Read] tells what the programs have done.
 //
 // A socket that already has a source or a device is left alone: its program knows where it
-// goes, or somebody has placed it before. So are destinations on one link only, sockets of
-// other network namespaces, and all sockets once nobody has called [Table.Hold] for a
-// while, except in scopes that are strict, where these connections are refused.
+// goes, or somebody has placed it before. Connections to destinations on one link and sockets
+// of other network namespaces are left alone, too. If nobody has called [Table.Hold] for a
+// while, all sockets are left alone, except in strict scopes, where connections are refused
+// then.
 //
-// The programs are put together here, instruction by instruction, so that no compiler is
-// needed. What each hook is known to do besides what one expects stands beside the
-// instructions concerned.
+// The programs are assembled here, instruction by instruction, so that no compiler is needed.
+// A comment beside the instructions tells what a hook does that one would not expect.
 package hook

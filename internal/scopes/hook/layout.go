@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layouts of what programs and maps share. Offsets are in bytes; numbers are in the
-// host's byte order where nothing else is said.
+// These are the layouts of the data that programs and maps share. Offsets are in bytes.
+// Numbers are in the host's byte order unless a comment says otherwise.
 
-// sizeAddr is that of an address: all are IPv6, those of IPv4 in mapped form.
+// sizeAddr is the size of an address. All addresses are IPv6; those of IPv4 are mapped.
 const sizeAddr = 16
 
-// commandSize is that of a command's name with its final NUL (TASK_COMM_LEN, proc_pid_comm(5)).
+// commandSize is the size of a command's name with its final NUL (TASK_COMM_LEN,
+// proc_pid_comm(5)).
 const commandSize = 16
 
 // Settings that all programs share: map "settings", one value.
@@ -24,8 +25,8 @@ const (
 	settingsNetns    = 0  // u64: the network namespace whose connections are placed
 	settingsDeadline = 8  // u64: nanoseconds of CLOCK_MONOTONIC until which the maps hold
 	settingsSelf     = 16 // u32: the process whose connections are left alone
-	settingsLow      = 20 // u32: the first and the last port that the kernel gives out
-	settingsHigh     = 24
+	settingsLow      = 20 // u32: the first port that the kernel gives out by itself
+	settingsHigh     = 24 // u32: the last such port
 	settingsSize     = 32
 )
 
@@ -51,7 +52,7 @@ const (
 // maxErrno is above all errors that a call may fail with (MAX_ERRNO of linux/err.h).
 const maxErrno = 4096
 
-// anyUser is (uid_t)-1, which is nobody's.
+// anyUser is (uid_t)-1, which no user has.
 const anyUser = 1<<32 - 1
 
 // A key of map "usual".
@@ -85,7 +86,7 @@ const (
 	answerKind   = 8  // u32
 	answerFlags  = 12 // u32
 	answerSource = 16
-	answerErrno  = 16 // i32, negative: in place of a source, where connections are refused
+	answerErrno  = 16 // i32, negative; in place of a source if connections are refused
 	answerDevice = 32
 	answerSize   = 48
 )
@@ -118,7 +119,7 @@ const (
 // Flags of a record.
 const (
 	eventUsual    = 1 << iota // the scope's usual answer was taken
-	eventAside                // the destination has a way of its own, and no answer
+	eventAside                // the destination has a route of its own, and no answer
 	eventDatagram             // a datagram of a socket that is not connected
 	eventPort2                // the socket had a port already
 )
@@ -128,12 +129,12 @@ type Kind uint32
 
 // The kinds.
 const (
-	Leave  Kind = 1 + iota // the kernel's own choice
-	Place                  // bound as the answer says
-	Refuse                 // the program's call fails, with Answer.Errno
+	Leave  Kind = 1 + iota // the socket is not touched, so the kernel chooses
+	Place                  // the socket is bound as the answer says
+	Refuse                 // the program's call fails with Answer.Errno
 )
 
-// String is the kind's name.
+// String returns the kind's name.
 func (k Kind) String() string {
 	switch k {
 	case Leave:
@@ -146,20 +147,20 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", uint32(k))
 }
 
-// Answer says what is done with connections. The zero value is none.
+// Answer says what is done with connections. The zero value is not a valid answer.
 type Answer struct {
 	ID   uint64 // comes back with each [Event]
 	Kind Kind
-	// Only refuses a connection that cannot be bound as the answer says; else it goes
-	// the kernel's way.
+	// Only refuses a connection that cannot be bound as the answer says. Otherwise such a
+	// connection is left to the kernel.
 	Only bool
-	// Errno is what a refused call fails with; 0 is EACCES. Kernels before 5.18 have EPERM
-	// in its place, whatever it says.
+	// Errno is the error of a refused call. 0 is EACCES. With kernels before 5.18 the error is
+	// always EPERM.
 	Errno unix.Errno
 	// Source is the address to bind to, of the destination's family.
 	Source netip.Addr
-	// Device is the interface of Source. ByDevice binds to it every socket, not only
-	// those that have a port already and can be bound to no address any more.
+	// Device is the interface of Source. A socket that has a port already can no longer be
+	// bound to an address, so it is bound to the device. ByDevice binds all sockets to it.
 	Device   string
 	ByDevice bool
 }
@@ -209,16 +210,16 @@ func putAddr(b []byte, a netip.Addr) {
 	copy(b, w[:])
 }
 
-// Protocol is that of a socket.
+// Protocol is the protocol of a socket.
 type Protocol uint8
 
-// The protocols that are placed. Sockets of Multipath TCP are TCP here.
+// The protocols whose sockets are placed. Sockets of Multipath TCP count as TCP.
 const (
 	TCP Protocol = unix.IPPROTO_TCP
 	UDP Protocol = unix.IPPROTO_UDP
 )
 
-// Key is whose connections to which destination an answer is for.
+// Key says for whose connections, and to which destination, an answer is.
 type Key struct {
 	Scope    uint32
 	User     uint32
@@ -236,27 +237,27 @@ func (k *Key) encode() []byte {
 	return b
 }
 
-// Event is what was done with one connection, or with a datagram of a socket that is not
-// connected: of those to one destination, one in a second is told at most.
+// Event tells what was done with one connection, or with one datagram of a socket that is not
+// connected. There is at most one event a second about datagrams to one destination.
 type Event struct {
 	Time    time.Duration // of CLOCK_MONOTONIC
 	Cookie  uint64        // of the socket (SO_COOKIE)
-	Group   uint64        // the control group of who called
-	Process uint32        // 0: unknown, as the kernel does not tell
-	Command string        // of the thread; it may hold anything
+	Group   uint64        // the control group of the thread that called
+	Process uint32        // 0: unknown, because the kernel does not tell
+	Command string        // the name of the thread; it may contain any bytes
 	Key
-	// Answer is the ID of the answer that was taken, 0 if there was none.
+	// Answer is the ID of the answer that was followed, or 0 if there was none.
 	Answer uint64
 	Kind   Kind // what was done
-	Usual  bool // the scope's usual answer was taken, as the destination has none
-	Aside  bool // the destination has a way of its own, and no answer
+	Usual  bool // the scope's usual answer was followed, because the destination has none
+	Aside  bool // the destination has a route of its own, and no answer
 	// Datagram tells that the socket is not connected, and HasPort that it had a port.
 	Datagram, HasPort bool
-	// Errno is why the socket could not be bound as the answer says; 0: it was.
+	// Errno is why the socket could not be bound as the answer says. 0: it was bound.
 	Errno unix.Errno
 }
 
-// ErrEvent is wrapped by errors about records that are none of ours.
+// ErrEvent is wrapped by errors about records that are not events.
 var ErrEvent = errors.New("not a record of a connection")
 
 // ParseEvent reads a record of the ring buffer.

@@ -14,8 +14,8 @@ type point struct {
 	datagram bool // sendto and its like, of sockets that are not connected
 }
 
-// points are the hooks that are used. Without the first two nothing is placed; without
-// the others datagrams of sockets that are not connected are left alone.
+// points are the hooks that are used. The first two are needed. If the kernel lacks the
+// others, datagrams of sockets that are not connected are left alone.
 var points = []point{
 	{name: "connect4", attach: ebpf.AttachCGroupInet4Connect},
 	{name: "connect6", attach: ebpf.AttachCGroupInet6Connect, v6: true},
@@ -23,10 +23,10 @@ var points = []point{
 	{name: "sendmsg6", attach: ebpf.AttachCGroupUDP6Sendmsg, v6: true, datagram: true},
 }
 
-// abilities are the helpers that not every kernel has.
+// abilities tells which of the helpers that not every kernel has are there.
 type abilities struct {
 	process bool // bpf_get_current_pid_tgid
-	retval  bool // bpf_set_retval: a refused call fails with what is said, else with EPERM
+	retval  bool // bpf_set_retval; without it, every refused call fails with EPERM
 }
 
 // Offsets in struct bpf_sock_addr and struct bpf_sock (linux/bpf.h).
@@ -40,7 +40,7 @@ const (
 	sockPort                 = 44
 )
 
-// Where things lie on the program's stack, below the frame pointer.
+// Places on the program's stack, below the frame pointer.
 const (
 	atKey     = -32  // keySize
 	atMember  = -56  // memberSize
@@ -58,19 +58,20 @@ const (
 	stackEnd  = -248
 )
 
-// Registers that keep their meaning throughout. R0 to R5 are for calls.
+// Registers that keep their meaning in the whole program, except that sock changes it twice.
+// R0 to R5 are for calls.
 const (
 	ctx      = asm.R6
-	answer   = asm.R7 // the answer that is taken
+	answer   = asm.R7 // the answer that is followed
 	settings = asm.R8
 	sock     = asm.R9
 )
 
-// depth is how far below the mount of control groups those of programs are looked for that
-// nobody has told of yet. systemd's own lie at 2 to 6.
+// depth bounds the search for a known group above a control group that is still unknown: so
+// many levels below the mount of the control groups. The groups of systemd lie at 2 to 6.
 const depth = 12
 
-// maxNames and the like bound the maps.
+// These bound the maps.
 const (
 	maxGroups  = 16384
 	maxMembers = 4096
@@ -80,7 +81,7 @@ const (
 	ringSize   = 256 << 10
 )
 
-// tellEvery is how often datagrams to one destination are told of.
+// tellEvery is the least time between two records about datagrams to one destination.
 const tellEvery = 1_000_000_000 // nanoseconds
 
 // mapSpecs describes the maps.
@@ -98,7 +99,7 @@ func mapSpecs() map[string]*ebpf.MapSpec {
 	}
 }
 
-// writer puts a program together.
+// writer assembles a program.
 type writer struct {
 	point
 	can   abilities
@@ -138,17 +139,18 @@ func (w *writer) add(list ...asm.Instruction) {
 // at names the next instruction, as a target of jumps.
 func (w *writer) at(label string) {
 	if w.label != "" {
-		w.add(asm.Mov.Reg(asm.R0, asm.R0)) // two names for one place
+		w.add(asm.Mov.Reg(asm.R0, asm.R0)) // an instruction can have only one name
 	}
 	w.label = label
 }
 
-// pointer sets a register to a place on the stack.
+// pointer sets a register to the address of a place on the stack.
 func (w *writer) pointer(r asm.Register, at int32) {
 	w.add(asm.Mov.Reg(r, asm.RFP), asm.Add.Imm(r, at))
 }
 
-// lookup looks a key on the stack up; R0 is the value, 0 if there is none.
+// lookup looks up a key that lies on the stack. R0 then points to the value, or is 0 if there
+// is none.
 func (w *writer) lookup(name string, key int32) {
 	w.add(asm.LoadMapPtr(asm.R1, w.maps[name].FD()))
 	w.pointer(asm.R2, key)
@@ -162,8 +164,8 @@ func (w *writer) copyAddr(to, from int16) {
 	}
 }
 
-// begin leaves alone what is none of ours: another network namespace, where the same names
-// and addresses mean other networks; other protocols.
+// begin leaves two kinds of sockets alone: those of other network namespaces, because the same
+// names and addresses mean other networks there, and those of other protocols.
 func (w *writer) begin() {
 	w.add(asm.Mov.Reg(ctx, asm.R1), asm.Mov.Imm(asm.R0, 0))
 	for at := int16(-8); at >= stackEnd; at -= 8 {
@@ -188,7 +190,8 @@ func (w *writer) begin() {
 		asm.LoadMem(asm.R2, ctx, ctxProtocol, asm.Word),
 		asm.JEq.Imm(asm.R1, unix.SOCK_DGRAM, "datagram"),
 		asm.JNE.Imm(asm.R1, unix.SOCK_STREAM, "pass"),
-		// The kernel's own subflows come as TCP, and so may the sockets of Multipath TCP.
+		// Subflows that the kernel opens have protocol TCP here, and sockets of Multipath TCP
+		// may have it, too.
 		asm.JEq.Imm(asm.R2, unix.IPPROTO_MPTCP, "mptcp"),
 		asm.JNE.Imm(asm.R2, unix.IPPROTO_TCP, "pass"),
 	)
@@ -202,8 +205,8 @@ func (w *writer) begin() {
 	w.at("protocol")
 }
 
-// destination puts the destination into the key, and leaves those alone that are on one
-// link only, or this host itself.
+// destination puts the destination into the key. It leaves destinations alone that are on one
+// link only, and this host itself.
 func (w *writer) destination() {
 	w.add(
 		asm.LoadMem(asm.R1, ctx, ctxPort, asm.Word),
@@ -220,7 +223,7 @@ func (w *writer) destination() {
 			asm.LoadMem(asm.R1, asm.RFP, addr+8, asm.Half),
 			asm.JNE.Imm(asm.R1, 0, "v6"),
 			asm.LoadMem(asm.R1, asm.RFP, addr+10, asm.Half),
-			asm.JEq.Imm(asm.R1, 0xffff, "v4"), // IPv4 through a socket of IPv6
+			asm.JEq.Imm(asm.R1, 0xffff, "v4"), // IPv4 over an IPv6 socket
 			asm.JEq.Imm(asm.R1, 0, "pass"),    // :: and ::1, which are this host
 		)
 		w.at("v6")
@@ -254,9 +257,10 @@ func (w *writer) destination() {
 	w.at("far")
 }
 
-// socket leaves a socket alone that has a source or a device: what was bound by its
-// program, the kernel's own subflows of Multipath TCP, what somebody has placed before. A
-// port of the kernel's choice is no server's, but leaves the device only to be bound to.
+// socket leaves a socket alone that has a source or a device: one that its program has bound,
+// a subflow of Multipath TCP that the kernel opens, or one that somebody has placed before. A
+// socket with a port outside the range from which the kernel chooses counts as bound by its
+// program. A socket with a port that the kernel has chosen can only be bound to a device.
 func (w *writer) socket() {
 	w.add(
 		asm.LoadMem(sock, ctx, ctxSock, asm.DWord),
@@ -291,9 +295,9 @@ func (w *writer) socket() {
 	w.at("unbound")
 }
 
-// caller finds out who calls: user, command and control group. It is the group of the
-// thread that calls, not that in which the socket was made: a process that was moved, or
-// was handed a socket, is placed as what it is now.
+// caller finds out who calls: user, command and control group. The group is that of the
+// thread that calls, not the one in which the socket was made. So a process that was moved, or
+// that was handed a socket, is placed by its present group.
 func (w *writer) caller() {
 	w.add(
 		asm.FnGetCurrentUidGid.Call(),
@@ -309,7 +313,7 @@ func (w *writer) caller() {
 	w.add(asm.StoreMem(asm.RFP, atEvent+eventGroup, asm.R0, asm.DWord))
 	w.lookup("groups", atGroup)
 	w.add(asm.JNE.Imm(asm.R0, 0, "group"))
-	// One that is too new to be known is what the nearest above it is.
+	// A group that is too new to be known is treated like the nearest known group above it.
 	for level := int32(depth); level >= 0; level-- {
 		w.add(
 			asm.Mov.Imm(asm.R1, level), asm.FnGetCurrentAncestorCgroupId.Call(),
@@ -337,7 +341,8 @@ func (w *writer) caller() {
 
 func next(level int32) string { return "above" + string(rune('a'+level)) }
 
-// Forms of a member, the most specific first: which of user and command it names.
+// Forms of a member, the most specific first. A form tells which of user and command the
+// member names.
 const (
 	formBoth = 1 << iota
 	formCommand
@@ -345,8 +350,8 @@ const (
 	formAny
 )
 
-// scope finds the scope, in the order of forms. Those that no member of the class has are
-// not looked for.
+// scope finds the scope, in the order of forms. It skips forms that no member of the class
+// has.
 func (w *writer) scope() {
 	for _, f := range []struct {
 		bit   int32
@@ -382,14 +387,15 @@ func (w *writer) scope() {
 	)
 }
 
-// choose finds the answer: that of the destination, else, unless this has a way of its
-// own, the scope's usual one. sock is then what is to be done.
+// choose finds the answer: that of the destination, or the scope's usual one if the
+// destination has no answer and no route of its own. Register sock then says what is to be
+// done.
 func (w *writer) choose() {
 	w.add(
 		asm.FnKtimeGetNs.Call(),
 		asm.StoreMem(asm.RFP, atNow, asm.R0, asm.DWord),
-		// Where there is no network, programs are told so: they take that for a state that
-		// passes, try the other family, and come back, unlike after EACCES.
+		// If there is no network, the error says so. Programs take this error for a state that
+		// passes: they try the other family, and come back later. After EACCES they do not.
 		asm.StoreImm(asm.RFP, atErrno, -int64(unix.ENETUNREACH), asm.Word),
 		asm.LoadMem(asm.R1, settings, settingsDeadline, asm.DWord),
 		asm.JGT.Reg(asm.R0, asm.R1, "undecided"), // the maps are out of date
@@ -447,7 +453,7 @@ func (w *writer) act() {
 	} else {
 		w.actConnect()
 	}
-	w.at("failed") // and what is to be done if it cannot be bound
+	w.at("failed") // what is done with a socket that cannot be bound
 	w.add(
 		asm.StoreMem(asm.RFP, atResult, asm.R0, asm.Word),
 		asm.Mov.Imm(sock, int32(Leave)),
@@ -455,8 +461,8 @@ func (w *writer) act() {
 		asm.And.Imm(asm.R1, flagOnly),
 		asm.JEq.Imm(asm.R1, 0, "acted"),
 		asm.Mov.Imm(sock, int32(Refuse)),
-		// Of a network that has gone a moment ago, the address or the device is missing.
-		// All else is somebody's will, or does not pass.
+		// If the network has gone a moment ago, its address or device is missing. All other
+		// errors are intended by somebody, or do not pass.
 		asm.LoadMem(asm.R1, asm.RFP, atResult, asm.Word),
 		asm.Mov.Reg32(asm.R1, asm.R1),
 		asm.JEq.Imm32(asm.R1, -int32(unix.EADDRNOTAVAIL), "acted"),
@@ -504,9 +510,9 @@ func (w *writer) actConnect() {
 	w.add(asm.Mov.Imm(asm.R3, size), asm.FnBind.Call(), asm.JEq.Imm(asm.R0, 0, "acted"))
 }
 
-// actDatagram gives a datagram its source. Nothing else can be had for one datagram: a
-// device would hold for all that follow from the same socket, wherever they go. Where the
-// source is not enough, the datagram is left alone, or refused.
+// actDatagram gives a datagram its source address. This is all that can be set for a single
+// datagram: a device would hold for all later datagrams of the same socket, whatever their
+// destination. If the source address is not enough, the datagram is left alone or refused.
 func (w *writer) actDatagram() {
 	w.add(
 		asm.Mov.Imm(asm.R0, -int32(unix.EOPNOTSUPP)),
@@ -524,7 +530,7 @@ func (w *writer) actDatagram() {
 	w.add(asm.Ja.Label("acted"))
 }
 
-// tell writes the record, and ends the program. A ring that is full is not waited for.
+// tell writes the record and ends the program. If the ring buffer is full, the record is lost.
 func (w *writer) tell() {
 	if w.datagram {
 		w.add(asm.LoadMem(asm.R1, asm.RFP, atFlags, asm.Word), asm.Or.Imm(asm.R1, eventDatagram), asm.StoreMem(asm.RFP, atFlags, asm.R1, asm.Word))

@@ -16,18 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors of Load.
+// Errors of Load, Attach and the methods that write to maps.
 var (
-	// ErrUnsupported means that the kernel lacks something, and ErrRights that this
-	// process lacks a right.
+	// ErrUnsupported means that the kernel lacks something. ErrRights means that this process
+	// lacks a capability.
 	ErrUnsupported = errors.New("this kernel cannot place connections by control group")
 	ErrRights      = errors.New("CAP_BPF and CAP_NET_ADMIN are needed")
-	// ErrFull means that a map has no room for more.
+	// ErrFull means that a map has no room for another entry.
 	ErrFull = errors.New("there is no room for more")
 )
 
-// Table is the programs and the maps that they follow. It does nothing until it is
-// attached. It is safe for concurrent use.
+// Table holds the programs, and the maps that they follow. The programs do not run until
+// Attach is called. A Table is safe for concurrent use.
 type Table struct {
 	maps     map[string]*ebpf.Map
 	programs map[string]*ebpf.Program
@@ -39,7 +39,7 @@ type Table struct {
 	netns    uint64
 }
 
-// loader loads programs and tries helpers; tests have others that fail.
+// loader loads programs and tries helpers. Tests have loaders that fail.
 type loader struct {
 	load   func(*ebpf.ProgramSpec) (*ebpf.Program, error)
 	helper func(asm.BuiltinFunc) error
@@ -50,8 +50,8 @@ var kernel = loader{
 	helper: func(f asm.BuiltinFunc) error { return features.HaveProgramHelper(ebpf.CGroupSockAddr, f) },
 }
 
-// Load loads programs and empty maps. The error wraps ErrUnsupported or ErrRights if the
-// kernel lacks what is needed, or this process.
+// Load loads the programs, with empty maps. The error wraps ErrUnsupported if the kernel lacks
+// what is needed, and ErrRights if this process lacks a capability.
 func Load() (*Table, error) { return load(kernel) }
 
 func load(l loader) (_ *Table, err error) {
@@ -91,7 +91,7 @@ func load(l loader) (_ *Table, err error) {
 	return t, t.Hold(0)
 }
 
-// lacking makes the error about what the kernel has refused.
+// lacking makes the error about something that the kernel has refused.
 func lacking(what string, err error) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) && !isVerifier(err) {
 		return fmt.Errorf("%s: %w: %w", what, ErrRights, err)
@@ -104,15 +104,15 @@ func isVerifier(err error) bool {
 	return errors.As(err, &v)
 }
 
-// Missing names the hooks that the kernel does not have, of those that can be done
-// without: sendmsg4 and sendmsg6 for datagrams of sockets that are not connected.
+// Missing names the hooks that the kernel lacks, among those that are not strictly needed:
+// sendmsg4 and sendmsg6, for datagrams of sockets that are not connected.
 func (t *Table) Missing() []string { return t.missing }
 
-// KnowsProcess tells whether the kernel says which process a connection is of. If it does
-// not, the connections of this process are placed like others.
+// KnowsProcess tells whether the kernel says to which process a connection belongs. If it does
+// not, the programs cannot leave the connections of this process alone.
 func (t *Table) KnowsProcess() bool { return t.can.process }
 
-// Close lets go of programs and maps. What is attached goes on as it is.
+// Close closes programs and maps. Attached programs run on, with the maps as they are.
 func (t *Table) Close() {
 	if t.ring != nil {
 		_ = t.ring.Close()
@@ -125,7 +125,7 @@ func (t *Table) Close() {
 	}
 }
 
-// Hold says that the maps are right for so long from now on.
+// Hold declares that the maps are right for the duration d from now on.
 func (t *Table) Hold(d time.Duration) error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -140,8 +140,8 @@ func (t *Table) Hold(d time.Duration) error {
 	return put(t.maps["settings"], make([]byte, 4), b)
 }
 
-// SetGroup says which class a control group is of, and the forms in which the class has
-// members: see Forms.
+// SetGroup sets the class of a control group, and the forms of the members of that class (see
+// Forms).
 func (t *Table) SetGroup(id uint64, class uint32, forms Forms) error {
 	b := make([]byte, groupSize)
 	binary.NativeEndian.PutUint32(b[groupClass:], class)
@@ -154,18 +154,18 @@ func (t *Table) DropGroup(id uint64) error { return drop(t.maps["groups"], group
 
 func groupKey(id uint64) []byte { return binary.NativeEndian.AppendUint64(nil, id) }
 
-// Member is who belongs to a scope, within a class of control groups.
+// Member selects, within a class of control groups, the processes that belong to a scope.
 type Member struct {
 	Class   uint32
 	User    *uint32 // nil: any
 	Command string  // "": any
 }
 
-// Forms are the ways in which the members of a class are named.
+// Forms is the set of forms that the members of a class have.
 type Forms uint32
 
-// Form is the way in which m is named. Where several fit a connection, one that names
-// both user and command comes first, then one by command, then one by user.
+// Form tells which of user and command m names. If several members fit a connection, one that
+// names both counts first, then one that names a command, then one that names a user.
 func (m *Member) Form() Forms {
 	switch {
 	case m.User != nil && m.Command != "":
@@ -196,8 +196,8 @@ func (m *Member) encode() ([]byte, error) {
 	return b, nil
 }
 
-// SetMember says to which scope a member belongs, 0 for none. In a strict scope what
-// cannot be decided is refused.
+// SetMember sets the scope to which a member belongs, or 0 for none. In a strict scope, a
+// connection is refused if nothing is decided about it.
 func (t *Table) SetMember(m Member, scope uint32, strict bool) error {
 	k, err := m.encode()
 	if err != nil {
@@ -220,7 +220,7 @@ func (t *Table) DropMember(m Member) error {
 	return drop(t.maps["members"], k)
 }
 
-// Usual is what a scope's usual answer is for.
+// Usual says for which connections of a scope a usual answer is.
 type Usual struct {
 	Scope    uint32
 	Protocol Protocol
@@ -237,8 +237,8 @@ func (u *Usual) encode() []byte {
 	return b
 }
 
-// SetUsual says what is done with a scope's connections to destinations without an
-// answer of their own.
+// SetUsual sets what is done with a scope's connections to destinations that have no answer of
+// their own.
 func (t *Table) SetUsual(u Usual, a Answer) error {
 	if a.Kind == Place && a.Source.Is4() == u.V6 {
 		return fmt.Errorf("an address of the other family: %v", a.Source)
@@ -253,7 +253,7 @@ func (t *Table) SetUsual(u Usual, a Answer) error {
 // DropUsual forgets a usual answer.
 func (t *Table) DropUsual(u Usual) error { return drop(t.maps["usual"], u.encode()) }
 
-// SetAnswer says what is done with connections to one destination.
+// SetAnswer sets what is done with connections to one destination.
 func (t *Table) SetAnswer(k Key, a Answer) error {
 	if a.Kind == Place && a.Source.Is4() != k.Remote.Addr().Is4() {
 		return fmt.Errorf("an address of the other family: %v", a.Source)
@@ -268,19 +268,19 @@ func (t *Table) SetAnswer(k Key, a Answer) error {
 // DropAnswer forgets the answer for a destination.
 func (t *Table) DropAnswer(k Key) error { return drop(t.maps["answers"], k.encode()) }
 
-// MaxAnswers is how many answers there is room for.
+// MaxAnswers is how many answers for destinations the map can hold.
 const MaxAnswers = maxAnswers
 
-// MaxAside is how many destinations with ways of their own there is room for.
+// MaxAside is how many prefixes with routes of their own the map can hold.
 const MaxAside = maxAside
 
-// SetAside says that destinations below p have a way of their own, so that no usual answer
-// is for them.
+// SetAside declares that the destinations in p have a route of their own, so that no usual
+// answer is for them.
 func (t *Table) SetAside(p netip.Prefix) error {
 	return put(t.maps["aside"], asideKey(p), []byte{1, 0, 0, 1})
 }
 
-// DropAside says that they have not.
+// DropAside declares that the destinations in p have no route of their own any more.
 func (t *Table) DropAside(p netip.Prefix) error { return drop(t.maps["aside"], asideKey(p)) }
 
 func asideKey(p netip.Prefix) []byte {
@@ -295,7 +295,7 @@ func asideKey(p netip.Prefix) []byte {
 	return b
 }
 
-// Lost counts the records that there was no room for.
+// Lost returns how many records were lost because the ring buffer was full.
 func (t *Table) Lost() uint64 {
 	b, err := t.maps["lost"].LookupBytes(make([]byte, 4))
 	if err != nil || len(b) < 8 {
@@ -304,8 +304,8 @@ func (t *Table) Lost() uint64 {
 	return binary.NativeEndian.Uint64(b)
 }
 
-// Read waits for the next record. After Close, and after Stop, the error wraps os.ErrClosed.
-// One that wraps ErrEvent is about this record only. Read must not be called by two at once.
+// Read waits for the next record. After Close and after Stop, the error wraps os.ErrClosed. An
+// error that wraps ErrEvent is about this record only. Only one goroutine may call Read.
 func (t *Table) Read() (Event, error) {
 	r, err := t.ring.Read()
 	if err != nil {
@@ -314,8 +314,8 @@ func (t *Table) Read() (Event, error) {
 	return ParseEvent(r.RawSample)
 }
 
-// Stop ends the Read that waits, and all that follow. A deadline would not: it is for the
-// next Read only.
+// Stop ends the Read that waits, and all later ones. A deadline would not do, because it holds
+// for the next Read only.
 func (t *Table) Stop() { _ = t.ring.Close() }
 
 func put(m *ebpf.Map, key, value []byte) error {
@@ -333,7 +333,7 @@ func drop(m *ebpf.Map, key []byte) error {
 	return nil
 }
 
-// ownNetns is the cookie of this process's network namespace.
+// ownNetns returns the cookie of this process's network namespace.
 func ownNetns() (uint64, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -347,7 +347,7 @@ func ownNetns() (uint64, error) {
 	return c, nil
 }
 
-// ephemeral are the first and the last port that the kernel gives out (ip(7)).
+// ephemeral returns the first and the last port that the kernel gives out by itself (ip(7)).
 func ephemeral() (low, high uint32, err error) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
