@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// codeAbsent is the code of a Failure where no daemon answers.
+// codeAbsent is the code of a Failure if no daemon answers.
 const codeAbsent = "absent"
 
 // refused is an error with its HTTP status and the code of a control.Failure.
@@ -26,8 +26,8 @@ type refused struct {
 
 func (e *refused) Error() string { return e.text }
 
-// answer makes a handler of a function that returns what to answer. It waits for a
-// place first: each answer is held whole.
+// answer makes a handler of a function that returns the answer. The handler waits for a free
+// place first, because each answer is in memory as a whole.
 func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -51,7 +51,7 @@ func (s *Server) answer(f func(*http.Request) (any, error)) http.HandlerFunc {
 	}
 }
 
-// statusOf is what to answer in place of what was asked for.
+// statusOf returns the HTTP status and the code of a Failure for an error.
 func statusOf(err error) (status int, code string) {
 	var own *refused
 	var remote *control.RemoteError
@@ -67,7 +67,7 @@ func statusOf(err error) (status int, code string) {
 	return http.StatusBadGateway, "internal"
 }
 
-// ask hands on the daemon's answer as it came.
+// ask passes the daemon's answer on unchanged.
 func (s *Server) ask(r *http.Request, path string) (any, error) {
 	var raw json.RawMessage
 	if _, err := s.opts.Client.Get(r.Context(), path, &raw); err != nil {
@@ -76,7 +76,7 @@ func (s *Server) ask(r *http.Request, path string) (any, error) {
 	return raw, nil
 }
 
-// askSince is ask with parameters that are numbers.
+// askSince is ask with parameters whose values are numbers.
 func (s *Server) askSince(r *http.Request, path string, names ...string) (any, error) {
 	q := url.Values{}
 	for _, name := range names {
@@ -96,7 +96,7 @@ func (s *Server) askSince(r *http.Request, path string, names ...string) (any, e
 	return s.ask(r, path+"?"+q.Encode())
 }
 
-// numberOf is a parameter that is a number.
+// numberOf reads a parameter whose value is a number. ok tells whether it was given.
 func numberOf(r *http.Request, name string) (n uint64, ok bool, err error) {
 	text := r.URL.Query().Get(name)
 	if text == "" {
@@ -108,7 +108,8 @@ func numberOf(r *http.Request, name string) (n uint64, ok bool, err error) {
 	return n, true, nil
 }
 
-// post hands on a question, which is read into body strictly, and the daemon's answer.
+// post passes a question on to the daemon, and the daemon's answer back. It decodes the
+// question into body strictly first.
 func (s *Server) post(r *http.Request, path string, body any) (any, error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return nil, &refused{http.StatusBadRequest, "bad_request", "the body must be application/json"}
@@ -125,7 +126,7 @@ func (s *Server) post(r *http.Request, path string, body any) (any, error) {
 	return raw, nil
 }
 
-// change lets f be done only where changes were allowed.
+// change allows f only if the page may change things.
 func (s *Server) change(f func(*http.Request) (any, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
 		if !s.opts.AllowChanges {
@@ -135,8 +136,8 @@ func (s *Server) change(f func(*http.Request) (any, error)) func(*http.Request) 
 	}
 }
 
-// doctor makes the checks. They send packets, so that they are made when asked for, and
-// once at a time.
+// doctor runs the checks. They send packets, so they run only when somebody asks for them, and
+// one run at a time.
 func (s *Server) doctor(r *http.Request) (any, error) {
 	if s.opts.Doctor == nil {
 		return nil, &refused{http.StatusNotImplemented, "unsupported", "there are no checks here"}

@@ -1,23 +1,25 @@
-// Package web shows a person what the daemon sees and does: a page for a browser of
-// this host, made of what the control socket tells.
+// Package web serves a page that shows a person what the daemon sees and does. The page is
+// for a browser of this host. Its content comes from the control socket.
 //
-// # Who gets at it
+// # Who can read the page
 //
-// The server is for loopback addresses. Other users of the host, and pages of others in
-// the same browser, can connect to those, too. What the daemon tells is therefore given to
-// those only who have the token: 128 random bits, in the link that mammactl prints. The token stands
-// behind the link's "#", which browsers send to nobody; the page hands it on in a
-// header field. There is no cookie: a browser would send it to the servers of other
-// users at other ports of the same address. Requests with another Host than the link's (pages
-// of others that have their name lead here, by DNS rebinding) and with another Origin
-// get nothing, whatever they know.
+// The server listens on loopback addresses only. But other users of the host, and other pages
+// in the same browser, can connect to these, too. So only requests with the token get anything
+// that the daemon tells. The token is 128 random bits in the link that mammactl prints. It
+// stands behind the "#" of the link, and browsers send that part to nobody. The page sends the
+// token in a header field. There is no cookie, because a browser would also send it to servers
+// of other users at other ports of the same address.
 //
-// The files of the page themselves hold nothing of this host and need no token.
+// Requests with another Host than the link's, or with another Origin, get nothing, even with
+// the token. A page of others can have its name lead here (DNS rebinding); the Host is then
+// another one.
+//
+// The files of the page contain nothing about this host and need no token.
 //
 // # Text of others
 //
-// Interfaces, programs, hosts and policies name themselves. The page makes text of
-// whatever comes, never markup. Its Content-Security-Policy has the browser hold it to that:
-// no script but the page's files, no style from elsewhere, no request to others, and no text is
-// made into markup (Trusted Types).
+// Interfaces, programs, hosts and policies choose their own names. The page shows all of these
+// as text, never as markup. Its Content-Security-Policy makes the browser enforce that: scripts
+// and styles come from the page's files only, requests go to this server only, and no text
+// becomes markup (Trusted Types).
 package web

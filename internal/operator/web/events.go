@@ -11,21 +11,22 @@ import (
 )
 
 const (
-	// flushPause is how long events wait for others: hundreds may come in that time.
+	// flushPause is how long an event waits for others, so that they are sent together.
+	// Hundreds may come in that time.
 	flushPause = 100 * time.Millisecond
-	// quietPause is after what time without events an empty line shows that all is well.
+	// quietPause is the time without events after which an empty line shows that the stream
+	// still works.
 	quietPause = 5 * time.Second
-	// eventTimeout is how long the browser may take to read what is there.
+	// eventTimeout is how long the browser may take to read what was written.
 	eventTimeout = 10 * time.Second
 	eventBuffer  = 32 << 10
 )
 
-// events streams the daemon's events until the browser leaves or the daemon ends. Nothing
-// is queued: a browser that reads slowly has the daemon wait, which forgets, and says how
-// much.
+// events streams the daemon's events until the browser leaves or the daemon ends. It queues
+// nothing. If a browser reads slowly, the daemon cannot send, drops events, and says how many.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	since, given, err := numberOf(r, "since")
-	if err == nil { // an absent daemon is told of before the answer begins
+	if err == nil { // once the answer has begun, it could not say that the daemon is absent
 		err = s.same(r)
 	}
 	if err != nil {
@@ -45,7 +46,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		from = &since
 	}
 	out := &stream{w: bufio.NewWriterSize(w, eventBuffer), rc: http.NewResponseController(w)}
-	_ = out.rc.SetReadDeadline(time.Time{}) // those of ordinary requests do not fit
+	_ = out.rc.SetReadDeadline(time.Time{}) // the deadline of ordinary requests is too early
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
 	if out.flush() != nil {
@@ -57,11 +58,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	_ = s.opts.Client.Events(ctx, from, control.Filter{}, func(line []byte, _ *control.Event) error { return out.line(line) })
 	cancel()
 	beating.Wait()
-	_ = out.flush() // the browser finds out what is the matter when it asks again
+	_ = out.flush() // when the browser asks again, it finds out why the stream has ended
 }
 
-// same tells by an error that the daemon is absent, or another one than was started at the
-// time that the page names: since is a number of that one.
+// same returns an error if the daemon is absent, or if it was not started at the time that the
+// page names. The parameter since counts the decisions of one daemon, so it would mean nothing
+// to another one.
 func (s *Server) same(r *http.Request) error {
 	var st control.Status
 	if _, err := s.opts.Client.Get(r.Context(), "/v1/status", &st); err != nil {
@@ -75,15 +77,15 @@ func (s *Server) same(r *http.Request) error {
 	return nil
 }
 
-// stream is the answer. Its methods may be called by several goroutines.
+// stream is the answer to a request for events. It is safe for concurrent use.
 type stream struct {
 	mu    sync.Mutex
 	w     *bufio.Writer
 	rc    *http.ResponseController
-	quiet time.Duration // since something was written
+	quiet time.Duration // time since something was written
 }
 
-// line writes an event, at the latest when the next flush comes.
+// line adds an event to the buffer, which the next flush writes at the latest.
 func (st *stream) line(b []byte) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -108,7 +110,7 @@ func (st *stream) flushLocked() error {
 	return st.rc.Flush()
 }
 
-// beat flushes what is there until ctx ends, and calls lost if the browser is gone.
+// beat flushes the buffer regularly until ctx ends, and calls lost if the browser has gone.
 func (st *stream) beat(ctx context.Context, lost func()) {
 	t := time.NewTicker(flushPause)
 	defer t.Stop()

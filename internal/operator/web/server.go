@@ -21,12 +21,12 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/doctor"
 )
 
-// Limits. A page has a handful of requests at a time, and each of its tabs one stream.
+// Limits. A page has a handful of requests at a time, and each tab of the browser one stream.
 const (
 	maxConns       = 64
-	maxAsked       = 8 // answers of the daemon that are held at a time
+	maxAsked       = 8 // answers of the daemon that are in memory at a time
 	maxStreams     = 8
-	maxDecisions   = 1000 // of an answer
+	maxDecisions   = 1000 // in one answer
 	maxBody        = 64 << 10
 	maxHeaderBytes = 16 << 10
 	headerTimeout  = 5 * time.Second
@@ -40,17 +40,17 @@ var assets embed.FS
 
 // Options of a Server.
 type Options struct {
-	Client *control.Client // of the daemon; required
-	// Doctor makes the checks of the host; nil: there are none.
+	Client *control.Client // speaks to the daemon; required
+	// Doctor runs the checks of the host; nil: there are none.
 	Doctor func(context.Context) (doctor.Report, error)
-	// Runs are the programs whose connections are placed at the moment; nil: none.
+	// Runs returns the programs whose connections mammactl run is placing; nil: none.
 	Runs func() []Run
-	// AllowChanges lets the page set and reload. Without it nothing that the page does changes
-	// anything.
+	// AllowChanges lets the page send settings to the policy and reload the configuration.
+	// Without it, no request can change anything.
 	AllowChanges bool
 }
 
-// Run is a program that was started by mammactl run, and what was stated for it.
+// Run is a program that was started by mammactl run.
 type Run struct {
 	PID     int      `json:"pid"` // of mammactl
 	UID     uint32   `json:"uid"`
@@ -65,13 +65,13 @@ type Server struct {
 	addr  netip.AddrPort
 	l     net.Listener
 
-	asked, streams chan struct{} // places
+	asked, streams chan struct{} // hold a token for each answer and stream in progress
 	examining      sync.Mutex
 }
 
-// Listen makes a Server at a loopback address; port 0: at a port that is free.
+// Listen makes a Server at a loopback address. Port 0 means any free port.
 func Listen(addr netip.AddrPort, o Options) (*Server, error) {
-	if !addr.Addr().IsLoopback() { // before others could connect
+	if !addr.Addr().IsLoopback() { // check first, so that nobody can connect meanwhile
 		return nil, notLoopback(addr)
 	}
 	l, err := net.Listen("tcp", addr.String())
@@ -81,7 +81,8 @@ func Listen(addr netip.AddrPort, o Options) (*Server, error) {
 	return At(l, o)
 }
 
-// At makes a Server of a listener at a loopback address, which is the Server's from then on.
+// At makes a Server of a listener at a loopback address. The Server owns the listener from
+// then on, and closes it also if At fails.
 func At(l net.Listener, o Options) (*Server, error) {
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
@@ -101,7 +102,8 @@ func notLoopback(addr netip.AddrPort) error {
 	return fmt.Errorf("serve the page: %v is no loopback address", addr.Addr())
 }
 
-// Link is where the page is, with the token. Whoever has it sees what the page shows.
+// Link returns the address of the page, with the token. Whoever has the link sees what the page
+// shows.
 func (s *Server) Link() string { return "http://" + s.addr.String() + "/#" + s.token }
 
 // Serve serves until ctx ends, and closes the listener and all connections. The error is
@@ -124,7 +126,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	return fmt.Errorf("serve the page: %w", err)
 }
 
-// Close closes a Server that does not serve.
+// Close closes a Server on which Serve was never called.
 func (s *Server) Close() error { return s.l.Close() }
 
 func (s *Server) handler() http.Handler {
@@ -173,12 +175,12 @@ type pageOptions struct {
 	Doctor       bool `json:"doctor"`
 }
 
-// contentPolicy has the browser run and load the page's files only, ask nobody else, let
-// nobody frame the page, and make no markup of text.
+// contentPolicy makes the browser run and load only the page's files, send requests to nobody
+// else, let nobody frame the page, and never turn text into markup.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; " +
 	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-// fence keeps out what does not come from the page or by the link.
+// fence refuses requests that come neither from the page nor by the link.
 func (s *Server) fence(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -204,8 +206,7 @@ func (s *Server) fence(next http.Handler) http.Handler {
 	})
 }
 
-// own tells whether a request to host is meant for this server: by its address, or by
-// the name that every host has for it.
+// own tells whether host is this server: its address, or localhost, which every host has.
 func (s *Server) own(host string) bool {
 	return host == s.addr.String() || host == net.JoinHostPort("localhost", strconv.Itoa(int(s.addr.Port())))
 }
@@ -218,7 +219,7 @@ func (s *Server) withToken(next http.Handler) http.Handler {
 			fail(w, http.StatusUnauthorized, "forbidden", "the link that mammactl web printed is needed, with all that follows its #")
 			return
 		}
-		// Browsers say so of each request; what a page of somebody else asks for is none of this page's.
+		// Browsers send this field with each request. It shows requests of other pages.
 		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
 			fail(w, http.StatusForbidden, "forbidden", "requests of other pages are refused")
 			return
@@ -233,7 +234,7 @@ func fail(w http.ResponseWriter, status int, code, text string) {
 	_ = json.NewEncoder(w).Encode(control.Failure{Error: text, Code: code}) // an error means that the client has gone
 }
 
-// limited closes what is more than there are slots.
+// limited closes connections for which there is no slot.
 type limited struct {
 	net.Listener
 	slots chan struct{}
