@@ -1,7 +1,7 @@
-// Asks mammactl's server, which asks the daemon.
+// Requests to mammactl's server, which asks the daemon.
 
-// The token stands behind the link's "#". It is kept for this tab, so that the page can be
-// loaded again, and leaves the line with the address.
+// The token stands behind the "#" of the link. The tab keeps it, so that the page can be loaded
+// again, and the address line loses it.
 const kept = "mamma-token";
 
 function findToken() {
@@ -15,8 +15,8 @@ function findToken() {
 
 const token = findToken();
 
-// Failure is what came in place of an answer. Its code is "absent" if no daemon answers,
-// and "ended" if mammactl does not either.
+// Failure is thrown if there is no answer. Its code is "absent" if no daemon answers, and
+// "ended" if mammactl does not answer either.
 export class Failure extends Error {
   constructor(code, text) {
     super(text);
@@ -48,15 +48,14 @@ export async function post(path, body = {}) {
   return (await send(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
 }
 
-// A line longer than this is no event.
+// A line that is longer than this cannot be an event.
 const longestLine = 4 << 20;
 // The server sends an empty line after 5 s without events.
 const silence = 20000;
 
-// follow calls each with the events after the decision since, until the stream ends or the
-// signal comes.
-// The daemon must be the one that was started at that time, else there is a Failure with the
-// code "restarted".
+// follow calls each for every event after the decision with the number since, until the stream
+// ends or the signal comes. If the daemon is not the one that was started at the time started,
+// follow throws a Failure with the code "restarted".
 export async function follow(started, since, each, signal) {
   const stop = new AbortController();
   signal.addEventListener("abort", () => stop.abort(), { signal: stop.signal });

@@ -1,4 +1,4 @@
-// Keeps the page as the daemon is.
+// Keeps the page up to date with the daemon.
 import { follow, get } from "./api.js";
 import { byID, setText } from "./dom.js";
 import { count, long, milliseconds, visible } from "./format.js";
@@ -6,17 +6,17 @@ import { Networks } from "./networks.js";
 import { Decisions } from "./decisions.js";
 import { lookAt, prepareAsk, prepareChanges, prepareDoctor } from "./panels.js";
 
-// The times between two looks, in ms: at networks, at what changes more slowly, and while
-// nobody looks at the page.
+// The times between two requests, in ms: for networks, for what changes more slowly, and while
+// the page is hidden.
 const often = 1000, seldom = 5000, hidden = 10000;
-// Of how many decisions before the latest the outcome may still come. The daemon tells of
-// outcomes of what it has sent in the same stream.
+// How many decisions before the latest may still get their outcome. The daemon tells outcomes
+// only of decisions that it has sent in the same stream.
 const awaited = 64;
 
 const networks = new Networks();
 const decisions = new Decisions(networks);
-let started = null; // of the daemon that is shown; null: there is none yet
-let following = new AbortController(); // of that daemon's events
+let started = null; // when the daemon that is shown was started; null: there is none yet
+let following = new AbortController(); // ends the stream of that daemon's events
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -28,7 +28,7 @@ function trouble(text) {
 }
 
 function fail(e) {
-  if (e.name === "AbortError" || e.code === "restarted") return; // renew finds out
+  if (e.name === "AbortError" || e.code === "restarted") return; // renew finds out why
   if (e.code === undefined) console.error(e);
   trouble(e.code === "absent" ? `${e.message}. The page waits for it.` : e.message);
 }
@@ -42,11 +42,11 @@ function summarise(s) {
   setText(byID("summary"), parts.join(" · "));
 }
 
-// renew asks what is so, and finds out whether it is the same daemon.
+// renew asks for the present state, and finds out whether the daemon is still the same.
 async function renew() {
   const status = await get("status");
   if (status.started !== started) {
-    // Events may be followed already, by the numbers of the one before.
+    // A stream may have begun with the decision numbers of the previous daemon.
     started = null;
     following.abort();
     following = new AbortController();
@@ -64,7 +64,7 @@ async function renew() {
   trouble("");
 }
 
-// past asks for the samples that are new. A daemon may be older than that.
+// past asks for the new samples. Older versions of the daemon have none.
 async function past() {
   try {
     return await get(`history?since=${networks.last}`);
@@ -75,12 +75,12 @@ async function past() {
   }
 }
 
-// remember takes what past has.
+// remember takes over the result of past.
 function remember(history) {
   if (history) for (const c of networks.takeHistory(history)) decisions.happened(c);
 }
 
-// begin takes the decisions and changes of the past.
+// begin asks for the decisions and changes of the past.
 async function begin() {
   const history = await past();
   const answer = await get("decisions?limit=1000");
@@ -132,7 +132,7 @@ async function prepare() {
       return;
     } catch (e) {
       fail(e);
-      if (e.code === "forbidden") return; // the link has no token: nothing will come
+      if (e.code === "forbidden") return; // the link has no token, so nothing will ever come
     }
     await sleep(seldom);
   }

@@ -3,8 +3,8 @@ import { drawn, setAttribute } from "./dom.js";
 
 const width = 300, height = 56;
 
-// Chart shows up to two lines of values over the same time. The values are a Float32Array
-// each, NaN where unknown; all begin at the left edge and end at the right one.
+// Chart shows up to two lines of values over the same time. Each line is a Float32Array, with
+// NaN for unknown values. Each begins at the left edge and ends at the right edge.
 export class Chart {
   constructor(classes) {
     this.lines = classes.map((c) => drawn("path", { class: "line " + c, "vector-effect": "non-scaling-stroke" }));
@@ -13,9 +13,9 @@ export class Chart {
     this.element = drawn("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img" }, this.bad, this.marks, ...this.lines);
   }
 
-  // draw draws lists from low to high. Where there is more than the picture is wide, each
-  // step shows the highest value: a peak must not vanish. bad are the stretches, from and
-  // to in 0..1, in which the network did not work; marks are moments.
+  // draw draws the lists, with values from low to high. If a list has more values than the
+  // picture has room for, each step shows the highest value, so that no peak vanishes. bad lists
+  // the stretches in which the network did not work, from and to in 0..1. marks lists moments.
   draw(lists, low, high, label, bad = [], marks = []) {
     lists.forEach((list, i) => setAttribute(this.lines[i], "d", path(list, low, high)));
     setAttribute(this.bad, "d", bad.map(([a, b]) => `M${x(a)} 0H${x(b)}V${height}H${x(a)}Z`).join(""));
@@ -40,14 +40,14 @@ function path(list, low, high) {
     }
     const y = height - 3 - (Math.min(Math.max(most, low), high) - low) / range * (height - 8);
     d += `${on ? "L" : "M"}${(i / (steps - 1) * width).toFixed(1)} ${y.toFixed(1)}`;
-    // A single value is a point: a line to itself, with round ends.
+    // A single value becomes a point: a line of length 0 with round ends.
     if (!on) d += "h.01";
     on = true;
   }
   return d;
 }
 
-// bounds are the least and the highest of what is known; null if nothing is.
+// bounds returns the least and the highest known value, or null if nothing is known.
 export function bounds(...lists) {
   let low = Infinity, high = -Infinity;
   for (const list of lists) {

@@ -1,12 +1,13 @@
-// The list of decisions, and of what happened to networks between them.
+// The list of decisions, and of the changes of networks between them.
 import { byID, cellOf, make, rowOf, say, setText } from "./dom.js";
 import { clock, count, plural, visible } from "./format.js";
 import { callerOf, describe, destinationOf, intentsOf, knownSince, networkWords, outcomeOf, reasonOf, tookOf } from "./detail.js";
 import { keyOf, nameOf, tellChange } from "./networks.js";
 
-// kept is how many entries the page remembers, and page how many more it shows at a time.
+// kept is how many entries the page remembers. page is how many it shows at first, and how many
+// more at each request.
 const kept = 1000, page = 50;
-// pause is the least time between two drawings: nobody reads faster.
+// pause is the least time between two drawings. Nobody reads faster.
 const pause = 250;
 
 export class Decisions {
@@ -14,8 +15,8 @@ export class Decisions {
     this.networks = networks;
     this.rows = new Map(); // by entry
     this.open = null; // the entry that is described
-    this.held = null; // what is shown while the list is held
-    this.newer = 0; // entries that came since
+    this.held = null; // the entries that are shown while the list is held
+    this.newer = 0; // entries that have come since then
     this.shown = page;
     this.reset();
     for (const id of ["filter-program", "filter-destination", "filter-network"]) byID(id).addEventListener("input", () => this.refilter());
@@ -40,11 +41,11 @@ export class Decisions {
     this.dirty();
   }
 
-  // take takes an event.
+  // take takes in an event.
   take(e) {
     if (e.type === "decision") this.add({ time: e.decision.time, decision: e.decision });
     else if (e.type === "outcome") this.outcome(e.decision);
-    else if (e.type === "prefix" && this.networks.forgetful) { // else they are asked for, so that none is missed
+    else if (e.type === "prefix" && this.networks.forgetful) { // otherwise app.js asks for them, so that none is missed
       const p = e.prefix.prefix;
       this.add({ time: e.time, change: { change: e.prefix.change, prefix: p.prefix, name: p.name, interface: p.interface, cost: p.cost, health: p.health.state, reason: p.health.reason } });
     } else if (e.type === "reload") this.add({ time: e.time, reload: e.reload });
@@ -73,8 +74,8 @@ export class Decisions {
     this.dirty();
   }
 
-  // happened takes a change of a network as it is remembered. It may have been a while ago: its
-  // place is by time.
+  // happened takes in a change of a network. The change may have been a while ago, so it is
+  // inserted by its time.
   happened(c) {
     const entry = { time: c.time, change: c };
     insert(this.all, entry);
@@ -101,7 +102,7 @@ export class Decisions {
     this.dirty();
   }
 
-  // hold keeps what is shown as it is, so that it can be read while thousands come.
+  // hold keeps the list as it is, so that it can be read while thousands of entries come.
   hold(on) {
     this.held = on ? this.matching.slice() : null;
     this.newer = 0;
@@ -146,7 +147,7 @@ export class Decisions {
     const focused = body.contains(document.activeElement);
     reconcile(body, want);
     this.words(source);
-    // The keyboard goes on near where its line was.
+    // The keyboard's focus goes to a line near the one that had it.
     if (focused && document.activeElement === document.body) byID("pause").focus();
   }
 
@@ -198,9 +199,9 @@ export class Decisions {
     say(closing ? "Closed" : "Described below; the list is held");
   }
 
-  // choices offers what there is to filter by.
+  // choices offers the values by which the list can be filtered.
   choices() {
-    if (this.open) this.dirty(); // more may be known by now
+    if (this.open) this.dirty(); // more may be known by now, so the description changes
     const select = byID("filter-network");
     const names = new Map([["", "any"]]);
     for (const n of this.networks.list()) names.set(keyOf(n.prefix), `${n.name} ${visible(n.prefix.prefix)}`);
@@ -223,11 +224,11 @@ function replaceOptions(parent, names) {
 
 function push(list, entry, forgotten = () => {}) {
   list.push(entry);
-  // Not at each one, as the rest moves.
+  // Do not shorten the list at each entry, because the rest of it moves.
   if (list.length > kept + 200) list.splice(0, list.length - kept).forEach(forgotten);
 }
 
-// insert puts an entry into a list that is in order of time.
+// insert puts an entry into a list that is sorted by time.
 function insert(list, entry) {
   const time = Date.parse(entry.time);
   let at = list.length;
@@ -235,7 +236,7 @@ function insert(list, entry) {
   list.splice(at, 0, entry);
 }
 
-// wanted makes a test of the filters.
+// wanted makes a function that applies the filters to an entry.
 function wanted() {
   const program = byID("filter-program").value.trim().toLowerCase();
   const destination = byID("filter-destination").value.trim().toLowerCase();
@@ -250,8 +251,8 @@ function wanted() {
   };
 }
 
-// reconcile has the children of body be those of want, and moves as few as it can: what
-// has the keyboard's focus must not be taken out.
+// reconcile makes the children of body those in want. It moves as few as possible, because an
+// element that is taken out loses the keyboard's focus.
 function reconcile(body, want) {
   const keep = new Set(want);
   for (const e of [...body.children]) if (!keep.has(e)) e.remove();

@@ -1,9 +1,9 @@
-// One decision: what was taken, why, what the others would have cost, how it went.
+// One decision: which network was chosen, why, what the others would have cost, and how it went.
 import { make, tableOf } from "./dom.js";
 import { clock, long, milliseconds, plural, rate, size, term, unknown, visible } from "./format.js";
 import { keyOf, nameOf, tellChange } from "./networks.js";
 
-// callerOf is the program that asked, and the one it asked for, as it says.
+// callerOf names the program that asked, and the program for which it says that it asked.
 export function callerOf(d) {
   const name = (a) => visible(a?.command ?? unknown) + (a?.pid ? ` [${a.pid}]` : "");
   const own = name(d.app);
@@ -25,8 +25,8 @@ export function intentsOf(d) {
   return out.join(", ");
 }
 
-// tookOf is the network that the connection came up over, or would have; null if the
-// kernel chose, or the program itself.
+// tookOf returns the network over which the connection came up, or was to come up. It is null
+// if the kernel or the program itself chose.
 export function tookOf(d) {
   if (d.bound) return null;
   const o = d.outcome;
@@ -43,7 +43,7 @@ export function networkWords(d) {
   return took === d.chosen ? nameOf(took) : `${nameOf(took)}, not ${nameOf(d.chosen)}`;
 }
 
-// tookWords is networkWords after "took" or "would take".
+// tookWords makes the words that follow "took" or "would take".
 export function tookWords(d) {
   if (d.refused) return "no network: the connection is refused";
   if (d.bound) return `what the program had bound it to, ${visible(d.bound)}`;
@@ -57,10 +57,10 @@ export function reasonOf(d) {
   return visible(d.reason || "no reason given");
 }
 
-// outcomeOf tells how it went.
+// outcomeOf tells how the connection went.
 export function outcomeOf(d) {
   const o = d.outcome, parts = [];
-  const took = o && (o.took_ms < 1 ? "less than 1 ms" : milliseconds(o.took_ms)); // programs tell whole ones
+  const took = o && (o.took_ms < 1 ? "less than 1 ms" : milliseconds(o.took_ms)); // programs report whole milliseconds
   if (o) {
     const by = o.candidate === 0 ? d.chosen : d.alternates[o.candidate - 1];
     const over = by ? ` over ${nameOf(by)}` : "";
@@ -77,8 +77,8 @@ export function outcomeOf(d) {
   return parts.join(" ");
 }
 
-// candidatesOf are the networks that were there: those that the policy could choose from
-// first, with what it and the daemon knew of each.
+// candidatesOf returns the networks that were there, with what the policy and the daemon knew
+// about each. Those from which the policy could choose come first.
 function candidatesOf(d, networks) {
   const list = new Map();
   const add = (p, offered) => {
@@ -99,8 +99,8 @@ function candidatesOf(d, networks) {
   });
 }
 
-// predicted is how long a transfer would take: as the policy says; or else, of a size that
-// was stated, by the highest rate that was seen and four round trips, which is a guess.
+// predicted returns how long a transfer would take. The policy may say so. If it does not, and
+// the size was stated, the time is a guess: four round trips, and the highest rate that was seen.
 function predicted(c, d) {
   if (c.score && c.score.predicted_ms !== null) return { ms: c.score.predicted_ms, guess: false };
   const bytes = d.intents?.filesize;
@@ -108,8 +108,8 @@ function predicted(c, d) {
   return null;
 }
 
-// measuredSince tells of a network over which nothing was measured when a decision was made what
-// is known by now: what was measured later, or what the kernel has counted.
+// measuredSince is about a network over which nothing was measured when a decision was made. It
+// tells what is known by now: what was measured later, or what the kernel has counted.
 function measuredSince(c, taken, d, networks) {
   const later = c.network && networks.after(c.network, d.time);
   if (!later) {
@@ -126,7 +126,7 @@ function measuredSince(c, taken, d, networks) {
   return [parts[0] + ": " + parts.slice(1).join(", and ")];
 }
 
-// compare tells what another network would have cost, beside the one that was taken.
+// compare tells what another network would have cost, compared with the chosen one.
 function compare(c, taken, d, networks) {
   const parts = [];
   const mine = predicted(c, d), its = taken ? predicted(taken, d) : null;
@@ -137,7 +137,7 @@ function compare(c, taken, d, networks) {
   } else if (mine && !mine.guess) {
     parts.push(`predicted to take ${milliseconds(mine.ms)}`);
   } else if (mine) {
-    // It may be faster than anybody has seen it.
+    // The network may be faster than its highest rate so far.
     parts.push(`at most ${milliseconds(mine.ms)} at the highest rate seen over it, ${rate(c.then.most)}${its ? `, where ${taken.name} takes at most ${milliseconds(its.ms)}` : ""}`);
   } else if (c.then?.rtt && !taken?.then?.rtt) {
     parts.push(`round trips of ${milliseconds(c.then.rtt)}${taken ? `; over ${taken.name} nothing had been measured` : ""}`);
@@ -185,7 +185,7 @@ export function describe(d, networks, entries = []) {
   return make("div", { class: "detail" }, list, table(candidates, d));
 }
 
-// since are the changes of a decision's networks that came after it.
+// since returns the changes of a decision's networks that came after the decision.
 function since(d, candidates, networks) {
   if (d.seq === 0) return [];
   const keys = new Set(candidates.map((c) => keyOf(c.ref)));
@@ -195,8 +195,8 @@ function since(d, candidates, networks) {
 
 const programOf = (d) => visible(d.origin?.command ?? d.app.command ?? unknown);
 
-// nextAlike is the first decision for the same program and destination after the network that
-// a decision took had gone or was down; undefined if there is none.
+// nextAlike returns the first decision for the same program and destination after the network
+// of decision d had gone or was down. It is undefined if there is none.
 function nextAlike(d, networks, entries) {
   const took = tookOf(d);
   if (!took || d.seq === 0) return undefined;
@@ -206,14 +206,15 @@ function nextAlike(d, networks, entries) {
     && programOf(e) === programOf(d) && destinationOf(e) === destinationOf(d))?.decision;
 }
 
-// knownSince is another text where a description would tell more than it did.
+// knownSince returns a text that changes when the description of a decision would tell more.
 export function knownSince(d, networks, entries) {
   const measured = networks.list().filter((n) => networks.after(n, d.time)).map((n) => keyOf(n.prefix));
-  // The number of changes stays the same once the oldest are forgotten.
+  // The latest change is used, because the number of changes no longer grows once the oldest
+  // ones are forgotten.
   return [[...networks.changes.keys()].at(-1), nextAlike(d, networks, entries)?.seq, ...measured].join(" ");
 }
 
-// table has the figures that the policy compared, and what was measured at the time.
+// table makes the table of the figures that the policy compared and that were measured then.
 function table(candidates, d) {
   if (candidates.length === 0) return null;
   const terms = [...new Set(d.scores.flatMap((s) => s.terms.map((t) => t.name)))];

@@ -1,10 +1,11 @@
-// Makes what is on the page. Whatever comes from outside becomes text here: nothing in
-// these files parses markup, and the page's policy would not let it.
+// Makes the elements of the page. Whatever comes from outside becomes text here. Nothing in
+// these files parses markup, and the page's Content-Security-Policy would not allow it.
 
 const svgNamespace = "http://www.w3.org/2000/svg";
 
-// make makes an element. Of its properties "class" and those with a hyphen, and role, are
-// attributes, on* are listeners, null is left out; children are elements or text.
+// make makes an element. The properties class, role and those with a hyphen become attributes,
+// those that begin with on become listeners, and those that are null are left out. Children are
+// elements or text.
 export function make(name, properties = {}, ...children) {
   const e = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -26,7 +27,8 @@ export function drawn(name, attributes = {}, ...children) {
 
 export const byID = (id) => document.getElementById(id);
 
-// setText changes a text only where it differs: readers of screens and selections stay.
+// setText changes a text only if it differs, so that screen readers and selections keep their
+// place.
 export function setText(e, text) {
   if (e.textContent !== text) e.textContent = text;
 }
@@ -35,8 +37,8 @@ export function setAttribute(e, name, value) {
   if (e.getAttribute(name) !== value) e.setAttribute(name, value);
 }
 
-// replace puts new children where they differ from those that are there: what is marked
-// or has the focus stays as long as it can.
+// replace puts in new children only if they differ from the present ones, so that a selection
+// and the focus stay as long as possible.
 export function replace(id, ...children) {
   const place = byID(id);
   const fresh = make("div", {}, ...children);
@@ -45,20 +47,20 @@ export function replace(id, ...children) {
   place.replaceChildren(fresh);
 }
 
-// say has a screen reader say something once.
+// say makes a screen reader say something once.
 export function say(text) {
-  // A text that is there already would not be said again.
+  // A screen reader does not say a text again that is there already.
   byID("said").textContent = "";
   setTimeout(() => setText(byID("said"), text), 100);
 }
 
-// A narrow window shows each row as a block, by the style sheet. Browsers take a table that
-// is no table to look at for none, so that rows and cells say what they are.
+// In a narrow window, the style sheet shows each row as a block. Browsers then no longer tell
+// screen readers that it is a table, so rows and cells have roles that do.
 export const rowOf = (properties, ...cells) => make("tr", { role: "row", ...properties }, ...cells);
 export const cellOf = (properties, ...children) => make("td", { role: "cell", ...properties }, ...children);
 
-// tableOf makes a table with headings; each row is a list of cells, text or elements. seen
-// tells whether the caption is seen, and classOf the class of a row, by its number.
+// tableOf makes a table with headings. Each row is a list of cells, which are text or elements.
+// seen tells whether the caption is visible. classOf returns the class of a row by its number.
 export function tableOf(caption, heads, rows, { seen = false, classes = "stack", classOf = () => null } = {}) {
   return make("div", { class: "scroll", role: "group", "aria-label": caption }, make("table", { class: classes, role: "table" },
     make("caption", { class: seen ? null : "unseen" }, caption),
@@ -66,7 +68,7 @@ export function tableOf(caption, heads, rows, { seen = false, classes = "stack",
     make("tbody", { role: "rowgroup" }, rows.map((cells, n) => rowOf({ class: classOf(n) }, cells.map((c, i) => cellOf({ "data-label": heads[i] }, c === "" ? "–" : c)))))));
 }
 
-// copyButton copies a text.
+// copyButton makes a button that copies a text.
 export function copyButton(text) {
   const b = make("button", { type: "button", class: "copy", "aria-label": `Copy the command ${text}` }, "Copy");
   b.addEventListener("click", async () => {
@@ -75,7 +77,7 @@ export function copyButton(text) {
       setText(b, "Copied");
       say("Copied");
     } catch {
-      // Without the right to write there, the text is marked, for the keyboard's copy.
+      // If the page may not write to the clipboard, it selects the text, to be copied by keyboard.
       getSelection().selectAllChildren(b.previousElementSibling);
       setText(b, "Marked");
     }

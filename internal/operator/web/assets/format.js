@@ -1,4 +1,4 @@
-// Figures for people, with units, as mammactl writes them. "–" is what is not known.
+// Formats figures for people, with units, as mammactl writes them. "–" means unknown.
 
 export const unknown = "–";
 
@@ -20,7 +20,7 @@ export function long(ms) {
   return `${s} s`;
 }
 
-// rate is of bytes per second.
+// rate formats bytes per second.
 export function rate(bytes) {
   if (bytes === null || bytes === undefined || !isFinite(bytes)) return unknown;
   const bits = bytes * 8;
@@ -62,7 +62,7 @@ export function date(text) {
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${clock(text)}`;
 }
 
-// term is a figure of a score.
+// term formats a figure of a score.
 export function term(t) {
   if (!t || t.value === null) return unknown;
   switch (t.unit) {
@@ -75,8 +75,8 @@ export function term(t) {
   return String(Number(t.value.toPrecision(4)));
 }
 
-// visible is text of others with what cannot be seen, or turns writing around, made visible:
-// a name must not look like another one.
+// visible returns a text from outside in which characters that are invisible, or that change the
+// direction of writing, are made visible. A name must not look like another one.
 export function visible(text) {
   return String(text).replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd");
 }

@@ -1,33 +1,33 @@
-// The networks: a card each, with what they did in the last ten minutes.
+// The networks: a card for each, with its figures of the last ten minutes.
 import { byID, make, setAttribute, setText } from "./dom.js";
 import { Chart, bounds } from "./chart.js";
 import { clock, count, long, milliseconds, plural, rate, size, unknown, visible } from "./format.js";
 
-// samples is how many a network has: the daemon remembers as many. At least fewest of them
-// are drawn, where it has not run for longer.
+// samples is how many samples a network has, as many as the daemon remembers. At least fewest
+// of them are drawn, even if the daemon has not run for so long.
 const samples = 600, fewest = 60;
-// shown is how many cards there are at most. Who has more networks looks for some.
+// shown is the highest number of cards. With more networks than that, people search for some.
 const shown = 24;
-// telling is the least rate, in bytes per second, that says something of what a network can
-// carry: there is always some chatter.
+// telling is the least rate, in bytes per second, that says something about what a network can
+// carry. Below it there may be only background traffic.
 const telling = 12500;
 // mostChanges bounds the changes that are kept.
 const mostChanges = 256;
 
 export const keyOf = (p) => `${p.prefix}%${p.interface}`;
 
-// nameOf is what people call a network.
+// nameOf returns the name of a network for people.
 export const nameOf = (p) => visible(p.name ?? p.interface);
 
 class Network {
   constructor(p) {
-    this.prefix = p; // of /v1/prefixes, or of /v1/history where that has it only
+    this.prefix = p; // from /v1/prefixes, or from /v1/history if only that has it
     this.gone = false;
     this.rtt = new Float32Array(samples).fill(NaN);
     this.down = new Float32Array(samples).fill(NaN);
     this.up = new Float32Array(samples).fill(NaN);
     this.signal = new Float32Array(samples).fill(NaN);
-    this.health = new Uint8Array(samples); // codes of the letters of History; 0: was not there
+    this.health = new Uint8Array(samples); // codes of the letters of History; 0: the network was not there
   }
 
   get name() { return nameOf(this.prefix); }
@@ -53,7 +53,7 @@ class Network {
   }
 }
 
-// Networks are all that are and, as far as they are remembered, those that were.
+// Networks holds all networks that are there, and those of the past that are remembered.
 export class Networks {
   constructor() {
     this.reset();
@@ -67,7 +67,7 @@ export class Networks {
     byID("networks-filter").addEventListener("input", () => this.draw());
   }
 
-  // reset forgets everything: a daemon that was started anew counts from the beginning.
+  // reset forgets everything, because a daemon that was started again counts from the beginning.
   reset() {
     this.byKey = new Map();
     this.last = 0;
@@ -75,8 +75,8 @@ export class Networks {
     this.changes = new Map(); // by seq
   }
 
-  // takeHistory takes an answer to /v1/history since the sample this.last, and returns the
-  // changes that were not known.
+  // takeHistory takes in an answer to /v1/history since the sample this.last, and returns the
+  // changes that were not known yet.
   takeHistory(h) {
     const by = h.last - this.last;
     if (by > 0) for (const n of this.byKey.values()) n.shift(by);
@@ -101,7 +101,7 @@ export class Networks {
     return fresh;
   }
 
-  // takePrefixes takes an answer to /v1/prefixes.
+  // takePrefixes takes in an answer to /v1/prefixes.
   takePrefixes(answer) {
     this.order = answer.prefixes.map(keyOf);
     const there = new Set(this.order);
@@ -114,14 +114,15 @@ export class Networks {
     for (const [key, n] of this.byKey) if (!there.has(key)) n.gone = true;
   }
 
-  // list is in the daemon's order; those that have gone are at the end.
+  // list returns the networks in the daemon's order, with those that have gone at the end.
   list() {
     const there = (this.order ?? []).map((k) => this.byKey.get(k)).filter((n) => n && !n.gone);
     return there.concat([...this.byKey.values()].filter((n) => n.gone));
   }
 
-  // at is what was measured of a network at a time: round-trip time, load down and up, the
-  // highest rate down of the minutes before, and whether it was there. null: too long ago.
+  // at returns what was measured of a network at a time: round-trip time, load down and up, the
+  // highest rate down in the minutes before, and whether the network was there. It is null if
+  // the time is too long ago.
   at(n, time) {
     const from = samples - 1 - Math.floor((this.lastTime - Date.parse(time)) / 1000);
     if (!(from >= 0)) return null;
@@ -135,9 +136,9 @@ export class Networks {
     return { rtt: near(n.rtt), down: near(n.down), up: near(n.up), most: most ? most[1] : null, there: n.health[i] !== 0, wasDown: n.health[i] === "d".charCodeAt(0) };
   }
 
-  // after is what was measured of a network after a time: since when, the first round-trip time
-  // and the highest rate down, each null if unknown. Connections that are over at once are
-  // not seen, but counted. null: nothing was measured.
+  // after returns what was measured of a network after a time: since when, the first round-trip
+  // time and the highest rate down, each null if unknown. It is null if nothing was measured.
+  // Connections that are over at once are not seen in the samples, but counted.
   after(n, time) {
     const from = Math.max(0, samples - Math.floor((this.lastTime - Date.parse(time)) / 1000));
     const i = n.rtt.findIndex((v, j) => j >= from && !isNaN(v)), k = n.down.findIndex((v, j) => j >= from && v >= telling);
@@ -146,7 +147,7 @@ export class Networks {
     return { time: new Date(this.lastTime - (samples - 1 - first) * 1000).toISOString(), rtt: i < 0 ? null : n.rtt[i], most: k < 0 ? null : bounds(n.down.subarray(from))[1] };
   }
 
-  // span is how many samples are drawn.
+  // span returns how many samples are drawn.
   get span() { return Math.min(samples, Math.max(fewest, this.last)); }
 
   draw() {
@@ -190,7 +191,7 @@ export class Networks {
     if (c.inSight) c.draw(this.marksOf(c.network), this.span);
   }
 
-  // marksOf are the moments, in 0..1, at which a network came, went or changed its health.
+  // marksOf returns the moments, in 0..1, at which a network came, went or changed its health.
   marksOf(n) {
     const key = keyOf(n.prefix), out = [];
     for (const c of this.changes.values()) {
@@ -201,7 +202,7 @@ export class Networks {
     return out;
   }
 
-  // lastChange is the latest that happened to a network; undefined if nothing is remembered.
+  // lastChange returns the latest change of a network, or undefined if none is remembered.
   lastChange(n) {
     const key = keyOf(n.prefix);
     return [...this.changes.values()].filter((c) => keyOf(c) === key).at(-1);
@@ -260,7 +261,8 @@ class Card {
     const n = { rtt: latest(all.rtt), down: latest(all.down), up: latest(all.up), signal: latest(all.signal) };
     const bad = stretches(latest(all.health), "d".charCodeAt(0));
     const r = bounds(n.rtt);
-    // Round-trip times never come near 0: a steady one is a low line, as in mammactl watch.
+    // Round-trip times never come near 0, so the scale begins below the least one. A steady one is
+    // a low line, as in mammactl watch.
     this.rtt.draw([n.rtt], r ? r[0] / 2 : 0, r ? Math.max(r[1], 2 * r[0]) : 1, bad, marks,
       r ? `Round-trip time: least ${milliseconds(r[0])}, most ${milliseconds(r[1])}` : "Round-trip time: not known", r ? `most ${milliseconds(r[1])}` : "no connection was seen");
     const l = bounds(n.down, n.up);
@@ -288,7 +290,7 @@ class Figure {
   }
 }
 
-// stretches are the runs of a code, from and to in 0..1.
+// stretches returns the runs of a code, from and to in 0..1.
 function stretches(list, code) {
   const out = [];
   for (let i = 0; i < list.length; i++) {

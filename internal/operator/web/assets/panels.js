@@ -1,4 +1,4 @@
-// What stands below the decisions: budgets, programs, Multipath TCP, doctor, changes.
+// The panels below the decisions: budgets, programs, Multipath TCP, doctor, changes.
 import { get, post } from "./api.js";
 import { byID, copyButton, make, replace, say, setText, tableOf } from "./dom.js";
 import { count, date, milliseconds, plural, size, unknown, visible } from "./format.js";
@@ -96,7 +96,7 @@ export function drawReport(report) {
     }));
 }
 
-// prepareAsk has the form ask, with what was stated for a decision as an example.
+// prepareAsk makes the form send its question to the daemon, and shows the answer.
 export function prepareAsk(networks) {
   byID("ask-form").addEventListener("submit", async (e) => {
     e.preventDefault();
@@ -133,7 +133,8 @@ export function prepareChanges(allowed) {
   byID("reload").addEventListener("click", () => change("reload", {}, "The configuration was read again."));
 }
 
-// panels are asked for while they can be seen, and seldom.
+// lookAt asks for what the panels show, and draws it. It is called seldom, and only while the
+// panels can be seen.
 export async function lookAt(networks, entries) {
   drawBudgets(networks);
   const [runs, multipath, scopes] = await Promise.all([get("runs").catch(() => ({ runs: [] })), ...["mptcp", "scopes"].map((path) => get(path).catch((e) => ({ failure: e.message })))]);

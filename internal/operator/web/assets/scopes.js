@@ -1,23 +1,23 @@
-// Scopes: whose connections are placed without asking, and what became of them.
+// The scopes: whose connections are placed without asking, and what became of them.
 import { make, replace, tableOf } from "./dom.js";
 import { count, plural, unknown, visible } from "./format.js";
 import { nameOf } from "./networks.js";
 
-// matchedBy is what a scope looks for.
+// matchedBy says by what a scope selects connections.
 function matchedBy(s) {
   const parts = [["unit", s.units], ["slice", s.slices], ["cgroup", s.cgroups], ["user", s.users], ["command", s.commands]]
     .filter(([, list]) => list?.length > 0).map(([name, list]) => `${name} ${list.map(visible).join(", ")}`);
   return parts.join("; ") || "all that no other scope is about";
 }
 
-// groupsOf are the control groups that a scope has found: some, and how many more.
+// groupsOf lists some of the control groups that a scope has found, and how many more there are.
 function groupsOf(s) {
   const n = s.groups?.length ?? 0;
   if (n === 0) return "none yet";
   return s.groups.slice(0, 2).map(visible).join(", ") + (n > 2 ? ` and ${count(n - 2)} more` : "");
 }
 
-// usualOf is what a scope does with most streams. What both families do is told once.
+// usualOf says what a scope does with most streams. If both families do the same, it says so once.
 function usualOf(s) {
   const words = (u) => (u.kind === "refuse" ? "refused" : u.chosen ? nameOf(u.chosen) : "left to the kernel");
   const list = (s.usual ?? []).filter((u) => u.transport === "stream");
