@@ -20,9 +20,10 @@ type Rules interface {
 // them, the association belongs to the port of the client's address that sends the
 // first datagram.
 type SenderRules interface {
-	// AllowSender is asked about a port from which an association gets a datagram,
-	// before the datagram is passed on, and again from time to time. to is the address
-	// of this host to which the datagram was sent.
+	// AllowSender is asked about a port of the client's address whenever datagrams have
+	// come from there, before they are passed on, and every few milliseconds while
+	// datagrams are sent there. It is called for each datagram unless many come at once,
+	// so it should be quick. to is the address of this host to which they were sent.
 	AllowSender(ctx context.Context, r *Request, from, to netip.AddrPort) error
 }
 

@@ -16,9 +16,12 @@ const (
 	// udpReopenEvery is the least time between two new sockets that replace one whose
 	// sending failed. Each new socket costs a question to the manager.
 	udpReopenEvery = time.Second
-	// udpSenderEvery is how often the rules are asked whether the client's port still
-	// belongs to the client.
-	udpSenderEvery = time.Second
+	// udpBatch is for how many datagrams of the client the rules are asked once, if that
+	// many are there already.
+	udpBatch = 8
+	// udpOwnerFor is how long an answer of the rules about the client's port holds for
+	// what is sent to the client. Some programs get hundreds of datagrams in that time.
+	udpOwnerFor = 10 * time.Millisecond
 
 	// A network that has died beyond the first hop takes datagrams without an error:
 	// only the lack of answers shows it. ListenPacket is called for another network
@@ -198,31 +201,67 @@ func (a *association) close() {
 	}
 }
 
+// received is a datagram from the side of the client.
+type received struct {
+	buf  *[bufferSize]byte // borrowed
+	n    int
+	from netip.AddrPort
+}
+
 // fromClient passes on what the client sends.
 func (a *association) fromClient() {
+	batch := make([]received, 0, udpBatch)
 	for {
 		if waitReadable(a.inside) != nil {
 			return
 		}
-		b := a.ss.s.bytes.buffer()
-		n, from, err := a.inside.ReadFromUDPAddrPort(b[:])
-		if err == nil {
-			a.forward(b[:n], netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
+		var err error
+		batch = batch[:0]
+		for len(batch) == 0 || len(batch) < udpBatch && isReadable(a.inside) {
+			d := received{buf: a.ss.s.bytes.buffer()}
+			if d.n, d.from, err = a.inside.ReadFromUDPAddrPort(d.buf[:]); err != nil {
+				a.ss.s.bytes.putBuffer(d.buf)
+				break
+			}
+			d.from = netip.AddrPortFrom(d.from.Addr().Unmap(), d.from.Port())
+			batch = append(batch, d)
 		}
-		a.ss.s.bytes.putBuffer(b)
+		a.forwardAll(batch)
+		for _, d := range batch {
+			a.ss.s.bytes.putBuffer(d.buf)
+		}
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 	}
 }
 
+// forwardAll sends on those datagrams that are the client's. The rules are asked whose
+// they are after all of them have come: an earlier answer would be about whoever had
+// the port before.
+func (a *association) forwardAll(batch []received) {
+	var asked netip.AddrPort // about which port, in this batch
+	its := false             // it is the client's
+	for _, d := range batch {
+		if !a.mayBeClients(d.from) {
+			continue
+		}
+		dest, data, err := parseDatagram(d.buf[:d.n])
+		if err != nil {
+			continue
+		}
+		if asked != d.from {
+			asked, its = d.from, a.isClients(d.from)
+		}
+		if its {
+			a.forward(dest, data)
+		}
+	}
+}
+
 // forward sends one datagram of the client on. Where sending fails the datagram is
 // lost: UDP has no way to say so.
-func (a *association) forward(b []byte, from netip.AddrPort) {
-	dest, data, err := parseDatagram(b)
-	if err != nil || !a.isClients(from) {
-		return
-	}
+func (a *association) forward(dest Addr, data []byte) {
 	if ip := dest.IP(); ip.IsValid() {
 		a.transmit(data, dest, ip)
 		return
@@ -230,9 +269,8 @@ func (a *association) forward(b []byte, from netip.AddrPort) {
 	a.byName(data, dest)
 }
 
-// isClients tells whether a datagram from that address is the client's. The first
-// one that is settles the address for the rest of the association.
-func (a *association) isClients(from netip.AddrPort) bool {
+// mayBeClients tells whether a datagram from an address can be the client's.
+func (a *association) mayBeClients(from netip.AddrPort) bool {
 	own := a.ss.c.client.Addr()
 	client := a.client.Load()
 	switch {
@@ -241,10 +279,17 @@ func (a *association) isClients(from netip.AddrPort) bool {
 	case own.IsValid() && from.Addr().WithZone("") != own, !own.IsValid() && !from.Addr().IsLoopback(), a.announced != 0 && from.Port() != a.announced:
 		return false
 	}
-	if !a.owned(from, client == nil) {
+	return true
+}
+
+// isClients tells whether datagrams that have come from an address, which mayBeClients
+// has let pass, are the client's. The first one that is settles the address for the rest
+// of the association.
+func (a *association) isClients(from netip.AddrPort) bool {
+	if !a.owned(from, 0) {
 		return false
 	}
-	if client == nil {
+	if a.client.Load() == nil {
 		a.client.Store(&from)
 	}
 	return true
@@ -252,24 +297,22 @@ func (a *association) isClients(from netip.AddrPort) bool {
 
 // owned tells whether a port of the client's address belongs to the client. The client
 // may close its socket, and another program may get the port while the association goes
-// on. So the rules are asked now and then, and anew if the port was not the client's yet.
-func (a *association) owned(port netip.AddrPort, anew bool) bool {
+// on. An earlier answer about the client's port holds if it is at most so old.
+func (a *association) owned(port netip.AddrPort, old time.Duration) bool {
 	rules, ok := a.ss.c.cfg.Rules.(SenderRules)
 	if !ok {
 		return true
 	}
 	a.asking.Lock()
 	defer a.asking.Unlock()
-	if !anew && time.Since(a.checked) < udpSenderEvery {
+	if old > 0 && time.Since(a.checked) < old {
 		return !a.foreign
 	}
 	err := rules.AllowSender(a.ctx, a.ss.Request, netip.AddrPortFrom(port.Addr().WithZone(""), port.Port()), a.bound)
-	if a.foreign = err != nil; !anew {
-		a.checked = time.Now()
+	if client := a.client.Load(); err == nil || client != nil && *client == port {
+		a.foreign, a.checked = err != nil, time.Now()
 	}
-	if err == nil {
-		a.checked = time.Now()
-	} else if !a.warned {
+	if err != nil && !a.warned {
 		a.warned = true
 		a.ss.c.cfg.Logger.Warn("a datagram for somebody else's association is dropped, and so are others for it", "err", err)
 	}
@@ -318,7 +361,7 @@ func (a *association) deliver(b *[bufferSize]byte, n int, from netip.AddrPort) {
 	a.mu.Lock()
 	ok := a.peers.mayAnswer(from.Addr())
 	a.mu.Unlock()
-	if !ok || !a.owned(*client, false) {
+	if !ok || !a.owned(*client, udpOwnerFor) {
 		return
 	}
 	a.answered(time.Since(a.ss.Begun))

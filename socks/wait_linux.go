@@ -27,6 +27,26 @@ func waitReadable(pc net.PacketConn) error {
 	})
 }
 
+// isReadable tells whether there is a datagram now, or an error.
+func isReadable(pc net.PacketConn) bool {
+	sc, ok := pc.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	there := false
+	err = rc.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		there = !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR)
+		return true
+	})
+	return err == nil && there
+}
+
 // waitGone waits until the peer of nc has closed or reset the connection. A peer
 // that has sent data is there, even if it will not send more. It returns false
 // when the read deadline passes or nc is closed here, and for what has no

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -80,19 +82,102 @@ func isOwnAddress(ip netip.Addr) bool {
 // SO_REUSEADDR permits. Which of them has sent a datagram cannot be known.
 var errSeveral = errors.New("sockets of several users have the port")
 
-// senderOf finds the user whose datagrams come from a local address. All sockets that
-// can send from there have to be that user's: the kernel names only the one that would
-// get an answer, which another user's connected socket is not, though it has sent.
-func senderOf(from, _ netip.AddrPort) (uid uint32, err error) {
-	conn, err := sockdiag.Dial()
+// sharedEvery is how often all sockets of a client's port are looked at, which takes up
+// to milliseconds. In between, only the one that would get an answer is.
+const sharedEvery = time.Second
+
+// senders finds the users whose datagrams come from addresses of this host. The zero
+// value is ready. It is safe for concurrent use.
+type senders struct {
+	mu   sync.Mutex
+	conn *sockdiag.Conn // nil: none is open
+}
+
+// portOwner is a socket that was found to have a port, beside no socket of another user.
+type portOwner struct {
+	from   netip.AddrPort
+	cookie uint64
+	looked time.Time // when all sockets of the port were looked at
+}
+
+// of returns the user whose socket sends from one address to another. All sockets that
+// can send from there have to be that user's. last is what was found for the same
+// client before.
+//
+// If the port belongs to the same socket as before, no other user can have had it
+// meanwhile, unless the socket shares it (SO_REUSEADDR): others are seen after
+// sharedEvery at the latest.
+func (s *senders) of(from, to netip.AddrPort, last *portOwner) (uint32, error) {
+	conn, err := s.open()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = conn.Close() }()
+	from, to = netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	now := time.Now() // before the question, so that a change during it is seen the next time
+	one, err := conn.Get(unix.IPPROTO_UDP, from, to, sockdiag.AnyCookie)
+	switch {
+	case errors.Is(err, sockdiag.ErrNotFound): // as for a socket that is bound to a device
+		one = sockdiag.Socket{}
+	case err != nil:
+		s.drop(conn)
+		return 0, err
+	case one.Inode == 0:
+		return 0, errNoOwner
+	case !userid.Known(one.UID):
+		return 0, errOutside
+	case last.from == from && last.cookie == one.Cookie && now.Sub(last.looked) < sharedEvery:
+		return one.UID, nil
+	}
+	*last = portOwner{}
 	list, err := conn.Bound(unix.IPPROTO_UDP, from.Port())
 	if err != nil {
+		s.drop(conn)
 		return 0, err
 	}
+	uid, err := onlyOwner(list, from)
+	if err == nil && one.Inode != 0 {
+		if uid != one.UID {
+			return 0, errSeveral
+		}
+		*last = portOwner{from, one.Cookie, now}
+	}
+	return uid, err
+}
+
+// open returns a connection to the kernel.
+func (s *senders) open() (conn *sockdiag.Conn, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		s.conn, err = sockdiag.Dial()
+	}
+	return s.conn, err
+}
+
+// drop closes a connection on which something went wrong.
+func (s *senders) drop(conn *sockdiag.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == conn {
+		_ = conn.Close()
+		s.conn = nil
+	}
+}
+
+// close closes the connection. A later use opens another one.
+func (s *senders) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil {
+		_ = s.conn.Close()
+		s.conn = nil
+	}
+}
+
+// onlyOwner returns the user whose are all sockets of a list that can send from an
+// address. The kernel names only the one that would get an answer, which another user's
+// connected socket is not, though it has sent.
+func onlyOwner(list []sockdiag.Bound, from netip.AddrPort) (uid uint32, err error) {
 	found := false
 	for _, s := range list {
 		if local := s.Local.Unmap(); !local.IsUnspecified() && local != from.Addr().Unmap().WithZone("") {

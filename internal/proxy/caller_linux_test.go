@@ -9,10 +9,12 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/socket-intents/mamma/internal/rules"
+	"github.com/socket-intents/mamma/internal/sockdiag"
 	"github.com/socket-intents/mamma/socks"
 )
 
@@ -82,6 +84,14 @@ func TestCallerIsGone(t *testing.T) {
 	}
 }
 
+// senderOf asks about a port of which nothing is known.
+func senderOf(t *testing.T, from, to netip.AddrPort) (uid uint32, err error) {
+	t.Helper()
+	var s senders
+	defer s.close()
+	return s.of(from, to, new(portOwner))
+}
+
 // The user of a datagram's port is found, be the socket connected or not.
 func TestSenderOf(t *testing.T) {
 	for _, network := range []struct{ name, addr string }{{"udp4", "127.0.0.1:0"}, {"udp6", "[::1]:0"}} {
@@ -105,11 +115,11 @@ func TestSenderOf(t *testing.T) {
 			Close() error
 		}{open, connected} {
 			from := c.LocalAddr().(*net.UDPAddr).AddrPort()
-			if uid, err := senderOf(from, to); err != nil || uid != uint32(os.Getuid()) {
+			if uid, err := senderOf(t, from, to); err != nil || uid != uint32(os.Getuid()) {
 				t.Errorf("%v to %v: user %d, %v", from, to, uid, err)
 			}
 			_ = c.Close()
-			if uid, err := senderOf(from, to); err == nil {
+			if uid, err := senderOf(t, from, to); err == nil {
 				t.Errorf("closed: user %d", uid)
 			}
 		}
@@ -131,20 +141,70 @@ func TestSenderOfASharedPort(t *testing.T) {
 	first := sharedPort(t, "0.0.0.0:0", 0)
 	from := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), first.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 	to := relay.LocalAddr().(*net.UDPAddr).AddrPort()
-	if uid, err := senderOf(from, to); err != nil || uid != 0 {
+	if uid, err := senderOf(t, from, to); err != nil || uid != 0 {
 		t.Errorf("alone: user %d, %v", uid, err)
 	}
 	for _, address := range []netip.Addr{from.Addr(), netip.IPv4Unspecified()} {
 		second := sharedPort(t, netip.AddrPortFrom(address, from.Port()).String(), other)
-		if uid, err := senderOf(from, to); !errors.Is(err, errSeveral) {
+		if uid, err := senderOf(t, from, to); !errors.Is(err, errSeveral) {
 			t.Errorf("beside %v of another user: user %d, %v", address, uid, err)
 		}
 		_ = second.Close()
 	}
 	elsewhere := sharedPort(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.9"), from.Port()).String(), other)
 	defer func() { _ = elsewhere.Close() }()
-	if uid, err := senderOf(from, to); err != nil || uid != 0 {
+	if uid, err := senderOf(t, from, to); err != nil || uid != 0 {
 		t.Errorf("beside a socket that sends from elsewhere: user %d, %v", uid, err)
+	}
+}
+
+// A port that another user has now is that user's at once, whoever had it a moment ago. A
+// socket that is known to be the port's only one is not looked for among all others again.
+func TestNextOwnerOfAPort(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to have sockets of other users")
+	}
+	relay, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = relay.Close() }()
+	const first, second = 4711, 4712
+	c := sharedPort(t, "127.0.0.1:0", first)
+	from, to := c.LocalAddr().(*net.UDPAddr).AddrPort(), relay.LocalAddr().(*net.UDPAddr).AddrPort()
+	var s senders
+	defer s.close()
+	var last portOwner
+	var looked time.Time
+	for i, tt := range []struct {
+		do  func()
+		uid uint32
+		err error
+	}{
+		{func() {}, first, nil},
+		{func() {}, first, nil},
+		{func() { _ = c.Close(); c = sharedPort(t, from.String(), second) }, second, nil},
+		{func() { _ = c.Close(); c = sharedPort(t, from.String(), first) }, first, nil},
+		{func() { _ = c.Close() }, 0, sockdiag.ErrNotFound},
+		{func() { c = sharedPort(t, from.String(), second) }, second, nil},
+	} {
+		tt.do()
+		if uid, err := s.of(from, to, &last); uid != tt.uid || !errors.Is(err, tt.err) {
+			t.Errorf("%d: user %d, %v; want %d, %v", i, uid, err, tt.uid, tt.err)
+		}
+		if i == 0 {
+			looked = last.looked
+		}
+		if i == 1 && !last.looked.Equal(looked) && time.Since(looked) < sharedEvery {
+			t.Error("all sockets were looked at again")
+		}
+	}
+	// A socket of another user beside it is seen when all are looked at again.
+	beside := sharedPort(t, from.String(), first)
+	defer func() { _ = beside.Close() }()
+	last.looked = time.Now().Add(-sharedEvery)
+	if uid, err := s.of(from, to, &last); !errors.Is(err, errSeveral) {
+		t.Errorf("beside another user's: user %d, %v", uid, err)
 	}
 }
 

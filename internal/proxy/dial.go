@@ -88,6 +88,9 @@ type details struct {
 	// seats are the networks of an association's sockets; the key is Is4 of their
 	// destinations.
 	seats map[bool]*seat
+	// port is who was found to send an association's datagrams. Package socks asks about
+	// one of them after another.
+	port portOwner
 	// moving is called before an association moves to another network. It is nil for
 	// requests of other kinds.
 	moving func()

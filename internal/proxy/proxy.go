@@ -35,6 +35,7 @@ type Proxy struct {
 	unknown  *undecided
 	nameless *nameless
 	kinds    *addrKinds
+	senders  senders
 	learner  *habits.Learner
 	out      atomic.Pointer[outgoing]
 	access   atomic.Bool // whether each request is logged
@@ -166,7 +167,7 @@ func (p *Proxy) socksConfig(c *settings, out *outgoing, auth socks.Authenticator
 	learn := c.learning.On
 	return socks.Config{
 		Dial: out.dial, ListenPacket: out.listenPacket, Resolve: out.resolve, ResolvePTR: out.resolvePTR,
-		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: p.kinds.of, sender: senderOf, unknown: p.unknown.note},
+		Auth: auth, Rules: &access{rules: c.rules, who: who, kind: p.kinds.of, sender: p.senders.of, unknown: p.unknown.note},
 		IgnoreNames: !c.names, Nameless: p.nameless.is, Via: c.via, AllowBind: c.bind, DisableUDP: !c.udp, PrivateHeaders: []string{c.header},
 		MaxConns: p.affordable(c.conns), MaxFiles: forConns(limits.Files()), MaxConnsPerClient: c.perClient,
 		Handshake: c.handshake, Connect: c.connect, Idle: c.idle, HalfClosed: c.halfClosed, UDPIdle: c.udpIdle,
@@ -387,4 +388,5 @@ func (p *Proxy) closeLocked() {
 		_ = p.web.Close()
 	}
 	p.serving.Wait()
+	p.senders.close()
 }

@@ -27,8 +27,8 @@ type access struct {
 	// of hosts, or for another host.
 	kind func(netip.Addr) addrKind
 	// sender returns the user whose socket on this host sends datagrams from one
-	// address to the other.
-	sender func(from, to netip.AddrPort) (uid uint32, err error)
+	// address to the other. last is what it found for the same client before.
+	sender func(from, to netip.AddrPort, last *portOwner) (uid uint32, err error)
 	// unknown is called for each rule that depends on a client who cannot be found;
 	// nil: nothing is called.
 	unknown func(r *socks.Request, rule string)
@@ -133,7 +133,7 @@ func (a *access) AllowSender(_ context.Context, r *socks.Request, from, to netip
 		}
 		return fmt.Errorf("%w: a datagram from %v, not from the client", socks.ErrNotAllowed, from.Addr())
 	}
-	uid, err := a.sender(from, to)
+	uid, err := a.sender(from, to, &detailsOf(r).port)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: whose datagrams come from %v cannot be found out: %w", socks.ErrNotAllowed, from, err)

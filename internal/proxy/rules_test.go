@@ -285,7 +285,7 @@ func TestSenders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &access{
 				who:    func(*socks.Request) rules.Caller { return tt.who },
-				sender: func(netip.AddrPort, netip.AddrPort) (uint32, error) { return tt.owner, tt.err },
+				sender: func(netip.AddrPort, netip.AddrPort, *portOwner) (uint32, error) { return tt.owner, tt.err },
 			}
 			err := a.AllowSender(t.Context(), &socks.Request{Client: tt.client}, tt.from, local)
 			if (err == nil) != tt.allowed || err != nil && !errors.Is(err, socks.ErrNotAllowed) {

@@ -36,7 +36,7 @@ func TestCallersWithoutID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if uid, err := senderOf(sender.LocalAddr().(*net.UDPAddr).AddrPort(), relay.LocalAddr().(*net.UDPAddr).AddrPort()); err == nil {
+		if uid, err := senderOf(t, sender.LocalAddr().(*net.UDPAddr).AddrPort(), relay.LocalAddr().(*net.UDPAddr).AddrPort()); err == nil {
 			t.Errorf("datagrams are of user %d", uid)
 		}
 		ul, err := net.Listen("unix", "@mamma-test-"+strconv.Itoa(os.Getpid()))

@@ -24,6 +24,8 @@ type Socket struct {
 	State uint8  // as net/tcp_states.h numbers them
 	UID   uint32 // of its owner; means nothing if Inode is 0
 	Inode uint32 // of its file; 0: its process has closed it, so nobody owns it
+	// Cookie is a number that no other socket has until the host is restarted (SO_COOKIE).
+	Cookie uint64
 	// Sent and Received are the numbers of data bytes on a TCP connection: sent and
 	// acknowledged, and received in order. Sent is one too high while further bytes are
 	// under way. Both are valid only if Counted is set.
@@ -38,6 +40,7 @@ const (
 	offsetCookie = 48 // idiag_cookie in the request
 	offsetPort   = 4  // idiag_sport in the message
 	offsetLocal  = 8  // idiag_src there
+	offsetOwn    = 44 // idiag_cookie there
 	offsetUID    = 64 // idiag_uid in the message
 	offsetInode  = 68 // idiag_inode there
 	infoType     = 2  // INET_DIAG_INFO: an attribute with a struct tcp_info
@@ -169,6 +172,7 @@ func parse(b []byte) (Socket, error) {
 		return Socket{}, fmt.Errorf("sock_diag: an answer of %d bytes", len(b))
 	}
 	s := Socket{State: b[1], UID: binary.NativeEndian.Uint32(b[offsetUID:]), Inode: binary.NativeEndian.Uint32(b[offsetInode:])}
+	s.Cookie = uint64(binary.NativeEndian.Uint32(b[offsetOwn:])) | uint64(binary.NativeEndian.Uint32(b[offsetOwn+4:]))<<32
 	ad, err := netlink.NewAttributeDecoder(b[messageSize:])
 	if err != nil {
 		return Socket{}, fmt.Errorf("sock_diag: %w", err)

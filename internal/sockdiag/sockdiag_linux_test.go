@@ -72,7 +72,7 @@ func TestGet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.UID != uint32(os.Getuid()) || s.Inode == 0 || s.State != 1 || !s.Counted || s.Received != 3000 {
+		if s.UID != uint32(os.Getuid()) || s.Inode == 0 || s.State != 1 || s.Cookie != cookie || !s.Counted || s.Received != 3000 {
 			t.Errorf("%s: %+v", network, s)
 		}
 		if _, err := c.Get(unix.IPPROTO_TCP, local, remote, cookie+1); !errors.Is(err, ErrNotFound) {
