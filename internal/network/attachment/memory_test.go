@@ -15,7 +15,8 @@ import (
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// What is kept comes back, also from the file, by interface, family and attachment.
+// What was remembered is found again by interface, family and attachment, also after it was
+// read from the file.
 func TestComesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "attachments.json")
 	m, err := Load(path)
@@ -80,8 +81,9 @@ func destinations(from, to int, at time.Time) (list []pathstat.DestinationRecord
 	return list
 }
 
-// Figures of destinations come back with their attachment, also from the file; those of before
-// stay behind the later ones as long as there is room.
+// Figures of destinations are found again with their attachment, also after they were read
+// from the file. Figures of earlier attachments stay behind the later ones as long as there
+// is room.
 func TestDestinations(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "attachments.json")
 	m, err := Load(path)
@@ -125,8 +127,8 @@ func TestDestinations(t *testing.T) {
 	}
 }
 
-// However many destinations there are, memory and file are bounded, and those of the latest
-// attachments stay.
+// However many destinations there are, memory and file are bounded, and the destinations of
+// the latest attachments stay.
 func TestDestinationsAreBounded(t *testing.T) {
 	now := epoch
 	m := &Memory{now: func() time.Time { return now }, byKey: map[key]record{}}
@@ -186,7 +188,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, what is taken in is bounded and sane, and written again alike.
+// Whatever the file contains, what is read from it is bounded and valid, and is the same
+// after it was written again.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"version":1,"attachments":[{"interface":"wlan0","attachment":"wifi a","seen":"2026-03-01T12:00:00Z","srtt_min_ipv4":20000000,"down_max":1e7}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -43,7 +43,7 @@ func TestMonth(t *testing.T) {
 	}
 }
 
-// A reading of the counter, on a machine that may have been restarted.
+// reading is a reading of the counter, on a machine that may have been restarted.
 type reading struct {
 	now     string
 	boot    string // "": as before
@@ -154,7 +154,7 @@ func TestSave(t *testing.T) {
 	}
 }
 
-// Whatever a file says, counting goes on from there without wrapping around.
+// Whatever a file says, counting continues from there without wrapping around.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"version":1,"interfaces":{"wwan0":{"used":5,"start":"2026-03-01T00:00:00Z","counter":7,"index":3,"boot":"b"}}}`))
 	f.Add([]byte(`{"version":1,"interfaces":{"wwan0":{"used":18446744073709551615,"start":"2026-03-01T00:00:00Z","boot":"b"}}}`))

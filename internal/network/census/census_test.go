@@ -40,8 +40,8 @@ func start(t *testing.T) *bench {
 	return b
 }
 
-// decide makes a decision of a user's program: the first prefix, then the others. Its
-// client reports. The token is the number of the decision.
+// decide makes a decision for a user's program: the first prefix, then the others. The
+// client will report. The number of the decision is the token.
 func (b *bench) decide(uid uint32, command string, prefixes ...*policy.Prefix) *mam.Record {
 	b.n++
 	rec := &mam.Record{
@@ -67,12 +67,12 @@ func (b *bench) failed(rec *mam.Record, candidate int32) {
 	b.Reported(rec)
 }
 
-// conn is a connection of the kernel.
+// conn makes a connection as the kernel lists it.
 func conn(p *policy.Prefix, port uint16, uid, inode uint32) pathstat.Connection {
 	return pathstat.Connection{Local: netip.AddrPortFrom(p.Addr(), port), Remote: web, UID: uid, Inode: inode}
 }
 
-// kernel is a pass a tenth of a second later.
+// kernel gives the census the result of a pass, a tenth of a second later.
 func (b *bench) kernel(list ...pathstat.Connection) {
 	b.Begin()
 	b.list(list...)
@@ -90,8 +90,8 @@ func (b *bench) list(list ...pathstat.Connection) {
 	}
 }
 
-// counts checks what a program of a user is told: connections of the user and of the
-// program on wlan0, and then on wwan0.
+// counts checks what a user's program is told: first for wlan0, then for wwan0, how many
+// connections the user has and how many the program has.
 func (b *bench) counts(uid uint32, command string, want ...int) {
 	b.t.Helper()
 	var got []int
@@ -111,8 +111,8 @@ func (b *bench) over(want ...string) {
 	b.ended = nil
 }
 
-// A connection counts from its decision until its program has closed it, once at any
-// moment, and for its user and program alone.
+// A connection counts from its decision until its program has closed it. At any moment it
+// counts once, and only for its own user and program.
 func TestOneConnection(t *testing.T) {
 	b := start(t)
 	rec := b.decide(1000, "curl", wlan, wwan)
@@ -141,7 +141,7 @@ func TestOneConnection(t *testing.T) {
 	}
 }
 
-// Connections that nobody asked the manager about count for their user.
+// Connections about which nobody asked the manager count for their user.
 func TestUnasked(t *testing.T) {
 	b := start(t)
 	b.kernel(conn(wlan, 1, 1000, 5), conn(wlan, 2, 1000, 6), conn(wwan, 3, 0, 7), conn(wwan, 4, 0, 0))
@@ -150,7 +150,8 @@ func TestUnasked(t *testing.T) {
 	b.over()
 }
 
-// Where the connection came about over another network, or over none, it counts there.
+// A connection that came about over another candidate counts for that network, and one that
+// came about over none counts for none.
 func TestOtherCandidates(t *testing.T) {
 	b := start(t)
 	second := b.decide(1000, "curl", wlan, wwan)
@@ -186,7 +187,8 @@ func TestNeverReported(t *testing.T) {
 	b.over()
 }
 
-// What leads to no new TCP connection of a known user does not count.
+// A decision counts for nothing if it does not lead to a new TCP connection of a known
+// user.
 func TestNoConnection(t *testing.T) {
 	for name, edit := range map[string]func(*mam.Record){
 		"datagram":       func(r *mam.Record) { r.Network.Transport = policy.Datagram },
@@ -228,7 +230,7 @@ func TestInode(t *testing.T) {
 	b.over("c[1000] 0 over wlan0")
 }
 
-// Nobody can have connections of others counted as his, or as ended.
+// Nobody can make connections of others count as their own, or count as ended.
 func TestForeignClaims(t *testing.T) {
 	b := start(t)
 	theirs := conn(wlan, 80, 1001, 9)
@@ -247,8 +249,8 @@ func TestForeignClaims(t *testing.T) {
 	b.over("good[1001] 2 over wlan0")
 }
 
-// A burst of decisions between two passes is spread as it should be: each counts before
-// the kernel shows it, and none twice after.
+// A burst of decisions between two passes is spread correctly: each decision counts before
+// the kernel shows its connection, and none counts twice afterwards.
 func TestBurst(t *testing.T) {
 	b := start(t)
 	var list []pathstat.Connection
@@ -280,8 +282,8 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// What is missing in a pass that is not complete has not ended, nor what is reported
-// while a pass is under way.
+// A connection that is missing in an incomplete pass has not ended. The same holds for one
+// that is reported during a pass.
 func TestIncomplete(t *testing.T) {
 	b := start(t)
 	rec := b.decide(1000, "curl", wlan)
@@ -313,7 +315,7 @@ func TestIncomplete(t *testing.T) {
 	b.over("curl[1000] 3 over wlan0")
 }
 
-// Where the kernel's list cannot be read, nothing is known, and nothing piles up.
+// If the kernel's list cannot be read, nothing is known, and nothing accumulates.
 func TestFail(t *testing.T) {
 	b := start(t)
 	b.decide(1000, "curl", wlan)
@@ -327,7 +329,7 @@ func TestFail(t *testing.T) {
 	b.counts(1000, "curl", 1, 0, 0, 0)
 }
 
-// What a user can have remembered is bounded, and leaves room for others.
+// What is remembered of one user is bounded, and leaves room for others.
 func TestBounds(t *testing.T) {
 	b := start(t)
 	for i := range maxTrackedOfUser + 10 {

@@ -24,7 +24,7 @@ func fine() Network {
 	return Network{ID: wifi, Index: 2, Running: true, Far: true, Default: true, Gateway: "192.168.0.1"}
 }
 
-// A step is something that happens at a time after the start.
+// step is something that happens at a time after the start.
 type step struct {
 	at   time.Duration
 	do   func(*Tracker, time.Time)
@@ -217,8 +217,8 @@ func TestTracker(t *testing.T) {
 	}
 }
 
-// What a service or the network tells calls for one probe, each time it is told again;
-// where that costs something, only if nothing else is left.
+// What a service or the network says calls for one probe each time that it is said again.
+// If a probe costs something, it is made only if no other network is left.
 func TestToldDoubtsAreProbedOnce(t *testing.T) {
 	other := func(change ...func(*Network)) Network {
 		n := Network{ID: lte, Index: 3, Running: true, Far: true, Default: true}
@@ -246,13 +246,13 @@ func TestToldDoubtsAreProbedOnce(t *testing.T) {
 		{networks: []Network{here(doubted), other()}, probes: []bool{true}},
 		{networks: []Network{here(doubted), other()}},
 		{networks: []Network{here(limited), other()}, want: []policy.PrefixID{wifi}},
-		// A probe that fails is a doubt of its own.
+		// A probe that fails is a doubt by itself.
 		{networks: []Network{here(limited), other()}, probes: []bool{false}, want: []policy.PrefixID{wifi}},
 		{networks: []Network{here(limited), other()}, probes: []bool{true}},
 		{networks: []Network{here(), other()}},
 		{networks: []Network{here(limited), other()}, want: []policy.PrefixID{wifi}},
 		{networks: []Network{here(limited), other()}, probes: []bool{true}},
-		// Another attachment, of which the same is said.
+		// At another attachment, the same is said again.
 		{networks: []Network{here(limited, func(n *Network) { n.Gateway = "b" }), other()}, want: []policy.PrefixID{wifi}},
 		{networks: []Network{here(announced), other()}, want: []policy.PrefixID{wifi}},
 		{networks: []Network{here(announced, costly), other()}},
@@ -286,7 +286,7 @@ func show(r Report) string {
 	return text
 }
 
-// Whatever time alone changes is announced by Next.
+// Next announces everything that changes by the passing of time alone.
 func TestNext(t *testing.T) {
 	var tr Tracker
 	tr.Networks(epoch, []Network{fine()})
@@ -326,7 +326,8 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// Since is when the judgement changed last, not when it was last confirmed.
+// Since is the time at which the judgement last changed, not at which it was last
+// confirmed.
 func TestSince(t *testing.T) {
 	var tr Tracker
 	network()(&tr, epoch)
@@ -343,7 +344,7 @@ func TestSince(t *testing.T) {
 	}
 }
 
-// Neither users nor networks that come and go fill the memory.
+// Users and networks that come and go do not fill the memory.
 func TestBounds(t *testing.T) {
 	var tr Tracker
 	network()(&tr, epoch)
@@ -366,7 +367,7 @@ func TestBounds(t *testing.T) {
 	if got := len(tr.prefixes); got != 0 {
 		t.Errorf("%d prefixes are remembered for ever", got)
 	}
-	// What is not known changes nothing.
+	// An unknown network changes nothing.
 	tr.Connect(epoch, Connect{Prefix: lte})
 	tr.Flow(lte, Flow{Stalled: 1})
 	tr.Probe(lte, Probe{})

@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/internal/process/systembus"
 )
 
-// Who is not followed is not read, whatever he sends.
+// Messages of processes that are not followed are not read, whatever they send.
 func TestAdmit(t *testing.T) {
 	b := &bus{owners: map[string]*owner{nmName: {unique: ":1.7"}, mmName: {}}}
 	for _, tt := range []struct {
@@ -81,7 +81,7 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// answer is a reply with properties.
+// answer encodes a reply with properties.
 func answer(t testing.TB, values map[string]any) []byte {
 	t.Helper()
 	p := map[string]dbus.Variant{}

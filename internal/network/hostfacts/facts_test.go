@@ -47,7 +47,7 @@ func TestCovers(t *testing.T) {
 	}
 }
 
-// What decisions do not depend on does not make facts others.
+// Facts that differ only in what decisions do not depend on are alike.
 func TestAlike(t *testing.T) {
 	metered := map[string]Link{"wlan0": {Metered: MeteredYes}}
 	dns := map[int]DNS{3: {Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53")}}}
@@ -75,7 +75,7 @@ func TestAlike(t *testing.T) {
 	}
 }
 
-// Where its users log in is told with the reason, if the network has told it.
+// The reason names the address of the portal, if the network has announced it.
 func TestPortal(t *testing.T) {
 	told := Link{Portal: "https://p/", PortalSource: Networkd}
 	for _, tt := range []struct {

@@ -20,7 +20,7 @@ import (
 
 var sameAddrPort = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 
-// described is what is read of one interface with index 4.
+// described reads the description of one interface, with index 4.
 func described(text string) networkdFacts {
 	f := networkdFacts{links: map[string]networkdState{}, dns: map[int]DNS{}}
 	f.add(4, "wlan0", []byte(text))
@@ -94,8 +94,8 @@ func TestNetworkdDescription(t *testing.T) {
 	}
 }
 
-// Interfaces of another network namespace are none of ours, and more than any host has are
-// not asked about.
+// Interfaces of another network namespace do not count, and no more interfaces are asked
+// about than any host has.
 func TestNetworkdList(t *testing.T) {
 	link := func(index int) dbus.ObjectPath {
 		return dbus.ObjectPath(fmt.Sprintf("%s/link/_%d", networkdPath, index))
@@ -134,7 +134,7 @@ func TestNetworkdList(t *testing.T) {
 		list = append(list, []any{int32(i), name, link(i)})
 	}
 	n.ours = func() (map[int]string, error) { return ours, nil }
-	// One of them is that which is gone.
+	// One of the interfaces is the one that has gone.
 	if f, err = n.read(t.Context()); err != nil || asked != maxObjects || len(f.dns) != maxDNS || len(f.links) != maxObjects-1 {
 		t.Errorf("asked %d times: %d interfaces, %d with servers; %v", asked, len(f.links), len(f.dns), err)
 	}
@@ -146,7 +146,7 @@ func TestNetworkdList(t *testing.T) {
 	}
 }
 
-// Whatever a description holds, what is taken in is bounded and can be shown.
+// Whatever a description contains, what is taken in is bounded and can be shown.
 func FuzzNetworkd(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		all := described(text)
@@ -173,7 +173,7 @@ func FuzzNetworkd(f *testing.F) {
 	})
 }
 
-// mockNetworkd is a systemd-networkd by script, which knows the loopback interface.
+// mockNetworkd is a scripted systemd-networkd that knows the loopback interface.
 type mockNetworkd struct {
 	conn  *dbus.Conn
 	asked atomic.Int64 // how often the interfaces were listed
@@ -212,7 +212,7 @@ func serveNetworkd(t *testing.T, b *testBus, text string) *mockNetworkd {
 	return m
 }
 
-// say changes the description and signals that the state has changed.
+// say changes the description, and signals that the state has changed.
 func (m *mockNetworkd) say(t *testing.T, text string) {
 	t.Helper()
 	m.text.Store(&text)
@@ -222,9 +222,9 @@ func (m *mockNetworkd) say(t *testing.T, text string) {
 	}
 }
 
-// systemd-networkd is followed, forgotten when it goes, and found again. Neither a flood of
-// its signals nor an answer of any size is more than a bounded effort; what is true at the
-// end is known. The servers that systemd-resolved has for an interface are preferred.
+// systemd-networkd is followed, forgotten when it goes, and found again. A flood of its
+// signals, or an answer of any size, costs a bounded effort, and at the end the latest
+// facts are known. If systemd-resolved has servers for an interface, these are preferred.
 func TestNetworkdIsFollowed(t *testing.T) {
 	const one, two = `{"OnlineState":"online","DNS":[{"Family":2,"Address":[192,0,2,1]}]}`, `{"OnlineState":"partial","DNS":[{"Family":2,"Address":[192,0,2,2]}]}`
 	asks := func(server, source string) func(*Facts) bool {

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// objects are a service by script: properties by path and interface.
+// objects is a scripted service: properties by path and interface.
 type objects map[string]map[string]any
 
 func (o objects) get(_ context.Context, path dbus.ObjectPath, iface string) (props, error) {
@@ -66,7 +66,7 @@ func readLaptop(t *testing.T, change func(objects)) nmFacts {
 	return f
 }
 
-// with is v with a change.
+// with returns v after a change.
 func with[T any](v T, change func(*T)) T { change(&v); return v }
 
 func TestReadNM(t *testing.T) {
@@ -133,7 +133,7 @@ func TestReadNM(t *testing.T) {
 	}
 }
 
-// While a device is activated, what is not known yet is as it was.
+// While a device is being activated, facts that are not known yet keep their former values.
 func TestMeteredInPassing(t *testing.T) {
 	o := laptop()
 	before := readLaptop(t, func(objects) {})
@@ -149,7 +149,7 @@ func TestMeteredInPassing(t *testing.T) {
 	}
 }
 
-// An interface of the same name in another network namespace is another one.
+// An interface in another network namespace is another one, even if it has the same name.
 func TestHardwareAddress(t *testing.T) {
 	for ours, want := range map[string]bool{"": true, "02:00:00:00:00:01": true, "02:00:00:00:00:02": false} {
 		f, err := readNM(t.Context(), laptop().get, func(string) string { return ours }, nmFacts{})
@@ -159,7 +159,7 @@ func TestHardwareAddress(t *testing.T) {
 	}
 }
 
-// More than any host has is not taken in.
+// The number of devices that are taken in is bounded, above what any host has.
 func TestManyDevices(t *testing.T) {
 	f := readLaptop(t, func(o objects) {
 		var all []dbus.ObjectPath
@@ -253,7 +253,8 @@ func TestReadMM(t *testing.T) {
 	}
 }
 
-// decoded are properties as the library decodes them: structures are lists of anything.
+// decoded returns properties as the library decodes them: structures are lists of values of
+// any type.
 func decoded(t *testing.T, values map[string]any) props {
 	t.Helper()
 	p := props{}

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is for what happens in milliseconds on a machine that is not busy.
+// patience is the time limit for what takes milliseconds on an idle machine.
 const patience = time.Minute
 
 // testBus is a bus on which there are mocks.
@@ -32,7 +32,7 @@ func startBus(t *testing.T) *testBus {
 	return &testBus{busbed.Start(t, busbed.Anybody)}
 }
 
-// mock is a service by script on a bus.
+// mock is a scripted service on a bus.
 type mock struct {
 	conn  *dbus.Conn
 	props map[string]*prop.Properties
@@ -66,7 +66,7 @@ func (b *testBus) serve(t *testing.T, name string, o objects) *mock {
 			t.Fatal(err)
 		}
 	}
-	// The name may still be that of a connection which was closed a moment ago.
+	// The name may still belong to a connection that was closed a moment ago.
 	if _, err := m.conn.RequestName(name, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +128,8 @@ func isMetered(name string, want Metered) func(*Facts) bool {
 
 func gone(f *Facts) bool { return len(f.Services) == 0 && len(f.links) == 0 && len(f.dns) == 0 }
 
-// A service is found when it is there, followed, and forgotten when it goes; so is the
-// bus.
+// A service is found when it appears, then followed, and forgotten when it goes. The same
+// holds for the bus.
 func TestServicesComeAndGo(t *testing.T) {
 	b := startBus(t)
 	b.Stop(t)
@@ -197,7 +197,7 @@ func exportModem(t *testing.T, m *mock, registration uint32) {
 	}
 }
 
-// What systemd-resolved does not signal is seen when the host's interfaces change.
+// Changes that systemd-resolved does not signal are seen when the host's interfaces change.
 func TestResolvedIsFollowed(t *testing.T) {
 	type entry struct {
 		Index, Family int32
@@ -226,7 +226,7 @@ func TestResolvedIsFollowed(t *testing.T) {
 	await(t, w, "its end", gone)
 }
 
-// Read asks once, and says what there is.
+// Read asks once, and returns what is there.
 func TestReadOnce(t *testing.T) {
 	b := startBus(t)
 	b.serve(t, nmName, laptop())
@@ -240,14 +240,14 @@ func TestReadOnce(t *testing.T) {
 	}
 }
 
-// Others on the bus can neither pass for a service nor have us ask one, however much they
-// send.
+// Other processes on the bus can neither pass for a service nor make the watcher ask one,
+// however much they send.
 func TestOthersOnTheBus(t *testing.T) {
 	b := startBus(t)
 	nm := b.serve(t, nmName, laptop())
 	w := run(t, b.Path)
 	await(t, w, "NetworkManager", isMetered("ppp0", MeteredYes))
-	// The gap after the first questions is over when what is said then is seen.
+	// When this change is seen, the gap after the first questions is over.
 	nm.set(dev1, nmDevice, "Metered", uint32(1))
 	await(t, w, "a signal", isMetered("wlan0", MeteredYes))
 	asked := nm.asked.Load()
@@ -280,7 +280,7 @@ func TestOthersOnTheBus(t *testing.T) {
 			}
 		}
 	}
-	// The bus keeps the order: what the service says now comes after all of that.
+	// The bus keeps the order, so what the service says now comes after all of that.
 	nm.set(dev1, nmDevice, "Metered", uint32(4))
 	await(t, w, "the service's own word", isMetered("wlan0", MeteredGuessNo))
 	if n := nm.asked.Load() - asked; n > 2 {
@@ -288,8 +288,8 @@ func TestOthersOnTheBus(t *testing.T) {
 	}
 }
 
-// A flood of the service's own signals has it asked a few times, and what is true at its end
-// is known.
+// A flood of the service's own signals leads to a few questions only, and at its end the
+// latest facts are known.
 func TestFloodOfSignals(t *testing.T) {
 	b := startBus(t)
 	nm := b.serve(t, nmName, laptop())
@@ -307,7 +307,7 @@ func TestFloodOfSignals(t *testing.T) {
 	}
 }
 
-// A service that answers too much is not believed, and the others are followed all the
+// A service whose answer is too large is not believed, and the others are followed all the
 // same.
 func TestOversizedAnswer(t *testing.T) {
 	b := startBus(t)
@@ -329,7 +329,7 @@ func TestOversizedAnswer(t *testing.T) {
 	await(t, w, "an answer of usual size", isMetered("ppp0", MeteredYes))
 }
 
-// A bus that never answers is given up and tried again.
+// If a bus never answers, the watcher gives up and tries again.
 func TestDeafBus(t *testing.T) {
 	dir, err := os.MkdirTemp("", "bus")
 	if err != nil {

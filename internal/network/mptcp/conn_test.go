@@ -24,14 +24,14 @@ var family = genetlink.Family{
 // comparer compares values with addresses.
 var comparer = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
 
-// request is what the fake kernel was asked.
+// request is a request to the fake kernel.
 type request struct {
 	Command uint8
 	Flags   netlink.HeaderFlags
 	Data    []byte
 }
 
-// fake gives a Conn to a kernel that remembers what it was asked, and answers.
+// fake makes a Conn to a fake kernel, which remembers the requests and answers them.
 func fake(t *testing.T, answer func() ([]genetlink.Message, error)) (*Conn, *request) {
 	t.Helper()
 	var seen request

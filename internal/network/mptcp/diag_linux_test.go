@@ -42,7 +42,7 @@ func TestDecodeSubflow(t *testing.T) {
 	}
 }
 
-// A connection that its process has closed is nobody's, and not root's.
+// A connection that its process has closed belongs to nobody, and not to root.
 func TestOwner(t *testing.T) {
 	for _, tt := range []struct {
 		conn Connection

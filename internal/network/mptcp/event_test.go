@@ -127,7 +127,7 @@ func encodeEvent(t *testing.T, e Event) []byte {
 	return b
 }
 
-// What cannot be decoded is passed over; events are handed on in order.
+// Events that cannot be decoded are skipped. The others are passed on in order.
 func TestListener(t *testing.T) {
 	sent := false
 	l := &Listener{genltest.Dial(func(genetlink.Message, netlink.Message) ([]genetlink.Message, error) {

@@ -128,7 +128,7 @@ func TestLimitsOfTheKernel(t *testing.T) {
 	}
 }
 
-// The kernel says so when it has room for no more endpoints.
+// If the kernel has no room for more endpoints, the error says so.
 func TestEndpointsFull(t *testing.T) {
 	c := in(t, bed(t), mptcp.Dial)
 	for i := range mptcp.MaxEndpoints + 2 {
@@ -190,8 +190,8 @@ func await(t *testing.T, events <-chan mptcp.Event, what mptcp.EventType) mptcp.
 	}
 }
 
-// echo dials the service with MPTCP from the first network and exchanges a byte,
-// after which more subflows can be opened.
+// echo dials the service with MPTCP from the first network and exchanges a byte. After
+// that, more subflows can be opened.
 func echo(t *testing.T, b *testbed.Bed, network string, multipath bool) *net.TCPConn {
 	t.Helper()
 	var lc net.ListenConfig
@@ -284,8 +284,8 @@ func TestUserspacePathManager(t *testing.T) {
 	if diff := cmp.Diff(want, got, comparer); diff != "" {
 		t.Errorf("connection (-want +got)\n%s", diff)
 	}
-	// A path is given up: first told to the peer, then closed here. The
-	// connection goes on, here even without its first subflow.
+	// When a path is given up, the peer is told first, and then the subflow is closed here.
+	// The connection goes on, in this case even without its first subflow.
 	if err := pm.Remove(e.Token, 0); err != nil {
 		t.Error(err)
 	}
@@ -310,7 +310,7 @@ func TestUserspacePathManager(t *testing.T) {
 	}
 }
 
-// A connection's user is whoever made its socket.
+// The user of a connection is the one who made its socket.
 func TestUID(t *testing.T) {
 	b := bed(t)
 	diag, events := in(t, b, mptcp.OpenDiag), watch(t, b)
@@ -328,7 +328,7 @@ func TestUID(t *testing.T) {
 	d.SetMultipathTCP(true)
 	var c net.Conn
 	err := b.Client.Do(func() (err error) {
-		// Of this thread alone; the kernel says nothing of how it went.
+		// This concerns only this thread. The kernel does not say whether it succeeded.
 		_ = unix.Setfsuid(other)
 		defer unix.Setfsuid(os.Getuid()) //nolint:errcheck // as before
 		if now, _ := unix.SetfsuidRetUid(-1); now != other {
@@ -350,8 +350,8 @@ func TestUID(t *testing.T) {
 	}
 }
 
-// Commands for a path manager in user space are refused while the kernel's own
-// is selected, with words.
+// Commands for a path manager in user space are refused while the kernel's own is selected,
+// and the error says so.
 func TestUserspaceNotSelected(t *testing.T) {
 	b := bed(t)
 	pm, events := in(t, b, mptcp.Dial), watch(t, b)
@@ -386,7 +386,7 @@ func TestFallback(t *testing.T) {
 	t.Logf("%+v", list)
 }
 
-// A socket's owner is found by its inode as long as a process has it.
+// The owner of a socket is found by its inode, as long as a process has the socket open.
 func TestSocketOwner(t *testing.T) {
 	for _, network := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := net.Listen("tcp", network)

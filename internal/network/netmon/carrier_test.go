@@ -2,7 +2,8 @@ package netmon
 
 import "testing"
 
-// What carries the frames of a link decides whether it is a VPN, not only its own kind.
+// Whether a link is a VPN depends not only on its own kind, but also on what carries its
+// frames.
 func TestCarriers(t *testing.T) {
 	t.Parallel()
 	link := func(index int, kind string, lower, master int) Link {

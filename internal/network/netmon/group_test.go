@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// address is a usable address of a scope that its value tells.
+// address makes a usable address, whose value tells its scope.
 func address(index int, prefix string) Addr {
 	p := netip.MustParsePrefix(prefix)
 	return Addr{Index: index, Prefix: p, Scope: ScopeOf(p.Addr())}
@@ -119,7 +119,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// sent is a way by an interface; no gateway means on the link.
+// sent makes a way by an interface. Without a gateway, it leads to the link.
 func sent(index int, gateway string, metric int) oracle.Way {
 	w := oracle.Way{Verdict: oracle.Sent, Hop: oracle.Hop{Index: index}, Table: TableMain, Metric: metric}
 	if gateway != "" {
@@ -128,7 +128,8 @@ func sent(index int, gateway string, metric int) oracle.Way {
 	return w
 }
 
-// from is a socket bound to an address, "" for none, and perhaps to a device.
+// from makes the vantage of a socket that is bound to an address ("" for none) and perhaps
+// to a device.
 func from(source string, device int) Vantage {
 	switch source {
 	case "4":
@@ -496,7 +497,7 @@ func TestFullTunnel(t *testing.T) {
 	}
 }
 
-// policed has a table lead everything by wlan0, and name a source.
+// policed makes a table lead everything by wlan0, and name a source.
 func policed(table int, source string) func(*State) {
 	return func(s *State) {
 		w := sent(2, "10.1.0.1", 0)

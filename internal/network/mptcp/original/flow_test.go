@@ -86,7 +86,8 @@ func (v vector) flow(t *testing.T) flow {
 	}
 }
 
-// littleEndian skips what was recorded on a host of that byte order elsewhere.
+// littleEndian skips the test on a big-endian host, because the messages were recorded on a
+// little-endian one.
 func littleEndian(t *testing.T) {
 	t.Helper()
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
@@ -94,7 +95,7 @@ func littleEndian(t *testing.T) {
 	}
 }
 
-// What goes out is what the original sent, byte for byte.
+// The service sends what the original sent, byte for byte.
 func TestVectors(t *testing.T) {
 	littleEndian(t)
 	for _, v := range vectors(t) {
@@ -108,7 +109,7 @@ func TestVectors(t *testing.T) {
 			if sent.Header.Flags != netlink.Request|netlink.Acknowledge {
 				t.Errorf("flags %v", sent.Header.Flags)
 			}
-			// The vector is from before the library filled these in.
+			// The vector was recorded before the library filled these in.
 			sent.Header.Flags, sent.Header.Sequence, sent.Header.PID = 0, 0, 0
 			b, err := sent.MarshalBinary()
 			if err != nil {
@@ -117,7 +118,7 @@ func TestVectors(t *testing.T) {
 			if got := hex.EncodeToString(b); got != v.Expect.Hex {
 				t.Errorf("got  %s\nwant %s", got, v.Expect.Hex)
 			}
-			// Being the same attributes, it can be read as well.
+			// The attributes are the same, so it can be decoded as well.
 			got, err := decodeFlow(b[20:])
 			if err != nil {
 				t.Fatal(err)
@@ -137,8 +138,8 @@ func TestAcceptOfTwoFamilies(t *testing.T) {
 	}
 }
 
-// attributes encodes a flow as the kernel does, leaving out one attribute, and
-// lets edit add more.
+// attributes encodes a flow as the kernel does. It leaves out one attribute, and lets edit
+// add more.
 func attributes(t testing.TB, f flow, without uint16, edit func(*netlink.AttributeEncoder)) []byte {
 	t.Helper()
 	ae := netlink.NewAttributeEncoder()

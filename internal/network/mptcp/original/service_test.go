@@ -32,8 +32,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const groupID = 9
 
-// kernel is a fake one with the family: a netlink.Socket, which genltest's own is
-// not enough for, as that joins no groups and does not wait.
+// kernel is a fake kernel with the family: a netlink.Socket. The socket of genltest is not
+// enough, because it joins no groups and does not wait.
 type kernel struct {
 	family genetlink.Family
 	refuse unix.Errno // what is said to everything; 0: yes
@@ -70,7 +70,8 @@ func (k *kernel) open(t *testing.T, p Policy) *Service {
 	return s
 }
 
-// user owns the sockets that there are; of gone nobody knows whose it was.
+// These are the users who own the sockets of the test. Nobody knows the owner of the socket
+// gone.
 const (
 	user = 1000
 	gone = 4711
@@ -100,7 +101,7 @@ func (k *kernel) ask(t *testing.T, f flow) {
 	k.event(t, netlink.HeaderType(k.family.ID), cmdNewFlow, attributes(t, f, 0, nil))
 }
 
-// accepted are the flows that were accepted since the last time.
+// accepted returns the flows that were accepted since the last call.
 func (k *kernel) accepted(t *testing.T) (list []flow) {
 	t.Helper()
 	k.mu.Lock()
@@ -130,7 +131,7 @@ func (k *kernel) check(t *testing.T, want ...flow) {
 	}
 }
 
-// The rest makes it a netlink.Socket.
+// The methods below make it a netlink.Socket.
 
 func (k *kernel) Close() error { return nil }
 
@@ -246,7 +247,7 @@ func (c *chooser) DecisionByInode(inode uint64, uid uint32) (mam.Record, bool) {
 	return rec, ok && rec.App.UID == uid
 }
 
-// run has a Service work until the test ends, in a bubble.
+// run lets a Service work until the test ends, in a bubble.
 func run(t *testing.T, s *Service) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -267,7 +268,7 @@ func TestService(t *testing.T) {
 		wlan := &policy.Prefix{Addrs: []netip.Addr{netip.MustParseAddr("10.7.0.2")}}
 		p := &chooser{want: four.local, known: map[uint64]mam.Record{four.inode: {App: policy.App{UID: user}, Host: "host.test", Decision: policy.Decision{Prefix: wlan}}}}
 		s := k.open(t, p)
-		// What was said to the kernel to begin with.
+		// These are the first messages to the kernel.
 		var gm genetlink.Message
 		if len(k.sent) != 1 || gm.UnmarshalBinary(k.sent[0].Data) != nil {
 			t.Fatalf("sent %v", k.sent)
@@ -291,8 +292,8 @@ func TestService(t *testing.T) {
 			t.Errorf("asked (-want +got)\n%s", diff)
 		}
 
-		// Another address, of a connection that nobody has asked about: no. Then
-		// the policy changes its mind, and wants it last.
+		// Another address, of a connection that nobody has asked about, is refused. Then
+		// the policy changes its mind, and wants it after all.
 		other := six
 		other.inode, other.localPrio = 1, 0
 		k.ask(t, other)
@@ -307,7 +308,7 @@ func TestService(t *testing.T) {
 		s.Changed(time.Now())
 		other.localPrio = 1
 		k.check(t, other)
-		// Once is enough.
+		// One change is enough.
 		s.Changed(time.Now())
 		k.check(t)
 		// A policy that cannot be asked vetoes.
@@ -318,8 +319,9 @@ func TestService(t *testing.T) {
 	})
 }
 
-// A connection has nobody's decision, and nobody's ways, unless the kernel says whose
-// its socket is: whoever asks for a decision can name the socket of another one.
+// A connection gets a decision, and the ways that go with it, only if the kernel says to
+// whom its socket belongs. Otherwise whoever asks for a decision could name the socket of
+// somebody else.
 func TestOwnerOfSocket(t *testing.T) {
 	k := newKernel(28)
 	rec := mam.Record{App: policy.App{UID: user + 1}, Host: "host.test"}
@@ -335,7 +337,7 @@ func TestOwnerOfSocket(t *testing.T) {
 	}
 }
 
-// Whatever else comes changes nothing, and the service goes on.
+// Any other message changes nothing, and the service goes on.
 func TestNoise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKernel(28)
@@ -353,7 +355,7 @@ func TestNoise(t *testing.T) {
 		k.arrived <- received{err: os.NewSyscallError("recvmsg", unix.ENOBUFS)}
 		synctest.Wait()
 		k.check(t, four)
-		// Two in one datagram: both count.
+		// Both of two messages in one datagram count.
 		b, err := message(cmdNewFlow, attributes(t, four, 0, nil)).MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
@@ -365,7 +367,7 @@ func TestNoise(t *testing.T) {
 	})
 }
 
-// A socket that fails ends the service, not the processor's peace.
+// A socket that fails ends the service, and does not keep the processor busy.
 func TestSocketFails(t *testing.T) {
 	k := newKernel(28)
 	s := k.open(t, &chooser{})
@@ -412,7 +414,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// The kernel that runs the tests is not the original's own.
+// The kernel that runs the tests is not the kernel of the original.
 func TestThisKernel(t *testing.T) {
 	s, err := Open(&chooser{}, slog.New(slog.DiscardHandler))
 	if err == nil {

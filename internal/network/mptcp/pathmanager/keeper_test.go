@@ -57,7 +57,7 @@ func TestKeeper(t *testing.T) {
 	sync() // again: nothing
 	checkEndpoints(t, k, foreign, one, two)
 
-	// What costs nothing any more is no backup; another network comes.
+	// A network that no longer costs anything is no backup. Another network comes.
 	h.set(wlan, prefix("wwan0", 3, "10.2.0.2/24"), eth, six)
 	two.Flags = mptcp.FlagSubflow
 	three := mptcp.Endpoint{ID: 10, Addr: eth.Addr(), Flags: mptcp.FlagSubflow}
@@ -68,7 +68,8 @@ func TestKeeper(t *testing.T) {
 		t.Errorf("limits %+v", k.limits)
 	}
 
-	// Networks go: one from the host, one out of order, one by the policy's veto.
+	// Three networks go: one has left the host, one is down, and one is vetoed by the
+	// policy.
 	h.chooser.choose = func(r *policy.SubflowRequest) []policy.Subflow {
 		if !r.All() {
 			t.Errorf("asked about one connection: %+v", r)
@@ -95,8 +96,8 @@ func TestKeeper(t *testing.T) {
 	}
 }
 
-// An endpoint of somebody else for one of our addresses stays as it is; one that
-// the kernel made by itself is replaced.
+// If somebody else has an endpoint for one of our addresses, it stays as it is. If the
+// kernel has made one by itself, it is replaced.
 func TestKeeperLeavesOthersAlone(t *testing.T) {
 	wlan, wwan := prefix("wlan0", 2, "10.1.0.2/24"), prefix("wwan0", 3, "10.2.0.2/24")
 	foreign := mptcp.Endpoint{ID: 1, Addr: wlan.Addr(), Flags: mptcp.FlagSignal}
@@ -107,7 +108,7 @@ func TestKeeperLeavesOthersAlone(t *testing.T) {
 	}
 	own := mptcp.Endpoint{ID: 2, Addr: wwan.Addr(), Flags: mptcp.FlagSubflow, Index: 3}
 	checkEndpoints(t, k, foreign, own)
-	// Somebody deletes ours and adds another for the address: now it is theirs.
+	// Somebody deletes our endpoint and adds another one for the address. Now it is theirs.
 	other := mptcp.Endpoint{ID: 40, Addr: wwan.Addr(), Flags: mptcp.FlagSubflow | mptcp.FlagFullmesh}
 	k.endpoints = []mptcp.Endpoint{foreign, other}
 	k.limits.Subflows = 8
@@ -132,7 +133,7 @@ func TestKeeperRefused(t *testing.T) {
 	}
 }
 
-// Where the kernel has room for no more endpoints, the networks that have none are named, once,
+// If the kernel has no room for more endpoints, the networks without one are named, once,
 // and the others have theirs.
 func TestKeeperFull(t *testing.T) {
 	var log strings.Builder
@@ -161,7 +162,7 @@ func TestKeeperFull(t *testing.T) {
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), want[0].String()) || !strings.Contains(log.String(), want[1].String()) {
 		t.Errorf("said:\n%s", log.String())
 	}
-	// One network goes: another takes its place.
+	// When one network goes, another takes its place.
 	h.set(nets[1:]...)
 	if err := k.sync(start); err != nil {
 		t.Fatal(err)
@@ -175,8 +176,8 @@ func TestKeeperFull(t *testing.T) {
 	}
 }
 
-// That vetoes for single connections do not hold is said once for each policy
-// that may have some.
+// For each policy that may have vetoes for single connections, the log says once that these
+// do not hold.
 func TestKeeperTellsOfVetoes(t *testing.T) {
 	var log strings.Builder
 	h := newHost(prefix("wlan0", 2, "10.1.0.2/24"))

@@ -34,7 +34,7 @@ type world struct {
 	wlan, wwan *policy.Prefix
 }
 
-// newWorld makes one and has a Manager work in it, or skips.
+// newWorld makes a world in which a Manager works, or skips the test.
 func newWorld(t *testing.T, mode mptcp.PathManager) *world {
 	t.Helper()
 	b := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
@@ -80,8 +80,8 @@ func (w *world) snapshot(t *testing.T) Snapshot {
 	return s
 }
 
-// await waits until the connection's subflows run on the given interfaces, and
-// exchanges data so that they make progress.
+// await waits until the connection's subflows run on the given interfaces. It exchanges
+// data meanwhile, so that they make progress.
 func (w *world) await(t *testing.T, c net.Conn, want ...string) ConnectionState {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
@@ -120,7 +120,7 @@ func exchange(t *testing.T, c net.Conn) {
 	}
 }
 
-// serve starts the echo service, on an IPv6 socket that speaks IPv4 too.
+// serve starts the echo service, on an IPv6 socket that also speaks IPv4.
 func (w *world) serve(t *testing.T) {
 	t.Helper()
 	l, err := w.Service.Listen("tcp", ":7")
@@ -156,8 +156,8 @@ func (w *world) dial(t *testing.T) net.Conn {
 	return c
 }
 
-// dialMapped does so on an IPv6 socket, as C programs do that know one family
-// only. Package net has no way to ask for that.
+// dialMapped does the same on an IPv6 socket, as C programs do that know only one family.
+// Package net cannot do that.
 func (w *world) dialMapped(t *testing.T) net.Conn {
 	t.Helper()
 	w.serve(t)
@@ -185,8 +185,8 @@ func (w *world) dialMapped(t *testing.T) net.Conn {
 	return c
 }
 
-// Networks come and go under a connection, the first one too, and likewise if
-// its socket is IPv6 and speaks IPv4.
+// Networks come and go under a connection, the first one included. The test also does so
+// with an IPv6 socket that speaks IPv4.
 func TestRunningConnection(t *testing.T) {
 	for _, mode := range []mptcp.PathManager{mptcp.InKernel, mptcp.Userspace} {
 		for name, dial := range map[string]func(*world, *testing.T) net.Conn{"IPv4": (*world).dial, "mapped": (*world).dialMapped} {

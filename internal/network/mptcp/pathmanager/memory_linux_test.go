@@ -15,8 +15,7 @@ import (
 	"github.com/socket-intents/mamma/internal/process/ownfile"
 )
 
-// recall opens the memory in a directory, and fails on any complaint but the one
-// wanted.
+// recall opens the memory in a directory. It fails on any complaint but the wanted one.
 func recall(t *testing.T, dir, complaint string) *memory {
 	t.Helper()
 	var log strings.Builder
@@ -31,7 +30,7 @@ func recall(t *testing.T, dir, complaint string) *memory {
 	return m
 }
 
-// crash ends a run as SIGKILL does: the file stays.
+// crash ends a run as SIGKILL does, so that the file stays.
 func (m *memory) crash() { _ = m.close() }
 
 func TestMemory(t *testing.T) {
@@ -40,7 +39,7 @@ func TestMemory(t *testing.T) {
 	if !m.now.empty() {
 		t.Errorf("remembers %+v to begin with", m.now)
 	}
-	// Nothing to remember leaves no file.
+	// If there is nothing to remember, there is no file.
 	m.note(func(*remembered) {})
 	if _, err := os.Stat(m.path); err == nil {
 		t.Error("a file without anything to say")
@@ -50,7 +49,7 @@ func TestMemory(t *testing.T) {
 		r.Limits = &changedLimits{Before: mptcp.Limits{Subflows: 2}, Set: mptcp.Limits{Subflows: 4}}
 		r.Selected = &changedSelector{Before: mptcp.InKernel, Set: mptcp.Userspace}
 	})
-	// Another daemon in the same namespace keeps its hands off.
+	// Another daemon in the same namespace leaves the memory alone.
 	if other := recall(t, dir, "another mamma"); other.path != "" || !other.now.empty() {
 		t.Errorf("the second one has %q, %+v", other.path, other.now)
 	}
@@ -72,7 +71,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// A file of another run of the kernel, or of another namespace, tells nothing.
+// A file of another run of the kernel, or of another namespace, does not count.
 func TestMemoryOfAnother(t *testing.T) {
 	for _, edit := range []func(*remembered){
 		func(r *remembered) { r.Boot = "another" },
@@ -95,7 +94,7 @@ func TestMemoryOfAnother(t *testing.T) {
 	}
 }
 
-// Daemons in different namespaces share the directory and nothing else.
+// Daemons in different namespaces share only the directory.
 func TestMemoryOfNeighbours(t *testing.T) {
 	dir := t.TempDir()
 	for ns := range uint64(4) {
@@ -109,7 +108,7 @@ func TestMemoryOfNeighbours(t *testing.T) {
 	}
 }
 
-// Whatever is in the place of the file is a warning, and replaced in time.
+// Whatever is in the place of the file leads to a warning, and is replaced in time.
 func TestMemoryGarbled(t *testing.T) {
 	write := func(text string) func(string) error {
 		return func(path string) error { return os.WriteFile(path, []byte(text), 0o600) }
@@ -156,7 +155,7 @@ func TestMemoryGarbled(t *testing.T) {
 	}
 }
 
-// A directory that cannot be used is one warning, and everything else works.
+// A directory that cannot be used leads to one warning, and everything else works.
 func TestMemoryWithoutPlace(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -197,7 +196,7 @@ func FuzzParseMemory(f *testing.F) {
 	})
 }
 
-// What the last run has set up is this one's, unless somebody has changed it.
+// What the last run has set up belongs to this run, unless somebody has changed it.
 func TestKeeperAfterCrash(t *testing.T) {
 	wlan, wwan := prefix("wlan0", 2, "10.1.0.2/24"), prefix("wwan0", 3, "10.2.0.2/24", metered)
 	eth, six := prefix("eth0", 4, "10.3.0.2/24"), prefix("eth0", 4, "2001:db8::2/64")
@@ -211,7 +210,8 @@ func TestKeeperAfterCrash(t *testing.T) {
 	}
 	m.crash()
 
-	// Meanwhile somebody replaces one, makes another one his own, and deletes a third.
+	// Meanwhile somebody replaces one endpoint, makes another one their own, and deletes a
+	// third.
 	theirs := mptcp.Endpoint{ID: 99, Addr: eth.Addr(), Flags: mptcp.FlagSubflow}
 	signal := mptcp.Endpoint{ID: k.endpoints[1].ID, Addr: wlan.Addr(), Flags: mptcp.FlagSubflow | mptcp.FlagSignal}
 	k.endpoints = []mptcp.Endpoint{foreign, signal, k.endpoints[2], theirs}
@@ -220,7 +220,7 @@ func TestKeeperAfterCrash(t *testing.T) {
 	if err := next.sync(start); err != nil {
 		t.Fatal(err)
 	}
-	// It is no backup any more; what is ours can be changed.
+	// The endpoint is no backup any more, because our own endpoints can be changed.
 	own := mptcp.Endpoint{ID: 9, Addr: wwan.Addr(), Flags: mptcp.FlagSubflow, Index: 3}
 	checkEndpoints(t, k, foreign, signal, own, theirs)
 	if err := next.end(); err != nil {
@@ -235,7 +235,7 @@ func TestKeeperAfterCrash(t *testing.T) {
 	}
 }
 
-// The kernel may have been asked already when the run was killed, or not yet.
+// When the run was killed, the kernel may have been asked already, or not yet.
 func TestKeeperAfterCrashBetween(t *testing.T) {
 	wlan := prefix("wlan0", 2, "10.1.0.2/24")
 	for _, added := range []bool{true, false} {

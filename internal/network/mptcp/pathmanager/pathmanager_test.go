@@ -38,7 +38,7 @@ func prefix(iface string, index int, addr string, edits ...func(*policy.Prefix))
 func metered(p *policy.Prefix) { p.Cost = policy.Metered }
 func down(p *policy.Prefix)    { p.Health.State = policy.Down }
 
-// chooser is a policy; a nil function is the default rule.
+// chooser is a policy. A nil function means the default rule.
 type chooser struct {
 	choose func(*policy.SubflowRequest) []policy.Subflow
 }
@@ -81,7 +81,7 @@ func (h *host) set(prefixes ...*policy.Prefix) {
 	}
 }
 
-// kernel is a fake one: endpoints, limits, and a list of what was asked for
+// kernel is a fake kernel. It has endpoints, limits, and a list of the requests about
 // single connections.
 type kernel struct {
 	room      int // for endpoints; 0: any number
@@ -166,7 +166,7 @@ func (k *kernel) SetSubflowFlags(t mptcp.Token, local, remote netip.AddrPort, fl
 
 func (k *kernel) Remove(t mptcp.Token, id uint8) error { return k.note("remove %d: %d", uint32(t), id) }
 
-// asked returns the calls since the last time.
+// asked returns the requests since the last call.
 func (k *kernel) asked() []string {
 	calls := k.calls
 	k.calls = nil

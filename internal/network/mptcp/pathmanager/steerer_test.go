@@ -45,7 +45,7 @@ func TestSteerer(t *testing.T) {
 	s.handle(joinedWwan, start)
 	k.check(t)
 
-	// A network goes: the peer is told, then its subflow is closed, once.
+	// When a network goes, the peer is told once, and then the subflow is closed.
 	h.set(wlan, wwan)
 	s.changed(start)
 	k.check(t, "remove 1: 2", "destroy 1: 10.3.0.2:5000 -> 192.0.2.1:80")
@@ -54,13 +54,13 @@ func TestSteerer(t *testing.T) {
 	s.handle(closed, start)
 	s.changed(start)
 	k.check(t)
-	// And comes back, with the ID it had.
+	// The network comes back with the same ID.
 	h.set(wlan, wwan, eth)
 	s.changed(start)
 	k.check(t, createEth)
 	s.handle(joinedEth, start)
 
-	// The first one goes as any other.
+	// The first network goes like any other.
 	h.set(wwan, eth)
 	s.changed(start)
 	k.check(t, "remove 1: 0", "destroy 1: 10.1.0.2:4711 -> 192.0.2.1:80")
@@ -71,13 +71,13 @@ func TestSteerer(t *testing.T) {
 	h.set()
 	s.changed(start)
 	k.check(t)
-	// Once there is another, it goes.
+	// Once there is another subflow, this one is closed.
 	h.set(eth)
 	s.changed(start)
 	k.check(t, createEth)
 	s.handle(joinedEth, start)
 	k.check(t, "remove 1: 1", "destroy 1: 10.2.0.2:5001 -> 192.0.2.1:80")
-	// The first network comes back too; its address has an ID of its own now.
+	// The first network comes back, too. Its address now has an ID of its own.
 	h.set(wlan, eth)
 	s.changed(start)
 	k.check(t, "create 1: 3 10.1.0.2 -> 192.0.2.1:80")
@@ -103,8 +103,8 @@ func TestSteererVeto(t *testing.T) {
 	s.handle(created, start)
 	s.handle(established, start)
 	k.check(t)
-	// The policy changes its mind: running connections get theirs. What is there
-	// stays when it changes back.
+	// When the policy changes its mind, running connections get their subflows. These stay
+	// when it changes back.
 	veto := h.chooser.choose
 	h.chooser.choose = func(r *policy.SubflowRequest) []policy.Subflow { return []policy.Subflow{{Prefix: eth}} }
 	s.changed(start)
@@ -127,7 +127,7 @@ func TestSteererLeavesAlone(t *testing.T) {
 		s.handle(e, start)
 	}
 	k.check(t)
-	// A connection on a network that is not managed is nobody's to take down.
+	// A connection on a network that is not managed is left alone.
 	docker := established
 	docker.Local = ap("172.17.0.1:4711")
 	s.handle(docker, start)
@@ -157,7 +157,7 @@ func TestSteererFailures(t *testing.T) {
 		t.Errorf("wait %v after the last failure", wait)
 	}
 	k.check(t)
-	// Other networks: it may work again. Now the peer refuses.
+	// With other networks, it may work again. Now the peer refuses.
 	k.refuse = nil
 	s.changed(now)
 	k.check(t, createWwan)
@@ -168,7 +168,7 @@ func TestSteererFailures(t *testing.T) {
 	}
 	s.syncAll(now.Add(firstPause))
 	k.check(t, createWwan)
-	// No answer at all.
+	// There is no answer at all.
 	if wait := s.syncAll(now.Add(firstPause + time.Second)); wait != pendingLimit-time.Second {
 		t.Errorf("wait %v", wait)
 	}
@@ -195,8 +195,8 @@ func TestSteererAddressesOfThePeer(t *testing.T) {
 	}
 }
 
-// On an IPv6 socket that speaks IPv4 the kernel shows mapped addresses; it is
-// asked in plain ones to open, and in its own to close.
+// On an IPv6 socket that speaks IPv4, the kernel shows mapped addresses. Requests to open a
+// subflow have plain addresses, and requests to close one have the kernel's.
 func TestSteererMapped(t *testing.T) {
 	s, h, k := steer(wlan, eth)
 	e := established
@@ -252,8 +252,8 @@ func (u users) DecisionFor(_, _ netip.AddrPort, uid uint32, _ time.Time) (mam.Re
 	return mam.Record{Host: "host.test"}, uid == 1000
 }
 
-// A connection that its process has closed is not root's, nor does it take the decision
-// of a user who has none.
+// A connection that its process has closed does not belong to root, and it does not follow
+// the decision of a user whose id is unknown.
 func TestSteererOwnerGone(t *testing.T) {
 	h := newHost(wlan, eth)
 	s := newSteerer(&kernel{}, rootOnly{h}, func(mptcp.Token) (uint32, error) { return 0, errRefused }, quiet)
@@ -279,7 +279,7 @@ func (r rootOnly) DecisionFor(_, _ netip.AddrPort, uid uint32, _ time.Time) (mam
 	return mam.Record{Host: "root.test"}, uid == 0
 }
 
-// Another user's connection does not take a request's decision, whatever its
+// Another user's connection does not follow the decision about a request, whatever its
 // addresses.
 func TestSteererUsers(t *testing.T) {
 	for _, tt := range []struct {
@@ -304,7 +304,7 @@ func TestSteererUsers(t *testing.T) {
 			if known != tt.known {
 				t.Errorf("the decision is known: %v, want %v", known, tt.known)
 			}
-			// The kernel's list tells it as well.
+			// The kernel's list says the same.
 			s.adopt([]mptcp.Connection{{
 				Token: 1, Local: created.Local, Remote: created.Remote, UID: 1000, Inode: 7,
 				Subflows: []mptcp.SubflowInfo{{Local: created.Local, Remote: created.Remote, First: true, Established: true}},
