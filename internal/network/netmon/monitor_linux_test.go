@@ -218,8 +218,8 @@ func TestRoutesAndRules(t *testing.T) {
 		must(t, err)
 		return a.Index
 	}
-	// That a single destination goes elsewhere changes no snapshot, but voids what
-	// was remembered about destinations.
+	// A route for a single destination changes no snapshot, but voids what was remembered
+	// about destinations.
 	epoch := m.Kernel().Epoch()
 	must(t, h.RouteAdd(r))
 	awaitEpoch(t, m, epoch)
@@ -245,7 +245,7 @@ func TestRoutesAndRules(t *testing.T) {
 	})
 }
 
-// awaitEpoch waits until what was known at an epoch is void.
+// awaitEpoch waits until what was learnt at an epoch is void.
 func awaitEpoch(t *testing.T, m *netmon.Monitor, epoch uint64) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); m.Kernel().Epoch() == epoch; runtime.Gosched() {
@@ -261,7 +261,7 @@ func TestLinks(t *testing.T) {
 	h := b.Client.Handle()
 	usable := has("10.2.0.0/24", "wwan0")
 
-	// Down and up again: the shortest of some flaps shows the monitor's own
+	// The link goes down and up again. The shortest of some flaps shows the monitor's own
 	// delay, whatever else the machine does.
 	best := time.Hour
 	for range 5 {
@@ -277,7 +277,7 @@ func TestLinks(t *testing.T) {
 		t.Errorf("a link that went down was seen after %v, want 50 ms", best)
 	}
 
-	// The other end goes: up still, but nothing passes.
+	// The other end goes. The link is still up, but carries nothing.
 	lan := link(t, b.Network("wwan0").Server.Namespace, "lan")
 	must(t, b.Network("wwan0").Server.Handle().LinkSetDown(lan))
 	await(t, m, "no carrier", func(s *netmon.Snapshot) bool {
@@ -319,7 +319,8 @@ func TestFullTunnel(t *testing.T) {
 	h := b.Client.Handle()
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = "tun0"
-	// Persistent, so that it needs no open descriptor; it goes with the namespace.
+	// The link is persistent, so that it needs no open descriptor. It goes with the
+	// namespace.
 	err := b.Client.Do(func() error { return netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN}) })
 	if err != nil {
 		testbed.SkipOrFail(t, fmt.Errorf("%w: opening /dev/net/tun: %w", testbed.ErrUnavailable, err))
@@ -426,7 +427,7 @@ func (r *recorder) saw(text string) bool {
 	return slices.ContainsFunc(r.messages, func(m string) bool { return strings.Contains(m, text) })
 }
 
-// A link that goes down is not waited with, however long other events are.
+// The monitor passes on at once that a link goes down, however long other events take.
 func TestLinkDownIsNotWaitedWith(t *testing.T) {
 	t.Parallel()
 	b := testbed.ForTest(t, networks(false))
@@ -445,8 +446,8 @@ func TestLinkDownIsNotWaitedWith(t *testing.T) {
 	await(t, m, "link down", not(has("10.2.0.0/24", "wwan0")))
 }
 
-// Who a gateway is is known as soon as the kernel knows it, and when another one has its
-// address.
+// The link-layer address of a gateway is known as soon as the kernel knows it, and when
+// another machine has taken over the gateway's address.
 func TestGatewayHardware(t *testing.T) {
 	b, m := watch(t, networks(false))
 	w := b.Network("wlan0")

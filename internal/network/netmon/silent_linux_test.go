@@ -18,11 +18,11 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// What follows are changes of which the kernel tells nothing, or tells it elsewhere than
-// one would look. Each is seen all the same.
+// The tests below make changes about which the kernel sends no message, or sends it where
+// one would not look for it. The monitor sees each of them nevertheless.
 
-// gatewayOf tells by which router the network of an address leads to everywhere; invalid if
-// it does not.
+// gatewayOf returns the router by which the network of an address leads to the whole
+// Internet. It is invalid if the network does not lead there.
 func gatewayOf(s *netmon.Snapshot, a netip.Addr) netip.Addr {
 	p := s.PrefixWith(a)
 	if p == nil || !p.HasDefault {
@@ -31,7 +31,7 @@ func gatewayOf(s *netmon.Snapshot, a netip.Addr) netip.Addr {
 	return p.Gateway
 }
 
-// default6 adds a default route of IPv6 that ends by itself.
+// default6 adds an IPv6 default route with a lifetime.
 func default6(t *testing.T, ns *testbed.Namespace, index int, gateway string, metric, seconds int) {
 	t.Helper()
 	r := oracle.Route{
@@ -43,8 +43,9 @@ func default6(t *testing.T, ns *testbed.Namespace, index int, gateway string, me
 	must(t, request(c, unix.RTM_NEWROUTE, r.Append(nil)))
 }
 
-// An IPv6 route that has expired stays in the dump for up to half a minute; then only its
-// removal is told. It is not used from the moment of its end.
+// An IPv6 route that has expired stays in the dump for up to half a minute, and only then
+// the kernel reports its removal. The monitor does not use it from the moment at which it
+// expires.
 func TestRouteExpires(t *testing.T) {
 	t.Parallel()
 	b, m := watch(t, networks(false))
@@ -64,8 +65,8 @@ func TestRouteExpires(t *testing.T) {
 	}
 }
 
-// advertise has the router of a network tell all hosts of itself (RFC 4861, section 4.2),
-// with an option that follows.
+// advertise makes the router of a network send an advertisement to all hosts (RFC 4861,
+// section 4.2), with an option that follows.
 func advertise(t *testing.T, n *testbed.Network, preference uint8, life uint16, option []byte) {
 	t.Helper()
 	c, err := n.Server.ListenPacket("ip6:ipv6-icmp", "::")
@@ -88,8 +89,9 @@ func advertise(t *testing.T, n *testbed.Network, preference uint8, life uint16, 
 	must(t, err)
 }
 
-// A router's message gives its route another life and another preference (RFC 4191). Of
-// another life alone the kernel tells nothing, but of the prefix or the name server in the message.
+// A router advertisement gives its route another lifetime and another preference (RFC
+// 4191). The kernel does not report a new lifetime, but it reports the prefix or the name
+// server in the same message.
 func TestRouterAnnounces(t *testing.T) {
 	t.Parallel()
 	b, m := watch(t, networks(false))
@@ -124,14 +126,15 @@ func TestRouterAnnounces(t *testing.T) {
 		life := time.Duration(step.life) * time.Second
 		await(t, m, step.name, announced(step.preference, life-100*time.Second, life))
 	}
-	// The kernel is asked every 5 s in any case, which would see the four in 10 s or more.
+	// The kernel is asked every 5 s in any case. That alone would take 10 s or more to see
+	// the four changes.
 	if took := time.Since(start); took > 6*time.Second {
 		t.Errorf("what a router told four times was seen in %v", took)
 	}
 }
 
-// A router that does not answer gives way to the next one of the same metric, or to nobody:
-// of the route nothing is told, of the neighbour it is.
+// If a router does not answer, the next one of the same metric takes its place, or nobody
+// does. The kernel reports nothing about the route, but it reports the neighbour.
 func TestRouterDies(t *testing.T) {
 	t.Parallel()
 	b, m := watch(t, networks(false))
@@ -151,7 +154,7 @@ func TestRouterDies(t *testing.T) {
 		return func(s *netmon.Snapshot) bool { return gatewayOf(s, n.Client6) == netip.MustParseAddr(router) }
 	}
 	await(t, m, "the preferred router", by("fe80::a"))
-	// The kernel tells of a neighbour that fails only if it was one before.
+	// The kernel reports that a neighbour has failed only if it was one before.
 	must(t, b.Client.Handle().NeighSet(&netlink.Neigh{
 		LinkIndex: n.Index, Family: netlink.FAMILY_V6, State: netlink.NUD_REACHABLE, IP: netip.MustParseAddr("fe80::a").AsSlice(),
 		HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 9},
@@ -160,7 +163,7 @@ func TestRouterDies(t *testing.T) {
 	start := time.Now()
 	must(t, b.Client.Handle().NeighSet(dead))
 	await(t, m, "the other router", by("fe80::b"))
-	// The kernel is asked every 5 s in any case; an event says so earlier.
+	// The kernel is asked every 5 s in any case. An event shows the change earlier.
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("that a router has failed was seen after %v", took)
 	}
@@ -168,8 +171,8 @@ func TestRouterDies(t *testing.T) {
 	await(t, m, "the preferred router again", by("fe80::a"))
 }
 
-// An address past its preferred life is for old connections only, and past its valid life
-// gone.
+// An address past its preferred lifetime is only for old connections. Past its valid
+// lifetime it is gone.
 func TestAddressLifetime(t *testing.T) {
 	t.Parallel()
 	b, m := watch(t, networks(false))
@@ -190,7 +193,8 @@ func TestAddressLifetime(t *testing.T) {
 	await(t, m, "its end", func(s *netmon.Snapshot) bool { return !state(true)(s) && !state(false)(s) })
 }
 
-// When a next-hop object changes or goes, nothing is told of the IPv4 routes that use it.
+// When a next-hop object changes or goes, the kernel reports nothing about the IPv4 routes
+// that use it.
 func TestNextHopObjectChanges(t *testing.T) {
 	t.Parallel()
 	b, m := watch(t, networks(false))

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// message is an RTM_NEWROUTE or an error, as the kernel sends it.
+// message makes an RTM_NEWROUTE or an error, as the kernel sends it.
 func message(kind uint16, seq uint32, body []byte) []byte {
 	b := make([]byte, headerLen)
 	binary.NativeEndian.PutUint32(b, uint32(headerLen+len(body)))
@@ -38,7 +38,7 @@ func hop(flags byte, index uint32, attrs ...byte) []byte {
 	return append(b, attrs...)
 }
 
-// answerOf is the answer to the question 7.
+// answerOf decodes the answer to question 7.
 func answerOf(b []byte) (a Answer, found bool, err error) {
 	found, err = answerIn(b, 7, func(m *reply) (err error) {
 		a, err = decode(m.body)
@@ -119,7 +119,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// What is read of a route and written again is read as the same.
+// A route that was read and written again is read as the same route.
 func FuzzRoute(f *testing.F) {
 	two := appendNumber(nil, unix.RTA_OIF, 2)
 	f.Add(rtMessage(unix.AF_INET, 0, unix.RTN_UNICAST, two, attr(unix.RTA_GATEWAY, 10, 0, 0, 1), appendNumber(nil, unix.RTA_PRIORITY, 7), attr(unix.RTA_METRICS, 8, 0, 2, 0, 0, 5, 0, 0)))

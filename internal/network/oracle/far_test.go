@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// table answers as a routing table would: by the longest prefix that holds a destination.
+// table answers as a routing table would: by the longest prefix that contains a
+// destination.
 type table map[string]int // interfaces by prefix
 
 func (t table) Match(q Question) (Answer, error) {
@@ -21,7 +22,8 @@ func (t table) Match(q Question) (Answer, error) {
 
 func (t table) Source(q Question) (netip.Addr, Hop, error) { return netip.Addr{}, Hop{}, nil }
 
-// Half of IPv4 is not everywhere, whichever half, in one route or in several.
+// One half of IPv4 is not the whole Internet, whichever half it is, in one route or in
+// several.
 func TestHalf(t *testing.T) {
 	t.Parallel()
 	const uplink, vpn = 2, 3
@@ -47,7 +49,7 @@ func TestHalf(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want interface %d", tt.name, w, err, tt.want)
 		}
 	}
-	// All that is in use of IPv6 lies in its lower half.
+	// All IPv6 addresses in use lie in the lower half.
 	if w, err := (Everywhere{}).Far(table{"::/0": uplink, "::/1": vpn}, true, Question{}); err != nil || w.Index != vpn {
 		t.Errorf("IPv6: %+v, %v", w, err)
 	}

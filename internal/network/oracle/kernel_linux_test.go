@@ -48,8 +48,8 @@ func newHost(t *testing.T, setup string) *host {
 	return h
 }
 
-// ip runs ip(8) in the namespace with each line; those that begin with -6 are
-// about IPv6.
+// ip runs ip(8) in the namespace, once for each line. Lines that begin with -6 are about
+// IPv6.
 func (h *host) ip(lines string) {
 	h.Helper()
 	path, err := exec.LookPath("ip")
@@ -100,7 +100,7 @@ func (h *host) name(index int) string {
 	return l.Attrs().Name
 }
 
-// shown writes an answer as ip(8) would, roughly.
+// shown writes an answer roughly as ip(8) would.
 func (h *host) shown(a oracle.Answer) string {
 	if a.Verdict != oracle.Sent {
 		return a.Verdict.String()
@@ -125,7 +125,7 @@ func (h *host) shown(a oracle.Answer) string {
 	return text
 }
 
-// uplinks are two networks, the first preferred.
+// uplinks makes two networks, the first one preferred.
 const uplinks = `
 address add 192.168.0.23/24 dev wlan0
 address add 10.64.3.9/24 dev wwan0
@@ -133,13 +133,13 @@ route add default via 192.168.0.1 dev wlan0 metric 100
 route add default via 10.64.3.1 dev wwan0 metric 700
 `
 
-// user is whom a rule is about, and other is another.
+// user is the user whom a rule is about, and other is another user.
 var user, other = uint32(1000), uint32(1001)
 
-// userRule is the rule, with what follows its user. Where there is no such user it is
-// "", and a subtest that is skipped says so: the kernel takes rules about users of
-// the user namespace only. That of somebody without rights has root alone, whom
-// every question is about that names no other.
+// userRule returns a rule about a user, with what follows the user. If that user does not
+// exist, it returns "", and a skipped subtest says so: the kernel accepts rules only about
+// users of the user namespace. The namespace of a user without rights has root alone, and
+// every question that names no other user is about root.
 func userRule(t *testing.T, rest string) string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/uid_map")
@@ -186,7 +186,8 @@ address add 192.168.0.99/24 dev wlan0
 `)
 	addr := netip.MustParseAddr
 	wwan := h.index("wwan0")
-	// The kernel adds the route to an IPv6 address of its own later than the address.
+	// The kernel adds the route to an IPv6 address of its own later than the address
+	// itself.
 	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
 		a, err := h.Match(oracle.Question{Dst: addr("2001:db8:2::9")})
 		if err != nil || a.Verdict == oracle.Local {
@@ -251,7 +252,7 @@ address add 192.168.0.99/24 dev wlan0
 	}
 }
 
-// With nexthop_compat_mode = 0 routes do not say what their next-hop objects hold.
+// With nexthop_compat_mode = 0, routes do not say what their next-hop objects contain.
 func TestNextHopObjects(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, uplinks)
@@ -293,7 +294,8 @@ route add 198.18.3.0/24 nhid 12
 	}
 	for dst, want := range map[string]string{
 		"198.18.3.1": "198.18.3.0/24: 192.168.0.1 wlan0",
-		// The kernel takes any of a group, whatever device the socket is bound to.
+		// The kernel may choose any member of a group, whatever device the socket is bound
+		// to.
 		"2001:db8:8::1": "2001:db8:8::/48: fe80::1 wlan0, fe80::2 wwan0 metric 1024",
 		"2001:db8:9::1": "2001:db8:9::/48: fe80::1 wlan0 metric 1024",
 	} {
@@ -301,7 +303,7 @@ route add 198.18.3.0/24 nhid 12
 			t.Errorf("%s bound to wlan0: %q, want %q", dst, got, want)
 		}
 	}
-	// What was learnt of an object holds until something is told to have changed.
+	// What was learnt about an object holds until the kernel reports a change.
 	h.ip("nexthop replace id 11 via 10.64.3.7 dev wwan0")
 	h.Void()
 	if got, want := match("198.18.1.1", 0), "198.18.1.0/24: 10.64.3.7 wwan0"; got != want {
@@ -317,8 +319,8 @@ route add 198.18.3.0/24 nhid 12
 	}
 }
 
-// Of an IPv6 route by a next-hop object the kernel may name another route that has the
-// same object. Where it sends is right.
+// If two IPv6 routes have the same next-hop object, the kernel may name the wrong one of
+// them. The interface and the gateway that it names are right.
 func TestSharedObject(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, `
@@ -355,7 +357,7 @@ func TestSharedObject(t *testing.T) {
 	}
 }
 
-// Many askers at once get their own answers.
+// Each of many concurrent callers gets its own answer.
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, uplinks)
@@ -391,7 +393,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// The way to everywhere on hosts as people have them.
+// Far finds the way to the whole Internet on hosts as people have them.
 func TestFar(t *testing.T) {
 	t.Parallel()
 	const v6 = `
@@ -458,7 +460,7 @@ func TestFar(t *testing.T) {
 	}
 }
 
-// The source that routes name is told, whatever source the question has.
+// The answer has the source address that routes name, whatever source the question has.
 func TestFarNames(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

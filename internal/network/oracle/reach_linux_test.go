@@ -10,7 +10,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// reacher offers wlan0 and wwan0, the second bound by device.
+// reacher offers wlan0, and wwan0 bound by device.
 func (h *host) reacher(change func(*oracle.Scope)) *oracle.Reacher {
 	h.Helper()
 	scope := oracle.Scope{
@@ -29,7 +29,7 @@ func (h *host) reacher(change func(*oracle.Scope)) *oracle.Reacher {
 	return oracle.NewReacher(h.Kernel, scope)
 }
 
-// origins are the addresses of a link, but for those of the link only.
+// origins returns the addresses of a link, except link-local ones.
 func (h *host) origins(link string, bound bool) (list []oracle.Origin) {
 	h.Helper()
 	l, err := h.ns.Handle().LinkByName(link)
@@ -48,7 +48,7 @@ func (h *host) origins(link string, bound bool) (list []oracle.Origin) {
 	return list
 }
 
-// reach shows by what a flow can be carried.
+// reach shows the networks that can carry a flow.
 func (h *host) reach(r *oracle.Reacher, f oracle.Flow) string {
 	got := r.Reach(f)
 	words := []string{"any"}
@@ -159,8 +159,8 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// A network whose sockets are bound to its address alone is not offered where a rule by
-// that address refuses, or leads elsewhere.
+// A network whose sockets are bound only to its address is not offered if a rule about that
+// address refuses the packets or leads them elsewhere.
 func TestReachOfUnboundOrigins(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, uplinks+`
@@ -176,7 +176,7 @@ func TestReachOfUnboundOrigins(t *testing.T) {
 	}
 }
 
-// What rules look at besides addresses counts where they do.
+// Rules that look at more than addresses count for the flows that they match.
 func TestReachSelectors(t *testing.T) {
 	t.Parallel()
 	users := userRule(t, "lookup 54")
@@ -207,7 +207,7 @@ func TestReachSelectors(t *testing.T) {
 	}
 }
 
-// Who it is does not matter where no rule asks.
+// The user does not matter if no rule asks for it.
 func TestReachOfAnybody(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, uplinks)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ruleMessage is the body of an RTM_NEWRULE.
+// ruleMessage makes the body of an RTM_NEWRULE.
 func ruleMessage(family, action byte, flags uint32, attrs ...[]byte) []byte {
 	b := make([]byte, rtMsgLen)
 	b[0], b[7] = family, action
@@ -94,7 +94,7 @@ func TestRuleHolds(t *testing.T) {
 	}
 }
 
-// What the kernel could send becomes a rule or an error.
+// Whatever the kernel could send becomes a rule or an error.
 func FuzzRule(f *testing.F) {
 	f.Add(ruleMessage(unix.AF_INET, actTable, 0, appendNumber(nil, fraTable, 254), appendNumber(nil, fraPriority, 32766)))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// routes shows those of a table as ip(8) would, roughly.
+// routes shows the routes of a table roughly as ip(8) would.
 func (h *host) routes(f oracle.Filter) []string {
 	h.Helper()
 	list := []string{}
@@ -80,8 +80,8 @@ route add blackhole 198.18.6.0/24 table 77
 -6 route add 2001:db8:9::/48 table 77 nexthop via fe80::3 dev wlan0 weight 2 nexthop via fe80::4 dev wwan0
 `
 
-// Routes are read with all that they are made of, and what is written of that is read
-// the same.
+// Routes are read with everything that belongs to them. A route that is written from that
+// is read as the same.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, uplinks+made)
@@ -110,7 +110,7 @@ func TestRoutes(t *testing.T) {
 		t.Errorf("IPv6 (-want +got)\n%s", diff)
 	}
 
-	// The same in another table, written by us.
+	// We write the same routes into another table.
 	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: h.ns.FD()})
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +175,8 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// Where all default routes are for certain sources the kernel says that there is no route for
-// a socket without one, and yet gives it a source and sends.
+// If all default routes are for certain sources, the kernel says that there is no route for
+// a socket without a source. Nevertheless it gives the socket a source and sends.
 func TestSourceSpecificOnly(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, `

@@ -12,8 +12,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// benchConns opens connections over loopback without the weight of net.Conn:
-// n of them, so n sockets at each end, the accepted ends with the address 127.93.0.1.
+// benchConns opens n connections over loopback without the cost of net.Conn. So there are n
+// sockets at each end. The accepted ends have the address 127.93.0.1.
 func benchConns(b *testing.B, n int) (closeAll func()) {
 	b.Helper()
 	var limit unix.Rlimit
@@ -43,7 +43,8 @@ func benchConns(b *testing.B, n int) (closeAll func()) {
 	}
 	return func() {
 		for _, fd := range fds[1:] {
-			// Reset: the next benchmark shall not find them in TIME_WAIT.
+			// Reset the connection, so that the next benchmark does not find it in
+			// TIME_WAIT.
 			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 			_ = unix.Close(fd)
 		}
@@ -51,9 +52,9 @@ func benchConns(b *testing.B, n int) (closeAll func()) {
 	}
 }
 
-// BenchmarkPass is a whole pass over so many sockets of one managed prefix, as
-// many again belonging to the other ends, which are not managed. At 10 passes per
-// second 1 ms is 1 % of a core.
+// BenchmarkPass makes a whole pass over the sockets of one managed prefix. There are as
+// many again at the other ends, which are not managed. At 10 passes per second, 1 ms is 1 %
+// of a core.
 func BenchmarkPass(b *testing.B) {
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
@@ -101,8 +102,8 @@ func benchPasses(b *testing.B, s *Sampler, id policy.PrefixID, want int) {
 	b.ReportMetric(cpu.Seconds()/float64(b.N)*1e6, "cpu-us/op")
 }
 
-// BenchmarkPassTimeWait is a pass while 40 000 sockets are in TIME_WAIT: they are
-// not asked for, so that the kernel passes over them.
+// BenchmarkPassTimeWait makes a pass while 40 000 sockets are in TIME_WAIT. The sampler
+// does not ask for these, so the kernel skips them.
 func BenchmarkPassTimeWait(b *testing.B) {
 	const sockets, perAddr = 40_000, 10_000
 	for i := range sockets / perAddr {
@@ -115,7 +116,7 @@ func BenchmarkPassTimeWait(b *testing.B) {
 	benchPasses(b, s, id, 0)
 }
 
-// timeWait leaves n sockets in TIME_WAIT behind, for a minute.
+// timeWait leaves n sockets behind that are in TIME_WAIT for a minute.
 func timeWait(b *testing.B, addr [4]byte, n int) {
 	b.Helper()
 	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: addr[:]})
@@ -137,7 +138,8 @@ func timeWait(b *testing.B, addr [4]byte, n int) {
 	}
 }
 
-// BenchmarkDump is the reading alone, by the ways there are to ask.
+// BenchmarkDump only reads the sockets, in each of the ways in which the kernel can be
+// asked.
 func BenchmarkDump(b *testing.B) {
 	for _, mode := range []diagMode{diagBoth, diagEach, diagPlain} {
 		name := [...]string{"both families at once", "one by one", "without filter"}[mode]
@@ -172,7 +174,7 @@ func BenchmarkLinkCounters(b *testing.B) {
 	}
 }
 
-// BenchmarkLinkEstimator is one slot of a link with full histories.
+// BenchmarkLinkEstimator adds one slot to a link with full histories.
 func BenchmarkLinkEstimator(b *testing.B) {
 	e := NewLinkEstimator(DefaultInterval)
 	up, bytes := time.Duration(0), uint64(1)

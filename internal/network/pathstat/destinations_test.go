@@ -15,7 +15,7 @@ import (
 
 func key(tag int, remote string) destKey { return keyOf(tag, netip.MustParseAddr(remote).As16()) }
 
-// network is the i-th of many IPv4 networks.
+// network returns the i-th of many IPv4 networks.
 func network(i int) destKey {
 	return keyOf(0, netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(i)<<8))).As16())
 }
@@ -99,7 +99,8 @@ func TestDestinationsAreBounded(t *testing.T) {
 	if !known(network(0)) || !known(network(500)) || known(network(400)) {
 		t.Error("not the least recently used was replaced")
 	}
-	// More networks in use than entries: the first ones stay, the others are left out.
+	// There are more networks in use than entries. The first ones stay, and the others are
+	// left out.
 	for i := range 5 {
 		now := at(time.Hour + time.Duration(i)*time.Second)
 		d.begin()
@@ -122,7 +123,7 @@ func TestDestinationsAreBounded(t *testing.T) {
 	}
 }
 
-// To be run with the race detector.
+// The race detector gives this test its meaning.
 func TestDestinationsWhileSampling(t *testing.T) {
 	d := newDestTracker(32)
 	var wg sync.WaitGroup

@@ -61,7 +61,8 @@ func count(t testing.TB, r *diagSockets, addrs ...netip.Addr) map[netip.Addr]int
 }
 
 func TestDiagCountsConnections(t *testing.T) {
-	// Addresses of 127.0.0.0/8 that nothing else uses tell our sockets from others.
+	// Nothing else uses these addresses of 127.0.0.0/8, so they tell our sockets from
+	// others.
 	four, other, mapped := netip.MustParseAddr("127.91.0.1"), netip.MustParseAddr("127.91.0.2"), netip.MustParseAddr("127.91.0.3")
 	six := netip.IPv6Loopback()
 	connect(t, "tcp4", "127.91.0.1:0", "127.91.0.1", 3)
@@ -79,12 +80,12 @@ func TestDiagCountsConnections(t *testing.T) {
 			if r.mode != mode {
 				t.Errorf("the kernel refused mode %d", mode)
 			}
-			// net.Dial takes 127.0.0.1 as source, so each listener's address is
-			// the local one of the accepted ends only.
+			// net.Dial takes 127.0.0.1 as its source, so only the accepted ends have the
+			// listener's address.
 			if got[four] != 3 || got[mapped] != 4 {
 				t.Errorf("%d and %d connections, want 3 and 4, and no listening socket", got[four], got[mapped])
 			}
-			// Both ends are ::1, and others of this host may use it too.
+			// Both ends are ::1, which others on this host may use, too.
 			if got[six] < 4 {
 				t.Errorf("%d sockets over IPv6, want at least 4", got[six])
 			}
@@ -105,7 +106,8 @@ func TestLinkCountersOfKernel(t *testing.T) {
 			r := newLinkReader()
 			r.whole = whole
 			t.Cleanup(func() { _ = r.Close() })
-			// Others may use loopback too: the counter of sysfs lies between two of ours.
+			// Others may use loopback, too, so the counter of sysfs lies between two of
+			// ours.
 			read := func() (c LinkCounters) {
 				found := false
 				err := r.Read(func(index int, l LinkCounters) {
@@ -138,8 +140,8 @@ func TestLinkCountersOfKernel(t *testing.T) {
 	}
 }
 
-// A sampler on this kernel: connections counted exactly, and the pass after they
-// are gone knows it.
+// On this kernel, a sampler counts connections exactly, and the pass after they have gone
+// shows it.
 func TestSamplerOnKernel(t *testing.T) {
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
@@ -188,7 +190,7 @@ func TestSamplerOnKernel(t *testing.T) {
 	}
 	await(5)
 	for _, p := range pairs[:2] {
-		// Reset, so that no half-closed socket remains.
+		// Reset the connection, so that no half-closed socket remains.
 		_ = p.server.(*net.TCPConn).SetLinger(0)
 		_ = p.server.Close()
 	}

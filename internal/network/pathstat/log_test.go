@@ -25,8 +25,8 @@ func prefixID(name, prefix string) policy.PrefixID {
 	return policy.PrefixID{Interface: name, Prefix: netip.MustParsePrefix(prefix)}
 }
 
-// logged is a snapshot with one of each: a measured prefix on a wireless link,
-// one of which nothing is known, and loopback.
+// logged makes a snapshot with three prefixes: a measured one on a wireless link, one about
+// which nothing is known, and loopback.
 func logged() *Snapshot {
 	wlan, eth, lo := prefixID("wlan0", "10.0.1.0/24"), prefixID("eth0", "2001:db8::/64"), prefixID("lo", "127.0.0.0/8")
 	stamp := time.Unix(1795338649, 184885999)
@@ -143,7 +143,7 @@ func TestLogRefusesLinksAndPipes(t *testing.T) {
 	}
 }
 
-// fullDisk makes a file system of one page, for this thread alone.
+// fullDisk makes a file system of one page, for this thread only.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	runtime.LockOSThread() // and never unlock it: the thread ends with the test
@@ -175,7 +175,7 @@ func TestLogReportsFullDiskOnce(t *testing.T) {
 	if n := strings.Count(messages.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings:\n%s", n, &messages)
 	}
-	// Space again: the piece of a line at the end gets one of its own.
+	// There is space again. The piece of a line at the end of the file gets a newline.
 	if err := os.Truncate(path, 100); err != nil {
 		t.Fatal(err)
 	}

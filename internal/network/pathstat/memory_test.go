@@ -8,7 +8,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// notes is a memory.
+// notes is a memory that keeps everything.
 type notes struct {
 	paths map[string]PathRecord
 	links map[string]LinkRecord
@@ -47,7 +47,8 @@ func (n *notes) Forget(string) int {
 	return known
 }
 
-// What was measured at an attachment is not used at another one, and comes back with it.
+// What was measured at one attachment is not used at another one. It comes back with its
+// attachment.
 func TestAttachmentsHaveTheirOwnFigures(t *testing.T) {
 	n := &notes{map[string]PathRecord{}, map[string]LinkRecord{}, map[string][]DestinationRecord{}}
 	st := newState(DefaultInterval, 0, nil, n)

@@ -30,7 +30,7 @@ func attr(kind uint16, data []byte) []byte {
 	return append(b, make([]byte, align(len(b))-len(b))...)
 }
 
-// code is the body of a DONE or ERROR message.
+// code returns the body of a DONE or ERROR message.
 func code(n int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(n)) }
 
 func TestWalk(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// step is a pass of a rates test.
+// step is a pass in a test of rates.
 type step struct {
 	after   time.Duration // since the pass before
 	planned time.Duration
@@ -53,7 +53,7 @@ func TestLinkEstimatorOddPasses(t *testing.T) {
 			map[string]float64{"download_rate_current": 10000, "download_sma_current": 1000, "download_sma_max": 1000}},
 		{"planned: one rate all along", []step{{0, tick, 1000}, {10 * tick, 10 * tick, 11000}},
 			map[string]float64{"download_rate_current": 10000, "download_sma_current": 10000, "download_sma_min": 1000}},
-		// 10 kB/s, of which nothing is seen while the host stands still.
+		// The rate is 10 kB/s, but nothing is seen while the host stands still.
 		{"after a stall", []step{{0, tick, 1000}, {tick, tick, 2000}, {4 * tick, tick, 2000}, {tick, tick, 7000}, {tick, tick, 8000}},
 			map[string]float64{"download_rate_current": 10000, "download_rate_max_recent": 10000, "download_counter": 8000}},
 		{"faster than before a stall", []step{{0, tick, 1000}, {4 * tick, tick, 2000}, {tick, tick, 12000}, {tick, tick, 22000}},
@@ -80,8 +80,8 @@ func TestLinkEstimatorOddPasses(t *testing.T) {
 	}
 }
 
-// A sampler that has to wait for the CPU, before or after the kernel is asked,
-// never takes a link for faster than it is.
+// If a sampler has to wait for the CPU, before or after it asks the kernel, it still never
+// takes a link for faster than it is.
 func TestLinkEstimatorLateTicks(t *testing.T) {
 	const capacity = 1e6 // bytes per second, all the time
 	counters := func(up time.Duration) LinkCounters {
@@ -134,7 +134,7 @@ func TestLinkEstimatorMaximumTime(t *testing.T) {
 	}
 }
 
-// The windows over thousands of slots, against the definition.
+// Over thousands of slots, the windows agree with their definition.
 func TestLinkEstimatorAgainstBruteForce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := NewLinkEstimator(DefaultInterval)

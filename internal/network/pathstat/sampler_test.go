@@ -18,7 +18,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// fakeKernel answers all three sources. The test holds mu, but for bench.wait.
+// fakeKernel answers for all three sources. The test holds mu, except in bench.wait.
 type fakeKernel struct {
 	mu       sync.Mutex
 	sockets  []tcpSocket
@@ -81,7 +81,7 @@ func (k fakeStations) Read(bool) (map[string]*policy.WifiStats, error) {
 	return k.wifi, nil
 }
 
-// bench is a sampler in a bubble with a kernel under the test's control.
+// bench is a sampler in a bubble, with a kernel that the test controls.
 type bench struct {
 	*Sampler
 	kernel *fakeKernel
@@ -240,7 +240,7 @@ func TestSamplerSlowsDownAndReturns(t *testing.T) {
 			t.Fatalf("gaps while quiet (-want +got):\n%s", diff)
 		}
 
-		// A segment on the connection is noticed at the next pass.
+		// The next pass notices a segment on the connection.
 		b.kernel.sockets[0].Segments++
 		gaps = b.wait(2 * time.Second)
 		if len(gaps) < 10 || gaps[1] != 100*ms {
@@ -260,7 +260,7 @@ func TestSamplerSlowsDownAndReturns(t *testing.T) {
 			t.Errorf("gaps after Wake: %v", gaps)
 		}
 
-		// Traffic on a link keeps the pace, though no connection changes.
+		// Traffic on a link keeps the pace up even if no connection changes.
 		b.wait(10 * time.Second)
 		for range 30 {
 			c := b.kernel.counters[2]
@@ -274,7 +274,7 @@ func TestSamplerSlowsDownAndReturns(t *testing.T) {
 	})
 }
 
-// A Wake that falls into the pass after which the pace would slow down keeps it.
+// If Wake is called during the pass after which the pace would slow down, the pace stays.
 func TestWakeDuringAPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, Options{}, nil)
@@ -289,7 +289,7 @@ func TestWakeDuringAPass(t *testing.T) {
 	})
 }
 
-// The original's logs have a line every 100 ms, idle or not.
+// The original's logs have a line every 100 ms, whether the host is idle or not.
 func TestSamplerKeepsThePaceOfLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, Options{MaxInterval: DefaultInterval}, nil)
@@ -324,7 +324,7 @@ func TestSamplerRatesAcrossPaces(t *testing.T) {
 		b.kernel.counters[2] = LinkCounters{RxBytes: 1, TxBytes: 1}
 		b.Set(home)
 		b.wait(30 * time.Second)
-		// 5 kB/s is quiet: the pace is slow, and each pass stands for 1 s.
+		// 5 kB/s counts as quiet, so the pace is slow and each pass stands for 1 s.
 		for range 20 {
 			c := b.kernel.counters[2]
 			c.RxBytes += 5000
@@ -338,8 +338,8 @@ func TestSamplerRatesAcrossPaces(t *testing.T) {
 	})
 }
 
-// Passes that were held up are followed by a whole interval: in a shorter one a
-// burst would be a higher rate.
+// After a pass that was held up, the sampler waits for a whole interval. In a shorter one,
+// a burst would look like a higher rate.
 func TestSamplerAfterLatePass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, Options{MaxInterval: -1}, nil)
@@ -349,7 +349,7 @@ func TestSamplerAfterLatePass(t *testing.T) {
 			b.kernel.linkWait = late * time.Millisecond
 			b.wait(100 * time.Millisecond)
 			b.kernel.linkWait = 0
-			// The end of the late pass is the time of its snapshot.
+			// The time of a snapshot is the end of its pass, even if the pass was late.
 			for i, gap := range b.wait(500 * time.Millisecond)[1:] {
 				if limit := DefaultInterval - DefaultInterval/leastLate; gap < limit {
 					t.Errorf("gap %d after a pass %d ms late is %v, want at least %v", i, late, gap, limit)
@@ -398,7 +398,7 @@ func TestSamplerFailures(t *testing.T) {
 			t.Errorf("want one warning and one note for each of two sources:\n%s", &messages)
 		}
 
-		// An interrupted dump is made once more, and then taken as it is.
+		// An interrupted dump is repeated once, and then taken as it is.
 		dumps := b.kernel.dumps
 		b.kernel.interrupted = 1
 		b.wait(100 * time.Millisecond)
@@ -422,7 +422,8 @@ func TestSamplerChangesPrefixes(t *testing.T) {
 		b.wait(time.Second)
 		old := b.Snapshot()
 
-		// The wireless link goes, and eth0 is made again: same name, another index.
+		// The wireless link goes, and eth0 is made again with the same name and another
+		// index.
 		again := []Prefix{home[0]}
 		again[0].Index = 12
 		b.kernel.counters = map[int]LinkCounters{12: {5_000_000, 10, 0, 0}}

@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// at is a moment so long after some start.
+// at returns the moment so long after some start.
 func at(up time.Duration) Instant {
 	return Instant{Wall: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(up), Up: up}
 }
@@ -43,7 +43,8 @@ func TestPathEstimator(t *testing.T) {
 		t.Errorf("idle (-want +got):\n%s", diff)
 	}
 
-	// As after a night in suspend: all is forgotten but when it was known.
+	// After a night in suspend, everything is forgotten except when the time was last
+	// known.
 	e.Add(at(8*time.Hour), nil)
 	want = policy.PathStats{Time: at(8 * time.Hour).Wall, SampleTime: at(0).Wall}
 	if diff := cmp.Diff(want, e.Stats()); diff != "" {

@@ -10,9 +10,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// vector is a test vector of the groups measure_* (schema in
-// doc/original/policies.md); the figures are those of the original, or what a port
-// should give where the original is wrong.
+// vector is a test vector of the groups measure_* (schema in doc/original/policies.md). The
+// figures are those of the original or, if the original is wrong, what a port should give.
 type vector struct {
 	ID     string
 	Group  string
@@ -90,7 +89,7 @@ func TestPathVectors(t *testing.T) {
 				Means  []vectorNumber `json:"srtt_mean_recent"`
 			}
 			v.decode(t, &in, &want)
-			// The window is a duration: a shorter history is a longer tick.
+			// The window is a duration, so a shorter history means a longer tick.
 			tick := History / time.Duration(in.HistoryLength)
 			var e PathEstimator
 			for i, rtts := range in.Ticks {
@@ -123,7 +122,8 @@ func TestPathVectors(t *testing.T) {
 	}
 }
 
-// linkKeys gives the figures their names of doc/original/measurement.md 3.
+// linkKeys returns the figures by the names that doc/original/measurement.md 3 has for
+// them.
 func linkKeys(s policy.LinkStats) map[string]float64 {
 	return map[string]float64{
 		"download_rate_current":         float64(s.DownRate),

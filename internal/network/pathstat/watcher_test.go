@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// scribe is a Watcher that writes down what it is told.
+// scribe is a Watcher that writes down the calls.
 type scribe struct{ said []string }
 
 func (s *scribe) Begin() { s.said = append(s.said, "begin") }
@@ -27,8 +27,8 @@ func (s *scribe) End(_ time.Time, complete bool) {
 }
 func (s *scribe) Fail() { s.said = append(s.said, "fail") }
 
-// A Watcher hears of every connection of each pass, with its owner, of passes that begin
-// anew, and of failures.
+// A Watcher hears of every connection of each pass, with its owner, and of failures and
+// passes that begin again.
 func TestWatcher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scribe{}
@@ -60,7 +60,8 @@ func TestWatcher(t *testing.T) {
 	})
 }
 
-// The kernel names owner and ports of a connection, and no file for one that is closed.
+// The kernel names the owner and the ports of a connection. It names no file for a closed
+// one.
 func TestOwnersOfKernel(t *testing.T) {
 	local := netip.MustParseAddr("127.93.0.1")
 	p := connect(t, "tcp4", "127.93.0.1:0", "127.93.0.1", 1)[0]
@@ -93,7 +94,8 @@ func TestOwnersOfKernel(t *testing.T) {
 	if got := read(); len(got) != 1 || got[0] != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// The other side is open: FIN_WAIT1, or FIN_WAIT2, which the kernel soon keeps as TIME_WAIT.
+	// The other side is still open: the state is FIN_WAIT1, or FIN_WAIT2, which the kernel
+	// soon keeps as TIME_WAIT.
 	_ = p.server.Close()
 	if got := read(); len(got) > 1 || len(got) == 1 && got[0].Inode != 0 {
 		t.Errorf("closed: %+v", got)

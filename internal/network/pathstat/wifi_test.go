@@ -81,7 +81,7 @@ func wifiBSS(t *testing.T, bssid net.HardwareAddr, probe, beacon []byte) genetli
 	})}
 }
 
-// fakeWifi answers nl80211 dumps by command; a nil family is missing.
+// fakeWifi answers nl80211 dumps by command. With nil, the family is missing.
 func fakeWifi(answers map[uint8][]genetlink.Message) func() (*genetlink.Conn, error) {
 	family := genetlink.Family{ID: 30, Version: 1, Name: unix.NL80211_GENL_NAME}
 	serve := func(req genetlink.Message, _ netlink.Message) ([]genetlink.Message, error) {
@@ -137,11 +137,11 @@ func TestWifiReader(t *testing.T) {
 	if diff := cmp.Diff(map[string]*policy.WifiStats{"wlan0": &want}, read(true)); diff != "" {
 		t.Errorf("first reading (-want +got):\n%s", diff)
 	}
-	// The load stays known between readings of it.
+	// The load stays known between two readings of it.
 	if diff := cmp.Diff(map[string]*policy.WifiStats{"wlan0": &want}, read(false)); diff != "" {
 		t.Errorf("second reading (-want +got):\n%s", diff)
 	}
-	// Another access point: its load is not known yet, and its driver knows no chains.
+	// At another access point, the load is not known yet, and the driver knows no chains.
 	answers[unix.NL80211_CMD_GET_STATION] = []genetlink.Message{wifiStation(t, ap2, false)}
 	want = policy.WifiStats{Time: at(0).Wall, Signal: -50, SignalAvg: -51, TxRate: 866.7e6 / 8, RxRate: 54e6 / 8}
 	if diff := cmp.Diff(map[string]*policy.WifiStats{"wlan0": &want}, read(false)); diff != "" {
@@ -238,7 +238,7 @@ func FuzzBeacon(f *testing.F) {
 		if q.fill(&s); s.ChannelUtilization < 0 || s.ChannelUtilization > 100 || math.IsNaN(s.ChannelUtilization) {
 			t.Errorf("utilization %v", s.ChannelUtilization)
 		}
-		// The same bytes as netlink attributes must not upset the decoders.
+		// The same bytes, as netlink attributes, must not make the decoders fail.
 		_, _, _, _ = parseBSS(b)
 		_, _ = parseStation(b, &s)
 		_, _, _ = parseWifiLink(b)

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// The probes work over each network while it works, and fail soon once it drops
+// The probes succeed over each network while it works, and fail soon after it drops
 // everything.
 func TestProbes(t *testing.T) {
 	fast := testbed.Shape{}
@@ -82,7 +82,7 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// A server that cannot reach the root says so.
+// A name server that cannot reach the root servers says so, and the probe fails.
 func TestDNSServerFailure(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}}})
 	n := bed.Networks[0]
@@ -95,7 +95,7 @@ func TestDNSServerFailure(t *testing.T) {
 	}
 }
 
-// The page that is hoped for.
+// The page answers as is hoped for, without a portal.
 func TestNoContent(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// The table says how long an answer is used, by asking again just before and
-// at the end of that time.
+// The table says how long an answer is used. The test asks again just before and at the end
+// of that time.
 func TestTTL(t *testing.T) {
 	const day, forever = 24 * time.Hour, 1<<31 - 1
 	tests := []struct {
@@ -61,7 +61,7 @@ func TestTTL(t *testing.T) {
 	}
 }
 
-// Failures are not remembered: the next lookup may have more luck.
+// Failures are not remembered, because the next lookup may succeed.
 func TestFailuresAreNotCached(t *testing.T) {
 	var fail atomic.Bool
 	fail.Store(true)

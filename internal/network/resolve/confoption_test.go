@@ -13,8 +13,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Every option of resolv.conf(5), as man-pages 6.03 and glibc 2.36 have them, is in
-// the table, and it has an effect if the table says so.
+// Every option of resolv.conf(5), in man-pages 6.03 and glibc 2.36, is in the table. It has
+// an effect if the table says so.
 func TestConfOptions(t *testing.T) {
 	const page = `debug ndots timeout attempts rotate no-aaaa no-check-names inet6 ip6-bytestring ip6-dotint no-ip6-dotint
 		edns0 single-request single-request-reopen no-tld-query use-vc no-reload trust-ad`
@@ -47,7 +47,7 @@ func withOptions(t *testing.T, options string, servers ...*server) Config {
 	return Config{ResolvConf: write(t, "resolv.conf", b.String()+options)}
 }
 
-// types are the types of the queries that a server saw.
+// types lists the types of the queries that a server saw.
 func (s *server) types() string {
 	var out []string
 	for _, q := range s.asked() {
@@ -73,8 +73,8 @@ func TestNoAAAA(t *testing.T) {
 	}
 }
 
-// With single-request the second question waits for the first one's answer,
-// whatever that is.
+// With single-request, the second question waits for the answer to the first one, whatever
+// that is.
 func TestSingleRequest(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -110,7 +110,7 @@ func TestSingleRequest(t *testing.T) {
 			if got := s.types(); got != "A AAAA" {
 				t.Errorf("asked for %s", got)
 			}
-			// Of what is known by now, nothing has to be waited for.
+			// Both answers are known by now, so nothing waits.
 			if a := lookup(t, r, "www.example.com", policy.Unspecified); len(a.Addrs) != tt.want {
 				t.Errorf("then %+v", a)
 			}
@@ -153,7 +153,7 @@ func TestNoReload(t *testing.T) {
 	}
 }
 
-// Where the file has no search list, the host's name says it (resolv.conf(5)).
+// If the file has no search list, it comes from the host's name (resolv.conf(5)).
 func TestSearchListOfHost(t *testing.T) {
 	for _, tt := range []struct{ name, host, conf, want string }{
 		{"domain of the host", "laptop.Corp.example", "", "[corp.example]"},

@@ -12,9 +12,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// ednsServer is a server that does with queries that have an OPT record what
-// handle does, and answers the others. sizes returns what its queries announced,
-// in order, 0 for those without.
+// ednsServer is a server that handles queries with an OPT record by handle, and answers the
+// others. sizes returns the sizes that its queries announced, in order, with 0 for queries
+// without OPT.
 func ednsServer(t *testing.T, ip string, handle handler) (s *server, sizes func() []int) {
 	t.Helper()
 	answer := zone(t, soa, "a.example.com. 300 IN A 192.0.2.1", "b.example.com. 300 IN A 192.0.2.2", "c.example.com. 300 IN A 192.0.2.3")
@@ -42,8 +42,8 @@ func ednsServer(t *testing.T, ip string, handle handler) (s *server, sizes func(
 	}
 }
 
-// copied answers as a server does that copies the OPT record of the query into
-// the answer section, in front of the answer or in its place.
+// copied makes a server that copies the OPT record of the query into the answer section,
+// before the answer or in place of it.
 func copied(rrs ...dns.RR) handler {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		m := response(q)
@@ -60,8 +60,7 @@ func without(h handler) handler {
 	}
 }
 
-// Servers that do not know EDNS are asked without. That is remembered, for a
-// while.
+// Servers that do not know EDNS are asked without it. This is remembered for a while.
 func TestServersWithoutEDNS(t *testing.T) {
 	const with, none = ednsSize, 0
 	tests := []struct {
@@ -114,8 +113,8 @@ func TestServersWithoutEDNS(t *testing.T) {
 	}
 }
 
-// That a name does not exist is an answer, also without OPT: the question is not
-// put again.
+// That a name does not exist is an answer, even without OPT. The question is not asked
+// again.
 func TestNotFoundWithoutEDNS(t *testing.T) {
 	for name, handle := range map[string]handler{"with OPT": zone(t, soa), "without": without(zone(t, soa))} {
 		s, sizes := ednsServer(t, "127.0.0.2", handle)
@@ -128,7 +127,7 @@ func TestNotFoundWithoutEDNS(t *testing.T) {
 	}
 }
 
-// With a single try its time is enough for both.
+// With a single attempt, its time is enough for both questions.
 func TestEDNSSilenceWithOneAttempt(t *testing.T) {
 	s, sizes := ednsServer(t, "127.0.0.2", mute)
 	r := resolver(t, Config{Timeout: 2 * impatience, Attempts: 1}, s)
@@ -138,7 +137,7 @@ func TestEDNSSilenceWithOneAttempt(t *testing.T) {
 	}
 }
 
-// The server that drops queries with OPT is found out although another answers.
+// A server that drops queries with OPT is recognised even if another server answers.
 func TestEDNSSilenceBesideAnotherServer(t *testing.T) {
 	var c clock
 	first, sizes := ednsServer(t, "127.0.0.2", mute)
@@ -158,7 +157,7 @@ func TestEDNSSilenceBesideAnotherServer(t *testing.T) {
 	}
 }
 
-// What is remembered follows a few rules and is bounded.
+// What is remembered about servers is bounded, and follows a few rules.
 func TestEDNSMemory(t *testing.T) {
 	server := netip.MustParseAddrPort("192.0.2.1:53")
 	var c clock
@@ -206,7 +205,7 @@ func TestEDNSMemory(t *testing.T) {
 	}
 }
 
-// A server that is dead is no reason to do without EDNS later.
+// A dead server does not make later queries go without EDNS.
 func TestEDNSOfDeadServer(t *testing.T) {
 	for attempts := 1; attempts <= 2; attempts++ {
 		s := serve(t, "127.0.0.2", mute)

@@ -14,14 +14,14 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// send answers with a message that mangle has changed.
+// send sends an answer that mangle has changed.
 func send(w dns.ResponseWriter, q *dns.Msg, answer dns.RR, mangle func(m *dns.Msg)) {
 	m := response(q, answer)
 	mangle(m)
 	_ = w.WriteMsg(m)
 }
 
-// What is not the response is passed over, and the response found behind it.
+// Messages that are not the response are skipped, and the response behind them is found.
 func TestForgedResponses(t *testing.T) {
 	right, wrong := rr(t, "www.example.com. 300 IN A 192.0.2.1"), rr(t, "www.example.com. 300 IN A 198.51.100.66")
 	tests := []struct {
@@ -121,7 +121,7 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// An answer of hundreds of addresses comes over TCP, and is bounded.
+// An answer with hundreds of addresses comes over TCP, and is bounded.
 func TestManyAddresses(t *testing.T) {
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
 		m := response(q)
@@ -151,7 +151,7 @@ func TestUseTCPOption(t *testing.T) {
 	}
 }
 
-// A wrong response over TCP is an error, not something to wait behind.
+// A wrong response over TCP is an error. Nobody waits for another one behind it.
 func TestForgedTCP(t *testing.T) {
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
 		m := response(q)
@@ -178,7 +178,7 @@ func TestBinding(t *testing.T) {
 		{"unbound", Config{}, "127.0.0.1"},
 		{"loopback address", Config{BindTo: netip.MustParseAddr("127.0.0.77")}, "127.0.0.77"},
 		{"mapped address", Config{BindTo: netip.MustParseAddr("::ffff:127.0.0.77")}, "127.0.0.77"},
-		// Nothing but an unbound socket reaches a local stub resolver.
+		// Only an unbound socket reaches a local stub resolver.
 		{"other address and device, loopback server", Config{BindTo: netip.MustParseAddr("192.0.2.1"), Device: "nosuch0"}, "127.0.0.1"},
 	}
 	for _, tt := range tests {
@@ -194,7 +194,7 @@ func TestBinding(t *testing.T) {
 	}
 }
 
-// What cannot be bound is not asked: the query would leave by another network.
+// If a socket cannot be bound, no query is sent, because it would leave by another network.
 func TestBindingFails(t *testing.T) {
 	v4, v6 := netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:53")
 	tests := []struct {

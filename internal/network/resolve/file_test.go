@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A byte-order mark belongs to no line.
+// A byte-order mark does not belong to the first line.
 func TestByteOrderMark(t *testing.T) {
 	hosts := newFile(write(t, "hosts", "\ufeff192.0.2.1 first\n192.0.2.2 second\n"), parseHosts, nil).load(time.Unix(1, 0))
 	if len(hosts.addrs["first"]) != 1 || len(hosts.addrs["second"]) != 1 {
@@ -20,7 +20,7 @@ func TestByteOrderMark(t *testing.T) {
 	}
 }
 
-// Of a file that is too long the lines count that were read whole.
+// In a file that is too long, the lines count that were read as a whole.
 func TestLongFile(t *testing.T) {
 	var log bytes.Buffer
 	const last = "192.0.2.2 last\n"

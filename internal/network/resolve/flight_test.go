@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// gated answers as h does, but each query only after one receive from gate;
-// reached gets a value when a query is there.
+// gated answers as h does, but answers each query only after one receive from gate. reached
+// gets a value when a query has arrived.
 func gated(h handler) (gated handler, reached, gate chan struct{}) {
 	reached, gate = make(chan struct{}, 1000), make(chan struct{})
 	return func(w dns.ResponseWriter, q *dns.Msg) {
@@ -52,7 +52,7 @@ func TestEqualQuestionsAreAskedOnce(t *testing.T) {
 	}
 }
 
-// Who leaves takes nobody along; the last one ends the query.
+// A caller who leaves does not disturb the others. The last one who leaves ends the query.
 func TestCancel(t *testing.T) {
 	h, reached, gate := gated(zone(t, "www.example.com. 300 IN A 192.0.2.1"))
 	defer close(gate)
@@ -100,7 +100,8 @@ func TestDeadlineOfCaller(t *testing.T) {
 	}
 }
 
-// The family that is slow is left behind (RFC 8305 section 3), but not lost.
+// A slow address family is not waited for (RFC 8305 section 3), but its addresses are not
+// lost.
 func TestResolutionDelay(t *testing.T) {
 	both := zone(t, "www.example.com. 300 IN A 192.0.2.1", "www.example.com. 300 IN AAAA 2001:db8::1")
 	for _, slow := range []uint16{dns.TypeA, dns.TypeAAAA} {
@@ -138,7 +139,7 @@ func TestResolutionDelay(t *testing.T) {
 	}
 }
 
-// Without addresses there is no delay to run: the other family is waited for.
+// If the first family has no addresses, there is no delay: the other family is waited for.
 func TestNoDelayAfterNothing(t *testing.T) {
 	h, reached, gate := gated(zone(t, soa, "www.example.com. 300 IN AAAA 2001:db8::1"))
 	empty := zone(t, soa, "www.example.com. 300 IN AAAA 2001:db8::1")

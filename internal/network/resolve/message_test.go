@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// raw sends what spoil makes of a good response's bytes.
+// raw sends a good response whose bytes spoil has changed.
 func raw(answer []dns.RR, spoil func(m *dns.Msg, data []byte) []byte) handler {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		m := response(q, answer...)
@@ -22,14 +22,15 @@ func raw(answer []dns.RR, spoil func(m *dns.Msg, data []byte) []byte) handler {
 	}
 }
 
-// counted changes one of the counts in the header, which begin at the octets 4
-// (questions), 6 (answers), 8 (authority) and 10 (additional).
+// counted changes one of the counts in the header. They begin at the octets 4 (questions),
+// 6 (answers), 8 (authority) and 10 (additional).
 func counted(data []byte, at int, more uint16) []byte {
 	binary.BigEndian.PutUint16(data[at:], binary.BigEndian.Uint16(data[at:])+more)
 	return data
 }
 
-// bad is a record named after the question, of a type and with data of any kind.
+// bad returns a record with the name of the question, and with a type and data that may be
+// wrong.
 func bad(rrtype uint16, data string) []byte {
 	b := []byte{0xc0, headerSize}
 	b = binary.BigEndian.AppendUint16(b, rrtype)
@@ -38,7 +39,7 @@ func bad(rrtype uint16, data string) []byte {
 	return append(b, data...)
 }
 
-// What is wrong with a response, but not with its answers, does not cost them.
+// A fault in a response that is not in its answers does not make the answers invalid.
 func TestLenientReading(t *testing.T) {
 	good := []dns.RR{rr(t, "www.example.com. 300 IN A 192.0.2.1"), rr(t, "www.example.com. 300 IN A 192.0.2.2")}
 	alias := []dns.RR{rr(t, "www.example.com. 300 IN CNAME web.example.com."), rr(t, "web.example.com. 300 IN A 192.0.2.1"), rr(t, "web.example.com. 300 IN A 192.0.2.2")}
@@ -97,8 +98,8 @@ func TestLenientReading(t *testing.T) {
 	}
 }
 
-// A negative answer counts too, but is not remembered where what would say how
-// long cannot be read.
+// A negative answer counts, too. If the part cannot be read that says how long it holds, it
+// is not remembered.
 func TestLenientNegative(t *testing.T) {
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
 		m := response(q)
@@ -117,7 +118,7 @@ func TestLenientNegative(t *testing.T) {
 	}
 }
 
-// A header without a question tells that a server declines, and no more.
+// A header without a question means that the server declines, and nothing else.
 func TestHeaderOnly(t *testing.T) {
 	ok := serve(t, "127.0.0.3", zone(t, "www.example.com. 300 IN A 192.0.2.1"))
 	for _, code := range []int{dns.RcodeServerFailure, dns.RcodeNotImplemented, dns.RcodeRefused, 15} {

@@ -55,7 +55,7 @@ func TestParseResolvConf(t *testing.T) {
 	}
 }
 
-// What the file says counts where Config says nothing.
+// The settings of the file count if Config has none.
 func TestSettingsFromFile(t *testing.T) {
 	from := parseResolvConf([]byte("options timeout:2 attempts:1"))
 	st := (&Config{}).settings(from)
@@ -92,7 +92,8 @@ fe80::1%eth0 router
 		"two":           addrs("192.0.2.2", "192.0.2.3", "2001:db8::2"),
 		"router":        addrs("fe80::1%eth0"),
 		"mapped":        addrs("192.0.2.9"),
-		// Not those that are addresses in one of the forms of inet_aton(3).
+		// Numbers that are addresses in one of the forms of inet_aton(3) are not accepted
+		// as names.
 		"123456789012": addrs("192.0.2.10"),
 		"4294967296":   addrs("192.0.2.10"),
 		"a.1":          addrs("192.0.2.11"),
@@ -116,7 +117,7 @@ func FuzzParseResolvConf(f *testing.F) {
 			c.attempts < 0 || c.attempts > maxTries || c.timeout < 0 || c.timeout > maxSeconds*time.Second {
 			t.Fatalf("out of bounds: %+v", c)
 		}
-		// What was accepted is accepted again, and means the same.
+		// What was accepted once is accepted again, with the same meaning.
 		var b strings.Builder
 		for _, s := range c.servers {
 			if !s.IsValid() || s.Port() == 0 {
@@ -173,7 +174,7 @@ func FuzzCheckName(f *testing.F) {
 	})
 }
 
-// FuzzReply reads what a hostile server may send to a question.
+// FuzzReply reads what a hostile server may send in reply to a question.
 func FuzzReply(f *testing.F) {
 	query, _, err := newQuery(question{"www.example.com", dns.TypeA}, true)
 	if err != nil {
@@ -235,7 +236,7 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-// checkAddrs checks what holds for every list of addresses of a name.
+// checkAddrs checks what holds for every list of addresses.
 func checkAddrs(t *testing.T, list []netip.Addr) {
 	t.Helper()
 	seen := map[netip.Addr]bool{}

@@ -20,11 +20,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// big is a name whose answer the networks' servers give over TCP only.
+// big is a name for which the networks' servers answer over TCP only.
 const big = "big."
 
-// networkZone is the view that one network's server has: names of its own, and one
-// that it answers in another way than the others do.
+// networkZone is what the server of one network answers: names of its own, and one name for
+// which every network has another answer.
 func networkZone(network, addr string) testbed.Zone {
 	z := testbed.Zone{"where.example.net": {"A " + addr}}
 	for i := range 10 {
@@ -59,8 +59,8 @@ func TestNoQueryByOtherNetwork(t *testing.T) {
 		{"device holds a query to the other family", false, func(n *testbed.Network) Config {
 			return Config{BindTo: n.Client4, Device: n.Name, Servers: []netip.AddrPort{netip.AddrPortFrom(n.Gateway6, 53)}}
 		}},
-		// The same server for both, and the default route leads to it over the
-		// first network (doc/original/daemon.md D30).
+		// Both networks have the same server. The default route leads to it over the first
+		// network (doc/original/daemon.md D30).
 		{"default servers, bound", true, func(n *testbed.Network) Config { return Config{BindTo: n.Client4, ResolvConf: conf} }},
 		{"default servers, bound to device", false, func(n *testbed.Network) Config {
 			return Config{BindTo: n.Client4, Device: n.Name, ResolvConf: conf}
@@ -114,8 +114,8 @@ func lookupAll(t *testing.T, r *Resolver, network string) {
 	}
 }
 
-// checkPackets looks for queries, over UDP and TCP, that leave by another
-// network than the one they belong to.
+// checkPackets looks for queries, over UDP and TCP, that leave by another network than
+// their own.
 func checkPackets(t *testing.T, b *testbed.Bed, capture *testbed.Capture) {
 	t.Helper()
 	packets := capture.Close()
@@ -144,15 +144,16 @@ func checkPackets(t *testing.T, b *testbed.Bed, capture *testbed.Capture) {
 		}
 	}
 	for _, n := range b.Networks {
-		// Ten names in both families, the long answer and the missing name; more
-		// where a response was late.
+		// There are ten names in both families, the long answer and the missing name. There
+		// are more queries if a response was late.
 		if queries[n.Name] < 22 || streams[n.Name] < 1 {
 			t.Errorf("%s: saw %d queries over UDP and %d connections", n.Name, queries[n.Name], streams[n.Name])
 		}
 	}
 }
 
-// TestNetworksAnswerDifferently keeps each network's view of a name to itself.
+// TestNetworksAnswerDifferently checks that each network's answers for a name stay with
+// that network.
 func TestNetworksAnswerDifferently(t *testing.T) {
 	b := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{
 		{Name: "wlan0", Zone: networkZone("wlan0", "192.0.2.11")},
@@ -173,9 +174,9 @@ func TestNetworksAnswerDifferently(t *testing.T) {
 	}
 }
 
-// TestServerOfThisHost asks a name server that this host runs at the address of
-// another network, as it runs one for the machines behind it. A socket that is bound
-// to a device would send the query to that device's gateway.
+// TestServerOfThisHost asks a name server that this host runs at the address of another
+// network, for the machines behind it. A socket that is bound to a device would send the
+// query to that device's gateway.
 func TestServerOfThisHost(t *testing.T) {
 	b := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0"}, {Name: "wwan0"}}})
 	wlan, wwan := b.Networks[0], b.Networks[1]

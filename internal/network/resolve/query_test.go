@@ -14,7 +14,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// lame answers as a server that offers no recursion and knows nothing.
+// lame answers like a server that offers no recursion and knows nothing.
 func lame(w dns.ResponseWriter, q *dns.Msg) {
 	m := response(q)
 	m.RecursionAvailable = false
@@ -51,7 +51,7 @@ func TestNextServer(t *testing.T) {
 	}
 }
 
-// That there is nothing is an answer, not a reason to ask further.
+// An answer that there is nothing is final, and no reason to ask further.
 func TestNotFoundIsFinal(t *testing.T) {
 	first, second := serve(t, "127.0.0.2", zone(t, soa, "v4.example.com. 300 IN A 192.0.2.1")), serve(t, "127.0.0.3", mute)
 	r := resolver(t, Config{}, first, second)
@@ -65,7 +65,7 @@ func TestNotFoundIsFinal(t *testing.T) {
 	}
 }
 
-// A server that declines is asked once; what it said is the error.
+// A server that declines is asked once. The error says what it answered.
 func TestAllServersFail(t *testing.T) {
 	a, b := serve(t, "127.0.0.2", rcode(dns.RcodeServerFailure)), serve(t, "127.0.0.3", rcode(dns.RcodeRefused))
 	r := resolver(t, Config{}, a, b)
@@ -133,7 +133,7 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// A server that is not recursive gives the alias only; its target is asked for.
+// A server that is not recursive returns only the alias. The resolver asks for the target.
 func TestAliasIsFollowed(t *testing.T) {
 	s := serve(t, "127.0.0.2", zone(t, soa,
 		"www.example.com. 300 IN CNAME cdn.example.net.",
@@ -160,7 +160,7 @@ func TestAliasIsFollowed(t *testing.T) {
 	}
 }
 
-// A chain that a server prolongs with each question ends all the same.
+// A chain of aliases that the server prolongs with each question comes to an end.
 func TestEndlessAliases(t *testing.T) {
 	var n atomic.Int32
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
@@ -175,8 +175,8 @@ func TestEndlessAliases(t *testing.T) {
 	}
 }
 
-// One family that fails does not spoil the other; if there is nothing in the
-// other, the lookup may be repeated later.
+// If one family fails, the other's addresses are used. If the other has none, the lookup
+// may be repeated later.
 func TestOneFamilyFails(t *testing.T) {
 	good := zone(t, soa, "www.example.com. 300 IN A 192.0.2.1")
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
@@ -195,8 +195,8 @@ func TestOneFamilyFails(t *testing.T) {
 	}
 }
 
-// With a search list a server's failure over one name does not hide the next,
-// but a failure counts for more than names that do not exist.
+// With a search list, a server's failure for one name does not hide the next name. But if
+// nothing is found, a failure counts for more than names that do not exist.
 func TestSearchAfterFailure(t *testing.T) {
 	good := zone(t, soa, "www.b.example.com. 300 IN A 192.0.2.1")
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {

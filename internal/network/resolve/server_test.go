@@ -26,7 +26,7 @@ type server struct {
 	queries []query
 }
 
-// query is what a server was asked.
+// query is a query that a server has received.
 type query struct {
 	Name  string
 	Qtype uint16
@@ -69,7 +69,7 @@ func serve(t testing.TB, ip string, h handler) *server {
 	return s
 }
 
-// listen finds a port that is free for UDP and TCP.
+// listen finds a port that is free for both UDP and TCP.
 func (s *server) listen(t testing.TB, ip string) net.Listener {
 	t.Helper()
 	var err error
@@ -99,8 +99,8 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
-// zone answers from records in zone file syntax, by name and type; for a name
-// without the type it adds the SOA, and for others it says NXDOMAIN with it.
+// zone answers from records in zone file syntax, by name and type. If a name lacks the
+// type, it adds the SOA. For other names it answers NXDOMAIN, with the SOA.
 func zone(t testing.TB, records ...string) handler {
 	t.Helper()
 	byName := map[string][]dns.RR{}
@@ -134,7 +134,8 @@ func zone(t testing.TB, records ...string) handler {
 	}
 }
 
-// response is an empty one, as a recursive server sends it that knows EDNS.
+// response makes a response with rrs as answers, as a recursive server sends it that knows
+// EDNS.
 func response(q *dns.Msg, rrs ...dns.RR) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetReply(q)
@@ -165,14 +166,14 @@ func rr(t testing.TB, s string) dns.RR {
 	return rr
 }
 
-// patience is the time-out of tests in which every server that is waited for
-// answers; impatience that of tests that wait for one which does not.
+// patience is the time-out of tests in which every server answers that is waited for.
+// impatience is the time-out of tests that wait for one which does not.
 const (
 	patience   = 20 * time.Second
 	impatience = 100 * time.Millisecond
 )
 
-// resolver makes one that reads none of the host's files and waits for both
+// resolver makes a Resolver that reads none of the host's files and waits for both
 // families.
 func resolver(t testing.TB, cfg Config, servers ...*server) *Resolver {
 	t.Helper()
@@ -207,7 +208,7 @@ type testLog struct{ testing.TB }
 
 func (l testLog) Write(p []byte) (int, error) { l.Logf("%s", p); return len(p), nil }
 
-// clock is moved by hand.
+// clock is a clock that the test moves.
 type clock struct{ nanoseconds atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Unix(1_000_000, c.nanoseconds.Load()) }

@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// Special names are not asked of servers unless somebody configured that they are.
+// Servers are not asked about special names unless somebody has configured that they are.
 func TestSpecialNames(t *testing.T) {
 	s := serve(t, "127.0.0.2", func(w dns.ResponseWriter, q *dns.Msg) {
 		_ = w.WriteMsg(response(q, rr(t, q.Question[0].Name+" 300 IN A 192.0.2.1")))
@@ -53,7 +53,8 @@ func TestSpecialNames(t *testing.T) {
 	}
 }
 
-// A network that uses names below local in its own DNS says so in its search list.
+// A network that uses names below local in its own DNS says so in its search list, and its
+// servers are asked.
 func TestLocalInSearchList(t *testing.T) {
 	s := serve(t, "127.0.0.2", zone(t, "nas.corp.local. 300 IN A 192.0.2.1"))
 	r := resolver(t, Config{ResolvConf: write(t, "resolv.conf", fmt.Sprintf("nameserver %v\nsearch corp.local", s.addr))})

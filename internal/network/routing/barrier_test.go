@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// Whether a default route in table main would have an effect for a network is seen from
-// the rules before that table, and from the routes that they lead to.
+// The rules before table main, and the routes to which they lead, decide whether a default
+// route in table main would have an effect for a network.
 func TestBarrierOf(t *testing.T) {
 	const here, vpn, main, prohibit, jump = 2, 3, netmon.TableMain, 8, 2
 	refusing := route(77, 0, "0.0.0.0/0", "", 5000)

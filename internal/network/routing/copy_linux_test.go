@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// ip runs ip(8) on the client; each line is a command.
+// ip runs ip(8) on the client, once for each line.
 func (w *world) ip(lines string) string {
 	w.t.Helper()
 	path, err := exec.LookPath("ip")
@@ -34,7 +34,7 @@ func (w *world) ip(lines string) string {
 	return all
 }
 
-// table shows the default routes of our tables, without what is ours.
+// table shows the default routes of our tables, without what only marks them as ours.
 func (w *world) table(family string) []string {
 	w.t.Helper()
 	var list []string
@@ -49,8 +49,8 @@ func (w *world) table(family string) []string {
 	return list
 }
 
-// Copies of routes have what those are made of, as ip(8) shows it, whatever is changed into what.
-// Afterwards nothing of ours is left.
+// Copies of routes have everything that the routes have, as ip(8) shows it, whatever a
+// route is changed into. At the end nothing of ours is left.
 func TestCopies(t *testing.T) {
 	const metric = "mtu lock 1300 window 60000 advmss 1200 hoplimit 60 initcwnd 30 initrwnd 40 quickack 1 congctl reno"
 	for _, tt := range []struct {
@@ -107,8 +107,8 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// Routes that routers announce stay apart in the copy: the kernel takes the preferred one that
-// answers, and they end with the original.
+// Routes that routers announce stay separate in the copy. The kernel takes the preferred
+// one that answers, and a copy ends with its original.
 func TestCopiesOfAnnouncedRoutes(t *testing.T) {
 	w := newWorld(t, testbed.NetworkConfig{Name: "wlan0"})
 	n := w.Networks[0]

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// world is a client with two networks and nothing that tells their sources
-// apart, and our hands in it.
+// world is a client with two networks, without anything that routes by source, and the
+// tables under test.
 type world struct {
 	*testbed.Bed
 	t      *testing.T
@@ -54,7 +54,7 @@ func (w *world) snapshot() *netmon.Snapshot {
 	return m.Snapshot()
 }
 
-// plan is for all prefixes with a default route.
+// plan makes the plan for all prefixes with a default route.
 func (w *world) plan() Plan {
 	w.t.Helper()
 	s := w.snapshot()
@@ -79,8 +79,8 @@ func (w *world) apply() {
 	}
 }
 
-// by tells the interface that a connection from the network's addresses really
-// takes to the service, for each family: as the service sees it.
+// by returns, for each family, the interface that a connection from the network's addresses
+// really takes to the service. The service sees that.
 func (w *world) by(n *testbed.Network) string {
 	w.t.Helper()
 	got := ""
@@ -112,7 +112,7 @@ func (w *world) check(want string) {
 	}
 }
 
-// foreign is what there is besides ours.
+// foreign lists the rules and routes that are not ours.
 func (w *world) foreign() (list []string) {
 	w.t.Helper()
 	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
@@ -138,7 +138,7 @@ func (w *world) foreign() (list []string) {
 	return list
 }
 
-// rules are ours, address by address in the kernel's order.
+// rules lists our rules, address by address, in the kernel's order.
 func (w *world) rules() ([]Rule, error) {
 	p, err := w.kernel.readRules()
 	if err != nil {
@@ -188,7 +188,7 @@ func TestApply(t *testing.T) {
 	}
 	_ = c.Close()
 
-	// A second run, and one that starts without memory, change nothing.
+	// A second run changes nothing. Neither does one that starts without memory.
 	n := w.ours()
 	counter := &counting{Handler: slog.DiscardHandler}
 	again := *w.kernel
@@ -214,7 +214,7 @@ func TestApply(t *testing.T) {
 	w.apply()
 	w.check("wlan0++ wwan0++ ")
 
-	// An address more, as of the privacy extensions, gets its rules.
+	// A further address, such as one of the privacy extensions, gets its rules.
 	link, err := w.Client.Handle().LinkByName("wwan0")
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func TestApply(t *testing.T) {
 		t.Errorf("%d entries, want %d as before", got, n)
 	}
 
-	// A prefix that is not managed any more needs nothing.
+	// A prefix that is no longer managed needs no rules.
 	s := w.snapshot()
 	only, err := w.tables.Plan([]policy.PrefixID{{Interface: "wlan0", Prefix: wlan.Prefix4}}, s)
 	if err != nil {
@@ -254,8 +254,8 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// When the gateway changes the table follows, and when the default route goes
-// so does the table's.
+// When the gateway changes, the table follows. When the default route goes, the table's
+// default route goes, too.
 func TestApplyFollowsGateway(t *testing.T) {
 	w := newWorld(t, testbed.NetworkConfig{Name: "wlan0"}, testbed.NetworkConfig{Name: "wwan0"})
 	w.apply()
@@ -298,9 +298,9 @@ func (c *counting) Enabled(context.Context, slog.Level) bool { return true }
 
 func (c *counting) Handle(context.Context, slog.Record) error { c.n++; return nil }
 
-// What the owner forbids stays forbidden, whether it was forbidden before our rules were there or
-// afterwards, wherever ip(8) puts the rule; and what somebody takes out of ours or puts
-// between them is mended.
+// What the owner of the host forbids stays forbidden, whether before or after our rules
+// were made, and wherever ip(8) puts the rule. If somebody removes some of our rules or
+// puts others between them, that is mended.
 func TestForbiddenStays(t *testing.T) {
 	for _, tt := range []struct{ name, rule, refused string }{
 		{"by source", "from 10.2.0.2 prohibit priority 20000", "wlan0+ wwan0- "},

@@ -12,8 +12,9 @@ import (
 	"github.com/socket-intents/mamma/internal/network/oracle"
 )
 
-// Rules come where what others have made before the way to everywhere still holds, and
-// follow what they say about certain destinations behind it.
+// Our rules come where everything still holds that others have placed before the rule for
+// the whole Internet. Behind our rules, what others say about certain destinations holds,
+// too.
 func TestPlace(t *testing.T) {
 	const (
 		here, vpn = 2, 3
@@ -98,8 +99,8 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// An address that a rule leads into a VPN gets no rules, also where ours are there before
-// that rule.
+// An address that a rule leads into a VPN gets no rules of ours, even if ours were there
+// before that rule.
 func TestPlaceOfLedSource(t *testing.T) {
 	const main, here, vpn = netmon.TableMain, 2, 3
 	own := netmon.Rule{Priority: 32765, Maker: Protocol, Source: netip.MustParsePrefix("10.0.0.2/32"), Table: FirstTable}
@@ -133,8 +134,8 @@ func TestPlaceOfLedSource(t *testing.T) {
 	}
 }
 
-// Below a VPN that takes everything in pieces, what is longer than a piece is looked for first,
-// and what is not has the kernel go on with the next rule.
+// A VPN may take everything in pieces. Then routes longer than a piece are looked for
+// first, and for the rest the kernel goes on with the next rule.
 func TestPlanBelowPieces(t *testing.T) {
 	const main, vpn = netmon.TableMain, 3
 	state := netmon.State{

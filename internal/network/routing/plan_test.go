@@ -25,7 +25,7 @@ func route(table, index int, prefix, gateway string, metric int) oracle.Route {
 	return oracle.Route{Table: table, Kind: unix.RTN_UNICAST, Prefix: netip.MustParsePrefix(prefix), Metric: metric, Hops: []oracle.Step{hop}}
 }
 
-// shown writes a plan as ip(8) would, roughly.
+// shown writes a plan roughly as ip(8) would.
 func shown(p Plan) []string {
 	var out []string
 	for _, r := range p.Routes {
@@ -78,8 +78,8 @@ func shown(p Plan) []string {
 	return out
 }
 
-// farReaching has the kernel send from each address by its interface to everywhere. Its own
-// rules are there besides those of the state.
+// farReaching makes a kernel that sends from each address by its own interface to the whole
+// Internet. The kernel's own rules are there besides those of the state.
 func farReaching(s netmon.State) netmon.State {
 	for _, v6 := range []bool{false, true} {
 		s.Rules = append(s.Rules, netmon.Rule{V6: v6, Priority: mainPriority, Table: netmon.TableMain})
@@ -93,7 +93,7 @@ func farReaching(s netmon.State) netmon.State {
 	return s
 }
 
-// idsOf names all prefixes.
+// idsOf returns the ids of all prefixes.
 func idsOf(nets *netmon.Snapshot) (ids []policy.PrefixID) {
 	for _, p := range nets.Prefixes() {
 		ids = append(ids, policy.PrefixID{Interface: p.Interface, Prefix: p.Prefix})
@@ -101,7 +101,7 @@ func idsOf(nets *netmon.Snapshot) (ids []policy.PrefixID) {
 	return ids
 }
 
-// Routes to everywhere that are for other sources are not a prefix's own.
+// Default routes for other sources do not belong to a prefix.
 func TestPlanForOthers(t *testing.T) {
 	state := farReaching(netmon.State{
 		Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}},
@@ -242,7 +242,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// What a route is made of is in its copy.
+// A copy has everything that its route has.
 func TestPlanCopies(t *testing.T) {
 	const main = netmon.TableMain
 	with := func(r oracle.Route, change func(*oracle.Route)) oracle.Route { change(&r); return r }
@@ -315,7 +315,7 @@ func TestPlanCopies(t *testing.T) {
 	}
 }
 
-// The same address on two interfaces: rules tell them apart by device.
+// If two interfaces have the same address, rules tell them apart by device.
 func TestPlanSameAddress(t *testing.T) {
 	nets := netmon.NewSnapshot(farReaching(netmon.State{
 		Links: []netmon.Link{{Index: 2, Name: "usb1", Up: true, Running: true}, {Index: 3, Name: "usb2", Up: true, Running: true}},
@@ -328,7 +328,7 @@ func TestPlanSameAddress(t *testing.T) {
 			route(netmon.TableMain, 3, "192.168.8.0/24", "", 101), route(netmon.TableMain, 3, "0.0.0.0/0", "192.168.8.1", 101),
 		},
 	}))
-	// farReaching knows one way for the address; by device there are two.
+	// farReaching knows only one way for the address. By device there are two.
 	plan, err := new(Tables).Plan([]policy.PrefixID{{Interface: "usb1", Prefix: nets.Prefixes()[0].Prefix}, {Interface: "usb2", Prefix: nets.Prefixes()[0].Prefix}}, nets)
 	if err != nil {
 		t.Fatal(err)
@@ -343,8 +343,8 @@ func TestPlanSameAddress(t *testing.T) {
 	}
 }
 
-// Two interfaces in the same network: what is on the link is looked for in a
-// table of the link's own, where table main has the other's.
+// If two interfaces are in the same network, neighbours are looked for in a table of the
+// link's own, because table main has the other interface's.
 func TestPlanTwins(t *testing.T) {
 	nets := netmon.NewSnapshot(farReaching(netmon.State{
 		Links: []netmon.Link{{Index: 2, Name: "a", Up: true, Running: true}, {Index: 3, Name: "b", Up: true, Running: true}},
@@ -374,8 +374,8 @@ func TestPlanTwins(t *testing.T) {
 	}
 }
 
-// host has links with a number of networks each, and routes of all kinds: near,
-// by the gateway, to everywhere.
+// host makes a host of links with a number of networks each, and with routes of all kinds:
+// to the link, by the gateway, to the whole Internet.
 func host(links, networks, routes int) (*netmon.Snapshot, []policy.PrefixID) {
 	var s netmon.State
 	var ids []policy.PrefixID
@@ -399,8 +399,8 @@ func host(links, networks, routes int) (*netmon.Snapshot, []policy.PrefixID) {
 	return netmon.NewSnapshot(farReaching(s)), ids
 }
 
-// A plan grows with networks and routes, not with their product, and with no more
-// of the routes than what leads to everywhere.
+// A plan grows with the number of networks and with that of routes, not with their product.
+// Of the routes, only default routes are in it.
 func TestPlanSize(t *testing.T) {
 	for _, tt := range []struct{ links, networks, routes, wantRoutes, wantRules int }{
 		{1, 1, 0, 1, 2},
@@ -418,7 +418,7 @@ func TestPlanSize(t *testing.T) {
 	}
 }
 
-// What would be too much is an error that says so, in place of a part of it.
+// A plan that would be too large is an error that says so. It is not shortened.
 func TestPlanTooLarge(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
@@ -446,7 +446,7 @@ func TestPlanTooLarge(t *testing.T) {
 	}
 }
 
-// Tables keep their numbers while others come and go; there are only so many.
+// Tables keep their numbers while others come and go. There is a limited number of them.
 func TestTables(t *testing.T) {
 	id := func(i int) content { return content{link: link{name: strconv.Itoa(i)}} }
 	var tables Tables

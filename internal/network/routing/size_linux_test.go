@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// large is a client whose wwan0 has 300 networks, and 2000 routes by its gateway.
+// large makes a client whose wwan0 has 300 networks, and 2000 routes by its gateway.
 func large(t *testing.T) (w *world, networks int) {
 	t.Helper()
 	w = newWorld(t, testbed.NetworkConfig{Name: "wlan0"}, testbed.NetworkConfig{Name: "wwan0"})
@@ -36,7 +36,7 @@ func large(t *testing.T) (w *world, networks int) {
 	return w, 300
 }
 
-// count is how many routes and rules of ours the kernel has.
+// count returns how many routes and rules of ours the kernel has.
 func (w *world) count() (routes, rules int) {
 	w.t.Helper()
 	r, err := w.kernel.routes()
@@ -50,7 +50,7 @@ func (w *world) count() (routes, rules int) {
 	return len(r), len(u)
 }
 
-// changes carries out the present plan and tells how much was written.
+// changes carries out the present plan and returns how much was written.
 func (w *world) changes() int {
 	w.t.Helper()
 	n, err := w.kernel.Apply(w.t.Context(), w.plan())
@@ -60,12 +60,12 @@ func (w *world) changes() int {
 	return n
 }
 
-// With many networks and routes the kernel gets two rules for each address and
-// one default route for each link and family, and of a change what differs.
+// With many networks and routes, the kernel gets two rules for each address and one default
+// route for each link and family. After a change, only the differences are written.
 func TestManyNetworksAndRoutes(t *testing.T) {
 	w, networks := large(t)
-	// wlan0 and wwan0 have one network of each family besides; wwan0's own IPv4
-	// network holds the gateway of all.
+	// wlan0 and wwan0 have one more network of each family. wwan0's own IPv4 network
+	// contains the gateway of all routes.
 	const links, families = 2, 2
 	wantRoutes, wantRules := links*families, 2*(links*families+networks)
 	if n := w.changes(); n != wantRoutes+wantRules {
@@ -104,8 +104,8 @@ func TestManyNetworksAndRoutes(t *testing.T) {
 	}
 }
 
-// A pass ends with the change that is under way when its context ends, and the
-// next one goes on from there.
+// When the context of a pass ends, the pass ends with the change that is under way. The
+// next pass goes on from there.
 func TestApplyGivesUp(t *testing.T) {
 	w, _ := large(t)
 	plan := w.plan()
