@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { leak.VerifyMain(m) }
 
-// patience is long for things that take milliseconds on an idle machine.
+// patience is the time limit for what takes milliseconds on an idle machine.
 const patience = time.Minute
 
 // first chooses the first network that is offered.
@@ -34,7 +34,7 @@ func (first) Choose(r *policy.Request) policy.Decision {
 	return policy.Decision{Prefix: r.Prefixes[0], Alternates: r.Prefixes[1:], Reason: "the first one"}
 }
 
-// view returns a View with Wi-Fi, and a modem with that cost.
+// view returns a View with Wi-Fi and a modem, which has the given cost and state.
 func view(cost policy.Cost, state policy.HealthState) *mam.View {
 	network := func(name string, index int, address string, c policy.Cost) *policy.Prefix {
 		p := netip.MustParsePrefix(address)
@@ -83,7 +83,7 @@ func (s *served) publish(v *mam.View) {
 	s.Published(v)
 }
 
-// object returns our object, as soon as somebody has the name.
+// object returns our object as soon as somebody has the name.
 func (s *served) object(t *testing.T, c *dbus.Conn) dbus.BusObject {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -101,8 +101,8 @@ func (s *served) object(t *testing.T, c *dbus.Conn) dbus.BusObject {
 	}
 }
 
-// With the configuration that is installed, on a bus that permits nothing else,
-// everybody can read the networks and is told of changes.
+// With the installed configuration, on a bus that permits nothing else, everybody can read
+// the networks and hears of changes.
 func TestNetworks(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, whom the policy lets have the name")
@@ -140,7 +140,7 @@ func TestNetworks(t *testing.T) {
 		t.Errorf("facts %v", networks[0]["Facts"])
 	}
 
-	// Changed measurements are not signalled; they come with the next change.
+	// New measurements are not signalled. They come with the next change.
 	louder := view(policy.Free, policy.Up)
 	told := louder.Told[louder.Prefixes[0].ID]
 	told.Facts[1].Value = "60 %"
@@ -162,7 +162,7 @@ func TestNetworks(t *testing.T) {
 		t.Errorf("Cost: %v, %v", one, err)
 	}
 
-	// When the bus returns, the Server has its name again.
+	// When the bus returns, the Server gets its name again.
 	s.bus.Stop(t)
 	s.bus.Restart(t)
 	again := s.bus.Connect(t)
@@ -221,7 +221,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// Each object describes itself, so that tools find ours.
+// Each object describes itself, so that tools find our methods and properties.
 func TestIntrospect(t *testing.T) {
 	s := serve(t, busbed.Anybody)
 	c := s.bus.Connect(t)
@@ -267,7 +267,7 @@ func TestIntrospect(t *testing.T) {
 	}
 }
 
-// A wrong call is answered with an error. What is not a call gets no answer.
+// A wrong call is answered with an error. A message that is not a call gets no answer.
 func TestHostileCalls(t *testing.T) {
 	s := serve(t, busbed.Anybody)
 	c := s.bus.Connect(t)
@@ -298,14 +298,14 @@ func TestHostileCalls(t *testing.T) {
 	for range 2000 {
 		o.Call(Interface+".Explain", dbus.FlagNoReplyExpected, "www.example.net", "443", map[string]string{})
 	}
-	// A sender of very many calls may have to wait or be refused. Others need not.
+	// A sender of very many calls may have to wait or be refused. Other senders need not.
 	var v dbus.Variant
 	if err := s.bus.Connect(t).Object(Name, Path).Call(properties+".Get", 0, "", "Version").Store(&v); err != nil || v.Value() != "1.2.3" {
 		t.Errorf("beside a flood: %v, %v", v, err)
 	}
 }
 
-// The queue is bounded, and so is the part of one sender.
+// The queue is bounded, and so is each sender's part of it.
 func TestQueue(t *testing.T) {
 	q := newQueue()
 	sender := func(name string) call {
@@ -341,7 +341,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// lines sends the lines that are logged.
+// lines receives the lines of the log.
 type lines chan string
 
 func (l lines) Write(p []byte) (int, error) {
@@ -349,7 +349,7 @@ func (l lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// If the bus does not grant the name, this is logged, and nothing else happens.
+// If the bus does not grant the name, the log says so, and nothing else happens.
 func TestForbidden(t *testing.T) {
 	log := make(lines, 16)
 	b := busbed.Start(t, busbed.Usual)
@@ -371,7 +371,7 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// An interface's name that is not UTF-8 is shown all the same, and does not end the
+// If an interface's name is not UTF-8, it is shown nevertheless, and does not end the
 // session.
 func TestNamesThatAreNoText(t *testing.T) {
 	s := serve(t, busbed.Anybody)

@@ -33,8 +33,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The clock of the tests, and the users: the daemon's own, a member of the
-// control group by primary and by supplementary group, and one without rights.
+// These are the clock of the tests and the users: the daemon's own, a member of the control
+// group by primary and one by supplementary group, and one without rights.
 var (
 	epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -45,7 +45,7 @@ var (
 	stranger = peer{Cred: unixsocket.Cred{PID: 14, UID: 1003, GID: 100}, groups: []uint32{4, 900}}
 )
 
-// scripted chooses the first candidate, with scores.
+// scripted is a policy that chooses the first candidate, with scores.
 type scripted struct{}
 
 func (s *scripted) Choose(r *policy.Request) policy.Decision {
@@ -85,7 +85,7 @@ func network(iface string, index int, addr string) *policy.Prefix {
 	}
 }
 
-// view has everything known of wlan0 and nothing of wwan0.
+// view has all figures of wlan0 and none of wwan0.
 func view() *mam.View {
 	w := network("wlan0", 2, "192.168.0.23/24")
 	w.Default, w.Options = true, policy.Options{"capacity": policy.NewOption("12")}
@@ -141,7 +141,7 @@ func start(t *testing.T, v *mam.View, change func(*Options)) *daemon {
 	return startKeeping(t, 64, v, change)
 }
 
-// startKeeping starts a daemon that remembers so many decisions.
+// startKeeping starts a daemon that remembers a number of decisions.
 func startKeeping(t *testing.T, keep int, v *mam.View, change func(*Options)) *daemon {
 	t.Helper()
 	d := &daemon{Manager: mam.New(mam.Options{Keep: keep}), dir: t.TempDir(), who: root}
@@ -213,8 +213,7 @@ func (d *daemon) client(t *testing.T) *Client {
 	return c
 }
 
-// decide has n decisions made, by this process, which claims to ask for the
-// stranger.
+// decide makes this process ask for n decisions. It claims to ask for the stranger.
 func (d *daemon) decide(t *testing.T, n int) {
 	t.Helper()
 	c, err := net.Dial("unix", filepath.Join(d.dir, "mamma.sock"))
@@ -265,7 +264,7 @@ func ctx(t *testing.T) context.Context {
 	return c
 }
 
-// The answers as JSON: no field disappears, and what is unknown is null.
+// The answers are JSON. No field disappears, and an unknown value is null.
 func TestAnswers(t *testing.T) {
 	d := start(t, view(), nil)
 	c := d.client(t)
@@ -369,8 +368,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// What a client says about where its request comes from is shown, and is no more
-// than what it says.
+// What a client says about the origin of its request is shown, and counts only as a claim.
 func TestOrigin(t *testing.T) {
 	d := start(t, view(), nil)
 	d.decide(t, 1)
@@ -393,7 +391,7 @@ func TestOrigin(t *testing.T) {
 	if got := decision(&rec); cmp.Diff(&Origin{}, got.Origin) != "" || !got.Outcome.PlainTCP {
 		t.Errorf("nothing known: %+v, outcome %+v", got.Origin, got.Outcome)
 	}
-	// A claim gives no rights to whom it names, and takes none from who asked.
+	// A claim gives no rights to the user it names, and takes none from the user who asked.
 	rec.Origin.UID = primary.UID
 	g := guard{owner: owner.UID}
 	if g.sees(primary, &rec) || !g.sees(stranger, &rec) {
@@ -488,7 +486,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Where nobody named the path, the server's user must be trusted.
+// If nobody has named the path, the user of the server must be trusted.
 func TestDistrusted(t *testing.T) {
 	d := start(t, view(), nil)
 	var asked []uint32
@@ -528,7 +526,7 @@ func TestNotRunning(t *testing.T) {
 	if !errors.As(err, &not) || not.Path != path || not.Own != "" {
 		t.Errorf("got %v", err)
 	}
-	// Where nobody has named a socket, the user's own is looked for first.
+	// If nobody has named a socket, the user's own is tried first.
 	dir := t.TempDir()
 	c := Find(func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": dir}[name] })
 	want := "no mamma answers at " + SystemPath + ", and you run none of your own at " + dir + "/mamma/control.sock; is it running?"
@@ -538,7 +536,7 @@ func TestNotRunning(t *testing.T) {
 }
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// self is the user whose decisions d.decide makes, without further rights.
+// self returns the user whose decisions d.decide makes, without further rights.
 func (d *daemon) self() unixsocket.Cred {
 	return unixsocket.Cred{PID: 1, UID: uint32(os.Getuid()), GID: 100}
 }

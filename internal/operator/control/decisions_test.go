@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/mam"
 )
 
-// The latest ones are the last of those that may be seen, whatever is between.
+// The latest decisions are the last ones that the user may see, whatever lies between them.
 func TestSinceLatest(t *testing.T) {
 	d := start(t, view(), nil)
 	d.decide(t, 40)
@@ -54,7 +54,7 @@ func (g *gate) Write(b []byte) (int, error) {
 	return g.to.Write(b)
 }
 
-// Clients that ask for all there is and do not read it take little memory together.
+// Many clients that ask for everything and do not read it take little memory together.
 func TestUnreadDecisions(t *testing.T) {
 	const keep, clients = 4000, maxConnsPerUser
 	d := startKeeping(t, keep, view(), nil)

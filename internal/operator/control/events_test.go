@@ -73,7 +73,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 
-	// A new View: wlan0 has recovered, wwan0 has gone, eth0 has come.
+	// In a new View, wlan0 has recovered, wwan0 has gone and eth0 has come.
 	wlan := *v.Prefixes[0]
 	wlan.Health = policy.Health{}
 	v2 := &mam.View{Prefixes: []*policy.Prefix{&wlan, network("eth0", 5, "10.1.0.2/24")}, Runner: v.Runner}
@@ -89,7 +89,7 @@ func TestEvents(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"wlan0": "health up", "wwan0": "removed up", "eth0": "added up"}, got); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
-	// New measurements are no event; a setting is.
+	// New measurements are no event. A setting is one.
 	again, eth := wlan, *v2.Prefixes[1]
 	again.Stats.Conns, eth.Cost = 99, policy.Expensive
 	d.Publish(&mam.View{Prefixes: []*policy.Prefix{&again, &eth}, Runner: v.Runner})
@@ -107,7 +107,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Decisions that nobody may see are passed over, those that are forgotten counted.
+// Decisions that the user may not see are skipped. Those that were forgotten are counted.
 func TestEventsDroppedAndHidden(t *testing.T) {
 	d := start(t, view(), nil)
 	d.decide(t, 70) // 64 are remembered
@@ -280,7 +280,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// A client that asks for events and does not read them is nobody's concern.
+// A client that asks for events and does not read them disturbs nobody.
 func TestEventsUnread(t *testing.T) {
 	d := start(t, view(), nil)
 	c, err := net.Dial("unix", filepath.Join(d.dir, "control.sock"))
@@ -301,7 +301,7 @@ func TestEventsUnread(t *testing.T) {
 	}
 }
 
-// An event that was cut off is not reported as nonsense: the server has gone, or
+// An event that was cut off is not reported as wrong data, because the server has gone or
 // the client has had enough.
 func TestEventCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "control.sock")
@@ -335,7 +335,7 @@ func TestEventCutOff(t *testing.T) {
 	}
 }
 
-// Whoever the kernel says nothing about is not served, which is logged.
+// A peer about whom the kernel says nothing is not served, and the log says so.
 func TestUnknownPeerIsRefused(t *testing.T) {
 	var said lockedBuffer
 	d := start(t, view(), func(o *Options) {
@@ -356,7 +356,7 @@ func TestUnknownPeerIsRefused(t *testing.T) {
 	}
 }
 
-// lockedBuffer is a buffer that may be read while it is written.
+// lockedBuffer is a buffer that can be read while it is written.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

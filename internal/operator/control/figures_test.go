@@ -11,7 +11,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// numbers calls f with every number below v, which is addressable.
+// numbers calls f with every number in v, which is addressable.
 func numbers(v reflect.Value, f func(reflect.Value)) {
 	switch {
 	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]():
@@ -34,9 +34,8 @@ func raise(v reflect.Value, by int64) {
 	}
 }
 
-// The control socket shows every figure of the table: whichever field a metric is
-// taken from, what is shown changes with it, and a figure that is not known is not
-// shown.
+// The control socket shows every figure of the table. If the field of a metric changes,
+// what is shown changes, too. A figure that is not known is not shown.
 func TestControlShowsEveryFigure(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	type figures struct {

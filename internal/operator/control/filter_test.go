@@ -61,7 +61,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// The daemon sends what matches only, as many as were asked for, and says what is wrong
+// The daemon sends only what matches, as many as were asked for, and says what is wrong
 // with a filter.
 func TestFilteredDecisions(t *testing.T) {
 	d := start(t, view(), nil)
@@ -110,8 +110,8 @@ func (d *daemon) exchange(t *testing.T, m wire.Message) wire.Message {
 	return answer
 }
 
-// A filtered stream has the decisions that match, those too whose connections came up
-// over the network that is wanted, and nothing else.
+// A filtered stream has the matching decisions and nothing else. A decision also matches by
+// the network over which its connection came up.
 func TestFilteredEvents(t *testing.T) {
 	v := view()
 	v.Prefixes[1].Cost = policy.Free // so that it is an alternate
@@ -128,7 +128,8 @@ func TestFilteredEvents(t *testing.T) {
 	}
 	d.exchange(t, wire.Message{Action: wire.ActionReportRequest, DecisionID: id, Outcome: &wire.Outcome{Candidate: 1, Milliseconds: 250}})
 	for name, events := range map[string]<-chan Event{"wlan0": wlan, "wwan0": wwan} {
-		// A stream that comes to the decision after the outcome has the decision with it.
+		// If a stream reaches a decision after its outcome, it has the decision with the
+		// outcome.
 		late := name == "wwan0"
 		if e := next(t, events); e.Type != EventOutcome && !late || e.Decision == nil || e.Decision.Outcome == nil || e.Decision.Outcome.Candidate != 1 {
 			t.Errorf("%s: event %+v, want the outcome", name, e)

@@ -9,8 +9,7 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
-// Connections are shown to those they belong to, and to those who may read
-// everything.
+// Connections are shown to their users, and to those who may read everything.
 func TestMultipath(t *testing.T) {
 	d := start(t, view(), func(o *Options) {
 		o.Multipath = func() (Multipath, error) {

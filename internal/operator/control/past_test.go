@@ -16,12 +16,12 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// seen is a View at so many milliseconds after the epoch.
+// seen makes a View at a time after the epoch, in milliseconds.
 func seen(ms int, prefixes ...*policy.Prefix) *mam.View {
 	return &mam.View{Time: epoch.Add(time.Duration(ms) * time.Millisecond), Prefixes: prefixes}
 }
 
-// at is a network with a round-trip time.
+// at returns a network with a round-trip time and a state.
 func at(p policy.Prefix, rtt time.Duration, state policy.HealthState) *policy.Prefix {
 	p.Stats = policy.PathStats{Time: epoch, SampleTime: epoch, Conns: 1, SRTTMedian: rtt}
 	p.Health.State = state
@@ -43,8 +43,8 @@ func rtts(h *PrefixHistory) string {
 	return string(b)
 }
 
-// Samples come once a second, whatever the pace of the Views; what is missing for a
-// moment is as before, and what is missing for longer is unknown.
+// There is one sample a second, however often Views come. A figure that is missing for a
+// moment keeps its value. A figure that is missing for longer is unknown.
 func TestPast(t *testing.T) {
 	const ms = time.Millisecond
 	wlan, wwan := *network("wlan0", 2, "192.168.0.23/24"), *network("wwan0", 3, "10.64.3.9/10")
@@ -95,7 +95,8 @@ func TestPast(t *testing.T) {
 		t.Errorf("%d changes since sample 5", len(list))
 	}
 
-	// Ten minutes later what has gone is forgotten, and the rest is as long as ten minutes.
+	// Ten minutes later, networks that have gone are forgotten, and the others have samples
+	// of ten minutes.
 	for s := 11; s <= 700; s++ {
 		p.Note(seen(1000*s, at(wlan, 33*ms, policy.Up)))
 	}
@@ -107,7 +108,7 @@ func TestPast(t *testing.T) {
 	}
 }
 
-// However many networks come, go and change, what is remembered of them is bounded.
+// However many networks come, go and change, what is remembered is bounded.
 func TestPastIsBounded(t *testing.T) {
 	p := NewPast()
 	many := func(second, from, n int, state policy.HealthState) *mam.View {
@@ -121,7 +122,7 @@ func TestPastIsBounded(t *testing.T) {
 	if n := len(p.rememberedSince(0)); n != pastNetworks {
 		t.Errorf("%d networks are remembered", n)
 	}
-	// New ones take the places of those that have gone.
+	// New networks take the places of those that have gone.
 	p.Note(many(1, 1000, 300, policy.Up))
 	p.Note(many(2, 1000, 300, policy.Down))
 	there := 0

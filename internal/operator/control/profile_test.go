@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Every kind of profile is one that its tool reads.
+// Every kind of profile can be read by its tool.
 func TestProfile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: takes a profile of every kind")
@@ -48,7 +48,7 @@ func TestProfile(t *testing.T) {
 	}
 }
 
-// Profiles are off unless switched on, and for those who may change things.
+// Profiles are off unless switched on. Only users who may change things get them.
 func TestProfileRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -81,7 +81,7 @@ func TestProfileRefused(t *testing.T) {
 	}
 }
 
-// logWriter sends what is logged.
+// logWriter receives what is logged.
 type logWriter chan string
 
 func (w logWriter) Write(p []byte) (int, error) {
@@ -92,7 +92,7 @@ func (w logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// One profile is taken at a time. Whoever leaves ends theirs.
+// One profile is taken at a time. A client that leaves ends its profile.
 func TestProfileBusy(t *testing.T) {
 	logged := make(logWriter, 16)
 	d := start(t, view(), func(o *Options) {

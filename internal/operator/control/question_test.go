@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Whatever is asked, it is refused or understood; what is understood of intents
-// comes back as it was.
+// Every question is either refused or understood. The intents of a question that is
+// understood come back unchanged.
 func FuzzQuestion(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"host":"www.example.net","service":"443","intents":{"category":"bulktransfer","filesize":300000000}}`,

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The fields of version 1, one a line. A line that disappears or changes breaks
-// readers; new ones are fine.
+// These are the fields of version 1, one in each line. A line that disappears or changes
+// breaks readers. New lines do no harm.
 func TestSchema(t *testing.T) {
 	var b strings.Builder
 	for _, v := range []any{

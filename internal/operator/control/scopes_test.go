@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/process/unixsocket"
 )
 
-// Scopes tell what others do, so they are for those who may see that; to detach is for those
-// who may change things.
+// Scopes show what others do, so only users who may see that get them. Only users who may
+// change things can detach them.
 func TestScopes(t *testing.T) {
 	detached := 0
 	d := start(t, view(), func(o *Options) {

@@ -102,7 +102,7 @@ func TestEncodeErrors(t *testing.T) {
 	if err != nil || got.Decision.Prefix != got.Request.Prefixes[0] {
 		t.Errorf("%+v, %v", got, err)
 	}
-	// More prefixes over time than have numbers begin a new part.
+	// If there are more prefixes over time than numbers, a new part begins.
 	for i := range 3 {
 		if file, err = e.Append(file[:0], "p", &policy.Request{Prefixes: hostOf(maxPrefixes - 1)}, policy.Decision{}); err != nil {
 			t.Fatal(err)
@@ -171,7 +171,7 @@ func TestReadErrors(t *testing.T) {
 	}
 }
 
-// FuzzReader: what is accepted is written as it was meant.
+// FuzzReader checks that whatever is accepted is written again with the same meaning.
 func FuzzReader(f *testing.F) {
 	var e Encoder
 	file, err := e.Append(nil, "threshold", busy(0), policy.Decision{Reason: "why"})
@@ -209,8 +209,8 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// busy is a request on a host with four networks in use, whose measurements are
-// those of pass n.
+// busy makes a request on a host with four networks in use, with the measurements of pass
+// n.
 func busy(n int) *policy.Request {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678912345, time.UTC).Add(time.Duration(n) * 100 * time.Millisecond)
 	r := &policy.Request{
@@ -238,7 +238,7 @@ func busy(n int) *policy.Request {
 	return r
 }
 
-// answerTo is an answer as the earliest-arrival policies give it.
+// answerTo makes an answer as the earliest-arrival policies give it.
 func answerTo(r *policy.Request) policy.Decision {
 	d := policy.Decision{Prefix: r.Prefixes[1], Alternates: []*policy.Prefix{r.Prefixes[0], r.Prefixes[2], r.Prefixes[3]}, Reason: "capacity-dominated, shortest predicted time"}
 	for i, p := range r.Prefixes {
@@ -250,7 +250,7 @@ func answerTo(r *policy.Request) policy.Decision {
 	return d
 }
 
-// TestSize measures what the package comment says.
+// TestSize measures the sizes that the package comment states.
 func TestSize(t *testing.T) {
 	size := func(passes int) int {
 		var e Encoder

@@ -13,8 +13,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// fill sets all that v holds to something drawn, whatever fields the contract
-// has. Pointers to prefixes are left to drawRequest.
+// fill sets everything in v to drawn values, whatever fields the contract has. It leaves
+// pointers to prefixes to drawRequest.
 func fill(t *rapid.T, v reflect.Value) {
 	switch v.Addr().Interface().(type) {
 	case *time.Time:
@@ -113,7 +113,7 @@ func drawAddr(t *rapid.T) netip.Addr {
 	}).Draw(t, "addr")
 }
 
-// drawHost makes prefixes with identities of their own.
+// drawHost draws prefixes that all have different ids.
 func drawHost(t *rapid.T) []*policy.Prefix {
 	var list []*policy.Prefix
 	for i := range rapid.IntRange(0, 4).Draw(t, "host") {
@@ -128,7 +128,7 @@ func drawHost(t *rapid.T) []*policy.Prefix {
 	return list
 }
 
-// draw makes a request about some of the host's prefixes, and an answer.
+// draw draws a request about some of the host's prefixes, and an answer.
 func draw(t *rapid.T, host []*policy.Prefix) (*policy.Request, policy.Decision) {
 	r, d := &policy.Request{}, policy.Decision{}
 	fill(t, reflect.ValueOf(r).Elem())

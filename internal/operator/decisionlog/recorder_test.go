@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// record notes n decisions, each on a snapshot of its own, and returns the
-// Recorder once they are written.
+// record notes n decisions, each on a snapshot of its own, and returns the Recorder once
+// they are written.
 func record(t *testing.T, path string, size int64, first, n int) *Recorder {
 	t.Helper()
 	r := NewRecorder(path, size, nil)
@@ -53,7 +53,7 @@ func entries(t *testing.T, path string) []*Entry {
 func TestRecorder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "decisions.jsonl")
 	record(t, path, 1<<20, 0, 2)
-	// As after a crash.
+	// The file ends as after a crash.
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		_, err = f.WriteString(`{"deci`)
@@ -104,7 +104,7 @@ func TestRecorderBound(t *testing.T) {
 	if total > MinSize || total < MinSize/2 {
 		t.Errorf("%d bytes, bound %d", total, MinSize)
 	}
-	// Both parts stand for themselves, and what is there is what came last.
+	// Each part can be read without the other, and together they have the latest decisions.
 	list := append(entries(t, path+".1"), entries(t, path)...)
 	if len(list) < 10 || len(list) >= n {
 		t.Fatalf("%d entries", len(list))
@@ -126,7 +126,7 @@ func TestRecorderDrops(t *testing.T) {
 	}
 }
 
-// A file that others can read is not written to; one message says so.
+// The Recorder does not write to a file that others can read. One message says so.
 func TestRecorderRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "decisions.jsonl")
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
@@ -152,7 +152,7 @@ func TestRecorderRefuses(t *testing.T) {
 	}
 }
 
-// Note keeps copies: the manager uses the request's memory again.
+// Note copies the request, because the manager uses its memory again.
 func TestNoteCopies(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "decisions.jsonl")
 	r := NewRecorder(path, 1<<20, nil)

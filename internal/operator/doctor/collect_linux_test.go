@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// sound is a host on which nothing is to be found: two networks with source
-// rules, whose name servers answer.
+// sound makes a host without defects: two networks with source rules, whose name servers
+// answer.
 func sound(t *testing.T) *testbed.Bed {
 	t.Helper()
 	bed := testbed.ForTest(t, testbed.Config{
@@ -47,13 +47,13 @@ interface "wlan0" { nameserver = ["10.1.0.1"] }
 interface "wwan0" { nameserver = ["10.2.0.1"] }
 `
 
-// look makes the checks in the client's namespace.
+// look runs the checks in the client's namespace.
 func look(t *testing.T, bed *testbed.Bed, conf string) []Finding {
 	t.Helper()
 	return lookWith(t, bed, conf, t.TempDir())
 }
 
-// lookWith is look with a folder for /run.
+// lookWith is look with another folder in place of /run.
 func lookWith(t *testing.T, bed *testbed.Bed, conf, run string) []Finding {
 	t.Helper()
 	cfg, err := config.Parse([]byte(conf), "policy.conf")
@@ -84,8 +84,8 @@ func names(list []Finding) []string {
 	return got
 }
 
-// mend runs the command that the doctor gives first for each finding, as it
-// stands there.
+// mend runs the first command that the doctor gives for each finding, exactly as it is
+// shown.
 func mend(t *testing.T, bed *testbed.Bed, list []Finding) {
 	t.Helper()
 	for _, program := range []string{"ip", "sysctl"} {
@@ -103,9 +103,7 @@ func mend(t *testing.T, bed *testbed.Bed, list []Finding) {
 	}
 }
 
-// Each defect is made, and found, and nothing else is. Where a command mends it
-// here, it is run as it is printed, and then nothing is found.
-// dropRules takes the source rules of a network away.
+// dropRules removes the source rules of a network.
 func dropRules(t *testing.T, b *testbed.Bed, network int) {
 	t.Helper()
 	must := func(err error) {
@@ -125,6 +123,8 @@ func dropRules(t *testing.T, b *testbed.Bed, network int) {
 	}
 }
 
+// Each defect is made, and the doctor finds it and nothing else. If the command can mend it
+// here, it is run as it is printed, and then the doctor finds nothing.
 func TestDefects(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: makes a host for each defect")
@@ -164,7 +164,8 @@ func TestDefects(t *testing.T) {
 				}
 			}
 		}, []string{"problem source-route " + wwan}, true},
-		// With a rule by source the filter asks the right table, whatever is preferred.
+		// If there is a rule by source, the filter looks into the right table, whatever
+		// route is preferred.
 		{"strict reverse path filter, and a rule by source", soundConf, func(t *testing.T, b *testbed.Bed) {
 			must(t, b.Client.Sysctl("net.ipv4.conf.wwan0.rp_filter", "1"))
 		}, nil, false},
@@ -200,13 +201,14 @@ func TestDefects(t *testing.T) {
 			}
 		}, []string{"problem gateway 2001:db8:2::/64 on wwan0", "problem resolver " + wwan, "warning gateway " + wwan}, false},
 		{"prohibited gateway", soundConf, func(t *testing.T, b *testbed.Bed) {
-			// A rule refuses what goes to the gateway, as packet filters do.
+			// A rule refuses packets to the gateway, as packet filters do.
 			r := netlink.NewRule()
 			r.Priority, r.Family, r.Type = 10, netlink.FAMILY_V4, unix.RTN_PROHIBIT
 			r.Dst = &net.IPNet{IP: b.Networks[1].Gateway4.AsSlice(), Mask: net.CIDRMask(32, 32)}
 			must(t, b.Client.Handle().RuleAdd(r))
 		}, []string{"problem gateway " + wwan, "problem resolver " + wwan}, false},
-		// What leads marked packets elsewhere matters where something marks them.
+		// A rule that leads marked packets elsewhere matters only if something sets the
+		// mark.
 		{"rule by mark", soundConf, func(t *testing.T, b *testbed.Bed) { byMark(t, b) }, nil, false},
 		{"marks of a packet filter", soundConf, func(t *testing.T, b *testbed.Bed) {
 			byMark(t, b)
@@ -218,7 +220,7 @@ func TestDefects(t *testing.T) {
 					t.Errorf("what does it is not told: %+v", x)
 				}
 			}
-			// What is marked goes astray indeed.
+			// The marked packets really go astray.
 		}, []string{"problem resolver " + wwan, "warning gateway " + wwan, "warning marks this host"}, false},
 		{"dead name server", soundConf, func(_ *testing.T, b *testbed.Bed) {
 			b.Networks[1].Server.DNS.SetHandler(dns.HandlerFunc(func(dns.ResponseWriter, *dns.Msg) {}))
@@ -281,8 +283,8 @@ func TestDefects(t *testing.T) {
 			if !tt.mended {
 				return
 			}
-			// Mending one may bring another to light: a link that is switched on
-			// has lost its routes.
+			// Mending one defect may show another: a link that is switched on has lost its
+			// routes.
 			for rounds := 0; len(found) > 0 && rounds < 4; rounds++ {
 				mend(t, bed, found)
 				found = look(t, bed, tt.conf)
@@ -294,7 +296,7 @@ func TestDefects(t *testing.T) {
 	}
 }
 
-// byMark has a rule lead packets with a mark to the first network's table.
+// byMark adds a rule that leads packets with a mark to the first network's table.
 func byMark(t *testing.T, b *testbed.Bed) {
 	t.Helper()
 	r := netlink.NewRule()
@@ -304,8 +306,7 @@ func byMark(t *testing.T, b *testbed.Bed) {
 	}
 }
 
-// awaitNoCarrier returns when the kernel has noticed, a moment after the other
-// end is down.
+// awaitNoCarrier returns when the kernel has noticed that the other end is down.
 func awaitNoCarrier(t *testing.T, h *netlink.Handle, name string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -322,8 +323,8 @@ func awaitNoCarrier(t *testing.T, h *netlink.Handle, name string) {
 	t.Fatalf("%s keeps its carrier", name)
 }
 
-// A daemon without the capability is found by its status file: this process's
-// may be anything.
+// A daemon without the capability is recognised by its status file, because this process
+// may have any capabilities.
 func TestMayRoute(t *testing.T) {
 	o := Options{}
 	if got, err := os.ReadFile("/proc/self/status"); err == nil && strings.Contains(string(got), "CapEff:\t0000000000000000") && o.mayRoute() {
@@ -335,7 +336,7 @@ func TestMayRoute(t *testing.T) {
 	}
 }
 
-// A rule is made anew by the words that it is shown with, but for its priority.
+// The words with which a rule is shown make the same rule, except for its priority.
 func TestRuleWords(t *testing.T) {
 	for _, tt := range []struct {
 		rule oracle.Rule
@@ -344,7 +345,7 @@ func TestRuleWords(t *testing.T) {
 		{oracle.Rule{Table: 77}, "from all lookup 77"},
 		{oracle.Rule{Table: 77, Mark: 7, Mask: 0xffffffff}, "from all fwmark 0x7 lookup 77"},
 		{oracle.Rule{Table: 77, Mark: 7, Mask: 0xff}, "from all fwmark 0x7/0xff lookup 77"},
-		// As VPNs have it, whose own packets carry the bit.
+		// VPNs have such a rule. Their own packets carry the bit.
 		{oracle.Rule{Table: 77, Mask: 0x10000}, "from all fwmark 0x0/0x10000 lookup 77"},
 		{oracle.Rule{Table: 254, Passes: 1}, "from all lookup 254 suppress_prefixlength 0"},
 		{oracle.Rule{Table: 254, PassesGroup: 4}, "from all lookup 254 suppress_ifgroup 3"},

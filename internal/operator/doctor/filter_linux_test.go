@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filterMessage is a message of nf_tables, with the attributes that fill adds.
+// filterMessage makes a message of nf_tables, with the attributes that fill adds.
 func filterMessage(t testing.TB, family uint8, fill func(*mdnetlink.AttributeEncoder)) mdnetlink.Message {
 	t.Helper()
 	a := mdnetlink.NewAttributeEncoder()
@@ -32,7 +32,7 @@ func nest(a *encoder, kind uint16, fill func(*encoder)) {
 	})
 }
 
-// filterRule is a rule of table t with one expression.
+// filterRule makes a rule of table t with one expression.
 func filterRule(t testing.TB, chain, name string, data func(*encoder)) mdnetlink.Message {
 	return filterMessage(t, unix.NFPROTO_INET, func(a *encoder) {
 		a.String(unix.NFTA_RULE_TABLE, "t")
@@ -77,7 +77,8 @@ func target(name string) func(*encoder) {
 	return func(a *encoder) { a.String(unix.NFTA_TARGET_NAME, name) }
 }
 
-// Chains count that set a mark and are reached from the hook at which that changes a route.
+// A chain counts if it sets a mark and can be reached from the hook at which a mark changes
+// the route.
 func TestMarkers(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -112,8 +113,8 @@ func TestMarkers(t *testing.T) {
 	}
 }
 
-// What somebody else put into the packet filter may be anything that the kernel takes, and
-// what a later kernel sends anything at all.
+// Somebody else may have put anything into the packet filter that the kernel accepts, and a
+// later kernel may send anything.
 func FuzzMarkers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, chains, rules []byte) {
 		starts, err := outputChains([]mdnetlink.Message{{Data: chains}})

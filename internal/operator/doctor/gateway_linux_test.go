@@ -13,8 +13,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// A gateway whose firewall answers by an ICMP message is a neighbour that answers; one that is not found
-// gives the same error.
+// A gateway whose firewall answers by an ICMP message is a neighbour that answers. A
+// gateway that is not found gives the same error.
 func TestGatewayThatRefuses(t *testing.T) {
 	bed := testbed.ForTest(t, testbed.Config{Networks: []testbed.NetworkConfig{{Name: "wlan0", Prefix4: netip.MustParsePrefix("10.1.0.0/24")}}})
 	cfg, err := config.Parse([]byte("auto = true\n"), "policy.conf")

@@ -14,8 +14,8 @@ import (
 	"github.com/socket-intents/mamma/internal/display"
 )
 
-// everything is facts that make each check find something, about interfaces with
-// the given name.
+// everything makes facts in which each check finds something, about interfaces with the
+// given name.
 func everything(name string) []Facts {
 	named := func(change func(*Facts)) Facts {
 		f := healthy()
@@ -68,7 +68,7 @@ func everything(name string) []Facts {
 	}
 }
 
-// What is tested with names is each check, also one that somebody adds.
+// The tests with names cover each check, including checks that are added later.
 func TestEverythingIsFound(t *testing.T) {
 	files, err := filepath.Glob("examine*.go")
 	if err != nil {
@@ -99,8 +99,8 @@ func TestEverythingIsFound(t *testing.T) {
 	}
 }
 
-// Whoever may name an interface gets neither a command into what people are told
-// to paste, nor an escape sequence onto their terminals.
+// Whoever may name an interface can neither put a command into the text that people paste,
+// nor send an escape sequence to their terminals.
 func TestNamesAreNoCommands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts a shell for each command")
@@ -109,7 +109,7 @@ func TestNamesAreNoCommands(t *testing.T) {
 	if err != nil {
 		t.Skip("needs a shell: ", err)
 	}
-	// What the commands call does nothing here.
+	// The programs that the commands call do nothing here.
 	const harmless = "ip() { :; }; sysctl() { :; }; ping() { :; }; iptables() { :; }; dig() { :; }; nft() { :; }\n"
 	for _, name := range []string{"a;:>made", "$(:>made)", "`:>made`", "a'b;:>made;'", "a|:>made", "a\";:>made\"", "a&&:>made\x1b[2J", "\u202e;:>made"} {
 		fixes := 0
@@ -141,7 +141,7 @@ func TestNamesAreNoCommands(t *testing.T) {
 	}
 }
 
-// A name in a proposed setting is the interface's own when mamma reads it.
+// When mamma reads a proposed setting, the name in it is the interface's own.
 func TestSettingsAreReadAsTheyAreMeant(t *testing.T) {
 	for _, name := range []string{"wlan0", "eth0.7", "a;b", `a"b\c`, "${x}", "%{x}", "caf\u00e9", "\U0001f600"} {
 		cfg, err := config.Parse([]byte("interface "+setting(name)+" {\n  enabled = false\n}\n"), "policy.conf")
@@ -151,8 +151,8 @@ func TestSettingsAreReadAsTheyAreMeant(t *testing.T) {
 	}
 }
 
-// The setting that switches one of two like networks off is about that interface, also if
-// its name looks like a pattern.
+// The setting that switches off one of two equal networks is about that interface only,
+// even if its name looks like a pattern.
 func TestSettingForOneInterface(t *testing.T) {
 	for _, name := range []string{"usb1", "usb[1]", "usb*", `a\b`} {
 		f := healthy()
@@ -181,8 +181,8 @@ func TestSettingForOneInterface(t *testing.T) {
 	}
 }
 
-// What echo or sysctl.d(5) would read otherwise than it is meant is set now, and not said
-// to last.
+// If echo or sysctl.d(5) would read a name differently, the doctor only sets the parameter,
+// and proposes nothing that lasts.
 func TestNamesThatDoNotLast(t *testing.T) {
 	for _, name := range []string{`a\nb`, "a*b", "a=b", "a?b", "a b", "[a]"} {
 		if set, last := sysctl(filterKey(name), "2"); last != "" || !strings.Contains(set, "sysctl -w ") {

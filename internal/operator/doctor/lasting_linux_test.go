@@ -44,8 +44,8 @@ func TestManager(t *testing.T) {
 	}
 }
 
-// What is to last is what the command does, in the words of whoever configures the
-// interface.
+// What the doctor says lasts has the same effect as the command, in the words of the
+// program that configures the interface.
 func TestLasting(t *testing.T) {
 	p := lte()
 	p.Egress = "wlan0"
@@ -95,8 +95,8 @@ down ip route del 10.64.0.0/10 dev wwan0 table 101 || true
 	}
 }
 
-// A parameter that is to last is written as it is set, into a file that sysctl(8)
-// takes.
+// A lasting parameter is written with the value that is set, into a file that sysctl(8)
+// accepts.
 func TestLastingParameterIsRead(t *testing.T) {
 	program, err := exec.LookPath("sysctl")
 	if err != nil {
@@ -108,7 +108,7 @@ func TestLastingParameterIsRead(t *testing.T) {
 	if out, err := exec.Command("sh", "-c", last).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", last, err, out)
 	}
-	// Where the test may not set it sysctl tells which one it could not set.
+	// If the test may not set a parameter, sysctl says which one it could not set.
 	out, _ := exec.Command(program, "--dry-run", "-p", file).CombinedOutput()
 	if strings.TrimSpace(string(out)) != "net.ipv4.conf.lo.rp_filter = 0" {
 		t.Errorf("sysctl reads %q", out)

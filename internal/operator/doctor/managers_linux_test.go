@@ -21,10 +21,11 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// networkdProgram is where distributions have it (systemd-networkd.service(8)).
+// networkdProgram is the path at which distributions install it
+// (systemd-networkd.service(8)).
 const networkdProgram = "/lib/systemd/systemd-networkd"
 
-// astray is a host on which what is bound to wwan0's address leaves by wlan0.
+// astray makes a host on which packets of sockets bound to wwan0's address leave by wlan0.
 func astray(t *testing.T) *testbed.Bed {
 	return testbed.ForTest(t, testbed.Config{
 		Networks: []testbed.NetworkConfig{
@@ -34,7 +35,7 @@ func astray(t *testing.T) *testbed.Bed {
 	})
 }
 
-// straying is what the doctor finds of that.
+// straying returns what the doctor finds about that.
 func straying(t *testing.T, bed *testbed.Bed, run string) []Finding {
 	t.Helper()
 	return slices.DeleteFunc(lookWith(t, bed, soundConf, run), func(x Finding) bool { return x.Check != "source-route" })
@@ -52,11 +53,12 @@ func await(t *testing.T, what string, done func() bool) {
 }
 
 // runNetworkd runs the real systemd-networkd in the client's namespace, with run as its
-// /run, until the returned function is called. It takes links for ready where /sys cannot be
-// written to, as in containers, which have no udev.
+// /run, until the returned function is called. In containers, which have no udev, /sys
+// cannot be written to, and systemd-networkd then takes links for ready.
 func runNetworkd(t *testing.T, bed *testbed.Bed, run string) (stop func()) {
 	t.Helper()
-	// It ends where the environment names a bus that cannot be. That of its own /run it waits for.
+	// systemd-networkd ends if the environment names a bus that cannot exist. It waits for
+	// the bus in its own /run.
 	const script = `unset DBUS_SYSTEM_BUS_ADDRESS && mount --make-rprivate / && mount -t sysfs -o ro sysfs /sys && mount --bind "$1" /run && exec ` + networkdProgram
 	cmd := exec.Command("sh", "-c", script, "sh", run)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
@@ -79,8 +81,8 @@ func runNetworkd(t *testing.T, bed *testbed.Bed, run string) (stop func()) {
 	}
 }
 
-// What the doctor says is to last is taken by systemd-networkd as it stands there, for the
-// interface that it says is its own.
+// systemd-networkd accepts what the doctor proposes to make a change last, exactly as it is
+// shown, for the interface that it configures.
 func TestLastingByNetworkd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts systemd-networkd")
@@ -106,7 +108,7 @@ func TestLastingByNetworkd(t *testing.T) {
 		}
 	}
 	write("network/10-lte.network", "[Match]\nName=wwan0\n[Network]\nIPv6AcceptRA=no\nLinkLocalAddressing=no\nAddress=10.2.0.2/24\n[Route]\nGateway=10.2.0.1\nMetric=200\n")
-	// What it has not made itself it would remove, wlan0's rules, too.
+	// systemd-networkd would remove what it has not made itself, including wlan0's rules.
 	write("networkd.conf.d/keep.conf", "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n")
 	uid, err := strconv.Atoi(owner.Uid)
 	if err != nil {
@@ -149,8 +151,8 @@ func TestLastingByNetworkd(t *testing.T) {
 	await(t, "what lasts at work", func() bool { return len(straying(t, bed, run)) == 0 })
 }
 
-// The lines for interfaces(5) do their work when ifupdown switches the interface on, and
-// undo it when it is switched off.
+// The lines for interfaces(5) take effect when ifupdown switches the interface on, and are
+// undone when it switches the interface off.
 func TestLastingByIfupdown(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: starts ifupdown")
@@ -213,7 +215,8 @@ func TestLastingByIfupdown(t *testing.T) {
 	}
 }
 
-// NetworkManager's own program takes the command, for a connection that it is handed.
+// NetworkManager's own program accepts the command, for a connection that the test gives
+// it.
 func TestLastingByNetworkManager(t *testing.T) {
 	nmcli, err := exec.LookPath("nmcli")
 	if err != nil {

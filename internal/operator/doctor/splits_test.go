@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 )
 
-// The doctor says which names are asked elsewhere than where their connections go, and
-// what to do if they are not to be.
+// The doctor says which names are looked up over another network than their connections
+// use, and how to prevent that.
 func TestSplits(t *testing.T) {
 	nets := netmon.NewSnapshot(netmon.State{
 		Links: []netmon.Link{{Index: 2, Name: "wlan0", Type: "device", Up: true}, {Index: 9, Name: "wg*", Type: "wireguard", Up: true}},

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A route to 20.0.0.0/8 by a next hop with realm 3 and one with realms 2/4, and a rule with realms 3/5.
+// These are a route to 20.0.0.0/8 by a next hop with realm 3 and one with realms 2/4, and a
+// rule with realms 3/5.
 const (
 	realmsRoute = "\x02\x08\x00\x00\xfe\x03\x00\x01\x00\x00\x00\x00\x08\x00\x01\x00\x14\x00\x00\x00\x34\x00\x09\x00" +
 		"\x18\x00\x00\x01\x02\x00\x00\x00\x08\x00\x05\x00\xc0\x00\x02\x01\x08\x00\x0b\x00\x03\x00\x00\x00" +
@@ -16,7 +17,7 @@ const (
 	realmsRule = "\x02\x00\x00\x00\x3c\x00\x00\x01\x00\x00\x00\x00\x08\x00\x06\x00\x6d\x00\x00\x00\x08\x00\x0b\x00\x05\x00\x03\x00"
 )
 
-// Realms are kept, of each next hop for itself and of a rule.
+// The realms of each next hop and of a rule are kept.
 func TestRealms(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 		t.Skip("needs a little-endian machine, as the messages above are of one")
@@ -39,8 +40,7 @@ func TestRealms(t *testing.T) {
 	}
 }
 
-// What the kernel could send becomes a statement or an error, and nothing that is
-// not one of this language.
+// Whatever the kernel could send becomes an error or a statement of this language.
 func FuzzDecode(f *testing.F) {
 	for _, command := range []netlink.HeaderType{unix.RTM_GETRULE, unix.RTM_GETROUTE} {
 		for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
@@ -50,10 +50,10 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	}
-	// A route by two next hops with metrics, and a group of next-hop objects.
+	// This is a route by two next hops with metrics, and a group of next-hop objects.
 	f.Add([]byte("\x02\x00\x00\x00\xfe\x03\x00\x01\x00\x00\x00\x00\x0c\x00\x08\x00\x08\x00\x02\x00\x14\x05\x00\x00\x14\x00\x09\x00\x10\x00\x04\x02\x02\x00\x00\x00\x08\x00\x05\x00\xc0\x00\x02\x01"))
 	f.Add([]byte("\x00\x00\x00\x00\x00\x00\x00\x00\x08\x00\x01\x00\x0a\x00\x00\x00\x14\x00\x02\x00\x01\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00"))
-	// The same route with realms, and a rule with realms of source and destination.
+	// This is the same route with realms, and a rule with realms of source and destination.
 	f.Add([]byte(realmsRoute))
 	f.Add([]byte(realmsRule))
 	f.Fuzz(func(t *testing.T, b []byte) {

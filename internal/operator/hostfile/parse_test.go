@@ -94,8 +94,8 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// What is read is written as it is read again, and what is read names nothing
-// but links of the host and parameters below /proc/sys/net: no files of the host that
+// What was read is written in a form that is read as the same. A description names only
+// links of its host and parameters below /proc/sys/net. It names no files of the host that
 // loads it, and no policies.
 func FuzzParse(f *testing.F) {
 	f.Add(laptop)

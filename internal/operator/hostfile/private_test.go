@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Addresses that share a prefix still share one of the same length and no longer one;
-// nothing enters or leaves a known prefix or a scope.
+// Addresses that share a prefix still share one of the same length, and no longer one. No
+// address enters or leaves a known prefix or a scope.
 func TestPrivateAddresses(t *testing.T) {
 	all := append(append([]netip.Prefix{}, public...), scopes...)
 	draw := rapid.Custom(func(t *rapid.T) netip.Addr {
@@ -51,7 +51,7 @@ func TestPrivateAddresses(t *testing.T) {
 	})
 }
 
-// A description without what is private still is one, and says nothing that it
+// A description without private data is still a description, and tells nothing that it
 // should not.
 func TestPrivate(t *testing.T) {
 	const text = `# Ann's laptop
@@ -101,7 +101,7 @@ managed ann.7 192.168.178.0/24
 	}
 }
 
-// Of each host in the library the same can be said as before.
+// For each host in the library, the same can be said as before.
 func TestPrivateLibrary(t *testing.T) {
 	files, err := filepath.Glob("../../../tests/hosts/*.host")
 	if err != nil || len(files) == 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/policies"
 )
 
-// endless repeats its text, and calls begun when it is first read.
+// endless repeats its text without end, and calls begun when it is first read.
 type endless struct {
 	text  string
 	begun func()
@@ -24,7 +24,7 @@ func (e endless) Read(b []byte) (int, error) {
 	return copy(b, strings.Repeat(e.text, max(1, len(b)/len(e.text)))), nil
 }
 
-// silent never returns from a read, and calls begun at the first one.
+// silent never returns from a read. It calls begun at the first one.
 type silent struct{ begun func() }
 
 func (s silent) Read([]byte) (int, error) {
@@ -32,7 +32,7 @@ func (s silent) Read([]byte) (int, error) {
 	select {}
 }
 
-// A replay that is interrupted ends, whatever it is reading.
+// An interrupted replay ends, whatever it is reading.
 func TestEnd(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {

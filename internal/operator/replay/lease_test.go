@@ -16,15 +16,15 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// kept is a recorded decision that its client would have kept.
+// kept is a recorded decision that its client would have kept as a lease.
 type kept struct {
 	request  *policy.Request
 	decision policy.Decision
 	uses     uint32
 }
 
-// answers tells whether the lease would have answered r: the rules of doc/protocol.md,
-// with what is recorded of candidates and measurements in place of generations.
+// answers tells whether the lease would have answered r. It follows the rules of
+// doc/protocol.md, with recorded candidates and measurements in place of generations.
 func (k *kept) answers(r *policy.Request) bool {
 	l, q := &k.decision.Lease, k.request
 	switch {
@@ -41,8 +41,9 @@ func (k *kept) answers(r *policy.Request) bool {
 	})
 }
 
-// leasesIn goes through a recording as a client that keeps leases: it says how many
-// decisions would not have been asked for, and which of them would have been others.
+// leasesIn goes through a recording like a client that keeps leases. It counts the
+// decisions, and those that a lease would have answered, and lists those that a lease would
+// have answered differently.
 func leasesIn(in io.Reader) (decisions, leased int, wrong []string, _ error) {
 	reader := decisionlog.NewReader(in)
 	var all []*kept
@@ -70,7 +71,7 @@ func leasesIn(in io.Reader) (decisions, leased int, wrong []string, _ error) {
 	}
 }
 
-// busyHour is a recording of programs that ask again and again while the networks of
+// busyHour makes a recording of programs that ask again and again while the networks of
 // their host change.
 func busyHour(t *testing.T, name string, seed uint64) []byte {
 	t.Helper()
@@ -109,7 +110,7 @@ func busyHour(t *testing.T, name string, seed uint64) []byte {
 	return record(t, name, seed, requests...)
 }
 
-// What would have gone by leases is what was decided.
+// The leases would have given the decisions that were made.
 func TestLeasesOfRecordings(t *testing.T) {
 	for _, name := range policies.All().Names() {
 		if name == "score" {

@@ -26,7 +26,7 @@ import (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// network is a prefix with a round-trip time and a capacity.
+// network makes a prefix with a round-trip time and a capacity.
 func network(name, addr string, rtt time.Duration, capacity policy.BytesPerSecond, isDefault bool) *policy.Prefix {
 	a := netip.MustParsePrefix(addr)
 	return &policy.Prefix{
@@ -38,7 +38,7 @@ func network(name, addr string, rtt time.Duration, capacity policy.BytesPerSecon
 	}
 }
 
-// request asks for n bytes of a category.
+// request makes a request for n bytes of a category.
 func request(i int, category intent.Category, n int64, prefixes ...*policy.Prefix) *policy.Request {
 	return &policy.Request{
 		Kind: policy.SocketConnect, Host: "www.example.net", Service: "80", Port: 80, Prefixes: prefixes,
@@ -47,7 +47,7 @@ func request(i int, category intent.Category, n int64, prefixes ...*policy.Prefi
 	}
 }
 
-// record lets a policy decide and writes down what it does.
+// record lets a policy decide, and records its decisions.
 func record(t *testing.T, name string, seed uint64, requests ...*policy.Request) []byte {
 	t.Helper()
 	p, err := policies.All().New(name, policy.Config{Name: name, Seed: seed, Prefixes: requests[0].Prefixes})
@@ -79,7 +79,7 @@ func write(t *testing.T, name string, text []byte) string {
 	return path
 }
 
-// few are three requests on a host with a near and a fast network.
+// few makes three requests on a host with a near network and a fast one.
 func few() []*policy.Request {
 	near, fast := network("wlan0", "192.0.2.23/24", 10*time.Millisecond, 250e3, true), network("wwan0", "10.64.3.9/10", 100*time.Millisecond, 2.5e6, false)
 	return []*policy.Request{
@@ -173,7 +173,7 @@ func TestCommandJSON(t *testing.T) {
 	}
 }
 
-// A refusal is told from no preference, with its reason, in JSON too.
+// A refusal is shown differently from no preference, with its reason. JSON shows it, too.
 func TestRefusalsJSON(t *testing.T) {
 	near := network("wlan0", "192.0.2.23/24", 10*time.Millisecond, 250e3, true)
 	var e decisionlog.Encoder
@@ -239,8 +239,8 @@ func TestCommandErrors(t *testing.T) {
 	}
 }
 
-// Every policy decides again as it did: from the recording alone, with the same
-// seed, whatever state it builds up on the way.
+// From the recording alone and with the same seed, every policy makes the same decisions
+// again, whatever state it builds up.
 func TestSamePolicySameDecisions(t *testing.T) {
 	for _, name := range policies.All().Names() {
 		if name == "score" { // decides nothing without an expression
@@ -269,7 +269,7 @@ func TestSamePolicySameDecisions(t *testing.T) {
 	}
 }
 
-// many are requests of all kinds on a host whose measurements change.
+// many makes requests of all kinds on a host whose measurements change.
 func many(n int) []*policy.Request {
 	random := rand.New(rand.NewPCG(1, 2))
 	var list []*policy.Request
@@ -308,8 +308,8 @@ func many(n int) []*policy.Request {
 	return list
 }
 
-// What stood in for the default prefix does so with another configuration, too,
-// as it would be there.
+// A prefix that stood in for the default one also does so with another configuration, as it
+// would on the host.
 func TestStandIn(t *testing.T) {
 	near, fast := network("wlan0", "192.0.2.23/24", 10*time.Millisecond, 250e3, false), network("wwan0", "10.64.3.9/10", 100*time.Millisecond, 2.5e6, false)
 	r := request(0, intent.CategoryQuery, 0, near, fast)
@@ -335,7 +335,7 @@ func TestStandIn(t *testing.T) {
 	}
 }
 
-// failing is a policy that does what it must not.
+// failing is a policy that does what a policy must not do.
 type failing func(*policy.Request) policy.Decision
 
 func (f failing) Choose(r *policy.Request) policy.Decision { return f(r) }
@@ -361,7 +361,7 @@ func TestPolicyFailures(t *testing.T) {
 	}
 }
 
-// A file with ever new prefixes and intents takes bounded memory.
+// A file whose prefixes and intents are always new takes bounded memory.
 func TestSummaryBound(t *testing.T) {
 	var s Summary
 	for i := range 3 * maxRows {

@@ -22,8 +22,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a daemon's control server: it notes what it is asked, and streams for as long as
-// is read.
+// fake is a scripted control server of a daemon. It notes the requests, and streams for as
+// long as the client reads.
 type fake struct {
 	mu    sync.Mutex
 	asked []string
@@ -56,7 +56,7 @@ func (f *fake) list() []string {
 	return append([]string{}, f.asked...)
 }
 
-// start serves the page of a fake daemon.
+// start serves the page for a fake daemon.
 func start(t *testing.T, f *fake, o Options) *Server {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "control.sock")
@@ -90,7 +90,7 @@ func start(t *testing.T, f *fake, o Options) *Server {
 
 var browserless = http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// ask sends a request as the page does, changed by f.
+// ask sends a request as the page does, with the changes that f makes.
 func ask(t *testing.T, s *Server, method, path, body string, f func(*http.Request)) (int, http.Header, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.addr.String()+path, strings.NewReader(body))
@@ -115,7 +115,7 @@ func ask(t *testing.T, s *Server, method, path, body string, f func(*http.Reques
 	return resp.StatusCode, resp.Header, string(b)
 }
 
-// Who has no token, comes by another name or from another page gets nothing of the
+// A request without the token, by another name or from another page gets nothing of the
 // daemon's.
 func TestFence(t *testing.T) {
 	f := &fake{}
@@ -166,7 +166,8 @@ func TestFence(t *testing.T) {
 			}
 		}
 	}
-	// What stands in the files is no secret, and yet not served by another name.
+	// The contents of the files are no secret, but they are not served by another name
+	// either.
 	if status, _, body := ask(t, s, "GET", "/", "", func(r *http.Request) { r.Header.Del("Authorization") }); status != 200 || strings.Contains(body, s.token) {
 		t.Errorf("%d", status)
 	}
@@ -175,7 +176,7 @@ func TestFence(t *testing.T) {
 	}
 }
 
-// All that is served has the browser run nothing but the page's files.
+// Every response makes the browser run nothing but the page's files.
 func TestPolicies(t *testing.T) {
 	s := start(t, &fake{}, Options{})
 	for _, path := range []string{"/", "/app.js", "/style.css", "/icon.svg", "/none", "/api/status", "/api/none", "/api/mptcp"} {
@@ -204,7 +205,7 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// Without leave nothing that can be asked for changes anything.
+// Without --allow-changes, no request can change anything.
 func TestNothingIsChanged(t *testing.T) {
 	f := &fake{}
 	s := start(t, f, Options{})
@@ -233,7 +234,8 @@ func TestNothingIsChanged(t *testing.T) {
 	}
 }
 
-// What is asked for oddly is refused; what the daemon refuses is told as it says it.
+// Malformed requests are refused. A refusal by the daemon is passed on in the daemon's
+// words.
 func TestAnswers(t *testing.T) {
 	f := &fake{}
 	s := start(t, f, Options{Doctor: func(context.Context) (doctor.Report, error) { return doctor.Report{Passed: 3}, nil }})
@@ -280,7 +282,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A page that does not read has the daemon wait; a few may be open, and no more.
+// If a page does not read, the daemon has to wait. A few streams may be open, and no more.
 func TestStreamsAreBounded(t *testing.T) {
 	f := &fake{}
 	s := start(t, f, Options{})
@@ -314,7 +316,8 @@ func TestStreamsAreBounded(t *testing.T) {
 	if asked > maxStreams {
 		t.Errorf("%d streams of the daemon", asked)
 	}
-	// Who does not say anything keeps nobody out for long, and not more than so many.
+	// A client that sends nothing keeps nobody out for long, and there can be only so many
+	// of these.
 	var silent []net.Conn
 	for range maxConns + 5 {
 		c, err := net.Dial("tcp", s.addr.String())

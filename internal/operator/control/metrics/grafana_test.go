@@ -14,10 +14,10 @@ import (
 	"github.com/socket-intents/mamma/internal/network/mptcp"
 )
 
-// folder holds what users import.
+// folder holds the files that users import.
 const folder = "../../../../doc/grafana"
 
-// served are the metrics that the daemon serves, with the names of their labels.
+// served returns the metrics that the daemon serves, with the names of their labels.
 func served(t *testing.T) (names map[string][]string, text string) {
 	t.Helper()
 	m := full()
@@ -41,7 +41,8 @@ func served(t *testing.T) (names map[string][]string, text string) {
 	return names, text
 }
 
-// dashboard is what of a dashboard's model is looked at (Grafana, "JSON model").
+// dashboard is the part of a dashboard's model that the test looks at (Grafana, "JSON
+// model").
 type dashboard struct {
 	UID        string `json:"uid"`
 	Templating struct {
@@ -83,7 +84,8 @@ var (
 	placed     = regexp.MustCompile(`\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}`)
 )
 
-// check tells what of an expression, and of a text about its result, is not served.
+// check returns the metrics and labels that are not served, among those of an expression
+// and of a text about its result.
 func check(names map[string][]string, expr, text string) (wrong []string) {
 	var labels []string
 	for _, n := range metricName.FindAllString(expr, -1) {
@@ -111,8 +113,8 @@ func check(names map[string][]string, expr, text string) (wrong []string) {
 	return wrong
 }
 
-// The dashboard asks for metrics and labels that the daemon serves, and leaves no metric of
-// a network out.
+// The dashboard uses only metrics and labels that the daemon serves, and it leaves out no
+// metric of a network.
 func TestDashboard(t *testing.T) {
 	names, _ := served(t)
 	d := readDashboard(t)
@@ -151,7 +153,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// A check that finds nothing wrong must find what is.
+// The check reports what is wrong, too.
 func TestCheckFinds(t *testing.T) {
 	names := map[string][]string{"mamma_a": {"instance", "interface"}}
 	for expr, legend := range map[string]string{
@@ -166,7 +168,7 @@ func TestCheckFinds(t *testing.T) {
 	}
 }
 
-// The rules for alerts are about metrics that the daemon serves.
+// The alerting rules use metrics that the daemon serves.
 func TestAlerts(t *testing.T) {
 	names, _ := served(t)
 	text, err := os.ReadFile(filepath.Join(folder, "alerts.yml"))
@@ -190,8 +192,8 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// Prometheus's own program takes rules, their tests, the dashboard's expressions, and what
-// the daemon serves.
+// Prometheus's own program accepts the rules, their tests, the dashboard's expressions, and
+// what the daemon serves.
 func TestPromtool(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {

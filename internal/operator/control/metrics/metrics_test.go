@@ -48,7 +48,7 @@ func scrape(t *testing.T, m *Metrics) []string {
 	return ours
 }
 
-// full has a sample of every metric but those of MPTCP.
+// full returns a sample of every metric except those of MPTCP.
 func full() *Metrics {
 	at := time.Unix(1_700_000_000, 0)
 	p := prefix("wlan0", "192.168.0.0/24")
