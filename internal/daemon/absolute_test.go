@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Whoever is told of a path need not be where the daemon was started.
+// Paths are absolute, because whoever reads them may be in another directory than the one
+// in which the daemon was started.
 func TestAbsolutePaths(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -11,8 +11,8 @@ import (
 	"github.com/socket-intents/mamma/policies"
 )
 
-// What is printed at start and reload: the original's words for a file of the
-// original, whose modules have titles of their own, and the policy's name else.
+// At start and at a reload, the log has the original's words if the file is one of the
+// original, whose modules have titles of their own. Otherwise it has the policy's name.
 func TestAnnouncements(t *testing.T) {
 	const addresses = "Configured addresses:\n    AF_INET:\n        192.168.0.23 (default)\n    AF_INET6:\n        (none)\n"
 	const prefix, original = "prefix \"192.168.0.0/24\" {\n  default = true\n}\n", "prefix 192.168.0.23/24 { enabled 1; set default 1; };\n"
@@ -58,7 +58,7 @@ func TestAnnouncements(t *testing.T) {
 	if err := d.Reload(t.Context()); err == nil || printed.Len() > 0 {
 		t.Errorf("a reload that fails: %v, and prints %q", err, printed.String())
 	}
-	// Without a policy nothing is loaded, and the last one has gone.
+	// Without a policy, nothing is loaded, and the last policy has gone.
 	configure(original)
 	if err := d.Reload(t.Context()); err != nil {
 		t.Fatal(err)

@@ -19,9 +19,9 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// laptop has Wi-Fi and LTE, both with a default route, Wi-Fi preferred, a
-// container bridge, and no source rules: what is bound to the LTE address leaves
-// by Wi-Fi.
+// laptop has Wi-Fi and LTE, both with a default route, of which Wi-Fi's is preferred, and a
+// container bridge. It has no source rules, so packets of sockets bound to the LTE address
+// leave by Wi-Fi.
 func laptop() netmon.State {
 	return netmon.State{
 		Links: []netmon.Link{
@@ -54,7 +54,7 @@ var (
 
 func source(addr string) netmon.Vantage { return netmon.Vantage{Source: netip.MustParseAddr(addr)} }
 
-// way leads to everywhere; no gateway means on the link.
+// way makes a way to the whole Internet. Without a gateway, it leads to the link.
 func way(index int, gateway string, metric int) oracle.Way {
 	w := oracle.Way{Verdict: oracle.Sent, Hop: oracle.Hop{Index: index}, Table: netmon.TableMain, Metric: metric}
 	if gateway != "" {
@@ -76,7 +76,7 @@ func parse(t *testing.T, text string) *config.Config {
 	return cfg
 }
 
-// summary gives a line per managed prefix.
+// summary returns a line for each managed prefix.
 func summary(list []managed) []string {
 	var out []string
 	for _, m := range list {
@@ -248,8 +248,8 @@ func TestMeasured(t *testing.T) {
 	}
 }
 
-// A prefix has a resolver of its own if it names one; unchanged ones are kept,
-// with what they have cached.
+// A prefix that names servers has a resolver of its own. A resolver that does not change is
+// kept, with what it has cached.
 func TestResolversAreKept(t *testing.T) {
 	r := newResolvers(nil)
 	defer r.close()
@@ -278,8 +278,8 @@ func TestResolversAreKept(t *testing.T) {
 	_ = first[id].(lookup).r.Close()
 }
 
-// Where no servers are named, those that the network manager has for the
-// interface are asked, over that interface.
+// If no servers are named, those that the network manager has for the interface are asked,
+// over that interface.
 func TestLinkServersAreUsed(t *testing.T) {
 	run := t.TempDir()
 	dir := filepath.Join(run, "systemd/resolve/netif")
@@ -342,8 +342,8 @@ func TestNeedRestart(t *testing.T) {
 	}
 }
 
-// The original's logs have every prefix of the host but loopback; without them
-// only what is managed is measured.
+// The original's logs have every prefix of the host except loopback. Without these logs,
+// only managed prefixes are measured.
 func TestMeasurable(t *testing.T) {
 	nets := netmon.NewSnapshot(laptop())
 	list := manage(parse(t, `prefix "192.168.0.0/24" {}`), nets, nil)
@@ -383,8 +383,8 @@ func TestTwoDefaults(t *testing.T) {
 	}
 }
 
-// What is wrong with a file and with its policy is told together, in the order of
-// the file; what has no place comes after it.
+// The mistakes in a file and those of its policy are reported together, in the order of the
+// file. Mistakes without a place come last.
 func TestReadConfigTellsAll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.conf")
 	for _, tt := range []struct {
@@ -440,7 +440,8 @@ func TestLocal(t *testing.T) {
 	}
 }
 
-// Networks are asked about by themselves where the kernel may refuse what it lets others do.
+// If the kernel may refuse a network what it permits to others, that network is asked about
+// by itself.
 func TestOrigins(t *testing.T) {
 	rule := func(source string) netmon.Rule {
 		return netmon.Rule{Priority: 1000, Source: netip.MustParsePrefix(source), Table: 77}

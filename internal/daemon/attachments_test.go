@@ -15,7 +15,8 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// at is laptop whose Wi-Fi has a gateway with a link-layer address, "" if that is not known.
+// at returns laptop whose Wi-Fi has a gateway with a link-layer address, or "" if that is
+// not known.
 func at(hardware string) netmon.State {
 	s := laptop()
 	s.Gateways = map[netmon.Gateway]string{{Index: 2, Addr: netip.MustParseAddr("192.168.0.1")}: hardware}
@@ -36,8 +37,8 @@ func dark(s netmon.State) netmon.State {
 	return s
 }
 
-// Which of the words of services and kernel are another attachment, and which are a better
-// name for the same one.
+// The table says which words of services and kernel mean another attachment, and which are
+// a better name for the same one.
 func TestAttachments(t *testing.T) {
 	type step struct {
 		state netmon.State
@@ -73,8 +74,8 @@ func TestAttachments(t *testing.T) {
 	}
 }
 
-// After sleep nothing counts that was known before, and another network where the same prefix
-// is shows none of its figures.
+// After sleep, nothing counts that was known before. Another network with the same prefix
+// shows none of the former figures.
 func TestNothingStaysAfterSleep(t *testing.T) {
 	nets := newScript(at("02:a"))
 	d, err := newDaemon(t.Context(), Options{Policies: policies.All()}, nets.watch)
@@ -103,7 +104,8 @@ func TestNothingStaysAfterSleep(t *testing.T) {
 	}
 }
 
-// A VPN costs what the network below it costs, unless somebody says what it costs itself.
+// A VPN costs what the network below it costs, unless the configuration sets a cost for the
+// VPN itself.
 func TestVPNCostsWhatIsBelow(t *testing.T) {
 	metered := hostfacts.Link{Metered: hostfacts.MeteredYes}
 	for _, tt := range []struct {

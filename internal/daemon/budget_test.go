@@ -17,8 +17,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// A budget is counted from the interface's counter; beyond it the prefix is
-// expensive.
+// A budget is counted by the interface's counter. Beyond it, the prefix is expensive.
 func TestBudgets(t *testing.T) {
 	cfg := parse(t, `policy "sample" {}
 	interface "wwan0" {
@@ -67,7 +66,7 @@ func TestBudgets(t *testing.T) {
 	}
 }
 
-// Without a budget there is nothing to read, count or keep.
+// Without a budget, nothing is read, counted or kept.
 func TestNoBudgets(t *testing.T) {
 	cfg := parse(t, `interface "*" {}`)
 	b := &budgets{log: slog.New(slog.DiscardHandler), file: filepath.Join(t.TempDir(), "budget.json")}
@@ -83,8 +82,8 @@ func TestNoBudgets(t *testing.T) {
 	}
 }
 
-// An interface that was made again gets its predecessor's name, not its counter: that
-// of the last pass is the predecessor's.
+// An interface that was made again has its predecessor's name, but not its counter. The
+// last pass still has the predecessor's.
 func TestBudgetOfReplacedInterface(t *testing.T) {
 	cfg := parse(t, `policy "sample" {}
 	interface "wwan0" { budget = "1MB" }`)

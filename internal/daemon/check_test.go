@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/internal/network/netmon"
 )
 
-// What a start warns of, on a laptop with wlan0 and wwan0.
+// The table lists the warnings of a start, on a laptop with wlan0 and wwan0.
 func TestUnintended(t *testing.T) {
 	for _, tt := range []struct {
 		name, conf string

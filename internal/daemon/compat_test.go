@@ -18,8 +18,8 @@ import (
 	"github.com/socket-intents/mamma/policies"
 )
 
-// A service manager makes the sockets: what mamma made in a /tmp of its own would
-// be where no client looks, and nobody would know why.
+// If a service manager makes the sockets, mamma does not make the original's. In a /tmp of
+// its own, no client would find them, and nobody would know why.
 func TestOriginalsBesideHandedSockets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "muacc")
 	socket := func(name string) *net.UnixListener {
@@ -74,7 +74,7 @@ func TestOriginalsBesideHandedSockets(t *testing.T) {
 			}
 		})
 	}
-	// A path that somebody asked for must be had.
+	// A path that somebody asked for is required.
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +87,8 @@ func TestOriginalsBesideHandedSockets(t *testing.T) {
 	}
 }
 
-// A line of the original's measurement logs follows the last one at the interval,
-// though nothing happens on the host.
+// The original's measurement logs get a line at each interval, even if nothing happens on
+// the host.
 func TestMeasurementLogsKeepThePace(t *testing.T) {
 	const span = 30 * time.Second
 	for _, tt := range []struct {
@@ -106,7 +106,7 @@ func TestMeasurementLogsKeepThePace(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Test(t, func(t *testing.T) {
-				// Without networks nothing is read from the kernel, and nothing happens.
+				// Without networks, nothing is read from the kernel, and nothing happens.
 				d, err := newDaemon(t.Context(), Options{ConfigPath: path, Policies: policies.All()}, newScript(netmon.State{}).watch)
 				if err != nil {
 					t.Fatal(err)

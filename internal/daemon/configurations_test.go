@@ -19,8 +19,8 @@ var (
 	isConfig   = regexp.MustCompile(`(?m)^(policy|prefix|interface) "`)
 )
 
-// shipped gives every configuration in the repository that people are shown or
-// get, by where it stands. Those of muacsocksd are checked there.
+// shipped returns every configuration in the repository that people are shown or get, by
+// the place where it stands. Those of muacsocksd are checked elsewhere.
 func shipped(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -85,7 +85,7 @@ func firstLine(text string) string {
 	return ""
 }
 
-// What people copy works: each is checked as --check does it.
+// The configurations that people copy are correct. Each is checked as --check does it.
 func TestShippedConfigurations(t *testing.T) {
 	all := shipped(t)
 	for _, want := range []string{
@@ -115,8 +115,8 @@ func TestShippedConfigurations(t *testing.T) {
 	}
 }
 
-// A policy that chooses subflows has an effect only where something opens them, which
-// a file of the original cannot ask for.
+// A policy that chooses subflows has an effect only if something opens subflows. A file of
+// the original cannot ask for that.
 func TestSubflowsThatNobodyOpens(t *testing.T) {
 	const told = "chooses the subflows of MPTCP connections, and this daemon opens none"
 	for _, tt := range []struct {

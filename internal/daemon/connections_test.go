@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// accountant is a policy that writes down whose connections end.
+// accountant is a policy that notes whose connections end.
 type accountant struct{ said []string }
 
 func (*accountant) Choose(*policy.Request) policy.Decision { return policy.Decision{} }
@@ -25,8 +25,8 @@ func (a *accountant) ConnectionEnded(c *policy.Connection) {
 	a.said = append(a.said, fmt.Sprintf("%s[%d] %d to %s over %s", c.App.Command, c.App.UID, c.Token, c.Host, c.Prefix.Interface))
 }
 
-// What is decided and reported is counted for the policy to ask, and the end of a
-// connection that the kernel no longer lists is told to the policy.
+// Decisions and reports are counted, so that the policy can ask. When the kernel no longer
+// lists a connection, the policy hears that it has ended.
 func TestConnectionsOfUsers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")
 	if err := os.WriteFile(path, []byte("policy \"accountant\" {}\ninterface \"w*\" {}"), 0o600); err != nil {

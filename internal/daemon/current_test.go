@@ -46,7 +46,7 @@ func (n *script) KeepRoutes(bool)                      {}
 
 func (n *script) watch(*config.Config, *slog.Logger) (hostNetworks, error) { return n, nil }
 
-// become changes the networks, as netmon.Monitor tells of it.
+// become changes the networks, and reports that as netmon.Monitor does.
 func (n *script) become(s netmon.State) {
 	n.current.Store(netmon.NewSnapshot(s))
 	select {
@@ -55,7 +55,7 @@ func (n *script) become(s netmon.State) {
 	}
 }
 
-// moved is laptop after Wi-Fi has got another network.
+// moved returns laptop after its Wi-Fi has joined another network.
 func moved() netmon.State {
 	s := laptop()
 	for i, a := range s.Addrs {
@@ -75,8 +75,8 @@ func names(v *mam.View) (out []string) {
 	return out
 }
 
-// slow is the catalogue with a policy more, whose New waits for release and tells
-// what prefixes it was made with.
+// slow returns the catalogue with one more policy. Its New waits for release, and says
+// which prefixes it was given.
 func slow(entered chan<- []string, release <-chan error) policy.Catalogue {
 	all := append(slices.Clone(policies.All()), policy.Entry{Name: "slow", New: func(c policy.Config) (policy.Policy, error) {
 		entered <- names(&mam.View{Prefixes: c.Prefixes})
@@ -88,8 +88,8 @@ func slow(entered chan<- []string, release <-chan error) policy.Catalogue {
 	return all
 }
 
-// A change of the networks while a policy is being loaded is seen at once, and
-// still there afterwards, whether the policy can be loaded or not.
+// A change of the networks while a policy is being loaded is seen at once. It is still
+// there afterwards, whether the policy could be loaded or not.
 func TestNetworksChangeDuringReload(t *testing.T) {
 	const before, after = "192.168.0.0/24%wlan0", "192.168.7.0/24%wlan0"
 	const lte, bridge = "10.64.0.0/10%wwan0", "172.17.0.0/16%docker0"
@@ -148,8 +148,8 @@ func TestNetworksChangeDuringReload(t *testing.T) {
 	}
 }
 
-// Another instance of the policy, as for mammactl explain, is made for the
-// networks of the moment, not those at the last reload.
+// A further instance of the policy, as for mammactl explain, gets the present networks, not
+// those at the last reload.
 func TestFreshPolicyHasTheNetworksOfTheMoment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")
 	if err := os.WriteFile(path, []byte("policy \"slow\" {}\ninterface \"wlan0\" {}"), 0o600); err != nil {
@@ -173,8 +173,8 @@ func TestFreshPolicyHasTheNetworksOfTheMoment(t *testing.T) {
 	}
 }
 
-// What takes a restart is told as long as it differs from what runs, and not
-// any more once it is as before.
+// A reload names the settings that need a restart as long as they differ from those in use,
+// and no longer when they are as before.
 func TestReloadTellsWhatTakesARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")
 	configure := func(text string) {
@@ -210,7 +210,7 @@ func TestReloadTellsWhatTakesARestart(t *testing.T) {
 	}
 }
 
-// SIGUSR1 shows all networks of the host, those that are managed first.
+// SIGUSR1 shows all networks of the host, the managed ones first.
 func TestDumpShowsAllNetworks(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")
 	if err := os.WriteFile(path, []byte("policy \"sample\" {}\nprefix \"10.64.0.0/10\" {}\n"), 0o600); err != nil {
@@ -242,7 +242,7 @@ func TestDumpShowsAllNetworks(t *testing.T) {
 	}
 }
 
-// What --check warns of is logged by a start and by each reload.
+// A start and each reload log what --check warns of.
 func TestWarningsAreLogged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mamma.conf")
 	configure := func(text string) {

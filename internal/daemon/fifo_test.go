@@ -30,7 +30,8 @@ func TestFIFO(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Two lines in one write, one in two, an empty one, one that is too long.
+	// There are two lines in one write, one line in two writes, an empty line, and one that
+	// is too long.
 	for _, text := range []string{"one\ntwo\n", "th", "ree\n\n", strings.Repeat("x", 3*maxFIFOLine) + "\n", "four\n"} {
 		if _, err := w.WriteString(text); err != nil {
 			t.Fatal(err)
@@ -42,7 +43,7 @@ func TestFIFO(t *testing.T) {
 			t.Errorf("got %.20q, want %q", s, want)
 		}
 	}
-	// Texts without an end, from writers of their own.
+	// These are texts without an end, each from a writer of its own.
 	for _, want := range []string{"five", "six"} {
 		if err := os.WriteFile(path, []byte(want), 0); err != nil {
 			t.Fatal(err)

@@ -86,7 +86,7 @@ func TestConnectsOfUsersWithoutID(t *testing.T) {
 	})
 }
 
-// watch is a healthWatch on the networks of laptop.
+// watch makes a healthWatch on the networks of laptop.
 func watch(t *testing.T, conf string) (*healthWatch, []managed) {
 	t.Helper()
 	cfg, nets := parse(t, conf), netmon.NewSnapshot(laptop())
@@ -143,7 +143,7 @@ func summaryHealth(list []managed, j judgement) []string {
 	return out
 }
 
-// What is probed, and when.
+// The table says which networks are probed, and when.
 func TestProbes(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -188,8 +188,9 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// A name server that this host runs itself answers whatever the network does, and one
-// at the address of another device cannot be reached by a bound socket.
+// A name server that this host runs itself answers whatever the network does. A name server
+// at the address of another device cannot be reached by a bound socket. Neither is used for
+// a probe.
 func TestProbeNotByOwnNameServer(t *testing.T) {
 	for _, server := range []string{"192.168.0.23", "172.17.0.1"} {
 		h, _ := watch(t, strings.Replace(twoNetworks, "192.168.0.1\"", server+"\"", 1)+`probe { when = "always" }`)
@@ -199,8 +200,8 @@ func TestProbeNotByOwnNameServer(t *testing.T) {
 	}
 }
 
-// Reports are judged at once, and what they led to ends by itself in time. Each
-// change is told.
+// Reports are judged at once, and their effect ends by itself in time. Each change is
+// reported.
 func TestWatchHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, list := watch(t, twoNetworks+"probe { when = \"never\" }")
@@ -241,7 +242,7 @@ func TestWatchHealth(t *testing.T) {
 	})
 }
 
-// roamed is laptop after Wi-Fi has got into another network that gives the same
+// roamed returns laptop after its Wi-Fi has joined another network that gives it the same
 // addresses.
 func roamed() netmon.State {
 	s := laptop()
@@ -252,8 +253,8 @@ func roamed() netmon.State {
 	return s
 }
 
-// What was begun over a network says nothing of its successor, which has the same
-// prefix: neither what clients report, nor a probe, nor how connections fared.
+// Evidence from before about a network says nothing about its successor, which has the same
+// prefix. The evidence is what clients report, a probe, and how connections fare.
 func TestEvidenceOfReplacedNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, list := watch(t, twoNetworks+"probe {\n when = \"always\"\n target = \"tcp://192.0.2.1:443\" \n}")
@@ -305,8 +306,8 @@ func TestEvidenceOfReplacedNetwork(t *testing.T) {
 	})
 }
 
-// Where traffic costs something a network is probed in doubt only, and the longer the doubt
-// stays the less.
+// If traffic costs something, a network is probed in doubt only, and less often the longer
+// the doubt lasts.
 func TestProbesThatCost(t *testing.T) {
 	h, list := watch(t, `policy "sample" {}
 	prefix "192.168.0.0/24" { cost = "metered" }

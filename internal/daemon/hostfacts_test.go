@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// What services of the host say counts where the configuration says nothing.
+// What services of the host say counts if the configuration says nothing.
 func TestFactsDecide(t *testing.T) {
 	facts := hostfacts.NewFacts(map[string]hostfacts.Link{
 		"wlan0": {Metered: hostfacts.MeteredGuessYes, Connectivity: hostfacts.ConnectivityPortal, Connectivity6: hostfacts.ConnectivityFull},
@@ -61,8 +61,8 @@ func TestFactsDecide(t *testing.T) {
 	}
 }
 
-// A change of the facts has the networks managed anew if decisions depend on it; else what is
-// shown is renewed, and leases hold.
+// If the facts change and decisions depend on them, the networks are assembled again.
+// Otherwise only what is shown changes, and leases hold.
 func TestFactsAreFollowed(t *testing.T) {
 	d, err := newDaemon(t.Context(), Options{Policies: policies.All()}, newScript(laptop()).watch)
 	if err != nil {
@@ -109,7 +109,7 @@ func TestSystemBusIsConfigured(t *testing.T) {
 	none.linksChanged()
 }
 
-// vpn is laptop with a tunnel that is not a default route.
+// vpn returns laptop with a tunnel that is not a default route.
 func vpn() netmon.State {
 	s := laptop()
 	s.Links = append(s.Links, netmon.Link{Index: 9, Name: "wg0", Type: "wireguard", Up: true, Running: true})
@@ -117,8 +117,9 @@ func vpn() netmon.State {
 	return s
 }
 
-// Names below the domain of a tunnel are asked there, whatever network is chosen; what
-// the configuration says counts, and an access network does not get others' names.
+// Names below the domain of a tunnel are looked up over the tunnel, whatever network is
+// chosen. The configuration counts for more, and an access network does not get names that
+// belong to others.
 func TestNamesByDomain(t *testing.T) {
 	servers := func(s ...string) (list []netip.AddrPort) {
 		for _, s := range s {
@@ -130,7 +131,7 @@ func TestNamesByDomain(t *testing.T) {
 		2: {Source: hostfacts.Resolved, Servers: servers("192.168.0.53:53", "[fe80::53%2]:53"), DefaultRoute: true, Domains: []hostfacts.Domain{{Name: "com"}, {Name: "home.example", RouteOnly: true}}},
 		3: {Source: hostfacts.Resolved, Servers: servers("10.64.0.53:53"), DefaultRoute: true},
 		9: {Source: hostfacts.Resolved, Servers: servers("10.9.0.53:53"), Domains: []hostfacts.Domain{{Name: "corp.example"}, {Name: "lab.corp.example", RouteOnly: true}}},
-		// An interface that is gone.
+		// This interface has gone.
 		8: {Source: hostfacts.Resolved, Servers: servers("10.8.0.53:53"), Domains: []hostfacts.Domain{{Name: "example", RouteOnly: true}}},
 	})
 	const none = "-"
@@ -186,7 +187,7 @@ func TestNamesByDomain(t *testing.T) {
 	}
 }
 
-// Servers that are for some names only, or for TLS only, are not asked for all names.
+// Servers that are only for some names, or only for TLS, are not asked about all names.
 func TestResolvedServers(t *testing.T) {
 	nets := netmon.NewSnapshot(laptop())
 	server := netip.MustParseAddrPort("10.64.0.53:53")

@@ -18,8 +18,8 @@ import (
 	"github.com/socket-intents/mamma/internal/operator/control"
 )
 
-// passes is a kernel in which a pass ends when the test says so, or gives up when
-// its context ends.
+// passes is a kernel in which a pass ends when the test says so, or gives up when its
+// context ends.
 type passes struct {
 	finish chan error
 
@@ -33,7 +33,7 @@ func (k *passes) note(format string, args ...any) {
 	k.events = append(k.events, fmt.Sprintf(format, args...))
 }
 
-// take returns what has happened since it was last called.
+// take returns what has happened since its last call.
 func (k *passes) take() []string {
 	synctest.Wait()
 	k.mu.Lock()
@@ -64,8 +64,9 @@ func (k *passes) Apply(ctx context.Context, plan routing.Plan) (int, error) {
 
 func (k *passes) Close() { k.note("close") }
 
-// A pass is given up when something else is wanted, and when the daemon stops; a
-// change that leaves the plan as it is lets it end, and has it looked at again.
+// A pass is given up when another plan is wanted, and when the daemon stops. After a change
+// that leaves the plan as it is, the pass goes on to its end, and the kernel is looked at
+// again.
 func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &passes{finish: make(chan error)}
@@ -135,7 +136,7 @@ func TestRouterGivesUpWhatIsOutdated(t *testing.T) {
 	})
 }
 
-// What failed is tried again after a while, and told once.
+// A pass that has failed is tried again after a while. The log says so once.
 func TestRouterTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &passes{finish: make(chan error)}

@@ -7,7 +7,7 @@ import (
 	"github.com/socket-intents/mamma/internal/scopes"
 )
 
-// Metrics add all scopes up; a control group counts once.
+// Metrics add up all scopes. A control group counts once.
 func TestScopesTotals(t *testing.T) {
 	s := scopes.State{Hooks: []string{"connect4"}, Lost: 9, Scopes: []scopes.ScopeState{
 		{Counts: scopes.Counts{Placed: 1, Left: 2, Refused: 3, Failed: 4}, Groups: []string{"/a", "/b"}},

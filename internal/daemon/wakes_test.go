@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/busbed"
 )
 
-// However often a service says that the host wakes, everything is looked at anew once a second
-// at most, and after the last time.
+// However often a service says that the host wakes, everything is looked at again at most
+// once a second, and once more after the last time.
 func TestFloodOfWakes(t *testing.T) {
 	b := busbed.Start(t, busbed.Anybody)
 	logind := b.Connect(t)
