@@ -6,10 +6,10 @@ import (
 	"github.com/socket-intents/mamma/intent"
 )
 
-// hot are the messages of the hot path.
+// hot lists the messages of the hot path.
 var hot = []string{"connect-v4-req", "connect-v4-resp", "socketconnect-v4-intents-req", "socketconnect-v4-intents-resp"}
 
-// loop is a stream that repeats b.
+// loop is a stream that repeats b without end.
 type loop struct {
 	b    []byte
 	rest []byte

@@ -11,15 +11,15 @@ func id(s string) uuid.UUID { return uuid.MustParse(s) }
 
 func sa(s string) SockAddr { return SockAddr{AddrPort: netip.MustParseAddrPort(s)} }
 
-// opt is a socket option with an int value.
+// opt makes a socket option with an int value.
 func opt(level, name int32, value uint32) SockOpt {
 	return SockOpt{Level: level, Name: name, Value: le.AppendUint32(nil, value)}
 }
 
 func hint(family int32) []AddrInfo { return []AddrInfo{{Family: family, Type: SockStream}} }
 
-// resolved is a list as the original daemon's resolver makes it: with a flag of
-// libevent's own.
+// resolved makes a list as the original daemon's resolver does, with a flag of libevent's
+// own.
 func resolved(addrs ...string) []AddrInfo {
 	var list []AddrInfo
 	for _, a := range addrs {
@@ -32,8 +32,8 @@ func resolved(addrs ...string) []AddrInfo {
 	return list
 }
 
-// captures holds what the well-formed files of testdata/captures say, by file
-// name; testdata/captures/README.md tells how each was made.
+// captures has the content of the well-formed files of testdata/captures, by file name.
+// testdata/captures/README.md says how each file was made.
 var captures = map[string]Message{
 	"canonname-req": {
 		Action: ActionResolveRequest, HasAction: true,

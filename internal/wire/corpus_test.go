@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The fuzz corpus has each extension's tag, so that every run of the tests decodes all
-// of them, and fuzzing begins with them.
+// The fuzz corpus contains the tag of each extension, so that every run of the tests
+// decodes all of them, and fuzzing begins with them.
 func TestCorpusHasEveryTag(t *testing.T) {
 	files, err := filepath.Glob("testdata/fuzz/FuzzDecode/*")
 	if err != nil {

@@ -18,7 +18,7 @@ func tlv(t Tag, value ...byte) []byte {
 
 func message(tlvs ...[]byte) []byte { return bytes.Join(append(tlvs, tlv(TagEOF)), nil) }
 
-// zeros returns n bytes, with the given ones set.
+// zeros returns n bytes that are zero except the given ones.
 func zeros(n int, set map[int]byte) []byte {
 	b := make([]byte, n)
 	for i, v := range set {
@@ -27,8 +27,8 @@ func zeros(n int, set map[int]byte) []byte {
 	return b
 }
 
-// TestBadValues shows that a bad value makes an error that is not fatal, and
-// that the rest of the message is decoded all the same.
+// TestBadValues shows that a bad value leads to an error that is not fatal, and that the
+// rest of the message is still decoded.
 func TestBadValues(t *testing.T) {
 	inet := zeros(16, map[int]byte{0: AFInet, 4: 10})
 	for _, test := range []struct {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// swollen are messages each of which is large in another place. What they leave behind
-// must not add up.
+// swollen returns messages, each of which is large in another place. The memory that they
+// leave allocated must not add up.
 func swollen(t *testing.T) (list [][]byte) {
 	t.Helper()
 	const large = MaxMessage - 4096
@@ -46,7 +46,7 @@ func swollen(t *testing.T) (list [][]byte) {
 	return list
 }
 
-// However large its messages were, a client that says nothing more takes little.
+// However large its messages were, a client that sends no more takes little memory.
 func TestSwollenMessages(t *testing.T) {
 	list := swollen(t)
 	const clients = 64
@@ -82,7 +82,7 @@ func TestSwollenMessages(t *testing.T) {
 	}
 }
 
-// Whatever can be large in a Message, and stays in it, counts.
+// Whatever can be large in a Message, and stays in it, is counted.
 func TestEveryPlaceCounts(t *testing.T) {
 	const much = 1000
 	var visit func(path string, at func(*Message) reflect.Value)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// network is the value of a network TLV with a base address, its length, and what
-// follows.
+// network makes the value of a network TLV from the length of the prefix, the number of
+// addresses, the lengths of the texts, and what follows.
 func network(bits, addrs byte, lengths [4]byte, rest string) []byte {
 	v := zeros(networkSize, map[int]byte{88: bits, 89: addrs, 90: lengths[0], 91: lengths[1], 92: lengths[2], 93: lengths[3]})
 	v = append(v, 2, 0, 0, 0, 192, 0, 2, 0)
@@ -46,7 +46,7 @@ func TestBadNetworks(t *testing.T) {
 	}
 }
 
-// Of more networks than a message has room for, the last ones are left out.
+// If there are more networks than a message has room for, the last ones are left out.
 func TestNetworksFit(t *testing.T) {
 	m := Message{Action: ActionNetworksResponse, Networks: make([]Network, 300)}
 	for i := range m.Networks {
@@ -68,7 +68,7 @@ func TestNetworksFit(t *testing.T) {
 	}
 }
 
-// What is too long for a message is cut, not an error.
+// A text or list that is too long for a message is cut. It is not an error.
 func TestNetworkBounds(t *testing.T) {
 	n := Network{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Reason: strings.Repeat("ä", 200), Addrs: make([]netip.Addr, 20)}
 	for i := range n.Addrs {

@@ -78,8 +78,7 @@ func TestReaderGoesOnAfterBadValue(t *testing.T) {
 	}
 }
 
-// TestReaderGoesOnAfterDeadline also reads a message larger than the first
-// buffer.
+// TestReaderGoesOnAfterDeadline also reads a message that is larger than the first buffer.
 func TestReaderGoesOnAfterDeadline(t *testing.T) {
 	want := Message{HasAction: true, Reason: string(bytes.Repeat([]byte("x"), 10000))}
 	b, err := want.Append(nil)
@@ -100,7 +99,7 @@ func TestReaderGoesOnAfterDeadline(t *testing.T) {
 	}
 }
 
-// endless gives unknown TLVs for ever.
+// endless returns unknown TLVs without end.
 type endless struct{ tlv []byte }
 
 func (e endless) Read(b []byte) (int, error) { return copy(b, e.tlv), nil }

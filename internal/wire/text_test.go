@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// logged gives the message as the text handler of log/slog shows it.
+// logged returns the message as the text handler of log/slog shows it.
 func logged(m *Message) string {
 	var b bytes.Buffer
 	slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -85,7 +85,7 @@ func TestLogValue(t *testing.T) {
 	}
 }
 
-// Every recorded message that decodes is one line that begins with its action.
+// Every recorded message that decodes becomes one line, which begins with its action.
 func TestLogValueOfCaptures(t *testing.T) {
 	files, err := filepath.Glob("testdata/captures/*.bin")
 	if err != nil || len(files) < 50 {

@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// same compares messages: a nil slice and an empty one mean the same.
+// same compares messages. A nil slice and an empty one count as equal.
 var same = cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{}, netip.Prefix{})}
 
 func readCapture(t testing.TB, name string) []byte {
@@ -27,9 +27,9 @@ func readCapture(t testing.TB, name string) []byte {
 	return b
 }
 
-// normalise replaces what the original leaves undefined: pointers become 0 or 1
-// and the padding of list entries becomes zero. It walks the bytes on its own,
-// so that it does not hide a mistake of the decoder.
+// normalise replaces what the original leaves undefined: pointers become 0 or 1, and the
+// padding of list entries becomes zero. It walks the bytes by itself, so that it does not
+// hide a mistake of the decoder.
 func normalise(b []byte) []byte {
 	b = bytes.Clone(b)
 	pointer := func(p []byte) bool {
@@ -119,7 +119,7 @@ func TestCaptures(t *testing.T) {
 	}
 }
 
-// everything is a message with all that can travel.
+// everything returns a message with all that can be sent.
 func everything() *Message {
 	c := Context{
 		ID: id("5dba6f36-5441-44b5-874f-cfc3182a9e88"), Inode: 1 << 40, FD: 7,
@@ -194,7 +194,7 @@ func TestEverything(t *testing.T) {
 	if diff := cmp.Diff(want, &got, same); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	// Decoding a small message leaves nothing of the large one.
+	// Decoding a small message leaves nothing of the large one behind.
 	if err := Decode(readCapture(t, "connect-v4-req"), &got); err != nil {
 		t.Fatal(err)
 	}
