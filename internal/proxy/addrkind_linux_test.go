@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/required"
 )
 
-// A host without a default route has no route to the broadcast address either, and yet
-// sends there by a socket that is bound to a device.
+// A host without a default route has no route to the broadcast address either. Nevertheless
+// it sends there if the socket is bound to a device.
 func TestKindOfBroadcastWithoutRoute(t *testing.T) {
 	type result struct {
 		kind addrKind

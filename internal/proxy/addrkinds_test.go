@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The kernel is asked once about an address for a while, whoever wants it, and again
-// when networks may have changed.
+// For a while, the kernel is asked only once about an address, whoever needs it. It is
+// asked again when networks may have changed.
 func TestAddrKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, answer := 0, others

@@ -10,8 +10,8 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// Where an association sits after each call: by the manager's list, the time when
-// it began to hear nothing, and that of the call.
+// The table says where an association is after each call, by the manager's list, the time
+// at which the association began to receive nothing, and the time of the call.
 func TestSeat(t *testing.T) {
 	type call struct {
 		list       string // first bytes of source addresses, - for none

@@ -14,7 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A manager that is late now and then is not said to go and come with each request.
+// If a manager is late now and then, the log does not say with each request that it goes or
+// comes.
 func TestAttendance(t *testing.T) {
 	const late, gone, here = "late", "gone", "here"
 	for _, tt := range []struct {
@@ -54,7 +55,8 @@ func TestAttendance(t *testing.T) {
 			}
 		})
 	}
-	// Where it was not there at the start, which was told, only its coming is said.
+	// If the manager was absent at the start, the log has said so. Then only its coming is
+	// logged.
 	a := &attendance{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	a.begin(false)
 	a.note(syscall.ECONNREFUSED, time.Unix(1e9, 0))

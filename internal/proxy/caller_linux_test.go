@@ -61,7 +61,8 @@ func TestCallerElsewhere(t *testing.T) {
 	}
 }
 
-// A socket that was closed right after sending has no owner, which is not root.
+// A socket that was closed right after sending has no owner. The sender is not taken for
+// root.
 func TestCallerIsGone(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,7 +85,7 @@ func TestCallerIsGone(t *testing.T) {
 	}
 }
 
-// senderOf asks about a port of which nothing is known.
+// senderOf looks a port up about which nothing is known yet.
 func senderOf(t *testing.T, from, to netip.AddrPort) (uid uint32, err error) {
 	t.Helper()
 	var s senders
@@ -92,7 +93,7 @@ func senderOf(t *testing.T, from, to netip.AddrPort) (uid uint32, err error) {
 	return s.of(from, to, new(portOwner))
 }
 
-// The user of a datagram's port is found, be the socket connected or not.
+// The user of a datagram's port is found, whether the socket is connected or not.
 func TestSenderOf(t *testing.T) {
 	for _, network := range []struct{ name, addr string }{{"udp4", "127.0.0.1:0"}, {"udp6", "[::1]:0"}} {
 		relay, err := net.ListenPacket(network.name, network.addr)
@@ -126,8 +127,8 @@ func TestSenderOf(t *testing.T) {
 	}
 }
 
-// Where sockets of two users can send from an address, neither is taken for the sender,
-// whichever of them would get an answer.
+// If sockets of two users can send from an address, neither user is taken for the sender,
+// whichever socket would get an answer.
 func TestSenderOfASharedPort(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to have a socket of another user")
@@ -158,8 +159,9 @@ func TestSenderOfASharedPort(t *testing.T) {
 	}
 }
 
-// A port that another user has now is that user's at once, whoever had it a moment ago. A
-// socket that is known to be the port's only one is not looked for among all others again.
+// If another user has a port now, it belongs to that user at once, whoever had it a moment
+// ago. A socket that is known to be the only one of its port is not searched for again
+// among all others.
 func TestNextOwnerOfAPort(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to have sockets of other users")
@@ -199,7 +201,7 @@ func TestNextOwnerOfAPort(t *testing.T) {
 			t.Error("all sockets were looked at again")
 		}
 	}
-	// A socket of another user beside it is seen when all are looked at again.
+	// A socket of another user beside it is seen when all sockets are looked at again.
 	beside := sharedPort(t, from.String(), first)
 	defer func() { _ = beside.Close() }()
 	last.looked = time.Now().Add(-sharedEvery)
@@ -208,7 +210,7 @@ func TestNextOwnerOfAPort(t *testing.T) {
 	}
 }
 
-// sharedPort opens a socket of a user, who lets others have its address, too.
+// sharedPort opens a socket of a user who lets others have the same address.
 func sharedPort(t *testing.T, address string, uid int) net.PacketConn {
 	t.Helper()
 	runtime.LockOSThread()
@@ -228,7 +230,7 @@ func sharedPort(t *testing.T, address string, uid int) net.PacketConn {
 	return c
 }
 
-// A Unix socket tells who connected to it.
+// A Unix socket tells who has connected to it.
 func TestCallerByUnixSocket(t *testing.T) {
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {

@@ -20,7 +20,7 @@ var comparable = cmp.Options{
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
-// The reference file says what the defaults are, and gives examples of blocks.
+// The reference file states the defaults, and gives examples of blocks.
 func TestReference(t *testing.T) {
 	c := defaults()
 	if err := config.ParseFile([]byte(Reference), "reference.hcl", c.describe); err != nil {
@@ -51,7 +51,7 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// Lists of numbers need no quotes, and one entry no brackets.
+// Numbers in a list need no quotes, and a single entry needs no brackets.
 func TestNumbersInRules(t *testing.T) {
 	want := rules.Match{
 		Ports: []rules.PortRange{{Low: 25, High: 25}, {Low: 465, High: 465}, {Low: 8000, High: 8999}},
@@ -72,8 +72,8 @@ func TestNumbersInRules(t *testing.T) {
 	}
 }
 
-// What people write without quotes, or as in other files, has one message each, which
-// says what to write.
+// For text without quotes, or written as in other files, there is one message for each
+// mistake, which says what to write.
 func TestMistakesInTheFile(t *testing.T) {
 	for _, tt := range []struct {
 		text string
@@ -157,7 +157,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// No text makes a setting that the proxy could not run with.
+// No text leads to settings with which the proxy could not run.
 func FuzzSettings(f *testing.F) {
 	f.Add([]byte(Reference))
 	f.Add([]byte("listen = [\"127.0.0.1:0\"]\nlimits {\n  connections = 1\n}\nintents \"x\" {\n  port = [\"1-2\"]\n  set = \"filesize=1k\"\n}\n"))

@@ -73,7 +73,7 @@ intents "network" {
 	}
 }
 
-// What the manager is told about a request holds no more than was found out.
+// The manager is told no more about the origin of a request than was found out.
 func TestOrigin(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

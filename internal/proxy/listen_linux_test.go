@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connections of clients have keep-alive as package net has it, whoever sets it.
+// Connections of clients have the keep-alive settings of package net, whoever sets them.
 func TestKeepAlive(t *testing.T) {
 	own, err := listen("127.0.0.1:0")
 	if err != nil {

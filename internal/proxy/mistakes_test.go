@@ -34,7 +34,7 @@ func TestMistakesAreToldOnce(t *testing.T) {
 	for i := range 2 * maxMistakes {
 		note(fmt.Sprintf("category=%d", i))
 	}
-	// One more says that it ends here.
+	// One more line says that the messages end here.
 	if n := strings.Count(out.String(), "level=WARN"); n != maxMistakes+1 {
 		t.Errorf("%d lines, want %d", n, maxMistakes+1)
 	}

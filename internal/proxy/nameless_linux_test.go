@@ -19,8 +19,8 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// Who had no name when it was asked is not asked again for a while, and nobody else is
-// taken for it.
+// A client that had no name when it was asked is not asked again for a while. No other
+// client is taken for it.
 func TestNameless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		callers := map[string]rules.Caller{
@@ -65,7 +65,8 @@ func TestNameless(t *testing.T) {
 	})
 }
 
-// Programs tell by what they have mapped, their arguments and environment.
+// Programs are recognised by the files that they have mapped, and by their arguments and
+// environment.
 func TestOffersBlindly(t *testing.T) {
 	cat, err := exec.LookPath("cat")
 	if err != nil {
@@ -159,7 +160,7 @@ func TestOffersBlindly(t *testing.T) {
 	}
 }
 
-// Both programs read a file of their user's home, wherever HOME points, and that of the
+// Both programs read a file in their user's home, wherever HOME points, and one of the
 // host.
 func TestFilesOfHome(t *testing.T) {
 	me, err := user.Current()

@@ -103,7 +103,7 @@ rule "home" {
 	}
 }
 
-// fakeKind is of a host that has 192.0.2.1/24.
+// fakeKind answers like a host that has 192.0.2.1/24.
 func fakeKind(ip netip.Addr) addrKind {
 	switch {
 	case ip.IsMulticast() || ip == netip.MustParseAddr("192.0.2.255"):
@@ -183,8 +183,8 @@ rule "alice" {
 	}
 }
 
-// A name that nobody has checked is nobody's: it lets nobody in, and another name does
-// not get around a rule that denies.
+// A name that nobody has checked counts for nothing. It lets nobody in, and giving another
+// name does not get around a rule that denies.
 func TestRulesByUncheckedName(t *testing.T) {
 	for _, tt := range []struct {
 		action, user           string
@@ -219,7 +219,7 @@ func TestRulesByUncheckedName(t *testing.T) {
 	}
 }
 
-// Such a rule is a mistake where nobody checks names.
+// Such a rule is a mistake if nobody checks names.
 func TestRuleByNameWithoutPasswords(t *testing.T) {
 	err := config.ParseFile([]byte("rule \"x\" {\n  action = \"allow\"\n  user   = \"alice\"\n}\n"), "test.conf", defaults().describe)
 	if err == nil || !strings.Contains(err.Error(), "nobody checks the names") || !strings.Contains(err.Error(), "test.conf:1,") {
@@ -227,7 +227,8 @@ func TestRuleByNameWithoutPasswords(t *testing.T) {
 	}
 }
 
-// Nobody is let in because of what cannot be found out.
+// If it cannot be found out who a client is, a rule that asks for it does not let the
+// client in.
 func TestRulesByUnknownCaller(t *testing.T) {
 	const remote = "192.0.2.7:4000" // may be this host's other address
 	for _, tt := range []struct {
@@ -261,8 +262,8 @@ func TestRulesByUnknownCaller(t *testing.T) {
 	}
 }
 
-// An association is its client's: of the user on this host, of the address
-// elsewhere.
+// Only the client of an association can use it: on this host, the user of the client;
+// elsewhere, the client's address.
 func TestSenders(t *testing.T) {
 	local, remote := netip.MustParseAddrPort("127.0.0.1:4000"), netip.MustParseAddrPort("192.0.2.7:4000")
 	for _, tt := range []struct {
@@ -295,7 +296,7 @@ func TestSenders(t *testing.T) {
 	}
 }
 
-// A name that a datagram goes to is one that rules see.
+// Rules see the name to which a datagram goes.
 func TestRulesByNameOfDatagram(t *testing.T) {
 	a := &access{kind: fakeKind, who: func(*socks.Request) rules.Caller { return rules.Caller{Elsewhere: true} }, rules: parse(t, `
 rule "no lan" {

@@ -12,8 +12,9 @@ import (
 	"github.com/socket-intents/mamma/socks"
 )
 
-// In a container's user namespace all users without an id there look alike: a rule for
-// one lets in none of them, and none sends through another's association.
+// In a container's user namespace, all users without an id there look alike. A rule for one
+// of them lets none of them in, and none of them can send through another one's
+// association.
 func TestCallersWithoutID(t *testing.T) {
 	unmapped.Run(t, func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

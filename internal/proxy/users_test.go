@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Made by another implementation (Python's hashlib.pbkdf2_hmac), with password "secret".
+// This was made by another implementation (Python's hashlib.pbkdf2_hmac), with the password
+// "secret".
 const aliceHash = "$pbkdf2-sha256$1000$AAECAwQFBgcICQoLDA0ODw$Tvsru20utY6o3q7VRBeuL9h/1QqKhWhwk2PaYNRWBgY"
 
 func TestUsers(t *testing.T) {
@@ -71,7 +72,7 @@ func TestUsersFileErrors(t *testing.T) {
 	}
 }
 
-// What is accepted can be checked against in bounded time.
+// Every entry that is accepted can be checked in bounded time.
 func FuzzUsers(f *testing.F) {
 	f.Add("alice:$pbkdf2-sha256$600000$c2FsdHNhbHQ$" + strings.Repeat("A", 43) + "\n# bob\n\n")
 	f.Add("alice:$pbkdf2-sha256$99999999999$x$y")
@@ -90,7 +91,7 @@ func FuzzUsers(f *testing.F) {
 	})
 }
 
-// The name that is checked is never part of what is taken for intents.
+// The name that is checked is never part of the text that is taken for intents.
 func FuzzSplitUser(f *testing.F) {
 	for _, user := range []string{"", "alice", "alice,filesize=3M", "filesize=3M", "a,b", ",=", "=,"} {
 		f.Add(user)
