@@ -15,7 +15,7 @@ import (
 	"github.com/socket-intents/mamma/policy"
 )
 
-// decider gives one advice to all.
+// decider gives everybody the same advice.
 type decider struct {
 	advice mam.Advice
 	err    error
@@ -25,8 +25,8 @@ func (d decider) Ask(mam.Question, time.Time) (mam.Advice, error) { return d.adv
 
 func (d decider) Remember(r mam.Record) mam.Record { return r }
 
-// What cannot be had is refused at once, as no network or as not permitted; a network that
-// is down is used only where all would be.
+// If there is no network, or none is permitted, the connection is refused at once, with the
+// error for that. A network that is down is used only if any other would be down, too.
 func TestAnswerOfAdvice(t *testing.T) {
 	at := func(state policy.HealthState) *policy.Prefix {
 		return &policy.Prefix{Interface: "wwan0", Name: "mobile", Health: policy.Health{State: state, Reason: "the link has no carrier"}}

@@ -11,7 +11,8 @@ import (
 
 const alice, bob, daemon = 1000, 1001, 990
 
-// groupAt is a control group; whoever is named before a colon has given what follows.
+// groupAt makes a control group from a path. A user before a colon has given the name that
+// follows.
 func groupAt(path string) *place {
 	p := &place{}
 	by := giver{}
@@ -39,7 +40,7 @@ func compiled(list ...config.Scope) []*scope {
 	return scopes
 }
 
-// A name counts only if somebody gave it whom the scope trusts.
+// A name counts only if a user whom the scope trusts has given it.
 func TestWhoseWordCounts(t *testing.T) {
 	unit := config.Scope{Units: []string{"backup.service"}}
 	slice := config.Scope{Slices: []string{"user*.slice"}}
@@ -98,7 +99,7 @@ func kernel(members []member, u uint32, command string) string {
 	return ""
 }
 
-// The most specific scope counts, for every user and command, as the kernel finds it.
+// For every user and command, the most specific scope counts, and the kernel finds it.
 func TestMostSpecific(t *testing.T) {
 	list := compiled(
 		config.Scope{Name: "rest"},
@@ -126,7 +127,7 @@ func TestMostSpecific(t *testing.T) {
 		if got := kernel(members, tt.user, tt.command); got != tt.want {
 			t.Errorf("%s of user %d at %s is in scope %q, want %q", tt.command, tt.user, tt.path, got, tt.want)
 		}
-		// However many scopes there are, the kernel is told of no more than it needs.
+		// However many scopes there are, the kernel gets no more members than it needs.
 		if len(members) > 10 {
 			t.Errorf("%d members at %s", len(members), tt.path)
 		}
@@ -137,7 +138,7 @@ func TestMostSpecific(t *testing.T) {
 	}
 }
 
-// Whatever scopes there are, the kernel finds what the rule says.
+// Whatever scopes there are, the kernel finds the scope that the rule says.
 func TestKernelAgrees(t *testing.T) {
 	pick := func(n int, of ...string) []string {
 		if n%(len(of)+1) == 0 {

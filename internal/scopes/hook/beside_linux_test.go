@@ -16,7 +16,7 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/groupbed"
 )
 
-// attachOther attaches a program of somebody else's to connect4.
+// attachOther attaches somebody else's program to connect4.
 func attachOther(t *testing.T, group string, body ...asm.Instruction) {
 	t.Helper()
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
@@ -33,8 +33,8 @@ func attachOther(t *testing.T, group string, body ...asm.Instruction) {
 	t.Cleanup(func() { _ = l.Close() })
 }
 
-// Programs of others go on beside ours: what one of them refuses is refused, and what one of
-// them has bound stays.
+// Programs of others run on beside ours. What one of them refuses is refused, and what one
+// of them has bound stays bound.
 func TestBesideOthers(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, false)
@@ -67,8 +67,8 @@ func littleEndian(b [8]byte) (n uint64) {
 	return n
 }
 
-// Without the hooks for datagrams the others work; without those for connections there is
-// nothing; without a helper a call that is refused fails by another error.
+// If the hooks for datagrams are missing, the others work. If those for connections are
+// missing, nothing works. If a helper is missing, a refused call fails with another error.
 func TestKernelsThatLack(t *testing.T) {
 	s := newScene(t, true)
 	s.attachment.Close()
@@ -123,7 +123,8 @@ func TestKernelsThatLack(t *testing.T) {
 	}
 }
 
-// A socket of Multipath TCP is placed as any other, also where nothing else is permitted.
+// A socket of Multipath TCP is placed like any other, also if only one network is
+// permitted.
 func TestMultipath(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, true)
@@ -141,8 +142,9 @@ func TestMultipath(t *testing.T) {
 	}
 }
 
-// BenchmarkConnect connects datagram sockets, outside of all scopes, in one, and with nothing
-// attached: they send nothing, so that little is measured besides. That of the same run without is what to compare with.
+// BenchmarkConnect connects datagram sockets outside of all scopes, in a scope, and with
+// nothing attached. They send nothing, so that little else is measured. Compare with the
+// figure of the same run with nothing attached.
 func BenchmarkConnect(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root")
@@ -165,7 +167,7 @@ func BenchmarkConnect(b *testing.B) {
 	}
 }
 
-// benchTable attaches a table to a control group that this process is in meanwhile.
+// benchTable attaches a table to a control group, and moves this process into it meanwhile.
 func benchTable(b *testing.B, inside bool) {
 	b.Helper()
 	mine, err := os.ReadFile("/proc/self/cgroup")
@@ -212,7 +214,7 @@ func benchTable(b *testing.B, inside bool) {
 	}
 }
 
-// selfless has the connections of this process placed too, for an hour.
+// selfless makes the programs place the connections of this process, too, for an hour.
 func (t *Table) selfless() error {
 	if err := t.Hold(3600e9); err != nil {
 		return err

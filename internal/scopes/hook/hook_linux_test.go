@@ -16,8 +16,8 @@ import (
 	"github.com/socket-intents/mamma/internal/testing/testbed"
 )
 
-// Every kind of socket of a scope's members goes over the scope's network, and the ring
-// buffer tells of each; those outside are as ever.
+// Every kind of socket of a scope's members uses the scope's network, and the ring buffer
+// has a record of each. Sockets of others are not changed.
 func TestPlace(t *testing.T) {
 	for _, byDevice := range []bool{false, true} {
 		t.Run(fmt.Sprintf("by device %v", byDevice), func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// A socket with a port of the kernel's choice takes no address any more: it is bound to the
-// device.
+// A socket with a port of the kernel's choice can no longer be bound to an address, so it
+// is bound to the device.
 func TestPort(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, false)
@@ -66,8 +66,8 @@ func TestPort(t *testing.T) {
 	}
 }
 
-// Loopback, one's own link and destinations aside are left alone; an answer for a
-// destination comes before the usual one.
+// Loopback, the host's own link and destinations with routes of their own are left alone.
+// An answer for a destination comes before the usual one.
 func TestDestinations(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, true)
@@ -109,8 +109,8 @@ func TestDestinations(t *testing.T) {
 	}
 }
 
-// Without a decision nothing goes out of a strict scope, and everything goes the kernel's
-// way in others; neither, that is, on the word of maps that nobody holds to be right.
+// Without a decision, a strict scope refuses, and other scopes leave connections to the
+// kernel. The same holds if nobody holds the maps to be right any more.
 func TestUndecided(t *testing.T) {
 	s := newScene(t, true)
 	strict, lax := s.root.Sub("strict"), s.root.Sub("lax")
@@ -139,7 +139,7 @@ func TestUndecided(t *testing.T) {
 	check("out of date", fmt.Sprintf("error %d", s.errno(syscall.ENETUNREACH)), s.a.Client4.String())
 }
 
-// A call that is refused fails with what the answer says, at once and for every hook.
+// A refused call fails with the error of the answer, at once, at every hook.
 func TestRefused(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, false)
@@ -173,7 +173,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// An address that is gone is told of; where nothing else is permitted the call fails.
+// If an address has gone, the record says so. If no other network is permitted, the call
+// fails.
 func TestCannotBind(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, false)
@@ -193,8 +194,8 @@ func TestCannotBind(t *testing.T) {
 	}
 }
 
-// Datagrams of sockets that are not connected get their source one by one; where that is not
-// enough they are left alone, or refused.
+// Datagrams of sockets that are not connected get their source one by one. If a source is
+// not enough, they are left alone or refused.
 func TestDatagrams(t *testing.T) {
 	s := newScene(t, true)
 	s.put(t, s.root, 1, false)
@@ -229,8 +230,8 @@ func TestDatagrams(t *testing.T) {
 	}
 }
 
-// Of user and command the most specific counts, and a group that is not known yet is what
-// the one above it is.
+// The most specific member counts, by user and command. A group that is not known yet is
+// treated like the one above it.
 func TestMembers(t *testing.T) {
 	s := newScene(t, true)
 	m := startMember(t, s.bed.Client, s.root.Sub("a/b/c"))
@@ -279,8 +280,8 @@ func TestNamespace(t *testing.T) {
 	}
 }
 
-// The hooks outlive their process, are replaced without a moment without them, and end on
-// request; the directory is one process's.
+// The programs outlive their process, are replaced without a gap, and end on request. The
+// directory belongs to one process at a time.
 func TestPins(t *testing.T) {
 	s := newScene(t, true)
 	s.attachment.Close()
@@ -321,7 +322,8 @@ func TestPins(t *testing.T) {
 	}
 }
 
-// What lies elsewhere, or can be written by others, is no place for links.
+// A directory in another file system, or one that others can write to, is not used for
+// links.
 func TestBadPins(t *testing.T) {
 	s := newScene(t, true)
 	fs, _ := groupbed.BPF(t)

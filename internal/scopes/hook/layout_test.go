@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// event is a record as the kernel's programs write it.
+// event makes a record as the kernel's programs write it.
 func event(change func(b []byte)) []byte {
 	b := make([]byte, eventSize)
 	binary.NativeEndian.PutUint64(b[eventTime:], 12_000_000_000)
@@ -65,7 +65,7 @@ func TestParseEvent(t *testing.T) {
 	}
 }
 
-// A record either is read, to something that makes sense, or is refused.
+// A record either becomes a valid event or is refused.
 func FuzzParseEvent(f *testing.F) {
 	f.Add(event(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -85,7 +85,7 @@ func FuzzParseEvent(f *testing.F) {
 	})
 }
 
-// What cannot be done is not written to a map.
+// An answer that cannot be carried out is not written to a map.
 func TestAnswers(t *testing.T) {
 	source := netip.MustParseAddr("192.0.2.7")
 	for name, a := range map[string]Answer{

@@ -31,8 +31,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// dialAll answers each line of input, "tcp 192.0.2.1:80" or "send 192.0.2.1:9" for a
-// datagram of a socket that is not connected, with the address it was made from.
+// dialAll answers each line of input with the source address of the connection or datagram.
+// A line is "tcp 192.0.2.1:80", or "send 192.0.2.1:9" for a datagram of a socket that is
+// not connected.
 func dialAll() {
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
@@ -81,7 +82,7 @@ func dial(how, to string) (string, error) {
 	return local.Addr().Unmap().String(), nil
 }
 
-// freePort is one that the kernel gives out.
+// freePort returns a port that the kernel gives out.
 func freePort() int {
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
@@ -91,7 +92,7 @@ func freePort() int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// dialMapped connects a socket of IPv6 to an IPv4 address.
+// dialMapped connects an IPv6 socket to an IPv4 address.
 func dialMapped(to netip.AddrPort) (string, error) {
 	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -148,7 +149,7 @@ func (m *member) dial(how, to string) string {
 	return m.out.Text()
 }
 
-// scene is a host with two networks, a table, and a control group with two below it.
+// scene is a host with two networks, a table, and a control group with two groups below it.
 type scene struct {
 	bed        *testbed.Bed
 	a, b       *testbed.Network
@@ -189,7 +190,7 @@ func newScene(t *testing.T, rules bool) *scene {
 	return s
 }
 
-// put makes a scope of a control group and all below it.
+// put makes a control group, and all groups below it, belong to a scope.
 func (s *scene) put(t *testing.T, g *groupbed.Group, scope uint32, strict bool) {
 	t.Helper()
 	id, err := GroupID(g.Path)
@@ -202,7 +203,7 @@ func (s *scene) put(t *testing.T, g *groupbed.Group, scope uint32, strict bool) 
 	}
 }
 
-// use has a scope use a network.
+// use makes a scope use a network.
 func (s *scene) use(t *testing.T, scope uint32, n *testbed.Network, byDevice, only bool) {
 	t.Helper()
 	for _, p := range []Protocol{TCP, UDP} {
@@ -218,8 +219,8 @@ func (s *scene) use(t *testing.T, scope uint32, n *testbed.Network, byDevice, on
 	}
 }
 
-// errno returns what a refused call fails with where it is to fail with want: a kernel
-// without bpf_set_retval (Linux 5.18) knows EPERM only.
+// errno returns the error of a refused call that should fail with want. A kernel without
+// bpf_set_retval (before Linux 5.18) has only EPERM.
 func (s *scene) errno(want syscall.Errno) syscall.Errno {
 	if s.table.can.retval {
 		return want
@@ -243,7 +244,8 @@ const (
 	closed = "192.0.2.1:9"
 )
 
-// told returns the key of the only datagram that was told of, which went to a destination.
+// told returns the key of the only datagram in the records, which went to the given
+// destination.
 func (s *scene) told(t *testing.T, to string) []byte {
 	t.Helper()
 	var k []byte
