@@ -47,8 +47,9 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// A look at a socket may fall anywhere into its connecting. It finds that nothing has
-// begun, or how it ended. (Of a blocking socket the kernel forgets that as connect returns.)
+// A look at a socket may come at any moment while the socket connects. It shows either that
+// nothing has begun or how it ended. (For a blocking socket, the kernel forgets the result
+// as soon as connect returns.)
 func TestOutcomeWhileConnecting(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -66,8 +67,8 @@ func TestOutcomeWhileConnecting(t *testing.T) {
 	}
 }
 
-// What is reported of a connection names the address and the port that it has taken,
-// wherever into connecting the look falls.
+// A report on a connection names the address and the port that the connection really has,
+// whenever the look comes.
 func TestOutcomeNamesWhatWasTaken(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -92,7 +93,7 @@ func TestOutcomeNamesWhatWasTaken(t *testing.T) {
 	}
 }
 
-// lookWhileConnecting looks at a new socket while it connects until the outcome is known.
+// lookWhileConnecting looks at a new socket while it connects, until the outcome is known.
 func lookWhileConnecting(t *testing.T, peer unix.Sockaddr) (client.Outcome, result) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -116,8 +117,8 @@ func lookWhileConnecting(t *testing.T, peer unix.Sockaddr) (client.Outcome, resu
 	return o, r
 }
 
-// A program that ends while it waits for an answer has a connection that timed out, once its
-// SYN was sent again; a moment after it began, nothing is known.
+// If a program ends while it waits for an answer, its connection has timed out, provided
+// that its SYN was sent again. A moment after the connection began, nothing is known.
 func TestOutcomeAtTheEnd(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -157,8 +158,8 @@ func TestOutcomeAtTheEnd(t *testing.T) {
 	}
 }
 
-// A socket that the program has bound to a port of the kernel's choice is looked at before
-// it connects, too.
+// A socket that the program has bound to a port of the kernel's choice is also looked at
+// before it connects.
 func TestOutcomeOfBoundSockets(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 // stranger is a user that need not exist.
 const stranger = 4711
 
-// asStranger calls f on a thread that is another user's meanwhile. The test is skipped
-// where there can be no other user.
+// asStranger calls f on a thread that belongs to another user meanwhile. The test is
+// skipped if there can be no other user.
 func asStranger(t *testing.T, f func()) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -45,8 +45,8 @@ func asStranger(t *testing.T, f func()) {
 	f()
 }
 
-// Once a run is over, anybody can listen by its name. That listener is told nothing,
-// and what it says does not count.
+// Once a run is over, anybody can listen under its name. That listener is told nothing, and
+// what it says does not count.
 func TestOuterOfAStranger(t *testing.T) {
 	name := fmt.Sprintf("@mamma-test-%d", os.Getpid())
 	var l *net.UnixListener
@@ -79,7 +79,7 @@ func TestOuterOfAStranger(t *testing.T) {
 	_ = l.Close()
 }
 
-// Others than this run's processes of this user state nothing, and make nobody wait.
+// Only processes of this run and of this user can state intents. Others make nobody wait.
 func TestGuests(t *testing.T) {
 	p := &placer{say: &speaker{}, options: &stated{}}
 	env, err := p.listenForInner()
@@ -116,7 +116,7 @@ func TestGuests(t *testing.T) {
 	if o, ok := p.guests.of(os.Getpid()); !ok || !o.Require {
 		t.Errorf("for this process %+v, %v", o, ok)
 	}
-	// It may be in a sandbox: this process opens no file by its word.
+	// The guest may be in a sandbox, so this process opens no file that it names.
 	precious := filepath.Join(t.TempDir(), "precious")
 	if err := os.WriteFile(precious, []byte("data"), 0o600); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestGuests(t *testing.T) {
 			t.Errorf("in a run with %+v: joined %v, %v", less, joined, err)
 		}
 	}
-	// A later process with the number of one that has announced something.
+	// Later, another process has the number of one that has announced something.
 	p.guests.list[os.Getpid()] = guest{p.guests.list[os.Getpid()].stated, 1}
 	if o, ok := p.guests.of(os.Getpid()); ok {
 		t.Errorf("for another process of the same number %+v", o)

@@ -10,8 +10,7 @@ import (
 	"github.com/socket-intents/mamma/internal/sockdiag"
 )
 
-// A connection is looked at until it ends, ever less often, and what it carried is
-// learnt.
+// A connection is looked at until it ends, less and less often. What it carried is learnt.
 func TestMeter(t *testing.T) {
 	remote := netip.MustParseAddrPort("192.0.2.1:443")
 	for _, tt := range []struct {
@@ -85,7 +84,7 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// What is open when the programs are gone is learnt too.
+// What connections carried that are open when the programs end is learnt, too.
 func TestMeterEnds(t *testing.T) {
 	learner := habits.New(habits.Defaults())
 	m := &meter{wake: make(chan struct{}, 1), get: func(_, _ netip.AddrPort, _ uint64) (sockdiag.Socket, error) {

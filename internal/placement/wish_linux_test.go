@@ -72,9 +72,9 @@ func TestFar(t *testing.T) {
 	}
 }
 
-// A call's arguments lie in the memory of the caller, here this process.
+// The arguments of a call lie in the memory of the caller, which is this process here.
 func TestReadWish(t *testing.T) {
-	// A stack moves, and with it what addresses as numbers mean.
+	// A goroutine's stack can move, and then addresses that are kept as numbers are wrong.
 	var pinned runtime.Pinner
 	defer pinned.Unpin()
 	sa := &unix.RawSockaddrInet4{Family: unix.AF_INET, Port: 0x5000, Addr: [4]byte{192, 0, 2, 1}}
@@ -189,7 +189,7 @@ func TestReadWish(t *testing.T) {
 	}
 }
 
-// Addresses in a program's memory may look like pointers to memory that this process has
+// An address in a program's memory may look like a pointer to memory that this process has
 // freed. The garbage collector ends a process that has such pointers.
 func TestReadWishOfForeignAddresses(t *testing.T) {
 	var freed []uint64
@@ -263,12 +263,12 @@ func FuzzParseOrigin(f *testing.F) {
 	})
 }
 
-// tos is control data that set the type of service of a datagram.
+// tos returns control data that set the type of service of a datagram.
 func tos(value byte) []byte {
 	return cmsg(unix.IPPROTO_IP, unix.IP_TOS, []byte{value, 0, 0, 0})
 }
 
-// cmsg is one entry of control data (cmsg(3)).
+// cmsg returns one entry of control data (cmsg(3)).
 func cmsg(level, typ int32, data []byte) []byte {
 	b := make([]byte, unix.CmsgSpace(len(data)))
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verdict runs the filter on a call. The bpf package's machine reads big-endian,
-// as packets are, where the kernel's seccomp reads the machine's own order: so
-// the words are laid out for it.
+// verdict runs the filter on a call. The machine of the bpf package reads big-endian words,
+// as packets have them, but the kernel's seccomp reads the machine's own order. So the
+// words are laid out for the package.
 func verdict(t *testing.T, c Calls, arch uint32, nr uint32, args ...uint64) uint32 {
 	t.Helper()
 	vm, err := bpf.NewVM(c.program())
