@@ -25,7 +25,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// patience is for what takes milliseconds.
+// patience is the time limit for what takes milliseconds.
 const patience = 20 * time.Second
 
 // args ask for one or more connections to a host's web server.
@@ -39,7 +39,7 @@ type args struct {
 	Routes   []route // of the network that goes down
 }
 
-// apis are the ways under test. Each connects once, or Times times where
+// apis are the ways of connecting under test. Each connects once, or Times times if
 // connections are reused, and says what the server saw.
 var apis = map[string]func(context.Context, *client.Daemon, args) ([]testbed.Seen, error){
 	"Dialer":                       dialer,
@@ -146,7 +146,7 @@ func perRequest2(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.
 	return alternately(ctx, &httpintent.Transport{Dialer: &client.Dialer{Daemon: daemon}, Base: base}, "https", a)
 }
 
-// datagram asks the service's echo where from it was asked.
+// datagram asks the service's echo from which address it was asked.
 func datagram(ctx context.Context, daemon *client.Daemon, a args) ([]testbed.Seen, error) {
 	d := &client.Dialer{Daemon: daemon, Intents: a.intents()}
 	nc, err := d.DialContext(ctx, "udp", net.JoinHostPort(a.Host, "7"))

@@ -35,7 +35,7 @@ func twoNetworks(t testing.TB, sourceRules bool) *testbed.Bed {
 	}})
 }
 
-// startDaemon starts one that must end in peace with the test.
+// startDaemon starts a daemon that must end without errors at the end of the test.
 func startDaemon(t *testing.T, bed *testbed.Bed, config string) *stage.Daemon {
 	t.Helper()
 	d, err := stage.StartDaemon(t.Context(), bed.Client, filepath.Join(bin, "mamma"), t.TempDir(), "daemon", config)
@@ -60,7 +60,7 @@ func startActor(t *testing.T, bed *testbed.Bed) *stage.Actor {
 	return a
 }
 
-// networks tells over which networks the server was reached, and over how many
+// networks returns the networks over which the server was reached, and the number of
 // connections.
 func networks(seen []testbed.Seen) (names []string, connections int) {
 	clients := make(map[netip.AddrPort]bool)
@@ -71,8 +71,8 @@ func networks(seen []testbed.Seen) (names []string, connections int) {
 	return names, len(clients)
 }
 
-// serveAlike makes the service answer as its web server does over TLS, with
-// HTTP/1.1 and HTTP/2, and to any datagram on port 7.
+// serveAlike makes the service answer like its web server over TLS, with HTTP/1.1 and
+// HTTP/2, and to any datagram on port 7.
 func serveAlike(t *testing.T, bed *testbed.Bed) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(bed.Service.HTTP.Mux)
@@ -96,7 +96,7 @@ func serveAlike(t *testing.T, bed *testbed.Bed) {
 }
 
 // Every way of connecting follows the policy, by name and by address, and reuses
-// connections where it can.
+// connections if it can.
 func TestWithDaemon(t *testing.T) {
 	bed := twoNetworks(t, false)
 	serveAlike(t, bed)
@@ -139,7 +139,7 @@ func TestWithDaemon(t *testing.T) {
 	}
 }
 
-// Without a daemon everything goes by the default route.
+// Without a daemon, everything goes by the default route.
 func TestWithoutDaemon(t *testing.T) {
 	bed := twoNetworks(t, false)
 	serveAlike(t, bed)
@@ -164,8 +164,8 @@ func TestWithoutDaemon(t *testing.T) {
 	}
 }
 
-// An application that binds its socket itself gets its names from that network,
-// and no other address.
+// If an application binds its socket itself, names are looked up over that network, and it
+// gets no address from elsewhere.
 func TestClassicBound(t *testing.T) {
 	bed := twoNetworks(t, true)
 	d := startDaemon(t, bed, byCategory)
@@ -185,7 +185,7 @@ func TestClassicBound(t *testing.T) {
 	}
 }
 
-// networkOf is the network that a connection to the service came over.
+// networkOf returns the network over which a connection to the service came.
 func networkOf(bed *testbed.Bed, nc net.Conn) string {
 	if n := bed.NetworkOf(nc.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()); n != nil {
 		return n.Name

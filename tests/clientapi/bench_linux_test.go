@@ -17,14 +17,14 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// The benchmarks run inside the client's namespace, against the real daemon, and
-// compare what is to be compared turn by turn in one run: figures of different
-// runs differ by more than what is measured.
+// The benchmarks run inside the client's namespace, against the real daemon. They compare
+// things turn by turn in one run, because figures of different runs differ by more than
+// what is measured.
 
-// medians are the microseconds that the middle one of many turns took.
+// medians are, by name, the microseconds that the median turn took.
 type medians map[string]float64
 
-// byTurns does each of the things once per turn, with before in between.
+// byTurns does each of the things once in each turn, and calls before in between.
 func byTurns(turns int, before func() error, things map[string]func() error) (medians, error) {
 	names := slices.Sorted(func(yield func(string) bool) {
 		for name := range things {
@@ -64,8 +64,8 @@ var benchmarks = map[string]stage.Job{
 	"packets":    stage.Typed(packets),
 }
 
-// daemons are two ways to the manager: one that asks about each connection, and one that
-// follows leases.
+// daemons returns two ways to the manager: one that asks about each connection, and one
+// that follows leases.
 func daemons(a args) (cold, warm *client.Daemon) {
 	cold = &client.Daemon{Path: a.Socket, DecisionTimeout: patience, MaxLeases: -1}
 	return cold, &client.Daemon{Path: a.Socket, DecisionTimeout: patience}
@@ -82,7 +82,7 @@ func benchDial(a args) (medians, error) {
 			if err != nil {
 				return err
 			}
-			// No TIME_WAIT, of which there would be more than ports.
+			// Leave no sockets in TIME_WAIT, because there would be more than ports.
 			if tc, ok := nc.(interface{ SetLinger(int) error }); ok {
 				_ = tc.SetLinger(0)
 			}
@@ -103,8 +103,8 @@ func benchDial(a args) (medians, error) {
 		return err
 	}
 	plain, decided := dial(new(net.Dialer).DialContext), dial(d.DialContext)
-	// How long something takes depends on what was done just before, so all of
-	// these follow a plain dial.
+	// How long something takes depends on what was done just before, so all of these follow
+	// a plain dial.
 	return byTurns(a.Times, plain, map[string]func() error{
 		"plain":    plain,
 		"decided":  decided,
@@ -197,10 +197,10 @@ func measure(b *testing.B, job string) medians {
 	return m
 }
 
-// What a decision adds to a dial: the aim is 100 us at most, and a twelfth of that by a
-// lease (warm_of_cold is the ratio). What an echo between
-// two processes adds is what no decision can be faster than: both processors
-// have gone to sleep and are woken, and the dial runs on a cold one.
+// BenchmarkDial measures what a decision adds to a dial. The aim is at most 100 us, and a
+// twelfth of that by a lease (warm_of_cold is the ratio). An echo between two processes
+// shows the lower limit for a decision: both processors have gone to sleep and are woken,
+// and the dial runs on a cold one.
 func BenchmarkDial(b *testing.B) {
 	m := measure(b, "bench dial")
 	b.ReportMetric(m["echoed"]-m["plain"], "added_by_echo_us")
@@ -214,7 +214,7 @@ func BenchmarkPoolReuse(b *testing.B) {
 	b.ReportMetric(1e6/m["reuse"], "reuses/s")
 }
 
-// What asking for each request adds, and following leases.
+// BenchmarkHTTP measures what asking for each request adds, and what following leases adds.
 func BenchmarkHTTP(b *testing.B) {
 	m := measure(b, "bench http")
 	b.ReportMetric(m["asked"]-m["plain"], "added_us")

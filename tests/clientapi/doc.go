@@ -1,3 +1,3 @@
-// Package clientapi tests each way of using intents as a program uses it: against
-// the real daemon, on a host with two networks, and without it.
+// Package clientapi tests each way of using intents as a program uses it, on a host with
+// two networks, with the real daemon and without a daemon.
 package clientapi

@@ -16,8 +16,8 @@ import (
 
 var examples = []string{"classic", "addrinfo", "socketconnect", "async", "download", "tls", "udp"}
 
-// The examples do what they say. Where they do not tell the network, the server
-// does.
+// The examples do what they say. If an example does not print the network, the server tells
+// it.
 func TestExamples(t *testing.T) {
 	bed := twoNetworks(t, false)
 	d := startDaemon(t, bed, byCategory)
@@ -71,7 +71,7 @@ type arrival struct {
 	network string
 }
 
-// sink reads what comes on port 9 of the service and tells what it was.
+// sink reads what arrives at port 9 of the service, and tells what it was.
 func sink(t *testing.T, bed *testbed.Bed) <-chan arrival {
 	t.Helper()
 	ln, err := bed.Service.Listen("tcp4", "192.0.2.1:9")
@@ -113,7 +113,7 @@ func listenDatagrams(t *testing.T, bed *testbed.Bed) net.PacketConn {
 	return pc
 }
 
-// answer answers what comes until the test ends.
+// answer answers datagrams until the test ends.
 func answer(t *testing.T, pc net.PacketConn, f func(b []byte, from netip.AddrPort) []byte) {
 	done := make(chan struct{})
 	go func() {

@@ -18,14 +18,14 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// avoidance is how a client with a lease fared when its network went down, in
-// microseconds since the kernel said so.
+// avoidance tells how a client with a lease fared when its network went down, in
+// microseconds since the kernel reported that.
 type avoidance struct {
 	Decided   []float64 // until the lease was void, and another network was decided on
 	Connected []float64 // until a dial that began then was done
 }
 
-// linkDown has the leased network go down and come back, Times times. It runs in the
+// linkDown makes the network of a lease go down and come back, Times times. It runs in the
 // client's namespace.
 func linkDown(a args) (got avoidance, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(a.Times)*patience)
@@ -75,7 +75,7 @@ func linkDown(a args) (got avoidance, err error) {
 		if err := netlink.LinkSetUp(link); err != nil {
 			return got, err
 		}
-		// The kernel has removed its routes.
+		// The kernel has removed the routes of the network.
 		for _, r := range a.Routes {
 			if err := netlink.RouteReplace(r.in(link)); err != nil {
 				return got, fmt.Errorf("route %+v: %w", r, err)
@@ -85,7 +85,7 @@ func linkDown(a args) (got avoidance, err error) {
 	return got, nil
 }
 
-// leasedOver returns when decisions are leased, and over the network with this address.
+// leasedOver returns when decisions are leased, for the network with this address.
 func leasedOver(ctx context.Context, d *client.Dialer, a args, source string) error {
 	for ctx.Err() == nil {
 		var ids []client.DecisionID
@@ -119,7 +119,7 @@ func (r route) in(link netlink.Link) *netlink.Route {
 	return &netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.ParseIP(r.Gateway), Priority: r.Priority}
 }
 
-// defaultRoutes are those of the first network of a bed.
+// defaultRoutes returns the default routes of the first network of a bed.
 func defaultRoutes(t testing.TB, bed *testbed.Bed) (routes []route) {
 	t.Helper()
 	link, err := bed.Client.Handle().LinkByName("wifi")
@@ -142,8 +142,8 @@ func downArgs(t testing.TB, bed *testbed.Bed, d *stage.Daemon, times int) args {
 	return args{Socket: d.Socket, Host: testbed.ServiceAddr4.String(), Category: intent.CategoryQuery, Times: times, Routes: defaultRoutes(t, bed)}
 }
 
-// A client that follows a lease leaves a network that has gone down, and takes it again
-// when it is back.
+// A client that follows a lease leaves a network that has gone down, and uses it again when
+// it is back.
 func TestLeaseEndsWithItsNetwork(t *testing.T) {
 	bed := twoNetworks(t, false)
 	d := startDaemon(t, bed, byCategory)
@@ -155,8 +155,8 @@ func TestLeaseEndsWithItsNetwork(t *testing.T) {
 	t.Logf("decided %v us after the event, connected %v us after it", got.Decided, got.Connected)
 }
 
-// How long after the kernel's event a leased client decides otherwise: the aim is a
-// millisecond at most.
+// BenchmarkLinkDown measures how long after the kernel's event a client with a lease
+// decides otherwise. The aim is at most a millisecond.
 func BenchmarkLinkDown(b *testing.B) {
 	bed := twoNetworks(b, false)
 	d, err := stage.StartDaemon(b.Context(), bed.Client, bin+"/mamma", b.TempDir(), "daemon", byCategory)

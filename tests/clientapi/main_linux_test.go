@@ -9,7 +9,7 @@ import (
 	"github.com/socket-intents/mamma/tests/internal/stage"
 )
 
-// bin is where the programs under test are.
+// bin is the directory of the programs under test.
 var bin string
 
 func TestMain(m *testing.M) {

@@ -13,7 +13,7 @@ import (
 	"github.com/socket-intents/mamma/client"
 )
 
-// packetStory is how a datagram socket fared on a network, in milliseconds.
+// packetStory tells how a datagram socket fared on a network, in milliseconds.
 type packetStory struct {
 	Source       string
 	Interface    string
@@ -24,7 +24,7 @@ type packetStory struct {
 	Best         string // once the network was gone
 }
 
-// packets has the network of a datagram socket go down and come back, and lose its
+// packets makes the network of a datagram socket go down and come back, and lose its
 // address. It runs in the client's namespace.
 func packets(a args) (got packetStory, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
@@ -48,7 +48,8 @@ func packets(a args) (got packetStory, err error) {
 	await := func(is func(client.Path) bool) (client.Path, float64, error) {
 		begun := time.Now()
 		for {
-			// One change may tell of two things, of which the second is awaited later.
+			// One change may report two things, and the test waits for the second one
+			// later.
 			if p := c.Path(); is(p) {
 				return p, float64(time.Since(begun).Microseconds()) / 1e3, nil
 			}
@@ -102,8 +103,8 @@ func packets(a args) (got packetStory, err error) {
 	return got, nil
 }
 
-// A datagram socket survives that its network goes and comes back, and that its address is
-// deleted, and tells of all.
+// A datagram socket survives when its network goes and comes back, and when its address is
+// deleted. It reports all of that.
 func TestListenPacket(t *testing.T) {
 	bed := twoNetworks(t, false)
 	d := startDaemon(t, bed, byCategory)

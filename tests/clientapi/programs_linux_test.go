@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// lteIsDefault is not what the host's routes prefer.
+// lteIsDefault prefers another network than the host's routes do.
 const lteIsDefault = `policy "sample" {}
 prefix "192.168.0.0/24" {}
 prefix "10.64.0.0/10" { default = true }
 `
 
-// The original's test programs with the sample policy, and without a daemon.
+// The original's test programs work with the sample policy, and without a daemon.
 func TestOriginalPrograms(t *testing.T) {
 	bed := twoNetworks(t, false)
 	d := startDaemon(t, bed, lteIsDefault)
